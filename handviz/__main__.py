@@ -1,0 +1,50 @@
+"""``python -m handviz COMMAND``: finds the command's module and loads nothing else."""
+
+import argparse
+import importlib
+import logging
+import sys
+
+from handviz import __version__
+from handviz.errors import HandvizError
+
+COMMANDS = {
+    "reconstruct": "hands of an image, a folder or a clip -> overlays, meshes, hands.json",
+    "synthesize": "render hands with ground truth for training",
+    "train": "train prior, amvur or final",
+    "evaluate": "print the model card: errors, likelihood and coverage on held-out crops",
+    "export": "write a checkpoint as ONNX and compare the two",
+    "benchmark": "measure every stage of the live program on this machine",
+    "doctor": "check this machine and the model files, and say what to do",
+    "build": "rebuild committed files: the open hand, the detector, the backbone, the clip",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    overview = "\n".join(f"  {name:12} {text}" for name, text in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="handviz",
+        description=f"commands:\n{overview}\n\n'handviz COMMAND --help' explains one.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    chosen = parser.parse_args(arguments[:1]).command
+    module = importlib.import_module(f"handviz.commands.{chosen}")
+    command_parser = argparse.ArgumentParser(prog=f"handviz {chosen}", description=COMMANDS[chosen])
+    module.add_arguments(command_parser)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        return int(module.run(command_parser.parse_args(arguments[1:])))
+    except HandvizError as error:
+        sys.stderr.write(f"handviz {chosen}: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write(f"handviz {chosen}: stopped\n")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

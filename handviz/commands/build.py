@@ -1,0 +1,25 @@
+"""``handviz build``: make the committed files anew from their public sources (needs requirements-dev.txt)."""
+
+import argparse
+import importlib
+import logging
+
+BUILDERS = {
+    "open-hand": "handviz.hand_model.build_open_hand",
+    "landmarker": "handviz.detect.build_landmarker",
+    "backbone": "handviz.nets.build_backbone",
+    "clip": "handviz.data.synthetic.build_clip",
+}
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to build."""
+    parser.add_argument("what", choices=BUILDERS)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Each builder module offers ``build() -> Path`` of the file that it wrote."""
+    path = importlib.import_module(BUILDERS[arguments.what]).build()
+    logger.info("wrote %s", path)
+    return 0

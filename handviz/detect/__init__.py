@@ -1,0 +1,1 @@
+"""Finding hands in frames and cutting them out."""

@@ -1,0 +1,129 @@
+"""Image -> square crop of a right hand, and the network's answer back to the image. Nobody else mirrors."""
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.geometry import apply_affine, camera_from_ray, invert_affine
+from handviz.records import (
+    CROP_SIZE,
+    CanonicalHand,
+    Detection,
+    FloatArray,
+    HandCrop,
+    Handedness,
+    HandMesh,
+    Intrinsics,
+    VariantName,
+)
+
+WRIST, MIDDLE_KNUCKLE = 0, 9
+CROP_SIDE_PER_EXTENT = 1.8
+SMALLEST_EXTENT_PX = 4.0
+
+
+def crop_from_image_affine(
+    keypoints_px: FloatArray,
+    handedness: Handedness,
+    *,
+    side_per_extent: float = CROP_SIDE_PER_EXTENT,
+    turn_rad: float = 0.0,
+    shift: FloatArray | None = None,
+) -> FloatArray:
+    """Affine (2, 3) image pixels -> crop pixels; wrist -> middle knuckle points up, lefts are mirrored.
+
+    ``keypoints_px`` (21, 2). ``turn_rad`` and ``shift`` ((2,), in crop sides) are the jitter that training adds.
+    """
+    direction = keypoints_px[MIDDLE_KNUCKLE] - keypoints_px[WRIST]
+    angle = math.atan2(direction[0], -direction[1]) + turn_rad
+    cosine, sine = math.cos(angle), math.sin(angle)
+    upright = np.array([[cosine, sine], [-sine, cosine]])
+    turned = keypoints_px @ upright.T
+    low, high = turned.min(axis=0), turned.max(axis=0)
+    side = max(float((high - low).max()), SMALLEST_EXTENT_PX) * side_per_extent
+    middle = (low + high) / 2
+    if shift is not None:
+        middle = middle + shift * side
+    scale = CROP_SIZE / side
+    affine = np.concatenate([upright * scale, (CROP_SIZE / 2 - scale * middle)[:, None]], axis=1)
+    if handedness == "left":
+        affine[0] *= -1
+        affine[0, 2] += CROP_SIZE
+    return affine
+
+
+def cut_out(image: NDArray[np.uint8], crop_from_image: FloatArray) -> NDArray[np.uint8]:
+    """Resample the crop (224, 224, 3) from an image (H, W, 3); black outside the image.
+
+    The border is constant, as in MediaPipe, so that nothing is invented beyond the picture's edge. Large hands are
+    first reduced with area averaging, because a bilinear look-up alone would alias.
+    """
+    affine = crop_from_image.copy()
+    scale = math.sqrt(abs(np.linalg.det(affine[:, :2])))
+    reduce = int(0.75 / scale)
+    if reduce >= 2:
+        height, width = image.shape[0] // reduce, image.shape[1] // reduce
+        image = cv2.resize(
+            image[: height * reduce, : width * reduce], (width, height), interpolation=cv2.INTER_AREA
+        )
+        affine[:, :2] *= reduce
+    # OpenCV's pixel centres lie at whole numbers, ours at halves.
+    half = np.full(2, 0.5)
+    affine[:, 2] += affine[:, :2] @ half - half
+    return cv2.warpAffine(image, affine, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR)
+
+
+def crop_hand(image: NDArray[np.uint8], detection: Detection) -> HandCrop:
+    """Cut the detected hand out of an RGB image (H, W, 3)."""
+    affine = crop_from_image_affine(detection.keypoints_px, detection.handedness)
+    picture = cut_out(image, affine).astype(np.float32) / 255.0
+    return HandCrop(image=picture, crop_from_image=affine, detection=detection)
+
+
+def camera_from_crop(crop_from_image: FloatArray, intrinsics: Intrinsics) -> FloatArray:
+    """Orthogonal (3, 3) from the crop's axes to the camera's: in-plane turn, mirror for lefts, and the ray's tilt."""
+    image_from_crop = invert_affine(crop_from_image)
+    middle_px = apply_affine(image_from_crop, np.full(2, CROP_SIZE / 2))
+    in_plane = np.eye(3)
+    in_plane[:2, :2] = image_from_crop[:, :2] / math.sqrt(abs(np.linalg.det(image_from_crop[:, :2])))
+    return camera_from_ray(middle_px, intrinsics) @ in_plane
+
+
+def hand_mesh_from_crop(
+    canonical: CanonicalHand, crop: HandCrop, *, intrinsics: Intrinsics, variant: VariantName
+) -> HandMesh:
+    """Take a network's answer out of the crop: camera axes, image pixels, the person's true hand."""
+    to_camera = camera_from_crop(crop.crop_from_image, intrinsics)
+    image_from_crop = invert_affine(crop.crop_from_image)
+    image_per_crop = math.sqrt(abs(np.linalg.det(image_from_crop[:, :2])))
+    pixels_per_m = canonical.scale * CROP_SIZE / 2 * image_per_crop
+    mirror = np.diag([-1.0, 1.0, 1.0]) if crop.detection.handedness == "left" else np.eye(3)
+
+    def project(points_m: FloatArray) -> FloatArray:
+        in_crop = canonical.scale * (points_m @ canonical.rotation.T)[:, :2] + canonical.translation
+        return apply_affine(image_from_crop, (in_crop + 1) * (CROP_SIZE / 2))
+
+    wrist = canonical.keypoints_m[WRIST]
+    turn = to_camera @ canonical.rotation
+    keypoints_m = (canonical.keypoints_m - wrist) @ turn.T
+    keypoints_px = project(canonical.keypoints_m)
+    depth_m = intrinsics.focal_px / pixels_per_m - float(keypoints_m[:, 2].mean())
+    centre_px = np.array([intrinsics.centre_x_px, intrinsics.centre_y_px])
+    wrist_xy_m = (keypoints_px[WRIST] - centre_px) / intrinsics.focal_px * depth_m
+    return HandMesh(
+        handedness=crop.detection.handedness,
+        detection_score=crop.detection.score,
+        variant=variant,
+        vertices_m=(canonical.vertices_m - wrist) @ turn.T,
+        vertex_std_mm=np.linalg.norm(canonical.vertex_std_m, axis=1) * 1000,
+        keypoints_m=keypoints_m,
+        keypoint_std_mm=np.linalg.norm(canonical.keypoint_std_m, axis=1) * 1000,
+        vertices_px=project(canonical.vertices_m),
+        keypoints_px=keypoints_px,
+        pixels_per_m=pixels_per_m,
+        camera_from_wrist=to_camera @ canonical.rotation @ mirror,
+        wrist_camera_m=np.array([wrist_xy_m[0], wrist_xy_m[1], depth_m]),
+        intrinsics=intrinsics,
+    )

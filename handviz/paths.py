@@ -1,0 +1,17 @@
+"""Where the committed files lie."""
+
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+ASSETS = PROJECT_ROOT / "assets"
+MODELS = PROJECT_ROOT / "models"
+OPEN_HAND_FILE = ASSETS / "open_hand.npz"
+CLIP_FILE = ASSETS / "hands.mp4"
+LANDMARKER_FILE = MODELS / "hand_landmarker.task"
+BACKBONE_FILE = MODELS / "mediapipe_hand.safetensors"
+CHECKSUM_FILE = MODELS / "SHA256SUMS"
+
+
+def variant_file(variant: str, model_dir: Path = MODELS) -> Path:
+    """The ONNX file of a variant."""
+    return model_dir / f"handviz_{variant}.onnx"

@@ -1,0 +1,1 @@
+"""Drawing with OpenGL (moderngl); knows nothing of Qt."""
