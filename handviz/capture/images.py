@@ -19,7 +19,7 @@ Image.MAX_IMAGE_PIXELS = None
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read (H, W, 3) RGB, turned as its EXIF says, alpha laid on black; raises HandvizError with the reason."""
+    """Read (H, W, 3) RGB, turned as its EXIF says, alpha laid on black; HandvizError with the reason."""
     try:
         if path.stat().st_size == 0:
             raise HandvizError(f"{path}: the file is empty")
