@@ -1,0 +1,153 @@
+"""Everything in the viewport: the frame, the hands on it or alone, skeletons, the legend."""
+
+from contextlib import ExitStack
+
+import moderngl
+import numpy as np
+
+from handviz.records import FrameResult
+from handviz.render.camera import MIRROR, Letterbox, Matrix, OrbitCamera, Size, letterbox, overlay_matrix, project
+from handviz.render.deviation_range import RangeFollower
+from handviz.render.hand_shape import HandShape, HandShaper, depth_range, orbit_centre, orbit_radius
+from handviz.render.image_pass import ImagePass
+from handviz.render.legend import HEIGHT_PX, WIDTH_PX, legend_picture
+from handviz.render.mesh_pass import MeshPass, MeshView
+from handviz.render.options import DrawOptions
+from handviz.render.skeleton_pass import SkeletonPass
+from handviz.render.surface import Surface
+
+BACKGROUND = (0.055, 0.063, 0.078)
+PLAIN_LIGHT, HEATMAP_LIGHT = 1.0, 0.45
+MARGIN_PX = 14
+INSET_SHARE = 0.26
+
+
+class Scene:
+    """Draws one result after the other into whatever framebuffer it is given."""
+
+    def __init__(self, ctx: moderngl.Context, surface: Surface) -> None:
+        self._ctx = ctx
+        self._shaper = HandShaper(surface)
+        self._follower = RangeFollower()
+        self._resources = ExitStack()
+        self._frame = ImagePass(ctx)
+        self._legend = ImagePass(ctx, components=4)
+        self._mesh = MeshPass(ctx, surface)
+        self._skeleton = SkeletonPass(ctx)
+        for part in (self._frame, self._legend, self._mesh, self._skeleton):
+            self._resources.callback(part.release)
+        self._result: FrameResult | None = None
+        self._frame_is_new = False
+        self._shapes: list[HandShape] = []
+        self._shaped_for: tuple[object, ...] | None = None
+        self._legend_for: tuple[object, ...] | None = None
+
+    def show(self, result: FrameResult | None) -> None:
+        """Take a new result, or None for an empty view; nothing is uploaded before the next ``draw``."""
+        if result is not None and (self._result is None or result.frame is not self._result.frame):
+            self._frame_is_new = True
+        self._result = result
+        self._shaped_for = None
+        if result is not None and result.hands:
+            self._follower.update(np.concatenate([hand.vertex_std_mm for hand in result.hands]))
+
+    def range_mm(self, options: DrawOptions) -> tuple[float, float]:
+        """The ends of the heatmap in use."""
+        return options.deviation_range_mm or self._follower.range_mm
+
+    def draw(
+        self,
+        target: moderngl.Framebuffer,
+        options: DrawOptions,
+        *,
+        orbit: OrbitCamera | None = None,
+        pixel_ratio: float = 1.0,
+    ) -> None:
+        """Draw into ``target``; ``pixel_ratio`` is physical pixels per logical one."""
+        target.use()
+        target.viewport = (0, 0, *target.size)
+        target.clear(*BACKGROUND, 1.0, depth=1.0)
+        if self._result is None:
+            return
+        self._upload(options)
+        view_size = target.size
+        if options.view == "overlay":
+            self._draw_frame(view_size, letterbox(self._picture_size(), view_size), options)
+        view = self._mesh_view(view_size, options, orbit or OrbitCamera())
+        self._mesh.draw(target, view)
+        if options.skeleton:
+            points = [project(view.clip_from_scene, shape.keypoints, view_size) for shape in self._shapes]
+            self._skeleton.draw(view_size, points, pixel_ratio)
+        if options.view == "orbit":
+            self._draw_frame(view_size, self._inset(view_size, pixel_ratio), options)
+        if options.legend and options.colour == "deviation" and self._shapes:
+            self._draw_legend(view_size, options, pixel_ratio)
+
+    def release(self) -> None:
+        """Free everything on the graphics card."""
+        self._resources.close()
+
+    def _picture_size(self) -> Size:
+        assert self._result is not None
+        height, width = self._result.frame.image.shape[:2]
+        return width, height
+
+    def _upload(self, options: DrawOptions) -> None:
+        assert self._result is not None
+        if self._frame_is_new:
+            self._frame.set_picture(self._result.frame.image)
+            self._frame_is_new = False
+        range_mm = self.range_mm(options)
+        wanted = (options.view, options.colour, range_mm)
+        if wanted != self._shaped_for:
+            hands = self._result.hands
+            centre = orbit_centre(hands)
+            self._shapes = [
+                self._shaper.shape(hand, options, range_mm=range_mm, centre_m=centre) for hand in hands
+            ]
+            self._mesh.set_hands([shape.vertices for shape in self._shapes])
+            self._shaped_for = wanted
+
+    def _mesh_view(self, view_size: Size, options: DrawOptions, orbit: OrbitCamera) -> MeshView:
+        assert self._result is not None
+        hands = self._result.hands
+        overlay = options.view == "overlay"
+        if overlay:
+            clip = overlay_matrix(self._picture_size(), view_size, depth_range(hands))
+            eye: Matrix = np.eye(3, dtype=np.float32)
+        else:
+            clip = orbit.matrix(orbit_radius(hands, orbit_centre(hands)), view_size)
+            eye = orbit.rotation()
+        if options.mirror:
+            clip = (MIRROR @ clip).astype(np.float32)
+        return MeshView(
+            clip_from_scene=clip,
+            eye_from_scene=eye,
+            opacity=options.opacity if overlay else 1.0,
+            light_strength=PLAIN_LIGHT if options.colour == "plain" else HEATMAP_LIGHT,
+            wireframe=options.wireframe,
+        )
+
+    def _inset(self, view_size: Size, pixel_ratio: float) -> Letterbox:
+        """The frame, small, in the lower left corner."""
+        width, height = self._picture_size()
+        scale = min(view_size[0] * INSET_SHARE / width, view_size[1] * INSET_SHARE / height)
+        margin = MARGIN_PX * pixel_ratio
+        return Letterbox(scale=scale, left_px=margin, top_px=view_size[1] - margin - scale * height)
+
+    def _draw_frame(self, view_size: Size, box: Letterbox, options: DrawOptions) -> None:
+        width, height = self._picture_size()
+        right, bottom = box.left_px + box.scale * width, box.top_px + box.scale * height
+        self._frame.draw(view_size, (box.left_px, box.top_px, right, bottom), mirror=options.mirror)
+
+    def _draw_legend(self, view_size: Size, options: DrawOptions, pixel_ratio: float) -> None:
+        # A view too small for the legend gets a smaller one.
+        ratio = min(pixel_ratio, 0.6 * view_size[1] / HEIGHT_PX, 0.4 * view_size[0] / WIDTH_PX)
+        wanted = (self.range_mm(options), round(ratio, 2))
+        if wanted != self._legend_for:
+            self._legend.set_picture(legend_picture(*wanted))
+            self._legend_for = wanted
+        picture = legend_picture(*wanted)
+        right, bottom = (round(side - MARGIN_PX * ratio) for side in view_size)
+        rectangle = (right - picture.shape[1], bottom - picture.shape[0], right, bottom)
+        self._legend.draw(view_size, rectangle)
