@@ -54,9 +54,7 @@ class HandLandmarker:
         try:
             self._landmarker = vision.HandLandmarker.create_from_options(options)
         except (RuntimeError, ValueError, OSError) as error:
-            raise HandvizError(
-                f"{model_path} does not load ({error}); build it anew: {HOW_TO_GET}"
-            ) from error
+            raise HandvizError(f"{model_path} does not load ({error}); build it anew: {HOW_TO_GET}") from error
 
     def detect(self, frame: Frame) -> tuple[Detection, ...]:
         """Hands of a frame, best first, no hand twice; () for pictures too small to hold one."""
@@ -107,9 +105,7 @@ def check_task_file(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             names, damaged = archive.namelist(), archive.testzip()
     except (OSError, zipfile.BadZipFile) as error:
-        raise HandvizError(
-            f"the hand detector {path} is truncated or no task file ({error}); {how}"
-        ) from error
+        raise HandvizError(f"the hand detector {path} is truncated or no task file ({error}); {how}") from error
     missing = [name for name in TASK_MEMBERS if name not in names]
     if missing or damaged:
         wrong = f"lacks {', '.join(missing)}" if missing else f"is damaged in {damaged}"

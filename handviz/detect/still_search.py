@@ -1,8 +1,8 @@
 """Hands of a still picture: several views of it are searched, and what at least two of them show is believed.
 
-MediaPipe's palm detector looks at the picture reduced to 192 x 192: it misses hands that fill the picture, hands that
-are small in it, and hands behind objects. A margin helps the first, tiles the second, a low threshold the third; the
-vote of the views takes back the false hands that a low threshold brings.
+MediaPipe's palm detector looks at the picture reduced to 192 x 192: it misses hands that fill the picture,
+hands that are small in it, and hands behind objects. A margin helps the first, tiles the second, a low threshold
+the third; the vote of the views takes back the false hands that a low threshold brings.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.detect.duplicates import same_hand, without_duplicates
+from handviz.detect.duplicates import SAME_HAND_COVER, box_cover, same_hand
 from handviz.geometry import apply_affine
 from handviz.records import Detection, FloatArray
 
@@ -22,6 +22,7 @@ MARGINS = (0.0, 0.15, 0.4)
 TILES = ((2, 0.6), (3, 0.42))
 LEAST_TILED_SIDE_PX = 320
 LEAST_VOTES = 2
+OUTVOTING_RATIO = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +36,30 @@ class View:
 
 
 def search_still(picture: NDArray[np.uint8], find: Finder, *, max_hands: int) -> tuple[Detection, ...]:
-    """Hands of an RGB picture (H, W, 3) that at least two views agree on, most votes first."""
+    """Hands of an RGB picture (H, W, 3) that at least two views agree on, best supported first."""
     found: list[Detection] = []
     for view in views_of(picture):
         for seen in find(view.picture):
             keypoints_px = apply_affine(view.image_from_view, seen.keypoints_px)
             found.append(Detection(seen.handedness, seen.score, keypoints_px))
-    groups = sorted(groups_of(found), key=len, reverse=True)
-    agreed = [agreement(group) for group in groups if len(group) >= LEAST_VOTES]
-    return without_duplicates(agreed)[:max_hands]
+    groups = sorted(groups_of(found), key=_support, reverse=True)
+    kept: list[tuple[float, Detection]] = []
+    for group in groups:
+        hand = agreement(group)
+        support = _support(group)
+        if len(group) >= LEAST_VOTES and not any(_outvoted(hand, support, *other) for other in kept):
+            kept.append((support, hand))
+    return tuple(hand for _, hand in kept[:max_hands])
+
+
+def _outvoted(hand: Detection, support: float, other_support: float, other: Detection) -> bool:
+    """Whether ``other``, at least as well supported, is the same hand or a likelier one around it."""
+    covered = box_cover(hand.keypoints_px, other.keypoints_px) > SAME_HAND_COVER
+    return same_hand(hand, other) or (covered and other_support >= OUTVOTING_RATIO * support)
+
+
+def _support(group: Sequence[Detection]) -> float:
+    return sum(item.score**2 for item in group)
 
 
 def groups_of(found: Sequence[Detection]) -> list[list[Detection]]:
@@ -73,7 +89,7 @@ def agreement(group: Sequence[Detection]) -> Detection:
 
 
 def views_of(picture: NDArray[np.uint8]) -> Iterator[View]:
-    """The picture with three margins, each also upside down, and overlapping tiles of pictures that are not small."""
+    """The picture with three margins, each also upside down, and overlapping tiles if it is not small."""
     for margin in MARGINS:
         view = _with_margin(picture, round(margin * max(picture.shape[:2])))
         yield view
