@@ -82,7 +82,7 @@ class OrbitCamera:
         return (about_x @ about_y).astype(np.float32)
 
     def matrix(self, radius_m: float, view_size: Size) -> Matrix:
-        """(4, 4) clip from scene: a ball of ``radius_m`` around the origin fills the view's shorter side at zoom 1."""
+        """(4, 4) clip from scene: a ball of ``radius_m`` around the origin fits the view at zoom 1."""
         focal = 1 / math.tan(self.FIELD_OF_VIEW_RAD / 2)
         distance = radius_m / math.sin(self.FIELD_OF_VIEW_RAD / 2) / self.zoom
         near, far = max(distance - 3 * radius_m, 0.01), distance + 3 * radius_m

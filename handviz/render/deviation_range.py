@@ -23,7 +23,7 @@ def fitted_range(deviation_mm: FloatArray) -> tuple[float, float]:
 
 
 class RangeFollower:
-    """Follows the deviations of a stream without flicker: refits only when they leave the range or fill it badly."""
+    """Follows a stream without flicker: refits only when deviations leave the range or fill it badly."""
 
     def __init__(self) -> None:
         self.range_mm = DEFAULT_RANGE_MM

@@ -93,12 +93,12 @@ class MeshPass:
                 slot.edges.render()
 
     def _set_uniforms(self, view: MeshView) -> None:
-        self.surface_program["clip_from_scene"].write(np.ascontiguousarray(view.clip_from_scene.T))
-        self.surface_program["eye_from_scene"].write(np.ascontiguousarray(view.eye_from_scene.T))
+        self.surface_program["clip_from_scene"] = tuple(view.clip_from_scene.T.ravel())
+        self.surface_program["eye_from_scene"] = tuple(view.eye_from_scene.T.ravel())
         self.surface_program["depth_bias"] = 0.0
         self.surface_program["opacity"] = view.opacity
         self.surface_program["light_strength"] = view.light_strength
-        self.edge_program["clip_from_scene"].write(np.ascontiguousarray(view.clip_from_scene.T))
+        self.edge_program["clip_from_scene"] = tuple(view.clip_from_scene.T.ravel())
         self.edge_program["depth_bias"] = EDGE_DEPTH_BIAS
         self.edge_program["line_colour"] = EDGE_COLOUR
 

@@ -15,8 +15,8 @@ from handviz.render.camera import OrbitCamera, Size
 from handviz.render.options import DrawOptions
 from handviz.render.scene import Scene
 from handviz.render.surface import Surface
+from handviz.render.target import SAMPLES, MultisampleTarget, affordable_samples
 
-SAMPLES = 4
 LARGEST_SIDE_PX = 2048
 
 
@@ -25,50 +25,51 @@ def create_standalone_context() -> moderngl.Context:
     settings: dict[str, Any] = {"backend": "egl"} if sys.platform.startswith("linux") else {}
     try:
         return moderngl.create_context(standalone=True, require=330, **settings)
-    except Exception as error:  # noqa: BLE001 - moderngl and glcontext raise plain Exception
+    # moderngl and glcontext raise plain Exception.
+    except Exception as error:
         raise HandvizError(
             f"no OpenGL 3.3 without a window ({error}); on Debian and Ubuntu install libegl1 and libgl1-mesa-dri"
         ) from error
 
 
 class OffscreenRenderer:
-    """Pictures of results; a context manager. Every picture is as large as its frame unless a size is given."""
+    """Pictures of results, each as large as its frame unless a size is given; a context manager."""
 
-    def __init__(self, surface: Surface, width: int | None = None, height: int | None = None) -> None:
+    def __init__(
+        self,
+        surface: Surface,
+        width: int | None = None,
+        height: int | None = None,
+        *,
+        samples: int | None = SAMPLES,
+    ) -> None:
+        """``samples`` per pixel smooth the edges; None takes as many as the live window does here."""
         self._fixed_size = (width, height) if width and height else None
         self._resources = ExitStack()
         self._ctx = create_standalone_context()
         self._resources.callback(self._ctx.release)
         self._scene = Scene(self._ctx, surface)
         self._resources.callback(self._scene.release)
-        self._target_resources = ExitStack()
-        self._resources.callback(self._target_resources.close)
-        self._size: Size = (0, 0)
+        wanted = affordable_samples(self._ctx) if samples is None else samples
+        self._samples = min(wanted, self._ctx.max_samples)
+        self._drawn = MultisampleTarget(self._ctx, self._samples)
+        self._plain = MultisampleTarget(self._ctx, 0)
+        for target in (self._drawn, self._plain):
+            self._resources.callback(target.release)
 
     def draw(
         self, result: FrameResult, options: DrawOptions | None = None, orbit: OrbitCamera | None = None
     ) -> NDArray[np.uint8]:
         """(H, W, 3) RGB of the result."""
-        self._prepare_target(self._fixed_size or _size_of(result))
+        size = self._fixed_size or _size_of(result)
+        plain = self._plain.framebuffer(size)
+        drawn = self._drawn.framebuffer(size) if self._samples else plain
         self._scene.show(result)
-        self._scene.draw(self._drawn, options or DrawOptions(), orbit=orbit)
-        self._ctx.copy_framebuffer(self._plain, self._drawn)
-        pixels = np.frombuffer(self._plain.read(components=3, alignment=1), dtype=np.uint8)
-        return np.ascontiguousarray(pixels.reshape(self._size[1], self._size[0], 3)[::-1])
-
-    def _prepare_target(self, size: Size) -> None:
-        if size == self._size:
-            return
-        self._target_resources.close()
-        samples = min(SAMPLES, self._ctx.max_samples)
-        colour = self._ctx.renderbuffer(size, samples=samples)
-        depth = self._ctx.depth_renderbuffer(size, samples=samples)
-        self._drawn = self._ctx.framebuffer([colour], depth)
-        resolved = self._ctx.renderbuffer(size)
-        self._plain = self._ctx.framebuffer([resolved])
-        for resource in (colour, depth, resolved, self._drawn, self._plain):
-            self._target_resources.callback(resource.release)
-        self._size = size
+        self._scene.draw(drawn, options or DrawOptions(), orbit=orbit)
+        if self._samples:
+            self._drawn.resolve(plain)
+        pixels = np.frombuffer(plain.read(components=3, alignment=1), dtype=np.uint8)
+        return np.ascontiguousarray(pixels.reshape(size[1], size[0], 3)[::-1])
 
     def release(self) -> None:
         """Free the context and everything in it."""

@@ -6,7 +6,16 @@ import moderngl
 import numpy as np
 
 from handviz.records import FrameResult
-from handviz.render.camera import MIRROR, Letterbox, Matrix, OrbitCamera, Size, letterbox, overlay_matrix, project
+from handviz.render.camera import (
+    MIRROR,
+    Letterbox,
+    Matrix,
+    OrbitCamera,
+    Size,
+    letterbox,
+    overlay_matrix,
+    project,
+)
 from handviz.render.deviation_range import RangeFollower
 from handviz.render.hand_shape import HandShape, HandShaper, depth_range, orbit_centre, orbit_radius
 from handviz.render.image_pass import ImagePass
@@ -102,9 +111,7 @@ class Scene:
         if wanted != self._shaped_for:
             hands = self._result.hands
             centre = orbit_centre(hands)
-            self._shapes = [
-                self._shaper.shape(hand, options, range_mm=range_mm, centre_m=centre) for hand in hands
-            ]
+            self._shapes = [self._shaper.shape(hand, options, range_mm=range_mm, centre_m=centre) for hand in hands]
             self._mesh.set_hands([shape.vertices for shape in self._shapes])
             self._shaped_for = wanted
 

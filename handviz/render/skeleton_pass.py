@@ -11,7 +11,7 @@ from handviz.render.camera import Size
 from handviz.render.image_pass import CORNERS
 from handviz.render.programs import load_program
 
-# Okabe and Ito's colours, which people with any colour vision tell apart: wrist, thumb ... little finger.
+# Okabe and Ito's colours, which people with any colour vision tell apart: thumb ... little finger.
 WRIST_COLOUR = (0.95, 0.95, 0.95)
 FINGER_COLOURS = ((0.90, 0.62, 0.0), (0.34, 0.71, 0.91), (0.0, 0.72, 0.52), (0.94, 0.89, 0.26), (0.80, 0.47, 0.65))
 COLOURS = np.array([WRIST_COLOUR, *(colour for colour in FINGER_COLOURS for _ in range(4))], dtype=np.float32)
@@ -27,8 +27,8 @@ def strokes(keypoints_px: FloatArray, pixel_ratio: float) -> NDArray[np.float32]
     starts = np.concatenate([keypoints_px[BONES[:, 0]], keypoints_px])
     ends = np.concatenate([keypoints_px[BONES[:, 1]], keypoints_px])
     colours = np.concatenate([COLOURS[BONES[:, 1]], COLOURS])
-    radii = np.repeat([BONE_RADIUS_PX, KEYPOINT_RADIUS_PX], [len(BONES), KEYPOINT_COUNT])[:, None] * pixel_ratio
-    return np.concatenate([starts, ends, colours, radii], axis=1, dtype=np.float32)
+    radii = np.repeat([BONE_RADIUS_PX, KEYPOINT_RADIUS_PX], [len(BONES), KEYPOINT_COUNT]) * pixel_ratio
+    return np.concatenate([starts, ends, colours, radii[:, None]], axis=1, dtype=np.float32)
 
 
 class SkeletonPass:
@@ -39,9 +39,7 @@ class SkeletonPass:
         self._resources = ExitStack()
         self._program = load_program(ctx, "capsule")
         self._corners = ctx.buffer(CORNERS)
-        self._strokes = ctx.buffer(
-            reserve=LARGEST_HAND_COUNT * STROKES_PER_HAND * FLOATS_PER_STROKE * 4, dynamic=True
-        )
+        self._strokes = ctx.buffer(reserve=LARGEST_HAND_COUNT * STROKES_PER_HAND * FLOATS_PER_STROKE * 4, dynamic=True)
         content = [
             (self._corners, "2f", "in_corner"),
             (self._strokes, "2f 2f 3f 1f/i", "in_start", "in_end", "in_colour", "in_radius"),

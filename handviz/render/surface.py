@@ -1,4 +1,4 @@
-"""The surface that is drawn: its triangles, its normals, and how values at the hand model's vertices reach it."""
+"""The surface that is drawn: triangles, normals, and how values at the hand model's vertices reach it."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -51,11 +51,12 @@ class VertexNormals:
         self._used_vertices, self._starts = np.unique(corners[order], return_index=True)
 
     def __call__(self, vertices: FloatArray) -> FloatArray:
-        """Vertices (V, 3) -> unit normals (V, 3), outwards for counter-clockwise faces; 0 where no face meets."""
+        """Vertices (V, 3) -> unit normals (V, 3), outwards if faces are counter-clockwise; 0 without faces."""
         first, second, third = (vertices[self._faces[:, corner]] for corner in range(3))
         face_normals = _cross(second - first, third - first)
         normals = np.zeros((self._vertex_count, 3), dtype=vertices.dtype)
-        normals[self._used_vertices] = np.add.reduceat(face_normals[self._face_of_corner], self._starts, axis=0)
+        corners = face_normals[self._face_of_corner]
+        normals[self._used_vertices] = np.add.reduceat(corners, self._starts, axis=0)
         length = np.sqrt(np.einsum("ij,ij->i", normals, normals))[:, None]
         return normals / np.maximum(length, 1e-20)
 
