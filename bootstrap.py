@@ -1,0 +1,214 @@
+"""``python3 bootstrap.py run [arguments of app.py]`` and ``python3 bootstrap.py test [arguments of pytest]``.
+
+Needs nothing but Python 3.11: makes ``.venv``, installs requirements.txt into it and what the system lacks,
+then starts the program or the checks. A second start finds everything in place and begins at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+REQUIREMENTS = ROOT / "requirements.txt"
+STAMP = VENV / "handviz-requirements.sha256"
+UNFINISHED = VENV / "handviz-installing"
+OLDEST_PYTHON = (3, 11)
+NO_TESTS_COLLECTED = 5
+
+DEBIAN_PACKAGE_OF_LIBRARY = {
+    "libEGL.so.1": "libegl1",
+    "libGLESv2.so.2": "libgles2",
+    "libGL.so.1": "libgl1",
+    "libgthread-2.0.so.0": "libglib2.0-0",
+    "libdbus-1.so.3": "libdbus-1-3",
+    "libfontconfig.so.1": "libfontconfig1",
+    "libX11-xcb.so.1": "libx11-xcb1",
+    "libxcb-cursor.so.0": "libxcb-cursor0",
+    "libxcb-icccm.so.4": "libxcb-icccm4",
+    "libxcb-image.so.0": "libxcb-image0",
+    "libxcb-keysyms.so.1": "libxcb-keysyms1",
+    "libxcb-randr.so.0": "libxcb-randr0",
+    "libxcb-render-util.so.0": "libxcb-render-util0",
+    "libxcb-shape.so.0": "libxcb-shape0",
+    "libxcb-xkb.so.1": "libxcb-xkb1",
+    "libxkbcommon.so.0": "libxkbcommon0",
+    "libxkbcommon-x11.so.0": "libxkbcommon-x11-0",
+}
+OTHER_SYSTEMS = {
+    "dnf": "sudo dnf install xorg-x11-server-Xvfb xorg-x11-xauth mesa-libEGL libglvnd-gles libglvnd-glx "
+    "xcb-util-cursor xcb-util-wm xcb-util-image xcb-util-keysyms xcb-util-renderutil libxkbcommon-x11",
+    "pacman": "sudo pacman -S --needed xorg-server-xvfb xorg-xauth mesa libglvnd xcb-util-cursor xcb-util-wm "
+    "xcb-util-image xcb-util-keysyms xcb-util-renderutil libxkbcommon-x11",
+}
+
+
+def say(text: str) -> None:
+    """Print one line at once, in step with the output of the programs started here."""
+    print(f"[handviz] {text}", flush=True)
+
+
+def call(*command: str | Path, quiet: bool = False) -> int:
+    """Run a command in the project's folder; returns its exit status."""
+    errors = subprocess.DEVNULL if quiet else None
+    return subprocess.run([str(part) for part in command], cwd=ROOT, check=False, stderr=errors).returncode
+
+
+def has_display() -> bool:
+    """Whether a window can be shown."""
+    if not sys.platform.startswith("linux"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def can_load(library: str) -> bool:
+    """Whether the system finds a shared library."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def lacking_debian_packages(command: str) -> list[str]:
+    """Debian's names of what ``run`` or ``test`` needs and this Linux lacks."""
+    lacking = [package for library, package in DEBIAN_PACKAGE_OF_LIBRARY.items() if not can_load(library)]
+    if importlib.util.find_spec("ensurepip") is None:
+        lacking.append("python3-venv")
+    if command == "test" and not has_display():
+        lacking += [package for package, tool in (("xvfb", "xvfb-run"), ("xauth", "xauth")) if not shutil.which(tool)]
+    return lacking
+
+
+def install_on_debian(packages: list[str]) -> bool:
+    """Install with apt-get, as root or through a sudo that asks nothing; False if that was not possible."""
+    is_root = os.geteuid() == 0
+    if not is_root and (not shutil.which("sudo") or call("sudo", "-n", "true", quiet=True) != 0):
+        return False
+    apt = [*([] if is_root else ["sudo", "-n"]), "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
+    say(f"installing {' '.join(packages)}")
+    call(*apt, "update", "-q")
+    return call(*apt, "install", "-y", "-q", "--no-install-recommends", *packages) == 0
+
+
+def provide_system_libraries(command: str) -> None:
+    """Install what the system lacks, or say the line to type; goes on either way, the check may err."""
+    if sys.platform == "win32" and not can_load("msvcp140.dll"):
+        say("the Visual C++ runtime is missing; type: winget install Microsoft.VCRedist.2015+.x64")
+    if not sys.platform.startswith("linux"):
+        return
+    lacking = lacking_debian_packages(command)
+    if not lacking or (shutil.which("apt-get") and install_on_debian(lacking)):
+        return
+    line = f"sudo apt-get update && sudo apt-get install -y {' '.join(lacking)}"
+    for tool, other_line in OTHER_SYSTEMS.items():
+        if shutil.which(tool) and not shutil.which("apt-get"):
+            line = other_line
+    say(f"this system lacks libraries (Debian's names: {', '.join(lacking)}); type:\n\n    {line}\n")
+
+
+def venv_python() -> Path:
+    """The interpreter inside ``.venv``."""
+    return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def venv_is_sound() -> bool:
+    """Whether ``.venv`` is whole: its Python starts, is new enough, has pip, and no install was cut short."""
+    if UNFINISHED.exists() or not venv_python().exists():
+        return False
+    probe = f"import pip, sys; sys.exit(sys.version_info < {OLDEST_PYTHON})"
+    return call(venv_python(), "-c", probe, quiet=True) == 0
+
+
+def requirements_digest() -> str:
+    """What the stamp holds: changes whenever requirements.txt does."""
+    return hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+
+
+def prepare_venv() -> int:
+    """Make or mend ``.venv`` and install requirements.txt unless that was done; returns an exit status."""
+    if not venv_is_sound():
+        say(f"making {VENV.name}")
+        # The base interpreter: the running one may be the broken environment's own.
+        python = getattr(sys, "_base_executable", None) or sys.executable
+        status = call(python, "-m", "venv", "--clear", VENV)
+        if status:
+            say("no environment could be made; on Debian or Ubuntu type: apt-get install -y python3-venv")
+            return status
+    if STAMP.exists() and STAMP.read_text() == requirements_digest():
+        return 0
+    say("installing requirements.txt (the first time this takes some minutes)")
+    STAMP.unlink(missing_ok=True)
+    UNFINISHED.touch()
+    status = call(venv_python(), "-m", "pip", "install", "--disable-pip-version-check", "-q", "-r", REQUIREMENTS)
+    UNFINISHED.unlink()
+    if status:
+        say("pip could not install everything, see above; the next start tries again")
+        return status
+    STAMP.write_text(requirements_digest())
+    return 0
+
+
+def run_program(arguments: list[str]) -> int:
+    """Start the window; without a display reconstruct the bundled clip to pictures instead."""
+    if has_display():
+        return call(venv_python(), ROOT / "app.py", *arguments)
+    say("no display here: reconstructing the bundled clip to pictures instead")
+    if arguments:
+        say(f"left aside, as they are for the window: {' '.join(arguments)}")
+    clip, out = ROOT / "assets" / "hands.mp4", ROOT / "out"
+    status = call(venv_python(), "-m", "handviz", "reconstruct", clip, "--variant", "final", "--out", out)
+    if status == 0:
+        say(f"the pictures, meshes and hands.json are in {out}")
+    return status
+
+
+def run_tests(arguments: list[str]) -> int:
+    """Lint, format, types, tests, tests that want a real display; returns the first failing status."""
+    python = [str(venv_python()), "-m"]
+    screen = [] if has_display() else ["xvfb-run", "-a", "-s", "-screen 0 1280x1024x24"]
+    steps = {
+        "ruff check": [*python, "ruff", "check", "."],
+        "ruff format": [*python, "ruff", "format", "--check", "."],
+        "mypy": [*python, "mypy"],
+        "pytest": [*python, "pytest", *arguments],
+        "pytest on a display": [*screen, *python, "pytest", "-m", "display", *arguments],
+    }
+    failed = {}
+    for name, command in steps.items():
+        say(name)
+        status = call(*command)
+        if status and (name, status) != ("pytest on a display", NO_TESTS_COLLECTED):
+            failed[name] = status
+    if failed:
+        say(f"FAILED: {', '.join(failed)}")
+        return next(iter(failed.values()))
+    say("all checks passed")
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit status."""
+    commands = {"run": run_program, "test": run_tests}
+    if not arguments or arguments[0] not in commands:
+        print(__doc__)
+        return 0 if arguments and arguments[0] in ("-h", "--help") else 2
+    if sys.version_info < OLDEST_PYTHON:
+        say(f"Python {sys.version.split()[0]} is too old: handviz needs 3.11 or newer")
+        return 1
+    try:
+        provide_system_libraries(arguments[0])
+        return prepare_venv() or commands[arguments[0]](arguments[1:])
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
