@@ -1,7 +1,8 @@
 """Gaussians with diagonal covariance: the formulas of the method, each written once (torch, any unit).
 
-Paper: Jiang et al., CVPR 2023. What it prints and what is done here instead stands in docs/method.md. Deviations
-are always carried as *log-variance*, the natural logarithm of sigma squared; no function returns or takes sigma.
+Paper: Jiang et al., CVPR 2023. What it prints and what is done here instead stands in docs/method.md.
+Deviations are always carried as *log-variance*, the natural logarithm of sigma squared; no function returns
+or takes sigma.
 """
 
 import math
@@ -30,17 +31,17 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor, prior_mean: Tensor, prior_lo
     """KL(N(mean, variance) || N(prior)), elementwise, nats (second term of eq. 3, sigmas as variances)."""
     log_ratio = log_variance - prior_log_variance
     distance = (mean - prior_mean).square() * torch.exp(-prior_log_variance)
-    return 0.5 * (torch.exp(log_ratio) - log_ratio - 1.0 + distance)
+    return 0.5 * (torch.expm1(log_ratio) - log_ratio + distance)
 
 
 def keypoints_from_vertices(
     mean: Tensor, log_variance: Tensor, regressor: Tensor, correlation: float = 0.0
 ) -> Gaussian:
-    """Keypoints (B, K, 3) from vertices (B, V, 3) and the regressor (K, V) >= 0.
+    """Keypoints (B, K, 3) from vertices (B, V, 3) and regressor (K, V) >= 0.
 
-    m = B m; v = (1 - rho) (B o B) v + rho (B sqrt v)^2: the variance of a weighted sum of errors that all have
-    the correlation rho. rho = 0 is independence (eq. 5, with B squared); rho > 0 is our extension, for errors
-    that neighbouring vertices share: exact where every pair has the correlation rho.
+    m = B m; v = (1 - rho) (B o B) v + rho (B sqrt v)^2: the variance of a weighted sum of errors that all
+    have the correlation rho. rho = 0 is independence (eq. 5, with B squared); rho > 0 is our extension, for
+    errors that neighbouring vertices share: exact where every pair has the correlation rho.
     """
     largest = log_variance.detach().amax(dim=-2, keepdim=True)
     relative = torch.exp(log_variance - largest)
@@ -54,11 +55,11 @@ def keypoints_from_vertices(
 def image_from_keypoints(
     mean: Tensor, log_variance: Tensor, rotation: Tensor, scale: Tensor, translation: Tensor
 ) -> Gaussian:
-    """Image points (B, K, 2) from keypoints (B, K, 3), rotation (B, 3, 3), scale (B,) > 0, translation (B, 2).
+    """Image points (B, K, 2) from keypoints (B, K, 3) by rotation (B, 3, 3), scale (B,), translation (B, 2).
 
-    Weak perspective: m = s (R m)_xy + T; v = s^2 (R o R)_xy v (eq. 6; the paper sends sigma through the map of
-    points, T included). The camera counts as known, a point's axes as independent. Scale is in image units per
-    unit of ``mean``.
+    Weak perspective: m = s (R m)_xy + T; v = s^2 (R o R)_xy v (eq. 6; the paper sends sigma through the map
+    of points, T included). The camera counts as known, a point's axes as independent. Scale is in image units
+    per unit of ``mean``.
     """
     rows, factor = rotation[:, :2], scale[:, None, None]
     largest = log_variance.detach().amax(dim=-1, keepdim=True)
