@@ -1,0 +1,176 @@
+"""Frame -> hands: detector, crop, network and smoothing behind one call, for the live program and the commands."""
+
+import itertools
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from handviz.detect.crop import crop_hand, hand_mesh_from_crop
+from handviz.detect.landmarker import HandLandmarker
+from handviz.errors import HandvizError
+from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG, intrinsics_from_field_of_view
+from handviz.hand_model.open_hand import load_open_hand
+from handviz.infer.reconstructor import HandReconstructor, Reconstructor
+from handviz.infer.smoothing import HandSmoother
+from handviz.paths import LANDMARKER_FILE, MODELS, variant_file
+from handviz.records import VARIANTS, Frame, FrameResult, HandMesh, Intrinsics, StageTimes, VariantName
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """What a pipeline starts with."""
+
+    model_dir: Path = MODELS
+    variant: VariantName = "final"
+    field_of_view_deg: float = DEFAULT_FIELD_OF_VIEW_DEG
+    """Of the longer image side."""
+    smoothing: float = 0.3
+    """0 (off) to 1; only where frames follow each other."""
+    max_hands: int = 2
+    video: bool = True
+    """Frames follow each other; otherwise each is a picture of its own."""
+    landmarker: Path = LANDMARKER_FILE
+
+
+class Pipeline:
+    """Finds and reconstructs the hands of frames; ``process`` belongs to one thread, the setters to any."""
+
+    def __init__(self, settings: PipelineSettings) -> None:
+        """Load detector and the chosen variant (HandvizError if that fails); the others load in the background."""
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._smoother = HandSmoother(settings.smoothing)
+        self._reset_wanted = False
+        self._video = settings.video
+        self._field_of_view_deg = settings.field_of_view_deg
+        self._variant = self._used_variant = settings.variant
+        self._fingerprint = load_open_hand().fingerprint
+        first = self._load(settings.variant)
+        self.provider = first.provider
+        """The execution provider that really runs the networks."""
+        self._landmarker = self._new_landmarker()
+        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load-network")
+        self._networks: dict[VariantName, Future[HandReconstructor]] = {settings.variant: Future()}
+        self._networks[settings.variant].set_result(first)
+        if settings.video:
+            for variant in VARIANTS:
+                self._request(variant)
+
+    @property
+    def variant(self) -> VariantName:
+        """The variant that the next frame gets."""
+        with self._lock:
+            return self._variant
+
+    def process(self, frame: Frame) -> FrameResult:
+        """All hands of a frame; raises HandvizError if the chosen variant cannot be used (the last one comes back)."""
+        variant, field_of_view_deg = self._begin()
+        network = self._network(variant)
+        height, width = frame.image.shape[:2]
+        intrinsics = intrinsics_from_field_of_view(width, height, field_of_view_deg)
+        return self._process(frame, network, variant, intrinsics)
+
+    def process_with(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
+        """``process`` under a known camera instead of an assumed field of view."""
+        variant, _ = self._begin()
+        return self._process(frame, self._network(variant), variant, intrinsics)
+
+    def set_variant(self, variant: VariantName) -> None:
+        """Use another network from the next frame on; should it not load, ``process`` says so and goes back."""
+        self._request(variant)
+        with self._lock:
+            self._variant = variant
+
+    def set_smoothing(self, strength: float) -> None:
+        """0 (off) to 1."""
+        self._smoother.strength = min(max(strength, 0.0), 1.0)
+
+    def set_field_of_view(self, field_of_view_deg: float) -> None:
+        """Degrees over the longer image side, from the next frame on."""
+        with self._lock:
+            self._field_of_view_deg = field_of_view_deg
+
+    def reset(self, *, video: bool | None = None) -> None:
+        """Forget what was seen: the next frame is of another source, with frames that follow each other or not."""
+        with self._lock:
+            self._reset_wanted = True
+            self._video = self._video if video is None else video
+
+    def close(self) -> None:
+        """Free the detector and end the loading."""
+        self._loader.shutdown(wait=True, cancel_futures=True)
+        self._landmarker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin(self) -> tuple[VariantName, float]:
+        """What this frame gets; carries out a reset that was asked for."""
+        with self._lock:
+            variant, field_of_view_deg = self._variant, self._field_of_view_deg
+            reset, self._reset_wanted = self._reset_wanted, False
+        if reset:
+            self._landmarker.close()
+            self._landmarker = self._new_landmarker()
+        if reset or variant != self._used_variant:
+            self._smoother.reset()
+        return variant, field_of_view_deg
+
+    def _process(
+        self, frame: Frame, network: HandReconstructor, variant: VariantName, intrinsics: Intrinsics
+    ) -> FrameResult:
+        marks = [time.perf_counter()]
+        detections = self._landmarker.detect(frame)
+        marks.append(time.perf_counter())
+        crops = [crop_hand(frame.image, detection) for detection in detections]
+        marks.append(time.perf_counter())
+        canonical = network.reconstruct(crops)
+        hands: tuple[HandMesh, ...] = tuple(
+            hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant=variant)
+            for hand, crop in zip(canonical, crops, strict=True)
+        )
+        marks.append(time.perf_counter())
+        if self._video:
+            hands = self._smoother.smooth(hands, frame.captured_ms)
+        marks.append(time.perf_counter())
+        steps = [(end - start) * 1000 for start, end in itertools.pairwise(marks)]
+        return FrameResult(frame, variant, detections, hands, StageTimes(*steps))
+
+    def _network(self, variant: VariantName) -> HandReconstructor:
+        try:
+            network = self._request(variant).result()
+        except HandvizError:
+            with self._lock:
+                self._variant = self._used_variant
+            raise
+        self._used_variant = variant
+        self.provider = network.provider
+        return network
+
+    def _request(self, variant: VariantName) -> Future[HandReconstructor]:
+        """The network or its loading; one that failed is tried again, for the file may have come."""
+        with self._lock:
+            known = self._networks.get(variant)
+            if known is None or (known.done() and known.exception() is not None):
+                known = self._networks[variant] = self._loader.submit(self._load, variant)
+            return known
+
+    def _load(self, variant: VariantName) -> HandReconstructor:
+        path = variant_file(variant, self._settings.model_dir)
+        network = Reconstructor(path, template_fingerprint=self._fingerprint)
+        if network.variant != variant:
+            raise HandvizError(f"{path} holds the variant {network.variant}, expected {variant}")
+        return network
+
+    def _new_landmarker(self) -> HandLandmarker:
+        settings = self._settings
+        return HandLandmarker(settings.landmarker, max_hands=settings.max_hands, video=self._video)
