@@ -1,0 +1,161 @@
+"""What every test stands on: a GL context that watches itself, a settings folder of its own, nothing left behind."""
+
+import gc
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from handviz.paths import PROJECT_ROOT
+
+if TYPE_CHECKING:
+    import moderngl
+
+pytest_plugins = ["pytester"]
+MESSAGE_BOX_DOORS = ("about", "critical", "exec", "information", "open", "question", "warning")
+LONGEST_GOODBYE_S = 1.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Qt tests draw nowhere, except in ``pytest -m display``, which takes the screen that there is."""
+    config.addinivalue_line("markers", "display: needs a real display; runs in 'pytest -m display' only")
+    if config.getoption("markexpr") != "display":
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip the tests of the other kind, and say why."""
+    reason = ""
+    if config.getoption("markexpr") != "display":
+        reason = "needs a display: run 'pytest -m display' (bootstrap.py test does)"
+    elif sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
+        reason = "no display here: run under xvfb-run"
+    for item in items:
+        if reason and item.get_closest_marker("display"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def standalone_context() -> Iterator["moderngl.Context"]:
+    """One OpenGL context for the whole run; tests take ``ctx`` instead."""
+    from handviz.render.offscreen import create_standalone_context
+
+    context = create_standalone_context()
+    context.gc_mode = "context_gc"
+    yield context
+    context.release()
+
+
+@pytest.fixture
+def ctx(standalone_context: "moderngl.Context") -> Iterator["moderngl.Context"]:
+    """An OpenGL context without a window; an OpenGL error or an object that was not released fails the test."""
+    _release_unreleased(standalone_context)
+    with standalone_context:
+        assert standalone_context.error == "GL_NO_ERROR"
+        yield standalone_context
+        leaked = _release_unreleased(standalone_context)
+        assert standalone_context.error == "GL_NO_ERROR"
+        assert not leaked, f"OpenGL objects that nobody released: {leaked}"
+
+
+def _release_unreleased(context: "moderngl.Context") -> list[str]:
+    """Free what was dropped without ``release()``; returns the kinds."""
+    import moderngl
+
+    gc.collect()
+    dropped = [part for part in context.objects if not isinstance(part, moderngl.InvalidObject)]
+    context.objects.clear()
+    for part in dropped:
+        part.release()
+    return [type(part).__name__ for part in dropped]
+
+
+@pytest.fixture(autouse=True)
+def settings_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Settings go to a temporary folder."""
+    folder = tmp_path / "settings"
+    monkeypatch.setenv("HANDVIZ_CONFIG_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test that leaves a thread, an active timer or a window, or that opens a message box."""
+    threads_before = set(threading.enumerate())
+    find_qt_leftovers = _watch_qt(monkeypatch) if "PyQt6.QtWidgets" in sys.modules else list
+    yield
+    leftovers = find_qt_leftovers()
+    for thread in set(threading.enumerate()) - threads_before:
+        if not thread.daemon:
+            thread.join(LONGEST_GOODBYE_S)
+            leftovers += [f"thread {thread.name}"] if thread.is_alive() else []
+    assert not leftovers, f"{request.node.name} left behind: {', '.join(leftovers)}"
+
+
+def _watch_qt(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Note what is started from here on; returns the function that names what still runs."""
+    from PyQt6.QtCore import QThread, QTimer
+    from PyQt6.QtWidgets import QApplication, QMessageBox
+
+    def forbid(*_: object, **__: object) -> NoReturn:
+        pytest.fail("a message box was opened")
+
+    for door in MESSAGE_BOX_DOORS:
+        monkeypatch.setattr(QMessageBox, door, forbid)
+    timers = _note_starts(monkeypatch, QTimer)
+    threads = _note_starts(monkeypatch, QThread)
+    windows_before = QApplication.topLevelWidgets()
+
+    def find() -> list[str]:
+        _delete_what_was_closed()
+        windows = [window for window in QApplication.topLevelWidgets() if window not in windows_before]
+        return [
+            *(f"running {type(thread).__name__}" for thread in threads if _holds(thread.isRunning)),
+            *(f"active {type(timer).__name__}" for timer in timers if _holds(timer.isActive)),
+            *(f"window {type(window).__name__}" for window in windows),
+        ]
+
+    return find
+
+
+def _note_starts(monkeypatch: pytest.MonkeyPatch, kind: type[Any]) -> list[Any]:
+    """The list of every QThread or QTimer that is started from here on."""
+    started: list[Any] = []
+    start = kind.start
+
+    def noted_start(self: Any, *arguments: Any) -> None:
+        started.append(self)
+        start(self, *arguments)
+
+    monkeypatch.setattr(kind, "start", noted_start)
+    return started
+
+
+def _delete_what_was_closed() -> None:
+    """``deleteLater`` waits for an event loop, which a test has none of."""
+    from PyQt6.QtCore import QCoreApplication, QEvent
+
+    if QCoreApplication.instance() is not None:
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+        gc.collect()
+
+
+def _holds(question: Callable[[], bool]) -> bool:
+    """Whether a Qt object says yes; one that Qt has deleted says no."""
+    try:
+        return question()
+    except RuntimeError:
+        return False
+
+
+@pytest.fixture
+def shared_images() -> Path:
+    """The folder of real photographs beside the checkout; they stay out of the repository."""
+    folder = PROJECT_ROOT.parent / "shared" / "real_images"
+    if not folder.is_dir():
+        pytest.skip("needs the real photographs of ../shared/real_images")
+    return folder

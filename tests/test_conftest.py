@@ -1,0 +1,70 @@
+"""The fixtures that guard the other tests do bite."""
+
+from pathlib import Path
+
+import pytest
+
+CONFTEST = Path(__file__).with_name("conftest.py")
+LEAVERS = """
+import threading
+import pytest
+from PyQt6.QtCore import QThread, QTimer
+from PyQt6.QtWidgets import QLabel, QMessageBox
+
+kept = []
+
+class Sleeper(QThread):
+    def run(self):
+        self.msleep(2000)
+
+def test_clean(qtbot):
+    label = QLabel("closed by qtbot")
+    qtbot.addWidget(label)
+    timer = QTimer(label)
+    timer.start(1000)
+    box = QMessageBox(label)
+
+def test_window(qapp):
+    kept.append(QLabel("left open"))
+
+def test_timer(qapp):
+    kept.append(QTimer())
+    kept[-1].start(1000)
+
+def test_qt_thread(qapp):
+    kept.append(Sleeper())
+    kept[-1].start()
+
+def test_python_thread():
+    release = threading.Event()
+    kept.append(release)
+    threading.Thread(target=release.wait, args=(2,)).start()
+
+def test_message_box(qapp):
+    QMessageBox.critical(None, "title", "text")
+
+def test_gl_leak(ctx):
+    ctx.buffer(reserve=16)
+
+def test_gl_released(ctx):
+    ctx.buffer(reserve=16).release()
+
+@pytest.mark.display
+def test_display():
+    raise AssertionError("must not run")
+"""
+
+
+def test_guards_fail_the_tests_that_leave_something_behind(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(CONFTEST.parents[1]))
+    pytester.makeconftest(CONFTEST.read_text().replace('pytest_plugins = ["pytester"]', ""))
+    pytester.makepyfile(LEAVERS)
+    outcome = pytester.runpytest_subprocess("-v", "-p", "no:cacheprovider")
+    lines = outcome.stdout.str()
+    # What is left behind is found after the test itself has passed: an error, not a failure.
+    for name in ("window", "timer", "qt_thread", "python_thread", "gl_leak"):
+        assert f"::test_{name} ERROR" in lines
+    assert "::test_message_box FAILED" in lines
+    outcome.assert_outcomes(passed=7, errors=5, failed=1, skipped=1)
