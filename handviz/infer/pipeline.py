@@ -33,6 +33,8 @@ class PipelineSettings:
     max_hands: int = 2
     video: bool = True
     """Frames follow each other; otherwise each is a picture of its own."""
+    other_variants: bool = True
+    """Load the other variants in the background too, so that switching takes no time."""
     landmarker: Path = LANDMARKER_FILE
 
 
@@ -56,7 +58,7 @@ class Pipeline:
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load-network")
         self._networks: dict[VariantName, Future[HandReconstructor]] = {settings.variant: Future()}
         self._networks[settings.variant].set_result(first)
-        if settings.video:
+        if settings.other_variants:
             for variant in VARIANTS:
                 self._request(variant)
 

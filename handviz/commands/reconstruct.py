@@ -1,0 +1,223 @@
+"""``handviz reconstruct``: image, folder or clip -> overlays, meshes and hands.json."""
+
+import argparse
+import dataclasses
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from handviz.capture.sources import ClipSource, FolderSource, Source, open_source
+from handviz.errors import HandvizError
+from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG, intrinsics_from_field_of_view
+from handviz.hand_model.open_hand import load_display_mesh, load_open_hand
+from handviz.infer.mesh_io import faces_for, write_obj, write_ply
+from handviz.infer.pipeline import Pipeline, PipelineSettings
+from handviz.infer.report import picture_entry, unreadable_entry, write_report
+from handviz.paths import MODELS
+from handviz.records import VARIANTS, Frame, FrameResult, Intrinsics
+from handviz.render.colormap import colours_from_deviation
+from handviz.render.deviation_range import fitted_range
+from handviz.render.hand_shape import PLAIN_COLOURS
+from handviz.render.offscreen import OffscreenRenderer
+from handviz.render.options import DrawOptions
+
+MOST_HANDS_OF_PICTURES, MOST_HANDS_OF_CLIPS = 10, 2
+REPORT_NAME = "hands.json"
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to reconstruct, with what, and where to."""
+    parser.epilog = "Exit status 0 if at least one picture was done, 1 if none was; the rest is named in messages."
+    parser.add_argument("input", help="picture, folder of pictures, or clip")
+    parser.add_argument("--variant", choices=VARIANTS, default="final")
+    parser.add_argument("--out", type=Path, required=True, help="folder for overlays, meshes and hands.json")
+    parser.add_argument("--mesh", choices=("ply", "obj", "none"), default="ply")
+    parser.add_argument("--colour", choices=("deviation", "plain"), default="deviation")
+    parser.add_argument("--no-overlays", action="store_true", help="only meshes and hands.json; needs no OpenGL")
+    camera = parser.add_mutually_exclusive_group()
+    camera.add_argument(
+        "--field-of-view",
+        type=_degrees,
+        default=DEFAULT_FIELD_OF_VIEW_DEG,
+        metavar="DEG",
+        help="degrees over the longer side (%(default)s)",
+    )
+    camera.add_argument("--focal-px", type=_positive, metavar="F", help="focal length in pixels, if it is known")
+    parser.add_argument("--every", type=_count, default=1, metavar="N", help="of a clip, every N-th frame")
+    parser.add_argument("--smoothing", type=_share, default=0.0, metavar="S", help="of a clip, 0 (off) to 1")
+    parser.add_argument("--max-hands", type=_count, metavar="N", help="10 in pictures, 2 in clips")
+    parser.add_argument("--model-dir", type=Path, default=MODELS)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do all pictures that can be done; 0 if there was one."""
+    with ExitStack() as resources:
+        source = open_source(arguments.input)
+        resources.callback(source.close)
+        if source.is_live:
+            raise HandvizError("reconstruct reads pictures and clips; for a camera start app.py")
+        job = Job(arguments, source, resources)
+        try:
+            with logging_redirect_tqdm():
+                job.run()
+        finally:
+            job.finish()
+    return 0 if job.done else 1
+
+
+class Job:
+    """One run: its outputs, and what is done so far."""
+
+    def __init__(self, arguments: argparse.Namespace, source: Source, resources: ExitStack) -> None:
+        self._arguments, self._source = arguments, source
+        self._is_clip = isinstance(source, ClipSource)
+        most_hands = MOST_HANDS_OF_CLIPS if self._is_clip else MOST_HANDS_OF_PICTURES
+        settings = PipelineSettings(
+            model_dir=arguments.model_dir,
+            variant=arguments.variant,
+            smoothing=arguments.smoothing,
+            max_hands=arguments.max_hands or most_hands,
+            video=self._is_clip,
+            other_variants=False,
+        )
+        self._pipeline = resources.enter_context(Pipeline(settings))
+        self._faces = load_open_hand().faces
+        self._renderer = self._new_renderer(resources)
+        self._make_folders()
+        self._entries: list[dict[str, Any]] = []
+        self.done = self.hands = 0
+
+    def run(self) -> None:
+        """Go through the source; unreadable pictures are named and passed."""
+        total = self._source.frame_count
+        for number, item in tqdm(self._items(), total=total and -(-total // self._arguments.every), unit="picture"):
+            file = self._file(number)
+            if isinstance(item, HandvizError):
+                logger.error("%s", item)
+                self._entries.append(unreadable_entry(file, str(item)))
+            else:
+                self._entries.append(self._reconstruct(item, file))
+                self.done += 1
+
+    def finish(self) -> None:
+        """Write the list of what is done, also after an interruption, and say where it is."""
+        report = self._arguments.out / REPORT_NAME
+        write_report(report, sorted(self._entries, key=lambda entry: str(entry["file"])))
+        failed = len(self._entries) - self.done
+        logger.info("%d pictures with %d hands, %d unreadable: %s", self.done, self.hands, failed, report)
+
+    def _items(self) -> Iterator[tuple[int, Frame | HandvizError]]:
+        """Number and frame, or what is wrong with it, of every wanted frame."""
+        number = 0
+        while True:
+            item: Frame | HandvizError | None
+            try:
+                item = self._source.read()
+            except HandvizError as error:
+                item = error
+            if item is None:
+                return
+            if number % self._arguments.every == 0:
+                yield number, item
+            number += 1
+
+    def _reconstruct(self, frame: Frame, file: str) -> dict[str, Any]:
+        height, width = frame.image.shape[:2]
+        intrinsics = intrinsics_from_field_of_view(width, height, self._arguments.field_of_view)
+        if self._arguments.focal_px:
+            intrinsics = Intrinsics(self._arguments.focal_px, width / 2, height / 2)
+        if self._is_clip:  # the time of the clip, not of reading it
+            frame = dataclasses.replace(frame, captured_ms=frame.number * 1000 / self._source.nominal_fps)
+        result = self._pipeline.process_with(frame, intrinsics)
+        self.hands += len(result.hands)
+        name = self._output_name(frame.number)
+        try:
+            self._write_overlay(result, name)
+            meshes = [self._write_mesh(result, index, name) for index in range(len(result.hands))]
+        except OSError as error:
+            raise HandvizError(f"{self._arguments.out} cannot be written: {error}") from error
+        return picture_entry(file, result, intrinsics, meshes)
+
+    def _write_overlay(self, result: FrameResult, name: str) -> None:
+        if self._renderer is not None:
+            picture = self._renderer.draw(result, DrawOptions(colour=self._arguments.colour))
+            Image.fromarray(picture).save(self._arguments.out / "overlays" / f"{name}.png")
+
+    def _write_mesh(self, result: FrameResult, index: int, name: str) -> str | None:
+        """The file's path relative to the output folder; None if no meshes are wanted."""
+        kind, hand = self._arguments.mesh, result.hands[index]
+        if kind == "none":
+            return None
+        colours = np.tile(PLAIN_COLOURS[hand.handedness], (len(hand.vertices_m), 1))
+        if self._arguments.colour == "deviation":
+            colours = colours_from_deviation(hand.vertex_std_mm, fitted_range(hand.vertex_std_mm))
+        relative = f"meshes/{name}_{index}_{hand.handedness}.{kind}"
+        path, faces = self._arguments.out / relative, faces_for(hand.handedness, self._faces)
+        if kind == "ply":
+            write_ply(path, hand.vertices_m, faces, vertex_std_mm=hand.vertex_std_mm, colours=colours)
+        else:
+            write_obj(path, hand.vertices_m, faces, colours=colours)
+        return relative
+
+    def _file(self, number: int) -> str:
+        """What the list calls a picture: its file name, in clips with the frame's number."""
+        if isinstance(self._source, FolderSource):
+            return self._source.paths[number].name
+        return f"{self._source.name}#{number:06d}"
+
+    def _output_name(self, number: int) -> str:
+        """The picture's name without suffix, unless another picture differs only in that."""
+        if not isinstance(self._source, FolderSource):
+            return f"{Path(self._source.name).stem}_{number:06d}"
+        path = self._source.paths[number]
+        namesakes = [other for other in self._source.paths if other.stem.casefold() == path.stem.casefold()]
+        return path.stem if len(namesakes) == 1 else path.name.replace(".", "_")
+
+    def _new_renderer(self, resources: ExitStack) -> OffscreenRenderer | None:
+        if self._arguments.no_overlays:
+            return None
+        return resources.enter_context(OffscreenRenderer(load_display_mesh()))
+
+    def _make_folders(self) -> None:
+        out: Path = self._arguments.out
+        folders = [out, *([out / "meshes"] if self._arguments.mesh != "none" else [])]
+        folders += [out / "overlays"] if self._renderer is not None else []
+        try:
+            for folder in folders:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HandvizError(f"the folder {out} cannot be made: {error}") from error
+
+
+def _number(text: str, low: float, high: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from {low:g} to {high:g}")
+    return value
+
+
+def _degrees(text: str) -> float:
+    return _number(text, 5.0, 170.0)
+
+
+def _positive(text: str) -> float:
+    return _number(text, 1.0, 1e6)
+
+
+def _share(text: str) -> float:
+    return _number(text, 0.0, 1.0)
+
+
+def _count(text: str) -> int:
+    return int(_number(text, 1, 1e6))

@@ -1,0 +1,70 @@
+"""``hands.json``: what ``handviz reconstruct`` says about every picture, and how it is written."""
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handviz.errors import HandvizError
+from handviz.records import CROP_SIZE, FloatArray, FrameResult, HandMesh, Intrinsics
+
+
+def picture_entry(
+    file: str, result: FrameResult, intrinsics: Intrinsics, meshes: Sequence[str | None]
+) -> dict[str, Any]:
+    """One object of the list: the picture, the camera that was assumed, and its hands."""
+    height, width = result.frame.image.shape[:2]
+    hands = [hand_entry(hand, mesh) for hand, mesh in zip(result.hands, meshes, strict=True)]
+    field_of_view_rad = 2 * math.atan(max(width, height) / 2 / intrinsics.focal_px)
+    return {
+        "file": file,
+        "width": width,
+        "height": height,
+        "variant": result.variant,
+        "network_input_px": CROP_SIZE,
+        "assumed_focal_px": round(intrinsics.focal_px, 3),
+        "assumed_field_of_view_deg": round(math.degrees(field_of_view_rad), 3),
+        "hands": hands,
+    }
+
+
+def unreadable_entry(file: str, reason: str) -> dict[str, Any]:
+    """The object of a picture that could not be read."""
+    return {"file": file, "width": 0, "height": 0, "hands": [], "error": reason}
+
+
+def hand_entry(hand: HandMesh, mesh: str | None) -> dict[str, Any]:
+    """One hand; ``mesh`` is the file with its vertices, relative to the list."""
+    return {
+        "handedness": hand.handedness,
+        "detection_score": round(hand.detection_score, 4),
+        "keypoints_camera_m": _rounded(hand.keypoints_m, 6),
+        "keypoints_image_px": _rounded(hand.keypoints_px, 3),
+        "keypoint_std_mm": _rounded(hand.keypoint_std_mm, 4),
+        "vertex_std_mm": {
+            "mean": round(float(hand.vertex_std_mm.mean()), 4),
+            "max": round(float(hand.vertex_std_mm.max()), 4),
+        },
+        "wrist_camera_m": _rounded(hand.wrist_camera_m, 6),
+        "assumed_focal_px": round(hand.intrinsics.focal_px, 3),
+        "mesh": mesh,
+    }
+
+
+def write_report(path: Path, entries: Sequence[dict[str, Any]]) -> None:
+    """Write the list whole or not at all; raises HandvizError if the folder cannot be written."""
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        unfinished.write_text(json.dumps(entries, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise HandvizError(f"{path} cannot be written: {error}") from error
+
+
+def _rounded(values: FloatArray, digits: int) -> list[Any]:
+    rounded: list[Any] = np.round(np.asarray(values, dtype=np.float64), digits).tolist()
+    return rounded
