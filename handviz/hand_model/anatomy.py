@@ -66,9 +66,7 @@ def _finger_angles(rng: np.random.Generator, curl: FloatArray) -> FloatArray:
     count = len(curl)
     # Hooks bend the outer joints only, table-tops the knuckles only.
     style = rng.choice([0.0, 1.0, -1.0], (count, 1), p=[0.76, 0.12, 0.12]) * rng.uniform(0.3, 1.0, (count, 1))
-    knuckle = np.clip(
-        -22 + 107 * curl * (1 - np.maximum(style, 0) * 0.8) + rng.normal(0, 10, curl.shape), -30, 92
-    )
+    knuckle = np.clip(-22 + 107 * curl * (1 - np.maximum(style, 0) * 0.8) + rng.normal(0, 10, curl.shape), -30, 92)
     middle = np.clip(102 * curl * (1 + np.minimum(style, 0) * 0.8) + rng.normal(0, 10, curl.shape), -6, 112)
     end = np.clip(0.62 * middle + rng.normal(0, 9, curl.shape), -12, 82)
     spread_all = rng.normal(0, 6, (count, 1)) * np.array([1.0, 0.3, -0.4, -1.2])

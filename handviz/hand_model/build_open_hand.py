@@ -85,10 +85,7 @@ def _sample_people(model: anny.Anny, rng: np.random.Generator) -> tuple[FloatArr
     bone_ids = [model.bone_labels.index(name) for name in BONES]
     vertices, joints = [], []
     for _ in range(SHAPE_SAMPLES // 50):
-        people = {
-            label: rng.uniform(*PHENOTYPE_RANGES.get(label, (0.2, 0.8)), 50)
-            for label in model.phenotype_labels
-        }
+        people = {label: rng.uniform(*PHENOTYPE_RANGES.get(label, (0.2, 0.8)), 50) for label in model.phenotype_labels}
         changes = {label: rng.uniform(-0.6, 0.6, 50) for label in model.local_change_labels}
         changes["r-hand-scale-incr"] *= 0.5
         with torch.no_grad():
@@ -144,9 +141,7 @@ def _read_anny(rng: np.random.Generator) -> Arm:
     )
 
 
-def decimate(
-    vertices: FloatArray, faces: NDArray[np.int32], count: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def decimate(vertices: FloatArray, faces: NDArray[np.int32], count: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Quadric edge collapse that keeps existing vertices: (ids (count,), faces into them)."""
     low, high = count, 3 * count
     while True:
@@ -197,9 +192,7 @@ def _tips(vertices: FloatArray, weights: FloatArray, joints: FloatArray) -> list
     return tips
 
 
-def _skin_marks(
-    arm: Arm, mean: FloatArray, joints: FloatArray, tips: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def _skin_marks(arm: Arm, mean: FloatArray, joints: FloatArray, tips: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Where palm (Va,) and nails (Va,) lie, from the rest pose's normals."""
     normals = _normals(mean, arm.faces)
     axes = joint_axes(joints, tips)
@@ -213,9 +206,7 @@ def _skin_marks(
             palm_side[of_thumb] = -(normals @ dorsal)[of_thumb]
         along = (mean - joints[joint]) @ bone / (bone @ bone)
         on_back = normals @ dorsal
-        nail = np.maximum(
-            nail, (arm.weights[:, joint] > 0.9) * (along > 0.45) * (along < 1.02) * (on_back > 0.72)
-        )
+        nail = np.maximum(nail, (arm.weights[:, joint] > 0.9) * (along > 0.45) * (along < 1.02) * (on_back > 0.72))
     return np.clip(palm_side * 1.2 + 0.5, 0, 1), nail.astype(float)
 
 
@@ -250,9 +241,7 @@ def _pose_components(poses: FloatArray) -> FloatArray:
     return directions * scale[:, None]
 
 
-def _regressor(
-    sources: FloatArray, targets: FloatArray, near: FloatArray, at: FloatArray, name: str
-) -> FloatArray:
+def _regressor(sources: FloatArray, targets: FloatArray, near: FloatArray, at: FloatArray, name: str) -> FloatArray:
     """Fit joints (N, T, 3) locally from vertices (N, V, 3); ``near`` (V, 3) and ``at`` (T, 3) choose candidates."""
     candidates = nearest(near, at, 90)
     weights, error = fit_rows(sources[::2], targets[::2], candidates)
@@ -288,9 +277,7 @@ def _assemble(arm: Arm) -> dict[str, np.ndarray]:
     mean, basis, scores, held = _shape_space(arm)
     logger.info("ten shape components hold %.2f %% of the variance", held * 100)
     lengths = np.linalg.norm(arm.joints[:, 9] - arm.joints[:, 0], axis=1)
-    logger.info(
-        "wrist to last middle joint: %.0f mm, deviation %.0f mm", lengths.mean() * 1e3, lengths.std() * 1e3
-    )
+    logger.info("wrist to last middle joint: %.0f mm, deviation %.0f mm", lengths.mean() * 1e3, lengths.std() * 1e3)
     mean_joints = arm.joints.mean(0)
     rest = mean + np.einsum("vcs,ns->nvc", basis, scores[:POSE_SAMPLES])
     token_in_hand, faces = decimate(mean[arm.hand], arm.hand_faces, TOKEN_COUNT)

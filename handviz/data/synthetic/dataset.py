@@ -1,0 +1,66 @@
+"""Reads what the generator wrote."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.data.synthetic.generator import LABELS, labels_file, pictures_file
+from handviz.errors import HandvizError
+from handviz.records import CROP_SIZE, FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """Some samples in memory."""
+
+    pictures: NDArray[np.uint8]
+    """(N, 224, 224, 3) RGB"""
+    labels: dict[str, FloatArray]
+    """arrays named in generator.LABELS"""
+    visible: NDArray[np.bool_]
+    """(N, V)"""
+
+
+def shard_numbers(directory: Path) -> list[int]:
+    """Numbers of the finished shards; raises HandvizError for a folder that is not a dataset."""
+    numbers = sorted(int(path.name.split("_")[1]) for path in directory.glob("shard_*_pictures.npz"))
+    if not numbers:
+        raise HandvizError(
+            f"{directory} holds no rendered hands: make some with 'handviz synthesize --out {directory}'"
+        )
+    return numbers
+
+
+def read_labels(directory: Path, shard: int) -> dict[str, FloatArray]:
+    """All label arrays of a shard; raises HandvizError if one is missing or damaged."""
+    path = labels_file(directory, shard)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in LABELS}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise HandvizError(
+            f"{path} is damaged ({error}): delete it and its pictures, and run synthesize again"
+        ) from error
+
+
+def _decode(data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    if picture is None or picture.shape != (CROP_SIZE, CROP_SIZE, 3):
+        raise HandvizError(f"{path} holds a picture that is not a {CROP_SIZE} x {CROP_SIZE} JPEG")
+    return picture[..., ::-1]
+
+
+def read_shard(directory: Path, shard: int, vertex_count: int = 778) -> Shard:
+    """Pictures, labels and visibility of one shard; raises HandvizError if a file is damaged."""
+    path = pictures_file(directory, shard)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            jpeg, ends, visible = archive["jpeg"], archive["jpeg_end"], archive["visible"]
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise HandvizError(f"{path} is damaged ({error}): delete it and run synthesize again") from error
+    pictures = np.stack([_decode(part, path) for part in np.split(jpeg, ends[:-1])])
+    seen = np.unpackbits(visible, axis=1)[:, :vertex_count].astype(bool)
+    return Shard(pictures=pictures, labels=read_labels(directory, shard), visible=seen)

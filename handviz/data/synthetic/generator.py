@@ -1,0 +1,190 @@
+"""Training samples in shards: every shard depends on the seed and its own number alone, so work resumes anywhere.
+
+``shard_00000_labels.npz`` holds the arrays of LABELS, ``shard_00000_pictures.npz`` JPEG bytes, masks and visibility.
+A shard counts as done when its pictures file exists; both are written beside their place and moved there.
+"""
+
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.data.synthetic import look, props
+from handviz.data.synthetic.scene import SceneMaker, inside_image, labels, sample_camera, visible_vertices
+from handviz.errors import HandvizError
+from handviz.hand_model.open_hand import load_open_hand
+from handviz.render.studio import SUPERSAMPLING, TARGET, open_studio
+
+SHARD_SIZE = 256
+GENERATOR_VERSION = 1
+LABELS = (
+    "pose",  # (N, 45) axis-angle, radians
+    "shape",  # (N, 10) standard deviations
+    "rotation",  # (N, 3, 3) crop_from_wrist along the ray through the crop's middle
+    "scale",  # (N,) weak perspective, crop half-sides per metre
+    "translation",  # (N, 2) wrist in the crop, [-1, 1]
+    "keypoints_crop",  # (N, 21, 2) true perspective projection, [-1, 1]
+    "camera_from_wrist",  # (N, 3, 3)
+    "wrist_camera_m",  # (N, 3)
+    "camera_matrix",  # (N, 3, 3) K, pixels
+    "crop_from_image",  # (N, 2, 3)
+)
+_maker: SceneMaker | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to render and where."""
+
+    directory: Path
+    seed: int
+    count: int
+
+    @property
+    def shard_count(self) -> int:
+        return -(-self.count // SHARD_SIZE)
+
+    def size_of(self, shard: int) -> int:
+        """Samples in a shard; the last one may be smaller."""
+        return min(SHARD_SIZE, self.count - shard * SHARD_SIZE)
+
+    def is_done(self, shard: int) -> bool:
+        """Whether the shard's files are there with the planned number of samples."""
+        if not pictures_file(self.directory, shard).is_file():
+            return False
+        with np.load(labels_file(self.directory, shard)) as archive:
+            return len(archive["scale"]) == self.size_of(shard)
+
+
+def labels_file(directory: Path, shard: int) -> Path:
+    """Where a shard's labels lie."""
+    return directory / f"shard_{shard:05d}_labels.npz"
+
+
+def pictures_file(directory: Path, shard: int) -> Path:
+    """Where a shard's pictures lie."""
+    return directory / f"shard_{shard:05d}_pictures.npz"
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    os.replace(part, path)
+
+
+def _scene_maker() -> SceneMaker:
+    """One studio a process: OpenGL contexts do not survive a fork."""
+    global _maker
+    if _maker is None:
+        cv2.setNumThreads(1)
+        _maker = SceneMaker(open_studio(look.noise_texture()))
+    return _maker
+
+
+def render_samples(
+    rng: np.random.Generator, count: int
+) -> Iterator[tuple[dict[str, np.ndarray], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]]:
+    """Labels, picture (224, 224, 3) RGB, hand mask (224, 224) of 0 or 1, and visible vertices (V,) of random samples."""
+    maker = _scene_maker()
+    for hand in maker.poser.sample(rng, count):
+        own = np.random.default_rng(rng.integers(0, 2**63))
+        camera = sample_camera(own, hand)
+        known = labels(hand, camera)
+        drawn, _ = maker.picture(own, hand, camera)
+        image = look.develop(drawn, props.background(own), own)
+        inside = inside_image(camera)
+        if inside is not None:
+            image *= inside[..., None]
+        label = drawn.label[::SUPERSAMPLING, ::SUPERSAMPLING]
+        mask = (np.abs(label.astype(int) - round(TARGET * 255)) < 20).astype(np.uint8)
+        in_camera = hand.vertices_m[maker.poser.arm.hand_ids] @ camera.camera_from_wrist.T + camera.wrist_camera_m
+        visible = visible_vertices(drawn, in_camera, camera, inside)
+        picture = look.camera_faults(image, own)
+        if inside is not None:
+            picture *= inside[..., None].astype(np.uint8)
+        yield known, picture, mask, visible
+
+
+def encode(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """RGB (H, W, 3) -> JPEG bytes."""
+    _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.reshape(-1)
+
+
+def render_shard(plan: Plan, shard: int) -> int:
+    """Render one shard; returns its number of samples."""
+    rng = np.random.default_rng([plan.seed, shard])
+    known, jpegs, masks, visible = [], [], [], []
+    for sample_labels, picture, mask, seen in render_samples(rng, plan.size_of(shard)):
+        known.append(sample_labels)
+        jpegs.append(encode(picture, int(rng.integers(55, 96))))
+        masks.append(np.packbits(mask))
+        visible.append(seen)
+    columns = {name: np.stack([row[name] for row in known]).astype(np.float32) for name in LABELS}
+    _save(labels_file(plan.directory, shard), columns)
+    ends = np.cumsum([len(data) for data in jpegs])
+    _save(
+        pictures_file(plan.directory, shard),
+        {
+            "jpeg": np.concatenate(jpegs),
+            "jpeg_end": ends.astype(np.int64),
+            "mask_bits": np.stack(masks),
+            "visible": np.packbits(np.stack(visible), axis=1),
+        },
+    )
+    return len(known)
+
+
+def _check_manifest(plan: Plan) -> None:
+    """A folder holds one seed of one generator; more samples may be added later."""
+    path = plan.directory / "manifest.json"
+    manifest = {
+        "generator_version": GENERATOR_VERSION,
+        "seed": plan.seed,
+        "count": plan.count,
+        "hand_model": load_open_hand().fingerprint,
+    }
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        for key in ("generator_version", "seed", "hand_model"):
+            if found.get(key) != manifest[key]:
+                raise HandvizError(
+                    f"{plan.directory} holds samples of {key} {found.get(key)}, not {manifest[key]}: "
+                    "choose another folder"
+                )
+    elif plan.directory.exists() and any(plan.directory.iterdir()):
+        raise HandvizError(f"{plan.directory} is not empty and not made by synthesize: choose another folder")
+    plan.directory.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def _job(task: tuple[Plan, int]) -> int:
+    return render_shard(*task)
+
+
+def render(plan: Plan, workers: int) -> Iterator[int]:
+    """Render what is missing with ``workers`` processes; yields the samples of each shard as it is done."""
+    _check_manifest(plan)
+    open_shards = []
+    for shard in range(plan.shard_count):
+        if plan.is_done(shard):
+            yield plan.size_of(shard)
+        else:
+            open_shards.append(shard)
+    tasks = [(plan, shard) for shard in open_shards]
+    if workers <= 1:
+        yield from map(_job, tasks)
+        return
+    # One thread each: llvmpipe would otherwise take every core in every process.
+    os.environ.setdefault("LP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield from pool.imap_unordered(_job, tasks)

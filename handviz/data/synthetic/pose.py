@@ -1,0 +1,94 @@
+"""Random hands: pose without fingers inside each other, shape, wrist, and how the camera looks at them."""
+
+import math
+
+import numpy as np
+
+from handviz.geometry import rotation_about_z, rotation_from_axis_angle
+from handviz.hand_model.anatomy import JointAxes, joint_axes, pose_from_angles, sample_angles
+from handviz.hand_model.skinning import joint_transforms
+from handviz.hand_model.template import SHAPE_SIZE, HandTemplate
+from handviz.records import FloatArray
+
+CLOSEST_FINGERS_M = 0.0105
+"""Middle lines of two fingers may not come closer than this: a finger is about 15 mm thick and flesh yields."""
+POSITIONS_ALONG_BONE = np.array([0.25, 0.6, 1.0])
+SHAPE_LIMIT = 2.5
+UNIFORM_VIEW_SHARE = 0.25
+
+
+class PoseSampler:
+    """Draws poses of one hand model."""
+
+    def __init__(self, template: HandTemplate) -> None:
+        self._parents = template.parents
+        self._joints = template.joint_regressor @ template.vertices_m
+        keypoints = template.keypoint_regressor @ template.vertices_m
+        self._tips = keypoints[[4, 8, 12, 16, 20]]
+        self._axes: JointAxes = joint_axes(self._joints, self._tips)
+
+    def sample(self, rng: np.random.Generator, count: int) -> FloatArray:
+        """Poses (count, 45); of three tries each the first without penetration, or the least bad."""
+        tries = pose_from_angles(sample_angles(rng, 3 * count), self._axes)
+        gap = self.finger_gap_m(tries).reshape(3, count)
+        clear = gap > CLOSEST_FINGERS_M
+        choice = np.where(clear.any(axis=0), clear.argmax(axis=0), gap.argmax(axis=0))
+        return tries.reshape(3, count, -1)[choice, np.arange(count)]
+
+    def finger_gap_m(self, poses: FloatArray) -> FloatArray:
+        """(N,) smallest distance between the middle lines of two different fingers, outer two bones only."""
+        count = len(poses)
+        joints = np.broadcast_to(self._joints, (count, 16, 3))
+        transforms = joint_transforms(poses, joints, self._parents)
+        points = []
+        for finger in range(5):
+            for link in (1, 2):
+                joint = 1 + 3 * finger + link
+                start = self._joints[joint]
+                end = self._joints[joint + 1] if link == 1 else self._tips[finger]
+                rest = start + POSITIONS_ALONG_BONE[:, None] * (end - start) * 0.92
+                turn, shift = transforms[:, joint, :, :3], transforms[:, joint, :, 3]
+                points.append(np.einsum("nab,kb->nka", turn, rest) + shift[:, None])
+        lines = np.stack(points, axis=1).reshape(count, 5, -1, 3)
+        gap = np.full(count, np.inf)
+        for first in range(5):
+            for second in range(first + 1, 5):
+                apart = lines[:, first, :, None] - lines[:, second, None]
+                gap = np.minimum(gap, np.sqrt((apart**2).sum(-1)).min(axis=(1, 2)))
+        return gap
+
+
+def sample_shape(rng: np.random.Generator, count: int) -> FloatArray:
+    """Shapes (count, 10), standard normal but never beyond 2.5."""
+    return np.clip(rng.normal(size=(count, SHAPE_SIZE)), -SHAPE_LIMIT, SHAPE_LIMIT)
+
+
+def sample_wrist(rng: np.random.Generator) -> FloatArray:
+    """Rotation (3, 3) of the forearm about the wrist: flexion, deviation and a little twist."""
+    flexion, deviation, twist = np.radians(rng.normal(0, [26, 12, 12]))
+    return (
+        rotation_from_axis_angle(np.array([flexion, 0, 0]))
+        @ rotation_about_z(deviation)
+        @ rotation_from_axis_angle(np.array([0, twist, 0]))
+    )
+
+
+def _uniform_rotation(rng: np.random.Generator) -> FloatArray:
+    w, x, y, z = (q := rng.normal(size=4)) / np.linalg.norm(q)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def sample_view(rng: np.random.Generator) -> FloatArray:
+    """Rotation (3, 3) of the hand as seen along the ray to it: palms and backs mostly, but every direction."""
+    if rng.random() < UNIFORM_VIEW_SHARE:
+        return _uniform_rotation(rng)
+    yaw = rng.normal(0, 0.75) + (math.pi if rng.random() < 0.5 else 0.0)
+    pitch = rng.normal(0, 0.6)
+    turn = rotation_from_axis_angle(np.array([pitch, 0, 0])) @ rotation_from_axis_angle(np.array([0, yaw, 0]))
+    return rotation_about_z(rng.uniform(-math.pi, math.pi)) @ turn

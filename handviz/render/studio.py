@@ -1,0 +1,192 @@
+"""Draws training pictures: lit surfaces (arms, boxes, balls, cylinders) seen through the crop's own camera."""
+
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import moderngl
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.records import CROP_SIZE, FloatArray
+from handviz.render.programs import load_program
+
+SUPERSAMPLING = 2
+NEAR_M, FAR_M = 0.03, 6.0
+TARGET, OCCLUDER, BEHIND = 1.0, 0.6, 0.3
+"""Values of ``Surface.label``: the hand that is learnt, things before it, things behind it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """Triangles with what the shader needs at every vertex."""
+
+    positions: FloatArray
+    """(V, 3)"""
+    normals: FloatArray
+    """(V, 3) unit"""
+    rest: FloatArray
+    """(V, 3) metres: where textures stick"""
+    marks: FloatArray
+    """(V, 3) palm, nail, sleeve in 0..1"""
+    faces: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Linear RGB colours and how rough the surface looks."""
+
+    back: tuple[float, ...]
+    palm: tuple[float, ...]
+    nail: tuple[float, ...]
+    cloth: tuple[float, ...]
+    cloth_second: tuple[float, ...]
+    cloth_stripes_per_m: float = 0.0
+    mottle: float = 1.0
+    gloss: float = 0.1
+    sleeve_thickness_m: float = 0.004
+    noise_shift: tuple[float, ...] = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """One thing in the scene."""
+
+    mesh: Mesh
+    material: Material
+    label: float
+    camera_from_object: FloatArray = field(default_factory=lambda: np.eye(4))
+
+
+@dataclass(frozen=True, eq=False)
+class Lights:
+    """Two directional lights and an ambient gradient from above to below, linear RGB."""
+
+    directions: FloatArray
+    """(2, 3) unit, towards the light, camera axes"""
+    colours: FloatArray
+    """(2, 3)"""
+    ambient_above: FloatArray
+    ambient_below: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class StudioPicture:
+    """What was drawn, twice the crop's size, top row first."""
+
+    rgb: NDArray[np.uint8]
+    """(448, 448, 3), linear light clipped at 1"""
+    label: NDArray[np.uint8]
+    """(448, 448) label * 255, 0 where nothing was drawn"""
+    depth_m: NDArray[np.float32]
+    """(448, 448) distance along z"""
+
+
+def clip_from_camera(crop_from_image: FloatArray, camera_matrix: FloatArray) -> FloatArray:
+    """(4, 4) OpenGL projection that shows exactly the crop of a pinhole camera (3, 3)."""
+    to_crop = np.vstack([crop_from_image, [0, 0, 1]]) @ camera_matrix
+    half = CROP_SIZE / 2
+    to_device = np.array([[1 / half, 0, -1], [0, -1 / half, 1], [0, 0, 1]]) @ to_crop
+    projection = np.zeros((4, 4))
+    projection[:2, :3] = to_device[:2]
+    projection[2, 2] = (FAR_M + NEAR_M) / (FAR_M - NEAR_M)
+    projection[2, 3] = -2 * FAR_M * NEAR_M / (FAR_M - NEAR_M)
+    projection[3, :3] = to_device[2]
+    return projection
+
+
+def depth_from_buffer(buffer: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Depth buffer values in 0..1 -> metres along z."""
+    device = buffer * 2 - 1
+    return 2 * FAR_M * NEAR_M / ((FAR_M + NEAR_M) - device * (FAR_M - NEAR_M))
+
+
+class HandStudio:
+    """Holds the buffers of one OpenGL context; ``draw`` may be called for ever, ``release`` once."""
+
+    def __init__(self, context: moderngl.Context, noise: NDArray[np.uint8]) -> None:
+        """``noise`` (N, N) repeats over every surface."""
+        self.context = context
+        self._stack = ExitStack()
+        self._program = self._keep(load_program(context, "studio"))
+        self._noise = self._keep(context.texture(noise.shape[::-1], 1, noise.tobytes()))
+        size = (CROP_SIZE * SUPERSAMPLING,) * 2
+        self._colour = self._keep(context.texture(size, 4))
+        self._depth = self._keep(context.depth_texture(size))
+        self._framebuffer = self._keep(context.framebuffer([self._colour], self._depth))
+        self._arrays: dict[tuple[int, int], tuple[moderngl.Buffer, moderngl.VertexArray]] = {}
+
+    def _keep(self, thing):  # type: ignore[no-untyped-def]  # any moderngl object
+        self._stack.callback(thing.release)
+        return thing
+
+    def _vertex_array(self, mesh: Mesh) -> moderngl.VertexArray:
+        """Buffers are kept per mesh topology and written anew for every surface."""
+        key = (len(mesh.positions), len(mesh.faces))
+        if key not in self._arrays:
+            vertices = self._keep(self.context.buffer(reserve=len(mesh.positions) * 48))
+            faces = self._keep(self.context.buffer(np.ascontiguousarray(mesh.faces, np.int32).tobytes()))
+            layout = [(vertices, "3f 3f 3f 3f", "in_position", "in_normal", "in_rest", "in_marks")]
+            array = self._keep(self.context.vertex_array(self._program, layout, faces))
+            self._arrays[key] = (vertices, array)
+        vertices, array = self._arrays[key]
+        data = np.concatenate([mesh.positions, mesh.normals, mesh.rest, mesh.marks], axis=1)
+        vertices.write(data.astype(np.float32).tobytes())
+        return array
+
+    def _set(self, name: str, value: object) -> None:
+        if name in self._program:
+            self._program[name].value = value  # type: ignore[union-attr]
+
+    def _set_matrix(self, name: str, matrix: FloatArray) -> None:
+        self._program[name].write(matrix.T.astype(np.float32).tobytes())  # type: ignore[union-attr]
+
+    def _set_material(self, material: Material) -> None:
+        self._set("back_colour", material.back)
+        self._set("palm_colour", material.palm)
+        self._set("nail_colour", material.nail)
+        self._set("cloth_colour", material.cloth)
+        self._set("cloth_second_colour", material.cloth_second)
+        self._set("cloth_stripes_per_m", material.cloth_stripes_per_m)
+        self._set("mottle", material.mottle)
+        self._set("gloss", material.gloss)
+        self._set("sleeve_thickness_m", material.sleeve_thickness_m)
+        self._set("noise_shift", material.noise_shift)
+
+    def _set_lights(self, lights: Lights) -> None:
+        self._program["light_direction"].write(lights.directions.astype(np.float32).tobytes())  # type: ignore[union-attr]
+        self._program["light_colour"].write(lights.colours.astype(np.float32).tobytes())  # type: ignore[union-attr]
+        self._set("ambient_above", tuple(lights.ambient_above))
+        self._set("ambient_below", tuple(lights.ambient_below))
+
+    def draw(self, surfaces: list[Surface], lights: Lights, projection: FloatArray) -> StudioPicture:
+        """Draw the surfaces (camera axes, metres) through ``projection`` (4, 4)."""
+        self._framebuffer.use()
+        self._framebuffer.clear(0.0, 0.0, 0.0, 0.0, depth=1.0)
+        self.context.enable_only(moderngl.DEPTH_TEST)
+        self._noise.use(0)
+        self._set_lights(lights)
+        self._set_matrix("clip_from_camera", projection)
+        for surface in surfaces:
+            self._set_matrix("camera_from_object", surface.camera_from_object)
+            self._set_material(surface.material)
+            self._set("label", surface.label)
+            self._vertex_array(surface.mesh).render()
+        return self._read()
+
+    def _read(self) -> StudioPicture:
+        size = CROP_SIZE * SUPERSAMPLING
+        pixels = np.frombuffer(self._colour.read(), np.uint8).reshape(size, size, 4)[::-1]
+        depth = np.frombuffer(self._depth.read(), np.float32).reshape(size, size)[::-1]
+        return StudioPicture(pixels[..., :3], pixels[..., 3], depth_from_buffer(depth))
+
+    def release(self) -> None:
+        """Free every OpenGL object; the context is its owner's."""
+        self._arrays.clear()
+        self._stack.close()
+
+
+def open_studio(noise: NDArray[np.uint8]) -> HandStudio:
+    """A studio with a context of its own that needs no display (EGL on Linux)."""
+    options = {"backend": "egl"} if sys.platform.startswith("linux") else {}
+    return HandStudio(moderngl.create_context(standalone=True, **options), noise)
