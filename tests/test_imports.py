@@ -24,7 +24,7 @@ FORBIDDEN = {("data", "nets")}
 # The probes run each in a process of its own, so that what they load or break is nobody else's.
 HOMES = {
     "PyQt6": ("gui/", "app.py", "probes.py"),
-    "moderngl": ("render/", "gui/viewport.py"),
+    "moderngl": ("render/", "gui/viewport.py", "gui/gl_context.py"),
     "torch": ("nets/", "train/", "data/", "hand_model/layer.py", "hand_model/build_open_hand.py", "probability.py"),
     "onnxruntime": ("infer/reconstructor.py", "infer/onnx_checks.py", "nets/export.py", "train/evaluate.py"),
     "mediapipe": ("detect/",),

@@ -1,0 +1,120 @@
+"""The doctor: every check finds what is wrong, names it and says what to do."""
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from handviz import doctor, probes
+from handviz.commands import doctor as doctor_command
+from handviz.doctor import Finding
+from handviz.errors import HandvizError
+
+
+def test_packages_are_compared_with_the_pins(tmp_path: Path) -> None:
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text(
+        "# a comment\n"
+        "numpy==0.0.1\n"
+        "handviz-does-not-exist==1.0\n"
+        'handviz-elsewhere==1.0; sys_platform == "nowhere"\n'
+        f"pytest=={pytest.__version__}\n"
+    )
+    too_new, missing = doctor.check_packages(requirements)
+    assert (too_new.state, missing.state) == ("warn", "FAIL")
+    assert "numpy" in too_new.detail
+    assert "==0.0.1" in too_new.detail
+    assert "handviz-does-not-exist" in missing.detail
+    assert "bootstrap.py" in missing.remedy
+
+
+def test_the_pins_of_the_repository_are_readable_and_met() -> None:
+    assert [finding.state for finding in doctor.check_packages() if finding.state == "FAIL"] == []
+
+
+def test_models_are_compared_with_their_checksums(tmp_path: Path) -> None:
+    for name in ("good.onnx", "changed.onnx"):
+        (tmp_path / name).write_bytes(name.encode())
+    good = hashlib.sha256(b"good.onnx").hexdigest()
+    checksums = tmp_path / "SHA256SUMS"
+    checksums.write_text(f"{good}  good.onnx\n{good}  changed.onnx\n{good} *missing.onnx\n")
+    changed, missing = doctor.check_models(checksums)
+    assert changed.state == missing.state == "FAIL"
+    assert "changed.onnx has sha256" in changed.detail
+    assert good[:12] in changed.detail
+    assert missing.detail == "missing.onnx is missing"
+    assert "git checkout -- models/missing.onnx" in missing.remedy
+
+    checksums.write_text(f"{good}  good.onnx\n")
+    assert [finding.state for finding in doctor.check_models(checksums)] == ["ok"]
+
+
+def test_a_missing_checksum_file_is_said(tmp_path: Path) -> None:
+    (finding,) = doctor.check_models(tmp_path / "SHA256SUMS")
+    assert finding.state == "FAIL"
+    assert finding.remedy
+
+
+def test_a_missing_library_names_its_package() -> None:
+    finding = doctor.check_library("EGL", "libhandviz-does-not-exist.so.1", "libegl1")
+    assert finding.state == "FAIL"
+    assert "apt-get install -y libegl1" in finding.remedy
+
+
+def test_a_probe_runs_in_its_own_process() -> None:
+    works, text = doctor.run_probe("opengl")
+    assert works, text
+    assert "OpenGL" in text
+
+
+def test_a_probe_that_hangs_is_given_up() -> None:
+    works, text = doctor.run_probe("opengl", timeout_s=0.01)
+    assert not works
+    assert text.startswith("no answer within")
+
+
+def test_a_probe_says_in_one_line_what_failed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    def broken() -> str:
+        raise HandvizError("the driver is missing")
+
+    monkeypatch.setitem(probes.PROBES, "opengl", broken)
+    assert probes.main("opengl") == 1
+    assert capsys.readouterr().err == "the driver is missing\n"
+
+
+def test_without_a_display_pictures_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    finding = doctor.check_display()
+    assert finding.state == "warn"
+    assert "handviz reconstruct" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("works", "text", "has_card", "state"),
+    [
+        (True, "CPUExecutionProvider runs a.onnx", False, "ok"),
+        (True, "CPUExecutionProvider runs a.onnx", True, "warn"),
+        (True, "CUDAExecutionProvider runs a.onnx", True, "ok"),
+        (False, "no ONNX file", False, "FAIL"),
+    ],
+)
+def test_an_nvidia_card_left_unused_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, works: bool, text: str, has_card: bool, state: str
+) -> None:
+    monkeypatch.setattr(doctor, "run_probe", lambda name: (works, text))
+    monkeypatch.setattr("shutil.which", lambda tool: "/usr/bin/nvidia-smi" if has_card else None)
+    finding = doctor.check_provider()
+    assert finding.state == state
+    assert bool(finding.remedy) == (state != "ok")
+
+
+@pytest.mark.parametrize(("state", "status"), [("ok", 0), ("warn", 0), ("FAIL", 1)])
+def test_only_failures_of_needed_things_set_the_exit_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, state: doctor.State, status: int
+) -> None:
+    monkeypatch.setattr(doctor_command, "examine", lambda: [Finding("thing", state, "as it is", "do this")])
+    assert doctor_command.run(argparse.Namespace()) == status
+    assert capsys.readouterr().out == f"{state:5}thing         as it is  ->  do this\n"

@@ -1,0 +1,80 @@
+"""``python -m handviz``: finds the command, loads nothing else, turns errors into a sentence and an exit status."""
+
+import argparse
+import importlib
+import subprocess
+import sys
+import types
+
+import pytest
+
+from handviz import __version__
+from handviz.__main__ import COMMANDS, main
+from handviz.errors import HandvizError
+from handviz.paths import PROJECT_ROOT
+
+
+@pytest.fixture
+def fake_command(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
+    """Stands in for every command's module; ``run`` is what the test puts there."""
+
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--number", type=int, default=0)
+
+    command = types.SimpleNamespace(add_arguments=add_arguments, run=lambda arguments: arguments.number)
+    monkeypatch.setattr(importlib, "import_module", lambda name: command)
+    return command
+
+
+@pytest.mark.usefixtures("fake_command")
+def test_arguments_reach_the_command_and_its_status_comes_back() -> None:
+    assert main(["doctor", "--number", "3"]) == 3
+
+
+def test_a_handviz_error_is_one_sentence(fake_command: types.SimpleNamespace, capsys: pytest.CaptureFixture) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        raise HandvizError("the clip is empty")
+
+    fake_command.run = run
+    assert main(["reconstruct"]) == 1
+    assert capsys.readouterr().err == "handviz reconstruct: the clip is empty\n"
+
+
+def test_ctrl_c_is_no_traceback(fake_command: types.SimpleNamespace, capsys: pytest.CaptureFixture) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    fake_command.run = run
+    assert main(["train"]) == 130
+    assert "stopped" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such-command"]])
+def test_a_wrong_command_lists_the_right_ones(arguments: list[str], capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "COMMAND" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out.strip() == __version__
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_exists_and_explains_itself(name: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    assert stop.value.code == 0
+    assert COMMANDS[name] in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_overview_loads_no_heavy_library() -> None:
+    script = "import sys; sys.argv = ['handviz', 'doctor', '--help']\nfrom handviz.__main__ import main\n"
+    script += "try: main()\nexcept SystemExit: pass\nprint(sorted({'numpy', 'torch', 'cv2'} & set(sys.modules)))"
+    outcome = subprocess.run(
+        [sys.executable, "-c", script], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True
+    )
+    assert outcome.stdout.splitlines()[-1] == "[]"
