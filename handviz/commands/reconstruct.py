@@ -29,6 +29,7 @@ from handviz.render.offscreen import OffscreenRenderer
 from handviz.render.options import DrawOptions
 
 MOST_HANDS_OF_PICTURES, MOST_HANDS_OF_CLIPS = 10, 2
+LEAST_SIDE_FOR_LEGEND_PX = 400
 REPORT_NAME = "hands.json"
 logger = logging.getLogger(__name__)
 
@@ -148,7 +149,8 @@ class Job:
 
     def _write_overlay(self, result: FrameResult, name: str) -> None:
         if self._renderer is not None:
-            picture = self._renderer.draw(result, DrawOptions(colour=self._arguments.colour))
+            legend = min(result.frame.image.shape[:2]) >= LEAST_SIDE_FOR_LEGEND_PX
+            picture = self._renderer.draw(result, DrawOptions(colour=self._arguments.colour, legend=legend))
             Image.fromarray(picture).save(self._arguments.out / "overlays" / f"{name}.png")
 
     def _write_mesh(self, result: FrameResult, index: int, name: str) -> str | None:

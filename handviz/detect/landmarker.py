@@ -27,7 +27,7 @@ VIDEO_PALM_SCORE = 0.5
 
 
 class HandLandmarker:
-    """Finds hands; ``video`` follows them from frame to frame, otherwise every picture is searched anew, in several views.
+    """Finds hands; ``video`` follows them from frame to frame, otherwise each is searched anew in several views.
 
     Frames must not be mirrored: then MediaPipe's Tasks API names the person's true hand.
     """

@@ -1,0 +1,148 @@
+"""``handviz benchmark``: every stage of the live program, end to end, and MediaPipe alone, all in one run."""
+
+import argparse
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from handviz.capture.sources import Source, open_source
+from handviz.detect.landmarker import HandLandmarker
+from handviz.errors import HandvizError
+from handviz.hand_model.open_hand import load_display_mesh
+from handviz.infer.live_run import LiveMeasures, LiveRun
+from handviz.infer.pipeline import Pipeline, PipelineSettings
+from handviz.infer.process_memory import peak_megabytes
+from handviz.paths import CLIP_FILE, MODELS
+from handviz.records import VARIANTS, Frame, FrameResult
+from handviz.render.offscreen import OffscreenRenderer
+
+WIDTH, HEIGHT = 640, 480
+WARM_UP_FRAMES = 20
+STAGES = ("detect", "crop", "reconstruct", "smooth")
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to play, how long, with which variant."""
+    parser.add_argument("--source", default=str(CLIP_FILE), help="clip, folder or camera:0 (the bundled clip)")
+    parser.add_argument("--variant", choices=VARIANTS, default="final")
+    parser.add_argument("--frames", type=int, default=2000, help="frames shown end to end (%(default)s)")
+    parser.add_argument("--stage-frames", type=int, default=200, help="frames for each stage alone (%(default)s)")
+    parser.add_argument("--capture-fps", type=float, default=30.0, help="pace of the source (%(default)s)")
+    parser.add_argument("--max-hands", type=int, default=2)
+    parser.add_argument("--model-dir", type=Path, default=MODELS)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print; 0 if everything ran."""
+    if min(arguments.frames, arguments.stage_frames, arguments.max_hands) < 1 or arguments.capture_fps <= 0:
+        raise HandvizError("frames, stage frames, hands and frames per second must be above 0")
+    with ExitStack() as resources:
+        source = open_source(arguments.source)
+        resources.callback(source.close)
+        settings = PipelineSettings(arguments.model_dir, arguments.variant, max_hands=arguments.max_hands)
+        alone_ms = _mediapipe_alone(source, arguments)
+        pipeline = resources.enter_context(Pipeline(settings))
+        renderer = resources.enter_context(OffscreenRenderer(load_display_mesh(), WIDTH, HEIGHT, samples=None))
+        logger.info("%s, %s, variant %s", source.description, _machine(), arguments.variant)
+        logger.info("networks run by %s", pipeline.provider)
+        _report_stages(source, arguments, pipeline, renderer, alone_ms)
+        live = LiveRun(source, pipeline, renderer.draw, arguments.capture_fps)
+        with tqdm(total=arguments.frames, unit="frame", desc="end to end") as bar:
+            measures = live.run(arguments.frames, bar.update)
+        _report_live(measures)
+    return 0
+
+
+def _mediapipe_alone(source: Source, arguments: argparse.Namespace) -> list[float]:
+    """Milliseconds of the detector for each frame, nothing else running."""
+    with HandLandmarker(max_hands=arguments.max_hands) as landmarker:
+        frames = _endless(source)
+        for _ in range(WARM_UP_FRAMES):
+            landmarker.detect(next(frames))
+        return [_milliseconds(landmarker.detect, next(frames)) for _ in range(arguments.stage_frames)]
+
+
+def _report_stages(
+    source: Source,
+    arguments: argparse.Namespace,
+    pipeline: Pipeline,
+    renderer: OffscreenRenderer,
+    alone_ms: Sequence[float],
+) -> None:
+    """One frame after the other in one thread: what each stage costs by itself."""
+    frames, results, draw_ms = _endless(source), [], []
+    for index in range(WARM_UP_FRAMES + arguments.stage_frames):
+        result = pipeline.process(next(frames))
+        milliseconds = _milliseconds(renderer.draw, result)
+        if index >= WARM_UP_FRAMES:
+            results.append(result)
+            draw_ms.append(milliseconds)
+    hands = np.mean([len(result.hands) for result in results])
+    logger.info("one thread, %d frames, %.2f hands in each: ms, median and 95th percentile", len(results), hands)
+    totals_ms = np.array(draw_ms)
+    for stage in STAGES:
+        stage_ms = _stage_ms(results, stage)
+        totals_ms = totals_ms + stage_ms
+        _line(stage, stage_ms)
+    _line("draw", draw_ms)
+    _line("all stages", totals_ms)
+    _line("MediaPipe alone", alone_ms)
+    logger.info("  %-20s %7.2f", "ratio to MediaPipe", np.median(totals_ms) / np.median(alone_ms))
+
+
+def _report_live(measures: LiveMeasures) -> None:
+    if len(measures.shown_ms) < 2:
+        raise HandvizError("fewer than two frames were shown: nothing to measure")
+    logger.info("end to end, two worker threads and drawing at %dx%d, %d frames", WIDTH, HEIGHT, len(measures.age_ms))
+    for stage in STAGES:
+        _line(stage, _stage_ms(measures.results, stage))
+    _line("draw", measures.draw_ms)
+    _line("age when shown", measures.age_ms)
+    seconds = (measures.shown_ms[-1] - measures.shown_ms[0]) / 1000
+    logger.info("  %-20s %7.1f", "frames per second", (len(measures.shown_ms) - 1) / seconds)
+    logger.info("  %-20s %7d", "frames dropped", measures.dropped)
+    logger.info("  %-20s %7.0f MB", "peak memory", peak_megabytes() or float("nan"))
+    logger.info("  %-20s %+7.1f MB", "memory drift", memory_drift(measures.held_megabytes))
+
+
+def memory_drift(held_megabytes: Sequence[float]) -> float:
+    """Growth in MB from the second tenth of a run (the first warms up) to its last tenth."""
+    tenth = max(1, len(held_megabytes) // 10)
+    return float(np.median(held_megabytes[-tenth:]) - np.median(held_megabytes[tenth : 2 * tenth] or held_megabytes))
+
+
+def _stage_ms(results: Sequence[FrameResult], stage: str) -> np.ndarray:
+    return np.array([getattr(result.times, f"{stage}_ms") for result in results])
+
+
+def _line(name: str, milliseconds: Sequence[float] | np.ndarray) -> None:
+    logger.info("  %-20s %7.2f %7.2f", name, np.median(milliseconds), np.percentile(milliseconds, 95))
+
+
+def _milliseconds(call: Callable[..., object], *values: object) -> float:
+    start = time.perf_counter()
+    call(*values)
+    return (time.perf_counter() - start) * 1000
+
+
+def _endless(source: Source) -> Iterator[Frame]:
+    """The source from its beginning, again and again."""
+    source.seek(0)
+    while True:
+        frame = source.read()
+        if frame is None:
+            source.seek(0)
+        else:
+            yield frame
+
+
+def _machine() -> str:
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
