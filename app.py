@@ -1,0 +1,129 @@
+"""The window: ``python app.py [--source camera:0 | clip.mp4 | folder/] [--variant final]``."""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from PyQt6.QtCore import Qt, QTimer
+from PyQt6.QtGui import QSurfaceFormat
+from PyQt6.QtWidgets import QApplication
+
+from handviz.errors import HandvizError
+from handviz.gui.controller import Controller
+from handviz.gui.main_window import MainWindow
+from handviz.gui.reconstruct_thread import PipelineLike, PipelineMaker
+from handviz.gui.screenshot import save_picture
+from handviz.gui.settings import SettingsStore, ViewSettings
+from handviz.gui.theme import apply_theme
+from handviz.hand_model.open_hand import load_display_mesh
+from handviz.paths import MODELS
+from handviz.records import VARIANTS
+
+MOST_HANDS = 2
+OPENCV_QT_VARIABLES = ("QT_QPA_PLATFORM_PLUGIN_PATH", "QT_QPA_FONTDIR")
+logger = logging.getLogger("handviz")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="app.py", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--source", help="camera:0, a clip, a folder of pictures or a picture")
+    parser.add_argument("--variant", choices=VARIANTS, help="the network to begin with")
+    parser.add_argument("--colour", choices=("deviation", "plain"), help="how the mesh is coloured")
+    parser.add_argument("--view", choices=("overlay", "orbit"), help="on the picture, or in free orbit")
+    parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
+    parser.add_argument("--screenshot", type=Path, metavar="FILE", help="save a picture of the window and quit")
+    parser.add_argument(
+        "--screenshot-after", type=int, default=30, metavar="N", help="results to show before that (30)"
+    )
+    return parser.parse_args(arguments)
+
+
+def pipeline_maker(model_dir: Path) -> PipelineMaker:
+    """Makes pipelines in the worker; the networks' libraries are loaded there, while the window is already up."""
+
+    def make(settings: ViewSettings) -> PipelineLike:
+        from handviz.infer.pipeline import Pipeline, PipelineSettings
+
+        return Pipeline(
+            PipelineSettings(
+                model_dir=model_dir,
+                variant=settings.variant,
+                field_of_view_deg=settings.field_of_view_deg,
+                smoothing=settings.smoothing,
+                max_hands=MOST_HANDS,
+            )
+        )
+
+    return make
+
+
+def make_application(arguments: list[str]) -> QApplication:
+    """Qt with OpenGL 3.3 core in the dark theme."""
+    # Importing OpenCV points Qt at OpenCV's own plugins; PyQt6 has the right ones.
+    for variable in OPENCV_QT_VARIABLES:
+        os.environ.pop(variable, None)
+    surface_format = QSurfaceFormat()
+    surface_format.setVersion(3, 3)
+    surface_format.setProfile(QSurfaceFormat.OpenGLContextProfile.CoreProfile)
+    surface_format.setDepthBufferSize(24)
+    QSurfaceFormat.setDefaultFormat(surface_format)
+    QApplication.setAttribute(Qt.ApplicationAttribute.AA_ShareOpenGLContexts)
+    application = QApplication(["handviz", *arguments])
+    application.setApplicationName("handviz")
+    apply_theme(application)
+    return application
+
+
+class ScreenshotAfter:
+    """Counts results on the screen, then saves the whole window and closes it."""
+
+    def __init__(self, window: MainWindow, path: Path, count: int) -> None:
+        self._window, self._path, self._left = window, path, count
+        self.has_failed = True
+        window.result_painted.connect(self._count)
+
+    def _count(self, _: object) -> None:
+        self._left -= 1
+        if self._left == 0:
+            # Not inside the paint, and after the numbers have been written.
+            QTimer.singleShot(300, self._save)
+
+    def _save(self) -> None:
+        self._window.view_panel.numbers.refresh()
+        try:
+            save_picture(self._window.grab().toImage(), self._path)
+            self.has_failed = False
+            logger.info("saved %s", self._path)
+        except HandvizError as error:
+            logger.error("%s", error)
+        self._window.close()
+
+
+def main(arguments: list[str]) -> int:
+    """Run the program; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    options = parse(arguments)
+    application = make_application(arguments)
+    try:
+        surface = load_display_mesh()
+    except HandvizError as error:
+        logger.error("%s", error)
+        return 1
+    controller = Controller(pipeline_maker(options.model_dir), SettingsStore())
+    chosen = {name: getattr(options, name) for name in ("variant", "colour", "view")}
+    controller.change(**{name: value for name, value in chosen.items() if value})
+    window = MainWindow(controller, surface)
+    saver = None
+    if options.screenshot is not None:
+        saver = ScreenshotAfter(window, options.screenshot, max(options.screenshot_after, 1))
+    window.show()
+    controller.start(options.source)
+    status = application.exec()
+    return 1 if saver is not None and saver.has_failed else status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

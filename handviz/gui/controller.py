@@ -1,0 +1,197 @@
+"""What the program does, apart from any widget: sources, settings, the two workers, and what they report."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PyQt6.QtCore import QObject, pyqtSignal
+
+from handviz.capture.mailbox import Mailbox
+from handviz.capture.sources import CameraInfo, Source, list_cameras, open_source
+from handviz.gui.camera_probe import CameraProbe
+from handviz.gui.capture_thread import CaptureThread
+from handviz.gui.messages import Answer, Job, SourceInfo, Status
+from handviz.gui.reconstruct_thread import PipelineMaker, ReconstructThread
+from handviz.gui.settings import SettingsStore, ViewSettings
+from handviz.paths import CLIP_FILE
+
+CAMERA_PREFIX = "camera:"
+LAST_SOURCE = "last_source"
+SETTINGS_OF_RECONSTRUCTION = ("variant", "smoothing", "field_of_view_deg")
+
+
+class Controller(QObject):
+    """Widgets call its methods and follow its signals; they know nothing of the threads behind it."""
+
+    answered = pyqtSignal(object)
+    """Answer of the present source; late ones of an earlier source never come through."""
+    source_opened = pyqtSignal(object)
+    """SourceInfo"""
+    source_changing = pyqtSignal(str)
+    playing_changed = pyqtSignal(bool)
+    settings_changed = pyqtSignal(object)
+    """ViewSettings"""
+    status_changed = pyqtSignal(object)
+    """Status"""
+    cameras_found = pyqtSignal(list)
+
+    def __init__(
+        self,
+        make_pipeline: PipelineMaker,
+        store: SettingsStore,
+        *,
+        opener: Callable[[str], Source] = open_source,
+        lister: Callable[[], list[CameraInfo]] = list_cameras,
+        fallback_clip: Path = CLIP_FILE,
+    ) -> None:
+        super().__init__()
+        self.store = store
+        self.settings: ViewSettings = store.load()
+        self.source: SourceInfo | None = None
+        self.is_playing = False
+        self._fallback_clip = fallback_clip
+        self._generation = 0
+        self._chooses_source = False
+        self._source_trouble, self._model_trouble, self._note = "", "", ""
+        mailbox: Mailbox[Job] = Mailbox()
+        self._capture = CaptureThread(mailbox, opener)
+        self._reconstruct = ReconstructThread(mailbox, make_pipeline, self.settings)
+        self._probe = CameraProbe(lister)
+        self._connect()
+
+    def _connect(self) -> None:
+        self._capture.opened.connect(self._on_opened)
+        self._capture.trouble.connect(self._on_source_trouble)
+        self._capture.recovered.connect(self._on_source_recovered)
+        self._capture.playing_changed.connect(self._on_playing_changed)
+        self._reconstruct.answered.connect(self._on_answered)
+        self._reconstruct.trouble.connect(self._on_model_trouble)
+        self._reconstruct.recovered.connect(self._on_model_recovered)
+        self._probe.found.connect(self._on_cameras_found)
+
+    def start(self, source: str | None = None) -> None:
+        """Start the workers with a source, or with the last one, the first camera, the bundled clip."""
+        self._capture.start()
+        self._reconstruct.start()
+        self._capture.set_loop(self.settings.loop)
+        self._chooses_source = source is None
+        if source is not None:
+            self.open(source)
+        else:
+            self._set_note("Looking for cameras …")
+        self.find_cameras()
+
+    def close(self) -> None:
+        """Stop the workers and wait for them; settings are kept."""
+        self._chooses_source = False
+        self._reconstruct.stop()
+        self._capture.stop()
+        self._probe.stop()
+        self.store.save(self.settings)
+
+    def find_cameras(self) -> None:
+        """Look for cameras in the background."""
+        if not self._probe.isRunning():
+            self._probe.start()
+
+    def open(self, text: str) -> None:
+        """Change the source: "camera:0", a clip, a folder or a picture."""
+        self._chooses_source = False
+        self._generation += 1
+        self.source = None
+        self._source_trouble = ""
+        self._set_note(f"Opening {text} …")
+        self.source_changing.emit(text)
+        self._capture.open(text, self._generation)
+
+    def change(self, **changes: Any) -> None:
+        """Change settings by their names in ViewSettings."""
+        settings = replace(self.settings, **changes)
+        if settings == self.settings:
+            return
+        before, self.settings = self.settings, settings
+        self._reconstruct.apply(settings)
+        if settings.loop != before.loop:
+            self._capture.set_loop(settings.loop)
+        if any(getattr(settings, name) != getattr(before, name) for name in SETTINGS_OF_RECONSTRUCTION):
+            self._capture.repeat()
+        self.store.save(settings)
+        self.settings_changed.emit(settings)
+
+    def toggle_playing(self) -> None:
+        """Hold or go on."""
+        if self.source is not None and not self.source.is_live:
+            self._capture.set_playing(not self.is_playing)
+
+    def step(self, by: int) -> None:
+        """Hold and go ``by`` frames further."""
+        self._capture.step(by)
+
+    def seek(self, number: int) -> None:
+        """Show this frame."""
+        self._capture.seek(number)
+
+    def say(self, sentence: str) -> None:
+        """Put a sentence on the screen."""
+        self._set_note(sentence)
+
+    def _on_cameras_found(self, cameras: list[CameraInfo]) -> None:
+        self.cameras_found.emit(cameras)
+        if not self._chooses_source:
+            return
+        last = self.store.text(LAST_SOURCE)
+        camera_texts = [f"{CAMERA_PREFIX}{camera.index}" for camera in cameras]
+        if last in camera_texts or (last and not last.startswith(CAMERA_PREFIX) and Path(last).exists()):
+            self.open(last)
+        elif camera_texts:
+            self.open(camera_texts[0])
+        elif self._fallback_clip.is_file():
+            self.open(str(self._fallback_clip))
+            self._set_note("No camera found: this is the bundled clip.")
+        else:
+            self._set_note("No camera found: open a clip, a folder or a picture, or drop one here.")
+
+    def _on_opened(self, info: SourceInfo) -> None:
+        if info.generation != self._generation:
+            return
+        self.source = info
+        self.store.remember(LAST_SOURCE, "" if info.text == str(self._fallback_clip) else info.text)
+        if self._note.startswith("Opening"):
+            self._note = ""
+        self._source_trouble = ""
+        self.source_opened.emit(info)
+        self._tell()
+
+    def _on_answered(self, answer: Answer) -> None:
+        if answer.generation == self._generation:
+            self.answered.emit(answer)
+
+    def _on_source_trouble(self, generation: int, sentence: str) -> None:
+        if generation == self._generation:
+            self._source_trouble = sentence
+            self._tell()
+
+    def _on_source_recovered(self, generation: int) -> None:
+        self._on_source_trouble(generation, "")
+
+    def _on_playing_changed(self, generation: int, is_playing: bool) -> None:
+        if generation == self._generation:
+            self.is_playing = is_playing
+            self.playing_changed.emit(is_playing)
+
+    def _on_model_trouble(self, sentence: str) -> None:
+        self._model_trouble = sentence
+        self._tell()
+
+    def _on_model_recovered(self) -> None:
+        self._on_model_trouble("")
+
+    def _set_note(self, sentence: str) -> None:
+        self._note = sentence
+        self._tell()
+
+    def _tell(self) -> None:
+        """Troubles go before notes."""
+        troubles = [sentence for sentence in (self._source_trouble, self._model_trouble) if sentence]
+        self.status_changed.emit(Status("  ·  ".join(troubles) or self._note, is_trouble=bool(troubles)))

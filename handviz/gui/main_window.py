@@ -1,0 +1,228 @@
+"""The window: viewport in the middle, panels at its sides, timeline and sentences below."""
+
+from datetime import datetime
+from pathlib import Path
+
+from PyQt6.QtCore import Qt, pyqtSignal
+from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
+from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QMainWindow, QVBoxLayout, QWidget
+
+from handviz.errors import HandvizError
+from handviz.gui.controller import Controller
+from handviz.gui.messages import Answer, Status
+from handviz.gui.parts import named_label
+from handviz.gui.screenshot import free_path, pictures_folder, save_picture
+from handviz.gui.settings import ViewSettings
+from handviz.gui.shortcuts import Shortcut, ShortcutWindow, install
+from handviz.gui.source_panel import SourcePanel
+from handviz.gui.timeline import Timeline
+from handviz.gui.view_panel import ViewPanel
+from handviz.gui.viewport import Viewport
+from handviz.records import FrameResult
+from handviz.render.surface import Surface
+
+CLIP_FILTER = "Clips (*.mp4 *.mov *.avi *.mkv *.webm *.m4v);;All files (*)"
+PICTURE_FILTER = "Pictures (*.jpg *.jpeg *.png *.bmp *.tif *.tiff *.webp *.gif *.ppm *.pgm *.avif);;All files (*)"
+INVITATION = "Choose a camera, open a clip or a folder, or drop one here"
+BANNER_MARGIN_PX = 14
+LAST_FOLDER, SCREENSHOT_FOLDER = "last_folder", "screenshot_folder"
+
+
+class MainWindow(QMainWindow):
+    """Puts the widgets together and passes on what the person wants."""
+
+    result_painted = pyqtSignal(object)
+    """FrameResult, each one once, when it is on the screen."""
+
+    def __init__(self, controller: Controller, surface: Surface) -> None:
+        super().__init__()
+        self.setWindowTitle("handviz")
+        self.resize(1240, 780)
+        self.setAcceptDrops(True)
+        self._controller = controller
+        self._last_painted: FrameResult | None = None
+        self.viewport = Viewport(surface)
+        self.source_panel = SourcePanel(controller)
+        self.view_panel = ViewPanel(controller)
+        self.timeline = Timeline(controller)
+        self.invitation = named_label("invitation", INVITATION, wraps=True)
+        self.banner = named_label("banner", wraps=True)
+        self.sentence = QLabel()
+        self._lay_out()
+        self.shortcuts = self._make_shortcuts()
+        install(self, self.shortcuts)
+        self._connect(controller)
+        self._apply_settings(controller.settings)
+
+    def _lay_out(self) -> None:
+        for label in (self.invitation, self.banner):
+            label.setParent(self.viewport)
+        self.invitation.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.banner.hide()
+        middle = QWidget()
+        column = QVBoxLayout(middle)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.viewport, 1)
+        column.addWidget(self.timeline)
+        content = QWidget()
+        row = QHBoxLayout(content)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        row.addWidget(self.source_panel)
+        row.addWidget(middle, 1)
+        row.addWidget(self.view_panel)
+        self.setCentralWidget(content)
+        bar = self.statusBar()
+        assert bar is not None
+        bar.setSizeGripEnabled(False)
+        bar.addWidget(self.sentence, 1)
+        bar.addPermanentWidget(named_label("faint", "F1: shortcuts"))
+
+    def _connect(self, controller: Controller) -> None:
+        controller.answered.connect(self._show_answer)
+        controller.source_changing.connect(self._show_changing)
+        controller.settings_changed.connect(self._apply_settings)
+        controller.status_changed.connect(self.show_status)
+        self.viewport.painted.connect(self._note_paint)
+        self.source_panel.clip_wanted.connect(self.open_clip)
+        self.source_panel.folder_wanted.connect(self.open_folder)
+        self.source_panel.picture_wanted.connect(self.open_picture)
+
+    def _make_shortcuts(self) -> list[Shortcut]:
+        controller = self._controller
+
+        def toggle(name: str) -> None:
+            controller.change(**{name: not getattr(controller.settings, name)})
+
+        def toggle_view() -> None:
+            controller.change(view="overlay" if controller.settings.view == "orbit" else "orbit")
+
+        return [
+            Shortcut(("1",), "prior-net", lambda: controller.change(variant="prior")),
+            Shortcut(("2",), "AMVUR", lambda: controller.change(variant="amvur")),
+            Shortcut(("3",), "final: both trained jointly", lambda: controller.change(variant="final")),
+            Shortcut(("V",), "colour by deviation", lambda: controller.change(colour="deviation")),
+            Shortcut(("P",), "plain colour", lambda: controller.change(colour="plain")),
+            Shortcut(("W",), "wireframe", lambda: toggle("wireframe")),
+            Shortcut(("S",), "skeleton", lambda: toggle("skeleton")),
+            Shortcut(("O", "F"), "on the picture or in free orbit", toggle_view),
+            Shortcut(("M",), "mirror the display", lambda: toggle("mirror")),
+            Shortcut(("Space",), "hold or go on", controller.toggle_playing),
+            Shortcut(("Left",), "one frame back", lambda: controller.step(-1)),
+            Shortcut(("Right",), "one frame on", lambda: controller.step(1)),
+            Shortcut(("L",), "begin again at the end", lambda: toggle("loop")),
+            Shortcut(("Ctrl+S",), "save a picture of the view", self.save_screenshot),
+            Shortcut(("Ctrl+Shift+S",), "save a picture elsewhere", self.save_screenshot_elsewhere),
+            Shortcut(("Ctrl+O",), "open a clip", self.open_clip),
+            Shortcut(("F1",), "this list", self.show_shortcuts),
+        ]
+
+    def show_status(self, status: Status) -> None:
+        """Notes go to the line below; troubles also lie over the picture."""
+        self.sentence.setText(status.text)
+        self.banner.setText(status.text if status.is_trouble else "")
+        self.banner.setVisible(status.is_trouble)
+        self._place_labels()
+
+    def show_shortcuts(self) -> None:
+        """Open the list of shortcuts beside the running window."""
+        ShortcutWindow(self.shortcuts, self).show()
+
+    def save_screenshot(self) -> None:
+        """Write the view as it is, legend included, into the chosen folder or the person's pictures."""
+        folder = self._controller.store.text(SCREENSHOT_FOLDER)
+        settings = self._controller.settings
+        stem = f"handviz_{settings.variant}_{settings.colour}"
+        self._save_view(free_path(Path(folder) if folder else pictures_folder(), stem, datetime.now()))
+
+    def save_screenshot_elsewhere(self) -> None:
+        """Ask for a folder; it is used from now on."""
+        store = self._controller.store
+        start = store.text(SCREENSHOT_FOLDER) or str(pictures_folder())
+        folder = QFileDialog.getExistingDirectory(self, "Folder for screenshots", start)
+        if folder:
+            store.remember(SCREENSHOT_FOLDER, folder)
+            self.save_screenshot()
+
+    def open_clip(self) -> None:
+        """Ask for a clip."""
+        self._open(QFileDialog.getOpenFileName(self, "Open clip", self._last_folder(), CLIP_FILTER)[0])
+
+    def open_picture(self) -> None:
+        """Ask for a picture."""
+        self._open(QFileDialog.getOpenFileName(self, "Open picture", self._last_folder(), PICTURE_FILTER)[0])
+
+    def open_folder(self) -> None:
+        """Ask for a folder of pictures."""
+        self._open(QFileDialog.getExistingDirectory(self, "Open folder of pictures", self._last_folder()))
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
+        """Files are welcome."""
+        data = event.mimeData() if event is not None else None
+        if event is not None and data is not None and data.hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
+        """Open the first dropped file or folder."""
+        data = event.mimeData() if event is not None else None
+        paths = [url.toLocalFile() for url in data.urls() if url.isLocalFile()] if data is not None else []
+        if paths:
+            self._open(paths[0])
+        else:
+            self._controller.say("Only files and folders of this machine can be dropped here.")
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        """Keep the labels over the viewport in place."""
+        super().resizeEvent(event)
+        self._place_labels()
+
+    def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802
+        """Threads first, then the graphics card."""
+        self._controller.close()
+        self.view_panel.numbers.stop()
+        self.viewport.release_gl()
+        super().closeEvent(event)
+
+    def _open(self, path: str) -> None:
+        if path:
+            self._controller.store.remember(LAST_FOLDER, str(Path(path).parent))
+            self._controller.open(path)
+
+    def _last_folder(self) -> str:
+        return self._controller.store.text(LAST_FOLDER)
+
+    def _save_view(self, path: Path) -> None:
+        try:
+            save_picture(self.viewport.grabFramebuffer(), path)
+            self._controller.say(f"Saved {path}")
+        except HandvizError as error:
+            self._controller.say(str(error))
+
+    def _show_answer(self, answer: Answer) -> None:
+        self.invitation.hide()
+        self.view_panel.numbers.take_answer(answer)
+        self.viewport.show_result(answer.result)
+
+    def _show_changing(self, text: str) -> None:
+        self.viewport.show_result(None)
+        self.view_panel.numbers.clear()
+        self.invitation.setText(f"Opening {text} …")
+        self.invitation.show()
+        self._place_labels()
+
+    def _apply_settings(self, settings: ViewSettings) -> None:
+        self.viewport.set_options(settings.draw_options())
+
+    def _note_paint(self, result: FrameResult | None, draw_ms: float) -> None:
+        self.view_panel.numbers.take_paint(draw_ms)
+        if result is not None and result is not self._last_painted:
+            self._last_painted = result
+            self.result_painted.emit(result)
+
+    def _place_labels(self) -> None:
+        width, height = self.viewport.width(), self.viewport.height()
+        self.invitation.setGeometry(0, 0, width, height)
+        banner_width = max(width - 2 * BANNER_MARGIN_PX, 100)
+        banner_height = self.banner.heightForWidth(banner_width)
+        self.banner.setGeometry(BANNER_MARGIN_PX, BANNER_MARGIN_PX, banner_width, banner_height)

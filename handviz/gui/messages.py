@@ -1,0 +1,52 @@
+"""What crosses the threads, all frozen."""
+
+from dataclasses import dataclass
+
+from handviz.records import Frame, FrameResult
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """A source that has been opened."""
+
+    generation: int
+    """Counts the sources up; answers of an earlier one are late and dropped."""
+    text: str
+    """What ``open_source`` was given."""
+    name: str
+    description: str
+    frame_count: int | None
+    is_live: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A frame on its way to the reconstructor."""
+
+    generation: int
+    jump: int
+    """Counts up whenever the next frame does not follow the last one, as after a seek."""
+    frame: Frame
+    capture_rate_hz: float
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """A result on its way to the window."""
+
+    generation: int
+    result: FrameResult
+    capture_rate_hz: float
+    inference_rate_hz: float
+    dropped: int
+    """Frames that the reconstructor was too slow for, over all sources."""
+    provider: str
+    """The execution provider that really runs, empty without a model."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """One sentence for the person in front of the screen."""
+
+    text: str
+    is_trouble: bool = False

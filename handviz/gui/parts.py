@@ -1,0 +1,50 @@
+"""Pieces that the panels share."""
+
+from PyQt6.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+
+PANEL_WIDTH_PX = 250
+
+
+def heading(text: str) -> QLabel:
+    """The title of a group."""
+    label = QLabel(text.upper())
+    label.setObjectName("heading")
+    return label
+
+
+def named_label(name: str, text: str = "", *, wraps: bool = False) -> QLabel:
+    """A label that the theme styles by ``name``."""
+    label = QLabel(text)
+    label.setObjectName(name)
+    label.setWordWrap(wraps)
+    return label
+
+
+def line() -> QFrame:
+    """A thin line between groups."""
+    frame = QFrame()
+    frame.setObjectName("line")
+    frame.setFixedHeight(1)
+    return frame
+
+
+class Panel(QScrollArea):
+    """A column at the side of the window; it scrolls where the window is low."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWidgetResizable(True)
+        self.setFixedWidth(PANEL_WIDTH_PX)
+        content = QFrame()
+        content.setObjectName("panel")
+        self.column = QVBoxLayout(content)
+        self.column.setContentsMargins(14, 8, 14, 12)
+        self.column.setSpacing(7)
+        self.setWidget(content)
+
+    def group(self, title: str) -> None:
+        """Begin a new group."""
+        if self.column.count():
+            self.column.addSpacing(4)
+            self.column.addWidget(line())
+        self.column.addWidget(heading(title))

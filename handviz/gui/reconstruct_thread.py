@@ -1,0 +1,163 @@
+"""Takes frames from the mailbox and sends what the pipeline makes of them to the window."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from PyQt6.QtCore import QThread, pyqtSignal
+
+from handviz.capture.mailbox import Mailbox
+from handviz.errors import HandvizError
+from handviz.gui.messages import Answer, Job
+from handviz.gui.rates import RateMeter
+from handviz.gui.settings import ViewSettings
+from handviz.records import Frame, FrameResult, VariantName
+
+POLL_S = 0.5
+logger = logging.getLogger(__name__)
+
+
+class PipelineLike(Protocol):
+    """What this thread needs of ``handviz.infer.pipeline.Pipeline``."""
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that really runs."""
+        ...
+
+    def process(self, frame: Frame) -> FrameResult:
+        """Hands of a frame."""
+        ...
+
+    def set_variant(self, variant: VariantName, /) -> None:
+        """From the next frame on."""
+        ...
+
+    def set_smoothing(self, strength: float, /) -> None:
+        """0 to 1."""
+        ...
+
+    def set_field_of_view(self, field_of_view_deg: float, /) -> None:
+        """Of the longer image side."""
+        ...
+
+    def reset(self, *, video: bool | None = None) -> None:
+        """The next frame does not follow the last one; ``video``: whether those after it follow each other."""
+        ...
+
+    def close(self) -> None:
+        """Free everything."""
+        ...
+
+
+PipelineMaker = Callable[[ViewSettings], PipelineLike]
+
+
+class ReconstructThread(QThread):
+    """One loop; the pipeline is made, used and closed in this thread only."""
+
+    answered = pyqtSignal(object)
+    """Answer"""
+    trouble = pyqtSignal(str)
+    recovered = pyqtSignal()
+
+    def __init__(self, mailbox: Mailbox[Job], make_pipeline: PipelineMaker, settings: ViewSettings) -> None:
+        super().__init__()
+        self._mailbox = mailbox
+        self._make_pipeline = make_pipeline
+        self._wanted = settings
+        self._applied = settings
+        self._pipeline: PipelineLike | None = None
+        self._tried_for: int | None = None
+        self._place: tuple[int, int] | None = None
+        self._sentence = ""
+        self._rate = RateMeter()
+
+    def apply(self, settings: ViewSettings) -> None:
+        """Use these settings from the next frame on; may be called from any thread."""
+        self._wanted = settings
+
+    def stop(self) -> None:
+        """Close the mailbox, end the loop and wait for it."""
+        self._mailbox.close()
+        self.wait()
+
+    def run(self) -> None:
+        """The loop: as long as the mailbox is open."""
+        while not self._mailbox.closed:
+            job = self._mailbox.get(POLL_S)
+            if job is None:
+                continue
+            try:
+                result = self._result(job)
+            except HandvizError as error:
+                self._report(str(error))
+                result = self._without_hands(job)
+            except Exception as error:
+                logger.exception("frame %d failed", job.frame.number)
+                self._report(f"This frame could not be reconstructed ({error}); the log says where.")
+                result = self._without_hands(job)
+            self._answer(job, result)
+        if self._pipeline is not None:
+            self._pipeline.close()
+            self._pipeline = None
+
+    def _result(self, job: Job) -> FrameResult:
+        pipeline = self._ready_pipeline(job)
+        if pipeline is None:
+            return self._without_hands(job)
+        self._apply_changes(pipeline)
+        self._follow(pipeline, job)
+        result = pipeline.process(job.frame)
+        # A variant that could not be used leaves the last one in place: the sentence stays until another is chosen.
+        if self._sentence and result.variant == self._applied.variant:
+            self._sentence = ""
+            self.recovered.emit()
+        return result
+
+    def _follow(self, pipeline: PipelineLike, job: Job) -> None:
+        """Tell the pipeline where frames stop following each other; pictures of a folder never do."""
+        are_pictures = bool(job.frame.name)
+        place = (job.generation, 0 if are_pictures else job.jump)
+        if place != self._place and (self._place is not None or are_pictures):
+            pipeline.reset(video=not are_pictures)
+        self._place = place
+
+    def _ready_pipeline(self, job: Job) -> PipelineLike | None:
+        """Missing model files are looked for again when a source is opened, not for every frame."""
+        if self._pipeline is None and self._tried_for != job.generation:
+            self._tried_for = job.generation
+            self._applied = self._wanted
+            self._pipeline = self._make_pipeline(self._applied)
+        return self._pipeline
+
+    def _apply_changes(self, pipeline: PipelineLike) -> None:
+        wanted, applied = self._wanted, self._applied
+        if wanted.variant != applied.variant:
+            pipeline.set_variant(wanted.variant)
+        if wanted.smoothing != applied.smoothing:
+            pipeline.set_smoothing(wanted.smoothing)
+        if wanted.field_of_view_deg != applied.field_of_view_deg:
+            pipeline.set_field_of_view(wanted.field_of_view_deg)
+        self._applied = wanted
+
+    def _without_hands(self, job: Job) -> FrameResult:
+        return FrameResult(frame=job.frame, variant=self._wanted.variant)
+
+    def _answer(self, job: Job, result: FrameResult) -> None:
+        answer = Answer(
+            generation=job.generation,
+            result=result,
+            capture_rate_hz=job.capture_rate_hz,
+            inference_rate_hz=self._rate.tick(time.monotonic()),
+            dropped=self._mailbox.dropped,
+            provider=self._pipeline.provider if self._pipeline is not None else "",
+        )
+        self.answered.emit(answer)
+
+    def _report(self, sentence: str) -> None:
+        if sentence != self._sentence:
+            self._sentence = sentence
+            logger.error("%s", sentence)
+            self.trouble.emit(sentence)

@@ -1,0 +1,35 @@
+"""Pictures of what is on the screen."""
+
+from datetime import datetime
+from pathlib import Path
+
+from PyQt6.QtCore import QStandardPaths
+from PyQt6.QtGui import QImage
+
+from handviz.errors import HandvizError
+
+
+def pictures_folder() -> Path:
+    """The person's folder for pictures."""
+    place = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.PicturesLocation)
+    return Path(place) if place else Path.home()
+
+
+def save_picture(image: QImage, path: Path) -> None:
+    """Write a picture without opacity; raises HandvizError if that is not possible."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HandvizError(f"The folder {path.parent} cannot be made ({error.strerror}).") from error
+    if image.isNull() or not image.convertToFormat(QImage.Format.Format_RGB888).save(str(path)):
+        raise HandvizError(f"The picture cannot be written to {path}.")
+
+
+def free_path(folder: Path, stem: str, now: datetime) -> Path:
+    """A file name with the time that is not taken yet."""
+    base = f"{stem}_{now:%Y-%m-%d_%H-%M-%S}"
+    path, number = folder / f"{base}.png", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{base}_{number}.png"
+    return path

@@ -1,0 +1,108 @@
+"""What a person has set, apart from any widget; remembered between runs."""
+
+import os
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import platformdirs
+from PyQt6.QtCore import QSettings
+
+from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG
+from handviz.records import VARIANTS, VariantName
+from handviz.render.options import ColourMode, DrawOptions, ViewMode
+
+CONFIG_FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
+CHOICES: dict[str, tuple[str, ...]] = {
+    "variant": VARIANTS,
+    "colour": get_args(ColourMode),
+    "view": get_args(ViewMode),
+}
+LIMITS: dict[str, tuple[float, float]] = {
+    "opacity": (0.1, 1.0),
+    "smoothing": (0.0, 1.0),
+    "field_of_view_deg": (20.0, 150.0),
+    "range_low_mm": (0.0, 499.0),
+    "range_high_mm": (0.5, 500.0),
+}
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """Everything that a person can set while looking."""
+
+    variant: VariantName = "final"
+    colour: ColourMode = "deviation"
+    view: ViewMode = "overlay"
+    wireframe: bool = False
+    skeleton: bool = False
+    mirror: bool = False
+    opacity: float = 0.9
+    range_is_automatic: bool = True
+    range_low_mm: float = 0.0
+    range_high_mm: float = 10.0
+    smoothing: float = 0.3
+    field_of_view_deg: float = DEFAULT_FIELD_OF_VIEW_DEG
+    loop: bool = True
+
+    def draw_options(self) -> DrawOptions:
+        """The part that concerns the picture."""
+        fixed = (self.range_low_mm, max(self.range_high_mm, self.range_low_mm + 0.5))
+        return DrawOptions(
+            colour=self.colour,
+            view=self.view,
+            wireframe=self.wireframe,
+            skeleton=self.skeleton,
+            mirror=self.mirror,
+            opacity=self.opacity,
+            deviation_range_mm=None if self.range_is_automatic else fixed,
+        )
+
+
+class SettingsStore:
+    """An ini file in the user's configuration folder (or in ``HANDVIZ_CONFIG_DIR``)."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        chosen = folder or os.environ.get(CONFIG_FOLDER_VARIABLE) or platformdirs.user_config_path("handviz")
+        self.path = Path(chosen) / "handviz.ini"
+        self._file = QSettings(str(self.path), QSettings.Format.IniFormat)
+
+    def load(self) -> ViewSettings:
+        """What was saved; a value that is no longer possible becomes the default."""
+        settings = ViewSettings()
+        for item in fields(ViewSettings):
+            value = _checked(item.name, getattr(settings, item.name), self._file.value(f"view/{item.name}"))
+            settings = replace(settings, **{item.name: value})
+        return settings
+
+    def save(self, settings: ViewSettings) -> None:
+        """Remember all settings."""
+        for item in fields(ViewSettings):
+            value = getattr(settings, item.name)
+            self._file.setValue(f"view/{item.name}", str(value).lower() if isinstance(value, bool) else value)
+        self._file.sync()
+
+    def text(self, name: str) -> str:
+        """A remembered text, empty if there is none."""
+        return str(self._file.value(f"memory/{name}", "") or "")
+
+    def remember(self, name: str, text: str) -> None:
+        """Keep a text for the next run."""
+        self._file.setValue(f"memory/{name}", text)
+        self._file.sync()
+
+
+def _checked(name: str, default: Any, saved: Any) -> Any:
+    if saved is None:
+        return default
+    text = str(saved)
+    if isinstance(default, bool):
+        return {"true": True, "false": False}.get(text, default)
+    if isinstance(default, float):
+        low, high = LIMITS[name]
+        try:
+            number = float(text)
+        except ValueError:
+            return default
+        return number if low <= number <= high else default
+    return text if text in CHOICES[name] else default

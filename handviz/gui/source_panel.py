@@ -1,0 +1,129 @@
+"""Left: where the pictures come from, and the camera's lens."""
+
+from PyQt6.QtCore import QSignalBlocker, pyqtSignal
+from PyQt6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QPushButton, QToolButton, QWidget
+
+from handviz.capture.sources import CameraInfo
+from handviz.gui.controller import CAMERA_PREFIX, Controller
+from handviz.gui.messages import Answer, SourceInfo
+from handviz.gui.parts import Panel, named_label
+from handviz.gui.settings import LIMITS, ViewSettings
+
+NO_CAMERA_TEXT = "no camera found"
+CHOOSE_TEXT = "choose a camera …"
+
+
+class SourcePanel(Panel):
+    """Follows and drives a controller; asks the window for files."""
+
+    clip_wanted = pyqtSignal()
+    folder_wanted = pyqtSignal()
+    picture_wanted = pyqtSignal()
+
+    def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._controller = controller
+        self._camera_texts: list[str] = []
+        self._add_source_group()
+        self._add_lens_group()
+        self._add_hands_group()
+        self.column.addStretch(1)
+        controller.cameras_found.connect(self.show_cameras)
+        controller.source_changing.connect(self._show_changing)
+        controller.source_opened.connect(self.show_source)
+        controller.settings_changed.connect(self.show_settings)
+        controller.answered.connect(self._show_hands)
+        self.show_settings(controller.settings)
+
+    def _add_source_group(self) -> None:
+        self.group("Source")
+        self.cameras = QComboBox()
+        self.cameras.addItem("looking for cameras …")
+        self.cameras.activated.connect(self._choose_camera)
+        again = QToolButton()
+        again.setText("↻")
+        again.setToolTip("Look for cameras again")
+        again.clicked.connect(self._controller.find_cameras)
+        row = QHBoxLayout()
+        row.addWidget(self.cameras, 1)
+        row.addWidget(again)
+        self.column.addLayout(row)
+        buttons = (
+            ("Open clip …", self.clip_wanted),
+            ("Open folder …", self.folder_wanted),
+            ("Open picture …", self.picture_wanted),
+        )
+        for text, wanted in buttons:
+            button = QPushButton(text)
+            button.clicked.connect(wanted.emit)
+            self.column.addWidget(button)
+        self.description = named_label("faint", "Or drop a clip, a folder or a picture on the window.", wraps=True)
+        self.column.addWidget(self.description)
+
+    def _add_lens_group(self) -> None:
+        self.group("Camera")
+        self.field_of_view = QDoubleSpinBox()
+        self.field_of_view.setRange(*LIMITS["field_of_view_deg"])
+        self.field_of_view.setDecimals(1)
+        self.field_of_view.setSuffix(" °")
+        self.field_of_view.setKeyboardTracking(False)
+        self.field_of_view.setToolTip("Angle that the longer side of the picture spans; it sets the distances")
+        self.field_of_view.valueChanged.connect(lambda value: self._controller.change(field_of_view_deg=value))
+        row = QHBoxLayout()
+        row.addWidget(named_label("", "Field of view"), 1)
+        row.addWidget(self.field_of_view)
+        self.column.addLayout(row)
+        self.mirror = QCheckBox("Mirror the display")
+        self.mirror.setToolTip("Only what you see is flipped; the hands are found in the true picture (M)")
+        self.mirror.toggled.connect(lambda checked: self._controller.change(mirror=checked))
+        self.column.addWidget(self.mirror)
+
+    def _add_hands_group(self) -> None:
+        self.group("Hands")
+        self.hands = named_label("", "none yet", wraps=True)
+        self.column.addWidget(self.hands)
+
+    def show_cameras(self, cameras: list[CameraInfo]) -> None:
+        """Fill the list with the system's names."""
+        self._camera_texts = [f"{CAMERA_PREFIX}{camera.index}" for camera in cameras]
+        self.cameras.clear()
+        self.cameras.addItem(CHOOSE_TEXT if cameras else NO_CAMERA_TEXT)
+        for camera in cameras:
+            self.cameras.addItem(f"{camera.name} ({camera.index})")
+        source = self._controller.source
+        self._mark_camera(source.text if source else "")
+
+    def show_source(self, info: SourceInfo) -> None:
+        """Say what was really opened."""
+        self.description.setText(info.description)
+        self._mark_camera(info.text)
+
+    def show_settings(self, settings: ViewSettings) -> None:
+        """Follow settings that were changed elsewhere."""
+        with QSignalBlocker(self.field_of_view), QSignalBlocker(self.mirror):
+            self.field_of_view.setValue(settings.field_of_view_deg)
+            self.mirror.setChecked(settings.mirror)
+
+    def _show_changing(self, text: str) -> None:
+        self.description.setText(f"{text} …")
+        self.hands.setText("none yet")
+        self._mark_camera(text)
+
+    def _show_hands(self, answer: Answer) -> None:
+        lines = [
+            f"{hand.handedness}, score {hand.detection_score:.2f}\n"
+            f"deviation {hand.vertex_std_mm.mean():.1f} mm, at most {hand.vertex_std_mm.max():.1f} mm\n"
+            f"about {hand.wrist_camera_m[2] * 100:.0f} cm away"
+            for hand in answer.result.hands
+        ]
+        text = "\n\n".join(lines) or "no hand in this picture"
+        if text != self.hands.text():
+            self.hands.setText(text)
+
+    def _mark_camera(self, text: str) -> None:
+        index = self._camera_texts.index(text) + 1 if text in self._camera_texts else 0
+        self.cameras.setCurrentIndex(index)
+
+    def _choose_camera(self, row: int) -> None:
+        if row > 0:
+            self._controller.open(self._camera_texts[row - 1])

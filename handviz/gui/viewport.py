@@ -1,0 +1,123 @@
+"""The picture in the middle of the window."""
+
+import logging
+import time
+
+import moderngl
+from PyQt6.QtCore import QPointF, QSize, Qt, pyqtSignal
+from PyQt6.QtGui import QMouseEvent, QOpenGLContext, QWheelEvent
+from PyQt6.QtOpenGLWidgets import QOpenGLWidget
+from PyQt6.QtWidgets import QWidget
+
+from handviz.gui.gl_context import moderngl_from
+from handviz.records import FrameResult
+from handviz.render.camera import OrbitCamera
+from handviz.render.options import DrawOptions
+from handviz.render.scene import Scene
+from handviz.render.surface import Surface
+from handviz.render.target import MultisampleTarget, affordable_samples
+
+WHEEL_STEP = 120.0
+logger = logging.getLogger(__name__)
+
+
+class Viewport(QOpenGLWidget):
+    """Shows results through a Scene; in free orbit the mouse turns, the wheel zooms, a double click goes home."""
+
+    painted = pyqtSignal(object, float)
+    """The result shown (None without one), and how long drawing it took in milliseconds."""
+
+    def __init__(self, surface: Surface, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._surface = surface
+        self._ctx: moderngl.Context | None = None
+        self._scene: Scene | None = None
+        self._smooth_target: MultisampleTarget | None = None
+        self._samples = 0
+        self._result: FrameResult | None = None
+        self._options = DrawOptions()
+        self._orbit = OrbitCamera()
+        self._drag_from: QPointF | None = None
+        self.setMinimumSize(QSize(320, 240))
+
+    def show_result(self, result: FrameResult | None) -> None:
+        """Draw this result from now on; None empties the view."""
+        self._result = result
+        if self._scene is not None:
+            self._scene.show(result)
+        self.update()
+
+    def set_options(self, options: DrawOptions) -> None:
+        """Draw like this from now on."""
+        self._options = options
+        self.update()
+
+    def release_gl(self) -> None:
+        """Free everything on the graphics card; the viewport stays empty afterwards."""
+        if self._scene is None:
+            return
+        self.makeCurrent()
+        self._release()
+        self.doneCurrent()
+
+    def initializeGL(self) -> None:  # noqa: N802
+        """Qt calls this with its context current; again if the widget changed its window."""
+        self._release()
+        context = QOpenGLContext.currentContext()
+        assert context is not None
+        self._ctx = moderngl_from(context)
+        self._samples = affordable_samples(self._ctx)
+        self._smooth_target = MultisampleTarget(self._ctx, self._samples)
+        self._scene = Scene(self._ctx, self._surface)
+        self._scene.show(self._result)
+        logger.info("drawing with %s", self._ctx.info["GL_RENDERER"])
+
+    def paintGL(self) -> None:  # noqa: N802
+        """Qt calls this with the widget's framebuffer bound; its number changes on every resize."""
+        if self._ctx is None or self._scene is None or self._smooth_target is None:
+            return
+        started_s = time.perf_counter()
+        # The context's own idea of the screen is wrong inside a QOpenGLWidget.
+        screen = self._ctx.detect_framebuffer(self.defaultFramebufferObject())
+        target = self._smooth_target.framebuffer(screen.size) if self._samples else screen
+        self._scene.draw(target, self._options, orbit=self._orbit, pixel_ratio=self.devicePixelRatioF())
+        if self._samples:
+            self._smooth_target.resolve(screen)
+        self._ctx.finish()
+        self.painted.emit(self._result, (time.perf_counter() - started_s) * 1000)
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
+        """Begin to turn."""
+        if event is not None and self._options.view == "orbit" and event.button() == Qt.MouseButton.LeftButton:
+            self._drag_from = event.position()
+
+    def mouseMoveEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
+        """Turn."""
+        if event is None or self._drag_from is None:
+            return
+        moved = event.position() - self._drag_from
+        self._drag_from = event.position()
+        right_px = -moved.x() if self._options.mirror else moved.x()
+        self._orbit = self._orbit.dragged(right_px, moved.y())
+        self.update()
+
+    def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
+        """Stop turning."""
+        self._drag_from = None
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
+        """Look as the camera does again."""
+        self._orbit = OrbitCamera()
+        self.update()
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802
+        """Come nearer or go away."""
+        if event is not None and self._options.view == "orbit":
+            self._orbit = self._orbit.zoomed(event.angleDelta().y() / WHEEL_STEP)
+            self.update()
+
+    def _release(self) -> None:
+        for part in (self._scene, self._smooth_target):
+            if part is not None:
+                part.release()
+        self._scene = self._smooth_target = self._ctx = None
