@@ -62,12 +62,10 @@ def cut_out(image: NDArray[np.uint8], crop_from_image: FloatArray) -> NDArray[np
     """
     affine = crop_from_image.copy()
     scale = math.sqrt(abs(np.linalg.det(affine[:, :2])))
-    reduce = int(0.75 / scale)
+    reduce = min(int(0.75 / scale), *image.shape[:2])
     if reduce >= 2:
         height, width = image.shape[0] // reduce, image.shape[1] // reduce
-        image = cv2.resize(
-            image[: height * reduce, : width * reduce], (width, height), interpolation=cv2.INTER_AREA
-        )
+        image = cv2.resize(image[: height * reduce, : width * reduce], (width, height), interpolation=cv2.INTER_AREA)
         affine[:, :2] *= reduce
     # OpenCV's pixel centres lie at whole numbers, ours at halves.
     half = np.full(2, 0.5)
@@ -109,7 +107,9 @@ def hand_mesh_from_crop(
     turn = to_camera @ canonical.rotation
     keypoints_m = (canonical.keypoints_m - wrist) @ turn.T
     keypoints_px = project(canonical.keypoints_m)
-    depth_m = intrinsics.focal_px / pixels_per_m - float(keypoints_m[:, 2].mean())
+    # Off the axis a pinhole stretches pictures by 1 / cosine along the radius; the scale is the mean of both ways.
+    off_axis_stretch = (1 + 1 / to_camera[2, 2]) / 2
+    depth_m = intrinsics.focal_px / pixels_per_m * off_axis_stretch - float(keypoints_m[:, 2].mean())
     centre_px = np.array([intrinsics.centre_x_px, intrinsics.centre_y_px])
     wrist_xy_m = (keypoints_px[WRIST] - centre_px) / intrinsics.focal_px * depth_m
     return HandMesh(
