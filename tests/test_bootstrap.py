@@ -1,0 +1,226 @@
+"""The starter: what it installs, when it installs nothing, what it starts, and which exit status comes back."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import bootstrap
+from handviz.paths import PROJECT_ROOT
+
+
+class Calls:
+    """Stands in for ``bootstrap.call``: notes commands, answers 0 or what ``answer`` says."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.answer: Callable[[str], int] = lambda line: 0
+
+    def __call__(self, *command: str | Path, quiet: bool = False) -> int:
+        self.lines.append(" ".join(str(part) for part in command))
+        return self.answer(self.lines[-1])
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
+    """No command is run, and the environment lies in a temporary folder."""
+    noted = Calls()
+    monkeypatch.setattr(bootstrap, "call", noted)
+    venv = tmp_path / ".venv"
+    monkeypatch.setattr(bootstrap, "VENV", venv)
+    monkeypatch.setattr(bootstrap, "STAMP", venv / "stamp")
+    monkeypatch.setattr(bootstrap, "UNFINISHED", venv / "installing")
+    return noted
+
+
+@pytest.fixture
+def sound_venv(calls: Calls) -> Path:
+    """An environment in which everything is installed."""
+    python = bootstrap.venv_python()
+    python.parent.mkdir(parents=True)
+    python.touch()
+    bootstrap.STAMP.write_text(bootstrap.requirements_digest())
+    return bootstrap.VENV
+
+
+def set_display(monkeypatch: pytest.MonkeyPatch, display: str | None) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    if display:
+        monkeypatch.setenv("DISPLAY", display)
+
+
+def test_needs_the_standard_library_only() -> None:
+    tree = ast.parse((PROJECT_ROOT / "bootstrap.py").read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {node.module if isinstance(node, ast.ImportFrom) else node.names[0].name for node in imports}
+    assert {str(name).partition(".")[0] for name in names} <= sys.stdlib_module_names
+
+
+def test_a_second_start_installs_nothing(calls: Calls, sound_venv: Path) -> None:
+    assert bootstrap.prepare_venv() == 0
+    assert not any("pip install" in line or "-m venv" in line for line in calls.lines)
+
+
+def test_changed_requirements_are_installed_again(calls: Calls, sound_venv: Path) -> None:
+    bootstrap.STAMP.write_text("of another file")
+    assert bootstrap.prepare_venv() == 0
+    assert "pip install" in calls.lines[-1]
+    assert bootstrap.STAMP.read_text() == bootstrap.requirements_digest()
+    assert not any("-m venv" in line for line in calls.lines)
+
+
+@pytest.mark.parametrize("damage", ["no python", "no pip", "cut short"])
+def test_a_broken_environment_is_made_anew(calls: Calls, sound_venv: Path, damage: str) -> None:
+    if damage == "no python":
+        bootstrap.venv_python().unlink()
+    elif damage == "cut short":
+        bootstrap.UNFINISHED.touch()
+
+    def answer(line: str) -> int:
+        if "-m venv --clear" in line:
+            bootstrap.STAMP.unlink()
+        return int("import pip" in line and damage == "no pip")
+
+    calls.answer = answer
+    assert bootstrap.prepare_venv() == 0
+    made, installed = calls.lines[-2:]
+    assert "-m venv --clear" in made
+    assert "pip install" in installed
+
+
+def test_a_failed_install_is_tried_again_at_the_next_start(calls: Calls, sound_venv: Path) -> None:
+    bootstrap.STAMP.write_text("of another file")
+    calls.answer = lambda line: int("pip install" in line)
+    assert bootstrap.prepare_venv() == 1
+    assert not bootstrap.STAMP.exists()
+    calls.answer = lambda line: 0
+    assert bootstrap.prepare_venv() == 0
+    assert bootstrap.STAMP.exists()
+
+
+def test_an_install_that_is_killed_leaves_its_mark(calls: Calls, sound_venv: Path) -> None:
+    bootstrap.STAMP.write_text("of another file")
+
+    def killed(line: str) -> int:
+        if "pip install" in line:
+            raise KeyboardInterrupt
+        return 0
+
+    calls.answer = killed
+    with pytest.raises(KeyboardInterrupt):
+        bootstrap.prepare_venv()
+    assert not bootstrap.venv_is_sound()
+
+
+def test_a_real_environment_is_made_and_found_sound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("# nothing\n")
+    venv = tmp_path / "environment"
+    for name, path in (("VENV", venv), ("STAMP", venv / "stamp"), ("UNFINISHED", venv / "installing")):
+        monkeypatch.setattr(bootstrap, name, path)
+    monkeypatch.setattr(bootstrap, "REQUIREMENTS", requirements)
+    assert not bootstrap.venv_is_sound()
+    assert bootstrap.prepare_venv() == 0
+    assert bootstrap.venv_is_sound()
+    assert bootstrap.STAMP.exists()
+
+
+def test_nothing_is_installed_where_nothing_lacks(monkeypatch: pytest.MonkeyPatch, calls: Calls) -> None:
+    set_display(monkeypatch, ":0")
+    monkeypatch.setattr(bootstrap, "can_load", lambda library: True)
+    bootstrap.provide_system_libraries("test")
+    assert calls.lines == []
+
+
+@pytest.mark.parametrize(("user", "prefix"), [(0, "env"), (1000, "sudo -n env")])
+def test_debian_gets_what_it_lacks(monkeypatch: pytest.MonkeyPatch, calls: Calls, user: int, prefix: str) -> None:
+    set_display(monkeypatch, None)
+    monkeypatch.setattr(bootstrap, "can_load", lambda library: library != "libxcb-cursor.so.0")
+    monkeypatch.setattr("shutil.which", lambda tool: None if tool == "xvfb-run" else f"/usr/bin/{tool}")
+    monkeypatch.setattr(os, "geteuid", lambda: user, raising=False)
+    bootstrap.provide_system_libraries("test")
+    update, install = calls.lines[-2:]
+    assert update == f"{prefix} DEBIAN_FRONTEND=noninteractive apt-get update -q"
+    assert install.startswith(f"{prefix} DEBIAN_FRONTEND=noninteractive apt-get install -y")
+    assert install.endswith("libxcb-cursor0 xvfb")
+
+
+@pytest.mark.parametrize(
+    ("tool", "line"),
+    [
+        ("apt-get", "sudo apt-get update && sudo apt-get install -y libegl1"),
+        ("dnf", "sudo dnf install"),
+        ("pacman", "sudo pacman -S"),
+    ],
+)
+def test_without_rights_the_line_to_type_is_said(
+    monkeypatch: pytest.MonkeyPatch, calls: Calls, capfd: pytest.CaptureFixture, tool: str, line: str
+) -> None:
+    set_display(monkeypatch, ":0")
+    monkeypatch.setattr(bootstrap, "can_load", lambda library: library != "libEGL.so.1")
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}" if name == tool else None)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
+    bootstrap.provide_system_libraries("run")
+    assert calls.lines == []
+    assert line in capfd.readouterr().out
+
+
+def test_run_hands_its_arguments_to_the_program(monkeypatch: pytest.MonkeyPatch, calls: Calls) -> None:
+    set_display(monkeypatch, ":0")
+    assert bootstrap.run_program(["--variant", "prior"]) == 0
+    assert calls.lines[0].endswith("app.py --variant prior")
+
+
+def test_without_a_display_the_clip_becomes_pictures(
+    monkeypatch: pytest.MonkeyPatch, calls: Calls, capfd: pytest.CaptureFixture
+) -> None:
+    set_display(monkeypatch, None)
+    assert bootstrap.run_program([]) == 0
+    assert "-m handviz reconstruct" in calls.lines[0]
+    assert calls.lines[0].endswith(f"hands.mp4 --variant final --out {PROJECT_ROOT / 'out'}")
+    assert str(PROJECT_ROOT / "out") in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("display", [None, ":0"])
+def test_every_check_runs_and_the_first_failure_counts(
+    monkeypatch: pytest.MonkeyPatch, calls: Calls, capfd: pytest.CaptureFixture, display: str | None
+) -> None:
+    set_display(monkeypatch, display)
+    statuses = {"mypy": 3, "pytest -k crop": 1, "pytest -m display -k crop": 5}
+    calls.answer = lambda line: next((code for end, code in statuses.items() if line.endswith(end)), 0)
+    assert bootstrap.run_tests(["-k", "crop"]) == 3
+    assert len(calls.lines) == 5
+    assert calls.lines[-1].startswith("xvfb-run") == (display is None)
+    assert capfd.readouterr().out.splitlines()[-1] == "[handviz] FAILED: mypy, pytest"
+
+
+def test_no_display_tests_for_these_arguments_is_no_failure(monkeypatch: pytest.MonkeyPatch, calls: Calls) -> None:
+    set_display(monkeypatch, ":0")
+    calls.answer = lambda line: 5 if "-m display" in line else 0
+    assert bootstrap.run_tests([]) == 0
+
+
+@pytest.mark.parametrize(("arguments", "status"), [([], 2), (["dance"], 2), (["--help"], 0)])
+def test_wrong_words_show_how_it_is_used(arguments: list[str], status: int) -> None:
+    command = [sys.executable, str(PROJECT_ROOT / "bootstrap.py"), *arguments]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert outcome.returncode == status
+    assert "bootstrap.py test" in outcome.stdout
+
+
+def test_the_build_machine_runs_the_test_command() -> None:
+    script = PROJECT_ROOT / ".ci" / "run"
+    assert script.read_text().splitlines()[-1] == 'exec python3 bootstrap.py test "$@"'
+    assert os.access(script, os.X_OK)
+
+
+def test_every_requirement_is_pinned() -> None:
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        for line in (PROJECT_ROOT / name).read_text().splitlines():
+            assert not line or line.startswith(("#", "-r ")) or "==" in line.partition(";")[0], line
