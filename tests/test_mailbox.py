@@ -1,0 +1,45 @@
+"""The one-place mailbox: newest wins, close wakes."""
+
+import threading
+
+from handviz.capture.mailbox import Mailbox
+
+
+def test_a_newer_item_replaces_an_older_one_and_is_counted() -> None:
+    mailbox: Mailbox[int] = Mailbox()
+    for item in (1, 2, 3):
+        mailbox.put(item)
+    assert mailbox.get(0.0) == 3
+    assert mailbox.dropped == 2
+    assert mailbox.get(0.0) is None
+
+
+def test_taken_items_are_not_dropped() -> None:
+    mailbox: Mailbox[int] = Mailbox()
+    for item in (1, 2, 3):
+        mailbox.put(item)
+        assert mailbox.get(0.0) == item
+    assert mailbox.dropped == 0
+
+
+def test_close_wakes_who_waits_and_ends_everything() -> None:
+    mailbox: Mailbox[int] = Mailbox()
+    answers: list[int | None] = []
+    waiting = threading.Thread(target=lambda: answers.append(mailbox.get(60.0)))
+    waiting.start()
+    mailbox.close()
+    waiting.join(5.0)
+    assert answers == [None]
+    mailbox.put(4)
+    assert mailbox.closed
+    assert mailbox.get(0.0) is None
+
+
+def test_an_item_wakes_who_waits() -> None:
+    mailbox: Mailbox[int] = Mailbox()
+    answers: list[int | None] = []
+    waiting = threading.Thread(target=lambda: answers.append(mailbox.get(60.0)))
+    waiting.start()
+    mailbox.put(7)
+    waiting.join(5.0)
+    assert answers == [7]

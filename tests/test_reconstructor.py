@@ -1,0 +1,106 @@
+"""ONNX files: what a good one gives, and what is said of a bad one."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from handviz.errors import HandvizError
+from handviz.hand_model.open_hand import load_open_hand
+from handviz.infer.reconstructor import Reconstructor
+from handviz.records import Detection, HandCrop
+from tests.tiny_network import constant_hand, write_network
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    return write_network(tmp_path / "handviz_final.onnx")
+
+
+def crop_of(grey: float) -> HandCrop:
+    detection = Detection("right", 1.0, np.zeros((21, 2)))
+    return HandCrop(np.full((224, 224, 3), grey, np.float32), np.eye(3)[:2], detection)
+
+
+def test_every_crop_gets_its_hand(network: Path) -> None:
+    reconstructor = Reconstructor(network, template_fingerprint=load_open_hand().fingerprint)
+    hands = reconstructor.reconstruct([crop_of(0.1), crop_of(0.9), crop_of(0.5)])
+    assert len(hands) == 3
+    expected = constant_hand()
+    for hand in hands:
+        for name, value in expected.items():
+            np.testing.assert_allclose(getattr(hand, name), value, atol=1e-6)
+            assert np.shape(getattr(hand, name)) == np.shape(value)
+    assert reconstructor.variant == "final"
+    assert reconstructor.provider in {"CPUExecutionProvider", "CUDAExecutionProvider"}
+
+
+def test_no_crops_no_hands(network: Path) -> None:
+    assert Reconstructor(network).reconstruct([]) == []
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(HandvizError, match=r"absent\.onnx is missing; restore it"):
+        Reconstructor(tmp_path / "absent.onnx")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_truncated_file(network: Path, share: float) -> None:
+    content = network.read_bytes()
+    network.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(HandvizError, match=r"handviz_final\.onnx"):
+        Reconstructor(network)
+
+
+def test_another_file_format(tmp_path: Path) -> None:
+    path = tmp_path / "handviz_final.onnx"
+    path.write_text("not a network" * 100)
+    with pytest.raises(HandvizError, match="not an ONNX file"):
+        Reconstructor(path)
+
+
+def test_another_hand_model(tmp_path: Path) -> None:
+    path = write_network(tmp_path / "other.onnx", fingerprint="0123456789abcdef")
+    with pytest.raises(HandvizError, match=r"other\.onnx was made for the hand model open_hand 0123456789ab"):
+        Reconstructor(path, template_fingerprint=load_open_hand().fingerprint)
+
+
+def test_a_network_that_is_not_of_handviz(tmp_path: Path) -> None:
+    path = write_network(tmp_path / "other.onnx", "something")
+    with pytest.raises(HandvizError, match=r"handviz\.variant is 'something'"):
+        Reconstructor(path)
+
+
+@pytest.mark.parametrize("name", ["rotation", "vertex_std_m", "scale"])
+def test_missing_output(tmp_path: Path, name: str) -> None:
+    hand = constant_hand()
+    del hand[name]
+    path = write_network(tmp_path / "less.onnx", hand=hand)
+    with pytest.raises(HandvizError, match=f"output {name} is missing"):
+        Reconstructor(path)
+
+
+def test_wrong_shape(tmp_path: Path) -> None:
+    path = write_network(tmp_path / "flat.onnx", hand=constant_hand() | {"keypoints_m": np.zeros((21, 2))})
+    with pytest.raises(HandvizError, match="output keypoints_m"):
+        Reconstructor(path)
+
+
+def test_wrong_input_size(network: Path) -> None:
+    model = onnx.load(network)
+    model.graph.input[0].type.tensor_type.shape.dim[3].dim_value = 256
+    onnx.save(model, network)
+    with pytest.raises(HandvizError, match="inputs"):
+        Reconstructor(network)
+
+
+def test_answers_that_are_not_finite(tmp_path: Path) -> None:
+    path = write_network(tmp_path / "nan.onnx", hand=constant_hand() | {"scale": np.array(np.nan)})
+    with pytest.raises(HandvizError, match="scale that is not finite"):
+        Reconstructor(path).reconstruct([crop_of(0.5)])
+
+
+def test_other_outputs_are_ignored(tmp_path: Path) -> None:
+    path = write_network(tmp_path / "more.onnx", hand=constant_hand() | {"prior_m": np.zeros((778, 3))})
+    assert len(Reconstructor(path).reconstruct([crop_of(0.5)])) == 1
