@@ -43,14 +43,20 @@ class ImagePass:
             self._texture.repeat_x = self._texture.repeat_y = False
         self._texture.write(np.ascontiguousarray(picture), alignment=1)
 
+    def use_as_backdrop(self, view_size: Size, rectangle_px: Rectangle, *, mirror: bool) -> Rectangle:
+        """Bind the texture for another pass; returns scale and offset from fragments to the picture drawn there."""
+        left, top, right, bottom = _mirrored(rectangle_px) if mirror else rectangle_px
+        if self._texture is not None:
+            self._texture.use(0)
+        across, down = 1 / (right - left), 1 / (bottom - top)
+        return across, -down, -left * across, (view_size[1] - top) * down
+
     def draw(self, view_size: Size, rectangle_px: Rectangle, *, mirror: bool = False) -> None:
         """Draw into the bound framebuffer at (left, top, right, bottom) in view pixels, y down."""
         if self._texture is None:
             return
-        left, top, right, bottom = rectangle_px
-        if mirror:
-            left, right = right, left
-        (width, height) = view_size
+        left, top, right, bottom = _mirrored(rectangle_px) if mirror else rectangle_px
+        width, height = view_size
         self._ctx.enable_only(moderngl.BLEND if self._components == 4 else moderngl.NOTHING)
         self._ctx.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
         self._texture.use(0)
@@ -67,3 +73,8 @@ class ImagePass:
         """Free everything on the graphics card."""
         self._release_texture()
         self._resources.close()
+
+
+def _mirrored(rectangle: Rectangle) -> Rectangle:
+    left, top, right, bottom = rectangle
+    return right, top, left, bottom

@@ -14,6 +14,7 @@ from handviz.render.surface import Surface, unique_edges
 
 FLOATS_PER_VERTEX = 9
 FLOAT_BYTES = 4
+BACKGROUND = (0.055, 0.063, 0.078)
 EDGE_COLOUR = (0.03, 0.05, 0.07, 0.55)
 EDGE_DEPTH_BIAS = 2e-3
 
@@ -26,6 +27,8 @@ class MeshView:
     eye_from_scene: Matrix
     """(3, 3) for normals."""
     opacity: float
+    backdrop_from_fragment: tuple[float, float, float, float]
+    """Scale and offset to the texture at unit 0, which shines through; matters below opacity 1 only."""
     light_strength: float
     wireframe: bool
 
@@ -34,15 +37,11 @@ class _Slot:
     """One hand's place on the graphics card."""
 
     def __init__(self, ctx: moderngl.Context, owner: "MeshPass", resources: ExitStack) -> None:
-        layout = "3f 3f 3f", "in_position", "in_normal", "in_colour"
         self.buffer = ctx.buffer(reserve=owner.vertex_count * FLOATS_PER_VERTEX * FLOAT_BYTES, dynamic=True)
-        self.surface = ctx.vertex_array(
-            owner.surface_program, [(self.buffer, *layout)], owner.face_buffer, mode=moderngl.TRIANGLES
-        )
-        edge_layout = "3f 24x", "in_position"
-        self.edges = ctx.vertex_array(
-            owner.edge_program, [(self.buffer, *edge_layout)], owner.edge_buffer, mode=moderngl.LINES
-        )
+        full = [(self.buffer, "3f 3f 3f", "in_position", "in_normal", "in_colour")]
+        position = [(self.buffer, "3f 24x", "in_position")]
+        self.surface = ctx.vertex_array(owner.surface_program, full, owner.face_buffer)
+        self.edges = ctx.vertex_array(owner.edge_program, position, owner.edge_buffer)
         for resource in (self.buffer, self.surface, self.edges):
             resources.callback(resource.release)
 
@@ -55,7 +54,7 @@ class MeshPass:
         self._resources = ExitStack()
         self.vertex_count = surface.vertex_count
         self.surface_program = load_program(ctx, "mesh")
-        self.edge_program = load_program(ctx, "mesh", "line")
+        self.edge_program = load_program(ctx, "line")
         self.face_buffer = ctx.buffer(np.ascontiguousarray(surface.faces, dtype=np.int32))
         self.edge_buffer = ctx.buffer(unique_edges(surface.faces))
         for resource in (self.surface_program, self.edge_program, self.face_buffer, self.edge_buffer):
@@ -71,8 +70,8 @@ class MeshPass:
             slot.buffer.write(np.ascontiguousarray(vertices, dtype=np.float32))
         self._hand_count = len(hands)
 
-    def draw(self, target: moderngl.Framebuffer, view: MeshView) -> None:
-        """Draw into the bound ``target`` with a cleared depth buffer."""
+    def draw(self, view: MeshView) -> None:
+        """Draw into the bound framebuffer, over a cleared depth buffer."""
         if not self._hand_count:
             return
         slots = self._slots[: self._hand_count]
@@ -80,25 +79,20 @@ class MeshPass:
         self._ctx.enable_only(moderngl.DEPTH_TEST | moderngl.BLEND)
         self._ctx.blend_func = moderngl.SRC_ALPHA, moderngl.ONE_MINUS_SRC_ALPHA
         self._ctx.depth_func = "<="
-        if view.opacity < 1.0:
-            # Depth first, so that a translucent hand shows its nearest surface only.
-            target.color_mask = False, False, False, False
-            for slot in slots:
-                slot.surface.render()
-            target.color_mask = True, True, True, True
         for slot in slots:
-            slot.surface.render()
+            slot.surface.render(moderngl.TRIANGLES)
         if view.wireframe:
             for slot in slots:
-                slot.edges.render()
+                slot.edges.render(moderngl.LINES)
 
     def _set_uniforms(self, view: MeshView) -> None:
-        self.surface_program["clip_from_scene"] = tuple(view.clip_from_scene.T.ravel())
+        for program in (self.surface_program, self.edge_program):
+            program["clip_from_scene"] = tuple(view.clip_from_scene.T.ravel())
         self.surface_program["eye_from_scene"] = tuple(view.eye_from_scene.T.ravel())
-        self.surface_program["depth_bias"] = 0.0
         self.surface_program["opacity"] = view.opacity
+        self.surface_program["backdrop_from_fragment"] = view.backdrop_from_fragment
+        self.surface_program["background"] = BACKGROUND
         self.surface_program["light_strength"] = view.light_strength
-        self.edge_program["clip_from_scene"] = tuple(view.clip_from_scene.T.ravel())
         self.edge_program["depth_bias"] = EDGE_DEPTH_BIAS
         self.edge_program["line_colour"] = EDGE_COLOUR
 

@@ -18,14 +18,13 @@ from handviz.render.camera import (
 )
 from handviz.render.deviation_range import RangeFollower
 from handviz.render.hand_shape import HandShape, HandShaper, depth_range, orbit_centre, orbit_radius
-from handviz.render.image_pass import ImagePass
+from handviz.render.image_pass import ImagePass, Rectangle
 from handviz.render.legend import HEIGHT_PX, WIDTH_PX, legend_picture
-from handviz.render.mesh_pass import MeshPass, MeshView
+from handviz.render.mesh_pass import BACKGROUND, MeshPass, MeshView
 from handviz.render.options import DrawOptions
 from handviz.render.skeleton_pass import SkeletonPass
 from handviz.render.surface import Surface
 
-BACKGROUND = (0.055, 0.063, 0.078)
 PLAIN_LIGHT, HEATMAP_LIGHT = 1.0, 0.45
 MARGIN_PX = 14
 INSET_SHARE = 0.26
@@ -80,15 +79,17 @@ class Scene:
             return
         self._upload(options)
         view_size = target.size
+        rectangle = self._picture_rectangle(view_size, options, pixel_ratio)
         if options.view == "overlay":
-            self._draw_frame(view_size, letterbox(self._picture_size(), view_size), options)
-        view = self._mesh_view(view_size, options, orbit or OrbitCamera())
-        self._mesh.draw(target, view)
+            self._frame.draw(view_size, rectangle, mirror=options.mirror)
+        backdrop = self._frame.use_as_backdrop(view_size, rectangle, mirror=options.mirror)
+        view = self._mesh_view(view_size, options, orbit or OrbitCamera(), backdrop)
+        self._mesh.draw(view)
         if options.skeleton:
             points = [project(view.clip_from_scene, shape.keypoints, view_size) for shape in self._shapes]
             self._skeleton.draw(view_size, points, pixel_ratio)
         if options.view == "orbit":
-            self._draw_frame(view_size, self._inset(view_size, pixel_ratio), options)
+            self._frame.draw(view_size, rectangle, mirror=options.mirror)
         if options.legend and options.colour == "deviation" and self._shapes:
             self._draw_legend(view_size, options, pixel_ratio)
 
@@ -115,7 +116,7 @@ class Scene:
             self._mesh.set_hands([shape.vertices for shape in self._shapes])
             self._shaped_for = wanted
 
-    def _mesh_view(self, view_size: Size, options: DrawOptions, orbit: OrbitCamera) -> MeshView:
+    def _mesh_view(self, view_size: Size, options: DrawOptions, orbit: OrbitCamera, backdrop: Rectangle) -> MeshView:
         assert self._result is not None
         hands = self._result.hands
         overlay = options.view == "overlay"
@@ -130,22 +131,23 @@ class Scene:
         return MeshView(
             clip_from_scene=clip,
             eye_from_scene=eye,
+            backdrop_from_fragment=backdrop,
             opacity=options.opacity if overlay else 1.0,
             light_strength=PLAIN_LIGHT if options.colour == "plain" else HEATMAP_LIGHT,
             wireframe=options.wireframe,
         )
 
-    def _inset(self, view_size: Size, pixel_ratio: float) -> Letterbox:
-        """The frame, small, in the lower left corner."""
+    def _picture_rectangle(self, view_size: Size, options: DrawOptions, pixel_ratio: float) -> Rectangle:
+        """As large as fits; in free orbit small in the lower left corner."""
         width, height = self._picture_size()
-        scale = min(view_size[0] * INSET_SHARE / width, view_size[1] * INSET_SHARE / height)
-        margin = MARGIN_PX * pixel_ratio
-        return Letterbox(scale=scale, left_px=margin, top_px=view_size[1] - margin - scale * height)
-
-    def _draw_frame(self, view_size: Size, box: Letterbox, options: DrawOptions) -> None:
-        width, height = self._picture_size()
+        if options.view == "overlay":
+            box = letterbox((width, height), view_size)
+        else:
+            scale = INSET_SHARE * min(view_size[0] / width, view_size[1] / height)
+            margin = MARGIN_PX * pixel_ratio
+            box = Letterbox(scale=scale, left_px=margin, top_px=view_size[1] - margin - scale * height)
         right, bottom = box.left_px + box.scale * width, box.top_px + box.scale * height
-        self._frame.draw(view_size, (box.left_px, box.top_px, right, bottom), mirror=options.mirror)
+        return box.left_px, box.top_px, right, bottom
 
     def _draw_legend(self, view_size: Size, options: DrawOptions, pixel_ratio: float) -> None:
         # A view too small for the legend gets a smaller one.

@@ -1,7 +1,6 @@
 #version 330 core
 uniform mat4 clip_from_scene;
 uniform mat3 eye_from_scene;
-uniform float depth_bias;
 in vec3 in_position;
 in vec3 in_normal;
 in vec3 in_colour;
@@ -10,7 +9,6 @@ out vec3 colour;
 
 void main() {
     gl_Position = clip_from_scene * vec4(in_position, 1.0);
-    gl_Position.z -= depth_bias * gl_Position.w;
     normal = eye_from_scene * in_normal;
     colour = in_colour;
 }
