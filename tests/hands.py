@@ -1,0 +1,74 @@
+"""Hands, detections and a detector made up for tests."""
+
+import dataclasses
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from handviz.records import Detection, Frame, Handedness, HandMesh, Intrinsics
+
+INTRINSICS = Intrinsics(focal_px=500.0, centre_x_px=320.0, centre_y_px=240.0)
+PIXELS_PER_M = 1000.0
+
+
+def made_up_hand(
+    *, wrist_px: tuple[float, float] = (300.0, 200.0), handedness: Handedness = "right", std_mm: float = 5.0
+) -> HandMesh:
+    """Random points within 10 cm of the wrist, with pixels that are their weak-perspective projection."""
+    random = np.random.default_rng(0)
+    vertices_m, keypoints_m = random.uniform(-0.05, 0.05, (30, 3)), random.uniform(-0.05, 0.05, (21, 3))
+    keypoints_m[0] = 0
+    return HandMesh(
+        handedness=handedness,
+        detection_score=0.9,
+        variant="final",
+        vertices_m=vertices_m,
+        vertex_std_mm=np.full(30, std_mm),
+        keypoints_m=keypoints_m,
+        keypoint_std_mm=np.full(21, std_mm),
+        vertices_px=vertices_m[:, :2] * PIXELS_PER_M + wrist_px,
+        keypoints_px=keypoints_m[:, :2] * PIXELS_PER_M + wrist_px,
+        pixels_per_m=PIXELS_PER_M,
+        camera_from_wrist=np.eye(3),
+        wrist_camera_m=np.array([(wrist_px[0] - 320) / 1000, (wrist_px[1] - 240) / 1000, 0.5]),
+        intrinsics=INTRINSICS,
+    )
+
+
+def shaken(hand: HandMesh, offset_m: np.ndarray) -> HandMesh:
+    """The hand with its vertices moved by (30, 3) metres, pixels along with them."""
+    moved_m = hand.vertices_m + offset_m
+    return dataclasses.replace(hand, vertices_m=moved_m, vertices_px=hand.vertices_px + offset_m[:, :2] * PIXELS_PER_M)
+
+
+def made_up_detection(handedness: Handedness = "right", *, size: float = 100.0, x: float = 100.0) -> Detection:
+    """An upright hand of ``size`` pixels: wrist below, fingers as five columns."""
+    fingers = [(size * (0.2 * finger - 0.4), -size * (0.4 + 0.15 * joint)) for finger in range(5) for joint in range(4)]
+    keypoints = np.array([(0.0, 0.0), *fingers])
+    return Detection(handedness, 0.95, keypoints + np.array([x, 140.0]))
+
+
+class FakeLandmarker:
+    """Finds the same right hand in every picture that is not black; remembers how it was made."""
+
+    made: list["FakeLandmarker"] = []  # noqa: RUF012 - the test's own record, cleared by its fixture
+
+    def __init__(self, _: Path, *, max_hands: int, video: bool) -> None:
+        self.max_hands, self.video, self.closed = max_hands, video, False
+        self.made.append(self)
+
+    def detect(self, frame: Frame) -> tuple[Detection, ...]:
+        return (made_up_detection(),) if frame.image.any() else ()
+
+    def close(self) -> None:
+        self.closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

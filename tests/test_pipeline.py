@@ -1,0 +1,132 @@
+"""The whole way of a frame, with a made-up detector and constant networks."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handviz.errors import HandvizError
+from handviz.infer import pipeline as pipeline_module
+from handviz.infer.pipeline import Pipeline, PipelineSettings
+from handviz.records import Frame, Intrinsics
+from tests.hands import FakeLandmarker, made_up_detection
+from tests.tiny_network import constant_hand, write_all_networks, write_network
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_all_networks(tmp_path_factory.mktemp("networks"))
+
+
+@pytest.fixture
+def fake_landmarker(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[FakeLandmarker]]:
+    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
+    FakeLandmarker.made.clear()
+    yield FakeLandmarker.made
+    assert all(landmarker.closed for landmarker in FakeLandmarker.made)
+
+
+def frame(number: int = 0, grey: int = 90) -> Frame:
+    return Frame(number=number, image=np.full((240, 320, 3), grey, np.uint8), captured_ms=number * 33.0)
+
+
+@pytest.mark.usefixtures("fake_landmarker")
+def test_a_frame_becomes_a_hand_where_the_detector_saw_it(networks: Path) -> None:
+    with Pipeline(PipelineSettings(networks, smoothing=0.0)) as pipeline:
+        result = pipeline.process(frame(7))
+    assert result.frame.number == 7
+    assert result.variant == "final"
+    (hand,) = result.hands
+    assert hand.handedness == "right"
+    seen = made_up_detection().keypoints_px
+    assert np.linalg.norm(hand.keypoints_px.mean(axis=0) - seen.mean(axis=0)) < 20
+    assert hand.intrinsics.focal_px == pytest.approx(160 / np.tan(np.radians(30)))
+    assert min(result.times.detect_ms, result.times.crop_ms, result.times.reconstruct_ms) > 0
+
+
+@pytest.mark.usefixtures("fake_landmarker")
+def test_a_frame_without_hands(networks: Path) -> None:
+    with Pipeline(PipelineSettings(networks)) as pipeline:
+        result = pipeline.process(frame(grey=0))
+    assert result.hands == result.detections == ()
+
+
+@pytest.mark.usefixtures("fake_landmarker")
+def test_the_variant_changes_with_the_very_next_frame(networks: Path) -> None:
+    with Pipeline(PipelineSettings(networks)) as pipeline:
+        for number, variant in enumerate(("final", "prior", "amvur", "final")):
+            pipeline.set_variant(variant)
+            result = pipeline.process(frame(number))
+            assert result.variant == variant
+            assert [hand.variant for hand in result.hands] == [variant]
+
+
+@pytest.mark.usefixtures("fake_landmarker")
+def test_smoothing_does_not_mix_two_variants(tmp_path: Path) -> None:
+    hand = constant_hand()
+    write_network(tmp_path / "handviz_final.onnx")
+    write_network(tmp_path / "handviz_prior.onnx", "prior", hand=hand | {"vertices_m": hand["vertices_m"] * 1.5})
+    settings = PipelineSettings(tmp_path, smoothing=1.0)
+    with Pipeline(settings) as mixed, Pipeline(PipelineSettings(tmp_path, "prior", smoothing=0.0)) as alone:
+        mixed.process(frame(0))
+        mixed.set_variant("prior")
+        np.testing.assert_allclose(
+            mixed.process(frame(1)).hands[0].vertices_m, alone.process(frame(1)).hands[0].vertices_m
+        )
+
+
+@pytest.mark.usefixtures("fake_landmarker")
+def test_a_missing_variant_is_said_once_and_the_last_one_stays(tmp_path: Path) -> None:
+    write_network(tmp_path / "handviz_final.onnx")
+    with Pipeline(PipelineSettings(tmp_path)) as pipeline:
+        pipeline.process(frame(0))
+        pipeline.set_variant("amvur")
+        with pytest.raises(HandvizError, match=r"handviz_amvur\.onnx is missing"):
+            pipeline.process(frame(1))
+        assert pipeline.process(frame(2)).variant == "final"
+        write_network(tmp_path / "handviz_amvur.onnx", "amvur")
+        pipeline.set_variant("amvur")
+        assert pipeline.process(frame(3)).variant == "amvur"
+
+
+@pytest.mark.usefixtures("fake_landmarker")
+def test_the_first_variant_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(HandvizError, match=r"handviz_final\.onnx is missing"):
+        Pipeline(PipelineSettings(tmp_path))
+
+
+@pytest.mark.usefixtures("fake_landmarker")
+def test_a_file_with_another_variant_inside(tmp_path: Path) -> None:
+    write_network(tmp_path / "handviz_final.onnx", "prior")
+    with pytest.raises(HandvizError, match="holds the variant prior, expected final"):
+        Pipeline(PipelineSettings(tmp_path))
+
+
+def test_a_reset_starts_a_new_detector(networks: Path, fake_landmarker: list[FakeLandmarker]) -> None:
+    with Pipeline(PipelineSettings(networks)) as pipeline:
+        pipeline.process(frame(0))
+        pipeline.reset(video=False)
+        pipeline.process(frame(1))
+        assert [item.video for item in fake_landmarker] == [True, False]
+        assert fake_landmarker[0].closed
+
+
+@pytest.mark.usefixtures("fake_landmarker")
+def test_the_camera_decides_the_distance(networks: Path) -> None:
+    with Pipeline(PipelineSettings(networks)) as pipeline:
+        wide = pipeline.process(frame(0)).hands[0]
+        pipeline.reset()
+        pipeline.set_field_of_view(20.0)
+        narrow = pipeline.process(frame(1)).hands[0]
+        pipeline.reset()
+        known = pipeline.process_with(frame(2), Intrinsics(900.0, 160.0, 120.0)).hands[0]
+    assert narrow.wrist_camera_m[2] > 2 * wide.wrist_camera_m[2]
+    assert known.intrinsics.focal_px == 900.0
+
+
+def test_a_live_session_never_loads_torch() -> None:
+    code = "import sys, handviz.infer.pipeline; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
