@@ -1,0 +1,176 @@
+"""``handviz reconstruct`` on pictures, folders and clips, good and bad."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from handviz.__main__ import main
+from handviz.capture.images import read_image
+from handviz.infer import pipeline as pipeline_module
+from handviz.infer import report
+from handviz.records import Frame
+from tests.hands import FakeLandmarker
+from tests.tiny_network import write_all_networks
+
+HAND_KEYS = {
+    "handedness",
+    "detection_score",
+    "keypoints_camera_m",
+    "keypoints_image_px",
+    "keypoint_std_mm",
+    "vertex_std_mm",
+    "wrist_camera_m",
+    "assumed_focal_px",
+    "mesh",
+}
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_all_networks(tmp_path_factory.mktemp("networks"))
+
+
+@pytest.fixture
+def reconstruct(
+    tmp_path: Path, networks: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, list[dict[str, Any]]]]:
+    """Run the command; returns its status and the list that it wrote."""
+    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
+
+    def run(source: Path, *options: str, overlays: bool = False) -> tuple[int, list[dict[str, Any]]]:
+        out = tmp_path / "out"
+        arguments = ["reconstruct", str(source), "--out", str(out), "--model-dir", str(networks), *options]
+        status = main(arguments if overlays else [*arguments, "--no-overlays"])
+        written = out / "hands.json"
+        return status, json.loads(written.read_text()) if written.is_file() else []
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two good pictures (one without a hand), and an unreadable one."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.new("RGB", (320, 240), (90, 90, 90)).save(folder / "b.png")
+    Image.new("RGB", (200, 240)).save(folder / "c.jpg")
+    (folder / "a.jpg").write_bytes(b"broken")
+    return folder
+
+
+def test_a_folder_with_everything_in_it(
+    reconstruct: Callable[..., Any], folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    status, entries = reconstruct(folder)
+    assert status == 0
+    assert [entry["file"] for entry in entries] == ["a.jpg", "b.png", "c.jpg"]
+    assert [len(entry["hands"]) for entry in entries] == [0, 1, 0]
+    assert "a.jpg" in caplog.text
+    assert "a.jpg" in entries[0]["error"]
+    assert (entries[1]["width"], entries[1]["height"]) == (320, 240)
+    (hand,) = entries[1]["hands"]
+    assert set(hand) == HAND_KEYS
+    assert np.shape(hand["keypoints_camera_m"]) == (21, 3)
+    assert np.shape(hand["keypoints_image_px"]) == (21, 2)
+    assert np.shape(hand["keypoint_std_mm"]) == (21,)
+    np.testing.assert_allclose(hand["keypoints_camera_m"][0], 0, atol=1e-6)
+    assert 0 < hand["vertex_std_mm"]["mean"] < hand["vertex_std_mm"]["max"]
+    assert hand["assumed_focal_px"] == pytest.approx(160 / np.tan(np.radians(30)), abs=1e-2)
+    mesh = trimesh.load(tmp_path / "out" / hand["mesh"], process=False)
+    assert len(mesh.vertices) == 778
+    assert np.linalg.norm(mesh.vertices, axis=1).max() < 0.3
+
+
+def test_overlays_have_the_size_of_the_pictures(reconstruct: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    status, _ = reconstruct(folder, "--colour", "plain", "--mesh", "none", overlays=True)
+    assert status == 0
+    sizes = {path.name: read_image(path).shape for path in (tmp_path / "out" / "overlays").iterdir()}
+    assert sizes == {"b.png": (240, 320, 3), "c.png": (240, 200, 3)}
+    assert (read_image(tmp_path / "out" / "overlays" / "b.png") != 90).any()
+
+
+def test_a_known_focal_length(reconstruct: Callable[..., Any], folder: Path) -> None:
+    _, entries = reconstruct(folder / "b.png", "--focal-px", "500", "--mesh", "obj")
+    assert entries[0]["assumed_focal_px"] == 500
+    assert entries[0]["assumed_field_of_view_deg"] == pytest.approx(2 * np.degrees(np.arctan(160 / 500)), abs=1e-2)
+    assert entries[0]["hands"][0]["mesh"].endswith("b_0_right.obj")
+
+
+def test_namesakes_do_not_overwrite_each_other(reconstruct: Callable[..., Any], folder: Path) -> None:
+    Image.new("RGB", (320, 240), (90, 90, 90)).save(folder / "b.jpg")
+    _, entries = reconstruct(folder)
+    meshes = [hand["mesh"] for entry in entries for hand in entry["hands"]]
+    assert len(set(meshes)) == len(meshes) == 2
+
+
+def test_every_second_frame_of_a_clip(reconstruct: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (320, 240))
+    for _ in range(5):
+        writer.write(np.full((240, 320, 3), 90, np.uint8))
+    writer.release()
+    status, entries = reconstruct(path, "--every", "2", "--variant", "prior", "--smoothing", "0.5")
+    assert status == 0
+    assert [entry["file"] for entry in entries] == [f"clip.mp4#{number:06d}" for number in (0, 2, 4)]
+    assert {entry["variant"] for entry in entries} == {"prior"}
+
+
+def test_nothing_that_can_be_read(reconstruct: Callable[..., Any], folder: Path) -> None:
+    (folder / "b.png").unlink()
+    (folder / "c.jpg").unlink()
+    status, entries = reconstruct(folder)
+    assert status == 1
+    assert [entry["file"] for entry in entries] == ["a.jpg"]
+
+
+@pytest.mark.parametrize("name", ["absent.jpg", "absent/"])
+def test_an_input_that_is_not_there(
+    reconstruct: Callable[..., Any], tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reconstruct(tmp_path / name) == (1, [])
+    assert "absent" in capsys.readouterr().err
+
+
+def test_an_output_that_is_a_file(
+    reconstruct: Callable[..., Any], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").write_text("in the way")
+    assert reconstruct(folder)[0] == 1
+    assert f"the folder {tmp_path / 'out'} cannot be made" in capsys.readouterr().err
+
+
+def test_an_interruption_keeps_what_is_done(
+    reconstruct: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detect = FakeLandmarker.detect
+
+    def detect_once(self: FakeLandmarker, frame: Frame) -> Any:
+        if frame.name == "c.jpg":
+            raise KeyboardInterrupt
+        return detect(self, frame)
+
+    monkeypatch.setattr(FakeLandmarker, "detect", detect_once)
+    status, entries = reconstruct(folder)
+    assert status == 130
+    assert [entry["file"] for entry in entries] == ["a.jpg", "b.png"]
+
+
+def test_the_list_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "hands.json"
+    report.write_report(path, [{"file": "a.jpg"}])
+    with pytest.raises(ValueError, match="JSON compliant"):
+        report.write_report(path, [{"file": float("nan")}])
+    assert json.loads(path.read_text()) == [{"file": "a.jpg"}]
+
+
+@pytest.mark.parametrize("options", [["--field-of-view", "0"], ["--focal-px", "-1"], ["--every", "0"]])
+def test_numbers_that_make_no_sense(options: list[str], folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["reconstruct", str(folder), "--out", str(tmp_path / "out"), *options])
