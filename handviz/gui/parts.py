@@ -1,8 +1,9 @@
 """Pieces that the panels share."""
 
-from PyQt6.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+from PyQt6.QtCore import Qt
+from PyQt6.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 
-PANEL_WIDTH_PX = 250
+PANEL_WIDTH_PX = 254
 
 
 def heading(text: str) -> QLabel:
@@ -20,6 +21,20 @@ def named_label(name: str, text: str = "", *, wraps: bool = False) -> QLabel:
     return label
 
 
+def number_box(limits: tuple[float, float], suffix: str) -> QDoubleSpinBox:
+    """A field for a number with one decimal; it speaks when the number is complete."""
+    box = QDoubleSpinBox()
+    box.setRange(*limits)
+    box.setDecimals(1)
+    box.setSuffix(suffix)
+    box.setKeyboardTracking(False)
+    box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+    box.setAlignment(Qt.AlignmentFlag.AlignRight)
+    box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+    box.setFixedWidth(84)
+    return box
+
+
 def line() -> QFrame:
     """A thin line between groups."""
     frame = QFrame()
@@ -35,6 +50,7 @@ class Panel(QScrollArea):
         super().__init__(parent)
         self.setWidgetResizable(True)
         self.setFixedWidth(PANEL_WIDTH_PX)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         content = QFrame()
         content.setObjectName("panel")
         self.column = QVBoxLayout(content)

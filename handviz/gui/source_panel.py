@@ -1,12 +1,12 @@
 """Left: where the pictures come from, and the camera's lens."""
 
-from PyQt6.QtCore import QSignalBlocker, pyqtSignal
-from PyQt6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QPushButton, QToolButton, QWidget
+from PyQt6.QtCore import QSignalBlocker, Qt, pyqtSignal
+from PyQt6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QToolButton, QWidget
 
 from handviz.capture.sources import CameraInfo
 from handviz.gui.controller import CAMERA_PREFIX, Controller
 from handviz.gui.messages import Answer, SourceInfo
-from handviz.gui.parts import Panel, named_label
+from handviz.gui.parts import Panel, named_label, number_box
 from handviz.gui.settings import LIMITS, ViewSettings
 
 NO_CAMERA_TEXT = "no camera found"
@@ -38,6 +38,7 @@ class SourcePanel(Panel):
     def _add_source_group(self) -> None:
         self.group("Source")
         self.cameras = QComboBox()
+        self.cameras.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.cameras.addItem("looking for cameras …")
         self.cameras.activated.connect(self._choose_camera)
         again = QToolButton()
@@ -62,11 +63,7 @@ class SourcePanel(Panel):
 
     def _add_lens_group(self) -> None:
         self.group("Camera")
-        self.field_of_view = QDoubleSpinBox()
-        self.field_of_view.setRange(*LIMITS["field_of_view_deg"])
-        self.field_of_view.setDecimals(1)
-        self.field_of_view.setSuffix(" °")
-        self.field_of_view.setKeyboardTracking(False)
+        self.field_of_view = number_box(LIMITS["field_of_view_deg"], " °")
         self.field_of_view.setToolTip("Angle that the longer side of the picture spans; it sets the distances")
         self.field_of_view.valueChanged.connect(lambda value: self._controller.change(field_of_view_deg=value))
         row = QHBoxLayout()

@@ -52,6 +52,15 @@ QSlider::sub-page:horizontal:disabled {{ background: #303741; }}
 QSlider::handle:horizontal:disabled {{ background: #59616b; }}
 QStatusBar {{ background: #131519; border-top: 1px solid #0c0e11; color: #aab3bd; }}
 QStatusBar::item {{ border: none; }}
+QRadioButton::indicator, QCheckBox::indicator {{ width: 12px; height: 12px; border: 1px solid #59636f;
+    background: #101317; }}
+QRadioButton::indicator {{ border-radius: 7px; }}
+QCheckBox::indicator {{ border-radius: 3px; }}
+QRadioButton::indicator:hover, QCheckBox::indicator:hover {{ border-color: {ACCENT}; }}
+QRadioButton::indicator:checked, QCheckBox::indicator:checked {{ border-color: {ACCENT};
+    background: qradialgradient(cx: 0.5, cy: 0.5, radius: 0.5, fx: 0.5, fy: 0.5,
+    stop: 0 {ACCENT}, stop: 0.62 {ACCENT}, stop: 0.72 #101317, stop: 1 #101317); }}
+QCheckBox::indicator:checked {{ background: {ACCENT}; }}
 QScrollArea {{ border: none; background: #1b1f25; }}
 QScrollArea > QWidget > QWidget {{ background: #1b1f25; }}
 QScrollBar:vertical {{ background: #1b1f25; width: 8px; }}

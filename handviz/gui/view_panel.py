@@ -14,7 +14,7 @@ from PyQt6.QtWidgets import (
 
 from handviz.gui.controller import Controller
 from handviz.gui.numbers import Numbers
-from handviz.gui.parts import Panel, named_label
+from handviz.gui.parts import Panel, named_label, number_box
 from handviz.gui.settings import LIMITS, ViewSettings
 
 PERCENT = 100
@@ -117,14 +117,11 @@ class ViewPanel(Panel):
         row.addWidget(self.range_low)
         row.addWidget(named_label("", "to"))
         row.addWidget(self.range_high)
+        row.addStretch(1)
         self.column.addLayout(row)
 
     def _range_box(self, name: str) -> QDoubleSpinBox:
-        box = QDoubleSpinBox()
-        box.setRange(*LIMITS[name])
-        box.setDecimals(1)
-        box.setSuffix(" mm")
-        box.setKeyboardTracking(False)
+        box = number_box(LIMITS[name], " mm")
         box.valueChanged.connect(lambda value: self._controller.change(**{name: value}))
         return box
 
