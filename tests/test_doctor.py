@@ -10,6 +10,7 @@ from handviz import doctor, probes
 from handviz.commands import doctor as doctor_command
 from handviz.doctor import Finding
 from handviz.errors import HandvizError
+from handviz.paths import CHECKSUM_FILE, MODELS
 
 
 def test_packages_are_compared_with_the_pins(tmp_path: Path) -> None:
@@ -48,6 +49,13 @@ def test_models_are_compared_with_their_checksums(tmp_path: Path) -> None:
 
     checksums.write_text(f"{good}  good.onnx\n")
     assert [finding.state for finding in doctor.check_models(checksums)] == ["ok"]
+
+
+def test_shipped_models_match_their_checksums_and_all_are_listed() -> None:
+    assert [finding.detail for finding in doctor.check_models() if finding.state != "ok"] == []
+    listed = {line.split()[1] for line in CHECKSUM_FILE.read_text().splitlines()}
+    shipped = {path.name for kind in ("onnx", "safetensors", "task") for path in MODELS.glob(f"*.{kind}")}
+    assert shipped <= listed
 
 
 def test_a_missing_checksum_file_is_said(tmp_path: Path) -> None:
