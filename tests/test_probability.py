@@ -46,9 +46,7 @@ def normal(mean, log_variance):
 
 def test_nll_is_that_of_torch(draw):
     value, mean, log_variance = draw(5, 3), draw(5, 3), draw(5, 3)
-    torch.testing.assert_close(
-        gaussian_nll(value, mean, log_variance), -normal(mean, log_variance).log_prob(value)
-    )
+    torch.testing.assert_close(gaussian_nll(value, mean, log_variance), -normal(mean, log_variance).log_prob(value))
 
 
 def test_kl_is_that_of_torch_and_zero_for_equal_distributions(draw):
@@ -61,9 +59,7 @@ def test_kl_is_that_of_torch_and_zero_for_equal_distributions(draw):
 @pytest.mark.parametrize("correlation", [0.0, 0.6, 1.0])
 def test_keypoints_are_those_of_sampled_vertices(draw, generator, regressor, correlation):
     mean, log_variance = draw(1, VERTICES, 3), draw(1, VERTICES, 3)
-    own, shared = (
-        torch.randn(DRAWS, count, 3, generator=generator, dtype=torch.float64) for count in (VERTICES, 1)
-    )
+    own, shared = (torch.randn(DRAWS, count, 3, generator=generator, dtype=torch.float64) for count in (VERTICES, 1))
     noise = (1 - correlation) ** 0.5 * own + correlation**0.5 * shared
     keypoints = regressor @ (mean + torch.exp(0.5 * log_variance) * noise)
     expected_mean, expected_log_variance = keypoints_from_vertices(mean, log_variance, regressor, correlation)
@@ -139,3 +135,18 @@ def test_gradients_are_right(draw, regressor, rotation):
     camera = (rotation.clone().requires_grad_(), scale, needs_gradient(BATCH, 2))
     assert torch.autograd.gradcheck(image_from_keypoints, (*keypoints, *camera))
     assert torch.autograd.gradcheck(rotation_from_6d, needs_gradient(3, 6))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1, 1.0])
+def test_the_best_variance_under_the_priors_pull_is_that_of_the_method_page(weight):
+    error, prior_variance = 0.3, 0.8
+    inverse = (1 - weight + ((1 - weight) ** 2 + 4 * weight * error**2 / prior_variance) ** 0.5) / (2 * error**2)
+    log_variance = torch.tensor(1 / inverse, dtype=torch.float64).log().requires_grad_()
+    mean, truth = torch.zeros((), dtype=torch.float64), torch.tensor(error, dtype=torch.float64)
+    prior_log_variance = torch.tensor(prior_variance, dtype=torch.float64).log()
+    pull = gaussian_kl(mean, log_variance, mean, prior_log_variance)
+    (gaussian_nll(truth, mean, log_variance) + weight * pull).backward()
+    assert log_variance.grad is not None
+    assert abs(log_variance.grad) < 1e-12
+    if weight == 1.0:
+        assert 1 / inverse == pytest.approx(error * prior_variance**0.5)
