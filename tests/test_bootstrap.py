@@ -224,3 +224,10 @@ def test_every_requirement_is_pinned() -> None:
     for name in ("requirements.txt", "requirements-dev.txt"):
         for line in (PROJECT_ROOT / name).read_text().splitlines():
             assert not line or line.startswith(("#", "-r ")) or "==" in line.partition(";")[0], line
+
+
+def test_every_requirement_is_listed_with_its_licence() -> None:
+    listed = (PROJECT_ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8").lower()
+    for line in (PROJECT_ROOT / "requirements.txt").read_text().splitlines():
+        name, _, version = line.partition(";")[0].lower().partition("==")
+        assert not version or (name in listed and version in listed), line

@@ -65,12 +65,14 @@ def cut_out(image: NDArray[np.uint8], crop_from_image: FloatArray) -> NDArray[np
     reduce = min(int(0.75 / scale), *image.shape[:2])
     if reduce >= 2:
         height, width = image.shape[0] // reduce, image.shape[1] // reduce
-        image = cv2.resize(image[: height * reduce, : width * reduce], (width, height), interpolation=cv2.INTER_AREA)
+        reduced = cv2.resize(image[: height * reduce, : width * reduce], (width, height), interpolation=cv2.INTER_AREA)
+        image = reduced.astype(np.uint8, copy=False)
         affine[:, :2] *= reduce
     # OpenCV's pixel centres lie at whole numbers, ours at halves.
     half = np.full(2, 0.5)
     affine[:, 2] += affine[:, :2] @ half - half
-    return cv2.warpAffine(image, affine, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR)
+    crop = cv2.warpAffine(image, affine, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR)
+    return crop.astype(np.uint8, copy=False)
 
 
 def crop_hand(image: NDArray[np.uint8], detection: Detection) -> HandCrop:
