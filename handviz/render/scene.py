@@ -91,7 +91,8 @@ class Scene:
         if options.view == "orbit":
             self._frame.draw(view_size, rectangle, mirror=options.mirror)
         if options.legend and options.colour == "deviation" and self._shapes:
-            self._draw_legend(view_size, options, pixel_ratio)
+            corner = rectangle[2:] if options.view == "overlay" else view_size
+            self._draw_legend(view_size, corner, options, pixel_ratio)
 
     def release(self) -> None:
         """Free everything on the graphics card."""
@@ -149,14 +150,16 @@ class Scene:
         right, bottom = box.left_px + box.scale * width, box.top_px + box.scale * height
         return box.left_px, box.top_px, right, bottom
 
-    def _draw_legend(self, view_size: Size, options: DrawOptions, pixel_ratio: float) -> None:
-        # A view too small for the legend gets a smaller one.
+    def _draw_legend(
+        self, view_size: Size, corner: tuple[float, float], options: DrawOptions, pixel_ratio: float
+    ) -> None:
+        """With its lower right end at ``corner``; a view too small for the legend gets a smaller one."""
         ratio = min(pixel_ratio, 0.6 * view_size[1] / HEIGHT_PX, 0.4 * view_size[0] / WIDTH_PX)
         wanted = (self.range_mm(options), round(ratio, 2))
         if wanted != self._legend_for:
             self._legend.set_picture(legend_picture(*wanted))
             self._legend_for = wanted
         picture = legend_picture(*wanted)
-        right, bottom = (round(side - MARGIN_PX * ratio) for side in view_size)
+        right, bottom = (round(side - MARGIN_PX * ratio) for side in corner)
         rectangle = (right - picture.shape[1], bottom - picture.shape[0], right, bottom)
         self._legend.draw(view_size, rectangle)

@@ -42,6 +42,8 @@ class MultisampleTarget:
         self._ctx.copy_framebuffer(into, self._framebuffer)
 
     def release(self) -> None:
-        """Free the framebuffer."""
+        """Free the framebuffer; moderngl would go back to it later if it stayed bound."""
+        if self._framebuffer is not None:
+            self._ctx.detect_framebuffer(0).use()
         self._resources.close()
         self._framebuffer = None

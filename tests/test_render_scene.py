@@ -1,0 +1,189 @@
+"""Single pixels of simple scenes, drawn without a window."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import moderngl
+import numpy as np
+import pytest
+
+from handviz.errors import HandvizError
+from handviz.hand_model.open_hand import load_display_mesh, load_open_hand
+from handviz.records import Frame, FrameResult, HandMesh, Intrinsics
+from handviz.render import offscreen
+from handviz.render.camera import OrbitCamera
+from handviz.render.colormap import deviation_colours
+from handviz.render.options import DrawOptions
+from handviz.render.scene import Scene
+from handviz.render.surface import PlainSurface
+from handviz.render.target import MultisampleTarget
+
+SIZE = (64, 48)
+BLUE = (0, 0, 200)
+FLAT = DrawOptions(colour="plain", opacity=1.0, legend=False)
+Draw = Callable[..., np.ndarray]
+
+
+def square(*, depth_m: float = 0.5, std_mm: float = 5.0, handedness: str = "right", side_px: float = 20.0) -> HandMesh:
+    """A square in the picture's middle that faces the camera, as a hand of four vertices."""
+    corners = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) / 2
+    middle = np.array([SIZE[0] / 2, SIZE[1] / 2])
+    return HandMesh(
+        handedness=handedness,  # type: ignore[arg-type]
+        detection_score=1.0,
+        variant="final",
+        vertices_m=corners * side_px / 1000,
+        vertex_std_mm=np.full(4, std_mm),
+        keypoints_m=np.zeros((21, 3)),
+        keypoint_std_mm=np.zeros(21),
+        vertices_px=corners[:, :2] * side_px + middle,
+        keypoints_px=np.tile(middle, (21, 1)),
+        pixels_per_m=1000.0,
+        camera_from_wrist=np.eye(3),
+        wrist_camera_m=np.array([0.0, 0.0, depth_m]),
+        intrinsics=Intrinsics(500.0, *middle),
+    )
+
+
+# Counter-clockwise seen from the camera, which looks along +z with y down.
+SQUARE = PlainSurface(np.array([[0, 2, 1], [0, 3, 2]], dtype=np.int32), 4)
+
+
+def result(*hands: HandMesh, number: int = 0) -> FrameResult:
+    """Hands on a blue picture whose left column is red."""
+    image = np.full((SIZE[1], SIZE[0], 3), BLUE, dtype=np.uint8)
+    image[:, :8] = (200, 0, 0)
+    return FrameResult(Frame(number, image, 0.0), "final", hands=hands)
+
+
+@pytest.fixture
+def draw(ctx: moderngl.Context) -> Iterator[Draw]:
+    """Draws into a 64 x 48 framebuffer and reads it back as (48, 64, 3), row 0 on top."""
+    scene = Scene(ctx, SQUARE)
+    target = MultisampleTarget(ctx, 0)
+
+    def draw_one(shown: FrameResult | None, options: DrawOptions = FLAT, **settings: object) -> np.ndarray:
+        scene.show(shown)
+        framebuffer = target.framebuffer(SIZE)
+        scene.draw(framebuffer, options, **settings)  # type: ignore[arg-type]
+        pixels = np.frombuffer(framebuffer.read(components=3, alignment=1), dtype=np.uint8)
+        return pixels.reshape(SIZE[1], SIZE[0], 3)[::-1].astype(int)
+
+    yield draw_one
+    scene.release()
+    target.release()
+
+
+def test_picture_fills_the_view_and_mirror_flips_it(draw: Draw) -> None:
+    assert tuple(draw(result())[24, 2]) == (200, 0, 0)
+    assert tuple(draw(result())[24, 60]) == BLUE
+    assert tuple(draw(result(), replace(FLAT, mirror=True))[24, 61]) == (200, 0, 0)
+
+
+def test_nothing_to_show_is_an_empty_view(draw: Draw) -> None:
+    assert draw(None).max() < 40
+
+
+def test_hand_covers_its_own_pixels_only(draw: Draw) -> None:
+    picture = draw(result(square()))
+    assert picture[24, 32].min() > 120
+    assert tuple(picture[24, 32 + 12]) == BLUE
+    assert tuple(picture[24 + 12, 32]) == BLUE
+
+
+def test_left_and_right_hands_are_lit_from_outside(draw: Draw) -> None:
+    right = draw(result(square()))[24, 32]
+    flipped = replace(square(handedness="left"), vertices_px=square().vertices_px[[1, 0, 3, 2]])
+    flipped = replace(flipped, vertices_m=square().vertices_m[[1, 0, 3, 2]])
+    left = draw(result(flipped))[24, 32]
+    assert abs(right.sum() - left.sum()) < 40
+
+
+def test_inside_of_a_hand_is_darker(draw: Draw) -> None:
+    outside = draw(result(square()))[24, 32]
+    inside = draw(result(square(handedness="left")))[24, 32]
+    assert inside.sum() < 0.7 * outside.sum()
+
+
+def test_nearer_hand_hides_the_farther_one(draw: Draw) -> None:
+    near, far = square(depth_m=0.4, std_mm=0.0), square(depth_m=0.8, std_mm=10.0)
+    options = replace(FLAT, colour="deviation", deviation_range_mm=(0.0, 10.0))
+    first, second = draw(result(near, far), options)[24, 32], draw(result(far, near), options)[24, 32]
+    np.testing.assert_array_equal(first, second)
+    assert first[1] < 60
+
+
+@pytest.mark.parametrize("std_mm", [0.0, 10.0])
+def test_heatmap_has_the_hue_of_its_colour_map(draw: Draw, std_mm: float) -> None:
+    options = replace(FLAT, colour="deviation", deviation_range_mm=(0.0, 10.0))
+    pixel = draw(result(square(std_mm=std_mm)), options)[24, 32] / 255
+    expected = deviation_colours()[-1 if std_mm else 0]
+    np.testing.assert_allclose(pixel, expected, atol=0.2)
+
+
+def test_opacity_lets_the_picture_through(draw: Draw) -> None:
+    opaque = draw(result(square()))[24, 32]
+    half = draw(result(square()), replace(FLAT, opacity=0.5))[24, 32]
+    np.testing.assert_allclose(half, (opaque + BLUE) / 2, atol=2)
+
+
+def test_wireframe_darkens_edges(draw: Draw) -> None:
+    plain, wired = draw(result(square())), draw(result(square()), replace(FLAT, wireframe=True))
+    assert (wired.sum(axis=2) < plain.sum(axis=2) - 50).any()
+
+
+def test_skeleton_lies_on_top(draw: Draw) -> None:
+    shown = draw(result(square()), replace(FLAT, skeleton=True))
+    assert (shown[24, 32] != draw(result(square()))[24, 32]).any()
+
+
+def test_new_result_replaces_the_old_one_in_place(draw: Draw) -> None:
+    draw(result(square()))
+    assert tuple(draw(result(number=1))[24, 32]) == BLUE
+
+
+def test_orbit_shows_the_hand_alone_in_the_middle(draw: Draw) -> None:
+    options = replace(FLAT, view="orbit")
+    assert draw(result(square(side_px=80.0)), options)[24, 32].min() > 100
+    from_behind = OrbitCamera(yaw_rad=np.pi)
+    assert 20 < draw(result(square(side_px=80.0)), options, orbit=from_behind)[24, 32].max() < 160
+    assert draw(result(square()), options)[2, 60].max() < 40
+
+
+def test_large_and_tiny_pictures_are_drawn(draw: Draw) -> None:
+    for height, width in ((3000, 4000), (1, 1)):
+        frame = Frame(0, np.full((height, width, 3), 90, dtype=np.uint8), 0.0)
+        assert tuple(draw(FrameResult(frame, "final"))[24, 32]) == (90, 90, 90)
+
+
+def test_offscreen_draws_the_open_hand_with_its_legend() -> None:
+    template = load_open_hand()
+    scale_px = 1200.0
+    turned = template.vertices_m[:, [2, 0, 1]]
+    pixels = turned[:, :2] * scale_px
+    pixels = pixels - (pixels.min(axis=0) + pixels.max(axis=0)) / 2 + [160, 120]
+    hand = replace(
+        square(),
+        vertices_m=turned,
+        vertices_px=pixels,
+        vertex_std_mm=np.linspace(1, 9, template.vertex_count),
+    )
+    frame = Frame(0, np.zeros((240, 320, 3), dtype=np.uint8), 0.0)
+    with offscreen.OffscreenRenderer(load_display_mesh()) as renderer:
+        picture = renderer.draw(FrameResult(frame, "final", hands=(hand,)))
+        assert picture.shape == (240, 320, 3)
+        assert picture.dtype == np.uint8
+        column, row = pixels.mean(axis=0).astype(int)
+        assert picture[row, column].max() > 60
+        assert picture[225, 306].max() > 0
+        plain = renderer.draw(FrameResult(frame, "final", hands=(hand,)), DrawOptions(colour="plain"))
+        assert plain[225, 306].max() == 0
+
+
+def test_no_opengl_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise Exception("no libEGL")
+
+    monkeypatch.setattr(offscreen.moderngl, "create_context", refuse)
+    with pytest.raises(HandvizError, match="libegl1"):
+        offscreen.create_standalone_context()
