@@ -8,14 +8,13 @@ import torch
 from torch import nn
 
 from handviz.errors import HandvizError
-from handviz.nets.backbones import (
-    BACKBONES,
+from handviz.nets.backbones import BACKBONES, make_backbone
+from handviz.nets.mediapipe_hand import (
     InvertedBottleneck,
     MediaPipeHand,
     SameConvolution,
     load_mediapipe_hand,
     load_mediapipe_landmark_net,
-    make_backbone,
 )
 
 REFERENCE = Path(__file__).parent / "data" / "mediapipe_hand_reference.npz"
@@ -41,9 +40,7 @@ def test_shapes_are_as_promised_and_two_halves_make_the_whole(backbone):
 
 
 def test_sizes_are_those_of_the_design():
-    sizes = {
-        name: (make_backbone(name).feature_size, make_backbone(name).shallow_channels) for name in BACKBONES
-    }
+    sizes = {name: (make_backbone(name).feature_size, make_backbone(name).shallow_channels) for name in BACKBONES}
     assert sizes == {"mediapipe_hand": (1152, 24), "resnet50": (2048, 64), "efficientnet_b0": (1280, 32)}
 
 

@@ -50,28 +50,29 @@ def load_mano(path: Path, *, flat_hand_mean: bool = False, left_shapes_repaired:
         arrays = _mirrored(arrays, left_shapes_repaired=left_shapes_repaired)
     if flat_hand_mean:
         arrays["hands_mean"] = np.zeros(POSE_SIZE)
+    return checked(_template(arrays, _parents(arrays["kintree_table"], path)))
+
+
+def _template(arrays: dict[str, FloatArray], parents: tuple[int, ...]) -> HandTemplate:
+    """A right hand's arrays as a template in single precision, wrist joint at the origin."""
     regressor = arrays["J_regressor"] / arrays["J_regressor"].sum(axis=1, keepdims=True)
     vertices = arrays["v_template"] - regressor[0] @ arrays["v_template"]
-    parents = _parents(arrays["kintree_table"], path)
-    samples = _sample_poses(vertices, arrays, regressor, parents)
-    coarse_ids, full_from_coarse = coarse_tokens(samples)
-    return checked(
-        HandTemplate(
-            name="mano",
-            vertices_m=_single(vertices),
-            faces=np.ascontiguousarray(arrays["f"], dtype=np.int32),
-            shape_basis=_single(arrays["shapedirs"]),
-            pose_basis=_single(arrays["posedirs"]),
-            skinning_weights=_single(arrays["weights"]),
-            joint_regressor=_single(regressor),
-            keypoint_regressor=_single(keypoint_regressor(regressor)),
-            parents=parents,
-            pose_mean=_single(arrays["hands_mean"]),
-            pose_components=_single(arrays["hands_components"]),
-            uv=np.zeros((VERTEX_COUNT, 2), np.float32),
-            coarse_ids=coarse_ids,
-            full_from_coarse=_single(full_from_coarse),
-        )
+    coarse_ids, full_from_coarse = coarse_tokens(_sample_poses(vertices, arrays, regressor, parents))
+    return HandTemplate(
+        name="mano",
+        vertices_m=_single(vertices),
+        faces=np.ascontiguousarray(arrays["f"], dtype=np.int32),
+        shape_basis=_single(arrays["shapedirs"]),
+        pose_basis=_single(arrays["posedirs"]),
+        skinning_weights=_single(arrays["weights"]),
+        joint_regressor=_single(regressor),
+        keypoint_regressor=_single(keypoint_regressor(regressor)),
+        parents=parents,
+        pose_mean=_single(arrays["hands_mean"]),
+        pose_components=_single(arrays["hands_components"]),
+        uv=np.zeros((VERTEX_COUNT, 2), np.float32),
+        coarse_ids=coarse_ids,
+        full_from_coarse=_single(full_from_coarse),
     )
 
 

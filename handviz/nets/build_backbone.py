@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from handviz.errors import HandvizError
 from handviz.mediapipe_wheel import HAND_LANDMARK, wheel_members
-from handviz.nets.backbones import MediaPipeLandmarkNet
+from handviz.nets.mediapipe_hand import MediaPipeLandmarkNet
 from handviz.paths import BACKBONE_FILE, PROJECT_ROOT
 
 REFERENCE_FILE = PROJECT_ROOT / "tests" / "data" / "mediapipe_hand_reference.npz"
@@ -92,9 +92,7 @@ def weights_from_tflite(content: bytes) -> dict[str, Tensor]:
     for module, (weight, bias) in pairs:
         state = module.state_dict()
         if tuple(state["weight"].shape) != weight.shape:
-            raise HandvizError(
-                f"expected weights {tuple(state['weight'].shape)}, the file has {weight.shape}"
-            )
+            raise HandvizError(f"expected weights {tuple(state['weight'].shape)}, the file has {weight.shape}")
         state["weight"].copy_(torch.from_numpy(weight.copy()))
         state["bias"].copy_(torch.from_numpy(bias.copy()))
     return network.state_dict()

@@ -1,0 +1,41 @@
+"""What every image backbone offers: an image goes in, one vector and a shallow map come out."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class BackboneFeatures(NamedTuple):
+    """What the heads see of an image."""
+
+    global_feature: Tensor
+    """(B, D)."""
+    shallow_map: Tensor
+    """(B, C, 112, 112)."""
+
+
+class Backbone(nn.Module):
+    """Image (B, 3, 224, 224) RGB in [0, 1] -> features, in two halves so that the first can be cached.
+
+    ``stem`` ends at a map of 14 x 14; ``tail`` is what fine-tuning trains.
+    """
+
+    feature_size: int
+    """D of the global feature."""
+    shallow_channels: int
+    """C of the shallow map."""
+    middle_channels: int
+    """Channels of the 14 x 14 map between stem and tail."""
+
+    def stem(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Image (B, 3, 224, 224) -> shallow map (B, C, 112, 112) and middle map (B, M, 14, 14)."""
+        raise NotImplementedError
+
+    def tail(self, middle_map: Tensor) -> Tensor:
+        """Middle map (B, M, 14, 14) -> global feature (B, D)."""
+        raise NotImplementedError
+
+    def forward(self, image: Tensor) -> BackboneFeatures:
+        """Image (B, 3, 224, 224) RGB in [0, 1] -> features."""
+        shallow_map, middle_map = self.stem(image)
+        return BackboneFeatures(self.tail(middle_map), shallow_map)
