@@ -20,7 +20,8 @@ Finder = Callable[[NDArray[np.uint8]], Sequence[Detection]]
 STILL_PALM_SCORE = 0.1
 MARGINS = (0.0, 0.15, 0.4)
 TILES = ((2, 0.6), (3, 0.42))
-LEAST_TILED_SIDE_PX = 320
+TILE_MARGIN = 0.2
+LEAST_TILED_SIDE_PX, LARGEST_SEARCHED_SIDE_PX = 320, 1920
 LEAST_VOTES = 2
 OUTVOTING_RATIO = 1.5
 
@@ -89,33 +90,58 @@ def agreement(group: Sequence[Detection]) -> Detection:
 
 
 def views_of(picture: NDArray[np.uint8]) -> Iterator[View]:
-    """The picture with three margins, each also upside down, and overlapping tiles if it is not small."""
+    """The picture with three margins, each turned four ways, and overlapping tiles, also turned, if it is not small."""
+    start = reduced(picture)
     for margin in MARGINS:
-        view = _with_margin(picture, round(margin * max(picture.shape[:2])))
-        yield view
-        yield _upside_down(view)
+        view = _with_margin(start, margin)
+        for quarter_turns in range(4):
+            yield turned(view, quarter_turns)
     if min(picture.shape[:2]) >= LEAST_TILED_SIDE_PX:
         for count, part in TILES:
-            yield from _tiles(picture, count, part)
+            for index, tile in enumerate(_tiles(start, count, part)):
+                view = _with_margin(tile, TILE_MARGIN)
+                yield turned(view, index % 4)
+                yield turned(view, index % 4 + 2)
 
 
-def _with_margin(picture: NDArray[np.uint8], margin_px: int) -> View:
-    sides = (margin_px,) * 4
-    padded = np.asarray(cv2.copyMakeBorder(picture, *sides, cv2.BORDER_CONSTANT), dtype=np.uint8)
-    return View(padded, np.array([[1.0, 0.0, -margin_px], [0.0, 1.0, -margin_px]]))
-
-
-def _upside_down(view: View) -> View:
-    height, width = view.picture.shape[:2]
-    x, y = view.image_from_view[:, 2]
-    return View(view.picture[::-1, ::-1], np.array([[-1.0, 0.0, x + width], [0.0, -1.0, y + height]]))
-
-
-def _tiles(picture: NDArray[np.uint8], count: int, part: float) -> Iterator[View]:
-    """``count`` x ``count`` squares of ``part`` of the longer side, as far as the picture reaches."""
+def reduced(picture: NDArray[np.uint8]) -> View:
+    """The picture itself, smaller if it is larger than a search needs."""
     height, width = picture.shape[:2]
+    share = min(1.0, LARGEST_SEARCHED_SIDE_PX / max(height, width))
+    size = max(1, round(width * share)), max(1, round(height * share))
+    if share < 1:
+        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return View(picture, np.array([[width / size[0], 0.0, 0.0], [0.0, height / size[1], 0.0]]))
+
+
+def turned(view: View, quarter_turns: int) -> View:
+    """The view turned counter-clockwise by quarters."""
+    for _ in range(quarter_turns % 4):
+        width = view.picture.shape[1]
+        before_from_after = np.array([[0.0, -1.0, width], [1.0, 0.0, 0.0]])
+        view = View(np.rot90(view.picture), _after(before_from_after, view.image_from_view))
+    return view
+
+
+def _with_margin(view: View, margin: float) -> View:
+    """The view with a black margin of this share of its longer side."""
+    margin_px = round(margin * max(view.picture.shape[:2]))
+    padded = cv2.copyMakeBorder(view.picture, *(margin_px,) * 4, cv2.BORDER_CONSTANT)
+    unpadded_from_padded = np.array([[1.0, 0.0, -margin_px], [0.0, 1.0, -margin_px]])
+    return View(np.asarray(padded, dtype=np.uint8), _after(unpadded_from_padded, view.image_from_view))
+
+
+def _after(first: FloatArray, second: FloatArray) -> FloatArray:
+    """The affine (2, 3) that maps by ``first``, then by ``second``."""
+    return np.concatenate([second[:, :2] @ first[:, :2], apply_affine(second, first[:, 2])[:, None]], axis=1)
+
+
+def _tiles(view: View, count: int, part: float) -> Iterator[View]:
+    """``count`` x ``count`` squares of ``part`` of the longer side, as far as the picture reaches."""
+    height, width = view.picture.shape[:2]
     side = round(part * max(height, width))
     tall, wide = min(side, height), min(side, width)
     for y in np.unique(np.linspace(0, height - tall, count).astype(int)):
         for x in np.unique(np.linspace(0, width - wide, count).astype(int)):
-            yield View(picture[y : y + tall, x : x + wide], np.array([[1.0, 0.0, x], [0.0, 1.0, y]]))
+            part_of_view = view.picture[y : y + tall, x : x + wide]
+            yield View(part_of_view, _after(np.array([[1.0, 0.0, x], [0.0, 1.0, y]]), view.image_from_view))
