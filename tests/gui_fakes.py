@@ -1,0 +1,121 @@
+"""Sources, pipelines and hands that do what a test says."""
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from handviz.errors import HandvizError
+from handviz.gui.settings import ViewSettings
+from handviz.records import Frame, FrameResult, HandMesh, Intrinsics, StageTimes, VariantName
+from handviz.render.surface import PlainSurface
+
+UNPLUGGED = "camera 0 gives no pictures any more: is it still plugged in?"
+TRIANGLE = PlainSurface(np.array([[0, 2, 1]], dtype=np.int32), 3)
+
+
+def frame(number: int = 0, name: str = "") -> Frame:
+    """A small grey picture."""
+    return Frame(number, np.full((48, 64, 3), 100, dtype=np.uint8), 0.0, name)
+
+
+def hand(variant: VariantName = "final") -> HandMesh:
+    """A hand of three vertices in the picture's middle."""
+    corners = np.array([[-1.0, 1, 0], [1, 1, 0], [0, -1, 0]])
+    middle = np.array([32.0, 24.0])
+    return HandMesh(
+        handedness="right",
+        detection_score=0.9,
+        variant=variant,
+        vertices_m=corners / 20,
+        vertex_std_mm=np.array([2.0, 4.0, 6.0]),
+        keypoints_m=np.zeros((21, 3)),
+        keypoint_std_mm=np.ones(21),
+        vertices_px=corners[:, :2] * 15 + middle,
+        keypoints_px=np.tile(middle, (21, 1)),
+        pixels_per_m=300.0,
+        camera_from_wrist=np.eye(3),
+        wrist_camera_m=np.array([0.0, 0.0, 0.5]),
+        intrinsics=Intrinsics(55.0, 32.0, 24.0),
+    )
+
+
+class FakeSource:
+    """Frames 0 to ``count`` - 1; a camera gives one whenever the test lets it."""
+
+    name = "fake"
+    description = "fake: 64x48, 200 fps"
+
+    def __init__(
+        self,
+        count: int | None = None,
+        *,
+        broken: tuple[int, ...] = (),
+        names: bool = False,
+        nominal_fps: float = 200.0,
+    ) -> None:
+        self.frame_count = count
+        self.is_live = count is None
+        self.nominal_fps = nominal_fps
+        self.is_closed = False
+        self.may_read = threading.Semaphore(0)
+        self._broken, self._names, self._next = broken, names, 0
+
+    def read(self) -> Frame | None:
+        """As the real ones."""
+        if self.is_live:
+            self.may_read.acquire()
+        number = self._next
+        if self.frame_count is not None and number >= self.frame_count:
+            return None
+        self._next += 1
+        if number in self._broken:
+            raise HandvizError(UNPLUGGED if self.is_live else f"{number}.jpg: the file is empty")
+        return frame(number, f"{number}.jpg" if self._names else "")
+
+    def seek(self, number: int) -> None:
+        """As the real ones."""
+        self._next = number
+
+    def close(self) -> None:
+        """Lets a waiting read go."""
+        self.is_closed = True
+        self.may_read.release()
+
+
+class FakePipeline:
+    """Answers every frame with one hand and writes down what it was told."""
+
+    provider = "CPUExecutionProvider"
+
+    def __init__(self, settings: ViewSettings) -> None:
+        self.variant: VariantName = settings.variant
+        self.told: list[tuple[str, object]] = []
+        self.before_process: Callable[[Frame], None] = lambda _: None
+        self.is_closed = False
+
+    def process(self, frame: Frame) -> FrameResult:
+        """One hand."""
+        self.before_process(frame)
+        return FrameResult(frame, self.variant, hands=(hand(self.variant),), times=StageTimes(20, 1, 14, 0.2))
+
+    def set_variant(self, variant: VariantName, /) -> None:
+        """Notes it."""
+        self.variant = variant
+        self.told.append(("variant", variant))
+
+    def set_smoothing(self, strength: float, /) -> None:
+        """Notes it."""
+        self.told.append(("smoothing", strength))
+
+    def set_field_of_view(self, field_of_view_deg: float, /) -> None:
+        """Notes it."""
+        self.told.append(("field_of_view", field_of_view_deg))
+
+    def reset(self, *, video: bool | None = None) -> None:
+        """Notes it."""
+        self.told.append(("reset", video))
+
+    def close(self) -> None:
+        """Notes it."""
+        self.is_closed = True

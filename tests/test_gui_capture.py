@@ -1,0 +1,199 @@
+"""The capture thread with sources that do what the test says."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from gui_fakes import UNPLUGGED, FakeSource
+from pytestqt.qtbot import QtBot
+
+from handviz.capture.mailbox import Mailbox
+from handviz.errors import HandvizError
+from handviz.gui.capture_thread import CaptureThread
+from handviz.gui.messages import Job, SourceInfo
+
+MISSING = "camera 0 is not there"
+Start = Callable[..., CaptureThread]
+
+
+class NotingMailbox(Mailbox[Job]):
+    """Remembers all that was put in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: list[Job] = []
+
+    def put(self, item: Job) -> None:
+        """Note and keep."""
+        self.jobs.append(item)
+        super().put(item)
+
+    def numbers(self) -> list[int]:
+        """The frames so far."""
+        return [job.frame.number for job in self.jobs]
+
+
+@pytest.fixture
+def mailbox() -> NotingMailbox:
+    """Where frames arrive."""
+    return NotingMailbox()
+
+
+@pytest.fixture
+def start(mailbox: NotingMailbox) -> Iterator[Start]:
+    """Starts a capture thread whose sources are given; an error among them is raised instead."""
+    threads: list[tuple[CaptureThread, list[FakeSource]]] = []
+
+    def start_one(*sources: FakeSource | HandvizError) -> CaptureThread:
+        left = list(sources)
+
+        def opener(_: str) -> FakeSource:
+            source = left.pop(0)
+            if isinstance(source, HandvizError):
+                raise source
+            return source
+
+        thread = CaptureThread(mailbox, opener, retry_s=0.001)
+        threads.append((thread, [source for source in sources if isinstance(source, FakeSource)]))
+        thread.start()
+        return thread
+
+    yield start_one
+    for thread, sources in threads:
+        for source in sources:
+            source.may_read.release(100)
+        thread.stop()
+        assert all(source.is_closed for source in sources)
+
+
+def test_camera_frames_arrive_and_carry_the_generation(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
+    camera = FakeSource()
+    thread = start(camera)
+    with qtbot.waitSignal(thread.opened) as opened:
+        thread.open("camera:0", 7)
+    assert opened.args == [SourceInfo(7, "camera:0", "fake", camera.description, None, True)]
+    camera.may_read.release(3)
+    qtbot.waitUntil(lambda: mailbox.numbers() == [0, 1, 2])
+    assert {job.generation for job in mailbox.jobs} == {7}
+    assert mailbox.dropped == 2
+
+
+def test_missing_camera_is_a_sentence_and_is_tried_again(qtbot: QtBot, start: Start) -> None:
+    thread = start(HandvizError(MISSING), HandvizError(MISSING), FakeSource())
+    with qtbot.waitSignals([thread.trouble, thread.trouble, thread.opened], order="strict") as signals:
+        thread.open("camera:0", 1)
+    assert signals.all_signals_and_args[0].args == (1, MISSING)
+
+
+def test_camera_unplugged_in_mid_stream_comes_back(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
+    first, second = FakeSource(broken=(2,)), FakeSource()
+    thread = start(first, HandvizError(MISSING), second)
+    thread.open("camera:0", 1)
+    first.may_read.release(2)
+    qtbot.waitUntil(lambda: mailbox.numbers() == [0, 1])
+    with qtbot.waitSignals([thread.trouble, thread.trouble, thread.opened], order="strict") as signals:
+        first.may_read.release()
+    assert signals.all_signals_and_args[0].args == (1, UNPLUGGED)
+    assert first.is_closed
+    with qtbot.waitSignal(thread.recovered):
+        second.may_read.release()
+    assert mailbox.numbers() == [0, 1, 0]
+
+
+def test_missing_clip_is_a_sentence_and_is_not_tried_again(qtbot: QtBot, start: Start) -> None:
+    thread = start(HandvizError("clip.mp4: there is no such file"), FakeSource(3))
+    with qtbot.waitSignal(thread.trouble):
+        thread.open("clip.mp4", 1)
+    with qtbot.waitSignal(thread.opened):
+        thread.open("other.mp4", 2)
+
+
+def test_clip_plays_to_its_end_and_holds(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
+    thread = start(FakeSource(3))
+    thread.set_loop(False)
+    with qtbot.waitSignals([thread.playing_changed] * 2, check_params_cbs=[_is(True), _is(False)]):
+        thread.open("clip.mp4", 1)
+    assert mailbox.numbers() == [0, 1, 2]
+
+
+def test_clip_begins_again_and_says_that_frames_do_not_follow(
+    qtbot: QtBot, start: Start, mailbox: NotingMailbox
+) -> None:
+    start(FakeSource(2)).open("clip.mp4", 1)
+    qtbot.waitUntil(lambda: len(mailbox.jobs) >= 4)
+    assert mailbox.numbers()[:4] == [0, 1, 0, 1]
+    assert mailbox.jobs[0].jump == mailbox.jobs[1].jump != mailbox.jobs[2].jump
+
+
+def test_playing_again_at_the_end_begins_anew(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
+    thread = start(FakeSource(2))
+    thread.set_loop(False)
+    with qtbot.waitSignal(thread.playing_changed, check_params_cb=_is(False)):
+        thread.open("clip.mp4", 1)
+    with qtbot.waitSignal(thread.playing_changed, check_params_cb=_is(False)):
+        thread.set_playing(True)
+    assert mailbox.numbers() == [0, 1, 0, 1]
+
+
+def test_steps_hold_the_clip(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
+    thread = start(FakeSource(9, nominal_fps=1.0))
+    thread.open("folder", 1)
+    thread.step(1)
+    thread.step(1)
+    thread.step(-1)
+    qtbot.waitUntil(lambda: mailbox.numbers() == [0, 1, 2, 1])
+
+
+def test_steps_at_the_ends_stay_there(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
+    thread = start(FakeSource(2, nominal_fps=1.0))
+    thread.open("folder", 1)
+    for by in (-1, 1, 1, -1):
+        thread.step(by)
+    qtbot.waitUntil(lambda: mailbox.numbers() == [0, 1, 0])
+
+
+def test_seek_shows_one_frame(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
+    thread = start(FakeSource(9, nominal_fps=1.0))
+    thread.open("folder", 1)
+    thread.seek(6)
+    qtbot.waitUntil(lambda: mailbox.numbers()[-1:] == [6])
+
+
+def test_unreadable_pictures_are_named_and_passed_in_both_directions(
+    qtbot: QtBot, start: Start, mailbox: NotingMailbox
+) -> None:
+    thread = start(FakeSource(4, broken=(1, 2), names=True, nominal_fps=1.0))
+    thread.open("folder", 1)
+    with qtbot.waitSignals([thread.trouble] * 2) as signals:
+        thread.step(1)
+    assert [signal.args[1][:5] for signal in signals.all_signals_and_args] == ["1.jpg", "2.jpg"]
+    qtbot.waitUntil(lambda: mailbox.numbers() == [0, 3])
+    thread.step(-1)
+    qtbot.waitUntil(lambda: mailbox.numbers() == [0, 3, 0])
+
+
+def test_held_frame_is_sent_again(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
+    thread = start(FakeSource(1, names=True, nominal_fps=1.0))
+    thread.open("picture.jpg", 1)
+    qtbot.waitUntil(lambda: mailbox.numbers() == [0])
+    thread.repeat()
+    qtbot.waitUntil(lambda: mailbox.numbers() == [0, 0])
+    assert mailbox.jobs[1].frame.image is mailbox.jobs[0].frame.image
+    assert mailbox.jobs[1].frame.captured_ms > mailbox.jobs[0].frame.captured_ms
+    assert mailbox.jobs[1].jump == mailbox.jobs[0].jump
+
+
+def test_source_that_breaks_in_an_unknown_way_is_reported(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
+    class Odd(FakeSource):
+        def read(self) -> None:  # type: ignore[override]
+            raise ZeroDivisionError
+
+    thread = start(Odd(3), FakeSource(3))
+    with qtbot.waitSignal(thread.trouble) as trouble:
+        thread.open("clip.mp4", 1)
+    assert "unexpectedly" in trouble.args[1]
+    thread.open("other.mp4", 2)
+    qtbot.waitUntil(lambda: mailbox.numbers()[:1] == [0])
+
+
+def _is(wanted: bool) -> Callable[[int, bool], bool]:
+    return lambda _, is_playing: is_playing == wanted
