@@ -1,12 +1,9 @@
 """MediaPipe's hand landmarker: frame -> hands with 21 keypoints and the person's true handedness."""
 
-import os
 import zipfile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-
-os.environ.setdefault("GLOG_minloglevel", "2")
 
 import mediapipe
 import numpy as np
