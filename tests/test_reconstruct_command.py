@@ -15,8 +15,8 @@ from handviz.__main__ import main
 from handviz.capture.images import read_image
 from handviz.infer import pipeline as pipeline_module
 from handviz.infer import report
-from handviz.records import Frame
-from tests.hands import FakeLandmarker
+from handviz.records import Detection, Frame
+from tests.hands import FakeLandmarker, made_up_hand
 from tests.tiny_network import write_all_networks
 
 HAND_KEYS = {
@@ -28,6 +28,7 @@ HAND_KEYS = {
     "vertex_std_mm",
     "wrist_camera_m",
     "assumed_focal_px",
+    "distance_from_detector",
     "mesh",
 }
 
@@ -168,6 +169,13 @@ def test_the_list_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         report.write_report(path, [{"file": float("nan")}])
     assert json.loads(path.read_text()) == [{"file": "a.jpg"}]
+
+
+def test_the_distance_from_the_detector_is_a_share_of_the_hand() -> None:
+    hand = made_up_hand()
+    box_px = np.ptp(hand.keypoints_px, axis=0).max()
+    detection = Detection("right", 1.0, hand.keypoints_px + np.array([0.3, 0.4]) * box_px)
+    assert report.distance_from_detector(hand, detection) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("options", [["--field-of-view", "0"], ["--focal-px", "-1"], ["--every", "0"]])

@@ -19,7 +19,7 @@ from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG, intrinsics_from_field_of
 from handviz.hand_model.open_hand import load_display_mesh, load_open_hand
 from handviz.infer.mesh_io import faces_for, write_obj, write_ply
 from handviz.infer.pipeline import Pipeline, PipelineSettings
-from handviz.infer.report import picture_entry, unreadable_entry, write_report
+from handviz.infer.report import distance_from_detector, picture_entry, unreadable_entry, write_report
 from handviz.paths import MODELS
 from handviz.records import VARIANTS, Frame, FrameResult, Intrinsics
 from handviz.render.colormap import colours_from_deviation
@@ -94,7 +94,8 @@ class Job:
         self._renderer = self._new_renderer(resources)
         self._make_folders()
         self._entries: list[dict[str, Any]] = []
-        self.done = self.hands = 0
+        self._distances: list[float] = []
+        self.done = 0
 
     def run(self) -> None:
         """Go through the source; unreadable pictures are named and passed."""
@@ -113,7 +114,10 @@ class Job:
         report = self._arguments.out / REPORT_NAME
         write_report(report, sorted(self._entries, key=lambda entry: str(entry["file"])))
         failed = len(self._entries) - self.done
-        logger.info("%d pictures with %d hands, %d unreadable: %s", self.done, self.hands, failed, report)
+        logger.info("%d pictures with %d hands, %d unreadable: %s", self.done, len(self._distances), failed, report)
+        if self._distances:
+            share = 100 * float(np.mean(self._distances))
+            logger.info("projected keypoints lie %.1f %% of the hand's box from the detector's, on average", share)
 
     def _items(self) -> Iterator[tuple[int, Frame | HandvizError]]:
         """Number and frame, or what is wrong with it, of every wanted frame."""
@@ -138,7 +142,9 @@ class Job:
         if self._is_clip:  # the time of the clip, not of reading it
             frame = dataclasses.replace(frame, captured_ms=frame.number * 1000 / self._source.nominal_fps)
         result = self._pipeline.process_with(frame, intrinsics)
-        self.hands += len(result.hands)
+        self._distances += [
+            distance_from_detector(*found) for found in zip(result.hands, result.detections, strict=True)
+        ]
         name = self._output_name(frame.number)
         try:
             self._write_overlay(result, name)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from handviz.errors import HandvizError
-from handviz.records import CROP_SIZE, FloatArray, FrameResult, HandMesh, Intrinsics
+from handviz.records import CROP_SIZE, Detection, FloatArray, FrameResult, HandMesh, Intrinsics
 
 
 def picture_entry(
@@ -18,7 +18,8 @@ def picture_entry(
 ) -> dict[str, Any]:
     """One object of the list: the picture, the camera that was assumed, and its hands."""
     height, width = result.frame.image.shape[:2]
-    hands = [hand_entry(hand, mesh) for hand, mesh in zip(result.hands, meshes, strict=True)]
+    found = zip(result.hands, result.detections, meshes, strict=True)
+    hands = [hand_entry(hand, detection, mesh) for hand, detection, mesh in found]
     field_of_view_rad = 2 * math.atan(max(width, height) / 2 / intrinsics.focal_px)
     return {
         "file": file,
@@ -37,7 +38,7 @@ def unreadable_entry(file: str, reason: str) -> dict[str, Any]:
     return {"file": file, "width": 0, "height": 0, "hands": [], "error": reason}
 
 
-def hand_entry(hand: HandMesh, mesh: str | None) -> dict[str, Any]:
+def hand_entry(hand: HandMesh, detection: Detection, mesh: str | None) -> dict[str, Any]:
     """One hand; ``mesh`` is the file with its vertices, relative to the list."""
     return {
         "handedness": hand.handedness,
@@ -51,8 +52,15 @@ def hand_entry(hand: HandMesh, mesh: str | None) -> dict[str, Any]:
         },
         "wrist_camera_m": _rounded(hand.wrist_camera_m, 6),
         "assumed_focal_px": round(hand.intrinsics.focal_px, 3),
+        "distance_from_detector": round(distance_from_detector(hand, detection), 5),
         "mesh": mesh,
     }
+
+
+def distance_from_detector(hand: HandMesh, detection: Detection) -> float:
+    """Mean distance of the projected keypoints from the detector's, as a share of the longer side of their box."""
+    distance_px = np.linalg.norm(hand.keypoints_px - detection.keypoints_px, axis=1).mean()
+    return float(distance_px / max(np.ptp(detection.keypoints_px, axis=0).max(), 1e-6))
 
 
 def write_report(path: Path, entries: Sequence[dict[str, Any]]) -> None:
