@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from handviz.hand_model.anatomy import joint_axes, pose_from_angles, sample_angles
+from handviz.hand_model.coarse import COARSE_COUNT, coarse_tokens
 from handviz.hand_model.fitting import dense_rows, fit_rows, nearest, signed_weights
 from handviz.hand_model.open_hand import PARENTS, TEMPLATE_ARRAYS
 from handviz.hand_model.skinning import joint_transforms, skin
@@ -29,7 +30,6 @@ SEED = 778
 SHAPE_SAMPLES = 1500
 POSE_SAMPLES = 240
 TOKEN_COUNT = 778
-COARSE_COUNT = 195
 HAND_CHANGES = (
     "r-hand-fingers-length-incr",
     "r-hand-scale-incr",
@@ -251,9 +251,9 @@ def _regressor(sources: FloatArray, targets: FloatArray, near: FloatArray, at: F
     return dense_rows(weights, candidates, sources.shape[1])
 
 
-def _with_bones(vertices: FloatArray, weights: FloatArray) -> FloatArray:
-    """Positions (V, 3) with skinning weights appended, so that neighbours move with the same bones."""
-    return np.concatenate([vertices, weights * 0.03], axis=1)
+def _paths(posed: FloatArray) -> FloatArray:
+    """Posed vertices (N, V, 3) -> (V, 3N): near are vertices that stay together in every pose."""
+    return posed.transpose(1, 0, 2).reshape(posed.shape[1], -1)
 
 
 def _lift(
@@ -302,19 +302,10 @@ def _assemble(arm: Arm) -> dict[str, np.ndarray]:
     for finger in range(5):
         by_finger[1 + 4 * finger : 4 + 4 * finger] = keypoints[1 + 3 * finger : 4 + 3 * finger]
         by_finger[4 + 4 * finger, np.flatnonzero(tokens == tips[finger])[0]] = 1.0
-    coarse, _ = decimate(mean[tokens], faces, COARSE_COUNT)
-    by_bone = _with_bones(mean, weights)
-    from_coarse, coarse_candidates = _lift(
-        near[:, coarse],
-        near,
-        nearest(by_bone[tokens[coarse]], by_bone[tokens], 9),
-        "mesh from coarse tokens",
-    )
+    coarse, from_coarse = coarse_tokens(near, COARSE_COUNT)
+    paths = _paths(posed.vertices)
     display_weights, display_ids = _lift(
-        near,
-        posed.vertices[:, arm.hand],
-        nearest(by_bone[tokens], by_bone[arm.hand], 6),
-        "display mesh from tokens",
+        near, posed.vertices[:, arm.hand], nearest(paths[tokens], paths[arm.hand], 6), "display mesh from tokens"
     )
     palm, nail = _skin_marks(arm, mean, over_arm @ mean, mean[tips])
     return {
@@ -328,7 +319,7 @@ def _assemble(arm: Arm) -> dict[str, np.ndarray]:
         "pose_components": _pose_components(posed.poses),
         "uv": arm.uv[tokens],
         "coarse_ids": coarse,
-        "full_from_coarse": dense_rows(from_coarse, coarse_candidates, len(coarse)),
+        "full_from_coarse": from_coarse,
         "display_faces": arm.hand_faces,
         "display_token_ids": display_ids,
         "display_token_weights": display_weights,

@@ -10,8 +10,8 @@ from scipy.spatial import cKDTree
 from handviz.records import FloatArray
 
 SUM_WEIGHT = 10.0
-RIDGE_M = 0.0004
-"""A weight of 1 costs as much as a miss of 0.4 mm."""
+RIDGE_M = 0.001
+"""A weight of 1 costs as much as a miss of 1 mm."""
 
 
 def convex_weights(sources: FloatArray, targets: FloatArray) -> FloatArray:

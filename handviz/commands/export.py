@@ -1,0 +1,42 @@
+"""``handviz export``: a checkpoint becomes the ONNX file that the program runs."""
+
+import argparse
+import hashlib
+import logging
+from pathlib import Path
+
+from handviz.hand_model.open_hand import load_open_hand
+from handviz.nets.export import ExportNotes, export_onnx
+from handviz.paths import MODELS, variant_file
+from handviz.train.checkpoint import load_checkpoint, read_metadata
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Checkpoint and folder."""
+    parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint, such as runs/final/last")
+    parser.add_argument("--model-dir", type=Path, default=MODELS)
+
+
+def write_checksums(directory: Path) -> None:
+    """Write SHA256SUMS of every model file in the folder (the format of sha256sum)."""
+    files = sorted(path for path in directory.iterdir() if path.suffix in (".onnx", ".task", ".safetensors"))
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    (directory / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export, compare, and renew the checksums."""
+    template = load_open_hand()
+    model, config, notes = load_checkpoint(arguments.checkpoint, template)
+    path = variant_file(config.variant, arguments.model_dir)
+    export_notes = ExportNotes(
+        commit=read_metadata(arguments.checkpoint).get("commit", "unknown"),
+        samples_seen=int(notes["samples_seen"]),
+        vertex_correlation=float(notes["train"]["loss"]["vertex_correlation"]),
+    )
+    difference = export_onnx(model, config, template, path, export_notes)
+    write_checksums(arguments.model_dir)
+    logger.info("%s: differs from PyTorch by at most %.2g cm", path, difference)
+    return 0

@@ -1,0 +1,59 @@
+"""``handviz train``: train one variant on rendered hands."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from handviz.hand_model.open_hand import load_open_hand
+from handviz.nets.backbones import BACKBONES
+from handviz.nets.model import ModelConfig
+from handviz.records import VARIANTS
+from handviz.train.train import TrainConfig, train
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The numbers that one changes; all others stand in TrainConfig and ModelConfig."""
+    default = TrainConfig(Path(), Path())
+    model = default.model
+    parser.add_argument("--data", type=Path, required=True, help="folder written by 'handviz synthesize'")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the run; a started run is continued")
+    parser.add_argument("--validation", type=Path, help="another rendered folder, watched while training")
+    parser.add_argument("--variant", choices=VARIANTS, default=model.variant)
+    parser.add_argument("--backbone", choices=tuple(BACKBONES), default=model.backbone)
+    parser.add_argument("--tokens", choices=("coarse", "full"), default=model.tokens)
+    parser.add_argument("--conditioning", choices=("prior", "rest"), default=model.conditioning)
+    parser.add_argument("--width", type=int, default=model.width)
+    parser.add_argument("--epochs", type=int, default=default.epochs)
+    parser.add_argument("--batch-size", type=int, default=default.batch_size)
+    parser.add_argument("--head-rate", type=float, default=default.head_rate)
+    parser.add_argument("--tail-rate", type=float, default=default.tail_rate, help="0 freezes the backbone")
+    parser.add_argument("--backbone-from", type=Path, help="checkpoint whose backbone to start from")
+    parser.add_argument("--limit", type=int, help="use only the first samples")
+    parser.add_argument("--seed", type=int, default=default.seed)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train or go on training."""
+    config = TrainConfig(
+        data=arguments.data,
+        run=arguments.run,
+        model=ModelConfig(
+            variant=arguments.variant,
+            backbone=arguments.backbone,
+            tokens=arguments.tokens,
+            conditioning=arguments.conditioning,
+            width=arguments.width,
+        ),
+        epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        head_rate=arguments.head_rate,
+        tail_rate=arguments.tail_rate,
+        seed=arguments.seed,
+        validation=arguments.validation,
+        backbone_from=arguments.backbone_from,
+        limit=arguments.limit,
+    )
+    logger.info("checkpoint: %s", train(config, load_open_hand()))
+    return 0

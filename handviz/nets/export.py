@@ -1,0 +1,135 @@
+"""A trained variant as one ONNX file whose outputs bear the names of ``CanonicalHand``; the result is run and compared."""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from handviz import __version__
+from handviz.errors import HandvizError
+from handviz.hand_model.template import HandTemplate
+from handviz.nets.model import HandModel, ModelConfig
+from handviz.probability import keypoints_from_vertices
+from handviz.records import CROP_SIZE
+
+logger = logging.getLogger(__name__)
+OPSET = 18
+LARGEST_DIFFERENCE_CM = 1e-4
+METRES_PER_CENTIMETRE = 0.01
+
+
+class ExportOutput(NamedTuple):
+    """Batches of the fields of ``records.CanonicalHand``, in metres."""
+
+    vertices_m: Tensor
+    vertex_std_m: Tensor
+    keypoints_m: Tensor
+    keypoint_std_m: Tensor
+    rotation: Tensor
+    scale: Tensor
+    translation: Tensor
+
+
+class ExportModel(nn.Module):
+    """Image (B, 3, 224, 224) -> ExportOutput: units and keypoints for the live program."""
+
+    regressor: Tensor
+
+    def __init__(self, model: HandModel, template: HandTemplate, vertex_correlation: float) -> None:
+        super().__init__()
+        self.model, self.vertex_correlation = model, vertex_correlation
+        regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
+        self.register_buffer("regressor", regressor, persistent=False)
+
+    def forward(self, image: Tensor) -> ExportOutput:
+        output = self.model(image)
+        keypoints = keypoints_from_vertices(
+            output.mean_cm, output.log_variance, self.regressor, self.vertex_correlation
+        )
+        return ExportOutput(
+            vertices_m=output.mean_cm * METRES_PER_CENTIMETRE,
+            vertex_std_m=torch.exp(0.5 * output.log_variance) * METRES_PER_CENTIMETRE,
+            keypoints_m=keypoints.mean * METRES_PER_CENTIMETRE,
+            keypoint_std_m=torch.exp(0.5 * keypoints.log_variance) * METRES_PER_CENTIMETRE,
+            rotation=output.camera.rotation,
+            scale=output.camera.scale / METRES_PER_CENTIMETRE,
+            translation=output.camera.translation,
+        )
+
+
+@dataclass(frozen=True)
+class ExportNotes:
+    """What the file says of itself beside its variant and hand model."""
+
+    commit: str
+    samples_seen: int
+    vertex_correlation: float
+
+
+def _add_metadata(path: Path, config: ModelConfig, template: HandTemplate, notes: ExportNotes) -> None:
+    model = onnx.load(path)
+    entries = {
+        "handviz.variant": config.variant,
+        "handviz.hand_model": template.name,
+        "handviz.fingerprint": template.fingerprint,
+        "handviz.version": __version__,
+        "handviz.backbone": config.backbone,
+        "handviz.tokens": f"{config.tokens} x {config.width}",
+        "handviz.commit": notes.commit,
+        "handviz.samples_seen": str(notes.samples_seen),
+        "handviz.vertex_correlation": f"{notes.vertex_correlation:g}",
+    }
+    del model.metadata_props[:]
+    for key, value in entries.items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def largest_difference_cm(exported: ExportModel, path: Path, images: Tensor) -> float:
+    """Largest difference of any coordinate or deviation between PyTorch and ONNX on images (B, 3, 224, 224)."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        wanted = exported(images)
+    found = dict(
+        zip(ExportOutput._fields, session.run(list(ExportOutput._fields), {"image": images.numpy()}), strict=True)
+    )
+    names = ("vertices_m", "vertex_std_m", "keypoints_m", "keypoint_std_m")
+    return max(float(np.abs(found[name] - getattr(wanted, name).numpy()).max()) * 100 for name in names)
+
+
+def export_onnx(
+    model: HandModel, config: ModelConfig, template: HandTemplate, path: Path, notes: ExportNotes, *,
+    check_images: Tensor | None = None,
+) -> float:  # fmt: skip
+    """Write the file and return the largest difference (cm) to PyTorch; HandvizError if it is above 1e-4 cm."""
+    exported = ExportModel(model, template, notes.vertex_correlation).eval()
+    part = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.onnx.export(
+        exported,
+        (torch.zeros(2, 3, CROP_SIZE, CROP_SIZE),),
+        str(part),
+        input_names=["image"],
+        output_names=list(ExportOutput._fields),
+        dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1, max=1024)}},
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    _add_metadata(part, config, template, notes)
+    if check_images is None:
+        check_images = torch.rand(3, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(0))
+    difference = largest_difference_cm(exported, part, check_images)
+    if difference > LARGEST_DIFFERENCE_CM:
+        raise HandvizError(f"the ONNX file differs from PyTorch by {difference:.2g} cm; kept as {part}")
+    os.replace(part, path)
+    return difference

@@ -1,0 +1,123 @@
+"""Training data in memory: the backbone's 14 x 14 maps, computed once per shard, and ground truth in centimetres."""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from handviz.data.synthetic.dataset import read_labels, read_shard, shard_numbers
+from handviz.errors import HandvizError
+from handviz.hand_model.layer import HandLayer
+from handviz.hand_model.template import HandTemplate
+from handviz.nets.backbones import Backbone
+from handviz.train.losses import Truth
+
+logger = logging.getLogger(__name__)
+BATCH = 64
+
+
+def picture_batch(pictures: np.ndarray) -> Tensor:
+    """uint8 (N, 224, 224, 3) -> float (N, 3, 224, 224) in [0, 1], channels last in memory."""
+    return torch.from_numpy(pictures.copy()).permute(0, 3, 1, 2).float() / 255.0
+
+
+def middle_file(directory: Path, shard: int, backbone_name: str) -> Path:
+    """Where the cached maps of a shard lie."""
+    return directory / f"shard_{shard:05d}_middle_{backbone_name}.npy"
+
+
+@torch.no_grad()
+def _write_maps(directory: Path, shard: int, backbone: Backbone, path: Path) -> None:
+    pictures = read_shard(directory, shard).pictures
+    maps = [
+        backbone.stem(picture_batch(pictures[start : start + BATCH]))[1].half().numpy()
+        for start in range(0, len(pictures), BATCH)
+    ]
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        np.save(file, np.concatenate(maps))
+    os.replace(part, path)
+
+
+def cache_middle_maps(directory: Path, backbone: Backbone, backbone_name: str) -> list[int]:
+    """Compute the maps that are missing; returns the numbers of all shards."""
+    backbone = backbone.to(memory_format=torch.channels_last).eval()
+    shards = shard_numbers(directory)
+    missing = [shard for shard in shards if not middle_file(directory, shard, backbone_name).is_file()]
+    for shard in tqdm(missing, desc="backbone maps", unit="shard", disable=not missing):
+        _write_maps(directory, shard, backbone, middle_file(directory, shard, backbone_name))
+    return shards
+
+
+@dataclass(frozen=True, eq=False)
+class CachedSamples:
+    """A dataset as tensors."""
+
+    middle_maps: Tensor
+    """(N, M, 14, 14) float16"""
+    truth: Truth
+
+    def __len__(self) -> int:
+        return len(self.middle_maps)
+
+    def batch(self, ids: Tensor) -> tuple[Tensor, Truth]:
+        """Maps (float32, channels last) and truth of some samples."""
+        maps = self.middle_maps[ids].float().contiguous(memory_format=torch.channels_last)
+        return maps, take(self.truth, ids)
+
+
+def take(truth: Truth, ids: Tensor) -> Truth:
+    """Some rows of the ground truth."""
+    return Truth(
+        truth.vertices_cm[ids],
+        truth.keypoints_crop[ids],
+        truth.rotation[ids],
+        truth.scale_per_cm[ids],
+        truth.translation[ids],
+    )
+
+
+@torch.no_grad()
+def truth_from_labels(labels: dict[str, np.ndarray], template: HandTemplate) -> Truth:
+    """Labels of the generator -> ground truth in centimetres; vertices come from pose and shape."""
+    layer = HandLayer(template)
+    columns = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in labels.items()}
+    parts = zip(columns["pose"].split(512), columns["shape"].split(512), strict=True)
+    vertices = torch.cat([layer(pose, shape).vertices_m * 100.0 for pose, shape in parts])
+    return Truth(
+        vertices_cm=vertices,
+        keypoints_crop=columns["keypoints_crop"],
+        rotation=columns["rotation"],
+        scale_per_cm=columns["scale"] / 100.0,
+        translation=columns["translation"],
+    )
+
+
+def load_cached(
+    directory: Path, backbone: Backbone, backbone_name: str, template: HandTemplate, limit: int | None = None
+) -> CachedSamples:
+    """All samples of a folder (or the first ``limit``), computing what is not cached yet."""
+    shards = cache_middle_maps(directory, backbone, backbone_name)
+    labels = [read_labels(directory, shard) for shard in shards]
+    count = sum(len(part["scale"]) for part in labels)
+    count = min(count, limit or count)
+    maps = torch.empty((count, backbone.middle_channels, 14, 14), dtype=torch.float16)
+    start = 0
+    for shard in shards:
+        if start >= count:
+            break
+        path = middle_file(directory, shard, backbone_name)
+        try:
+            part = torch.from_numpy(np.load(path, allow_pickle=False))
+        except (OSError, ValueError, EOFError) as error:
+            raise HandvizError(f"{path} is damaged ({error}): delete it, it is computed again") from error
+        part = part[: count - start]
+        maps[start : start + len(part)] = part
+        start += len(part)
+    columns = {name: np.concatenate([part[name] for part in labels])[:count] for name in labels[0]}
+    return CachedSamples(maps, truth_from_labels(columns, template))

@@ -1,0 +1,104 @@
+"""Checkpoints: weights as safetensors with config, hand model and commit beside them; state to resume from apart."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from handviz.errors import HandvizError
+from handviz.hand_model.template import HandTemplate
+from handviz.nets.model import HandModel, ModelConfig, build_model
+from handviz.paths import PROJECT_ROOT
+
+logger = logging.getLogger(__name__)
+WEIGHTS, STATE = "model.safetensors", "resume.pt"
+
+
+def current_commit() -> str:
+    """The repository's commit, or "unknown" outside of one."""
+    try:
+        result = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return result.stdout.strip()
+
+
+def save_checkpoint(
+    directory: Path, model: HandModel, config: ModelConfig, notes: dict[str, Any], template: HandTemplate,
+    state: dict[str, Any],
+) -> Path:  # fmt: skip
+    """Write ``directory`` whole or not at all; a checkpoint of that name is replaced only when the new one is complete."""
+    part = directory.with_name(directory.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    metadata = {
+        "model": json.dumps(asdict(config)),
+        "hand_model": template.name,
+        "fingerprint": template.fingerprint,
+        "commit": current_commit(),
+        "notes": json.dumps(notes),
+    }
+    weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    try:
+        save_file(weights, part / WEIGHTS, metadata)
+        torch.save(state, part / STATE)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise HandvizError(f"cannot write the checkpoint {directory} ({error}); the last one is intact") from error
+    old = directory.with_name(directory.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if directory.exists():
+        os.replace(directory, old)
+    os.replace(part, directory)
+    shutil.rmtree(old, ignore_errors=True)
+    return directory
+
+
+def read_metadata(directory: Path) -> dict[str, str]:
+    """Metadata of a checkpoint; raises HandvizError if it is missing or not one of handviz."""
+    path = directory / WEIGHTS
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise HandvizError(f"{path} is missing or not a checkpoint ({error})") from error
+    lacking = {"model", "fingerprint", "notes"} - metadata.keys()
+    if lacking:
+        raise HandvizError(f"{path} is not a checkpoint of handviz: it lacks {', '.join(sorted(lacking))}")
+    return metadata
+
+
+def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[HandModel, ModelConfig, dict[str, Any]]:
+    """Model, its config and notes; raises HandvizError for a foreign, damaged or mismatching checkpoint."""
+    metadata = read_metadata(directory)
+    if metadata["fingerprint"] != template.fingerprint:
+        raise HandvizError(
+            f"{directory} was trained for the hand model {metadata.get('hand_model')} "
+            f"{metadata['fingerprint'][:12]}, not for {template.name} {template.fingerprint[:12]}"
+        )
+    try:
+        config = ModelConfig(**json.loads(metadata["model"]))
+        model = build_model(config, template)
+        model.load_state_dict(load_file(directory / WEIGHTS))
+        notes = json.loads(metadata["notes"])
+    except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise HandvizError(f"{directory} does not fit this version of handviz ({error})") from error
+    return model, config, notes
+
+
+def load_resume_state(directory: Path) -> dict[str, Any]:
+    """What the optimiser needs to go on; only tensors and plain values are read from the file."""
+    try:
+        return dict(torch.load(directory / STATE, weights_only=True))
+    except Exception as error:  # torch.load raises nearly anything for a damaged file
+        raise HandvizError(f"{directory / STATE} is damaged or missing ({error}): start a new run") from error

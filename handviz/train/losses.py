@@ -1,0 +1,110 @@
+"""The losses of the paper (eqs. 3 to 6, Algorithms 1, 5 and 6), in centimetres, every term a mean over its numbers."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from handviz.nets.camera_net import CameraOutput, camera_vector
+from handviz.nets.model import ModelOutput
+from handviz.probability import (
+    Gaussian,
+    gaussian_kl,
+    gaussian_nll,
+    image_from_keypoints,
+    keypoints_from_vertices,
+)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms."""
+
+    vertices: float = 1.0
+    keypoints: float = 1.0
+    image: float = 0.5
+    camera: float = 2.0
+    kl: float = 0.1
+    """Of KL(AMVUR || prior-net) in ``final``. At 1 it would pull every variance halfway to 1 cm² (see docs/method.md)."""
+    prior: float = 0.5
+    """Squared error of the prior-net's own mesh in ``final``: ours; the paper reaches it through the divergence alone."""
+    prior_log_variance: float = 0.0
+    """ln cm² of the prior in the divergence; the paper's 1 cm²."""
+    vertex_correlation: float = 0.95
+    """Assumed between errors of the vertices that make a keypoint (0: independent, as in the paper)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Ground truth of a batch."""
+
+    vertices_cm: Tensor
+    """(B, V, 3) canonical"""
+    keypoints_crop: Tensor
+    """(B, 21, 2) in [-1, 1]"""
+    rotation: Tensor
+    scale_per_cm: Tensor
+    translation: Tensor
+
+
+def image_gaussian(keypoints: Gaussian, camera: CameraOutput) -> Gaussian:
+    """Keypoints in the crop: the paper's projection plus the camera's own variance of T and, to first order, of ln s."""
+    projected = image_from_keypoints(*keypoints, camera.rotation, camera.scale, camera.translation)
+    reach = (projected.mean - camera.translation[:, None]).square().detach()
+    of_camera = camera.log_variance[:, None, 7:].exp() + reach * camera.log_variance[:, None, 6:7].exp()
+    return Gaussian(projected.mean, torch.logaddexp(projected.log_variance, torch.log(of_camera)))
+
+
+def supervised_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """Every weighted term by name; ``regressor`` (21, V)."""
+    keypoints = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, config.vertex_correlation)
+    true_keypoints = regressor @ truth.vertices_cm
+    image = image_gaussian(keypoints, output.camera)
+    camera = output.camera
+    true_camera = camera_vector(truth.rotation, truth.scale_per_cm, truth.translation)
+    terms = {
+        "vertices": config.vertices * gaussian_nll(truth.vertices_cm, output.mean_cm, output.log_variance).mean(),
+        "keypoints": config.keypoints * gaussian_nll(true_keypoints, *keypoints).mean(),
+        "image": config.image * gaussian_nll(truth.keypoints_crop, *image).mean(),
+        "camera": config.camera * (camera.mean - true_camera).square().mean()
+        + 0.1 * gaussian_nll(true_camera, camera.mean.detach(), camera.log_variance).mean(),
+    }
+    if output.prior is not None and output.prior.vertices_cm is not output.mean_cm:
+        terms |= _joint_terms(output, truth, regressor, config)
+    return terms
+
+
+def _joint_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """What ties AMVUR and prior-net together in ``final``."""
+    assert output.prior is not None
+    prior_mean = output.prior.vertices_cm
+    prior_log_variance = torch.full_like(prior_mean, config.prior_log_variance)
+    of_vertices = gaussian_kl(output.mean_cm, output.log_variance, prior_mean, prior_log_variance)
+    rho = config.vertex_correlation
+    mine = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, rho)
+    priors = keypoints_from_vertices(prior_mean, prior_log_variance, regressor, rho)
+    of_keypoints = gaussian_kl(*mine, *priors)
+    errors = (prior_mean - truth.vertices_cm).square().mean()
+    keypoint_errors = (regressor @ (prior_mean - truth.vertices_cm)).square().mean()
+    return {
+        "kl": config.kl * (of_vertices.mean() + of_keypoints.mean()),
+        "prior": config.prior * (errors + keypoint_errors),
+    }
+
+
+def squared_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """Algorithm 5 (prior-net alone): squared errors, and the one deviation fitted beside them."""
+    camera = output.camera
+    image = camera.scale[:, None, None] * (regressor @ output.mean_cm) @ camera.rotation[:, :2].transpose(1, 2)
+    image = image + camera.translation[:, None]
+    true_camera = camera_vector(truth.rotation, truth.scale_per_cm, truth.translation)
+    errors = output.mean_cm - truth.vertices_cm
+    return {
+        "vertices": config.vertices * errors.square().mean(),
+        "keypoints": config.keypoints * (regressor @ errors).square().mean(),
+        # Crop half-sides are about a decimetre: 100 brings them to square centimetres.
+        "image": 20.0 * config.image * (image - truth.keypoints_crop).square().mean(),
+        "camera": config.camera * (camera.mean - true_camera).square().mean()
+        + 0.1 * gaussian_nll(true_camera, camera.mean.detach(), camera.log_variance).mean(),
+        "deviation": gaussian_nll(errors.detach(), torch.zeros_like(errors), output.log_variance).mean(),
+    }

@@ -1,0 +1,232 @@
+"""The training loop: cached maps in, a variant's heads and the backbone's last blocks out.
+
+One config, saved beside the checkpoint. A resumed run is the straight run to the bit: the order of samples depends on
+seed and epoch alone.
+"""
+
+import csv
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from handviz.errors import HandvizError
+from handviz.hand_model.template import HandTemplate
+from handviz.nets.model import HandModel, ModelConfig, ModelOutput, build_model
+from handviz.train.cache import CachedSamples, load_cached
+from handviz.train.checkpoint import load_checkpoint, load_resume_state, save_checkpoint
+from handviz.train.losses import LossConfig, Truth, squared_terms, supervised_terms
+
+logger = logging.getLogger(__name__)
+LAST = "last"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that a run depends on."""
+
+    data: Path
+    run: Path
+    """Folder of the run: checkpoint ``last``, ``log.csv``."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    epochs: int = 3
+    batch_size: int = 64
+    head_rate: float = 1e-3
+    """Learning rate of new layers (AdamW, warm-up, cosine to zero)."""
+    tail_rate: float = 3e-4
+    """Learning rate of the backbone's last blocks; 0 freezes them."""
+    weight_decay: float = 0.01
+    warm_up_steps: int = 200
+    gradient_norm: float = 2.0
+    seed: int = 0
+    checkpoint_every: int = 200
+    """Steps."""
+    validation: Path | None = None
+    backbone_from: Path | None = None
+    """Checkpoint whose backbone to start from."""
+    limit: int | None = None
+    """Use only the first samples."""
+
+
+def optimiser_groups(model: HandModel, config: TrainConfig) -> list[dict[str, Any]]:
+    """Every trainable parameter in exactly one group; the stem never trains on cached maps."""
+    tail = list(tail_parameters(model)) if config.tail_rate > 0 else []
+    heads = list(model.heads.parameters())
+    chosen = {id(parameter) for parameter in tail + heads}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in chosen)
+    groups = [{"params": heads, "rate": config.head_rate}]
+    if tail:
+        groups.append({"params": tail, "rate": config.tail_rate})
+    grouped = [id(parameter) for group in groups for parameter in group["params"]]
+    assert len(grouped) == len(set(grouped)) == sum(p.requires_grad for p in model.parameters())
+    return [{"params": group["params"], "lr": group["rate"], "rate": group["rate"]} for group in groups]
+
+
+def tail_parameters(model: HandModel) -> Iterator[torch.nn.Parameter]:
+    """Parameters that act behind the cached map: those that get a gradient from it."""
+    parameters = list(model.backbone.parameters())
+    probe = torch.zeros(2, model.backbone.middle_channels, 14, 14)
+    was_training = model.training
+    model.eval()
+    total = model.backbone.tail(probe).sum()
+    gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+    model.train(was_training)
+    return (p for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None)
+
+
+def learning_rate_factor(step: int, total: int, warm_up: int) -> float:
+    """Linear warm-up, then half a cosine to zero."""
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1, total - warm_up))))
+
+
+def loss_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: TrainConfig) -> dict[str, Tensor]:
+    """The terms of the config's variant."""
+    terms = squared_terms if config.model.variant == "prior" else supervised_terms
+    return terms(output, truth, regressor, config.loss)
+
+
+class Trainer:
+    """One run."""
+
+    def __init__(self, config: TrainConfig, template: HandTemplate) -> None:
+        self.config, self.template = config, template
+        torch.manual_seed(config.seed)
+        self.model = build_model(config.model, template)
+        self._start_backbone()
+        self.samples = load_cached(config.data, self.model.backbone, config.model.backbone, template, config.limit)
+        if len(self.samples) < config.batch_size:
+            raise HandvizError(f"{config.data} holds {len(self.samples)} samples, fewer than a batch")
+        self.model.to(memory_format=torch.channels_last)
+        self.regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
+        self.optimiser = torch.optim.AdamW(optimiser_groups(self.model, config), weight_decay=config.weight_decay)
+        self.step = 0
+        self.steps_per_epoch = len(self.samples) // config.batch_size
+        self.total_steps = self.steps_per_epoch * config.epochs
+
+    def _start_backbone(self) -> None:
+        if self.config.backbone_from is None:
+            return
+        source, config, _ = load_checkpoint(self.config.backbone_from, self.template)
+        if config.backbone != self.config.model.backbone:
+            raise HandvizError(f"{self.config.backbone_from} has the backbone {config.backbone}")
+        self.model.backbone.load_state_dict(source.backbone.state_dict())
+
+    def resume(self) -> None:
+        """Go on from the run's last checkpoint if there is one."""
+        last = self.config.run / LAST
+        if not last.is_dir():
+            return
+        model, config, _ = load_checkpoint(last, self.template)
+        if config != self.config.model:
+            raise HandvizError(f"{last} holds another model ({config}): choose another run folder")
+        self.model.load_state_dict(model.state_dict())
+        state = load_resume_state(last)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = int(state["step"])
+        logger.info("resuming at step %d", self.step)
+
+    def save(self) -> None:
+        """Write the run's last checkpoint."""
+        state = {"optimiser": self.optimiser.state_dict(), "step": self.step}
+        notes = {
+            "step": self.step,
+            "samples_seen": self.step * self.config.batch_size,
+            "samples": len(self.samples),
+            "train": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.config).items()},
+        }
+        save_checkpoint(self.config.run / LAST, self.model, self.config.model, notes, self.template, state)
+
+    def batches(self) -> Iterator[Tensor]:
+        """Sample numbers of every step that is still to do; an epoch's order depends on seed and epoch alone."""
+        for epoch in range(self.step // self.steps_per_epoch, self.config.epochs):
+            generator = torch.Generator().manual_seed(self.config.seed * 1000 + epoch)
+            order = torch.randperm(len(self.samples), generator=generator)
+            batches = order[: self.steps_per_epoch * self.config.batch_size].view(self.steps_per_epoch, -1)
+            yield from batches[self.step - epoch * self.steps_per_epoch :]
+
+    def train_step(self, ids: Tensor) -> dict[str, float]:
+        """One update; returns the loss terms. Raises HandvizError at a loss that is not finite."""
+        factor = learning_rate_factor(self.step, self.total_steps, self.config.warm_up_steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["rate"] * factor
+        maps, truth = self.samples.batch(ids)
+        output = self.model.from_middle_map(maps)
+        terms = loss_terms(output, truth, self.regressor, self.config)
+        loss = torch.stack(list(terms.values())).sum()
+        if not torch.isfinite(loss):
+            raise HandvizError(
+                f"the loss became {loss.item()} at step {self.step}; the last checkpoint is intact: "
+                "lower the learning rate or look at the data"
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_norm)
+        self.optimiser.step()
+        self.step += 1
+        return {name: float(value.detach()) for name, value in terms.items()}
+
+
+@torch.no_grad()
+def validation_errors(model: HandModel, samples: CachedSamples) -> dict[str, float]:
+    """Mean vertex error (mm, canonical), root of the mean variance (mm) and mean 2D error (percent of the crop)."""
+    model.eval()
+    error, variance, image = [], [], []
+    for ids in torch.arange(len(samples)).split(128):
+        maps, truth = samples.batch(ids)
+        output = model.from_middle_map(maps)
+        error.append((output.mean_cm - truth.vertices_cm).norm(dim=2).mean(1))
+        variance.append(output.log_variance.exp().sum(2).mean(1))
+        wanted = truth.scale_per_cm[:, None, None] * (truth.vertices_cm @ truth.rotation[:, :2].transpose(1, 2))
+        found = output.camera.scale[:, None, None] * (output.mean_cm @ output.camera.rotation[:, :2].transpose(1, 2))
+        apart = wanted + truth.translation[:, None] - found - output.camera.translation[:, None]
+        image.append(apart.norm(dim=2).mean(1))
+    model.train()
+    return {
+        "vertex_error_mm": float(torch.cat(error).mean()) * 10,
+        "std_mm": float(torch.cat(variance).mean().sqrt()) * 10,
+        "image_error_percent": float(torch.cat(image).mean()) * 50,
+    }
+
+
+def _log_row(path: Path, row: dict[str, float]) -> None:
+    fresh = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, row.keys())
+        if fresh:
+            writer.writeheader()
+        writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
+
+
+def train(config: TrainConfig, template: HandTemplate) -> Path:
+    """Train to the end (or go on to it); returns the checkpoint's folder."""
+    config.run.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(config, template)
+    validation = None
+    if config.validation is not None:
+        validation = load_cached(config.validation, trainer.model.backbone, config.model.backbone, template, 1024)
+    trainer.resume()
+    trainer.model.train()
+    bar = tqdm(total=trainer.total_steps, initial=trainer.step, unit="step", smoothing=0.05)
+    for ids in trainer.batches():
+        terms = trainer.train_step(ids)
+        bar.update(1)
+        at_end = trainer.step == trainer.total_steps
+        if trainer.step % config.checkpoint_every == 0 or at_end:
+            row = {"step": trainer.step, "loss": sum(terms.values()), **terms}
+            if validation is not None:
+                row |= validation_errors(trainer.model, validation)
+                bar.set_postfix_str(f"{row['vertex_error_mm']:.2f} mm, std {row['std_mm']:.2f} mm")
+            _log_row(config.run / "log.csv", row)
+            trainer.save()
+    bar.close()
+    return config.run / LAST
