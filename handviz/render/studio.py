@@ -12,6 +12,7 @@ from handviz.records import CROP_SIZE, FloatArray
 from handviz.render.programs import load_program
 
 SUPERSAMPLING = 2
+CROP = (CROP_SIZE, CROP_SIZE)
 NEAR_M, FAR_M = 0.03, 6.0
 TARGET, OCCLUDER, BEHIND = 1.0, 0.6, 0.3
 """Values of ``Surface.label``: the hand that is learnt, things before it, things behind it."""
@@ -72,21 +73,23 @@ class Lights:
 
 @dataclass(frozen=True, eq=False)
 class StudioPicture:
-    """What was drawn, twice the crop's size, top row first."""
+    """What was drawn, twice (H, W) of the crop in each direction, top row first."""
 
     rgb: NDArray[np.uint8]
-    """(448, 448, 3), linear light clipped at 1"""
+    """(2H, 2W, 3), linear light clipped at 1"""
     label: NDArray[np.uint8]
-    """(448, 448) label * 255, 0 where nothing was drawn"""
+    """(2H, 2W) label * 255, 0 where nothing was drawn"""
     depth_m: NDArray[np.float32]
-    """(448, 448) distance along z"""
+    """(2H, 2W) distance along z"""
 
 
-def clip_from_camera(crop_from_image: FloatArray, camera_matrix: FloatArray) -> FloatArray:
-    """(4, 4) OpenGL projection that shows exactly the crop of a pinhole camera (3, 3)."""
+def clip_from_camera(
+    crop_from_image: FloatArray, camera_matrix: FloatArray, size: tuple[int, int] = CROP
+) -> FloatArray:
+    """(4, 4) OpenGL projection that shows exactly the crop of a pinhole camera (3, 3); ``size`` is the crop's."""
     to_crop = np.vstack([crop_from_image, [0, 0, 1]]) @ camera_matrix
-    half = CROP_SIZE / 2
-    to_device = np.array([[1 / half, 0, -1], [0, -1 / half, 1], [0, 0, 1]]) @ to_crop
+    width, height = size
+    to_device = np.array([[2 / width, 0, -1], [0, -2 / height, 1], [0, 0, 1]]) @ to_crop
     projection = np.zeros((4, 4))
     projection[:2, :3] = to_device[:2]
     projection[2, 2] = (FAR_M + NEAR_M) / (FAR_M - NEAR_M)
@@ -104,15 +107,15 @@ def depth_from_buffer(buffer: NDArray[np.float32]) -> NDArray[np.float32]:
 class HandStudio:
     """Holds the buffers of one OpenGL context; ``draw`` may be called for ever, ``release`` once."""
 
-    def __init__(self, context: moderngl.Context, noise: NDArray[np.uint8]) -> None:
-        """``noise`` (N, N) repeats over every surface."""
+    def __init__(self, context: moderngl.Context, noise: NDArray[np.uint8], size: tuple[int, int] = CROP) -> None:
+        """``noise`` (N, N) repeats over every surface; ``size`` (width, height) is that of the finished picture."""
         self.context = context
         self._stack = ExitStack()
         self._program = self._keep(load_program(context, "studio"))
         self._noise = self._keep(context.texture(noise.shape[::-1], 1, noise.tobytes()))
-        size = (CROP_SIZE * SUPERSAMPLING,) * 2
-        self._colour = self._keep(context.texture(size, 4))
-        self._depth = self._keep(context.depth_texture(size))
+        self._size = (size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING)
+        self._colour = self._keep(context.texture(self._size, 4))
+        self._depth = self._keep(context.depth_texture(self._size))
         self._framebuffer = self._keep(context.framebuffer([self._colour], self._depth))
         self._arrays: dict[tuple[int, int], tuple[moderngl.Buffer, moderngl.VertexArray]] = {}
 
@@ -175,9 +178,9 @@ class HandStudio:
         return self._read()
 
     def _read(self) -> StudioPicture:
-        size = CROP_SIZE * SUPERSAMPLING
-        pixels = np.frombuffer(self._colour.read(), np.uint8).reshape(size, size, 4)[::-1]
-        depth = np.frombuffer(self._depth.read(), np.float32).reshape(size, size)[::-1]
+        width, height = self._size
+        pixels = np.frombuffer(self._colour.read(), np.uint8).reshape(height, width, 4)[::-1]
+        depth = np.frombuffer(self._depth.read(), np.float32).reshape(height, width)[::-1]
         return StudioPicture(pixels[..., :3], pixels[..., 3], depth_from_buffer(depth))
 
     def release(self) -> None:
@@ -186,7 +189,7 @@ class HandStudio:
         self._stack.close()
 
 
-def open_studio(noise: NDArray[np.uint8]) -> HandStudio:
+def open_studio(noise: NDArray[np.uint8], size: tuple[int, int] = CROP) -> HandStudio:
     """A studio with a context of its own that needs no display (EGL on Linux)."""
     options = {"backend": "egl"} if sys.platform.startswith("linux") else {}
-    return HandStudio(moderngl.create_context(standalone=True, **options), noise)
+    return HandStudio(moderngl.create_context(standalone=True, **options), noise, size)

@@ -63,7 +63,7 @@ def skin_material(rng: np.random.Generator) -> Material:
         mottle=float(rng.uniform(0.3, 1.3)),
         gloss=float(rng.uniform(0, 0.22)),
         sleeve_thickness_m=float(rng.uniform(0.001, 0.012)),
-        noise_shift=tuple(rng.uniform(0, 1, 2)) + (float(rng.normal()),),
+        noise_shift=(*rng.uniform(0, 1, 2), float(rng.normal())),
     )
 
 
@@ -106,7 +106,7 @@ def sample_lights(rng: np.random.Generator) -> Lights:
 
 
 def develop(picture: StudioPicture, behind: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Lay the drawing over a background and take it to display brightness: (224, 224, 3) in 0..1."""
+    """Lay the drawing over a background (H, W, 3) and take it to display brightness: (H, W, 3) in 0..1."""
     brightness = (np.arange(256, dtype=np.float32) / 255) ** np.float32(1 / rng.uniform(1.9, 2.4))
     # Nothing was drawn where the label is 0, and black stays black: the average is already weighted by cover.
     shown = _halved(cv2.LUT(np.ascontiguousarray(picture.rgb), brightness))
@@ -115,9 +115,9 @@ def develop(picture: StudioPicture, behind: NDArray[np.float32], rng: np.random.
 
 
 def _halved(image: FloatArray) -> FloatArray:
-    """The supersampled picture at the crop's size."""
-    assert SUPERSAMPLING * CROP_SIZE == len(image)
-    return cv2.resize(image, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_AREA)
+    """The supersampled picture at its true size."""
+    height, width = image.shape[:2]
+    return cv2.resize(image, (width // SUPERSAMPLING, height // SUPERSAMPLING), interpolation=cv2.INTER_AREA)
 
 
 def _motion_blur(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -126,7 +126,7 @@ def _motion_blur(image: NDArray[np.float32], rng: np.random.Generator) -> NDArra
     angle = rng.uniform(0, np.pi)
     reach = (length - 1) / 2
     ends = [
-        tuple(int(round(reach + sign * reach * part)) for part in (np.cos(angle), np.sin(angle))) for sign in (-1, 1)
+        tuple(round(float(reach + sign * reach * part)) for part in (np.cos(angle), np.sin(angle))) for sign in (-1, 1)
     ]
     cv2.line(kernel, ends[0], ends[1], 1.0)
     return cv2.filter2D(image, -1, kernel / kernel.sum())
