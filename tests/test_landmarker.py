@@ -2,6 +2,7 @@
 
 import gc
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from handviz.capture.images import read_image
 from handviz.capture.sources import open_source
 from handviz.detect.build_landmarker import ALIGNMENT_BYTES, task_bytes
 from handviz.detect.duplicates import box_cover, box_union_share, same_hand, without_duplicates
+from handviz.detect.handedness import HandednessMemory
 from handviz.detect.landmarker import TASK_MEMBERS, HandLandmarker
 from handviz.detect.still_search import search_still, views_of
 from handviz.errors import HandvizError
@@ -40,21 +42,34 @@ def test_the_persons_right_hand_is_called_right(shared_images: Path) -> None:
             assert len(found) == 2
 
 
-@pytest.mark.skipif(not CLIP_FILE.is_file(), reason="the bundled clip is not built yet")
-def test_a_mirrored_frame_of_the_clip_swaps_the_names() -> None:
+@pytest.mark.parametrize("video", [True, False])
+def test_the_clips_right_hand_is_called_right_and_left_in_a_mirror(video: bool) -> None:
     source = open_source(str(CLIP_FILE))
-    source.seek(30)
     picture = source.read()
     source.close()
     assert picture is not None
-    with HandLandmarker(video=False) as landmarker:
-        plain = landmarker.detect(picture)
-        mirrored = landmarker.detect(frame(picture.image[:, ::-1]))
-    assert plain
-    other = {"left": "right", "right": "left"}
-    by_place = sorted(plain, key=lambda hand: hand.keypoints_px[:, 0].mean())
-    by_place_mirrored = sorted(mirrored, key=lambda hand: -hand.keypoints_px[:, 0].mean())
-    assert [hand.handedness for hand in by_place] == [other[hand.handedness] for hand in by_place_mirrored]
+    for image, name in ((picture.image, "right"), (picture.image[:, ::-1], "left")):
+        with HandLandmarker(video=video) as landmarker:
+            assert [hand.handedness for hand in landmarker.detect(frame(image))] == [name]
+
+
+def test_a_hand_does_not_change_sides_for_a_frame() -> None:
+    memory = HandednessMemory()
+    right, left = made_up_detection(), made_up_detection("left", x=400.0)
+    for _ in range(5):
+        memory.settle([right, left])
+    slip = replace(right, handedness="left", score=0.9)
+    assert [hand.handedness for hand in memory.settle([left, slip])] == ["left", "right"]
+    names = [memory.settle([slip])[0].handedness for _ in range(20)]
+    assert names[0] == "right"
+    assert names[-1] == "left"
+
+
+def test_another_hand_somewhere_else_is_judged_anew() -> None:
+    memory = HandednessMemory()
+    for _ in range(10):
+        memory.settle([made_up_detection("right", x=100.0)])
+    assert memory.settle([made_up_detection("left", x=300.0)])[0].handedness == "left"
 
 
 def test_close_ups_that_fill_the_picture_are_found(shared_images: Path) -> None:

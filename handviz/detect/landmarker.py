@@ -11,6 +11,7 @@ from mediapipe.tasks.python import BaseOptions, vision
 from numpy.typing import NDArray
 
 from handviz.detect.duplicates import without_duplicates
+from handviz.detect.handedness import HandednessMemory
 from handviz.detect.still_search import STILL_PALM_SCORE, search_still
 from handviz.errors import HandvizError
 from handviz.paths import LANDMARKER_FILE
@@ -41,6 +42,7 @@ class HandLandmarker:
         self._video = video
         self._max_hands = max_hands
         self._clock_ms = 0
+        self._memory = HandednessMemory()
         mode = vision.RunningMode.VIDEO if video else vision.RunningMode.IMAGE
         options = vision.HandLandmarkerOptions(
             base_options=BaseOptions(model_asset_path=str(model_path)),
@@ -56,7 +58,7 @@ class HandLandmarker:
     def detect(self, frame: Frame) -> tuple[Detection, ...]:
         """Hands of a frame, best first, no hand twice; () for pictures too small to hold one."""
         if self._video:
-            return without_duplicates(self.detect_image(frame.image))
+            return self._memory.settle(without_duplicates(self.detect_image(frame.image)))
         return search_still(frame.image, self.detect_image, max_hands=self._max_hands)
 
     def detect_image(self, picture: NDArray[np.uint8]) -> tuple[Detection, ...]:
