@@ -74,16 +74,10 @@ class FolderSource:
     @classmethod
     def of_folder(cls, folder: Path) -> "FolderSource":
         """All pictures that lie in the folder itself; HandvizError if there are none."""
-        paths = [
-            path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-        ]
-        visible = sorted(
-            (path for path in paths if not path.name.startswith(".")), key=lambda path: path.name
-        )
+        paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+        visible = sorted((path for path in paths if not path.name.startswith(".")), key=lambda path: path.name)
         if not visible:
-            raise HandvizError(
-                f"{folder}: no pictures in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})"
-            )
+            raise HandvizError(f"{folder}: no pictures in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
         return cls(visible, name=folder.resolve().name)
 
     def read(self) -> Frame | None:

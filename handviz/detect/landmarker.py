@@ -45,7 +45,8 @@ class HandLandmarker:
         self._memory = HandednessMemory()
         mode = vision.RunningMode.VIDEO if video else vision.RunningMode.IMAGE
         options = vision.HandLandmarkerOptions(
-            base_options=BaseOptions(model_asset_path=str(model_path)),
+            # As bytes: on Windows MediaPipe stumbles over paths that are not plain ASCII.
+            base_options=BaseOptions(model_asset_buffer=model_path.read_bytes()),
             running_mode=mode,
             num_hands=max_hands,
             min_hand_detection_confidence=VIDEO_PALM_SCORE if video else STILL_PALM_SCORE,
