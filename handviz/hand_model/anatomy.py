@@ -18,7 +18,7 @@ PALMAR = np.array([0.0, 0.0, -1.0])
 
 @dataclass(frozen=True, eq=False)
 class JointAxes:
-    """Unit axes in the rest frame; positive flexion curls towards the palm, positive abduction turns about the palm's normal."""
+    """Unit axes in the rest frame: positive flexion curls towards the palm, abduction turns about the palm's normal."""
 
     flexion: FloatArray
     """(15, 3)"""

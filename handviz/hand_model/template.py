@@ -68,7 +68,7 @@ class HandTemplate:
 
 
 def checked(template: HandTemplate) -> HandTemplate:
-    """Return the template with read-only arrays, or raise HandvizError naming the first array that is not as promised."""
+    """The template with read-only arrays; raises HandvizError naming the first array that is not as promised."""
     vertex_count, token_count = len(template.vertices_m), len(template.coarse_ids)
     shapes = {
         "vertices_m": (vertex_count, 3),

@@ -18,7 +18,7 @@ CENTIMETRES_PER_DECIMETRE = 10.0
 
 
 class TokenLinear(nn.Module):
-    """Linear layer on tokens [F; p] without building them: feature (B, D), positions (B or 1, T, P) -> (B, T, width)."""
+    """Linear layer on tokens [F; p], never built: feature (B, D), positions (B or 1, T, P) -> (B, T, width)."""
 
     def __init__(self, feature_size: int, position_size: int, width: int) -> None:
         super().__init__()
@@ -76,6 +76,7 @@ class Amvur(nn.Module):
         self.mean = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 3))
         self.log_variance = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 3))
         for last in (self.mean[-1], self.log_variance[-1]):
+            assert isinstance(last, nn.Linear)
             nn.init.normal_(last.weight, std=0.01)
             nn.init.zeros_(last.bias)
 

@@ -1,4 +1,4 @@
-"""A trained variant as one ONNX file whose outputs bear the names of ``CanonicalHand``; the result is run and compared."""
+"""A trained variant as one ONNX file with the outputs of ``CanonicalHand``; the result is run and compared."""
 
 import logging
 import os

@@ -37,8 +37,10 @@ class PriorNet(nn.Module):
             nn.Linear(feature_size, width), nn.GELU(), nn.Linear(width, width), nn.GELU(),
             nn.Linear(width, POSE_SIZE + SHAPE_SIZE),
         )  # fmt: skip
-        nn.init.normal_(self.regress[-1].weight, std=0.01)
-        nn.init.zeros_(self.regress[-1].bias)
+        last = self.regress[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.normal_(last.weight, std=0.01)
+        nn.init.zeros_(last.bias)
 
     def forward(self, feature: Tensor) -> PriorOutput:
         coefficients, shape = self.regress(feature).split([POSE_SIZE, SHAPE_SIZE], dim=1)

@@ -3,6 +3,7 @@
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 import moderngl
 import numpy as np
@@ -16,6 +17,17 @@ CROP = (CROP_SIZE, CROP_SIZE)
 NEAR_M, FAR_M = 0.03, 6.0
 TARGET, OCCLUDER, BEHIND = 1.0, 0.6, 0.3
 """Values of ``Surface.label``: the hand that is learnt, things before it, things behind it."""
+
+
+class Releasable(Protocol):
+    """Any moderngl object."""
+
+    def release(self) -> None:
+        """Free it."""
+        ...
+
+
+Kept = TypeVar("Kept", bound=Releasable)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +131,7 @@ class HandStudio:
         self._framebuffer = self._keep(context.framebuffer([self._colour], self._depth))
         self._arrays: dict[tuple[int, int], tuple[moderngl.Buffer, moderngl.VertexArray]] = {}
 
-    def _keep(self, thing):  # type: ignore[no-untyped-def]  # any moderngl object
+    def _keep(self, thing: Kept) -> Kept:
         self._stack.callback(thing.release)
         return thing
 
@@ -139,10 +151,15 @@ class HandStudio:
 
     def _set(self, name: str, value: object) -> None:
         if name in self._program:
-            self._program[name].value = value  # type: ignore[union-attr]
+            self._program[name] = value
+
+    def _write(self, name: str, values: FloatArray) -> None:
+        uniform = self._program[name]
+        assert isinstance(uniform, moderngl.Uniform)
+        uniform.write(values.astype(np.float32).tobytes())
 
     def _set_matrix(self, name: str, matrix: FloatArray) -> None:
-        self._program[name].write(matrix.T.astype(np.float32).tobytes())  # type: ignore[union-attr]
+        self._write(name, matrix.T)
 
     def _set_material(self, material: Material) -> None:
         self._set("back_colour", material.back)
@@ -157,8 +174,8 @@ class HandStudio:
         self._set("noise_shift", material.noise_shift)
 
     def _set_lights(self, lights: Lights) -> None:
-        self._program["light_direction"].write(lights.directions.astype(np.float32).tobytes())  # type: ignore[union-attr]
-        self._program["light_colour"].write(lights.colours.astype(np.float32).tobytes())  # type: ignore[union-attr]
+        self._write("light_direction", lights.directions)
+        self._write("light_colour", lights.colours)
         self._set("ambient_above", tuple(lights.ambient_above))
         self._set("ambient_below", tuple(lights.ambient_below))
 
@@ -191,5 +208,5 @@ class HandStudio:
 
 def open_studio(noise: NDArray[np.uint8], size: tuple[int, int] = CROP) -> HandStudio:
     """A studio with a context of its own that needs no display (EGL on Linux)."""
-    options = {"backend": "egl"} if sys.platform.startswith("linux") else {}
+    options: dict[str, Any] = {"backend": "egl"} if sys.platform.startswith("linux") else {}
     return HandStudio(moderngl.create_context(standalone=True, **options), noise, size)

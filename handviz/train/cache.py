@@ -15,6 +15,7 @@ from handviz.errors import HandvizError
 from handviz.hand_model.layer import HandLayer
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.backbones import Backbone
+from handviz.nets.memory import channels_last
 from handviz.train.losses import Truth
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def _write_maps(directory: Path, shard: int, backbone: Backbone, path: Path) -> 
 
 def cache_middle_maps(directory: Path, backbone: Backbone, backbone_name: str) -> list[int]:
     """Compute the maps that are missing; returns the numbers of all shards."""
-    backbone = backbone.to(memory_format=torch.channels_last).eval()
+    backbone = channels_last(backbone).eval()
     shards = shard_numbers(directory)
     missing = [shard for shard in shards if not middle_file(directory, shard, backbone_name).is_file()]
     for shard in tqdm(missing, desc="backbone maps", unit="shard", disable=not missing):

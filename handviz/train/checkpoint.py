@@ -37,7 +37,7 @@ def save_checkpoint(
     directory: Path, model: HandModel, config: ModelConfig, notes: dict[str, Any], template: HandTemplate,
     state: dict[str, Any],
 ) -> Path:  # fmt: skip
-    """Write ``directory`` whole or not at all; a checkpoint of that name is replaced only when the new one is complete."""
+    """Write ``directory`` whole or not at all: a checkpoint of that name stays until the new one is complete."""
     part = directory.with_name(directory.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

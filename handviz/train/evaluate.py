@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,7 @@ def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> 
     regressor = template.keypoint_regressor
     true_vertices = truth_from_labels(shard.labels, template).vertices_cm.numpy() / CENTIMETRES_PER_METRE
     hands = predict(shard.pictures)
-    columns: dict[str, list[FloatArray]] = {name: [] for name in Answers.__dataclass_fields__}
+    columns: dict[str, list[Any]] = {name: [] for name in Answers.__dataclass_fields__}
     for hand, truth, rotation in zip(hands, true_vertices, shard.labels["rotation"], strict=True):
         true_keypoints = regressor @ truth
         columns["keypoints_m"].append(_seen(hand.keypoints_m, hand.keypoints_m[0], hand.rotation))
@@ -83,7 +84,8 @@ def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> 
         columns["keypoint_offsets_m"].append(hand.keypoints_m - true_keypoints)
         columns["keypoint_std_m"].append(hand.keypoint_std_m)
     columns["visible"] = list(shard.visible)
-    return Answers(**{name: np.stack(rows) for name, rows in columns.items()})
+    stacked: dict[str, Any] = {name: np.stack(rows) for name, rows in columns.items()}
+    return Answers(**stacked)
 
 
 def collect(directory: Path, predict: Predictor, template: HandTemplate, limit: int | None = None) -> Answers:

@@ -25,9 +25,9 @@ class LossConfig:
     image: float = 0.5
     camera: float = 2.0
     kl: float = 0.1
-    """Of KL(AMVUR || prior-net) in ``final``. At 1 it would pull every variance halfway to 1 cm² (see docs/method.md)."""
+    """Of KL(AMVUR || prior-net) in ``final``; at 1 it would pull every variance halfway to 1 cm² (docs/method.md)."""
     prior: float = 0.5
-    """Squared error of the prior-net's own mesh in ``final``: ours; the paper reaches it through the divergence alone."""
+    """Squared error of the prior-net's own mesh in ``final``: ours; the paper has the divergence alone."""
     prior_log_variance: float = 0.0
     """ln cm² of the prior in the divergence; the paper's 1 cm²."""
     vertex_correlation: float = 0.95
@@ -48,7 +48,7 @@ class Truth:
 
 
 def image_gaussian(keypoints: Gaussian, camera: CameraOutput) -> Gaussian:
-    """Keypoints in the crop: the paper's projection plus the camera's own variance of T and, to first order, of ln s."""
+    """Keypoints in the crop: the paper's projection plus the camera's variance of T and, to first order, of ln s."""
     projected = image_from_keypoints(*keypoints, camera.rotation, camera.scale, camera.translation)
     reach = (projected.mean - camera.translation[:, None]).square().detach()
     of_camera = camera.log_variance[:, None, 7:].exp() + reach * camera.log_variance[:, None, 6:7].exp()

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
+from handviz.nets.memory import channels_last
 from handviz.nets.model import HandModel, ModelConfig, ModelOutput, build_model
 from handviz.train.cache import CachedSamples, load_cached
 from handviz.train.checkpoint import load_checkpoint, load_resume_state, save_checkpoint
@@ -62,12 +63,10 @@ def optimiser_groups(model: HandModel, config: TrainConfig) -> list[dict[str, An
     chosen = {id(parameter) for parameter in tail + heads}
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in chosen)
-    groups = [{"params": heads, "rate": config.head_rate}]
-    if tail:
-        groups.append({"params": tail, "rate": config.tail_rate})
-    grouped = [id(parameter) for group in groups for parameter in group["params"]]
+    groups = [(heads, config.head_rate)] + ([(tail, config.tail_rate)] if tail else [])
+    grouped = [id(parameter) for parameters, _ in groups for parameter in parameters]
     assert len(grouped) == len(set(grouped)) == sum(p.requires_grad for p in model.parameters())
-    return [{"params": group["params"], "lr": group["rate"], "rate": group["rate"]} for group in groups]
+    return [{"params": parameters, "lr": rate, "rate": rate} for parameters, rate in groups]
 
 
 def tail_parameters(model: HandModel) -> Iterator[torch.nn.Parameter]:
@@ -106,7 +105,7 @@ class Trainer:
         self.samples = load_cached(config.data, self.model.backbone, config.model.backbone, template, config.limit)
         if len(self.samples) < config.batch_size:
             raise HandvizError(f"{config.data} holds {len(self.samples)} samples, fewer than a batch")
-        self.model.to(memory_format=torch.channels_last)
+        channels_last(self.model)
         self.regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
         self.optimiser = torch.optim.AdamW(optimiser_groups(self.model, config), weight_decay=config.weight_decay)
         self.step = 0

@@ -13,8 +13,17 @@ from handviz.geometry import intrinsics_from_field_of_view, rotation_about_z, ro
 from handviz.hand_model.anatomy import joint_axes, pose_from_angles
 from handviz.paths import CLIP_FILE
 from handviz.records import FloatArray
-from handviz.render.studio import BEHIND, TARGET, HandStudio, Lights, Material, Mesh, Surface
-from handviz.render.studio import clip_from_camera, open_studio
+from handviz.render.studio import (
+    BEHIND,
+    TARGET,
+    HandStudio,
+    Lights,
+    Material,
+    Mesh,
+    Surface,
+    clip_from_camera,
+    open_studio,
+)
 
 WIDTH, HEIGHT, FPS = 640, 480, 30
 FRAMES = 270
@@ -71,13 +80,13 @@ def _turn_at(time: float) -> FloatArray:
 def _room() -> NDArray[np.float32]:
     """A quiet background (480, 640, 3): a wall, a window and a table."""
     y = np.linspace(0, 1, HEIGHT)[:, None, None]
-    room = np.ones((HEIGHT, WIDTH, 3)) * (np.array([0.62, 0.66, 0.70]) - 0.18 * y)
-    cv2.rectangle(room, (40, 40), (200, 230), (0.86, 0.90, 0.93), -1)
-    cv2.rectangle(room, (40, 40), (200, 230), (0.45, 0.42, 0.40), 6)
-    cv2.line(room, (120, 40), (120, 230), (0.45, 0.42, 0.40), 4)
-    cv2.rectangle(room, (0, 400), (WIDTH, HEIGHT), (0.42, 0.31, 0.24), -1)
-    cv2.rectangle(room, (470, 90), (600, 200), (0.35, 0.47, 0.52), -1)
-    room = cv2.GaussianBlur(room, (0, 0), 3)
+    wall = np.ones((HEIGHT, WIDTH, 3)) * (np.array([0.62, 0.66, 0.70]) - 0.18 * y)
+    cv2.rectangle(wall, (40, 40), (200, 230), (0.86, 0.90, 0.93), -1)
+    cv2.rectangle(wall, (40, 40), (200, 230), (0.45, 0.42, 0.40), 6)
+    cv2.line(wall, (120, 40), (120, 230), (0.45, 0.42, 0.40), 4)
+    cv2.rectangle(wall, (0, 400), (WIDTH, HEIGHT), (0.42, 0.31, 0.24), -1)
+    cv2.rectangle(wall, (470, 90), (600, 200), (0.35, 0.47, 0.52), -1)
+    room = np.asarray(cv2.GaussianBlur(wall, (0, 0), 3), np.float64)
     grain = np.random.default_rng(3).normal(0, 0.008, room.shape)
     return np.clip(room + grain, 0, 1).astype(np.float32)
 

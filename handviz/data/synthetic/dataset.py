@@ -50,7 +50,7 @@ def _decode(data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
     picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
     if picture is None or picture.shape != (CROP_SIZE, CROP_SIZE, 3):
         raise HandvizError(f"{path} holds a picture that is not a {CROP_SIZE} x {CROP_SIZE} JPEG")
-    return picture[..., ::-1]
+    return np.asarray(picture[..., ::-1], np.uint8)
 
 
 def read_shard(directory: Path, shard: int, vertex_count: int = 778) -> Shard:

@@ -91,7 +91,7 @@ def _scene_maker() -> SceneMaker:
 def render_samples(
     rng: np.random.Generator, count: int
 ) -> Iterator[tuple[dict[str, np.ndarray], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]]:
-    """Labels, picture (224, 224, 3) RGB, hand mask (224, 224) of 0 or 1, and visible vertices (V,) of random samples."""
+    """Labels, picture (224, 224, 3) RGB, hand mask (224, 224) of 0 or 1, visible vertices (V,) of random samples."""
     maker = _scene_maker()
     for hand in maker.poser.sample(rng, count):
         own = np.random.default_rng(rng.integers(0, 2**63))

@@ -54,9 +54,11 @@ def skin_material(rng: np.random.Generator) -> Material:
     paler = np.clip(rng.normal(0.35, 0.15) + 0.05 * tone, 0, 0.85)
     palm = back + (PALM_TINT * rng.uniform(0.85, 1.05) - back) * paler
     nail = rng.uniform(0, 1, 3) if rng.random() < 0.08 else back + (NAIL_TINT - back) * rng.uniform(0.2, 0.7)
-    skin = [tuple(linear_from_srgb(colour)) for colour in (back, palm, nail)]
+    shown_back, shown_palm, shown_nail = (tuple(linear_from_srgb(colour)) for colour in (back, palm, nail))
     return Material(
-        *skin,
+        shown_back,
+        shown_palm,
+        shown_nail,
         cloth=tuple(_colour(rng)),
         cloth_second=tuple(_colour(rng)),
         cloth_stripes_per_m=float(rng.uniform(10, 150)) if rng.random() < 0.3 else 0.0,
@@ -71,8 +73,8 @@ def glove_material(rng: np.random.Generator) -> Material:
     """A thin glove of one colour."""
     base, second = _colour(rng), _colour(rng)
     skin = skin_material(rng)
-    parts = tuple(base), tuple(base if rng.random() < 0.5 else second), tuple(base)
-    return Material(*parts, cloth=skin.cloth, cloth_second=skin.cloth_second, mottle=0.6, gloss=0.1)
+    palm = base if rng.random() < 0.5 else second
+    return Material(tuple(base), tuple(palm), tuple(base), skin.cloth, skin.cloth_second, mottle=0.6, gloss=0.1)
 
 
 def thing_material(rng: np.random.Generator) -> Material:
@@ -109,15 +111,16 @@ def develop(picture: StudioPicture, behind: NDArray[np.float32], rng: np.random.
     """Lay the drawing over a background (H, W, 3) and take it to display brightness: (H, W, 3) in 0..1."""
     brightness = (np.arange(256, dtype=np.float32) / 255) ** np.float32(1 / rng.uniform(1.9, 2.4))
     # Nothing was drawn where the label is 0, and black stays black: the average is already weighted by cover.
-    shown = _halved(cv2.LUT(np.ascontiguousarray(picture.rgb), brightness))
+    shown = _halved(np.asarray(cv2.LUT(np.ascontiguousarray(picture.rgb), brightness), np.float32))
     cover = _halved((picture.label > 0).astype(np.float32))[..., None]
     return shown + behind * (1 - cover)
 
 
-def _halved(image: FloatArray) -> FloatArray:
+def _halved(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """The supersampled picture at its true size."""
     height, width = image.shape[:2]
-    return cv2.resize(image, (width // SUPERSAMPLING, height // SUPERSAMPLING), interpolation=cv2.INTER_AREA)
+    size = (width // SUPERSAMPLING, height // SUPERSAMPLING)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _motion_blur(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -129,7 +132,7 @@ def _motion_blur(image: NDArray[np.float32], rng: np.random.Generator) -> NDArra
         tuple(round(float(reach + sign * reach * part)) for part in (np.cos(angle), np.sin(angle))) for sign in (-1, 1)
     ]
     cv2.line(kernel, ends[0], ends[1], 1.0)
-    return cv2.filter2D(image, -1, kernel / kernel.sum())
+    return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()), np.float32)
 
 
 def camera_faults(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -137,15 +140,15 @@ def camera_faults(image: NDArray[np.float32], rng: np.random.Generator) -> NDArr
     if rng.random() < 0.35:
         size = int(rng.uniform(48, 160))
         small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-        image = cv2.resize(small, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_LINEAR)
+        image = np.asarray(cv2.resize(small, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_LINEAR), np.float32)
     blur = rng.random()
     if blur < 0.25:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 2.0)))
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 2.0))), np.float32)
     elif blur < 0.38:
         image = _motion_blur(image, rng)
     contrast, brightness = rng.uniform(0.7, 1.25), rng.normal(0, 0.06)
-    image = (image - 0.5) * contrast + 0.5 + brightness + rng.normal(0, 0.03, 3)
+    exposed: FloatArray = (image - 0.5) * contrast + 0.5 + brightness + rng.normal(0, 0.03, 3)
     if rng.random() < 0.06:
-        image = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
-    image = image + rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(0, 0.035))
-    return (np.clip(image, 0, 1) * 255).astype(np.uint8)
+        exposed = np.repeat(exposed.mean(axis=2, keepdims=True), 3, axis=2)
+    exposed = exposed + rng.standard_normal(exposed.shape, np.float32) * np.float32(rng.uniform(0, 0.035))
+    return (np.clip(exposed, 0, 1) * 255).astype(np.uint8)

@@ -16,7 +16,9 @@ def _mesh(positions: FloatArray, normals: FloatArray, faces: NDArray[np.integer]
 
 def box() -> Mesh:
     """A cube of side 1 around the origin."""
-    positions, normals, faces = [], [], []
+    positions: list[FloatArray] = []
+    normals: list[FloatArray] = []
+    faces: list[list[int]] = []
     for axis in range(3):
         for side in (-0.5, 0.5):
             start = len(positions)
@@ -83,16 +85,17 @@ def _stripes(rng: np.random.Generator) -> FloatArray:
 def background(rng: np.random.Generator) -> NDArray[np.float32]:
     """A flat background (224, 224, 3) in 0..1: plain, gradients, noise, stripes, with polygons over it."""
     kind = rng.integers(0, 5)
+    flat: FloatArray
     if kind == 0:
-        picture = np.ones((CROP_SIZE, CROP_SIZE, 3)) * _colours(rng)
+        flat = np.ones((CROP_SIZE, CROP_SIZE, 3)) * _colours(rng)
     elif kind == 1:
-        picture = _stripes(rng)
+        flat = _stripes(rng)
     else:
-        picture = _smooth_noise(rng)
-    picture = np.ascontiguousarray(picture, dtype=np.float32)
+        flat = _smooth_noise(rng)
+    picture = np.ascontiguousarray(flat, dtype=np.float32)
     for _ in range(rng.integers(0, 9)):
         corners = rng.uniform(-60, CROP_SIZE + 60, (rng.integers(3, 7), 2)).astype(np.int32)
         cv2.fillPoly(picture, [corners], tuple(float(c) for c in _colours(rng)))
     if rng.random() < 0.5:
-        picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.8, 6)))
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.8, 6))), np.float32)
     return np.clip(picture, 0, 1)

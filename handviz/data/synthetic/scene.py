@@ -165,7 +165,7 @@ class SceneMaker:
     def arm_surface(self, hand: PosedArm, rng: np.random.Generator, label: float, transform: FloatArray) -> Surface:
         """The arm with skin, sometimes a sleeve, rarely a glove."""
         arm = self.poser.arm
-        sleeve = np.zeros(len(self._along_arm))
+        sleeve: NDArray[np.float64 | np.bool_] = np.zeros(len(self._along_arm))
         if rng.random() < 0.5:
             sleeve = (self._along_arm > rng.uniform(0.0, 0.06)) * (self._forearm > 0.4)
         material = look.glove_material(rng) if rng.random() < 0.03 else look.skin_material(rng)
