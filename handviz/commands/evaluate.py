@@ -15,17 +15,13 @@ from handviz.data.synthetic.generator import Plan, render
 from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.infer.reconstructor import Reconstructor
-from handviz.nets.export import ExportModel, ExportOutput
 from handviz.paths import variant_file
 from handviz.records import VARIANTS, CanonicalHand, Detection, HandCrop
-from handviz.train.cache import picture_batch
-from handviz.train.checkpoint import load_checkpoint
-from handviz.train.evaluate import Card, Predictor, card, card_table, collect
+from handviz.train.evaluate import BATCH, Card, Predictor, card, card_table, checkpoint_predictor, collect
 
 logger = logging.getLogger(__name__)
 HELD_OUT_SEED = 990001
 HELD_OUT_COUNT = 4000
-BATCH = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,28 +50,6 @@ def onnx_predictor(path: Path) -> Predictor:
     return predict
 
 
-def checkpoint_predictor(directory: Path) -> Predictor:
-    """Predict with PyTorch."""
-    import torch
-
-    template = load_open_hand()
-    model, _, notes = load_checkpoint(directory, template)
-    correlation = float(notes["train"]["loss"]["vertex_correlation"])
-    exported = ExportModel(model, template, correlation).eval()
-
-    @torch.no_grad()
-    def predict(pictures: NDArray[np.uint8]) -> list[CanonicalHand]:
-        hands = []
-        for start in range(0, len(pictures), BATCH):
-            output = exported(picture_batch(pictures[start : start + BATCH]))
-            for row in zip(*(part.numpy() for part in output), strict=True):
-                fields = dict(zip(ExportOutput._fields, row, strict=True))
-                hands.append(CanonicalHand(**{**fields, "scale": float(fields["scale"])}))
-        return hands
-
-    return predict
-
-
 def _title(path: Path, taken: dict[str, Card]) -> str:
     stem = path.stem.removeprefix("handviz_") if path.suffix == ".onnx" else str(path)
     return stem if stem not in taken else str(path)
@@ -100,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         data = arguments.data or _held_out(Path(temporary) / "heldout", arguments.count)
         count = 0
         for path in models:
-            predict = onnx_predictor(path) if path.suffix == ".onnx" else checkpoint_predictor(path)
+            predict = onnx_predictor(path) if path.suffix == ".onnx" else checkpoint_predictor(path, template)
             answers = collect(data, predict, template, arguments.count)
             count = len(answers.std_m)
             cards[_title(path, cards)] = card(answers)

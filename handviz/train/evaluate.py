@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -13,10 +14,14 @@ from handviz import metrics
 from handviz.data.synthetic.dataset import Shard, read_shard, shard_numbers
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
+from handviz.nets.export import ExportModel, ExportOutput
 from handviz.records import CanonicalHand, FloatArray
-from handviz.train.cache import truth_from_labels
+from handviz.train.cache import picture_batch, truth_from_labels
+from handviz.train.checkpoint import load_checkpoint
 
 CENTIMETRES_PER_METRE = 100.0
+BATCH = 16
+"""Crops that a predictor takes at a time."""
 Predictor = Callable[[NDArray[np.uint8]], list[CanonicalHand]]
 """Crops (N, 224, 224, 3) RGB -> one hand each."""
 
@@ -86,6 +91,25 @@ def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> 
     columns["visible"] = list(shard.visible)
     stacked: dict[str, Any] = {name: np.stack(rows) for name, rows in columns.items()}
     return Answers(**stacked)
+
+
+def checkpoint_predictor(directory: Path, template: HandTemplate) -> Predictor:
+    """Predict with PyTorch, through the module that is exported; HandvizError if it is not a checkpoint."""
+    model, _, notes = load_checkpoint(directory, template)
+    correlation = float(notes["train"]["loss"]["vertex_correlation"])
+    exported = ExportModel(model, template, correlation).eval()
+
+    @torch.no_grad()
+    def predict(pictures: NDArray[np.uint8]) -> list[CanonicalHand]:
+        hands = []
+        for start in range(0, len(pictures), BATCH):
+            output = exported(picture_batch(pictures[start : start + BATCH]))
+            for row in zip(*(part.numpy() for part in output), strict=True):
+                fields = dict(zip(ExportOutput._fields, row, strict=True))
+                hands.append(CanonicalHand(**{**fields, "scale": float(fields["scale"])}))
+        return hands
+
+    return predict
 
 
 def collect(directory: Path, predict: Predictor, template: HandTemplate, limit: int | None = None) -> Answers:
