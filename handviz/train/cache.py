@@ -2,12 +2,14 @@
 
 import logging
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from handviz.data.synthetic.dataset import read_labels, read_shard, shard_numbers
@@ -15,11 +17,11 @@ from handviz.errors import HandvizError
 from handviz.hand_model.layer import HandLayer
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.backbones import Backbone
-from handviz.nets.memory import channels_last
+from handviz.records import CROP_SIZE
 from handviz.train.losses import Truth
 
 logger = logging.getLogger(__name__)
-BATCH = 64
+BATCH = 32
 
 
 def picture_batch(pictures: np.ndarray) -> Tensor:
@@ -32,13 +34,40 @@ def middle_file(directory: Path, shard: int, backbone_name: str) -> Path:
     return directory / f"shard_{shard:05d}_middle_{backbone_name}.npy"
 
 
-@torch.no_grad()
-def _write_maps(directory: Path, shard: int, backbone: Backbone, path: Path) -> None:
+class _Stem(nn.Module):
+    """The half of a backbone whose answer is cached."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.backbone.stem(image)[1]
+
+
+def _stem_session(backbone: Backbone) -> onnxruntime.InferenceSession:
+    """The stem in ONNX Runtime: three to six times faster than PyTorch on a CPU (docs/experiments.md)."""
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "stem.onnx"
+        torch.onnx.export(
+            _Stem(backbone).eval(),
+            (torch.zeros(2, 3, CROP_SIZE, CROP_SIZE),),
+            str(path),
+            input_names=["image"],
+            dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1, max=1024)}},
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def _write_maps(directory: Path, shard: int, session: onnxruntime.InferenceSession, path: Path) -> None:
     pictures = read_shard(directory, shard).pictures
-    maps = [
-        backbone.stem(picture_batch(pictures[start : start + BATCH]))[1].half().numpy()
-        for start in range(0, len(pictures), BATCH)
-    ]
+    maps = []
+    for start in range(0, len(pictures), BATCH):
+        images = picture_batch(pictures[start : start + BATCH]).contiguous().numpy()
+        maps.append(session.run(None, {"image": images})[0].astype(np.float16))
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
         np.save(file, np.concatenate(maps))
@@ -47,11 +76,12 @@ def _write_maps(directory: Path, shard: int, backbone: Backbone, path: Path) -> 
 
 def cache_middle_maps(directory: Path, backbone: Backbone, backbone_name: str) -> list[int]:
     """Compute the maps that are missing; returns the numbers of all shards."""
-    backbone = channels_last(backbone).eval()
     shards = shard_numbers(directory)
     missing = [shard for shard in shards if not middle_file(directory, shard, backbone_name).is_file()]
-    for shard in tqdm(missing, desc="backbone maps", unit="shard", disable=not missing):
-        _write_maps(directory, shard, backbone, middle_file(directory, shard, backbone_name))
+    if missing:
+        session = _stem_session(backbone)
+        for shard in tqdm(missing, desc="backbone maps", unit="shard"):
+            _write_maps(directory, shard, session, middle_file(directory, shard, backbone_name))
     return shards
 
 
