@@ -11,7 +11,7 @@ from handviz.records import Frame, FrameResult, HandMesh, Intrinsics, StageTimes
 from handviz.render.surface import PlainSurface
 
 UNPLUGGED = "camera 0 gives no pictures any more: is it still plugged in?"
-TRIANGLE = PlainSurface(np.array([[0, 2, 1]], dtype=np.int32), 3)
+TRIANGLE = PlainSurface(np.array([[0, 1, 2]], dtype=np.int32), 3)
 
 
 def frame(number: int = 0, name: str = "") -> Frame:
@@ -60,11 +60,17 @@ class FakeSource:
         self.is_closed = False
         self.may_read = threading.Semaphore(0)
         self._broken, self._names, self._next = broken, names, 0
+        self._is_free = False
+
+    def let_go(self) -> None:
+        """From now on a camera waits for nobody, so that its thread can end."""
+        self._is_free = True
 
     def read(self) -> Frame | None:
         """As the real ones."""
         if self.is_live:
-            self.may_read.acquire()
+            while not self._is_free and not self.may_read.acquire(timeout=0.05):
+                pass
         number = self._next
         if self.frame_count is not None and number >= self.frame_count:
             return None
@@ -78,9 +84,8 @@ class FakeSource:
         self._next = number
 
     def close(self) -> None:
-        """Lets a waiting read go."""
+        """Notes it."""
         self.is_closed = True
-        self.may_read.release()
 
 
 class FakePipeline:
