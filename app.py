@@ -22,6 +22,7 @@ from handviz.paths import MODELS
 from handviz.records import VARIANTS
 
 MOST_HANDS = 2
+SCREENSHOT_PATIENCE_MS = 60_000
 OPENCV_QT_VARIABLES = ("QT_QPA_PLATFORM_PLUGIN_PATH", "QT_QPA_FONTDIR")
 logger = logging.getLogger("handviz")
 
@@ -78,24 +79,28 @@ def make_application(arguments: list[str]) -> QApplication:
 
 
 class ScreenshotAfter:
-    """Counts results on the screen, then saves the whole window and closes it."""
+    """Counts results on the screen, then saves the whole window and closes it; after a minute it waits no longer."""
 
     def __init__(self, window: MainWindow, path: Path, count: int) -> None:
         self._window, self._path, self._left = window, path, count
         self.has_failed = True
         window.result_painted.connect(self._count)
+        self._timer = QTimer(window)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._save)
+        self._timer.start(SCREENSHOT_PATIENCE_MS)
 
     def _count(self, _: object) -> None:
         self._left -= 1
         if self._left == 0:
             # Not inside the paint, and after the numbers have been written.
-            QTimer.singleShot(300, self._save)
+            self._timer.start(300)
 
     def _save(self) -> None:
         self._window.view_panel.numbers.refresh()
         try:
             save_picture(self._window.grab().toImage(), self._path)
-            self.has_failed = False
+            self.has_failed = self._left > 0
             logger.info("saved %s", self._path)
         except HandvizError as error:
             logger.error("%s", error)

@@ -76,6 +76,7 @@ class MainWindow(QMainWindow):
         bar = self.statusBar()
         assert bar is not None
         bar.setSizeGripEnabled(False)
+        bar.setContentsMargins(10, 0, 10, 0)
         bar.addWidget(self.sentence, 1)
         bar.addPermanentWidget(named_label("faint", "F1: shortcuts"))
 
@@ -123,6 +124,8 @@ class MainWindow(QMainWindow):
         self.sentence.setText(status.text)
         self.banner.setText(status.text if status.is_trouble else "")
         self.banner.setVisible(status.is_trouble)
+        if self._controller.source is None:
+            self.invitation.setText(INVITATION if status.is_trouble else status.text)
         self._place_labels()
 
     def show_shortcuts(self) -> None:
@@ -204,10 +207,9 @@ class MainWindow(QMainWindow):
         self.view_panel.numbers.take_answer(answer)
         self.viewport.show_result(answer.result)
 
-    def _show_changing(self, text: str) -> None:
+    def _show_changing(self, _: str) -> None:
         self.viewport.show_result(None)
         self.view_panel.numbers.clear()
-        self.invitation.setText(f"Opening {text} …")
         self.invitation.show()
         self._place_labels()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from PyQt6.QtCore import Qt
 from PyQt6.QtGui import QAction, QKeySequence
-from PyQt6.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import QDialog, QGridLayout, QPushButton, QVBoxLayout, QWidget
 
 from handviz.gui.parts import named_label
 
@@ -45,10 +45,10 @@ class ShortcutWindow(QDialog):
             mouse, _, meaning = text.partition(": ")
             grid.addWidget(named_label("number", mouse), row, 0)
             grid.addWidget(named_label("", meaning), row, 1)
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
-        buttons.rejected.connect(self.reject)
+        close = QPushButton("Close")
+        close.clicked.connect(self.reject)
         column = QVBoxLayout(self)
         column.setContentsMargins(20, 16, 20, 16)
         column.addLayout(grid)
         column.addSpacing(8)
-        column.addWidget(buttons)
+        column.addWidget(close)

@@ -1,0 +1,73 @@
+"""The door of the program."""
+
+import os
+from pathlib import Path
+
+import pytest
+from gui_fakes import TRIANGLE, FakePipeline, FakeSource
+from PyQt6.QtGui import QSurfaceFormat
+from pytestqt.qtbot import QtBot
+
+import app
+from handviz.errors import HandvizError
+from handviz.gui.controller import Controller
+from handviz.gui.main_window import MainWindow
+from handviz.gui.settings import SettingsStore, ViewSettings
+
+
+def test_command_line() -> None:
+    options = app.parse(["--source", "camera:1", "--variant", "prior", "--view", "orbit", "--colour", "plain"])
+    assert (options.source, options.variant, options.view, options.colour) == ("camera:1", "prior", "orbit", "plain")
+
+
+def test_unknown_variant_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        app.parse(["--variant", "best"])
+    assert "final" in capsys.readouterr().err
+
+
+def test_missing_model_folder_is_a_sentence_that_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(HandvizError, match=r"handviz_final\.onnx"):
+        app.pipeline_maker(tmp_path)(ViewSettings())
+
+
+@pytest.mark.display
+def test_window_is_saved_after_some_results(qtbot: QtBot, tmp_path: Path) -> None:
+    store = SettingsStore()
+    controller = Controller(FakePipeline, store, opener=lambda _: FakeSource(6), lister=list)
+    window = MainWindow(controller, TRIANGLE)
+    saver = app.ScreenshotAfter(window, tmp_path / "window.png", 3)
+    window.show()
+    controller.start("clip")
+    qtbot.waitUntil(lambda: not window.isVisible())
+    assert (tmp_path / "window.png").stat().st_size > 10_000
+    assert not saver.has_failed
+    window.deleteLater()
+
+
+@pytest.mark.display
+def test_format_is_opengl_3_3_core_and_opencv_leaves_qt_alone(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "QApplication", FakeApplication)
+    monkeypatch.setattr(app, "apply_theme", lambda _: None)
+    monkeypatch.setenv("QT_QPA_FONTDIR", "/opencv")
+    before = QSurfaceFormat.defaultFormat()
+    app.make_application([])
+    chosen = QSurfaceFormat.defaultFormat()
+    QSurfaceFormat.setDefaultFormat(before)
+    assert chosen.version() == (3, 3)
+    assert chosen.profile() == QSurfaceFormat.OpenGLContextProfile.CoreProfile
+    assert "QT_QPA_FONTDIR" not in os.environ
+
+
+class FakeApplication:
+    """There is one application already."""
+
+    def __init__(self, _: list[str]) -> None:
+        """Nothing."""
+
+    @staticmethod
+    def setAttribute(_: object) -> None:  # noqa: N802
+        """Nothing."""
+
+    def setApplicationName(self, _: str) -> None:  # noqa: N802
+        """Nothing."""
