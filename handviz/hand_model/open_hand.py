@@ -1,5 +1,6 @@
 """OpenHand, the hand model that handviz ships: read from ``assets/open_hand.npz`` (built by build_open_hand.py)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.archive import read_arrays
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate, checked
 from handviz.paths import OPEN_HAND_FILE
@@ -72,54 +74,39 @@ class ArmMesh:
     """(V,) where the template's vertices lie among the arm's."""
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise HandvizError(f"{path} is missing: {HOW_TO_GET}")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise HandvizError(f"{path} cannot be read as an open hand ({error}): {HOW_TO_GET}") from error
+def _read(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
+    return read_arrays(path, HOW_TO_GET, names)
 
 
 def _template(arrays: dict[str, np.ndarray], path: Path) -> HandTemplate:
-    missing = [name for name in (*TEMPLATE_ARRAYS, "fingerprint") if name not in arrays]
-    if missing:
-        raise HandvizError(f"{path} lacks {', '.join(missing)}: {HOW_TO_GET}")
-    template = checked(
-        HandTemplate(
-            name="open_hand",
-            pose_basis=np.zeros((len(arrays["vertices_m"]), 3, 135), np.float32),
-            parents=PARENTS,
-            **{name: arrays[name] for name in TEMPLATE_ARRAYS},
-        )
+    template = HandTemplate(
+        name="open_hand",
+        pose_basis=np.zeros((len(arrays["vertices_m"]), 3, 135), np.float32),
+        parents=PARENTS,
+        **{name: arrays[name] for name in TEMPLATE_ARRAYS},
     )
     if template.fingerprint != str(arrays["fingerprint"]):
         raise HandvizError(f"{path} does not match its own fingerprint: {HOW_TO_GET}")
-    return template
+    return checked(template)
 
 
 @lru_cache(maxsize=2)
 def load_open_hand(path: Path = OPEN_HAND_FILE) -> HandTemplate:
     """The hand template; raises HandvizError if the file is missing, damaged or altered."""
-    return _template(_read(path), path)
+    return _template(_read(path, (*TEMPLATE_ARRAYS, "fingerprint")), path)
 
 
 @lru_cache(maxsize=2)
 def load_display_mesh(path: Path = OPEN_HAND_FILE) -> DisplayMesh:
-    """The dense mesh for drawing."""
-    arrays = _read(path)
-    return DisplayMesh(
-        faces=arrays["display_faces"],
-        token_ids=arrays["display_token_ids"],
-        token_weights=arrays["display_token_weights"],
-        uv=arrays["display_uv"],
-    )
+    """The dense mesh for drawing; raises HandvizError if the file is missing or damaged."""
+    names = ("faces", "token_ids", "token_weights", "uv")
+    arrays = _read(path, [f"display_{name}" for name in names])
+    return DisplayMesh(**{name: arrays[f"display_{name}"] for name in names})
 
 
 @lru_cache(maxsize=2)
 def load_arm_mesh(path: Path = OPEN_HAND_FILE) -> ArmMesh:
-    """Hand and forearm for the generator."""
-    arrays = _read(path)
+    """Hand and forearm for the generator; raises HandvizError if the file is missing or damaged."""
     names = ("vertices_m", "faces", "shape_basis", "skinning_weights", "palm", "nail", "hand_ids")
+    arrays = _read(path, [f"arm_{name}" for name in names])
     return ArmMesh(**{name: arrays[f"arm_{name}"] for name in names})

@@ -180,7 +180,11 @@ class HandStudio:
         self._set("ambient_below", tuple(lights.ambient_below))
 
     def draw(self, surfaces: list[Surface], lights: Lights, projection: FloatArray) -> StudioPicture:
-        """Draw the surfaces (camera axes, metres) through ``projection`` (4, 4)."""
+        """Draw the surfaces (camera axes, metres) through ``projection`` (4, 4); other contexts may have come since."""
+        with self.context:
+            return self._draw(surfaces, lights, projection)
+
+    def _draw(self, surfaces: list[Surface], lights: Lights, projection: FloatArray) -> StudioPicture:
         self._framebuffer.use()
         self._framebuffer.clear(0.0, 0.0, 0.0, 0.0, depth=1.0)
         self.context.enable_only(moderngl.DEPTH_TEST)
@@ -203,7 +207,8 @@ class HandStudio:
     def release(self) -> None:
         """Free every OpenGL object; the context is its owner's."""
         self._arrays.clear()
-        self._stack.close()
+        with self.context:
+            self._stack.close()
 
 
 def open_studio(noise: NDArray[np.uint8], size: tuple[int, int] = CROP) -> HandStudio:

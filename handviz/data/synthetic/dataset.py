@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.archive import read_arrays
 from handviz.data.synthetic.generator import LABELS, labels_file, pictures_file
 from handviz.errors import HandvizError
 from handviz.records import CROP_SIZE, FloatArray
@@ -36,14 +37,7 @@ def shard_numbers(directory: Path) -> list[int]:
 
 def read_labels(directory: Path, shard: int) -> dict[str, FloatArray]:
     """All label arrays of a shard; raises HandvizError if one is missing or damaged."""
-    path = labels_file(directory, shard)
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in LABELS}
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise HandvizError(
-            f"{path} is damaged ({error}): delete it and its pictures, and run synthesize again"
-        ) from error
+    return read_arrays(labels_file(directory, shard), "delete it, and run synthesize again", LABELS)
 
 
 def _decode(data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
@@ -56,11 +50,7 @@ def _decode(data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
 def read_shard(directory: Path, shard: int, vertex_count: int = 778) -> Shard:
     """Pictures, labels and visibility of one shard; raises HandvizError if a file is damaged."""
     path = pictures_file(directory, shard)
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            jpeg, ends, visible = archive["jpeg"], archive["jpeg_end"], archive["visible"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise HandvizError(f"{path} is damaged ({error}): delete it and run synthesize again") from error
-    pictures = np.stack([_decode(part, path) for part in np.split(jpeg, ends[:-1])])
-    seen = np.unpackbits(visible, axis=1)[:, :vertex_count].astype(bool)
+    columns = read_arrays(path, "delete it, and run synthesize again", ("jpeg", "jpeg_end", "visible"))
+    pictures = np.stack([_decode(part, path) for part in np.split(columns["jpeg"], columns["jpeg_end"][:-1])])
+    seen = np.unpackbits(columns["visible"], axis=1)[:, :vertex_count].astype(bool)
     return Shard(pictures=pictures, labels=read_labels(directory, shard), visible=seen)

@@ -5,22 +5,26 @@ A shard counts as done when its pictures file exists; both are written beside th
 """
 
 import json
+import logging
 import multiprocessing
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.archive import read_arrays
 from handviz.data.synthetic import look, props
 from handviz.data.synthetic.scene import SceneMaker, inside_image, labels, sample_camera, visible_vertices
 from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.render.studio import SUPERSAMPLING, TARGET, open_studio
 
+logger = logging.getLogger(__name__)
 SHARD_SIZE = 256
 GENERATOR_VERSION = 1
 LABELS = (
@@ -58,8 +62,12 @@ class Plan:
         """Whether the shard's files are there with the planned number of samples."""
         if not pictures_file(self.directory, shard).is_file():
             return False
-        with np.load(labels_file(self.directory, shard)) as archive:
-            return len(archive["scale"]) == self.size_of(shard)
+        try:
+            scales = read_arrays(labels_file(self.directory, shard), "it is rendered again", ("scale",))["scale"]
+        except HandvizError as error:
+            logger.warning("%s", error)
+            return False
+        return len(scales) == self.size_of(shard)
 
 
 def labels_file(directory: Path, shard: int) -> Path:
@@ -142,6 +150,13 @@ def render_shard(plan: Plan, shard: int) -> int:
     return len(known)
 
 
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise HandvizError(f"{path} is damaged ({error}): choose another folder") from error
+
+
 def _check_manifest(plan: Plan) -> None:
     """A folder holds one seed of one generator; more samples may be added later."""
     path = plan.directory / "manifest.json"
@@ -152,15 +167,15 @@ def _check_manifest(plan: Plan) -> None:
         "hand_model": load_open_hand().fingerprint,
     }
     if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = _read_manifest(path)
         for key in ("generator_version", "seed", "hand_model"):
             if found.get(key) != manifest[key]:
                 raise HandvizError(
                     f"{plan.directory} holds samples of {key} {found.get(key)}, not {manifest[key]}: "
                     "choose another folder"
                 )
-    elif plan.directory.exists() and any(plan.directory.iterdir()):
-        raise HandvizError(f"{plan.directory} is not empty and not made by synthesize: choose another folder")
+    elif plan.directory.is_file() or (plan.directory.exists() and any(plan.directory.iterdir())):
+        raise HandvizError(f"{plan.directory} holds something that synthesize did not make: choose another folder")
     plan.directory.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
