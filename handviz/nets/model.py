@@ -68,9 +68,9 @@ class HandModel(nn.Module):
         """Image (B, 3, 224, 224), RGB in [0, 1]."""
         return self.heads(self.backbone(image).global_feature)
 
-    def from_middle_map(self, middle_map: Tensor) -> ModelOutput:
-        """The backbone's cached 14 x 14 map -> output: what fine-tuning on a cache runs."""
-        return self.heads(self.backbone.tail(middle_map))
+    def from_cached(self, cached: Tensor) -> ModelOutput:
+        """The backbone's cached 14 x 14 map (B, M, 14, 14) or global feature (B, D) -> output, for training."""
+        return self.heads(self.backbone.tail(cached) if cached.dim() == 4 else cached)
 
 
 class VariantHeads(nn.Module):

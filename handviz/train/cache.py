@@ -92,14 +92,27 @@ class CachedSamples:
     middle_maps: Tensor
     """(N, M, 14, 14) float16"""
     truth: Truth
+    features: Tensor | None = None
+    """(N, D) float32 global features, where the backbone is frozen"""
 
     def __len__(self) -> int:
-        return len(self.middle_maps)
+        return len(self.truth.scale_per_cm)
 
     def batch(self, ids: Tensor) -> tuple[Tensor, Truth]:
-        """Maps (float32, channels last) and truth of some samples."""
+        """Features, or maps (float32, channels last) where there are none, and the truth of some samples."""
+        if self.features is not None:
+            return self.features[ids], take(self.truth, ids)
         maps = self.middle_maps[ids].float().contiguous(memory_format=torch.channels_last)
         return maps, take(self.truth, ids)
+
+
+@torch.no_grad()
+def with_features(samples: CachedSamples, backbone: Backbone) -> CachedSamples:
+    """Run the backbone's last blocks once for all: they will not change any more."""
+    backbone.eval()
+    chunks = torch.arange(len(samples)).split(BATCH)
+    features = [backbone.tail(samples.batch(ids)[0]) for ids in tqdm(chunks, desc="features", unit="batch")]
+    return CachedSamples(samples.middle_maps[:0], samples.truth, torch.cat(features))
 
 
 def take(truth: Truth, ids: Tensor) -> Truth:

@@ -20,7 +20,7 @@ from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.memory import channels_last
 from handviz.nets.model import HandModel, ModelConfig, ModelOutput, build_model
-from handviz.train.cache import CachedSamples, load_cached
+from handviz.train.cache import CachedSamples, load_cached, with_features
 from handviz.train.checkpoint import load_checkpoint, load_resume_state, save_checkpoint
 from handviz.train.losses import LossConfig, Truth, squared_terms, supervised_terms
 
@@ -106,6 +106,8 @@ class Trainer:
         if len(self.samples) < config.batch_size:
             raise HandvizError(f"{config.data} holds {len(self.samples)} samples, fewer than a batch")
         channels_last(self.model)
+        if config.tail_rate == 0:
+            self.samples = with_features(self.samples, self.model.backbone)
         self.regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
         self.optimiser = torch.optim.AdamW(optimiser_groups(self.model, config), weight_decay=config.weight_decay)
         self.step = 0
@@ -158,8 +160,8 @@ class Trainer:
         factor = learning_rate_factor(self.step, self.total_steps, self.config.warm_up_steps)
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * factor
-        maps, truth = self.samples.batch(ids)
-        output = self.model.from_middle_map(maps)
+        cached, truth = self.samples.batch(ids)
+        output = self.model.from_cached(cached)
         terms = loss_terms(output, truth, self.regressor, self.config)
         loss = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(loss):
@@ -181,8 +183,8 @@ def validation_errors(model: HandModel, samples: CachedSamples) -> dict[str, flo
     model.eval()
     error, variance, image = [], [], []
     for ids in torch.arange(len(samples)).split(128):
-        maps, truth = samples.batch(ids)
-        output = model.from_middle_map(maps)
+        cached, truth = samples.batch(ids)
+        output = model.from_cached(cached)
         error.append((output.mean_cm - truth.vertices_cm).norm(dim=2).mean(1))
         variance.append(output.log_variance.exp().sum(2).mean(1))
         wanted = truth.scale_per_cm[:, None, None] * (truth.vertices_cm @ truth.rotation[:, :2].transpose(1, 2))
