@@ -159,3 +159,15 @@ def shared_images() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the real photographs of ../shared/real_images")
     return folder
+
+
+@pytest.fixture(scope="session")
+def rendered_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """32 hands that the generator rendered, seed 7, in two shards; a test that changes files copies the folder."""
+    from handviz.data.synthetic import generator
+
+    folder = tmp_path_factory.mktemp("rendered") / "hands"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generator, "SHARD_SIZE", 16)
+        assert sum(generator.render(generator.Plan(folder, 7, 32), workers=1)) == 32
+    return folder
