@@ -42,7 +42,10 @@ class ModelConfig:
                 raise HandvizError(f"model {name} is {getattr(self, name)!r}; there are {', '.join(allowed)}")
         sizes_fit = 8 <= self.width <= 4096 and 8 <= self.regressor_width <= 4096
         if not sizes_fit or self.heads < 1 or self.width % self.heads:
-            raise HandvizError(f"model width {self.width} must lie in 8..4096 and be a multiple of heads {self.heads}")
+            raise HandvizError(
+                f"model width {self.width} must lie in 8..4096 and be a multiple of heads {self.heads}, "
+                f"regressor_width {self.regressor_width} in 8..4096"
+            )
 
 
 class ModelOutput(NamedTuple):
