@@ -171,3 +171,13 @@ def rendered_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(generator, "SHARD_SIZE", 16)
         assert sum(generator.render(generator.Plan(folder, 7, 32), workers=1)) == 32
     return folder
+
+
+@pytest.fixture(scope="session")
+def cached_hands(rendered_hands: Path) -> Path:
+    """``rendered_hands`` with the backbone's maps beside the pictures."""
+    from handviz.nets.backbones import make_backbone
+    from handviz.train.cache import cache_middle_maps
+
+    cache_middle_maps(rendered_hands, make_backbone("mediapipe_hand"), "mediapipe_hand")
+    return rendered_hands

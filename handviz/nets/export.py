@@ -16,11 +16,11 @@ from handviz import __version__
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.model import HandModel, ModelConfig
+from handviz.nets.onnx_file import INPUT_NAME, write_onnx
 from handviz.probability import keypoints_from_vertices
 from handviz.records import CROP_SIZE
 
 logger = logging.getLogger(__name__)
-OPSET = 18
 LARGEST_DIFFERENCE_CM = 1e-4
 METRES_PER_CENTIMETRE = 0.01
 
@@ -98,9 +98,8 @@ def largest_difference_cm(exported: ExportModel, path: Path, images: Tensor) -> 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     with torch.no_grad():
         wanted = exported(images)
-    found = dict(
-        zip(ExportOutput._fields, session.run(list(ExportOutput._fields), {"image": images.numpy()}), strict=True)
-    )
+    outputs = session.run(list(ExportOutput._fields), {INPUT_NAME: images.numpy()})
+    found = dict(zip(ExportOutput._fields, outputs, strict=True))
     names = ("vertices_m", "vertex_std_m", "keypoints_m", "keypoint_std_m")
     return max(float(np.abs(found[name] - getattr(wanted, name).numpy()).max()) * 100 for name in names)
 
@@ -113,18 +112,7 @@ def export_onnx(
     exported = ExportModel(model, template, notes.vertex_correlation).eval()
     part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.onnx.export(
-        exported,
-        (torch.zeros(2, 3, CROP_SIZE, CROP_SIZE),),
-        str(part),
-        input_names=["image"],
-        output_names=list(ExportOutput._fields),
-        dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1, max=1024)}},
-        opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    write_onnx(exported, part, ExportOutput._fields)
     _add_metadata(part, config, template, notes)
     if check_images is None:
         check_images = torch.rand(3, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(0))

@@ -17,7 +17,7 @@ from handviz.errors import HandvizError
 from handviz.hand_model.layer import HandLayer
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.backbones import Backbone
-from handviz.records import CROP_SIZE
+from handviz.nets.onnx_file import INPUT_NAME, write_onnx
 from handviz.train.losses import Truth
 
 logger = logging.getLogger(__name__)
@@ -49,16 +49,7 @@ def _stem_session(backbone: Backbone) -> onnxruntime.InferenceSession:
     """The stem in ONNX Runtime: three to six times faster than PyTorch on a CPU (docs/experiments.md)."""
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "stem.onnx"
-        torch.onnx.export(
-            _Stem(backbone).eval(),
-            (torch.zeros(2, 3, CROP_SIZE, CROP_SIZE),),
-            str(path),
-            input_names=["image"],
-            dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1, max=1024)}},
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+        write_onnx(_Stem(backbone), path, ["middle_map"])
         return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
@@ -67,7 +58,7 @@ def _write_maps(directory: Path, shard: int, session: onnxruntime.InferenceSessi
     maps = []
     for start in range(0, len(pictures), BATCH):
         images = picture_batch(pictures[start : start + BATCH]).contiguous().numpy()
-        maps.append(session.run(None, {"image": images})[0].astype(np.float16))
+        maps.append(session.run(None, {INPUT_NAME: images})[0].astype(np.float16))
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
         np.save(file, np.concatenate(maps))
@@ -142,6 +133,17 @@ def truth_from_labels(labels: dict[str, np.ndarray], template: HandTemplate) -> 
     )
 
 
+def _read_maps(path: Path, shape: tuple[int, ...]) -> Tensor:
+    remedy = "delete it, it is computed again"
+    try:
+        maps = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise HandvizError(f"{path} is damaged ({error}): {remedy}") from error
+    if maps.shape != shape:
+        raise HandvizError(f"{path} holds maps {maps.shape}, its pictures need {shape}: {remedy}")
+    return torch.from_numpy(maps)
+
+
 def load_cached(
     directory: Path, backbone: Backbone, backbone_name: str, template: HandTemplate, limit: int | None = None
 ) -> CachedSamples:
@@ -152,15 +154,11 @@ def load_cached(
     count = min(count, limit or count)
     maps = torch.empty((count, backbone.middle_channels, 14, 14), dtype=torch.float16)
     start = 0
-    for shard in shards:
+    for shard, known in zip(shards, labels, strict=True):
         if start >= count:
             break
-        path = middle_file(directory, shard, backbone_name)
-        try:
-            part = torch.from_numpy(np.load(path, allow_pickle=False))
-        except (OSError, ValueError, EOFError) as error:
-            raise HandvizError(f"{path} is damaged ({error}): delete it, it is computed again") from error
-        part = part[: count - start]
+        shape = (len(known["scale"]), *maps.shape[1:])
+        part = _read_maps(middle_file(directory, shard, backbone_name), shape)[: count - start]
         maps[start : start + len(part)] = part
         start += len(part)
     columns = {name: np.concatenate([part[name] for part in labels])[:count] for name in labels[0]}

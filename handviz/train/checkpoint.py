@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import pickle
 import shutil
 import subprocess
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from handviz.paths import PROJECT_ROOT
 
 logger = logging.getLogger(__name__)
 WEIGHTS, STATE = "model.safetensors", "resume.pt"
+OLD = ".old"
 
 
 def current_commit() -> str:
@@ -55,12 +57,20 @@ def save_checkpoint(
     except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(part, ignore_errors=True)
         raise HandvizError(f"cannot write the checkpoint {directory} ({error}); the last one is intact") from error
-    old = directory.with_name(directory.name + ".old")
+    old = recovered(directory).with_name(directory.name + OLD)
     shutil.rmtree(old, ignore_errors=True)
     if directory.exists():
         os.replace(directory, old)
     os.replace(part, directory)
     shutil.rmtree(old, ignore_errors=True)
+    return directory
+
+
+def recovered(directory: Path) -> Path:
+    """The same folder, brought back if the program was stopped while a new checkpoint took its place."""
+    old = directory.with_name(directory.name + OLD)
+    if old.is_dir() and not directory.exists():
+        os.replace(old, directory)
     return directory
 
 
@@ -101,4 +111,6 @@ def load_resume_state(directory: Path) -> dict[str, Any]:
     try:
         return dict(torch.load(directory / STATE, weights_only=True))
     except Exception as error:  # torch.load raises nearly anything for a damaged file
-        raise HandvizError(f"{directory / STATE} is damaged or missing ({error}): start a new run") from error
+        # Of an unpickling error torch's text recommends to run what the file holds.
+        reason = "it holds more than numbers" if isinstance(error, pickle.UnpicklingError) else error
+        raise HandvizError(f"{directory / STATE} is damaged or missing ({reason}): start a new run") from error

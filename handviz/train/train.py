@@ -21,7 +21,7 @@ from handviz.hand_model.template import HandTemplate
 from handviz.nets.memory import channels_last
 from handviz.nets.model import HandModel, ModelConfig, ModelOutput, build_model
 from handviz.train.cache import CachedSamples, load_cached, with_features
-from handviz.train.checkpoint import load_checkpoint, load_resume_state, save_checkpoint
+from handviz.train.checkpoint import load_checkpoint, load_resume_state, recovered, save_checkpoint
 from handviz.train.losses import LossConfig, Truth, squared_terms, supervised_terms
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class Trainer:
 
     def resume(self) -> None:
         """Go on from the run's last checkpoint if there is one."""
-        last = self.config.run / LAST
+        last = recovered(self.config.run / LAST)
         if not last.is_dir():
             return
         model, config, _ = load_checkpoint(last, self.template)
@@ -132,8 +132,11 @@ class Trainer:
             raise HandvizError(f"{last} holds another model ({config}): choose another run folder")
         self.model.load_state_dict(model.state_dict())
         state = load_resume_state(last)
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step = int(state["step"])
+        try:
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step = int(state["step"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise HandvizError(f"{last} was trained in another way ({error}): choose another run folder") from error
         logger.info("resuming at step %d", self.step)
 
     def save(self) -> None:
@@ -149,11 +152,12 @@ class Trainer:
 
     def batches(self) -> Iterator[Tensor]:
         """Sample numbers of every step that is still to do; an epoch's order depends on seed and epoch alone."""
-        for epoch in range(self.step // self.steps_per_epoch, self.config.epochs):
+        done = self.step
+        for epoch in range(done // self.steps_per_epoch, self.config.epochs):
             generator = torch.Generator().manual_seed(self.config.seed * 1000 + epoch)
             order = torch.randperm(len(self.samples), generator=generator)
             batches = order[: self.steps_per_epoch * self.config.batch_size].view(self.steps_per_epoch, -1)
-            yield from batches[self.step - epoch * self.steps_per_epoch :]
+            yield from batches[max(0, done - epoch * self.steps_per_epoch) :]
 
     def train_step(self, ids: Tensor) -> dict[str, float]:
         """One update; returns the loss terms. Raises HandvizError at a loss that is not finite."""
