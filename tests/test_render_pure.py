@@ -13,7 +13,17 @@ from handviz.render.colormap import (
     srgb_from_oklab,
 )
 from handviz.render.deviation_range import DEFAULT_RANGE_MM, RangeFollower, fitted_range
-from handviz.render.legend import HEIGHT_PX, WIDTH_PX, legend_picture, ticks_mm
+from handviz.render.legend import (
+    BAR_BOTTOM_PX,
+    BAR_LEFT_PX,
+    BAR_RIGHT_PX,
+    BAR_TOP_PX,
+    HEIGHT_PX,
+    PANEL_COLOUR,
+    WIDTH_PX,
+    legend_picture,
+    ticks_mm,
+)
 from handviz.render.surface import VertexNormals, unique_edges
 
 # Machado, Oliveira and Fernandes 2009, severity 1: what linear RGB becomes without one kind of cone.
@@ -75,8 +85,18 @@ def test_legend_picture_grows_with_the_screen() -> None:
     assert legend_picture((0.0, 10.0)).shape == (HEIGHT_PX, WIDTH_PX, 4)
     picture = legend_picture((0.0, 10.0), 2.0)
     assert picture.shape == (2 * HEIGHT_PX, 2 * WIDTH_PX, 4)
-    bar = picture[100:396, 40, :3].astype(int).sum(axis=1)
+    bar = picture[2 * BAR_TOP_PX : 2 * BAR_BOTTOM_PX, BAR_LEFT_PX + BAR_RIGHT_PX, :3].astype(int).sum(axis=1)
     assert bar[0] > bar[-1]
+
+
+@pytest.mark.parametrize("pixel_ratio", [0.7, 1.0, 1.25, 2.0])
+def test_letters_of_the_legend_cut_no_holes_into_its_panel(pixel_ratio: float) -> None:
+    picture = legend_picture((2.0, 12.0), pixel_ratio)
+    title = picture[: round(BAR_TOP_PX * pixel_ratio)]
+    assert picture[..., 3].min() == PANEL_COLOUR[3]
+    assert title[..., 3].max() > 230
+    assert title[..., 0].max() > 200
+    assert (title[:, -2:] == title[0, 0]).all(), "the title ends before the panel does"
 
 
 def test_letterbox_keeps_the_shape_and_the_middle() -> None:

@@ -121,6 +121,11 @@ def test_heatmap_has_the_hue_of_its_colour_map(draw: Draw, std_mm: float) -> Non
     np.testing.assert_allclose(pixel, expected, atol=0.2)
 
 
+def test_a_view_too_small_for_a_legend_gets_none(draw: Draw) -> None:
+    options = replace(FLAT, colour="deviation", legend=True)
+    assert tuple(draw(result(square()), options)[44, 60]) == BLUE
+
+
 def test_opacity_lets_the_picture_through(draw: Draw) -> None:
     opaque = draw(result(square()))[24, 32]
     half = draw(result(square()), replace(FLAT, opacity=0.5))[24, 32]

@@ -27,6 +27,7 @@ from handviz.render.surface import Surface
 
 PLAIN_LIGHT, HEATMAP_LIGHT = 1.0, 0.45
 MARGIN_PX = 14
+LEAST_LEGEND_RATIO = 0.5
 INSET_SHARE = 0.26
 
 
@@ -153,8 +154,10 @@ class Scene:
     def _draw_legend(
         self, view_size: Size, corner: tuple[float, float], options: DrawOptions, pixel_ratio: float
     ) -> None:
-        """With its lower right end at ``corner``; a view too small for the legend gets a smaller one."""
+        """With its lower right end at ``corner``; a small view gets a smaller one, a tiny view none."""
         ratio = min(pixel_ratio, 0.6 * view_size[1] / HEIGHT_PX, 0.4 * view_size[0] / WIDTH_PX)
+        if ratio < LEAST_LEGEND_RATIO:
+            return
         wanted = (self.range_mm(options), round(ratio, 2))
         if wanted != self._legend_for:
             self._legend.set_picture(legend_picture(*wanted))
