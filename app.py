@@ -42,6 +42,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def settings_for_this_run(options: argparse.Namespace) -> dict[str, str]:
+    """Settings that the command line names; they hold for this run only."""
+    named = {name: getattr(options, name) for name in ("variant", "colour", "view")}
+    return {name: value for name, value in named.items() if value is not None}
+
+
 def pipeline_maker(model_dir: Path) -> PipelineMaker:
     """Makes pipelines in the worker; the networks' libraries are loaded there, while the window is already up."""
 
@@ -117,9 +123,9 @@ def main(arguments: list[str]) -> int:
     except HandvizError as error:
         logger.error("%s", error)
         return 1
-    controller = Controller(pipeline_maker(options.model_dir), SettingsStore())
-    chosen = {name: getattr(options, name) for name in ("variant", "colour", "view")}
-    controller.change(**{name: value for name, value in chosen.items() if value})
+    controller = Controller(
+        pipeline_maker(options.model_dir), SettingsStore(), for_this_run=settings_for_this_run(options)
+    )
     window = MainWindow(controller, surface)
     saver = None
     if options.screenshot is not None:

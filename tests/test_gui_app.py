@@ -20,6 +20,11 @@ def test_command_line() -> None:
     assert (options.source, options.variant, options.view, options.colour) == ("camera:1", "prior", "orbit", "plain")
 
 
+def test_only_named_options_change_the_settings_of_a_run() -> None:
+    options = app.parse(["--variant", "prior", "--screenshot", "x.png"])
+    assert app.settings_for_this_run(options) == {"variant": "prior"}
+
+
 def test_unknown_variant_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         app.parse(["--variant", "best"])

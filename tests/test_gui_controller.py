@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gui_fakes import FakePipeline, FakeSource, frame
@@ -23,7 +24,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     controllers: list[Controller] = []
 
     def make_one(
-        sources: dict[str, FakeSource] | None = None, *, cameras: tuple[CameraInfo, ...] = (), **settings: Path
+        sources: dict[str, FakeSource] | None = None, *, cameras: tuple[CameraInfo, ...] = (), **settings: Any
     ) -> Controller:
         def opener(text: str) -> FakeSource:
             if text not in (sources or {}):
@@ -96,6 +97,29 @@ def test_settings_are_remembered(make: Make) -> None:
     assert make().settings == ViewSettings(variant="prior", smoothing=0.75, wireframe=True, range_high_mm=22.5)
 
 
+def test_settings_for_one_run_are_not_remembered(make: Make) -> None:
+    make().change(variant="amvur", colour="plain")
+    controller = make(for_this_run={"variant": "prior", "colour": "deviation"})
+    assert (controller.settings.variant, controller.settings.colour) == ("prior", "deviation")
+    controller.change(wireframe=True)
+    assert make().settings == ViewSettings(variant="amvur", colour="plain", wireframe=True)
+
+
+def test_choosing_what_the_run_began_with_is_remembered(make: Make) -> None:
+    make(for_this_run={"variant": "prior"}).change(variant="prior")
+    assert make().settings.variant == "prior"
+
+
+def test_only_a_source_that_the_person_opened_is_remembered(qtbot: QtBot, make: Make) -> None:
+    controller = make({"given.mp4": FakeSource(1), "mine.mp4": FakeSource(1)})
+    with qtbot.waitSignal(controller.source_opened):
+        controller.start("given.mp4")
+    assert SettingsStore().text(LAST_SOURCE) == ""
+    with qtbot.waitSignal(controller.source_opened):
+        controller.open("mine.mp4")
+    assert SettingsStore().text(LAST_SOURCE) == "mine.mp4"
+
+
 def test_damaged_settings_become_defaults(settings_folder: Path) -> None:
     settings_folder.mkdir()
     text = "[view]\nvariant=best\nsmoothing=many\nopacity=7\nwireframe=perhaps\nskeleton=true\n"
@@ -120,7 +144,7 @@ def test_begins_with_the_first_camera_if_the_last_source_is_gone(qtbot: QtBot, m
     with qtbot.waitSignal(controller.source_opened) as opened:
         controller.start()
     assert opened.args[0].text == "camera:1"
-    assert SettingsStore().text(LAST_SOURCE) == "camera:1"
+    assert SettingsStore().text(LAST_SOURCE) == "camera:4", "it may be plugged in again"
     camera.let_go()
 
 

@@ -1,6 +1,6 @@
 """What the program does, apart from any widget: sources, settings, the two workers, and what they report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,15 +44,19 @@ class Controller(QObject):
         opener: Callable[[str], Source] = open_source,
         lister: Callable[[], list[CameraInfo]] = list_cameras,
         fallback_clip: Path = CLIP_FILE,
+        for_this_run: Mapping[str, Any] | None = None,
     ) -> None:
+        """``for_this_run``: settings by their names in ViewSettings that begin the run but are not remembered."""
         super().__init__()
         self.store = store
-        self.settings: ViewSettings = store.load()
+        self._remembered: ViewSettings = store.load()
+        self.settings: ViewSettings = replace(self._remembered, **(for_this_run or {}))
         self.source: SourceInfo | None = None
         self.is_playing = False
         self._fallback_clip = fallback_clip
         self._generation = 0
         self._chooses_source = False
+        self._remembers_source = False
         self._source_trouble, self._model_trouble, self._note = "", "", ""
         mailbox: Mailbox[Job] = Mailbox()
         self._capture = CaptureThread(mailbox, opener)
@@ -77,18 +81,17 @@ class Controller(QObject):
         self._capture.set_loop(self.settings.loop)
         self._chooses_source = source is None
         if source is not None:
-            self.open(source)
+            self._open(source)
         else:
             self._set_note("Looking for cameras …")
         self.find_cameras()
 
     def close(self) -> None:
-        """Stop the workers and wait for them; settings are kept."""
+        """Stop the workers and wait for them."""
         self._chooses_source = False
         self._reconstruct.stop()
         self._capture.stop()
         self._probe.stop()
-        self.store.save(self.settings)
 
     def find_cameras(self) -> None:
         """Look for cameras in the background."""
@@ -96,8 +99,11 @@ class Controller(QObject):
             self._probe.start()
 
     def open(self, text: str) -> None:
-        """Change the source: "camera:0", a clip, a folder or a picture."""
-        self._chooses_source = False
+        """Change the source: "camera:0", a clip, a folder or a picture; the next run begins with it."""
+        self._open(text, remembers=True)
+
+    def _open(self, text: str, *, remembers: bool = False) -> None:
+        self._chooses_source, self._remembers_source = False, remembers
         self._generation += 1
         self.source = None
         self._source_trouble = ""
@@ -106,7 +112,9 @@ class Controller(QObject):
         self._capture.open(text, self._generation)
 
     def change(self, **changes: Any) -> None:
-        """Change settings by their names in ViewSettings."""
+        """Change settings by their names in ViewSettings; the next run begins with them."""
+        self._remembered = replace(self._remembered, **changes)
+        self.store.save(self._remembered)
         settings = replace(self.settings, **changes)
         if settings == self.settings:
             return
@@ -116,7 +124,6 @@ class Controller(QObject):
             self._capture.set_loop(settings.loop)
         if any(getattr(settings, name) != getattr(before, name) for name in SETTINGS_OF_RECONSTRUCTION):
             self._capture.repeat()
-        self.store.save(settings)
         self.settings_changed.emit(settings)
 
     def toggle_playing(self) -> None:
@@ -143,11 +150,11 @@ class Controller(QObject):
         last = self.store.text(LAST_SOURCE)
         camera_texts = [f"{CAMERA_PREFIX}{camera.index}" for camera in cameras]
         if last in camera_texts or (last and not last.startswith(CAMERA_PREFIX) and Path(last).exists()):
-            self.open(last)
+            self._open(last)
         elif camera_texts:
-            self.open(camera_texts[0])
+            self._open(camera_texts[0])
         elif self._fallback_clip.is_file():
-            self.open(str(self._fallback_clip))
+            self._open(str(self._fallback_clip))
             self._set_note("No camera found: this is the bundled clip.")
         else:
             self._set_note("No camera found: open a clip, a folder or a picture, or drop one here.")
@@ -156,7 +163,8 @@ class Controller(QObject):
         if info.generation != self._generation:
             return
         self.source = info
-        self.store.remember(LAST_SOURCE, "" if info.text == str(self._fallback_clip) else info.text)
+        if self._remembers_source:
+            self.store.remember(LAST_SOURCE, info.text)
         if self._note.startswith("Opening"):
             self._note = ""
         self._source_trouble = ""
