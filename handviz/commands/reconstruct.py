@@ -56,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--smoothing", type=_share, default=0.0, metavar="S", help="of a clip, 0 (off) to 1")
     parser.add_argument("--max-hands", type=_count, metavar="N", help="10 in pictures, 2 in clips")
     parser.add_argument("--model-dir", type=Path, default=MODELS)
+    parser.add_argument(
+        "--network-camera", action="store_true", help="do not let the detector's keypoints correct the network's camera"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -88,6 +91,7 @@ class Job:
             max_hands=arguments.max_hands or most_hands,
             video=self._is_clip,
             other_variants=False,
+            align_to_detector=not arguments.network_camera,
         )
         self._pipeline = resources.enter_context(Pipeline(settings))
         self._faces = load_open_hand().faces

@@ -14,6 +14,7 @@ from handviz.detect.landmarker import HandLandmarker
 from handviz.errors import HandvizError
 from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG, intrinsics_from_field_of_view
 from handviz.hand_model.open_hand import load_open_hand
+from handviz.infer.alignment import aligned_to_detector
 from handviz.infer.reconstructor import HandReconstructor, Reconstructor
 from handviz.infer.smoothing import HandSmoother
 from handviz.paths import LANDMARKER_FILE, MODELS, variant_file
@@ -36,6 +37,8 @@ class PipelineSettings:
     other_variants: bool = True
     """Load the other variants in the background too, so that switching takes no time."""
     landmarker: Path = LANDMARKER_FILE
+    align_to_detector: bool = True
+    """Let the detector's 2D keypoints correct the network's camera (alignment.py)."""
 
 
 class Pipeline:
@@ -136,6 +139,9 @@ class Pipeline:
         crops = [crop_hand(frame.image, detection) for detection in detections]
         marks.append(time.perf_counter())
         canonical = network.reconstruct(crops)
+        if self._settings.align_to_detector:
+            pairs = zip(canonical, crops, strict=True)
+            canonical = [aligned_to_detector(hand, crop) for hand, crop in pairs]
         hands: tuple[HandMesh, ...] = tuple(
             hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant=variant)
             for hand, crop in zip(canonical, crops, strict=True)
