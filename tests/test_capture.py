@@ -105,6 +105,7 @@ def test_what_is_no_picture_is_named(tmp_path: Path, picture: NDArray[np.uint8])
         "text.png": b"no picture",
         "cut.jpg": whole[: len(whole) // 2],
         "header.jpg": whole[:20],
+        "odd.avif": _saved_as(picture, tmp_path / "whole.avif").replace(b"av01", b"none"),
     }
     for name, content in broken.items():
         (tmp_path / name).write_bytes(content)
@@ -112,6 +113,11 @@ def test_what_is_no_picture_is_named(tmp_path: Path, picture: NDArray[np.uint8])
             read_image(tmp_path / name)
     with pytest.raises(HandvizError, match="no such file"):
         read_image(tmp_path / "absent.jpg")
+
+
+def _saved_as(picture: NDArray[np.uint8], path: Path) -> bytes:
+    Image.fromarray(picture).save(path)
+    return path.read_bytes()
 
 
 def test_a_picture_that_is_too_large_is_refused_before_decoding(
@@ -160,6 +166,20 @@ def test_one_picture_is_a_folder_of_one(tmp_path: Path, picture: NDArray[np.uint
 def test_inputs_that_are_not_there(text: str) -> None:
     with pytest.raises(HandvizError, match=text):
         open_source(text)
+
+
+def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(HandvizError, match=r"cannot be opened .*Permission denied"):
+        open_source(str(tmp_path))
+
+
+def test_a_name_that_no_file_can_have() -> None:
+    with pytest.raises(HandvizError, match="cannot be opened"):
+        open_source("x" * 5000)
 
 
 def test_a_folder_without_pictures(tmp_path: Path) -> None:
@@ -250,6 +270,16 @@ def test_a_camera_gives_rgb_says_what_it_gives_and_notices_the_plug(monkeypatch:
         source.read()
     source.close()
     assert device.released
+
+
+def test_a_camera_that_hangs_is_not_asked_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = FakeDevice(0)
+    use_device(device, monkeypatch)
+    clock_ms = iter([0.0, 5000.0])
+    monkeypatch.setattr(camera, "now_ms", lambda: next(clock_ms))
+    with pytest.raises(HandvizError, match="plugged in"):
+        open_source("camera:0").read()
+    assert device.frames_left == -1
 
 
 def test_a_busy_camera(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-# Read once, when OpenCV is loaded: without it Media Foundation takes up to a minute to open a camera.
+# Read once, when OpenCV is loaded: without it Media Foundation takes up to a minute to open a camera,
+# and a Linux camera that hangs holds every read for ten seconds.
 os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
+os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "5")
 
 import cv2
 
@@ -15,7 +17,7 @@ from handviz.errors import HandvizError
 from handviz.records import Frame
 
 WANTED_WIDTH, WANTED_HEIGHT, WANTED_FPS = 640, 480, 30
-FAILED_READS_BEFORE_ERROR = 5
+FAILED_READS_BEFORE_ERROR, LONGEST_SILENCE_MS = 5, 1000.0
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,15 @@ class CameraSource:
 
     def read(self) -> Frame | None:
         """The next frame; HandvizError when the camera gives none any more."""
+        asked_ms = now_ms()
         for _ in range(FAILED_READS_BEFORE_ERROR):
             found, image = self._capture.read()
             if found and image is not None and image.size:
                 frame = Frame(number=self._number, image=rgb_from_bgr(image), captured_ms=now_ms())
                 self._number += 1
                 return frame
+            if now_ms() - asked_ms > LONGEST_SILENCE_MS:
+                break
         raise HandvizError(f"{self.name} gives no pictures any more: is it still plugged in?")
 
     def seek(self, number: int) -> None:

@@ -43,6 +43,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         TypeError,
         KeyError,
         OverflowError,
+        RuntimeError,
     ) as error:
         raise HandvizError(f"{path}: the picture cannot be read ({error})") from error
 

@@ -1,5 +1,6 @@
 """Where frames come from: a camera, a clip, a folder of pictures or one picture, all behind one interface."""
 
+import stat
 from pathlib import Path
 from typing import Protocol
 
@@ -48,10 +49,17 @@ def open_source(text: str) -> Source:
         if not index.isdecimal():
             raise HandvizError(f"{text}: a camera is named by its number, for example camera:0")
         return CameraSource(int(index))
-    path = Path(text).expanduser()
-    if not path.exists():
-        raise HandvizError(f"{text}: there is no such file or folder (a camera is written camera:0)")
-    if path.is_dir():
+    try:
+        return _open_path(Path(text).expanduser())
+    except FileNotFoundError as error:
+        raise HandvizError(f"{text}: there is no such file or folder (a camera is written camera:0)") from error
+    # A folder that may not be read, a name that is too long, a home that is unknown.
+    except (OSError, RuntimeError, ValueError) as error:
+        raise HandvizError(f"{text} cannot be opened ({error})") from error
+
+
+def _open_path(path: Path) -> Source:
+    if stat.S_ISDIR(path.stat().st_mode):
         return FolderSource.of_folder(path)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return FolderSource([path], name=path.name)
