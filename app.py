@@ -3,8 +3,11 @@
 import argparse
 import logging
 import os
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
 from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtGui import QSurfaceFormat
@@ -84,6 +87,18 @@ def make_application(arguments: list[str]) -> QApplication:
     return application
 
 
+def unexpected_error_reporter(
+    controller: Controller,
+) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
+    """For ``sys.excepthook``: a log entry and a sentence; without one PyQt ends the process at such an error."""
+
+    def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        logger.critical("unexpected error", exc_info=(kind, error, trace))
+        controller.say(f"Something failed unexpectedly ({kind.__name__}: {error}); the log says where.")
+
+    return report
+
+
 class ScreenshotAfter:
     """Counts results on the screen, then saves the whole window and closes it; after a minute it waits no longer."""
 
@@ -130,6 +145,9 @@ def main(arguments: list[str]) -> int:
     saver = None
     if options.screenshot is not None:
         saver = ScreenshotAfter(window, options.screenshot, max(options.screenshot_after, 1))
+    sys.excepthook = unexpected_error_reporter(controller)
+    # Python sees Ctrl+C when the window's next timer calls it.
+    signal.signal(signal.SIGINT, lambda *_: window.close())
     window.show()
     controller.start(options.source)
     status = application.exec()

@@ -36,6 +36,15 @@ def test_missing_model_folder_is_a_sentence_that_names_the_file(tmp_path: Path) 
         app.pipeline_maker(tmp_path)(ViewSettings())
 
 
+def test_error_that_nobody_caught_is_a_sentence_and_a_log_entry(qtbot: QtBot, caplog: pytest.LogCaptureFixture) -> None:
+    controller = Controller(FakePipeline, SettingsStore())
+    report = app.unexpected_error_reporter(controller)
+    with qtbot.waitSignal(controller.status_changed) as said:
+        report(ZeroDivisionError, ZeroDivisionError("odd"), None)
+    assert "ZeroDivisionError: odd" in said.args[0].text
+    assert "odd" in caplog.text
+
+
 @pytest.mark.display
 def test_window_is_saved_after_some_results(qtbot: QtBot, tmp_path: Path) -> None:
     store = SettingsStore()
@@ -44,7 +53,7 @@ def test_window_is_saved_after_some_results(qtbot: QtBot, tmp_path: Path) -> Non
     saver = app.ScreenshotAfter(window, tmp_path / "window.png", 3)
     window.show()
     controller.start("clip")
-    qtbot.waitUntil(lambda: not window.isVisible())
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=60_000)
     assert (tmp_path / "window.png").stat().st_size > 10_000
     assert not saver.has_failed
     window.deleteLater()

@@ -16,7 +16,9 @@ from pytestqt.qtbot import QtBot
 
 from handviz.capture.sources import CameraInfo
 from handviz.errors import HandvizError
+from handviz.gui import gl_context
 from handviz.gui.controller import Controller
+from handviz.gui.gl_context import NO_OPENGL
 from handviz.gui.main_window import SCREENSHOT_FOLDER, MainWindow
 from handviz.gui.messages import Answer, SourceInfo, Status
 from handviz.gui.numbers import Numbers, provider_text
@@ -102,6 +104,11 @@ def test_troubles_lie_over_the_picture_and_notes_below(window: MainWindow) -> No
     window.show_status(Status("Saved x.png"))
     assert window.banner.isHidden()
     assert window.sentence.text() == "Saved x.png"
+
+
+def test_names_that_look_like_html_are_shown_as_they_are(window: MainWindow) -> None:
+    for label in (window.banner, window.sentence, window.source_panel.description, window.timeline.place):
+        assert label.textFormat() == Qt.TextFormat.PlainText
 
 
 def test_cameras_are_listed_by_name(window: MainWindow) -> None:
@@ -219,6 +226,35 @@ def test_picture_survives_resizing_a_new_parent_and_smooth_edges(qtbot: QtBot, s
     shown.setCentralWidget(central)
     QApplication.processEvents()
     assert middle_of(viewport.grabFramebuffer()).lightness() > 130
+
+
+@pytest.mark.display
+def test_keys_switch_the_network_of_the_running_stream_within_one_frame(qtbot: QtBot, shown: MainWindow) -> None:
+    camera = FakeSource()
+    shown._controller._capture._opener = lambda _: camera
+    shown._controller.start("camera:0")
+    for key, variant in (("3", "final"), ("1", "prior"), ("2", "amvur"), ("3", "final")):
+        press(qtbot, shown, key)
+        with qtbot.waitSignal(shown.result_painted) as painted:
+            camera.may_read.release()
+        assert painted.args[0].variant == variant
+        assert [hand.variant for hand in painted.args[0].hands] == [variant]
+    camera.let_go()
+
+
+@pytest.mark.display
+def test_driver_without_opengl_3_3_is_a_sentence(
+    qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise ValueError("Requested OpenGL version 330, got version 210")
+
+    monkeypatch.setattr(gl_context.moderngl, "create_context", refuse)
+    window.show()
+    qtbot.waitUntil(lambda: NO_OPENGL in window.banner.text())
+    with qtbot.waitSignal(window._controller.answered):
+        window._controller.start("picture")
+    assert not window.banner.isHidden()
 
 
 @pytest.mark.display

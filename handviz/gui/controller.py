@@ -1,5 +1,6 @@
 """What the program does, apart from any widget: sources, settings, the two workers, and what they report."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from handviz.paths import CLIP_FILE
 CAMERA_PREFIX = "camera:"
 LAST_SOURCE = "last_source"
 SETTINGS_OF_RECONSTRUCTION = ("variant", "smoothing", "field_of_view_deg")
+logger = logging.getLogger(__name__)
 
 
 class Controller(QObject):
@@ -57,7 +59,7 @@ class Controller(QObject):
         self._generation = 0
         self._chooses_source = False
         self._remembers_source = False
-        self._source_trouble, self._model_trouble, self._note = "", "", ""
+        self._view_trouble, self._source_trouble, self._model_trouble, self._note = "", "", "", ""
         mailbox: Mailbox[Job] = Mailbox()
         self._capture = CaptureThread(mailbox, opener)
         self._reconstruct = ReconstructThread(mailbox, make_pipeline, self.settings)
@@ -143,6 +145,13 @@ class Controller(QObject):
         """Put a sentence on the screen."""
         self._set_note(sentence)
 
+    def report_view(self, sentence: str) -> None:
+        """Say why the view stays empty; that does not change while the program runs."""
+        if sentence != self._view_trouble:
+            self._view_trouble = sentence
+            logger.error("%s", sentence)
+            self._tell()
+
     def _on_cameras_found(self, cameras: list[CameraInfo]) -> None:
         self.cameras_found.emit(cameras)
         if not self._chooses_source:
@@ -167,7 +176,6 @@ class Controller(QObject):
             self.store.remember(LAST_SOURCE, info.text)
         if self._note.startswith("Opening"):
             self._note = ""
-        self._source_trouble = ""
         self.source_opened.emit(info)
         self._tell()
 
@@ -201,5 +209,6 @@ class Controller(QObject):
 
     def _tell(self) -> None:
         """Troubles go before notes."""
-        troubles = [sentence for sentence in (self._source_trouble, self._model_trouble) if sentence]
+        possible = self._view_trouble, self._source_trouble, self._model_trouble
+        troubles = [sentence for sentence in possible if sentence]
         self.status_changed.emit(Status("  ·  ".join(troubles) or self._note, is_trouble=bool(troubles)))

@@ -6,6 +6,10 @@ from typing import Any
 import moderngl
 from PyQt6.QtGui import QOpenGLContext
 
+from handviz.errors import HandvizError
+
+NO_OPENGL = "The graphics driver does not offer OpenGL 3.3 to this window: python -m handviz doctor says more."
+
 
 class QtFunctions:
     """Finds OpenGL functions through Qt, so that GLX, EGL (Wayland), WGL and Cocoa need no separate code."""
@@ -31,6 +35,9 @@ class QtFunctions:
 
 
 def moderngl_from(context: QOpenGLContext) -> moderngl.Context:
-    """moderngl for Qt's context, which must be current."""
+    """moderngl for Qt's context, which must be current; HandvizError if it is older than OpenGL 3.3."""
     settings: dict[str, Any] = {"context": QtFunctions(context)}
-    return moderngl.create_context(require=330, **settings)
+    try:
+        return moderngl.create_context(require=330, **settings)
+    except ValueError as error:
+        raise HandvizError(NO_OPENGL) from error

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PyQt6.QtCore import Qt, pyqtSignal
 from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
-from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QMainWindow, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QVBoxLayout, QWidget
 
 from handviz.errors import HandvizError
 from handviz.gui.controller import Controller
@@ -47,7 +47,7 @@ class MainWindow(QMainWindow):
         self.timeline = Timeline(controller)
         self.invitation = named_label("invitation", INVITATION, wraps=True)
         self.banner = named_label("banner", wraps=True)
-        self.sentence = QLabel()
+        self.sentence = named_label("")
         self._lay_out()
         self.shortcuts = self._make_shortcuts()
         install(self, self.shortcuts)
@@ -86,6 +86,7 @@ class MainWindow(QMainWindow):
         controller.settings_changed.connect(self._apply_settings)
         controller.status_changed.connect(self.show_status)
         self.viewport.painted.connect(self._note_paint)
+        self.viewport.failed.connect(controller.report_view)
         self.source_panel.clip_wanted.connect(self.open_clip)
         self.source_panel.folder_wanted.connect(self.open_folder)
         self.source_panel.picture_wanted.connect(self.open_picture)

@@ -14,8 +14,9 @@ def heading(text: str) -> QLabel:
 
 
 def named_label(name: str, text: str = "", *, wraps: bool = False) -> QLabel:
-    """A label that the theme styles by ``name``."""
+    """A label that the theme styles by ``name``; it shows ``text`` as it is, for names of files may look like HTML."""
     label = QLabel(text)
+    label.setTextFormat(Qt.TextFormat.PlainText)
     label.setObjectName(name)
     label.setWordWrap(wraps)
     return label

@@ -5,11 +5,12 @@ import time
 
 import moderngl
 from PyQt6.QtCore import QPointF, QSize, Qt, pyqtSignal
-from PyQt6.QtGui import QMouseEvent, QOpenGLContext, QWheelEvent
+from PyQt6.QtGui import QMouseEvent, QOpenGLContext, QPaintEvent, QWheelEvent
 from PyQt6.QtOpenGLWidgets import QOpenGLWidget
 from PyQt6.QtWidgets import QWidget
 
-from handviz.gui.gl_context import moderngl_from
+from handviz.errors import HandvizError
+from handviz.gui.gl_context import NO_OPENGL, moderngl_from
 from handviz.records import FrameResult
 from handviz.render.camera import OrbitCamera
 from handviz.render.options import DrawOptions
@@ -26,6 +27,8 @@ class Viewport(QOpenGLWidget):
 
     painted = pyqtSignal(object, float)
     """The result shown (None without one), and how long drawing it took in milliseconds."""
+    failed = pyqtSignal(str)
+    """Why nothing can be drawn here."""
 
     def __init__(self, surface: Surface, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -65,12 +68,22 @@ class Viewport(QOpenGLWidget):
         self._release()
         context = QOpenGLContext.currentContext()
         assert context is not None
-        self._ctx = moderngl_from(context)
+        try:
+            self._ctx = moderngl_from(context)
+        except HandvizError as error:
+            self.failed.emit(str(error))
+            return
         self._samples = affordable_samples(self._ctx)
         self._smooth_target = MultisampleTarget(self._ctx, self._samples)
         self._scene = Scene(self._ctx, self._surface)
         self._scene.show(self._result)
         logger.info("drawing with %s", self._ctx.info["GL_RENDERER"])
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802
+        """Where Qt gets no OpenGL at all it calls neither ``initializeGL`` nor ``paintGL``."""
+        super().paintEvent(event)
+        if not self.isValid():
+            self.failed.emit(NO_OPENGL)
 
     def paintGL(self) -> None:  # noqa: N802
         """Qt calls this with the widget's framebuffer bound; its number changes on every resize."""
