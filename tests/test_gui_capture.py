@@ -171,6 +171,28 @@ def test_unreadable_pictures_are_named_and_passed_in_both_directions(
     qtbot.waitUntil(lambda: mailbox.numbers() == [0, 3, 0])
 
 
+def test_what_was_passed_stays_named_until_the_person_goes_on(
+    qtbot: QtBot, start: Start, mailbox: NotingMailbox
+) -> None:
+    thread = start(FakeSource(4, broken=(1,), names=True, nominal_fps=1.0))
+    recoveries: list[int] = []
+    thread.recovered.connect(recoveries.append)
+    thread.open("folder", 1)
+    thread.step(1)
+    qtbot.waitUntil(lambda: mailbox.numbers() == [0, 2])
+    with qtbot.waitSignal(thread.recovered):
+        thread.step(1)
+    qtbot.waitUntil(lambda: mailbox.numbers() == [0, 2, 3])
+    assert recoveries == [1]
+
+
+def test_a_camera_that_stays_away_is_logged_once(qtbot: QtBot, start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    thread = start(HandvizError(MISSING), HandvizError(MISSING), HandvizError(MISSING), FakeSource())
+    with qtbot.waitSignal(thread.opened):
+        thread.open("camera:0", 1)
+    assert caplog.text.count(MISSING) == 1
+
+
 def test_held_frame_is_sent_again(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
     thread = start(FakeSource(1, names=True, nominal_fps=1.0))
     thread.open("picture.jpg", 1)

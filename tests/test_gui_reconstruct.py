@@ -129,6 +129,21 @@ def test_missing_model_is_said_once_and_looked_for_again_with_the_next_source(
         assert answer_to(qtbot, thread, mailbox, job(0, generation=2)).result.hands
 
 
+def test_another_variant_is_tried_where_the_first_one_is_missing(
+    qtbot: QtBot, start: Start, mailbox: Mailbox[Job]
+) -> None:
+    def make(settings: ViewSettings) -> FakePipeline:
+        if settings.variant == "final":
+            raise HandvizError("models/handviz_final.onnx is missing")
+        return FakePipeline(settings)
+
+    thread = start(make)
+    assert answer_to(qtbot, thread, mailbox, job(0)).result.hands == ()
+    thread.apply(ViewSettings(variant="prior"))
+    with qtbot.waitSignal(thread.recovered):
+        assert answer_to(qtbot, thread, mailbox, job(1)).result.variant == "prior"
+
+
 def test_frame_that_fails_is_reported_and_the_next_one_works(qtbot: QtBot, start: Start, mailbox: Mailbox[Job]) -> None:
     pipeline = FakePipeline(ViewSettings())
 

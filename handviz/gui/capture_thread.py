@@ -49,7 +49,8 @@ class CaptureThread(QThread):
         self._stopping = False
         self._source: Source | None = None
         self._text, self._generation, self._jump = "", 0, 0
-        self._playing, self._loop, self._is_in_trouble = False, True, False
+        self._playing, self._loop = False, True
+        self._sentence = ""
         self._due_s = 0.0
         self._retry_at_s: float | None = None
         self._seek_to: int | None = None
@@ -131,7 +132,7 @@ class CaptureThread(QThread):
         self._close()
         self._text, self._generation = text, generation
         self._jump, self._position, self._last_frame, self._seek_to = 0, -1, None, None
-        self._is_in_trouble = False
+        self._sentence = ""
         self._rate.reset()
         self._open_again()
 
@@ -209,20 +210,22 @@ class CaptureThread(QThread):
         source = self._source
         if source is None or source.is_live:
             return
-        count = source.frame_count
+        count, was_readable = source.frame_count, True
         while number >= 0 and (count is None or number < count) and not self._stopping:
-            if number != self._position + 1 or source.frame_count == 1:
+            if number != self._position + 1:
                 source.seek(number)
             self._position = number
             try:
                 frame = source.read()
             except HandvizError as error:
                 self._report(str(error))
+                was_readable = False
                 number += direction
                 continue
             if frame is not None:
                 self._jump += 1
-                self._deliver(frame)
+                # What was passed on the way here stays named until the person goes on.
+                self._deliver(frame, recovers=was_readable)
             return
 
     def _repeat(self) -> None:
@@ -230,9 +233,9 @@ class CaptureThread(QThread):
             again = replace(self._last_frame, captured_ms=time.perf_counter() * 1000)
             self._mailbox.put(self._job(again, 0.0))
 
-    def _deliver(self, frame: Frame) -> None:
-        if self._is_in_trouble:
-            self._is_in_trouble = False
+    def _deliver(self, frame: Frame, *, recovers: bool = True) -> None:
+        if self._sentence and recovers:
+            self._sentence = ""
             self.recovered.emit(self._generation)
         self._last_frame, self._position = frame, frame.number
         rate_hz = self._rate.tick(time.monotonic()) if self._playing else 0.0
@@ -242,8 +245,10 @@ class CaptureThread(QThread):
         return Job(self._generation, self._jump, frame, capture_rate_hz)
 
     def _report(self, sentence: str) -> None:
-        self._is_in_trouble = True
-        logger.warning("%s", sentence)
+        # A camera that stays away is tried every second, but once is enough in the log.
+        if sentence != self._sentence:
+            logger.warning("%s", sentence)
+        self._sentence = sentence
         self.trouble.emit(self._generation, sentence)
 
     def _close(self) -> None:

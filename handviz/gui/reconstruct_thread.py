@@ -69,7 +69,7 @@ class ReconstructThread(QThread):
         self._wanted = settings
         self._applied = settings
         self._pipeline: PipelineLike | None = None
-        self._tried_for: int | None = None
+        self._tried_for: tuple[int, VariantName] | None = None
         self._place: tuple[int, int] | None = None
         self._sentence = ""
         self._rate = RateMeter()
@@ -125,10 +125,11 @@ class ReconstructThread(QThread):
         self._place = place
 
     def _ready_pipeline(self, job: Job) -> PipelineLike | None:
-        """Missing model files are looked for again when a source is opened, not for every frame."""
-        if self._pipeline is None and self._tried_for != job.generation:
-            self._tried_for = job.generation
-            self._applied = self._wanted
+        """Missing model files are looked for again with another source or variant, not for every frame."""
+        wanted = self._wanted
+        if self._pipeline is None and self._tried_for != (job.generation, wanted.variant):
+            self._tried_for = job.generation, wanted.variant
+            self._applied = wanted
             self._pipeline = self._make_pipeline(self._applied)
         return self._pipeline
 
