@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
 
 from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
+from handviz.infer import reconstructor as reconstructor_module
 from handviz.infer.reconstructor import Reconstructor
 from handviz.records import Detection, HandCrop
 from tests.tiny_network import constant_hand, write_network
@@ -34,6 +36,30 @@ def test_every_crop_gets_its_hand(network: Path) -> None:
             assert np.shape(getattr(hand, name)) == np.shape(value)
     assert reconstructor.variant == "final"
     assert reconstructor.provider in {"CPUExecutionProvider", "CUDAExecutionProvider"}
+
+
+def test_a_graphics_card_that_cannot_run_it_is_given_up(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_session = reconstructor_module._session
+
+    class FailingCard:
+        def __init__(self) -> None:
+            session = make_session(network, may_use_card=False)
+            self.get_inputs, self.get_outputs = session.get_inputs, session.get_outputs
+            self.get_modelmeta = session.get_modelmeta
+
+        def get_providers(self) -> list[str]:
+            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+        def run(self, *_: object) -> None:
+            raise onnx_state.RuntimeException("no kernel image is available for execution on the device")
+
+    def session(path: Path, *, may_use_card: bool = True) -> object:
+        return FailingCard() if may_use_card else make_session(path, may_use_card=False)
+
+    monkeypatch.setattr(reconstructor_module, "_session", session)
+    reconstructor = Reconstructor(network)
+    assert reconstructor.provider == "CPUExecutionProvider"
+    assert len(reconstructor.reconstruct([crop_of(0.5)])) == 1
 
 
 def test_no_crops_no_hands(network: Path) -> None:

@@ -47,11 +47,7 @@ class Reconstructor:
         self.variant: VariantName = checked_variant(model_path, metadata, template_fingerprint, HOW_TO_GET)
         self._shapes = output_shapes(model_path, self._session, HOW_TO_GET)
         self._names = list(self._shapes)
-        try:
-            for batch in (1, 2):
-                self._run(np.zeros((batch, 3, CROP_SIZE, CROP_SIZE), np.float32))
-        except ONNX_ERRORS as error:
-            raise HandvizError(f"{model_path} does not run ({error}); {HOW_TO_GET}") from error
+        self._warm_up()
         self.provider: str = self._session.get_providers()[0]
         """The execution provider that really runs it."""
 
@@ -65,6 +61,18 @@ class Reconstructor:
             if not np.isfinite(values).all():
                 raise HandvizError(f"{self._path.name} answered with {name} that is not finite; {HOW_TO_GET}")
         return [_hand(outputs, index) for index in range(len(crops))]
+
+    def _warm_up(self) -> None:
+        """Run once for one hand and for two; a graphics card that cannot is given up for the processor."""
+        try:
+            for batch in (1, 2):
+                self._run(np.zeros((batch, 3, CROP_SIZE, CROP_SIZE), np.float32))
+        except ONNX_ERRORS as error:
+            if self._session.get_providers()[0] == CPU_PROVIDER:
+                raise HandvizError(f"{self._path} does not run ({error}); {HOW_TO_GET}") from error
+            logger.warning("the graphics card does not run %s (%s): the processor does", self._path.name, error)
+            self._session = _session(self._path, may_use_card=False)
+            self._warm_up()
 
     def _run(self, images: FloatArray) -> dict[str, FloatArray]:
         """Images (B, 3, 224, 224) -> outputs by name, each with B first."""
@@ -89,7 +97,7 @@ def _hand(outputs: dict[str, FloatArray], index: int) -> CanonicalHand:
     )
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
+def _session(path: Path, *, may_use_card: bool = True) -> onnxruntime.InferenceSession:
     if not path.is_file():
         raise HandvizError(f"the network {path} is missing; {HOW_TO_GET}")
     options = onnxruntime.SessionOptions()
@@ -98,7 +106,7 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
     try:
-        if _cuda_driver():
+        if may_use_card and _cuda_driver():
             onnxruntime.preload_dlls()
             return onnxruntime.InferenceSession(path, options, providers=[CUDA_PROVIDER, CPU_PROVIDER])
         return onnxruntime.InferenceSession(path, options, providers=[CPU_PROVIDER])
