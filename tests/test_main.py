@@ -10,6 +10,7 @@ import pytest
 
 from handviz import __version__
 from handviz.__main__ import COMMANDS, main
+from handviz.commands.build import BUILDERS
 from handviz.errors import HandvizError
 from handviz.paths import PROJECT_ROOT
 
@@ -47,6 +48,14 @@ def test_ctrl_c_is_no_traceback(fake_command: types.SimpleNamespace, capsys: pyt
     fake_command.run = run
     assert main(["train"]) == 130
     assert "stopped" in capsys.readouterr().err
+
+
+def test_building_without_its_packages_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setitem(BUILDERS, "clip", "handviz_does_not_exist")
+    assert main(["build", "clip"]) == 1
+    assert "pip install -r requirements-dev.txt" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["no-such-command"]])

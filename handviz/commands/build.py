@@ -4,6 +4,8 @@ import argparse
 import importlib
 import logging
 
+from handviz.errors import HandvizError
+
 BUILDERS = {
     "open-hand": "handviz.hand_model.build_open_hand",
     "landmarker": "handviz.detect.build_landmarker",
@@ -20,6 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Each builder module offers ``build() -> Path`` of the file that it wrote."""
-    path = importlib.import_module(BUILDERS[arguments.what]).build()
+    try:
+        builder = importlib.import_module(BUILDERS[arguments.what])
+    except ImportError as error:
+        raise HandvizError(f"{error}; first type: pip install -r requirements-dev.txt") from error
+    path = builder.build()
     logger.info("wrote %s", path)
     return 0

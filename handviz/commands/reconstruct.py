@@ -133,6 +133,9 @@ class Job:
             except HandvizError as error:
                 item = error
             if item is None:
+                if self._is_clip and number < (self._source.frame_count or 0):
+                    announced = self._source.frame_count
+                    logger.warning("%s: of %d frames only %d can be read", self._source.name, announced, number)
                 return
             if number % self._arguments.every == 0:
                 yield number, item
@@ -196,7 +199,11 @@ class Job:
     def _new_renderer(self, resources: ExitStack) -> OffscreenRenderer | None:
         if self._arguments.no_overlays:
             return None
-        return resources.enter_context(OffscreenRenderer(load_display_mesh()))
+        surface = load_display_mesh()
+        try:
+            return resources.enter_context(OffscreenRenderer(surface))
+        except HandvizError as error:
+            raise HandvizError(f"{error}; --no-overlays does without") from error
 
     def _make_folders(self) -> None:
         out: Path = self._arguments.out
