@@ -22,6 +22,7 @@ STAMP = VENV / "handviz-requirements.sha256"
 UNFINISHED = VENV / "handviz-installing"
 OLDEST_PYTHON = (3, 11)
 NO_TESTS_COLLECTED = 5
+COMMAND_NOT_FOUND = 127
 
 DEBIAN_PACKAGE_OF_LIBRARY = {
     "libEGL.so.1": "libegl1",
@@ -59,9 +60,14 @@ def say(text: str) -> None:
 
 
 def call(*command: str | Path, quiet: bool = False) -> int:
-    """Run a command in the project's folder; returns its exit status."""
+    """Run a command in the project's folder; returns its exit status, 127 if it cannot be started."""
     errors = subprocess.DEVNULL if quiet else None
-    return subprocess.run([str(part) for part in command], cwd=ROOT, check=False, stderr=errors).returncode
+    try:
+        return subprocess.run([str(part) for part in command], cwd=ROOT, check=False, stderr=errors).returncode
+    except OSError as error:
+        if not quiet:
+            say(f"{command[0]} does not start: {error.strerror}")
+        return COMMAND_NOT_FOUND
 
 
 def has_display() -> bool:

@@ -22,7 +22,7 @@ State = Literal["ok", "warn", "FAIL"]
 OLDEST_PYTHON = (3, 11)
 REQUIREMENTS_FILE = PROJECT_ROOT / "requirements.txt"
 PROBE_TIMEOUT_S = 60.0
-REINSTALL = "type: python3 bootstrap.py run"
+REINSTALL = "delete the folder .venv, then type: python3 bootstrap.py run"
 RESTORE = "restore it: git checkout -- {path}"
 
 
@@ -56,8 +56,8 @@ def check_packages(requirements: Path = REQUIREMENTS_FILE) -> list[Finding]:
     wanted = [item for item in wanted if item.marker is None or item.marker.evaluate()]
     findings = [finding for item in wanted if (finding := _check_package(item))]
     if _installed("onnxruntime") and _installed("onnxruntime-gpu"):
-        remedy = f"pip uninstall -y onnxruntime onnxruntime-gpu, then {REINSTALL}"
-        findings.append(Finding("packages", "FAIL", "onnxruntime and onnxruntime-gpu overwrite each other", remedy))
+        detail = "onnxruntime and onnxruntime-gpu overwrite each other"
+        findings.append(Finding("packages", "FAIL", detail, REINSTALL))
     return findings or [Finding("packages", "ok", f"{len(wanted)} as pinned in {requirements.name}")]
 
 

@@ -200,6 +200,11 @@ def test_every_check_runs_and_the_first_failure_counts(
     assert capfd.readouterr().out.splitlines()[-1] == "[handviz] FAILED: mypy, pytest"
 
 
+def test_a_program_that_is_not_there_is_a_sentence_and_a_status(capfd: pytest.CaptureFixture) -> None:
+    assert bootstrap.call("handviz-does-not-exist") == 127
+    assert "handviz-does-not-exist does not start" in capfd.readouterr().out
+
+
 def test_no_display_tests_for_these_arguments_is_no_failure(monkeypatch: pytest.MonkeyPatch, calls: Calls) -> None:
     set_display(monkeypatch, ":0")
     calls.answer = lambda line: 5 if "-m display" in line else 0
