@@ -7,7 +7,6 @@ import numpy as np
 from handviz.records import FloatArray, Intrinsics
 
 DEFAULT_FIELD_OF_VIEW_DEG = 60.0
-MIRROR_X = np.diag([-1.0, 1.0, 1.0])
 
 
 def intrinsics_from_field_of_view(width: int, height: int, field_of_view_deg: float) -> Intrinsics:
