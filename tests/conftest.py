@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import pytest
 
@@ -181,3 +181,33 @@ def cached_hands(rendered_hands: Path) -> Path:
 
     cache_middle_maps(rendered_hands, make_backbone("mediapipe_hand"), "mediapipe_hand")
     return rendered_hands
+
+
+class SmallModel(NamedTuple):
+    """The same weights twice."""
+
+    checkpoint: Path
+    onnx: Path
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
+    """A narrow ``final`` with random weights, saved by training's code and exported by the command."""
+    import torch
+
+    from handviz.__main__ import main
+    from handviz.hand_model.open_hand import load_open_hand
+    from handviz.nets.model import ModelConfig, build_model
+    from handviz.train.checkpoint import save_checkpoint
+
+    folder, template = tmp_path_factory.mktemp("model"), load_open_hand()
+    config = ModelConfig(width=32, regressor_width=32)
+    torch.manual_seed(5)
+    model = build_model(config, template)
+    heads = model.heads
+    for last in (heads.amvur.mean[-1], heads.amvur.log_variance[-1], heads.prior.regress[-1], heads.camera.mean):
+        torch.nn.init.normal_(last.weight, std=0.2)
+    notes = {"samples_seen": 1234, "train": {"loss": {"vertex_correlation": 0.75}}}
+    save_checkpoint(folder / "last", model, config, notes, template, {})
+    assert main(["export", str(folder / "last"), "--model-dir", str(folder)]) == 0
+    return SmallModel(folder / "last", folder / "handviz_final.onnx")

@@ -1,0 +1,231 @@
+"""The model card: known predictions give known numbers, and a checkpoint and its ONNX file the same ones."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from handviz.__main__ import main
+from handviz.commands import evaluate as command
+from handviz.data.synthetic.dataset import read_shard
+from handviz.errors import HandvizError
+from handviz.hand_model.open_hand import load_open_hand
+from handviz.records import CanonicalHand
+from handviz.train.cache import truth_from_labels
+from handviz.train.evaluate import CARD_ROWS, card, card_table, checkpoint_predictor, collect
+
+HANDS = 32
+
+
+@pytest.fixture(scope="module")
+def template():
+    return load_open_hand()
+
+
+@pytest.fixture(scope="module")
+def shards(rendered_hands):
+    return [read_shard(rendered_hands, number) for number in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def perfect(shards, template):
+    """What a network without error would say, 5 mm unsure on every axis."""
+    hands = []
+    for shard in shards:
+        for vertices, rotation in zip(
+            truth_from_labels(shard.labels, template).vertices_cm.numpy() / 100, shard.labels["rotation"], strict=True
+        ):
+            keypoints = template.keypoint_regressor @ vertices
+            std = np.full((778, 3), 0.005), np.full((21, 3), 0.005)
+            hands.append(CanonicalHand(vertices, std[0], keypoints, std[1], rotation, 8.0, np.zeros(2)))
+    return hands
+
+
+def says(hands):
+    """A predictor that answers these hands one after the other."""
+    left = iter(hands)
+    return lambda pictures: [next(left) for _ in pictures]
+
+
+@pytest.fixture
+def card_of(rendered_hands, template):
+    return lambda hands: card(collect(rendered_hands, says(hands), template))
+
+
+def test_a_perfect_answer_has_no_error(card_of, perfect):
+    found = card_of(perfect)
+    np.testing.assert_allclose([found.mpjpe_mm, found.pa_mpjpe_mm, found.pa_mpvpe_mm], 0, atol=1e-3)
+    assert (found.f5, found.f15) == (1, 1)
+    assert (found.coverage_68, found.coverage_95) == (1, 1)
+    assert (found.keypoint_coverage_68, found.keypoint_coverage_95) == (1, 1)
+    # Half a centimetre: the density's height at its middle.
+    assert found.nll == pytest.approx(np.log(0.5 * np.sqrt(2 * np.pi)), abs=1e-6)
+    assert found.std_mm == pytest.approx(5 * np.sqrt(3))
+    assert found.hidden_over_visible == pytest.approx(1)
+
+
+def test_a_shift_does_not_count_where_the_wrist_is_the_origin(card_of, perfect):
+    shift = np.array([0.004, 0.0, 0.0])
+    found = card_of(
+        [replace(hand, vertices_m=hand.vertices_m + shift, keypoints_m=hand.keypoints_m + shift) for hand in perfect]
+    )
+    assert found.mpjpe_mm == pytest.approx(0, abs=1e-3)
+    # But it does in the intervals: 4 mm lie inside 5 mm, on one axis of three.
+    assert found.coverage_68 == 1
+    found = card_of(
+        [
+            replace(hand, vertices_m=hand.vertices_m + 1.5 * shift, keypoints_m=hand.keypoints_m + 1.5 * shift)
+            for hand in perfect
+        ]
+    )
+    assert found.coverage_68 == pytest.approx(2 / 3)
+    assert found.coverage_95 == 1
+
+
+def test_size_and_view_count_until_hands_are_aligned(card_of, perfect, shards, template):
+    truth = np.stack([hand.keypoints_m - hand.keypoints_m[0] for hand in perfect])
+    reach_mm = 1000 * np.linalg.norm(truth, axis=2).mean()
+    larger = card_of(
+        [replace(hand, vertices_m=1.1 * hand.vertices_m, keypoints_m=1.1 * hand.keypoints_m) for hand in perfect]
+    )
+    assert larger.mpjpe_mm == pytest.approx(0.1 * reach_mm, rel=1e-3)
+    turn = Rotation.from_rotvec([0, 0, np.pi]).as_matrix()
+    turned = card_of([replace(hand, rotation=turn @ hand.rotation) for hand in perfect])
+    assert turned.mpjpe_mm > 0.5 * reach_mm
+    for found in (larger, turned):
+        np.testing.assert_allclose([found.pa_mpjpe_mm, found.pa_mpvpe_mm], 0, atol=1e-3)
+        assert found.f5 == 1
+
+
+def test_one_wrong_keypoint_of_21_counts_as_one_of_21(card_of, perfect):
+    def moved(hand):
+        keypoints = hand.keypoints_m.copy()
+        keypoints[8] += hand.rotation.T @ [0.0, 0.021, 0.0]
+        return replace(hand, keypoints_m=keypoints)
+
+    found = card_of([moved(hand) for hand in perfect])
+    assert found.mpjpe_mm == pytest.approx(1.0, abs=1e-3)
+    assert 0.3 < found.pa_mpjpe_mm < 3
+    assert found.pa_mpvpe_mm == pytest.approx(0, abs=1e-3)
+
+
+def test_vertices_that_are_off_are_told_by_f_scores(card_of, perfect):
+    random = np.random.default_rng(0)
+    found = card_of(
+        [replace(hand, vertices_m=hand.vertices_m + random.normal(scale=0.008, size=(778, 3))) for hand in perfect]
+    )
+    assert 0.2 < found.f5 < 0.9 < found.f15
+    assert found.pa_mpvpe_mm == pytest.approx(8 * np.sqrt(8 / np.pi), rel=0.05)
+
+
+def gaussian_hands(perfect, factor=1.0):
+    """Errors drawn from deviations that differ from vertex to vertex; the deviation said is ``factor`` times that."""
+    random = np.random.default_rng(1)
+    for hand in perfect:
+        std, keypoint_std = random.uniform(0.001, 0.02, (778, 3)), random.uniform(0.001, 0.02, (21, 3))
+        yield replace(
+            hand,
+            vertices_m=hand.vertices_m + random.normal(scale=std),
+            vertex_std_m=factor * std,
+            keypoints_m=hand.keypoints_m + random.normal(scale=keypoint_std),
+            keypoint_std_m=factor * keypoint_std,
+        )
+
+
+def test_intervals_of_gaussian_errors_cover_what_they_promise(card_of, perfect):
+    found = card_of(gaussian_hands(perfect))
+    assert found.coverage_68 == pytest.approx(0.68, abs=0.01)
+    assert found.coverage_95 == pytest.approx(0.95, abs=0.005)
+    assert found.keypoint_coverage_68 == pytest.approx(0.68, abs=0.04)
+    assert found.keypoint_coverage_95 == pytest.approx(0.95, abs=0.02)
+    assert found.spearman > 0.3
+    unsure, sure = card_of(gaussian_hands(perfect, 2.0)), card_of(gaussian_hands(perfect, 0.5))
+    assert sure.coverage_68 < 0.45 < 0.9 < unsure.coverage_68
+    assert found.nll < min(unsure.nll, sure.nll)
+
+
+def test_hidden_vertices_are_compared_with_visible_ones(card_of, perfect, shards):
+    visible = np.concatenate([shard.visible for shard in shards])
+    hands = [
+        replace(hand, vertex_std_m=np.where(seen[:, None], 0.002, 0.006) * np.ones(3))
+        for hand, seen in zip(perfect, visible, strict=True)
+    ]
+    assert card_of(hands).hidden_over_visible == pytest.approx(3)
+
+
+def test_answers_that_are_not_finite_are_refused(card_of, perfect):
+    broken = [replace(hand, vertices_m=np.full((778, 3), np.nan)) for hand in perfect]
+    with pytest.raises(HandvizError, match="not finite"):
+        card_of(broken)
+
+
+@pytest.mark.parametrize(("limit", "count"), [(1, 16), (16, 16), (17, 32), (None, 32)])
+def test_a_limit_is_rounded_up_to_whole_shards(rendered_hands, template, perfect, limit, count):
+    assert len(collect(rendered_hands, says(perfect), template, limit).std_m) == count
+
+
+def test_the_table_has_a_row_a_figure_and_a_column_a_model(card_of, perfect):
+    one = card_of(perfect)
+    lines = card_table({"first": one, "second": replace(one, mpjpe_mm=12.346, coverage_68=0.6512)}).splitlines()
+    assert lines[0] == "| | first | second |"
+    assert len(lines) == 2 + len(CARD_ROWS) == 2 + len(type(one).__dataclass_fields__)
+    assert lines[2] == "| MPJPE, mm | 0.00 | 12.35 |"
+    assert "| 100.0% | 65.1% |" in "\n".join(lines)
+
+
+# The command, with a network.
+
+
+def columns(text):
+    """Numbers of every column of a printed table."""
+    rows = [line.split("|")[2:-1] for line in text.splitlines() if line.startswith("|") and "mm" not in line[:2]]
+    return np.array([[float(cell.strip(" %")) for cell in row] for row in rows[2:]]).T
+
+
+def test_the_command_prints_the_same_for_a_checkpoint_and_its_onnx_file(small_model, rendered_hands, capsys):
+    models = [str(small_model.onnx), str(small_model.checkpoint)]
+    assert main(["evaluate", *models, "--data", str(rendered_hands)]) == 0
+    text = capsys.readouterr().out
+    assert f"32 crops of {rendered_hands}" in text
+    assert f"| | final | {small_model.checkpoint} |" in text
+    of_onnx, of_checkpoint = columns(text)
+    assert len(of_onnx) == len(CARD_ROWS)
+    np.testing.assert_allclose(of_onnx, of_checkpoint, atol=0.11)
+    assert of_onnx[0] > 1
+
+
+def test_both_predictors_agree_on_a_crop(small_model, shards, template):
+    pictures = shards[0].pictures[:3]
+    answers = (
+        command.onnx_predictor(small_model.onnx)(pictures),
+        checkpoint_predictor(small_model.checkpoint, template)(pictures),
+    )
+    for one, other in zip(*answers, strict=True):
+        for name in CanonicalHand.__dataclass_fields__:
+            np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-4)
+
+
+def test_without_data_held_out_hands_are_rendered(small_model, capsys, monkeypatch):
+    monkeypatch.setattr(command.os, "cpu_count", lambda: 1)
+    assert main(["evaluate", str(small_model.onnx), "--count", "3"]) == 0
+    assert re.search(r"3 crops of seed 990001", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.onnx"], "nowhere.onnx is missing"),
+        (["nowhere"], "missing or not a checkpoint"),
+        (["--count", "0"], "--count must be at least 1"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_said(rendered_hands, capsys, arguments, message):
+    assert main(["evaluate", *arguments, "--data", str(rendered_hands)]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_without_hands_is_said(small_model, tmp_path, capsys):
+    assert main(["evaluate", str(small_model.onnx), "--data", str(tmp_path)]) == 1
+    assert "holds no rendered hands" in capsys.readouterr().err

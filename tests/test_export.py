@@ -1,0 +1,151 @@
+"""A checkpoint as an ONNX file: the same numbers, any batch, and it says what it is."""
+
+import hashlib
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from handviz import __version__
+from handviz.__main__ import main
+from handviz.errors import HandvizError
+from handviz.hand_model.open_hand import load_open_hand
+from handviz.infer.reconstructor import Reconstructor
+from handviz.nets import export
+from handviz.nets.export import ExportModel, ExportNotes, ExportOutput, export_onnx, largest_difference_cm
+from handviz.nets.model import ModelConfig, build_model
+from handviz.probability import keypoints_from_vertices
+from handviz.records import VARIANTS, Detection, HandCrop
+from handviz.train.checkpoint import load_checkpoint, read_metadata
+
+CORRELATION = 0.75
+NOTES = ExportNotes(commit="abc", samples_seen=9, vertex_correlation=CORRELATION)
+
+
+@pytest.fixture(scope="module")
+def template():
+    return load_open_hand()
+
+
+@pytest.fixture(scope="module")
+def exported(small_model, template):
+    """The module that was exported, in PyTorch."""
+    return ExportModel(load_checkpoint(small_model.checkpoint, template)[0], template, CORRELATION).eval()
+
+
+def images(count):
+    return torch.rand(count, 3, 224, 224, generator=torch.Generator().manual_seed(count))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_any_batch_gives_the_numbers_of_pytorch(small_model, exported, batch):
+    session = onnxruntime.InferenceSession(small_model.onnx, providers=["CPUExecutionProvider"])
+    found = dict(zip(ExportOutput._fields, session.run(None, {"image": images(batch).numpy()}), strict=True))
+    with torch.no_grad():
+        wanted = exported(images(batch))._asdict()
+    for name, values in found.items():
+        assert values.shape == wanted[name].shape
+        # Metres and half-sides: a millionth is the ten thousandth part of a centimetre.
+        np.testing.assert_allclose(values, wanted[name].numpy(), atol=1e-6 if name.endswith("_m") else 1e-4)
+    assert largest_difference_cm(exported, small_model.onnx, images(batch)) < 1e-4
+    if batch > 1:
+        assert np.abs(found["vertices_m"][0] - found["vertices_m"][1]).max() > 1e-4
+
+
+def test_the_outputs_are_named_and_free_in_the_batch(small_model):
+    graph = onnx.load(small_model.onnx).graph
+    assert [item.name for item in graph.input] == ["image"]
+    assert [item.name for item in graph.output] == list(ExportOutput._fields)
+    for item in (*graph.input, *graph.output):
+        assert item.type.tensor_type.shape.dim[0].dim_param
+        assert all(size.dim_value for size in item.type.tensor_type.shape.dim[1:])
+
+
+def test_the_file_says_what_it_is(small_model, template):
+    metadata = {item.key: item.value for item in onnx.load(small_model.onnx).metadata_props}
+    assert metadata == {
+        "handviz.variant": "final",
+        "handviz.hand_model": "open_hand",
+        "handviz.fingerprint": template.fingerprint,
+        "handviz.version": __version__,
+        "handviz.backbone": "mediapipe_hand",
+        "handviz.tokens": "coarse x 32",
+        "handviz.commit": read_metadata(small_model.checkpoint)["commit"],
+        "handviz.samples_seen": "1234",
+        "handviz.vertex_correlation": "0.75",
+    }
+
+
+def test_the_command_renews_the_checksums(small_model):
+    lines = (small_model.onnx.parent / "SHA256SUMS").read_text().splitlines()
+    assert lines == [f"{hashlib.sha256(small_model.onnx.read_bytes()).hexdigest()}  handviz_final.onnx"]
+
+
+def test_the_live_program_loads_it(small_model, exported, template):
+    reconstructor = Reconstructor(small_model.onnx, template_fingerprint=template.fingerprint)
+    assert reconstructor.variant == "final"
+    pictures, nothing = images(2), Detection("right", 1.0, np.zeros((21, 2)))
+    crops = [HandCrop(picture.permute(1, 2, 0).numpy(), np.eye(2, 3), nothing) for picture in pictures]
+    with torch.no_grad():
+        wanted = exported(pictures)
+    for row, hand in enumerate(reconstructor.reconstruct(crops)):
+        for name in ExportOutput._fields:
+            np.testing.assert_allclose(getattr(hand, name), getattr(wanted, name)[row].numpy(), atol=1e-4)
+
+
+def test_a_prior_alone_can_be_exported_too(tmp_path, template):
+    """Its deviation is one number for every coordinate."""
+    config = ModelConfig(variant="prior", regressor_width=8)
+    model = build_model(config, template)
+    with torch.no_grad():
+        model.heads.prior_log_variance.fill_(-2.0)
+    path = tmp_path / "new" / "handviz_prior.onnx"
+    assert export_onnx(model, config, template, path, NOTES, check_images=images(1)) < 1e-4
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    std_m = session.run(["vertex_std_m"], {"image": images(3).numpy()})[0]
+    np.testing.assert_allclose(std_m, np.full((3, 778, 3), 0.01 * np.exp(-1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@torch.no_grad()
+def test_units_are_metres_and_keypoints_those_of_the_loss(template, variant):
+    torch.manual_seed(1)
+    model = build_model(ModelConfig(variant=variant, width=16, regressor_width=16), template).eval()
+    found, plain = ExportModel(model, template, CORRELATION).eval()(images(2)), model(images(2))
+    regressor = torch.from_numpy(template.keypoint_regressor.copy())
+    keypoints = keypoints_from_vertices(plain.mean_cm, plain.log_variance, regressor, CORRELATION)
+    torch.testing.assert_close(found.vertices_m, plain.mean_cm / 100)
+    torch.testing.assert_close(found.vertex_std_m, plain.log_variance.exp().sqrt() / 100)
+    torch.testing.assert_close(found.keypoints_m, keypoints.mean / 100)
+    torch.testing.assert_close(found.keypoint_std_m, keypoints.log_variance.exp().sqrt() / 100)
+    torch.testing.assert_close(found.scale, plain.camera.scale * 100)
+    # Weak perspective is the same in metres and in centimetres.
+    torch.testing.assert_close(found.scale[:, None] * found.keypoints_m[:, 3], plain.camera.scale[:, None] * (
+        regressor @ plain.mean_cm)[:, 3])  # fmt: skip
+
+
+def test_a_file_that_differs_from_pytorch_is_not_put_in_place(small_model, exported, template, tmp_path, monkeypatch):
+    other = build_model(ModelConfig(width=32, regressor_width=32), template)
+    monkeypatch.setattr(export, "write_onnx", lambda _, path, __: shutil.copy(small_model.onnx, path))
+    path = tmp_path / "handviz_final.onnx"
+    path.write_bytes(b"the last good one")
+    with pytest.raises(HandvizError, match=r"differs from PyTorch by .* cm; kept as .*handviz_final.onnx.part"):
+        export_onnx(other, ModelConfig(), template, path, NOTES, check_images=images(1))
+    assert path.read_bytes() == b"the last good one"
+
+
+def test_another_hand_model_s_file_is_refused(small_model, template):
+    other = replace(template, uv=template.uv + 1)
+    with pytest.raises(HandvizError, match=f"expected {other.fingerprint[:12]}"):
+        Reconstructor(small_model.onnx, template_fingerprint=other.fingerprint)
+
+
+def test_a_folder_that_is_no_checkpoint_is_said(tmp_path, capsys):
+    assert main(["export", str(tmp_path), "--model-dir", str(tmp_path / "models")]) == 1
+    assert "missing or not a checkpoint" in capsys.readouterr().err
+    assert not (tmp_path / "models").exists()
