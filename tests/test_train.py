@@ -135,6 +135,23 @@ def test_the_command_trains(tmp_path, cached_hands, template):
     assert load_checkpoint(tmp_path / "run" / "last", template)[1].variant == "amvur"
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--epochs", "0"),
+        ("--batch-size", "0"),
+        ("--limit", "-1"),
+        ("--head-rate", "nan"),
+        ("--tail-rate", "-0.1"),
+        ("--width", "3"),
+    ],
+)
+def test_the_command_says_what_it_cannot_do(tmp_path, capsys, option, value):
+    assert main(["train", "--data", str(tmp_path), "--run", str(tmp_path / "run"), f"{option}={value}"]) == 1
+    assert f"{option.strip('-').replace('-', '_')} " in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_validation_errors_are_those_of_a_slow_loop(config, template):
     trainer = Trainer(config, template)
     found = validation_errors(trainer.model, trainer.samples)

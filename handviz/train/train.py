@@ -55,6 +55,15 @@ class TrainConfig:
     limit: int | None = None
     """Use only the first samples."""
 
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "checkpoint_every", "limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise HandvizError(f"training: {name} is {value}, it must be at least 1")
+        for name in ("head_rate", "tail_rate"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise HandvizError(f"training: {name} is {getattr(self, name)}, it must be a number from 0 on")
+
 
 def optimiser_groups(model: HandModel, config: TrainConfig) -> list[dict[str, Any]]:
     """Every trainable parameter in exactly one group; the stem never trains on cached maps."""
