@@ -39,5 +39,5 @@ def moderngl_from(context: QOpenGLContext) -> moderngl.Context:
     settings: dict[str, Any] = {"context": QtFunctions(context)}
     try:
         return moderngl.create_context(require=330, **settings)
-    except ValueError as error:
+    except (ValueError, moderngl.Error) as error:
         raise HandvizError(NO_OPENGL) from error
