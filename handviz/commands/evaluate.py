@@ -17,7 +17,16 @@ from handviz.hand_model.open_hand import load_open_hand
 from handviz.infer.reconstructor import Reconstructor
 from handviz.paths import variant_file
 from handviz.records import VARIANTS, CanonicalHand, Detection, HandCrop
-from handviz.train.evaluate import BATCH, Card, Predictor, card, card_table, checkpoint_predictor, collect
+from handviz.train.evaluate import (
+    BATCH,
+    Card,
+    Predictor,
+    card,
+    card_table,
+    checkpoint_predictor,
+    collect,
+    mediapipe_pa_mpjpe_mm,
+)
 
 logger = logging.getLogger(__name__)
 HELD_OUT_SEED = 990001
@@ -33,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         help=f"folder of rendered crops; without it {HELD_OUT_COUNT} of seed {HELD_OUT_SEED} are rendered first",
+    )
+    parser.add_argument(
+        "--mediapipe", action="store_true", help="also measure MediaPipe's own landmarks on these crops"
     )
     parser.add_argument("--count", type=int, default=HELD_OUT_COUNT, help="crops to evaluate")
 
@@ -78,5 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
             answers = collect(data, predict, template, arguments.count)
             count = len(answers.std_m)
             cards[_title(path, cards)] = card(answers)
+        theirs = mediapipe_pa_mpjpe_mm(data, template, arguments.count) if arguments.mediapipe else None
     sys.stdout.write(f"{count} crops of {arguments.data or f'seed {HELD_OUT_SEED}'}\n\n{card_table(cards)}\n")
+    if theirs is not None:
+        sys.stdout.write(f"\nMediaPipe's own world landmarks on the same crops: PA-MPJPE {theirs:.2f} mm\n")
     return 0

@@ -8,6 +8,7 @@ from handviz.hand_model.open_hand import load_open_hand
 from handviz.nets.backbones import BACKBONES
 from handviz.nets.model import ModelConfig
 from handviz.records import VARIANTS
+from handviz.train.losses import LossConfig
 from handviz.train.train import TrainConfig, train
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--head-rate", type=float, default=default.head_rate)
     parser.add_argument("--tail-rate", type=float, default=default.tail_rate, help="0 freezes the backbone")
     parser.add_argument("--backbone-from", type=Path, help="checkpoint whose backbone to start from")
+    parser.add_argument("--start-from", type=Path, nargs="*", default=[], help="checkpoints to take weights from")
+    parser.add_argument("--image-weight", type=float, default=default.loss.image, help="of the 2D keypoints' loss")
     parser.add_argument("--limit", type=int, help="use only the first samples")
     parser.add_argument("--seed", type=int, default=default.seed)
 
@@ -53,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         validation=arguments.validation,
         backbone_from=arguments.backbone_from,
+        start_from=tuple(arguments.start_from),
+        loss=LossConfig(image=arguments.image_weight),
         limit=arguments.limit,
     )
     logger.info("checkpoint: %s", train(config, load_open_hand()))

@@ -15,6 +15,7 @@ from handviz.data.synthetic.dataset import Shard, read_shard, shard_numbers
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.export import ExportModel, ExportOutput
+from handviz.nets.mediapipe_hand import load_mediapipe_landmark_net
 from handviz.records import CanonicalHand, FloatArray
 from handviz.train.cache import picture_batch, truth_from_labels
 from handviz.train.checkpoint import load_checkpoint
@@ -149,6 +150,23 @@ def card(answers: Answers) -> Card:
         std_mm=float(deviation.mean()) * 1000,
         hidden_over_visible=float(deviation[hidden].mean() / deviation[answers.visible].mean()),
     )
+
+
+@torch.no_grad()
+def mediapipe_pa_mpjpe_mm(directory: Path, template: HandTemplate, limit: int) -> float:
+    """PA-MPJPE in mm of MediaPipe's own world landmarks on the same crops: what the backbone could do before."""
+    network, errors, count = load_mediapipe_landmark_net().eval(), [], 0
+    for number in shard_numbers(directory):
+        if count >= limit:
+            break
+        shard = read_shard(directory, number, template.vertex_count)
+        truth = truth_from_labels(shard.labels, template).vertices_cm.numpy() / CENTIMETRES_PER_METRE
+        seen = (template.keypoint_regressor @ truth) @ shard.labels["rotation"].transpose(0, 2, 1)
+        batches = [shard.pictures[start : start + BATCH] for start in range(0, len(seen), BATCH)]
+        world = np.concatenate([network(picture_batch(batch)).world_m.numpy() for batch in batches])
+        errors.append(metrics.pa_mpjpe_mm(world.astype(np.float64), seen.astype(np.float64)))
+        count += len(seen)
+    return float(np.concatenate(errors).mean())
 
 
 CARD_ROWS = (

@@ -5,6 +5,7 @@ seed and epoch alone.
 """
 
 import csv
+import json
 import logging
 import math
 from collections.abc import Iterator
@@ -52,6 +53,8 @@ class TrainConfig:
     validation: Path | None = None
     backbone_from: Path | None = None
     """Checkpoint whose backbone to start from."""
+    start_from: tuple[Path, ...] = ()
+    """Checkpoints of any variants whose matching weights to start from; later ones win."""
     limit: int | None = None
     """Use only the first samples."""
 
@@ -111,6 +114,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model = build_model(config.model, template)
         self._start_backbone()
+        self._start_weights()
         self.samples = load_cached(config.data, self.model.backbone, config.model.backbone, template, config.limit)
         if len(self.samples) < config.batch_size:
             raise HandvizError(f"{config.data} holds {len(self.samples)} samples, fewer than a batch")
@@ -130,6 +134,16 @@ class Trainer:
         if config.backbone != self.config.model.backbone:
             raise HandvizError(f"{self.config.backbone_from} has the backbone {config.backbone}")
         self.model.backbone.load_state_dict(source.backbone.state_dict())
+
+    def _start_weights(self) -> None:
+        """Take over every weight that has the same name and shape, whichever variant it comes from."""
+        own = self.model.state_dict()
+        for directory in self.config.start_from:
+            source, _, _ = load_checkpoint(directory, self.template)
+            known = {k: v for k, v in source.state_dict().items() if k in own and v.shape == own[k].shape}
+            if not known:
+                raise HandvizError(f"{directory} has no weight in common with {self.config.model}")
+            self.model.load_state_dict(known, strict=False)
 
     def resume(self) -> None:
         """Go on from the run's last checkpoint if there is one."""
@@ -155,7 +169,7 @@ class Trainer:
             "step": self.step,
             "samples_seen": self.step * self.config.batch_size,
             "samples": len(self.samples),
-            "train": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.config).items()},
+            "train": json.loads(json.dumps(asdict(self.config), default=str)),
         }
         save_checkpoint(self.config.run / LAST, self.model, self.config.model, notes, self.template, state)
 

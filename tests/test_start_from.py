@@ -1,0 +1,43 @@
+"""Weights taken over from other runs: matching ones only, later checkpoints win."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from handviz.hand_model.open_hand import load_open_hand
+from handviz.nets.model import ModelConfig, build_model
+from handviz.train.checkpoint import save_checkpoint
+from handviz.train.evaluate import mediapipe_pa_mpjpe_mm
+from handviz.train.train import TrainConfig, Trainer
+
+SMALL = ModelConfig(width=16, regressor_width=16)
+
+
+def saved(folder: Path, config: ModelConfig, seed: int) -> Path:
+    """A checkpoint of random weights, the backbone's too."""
+    torch.manual_seed(seed)
+    template = load_open_hand()
+    model = build_model(config, template)
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.01)
+    return save_checkpoint(folder, model, config, {}, template, {})
+
+
+def test_matching_weights_of_every_variant_are_taken_and_later_ones_win(tmp_path: Path, cached_hands: Path) -> None:
+    joint = saved(tmp_path / "joint", SMALL, 1)
+    prior = saved(tmp_path / "prior", replace(SMALL, variant="prior"), 2)
+    config = TrainConfig(cached_hands, tmp_path / "run", SMALL, batch_size=4, limit=4, start_from=(joint, prior))
+    state = Trainer(config, load_open_hand()).model.state_dict()
+    sources = {}
+    for name, folder in (("joint", joint), ("prior", prior)):
+        sources[name] = load_file(folder / "model.safetensors")
+    assert torch.equal(state["heads.prior.regress.0.weight"], sources["prior"]["heads.prior.regress.0.weight"])
+    assert torch.equal(state["backbone.first.weight"], sources["prior"]["backbone.first.weight"])
+    assert torch.equal(state["heads.amvur.mean.0.weight"], sources["joint"]["heads.amvur.mean.0.weight"])
+
+
+def test_mediapipe_itself_is_measured_on_the_same_crops(rendered_hands: Path) -> None:
+    error = mediapipe_pa_mpjpe_mm(rendered_hands, load_open_hand(), 16)
+    assert 5 < error < 60
