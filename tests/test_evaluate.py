@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.transform import Rotation
 
 from handviz.__main__ import main
@@ -12,9 +13,18 @@ from handviz.commands import evaluate as command
 from handviz.data.synthetic.dataset import read_shard
 from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
+from handviz.metrics import pa_mpjpe_mm
+from handviz.nets.mediapipe_hand import load_mediapipe_landmark_net
 from handviz.records import CanonicalHand
 from handviz.train.cache import truth_from_labels
-from handviz.train.evaluate import CARD_ROWS, card, card_table, checkpoint_predictor, collect
+from handviz.train.evaluate import (
+    CARD_ROWS,
+    card,
+    card_table,
+    checkpoint_predictor,
+    collect,
+    mediapipe_pa_mpjpe_mm,
+)
 
 HANDS = 32
 
@@ -159,6 +169,16 @@ def test_answers_that_are_not_finite_are_refused(card_of, perfect):
     broken = [replace(hand, vertices_m=np.full((778, 3), np.nan)) for hand in perfect]
     with pytest.raises(HandvizError, match="not finite"):
         card_of(broken)
+
+
+@torch.no_grad()
+def test_mediapipe_itself_is_measured_by_the_same_rule(rendered_hands, template, shards, perfect):
+    pictures = torch.from_numpy(shards[0].pictures.copy()).permute(0, 3, 1, 2) / 255
+    expected_mm = []
+    for found, hand in zip(load_mediapipe_landmark_net().eval()(pictures).world_m.numpy(), perfect, strict=False):
+        seen = hand.keypoints_m @ hand.rotation.T
+        expected_mm.append(pa_mpjpe_mm(found[None].astype(np.float64), seen[None].astype(np.float64))[0])
+    assert mediapipe_pa_mpjpe_mm(rendered_hands, template, 16) == pytest.approx(np.mean(expected_mm), rel=1e-3)
 
 
 @pytest.mark.parametrize(("limit", "count"), [(1, 16), (16, 16), (17, 32), (None, 32)])

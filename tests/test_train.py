@@ -257,6 +257,20 @@ def test_a_backbone_can_start_from_another_run(config, template, tmp_path):
         Trainer(replace(config, backbone_from=tmp_path / "other"), template)
 
 
+def test_a_model_can_start_from_other_variants(config, template):
+    """Weights of the same name and shape are taken over, from the last checkpoint that has them."""
+    models = {}
+    for variant in ("prior", "amvur"):
+        torch.manual_seed(len(variant))
+        models[variant] = build_model(replace(SMALL, variant=variant), template)
+        save_checkpoint(config.run / variant, models[variant], replace(SMALL, variant=variant), {}, template, {})
+    plain = replace(SMALL, conditioning="rest")
+    start = replace(config, model=plain, start_from=(config.run / "prior", config.run / "amvur"))
+    heads = Trainer(start, template).model.heads
+    for part, source in (("prior", "prior"), ("amvur", "amvur"), ("camera", "amvur")):
+        assert_same(getattr(heads, part).state_dict(), getattr(models[source].heads, part).state_dict())
+
+
 # Data that is none.
 
 
