@@ -8,13 +8,13 @@ import pytest
 from handviz.detect.crop import crop_from_image_affine
 from handviz.geometry import apply_affine, invert_affine, rotation_from_axis_angle
 from handviz.hand_model.open_hand import load_open_hand
-from handviz.infer.alignment import CameraPrior, _jacobian, aligned_to_detector
+from handviz.infer.alignment import CameraPrior, _jacobian, aligned_to_detector, as_the_detector_marks_them
 from handviz.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop
 
 
 def projected(hand: CanonicalHand) -> FloatArray:
-    """(21, 2) in the crop's [-1, 1]."""
-    return hand.scale * (hand.keypoints_m @ hand.rotation.T)[:, :2] + hand.translation
+    """Keypoints (21, 2), as the detector marks them, in the crop's [-1, 1]."""
+    return hand.scale * (as_the_detector_marks_them(hand.keypoints_m) @ hand.rotation.T)[:, :2] + hand.translation
 
 
 @pytest.fixture
@@ -69,6 +69,14 @@ def test_a_certain_camera_ignores_the_detector(hand: CanonicalHand) -> None:
     crop = crop_that_sees(replace(hand, translation=hand.translation + 0.3))
     certain = CameraPrior(turn_rad=1e-6, log_scale=1e-6, shift=1e-6)
     np.testing.assert_allclose(projected(aligned_to_detector(hand, crop, certain)), projected(hand), atol=1e-4)
+
+
+def test_the_detectors_knuckles_lie_nearer_to_the_wrist(hand: CanonicalHand) -> None:
+    marked = as_the_detector_marks_them(hand.keypoints_m)
+    moved = np.linalg.norm(marked - hand.keypoints_m, axis=1) > 0
+    assert list(np.flatnonzero(moved)) == [1, 5, 9, 13, 17]
+    to_wrist = [np.linalg.norm(points - points[0], axis=1)[moved] for points in (marked, hand.keypoints_m)]
+    assert (to_wrist[0] < to_wrist[1]).all()
 
 
 def test_jacobian_is_the_difference_quotient(hand: CanonicalHand) -> None:

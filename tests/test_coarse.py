@@ -34,7 +34,7 @@ def test_hands_that_were_not_fitted_are_lifted_closely(tokens):
     ids, lift = tokens
     hands = posed_hands(8, seed=2)
     error_mm = 1000 * np.linalg.norm(lift @ hands[:, ids] - hands, axis=-1)
-    assert error_mm.mean() < 0.4
+    assert error_mm.mean() < 0.5
     assert np.quantile(error_mm, 0.99) < 2.5
 
 
