@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import moderngl
 import numpy as np
 
-from handviz.records import FrameResult
+from handviz.records import FloatArray, FrameResult
 from handviz.render.camera import (
     MIRROR,
     Letterbox,
@@ -20,6 +20,7 @@ from handviz.render.deviation_range import RangeFollower
 from handviz.render.hand_shape import HandShape, HandShaper, depth_range, orbit_centre, orbit_radius
 from handviz.render.image_pass import ImagePass, Rectangle
 from handviz.render.legend import HEIGHT_PX, WIDTH_PX, legend_picture
+from handviz.render.legend_place import CORNERS, Corner, corner_rectangle, free_corner
 from handviz.render.mesh_pass import BACKGROUND, MeshPass, MeshView
 from handviz.render.options import DrawOptions
 from handviz.render.skeleton_pass import SkeletonPass
@@ -50,6 +51,7 @@ class Scene:
         self._shapes: list[HandShape] = []
         self._shaped_for: tuple[object, ...] | None = None
         self._legend_for: tuple[object, ...] | None = None
+        self._legend_corner: Corner = CORNERS[0]
 
     def show(self, result: FrameResult | None) -> None:
         """Take a new result, or None for an empty view; nothing is uploaded before the next ``draw``."""
@@ -92,8 +94,9 @@ class Scene:
         if options.view == "orbit":
             self._frame.draw(view_size, rectangle, mirror=options.mirror)
         if options.legend and options.colour == "deviation" and self._shapes:
-            corner = rectangle[2:] if options.view == "overlay" else view_size
-            self._draw_legend(view_size, corner, options, pixel_ratio)
+            box = rectangle if options.view == "overlay" else (0.0, 0.0, *view_size)
+            points = [project(view.clip_from_scene, shape.vertices[:, :3], view_size) for shape in self._shapes]
+            self._draw_legend(box, np.concatenate(points)[:, :2], options, view_size, pixel_ratio)
 
     def release(self) -> None:
         """Free everything on the graphics card."""
@@ -152,9 +155,9 @@ class Scene:
         return box.left_px, box.top_px, right, bottom
 
     def _draw_legend(
-        self, view_size: Size, corner: tuple[float, float], options: DrawOptions, pixel_ratio: float
+        self, box: Rectangle, points_px: FloatArray, options: DrawOptions, view_size: Size, pixel_ratio: float
     ) -> None:
-        """With its lower right end at ``corner``; a small view gets a smaller one, a tiny view none."""
+        """In a corner of ``box`` without a hand; a small view gets a smaller one, a tiny view none."""
         ratio = min(pixel_ratio, 0.6 * view_size[1] / HEIGHT_PX, 0.4 * view_size[0] / WIDTH_PX)
         if ratio < LEAST_LEGEND_RATIO:
             return
@@ -162,7 +165,8 @@ class Scene:
         if wanted != self._legend_for:
             self._legend.set_picture(legend_picture(*wanted))
             self._legend_for = wanted
-        picture = legend_picture(*wanted)
-        right, bottom = (round(side - MARGIN_PX * ratio) for side in corner)
-        rectangle = (right - picture.shape[1], bottom - picture.shape[0], right, bottom)
-        self._legend.draw(view_size, rectangle)
+        height, width = legend_picture(*wanted).shape[:2]
+        margin = MARGIN_PX * ratio
+        inner = (box[0] + margin, box[1] + margin, box[2] - margin, box[3] - margin)
+        self._legend_corner = free_corner(points_px, inner, (width, height), self._legend_corner)
+        self._legend.draw(view_size, corner_rectangle(self._legend_corner, inner, (width, height)))

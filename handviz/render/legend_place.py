@@ -1,0 +1,31 @@
+"""Where the legend goes: into a corner without a hand, and there it stays as long as it can."""
+
+import numpy as np
+
+from handviz.records import FloatArray
+
+Rectangle = tuple[int, int, int, int]
+"""left, top, right, bottom in pixels"""
+Corner = tuple[bool, bool]
+"""right rather than left, bottom rather than top"""
+CORNERS: tuple[Corner, ...] = ((True, True), (True, False), (False, True), (False, False))
+
+
+def corner_rectangle(corner: Corner, box: tuple[float, float, float, float], size: tuple[int, int]) -> Rectangle:
+    """A rectangle of ``size`` (width, height) in a corner of ``box`` (left, top, right, bottom)."""
+    left = box[2] - size[0] if corner[0] else box[0]
+    top = box[3] - size[1] if corner[1] else box[1]
+    return round(left), round(top), round(left) + size[0], round(top) + size[1]
+
+
+def free_corner(
+    points_px: FloatArray, box: tuple[float, float, float, float], size: tuple[int, int], current: Corner
+) -> Corner:
+    """The current corner if none of the points (N, 2) lies under the legend there, otherwise the emptiest one."""
+
+    def covered(corner: Corner) -> int:
+        left, top, right, bottom = corner_rectangle(corner, box, size)
+        inside = (points_px >= [left, top]) & (points_px <= [right, bottom])
+        return int(np.count_nonzero(inside.all(axis=1)))
+
+    return min((current, *CORNERS), key=covered)
