@@ -16,8 +16,9 @@ from handviz.data.synthetic import generator, look, pose, props
 from handviz.data.synthetic.dataset import read_labels, read_shard, shard_numbers
 from handviz.data.synthetic.generator import Plan, labels_file, pictures_file, render
 from handviz.data.synthetic.preview import write_preview
-from handviz.data.synthetic.scene import ArmPoser, Camera, SceneMaker, object_transform, project, weak_perspective
+from handviz.data.synthetic.scene import ArmPoser, SceneMaker, object_transform, weak_perspective
 from handviz.data.synthetic.scene import labels as scene_labels
+from handviz.data.synthetic.viewpoint import Camera, project
 from handviz.detect.crop import camera_from_crop, crop_from_image_affine
 from handviz.errors import HandvizError
 from handviz.hand_model.layer import HandLayer

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from handviz.archive import read_arrays
 from handviz.data.synthetic import look, props
-from handviz.data.synthetic.scene import SceneMaker, inside_image, labels, sample_camera, visible_vertices
+from handviz.data.synthetic.scene import SceneMaker, inside_image, labels, visible_vertices
+from handviz.data.synthetic.viewpoint import sample_camera
 from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.render.studio import SUPERSAMPLING, TARGET, open_studio
@@ -103,7 +104,7 @@ def render_samples(
     maker = _scene_maker()
     for hand in maker.poser.sample(rng, count):
         own = np.random.default_rng(rng.integers(0, 2**63))
-        camera = sample_camera(own, hand)
+        camera = sample_camera(own, hand.keypoints_m)
         known = labels(hand, camera)
         drawn, _ = maker.picture(own, hand, camera)
         image = look.develop(drawn, props.background(own), own)

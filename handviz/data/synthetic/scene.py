@@ -1,6 +1,5 @@
 """One training sample: a posed arm before a pinhole camera, things around it, and everything that is known of it."""
 
-import math
 from dataclasses import dataclass
 
 import cv2
@@ -8,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.data.synthetic import look, pose, props
-from handviz.detect.crop import camera_from_crop, crop_from_image_affine
-from handviz.geometry import apply_affine, camera_from_ray, intrinsics_from_field_of_view
+from handviz.data.synthetic.viewpoint import Camera, project
+from handviz.detect.crop import camera_from_crop
+from handviz.geometry import apply_affine
 from handviz.hand_model.open_hand import ArmMesh, load_arm_mesh, load_open_hand
 from handviz.hand_model.skinning import joint_transforms, skin
-from handviz.records import CROP_SIZE, FloatArray, Intrinsics
+from handviz.records import CROP_SIZE, FloatArray
 from handviz.render.studio import (
     BEHIND,
     OCCLUDER,
@@ -27,9 +27,7 @@ from handviz.render.studio import (
 )
 from handviz.render.surface import VertexNormals
 
-IMAGE_SIZES = ((640, 480), (1280, 720), (480, 640))
 VISIBLE_TOLERANCE_M = 0.004
-CAMERA_TRIES = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,29 +41,6 @@ class PosedArm:
     normals: FloatArray
     keypoints_m: FloatArray
     """(21, 3)"""
-
-
-@dataclass(frozen=True, eq=False)
-class Camera:
-    """A pinhole camera, the crop of its picture, and the hand before it."""
-
-    intrinsics: Intrinsics
-    image_size: tuple[int, int]
-    camera_from_wrist: FloatArray
-    wrist_camera_m: FloatArray
-    crop_from_image: FloatArray
-
-    @property
-    def matrix(self) -> FloatArray:
-        """(3, 3) K."""
-        k = self.intrinsics
-        return np.array([[k.focal_px, 0, k.centre_x_px], [0, k.focal_px, k.centre_y_px], [0, 0, 1.0]])
-
-
-def project(points_m: FloatArray, intrinsics: Intrinsics) -> FloatArray:
-    """Camera-frame points (..., 3) -> image pixels (..., 2)."""
-    centre = np.array([intrinsics.centre_x_px, intrinsics.centre_y_px])
-    return points_m[..., :2] / points_m[..., 2:] * intrinsics.focal_px + centre
 
 
 def weak_perspective(points_m: FloatArray, rotation: FloatArray, in_crop: FloatArray) -> tuple[float, FloatArray]:
@@ -107,40 +82,6 @@ class ArmPoser:
             PosedArm(poses[i], shapes[i], vertices[i], self._normals(vertices[i]), keypoints[i])
             for i in range(len(poses))
         ]
-
-
-def sample_camera(rng: np.random.Generator, hand: PosedArm) -> Camera:
-    """A webcam or telephone 0.25 to 1 m before the hand, and the crop that a detector would cut.
-
-    Hands reach out of the picture sometimes, but a detector needs to see most of one.
-    """
-    for _ in range(CAMERA_TRIES):
-        camera, inside = _any_camera(rng, hand)
-        if inside >= 1.0 or (inside >= 0.8 and rng.random() < 0.3):
-            break
-    return camera
-
-
-def _any_camera(rng: np.random.Generator, hand: PosedArm) -> tuple[Camera, float]:
-    """A camera, and the share of keypoints inside its picture."""
-    width, height = IMAGE_SIZES[rng.integers(0, len(IMAGE_SIZES))]
-    intrinsics = intrinsics_from_field_of_view(width, height, rng.uniform(45, 80))
-    middle_px = np.array([width, height]) * rng.uniform(0.1, 0.9, 2)
-    ray = camera_from_ray(middle_px, intrinsics)
-    camera_from_wrist = ray @ pose.sample_view(rng)
-    distance_m = float(np.exp(rng.uniform(math.log(0.25), math.log(1.0))))
-    middle_m = hand.keypoints_m[9] * 0.5
-    wrist_m = ray @ np.array([0, 0, distance_m]) - camera_from_wrist @ middle_m
-    keypoints_px = project(hand.keypoints_m @ camera_from_wrist.T + wrist_m, intrinsics)
-    affine = crop_from_image_affine(
-        keypoints_px,
-        "right",
-        side_per_extent=rng.uniform(1.55, 2.05),
-        turn_rad=rng.normal(0, 0.11),
-        shift=rng.normal(0, 0.022, 2),
-    )
-    inside = float(((keypoints_px > 0) & (keypoints_px < [width, height])).all(axis=1).mean())
-    return Camera(intrinsics, (width, height), camera_from_wrist, wrist_m, affine), inside
 
 
 def object_transform(rotation: FloatArray, scale: FloatArray, position: FloatArray) -> FloatArray:

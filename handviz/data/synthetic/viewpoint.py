@@ -1,0 +1,71 @@
+"""Where the camera stands, and the crop of its picture that a detector would cut."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from handviz.data.synthetic import pose
+from handviz.detect.crop import crop_from_image_affine
+from handviz.geometry import camera_from_ray, intrinsics_from_field_of_view
+from handviz.records import FloatArray, Intrinsics
+
+IMAGE_SIZES = ((640, 480), (1280, 720), (480, 640))
+CAMERA_TRIES = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """A pinhole camera, the crop of its picture, and the hand before it."""
+
+    intrinsics: Intrinsics
+    image_size: tuple[int, int]
+    camera_from_wrist: FloatArray
+    wrist_camera_m: FloatArray
+    crop_from_image: FloatArray
+
+    @property
+    def matrix(self) -> FloatArray:
+        """(3, 3) K."""
+        k = self.intrinsics
+        return np.array([[k.focal_px, 0, k.centre_x_px], [0, k.focal_px, k.centre_y_px], [0, 0, 1.0]])
+
+
+def project(points_m: FloatArray, intrinsics: Intrinsics) -> FloatArray:
+    """Camera-frame points (..., 3) -> image pixels (..., 2)."""
+    centre = np.array([intrinsics.centre_x_px, intrinsics.centre_y_px])
+    return points_m[..., :2] / points_m[..., 2:] * intrinsics.focal_px + centre
+
+
+def sample_camera(rng: np.random.Generator, keypoints_m: FloatArray) -> Camera:
+    """A webcam or telephone 0.25 to 1 m before the hand, and the crop that a detector would cut.
+
+    Hands reach out of the picture sometimes, but a detector needs to see most of one.
+    """
+    for _ in range(CAMERA_TRIES):
+        camera, inside = _any_camera(rng, keypoints_m)
+        if inside >= 1.0 or (inside >= 0.8 and rng.random() < 0.3):
+            break
+    return camera
+
+
+def _any_camera(rng: np.random.Generator, keypoints_m: FloatArray) -> tuple[Camera, float]:
+    """A camera, and the share of keypoints inside its picture."""
+    width, height = IMAGE_SIZES[rng.integers(0, len(IMAGE_SIZES))]
+    intrinsics = intrinsics_from_field_of_view(width, height, rng.uniform(45, 80))
+    middle_px = np.array([width, height]) * rng.uniform(0.1, 0.9, 2)
+    ray = camera_from_ray(middle_px, intrinsics)
+    camera_from_wrist = ray @ pose.sample_view(rng)
+    distance_m = float(np.exp(rng.uniform(math.log(0.25), math.log(1.0))))
+    middle_m = keypoints_m[9] * 0.5
+    wrist_m = ray @ np.array([0, 0, distance_m]) - camera_from_wrist @ middle_m
+    keypoints_px = project(keypoints_m @ camera_from_wrist.T + wrist_m, intrinsics)
+    affine = crop_from_image_affine(
+        keypoints_px,
+        "right",
+        side_per_extent=rng.uniform(1.55, 2.05),
+        turn_rad=rng.normal(0, 0.11),
+        shift=rng.normal(0, 0.022, 2),
+    )
+    inside = float(((keypoints_px > 0) & (keypoints_px < [width, height])).all(axis=1).mean())
+    return Camera(intrinsics, (width, height), camera_from_wrist, wrist_m, affine), inside
