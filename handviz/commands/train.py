@@ -16,15 +16,16 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The numbers that one changes; all others stand in TrainConfig and ModelConfig."""
-    default = TrainConfig(Path(), Path())
+    default = TrainConfig((), Path())
     model = default.model
-    parser.add_argument("--data", type=Path, required=True, help="folder written by 'handviz synthesize'")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders written by 'handviz synthesize'")
     parser.add_argument("--run", type=Path, required=True, help="folder of the run; a started run is continued")
     parser.add_argument("--validation", type=Path, help="another rendered folder, watched while training")
     parser.add_argument("--variant", choices=VARIANTS, default=model.variant)
     parser.add_argument("--backbone", choices=tuple(BACKBONES), default=model.backbone)
     parser.add_argument("--tokens", choices=("coarse", "full"), default=model.tokens)
     parser.add_argument("--conditioning", choices=("prior", "rest"), default=model.conditioning)
+    parser.add_argument("--evidence", choices=("joints", "global"), default=model.evidence)
     parser.add_argument("--width", type=int, default=model.width)
     parser.add_argument("--epochs", type=int, default=default.epochs)
     parser.add_argument("--batch-size", type=int, default=default.batch_size)
@@ -40,13 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train or go on training."""
     config = TrainConfig(
-        data=arguments.data,
+        data=tuple(arguments.data),
         run=arguments.run,
         model=ModelConfig(
             variant=arguments.variant,
             backbone=arguments.backbone,
             tokens=arguments.tokens,
             conditioning=arguments.conditioning,
+            evidence=arguments.evidence,
             width=arguments.width,
         ),
         epochs=arguments.epochs,

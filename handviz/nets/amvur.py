@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from handviz.hand_model.template import HandTemplate
+from handviz.nets.attention import attention
 
 LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE = -9.0, 4.0
 CENTIMETRES_PER_METRE = 100.0
@@ -29,12 +29,6 @@ class TokenLinear(nn.Module):
         return self.of_feature(feature)[:, None] + self.of_position(positions)
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """softmax(Q K^T / sqrt(d)) V (eqs. 9, 10) in ``heads`` groups: query (B, T, W), key and value (B, S, W)."""
-    split = [part.unflatten(2, (heads, -1)).transpose(1, 2) for part in (query, key, value)]
-    return functional.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
-
-
 class AmvurOutput(NamedTuple):
     """A Gaussian for every coordinate of every vertex."""
 
@@ -49,7 +43,8 @@ class Amvur(nn.Module):
 
     ``coarse`` attends over the template's coarse vertices and lifts to all (mean and log-variance, not variance:
     averaging would shrink it); otherwise every vertex is a token. Without a base mesh the positions are those of the
-    rest pose (the paper's form); with one, tokens also carry its positions and the mean is an offset from it.
+    rest pose (the paper's form); with one, tokens also carry its positions and the mean is an offset from it. With
+    ``joint_width`` the joints answer with what each of them has seen (B, 21, joint_width), not with F and p alone.
     """
 
     rest_tokens: Tensor
@@ -60,7 +55,15 @@ class Amvur(nn.Module):
     lift: Tensor | None
 
     def __init__(
-        self, feature_size: int, template: HandTemplate, *, width: int, heads: int, coarse: bool, on_base: bool
+        self,
+        feature_size: int,
+        template: HandTemplate,
+        *,
+        width: int,
+        heads: int,
+        coarse: bool,
+        on_base: bool,
+        joint_width: int = 0,
     ) -> None:
         super().__init__()
         self.heads, self.on_base = heads, on_base
@@ -70,6 +73,7 @@ class Amvur(nn.Module):
         self.cross_query = TokenLinear(feature_size, position_size, width)
         self.cross_key = TokenLinear(feature_size, position_size, width)
         self.cross_value = TokenLinear(feature_size, position_size, width)
+        self.of_joint = nn.Linear(joint_width, 2 * width, bias=False) if joint_width else None
         self.before_self = nn.LayerNorm(width)
         self.self_query_key_value = nn.Linear(width, 3 * width)
         self.before_output = nn.LayerNorm(width)
@@ -102,14 +106,14 @@ class Amvur(nn.Module):
             joints = torch.cat([joints.expand(batch, -1, -1), joints_of_base], dim=2)
         return vertices / CENTIMETRES_PER_DECIMETRE, joints / CENTIMETRES_PER_DECIMETRE
 
-    def forward(self, feature: Tensor, base_cm: Tensor | None = None) -> AmvurOutput:
+    def forward(self, feature: Tensor, base_cm: Tensor | None = None, joints_seen: Tensor | None = None) -> AmvurOutput:
         vertices, joints = self._positions(base_cm)
-        crossed = attention(
-            self.cross_query(feature, vertices),
-            self.cross_key(feature, joints),
-            self.cross_value(feature, joints),
-            self.heads,
-        )
+        key, value = self.cross_key(feature, joints), self.cross_value(feature, joints)
+        if self.of_joint is not None:
+            assert joints_seen is not None
+            more_key, more_value = self.of_joint(joints_seen).chunk(2, dim=2)
+            key, value = key + more_key, value + more_value
+        crossed = attention(self.cross_query(feature, vertices), key, value, self.heads)
         tokens = self.vertex_primary(feature, vertices) + crossed
         query, key, value = self.self_query_key_value(self.before_self(tokens)).chunk(3, dim=2)
         tokens = self.before_output(tokens + attention(query, key, value, self.heads))

@@ -31,9 +31,13 @@ class Backbone(nn.Module):
         """Image (B, 3, 224, 224) -> shallow map (B, C, 112, 112) and middle map (B, M, 14, 14)."""
         raise NotImplementedError
 
-    def tail(self, middle_map: Tensor) -> Tensor:
-        """Middle map (B, M, 14, 14) -> global feature (B, D)."""
+    def last_map(self, middle_map: Tensor) -> Tensor:
+        """Middle map (B, M, 14, 14) -> last map (B, D, 7, 7)."""
         raise NotImplementedError
+
+    def tail(self, middle_map: Tensor) -> Tensor:
+        """Middle map (B, M, 14, 14) -> global feature (B, D), the mean of the last map."""
+        return self.last_map(middle_map).mean((2, 3))
 
     def forward(self, image: Tensor) -> BackboneFeatures:
         """Image (B, 3, 224, 224) RGB in [0, 1] -> features."""

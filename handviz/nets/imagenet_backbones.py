@@ -72,8 +72,8 @@ class ResNet50(Backbone):
         shallow_map = functional.relu(self.bn1(self.conv1(self.normalise(image))))
         return shallow_map, self.layer3(self.layer2(self.layer1(self.maxpool(shallow_map))))
 
-    def tail(self, middle_map: Tensor) -> Tensor:
-        return self.layer4(middle_map).mean((2, 3))
+    def last_map(self, middle_map: Tensor) -> Tensor:
+        return self.layer4(middle_map)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
@@ -149,8 +149,8 @@ class EfficientNetB0(Backbone):
         shallow_map = self.features[0](self.normalise(image))
         return shallow_map, self.features[1:EFFICIENTNET_FIRST_TAIL_STAGE](shallow_map)
 
-    def tail(self, middle_map: Tensor) -> Tensor:
-        return self.features[EFFICIENTNET_FIRST_TAIL_STAGE:](middle_map).mean((2, 3))
+    def last_map(self, middle_map: Tensor) -> Tensor:
+        return self.features[EFFICIENTNET_FIRST_TAIL_STAGE:](middle_map)
 
 
 def _initialise(network: nn.Module) -> None:

@@ -132,9 +132,9 @@ class MediaPipeHand(Backbone):
         shallow_map = functional.relu6(self.first(image))
         return shallow_map, self.stem_blocks(shallow_map)
 
-    def tail(self, middle_map: Tensor) -> Tensor:
+    def last_map(self, middle_map: Tensor) -> Tensor:
         expanded = functional.relu6(self.last_expand(self.tail_blocks(middle_map)))
-        return functional.relu6(self.last_depthwise(expanded)).mean((2, 3))
+        return functional.relu6(self.last_depthwise(expanded))
 
 
 class MediaPipeLandmarkNet(nn.Module):

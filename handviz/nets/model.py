@@ -11,6 +11,8 @@ from handviz.hand_model.template import HandTemplate
 from handviz.nets.amvur import Amvur
 from handviz.nets.backbones import BACKBONES, Backbone, make_backbone
 from handviz.nets.camera_net import CameraNet, CameraOutput
+from handviz.nets.evidence import Evidence, GlobalEvidence, JointEvidence, Witness
+from handviz.nets.mediapipe_hand import MediaPipeHand
 from handviz.nets.prior_net import PriorNet, PriorOutput
 from handviz.records import VARIANTS, VariantName
 
@@ -25,6 +27,10 @@ class ModelConfig:
     """"coarse": 195 attention tokens and a fitted lift; "full": one token a vertex, as in the paper."""
     conditioning: str = "prior"
     """What AMVUR of ``final`` starts from: "rest" is the paper's form, "prior" ours (tokens carry the prior's mesh)."""
+    evidence: str = "joints"
+    """What the heads see: "global", the paper's F; "joints", ours, a token a joint and MediaPipe's own landmarks."""
+    evidence_width: int = 192
+    evidence_layers: int = 2
     width: int = 256
     """Of attention and MLPs; the paper has 512."""
     heads: int = 4
@@ -37,14 +43,18 @@ class ModelConfig:
             ("backbone", tuple(BACKBONES)),
             ("tokens", ("coarse", "full")),
             ("conditioning", ("prior", "rest")),
+            ("evidence", ("joints", "global")),
         ):
             if getattr(self, name) not in allowed:
                 raise HandvizError(f"model {name} is {getattr(self, name)!r}; there are {', '.join(allowed)}")
-        sizes_fit = 8 <= self.width <= 4096 and 8 <= self.regressor_width <= 4096
-        if not sizes_fit or self.heads < 1 or self.width % self.heads:
+        widths = (self.width, self.evidence_width)
+        sizes_fit = all(8 <= width <= 4096 for width in (*widths, self.regressor_width))
+        layers_fit = 1 <= self.evidence_layers <= 12
+        if not sizes_fit or not layers_fit or self.heads < 1 or any(width % self.heads for width in widths):
             raise HandvizError(
-                f"model width {self.width} must lie in 8..4096 and be a multiple of heads {self.heads}, "
-                f"regressor_width {self.regressor_width} in 8..4096"
+                f"model width {self.width} and evidence_width {self.evidence_width} must lie in 8..4096 and be "
+                f"multiples of heads {self.heads}, regressor_width {self.regressor_width} in 8..4096, "
+                f"evidence_layers {self.evidence_layers} in 1..12"
             )
 
 
@@ -58,26 +68,52 @@ class ModelOutput(NamedTuple):
     camera: CameraOutput
     prior: PriorOutput | None
     """None in ``amvur``."""
+    joints_crop: Tensor | None = None
+    """(B, 21, 3) where the evidence puts the joints, crop half-sides; None for "global" evidence."""
+
+
+class Cached(NamedTuple):
+    """What of a crop does not change while the last blocks and the heads train."""
+
+    middle_map: Tensor
+    """(B, M, 14, 14)"""
+    landmarks: Tensor | None
+    """(B, 128) of the witness, None without one"""
 
 
 class HandModel(nn.Module):
-    """Backbone and heads of one variant."""
+    """Backbone, evidence and heads of one variant."""
 
-    def __init__(self, backbone: Backbone, heads: "VariantHeads") -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        evidence: GlobalEvidence | JointEvidence,
+        witness: Witness | None,
+        heads: "VariantHeads",
+    ) -> None:
         super().__init__()
-        self.backbone, self.heads = backbone, heads
+        self.backbone, self.evidence, self.witness, self.heads = backbone, evidence, witness, heads
 
     def forward(self, image: Tensor) -> ModelOutput:
         """Image (B, 3, 224, 224), RGB in [0, 1]."""
-        return self.heads(self.backbone(image).global_feature)
+        return self.from_cached(self.cached(image))
 
-    def from_cached(self, cached: Tensor) -> ModelOutput:
-        """The backbone's cached 14 x 14 map (B, M, 14, 14) or global feature (B, D) -> output, for training."""
-        return self.heads(self.backbone.tail(cached) if cached.dim() == 4 else cached)
+    def cached(self, image: Tensor) -> Cached:
+        """Image (B, 3, 224, 224) -> what training on cached maps starts from."""
+        middle_map = self.backbone.stem(image)[1]
+        return Cached(middle_map, None if self.witness is None else self.witness(middle_map))
+
+    def seen(self, cached: Cached) -> Evidence:
+        """What the heads see."""
+        return self.evidence(self.backbone.last_map(cached.middle_map), *cached)
+
+    def from_cached(self, cached: Cached | Evidence) -> ModelOutput:
+        """Output from cached maps, or from the evidence itself where all before the heads is frozen."""
+        return self.heads(cached if isinstance(cached, Evidence) else self.seen(cached))
 
 
 class VariantHeads(nn.Module):
-    """Everything behind the global feature (B, D)."""
+    """Everything behind the evidence."""
 
     def __init__(self, camera: CameraNet, prior: PriorNet | None, amvur: Amvur | None) -> None:
         super().__init__()
@@ -85,24 +121,42 @@ class VariantHeads(nn.Module):
         # The deviation of a prior-net on its own: one number for every coordinate, ln cm².
         self.prior_log_variance = nn.Parameter(torch.zeros(())) if amvur is None else None
 
-    def forward(self, feature: Tensor) -> ModelOutput:
+    def forward(self, evidence: Evidence) -> ModelOutput:
+        feature = evidence.feature
         camera = self.camera(feature)
         prior = None if self.prior is None else self.prior(feature)
         if self.amvur is None:
             assert prior is not None
             assert self.prior_log_variance is not None
             log_variance = self.prior_log_variance.expand_as(prior.vertices_cm)
-            return ModelOutput(prior.vertices_cm, log_variance, camera, prior)
+            return ModelOutput(prior.vertices_cm, log_variance, camera, prior, evidence.joints_crop)
         # Detached: the prior learns from its own losses, not from being a convenient start.
         base = prior.vertices_cm.detach() if prior is not None and self.amvur.on_base else None
-        mean, log_variance = self.amvur(feature, base)
-        return ModelOutput(mean, log_variance, camera, prior)
+        mean, log_variance = self.amvur(feature, base, evidence.joints)
+        return ModelOutput(mean, log_variance, camera, prior, evidence.joints_crop)
+
+
+def _make_evidence(config: ModelConfig, backbone: Backbone) -> tuple[GlobalEvidence | JointEvidence, Witness | None]:
+    """MediaPipe's landmarks come from its own middle map, so only that backbone has a witness."""
+    if config.evidence == "global":
+        return GlobalEvidence(backbone.feature_size), None
+    witness = Witness() if isinstance(backbone, MediaPipeHand) else None
+    evidence = JointEvidence(
+        backbone.feature_size,
+        backbone.middle_channels,
+        width=config.evidence_width,
+        heads=config.heads,
+        layers=config.evidence_layers,
+        with_landmarks=witness is not None,
+    )
+    return evidence, witness
 
 
 def build_model(config: ModelConfig, template: HandTemplate) -> HandModel:
     """A variant, freshly initialised (mediapipe_hand: with MediaPipe's weights)."""
     backbone = make_backbone(config.backbone)
-    size = backbone.feature_size
+    evidence, witness = _make_evidence(config, backbone)
+    size = evidence.feature_size
     prior = None if config.variant == "amvur" else PriorNet(size, config.regressor_width, template)
     amvur = None
     if config.variant != "prior":
@@ -113,5 +167,7 @@ def build_model(config: ModelConfig, template: HandTemplate) -> HandModel:
             heads=config.heads,
             coarse=config.tokens == "coarse",
             on_base=config.variant == "final" and config.conditioning == "prior",
+            joint_width=evidence.joint_width,
         )
-    return HandModel(backbone, VariantHeads(CameraNet(size, config.regressor_width), prior, amvur))
+    heads = VariantHeads(CameraNet(size, config.regressor_width), prior, amvur)
+    return HandModel(backbone, evidence, witness, heads)

@@ -12,6 +12,7 @@ from torch import nn
 from handviz.records import CROP_SIZE
 
 INPUT_NAME = "image"
+IMAGE_SHAPE = (3, CROP_SIZE, CROP_SIZE)
 OPSET = 18
 LARGEST_BATCH = 1024
 CHATTY = ("onnx_ir", "onnxscript", "torch.onnx")
@@ -33,16 +34,18 @@ def _quiet() -> Iterator[None]:
             logging.getLogger(name).setLevel(level)
 
 
-def write_onnx(network: nn.Module, path: Path, output_names: Sequence[str]) -> None:
-    """Write a network of images (B, 3, 224, 224) with B free."""
+def write_onnx(
+    network: nn.Module, path: Path, output_names: Sequence[str], input_shape: tuple[int, ...] = IMAGE_SHAPE
+) -> None:
+    """Write a network of images (B, 3, 224, 224), or of another shape behind B, with B free."""
     with _quiet():
         torch.onnx.export(
             network.eval(),
-            (torch.zeros(2, 3, CROP_SIZE, CROP_SIZE),),
+            (torch.zeros(2, *input_shape),),
             str(path),
             input_names=[INPUT_NAME],
             output_names=list(output_names),
-            dynamic_shapes={INPUT_NAME: {0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH)}},
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH)},),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,

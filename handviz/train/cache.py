@@ -3,6 +3,7 @@
 import logging
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,15 @@ from handviz.errors import HandvizError
 from handviz.hand_model.layer import HandLayer
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.backbones import Backbone
+from handviz.nets.evidence import LANDMARK_NUMBERS, Evidence, Witness
+from handviz.nets.model import Cached, HandModel
 from handviz.nets.onnx_file import INPUT_NAME, write_onnx
+from handviz.records import CROP_SIZE
 from handviz.train.losses import Truth
 
 logger = logging.getLogger(__name__)
 BATCH = 32
+TRUTH_LABELS = ("pose", "shape", "rotation", "scale", "translation", "keypoints_crop")
 
 
 def picture_batch(pictures: np.ndarray) -> Tensor:
@@ -45,24 +50,30 @@ class _Stem(nn.Module):
         return self.backbone.stem(image)[1]
 
 
-def _stem_session(backbone: Backbone) -> onnxruntime.InferenceSession:
-    """The stem in ONNX Runtime: three to six times faster than PyTorch on a CPU (docs/experiments.md)."""
+def _session(network: nn.Module, example_shape: tuple[int, ...]) -> onnxruntime.InferenceSession:
+    """A network in ONNX Runtime: three to six times faster than PyTorch on a CPU (docs/experiments.md)."""
     with tempfile.TemporaryDirectory() as temporary:
-        path = Path(temporary) / "stem.onnx"
-        write_onnx(_Stem(backbone), path, ["middle_map"])
+        path = Path(temporary) / "network.onnx"
+        write_onnx(network, path, ["output"], example_shape)
         return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        np.save(file, array)
+    os.replace(part, path)
+
+
+def _run(session: onnxruntime.InferenceSession, batch: np.ndarray) -> np.ndarray:
+    return np.asarray(session.run(None, {INPUT_NAME: batch})[0])
 
 
 def _write_maps(directory: Path, shard: int, session: onnxruntime.InferenceSession, path: Path) -> None:
     pictures = read_shard(directory, shard).pictures
-    maps = []
-    for start in range(0, len(pictures), BATCH):
-        images = picture_batch(pictures[start : start + BATCH]).contiguous().numpy()
-        maps.append(session.run(None, {INPUT_NAME: images})[0].astype(np.float16))
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        np.save(file, np.concatenate(maps))
-    os.replace(part, path)
+    batches = (pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH))
+    maps = [_run(session, picture_batch(part).contiguous().numpy()).astype(np.float16) for part in batches]
+    _save(path, np.concatenate(maps))
 
 
 def cache_middle_maps(directory: Path, backbone: Backbone, backbone_name: str) -> list[int]:
@@ -70,9 +81,28 @@ def cache_middle_maps(directory: Path, backbone: Backbone, backbone_name: str) -
     shards = shard_numbers(directory)
     missing = [shard for shard in shards if not middle_file(directory, shard, backbone_name).is_file()]
     if missing:
-        session = _stem_session(backbone)
+        session = _session(_Stem(backbone), (3, CROP_SIZE, CROP_SIZE))
         for shard in tqdm(missing, desc="backbone maps", unit="shard"):
             _write_maps(directory, shard, session, middle_file(directory, shard, backbone_name))
+    return shards
+
+
+def landmarks_file(directory: Path, shard: int) -> Path:
+    """Where the witness's cached landmarks of a shard lie."""
+    return directory / f"shard_{shard:05d}_landmarks.npy"
+
+
+def cache_landmarks(directory: Path, witness: Witness, backbone: Backbone, backbone_name: str) -> list[int]:
+    """What MediaPipe's own heads say of every crop, from its cached maps, where it is missing."""
+    shards = cache_middle_maps(directory, backbone, backbone_name)
+    missing = [shard for shard in shards if not landmarks_file(directory, shard).is_file()]
+    if missing:
+        session = _session(witness, (backbone.middle_channels, 14, 14))
+        for shard in tqdm(missing, desc="landmarks", unit="shard"):
+            maps = np.load(middle_file(directory, shard, backbone_name), allow_pickle=False)
+            batches = (maps[start : start + BATCH].astype(np.float32) for start in range(0, len(maps), BATCH))
+            found = np.concatenate([_run(session, batch) for batch in batches])
+            _save(landmarks_file(directory, shard), found.astype(np.float32))
     return shards
 
 
@@ -82,28 +112,36 @@ class CachedSamples:
 
     middle_maps: Tensor
     """(N, M, 14, 14) float16"""
+    landmarks: Tensor | None
+    """(N, 128) float32 of the witness, None for models without one"""
     truth: Truth
-    features: Tensor | None = None
-    """(N, D) float32 global features, where the backbone is frozen"""
+    evidence: Evidence | None = None
+    """What the heads see, where everything before them is frozen"""
 
     def __len__(self) -> int:
         return len(self.truth.scale_per_cm)
 
-    def batch(self, ids: Tensor) -> tuple[Tensor, Truth]:
-        """Features, or maps (float32, channels last) where there are none, and the truth of some samples."""
-        if self.features is not None:
-            return self.features[ids], take(self.truth, ids)
+    def batch(self, ids: Tensor) -> tuple[Cached | Evidence, Truth]:
+        """What of the samples is cached (maps as float32, channels last), and their truth."""
+        truth = take(self.truth, ids)
+        if self.evidence is not None:
+            return Evidence(*(part if part is None else part[ids].float() for part in self.evidence)), truth  # type: ignore[arg-type]
         maps = self.middle_maps[ids].float().contiguous(memory_format=torch.channels_last)
-        return maps, take(self.truth, ids)
+        return Cached(maps, None if self.landmarks is None else self.landmarks[ids]), truth
 
 
 @torch.no_grad()
-def with_features(samples: CachedSamples, backbone: Backbone) -> CachedSamples:
-    """Run the backbone's last blocks once for all: they will not change any more."""
-    backbone.eval()
+def with_evidence(samples: CachedSamples, model: HandModel) -> CachedSamples:
+    """Run everything before the heads once for all: it will not change any more. Kept as float16."""
+    model.eval()
     chunks = torch.arange(len(samples)).split(BATCH)
-    features = [backbone.tail(samples.batch(ids)[0]) for ids in tqdm(chunks, desc="features", unit="batch")]
-    return CachedSamples(samples.middle_maps[:0], samples.truth, torch.cat(features))
+    parts: list[Evidence] = []
+    for ids in tqdm(chunks, desc="evidence", unit="batch"):
+        cached, _ = samples.batch(ids)
+        assert isinstance(cached, Cached)
+        parts.append(Evidence(*(part if part is None else part.half() for part in model.seen(cached))))  # type: ignore[arg-type]
+    columns = [column[0] if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True)]
+    return CachedSamples(samples.middle_maps[:0], None, samples.truth, Evidence(*columns))  # type: ignore[arg-type]
 
 
 def take(truth: Truth, ids: Tensor) -> Truth:
@@ -133,33 +171,46 @@ def truth_from_labels(labels: dict[str, np.ndarray], template: HandTemplate) -> 
     )
 
 
-def _read_maps(path: Path, shape: tuple[int, ...]) -> Tensor:
+def _read_cached(path: Path, shape: tuple[int, ...]) -> Tensor:
     remedy = "delete it, it is computed again"
     try:
-        maps = np.load(path, allow_pickle=False)
+        found = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise HandvizError(f"{path} is damaged ({error}): {remedy}") from error
-    if maps.shape != shape:
-        raise HandvizError(f"{path} holds maps {maps.shape}, its pictures need {shape}: {remedy}")
-    return torch.from_numpy(maps)
+    if found.shape != shape:
+        raise HandvizError(f"{path} holds {found.shape}, its pictures need {shape}: {remedy}")
+    return torch.from_numpy(found)
 
 
 def load_cached(
-    directory: Path, backbone: Backbone, backbone_name: str, template: HandTemplate, limit: int | None = None
+    directories: Sequence[Path], model: HandModel, backbone_name: str, template: HandTemplate, limit: int | None = None
 ) -> CachedSamples:
-    """All samples of a folder (or the first ``limit``), computing what is not cached yet."""
-    shards = cache_middle_maps(directory, backbone, backbone_name)
-    labels = [read_labels(directory, shard) for shard in shards]
+    """All samples of the folders (or the first ``limit``), computing what is not cached yet."""
+    places: list[tuple[Path, int]] = []
+    for directory in directories:
+        places += [(directory, shard) for shard in _cached_shards(directory, model, backbone_name)]
+    labels = [read_labels(directory, shard) for directory, shard in places]
     count = sum(len(part["scale"]) for part in labels)
     count = min(count, limit or count)
-    maps = torch.empty((count, backbone.middle_channels, 14, 14), dtype=torch.float16)
+    maps = torch.empty((count, model.backbone.middle_channels, 14, 14), dtype=torch.float16)
+    landmarks = None if model.witness is None else torch.empty((count, LANDMARK_NUMBERS))
     start = 0
-    for shard, known in zip(shards, labels, strict=True):
-        if start >= count:
+    for (directory, shard), known in zip(places, labels, strict=True):
+        size = min(len(known["scale"]), count - start)
+        if size <= 0:
             break
-        shape = (len(known["scale"]), *maps.shape[1:])
-        part = _read_maps(middle_file(directory, shard, backbone_name), shape)[: count - start]
-        maps[start : start + len(part)] = part
-        start += len(part)
-    columns = {name: np.concatenate([part[name] for part in labels])[:count] for name in labels[0]}
-    return CachedSamples(maps, truth_from_labels(columns, template))
+        full = len(known["scale"])
+        path = middle_file(directory, shard, backbone_name)
+        maps[start : start + size] = _read_cached(path, (full, *maps.shape[1:]))[:size]
+        if landmarks is not None:
+            path = landmarks_file(directory, shard)
+            landmarks[start : start + size] = _read_cached(path, (full, LANDMARK_NUMBERS))[:size]
+        start += size
+    columns = {name: np.concatenate([part[name] for part in labels])[:count] for name in TRUTH_LABELS}
+    return CachedSamples(maps, landmarks, truth_from_labels(columns, template))
+
+
+def _cached_shards(directory: Path, model: HandModel, backbone_name: str) -> list[int]:
+    if model.witness is None:
+        return cache_middle_maps(directory, model.backbone, backbone_name)
+    return cache_landmarks(directory, model.witness, model.backbone, backbone_name)

@@ -22,6 +22,8 @@ from handviz.paths import PROJECT_ROOT
 logger = logging.getLogger(__name__)
 WEIGHTS, STATE = "model.safetensors", "resume.pt"
 OLD = ".old"
+BEFORE_EVIDENCE = {"evidence": "global"}
+"""Checkpoints of the first weights do not name what their heads see."""
 
 
 def current_commit() -> str:
@@ -97,7 +99,7 @@ def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[HandModel,
             f"{metadata['fingerprint'][:12]}, not for {template.name} {template.fingerprint[:12]}"
         )
     try:
-        config = ModelConfig(**json.loads(metadata["model"]))
+        config = ModelConfig(**BEFORE_EVIDENCE | json.loads(metadata["model"]))
         model = build_model(config, template)
         model.load_state_dict(load_file(directory / WEIGHTS))
         notes = json.loads(metadata["notes"])

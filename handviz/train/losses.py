@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from handviz.nets.camera_net import CameraOutput, camera_vector
 from handviz.nets.model import ModelOutput
@@ -14,6 +15,8 @@ from handviz.probability import (
     image_from_keypoints,
     keypoints_from_vertices,
 )
+
+CENTIMETRES_PER_HALF_SIDE = 10.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,11 @@ class LossConfig:
     """Squared error of the prior-net's own mesh in ``final``: ours; the paper has the divergence alone."""
     prior_log_variance: float = 0.0
     """ln cm² of the prior in the divergence; the paper's 1 cm²."""
+    crop: float = 1.0
+    """Distance of vertices as they stand in the crop, depth included: ours. The absolute size, which one picture does
+    not tell and which fills most of the canonical error, does not count in it."""
+    joints: float = 0.5
+    """Distance of the joints that "joints" evidence reads off the crop: ours."""
     vertex_correlation: float = 0.95
     """Assumed between errors of the vertices that make a keypoint (0: independent, as in the paper)."""
 
@@ -55,6 +63,27 @@ def image_gaussian(keypoints: Gaussian, camera: CameraOutput) -> Gaussian:
     return Gaussian(projected.mean, torch.logaddexp(projected.log_variance, torch.log(of_camera)))
 
 
+def in_crop(vertices_cm: Tensor, rotation: Tensor, scale_per_cm: Tensor, translation: Tensor) -> Tensor:
+    """Canonical points (B, K, 3) -> where they stand in the crop (B, K, 3): half-sides, depth from the wrist."""
+    turned = scale_per_cm[:, None, None] * (vertices_cm @ rotation.transpose(1, 2))
+    return turned + functional.pad(translation, (0, 1))[:, None]
+
+
+def crop_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """Absolute errors in the crop; a half-side counts as ten centimetres, which it is about."""
+    camera = output.camera
+    mine = in_crop(output.mean_cm, camera.rotation, camera.scale, camera.translation)
+    true = in_crop(truth.vertices_cm, truth.rotation, truth.scale_per_cm, truth.translation)
+    terms = {}
+    if config.crop:
+        terms["crop"] = config.crop * CENTIMETRES_PER_HALF_SIDE * (mine - true).abs().mean()
+    if config.joints and output.joints_crop is not None:
+        depth = (regressor @ true)[..., 2:]
+        joints = torch.cat([truth.keypoints_crop, depth], dim=2)
+        terms["joints"] = config.joints * CENTIMETRES_PER_HALF_SIDE * (output.joints_crop - joints).abs().mean()
+    return terms
+
+
 def supervised_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
     """Every weighted term by name; ``regressor`` (21, V)."""
     keypoints = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, config.vertex_correlation)
@@ -71,7 +100,7 @@ def supervised_terms(output: ModelOutput, truth: Truth, regressor: Tensor, confi
     }
     if output.prior is not None and output.prior.vertices_cm is not output.mean_cm:
         terms |= _joint_terms(output, truth, regressor, config)
-    return terms
+    return terms | crop_terms(output, truth, regressor, config)
 
 
 def _joint_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
@@ -99,7 +128,7 @@ def squared_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: 
     image = image + camera.translation[:, None]
     true_camera = camera_vector(truth.rotation, truth.scale_per_cm, truth.translation)
     errors = output.mean_cm - truth.vertices_cm
-    return {
+    terms = {
         "vertices": config.vertices * errors.square().mean(),
         "keypoints": config.keypoints * (regressor @ errors).square().mean(),
         # Crop half-sides are about a decimetre: 100 brings them to square centimetres.
@@ -108,3 +137,4 @@ def squared_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: 
         + 0.1 * gaussian_nll(true_camera, camera.mean.detach(), camera.log_variance).mean(),
         "deviation": gaussian_nll(errors.detach(), torch.zeros_like(errors), output.log_variance).mean(),
     }
+    return terms | crop_terms(output, truth, regressor, config)

@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from handviz import metrics
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.memory import channels_last
 from handviz.nets.model import HandModel, ModelConfig, ModelOutput, build_model
-from handviz.train.cache import CachedSamples, load_cached, with_features
+from handviz.train.cache import CachedSamples, load_cached, with_evidence
 from handviz.train.checkpoint import load_checkpoint, load_resume_state, recovered, save_checkpoint
-from handviz.train.losses import LossConfig, Truth, squared_terms, supervised_terms
+from handviz.train.losses import LossConfig, Truth, in_crop, squared_terms, supervised_terms
 
 logger = logging.getLogger(__name__)
 LAST = "last"
@@ -33,7 +34,8 @@ LAST = "last"
 class TrainConfig:
     """Everything that a run depends on."""
 
-    data: Path
+    data: tuple[Path, ...]
+    """Folders of rendered hands, taken together."""
     run: Path
     """Folder of the run: checkpoint ``last``, ``log.csv``."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -43,7 +45,7 @@ class TrainConfig:
     head_rate: float = 1e-3
     """Learning rate of new layers (AdamW, warm-up, cosine to zero)."""
     tail_rate: float = 3e-4
-    """Learning rate of the backbone's last blocks; 0 freezes them."""
+    """Learning rate of the backbone's last blocks; 0 freezes everything before the heads."""
     weight_decay: float = 0.01
     warm_up_steps: int = 200
     gradient_norm: float = 2.0
@@ -69,9 +71,10 @@ class TrainConfig:
 
 
 def optimiser_groups(model: HandModel, config: TrainConfig) -> list[dict[str, Any]]:
-    """Every trainable parameter in exactly one group; the stem never trains on cached maps."""
-    tail = list(tail_parameters(model)) if config.tail_rate > 0 else []
-    heads = list(model.heads.parameters())
+    """Every trainable parameter in exactly one group; the stem never trains on cached maps, the witness never."""
+    frozen = config.tail_rate == 0
+    tail = [] if frozen else list(tail_parameters(model))
+    heads = list(model.heads.parameters()) + ([] if frozen else list(model.evidence.parameters()))
     chosen = {id(parameter) for parameter in tail + heads}
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in chosen)
@@ -115,12 +118,13 @@ class Trainer:
         self.model = build_model(config.model, template)
         self._start_backbone()
         self._start_weights()
-        self.samples = load_cached(config.data, self.model.backbone, config.model.backbone, template, config.limit)
+        self.samples = load_cached(config.data, self.model, config.model.backbone, template, config.limit)
         if len(self.samples) < config.batch_size:
-            raise HandvizError(f"{config.data} holds {len(self.samples)} samples, fewer than a batch")
+            names = ", ".join(map(str, config.data))
+            raise HandvizError(f"{names} holds {len(self.samples)} samples, fewer than a batch")
         channels_last(self.model)
         if config.tail_rate == 0:
-            self.samples = with_features(self.samples, self.model.backbone)
+            self.samples = with_evidence(self.samples, self.model)
         self.regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
         self.optimiser = torch.optim.AdamW(optimiser_groups(self.model, config), weight_decay=config.weight_decay)
         self.step = 0
@@ -138,12 +142,19 @@ class Trainer:
     def _start_weights(self) -> None:
         """Take over every weight that has the same name and shape, whichever variant it comes from."""
         own = self.model.state_dict()
+        self.seen_before = 0
         for directory in self.config.start_from:
-            source, _, _ = load_checkpoint(directory, self.template)
+            source, _, notes = load_checkpoint(directory, self.template)
+            self.seen_before = max(self.seen_before, int(notes.get("samples_seen", 0)))
             known = {k: v for k, v in source.state_dict().items() if k in own and v.shape == own[k].shape}
             if not known:
                 raise HandvizError(f"{directory} has no weight in common with {self.config.model}")
             self.model.load_state_dict(known, strict=False)
+
+    @property
+    def crops_seen(self) -> int:
+        """Crops that the weights have learnt from, those of the runs that they started from included."""
+        return self.seen_before + self.step * self.config.batch_size
 
     def resume(self) -> None:
         """Go on from the run's last checkpoint if there is one."""
@@ -167,7 +178,7 @@ class Trainer:
         state = {"optimiser": self.optimiser.state_dict(), "step": self.step}
         notes = {
             "step": self.step,
-            "samples_seen": self.step * self.config.batch_size,
+            "samples_seen": self.crops_seen,
             "samples": len(self.samples),
             "train": json.loads(json.dumps(asdict(self.config), default=str)),
         }
@@ -205,24 +216,28 @@ class Trainer:
 
 
 @torch.no_grad()
-def validation_errors(model: HandModel, samples: CachedSamples) -> dict[str, float]:
-    """Mean vertex error (mm, canonical), root of the mean variance (mm) and mean 2D error (percent of the crop)."""
+def validation_errors(model: HandModel, samples: CachedSamples, regressor: Tensor) -> dict[str, float]:
+    """PA-MPJPE and mean vertex error (mm, canonical), root of the mean variance (mm), mean 2D error (% of the crop)."""
     model.eval()
-    error, variance, image = [], [], []
+    columns: dict[str, list[Tensor]] = {"pa": [], "error": [], "variance": [], "image": []}
     for ids in torch.arange(len(samples)).split(128):
         cached, truth = samples.batch(ids)
         output = model.from_cached(cached)
-        error.append((output.mean_cm - truth.vertices_cm).norm(dim=2).mean(1))
-        variance.append(output.log_variance.exp().sum(2).mean(1))
-        wanted = truth.scale_per_cm[:, None, None] * (truth.vertices_cm @ truth.rotation[:, :2].transpose(1, 2))
-        found = output.camera.scale[:, None, None] * (output.mean_cm @ output.camera.rotation[:, :2].transpose(1, 2))
-        apart = wanted + truth.translation[:, None] - found - output.camera.translation[:, None]
-        image.append(apart.norm(dim=2).mean(1))
+        mine, true = (regressor @ vertices for vertices in (output.mean_cm, truth.vertices_cm))
+        columns["pa"].append(torch.from_numpy(metrics.pa_mpjpe_mm(mine.numpy(), true.numpy()) * 0.01))
+        columns["error"].append((output.mean_cm - truth.vertices_cm).norm(dim=2).mean(1))
+        columns["variance"].append(output.log_variance.exp().sum(2).mean(1))
+        camera = output.camera
+        wanted = in_crop(truth.vertices_cm, truth.rotation, truth.scale_per_cm, truth.translation)
+        found = in_crop(output.mean_cm, camera.rotation, camera.scale, camera.translation)
+        columns["image"].append((wanted - found)[..., :2].norm(dim=2).mean(1))
     model.train()
+    mean = {name: float(torch.cat(parts).mean()) for name, parts in columns.items()}
     return {
-        "vertex_error_mm": float(torch.cat(error).mean()) * 10,
-        "std_mm": float(torch.cat(variance).mean().sqrt()) * 10,
-        "image_error_percent": float(torch.cat(image).mean()) * 50,
+        "pa_mpjpe_mm": mean["pa"],
+        "vertex_error_mm": mean["error"] * 10,
+        "std_mm": mean["variance"] ** 0.5 * 10,
+        "image_error_percent": mean["image"] * 50,
     }
 
 
@@ -241,7 +256,7 @@ def train(config: TrainConfig, template: HandTemplate) -> Path:
     trainer = Trainer(config, template)
     validation = None
     if config.validation is not None:
-        validation = load_cached(config.validation, trainer.model.backbone, config.model.backbone, template, 1024)
+        validation = load_cached((config.validation,), trainer.model, config.model.backbone, template, 2048)
     trainer.resume()
     trainer.model.train()
     bar = tqdm(total=trainer.total_steps, initial=trainer.step, unit="step", smoothing=0.05)
@@ -250,10 +265,10 @@ def train(config: TrainConfig, template: HandTemplate) -> Path:
         bar.update(1)
         at_end = trainer.step == trainer.total_steps
         if trainer.step % config.checkpoint_every == 0 or at_end:
-            row = {"step": trainer.step, "loss": sum(terms.values()), **terms}
+            row = {"step": trainer.step, "crops_seen": trainer.crops_seen, "loss": sum(terms.values()), **terms}
             if validation is not None:
-                row |= validation_errors(trainer.model, validation)
-                bar.set_postfix_str(f"{row['vertex_error_mm']:.2f} mm, std {row['std_mm']:.2f} mm")
+                row |= validation_errors(trainer.model, validation, trainer.regressor)
+                bar.set_postfix_str(f"PA-MPJPE {row['pa_mpjpe_mm']:.2f} mm, std {row['std_mm']:.2f} mm")
             _log_row(config.run / "log.csv", row)
             trainer.save()
     bar.close()
