@@ -3,7 +3,9 @@
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
+from handviz.data.synthetic.gestures import GestureSampler, add_noise
 from handviz.geometry import rotation_about_z, rotation_from_axis_angle
 from handviz.hand_model.anatomy import JointAxes, joint_axes, pose_from_angles, sample_angles
 from handviz.hand_model.skinning import joint_transforms
@@ -12,9 +14,19 @@ from handviz.records import FloatArray
 
 CLOSEST_FINGERS_M = 0.0105
 """Middle lines of two fingers may not come closer than this: a finger is about 15 mm thick and flesh yields."""
+PALM_SURFACE_M = 0.005
+"""Depth below the palm's plane from which on a finger's middle line counts as far from the palm as from a finger."""
+PALM_M = ((-0.045, 0.030), (-0.095, -0.015))
+"""x and y of the palm in the canonical frame."""
 POSITIONS_ALONG_BONE = np.array([0.25, 0.6, 1.0])
 SHAPE_LIMIT = 2.5
-UNIFORM_VIEW_SHARE = 0.25
+UNIFORM_VIEW_SHARE = 0.2
+YAW_SD_DEG, PITCH_SD_DEG = 45.0, 28.0
+WRIST_SD_DEG = (22.0, 10.0, 10.0)
+NATURAL, NOISY, BROAD = range(3)
+KIND_SHARES = (0.65, 0.15, 0.20)
+"""Gestures, gestures with strong noise, and fingers that bend on their own: the last two cover the tails."""
+NOISE_SD_DEG = 14.0
 
 
 class PoseSampler:
@@ -26,17 +38,46 @@ class PoseSampler:
         keypoints = template.keypoint_regressor @ template.vertices_m
         self._tips = keypoints[[4, 8, 12, 16, 20]]
         self._axes: JointAxes = joint_axes(self._joints, self._tips)
+        self._gestures = GestureSampler(self._joints, self._tips, self._parents, self._axes)
 
     def sample(self, rng: np.random.Generator, count: int) -> FloatArray:
         """Poses (count, 45); of three tries each the first without penetration, or the least bad."""
-        tries = pose_from_angles(sample_angles(rng, 3 * count), self._axes)
-        gap = self.finger_gap_m(tries).reshape(3, count)
+        kinds = np.tile(rng.choice(len(KIND_SHARES), count, p=KIND_SHARES), 3)
+        tries = pose_from_angles(self._angles(rng, kinds), self._axes)
+        gap = np.minimum(self.finger_gap_m(tries), self.palm_gap_m(tries)).reshape(3, count)
         clear = gap > CLOSEST_FINGERS_M
         choice = np.where(clear.any(axis=0), clear.argmax(axis=0), gap.argmax(axis=0))
         return tries.reshape(3, count, -1)[choice, np.arange(count)]
 
+    def _angles(self, rng: np.random.Generator, kinds: NDArray[np.int64]) -> FloatArray:
+        """Angles (N, 15, 3) in degrees of poses of the kinds (N,)."""
+        count = len(kinds)
+        angles = self._gestures.sample(rng, count)
+        noisy = add_noise(rng, angles, NOISE_SD_DEG)
+        broad = sample_angles(rng, count)
+        return np.choose(kinds[:, None, None], [angles, noisy, broad])
+
     def finger_gap_m(self, poses: FloatArray) -> FloatArray:
         """(N,) smallest distance between the middle lines of two different fingers, outer two bones only."""
+        lines = self._finger_lines(poses)
+        gap = np.full(len(poses), np.inf)
+        for first in range(5):
+            for second in range(first + 1, 5):
+                apart = lines[:, first, :, None] - lines[:, second, None]
+                gap = np.minimum(gap, np.sqrt((apart**2).sum(-1)).min(axis=(1, 2)))
+        return gap
+
+    def palm_gap_m(self, poses: FloatArray) -> FloatArray:
+        """(N,) how far the lowest middle line of index..little stays above the palm's surface; inf beside the palm."""
+        points = self._finger_lines(poses)[:, 1:].reshape(len(poses), -1, 3)
+        (left, right), (top, bottom) = PALM_M
+        x, y, z = points.transpose(2, 0, 1)
+        above = (x > left) & (x < right) & (y > top) & (y < bottom)
+        gap: FloatArray = np.where(above, -z - PALM_SURFACE_M, np.inf).min(axis=1)
+        return gap
+
+    def _finger_lines(self, poses: FloatArray) -> FloatArray:
+        """(N, 5, 6, 3) points along the outer two bones of every finger."""
         count = len(poses)
         joints = np.broadcast_to(self._joints, (count, 16, 3))
         transforms = joint_transforms(poses, joints, self._parents)
@@ -49,13 +90,7 @@ class PoseSampler:
                 rest = start + POSITIONS_ALONG_BONE[:, None] * (end - start) * 0.92
                 turn, shift = transforms[:, joint, :, :3], transforms[:, joint, :, 3]
                 points.append(np.einsum("nab,kb->nka", turn, rest) + shift[:, None])
-        lines = np.stack(points, axis=1).reshape(count, 5, -1, 3)
-        gap = np.full(count, np.inf)
-        for first in range(5):
-            for second in range(first + 1, 5):
-                apart = lines[:, first, :, None] - lines[:, second, None]
-                gap = np.minimum(gap, np.sqrt((apart**2).sum(-1)).min(axis=(1, 2)))
-        return gap
+        return np.stack(points, axis=1).reshape(count, 5, -1, 3)
 
 
 def sample_shape(rng: np.random.Generator, count: int) -> FloatArray:
@@ -65,7 +100,7 @@ def sample_shape(rng: np.random.Generator, count: int) -> FloatArray:
 
 def sample_wrist(rng: np.random.Generator) -> FloatArray:
     """Rotation (3, 3) of the forearm about the wrist: flexion, deviation and a little twist."""
-    flexion, deviation, twist = np.radians(rng.normal(0, [26, 12, 12]))
+    flexion, deviation, twist = np.radians(rng.normal(0, WRIST_SD_DEG))
     return (
         rotation_from_axis_angle(np.array([flexion, 0, 0]))
         @ rotation_about_z(deviation)
@@ -88,7 +123,7 @@ def sample_view(rng: np.random.Generator) -> FloatArray:
     """Rotation (3, 3) of the hand as seen along the ray to it: palms and backs mostly, but every direction."""
     if rng.random() < UNIFORM_VIEW_SHARE:
         return _uniform_rotation(rng)
-    yaw = rng.normal(0, 0.75) + (math.pi if rng.random() < 0.5 else 0.0)
-    pitch = rng.normal(0, 0.6)
+    yaw = math.radians(rng.normal(0, YAW_SD_DEG)) + (math.pi if rng.random() < 0.5 else 0.0)
+    pitch = math.radians(rng.normal(0, PITCH_SD_DEG))
     turn = rotation_from_axis_angle(np.array([pitch, 0, 0])) @ rotation_from_axis_angle(np.array([0, yaw, 0]))
     return rotation_about_z(rng.uniform(-math.pi, math.pi)) @ turn
