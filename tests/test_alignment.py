@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from handviz.detect.crop import crop_from_image_affine
+from handviz.detect.marking import as_the_detector_marks_them
 from handviz.geometry import apply_affine, invert_affine, rotation_from_axis_angle
 from handviz.hand_model.open_hand import load_open_hand
-from handviz.infer.alignment import CameraPrior, _jacobian, aligned_to_detector, as_the_detector_marks_them
+from handviz.infer.alignment import CameraPrior, _jacobian, aligned_to_detector
 from handviz.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop
 
 

@@ -9,12 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from handviz.detect.marking import as_the_detector_marks_them
 from handviz.geometry import apply_affine, rotation_from_axis_angle
 from handviz.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop
 
-# MediaPipe's knuckles and thumb base lie nearer to the wrist than the hand model's joints: by these shares of the way,
-# the medians over clearly visible rendered crops whose joints are known (docs/experiments.md).
-TOWARDS_WRIST = {1: 0.33, 5: 0.10, 9: 0.07, 13: 0.075, 17: 0.085}
 STEPS = 4
 HUBER_LIMIT = 2.0
 
@@ -59,14 +57,6 @@ def aligned_to_detector(canonical: CanonicalHand, crop: HandCrop, prior: CameraP
         scale=float(canonical.scale * np.exp(moved[3])),
         translation=(canonical.translation + moved[4:]).astype(canonical.translation.dtype),
     )
-
-
-def as_the_detector_marks_them(keypoints_m: FloatArray) -> FloatArray:
-    """Keypoints (21, 3) of the hand model -> where MediaPipe would mark the same hand."""
-    marked = keypoints_m.copy()
-    for keypoint, share in TOWARDS_WRIST.items():
-        marked[keypoint] += share * (keypoints_m[0] - keypoints_m[keypoint])
-    return marked
 
 
 def _jacobian(turned: FloatArray, scale: float) -> FloatArray:

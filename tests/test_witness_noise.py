@@ -1,0 +1,80 @@
+"""Landmarks whose errors are made as large as on photographs."""
+
+import numpy as np
+import pytest
+import torch
+
+from handviz import metrics
+from handviz.detect.marking import as_the_detector_marks_them
+from handviz.hand_model.open_hand import load_open_hand
+from handviz.nets.evidence import LANDMARK_NUMBERS
+from handviz.train.losses import Truth
+from handviz.train.witness_noise import NUMBERS, WitnessNoise, true_landmarks, with_errors_of_photographs
+
+COUNT = 400
+
+
+@pytest.fixture(scope="module")
+def regressor():
+    return torch.tensor(load_open_hand().keypoint_regressor, dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def truth():
+    vertices = torch.tensor(load_open_hand().vertices_m, dtype=torch.float32)[None] * 100
+    turns = torch.linalg.qr(torch.randn(COUNT, 3, 3, generator=torch.Generator().manual_seed(1)))[0]
+    turns = turns * torch.linalg.det(turns)[:, None, None]
+    points = torch.rand(COUNT, 21, 2, generator=torch.Generator().manual_seed(2)) - 0.5
+    return Truth(vertices.expand(COUNT, -1, -1), points, turns, torch.full((COUNT,), 0.1), torch.zeros(COUNT, 2))
+
+
+def landmarks_with_error(truth, regressor, error):
+    """What a witness says that errs by ``error`` decimetres in every world coordinate; presence is 1."""
+    keypoints = (regressor @ truth.vertices_cm) @ truth.rotation.transpose(1, 2) / 10
+    said = torch.from_numpy(as_the_detector_marks_them(keypoints.numpy()))
+    said = said + error * torch.randn(said.shape, generator=torch.Generator().manual_seed(3))
+    screen = torch.zeros(COUNT, NUMBERS)
+    return torch.cat([screen, said.flatten(1), torch.ones(COUNT, 2)], dim=1)
+
+
+def error_mm(landmarks, truth, regressor):
+    keypoints = (regressor @ truth.vertices_cm) @ truth.rotation.transpose(1, 2)
+    wanted = as_the_detector_marks_them(keypoints.double().numpy()) / 100
+    return metrics.pa_mpjpe_mm(landmarks[:, NUMBERS : 2 * NUMBERS].view(-1, 21, 3).double().numpy() / 10, wanted)
+
+
+def test_a_witness_without_error_is_left_alone(truth, regressor):
+    said = landmarks_with_error(truth, regressor, 0.0)
+    true = true_landmarks(said, truth, regressor)
+    assert true.landmarks.shape == (COUNT, LANDMARK_NUMBERS)
+    assert true.error_mm.max() < 1e-3
+    torch.testing.assert_close(true.landmarks[:, NUMBERS:], said[:, NUMBERS:], atol=1e-4, rtol=0)
+    torch.testing.assert_close(true.landmarks[:, 2], torch.zeros(COUNT))
+
+
+def test_errors_become_those_of_photographs(truth, regressor):
+    said = landmarks_with_error(truth, regressor, 0.35)
+    true = true_landmarks(said, truth, regressor)
+    before = error_mm(said, truth, regressor)
+    np.testing.assert_allclose(true.error_mm.numpy(), before, rtol=1e-3)
+    assert before.mean() > 30
+    noise = WitnessNoise(share=1.0)
+    moved = with_errors_of_photographs(said, true.landmarks, true.error_mm, noise, torch.Generator().manual_seed(0))
+    after = error_mm(moved, truth, regressor)
+    assert np.median(after) == pytest.approx(noise.median_mm, rel=0.15)
+    assert (after <= before + 1e-3).all()
+
+
+def test_only_the_share_is_moved_and_the_seed_decides(truth, regressor):
+    said = landmarks_with_error(truth, regressor, 0.35)
+    true = true_landmarks(said, truth, regressor)
+
+    def moved(seed):
+        generator = torch.Generator().manual_seed(seed)
+        return with_errors_of_photographs(said, true.landmarks, true.error_mm, WitnessNoise(share=0.25), generator)
+
+    same = (moved(1) == said).all(dim=1).float().mean()
+    assert 0.65 < same < 0.85
+    assert torch.equal(moved(1), moved(1))
+    assert not torch.equal(moved(1), moved(2))
+    assert torch.equal(moved(1)[:, 2 * NUMBERS :], said[:, 2 * NUMBERS :])
