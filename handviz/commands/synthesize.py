@@ -20,6 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder of shards; started work is continued")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument(
+        "--hidden",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="only hands of which things hide LOW to HIGH (0..1) of what would be seen",
+    )
     parser.add_argument("--preview", type=Path, help="also write a contact sheet (PNG) of the first samples")
 
 
@@ -27,7 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Render what is missing; stopped work goes on at the next call."""
     if arguments.count < 1 or arguments.seed < 0 or arguments.workers < 1:
         raise HandvizError("--count and --workers must be at least 1, --seed at least 0")
-    plan = Plan(arguments.out, arguments.seed, arguments.count)
+    hidden = tuple(arguments.hidden) if arguments.hidden else None
+    if hidden and not 0 <= hidden[0] < hidden[1] <= 1:
+        raise HandvizError("--hidden takes two numbers in 0..1, the lower one first")
+    plan = Plan(arguments.out, arguments.seed, arguments.count, hidden)
     with tqdm(total=plan.count, unit="hand", smoothing=0.1) as bar:
         for done in render(plan, arguments.workers):
             bar.update(done)

@@ -3,7 +3,7 @@
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import moderngl
 import numpy as np
@@ -13,6 +13,8 @@ from handviz.records import CROP_SIZE, FloatArray
 from handviz.render.programs import load_program
 
 SUPERSAMPLING = 2
+SHADOW_SIZE, SHADOW_HALF_M = 384, 0.22
+"""Pixels of the shadow map, and half the side of the cube around ``Lights.shadow_centre_m`` that it covers."""
 CROP = (CROP_SIZE, CROP_SIZE)
 NEAR_M, FAR_M = 0.03, 6.0
 TARGET, OCCLUDER, BEHIND = 1.0, 0.6, 0.3
@@ -59,6 +61,12 @@ class Material:
     gloss: float = 0.1
     sleeve_thickness_m: float = 0.004
     noise_shift: tuple[float, ...] = (0.0, 0.0, 0.0)
+    crease_depth: float = 0.0
+    """palm lines and finger folds, 0..1"""
+    print_layer: int = -1
+    """which of the studio's prints lies on the sleeve, or on the body where ``print_is_body``; -1 for none"""
+    print_is_body: bool = False
+    print_repeats: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +89,22 @@ class Lights:
     """(2, 3)"""
     ambient_above: FloatArray
     ambient_below: FloatArray
+    shadow_strength: float = 0.0
+    """0: the first light casts no shadow, 1: no part of it comes into the shadow"""
+    shadow_softness_m: float = 0.002
+    shadow_centre_m: tuple[float, ...] = (0.0, 0.0, 0.5)
+
+
+@dataclass(frozen=True, eq=False)
+class Textures:
+    """What lies on the surfaces; the same in every picture."""
+
+    noise: NDArray[np.uint8]
+    """(N, N), repeats without a seam"""
+    creases: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((1, 1, 3), np.uint8))
+    """(C, C, 3) palm lines, folds on the back, redness over the hand at rest"""
+    prints: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((1, 1, 1, 3), np.uint8))
+    """(K, P, P, 3) sRGB"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +112,7 @@ class StudioPicture:
     """What was drawn, twice (H, W) of the crop in each direction, top row first."""
 
     rgb: NDArray[np.uint8]
-    """(2H, 2W, 3), linear light clipped at 1"""
+    """(2H, 2W, 3), square root of a quarter of the linear light"""
     label: NDArray[np.uint8]
     """(2H, 2W) label * 255, 0 where nothing was drawn"""
     depth_m: NDArray[np.float32]
@@ -116,45 +140,87 @@ def depth_from_buffer(buffer: NDArray[np.float32]) -> NDArray[np.float32]:
     return 2 * FAR_M * NEAR_M / ((FAR_M + NEAR_M) - device * (FAR_M - NEAR_M))
 
 
+class _Arrays(NamedTuple):
+    """Buffers of one topology and what draws them: lit, and depth alone."""
+
+    vertices: moderngl.Buffer
+    faces: moderngl.Buffer
+    lit: moderngl.VertexArray
+    depth: moderngl.VertexArray
+
+
+def shadow_from_camera(lights: Lights) -> FloatArray:
+    """(4, 4) parallel projection of the cube around the shadow's centre along the first light."""
+    towards = lights.directions[0]
+    aside = np.cross(towards, np.eye(3)[np.abs(towards).argmin()])
+    aside = aside / np.linalg.norm(aside)
+    axes = np.stack([aside, np.cross(towards, aside), -towards])
+    projection = np.eye(4)
+    projection[:3, :3] = axes / SHADOW_HALF_M
+    projection[2, :3] /= 2  # things twice as far off still cast shadows
+    projection[:3, 3] = -projection[:3, :3] @ np.asarray(lights.shadow_centre_m)
+    return projection
+
+
 class HandStudio:
     """Holds the buffers of one OpenGL context; ``draw`` may be called for ever, ``release`` once."""
 
-    def __init__(self, context: moderngl.Context, noise: NDArray[np.uint8], size: tuple[int, int] = CROP) -> None:
-        """``noise`` (N, N) repeats over every surface; ``size`` (width, height) is that of the finished picture."""
+    def __init__(self, context: moderngl.Context, textures: Textures, size: tuple[int, int] = CROP) -> None:
+        """``size`` (width, height) is that of the finished picture."""
         self.context = context
         self._stack = ExitStack()
         self._program = self._keep(load_program(context, "studio"))
-        self._noise = self._keep(context.texture(noise.shape[::-1], 1, noise.tobytes()))
+        self._depth_program = self._keep(load_program(context, "studio_depth"))
+        self._load(textures)
         self._size = (size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING)
         self._colour = self._keep(context.texture(self._size, 4))
         self._depth = self._keep(context.depth_texture(self._size))
         self._framebuffer = self._keep(context.framebuffer([self._colour], self._depth))
-        self._arrays: dict[tuple[int, int], tuple[moderngl.Buffer, moderngl.VertexArray]] = {}
+        self._depth_only = self._keep(context.framebuffer([], self._depth))
+        self._shadow = self._keep(context.depth_texture((SHADOW_SIZE, SHADOW_SIZE)))
+        self._shadow.compare_func = "<="
+        self._shadow_framebuffer = self._keep(context.framebuffer([], self._shadow))
+        self._arrays: dict[tuple[int, int], _Arrays] = {}
+
+    def _load(self, textures: Textures) -> None:
+        noise, creases, prints = textures.noise, textures.creases, textures.prints
+        count, height, width, _ = prints.shape
+        self._textures = (
+            self._keep(self.context.texture(noise.shape[::-1], 1, noise.tobytes(), alignment=1)),
+            self._keep(self.context.texture(creases.shape[1::-1], 3, creases.tobytes(), alignment=1)),
+            self._keep(self.context.texture_array((width, height, count), 3, prints.tobytes(), alignment=1)),
+        )
+        self._textures[1].repeat_x = self._textures[1].repeat_y = False
+        for unit, name in enumerate(("noise", "creases", "prints", "shadow_map")):
+            self._set(name, unit)
 
     def _keep(self, thing: Kept) -> Kept:
         self._stack.callback(thing.release)
         return thing
 
-    def _vertex_array(self, mesh: Mesh) -> moderngl.VertexArray:
+    def _arrays_of(self, mesh: Mesh) -> _Arrays:
         """Buffers are kept per mesh topology and written anew for every surface."""
         key = (len(mesh.positions), len(mesh.faces))
         if key not in self._arrays:
             vertices = self._keep(self.context.buffer(reserve=len(mesh.positions) * 48))
             faces = self._keep(self.context.buffer(np.ascontiguousarray(mesh.faces, np.int32).tobytes()))
             layout = [(vertices, "3f 3f 3f 3f", "in_position", "in_normal", "in_rest", "in_marks")]
-            array = self._keep(self.context.vertex_array(self._program, layout, faces))
-            self._arrays[key] = (vertices, array)
-        vertices, array = self._arrays[key]
+            shape = [(vertices, "3f 3f 12x 3f", "in_position", "in_normal", "in_marks")]
+            lit = self._keep(self.context.vertex_array(self._program, layout, faces))
+            depth = self._keep(self.context.vertex_array(self._depth_program, shape, faces))
+            self._arrays[key] = _Arrays(vertices, faces, lit, depth)
+        arrays = self._arrays[key]
         data = np.concatenate([mesh.positions, mesh.normals, mesh.rest, mesh.marks], axis=1)
-        vertices.write(data.astype(np.float32).tobytes())
-        return array
+        arrays.vertices.write(data.astype(np.float32).tobytes())
+        arrays.faces.write(np.ascontiguousarray(mesh.faces, np.int32).tobytes())
+        return arrays
 
     def _set(self, name: str, value: object) -> None:
         if name in self._program:
             self._program[name] = value
 
-    def _write(self, name: str, values: FloatArray) -> None:
-        uniform = self._program[name]
+    def _write(self, name: str, values: FloatArray, program: moderngl.Program | None = None) -> None:
+        uniform = (program or self._program)[name]
         assert isinstance(uniform, moderngl.Uniform)
         uniform.write(values.astype(np.float32).tobytes())
 
@@ -172,37 +238,75 @@ class HandStudio:
         self._set("gloss", material.gloss)
         self._set("sleeve_thickness_m", material.sleeve_thickness_m)
         self._set("noise_shift", material.noise_shift)
+        self._set("crease_depth", material.crease_depth)
+        self._set("print_layer", float(material.print_layer))
+        self._set("print_is_body", float(material.print_is_body))
+        self._set("print_repeats", material.print_repeats)
 
     def _set_lights(self, lights: Lights) -> None:
         self._write("light_direction", lights.directions)
         self._write("light_colour", lights.colours)
         self._set("ambient_above", tuple(lights.ambient_above))
         self._set("ambient_below", tuple(lights.ambient_below))
+        self._set("shadow_strength", lights.shadow_strength)
+        self._set("shadow_softness", lights.shadow_softness_m / (2 * SHADOW_HALF_M))
 
     def draw(self, surfaces: list[Surface], lights: Lights, projection: FloatArray) -> StudioPicture:
         """Draw the surfaces (camera axes, metres) through ``projection`` (4, 4); other contexts may have come since."""
         with self.context:
+            if lights.shadow_strength > 0:
+                self._draw_shadow(surfaces, lights)
             return self._draw(surfaces, lights, projection)
+
+    def depth(self, surfaces: list[Surface], projection: FloatArray) -> NDArray[np.float32]:
+        """(2H, 2W) distance along z of the surfaces, without colours: much cheaper than ``draw``."""
+        with self.context:
+            self._draw_depth(self._depth_only, surfaces, projection)
+            return self._read_depth()
+
+    def _draw_shadow(self, surfaces: list[Surface], lights: Lights) -> None:
+        projection = shadow_from_camera(lights)
+        self._set_matrix("shadow_from_camera", projection)
+        casting = [surface for surface in surfaces if surface.label > BEHIND]
+        self._draw_depth(self._shadow_framebuffer, casting, projection)
+
+    def _draw_depth(self, framebuffer: moderngl.Framebuffer, surfaces: list[Surface], projection: FloatArray) -> None:
+        framebuffer.use()
+        framebuffer.clear(depth=1.0)
+        self.context.enable_only(moderngl.DEPTH_TEST)
+        program = self._depth_program
+        self._write("clip_from_camera", projection.T, program)
+        for surface in surfaces:
+            self._write("camera_from_object", surface.camera_from_object.T, program)
+            program["sleeve_thickness_m"] = surface.material.sleeve_thickness_m
+            self._arrays_of(surface.mesh).depth.render()
 
     def _draw(self, surfaces: list[Surface], lights: Lights, projection: FloatArray) -> StudioPicture:
         self._framebuffer.use()
         self._framebuffer.clear(0.0, 0.0, 0.0, 0.0, depth=1.0)
         self.context.enable_only(moderngl.DEPTH_TEST)
-        self._noise.use(0)
+        noise, creases, prints = self._textures
+        noise.use(0)
+        creases.use(1)
+        prints.use(2)
+        self._shadow.use(3)
         self._set_lights(lights)
         self._set_matrix("clip_from_camera", projection)
         for surface in surfaces:
             self._set_matrix("camera_from_object", surface.camera_from_object)
             self._set_material(surface.material)
             self._set("label", surface.label)
-            self._vertex_array(surface.mesh).render()
+            self._arrays_of(surface.mesh).lit.render()
         return self._read()
 
     def _read(self) -> StudioPicture:
         width, height = self._size
         pixels = np.frombuffer(self._colour.read(), np.uint8).reshape(height, width, 4)[::-1]
-        depth = np.frombuffer(self._depth.read(), np.float32).reshape(height, width)[::-1]
-        return StudioPicture(pixels[..., :3], pixels[..., 3], depth_from_buffer(depth))
+        return StudioPicture(pixels[..., :3], pixels[..., 3], self._read_depth())
+
+    def _read_depth(self) -> NDArray[np.float32]:
+        width, height = self._size
+        return depth_from_buffer(np.frombuffer(self._depth.read(), np.float32).reshape(height, width)[::-1])
 
     def release(self) -> None:
         """Free every OpenGL object; the context is its owner's."""
@@ -211,7 +315,7 @@ class HandStudio:
             self._stack.close()
 
 
-def open_studio(noise: NDArray[np.uint8], size: tuple[int, int] = CROP) -> HandStudio:
+def open_studio(textures: Textures, size: tuple[int, int] = CROP) -> HandStudio:
     """A studio with a context of its own that needs no display (EGL on Linux)."""
     options: dict[str, Any] = {"backend": "egl"} if sys.platform.startswith("linux") else {}
-    return HandStudio(moderngl.create_context(standalone=True, **options), noise, size)
+    return HandStudio(moderngl.create_context(standalone=True, **options), textures, size)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.data.synthetic import look, props
+from handviz.data.synthetic.develop import develop
 from handviz.data.synthetic.scene import ArmPoser, PosedArm, object_transform
 from handviz.geometry import intrinsics_from_field_of_view, rotation_about_z, rotation_from_axis_angle
 from handviz.hand_model.anatomy import joint_axes, pose_from_angles
@@ -147,14 +148,14 @@ class _Clip:
         )
         drawn = self._studio.draw(surfaces, lights, self._projection)
         rng = np.random.default_rng(0)
-        image = look.develop(drawn, self._room, rng)
+        image = develop(drawn, self._room, rng)
         noise = np.random.default_rng(number).normal(0, 0.006, image.shape)
         return (np.clip(image + noise, 0, 1) * 255).astype(np.uint8)
 
 
 def build(path: Path = CLIP_FILE) -> Path:
     """Write the clip."""
-    studio = open_studio(look.noise_texture(), (WIDTH, HEIGHT))
+    studio = open_studio(look.textures(), (WIDTH, HEIGHT))
     clip = _Clip(studio)
     path.parent.mkdir(exist_ok=True)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (WIDTH, HEIGHT))

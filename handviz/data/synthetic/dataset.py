@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.archive import read_arrays
-from handviz.data.synthetic.generator import LABELS, labels_file, pictures_file
+from handviz.data.synthetic.generator import LABELS, labels_file, pictures_file, read_manifest
 from handviz.errors import HandvizError
 from handviz.records import CROP_SIZE, FloatArray
 
@@ -26,13 +26,22 @@ class Shard:
 
 
 def shard_numbers(directory: Path) -> list[int]:
-    """Numbers of the finished shards; raises HandvizError for a folder that is not a dataset."""
+    """Numbers of the finished shards that the folder's manifest plans; raises HandvizError if there is none.
+
+    A folder may hold more than the last call of synthesize asked for: that stays unread.
+    """
     numbers = sorted(int(path.name.split("_")[1]) for path in directory.glob("shard_*_pictures.npz"))
     if not numbers:
         raise HandvizError(
             f"{directory} holds no rendered hands: make some with 'handviz synthesize --out {directory}'"
         )
-    return numbers
+    manifest = directory / "manifest.json"
+    if not manifest.is_file():
+        return numbers
+    plan = read_manifest(manifest)
+    count, size = (plan.get(key) for key in ("count", "shard_size"))
+    planned = -(-int(count) // int(size)) if count and size else len(numbers)
+    return [number for number in numbers if number < planned]
 
 
 def read_labels(directory: Path, shard: int) -> dict[str, FloatArray]:

@@ -8,6 +8,7 @@ import json
 import logging
 import multiprocessing
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.archive import read_arrays
-from handviz.data.synthetic import look, props
-from handviz.data.synthetic.scene import SceneMaker, inside_image, labels, visible_vertices
-from handviz.data.synthetic.viewpoint import sample_camera
+from handviz.data.synthetic.sample import render_samples
 from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
-from handviz.render.studio import SUPERSAMPLING, TARGET, open_studio
 
 logger = logging.getLogger(__name__)
 SHARD_SIZE = 256
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 LABELS = (
     "pose",  # (N, 45) axis-angle, radians
     "shape",  # (N, 10) standard deviations
@@ -39,8 +37,8 @@ LABELS = (
     "wrist_camera_m",  # (N, 3)
     "camera_matrix",  # (N, 3, 3) K, pixels
     "crop_from_image",  # (N, 2, 3)
+    "hidden_share",  # (N,) of the vertices that are seen of the hand alone, those that things hide
 )
-_maker: SceneMaker | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,8 @@ class Plan:
     directory: Path
     seed: int
     count: int
+    hidden: tuple[float, float] | None = None
+    """bounds of hidden_share: the lower one belongs to the range, the upper one only if it is 1"""
 
     @property
     def shard_count(self) -> int:
@@ -88,39 +88,6 @@ def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
     os.replace(part, path)
 
 
-def _scene_maker() -> SceneMaker:
-    """One studio a process: OpenGL contexts do not survive a fork."""
-    global _maker
-    if _maker is None:
-        cv2.setNumThreads(1)
-        _maker = SceneMaker(open_studio(look.noise_texture()))
-    return _maker
-
-
-def render_samples(
-    rng: np.random.Generator, count: int
-) -> Iterator[tuple[dict[str, np.ndarray], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]]:
-    """Labels, picture (224, 224, 3) RGB, hand mask (224, 224) of 0 or 1, visible vertices (V,) of random samples."""
-    maker = _scene_maker()
-    for hand in maker.poser.sample(rng, count):
-        own = np.random.default_rng(rng.integers(0, 2**63))
-        camera = sample_camera(own, hand.keypoints_m)
-        known = labels(hand, camera)
-        drawn, _ = maker.picture(own, hand, camera)
-        image = look.develop(drawn, props.background(own), own)
-        inside = inside_image(camera)
-        if inside is not None:
-            image *= inside[..., None]
-        label = drawn.label[::SUPERSAMPLING, ::SUPERSAMPLING]
-        mask = (np.abs(label.astype(int) - round(TARGET * 255)) < 20).astype(np.uint8)
-        in_camera = hand.vertices_m[maker.poser.arm.hand_ids] @ camera.camera_from_wrist.T + camera.wrist_camera_m
-        visible = visible_vertices(drawn, in_camera, camera, inside)
-        picture = look.camera_faults(image, own)
-        if inside is not None:
-            picture *= inside[..., None].astype(np.uint8)
-        yield known, picture, mask, visible
-
-
 def encode(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     """RGB (H, W, 3) -> JPEG bytes."""
     _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -131,7 +98,7 @@ def render_shard(plan: Plan, shard: int) -> int:
     """Render one shard; returns its number of samples."""
     rng = np.random.default_rng([plan.seed, shard])
     known, jpegs, masks, visible = [], [], [], []
-    for sample_labels, picture, mask, seen in render_samples(rng, plan.size_of(shard)):
+    for sample_labels, picture, mask, seen in render_samples(rng, plan.size_of(shard), plan.hidden):
         known.append(sample_labels)
         jpegs.append(encode(picture, int(rng.integers(55, 96))))
         masks.append(np.packbits(mask))
@@ -151,7 +118,7 @@ def render_shard(plan: Plan, shard: int) -> int:
     return len(known)
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -159,17 +126,19 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _check_manifest(plan: Plan) -> None:
-    """A folder holds one seed of one generator; more samples may be added later."""
+    """A folder holds one seed of one generator; its count is that of the last call, and readers keep to it."""
     path = plan.directory / "manifest.json"
     manifest = {
         "generator_version": GENERATOR_VERSION,
         "seed": plan.seed,
         "count": plan.count,
+        "shard_size": SHARD_SIZE,
+        "hidden": list(plan.hidden) if plan.hidden else None,
         "hand_model": load_open_hand().fingerprint,
     }
     if path.is_file():
-        found = _read_manifest(path)
-        for key in ("generator_version", "seed", "hand_model"):
+        found = read_manifest(path)
+        for key in ("generator_version", "seed", "hidden", "hand_model"):
             if found.get(key) != manifest[key]:
                 raise HandvizError(
                     f"{plan.directory} holds samples of {key} {found.get(key)}, not {manifest[key]}: "
@@ -194,8 +163,16 @@ def render(plan: Plan, workers: int) -> Iterator[int]:
             yield plan.size_of(shard)
         else:
             open_shards.append(shard)
-    tasks = [(plan, shard) for shard in open_shards]
-    if workers <= 1:
+    started = time.perf_counter()
+    yield from _rendered([(plan, shard) for shard in open_shards], workers)
+    made = sum(map(plan.size_of, open_shards))
+    if made:
+        speed = made / (time.perf_counter() - started)
+        logger.info("%d hands, %.1f crops per second with %d processes", made, speed, workers)
+
+
+def _rendered(tasks: list[tuple[Plan, int]], workers: int) -> Iterator[int]:
+    if workers <= 1 or not tasks:
         yield from map(_job, tasks)
         return
     # One thread each: llvmpipe would otherwise take every core in every process.

@@ -1,11 +1,14 @@
-"""Random skin, cloth, light and camera faults."""
+"""Random skin, cloth, things and light."""
+
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.records import CROP_SIZE, FloatArray
-from handviz.render.studio import SUPERSAMPLING, Lights, Material, StudioPicture
+from handviz.data.synthetic import creases, patterns
+from handviz.records import FloatArray
+from handviz.render.studio import Lights, Material, Textures
 
 # sRGB of skin from very light to very dark (individual typology angle of about 60 to -50 degrees).
 SKIN_TONES = np.array(
@@ -20,6 +23,8 @@ SKIN_TONES = np.array(
         [0.24, 0.155, 0.115],
     ]
 )
+PRINT_COUNT = 48
+HARD_LIGHT_SHARE, SHADOW_SHARE = 0.12, 0.85
 PALM_TINT = np.array([0.90, 0.66, 0.56])
 NAIL_TINT = np.array([0.95, 0.76, 0.72])
 
@@ -41,8 +46,13 @@ def noise_texture() -> NDArray[np.uint8]:
     return (total * 255).astype(np.uint8)
 
 
+def textures() -> Textures:
+    """What the studio lays on skin, cloth and things."""
+    return Textures(noise_texture(), creases.skin_creases(), patterns.prints(PRINT_COUNT))
+
+
 def _colour(rng: np.random.Generator) -> FloatArray:
-    return linear_from_srgb(rng.uniform(0.02, 0.98, 3) * rng.uniform(0.3, 1.0))
+    return linear_from_srgb(np.array(patterns.colour(rng)) / 255)
 
 
 def skin_material(rng: np.random.Generator) -> Material:
@@ -62,10 +72,12 @@ def skin_material(rng: np.random.Generator) -> Material:
         cloth=tuple(_colour(rng)),
         cloth_second=tuple(_colour(rng)),
         cloth_stripes_per_m=float(rng.uniform(10, 150)) if rng.random() < 0.3 else 0.0,
-        mottle=float(rng.uniform(0.3, 1.3)),
-        gloss=float(rng.uniform(0, 0.22)),
+        mottle=float(rng.uniform(0.3, 1.2)),
+        gloss=float(rng.uniform(0, 0.16)),
         sleeve_thickness_m=float(rng.uniform(0.001, 0.012)),
         noise_shift=(*rng.uniform(0, 1, 2), float(rng.normal())),
+        crease_depth=float(rng.uniform(0.2, 1.0)),
+        print_layer=int(rng.integers(0, PRINT_COUNT)) if rng.random() < 0.5 else -1,
     )
 
 
@@ -78,77 +90,46 @@ def glove_material(rng: np.random.Generator) -> Material:
 
 
 def thing_material(rng: np.random.Generator) -> Material:
-    """Any object; one in five is of the colour of skin, so that colour alone never tells a hand."""
-    if rng.random() < 0.2:
-        return skin_material(rng)
+    """Any object: mostly printed; one in ten is of the colour of skin, so that colour alone never tells a hand."""
+    if rng.random() < 0.1:
+        return replace(skin_material(rng), crease_depth=0.0, print_layer=-1)
     base, second = _colour(rng), _colour(rng)
     return Material(
         tuple(base), tuple(second), tuple(base), tuple(base), tuple(second),
-        mottle=float(rng.uniform(0, 1.5)),
-        gloss=float(rng.uniform(0, 0.7)),
+        mottle=float(rng.uniform(0, 0.8)),
+        gloss=float(rng.uniform(0, 0.6)),
         noise_shift=tuple(rng.uniform(0, 1, 3)),
+        print_layer=int(rng.integers(0, PRINT_COUNT)) if rng.random() < 0.65 else -1,
+        print_is_body=True,
+        print_repeats=(float(rng.choice([1, 1, 2, 3])), float(rng.choice([0.5, 1, 1, 2]))),
     )  # fmt: skip
 
 
-def sample_lights(rng: np.random.Generator) -> Lights:
-    """From dim and flat to hard side light, with a tint."""
-    directions = rng.normal(size=(2, 3))
-    directions[:, 2] = -np.abs(directions[:, 2]) * rng.uniform(0.1, 1.6)
-    directions[:, 1] -= rng.uniform(0, 1.2)
+def metal_material(rng: np.random.Generator) -> Material:
+    """Gold, silver, or a dark strap."""
+    tones = ((0.95, 0.74, 0.38), (0.82, 0.82, 0.84), (0.1, 0.1, 0.11), (0.3, 0.17, 0.1))
+    tone = tuple(linear_from_srgb(np.array(tones[rng.integers(0, len(tones))]) * rng.uniform(0.75, 1.05)))
+    return Material(tone, tone, tone, tone, tone, mottle=0.3, gloss=float(rng.uniform(0.3, 1.4)))
+
+
+def sample_lights(rng: np.random.Generator, centre_m: FloatArray) -> Lights:
+    """Mostly bright and soft, in one of eight dim or hard; shadows in most; ``centre_m`` (3,) is the hand's middle."""
+    directions = rng.normal(size=(2, 3)) * [0.8, 0.5, 0.5]
+    directions[:, 2] = -np.abs(directions[:, 2]) - rng.uniform(0.0, 0.9)
+    directions[:, 1] -= rng.uniform(0.1, 1.3)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    tint = 1 + rng.normal(0, 0.09, 3)
-    strength = np.array([rng.uniform(0.15, 1.2), rng.choice([0.0, 1.0]) * rng.uniform(0, 0.5)])
-    ambient = rng.uniform(0.12, 0.7) * (1 + rng.normal(0, 0.08, 3))
+    hard = rng.random() < HARD_LIGHT_SHARE
+    tint = 1 + rng.normal(0, 0.06, 3)
+    first, second = (rng.uniform(0.8, 1.4), 0.0) if hard else (rng.uniform(0.35, 1.0), rng.uniform(0, 0.35))
+    ambient = rng.uniform(0.06, 0.22) if hard else rng.uniform(0.3, 0.65)
+    above = ambient * (1 + rng.normal(0, 0.05, 3))
+    softness_m = rng.uniform(0.0008, 0.003) if hard else rng.uniform(0.0015, 0.009)
     return Lights(
         directions=directions,
-        colours=np.clip(strength[:, None] * tint * (1 + rng.normal(0, 0.04, (2, 3))), 0, 2),
-        ambient_above=ambient,
-        ambient_below=ambient * rng.uniform(0.35, 0.9) * (1 + rng.normal(0, 0.06, 3)),
+        colours=np.clip(np.array([[first], [second]]) * tint * (1 + rng.normal(0, 0.03, (2, 3))), 0, 2),
+        ambient_above=above,
+        ambient_below=above * rng.uniform(0.45, 0.9) * (1 + rng.normal(0, 0.05, 3)),
+        shadow_strength=float(rng.uniform(0.75, 1.0)) if rng.random() < SHADOW_SHARE else 0.0,
+        shadow_softness_m=float(softness_m),
+        shadow_centre_m=tuple(centre_m),
     )
-
-
-def develop(picture: StudioPicture, behind: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Lay the drawing over a background (H, W, 3) and take it to display brightness: (H, W, 3) in 0..1."""
-    brightness = (np.arange(256, dtype=np.float32) / 255) ** np.float32(1 / rng.uniform(1.9, 2.4))
-    # Nothing was drawn where the label is 0, and black stays black: the average is already weighted by cover.
-    shown = _halved(np.asarray(cv2.LUT(np.ascontiguousarray(picture.rgb), brightness), np.float32))
-    cover = _halved((picture.label > 0).astype(np.float32))[..., None]
-    return shown + behind * (1 - cover)
-
-
-def _halved(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The supersampled picture at its true size."""
-    height, width = image.shape[:2]
-    size = (width // SUPERSAMPLING, height // SUPERSAMPLING)
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
-
-
-def _motion_blur(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    length = int(rng.integers(3, 12))
-    kernel = np.zeros((length, length), np.float32)
-    angle = rng.uniform(0, np.pi)
-    reach = (length - 1) / 2
-    ends = [
-        tuple(round(float(reach + sign * reach * part)) for part in (np.cos(angle), np.sin(angle))) for sign in (-1, 1)
-    ]
-    cv2.line(kernel, ends[0], ends[1], 1.0)
-    return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()), np.float32)
-
-
-def camera_faults(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Blur, lost resolution, exposure, tint, noise; in and out (224, 224, 3), out as uint8."""
-    if rng.random() < 0.35:
-        size = int(rng.uniform(48, 160))
-        small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-        image = np.asarray(cv2.resize(small, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_LINEAR), np.float32)
-    blur = rng.random()
-    if blur < 0.25:
-        image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 2.0))), np.float32)
-    elif blur < 0.38:
-        image = _motion_blur(image, rng)
-    contrast, brightness = rng.uniform(0.7, 1.25), rng.normal(0, 0.06)
-    exposed: FloatArray = (image - 0.5) * contrast + 0.5 + brightness + rng.normal(0, 0.03, 3)
-    if rng.random() < 0.06:
-        exposed = np.repeat(exposed.mean(axis=2, keepdims=True), 3, axis=2)
-    exposed = exposed + rng.standard_normal(exposed.shape, np.float32) * np.float32(rng.uniform(0, 0.035))
-    return (np.clip(exposed, 0, 1) * 255).astype(np.uint8)

@@ -6,6 +6,12 @@ in vec3 rest;
 in vec3 marks;
 
 uniform sampler2D noise;
+uniform sampler2D creases;
+uniform sampler2DArray prints;
+uniform sampler2DShadow shadow_map;
+uniform mat4 shadow_from_camera;
+uniform float shadow_softness;
+uniform float shadow_strength;
 uniform vec3 noise_shift;
 uniform vec3 back_colour;
 uniform vec3 palm_colour;
@@ -15,6 +21,10 @@ uniform vec3 cloth_second_colour;
 uniform float cloth_stripes_per_m;
 uniform float mottle;
 uniform float gloss;
+uniform float crease_depth;
+uniform float print_layer;
+uniform float print_is_body;
+uniform vec2 print_repeats;
 uniform vec3 light_direction[2];
 uniform vec3 light_colour[2];
 uniform vec3 ambient_above;
@@ -23,37 +33,79 @@ uniform float label;
 
 out vec4 colour;
 
+// Texture coordinates of the creases: metres at rest, the box of creases.py.
+const vec2 CREASE_CORNER = vec2(-0.11, -0.22);
+const float CREASE_SIDE_M = 0.25;
+
 float grain(float per_m) {
     return texture(noise, (rest.xy + rest.z * vec2(0.61, -0.47)) * per_m + noise_shift.xy).r;
 }
 
-vec3 albedo() {
+vec3 printed(vec2 place) {
+    vec3 shown = texture(prints, vec3(place * print_repeats + noise_shift.xy, print_layer)).rgb;
+    return shown * shown;
+}
+
+vec3 albedo(float fine) {
     float blotches = grain(9.0);
-    float fine = grain(55.0);
+    if (print_layer >= 0.0 && print_is_body > 0.5) {
+        return printed(marks.xy) * (1.0 + mottle * (fine - 0.5) * 0.3);
+    }
+    if (marks.z > 0.5) {
+        float stripe = step(0.5, fract((rest.y + rest.x * noise_shift.z) * cloth_stripes_per_m));
+        vec3 cloth = print_layer >= 0.0 ? printed(rest.xy * 9.0) : mix(cloth_colour, cloth_second_colour, stripe);
+        return cloth * (0.75 + 0.5 * fine);
+    }
     float speckle = grain(210.0);
-    float variation = 1.0 + mottle * ((blotches - 0.5) * 0.5 + (fine - 0.5) * 0.45 + (speckle - 0.5) * 0.35);
+    float variation = 1.0 + mottle * ((blotches - 0.5) * 0.3 + (fine - 0.5) * 0.22 + (speckle - 0.5) * 0.2);
     vec3 skin = mix(back_colour, palm_colour, smoothstep(0.25, 0.85, marks.x + (blotches - 0.5) * 0.3));
-    skin *= mix(vec3(1.0), vec3(1.10, 0.93, 0.90), grain(17.0) * mottle);
-    skin = mix(skin * variation, nail_colour, marks.y * 0.8);
-    float stripe = step(0.5, fract((rest.y + rest.x * noise_shift.z) * cloth_stripes_per_m));
-    vec3 cloth = mix(cloth_colour, cloth_second_colour, stripe) * (0.8 + 0.4 * fine);
-    return mix(skin, cloth, step(0.5, marks.z));
+    skin *= mix(vec3(1.0), vec3(1.12, 0.90, 0.86), grain(17.0) * mottle);
+    if (crease_depth > 0.0) {
+        vec3 folds = texture(creases, (rest.xy - CREASE_CORNER) / CREASE_SIDE_M).rgb;
+        float fold = mix(folds.g, folds.r, smoothstep(0.3, 0.7, marks.x)) * crease_depth;
+        skin *= 1.0 - fold * vec3(0.40, 0.52, 0.55);
+        skin *= mix(vec3(1.0), vec3(1.06, 0.86, 0.84), folds.b * crease_depth);
+    }
+    return mix(skin * variation, nail_colour, marks.y * 0.8);
+}
+
+const vec2 TAPS[6] = vec2[6](
+    vec2(0.0, 0.0), vec2(0.62, 0.74), vec2(-0.81, 0.42), vec2(0.35, -0.88), vec2(-0.44, -0.52), vec2(0.95, -0.15));
+
+float light_share(vec3 n) {
+    if (shadow_strength <= 0.0) {
+        return 1.0;
+    }
+    vec3 place = (shadow_from_camera * vec4(position + n * 0.0018, 1.0)).xyz * 0.5 + 0.5;
+    if (any(lessThan(place.xy, vec2(0.02))) || any(greaterThan(place.xy, vec2(0.98)))) {
+        return 1.0;
+    }
+    float lit = 0.0;
+    for (int i = 0; i < 6; i++) {
+        lit += texture(shadow_map, vec3(place.xy + TAPS[i] * shadow_softness, place.z - 0.0008));
+    }
+    return 1.0 - shadow_strength * (1.0 - lit / 6.0);
 }
 
 void main() {
     vec3 n = normalize(normal);
     vec3 view = normalize(-position);
     n = dot(n, view) < 0.0 ? -n : n;
-    float bump = (grain(120.0) - 0.5) * 0.25 * mottle;
+    float share = light_share(n);
+    float fine = grain(55.0);
+    float bump = (grain(120.0) - 0.5) * 0.2 * mottle;
     n = normalize(n + bump * vec3(0.6, 0.5, 0.0));
     vec3 lit = mix(ambient_below, ambient_above, 0.5 - 0.5 * n.y);
     vec3 shine = vec3(0.0);
     for (int i = 0; i < 2; i++) {
         float facing = dot(n, light_direction[i]);
-        // A little wrap softens the terminator as scattering skin does.
-        lit += light_colour[i] * max((facing + 0.15) / 1.15, 0.0);
-        shine += light_colour[i] * pow(max(dot(n, normalize(light_direction[i] + view)), 0.0), 22.0) * gloss;
+        vec3 arriving = light_colour[i] * (i == 0 ? share : 1.0);
+        // Wrap softens the terminator, more so in red, as scattering skin does.
+        vec3 wrap = vec3(0.22, 0.13, 0.10);
+        lit += arriving * max((vec3(facing) + wrap) / (1.0 + wrap), vec3(0.0));
+        shine += arriving * pow(max(dot(n, normalize(light_direction[i] + view)), 0.0), 22.0) * gloss;
     }
     float rim = 1.0 - 0.35 * pow(1.0 - max(dot(n, view), 0.0), 3.0);
-    colour = vec4(albedo() * lit * rim + shine, label);
+    // The square root of a quarter of the light: eight bits hold shadows, and light beyond white.
+    colour = vec4(sqrt(clamp((albedo(fine) * lit * rim + shine) * 0.25, 0.0, 1.0)), label);
 }

@@ -1,0 +1,135 @@
+"""Draws training samples one after another; the things of a sample are drawn again until they hide what they should."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.data.synthetic import look
+from handviz.data.synthetic.arm import PosedArm
+from handviz.data.synthetic.backgrounds import BackgroundBank
+from handviz.data.synthetic.develop import camera_faults, crevices, develop, exposure
+from handviz.data.synthetic.scene import SceneMaker, hidden_share, inside_image, labels, visible_vertices
+from handviz.data.synthetic.viewpoint import Camera, sample_camera
+from handviz.errors import HandvizError
+from handviz.records import CROP_SIZE
+from handviz.render.studio import BEHIND, SUPERSAMPLING, TARGET, StudioPicture, Surface, open_studio
+
+THING_TRIES, HAND_TRIES = 8, 50
+BORDER_SHARE, BORDER_LARGEST = 0.10, 0.25
+"""How often the picture's end is shown where the crop reaches beyond it, and the largest share of the crop outside."""
+_maker: SceneMaker | None = None
+
+
+class Sample(NamedTuple):
+    """What is known of a crop, and the crop."""
+
+    labels: dict[str, np.ndarray]
+    picture: NDArray[np.uint8]
+    """(224, 224, 3) RGB"""
+    mask: NDArray[np.uint8]
+    """(224, 224) 1 on the hand that is learnt"""
+    visible: NDArray[np.bool_]
+    """(V,)"""
+
+
+class _Scene(NamedTuple):
+    """A hand with things that hide as much of it as they should."""
+
+    surfaces: list[Surface]
+    visible: NDArray[np.bool_]
+    hidden_share: float
+
+
+def scene_maker() -> SceneMaker:
+    """One studio a process: OpenGL contexts do not survive a fork."""
+    global _maker
+    if _maker is None:
+        cv2.setNumThreads(1)
+        _maker = SceneMaker(open_studio(look.textures()))
+    return _maker
+
+
+def within(share: float, bounds: tuple[float, float] | None) -> bool:
+    """Whether a hidden share keeps to its bounds: low <= share < high, and 1 belongs to a range up to 1."""
+    return bounds is None or bounds[0] <= share < bounds[1] or share == bounds[1] == 1
+
+
+def shown_part(rng: np.random.Generator, camera: Camera) -> NDArray[np.float32] | None:
+    """(224, 224) 1 inside the picture, or None: mostly the camera's picture goes on beyond the crop."""
+    wanted = rng.random() < BORDER_SHARE
+    inside = inside_image(camera) if wanted else None
+    return inside if inside is not None and inside.mean() > 1 - BORDER_LARGEST else None
+
+
+def _scene(
+    rng: np.random.Generator,
+    hand: PosedArm,
+    camera: Camera,
+    inside: NDArray[np.float32] | None,
+    bounds: tuple[float, float] | None,
+) -> _Scene | None:
+    """Surfaces within the bounds of hidden_share, or None if no try was."""
+    maker = scene_maker()
+    arm = maker.hand_surface(rng, hand, camera)
+    points = hand.vertices_m[maker.poser.arm.hand_ids] @ camera.camera_from_wrist.T + camera.wrist_camera_m
+    alone = visible_vertices(maker.depth_m([arm], camera), points, camera, inside)
+    for _ in range(THING_TRIES):
+        things = maker.things(rng, hand, camera, cover=bounds is not None and bounds[0] > 0)
+        visible = alone
+        before = [thing for thing in things if thing.label > BEHIND]
+        if before:
+            visible = alone & visible_vertices(maker.depth_m([arm, *before], camera), points, camera, inside)
+        share = hidden_share(visible, alone)
+        if within(share, bounds):
+            return _Scene([arm, *things], visible, share)
+    return None
+
+
+def _picture(
+    rng: np.random.Generator, scene: _Scene, camera: Camera, centre_m: NDArray[np.floating], bank: BackgroundBank
+) -> tuple[StudioPicture, NDArray[np.float32]]:
+    """What was drawn, and how it looks over a background (224, 224, 3)."""
+    drawn = scene_maker().draw(scene.surfaces, look.sample_lights(rng, centre_m), camera)
+    px_per_m = camera.intrinsics.focal_px / centre_m[2] * np.sqrt(np.linalg.det(camera.crop_from_image[:, :2]))
+    share = crevices(drawn, float(px_per_m), float(rng.uniform(0.35, 0.8)))
+    return drawn, develop(drawn, bank.take(rng), rng, exposure(drawn, rng), share)
+
+
+def _sample(
+    rng: np.random.Generator, hand: PosedArm, bank: BackgroundBank, bounds: tuple[float, float] | None
+) -> Sample | None:
+    """One crop, or None if its things could not be made to hide what they should."""
+    camera = sample_camera(rng, hand.keypoints_m)
+    inside = shown_part(rng, camera)
+    scene = _scene(rng, hand, camera, inside, bounds)
+    if scene is None:
+        return None
+    centre_m = camera.camera_from_wrist @ hand.keypoints_m[9] * 0.9 + camera.wrist_camera_m
+    drawn, image = _picture(rng, scene, camera, centre_m, bank)
+    picture = camera_faults(image, rng)
+    if inside is not None:
+        picture *= inside[..., None].astype(np.uint8)
+    label = drawn.label[::SUPERSAMPLING, ::SUPERSAMPLING]
+    mask = (np.abs(label.astype(int) - round(TARGET * 255)) < 20).astype(np.uint8)
+    known = labels(hand, camera) | {"hidden_share": np.array(scene.hidden_share)}
+    assert picture.shape == (CROP_SIZE, CROP_SIZE, 3)
+    return Sample(known, picture, mask, scene.visible)
+
+
+def render_samples(rng: np.random.Generator, count: int, hidden: tuple[float, float] | None = None) -> Iterator[Sample]:
+    """Random samples whose hidden_share lies within the bounds; raises HandvizError if hardly any hand does."""
+    maker = scene_maker()
+    bank = BackgroundBank(int(rng.integers(0, 2**63)))
+    for hand in maker.poser.sample(rng, count):
+        own = np.random.default_rng(rng.integers(0, 2**63))
+        sample = _sample(own, hand, bank, hidden)
+        for _ in range(HAND_TRIES):
+            if sample is not None:
+                break
+            sample = _sample(own, maker.poser.sample(own, 1)[0], bank, hidden)
+        if sample is None:
+            raise HandvizError(f"things never hide between {hidden} of a hand: choose wider bounds")
+        yield sample
