@@ -11,6 +11,7 @@ from handviz.errors import HandvizError
 COMMANDS = {
     "reconstruct": "hands of an image, a folder or a clip -> overlays, meshes, hands.json",
     "synthesize": "render hands with ground truth for training",
+    "jitter": "measure how the detector's crops differ from those of true keypoints",
     "train": "train prior, amvur or final",
     "evaluate": "print the model card: errors, likelihood and coverage on held-out crops",
     "export": "write a checkpoint as ONNX and compare the two",
