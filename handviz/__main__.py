@@ -13,6 +13,7 @@ COMMANDS = {
     "synthesize": "render hands with ground truth for training",
     "jitter": "measure how the detector's crops differ from those of true keypoints",
     "train": "train prior, amvur or final",
+    "curve": "draw how runs learned: error against training crops seen",
     "evaluate": "print the model card: errors, likelihood and coverage on held-out crops",
     "export": "write a checkpoint as ONNX and compare the two",
     "benchmark": "measure every stage of the live program on this machine",

@@ -95,10 +95,38 @@ def gaussian_nll(errors: FloatArray, std: FloatArray) -> FloatArray:
     return 0.5 * np.square(errors / std) + np.log(std) + 0.5 * np.log(2 * np.pi)
 
 
-def sparsification_area(errors: FloatArray, order_by: FloatArray) -> float:
-    """Mean error of what is left, averaged over every share kept, the largest ``order_by`` thrown out first."""
+def reliability_curve(errors: FloatArray, std: FloatArray, probabilities: Sequence[float]) -> FloatArray:
+    """``interval_coverage`` (P,) at every probability: observed against nominal, the diagonal is perfect.
+
+    The diagram of Guo et al. 2017 for regression, with central intervals (Kuleshov et al. 2018).
+    """
+    standardised = np.abs(errors / std)
+    half_widths = [NormalDist().inv_cdf(0.5 + probability / 2) for probability in probabilities]
+    return np.array([(standardised <= half_width).mean() for half_width in half_widths])
+
+
+def means_of_kept(errors: FloatArray, order_by: FloatArray) -> FloatArray:
+    """Mean errors (n,) of the 1, 2 .. n of n points with the smallest ``order_by``, in the errors' unit.
+
+    Read from the end it is the sparsification curve: the largest ``order_by`` are thrown out first.
+    """
     ordered = np.asarray(errors, dtype=np.float64).ravel()[np.argsort(np.ravel(order_by), kind="stable")]
-    return float((np.cumsum(ordered) / np.arange(1, ordered.size + 1)).mean())
+    return np.cumsum(ordered) / np.arange(1, ordered.size + 1)
+
+
+def at_removed_shares(kept_means: FloatArray, shares: Sequence[float]) -> FloatArray:
+    """``means_of_kept`` (n,) where each share from 0 to 1 of the points is thrown out; one at least is kept."""
+    size = len(kept_means)
+    kept = np.clip(np.rint((1.0 - np.asarray(shares)) * size).astype(np.int64), 1, size)
+    return np.asarray(kept_means)[kept - 1]
+
+
+def sparsification_area(errors: FloatArray, order_by: FloatArray) -> float:
+    """AUSC: mean error of what is left, averaged over every share kept, the largest ``order_by`` thrown out first.
+
+    In the errors' unit; the area under the sparsification curve of Ilg et al. 2018, all thresholds, no grid.
+    """
+    return float(means_of_kept(errors, order_by).mean())
 
 
 def sparsification_error(errors: FloatArray, std: FloatArray) -> float:
@@ -106,12 +134,19 @@ def sparsification_error(errors: FloatArray, std: FloatArray) -> float:
 
     Errors >= 0 and deviations of the same shape. An order at random gives the area 1 before subtraction.
     """
-    excess = sparsification_area(errors, std) - sparsification_area(errors, errors)
-    return excess / float(np.mean(errors))
+    return excess_area(means_of_kept(errors, std), means_of_kept(errors, errors))
+
+
+def excess_area(kept_means: FloatArray, best_means: FloatArray) -> float:
+    """AUSE from ``means_of_kept`` (n,) by deviation and by the error itself; nan if there is no error at all."""
+    mean = float(best_means[-1])
+    return float(kept_means.mean() - best_means.mean()) / mean if mean > 0 else float("nan")
 
 
 def spearman(first: FloatArray, second: FloatArray) -> float:
-    """Rank correlation, -1 to 1, of two arrays of the same shape; nan if one is constant."""
+    """Rank correlation, -1 to 1, of two arrays of the same shape; nan if one is constant or empty."""
+    if np.size(first) == 0:
+        return float("nan")
     ranks = [rankdata(values.ravel()) for values in (first, second)]
     deviations = [rank - rank.mean() for rank in ranks]
     norm = float(np.linalg.norm(deviations[0]) * np.linalg.norm(deviations[1]))

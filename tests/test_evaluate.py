@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from scipy.spatial.transform import Rotation
 
 from handviz.__main__ import main
@@ -19,10 +20,14 @@ from handviz.records import CanonicalHand
 from handviz.train.cache import truth_from_labels
 from handviz.train.evaluate import (
     CARD_ROWS,
+    Crops,
     card,
     card_table,
     checkpoint_predictor,
     collect,
+    keypoints_visible,
+    means_by_part,
+    mediapipe_by_part,
     mediapipe_pa_mpjpe_mm,
 )
 
@@ -61,7 +66,12 @@ def says(hands):
 
 @pytest.fixture
 def card_of(rendered_hands, template):
-    return lambda hands: card(collect(rendered_hands, says(hands), template))
+    return lambda hands: card(collect([Crops(rendered_hands)], says(hands), template))
+
+
+@pytest.fixture
+def answers_of(rendered_hands, template):
+    return lambda hands: collect([Crops(rendered_hands)], says(hands), template)
 
 
 def test_a_perfect_answer_has_no_error(card_of, perfect):
@@ -147,7 +157,11 @@ def gaussian_hands(perfect, factor=1.0):
 def test_intervals_of_gaussian_errors_cover_what_they_promise(card_of, perfect):
     found = card_of(gaussian_hands(perfect))
     assert found.coverage_68 == pytest.approx(0.68, abs=0.01)
+    assert found.coverage_50 == pytest.approx(0.5, abs=0.01)
+    assert found.coverage_90 == pytest.approx(0.9, abs=0.01)
     assert found.coverage_95 == pytest.approx(0.95, abs=0.005)
+    assert 0.1 < found.ause < 0.5
+    assert found.keypoint_coverage_50 == pytest.approx(0.5, abs=0.04)
     assert found.keypoint_coverage_68 == pytest.approx(0.68, abs=0.04)
     assert found.keypoint_coverage_95 == pytest.approx(0.95, abs=0.02)
     assert found.spearman > 0.3
@@ -179,11 +193,72 @@ def test_mediapipe_itself_is_measured_by_the_same_rule(rendered_hands, template,
         seen = hand.keypoints_m @ hand.rotation.T
         expected_mm.append(pa_mpjpe_mm(found[None].astype(np.float64), seen[None].astype(np.float64))[0])
     assert mediapipe_pa_mpjpe_mm(rendered_hands, template, 16) == pytest.approx(np.mean(expected_mm), rel=1e-3)
+    assert mediapipe_by_part([Crops(rendered_hands, 4)], template).everything == pytest.approx(
+        np.mean(expected_mm[:4]), rel=1e-3
+    )
 
 
-@pytest.mark.parametrize(("limit", "count"), [(1, 16), (16, 16), (17, 32), (None, 32)])
-def test_a_limit_is_rounded_up_to_whole_shards(rendered_hands, template, perfect, limit, count):
-    assert len(collect(rendered_hands, says(perfect), template, limit).std_m) == count
+@pytest.mark.parametrize(("limit", "count"), [(1, 1), (16, 16), (17, 17), (None, 32), (99, 32)])
+def test_a_limit_counts_crops(rendered_hands, template, perfect, limit, count):
+    answers = collect([Crops(rendered_hands, limit)], says(perfect), template)
+    assert {len(getattr(answers, name)) for name in type(answers).__dataclass_fields__} == {count}
+    assert answers.std_m.dtype == np.float32
+
+
+def test_the_wrist_tells_nothing_of_deviations(answers_of, perfect):
+    answers = answers_of(
+        [replace(hand, keypoint_std_m=hand.keypoint_std_m * np.arange(21)[:, None]) for hand in perfect]
+    )
+    assert answers.keypoint_visible.shape == (HANDS, 20)
+    np.testing.assert_allclose(answers.keypoint_std_m[0, :, 0], 0.005 * np.arange(1, 21), rtol=1e-6)
+    assert answers.keypoint_offsets_m.shape == (HANDS, 20, 3)
+    assert answers.keypoints_m.shape == (HANDS, 21, 3)
+
+
+def test_several_folders_are_one_set(rendered_hands, template, perfect):
+    answers = collect([Crops(rendered_hands, 3), Crops(rendered_hands, 2)], says(perfect[:3] + perfect[:2]), template)
+    assert len(answers.std_m) == 5
+    np.testing.assert_array_equal(answers.true_vertices_m[3:], answers.true_vertices_m[:2])
+
+
+def test_a_keypoint_is_seen_with_half_of_its_weight():
+    regressor = np.array([[0.5, 0.5, 0.0], [0.2, 0.2, 0.6]])
+    visible = np.array([[True, False, False], [False, False, True], [False, False, False]])
+    expected = [[True, False], [False, True], [False, False]]
+    np.testing.assert_array_equal(keypoints_visible(visible, regressor), expected)
+
+
+def test_means_by_part():
+    values, share = np.array([1.0, 2.0, 6.0]), np.array([0.0, 0.49, 0.5])
+    assert means_by_part(values, share) == (3.0, 1.5, 6.0)
+    assert np.isnan(means_by_part(values, np.full(3, np.nan))[1:]).all()
+
+
+def test_hands_that_things_hide_are_told_apart(answers_of, perfect):
+    answers = answers_of(perfect)
+    share = np.tile([0.1, 0.9], HANDS // 2)
+    off = np.where(share[:, None] > 0.5, 0.021, 0.0) * (np.arange(21) == 8)
+    answers = replace(
+        answers,
+        hidden_share=share,
+        keypoints_m=answers.keypoints_m + off[..., None] * [0, 1, 0],
+        std_m=np.where(answers.visible, 0.001, np.where(share > 0.5, 0.004, 0.002)[:, None])[..., None] * np.ones(3),
+    )
+    found = card(answers)
+    assert found.pa_mpjpe_visible_mm == pytest.approx(0, abs=1e-3)
+    assert 0.3 < found.pa_mpjpe_hidden_mm == pytest.approx(2 * found.pa_mpjpe_mm, rel=1e-3)
+    assert found.hidden_over_visible_heavy == pytest.approx(4, rel=1e-5)
+    assert 2 < found.hidden_over_visible < 4
+    unknown = card(replace(answers, hidden_share=np.full(HANDS, np.nan)))
+    assert np.isnan([unknown.pa_mpjpe_visible_mm, unknown.pa_mpjpe_hidden_mm, unknown.hidden_over_visible_heavy]).all()
+    assert unknown.pa_mpjpe_mm == found.pa_mpjpe_mm
+    assert "| PA-MPJPE, heavily hidden, mm | – |" in card_table({"one": unknown})
+
+
+def test_the_cards_order_is_that_of_scipy(answers_of, perfect):
+    answers = answers_of(gaussian_hands(perfect))
+    error, deviation = (np.linalg.norm(part, axis=2).ravel() for part in (answers.offsets_m, answers.std_m))
+    assert card(answers).spearman == pytest.approx(stats.spearmanr(error, deviation).statistic)
 
 
 def test_the_table_has_a_row_a_figure_and_a_column_a_model(card_of, perfect):
@@ -201,7 +276,7 @@ def test_the_table_has_a_row_a_figure_and_a_column_a_model(card_of, perfect):
 def columns(text):
     """Numbers of every column of a printed table."""
     rows = [line.split("|")[2:-1] for line in text.splitlines() if line.startswith("|") and "mm" not in line[:2]]
-    return np.array([[float(cell.strip(" %")) for cell in row] for row in rows[2:]]).T
+    return np.array([[float(cell.strip(" %").replace("–", "nan")) for cell in row] for row in rows[2:]]).T
 
 
 def test_the_command_prints_the_same_for_a_checkpoint_and_its_onnx_file(small_model, rendered_hands, capsys):
@@ -227,10 +302,18 @@ def test_both_predictors_agree_on_a_crop(small_model, shards, template):
             np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-4)
 
 
-def test_without_data_held_out_hands_are_rendered(small_model, capsys, monkeypatch):
-    monkeypatch.setattr(command.os, "cpu_count", lambda: 1)
-    assert main(["evaluate", str(small_model.onnx), "--count", "3"]) == 0
-    assert re.search(r"3 crops of seed 990001", capsys.readouterr().out)
+def test_calibration_and_pictures_come_with_the_card(small_model, rendered_hands, tmp_path, capsys):
+    arguments = ["--data", str(rendered_hands), "--count", "5", "--calibration", "--plots", str(tmp_path / "plots")]
+    assert main(["evaluate", str(small_model.onnx), *arguments, "--mediapipe"]) == 0
+    text = capsys.readouterr().out
+    assert "5 crops of" in text
+    assert "| vertices, hidden |" in text
+    assert f"| keypoints, all | {5 * 20} |" in text
+    assert re.search(r"PA-MPJPE \d+\.\d\d mm, visible hands", text)
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {
+        "reliability_final.png",
+        "sparsification_final.png",
+    }
 
 
 @pytest.mark.parametrize(
@@ -239,6 +322,7 @@ def test_without_data_held_out_hands_are_rendered(small_model, capsys, monkeypat
         (["nowhere.onnx"], "nowhere.onnx is missing"),
         (["nowhere"], "missing or not a checkpoint"),
         (["--count", "0"], "--count must be at least 1"),
+        (["--freeze"], "--freeze needs --held-out"),
     ],
 )
 def test_what_cannot_be_evaluated_is_said(rendered_hands, capsys, arguments, message):

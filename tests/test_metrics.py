@@ -122,6 +122,44 @@ def test_sparsification_is_that_of_a_slow_loop(random):
     assert metrics.sparsification_error(errors, std) == pytest.approx((area - best) / errors.mean())
     assert metrics.sparsification_error(errors, errors * 3) == pytest.approx(0)
     assert metrics.sparsification_error(errors, -errors) > metrics.sparsification_error(errors, std)
+    assert np.isnan(metrics.sparsification_error(np.zeros(3), np.ones(3)))
+
+
+def test_reliability_is_coverage_at_every_probability(random):
+    errors, std = random.normal(size=(40, 3)), random.uniform(0.5, 2, size=(40, 3))
+    probabilities = [0.1, 0.5, 0.9]
+    slow = [
+        np.mean([abs(error) <= stats.norm.interval(share, scale=one)[1] for error, one in zip(
+            errors.ravel(), std.ravel(), strict=True)])
+        for share in probabilities
+    ]  # fmt: skip
+    np.testing.assert_allclose(metrics.reliability_curve(errors, std, probabilities), slow)
+    assert metrics.reliability_curve(errors, std, [0.9])[0] == metrics.interval_coverage(errors, std, 0.9)
+
+
+def test_reliability_of_normal_errors_is_the_diagonal(random):
+    std = random.uniform(0.5, 3.0, size=200_000).astype(np.float32)
+    errors = random.normal(scale=std).astype(np.float32)
+    probabilities = np.linspace(0.05, 0.95, 19)
+    np.testing.assert_allclose(metrics.reliability_curve(errors, std, probabilities), probabilities, atol=5e-3)
+
+
+def test_the_sparsification_curve_is_that_of_a_slow_loop(random):
+    errors, std = random.exponential(size=40), random.permutation(40).astype(float)
+    shares = [0.0, 0.25, 0.5, 0.975, 1.0]
+    slow = []
+    for share in shares:
+        kept = sorted(zip(std, errors, strict=True))[: max(1, 40 - round(40 * share))]
+        slow.append(np.mean([error for _, error in kept]))
+    curve = metrics.at_removed_shares(metrics.means_of_kept(errors, std), shares)
+    np.testing.assert_allclose(curve, slow)
+    assert curve[0] == pytest.approx(errors.mean())
+
+
+def test_sparsification_of_exponential_errors_in_no_order_is_known(random):
+    # The best order's curve, 1 + (1 - p) ln(1 - p) / p for the share p kept, has the area 2 - pi^2 / 6.
+    errors = random.exponential(size=300_000)
+    assert metrics.sparsification_error(errors, np.zeros_like(errors)) == pytest.approx(np.pi**2 / 6 - 1, abs=0.01)
 
 
 def test_rank_correlation_is_that_of_scipy_also_with_ties(random):
@@ -129,6 +167,7 @@ def test_rank_correlation_is_that_of_scipy_also_with_ties(random):
     second = first + random.integers(0, 4, size=60)
     assert metrics.spearman(first, second) == pytest.approx(stats.spearmanr(first, second).statistic)
     assert np.isnan(metrics.spearman(first, np.ones_like(first)))
+    assert np.isnan(metrics.spearman(first[:0], first[:0]))
 
 
 def test_shapes_that_differ_are_said(truth_m):

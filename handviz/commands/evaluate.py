@@ -1,52 +1,60 @@
-"""``handviz evaluate``: the model card, printed."""
+"""``handviz evaluate``: the model card, printed; calibration as tables and pictures."""
 
 import argparse
 import logging
-import os
+import re
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from handviz.data.synthetic.generator import Plan, render
 from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
+from handviz.hand_model.template import HandTemplate
 from handviz.infer.reconstructor import Reconstructor
 from handviz.paths import variant_file
 from handviz.records import VARIANTS, CanonicalHand, Detection, HandCrop
+from handviz.train.calibration import Calibration, calibrate, calibration_table
 from handviz.train.evaluate import (
     BATCH,
+    Answers,
     Card,
+    Crops,
     Predictor,
     card,
     card_table,
+    cell,
     checkpoint_predictor,
     collect,
-    mediapipe_pa_mpjpe_mm,
+    mediapipe_by_part,
 )
+from handviz.train.held_out import freeze, label_warnings, read_held_out, render_held_out
+from handviz.train.plots import draw_reliability, draw_sparsification
 
 logger = logging.getLogger(__name__)
-HELD_OUT_SEED = 990001
-HELD_OUT_COUNT = 4000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which models, on which crops."""
+    """Which models, on which crops, and what to tell beside the card."""
     parser.add_argument(
         "models", type=Path, nargs="*", help="ONNX files or checkpoint folders; without any: the three shipped variants"
     )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        help=f"folder of rendered crops; without it {HELD_OUT_COUNT} of seed {HELD_OUT_SEED} are rendered first",
-    )
+    crops = parser.add_mutually_exclusive_group()
+    crops.add_argument("--data", type=Path, help="folder of rendered crops; without it the held-out set is rendered")
+    crops.add_argument("--held-out", type=Path, metavar="DIR", help="folder that keeps the rendered held-out set")
+    parser.add_argument("--count", type=int, help="crops to evaluate; all without it, of both held-out parts alike")
+    parser.add_argument("--calibration", action="store_true", help="also print tables of calibration")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="also draw reliability and sparsification there")
     parser.add_argument(
         "--mediapipe", action="store_true", help="also measure MediaPipe's own landmarks on these crops"
     )
-    parser.add_argument("--count", type=int, default=HELD_OUT_COUNT, help="crops to evaluate")
+    parser.add_argument(
+        "--freeze",
+        action="store_true",
+        help="only write into assets/held_out.json what tells the hands of --held-out DIR again",
+    )
 
 
 def onnx_predictor(path: Path) -> Predictor:
@@ -67,31 +75,68 @@ def _title(path: Path, taken: dict[str, Card]) -> str:
     return stem if stem not in taken else str(path)
 
 
-def _held_out(directory: Path, count: int) -> Path:
-    plan = Plan(directory, HELD_OUT_SEED, count)
-    with tqdm(total=count, desc="rendering held-out hands", unit="hand", leave=False) as bar:
-        for done in render(plan, os.cpu_count() or 1):
-            bar.update(done)
-    return directory
+def _held_out(arguments: argparse.Namespace, temporary: Path) -> list[Crops]:
+    """Render the frozen crops, and say if they are others here."""
+    held_out = read_held_out()
+    directory, keep = arguments.held_out or temporary, arguments.held_out is not None
+    count = held_out.count if arguments.count is None else arguments.count
+    crops = render_held_out(held_out, directory, count, keep=keep)
+    if arguments.freeze:
+        freeze(held_out, directory)
+    for sentence in label_warnings(held_out, crops, directory):
+        logger.warning("%s", sentence)
+    return crops
+
+
+def _answers(path: Path, crops: list[Crops], template: HandTemplate) -> Answers:
+    predict = onnx_predictor(path) if path.suffix == ".onnx" else checkpoint_predictor(path, template)
+    return collect(crops, predict, template)
+
+
+def _draw(title: str, rows: tuple[Calibration, ...], directory: Path) -> None:
+    name = re.sub(r"[^A-Za-z0-9]+", "_", title).strip("_")
+    for kind, draw in (("reliability", draw_reliability), ("sparsification", draw_sparsification)):
+        logger.info("wrote %s", draw(rows, directory / f"{kind}_{name}.png"))
+
+
+def _report(models: list[Path], crops: list[Crops], arguments: argparse.Namespace) -> str:
+    """The printed text; pictures on the way."""
+    template = load_open_hand()
+    cards: dict[str, Card] = {}
+    tables, count = [], 0
+    for path in models:
+        answers = _answers(path, crops, template)
+        count, title = len(answers.std_m), _title(path, cards)
+        cards[title] = card(answers)
+        rows = calibrate(answers) if arguments.calibration or arguments.plots else ()
+        if arguments.calibration:
+            tables.append(f"{title}\n\n{calibration_table(rows)}\n")
+        if arguments.plots:
+            _draw(title, rows, arguments.plots)
+    return "\n".join([f"{count} crops of {arguments.data or 'the held-out set'}\n\n{card_table(cards)}\n", *tables])
+
+
+def _mediapipe(crops: list[Crops]) -> str:
+    means = [cell("{:.2f}", value) for value in mediapipe_by_part(crops, load_open_hand())]
+    return (
+        f"\nMediaPipe's own world landmarks on the same crops: PA-MPJPE {means[0]} mm, "
+        f"visible hands {means[1]} mm, heavily hidden {means[2]} mm\n"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print one table, a column a model."""
-    if arguments.count < 1:
+    """Print one table, a column a model, and what else was asked for."""
+    if arguments.count is not None and arguments.count < 1:
         raise HandvizError("--count must be at least 1")
+    if arguments.freeze and arguments.held_out is None:
+        raise HandvizError("--freeze needs --held-out DIR")
     models = arguments.models or [variant_file(variant) for variant in VARIANTS]
-    template = load_open_hand()
-    cards: dict[str, Card] = {}
     with tempfile.TemporaryDirectory() as temporary:
-        data = arguments.data or _held_out(Path(temporary) / "heldout", arguments.count)
-        count = 0
-        for path in models:
-            predict = onnx_predictor(path) if path.suffix == ".onnx" else checkpoint_predictor(path, template)
-            answers = collect(data, predict, template, arguments.count)
-            count = len(answers.std_m)
-            cards[_title(path, cards)] = card(answers)
-        theirs = mediapipe_pa_mpjpe_mm(data, template, arguments.count) if arguments.mediapipe else None
-    sys.stdout.write(f"{count} crops of {arguments.data or f'seed {HELD_OUT_SEED}'}\n\n{card_table(cards)}\n")
-    if theirs is not None:
-        sys.stdout.write(f"\nMediaPipe's own world landmarks on the same crops: PA-MPJPE {theirs:.2f} mm\n")
+        if arguments.data is not None:
+            crops = [Crops(arguments.data, arguments.count)]
+        else:
+            crops = _held_out(arguments, Path(temporary))
+        if not arguments.freeze:
+            text = _report(models, crops, arguments)
+            sys.stdout.write(text + (_mediapipe(crops) if arguments.mediapipe else ""))
     return 0

@@ -1,0 +1,225 @@
+"""The frozen held-out list: what is rendered, how much of it, and whether it is the same elsewhere."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handviz.__main__ import main
+from handviz.commands import evaluate as command
+from handviz.data.synthetic.dataset import read_labels
+from handviz.errors import HandvizError
+from handviz.train import held_out as module
+from handviz.train.evaluate import Crops
+from handviz.train.held_out import (
+    HELD_OUT_FILE,
+    freeze,
+    label_warnings,
+    labels_digest,
+    read_held_out,
+    render_held_out,
+    shares,
+)
+
+VISIBLE, HIDDEN = "visible_hands", "heavily_hidden"
+
+
+@pytest.fixture
+def held_out():
+    return read_held_out()
+
+
+@dataclass(frozen=True)
+class FakePlan:
+    directory: Path
+    seed: int
+    count: int
+    hidden: tuple[float, float] | None = None
+
+
+@pytest.fixture
+def rendered(monkeypatch):
+    """Plans that the generator was given instead of being run; it is of the set's version."""
+    plans = []
+
+    def render(plan, workers):
+        plans.append(plan)
+        yield plan.count
+
+    monkeypatch.setattr(module.generator, "Plan", FakePlan)
+    monkeypatch.setattr(module.generator, "render", render)
+    monkeypatch.setattr(module.generator, "GENERATOR_VERSION", read_held_out().generator_version)
+    return plans
+
+
+def test_the_list_is_the_issues(held_out):
+    assert held_out.count == 8000
+    assert [(part.name, part.seed, part.count, part.hidden) for part in held_out.parts] == [
+        ("visible hands", 990001, 6000, (0.0, 0.5)),
+        ("heavily hidden", 990003, 2000, (0.5, 1.0)),
+    ]
+
+
+@pytest.mark.parametrize(("count", "expected"), [(8000, [6000, 2000]), (800, [600, 200]), (3, [2, 1]), (1, [1, 0])])
+def test_fewer_crops_are_taken_of_all_parts_alike(held_out, count, expected):
+    assert shares(held_out, count) == expected
+
+
+@pytest.mark.parametrize("count", [0, -1, 8001])
+def test_other_numbers_of_crops_are_said(held_out, count):
+    with pytest.raises(HandvizError, match="from 1 to 8000"):
+        shares(held_out, count)
+
+
+def test_every_part_is_rendered_with_its_seed_and_range(held_out, rendered, tmp_path):
+    crops = render_held_out(held_out, tmp_path, 400)
+    assert crops == [Crops(tmp_path / VISIBLE, 300), Crops(tmp_path / HIDDEN, 100)]
+    assert rendered == [
+        FakePlan(tmp_path / VISIBLE, 990001, 300, (0.0, 0.5)),
+        FakePlan(tmp_path / HIDDEN, 990003, 100, (0.5, 1.0)),
+    ]
+
+
+def test_a_folder_that_is_kept_gets_whole_shards(held_out, rendered, tmp_path):
+    crops = render_held_out(held_out, tmp_path, 400, keep=True)
+    assert [plan.count for plan in rendered] == [512, 256]
+    assert [one.limit for one in crops] == [300, 100]
+    render_held_out(held_out, tmp_path, 8000, keep=True)
+    assert [plan.count for plan in rendered[2:]] == [6000, 2000]
+
+
+def test_one_crop_needs_one_part(held_out, rendered, tmp_path):
+    assert render_held_out(held_out, tmp_path, 1) == [Crops(tmp_path / VISIBLE, 1)]
+    assert len(rendered) == 1
+
+
+def test_another_generator_is_refused(held_out, rendered, tmp_path):
+    with pytest.raises(HandvizError, match="is of generator version 99"):
+        render_held_out(replace(held_out, generator_version=99), tmp_path, 8)
+    assert not rendered
+
+
+def changed(change):
+    entries = json.loads(HELD_OUT_FILE.read_text(encoding="utf-8"))
+    change(entries)
+    return json.dumps(entries)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        changed(lambda entries: entries.pop("parts")),
+        changed(lambda entries: entries["parts"].clear()),
+        changed(lambda entries: entries["parts"][0].update(count=0)),
+        changed(lambda entries: entries["parts"][0].update(hidden=[0.5, 0.1])),
+        changed(lambda entries: entries["parts"][0].update(hidden=[0.5])),
+        changed(lambda entries: entries["parts"][0].update(name="../elsewhere")),
+        changed(lambda entries: entries["parts"][0].update(seed=990003)),
+        changed(lambda entries: entries["parts"][0].update(first_scales="x")),
+    ],
+)
+def test_a_damaged_list_is_said(tmp_path, text):
+    path = tmp_path / "held_out.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(HandvizError, match="restore it from the repository"):
+        read_held_out(path)
+
+
+def test_a_missing_list_is_said(tmp_path):
+    with pytest.raises(HandvizError, match="missing"):
+        read_held_out(tmp_path / "held_out.json")
+
+
+@pytest.fixture
+def two_parts(held_out, rendered_hands, tmp_path, monkeypatch):
+    """Both parts show the 16 hands of a shard; a shard has 16 hands."""
+    monkeypatch.setattr(module.generator, "SHARD_SIZE", 16)
+    for name in (VISIBLE, HIDDEN):
+        (tmp_path / name).symlink_to(rendered_hands)
+    return [Crops(tmp_path / VISIBLE), Crops(tmp_path / HIDDEN)]
+
+
+def test_frozen_labels_are_known_again(held_out, two_parts, tmp_path):
+    path = tmp_path / "held_out.json"
+    assert label_warnings(held_out, two_parts, tmp_path) == []
+    frozen = freeze(replace(held_out), tmp_path, path)
+    assert read_held_out(path) == frozen
+    assert label_warnings(frozen, two_parts, tmp_path) == []
+    scales = read_labels(two_parts[0].directory, 0)["scale"]
+    np.testing.assert_allclose(frozen.parts[0].first_scales, scales[:8], atol=1e-4)
+
+
+def test_other_labels_are_said_but_rounding_is_not(held_out, two_parts, tmp_path, caplog):
+    frozen = freeze(held_out, tmp_path, tmp_path / "held_out.json")
+    visible, hidden = frozen.parts
+    rounding = replace(visible, labels_sha256="0" * 64)
+    other = replace(hidden, labels_sha256="0" * 64, first_scales=(1.0,) * 8)
+    caplog.set_level("INFO")
+    (sentence,) = label_warnings(replace(frozen, parts=(rounding, other)), two_parts, tmp_path)
+    assert sentence.startswith("heavily hidden: these are not the frozen hands")
+    assert "visible hands: labels differ from the frozen ones by rounding" in caplog.text
+    # Only what was rendered is compared.
+    assert label_warnings(replace(frozen, parts=(rounding, other)), two_parts[:1], tmp_path) == []
+
+
+def test_a_shard_cut_short_cannot_be_frozen_nor_compared(held_out, two_parts, tmp_path, monkeypatch):
+    frozen = freeze(held_out, tmp_path, tmp_path / "held_out.json")
+    monkeypatch.setattr(module.generator, "SHARD_SIZE", 256)
+    with pytest.raises(HandvizError, match="no whole first shard"):
+        freeze(held_out, tmp_path, tmp_path / "held_out.json")
+    wrong = replace(frozen, parts=tuple(replace(part, labels_sha256="0" * 64) for part in frozen.parts))
+    assert label_warnings(wrong, two_parts, tmp_path) == []
+
+
+def test_the_digest_forgives_little_and_nothing_else():
+    labels = {"pose": np.full((2, 3), 0.1234), "scale": np.array([8.0, 0.0])}
+    assert labels_digest(labels) == labels_digest({"scale": -labels["scale"] * -1 + 1e-5, "pose": labels["pose"]})
+    assert labels_digest(labels) != labels_digest({**labels, "scale": np.array([8.01, 0.0])})
+    assert labels_digest(labels) != labels_digest({**labels, "pose": labels["pose"].T})
+
+
+# The command.
+
+
+@pytest.fixture
+def known_crops(rendered_hands, monkeypatch):
+    """The command gets the first hands of a folder instead of rendering; returns what it asked for."""
+    asked = []
+
+    def render(held_out, directory, count, *, keep=False):
+        asked.append((directory, count, keep))
+        return [Crops(rendered_hands, 3), Crops(rendered_hands, 1)]
+
+    monkeypatch.setattr(command, "render_held_out", render)
+    return asked
+
+
+def test_without_data_the_held_out_set_is_evaluated(small_model, known_crops, capsys):
+    assert main(["evaluate", str(small_model.onnx), "--count", "4"]) == 0
+    assert "4 crops of the held-out set" in capsys.readouterr().out
+    ((_, count, keep),) = known_crops
+    assert (count, keep) == (4, False)
+
+
+def test_a_folder_keeps_the_held_out_set(small_model, known_crops, tmp_path, capsys):
+    assert main(["evaluate", str(small_model.onnx), "--held-out", str(tmp_path)]) == 0
+    assert known_crops == [(tmp_path, 8000, True)]
+    assert "4 crops of the held-out set" in capsys.readouterr().out
+
+
+def test_freezing_evaluates_nothing(known_crops, tmp_path, monkeypatch, capsys):
+    frozen = []
+    monkeypatch.setattr(command, "freeze", lambda held_out, directory: frozen.append(directory))
+    assert main(["evaluate", "nowhere.onnx", "--held-out", str(tmp_path), "--freeze"]) == 0
+    assert frozen == [tmp_path]
+    assert capsys.readouterr().out == ""
+
+
+def test_two_sources_of_crops_are_refused(tmp_path):
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--data", str(tmp_path), "--held-out", str(tmp_path)])
