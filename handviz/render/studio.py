@@ -13,7 +13,7 @@ from handviz.records import CROP_SIZE, FloatArray
 from handviz.render.programs import load_program
 
 SUPERSAMPLING = 2
-SHADOW_SIZE, SHADOW_HALF_M = 384, 0.22
+SHADOW_SIZE, SHADOW_HALF_M = 320, 0.22
 """Pixels of the shadow map, and half the side of the cube around ``Lights.shadow_centre_m`` that it covers."""
 CROP = (CROP_SIZE, CROP_SIZE)
 NEAR_M, FAR_M = 0.03, 6.0
@@ -162,6 +162,11 @@ def shadow_from_camera(lights: Lights) -> FloatArray:
     return projection
 
 
+def _read_depth(texture: moderngl.Texture) -> NDArray[np.float32]:
+    """Metres along z (H, W), top row first."""
+    return depth_from_buffer(np.frombuffer(texture.read(), np.float32).reshape(texture.size[::-1])[::-1])
+
+
 class HandStudio:
     """Holds the buffers of one OpenGL context; ``draw`` may be called for ever, ``release`` once."""
 
@@ -176,7 +181,8 @@ class HandStudio:
         self._colour = self._keep(context.texture(self._size, 4))
         self._depth = self._keep(context.depth_texture(self._size))
         self._framebuffer = self._keep(context.framebuffer([self._colour], self._depth))
-        self._depth_only = self._keep(context.framebuffer([], self._depth))
+        self._coarse = self._keep(context.depth_texture(size))
+        self._coarse_framebuffer = self._keep(context.framebuffer([], self._coarse))
         self._shadow = self._keep(context.depth_texture((SHADOW_SIZE, SHADOW_SIZE)))
         self._shadow.compare_func = "<="
         self._shadow_framebuffer = self._keep(context.framebuffer([], self._shadow))
@@ -259,10 +265,10 @@ class HandStudio:
             return self._draw(surfaces, lights, projection)
 
     def depth(self, surfaces: list[Surface], projection: FloatArray) -> NDArray[np.float32]:
-        """(2H, 2W) distance along z of the surfaces, without colours: much cheaper than ``draw``."""
+        """(H, W) distance along z of the surfaces, without colours: much cheaper than ``draw``."""
         with self.context:
-            self._draw_depth(self._depth_only, surfaces, projection)
-            return self._read_depth()
+            self._draw_depth(self._coarse_framebuffer, surfaces, projection)
+            return _read_depth(self._coarse)
 
     def _draw_shadow(self, surfaces: list[Surface], lights: Lights) -> None:
         projection = shadow_from_camera(lights)
@@ -302,11 +308,7 @@ class HandStudio:
     def _read(self) -> StudioPicture:
         width, height = self._size
         pixels = np.frombuffer(self._colour.read(), np.uint8).reshape(height, width, 4)[::-1]
-        return StudioPicture(pixels[..., :3], pixels[..., 3], self._read_depth())
-
-    def _read_depth(self) -> NDArray[np.float32]:
-        width, height = self._size
-        return depth_from_buffer(np.frombuffer(self._depth.read(), np.float32).reshape(height, width)[::-1])
+        return StudioPicture(pixels[..., :3], pixels[..., 3], _read_depth(self._depth))
 
     def release(self) -> None:
         """Free every OpenGL object; the context is its owner's."""

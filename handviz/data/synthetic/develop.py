@@ -1,5 +1,7 @@
 """From drawn light to a photograph: crevices, exposure, background, the camera's faults."""
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -100,14 +102,21 @@ def _blurred(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
     return image
 
 
+@lru_cache(maxsize=1)
+def _sensor_noise() -> NDArray[np.float32]:
+    """(320, 320, 3) standard normal, always the same: pictures take random parts, drawing new ones is dear."""
+    return np.random.default_rng(22).standard_normal((320, 320, 3), np.float32)
+
+
 def camera_faults(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Blur, lost resolution, contrast, tint, noise; in and out (224, 224, 3), out as uint8."""
     image = _blurred(image, rng)
     contrast, brightness = rng.uniform(0.82, 1.2), rng.normal(0, 0.03)
     exposed: FloatArray = (image - 0.5) * np.float32(contrast) + np.float32(0.5 + brightness)
-    exposed = exposed + rng.normal(0, 0.022, 3).astype(np.float32)
+    exposed = exposed + rng.normal(0, 0.016, 3).astype(np.float32)
     if rng.random() < GREY_SHARE:
         exposed = np.repeat(exposed.mean(axis=2, keepdims=True), 3, axis=2)
     level = rng.uniform(0, 0.012) if rng.random() < 0.85 else rng.uniform(0.012, 0.035)
-    exposed = exposed + rng.standard_normal(exposed.shape, np.float32) * np.float32(level)
+    y, x = rng.integers(0, 320 - CROP_SIZE, 2)
+    exposed = exposed + _sensor_noise()[y : y + CROP_SIZE, x : x + CROP_SIZE] * np.float32(level)
     return (np.clip(exposed, 0, 1) * 255).astype(np.uint8)

@@ -60,7 +60,7 @@ def skin_material(rng: np.random.Generator) -> Material:
     tone = rng.uniform(0, len(SKIN_TONES) - 1.001)
     low = int(tone)
     back = SKIN_TONES[low] + (tone - low) * (SKIN_TONES[low + 1] - SKIN_TONES[low])
-    back = back * (1 + rng.normal(0, 0.035, 3))
+    back = back * (1 + rng.normal(0, 0.024, 3))
     paler = np.clip(rng.normal(0.35, 0.15) + 0.05 * tone, 0, 0.85)
     palm = back + (PALM_TINT * rng.uniform(0.85, 1.05) - back) * paler
     nail = rng.uniform(0, 1, 3) if rng.random() < 0.08 else back + (NAIL_TINT - back) * rng.uniform(0.2, 0.7)
@@ -119,7 +119,7 @@ def sample_lights(rng: np.random.Generator, centre_m: FloatArray) -> Lights:
     directions[:, 1] -= rng.uniform(0.1, 1.3)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     hard = rng.random() < HARD_LIGHT_SHARE
-    tint = 1 + rng.normal(0, 0.06, 3)
+    tint = 1 + rng.normal(0, 0.045, 3)
     first, second = (rng.uniform(0.8, 1.4), 0.0) if hard else (rng.uniform(0.35, 1.0), rng.uniform(0, 0.35))
     ambient = rng.uniform(0.06, 0.22) if hard else rng.uniform(0.3, 0.65)
     above = ambient * (1 + rng.normal(0, 0.05, 3))

@@ -144,7 +144,7 @@ def stripes(rng: np.random.Generator, size: int) -> Picture:
     x, y = np.meshgrid(np.arange(size), np.arange(size))
     angle, period = rng.uniform(0, math.pi), float(np.exp(rng.uniform(math.log(4), math.log(60))))
     turned = (x * math.cos(angle) + y * math.sin(angle)) / period
-    wave = (turned % 1 < rng.uniform(0.1, 0.6)).astype(np.float32)
+    wave = (turned % 1 < rng.uniform(0.1, 0.6)).astype(np.float64)
     if rng.random() < 0.4:
         across = (y * math.cos(angle) - x * math.sin(angle)) / period
         wave = (wave + (across % 1 < rng.uniform(0.1, 0.6))) / 2
@@ -154,7 +154,7 @@ def stripes(rng: np.random.Generator, size: int) -> Picture:
 def weave(rng: np.random.Generator, size: int) -> Picture:
     """Plain cloth or carpet: fine grain and soft folds."""
     base = np.array(colour(rng))
-    grain: FloatArray = 1 + rng.uniform(0.05, 0.35) * rng.standard_normal((size, size), np.float32)
+    grain = 1 + rng.uniform(0.05, 0.35) * rng.standard_normal((size, size), np.float32)
     folds = fractal(rng, size, (2, 5, 11))
     light = np.asarray(cv2.GaussianBlur(grain, (0, 0), 0.7) * (0.65 + 0.7 * folds))
     return np.clip(base * light[..., None], 0, 255).astype(np.uint8)

@@ -20,6 +20,7 @@ from handviz.render.studio import BEHIND, SUPERSAMPLING, TARGET, StudioPicture, 
 THING_TRIES, HAND_TRIES = 8, 50
 BORDER_SHARE, BORDER_LARGEST = 0.10, 0.25
 """How often the picture's end is shown where the crop reaches beyond it, and the largest share of the crop outside."""
+MOST_HIDDEN = 0.9
 _maker: SceneMaker | None = None
 
 
@@ -39,7 +40,10 @@ class _Scene(NamedTuple):
     """A hand with things that hide as much of it as they should."""
 
     surfaces: list[Surface]
-    visible: NDArray[np.bool_]
+    points_camera_m: NDArray[np.floating]
+    """(V, 3) the hand's vertices"""
+    visible: NDArray[np.bool_] | None
+    """(V,) None where nothing stands before the hand, so that the picture's own depth tells it"""
     hidden_share: float
 
 
@@ -53,8 +57,11 @@ def scene_maker() -> SceneMaker:
 
 
 def within(share: float, bounds: tuple[float, float] | None) -> bool:
-    """Whether a hidden share keeps to its bounds: low <= share < high, and 1 belongs to a range up to 1."""
-    return bounds is None or bounds[0] <= share < bounds[1] or share == bounds[1] == 1
+    """Whether a hidden share keeps to its bounds: low <= share < high, and 1 belongs to a range up to 1.
+
+    Without bounds it need only leave enough for a detector to find.
+    """
+    return share < MOST_HIDDEN if bounds is None else bounds[0] <= share < bounds[1] or share == bounds[1] == 1
 
 
 def shown_part(rng: np.random.Generator, camera: Camera) -> NDArray[np.float32] | None:
@@ -75,16 +82,18 @@ def _scene(
     maker = scene_maker()
     arm = maker.hand_surface(rng, hand, camera)
     points = hand.vertices_m[maker.poser.arm.hand_ids] @ camera.camera_from_wrist.T + camera.wrist_camera_m
-    alone = visible_vertices(maker.depth_m([arm], camera), points, camera, inside)
+    alone: NDArray[np.bool_] | None = None
     for _ in range(THING_TRIES):
         things = maker.things(rng, hand, camera, cover=bounds is not None and bounds[0] > 0)
-        visible = alone
         before = [thing for thing in things if thing.label > BEHIND]
+        visible, share = None, 0.0
         if before:
+            if alone is None:
+                alone = visible_vertices(maker.depth_m([arm], camera), points, camera, inside)
             visible = alone & visible_vertices(maker.depth_m([arm, *before], camera), points, camera, inside)
-        share = hidden_share(visible, alone)
+            share = hidden_share(visible, alone)
         if within(share, bounds):
-            return _Scene([arm, *things], visible, share)
+            return _Scene([arm, *things], points, visible, share)
     return None
 
 
@@ -116,7 +125,10 @@ def _sample(
     mask = (np.abs(label.astype(int) - round(TARGET * 255)) < 20).astype(np.uint8)
     known = labels(hand, camera) | {"hidden_share": np.array(scene.hidden_share)}
     assert picture.shape == (CROP_SIZE, CROP_SIZE, 3)
-    return Sample(known, picture, mask, scene.visible)
+    visible = scene.visible
+    if visible is None:
+        visible = visible_vertices(drawn.depth_m, scene.points_camera_m, camera, inside)
+    return Sample(known, picture, mask, visible)
 
 
 def render_samples(rng: np.random.Generator, count: int, hidden: tuple[float, float] | None = None) -> Iterator[Sample]:

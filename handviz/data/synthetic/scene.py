@@ -13,7 +13,6 @@ from handviz.geometry import apply_affine
 from handviz.records import CROP_SIZE, FloatArray
 from handviz.render.studio import (
     OCCLUDER,
-    SUPERSAMPLING,
     TARGET,
     HandStudio,
     Lights,
@@ -97,7 +96,7 @@ class SceneMaker:
         return self._studio.draw(surfaces, lights, clip_from_camera(camera.crop_from_image, camera.matrix))
 
     def depth_m(self, surfaces: list[Surface], camera: Camera) -> NDArray[np.float32]:
-        """(448, 448) distances alone."""
+        """(224, 224) distances alone."""
         return self._studio.depth(surfaces, clip_from_camera(camera.crop_from_image, camera.matrix))
 
 
@@ -119,15 +118,15 @@ def inside_image(camera: Camera) -> NDArray[np.float32] | None:
 def visible_vertices(
     depth_m: NDArray[np.float32], vertices_camera_m: FloatArray, camera: Camera, inside: NDArray[np.float32] | None
 ) -> NDArray[np.bool_]:
-    """(V,) whether each vertex is seen: nothing nearer in the depth map, and inside crop and picture."""
+    """(V,) whether each vertex is seen: nothing nearer in the crop's depth map (H, W), and inside crop and picture."""
+    size = len(depth_m)
     in_crop = apply_affine(camera.crop_from_image, project(vertices_camera_m, camera.intrinsics))
-    cells = np.floor(in_crop * SUPERSAMPLING).astype(int)
-    size = CROP_SIZE * SUPERSAMPLING
+    cells = np.floor(in_crop * (size / CROP_SIZE)).astype(int)
     within = ((cells >= 0) & (cells < size)).all(axis=1)
     x, y = np.clip(cells, 0, size - 1).T
     seen = within & (vertices_camera_m[:, 2] < depth_m[y, x] + VISIBLE_TOLERANCE_M)
     if inside is not None:
-        seen &= inside[y // SUPERSAMPLING, x // SUPERSAMPLING] > 0
+        seen &= inside[y * CROP_SIZE // size, x * CROP_SIZE // size] > 0
     return seen
 
 

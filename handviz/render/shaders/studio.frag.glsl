@@ -59,7 +59,7 @@ vec3 albedo(float fine) {
     float speckle = grain(210.0);
     float variation = 1.0 + mottle * ((blotches - 0.5) * 0.3 + (fine - 0.5) * 0.22 + (speckle - 0.5) * 0.2);
     vec3 skin = mix(back_colour, palm_colour, smoothstep(0.25, 0.85, marks.x + (blotches - 0.5) * 0.3));
-    skin *= mix(vec3(1.0), vec3(1.12, 0.90, 0.86), grain(17.0) * mottle);
+    skin *= mix(vec3(1.0), vec3(1.12, 0.90, 0.86), (1.0 - blotches) * mottle);
     if (crease_depth > 0.0) {
         vec3 folds = texture(creases, (rest.xy - CREASE_CORNER) / CREASE_SIDE_M).rgb;
         float fold = mix(folds.g, folds.r, smoothstep(0.3, 0.7, marks.x)) * crease_depth;
@@ -69,8 +69,7 @@ vec3 albedo(float fine) {
     return mix(skin * variation, nail_colour, marks.y * 0.8);
 }
 
-const vec2 TAPS[6] = vec2[6](
-    vec2(0.0, 0.0), vec2(0.62, 0.74), vec2(-0.81, 0.42), vec2(0.35, -0.88), vec2(-0.44, -0.52), vec2(0.95, -0.15));
+const vec2 TAPS[4] = vec2[4](vec2(0.62, 0.54), vec2(-0.71, 0.32), vec2(0.25, -0.80), vec2(-0.30, -0.22));
 
 float light_share(vec3 n) {
     if (shadow_strength <= 0.0) {
@@ -81,10 +80,10 @@ float light_share(vec3 n) {
         return 1.0;
     }
     float lit = 0.0;
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 4; i++) {
         lit += texture(shadow_map, vec3(place.xy + TAPS[i] * shadow_softness, place.z - 0.0008));
     }
-    return 1.0 - shadow_strength * (1.0 - lit / 6.0);
+    return 1.0 - shadow_strength * (1.0 - lit / 4.0);
 }
 
 void main() {
@@ -93,7 +92,7 @@ void main() {
     n = dot(n, view) < 0.0 ? -n : n;
     float share = light_share(n);
     float fine = grain(55.0);
-    float bump = (grain(120.0) - 0.5) * 0.2 * mottle;
+    float bump = (fine - 0.5) * 0.2 * mottle;
     n = normalize(n + bump * vec3(0.6, 0.5, 0.0));
     vec3 lit = mix(ambient_below, ambient_above, 0.5 - 0.5 * n.y);
     vec3 shine = vec3(0.0);
