@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from torch import nn
 
 from handviz import __version__
 from handviz.__main__ import main
@@ -16,14 +17,25 @@ from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.infer.reconstructor import Reconstructor
 from handviz.nets import export
-from handviz.nets.export import ExportModel, ExportNotes, ExportOutput, export_onnx, largest_difference_cm
+from handviz.nets.export import (
+    DeviationNotes,
+    ExportModel,
+    ExportNotes,
+    ExportOutput,
+    export_onnx,
+    largest_difference_cm,
+    rounded_to_half,
+)
 from handviz.nets.model import ModelConfig, build_model
+from handviz.nets.onnx_file import store_as_half, write_onnx
 from handviz.probability import keypoints_from_vertices
 from handviz.records import VARIANTS, Detection, HandCrop
 from handviz.train.checkpoint import load_checkpoint, read_metadata
 
 CORRELATION = 0.75
-NOTES = ExportNotes(commit="abc", samples_seen=9, vertex_correlation=CORRELATION)
+DEVIATION = DeviationNotes(vertex_correlation=CORRELATION)
+SMALL = ModelConfig(width=16, regressor_width=16, evidence_width=16, evidence_layers=1)
+NOTES = ExportNotes(commit="abc", samples_seen=9, deviation=DEVIATION)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +46,8 @@ def template():
 @pytest.fixture(scope="module")
 def exported(small_model, template):
     """The module that was exported, in PyTorch."""
-    return ExportModel(load_checkpoint(small_model.checkpoint, template)[0], template, CORRELATION).eval()
+    model = rounded_to_half(load_checkpoint(small_model.checkpoint, template)[0])
+    return ExportModel(model, template, DEVIATION).eval()
 
 
 def images(count):
@@ -76,7 +89,10 @@ def test_the_file_says_what_it_is(small_model, template):
         "handviz.tokens": "coarse x 32",
         "handviz.commit": read_metadata(small_model.checkpoint)["commit"],
         "handviz.samples_seen": "1234",
+        "handviz.evidence": "joints",
         "handviz.vertex_correlation": "0.75",
+        "handviz.vertex_variance_scale": "1",
+        "handviz.keypoint_variance_scale": "1",
     }
 
 
@@ -99,7 +115,7 @@ def test_the_live_program_loads_it(small_model, exported, template):
 
 def test_a_prior_alone_can_be_exported_too(tmp_path, template):
     """Its deviation is one number for every coordinate."""
-    config = ModelConfig(variant="prior", regressor_width=8)
+    config = replace(SMALL, variant="prior", evidence="global")
     model = build_model(config, template)
     with torch.no_grad():
         model.heads.prior_log_variance.fill_(-2.0)
@@ -115,8 +131,8 @@ def test_a_prior_alone_can_be_exported_too(tmp_path, template):
 @torch.no_grad()
 def test_units_are_metres_and_keypoints_those_of_the_loss(template, variant):
     torch.manual_seed(1)
-    model = build_model(ModelConfig(variant=variant, width=16, regressor_width=16), template).eval()
-    found, plain = ExportModel(model, template, CORRELATION).eval()(images(2)), model(images(2))
+    model = build_model(replace(SMALL, variant=variant), template).eval()
+    found, plain = ExportModel(model, template, DEVIATION).eval()(images(2)), model(images(2))
     regressor = torch.from_numpy(template.keypoint_regressor.copy())
     keypoints = keypoints_from_vertices(plain.mean_cm, plain.log_variance, regressor, CORRELATION)
     torch.testing.assert_close(found.vertices_m, plain.mean_cm / 100)
@@ -127,6 +143,53 @@ def test_units_are_metres_and_keypoints_those_of_the_loss(template, variant):
     # Weak perspective is the same in metres and in centimetres.
     torch.testing.assert_close(found.scale[:, None] * found.keypoints_m[:, 3], plain.camera.scale[:, None] * (
         regressor @ plain.mean_cm)[:, 3])  # fmt: skip
+
+
+@torch.no_grad()
+def test_a_variance_scale_widens_its_deviations_by_the_root_and_moves_no_mean(template):
+    torch.manual_seed(1)
+    model = build_model(SMALL, template).eval()
+    scaled = replace(DEVIATION, vertex_variance_scale=4.0, keypoint_variance_scale=0.25)
+    plain, found = (ExportModel(model, template, notes).eval()(images(2)) for notes in (DEVIATION, scaled))
+    factors = {"vertex_std_m": 2.0, "keypoint_std_m": 0.5}
+    for name in ExportOutput._fields:
+        torch.testing.assert_close(getattr(found, name), getattr(plain, name) * factors.get(name, 1.0))
+
+
+class Constants(nn.Module):
+    """A picture's mean times large and small weights."""
+
+    def __init__(self, weights):
+        super().__init__()
+        self.large, self.small = nn.Parameter(weights), nn.Parameter(torch.full((8,), 0.1))
+
+    def forward(self, image):
+        return image.mean((1, 2, 3))[:, None] * self.large + self.small.sum()
+
+
+@pytest.mark.parametrize("kind", ["exact", "finer than half", "beyond half"])
+def test_constants_that_float16_holds_are_stored_so_and_no_number_changes(tmp_path, kind):
+    weights = torch.randn(50_000, generator=torch.Generator().manual_seed(0)).half().float()
+    if kind != "exact":
+        weights[7] = 0.1 if kind == "finer than half" else 1e6
+    path = tmp_path / "network.onnx"
+    write_onnx(Constants(weights), path, ["output"])
+
+    def answer():
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        return session.run(None, {"image": images(2).numpy()})[0]
+
+    before, size = answer(), path.stat().st_size
+    store_as_half(path)
+    np.testing.assert_array_equal(answer(), before)
+    assert path.stat().st_size < 0.6 * size if kind == "exact" else path.stat().st_size >= size
+    stored = {constant.data_type for constant in onnx.load(path).graph.initializer if constant.dims == [50_000]}
+    assert stored == {onnx.TensorProto.FLOAT16 if kind == "exact" else onnx.TensorProto.FLOAT}
+
+
+def test_an_exported_network_takes_half_the_bytes_of_its_checkpoint(small_model):
+    weights = small_model.checkpoint / "model.safetensors"
+    assert small_model.onnx.stat().st_size < 0.75 * weights.stat().st_size
 
 
 def test_a_file_that_differs_from_pytorch_is_not_put_in_place(small_model, exported, template, tmp_path, monkeypatch):

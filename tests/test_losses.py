@@ -8,13 +8,15 @@ from torch.distributions import Normal, kl_divergence
 
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.nets.camera_net import CameraOutput
+from handviz.nets.evidence import Evidence
 from handviz.nets.model import ModelConfig, ModelOutput, build_model
 from handviz.nets.prior_net import PriorOutput
 from handviz.probability import rotation_from_6d, six_d_from_rotation
 from handviz.records import VARIANTS
-from handviz.train.losses import LossConfig, Truth, squared_terms, supervised_terms
+from handviz.train.losses import LossConfig, Truth, crop_terms, squared_terms, supervised_terms
 
 BATCH, VERTICES, KEYPOINTS = 2, 5, 3
+SIDE_CM = 10
 CONFIG = LossConfig()
 
 
@@ -43,7 +45,8 @@ def regressor():
 def output():
     prior = PriorOutput(leaf(BATCH, 45), leaf(BATCH, 10), leaf(BATCH, VERTICES, 3))
     camera = camera_of(leaf(BATCH, 9), leaf(BATCH, 9))
-    return ModelOutput(leaf(BATCH, VERTICES, 3), leaf(BATCH, VERTICES, 3), camera, prior)
+    joints_crop = leaf(BATCH, KEYPOINTS, 3)
+    return ModelOutput(leaf(BATCH, VERTICES, 3), leaf(BATCH, VERTICES, 3), camera, prior, joints_crop)
 
 
 @pytest.fixture
@@ -68,6 +71,34 @@ def slow_keypoints(mean, log_variance, regressor, correlation):
             covariance = shared * torch.outer(deviation[sample, :, axis], deviation[sample, :, axis])
             variance[sample, :, axis] = torch.diagonal(regressor @ covariance @ regressor.T)
     return regressor @ mean, variance
+
+
+def slow_in_crop(points, rotation, scale, translation):
+    """Where one hand's points stand in the crop: turned and scaled, moved in the picture's plane only."""
+    return [
+        [float(scale * (rotation[axis] @ point)) + (float(translation[axis]) if axis < 2 else 0.0) for axis in range(3)]
+        for point in points
+    ]
+
+
+@torch.no_grad()
+def slow_crop_terms(output, truth, regressor, config):
+    """Mean absolute errors of every vertex and every joint in the crop, unweighted."""
+    of_vertices, of_joints = [], []
+    for row in range(BATCH):
+        true_camera = (truth.rotation[row], truth.scale_per_cm[row], truth.translation[row])
+        camera = (output.camera.rotation[row], output.camera.scale[row], output.camera.translation[row])
+        found = slow_in_crop(output.mean_cm[row], *camera)
+        wanted = slow_in_crop(truth.vertices_cm[row], *true_camera)
+        depth = slow_in_crop(regressor @ truth.vertices_cm[row], *true_camera)
+        for mine, true in zip(found, wanted, strict=True):
+            of_vertices += [abs(one - other) for one, other in zip(mine, true, strict=True)]
+        for joint in range(KEYPOINTS):
+            place = [*truth.keypoints_crop[row, joint].tolist(), depth[joint][2]]
+            mine = output.joints_crop[row, joint].tolist()
+            of_joints += [abs(one - other) for one, other in zip(mine, place, strict=True)]
+    means = (SIDE_CM * sum(errors) / len(errors) for errors in (of_vertices, of_joints))
+    return dict(zip(("crop", "joints"), torch.tensor(list(means), dtype=torch.float64), strict=True))
 
 
 def slow_terms(output, truth, regressor, config):
@@ -100,7 +131,7 @@ def slow_terms(output, truth, regressor, config):
         "camera": (camera.mean - true_camera).square().mean() + 0.1 / config.camera * camera_nll,
         "kl": of_vertices.mean() + of_keypoints.mean(),
         "prior": prior_error.square().mean() + (regressor @ prior_error).square().mean(),
-    }
+    } | slow_crop_terms(output, truth, regressor, config)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.6, 1.0])
@@ -121,7 +152,7 @@ def test_without_correlation_the_variances_of_a_sum_add_up(output, truth, regres
 
 
 def test_a_prior_alone_or_none_has_no_joint_terms(output, truth, regressor):
-    names = {"vertices", "keypoints", "image", "camera"}
+    names = {"vertices", "keypoints", "image", "camera", "crop", "joints"}
     assert supervised_terms(output._replace(prior=None), truth, regressor, CONFIG).keys() == names
     alone = output._replace(mean_cm=output.prior.vertices_cm)
     assert supervised_terms(alone, truth, regressor, CONFIG).keys() == names
@@ -143,6 +174,8 @@ def test_squared_terms_are_squared_errors_and_one_deviation(output, truth, regre
         "image": 20 * CONFIG.image * (image - truth.keypoints_crop).square().mean(),
         "camera": CONFIG.camera * slow_terms(output, truth, regressor, CONFIG)["camera"],
         "deviation": -normal(output.mean_cm, output.log_variance).log_prob(truth.vertices_cm).mean(),
+    } | {
+        name: getattr(CONFIG, name) * value for name, value in slow_crop_terms(output, truth, regressor, CONFIG).items()
     }
     found = squared_terms(output, truth, regressor, CONFIG)
     assert found.keys() == expected.keys()
@@ -159,6 +192,7 @@ def test_every_term_is_a_mean_over_the_batch(output, truth, regressor):
         torch.cat([output.log_variance] * 2),
         twice(output.camera),
         twice(output.prior),
+        torch.cat([output.joints_crop] * 2),
     )
     doubled_truth = Truth(**{name: torch.cat([getattr(truth, name)] * 2) for name in Truth.__dataclass_fields__})
     for terms in (supervised_terms, squared_terms):
@@ -167,9 +201,39 @@ def test_every_term_is_a_mean_over_the_batch(output, truth, regressor):
             torch.testing.assert_close(two[name], value)
 
 
+def test_the_crop_does_not_tell_the_absolute_size(output, truth, regressor):
+    """A hand k times as large under a scale of 1/k stands in the same place."""
+    larger = torch.tensor([1.7, 0.6], dtype=torch.float64)
+    camera = output.camera._replace(scale=output.camera.scale / larger)
+    grown = output._replace(mean_cm=output.mean_cm * larger[:, None, None], camera=camera)
+    grown_truth = replace(
+        truth, vertices_cm=truth.vertices_cm * larger[:, None, None], scale_per_cm=truth.scale_per_cm / larger
+    )
+    once = crop_terms(output, truth, regressor, CONFIG)
+    for mine, true in ((grown, truth), (output, grown_truth)):
+        for name, value in crop_terms(mine, true, regressor, CONFIG).items():
+            torch.testing.assert_close(value, once[name])
+    assert once["crop"] > 0
+    moved = output._replace(mean_cm=grown.mean_cm)
+    assert not torch.isclose(crop_terms(moved, truth, regressor, CONFIG)["crop"], once["crop"])
+
+
+def test_crop_terms_can_be_left_out(output, truth, regressor):
+    assert crop_terms(output, truth, regressor, replace(CONFIG, crop=0.0)).keys() == {"joints"}
+    assert crop_terms(output, truth, regressor, replace(CONFIG, joints=0.0)).keys() == {"crop"}
+    assert crop_terms(output._replace(joints_crop=None), truth, regressor, CONFIG).keys() == {"crop"}
+
+
+def test_what_the_joints_miss_moves_them_and_what_the_mesh_misses_moves_mesh_and_camera(output, truth, regressor):
+    terms = crop_terms(output, truth, regressor, CONFIG)
+    parts = (output.joints_crop, output.mean_cm, output.camera.mean, output.log_variance)
+    assert moved_by(terms["joints"], *parts) == [True, False, False, False]
+    assert moved_by(terms["crop"], *parts) == [False, True, True, False]
+
+
 @pytest.mark.parametrize("terms", [supervised_terms, squared_terms])
 def test_the_truth_is_the_best_answer(truth, regressor, terms):
-    """Gradients of the means vanish where the answer is the truth."""
+    """Gradients of the means vanish where the answer is the truth; an absolute error has none there, but is zero."""
     mean = truth.vertices_cm.clone().requires_grad_()
     log_scale = torch.log(10 * truth.scale_per_cm)[:, None]
     vector = torch.cat([six_d_from_rotation(truth.rotation), log_scale, truth.translation], dim=1).requires_grad_()
@@ -177,7 +241,8 @@ def test_the_truth_is_the_best_answer(truth, regressor, terms):
     turned = camera.scale[:, None, None] * (regressor @ mean) @ camera.rotation[:, :2].transpose(1, 2)
     exact = replace(truth, keypoints_crop=(turned + camera.translation[:, None]).detach())
     output = ModelOutput(mean, torch.zeros_like(mean), camera, None)
-    loss = sum(terms(output, exact, regressor, CONFIG).values())
+    torch.testing.assert_close(crop_terms(output, exact, regressor, CONFIG)["crop"].item(), 0.0)
+    loss = sum(terms(output, exact, regressor, replace(CONFIG, crop=0.0)).values())
     of_mean, of_camera = torch.autograd.grad(loss, [mean, vector])
     if terms is supervised_terms:
         # A smaller scale would make the image's deviation smaller too, which an error of exactly 0 allows.
@@ -236,12 +301,21 @@ def open_hand_truth():
     return Truth(vertices, torch.rand(BATCH, 21, 2) - 0.5, rotation, torch.full((BATCH,), 0.09), torch.zeros(BATCH, 2))
 
 
+SMALL = ModelConfig(width=16, regressor_width=16, evidence_width=16, evidence_layers=1)
+
+
+def random_evidence(model):
+    """What the heads could see of a batch."""
+    return Evidence(torch.randn(BATCH, model.evidence.feature_size), torch.randn(BATCH, 21, 16))
+
+
 @pytest.mark.parametrize("conditioning", ["prior", "rest"])
 def test_amvur_does_not_push_the_prior_through_the_base(open_hand_truth, conditioning):
     template = load_open_hand()
-    heads = build_model(ModelConfig(conditioning=conditioning, width=16, regressor_width=16), template).heads
+    model = build_model(replace(SMALL, conditioning=conditioning), template)
+    heads = model.heads
     regressor = torch.from_numpy(template.keypoint_regressor.copy())
-    terms = supervised_terms(heads(torch.randn(BATCH, 1152)), open_hand_truth, regressor, CONFIG)
+    terms = supervised_terms(heads(random_evidence(model)), open_hand_truth, regressor, CONFIG)
     of_prior = list(heads.prior.parameters())
     answer = terms["vertices"] + terms["keypoints"] + terms["image"] + terms["camera"]
     assert moved_by(answer, *of_prior) == [False] * len(of_prior)
@@ -252,12 +326,13 @@ def test_amvur_does_not_push_the_prior_through_the_base(open_hand_truth, conditi
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_parameter_behind_the_feature_learns(open_hand_truth, variant):
     template = load_open_hand()
-    heads = build_model(ModelConfig(variant=variant, width=16, regressor_width=16), template).heads
+    model = build_model(replace(SMALL, variant=variant), template)
+    heads = model.heads
     # Zero at the start, on purpose: nothing behind it could move.
     torch.nn.init.normal_(heads.camera.log_variance.weight, std=0.1)
     terms = squared_terms if variant == "prior" else supervised_terms
     regressor = torch.from_numpy(template.keypoint_regressor.copy())
-    loss = sum(terms(heads(torch.randn(BATCH, 1152)), open_hand_truth, regressor, CONFIG).values())
+    loss = sum(terms(heads(random_evidence(model)), open_hand_truth, regressor, CONFIG).values())
     names, parameters = zip(*heads.named_parameters(), strict=True)
     still = [name for name, moves in zip(names, moved_by(loss, *parameters), strict=True) if not moves]
     assert still == []

@@ -18,13 +18,14 @@ from handviz.nets.amvur import (
 )
 from handviz.nets.backbones import BACKBONES
 from handviz.nets.camera_net import CameraNet, camera_vector
+from handviz.nets.evidence import Evidence
 from handviz.nets.memory import channels_last
 from handviz.nets.model import ModelConfig, build_model
 from handviz.nets.prior_net import PriorNet
 from handviz.probability import rotation_from_6d
 from handviz.records import VARIANTS
 
-SMALL = ModelConfig(width=32, regressor_width=32)
+SMALL = ModelConfig(width=32, regressor_width=32, evidence_width=16, evidence_layers=1)
 FEATURE = 24
 
 
@@ -49,6 +50,13 @@ def amvur(template, *, coarse=True, on_base=False):
     for layers in (net.mean, net.log_variance):
         nn.init.normal_(layers[-1].weight, std=0.5)
     return net.eval()
+
+
+def random_evidence(config, template):
+    """What heads of this config could see of two crops."""
+    net = build_model(config, template).evidence
+    joints = torch.randn(2, 21, net.joint_width) if net.joint_width else None
+    return Evidence(torch.randn(2, net.feature_size), joints)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -77,11 +85,11 @@ def test_tokens_and_conditioning_are_as_asked_for(template, tokens, conditioning
     heads = build_model(config, template).eval().heads
     assert heads.amvur.rest_tokens.shape == (1, 195 if tokens == "coarse" else 778, 3)
     assert heads.amvur.vertex_primary.of_position.in_features == (6 if conditioning == "prior" else 3)
-    feature = torch.randn(2, 1152)
-    before = heads(feature)
+    evidence = random_evidence(config, template)
+    before = heads(evidence)
     assert before.mean_cm.shape == (2, 778, 3)
     nn.init.normal_(heads.prior.regress[-1].bias, std=0.5)
-    moved = (heads(feature).mean_cm - before.mean_cm).abs().max()
+    moved = (heads(evidence).mean_cm - before.mean_cm).abs().max()
     assert moved > 0.5 if conditioning == "prior" else moved == 0
 
 
@@ -97,9 +105,9 @@ def test_a_fresh_network_answers_near_the_rest_pose(template):
 @torch.no_grad()
 def test_what_is_cached_gives_what_the_image_gives(template):
     model, image = build_model(SMALL, template).eval(), torch.rand(2, 3, 224, 224)
-    middle_map = model.backbone.stem(image)[1]
-    for cached in (middle_map, model.backbone.tail(middle_map)):
-        torch.testing.assert_close(model.from_cached(cached).mean_cm, model(image).mean_cm)
+    cached = model.cached(image)
+    for known in (cached, model.seen(cached)):
+        torch.testing.assert_close(model.from_cached(known).mean_cm, model(image).mean_cm)
     torch.testing.assert_close(channels_last(model)(image).mean_cm, model(image).mean_cm, rtol=1e-4, atol=1e-4)
 
 
@@ -113,7 +121,9 @@ def test_a_checkpoint_holds_what_is_learnt_and_nothing_of_the_hand(template):
         "final": {"heads.camera", "heads.prior", "heads.amvur"},
     }
     for state in names.values():
-        assert not [name for name in state if "rest_" in name or "regressor" in name or "layer" in name]
+        assert not [name for name in state if "rest_" in name or "regressor" in name or "layer." in name]
+        # The witness shares the stem with the backbone.
+        assert not [name for name in state if name.startswith(("witness.backbone.first", "witness.backbone.stem"))]
 
 
 # The parts against their plain forms.
@@ -214,10 +224,11 @@ def test_the_prior_net_is_the_hand_layer_on_principal_components(template, featu
 
 @torch.no_grad()
 def test_the_prior_s_own_deviation_is_one_number(template):
-    heads = build_model(replace(SMALL, variant="prior"), template).heads
+    config = replace(SMALL, variant="prior")
+    heads = build_model(config, template).heads
     assert heads.prior_log_variance.shape == ()
     heads.prior_log_variance.fill_(-1.25)
-    assert (heads(torch.randn(2, 1152)).log_variance == -1.25).all()
+    assert (heads(random_evidence(config, template)).log_variance == -1.25).all()
     assert build_model(SMALL, template).heads.prior_log_variance is None
 
 
@@ -270,7 +281,10 @@ def test_the_camera_s_deviation_does_not_push_the_image_feature():
         ({"conditioning": ""}, "conditioning.*prior, rest"),
         ({"width": 4}, "width 4"),
         ({"width": 8192}, "width 8192"),
-        ({"width": 30}, "multiple of heads 4"),
+        ({"width": 30}, "multiples of heads 4"),
+        ({"evidence": "rumours"}, "evidence.*joints, global"),
+        ({"evidence_width": 30}, "evidence_width 30"),
+        ({"evidence_layers": 0}, "evidence_layers 0"),
         ({"heads": 0}, "heads 0"),
         ({"regressor_width": 0}, "regressor_width 0"),
     ],

@@ -12,7 +12,7 @@ from handviz.train.checkpoint import save_checkpoint
 from handviz.train.evaluate import mediapipe_pa_mpjpe_mm
 from handviz.train.train import TrainConfig, Trainer
 
-SMALL = ModelConfig(width=16, regressor_width=16)
+SMALL = ModelConfig(width=16, regressor_width=16, evidence_width=16, evidence_layers=1)
 
 
 def saved(folder: Path, config: ModelConfig, seed: int) -> Path:
@@ -28,7 +28,7 @@ def saved(folder: Path, config: ModelConfig, seed: int) -> Path:
 def test_matching_weights_of_every_variant_are_taken_and_later_ones_win(tmp_path: Path, cached_hands: Path) -> None:
     joint = saved(tmp_path / "joint", SMALL, 1)
     prior = saved(tmp_path / "prior", replace(SMALL, variant="prior"), 2)
-    config = TrainConfig(cached_hands, tmp_path / "run", SMALL, batch_size=4, limit=4, start_from=(joint, prior))
+    config = TrainConfig((cached_hands,), tmp_path / "run", SMALL, batch_size=4, limit=4, start_from=(joint, prior))
     state = Trainer(config, load_open_hand()).model.state_dict()
     sources = {}
     for name, folder in (("joint", joint), ("prior", prior)):

@@ -4,21 +4,23 @@ import csv
 import json
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from scipy.spatial.transform import Rotation
 
 from handviz.__main__ import main
+from handviz.data.synthetic.dataset import read_shard
 from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.nets.model import ModelConfig, build_model
 from handviz.records import VARIANTS
 from handviz.train import checkpoint
-from handviz.train.cache import load_cached, middle_file, with_features
+from handviz.train.cache import landmarks_file, load_cached, middle_file, picture_batch, with_evidence
 from handviz.train.checkpoint import load_checkpoint, load_resume_state, recovered, save_checkpoint
 from handviz.train.train import (
     TrainConfig,
@@ -29,7 +31,7 @@ from handviz.train.train import (
     validation_errors,
 )
 
-SMALL = ModelConfig(width=16, regressor_width=16)
+SMALL = ModelConfig(width=16, regressor_width=16, evidence_width=16, evidence_layers=1)
 NAME = "mediapipe_hand"
 
 
@@ -42,7 +44,7 @@ def template():
 def config(tmp_path, cached_hands) -> TrainConfig:
     """Two epochs of two steps on eight hands."""
     return TrainConfig(
-        data=cached_hands,
+        data=(cached_hands,),
         run=tmp_path / "run",
         model=SMALL,
         epochs=2,
@@ -116,13 +118,18 @@ def test_a_run_writes_its_log_and_a_checkpoint_that_loads(config, template, cach
     with (config.run / "log.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["2", "4"]
-    assert {"loss", "vertices", "kl", "vertex_error_mm", "std_mm", "image_error_percent"} <= rows[0].keys()
+    assert [row["crops_seen"] for row in rows] == ["8", "16"]
+    assert {"loss", "vertices", "kl", "crop", "joints", "pa_mpjpe_mm", "std_mm", "image_error_percent"} <= rows[
+        0
+    ].keys()
     model, loaded_config, notes = load_checkpoint(folder, template)
     assert loaded_config == SMALL
     assert (notes["step"], notes["samples_seen"], notes["samples"]) == (4, 16, 8)
     assert notes["train"]["loss"]["vertex_correlation"] == config.loss.vertex_correlation
-    samples = load_cached(cached_hands, model.backbone, NAME, template)
-    assert f"{validation_errors(model, samples)['vertex_error_mm']:.3f}" == f"{float(rows[1]['vertex_error_mm']):.3f}"
+    regressor = torch.from_numpy(template.keypoint_regressor.copy())
+    found = validation_errors(model, load_cached((cached_hands,), model, NAME, template), regressor)
+    for name, value in found.items():
+        assert float(rows[1][name]) == pytest.approx(value, rel=1e-4)
     # A finished run has nothing left to do.
     before = (folder / "model.safetensors").read_bytes()
     train(config, template)
@@ -152,12 +159,20 @@ def test_the_command_says_what_it_cannot_do(tmp_path, capsys, option, value):
     assert not (tmp_path / "run").exists()
 
 
+def procrustes(wanted, points):
+    """``points`` turned, moved and scaled onto ``wanted``, by scipy."""
+    centre, middle = wanted.mean(axis=0), points.mean(axis=0)
+    rotation, _ = Rotation.align_vectors(wanted - centre, points - middle)
+    turned = rotation.apply(points - middle)
+    return centre + turned * (turned * (wanted - centre)).sum() / (turned**2).sum()
+
+
 def test_validation_errors_are_those_of_a_slow_loop(config, template):
     trainer = Trainer(config, template)
-    found = validation_errors(trainer.model, trainer.samples)
+    found = validation_errors(trainer.model, trainer.samples, trainer.regressor)
     assert trainer.model.training
     trainer.model.eval()
-    errors, variances, apart = [], [], []
+    errors, variances, apart, aligned = [], [], [], []
     for row in range(8):
         maps, truth = trainer.samples.batch(torch.tensor([row]))
         with torch.no_grad():
@@ -169,9 +184,13 @@ def test_validation_errors_are_those_of_a_slow_loop(config, template):
         seen = camera.scale * (camera.rotation[0] @ output.mean_cm[0].T)[:2] + camera.translation.T
         wanted = truth.scale_per_cm * (truth.rotation[0] @ truth.vertices_cm[0].T)[:2] + truth.translation.T
         apart.append((seen - wanted).norm(dim=0).mean())
+        mine, true = ((trainer.regressor @ mesh[0]).double().numpy() for mesh in (output.mean_cm, truth.vertices_cm))
+        fitted = procrustes(true, mine)
+        aligned.append(10 * np.linalg.norm(fitted - true, axis=1).mean())
     assert found["vertex_error_mm"] == pytest.approx(10 * float(torch.stack(errors).mean()), rel=1e-4)
     assert found["std_mm"] == pytest.approx(10 * float(torch.stack(variances).mean().sqrt()), rel=1e-4)
     assert found["image_error_percent"] == pytest.approx(50 * float(torch.stack(apart).mean()), rel=1e-4)
+    assert found["pa_mpjpe_mm"] == pytest.approx(np.mean(aligned), rel=1e-3)
 
 
 def test_the_rate_warms_up_and_falls_to_zero():
@@ -196,7 +215,8 @@ def test_every_trainable_parameter_is_in_one_group_and_the_stem_in_none(config, 
     together = [name for group in grouped for name in group]
     assert len(together) == len(set(together))
     assert set(together) == {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert set(grouped[0]) == {name for name in names.values() if name.startswith("heads.")}
+    ours = ("heads.", "evidence.") if tail_rate else ("heads.",)
+    assert set(grouped[0]) == {name for name in names.values() if name.startswith(ours)}
     assert [group["rate"] for group in groups] == ([0.5, tail_rate] if tail_rate else [0.5])
     if tail_rate:
         parts = {name.split(".")[1] for name in grouped[1]}
@@ -221,27 +241,43 @@ def test_the_stem_never_moves_and_a_frozen_tail_does_not_either(config, template
     assert {name for name in of_heads if "log_variance" not in name}
 
 
-def test_cached_features_of_a_frozen_backbone_change_nothing(config, template):
-    model = build_model(SMALL, template).eval()
-    samples = load_cached(config.data, model.backbone, NAME, template, 8)
+@pytest.mark.parametrize("evidence", ["joints", "global"])
+@torch.no_grad()
+def test_what_a_frozen_network_sees_is_kept_and_changes_nothing(config, template, evidence):
+    model = build_model(replace(SMALL, evidence=evidence), template).eval()
+    samples = load_cached(config.data, model, NAME, template, 8)
     ids = torch.tensor([5, 2])
-    features, truth = with_features(samples, model.backbone).batch(ids)
-    maps, same_truth = samples.batch(ids)
-    assert (features.shape, maps.shape) == ((2, 1152), (2, 112, 14, 14))
-    torch.testing.assert_close(model.from_cached(features).mean_cm, model.from_cached(maps).mean_cm)
+    kept, truth = with_evidence(samples, model).batch(ids)
+    cached, same_truth = samples.batch(ids)
+    direct = model.seen(cached)
+    assert cached.middle_map.shape == (2, 112, 14, 14)
+    for mine, wanted in zip(kept, direct, strict=True):
+        assert (mine is None) == (wanted is None)
+        if wanted is not None:
+            # Half precision.
+            torch.testing.assert_close(mine, wanted, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(model.from_cached(kept).mean_cm, model.from_cached(cached).mean_cm, rtol=0, atol=0.02)
     assert torch.equal(truth.vertices_cm, same_truth.vertices_cm)
 
 
-def test_the_cache_is_the_stem_on_the_pictures(config, template):
-    from handviz.data.synthetic.dataset import read_shard
-    from handviz.train.cache import picture_batch
-
-    backbone = build_model(SMALL, template).backbone.eval()
-    samples = load_cached(config.data, backbone, NAME, template)
+@torch.no_grad()
+def test_the_cache_is_what_the_model_sees_of_the_pictures(config, template):
+    model = build_model(SMALL, template).eval()
+    samples = load_cached(config.data, model, NAME, template)
     assert len(samples) == 32
-    with torch.no_grad():
-        expected = backbone.stem(picture_batch(read_shard(config.data, 1).pictures[:3]))[1]
-    torch.testing.assert_close(samples.middle_maps[16:19].float(), expected, rtol=2e-3, atol=2e-3)
+    expected = model.cached(picture_batch(read_shard(config.data[0], 1).pictures[:3]))
+    cached, _ = samples.batch(torch.arange(16, 19))
+    torch.testing.assert_close(cached.middle_map, expected.middle_map, rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(cached.landmarks, expected.landmarks, rtol=1e-2, atol=1e-2)
+
+
+def test_several_folders_are_taken_together(config, template):
+    model = build_model(SMALL, template)
+    samples = load_cached((*config.data, *config.data), model, NAME, template, 40)
+    assert len(samples) == 40
+    assert torch.equal(samples.middle_maps[32:], samples.middle_maps[:8])
+    assert torch.equal(samples.landmarks[32:], samples.landmarks[:8])
+    assert torch.equal(samples.truth.vertices_cm[32:], samples.truth.vertices_cm[:8])
 
 
 def test_a_backbone_can_start_from_another_run(config, template, tmp_path):
@@ -251,7 +287,7 @@ def test_a_backbone_can_start_from_another_run(config, template, tmp_path):
     next_config = replace(config, model=replace(SMALL, variant="prior"), backbone_from=config.run / "last")
     started = Trainer(next_config, template)
     assert_same(started.model.backbone.state_dict(), source.model.backbone.state_dict())
-    other = ModelConfig(variant="prior", backbone="efficientnet_b0", regressor_width=8)
+    other = replace(SMALL, variant="prior", backbone="efficientnet_b0")
     save_checkpoint(tmp_path / "other", build_model(other, template), other, {}, template, {})
     with pytest.raises(HandvizError, match="backbone efficientnet_b0"):
         Trainer(replace(config, backbone_from=tmp_path / "other"), template)
@@ -291,14 +327,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_checkpoint(confi
 
 
 def test_labels_that_are_not_finite_stop_the_run(config, template, tmp_path):
-    folder = Path(shutil.copytree(config.data, tmp_path / "copy"))
+    folder = Path(shutil.copytree(config.data[0], tmp_path / "copy"))
     path = folder / "shard_00000_labels.npz"
     with np.load(path) as archive:
         arrays = dict(archive)
     arrays["pose"][:] = np.nan
     np.savez(path, **arrays)
     with pytest.raises(HandvizError, match="loss became nan"):
-        train(replace(config, data=folder), template)
+        train(replace(config, data=(folder,)), template)
     assert not (config.run / "last").exists()
 
 
@@ -306,7 +342,7 @@ def test_a_folder_without_hands_is_said(config, template, tmp_path):
     (tmp_path / "photo.jpg").write_bytes(b"")
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(HandvizError, match=r"holds no rendered hands.*synthesize"):
-            Trainer(replace(config, data=folder), template)
+            Trainer(replace(config, data=(folder,)), template)
 
 
 def test_fewer_hands_than_a_batch_are_said(config, template):
@@ -314,23 +350,27 @@ def test_fewer_hands_than_a_batch_are_said(config, template):
         Trainer(replace(config, limit=None, batch_size=33), template)
 
 
-def damaged_maps(folder, damage):
-    path = middle_file(folder, 1, NAME)
+def damaged(path, damage):
     if damage == "truncated":
-        os.truncate(path, 4000)
+        os.truncate(path, 400)
     elif damage == "of fewer pictures":
         np.save(path, np.load(path)[:3])
     else:
         np.save(path, np.load(path)[:, :5])
-    return path
 
 
 @pytest.mark.parametrize("damage", ["truncated", "of fewer pictures", "of another network"])
-def test_damaged_maps_are_named_and_computed_again_when_deleted(config, template, tmp_path, damage):
-    folder = Path(shutil.copytree(config.data, tmp_path / "copy"))
-    path = damaged_maps(folder, damage)
+@pytest.mark.parametrize("kind", ["maps", "landmarks"])
+def test_a_damaged_cache_is_named_and_computed_again_when_deleted(config, template, tmp_path, kind, damage):
+    folder = Path(shutil.copytree(config.data[0], tmp_path / "copy"))
+    path = middle_file(folder, 1, NAME) if kind == "maps" else landmarks_file(folder, 1)
+    damaged(path, damage)
+    copied, model = replace(config, data=(folder,), limit=None), build_model(SMALL, template)
     with pytest.raises(HandvizError, match=f"{path.name}.*delete it, it is computed again"):
-        Trainer(replace(config, data=folder, limit=None), template)
+        load_cached(copied.data, model, NAME, template)
+    path.unlink()
+    if kind == "landmarks":
+        assert len(load_cached(copied.data, model, NAME, template)) == 32
 
 
 # Checkpoints.
@@ -377,9 +417,21 @@ def test_a_folder_that_is_no_checkpoint_is_said(saved, template, damage):
         load_checkpoint(folder, template)
 
 
+def test_a_checkpoint_of_before_evidence_had_a_name_is_the_paper_s(tmp_path, template):
+    plain = replace(SMALL, evidence="global")
+    model = build_model(plain, template)
+    named = {name: value for name, value in asdict(plain).items() if not name.startswith("evidence")}
+    metadata = {"model": json.dumps(named), "fingerprint": template.fingerprint, "notes": "{}"}
+    save_file(model.state_dict(), tmp_path / "model.safetensors", metadata)
+    loaded, config, _ = load_checkpoint(tmp_path, template)
+    assert config.evidence == "global"
+    assert loaded.witness is None
+    assert_same(loaded.state_dict(), model.state_dict())
+
+
 def test_weights_of_another_width_do_not_fit(saved, template):
     folder, model = saved
-    metadata = {"model": json.dumps({"width": 32}), "fingerprint": template.fingerprint, "notes": "{}"}
+    metadata = {"model": json.dumps(asdict(SMALL) | {"width": 32}), "fingerprint": template.fingerprint, "notes": "{}"}
     save_file(model.state_dict(), folder / "model.safetensors", metadata)
     with pytest.raises(HandvizError, match="does not fit this version"):
         load_checkpoint(folder, template)

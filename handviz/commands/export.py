@@ -8,7 +8,7 @@ from pathlib import Path
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.nets.export import ExportNotes, export_onnx
 from handviz.paths import MODELS, variant_file
-from handviz.train.checkpoint import load_checkpoint, read_metadata
+from handviz.train.checkpoint import deviation_notes, load_checkpoint, read_metadata
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     export_notes = ExportNotes(
         commit=read_metadata(arguments.checkpoint).get("commit", "unknown"),
         samples_seen=int(notes["samples_seen"]),
-        vertex_correlation=float(notes["train"]["loss"]["vertex_correlation"]),
+        deviation=deviation_notes(notes),
     )
     difference = export_onnx(model, config, template, path, export_notes)
     write_checksums(arguments.model_dir)

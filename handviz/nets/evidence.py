@@ -95,7 +95,7 @@ class JointEvidence(nn.Module):
         global_feature = last_map.mean((2, 3))
         last, middle = (part.flatten(2).transpose(1, 2) for part in (last_map, middle_map))
         places = torch.cat([self.of_last(last), self.of_middle(middle)], dim=1) + self.place
-        tokens = self.query.expand(len(last_map), -1, -1)
+        tokens = self.query.expand(last_map.shape[0], -1, -1)
         if landmarks is not None:
             tokens = tokens + self._told(landmarks, middle_map)
         for layer in self.layers:

@@ -1,6 +1,7 @@
 """A trained variant as one ONNX file with the outputs of ``CanonicalHand``; the result is run and compared."""
 
 import logging
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from handviz import __version__
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.model import HandModel, ModelConfig
-from handviz.nets.onnx_file import INPUT_NAME, write_onnx
+from handviz.nets.onnx_file import INPUT_NAME, store_as_half, write_onnx
 from handviz.probability import keypoints_from_vertices
 from handviz.records import CROP_SIZE
 
@@ -42,26 +43,49 @@ class ExportModel(nn.Module):
 
     regressor: Tensor
 
-    def __init__(self, model: HandModel, template: HandTemplate, vertex_correlation: float) -> None:
+    def __init__(self, model: HandModel, template: HandTemplate, deviation: "DeviationNotes") -> None:
         super().__init__()
-        self.model, self.vertex_correlation = model, vertex_correlation
+        self.model, self.deviation = model, deviation
         regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
         self.register_buffer("regressor", regressor, persistent=False)
 
     def forward(self, image: Tensor) -> ExportOutput:
         output = self.model(image)
         keypoints = keypoints_from_vertices(
-            output.mean_cm, output.log_variance, self.regressor, self.vertex_correlation
+            output.mean_cm, output.log_variance, self.regressor, self.deviation.vertex_correlation
+        )
+        vertex_unit, keypoint_unit = (
+            METRES_PER_CENTIMETRE * math.sqrt(scale)
+            for scale in (self.deviation.vertex_variance_scale, self.deviation.keypoint_variance_scale)
         )
         return ExportOutput(
             vertices_m=output.mean_cm * METRES_PER_CENTIMETRE,
-            vertex_std_m=torch.exp(0.5 * output.log_variance) * METRES_PER_CENTIMETRE,
+            vertex_std_m=torch.exp(0.5 * output.log_variance) * vertex_unit,
             keypoints_m=keypoints.mean * METRES_PER_CENTIMETRE,
-            keypoint_std_m=torch.exp(0.5 * keypoints.log_variance) * METRES_PER_CENTIMETRE,
+            keypoint_std_m=torch.exp(0.5 * keypoints.log_variance) * keypoint_unit,
             rotation=output.camera.rotation,
             scale=output.camera.scale / METRES_PER_CENTIMETRE,
             translation=output.camera.translation,
         )
+
+
+def rounded_to_half(model: HandModel) -> HandModel:
+    """The same model, every weight the nearest number that float16 holds."""
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(weight.half().float())
+    return model
+
+
+@dataclass(frozen=True)
+class DeviationNotes:
+    """How a model's log-variances become the deviations that it states."""
+
+    vertex_correlation: float
+    """Assumed between errors of the vertices that make a keypoint."""
+    vertex_variance_scale: float = 1.0
+    """Fitted on a validation split by ``handviz calibrate``; 1 where it was not."""
+    keypoint_variance_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +94,7 @@ class ExportNotes:
 
     commit: str
     samples_seen: int
-    vertex_correlation: float
+    deviation: DeviationNotes
 
 
 def _add_metadata(path: Path, config: ModelConfig, template: HandTemplate, notes: ExportNotes) -> None:
@@ -84,7 +108,10 @@ def _add_metadata(path: Path, config: ModelConfig, template: HandTemplate, notes
         "handviz.tokens": f"{config.tokens} x {config.width}",
         "handviz.commit": notes.commit,
         "handviz.samples_seen": str(notes.samples_seen),
-        "handviz.vertex_correlation": f"{notes.vertex_correlation:g}",
+        "handviz.evidence": config.evidence,
+        "handviz.vertex_correlation": f"{notes.deviation.vertex_correlation:g}",
+        "handviz.vertex_variance_scale": f"{notes.deviation.vertex_variance_scale:g}",
+        "handviz.keypoint_variance_scale": f"{notes.deviation.keypoint_variance_scale:g}",
     }
     del model.metadata_props[:]
     for key, value in entries.items():
@@ -108,11 +135,15 @@ def export_onnx(
     model: HandModel, config: ModelConfig, template: HandTemplate, path: Path, notes: ExportNotes, *,
     check_images: Tensor | None = None,
 ) -> float:  # fmt: skip
-    """Write the file and return the largest difference (cm) to PyTorch; HandvizError if it is above 1e-4 cm."""
-    exported = ExportModel(model, template, notes.vertex_correlation).eval()
+    """Write the file and return the largest difference (cm) to PyTorch; HandvizError if it is above 1e-4 cm.
+
+    The model's weights are rounded to float16, in place, which halves the file; it still computes in float32.
+    """
+    exported = ExportModel(rounded_to_half(model), template, notes.deviation).eval()
     part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_onnx(exported, part, ExportOutput._fields)
+    store_as_half(part)
     _add_metadata(part, config, template, notes)
     if check_images is None:
         check_images = torch.rand(3, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(0))

@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from handviz.records import CROP_SIZE
@@ -15,6 +18,8 @@ INPUT_NAME = "image"
 IMAGE_SHAPE = (3, CROP_SIZE, CROP_SIZE)
 OPSET = 18
 LARGEST_BATCH = 1024
+LEAST_HALVED = 1024
+"""Numbers in a constant that is worth storing as float16."""
 CHATTY = ("onnx_ir", "onnxscript", "torch.onnx")
 """Loggers that report every rewritten node, or that torchvision is not there."""
 
@@ -51,3 +56,24 @@ def write_onnx(
             external_data=False,
             verbose=False,
         )
+
+
+def store_as_half(path: Path) -> None:
+    """Store every large constant that float16 holds exactly as float16, cast to float32 when the file is loaded."""
+    model = onnx.load(path)
+    casts = []
+    for constant in model.graph.initializer:
+        values = numpy_helper.to_array(constant)
+        if constant.data_type != TensorProto.FLOAT or values.size < LEAST_HALVED:
+            continue
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
+        if not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = constant.name
+        constant.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
+        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, path)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import pickle
 import shutil
@@ -16,12 +17,14 @@ from safetensors.torch import load_file, save_file
 
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
+from handviz.nets.export import DeviationNotes
 from handviz.nets.model import HandModel, ModelConfig, build_model
 from handviz.paths import PROJECT_ROOT
 
 logger = logging.getLogger(__name__)
 WEIGHTS, STATE = "model.safetensors", "resume.pt"
 OLD = ".old"
+VARIANCE_SCALES = ("vertex_variance_scale", "keypoint_variance_scale")
 BEFORE_EVIDENCE = {"evidence": "global"}
 """Checkpoints of the first weights do not name what their heads see."""
 
@@ -106,6 +109,18 @@ def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[HandModel,
     except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise HandvizError(f"{directory} does not fit this version of handviz ({error})") from error
     return model, config, notes
+
+
+def deviation_notes(notes: dict[str, Any]) -> DeviationNotes:
+    """How the checkpoint's deviations are to be read; HandvizError if its notes lack it."""
+    try:
+        correlation = float(notes["train"]["loss"]["vertex_correlation"])
+        scales = {name: float(notes.get(name, 1.0)) for name in VARIANCE_SCALES}
+    except (KeyError, TypeError, ValueError) as error:
+        raise HandvizError(f"the checkpoint does not say how its deviations are meant ({error})") from error
+    if not all(0 < scale < math.inf for scale in scales.values()):
+        raise HandvizError(f"the checkpoint's variance scales {scales} are not positive numbers")
+    return DeviationNotes(vertex_correlation=correlation, **scales)
 
 
 def load_resume_state(directory: Path) -> dict[str, Any]:
