@@ -15,7 +15,7 @@ LETTERS = "AEIOUNRSTLMDCB aeiounrstlmdcbk0123456789"
 def colour(rng: np.random.Generator, saturation: float | None = None, value: float | None = None) -> tuple[int, ...]:
     """An sRGB colour in 0..255, mostly of low saturation, as rooms and clothes are."""
     hue = rng.random() * 6
-    s = rng.beta(1.1, 3.2) if saturation is None else saturation
+    s = rng.beta(1.0, 4.2) if saturation is None else saturation
     v = rng.beta(1.7, 1.3) if value is None else value
     wheel = np.clip(np.abs((hue - np.array([0.0, 2, 4]) + 3) % 6 - 3) * -1 + 2, 0, 1)
     return tuple(int(part) for part in 255 * v * (1 - s + s * wheel))

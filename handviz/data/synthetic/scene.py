@@ -54,7 +54,7 @@ class SceneMaker:
         sleeve: NDArray[np.float64 | np.bool_] = np.zeros(len(self._along_arm))
         if rng.random() < 0.5:
             sleeve = (self._along_arm > rng.uniform(0.0, 0.06)) * (self._forearm > 0.4)
-        material = look.glove_material(rng) if rng.random() < 0.03 else look.skin_material(rng)
+        material = look.glove_material(rng) if rng.random() < 0.02 else look.skin_material(rng)
         marks = np.stack([arm.palm, arm.nail, sleeve], axis=1)
         mesh = Mesh(hand.vertices_m, hand.normals, arm.vertices_m, marks, arm.faces)
         return Surface(mesh, material, label, transform)

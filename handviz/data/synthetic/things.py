@@ -93,12 +93,12 @@ class ThingMaker:
         return Surface(mesh, look.thing_material(rng), OCCLUDER, transform)
 
     def passing(self, rng: np.random.Generator, hand: PosedArm, camera: Camera, *, large: bool = False) -> Surface:
-        """Something between camera and hand that covers a part of it, or most of it where ``large``."""
+        """Something between camera and hand that covers a part of it, often most where ``large``."""
         aims = hand.keypoints_m[9] * 0.9 if large else hand.keypoints_m[rng.integers(0, 21)]
         aim = aims @ camera.camera_from_wrist.T + camera.wrist_camera_m
         nearer = rng.uniform(0.6, 0.85)
         shift = rng.normal(0, 0.03, 3) * [1, 1, 0]
-        return self.body(rng, (aim + shift) * nearer, (0.09, 0.26) if large else (0.025, 0.12), OCCLUDER)
+        return self.body(rng, (aim + shift) * nearer, (0.06, 0.17) if large else (0.025, 0.12), OCCLUDER)
 
     def rings(self, rng: np.random.Generator, hand: PosedArm, to_camera: FloatArray) -> list[Surface]:
         """One to three rings on proximal or middle phalanges."""
