@@ -191,7 +191,8 @@ def test_the_drawn_hand_is_brighter_or_darker_where_the_mask_says(rendered_hands
 def test_what_is_visible_without_occluders_faces_the_camera():
     template, shares = load_open_hand(), []
     samples = list(generator.render_samples(np.random.default_rng(11), 6))
-    for known, _, mask, visible in samples:
+    for known, _, mask, visible, alone in samples:
+        assert (visible == alone).all()
         rows = {name: np.asarray(value)[None] for name, value in known.items()}
         pose, shape = (torch.from_numpy(rows[name]).float() for name in ("pose", "shape"))
         hand = in_camera(HandLayer(template)(pose, shape).vertices_m.numpy(), rows)[0]
@@ -398,7 +399,8 @@ def test_views_are_rotations_of_every_kind():
 
 def test_shapes_are_standard_normal_within_their_limit():
     shapes = pose.sample_shape(np.random.default_rng(4), 4000)
-    assert np.abs(shapes).max() == pose.SHAPE_LIMIT
+    assert np.abs(shapes[:, 1:]).max() == pose.SHAPE_LIMIT
+    assert np.abs(shapes[:, 0]).max() == pytest.approx(pose.SHAPE_LIMIT * pose.SIZE_SPREAD)
     assert shapes.std() == pytest.approx(1, abs=0.03)
 
 

@@ -244,3 +244,10 @@ def test_backgrounds_follow_their_seed_alone():
     assert np.abs(np.array(first) - np.array(other)).mean() > 0.02
     shapes = {backgrounds.draw(np.random.default_rng(seed)).shape for seed in range(12)}
     assert shapes == {(352, 352, 3)}
+
+
+def test_what_things_hide_was_visible_without_them():
+    for sample in generator.render_samples(np.random.default_rng(12), 3, (0.5, 1.0)):
+        hidden = sample.visible_alone & ~sample.visible
+        assert not (sample.visible & ~sample.visible_alone).any()
+        assert hidden.sum() / sample.visible_alone.sum() == pytest.approx(float(sample.labels["hidden_share"]))

@@ -23,6 +23,8 @@ class Shard:
     """arrays named in generator.LABELS"""
     visible: NDArray[np.bool_]
     """(N, V)"""
+    visible_alone: NDArray[np.bool_]
+    """(N, V) if nothing stood before the hand"""
 
 
 def shard_numbers(directory: Path) -> list[int]:
@@ -59,7 +61,9 @@ def _decode(data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
 def read_shard(directory: Path, shard: int, vertex_count: int = 778) -> Shard:
     """Pictures, labels and visibility of one shard; raises HandvizError if a file is damaged."""
     path = pictures_file(directory, shard)
-    columns = read_arrays(path, "delete it, and run synthesize again", ("jpeg", "jpeg_end", "visible"))
+    columns = read_arrays(path, "delete it, and run synthesize again", ("jpeg", "jpeg_end", "visible", "visible_alone"))
     pictures = np.stack([_decode(part, path) for part in np.split(columns["jpeg"], columns["jpeg_end"][:-1])])
-    seen = np.unpackbits(columns["visible"], axis=1)[:, :vertex_count].astype(bool)
-    return Shard(pictures=pictures, labels=read_labels(directory, shard), visible=seen)
+    seen, alone = (
+        np.unpackbits(columns[name], axis=1)[:, :vertex_count].astype(bool) for name in ("visible", "visible_alone")
+    )
+    return Shard(pictures=pictures, labels=read_labels(directory, shard), visible=seen, visible_alone=alone)

@@ -97,13 +97,11 @@ def encode(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
 def render_shard(plan: Plan, shard: int) -> int:
     """Render one shard; returns its number of samples."""
     rng = np.random.default_rng([plan.seed, shard])
-    known, jpegs, masks, visible = [], [], [], []
-    for sample_labels, picture, mask, seen in render_samples(rng, plan.size_of(shard), plan.hidden):
-        known.append(sample_labels)
-        jpegs.append(encode(picture, int(rng.integers(55, 96))))
-        masks.append(np.packbits(mask))
-        visible.append(seen)
-    columns = {name: np.stack([row[name] for row in known]).astype(np.float32) for name in LABELS}
+    samples, jpegs = [], []
+    for sample in render_samples(rng, plan.size_of(shard), plan.hidden):
+        jpegs.append(encode(sample.picture, int(rng.integers(55, 96))))
+        samples.append(sample._replace(picture=sample.picture[:0], mask=np.packbits(sample.mask)))
+    columns = {name: np.stack([sample.labels[name] for sample in samples]).astype(np.float32) for name in LABELS}
     _save(labels_file(plan.directory, shard), columns)
     ends = np.cumsum([len(data) for data in jpegs])
     _save(
@@ -111,11 +109,12 @@ def render_shard(plan: Plan, shard: int) -> int:
         {
             "jpeg": np.concatenate(jpegs),
             "jpeg_end": ends.astype(np.int64),
-            "mask_bits": np.stack(masks),
-            "visible": np.packbits(np.stack(visible), axis=1),
+            "mask_bits": np.stack([sample.mask for sample in samples]),
+            "visible": np.packbits(np.stack([sample.visible for sample in samples]), axis=1),
+            "visible_alone": np.packbits(np.stack([sample.visible_alone for sample in samples]), axis=1),
         },
     )
-    return len(known)
+    return len(samples)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

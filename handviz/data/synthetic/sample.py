@@ -34,6 +34,8 @@ class Sample(NamedTuple):
     """(224, 224) 1 on the hand that is learnt"""
     visible: NDArray[np.bool_]
     """(V,)"""
+    visible_alone: NDArray[np.bool_]
+    """(V,) of the hand without the things before it"""
 
 
 class _Scene(NamedTuple):
@@ -44,6 +46,8 @@ class _Scene(NamedTuple):
     """(V, 3) the hand's vertices"""
     visible: NDArray[np.bool_] | None
     """(V,) None where nothing stands before the hand, so that the picture's own depth tells it"""
+    visible_alone: NDArray[np.bool_] | None
+    """(V,) likewise"""
     hidden_share: float
 
 
@@ -93,7 +97,7 @@ def _scene(
             visible = alone & visible_vertices(maker.depth_m([arm, *before], camera), points, camera, inside)
             share = hidden_share(visible, alone)
         if within(share, bounds):
-            return _Scene([arm, *things], points, visible, share)
+            return _Scene([arm, *things], points, visible, alone if before else None, share)
     return None
 
 
@@ -125,10 +129,10 @@ def _sample(
     mask = (np.abs(label.astype(int) - round(TARGET * 255)) < 20).astype(np.uint8)
     known = labels(hand, camera) | {"hidden_share": np.array(scene.hidden_share)}
     assert picture.shape == (CROP_SIZE, CROP_SIZE, 3)
-    visible = scene.visible
-    if visible is None:
-        visible = visible_vertices(drawn.depth_m, scene.points_camera_m, camera, inside)
-    return Sample(known, picture, mask, visible)
+    visible, alone = scene.visible, scene.visible_alone
+    if visible is None or alone is None:
+        visible = alone = visible_vertices(drawn.depth_m, scene.points_camera_m, camera, inside)
+    return Sample(known, picture, mask, visible, alone)
 
 
 def render_samples(rng: np.random.Generator, count: int, hidden: tuple[float, float] | None = None) -> Iterator[Sample]:
