@@ -12,7 +12,7 @@ from handviz.commands import evaluate as command
 from handviz.data.synthetic.dataset import read_labels
 from handviz.errors import HandvizError
 from handviz.train import held_out as module
-from handviz.train.evaluate import Crops
+from handviz.train.evaluate import HEAVILY_HIDDEN, Crops
 from handviz.train.held_out import (
     HELD_OUT_FILE,
     freeze,
@@ -99,6 +99,14 @@ def test_another_generator_is_refused(held_out, rendered, tmp_path):
     with pytest.raises(HandvizError, match="is of generator version 99"):
         render_held_out(replace(held_out, generator_version=99), tmp_path, 8)
     assert not rendered
+
+
+def test_the_generator_keeps_to_the_ranges(held_out, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 1)
+    visible, hidden = render_held_out(held_out, tmp_path, 5)
+    assert (visible.limit, hidden.limit) == (4, 1)
+    assert (read_labels(visible.directory, 0)["hidden_share"] < HEAVILY_HIDDEN).all()
+    assert (read_labels(hidden.directory, 0)["hidden_share"] >= HEAVILY_HIDDEN).all()
 
 
 def changed(change):
