@@ -31,6 +31,7 @@ def answers_with(random, std_m, keypoint_std_m, factor=1.0):
         keypoint_offsets_m=random.normal(scale=keypoint_std_m).astype(np.float32),
         keypoint_std_m=(factor * keypoint_std_m).astype(np.float32),
         visible=random.random(std_m.shape[:2]) < 0.7,
+        visible_alone=np.ones(std_m.shape[:2], bool),
         keypoint_visible=random.random(keypoint_std_m.shape[:2]) < 0.6,
         hidden_share=np.full(HANDS, np.nan),
     )

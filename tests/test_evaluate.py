@@ -249,6 +249,13 @@ def test_hands_that_things_hide_are_told_apart(answers_of, perfect):
     assert 0.3 < found.pa_mpjpe_hidden_mm == pytest.approx(2 * found.pa_mpjpe_mm, rel=1e-3)
     assert found.hidden_over_visible_heavy == pytest.approx(4, rel=1e-5)
     assert 2 < found.hidden_over_visible < 4
+    # The hand itself hides all but one vertex of those not seen; that one is 10 mm unsure, on every axis.
+    alone, std = answers.visible.copy(), answers.std_m.copy()
+    hidden = np.argwhere(~answers.visible & (share > 0.5)[:, None])[0]
+    alone[tuple(hidden)], std[tuple(hidden)] = True, 0.01
+    things = card(replace(answers, visible_alone=alone, std_m=std))
+    assert things.things_over_visible == pytest.approx(10, rel=1e-5)
+    assert things.things_over_visible_heavy == pytest.approx(10, rel=1e-5)
     unknown = card(replace(answers, hidden_share=np.full(HANDS, np.nan)))
     assert np.isnan([unknown.pa_mpjpe_visible_mm, unknown.pa_mpjpe_hidden_mm, unknown.hidden_over_visible_heavy]).all()
     assert unknown.pa_mpjpe_mm == found.pa_mpjpe_mm
@@ -299,7 +306,7 @@ def test_both_predictors_agree_on_a_crop(small_model, shards, template):
     )
     for one, other in zip(*answers, strict=True):
         for name in CanonicalHand.__dataclass_fields__:
-            np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-4)
+            np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-3, atol=1e-4)
 
 
 def test_calibration_and_pictures_come_with_the_card(small_model, rendered_hands, tmp_path, capsys):

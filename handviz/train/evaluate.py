@@ -19,7 +19,7 @@ from handviz.nets.export import ExportModel, ExportOutput
 from handviz.nets.mediapipe_hand import load_mediapipe_landmark_net
 from handviz.records import CanonicalHand, FloatArray
 from handviz.train.cache import picture_batch, truth_from_labels
-from handviz.train.checkpoint import load_checkpoint
+from handviz.train.checkpoint import deviation_notes, load_checkpoint
 
 CENTIMETRES_PER_METRE = 100.0
 BATCH = 16
@@ -27,7 +27,7 @@ BATCH = 16
 Predictor = Callable[[NDArray[np.uint8]], list[CanonicalHand]]
 """Crops (N, 224, 224, 3) RGB -> one hand each."""
 COVERAGE_PERCENTS = (50, 68, 90, 95)
-PER_CROP = ("visible", "keypoint_visible", "hidden_share")
+PER_CROP = ("visible", "visible_alone", "keypoint_visible", "hidden_share")
 """Fields of ``Answers`` that come from the crops alone."""
 HEAVILY_HIDDEN = 0.5
 """Share of a hand's otherwise visible vertices that things hide, from which on it counts as heavily hidden."""
@@ -62,6 +62,8 @@ class Answers:
     """(N, 20, 3) likewise"""
     visible: NDArray[np.bool_]
     """(N, V)"""
+    visible_alone: NDArray[np.bool_]
+    """(N, V) if nothing stood before the hand"""
     keypoint_visible: NDArray[np.bool_]
     """(N, 20) likewise, by ``keypoints_visible``"""
     hidden_share: FloatArray
@@ -100,6 +102,9 @@ class Card:
     """mean deviation of hidden vertices over that of visible ones; the hand itself hides them too, not only things"""
     hidden_over_visible_heavy: float
     """the same within heavily hidden hands"""
+    things_over_visible: float
+    """as ``hidden_over_visible``, but of those hidden vertices alone that would be seen if nothing stood before them"""
+    things_over_visible_heavy: float
 
 
 def _seen(points_m: FloatArray, wrist_m: FloatArray, rotation: FloatArray) -> FloatArray:
@@ -134,14 +139,19 @@ def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> 
     # Single precision: 8,000 hands of 778 vertices are 75 MB an array.
     stacked: dict[str, Any] = {name: np.stack(rows).astype(np.float32) for name, rows in columns.items()}
     seen = keypoints_visible(shard.visible, regressor[1:])
-    return Answers(**stacked, visible=shard.visible, keypoint_visible=seen, hidden_share=hidden_shares(shard))
+    return Answers(
+        **stacked,
+        visible=shard.visible,
+        visible_alone=shard.visible_alone,
+        keypoint_visible=seen,
+        hidden_share=hidden_shares(shard),
+    )
 
 
 def checkpoint_predictor(directory: Path, template: HandTemplate) -> Predictor:
     """Predict with PyTorch, through the module that is exported; HandvizError if it is not a checkpoint."""
     model, _, notes = load_checkpoint(directory, template)
-    correlation = float(notes["train"]["loss"]["vertex_correlation"])
-    exported = ExportModel(model, template, correlation).eval()
+    exported = ExportModel(model, template, deviation_notes(notes)).eval()
 
     @torch.no_grad()
     def predict(pictures: NDArray[np.uint8]) -> list[CanonicalHand]:
@@ -158,7 +168,7 @@ def checkpoint_predictor(directory: Path, template: HandTemplate) -> Predictor:
 
 def _first(shard: Shard, count: int) -> Shard:
     labels = {name: values[:count] for name, values in shard.labels.items()}
-    return Shard(shard.pictures[:count], labels, shard.visible[:count])
+    return Shard(shard.pictures[:count], labels, shard.visible[:count], shard.visible_alone[:count])
 
 
 def read_crops(crops: Sequence[Crops], template: HandTemplate) -> Iterator[Shard]:
@@ -201,9 +211,9 @@ def means_by_part(values: FloatArray, hidden_share: FloatArray) -> PartMeans:
     return PartMeans(*(mean_or_nan(part) for part in parts))
 
 
-def hidden_over_visible(deviation: FloatArray, visible: NDArray[np.bool_]) -> float:
-    """Mean deviation of hidden over that of visible vertices, both (N, V); nan without any of either."""
-    return mean_or_nan(deviation[~visible]) / mean_or_nan(deviation[visible])
+def hidden_over_visible(deviation: FloatArray, hidden: NDArray[np.bool_], visible: NDArray[np.bool_]) -> float:
+    """Mean deviation of hidden over that of visible vertices, all (N, V); nan without any of either."""
+    return mean_or_nan(deviation[hidden]) / mean_or_nan(deviation[visible])
 
 
 def _coverages(answers: Answers) -> dict[str, float]:
@@ -218,6 +228,18 @@ def _coverages(answers: Answers) -> dict[str, float]:
     return found
 
 
+def _hidden_ratios(answers: Answers, deviation: FloatArray) -> dict[str, float]:
+    """The card's ``hidden_over_visible``: hidden by anything or by things alone, of all or of heavily hidden hands."""
+    heavy = answers.hidden_share >= HEAVILY_HIDDEN
+    found: dict[str, float] = {}
+    for name, hidden in (("hidden", ~answers.visible), ("things", answers.visible_alone & ~answers.visible)):
+        found[f"{name}_over_visible"] = hidden_over_visible(deviation, hidden, answers.visible)
+        found[f"{name}_over_visible_heavy"] = hidden_over_visible(
+            deviation[heavy], hidden[heavy], answers.visible[heavy]
+        )
+    return found
+
+
 def card(answers: Answers) -> Card:
     """Every figure of the card; raises HandvizError if a prediction is not finite."""
     if not (np.isfinite(answers.vertices_m).all() and np.isfinite(answers.std_m).all()):
@@ -228,7 +250,6 @@ def card(answers: Answers) -> Card:
     by_part = means_by_part(keypoint_errors, answers.hidden_share)
     offsets_cm, std_cm = answers.offsets_m * CENTIMETRES_PER_METRE, answers.std_m * CENTIMETRES_PER_METRE
     deviation, error = np.linalg.norm(answers.std_m, axis=2), np.linalg.norm(answers.offsets_m, axis=2)
-    heavy = answers.hidden_share >= HEAVILY_HIDDEN
     return Card(
         mpjpe_mm=mean_or_nan(metrics.mpjpe_mm(answers.keypoints_m, answers.true_keypoints_m)),
         pa_mpjpe_mm=by_part.everything,
@@ -242,8 +263,7 @@ def card(answers: Answers) -> Card:
         ause=metrics.sparsification_error(error, deviation),
         spearman=metrics.spearman(error, deviation),
         std_mm=mean_or_nan(deviation) * metrics.MILLIMETRES_PER_METRE,
-        hidden_over_visible=hidden_over_visible(deviation, answers.visible),
-        hidden_over_visible_heavy=hidden_over_visible(deviation[heavy], answers.visible[heavy]),
+        **_hidden_ratios(answers, deviation),
     )
 
 
@@ -285,6 +305,8 @@ CARD_ROWS = (
     ("mean deviation, mm", "std_mm", "{:.2f}"),
     ("deviation hidden / visible vertices", "hidden_over_visible", "{:.2f}"),
     ("the same, heavily hidden hands", "hidden_over_visible_heavy", "{:.2f}"),
+    ("deviation hidden by things / visible", "things_over_visible", "{:.2f}"),
+    ("that, heavily hidden hands", "things_over_visible_heavy", "{:.2f}"),
 )
 
 
