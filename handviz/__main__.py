@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train prior, amvur or final",
     "curve": "draw how runs learned: error against training crops seen",
     "evaluate": "print the model card: errors, likelihood and coverage on held-out crops",
+    "ablate": "repeat the paper's ablations in a cheap form, beside the paper's numbers",
     "export": "write a checkpoint as ONNX and compare the two",
     "benchmark": "measure every stage of the live program on this machine",
     "doctor": "check this machine and the model files, and say what to do",

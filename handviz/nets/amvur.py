@@ -2,6 +2,8 @@
 
 Tokens are [F; p]: the image's feature F beside a position p of the mesh. F is the same for every token, so a linear
 layer on [F; p] is W_F F + W_p p, and F is projected once.
+
+``VertexAttention`` and ``DenseVertices`` are what the paper's Table 5 measures AMVUR against.
 """
 
 from typing import NamedTuple
@@ -15,6 +17,8 @@ from handviz.nets.attention import attention
 LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE = -9.0, 4.0
 CENTIMETRES_PER_METRE = 100.0
 CENTIMETRES_PER_DECIMETRE = 10.0
+INDEX_WAVES = 8
+"""Sines and cosines each that tell a token's number where it does not carry its place on the mesh."""
 
 
 class TokenLinear(nn.Module):
@@ -38,13 +42,13 @@ class AmvurOutput(NamedTuple):
     """(B, V, 3) of cm²."""
 
 
-class Amvur(nn.Module):
-    """Feature (B, D), optionally a base mesh (B, V, 3) in cm -> AmvurOutput.
+class VertexAttention(nn.Module):
+    """Feature (B, D), optionally a base mesh (B, V, 3) in cm -> AmvurOutput, by self-attention of vertices alone.
 
     ``coarse`` attends over the template's coarse vertices and lifts to all (mean and log-variance, not variance:
     averaging would shrink it); otherwise every vertex is a token. Without a base mesh the positions are those of the
     rest pose (the paper's form); with one, tokens also carry its positions and the mean is an offset from it. With
-    ``joint_width`` the joints answer with what each of them has seen (B, 21, joint_width), not with F and p alone.
+    ``by_index`` tokens carry their number, as in a plain Transformer, and nothing of the mesh (experiments B and C).
     """
 
     rest_tokens: Tensor
@@ -62,30 +66,24 @@ class Amvur(nn.Module):
         width: int,
         heads: int,
         coarse: bool,
-        on_base: bool,
-        joint_width: int = 0,
+        on_base: bool = False,
+        by_index: bool = False,
     ) -> None:
         super().__init__()
+        assert not (on_base and by_index), "a base mesh tells tokens where they are"
         self.heads, self.on_base = heads, on_base
         self._keep_mesh(template, coarse)
-        position_size = 6 if on_base else 3
-        self.vertex_primary = TokenLinear(feature_size, position_size, width)
-        self.cross_query = TokenLinear(feature_size, position_size, width)
-        self.cross_key = TokenLinear(feature_size, position_size, width)
-        self.cross_value = TokenLinear(feature_size, position_size, width)
-        self.of_joint = nn.Linear(joint_width, 2 * width, bias=False) if joint_width else None
+        if by_index:
+            self.rest_tokens, self.rest_keypoints = index_waves(self.rest_tokens), index_waves(self.rest_keypoints)
+        self.position_size = self.rest_tokens.shape[2] * (2 if on_base else 1)
+        self.vertex_primary = TokenLinear(feature_size, self.position_size, width)
         self.before_self = nn.LayerNorm(width)
         self.self_query_key_value = nn.Linear(width, 3 * width)
         self.before_output = nn.LayerNorm(width)
-        self.mean = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 3))
-        self.log_variance = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 3))
-        for last in (self.mean[-1], self.log_variance[-1]):
-            assert isinstance(last, nn.Linear)
-            nn.init.normal_(last.weight, std=0.01)
-            nn.init.zeros_(last.bias)
+        self.mean, self.log_variance = _output_layers(width, 3), _output_layers(width, 3)
 
     def _keep_mesh(self, template: HandTemplate, coarse: bool) -> None:
-        vertices = torch.tensor(template.vertices_m, dtype=torch.float32) * CENTIMETRES_PER_METRE
+        vertices = _rest_cm(template)
         regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
         ids = torch.tensor(template.coarse_ids) if coarse else torch.arange(len(vertices))
         self.register_buffer("rest_cm", vertices, persistent=False)
@@ -106,15 +104,12 @@ class Amvur(nn.Module):
             joints = torch.cat([joints.expand(batch, -1, -1), joints_of_base], dim=2)
         return vertices / CENTIMETRES_PER_DECIMETRE, joints / CENTIMETRES_PER_DECIMETRE
 
+    def _tokens(self, feature: Tensor, vertices: Tensor, joints: Tensor, joints_seen: Tensor | None) -> Tensor:
+        """The vertices' tokens (B, T, width) before they look at each other."""
+        return self.vertex_primary(feature, vertices)
+
     def forward(self, feature: Tensor, base_cm: Tensor | None = None, joints_seen: Tensor | None = None) -> AmvurOutput:
-        vertices, joints = self._positions(base_cm)
-        key, value = self.cross_key(feature, joints), self.cross_value(feature, joints)
-        if self.of_joint is not None:
-            assert joints_seen is not None
-            more_key, more_value = self.of_joint(joints_seen).chunk(2, dim=2)
-            key, value = key + more_key, value + more_value
-        crossed = attention(self.cross_query(feature, vertices), key, value, self.heads)
-        tokens = self.vertex_primary(feature, vertices) + crossed
+        tokens = self._tokens(feature, *self._positions(base_cm), joints_seen)
         query, key, value = self.self_query_key_value(self.before_self(tokens)).chunk(3, dim=2)
         tokens = self.before_output(tokens + attention(query, key, value, self.heads))
         offset = self._all_vertices(self.mean(tokens).float())
@@ -125,3 +120,83 @@ class Amvur(nn.Module):
     def _all_vertices(self, values: Tensor) -> Tensor:
         """Values at the tokens (B, T, C) -> at all vertices (B, V, C)."""
         return values if self.lift is None else self.lift @ values
+
+
+class Amvur(VertexAttention):
+    """The paper's form: before the vertices look at each other, each asks the joints.
+
+    With ``joint_width`` the joints answer with what each of them has seen (B, 21, joint_width), not with F and p alone.
+    """
+
+    def __init__(
+        self,
+        feature_size: int,
+        template: HandTemplate,
+        *,
+        width: int,
+        heads: int,
+        coarse: bool,
+        on_base: bool = False,
+        by_index: bool = False,
+        joint_width: int = 0,
+    ) -> None:
+        super().__init__(
+            feature_size, template, width=width, heads=heads, coarse=coarse, on_base=on_base, by_index=by_index
+        )
+        self.cross_query = TokenLinear(feature_size, self.position_size, width)
+        self.cross_key = TokenLinear(feature_size, self.position_size, width)
+        self.cross_value = TokenLinear(feature_size, self.position_size, width)
+        self.of_joint = nn.Linear(joint_width, 2 * width, bias=False) if joint_width else None
+
+    def _tokens(self, feature: Tensor, vertices: Tensor, joints: Tensor, joints_seen: Tensor | None) -> Tensor:
+        key, value = self.cross_key(feature, joints), self.cross_value(feature, joints)
+        if self.of_joint is not None:
+            assert joints_seen is not None
+            more_key, more_value = self.of_joint(joints_seen).chunk(2, dim=2)
+            key, value = key + more_key, value + more_value
+        crossed = attention(self.cross_query(feature, vertices), key, value, self.heads)
+        return self.vertex_primary(feature, vertices) + crossed
+
+
+class DenseVertices(nn.Module):
+    """Experiment A: fully connected layers from the feature (B, D) to every coordinate's Gaussian, no tokens."""
+
+    rest_cm: Tensor
+    on_base = False
+
+    def __init__(self, feature_size: int, template: HandTemplate, *, width: int) -> None:
+        super().__init__()
+        self.register_buffer("rest_cm", _rest_cm(template), persistent=False)
+        self.hidden = nn.Sequential(nn.Linear(feature_size, width), nn.GELU())
+        numbers = self.rest_cm.numel()
+        self.mean, self.log_variance = _output_layers(width, numbers), _output_layers(width, numbers)
+
+    def forward(self, feature: Tensor, base_cm: Tensor | None = None, joints_seen: Tensor | None = None) -> AmvurOutput:
+        assert base_cm is None
+        hidden = self.hidden(feature)
+        offset, log_variance = (
+            layers(hidden).float().unflatten(1, self.rest_cm.shape) for layers in (self.mean, self.log_variance)
+        )
+        return AmvurOutput(self.rest_cm + offset, log_variance.clamp(LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE))
+
+
+def index_waves(tokens: Tensor) -> Tensor:
+    """(1, T, 2 x INDEX_WAVES) for (1, T, any): sines and cosines of each token's number (Vaswani et al. 2017).
+
+    As large as positions in centimetres are.
+    """
+    numbers = torch.arange(tokens.shape[1], dtype=torch.float32)
+    angles = numbers[:, None] / 1000.0 ** torch.linspace(0, 1, INDEX_WAVES)
+    return CENTIMETRES_PER_DECIMETRE * torch.cat([angles.sin(), angles.cos()], dim=1)[None]
+
+
+def _rest_cm(template: HandTemplate) -> Tensor:
+    return torch.tensor(template.vertices_m, dtype=torch.float32) * CENTIMETRES_PER_METRE
+
+
+def _output_layers(width: int, numbers: int) -> nn.Sequential:
+    """MLP of one hidden layer whose answers are near zero at first."""
+    last = nn.Linear(width, numbers)
+    nn.init.normal_(last.weight, std=0.01)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(width, width), nn.GELU(), last)

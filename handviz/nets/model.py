@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
-from handviz.nets.amvur import Amvur
+from handviz.nets.amvur import Amvur, DenseVertices, VertexAttention
 from handviz.nets.backbones import BACKBONES, Backbone, make_backbone
 from handviz.nets.camera_net import CameraNet, CameraOutput
 from handviz.nets.evidence import Evidence, GlobalEvidence, JointEvidence, Witness
@@ -29,6 +29,10 @@ class ModelConfig:
     """What AMVUR of ``final`` starts from: "rest" is the paper's form, "prior" ours (tokens carry the prior's mesh)."""
     evidence: str = "joints"
     """What the heads see: "global", the paper's F; "joints", ours, a token a joint and MediaPipe's own landmarks."""
+    attention: str = "full"
+    """"full": AMVUR; "self": without cross-attention to the joints; "dense": fully connected layers in its place."""
+    positions: str = "mesh"
+    """What tells AMVUR's tokens apart: "mesh", the paper's positional encoding by rest coordinates; "index"."""
     evidence_width: int = 192
     evidence_layers: int = 2
     width: int = 256
@@ -44,9 +48,13 @@ class ModelConfig:
             ("tokens", ("coarse", "full")),
             ("conditioning", ("prior", "rest")),
             ("evidence", ("joints", "global")),
+            ("attention", ("full", "self", "dense")),
+            ("positions", ("mesh", "index")),
         ):
             if getattr(self, name) not in allowed:
                 raise HandvizError(f"model {name} is {getattr(self, name)!r}; there are {', '.join(allowed)}")
+        if self.on_base and (self.attention == "dense" or self.positions == "index"):
+            raise HandvizError('model attention "dense" and positions "index" need conditioning "rest"')
         widths = (self.width, self.evidence_width)
         sizes_fit = all(8 <= width <= 4096 for width in (*widths, self.regressor_width))
         layers_fit = 1 <= self.evidence_layers <= 12
@@ -56,6 +64,15 @@ class ModelConfig:
                 f"multiples of heads {self.heads}, regressor_width {self.regressor_width} in 8..4096, "
                 f"evidence_layers {self.evidence_layers} in 1..12"
             )
+
+    @property
+    def on_base(self) -> bool:
+        """Whether AMVUR starts from the prior-net's mesh."""
+        return self.variant == "final" and self.conditioning == "prior"
+
+
+VertexNet = VertexAttention | DenseVertices
+"""AMVUR, or what stands in its place."""
 
 
 class ModelOutput(NamedTuple):
@@ -115,7 +132,7 @@ class HandModel(nn.Module):
 class VariantHeads(nn.Module):
     """Everything behind the evidence."""
 
-    def __init__(self, camera: CameraNet, prior: PriorNet | None, amvur: Amvur | None) -> None:
+    def __init__(self, camera: CameraNet, prior: PriorNet | None, amvur: VertexNet | None) -> None:
         super().__init__()
         self.camera, self.prior, self.amvur = camera, prior, amvur
         # The deviation of a prior-net on its own: one number for every coordinate, ln cm².
@@ -152,22 +169,35 @@ def _make_evidence(config: ModelConfig, backbone: Backbone) -> tuple[GlobalEvide
     return evidence, witness
 
 
+def _make_vertex_net(
+    config: ModelConfig, evidence: GlobalEvidence | JointEvidence, template: HandTemplate
+) -> VertexNet:
+    size, width, heads, coarse = evidence.feature_size, config.width, config.heads, config.tokens == "coarse"
+    by_index = config.positions == "index"
+    if config.attention == "dense":
+        return DenseVertices(size, template, width=width)
+    if config.attention == "self":
+        return VertexAttention(
+            size, template, width=width, heads=heads, coarse=coarse, on_base=config.on_base, by_index=by_index
+        )
+    return Amvur(
+        size,
+        template,
+        width=width,
+        heads=heads,
+        coarse=coarse,
+        on_base=config.on_base,
+        by_index=by_index,
+        joint_width=evidence.joint_width,
+    )
+
+
 def build_model(config: ModelConfig, template: HandTemplate) -> HandModel:
     """A variant, freshly initialised (mediapipe_hand: with MediaPipe's weights)."""
     backbone = make_backbone(config.backbone)
     evidence, witness = _make_evidence(config, backbone)
     size = evidence.feature_size
     prior = None if config.variant == "amvur" else PriorNet(size, config.regressor_width, template)
-    amvur = None
-    if config.variant != "prior":
-        amvur = Amvur(
-            size,
-            template,
-            width=config.width,
-            heads=config.heads,
-            coarse=config.tokens == "coarse",
-            on_base=config.variant == "final" and config.conditioning == "prior",
-            joint_width=evidence.joint_width,
-        )
+    amvur = None if config.variant == "prior" else _make_vertex_net(config, evidence, template)
     heads = VariantHeads(CameraNet(size, config.regressor_width), prior, amvur)
     return HandModel(backbone, evidence, witness, heads)

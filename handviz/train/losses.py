@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from handviz.errors import HandvizError
 from handviz.nets.camera_net import CameraOutput, camera_vector
 from handviz.nets.model import ModelOutput
 from handviz.probability import (
@@ -40,6 +41,12 @@ class LossConfig:
     """Distance of the joints that "joints" evidence reads off the crop: ours."""
     vertex_correlation: float = 0.95
     """Assumed between errors of the vertices that make a keypoint (0: independent, as in the paper)."""
+    likelihood: str = "gaussian"
+    """Of AMVUR: "l2" trains the mean alone, by squared errors (supplement, Table 3)."""
+
+    def __post_init__(self) -> None:
+        if self.likelihood not in ("gaussian", "l2"):
+            raise HandvizError(f"loss likelihood is {self.likelihood!r}; there are gaussian, l2")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +93,8 @@ def crop_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: Los
 
 def supervised_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
     """Every weighted term by name; ``regressor`` (21, V)."""
+    if config.likelihood == "l2":
+        return l2_terms(output, truth, regressor, config)
     keypoints = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, config.vertex_correlation)
     true_keypoints = regressor @ truth.vertices_cm
     image = image_gaussian(keypoints, output.camera)
@@ -138,3 +147,17 @@ def squared_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: 
         "deviation": gaussian_nll(errors.detach(), torch.zeros_like(errors), output.log_variance).mean(),
     }
     return terms | crop_terms(output, truth, regressor, config)
+
+
+def l2_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """AMVUR without a variance: squared errors of its mean, and the squared distance from the prior-net's mesh.
+
+    That distance is what the divergence says of two Gaussians whose variance is fixed.
+    """
+    terms = squared_terms(output, truth, regressor, config)
+    del terms["deviation"]
+    if output.prior is not None:
+        apart = output.mean_cm - output.prior.vertices_cm
+        terms["kl"] = config.kl * (apart.square().mean() + (regressor @ apart).square().mean())
+        terms["prior"] = _joint_terms(output, truth, regressor, config)["prior"]
+    return terms
