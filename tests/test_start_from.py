@@ -12,7 +12,7 @@ from handviz.train.checkpoint import save_checkpoint
 from handviz.train.evaluate import mediapipe_pa_mpjpe_mm
 from handviz.train.train import TrainConfig, Trainer
 
-SMALL = ModelConfig(width=16, regressor_width=16, evidence_width=16, evidence_layers=1)
+SMALL = ModelConfig(width=16, regressor_width=16, evidence="global")
 
 
 def saved(folder: Path, config: ModelConfig, seed: int) -> Path:

@@ -326,15 +326,21 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_checkpoint(confi
     assert len(run_steps(resumed)) == 2
 
 
-def test_labels_that_are_not_finite_stop_the_run(config, template, tmp_path):
+@pytest.mark.parametrize("damage", ["nan", "of another hand"])
+@pytest.mark.parametrize("end_to_end", [False, True])
+def test_labels_that_are_none_are_named_with_their_shard(config, template, tmp_path, damage, end_to_end):
     folder = Path(shutil.copytree(config.data[0], tmp_path / "copy"))
-    path = folder / "shard_00000_labels.npz"
+    path = folder / "shard_00001_labels.npz"
     with np.load(path) as archive:
         arrays = dict(archive)
-    arrays["pose"][:] = np.nan
+    if damage == "nan":
+        arrays["pose"][3, 7] = np.nan
+    else:
+        arrays["pose"] = arrays["pose"][:, :12]
     np.savez(path, **arrays)
-    with pytest.raises(HandvizError, match="loss became nan"):
-        train(replace(config, data=(folder,)), template)
+    model = replace(SMALL, witness_stem=end_to_end)
+    with pytest.raises(HandvizError, match=r"shard_00001_labels.npz.*pose.*delete it, and run synthesize again"):
+        train(replace(config, data=(folder,), model=model, end_to_end=end_to_end, limit=None), template)
     assert not (config.run / "last").exists()
 
 

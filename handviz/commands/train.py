@@ -2,12 +2,14 @@
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.nets.backbones import BACKBONES
 from handviz.nets.model import ModelConfig
 from handviz.records import VARIANTS
+from handviz.train.distributed import DEVICES
 from handviz.train.losses import LossConfig
 from handviz.train.train import TrainConfig, train
 
@@ -31,6 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=default.batch_size)
     parser.add_argument("--head-rate", type=float, default=default.head_rate)
     parser.add_argument("--tail-rate", type=float, default=default.tail_rate, help="0 freezes the backbone")
+    parser.add_argument("--end-to-end", action="store_true", help="train on the pictures, the whole backbone")
+    parser.add_argument("--stem-rate", type=float, default=default.stem_rate, help="of the first blocks, end to end")
+    parser.add_argument("--device", choices=DEVICES, default=default.device, help="auto: a GPU where there is one")
+    parser.add_argument("--checkpoint-every", type=int, default=default.checkpoint_every, help="steps")
     parser.add_argument("--backbone-from", type=Path, help="checkpoint whose backbone to start from")
     parser.add_argument("--start-from", type=Path, nargs="*", default=[], help="checkpoints to take weights from")
     parser.add_argument("--image-weight", type=float, default=default.loss.image, help="of the 2D keypoints' loss")
@@ -40,17 +46,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train or go on training."""
+    model = ModelConfig(
+        variant=arguments.variant,
+        backbone=arguments.backbone,
+        tokens=arguments.tokens,
+        conditioning=arguments.conditioning,
+        evidence=arguments.evidence,
+        width=arguments.width,
+    )
+    if arguments.end_to_end and model.has_witness:
+        model = replace(model, witness_stem=True)
     config = TrainConfig(
         data=tuple(arguments.data),
         run=arguments.run,
-        model=ModelConfig(
-            variant=arguments.variant,
-            backbone=arguments.backbone,
-            tokens=arguments.tokens,
-            conditioning=arguments.conditioning,
-            evidence=arguments.evidence,
-            width=arguments.width,
-        ),
+        model=model,
+        end_to_end=arguments.end_to_end,
+        stem_rate=arguments.stem_rate,
+        device=arguments.device,
+        checkpoint_every=arguments.checkpoint_every,
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
         head_rate=arguments.head_rate,

@@ -34,12 +34,16 @@ class Evidence(NamedTuple):
 
 
 class Witness(nn.Module):
-    """MediaPipe's last blocks and heads as they came: middle map (B, 112, 14, 14) -> landmarks (B, 128). Frozen."""
+    """MediaPipe's last blocks and heads as they came: middle map (B, 112, 14, 14) -> landmarks (B, 128). Frozen.
 
-    def __init__(self) -> None:
+    It shares the first blocks with the backbone, unless that trains them: then it has them for itself (``own_stem``).
+    """
+
+    def __init__(self, *, own_stem: bool = False) -> None:
         super().__init__()
         network = load_mediapipe_landmark_net()
-        self.backbone, self.heads = _without_stem(network.backbone), network.heads
+        self.own_stem, self.heads = own_stem, network.heads
+        self.backbone = network.backbone if own_stem else _without_stem(network.backbone)
         self.requires_grad_(False)
 
     def forward(self, middle_map: Tensor) -> Tensor:
@@ -48,6 +52,10 @@ class Witness(nn.Module):
         world = found.world_m * DECIMETRES_PER_METRE
         certain = torch.stack([found.presence, found.handedness], dim=1)
         return torch.cat([screen.flatten(1), world.flatten(1), certain], dim=1)
+
+    def of_crops(self, image: Tensor, middle_map: Tensor) -> Tensor:
+        """Landmarks (B, 128) of crops (B, 3, 224, 224) whose middle map in the backbone is known."""
+        return self(self.backbone.stem(image)[1] if self.own_stem else middle_map)
 
 
 def _without_stem(backbone: MediaPipeHand) -> MediaPipeHand:

@@ -33,6 +33,8 @@ class ModelConfig:
     """"full": AMVUR; "self": without cross-attention to the joints; "dense": fully connected layers in its place."""
     positions: str = "mesh"
     """What tells AMVUR's tokens apart: "mesh", the paper's positional encoding by rest coordinates; "index"."""
+    witness_stem: bool = False
+    """MediaPipe's landmarks come from first blocks of their own: needed where the backbone's are trained."""
     evidence_width: int = 192
     evidence_layers: int = 2
     width: int = 256
@@ -40,6 +42,11 @@ class ModelConfig:
     heads: int = 4
     regressor_width: int = 512
     """Of the prior-net's and the camera net's MLPs."""
+
+    @property
+    def has_witness(self) -> bool:
+        """Whether MediaPipe's landmarks are part of what the heads see."""
+        return self.evidence == "joints" and self.backbone == "mediapipe_hand"
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -118,7 +125,7 @@ class HandModel(nn.Module):
     def cached(self, image: Tensor) -> Cached:
         """Image (B, 3, 224, 224) -> what training on cached maps starts from."""
         middle_map = self.backbone.stem(image)[1]
-        return Cached(middle_map, None if self.witness is None else self.witness(middle_map))
+        return Cached(middle_map, None if self.witness is None else self.witness.of_crops(image, middle_map))
 
     def seen(self, cached: Cached) -> Evidence:
         """What the heads see."""
@@ -157,7 +164,7 @@ def _make_evidence(config: ModelConfig, backbone: Backbone) -> tuple[GlobalEvide
     """MediaPipe's landmarks come from its own middle map, so only that backbone has a witness."""
     if config.evidence == "global":
         return GlobalEvidence(backbone.feature_size), None
-    witness = Witness() if isinstance(backbone, MediaPipeHand) else None
+    witness = Witness(own_stem=config.witness_stem) if isinstance(backbone, MediaPipeHand) else None
     evidence = JointEvidence(
         backbone.feature_size,
         backbone.middle_channels,

@@ -1,10 +1,12 @@
-"""Training data in memory: the backbone's 14 x 14 maps, computed once per shard, and ground truth in centimetres."""
+"""Samples whose 14 x 14 maps, and MediaPipe's landmarks with them, are computed once and kept beside the pictures."""
 
+import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,30 +15,69 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from handviz.data.synthetic.dataset import read_labels, read_shard, shard_numbers
+from handviz.data.synthetic.dataset import read_shard, shard_numbers
 from handviz.errors import HandvizError
-from handviz.hand_model.layer import HandLayer
 from handviz.hand_model.template import HandTemplate
-from handviz.nets.backbones import Backbone
+from handviz.nets.backbones import Backbone, make_backbone
 from handviz.nets.evidence import LANDMARK_NUMBERS, Evidence, Witness
 from handviz.nets.model import Cached, HandModel
 from handviz.nets.onnx_file import INPUT_NAME, write_onnx
 from handviz.records import CROP_SIZE
 from handviz.train.losses import Truth
+from handviz.train.samples import joined_truth, picture_batch, take, to_device, truth_from_labels, truth_labels
 
+__all__ = ["CachedSamples", "load_cached", "picture_batch", "truth_from_labels", "with_evidence"]
 logger = logging.getLogger(__name__)
 BATCH = 32
-TRUTH_LABELS = ("pose", "shape", "rotation", "scale", "translation", "keypoints_crop")
+COMMITTED = "mediapipe_hand"
+"""The backbone whose first blocks are committed; those of others are whatever a run started from."""
 
 
-def picture_batch(pictures: np.ndarray) -> Tensor:
-    """uint8 (N, 224, 224, 3) -> float (N, 3, 224, 224) in [0, 1], channels last in memory."""
-    return torch.from_numpy(pictures.copy()).permute(0, 3, 1, 2).float() / 255.0
+def tail_parameters(backbone: Backbone) -> Iterator[nn.Parameter]:
+    """Parameters that act behind the cached map: those that get a gradient from it."""
+    parameters = list(backbone.parameters())
+    wanted = [parameter.requires_grad for parameter in parameters]
+    backbone.requires_grad_(True)
+    was_training = backbone.training
+    backbone.eval()
+    with torch.enable_grad():
+        total = backbone.tail(torch.zeros(2, backbone.middle_channels, 14, 14)).sum()
+    gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+    backbone.train(was_training)
+    for parameter, before in zip(parameters, wanted, strict=True):
+        parameter.requires_grad_(before)
+    return (p for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None)
 
 
-def middle_file(directory: Path, shard: int, backbone_name: str) -> Path:
-    """Where the cached maps of a shard lie."""
-    return directory / f"shard_{shard:05d}_middle_{backbone_name}.npy"
+def stem_digest(backbone: Backbone) -> str:
+    """A short hash of all numbers, batch statistics too, that act before the cached map."""
+    tail = {id(parameter) for parameter in tail_parameters(backbone)}
+    names = [name for name, parameter in backbone.named_parameters() if id(parameter) not in tail]
+    modules = {name.rpartition(".")[0] for name in names}
+    digest = hashlib.sha256()
+    for name, value in sorted(backbone.state_dict().items()):
+        if name in names or name.rpartition(".")[0] in modules:
+            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+@cache
+def committed_digest() -> str:
+    """Of MediaPipe's own first blocks."""
+    return stem_digest(make_backbone(COMMITTED))
+
+
+def cache_name(backbone: Backbone, backbone_name: str) -> str:
+    """What names the cache of a backbone: with other first blocks than the committed ones, their digest too."""
+    digest = stem_digest(backbone)
+    if backbone_name == COMMITTED and digest == committed_digest():
+        return backbone_name
+    return f"{backbone_name}_{digest}"
+
+
+def middle_file(directory: Path, shard: int, name: str) -> Path:
+    """Where the cached maps of a shard lie; ``name`` by ``cache_name``."""
+    return directory / f"shard_{shard:05d}_middle_{name}.npy"
 
 
 class _Stem(nn.Module):
@@ -60,9 +101,13 @@ def _session(network: nn.Module, example_shape: tuple[int, ...]) -> onnxruntime.
 
 def _save(path: Path, array: np.ndarray) -> None:
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        np.save(file, array)
-    os.replace(part, path)
+    try:
+        with part.open("wb") as file:
+            np.save(file, array)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise HandvizError(f"cannot write {path} ({error})") from error
 
 
 def _run(session: onnxruntime.InferenceSession, batch: np.ndarray) -> np.ndarray:
@@ -78,12 +123,12 @@ def _write_maps(directory: Path, shard: int, session: onnxruntime.InferenceSessi
 
 def cache_middle_maps(directory: Path, backbone: Backbone, backbone_name: str) -> list[int]:
     """Compute the maps that are missing; returns the numbers of all shards."""
-    shards = shard_numbers(directory)
-    missing = [shard for shard in shards if not middle_file(directory, shard, backbone_name).is_file()]
+    shards, name = shard_numbers(directory), cache_name(backbone, backbone_name)
+    missing = [shard for shard in shards if not middle_file(directory, shard, name).is_file()]
     if missing:
         session = _session(_Stem(backbone), (3, CROP_SIZE, CROP_SIZE))
         for shard in tqdm(missing, desc="backbone maps", unit="shard"):
-            _write_maps(directory, shard, session, middle_file(directory, shard, backbone_name))
+            _write_maps(directory, shard, session, middle_file(directory, shard, name))
     return shards
 
 
@@ -94,12 +139,17 @@ def landmarks_file(directory: Path, shard: int) -> Path:
 
 def cache_landmarks(directory: Path, witness: Witness, backbone: Backbone, backbone_name: str) -> list[int]:
     """What MediaPipe's own heads say of every crop, from its cached maps, where it is missing."""
+    if witness.own_stem or cache_name(backbone, backbone_name) != COMMITTED:
+        raise HandvizError(
+            "the backbone's first blocks are no longer MediaPipe's own, which its landmarks need: "
+            "train with --end-to-end or with --evidence global"
+        )
     shards = cache_middle_maps(directory, backbone, backbone_name)
     missing = [shard for shard in shards if not landmarks_file(directory, shard).is_file()]
     if missing:
         session = _session(witness, (backbone.middle_channels, 14, 14))
         for shard in tqdm(missing, desc="landmarks", unit="shard"):
-            maps = np.load(middle_file(directory, shard, backbone_name), allow_pickle=False)
+            maps = _read(middle_file(directory, shard, backbone_name))
             batches = (maps[start : start + BATCH].astype(np.float32) for start in range(0, len(maps), BATCH))
             found = np.concatenate([_run(session, batch) for batch in batches])
             _save(landmarks_file(directory, shard), found.astype(np.float32))
@@ -134,51 +184,29 @@ class CachedSamples:
 def with_evidence(samples: CachedSamples, model: HandModel) -> CachedSamples:
     """Run everything before the heads once for all: it will not change any more. Kept as float16."""
     model.eval()
+    device = next(model.parameters()).device
     chunks = torch.arange(len(samples)).split(BATCH)
     parts: list[Evidence] = []
     for ids in tqdm(chunks, desc="evidence", unit="batch"):
         cached, _ = samples.batch(ids)
         assert isinstance(cached, Cached)
-        parts.append(Evidence(*(part if part is None else part.half() for part in model.seen(cached))))  # type: ignore[arg-type]
+        seen = model.seen(to_device(cached, device))
+        parts.append(Evidence(*(part if part is None else part.half().cpu() for part in seen)))  # type: ignore[arg-type]
     columns = [column[0] if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True)]
     return CachedSamples(samples.middle_maps[:0], None, samples.truth, Evidence(*columns))  # type: ignore[arg-type]
 
 
-def take(truth: Truth, ids: Tensor) -> Truth:
-    """Some rows of the ground truth."""
-    return Truth(
-        truth.vertices_cm[ids],
-        truth.keypoints_crop[ids],
-        truth.rotation[ids],
-        truth.scale_per_cm[ids],
-        truth.translation[ids],
-    )
-
-
-@torch.no_grad()
-def truth_from_labels(labels: dict[str, np.ndarray], template: HandTemplate) -> Truth:
-    """Labels of the generator -> ground truth in centimetres; vertices come from pose and shape."""
-    layer = HandLayer(template)
-    columns = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in labels.items()}
-    parts = zip(columns["pose"].split(512), columns["shape"].split(512), strict=True)
-    vertices = torch.cat([layer(pose, shape).vertices_m * 100.0 for pose, shape in parts])
-    return Truth(
-        vertices_cm=vertices,
-        keypoints_crop=columns["keypoints_crop"],
-        rotation=columns["rotation"],
-        scale_per_cm=columns["scale"] / 100.0,
-        translation=columns["translation"],
-    )
+def _read(path: Path) -> np.ndarray:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise HandvizError(f"{path} is damaged ({error}): delete it, it is computed again") from error
 
 
 def _read_cached(path: Path, shape: tuple[int, ...]) -> Tensor:
-    remedy = "delete it, it is computed again"
-    try:
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise HandvizError(f"{path} is damaged ({error}): {remedy}") from error
+    found = _read(path)
     if found.shape != shape:
-        raise HandvizError(f"{path} holds {found.shape}, its pictures need {shape}: {remedy}")
+        raise HandvizError(f"{path} holds {found.shape}, its pictures need {shape}: delete it, it is computed again")
     return torch.from_numpy(found)
 
 
@@ -189,25 +217,23 @@ def load_cached(
     places: list[tuple[Path, int]] = []
     for directory in directories:
         places += [(directory, shard) for shard in _cached_shards(directory, model, backbone_name)]
-    labels = [read_labels(directory, shard) for directory, shard in places]
-    count = sum(len(part["scale"]) for part in labels)
-    count = min(count, limit or count)
+    labels = [truth_labels(directory, shard) for directory, shard in places]
+    sizes = [len(part["scale"]) for part in labels]
+    count = min(sum(sizes), limit or sum(sizes))
+    name = cache_name(model.backbone, backbone_name)
     maps = torch.empty((count, model.backbone.middle_channels, 14, 14), dtype=torch.float16)
     landmarks = None if model.witness is None else torch.empty((count, LANDMARK_NUMBERS))
     start = 0
-    for (directory, shard), known in zip(places, labels, strict=True):
-        size = min(len(known["scale"]), count - start)
-        if size <= 0:
+    for (directory, shard), full in zip(places, sizes, strict=True):
+        if start >= count:
             break
-        full = len(known["scale"])
-        path = middle_file(directory, shard, backbone_name)
-        maps[start : start + size] = _read_cached(path, (full, *maps.shape[1:]))[:size]
+        rows = slice(start, min(start + full, count))
+        size = rows.stop - start
+        maps[rows] = _read_cached(middle_file(directory, shard, name), (full, *maps.shape[1:]))[:size]
         if landmarks is not None:
-            path = landmarks_file(directory, shard)
-            landmarks[start : start + size] = _read_cached(path, (full, LANDMARK_NUMBERS))[:size]
-        start += size
-    columns = {name: np.concatenate([part[name] for part in labels])[:count] for name in TRUTH_LABELS}
-    return CachedSamples(maps, landmarks, truth_from_labels(columns, template))
+            landmarks[rows] = _read_cached(landmarks_file(directory, shard), (full, LANDMARK_NUMBERS))[:size]
+        start = rows.stop
+    return CachedSamples(maps, landmarks, joined_truth(labels, count, template))
 
 
 def _cached_shards(directory: Path, model: HandModel, backbone_name: str) -> list[int]:

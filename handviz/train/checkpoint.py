@@ -46,8 +46,6 @@ def save_checkpoint(
 ) -> Path:  # fmt: skip
     """Write ``directory`` whole or not at all: a checkpoint of that name stays until the new one is complete."""
     part = directory.with_name(directory.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     metadata = {
         "model": json.dumps(asdict(config)),
         "hand_model": template.name,
@@ -55,20 +53,28 @@ def save_checkpoint(
         "commit": current_commit(),
         "notes": json.dumps(notes),
     }
-    weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
         save_file(weights, part / WEIGHTS, metadata)
         torch.save(state, part / STATE)
+        _put_in_place(part, directory)
     except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(part, ignore_errors=True)
+        recovered(directory)
         raise HandvizError(f"cannot write the checkpoint {directory} ({error}); the last one is intact") from error
+    return directory
+
+
+def _put_in_place(part: Path, directory: Path) -> None:
+    """At no moment is there no checkpoint under one of the two names that ``recovered`` knows."""
     old = recovered(directory).with_name(directory.name + OLD)
     shutil.rmtree(old, ignore_errors=True)
     if directory.exists():
         os.replace(directory, old)
     os.replace(part, directory)
     shutil.rmtree(old, ignore_errors=True)
-    return directory
 
 
 def recovered(directory: Path) -> Path:
@@ -126,8 +132,22 @@ def deviation_notes(notes: dict[str, Any]) -> DeviationNotes:
 def load_resume_state(directory: Path) -> dict[str, Any]:
     """What the optimiser needs to go on; only tensors and plain values are read from the file."""
     try:
-        return dict(torch.load(directory / STATE, weights_only=True))
+        return dict(torch.load(directory / STATE, map_location="cpu", weights_only=True))
     except Exception as error:  # torch.load raises nearly anything for a damaged file
         # Of an unpickling error torch's text recommends to run what the file holds.
         reason = "it holds more than numbers" if isinstance(error, pickle.UnpicklingError) else error
         raise HandvizError(f"{directory / STATE} is damaged or missing ({reason}): start a new run") from error
+
+
+def add_notes(directory: Path, notes: dict[str, Any]) -> None:
+    """Write more notes into a checkpoint; its weights stay as they are."""
+    metadata = read_metadata(directory)
+    metadata["notes"] = json.dumps(json.loads(metadata["notes"]) | notes)
+    path = directory / WEIGHTS
+    part = path.with_name(path.name + ".part")
+    try:
+        save_file(load_file(path), part, metadata)
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise HandvizError(f"cannot write {path} ({error}); it is as it was") from error

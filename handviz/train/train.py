@@ -1,15 +1,14 @@
-"""The training loop: cached maps in, a variant's heads and the backbone's last blocks out.
+"""The training loop: samples in, a variant's heads and as much of the backbone as the config says out.
 
 One config, saved beside the checkpoint. A resumed run is the straight run to the bit: the order of samples depends on
-seed and epoch alone.
+seed and epoch alone. Cached maps or pictures, one process or several: the loop is the same.
 """
 
-import csv
 import json
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,83 +16,43 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from handviz import metrics
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.memory import channels_last
-from handviz.nets.model import HandModel, ModelConfig, ModelOutput, build_model
-from handviz.train.cache import CachedSamples, load_cached, with_evidence
+from handviz.nets.model import Cached, HandModel, ModelOutput, build_model
+from handviz.train.cache import CachedSamples, load_cached, stem_digest, tail_parameters, with_evidence
 from handviz.train.checkpoint import load_checkpoint, load_resume_state, recovered, save_checkpoint
-from handviz.train.losses import LossConfig, Truth, in_crop, squared_terms, supervised_terms
+from handviz.train.config import TrainConfig
+from handviz.train.distributed import Processes, joined
+from handviz.train.losses import Truth, squared_terms, supervised_terms
+from handviz.train.run_log import RunLog
+from handviz.train.samples import FromGiven, Given, Samples, load_pictures, to_device
+from handviz.train.stopping import stop_at_signals
+from handviz.train.validation import validation_errors
+from handviz.train.witness_noise import TrueLandmarks, true_landmarks, with_errors_of_photographs
 
+__all__ = ["TrainConfig", "Trainer", "learning_rate_factor", "optimiser_groups", "train", "validation_errors"]
 logger = logging.getLogger(__name__)
 LAST = "last"
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that a run depends on."""
-
-    data: tuple[Path, ...]
-    """Folders of rendered hands, taken together."""
-    run: Path
-    """Folder of the run: checkpoint ``last``, ``log.csv``."""
-    model: ModelConfig = field(default_factory=ModelConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    epochs: int = 3
-    batch_size: int = 64
-    head_rate: float = 1e-3
-    """Learning rate of new layers (AdamW, warm-up, cosine to zero)."""
-    tail_rate: float = 3e-4
-    """Learning rate of the backbone's last blocks; 0 freezes everything before the heads."""
-    weight_decay: float = 0.01
-    warm_up_steps: int = 200
-    gradient_norm: float = 2.0
-    seed: int = 0
-    checkpoint_every: int = 200
-    """Steps."""
-    validation: Path | None = None
-    backbone_from: Path | None = None
-    """Checkpoint whose backbone to start from."""
-    start_from: tuple[Path, ...] = ()
-    """Checkpoints of any variants whose matching weights to start from; later ones win."""
-    limit: int | None = None
-    """Use only the first samples."""
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "checkpoint_every", "limit"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise HandvizError(f"training: {name} is {value}, it must be at least 1")
-        for name in ("head_rate", "tail_rate"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise HandvizError(f"training: {name} is {getattr(self, name)}, it must be a number from 0 on")
+ALONE = Processes()
+LARGEST_VALIDATION = 2048
 
 
 def optimiser_groups(model: HandModel, config: TrainConfig) -> list[dict[str, Any]]:
-    """Every trainable parameter in exactly one group; the stem never trains on cached maps, the witness never."""
+    """Every trainable parameter in exactly one group; the stem trains end to end only, the witness never."""
     frozen = config.tail_rate == 0
-    tail = [] if frozen else list(tail_parameters(model))
+    tail = [] if frozen else list(tail_parameters(model.backbone))
+    of_tail = {id(parameter) for parameter in tail}
+    stem = [p for p in model.backbone.parameters() if id(p) not in of_tail] if config.end_to_end else []
     heads = list(model.heads.parameters()) + ([] if frozen else list(model.evidence.parameters()))
-    chosen = {id(parameter) for parameter in tail + heads}
+    chosen = {id(parameter) for parameter in tail + stem + heads}
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in chosen)
-    groups = [(heads, config.head_rate)] + ([(tail, config.tail_rate)] if tail else [])
+    groups = [(heads, config.head_rate), (tail, config.tail_rate), (stem, config.stem_rate)]
+    groups = [(parameters, rate) for parameters, rate in groups if parameters]
     grouped = [id(parameter) for parameters, _ in groups for parameter in parameters]
     assert len(grouped) == len(set(grouped)) == sum(p.requires_grad for p in model.parameters())
     return [{"params": parameters, "lr": rate, "rate": rate} for parameters, rate in groups]
-
-
-def tail_parameters(model: HandModel) -> Iterator[torch.nn.Parameter]:
-    """Parameters that act behind the cached map: those that get a gradient from it."""
-    parameters = list(model.backbone.parameters())
-    probe = torch.zeros(2, model.backbone.middle_channels, 14, 14)
-    was_training = model.training
-    model.eval()
-    total = model.backbone.tail(probe).sum()
-    gradients = torch.autograd.grad(total, parameters, allow_unused=True)
-    model.train(was_training)
-    return (p for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None)
 
 
 def learning_rate_factor(step: int, total: int, warm_up: int) -> float:
@@ -110,26 +69,54 @@ def loss_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: Tra
 
 
 class Trainer:
-    """One run."""
+    """One run, in one of its processes."""
 
-    def __init__(self, config: TrainConfig, template: HandTemplate) -> None:
-        self.config, self.template = config, template
+    def __init__(self, config: TrainConfig, template: HandTemplate, processes: Processes = ALONE) -> None:
+        self.config, self.template, self.processes = config, template, processes
         torch.manual_seed(config.seed)
         self.model = build_model(config.model, template)
         self._start_backbone()
         self._start_weights()
-        self.samples = load_cached(config.data, self.model, config.model.backbone, template, config.limit)
-        if len(self.samples) < config.batch_size:
+        self.samples = self._load(config.data, config.limit)
+        self.batch_size = config.batch_size * processes.count
+        if len(self.samples) < self.batch_size:
             names = ", ".join(map(str, config.data))
             raise HandvizError(f"{names} holds {len(self.samples)} samples, fewer than a batch")
-        channels_last(self.model)
+        groups = optimiser_groups(self.model, config)
+        channels_last(self.model).to(processes.device)
         if config.tail_rate == 0:
-            self.samples = with_evidence(self.samples, self.model)
-        self.regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
-        self.optimiser = torch.optim.AdamW(optimiser_groups(self.model, config), weight_decay=config.weight_decay)
+            self.samples = with_evidence(self.samples, self.model)  # type: ignore[arg-type]
+        self.network = processes.wrap(FromGiven(self.model))
+        self.true_landmarks = self._true_landmarks()
+        self.regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32, device=processes.device)
+        self.optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
         self.step = 0
-        self.steps_per_epoch = len(self.samples) // config.batch_size
+        self.steps_per_epoch = len(self.samples) // self.batch_size
         self.total_steps = self.steps_per_epoch * config.epochs
+
+    def _load(self, directories: tuple[Path, ...], limit: int | None) -> Samples:
+        """The one switch between pictures and what is cached of them."""
+        if self.config.end_to_end:
+            return load_pictures(directories, self.template, limit)
+        with self.processes.first_before_others():
+            return load_cached(directories, self.model, self.config.model.backbone, self.template, limit)
+
+    def _true_landmarks(self) -> TrueLandmarks | None:
+        """What the cached landmarks are moved towards; None where there are none, or nothing is to be moved."""
+        samples = self.samples
+        if not self.config.witness_noise.share or not isinstance(samples, CachedSamples) or samples.landmarks is None:
+            return None
+        regressor = torch.tensor(self.template.keypoint_regressor, dtype=torch.float32)
+        return true_landmarks(samples.landmarks, samples.truth, regressor)
+
+    def load_validation(self) -> Samples | None:
+        """The samples to watch, in the first process alone; None if there are none."""
+        if self.config.validation is None or not self.processes.first:
+            return None
+        directories, name = (self.config.validation,), self.config.model.backbone
+        if self.config.end_to_end:
+            return load_pictures(directories, self.template, LARGEST_VALIDATION)
+        return load_cached(directories, self.model, name, self.template, LARGEST_VALIDATION)
 
     def _start_backbone(self) -> None:
         if self.config.backbone_from is None:
@@ -154,19 +141,24 @@ class Trainer:
     @property
     def crops_seen(self) -> int:
         """Crops that the weights have learnt from, those of the runs that they started from included."""
-        return self.seen_before + self.step * self.config.batch_size
+        return self.seen_before + self.step * self.batch_size
 
     def resume(self) -> None:
         """Go on from the run's last checkpoint if there is one."""
-        last = recovered(self.config.run / LAST)
+        with self.processes.first_before_others():
+            last = recovered(self.config.run / LAST)
         if not last.is_dir():
             return
         model, config, _ = load_checkpoint(last, self.template)
         if config != self.config.model:
             raise HandvizError(f"{last} holds another model ({config}): choose another run folder")
+        if not self.config.end_to_end and stem_digest(model.backbone) != stem_digest(self.model.backbone):
+            raise HandvizError(f"{last} started from another backbone than this command: choose another run folder")
         self.model.load_state_dict(model.state_dict())
         state = load_resume_state(last)
         try:
+            if state.get("batch_size", self.batch_size) != self.batch_size:
+                raise ValueError(f"batches of {state['batch_size']} in all processes, not {self.batch_size}")
             self.optimiser.load_state_dict(state["optimiser"])
             self.step = int(state["step"])
         except (KeyError, TypeError, ValueError) as error:
@@ -175,7 +167,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the run's last checkpoint."""
-        state = {"optimiser": self.optimiser.state_dict(), "step": self.step}
+        state = {"optimiser": self.optimiser.state_dict(), "step": self.step, "batch_size": self.batch_size}
         notes = {
             "step": self.step,
             "samples_seen": self.crops_seen,
@@ -185,26 +177,45 @@ class Trainer:
         save_checkpoint(self.config.run / LAST, self.model, self.config.model, notes, self.template, state)
 
     def batches(self) -> Iterator[Tensor]:
-        """Sample numbers of every step that is still to do; an epoch's order depends on seed and epoch alone."""
+        """Sample numbers of every step that is still to do, those of all processes together.
+
+        An epoch's order depends on seed and epoch alone.
+        """
         done = self.step
         for epoch in range(done // self.steps_per_epoch, self.config.epochs):
             generator = torch.Generator().manual_seed(self.config.seed * 1000 + epoch)
             order = torch.randperm(len(self.samples), generator=generator)
-            batches = order[: self.steps_per_epoch * self.config.batch_size].view(self.steps_per_epoch, -1)
+            batches = order[: self.steps_per_epoch * self.batch_size].view(self.steps_per_epoch, -1)
             yield from batches[max(0, done - epoch * self.steps_per_epoch) :]
+
+    def _batch(self, ids: Tensor) -> tuple[Given, Truth]:
+        """This process's part of a batch; its landmarks' errors depend on seed and step alone."""
+        given, truth = self.samples.batch(self.processes.own_part(ids))
+        if self.true_landmarks is not None:
+            assert isinstance(given, Cached)
+            assert isinstance(self.samples, CachedSamples)
+            assert self.samples.landmarks is not None
+            generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
+            true, error_mm = self.true_landmarks.landmarks[ids], self.true_landmarks.error_mm[ids]
+            said = with_errors_of_photographs(
+                self.samples.landmarks[ids], true, error_mm, self.config.witness_noise, generator
+            )
+            given = given._replace(landmarks=self.processes.own_part(said))
+        return to_device(given, self.processes.device), to_device(truth, self.processes.device)
 
     def train_step(self, ids: Tensor) -> dict[str, float]:
         """One update; returns the loss terms. Raises HandvizError at a loss that is not finite."""
         factor = learning_rate_factor(self.step, self.total_steps, self.config.warm_up_steps)
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * factor
-        cached, truth = self.samples.batch(ids)
-        output = self.model.from_cached(cached)
-        terms = loss_terms(output, truth, self.regressor, self.config)
-        loss = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(loss):
+        given, truth = self._batch(ids)
+        terms = loss_terms(self.network(given), truth, self.regressor, self.config)
+        values = torch.stack(list(terms.values()))
+        loss, of_all = values.sum(), self.processes.mean(values)
+        # All processes see the same sum, so that all of them stop.
+        if not torch.isfinite(of_all.sum()):
             raise HandvizError(
-                f"the loss became {loss.item()} at step {self.step}; the last checkpoint is intact: "
+                f"the loss became {of_all.sum().item()} at step {self.step}; the last checkpoint is intact: "
                 "lower the learning rate or look at the data"
             )
         self.optimiser.zero_grad(set_to_none=True)
@@ -212,64 +223,59 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_norm)
         self.optimiser.step()
         self.step += 1
-        return {name: float(value.detach()) for name, value in terms.items()}
+        return dict(zip(terms, of_all.detach().tolist(), strict=True))
 
 
-@torch.no_grad()
-def validation_errors(model: HandModel, samples: CachedSamples, regressor: Tensor) -> dict[str, float]:
-    """PA-MPJPE and mean vertex error (mm, canonical), root of the mean variance (mm), mean 2D error (% of the crop)."""
-    model.eval()
-    columns: dict[str, list[Tensor]] = {"pa": [], "error": [], "variance": [], "image": []}
-    for ids in torch.arange(len(samples)).split(128):
-        cached, truth = samples.batch(ids)
-        output = model.from_cached(cached)
-        mine, true = (regressor @ vertices for vertices in (output.mean_cm, truth.vertices_cm))
-        columns["pa"].append(torch.from_numpy(metrics.pa_mpjpe_mm(mine.numpy(), true.numpy()) * 0.01))
-        columns["error"].append((output.mean_cm - truth.vertices_cm).norm(dim=2).mean(1))
-        columns["variance"].append(output.log_variance.exp().sum(2).mean(1))
-        camera = output.camera
-        wanted = in_crop(truth.vertices_cm, truth.rotation, truth.scale_per_cm, truth.translation)
-        found = in_crop(output.mean_cm, camera.rotation, camera.scale, camera.translation)
-        columns["image"].append((wanted - found)[..., :2].norm(dim=2).mean(1))
-    model.train()
-    mean = {name: float(torch.cat(parts).mean()) for name, parts in columns.items()}
-    return {
-        "pa_mpjpe_mm": mean["pa"],
-        "vertex_error_mm": mean["error"] * 10,
-        "std_mm": mean["variance"] ** 0.5 * 10,
-        "image_error_percent": mean["image"] * 50,
-    }
+class Recorder:
+    """Writes what the first process keeps of a run: a row of the log, then the checkpoint that it tells of."""
 
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer, self.validation = trainer, trainer.load_validation()
+        self.log = RunLog(trainer.config.run / "log.csv")
+        if trainer.processes.first:
+            self.log.keep_until(trainer.step)
 
-def _log_row(path: Path, row: dict[str, float]) -> None:
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, row.keys())
-        if fresh:
-            writer.writeheader()
-        writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
+    def record(self, terms: dict[str, float]) -> str:
+        """Validate, log and save; returns what the progress bar shows."""
+        trainer = self.trainer
+        if not trainer.processes.first:
+            return ""
+        row = {"step": trainer.step, "crops_seen": trainer.crops_seen, "loss": sum(terms.values()), **terms}
+        told = f"loss {row['loss']:.3f}"
+        if self.validation is not None:
+            row |= validation_errors(trainer.model, self.validation, trainer.regressor)
+            told += f", PA-MPJPE {row['pa_mpjpe_mm']:.2f} mm, std {row['std_mm']:.2f} mm"
+        self.log.add(row)
+        trainer.save()
+        return told
 
 
 def train(config: TrainConfig, template: HandTemplate) -> Path:
     """Train to the end (or go on to it); returns the checkpoint's folder."""
-    config.run.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(config, template)
-    validation = None
-    if config.validation is not None:
-        validation = load_cached((config.validation,), trainer.model, config.model.backbone, template, 2048)
-    trainer.resume()
-    trainer.model.train()
-    bar = tqdm(total=trainer.total_steps, initial=trainer.step, unit="step", smoothing=0.05)
-    for ids in trainer.batches():
-        terms = trainer.train_step(ids)
-        bar.update(1)
-        at_end = trainer.step == trainer.total_steps
-        if trainer.step % config.checkpoint_every == 0 or at_end:
-            row = {"step": trainer.step, "crops_seen": trainer.crops_seen, "loss": sum(terms.values()), **terms}
-            if validation is not None:
-                row |= validation_errors(trainer.model, validation, trainer.regressor)
-                bar.set_postfix_str(f"PA-MPJPE {row['pa_mpjpe_mm']:.2f} mm, std {row['std_mm']:.2f} mm")
-            _log_row(config.run / "log.csv", row)
-            trainer.save()
-    bar.close()
+    try:
+        config.run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HandvizError(f"cannot make the folder {config.run} ({error})") from error
+    with joined(config.device) as processes:
+        trainer = Trainer(config, template, processes)
+        trainer.resume()
+        run_steps(trainer, Recorder(trainer))
     return config.run / LAST
+
+
+def run_steps(trainer: Trainer, recorder: Recorder) -> None:
+    """All steps that are left; HandvizError with where to go on if somebody stops them."""
+    config, processes = trainer.config, trainer.processes
+    trainer.model.train()
+    bar = tqdm(
+        total=trainer.total_steps, initial=trainer.step, unit="step", smoothing=0.05, disable=not processes.first
+    )
+    with stop_at_signals() as stop, bar:
+        for ids in trainer.batches():
+            terms = trainer.train_step(ids)
+            bar.update(1)
+            at_end, asked = trainer.step == trainer.total_steps, processes.any(stop.asked)
+            if at_end or asked or trainer.step % config.checkpoint_every == 0:
+                bar.set_postfix_str(recorder.record(terms))
+            if asked and not at_end:
+                raise HandvizError(f"stopped at step {trainer.step}, saved: the same command goes on from there")

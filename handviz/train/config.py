@@ -1,0 +1,64 @@
+"""What a training run depends on."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from handviz.errors import HandvizError
+from handviz.nets.model import ModelConfig
+from handviz.train.losses import LossConfig
+from handviz.train.witness_noise import WitnessNoise
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that a run depends on."""
+
+    data: tuple[Path, ...]
+    """Folders of rendered hands, taken together."""
+    run: Path
+    """Folder of the run: checkpoint ``last``, ``log.csv``."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    witness_noise: WitnessNoise = field(default_factory=WitnessNoise)
+    """How much of MediaPipe's landmarks is made as good as on photographs (train/witness_noise.py)."""
+    epochs: int = 3
+    batch_size: int = 64
+    """Of one process; several (torchrun) take a batch each."""
+    head_rate: float = 1e-3
+    """Learning rate of new layers (AdamW, warm-up, cosine to zero)."""
+    tail_rate: float = 3e-4
+    """Learning rate of the backbone's last blocks; 0 freezes everything before the heads."""
+    end_to_end: bool = False
+    """Train on the pictures, the backbone's first blocks too, instead of on what was cached of them."""
+    stem_rate: float = 3e-5
+    """Learning rate of the first blocks, end to end."""
+    device: str = "auto"
+    weight_decay: float = 0.01
+    warm_up_steps: int = 200
+    gradient_norm: float = 2.0
+    seed: int = 0
+    checkpoint_every: int = 200
+    """Steps."""
+    validation: Path | None = None
+    backbone_from: Path | None = None
+    """Checkpoint whose backbone to start from."""
+    start_from: tuple[Path, ...] = ()
+    """Checkpoints of any variants whose matching weights to start from; later ones win."""
+    limit: int | None = None
+    """Use only the first samples."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "checkpoint_every", "limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise HandvizError(f"training: {name} is {value}, it must be at least 1")
+        for name in ("head_rate", "tail_rate", "stem_rate"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise HandvizError(f"training: {name} is {getattr(self, name)}, it must be a number from 0 on")
+        if self.end_to_end and not (self.tail_rate and self.stem_rate):
+            raise HandvizError(
+                "training: end to end trains the whole backbone: tail_rate and stem_rate must be above 0"
+            )
+        if self.model.has_witness and self.model.witness_stem != self.end_to_end:
+            raise HandvizError("training: witness_stem is for end to end, and end to end needs it")

@@ -1,0 +1,162 @@
+"""What a batch of training starts from, cached or pictures, and its truth: the one place where the two modes differ."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from handviz.archive import read_arrays
+from handviz.data.synthetic.dataset import read_labels, shard_numbers
+from handviz.data.synthetic.generator import labels_file, pictures_file
+from handviz.errors import HandvizError
+from handviz.hand_model.layer import HandLayer
+from handviz.hand_model.template import HandTemplate
+from handviz.nets.evidence import Evidence
+from handviz.nets.model import Cached, HandModel, ModelOutput
+from handviz.records import CROP_SIZE
+from handviz.train.losses import Truth
+
+TRUTH_LABELS = {
+    "pose": (45,),
+    "shape": (10,),
+    "rotation": (3, 3),
+    "scale": (),
+    "translation": (2,),
+    "keypoints_crop": (21, 2),
+}
+REMEDY = "delete it, and run synthesize again"
+DECODERS = 8
+"""Threads that decode pictures; OpenCV lets go of the interpreter meanwhile."""
+Given = Tensor | Cached | Evidence
+"""Pictures (B, 3, 224, 224), what was cached of them, or what the heads see of them."""
+
+
+class Samples(Protocol):
+    """A dataset in memory."""
+
+    @property
+    def truth(self) -> Truth:
+        """Of all samples."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, ids: Tensor) -> tuple[Given, Truth]:
+        """What the network is given of some samples, and their truth."""
+        ...
+
+
+class FromGiven(nn.Module):
+    """A model that takes whatever samples give."""
+
+    def __init__(self, model: HandModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, given: Given) -> ModelOutput:
+        return self.model(given) if isinstance(given, Tensor) else self.model.from_cached(given)
+
+
+def to_device(part: Any, device: torch.device) -> Any:
+    """The same Given or Truth on a device."""
+    if part is None or isinstance(part, Tensor):
+        return None if part is None else part.to(device)
+    if isinstance(part, Truth):
+        return Truth(*(getattr(part, field.name).to(device) for field in fields(part)))
+    return type(part)(*(to_device(item, device) for item in part))
+
+
+def take(truth: Truth, ids: Tensor) -> Truth:
+    """Some rows of the ground truth."""
+    return Truth(*(getattr(truth, field.name)[ids] for field in fields(truth)))
+
+
+def picture_batch(pictures: np.ndarray) -> Tensor:
+    """uint8 (N, 224, 224, 3) -> float (N, 3, 224, 224) in [0, 1], channels last in memory."""
+    return torch.from_numpy(pictures.copy()).permute(0, 3, 1, 2).float() / 255.0
+
+
+@torch.no_grad()
+def truth_from_labels(labels: dict[str, np.ndarray], template: HandTemplate) -> Truth:
+    """Labels of the generator -> ground truth in centimetres; vertices come from pose and shape."""
+    layer = HandLayer(template)
+    columns = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in labels.items()}
+    parts = zip(columns["pose"].split(512), columns["shape"].split(512), strict=True)
+    vertices = torch.cat([layer(pose, shape).vertices_m * 100.0 for pose, shape in parts])
+    return Truth(
+        vertices_cm=vertices,
+        keypoints_crop=columns["keypoints_crop"],
+        rotation=columns["rotation"],
+        scale_per_cm=columns["scale"] / 100.0,
+        translation=columns["translation"],
+    )
+
+
+def truth_labels(directory: Path, shard: int) -> dict[str, np.ndarray]:
+    """The labels that truth is made of; HandvizError names a file that holds other or broken numbers."""
+    path, known = labels_file(directory, shard), read_labels(directory, shard)
+    count = len(np.atleast_1d(known["scale"]))
+    labels = {name: np.asarray(known[name]) for name in TRUTH_LABELS}
+    for name, shape in TRUTH_LABELS.items():
+        if labels[name].shape != (count, *shape):
+            raise HandvizError(f"{path}: {name} has the shape {labels[name].shape}, not {(count, *shape)}: {REMEDY}")
+        if not np.isfinite(labels[name]).all():
+            raise HandvizError(f"{path}: {name} holds numbers that are not finite: {REMEDY}")
+    return labels
+
+
+def joined_truth(labels: Sequence[dict[str, np.ndarray]], count: int, template: HandTemplate) -> Truth:
+    """Truth of the first ``count`` samples of several shards."""
+    return truth_from_labels({name: np.concatenate([part[name] for part in labels])[:count] for name in TRUTH_LABELS},
+                             template)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class PictureSamples:
+    """A dataset as JPEG bytes in memory, decoded batch by batch."""
+
+    pictures: list[tuple[np.ndarray, Path]]
+    """JPEG bytes, and the file that they come from"""
+    truth: Truth
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def batch(self, ids: Tensor) -> tuple[Tensor, Truth]:
+        """Pictures (B, 3, 224, 224) in [0, 1], and their truth."""
+        chosen = [self.pictures[row] for row in ids.tolist()]
+        with ThreadPoolExecutor(DECODERS) as pool:
+            decoded = np.stack(list(pool.map(_decoded, chosen)))
+        return picture_batch(decoded), take(self.truth, ids)
+
+
+def _decoded(known: tuple[np.ndarray, Path]) -> np.ndarray:
+    picture = cv2.imdecode(known[0], cv2.IMREAD_COLOR)
+    if picture is None or picture.shape != (CROP_SIZE, CROP_SIZE, 3):
+        raise HandvizError(f"{known[1]} holds a picture that is not a {CROP_SIZE} x {CROP_SIZE} JPEG: {REMEDY}")
+    return picture[..., ::-1]
+
+
+def load_pictures(directories: Sequence[Path], template: HandTemplate, limit: int | None = None) -> PictureSamples:
+    """All pictures of the folders, or the first ``limit``, undecoded."""
+    pictures: list[tuple[np.ndarray, Path]] = []
+    labels: list[dict[str, np.ndarray]] = []
+    places = [(directory, shard) for directory in directories for shard in shard_numbers(directory)]
+    for directory, shard in places:
+        path = pictures_file(directory, shard)
+        columns = read_arrays(path, REMEDY, ("jpeg", "jpeg_end"))
+        parts = np.split(columns["jpeg"], columns["jpeg_end"][:-1])
+        labels.append(truth_labels(directory, shard))
+        if len(parts) != len(labels[-1]["scale"]):
+            raise HandvizError(f"{path} holds {len(parts)} pictures, its labels {len(labels[-1]['scale'])}: {REMEDY}")
+        pictures += [(part, path) for part in parts]
+        if limit is not None and len(pictures) >= limit:
+            break
+    pictures = pictures[:limit]
+    return PictureSamples(pictures, joined_truth(labels, len(pictures), template))

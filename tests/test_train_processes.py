@@ -1,0 +1,224 @@
+"""Training from outside: several processes are one, a killed run goes on, a stopped one says where."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from handviz.errors import HandvizError
+from handviz.hand_model.open_hand import load_open_hand
+from handviz.nets.model import ModelConfig, build_model
+from handviz.paths import PROJECT_ROOT
+from handviz.train.config import TrainConfig
+from handviz.train.distributed import chosen_device
+from handviz.train.train import Trainer, train
+
+SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, evidence="global")
+
+
+@pytest.fixture(scope="module")
+def template():
+    return load_open_hand()
+
+
+@pytest.fixture
+def config(tmp_path, cached_hands):
+    """Four steps, a checkpoint after each."""
+    return TrainConfig(
+        data=(cached_hands,), run=tmp_path / "run", model=SMALL, epochs=2, batch_size=4, limit=8, checkpoint_every=1
+    )
+
+
+def command(data, run, *options):
+    """The arguments behind ``python``."""
+    chosen = ["--data", str(data), "--run", str(run), "--variant", "prior", "--evidence", "global", "--device", "cpu"]
+    return ["-m", "handviz", "train", *chosen, "--checkpoint-every", "1", *options]
+
+
+def start(arguments):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    return subprocess.Popen(
+        [sys.executable, *arguments], cwd=PROJECT_ROOT, env=environment, stderr=subprocess.PIPE, text=True
+    )
+
+
+def weights(run):
+    return load_file(run / "last" / "model.safetensors")
+
+
+def losses(run):
+    with (run / "log.csv").open(encoding="utf-8") as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def test_two_processes_are_one_with_twice_the_batch(tmp_path, cached_hands, template):
+    options = ("--epochs", "1", "--limit", "16", "--head-rate", "0.05", "--width", "16")
+    runs = [start([*command(cached_hands, tmp_path / "one", *options), "--batch-size", "4"])]
+    # "--": torchrun would take our --run for one of its own options.
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
+    behind = command(cached_hands, tmp_path / "two", *options)[1:]
+    runs.append(start([*torchrun, *behind, "--batch-size", "2"]))
+    for run in runs:
+        said = run.communicate()[1]
+        assert run.returncode == 0, said
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert len(one) == 4
+    assert two == pytest.approx(one, abs=1e-3)
+    mine, other = weights(tmp_path / "one"), weights(tmp_path / "two")
+    torch.manual_seed(0)
+    start_weights = build_model(replace(SMALL, regressor_width=512), template).state_dict()
+    moved = torch.cat([(mine[name] - start_weights[name]).flatten().abs() for name in mine])
+    apart = torch.cat([(mine[name] - other[name]).flatten().abs() for name in mine])
+    assert apart.max() < 1e-3
+    assert apart.mean() < 0.02 * moved.mean()
+
+
+def test_a_killed_run_goes_on_to_the_straight_run_s_weights(tmp_path, cached_hands):
+    """Killed at its first checkpoint, however far it has got by then with the next one."""
+    options = ("--epochs", "2", "--limit", "16", "--batch-size", "2")
+    killed = start(command(cached_hands, tmp_path / "killed", *options))
+    said = ""
+    while "loss" not in said:
+        piece = killed.stderr.read(1)
+        assert piece, said
+        said += piece
+    killed.kill()
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    assert len(losses(tmp_path / "killed")) < 16
+    both = [start(command(cached_hands, tmp_path / name, *options)) for name in ("killed", "straight")]
+    outputs = [run.communicate()[1] for run in both]
+    assert [run.returncode for run in both] == [0, 0], outputs
+    assert "resuming at step" in outputs[0]
+    assert losses(tmp_path / "killed") == losses(tmp_path / "straight")
+    resumed, straight = weights(tmp_path / "killed"), weights(tmp_path / "straight")
+    assert all(torch.equal(value, straight[name]) for name, value in resumed.items())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_saves_and_says_where_it_goes_on(config, template, monkeypatch, number):
+    straight = replace(config, run=config.run / "straight")
+    train(straight, template)
+    before, step = signal.getsignal(number), Trainer.train_step
+
+    def signalled(trainer, ids):
+        terms = step(trainer, ids)
+        if trainer.step == 2:
+            os.kill(os.getpid(), number)
+        return terms
+
+    rarely = replace(config, checkpoint_every=100)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_step", signalled)
+        with pytest.raises(HandvizError, match="stopped at step 2, saved: the same command goes on from there"):
+            train(rarely, template)
+    assert signal.getsignal(number) is before
+    train(rarely, template)
+    stopped, whole = weights(config.run), weights(straight.run)
+    assert all(torch.equal(value, whole[name]) for name, value in stopped.items())
+
+
+@pytest.mark.parametrize("full", ["log", "checkpoint"])
+def test_a_full_disk_is_said_and_the_checkpoint_stays(config, template, full):
+    """The log goes to a device that is always full; of the checkpoint the system takes 100,000 bytes."""
+    resource = pytest.importorskip("resource")
+    train(replace(config, epochs=1), template)
+    last = {path: path.read_bytes() for path in (config.run / "last").iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if full == "log":
+        (config.run / "log.csv.part").symlink_to("/dev/full")
+    else:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(HandvizError, match=rf"cannot write .*{full}.*the last (checkpoint|one) is intact"):
+            train(config, template)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path: path.read_bytes() for path in last} == last
+    assert not list(config.run.glob("*.part"))
+    train(config, template)
+    assert len(losses(config.run)) == 4
+
+
+def test_rows_that_no_checkpoint_holds_leave_the_log(config, template):
+    train(replace(config, epochs=1), template)
+    log = config.run / "log.csv"
+    rows = log.read_text(encoding="utf-8").splitlines()
+    log.write_text("\n".join([*rows, rows[-1].replace("2,", "3,", 1)]) + "\n", encoding="utf-8")
+    train(config, template)
+    with log.open(encoding="utf-8") as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["1", "2", "3", "4"]
+
+
+def test_a_resumed_run_keeps_its_batch(config, template):
+    train(replace(config, epochs=1), template)
+    with pytest.raises(HandvizError, match="batches of 4 in all processes, not 2"):
+        train(replace(config, batch_size=2), template)
+
+
+def test_a_folder_that_cannot_be_made_and_a_card_that_is_not_there_are_said(config, template, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HandvizError, match="cannot make the folder"):
+        train(replace(config, run=tmp_path / "file" / "run"), template)
+    with pytest.raises(HandvizError, match="device is 'tpu'; there are auto, cpu, cuda"):
+        chosen_device("tpu", 0)
+    if not torch.cuda.is_available():
+        assert chosen_device("auto", 0) == torch.device("cpu")
+        with pytest.raises(HandvizError, match="finds no GPU here"):
+            chosen_device("cuda", 0)
+
+
+# Other first blocks, other caches.
+
+
+def end_to_end(config, **changes):
+    return replace(config, end_to_end=True, **changes)
+
+
+def test_end_to_end_trains_the_first_blocks_too_and_not_the_witness(config, template):
+    model = replace(SMALL, evidence="joints", evidence_width=16, evidence_layers=1, witness_stem=True)
+    trainer = Trainer(end_to_end(config, model=model, validation=config.data[0], epochs=3, limit=4), template)
+    assert [group["rate"] for group in trainer.optimiser.param_groups] == [1e-3, 3e-4, 3e-5]
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    values = [sum(trainer.train_step(ids).values()) for ids in trainer.batches()]
+    assert values[-1] < values[0]
+    still = {name for name, value in trainer.model.state_dict().items() if torch.equal(value, before[name])}
+    assert {name for name in still if not name.startswith("witness.")} == set()
+    assert {name for name in before if name.startswith("witness.")} <= still
+
+
+@torch.no_grad()
+def test_pictures_and_what_is_cached_of_them_give_the_same(config, template):
+    """Before the first step: maps are kept as float16."""
+    pictures, cached = Trainer(end_to_end(config), template), Trainer(config, template)
+    ids = torch.arange(4)
+    outputs = [trainer.network(trainer.samples.batch(ids)[0]).mean_cm for trainer in (pictures, cached)]
+    torch.testing.assert_close(*outputs, rtol=0, atol=0.01)
+    truths = [trainer.samples.batch(ids)[1].vertices_cm for trainer in (pictures, cached)]
+    assert torch.equal(*truths)
+
+
+def test_maps_of_another_stem_are_cached_apart(config, template):
+    end = end_to_end(config, run=config.run / "end", epochs=1, stem_rate=0.1)
+    folder = train(end, template)
+    started = Trainer(replace(config, start_from=(folder,)), template)
+    plain = Trainer(config, template)
+    assert not torch.equal(started.samples.batch(torch.arange(2))[0][0], plain.samples.batch(torch.arange(2))[0][0])
+    names = {path.name for path in Path(config.data[0]).glob("shard_00000_middle_mediapipe_hand*.npy")}
+    assert len(names) == 2
+    joints = replace(SMALL, evidence="joints", evidence_width=16, evidence_layers=1)
+    with pytest.raises(HandvizError, match=r"no longer MediaPipe's own.*--end-to-end"):
+        Trainer(replace(config, model=joints, start_from=(folder,)), template)
+
+
+@pytest.mark.parametrize("wrong", [{"tail_rate": 0.0}, {"stem_rate": 0.0}, {"model": ModelConfig()}])
+def test_an_end_to_end_that_is_none_is_said(config, wrong):
+    with pytest.raises(HandvizError, match="end to end"):
+        end_to_end(config, **wrong)
