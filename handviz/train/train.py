@@ -8,7 +8,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +84,10 @@ class Trainer:
             raise HandvizError(f"{names} holds {len(self.samples)} samples, fewer than a batch")
         groups = optimiser_groups(self.model, config)
         channels_last(self.model).to(processes.device)
-        if config.tail_rate == 0:
-            self.samples = with_evidence(self.samples, self.model)  # type: ignore[arg-type]
-        self.network = processes.wrap(FromGiven(self.model))
         self.true_landmarks = self._true_landmarks()
+        if config.tail_rate == 0:
+            self.samples = self._evidence_of_all()
+        self.network = processes.wrap(FromGiven(self.model))
         self.regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32, device=processes.device)
         self.optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
         self.step = 0
@@ -108,6 +108,17 @@ class Trainer:
             return None
         regressor = torch.tensor(self.template.keypoint_regressor, dtype=torch.float32)
         return true_landmarks(samples.landmarks, samples.truth, regressor)
+
+    def _evidence_of_all(self) -> Samples:
+        """What the frozen parts see of every crop; of the landmarks' errors there is one draw for all epochs."""
+        samples, true = self.samples, self.true_landmarks
+        assert isinstance(samples, CachedSamples)
+        if true is not None and samples.landmarks is not None:
+            generator = torch.Generator().manual_seed(self.config.seed)
+            noise = self.config.witness_noise
+            drawn = with_errors_of_photographs(samples.landmarks, true.landmarks, true.error_mm, noise, generator)
+            samples, self.true_landmarks = replace(samples, landmarks=drawn), None
+        return with_evidence(samples, self.model)
 
     def load_validation(self) -> Samples | None:
         """The samples to watch, in the first process alone; None if there are none."""

@@ -1,0 +1,34 @@
+"""``handviz calibrate``: fit one factor to a checkpoint's variances on crops that it was not trained on."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from handviz.hand_model.open_hand import load_open_hand
+from handviz.train.calibration import fit_variance_scale
+from handviz.train.checkpoint import VARIANCE_SCALES, add_notes, load_checkpoint
+from handviz.train.evaluate import Crops, checkpoint_predictor, collect
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Checkpoint and crops."""
+    parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint, such as runs/final/last")
+    parser.add_argument("--data", type=Path, required=True, help="rendered validation crops, never the held-out ones")
+    parser.add_argument("--count", type=int, help="use only the first crops")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fit, and store the factors in the checkpoint; ``export`` hands them on."""
+    template = load_open_hand()
+    # Fitted anew, not on top of an earlier fit.
+    notes = load_checkpoint(arguments.checkpoint, template)[2]
+    before = [float(notes.get(name, 1.0)) for name in VARIANCE_SCALES]
+    answers = collect(
+        [Crops(arguments.data, arguments.count)], checkpoint_predictor(arguments.checkpoint, template), template
+    )
+    factors = [factor * old for factor, old in zip(fit_variance_scale(answers), before, strict=True)]
+    add_notes(arguments.checkpoint, dict(zip(VARIANCE_SCALES, factors, strict=True)))
+    logger.info("variances x %.3f (vertices), x %.3f (keypoints), kept in %s", *factors, arguments.checkpoint)
+    return 0

@@ -1,0 +1,67 @@
+"""The factor of the variances: fitted on crops, kept in the checkpoint, handed on to the ONNX file."""
+
+import shutil
+
+import onnx
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from handviz.__main__ import main
+from handviz.errors import HandvizError
+from handviz.hand_model.open_hand import load_open_hand
+from handviz.train.calibration import fit_variance_scale
+from handviz.train.checkpoint import VARIANCE_SCALES, add_notes, load_checkpoint, read_metadata
+from handviz.train.evaluate import Crops, checkpoint_predictor, collect
+
+COUNT = 4
+
+
+@pytest.fixture(scope="module")
+def calibrated(small_model, rendered_hands, tmp_path_factory):
+    """A copy of the small model's checkpoint, calibrated on a few crops."""
+    folder = tmp_path_factory.mktemp("calibrated") / "last"
+    shutil.copytree(small_model.checkpoint, folder)
+    assert main(["calibrate", str(folder), "--data", str(rendered_hands), "--count", str(COUNT)]) == 0
+    return folder
+
+
+def scales(folder):
+    notes = load_checkpoint(folder, load_open_hand())[2]
+    return [notes[name] for name in VARIANCE_SCALES]
+
+
+def test_calibrated_deviations_need_no_further_factor(calibrated, rendered_hands):
+    template = load_open_hand()
+    answers = collect([Crops(rendered_hands, COUNT)], checkpoint_predictor(calibrated, template), template)
+    assert fit_variance_scale(answers) == pytest.approx((1, 1), rel=1e-4)
+    assert scales(calibrated) != pytest.approx((1, 1), rel=0.05)
+
+
+def test_weights_and_other_notes_stay_and_a_second_fit_is_the_same(calibrated, small_model, rendered_hands):
+    before, after = (load_file(folder / "model.safetensors") for folder in (small_model.checkpoint, calibrated))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert read_metadata(calibrated)["commit"] == read_metadata(small_model.checkpoint)["commit"]
+    first = scales(calibrated)
+    assert main(["calibrate", str(calibrated), "--data", str(rendered_hands), "--count", str(COUNT)]) == 0
+    assert scales(calibrated) == pytest.approx(first, rel=1e-4)
+
+
+def test_the_onnx_file_says_the_factor(calibrated, tmp_path):
+    assert main(["export", str(calibrated), "--model-dir", str(tmp_path)]) == 0
+    metadata = {item.key: item.value for item in onnx.load(tmp_path / "handviz_final.onnx").metadata_props}
+    found = [float(metadata[f"handviz.{name}"]) for name in VARIANCE_SCALES]
+    assert found == pytest.approx(scales(calibrated), rel=1e-4)
+
+
+def test_a_checkpoint_that_cannot_be_written_stays(calibrated, monkeypatch):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    before = (calibrated / "model.safetensors").read_bytes()
+    monkeypatch.setattr("handviz.train.checkpoint.save_file", full)
+    with pytest.raises(HandvizError, match=r"cannot write .*No space left.*as it was"):
+        add_notes(calibrated, {"vertex_variance_scale": 2.0})
+    assert (calibrated / "model.safetensors").read_bytes() == before
+    assert not list(calibrated.glob("*.part"))
