@@ -34,10 +34,10 @@ class LossConfig:
     """Squared error of the prior-net's own mesh in ``final``: ours; the paper has the divergence alone."""
     prior_log_variance: float = 0.0
     """ln cm² of the prior in the divergence; the paper's 1 cm²."""
-    crop: float = 1.0
+    crop: float = 1.5
     """Distance of vertices as they stand in the crop, depth included: ours. The absolute size, which one picture does
     not tell and which fills most of the canonical error, does not count in it."""
-    joints: float = 0.5
+    joints: float = 1.0
     """Distance of the joints that "joints" evidence reads off the crop: ours."""
     vertex_correlation: float = 0.95
     """Assumed between errors of the vertices that make a keypoint (0: independent, as in the paper)."""

@@ -25,8 +25,9 @@ METRES_PER_CENTIMETRE = 0.01
 class WitnessNoise:
     """Error of the witness on photographs (mm PA-MPJPE, log-normal) and how many of a batch are given it."""
 
-    share: float = 0.6
-    median_mm: float = 10.0
+    share: float = 0.9
+    """times the third power of the witness's own presence score: where it doubts, it may err as it does"""
+    median_mm: float = 8.0
     spread: float = 0.45
     """standard deviation of the logarithm"""
     of_absence: float = 1.0
@@ -73,5 +74,6 @@ def with_errors_of_photographs(
     drawn = noise.median_mm * torch.exp(noise.spread * torch.randn(count, generator=generator))
     drawn = drawn * (1 + noise.of_absence * (1 - landmarks[:, 2 * NUMBERS]))
     kept = (drawn / error_mm.clamp(min=1e-3)).clamp(max=1.0)
-    kept = torch.where(torch.rand(count, generator=generator) < noise.share, kept, torch.ones(()))
+    moved = torch.rand(count, generator=generator) < noise.share * landmarks[:, 2 * NUMBERS] ** 3
+    kept = torch.where(moved, kept, torch.ones(()))
     return landmarks + (1 - kept[:, None]) * (true - landmarks)
