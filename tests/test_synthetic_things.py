@@ -247,7 +247,7 @@ def test_backgrounds_follow_their_seed_alone():
 
 
 def test_what_things_hide_was_visible_without_them():
-    for sample in generator.render_samples(np.random.default_rng(12), 3, (0.5, 1.0)):
-        hidden = sample.visible_alone & ~sample.visible
-        assert not (sample.visible & ~sample.visible_alone).any()
-        assert hidden.sum() / sample.visible_alone.sum() == pytest.approx(float(sample.labels["hidden_share"]))
+    for one in generator.render_samples(np.random.default_rng(12), 3, (0.5, 1.0)):
+        hidden = one.visible_alone & ~one.visible
+        assert not (one.visible & ~one.visible_alone).any()
+        assert hidden.sum() / one.visible_alone.sum() == pytest.approx(float(one.labels["hidden_share"]))
