@@ -1,5 +1,6 @@
 """Samples whose 14 x 14 maps, and MediaPipe's landmarks with them, are computed once and kept beside the pictures."""
 
+import copy
 import hashlib
 import logging
 import os
@@ -41,7 +42,8 @@ def tail_parameters(backbone: Backbone) -> Iterator[nn.Parameter]:
     was_training = backbone.training
     backbone.eval()
     with torch.enable_grad():
-        total = backbone.tail(torch.zeros(2, backbone.middle_channels, 14, 14)).sum()
+        zeros = torch.zeros(2, backbone.middle_channels, 14, 14, device=parameters[0].device)
+        total = backbone.tail(zeros).sum()
     gradients = torch.autograd.grad(total, parameters, allow_unused=True)
     backbone.train(was_training)
     for parameter, before in zip(parameters, wanted, strict=True):
@@ -95,7 +97,7 @@ def _session(network: nn.Module, example_shape: tuple[int, ...]) -> onnxruntime.
     """A network in ONNX Runtime: three to six times faster than PyTorch on a CPU (docs/experiments.md)."""
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "network.onnx"
-        write_onnx(network, path, ["output"], example_shape)
+        write_onnx(copy.deepcopy(network).cpu(), path, ["output"], example_shape)
         return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
@@ -193,7 +195,8 @@ def with_evidence(samples: CachedSamples, model: HandModel) -> CachedSamples:
         seen = model.seen(to_device(cached, device))
         parts.append(Evidence(*(part if part is None else part.half().cpu() for part in seen)))  # type: ignore[arg-type]
     columns = [column[0] if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True)]
-    return CachedSamples(samples.middle_maps[:0], None, samples.truth, Evidence(*columns))  # type: ignore[arg-type]
+    # Cloned, or the slice would keep all maps in memory.
+    return CachedSamples(samples.middle_maps[:0].clone(), None, samples.truth, Evidence(*columns))  # type: ignore[arg-type]
 
 
 def _read(path: Path) -> np.ndarray:

@@ -91,6 +91,12 @@ def crop_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: Los
     return terms
 
 
+def camera_error(camera: CameraOutput, true_camera: Tensor) -> Tensor:
+    """Squared error of the camera's nine numbers, and the likelihood of its variances, which do not pull the mean."""
+    likelihood = gaussian_nll(true_camera, camera.mean.detach(), camera.log_variance).mean()
+    return (camera.mean - true_camera).square().mean() + 0.05 * likelihood
+
+
 def supervised_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
     """Every weighted term by name; ``regressor`` (21, V)."""
     if config.likelihood == "l2":
@@ -104,8 +110,7 @@ def supervised_terms(output: ModelOutput, truth: Truth, regressor: Tensor, confi
         "vertices": config.vertices * gaussian_nll(truth.vertices_cm, output.mean_cm, output.log_variance).mean(),
         "keypoints": config.keypoints * gaussian_nll(true_keypoints, *keypoints).mean(),
         "image": config.image * gaussian_nll(truth.keypoints_crop, *image).mean(),
-        "camera": config.camera * (camera.mean - true_camera).square().mean()
-        + 0.1 * gaussian_nll(true_camera, camera.mean.detach(), camera.log_variance).mean(),
+        "camera": config.camera * camera_error(camera, true_camera),
     }
     if output.prior is not None and output.prior.vertices_cm is not output.mean_cm:
         terms |= _joint_terms(output, truth, regressor, config)
@@ -142,8 +147,7 @@ def squared_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: 
         "keypoints": config.keypoints * (regressor @ errors).square().mean(),
         # Crop half-sides are about a decimetre: 100 brings them to square centimetres.
         "image": 20.0 * config.image * (image - truth.keypoints_crop).square().mean(),
-        "camera": config.camera * (camera.mean - true_camera).square().mean()
-        + 0.1 * gaussian_nll(true_camera, camera.mean.detach(), camera.log_variance).mean(),
+        "camera": config.camera * camera_error(camera, true_camera),
         "deviation": gaussian_nll(errors.detach(), torch.zeros_like(errors), output.log_variance).mean(),
     }
     return terms | crop_terms(output, truth, regressor, config)

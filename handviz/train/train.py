@@ -148,6 +148,8 @@ class Trainer:
             if not known:
                 raise HandvizError(f"{directory} has no weight in common with {self.config.model}")
             self.model.load_state_dict(known, strict=False)
+        if self.config.tail_rate == 0 and not self.config.start_from and self.config.model.evidence == "joints":
+            logger.warning("nothing before the heads trains, and without --start-from its evidence is random")
 
     @property
     def crops_seen(self) -> int:
@@ -165,16 +167,31 @@ class Trainer:
             raise HandvizError(f"{last} holds another model ({config}): choose another run folder")
         if not self.config.end_to_end and stem_digest(model.backbone) != stem_digest(self.model.backbone):
             raise HandvizError(f"{last} started from another backbone than this command: choose another run folder")
+        if self.config.tail_rate == 0:
+            self._check_frozen(model, last)
         self.model.load_state_dict(model.state_dict())
         state = load_resume_state(last)
         try:
             if state.get("batch_size", self.batch_size) != self.batch_size:
                 raise ValueError(f"batches of {state['batch_size']} in all processes, not {self.batch_size}")
+            wanted = [{name: group[name] for name in ("rate", "weight_decay")} for group in self.optimiser.param_groups]
             self.optimiser.load_state_dict(state["optimiser"])
+            for group, own in zip(self.optimiser.param_groups, wanted, strict=True):
+                group.update(own)
             self.step = int(state["step"])
         except (KeyError, TypeError, ValueError) as error:
             raise HandvizError(f"{last} was trained in another way ({error}): choose another run folder") from error
         logger.info("resuming at step %d", self.step)
+
+    def _check_frozen(self, saved: HandModel, place: Path) -> None:
+        """HandvizError unless everything before the heads is what this command's evidence was computed with."""
+        own = self.model.state_dict()
+        for name, value in saved.state_dict().items():
+            if not name.startswith("heads.") and not torch.equal(value, own[name].cpu()):
+                raise HandvizError(
+                    f"{place} was trained on another frozen backbone ({name}): give the same --start-from as before, "
+                    "or choose another run folder"
+                )
 
     def save(self) -> None:
         """Write the run's last checkpoint."""

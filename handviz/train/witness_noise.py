@@ -2,8 +2,9 @@
 
 The witness (nets/evidence.py) has learnt from photographs and errs more on rendered hands than on them: a head that
 sees only its errors on rendered hands would trust it too little. So part of the landmarks of a batch is moved towards
-the truth, each just so far that its error becomes one drawn from what is known of photographs (12.1 mm PA-MPJPE on
-average, docs/experiments.md); the error's direction, which fingers err and how together, stays its own.
+the truth, each just so far that its error becomes one drawn at random, about as large as on photographs; the error's
+direction, which fingers err and how together, stays its own. (12.1 mm PA-MPJPE against a ground truth whose joints lie
+elsewhere than MediaPipe marks them; here errors count in its own places, so less is drawn. docs/method.md)
 """
 
 from dataclasses import dataclass
