@@ -88,6 +88,8 @@ class CanonicalHand:
     """Weak perspective: crop half-sides per metre."""
     translation: FloatArray
     """(2,) weak perspective: where the wrist lies in the crop, in [-1, 1], x right, y down."""
+    right_hand: float = 1.0
+    """How sure the network is, 0 to 1, that the crop shows a right hand; 1 if it does not tell."""
 
 
 @dataclass(frozen=True, eq=False)

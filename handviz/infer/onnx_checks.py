@@ -10,6 +10,8 @@ from handviz.errors import HandvizError
 from handviz.records import CROP_SIZE, KEYPOINT_COUNT, VARIANTS, VariantName
 
 INPUT_NAME = "image"
+RIGHT_HAND = "right_hand"
+"""The one output that a network may lack."""
 VARIANT_KEY, FINGERPRINT_KEY, HAND_MODEL_KEY = "handviz.variant", "handviz.fingerprint", "handviz.hand_model"
 
 
@@ -48,6 +50,8 @@ def output_shapes(path: Path, session: onnxruntime.InferenceSession, how_to_get:
         "scale": (),
         "translation": (2,),
     }
+    if RIGHT_HAND in outputs:
+        expected[RIGHT_HAND] = ()
     for name, shape in expected.items():
         if tuple(outputs.get(name, ("missing",))) != shape or not isinstance(vertex_count, int):
             raise HandvizError(

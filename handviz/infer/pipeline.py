@@ -16,6 +16,7 @@ from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG, intrinsics_from_field_of
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.infer.alignment import aligned_to_detector
 from handviz.infer.reconstructor import HandReconstructor, Reconstructor
+from handviz.infer.second_look import reconstruct_and_look_again
 from handviz.infer.smoothing import HandSmoother
 from handviz.paths import LANDMARKER_FILE, MODELS, variant_file
 from handviz.records import VARIANTS, Frame, FrameResult, HandMesh, Intrinsics, StageTimes, VariantName
@@ -138,7 +139,11 @@ class Pipeline:
         marks.append(time.perf_counter())
         crops = [crop_hand(frame.image, detection) for detection in detections]
         marks.append(time.perf_counter())
-        canonical = network.reconstruct(crops)
+        if self._video:
+            canonical = network.reconstruct(crops)
+        else:
+            crops, canonical = reconstruct_and_look_again(frame.image, crops, network)
+            detections = tuple(crop.detection for crop in crops)
         if self._settings.align_to_detector:
             pairs = zip(canonical, crops, strict=True)
             canonical = [aligned_to_detector(hand, crop) for hand, crop in pairs]

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from handviz import __version__
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
-from handviz.nets.model import HandModel, ModelConfig
+from handviz.nets.evidence import RIGHT_HAND_NUMBER
+from handviz.nets.model import Cached, HandModel, ModelConfig
 from handviz.nets.onnx_file import INPUT_NAME, store_as_half, write_onnx
 from handviz.probability import keypoints_from_vertices
 from handviz.records import CROP_SIZE
@@ -36,6 +37,7 @@ class ExportOutput(NamedTuple):
     rotation: Tensor
     scale: Tensor
     translation: Tensor
+    right_hand: Tensor
 
 
 class ExportModel(nn.Module):
@@ -50,7 +52,8 @@ class ExportModel(nn.Module):
         self.register_buffer("regressor", regressor, persistent=False)
 
     def forward(self, image: Tensor) -> ExportOutput:
-        output = self.model(image)
+        cached = self.model.cached(image)
+        output = self.model.from_cached(cached)
         keypoints = keypoints_from_vertices(
             output.mean_cm, output.log_variance, self.regressor, self.deviation.vertex_correlation
         )
@@ -66,7 +69,12 @@ class ExportModel(nn.Module):
             rotation=output.camera.rotation,
             scale=output.camera.scale / METRES_PER_CENTIMETRE,
             translation=output.camera.translation,
+            right_hand=self._right_hand(cached, output.camera.scale),
         )
+
+    def _right_hand(self, cached: Cached, like: Tensor) -> Tensor:
+        """(B,) what the witness says of the side; 1 without one."""
+        return torch.ones_like(like) if cached.landmarks is None else cached.landmarks[:, RIGHT_HAND_NUMBER]
 
 
 def rounded_to_half(model: HandModel) -> HandModel:

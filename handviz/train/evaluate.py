@@ -160,7 +160,7 @@ def checkpoint_predictor(directory: Path, template: HandTemplate) -> Predictor:
             output = exported(picture_batch(pictures[start : start + BATCH]))
             for row in zip(*(part.numpy() for part in output), strict=True):
                 fields = dict(zip(ExportOutput._fields, row, strict=True))
-                hands.append(CanonicalHand(**{**fields, "scale": float(fields["scale"])}))
+                hands.append(CanonicalHand(**fields | {name: float(fields[name]) for name in ("scale", "right_hand")}))
         return hands
 
     return predict

@@ -1,0 +1,68 @@
+"""A hand that looks like the other one is reconstructed as the other one, and only then."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from handviz.detect.crop import crop_hand
+from handviz.infer.second_look import reconstruct_and_look_again
+from handviz.records import CanonicalHand, HandCrop, VariantName
+from tests.hands import made_up_detection
+from tests.tiny_network import constant_hand
+
+IMAGE = np.full((240, 320, 3), 90, np.uint8)
+
+
+class Witness:
+    """A network that is as sure of right hands as ``sure`` says for crops called right and left."""
+
+    variant: VariantName = "final"
+    provider = "none"
+
+    def __init__(self, right: float, left: float) -> None:
+        self.sure, self.asked = {"right": right, "left": left}, 0
+
+    def reconstruct(self, crops: Sequence[HandCrop]) -> list[CanonicalHand]:
+        self.asked += len(crops)
+        fields = constant_hand()
+        fields["scale"] = float(fields["scale"])
+        return [CanonicalHand(**fields, right_hand=self.sure[crop.detection.handedness]) for crop in crops]
+
+
+@pytest.mark.parametrize(
+    ("right", "left", "chosen", "asked"),
+    [
+        (0.9, 0.1, "right", 1),
+        (0.02, 0.9, "left", 2),
+        (0.4, 0.6, "right", 2),
+        (0.1, 0.2, "right", 2),
+        (1.0, 1.0, "right", 1),
+    ],
+)
+def test_the_other_side_needs_doubt_and_a_clear_lead(right, left, chosen, asked):
+    network = Witness(right, left)
+    crop = crop_hand(IMAGE, made_up_detection())
+    (kept,), (hand,) = reconstruct_and_look_again(IMAGE, [crop], network)
+    assert kept.detection.handedness == chosen
+    assert hand.right_hand == network.sure[chosen]
+    assert network.asked == asked
+    # The crop is cut anew: what was mirrored is not any more.
+    mirrored = np.linalg.det(kept.crop_from_image[:, :2]) < 0
+    assert mirrored == (chosen == "left")
+    np.testing.assert_array_equal(kept.detection.keypoints_px, crop.detection.keypoints_px)
+
+
+def test_a_left_hand_may_turn_out_right_and_others_stay():
+    left = replace(made_up_detection(), handedness="left")
+    crops = [crop_hand(IMAGE, left), crop_hand(IMAGE, made_up_detection())]
+    chosen, hands = reconstruct_and_look_again(IMAGE, crops, Witness(0.95, 0.05))
+    assert [crop.detection.handedness for crop in chosen] == ["right", "right"]
+    assert len(hands) == 2
+
+
+def test_nothing_is_asked_without_crops():
+    network = Witness(0.0, 1.0)
+    assert reconstruct_and_look_again(IMAGE, [], network) == ([], [])
+    assert network.asked == 0
