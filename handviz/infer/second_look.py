@@ -1,7 +1,8 @@
 """A crop that does not look like the hand it was called is tried as the other hand.
 
-The detector sometimes names a hand's side wrongly, and a mirrored hand is then reconstructed. MediaPipe's own heads, which
-the networks carry as a witness, judge the side again on the upright crop.
+The detector sometimes names a hand's side wrongly, and a mirrored hand is then reconstructed. MediaPipe's own heads,
+which the networks carry as a witness, judge the side again on the upright crop. In pictures, not in streams: there the
+side is settled over frames (``detect/handedness.py``).
 """
 
 from collections.abc import Sequence
