@@ -139,7 +139,7 @@ def largest_difference_cm(exported: ExportModel, path: Path, images: Tensor) -> 
     outputs = session.run(list(ExportOutput._fields), {INPUT_NAME: images.numpy()})
     found = dict(zip(ExportOutput._fields, outputs, strict=True))
     # By how many centimetres a unit moves points that lie a decimetre from the wrist.
-    units = dict.fromkeys(found, 100.0) | {"rotation": 10.0, "scale": 1.0, "translation": 10.0}
+    units = dict.fromkeys(found, 100.0) | {"rotation": 10.0, "scale": 1.0, "translation": 10.0, "right_hand": 1.0}
     # Not Python's max: that would let a NaN pass.
     return float(np.max([np.abs(found[name] - getattr(wanted, name).numpy()).max() * units[name] for name in found]))
 
