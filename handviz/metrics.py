@@ -121,14 +121,6 @@ def at_removed_shares(kept_means: FloatArray, shares: Sequence[float]) -> FloatA
     return np.asarray(kept_means)[kept - 1]
 
 
-def sparsification_area(errors: FloatArray, order_by: FloatArray) -> float:
-    """AUSC: mean error of what is left, averaged over every share kept, the largest ``order_by`` thrown out first.
-
-    In the errors' unit; the area under the sparsification curve of Ilg et al. 2018, all thresholds, no grid.
-    """
-    return float(means_of_kept(errors, order_by).mean())
-
-
 def sparsification_error(errors: FloatArray, std: FloatArray) -> float:
     """AUSE: the area above the best possible order, by the mean error; 0 is perfect (Ilg et al. 2018).
 

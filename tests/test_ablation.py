@@ -15,7 +15,7 @@ from handviz.nets.evidence import Evidence
 from handviz.nets.model import ModelConfig, build_model
 from handviz.probability import gaussian_nll
 from handviz.train.ablation import DEVIATION_FIGURES, EXPERIMENTS, TABLES, TITLES, chosen, markdown, read_results
-from handviz.train.ablation_run import Bench, Budget, Crops, batches, run_experiment, train_heads
+from handviz.train.ablation_run import Bench, BenchCrops, Budget, batches, run_experiment, train_heads
 from handviz.train.checkpoint import load_checkpoint
 from handviz.train.losses import LossConfig, l2_terms, supervised_terms
 
@@ -30,7 +30,7 @@ def template():
 @pytest.fixture(scope="module")
 def bench(cached_hands, template):
     """16 crops to train on, 32 to test on, seen by MediaPipe's weights."""
-    return Bench(Crops((cached_hands,), cached_hands, limit=16), template)
+    return Bench(BenchCrops((cached_hands,), cached_hands, limit=16), template)
 
 
 def small(experiment):
@@ -212,14 +212,13 @@ def test_a_row_writes_its_result_and_a_checkpoint_that_loads(bench, template, tm
 
 
 def test_the_figures_are_those_of_the_model_card(bench, template, tmp_path, cached_hands):
-    from handviz.train.evaluate import Crops as Folder
-    from handviz.train.evaluate import card, checkpoint_predictor, collect
+    from handviz.train.evaluate import Crops, card, checkpoint_predictor, collect
 
     experiment = small(EXPERIMENTS["final"])
     run_experiment(experiment, bench, Budget(steps=4, batch_size=4), tmp_path)
     figures = read_results(tmp_path)["final"]["figures"]
     predict = checkpoint_predictor(tmp_path / "final" / "last", template)
-    expected = card(collect([Folder(cached_hands)], predict, template))
+    expected = card(collect([Crops(cached_hands)], predict, template))
     for name in set(TITLES) - {"mpvpe_mm"}:
         assert figures[name] == pytest.approx(getattr(expected, name), rel=0.01, abs=0.005), name
 
@@ -271,6 +270,13 @@ def test_rows_that_were_not_trained_alike_are_named():
     assert "not to be compared: dense.**" in markdown(results)
 
 
+def test_the_table_says_how_long_its_rows_trained():
+    results = fake_results()
+    assert "heads\nof 600 steps (38,400 crops seen) on" in markdown(results)
+    results["dense"]["alike"] = results["dense"]["alike"] | {"steps": 2000}
+    assert "of 600 to 2,000 steps (" in markdown(results)
+
+
 def test_names_groups_and_all():
     assert [one.name for one in chosen(["parts", "final", "v3d"])] == ["dense", "self", "cross", "final", "v3d"]
     assert len(chosen(["all"])) == len(EXPERIMENTS)
@@ -284,6 +290,8 @@ def test_names_groups_and_all():
         ([], "--list tells the names"),
         (["--table", "nowhere"], "nowhere holds no result"),
         (["final", "--data", "x", "--test", "x", "--steps", "0"], "at least one step"),
+        (["final", "--data", "x", "--test", "x", "--limit", "0"], "--limit and --test-limit must be at least 1"),
+        (["final", "--data", "x", "--test", "x", "--test-limit", "-1"], "--test-limit must be at least 1"),
     ],
 )
 def test_errors_say_what_to_do(capsys, arguments, message):
@@ -296,6 +304,19 @@ def test_a_damaged_result_is_an_error(tmp_path, content):
     (tmp_path / "final").mkdir()
     (tmp_path / "final" / "result.json").write_text(content, encoding="utf-8")
     with pytest.raises(HandvizError, match="train that ablation again"):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [("figures", "f5", "good"), ("figures", "nll", 10**400), ("alike", "samples", "9"), ("alike", "trunk", None)],
+)
+def test_a_result_that_is_none_names_what(tmp_path, part, name, value):
+    (tmp_path / "final").mkdir()
+    result = fake_results()["final"]
+    result[part] = result[part] | {name: value}
+    (tmp_path / "final" / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    with pytest.raises(HandvizError, match=f"lacks {name}, or holds something else there: train that ablation again"):
         read_results(tmp_path)
 
 

@@ -11,7 +11,7 @@ from handviz.__main__ import main
 from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.train.calibration import fit_variance_scale
-from handviz.train.checkpoint import VARIANCE_SCALES, add_notes, load_checkpoint, read_metadata
+from handviz.train.checkpoint import VARIANCE_SCALES, add_notes, deviation_notes, load_checkpoint, read_metadata
 from handviz.train.evaluate import Crops, checkpoint_predictor, collect
 
 COUNT = 4
@@ -53,6 +53,27 @@ def test_the_onnx_file_says_the_factor(calibrated, tmp_path):
     metadata = {item.key: item.value for item in onnx.load(tmp_path / "handviz_final.onnx").metadata_props}
     found = [float(metadata[f"handviz.{name}"]) for name in VARIANCE_SCALES]
     assert found == pytest.approx(scales(calibrated), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("count", "notes", "message"),
+    [
+        ("0", {}, "--count must be at least 1"),
+        ("4", {"vertex_variance_scale": "much"}, "does not say how its deviations are meant"),
+        ("4", {"samples_seen": "many"}, "samples_seen is 'many'"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_said(small_model, tmp_path, capsys, count, notes, message):
+    folder = shutil.copytree(small_model.checkpoint, tmp_path / "last")
+    add_notes(folder, notes)
+    assert main(["calibrate", str(folder), "--data", "nowhere", "--count", count]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("correlation", [-0.1, 1.1, float("nan"), 10**400, "x", None])
+def test_correlations_that_are_none_are_said(correlation):
+    with pytest.raises(HandvizError, match=r"vertex_correlation|how its deviations are meant"):
+        deviation_notes({"train": {"loss": {"vertex_correlation": correlation}}})
 
 
 def test_a_checkpoint_that_cannot_be_written_stays(calibrated, monkeypatch):

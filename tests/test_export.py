@@ -1,6 +1,7 @@
 """A checkpoint as an ONNX file: the same numbers, any batch, and it says what it is."""
 
 import hashlib
+import json
 import shutil
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from handviz import __version__
@@ -200,6 +202,17 @@ def test_a_file_that_differs_from_pytorch_is_not_put_in_place(small_model, expor
     with pytest.raises(HandvizError, match=r"differs from PyTorch by .* cm; kept as .*handviz_final.onnx.part"):
         export_onnx(other, ModelConfig(), template, path, NOTES, check_images=images(1))
     assert path.read_bytes() == b"the last good one"
+
+
+def test_a_checkpoint_that_hides_what_it_saw_is_said(small_model, tmp_path, capsys):
+    folder = shutil.copytree(small_model.checkpoint, tmp_path / "last")
+    metadata = read_metadata(folder)
+    notes = json.loads(metadata["notes"])
+    del notes["samples_seen"]
+    path = folder / "model.safetensors"
+    save_file(load_file(path), path, metadata | {"notes": json.dumps(notes)})
+    assert main(["export", str(folder), "--model-dir", str(tmp_path)]) == 1
+    assert "does not say how many crops it saw" in capsys.readouterr().err
 
 
 def test_another_hand_model_s_file_is_refused(small_model, template):

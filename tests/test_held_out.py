@@ -78,7 +78,7 @@ def test_every_part_is_rendered_with_its_seed_and_range(held_out, rendered, tmp_
     assert crops == [Crops(tmp_path / VISIBLE, 300), Crops(tmp_path / HIDDEN, 100)]
     assert rendered == [
         FakePlan(tmp_path / VISIBLE, 990001, 300, (0.0, 0.5)),
-        FakePlan(tmp_path / HIDDEN, 990003, 100, (0.5, 1.0)),
+        FakePlan(tmp_path / HIDDEN, 990003, 100, (0.5, 0.9)),
     ]
 
 
@@ -154,8 +154,9 @@ def two_parts(held_out, rendered_hands, tmp_path, monkeypatch):
 
 def test_frozen_labels_are_known_again(held_out, two_parts, tmp_path):
     path = tmp_path / "held_out.json"
-    assert label_warnings(held_out, two_parts, tmp_path) == []
-    frozen = freeze(replace(held_out), tmp_path, path)
+    parts = tuple(replace(part, labels_sha256=None, first_scales=None) for part in held_out.parts)
+    assert label_warnings(replace(held_out, parts=parts), two_parts, tmp_path) == []
+    frozen = freeze(replace(held_out, parts=parts), tmp_path, path)
     assert read_held_out(path) == frozen
     assert label_warnings(frozen, two_parts, tmp_path) == []
     scales = read_labels(two_parts[0].directory, 0)["scale"]
@@ -171,6 +172,9 @@ def test_other_labels_are_said_but_rounding_is_not(held_out, two_parts, tmp_path
     (sentence,) = label_warnings(replace(frozen, parts=(rounding, other)), two_parts, tmp_path)
     assert sentence.startswith("heavily hidden: these are not the frozen hands")
     assert "visible hands: labels differ from the frozen ones by rounding" in caplog.text
+    for scales in (None, (), tuple(range(99))):
+        untold = replace(rounding, first_scales=scales)
+        assert len(label_warnings(replace(frozen, parts=(untold,)), two_parts, tmp_path)) == 1
     # Only what was rendered is compared.
     assert label_warnings(replace(frozen, parts=(rounding, other)), two_parts[:1], tmp_path) == []
 
@@ -182,6 +186,20 @@ def test_a_shard_cut_short_cannot_be_frozen_nor_compared(held_out, two_parts, tm
         freeze(held_out, tmp_path, tmp_path / "held_out.json")
     wrong = replace(frozen, parts=tuple(replace(part, labels_sha256="0" * 64) for part in frozen.parts))
     assert label_warnings(wrong, two_parts, tmp_path) == []
+
+
+def test_a_list_that_cannot_be_written_stays(held_out, two_parts, tmp_path, monkeypatch):
+    path = tmp_path / "held_out.json"
+    path.write_text("before", encoding="utf-8")
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("handviz.train.files.os.replace", full)
+    with pytest.raises(HandvizError, match=r"cannot write .*No space left.*intact"):
+        freeze(held_out, tmp_path, path)
+    assert path.read_text(encoding="utf-8") == "before"
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_the_digest_forgives_little_and_nothing_else():

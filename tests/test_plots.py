@@ -100,9 +100,17 @@ def test_of_a_step_written_twice_the_later_row_counts(run):
     np.testing.assert_array_equal(log.errors_mm["vertex_error_mm"], [7, 8, 6])
 
 
+def test_rows_of_before_validation_stay_out(run):
+    log = read_log(run("step,crops_seen,vertex_error_mm\n1,9,\n2,19,8\n3,29,7\n"))
+    np.testing.assert_array_equal(log.crops_seen, [19, 29])
+    np.testing.assert_array_equal(log.errors_mm["vertex_error_mm"], [8, 7])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("step,vertex_error_mm\n1,\n", "train with --validation"),
+        ("step,vertex_error_mm\n1,\n2,x\n", "line 3: vertex_error_mm is 'x'"),
         ("", "no rows with step"),
         (f"{HEADER}\n", "no rows with step"),
         ("step,loss\n200,2.4\n", "train with --validation"),

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.nets.model import ModelConfig, build_model
 from handviz.train.checkpoint import save_checkpoint
-from handviz.train.evaluate import mediapipe_pa_mpjpe_mm
+from handviz.train.evaluate import Crops, mediapipe_by_part
 from handviz.train.train import TrainConfig, Trainer
 
 SMALL = ModelConfig(width=16, regressor_width=16, evidence="global")
@@ -39,5 +39,5 @@ def test_matching_weights_of_every_variant_are_taken_and_later_ones_win(tmp_path
 
 
 def test_mediapipe_itself_is_measured_on_the_same_crops(rendered_hands: Path) -> None:
-    error = mediapipe_pa_mpjpe_mm(rendered_hands, load_open_hand(), 16)
-    assert 5 < error < 60
+    found = mediapipe_by_part([Crops(rendered_hands, 16)], load_open_hand())
+    assert 5 < found.everything < 60

@@ -345,6 +345,68 @@ def test_a_picture_that_is_none_is_named(copied, picture):
         read_shard(copied, 0)
 
 
+def rewritten(path, **changes):
+    """The file with other arrays; None leaves one out."""
+    with np.load(path) as archive:
+        arrays = dict(archive) | changes
+    np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("jpeg_end", lambda ends: ends.astype(float)),
+        ("jpeg_end", lambda ends: ends[-1]),
+        ("jpeg_end", lambda ends: np.concatenate([ends[:1], ends[:-1]])),
+        ("jpeg_end", lambda ends: np.concatenate([ends[1:2], ends[1:]])),
+        ("jpeg_end", lambda ends: ends[1:]),
+        ("jpeg", lambda data: data.astype(np.int16)),
+        ("jpeg", lambda data: data[:-5]),
+        ("visible", lambda bits: bits[1:]),
+        ("visible_alone", lambda bits: bits.astype(np.int64)),
+    ],
+)
+def test_pictures_of_other_kinds_or_numbers_are_named(copied, name, change):
+    path = pictures_file(copied, 0)
+    with np.load(path) as archive:
+        changed = change(archive[name])
+    rewritten(path, **{name: changed})
+    with pytest.raises(HandvizError, match=r"shard_00000_pictures.npz.*run synthesize again"):
+        read_shard(copied, 0)
+
+
+@pytest.mark.parametrize("scale", [np.full(16, "eight"), np.ones(15), np.full(16, np.inf), np.float32(8)])
+def test_labels_of_other_kinds_or_numbers_are_named(copied, scale):
+    rewritten(labels_file(copied, 0), scale=scale)
+    with pytest.raises(HandvizError, match=r"shard_00000_labels.npz: .*run synthesize again"):
+        read_labels(copied, 0)
+
+
+def test_labels_of_an_older_generator_are_named(copied):
+    rewritten(labels_file(copied, 0), hidden_share=None)
+    with pytest.raises(HandvizError, match=r"lacks hidden_share: .* an older generator.*another folder"):
+        read_labels(copied, 0)
+
+
+@pytest.mark.parametrize("wrong", [{"count": "many"}, {"shard_size": 0}, {"count": 1.5}, {"shard_size": [4]}])
+def test_a_manifest_without_numbers_is_named(copied, wrong):
+    path = copied / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
+    with pytest.raises(HandvizError, match=r"manifest.json is damaged"):
+        shard_numbers(copied)
+
+
+def test_a_foreign_shard_is_named(copied):
+    (copied / "shard_last_pictures.npz").write_bytes(b"")
+    with pytest.raises(HandvizError, match=r"shard_last_pictures.npz is not a file of synthesize"):
+        shard_numbers(copied)
+
+
+def test_bounds_that_no_hand_keeps_are_said():
+    assert "between 0.5 and 0.6 of a hand" in sample._never_within((0.5, 0.6))
+    assert "None" not in sample._never_within(None)
+
+
 def test_the_preview_is_a_sheet_of_pictures_and_skeletons(tmp_path, rendered_hands):
     write_preview(rendered_hands, tmp_path / "new" / "sheet.png")
     sheet = cv2.imread(str(tmp_path / "new" / "sheet.png"))

@@ -22,6 +22,7 @@ from handviz.records import VARIANTS
 from handviz.train import checkpoint
 from handviz.train.cache import landmarks_file, load_cached, middle_file, picture_batch, with_evidence
 from handviz.train.checkpoint import load_checkpoint, load_resume_state, recovered, save_checkpoint
+from handviz.train.run_log import RunLog
 from handviz.train.train import (
     TrainConfig,
     Trainer,
@@ -433,6 +434,23 @@ def test_a_checkpoint_of_before_evidence_had_a_name_is_the_paper_s(tmp_path, tem
     assert config.evidence == "global"
     assert loaded.witness is None
     assert_same(loaded.state_dict(), model.state_dict())
+
+
+@pytest.mark.parametrize("notes", ["[]", "{", '{"samples_seen": "9"}', '{"samples_seen": -1}', '{"samples_seen": 1.5}'])
+def test_notes_that_are_none_are_said(saved, template, notes):
+    folder, model = saved
+    metadata = {"model": json.dumps(asdict(SMALL)), "fingerprint": template.fingerprint, "notes": notes}
+    save_file(model.state_dict(), folder / "model.safetensors", metadata)
+    with pytest.raises(HandvizError, match=r"notes of .*last are damaged"):
+        load_checkpoint(folder, template)
+
+
+@pytest.mark.parametrize("text", ["step,loss\n,1\n", "step,loss\nEve,1\n", "step,loss\nnan,1\n", "name,age\nEve,7\n"])
+def test_a_foreign_log_is_said(tmp_path, text):
+    path = tmp_path / "log.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(HandvizError, match="not the log of a run: move it away"):
+        RunLog(path).keep_until(4)
 
 
 def test_weights_of_another_width_do_not_fit(saved, template):

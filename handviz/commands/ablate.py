@@ -8,7 +8,7 @@ from pathlib import Path
 from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.train.ablation import chosen, listing, markdown, read_results
-from handviz.train.ablation_run import Bench, Budget, Crops, run_experiment
+from handviz.train.ablation_run import Bench, BenchCrops, Budget, run_experiment
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,9 @@ def _train(arguments: argparse.Namespace) -> None:
     if not experiments or not arguments.data or arguments.test is None:
         raise HandvizError("say what to train: NAME --data DIR --test DIR (--list tells the names), or --table DIR")
     budget = Budget(arguments.steps, arguments.batch_size, arguments.head_rate, seed=arguments.seed)
-    crops = Crops(tuple(arguments.data), arguments.test, arguments.start_from, arguments.limit, arguments.test_limit)
+    crops = BenchCrops(
+        tuple(arguments.data), arguments.test, arguments.start_from, arguments.limit, arguments.test_limit
+    )
     bench = Bench(crops, load_open_hand())
     for experiment in experiments:
         logger.info("wrote %s", run_experiment(experiment, bench, budget, arguments.run_dir))

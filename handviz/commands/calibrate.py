@@ -4,9 +4,10 @@ import argparse
 import logging
 from pathlib import Path
 
+from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.train.calibration import fit_variance_scale
-from handviz.train.checkpoint import VARIANCE_SCALES, add_notes, load_checkpoint
+from handviz.train.checkpoint import VARIANCE_SCALES, add_notes, deviation_notes, load_checkpoint
 from handviz.train.evaluate import Crops, checkpoint_predictor, collect
 
 logger = logging.getLogger(__name__)
@@ -21,10 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Fit, and store the factors in the checkpoint; ``export`` hands them on."""
+    if arguments.count is not None and arguments.count < 1:
+        raise HandvizError("--count must be at least 1")
     template = load_open_hand()
     # Fitted anew, not on top of an earlier fit.
-    notes = load_checkpoint(arguments.checkpoint, template)[2]
-    before = [float(notes.get(name, 1.0)) for name in VARIANCE_SCALES]
+    deviation = deviation_notes(load_checkpoint(arguments.checkpoint, template)[2])
+    before = [getattr(deviation, name) for name in VARIANCE_SCALES]
     answers = collect(
         [Crops(arguments.data, arguments.count)], checkpoint_predictor(arguments.checkpoint, template), template
     )

@@ -1,6 +1,7 @@
 """``handviz evaluate``: the model card, printed; calibration as tables and pictures."""
 
 import argparse
+import itertools
 import logging
 import re
 import sys
@@ -93,8 +94,17 @@ def _answers(path: Path, crops: list[Crops], template: HandTemplate) -> Answers:
     return collect(crops, predict, template)
 
 
-def _draw(title: str, rows: tuple[Calibration, ...], directory: Path) -> None:
-    name = re.sub(r"[^A-Za-z0-9]+", "_", title).strip("_")
+def _picture_name(title: str, taken: set[str]) -> str:
+    """Letters and digits of a title, and a number where an earlier title has the same; the name is then taken too."""
+    stem = re.sub(r"[^A-Za-z0-9]+", "_", title).strip("_")
+    names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
+    # Some file systems take capitals for small letters.
+    name = next(name for name in names if name.lower() not in taken)
+    taken.add(name.lower())
+    return name
+
+
+def _draw(name: str, rows: tuple[Calibration, ...], directory: Path) -> None:
     for kind, draw in (("reliability", draw_reliability), ("sparsification", draw_sparsification)):
         logger.info("wrote %s", draw(rows, directory / f"{kind}_{name}.png"))
 
@@ -103,6 +113,7 @@ def _report(models: list[Path], crops: list[Crops], arguments: argparse.Namespac
     """The printed text; pictures on the way."""
     template = load_open_hand()
     cards: dict[str, Card] = {}
+    names: set[str] = set()
     tables, count = [], 0
     for path in models:
         answers = _answers(path, crops, template)
@@ -112,7 +123,7 @@ def _report(models: list[Path], crops: list[Crops], arguments: argparse.Namespac
         if arguments.calibration:
             tables.append(f"{title}\n\n{calibration_table(rows)}\n")
         if arguments.plots:
-            _draw(title, rows, arguments.plots)
+            _draw(_picture_name(title, names), rows, arguments.plots)
     return "\n".join([f"{count} crops of {arguments.data or 'the held-out set'}\n\n{card_table(cards)}\n", *tables])
 
 

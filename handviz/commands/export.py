@@ -5,6 +5,7 @@ import hashlib
 import logging
 from pathlib import Path
 
+from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.nets.export import ExportNotes, export_onnx
 from handviz.paths import MODELS, variant_file
@@ -30,10 +31,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Export, compare, and renew the checksums."""
     template = load_open_hand()
     model, config, notes = load_checkpoint(arguments.checkpoint, template)
+    if "samples_seen" not in notes:
+        raise HandvizError(f"{arguments.checkpoint} does not say how many crops it saw (samples_seen): train it again")
     path = variant_file(config.variant, arguments.model_dir)
     export_notes = ExportNotes(
         commit=read_metadata(arguments.checkpoint).get("commit", "unknown"),
-        samples_seen=int(notes["samples_seen"]),
+        samples_seen=notes["samples_seen"],
         deviation=deviation_notes(notes),
     )
     difference = export_onnx(model, config, template, path, export_notes)

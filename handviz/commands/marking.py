@@ -58,7 +58,7 @@ def clear_hands(shard: Shard, network: MediaPipeLandmarkNet) -> tuple[FloatArray
 
 
 def share_of_the_way(marks: FloatArray, true: FloatArray, keypoint: int, other: int) -> float:
-    """Median share of the way from a true keypoint to another, of (N, 21, 2), at which it is marked; nan without any."""
+    """Median share of the way from a true keypoint to another, of (N, 21, 2), at which it is marked, or nan."""
     way, moved = true[:, other] - true[:, keypoint], marks[:, keypoint] - true[:, keypoint]
     squared = np.square(way).sum(axis=1)
     long = squared > np.square(SHORTEST_BONE * np.ptp(true, axis=1).max(axis=1))

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from handviz.errors import HandvizError
@@ -141,7 +142,7 @@ TABLES = (
         ALIGNED,
         (
             PaperRow("AMVUR alone, probabilistic loss", "amvur-gaussian"),
-            PaperRow("final from the prior-net's mesh, with our terms of the loss", "final-on-prior"),
+            PaperRow("final from the prior-net's mesh, with our crop and prior terms", "final-on-prior"),
         ),
     ),
 )
@@ -168,11 +169,17 @@ TITLES = {
     "coverage_90": ("90 % covers", "{:.1%}"),
     "spearman": ("Spearman", "{:.2f}"),
 }
+ALIKE_COUNTS = ("steps", "batch_size", "samples", "seed", "trunk_crops_seen", "test_samples")
+KINDS: dict[str, dict[str, type | UnionType]] = {
+    "figures": dict.fromkeys(TITLES, int | float | None),
+    "alike": {**dict.fromkeys(ALIKE_COUNTS, int), "trunk": str, "test": str},
+}
+"""What the tables print of a result, and of what kind it is."""
 NOTE = """\
 Of every pair of columns the first is the paper's number, the second ours. The data differ, and so does the length of
 training: the paper trains whole networks (ResNet50) on photographs of HO3Dv2 and tests on its test set; ours are heads
-of a few hundred steps on one frozen trunk, trained and tested on rendered crops. So compare the order of the rows,
-not a number with its neighbour. There is one seed: small differences mean nothing."""
+of {steps} steps ({crops} crops seen) on one frozen trunk, trained and tested on rendered crops. So compare the order
+of the rows, not a number with its neighbour. There is one seed: small differences mean nothing."""
 
 
 def read_results(directory: Path) -> dict[str, dict[str, Any]]:
@@ -192,22 +199,49 @@ def read_results(directory: Path) -> dict[str, dict[str, Any]]:
 def _read_result(path: Path) -> dict[str, Any]:
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        lacking = {"alike", "crops_seen"} - result.keys() | set(TITLES) - result["figures"].keys()
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+        lacking = _lacking(result, {"crops_seen": int})
+        lacking += [name for part, kinds in KINDS.items() for name in _lacking(result[part], kinds)]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise HandvizError(f"{path} is damaged ({error}): train that ablation again") from error
     if lacking:
-        raise HandvizError(f"{path} lacks {', '.join(sorted(lacking))}: train that ablation again")
+        raise HandvizError(
+            f"{path} lacks {', '.join(lacking)}, or holds something else there: train that ablation again"
+        )
     return dict(result)
+
+
+def _lacking(found: dict[str, Any], kinds: dict[str, type | UnionType]) -> list[str]:
+    """Names that are not there or of another kind; figures too large to print are none either."""
+    return [
+        name
+        for name, kind in kinds.items()
+        if name not in found or not isinstance(found[name], kind) or _is_too_large(found[name])
+    ]
+
+
+def _is_too_large(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) > 10**300
 
 
 def markdown(results: dict[str, dict[str, Any]]) -> str:
     """Every table of the paper that has a result, a row an experiment, beside the paper's numbers."""
-    parts = [NOTE, *_conditions(results)]
+    parts = [_note(results), *_conditions(results)]
     for table in TABLES:
         if any(row.experiment in results for row in table.rows):
             parts.append(f"### {table.title}\n\n" + "\n".join(_table_lines(table, results)))
     missing = [name for name in EXPERIMENTS if name not in results]
     return "\n\n".join([*parts, *([f"Not trained yet: {', '.join(missing)}."] if missing else [])]) + "\n"
+
+
+def _note(results: dict[str, dict[str, Any]]) -> str:
+    """NOTE with the lengths of these trainings."""
+    steps = {result["alike"]["steps"] for result in results.values()}
+    crops = {result["crops_seen"] for result in results.values()}
+    return NOTE.format(steps=_span(steps), crops=_span(crops))
+
+
+def _span(counts: set[int]) -> str:
+    return " to ".join(f"{count:,}" for count in sorted({min(counts), max(counts)}))
 
 
 def _conditions(results: dict[str, dict[str, Any]]) -> Iterator[str]:

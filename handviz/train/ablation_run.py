@@ -20,6 +20,7 @@ from handviz.records import FloatArray
 from handviz.train.ablation import DEVIATION_FIGURES, MODEL, RESULT, Experiment
 from handviz.train.cache import CachedSamples, load_cached, with_evidence
 from handviz.train.checkpoint import load_checkpoint, save_checkpoint
+from handviz.train.files import write_text
 from handviz.train.losses import squared_terms, supervised_terms
 from handviz.train.train import learning_rate_factor
 
@@ -44,7 +45,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Crops:
+class BenchCrops:
     """What experiments share: folders of rendered crops, and the checkpoint whose backbone sees them."""
 
     data: tuple[Path, ...]
@@ -55,11 +56,15 @@ class Crops:
     """Use only the first crops of ``data``"""
     test_limit: int | None = None
 
+    def __post_init__(self) -> None:
+        if any(limit is not None and limit < 1 for limit in (self.limit, self.test_limit)):
+            raise HandvizError("--limit and --test-limit must be at least 1")
+
 
 class Bench:
     """Crops as one frozen trunk sees them, for any number of experiments."""
 
-    def __init__(self, crops: Crops, template: HandTemplate) -> None:
+    def __init__(self, crops: BenchCrops, template: HandTemplate) -> None:
         self.crops, self.template = crops, template
         self.backbone_name, self.seen_before, state = ModelConfig().backbone, 0, None
         if crops.trunk is not None:
@@ -191,9 +196,7 @@ def run_experiment(experiment: Experiment, bench: Bench, budget: Budget, directo
     }
     config = replace(experiment.model, backbone=bench.backbone_name)
     save_checkpoint(directory / experiment.name / "last", model, config, result, bench.template, {})
-    path = directory / experiment.name / RESULT
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return path
+    return write_text(directory / experiment.name / RESULT, json.dumps(result, indent=1) + "\n")
 
 
 def _alike(bench: Bench, budget: Budget) -> dict[str, Any]:

@@ -111,19 +111,34 @@ def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[HandModel,
         config = ModelConfig(**BEFORE_EVIDENCE | json.loads(metadata["model"]))
         model = build_model(config, template)
         model.load_state_dict(load_file(directory / WEIGHTS))
-        notes = json.loads(metadata["notes"])
     except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise HandvizError(f"{directory} does not fit this version of handviz ({error})") from error
-    return model, config, notes
+    return model, config, _notes(directory, metadata["notes"])
+
+
+def _notes(directory: Path, text: str) -> dict[str, Any]:
+    """Notes as a dict; ``samples_seen``, if they say it, is an integer from 0 on."""
+    try:
+        notes = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise HandvizError(f"the notes of {directory} are damaged ({error})") from error
+    if not isinstance(notes, dict):
+        raise HandvizError(f"the notes of {directory} are damaged: they are {str(notes)[:40]!r}")
+    seen = notes.get("samples_seen", 0)
+    if type(seen) is not int or seen < 0:
+        raise HandvizError(f"the notes of {directory} are damaged: samples_seen is {str(seen)[:40]!r}")
+    return notes
 
 
 def deviation_notes(notes: dict[str, Any]) -> DeviationNotes:
-    """How the checkpoint's deviations are to be read; HandvizError if its notes lack it."""
+    """How the checkpoint's deviations are to be read; HandvizError if its notes lack it, or say what cannot be."""
     try:
         correlation = float(notes["train"]["loss"]["vertex_correlation"])
         scales = {name: float(notes.get(name, 1.0)) for name in VARIANCE_SCALES}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise HandvizError(f"the checkpoint does not say how its deviations are meant ({error})") from error
+    if not 0 <= correlation <= 1:
+        raise HandvizError(f"the checkpoint's vertex_correlation {correlation} is not a number from 0 to 1")
     if not all(0 < scale < math.inf for scale in scales.values()):
         raise HandvizError(f"the checkpoint's variance scales {scales} are not positive numbers")
     return DeviationNotes(vertex_correlation=correlation, **scales)
@@ -142,7 +157,7 @@ def load_resume_state(directory: Path) -> dict[str, Any]:
 def add_notes(directory: Path, notes: dict[str, Any]) -> None:
     """Write more notes into a checkpoint; its weights stay as they are."""
     metadata = read_metadata(directory)
-    metadata["notes"] = json.dumps(json.loads(metadata["notes"]) | notes)
+    metadata["notes"] = json.dumps(_notes(directory, metadata["notes"]) | notes)
     path = directory / WEIGHTS
     part = path.with_name(path.name + ".part")
     try:

@@ -44,7 +44,7 @@ class Crops:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Predictions and truth of N crops in metres; ``seen`` axes are the crop's, so rotation counts in MPJPE."""
+    """Predictions and truth of N crops in metres; points stand in the crop's axes, so rotation counts in MPJPE."""
 
     keypoints_m: FloatArray
     """(N, 21, 3) in the crop's axes, wrist at 0"""
@@ -67,7 +67,7 @@ class Answers:
     keypoint_visible: NDArray[np.bool_]
     """(N, 20) likewise, by ``keypoints_visible``"""
     hidden_share: FloatArray
-    """(N,) share of otherwise visible vertices that things hide; nan where the labels do not tell"""
+    """(N,) share of otherwise visible vertices that things hide"""
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,6 @@ def keypoints_visible(visible: NDArray[np.bool_], regressor: FloatArray) -> NDAr
     return np.asarray(visible @ regressor.T >= 0.5 * regressor.sum(axis=1))
 
 
-def hidden_shares(shard: Shard) -> FloatArray:
-    """(N,) the label ``hidden_share``; nan for crops of a generator that did not write it."""
-    return np.asarray(shard.labels.get("hidden_share", np.full(len(shard.visible), np.nan)))
-
-
 def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> Answers:
     regressor = template.keypoint_regressor
     true_vertices = truth_from_labels(shard.labels, template).vertices_cm.numpy() / CENTIMETRES_PER_METRE
@@ -144,7 +139,7 @@ def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> 
         visible=shard.visible,
         visible_alone=shard.visible_alone,
         keypoint_visible=seen,
-        hidden_share=hidden_shares(shard),
+        hidden_share=shard.labels["hidden_share"],
     )
 
 
@@ -206,7 +201,7 @@ class PartMeans(NamedTuple):
 
 
 def means_by_part(values: FloatArray, hidden_share: FloatArray) -> PartMeans:
-    """Means of values (N,) by ``hidden_share`` (N,); nan for a part without hands, and for both without labels."""
+    """Means of values (N,) by ``hidden_share`` (N,); nan for a part without hands."""
     parts = values, values[hidden_share < HEAVILY_HIDDEN], values[hidden_share >= HEAVILY_HIDDEN]
     return PartMeans(*(mean_or_nan(part) for part in parts))
 
@@ -277,13 +272,8 @@ def mediapipe_by_part(crops: Sequence[Crops], template: HandTemplate) -> PartMea
         batches = [shard.pictures[start : start + BATCH] for start in range(0, len(seen), BATCH)]
         world = np.concatenate([network(picture_batch(batch)).world_m.numpy() for batch in batches])
         errors.append(metrics.pa_mpjpe_mm(world.astype(np.float64), seen.astype(np.float64)))
-        shares.append(hidden_shares(shard))
+        shares.append(shard.labels["hidden_share"])
     return means_by_part(np.concatenate(errors), np.concatenate(shares))
-
-
-def mediapipe_pa_mpjpe_mm(directory: Path, template: HandTemplate, limit: int) -> float:
-    """``mediapipe_by_part`` over all of a folder's first ``limit`` crops."""
-    return mediapipe_by_part([Crops(directory, limit)], template).everything
 
 
 CARD_ROWS = (

@@ -22,6 +22,7 @@ from handviz.errors import HandvizError
 from handviz.paths import PROJECT_ROOT
 from handviz.records import FloatArray
 from handviz.train.evaluate import Crops
+from handviz.train.files import write_text
 
 logger = logging.getLogger(__name__)
 HELD_OUT_FILE = PROJECT_ROOT / "assets" / "held_out.json"
@@ -81,7 +82,7 @@ def read_held_out(path: Path = HELD_OUT_FILE) -> HeldOut:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         held_out = HeldOut(int(entries["generator_version"]), tuple(_part(entry) for entry in entries["parts"]))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise HandvizError(f"{path} is missing or damaged ({error!r}): restore it from the repository") from error
     for field in ("name", "seed"):
         if len({getattr(part, field) for part in held_out.parts}) < max(1, len(held_out.parts)):
@@ -149,14 +150,19 @@ def label_warnings(held_out: HeldOut, crops: Sequence[Crops], directory: Path) -
         labels = _first_labels(part, directory) if rendered and part.labels_sha256 else None
         if labels is None or labels_digest(labels) == part.labels_sha256:
             continue
-        wanted = np.array(part.first_scales or ())
-        if np.allclose(labels["scale"][: len(wanted)], wanted, rtol=WITNESS_TOLERANCE):
+        if _only_rounded(labels["scale"], part.first_scales or ()):
             logger.info("%s: labels differ from the frozen ones by rounding", part.name)
         else:
             found.append(
                 f"{part.name}: these are not the frozen hands, compare figures with those of this machine only"
             )
     return found
+
+
+def _only_rounded(scales: FloatArray, first_scales: Sequence[float]) -> bool:
+    """Whether labels ``scale`` (N,) begin with the frozen ones but for rounding; not where nothing was frozen."""
+    found = scales[: len(first_scales)]
+    return 0 < len(first_scales) == len(found) and np.allclose(found, first_scales, rtol=WITNESS_TOLERANCE)
 
 
 def freeze(held_out: HeldOut, directory: Path, path: Path = HELD_OUT_FILE) -> HeldOut:
@@ -169,5 +175,5 @@ def freeze(held_out: HeldOut, directory: Path, path: Path = HELD_OUT_FILE) -> He
         scales = tuple(round(float(value), 4) for value in labels["scale"][:WITNESSES])
         parts.append(replace(part, labels_sha256=labels_digest(labels), first_scales=scales))
     frozen = replace(held_out, parts=tuple(parts))
-    path.write_text(json.dumps(asdict(frozen), indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(asdict(frozen), indent=2) + "\n")
     return frozen

@@ -25,6 +25,10 @@ ERROR_TITLES = {"pa_mpjpe_mm": "validation PA-MPJPE, mm", "vertex_error_mm": "va
 """Columns of a log that may be drawn, the best first."""
 
 
+Row = tuple[int, dict[str, Any]]
+"""A line's number in its file, and its cells by the header's names."""
+
+
 @dataclass(frozen=True, eq=False)
 class Log:
     """What a run wrote of itself."""
@@ -100,23 +104,23 @@ def _batch_size(run: Path) -> int:
     """From the notes of the run's checkpoint; the usual one where there is none."""
     try:
         return int(json.loads(read_metadata(run / "last")["notes"])["train"]["batch_size"])
-    except (HandvizError, KeyError, TypeError, ValueError):
+    except (HandvizError, KeyError, TypeError, ValueError, OverflowError):
         return USUAL_BATCH
 
 
-def _table(path: Path) -> list[dict[str, Any]]:
-    """Rows of a CSV file, cells as text."""
+def _table(path: Path) -> list[Row]:
+    """Rows of a CSV file by their lines, cells as text."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+            return list(enumerate(csv.DictReader(file), start=2))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise HandvizError(f"{path} is missing or not the log of a run ({error})") from error
 
 
-def _column(path: Path, rows: list[dict[str, Any]], name: str) -> FloatArray:
+def _column(path: Path, rows: list[Row], name: str) -> FloatArray:
     """One column as finite numbers >= 0; a HandvizError names the line that is not."""
     values = []
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         try:
             value = float(row[name])
         except (TypeError, ValueError):
@@ -134,12 +138,13 @@ def read_log(run: Path) -> Log:
     """The ``log.csv`` of a run's folder; raises HandvizError if it is missing, foreign, empty or damaged.
 
     ``crops_seen`` where the trainer wrote it, else steps times the batch. Where a run that was stopped wrote
-    a step twice, the later row counts.
+    a step twice, the later row counts. Rows without an error stay out: a run may watch --validation from later on.
     """
     path = run / "log.csv"
     rows = _table(path)
-    columns = rows[0].keys() if rows else ()
+    columns = rows[0][1].keys() if rows else ()
     errors = [name for name in ERROR_TITLES if name in columns]
+    rows = [(line, row) for line, row in rows if all(row[name] != "" for name in errors)]
     if not rows or "step" not in columns or not errors:
         wanted = " or ".join(ERROR_TITLES)
         raise HandvizError(f"{path} has no rows with step and {wanted}: train with --validation")

@@ -1,6 +1,7 @@
 """``log.csv`` of a run: one row a checkpoint, written whole or not at all."""
 
 import csv
+import math
 import os
 from pathlib import Path
 
@@ -14,7 +15,7 @@ class RunLog:
         self.path = path
 
     def rows(self) -> list[dict[str, str]]:
-        """What was written so far."""
+        """What was written so far; HandvizError unless every row has a step and as many cells as the header."""
         try:
             with self.path.open(newline="", encoding="utf-8") as file:
                 rows = list(csv.DictReader(file, restkey="beyond"))
@@ -22,7 +23,7 @@ class RunLog:
             return []
         except (OSError, ValueError, csv.Error) as error:
             raise HandvizError(f"{self.path} is damaged ({error}): move it away") from error
-        if any("step" not in row or "beyond" in row or None in row.values() for row in rows):
+        if not all(_is_of_a_run(row) for row in rows):
             raise HandvizError(f"{self.path} is not the log of a run: move it away")
         return rows
 
@@ -49,6 +50,14 @@ class RunLog:
         except OSError as error:
             part.unlink(missing_ok=True)
             raise HandvizError(f"cannot write {self.path} ({error}); the last checkpoint is intact") from error
+
+
+def _is_of_a_run(row: dict[str, str]) -> bool:
+    try:
+        step = float(row.get("step", ""))
+    except (TypeError, ValueError):
+        return False
+    return math.isfinite(step) and "beyond" not in row and None not in row.values()
 
 
 def _text(value: float) -> str:

@@ -6,31 +6,20 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from handviz.archive import read_arrays
-from handviz.data.synthetic.dataset import read_labels, shard_numbers
-from handviz.data.synthetic.generator import labels_file, pictures_file
-from handviz.errors import HandvizError
+from handviz.data.synthetic.dataset import REMEDY, decode, jpeg_parts, read_labels, shard_numbers
+from handviz.data.synthetic.generator import pictures_file
 from handviz.hand_model.layer import HandLayer
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.evidence import Evidence
 from handviz.nets.model import Cached, HandModel, ModelOutput
-from handviz.records import CROP_SIZE
 from handviz.train.losses import Truth
 
-TRUTH_LABELS = {
-    "pose": (45,),
-    "shape": (10,),
-    "rotation": (3, 3),
-    "scale": (),
-    "translation": (2,),
-    "keypoints_crop": (21, 2),
-}
-REMEDY = "delete it, and run synthesize again"
+TRUTH_LABELS = ("pose", "shape", "rotation", "scale", "translation", "keypoints_crop")
 DECODERS = 8
 """Threads that decode pictures; OpenCV lets go of the interpreter meanwhile."""
 Given = Tensor | Cached | Evidence
@@ -100,15 +89,8 @@ def truth_from_labels(labels: dict[str, np.ndarray], template: HandTemplate) -> 
 
 def truth_labels(directory: Path, shard: int) -> dict[str, np.ndarray]:
     """The labels that truth is made of; HandvizError names a file that holds other or broken numbers."""
-    path, known = labels_file(directory, shard), read_labels(directory, shard)
-    count = len(np.atleast_1d(known["scale"]))
-    labels = {name: np.asarray(known[name]) for name in TRUTH_LABELS}
-    for name, shape in TRUTH_LABELS.items():
-        if labels[name].shape != (count, *shape):
-            raise HandvizError(f"{path}: {name} has the shape {labels[name].shape}, not {(count, *shape)}: {REMEDY}")
-        if not np.isfinite(labels[name]).all():
-            raise HandvizError(f"{path}: {name} holds numbers that are not finite: {REMEDY}")
-    return labels
+    known = read_labels(directory, shard)
+    return {name: known[name] for name in TRUTH_LABELS}
 
 
 def joined_truth(labels: Sequence[dict[str, np.ndarray]], count: int, template: HandTemplate) -> Truth:
@@ -130,17 +112,10 @@ class PictureSamples:
 
     def batch(self, ids: Tensor) -> tuple[Tensor, Truth]:
         """Pictures (B, 3, 224, 224) in [0, 1], and their truth."""
-        chosen = [self.pictures[row] for row in ids.tolist()]
+        parts, paths = zip(*(self.pictures[row] for row in ids.tolist()), strict=True)
         with ThreadPoolExecutor(DECODERS) as pool:
-            decoded = np.stack(list(pool.map(_decoded, chosen)))
+            decoded = np.stack(list(pool.map(decode, parts, paths)))
         return picture_batch(decoded), take(self.truth, ids)
-
-
-def _decoded(known: tuple[np.ndarray, Path]) -> np.ndarray:
-    picture = cv2.imdecode(known[0], cv2.IMREAD_COLOR)
-    if picture is None or picture.shape != (CROP_SIZE, CROP_SIZE, 3):
-        raise HandvizError(f"{known[1]} holds a picture that is not a {CROP_SIZE} x {CROP_SIZE} JPEG: {REMEDY}")
-    return picture[..., ::-1]
 
 
 def load_pictures(directories: Sequence[Path], template: HandTemplate, limit: int | None = None) -> PictureSamples:
@@ -151,10 +126,8 @@ def load_pictures(directories: Sequence[Path], template: HandTemplate, limit: in
     for directory, shard in places:
         path = pictures_file(directory, shard)
         columns = read_arrays(path, REMEDY, ("jpeg", "jpeg_end"))
-        parts = np.split(columns["jpeg"], columns["jpeg_end"][:-1])
         labels.append(truth_labels(directory, shard))
-        if len(parts) != len(labels[-1]["scale"]):
-            raise HandvizError(f"{path} holds {len(parts)} pictures, its labels {len(labels[-1]['scale'])}: {REMEDY}")
+        parts = jpeg_parts(columns["jpeg"], columns["jpeg_end"], path, len(labels[-1]["scale"]))
         pictures += [(part, path) for part in parts]
         if limit is not None and len(pictures) >= limit:
             break

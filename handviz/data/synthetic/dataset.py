@@ -1,7 +1,9 @@
 """Reads what the generator wrote."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +13,9 @@ from handviz.archive import read_arrays
 from handviz.data.synthetic.generator import LABELS, labels_file, pictures_file, read_manifest
 from handviz.errors import HandvizError
 from handviz.records import CROP_SIZE, FloatArray
+
+REMEDY = "delete it, and run synthesize again"
+PICTURES_NAME = re.compile(r"shard_([0-9]{5,})_pictures\.npz")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +33,12 @@ class Shard:
 
 
 def shard_numbers(directory: Path) -> list[int]:
-    """Numbers of the finished shards that the folder's manifest plans; raises HandvizError if there is none.
+    """Numbers of the finished shards that the folder's manifest plans; raises HandvizError if there is none, or a
+    file or manifest that synthesize did not write.
 
     A folder may hold more than the last call of synthesize asked for: that stays unread.
     """
-    numbers = sorted(int(path.name.split("_")[1]) for path in directory.glob("shard_*_pictures.npz"))
+    numbers = sorted(map(_shard_number, directory.glob("shard_*_pictures.npz")))
     if not numbers:
         raise HandvizError(
             f"{directory} holds no rendered hands: make some with 'handviz synthesize --out {directory}'"
@@ -41,29 +47,89 @@ def shard_numbers(directory: Path) -> list[int]:
     if not manifest.is_file():
         return numbers
     plan = read_manifest(manifest)
-    count, size = (plan.get(key) for key in ("count", "shard_size"))
-    planned = -(-int(count) // int(size)) if count and size else len(numbers)
-    return [number for number in numbers if number < planned]
+    if "count" not in plan or "shard_size" not in plan:
+        return numbers
+    count, size = plan["count"], plan["shard_size"]
+    if type(count) is not int or type(size) is not int or min(count, size) < 1:
+        raise HandvizError(
+            f"{manifest} is damaged (count {str(count)[:40]!r}, shard_size {str(size)[:40]!r}): choose another folder"
+        )
+    return [number for number in numbers if number < -(-count // size)]
+
+
+def _shard_number(path: Path) -> int:
+    known = PICTURES_NAME.fullmatch(path.name)
+    if known is None:
+        raise HandvizError(f"{path} is not a file of synthesize: move it away")
+    return int(known[1])
 
 
 def read_labels(directory: Path, shard: int) -> dict[str, FloatArray]:
-    """All label arrays of a shard; raises HandvizError if one is missing or damaged."""
-    return read_arrays(labels_file(directory, shard), "delete it, and run synthesize again", LABELS)
+    """All label arrays of a shard, as many samples in each; raises HandvizError if one is missing or damaged."""
+    path = labels_file(directory, shard)
+    found = read_arrays(path, REMEDY)
+    _check_not_older(path, LABELS.keys() - found.keys())
+    count = len(np.atleast_1d(found["scale"]))
+    for name, shape in LABELS.items():
+        values = found[name]
+        if values.dtype.kind not in "fiu":
+            raise HandvizError(f"{path}: {name} holds no numbers: {REMEDY}")
+        if values.shape != (count, *shape):
+            raise HandvizError(f"{path}: {name} has the shape {values.shape}, not {(count, *shape)}: {REMEDY}")
+        if not np.isfinite(values).all():
+            raise HandvizError(f"{path}: {name} holds numbers that are not finite: {REMEDY}")
+    return {name: found[name] for name in LABELS}
 
 
-def _decode(data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+def _check_not_older(path: Path, lacking: set[str]) -> None:
+    if lacking:
+        raise HandvizError(
+            f"{path} lacks {', '.join(sorted(lacking))}: it was rendered by an older generator; "
+            "run synthesize again, into another folder"
+        )
+
+
+def decode(data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    """JPEG bytes (B,) -> RGB (224, 224, 3); a HandvizError names the file that they come from."""
+    try:
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error:
+        picture = None
     if picture is None or picture.shape != (CROP_SIZE, CROP_SIZE, 3):
-        raise HandvizError(f"{path} holds a picture that is not a {CROP_SIZE} x {CROP_SIZE} JPEG")
+        raise HandvizError(f"{path} holds a picture that is not a {CROP_SIZE} x {CROP_SIZE} JPEG: {REMEDY}")
     return np.asarray(picture[..., ::-1], np.uint8)
+
+
+def jpeg_parts(jpeg: NDArray[Any], ends: NDArray[Any], path: Path, count: int) -> list[NDArray[np.uint8]]:
+    """Bytes of ``count`` pictures that lie one after the other, from their ends (N,); HandvizError if they do not."""
+    sound = jpeg.dtype == np.uint8 and jpeg.ndim == ends.ndim == 1 and ends.dtype.kind in "iu" and len(ends) > 0
+    if not sound or (np.diff(ends.astype(np.int64), prepend=0) < 1).any() or ends[-1] != len(jpeg):
+        raise HandvizError(f"{path} is damaged (its pictures do not lie one after the other): {REMEDY}")
+    if len(ends) != count:
+        raise HandvizError(f"{path} holds {len(ends)} pictures, its labels {count}: {REMEDY}")
+    return np.split(jpeg, ends[:-1])
+
+
+def _bits(columns: dict[str, NDArray[Any]], name: str, path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """A column of packed bits as truth values of this shape."""
+    packed = columns[name]
+    wanted = shape[0], -(-shape[1] // 8)
+    if packed.dtype != np.uint8 or packed.shape != wanted:
+        raise HandvizError(
+            f"{path}: {name} is {packed.dtype} of the shape {packed.shape}, not uint8 of {wanted}: {REMEDY}"
+        )
+    return np.unpackbits(packed, axis=1)[:, : shape[1]].astype(bool)
 
 
 def read_shard(directory: Path, shard: int, vertex_count: int = 778) -> Shard:
     """Pictures, labels and visibility of one shard; raises HandvizError if a file is damaged."""
-    path = pictures_file(directory, shard)
-    columns = read_arrays(path, "delete it, and run synthesize again", ("jpeg", "jpeg_end", "visible", "visible_alone"))
-    pictures = np.stack([_decode(part, path) for part in np.split(columns["jpeg"], columns["jpeg_end"][:-1])])
-    seen, alone = (
-        np.unpackbits(columns[name], axis=1)[:, :vertex_count].astype(bool) for name in ("visible", "visible_alone")
+    path, labels = pictures_file(directory, shard), read_labels(directory, shard)
+    shape = len(labels["scale"]), vertex_count
+    columns = read_arrays(path, REMEDY, ("jpeg", "jpeg_end", "visible", "visible_alone"))
+    parts = jpeg_parts(columns["jpeg"], columns["jpeg_end"], path, shape[0])
+    return Shard(
+        pictures=np.stack([decode(part, path) for part in parts]),
+        labels=labels,
+        visible=_bits(columns, "visible", path, shape),
+        visible_alone=_bits(columns, "visible_alone", path, shape),
     )
-    return Shard(pictures=pictures, labels=read_labels(directory, shard), visible=seen, visible_alone=alone)

@@ -1,4 +1,6 @@
-"""Training samples in shards: every shard depends on the seed and its own number alone, so work resumes anywhere.
+"""Training samples in shards, so that work resumes anywhere.
+
+Every shard depends on the seed, its own number, its size and the bounds of hidden_share alone.
 
 ``shard_00000_labels.npz`` holds the arrays of LABELS, ``shard_00000_pictures.npz`` JPEG bytes, masks and visibility.
 A shard counts as done when its pictures file exists; both are written beside their place and moved there.
@@ -26,19 +28,20 @@ from handviz.hand_model.open_hand import load_open_hand
 logger = logging.getLogger(__name__)
 SHARD_SIZE = 256
 GENERATOR_VERSION = 2
-LABELS = (
-    "pose",  # (N, 45) axis-angle, radians
-    "shape",  # (N, 10) standard deviations
-    "rotation",  # (N, 3, 3) crop_from_wrist along the ray through the crop's middle
-    "scale",  # (N,) weak perspective, crop half-sides per metre
-    "translation",  # (N, 2) wrist in the crop, [-1, 1]
-    "keypoints_crop",  # (N, 21, 2) true perspective projection, [-1, 1]
-    "camera_from_wrist",  # (N, 3, 3)
-    "wrist_camera_m",  # (N, 3)
-    "camera_matrix",  # (N, 3, 3) K, pixels
-    "crop_from_image",  # (N, 2, 3)
-    "hidden_share",  # (N,) of the vertices that are seen of the hand alone, those that things hide
-)
+LABELS: dict[str, tuple[int, ...]] = {
+    "pose": (45,),  # axis-angle, radians
+    "shape": (10,),  # standard deviations
+    "rotation": (3, 3),  # crop_from_wrist along the ray through the crop's middle
+    "scale": (),  # weak perspective, crop half-sides per metre
+    "translation": (2,),  # wrist in the crop, [-1, 1]
+    "keypoints_crop": (21, 2),  # true perspective projection, [-1, 1]
+    "camera_from_wrist": (3, 3),
+    "wrist_camera_m": (3,),
+    "camera_matrix": (3, 3),  # K, pixels
+    "crop_from_image": (2, 3),
+    "hidden_share": (),  # of the vertices that are seen of the hand alone, those that things hide
+}
+"""Names of arrays, and the shape of a sample in them"""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Plan:
         except HandvizError as error:
             logger.warning("%s", error)
             return False
-        return len(scales) == self.size_of(shard)
+        return scales.shape == (self.size_of(shard),)
 
 
 def labels_file(directory: Path, shard: int) -> Path:
@@ -118,9 +121,10 @@ def render_shard(plan: Plan, shard: int) -> int:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
+    """What a folder's manifest says; raises HandvizError if it is damaged."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise HandvizError(f"{path} is damaged ({error}): choose another folder") from error
 
 

@@ -135,6 +135,12 @@ def _sample(
     return Sample(known, picture, mask, visible, alone)
 
 
+def _never_within(bounds: tuple[float, float] | None) -> str:
+    if bounds is None:
+        return f"things always hide {MOST_HIDDEN} of a hand or more: choose another seed"
+    return f"things never hide between {bounds[0]} and {bounds[1]} of a hand: choose wider bounds"
+
+
 def render_samples(rng: np.random.Generator, count: int, hidden: tuple[float, float] | None = None) -> Iterator[Sample]:
     """Random samples whose hidden_share lies within the bounds; raises HandvizError if hardly any hand does."""
     maker = scene_maker()
@@ -147,5 +153,5 @@ def render_samples(rng: np.random.Generator, count: int, hidden: tuple[float, fl
                 break
             sample = _sample(own, maker.poser.sample(own, 1)[0], bank, hidden)
         if sample is None:
-            raise HandvizError(f"things never hide between {hidden} of a hand: choose wider bounds")
+            raise HandvizError(_never_within(hidden))
         yield sample
