@@ -72,12 +72,17 @@ def test_a_certain_camera_ignores_the_detector(hand: CanonicalHand) -> None:
     np.testing.assert_allclose(projected(aligned_to_detector(hand, crop, certain)), projected(hand), atol=1e-4)
 
 
-def test_the_detectors_knuckles_lie_nearer_to_the_wrist(hand: CanonicalHand) -> None:
+def test_the_detectors_knuckles_and_tips_lie_further_in(hand: CanonicalHand) -> None:
     marked = as_the_detector_marks_them(hand.keypoints_m)
-    moved = np.linalg.norm(marked - hand.keypoints_m, axis=1) > 0
-    assert list(np.flatnonzero(moved)) == [1, 5, 9, 13, 17]
-    to_wrist = [np.linalg.norm(points - points[0], axis=1)[moved] for points in (marked, hand.keypoints_m)]
-    assert (to_wrist[0] < to_wrist[1]).all()
+    knuckles, tips, last_joints = [5, 9, 13, 17], [4, 8, 12, 16, 20], [3, 7, 11, 15, 19]
+    to_wrist = [np.linalg.norm(points - hand.keypoints_m[0], axis=1)[knuckles] for points in (marked, hand.keypoints_m)]
+    np.testing.assert_allclose(to_wrist[0] / to_wrist[1], [0.91, 0.93, 0.93, 0.91], atol=0.01)
+    bones = [
+        np.linalg.norm(points[tips] - hand.keypoints_m[last_joints], axis=1) for points in (marked, hand.keypoints_m)
+    ]
+    assert (bones[0] < 0.8 * bones[1]).all()
+    assert (bones[0] > 0.65 * bones[1]).all()
+    np.testing.assert_array_equal(marked[[6, 10, 14, 18]], hand.keypoints_m[[6, 10, 14, 18]])
 
 
 def test_jacobian_is_the_difference_quotient(hand: CanonicalHand) -> None:

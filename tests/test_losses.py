@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from handviz.hand_model.open_hand import load_open_hand
-from handviz.nets.camera_net import CameraOutput
+from handviz.nets.camera_net import CameraOutput, camera_vector
 from handviz.nets.evidence import Evidence
 from handviz.nets.model import ModelConfig, ModelOutput, build_model
 from handviz.nets.prior_net import PriorOutput
@@ -270,11 +270,18 @@ def test_the_image_moves_mesh_deviation_and_camera(output, truth, regressor):
 
 
 def test_the_camera_s_deviation_does_not_excuse_its_mean(output, truth, regressor):
-    """Its likelihood fits the deviation only: the mean is fitted by squares."""
-    camera = replace(CONFIG, camera=0.0)
+    """Its likelihood fits the deviation only: the mean is fitted by squares. Weight 0 switches both off."""
+    true_camera = camera_vector(truth.rotation, truth.scale_per_cm, truth.translation)
+    squares = (output.camera.mean - true_camera).square().mean()
+    (wanted,) = torch.autograd.grad(squares, output.camera.mean, retain_graph=True)
     for terms in (supervised_terms, squared_terms):
-        found = terms(output, truth, regressor, camera)["camera"]
-        assert moved_by(found, output.camera.mean, output.camera.log_variance) == [False, True]
+        found = terms(output, truth, regressor, replace(CONFIG, camera=1.0))["camera"]
+        mean, deviation = torch.autograd.grad(
+            found, (output.camera.mean, output.camera.log_variance), retain_graph=True
+        )
+        torch.testing.assert_close(mean, wanted)
+        assert deviation.abs().sum() > 0
+        assert terms(output, truth, regressor, replace(CONFIG, camera=0.0))["camera"].item() == 0
 
 
 def test_divergence_and_prior_term_move_the_prior(output, truth, regressor):

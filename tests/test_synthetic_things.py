@@ -129,7 +129,7 @@ def test_the_upper_bound_belongs_to_the_range_only_if_it_is_one():
 def test_bounds_that_no_scene_meets_are_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(SceneMaker, "things", lambda *_, **__: [])
     monkeypatch.setattr(sample, "HAND_TRIES", 1)
-    with pytest.raises(HandvizError, match=r"never hide between \(0.5, 1.0\)"):
+    with pytest.raises(HandvizError, match=r"never hide between 0.5 and 1.0 of a hand"):
         next(generator.render_samples(np.random.default_rng(0), 1, (0.5, 1.0)))
 
 

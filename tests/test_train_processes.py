@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +15,7 @@ from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.nets.model import ModelConfig, build_model
 from handviz.paths import PROJECT_ROOT
+from handviz.train.cache import cache_name, middle_file
 from handviz.train.config import TrainConfig
 from handviz.train.distributed import chosen_device
 from handviz.train.train import Trainer, train
@@ -211,8 +211,10 @@ def test_maps_of_another_stem_are_cached_apart(config, template):
     started = Trainer(replace(config, start_from=(folder,)), template)
     plain = Trainer(config, template)
     assert not torch.equal(started.samples.batch(torch.arange(2))[0][0], plain.samples.batch(torch.arange(2))[0][0])
-    names = {path.name for path in Path(config.data[0]).glob("shard_00000_middle_mediapipe_hand*.npy")}
-    assert len(names) == 2
+    names = [cache_name(trainer.model.backbone, "mediapipe_hand") for trainer in (started, plain)]
+    assert names[1] == "mediapipe_hand"
+    assert names[0] != names[1]
+    assert all(middle_file(config.data[0], 0, name).is_file() for name in names)
     joints = replace(SMALL, evidence="joints", evidence_width=16, evidence_layers=1)
     with pytest.raises(HandvizError, match=r"no longer MediaPipe's own.*--end-to-end"):
         Trainer(replace(config, model=joints, start_from=(folder,)), template)
