@@ -1,8 +1,10 @@
 """What a training run depends on."""
 
+import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from handviz.errors import HandvizError
 from handviz.nets.model import ModelConfig
@@ -62,3 +64,28 @@ class TrainConfig:
             )
         if self.model.has_witness and self.model.witness_stem != self.end_to_end:
             raise HandvizError("training: witness_stem is for end to end, and end to end needs it")
+
+
+def as_notes(config: TrainConfig) -> dict[str, Any]:
+    """The config as a checkpoint's notes keep it."""
+    return dict(json.loads(json.dumps(asdict(config), default=str)))
+
+
+def _lasting(notes: dict[str, Any]) -> dict[str, Any]:
+    """What a run keeps from its first step to its last; notes of older programs say less of it."""
+    lasting = {f"--{name}": notes[name] for name in ("seed", "limit") if name in notes}
+    if isinstance(notes.get("data"), list):
+        lasting["--data"] = [str(Path(str(folder)).resolve()) for folder in notes["data"]]
+    for part in ("loss", "witness_noise"):
+        weights = notes.get(part)
+        lasting |= {f"{part} {name}": value for name, value in weights.items()} if isinstance(weights, dict) else {}
+    return lasting
+
+
+def changes(config: TrainConfig, noted: object) -> list[str]:
+    """What differs between a config and the ``as_notes`` that a run was started with, in words.
+
+    What the notes do not say is no difference. Epochs, rates, the device and what is watched may change on the way.
+    """
+    then, now = _lasting(noted) if isinstance(noted, dict) else {}, _lasting(as_notes(config))
+    return [f"{name} {then[name]}, not {now[name]}" for name in now if name in then and then[name] != now[name]]

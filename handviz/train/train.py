@@ -4,11 +4,10 @@ One config, saved beside the checkpoint. A resumed run is the straight run to th
 seed and epoch alone. Cached maps or pictures, one process or several: the loop is the same.
 """
 
-import json
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from handviz.nets.memory import channels_last
 from handviz.nets.model import Cached, HandModel, ModelOutput, build_model
 from handviz.train.cache import CachedSamples, load_cached, stem_digest, tail_parameters, with_evidence
 from handviz.train.checkpoint import load_checkpoint, load_resume_state, recovered, save_checkpoint
-from handviz.train.config import TrainConfig
+from handviz.train.config import TrainConfig, as_notes, changes
 from handviz.train.distributed import Processes, joined
 from handviz.train.losses import Truth, squared_terms, supervised_terms
 from handviz.train.run_log import RunLog
@@ -162,9 +161,10 @@ class Trainer:
             last = recovered(self.config.run / LAST)
         if not last.is_dir():
             return
-        model, config, _ = load_checkpoint(last, self.template)
+        model, config, notes = load_checkpoint(last, self.template)
         if config != self.config.model:
             raise HandvizError(f"{last} holds another model ({config}): choose another run folder")
+        self._check_same_run(notes, last)
         if not self.config.end_to_end and stem_digest(model.backbone) != stem_digest(self.model.backbone):
             raise HandvizError(f"{last} started from another backbone than this command: choose another run folder")
         if self.config.tail_rate == 0:
@@ -179,9 +179,21 @@ class Trainer:
             for group, own in zip(self.optimiser.param_groups, wanted, strict=True):
                 group.update(own)
             self.step = int(state["step"])
+            self.seen_before = max(0, notes.get("samples_seen", self.crops_seen) - self.step * self.batch_size)
         except (KeyError, TypeError, ValueError) as error:
             raise HandvizError(f"{last} was trained in another way ({error}): choose another run folder") from error
         logger.info("resuming at step %d", self.step)
+
+    def _check_same_run(self, notes: dict[str, Any], place: Path) -> None:
+        """HandvizError names what this command would go on with otherwise than the run began."""
+        differing = changes(self.config, notes.get("train"))
+        if notes.get("samples", len(self.samples)) != len(self.samples):
+            differing.append(f"{notes['samples']} samples, not {len(self.samples)}")
+        if differing:
+            raise HandvizError(
+                f"{place} was trained with {'; '.join(differing)}: "
+                "give the same as before, or choose another run folder"
+            )
 
     def _check_frozen(self, saved: HandModel, place: Path) -> None:
         """HandvizError unless everything before the heads is what this command's evidence was computed with."""
@@ -200,7 +212,7 @@ class Trainer:
             "step": self.step,
             "samples_seen": self.crops_seen,
             "samples": len(self.samples),
-            "train": json.loads(json.dumps(asdict(self.config), default=str)),
+            "train": as_notes(self.config),
         }
         save_checkpoint(self.config.run / LAST, self.model, self.config.model, notes, self.template, state)
 
