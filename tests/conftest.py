@@ -176,11 +176,12 @@ def rendered_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cached_hands(rendered_hands: Path) -> Path:
     """``rendered_hands`` with the backbone's maps and the landmarks beside the pictures."""
+    from handviz.data.synthetic.dataset import shard_numbers
     from handviz.nets.backbones import make_backbone
     from handviz.nets.evidence import Witness
     from handviz.train.cache import cache_landmarks
 
-    cache_landmarks(rendered_hands, Witness(), make_backbone("mediapipe_hand"), "mediapipe_hand")
+    cache_landmarks(rendered_hands, shard_numbers(rendered_hands), Witness(), make_backbone("mediapipe_hand"))
     return rendered_hands
 
 

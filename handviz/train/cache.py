@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from handviz.data.synthetic.dataset import read_shard, shard_numbers
+from handviz.data.synthetic.dataset import read_shard
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.backbones import Backbone, make_backbone
@@ -25,7 +25,14 @@ from handviz.nets.model import Cached, HandModel
 from handviz.nets.onnx_file import INPUT_NAME, write_onnx
 from handviz.records import CROP_SIZE
 from handviz.train.losses import Truth
-from handviz.train.samples import joined_truth, picture_batch, take, to_device, truth_from_labels, truth_labels
+from handviz.train.samples import (
+    joined_truth,
+    needed_shards,
+    picture_batch,
+    take,
+    to_device,
+    truth_from_labels,
+)
 
 __all__ = ["CachedSamples", "load_cached", "picture_batch", "truth_from_labels", "with_evidence"]
 logger = logging.getLogger(__name__)
@@ -123,15 +130,14 @@ def _write_maps(directory: Path, shard: int, session: onnxruntime.InferenceSessi
     _save(path, np.concatenate(maps))
 
 
-def cache_middle_maps(directory: Path, backbone: Backbone, backbone_name: str) -> list[int]:
-    """Compute the maps that are missing; returns the numbers of all shards."""
-    shards, name = shard_numbers(directory), cache_name(backbone, backbone_name)
+def cache_middle_maps(directory: Path, shards: Sequence[int], backbone: Backbone, backbone_name: str) -> None:
+    """Compute the maps that these shards lack."""
+    name = cache_name(backbone, backbone_name)
     missing = [shard for shard in shards if not middle_file(directory, shard, name).is_file()]
     if missing:
         session = _session(_Stem(backbone), (3, CROP_SIZE, CROP_SIZE))
         for shard in tqdm(missing, desc="backbone maps", unit="shard"):
             _write_maps(directory, shard, session, middle_file(directory, shard, name))
-    return shards
 
 
 def landmarks_file(directory: Path, shard: int) -> Path:
@@ -139,23 +145,22 @@ def landmarks_file(directory: Path, shard: int) -> Path:
     return directory / f"shard_{shard:05d}_landmarks.npy"
 
 
-def cache_landmarks(directory: Path, witness: Witness, backbone: Backbone, backbone_name: str) -> list[int]:
-    """What MediaPipe's own heads say of every crop, from its cached maps, where it is missing."""
-    if witness.own_stem or cache_name(backbone, backbone_name) != COMMITTED:
+def cache_landmarks(directory: Path, shards: Sequence[int], witness: Witness, backbone: Backbone) -> None:
+    """What MediaPipe's own heads say of every crop of these shards, from its cached maps, where it is missing."""
+    if witness.own_stem or cache_name(backbone, COMMITTED) != COMMITTED:
         raise HandvizError(
             "the backbone's first blocks are no longer MediaPipe's own, which its landmarks need: "
             "train with --end-to-end or with --evidence global"
         )
-    shards = cache_middle_maps(directory, backbone, backbone_name)
+    cache_middle_maps(directory, shards, backbone, COMMITTED)
     missing = [shard for shard in shards if not landmarks_file(directory, shard).is_file()]
     if missing:
         session = _session(witness, (backbone.middle_channels, 14, 14))
         for shard in tqdm(missing, desc="landmarks", unit="shard"):
-            maps = _read(middle_file(directory, shard, backbone_name))
+            maps = _read(middle_file(directory, shard, COMMITTED))
             batches = (maps[start : start + BATCH].astype(np.float32) for start in range(0, len(maps), BATCH))
             found = np.concatenate([_run(session, batch) for batch in batches])
             _save(landmarks_file(directory, shard), found.astype(np.float32))
-    return shards
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,10 +222,9 @@ def load_cached(
     directories: Sequence[Path], model: HandModel, backbone_name: str, template: HandTemplate, limit: int | None = None
 ) -> CachedSamples:
     """All samples of the folders (or the first ``limit``), computing what is not cached yet."""
-    places: list[tuple[Path, int]] = []
-    for directory in directories:
-        places += [(directory, shard) for shard in _cached_shards(directory, model, backbone_name)]
-    labels = [truth_labels(directory, shard) for directory, shard in places]
+    places, labels = needed_shards(directories, limit)
+    for directory in dict.fromkeys(directories):
+        _cache(directory, [shard for place, shard in dict.fromkeys(places) if place == directory], model, backbone_name)
     sizes = [len(part["scale"]) for part in labels]
     count = min(sum(sizes), limit or sum(sizes))
     name = cache_name(model.backbone, backbone_name)
@@ -228,8 +232,6 @@ def load_cached(
     landmarks = None if model.witness is None else torch.empty((count, LANDMARK_NUMBERS))
     start = 0
     for (directory, shard), full in zip(places, sizes, strict=True):
-        if start >= count:
-            break
         rows = slice(start, min(start + full, count))
         size = rows.stop - start
         maps[rows] = _read_cached(middle_file(directory, shard, name), (full, *maps.shape[1:]))[:size]
@@ -239,7 +241,8 @@ def load_cached(
     return CachedSamples(maps, landmarks, joined_truth(labels, count, template))
 
 
-def _cached_shards(directory: Path, model: HandModel, backbone_name: str) -> list[int]:
+def _cache(directory: Path, shards: Sequence[int], model: HandModel, backbone_name: str) -> None:
     if model.witness is None:
-        return cache_middle_maps(directory, model.backbone, backbone_name)
-    return cache_landmarks(directory, model.witness, model.backbone, backbone_name)
+        cache_middle_maps(directory, shards, model.backbone, backbone_name)
+    else:
+        cache_landmarks(directory, shards, model.witness, model.backbone)

@@ -1,5 +1,6 @@
 """What a batch of training starts from, cached or pictures, and its truth: the one place where the two modes differ."""
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -93,6 +94,22 @@ def truth_labels(directory: Path, shard: int) -> dict[str, np.ndarray]:
     return {name: known[name] for name in TRUTH_LABELS}
 
 
+def needed_shards(
+    directories: Sequence[Path], limit: int | None
+) -> tuple[list[tuple[Path, int]], list[dict[str, np.ndarray]]]:
+    """Folder and number of the shards that hold all samples, or the first ``limit``, and their labels."""
+    places: list[tuple[Path, int]] = []
+    labels: list[dict[str, np.ndarray]] = []
+    left = math.inf if limit is None else limit
+    for place in [(directory, shard) for directory in directories for shard in shard_numbers(directory)]:
+        if left <= 0:
+            break
+        places.append(place)
+        labels.append(truth_labels(*place))
+        left -= len(labels[-1]["scale"])
+    return places, labels
+
+
 def joined_truth(labels: Sequence[dict[str, np.ndarray]], count: int, template: HandTemplate) -> Truth:
     """Truth of the first ``count`` samples of several shards."""
     return truth_from_labels({name: np.concatenate([part[name] for part in labels])[:count] for name in TRUTH_LABELS},
@@ -121,15 +138,11 @@ class PictureSamples:
 def load_pictures(directories: Sequence[Path], template: HandTemplate, limit: int | None = None) -> PictureSamples:
     """All pictures of the folders, or the first ``limit``, undecoded."""
     pictures: list[tuple[np.ndarray, Path]] = []
-    labels: list[dict[str, np.ndarray]] = []
-    places = [(directory, shard) for directory in directories for shard in shard_numbers(directory)]
-    for directory, shard in places:
+    places, labels = needed_shards(directories, limit)
+    for (directory, shard), known in zip(places, labels, strict=True):
         path = pictures_file(directory, shard)
         columns = read_arrays(path, REMEDY, ("jpeg", "jpeg_end"))
-        labels.append(truth_labels(directory, shard))
-        parts = jpeg_parts(columns["jpeg"], columns["jpeg_end"], path, len(labels[-1]["scale"]))
+        parts = jpeg_parts(columns["jpeg"], columns["jpeg_end"], path, len(known["scale"]))
         pictures += [(part, path) for part in parts]
-        if limit is not None and len(pictures) >= limit:
-            break
     pictures = pictures[:limit]
     return PictureSamples(pictures, joined_truth(labels, len(pictures), template))

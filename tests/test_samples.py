@@ -1,0 +1,48 @@
+"""Which shards training reads: those that the limit needs, and no more."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from handviz.errors import HandvizError
+from handviz.hand_model.open_hand import load_open_hand
+from handviz.nets.model import ModelConfig, build_model
+from handviz.train.cache import load_cached
+from handviz.train.samples import load_pictures, needed_shards
+
+SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, evidence_width=16, evidence_layers=1)
+
+
+@pytest.fixture
+def uncached(rendered_hands, tmp_path):
+    """Two shards of 16 hands, nothing cached of them."""
+    kept_out = shutil.ignore_patterns("*_middle_*", "*_landmarks.npy")
+    return Path(shutil.copytree(rendered_hands, tmp_path / "copy", ignore=kept_out))
+
+
+@pytest.mark.parametrize(("limit", "shards"), [(None, 4), (1, 1), (16, 1), (17, 2), (33, 3), (99, 4)])
+def test_a_limit_needs_the_first_shards_alone(rendered_hands, limit, shards):
+    places, labels = needed_shards((rendered_hands, rendered_hands), limit)
+    assert places == [(rendered_hands, 0), (rendered_hands, 1), (rendered_hands, 0), (rendered_hands, 1)][:shards]
+    assert [len(part["scale"]) for part in labels] == [16] * shards
+
+
+@pytest.mark.parametrize("evidence", ["joints", "global"])
+def test_only_what_the_limit_needs_is_cached(uncached, evidence):
+    template = load_open_hand()
+    model = build_model(replace(SMALL, evidence=evidence), template)
+    assert len(load_cached((uncached,), model, "mediapipe_hand", template, 5)) == 5
+    cached = sorted(path.name for path in uncached.glob("*.npy"))
+    landmarks = ["shard_00000_landmarks.npy"] if evidence == "joints" else []
+    assert cached == [*landmarks, "shard_00000_middle_mediapipe_hand.npy"]
+    assert len(load_cached((uncached, uncached), model, "mediapipe_hand", template, 40)) == 40
+    assert len(list(uncached.glob("*_middle_*.npy"))) == 2
+
+
+def test_pictures_stop_at_the_limit_too(uncached):
+    (uncached / "shard_00001_pictures.npz").write_bytes(b"")
+    assert len(load_pictures((uncached,), load_open_hand(), 16)) == 16
+    with pytest.raises(HandvizError, match="shard_00001_pictures"):
+        load_pictures((uncached,), load_open_hand(), 17)
