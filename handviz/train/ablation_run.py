@@ -21,8 +21,8 @@ from handviz.train.ablation import DEVIATION_FIGURES, MODEL, RESULT, Experiment
 from handviz.train.cache import CachedSamples, load_cached, with_evidence
 from handviz.train.checkpoint import load_checkpoint, save_checkpoint
 from handviz.train.files import write_text
-from handviz.train.losses import squared_terms, supervised_terms
-from handviz.train.train import learning_rate_factor
+from handviz.train.losses import loss_terms
+from handviz.train.optimiser import descend, learning_rate_factor
 
 METRES_PER_CENTIMETRE = 0.01
 
@@ -109,7 +109,7 @@ def train_heads(
     heads: VariantHeads, samples: CachedSamples, regressor: Tensor, experiment: Experiment, budget: Budget
 ) -> list[float]:
     """Train on evidence; the loss of every step. Raises HandvizError at a loss that is not finite."""
-    terms_of = squared_terms if experiment.model.variant == "prior" else supervised_terms
+    terms_of = loss_terms(experiment.model.variant)
     optimiser = torch.optim.AdamW(heads.parameters(), lr=budget.rate, weight_decay=budget.weight_decay)
     warm_up = max(1, round(budget.steps * budget.warm_up_share))
     losses: list[float] = []
@@ -120,10 +120,7 @@ def train_heads(
         loss = torch.stack(list(terms_of(heads(evidence), truth, regressor, experiment.loss).values())).sum()
         if not torch.isfinite(loss):
             raise HandvizError(f"{experiment.name}: the loss became {loss.item()} at step {len(losses)}")
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(heads.parameters(), budget.gradient_norm)
-        optimiser.step()
+        descend(loss, heads, optimiser, budget.gradient_norm)
         losses.append(float(loss.detach()))
     return losses
 

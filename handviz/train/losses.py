@@ -1,5 +1,6 @@
 """The losses of the paper (eqs. 3 to 6, Algorithms 1, 5 and 6), in centimetres, every term a mean over its numbers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from handviz.probability import (
     image_from_keypoints,
     keypoints_from_vertices,
 )
+from handviz.records import VariantName
 
 CENTIMETRES_PER_HALF_SIDE = 10.0
 
@@ -60,6 +62,10 @@ class Truth:
     rotation: Tensor
     scale_per_cm: Tensor
     translation: Tensor
+
+
+LossTerms = Callable[[ModelOutput, Truth, Tensor, LossConfig], dict[str, Tensor]]
+"""An output, its truth, the regressor (21, V) and the weights -> every weighted term by name."""
 
 
 def image_gaussian(keypoints: Gaussian, camera: CameraOutput) -> Gaussian:
@@ -138,8 +144,7 @@ def _joint_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: L
 def squared_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
     """Algorithm 5 (prior-net alone): squared errors, and the one deviation fitted beside them."""
     camera = output.camera
-    image = camera.scale[:, None, None] * (regressor @ output.mean_cm) @ camera.rotation[:, :2].transpose(1, 2)
-    image = image + camera.translation[:, None]
+    image = in_crop(regressor @ output.mean_cm, camera.rotation, camera.scale, camera.translation)[..., :2]
     true_camera = camera_vector(truth.rotation, truth.scale_per_cm, truth.translation)
     errors = output.mean_cm - truth.vertices_cm
     terms = {
@@ -165,3 +170,8 @@ def l2_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossC
         terms["kl"] = config.kl * (apart.square().mean() + (regressor @ apart).square().mean())
         terms["prior"] = _joint_terms(output, truth, regressor, config)["prior"]
     return terms
+
+
+def loss_terms(variant: VariantName) -> LossTerms:
+    """The function that gives a variant's weighted terms by name."""
+    return squared_terms if variant == "prior" else supervised_terms

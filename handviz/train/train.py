@@ -5,7 +5,6 @@ seed and epoch alone. Cached maps or pictures, one process or several: the loop 
 """
 
 import logging
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +17,13 @@ from tqdm import tqdm
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.memory import channels_last
-from handviz.nets.model import Cached, HandModel, ModelOutput, build_model
-from handviz.train.cache import CachedSamples, load_cached, stem_digest, tail_parameters, with_evidence
+from handviz.nets.model import Cached, HandModel, build_model
+from handviz.train.cache import CachedSamples, load_cached, stem_digest, with_evidence
 from handviz.train.checkpoint import load_checkpoint, load_resume_state, recovered, save_checkpoint
 from handviz.train.config import TrainConfig, as_notes, changes
 from handviz.train.distributed import Processes, joined
-from handviz.train.losses import Truth, squared_terms, supervised_terms
+from handviz.train.losses import Truth, loss_terms
+from handviz.train.optimiser import descend, learning_rate_factor, optimiser_groups
 from handviz.train.run_log import RunLog
 from handviz.train.samples import FromGiven, Given, Samples, load_pictures, to_device
 from handviz.train.stopping import stop_at_signals
@@ -35,36 +35,6 @@ logger = logging.getLogger(__name__)
 LAST = "last"
 ALONE = Processes()
 LARGEST_VALIDATION = 2048
-
-
-def optimiser_groups(model: HandModel, config: TrainConfig) -> list[dict[str, Any]]:
-    """Every trainable parameter in exactly one group; the stem trains end to end only, the witness never."""
-    frozen = config.tail_rate == 0
-    tail = [] if frozen else list(tail_parameters(model.backbone))
-    of_tail = {id(parameter) for parameter in tail}
-    stem = [p for p in model.backbone.parameters() if id(p) not in of_tail] if config.end_to_end else []
-    heads = list(model.heads.parameters()) + ([] if frozen else list(model.evidence.parameters()))
-    chosen = {id(parameter) for parameter in tail + stem + heads}
-    for parameter in model.parameters():
-        parameter.requires_grad_(id(parameter) in chosen)
-    groups = [(heads, config.head_rate), (tail, config.tail_rate), (stem, config.stem_rate)]
-    groups = [(parameters, rate) for parameters, rate in groups if parameters]
-    grouped = [id(parameter) for parameters, _ in groups for parameter in parameters]
-    assert len(grouped) == len(set(grouped)) == sum(p.requires_grad for p in model.parameters())
-    return [{"params": parameters, "lr": rate, "rate": rate} for parameters, rate in groups]
-
-
-def learning_rate_factor(step: int, total: int, warm_up: int) -> float:
-    """Linear warm-up, then half a cosine to zero."""
-    if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1, total - warm_up))))
-
-
-def loss_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: TrainConfig) -> dict[str, Tensor]:
-    """The terms of the config's variant."""
-    terms = squared_terms if config.model.variant == "prior" else supervised_terms
-    return terms(output, truth, regressor, config.loss)
 
 
 class Trainer:
@@ -249,7 +219,8 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * factor
         given, truth = self._batch(ids)
-        terms = loss_terms(self.network(given), truth, self.regressor, self.config)
+        variant, weights = self.config.model.variant, self.config.loss
+        terms = loss_terms(variant)(self.network(given), truth, self.regressor, weights)
         values = torch.stack(list(terms.values()))
         loss, of_all = values.sum(), self.processes.mean(values)
         # All processes see the same sum, so that all of them stop.
@@ -258,10 +229,7 @@ class Trainer:
                 f"the loss became {of_all.sum().item()} at step {self.step}; the last checkpoint is intact: "
                 "lower the learning rate or look at the data"
             )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_norm)
-        self.optimiser.step()
+        descend(loss, self.model, self.optimiser, self.config.gradient_norm)
         self.step += 1
         return dict(zip(terms, of_all.detach().tolist(), strict=True))
 
