@@ -9,8 +9,8 @@ from scipy.stats import rankdata
 
 from handviz.errors import HandvizError
 from handviz.records import FloatArray
+from handviz.units import MILLIMETRES_PER_METRE
 
-MILLIMETRES_PER_METRE = 1000.0
 F_SCORE_THRESHOLDS_MM = (5.0, 15.0)
 PCK_LIMIT_MM = 50.0
 

@@ -18,6 +18,7 @@ from handviz.records import (
     Intrinsics,
     VariantName,
 )
+from handviz.units import MILLIMETRES_PER_METRE
 
 WRIST, MIDDLE_KNUCKLE = 0, 9
 CROP_SIDE_PER_EXTENT = 1.8
@@ -119,9 +120,9 @@ def hand_mesh_from_crop(
         detection_score=crop.detection.score,
         variant=variant,
         vertices_m=(canonical.vertices_m - wrist) @ turn.T,
-        vertex_std_mm=np.linalg.norm(canonical.vertex_std_m, axis=1) * 1000,
+        vertex_std_mm=np.linalg.norm(canonical.vertex_std_m, axis=1) * MILLIMETRES_PER_METRE,
         keypoints_m=keypoints_m,
-        keypoint_std_mm=np.linalg.norm(canonical.keypoint_std_m, axis=1) * 1000,
+        keypoint_std_mm=np.linalg.norm(canonical.keypoint_std_m, axis=1) * MILLIMETRES_PER_METRE,
         vertices_px=project(canonical.vertices_m),
         keypoints_px=keypoints_px,
         pixels_per_m=pixels_per_m,

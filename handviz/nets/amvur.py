@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.attention import attention
+from handviz.units import CENTIMETRES_PER_DECIMETRE, CENTIMETRES_PER_METRE
 
 LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE = -9.0, 4.0
-CENTIMETRES_PER_METRE = 100.0
-CENTIMETRES_PER_DECIMETRE = 10.0
 INDEX_WAVES = 8
 """Sines and cosines each that tell a token's number where it does not carry its place on the mesh."""
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from handviz.probability import rotation_from_6d, six_d_from_rotation
+from handviz.units import CENTIMETRES_PER_DECIMETRE
 
 CAMERA_SIZE = 9
-CENTIMETRES_PER_DECIMETRE = 10.0
 
 
 class CameraOutput(NamedTuple):

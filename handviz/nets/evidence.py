@@ -14,11 +14,11 @@ from torch.nn import functional
 from handviz.nets.attention import attention
 from handviz.nets.mediapipe_hand import MediaPipeHand, load_mediapipe_landmark_net
 from handviz.records import CROP_SIZE, KEYPOINT_COUNT
+from handviz.units import DECIMETRES_PER_METRE
 
 LANDMARK_NUMBERS = 6 * KEYPOINT_COUNT + 2
 """Of one crop: screen (21 x 3, crop half-sides), world (21 x 3, decimetres), presence, handedness."""
 RIGHT_HAND_NUMBER = LANDMARK_NUMBERS - 1
-DECIMETRES_PER_METRE = 10.0
 JOINT_SUMMARY = 32
 """Numbers a joint's token hands on to the vector that prior-net and camera net read."""
 

@@ -21,10 +21,10 @@ from handviz.nets.model import Cached, HandModel, ModelConfig
 from handviz.nets.onnx_file import INPUT_NAME, store_as_half, write_onnx
 from handviz.probability import keypoints_from_vertices
 from handviz.records import CROP_SIZE
+from handviz.units import METRES_PER_CENTIMETRE
 
 logger = logging.getLogger(__name__)
 LARGEST_DIFFERENCE_CM = 1e-4
-METRES_PER_CENTIMETRE = 0.01
 
 
 class ExportOutput(NamedTuple):

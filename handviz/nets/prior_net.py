@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from handviz.hand_model.layer import HandLayer
 from handviz.hand_model.template import POSE_SIZE, SHAPE_SIZE, HandTemplate
-
-CENTIMETRES_PER_METRE = 100.0
+from handviz.units import CENTIMETRES_PER_METRE
 
 
 class PriorOutput(NamedTuple):

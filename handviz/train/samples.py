@@ -19,6 +19,7 @@ from handviz.hand_model.template import HandTemplate
 from handviz.nets.evidence import Evidence
 from handviz.nets.model import Cached, HandModel, ModelOutput
 from handviz.train.losses import Truth
+from handviz.units import CENTIMETRES_PER_METRE
 
 TRUTH_LABELS = ("pose", "shape", "rotation", "scale", "translation", "keypoints_crop")
 DECODERS = 8
@@ -78,12 +79,12 @@ def truth_from_labels(labels: dict[str, np.ndarray], template: HandTemplate) -> 
     layer = HandLayer(template)
     columns = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in labels.items()}
     parts = zip(columns["pose"].split(512), columns["shape"].split(512), strict=True)
-    vertices = torch.cat([layer(pose, shape).vertices_m * 100.0 for pose, shape in parts])
+    vertices = torch.cat([layer(pose, shape).vertices_m * CENTIMETRES_PER_METRE for pose, shape in parts])
     return Truth(
         vertices_cm=vertices,
         keypoints_crop=columns["keypoints_crop"],
         rotation=columns["rotation"],
-        scale_per_cm=columns["scale"] / 100.0,
+        scale_per_cm=columns["scale"] / CENTIMETRES_PER_METRE,
         translation=columns["translation"],
     )
 

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from handviz import metrics
 from handviz.detect.marking import as_the_detector_marks_them
-from handviz.nets.evidence import DECIMETRES_PER_METRE, LANDMARK_NUMBERS
+from handviz.nets.evidence import LANDMARK_NUMBERS
 from handviz.records import KEYPOINT_COUNT
 from handviz.train.losses import Truth, in_crop
+from handviz.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
 
 NUMBERS = 3 * KEYPOINT_COUNT
-METRES_PER_CENTIMETRE = 0.01
 
 
 @dataclass(frozen=True)
