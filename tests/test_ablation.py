@@ -212,7 +212,8 @@ def test_a_row_writes_its_result_and_a_checkpoint_that_loads(bench, template, tm
 
 
 def test_the_figures_are_those_of_the_model_card(bench, template, tmp_path, cached_hands):
-    from handviz.train.evaluate import Crops, card, checkpoint_predictor, collect
+    from handviz.train.card import card
+    from handviz.train.evaluate import Crops, checkpoint_predictor, collect
 
     experiment = small(EXPERIMENTS["final"])
     run_experiment(experiment, bench, Budget(steps=4, batch_size=4), tmp_path)

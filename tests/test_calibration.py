@@ -8,7 +8,7 @@ from scipy import integrate, stats
 
 from handviz.errors import HandvizError
 from handviz.train.calibration import NOMINAL, REMOVED, calibrate, calibration_table, fit_variance_scale
-from handviz.train.evaluate import Answers
+from handviz.train.card import Answers
 
 HANDS, VERTICES = 200, 60
 

@@ -18,17 +18,8 @@ from handviz.metrics import pa_mpjpe_mm
 from handviz.nets.mediapipe_hand import load_mediapipe_landmark_net
 from handviz.records import CanonicalHand
 from handviz.train.cache import truth_from_labels
-from handviz.train.evaluate import (
-    CARD_ROWS,
-    Crops,
-    card,
-    card_table,
-    checkpoint_predictor,
-    collect,
-    keypoints_visible,
-    means_by_part,
-    mediapipe_by_part,
-)
+from handviz.train.card import CARD_ROWS, card, card_table, means_by_part
+from handviz.train.evaluate import Crops, checkpoint_predictor, collect, keypoints_visible, mediapipe_by_part
 
 HANDS = 32
 

@@ -12,7 +12,8 @@ from handviz.commands import evaluate as command
 from handviz.data.synthetic.dataset import read_labels
 from handviz.errors import HandvizError
 from handviz.train import held_out as module
-from handviz.train.evaluate import HEAVILY_HIDDEN, Crops
+from handviz.train.card import HEAVILY_HIDDEN
+from handviz.train.evaluate import Crops
 from handviz.train.held_out import (
     HELD_OUT_FILE,
     freeze,

@@ -18,19 +18,8 @@ from handviz.infer.reconstructor import Reconstructor
 from handviz.paths import variant_file
 from handviz.records import VARIANTS, CanonicalHand, Detection, HandCrop
 from handviz.train.calibration import Calibration, calibrate, calibration_table
-from handviz.train.evaluate import (
-    BATCH,
-    Answers,
-    Card,
-    Crops,
-    Predictor,
-    card,
-    card_table,
-    cell,
-    checkpoint_predictor,
-    collect,
-    mediapipe_by_part,
-)
+from handviz.train.card import Answers, Card, card, card_table, cell
+from handviz.train.evaluate import BATCH, Crops, Predictor, checkpoint_predictor, collect, mediapipe_by_part
 from handviz.train.held_out import freeze, label_warnings, read_held_out, render_held_out
 from handviz.train.plots import draw_reliability, draw_sparsification
 

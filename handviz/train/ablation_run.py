@@ -19,12 +19,12 @@ from handviz.nets.model import HandModel, ModelConfig, VariantHeads, build_model
 from handviz.records import FloatArray
 from handviz.train.ablation import DEVIATION_FIGURES, MODEL, RESULT, Experiment
 from handviz.train.cache import CachedSamples, load_cached, with_evidence
+from handviz.train.card import SeenPoints, deviation_figures, mean_or_nan, point_figures
 from handviz.train.checkpoint import load_checkpoint, save_checkpoint
 from handviz.train.files import write_text
 from handviz.train.losses import loss_terms
 from handviz.train.optimiser import descend, learning_rate_factor
-
-METRES_PER_CENTIMETRE = 0.01
+from handviz.units import METRES_PER_CENTIMETRE
 
 
 @dataclass(frozen=True)
@@ -140,38 +140,31 @@ def held_out_figures(
         for column, values in zip(columns.values(), row, strict=True):
             column.append(values.numpy())
     mean, true, std, turn, true_turn = (np.concatenate(column) for column in columns.values())
-    figures: dict[str, float | None] = dict(_errors(mean, true, turn, true_turn, regressor.numpy()))
-    return figures | (_deviations(mean - true, std) if with_deviation else dict.fromkeys(DEVIATION_FIGURES))
+    points = _seen_points(mean, true, turn, true_turn, regressor.numpy())
+    figures: dict[str, float | None] = {
+        **point_figures(points),
+        "pa_mpjpe_mm": mean_or_nan(metrics.pa_mpjpe_mm(points.keypoints_m, points.true_keypoints_m)),
+        "mpvpe_mm": mean_or_nan(metrics.mpjpe_mm(points.vertices_m, points.true_vertices_m)),
+    }
+    if not with_deviation:
+        return figures | dict.fromkeys(DEVIATION_FIGURES)
+    return figures | _deviations((mean - true) * METRES_PER_CENTIMETRE, std * METRES_PER_CENTIMETRE)
 
 
-def _errors(
+def _seen_points(
     mean_cm: FloatArray, true_cm: FloatArray, turn: FloatArray, true_turn: FloatArray, regressor: FloatArray
-) -> dict[str, float]:
-    """Errors before alignment count in the crop's axes, from the wrist; the camera's rotation counts in them."""
+) -> SeenPoints:
+    """Points in the crop's axes, from the wrist."""
     vertices, true_vertices = mean_cm * METRES_PER_CENTIMETRE, true_cm * METRES_PER_CENTIMETRE
     keypoints, true_keypoints = regressor @ vertices, regressor @ true_vertices
-    aligned = metrics.procrustes_aligned(vertices, true_vertices)
     seen = [(part - keypoints[:, :1]) @ turn.transpose(0, 2, 1) for part in (keypoints, vertices)]
     true = [(part - true_keypoints[:, :1]) @ true_turn.transpose(0, 2, 1) for part in (true_keypoints, true_vertices)]
-    f5, f15 = metrics.f_scores(aligned, true_vertices).mean(axis=0)
-    return {
-        "pa_mpjpe_mm": float(metrics.pa_mpjpe_mm(keypoints, true_keypoints).mean()),
-        "pa_mpvpe_mm": float(metrics.mpjpe_mm(aligned, true_vertices).mean()),
-        "f5": float(f5),
-        "f15": float(f15),
-        "mpjpe_mm": float(metrics.mpjpe_mm(seen[0], true[0]).mean()),
-        "mpvpe_mm": float(metrics.mpjpe_mm(seen[1], true[1]).mean()),
-    }
+    return SeenPoints(*seen, *true)
 
 
-def _deviations(offsets_cm: FloatArray, std_cm: FloatArray) -> dict[str, float | None]:
-    rank = metrics.spearman(np.linalg.norm(offsets_cm, axis=2), np.linalg.norm(std_cm, axis=2))
-    figures = (
-        float(np.mean(metrics.gaussian_nll(offsets_cm, std_cm), dtype=np.float64)),
-        metrics.interval_coverage(offsets_cm, std_cm, 0.9),
-        None if np.isnan(rank) else rank,
-    )
-    return dict(zip(DEVIATION_FIGURES, figures, strict=True))
+def _deviations(offsets_m: FloatArray, std_m: FloatArray) -> dict[str, float | None]:
+    figures = deviation_figures(offsets_m, std_m)
+    return {name: None if np.isnan(figures[name]) else figures[name] for name in DEVIATION_FIGURES}
 
 
 def run_experiment(experiment: Experiment, bench: Bench, budget: Budget, directory: Path) -> Path:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from handviz import metrics
 from handviz.errors import HandvizError
 from handviz.records import FloatArray
-from handviz.train.evaluate import CENTIMETRES_PER_METRE, COVERAGE_PERCENTS, Answers, cell, mean_or_nan
+from handviz.train.card import COVERAGE_PERCENTS, Answers, cell, mean_or_nan
+from handviz.units import CENTIMETRES_PER_METRE, MILLIMETRES_PER_METRE
 
 NOMINAL = tuple(float(value) for value in np.linspace(0.05, 0.95, 19))
 """Probabilities of the reliability diagram."""
@@ -75,7 +76,7 @@ def calibrate(answers: Answers) -> tuple[Calibration, ...]:
 
 def _row(points: str, seen: str, offsets_m: FloatArray, std_m: FloatArray, chosen: NDArray[np.bool_]) -> Calibration:
     """Offsets and deviations (N, P, 3), of which ``chosen`` (N, P) count."""
-    errors_mm, deviations_mm = (np.linalg.norm(part, axis=2) * 1000 for part in (offsets_m, std_m))
+    errors_mm, deviations_mm = (np.linalg.norm(part, axis=2) * MILLIMETRES_PER_METRE for part in (offsets_m, std_m))
     each = _spearman_each(errors_mm, deviations_mm, chosen)
     offsets_m, std_m = offsets_m[chosen], std_m[chosen]
     errors_mm, deviations_mm = errors_mm[chosen], deviations_mm[chosen]
