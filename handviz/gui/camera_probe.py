@@ -23,6 +23,7 @@ class CameraProbe(QThread):
         """Look once."""
         try:
             cameras = self._lister()
+        # The thread's outermost place: whatever a driver raises, the window gets its answer.
         except Exception:
             logger.exception("cameras cannot be listed")
             cameras = []

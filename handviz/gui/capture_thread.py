@@ -93,6 +93,7 @@ class CaptureThread(QThread):
         while not self._stopping:
             try:
                 self._turn()
+            # The outermost loop: whatever a codec or driver raises, the thread lives on for the next source.
             except Exception:
                 logger.exception("capture failed")
                 self._report("The source failed unexpectedly; the log says where. Choose it again or another one.")

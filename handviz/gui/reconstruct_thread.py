@@ -94,6 +94,7 @@ class ReconstructThread(QThread):
             except HandvizError as error:
                 self._report(str(error))
                 result = self._without_hands(job)
+            # The outermost loop: one frame that fails, for whatever reason, must not end the thread.
             except Exception as error:
                 logger.exception("frame %d failed", job.frame.number)
                 self._report(f"This frame could not be reconstructed ({error}); the log says where.")
