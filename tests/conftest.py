@@ -15,6 +15,11 @@ from handviz.paths import PROJECT_ROOT
 if TYPE_CHECKING:
     import moderngl
 
+    from handviz.hand_model.anatomy import JointAxes
+    from handviz.hand_model.template import HandTemplate
+    from handviz.records import FloatArray
+    from handviz.train.config import TrainConfig
+
 pytest_plugins = ["pytester"]
 MESSAGE_BOX_DOORS = ("about", "critical", "exec", "information", "open", "question", "warning")
 LONGEST_GOODBYE_S = 1.0
@@ -162,6 +167,45 @@ def shared_images() -> Path:
 
 
 @pytest.fixture(scope="session")
+def template() -> "HandTemplate":
+    """The open hand; its arrays are read-only."""
+    from handviz.hand_model.open_hand import load_open_hand
+
+    return load_open_hand()
+
+
+@pytest.fixture(scope="session")
+def rest_joints(template: "HandTemplate") -> "FloatArray":
+    """(16, 3) metres: the open hand's joints at rest."""
+    return template.joint_regressor @ template.vertices_m
+
+
+@pytest.fixture(scope="session")
+def axes(template: "HandTemplate", rest_joints: "FloatArray") -> "JointAxes":
+    """What the open hand's fingers turn about."""
+    from handviz.hand_model.anatomy import joint_axes
+    from tests.hands import TIPS
+
+    return joint_axes(rest_joints, (template.keypoint_regressor @ template.vertices_m)[TIPS])
+
+
+@pytest.fixture
+def seeded_torch() -> None:
+    """The test draws the same numbers whatever ran before it."""
+    import torch
+
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The generator puts four hands into a shard."""
+    from handviz.data.synthetic import generator
+
+    monkeypatch.setattr(generator, "SHARD_SIZE", 4)
+
+
+@pytest.fixture(scope="session")
 def rendered_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """32 hands that the generator rendered, seed 7, in two shards; a test that changes files copies the folder."""
     from handviz.data.synthetic import generator
@@ -183,6 +227,24 @@ def cached_hands(rendered_hands: Path) -> Path:
 
     cache_landmarks(rendered_hands, shard_numbers(rendered_hands), Witness(), make_backbone("mediapipe_hand"))
     return rendered_hands
+
+
+@pytest.fixture
+def config(tmp_path: Path, cached_hands: Path) -> "TrainConfig":
+    """A training of two epochs of two steps on eight hands."""
+    from handviz.train.config import TrainConfig
+    from tests.training import SMALL
+
+    return TrainConfig(
+        data=(cached_hands,),
+        run=tmp_path / "run",
+        model=SMALL,
+        epochs=2,
+        batch_size=4,
+        limit=8,
+        warm_up_steps=2,
+        checkpoint_every=2,
+    )
 
 
 class SmallModel(NamedTuple):

@@ -11,6 +11,7 @@ from handviz.records import Detection, Frame, Handedness, HandMesh, Intrinsics
 
 INTRINSICS = Intrinsics(focal_px=500.0, centre_x_px=320.0, centre_y_px=240.0)
 PIXELS_PER_M = 1000.0
+TIPS = [4, 8, 12, 16, 20]
 
 
 def made_up_hand(

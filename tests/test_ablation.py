@@ -9,7 +9,6 @@ import torch
 
 from handviz.__main__ import main
 from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
 from handviz.nets.amvur import Amvur, DenseVertices, VertexAttention
 from handviz.nets.evidence import Evidence
 from handviz.nets.model import ModelConfig, build_model
@@ -20,11 +19,6 @@ from handviz.train.checkpoint import load_checkpoint
 from handviz.train.losses import LossConfig, l2_terms, supervised_terms
 
 FEATURE, WIDTH = 24, 16
-
-
-@pytest.fixture(scope="module")
-def template():
-    return load_open_hand()
 
 
 @pytest.fixture(scope="module")

@@ -7,26 +7,12 @@ from scipy.spatial.transform import Rotation
 from handviz.hand_model.anatomy import (
     FINGERS,
     axis_angle_from_rotation,
-    joint_axes,
     pose_from_angles,
     sample_angles,
 )
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.hand_model.skinning import joint_transforms, skin
-
-TIPS = [4, 8, 12, 16, 20]
-
-
-@pytest.fixture(scope="module")
-def rest_joints():
-    template = load_open_hand()
-    return template.joint_regressor @ template.vertices_m
-
-
-@pytest.fixture(scope="module")
-def axes(rest_joints):
-    template = load_open_hand()
-    return joint_axes(rest_joints, (template.keypoint_regressor @ template.vertices_m)[TIPS])
+from tests.hands import TIPS
 
 
 def keypoints_of(angles_deg, axes, rest_joints):

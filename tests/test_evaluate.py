@@ -13,7 +13,6 @@ from handviz.__main__ import main
 from handviz.commands import evaluate as command
 from handviz.data.synthetic.dataset import read_shard
 from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
 from handviz.metrics import pa_mpjpe_mm
 from handviz.nets.mediapipe_hand import load_mediapipe_landmark_net
 from handviz.records import CanonicalHand
@@ -22,11 +21,6 @@ from handviz.train.card import CARD_ROWS, card, card_table, means_by_part
 from handviz.train.evaluate import Crops, checkpoint_predictor, collect, keypoints_visible, mediapipe_by_part
 
 HANDS = 32
-
-
-@pytest.fixture(scope="module")
-def template():
-    return load_open_hand()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from handviz.hand_model.open_hand import load_open_hand
 from handviz.nets.attention import attention
 from handviz.nets.backbones import BACKBONES
 from handviz.nets.evidence import LANDMARK_NUMBERS, JointEvidence, JointLayer, Witness
@@ -14,16 +13,7 @@ from handviz.nets.model import ModelConfig, build_model
 
 SMALL = ModelConfig(width=16, regressor_width=16, evidence_width=16, evidence_layers=2)
 CHANNELS, MIDDLE = 12, 10
-
-
-@pytest.fixture(autouse=True)
-def seed() -> None:
-    torch.manual_seed(0)
-
-
-@pytest.fixture(scope="module")
-def template():
-    return load_open_hand()
+pytestmark = pytest.mark.usefixtures("seeded_torch")
 
 
 def joint_evidence(with_landmarks):

@@ -16,7 +16,6 @@ from torch import nn
 from handviz import __version__
 from handviz.__main__ import main
 from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
 from handviz.infer.reconstructor import Reconstructor
 from handviz.nets import export
 from handviz.nets.export import (
@@ -38,11 +37,6 @@ CORRELATION = 0.75
 DEVIATION = DeviationNotes(vertex_correlation=CORRELATION)
 SMALL = ModelConfig(width=16, regressor_width=16, evidence_width=16, evidence_layers=1)
 NOTES = ExportNotes(commit="abc", samples_seen=9, deviation=DEVIATION)
-
-
-@pytest.fixture(scope="module")
-def template():
-    return load_open_hand()
 
 
 @pytest.fixture(scope="module")

@@ -13,18 +13,10 @@ from handviz.data.synthetic.gestures import (
     add_noise,
     finger_noise,
 )
-from handviz.hand_model.anatomy import JointAxes, joint_axes, pose_from_angles
+from handviz.hand_model.anatomy import pose_from_angles
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.hand_model.skinning import joint_transforms, skin
-
-TIPS = [4, 8, 12, 16, 20]
-
-
-@pytest.fixture(scope="module")
-def axes() -> JointAxes:
-    template = load_open_hand()
-    keypoints = template.keypoint_regressor @ template.vertices_m
-    return joint_axes(template.joint_regressor @ template.vertices_m, keypoints[TIPS])
+from tests.hands import TIPS
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from torch import nn
 
 from handviz.errors import HandvizError
 from handviz.hand_model.layer import HandLayer
-from handviz.hand_model.open_hand import load_open_hand
 from handviz.nets.amvur import (
     HIGHEST_LOG_VARIANCE,
     LOWEST_LOG_VARIANCE,
@@ -27,16 +26,7 @@ from handviz.records import VARIANTS
 
 SMALL = ModelConfig(width=32, regressor_width=32, evidence_width=16, evidence_layers=1)
 FEATURE = 24
-
-
-@pytest.fixture(autouse=True)
-def seed() -> None:
-    torch.manual_seed(0)
-
-
-@pytest.fixture(scope="module")
-def template():
-    return load_open_hand()
+pytestmark = pytest.mark.usefixtures("seeded_torch")
 
 
 @pytest.fixture

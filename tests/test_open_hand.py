@@ -6,7 +6,7 @@ import trimesh
 from scipy.spatial import cKDTree
 
 from handviz.errors import HandvizError
-from handviz.hand_model.anatomy import joint_axes, pose_from_angles, sample_angles
+from handviz.hand_model.anatomy import pose_from_angles, sample_angles
 from handviz.hand_model.open_hand import (
     HOW_TO_GET,
     TEMPLATE_ARRAYS,
@@ -17,13 +17,7 @@ from handviz.hand_model.open_hand import (
 from handviz.hand_model.skinning import joint_transforms, skin
 from handviz.hand_model.template import checked
 from handviz.paths import OPEN_HAND_FILE
-
-TIPS = [4, 8, 12, 16, 20]
-
-
-@pytest.fixture(scope="module")
-def template():
-    return load_open_hand()
+from tests.hands import TIPS
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +32,11 @@ def arrays():
 
 
 @pytest.fixture(scope="module")
-def posed(template, keypoints):
+def posed(template, axes, rest_joints):
     """(12, 778, 3) in random poses."""
-    joints = template.joint_regressor @ template.vertices_m
     angles = sample_angles(np.random.default_rng(0), 12)
-    poses = pose_from_angles(angles, joint_axes(joints, keypoints[TIPS]))
-    transforms = joint_transforms(poses, np.repeat(joints[None], 12, axis=0), template.parents)
+    poses = pose_from_angles(angles, axes)
+    transforms = joint_transforms(poses, np.repeat(rest_joints[None], 12, axis=0), template.parents)
     return skin(np.repeat(template.vertices_m[None], 12, axis=0), template.skinning_weights, transforms)
 
 

@@ -6,15 +6,9 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from handviz.hand_model.layer import HandLayer
-from handviz.hand_model.open_hand import load_open_hand
 from handviz.hand_model.skinning import joint_transforms, skin
 
 HANDS = 4
-
-
-@pytest.fixture(scope="module")
-def template():
-    return load_open_hand()
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,19 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
+from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.nets.model import ModelConfig, build_model
 from handviz.train.checkpoint import save_checkpoint
 from handviz.train.evaluate import Crops, mediapipe_by_part
 from handviz.train.train import TrainConfig, Trainer
+from tests.training import SMALL, assert_same, run_steps
 
-SMALL = ModelConfig(width=16, regressor_width=16, evidence="global")
+PLAIN = ModelConfig(width=16, regressor_width=16, evidence="global")
 
 
 def saved(folder: Path, config: ModelConfig, seed: int) -> Path:
@@ -26,9 +29,9 @@ def saved(folder: Path, config: ModelConfig, seed: int) -> Path:
 
 
 def test_matching_weights_of_every_variant_are_taken_and_later_ones_win(tmp_path: Path, cached_hands: Path) -> None:
-    joint = saved(tmp_path / "joint", SMALL, 1)
-    prior = saved(tmp_path / "prior", replace(SMALL, variant="prior"), 2)
-    config = TrainConfig((cached_hands,), tmp_path / "run", SMALL, batch_size=4, limit=4, start_from=(joint, prior))
+    joint = saved(tmp_path / "joint", PLAIN, 1)
+    prior = saved(tmp_path / "prior", replace(PLAIN, variant="prior"), 2)
+    config = TrainConfig((cached_hands,), tmp_path / "run", PLAIN, batch_size=4, limit=4, start_from=(joint, prior))
     state = Trainer(config, load_open_hand()).model.state_dict()
     sources = {}
     for name, folder in (("joint", joint), ("prior", prior)):
@@ -36,6 +39,33 @@ def test_matching_weights_of_every_variant_are_taken_and_later_ones_win(tmp_path
     assert torch.equal(state["heads.prior.regress.0.weight"], sources["prior"]["heads.prior.regress.0.weight"])
     assert torch.equal(state["backbone.first.weight"], sources["prior"]["backbone.first.weight"])
     assert torch.equal(state["heads.amvur.mean.0.weight"], sources["joint"]["heads.amvur.mean.0.weight"])
+
+
+def test_a_backbone_can_start_from_another_run(config, template, tmp_path):
+    source = Trainer(replace(config, epochs=1, head_rate=0.0, tail_rate=0.1), template)
+    run_steps(source)
+    source.save()
+    next_config = replace(config, model=replace(SMALL, variant="prior"), backbone_from=config.run / "last")
+    started = Trainer(next_config, template)
+    assert_same(started.model.backbone.state_dict(), source.model.backbone.state_dict())
+    other = replace(SMALL, variant="prior", backbone="efficientnet_b0")
+    save_checkpoint(tmp_path / "other", build_model(other, template), other, {}, template, {})
+    with pytest.raises(HandvizError, match="backbone efficientnet_b0"):
+        Trainer(replace(config, backbone_from=tmp_path / "other"), template)
+
+
+def test_a_model_can_start_from_other_variants(config, template):
+    """Weights of the same name and shape are taken over, from the last checkpoint that has them."""
+    models = {}
+    for variant in ("prior", "amvur"):
+        torch.manual_seed(len(variant))
+        models[variant] = build_model(replace(SMALL, variant=variant), template)
+        save_checkpoint(config.run / variant, models[variant], replace(SMALL, variant=variant), {}, template, {})
+    plain = replace(SMALL, conditioning="rest")
+    start = replace(config, model=plain, start_from=(config.run / "prior", config.run / "amvur"))
+    heads = Trainer(start, template).model.heads
+    for part, source in (("prior", "prior"), ("amvur", "amvur"), ("camera", "amvur")):
+        assert_same(getattr(heads, part).state_dict(), getattr(models[source].heads, part).state_dict())
 
 
 def test_mediapipe_itself_is_measured_on_the_same_crops(rendered_hands: Path) -> None:

@@ -28,16 +28,12 @@ from handviz.render.studio import (
 )
 
 GREY = Material(*[(0.5, 0.5, 0.5)] * 5, mottle=0.0, gloss=0.0)
+pytestmark = pytest.mark.usefixtures("small_shards")
 
 
 @pytest.fixture(scope="module")
 def poser():
     return ArmPoser()
-
-
-@pytest.fixture(autouse=True)
-def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generator, "SHARD_SIZE", 4)
 
 
 # Worn things.

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
 from handviz.nets.model import ModelConfig
 from handviz.train.checkpoint import load_checkpoint, load_resume_state, save_checkpoint
 from handviz.train.config import TrainConfig, as_notes, changes
@@ -16,11 +15,6 @@ from handviz.train.train import Trainer, train
 from handviz.train.witness_noise import WitnessNoise
 
 SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, evidence="global")
-
-
-@pytest.fixture(scope="module")
-def template():
-    return load_open_hand()
 
 
 @pytest.fixture

@@ -1,0 +1,119 @@
+"""Reading rendered hands back: shards, labels and manifests that are none are named."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from handviz.data.synthetic import generator
+from handviz.data.synthetic.dataset import read_labels, read_shard, shard_numbers
+from handviz.data.synthetic.generator import labels_file, pictures_file
+from handviz.data.synthetic.preview import write_preview
+from handviz.errors import HandvizError
+
+
+@pytest.fixture
+def copied(tmp_path, rendered_hands) -> Path:
+    return Path(shutil.copytree(rendered_hands, tmp_path / "copy"))
+
+
+def test_an_empty_folder_says_how_to_fill_it(tmp_path):
+    with pytest.raises(HandvizError, match="handviz synthesize --out"):
+        shard_numbers(tmp_path)
+
+
+@pytest.mark.parametrize("file_of", [labels_file, pictures_file])
+def test_a_truncated_shard_is_named(copied, file_of):
+    os.truncate(file_of(copied, 1), 1000)
+    with pytest.raises(HandvizError, match=rf"{file_of(copied, 1).name} is damaged.*run synthesize again"):
+        read_shard(copied, 1)
+    assert len(read_shard(copied, 0).pictures) == 16
+
+
+def test_labels_that_are_missing_are_named(copied):
+    labels_file(copied, 0).unlink()
+    with pytest.raises(HandvizError, match=r"labels.npz is missing.*run synthesize again"):
+        read_shard(copied, 0)
+
+
+@pytest.mark.parametrize("picture", [np.zeros((10, 10, 3), np.uint8), None])
+def test_a_picture_that_is_none_is_named(copied, picture):
+    with np.load(pictures_file(copied, 0)) as archive:
+        arrays = dict(archive)
+    first = arrays["jpeg_end"][0]
+    content = np.full(first, 7, np.uint8) if picture is None else generator.encode(picture, 90)
+    arrays["jpeg"] = np.concatenate([content, arrays["jpeg"][first:]])
+    arrays["jpeg_end"] += len(content) - first
+    np.savez(pictures_file(copied, 0), **arrays)
+    with pytest.raises(HandvizError, match="not a 224 x 224 JPEG"):
+        read_shard(copied, 0)
+
+
+def rewritten(path, **changes):
+    """The file with other arrays; None leaves one out."""
+    with np.load(path) as archive:
+        arrays = dict(archive) | changes
+    np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("jpeg_end", lambda ends: ends.astype(float)),
+        ("jpeg_end", lambda ends: ends[-1]),
+        ("jpeg_end", lambda ends: np.concatenate([ends[:1], ends[:-1]])),
+        ("jpeg_end", lambda ends: np.concatenate([ends[1:2], ends[1:]])),
+        ("jpeg_end", lambda ends: ends[1:]),
+        ("jpeg", lambda data: data.astype(np.int16)),
+        ("jpeg", lambda data: data[:-5]),
+        ("visible", lambda bits: bits[1:]),
+        ("visible_alone", lambda bits: bits.astype(np.int64)),
+    ],
+)
+def test_pictures_of_other_kinds_or_numbers_are_named(copied, name, change):
+    path = pictures_file(copied, 0)
+    with np.load(path) as archive:
+        changed = change(archive[name])
+    rewritten(path, **{name: changed})
+    with pytest.raises(HandvizError, match=r"shard_00000_pictures.npz.*run synthesize again"):
+        read_shard(copied, 0)
+
+
+@pytest.mark.parametrize("scale", [np.full(16, "eight"), np.ones(15), np.full(16, np.inf), np.float32(8)])
+def test_labels_of_other_kinds_or_numbers_are_named(copied, scale):
+    rewritten(labels_file(copied, 0), scale=scale)
+    with pytest.raises(HandvizError, match=r"shard_00000_labels.npz: .*run synthesize again"):
+        read_labels(copied, 0)
+
+
+def test_labels_of_an_older_generator_are_named(copied):
+    rewritten(labels_file(copied, 0), hidden_share=None)
+    with pytest.raises(HandvizError, match=r"lacks hidden_share: .* an older generator.*another folder"):
+        read_labels(copied, 0)
+
+
+@pytest.mark.parametrize("wrong", [{"count": "many"}, {"shard_size": 0}, {"count": 1.5}, {"shard_size": [4]}])
+def test_a_manifest_without_numbers_is_named(copied, wrong):
+    path = copied / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
+    with pytest.raises(HandvizError, match=r"manifest.json is damaged"):
+        shard_numbers(copied)
+
+
+def test_a_foreign_shard_is_named(copied):
+    (copied / "shard_last_pictures.npz").write_bytes(b"")
+    with pytest.raises(HandvizError, match=r"shard_last_pictures.npz is not a file of synthesize"):
+        shard_numbers(copied)
+
+
+def test_the_preview_is_a_sheet_of_pictures_and_skeletons(tmp_path, rendered_hands):
+    write_preview(rendered_hands, tmp_path / "new" / "sheet.png")
+    sheet = cv2.imread(str(tmp_path / "new" / "sheet.png"))
+    assert sheet.shape == (4 * 224, 8 * 224, 3)
+    np.testing.assert_array_equal(sheet[:224, :224, ::-1], read_shard(rendered_hands, 0).pictures[0])
+    changed = (sheet[:224] != sheet[224:448]).any(axis=2).mean()
+    assert 0.005 < changed < 0.2

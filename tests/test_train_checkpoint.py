@@ -1,0 +1,129 @@
+"""Checkpoints: they come back as they were, what is none is named, and none is lost or run."""
+
+import json
+import os
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from handviz.errors import HandvizError
+from handviz.nets.model import build_model
+from handviz.train import checkpoint
+from handviz.train.checkpoint import load_checkpoint, load_resume_state, recovered, save_checkpoint
+from tests.training import SMALL, assert_same
+
+
+@pytest.fixture
+def saved(tmp_path, template):
+    """A checkpoint of untrained weights."""
+    model, notes = build_model(SMALL, template), {"step": 3}
+    return save_checkpoint(tmp_path / "last", model, SMALL, notes, template, {"step": 3, "optimiser": {}}), model
+
+
+def test_a_checkpoint_comes_back_as_it_was(saved, template):
+    folder, model = saved
+    loaded, config, notes = load_checkpoint(folder, template)
+    assert_same(loaded.state_dict(), model.state_dict())
+    assert (config, notes) == (SMALL, {"step": 3})
+    assert load_resume_state(folder) == {"step": 3, "optimiser": {}}
+    assert sorted(path.name for path in folder.parent.iterdir() if "last" in path.name) == ["last"]
+
+
+def test_another_hand_model_is_named(saved, template):
+    other = replace(template, uv=template.uv + 1)
+    with pytest.raises(HandvizError, match=f"{template.fingerprint[:12]}, not for open_hand {other.fingerprint[:12]}"):
+        load_checkpoint(saved[0], other)
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "text", "another program's", "another version's"])
+def test_a_folder_that_is_no_checkpoint_is_said(saved, template, damage):
+    folder, model = saved
+    path = folder / "model.safetensors"
+    metadata = {"model": "{}", "fingerprint": template.fingerprint, "notes": "{}"}
+    if damage == "missing":
+        path.unlink()
+    elif damage == "truncated":
+        os.truncate(path, 5000)
+    elif damage == "text":
+        path.write_text("not weights")
+    elif damage == "another program's":
+        save_file(model.state_dict(), path)
+    else:
+        save_file(model.state_dict(), path, {**metadata, "model": json.dumps({"layers": 12})})
+    with pytest.raises(HandvizError, match="last"):
+        load_checkpoint(folder, template)
+
+
+def test_a_checkpoint_of_before_evidence_had_a_name_is_the_paper_s(tmp_path, template):
+    plain = replace(SMALL, evidence="global")
+    model = build_model(plain, template)
+    named = {name: value for name, value in asdict(plain).items() if not name.startswith("evidence")}
+    metadata = {"model": json.dumps(named), "fingerprint": template.fingerprint, "notes": "{}"}
+    save_file(model.state_dict(), tmp_path / "model.safetensors", metadata)
+    loaded, config, _ = load_checkpoint(tmp_path, template)
+    assert config.evidence == "global"
+    assert loaded.witness is None
+    assert_same(loaded.state_dict(), model.state_dict())
+
+
+@pytest.mark.parametrize("notes", ["[]", "{", '{"samples_seen": "9"}', '{"samples_seen": -1}', '{"samples_seen": 1.5}'])
+def test_notes_that_are_none_are_said(saved, template, notes):
+    folder, model = saved
+    metadata = {"model": json.dumps(asdict(SMALL)), "fingerprint": template.fingerprint, "notes": notes}
+    save_file(model.state_dict(), folder / "model.safetensors", metadata)
+    with pytest.raises(HandvizError, match=r"notes of .*last are damaged"):
+        load_checkpoint(folder, template)
+
+
+def test_weights_of_another_width_do_not_fit(saved, template):
+    folder, model = saved
+    metadata = {"model": json.dumps(asdict(SMALL) | {"width": 32}), "fingerprint": template.fingerprint, "notes": "{}"}
+    save_file(model.state_dict(), folder / "model.safetensors", metadata)
+    with pytest.raises(HandvizError, match="does not fit this version"):
+        load_checkpoint(folder, template)
+
+
+class Hostile:
+    """Creates a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def test_a_hostile_state_is_refused_and_not_run(saved, tmp_path):
+    torch.save({"step": 1, "optimiser": Hostile(tmp_path / "owned")}, saved[0] / "resume.pt")
+    with pytest.raises(
+        HandvizError, match=r"resume.pt is damaged or missing \(it holds more than numbers\): start a new run"
+    ):
+        load_resume_state(saved[0])
+    assert not (tmp_path / "owned").exists()
+    (saved[0] / "resume.pt").unlink()
+    with pytest.raises(HandvizError, match=r"resume.pt is damaged or missing"):
+        load_resume_state(saved[0])
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(saved, template, monkeypatch):
+    folder, model = saved
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full_disk(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(checkpoint.torch, "save", full_disk)
+    with pytest.raises(HandvizError, match=r"No space left.*last one is intact"):
+        save_checkpoint(folder, model, SMALL, {}, template, {})
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert not folder.with_name("last.part").exists()
+
+
+def test_a_stop_between_two_checkpoints_loses_none(saved, template):
+    folder, model = saved
+    folder.rename(folder.with_name("last.old"))
+    assert recovered(folder) == folder
+    assert_same(load_checkpoint(folder, template)[0].state_dict(), model.state_dict())
+    assert recovered(folder.with_name("never")) == folder.with_name("never")

@@ -1,0 +1,72 @@
+"""Going on where a run stopped: the straight run to the bit, and nothing but the same run."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from handviz.errors import HandvizError
+from handviz.train.run_log import RunLog
+from handviz.train.train import Trainer
+from tests.training import SMALL, assert_same, run_steps
+
+
+def test_going_on_is_the_straight_run_to_the_bit(config, template):
+    straight = Trainer(config, template)
+    losses = run_steps(straight)
+    stopped = Trainer(replace(config, run=config.run / "resumed"), template)
+    first_half = run_steps(stopped, 2)
+    stopped.save()
+    resumed = Trainer(stopped.config, template)
+    resumed.resume()
+    assert resumed.step == 2
+    assert first_half + run_steps(resumed) == losses
+    assert_same(resumed.model.state_dict(), straight.model.state_dict())
+    for one, other in zip(resumed.optimiser.state.values(), straight.optimiser.state.values(), strict=True):
+        assert_same(one, other)
+
+
+def test_going_on_in_the_middle_of_an_epoch_takes_the_other_samples(config, template):
+    trainer = Trainer(config, template)
+    whole = list(trainer.batches())
+    assert len(whole) == 4
+    for epoch in (whole[:2], whole[2:]):
+        assert sorted(torch.cat(epoch).tolist()) == list(range(8))
+    assert not torch.equal(torch.cat(whole[:2]), torch.cat(whole[2:]))
+    for step in range(4):
+        trainer.step = step
+        left = list(trainer.batches())
+        assert len(left) == 4 - step
+        assert all(torch.equal(one, other) for one, other in zip(left, whole[step:], strict=True))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_checkpoint(config, template):
+    trainer = Trainer(config, template)
+    run_steps(trainer, 2)
+    trainer.save()
+    before = {path.name: path.read_bytes() for path in (config.run / "last").iterdir()}
+    weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.samples.truth.vertices_cm[3:] = torch.nan
+    with pytest.raises(HandvizError, match=r"loss became nan at step 2.*last checkpoint is intact"):
+        run_steps(trainer)
+    assert_same(trainer.model.state_dict(), weights)
+    assert {path.name: path.read_bytes() for path in (config.run / "last").iterdir()} == before
+    resumed = Trainer(config, template)
+    resumed.resume()
+    assert len(run_steps(resumed)) == 2
+
+
+@pytest.mark.parametrize("text", ["step,loss\n,1\n", "step,loss\nEve,1\n", "step,loss\nnan,1\n", "name,age\nEve,7\n"])
+def test_a_foreign_log_is_said(tmp_path, text):
+    path = tmp_path / "log.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(HandvizError, match="not the log of a run: move it away"):
+        RunLog(path).keep_until(4)
+
+
+def test_a_run_of_another_model_or_another_way_is_not_gone_on_with(config, template):
+    Trainer(config, template).save()
+    with pytest.raises(HandvizError, match=r"another model.*choose another run folder"):
+        Trainer(replace(config, model=replace(SMALL, width=32)), template).resume()
+    with pytest.raises(HandvizError, match=r"another way.*choose another run folder"):
+        Trainer(replace(config, tail_rate=0.0), template).resume()

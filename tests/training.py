@@ -1,0 +1,24 @@
+"""What the tests of training share: a narrow network, some steps of it, and weights that must be the same."""
+
+import torch
+
+from handviz.nets.model import ModelConfig
+
+SMALL = ModelConfig(width=16, regressor_width=16, evidence_width=16, evidence_layers=1)
+
+
+def run_steps(trainer, count=None):
+    """Loss of every step."""
+    trainer.model.train()
+    losses = []
+    for ids in trainer.batches():
+        losses.append(sum(trainer.train_step(ids).values()))
+        if len(losses) == count:
+            break
+    return losses
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
