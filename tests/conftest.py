@@ -33,15 +33,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the tests of the other kind, and say why."""
+    """Skip the tests that another run takes, and say why; asked for without a screen, they are an error."""
+    wanting_a_display = [item for item in items if item.get_closest_marker("display")]
     reason = ""
     if config.getoption("markexpr") != "display":
         reason = "needs a display: run 'pytest -m display' (bootstrap.py test does)"
     elif sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
-        reason = "no display here: run under xvfb-run"
-    for item in items:
-        if reason and item.get_closest_marker("display"):
-            item.add_marker(pytest.mark.skip(reason=reason))
+        if wanting_a_display and not os.environ.get("WAYLAND_DISPLAY"):
+            raise pytest.UsageError("no display here: run under xvfb-run")
+        reason = "the only display here is Wayland's, and the tests want X11: run under xvfb-run"
+    for item in wanting_a_display if reason else []:
+        item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")
@@ -162,7 +164,7 @@ def shared_images() -> Path:
     """The folder of real photographs beside the checkout; they stay out of the repository."""
     folder = PROJECT_ROOT.parent / "shared" / "real_images"
     if not folder.is_dir():
-        pytest.skip("needs the real photographs of ../shared/real_images")
+        pytest.skip("the photographs of ../shared/real_images are in no repository; the clip stands in for them")
     return folder
 
 

@@ -1,5 +1,6 @@
 """The fixtures that guard the other tests do bite."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,16 +56,32 @@ def test_display():
 """
 
 
-def test_guards_fail_the_tests_that_leave_something_behind(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def guarded(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A folder of tests of its own, under our conftest."""
     monkeypatch.setenv("PYTHONPATH", str(CONFTEST.parents[1]))
     pytester.makeconftest(CONFTEST.read_text().replace('pytest_plugins = ["pytester"]', ""))
-    pytester.makepyfile(LEAVERS)
-    outcome = pytester.runpytest_subprocess("-v", "-p", "no:cacheprovider")
+    return pytester
+
+
+def test_guards_fail_the_tests_that_leave_something_behind(guarded: pytest.Pytester) -> None:
+    guarded.makepyfile(LEAVERS)
+    outcome = guarded.runpytest_subprocess("-v", "-p", "no:cacheprovider")
     lines = outcome.stdout.str()
     # What is left behind is found after the test itself has passed: an error, not a failure.
     for name in ("window", "timer", "qt_thread", "python_thread", "gl_leak"):
         assert f"::test_{name} ERROR" in lines
     assert "::test_message_box FAILED" in lines
     outcome.assert_outcomes(passed=7, errors=5, failed=1, skipped=1)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can be without a display")
+def test_asking_for_the_display_s_tests_without_a_display_is_an_error(
+    guarded: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    guarded.makepyfile("import pytest\n\n@pytest.mark.display\ndef test_display():\n    pass")
+    outcome = guarded.runpytest_subprocess("-m", "display", "-p", "no:cacheprovider")
+    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
+    assert "xvfb-run" in outcome.stderr.str()

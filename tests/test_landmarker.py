@@ -74,9 +74,26 @@ def test_another_hand_somewhere_else_is_judged_anew() -> None:
 
 def test_close_ups_that_fill_the_picture_are_found(shared_images: Path) -> None:
     paths = sorted(shared_images.glob("close_*.jpg"))
+    assert paths
     with HandLandmarker(max_hands=4, video=False) as landmarker:
         found = [bool(landmarker.detect(frame(read_image(path)))) for path in paths]
     assert all(found)
+
+
+def test_a_close_up_of_the_clip_s_hand_is_found() -> None:
+    """A twentieth of the hand is beyond every edge, as in the photographs, which not everybody has."""
+    source = open_source(str(CLIP_FILE))
+    picture = source.read()
+    source.close()
+    assert picture is not None
+    with HandLandmarker(max_hands=4, video=False) as landmarker:
+        (whole,) = landmarker.detect(frame(picture.image))
+        low, high = whole.keypoints_px.min(axis=0), whole.keypoints_px.max(axis=0)
+        cut = 0.05 * (high - low)
+        first, last = (low + cut).astype(int), (high - cut).astype(int)
+        (near,) = landmarker.detect(frame(picture.image[first[1] : last[1], first[0] : last[0]]))
+    apart_px = np.linalg.norm(near.keypoints_px + first - whole.keypoints_px, axis=1)
+    assert apart_px.mean() < 0.05 * (high - low).max()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (7, 300), (8, 8), (300, 20)])
