@@ -27,6 +27,7 @@ from handviz.nets.export import (
     largest_difference_cm,
     rounded_to_half,
 )
+from handviz.nets.mediapipe_hand import load_mediapipe_landmark_net
 from handviz.nets.model import ModelConfig, build_model
 from handviz.nets.onnx_file import store_as_half, write_onnx
 from handviz.probability import keypoints_from_vertices
@@ -219,3 +220,22 @@ def test_a_folder_that_is_no_checkpoint_is_said(tmp_path, capsys):
     assert main(["export", str(tmp_path), "--model-dir", str(tmp_path / "models")]) == 1
     assert "missing or not a checkpoint" in capsys.readouterr().err
     assert not (tmp_path / "models").exists()
+
+
+@torch.no_grad()
+def test_the_witness_is_mediapipe_s_network_as_it_came(template):
+    torch.manual_seed(2)
+    found = ExportModel(build_model(SMALL, template).eval(), template, DEVIATION).eval()(images(2))
+    said = load_mediapipe_landmark_net().eval()(images(2))
+    torch.testing.assert_close(found.witness_m, said.world_m, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.presence, said.presence)
+    torch.testing.assert_close(found.right_hand, said.handedness)
+
+
+@torch.no_grad()
+def test_a_network_without_a_witness_says_that_none_is_present(template):
+    torch.manual_seed(2)
+    plain = build_model(replace(SMALL, evidence="global"), template).eval()
+    found = ExportModel(plain, template, DEVIATION).eval()(images(2))
+    assert found.presence.tolist() == [0, 0]
+    assert found.right_hand.tolist() == [1, 1]

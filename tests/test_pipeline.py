@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from handviz import metrics
+from handviz.detect.marking import as_the_detector_marks_them
 from handviz.errors import HandvizError
 from handviz.infer import pipeline as pipeline_module
 from handviz.infer.pipeline import Pipeline, PipelineSettings
+from handviz.infer.witness import SHARE
 from handviz.records import Frame, Intrinsics
 from tests.hands import FakeLandmarker, made_up_detection
 from tests.tiny_network import constant_hand, write_all_networks, write_network
@@ -130,3 +133,22 @@ def test_the_camera_decides_the_distance(networks: Path) -> None:
 def test_a_live_session_never_loads_torch() -> None:
     code = "import sys, handviz.infer.pipeline; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.usefixtures("fake_landmarker")
+def test_the_pose_leans_on_the_witness_unless_it_is_told_not_to(tmp_path: Path) -> None:
+    hand = constant_hand()
+    bent = hand["keypoints_m"].copy()
+    bent[[6, 7, 8]] += [0.0, 0.0, 0.03]
+    said = hand | {"witness_m": as_the_detector_marks_them(bent), "presence": np.array(1.0)}
+    write_network(tmp_path / "handviz_final.onnx", hand=said)
+    found = []
+    for lean in (True, False):
+        settings = PipelineSettings(tmp_path, other_variants=False, correct_pose=lean, align_to_detector=False)
+        with Pipeline(settings) as pipeline:
+            (seen,) = pipeline.process(frame()).hands
+        found.append(seen.keypoints_m @ seen.camera_from_wrist)
+    np.testing.assert_allclose(found[1], hand["keypoints_m"], atol=1e-5)
+    leaning, alone = metrics.pa_mpjpe_mm(np.stack(found), np.stack([bent, bent]))
+    assert alone > 3
+    assert leaning / alone == pytest.approx(1 - SHARE, abs=0.1)

@@ -130,3 +130,20 @@ def test_answers_that_are_not_finite(tmp_path: Path) -> None:
 def test_other_outputs_are_ignored(tmp_path: Path) -> None:
     path = write_network(tmp_path / "more.onnx", hand=constant_hand() | {"prior_m": np.zeros((778, 3))})
     assert len(Reconstructor(path).reconstruct([crop_of(0.5)])) == 1
+
+
+def test_a_network_tells_of_its_witness_or_has_none(tmp_path: Path, network: Path) -> None:
+    (plain,) = Reconstructor(network).reconstruct([crop_of(0.5)])
+    assert plain.witness_m is None
+    assert plain.presence == 0
+    said = np.random.default_rng(1).normal(size=(21, 3))
+    path = write_network(tmp_path / "told.onnx", hand=constant_hand() | {"witness_m": said, "presence": np.array(0.75)})
+    (told,) = Reconstructor(path).reconstruct([crop_of(0.5)])
+    np.testing.assert_allclose(told.witness_m, said, atol=1e-6)
+    assert told.presence == 0.75
+
+
+def test_a_witness_of_another_shape(tmp_path: Path) -> None:
+    path = write_network(tmp_path / "told.onnx", hand=constant_hand() | {"witness_m": np.zeros((20, 3))})
+    with pytest.raises(HandvizError, match="witness_m"):
+        Reconstructor(path)

@@ -59,6 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network-camera", action="store_true", help="do not let the detector's keypoints correct the network's camera"
     )
+    parser.add_argument(
+        "--network-pose", action="store_true", help="do not let MediaPipe's landmarks correct the network's pose"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -92,6 +95,7 @@ class Job:
             video=self._is_clip,
             other_variants=False,
             align_to_detector=not arguments.network_camera,
+            correct_pose=not arguments.network_pose,
         )
         self._pipeline = resources.enter_context(Pipeline(settings))
         self._faces = load_open_hand().faces

@@ -34,7 +34,7 @@ DEFAULT_PRIOR = CameraPrior()
 
 def aligned_to_detector(canonical: CanonicalHand, crop: HandCrop, prior: CameraPrior = DEFAULT_PRIOR) -> CanonicalHand:
     """The hand with rotation, scale and translation moved to where its keypoints meet the detector's."""
-    in_crop = apply_affine(crop.crop_from_image, crop.detection.keypoints_px) / (CROP_SIZE / 2) - 1
+    in_crop = keypoints_in_crop(crop)
     variance = canonical.keypoint_std_m**2 @ (canonical.rotation[:2] ** 2).T
     keypoint_std = np.sqrt(prior.keypoint**2 + canonical.scale**2 * variance)
     prior_std = np.array([prior.turn_rad] * 3 + [prior.log_scale] + [prior.shift] * 2)
@@ -46,7 +46,7 @@ def aligned_to_detector(canonical: CanonicalHand, crop: HandCrop, prior: CameraP
         shift = canonical.translation + moved[4:]
         residual = (scale * turned[:, :2] + shift - in_crop) / keypoint_std
         jacobian = _jacobian(turned, scale) / keypoint_std[..., None]
-        weight = np.minimum(1, HUBER_LIMIT / np.maximum(np.linalg.norm(residual, axis=1), 1e-9))
+        weight = huber_weight(residual)
         weighted = jacobian * weight[:, None, None]
         information = np.einsum("kci,kcj->ij", weighted, jacobian) + np.diag(1 / prior_std**2)
         slope = np.einsum("kci,kc->i", weighted, residual) + moved / prior_std**2
@@ -57,6 +57,16 @@ def aligned_to_detector(canonical: CanonicalHand, crop: HandCrop, prior: CameraP
         scale=float(canonical.scale * np.exp(moved[3])),
         translation=(canonical.translation + moved[4:]).astype(canonical.translation.dtype),
     )
+
+
+def keypoints_in_crop(crop: HandCrop) -> FloatArray:
+    """The detector's keypoints (21, 2) in the crop's [-1, 1]."""
+    return apply_affine(crop.crop_from_image, crop.detection.keypoints_px) / (CROP_SIZE / 2) - 1
+
+
+def huber_weight(residual: FloatArray) -> FloatArray:
+    """How much residuals (N, C), in their deviations, count: 1 up to the limit, then less and less."""
+    return np.minimum(1, HUBER_LIMIT / np.maximum(np.linalg.norm(residual, axis=1), 1e-9))
 
 
 def _jacobian(turned: FloatArray, scale: float) -> FloatArray:

@@ -10,8 +10,9 @@ from handviz.errors import HandvizError
 from handviz.records import CROP_SIZE, KEYPOINT_COUNT, VARIANTS, VariantName
 
 INPUT_NAME = "image"
-RIGHT_HAND = "right_hand"
-"""The one output that a network may lack."""
+RIGHT_HAND, WITNESS, PRESENCE = "right_hand", "witness_m", "presence"
+OPTIONAL_OUTPUTS: dict[str, tuple[int, ...]] = {RIGHT_HAND: (), WITNESS: (KEYPOINT_COUNT, 3), PRESENCE: ()}
+"""What a network may lack, with its shape without the batch."""
 VARIANT_KEY, FINGERPRINT_KEY, HAND_MODEL_KEY = "handviz.variant", "handviz.fingerprint", "handviz.hand_model"
 
 
@@ -50,8 +51,7 @@ def output_shapes(path: Path, session: onnxruntime.InferenceSession, how_to_get:
         "scale": (),
         "translation": (2,),
     }
-    if RIGHT_HAND in outputs:
-        expected[RIGHT_HAND] = ()
+    expected |= {name: shape for name, shape in OPTIONAL_OUTPUTS.items() if name in outputs}
     for name, shape in expected.items():
         if tuple(outputs.get(name, ("missing",))) != shape or not isinstance(vertex_count, int):
             raise HandvizError(

@@ -13,13 +13,25 @@ from handviz.detect.crop import crop_hand, hand_mesh_from_crop
 from handviz.detect.landmarker import HandLandmarker
 from handviz.errors import HandvizError
 from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG, intrinsics_from_field_of_view
+from handviz.hand_model.handles import vertices_from_keypoint_moves
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.infer.alignment import aligned_to_detector
 from handviz.infer.reconstructor import HandReconstructor, Reconstructor
 from handviz.infer.second_look import reconstruct_and_look_again
 from handviz.infer.smoothing import HandSmoother
+from handviz.infer.witness import drawn_to_detector, leaning_on_witness
 from handviz.paths import LANDMARKER_FILE, MODELS, variant_file
-from handviz.records import VARIANTS, Frame, FrameResult, HandMesh, Intrinsics, StageTimes, VariantName
+from handviz.records import (
+    VARIANTS,
+    CanonicalHand,
+    Frame,
+    FrameResult,
+    HandCrop,
+    HandMesh,
+    Intrinsics,
+    StageTimes,
+    VariantName,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,8 @@ class PipelineSettings:
     landmarker: Path = LANDMARKER_FILE
     align_to_detector: bool = True
     """Let the detector's 2D keypoints correct the network's camera (alignment.py)."""
+    correct_pose: bool = True
+    """Let MediaPipe's landmarks correct the network's pose (witness.py)."""
 
 
 class Pipeline:
@@ -54,7 +68,9 @@ class Pipeline:
         self._video = settings.video
         self._field_of_view_deg = settings.field_of_view_deg
         self._variant = self._used_variant = settings.variant
-        self._fingerprint = load_open_hand().fingerprint
+        template = load_open_hand()
+        self._fingerprint = template.fingerprint
+        self._vertices_from_moves = vertices_from_keypoint_moves(template)
         first = self._load(settings.variant)
         self.provider = first.provider
         """The execution provider that really runs the networks."""
@@ -144,9 +160,7 @@ class Pipeline:
         else:
             crops, canonical = reconstruct_and_look_again(frame.image, crops, network)
             detections = tuple(crop.detection for crop in crops)
-        if self._settings.align_to_detector:
-            pairs = zip(canonical, crops, strict=True)
-            canonical = [aligned_to_detector(hand, crop) for hand, crop in pairs]
+        canonical = [self._corrected(hand, crop) for hand, crop in zip(canonical, crops, strict=True)]
         hands: tuple[HandMesh, ...] = tuple(
             hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant=variant)
             for hand, crop in zip(canonical, crops, strict=True)
@@ -157,6 +171,17 @@ class Pipeline:
         marks.append(time.perf_counter())
         steps = [(end - start) * 1000 for start, end in itertools.pairwise(marks)]
         return FrameResult(frame, variant, detections, hands, StageTimes(*steps))
+
+    def _corrected(self, hand: CanonicalHand, crop: HandCrop) -> CanonicalHand:
+        """The hand after what the detector and MediaPipe's heads know better, as far as the settings allow."""
+        settings = self._settings
+        if settings.correct_pose:
+            hand = leaning_on_witness(hand, self._vertices_from_moves)
+        if settings.align_to_detector:
+            hand = aligned_to_detector(hand, crop)
+        if settings.correct_pose and settings.align_to_detector:
+            hand = drawn_to_detector(hand, crop, self._vertices_from_moves)
+        return hand
 
     def _network(self, variant: VariantName) -> HandReconstructor:
         try:

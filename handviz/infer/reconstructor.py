@@ -13,7 +13,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
 
 from handviz.errors import HandvizError
-from handviz.infer.onnx_checks import INPUT_NAME, RIGHT_HAND, checked_variant, output_shapes
+from handviz.infer.onnx_checks import INPUT_NAME, PRESENCE, RIGHT_HAND, WITNESS, checked_variant, output_shapes
 from handviz.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop, VariantName
 
 CUDA_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -95,6 +95,8 @@ def _hand(outputs: dict[str, FloatArray], index: int) -> CanonicalHand:
         scale=float(outputs["scale"][index]),
         translation=outputs["translation"][index],
         right_hand=float(outputs[RIGHT_HAND][index]) if RIGHT_HAND in outputs else 1.0,
+        witness_m=outputs[WITNESS][index] if WITNESS in outputs else None,
+        presence=float(outputs[PRESENCE][index]) if PRESENCE in outputs else 0.0,
     )
 
 

@@ -18,7 +18,8 @@ from handviz.units import DECIMETRES_PER_METRE
 
 LANDMARK_NUMBERS = 6 * KEYPOINT_COUNT + 2
 """Of one crop: screen (21 x 3, crop half-sides), world (21 x 3, decimetres), presence, handedness."""
-RIGHT_HAND_NUMBER = LANDMARK_NUMBERS - 1
+PRESENCE_NUMBER, RIGHT_HAND_NUMBER = LANDMARK_NUMBERS - 2, LANDMARK_NUMBERS - 1
+WORLD_NUMBERS = slice(3 * KEYPOINT_COUNT, 6 * KEYPOINT_COUNT)
 JOINT_SUMMARY = 32
 """Numbers a joint's token hands on to the vector that prior-net and camera net read."""
 

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from handviz import __version__
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
-from handviz.nets.evidence import RIGHT_HAND_NUMBER
-from handviz.nets.model import Cached, HandModel, ModelConfig
+from handviz.nets.evidence import PRESENCE_NUMBER, RIGHT_HAND_NUMBER, WORLD_NUMBERS
+from handviz.nets.model import HandModel, ModelConfig
 from handviz.nets.onnx_file import INPUT_NAME, store_as_half, write_onnx
 from handviz.probability import keypoints_from_vertices
-from handviz.records import CROP_SIZE
-from handviz.units import METRES_PER_CENTIMETRE
+from handviz.records import CROP_SIZE, KEYPOINT_COUNT
+from handviz.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
 
 logger = logging.getLogger(__name__)
 LARGEST_DIFFERENCE_CM = 1e-4
@@ -38,6 +38,8 @@ class ExportOutput(NamedTuple):
     scale: Tensor
     translation: Tensor
     right_hand: Tensor
+    witness_m: Tensor
+    presence: Tensor
 
 
 class ExportModel(nn.Module):
@@ -53,7 +55,7 @@ class ExportModel(nn.Module):
 
     def forward(self, image: Tensor) -> ExportOutput:
         cached = self.model.cached(image)
-        output = self.model.from_cached(cached)
+        output, said = self.model.from_cached(cached), cached.landmarks
         keypoints = keypoints_from_vertices(
             output.mean_cm, output.log_variance, self.regressor, self.deviation.vertex_correlation
         )
@@ -69,12 +71,15 @@ class ExportModel(nn.Module):
             rotation=output.camera.rotation,
             scale=output.camera.scale / METRES_PER_CENTIMETRE,
             translation=output.camera.translation,
-            right_hand=self._right_hand(cached, output.camera.scale),
+            right_hand=torch.ones_like(output.camera.scale) if said is None else said[:, RIGHT_HAND_NUMBER],
+            witness_m=torch.zeros_like(keypoints.mean) if said is None else _world_m(said),
+            presence=torch.zeros_like(output.camera.scale) if said is None else said[:, PRESENCE_NUMBER],
         )
 
-    def _right_hand(self, cached: Cached, like: Tensor) -> Tensor:
-        """(B,) what the witness says of the side; 1 without one."""
-        return torch.ones_like(like) if cached.landmarks is None else cached.landmarks[:, RIGHT_HAND_NUMBER]
+
+def _world_m(landmarks: Tensor) -> Tensor:
+    """The witness's numbers (B, 128) -> its keypoints (B, 21, 3) in space, metres."""
+    return landmarks[:, WORLD_NUMBERS].unflatten(1, (KEYPOINT_COUNT, 3)) / DECIMETRES_PER_METRE
 
 
 def rounded_to_half(model: HandModel) -> HandModel:
@@ -139,7 +144,8 @@ def largest_difference_cm(exported: ExportModel, path: Path, images: Tensor) -> 
     outputs = session.run(list(ExportOutput._fields), {INPUT_NAME: images.numpy()})
     found = dict(zip(ExportOutput._fields, outputs, strict=True))
     # By how many centimetres a unit moves points that lie a decimetre from the wrist.
-    units = dict.fromkeys(found, 100.0) | {"rotation": 10.0, "scale": 1.0, "translation": 10.0, "right_hand": 1.0}
+    units = dict.fromkeys(found, 100.0) | dict.fromkeys(("rotation", "translation"), 10.0)
+    units |= dict.fromkeys(("scale", "right_hand", "presence"), 1.0)
     # Not Python's max: that would let a NaN pass.
     return float(np.max([np.abs(found[name] - getattr(wanted, name).numpy()).max() * units[name] for name in found]))
 

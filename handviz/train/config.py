@@ -9,6 +9,7 @@ from typing import Any
 from handviz.errors import HandvizError
 from handviz.nets.model import ModelConfig
 from handviz.train.losses import LossConfig
+from handviz.train.style_noise import StyleNoise
 from handviz.train.witness_noise import WitnessNoise
 
 
@@ -24,6 +25,8 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     witness_noise: WitnessNoise = field(default_factory=WitnessNoise)
     """How much of MediaPipe's landmarks is made as good as on photographs (train/witness_noise.py)."""
+    style_noise: StyleNoise = field(default_factory=StyleNoise)
+    """How many maps get another look (train/style_noise.py); not end to end, not on a frozen backbone."""
     epochs: int = 3
     batch_size: int = 64
     """Of one process; several (torchrun) take a batch each."""

@@ -86,7 +86,8 @@ def checkpoint_predictor(directory: Path, template: HandTemplate) -> Predictor:
             output = exported(picture_batch(pictures[start : start + BATCH]))
             for row in zip(*(part.numpy() for part in output), strict=True):
                 fields = dict(zip(ExportOutput._fields, row, strict=True))
-                hands.append(CanonicalHand(**fields | {name: float(fields[name]) for name in ("scale", "right_hand")}))
+                numbers = {name: float(fields[name]) for name in ("scale", "right_hand", "presence")}
+                hands.append(CanonicalHand(**fields | numbers))
         return hands
 
     return predict

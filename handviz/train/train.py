@@ -27,6 +27,7 @@ from handviz.train.optimiser import descend, learning_rate_factor, optimiser_gro
 from handviz.train.run_log import RunLog
 from handviz.train.samples import FromGiven, Given, Samples, load_pictures, to_device
 from handviz.train.stopping import stop_at_signals
+from handviz.train.style_noise import drawn_styles, in_other_styles, spread_of_statistics
 from handviz.train.validation import validation_errors
 from handviz.train.witness_noise import TrueLandmarks, true_landmarks, with_errors_of_photographs
 
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 LAST = "last"
 ALONE = Processes()
 LARGEST_VALIDATION = 2048
+MOST_FOR_STYLE = 2048
+"""Crops that tell by how much looks differ."""
 
 
 class Trainer:
@@ -54,6 +57,7 @@ class Trainer:
         groups = optimiser_groups(self.model, config)
         channels_last(self.model).to(processes.device)
         self.true_landmarks = self._true_landmarks()
+        self.style_spread = self._style_spread()
         if config.tail_rate == 0:
             self.samples = self._evidence_of_all()
         self.network = processes.wrap(FromGiven(self.model))
@@ -77,6 +81,13 @@ class Trainer:
             return None
         regressor = torch.tensor(self.template.keypoint_regressor, dtype=torch.float32)
         return true_landmarks(samples.landmarks, samples.truth, regressor)
+
+    def _style_spread(self) -> Tensor | None:
+        """By how much the looks of cached maps differ; None where they are to stay as they are."""
+        wanted = self.config.style_noise.share and self.config.tail_rate
+        if not wanted or not isinstance(self.samples, CachedSamples):
+            return None
+        return spread_of_statistics(self.samples.middle_maps[:MOST_FOR_STYLE].float())
 
     def _evidence_of_all(self) -> Samples:
         """What the frozen parts see of every crop; of the landmarks' errors there is one draw for all epochs."""
@@ -211,6 +222,12 @@ class Trainer:
                 self.samples.landmarks[ids], true, error_mm, self.config.witness_noise, generator
             )
             given = given._replace(landmarks=self.processes.own_part(said))
+        if self.style_spread is not None:
+            assert isinstance(given, Cached)
+            generator = torch.Generator().manual_seed(self.config.seed * 1_000_033 + self.step)
+            moves = drawn_styles(len(ids), self.style_spread, self.config.style_noise, generator)
+            own = torch.stack([self.processes.own_part(part) for part in moves])
+            given = given._replace(middle_map=in_other_styles(given.middle_map, own))
         return to_device(given, self.processes.device), to_device(truth, self.processes.device)
 
     def train_step(self, ids: Tensor) -> dict[str, float]:

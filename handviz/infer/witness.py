@@ -1,0 +1,60 @@
+"""One pose of two witnesses: the mesh leans towards what MediaPipe says of the joints, in space and in the picture.
+
+The networks were trained on rendered hands alone. On photographs their keypoints and MediaPipe's err in different
+ways; between two answers whose errors e and w differ by d, all RMS, the best place is the share
+(e^2 + d^2 - w^2) / (2 d^2) of the way (docs/method.md). In the picture MediaPipe errs less than in depth.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from handviz.detect.marking import as_the_detector_marks_them
+from handviz.infer.alignment import DEFAULT_PRIOR, huber_weight, keypoints_in_crop
+from handviz.metrics import procrustes_aligned
+from handviz.records import CanonicalHand, FloatArray, HandCrop
+
+SHARE = 0.35
+"""Of the way in space, to heads that are sure to see a hand."""
+PRESENCE_POWER = 3
+"""How fast less sure ones lose it."""
+SHARE_IN_PICTURE = 0.6
+"""Of the way across the line of sight, to the detector's keypoints."""
+
+
+def leaning_on_witness(canonical: CanonicalHand, vertices_from_moves: FloatArray) -> CanonicalHand:
+    """The hand with its keypoints moved part of the way to those of MediaPipe's heads in space; its deviations stay.
+
+    ``vertices_from_moves`` (V, 21) comes from ``hand_model.handles``. A hand whose network has no such heads stays.
+    """
+    if canonical.witness_m is None or not canonical.presence:
+        return canonical
+    marked = as_the_detector_marks_them(canonical.keypoints_m.astype(np.float64))
+    said = procrustes_aligned(canonical.witness_m[None].astype(np.float64), marked[None])[0]
+    moves = SHARE * canonical.presence**PRESENCE_POWER * (said - marked)
+    return _moved(canonical, moves, vertices_from_moves)
+
+
+def drawn_to_detector(canonical: CanonicalHand, crop: HandCrop, vertices_from_moves: FloatArray) -> CanonicalHand:
+    """The hand with its keypoints moved across the line of sight, part of the way to the detector's; depths stay.
+
+    Its camera should be ``aligned_to_detector`` before: what is left then is the pose. Far outliers move it less.
+    """
+    turned = as_the_detector_marks_them(canonical.keypoints_m.astype(np.float64)) @ canonical.rotation.T
+    missing = keypoints_in_crop(crop) - (canonical.scale * turned[:, :2] + canonical.translation)
+    missing *= SHARE_IN_PICTURE * huber_weight(missing / DEFAULT_PRIOR.keypoint)[:, None]
+    moves = np.pad(missing / canonical.scale, ((0, 0), (0, 1))) @ canonical.rotation
+    moved = _moved(canonical, moves, vertices_from_moves)
+    translation = canonical.translation + missing[0]
+    return replace(moved, translation=translation.astype(canonical.translation.dtype))
+
+
+def _moved(canonical: CanonicalHand, moves: FloatArray, vertices_from_moves: FloatArray) -> CanonicalHand:
+    """The hand with its keypoints moved by (21, 3) against the wrist, which stays the origin."""
+    moves = moves - moves[0]
+    vertices_m = canonical.vertices_m + vertices_from_moves @ moves
+    return replace(
+        canonical,
+        vertices_m=vertices_m.astype(canonical.vertices_m.dtype),
+        keypoints_m=(canonical.keypoints_m + moves).astype(canonical.keypoints_m.dtype),
+    )

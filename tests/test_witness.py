@@ -1,0 +1,131 @@
+"""The mesh leans towards what the witness says of its joints in space."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from handviz import metrics
+from handviz.detect.crop import crop_from_image_affine
+from handviz.detect.marking import as_the_detector_marks_them
+from handviz.geometry import apply_affine, invert_affine, rotation_from_axis_angle
+from handviz.hand_model.handles import vertices_from_keypoint_moves
+from handviz.hand_model.layer import HandLayer
+from handviz.hand_model.open_hand import load_open_hand
+from handviz.infer.alignment import DEFAULT_PRIOR
+from handviz.infer.witness import (
+    PRESENCE_POWER,
+    SHARE,
+    SHARE_IN_PICTURE,
+    drawn_to_detector,
+    leaning_on_witness,
+)
+from handviz.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop
+from tests.tiny_network import constant_hand
+
+TEMPLATE = load_open_hand()
+LIFT = vertices_from_keypoint_moves(TEMPLATE)
+
+
+def bent(angle: float) -> FloatArray:
+    """(V, 3) the hand with every finger joint bent by radians."""
+    pose = torch.zeros(1, 15, 3)
+    pose[:, 3:, 2] = angle
+    with torch.no_grad():
+        return HandLayer(TEMPLATE)(pose.flatten(1), torch.zeros(1, 10)).vertices_m[0].double().numpy()
+
+
+def hand_of(vertices_m: FloatArray, said: FloatArray, presence: float = 1.0) -> CanonicalHand:
+    """A network's hand beside a witness that says where MediaPipe would mark ``said`` (V, 3)."""
+    fields = constant_hand()
+    keypoints = TEMPLATE.keypoint_regressor @ vertices_m
+    turn = rotation_from_axis_angle(np.array([0.4, 1.0, -0.3]))
+    witness = 0.8 * as_the_detector_marks_them(TEMPLATE.keypoint_regressor @ said) @ turn.T + [0.1, 0.0, 0.3]
+    own = {"vertices_m": vertices_m, "keypoints_m": keypoints, "witness_m": witness, "presence": presence}
+    return CanonicalHand(**fields | {"scale": float(fields["scale"])} | own)  # type: ignore[arg-type]
+
+
+def test_a_witness_that_agrees_moves_nothing_however_it_is_turned_and_sized():
+    hand = hand_of(bent(0.3), bent(0.3))
+    np.testing.assert_allclose(leaning_on_witness(hand, LIFT).vertices_m, hand.vertices_m, atol=1e-6)
+
+
+def test_the_pose_moves_the_stated_share_of_the_way():
+    hand, said = hand_of(bent(0.3), bent(0.45)), TEMPLATE.keypoint_regressor @ bent(0.45)
+    before, after = (metrics.pa_mpjpe_mm(item.keypoints_m[None], said[None])[0] for item in
+                     (hand, leaning_on_witness(hand, LIFT)))  # fmt: skip
+    assert before > 4
+    assert after / before == pytest.approx(1 - SHARE, abs=0.05)
+
+
+def test_the_mesh_goes_with_its_keypoints_and_stays_a_hand():
+    hand = leaning_on_witness(hand_of(bent(0.3), bent(0.45)), LIFT)
+    np.testing.assert_allclose(TEMPLATE.keypoint_regressor @ hand.vertices_m, hand.keypoints_m, atol=1e-5)
+    np.testing.assert_allclose(hand.keypoints_m[0], 0, atol=1e-6)
+    partly = bent(0.3 + SHARE * 0.15)
+    assert metrics.pa_mpvpe_mm(hand.vertices_m[None], partly[None])[0] < 0.7
+
+
+def test_a_witness_that_doubts_the_hand_is_trusted_less():
+    sure, doubting = (hand_of(bent(0.3), bent(0.45), presence) for presence in (1.0, 0.5))
+    moved = [np.abs(leaning_on_witness(hand, LIFT).vertices_m - hand.vertices_m).max() for hand in (sure, doubting)]
+    assert moved[1] / moved[0] == pytest.approx(0.5**PRESENCE_POWER, rel=0.01)
+
+
+@pytest.mark.parametrize("without", [{"witness_m": None}, {"presence": 0.0}])
+def test_a_network_without_witness_is_left_alone(without):
+    hand = replace(hand_of(bent(0.3), bent(0.45)), **without)
+    assert leaning_on_witness(hand, LIFT) is hand
+
+
+def test_moves_of_keypoints_bring_about_just_these_and_a_shift_shifts_all():
+    np.testing.assert_allclose(TEMPLATE.keypoint_regressor @ LIFT, np.eye(21), atol=1e-6)
+    np.testing.assert_allclose(LIFT.sum(axis=1), 1, atol=2e-3)
+
+
+def test_a_fingertip_takes_only_its_own_finger_along():
+    # Joints 4 to 6 are the index finger's; keypoint 8 is its tip.
+    finger = TEMPLATE.skinning_weights.argmax(axis=1)
+    moved = np.abs(LIFT[:, 8]) > 0.15
+    assert set(finger[moved]) <= {4, 5, 6}
+    assert moved.sum() > 20
+
+
+def seen_by(hand: CanonicalHand) -> FloatArray:
+    """(21, 2) where MediaPipe would mark the hand, in the crop's [-1, 1]."""
+    return hand.scale * (as_the_detector_marks_them(hand.keypoints_m) @ hand.rotation.T)[:, :2] + hand.translation
+
+
+def crop_with(marks: FloatArray) -> HandCrop:
+    """A crop in which the detector marked (21, 2)."""
+    affine = crop_from_image_affine(np.random.default_rng(0).uniform(100, 300, (21, 2)), "left")
+    keypoints_px = apply_affine(invert_affine(affine), (marks + 1) * CROP_SIZE / 2)
+    return HandCrop(np.zeros((CROP_SIZE, CROP_SIZE, 3), np.float32), affine, Detection("left", 1.0, keypoints_px))
+
+
+def test_a_detector_that_agrees_moves_nothing():
+    hand = hand_of(bent(0.3), bent(0.3))
+    moved = drawn_to_detector(hand, crop_with(seen_by(hand)), LIFT)
+    np.testing.assert_allclose(moved.vertices_m, hand.vertices_m, atol=1e-6)
+    np.testing.assert_allclose(moved.translation, hand.translation, atol=1e-6)
+
+
+def test_keypoints_go_to_the_detector_s_in_the_picture_and_keep_their_depth():
+    hand = hand_of(bent(0.3), bent(0.3))
+    marks = seen_by(hand) + np.random.default_rng(4).normal(0, 0.3 * DEFAULT_PRIOR.keypoint, (21, 2))
+    moved = drawn_to_detector(hand, crop_with(marks), LIFT)
+    before, after = (np.linalg.norm(seen_by(item) - marks, axis=1).mean() for item in (hand, moved))
+    assert after / before == pytest.approx(1 - SHARE_IN_PICTURE, abs=0.08)
+    np.testing.assert_allclose((moved.keypoints_m @ moved.rotation.T)[:, 2], (hand.keypoints_m @ hand.rotation.T)[:, 2],
+                               atol=1e-6)  # fmt: skip
+    np.testing.assert_allclose(moved.keypoints_m[0], 0, atol=1e-9)
+    np.testing.assert_allclose(TEMPLATE.keypoint_regressor @ moved.vertices_m, moved.keypoints_m, atol=1e-5)
+
+
+def test_a_mark_far_off_does_not_tear_the_hand():
+    hand = hand_of(bent(0.3), bent(0.3))
+    marks = seen_by(hand)
+    marks[8] += 1.5
+    moved = drawn_to_detector(hand, crop_with(marks), LIFT)
+    assert hand.scale * np.linalg.norm(moved.keypoints_m[8] - hand.keypoints_m[8]) < 2.5 * DEFAULT_PRIOR.keypoint
