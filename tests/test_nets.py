@@ -13,6 +13,7 @@ from handviz.nets.amvur import (
     LOWEST_LOG_VARIANCE,
     Amvur,
     TokenLinear,
+    TokenSettings,
     attention,
 )
 from handviz.nets.backbones import BACKBONES
@@ -36,7 +37,7 @@ def feature():
 
 def amvur(template, *, coarse=True, on_base=False):
     """A small AMVUR whose outputs are not near zero."""
-    net = Amvur(FEATURE, template, width=16, heads=4, coarse=coarse, on_base=on_base)
+    net = Amvur(FEATURE, template, TokenSettings(width=16, heads=4, coarse=coarse, on_base=on_base))
     for layers in (net.mean, net.log_variance):
         nn.init.normal_(layers[-1].weight, std=0.5)
     return net.eval()

@@ -43,7 +43,7 @@ def poser():
 def test_a_ring_lies_on_the_finger(poser, finger, link):
     outlines = worn.Outlines(poser.arm)
     for hand in poser.sample(np.random.default_rng(finger), 3):
-        section = worn.finger_section(outlines, hand.vertices_m, hand.keypoints_m, finger, link, 0.5)
+        section = worn.finger_section(outlines, hand, finger, link, 0.5)
         assert section is not None
         assert 0.004 < section.radii.min() <= section.radii.max() < 0.016
         skin = trimesh.Trimesh(hand.vertices_m, poser.arm.faces, process=False)

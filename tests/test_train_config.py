@@ -11,6 +11,7 @@ from handviz.nets.model import ModelConfig
 from handviz.train.checkpoint import load_checkpoint, load_resume_state, save_checkpoint
 from handviz.train.config import TrainConfig, as_notes, changes
 from handviz.train.losses import LossConfig
+from handviz.train.style_noise import StyleNoise
 from handviz.train.train import Trainer, train
 from handviz.train.witness_noise import WitnessNoise
 
@@ -28,15 +29,15 @@ def test_what_differs_is_named():
     noted = json.loads(json.dumps(as_notes(config)))
     assert changes(config, noted) == []
     assert changes(replace(config, data=(Path("./a"), Path.cwd() / "b")), noted) == []
-    other = replace(
-        config, seed=3, limit=9, loss=LossConfig(image=2.0, kl=0.2), witness_noise=WitnessNoise(median_mm=10)
-    )
+    noises = {"witness_noise": WitnessNoise(median_mm=10), "style_noise": StyleNoise(strength=0.5)}
+    other = replace(config, seed=3, limit=9, loss=LossConfig(image=2.0, kl=0.2), **noises)
     assert changes(other, noted) == [
         "--seed 0, not 3",
         "--limit None, not 9",
         "loss image 0.5, not 2.0",
         "loss kl 0.1, not 0.2",
         "witness_noise median_mm 8.0, not 10",
+        "style_noise strength 1.0, not 0.5",
     ]
     (swapped,) = changes(replace(config, data=(Path("b"), Path("a"))), noted)
     assert swapped.startswith("--data [")

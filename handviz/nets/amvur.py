@@ -6,6 +6,7 @@ layer on [F; p] is W_F F + W_p p, and F is projected once.
 ``VertexAttention`` and ``DenseVertices`` are what the paper's Table 5 measures AMVUR against.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,23 @@ from handviz.units import CENTIMETRES_PER_DECIMETRE, CENTIMETRES_PER_METRE
 LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE = -9.0, 4.0
 INDEX_WAVES = 8
 """Sines and cosines each that tell a token's number where it does not carry its place on the mesh."""
+
+
+@dataclass(frozen=True)
+class TokenSettings:
+    """How vertices and joints become tokens."""
+
+    width: int
+    heads: int
+    coarse: bool
+    """Attend over the template's coarse vertices and lift to all; otherwise every vertex is a token."""
+    on_base: bool = False
+    """Start from a base mesh, not from the rest pose."""
+    by_index: bool = False
+    """Tokens carry their number and nothing of the mesh (experiments B and C)."""
+
+    def __post_init__(self) -> None:
+        assert not (self.on_base and self.by_index), "a base mesh tells tokens where they are"
 
 
 class TokenLinear(nn.Module):
@@ -44,10 +62,9 @@ class AmvurOutput(NamedTuple):
 class VertexAttention(nn.Module):
     """Feature (B, D), optionally a base mesh (B, V, 3) in cm -> AmvurOutput, by self-attention of vertices alone.
 
-    ``coarse`` attends over the template's coarse vertices and lifts to all (mean and log-variance, not variance:
-    averaging would shrink it); otherwise every vertex is a token. Without a base mesh the positions are those of the
-    rest pose (the paper's form); with one, tokens also carry its positions and the mean is an offset from it. With
-    ``by_index`` tokens carry their number, as in a plain Transformer, and nothing of the mesh (experiments B and C).
+    From coarse vertices mean and log-variance are lifted to all (not variance: averaging would shrink it). Without a
+    base mesh the positions are those of the rest pose (the paper's form); with one, tokens also carry its positions
+    and the mean is an offset from it.
     """
 
     rest_tokens: Tensor
@@ -57,24 +74,13 @@ class VertexAttention(nn.Module):
     token_ids: Tensor
     lift: Tensor | None
 
-    def __init__(
-        self,
-        feature_size: int,
-        template: HandTemplate,
-        *,
-        width: int,
-        heads: int,
-        coarse: bool,
-        on_base: bool = False,
-        by_index: bool = False,
-    ) -> None:
+    def __init__(self, feature_size: int, template: HandTemplate, settings: TokenSettings) -> None:
         super().__init__()
-        assert not (on_base and by_index), "a base mesh tells tokens where they are"
-        self.heads, self.on_base = heads, on_base
-        self._keep_mesh(template, coarse)
-        if by_index:
+        width, self.heads, self.on_base = settings.width, settings.heads, settings.on_base
+        self._keep_mesh(template, settings.coarse)
+        if settings.by_index:
             self.rest_tokens, self.rest_keypoints = index_waves(self.rest_tokens), index_waves(self.rest_keypoints)
-        self.position_size = self.rest_tokens.shape[2] * (2 if on_base else 1)
+        self.position_size = self.rest_tokens.shape[2] * (2 if settings.on_base else 1)
         self.vertex_primary = TokenLinear(feature_size, self.position_size, width)
         self.before_self = nn.LayerNorm(width)
         self.self_query_key_value = nn.Linear(width, 3 * width)
@@ -128,20 +134,10 @@ class Amvur(VertexAttention):
     """
 
     def __init__(
-        self,
-        feature_size: int,
-        template: HandTemplate,
-        *,
-        width: int,
-        heads: int,
-        coarse: bool,
-        on_base: bool = False,
-        by_index: bool = False,
-        joint_width: int = 0,
+        self, feature_size: int, template: HandTemplate, settings: TokenSettings, joint_width: int = 0
     ) -> None:
-        super().__init__(
-            feature_size, template, width=width, heads=heads, coarse=coarse, on_base=on_base, by_index=by_index
-        )
+        super().__init__(feature_size, template, settings)
+        width = settings.width
         self.cross_query = TokenLinear(feature_size, self.position_size, width)
         self.cross_key = TokenLinear(feature_size, self.position_size, width)
         self.cross_value = TokenLinear(feature_size, self.position_size, width)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
-from handviz.nets.amvur import Amvur, DenseVertices, VertexAttention
+from handviz.nets.amvur import Amvur, DenseVertices, TokenSettings, VertexAttention
 from handviz.nets.backbones import BACKBONES, Backbone, make_backbone
 from handviz.nets.camera_net import CameraNet, CameraOutput
 from handviz.nets.evidence import Evidence, GlobalEvidence, JointEvidence, Witness
@@ -179,24 +179,15 @@ def _make_evidence(config: ModelConfig, backbone: Backbone) -> tuple[GlobalEvide
 def _make_vertex_net(
     config: ModelConfig, evidence: GlobalEvidence | JointEvidence, template: HandTemplate
 ) -> VertexNet:
-    size, width, heads, coarse = evidence.feature_size, config.width, config.heads, config.tokens == "coarse"
-    by_index = config.positions == "index"
+    size = evidence.feature_size
     if config.attention == "dense":
-        return DenseVertices(size, template, width=width)
-    if config.attention == "self":
-        return VertexAttention(
-            size, template, width=width, heads=heads, coarse=coarse, on_base=config.on_base, by_index=by_index
-        )
-    return Amvur(
-        size,
-        template,
-        width=width,
-        heads=heads,
-        coarse=coarse,
-        on_base=config.on_base,
-        by_index=by_index,
-        joint_width=evidence.joint_width,
+        return DenseVertices(size, template, width=config.width)
+    settings = TokenSettings(
+        config.width, config.heads, config.tokens == "coarse", config.on_base, config.positions == "index"
     )
+    if config.attention == "self":
+        return VertexAttention(size, template, settings)
+    return Amvur(size, template, settings, evidence.joint_width)
 
 
 def build_model(config: ModelConfig, template: HandTemplate) -> HandModel:

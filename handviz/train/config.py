@@ -79,7 +79,7 @@ def _lasting(notes: dict[str, Any]) -> dict[str, Any]:
     lasting = {f"--{name}": notes[name] for name in ("seed", "limit") if name in notes}
     if isinstance(notes.get("data"), list):
         lasting["--data"] = [str(Path(str(folder)).resolve()) for folder in notes["data"]]
-    for part in ("loss", "witness_noise"):
+    for part in ("loss", "witness_noise", "style_noise"):
         weights = notes.get(part)
         lasting |= {f"{part} {name}": value for name, value in weights.items()} if isinstance(weights, dict) else {}
     return lasting

@@ -106,7 +106,7 @@ class ThingMaker:
         for _ in range(rng.choice([1, 1, 2, 3])):
             finger, link = int(rng.integers(1, 5)), int(rng.random() < 0.2)
             part = rng.uniform(0.3, 0.65)
-            section = worn.finger_section(self._outlines, hand.vertices_m, hand.keypoints_m, finger, link, part)
+            section = worn.finger_section(self._outlines, hand, finger, link, part)
             if section is not None:
                 mesh = worn.band(section, rng.uniform(0.001, 0.0035), rng.uniform(0.0007, 0.0018))
                 made.append(Surface(mesh, look.metal_material(rng), OCCLUDER, to_camera))

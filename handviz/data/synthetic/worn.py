@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.data.synthetic.arm import PosedArm
 from handviz.data.synthetic.props import grid_faces
 from handviz.hand_model.open_hand import ArmMesh
 from handviz.records import FloatArray
@@ -101,13 +102,11 @@ def dial_transform(section: Section, outwards: FloatArray, diameter_m: float, th
     return matrix
 
 
-def finger_section(
-    outlines: Outlines, vertices_m: FloatArray, keypoints_m: FloatArray, finger: int, link: int, part: float
-) -> Section | None:
+def finger_section(outlines: Outlines, hand: PosedArm, finger: int, link: int, part: float) -> Section | None:
     """The outline of a finger (0 thumb .. 4) ``part`` of the way along its proximal (0) or middle (1) phalanx."""
-    start, end = keypoints_m[1 + 4 * finger + link], keypoints_m[2 + 4 * finger + link]
+    start, end = hand.keypoints_m[1 + 4 * finger + link], hand.keypoints_m[2 + 4 * finger + link]
     joint = 1 + 3 * finger + link
-    return outlines.cut(vertices_m, [joint], start + part * (end - start), end - start)
+    return outlines.cut(hand.vertices_m, [joint], start + part * (end - start), end - start)
 
 
 def wrist_section(outlines: Outlines, vertices_m: FloatArray, arm: ArmMesh, away_m: float) -> Section | None:
