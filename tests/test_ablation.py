@@ -9,7 +9,7 @@ import torch
 
 from handviz.__main__ import main
 from handviz.errors import HandvizError
-from handviz.nets.amvur import Amvur, DenseVertices, VertexAttention
+from handviz.nets.amvur import Amvur, DenseVertices, TokenSettings, VertexAttention
 from handviz.nets.evidence import Evidence
 from handviz.nets.model import ModelConfig, build_model
 from handviz.probability import gaussian_nll
@@ -33,7 +33,7 @@ def small(experiment):
 
 def vertex_net(template, kind, **options):
     torch.manual_seed(0)
-    net = kind(FEATURE, template, width=WIDTH, heads=4, coarse=True, **options)
+    net = kind(FEATURE, template, TokenSettings(width=WIDTH, heads=4, coarse=True, **options))
     torch.nn.init.normal_(net.mean[-1].weight, std=0.5)
     return net.eval()
 
