@@ -10,7 +10,7 @@ from handviz import doctor, probes
 from handviz.commands import doctor as doctor_command
 from handviz.doctor import Finding
 from handviz.errors import HandvizError
-from handviz.paths import CHECKSUM_FILE, MODELS
+from handviz.paths import CHECKSUM_FILE, MODELS, PROJECT_ROOT
 
 
 def test_packages_are_compared_with_the_pins(tmp_path: Path) -> None:
@@ -126,3 +126,14 @@ def test_only_failures_of_needed_things_set_the_exit_status(
     monkeypatch.setattr(doctor_command, "examine", lambda: [Finding("thing", state, "as it is", "do this")])
     assert doctor_command.run(argparse.Namespace()) == status
     assert capsys.readouterr().out == f"{state:5}thing         as it is  ->  do this\n"
+
+
+def test_no_binary_file_is_taken_for_text() -> None:
+    attributes = (PROJECT_ROOT / ".gitattributes").read_text(encoding="utf-8").splitlines()
+    committed = [
+        path for folder in ("assets", "models", "docs") for path in (PROJECT_ROOT / folder).iterdir() if path.is_file()
+    ]
+    text = {".md", ".json", ""}
+    kinds = {path.suffix for path in committed} - text
+    assert ".onnx" in kinds
+    assert not kinds - {line.removeprefix("*").split()[0] for line in attributes if line.endswith(" binary")}
