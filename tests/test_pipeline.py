@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +153,20 @@ def test_the_pose_leans_on_the_witness_unless_it_is_told_not_to(tmp_path: Path) 
     leaning, alone = metrics.pa_mpjpe_mm(np.stack(found), np.stack([bent, bent]))
     assert alone > 3
     assert leaning / alone == pytest.approx(1 - SHARE, abs=0.1)
+
+
+@pytest.mark.usefixtures("fake_landmarker")
+@pytest.mark.parametrize("turned", [False, True])
+def test_keypoints_of_a_hand_of_the_wrong_side_correct_nothing(
+    networks: Path, monkeypatch: pytest.MonkeyPatch, turned: bool
+) -> None:
+    def look_again(image, crops, network):
+        return [replace(crop) if turned else crop for crop in crops], network.reconstruct(crops)
+
+    monkeypatch.setattr(pipeline_module, "reconstruct_and_look_again", look_again)
+    seen = []
+    for align in (True, False):
+        settings = PipelineSettings(networks, other_variants=False, video=False, align_to_detector=align)
+        with Pipeline(settings) as pipeline:
+            seen.append(pipeline.process(frame()).hands[0].keypoints_px)
+    assert np.allclose(*seen, atol=1e-3) == turned

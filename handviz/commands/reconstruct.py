@@ -124,8 +124,9 @@ class Job:
         failed = len(self._entries) - self.done
         logger.info("%d pictures with %d hands, %d unreadable: %s", self.done, len(self._distances), failed, report)
         if self._distances:
-            share = 100 * float(np.mean(self._distances))
-            logger.info("projected keypoints lie %.1f %% of the hand's box from the detector's, on average", share)
+            mean, median = 100 * np.mean(self._distances), 100 * np.median(self._distances)
+            told = "projected keypoints lie %.1f %% of the hand's box from the detector's on average, %.1f %% in the middle"
+            logger.info(told, mean, median)
 
     def _items(self) -> Iterator[tuple[int, Frame | HandvizError]]:
         """Number and frame, or what is wrong with it, of every wanted frame."""

@@ -155,12 +155,17 @@ class Pipeline:
         marks.append(time.perf_counter())
         crops = [crop_hand(frame.image, detection) for detection in detections]
         marks.append(time.perf_counter())
+        found = crops
         if self._video:
             canonical = network.reconstruct(crops)
         else:
             crops, canonical = reconstruct_and_look_again(frame.image, crops, network)
             detections = tuple(crop.detection for crop in crops)
-        canonical = [self._corrected(hand, crop) for hand, crop in zip(canonical, crops, strict=True)]
+        canonical = [
+            # Of a hand whose side the detector got wrong it has also placed the fingers wrongly.
+            self._corrected(hand, crop, keypoints_hold=crop is before)
+            for hand, crop, before in zip(canonical, crops, found, strict=True)
+        ]
         hands: tuple[HandMesh, ...] = tuple(
             hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant=variant)
             for hand, crop in zip(canonical, crops, strict=True)
@@ -172,14 +177,15 @@ class Pipeline:
         steps = [(end - start) * 1000 for start, end in itertools.pairwise(marks)]
         return FrameResult(frame, variant, detections, hands, StageTimes(*steps))
 
-    def _corrected(self, hand: CanonicalHand, crop: HandCrop) -> CanonicalHand:
+    def _corrected(self, hand: CanonicalHand, crop: HandCrop, *, keypoints_hold: bool) -> CanonicalHand:
         """The hand after what the detector and MediaPipe's heads know better, as far as the settings allow."""
         settings = self._settings
         if settings.correct_pose:
             hand = leaning_on_witness(hand, self._vertices_from_moves)
-        if settings.align_to_detector:
+        use_keypoints = settings.align_to_detector and keypoints_hold
+        if use_keypoints:
             hand = aligned_to_detector(hand, crop)
-        if settings.correct_pose and settings.align_to_detector:
+        if settings.correct_pose and use_keypoints:
             hand = drawn_to_detector(hand, crop, self._vertices_from_moves)
         return hand
 
