@@ -125,7 +125,7 @@ class Job:
         logger.info("%d pictures with %d hands, %d unreadable: %s", self.done, len(self._distances), failed, report)
         if self._distances:
             mean, median = 100 * np.mean(self._distances), 100 * np.median(self._distances)
-            told = "projected keypoints lie %.1f %% of the hand's box from the detector's on average, %.1f %% in the middle"
+            told = "projected keypoints lie %.1f %% of the hand's box from the detector's, the middle one %.1f %%"
             logger.info(told, mean, median)
 
     def _items(self) -> Iterator[tuple[int, Frame | HandvizError]]:
