@@ -98,6 +98,20 @@ class CanonicalHand:
 
 
 @dataclass(frozen=True, eq=False)
+class HandTexture:
+    """Colours at the hand model's vertices, sRGB in [0, 1]."""
+
+    rgb: FloatArray
+    """(V, 3) as the picture's own light shows them, on the sides that it does not see too."""
+    albedo: FloatArray
+    """(V, 3) as even light of the picture's brightness would show them: what other light can be laid on."""
+    visible: FloatArray
+    """(V,) how sure the network is, 0 to 1, that this picture shows the vertex: inside it, and with nothing before."""
+    seen: FloatArray
+    """(V,) how well it was seen so far, 0 (colours are inferred) to 1; ``visible`` where no pictures came before."""
+
+
+@dataclass(frozen=True, eq=False)
 class HandMesh:
     """One reconstructed hand, un-mirrored, in the camera's axes."""
 
@@ -123,6 +137,8 @@ class HandMesh:
     wrist_camera_m: FloatArray
     """(3,) wrist in the camera frame under ``intrinsics``: as metric as the assumed focal length and hand size are."""
     intrinsics: Intrinsics
+    texture: HandTexture | None = None
+    """None where no texture was asked for."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +149,7 @@ class StageTimes:
     crop_ms: float = 0.0
     reconstruct_ms: float = 0.0
     smooth_ms: float = 0.0
+    texture_ms: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,6 +54,8 @@ class PipelineSettings:
     """Let the detector's 2D keypoints correct the network's camera (alignment.py)."""
     correct_pose: bool = True
     """Let MediaPipe's landmarks correct the network's pose (witness.py)."""
+    texture: bool = False
+    """Give hands a texture (texture.py)."""
 
 
 class Pipeline:
@@ -65,6 +67,7 @@ class Pipeline:
         self._lock = threading.Lock()
         self._smoother = HandSmoother(settings.smoothing)
         self._reset_wanted = False
+        self._texture_wanted = settings.texture
         self._video = settings.video
         self._field_of_view_deg = settings.field_of_view_deg
         self._variant = self._used_variant = settings.variant
@@ -115,6 +118,14 @@ class Pipeline:
         """Degrees over the longer image side, from the next frame on."""
         with self._lock:
             self._field_of_view_deg = field_of_view_deg
+
+    def set_texture(self, wanted: bool, /) -> None:
+        """Whether hands get a texture, from the next frame on."""
+        with self._lock:
+            self._texture_wanted = wanted
+
+    def forget_texture(self) -> None:
+        """Colours that earlier frames showed are forgotten; the next frame begins anew."""
 
     def reset(self, *, video: bool | None = None) -> None:
         """Forget what was seen: the next frame is of another source, with frames that follow each other or not."""
