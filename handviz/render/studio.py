@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import moderngl
@@ -11,14 +10,21 @@ from numpy.typing import NDArray
 
 from handviz.records import CROP_SIZE, FloatArray
 from handviz.render.programs import load_program
+from handviz.render.studio_parts import (
+    BEHIND,
+    SUPERSAMPLING,
+    Lights,
+    Material,
+    Mesh,
+    StudioPicture,
+    Surface,
+    Textures,
+)
 
-SUPERSAMPLING = 2
 SHADOW_SIZE, SHADOW_HALF_M = 320, 0.22
 """Pixels of the shadow map, and half the side of the cube around ``Lights.shadow_centre_m`` that it covers."""
 CROP = (CROP_SIZE, CROP_SIZE)
 NEAR_M, FAR_M = 0.03, 6.0
-TARGET, OCCLUDER, BEHIND = 1.0, 0.6, 0.3
-"""Values of ``Surface.label``: the hand that is learnt, things before it, things behind it."""
 
 
 class Releasable(Protocol):
@@ -30,93 +36,6 @@ class Releasable(Protocol):
 
 
 Kept = TypeVar("Kept", bound=Releasable)
-
-
-@dataclass(frozen=True, eq=False)
-class Mesh:
-    """Triangles with what the shader needs at every vertex."""
-
-    positions: FloatArray
-    """(V, 3)"""
-    normals: FloatArray
-    """(V, 3) unit"""
-    rest: FloatArray
-    """(V, 3) metres: where textures stick"""
-    marks: FloatArray
-    """(V, 3) palm, nail, sleeve in 0..1"""
-    faces: NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class Material:
-    """Linear RGB colours and how rough the surface looks."""
-
-    back: tuple[float, ...]
-    palm: tuple[float, ...]
-    nail: tuple[float, ...]
-    cloth: tuple[float, ...]
-    cloth_second: tuple[float, ...]
-    cloth_stripes_per_m: float = 0.0
-    mottle: float = 1.0
-    gloss: float = 0.1
-    sleeve_thickness_m: float = 0.004
-    noise_shift: tuple[float, ...] = (0.0, 0.0, 0.0)
-    crease_depth: float = 0.0
-    """palm lines and finger folds, 0..1"""
-    print_layer: int = -1
-    """which of the studio's prints lies on the sleeve, or on the body where ``print_is_body``; -1 for none"""
-    print_is_body: bool = False
-    print_repeats: tuple[float, float] = (1.0, 1.0)
-
-
-@dataclass(frozen=True, eq=False)
-class Surface:
-    """One thing in the scene."""
-
-    mesh: Mesh
-    material: Material
-    label: float
-    camera_from_object: FloatArray = field(default_factory=lambda: np.eye(4))
-
-
-@dataclass(frozen=True, eq=False)
-class Lights:
-    """Two directional lights and an ambient gradient from above to below, linear RGB."""
-
-    directions: FloatArray
-    """(2, 3) unit, towards the light, camera axes"""
-    colours: FloatArray
-    """(2, 3)"""
-    ambient_above: FloatArray
-    ambient_below: FloatArray
-    shadow_strength: float = 0.0
-    """0: the first light casts no shadow, 1: no part of it comes into the shadow"""
-    shadow_softness_m: float = 0.002
-    shadow_centre_m: tuple[float, ...] = (0.0, 0.0, 0.5)
-
-
-@dataclass(frozen=True, eq=False)
-class Textures:
-    """What lies on the surfaces; the same in every picture."""
-
-    noise: NDArray[np.uint8]
-    """(N, N), repeats without a seam"""
-    creases: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((1, 1, 3), np.uint8))
-    """(C, C, 3) palm lines, folds on the back, redness over the hand at rest"""
-    prints: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((1, 1, 1, 3), np.uint8))
-    """(K, P, P, 3) sRGB"""
-
-
-@dataclass(frozen=True, eq=False)
-class StudioPicture:
-    """What was drawn, twice (H, W) of the crop in each direction, top row first."""
-
-    rgb: NDArray[np.uint8]
-    """(2H, 2W, 3), square root of a quarter of the linear light"""
-    label: NDArray[np.uint8]
-    """(2H, 2W) label * 255, 0 where nothing was drawn"""
-    depth_m: NDArray[np.float32]
-    """(2H, 2W) distance along z"""
 
 
 def clip_from_camera(
@@ -141,12 +60,13 @@ def depth_from_buffer(buffer: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class _Arrays(NamedTuple):
-    """Buffers of one topology and what draws them: lit, and depth alone."""
+    """Buffers of one topology and what draws them: lit, depth alone, and vertices."""
 
     vertices: moderngl.Buffer
     faces: moderngl.Buffer
     lit: moderngl.VertexArray
     depth: moderngl.VertexArray
+    points: moderngl.VertexArray
 
 
 def shadow_from_camera(lights: Lights) -> FloatArray:
@@ -214,7 +134,8 @@ class HandStudio:
             shape = [(vertices, "3f 3f 12x 3f", "in_position", "in_normal", "in_marks")]
             lit = self._keep(self.context.vertex_array(self._program, layout, faces))
             depth = self._keep(self.context.vertex_array(self._depth_program, shape, faces))
-            self._arrays[key] = _Arrays(vertices, faces, lit, depth)
+            points = self._keep(self.context.vertex_array(self._program, layout))
+            self._arrays[key] = _Arrays(vertices, faces, lit, depth, points)
         arrays = self._arrays[key]
         data = np.concatenate([mesh.positions, mesh.normals, mesh.rest, mesh.marks], axis=1)
         arrays.vertices.write(data.astype(np.float32).tobytes())
@@ -270,6 +191,25 @@ class HandStudio:
             self._draw_depth(self._coarse_framebuffer, surfaces, projection)
             return _read_depth(self._coarse)
 
+    def bake(self, surface: Surface, lights: Lights) -> NDArray[np.float32]:
+        """(V, 3) linear light that every vertex gives off, seen or not, in the shadows of the last ``draw``."""
+        count = len(surface.mesh.positions)
+        with self.context, ExitStack() as resources:
+            texture = self.context.texture((count, 1), 4, dtype="f4")
+            resources.callback(texture.release)
+            framebuffer = self.context.framebuffer([texture])
+            resources.callback(framebuffer.release)
+            framebuffer.use()
+            self.context.enable_only(moderngl.NOTHING)
+            self._prepare(lights)
+            self._set("baked_count", float(count))
+            self._set_matrix("camera_from_object", surface.camera_from_object)
+            self._set_material(surface.material)
+            self._arrays_of(surface.mesh).points.render(moderngl.POINTS)
+            self._set("baked_count", 0.0)
+            coded = np.frombuffer(texture.read(), np.float32).reshape(count, 4)[:, :3]
+        return np.asarray(4 * coded**2, np.float32)
+
     def _draw_shadow(self, surfaces: list[Surface], lights: Lights) -> None:
         projection = shadow_from_camera(lights)
         self._set_matrix("shadow_from_camera", projection)
@@ -291,12 +231,7 @@ class HandStudio:
         self._framebuffer.use()
         self._framebuffer.clear(0.0, 0.0, 0.0, 0.0, depth=1.0)
         self.context.enable_only(moderngl.DEPTH_TEST)
-        noise, creases, prints = self._textures
-        noise.use(0)
-        creases.use(1)
-        prints.use(2)
-        self._shadow.use(3)
-        self._set_lights(lights)
+        self._prepare(lights)
         self._set_matrix("clip_from_camera", projection)
         for surface in surfaces:
             self._set_matrix("camera_from_object", surface.camera_from_object)
@@ -304,6 +239,12 @@ class HandStudio:
             self._set("label", surface.label)
             self._arrays_of(surface.mesh).lit.render()
         return self._read()
+
+    def _prepare(self, lights: Lights) -> None:
+        """What shines and what lies on the surfaces."""
+        for unit, texture in enumerate((*self._textures, self._shadow)):
+            texture.use(unit)
+        self._set_lights(lights)
 
     def _read(self) -> StudioPicture:
         width, height = self._size

@@ -8,23 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.data.synthetic import look, props
-from handviz.data.synthetic.develop import develop
+from handviz.data.synthetic.develop import develop, sample_curve
 from handviz.data.synthetic.scene import ArmPoser, PosedArm, object_transform
 from handviz.geometry import intrinsics_from_field_of_view, rotation_about_z, rotation_from_axis_angle
 from handviz.hand_model.anatomy import joint_axes, pose_from_angles
 from handviz.paths import CLIP_FILE
 from handviz.records import FloatArray
-from handviz.render.studio import (
-    BEHIND,
-    TARGET,
-    HandStudio,
-    Lights,
-    Material,
-    Mesh,
-    Surface,
-    clip_from_camera,
-    open_studio,
-)
+from handviz.render.studio import HandStudio, clip_from_camera, open_studio
+from handviz.render.studio_parts import BEHIND, TARGET, Lights, Material, Mesh, Surface
 
 WIDTH, HEIGHT, FPS = 640, 480, 30
 FRAMES = 270
@@ -148,7 +139,7 @@ class _Clip:
         )
         drawn = self._studio.draw(surfaces, lights, self._projection)
         rng = np.random.default_rng(0)
-        image = develop(drawn, self._room, rng)
+        image = develop(drawn, self._room, sample_curve(rng))
         noise = np.random.default_rng(number).normal(0, 0.006, image.shape)
         return (np.clip(image + noise, 0, 1) * 255).astype(np.uint8)
 

@@ -1,5 +1,6 @@
 """From drawn light to a photograph: crevices, exposure, background, the camera's faults."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.records import CROP_SIZE, FloatArray
-from handviz.render.studio import SUPERSAMPLING, TARGET, StudioPicture
+from handviz.render.studio_parts import SUPERSAMPLING, TARGET, StudioPicture
 
 GREY_SHARE, WRONG_EXPOSURE_SHARE = 0.03, 0.12
 CREVICE_NEAR_M, CREVICE_FAR_M = 0.006, 0.05
@@ -54,19 +55,34 @@ def exposure(picture: StudioPicture, rng: np.random.Generator) -> float:
     return float(np.clip((wanted / shown) ** 2.2, 0.3, 6.0))
 
 
+@dataclass(frozen=True)
+class Curve:
+    """How a camera turns light into brightness."""
+
+    gain: float
+    gamma: float
+
+    def __call__(self, light: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Linear light (...) -> brightness (...) in 0..1."""
+        return np.minimum(self.gain * light, 1) ** np.float32(1 / self.gamma)
+
+
+def sample_curve(rng: np.random.Generator, gain: float = 1.0) -> Curve:
+    """Any camera's."""
+    return Curve(gain, float(rng.uniform(1.9, 2.4)))
+
+
 def develop(
     picture: StudioPicture,
     behind: NDArray[np.float32],
-    rng: np.random.Generator,
-    gain: float = 1.0,
+    curve: Curve,
     light_share: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Lay the drawing over a background (H, W, 3) and take it to display brightness: (H, W, 3) in 0..1.
 
     ``light_share`` (H, W) darkens the drawing where it is below 1, as crevices do.
     """
-    light = 4 * gain * (np.arange(256, dtype=np.float32) / 255) ** 2
-    brightness = np.minimum(light, 1) ** np.float32(1 / rng.uniform(1.9, 2.4))
+    brightness = curve(4 * (np.arange(256, dtype=np.float32) / 255) ** 2)
     # Nothing was drawn where the label is 0, and black stays black: the average is already weighted by cover.
     shown = _halved(np.asarray(cv2.LUT(np.ascontiguousarray(picture.rgb), brightness), np.float32))
     if light_share is not None:
@@ -108,15 +124,35 @@ def _sensor_noise() -> NDArray[np.float32]:
     return np.random.default_rng(22).standard_normal((320, 320, 3), np.float32)
 
 
-def camera_faults(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Blur, lost resolution, contrast, tint, noise; in and out (224, 224, 3), out as uint8."""
-    image = _blurred(image, rng)
+@dataclass(frozen=True, eq=False)
+class Tone:
+    """What a camera does to every colour alike."""
+
+    contrast: float
+    brightness: float
+    tint: NDArray[np.float32]
+    """(3,)"""
+    is_grey: bool
+
+    def __call__(self, colours: NDArray[np.float32]) -> FloatArray:
+        """Colours (..., 3) in 0..1 -> (..., 3), perhaps a little beyond."""
+        exposed = (colours - 0.5) * np.float32(self.contrast) + np.float32(0.5 + self.brightness)
+        exposed = exposed + self.tint
+        return np.repeat(exposed.mean(axis=-1, keepdims=True), 3, axis=-1) if self.is_grey else exposed
+
+
+def _sample_tone(rng: np.random.Generator) -> Tone:
     contrast, brightness = rng.uniform(0.82, 1.2), rng.normal(0, 0.03)
-    exposed: FloatArray = (image - 0.5) * np.float32(contrast) + np.float32(0.5 + brightness)
-    exposed = exposed + rng.normal(0, 0.016, 3).astype(np.float32)
-    if rng.random() < GREY_SHARE:
-        exposed = np.repeat(exposed.mean(axis=2, keepdims=True), 3, axis=2)
+    tint = rng.normal(0, 0.016, 3).astype(np.float32)
+    return Tone(contrast, brightness, tint, rng.random() < GREY_SHARE)
+
+
+def camera_faults(image: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArray[np.uint8], Tone]:
+    """Blur, lost resolution, contrast, tint, noise: (224, 224, 3) in, uint8 out, and what happened to all colours."""
+    image = _blurred(image, rng)
+    tone = _sample_tone(rng)
+    exposed = tone(image)
     level = rng.uniform(0, 0.012) if rng.random() < 0.85 else rng.uniform(0.012, 0.035)
     y, x = rng.integers(0, 320 - CROP_SIZE, 2)
     exposed = exposed + _sensor_noise()[y : y + CROP_SIZE, x : x + CROP_SIZE] * np.float32(level)
-    return (np.clip(exposed, 0, 1) * 255).astype(np.uint8)
+    return (np.clip(exposed, 0, 1) * 255).astype(np.uint8), tone

@@ -2,7 +2,8 @@
 
 Every shard depends on the seed, its own number, its size and the bounds of hidden_share alone.
 
-``shard_00000_labels.npz`` holds the arrays of LABELS, ``shard_00000_pictures.npz`` JPEG bytes, masks and visibility.
+``shard_00000_labels.npz`` holds the arrays of LABELS, ``shard_00000_pictures.npz`` JPEG bytes, masks, visibility
+and the vertices' colours (COLOURS).
 A shard counts as done when its pictures file exists; both are written beside their place and moved there.
 """
 
@@ -42,6 +43,8 @@ LABELS: dict[str, tuple[int, ...]] = {
     "hidden_share": (),  # of the vertices that are seen of the hand alone, those that things hide
 }
 """Names of arrays, and the shape of a sample in them"""
+COLOURS = (("vertex_lit", "lit"), ("vertex_even", "even"), ("vertex_albedo", "albedo"))
+"""Arrays (N, V, 3) uint8 beside the pictures, and the field of VertexColours that each holds."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ def render_shard(plan: Plan, shard: int) -> int:
             "mask_bits": np.stack([sample.mask for sample in samples]),
             "visible": np.packbits(np.stack([sample.visible for sample in samples]), axis=1),
             "visible_alone": np.packbits(np.stack([sample.visible_alone for sample in samples]), axis=1),
+            **{name: np.stack([getattr(sample.colours, field) for sample in samples]) for name, field in COLOURS},
         },
     )
     return len(samples)

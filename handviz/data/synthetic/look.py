@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from handviz.data.synthetic import creases, patterns
 from handviz.records import FloatArray
-from handviz.render.studio import Lights, Material, Textures
+from handviz.render.studio_parts import Lights, Material, Textures
 
 # sRGB of skin from very light to very dark (individual typology angle of about 60 to -50 degrees).
 SKIN_TONES = np.array(
@@ -32,6 +32,11 @@ NAIL_TINT = np.array([0.95, 0.76, 0.72])
 def linear_from_srgb(colour: FloatArray) -> FloatArray:
     """Approximate sRGB decoding."""
     return np.clip(colour, 0, 1) ** 2.2
+
+
+def srgb_from_linear(colour: FloatArray) -> FloatArray:
+    """Its inverse."""
+    return np.clip(colour, 0, 1) ** (1 / 2.2)
 
 
 def noise_texture() -> NDArray[np.uint8]:

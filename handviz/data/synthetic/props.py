@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.records import FloatArray
-from handviz.render.studio import Mesh
+from handviz.render.studio_parts import Mesh
 
 
 def _mesh(positions: FloatArray, normals: FloatArray, faces: NDArray[np.integer], uv: FloatArray) -> Mesh:

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from handviz.data.synthetic import look
 from handviz.data.synthetic.arm import PosedArm
 from handviz.data.synthetic.backgrounds import BackgroundBank
-from handviz.data.synthetic.develop import camera_faults, crevices, develop, exposure
+from handviz.data.synthetic.develop import Curve, camera_faults, crevices, develop, exposure, sample_curve
 from handviz.data.synthetic.scene import SceneMaker, hidden_share, inside_image, labels, visible_vertices
+from handviz.data.synthetic.vertex_colours import VertexColours, VertexLight, bake, colours
 from handviz.data.synthetic.viewpoint import Camera, sample_camera
 from handviz.errors import HandvizError
 from handviz.records import CROP_SIZE
-from handviz.render.studio import BEHIND, SUPERSAMPLING, TARGET, StudioPicture, Surface, open_studio
+from handviz.render.studio import open_studio
+from handviz.render.studio_parts import BEHIND, SUPERSAMPLING, TARGET, StudioPicture, Surface
 
 THING_TRIES, HAND_TRIES = 8, 50
 BORDER_SHARE, BORDER_LARGEST = 0.10, 0.25
@@ -36,6 +38,17 @@ class Sample(NamedTuple):
     """(V,)"""
     visible_alone: NDArray[np.bool_]
     """(V,) of the hand without the things before it"""
+    colours: VertexColours
+
+
+class _Drawn(NamedTuple):
+    """A scene's picture, before the camera's faults."""
+
+    studio: StudioPicture
+    image: NDArray[np.float32]
+    """(224, 224, 3) over its background"""
+    light: VertexLight
+    curve: Curve
 
 
 class _Scene(NamedTuple):
@@ -103,12 +116,16 @@ def _scene(
 
 def _picture(
     rng: np.random.Generator, scene: _Scene, camera: Camera, centre_m: NDArray[np.floating], bank: BackgroundBank
-) -> tuple[StudioPicture, NDArray[np.float32]]:
-    """What was drawn, and how it looks over a background (224, 224, 3)."""
-    drawn = scene_maker().draw(scene.surfaces, look.sample_lights(rng, centre_m), camera)
+) -> _Drawn:
+    """What was drawn, and how it looks over a background."""
+    maker, lights = scene_maker(), look.sample_lights(rng, centre_m)
+    drawn = maker.draw(scene.surfaces, lights, camera)
+    light = bake(maker.studio, scene.surfaces[0], lights, maker.poser.arm.hand_ids)
     px_per_m = camera.intrinsics.focal_px / centre_m[2] * np.sqrt(np.linalg.det(camera.crop_from_image[:, :2]))
     share = crevices(drawn, float(px_per_m), float(rng.uniform(0.35, 0.8)))
-    return drawn, develop(drawn, bank.take(rng), rng, exposure(drawn, rng), share)
+    behind, gain = bank.take(rng), exposure(drawn, rng)
+    curve = sample_curve(rng, gain)
+    return _Drawn(drawn, develop(drawn, behind, curve, share), light, curve)
 
 
 def _sample(
@@ -121,18 +138,18 @@ def _sample(
     if scene is None:
         return None
     centre_m = camera.camera_from_wrist @ hand.keypoints_m[9] * 0.9 + camera.wrist_camera_m
-    drawn, image = _picture(rng, scene, camera, centre_m, bank)
-    picture = camera_faults(image, rng)
+    drawn = _picture(rng, scene, camera, centre_m, bank)
+    picture, tone = camera_faults(drawn.image, rng)
     if inside is not None:
         picture *= inside[..., None].astype(np.uint8)
-    label = drawn.label[::SUPERSAMPLING, ::SUPERSAMPLING]
+    label = drawn.studio.label[::SUPERSAMPLING, ::SUPERSAMPLING]
     mask = (np.abs(label.astype(int) - round(TARGET * 255)) < 20).astype(np.uint8)
     known = labels(hand, camera) | {"hidden_share": np.array(scene.hidden_share)}
     assert picture.shape == (CROP_SIZE, CROP_SIZE, 3)
     visible, alone = scene.visible, scene.visible_alone
     if visible is None or alone is None:
-        visible = alone = visible_vertices(drawn.depth_m, scene.points_camera_m, camera, inside)
-    return Sample(known, picture, mask, visible, alone)
+        visible = alone = visible_vertices(drawn.studio.depth_m, scene.points_camera_m, camera, inside)
+    return Sample(known, picture, mask, visible, alone, colours(drawn.light, drawn.curve, tone))
 
 
 def _never_within(bounds: tuple[float, float] | None) -> str:

@@ -11,16 +11,8 @@ from handviz.data.synthetic.viewpoint import Camera, project
 from handviz.detect.crop import camera_from_crop
 from handviz.geometry import apply_affine
 from handviz.records import CROP_SIZE, FloatArray
-from handviz.render.studio import (
-    OCCLUDER,
-    TARGET,
-    HandStudio,
-    Lights,
-    Mesh,
-    StudioPicture,
-    Surface,
-    clip_from_camera,
-)
+from handviz.render.studio import HandStudio, clip_from_camera
+from handviz.render.studio_parts import OCCLUDER, TARGET, Lights, Mesh, StudioPicture, Surface
 
 __all__ = ["ArmPoser", "PosedArm", "SceneMaker", "inside_image", "labels", "object_transform", "visible_vertices"]
 VISIBLE_TOLERANCE_M = 0.004
@@ -41,7 +33,7 @@ class SceneMaker:
     """Puts arms, objects and light together; draws with one studio."""
 
     def __init__(self, studio: HandStudio) -> None:
-        self._studio = studio
+        self.studio = studio
         self.poser = ArmPoser()
         self._things = ThingMaker(self.poser)
         arm = self.poser.arm
@@ -93,11 +85,11 @@ class SceneMaker:
 
     def draw(self, surfaces: list[Surface], lights: Lights, camera: Camera) -> StudioPicture:
         """Draw through the crop's camera."""
-        return self._studio.draw(surfaces, lights, clip_from_camera(camera.crop_from_image, camera.matrix))
+        return self.studio.draw(surfaces, lights, clip_from_camera(camera.crop_from_image, camera.matrix))
 
     def depth_m(self, surfaces: list[Surface], camera: Camera) -> NDArray[np.float32]:
         """(224, 224) distances alone."""
-        return self._studio.depth(surfaces, clip_from_camera(camera.crop_from_image, camera.matrix))
+        return self.studio.depth(surfaces, clip_from_camera(camera.crop_from_image, camera.matrix))
 
 
 def inside_image(camera: Camera) -> NDArray[np.float32] | None:

@@ -7,7 +7,7 @@ from handviz.data.synthetic.arm import ArmPoser, PosedArm, object_transform
 from handviz.data.synthetic.viewpoint import Camera
 from handviz.geometry import rotation_about_z, rotation_from_axis_angle
 from handviz.records import FloatArray
-from handviz.render.studio import BEHIND, OCCLUDER, Mesh, Surface
+from handviz.render.studio_parts import BEHIND, OCCLUDER, Mesh, Surface
 
 GRIP_TRIES = 8
 FLESH_M = 0.011

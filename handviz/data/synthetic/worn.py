@@ -10,7 +10,7 @@ from handviz.data.synthetic.arm import PosedArm
 from handviz.data.synthetic.props import grid_faces
 from handviz.hand_model.open_hand import ArmMesh
 from handviz.records import FloatArray
-from handviz.render.studio import Mesh
+from handviz.render.studio_parts import Mesh
 from handviz.render.surface import unique_edges
 
 AROUND = 32

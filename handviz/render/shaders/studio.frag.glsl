@@ -30,6 +30,8 @@ uniform vec3 light_colour[2];
 uniform vec3 ambient_above;
 uniform vec3 ambient_below;
 uniform float label;
+// Above 0: colours of vertices, which no eye looks at: no shine, no rim, no grain finer than the mesh.
+uniform float baked_count;
 
 out vec4 colour;
 
@@ -56,7 +58,7 @@ vec3 albedo(float fine) {
         vec3 cloth = print_layer >= 0.0 ? printed(rest.xy * 9.0) : mix(cloth_colour, cloth_second_colour, stripe);
         return cloth * (0.75 + 0.5 * fine);
     }
-    float speckle = grain(210.0);
+    float speckle = baked_count > 0.0 ? 0.5 : grain(210.0);
     float variation = 1.0 + mottle * ((blotches - 0.5) * 0.3 + (fine - 0.5) * 0.22 + (speckle - 0.5) * 0.2);
     vec3 skin = mix(back_colour, palm_colour, smoothstep(0.25, 0.85, marks.x + (blotches - 0.5) * 0.3));
     skin *= mix(vec3(1.0), vec3(1.12, 0.90, 0.86), (1.0 - blotches) * mottle);
@@ -89,9 +91,9 @@ float light_share(vec3 n) {
 void main() {
     vec3 n = normalize(normal);
     vec3 view = normalize(-position);
-    n = dot(n, view) < 0.0 ? -n : n;
+    n = dot(n, view) < 0.0 && baked_count <= 0.0 ? -n : n;
     float share = light_share(n);
-    float fine = grain(55.0);
+    float fine = baked_count > 0.0 ? 0.5 : grain(55.0);
     float bump = (fine - 0.5) * 0.2 * mottle;
     n = normalize(n + bump * vec3(0.6, 0.5, 0.0));
     vec3 lit = mix(ambient_below, ambient_above, 0.5 - 0.5 * n.y);
@@ -105,6 +107,10 @@ void main() {
         shine += arriving * pow(max(dot(n, normalize(light_direction[i] + view)), 0.0), 22.0) * gloss;
     }
     float rim = 1.0 - 0.35 * pow(1.0 - max(dot(n, view), 0.0), 3.0);
+    if (baked_count > 0.0) {
+        rim = 1.0;
+        shine = vec3(0.0);
+    }
     // The square root of a quarter of the light: eight bits hold shadows, and light beyond white.
     colour = vec4(sqrt(clamp((albedo(fine) * lit * rim + shine) * 0.25, 0.0, 1.0)), label);
 }
