@@ -12,6 +12,9 @@ BACKBONE_FILE = MODELS / "mediapipe_hand.safetensors"
 CHECKSUM_FILE = MODELS / "SHA256SUMS"
 
 
+TEXTURE_NAME = "handviz_texture.onnx"
+
+
 def variant_file(variant: str, model_dir: Path = MODELS) -> Path:
     """The ONNX file of a variant."""
     return model_dir / f"handviz_{variant}.onnx"

@@ -11,7 +11,7 @@ from handviz.paths import PROJECT_ROOT
 
 PACKAGE = PROJECT_ROOT / "handviz"
 LEVELS = (
-    {"errors", "records", "paths", "geometry", "config", "units"},
+    {"errors", "records", "paths", "geometry", "config", "units", "visibility"},
     {"probability", "metrics", "mediapipe_wheel", "archive"},
     {"hand_model"},
     {"capture", "detect", "render", "nets"},
@@ -26,7 +26,7 @@ HOMES = {
     "PyQt6": ("gui/", "app.py", "probes.py"),
     "moderngl": ("render/", "gui/viewport.py", "gui/gl_context.py"),
     "torch": ("nets/", "train/", "data/", "hand_model/layer.py", "hand_model/build_open_hand.py", "probability.py"),
-    "onnxruntime": ("infer/reconstructor.py", "infer/onnx_checks.py", "nets/export.py", "train/cache.py"),
+    "onnxruntime": ("infer/onnx_session.py", "infer/onnx_checks.py", "nets/", "train/cache.py"),
     "mediapipe": ("detect/",),
     "anny": ("hand_model/build_open_hand.py", "data/synthetic/"),
     "pymeshlab": ("hand_model/build_open_hand.py", "data/synthetic/"),

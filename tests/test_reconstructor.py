@@ -39,11 +39,11 @@ def test_every_crop_gets_its_hand(network: Path) -> None:
 
 
 def test_a_graphics_card_that_cannot_run_it_is_given_up(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_session = reconstructor_module._session
+    make_session = reconstructor_module.open_session
 
     class FailingCard:
         def __init__(self) -> None:
-            session = make_session(network, may_use_card=False)
+            session = make_session(network, "", may_use_card=False)
             self.get_inputs, self.get_outputs = session.get_inputs, session.get_outputs
             self.get_modelmeta = session.get_modelmeta
 
@@ -53,10 +53,10 @@ def test_a_graphics_card_that_cannot_run_it_is_given_up(network: Path, monkeypat
         def run(self, *_: object) -> None:
             raise onnx_state.RuntimeException("no kernel image is available for execution on the device")
 
-    def session(path: Path, *, may_use_card: bool = True) -> object:
-        return FailingCard() if may_use_card else make_session(path, may_use_card=False)
+    def session(path: Path, _: str, *, may_use_card: bool = True) -> object:
+        return FailingCard() if may_use_card else make_session(path, "", may_use_card=False)
 
-    monkeypatch.setattr(reconstructor_module, "_session", session)
+    monkeypatch.setattr(reconstructor_module, "open_session", session)
     reconstructor = Reconstructor(network)
     assert reconstructor.provider == "CPUExecutionProvider"
     assert len(reconstructor.reconstruct([crop_of(0.5)])) == 1

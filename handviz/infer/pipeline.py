@@ -4,7 +4,7 @@ import itertools
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,8 +19,10 @@ from handviz.infer.alignment import aligned_to_detector
 from handviz.infer.reconstructor import HandReconstructor, Reconstructor
 from handviz.infer.second_look import reconstruct_and_look_again
 from handviz.infer.smoothing import HandSmoother
+from handviz.infer.texture import HandTexturer, Texturer
+from handviz.infer.texture_memory import TextureMemory
 from handviz.infer.witness import drawn_to_detector, leaning_on_witness
-from handviz.paths import LANDMARKER_FILE, MODELS, variant_file
+from handviz.paths import LANDMARKER_FILE, MODELS, TEXTURE_NAME, variant_file
 from handviz.records import (
     VARIANTS,
     CanonicalHand,
@@ -67,12 +69,13 @@ class Pipeline:
         self._lock = threading.Lock()
         self._smoother = HandSmoother(settings.smoothing)
         self._reset_wanted = False
-        self._texture_wanted = settings.texture
+        self._texture_wanted, self._forget_wanted = settings.texture, False
+        self._texturer: HandTexturer | None = None
         self._video = settings.video
         self._field_of_view_deg = settings.field_of_view_deg
         self._variant = self._used_variant = settings.variant
-        template = load_open_hand()
-        self._fingerprint = template.fingerprint
+        self._template = template = load_open_hand()
+        self._texture_memory = TextureMemory(template.faces, template.vertex_count)
         self._vertices_from_moves = vertices_from_keypoint_moves(template)
         first = self._load(settings.variant)
         self.provider = first.provider
@@ -126,6 +129,8 @@ class Pipeline:
 
     def forget_texture(self) -> None:
         """Colours that earlier frames showed are forgotten; the next frame begins anew."""
+        with self._lock:
+            self._forget_wanted = True
 
     def reset(self, *, video: bool | None = None) -> None:
         """Forget what was seen: the next frame is of another source, with frames that follow each other or not."""
@@ -151,11 +156,14 @@ class Pipeline:
         with self._lock:
             variant, field_of_view_deg = self._variant, self._field_of_view_deg
             reset, self._reset_wanted = self._reset_wanted, False
+            forget, self._forget_wanted = self._forget_wanted, False
         if reset:
             self._landmarker.close()
             self._landmarker = self._new_landmarker()
         if reset or variant != self._used_variant:
             self._smoother.reset()
+        if reset or forget:
+            self._texture_memory.forget()
         return variant, field_of_view_deg
 
     def _process(
@@ -185,8 +193,29 @@ class Pipeline:
         if self._video:
             hands = self._smoother.smooth(hands, frame.captured_ms)
         marks.append(time.perf_counter())
+        hands = self._textured(frame, hands, crops, canonical)
+        marks.append(time.perf_counter())
         steps = [(end - start) * 1000 for start, end in itertools.pairwise(marks)]
         return FrameResult(frame, variant, detections, hands, StageTimes(*steps))
+
+    def _textured(
+        self, frame: Frame, hands: tuple[HandMesh, ...], crops: list[HandCrop], canonical: list[CanonicalHand]
+    ) -> tuple[HandMesh, ...]:
+        """The hands with their textures if these are wanted; HandvizError, once, if the texture net does not load."""
+        with self._lock:
+            wanted = self._texture_wanted
+        if not wanted or not hands:
+            return hands
+        if self._texturer is None:
+            try:
+                self._texturer = Texturer(self._settings.model_dir / TEXTURE_NAME, self._template)
+            except HandvizError:
+                self.set_texture(False)
+                raise
+        height, width = frame.image.shape[:2]
+        textures = self._texturer.texture(crops, canonical, (width, height))
+        textured = tuple(replace(hand, texture=own) for hand, own in zip(hands, textures, strict=True))
+        return self._texture_memory.fuse(textured) if self._video else textured
 
     def _corrected(self, hand: CanonicalHand, crop: HandCrop, *, keypoints_hold: bool) -> CanonicalHand:
         """The hand after what the detector and MediaPipe's heads know better, as far as the settings allow."""
@@ -221,7 +250,7 @@ class Pipeline:
 
     def _load(self, variant: VariantName) -> HandReconstructor:
         path = variant_file(variant, self._settings.model_dir)
-        network = Reconstructor(path, template_fingerprint=self._fingerprint)
+        network = Reconstructor(path, template_fingerprint=self._template.fingerprint)
         if network.variant != variant:
             raise HandvizError(f"{path} holds the variant {network.variant}, expected {variant}")
         return network

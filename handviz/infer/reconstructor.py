@@ -1,26 +1,17 @@
-"""The networks as ONNX files, run by ONNX Runtime: crops -> hands. The only live user of onnxruntime."""
+"""The networks as ONNX files, run by ONNX Runtime: crops -> hands."""
 
-import ctypes
 import logging
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
 
 from handviz.errors import HandvizError
 from handviz.infer.onnx_checks import INPUT_NAME, PRESENCE, RIGHT_HAND, WITNESS, checked_variant, output_shapes
+from handviz.infer.onnx_session import CPU_PROVIDER, ONNX_ERRORS, open_session
 from handviz.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop, VariantName
 
-CUDA_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
-MOST_THREADS = 4
-ONNX_ERRORS = tuple(
-    item for item in vars(onnx_state).values() if isinstance(item, type) and issubclass(item, Exception)
-)
 HOW_TO_GET = "restore it from the repository, or make it with 'python -m handviz train' and 'python -m handviz export'"
 logger = logging.getLogger(__name__)
 
@@ -42,7 +33,7 @@ class Reconstructor:
     def __init__(self, model_path: Path, *, template_fingerprint: str | None = None) -> None:
         """Load the file; HandvizError if it is missing, damaged or made for another hand model."""
         self._path = model_path
-        self._session = _session(model_path)
+        self._session = open_session(model_path, HOW_TO_GET)
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.variant: VariantName = checked_variant(model_path, metadata, template_fingerprint, HOW_TO_GET)
         self._shapes = output_shapes(model_path, self._session, HOW_TO_GET)
@@ -71,7 +62,7 @@ class Reconstructor:
             if self._session.get_providers()[0] == CPU_PROVIDER:
                 raise HandvizError(f"{self._path} does not run ({error}); {HOW_TO_GET}") from error
             logger.warning("the graphics card does not run %s (%s): the processor does", self._path.name, error)
-            self._session = _session(self._path, may_use_card=False)
+            self._session = open_session(self._path, HOW_TO_GET, may_use_card=False)
             self._warm_up()
 
     def _run(self, images: FloatArray) -> dict[str, FloatArray]:
@@ -98,38 +89,3 @@ def _hand(outputs: dict[str, FloatArray], index: int) -> CanonicalHand:
         witness_m=outputs[WITNESS][index] if WITNESS in outputs else None,
         presence=float(outputs[PRESENCE][index]) if PRESENCE in outputs else 0.0,
     )
-
-
-def _session(path: Path, *, may_use_card: bool = True) -> onnxruntime.InferenceSession:
-    if not path.is_file():
-        raise HandvizError(f"the network {path} is missing; {HOW_TO_GET}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = min(MOST_THREADS, _usable_cores())
-    # Spinning between a network's layers saves a fifth of its time; between runs detector and drawing need the cores.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.log_severity_level = 4
-    try:
-        if may_use_card and _cuda_driver():
-            onnxruntime.preload_dlls()
-            return onnxruntime.InferenceSession(path, options, providers=[CUDA_PROVIDER, CPU_PROVIDER])
-        return onnxruntime.InferenceSession(path, options, providers=[CPU_PROVIDER])
-    except ONNX_ERRORS as error:
-        raise HandvizError(f"{path} is truncated or not an ONNX file ({error}); {HOW_TO_GET}") from error
-
-
-def _usable_cores() -> int:
-    if sys.platform.startswith("linux"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _cuda_driver() -> bool:
-    """Whether CUDA is worth trying: this ONNX Runtime has it and the machine has NVIDIA's driver."""
-    if CUDA_PROVIDER not in onnxruntime.get_available_providers():
-        return False
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True

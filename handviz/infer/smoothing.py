@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from handviz.records import FloatArray, Handedness, HandMesh
+from handviz.infer.tracking import nearest_track
+from handviz.records import FloatArray, HandMesh
 
 HIGHEST_CUTOFF_HZ, LOWEST_CUTOFF_HZ = 12.0, 0.3
 CUTOFF_HZ_PER_METRE_PER_SECOND = 25.0
@@ -21,7 +22,6 @@ REFERENCE_STD_MM = 5.0
 CERTAINTY_RANGE = (0.25, 4.0)
 LONGEST_GAP_S = 0.5
 SHORTEST_STEP_S = 1 / 240
-SAME_HAND_EXTENTS = 1.0
 
 
 def least_cutoff_hz(strength: float) -> float:
@@ -65,7 +65,6 @@ class HandTrack:
     """One hand over time."""
 
     def __init__(self, hand: HandMesh, time_ms: float) -> None:
-        self.handedness: Handedness = hand.handedness
         self.latest = hand
         self.time_ms = time_ms
         self._points = OneEuroFilter(speed_columns=3)
@@ -110,7 +109,7 @@ class HandSmoother:
         known = [track for track in self._tracks if 0 <= time_ms - track.time_ms <= LONGEST_GAP_S * 1000]
         tracks, smoothed = [], []
         for hand in hands:
-            track = _nearest(hand, known)
+            track = nearest_track(hand, known)
             if track is None:
                 track = HandTrack(hand, time_ms)
                 smoothed.append(hand)
@@ -120,18 +119,6 @@ class HandSmoother:
             tracks.append(track)
         self._tracks = tracks + known
         return tuple(smoothed)
-
-
-def _nearest(hand: HandMesh, tracks: Sequence[HandTrack]) -> HandTrack | None:
-    """The nearest track of this handedness within one hand's size."""
-    middle, extent_px = hand.keypoints_px.mean(axis=0), float(np.ptp(hand.keypoints_px, axis=0).max())
-    near = [
-        (float(np.linalg.norm(track.latest.keypoints_px.mean(axis=0) - middle)), index)
-        for index, track in enumerate(tracks)
-        if track.handedness == hand.handedness and len(track.latest.vertices_m) == len(hand.vertices_m)
-    ]
-    distance_px, index = min(near, default=(math.inf, -1))
-    return tracks[index] if distance_px < SAME_HAND_EXTENTS * extent_px else None
 
 
 def _points_of(hand: HandMesh) -> FloatArray:

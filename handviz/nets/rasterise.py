@@ -44,6 +44,12 @@ def rasterise(points: Tensor, faces: Tensor, size: int = CROP_SIZE) -> Raster:
     Triangles are seen from both sides. Points outside of the picture, and behind others, are no error; a triangle
     with a point that is not finite is left out.
     """
+    triangle, depth = nearest_triangles(points, faces, size)
+    return Raster(triangle, _weights_at(points, faces, triangle), depth)
+
+
+def nearest_triangles(points: Tensor, faces: Tensor, size: int = CROP_SIZE) -> tuple[Tensor, Tensor]:
+    """``Raster.triangle`` and ``Raster.depth`` alone, which is half of the work."""
     batch, count = points.shape[0], len(faces)
     corners = points.detach()[:, faces].flatten(0, 1)
     pixels, depths, owners = _candidates(corners, size)
@@ -55,8 +61,7 @@ def rasterise(points: Tensor, faces: Tensor, size: int = CROP_SIZE) -> Raster:
     winner = torch.full_like(nearest, count, dtype=torch.long)
     winner.scatter_reduce_(0, picture[first], owners[first] % count, "amin")
     triangle = torch.where(winner < count, winner, NOTHING).view(batch, size, size)
-    weights = _weights_at(points, faces, triangle)
-    return Raster(triangle, weights, nearest.view(batch, size, size))
+    return triangle, nearest.view(batch, size, size)
 
 
 def interpolated(values: Tensor, faces: Tensor, raster: Raster) -> Tensor:
@@ -102,7 +107,7 @@ def _candidates(corners: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
         steps = torch.arange(window, device=corners.device, dtype=corners.dtype)
         offsets = torch.cartesian_prod(steps, steps)
         pixels = low[numbers][:, None] + offsets
-        weights = _barycentrics(at[numbers][:, None], pixels)
+        weights = barycentrics(at[numbers][:, None], pixels)
         inside = (weights >= -ROUNDING).all(-1) & (pixels <= high[numbers][:, None]).all(-1)
         rows, columns = torch.nonzero(inside, as_tuple=True)
         covered = pixels[rows, columns]
@@ -112,7 +117,7 @@ def _candidates(corners: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     return pixel, depths, owners
 
 
-def _barycentrics(corners: Tensor, points: Tensor) -> Tensor:
+def barycentrics(corners: Tensor, points: Tensor) -> Tensor:
     """Triangles (..., 3, 2) and points (..., 2) -> weights (..., 3) that sum to 1; all -1 for those without area."""
     first, second, third = corners.unbind(-2)
     area = _cross(second - first, third - first)
@@ -130,7 +135,7 @@ def _cross(first: Tensor, second: Tensor) -> Tensor:
 
 def _depth_of_plane(corners: Tensor, points: Tensor) -> Tensor:
     """Depth of triangles' planes (..., 3, 3) at points (..., 2); their nearest corner's for triangles seen edge on."""
-    weights = _barycentrics(corners[..., :2], points)
+    weights = barycentrics(corners[..., :2], points)
     depth = (weights * corners[..., 2]).sum(-1)
     # Far outside of a steep triangle its plane says nothing of its surface.
     return depth.clamp(corners[..., 2].amin(-1), corners[..., 2].amax(-1))
@@ -147,5 +152,5 @@ def _weights_at(points: Tensor, faces: Tensor, triangle: Tensor) -> Tensor:
     corners = points[..., :2].gather(1, _corner_numbers(faces, triangle, 2)).unflatten(1, (size, size, 3))
     steps = (torch.arange(size, device=points.device, dtype=points.dtype) + 0.5) / (size / 2) - 1
     pixels = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1)
-    weights = _barycentrics(corners, pixels.expand(len(points), -1, -1, -1))
+    weights = barycentrics(corners, pixels.expand(len(points), -1, -1, -1))
     return torch.where(triangle[..., None] >= 0, weights, 0.0)

@@ -242,8 +242,11 @@ class HandStudio:
 
     def _prepare(self, lights: Lights) -> None:
         """What shines and what lies on the surfaces."""
-        for unit, texture in enumerate((*self._textures, self._shadow)):
-            texture.use(unit)
+        noise, creases, prints = self._textures
+        noise.use(0)
+        creases.use(1)
+        prints.use(2)
+        self._shadow.use(3)
         self._set_lights(lights)
 
     def _read(self) -> StudioPicture:

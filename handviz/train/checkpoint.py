@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
@@ -41,13 +42,13 @@ def current_commit() -> str:
 
 
 def save_checkpoint(
-    directory: Path, model: HandModel, config: ModelConfig, notes: dict[str, Any], template: HandTemplate,
+    directory: Path, model: nn.Module, config: object, notes: dict[str, Any], template: HandTemplate,
     state: dict[str, Any],
 ) -> Path:  # fmt: skip
     """Write ``directory`` whole or not at all: a checkpoint of that name stays until the new one is complete."""
     part = directory.with_name(directory.name + ".part")
     metadata = {
-        "model": json.dumps(asdict(config)),
+        "model": json.dumps(asdict(config)),  # type: ignore[call-overload]
         "hand_model": template.name,
         "fingerprint": template.fingerprint,
         "commit": current_commit(),
@@ -99,24 +100,30 @@ def read_metadata(directory: Path) -> dict[str, str]:
     return metadata
 
 
-def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[HandModel, ModelConfig, dict[str, Any]]:
-    """Model, its config and notes; raises HandvizError for a foreign, damaged or mismatching checkpoint."""
+def checked_metadata(directory: Path, template: HandTemplate) -> dict[str, str]:
+    """``read_metadata`` of a checkpoint for this hand model; HandvizError if it was trained for another."""
     metadata = read_metadata(directory)
     if metadata["fingerprint"] != template.fingerprint:
         raise HandvizError(
             f"{directory} was trained for the hand model {metadata.get('hand_model')} "
             f"{metadata['fingerprint'][:12]}, not for {template.name} {template.fingerprint[:12]}"
         )
+    return metadata
+
+
+def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[HandModel, ModelConfig, dict[str, Any]]:
+    """Model, its config and notes; raises HandvizError for a foreign, damaged or mismatching checkpoint."""
+    metadata = checked_metadata(directory, template)
     try:
         config = ModelConfig(**BEFORE_EVIDENCE | json.loads(metadata["model"]))
         model = build_model(config, template)
         model.load_state_dict(load_file(directory / WEIGHTS))
     except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise HandvizError(f"{directory} does not fit this version of handviz ({error})") from error
-    return model, config, _notes(directory, metadata["notes"])
+    return model, config, checked_notes(directory, metadata["notes"])
 
 
-def _notes(directory: Path, text: str) -> dict[str, Any]:
+def checked_notes(directory: Path, text: str) -> dict[str, Any]:
     """Notes as a dict; ``samples_seen``, if they say it, is an integer from 0 on."""
     try:
         notes = json.loads(text)
@@ -157,7 +164,7 @@ def load_resume_state(directory: Path) -> dict[str, Any]:
 def add_notes(directory: Path, notes: dict[str, Any]) -> None:
     """Write more notes into a checkpoint; its weights stay as they are."""
     metadata = read_metadata(directory)
-    metadata["notes"] = json.dumps(_notes(directory, metadata["notes"]) | notes)
+    metadata["notes"] = json.dumps(checked_notes(directory, metadata["notes"]) | notes)
     path = directory / WEIGHTS
     part = path.with_name(path.name + ".part")
     try:

@@ -110,7 +110,7 @@ def jpeg_parts(jpeg: NDArray[Any], ends: NDArray[Any], path: Path, count: int) -
     return np.split(jpeg, ends[:-1])
 
 
-def _bits(columns: dict[str, NDArray[Any]], name: str, path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
+def bits(columns: dict[str, NDArray[Any]], name: str, path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """A column of packed bits as truth values of this shape."""
     packed = columns[name]
     wanted = shape[0], -(-shape[1] // 8)
@@ -130,6 +130,6 @@ def read_shard(directory: Path, shard: int, vertex_count: int = 778) -> Shard:
     return Shard(
         pictures=np.stack([decode(part, path) for part in parts]),
         labels=labels,
-        visible=_bits(columns, "visible", path, shape),
-        visible_alone=_bits(columns, "visible_alone", path, shape),
+        visible=bits(columns, "visible", path, shape),
+        visible_alone=bits(columns, "visible_alone", path, shape),
     )

@@ -82,7 +82,7 @@ def develop(
 
     ``light_share`` (H, W) darkens the drawing where it is below 1, as crevices do.
     """
-    brightness = curve(4 * (np.arange(256, dtype=np.float32) / 255) ** 2)
+    brightness = curve(np.asarray(4 * (np.arange(256, dtype=np.float32) / 255) ** 2, np.float32))
     # Nothing was drawn where the label is 0, and black stays black: the average is already weighted by cover.
     shown = _halved(np.asarray(cv2.LUT(np.ascontiguousarray(picture.rgb), brightness), np.float32))
     if light_share is not None:

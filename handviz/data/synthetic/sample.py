@@ -33,7 +33,7 @@ class Sample(NamedTuple):
     picture: NDArray[np.uint8]
     """(224, 224, 3) RGB"""
     mask: NDArray[np.uint8]
-    """(224, 224) 1 on the hand that is learnt"""
+    """(224, 224) 1 where the picture shows the hand that is learnt, or its arm"""
     visible: NDArray[np.bool_]
     """(V,)"""
     visible_alone: NDArray[np.bool_]
@@ -140,10 +140,11 @@ def _sample(
     centre_m = camera.camera_from_wrist @ hand.keypoints_m[9] * 0.9 + camera.wrist_camera_m
     drawn = _picture(rng, scene, camera, centre_m, bank)
     picture, tone = camera_faults(drawn.image, rng)
-    if inside is not None:
-        picture *= inside[..., None].astype(np.uint8)
     label = drawn.studio.label[::SUPERSAMPLING, ::SUPERSAMPLING]
     mask = (np.abs(label.astype(int) - round(TARGET * 255)) < 20).astype(np.uint8)
+    if inside is not None:
+        picture *= inside[..., None].astype(np.uint8)
+        mask *= inside.astype(np.uint8)
     known = labels(hand, camera) | {"hidden_share": np.array(scene.hidden_share)}
     assert picture.shape == (CROP_SIZE, CROP_SIZE, 3)
     visible, alone = scene.visible, scene.visible_alone

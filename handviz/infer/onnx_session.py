@@ -1,0 +1,53 @@
+"""ONNX files become sessions: on which hardware, with how many threads."""
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
+
+from handviz.errors import HandvizError
+
+CUDA_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
+MOST_THREADS = 4
+ONNX_ERRORS = tuple(
+    item for item in vars(onnx_state).values() if isinstance(item, type) and issubclass(item, Exception)
+)
+
+
+def open_session(path: Path, how_to_get: str, *, may_use_card: bool = True) -> onnxruntime.InferenceSession:
+    """A session on the graphics card where one serves, else on the processor; HandvizError if there is no such file."""
+    if not path.is_file():
+        raise HandvizError(f"the network {path} is missing; {how_to_get}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = min(MOST_THREADS, _usable_cores())
+    # Spinning between a network's layers saves a fifth of its time; between runs detector and drawing need the cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.log_severity_level = 4
+    try:
+        if may_use_card and _cuda_driver():
+            onnxruntime.preload_dlls()
+            return onnxruntime.InferenceSession(path, options, providers=[CUDA_PROVIDER, CPU_PROVIDER])
+        return onnxruntime.InferenceSession(path, options, providers=[CPU_PROVIDER])
+    except ONNX_ERRORS as error:
+        raise HandvizError(f"{path} is truncated or not an ONNX file ({error}); {how_to_get}") from error
+
+
+def _usable_cores() -> int:
+    if sys.platform.startswith("linux"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cuda_driver() -> bool:
+    """Whether CUDA is worth trying: this ONNX Runtime has it and the machine has NVIDIA's driver."""
+    if CUDA_PROVIDER not in onnxruntime.get_available_providers():
+        return False
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
