@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "train prior, amvur or final",
     "curve": "draw how runs learned: error against training crops seen",
     "evaluate": "print the model card: errors, likelihood and coverage on held-out crops",
+    "texture": "train, judge and export the texture net",
     "ablate": "repeat the paper's ablations in a cheap form, beside the paper's numbers",
     "calibrate": "fit one factor to a checkpoint's variances on validation crops",
     "export": "write a checkpoint as ONNX and compare the two",

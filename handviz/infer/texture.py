@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handviz.errors import HandvizError
 from handviz.geometry import apply_affine, invert_affine
@@ -29,9 +30,9 @@ class HandTexturer(Protocol):
         ...
 
 
-def points_in_crop(hand: CanonicalHand) -> FloatArray:
+def points_in_crop(hand: CanonicalHand) -> NDArray[np.float32]:
     """(V, 3) the hand's vertices in crop half-sides: x right, y down, depth from the wrist."""
-    points: FloatArray = (hand.scale * (hand.vertices_m @ hand.rotation.T)).astype(np.float32)
+    points = np.asarray(hand.scale * (hand.vertices_m @ hand.rotation.T), np.float32)
     points[:, :2] += hand.translation
     return points
 
