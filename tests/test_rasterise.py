@@ -7,6 +7,7 @@ import torch
 from handviz.hand_model.anatomy import pose_from_angles, sample_angles
 from handviz.hand_model.layer import HandLayer
 from handviz.nets.rasterise import DEPTH_TOLERANCE, interpolated, rasterise, visible_vertices
+from handviz.visibility import self_visible
 
 SIZE = 64
 HANDS = 4
@@ -88,9 +89,19 @@ def test_weights_lead_back_to_the_pixel_and_to_its_depth(points, faces):
     assert not raster.depth[~raster.mask].isfinite().any()
 
 
-def test_vertices_are_seen_as_rays_say_away_from_silhouettes(points, faces):
-    raster = rasterise(points, faces)
-    found = visible_vertices(points, faces, raster).numpy()
+def seen_in_raster(points, faces):
+    return visible_vertices(points, faces, rasterise(points, faces)).numpy()
+
+
+def seen_by_planes(points, faces):
+    """The live program's way; it knows no picture, so its border is added here."""
+    open_to_the_eye = np.stack([self_visible(hand, faces.numpy().astype(np.int32)) for hand in points.numpy()])
+    return open_to_the_eye & (np.abs(points[..., :2].numpy()) <= 1).all(-1)
+
+
+@pytest.mark.parametrize("seen_vertices", [seen_in_raster, seen_by_planes])
+def test_vertices_are_seen_as_rays_say_away_from_silhouettes(points, faces, seen_vertices):
+    found = seen_vertices(points, faces)
     agreed, hidden = [], 0
     for hand, seen in zip(points.numpy(), found, strict=True):
         _, depths = rays(hand[faces.numpy()], hand[:, :2])
@@ -103,6 +114,30 @@ def test_vertices_are_seen_as_rays_say_away_from_silhouettes(points, faces):
     assert len(agreed) > 800
     assert hidden > 1000
     assert np.mean(agreed) > 0.99
+
+
+def test_any_topology_will_do_such_as_mano_s_778_vertices_and_1538_triangles():
+    rng = np.random.default_rng(8)
+    vertices = rng.uniform(-0.9, 0.9, (778, 3))
+    near = np.argsort(np.linalg.norm(vertices[:, None] - vertices, axis=2), axis=1)[:, 1:3]
+    corners = np.column_stack([np.arange(778), near])
+    faces = torch.from_numpy(np.concatenate([corners, corners[:760, ::-1]]))
+    raster = rasterise(torch.from_numpy(vertices)[None], faces, SIZE)
+    met, depths = rays(vertices[faces.numpy()], middles(SIZE))
+    both = met.any(1) & (raster.triangle.numpy().ravel() >= 0)
+    assert (met.any(1) == (raster.triangle.numpy().ravel() >= 0)).mean() > 0.999
+    assert both.sum() > 500
+    np.testing.assert_allclose(raster.depth.numpy().ravel()[both], depths.min(1)[both], atol=1e-4)
+
+
+def test_a_vertex_that_is_nowhere_is_hidden_and_hides_nothing(points, faces):
+    hand = points[0].numpy().copy()
+    whole = self_visible(hand, faces.numpy().astype(np.int32))
+    hand[5] = np.nan
+    found = self_visible(hand, faces.numpy().astype(np.int32))
+    assert not found[5]
+    far = np.linalg.norm(points[0].numpy() - points[0].numpy()[5], axis=1) > 0.3
+    assert np.array_equal(found[far], whole[far])
 
 
 def test_a_hand_alone_and_in_a_batch_is_the_same(points, faces):

@@ -2,10 +2,22 @@
 
 import argparse
 import logging
+import sys
+import tempfile
 from pathlib import Path
 
+from handviz.commands.evaluate import onnx_predictor
+from handviz.commands.export import write_checksums
 from handviz.hand_model.open_hand import load_open_hand
+from handviz.infer.texture import Texturer
+from handviz.nets.texture_export import export_texture
+from handviz.paths import MODELS, TEXTURE_NAME
+from handviz.train.checkpoint import read_metadata
+from handviz.train.held_out import read_held_out, render_held_out
 from handviz.train.texture import TextureTrainConfig, train_texture
+from handviz.train.texture_baseline import BaselineConfig, baseline_method, train_baseline
+from handviz.train.texture_checkpoint import load_texture_checkpoint
+from handviz.train.texture_scores import Colours, Method, evaluate_methods, projective_sampling, scenes, table
 
 logger = logging.getLogger(__name__)
 
@@ -14,11 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to do, and with what."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_train(actions.add_parser("train", help="train on rendered hands whose colours are known"))
+    _add_baseline(actions.add_parser("baseline", help="train the global-feature MLP that evaluate compares with"))
+    _add_export(actions.add_parser("export", help="write a checkpoint as ONNX and compare the two"))
+    _add_evaluate(actions.add_parser("evaluate", help="SSIM, PSNR and hidden colours on held-out crops"))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the chosen action."""
-    return {"train": _train}[arguments.action](arguments)
+    actions = {"train": _train, "baseline": _baseline, "export": _export, "evaluate": _evaluate}
+    return actions[arguments.action](arguments)
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -47,4 +63,67 @@ def _train(arguments: argparse.Namespace) -> int:
         limit=arguments.limit,
     )
     logger.info("checkpoint: %s", train_texture(config, load_open_hand()))
+    return 0
+
+
+def _add_baseline(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders written by 'handviz synthesize'")
+    parser.add_argument("--run", type=Path, required=True, help="folder for its weights")
+    parser.add_argument("--epochs", type=int, default=BaselineConfig((), Path()).epochs)
+    parser.add_argument("--limit", type=int, help="use only the first samples")
+
+
+def _baseline(arguments: argparse.Namespace) -> int:
+    config = BaselineConfig(tuple(arguments.data), arguments.run, arguments.epochs, arguments.limit)
+    logger.info("weights: %s", train_baseline(config, load_open_hand()))
+    return 0
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint, such as runs/texture/last")
+    parser.add_argument("--model-dir", type=Path, default=MODELS)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    template = load_open_hand()
+    network, config, notes = load_texture_checkpoint(arguments.checkpoint, template)
+    commit = read_metadata(arguments.checkpoint).get("commit", "unknown")
+    entries = {
+        "handviz.commit": commit,
+        "handviz.samples_seen": str(notes.get("samples_seen", 0)),
+        "handviz.tokens": f"{config.layers} layers x {config.width}",
+    }
+    path = arguments.model_dir / TEXTURE_NAME
+    difference = export_texture(network, template, path, entries)
+    write_checksums(arguments.model_dir)
+    logger.info("%s: differs from PyTorch by at most %.2g of a colour", path, difference)
+    return 0
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, default=MODELS / TEXTURE_NAME, help="ONNX file (%(default)s)")
+    parser.add_argument("--baseline", type=Path, metavar="RUN", help="folder of 'texture baseline', for its row")
+    parser.add_argument("--held-out", type=Path, metavar="DIR", help="folder that keeps the rendered held-out set")
+    parser.add_argument("--count", type=int, default=2000, help="crops, of both held-out parts alike (%(default)s)")
+    parser.add_argument(
+        "--meshes", type=Path, metavar="FILE", help="ONNX variant whose meshes are coloured; without it the true ones"
+    )
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    template = load_open_hand()
+    texturer = Texturer(arguments.model, template)
+    methods: dict[str, Method] = {
+        "texture net": lambda images, points: Colours(*texturer.colours(images, points)[:2]),
+        "projective sampling": projective_sampling,
+    }
+    if arguments.baseline:
+        methods["global-feature MLP"] = baseline_method(arguments.baseline, template)
+    predict = onnx_predictor(arguments.meshes) if arguments.meshes else None
+    with tempfile.TemporaryDirectory() as temporary:
+        crops = render_held_out(
+            read_held_out(), arguments.held_out or Path(temporary), arguments.count, keep=arguments.held_out is not None
+        )
+        found, shares = evaluate_methods(scenes(crops, template, predict), methods, template)
+    sys.stdout.write(f"{len(shares)} crops, meshes: {arguments.meshes or 'true'}\n\n{table(found, shares)}\n")
     return 0

@@ -92,6 +92,13 @@ def camera_from_crop(crop_from_image: FloatArray, intrinsics: Intrinsics) -> Flo
     return camera_from_ray(middle_px, intrinsics) @ in_plane
 
 
+def points_in_crop(points_m: FloatArray, canonical: CanonicalHand) -> FloatArray:
+    """Canonical points (N, 3) of a hand -> where they lie in its crop (N, 3): crop half-sides, x right, y down, depth
+    from the wrist."""
+    shift = np.append(canonical.translation, 0.0)
+    return np.asarray(canonical.scale * (points_m @ canonical.rotation.T) + shift)
+
+
 def hand_mesh_from_crop(
     canonical: CanonicalHand, crop: HandCrop, *, intrinsics: Intrinsics, variant: VariantName
 ) -> HandMesh:
@@ -103,7 +110,7 @@ def hand_mesh_from_crop(
     mirror = np.diag([-1.0, 1.0, 1.0]) if crop.detection.handedness == "left" else np.eye(3)
 
     def project(points_m: FloatArray) -> FloatArray:
-        in_crop = canonical.scale * (points_m @ canonical.rotation.T)[:, :2] + canonical.translation
+        in_crop = points_in_crop(points_m, canonical)[:, :2]
         return apply_affine(image_from_crop, (in_crop + 1) * (CROP_SIZE / 2))
 
     wrist = canonical.keypoints_m[WRIST]

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from handviz.detect.crop import points_in_crop
 from handviz.errors import HandvizError
 from handviz.geometry import apply_affine, invert_affine
 from handviz.hand_model.template import HandTemplate
@@ -30,18 +30,11 @@ class HandTexturer(Protocol):
         ...
 
 
-def points_in_crop(hand: CanonicalHand) -> NDArray[np.float32]:
-    """(V, 3) the hand's vertices in crop half-sides: x right, y down, depth from the wrist."""
-    points = np.asarray(hand.scale * (hand.vertices_m @ hand.rotation.T), np.float32)
-    points[:, :2] += hand.translation
-    return points
-
-
 def inside_picture(points: FloatArray, crop: HandCrop, image_size: tuple[int, int]) -> FloatArray:
     """(V,) 1 where points (V, 3) of a crop lie inside both the crop and the picture, else 0."""
     in_image = apply_affine(invert_affine(crop.crop_from_image), (points[:, :2] + 1) * (CROP_SIZE / 2))
     inside = ((in_image >= 0) & (in_image <= image_size)).all(axis=1) & (np.abs(points[:, :2]) <= 1).all(axis=1)
-    return inside.astype(np.float32)
+    return np.asarray(inside, np.float32)
 
 
 class Texturer:
@@ -54,7 +47,7 @@ class Texturer:
         self._check(template)
         try:
             for batch in (1, 2):
-                self._run(np.zeros((batch, 3, CROP_SIZE, CROP_SIZE), np.float32), np.zeros((batch, self._count, 3)))
+                self.colours(np.zeros((batch, 3, CROP_SIZE, CROP_SIZE), np.float32), np.zeros((batch, self._count, 3)))
         except ONNX_ERRORS as error:
             raise HandvizError(f"{path} does not run ({error}); {HOW_TO_GET}") from error
 
@@ -65,8 +58,8 @@ class Texturer:
         if not crops:
             return []
         images = np.stack([crop.image.transpose(2, 0, 1) for crop in crops]).astype(np.float32, copy=False)
-        points = np.stack([points_in_crop(hand) for hand in hands])
-        rgb, albedo, visible = self._run(images, points)
+        points = np.stack([points_in_crop(hand.vertices_m, hand) for hand in hands])
+        rgb, albedo, visible = self.colours(images, points)
         if not all(np.isfinite(values).all() for values in (rgb, albedo, visible)):
             raise HandvizError(f"{self._path.name} answered with colours that are not finite; {HOW_TO_GET}")
         textures = []
@@ -75,8 +68,8 @@ class Texturer:
             textures.append(HandTexture(rgb[index], albedo[index], seen, seen))
         return textures
 
-    def _run(self, images: FloatArray, points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Images (B, 3, 224, 224) and points (B, V, 3) -> colours (B, V, 3), albedo (B, V, 3), visibility (B, V)."""
+    def colours(self, images: FloatArray, points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Images (B, 3, 224, 224) and points (B, V, 3) -> rgb (B, V, 3), albedo (B, V, 3), visibility (B, V)."""
         is_open = np.stack([self_visible(hand, self._faces) for hand in points]).astype(np.float32)
         values = (images, points.astype(np.float32), is_open)
         outputs = self._session.run(list(OUTPUTS), dict(zip(INPUTS, values, strict=True)))

@@ -5,7 +5,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import onnx
@@ -25,6 +25,9 @@ from handviz.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
 
 logger = logging.getLogger(__name__)
 LARGEST_DIFFERENCE_CM = 1e-4
+
+
+Rounded = TypeVar("Rounded", bound=nn.Module)
 
 
 class ExportOutput(NamedTuple):
@@ -82,7 +85,7 @@ def _world_m(landmarks: Tensor) -> Tensor:
     return landmarks[:, WORLD_NUMBERS].unflatten(1, (KEYPOINT_COUNT, 3)) / DECIMETRES_PER_METRE
 
 
-def rounded_to_half(model: HandModel) -> HandModel:
+def rounded_to_half(model: Rounded) -> Rounded:
     """The same model, every weight the nearest number that float16 holds."""
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -113,13 +116,25 @@ class ExportNotes:
     deviation: DeviationNotes
 
 
-def _add_metadata(path: Path, config: ModelConfig, template: HandTemplate, notes: ExportNotes) -> None:
+def add_metadata(path: Path, template: HandTemplate, entries: dict[str, str]) -> None:
+    """Let an ONNX file say for which hand model it was made, by which version, and ``entries``."""
     model = onnx.load(path)
     entries = {
-        "handviz.variant": config.variant,
         "handviz.hand_model": template.name,
         "handviz.fingerprint": template.fingerprint,
         "handviz.version": __version__,
+        **entries,
+    }
+    del model.metadata_props[:]
+    for key, value in entries.items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _entries(config: ModelConfig, notes: ExportNotes) -> dict[str, str]:
+    return {
+        "handviz.variant": config.variant,
         "handviz.backbone": config.backbone,
         "handviz.tokens": f"{config.tokens} x {config.width}",
         "handviz.commit": notes.commit,
@@ -129,11 +144,6 @@ def _add_metadata(path: Path, config: ModelConfig, template: HandTemplate, notes
         "handviz.vertex_variance_scale": f"{notes.deviation.vertex_variance_scale:g}",
         "handviz.keypoint_variance_scale": f"{notes.deviation.keypoint_variance_scale:g}",
     }
-    del model.metadata_props[:]
-    for key, value in entries.items():
-        model.metadata_props.add(key=key, value=value)
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
 
 
 def largest_difference_cm(exported: ExportModel, path: Path, images: Tensor) -> float:
@@ -163,7 +173,7 @@ def export_onnx(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_onnx(exported, part, ExportOutput._fields)
     store_as_half(part)
-    _add_metadata(part, config, template, notes)
+    add_metadata(part, template, _entries(config, notes))
     if check_images is None:
         check_images = torch.rand(3, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(0))
     difference = largest_difference_cm(exported, part, check_images)

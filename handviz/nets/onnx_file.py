@@ -2,9 +2,10 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import onnx
@@ -40,17 +41,21 @@ def _quiet() -> Iterator[None]:
 
 
 def write_onnx(
-    network: nn.Module, path: Path, output_names: Sequence[str], input_shape: tuple[int, ...] = IMAGE_SHAPE
+    network: nn.Module,
+    path: Path,
+    output_names: Sequence[str],
+    inputs: Mapping[str, tuple[int, ...]] = MappingProxyType({INPUT_NAME: IMAGE_SHAPE}),
 ) -> None:
-    """Write a network of images (B, 3, 224, 224), or of another shape behind B, with B free."""
+    """Write a network of images (B, 3, 224, 224), or of other inputs by name and shape behind B, with B free."""
+    batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
     with _quiet():
         torch.onnx.export(
             network.eval(),
-            (torch.zeros(2, *input_shape),),
+            tuple(torch.zeros(2, *shape) for shape in inputs.values()),
             str(path),
-            input_names=[INPUT_NAME],
+            input_names=list(inputs),
             output_names=list(output_names),
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH)},),
+            dynamic_shapes=tuple({0: batch} for _ in inputs),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,

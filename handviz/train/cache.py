@@ -111,7 +111,7 @@ def fast_session(
     """A network in ONNX Runtime: three to six times faster than PyTorch on a CPU (docs/experiments.md)."""
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "network.onnx"
-        write_onnx(copy.deepcopy(network).cpu(), path, outputs, example_shape)
+        write_onnx(copy.deepcopy(network).cpu(), path, outputs, {INPUT_NAME: example_shape})
         return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 

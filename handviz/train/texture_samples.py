@@ -78,7 +78,7 @@ def mesh_points(labels: dict[str, np.ndarray], template: HandTemplate) -> FloatA
 def front_triangles(points: FloatArray, faces: Tensor) -> Tensor:
     """(N, 224, 224) nearest triangle of meshes (N, V, 3), -1 for none and where their inside shows, as through the
     open wrist."""
-    at = torch.from_numpy(points)
+    at = torch.from_numpy(np.asarray(points, np.float32))
     triangle, _ = nearest_triangles(at, faces)
     first, second, third = at[..., :2][:, faces].unbind(2)
     one, other = second - first, third - first
@@ -170,17 +170,20 @@ class TextureSamples:
     def __len__(self) -> int:
         return len(self.pictures)
 
+    def images(self, ids: Tensor) -> Tensor:
+        """Pictures of some samples (B, 3, 224, 224)."""
+        parts, paths = zip(*(self.pictures[row] for row in ids.tolist()), strict=True)
+        with ThreadPoolExecutor(DECODERS) as pool:
+            return picture_batch(np.stack(list(pool.map(decode, parts, paths)))).contiguous()
+
     def batch(self, ids: Tensor) -> TextureBatch:
         """Some samples as tensors."""
         rows = ids.numpy()
-        parts, paths = zip(*(self.pictures[row] for row in rows), strict=True)
-        with ThreadPoolExecutor(DECODERS) as pool:
-            decoded = np.stack(list(pool.map(decode, parts, paths)))
         taken = {name: values[rows] for name, values in self.columns.items()}
         count = taken["points"].shape[1]
         flags = {name: np.unpackbits(taken[name], axis=1)[:, :count].astype(np.float32) for name in ("is_open", "seen")}
         return TextureBatch(
-            image=picture_batch(decoded).contiguous(),
+            image=self.images(ids),
             points=torch.from_numpy(taken["points"].astype(np.float32)),
             is_open=torch.from_numpy(flags["is_open"]),
             seen=torch.from_numpy(flags["seen"]),

@@ -1,0 +1,128 @@
+"""Colours over the frames of a stream."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from handviz.infer.texture_memory import TextureMemory, sighting_weight
+from handviz.records import HandTexture
+from tests.hands import made_up_hand
+
+FACES = np.array([[0, 1, 2]], np.int32)
+TRUE = np.array([0.8, 0.6, 0.5])
+
+
+def textured(*, visible=1.0, albedo=TRUE, light=1.0, turned=False, **hand):
+    """A hand of three vertices in one triangle that faces the camera, or turns its back."""
+    corners = np.array([[-0.02, 0.02, 0.0], [-0.02, -0.02, 0.0], [0.02, 0.0, 0.0]])
+    hand = made_up_hand(**hand)
+    albedo = np.broadcast_to(albedo, (3, 3)).astype(float)
+    seen = np.full(3, visible)
+    facing = corners[::-1] if hand.handedness == "right" else corners
+    return dataclasses.replace(
+        hand,
+        vertices_m=facing[::-1] if turned else facing,
+        vertex_std_mm=np.full(3, hand.vertex_std_mm[0]),
+        wrist_camera_m=np.array([0.0, 0.0, 0.5]),
+        texture=HandTexture(np.clip(albedo * light, 0, 1), albedo, seen, seen),
+    )
+
+
+def fused(memory, *frames):
+    """The last hand of a stream of frames with one hand each."""
+    return [memory.fuse([frame])[0] for frame in frames][-1]
+
+
+@pytest.fixture
+def memory():
+    return TextureMemory(FACES, 3)
+
+
+def test_a_frame_counts_by_visibility_angle_and_deviation():
+    full = sighting_weight(np.ones(1), np.ones(1), np.zeros(1))
+    assert full == pytest.approx(1.0)
+    assert sighting_weight(np.full(1, 0.5), np.ones(1), np.zeros(1)) < 0.5
+    assert sighting_weight(np.ones(1), np.full(1, 0.5), np.zeros(1)) == pytest.approx(0.25)
+    assert sighting_weight(np.ones(1), np.full(1, -0.5), np.zeros(1)) == 0
+    assert sighting_weight(np.ones(1), np.ones(1), np.full(1, 10.0)) == pytest.approx(np.exp(-0.5))
+
+
+@pytest.mark.parametrize("handedness", ["right", "left"])
+def test_what_was_seen_stays_when_it_turns_away(memory, handedness):
+    seen = [textured(handedness=handedness) for _ in range(8)]
+    hidden = textured(visible=0.0, albedo=np.array([0.1, 0.1, 0.9]), handedness=handedness, turned=True)
+    last = fused(memory, *seen, hidden).texture
+    np.testing.assert_allclose(last.albedo, np.tile(TRUE, (3, 1)), atol=0.1)
+    assert (last.visible == 0).all()
+    assert (last.seen > 0.85).all()
+
+
+def test_what_was_never_seen_is_the_network_s_guess(memory):
+    guess = np.array([0.1, 0.2, 0.3])
+    last = fused(memory, *[textured(visible=0.0, albedo=guess)] * 5).texture
+    np.testing.assert_allclose(last.albedo, np.tile(guess, (3, 1)))
+    assert (last.seen == 0).all()
+
+
+def test_noise_of_single_frames_is_averaged(memory):
+    rng = np.random.default_rng(0)
+    frames = [textured(albedo=TRUE + rng.normal(0, 0.1, 3)) for _ in range(30)]
+    assert np.abs(fused(memory, *frames).texture.albedo - TRUE).max() < 0.06
+
+
+def test_colours_are_shown_in_the_light_of_the_present_frame(memory):
+    last = fused(memory, *[textured()] * 5, textured(light=0.5)).texture
+    np.testing.assert_allclose(last.rgb, np.tile(TRUE * 0.5, (3, 1)), atol=1e-6)
+    np.testing.assert_allclose(last.albedo, np.tile(TRUE, (3, 1)), atol=1e-6)
+
+
+def test_a_hand_that_changes_is_learnt_anew(memory):
+    other = np.array([0.3, 0.2, 0.2])
+    last = fused(memory, *[textured()] * 200, *[textured(albedo=other)] * 150).texture
+    np.testing.assert_allclose(last.albedo, np.tile(other, (3, 1)), atol=0.03)
+
+
+def test_forgetting_begins_anew(memory):
+    fused(memory, *[textured()] * 5)
+    memory.forget()
+    guess = np.array([0.1, 0.2, 0.3])
+    last = fused(memory, textured(visible=0.0, albedo=guess)).texture
+    np.testing.assert_allclose(last.albedo, np.tile(guess, (3, 1)))
+
+
+def test_two_hands_keep_their_own_colours_and_find_them_again(memory):
+    left, right = np.array([0.9, 0.2, 0.2]), np.array([0.2, 0.9, 0.2])
+    frame = [
+        textured(albedo=left, handedness="left", wrist_px=(100.0, 200.0)),
+        textured(albedo=right, handedness="right", wrist_px=(500.0, 200.0)),
+    ]
+    for _ in range(10):
+        memory.fuse(frame)
+    memory.fuse([])
+    grey = np.full(3, 0.5)
+    back = memory.fuse([textured(visible=0.0, albedo=grey, handedness="right", wrist_px=(50.0, 400.0))])
+    np.testing.assert_allclose(back[0].texture.albedo, np.tile(right, (3, 1)), atol=0.05)
+
+
+def test_two_hands_of_one_side_do_not_share_a_memory(memory):
+    first, second = np.array([0.9, 0.2, 0.2]), np.array([0.2, 0.9, 0.2])
+    frame = [textured(albedo=first, wrist_px=(100.0, 200.0)), textured(albedo=second, wrist_px=(500.0, 200.0))]
+    for _ in range(5):
+        found = memory.fuse(frame)
+    np.testing.assert_allclose(found[0].texture.albedo, np.tile(first, (3, 1)), atol=1e-6)
+    np.testing.assert_allclose(found[1].texture.albedo, np.tile(second, (3, 1)), atol=1e-6)
+
+
+def test_a_hand_without_texture_passes(memory):
+    hand = made_up_hand()
+    assert memory.fuse([hand]) == (hand,)
+
+
+def test_black_and_white_hands_stay_finite(memory):
+    for albedo in (np.zeros(3), np.ones(3)):
+        for light in (0.0, 5.0):
+            texture = fused(memory, textured(albedo=albedo, light=light)).texture
+            assert np.isfinite(texture.rgb).all()
+            assert 0 <= texture.rgb.min()
+            assert texture.rgb.max() <= 1
