@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -277,3 +278,39 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
     save_checkpoint(folder / "last", model, config, notes, template, {})
     assert main(["export", str(folder / "last"), "--model-dir", str(folder)]) == 0
     return SmallModel(folder / "last", folder / "handviz_final.onnx")
+
+
+class SmallTexture(NamedTuple):
+    """A narrow texture net, trained for two steps, twice."""
+
+    run: Path
+    onnx: Path
+
+
+@pytest.fixture(scope="session")
+def texture_hands(rendered_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``rendered_hands`` with what the texture net learns from beside the pictures."""
+    from handviz.hand_model.open_hand import load_open_hand
+    from handviz.train.texture_samples import load_texture_samples
+
+    folder = tmp_path_factory.mktemp("texture") / "hands"
+    shutil.copytree(rendered_hands, folder)
+    load_texture_samples((folder,), load_open_hand())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_texture(texture_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> SmallTexture:
+    """Trained and exported by the commands' own code."""
+    from handviz.__main__ import main
+    from handviz.hand_model.open_hand import load_open_hand
+    from handviz.nets.texture import TextureConfig
+    from handviz.train.texture import TextureTrainConfig, train_texture
+
+    folder = tmp_path_factory.mktemp("texture_model")
+    config = TextureTrainConfig(
+        (texture_hands,), folder / "run", TextureConfig(width=16, layers=1), epochs=1, batch_size=8, limit=16
+    )
+    last = train_texture(config, load_open_hand())
+    assert main(["texture", "export", str(last), "--model-dir", str(folder)]) == 0
+    return SmallTexture(folder / "run", folder / "handviz_texture.onnx")

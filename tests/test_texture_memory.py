@@ -124,5 +124,5 @@ def test_black_and_white_hands_stay_finite(memory):
         for light in (0.0, 5.0):
             texture = fused(memory, textured(albedo=albedo, light=light)).texture
             assert np.isfinite(texture.rgb).all()
-            assert 0 <= texture.rgb.min()
+            assert texture.rgb.min() >= 0
             assert texture.rgb.max() <= 1

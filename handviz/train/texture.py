@@ -8,10 +8,12 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -119,12 +121,18 @@ def texture_terms(output: TextureOutput, batch: TextureBatch, faces: Tensor, con
 class _Stem(nn.Module):
     """The blocks that do not train."""
 
-    def __init__(self, maps: TextureMaps) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.maps = maps
+        self.maps = TextureMaps()
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.maps.stem(image))
+
+
+@cache
+def stem_session() -> onnxruntime.InferenceSession:
+    """Images -> the maps of MediaPipe's blocks, the same for every run."""
+    return fast_session(_Stem(), [f"map{number}" for number in range(len(STEM_CHANNELS))], IMAGE_SHAPE)
 
 
 class TextureTrainer:
@@ -134,8 +142,6 @@ class TextureTrainer:
         self.config, self.template = config, template
         torch.manual_seed(config.seed)
         self.network = TextureNet(config.model, template)
-        names = [f"map{number}" for number in range(len(STEM_CHANNELS))]
-        self.stem = fast_session(_Stem(self.network.maps), names, IMAGE_SHAPE)
         self.samples = load_texture_samples(config.data, template, config.limit)
         if len(self.samples) < config.batch_size:
             raise HandvizError(
@@ -207,7 +213,7 @@ class TextureTrainer:
         return {name: float(value.detach()) for name, value in terms.items()}
 
     def _output(self, batch: TextureBatch) -> TextureOutput:
-        maps = [torch.from_numpy(found) for found in self.stem.run(None, {INPUT_NAME: batch.image.numpy()})]
+        maps = [torch.from_numpy(found) for found in stem_session().run(None, {INPUT_NAME: batch.image.numpy()})]
         return self.network.from_stem(batch.image, maps, batch.points, batch.is_open)
 
     @torch.no_grad()
