@@ -10,7 +10,7 @@ from handviz.errors import HandvizError
 def write_whole(files: Mapping[Path, bytes]) -> None:
     """Write all of them beside their places, then put them there in their order, the one that names the others last.
 
-    Raises HandvizError if that is not possible; then what was there before is still there.
+    Raises HandvizError if that is not possible; then that last one is as it was, and nothing unfinished stays.
     """
     unfinished = {path: path.with_name(path.name + ".part") for path in files}
     try:
