@@ -7,7 +7,9 @@ from typing import Self
 
 import numpy as np
 
-from handviz.records import Detection, Frame, Handedness, HandMesh, Intrinsics
+from handviz.hand_model.open_hand import load_open_hand
+from handviz.records import Detection, Frame, Handedness, HandMesh, HandTexture, Intrinsics
+from handviz.render.surface import VertexNormals
 
 INTRINSICS = Intrinsics(focal_px=500.0, centre_x_px=320.0, centre_y_px=240.0)
 PIXELS_PER_M = 1000.0
@@ -35,6 +37,28 @@ def made_up_hand(
         camera_from_wrist=np.eye(3),
         wrist_camera_m=np.array([(wrist_px[0] - 320) / 1000, (wrist_px[1] - 240) / 1000, 0.5]),
         intrinsics=INTRINSICS,
+    )
+
+
+def textured_hand(*, handedness: Handedness = "right", wrist_px: tuple[float, float] = (150.0, 220.0)) -> HandMesh:
+    """The open hand at rest, palm to the camera, with a colour that is its place, and what faces the camera visible."""
+    template = load_open_hand()
+    mirror = np.array([-1.0 if handedness == "left" else 1.0, 1.0, 1.0])
+    vertices_m = template.vertices_m * mirror
+    keypoints_m = template.keypoint_regressor @ vertices_m
+    rgb = (vertices_m - vertices_m.min(axis=0)) / np.ptp(vertices_m, axis=0)
+    towards_camera = -VertexNormals(template.faces, len(vertices_m))(template.vertices_m)[:, 2]
+    visible = np.clip(towards_camera * 4, 0, 1)
+    hand = made_up_hand(handedness=handedness, wrist_px=wrist_px)
+    return dataclasses.replace(
+        hand,
+        vertices_m=vertices_m,
+        vertex_std_mm=np.linspace(2.0, 12.0, len(vertices_m)),
+        keypoints_m=keypoints_m - keypoints_m[0],
+        vertices_px=vertices_m[:, :2] * PIXELS_PER_M + wrist_px,
+        keypoints_px=keypoints_m[:, :2] * PIXELS_PER_M + wrist_px,
+        wrist_camera_m=np.array([0.0, 0.0, 0.5]) - (keypoints_m - keypoints_m[0]).mean(axis=0),
+        texture=HandTexture(rgb=rgb, albedo=rgb, visible=visible, seen=visible),
     )
 
 

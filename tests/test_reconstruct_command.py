@@ -1,5 +1,6 @@
 """``handviz reconstruct`` on pictures, folders and clips, good and bad."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,10 @@ from PIL import Image
 from handviz.__main__ import main
 from handviz.capture import sources
 from handviz.capture.images import read_image
+from handviz.commands import reconstruct as reconstruct_module
 from handviz.infer import pipeline as pipeline_module
 from handviz.infer import report
-from handviz.records import Detection, Frame
+from handviz.records import Detection, Frame, FrameResult, HandTexture, Intrinsics
 from tests.hands import FakeLandmarker, made_up_hand
 from tests.tiny_network import write_all_networks
 
@@ -103,6 +105,50 @@ def test_a_known_focal_length(reconstruct: Callable[..., Any], folder: Path) -> 
     assert entries[0]["assumed_focal_px"] == 500
     assert entries[0]["assumed_field_of_view_deg"] == pytest.approx(2 * np.degrees(np.arctan(160 / 500)), abs=1e-2)
     assert entries[0]["hands"][0]["mesh"].endswith("b_0_right.obj")
+
+
+class Texturing(pipeline_module.Pipeline):
+    """A pipeline whose hands have a grey texture if, and only if, one is asked for."""
+
+    def __init__(self, settings: pipeline_module.PipelineSettings) -> None:
+        self.texture = settings.texture
+        super().__init__(dataclasses.replace(settings, texture=False))
+
+    def process_with(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
+        result = super().process_with(frame, intrinsics)
+        visible = np.full(778, 0.2)
+        texture = HandTexture(np.full((778, 3), 0.5), np.full((778, 3), 0.5), visible, visible)
+        hands = [dataclasses.replace(hand, texture=texture if self.texture else None) for hand in result.hands]
+        return dataclasses.replace(result, hands=tuple(hands))
+
+
+@pytest.mark.parametrize(
+    ("options", "vertices", "files"),
+    [
+        (["--mesh", "glb"], 1609, {"glb"}),
+        (["--mesh", "ply", "--colour", "texture"], 778, {"ply"}),
+        (["--mesh", "ply", "--mesh-vertices", "display"], 1609, {"ply"}),
+        (["--mesh", "obj", "--colour", "texture"], 1852, {"obj", "mtl", "png"}),
+        (["--mesh", "glb", "--colour", "texture"], 1852, {"glb"}),
+    ],
+)
+def test_every_kind_of_mesh(
+    reconstruct: Callable[..., Any],
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    vertices: int,
+    files: set[str],
+) -> None:
+    monkeypatch.setattr(reconstruct_module, "Pipeline", Texturing)
+    status, entries = reconstruct(folder / "b.png", *options)
+    assert status == 0
+    (hand,) = entries[0]["hands"]
+    mesh = trimesh.load(tmp_path / "out" / hand["mesh"], process=False, force="mesh")
+    assert len(mesh.vertices) == vertices
+    assert {path.name for path in (tmp_path / "out" / "meshes").iterdir()} == {f"b_0_right.{kind}" for kind in files}
+    assert hand["mesh"] == f"meshes/b_0_right.{options[1]}"
 
 
 def test_namesakes_do_not_overwrite_each_other(reconstruct: Callable[..., Any], folder: Path) -> None:

@@ -16,15 +16,12 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from handviz.capture.sources import ClipSource, FolderSource, Source, open_source
 from handviz.errors import HandvizError
 from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG, intrinsics_from_field_of_view
-from handviz.hand_model.open_hand import load_display_mesh, load_open_hand
-from handviz.infer.mesh_io import faces_for, write_obj, write_ply
+from handviz.hand_model.open_hand import load_display_mesh
+from handviz.infer.mesh_export import MeshVertices, export_mesh
 from handviz.infer.pipeline import Pipeline, PipelineSettings
 from handviz.infer.report import distance_from_detector, picture_entry, unreadable_entry, write_report
 from handviz.paths import MODELS
 from handviz.records import VARIANTS, Frame, FrameResult, Intrinsics
-from handviz.render.colormap import colours_from_deviation
-from handviz.render.deviation_range import fitted_range
-from handviz.render.hand_shape import PLAIN_COLOURS
 from handviz.render.offscreen import OffscreenRenderer
 from handviz.render.options import DrawOptions
 
@@ -40,8 +37,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", help="picture, folder of pictures, or clip")
     parser.add_argument("--variant", choices=VARIANTS, default="final")
     parser.add_argument("--out", type=Path, required=True, help="folder for overlays, meshes and hands.json")
-    parser.add_argument("--mesh", choices=("ply", "obj", "none"), default="ply")
-    parser.add_argument("--colour", choices=("deviation", "plain"), default="deviation")
+    parser.add_argument("--mesh", choices=("ply", "obj", "glb", "none"), default="ply")
+    parser.add_argument(
+        "--colour",
+        choices=("deviation", "plain", "texture"),
+        default="deviation",
+        help="texture is a PNG around the dense mesh in glb and obj, and colours at vertices in ply",
+    )
+    parser.add_argument(
+        "--mesh-vertices",
+        choices=("model", "display"),
+        help="the hand model's own 778 or the 1609 that are drawn (model for ply and for obj without texture)",
+    )
     parser.add_argument("--no-overlays", action="store_true", help="only meshes and hands.json; needs no OpenGL")
     camera = parser.add_mutually_exclusive_group()
     camera.add_argument(
@@ -96,9 +103,9 @@ class Job:
             other_variants=False,
             align_to_detector=not arguments.network_camera,
             correct_pose=not arguments.network_pose,
+            texture=arguments.colour == "texture",
         )
         self._pipeline = resources.enter_context(Pipeline(settings))
-        self._faces = load_open_hand().faces
         self._renderer = self._new_renderer(resources)
         self._make_folders()
         self._entries: list[dict[str, Any]] = []
@@ -173,18 +180,14 @@ class Job:
 
     def _write_mesh(self, result: FrameResult, index: int, name: str) -> str | None:
         """The file's path relative to the output folder; None if no meshes are wanted."""
-        kind, hand = self._arguments.mesh, result.hands[index]
+        kind, hand, colour = self._arguments.mesh, result.hands[index], self._arguments.colour
         if kind == "none":
             return None
-        colours = np.tile(PLAIN_COLOURS[hand.handedness], (len(hand.vertices_m), 1))
-        if self._arguments.colour == "deviation":
-            colours = colours_from_deviation(hand.vertex_std_mm, fitted_range(hand.vertex_std_mm))
         relative = f"meshes/{name}_{index}_{hand.handedness}.{kind}"
-        path, faces = self._arguments.out / relative, faces_for(hand.handedness, self._faces)
-        if kind == "ply":
-            write_ply(path, hand.vertices_m, faces, vertex_std_mm=hand.vertex_std_mm, colours=colours)
-        else:
-            write_obj(path, hand.vertices_m, faces, colours=colours)
+        plain_file = kind == "ply" or (kind == "obj" and colour != "texture")
+        vertices: MeshVertices = self._arguments.mesh_vertices or ("model" if plain_file else "display")
+        picture, path = result.frame.image, self._arguments.out / relative
+        export_mesh(path, hand, colour=colour, picture=picture, vertices=vertices)
         return relative
 
     def _file(self, number: int) -> str:

@@ -1,57 +1,89 @@
-"""Meshes as files: binary PLY with the deviation of every vertex, or OBJ; metres, camera axes."""
+"""Meshes as the content of files: binary PLY with values for every vertex, or OBJ; metres, camera axes.
 
-from pathlib import Path
+PLY holds the deviation of every vertex and, where there is a texture, how well it was ``seen``; OBJ can wrap a picture
+around the mesh, which a material file names.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.hand_model.uv_atlas import UvAtlas
 from handviz.records import FloatArray
 
-PLY_VERTEX = np.dtype(
-    [
-        ("x", "<f4"),
-        ("y", "<f4"),
-        ("z", "<f4"),
-        ("red", "u1"),
-        ("green", "u1"),
-        ("blue", "u1"),
-        ("vertex_std_mm", "<f4"),
-    ]
-)
-PLY_FACE = np.dtype([("count", "u1"), ("vertices", "<i4", (3,))])
 PLY_TYPES = {"f": "float", "u": "uchar"}
+PLY_FACE = np.dtype([("count", "u1"), ("vertices", "<i4", (3,))])
+AXES = "metres; x right, y down, z forward"
+MATERIAL = "hand"
 
 
-def write_ply(
-    path: Path,
-    vertices_m: FloatArray,
-    faces: NDArray[np.int32],
-    *,
-    vertex_std_mm: FloatArray,
-    colours: FloatArray,
-) -> None:
-    """Vertices (V, 3), faces (F, 3), deviations (V,) and colours (V, 3) in [0, 1] as one binary PLY."""
-    vertices = np.zeros(len(vertices_m), PLY_VERTEX)
-    for column, name in enumerate("xyz"):
-        vertices[name] = vertices_m[:, column]
-    for column, name in enumerate(("red", "green", "blue")):
-        vertices[name] = _bytes_from(colours)[:, column]
-    vertices["vertex_std_mm"] = vertex_std_mm
-    triangles = np.zeros(len(faces), PLY_FACE)
-    triangles["count"], triangles["vertices"] = 3, faces
-    properties = [f"property {PLY_TYPES[PLY_VERTEX[name].kind]} {name}" for name in PLY_VERTEX.names or ()]
-    header = ["ply", "format binary_little_endian 1.0", "comment metres; x right, y down, z forward"]
-    header += [f"element vertex {len(vertices)}", *properties]
+@dataclass(frozen=True, eq=False)
+class MeshArrays:
+    """A hand's surface, ready to be written."""
+
+    vertices_m: FloatArray
+    """(V, 3) camera axes."""
+    faces: NDArray[np.int32]
+    """(F, 3) counter-clockwise seen from outside."""
+    normals: FloatArray
+    """(V, 3) unit, outwards."""
+    colours: FloatArray
+    """(V, 3) sRGB in [0, 1]."""
+    vertex_std_mm: FloatArray
+    """(V,)"""
+    seen: FloatArray | None = None
+    """(V,) 0 to 1; None without a texture."""
+    picture: NDArray[np.uint8] | None = None
+    """(S, S, 3) RGB, wrapped around the mesh instead of ``colours``, where there is an atlas."""
+    atlas: UvAtlas | None = None
+    """Of these vertices and faces."""
+
+
+def ply_bytes(mesh: MeshArrays) -> bytes:
+    """Vertices, faces, colours, deviations and, if there is a texture, how well vertices were seen: binary PLY."""
+    columns: dict[str, tuple[str, FloatArray]] = {
+        name: ("<f4", mesh.vertices_m[:, axis]) for axis, name in enumerate("xyz")
+    }
+    shades = np.clip(np.rint(mesh.colours * 255), 0, 255)
+    columns |= {name: ("u1", shades[:, axis]) for axis, name in enumerate(("red", "green", "blue"))}
+    columns["vertex_std_mm"] = ("<f4", mesh.vertex_std_mm)
+    if mesh.seen is not None:
+        columns["seen"] = ("<f4", mesh.seen)
+    vertices = np.zeros(len(mesh.vertices_m), [(name, kind) for name, (kind, _) in columns.items()])
+    for name, (_, values) in columns.items():
+        vertices[name] = values
+    triangles = np.zeros(len(mesh.faces), PLY_FACE)
+    triangles["count"], triangles["vertices"] = 3, mesh.faces
+    header = ["ply", "format binary_little_endian 1.0", f"comment {AXES}", f"element vertex {len(vertices)}"]
+    header += [f"property {PLY_TYPES[np.dtype(kind).kind]} {name}" for name, (kind, _) in columns.items()]
     header += [f"element face {len(triangles)}", "property list uchar int vertex_indices", "end_header", ""]
-    path.write_bytes("\n".join(header).encode("ascii") + vertices.tobytes() + triangles.tobytes())
+    return "\n".join(header).encode("ascii") + vertices.tobytes() + triangles.tobytes()
 
 
-def write_obj(path: Path, vertices_m: FloatArray, faces: NDArray[np.int32], *, colours: FloatArray) -> None:
-    """Vertices (V, 3), faces (F, 3) and colours (V, 3) in [0, 1] as OBJ; the colours follow the coordinates."""
-    lines = ["# metres; x right, y down, z forward"]
-    lines += ["v " + " ".join(f"{value:.6f}" for value in (*v, *c)) for v, c in zip(vertices_m, colours, strict=True)]
-    lines += [f"f {a + 1} {b + 1} {c + 1}" for a, b, c in faces]
-    path.write_text("\n".join(lines) + "\n", encoding="ascii")
+def obj_bytes(mesh: MeshArrays) -> bytes:
+    """Vertices and faces as OBJ; the colours follow the coordinates."""
+    lines = [f"# {AXES}", *_lines("v", np.concatenate([mesh.vertices_m, mesh.colours], axis=1))]
+    lines += [f"f {a} {b} {c}" for a, b, c in mesh.faces + 1]
+    return ("\n".join(lines) + "\n").encode("ascii")
+
+
+def wrapped_obj_bytes(mesh: MeshArrays, material_file: str) -> bytes:
+    """Vertices, normals, faces and the place of every corner in the picture that ``material_file`` names, as OBJ."""
+    atlas = mesh.atlas
+    assert atlas is not None
+    upwards = np.array([0.0, 1.0]) + atlas.uv * np.array([1.0, -1.0])
+    lines = [f"# {AXES}", f"mtllib {material_file}", f"usemtl {MATERIAL}"]
+    lines += [*_lines("v", mesh.vertices_m), *_lines("vt", upwards), *_lines("vn", mesh.normals)]
+    corners = np.stack([atlas.vertex_ids[atlas.faces], atlas.faces, atlas.vertex_ids[atlas.faces]], axis=2) + 1
+    lines += ["f " + " ".join(f"{v}/{vt}/{vn}" for v, vt, vn in triangle) for triangle in corners.tolist()]
+    return ("\n".join(lines) + "\n").encode("utf-8")
+
+
+def material_bytes(picture_file: str) -> bytes:
+    """OBJ's material: the picture as it is, for it holds the light already."""
+    lines = [f"newmtl {MATERIAL}", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "illum 0", f"map_Kd {picture_file}", ""]
+    return "\n".join(lines).encode("utf-8")
 
 
 def faces_for(handedness: str, faces: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -59,5 +91,5 @@ def faces_for(handedness: str, faces: NDArray[np.int32]) -> NDArray[np.int32]:
     return faces[:, ::-1] if handedness == "left" else faces
 
 
-def _bytes_from(colours: FloatArray) -> NDArray[np.uint8]:
-    return np.clip(np.rint(colours * 255), 0, 255).astype(np.uint8)
+def _lines(name: str, rows: FloatArray) -> list[str]:
+    return [f"{name} " + " ".join(f"{value:.6f}" for value in row) for row in rows.tolist()]

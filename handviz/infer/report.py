@@ -2,14 +2,13 @@
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from handviz.errors import HandvizError
+from handviz.infer.whole_files import write_whole
 from handviz.records import CROP_SIZE, Detection, FloatArray, FrameResult, HandMesh, Intrinsics
 
 
@@ -65,12 +64,7 @@ def distance_from_detector(hand: HandMesh, detection: Detection) -> float:
 
 def write_report(path: Path, entries: Sequence[dict[str, Any]]) -> None:
     """Write the list whole or not at all; raises HandvizError if the folder cannot be written."""
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        unfinished.write_text(json.dumps(entries, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise HandvizError(f"{path} cannot be written: {error}") from error
+    write_whole({path: (json.dumps(entries, indent=1, allow_nan=False) + "\n").encode("utf-8")})
 
 
 def _rounded(values: FloatArray, digits: int) -> list[Any]:

@@ -1,0 +1,31 @@
+"""Files that are there whole or not at all."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from handviz.errors import HandvizError
+
+
+def write_whole(files: Mapping[Path, bytes]) -> None:
+    """Write all of them beside their places, then put them there in their order, the one that names the others last.
+
+    Raises HandvizError if that is not possible; then that last one is as it was, and nothing unfinished stays.
+    """
+    unfinished = {path: path.with_name(path.name + ".part") for path in files}
+    try:
+        for path, content in files.items():
+            unfinished[path].write_bytes(content)
+        for path, part in unfinished.items():
+            os.replace(part, path)
+    except OSError as error:
+        for part in unfinished.values():
+            _remove(part)
+        raise HandvizError(f"{path} cannot be written: {error}") from error
+
+
+def _remove(part: Path) -> None:
+    try:
+        part.unlink(missing_ok=True)
+    except OSError:
+        return  # its folder is none, or is gone
