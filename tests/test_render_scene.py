@@ -226,7 +226,7 @@ def test_mark_has_a_legend_where_something_can_be_marked(ctx: moderngl.Context) 
     assert legend_pixels(square(), options) == 0
     scene.release()
     target.release()
-    assert seen_legend_picture(2.0).shape == (68, 360, 4)
+    assert seen_legend_picture(2.0).shape == (68, 368, 4)
 
 
 def test_large_and_tiny_pictures_are_drawn(draw: Draw) -> None:

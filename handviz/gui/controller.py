@@ -19,7 +19,7 @@ from handviz.paths import CLIP_FILE
 
 CAMERA_PREFIX = "camera:"
 LAST_SOURCE = "last_source"
-SETTINGS_OF_RECONSTRUCTION = ("variant", "smoothing", "field_of_view_deg")
+SETTINGS_OF_RECONSTRUCTION = ("variant", "smoothing", "field_of_view_deg", "wants_texture")
 logger = logging.getLogger(__name__)
 
 
@@ -140,6 +140,15 @@ class Controller(QObject):
     def seek(self, number: int) -> None:
         """Show this frame."""
         self._capture.seek(number)
+
+    def forget_texture(self) -> None:
+        """Let the colours that earlier frames showed go; a held frame is processed again without them."""
+        if self.settings.wants_texture:
+            self._reconstruct.forget_texture()
+            self._capture.repeat()
+            self.say("Colours of earlier frames are forgotten.")
+        else:
+            self.say("There is a texture to reset in texture colour only (T).")
 
     def say(self, sentence: str) -> None:
         """Put a sentence on the screen."""

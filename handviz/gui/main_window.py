@@ -24,6 +24,8 @@ from handviz.render.surface import Surface
 CLIP_FILTER = "Clips (*.mp4 *.mov *.avi *.mkv *.webm *.m4v);;All files (*)"
 PICTURE_FILTER = "Pictures (*.jpg *.jpeg *.png *.bmp *.tif *.tiff *.webp *.gif *.ppm *.pgm *.avif);;All files (*)"
 INVITATION = "Choose a camera, open a clip or a folder, or drop one here"
+MOVE_THE_LIGHT = "Drag with the right mouse button to move the light; double-click it to move it back."
+NO_LIGHT_TO_MOVE = "Relighting shows in texture (T) and plain colour (P)."
 BANNER_MARGIN_PX = 14
 LAST_FOLDER, SCREENSHOT_FOLDER = "last_folder", "screenshot_folder"
 
@@ -105,7 +107,11 @@ class MainWindow(QMainWindow):
             Shortcut(("2",), "AMVUR", lambda: controller.change(variant="amvur")),
             Shortcut(("3",), "final: both trained jointly", lambda: controller.change(variant="final")),
             Shortcut(("V",), "colour by deviation", lambda: controller.change(colour="deviation")),
+            Shortcut(("T",), "texture", lambda: controller.change(colour="texture")),
             Shortcut(("P",), "plain colour", lambda: controller.change(colour="plain")),
+            Shortcut(("I",), "mark what is inferred (texture)", lambda: toggle("mark_inferred")),
+            Shortcut(("R",), "relight (texture, plain colour)", lambda: toggle("relight")),
+            Shortcut(("Ctrl+R",), "reset the texture", controller.forget_texture),
             Shortcut(("W",), "wireframe", lambda: toggle("wireframe")),
             Shortcut(("S",), "skeleton", lambda: toggle("skeleton")),
             Shortcut(("O", "F"), "on the picture or in free orbit", toggle_view),
@@ -215,7 +221,12 @@ class MainWindow(QMainWindow):
         self._place_labels()
 
     def _apply_settings(self, settings: ViewSettings) -> None:
-        self.viewport.set_options(settings.draw_options())
+        before, options = self.viewport.options, settings.draw_options()
+        self.viewport.set_options(options)
+        if options.mark_inferred and not before.mark_inferred and options.colour != "texture":
+            self._controller.say("What is inferred is marked in texture colour (T).")
+        if options.relight and not before.relight:
+            self._controller.say(MOVE_THE_LIGHT if options.light_can_move else NO_LIGHT_TO_MOVE)
 
     def _note_paint(self, result: FrameResult | None, draw_ms: float) -> None:
         self.view_panel.numbers.take_paint(draw_ms)
