@@ -5,13 +5,14 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import pytest
 from gui_fakes import PHOTOGRAPHED, TRIANGLE, FakePipeline, FakeSource, frame, hand
 from PyQt6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PyQt6.QtGui import QColor, QDropEvent, QImage
-from PyQt6.QtWidgets import QApplication
+from PyQt6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
 from handviz.capture.sources import CameraInfo
@@ -27,7 +28,7 @@ from handviz.gui.screenshot import free_path, save_picture
 from handviz.gui.settings import SettingsStore, ViewSettings
 from handviz.gui.shortcuts import ShortcutWindow
 from handviz.paths import PROJECT_ROOT
-from handviz.records import FrameResult, StageTimes
+from handviz.records import FrameResult, HandMesh, StageTimes
 from handviz.render.camera import OrbitCamera
 
 
@@ -127,6 +128,37 @@ def test_switches_that_do_nothing_in_this_colour_say_so(qtbot: QtBot, window: Ma
     for key, sentence in (("R", "(T) and plain colour (P)"), ("I", "texture colour (T)"), ("Ctrl+R", "only (T)")):
         press(qtbot, window, key)
         assert sentence in window.sentence.text()
+
+
+def test_meshes_of_the_shown_hands_are_saved(
+    qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered: list[str] = []
+
+    def choose(_: object, __: str, start: str, filters: str) -> tuple[str, str]:
+        offered.append(start)
+        return str(tmp_path / "mine"), filters.split(";;")[1]
+
+    def export(path: Path, hand: HandMesh, *, colour: str, **others: object) -> list[Path]:
+        path.write_text(f"{hand.handedness} {colour} {sorted(others)}")
+        return [path]
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+    monkeypatch.setitem(sys.modules, "handviz.infer.mesh_export", SimpleNamespace(export_mesh=export))
+    press(qtbot, window, "Ctrl+E")
+    assert "no hand" in window.sentence.text()
+    press(qtbot, window, "T")
+    hands = hand(textured=True), hand(handedness="left", textured=True)
+    window._show_answer(Answer(0, FrameResult(frame(), "final", hands=hands), 0.0, 0.0, 0, ""))
+    with qtbot.waitSignal(window._controller._saver.finished):
+        window.source_panel.save_meshes.click()
+    qtbot.waitUntil(lambda: "Saved" in window.sentence.text())
+    assert window.sentence.text() == f"Saved mine_right.obj and mine_left.obj in {tmp_path}"
+    assert (tmp_path / "mine_left.obj").read_text() == "left texture ['picture', 'range_mm']"
+    press(qtbot, window, "Ctrl+E")
+    window._controller._saver.stop()
+    assert "handviz_final_texture_" in offered[0]
+    assert offered[1].startswith(str(tmp_path))
 
 
 def test_troubles_lie_over_the_picture_and_notes_below(window: MainWindow) -> None:

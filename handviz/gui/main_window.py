@@ -9,9 +9,10 @@ from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QVBoxLayout, 
 
 from handviz.errors import HandvizError
 from handviz.gui.controller import Controller
+from handviz.gui.mesh_saver import MESH_FORMATS, MeshOrder
 from handviz.gui.messages import Answer, Status
 from handviz.gui.parts import named_label
-from handviz.gui.screenshot import free_path, pictures_folder, save_picture
+from handviz.gui.screenshot import free_path, pictures_folder, save_picture, timed_name
 from handviz.gui.settings import ViewSettings
 from handviz.gui.shortcuts import Shortcut, ShortcutWindow, install
 from handviz.gui.source_panel import SourcePanel
@@ -27,7 +28,7 @@ INVITATION = "Choose a camera, open a clip or a folder, or drop one here"
 MOVE_THE_LIGHT = "Drag with the right mouse button to move the light; double-click it to move it back."
 NO_LIGHT_TO_MOVE = "Relighting shows in texture (T) and plain colour (P)."
 BANNER_MARGIN_PX = 14
-LAST_FOLDER, SCREENSHOT_FOLDER = "last_folder", "screenshot_folder"
+LAST_FOLDER, SCREENSHOT_FOLDER, MESH_FOLDER = "last_folder", "screenshot_folder", "mesh_folder"
 
 
 class MainWindow(QMainWindow):
@@ -42,6 +43,7 @@ class MainWindow(QMainWindow):
         self.resize(1240, 780)
         self.setAcceptDrops(True)
         self._controller = controller
+        self._shown: FrameResult | None = None
         self._last_painted: FrameResult | None = None
         self.viewport = Viewport(surface)
         self.source_panel = SourcePanel(controller)
@@ -92,6 +94,7 @@ class MainWindow(QMainWindow):
         self.source_panel.clip_wanted.connect(self.open_clip)
         self.source_panel.folder_wanted.connect(self.open_folder)
         self.source_panel.picture_wanted.connect(self.open_picture)
+        self.source_panel.meshes_wanted.connect(self.save_meshes)
 
     def _make_shortcuts(self) -> list[Shortcut]:
         controller = self._controller
@@ -122,6 +125,7 @@ class MainWindow(QMainWindow):
             Shortcut(("L",), "begin again at the end", lambda: toggle("loop")),
             Shortcut(("Ctrl+S",), "save a picture of the view", self.save_screenshot),
             Shortcut(("Ctrl+Shift+S",), "save a picture elsewhere", self.save_screenshot_elsewhere),
+            Shortcut(("Ctrl+E",), "save the meshes of the hands", self.save_meshes),
             Shortcut(("Ctrl+O",), "open a clip", self.open_clip),
             Shortcut(("F1",), "this list", self.show_shortcuts),
         ]
@@ -154,6 +158,23 @@ class MainWindow(QMainWindow):
         if folder:
             store.remember(SCREENSHOT_FOLDER, folder)
             self.save_screenshot()
+
+    def save_meshes(self) -> None:
+        """Ask for a file and write every hand of the result that is shown now, in its colours."""
+        # The stream goes on behind the dialog.
+        result, settings, range_mm = self._shown, self._controller.settings, self.viewport.range_mm()
+        if result is None or not result.hands:
+            self._controller.say("There is no hand in this picture whose mesh could be saved.")
+            return
+        store = self._controller.store
+        folder = store.text(MESH_FOLDER) or str(pictures_folder())
+        name = timed_name(f"handviz_{settings.variant}_{settings.colour}", datetime.now())
+        start, title = str(Path(folder) / name), "Save the meshes of the hands"
+        chosen, chosen_filter = QFileDialog.getSaveFileName(self, title, start, ";;".join(MESH_FORMATS))
+        if chosen:
+            store.remember(MESH_FOLDER, str(Path(chosen).parent))
+            suffix = MESH_FORMATS.get(chosen_filter, ".glb")
+            self._controller.save_meshes(MeshOrder(Path(chosen), suffix, result, settings.colour, range_mm))
 
     def open_clip(self) -> None:
         """Ask for a clip."""
@@ -210,11 +231,13 @@ class MainWindow(QMainWindow):
             self._controller.say(str(error))
 
     def _show_answer(self, answer: Answer) -> None:
+        self._shown = answer.result
         self.invitation.hide()
         self.view_panel.numbers.take_answer(answer)
         self.viewport.show_result(answer.result)
 
     def _show_changing(self, _: str) -> None:
+        self._shown = None
         self.viewport.show_result(None)
         self.view_panel.numbers.clear()
         self.invitation.show()
