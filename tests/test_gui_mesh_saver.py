@@ -54,8 +54,8 @@ def test_what_fails_is_a_sentence(
     saver.said.connect(sentences.append)
     saver.save(order(tmp_path / "a", "right"))
     saver.save(order(tmp_path / "b", "right"))
-    assert sentences == ["The last meshes are still being written."]
+    assert sentences == ["Writing the meshes …", "The last meshes are still being written."]
     with qtbot.waitSignal(saver.finished):
         may_go_on.set()
-    qtbot.waitUntil(lambda: len(sentences) == 2)
-    assert str(error) in sentences[1]
+    qtbot.waitUntil(lambda: len(sentences) == 3)
+    assert str(error) in sentences[2]

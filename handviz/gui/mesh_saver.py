@@ -61,6 +61,7 @@ class MeshSaver(QThread):
         if self.isRunning():
             self.said.emit("The last meshes are still being written.")
             return
+        self.said.emit("Writing the meshes …")
         self._order = order
         self.start()
 
