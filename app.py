@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import get_args
 
 from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtGui import QSurfaceFormat
@@ -23,6 +24,7 @@ from handviz.gui.theme import apply_theme
 from handviz.hand_model.open_hand import load_display_mesh
 from handviz.paths import MODELS
 from handviz.records import VARIANTS
+from handviz.render.options import ColourMode
 
 MOST_HANDS = 2
 SCREENSHOT_PATIENCE_MS = 60_000
@@ -35,7 +37,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="app.py", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--source", help="camera:0, a clip, a folder of pictures or a picture")
     parser.add_argument("--variant", choices=VARIANTS, help="the network to begin with")
-    parser.add_argument("--colour", choices=("deviation", "plain"), help="how the mesh is coloured")
+    parser.add_argument("--colour", choices=get_args(ColourMode), help="how the mesh is coloured")
     parser.add_argument("--view", choices=("overlay", "orbit"), help="on the picture, or in free orbit")
     parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
     parser.add_argument("--screenshot", type=Path, metavar="FILE", help="save a picture of the window and quit")
@@ -64,6 +66,7 @@ def pipeline_maker(model_dir: Path) -> PipelineMaker:
                 field_of_view_deg=settings.field_of_view_deg,
                 smoothing=settings.smoothing,
                 max_hands=MOST_HANDS,
+                texture=settings.wants_texture,
             )
         )
 

@@ -7,7 +7,16 @@ import numpy as np
 
 from handviz.errors import HandvizError
 from handviz.gui.settings import ViewSettings
-from handviz.records import Frame, FrameResult, HandMesh, Intrinsics, StageTimes, VariantName
+from handviz.records import (
+    Frame,
+    FrameResult,
+    Handedness,
+    HandMesh,
+    HandTexture,
+    Intrinsics,
+    StageTimes,
+    VariantName,
+)
 from handviz.render.surface import PlainSurface
 
 UNPLUGGED = "camera 0 gives no pictures any more: is it still plugged in?"
@@ -19,12 +28,21 @@ def frame(number: int = 0, name: str = "") -> Frame:
     return Frame(number, np.full((48, 64, 3), 100, dtype=np.uint8), 0.0, name)
 
 
-def hand(variant: VariantName = "final") -> HandMesh:
+PHOTOGRAPHED, EVENLY_LIT = (0.8, 0.5, 0.3), (0.5, 0.8, 0.3)
+
+
+def texture(seen: float = 0.0) -> HandTexture:
+    """One colour under the picture's light, another one in even light."""
+    share = np.full(3, seen)
+    return HandTexture(np.tile(PHOTOGRAPHED, (3, 1)), np.tile(EVENLY_LIT, (3, 1)), share, share)
+
+
+def hand(variant: VariantName = "final", *, handedness: Handedness = "right", textured: bool = False) -> HandMesh:
     """A hand of three vertices in the picture's middle."""
     corners = np.array([[-1.0, 1, 0], [1, 1, 0], [0, -1, 0]])
     middle = np.array([32.0, 24.0])
     return HandMesh(
-        handedness="right",
+        handedness=handedness,
         detection_score=0.9,
         variant=variant,
         vertices_m=corners / 20,
@@ -37,6 +55,7 @@ def hand(variant: VariantName = "final") -> HandMesh:
         camera_from_wrist=np.eye(3),
         wrist_camera_m=np.array([0.0, 0.0, 0.5]),
         intrinsics=Intrinsics(55.0, 32.0, 24.0),
+        texture=texture() if textured else None,
     )
 
 
@@ -95,6 +114,7 @@ class FakePipeline:
 
     def __init__(self, settings: ViewSettings) -> None:
         self.variant: VariantName = settings.variant
+        self.gives_texture = settings.wants_texture
         self.told: list[tuple[str, object]] = []
         self.before_process: Callable[[Frame], None] = lambda _: None
         self.is_closed = False
@@ -102,7 +122,9 @@ class FakePipeline:
     def process(self, frame: Frame) -> FrameResult:
         """One hand."""
         self.before_process(frame)
-        return FrameResult(frame, self.variant, hands=(hand(self.variant),), times=StageTimes(20, 1, 14, 0.2))
+        times = StageTimes(20, 1, 14, 0.2, 4.5 if self.gives_texture else 0.0)
+        hands = (hand(self.variant, textured=self.gives_texture),)
+        return FrameResult(frame, self.variant, hands=hands, times=times)
 
     def set_variant(self, variant: VariantName, /) -> None:
         """Notes it."""
@@ -116,6 +138,15 @@ class FakePipeline:
     def set_field_of_view(self, field_of_view_deg: float, /) -> None:
         """Notes it."""
         self.told.append(("field_of_view", field_of_view_deg))
+
+    def set_texture(self, wanted: bool, /) -> None:
+        """Notes it."""
+        self.gives_texture = wanted
+        self.told.append(("texture", wanted))
+
+    def forget_texture(self) -> None:
+        """Notes it."""
+        self.told.append(("forget_texture", None))
 
     def reset(self, *, video: bool | None = None) -> None:
         """Notes it."""

@@ -16,8 +16,8 @@ from handviz.gui.settings import SettingsStore, ViewSettings
 
 
 def test_command_line() -> None:
-    options = app.parse(["--source", "camera:1", "--variant", "prior", "--view", "orbit", "--colour", "plain"])
-    assert (options.source, options.variant, options.view, options.colour) == ("camera:1", "prior", "orbit", "plain")
+    options = app.parse(["--source", "camera:1", "--variant", "prior", "--view", "orbit", "--colour", "texture"])
+    assert (options.source, options.variant, options.view, options.colour) == ("camera:1", "prior", "orbit", "texture")
 
 
 def test_only_named_options_change_the_settings_of_a_run() -> None:
@@ -34,6 +34,12 @@ def test_unknown_variant_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 def test_missing_model_folder_is_a_sentence_that_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(HandvizError, match=r"handviz_final\.onnx"):
         app.pipeline_maker(tmp_path)(ViewSettings())
+
+
+def test_pipeline_begins_with_textures_only_where_they_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handviz.infer.pipeline.Pipeline", lambda settings: settings)
+    make = app.pipeline_maker(Path("models"))
+    assert [make(ViewSettings(colour=colour)).texture for colour in ("texture", "plain")] == [True, False]
 
 
 def test_error_that_nobody_caught_is_a_sentence_and_a_log_entry(qtbot: QtBot, caplog: pytest.LogCaptureFixture) -> None:

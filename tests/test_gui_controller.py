@@ -84,6 +84,25 @@ def test_held_picture_is_processed_again_with_a_changed_variant(qtbot: QtBot, ma
     assert again.args[0].result.variant == "amvur"
 
 
+def test_held_picture_gets_a_texture_and_loses_what_it_remembers(qtbot: QtBot, make: Make) -> None:
+    controller = make({"picture.jpg": FakeSource(1, names=True, nominal_fps=1.0)})
+    sentences = texts(controller)
+    with qtbot.waitSignal(controller.answered):
+        controller.start("picture.jpg")
+    with qtbot.assertNotEmitted(controller.answered, wait=50):
+        controller.forget_texture()
+    assert "texture colour only" in sentences[-1]
+    with qtbot.waitSignal(controller.answered) as again:
+        controller.change(colour="texture")
+    assert again.args[0].result.hands[0].texture is not None
+    with qtbot.waitSignal(controller.answered):
+        controller.forget_texture()
+    pipeline = controller._reconstruct._pipeline
+    assert isinstance(pipeline, FakePipeline)
+    assert pipeline.told[-2:] == [("texture", True), ("forget_texture", None)]
+    assert "forgotten" in sentences[-1]
+
+
 def test_what_concerns_only_the_display_processes_nothing(qtbot: QtBot, make: Make) -> None:
     controller = make({"picture.jpg": FakeSource(1, names=True, nominal_fps=1.0)})
     with qtbot.waitSignal(controller.answered):

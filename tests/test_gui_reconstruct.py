@@ -89,6 +89,21 @@ def test_only_changed_settings_reach_the_pipeline(qtbot: QtBot, start: Start, ma
     assert pipeline.told == [("smoothing", 0.8), ("field_of_view", 75.0)]
 
 
+def test_texture_is_asked_for_in_its_colour_only_and_forgotten_before_the_next_frame(
+    qtbot: QtBot, start: Start, mailbox: Mailbox[Job]
+) -> None:
+    pipeline = FakePipeline(ViewSettings())
+    thread = start(pipeline)
+    for number, colour in enumerate(("deviation", "texture", "texture", "plain")):
+        thread.apply(ViewSettings(colour=colour))  # type: ignore[arg-type]
+        has_texture = answer_to(qtbot, thread, mailbox, job(number)).result.hands[0].texture is not None
+        assert has_texture == (colour == "texture")
+    thread.forget_texture()
+    answer_to(qtbot, thread, mailbox, job(4))
+    answer_to(qtbot, thread, mailbox, job(5))
+    assert pipeline.told == [("texture", True), ("texture", False), ("forget_texture", None)]
+
+
 def test_pipeline_hears_where_frames_stop_following_each_other(
     qtbot: QtBot, start: Start, mailbox: Mailbox[Job]
 ) -> None:

@@ -5,13 +5,14 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import pytest
-from gui_fakes import TRIANGLE, FakePipeline, FakeSource, frame, hand
+from gui_fakes import PHOTOGRAPHED, TRIANGLE, FakePipeline, FakeSource, frame, hand
 from PyQt6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PyQt6.QtGui import QColor, QDropEvent, QImage
-from PyQt6.QtWidgets import QApplication
+from PyQt6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
 from handviz.capture.sources import CameraInfo
@@ -27,7 +28,8 @@ from handviz.gui.screenshot import free_path, save_picture
 from handviz.gui.settings import SettingsStore, ViewSettings
 from handviz.gui.shortcuts import ShortcutWindow
 from handviz.paths import PROJECT_ROOT
-from handviz.records import FrameResult, StageTimes
+from handviz.records import FrameResult, HandMesh, StageTimes
+from handviz.render.camera import OrbitCamera
 
 
 @pytest.fixture
@@ -64,6 +66,9 @@ def press(qtbot: QtBot, window: MainWindow, key: str) -> None:
         ("1", "variant", "prior"),
         ("2", "variant", "amvur"),
         ("P", "colour", "plain"),
+        ("T", "colour", "texture"),
+        ("I", "mark_inferred", True),
+        ("R", "relight", True),
         ("W", "wireframe", True),
         ("S", "skeleton", True),
         ("O", "view", "orbit"),
@@ -95,6 +100,65 @@ def test_panels_change_settings(window: MainWindow) -> None:
         variant="amvur", smoothing=0.8, range_is_automatic=False, range_high_mm=25.0, field_of_view_deg=72.5
     )
     assert window.viewport._options.deviation_range_mm == (0.0, 25.0)
+
+
+def test_panel_shows_what_concerns_the_colour(qtbot: QtBot, window: MainWindow) -> None:
+    panel = window.view_panel
+
+    def shown() -> list[bool]:
+        lines = panel.range_is_automatic, panel.range_low, panel.mark_inferred, panel.relight, panel.reset_texture
+        return [line.isVisibleTo(panel) for line in lines]
+
+    assert shown() == [True, True, False, False, False]
+    panel.choice("colour", "texture").click()
+    assert shown() == [False, False, True, True, True]
+    panel.mark_inferred.click()
+    panel.relight.click()
+    assert "right mouse button" in window.sentence.text()
+    options = window.viewport.options
+    assert (options.colour, options.mark_inferred, options.relight) == ("texture", True, True)
+    panel.reset_texture.click()
+    assert "forgotten" in window.sentence.text()
+    press(qtbot, window, "P")
+    assert shown() == [False, False, False, True, False]
+    assert not panel.reset_texture.isEnabled()
+
+
+def test_switches_that_do_nothing_in_this_colour_say_so(qtbot: QtBot, window: MainWindow) -> None:
+    for key, sentence in (("R", "(T) and plain colour (P)"), ("I", "texture colour (T)"), ("Ctrl+R", "only (T)")):
+        press(qtbot, window, key)
+        assert sentence in window.sentence.text()
+
+
+def test_meshes_of_the_shown_hands_are_saved(
+    qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered: list[str] = []
+
+    def choose(_: object, __: str, start: str, filters: str) -> tuple[str, str]:
+        offered.append(start)
+        return str(tmp_path / "mine"), filters.split(";;")[1]
+
+    def export(path: Path, hand: HandMesh, *, colour: str, **others: object) -> list[Path]:
+        path.write_text(f"{hand.handedness} {colour} {sorted(others)}")
+        return [path]
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+    monkeypatch.setitem(sys.modules, "handviz.infer.mesh_export", SimpleNamespace(export_mesh=export))
+    press(qtbot, window, "Ctrl+E")
+    assert "no hand" in window.sentence.text()
+    press(qtbot, window, "T")
+    hands = hand(textured=True), hand(handedness="left", textured=True)
+    window._show_answer(Answer(0, FrameResult(frame(), "final", hands=hands), 0.0, 0.0, 0, ""))
+    with qtbot.waitSignal(window._controller._saver.finished):
+        window.source_panel.save_meshes.click()
+    qtbot.waitUntil(lambda: "Saved" in window.sentence.text())
+    assert window.sentence.text() == f"Saved mine_right.obj and mine_left.obj in {tmp_path}"
+    assert (tmp_path / "mine_left.obj").read_text() == "left texture ['picture', 'range_mm']"
+    press(qtbot, window, "Ctrl+E")
+    window._controller._saver.stop()
+    assert "handviz_final_texture_" in offered[0]
+    assert offered[1].startswith(str(tmp_path))
 
 
 def test_troubles_lie_over_the_picture_and_notes_below(window: MainWindow) -> None:
@@ -145,13 +209,13 @@ def test_list_of_shortcuts_names_them_all(qtbot: QtBot, window: MainWindow) -> N
 
 def test_numbers_say_what_was_measured(qtbot: QtBot) -> None:
     numbers = Numbers()
-    result = FrameResult(frame(), "final", times=StageTimes(20.5, 1.0, 14.0, 0.25))
+    result = FrameResult(frame(), "final", times=StageTimes(20.5, 1.0, 14.0, 0.25, 4.25))
     numbers.take_answer(Answer(1, result, 30.0, 15.0, 4, "CPUExecutionProvider"))
     numbers.take_paint(6.54)
     numbers.refresh()
     shown = {name: label.text() for name, label in numbers.values.items()}
     assert (shown["detect"], shown["draw"], shown["capture_rate"]) == ("20.5 ms", "6.5 ms", "30.0 /s")
-    assert (shown["dropped"], shown["provider"]) == ("4", "CPU (no GPU)")
+    assert (shown["texture"], shown["dropped"], shown["provider"]) == ("4.2 ms", "4", "CPU (no GPU)")
     numbers.stop()
     numbers.deleteLater()
 
@@ -267,6 +331,40 @@ def test_mouse_turns_and_zooms_the_free_orbit(qtbot: QtBot, shown: MainWindow) -
     qtbot.mouseRelease(viewport, Qt.MouseButton.LeftButton, pos=QPoint(140, 110))
     qtbot.mouseDClick(viewport, Qt.MouseButton.LeftButton)
     assert viewport._orbit.yaw_rad == 0
+
+
+@pytest.mark.display
+def test_texture_is_painted_marked_and_relit(qtbot: QtBot, shown: MainWindow) -> None:
+    shown._controller.change(opacity=1.0)
+    with qtbot.waitSignal(shown.result_painted):
+        shown._controller.start("picture")
+    with qtbot.waitSignal(shown.result_painted):
+        press(qtbot, shown, "T")
+    viewport, middle = shown.viewport, viewport_middle(shown)
+    for key in ("O", "O"):
+        press(qtbot, shown, key)
+        assert middle_of(viewport.grabFramebuffer()).getRgbF()[:3] == pytest.approx(PHOTOGRAPHED, abs=0.04)
+    press(qtbot, shown, "I")
+    row = [viewport.grabFramebuffer().pixelColor(middle.x() + right, middle.y()).lightness() for right in range(14)]
+    assert max(row) > min(row) + 40
+    press(qtbot, shown, "I")
+    press(qtbot, shown, "R")
+    lit = middle_of(viewport.grabFramebuffer())
+    assert lit.greenF() > lit.redF(), "the evenly lit colours"
+    right_button = Qt.MouseButton.RightButton
+    qtbot.mousePress(viewport, right_button, pos=QPoint(100, 100))
+    qtbot.mouseMove(viewport, QPoint(480, 100))
+    qtbot.waitUntil(lambda: middle_of(viewport.grabFramebuffer()).lightness() < 0.7 * lit.lightness())
+    qtbot.mouseRelease(viewport, right_button, pos=QPoint(480, 100))
+    assert viewport._orbit == OrbitCamera()
+    qtbot.mouseDClick(viewport, right_button)
+    assert middle_of(viewport.grabFramebuffer()) == lit
+
+
+def viewport_middle(window: MainWindow) -> QPoint:
+    """In pixels of the picture that is grabbed."""
+    image = window.viewport.grabFramebuffer()
+    return QPoint(image.width() // 2, image.height() // 2)
 
 
 def middle_of(image: QImage) -> QColor:

@@ -13,6 +13,8 @@ from handviz.render.colormap import (
     srgb_from_oklab,
 )
 from handviz.render.deviation_range import DEFAULT_RANGE_MM, RangeFollower, fitted_range
+from handviz.render.inferred_mark import HALF_WIDTH_PX, PERIOD_PX, marked, stripe_cover
+from handviz.render.key_light import FIRST_DIRECTION, KeyLight
 from handviz.render.legend import (
     BAR_BOTTOM_PX,
     BAR_LEFT_PX,
@@ -97,6 +99,39 @@ def test_letters_of_the_legend_cut_no_holes_into_its_panel(pixel_ratio: float) -
     assert title[..., 3].max() > 230
     assert title[..., 0].max() > 200
     assert (title[:, -2:] == title[0, 0]).all(), "the title ends before the panel does"
+
+
+@pytest.mark.parametrize("blindness", [np.eye(3), PROTANOPIA, DEUTERANOPIA])
+def test_stripes_stand_out_on_every_skin_to_every_eye(blindness: list[list[float]]) -> None:
+    for skin in ((0.95, 0.80, 0.70), (0.72, 0.52, 0.40), (0.45, 0.30, 0.22), (0.16, 0.10, 0.08)):
+        ground, stripe = marked(np.array([skin, skin]), np.array([0.0, 1.0]))
+        light, dark = (
+            np.clip(_linear(colour) @ np.array(blindness).T, 0, 1) @ [0.2126, 0.7152, 0.0722]
+            for colour in (stripe, ground)
+        )
+        assert (light + 0.05) / (dark + 0.05) > 1.8
+
+
+@pytest.mark.parametrize("pixel_ratio", [1.0, 1.5])
+def test_stripes_cover_the_same_share_everywhere(pixel_ratio: float) -> None:
+    columns, rows = np.meshgrid(np.arange(210) + 0.5, np.arange(210) + 0.5)
+    cover = stripe_cover(columns, rows, pixel_ratio)
+    assert cover.mean() == pytest.approx(2 * HALF_WIDTH_PX / PERIOD_PX, abs=0.02)
+    assert (cover.min(), cover.max()) == (0.0, 1.0)
+
+
+def test_light_follows_the_mouse_around_the_hands() -> None:
+    light = KeyLight()
+    assert light.to_light == FIRST_DIRECTION
+    right, below, behind = light.dragged(100, 0), light.dragged(0, 150), light.dragged(400, 0)
+    assert right.to_light[0] > light.to_light[0]
+    assert right.to_light[1] == pytest.approx(light.to_light[1])
+    assert below.to_light[1] > 0 > light.to_light[1]
+    assert behind.to_light[2] > 0
+    assert KeyLight((0.0, 0.0, 1.0)).between_light_and_eye() == (0.0, 0.0, -1.0)
+    for moved in (right, below, behind, light.dragged(0, 1e5)):
+        assert np.linalg.norm(moved.to_light) == pytest.approx(1)
+    np.testing.assert_allclose(right.dragged(-100, 0).to_light, light.to_light, atol=1e-6)
 
 
 def test_letterbox_keeps_the_shape_and_the_middle() -> None:

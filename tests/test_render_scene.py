@@ -9,10 +9,13 @@ import pytest
 
 from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_display_mesh, load_open_hand
-from handviz.records import Frame, FrameResult, HandMesh, Intrinsics
+from handviz.records import Frame, FrameResult, HandMesh, HandTexture, Intrinsics
 from handviz.render import offscreen
 from handviz.render.camera import OrbitCamera
 from handviz.render.colormap import deviation_colours
+from handviz.render.inferred_mark import marked, stripe_cover
+from handviz.render.key_light import KeyLight
+from handviz.render.legend import seen_legend_picture
 from handviz.render.options import DrawOptions
 from handviz.render.scene import Scene
 from handviz.render.surface import PlainSurface
@@ -21,6 +24,10 @@ from handviz.render.target import MultisampleTarget
 SIZE = (64, 48)
 BLUE = (0, 0, 200)
 FLAT = DrawOptions(colour="plain", opacity=1.0, legend=False)
+TEXTURED = replace(FLAT, colour="texture")
+SKIN, EVENLY_LIT = (0.7, 0.45, 0.3), (0.9, 0.6, 0.4)
+# Beside the small picture of the free orbit.
+INSIDE = (slice(17, 22), slice(25, 39))
 Draw = Callable[..., np.ndarray]
 
 
@@ -43,6 +50,12 @@ def square(*, depth_m: float = 0.5, std_mm: float = 5.0, handedness: str = "righ
         wrist_camera_m=np.array([0.0, 0.0, depth_m]),
         intrinsics=Intrinsics(500.0, *middle),
     )
+
+
+def painted(hand: HandMesh, seen: float = 1.0) -> HandMesh:
+    """The hand with a texture of one colour."""
+    texture = HandTexture(np.tile(SKIN, (4, 1)), np.tile(EVENLY_LIT, (4, 1)), np.full(4, seen), np.full(4, seen))
+    return replace(hand, texture=texture)
 
 
 # Counter-clockwise seen from the camera, which looks along +z with y down.
@@ -153,6 +166,67 @@ def test_orbit_shows_the_hand_alone_in_the_middle(draw: Draw) -> None:
     from_behind = OrbitCamera(yaw_rad=np.pi)
     assert 20 < draw(result(square(side_px=80.0)), options, orbit=from_behind)[24, 32].max() < 160
     assert draw(result(square()), options)[2, 60].max() < 40
+
+
+def test_texture_looks_as_the_picture_shows_it(draw: Draw) -> None:
+    for options in (TEXTURED, replace(TEXTURED, view="orbit")):
+        shown = draw(result(painted(square(side_px=80.0))), options)
+        np.testing.assert_allclose(shown[24, 32] / 255, SKIN, atol=0.03)
+
+
+def test_hand_without_a_texture_is_plain(draw: Draw) -> None:
+    options = replace(TEXTURED, mark_inferred=True)
+    np.testing.assert_array_equal(draw(result(square()), options), draw(result(square())))
+
+
+@pytest.mark.parametrize("view", ["overlay", "orbit"])
+def test_inferred_parts_are_marked_as_the_formula_says(draw: Draw, view: str) -> None:
+    options = replace(TEXTURED, view=view)
+    marking = replace(options, mark_inferred=True)
+    seen, inferred = painted(square(side_px=80.0)), painted(square(side_px=80.0), seen=0.2)
+    own_colours = draw(result(seen), options)
+    np.testing.assert_array_equal(draw(result(seen), marking), own_colours)
+    np.testing.assert_array_equal(draw(result(inferred), options), own_colours)
+    rows, columns = np.mgrid[: SIZE[1], : SIZE[0]] + 0.5
+    fully = marked(own_colours / 255, stripe_cover(columns, SIZE[1] - rows))
+    np.testing.assert_allclose(draw(result(inferred), marking)[INSIDE] / 255, fully[INSIDE], atol=0.01)
+    half = draw(result(painted(square(side_px=80.0), seen=0.5)), marking)
+    np.testing.assert_allclose(half[INSIDE] / 255, (fully + own_colours / 255)[INSIDE] / 2, atol=0.01)
+
+
+def test_relighting_lays_the_moved_light_on_evenly_lit_colours(draw: Draw) -> None:
+    options, above, behind = replace(TEXTURED, relight=True), KeyLight().dragged(60, -20), KeyLight().dragged(400, 0)
+    lit, dim = (draw(result(painted(square())), options, light=light)[24, 32] for light in (above, behind))
+    assert lit.sum() > 2 * dim.sum()
+    np.testing.assert_allclose(dim / dim.sum(), np.array(EVENLY_LIT) / np.sum(EVENLY_LIT), atol=0.03)
+
+
+def test_the_light_moves_only_where_it_says_nothing_else(draw: Draw) -> None:
+    shown, moved = result(painted(square())), KeyLight().dragged(400, 0)
+    for options in (FLAT, TEXTURED, replace(FLAT, colour="deviation", relight=True)):
+        np.testing.assert_array_equal(draw(shown, options, light=moved), draw(shown, options))
+    relit = replace(FLAT, relight=True)
+    assert draw(shown, relit, light=moved)[24, 32].sum() < draw(shown, FLAT)[24, 32].sum() / 2
+    np.testing.assert_array_equal(draw(shown, relit), draw(shown, FLAT))
+
+
+def test_mark_has_a_legend_where_something_can_be_marked(ctx: moderngl.Context) -> None:
+    scene, target = Scene(ctx, SQUARE), MultisampleTarget(ctx, 0)
+    options = replace(TEXTURED, mark_inferred=True, legend=True, view="orbit")
+
+    def legend_pixels(hand: HandMesh, shown: DrawOptions) -> int:
+        scene.show(result(hand))
+        scene.draw(target.framebuffer((640, 480)), shown)
+        pixels = np.frombuffer(target.framebuffer((640, 480)).read(components=3, alignment=1), dtype=np.uint8)
+        corner = pixels.reshape(480, 640, 3)[:60, -200:]
+        return int((corner.max(axis=2) > 200).sum())
+
+    assert legend_pixels(painted(square()), options) > 100
+    assert legend_pixels(painted(square()), replace(options, mark_inferred=False)) == 0
+    assert legend_pixels(square(), options) == 0
+    scene.release()
+    target.release()
+    assert seen_legend_picture(2.0).shape == (68, 368, 4)
 
 
 def test_large_and_tiny_pictures_are_drawn(draw: Draw) -> None:

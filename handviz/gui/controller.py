@@ -12,6 +12,7 @@ from handviz.capture.mailbox import Mailbox
 from handviz.capture.sources import CameraInfo, Source, list_cameras, open_source
 from handviz.gui.camera_probe import CameraProbe
 from handviz.gui.capture_thread import CaptureThread
+from handviz.gui.mesh_saver import MeshOrder, MeshSaver
 from handviz.gui.messages import Answer, Job, SourceInfo, Status
 from handviz.gui.reconstruct_thread import PipelineMaker, ReconstructThread
 from handviz.gui.settings import SettingsStore, ViewSettings
@@ -19,7 +20,7 @@ from handviz.paths import CLIP_FILE
 
 CAMERA_PREFIX = "camera:"
 LAST_SOURCE = "last_source"
-SETTINGS_OF_RECONSTRUCTION = ("variant", "smoothing", "field_of_view_deg")
+SETTINGS_OF_RECONSTRUCTION = ("variant", "smoothing", "field_of_view_deg", "wants_texture")
 logger = logging.getLogger(__name__)
 
 
@@ -64,6 +65,7 @@ class Controller(QObject):
         self._capture = CaptureThread(mailbox, opener)
         self._reconstruct = ReconstructThread(mailbox, make_pipeline, self.settings)
         self._probe = CameraProbe(lister)
+        self._saver = MeshSaver()
         self._connect()
 
     def _connect(self) -> None:
@@ -75,6 +77,7 @@ class Controller(QObject):
         self._reconstruct.trouble.connect(self._on_model_trouble)
         self._reconstruct.recovered.connect(self._on_model_recovered)
         self._probe.found.connect(self._on_cameras_found)
+        self._saver.said.connect(self.say)
 
     def start(self, source: str | None = None) -> None:
         """Start the workers with a source, or with the last one, the first camera, the bundled clip."""
@@ -94,6 +97,7 @@ class Controller(QObject):
         self._reconstruct.stop()
         self._capture.stop()
         self._probe.stop()
+        self._saver.stop()
 
     def find_cameras(self) -> None:
         """Look for cameras in the background."""
@@ -140,6 +144,19 @@ class Controller(QObject):
     def seek(self, number: int) -> None:
         """Show this frame."""
         self._capture.seek(number)
+
+    def forget_texture(self) -> None:
+        """Let the colours that earlier frames showed go; a held frame is processed again without them."""
+        if self.settings.wants_texture:
+            self._reconstruct.forget_texture()
+            self._capture.repeat()
+            self.say("Colours of earlier frames are forgotten.")
+        else:
+            self.say("There is a texture to reset in texture colour only (T).")
+
+    def save_meshes(self, order: MeshOrder) -> None:
+        """Write the meshes of a result in the background; a sentence says where they are, or why not."""
+        self._saver.save(order)
 
     def say(self, sentence: str) -> None:
         """Put a sentence on the screen."""

@@ -9,9 +9,10 @@ from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QVBoxLayout, 
 
 from handviz.errors import HandvizError
 from handviz.gui.controller import Controller
+from handviz.gui.mesh_saver import MESH_FORMATS, MeshOrder
 from handviz.gui.messages import Answer, Status
 from handviz.gui.parts import named_label
-from handviz.gui.screenshot import free_path, pictures_folder, save_picture
+from handviz.gui.screenshot import free_path, pictures_folder, save_picture, timed_name
 from handviz.gui.settings import ViewSettings
 from handviz.gui.shortcuts import Shortcut, ShortcutWindow, install
 from handviz.gui.source_panel import SourcePanel
@@ -24,8 +25,10 @@ from handviz.render.surface import Surface
 CLIP_FILTER = "Clips (*.mp4 *.mov *.avi *.mkv *.webm *.m4v);;All files (*)"
 PICTURE_FILTER = "Pictures (*.jpg *.jpeg *.png *.bmp *.tif *.tiff *.webp *.gif *.ppm *.pgm *.avif);;All files (*)"
 INVITATION = "Choose a camera, open a clip or a folder, or drop one here"
+MOVE_THE_LIGHT = "Drag with the right mouse button to move the light; double-click it to move it back."
+NO_LIGHT_TO_MOVE = "Relighting shows in texture (T) and plain colour (P)."
 BANNER_MARGIN_PX = 14
-LAST_FOLDER, SCREENSHOT_FOLDER = "last_folder", "screenshot_folder"
+LAST_FOLDER, SCREENSHOT_FOLDER, MESH_FOLDER = "last_folder", "screenshot_folder", "mesh_folder"
 
 
 class MainWindow(QMainWindow):
@@ -40,6 +43,7 @@ class MainWindow(QMainWindow):
         self.resize(1240, 780)
         self.setAcceptDrops(True)
         self._controller = controller
+        self._shown: FrameResult | None = None
         self._last_painted: FrameResult | None = None
         self.viewport = Viewport(surface)
         self.source_panel = SourcePanel(controller)
@@ -90,6 +94,7 @@ class MainWindow(QMainWindow):
         self.source_panel.clip_wanted.connect(self.open_clip)
         self.source_panel.folder_wanted.connect(self.open_folder)
         self.source_panel.picture_wanted.connect(self.open_picture)
+        self.source_panel.meshes_wanted.connect(self.save_meshes)
 
     def _make_shortcuts(self) -> list[Shortcut]:
         controller = self._controller
@@ -105,7 +110,11 @@ class MainWindow(QMainWindow):
             Shortcut(("2",), "AMVUR", lambda: controller.change(variant="amvur")),
             Shortcut(("3",), "final: both trained jointly", lambda: controller.change(variant="final")),
             Shortcut(("V",), "colour by deviation", lambda: controller.change(colour="deviation")),
+            Shortcut(("T",), "texture", lambda: controller.change(colour="texture")),
             Shortcut(("P",), "plain colour", lambda: controller.change(colour="plain")),
+            Shortcut(("I",), "mark what is inferred (texture)", lambda: toggle("mark_inferred")),
+            Shortcut(("R",), "relight (texture, plain colour)", lambda: toggle("relight")),
+            Shortcut(("Ctrl+R",), "reset the texture", controller.forget_texture),
             Shortcut(("W",), "wireframe", lambda: toggle("wireframe")),
             Shortcut(("S",), "skeleton", lambda: toggle("skeleton")),
             Shortcut(("O", "F"), "on the picture or in free orbit", toggle_view),
@@ -116,6 +125,7 @@ class MainWindow(QMainWindow):
             Shortcut(("L",), "begin again at the end", lambda: toggle("loop")),
             Shortcut(("Ctrl+S",), "save a picture of the view", self.save_screenshot),
             Shortcut(("Ctrl+Shift+S",), "save a picture elsewhere", self.save_screenshot_elsewhere),
+            Shortcut(("Ctrl+E",), "save the meshes of the hands", self.save_meshes),
             Shortcut(("Ctrl+O",), "open a clip", self.open_clip),
             Shortcut(("F1",), "this list", self.show_shortcuts),
         ]
@@ -148,6 +158,23 @@ class MainWindow(QMainWindow):
         if folder:
             store.remember(SCREENSHOT_FOLDER, folder)
             self.save_screenshot()
+
+    def save_meshes(self) -> None:
+        """Ask for a file and write every hand of the result that is shown now, in its colours."""
+        # The stream goes on behind the dialog.
+        result, settings, range_mm = self._shown, self._controller.settings, self.viewport.range_mm()
+        if result is None or not result.hands:
+            self._controller.say("There is no hand in this picture whose mesh could be saved.")
+            return
+        store = self._controller.store
+        folder = store.text(MESH_FOLDER) or str(pictures_folder())
+        name = timed_name(f"handviz_{settings.variant}_{settings.colour}", datetime.now())
+        start, title = str(Path(folder) / name), "Save the meshes of the hands"
+        chosen, chosen_filter = QFileDialog.getSaveFileName(self, title, start, ";;".join(MESH_FORMATS))
+        if chosen:
+            store.remember(MESH_FOLDER, str(Path(chosen).parent))
+            suffix = MESH_FORMATS.get(chosen_filter, ".glb")
+            self._controller.save_meshes(MeshOrder(Path(chosen), suffix, result, settings.colour, range_mm))
 
     def open_clip(self) -> None:
         """Ask for a clip."""
@@ -204,18 +231,25 @@ class MainWindow(QMainWindow):
             self._controller.say(str(error))
 
     def _show_answer(self, answer: Answer) -> None:
+        self._shown = answer.result
         self.invitation.hide()
         self.view_panel.numbers.take_answer(answer)
         self.viewport.show_result(answer.result)
 
     def _show_changing(self, _: str) -> None:
+        self._shown = None
         self.viewport.show_result(None)
         self.view_panel.numbers.clear()
         self.invitation.show()
         self._place_labels()
 
     def _apply_settings(self, settings: ViewSettings) -> None:
-        self.viewport.set_options(settings.draw_options())
+        before, options = self.viewport.options, settings.draw_options()
+        self.viewport.set_options(options)
+        if options.mark_inferred and not before.mark_inferred and options.colour != "texture":
+            self._controller.say("What is inferred is marked in texture colour (T).")
+        if options.relight and not before.relight:
+            self._controller.say(MOVE_THE_LIGHT if options.light_can_move else NO_LIGHT_TO_MOVE)
 
     def _note_paint(self, result: FrameResult | None, draw_ms: float) -> None:
         self.view_panel.numbers.take_paint(draw_ms)

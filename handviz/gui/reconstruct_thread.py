@@ -42,6 +42,14 @@ class PipelineLike(Protocol):
         """Of the longer image side."""
         ...
 
+    def set_texture(self, wanted: bool, /) -> None:
+        """Whether hands get a texture, from the next frame on."""
+        ...
+
+    def forget_texture(self) -> None:
+        """The next frame's colours owe nothing to earlier frames."""
+        ...
+
     def reset(self, *, video: bool | None = None) -> None:
         """The next frame does not follow the last one; ``video``: whether those after it follow each other."""
         ...
@@ -71,12 +79,17 @@ class ReconstructThread(QThread):
         self._pipeline: PipelineLike | None = None
         self._tried_for: tuple[int, VariantName] | None = None
         self._place: tuple[int, int] | None = None
+        self._forgets_texture = False
         self._sentence = ""
         self._rate = RateMeter()
 
     def apply(self, settings: ViewSettings) -> None:
         """Use these settings from the next frame on; may be called from any thread."""
         self._wanted = settings
+
+    def forget_texture(self) -> None:
+        """Have the pipeline forget colours before the next frame; may be called from any thread."""
+        self._forgets_texture = True
 
     def stop(self) -> None:
         """Close the mailbox, end the loop and wait for it."""
@@ -142,7 +155,12 @@ class ReconstructThread(QThread):
             pipeline.set_smoothing(wanted.smoothing)
         if wanted.field_of_view_deg != applied.field_of_view_deg:
             pipeline.set_field_of_view(wanted.field_of_view_deg)
+        if wanted.wants_texture != applied.wants_texture:
+            pipeline.set_texture(wanted.wants_texture)
         self._applied = wanted
+        if self._forgets_texture:
+            self._forgets_texture = False
+            pipeline.forget_texture()
 
     def _without_hands(self, job: Job) -> FrameResult:
         return FrameResult(frame=job.frame, variant=self._wanted.variant)

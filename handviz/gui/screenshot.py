@@ -25,9 +25,14 @@ def save_picture(image: QImage, path: Path) -> None:
         raise HandvizError(f"The picture cannot be written to {path}.")
 
 
+def timed_name(stem: str, now: datetime) -> str:
+    """The stem with the time."""
+    return f"{stem}_{now:%Y-%m-%d_%H-%M-%S}"
+
+
 def free_path(folder: Path, stem: str, now: datetime) -> Path:
     """A file name with the time that is not taken yet."""
-    base = f"{stem}_{now:%Y-%m-%d_%H-%M-%S}"
+    base = timed_name(stem, now)
     path, number = folder / f"{base}.png", 1
     while path.exists():
         number += 1

@@ -36,6 +36,8 @@ class ViewSettings:
     view: ViewMode = "overlay"
     wireframe: bool = False
     skeleton: bool = False
+    mark_inferred: bool = False
+    relight: bool = False
     mirror: bool = False
     opacity: float = 0.9
     range_is_automatic: bool = True
@@ -44,6 +46,11 @@ class ViewSettings:
     smoothing: float = 0.3
     field_of_view_deg: float = DEFAULT_FIELD_OF_VIEW_DEG
     loop: bool = True
+
+    @property
+    def wants_texture(self) -> bool:
+        """Whether hands need a texture to be shown like this."""
+        return self.colour == "texture"
 
     def draw_options(self) -> DrawOptions:
         """The part that concerns the picture."""
@@ -56,6 +63,8 @@ class ViewSettings:
             mirror=self.mirror,
             opacity=self.opacity,
             deviation_range_mm=None if self.range_is_automatic else fixed,
+            mark_inferred=self.mark_inferred,
+            relight=self.relight,
         )
 
 

@@ -9,6 +9,14 @@ from PyQt6.QtWidgets import QDialog, QGridLayout, QPushButton, QVBoxLayout, QWid
 
 from handviz.gui.parts import named_label
 
+MOUSE = (
+    "drag: turn (free orbit)",
+    "wheel: zoom (free orbit)",
+    "double click: look as the camera does",
+    "right drag: move the light (relight)",
+    "double right click: the light as it was at first",
+)
+
 
 @dataclass(frozen=True)
 class Shortcut:
@@ -40,7 +48,7 @@ class ShortcutWindow(QDialog):
         for row, shortcut in enumerate(shortcuts):
             grid.addWidget(named_label("number", "  ".join(shortcut.keys)), row, 0)
             grid.addWidget(named_label("", shortcut.text), row, 1)
-        for text in ("drag: turn (free orbit)", "wheel: zoom (free orbit)", "double click: look as the camera does"):
+        for text in MOUSE:
             row = grid.rowCount()
             mouse, _, meaning = text.partition(": ")
             grid.addWidget(named_label("number", mouse), row, 0)

@@ -19,6 +19,7 @@ class SourcePanel(Panel):
     clip_wanted = pyqtSignal()
     folder_wanted = pyqtSignal()
     picture_wanted = pyqtSignal()
+    meshes_wanted = pyqtSignal()
 
     def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -77,6 +78,10 @@ class SourcePanel(Panel):
 
     def _add_hands_group(self) -> None:
         self.group("Hands")
+        self.save_meshes = QPushButton("Save meshes …")
+        self.save_meshes.setToolTip("Write every hand of this picture as GLB, OBJ or PLY (Ctrl+E)")
+        self.save_meshes.clicked.connect(self.meshes_wanted.emit)
+        self.column.addWidget(self.save_meshes)
         self.hands = named_label("", "none yet", wraps=True)
         self.column.addWidget(self.hands)
 

@@ -7,6 +7,7 @@ from PyQt6.QtWidgets import (
     QCheckBox,
     QDoubleSpinBox,
     QHBoxLayout,
+    QPushButton,
     QRadioButton,
     QSlider,
     QWidget,
@@ -16,10 +17,11 @@ from handviz.gui.controller import Controller
 from handviz.gui.numbers import Numbers
 from handviz.gui.parts import Panel, named_label, number_box
 from handviz.gui.settings import LIMITS, ViewSettings
+from handviz.render.options import ColourMode
 
 PERCENT = 100
 VARIANT_CHOICES = (("final", "final", "3"), ("amvur", "AMVUR", "2"), ("prior", "prior-net", "1"))
-COLOUR_CHOICES = (("deviation", "deviation", "V"), ("plain", "plain", "P"))
+COLOUR_CHOICES = (("deviation", "deviation", "V"), ("texture", "texture", "T"), ("plain", "plain", "P"))
 VIEW_CHOICES = (("overlay", "on the picture", "O"), ("orbit", "free orbit", "O"))
 
 
@@ -35,6 +37,7 @@ class ViewPanel(Panel):
         self.group("Colour")
         self._add_choice("colour", COLOUR_CHOICES)
         self._add_range()
+        self._add_texture_controls()
         self.group("View")
         self._add_choice("view", VIEW_CHOICES)
         self.wireframe = self._add_switch("wireframe", "wireframe", "W")
@@ -59,6 +62,8 @@ class ViewPanel(Panel):
             _set_quietly(buttons[getattr(settings, name)], True)
         _set_quietly(self.wireframe, settings.wireframe)
         _set_quietly(self.skeleton, settings.skeleton)
+        _set_quietly(self.mark_inferred, settings.mark_inferred)
+        _set_quietly(self.relight, settings.relight)
         _set_quietly(self.range_is_automatic, settings.range_is_automatic)
         for slider, share in ((self.opacity, settings.opacity), (self.smoothing, settings.smoothing)):
             with QSignalBlocker(slider):
@@ -70,6 +75,7 @@ class ViewPanel(Panel):
             with QSignalBlocker(box):
                 box.setValue(value)
             box.setEnabled(not settings.range_is_automatic)
+        self._show_what_concerns(settings.colour)
 
     def _add_choice(self, name: str, choices: tuple[tuple[str, str, str], ...]) -> None:
         group = QButtonGroup(self)
@@ -90,10 +96,17 @@ class ViewPanel(Panel):
         return box
 
     def _add_with_key(self, button: QAbstractButton, key: str) -> None:
-        row = QHBoxLayout()
-        row.addWidget(button, 1)
-        row.addWidget(named_label("key", key))
-        self.column.addLayout(row)
+        line = self._add_line()
+        line.addWidget(button, 1)
+        line.addWidget(named_label("key", key))
+
+    def _add_line(self) -> QHBoxLayout:
+        """A line of the panel in a widget of its own, which can be hidden: the parent of what is put into it."""
+        holder = QWidget()
+        line = QHBoxLayout(holder)
+        line.setContentsMargins(0, 0, 0, 0)
+        self.column.addWidget(holder)
+        return line
 
     def _add_slider(self, name: str, text: str) -> QSlider:
         low, high = LIMITS[name]
@@ -113,12 +126,35 @@ class ViewPanel(Panel):
         self.column.addWidget(self.range_is_automatic)
         self.range_low = self._range_box("range_low_mm")
         self.range_high = self._range_box("range_high_mm")
-        row = QHBoxLayout()
-        row.addWidget(self.range_low)
-        row.addWidget(named_label("", "to"))
-        row.addWidget(self.range_high)
-        row.addStretch(1)
-        self.column.addLayout(row)
+        line = self._add_line()
+        line.addWidget(self.range_low)
+        line.addWidget(named_label("", "to"))
+        line.addWidget(self.range_high)
+        line.addStretch(1)
+
+    def _add_texture_controls(self) -> None:
+        self.mark_inferred = self._add_switch("mark_inferred", "mark what is inferred", "I")
+        self.mark_inferred.setToolTip("Stripes lie over what no picture has shown: there the network guesses")
+        self.relight = self._add_switch("relight", "relight", "R")
+        self.relight.setToolTip(
+            "The light of this view instead of the picture's; drag with the right button to move it"
+        )
+        self.reset_texture = QPushButton("Reset texture")
+        self.reset_texture.setToolTip("Forget the colours that earlier frames of this stream have shown")
+        self.reset_texture.clicked.connect(self._controller.forget_texture)
+        self._add_with_key(self.reset_texture, "Ctrl+R")
+
+    def _show_what_concerns(self, colour: ColourMode) -> None:
+        """Hide what does nothing in this colour: so the panel fits a low window."""
+        self.reset_texture.setEnabled(colour == "texture")
+        concerned = {
+            "deviation": (self.range_is_automatic, self.range_low.parentWidget()),
+            "texture": tuple(box.parentWidget() for box in (self.mark_inferred, self.relight, self.reset_texture)),
+            "plain": (self.relight.parentWidget(),),
+        }
+        for part in {part for parts in concerned.values() for part in parts}:
+            assert part is not None
+            part.setVisible(part in concerned[colour])
 
     def _range_box(self, name: str) -> QDoubleSpinBox:
         box = number_box(LIMITS[name], " mm")

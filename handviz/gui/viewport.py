@@ -13,6 +13,7 @@ from handviz.errors import HandvizError
 from handviz.gui.gl_context import NO_OPENGL, moderngl_from
 from handviz.records import FrameResult
 from handviz.render.camera import OrbitCamera
+from handviz.render.key_light import KeyLight
 from handviz.render.options import DrawOptions
 from handviz.render.scene import Scene
 from handviz.render.surface import Surface
@@ -23,7 +24,10 @@ logger = logging.getLogger(__name__)
 
 
 class Viewport(QOpenGLWidget):
-    """Shows results through a Scene; in free orbit the mouse turns, the wheel zooms, a double click goes home."""
+    """Shows results through a Scene.
+
+    In free orbit the mouse turns, the wheel zooms, a double click goes home. The right button moves the light.
+    """
 
     painted = pyqtSignal(object, float)
     """The result shown (None without one), and how long drawing it took in milliseconds."""
@@ -40,7 +44,9 @@ class Viewport(QOpenGLWidget):
         self._result: FrameResult | None = None
         self._options = DrawOptions()
         self._orbit = OrbitCamera()
-        self._drag_from: QPointF | None = None
+        self._light = KeyLight()
+        self._dragged = Qt.MouseButton.NoButton
+        self._drag_from = QPointF()
         self.setMinimumSize(QSize(320, 240))
 
     def show_result(self, result: FrameResult | None) -> None:
@@ -50,10 +56,19 @@ class Viewport(QOpenGLWidget):
             self._scene.show(result)
         self.update()
 
+    @property
+    def options(self) -> DrawOptions:
+        """How it is drawn now."""
+        return self._options
+
     def set_options(self, options: DrawOptions) -> None:
         """Draw like this from now on."""
         self._options = options
         self.update()
+
+    def range_mm(self) -> tuple[float, float] | None:
+        """The ends of the heatmap on the screen."""
+        return self._scene.range_mm(self._options) if self._scene is not None else self._options.deviation_range_mm
 
     def release_gl(self) -> None:
         """Free everything on the graphics card; the viewport stays empty afterwards."""
@@ -93,35 +108,48 @@ class Viewport(QOpenGLWidget):
         # The context's own idea of the screen is wrong inside a QOpenGLWidget.
         screen = self._ctx.detect_framebuffer(self.defaultFramebufferObject())
         target = self._smooth_target.framebuffer(screen.size) if self._samples else screen
-        self._scene.draw(target, self._options, orbit=self._orbit, pixel_ratio=self.devicePixelRatioF())
+        pixel_ratio = self.devicePixelRatioF()
+        self._scene.draw(target, self._options, orbit=self._orbit, light=self._light, pixel_ratio=pixel_ratio)
         if self._samples:
             self._smooth_target.resolve(screen)
         self._ctx.finish()
         self.painted.emit(self._result, (time.perf_counter() - started_s) * 1000)
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Begin to turn."""
-        if event is not None and self._options.view == "orbit" and event.button() == Qt.MouseButton.LeftButton:
-            self._drag_from = event.position()
+        """Begin to turn the hands or to move the light."""
+        if event is not None and self._can_drag(event.button()):
+            self._dragged, self._drag_from = event.button(), event.position()
 
     def mouseMoveEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Turn."""
-        if event is None or self._drag_from is None:
+        """Turn the hands or move the light."""
+        if event is None or not self._can_drag(self._dragged):
             return
         moved = event.position() - self._drag_from
         self._drag_from = event.position()
         right_px = -moved.x() if self._options.mirror else moved.x()
-        self._orbit = self._orbit.dragged(right_px, moved.y())
+        if self._dragged == Qt.MouseButton.RightButton:
+            self._light = self._light.dragged(right_px, moved.y())
+        else:
+            self._orbit = self._orbit.dragged(right_px, moved.y())
         self.update()
 
     def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Stop turning."""
-        self._drag_from = None
+        """Let go."""
+        if event is not None and event.button() == self._dragged:
+            self._dragged = Qt.MouseButton.NoButton
 
     def mouseDoubleClickEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Look as the camera does again."""
-        self._orbit = OrbitCamera()
+        """Look as the camera does again; with the right button, the light as it was at first."""
+        if event is not None and event.button() == Qt.MouseButton.RightButton:
+            self._light = KeyLight()
+        else:
+            self._orbit = OrbitCamera()
         self.update()
+
+    def _can_drag(self, button: Qt.MouseButton) -> bool:
+        if button == Qt.MouseButton.RightButton:
+            return self._options.light_can_move
+        return button == Qt.MouseButton.LeftButton and self._options.view == "orbit"
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802
         """Come nearer or go away."""

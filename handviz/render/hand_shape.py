@@ -1,7 +1,7 @@
 """A reconstructed hand -> the arrays that the graphics card gets. No OpenGL here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,25 +16,59 @@ HAND_RADIUS_M = 0.115
 DEPTH_MARGIN_M = 0.3
 
 
+@dataclass(frozen=True)
+class HandLook:
+    """What the viewport's light does to one hand."""
+
+    light_strength: float
+    """0: colours as they are, to 1."""
+    gloss_strength: float
+    turned_below: float = 0.0
+    """Normals that face the eye less than this are turned to it, as inside the hand. Smooth normals at its edge face
+    away a little: turned, they would catch a light that is on the other side."""
+    marks_inferred: bool = False
+
+
+PLAIN_LOOK, HEATMAP_LOOK = HandLook(1.0, 1.0), HandLook(0.45, 0.45)
+RELIT_PLAIN_LOOK, RELIT_LOOK = HandLook(1.0, 1.0, turned_below=-0.25), HandLook(1.0, 0.5, turned_below=-0.25)
+# The picture's own light is in the colours: a hint of more shows the form in free orbit.
+PHOTOGRAPH_LOOK = HandLook(0.12, 0.0)
+
+
 @dataclass(frozen=True, eq=False)
 class HandShape:
     """One hand, ready to draw."""
 
     vertices: NDArray[np.float32]
-    """(V, 9) position, outward normal (scene axes), sRGB."""
+    """(V, 10) position, outward normal (scene axes), sRGB, how well it was seen."""
     keypoints: NDArray[np.float32]
     """(21, 3) in the scene of the positions."""
+    look: HandLook
+
+
+def hand_look(hand: HandMesh, options: DrawOptions) -> HandLook:
+    """A hand that has no texture, or none yet, looks plain."""
+    if options.colour == "deviation":
+        return HEATMAP_LOOK
+    if options.colour == "plain" or hand.texture is None:
+        return RELIT_PLAIN_LOOK if options.relight else PLAIN_LOOK
+    return replace(RELIT_LOOK if options.relight else PHOTOGRAPH_LOOK, marks_inferred=options.mark_inferred)
 
 
 def vertex_colours(
     hand: HandMesh, surface: Surface, options: DrawOptions, range_mm: tuple[float, float]
 ) -> NDArray[np.float32]:
-    """sRGB (V, 3) of the display mesh; further ways to colour a hand join here."""
+    """(V, 4) of the display mesh: sRGB, and how well it was seen (1 but for textures)."""
+    if options.colour == "texture" and hand.texture is not None:
+        colours = hand.texture.albedo if options.relight else hand.texture.rgb
+        return surface.lift(np.concatenate([colours, hand.texture.seen[:, None]], axis=1, dtype=np.float32))
+    painted = np.ones((surface.vertex_count, 4), dtype=np.float32)
     if options.colour == "deviation":
         deviation_mm = surface.lift(hand.vertex_std_mm.astype(np.float32)[:, None])[:, 0]
-        return colours_from_deviation(deviation_mm, range_mm)
-    plain = np.array(PLAIN_COLOURS[hand.handedness], dtype=np.float32)
-    return np.broadcast_to(plain, (surface.vertex_count, 3))
+        painted[:, :3] = colours_from_deviation(deviation_mm, range_mm)
+    else:
+        painted[:, :3] = PLAIN_COLOURS[hand.handedness]
+    return painted
 
 
 class HandShaper:
@@ -65,6 +99,7 @@ class HandShaper:
         return HandShape(
             vertices=np.concatenate([positions, normals, colours], axis=1, dtype=np.float32),
             keypoints=keypoints.astype(np.float32),
+            look=hand_look(hand, options),
         )
 
 

@@ -1,4 +1,4 @@
-"""The heatmap's legend as a small picture: a bar with millimetres beside it."""
+"""Legends as small pictures: the heatmap's bar with millimetres beside it, and the mark of what was not seen."""
 
 import math
 from functools import lru_cache
@@ -7,10 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from handviz.records import FloatArray
 from handviz.render.colormap import deviation_colours
+from handviz.render.inferred_mark import marked, stripe_cover
 
 WIDTH_PX, HEIGHT_PX = 108, 206
 BAR_LEFT_PX, BAR_RIGHT_PX, BAR_TOP_PX, BAR_BOTTOM_PX = 12, 28, 38, 190
+SEEN_WIDTH_PX, SEEN_HEIGHT_PX = 184, 34
+SEEN_LEFT_PX, INFERRED_LEFT_PX = 12, 90
+PATCH_SIZE_PX, PATCH_GAP_PX = (28, 16), 7
+# From a light skin to a dark one.
+PATCH_COLOURS = (0.91, 0.75, 0.65), (0.42, 0.27, 0.19)
 TITLE, TITLE_MIDDLE_PX = "Deviation, mm", 18
 PANEL_COLOUR = (14, 17, 22, 190)
 TEXT_COLOUR = (238, 240, 243)
@@ -29,45 +36,77 @@ def ticks_mm(range_mm: tuple[float, float]) -> list[float]:
     return [number * step for number in range(first, last + 1)]
 
 
+class _Sheet:
+    """A translucent panel to draw on, in nominal pixels times ``pixel_ratio``."""
+
+    def __init__(self, width_px: int, height_px: int, pixel_ratio: float) -> None:
+        self._pixel_ratio = pixel_ratio
+        self._colour = Image.new("RGB", (self.scaled(width_px), self.scaled(height_px)), PANEL_COLOUR[:3])
+        self._opacity = Image.new("L", self._colour.size, PANEL_COLOUR[3])
+        # Both get the same letters: so soft edges mix with the panel and cut no holes into it.
+        self._colour_ink, self._opacity_ink = ImageDraw.Draw(self._colour), ImageDraw.Draw(self._opacity)
+        self._font = ImageFont.load_default(self.scaled(TEXT_SIZE_PX))
+
+    def scaled(self, length_px: float) -> int:
+        """Pixels of this sheet."""
+        return max(1, round(length_px * self._pixel_ratio))
+
+    def write(self, left: int, middle: int, text: str) -> None:
+        """Text, here and below in pixels of this sheet."""
+        self._colour_ink.text((left, middle), text, TEXT_COLOUR, self._font, anchor="lm")
+        self._opacity_ink.text((left, middle), text, 255, self._font, anchor="lm")
+
+    def tick(self, left: int, right: int, row: int) -> None:
+        """A line."""
+        self._colour_ink.line((left, row, right, row), TICK_COLOUR)
+        self._opacity_ink.line((left, row, right, row), 255)
+
+    def paste(self, left: int, top: int, colours: FloatArray) -> None:
+        """sRGB (H, W, 3) in [0, 1]."""
+        self._colour.paste(Image.fromarray(np.rint(colours * 255).astype(np.uint8)), (left, top))
+        self._opacity.paste(255, (left, top, left + colours.shape[1], top + colours.shape[0]))
+
+    def picture(self) -> NDArray[np.uint8]:
+        """(H, W, 4) sRGB with premultiplied opacity."""
+        alpha = np.asarray(self._opacity)[:, :, None]
+        colours = np.asarray(self._colour).astype(np.uint16) * alpha // 255
+        picture = np.concatenate([colours.astype(np.uint8), alpha], axis=2)
+        picture.flags.writeable = False
+        return picture
+
+
 @lru_cache(maxsize=8)
 def legend_picture(range_mm: tuple[float, float], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
     """(H, W, 4) sRGB with premultiplied opacity, ``pixel_ratio`` times the nominal 108 x 206 pixels."""
-    panel = Image.new("RGB", (_scaled(WIDTH_PX, pixel_ratio), _scaled(HEIGHT_PX, pixel_ratio)), PANEL_COLOUR[:3])
-    opacity = Image.new("L", panel.size, PANEL_COLOUR[3])
-    left, right, top, bottom = (
-        _scaled(edge, pixel_ratio) for edge in (BAR_LEFT_PX, BAR_RIGHT_PX, BAR_TOP_PX, BAR_BOTTOM_PX)
-    )
-    panel.paste(_bar(right - left, bottom - top), (left, top))
-    opacity.paste(255, (left, top, right, bottom))
-    colour_ink, opacity_ink = ImageDraw.Draw(panel), ImageDraw.Draw(opacity)
-    tick_px, (low, high) = _scaled(TICK_LENGTH_PX, pixel_ratio), range_mm
-    font = ImageFont.load_default(_scaled(TEXT_SIZE_PX, pixel_ratio))
-
-    def write(left_middle: tuple[int, int], text: str) -> None:
-        # Colour and opacity get the same letters: so soft edges mix with the panel and cut no holes into it.
-        colour_ink.text(left_middle, text, TEXT_COLOUR, font, anchor="lm")
-        opacity_ink.text(left_middle, text, 255, font, anchor="lm")
-
-    write((left, _scaled(TITLE_MIDDLE_PX, pixel_ratio)), TITLE)
+    sheet = _Sheet(WIDTH_PX, HEIGHT_PX, pixel_ratio)
+    left, right, top, bottom = map(sheet.scaled, (BAR_LEFT_PX, BAR_RIGHT_PX, BAR_TOP_PX, BAR_BOTTOM_PX))
+    sheet.paste(left, top, _bar(right - left, bottom - top))
+    tick_px, (low, high) = sheet.scaled(TICK_LENGTH_PX), range_mm
+    sheet.write(left, sheet.scaled(TITLE_MIDDLE_PX), TITLE)
     for tick in ticks_mm(range_mm):
         share = (tick - low) / max(high - low, 1e-9)
         row = round(bottom - 1 - share * (bottom - 1 - top))
-        stroke = (right, row, right + tick_px - 1, row)
-        colour_ink.line(stroke, TICK_COLOUR)
-        opacity_ink.line(stroke, 255)
-        write((right + 2 * tick_px, row), f"{tick:g}")
-    alpha = np.asarray(opacity)[:, :, None]
-    colours = np.asarray(panel).astype(np.uint16) * alpha // 255
-    picture = np.concatenate([colours.astype(np.uint8), alpha], axis=2)
-    picture.flags.writeable = False
-    return picture
+        sheet.tick(right, right + tick_px - 1, row)
+        sheet.write(right + 2 * tick_px, row, f"{tick:g}")
+    return sheet.picture()
 
 
-def _scaled(length_px: int, pixel_ratio: float) -> int:
-    return max(1, round(length_px * pixel_ratio))
+@lru_cache(maxsize=8)
+def seen_legend_picture(pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
+    """As ``legend_picture``: a patch of skin for what was seen, and the same under the mark of what was not."""
+    sheet = _Sheet(SEEN_WIDTH_PX, SEEN_HEIGHT_PX, pixel_ratio)
+    width, height = sheet.scaled(PATCH_SIZE_PX[0]), sheet.scaled(PATCH_SIZE_PX[1])
+    seen = np.broadcast_to(np.linspace(*PATCH_COLOURS, width), (height, width, 3))
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    inferred = marked(seen, stripe_cover(columns, -rows, pixel_ratio))
+    middle = sheet.scaled(SEEN_HEIGHT_PX / 2)
+    for left_px, patch, text in ((SEEN_LEFT_PX, seen, "seen"), (INFERRED_LEFT_PX, inferred, "inferred")):
+        sheet.paste(sheet.scaled(left_px), middle - height // 2, patch)
+        sheet.write(sheet.scaled(left_px + PATCH_SIZE_PX[0] + PATCH_GAP_PX), middle, text)
+    return sheet.picture()
 
 
-def _bar(width: int, height: int) -> Image.Image:
-    """The colour map, its largest value on top."""
-    rows = np.rint(deviation_colours()[np.linspace(255, 0, height).round().astype(np.intp)] * 255)
-    return Image.fromarray(np.repeat(rows.astype(np.uint8)[:, None], width, axis=1))
+def _bar(width: int, height: int) -> FloatArray:
+    """(height, width, 3): the colour map, its largest value on top."""
+    rows = deviation_colours()[np.linspace(255, 0, height).round().astype(np.intp)]
+    return np.repeat(rows[:, None], width, axis=1)

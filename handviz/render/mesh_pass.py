@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import moderngl
 import numpy as np
-from numpy.typing import NDArray
 
+from handviz.render import inferred_mark
 from handviz.render.camera import Matrix
+from handviz.render.hand_shape import HandLook, HandShape
+from handviz.render.key_light import KeyLight
 from handviz.render.programs import load_program
 from handviz.render.surface import Surface, unique_edges
 
-FLOATS_PER_VERTEX = 9
+FLOATS_PER_VERTEX = 10
 FLOAT_BYTES = 4
 BACKGROUND = (0.055, 0.063, 0.078)
 EDGE_COLOUR = (0.03, 0.05, 0.07, 0.55)
@@ -29,7 +31,8 @@ class MeshView:
     opacity: float
     backdrop_from_fragment: tuple[float, float, float, float]
     """Scale and offset to the texture at unit 0, which shines through; matters below opacity 1 only."""
-    light_strength: float
+    light: KeyLight
+    pixel_ratio: float
     wireframe: bool
 
 
@@ -38,11 +41,13 @@ class _Slot:
 
     def __init__(self, ctx: moderngl.Context, owner: "MeshPass", resources: ExitStack) -> None:
         self.buffer = ctx.buffer(reserve=owner.vertex_count * FLOATS_PER_VERTEX * FLOAT_BYTES, dynamic=True)
-        full = [(self.buffer, "3f 3f 3f", "in_position", "in_normal", "in_colour")]
-        position = [(self.buffer, "3f 24x", "in_position")]
-        self.surface = ctx.vertex_array(owner.surface_program, full, owner.face_buffer)
+        lit = [(self.buffer, "3f 3f 3f 4x", "in_position", "in_normal", "in_colour")]
+        with_mark = [(self.buffer, "3f 3f 3f 1f", "in_position", "in_normal", "in_colour", "in_seen")]
+        position = [(self.buffer, "3f 28x", "in_position")]
+        self.surface = ctx.vertex_array(owner.surface_program, lit, owner.face_buffer)
+        self.marked_surface = ctx.vertex_array(owner.marking_program, with_mark, owner.face_buffer)
         self.edges = ctx.vertex_array(owner.edge_program, position, owner.edge_buffer)
-        for resource in (self.buffer, self.surface, self.edges):
+        for resource in (self.buffer, self.surface, self.marked_surface, self.edges):
             resources.callback(resource.release)
 
 
@@ -54,47 +59,65 @@ class MeshPass:
         self._resources = ExitStack()
         self.vertex_count = surface.vertex_count
         self.surface_program = load_program(ctx, "mesh")
+        # A program of its own: even unused, marks would cost a tenth of the frame where the processor draws.
+        self.marking_program = load_program(ctx, "mesh", define="MARKS_INFERRED")
         self.edge_program = load_program(ctx, "line")
         self.face_buffer = ctx.buffer(np.ascontiguousarray(surface.faces, dtype=np.int32))
         self.edge_buffer = ctx.buffer(unique_edges(surface.faces))
-        for resource in (self.surface_program, self.edge_program, self.face_buffer, self.edge_buffer):
+        programs = self.surface_program, self.marking_program, self.edge_program
+        for resource in (*programs, self.face_buffer, self.edge_buffer):
             self._resources.callback(resource.release)
+        self._set_constants()
         self._slots: list[_Slot] = []
-        self._hand_count = 0
+        self._looks: list[HandLook] = []
 
-    def set_hands(self, hands: Sequence[NDArray[np.float32]]) -> None:
-        """Upload every hand's vertices (V, 9): position, normal, sRGB."""
+    def set_hands(self, hands: Sequence[HandShape]) -> None:
+        """Upload every hand's vertices."""
         while len(self._slots) < len(hands):
             self._slots.append(_Slot(self._ctx, self, self._resources))
-        for slot, vertices in zip(self._slots, hands, strict=False):
-            slot.buffer.write(np.ascontiguousarray(vertices, dtype=np.float32))
-        self._hand_count = len(hands)
+        for slot, hand in zip(self._slots, hands, strict=False):
+            slot.buffer.write(np.ascontiguousarray(hand.vertices, dtype=np.float32))
+        self._looks = [hand.look for hand in hands]
 
     def draw(self, view: MeshView) -> None:
         """Draw into the bound framebuffer, over a cleared depth buffer."""
-        if not self._hand_count:
+        if not self._looks:
             return
-        slots = self._slots[: self._hand_count]
+        slots = self._slots[: len(self._looks)]
         self._set_uniforms(view)
         self._ctx.enable_only(moderngl.DEPTH_TEST | moderngl.BLEND)
         self._ctx.blend_func = moderngl.SRC_ALPHA, moderngl.ONE_MINUS_SRC_ALPHA
         self._ctx.depth_func = "<="
-        for slot in slots:
-            slot.surface.render(moderngl.TRIANGLES)
+        for slot, look in zip(slots, self._looks, strict=True):
+            program = self.marking_program if look.marks_inferred else self.surface_program
+            program["light_strength"] = look.light_strength
+            program["gloss_strength"] = look.gloss_strength
+            program["turned_below"] = look.turned_below
+            (slot.marked_surface if look.marks_inferred else slot.surface).render(moderngl.TRIANGLES)
         if view.wireframe:
             for slot in slots:
                 slot.edges.render(moderngl.LINES)
 
-    def _set_uniforms(self, view: MeshView) -> None:
-        for program in (self.surface_program, self.edge_program):
-            program["clip_from_scene"] = tuple(view.clip_from_scene.T.ravel())
-        self.surface_program["eye_from_scene"] = tuple(view.eye_from_scene.T.ravel())
-        self.surface_program["opacity"] = view.opacity
-        self.surface_program["backdrop_from_fragment"] = view.backdrop_from_fragment
-        self.surface_program["background"] = BACKGROUND
-        self.surface_program["light_strength"] = view.light_strength
+    def _set_constants(self) -> None:
+        for program in (self.surface_program, self.marking_program):
+            program["background"] = BACKGROUND
+        self.marking_program["mark_ground"] = (*inferred_mark.GROUND_COLOUR, inferred_mark.GROUND_SHARE)
+        self.marking_program["mark_stripe"] = (*inferred_mark.STRIPE_COLOUR, inferred_mark.STRIPE_SHARE)
+        self.marking_program["mark_fades"] = inferred_mark.SEEN_FROM, inferred_mark.SEEN_TO
         self.edge_program["depth_bias"] = EDGE_DEPTH_BIAS
         self.edge_program["line_colour"] = EDGE_COLOUR
+
+    def _set_uniforms(self, view: MeshView) -> None:
+        for program in (self.surface_program, self.marking_program, self.edge_program):
+            program["clip_from_scene"] = tuple(view.clip_from_scene.T.ravel())
+        for program in (self.surface_program, self.marking_program):
+            program["eye_from_scene"] = tuple(view.eye_from_scene.T.ravel())
+            program["opacity"] = view.opacity
+            program["backdrop_from_fragment"] = view.backdrop_from_fragment
+            program["to_key_light"] = view.light.to_light
+            program["between_light_and_eye"] = view.light.between_light_and_eye()
+        sizes_px = np.array([inferred_mark.PERIOD_PX, inferred_mark.HALF_WIDTH_PX]) * view.pixel_ratio
+        self.marking_program["mark_size_px"] = tuple(sizes_px)
 
     def release(self) -> None:
         """Free everything on the graphics card."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-ColourMode = Literal["deviation", "plain"]
+ColourMode = Literal["deviation", "texture", "plain"]
 ViewMode = Literal["overlay", "orbit"]
 
 
@@ -23,3 +23,12 @@ class DrawOptions:
     deviation_range_mm: tuple[float, float] | None = None
     """Ends of the heatmap; None follows the data."""
     legend: bool = True
+    mark_inferred: bool = False
+    """In texture colour: stripes over what no picture has shown."""
+    relight: bool = False
+    """In texture and plain colour: the viewport's light instead of the picture's, from where the person puts it."""
+
+    @property
+    def light_can_move(self) -> bool:
+        """Whether the person moves the light; in the heatmap it would change what colours seem to say."""
+        return self.relight and self.colour != "deviation"

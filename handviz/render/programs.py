@@ -7,9 +7,16 @@ import moderngl
 SHADERS = Path(__file__).with_name("shaders")
 
 
-def load_program(ctx: moderngl.Context, vertex: str, fragment: str | None = None) -> moderngl.Program:
-    """Compile ``shaders/<vertex>.vert.glsl`` with ``shaders/<fragment or vertex>.frag.glsl``."""
+def load_program(
+    ctx: moderngl.Context, vertex: str, fragment: str | None = None, *, define: str | None = None
+) -> moderngl.Program:
+    """Compile ``shaders/<vertex>.vert.glsl`` with ``shaders/<fragment or vertex>.frag.glsl``, with a word defined."""
     return ctx.program(
-        vertex_shader=(SHADERS / f"{vertex}.vert.glsl").read_text(encoding="utf-8"),
-        fragment_shader=(SHADERS / f"{fragment or vertex}.frag.glsl").read_text(encoding="utf-8"),
+        vertex_shader=_source(f"{vertex}.vert.glsl", define),
+        fragment_shader=_source(f"{fragment or vertex}.frag.glsl", define),
     )
+
+
+def _source(name: str, define: str | None) -> str:
+    version, rest = (SHADERS / name).read_text(encoding="utf-8").split("\n", 1)
+    return "\n".join([version, *([f"#define {define}"] if define else []), rest])

@@ -1,11 +1,14 @@
 """Everything in the viewport: the frame, the hands on it or alone, skeletons, the legend."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 import moderngl
 import numpy as np
+from numpy.typing import NDArray
 
-from handviz.records import FloatArray, FrameResult
+from handviz.records import FrameResult
 from handviz.render.camera import (
     MIRROR,
     Letterbox,
@@ -19,17 +22,25 @@ from handviz.render.camera import (
 from handviz.render.deviation_range import RangeFollower
 from handviz.render.hand_shape import HandShape, HandShaper, depth_range, orbit_centre, orbit_radius
 from handviz.render.image_pass import ImagePass, Rectangle
-from handviz.render.legend import HEIGHT_PX, WIDTH_PX, legend_picture
+from handviz.render.key_light import KeyLight
+from handviz.render.legend import (
+    HEIGHT_PX,
+    SEEN_HEIGHT_PX,
+    SEEN_WIDTH_PX,
+    WIDTH_PX,
+    legend_picture,
+    seen_legend_picture,
+)
 from handviz.render.legend_place import CORNERS, Corner, corner_rectangle, free_corner
 from handviz.render.mesh_pass import BACKGROUND, MeshPass, MeshView
 from handviz.render.options import DrawOptions
 from handviz.render.skeleton_pass import SkeletonPass
 from handviz.render.surface import Surface
 
-PLAIN_LIGHT, HEATMAP_LIGHT = 1.0, 0.45
 MARGIN_PX = 14
 LEAST_LEGEND_RATIO = 0.5
 INSET_SHARE = 0.26
+LegendPicture = NDArray[np.uint8]
 
 
 class Scene:
@@ -50,7 +61,7 @@ class Scene:
         self._frame_is_new = False
         self._shapes: list[HandShape] = []
         self._shaped_for: tuple[object, ...] | None = None
-        self._legend_for: tuple[object, ...] | None = None
+        self._legend_shown: LegendPicture | None = None
         self._legend_corner: Corner = CORNERS[0]
 
     def show(self, result: FrameResult | None) -> None:
@@ -72,6 +83,7 @@ class Scene:
         options: DrawOptions,
         *,
         orbit: OrbitCamera | None = None,
+        light: KeyLight | None = None,
         pixel_ratio: float = 1.0,
     ) -> None:
         """Draw into ``target``; ``pixel_ratio`` is physical pixels per logical one."""
@@ -85,18 +97,25 @@ class Scene:
         rectangle = self._picture_rectangle(view_size, options, pixel_ratio)
         if options.view == "overlay":
             self._frame.draw(view_size, rectangle, mirror=options.mirror)
-        backdrop = self._frame.use_as_backdrop(view_size, rectangle, mirror=options.mirror)
-        view = self._mesh_view(view_size, options, orbit or OrbitCamera(), backdrop)
+        clip_from_scene, eye_from_scene = self._matrices(view_size, options, orbit or OrbitCamera())
+        view = MeshView(
+            clip_from_scene=clip_from_scene,
+            eye_from_scene=eye_from_scene,
+            backdrop_from_fragment=self._frame.use_as_backdrop(view_size, rectangle, mirror=options.mirror),
+            opacity=options.opacity if options.view == "overlay" else 1.0,
+            light=light if light is not None and options.light_can_move else KeyLight(),
+            pixel_ratio=pixel_ratio,
+            wireframe=options.wireframe,
+        )
         self._mesh.draw(view)
         if options.skeleton:
-            points = [project(view.clip_from_scene, shape.keypoints, view_size) for shape in self._shapes]
+            points = [project(clip_from_scene, shape.keypoints, view_size) for shape in self._shapes]
             self._skeleton.draw(view_size, points, pixel_ratio)
         if options.view == "orbit":
             self._frame.draw(view_size, rectangle, mirror=options.mirror)
-        if options.legend and options.colour == "deviation" and self._shapes:
+        if options.legend and self._shapes:
             box = rectangle if options.view == "overlay" else (0.0, 0.0, *view_size)
-            points = [project(view.clip_from_scene, shape.vertices[:, :3], view_size) for shape in self._shapes]
-            self._draw_legend(box, np.concatenate(points)[:, :2], options, view_size, pixel_ratio)
+            self._draw_legend(box, clip_from_scene, options, view_size, pixel_ratio)
 
     def release(self) -> None:
         """Free everything on the graphics card."""
@@ -113,34 +132,25 @@ class Scene:
             self._frame.set_picture(self._result.frame.image)
             self._frame_is_new = False
         range_mm = self.range_mm(options)
-        wanted = (options.view, options.colour, range_mm)
+        wanted = (options.view, options.colour, options.mark_inferred, options.relight, range_mm)
         if wanted != self._shaped_for:
             hands = self._result.hands
             centre = orbit_centre(hands)
             self._shapes = [self._shaper.shape(hand, options, range_mm=range_mm, centre_m=centre) for hand in hands]
-            self._mesh.set_hands([shape.vertices for shape in self._shapes])
+            self._mesh.set_hands(self._shapes)
             self._shaped_for = wanted
 
-    def _mesh_view(self, view_size: Size, options: DrawOptions, orbit: OrbitCamera, backdrop: Rectangle) -> MeshView:
+    def _matrices(self, view_size: Size, options: DrawOptions, orbit: OrbitCamera) -> tuple[Matrix, Matrix]:
+        """(4, 4) clip from scene, and (3, 3) eye from scene for normals."""
         assert self._result is not None
         hands = self._result.hands
-        overlay = options.view == "overlay"
-        if overlay:
+        if options.view == "overlay":
             clip = overlay_matrix(self._picture_size(), view_size, depth_range(hands))
             eye: Matrix = np.eye(3, dtype=np.float32)
         else:
             clip = orbit.matrix(orbit_radius(hands, orbit_centre(hands)), view_size)
             eye = orbit.rotation()
-        if options.mirror:
-            clip = (MIRROR @ clip).astype(np.float32)
-        return MeshView(
-            clip_from_scene=clip,
-            eye_from_scene=eye,
-            backdrop_from_fragment=backdrop,
-            opacity=options.opacity if overlay else 1.0,
-            light_strength=PLAIN_LIGHT if options.colour == "plain" else HEATMAP_LIGHT,
-            wireframe=options.wireframe,
-        )
+        return (MIRROR @ clip).astype(np.float32) if options.mirror else clip, eye
 
     def _picture_rectangle(self, view_size: Size, options: DrawOptions, pixel_ratio: float) -> Rectangle:
         """As large as fits; in free orbit small in the lower left corner."""
@@ -154,19 +164,32 @@ class Scene:
         right, bottom = box.left_px + box.scale * width, box.top_px + box.scale * height
         return box.left_px, box.top_px, right, bottom
 
+    def _legend_for(self, options: DrawOptions) -> tuple[Size, Callable[[float], LegendPicture]] | None:
+        """Nominal size of the legend that explains these colours, and what draws it at a ratio to that."""
+        if options.colour == "deviation":
+            return (WIDTH_PX, HEIGHT_PX), partial(legend_picture, self.range_mm(options))
+        if any(shape.look.marks_inferred for shape in self._shapes):
+            return (SEEN_WIDTH_PX, SEEN_HEIGHT_PX), seen_legend_picture
+        return None
+
     def _draw_legend(
-        self, box: Rectangle, points_px: FloatArray, options: DrawOptions, view_size: Size, pixel_ratio: float
+        self, box: Rectangle, clip_from_scene: Matrix, options: DrawOptions, view_size: Size, pixel_ratio: float
     ) -> None:
         """In a corner of ``box`` without a hand; a small view gets a smaller one, a tiny view none."""
-        ratio = min(pixel_ratio, 0.6 * view_size[1] / HEIGHT_PX, 0.4 * view_size[0] / WIDTH_PX)
+        legend = self._legend_for(options)
+        if legend is None:
+            return
+        (nominal_width, nominal_height), draw = legend
+        ratio = min(pixel_ratio, 0.6 * view_size[1] / nominal_height, 0.4 * view_size[0] / nominal_width)
         if ratio < LEAST_LEGEND_RATIO:
             return
-        wanted = (self.range_mm(options), round(ratio, 2))
-        if wanted != self._legend_for:
-            self._legend.set_picture(legend_picture(*wanted))
-            self._legend_for = wanted
-        height, width = legend_picture(*wanted).shape[:2]
+        picture = draw(round(ratio, 2))
+        if picture is not self._legend_shown:
+            self._legend.set_picture(picture)
+            self._legend_shown = picture
+        height, width = picture.shape[:2]
         margin = MARGIN_PX * ratio
         inner = (box[0] + margin, box[1] + margin, box[2] - margin, box[3] - margin)
-        self._legend_corner = free_corner(points_px, inner, (width, height), self._legend_corner)
+        points = [project(clip_from_scene, shape.vertices[:, :3], view_size) for shape in self._shapes]
+        self._legend_corner = free_corner(np.concatenate(points), inner, (width, height), self._legend_corner)
         self._legend.draw(view_size, corner_rectangle(self._legend_corner, inner, (width, height)))

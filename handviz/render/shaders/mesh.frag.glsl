@@ -1,15 +1,25 @@
 #version 330 core
 // Eye axes: x right, y down, z away from the eye. Normals point out of the hand.
-const vec3 TO_KEY_LIGHT = normalize(vec3(-0.45, -0.65, -0.80));
 const vec3 TO_FILL_LIGHT = normalize(vec3(0.80, 0.15, -0.55));
 const vec3 TO_EYE = vec3(0.0, 0.0, -1.0);
-const vec3 BETWEEN_LIGHT_AND_EYE = normalize(TO_KEY_LIGHT + TO_EYE);
+uniform vec3 to_key_light;
+uniform vec3 between_light_and_eye;
 uniform float light_strength;
+uniform float gloss_strength;
+uniform float turned_below;
 uniform float opacity;
 // What lies behind a translucent hand. Mixing here, not by blending, shows a hand's nearest surface alone.
 uniform sampler2D backdrop;
 uniform vec4 backdrop_from_fragment;
 uniform vec3 background;
+#ifdef MARKS_INFERRED
+// As in inferred_mark.py: colours with their shares, period and half width of stripes in pixels, where the mark fades.
+uniform vec4 mark_ground;
+uniform vec4 mark_stripe;
+uniform vec2 mark_size_px;
+uniform vec2 mark_fades;
+in float seen;
+#endif
 in vec3 normal;
 in vec3 colour;
 out vec4 out_colour;
@@ -18,17 +28,23 @@ void main() {
     vec3 n = normalize(normal);
     float facing = dot(n, TO_EYE);
     float inside = step(facing, -0.25);
-    n = facing < 0.0 ? -n : n;
-    float key = 0.5 + 0.5 * dot(n, TO_KEY_LIGHT);
+    n = facing < turned_below ? -n : n;
+    float key = 0.5 + 0.5 * dot(n, to_key_light);
     float fill = 0.5 + 0.5 * dot(n, TO_FILL_LIGHT);
     float light = 0.16 + 0.78 * key * key + 0.20 * fill;
     // To the 24th power; pow() would cost a third of the frame where the processor draws.
-    float gloss = max(dot(n, BETWEEN_LIGHT_AND_EYE), 0.0);
+    float gloss = max(dot(n, between_light_and_eye), 0.0);
     gloss *= gloss * gloss;
     gloss *= gloss;
     gloss *= gloss;
     gloss *= gloss;
-    vec3 lit = colour * mix(1.0, light, light_strength) + 0.16 * light_strength * gloss;
+    vec3 lit = colour * mix(1.0, light, light_strength) + 0.16 * gloss_strength * gloss;
+#ifdef MARKS_INFERRED
+    float away_px = abs(fract((gl_FragCoord.x + gl_FragCoord.y) / mark_size_px.x) - 0.5) * mark_size_px.x;
+    float cover = clamp(mark_size_px.y + 0.5 - away_px, 0.0, 1.0);
+    vec3 marked = mix(mix(lit, mark_ground.rgb, mark_ground.a), mark_stripe.rgb, mark_stripe.a * cover);
+    lit = mix(marked, lit, smoothstep(mark_fades.x, mark_fades.y, seen));
+#endif
     lit *= mix(1.0, 0.45, inside);
     if (opacity < 1.0) {
         vec2 point = gl_FragCoord.xy * backdrop_from_fragment.xy + backdrop_from_fragment.zw;

@@ -1,0 +1,61 @@
+"""Meshes that are written beside the stream."""
+
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from gui_fakes import frame, hand
+from pytestqt.qtbot import QtBot
+
+from handviz.errors import HandvizError
+from handviz.gui.mesh_saver import MeshOrder, MeshSaver
+from handviz.records import FrameResult, Handedness
+
+
+def order(asked: Path, *sides: Handedness) -> MeshOrder:
+    """For hands of these sides."""
+    hands = tuple(hand(handedness=side) for side in sides)
+    return MeshOrder(asked, ".glb", FrameResult(frame(), "final", hands=hands), "plain", None)
+
+
+def names(asked: Path, *sides: Handedness) -> list[str]:
+    return [path.name for path in order(asked, *sides).paths()]
+
+
+def test_every_hand_gets_a_file_of_its_own(tmp_path: Path) -> None:
+    assert names(tmp_path / "a", "right") == ["a.glb"]
+    assert names(tmp_path / "v1.5", "right") == ["v1.5.glb"]
+    assert names(tmp_path / "a.PLY", "right", "left") == ["a_right.PLY", "a_left.PLY"]
+    assert names(tmp_path / "a.obj", "left", "left") == ["a_left.obj", "a_left_2.obj"]
+
+
+def test_only_the_file_that_was_chosen_is_written_over(tmp_path: Path) -> None:
+    for name in ("a.glb", "b_left.glb"):
+        (tmp_path / name).touch()
+    assert names(tmp_path / "a.glb", "right") == ["a.glb"]
+    assert names(tmp_path / "a", "right") == ["a_2.glb"]
+    assert names(tmp_path / "b.glb", "left", "right") == ["b_left_2.glb", "b_right.glb"]
+
+
+@pytest.mark.parametrize("error", [HandvizError("this hand has no texture"), OSError("disk full")])
+def test_what_fails_is_a_sentence(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    may_go_on, sentences = threading.Event(), list[str]()
+
+    def refuse(*_: object, **__: object) -> None:
+        assert may_go_on.wait(5)
+        raise error
+
+    monkeypatch.setitem(sys.modules, "handviz.infer.mesh_export", SimpleNamespace(export_mesh=refuse))
+    saver = MeshSaver()
+    saver.said.connect(sentences.append)
+    saver.save(order(tmp_path / "a", "right"))
+    saver.save(order(tmp_path / "b", "right"))
+    assert sentences == ["Writing the meshes …", "The last meshes are still being written."]
+    with qtbot.waitSignal(saver.finished):
+        may_go_on.set()
+    qtbot.waitUntil(lambda: len(sentences) == 3)
+    assert str(error) in sentences[2]
