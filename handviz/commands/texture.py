@@ -6,19 +6,25 @@ import sys
 import tempfile
 from pathlib import Path
 
+import cv2
+
 from handviz.commands.evaluate import onnx_predictor
 from handviz.commands.export import write_checksums
+from handviz.commands.texture_sheet import held_out_hands, pictured_hands, sheet
+from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.infer.texture import Texturer
 from handviz.nets.texture_export import export_texture
 from handviz.paths import MODELS, TEXTURE_NAME
 from handviz.train.checkpoint import read_metadata
+from handviz.train.evaluate import Crops
 from handviz.train.held_out import read_held_out, render_held_out
 from handviz.train.texture import TextureTrainConfig, train_texture
 from handviz.train.texture_baseline import BaselineConfig, baseline_method, train_baseline
 from handviz.train.texture_checkpoint import load_texture_checkpoint
 from handviz.train.texture_scores import Colours, Method, evaluate_methods, projective_sampling, scenes, table
 
+LEAST_HELD_OUT = 64
 logger = logging.getLogger(__name__)
 
 
@@ -29,11 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_baseline(actions.add_parser("baseline", help="train the global-feature MLP that evaluate compares with"))
     _add_export(actions.add_parser("export", help="write a checkpoint as ONNX and compare the two"))
     _add_evaluate(actions.add_parser("evaluate", help="SSIM, PSNR and hidden colours on held-out crops"))
+    _add_sheet(actions.add_parser("sheet", help="draw textured hands from all sides, for a person to judge"))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the chosen action."""
-    actions = {"train": _train, "baseline": _baseline, "export": _export, "evaluate": _evaluate}
+    actions = {"train": _train, "baseline": _baseline, "export": _export, "evaluate": _evaluate, "sheet": _sheet}
     return actions[arguments.action](arguments)
 
 
@@ -47,6 +54,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=default.rate, help="learning rate")
     parser.add_argument("--checkpoint-every", type=int, default=default.checkpoint_every, help="steps")
     parser.add_argument("--limit", type=int, help="use only the first samples")
+    parser.add_argument("--start-from", type=Path, help="checkpoint of a texture net to take weights from")
     parser.add_argument("--seed", type=int, default=default.seed)
 
 
@@ -60,6 +68,7 @@ def _train(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         checkpoint_every=arguments.checkpoint_every,
         validation=arguments.validation,
+        start_from=arguments.start_from,
         limit=arguments.limit,
     )
     logger.info("checkpoint: %s", train_texture(config, load_open_hand()))
@@ -121,9 +130,34 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         methods["global-feature MLP"] = baseline_method(arguments.baseline, template)
     predict = onnx_predictor(arguments.meshes) if arguments.meshes else None
     with tempfile.TemporaryDirectory() as temporary:
-        crops = render_held_out(
-            read_held_out(), arguments.held_out or Path(temporary), arguments.count, keep=arguments.held_out is not None
-        )
+        crops = _held_out(arguments.held_out, Path(temporary), arguments.count)
         found, shares = evaluate_methods(scenes(crops, template, predict), methods, template)
     sys.stdout.write(f"{len(shares)} crops, meshes: {arguments.meshes or 'true'}\n\n{table(found, shares)}\n")
     return 0
+
+
+def _add_sheet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", nargs="*", help="pictures, folders or clips; without any: held-out crops")
+    parser.add_argument("--out", type=Path, required=True, help="PNG to write")
+    parser.add_argument("--count", type=int, default=10, help="hands (%(default)s)")
+    parser.add_argument("--held-out", type=Path, metavar="DIR", help="folder that keeps the rendered held-out set")
+    parser.add_argument("--model-dir", type=Path, default=MODELS)
+
+
+def _sheet(arguments: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory() as temporary:
+        if arguments.input:
+            results = pictured_hands(arguments.input, arguments.model_dir)
+        else:
+            crops = _held_out(arguments.held_out, Path(temporary), LEAST_HELD_OUT)
+            results = held_out_hands([part.directory for part in crops], arguments.count, arguments.model_dir)
+        picture = sheet(results, arguments.count)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(arguments.out), picture[..., ::-1]):
+        raise HandvizError(f"cannot write {arguments.out}")
+    logger.info("wrote %s", arguments.out)
+    return 0
+
+
+def _held_out(folder: Path | None, temporary: Path, count: int) -> list[Crops]:
+    return render_held_out(read_held_out(), folder or temporary, count, keep=folder is not None)

@@ -31,6 +31,9 @@ CONTEXT_CHANNELS = (64, 96)
 SAMPLED_CHANNELS = (24, 12, 16, 16)
 """Of each map, what vertices sample; all of the shallow one, as in the paper. Sampling is dear on a processor."""
 RGB = 3
+POOLS = (1, 2, 4)
+"""Pixels a side that a sample of the picture averages: vertices lie about four pixels apart, and a point alone would
+tell of noise."""
 LEAST_SHARE = 1e-3
 DARKEST, LARGEST_SHADE = 0.02, 3.0
 
@@ -166,7 +169,7 @@ class TextureNet(nn.Module):
             nn.LayerNorm(width),
             nn.Linear(width, 2 * width),
             nn.GELU(),
-            nn.Linear(2 * width, 2 + config.heads + 4 * RGB),
+            nn.Linear(2 * width, 2 + len(POOLS) + config.heads + 4 * RGB),
         )
         last = self.output[-1]
         assert isinstance(last, nn.Linear)
@@ -183,10 +186,17 @@ class TextureNet(nn.Module):
         """The same where MediaPipe's maps are known."""
         maps, feature = self.maps(stem_maps)
         at = points[..., :2]
-        own = sampled(image, at)
-        around = sampled(functional.avg_pool2d(image, 4), at)
+        pools = [image if size == 1 else functional.avg_pool2d(image, size) for size in POOLS]
+        own = torch.stack([sampled(pool, at) for pool in pools], dim=2)
+        around = own[:, :, -1]
         geometry = self._geometry(points, is_open)
-        told = [own, around, *(sampled(part, at) for part in maps), geometry, self.rest.expand(points.shape[0], -1, -1)]
+        told = [
+            own[:, :, 0],
+            around,
+            *(sampled(part, at) for part in maps),
+            geometry,
+            self.rest.expand(points.shape[0], -1, -1),
+        ]
         tokens = self.think(self.token(feature, torch.cat(told, dim=2)))
         coarse = tokens[:, self.coarse_ids]
         for layer in self.layers:
@@ -195,12 +205,14 @@ class TextureNet(nn.Module):
         return self._colours(self.output(tokens), own, copied)
 
     def _colours(self, numbers: Tensor, own: Tensor, copied: Tensor) -> TextureOutput:
-        """What the last layer says of every vertex (B, V, N), the picture there, and colours from elsewhere."""
-        seen_logit, gate, mixing, shifts = numbers.split((1, 1, self.heads, 4 * RGB), dim=2)
+        """What the last layer says of every vertex (B, V, N), the picture there in each of ``POOLS``, and colours from
+        elsewhere."""
+        seen_logit, gate, sharpness, mixing, shifts = numbers.split((1, 1, len(POOLS), self.heads, 4 * RGB), dim=2)
         of_own, of_copied, shade, of_even = shifts.chunk(4, dim=2)
+        shown = (sharpness.softmax(-1)[..., None] * own).sum(2) + of_own
         inferred = (mixing.softmax(-1)[..., None] * copied).sum(2) + of_copied
-        share = torch.sigmoid(gate + seen_logit)
-        rgb = share * (own + of_own) + (1 - share) * inferred
+        share = torch.sigmoid(gate)
+        rgb = share * shown + (1 - share) * inferred
         # Light multiplies; what deep shadow or white has swallowed cannot be multiplied back.
         even = rgb.clamp(DARKEST, 1.0) * torch.exp(shade.clamp(-LARGEST_SHADE, LARGEST_SHADE)) + of_even
         return TextureOutput(rgb, even, seen_logit.squeeze(2))

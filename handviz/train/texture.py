@@ -30,7 +30,7 @@ from handviz.train.checkpoint import load_resume_state, recovered, save_checkpoi
 from handviz.train.optimiser import descend, learning_rate_factor
 from handviz.train.run_log import RunLog
 from handviz.train.stopping import stop_at_signals
-from handviz.train.texture_checkpoint import load_texture_checkpoint
+from handviz.train.texture_checkpoint import load_texture_checkpoint, matching_weights
 from handviz.train.texture_samples import TextureBatch, TextureSamples, load_texture_samples
 
 logger = logging.getLogger(__name__)
@@ -43,11 +43,11 @@ DARKEST_SHOWN = 4 / 255
 class TextureLoss:
     """Weights of the terms; colours are errors in [0, 1]."""
 
-    photometric: float = 1.0
-    lit_seen: float = 0.3
+    photometric: float = 2.0
+    lit_seen: float = 0.1
     """Of seen vertices; their pixels say more, for they know shine and sharp shadows."""
-    lit_hidden: float = 1.0
-    even: float = 1.0
+    lit_hidden: float = 0.7
+    even: float = 0.7
     seen: float = 0.05
 
 
@@ -69,6 +69,8 @@ class TextureTrainConfig:
     checkpoint_every: int = 200
     validation: Path | None = None
     limit: int | None = None
+    start_from: Path | None = None
+    """Checkpoint of a texture net, perhaps of other sizes, whose matching weights to start from."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "checkpoint_every", "limit"):
@@ -142,6 +144,9 @@ class TextureTrainer:
         self.config, self.template = config, template
         torch.manual_seed(config.seed)
         self.network = TextureNet(config.model, template)
+        self.seen_before = 0
+        if config.start_from is not None:
+            self._start_from(config.start_from)
         self.samples = load_texture_samples(config.data, template, config.limit)
         if len(self.samples) < config.batch_size:
             raise HandvizError(
@@ -156,6 +161,12 @@ class TextureTrainer:
         self.step = 0
         self.steps_per_epoch = len(self.samples) // config.batch_size
         self.total_steps = self.steps_per_epoch * config.epochs
+
+    def _start_from(self, directory: Path) -> None:
+        """Take over every weight that has the same name and shape."""
+        notes, weights = matching_weights(directory, self.template, self.network)
+        self.network.load_state_dict(weights, strict=False)
+        self.seen_before = int(notes.get("samples_seen", 0))
 
     def resume(self) -> None:
         """Go on from the run's last checkpoint if there is one."""
@@ -180,7 +191,7 @@ class TextureTrainer:
         config = self.config
         notes = {
             "step": self.step,
-            "samples_seen": self.step * config.batch_size,
+            "samples_seen": self.seen_before + self.step * config.batch_size,
             "samples": len(self.samples),
             "seed": config.seed,
             "loss": asdict(config.loss),

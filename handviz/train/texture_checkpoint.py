@@ -6,6 +6,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
@@ -25,3 +26,18 @@ def load_texture_checkpoint(
     except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise HandvizError(f"{directory} holds no texture net of this version of handviz ({error})") from error
     return network, config, checked_notes(directory, metadata["notes"])
+
+
+def matching_weights(
+    directory: Path, template: HandTemplate, network: TextureNet
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Notes of a checkpoint, and its weights of the names and shapes of a network; HandvizError if it has none."""
+    metadata, own = checked_metadata(directory, template), network.state_dict()
+    try:
+        found = load_file(directory / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise HandvizError(f"{directory} is damaged ({error})") from error
+    known = {name: value for name, value in found.items() if name in own and value.shape == own[name].shape}
+    if not known:
+        raise HandvizError(f"{directory} has no weight in common with a texture net")
+    return checked_notes(directory, metadata["notes"]), known

@@ -1,0 +1,100 @@
+"""A contact sheet of textured hands for a person to judge: ``handviz texture sheet``."""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.capture.sources import open_source
+from handviz.data.synthetic.dataset import read_shard
+from handviz.detect.crop import hand_mesh_from_crop
+from handviz.errors import HandvizError
+from handviz.geometry import intrinsics_from_field_of_view
+from handviz.hand_model.open_hand import load_display_mesh, load_open_hand
+from handviz.infer.pipeline import Pipeline, PipelineSettings
+from handviz.infer.reconstructor import Reconstructor
+from handviz.infer.texture import Texturer
+from handviz.paths import TEXTURE_NAME, variant_file
+from handviz.records import CROP_SIZE, Detection, Frame, FrameResult, HandCrop
+from handviz.render.camera import OrbitCamera
+from handviz.render.offscreen import OffscreenRenderer
+from handviz.render.options import DrawOptions
+
+TILE = CROP_SIZE
+MARGIN = 1.35
+FAR_FIELD_OF_VIEW_DEG = 20.0
+"""Of a crop alone, whose camera nobody knows."""
+ON_PICTURE = DrawOptions(colour="texture", opacity=1.0, legend=False)
+AROUND = replace(ON_PICTURE, view="orbit")
+BEHIND, ASIDE = OrbitCamera(yaw_rad=math.pi), OrbitCamera(yaw_rad=math.pi / 2)
+Picture = NDArray[np.uint8]
+
+
+def held_out_hands(folders: Sequence[Path], count: int, model_dir: Path) -> Iterator[FrameResult]:
+    """Hands of rendered crops, taken from the folders in turn, without a detector."""
+    template = load_open_hand()
+    network = Reconstructor(variant_file("final", model_dir), template_fingerprint=template.fingerprint)
+    texturer = Texturer(model_dir / TEXTURE_NAME, template)
+    shards = [read_shard(folder, 0).pictures for folder in folders]
+    pictures = itertools.chain.from_iterable(zip(*shards, strict=False))
+    intrinsics = intrinsics_from_field_of_view(CROP_SIZE, CROP_SIZE, FAR_FIELD_OF_VIEW_DEG)
+    for number, picture in enumerate(itertools.islice(pictures, count)):
+        crop = HandCrop(picture.astype(np.float32) / 255, np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))
+        canonical = network.reconstruct([crop])
+        (texture,) = texturer.texture([crop], canonical, (CROP_SIZE, CROP_SIZE))
+        hand = hand_mesh_from_crop(canonical[0], crop, intrinsics=intrinsics, variant="final")
+        yield FrameResult(Frame(number, picture, 0.0), "final", hands=(replace(hand, texture=texture),))
+
+
+def pictured_hands(inputs: Sequence[str], model_dir: Path) -> Iterator[FrameResult]:
+    """One result a hand that the program finds in pictures, folders and clips."""
+    for text in inputs:
+        source = open_source(text)
+        with Pipeline(PipelineSettings(model_dir, video=False, texture=True, other_variants=False)) as pipeline:
+            while True:
+                try:
+                    frame = source.read()
+                except HandvizError:
+                    continue
+                if frame is None:
+                    break
+                result = pipeline.process(frame)
+                yield from (replace(result, hands=(hand,)) for hand in result.hands)
+        source.close()
+
+
+def sheet(results: Iterator[FrameResult], count: int) -> Picture:
+    """A row a hand: the picture, the hand drawn over it, the same with what is inferred marked, from aside, from
+    behind, behind marked, and under other light."""
+    rows = []
+    surface = load_display_mesh()
+    with OffscreenRenderer(surface, TILE, TILE) as around, OffscreenRenderer(surface) as over:
+        for result in itertools.islice(results, count):
+            alone = replace(result, frame=replace(result.frame, image=np.full((2, 2, 3), 14, np.uint8)))
+            marked = replace(ON_PICTURE, mark_inferred=True)
+            tiles = [_tile(image, result) for image in (result.frame.image, over.draw(result, ON_PICTURE))]
+            tiles.append(_tile(over.draw(result, marked), result))
+            views = [(AROUND, ASIDE), (AROUND, BEHIND), (replace(AROUND, mark_inferred=True), BEHIND)]
+            views.append((replace(AROUND, relight=True), OrbitCamera()))
+            tiles += [around.draw(alone, options, orbit) for options, orbit in views]
+            rows.append(np.hstack(tiles))
+    if not rows:
+        raise HandvizError("no hand was found in these pictures")
+    return np.vstack(rows)
+
+
+def _tile(image: Picture, result: FrameResult) -> Picture:
+    """The square around the hand, cut out of a picture of any size."""
+    points = result.hands[0].vertices_px * (image.shape[1] / result.frame.image.shape[1])
+    low, high = points.min(axis=0), points.max(axis=0)
+    side = max(float((high - low).max()) * MARGIN, 8.0)
+    corner = (low + high) / 2 - side / 2
+    scale = TILE / side
+    affine = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
+    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.warpAffine(image, affine, (TILE, TILE), flags=flags), np.uint8)
