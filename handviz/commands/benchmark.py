@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from tqdm import tqdm
@@ -22,10 +23,11 @@ from handviz.infer.process_memory import peak_megabytes
 from handviz.paths import CLIP_FILE, MODELS
 from handviz.records import VARIANTS, Frame, FrameResult
 from handviz.render.offscreen import OffscreenRenderer
+from handviz.render.options import ColourMode, DrawOptions
 
 WIDTH, HEIGHT = 640, 480
 WARM_UP_FRAMES = 20
-STAGES = ("detect", "crop", "reconstruct", "smooth")
+STAGES = ("detect", "crop", "reconstruct", "smooth", "texture")
 logger = logging.getLogger(__name__)
 
 
@@ -33,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to play, how long, with which variant."""
     parser.add_argument("--source", default=str(CLIP_FILE), help="clip, folder or camera:0 (the bundled clip)")
     parser.add_argument("--variant", choices=VARIANTS, default="final")
+    parser.add_argument("--colour", choices=get_args(ColourMode), default="deviation", help="what is drawn")
     parser.add_argument("--frames", type=int, default=2000, help="frames shown end to end (%(default)s)")
     parser.add_argument("--stage-frames", type=int, default=200, help="frames for each stage alone (%(default)s)")
     parser.add_argument("--capture-fps", type=float, default=30.0, help="pace of the source (%(default)s)")
@@ -47,14 +50,20 @@ def run(arguments: argparse.Namespace) -> int:
     with ExitStack() as resources:
         source = open_source(arguments.source)
         resources.callback(source.close)
-        settings = PipelineSettings(arguments.model_dir, arguments.variant, max_hands=arguments.max_hands)
+        settings = PipelineSettings(
+            arguments.model_dir,
+            arguments.variant,
+            max_hands=arguments.max_hands,
+            texture=arguments.colour == "texture",
+        )
         alone_ms = _mediapipe_alone(source, arguments)
         pipeline = resources.enter_context(Pipeline(settings))
         renderer = resources.enter_context(OffscreenRenderer(load_display_mesh(), WIDTH, HEIGHT, samples=None))
         logger.info("%s, %s, variant %s", source.description, _machine(), arguments.variant)
         logger.info("networks run by %s", pipeline.provider)
         _report_stages(source, arguments, pipeline, renderer, alone_ms)
-        live = LiveRun(source, pipeline, renderer.draw, arguments.capture_fps)
+        options = DrawOptions(colour=arguments.colour)
+        live = LiveRun(source, pipeline, lambda result: renderer.draw(result, options), arguments.capture_fps)
         with tqdm(total=arguments.frames, unit="frame", desc="end to end") as bar:
             measures = live.run(arguments.frames, bar.update)
         _report_live(measures)
@@ -81,7 +90,7 @@ def _report_stages(
     frames, results, draw_ms = _endless(source), [], []
     for index in range(WARM_UP_FRAMES + arguments.stage_frames):
         result = pipeline.process(next(frames))
-        milliseconds = _milliseconds(renderer.draw, result)
+        milliseconds = _milliseconds(renderer.draw, result, DrawOptions(colour=arguments.colour))
         if index >= WARM_UP_FRAMES:
             results.append(result)
             draw_ms.append(milliseconds)

@@ -30,7 +30,7 @@ MARGIN = 1.35
 FAR_FIELD_OF_VIEW_DEG = 20.0
 """Of a crop alone, whose camera nobody knows."""
 ON_PICTURE = DrawOptions(colour="texture", opacity=1.0, legend=False)
-AROUND = replace(ON_PICTURE, view="orbit")
+AROUND = replace(ON_PICTURE, view="orbit", inset=False)
 BEHIND, ASIDE = OrbitCamera(yaw_rad=math.pi), OrbitCamera(yaw_rad=math.pi / 2)
 Picture = NDArray[np.uint8]
 
@@ -75,13 +75,12 @@ def sheet(results: Iterator[FrameResult], count: int) -> Picture:
     surface = load_display_mesh()
     with OffscreenRenderer(surface, TILE, TILE) as around, OffscreenRenderer(surface) as over:
         for result in itertools.islice(results, count):
-            alone = replace(result, frame=replace(result.frame, image=np.full((2, 2, 3), 14, np.uint8)))
             marked = replace(ON_PICTURE, mark_inferred=True)
             tiles = [_tile(image, result) for image in (result.frame.image, over.draw(result, ON_PICTURE))]
             tiles.append(_tile(over.draw(result, marked), result))
             views = [(AROUND, ASIDE), (AROUND, BEHIND), (replace(AROUND, mark_inferred=True), BEHIND)]
             views.append((replace(AROUND, relight=True), OrbitCamera()))
-            tiles += [around.draw(alone, options, orbit) for options, orbit in views]
+            tiles += [around.draw(result, options, orbit) for options, orbit in views]
             rows.append(np.hstack(tiles))
     if not rows:
         raise HandvizError("no hand was found in these pictures")

@@ -29,6 +29,8 @@ class MeshView:
     eye_from_scene: Matrix
     """(3, 3) for normals."""
     opacity: float
+    inside_opacity: float
+    """Of surfaces seen from inside, through the open wrist, on top of ``opacity``."""
     backdrop_from_fragment: tuple[float, float, float, float]
     """Scale and offset to the texture at unit 0, which shines through; matters below opacity 1 only."""
     light: KeyLight
@@ -113,6 +115,7 @@ class MeshPass:
         for program in (self.surface_program, self.marking_program):
             program["eye_from_scene"] = tuple(view.eye_from_scene.T.ravel())
             program["opacity"] = view.opacity
+            program["inside_opacity"] = view.inside_opacity
             program["backdrop_from_fragment"] = view.backdrop_from_fragment
             program["to_key_light"] = view.light.to_light
             program["between_light_and_eye"] = view.light.between_light_and_eye()

@@ -23,6 +23,8 @@ class DrawOptions:
     deviation_range_mm: tuple[float, float] | None = None
     """Ends of the heatmap; None follows the data."""
     legend: bool = True
+    inset: bool = True
+    """In free orbit, the picture in a corner."""
     mark_inferred: bool = False
     """In texture colour: stripes over what no picture has shown."""
     relight: bool = False

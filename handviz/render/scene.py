@@ -103,6 +103,8 @@ class Scene:
             eye_from_scene=eye_from_scene,
             backdrop_from_fragment=self._frame.use_as_backdrop(view_size, rectangle, mirror=options.mirror),
             opacity=options.opacity if options.view == "overlay" else 1.0,
+            # On the picture the arm goes on where the mesh ends: a dark hole in textured skin would be a lie.
+            inside_opacity=0.0 if options.view == "overlay" and options.colour == "texture" else 1.0,
             light=light if light is not None and options.light_can_move else KeyLight(),
             pixel_ratio=pixel_ratio,
             wireframe=options.wireframe,
@@ -111,7 +113,7 @@ class Scene:
         if options.skeleton:
             points = [project(clip_from_scene, shape.keypoints, view_size) for shape in self._shapes]
             self._skeleton.draw(view_size, points, pixel_ratio)
-        if options.view == "orbit":
+        if options.view == "orbit" and options.inset:
             self._frame.draw(view_size, rectangle, mirror=options.mirror)
         if options.legend and self._shapes:
             box = rectangle if options.view == "overlay" else (0.0, 0.0, *view_size)

@@ -8,6 +8,7 @@ uniform float light_strength;
 uniform float gloss_strength;
 uniform float turned_below;
 uniform float opacity;
+uniform float inside_opacity;
 // What lies behind a translucent hand. Mixing here, not by blending, shows a hand's nearest surface alone.
 uniform sampler2D backdrop;
 uniform vec4 backdrop_from_fragment;
@@ -41,15 +42,16 @@ void main() {
     vec3 lit = colour * mix(1.0, light, light_strength) + 0.16 * gloss_strength * gloss;
 #ifdef MARKS_INFERRED
     float away_px = abs(fract((gl_FragCoord.x + gl_FragCoord.y) / mark_size_px.x) - 0.5) * mark_size_px.x;
-    float cover = clamp(mark_size_px.y + 0.5 - away_px, 0.0, 1.0);
-    vec3 marked = mix(mix(lit, mark_ground.rgb, mark_ground.a), mark_stripe.rgb, mark_stripe.a * cover);
+    float striped = clamp(mark_size_px.y + 0.5 - away_px, 0.0, 1.0);
+    vec3 marked = mix(mix(lit, mark_ground.rgb, mark_ground.a), mark_stripe.rgb, mark_stripe.a * striped);
     lit = mix(marked, lit, smoothstep(mark_fades.x, mark_fades.y, seen));
 #endif
     lit *= mix(1.0, 0.45, inside);
-    if (opacity < 1.0) {
+    float cover = opacity * mix(1.0, inside_opacity, inside);
+    if (cover < 1.0) {
         vec2 point = gl_FragCoord.xy * backdrop_from_fragment.xy + backdrop_from_fragment.zw;
         bool is_inside = point == clamp(point, 0.0, 1.0);
-        lit = mix(is_inside ? texture(backdrop, point).rgb : background, lit, opacity);
+        lit = mix(is_inside ? texture(backdrop, point).rgb : background, lit, cover);
     }
     out_colour = vec4(lit, 1.0);
 }
