@@ -174,6 +174,19 @@ def test_texture_looks_as_the_picture_shows_it(draw: Draw) -> None:
         np.testing.assert_allclose(shown[24, 32] / 255, SKIN, atol=0.03)
 
 
+def test_the_picture_goes_on_where_textured_skin_ends(draw: Draw) -> None:
+    from_inside = result(painted(square(handedness="left", side_px=80.0)))
+    assert tuple(draw(from_inside, TEXTURED)[24, 32]) == BLUE
+    assert draw(from_inside, replace(TEXTURED, view="orbit"))[24, 32].max() > 25
+
+
+def test_the_inset_can_be_left_out(draw: Draw) -> None:
+    orbit = replace(FLAT, view="orbit")
+    with_inset, without = (draw(result(), replace(orbit, inset=inset)) for inset in (True, False))
+    assert (with_inset == BLUE).all(axis=2).any()
+    assert not (without == BLUE).all(axis=2).any()
+
+
 def test_hand_without_a_texture_is_plain(draw: Draw) -> None:
     options = replace(TEXTURED, mark_inferred=True)
     np.testing.assert_array_equal(draw(result(square()), options), draw(result(square())))

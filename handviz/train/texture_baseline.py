@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,7 @@ class _Feature(nn.Module):
         return self.backbone(image).global_feature
 
 
+@cache
 def _feature_session() -> tuple[onnxruntime.InferenceSession, int]:
     network = _Feature()
     return fast_session(network, ["feature"], IMAGE_SHAPE), network.size

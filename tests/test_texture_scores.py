@@ -1,0 +1,148 @@
+"""SSIM, PSNR and colours of hidden vertices; the baselines; the command."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import structural_similarity
+
+from handviz.__main__ import main
+from handviz.commands import texture as texture_command
+from handviz.errors import HandvizError
+from handviz.nets.rasterise import interpolated
+from handviz.train.evaluate import Crops
+from handviz.train.texture_baseline import BaselineConfig, baseline_method, train_baseline
+from handviz.train.texture_scores import (
+    Colours,
+    Score,
+    decibel,
+    evaluate_methods,
+    projective_sampling,
+    rasters,
+    scenes,
+    scores,
+    table,
+)
+
+
+@pytest.fixture(scope="module")
+def scene(texture_hands, template):
+    return next(iter(scenes([Crops(texture_hands, 6)], template)))
+
+
+@pytest.fixture(scope="module")
+def faces(template):
+    return torch.tensor(template.faces).long()
+
+
+def known(scene):
+    """A method that knows everything."""
+    return lambda images, points: Colours(scene.lit / 255, scene.even / 255)
+
+
+def test_limits_are_kept_over_shards(texture_hands, template):
+    for limit, wanted in ((6, [6]), (18, [16, 2]), (None, [16, 16])):
+        assert [len(part.pictures) for part in scenes([Crops(texture_hands, limit)], template)] == wanted
+
+
+def test_known_colours_have_no_error_and_wrong_ones_theirs(scene, faces):
+    def shifted(images, points):
+        return Colours(scene.lit / 255 + 0.1, scene.even / 255 - 0.2)
+
+    found = scores(scene, {"known": known(scene), "shifted": shifted}, faces)
+    for right, wrong in zip(found["known"], found["shifted"], strict=True):
+        assert right.away_even == right.away_lit == 0
+        assert wrong.away_lit == pytest.approx(0.01)
+        assert wrong.away_even == pytest.approx(0.04)
+        assert math.isnan(right.hidden_lit) or (right.hidden_lit == 0 and wrong.hidden_levels == pytest.approx(25.5))
+        assert right.psnr > wrong.psnr
+
+
+def test_similarity_and_noise_are_those_of_the_region(scene, faces):
+    """Against scikit-image's map and a mean over a mask made here."""
+    raster = rasters(scene.points, faces)
+    colours = known(scene)(None, None)
+    drawn = interpolated(torch.from_numpy(colours.rgb).float(), faces, raster).numpy()
+    found = scores(scene, {"known": known(scene)}, faces)["known"]
+    for row, score in enumerate(found):
+        picture = scene.pictures[row] / 255
+        region = (raster.triangle[row].numpy() >= 0) & scene.mask[row] & (scene.pictures[row].max(2) > 4)
+        pasted = picture.copy()
+        pasted[region] = drawn[row][region]
+        similar = structural_similarity(picture, pasted, channel_axis=2, data_range=1.0, full=True)[1]
+        assert score.ssim == pytest.approx(similar[region].mean(), abs=1e-6)
+        assert score.psnr == pytest.approx(-10 * np.log10(((pasted - picture)[region] ** 2).mean()), abs=1e-4)
+
+
+def test_a_region_of_few_pixels_says_nothing(scene, faces):
+    nowhere = replace(scene, mask=np.zeros_like(scene.mask))
+    assert all(math.isnan(score.ssim) for score in scores(nowhere, {"known": known(scene)}, faces)["known"])
+
+
+def test_projective_sampling_takes_the_pixel_at_each_vertex_seen_or_not(scene):
+    found = projective_sampling(scene.images, scene.points)
+    assert found.rgb is found.albedo
+    inside = (np.abs(scene.points[..., :2]) < 0.95).all(2)
+    cells = ((scene.points[..., :2] + 1) * 112).astype(int)
+    near = [
+        scene.pictures[hand][max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].reshape(-1, 3) / 255
+        for hand, vertex in zip(*np.nonzero(inside), strict=True)
+        for x, y in [cells[hand, vertex]]
+    ]
+    low, high = (np.array([pick(part, axis=0) for part in near]) for pick in (np.min, np.max))
+    assert (found.rgb[inside] >= low - 1e-5).all()
+    assert (found.rgb[inside] <= high + 1e-5).all()
+
+
+def test_the_table_groups_by_what_things_hide():
+    def score(value):
+        return Score(value, 20 + value, 0.01, 0.001, 10.0, 0.1, 0.1)
+
+    lines = table({"net": [score(0.5), score(0.7), score(0.9)]}, np.array([0.0, 0.3, 0.6])).splitlines()
+    assert len(lines) == 5
+    assert "| nothing before the hand (1) | net | 0.500 | 20.5 | 20.0 | 30.0 | 10.0 | 10.0 | 10.0 |" in lines
+    assert decibel(0.01) == pytest.approx(20)
+
+
+def test_the_baseline_learns_and_is_read_back(texture_hands, template, tmp_path, scene, faces):
+    train_baseline(BaselineConfig((texture_hands,), tmp_path, epochs=6), template)
+    method = baseline_method(tmp_path, template)
+    found = method(scene.images, scene.points)
+    grey = Colours(np.full_like(found.rgb, 0.5), np.full_like(found.rgb, 0.5))
+    learnt, untaught = (np.abs(part.albedo - scene.even / 255).mean() for part in (found, grey))
+    assert learnt < untaught
+    with pytest.raises(HandvizError, match="missing or not the baseline"):
+        baseline_method(tmp_path / "nothing", template)
+
+
+def test_any_source_of_meshes_will_do(texture_hands, template, small_model):
+    predict = texture_command.onnx_predictor(small_model.onnx)
+    batches = scenes([Crops(texture_hands, 4)], template, predict)
+    found, shares = evaluate_methods(batches, {"sampling": projective_sampling}, template)
+    assert len(found["sampling"]) == len(shares) == 4
+
+
+def test_the_command_prints_a_row_a_method(small_texture, texture_hands, monkeypatch, capsys):
+    monkeypatch.setattr(texture_command, "render_held_out", lambda *_, **__: [Crops(texture_hands, 8)])
+    assert main(["texture", "evaluate", "--model", str(small_texture.onnx)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("8 crops, meshes: true")
+    assert "| texture net |" in printed
+    assert "| projective sampling |" in printed
+
+
+def test_the_sheet_shows_held_out_hands_from_all_sides(small_texture, texture_hands, monkeypatch, tmp_path):
+    import cv2
+
+    from tests.tiny_network import write_network
+
+    write_network(tmp_path / "handviz_final.onnx")
+    (tmp_path / "handviz_texture.onnx").write_bytes(small_texture.onnx.read_bytes())
+    monkeypatch.setattr(texture_command, "render_held_out", lambda *_, **__: [Crops(texture_hands, 2)])
+    out = tmp_path / "deep" / "sheet.png"
+    assert main(["texture", "sheet", "--out", str(out), "--count", "2", "--model-dir", str(tmp_path)]) == 0
+    picture = cv2.imread(str(out))
+    assert picture.shape == (2 * 224, 7 * 224, 3)
+    assert not np.array_equal(picture[:224, 224:448], picture[:224, 448:672])
