@@ -13,7 +13,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from handviz.paths import CHECKSUM_FILE, CLIP_FILE, LANDMARKER_FILE, OPEN_HAND_FILE, PROJECT_ROOT, variant_file
+from handviz.paths import (
+    CHECKSUM_FILE,
+    CLIP_FILE,
+    LANDMARKER_FILE,
+    MODELS,
+    OPEN_HAND_FILE,
+    PROJECT_ROOT,
+    TEXTURE_NAME,
+    variant_file,
+)
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -161,7 +170,7 @@ def check_needed_files() -> list[Finding]:
     """The files that a live session opens exist."""
     from handviz.records import VARIANTS
 
-    needed = (LANDMARKER_FILE, OPEN_HAND_FILE, CLIP_FILE, *(variant_file(variant) for variant in VARIANTS))
+    needed = (LANDMARKER_FILE, OPEN_HAND_FILE, CLIP_FILE, MODELS / TEXTURE_NAME, *map(variant_file, VARIANTS))
     missing = [path.relative_to(PROJECT_ROOT).as_posix() for path in needed if not path.is_file()]
     if not missing:
         return [Finding("files", "ok", "detector, hand model, clip and networks are there")]

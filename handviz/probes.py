@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 
 from handviz.errors import HandvizError
-from handviz.paths import MODELS
+from handviz.paths import MODELS, variant_file
+from handviz.records import VARIANTS
 
 
 def opengl() -> str:
@@ -43,9 +44,10 @@ def onnx() -> str:
     """The execution provider that runs the smallest shipped network; HandvizError where none can be opened."""
     from handviz.infer.reconstructor import Reconstructor
 
-    files = sorted(MODELS.glob("*.onnx"), key=lambda path: path.stat().st_size)
-    if not files:
-        raise HandvizError(f"no ONNX file in {MODELS}")
+    there = [path for path in (variant_file(variant) for variant in VARIANTS) if path.is_file()]
+    if not there:
+        raise HandvizError(f"no network in {MODELS}")
+    files = sorted(there, key=lambda path: path.stat().st_size)
     return f"{Reconstructor(files[0]).provider} runs {files[0].name}"
 
 
