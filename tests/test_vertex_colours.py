@@ -51,9 +51,9 @@ def test_the_albedo_is_the_material_s_own_on_every_side(scene):
 
 def test_sides_turned_away_get_less_light_and_even_light_is_that_of_the_camera_s_side(scene):
     light, cosine = drawn(scene, lights(0.9, 0.2))
-    np.testing.assert_allclose(
-        light.lit[cosine < -0.5], np.tile(np.multiply(SKIN, 0.2), ((cosine < -0.5).sum(), 1)), rtol=0.03
-    )
+    away = light.lit[cosine < -0.7]
+    assert len(away) > 100
+    np.testing.assert_allclose(away, np.tile(np.multiply(SKIN, 0.2), (len(away), 1)), rtol=0.03)
     square = cosine > 0.95
     np.testing.assert_allclose(light.lit[square].mean(0), np.multiply(SKIN, 1.1), rtol=0.05)
     np.testing.assert_allclose(light.even.mean(0), light.lit[cosine > 0].mean(0), rtol=0.02)
