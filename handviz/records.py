@@ -161,3 +161,5 @@ class FrameResult:
     detections: tuple[Detection, ...] = ()
     hands: tuple[HandMesh, ...] = ()
     times: StageTimes = field(default_factory=StageTimes)
+    trouble: str = ""
+    """A sentence on what could not be done although it was asked for, such as textures; mostly empty."""

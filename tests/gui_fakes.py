@@ -115,6 +115,7 @@ class FakePipeline:
     def __init__(self, settings: ViewSettings) -> None:
         self.variant: VariantName = settings.variant
         self.gives_texture = settings.wants_texture
+        self.trouble = ""
         self.told: list[tuple[str, object]] = []
         self.before_process: Callable[[Frame], None] = lambda _: None
         self.is_closed = False
@@ -124,7 +125,7 @@ class FakePipeline:
         self.before_process(frame)
         times = StageTimes(20, 1, 14, 0.2, 4.5 if self.gives_texture else 0.0)
         hands = (hand(self.variant, textured=self.gives_texture),)
-        return FrameResult(frame, self.variant, hands=hands, times=times)
+        return FrameResult(frame, self.variant, hands=hands, times=times, trouble=self.trouble)
 
     def set_variant(self, variant: VariantName, /) -> None:
         """Notes it."""

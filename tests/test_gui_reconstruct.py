@@ -203,3 +203,17 @@ def test_pipeline_is_closed_with_the_thread(qtbot: QtBot, start: Start, mailbox:
     answer_to(qtbot, thread, mailbox, job(0))
     thread.stop()
     assert pipeline.is_closed
+
+
+def test_what_a_result_lacks_stays_said_until_it_is_there(qtbot: QtBot, start: Start, mailbox: Mailbox[Job]) -> None:
+    pipeline = FakePipeline(ViewSettings())
+    pipeline.trouble = "Without texture: its file is missing"
+    thread = start(pipeline)
+    said: list[str] = []
+    thread.trouble.connect(said.append)
+    answers = [answer_to(qtbot, thread, mailbox, job(number)) for number in range(3)]
+    assert said == [pipeline.trouble]
+    assert all(answer.result.hands for answer in answers)
+    pipeline.trouble = ""
+    with qtbot.waitSignal(thread.recovered):
+        mailbox.put(job(3))

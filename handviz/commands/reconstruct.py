@@ -161,6 +161,8 @@ class Job:
         if self._is_clip:  # the time of the clip, not of reading it
             frame = dataclasses.replace(frame, captured_ms=frame.number * 1000 / self._source.nominal_fps)
         result = self._pipeline.process_with(frame, intrinsics)
+        if result.trouble:
+            raise HandvizError(result.trouble)
         self._distances += [
             distance_from_detector(*found) for found in zip(result.hands, result.detections, strict=True)
         ]

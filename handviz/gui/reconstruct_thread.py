@@ -125,7 +125,9 @@ class ReconstructThread(QThread):
         self._follow(pipeline, job)
         result = pipeline.process(job.frame)
         # A variant that could not be used leaves the last one in place: the sentence stays until another is chosen.
-        if self._sentence and result.variant == self._applied.variant:
+        if result.trouble:
+            self._report(result.trouble)
+        elif self._sentence and result.variant == self._applied.variant:
             self._sentence = ""
             self.recovered.emit()
         return result

@@ -70,6 +70,7 @@ class Pipeline:
         self._smoother = HandSmoother(settings.smoothing)
         self._reset_wanted = False
         self._texture_wanted, self._forget_wanted = settings.texture, False
+        self._texture_trouble = ""
         self._texturer: HandTexturer | None = None
         self._video = settings.video
         self._field_of_view_deg = settings.field_of_view_deg
@@ -125,7 +126,7 @@ class Pipeline:
     def set_texture(self, wanted: bool, /) -> None:
         """Whether hands get a texture, from the next frame on."""
         with self._lock:
-            self._texture_wanted = wanted
+            self._texture_wanted, self._texture_trouble = wanted, ""
 
     def forget_texture(self) -> None:
         """Colours that earlier frames showed are forgotten; the next frame begins anew."""
@@ -196,26 +197,34 @@ class Pipeline:
         hands = self._textured(frame, hands, crops, canonical)
         marks.append(time.perf_counter())
         steps = [(end - start) * 1000 for start, end in itertools.pairwise(marks)]
-        return FrameResult(frame, variant, detections, hands, StageTimes(*steps))
+        with self._lock:
+            trouble = self._texture_trouble
+        return FrameResult(frame, variant, detections, hands, StageTimes(*steps), trouble)
 
     def _textured(
         self, frame: Frame, hands: tuple[HandMesh, ...], crops: list[HandCrop], canonical: list[CanonicalHand]
     ) -> tuple[HandMesh, ...]:
-        """The hands with their textures if these are wanted; HandvizError, once, if the texture net does not load."""
-        with self._lock:
-            wanted = self._texture_wanted
-        if not wanted or not hands:
+        """The hands with their textures, if these are wanted and the texture net can be had."""
+        texturer = self._wanted_texturer() if hands else None
+        if texturer is None:
             return hands
-        if self._texturer is None:
-            try:
-                self._texturer = Texturer(self._settings.model_dir / TEXTURE_NAME, self._template)
-            except HandvizError:
-                self.set_texture(False)
-                raise
         height, width = frame.image.shape[:2]
-        textures = self._texturer.texture(crops, canonical, (width, height))
+        textures = texturer.texture(crops, canonical, (width, height))
         textured = tuple(replace(hand, texture=own) for hand, own in zip(hands, textures, strict=True))
         return self._texture_memory.fuse(textured) if self._video else textured
+
+    def _wanted_texturer(self) -> HandTexturer | None:
+        """The texture net; where it does not load it is not tried again before textures are asked for anew."""
+        with self._lock:
+            if not self._texture_wanted or self._texture_trouble:
+                return None
+        try:
+            self._texturer = self._texturer or Texturer(self._settings.model_dir / TEXTURE_NAME, self._template)
+        except HandvizError as error:
+            with self._lock:
+                self._texture_trouble = f"Without texture: {error}"
+            return None
+        return self._texturer
 
     def _corrected(self, hand: CanonicalHand, crop: HandCrop, *, keypoints_hold: bool) -> CanonicalHand:
         """The hand after what the detector and MediaPipe's heads know better, as far as the settings allow."""
