@@ -154,3 +154,8 @@ def _share_near(points: FloatArray, others: FloatArray, limits: FloatArray) -> F
 def _check_same_shape(predicted: FloatArray, truth: FloatArray) -> None:
     if predicted.shape != truth.shape or predicted.ndim != 3 or predicted.shape[-1] != 3:
         raise HandvizError(f"expected two arrays (N, K, 3), got {predicted.shape} and {truth.shape}")
+
+
+def decibel(squared_error: float) -> float:
+    """Peak signal to noise of a mean squared error of values in [0, 1]."""
+    return -10 * float(np.log10(max(squared_error, 1e-12)))

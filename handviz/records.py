@@ -109,6 +109,8 @@ class HandTexture:
     """(V,) how sure the network is, 0 to 1, that this picture shows the vertex: inside it, and with nothing before."""
     seen: FloatArray
     """(V,) how well it was seen so far, 0 (colours are inferred) to 1; ``visible`` where no pictures came before."""
+    sampled_px: FloatArray | None = None
+    """(V, 2) where in the picture the vertices were looked at, before any smoothing over frames; None: as drawn."""
 
 
 @dataclass(frozen=True, eq=False)

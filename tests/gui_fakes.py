@@ -149,7 +149,7 @@ class FakePipeline:
         """Notes it."""
         self.told.append(("forget_texture", None))
 
-    def reset(self, *, video: bool | None = None) -> None:
+    def reset(self, *, video: bool | None = None, same_hands: bool = False) -> None:
         """Notes it."""
         self.told.append(("reset", video))
 

@@ -39,6 +39,16 @@ def test_only_the_file_that_was_chosen_is_written_over(tmp_path: Path) -> None:
     assert names(tmp_path / "b.glb", "left", "right") == ["b_left_2.glb", "b_right.glb"]
 
 
+def test_pictures_beside_a_wrapped_mesh_are_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "palm.png").touch()
+    hands = (hand(textured=True),)
+    asked = MeshOrder(tmp_path / "palm.obj", ".obj", FrameResult(frame(), "final", hands=hands), "texture", None)
+    assert [path.name for path in asked.paths()] == ["palm_2.obj"]
+    for name in ("palm.obj", "palm.mtl"):
+        (tmp_path / name).touch()
+    assert [path.name for path in asked.paths()] == ["palm.obj"], "its own files are"
+
+
 @pytest.mark.parametrize("error", [HandvizError("this hand has no texture"), OSError("disk full")])
 def test_what_fails_is_a_sentence(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception

@@ -6,8 +6,8 @@ import torch
 
 from handviz.hand_model.anatomy import pose_from_angles, sample_angles
 from handviz.hand_model.layer import HandLayer
-from handviz.nets.rasterise import DEPTH_TOLERANCE, interpolated, rasterise, visible_vertices
-from handviz.visibility import self_visible
+from handviz.nets.rasterise import interpolated, rasterise, visible_vertices
+from handviz.visibility import DEPTH_TOLERANCE, self_visible
 
 SIZE = 64
 HANDS = 4

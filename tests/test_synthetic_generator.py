@@ -89,3 +89,9 @@ def test_the_command_says_what_it_cannot_do(tmp_path, capsys, wrong):
     assert main(["synthesize", "--out", str(tmp_path / "hands"), *wrong]) == 1
     assert "must be at least 1" in capsys.readouterr().err
     assert not (tmp_path / "hands").exists()
+
+
+def test_nobody_renders_training_hands_of_a_held_out_seed(tmp_path, capsys):
+    assert main(["synthesize", "--out", str(tmp_path / "hands"), "--seed", "990003"]) == 1
+    assert "heavily hidden" in capsys.readouterr().err
+    assert not (tmp_path / "hands").exists()

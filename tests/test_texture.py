@@ -10,6 +10,7 @@ import torch
 
 from handviz.data.synthetic import generator
 from handviz.data.synthetic.dataset import read_shard
+from handviz.detect.crop import crop_hand
 from handviz.errors import HandvizError
 from handviz.infer import pipeline as pipeline_module
 from handviz.infer.pipeline import Pipeline, PipelineSettings
@@ -20,6 +21,7 @@ from handviz.paths import TEXTURE_NAME
 from handviz.records import Detection, Frame, HandCrop
 from handviz.render.surface import VertexNormals
 from handviz.train.texture import TextureLoss, TextureTrainConfig, TextureTrainer, at_pixels, texture_terms
+from handviz.train.texture_checkpoint import load_texture_checkpoint
 from handviz.train.texture_samples import load_texture_samples, mesh_points, missed
 from tests.hands import FakeLandmarker
 from tests.tiny_network import constant_hand, write_all_networks, write_network
@@ -189,9 +191,30 @@ def test_a_resumed_run_is_the_straight_run(config, template, tmp_path):
     losses(resumed, 2)
     assert resumed.step == 4
     assert_same(straight.network.state_dict(), resumed.network.state_dict())
-    other = TextureTrainer(dataclasses.replace(config, seed=5), template)
-    with pytest.raises(HandvizError, match="seed"):
-        other.resume()
+    for change in ({"seed": 5}, {"batch_size": 2}, {"loss": TextureLoss(even=2.0)}):
+        with pytest.raises(HandvizError, match=next(iter(change))):
+            TextureTrainer(dataclasses.replace(config, **change), template).resume()
+
+
+def test_another_run_s_weights_are_a_start(config, template, small_texture):
+    started = TextureTrainer(dataclasses.replace(config, start_from=small_texture.run / "last"), template)
+    fresh = TextureTrainer(config, template)
+    wanted, _, notes = load_texture_checkpoint(small_texture.run / "last", template)
+    assert_same(wanted.state_dict(), started.network.state_dict())
+    assert not torch.equal(fresh.network.think[1].weight, started.network.think[1].weight)
+    assert started.seen_before == notes["samples_seen"] == 16
+    wider = dataclasses.replace(config, model=TextureConfig(width=32, layers=1), start_from=small_texture.run / "last")
+    kept = TextureTrainer(wider, template).network.state_dict()
+    assert torch.equal(kept["maps.whole.project.weight"], wanted.state_dict()["maps.whole.project.weight"])
+
+
+def test_what_is_watched_is_signal_to_noise_of_pixels_and_vertices(config, template, texture_hands):
+    trainer = TextureTrainer(dataclasses.replace(config, validation=texture_hands), template)
+    found = trainer.validation_errors()
+    assert set(found) == {"psnr_pixels", "psnr_lit_hidden", "psnr_even_seen", "psnr_even_hidden", "seen_right"}
+    assert all(5 < value < 60 for name, value in found.items() if name.startswith("psnr"))
+    assert 0 <= found["seen_right"] <= 1
+    assert trainer.network.training
 
 
 def test_too_few_samples_are_said(config, template):
@@ -243,6 +266,20 @@ def test_vertices_outside_of_the_picture_are_not_seen(small_texture, template, h
     assert (cut.visible == 0).sum() > (whole.visible == 0).sum() + 50
 
 
+def test_a_left_hand_in_a_mirror_is_the_right_one(small_texture, template, hand):
+    rng = np.random.default_rng(1)
+    picture = rng.integers(0, 256, (120, 160, 3)).astype(np.uint8)
+    keypoints_px = np.column_stack([rng.uniform(90, 150, 21), rng.uniform(20, 90, 21)])
+    mirrored_px = np.column_stack([160 - keypoints_px[:, 0], keypoints_px[:, 1]])
+    right = crop_hand(picture, Detection("right", 1.0, keypoints_px))
+    left = crop_hand(np.ascontiguousarray(picture[:, ::-1]), Detection("left", 1.0, mirrored_px))
+    texturer = Texturer(small_texture.onnx, template)
+    one, other = (texturer.texture([crop], [hand], (160, 120))[0] for crop in (right, left))
+    assert 0 < (one.visible > 0).mean() < 1
+    np.testing.assert_allclose(one.rgb, other.rgb, atol=0.02)
+    assert ((one.visible > 0) != (other.visible > 0)).mean() < 0.01
+
+
 def test_a_foreign_a_missing_and_a_broken_file_are_said(small_texture, template, tmp_path):
     other = dataclasses.replace(template, name="other")
     with pytest.raises(HandvizError, match="not a texture net of the hand model other"):
@@ -290,6 +327,9 @@ def test_hands_get_textures_when_these_are_wanted(folder):
         for number in range(2, 9):
             later = pipeline.process(frame(number)).hands[0].texture
         assert later.seen.mean() > first.seen.mean()
+        pipeline.reset(same_hands=True)
+        assert pipeline.process(frame(9)).hands[0].texture.seen.mean() >= later.seen.mean() - 0.01
+        np.testing.assert_array_equal(later.sampled_px.shape, (778, 2))
         pipeline.forget_texture()
         again = pipeline.process(frame(9)).hands[0].texture
         assert again.seen.mean() < later.seen.mean()

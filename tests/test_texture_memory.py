@@ -114,6 +114,40 @@ def test_two_hands_of_one_side_do_not_share_a_memory(memory):
     np.testing.assert_allclose(found[1].texture.albedo, np.tile(second, (3, 1)), atol=1e-6)
 
 
+@pytest.mark.parametrize("newcomer_is_first", [True, False])
+def test_a_newcomer_does_not_take_a_present_hand_s_colours(memory, newcomer_is_first):
+    red, green = np.array([0.9, 0.2, 0.2]), np.array([0.2, 0.9, 0.2])
+    fused(memory, *[textured(albedo=red, wrist_px=(500.0, 200.0))] * 10)
+    newcomer = textured(visible=0.0, albedo=green, wrist_px=(100.0, 200.0))
+    known = textured(visible=0.0, albedo=np.full(3, 0.5), wrist_px=(500.0, 200.0))
+    hands = [newcomer, known] if newcomer_is_first else [known, newcomer]
+    found = memory.fuse(hands)
+    of_newcomer, of_known = found if newcomer_is_first else found[::-1]
+    np.testing.assert_allclose(of_newcomer.texture.albedo, np.tile(green, (3, 1)))
+    np.testing.assert_allclose(of_known.texture.albedo, np.tile(red, (3, 1)), atol=0.05)
+
+
+def test_a_hand_that_is_called_by_the_other_side_for_a_frame_keeps_its_own(memory):
+    left, right = np.array([0.9, 0.2, 0.2]), np.array([0.2, 0.9, 0.2])
+    here, there = (100.0, 200.0), (500.0, 200.0)
+    for _ in range(10):
+        memory.fuse([textured(albedo=left, handedness="left", wrist_px=here), textured(albedo=right, wrist_px=there)])
+    unseen = {"visible": 0.0, "albedo": np.full(3, 0.5)}
+    memory.fuse(
+        [textured(**unseen, handedness="left", wrist_px=there), textured(**unseen, handedness="left", wrist_px=here)]
+    )
+    found = memory.fuse([textured(**unseen, handedness="left", wrist_px=here), textured(**unseen, wrist_px=there)])
+    np.testing.assert_allclose(found[0].texture.albedo, np.tile(left, (3, 1)), atol=0.06)
+    np.testing.assert_allclose(found[1].texture.albedo, np.tile(right, (3, 1)), atol=0.06)
+
+
+def test_where_nothing_is_known_the_frame_s_own_colours_stay_even_with_a_black_albedo(memory):
+    hand = textured(visible=0.0)
+    texture = HandTexture(np.full((3, 3), 0.3), np.full((3, 3), 0.01), np.zeros(3), np.zeros(3))
+    found = memory.fuse([dataclasses.replace(hand, texture=texture)])[0].texture
+    np.testing.assert_allclose(found.rgb, 0.3)
+
+
 def test_a_hand_without_texture_passes(memory):
     hand = made_up_hand()
     assert memory.fuse([hand]) == (hand,)

@@ -11,13 +11,13 @@ from skimage.metrics import structural_similarity
 from handviz.__main__ import main
 from handviz.commands import texture as texture_command
 from handviz.errors import HandvizError
+from handviz.metrics import decibel
 from handviz.nets.rasterise import interpolated
 from handviz.train.evaluate import Crops
 from handviz.train.texture_baseline import BaselineConfig, baseline_method, train_baseline
 from handviz.train.texture_scores import (
     Colours,
     Score,
-    decibel,
     evaluate_methods,
     projective_sampling,
     rasters,
@@ -125,7 +125,7 @@ def test_any_source_of_meshes_will_do(texture_hands, template, small_model):
 
 
 def test_the_command_prints_a_row_a_method(small_texture, texture_hands, monkeypatch, capsys):
-    monkeypatch.setattr(texture_command, "render_held_out", lambda *_, **__: [Crops(texture_hands, 8)])
+    monkeypatch.setattr(texture_command, "held_out_crops", lambda *_, **__: [Crops(texture_hands, 8)])
     assert main(["texture", "evaluate", "--model", str(small_texture.onnx)]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("8 crops, meshes: true")
@@ -140,7 +140,7 @@ def test_the_sheet_shows_held_out_hands_from_all_sides(small_texture, texture_ha
 
     write_network(tmp_path / "handviz_final.onnx")
     (tmp_path / "handviz_texture.onnx").write_bytes(small_texture.onnx.read_bytes())
-    monkeypatch.setattr(texture_command, "render_held_out", lambda *_, **__: [Crops(texture_hands, 2)])
+    monkeypatch.setattr(texture_command, "held_out_crops", lambda *_, **__: [Crops(texture_hands, 2)])
     out = tmp_path / "deep" / "sheet.png"
     assert main(["texture", "sheet", "--out", str(out), "--count", "2", "--model-dir", str(tmp_path)]) == 0
     picture = cv2.imread(str(out))

@@ -90,6 +90,8 @@ def _report_stages(
     frames, results, draw_ms = _endless(source), [], []
     for index in range(WARM_UP_FRAMES + arguments.stage_frames):
         result = pipeline.process(next(frames))
+        if result.trouble:
+            raise HandvizError(result.trouble)
         milliseconds = _milliseconds(renderer.draw, result, DrawOptions(colour=arguments.colour))
         if index >= WARM_UP_FRAMES:
             results.append(result)

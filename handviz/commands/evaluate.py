@@ -65,13 +65,11 @@ def _title(path: Path, taken: dict[str, Card]) -> str:
     return stem if stem not in taken else str(path)
 
 
-def _held_out(arguments: argparse.Namespace, temporary: Path) -> list[Crops]:
-    """Render the frozen crops, and say if they are others here."""
+def held_out_crops(directory: Path, count: int | None, *, keep: bool, freezes: bool = False) -> list[Crops]:
+    """Render the frozen crops, or the first ``count`` of both parts alike, and say if they are others here."""
     held_out = read_held_out()
-    directory, keep = arguments.held_out or temporary, arguments.held_out is not None
-    count = held_out.count if arguments.count is None else arguments.count
-    crops = render_held_out(held_out, directory, count, keep=keep)
-    if arguments.freeze:
+    crops = render_held_out(held_out, directory, held_out.count if count is None else count, keep=keep)
+    if freezes:
         freeze(held_out, directory)
     for sentence in label_warnings(held_out, crops, directory):
         logger.warning("%s", sentence)
@@ -135,7 +133,10 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.data is not None:
             crops = [Crops(arguments.data, arguments.count)]
         else:
-            crops = _held_out(arguments, Path(temporary))
+            kept = arguments.held_out
+            crops = held_out_crops(
+                kept or Path(temporary), arguments.count, keep=kept is not None, freezes=arguments.freeze
+            )
         if not arguments.freeze:
             text = _report(models, crops, arguments)
             sys.stdout.write(text + (_mediapipe(crops) if arguments.mediapipe else ""))

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from handviz.data.synthetic.generator import Plan, render
 from handviz.data.synthetic.preview import write_preview
 from handviz.errors import HandvizError
+from handviz.train.held_out import read_held_out
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
     hidden = tuple(arguments.hidden) if arguments.hidden else None
     if hidden and not 0 <= hidden[0] < hidden[1] <= 1:
         raise HandvizError("--hidden takes two numbers in 0..1, the lower one first")
+    frozen = {part.seed: part.name for part in read_held_out().parts}
+    if arguments.seed in frozen:
+        raise HandvizError(
+            f"seed {arguments.seed} is that of the held-out {frozen[arguments.seed]}: choose another, "
+            "or results would be those of hands that were trained or decided on"
+        )
     plan = Plan(arguments.out, arguments.seed, arguments.count, hidden)
     with tqdm(total=plan.count, unit="hand", smoothing=0.1) as bar:
         for done in render(plan, arguments.workers):

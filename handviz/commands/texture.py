@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 
-from handviz.commands.evaluate import onnx_predictor
+from handviz.commands.evaluate import held_out_crops, onnx_predictor
 from handviz.commands.export import write_checksums
 from handviz.commands.texture_sheet import held_out_hands, pictured_hands, sheet
 from handviz.errors import HandvizError
@@ -17,8 +17,6 @@ from handviz.infer.texture import Texturer
 from handviz.nets.texture_export import export_texture
 from handviz.paths import MODELS, TEXTURE_NAME
 from handviz.train.checkpoint import read_metadata
-from handviz.train.evaluate import Crops
-from handviz.train.held_out import read_held_out, render_held_out
 from handviz.train.texture import TextureTrainConfig, train_texture
 from handviz.train.texture_baseline import BaselineConfig, baseline_method, train_baseline
 from handviz.train.texture_checkpoint import load_texture_checkpoint
@@ -130,7 +128,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         methods["global-feature MLP"] = baseline_method(arguments.baseline, template)
     predict = onnx_predictor(arguments.meshes) if arguments.meshes else None
     with tempfile.TemporaryDirectory() as temporary:
-        crops = _held_out(arguments.held_out, Path(temporary), arguments.count)
+        kept = arguments.held_out
+        crops = held_out_crops(kept or Path(temporary), arguments.count, keep=kept is not None)
         found, shares = evaluate_methods(scenes(crops, template, predict), methods, template)
     sys.stdout.write(f"{len(shares)} crops, meshes: {arguments.meshes or 'true'}\n\n{table(found, shares)}\n")
     return 0
@@ -149,7 +148,8 @@ def _sheet(arguments: argparse.Namespace) -> int:
         if arguments.input:
             results = pictured_hands(arguments.input, arguments.model_dir)
         else:
-            crops = _held_out(arguments.held_out, Path(temporary), LEAST_HELD_OUT)
+            kept = arguments.held_out
+            crops = held_out_crops(kept or Path(temporary), LEAST_HELD_OUT, keep=kept is not None)
             results = held_out_hands([part.directory for part in crops], arguments.count, arguments.model_dir)
         picture = sheet(results, arguments.count)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,3 @@ def _sheet(arguments: argparse.Namespace) -> int:
         raise HandvizError(f"cannot write {arguments.out}")
     logger.info("wrote %s", arguments.out)
     return 0
-
-
-def _held_out(folder: Path | None, temporary: Path, count: int) -> list[Crops]:
-    return render_held_out(read_held_out(), folder or temporary, count, keep=folder is not None)

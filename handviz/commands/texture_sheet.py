@@ -1,8 +1,10 @@
 """A contact sheet of textured hands for a person to judge: ``handviz texture sheet``."""
 
 import itertools
+import logging
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.capture.sources import open_source
+from handviz.capture.sources import Source, open_source
 from handviz.data.synthetic.dataset import read_shard
 from handviz.detect.crop import hand_mesh_from_crop
 from handviz.errors import HandvizError
@@ -25,6 +27,7 @@ from handviz.render.camera import OrbitCamera
 from handviz.render.offscreen import OffscreenRenderer
 from handviz.render.options import DrawOptions
 
+logger = logging.getLogger(__name__)
 TILE = CROP_SIZE
 MARGIN = 1.35
 FAR_FIELD_OF_VIEW_DEG = 20.0
@@ -53,19 +56,32 @@ def held_out_hands(folders: Sequence[Path], count: int, model_dir: Path) -> Iter
 
 def pictured_hands(inputs: Sequence[str], model_dir: Path) -> Iterator[FrameResult]:
     """One result a hand that the program finds in pictures, folders and clips."""
-    for text in inputs:
-        source = open_source(text)
-        with Pipeline(PipelineSettings(model_dir, video=False, texture=True, other_variants=False)) as pipeline:
-            while True:
-                try:
-                    frame = source.read()
-                except HandvizError:
-                    continue
-                if frame is None:
-                    break
+    settings = PipelineSettings(model_dir, video=False, texture=True, other_variants=False)
+    with ExitStack() as resources:
+        pipeline = resources.enter_context(Pipeline(settings))
+        for text in inputs:
+            source = open_source(text)
+            resources.callback(source.close)
+            if source.is_live:
+                raise HandvizError("a contact sheet is made of pictures and clips, not of a camera")
+            for frame in _frames(source):
                 result = pipeline.process(frame)
+                if result.trouble:
+                    raise HandvizError(result.trouble)
                 yield from (replace(result, hands=(hand,)) for hand in result.hands)
-        source.close()
+
+
+def _frames(source: Source) -> Iterator[Frame]:
+    """What can be read of a source; what cannot is named."""
+    while True:
+        try:
+            frame = source.read()
+        except HandvizError as error:
+            logger.warning("%s", error)
+            continue
+        if frame is None:
+            return
+        yield frame
 
 
 def sheet(results: Iterator[FrameResult], count: int) -> Picture:

@@ -36,11 +36,23 @@ class MeshOrder:
         taken: list[Path] = []
         for name in _stems(base.stem, self.result.hands):
             path, number = base.with_stem(name), 1
-            while path in taken or (path != self.asked and path.exists()):
+            while path in taken or self._would_overwrite(path):
                 number += 1
                 path = base.with_stem(f"{name}_{number}")
             taken.append(path)
         return taken
+
+    def _would_overwrite(self, path: Path) -> bool:
+        """Whether a file is there that the person did not choose, or one beside it that this mesh would bring along."""
+        if path != self.asked and path.exists():
+            return True
+        # Here, so that the window is up before the formats' libraries are loaded.
+        from handviz.infer.mesh_io import companion_paths
+
+        is_wrapped = path.suffix.lower() == ".obj" and self.colour == "texture"
+        companions = companion_paths(path) if is_wrapped else ()
+        is_ours = path.exists() and all(companion.exists() for companion in companions)
+        return not is_ours and any(companion.exists() for companion in companions)
 
 
 def _stems(stem: str, hands: Sequence[HandMesh]) -> list[str]:

@@ -50,7 +50,7 @@ class PipelineLike(Protocol):
         """The next frame's colours owe nothing to earlier frames."""
         ...
 
-    def reset(self, *, video: bool | None = None) -> None:
+    def reset(self, *, video: bool | None = None, same_hands: bool = False) -> None:
         """The next frame does not follow the last one; ``video``: whether those after it follow each other."""
         ...
 
@@ -137,7 +137,8 @@ class ReconstructThread(QThread):
         are_pictures = bool(job.frame.name)
         place = (job.generation, 0 if are_pictures else job.jump)
         if place != self._place and (self._place is not None or are_pictures):
-            pipeline.reset(video=not are_pictures)
+            is_jump = self._place is not None and self._place[0] == job.generation
+            pipeline.reset(video=not are_pictures, same_hands=is_jump)
         self._place = place
 
     def _ready_pipeline(self, job: Job) -> PipelineLike | None:

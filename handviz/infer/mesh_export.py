@@ -16,7 +16,15 @@ from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_display_mesh, load_open_hand
 from handviz.hand_model.uv_atlas import load_uv_atlas
 from handviz.infer.glb import glb_bytes
-from handviz.infer.mesh_io import MeshArrays, faces_for, material_bytes, obj_bytes, ply_bytes, wrapped_obj_bytes
+from handviz.infer.mesh_io import (
+    MeshArrays,
+    companion_paths,
+    faces_for,
+    material_bytes,
+    obj_bytes,
+    ply_bytes,
+    wrapped_obj_bytes,
+)
 from handviz.infer.uv_texture import bake_texture, checked_texture
 from handviz.infer.whole_files import write_whole
 from handviz.records import HandMesh
@@ -111,9 +119,7 @@ def _files(path: Path, mesh: MeshArrays) -> dict[Path, bytes]:
         return {path: glb_bytes(mesh, picture_png)}
     if picture_png is None:
         return {path: obj_bytes(mesh)}
-    # Many readers take a file's name in OBJ only up to the first space.
-    name = "_".join(path.stem.split())
-    picture_path, material_path = path.with_name(f"{name}.png"), path.with_name(f"{name}.mtl")
+    picture_path, material_path = companion_paths(path)
     return {
         picture_path: picture_png,
         material_path: material_bytes(picture_path.name),

@@ -5,6 +5,7 @@ around the mesh, which a material file names.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,12 @@ PLY_TYPES = {"f": "float", "u": "uchar"}
 PLY_FACE = np.dtype([("count", "u1"), ("vertices", "<i4", (3,))])
 AXES = "metres; x right, y down, z forward"
 MATERIAL = "hand"
+
+
+def companion_paths(path: Path) -> tuple[Path, Path]:
+    """Picture and material that lie beside a wrapped OBJ; many readers take names in OBJ only up to the first space."""
+    name = "_".join(path.stem.split())
+    return path.with_name(f"{name}.png"), path.with_name(f"{name}.mtl")
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ from handviz.records import (
     Frame,
     FrameResult,
     HandCrop,
-    HandMesh,
+    HandTexture,
     Intrinsics,
     StageTimes,
     VariantName,
@@ -133,10 +133,14 @@ class Pipeline:
         with self._lock:
             self._forget_wanted = True
 
-    def reset(self, *, video: bool | None = None) -> None:
-        """Forget what was seen: the next frame is of another source, with frames that follow each other or not."""
+    def reset(self, *, video: bool | None = None, same_hands: bool = False) -> None:
+        """The next frame does not follow the last one; ``video``: whether those after it follow each other.
+
+        ``same_hands``: it is another place of the same source, so that hands keep the colours that they were seen in.
+        """
         with self._lock:
             self._reset_wanted = True
+            self._forget_wanted = self._forget_wanted or not same_hands
             self._video = self._video if video is None else video
 
     def close(self) -> None:
@@ -163,7 +167,7 @@ class Pipeline:
             self._landmarker = self._new_landmarker()
         if reset or variant != self._used_variant:
             self._smoother.reset()
-        if reset or forget:
+        if forget:
             self._texture_memory.forget()
         return variant, field_of_view_deg
 
@@ -186,45 +190,40 @@ class Pipeline:
             self._corrected(hand, crop, keypoints_hold=crop is before)
             for hand, crop, before in zip(canonical, crops, found, strict=True)
         ]
-        hands: tuple[HandMesh, ...] = tuple(
+        found_hands = tuple(
             hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant=variant)
             for hand, crop in zip(canonical, crops, strict=True)
         )
         marks.append(time.perf_counter())
-        if self._video:
-            hands = self._smoother.smooth(hands, frame.captured_ms)
+        hands = self._smoother.smooth(found_hands, frame.captured_ms) if self._video else found_hands
         marks.append(time.perf_counter())
-        hands = self._textured(frame, hands, crops, canonical)
+        textures = self._textures(frame, crops, canonical)
+        if textures:
+            hands = tuple(
+                replace(hand, texture=replace(own, sampled_px=found.vertices_px))
+                for hand, own, found in zip(hands, textures, found_hands, strict=True)
+            )
+            hands = self._texture_memory.fuse(hands) if self._video else hands
         marks.append(time.perf_counter())
         steps = [(end - start) * 1000 for start, end in itertools.pairwise(marks)]
         with self._lock:
             trouble = self._texture_trouble
         return FrameResult(frame, variant, detections, hands, StageTimes(*steps), trouble)
 
-    def _textured(
-        self, frame: Frame, hands: tuple[HandMesh, ...], crops: list[HandCrop], canonical: list[CanonicalHand]
-    ) -> tuple[HandMesh, ...]:
-        """The hands with their textures, if these are wanted and the texture net can be had."""
-        texturer = self._wanted_texturer() if hands else None
-        if texturer is None:
-            return hands
-        height, width = frame.image.shape[:2]
-        textures = texturer.texture(crops, canonical, (width, height))
-        textured = tuple(replace(hand, texture=own) for hand, own in zip(hands, textures, strict=True))
-        return self._texture_memory.fuse(textured) if self._video else textured
-
-    def _wanted_texturer(self) -> HandTexturer | None:
-        """The texture net; where it does not load it is not tried again before textures are asked for anew."""
+    def _textures(self, frame: Frame, crops: list[HandCrop], canonical: list[CanonicalHand]) -> list[HandTexture]:
+        """One a hand; none where they are not wanted, or cannot be had, which ``FrameResult.trouble`` then says."""
         with self._lock:
-            if not self._texture_wanted or self._texture_trouble:
-                return None
+            if not self._texture_wanted or self._texture_trouble or not crops:
+                return []
+        height, width = frame.image.shape[:2]
         try:
             self._texturer = self._texturer or Texturer(self._settings.model_dir / TEXTURE_NAME, self._template)
+            return self._texturer.texture(crops, canonical, (width, height))
         except HandvizError as error:
             with self._lock:
-                self._texture_trouble = f"Without texture: {error}"
-            return None
-        return self._texturer
+                # Not tried again before textures are asked for anew.
+                self._texture_trouble = f"Without texture: {error}" if self._texture_wanted else ""
+            return []
 
     def _corrected(self, hand: CanonicalHand, crop: HandCrop, *, keypoints_hold: bool) -> CanonicalHand:
         """The hand after what the detector and MediaPipe's heads know better, as far as the settings allow."""

@@ -52,7 +52,7 @@ class SkinDetail:
 def skin_detail(hand: HandMesh, picture: NDArray[np.uint8], finest_m: float) -> SkinDetail | None:
     """The part of ``picture`` (H, W, 3) RGB with the hand, its pixels not smaller than ``finest_m``; None outside."""
     display = load_display_mesh()
-    points_px = display.lift(hand.vertices_px)
+    points_px = display.lift(sampled_px(hand))
     size_px = np.array(picture.shape[1::-1])
     low = np.maximum(np.floor(points_px.min(axis=0)).astype(int) - 2, 0)
     high = np.minimum(np.ceil(points_px.max(axis=0)).astype(int) + 2, size_px)
@@ -66,6 +66,12 @@ def skin_detail(hand: HandMesh, picture: NDArray[np.uint8], finest_m: float) -> 
     scale = np.array(part.shape[1::-1]) / (high - low)
     to_outline = _to_outline((points_px - low) * scale - 0.5, display.faces, part.shape[:2])
     return SkinDetail(part, to_outline / (hand.pixels_per_m * scale.mean()), low.astype(float), scale, size_px)
+
+
+def sampled_px(hand: HandMesh) -> FloatArray:
+    """(V, 2) where the picture shows the hand's vertices: a smoothed mesh lags behind it."""
+    texture = hand.texture
+    return hand.vertices_px if texture is None or texture.sampled_px is None else texture.sampled_px
 
 
 def smooth_step(values: FloatArray, ends: tuple[float, float]) -> FloatArray:

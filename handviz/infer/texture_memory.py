@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.infer.tracking import nearest_track
+from handviz.infer.tracking import matched_tracks
 from handviz.records import FloatArray, HandMesh, HandTexture
 from handviz.render.surface import VertexNormals
 
@@ -22,6 +22,7 @@ DOUBT = 0.25
 LIGHT_RANGE = (0.2, 3.0)
 """Of the picture's light, against even light."""
 DARKEST = 0.02
+MOST_REMEMBERED = 8
 
 
 def sighting_weight(visible: FloatArray, facing: FloatArray, std_mm: FloatArray) -> FloatArray:
@@ -54,10 +55,10 @@ class Painted:
         known = self.weight / (self.weight + DOUBT)
         albedo = texture.albedo + known[:, None] * (self.albedo - texture.albedo)
         light = np.clip(texture.rgb / np.maximum(texture.albedo, DARKEST), *LIGHT_RANGE)
-        return HandTexture(
-            rgb=np.clip(albedo * light, 0, 1),
+        return replace(
+            texture,
+            rgb=np.clip(texture.rgb + known[:, None] * (albedo * light - texture.rgb), 0, 1),
             albedo=albedo,
-            visible=texture.visible,
             seen=np.maximum(texture.visible, known),
         )
 
@@ -68,30 +69,47 @@ class TextureMemory:
     def __init__(self, faces: NDArray[np.int32], vertex_count: int) -> None:
         self._normals = VertexNormals(faces, vertex_count)
         self._painted: list[Painted] = []
+        self._present: list[Painted] = []
+        """Of the last frame's hands."""
 
     def forget(self) -> None:
         """Begin anew."""
-        self._painted = []
+        self._painted, self._present = [], []
 
     def fuse(self, hands: Sequence[HandMesh]) -> tuple[HandMesh, ...]:
         """The hands of the next frame, with the colours that they had in earlier ones; those without texture stay."""
-        free = list(self._painted)
-        return tuple(hand if hand.texture is None else self._fused(hand, hand.texture, free) for hand in hands)
+        textured = [index for index, hand in enumerate(hands) if hand.texture is not None]
+        owners = self._owners([hands[index] for index in textured])
+        fused = list(hands)
+        for index, painted in zip(textured, owners, strict=True):
+            fused[index] = self._fused(hands[index], painted)
+        self._present = owners
+        return tuple(fused)
 
-    def _fused(self, hand: HandMesh, texture: HandTexture, free: list[Painted]) -> HandMesh:
-        """``free`` are the memories that no hand of this frame has taken yet."""
-        painted = nearest_track(hand, free) or self._of_the_same_side(hand, free)
-        if painted is None:
-            painted = Painted(hand, texture.albedo, np.zeros(len(texture.albedo)))
-            self._painted.append(painted)
-        else:
-            free.remove(painted)
-        painted.add(hand, texture, sighting_weight(texture.visible, self._facing(hand), hand.vertex_std_mm))
-        return replace(hand, texture=painted.shown(texture))
+    def _owners(self, hands: Sequence[HandMesh]) -> list[Painted]:
+        """Each hand's memory. Those that are where they were come first, so that a newcomer takes none of theirs; then
+        hands that were away are known again by their side."""
+        owners = matched_tracks(hands, self._painted)
+        away = [painted for painted in self._painted if painted not in [*owners, *self._present]]
+        found = []
+        for hand, owner in zip(hands, owners, strict=True):
+            same_side = [painted for painted in away if painted.latest.handedness == hand.handedness]
+            if owner is None and same_side:
+                owner = same_side[-1]
+                away.remove(owner)
+            found.append(owner or self._new(hand))
+        return found
 
-    def _of_the_same_side(self, hand: HandMesh, free: Sequence[Painted]) -> Painted | None:
-        same = [painted for painted in free if painted.latest.handedness == hand.handedness]
-        return same[-1] if same else None
+    def _new(self, hand: HandMesh) -> Painted:
+        assert hand.texture is not None
+        count = len(hand.texture.albedo)
+        self._painted = [*self._painted, Painted(hand, hand.texture.albedo, np.zeros(count))][-MOST_REMEMBERED:]
+        return self._painted[-1]
+
+    def _fused(self, hand: HandMesh, painted: Painted) -> HandMesh:
+        assert hand.texture is not None
+        painted.add(hand, hand.texture, sighting_weight(hand.texture.visible, self._facing(hand), hand.vertex_std_mm))
+        return replace(hand, texture=painted.shown(hand.texture))
 
     def _facing(self, hand: HandMesh) -> FloatArray:
         """(V,) cosine between outward normals and the line to the camera."""

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_display_mesh
-from handviz.infer.skin_detail import skin_detail, smooth_step
+from handviz.infer.skin_detail import sampled_px, skin_detail, smooth_step
 from handviz.infer.texels import load_texels
 from handviz.records import FloatArray, HandMesh, HandTexture
 from handviz.render.surface import VertexNormals, unique_edges
@@ -23,7 +23,7 @@ def bake_texture(hand: HandMesh, picture: NDArray[np.uint8] | None = None) -> ND
     """
     texels, texture = load_texels(), checked_texture(hand)
     weight = _detail_at_vertices(hand, texture)
-    at_vertices = load_display_mesh().lift(np.concatenate([texture.rgb, hand.vertices_px], axis=1))
+    at_vertices = load_display_mesh().lift(np.concatenate([texture.rgb, sampled_px(hand)], axis=1))
     at_texels = texels.interpolation @ np.concatenate([at_vertices, weight[:, None]], axis=1, dtype=np.float32)
     colours = at_texels[:, :3] * 255
     candidates = np.flatnonzero(at_texels[:, 5] > 0)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from handviz.records import CROP_SIZE
+from handviz.visibility import DEPTH_TOLERANCE
 
 WINDOWS = (2, 4, 8, 16, 32, 64, CROP_SIZE)
 """Sides in pixels; a triangle is compared with the pixels of the smallest that it fits into."""
@@ -18,8 +19,6 @@ NOTHING = -1
 SMALLEST_AREA = 1e-12
 ROUNDING = 1e-5
 """By which a pixel's middle may lie outside of a triangle, so that none falls between two."""
-DEPTH_TOLERANCE = 0.02
-"""Crop half-sides, about 2 mm: nearer surfaces than this in front of a vertex do not hide it."""
 
 
 class Raster(NamedTuple):

@@ -61,7 +61,9 @@ def vertex_colours(
     """(V, 4) of the display mesh: sRGB, and how well it was seen (1 but for textures)."""
     if options.colour == "texture" and hand.texture is not None:
         colours = hand.texture.albedo if options.relight else hand.texture.rgb
-        return surface.lift(np.concatenate([colours, hand.texture.seen[:, None]], axis=1, dtype=np.float32))
+        lifted = surface.lift(np.concatenate([colours, hand.texture.seen[:, None]], axis=1, dtype=np.float32))
+        # The dense mesh's weights are not all positive.
+        return np.clip(lifted, 0, 1)
     painted = np.ones((surface.vertex_count, 4), dtype=np.float32)
     if options.colour == "deviation":
         deviation_mm = surface.lift(hand.vertex_std_mm.astype(np.float32)[:, None])[:, 0]

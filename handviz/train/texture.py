@@ -31,12 +31,11 @@ from handviz.train.optimiser import descend, learning_rate_factor
 from handviz.train.run_log import RunLog
 from handviz.train.stopping import stop_at_signals
 from handviz.train.texture_checkpoint import load_texture_checkpoint, matching_weights
-from handviz.train.texture_samples import TextureBatch, TextureSamples, load_texture_samples
+from handviz.train.texture_samples import DARKEST_SHOWN, TextureBatch, TextureSamples, load_texture_samples
 
 logger = logging.getLogger(__name__)
 LAST = "last"
 LARGEST_VALIDATION = 512
-DARKEST_SHOWN = 4 / 255
 
 
 @dataclass(frozen=True)
@@ -174,7 +173,7 @@ class TextureTrainer:
         if not last.is_dir():
             return
         network, config, notes = load_texture_checkpoint(last, self.template)
-        lasting = {"seed": self.config.seed, "samples": len(self.samples), "loss": asdict(self.config.loss)}
+        lasting = self._lasting()
         differing = [name for name, value in lasting.items() if notes.get(name) != value]
         if config != self.config.model or differing:
             raise HandvizError(
@@ -182,9 +181,24 @@ class TextureTrainer:
             )
         self.network.load_state_dict(network.state_dict())
         state = load_resume_state(last)
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step = int(state["step"])
+        try:
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step = int(state["step"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise HandvizError(f"{last} is damaged ({error}): choose another run folder") from error
+        self.seen_before = max(0, notes.get("samples_seen", 0) - self.step * self.config.batch_size)
         logger.info("resuming at step %d", self.step)
+
+    def _lasting(self) -> dict[str, Any]:
+        """What a run keeps from its first step to its last."""
+        config = self.config
+        return {
+            "seed": config.seed,
+            "samples": len(self.samples),
+            "batch_size": config.batch_size,
+            "data": [str(folder.resolve()) for folder in config.data],
+            "loss": asdict(config.loss),
+        }
 
     def save(self) -> None:
         """Write the run's last checkpoint."""
@@ -192,9 +206,7 @@ class TextureTrainer:
         notes = {
             "step": self.step,
             "samples_seen": self.seen_before + self.step * config.batch_size,
-            "samples": len(self.samples),
-            "seed": config.seed,
-            "loss": asdict(config.loss),
+            **self._lasting(),
             "train": json.loads(json.dumps(asdict(config), default=str)),
         }
         state = {"optimiser": self.optimiser.state_dict(), "step": self.step}
@@ -257,11 +269,6 @@ class TextureTrainer:
             "psnr_even_hidden": squared(output.even, batch.even, 1 - batch.seen),
             "seen_right": float(right.float().mean()),
         }
-
-
-def psnr(squared_error: float) -> float:
-    """Peak signal to noise in decibel, of a mean squared error of values in [0, 1]."""
-    return -10 * float(np.log10(max(squared_error, 1e-12)))
 
 
 def train_texture(config: TextureTrainConfig, template: HandTemplate) -> Path:

@@ -1,6 +1,7 @@
 """Rendered hands for the texture net: a mesh that misses the hand by as much as a network's does, what it hides of
 itself, where its vertices are really seen, the pixels that it covers, and the true colours of all vertices."""
 
+import hashlib
 import logging
 import os
 from collections.abc import Sequence
@@ -21,11 +22,11 @@ from handviz.data.synthetic.generator import pictures_file
 from handviz.errors import HandvizError
 from handviz.hand_model.handles import vertices_from_keypoint_moves
 from handviz.hand_model.template import HandTemplate
-from handviz.nets.rasterise import nearest_triangles
+from handviz.nets.rasterise import NOTHING, nearest_triangles
 from handviz.records import CROP_SIZE, FloatArray
 from handviz.train.losses import in_crop
 from handviz.train.samples import DECODERS, needed_shards, picture_batch, truth_from_labels
-from handviz.visibility import self_visible
+from handviz.visibility import DEPTH_TOLERANCE, self_visible
 
 logger = logging.getLogger(__name__)
 PIXELS = 256
@@ -33,8 +34,9 @@ PIXELS = 256
 LARGEST_MOVE, SHIFT, LOG_SCALE = 0.05, 0.015, 0.02
 """By how much meshes miss: every keypoint up to so many crop half-sides (a deviation), the whole, and its size."""
 RASTER_BATCH = 32
-OF_COLOURS = "was rendered before vertices had colours: run synthesize again, into another folder"
-NOTHING = -1
+OF_COLOURS = "was rendered before vertices had colours: run the same synthesize again, it renders it anew"
+DARKEST_SHOWN = 4 / 255
+"""Pixels without a brighter channel are the end of the picture; they tell nothing of the hand."""
 
 
 class TextureBatch(NamedTuple):
@@ -137,15 +139,17 @@ class _Preparation:
         return pixel, triangle
 
 
-def prepared_file(directory: Path, shard: int) -> Path:
-    """Where a shard's prepared arrays lie."""
-    return directory / f"shard_{shard:05d}_texture.npz"
+def prepared_file(directory: Path, shard: int, template: HandTemplate) -> Path:
+    """Where a shard's prepared arrays lie; the name depends on all that they were computed with."""
+    constants = f"{PIXELS} {LARGEST_MOVE} {SHIFT} {LOG_SCALE} {DEPTH_TOLERANCE} {template.fingerprint}"
+    digest = hashlib.sha256(constants.encode()).hexdigest()[:12]
+    return directory / f"shard_{shard:05d}_texture_{digest}.npz"
 
 
 def _prepared(
     directory: Path, shard: int, preparation: _Preparation, labels: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    path = prepared_file(directory, shard)
+    path = prepared_file(directory, shard, preparation.template)
     if path.is_file():
         found = read_arrays(path, "delete it, it is computed again", ("points", "is_open", "seen", "pixel", "triangle"))
         if len(found["points"]) == len(labels["scale"]):

@@ -19,11 +19,13 @@ from handviz.archive import read_arrays
 from handviz.data.synthetic.dataset import REMEDY, bits, read_shard, shard_numbers
 from handviz.data.synthetic.generator import pictures_file
 from handviz.detect.crop import points_in_crop
+from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
+from handviz.metrics import decibel
 from handviz.nets.rasterise import Raster, interpolated, rasterise
 from handviz.records import CROP_SIZE, FloatArray
 from handviz.train.evaluate import Crops, Predictor
-from handviz.train.texture_samples import front_triangles, mesh_points
+from handviz.train.texture_samples import DARKEST_SHOWN, OF_COLOURS, front_triangles, mesh_points
 
 BATCH = 16
 LEAST_REGION = 200
@@ -91,7 +93,7 @@ def scenes(crops: Sequence[Crops], template: HandTemplate, predict: Predictor | 
     for part in crops:
         left = math.inf if part.limit is None else part.limit
         for number in shard_numbers(part.directory):
-            for scene in _scenes_of_shard(part, number, template):
+            for scene in _scenes_of_shard(part, number, template) if left > 0 else ():
                 if left <= 0:
                     break
                 scene = _first(scene, left)
@@ -108,7 +110,9 @@ def _first(scene: Scene, count: float) -> Scene:
 
 def _scenes_of_shard(part: Crops, number: int, template: HandTemplate) -> Iterator[Scene]:
     shard, path = read_shard(part.directory, number), pictures_file(part.directory, number)
-    columns = read_arrays(path, REMEDY, ("mask_bits", "vertex_lit", "vertex_even"))
+    columns = read_arrays(path, REMEDY)
+    if "vertex_lit" not in columns or "vertex_even" not in columns:
+        raise HandvizError(f"{path} {OF_COLOURS}")
     count = len(shard.pictures)
     mask = bits(columns, "mask_bits", path, (count, CROP_SIZE**2)).reshape(count, CROP_SIZE, CROP_SIZE)
     points = mesh_points(shard.labels, template)
@@ -133,8 +137,7 @@ def rasters(points: FloatArray, faces: torch.Tensor) -> Raster:
 def scores(scene: Scene, methods: dict[str, Method], faces: torch.Tensor) -> dict[str, list[Score]]:
     """Every method on every crop of a scene."""
     raster = rasters(scene.points, faces)
-    # Black is the end of the picture.
-    region = raster.mask.numpy() & scene.mask & (scene.pictures.max(axis=3) > 4)
+    region = raster.mask.numpy() & scene.mask & (scene.images.max(axis=1) > DARKEST_SHOWN)
     found: dict[str, list[Score]] = {}
     for name, method in methods.items():
         colours = method(scene.images, scene.points)
@@ -171,11 +174,6 @@ def _of_vertices(scene: Scene, colours: Colours, row: int) -> tuple[float, ...]:
         squared(of_even, by_things), squared(of_lit, by_things), levels,
         squared(of_even, away), squared(of_lit, away),
     )  # fmt: skip
-
-
-def decibel(squared_error: float) -> float:
-    """Peak signal to noise of a mean squared error of values in [0, 1]."""
-    return -10 * float(np.log10(max(squared_error, 1e-12)))
 
 
 def projective_sampling(images: FloatArray, points: FloatArray) -> Colours:

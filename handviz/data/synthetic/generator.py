@@ -12,6 +12,7 @@ import logging
 import multiprocessing
 import os
 import time
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ LABELS: dict[str, tuple[int, ...]] = {
     "hidden_share": (),  # of the vertices that are seen of the hand alone, those that things hide
 }
 """Names of arrays, and the shape of a sample in them"""
-COLOURS = (("vertex_lit", "lit"), ("vertex_even", "even"), ("vertex_albedo", "albedo"))
+COLOURS = (("vertex_lit", "lit"), ("vertex_even", "even"))
 """Arrays (N, V, 3) uint8 beside the pictures, and the field of VertexColours that each holds."""
 
 
@@ -74,7 +75,17 @@ class Plan:
         except HandvizError as error:
             logger.warning("%s", error)
             return False
-        return scales.shape == (self.size_of(shard),)
+        return scales.shape == (self.size_of(shard),) and _has_colours(pictures_file(self.directory, shard))
+
+
+def _has_colours(path: Path) -> bool:
+    """Whether a shard's vertices have colours, which older versions did not write."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {f"{name}.npy" for name, _ in COLOURS} <= set(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        # Damaged: whoever reads it says so.
+        return True
 
 
 def labels_file(directory: Path, shard: int) -> Path:

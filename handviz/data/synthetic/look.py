@@ -34,11 +34,6 @@ def linear_from_srgb(colour: FloatArray) -> FloatArray:
     return np.clip(colour, 0, 1) ** 2.2
 
 
-def srgb_from_linear(colour: FloatArray) -> FloatArray:
-    """Its inverse."""
-    return np.clip(colour, 0, 1) ** (1 / 2.2)
-
-
 def noise_texture() -> NDArray[np.uint8]:
     """(256, 256) noise of several octaves that repeats without a seam; always the same."""
     rng = np.random.default_rng(20)

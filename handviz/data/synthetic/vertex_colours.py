@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.data.synthetic.develop import Curve, Tone
-from handviz.data.synthetic.look import srgb_from_linear
 from handviz.records import FloatArray
 from handviz.render.studio import HandStudio
 from handviz.render.studio_parts import Lights, Surface
@@ -32,8 +31,6 @@ class VertexColours(NamedTuple):
     """as the picture's camera would show the vertex in the picture's light"""
     even: NDArray[np.uint8]
     """as the picture's camera would show it in even light: the known albedo, at the picture's exposure"""
-    albedo: NDArray[np.uint8]
-    """the albedo itself, whatever the camera does"""
 
 
 def bake(studio: HandStudio, surface: Surface, lights: Lights, hand_ids: NDArray[np.int32]) -> VertexLight:
@@ -48,7 +45,7 @@ def bake(studio: HandStudio, surface: Surface, lights: Lights, hand_ids: NDArray
 def colours(light: VertexLight, curve: Curve, tone: Tone) -> VertexColours:
     """What a camera of this curve and tone makes of it."""
     lit, even = (_bytes(tone(curve(part))) for part in (light.lit, light.even))
-    return VertexColours(lit, even, _bytes(srgb_from_linear(light.albedo)))
+    return VertexColours(lit, even)
 
 
 def _facing_camera(surface: Surface) -> NDArray[np.bool_]:
