@@ -74,15 +74,15 @@ def test_facing_is_the_cosine_of_the_mesh_s_normals(network, batch, template):
         np.testing.assert_allclose(facing.numpy(), -normals(hand.numpy())[:, 2], atol=1e-3)
 
 
-def test_copied_colours_are_mixtures_of_those_that_are_seen():
+def test_copied_colours_are_mixtures_of_those_that_are_worth_hearing():
     torch.manual_seed(0)
     copying = Copying(16, 4)
     torch.nn.init.zeros_(copying.seen.weight)
     coarse, colours = torch.randn(2, 9, 16), torch.rand(2, 9, 3) * 0.2 + 0.4
-    _, copied, _ = copying(torch.randn(2, 30, 16), coarse, colours)
+    _, copied = copying(torch.randn(2, 30, 16), coarse, colours)
     assert (copied.amax(1) <= colours.amax(1, keepdim=True) + 1e-6).all()
     assert (copied.amin(1) >= colours.amin(1, keepdim=True) - 1e-6).all()
-    # One vertex that is sure not to be seen is hardly heard, whatever its colour.
+    # Vertices of a low score are hardly heard, whatever their colour.
     with torch.no_grad():
         copying.seen.weight[:] = -1e3 * (coarse[0, 0] - coarse[0].mean(0))
         copying.seen.bias[:] = 0
@@ -92,7 +92,7 @@ def test_copied_colours_are_mixtures_of_those_that_are_seen():
     assert unseen.any()
     painted = colours.clone()
     painted[0, unseen] = 100.0
-    _, copied, _ = copying(torch.randn(2, 30, 16), coarse, painted)
+    _, copied = copying(torch.randn(2, 30, 16), coarse, painted)
     assert copied[0].amax() < 1.5
 
 

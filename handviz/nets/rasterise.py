@@ -1,7 +1,7 @@
 """Which part of a mesh every pixel of the crop sees, and which vertices are seen: the paper's occlusion-aware
 rasterisation (section 3.4), for batches, on any device, in plain PyTorch.
 
-No rasteriser that pip installs everywhere takes batches without a graphics driver; a hand of 1,554 small triangles
+No rasteriser that pip installs everywhere takes batches without a graphics driver; a hand of 1,534 small triangles
 does not need one. Every triangle is compared with the pixels of its own small window, nothing else.
 """
 

@@ -4,9 +4,10 @@ does not show -> colours (paper, section 3.4).
 As in the paper, every vertex samples a shallow map of the backbone (equation 11), is joined with a global feature and
 its place on the rest pose, and looks at the other vertices through self-attention (equation 10). Ours: it also samples
 the picture itself and two deeper maps; it says whether what it sampled *is* the vertex; attention copies colours of
-vertices that were seen, so that skin of any tone, or a glove, is continued to where it is not seen; and beside the
-colour in the picture's light there is one in even light. The maps are those of MediaPipe's first blocks, which have
-seen real hands; the global feature grows on top of them, for the whole backbone would cost more than all the rest.
+other vertices, by a learnt score of how far each is worth hearing, so that skin of any tone, or a glove, is continued
+to where it is not seen; and beside the colour in the picture's light there is one in even light. The maps are those of
+MediaPipe's first blocks, which have seen real hands; the global feature grows on top of them, for the whole backbone
+would cost more than all the rest.
 """
 
 import itertools
@@ -115,7 +116,8 @@ class TokenLayer(nn.Module):
 
 
 class Copying(nn.Module):
-    """Every vertex asks the coarse ones for their colours and for what they know; unseen ones are hardly heard."""
+    """Every vertex asks the coarse ones for their colours and for what they know; each has a learnt score of how far it
+    is worth hearing, which shall be low for those that are not seen."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -125,22 +127,22 @@ class Copying(nn.Module):
         self.after = nn.Linear(width, width)
         self.seen = nn.Linear(width, 1)
 
-    def forward(self, tokens: Tensor, coarse: Tensor, colours: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens (B, V, W), coarse tokens (B, T, W) and their colours (B, T, 3) -> tokens that know more, a colour a
-        head (B, V, heads, 3), and how sure coarse tokens are to be seen, as logits (B, T)."""
+    def forward(self, tokens: Tensor, coarse: Tensor, colours: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (B, V, W), coarse tokens (B, T, W) and their colours (B, T, 3) -> tokens that know more, and a colour
+        of each head (B, V, heads, 3)."""
         known = self.before_key(coarse)
-        seen_logit = self.seen(known).squeeze(2)
+        worth = self.seen(known).squeeze(2)
         key, value = self.key_value(known).chunk(2, dim=2)
         query, key, value = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)
             for part in (self.query(self.before_query(tokens)), key, value)
         )
         scores = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
-        heard = torch.log(torch.sigmoid(seen_logit) + LEAST_SHARE)[:, None, None]
+        heard = torch.log(torch.sigmoid(worth) + LEAST_SHARE)[:, None, None]
         shares = (scores + heard).softmax(-1)
         told = (shares @ value).transpose(1, 2).flatten(2)
         copied = (shares @ colours[:, None]).transpose(1, 2)
-        return tokens + self.after(told), copied, seen_logit
+        return tokens + self.after(told), copied
 
 
 class TextureNet(nn.Module):
@@ -201,7 +203,7 @@ class TextureNet(nn.Module):
         coarse = tokens[:, self.coarse_ids]
         for layer in self.layers:
             coarse = layer(coarse)
-        tokens, copied, _ = self.copying(tokens, coarse, around[:, self.coarse_ids])
+        tokens, copied = self.copying(tokens, coarse, around[:, self.coarse_ids])
         return self._colours(self.output(tokens), own, copied)
 
     def _colours(self, numbers: Tensor, own: Tensor, copied: Tensor) -> TextureOutput:
