@@ -1,0 +1,83 @@
+"""The shipped texture net on rendered hands that it has never seen: what the issue of texture promises, in small."""
+
+import numpy as np
+import pytest
+import torch
+
+from handviz.infer.texture import Texturer, inside_picture
+from handviz.metrics import decibel
+from handviz.paths import MODELS, TEXTURE_NAME
+from handviz.records import Detection, HandCrop
+from handviz.train.evaluate import Crops
+from handviz.train.texture_scores import Colours, projective_sampling, scenes, scores
+
+HANDS = 12
+
+
+@pytest.fixture(scope="module")
+def texturer(template):
+    return Texturer(MODELS / TEXTURE_NAME, template)
+
+
+@pytest.fixture(scope="module")
+def scene(rendered_hands, template):
+    return next(iter(scenes([Crops(rendered_hands, HANDS)], template)))
+
+
+def brightness(colours):
+    return colours.mean(axis=-1)
+
+
+def test_it_repeats_the_picture_and_knows_hidden_skin_better_than_sampling(texturer, scene, template):
+    methods = {
+        "net": lambda images, points: Colours(*texturer.colours(images, points)[:2]),
+        "sampling": projective_sampling,
+    }
+    found = scores(scene, methods, torch.tensor(template.faces).long())
+    means = {
+        name: {
+            field: np.nanmean([getattr(score, field) for score in own]) for field in ("ssim", "away_even", "away_lit")
+        }
+        for name, own in found.items()
+    }
+    assert means["net"]["ssim"] > means["sampling"]["ssim"] - 0.02
+    for field in ("away_even", "away_lit"):
+        assert decibel(means["net"][field]) > decibel(means["sampling"][field]) + 3
+
+
+def test_what_it_calls_seen_is_mostly_seen(texturer, scene):
+    visible = texturer.colours(scene.images, scene.points)[2]
+    assert ((visible > 0.5) == scene.visible).mean() > 0.85
+
+
+def test_a_hand_cut_by_the_border_has_no_black_holes(texturer, scene):
+    """The picture ends at 60 % of the crop; black lies beyond."""
+    images = scene.images.copy()
+    images[..., 134:] = 0
+    whole, cut = (texturer.colours(part, scene.points) for part in (scene.images, images))
+    crop = HandCrop(images[0].transpose(1, 2, 0), np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))
+    judged = 0
+    for row in range(HANDS):
+        outside = inside_picture(scene.points[row], crop, (134, 224)) == 0
+        if not 100 < outside.sum() < 600:
+            continue
+        assert np.isfinite(cut[0][row]).all()
+        assert cut[2][row][outside].mean() < 0.1
+        darker = brightness(cut[0][row][outside]) < 0.4 * np.median(brightness(whole[0][row]))
+        assert darker.mean() < 0.05
+        judged += 1
+    assert judged >= 4
+
+
+@pytest.mark.parametrize("kind", ["overexposed", "grey"])
+def test_overexposed_and_grey_pictures_give_hands_of_their_kind(texturer, scene, kind):
+    grey = scene.images.mean(axis=1, keepdims=True).repeat(3, axis=1)
+    images = grey if kind == "grey" else np.clip(scene.images * 2.5, 0, 1)
+    rgb, albedo, _ = texturer.colours(images, scene.points)
+    assert np.isfinite(rgb).all()
+    assert np.isfinite(albedo).all()
+    if kind == "grey":
+        assert np.quantile(np.ptp(rgb, axis=2), 0.95) < 0.12
+    else:
+        plain, _, _ = texturer.colours(scene.images, scene.points)
+        assert (brightness(rgb).mean(1) > brightness(plain).mean(1)).all()
