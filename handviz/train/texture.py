@@ -42,7 +42,7 @@ LARGEST_VALIDATION = 512
 class TextureLoss:
     """Weights of the terms; colours are errors in [0, 1]."""
 
-    photometric: float = 2.0
+    photometric: float = 4.0
     lit_seen: float = 0.1
     """Of seen vertices; their pixels say more, for they know shine and sharp shadows."""
     lit_hidden: float = 0.7
