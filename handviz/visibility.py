@@ -10,13 +10,14 @@ DEPTH_TOLERANCE = 0.02
 SMALLEST_AREA = 1e-9
 ROUNDING = 1e-5
 ROWS = 48
-"""Points at a time: what is computed of them stays in the processor's cache."""
+"""Points at a time: what is computed of them stays in the processor's cache, and products so small are computed in one
+thread; those of all points at once would be in several, which wait for each other where the processor is busy."""
 
 
 def self_visible(points: FloatArray, faces: NDArray[np.int32]) -> NDArray[np.bool_]:
     """(V,) which points (V, 3) the triangles (F, 3) leave open to an eye that looks along z.
 
-    Points in crop half-sides, x right, y down, z away; triangles counter-clockwise seen from outside. Exact: a ray
+    Points in crop half-sides, x right, y down, z away; triangles counter-clockwise seen from outside. Exact but for rounding: a ray
     through every vertex against every triangle that faces the eye, whose barycentrics and depth are planes over the
     picture. Points that are not finite are hidden and hide nothing.
     """
@@ -29,10 +30,12 @@ def self_visible(points: FloatArray, faces: NDArray[np.int32]) -> NDArray[np.boo
     seen[faces[front]] = True
     asked = np.flatnonzero(seen & np.isfinite(points).all(axis=1))
     seen[:] = False
-    weights = [_plane(*edge, area) for edge in ((second, third), (third, first), (first, second))]
-    depth = sum(weight * corner[:, 2] for weight, corner in zip(weights, (first, second, third), strict=True))
+    exact = [_plane(*edge, area) for edge in ((second, third), (third, first), (first, second))]
+    depth = sum(weight * corner[:, 2] for weight, corner in zip(exact, (first, second, third), strict=True))
+    weights = [weight.astype(np.float32) for weight in exact]
     hidden = [
-        _hidden(part, weights, np.asarray(depth)) for part in np.split(points[asked], range(ROWS, len(asked), ROWS))
+        _hidden(part, weights, np.asarray(depth, np.float32))
+        for part in np.split(points[asked], range(ROWS, len(asked), ROWS))
     ]
     seen[asked] = ~np.concatenate(hidden)
     return seen
@@ -40,10 +43,10 @@ def self_visible(points: FloatArray, faces: NDArray[np.int32]) -> NDArray[np.boo
 
 def _hidden(points: FloatArray, weights: list[FloatArray], depth: FloatArray) -> NDArray[np.bool_]:
     """(N,) whether a triangle, by its planes (3, F) of weights and depth, stands before points (N, 3)."""
-    x, y, z = (column[:, None] for column in points.astype(np.float32).T)
-    nearer = z - np.float32(DEPTH_TOLERANCE) - _over(x, y, depth)
+    rays = np.column_stack([points[:, :2], np.ones(len(points))]).astype(np.float32)
+    nearer = (points[:, 2:] - DEPTH_TOLERANCE).astype(np.float32) - rays @ depth
     for weight in weights:
-        np.minimum(nearer, _over(x, y, weight), out=nearer)
+        np.minimum(nearer, rays @ weight, out=nearer)
     return np.asarray((nearer > ROUNDING).any(axis=1))
 
 
@@ -55,12 +58,3 @@ def _plane(start: FloatArray, end: FloatArray, area: FloatArray) -> FloatArray:
     """(3, F) coefficients of x, y and 1 in the weight of the corner that lies opposite of an edge."""
     along = end - start
     return np.stack([-along[:, 1], along[:, 0], along[:, 1] * start[:, 0] - along[:, 0] * start[:, 1]]) / area
-
-
-def _over(x: FloatArray, y: FloatArray, plane: FloatArray) -> FloatArray:
-    """Planes (3, F) at places x, y (N, 1) -> (N, F). Not a matrix product: its threads cost more than they save."""
-    of_x, of_y, constant = plane.astype(np.float32)
-    values: FloatArray = x * of_x
-    values += y * of_y
-    values += constant
-    return values
