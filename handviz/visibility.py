@@ -17,9 +17,9 @@ thread; those of all points at once would be in several, which wait for each oth
 def self_visible(points: FloatArray, faces: NDArray[np.int32]) -> NDArray[np.bool_]:
     """(V,) which points (V, 3) the triangles (F, 3) leave open to an eye that looks along z.
 
-    Points in crop half-sides, x right, y down, z away; triangles counter-clockwise seen from outside. Exact but for rounding: a ray
-    through every vertex against every triangle that faces the eye, whose barycentrics and depth are planes over the
-    picture. Points that are not finite are hidden and hide nothing.
+    Points in crop half-sides, x right, y down, z away; triangles counter-clockwise seen from outside. Exact but for
+    rounding: a ray through every vertex against every triangle that faces the eye, whose barycentrics and depth are
+    planes over the picture. Points that are not finite are hidden and hide nothing.
     """
     first, second, third = (points[faces[:, corner]].astype(np.float64) for corner in range(3))
     area = _cross(second - first, third - first)
