@@ -61,4 +61,4 @@ def test_skin_covers_light_and_dark_and_nothing_leaves_the_range():
         picture = bank.take(random)
         assert picture.dtype == np.float32
         assert 0 <= picture.min() <= picture.max() <= 1
-        assert develop.camera_faults(picture, random).dtype == np.uint8
+        assert develop.camera_faults(picture, random)[0].dtype == np.uint8

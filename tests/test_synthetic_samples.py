@@ -178,7 +178,7 @@ def test_the_drawn_hand_is_brighter_or_darker_where_the_mask_says(rendered_hands
 def test_what_is_visible_without_occluders_faces_the_camera():
     template, shares = load_open_hand(), []
     samples = list(generator.render_samples(np.random.default_rng(11), 6))
-    for known, _, mask, visible, alone in samples:
+    for known, _, mask, visible, alone, _ in samples:
         assert (visible == alone).all()
         rows = {name: np.asarray(value)[None] for name, value in known.items()}
         pose, shape = (torch.from_numpy(rows[name]).float() for name in ("pose", "shape"))
