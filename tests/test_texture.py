@@ -299,6 +299,7 @@ def test_the_file_says_what_it_is(small_texture, template):
     metadata = session.get_modelmeta().custom_metadata_map
     assert metadata["handviz.fingerprint"] == template.fingerprint
     assert metadata["handviz.samples_seen"] == "16"
+    assert b"site-packages" not in small_texture.onnx.read_bytes(), "nothing of the machine that exported it"
 
 
 # The pipeline.

@@ -125,11 +125,21 @@ def add_metadata(path: Path, template: HandTemplate, entries: dict[str, str]) ->
         "handviz.version": __version__,
         **entries,
     }
+    _forget_the_exporter(model)
     del model.metadata_props[:]
     for key, value in entries.items():
         model.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(model)
     onnx.save(model, path)
+
+
+def _forget_the_exporter(model: onnx.ModelProto) -> None:
+    """Drop the exporter's notes on every part, of which paths of the machine that it ran on are a third of a file."""
+    graph = model.graph
+    del graph.metadata_props[:]
+    for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
 
 
 def _entries(config: ModelConfig, notes: ExportNotes) -> dict[str, str]:
