@@ -26,7 +26,7 @@ HOMES = {
     "PyQt6": ("gui/", "app.py", "probes.py"),
     "moderngl": ("render/", "gui/viewport.py", "gui/gl_context.py"),
     "torch": ("nets/", "train/", "data/", "hand_model/layer.py", "hand_model/build_open_hand.py", "probability.py"),
-    "onnxruntime": ("infer/onnx_session.py", "infer/onnx_checks.py", "nets/", "train/"),
+    "onnxruntime": ("infer/", "nets/", "train/"),
     "mediapipe": ("detect/",),
     "anny": ("hand_model/build_open_hand.py", "data/synthetic/"),
     "pymeshlab": ("hand_model/build_open_hand.py", "data/synthetic/"),

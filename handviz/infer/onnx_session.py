@@ -1,8 +1,10 @@
 """ONNX files become sessions: on which hardware, with how many threads."""
 
 import ctypes
+import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import onnxruntime
@@ -12,6 +14,7 @@ from handviz.errors import HandvizError
 
 CUDA_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
 MOST_THREADS = 4
+logger = logging.getLogger(__name__)
 ONNX_ERRORS = tuple(
     item for item in vars(onnx_state).values() if isinstance(item, type) and issubclass(item, Exception)
 )
@@ -34,6 +37,22 @@ def open_session(path: Path, how_to_get: str, *, may_use_card: bool = True) -> o
         return onnxruntime.InferenceSession(path, options, providers=[CPU_PROVIDER])
     except ONNX_ERRORS as error:
         raise HandvizError(f"{path} is truncated or not an ONNX file ({error}); {how_to_get}") from error
+
+
+def warm_up(
+    path: Path,
+    how_to_get: str,
+    session: onnxruntime.InferenceSession,
+    run: Callable[[onnxruntime.InferenceSession], None],
+) -> None:
+    """``run`` the session once; with another one, of the processor, where the graphics card turns out not to run it."""
+    try:
+        run(session)
+    except ONNX_ERRORS as error:
+        if session.get_providers()[0] == CPU_PROVIDER:
+            raise HandvizError(f"{path} does not run ({error}); {how_to_get}") from error
+        logger.warning("the graphics card does not run %s (%s): the processor does", path.name, error)
+        warm_up(path, how_to_get, open_session(path, how_to_get, may_use_card=False), run)
 
 
 def _usable_cores() -> int:

@@ -1,19 +1,18 @@
 """The networks as ONNX files, run by ONNX Runtime: crops -> hands."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
+import onnxruntime
 
 from handviz.errors import HandvizError
 from handviz.infer.onnx_checks import INPUT_NAME, PRESENCE, RIGHT_HAND, WITNESS, checked_variant, output_shapes
-from handviz.infer.onnx_session import CPU_PROVIDER, ONNX_ERRORS, open_session
+from handviz.infer.onnx_session import open_session, warm_up
 from handviz.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop, VariantName
 
 HOW_TO_GET = "restore it from the repository, or make it with 'python -m handviz train' and 'python -m handviz export'"
-logger = logging.getLogger(__name__)
 
 
 class HandReconstructor(Protocol):
@@ -38,7 +37,7 @@ class Reconstructor:
         self.variant: VariantName = checked_variant(model_path, metadata, template_fingerprint, HOW_TO_GET)
         self._shapes = output_shapes(model_path, self._session, HOW_TO_GET)
         self._names = list(self._shapes)
-        self._warm_up()
+        warm_up(self._path, HOW_TO_GET, self._session, self._use)
         self.provider: str = self._session.get_providers()[0]
         """The execution provider that really runs it."""
 
@@ -53,17 +52,11 @@ class Reconstructor:
                 raise HandvizError(f"{self._path.name} answered with {name} that is not finite; {HOW_TO_GET}")
         return [_hand(outputs, index) for index in range(len(crops))]
 
-    def _warm_up(self) -> None:
-        """Run once for one hand and for two; a graphics card that cannot is given up for the processor."""
-        try:
-            for batch in (1, 2):
-                self._run(np.zeros((batch, 3, CROP_SIZE, CROP_SIZE), np.float32))
-        except ONNX_ERRORS as error:
-            if self._session.get_providers()[0] == CPU_PROVIDER:
-                raise HandvizError(f"{self._path} does not run ({error}); {HOW_TO_GET}") from error
-            logger.warning("the graphics card does not run %s (%s): the processor does", self._path.name, error)
-            self._session = open_session(self._path, HOW_TO_GET, may_use_card=False)
-            self._warm_up()
+    def _use(self, session: onnxruntime.InferenceSession) -> None:
+        """Run this session from now on; once for one hand and for two, which warms it up."""
+        self._session = session
+        for batch in (1, 2):
+            self._run(np.zeros((batch, 3, CROP_SIZE, CROP_SIZE), np.float32))
 
     def _run(self, images: FloatArray) -> dict[str, FloatArray]:
         """Images (B, 3, 224, 224) -> outputs by name, each with B first."""

@@ -1,22 +1,21 @@
 """The texture net as an ONNX file: crops and the meshes in them -> colours of all vertices."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
+import onnxruntime
 
 from handviz.detect.crop import points_in_crop
 from handviz.errors import HandvizError
 from handviz.geometry import apply_affine, invert_affine
 from handviz.hand_model.template import HandTemplate
 from handviz.infer.onnx_checks import FINGERPRINT_KEY
-from handviz.infer.onnx_session import CPU_PROVIDER, ONNX_ERRORS, open_session
+from handviz.infer.onnx_session import open_session, warm_up
 from handviz.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop, HandTexture
 from handviz.visibility import self_visible
 
-logger = logging.getLogger(__name__)
 INPUTS = ("image", "points", "is_open")
 OUTPUTS = ("vertex_rgb", "vertex_albedo", "vertex_visible")
 HOW_TO_GET = "restore it from the repository, or make it with 'python -m handviz texture train' and 'texture export'"
@@ -47,7 +46,7 @@ class Texturer:
         self._path, self._faces, self._count = path, template.faces, template.vertex_count
         self._session = open_session(path, HOW_TO_GET)
         self._check(template)
-        self._warm_up()
+        warm_up(self._path, HOW_TO_GET, self._session, self._use)
 
     def texture(
         self, crops: Sequence[HandCrop], hands: Sequence[CanonicalHand], image_size: tuple[int, int]
@@ -74,18 +73,12 @@ class Texturer:
         rgb, albedo, visible = cast(list[FloatArray], outputs)
         return rgb, albedo, visible * is_open
 
-    def _warm_up(self) -> None:
-        """Run once for one hand and for two; a graphics card that cannot is given up for the processor."""
-        try:
-            for batch in (1, 2):
-                images = np.zeros((batch, 3, CROP_SIZE, CROP_SIZE), np.float32)
-                self.colours(images, np.zeros((batch, self._count, 3)))
-        except ONNX_ERRORS as error:
-            if self._session.get_providers()[0] == CPU_PROVIDER:
-                raise HandvizError(f"{self._path} does not run ({error}); {HOW_TO_GET}") from error
-            logger.warning("the graphics card does not run %s (%s): the processor does", self._path.name, error)
-            self._session = open_session(self._path, HOW_TO_GET, may_use_card=False)
-            self._warm_up()
+    def _use(self, session: onnxruntime.InferenceSession) -> None:
+        """Run this session from now on; once for one hand and for two, which warms it up."""
+        self._session = session
+        for batch in (1, 2):
+            images = np.zeros((batch, 3, CROP_SIZE, CROP_SIZE), np.float32)
+            self.colours(images, np.zeros((batch, self._count, 3)))
 
     def _check(self, template: HandTemplate) -> None:
         found = self._session.get_modelmeta().custom_metadata_map.get(FINGERPRINT_KEY, "")
