@@ -1,14 +1,16 @@
 """The window: viewport in the middle, panels at its sides, timeline and sentences below."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from PyQt6.QtCore import Qt, pyqtSignal
 from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
-from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
 from handviz.errors import HandvizError
 from handviz.gui.controller import Controller
+from handviz.gui.feature import Feature
 from handviz.gui.mesh_saver import MESH_FORMATS, MeshOrder
 from handviz.gui.messages import Answer, Status
 from handviz.gui.parts import named_label
@@ -52,8 +54,10 @@ class MainWindow(QMainWindow):
         self.invitation = named_label("invitation", INVITATION, wraps=True)
         self.banner = named_label("banner", wraps=True)
         self.sentence = named_label("")
+        self.pages = QTabWidget()
         self._lay_out()
-        self.shortcuts = self._make_shortcuts()
+        self.features: Sequence[Feature] = self._make_features()
+        self.shortcuts = [*self._make_shortcuts(), *(one for part in self.features for one in part.shortcuts())]
         install(self, self.shortcuts)
         self._connect(controller)
         self._apply_settings(controller.settings)
@@ -76,7 +80,9 @@ class MainWindow(QMainWindow):
         row.addWidget(self.source_panel)
         row.addWidget(middle, 1)
         row.addWidget(self.view_panel)
-        self.setCentralWidget(content)
+        self.pages.addTab(content, "Live")
+        self.pages.setDocumentMode(True)
+        self.setCentralWidget(self.pages)
         bar = self.statusBar()
         assert bar is not None
         bar.setSizeGripEnabled(False)
@@ -96,6 +102,10 @@ class MainWindow(QMainWindow):
         self.source_panel.picture_wanted.connect(self.open_picture)
         self.source_panel.meshes_wanted.connect(self.save_meshes)
 
+    def _make_features(self) -> list[Feature]:
+        """What stands by itself; each puts its own widgets where they belong."""
+        return []
+
     def _make_shortcuts(self) -> list[Shortcut]:
         controller = self._controller
 
@@ -106,9 +116,9 @@ class MainWindow(QMainWindow):
             controller.change(view="overlay" if controller.settings.view == "orbit" else "orbit")
 
         return [
-            Shortcut(("1",), "prior-net", lambda: controller.change(variant="prior")),
-            Shortcut(("2",), "AMVUR", lambda: controller.change(variant="amvur")),
-            Shortcut(("3",), "final: both trained jointly", lambda: controller.change(variant="final")),
+            Shortcut(("1",), "prior-net", lambda: controller.change(variant="prior"), menu="Network"),
+            Shortcut(("2",), "AMVUR", lambda: controller.change(variant="amvur"), menu="Network"),
+            Shortcut(("3",), "final: both trained jointly", lambda: controller.change(variant="final"), menu="Network"),
             Shortcut(("V",), "colour by deviation", lambda: controller.change(colour="deviation")),
             Shortcut(("T",), "texture", lambda: controller.change(colour="texture")),
             Shortcut(("P",), "plain colour", lambda: controller.change(colour="plain")),
@@ -119,15 +129,19 @@ class MainWindow(QMainWindow):
             Shortcut(("S",), "skeleton", lambda: toggle("skeleton")),
             Shortcut(("O", "F"), "on the picture or in free orbit", toggle_view),
             Shortcut(("M",), "mirror the display", lambda: toggle("mirror")),
-            Shortcut(("Space",), "hold or go on", controller.toggle_playing),
-            Shortcut(("Left",), "one frame back", lambda: controller.step(-1)),
-            Shortcut(("Right",), "one frame on", lambda: controller.step(1)),
-            Shortcut(("L",), "begin again at the end", lambda: toggle("loop")),
-            Shortcut(("Ctrl+S",), "save a picture of the view", self.save_screenshot),
-            Shortcut(("Ctrl+Shift+S",), "save a picture elsewhere", self.save_screenshot_elsewhere),
-            Shortcut(("Ctrl+E",), "save the meshes of the hands", self.save_meshes),
-            Shortcut(("Ctrl+O",), "open a clip", self.open_clip),
-            Shortcut(("F1",), "this list", self.show_shortcuts),
+            Shortcut(("Space",), "hold or go on", controller.toggle_playing, menu="Source"),
+            Shortcut(("Left",), "one frame back", lambda: controller.step(-1), menu="Source"),
+            Shortcut(("Right",), "one frame on", lambda: controller.step(1), menu="Source"),
+            Shortcut(("L",), "begin again at the end", lambda: toggle("loop"), menu="Source"),
+            Shortcut(("Ctrl+S",), "save a picture of the view", self.save_screenshot, menu="File"),
+            Shortcut(("Ctrl+Shift+S",), "save a picture elsewhere", self.save_screenshot_elsewhere, menu="File"),
+            Shortcut(("Ctrl+E",), "save the meshes of the hands", self.save_meshes, menu="File"),
+            Shortcut(("Ctrl+O",), "open a clip …", self.open_clip, menu="Source"),
+            Shortcut((), "open a folder of pictures …", self.open_folder, menu="Source"),
+            Shortcut((), "open a picture …", self.open_picture, menu="Source"),
+            Shortcut((), "look for cameras again", controller.find_cameras, menu="Source"),
+            Shortcut(("Ctrl+Q",), "quit", self.close, menu="File"),
+            Shortcut(("F1",), "this list", self.show_shortcuts, menu="Help"),
         ]
 
     def show_status(self, status: Status) -> None:
@@ -210,6 +224,8 @@ class MainWindow(QMainWindow):
 
     def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802
         """Threads first, then the graphics card."""
+        for feature in self.features:
+            feature.stop()
         self._controller.close()
         self.view_panel.numbers.stop()
         self.viewport.release_gl()

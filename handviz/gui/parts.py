@@ -1,16 +1,18 @@
 """Pieces that the panels share."""
 
-from PyQt6.QtCore import Qt
-from PyQt6.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+from PyQt6.QtCore import Qt, pyqtSignal
+from PyQt6.QtWidgets import (
+    QAbstractSpinBox,
+    QDoubleSpinBox,
+    QFrame,
+    QLabel,
+    QScrollArea,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 PANEL_WIDTH_PX = 254
-
-
-def heading(text: str) -> QLabel:
-    """The title of a group."""
-    label = QLabel(text.upper())
-    label.setObjectName("heading")
-    return label
 
 
 def named_label(name: str, text: str = "", *, wraps: bool = False) -> QLabel:
@@ -36,16 +38,51 @@ def number_box(limits: tuple[float, float], suffix: str) -> QDoubleSpinBox:
     return box
 
 
-def line() -> QFrame:
-    """A thin line between groups."""
-    frame = QFrame()
-    frame.setObjectName("line")
-    frame.setFixedHeight(1)
-    return frame
+class Group(QFrame):
+    """A titled part of a panel; a click on its title, or space on it, folds it away."""
+
+    folded = pyqtSignal(bool)
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.setObjectName("group")
+        self.title = title
+        self.heading = QToolButton()
+        self.heading.setObjectName("heading")
+        self.heading.setText(title.upper())
+        self.heading.setCheckable(True)
+        self.heading.setChecked(True)
+        self.heading.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.heading.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.body = QWidget()
+        self.column = QVBoxLayout(self.body)
+        self.column.setContentsMargins(0, 0, 0, 0)
+        self.column.setSpacing(7)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(5)
+        whole.addWidget(self.heading)
+        whole.addWidget(self.body)
+        self.heading.toggled.connect(self._follow_heading)
+        self._follow_heading(True)
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether only the title is there."""
+        return not self.heading.isChecked()
+
+    def set_folded(self, folded: bool) -> None:
+        """Fold it or unfold it."""
+        self.heading.setChecked(not folded)
+
+    def _follow_heading(self, is_open: bool) -> None:
+        self.body.setVisible(is_open)
+        self.heading.setArrowType(Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow)
+        self.folded.emit(not is_open)
 
 
 class Panel(QScrollArea):
-    """A column at the side of the window; it scrolls where the window is low."""
+    """A column of groups at the side of the window; it scrolls where the window is low."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -54,14 +91,19 @@ class Panel(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         content = QFrame()
         content.setObjectName("panel")
-        self.column = QVBoxLayout(content)
-        self.column.setContentsMargins(14, 8, 14, 12)
-        self.column.setSpacing(7)
+        self._whole = QVBoxLayout(content)
+        self._whole.setContentsMargins(14, 8, 14, 12)
+        self._whole.setSpacing(9)
+        self._whole.addStretch(1)
+        self.groups: list[Group] = []
+        self.column = self._whole
+        """Where the present group's parts go."""
         self.setWidget(content)
 
-    def group(self, title: str) -> None:
-        """Begin a new group."""
-        if self.column.count():
-            self.column.addSpacing(4)
-            self.column.addWidget(line())
-        self.column.addWidget(heading(title))
+    def group(self, title: str) -> Group:
+        """Begin a new group: what is added to ``column`` from now on is part of it."""
+        group = Group(title)
+        self.groups.append(group)
+        self._whole.insertWidget(self._whole.count() - 1, group)
+        self.column = group.column
+        return group

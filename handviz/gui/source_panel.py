@@ -28,7 +28,6 @@ class SourcePanel(Panel):
         self._add_source_group()
         self._add_lens_group()
         self._add_hands_group()
-        self.column.addStretch(1)
         controller.cameras_found.connect(self.show_cameras)
         controller.source_changing.connect(self._show_changing)
         controller.source_opened.connect(self.show_source)

@@ -24,14 +24,16 @@ STYLE = f"""
 QWidget {{ font-size: 12px; }}
 QFrame#panel {{ background: #1b1f25; }}
 QFrame#timeline {{ background: #1b1f25; border-top: 1px solid #0c0e11; }}
-QLabel#heading {{ color: #8c96a3; font-size: 11px; font-weight: 600; padding-top: 6px; }}
+QFrame#group {{ border-bottom: 1px solid #2a3038; padding-bottom: 8px; }}
+QToolButton#heading {{ color: #8c96a3; font-size: 11px; font-weight: 600; background: transparent; border: none;
+    padding: 3px 0; }}
+QToolButton#heading:hover, QToolButton#heading:focus {{ color: #dfe3e8; }}
 QLabel#faint, QLabel#key {{ color: #8c96a3; }}
 QLabel#key {{ font-size: 11px; }}
 QLabel#number {{ font-family: monospace; }}
 QLabel#banner {{ background: rgba(60, 28, 20, 235); color: #ffd9c7; border: 1px solid #b4593a;
     border-radius: 5px; padding: 9px 12px; }}
 QLabel#invitation {{ color: #8c96a3; font-size: 15px; background: transparent; }}
-QFrame#line {{ background: #2a3038; max-height: 1px; }}
 QPushButton, QToolButton {{ background: #262b33; border: 1px solid #333a44; border-radius: 4px;
     padding: 5px 10px; }}
 QPushButton:hover, QToolButton:hover {{ background: #2e353f; border-color: #46505d; }}

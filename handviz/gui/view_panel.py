@@ -48,7 +48,6 @@ class ViewPanel(Panel):
         self.group("Performance")
         self.numbers = Numbers()
         self.column.addWidget(self.numbers)
-        self.column.addStretch(1)
         controller.settings_changed.connect(self.show_settings)
         self.show_settings(controller.settings)
 
