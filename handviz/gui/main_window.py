@@ -98,7 +98,7 @@ class MainWindow(QMainWindow):
         bar.setContentsMargins(10, 0, 10, 0)
         bar.addWidget(self.sentence, 1)
         bar.addPermanentWidget(self.stages)
-        bar.addPermanentWidget(named_label("faint", "F1: shortcuts"))
+        bar.addPermanentWidget(named_label("faint", "  ·  F1: shortcuts"))
 
     def _connect(self, controller: Controller) -> None:
         controller.answered.connect(self._show_answer)

@@ -9,7 +9,7 @@ import platformdirs
 from PyQt6.QtCore import QSettings
 
 from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG
-from handviz.records import VARIANTS, VariantName
+from handviz.records import VARIANTS, SideChoice, VariantName
 from handviz.render.options import ColourMode, DrawOptions, ViewMode
 
 CONFIG_FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
@@ -22,6 +22,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "colour": get_args(ColourMode),
     "view": get_args(ViewMode),
     "theme": get_args(ThemeChoice),
+    "side": get_args(SideChoice),
 }
 LIMITS: dict[str, tuple[float, float]] = {
     "opacity": (0.1, 1.0),
@@ -52,6 +53,7 @@ class ViewSettings:
     field_of_view_deg: float = DEFAULT_FIELD_OF_VIEW_DEG
     loop: bool = True
     theme: ThemeChoice = "system"
+    side: SideChoice = "detected"
 
     @property
     def wants_texture(self) -> bool:
