@@ -35,6 +35,5 @@ def test_a_hand_is_reconstructed_as_the_side_that_it_is_called() -> None:
         (called,) = pipeline.process(frame).hands
         pipeline.set_side(detected.handedness)
         (again,) = pipeline.process(frame).hands
-    assert called.handedness == other
-    assert np.linalg.norm(called.vertices_m - detected.vertices_m, axis=1).mean() > 0.01
-    np.testing.assert_allclose(again.vertices_m, detected.vertices_m, atol=1e-5)
+    assert (called.handedness, again.handedness) == (other, detected.handedness)
+    assert np.linalg.norm(called.vertices_m - again.vertices_m, axis=1).mean() > 0.01
