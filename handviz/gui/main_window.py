@@ -9,6 +9,7 @@ from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
 from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
 from handviz.errors import HandvizError
+from handviz.gui.compare import Compare
 from handviz.gui.controller import Controller
 from handviz.gui.feature import Feature
 from handviz.gui.keyboard import reach_by_tab_alone
@@ -116,7 +117,8 @@ class MainWindow(QMainWindow):
 
     def _make_features(self) -> list[Feature]:
         """What stands by itself; each puts its own widgets where they belong. The layout is last: it sees them all."""
-        return [WindowLayout(self, self._controller, (self.source_panel, self.view_panel))]
+        compare = Compare(self._controller, self.view_panel)
+        return [compare, WindowLayout(self, self._controller, (self.source_panel, self.view_panel))]
 
     def _make_shortcuts(self) -> list[Shortcut]:
         controller = self._controller

@@ -15,7 +15,8 @@ from handviz.records import FrameResult
 from handviz.render.camera import OrbitCamera
 from handviz.render.key_light import KeyLight
 from handviz.render.options import DrawOptions
-from handviz.render.scene import Scene
+from handviz.render.panes import PanePoint
+from handviz.render.split_scene import SplitScene
 from handviz.render.surface import Surface
 from handviz.render.target import MultisampleTarget, affordable_samples
 
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Viewport(QOpenGLWidget):
-    """Shows results through a Scene.
+    """Shows results through a SplitScene.
 
     In free orbit the mouse turns, the wheel zooms, a double click goes home. The right button moves the light.
     """
@@ -38,7 +39,7 @@ class Viewport(QOpenGLWidget):
         super().__init__(parent)
         self._surface = surface
         self._ctx: moderngl.Context | None = None
-        self._scene: Scene | None = None
+        self._scene: SplitScene | None = None
         self._smooth_target: MultisampleTarget | None = None
         self._samples = 0
         self._result: FrameResult | None = None
@@ -47,6 +48,7 @@ class Viewport(QOpenGLWidget):
         self._light = KeyLight()
         self._dragged = Qt.MouseButton.NoButton
         self._drag_from = QPointF()
+        self._drawn_size = (0, 0)
         self.setMinimumSize(QSize(320, 240))
 
     def show_result(self, result: FrameResult | None) -> None:
@@ -70,6 +72,14 @@ class Viewport(QOpenGLWidget):
         """The ends of the heatmap on the screen."""
         return self._scene.range_mm(self._options) if self._scene is not None else self._options.deviation_range_mm
 
+    def pane_at(self, position: QPointF) -> PanePoint | None:
+        """The variant drawn at a place of this widget and where in its pane, in physical pixels; None beside panes."""
+        if self._scene is None:
+            return None
+        ratio = self.devicePixelRatioF()
+        point_px = position.x() * ratio, position.y() * ratio
+        return self._scene.pane_at(point_px, self._drawn_size, self._options, ratio)
+
     def release_gl(self) -> None:
         """Free everything on the graphics card; the viewport stays empty afterwards."""
         if self._scene is None:
@@ -90,7 +100,7 @@ class Viewport(QOpenGLWidget):
             return
         self._samples = affordable_samples(self._ctx)
         self._smooth_target = MultisampleTarget(self._ctx, self._samples)
-        self._scene = Scene(self._ctx, self._surface)
+        self._scene = SplitScene(self._ctx, self._surface)
         self._scene.show(self._result)
         logger.info("drawing with %s", self._ctx.info["GL_RENDERER"])
 
@@ -108,7 +118,7 @@ class Viewport(QOpenGLWidget):
         # The context's own idea of the screen is wrong inside a QOpenGLWidget.
         screen = self._ctx.detect_framebuffer(self.defaultFramebufferObject())
         target = self._smooth_target.framebuffer(screen.size) if self._samples else screen
-        pixel_ratio = self.devicePixelRatioF()
+        pixel_ratio, self._drawn_size = self.devicePixelRatioF(), target.size
         self._scene.draw(target, self._options, orbit=self._orbit, light=self._light, pixel_ratio=pixel_ratio)
         if self._samples:
             self._smooth_target.resolve(screen)

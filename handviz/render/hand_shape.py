@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from handviz.records import FloatArray, HandMesh
 from handviz.render.colormap import colours_from_deviation
+from handviz.render.distance_colours import colours_from_distance
 from handviz.render.options import DrawOptions
 from handviz.render.surface import Surface, VertexNormals
 
@@ -55,6 +56,16 @@ def hand_look(hand: HandMesh, options: DrawOptions) -> HandLook:
     return replace(RELIT_LOOK if options.relight else PHOTOGRAPH_LOOK, marks_inferred=options.mark_inferred)
 
 
+def distance_vertex_colours(
+    distances_mm: FloatArray, surface: Surface, range_mm: tuple[float, float]
+) -> NDArray[np.float32]:
+    """As ``vertex_colours``, of distances (V,) between two variants."""
+    painted = np.ones((surface.vertex_count, 4), dtype=np.float32)
+    lifted = surface.lift(distances_mm.astype(np.float32)[:, None])[:, 0]
+    painted[:, :3] = colours_from_distance(lifted, range_mm)
+    return painted
+
+
 def vertex_colours(
     hand: HandMesh, surface: Surface, options: DrawOptions, range_mm: tuple[float, float]
 ) -> NDArray[np.float32]:
@@ -81,9 +92,15 @@ class HandShaper:
         self._normals = VertexNormals(surface.faces, surface.vertex_count)
 
     def shape(
-        self, hand: HandMesh, options: DrawOptions, *, range_mm: tuple[float, float], centre_m: FloatArray
+        self,
+        hand: HandMesh,
+        options: DrawOptions,
+        *,
+        range_mm: tuple[float, float],
+        centre_m: FloatArray,
+        distances_mm: FloatArray | None = None,
     ) -> HandShape:
-        """``centre_m`` (3,) in the camera frame becomes the origin of the orbit's scene."""
+        """``centre_m`` (3,) in the camera frame becomes the origin of the orbit's scene; distances (V,) colour it."""
         vertices_m = np.asarray(hand.vertices_m, dtype=np.float32)
         in_picture = np.concatenate([hand.vertices_px, vertices_m[:, 2:]], axis=1, dtype=np.float32)
         lifted = self._surface.lift(np.concatenate([vertices_m, in_picture], axis=1))
@@ -97,11 +114,15 @@ class HandShaper:
         else:
             shift = hand.wrist_camera_m - centre_m
             positions, keypoints = lifted[:, :3] + shift, hand.keypoints_m + shift
-        colours = vertex_colours(hand, self._surface, options, range_mm)
+        colours = (
+            vertex_colours(hand, self._surface, options, range_mm)
+            if distances_mm is None
+            else distance_vertex_colours(distances_mm, self._surface, range_mm)
+        )
         return HandShape(
             vertices=np.concatenate([positions, normals, colours], axis=1, dtype=np.float32),
             keypoints=keypoints.astype(np.float32),
-            look=hand_look(hand, options),
+            look=hand_look(hand, options) if distances_mm is None else HEATMAP_LOOK,
         )
 
 

@@ -3,8 +3,25 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from handviz.records import VariantName
+
 ColourMode = Literal["deviation", "texture", "plain"]
 ViewMode = Literal["overlay", "orbit"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Which two variants' distance the colours show (``difference.py``)."""
+
+    first: VariantName
+    second: VariantName
+    aligned: bool = False
+    """Leave out turn, shift and size of the whole hand: what is left is pose and shape."""
+
+    @property
+    def pair(self) -> tuple[VariantName, VariantName]:
+        """Both."""
+        return self.first, self.second
 
 
 @dataclass(frozen=True)
@@ -29,8 +46,12 @@ class DrawOptions:
     """In texture colour: stripes over what no picture has shown."""
     relight: bool = False
     """In texture and plain colour: the viewport's light instead of the picture's, from where the person puts it."""
+    compare: bool = False
+    """A pane for every variant."""
+    difference: Difference | None = None
+    """Distances instead of ``colour``; None: as ``colour`` says."""
 
     @property
     def light_can_move(self) -> bool:
         """Whether the person moves the light; in the heatmap it would change what colours seem to say."""
-        return self.relight and self.colour != "deviation"
+        return self.relight and self.colour != "deviation" and self.difference is None
