@@ -174,6 +174,11 @@ class FrameResult:
     other_troubles: Mapping[VariantName, str] = field(default_factory=dict)
     """Where variants are compared: a sentence on why a variant is not among ``others``."""
 
+    @property
+    def is_compared(self) -> bool:
+        """Whether the other variants were asked."""
+        return bool(self.others or self.other_troubles)
+
     def of_variant(self, variant: VariantName) -> "FrameResult":
         """The same frame as another variant sees it; without hands if that one was not asked or has none."""
         if variant == self.variant:

@@ -57,8 +57,8 @@ def distances_of(result: FrameResult, difference: Difference) -> Distances | Non
 
 
 def name_of(difference: Difference) -> str:
-    """As "prior-net – final"."""
-    return f"{DISPLAY_NAMES[difference.first]} – {DISPLAY_NAMES[difference.second]}"
+    """As "prior-net to final"; the font of legends has no dash."""
+    return f"{DISPLAY_NAMES[difference.first]} to {DISPLAY_NAMES[difference.second]}"
 
 
 def _differ(first: HandMesh, second: HandMesh) -> bool:

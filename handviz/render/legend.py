@@ -12,7 +12,7 @@ from handviz.render.colormap import deviation_colours
 from handviz.render.inferred_mark import marked, stripe_cover
 
 WIDTH_PX, HEIGHT_PX = 108, 206
-TWO_TITLES_PX = (26, 18)
+TWO_TITLES_PX = (36, 18)
 BAR_LEFT_PX, BAR_RIGHT_PX, BAR_TOP_PX, BAR_BOTTOM_PX = 12, 28, 38, 190
 SEEN_WIDTH_PX, SEEN_HEIGHT_PX = 184, 34
 SEEN_LEFT_PX, INFERRED_LEFT_PX = 12, 90

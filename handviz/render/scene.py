@@ -204,8 +204,9 @@ class Scene:
             return
         (nominal_width, nominal_height), draw = legend
         view_size, box = room.view_size, room.box
-        share = 0.6 if room.label is None else 0.9
-        ratio = min(room.pixel_ratio, share * view_size[1] / nominal_height, 0.4 * view_size[0] / nominal_width)
+        width_share, height_share = (0.4, 0.6) if room.label is None else (0.6, 0.9)
+        fits = height_share * view_size[1] / nominal_height, width_share * view_size[0] / nominal_width
+        ratio = min(room.pixel_ratio, *fits)
         if ratio < LEAST_LEGEND_RATIO:
             return
         picture = draw(round(ratio, 2))

@@ -13,8 +13,8 @@ from handviz.render.difference import Distances, distances_of
 from handviz.render.hand_shape import orbit_centre, orbit_radius
 from handviz.render.image_pass import ImagePass
 from handviz.render.key_light import KeyLight
-from handviz.render.options import DrawOptions
-from handviz.render.pane_label import label_place, pane_label
+from handviz.render.options import Difference, DrawOptions
+from handviz.render.pane_label import pane_label, pane_lines
 from handviz.render.panes import Pane, PanePlace, PanePoint, pane_at, panes_of
 from handviz.render.scene import Scene
 from handviz.render.surface import Surface
@@ -32,6 +32,7 @@ class SplitScene:
         self._deviations, self._distances_seen = RangeFollower(), RangeFollower()
         self._result: FrameResult | None = None
         self._distances: Distances | None = None
+        self._measured: Difference | None = None
         self._shown_for: tuple[object, ...] | None = None
 
     def show(self, result: FrameResult | None) -> None:
@@ -86,12 +87,12 @@ class SplitScene:
         for number, pane in enumerate(panes):
             own = self._options_of(pane.variant, options, legend=pane is with_legend)
             scene, label = self.scene_of(pane.variant, options), self._label(number)
-            picture = pane_label(self._result, pane, options.difference, self._distances, pixel_ratio)
-            label.set_picture(picture)
             shown = scene.picture_rectangle(pane.size_px, own, pixel_ratio) if own.view == "overlay" else None
-            place = PanePlace(pane, label_place(pane, shown, picture.shape, pixel_ratio))
-            scene.draw(target, own, orbit=orbit, light=light, pixel_ratio=pixel_ratio, place=place)
-            label.draw(pane.size_px, place.label)
+            lines = pane_lines(self._result, pane, options.difference, self._distances)
+            picture, place = pane_label(lines, pane, shown, pixel_ratio)
+            label.set_picture(picture)
+            scene.draw(target, own, orbit=orbit, light=light, pixel_ratio=pixel_ratio, place=PanePlace(pane, place))
+            label.draw(pane.size_px, place)
         target.viewport = (0, 0, *target.size)
 
     def release(self) -> None:
@@ -118,6 +119,8 @@ class SplitScene:
             return
         self._shown_for = wanted
         result, difference = self._result, options.difference
+        if difference != self._measured:
+            self._measured, self._distances_seen = difference, RangeFollower()
         self._distances = distances_of(result, difference) if result is not None and difference is not None else None
         if result is None:
             for scene in self._scenes:
@@ -144,7 +147,7 @@ class SplitScene:
         if options.difference is None:
             return replace(own, deviation_range_mm=self.range_mm(options))
         if self._is_measured(variant):
-            range_mm = options.deviation_range_mm or self._distances_seen.range_mm
+            range_mm = options.deviation_range_mm or (0.0, self._distances_seen.range_mm[1])
             return replace(own, colour="deviation", deviation_range_mm=range_mm)
         return replace(own, colour="plain")
 
