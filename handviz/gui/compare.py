@@ -16,6 +16,7 @@ PAIRS: tuple[tuple[DifferencePair, str], ...] = (
     ("amvur_final", "AMVUR – final"),
     ("prior_amvur", "prior-net – AMVUR"),
 )
+BELOW_NETWORK = 1
 
 
 class Compare(Feature):
@@ -24,7 +25,7 @@ class Compare(Feature):
     def __init__(self, controller: Controller, panel: Panel) -> None:
         super().__init__()
         self._controller = controller
-        panel.group("Compare")
+        panel.group("Compare", place=BELOW_NETWORK)
         hint = "prior-net, AMVUR and final of the same frame, seen from the same side"
         self.compare = self._switch(panel, "compare", "all three networks", "C", hint)
         hint = "How far corresponding vertices of two networks lie apart, as colours; wrist on wrist"

@@ -101,10 +101,11 @@ class Panel(QScrollArea):
         """Where the present group's parts go."""
         self.setWidget(content)
 
-    def group(self, title: str) -> Group:
-        """Begin a new group: what is added to ``column`` from now on is part of it."""
+    def group(self, title: str, *, place: int | None = None) -> Group:
+        """Begin a new group, the last one or at a place: what is added to ``column`` from now on is part of it."""
         group = Group(title)
-        self.groups.append(group)
-        self._whole.insertWidget(self._whole.count() - 1, group)
+        place = len(self.groups) if place is None else place
+        self.groups.insert(place, group)
+        self._whole.insertWidget(place, group)
         self.column = group.column
         return group
