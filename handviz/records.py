@@ -36,6 +36,10 @@ class Frame:
     """``time.perf_counter() * 1000`` when the picture was read."""
     name: str = ""
     """File name for pictures of a folder, empty otherwise."""
+    time_ms: float | None = None
+    """When a clip shows the picture, from the clip's beginning, at whatever speed it plays; None for all else."""
+    turned_deg: int = 0
+    """How far ``image`` was turned clockwise, 0, 90, 180 or 270, after its camera or file gave it."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from PyQt6.QtCore import Qt, pyqtSignal
 from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
 from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
+from handviz.capture.dropped import choose as choose_dropped
 from handviz.errors import HandvizError
 from handviz.gui.controller import Controller
 from handviz.gui.feature import Feature
@@ -17,6 +18,7 @@ from handviz.gui.parts import named_label
 from handviz.gui.screenshot import free_path, pictures_folder, save_picture, timed_name
 from handviz.gui.settings import ViewSettings
 from handviz.gui.shortcuts import Shortcut, ShortcutWindow, install
+from handviz.gui.source_feature import SourceFeature
 from handviz.gui.source_panel import SourcePanel
 from handviz.gui.timeline import Timeline
 from handviz.gui.view_panel import ViewPanel
@@ -104,7 +106,9 @@ class MainWindow(QMainWindow):
 
     def _make_features(self) -> list[Feature]:
         """What stands by itself; each puts its own widgets where they belong."""
-        return []
+        return [
+            SourceFeature(self._controller, self.source_panel, self.timeline, self),
+        ]
 
     def _make_shortcuts(self) -> list[Shortcut]:
         controller = self._controller
@@ -209,11 +213,14 @@ class MainWindow(QMainWindow):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
-        """Open the first dropped file or folder."""
+        """Open what was dropped; a sentence names what is left over."""
         data = event.mimeData() if event is not None else None
         paths = [url.toLocalFile() for url in data.urls() if url.isLocalFile()] if data is not None else []
         if paths:
-            self._open(paths[0])
+            choice = choose_dropped([Path(path) for path in paths])
+            self._open(choice.text)
+            if choice.sentence:
+                self._controller.say(choice.sentence)
         else:
             self._controller.say("Only files and folders of this machine can be dropped here.")
 

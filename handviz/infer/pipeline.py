@@ -195,7 +195,8 @@ class Pipeline:
             for hand, crop in zip(canonical, crops, strict=True)
         )
         marks.append(time.perf_counter())
-        hands = self._smoother.smooth(found_hands, frame.captured_ms) if self._video else found_hands
+        time_ms = frame.captured_ms if frame.time_ms is None else frame.time_ms
+        hands = self._smoother.smooth(found_hands, time_ms) if self._video else found_hands
         marks.append(time.perf_counter())
         textures = self._textures(frame, crops, canonical)
         if textures:
