@@ -18,6 +18,9 @@ FloatArray = NDArray[np.floating]
 Handedness = Literal["left", "right"]
 VariantName = Literal["prior", "amvur", "final"]
 
+SideChoice = Literal["detected", "left", "right"]
+"""Whose word counts on which hand is which: the detector's or the person's."""
+
 VARIANTS: tuple[VariantName, ...] = ("prior", "amvur", "final")
 CROP_SIZE = 224
 KEYPOINT_COUNT = 21

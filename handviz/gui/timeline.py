@@ -32,7 +32,6 @@ class ScrubSlider(QSlider):
 
     def __init__(self) -> None:
         super().__init__(Qt.Orientation.Horizontal)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
         """Bring the handle under the mouse first, so that it is then dragged."""
@@ -59,7 +58,6 @@ class FrameBox(QSpinBox):
         self.setKeyboardTracking(False)
         self.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
         self.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.setFixedWidth(64)
         self.setToolTip("Go to a frame (Ctrl+G)")
         self._shown = 1
@@ -127,6 +125,7 @@ class Timeline(QFrame):
         column.setContentsMargins(12, 7, 12, 6)
         column.setSpacing(4)
         self.slider = ScrubSlider()
+        self.slider.setToolTip("Where in the clip or folder; drag to look through it")
         column.addWidget(self.slider)
         row = QHBoxLayout()
         column.addLayout(row)
@@ -147,7 +146,6 @@ class Timeline(QFrame):
         self.file_name = NameLabel()
         row.addWidget(self.file_name, 1)
         self.speed = QComboBox()
-        self.speed.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.speed.setToolTip("How fast it plays: slower ([), faster (])")
         for speed in SPEEDS:
             self.speed.addItem(f"{speed:g}×", speed)
@@ -236,7 +234,6 @@ class Timeline(QFrame):
         button.setIcon(icon(name))
         button.setIconSize(QSize(16, 16))
         button.setToolTip(hint)
-        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         row.addWidget(button)
         return button
 
