@@ -15,6 +15,7 @@ from tests.hands import made_up_hand
 
 CAMERA = Intrinsics(610.0, 333.0, 229.0, focal_y_px=655.0)
 SIZE = (640, 480)
+AWAY_M = np.array([0.05, -0.02, 0.4])
 
 
 def points(count: int = 21) -> np.ndarray:
@@ -22,7 +23,7 @@ def points(count: int = 21) -> np.ndarray:
 
 
 def test_projection_is_opencv_s() -> None:
-    moved = points() + [0.05, -0.02, 0.4]
+    moved = points() + AWAY_M
     expected, _ = cv2.projectPoints(moved, np.zeros(3), np.zeros(3), CAMERA.matrix, None)
     np.testing.assert_allclose(project_points(moved, CAMERA), expected[:, 0], atol=1e-9)
 
@@ -44,7 +45,7 @@ def test_a_known_hand_is_placed_where_solve_pnp_finds_it() -> None:
 
 
 def test_slopes_are_difference_quotients() -> None:
-    moved = points() + [0.05, -0.02, 0.4]
+    moved = points() + AWAY_M
     view = CropView(crop_from_image_affine(project_points(moved, CAMERA), "left"), CAMERA)
     for axis, step in enumerate(np.eye(3) * 1e-7):
         quotient = (view.in_crop(moved + step) - view.in_crop(moved)) / 1e-7
@@ -73,7 +74,7 @@ def test_a_rotated_picture_has_a_rotated_camera(turns: int) -> None:
 
 
 def test_a_rescaled_picture_has_a_rescaled_camera() -> None:
-    moved = points() + [0.05, -0.02, 0.4]
+    moved = points() + AWAY_M
     camera = rescaled(CAMERA, 0.5, 0.75)
     np.testing.assert_allclose(project_points(moved, camera), project_points(moved, CAMERA) * [0.5, 0.75])
 
