@@ -19,6 +19,9 @@ Handedness = Literal["left", "right"]
 VariantName = Literal["prior", "amvur", "final"]
 IntrinsicsOrigin = Literal["assumed", "stated", "calibrated"]
 
+SideChoice = Literal["detected", "left", "right"]
+"""Whose word counts on which hand is which: the detector's or the person's."""
+
 VARIANTS: tuple[VariantName, ...] = ("prior", "amvur", "final")
 CROP_SIZE = 224
 KEYPOINT_COUNT = 21

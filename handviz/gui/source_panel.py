@@ -1,6 +1,6 @@
 """Left: where the pictures come from, and the camera's lens."""
 
-from PyQt6.QtCore import QSignalBlocker, Qt, pyqtSignal
+from PyQt6.QtCore import QSignalBlocker, pyqtSignal
 from PyQt6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QToolButton, QWidget
 
 from handviz.capture.sources import CameraInfo
@@ -8,7 +8,13 @@ from handviz.gui.controller import CAMERA_PREFIX, Controller
 from handviz.gui.messages import Answer, SourceInfo
 from handviz.gui.parts import Panel, named_label, number_box
 from handviz.gui.settings import LIMITS, ViewSettings
+from handviz.records import SideChoice
 
+SIDE_TEXTS: dict[SideChoice, str] = {
+    "detected": "left and right as detected",
+    "left": "all are left hands",
+    "right": "all are right hands",
+}
 NO_CAMERA_TEXT = "no camera found"
 CHOOSE_TEXT = "choose a camera …"
 
@@ -38,7 +44,7 @@ class SourcePanel(Panel):
     def _add_source_group(self) -> None:
         self.group("Source")
         self.cameras = QComboBox()
-        self.cameras.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.cameras.setToolTip("The cameras that the system names")
         self.cameras.addItem("looking for cameras …")
         self.cameras.activated.connect(self._choose_camera)
         again = QToolButton()
@@ -50,12 +56,13 @@ class SourcePanel(Panel):
         row.addWidget(again)
         self.column.addLayout(row)
         buttons = (
-            ("Open clip …", self.clip_wanted),
-            ("Open folder …", self.folder_wanted),
-            ("Open picture …", self.picture_wanted),
+            ("Open clip …", self.clip_wanted, "A video file (Ctrl+O)"),
+            ("Open folder …", self.folder_wanted, "A folder of pictures, one after the other"),
+            ("Open picture …", self.picture_wanted, "One picture"),
         )
-        for text, wanted in buttons:
+        for text, wanted, hint in buttons:
             button = QPushButton(text)
+            button.setToolTip(hint)
             button.clicked.connect(wanted.emit)
             self.column.addWidget(button)
         self.description = named_label("faint", "Or drop a clip, a folder or a picture on the window.", wraps=True)
@@ -81,6 +88,12 @@ class SourcePanel(Panel):
         self.save_meshes.setToolTip("Write every hand of this picture as GLB, OBJ or PLY (Ctrl+E)")
         self.save_meshes.clicked.connect(self.meshes_wanted.emit)
         self.column.addWidget(self.save_meshes)
+        self.sides = QComboBox()
+        self.sides.setToolTip("Which hand is which, where the detector gets it wrong")
+        for choice, text in SIDE_TEXTS.items():
+            self.sides.addItem(text, choice)
+        self.sides.activated.connect(lambda row: self._controller.change(side=self.sides.itemData(row)))
+        self.column.addWidget(self.sides)
         self.hands = named_label("", "none yet", wraps=True)
         self.column.addWidget(self.hands)
 
@@ -104,6 +117,7 @@ class SourcePanel(Panel):
         with QSignalBlocker(self.field_of_view), QSignalBlocker(self.mirror):
             self.field_of_view.setValue(settings.field_of_view_deg)
             self.mirror.setChecked(settings.mirror)
+        self.sides.setCurrentIndex(self.sides.findData(settings.side))
 
     def _show_changing(self, text: str) -> None:
         self.description.setText(f"{text} …")

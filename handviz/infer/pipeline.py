@@ -12,6 +12,7 @@ from typing import Self
 
 from handviz.detect.crop import crop_hand, hand_mesh_from_crop, mesh_in_crop
 from handviz.detect.landmarker import HandLandmarker
+from handviz.detect.side import sided
 from handviz.errors import HandvizError
 from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG, intrinsics_from_field_of_view
 from handviz.hand_model.handles import vertices_from_keypoint_moves
@@ -33,6 +34,7 @@ from handviz.records import (
     HandMesh,
     HandTexture,
     Intrinsics,
+    SideChoice,
     StageTimes,
     VariantName,
 )
@@ -58,6 +60,8 @@ class PipelineSettings:
     """Let the detector's 2D keypoints correct the network's camera (alignment.py)."""
     correct_pose: bool = True
     """Let MediaPipe's landmarks correct the network's pose (witness.py)."""
+    side: SideChoice = "detected"
+    """Which hand is which, where the detector gets it wrong."""
     texture: bool = False
     """Give hands a texture (texture.py)."""
 
@@ -73,6 +77,7 @@ class Pipeline:
         self._reset_wanted = False
         self._texture_wanted, self._forget_wanted = settings.texture, False
         self._texture_trouble = ""
+        self._side: SideChoice = settings.side
         self._texturer: HandTexturer | None = None
         self._video = settings.video
         self._field_of_view_deg = settings.field_of_view_deg
@@ -124,6 +129,11 @@ class Pipeline:
         """Degrees over the longer image side, from the next frame on."""
         with self._lock:
             self._field_of_view_deg = field_of_view_deg
+
+    def set_side(self, side: SideChoice, /) -> None:
+        """Which hand is which, from the next frame on."""
+        with self._lock:
+            self._side = side
 
     def set_texture(self, wanted: bool, /) -> None:
         """Whether hands get a texture, from the next frame on."""
@@ -177,12 +187,14 @@ class Pipeline:
         self, frame: Frame, network: HandReconstructor, variant: VariantName, intrinsics: Intrinsics
     ) -> FrameResult:
         marks = [time.perf_counter()]
-        detections = self._landmarker.detect(frame)
+        with self._lock:
+            side = self._side
+        detections = sided(self._landmarker.detect(frame), side)
         marks.append(time.perf_counter())
         crops = [crop_hand(frame.image, detection) for detection in detections]
         marks.append(time.perf_counter())
         found = crops
-        if self._video:
+        if self._video or side != "detected":
             canonical = network.reconstruct(crops)
         else:
             crops, canonical = reconstruct_and_look_again(frame.image, crops, network)
