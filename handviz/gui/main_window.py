@@ -11,6 +11,7 @@ from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QTabWidget, Q
 from handviz.errors import HandvizError
 from handviz.gui.controller import Controller
 from handviz.gui.feature import Feature
+from handviz.gui.inspection_feature import InspectionFeature
 from handviz.gui.mesh_saver import MESH_FORMATS, MeshOrder
 from handviz.gui.messages import Answer, Status
 from handviz.gui.parts import named_label
@@ -45,6 +46,7 @@ class MainWindow(QMainWindow):
         self.resize(1240, 780)
         self.setAcceptDrops(True)
         self._controller = controller
+        self._surface = surface
         self._shown: FrameResult | None = None
         self._last_painted: FrameResult | None = None
         self.viewport = Viewport(surface)
@@ -104,7 +106,8 @@ class MainWindow(QMainWindow):
 
     def _make_features(self) -> list[Feature]:
         """What stands by itself; each puts its own widgets where they belong."""
-        return []
+        self.inspection = InspectionFeature(self._controller, self.pages, self._surface)
+        return [self.inspection]
 
     def _make_shortcuts(self) -> list[Shortcut]:
         controller = self._controller
