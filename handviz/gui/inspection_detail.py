@@ -6,11 +6,11 @@ from PyQt6.QtCore import QSize, Qt
 from PyQt6.QtGui import QPixmap, QResizeEvent
 from PyQt6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from handviz.gui.inspection_table import COLUMNS, NOTHING, TableRow, note_of
 from handviz.gui.parts import named_label
 from handviz.gui.picture_loaders import Look, image_of
 from handviz.gui.settings import ViewSettings
 from handviz.gui.viewport import Viewport
+from handviz.infer.inspection_columns import COLUMNS, TableRow, note_of
 from handviz.records import FrameResult
 from handviz.render.options import ViewMode
 from handviz.render.surface import Surface
@@ -36,6 +36,8 @@ class InspectionDetail(QWidget):
         self.reason.hide()
         self._look: Look | None = None
         self._row: TableRow | None = None
+        self._settings = ViewSettings()
+        self._range_mm: tuple[float, float] | None = None
         self._lay_out()
 
     @property
@@ -45,12 +47,21 @@ class InspectionDetail(QWidget):
 
     def apply(self, settings: ViewSettings) -> None:
         """Draw as the settings say; results are kept without texture, which is shown as deviation."""
+        self._settings = settings
         options = settings.draw_options()
+        if options.deviation_range_mm is None:
+            options = replace(options, deviation_range_mm=self._range_mm)
         if options.colour == "texture":
             options = replace(options, colour="deviation")
         other: ViewMode = "orbit" if options.view == "overlay" else "overlay"
         self.large.set_options(replace(options, inset=False))
         self.small.set_options(replace(options, view=other, inset=False, legend=False))
+
+    def set_range(self, range_mm: tuple[float, float]) -> None:
+        """The heatmap's ends for the whole folder, where the settings fix none."""
+        if range_mm != self._range_mm:
+            self._range_mm = range_mm
+            self.apply(self._settings)
 
     def show_look(self, look: Look | None) -> None:
         """Show a picture with its hands; None empties everything."""
@@ -116,11 +127,8 @@ class InspectionDetail(QWidget):
 
 def line_of(row: TableRow) -> str:
     """The row in one line."""
-    told = []
-    for column in COLUMNS[1:-1]:
-        value = column.value(row)
-        if value is not None:
-            told.append(f"{column.title} {format(value, column.form)}" if column.form else str(value))
+    numbers = [f"{column.title} {column.text(row)}" for column in COLUMNS[2:-1] if column.text(row)]
     picture = row.picture
     size = f"{picture.width} x {picture.height}" if picture.width else ""
-    return "   ".join(part for part in (picture.file, size, *told, note_of(row)) if part and part != NOTHING)
+    side = row.hand.handedness if row.hand is not None else ""
+    return "   ".join(part for part in (picture.file, size, side, *numbers, note_of(row)) if part)

@@ -10,12 +10,13 @@ from handviz.capture.images import IMAGE_SUFFIXES
 from handviz.errors import HandvizError
 from handviz.gui.controller import Controller
 from handviz.gui.feature import Feature
+from handviz.gui.inspection_exporter import InspectionExporter
 from handviz.gui.inspection_page import InspectionPage
-from handviz.gui.inspection_table import Key, TableRow
 from handviz.gui.inspection_thread import InspectionMaker, InspectionThread, Progress, make_inspection
 from handviz.gui.picture_loaders import Look, LookOrder, LookThread
 from handviz.gui.settings import ViewSettings
 from handviz.gui.shortcuts import Shortcut
+from handviz.infer.inspection_columns import Key, TableRow, common_range_mm
 from handviz.infer.inspection_rows import InspectionOrder, Listing, PictureRow, checked_folder
 from handviz.paths import MODELS
 from handviz.render.surface import Surface
@@ -43,6 +44,7 @@ class InspectionFeature(Feature):
         pages.addTab(self.page, PAGE_NAME)
         self.thread_of_inspection = InspectionThread(make)
         self._looks = LookThread()
+        self.exporter = InspectionExporter(controller, self.page)
         self._order: InspectionOrder | None = None
         self._number, self._look_number = 0, 0
         self._is_running = False
@@ -64,6 +66,7 @@ class InspectionFeature(Feature):
         """End all threads; results are on disk already."""
         self.thread_of_inspection.stop()
         self._looks.stop()
+        self.exporter.stop()
         self.page.stop()
 
     @property
@@ -160,7 +163,7 @@ class InspectionFeature(Feature):
         self._listing = listing
         self.page.show_ground_truth(listing.has_ground_truth)
         self.page.model.take_listing(self._order.folder, listing.rows)
-        self.page.export.setEnabled(True)
+        self.exporter.set_inspection(self._order, listing.kept)
         if listing.note:
             self._controller.say(listing.note)
         place = self.page.model.place_of(self._wanted) if self._wanted is not None else None
@@ -204,6 +207,7 @@ class InspectionFeature(Feature):
 
     def _take_look(self, look: Look) -> None:
         if look.order.number == self._look_number:
+            self.page.detail.set_range(common_range_mm(self.page.model.pictures))
             self.page.detail.show_look(look)
 
     def _follow_page(self, _: int) -> None:

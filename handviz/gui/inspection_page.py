@@ -25,11 +25,11 @@ from handviz.gui.inspection_table import (
     NAME,
     InspectionModel,
     RowFilter,
-    TableRow,
 )
 from handviz.gui.inspection_thread import Progress
 from handviz.gui.parts import named_label, number_box
 from handviz.gui.picture_loaders import THUMBNAIL_SIDE_PX, Thumbnails
+from handviz.infer.inspection_columns import TableRow
 from handviz.render.surface import Surface
 
 SIDES = (("both", "both hands"), ("left", "left hands"), ("right", "right hands"))

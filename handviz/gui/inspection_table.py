@@ -1,6 +1,6 @@
 """The rows of an inspection, sorted and filtered in one go; the view asks for those in sight."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -8,27 +8,11 @@ from typing import Any, Literal
 from PyQt6.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 
 from handviz.gui.picture_loaders import Thumbnails
-from handviz.infer.inspection_rows import HandRow, PictureRow
+from handviz.infer.inspection_columns import COLUMNS, NOTHING, Key, TableRow, note_of, rows_of
+from handviz.infer.inspection_rows import PictureRow
 
 Shown = Literal["all", "hands", "no hands", "failed", "waiting"]
 Side = Literal["both", "left", "right"]
-NOTHING = "–"
-Value = float | str | None
-Key = tuple[str, int]
-"""File and number of the hand, -1 without one."""
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """A hand, or a picture without one."""
-
-    picture: PictureRow
-    hand: HandRow | None
-
-    @property
-    def key(self) -> Key:
-        """Names the row whatever the order."""
-        return self.picture.file, self.hand.number if self.hand is not None else -1
 
 
 @dataclass(frozen=True)
@@ -58,50 +42,6 @@ class RowFilter:
         return self.shown == "all" or picture.state == self.shown
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column: its heading, what it means, and what a row has there."""
-
-    title: str
-    meaning: str
-    value: Callable[[TableRow], Value]
-    form: str = ""
-
-
-def _of_hand(name: str) -> Callable[[TableRow], Value]:
-    return lambda row: getattr(row.hand, name) if row.hand is not None else None
-
-
-def note_of(row: TableRow) -> str:
-    """What is to be said of a row apart from numbers."""
-    if row.picture.state == "failed":
-        return row.picture.reason
-    if row.picture.state == "waiting":
-        return "waiting"
-    return "" if row.hand is not None else "no hand found"
-
-
-COLUMNS = (
-    Column("Picture", "Name of the file", lambda row: row.picture.file),
-    Column("Hand", "The person's true hand", _of_hand("handedness")),
-    Column("Score", "How sure the detector is, 0 to 1", _of_hand("score"), ".2f"),
-    Column("Mean mm", "Mean deviation over the vertices", _of_hand("mean_std_mm"), ".1f"),
-    Column("Max mm", "Largest deviation of a vertex", _of_hand("max_std_mm"), ".1f"),
-    Column("Visible", "Share of the vertices that the picture shows", _of_hand("visible_share"), ".0%"),
-    Column(
-        "Error mm",
-        "Mean distance of the keypoints from the ground truth, wrists laid together",
-        _of_hand("error_mm"),
-        ".1f",
-    ),
-    Column(
-        "Aligned mm",
-        "The same after the best rotation, scale and shift (PA-MPJPE)",
-        _of_hand("aligned_error_mm"),
-        ".1f",
-    ),
-    Column("Note", "Why there are no numbers", note_of),
-)
 NAME, MEAN, ERROR, ALIGNED = 0, 3, 6, 7
 LARGEST_FIRST = Qt.SortOrder.DescendingOrder
 
@@ -129,15 +69,24 @@ class InspectionModel(QAbstractTableModel):
         """What is shown, in its order."""
         return self._rows
 
+    @property
+    def count(self) -> int:
+        """Rows that there are without the filter."""
+        return sum(len(rows) for rows in self._pictures.values())
+
+    def all_rows(self) -> list[TableRow]:
+        """What would be shown without the filter, in its order."""
+        return self._arranged(RowFilter())
+
     def take_listing(self, folder: Path, pictures: Iterable[PictureRow]) -> None:
         """Show these pictures instead of all others."""
         self._folder = folder
-        self._pictures = {picture.file: _rows_of(picture) for picture in pictures}
+        self._pictures = {picture.file: rows_of(picture) for picture in pictures}
         self._arrange()
 
     def take(self, pictures: Iterable[PictureRow]) -> None:
         """Replace what is known of these pictures."""
-        changed = {picture.file: _rows_of(picture) for picture in pictures}
+        changed = {picture.file: rows_of(picture) for picture in pictures}
         if changed:
             self._pictures |= changed
             self._arrange()
@@ -182,8 +131,7 @@ class InspectionModel(QAbstractTableModel):
         """Asked for rows in sight only."""
         row, column = self._rows[index.row()], COLUMNS[index.column()]
         if role == Qt.ItemDataRole.DisplayRole:
-            value = column.value(row)
-            return NOTHING if value is None else format(value, column.form)
+            return column.text(row) or NOTHING
         if role == Qt.ItemDataRole.DecorationRole and index.column() == NAME:
             return self._thumbnails.pixmap(self._folder / row.picture.file)
         if role == Qt.ItemDataRole.TextAlignmentRole and column.form:
@@ -197,14 +145,7 @@ class InspectionModel(QAbstractTableModel):
         self.layoutAboutToBeChanged.emit()
         before = self.persistentIndexList()
         keys = [self._rows[index.row()].key for index in before]
-        admits, value = self._filter.admits, COLUMNS[self._column].value
-        rows = [row for rows in self._pictures.values() for row in rows if admits(row)]
-        if self._column != NAME:
-            present = [row for row in rows if value(row) is not None]
-            present.sort(key=value, reverse=self._order == LARGEST_FIRST)  # type: ignore[arg-type]
-            self._rows = present + [row for row in rows if value(row) is None]
-        else:
-            self._rows = rows[::-1] if self._order == LARGEST_FIRST else rows
+        self._rows = self._arranged(self._filter)
         self._places = {}
         places = [self.place_of(key) for key in keys]
         after = [
@@ -214,6 +155,11 @@ class InspectionModel(QAbstractTableModel):
         self.changePersistentIndexList(before, after)
         self.layoutChanged.emit()
 
-
-def _rows_of(picture: PictureRow) -> tuple[TableRow, ...]:
-    return tuple(TableRow(picture, hand) for hand in picture.hands) or (TableRow(picture, None),)
+    def _arranged(self, chosen: RowFilter) -> list[TableRow]:
+        value = COLUMNS[self._column].value
+        rows = [row for rows in self._pictures.values() for row in rows if chosen.admits(row)]
+        if self._column == NAME:
+            return rows[::-1] if self._order == LARGEST_FIRST else rows
+        present = [row for row in rows if value(row) is not None]
+        present.sort(key=value, reverse=self._order == LARGEST_FIRST)  # type: ignore[arg-type]
+        return present + [row for row in rows if value(row) is None]
