@@ -195,6 +195,10 @@ class Controller(QObject):
         if self.source is not None and not self.source.is_live:
             self._capture.set_playing(not self.is_playing)
 
+    def hold(self, held: bool) -> None:
+        """Let the stream rest while something else needs the processor; it goes on where it stopped."""
+        self._capture.set_held(held)
+
     def step(self, by: int) -> None:
         """Hold and go ``by`` frames further."""
         self._capture.step(by)

@@ -12,6 +12,7 @@ from handviz.capture.dropped import choose as choose_dropped
 from handviz.errors import HandvizError
 from handviz.gui.controller import Controller
 from handviz.gui.feature import Feature
+from handviz.gui.inspection_feature import InspectionFeature
 from handviz.gui.keyboard import reach_by_tab_alone
 from handviz.gui.log_window import LogKeeper, LogWindow
 from handviz.gui.mesh_saver import MESH_FORMATS, MeshOrder
@@ -51,6 +52,7 @@ class MainWindow(QMainWindow):
         self.setWindowTitle("handviz")
         self.setAcceptDrops(True)
         self._controller = controller
+        self._surface = surface
         self._shown: FrameResult | None = None
         self._last_painted: FrameResult | None = None
         self.viewport = Viewport(surface)
@@ -118,8 +120,10 @@ class MainWindow(QMainWindow):
 
     def _make_features(self) -> list[Feature]:
         """What stands by itself; each puts its own widgets where they belong. The layout is last: it sees them all."""
+        self.inspection = InspectionFeature(self._controller, self.pages, self._surface)
         return [
             SourceFeature(self._controller, self.source_panel, self.timeline, self),
+            self.inspection,
             WindowLayout(self, self._controller, (self.source_panel, self.view_panel)),
         ]
 
