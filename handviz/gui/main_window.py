@@ -10,11 +10,14 @@ from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QTabWidget, Q
 
 from handviz.errors import HandvizError
 from handviz.gui.controller import Controller
+from handviz.gui.cut_out import CutOut
 from handviz.gui.feature import Feature
 from handviz.gui.mesh_saver import MESH_FORMATS, MeshOrder
 from handviz.gui.messages import Answer, Status
+from handviz.gui.output_panel import OutputPanel
 from handviz.gui.parts import named_label
-from handviz.gui.screenshot import free_path, pictures_folder, save_picture, timed_name
+from handviz.gui.recording import Recorder
+from handviz.gui.screenshot import SCREENSHOT_FOLDER, free_path, pictures_folder, save_picture, timed_name
 from handviz.gui.settings import ViewSettings
 from handviz.gui.shortcuts import Shortcut, ShortcutWindow, install
 from handviz.gui.source_panel import SourcePanel
@@ -30,7 +33,7 @@ INVITATION = "Choose a camera, open a clip or a folder, or drop one here"
 MOVE_THE_LIGHT = "Drag with the right mouse button to move the light; double-click it to move it back."
 NO_LIGHT_TO_MOVE = "Relighting shows in texture (T) and plain colour (P)."
 BANNER_MARGIN_PX = 14
-LAST_FOLDER, SCREENSHOT_FOLDER, MESH_FOLDER = "last_folder", "screenshot_folder", "mesh_folder"
+LAST_FOLDER, MESH_FOLDER = "last_folder", "mesh_folder"
 
 
 class MainWindow(QMainWindow):
@@ -104,7 +107,11 @@ class MainWindow(QMainWindow):
 
     def _make_features(self) -> list[Feature]:
         """What stands by itself; each puts its own widgets where they belong."""
-        return []
+        output = OutputPanel(self.source_panel)
+        return [
+            Recorder(self._controller, self.viewport, output),
+            CutOut(self._controller, self.viewport, output),
+        ]
 
     def _make_shortcuts(self) -> list[Shortcut]:
         controller = self._controller
