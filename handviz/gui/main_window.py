@@ -21,6 +21,7 @@ from handviz.gui.screenshot import SCREENSHOT_FOLDER, free_path, pictures_folder
 from handviz.gui.settings import ViewSettings
 from handviz.gui.shortcuts import Shortcut, ShortcutWindow, install
 from handviz.gui.source_panel import SourcePanel
+from handviz.gui.streaming import Streaming
 from handviz.gui.timeline import Timeline
 from handviz.gui.view_panel import ViewPanel
 from handviz.gui.viewport import Viewport
@@ -111,6 +112,7 @@ class MainWindow(QMainWindow):
         return [
             Recorder(self._controller, self.viewport, output),
             CutOut(self._controller, self.viewport, output),
+            Streaming(self._controller, output),
         ]
 
     def _make_shortcuts(self) -> list[Shortcut]:

@@ -1,5 +1,7 @@
 """The group "Output" of the left panel: recording, pictures without background, the stream."""
 
+from typing import Literal
+
 from PyQt6.QtCore import QSignalBlocker, Qt
 from PyQt6.QtWidgets import (
     QAbstractSpinBox,
@@ -16,7 +18,7 @@ from PyQt6.QtWidgets import (
 from handviz.gui.parts import Panel, named_label
 
 PORT_LIMITS = (1, 65535)
-STREAM_FORMATS = ("OSC", "JSON")
+STREAM_FORMATS: tuple[Literal["OSC"], Literal["JSON"]] = ("OSC", "JSON")
 
 
 class OutputPanel:
