@@ -9,6 +9,7 @@ from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
 from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
 from handviz.errors import HandvizError
+from handviz.gui.animating import Animating
 from handviz.gui.controller import Controller
 from handviz.gui.cut_out import CutOut
 from handviz.gui.feature import Feature
@@ -113,6 +114,7 @@ class MainWindow(QMainWindow):
             Recorder(self._controller, self.viewport, output),
             CutOut(self._controller, self.viewport, output),
             Streaming(self._controller, output),
+            Animating(self._controller, self, output),
         ]
 
     def _make_shortcuts(self) -> list[Shortcut]:

@@ -34,6 +34,8 @@ class OutputPanel:
         self.record_folder.setToolTip("Choose the folder for recordings")
         self.recorded = named_label("faint", "", wraps=True)
         self.recorded.hide()
+        self.animate = QPushButton("Animate a recording …")
+        self.animate.setToolTip("Make an animated GLB and BVH skeletons of it, for Blender and its like")
         self.cut_out = QPushButton("Hands without background")
         self.cut_out.setToolTip("Save the hands alone as a transparent PNG (Ctrl+Shift+T)")
         self.twice = QCheckBox("2×")
@@ -56,6 +58,7 @@ class OutputPanel:
         column = panel.column
         column.addLayout(_row(self.record, self.record_folder))
         column.addWidget(self.recorded)
+        column.addWidget(self.animate)
         column.addLayout(_row(self.cut_out, self.twice))
         column.addWidget(self.stream)
         where = QHBoxLayout()

@@ -11,6 +11,9 @@ from handviz.errors import HandvizError
 from handviz.output.recording import ABOUT, FORMAT, LINES, VERTEX_FLOATS, VERTICES
 from handviz.records import FloatArray
 
+GAP_S = 0.5
+"""A hand that is not seen for longer is away."""
+
 
 @dataclass(frozen=True, eq=False)
 class Track:
