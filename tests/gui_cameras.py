@@ -39,6 +39,7 @@ class CameraWorld:
         self.opened: list[weakref.ref[FakeCamera]] = []
         self.height = 48
         self.is_busy = False
+        self._is_free = False
 
     def lister(self) -> list[CameraInfo]:
         """What is plugged in now."""
@@ -54,6 +55,8 @@ class CameraWorld:
             raise HandvizError(f"{name} {'does not open: another program uses it' if info else 'is not there'}")
         camera = FakeCamera(info, wish, self.height)
         self.opened.append(weakref.ref(camera))
+        if self._is_free:
+            camera.let_go()
         return camera
 
     @property
@@ -82,6 +85,7 @@ class CameraWorld:
 
     def let_go(self) -> None:
         """So that threads can end."""
+        self._is_free = True
         for camera in self.alive():
             camera.let_go()
 

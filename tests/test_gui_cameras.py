@@ -171,19 +171,34 @@ def test_the_camera_in_use_comes_back_under_another_number(
     # Another camera takes its number: it must not be taken for it.
     world.cameras.append(CameraInfo(0, "Stranger"))
     qtbot.waitUntil(lambda: "Stranger (0)" in listed(window))
+    assert window.source_panel.cameras.currentIndex() == 0, "none of them is in use"
     assert len(world.alive()) == 0
     with qtbot.waitSignal(window._controller.source_opened):
         world.cameras.append(CameraInfo(5, "Front"))
     assert world.camera.info == CameraInfo(5, "Front")
     let_picture_come(qtbot, window, world)
     qtbot.waitUntil(window.banner.isHidden)
-    assert window.source_panel.cameras.currentText() == "Front (5)"
+    qtbot.waitUntil(lambda: window.source_panel.cameras.currentText() == "Front (5)")
+
+
+def test_another_camera_can_be_taken_that_has_the_number_of_a_lost_one(
+    qtbot: QtBot, window: MainWindow, world: CameraWorld
+) -> None:
+    world.cameras = [FRONT]
+    start(qtbot, window)
+    world.plug_out(FRONT)
+    world.cameras.append(CameraInfo(0, "Stranger"))
+    qtbot.waitUntil(lambda: listed(window) == ["Stranger (0)"])
+    with qtbot.waitSignal(window._controller.source_opened):
+        choose(window, world, 1)
+    assert world.camera.info.name == "Stranger"
+    assert window.source_panel.cameras.currentText() == "Stranger (0)"
 
 
 def test_of_two_with_one_name_the_one_that_stays_goes_on(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> None:
     world.cameras = [FRONT, OTHER]
     start(qtbot, window, "camera:4")
-    qtbot.waitUntil(lambda: window._controller._wanted_camera == "Front #2")
+    qtbot.waitUntil(lambda: window._controller.camera_in_use == "Front #2")
     world.plug_out(FRONT)
     world.is_busy = True
     world.camera.is_plugged = False

@@ -263,7 +263,9 @@ class CaptureThread(QThread):
             return
         if self._playing:
             self._set_held()
-        number = self._position + by
+        # A jump that still waits comes first.
+        start, self._seek_to = self._position if self._seek_to is None else self._seek_to, None
+        number = start + by
         if abs(by) > 1:
             number = max(number if source.frame_count is None else min(number, source.frame_count - 1), 0)
         if number != self._position:

@@ -29,16 +29,26 @@ LEAST_WIDTH_PX, WIDTH_WITH_SPEED_PX, WIDTH_WITH_TIME_PX = 300, 370, 470
 
 
 class ScrubSlider(QSlider):
-    """A click on the bar goes there at once, as in every player."""
+    """A press anywhere on the bar goes there at once and then drags, as in every player."""
 
     def __init__(self) -> None:
         super().__init__(Qt.Orientation.Horizontal)
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Bring the handle under the mouse first, so that it is then dragged."""
+        """Qt would go a page further only; where frames are few, the handle is not even under the mouse then."""
         if event is not None and event.button() == Qt.MouseButton.LeftButton:
+            self.setSliderDown(True)
             self.setValue(self._value_at(round(event.position().x())))
-        super().mousePressEvent(event)
+
+    def mouseMoveEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
+        """Drag."""
+        if event is not None and self.isSliderDown():
+            self.setValue(self._value_at(round(event.position().x())))
+
+    def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
+        """Let go."""
+        if event is not None and event.button() == Qt.MouseButton.LeftButton:
+            self.setSliderDown(False)
 
     def _value_at(self, x: int) -> int:
         option, style = QStyleOptionSlider(), self.style()
