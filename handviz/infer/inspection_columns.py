@@ -88,4 +88,4 @@ def common_range_mm(pictures: Iterable[PictureRow]) -> tuple[float, float]:
     hands = [hand for picture in pictures for hand in picture.hands]
     low_mm, high_mm = fitted_range(np.array([(hand.mean_std_mm, hand.max_std_mm) for hand in hands]).ravel())
     # The least certain parts of the best hands lie far below its mean.
-    return low_mm / 2, high_mm
+    return float(low_mm // 2), high_mm
