@@ -67,6 +67,8 @@ class InspectionFeature(Feature):
         self.thread_of_inspection.stop()
         self._looks.stop()
         self.exporter.stop()
+        # What the threads said last may still be on its way, and finds no widgets.
+        self._number, self._look_number = self._number + 1, self._look_number + 1
         self.page.stop()
 
     @property
