@@ -36,6 +36,8 @@ class MeshView:
     light: KeyLight
     pixel_ratio: float
     wireframe: bool
+    over_nothing: bool = False
+    """No backdrop: premultiplied colours, and opacity in alpha."""
 
 
 class _Slot:
@@ -88,7 +90,8 @@ class MeshPass:
         slots = self._slots[: len(self._looks)]
         self._set_uniforms(view)
         self._ctx.enable_only(moderngl.DEPTH_TEST | moderngl.BLEND)
-        self._ctx.blend_func = moderngl.SRC_ALPHA, moderngl.ONE_MINUS_SRC_ALPHA
+        # Surfaces have mixed with what is behind them themselves; edges add to its alpha what they cover.
+        self._ctx.blend_func = moderngl.ONE, moderngl.ZERO
         self._ctx.depth_func = "<="
         for slot, look in zip(slots, self._looks, strict=True):
             program = self.marking_program if look.marks_inferred else self.surface_program
@@ -97,6 +100,9 @@ class MeshPass:
             program["turned_below"] = look.turned_below
             (slot.marked_surface if look.marks_inferred else slot.surface).render(moderngl.TRIANGLES)
         if view.wireframe:
+            over = moderngl.ONE_MINUS_SRC_ALPHA
+            # moderngl takes four factors too, whatever its types say: the last two are for alpha.
+            self._ctx.blend_func = moderngl.SRC_ALPHA, over, moderngl.ONE, over  # type: ignore[assignment]
             for slot in slots:
                 slot.edges.render(moderngl.LINES)
 
@@ -115,6 +121,7 @@ class MeshPass:
         for program in (self.surface_program, self.marking_program):
             program["eye_from_scene"] = tuple(view.eye_from_scene.T.ravel())
             program["opacity"] = view.opacity
+            program["backdrop_opacity"] = 0.0 if view.over_nothing else 1.0
             program["inside_opacity"] = view.inside_opacity
             program["backdrop_from_fragment"] = view.backdrop_from_fragment
             program["to_key_light"] = view.light.to_light
