@@ -136,4 +136,15 @@ def hand_mesh_from_crop(
         camera_from_wrist=to_camera @ canonical.rotation @ mirror,
         wrist_camera_m=np.array([wrist_xy_m[0], wrist_xy_m[1], depth_m]),
         intrinsics=intrinsics,
+        keypoint_covariance_mm2=covariances_mm2(canonical.keypoint_std_m, turn),
+        vertex_covariance_mm2=covariances_mm2(canonical.vertex_std_m, turn),
     )
+
+
+def covariances_mm2(std_m: FloatArray, turn: FloatArray) -> FloatArray:
+    """Deviations (N, 3) along canonical axes -> covariances (N, 3, 3) in the axes that ``turn`` (3, 3) leads to.
+
+    ``turn`` may mirror.
+    """
+    variance_mm2 = np.square(std_m.astype(np.float64) * MILLIMETRES_PER_METRE)
+    return np.asarray((turn * variance_mm2[:, None, :]) @ turn.T)

@@ -21,11 +21,23 @@ uniform vec2 mark_size_px;
 uniform vec2 mark_fades;
 in float seen;
 #endif
+#ifdef FADES_UNCERTAIN
+// As in uncertain_fade.py: deviations between which a surface fades, and what is left of it above.
+uniform vec3 fade_mm;
+in float deviation_mm;
+#endif
 in vec3 normal;
 in vec3 colour;
 out vec4 out_colour;
 
 void main() {
+#ifdef FADES_UNCERTAIN
+    float certain = mix(1.0, fade_mm.z, smoothstep(fade_mm.x, fade_mm.y, deviation_mm));
+    // What is gone hides nothing behind it.
+    if (certain < 0.01) {
+        discard;
+    }
+#endif
     vec3 n = normalize(normal);
     float facing = dot(n, TO_EYE);
     float inside = step(facing, -0.25);
@@ -48,6 +60,9 @@ void main() {
 #endif
     lit *= mix(1.0, 0.45, inside);
     float cover = opacity * mix(1.0, inside_opacity, inside);
+#ifdef FADES_UNCERTAIN
+    cover *= certain;
+#endif
     if (cover < 1.0) {
         vec2 point = gl_FragCoord.xy * backdrop_from_fragment.xy + backdrop_from_fragment.zw;
         bool is_inside = point == clamp(point, 0.0, 1.0);
