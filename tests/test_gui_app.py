@@ -68,7 +68,6 @@ def test_window_is_saved_after_some_results(qtbot: QtBot, tmp_path: Path) -> Non
 @pytest.mark.display
 def test_format_is_opengl_3_3_core_and_opencv_leaves_qt_alone(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "QApplication", FakeApplication)
-    monkeypatch.setattr(app, "apply_theme", lambda _: None)
     monkeypatch.setenv("QT_QPA_FONTDIR", "/opencv")
     before = QSurfaceFormat.defaultFormat()
     app.make_application([])

@@ -37,6 +37,8 @@ class Controller(QObject):
     """ViewSettings"""
     status_changed = pyqtSignal(object)
     """Status"""
+    warned = pyqtSignal(str)
+    """What a person asked for and did not get: shown at once, and gone after a while."""
     cameras_found = pyqtSignal(list)
 
     def __init__(
@@ -81,6 +83,8 @@ class Controller(QObject):
 
     def start(self, source: str | None = None) -> None:
         """Start the workers with a source, or with the last one, the first camera, the bundled clip."""
+        if self.store.notice:
+            self.warn(self.store.notice)
         self._capture.start()
         self._reconstruct.start()
         self._capture.set_loop(self.settings.loop)
@@ -161,6 +165,12 @@ class Controller(QObject):
     def say(self, sentence: str) -> None:
         """Put a sentence on the screen."""
         self._set_note(sentence)
+
+    def warn(self, sentence: str) -> None:
+        """Say that something that was asked for failed: a log line, a toast, and the sentence in the line below."""
+        logger.warning("%s", sentence)
+        self._set_note(sentence)
+        self.warned.emit(sentence)
 
     def report_view(self, sentence: str) -> None:
         """Say why the view stays empty; that does not change while the program runs."""

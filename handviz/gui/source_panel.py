@@ -1,6 +1,6 @@
 """Left: where the pictures come from, and the camera's lens."""
 
-from PyQt6.QtCore import QSignalBlocker, Qt, pyqtSignal
+from PyQt6.QtCore import QSignalBlocker, pyqtSignal
 from PyQt6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QToolButton, QWidget
 
 from handviz.capture.sources import CameraInfo
@@ -38,7 +38,7 @@ class SourcePanel(Panel):
     def _add_source_group(self) -> None:
         self.group("Source")
         self.cameras = QComboBox()
-        self.cameras.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.cameras.setToolTip("The cameras that the system names")
         self.cameras.addItem("looking for cameras …")
         self.cameras.activated.connect(self._choose_camera)
         again = QToolButton()
@@ -50,12 +50,13 @@ class SourcePanel(Panel):
         row.addWidget(again)
         self.column.addLayout(row)
         buttons = (
-            ("Open clip …", self.clip_wanted),
-            ("Open folder …", self.folder_wanted),
-            ("Open picture …", self.picture_wanted),
+            ("Open clip …", self.clip_wanted, "A video file (Ctrl+O)"),
+            ("Open folder …", self.folder_wanted, "A folder of pictures, one after the other"),
+            ("Open picture …", self.picture_wanted, "One picture"),
         )
-        for text, wanted in buttons:
+        for text, wanted, hint in buttons:
             button = QPushButton(text)
+            button.setToolTip(hint)
             button.clicked.connect(wanted.emit)
             self.column.addWidget(button)
         self.description = named_label("faint", "Or drop a clip, a folder or a picture on the window.", wraps=True)

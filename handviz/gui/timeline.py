@@ -24,7 +24,7 @@ class Timeline(QFrame):
         self.play = self._add_button(row, "play", "Hold or go on (space)")
         self.forward = self._add_button(row, "forward", "One frame on (→)")
         self.slider = QSlider(Qt.Orientation.Horizontal)
-        self.slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.slider.setToolTip("Where in the clip or folder; drag to look through it")
         row.addWidget(self.slider, 1)
         self.place = named_label("number", "")
         row.addWidget(self.place)
@@ -78,6 +78,5 @@ class Timeline(QFrame):
         button.setIcon(icon(name))
         button.setIconSize(QSize(16, 16))
         button.setToolTip(hint)
-        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         row.addWidget(button)
         return button
