@@ -16,7 +16,7 @@ from handviz.gui.mesh_saver import MeshOrder, MeshSaver
 from handviz.gui.messages import Answer, Job, SourceInfo, Status
 from handviz.gui.reconstruct_thread import PipelineMaker, ReconstructThread
 from handviz.gui.settings import SettingsStore, ViewSettings
-from handviz.paths import CLIP_FILE
+from handviz.paths import CLIP_FILE, MODELS
 
 CAMERA_PREFIX = "camera:"
 LAST_SOURCE = "last_source"
@@ -50,9 +50,14 @@ class Controller(QObject):
         lister: Callable[[], list[CameraInfo]] = list_cameras,
         fallback_clip: Path = CLIP_FILE,
         for_this_run: Mapping[str, Any] | None = None,
+        model_dir: Path = MODELS,
     ) -> None:
-        """``for_this_run``: settings by their names in ViewSettings that begin the run but are not remembered."""
+        """``for_this_run``: settings by their names in ViewSettings that begin the run but are not remembered.
+
+        ``model_dir``: where the networks are, for what asks them beside the pipeline.
+        """
         super().__init__()
+        self.model_dir = model_dir
         self.store = store
         self._remembered: ViewSettings = store.load()
         self.settings: ViewSettings = replace(self._remembered, **(for_this_run or {}))

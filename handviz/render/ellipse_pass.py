@@ -48,7 +48,13 @@ class EllipsePass:
             self._resources.callback(resource.release)
 
     def draw(
-        self, shapes: Sequence[HandShape], clip_from_scene: Matrix, view_size: Size, *, sigmas: float, pixel_ratio: float
+        self,
+        shapes: Sequence[HandShape],
+        clip_from_scene: Matrix,
+        view_size: Size,
+        *,
+        sigmas: float,
+        pixel_ratio: float,
     ) -> None:
         """Draw every hand's ellipses, ``sigmas`` deviations large, into the bound framebuffer."""
         shapes = shapes[:LARGEST_HAND_COUNT]

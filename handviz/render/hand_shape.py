@@ -124,7 +124,9 @@ class HandShaper:
             keypoints=keypoints.astype(np.float32),
             look=HEATMAP_LOOK if is_shown else hand_look(hand, options),
             model_vertices=own.astype(np.float32),
-            keypoint_covariance=None if covariance_mm2 is None else covariance_mm2 * np.outer(units, units) / MM2_PER_M2,
+            keypoint_covariance=None
+            if covariance_mm2 is None
+            else covariance_mm2 * np.outer(units, units) / MM2_PER_M2,
         )
 
 

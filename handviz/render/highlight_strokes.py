@@ -30,11 +30,8 @@ def highlight_strokes(
         order = np.argsort(-shares)
         rows.append(_discs(joints_px[order], colours[order], radii[order] * pixel_ratio))
     pick = highlight.pick
-    if pick.joint is not None:
-        marked = joints_px[[pick.joint, pick.joint]]
-    else:
-        own = shape.model_vertices[[pick.vertex, pick.vertex]]
-        marked = in_view(clip_from_scene, own, view_size)[:, :2]
+    place = shape.model_vertices[[pick.vertex]] if pick.vertex is not None else shape.keypoints[[pick.joint or 0]]
+    marked = np.repeat(in_view(clip_from_scene, place, view_size)[:, :2], 2, axis=0)
     radii = np.array([MARK_RADIUS_PX, CORE_RADIUS_PX]) * pixel_ratio
     rows.append(_discs(marked, np.array([MARK_COLOUR, CORE_COLOUR]), radii))
     return np.concatenate(rows)

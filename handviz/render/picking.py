@@ -66,9 +66,7 @@ def front_hit(points: FloatArray, faces: NDArray[np.int32], point_px: FloatArray
     return float(depths[nearest]), weights
 
 
-def _nearest_joint(
-    view: PickView, shapes: Sequence[HandShape], point_px: FloatArray, reach_px: float
-) -> Pick | None:
+def _nearest_joint(view: PickView, shapes: Sequence[HandShape], point_px: FloatArray, reach_px: float) -> Pick | None:
     found: list[tuple[float, int, int]] = []
     for number, shape in enumerate(shapes):
         joints = in_view(view.clip_from_scene, shape.keypoints, view.size)
