@@ -50,6 +50,10 @@ class AttentionSourceLike(Protocol):
         """Whether the answer takes no run of the network."""
         ...
 
+    def prepare(self, variant: VariantName, /) -> None:
+        """Load what answers for this variant."""
+        ...
+
     def ask(self, crop: HandCrop, variant: VariantName, /, *, vertex: int | None, joint: int | None) -> AttentionShown:
         """Of a vertex, or else to a joint."""
         ...
@@ -105,6 +109,7 @@ class AttentionThread(QThread):
         try:
             if self._source is None:
                 self._source = self._maker(self._model_dir)
+            self._source.prepare(job.variant)
             is_known = self._source.knows(job.crop, job.variant)
             started_s = time.perf_counter()
             attention = self._source.ask(job.crop, job.variant, vertex=job.vertex, joint=job.joint)

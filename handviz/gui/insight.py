@@ -98,6 +98,7 @@ class Insight(Feature):
         self._attention = None
         self.panel.show_point_group()
         self._show()
+        self._controller.say(f"Picked: {self.panel.name.text()}. Esc lets go of it.")
 
     def let_go(self) -> None:
         """Forget the point."""

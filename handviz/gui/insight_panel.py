@@ -20,14 +20,14 @@ ATTENTION_HINT = (
     "Weights that the network gave while it computed this vertex (mean over its heads). They say what was looked at, "
     "not what caused the answer."
 )
+AXES = ("right", "down", "away")
 ROWS = (
-    ("wrist", "From wrist, mm", "Camera axes: right, down, away"),
-    ("camera", "In camera, mm", "As metric as the field of view and the hand's size are"),
-    ("deviation", "Deviation, mm", "The expected distance from the truth, all axes together"),
-    ("axes", "by axis, mm", "Along the camera's axes: right, down, away"),
-    ("principal", "own axes, mm", "Along the long, middle and short axis of its Gaussian"),
-    ("visible", "Visible", ""),
+    ("wrist", "from wrist", "Mean position from the wrist along the camera's axes, in mm"),
+    ("camera", "in camera", "Mean position from the camera in mm: as metric as the field of view and the hand's size"),
+    ("axes", "± by axis", "Deviation along the camera's axes, in mm"),
+    ("principal", "± own axes", "Deviation along the long, middle and short axis of its own Gaussian, in mm"),
 )
+DEVIATION_HINT = "The expected distance from the truth, all axes together"
 VISIBLE_BY_TEXTURE = "Network's answer, 0 to 100 %: this picture shows it; and how well frames so far have seen it"
 VISIBLE_BY_SHAPE = "By shape alone: whether the hand itself hides it. In texture colour (T) a network answers."
 MOST_JOINTS_LISTED = 5
@@ -94,17 +94,13 @@ class InsightPanel:
     def show_reading(self, reading: PointReading, has_texture: bool) -> None:
         """Write the numbers of the point."""
         self.name.setText(reading.name)
-        texts = {
-            "wrist": _triple(reading.from_wrist_mm),
-            "camera": _triple(reading.in_camera_mm),
-            "deviation": f"{reading.std_mm:.1f}",
-            "axes": NOTHING if reading.axis_std_mm is None else _triple(reading.axis_std_mm),
-            "principal": NOTHING if reading.principal_std_mm is None else _triple(reading.principal_std_mm),
-            "visible": _visible_text(reading),
-        }
-        for name, text in texts.items():
-            self.values[name].setText(text)
-        self.values["visible"].setToolTip(VISIBLE_BY_TEXTURE if has_texture else VISIBLE_BY_SHAPE)
+        numbers = (reading.from_wrist_mm, reading.in_camera_mm, reading.axis_std_mm, reading.principal_std_mm)
+        for (name, _, _), triple in zip(ROWS, numbers, strict=True):
+            for label, text in zip(self.values[name], _texts(triple), strict=True):
+                label.setText(text)
+        self.deviation.setText(f"± {reading.std_mm:.1f} mm")
+        self.visible.setText(_visible_text(reading))
+        self.visible.setToolTip(VISIBLE_BY_TEXTURE if has_texture else VISIBLE_BY_SHAPE)
         self._table.setVisible(True)
 
     def show_attention(self, answer: AttentionAnswer | None, sentence: str = "") -> None:
@@ -119,6 +115,7 @@ class InsightPanel:
                 f"{joints[joint]:4.0%}  {joint_name(int(joint))}" for joint in (-joints).argsort()[:MOST_JOINTS_LISTED]
             ]
             lines += ["Colours: attention to vertices, 1 is an even share."]
+        lines.append("Weights inside the network, not causes.")
         if answer.cost_ms:
             lines.append(f"{answer.cost_ms:.0f} ms beside the stream")
         self.attention_text.setText("\n".join(lines))
@@ -134,15 +131,22 @@ class InsightPanel:
         grid = QGridLayout(self._table)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setVerticalSpacing(3)
-        self.values: dict[str, QLabel] = {}
+        grid.setHorizontalSpacing(4)
+        self.deviation, self.visible = named_label("number"), named_label("number")
+        self.deviation.setToolTip(DEVIATION_HINT)
+        for row, (title, value) in enumerate((("deviation", self.deviation), ("visible", self.visible))):
+            grid.addWidget(named_label("faint", title), row, 0)
+            grid.addWidget(value, row, 1, 1, 3, Qt.AlignmentFlag.AlignRight)
+        for column, axis in enumerate(AXES):
+            grid.addWidget(named_label("faint", axis), 2, column + 1, Qt.AlignmentFlag.AlignRight)
+        grid.addWidget(named_label("faint", "mm"), 2, 0)
+        self.values: dict[str, list[QLabel]] = {}
         for row, (name, title, hint) in enumerate(ROWS):
-            heading, value = named_label("faint", title), named_label("number", NOTHING)
-            for label in (heading, value):
+            labels = [named_label("faint", title), *(named_label("number") for _ in AXES)]
+            for column, label in enumerate(labels):
                 label.setToolTip(hint)
-            value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-            grid.addWidget(heading, row, 0)
-            grid.addWidget(value, row, 1, Qt.AlignmentFlag.AlignRight)
-            self.values[name] = value
+                grid.addWidget(label, row + 3, column, Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag(0))
+            self.values[name] = labels[1:]
         self._panel.column.addWidget(self._table)
 
     def _add_attention(self) -> None:
@@ -220,13 +224,13 @@ def _holder_of(line: QHBoxLayout) -> QWidget:
     return holder
 
 
-def _triple(values: FloatArray) -> str:
-    return " ".join(f"{value:6.1f}" for value in values)
+def _texts(triple: FloatArray | None) -> list[str]:
+    return [NOTHING] * 3 if triple is None else [f"{value:.1f}" for value in triple]
 
 
 def _visible_text(reading: PointReading) -> str:
     if reading.seen is not None:
-        return f"{reading.visible:.0%}, seen {reading.seen:.0%}"
+        return f"{reading.visible:.0%}, so far {reading.seen:.0%}"
     if reading.visible in (0.0, 1.0):
-        return "by shape: yes" if reading.visible else "by shape: no"
-    return f"by shape: {reading.visible:.0%}"
+        return "yes, by shape" if reading.visible else "no, by shape"
+    return f"{reading.visible:.0%}, by shape"

@@ -93,6 +93,10 @@ class AttentionSource:
         """Whether the next answer for this crop takes no run of the network."""
         return self._maps is not None and self._maps[0] == variant and self._maps[1] is crop
 
+    def prepare(self, variant: VariantName) -> None:
+        """Load this variant's network, if it is not there already; HandvizError if it cannot tell."""
+        self._reader_of(variant)
+
     def ask(self, crop: HandCrop, variant: VariantName, *, vertex: int | None, joint: int | None) -> AttentionShown:
         """Of a vertex, or else to a joint; HandvizError if this variant cannot tell."""
         if self._maps is None or not self.knows(crop, variant):
@@ -137,6 +141,8 @@ def _attention_names(model: onnx.ModelProto, path: Path) -> tuple[str, str]:
     The evidence's own softmaxes are of 22 tokens: only the AMVUR head has more rows than joints.
     """
     names = [node.output[0] for node in model.graph.node if node.op_type == "Softmax"]
+    if not names:
+        raise HandvizError(NEITHER.format(name=path.name))
     session = onnxruntime.InferenceSession(_with_outputs(model, names), providers=[CPU_PROVIDER])
     shapes = dict(zip(names, (np.shape(found) for found in session.run(names, {INPUT_NAME: _black()})), strict=True))
     wide = {name: shape[2:] for name, shape in shapes.items() if len(shape) == 4 and shape[2] > KEYPOINT_COUNT + 1}

@@ -122,4 +122,6 @@ def _around(pick: Pick, template: HandTemplate | None, values: FloatArray) -> fl
         return float(values[pick.vertex])
     if template is None:
         return float(values.mean())
-    return float(np.clip(template.keypoint_regressor[pick.joint or 0] @ values, 0, 1))
+    # Some joints are weighed beyond the vertices around them: negative weights are places too.
+    weights = np.abs(template.keypoint_regressor[pick.joint or 0])
+    return float(weights @ values / weights.sum())

@@ -49,6 +49,8 @@ class HandShape:
     look: HandLook
     model_vertices: NDArray[np.float32]
     """(V, 3) the hand model's own vertices in that scene."""
+    units_per_m: FloatArray
+    """(3,) that scene's units along each axis: pixels across the picture, or metres."""
     keypoint_covariance: FloatArray | None = None
     """(21, 3, 3) in that scene's units."""
 
@@ -124,6 +126,7 @@ class HandShaper:
             keypoints=keypoints.astype(np.float32),
             look=HEATMAP_LOOK if is_shown else hand_look(hand, options),
             model_vertices=own.astype(np.float32),
+            units_per_m=units,
             keypoint_covariance=None
             if covariance_mm2 is None
             else covariance_mm2 * np.outer(units, units) / MM2_PER_M2,

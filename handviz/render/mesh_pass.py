@@ -104,20 +104,33 @@ class MeshPass:
         self._ctx.enable_only(moderngl.DEPTH_TEST | moderngl.BLEND)
         self._ctx.blend_func = moderngl.SRC_ALPHA, moderngl.ONE_MINUS_SRC_ALPHA
         self._ctx.depth_func = "<="
-        for slot, look in zip(slots, self._looks, strict=True):
-            program, surface = self.surface_program, slot.surface
-            if view.fade is not None:
-                program, surface = self.fading_program, slot.fading_surface
-                program["mark_fades"] = MARK_FADES if look.marks_inferred else NO_MARKS
-            elif look.marks_inferred:
-                program, surface = self.marking_program, slot.marked_surface
-            program["light_strength"] = look.light_strength
-            program["gloss_strength"] = look.gloss_strength
-            program["turned_below"] = look.turned_below
-            surface.render(moderngl.TRIANGLES)
+        if view.fade is None:
+            for slot, look in zip(slots, self._looks, strict=True):
+                marks = look.marks_inferred
+                program = self.marking_program if marks else self.surface_program
+                self._draw_surface(program, slot.marked_surface if marks else slot.surface, look)
+        else:
+            self._draw_fading(slots)
         if view.wireframe:
             for slot in slots:
                 (slot.edges if view.fade is None else slot.fading_edges).render(moderngl.LINES)
+
+    def _draw_surface(self, program: moderngl.Program, surface: moderngl.VertexArray, look: HandLook) -> None:
+        program["light_strength"] = look.light_strength
+        program["gloss_strength"] = look.gloss_strength
+        program["turned_below"] = look.turned_below
+        surface.render(moderngl.TRIANGLES)
+
+    def _draw_fading(self, slots: Sequence[_Slot]) -> None:
+        """What is certain, then the nearest surface of what fades over it: first its depth, then its colour."""
+        steps = ((0.0, moderngl.SRC_ALPHA), (1.0, moderngl.ZERO), (1.0, moderngl.SRC_ALPHA))
+        for faded_part, source in steps:
+            self.fading_program["faded_part"] = faded_part
+            over = moderngl.ONE if source == moderngl.ZERO else moderngl.ONE_MINUS_SRC_ALPHA
+            self._ctx.blend_func = source, over
+            for slot, look in zip(slots, self._looks, strict=True):
+                self.fading_program["mark_fades"] = MARK_FADES if look.marks_inferred else NO_MARKS
+                self._draw_surface(self.fading_program, slot.fading_surface, look)
 
     def _set_constants(self) -> None:
         for program in self._surface_programs:

@@ -87,10 +87,12 @@ def _front_vertex(view: PickView, shapes: Sequence[HandShape], point_px: FloatAr
     if not hits:
         return None
     _, number, place, points = min(hits, key=lambda hit: hit[0])
-    own_px = in_view(view.clip_from_scene, shapes[number].model_vertices, view.size)[:, :2]
+    shape = shapes[number]
+    own_px = in_view(view.clip_from_scene, shape.model_vertices, view.size)[:, :2]
+    away_m = np.linalg.norm((shape.model_vertices - place @ shape.vertices[:, :3]) / shape.units_per_m, axis=1)
     shares = place @ view.weights
     around = np.flatnonzero(shares > LEAST_SHARE)
-    for vertex in around[np.argsort(np.linalg.norm(own_px[around] - point_px, axis=1))]:
+    for vertex in around[np.argsort(away_m[around])]:
         seen = front_hit(points, view.faces, own_px[vertex])
         if seen is None or seen[1] @ view.weights[:, vertex] > LEAST_SHARE:
             return Pick(number, vertex=int(vertex))

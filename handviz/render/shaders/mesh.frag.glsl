@@ -24,6 +24,8 @@ in float seen;
 #ifdef FADES_UNCERTAIN
 // As in uncertain_fade.py: deviations between which a surface fades, and what is left of it above.
 uniform vec3 fade_mm;
+// 0 draws what is certain, 1 what fades, over what lies behind it.
+uniform float faded_part;
 in float deviation_mm;
 #endif
 in vec3 normal;
@@ -33,8 +35,7 @@ out vec4 out_colour;
 void main() {
 #ifdef FADES_UNCERTAIN
     float certain = mix(1.0, fade_mm.z, smoothstep(fade_mm.x, fade_mm.y, deviation_mm));
-    // What is gone hides nothing behind it.
-    if (certain < 0.01) {
+    if (certain < 0.01 || (certain < 0.995) != (faded_part > 0.5)) {
         discard;
     }
 #endif
@@ -61,7 +62,10 @@ void main() {
     lit *= mix(1.0, 0.45, inside);
     float cover = opacity * mix(1.0, inside_opacity, inside);
 #ifdef FADES_UNCERTAIN
-    cover *= certain;
+    if (faded_part > 0.5) {
+        out_colour = vec4(lit, cover * certain);
+        return;
+    }
 #endif
     if (cover < 1.0) {
         vec2 point = gl_FragCoord.xy * backdrop_from_fragment.xy + backdrop_from_fragment.zw;
