@@ -68,6 +68,7 @@ def pipeline_maker(model_dir: Path) -> PipelineMaker:
                 field_of_view_deg=settings.field_of_view_deg,
                 smoothing=settings.smoothing,
                 max_hands=MOST_HANDS,
+                side=settings.side,
                 texture=settings.wants_texture,
             )
         )

@@ -1,5 +1,7 @@
 """Projected Gaussians against samples of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import chi2
@@ -9,7 +11,7 @@ from handviz.render.ellipses import ellipse_axes, projected_covariances, share_i
 from handviz.render.hand_shape import HandShaper, depth_range
 from handviz.render.options import DrawOptions
 from handviz.render.surface import PlainSurface
-from tests.hands import PIXELS_PER_M, made_up_hand
+from tests.hands import INTRINSICS, made_up_hand
 
 VIEW = (800, 500)
 COVARIANCE_M2 = np.array([[9.0, 3.0, 2.0], [3.0, 16.0, -4.0], [2.0, -4.0, 25.0]]) * 1e-6
@@ -29,18 +31,25 @@ def test_in_orbit_they_are_the_covariances_of_projected_samples(
     np.testing.assert_allclose(found, wanted, rtol=0.05, atol=0.02 * wanted.max())
 
 
-def test_on_the_picture_they_are_the_covariances_of_points_in_pixels() -> None:
-    hand = made_up_hand()
-    covariances_mm2 = np.tile(COVARIANCE_M2 * 1e6, (21, 1, 1))
-    hand = type(hand)(**{**vars(hand), "keypoint_covariance_mm2": covariances_mm2})
+@pytest.mark.parametrize("focal_y_px", [None, 800.0])
+def test_on_the_picture_they_are_the_covariances_of_samples_that_the_pinhole_sees(focal_y_px: float | None) -> None:
+    hand = replace(
+        made_up_hand(),
+        keypoint_covariance_mm2=np.tile(COVARIANCE_M2 * 1e6, (21, 1, 1)),
+        intrinsics=replace(INTRINSICS, focal_y_px=focal_y_px),
+        wrist_camera_m=np.array([0.3, -0.15, 0.5]),
+    )
     surface = PlainSurface(np.array([[0, 1, 2]], np.int32), 30)
     shape = HandShaper(surface).shape(hand, DrawOptions(), range_mm=(0, 1), centre_m=np.zeros(3))
     clip = overlay_matrix((640, 480), VIEW, depth_range([hand]))
     assert shape.keypoint_covariance is not None
     found = projected_covariances(clip, shape.keypoints, shape.keypoint_covariance, VIEW)[4]
+    point_m = hand.keypoints_m[4] + hand.wrist_camera_m
+    drawn_m = np.random.default_rng(0).multivariate_normal(point_m, COVARIANCE_M2, 60_000)
+    drawn_px = drawn_m @ hand.intrinsics.matrix.T
     view_px_per_picture_px = 500 / 480
-    wanted = COVARIANCE_M2[:2, :2] * (PIXELS_PER_M * view_px_per_picture_px) ** 2
-    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    wanted = np.cov((drawn_px[:, :2] / drawn_px[:, 2:]).T) * view_px_per_picture_px**2
+    np.testing.assert_allclose(found, wanted, rtol=0.05, atol=0.02 * wanted.max())
 
 
 @pytest.mark.parametrize("sigmas", [1.0, 2.0])

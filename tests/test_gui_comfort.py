@@ -316,3 +316,12 @@ def name_of(widget: QWidget) -> str:
     """For a failing test's message."""
     text = widget.text() if isinstance(widget, QAbstractButton) else ""
     return f"{type(widget).__name__} {text} in {type(widget.parent()).__name__}"
+
+
+def test_sides_can_be_put_right_by_hand(window: MainWindow) -> None:
+    box = window.source_panel.sides
+    box.setCurrentIndex(1)
+    box.activated.emit(1)
+    assert window._controller.settings.side == "left"
+    window._controller.change(side="right")
+    assert box.currentText() == "all are right hands"

@@ -9,7 +9,7 @@ import platformdirs
 from PyQt6.QtCore import QSettings
 
 from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG
-from handviz.records import VARIANTS, VariantName
+from handviz.records import VARIANTS, SideChoice, VariantName
 from handviz.render.options import ColourMode, DrawOptions, UncertainMode, ViewMode
 
 CONFIG_FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
@@ -23,6 +23,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "view": get_args(ViewMode),
     "uncertain": get_args(UncertainMode),
     "theme": get_args(ThemeChoice),
+    "side": get_args(SideChoice),
 }
 LIMITS: dict[str, tuple[float, float]] = {
     "opacity": (0.1, 1.0),
@@ -60,6 +61,7 @@ class ViewSettings:
     ellipse_sigmas: float = 2.0
     attention: bool = False
     theme: ThemeChoice = "system"
+    side: SideChoice = "detected"
 
     @property
     def wants_texture(self) -> bool:

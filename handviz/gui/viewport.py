@@ -2,9 +2,12 @@
 
 import logging
 import time
+from contextlib import ExitStack
+from typing import Protocol
 
 import moderngl
 import numpy as np
+from numpy.typing import NDArray
 from PyQt6.QtCore import QPointF, QSize, Qt, pyqtSignal
 from PyQt6.QtGui import QMouseEvent, QOpenGLContext, QPaintEvent, QWheelEvent
 from PyQt6.QtOpenGLWidgets import QOpenGLWidget
@@ -19,11 +22,23 @@ from handviz.render.key_light import KeyLight
 from handviz.render.options import DrawOptions
 from handviz.render.scene import Scene
 from handviz.render.surface import Surface
-from handviz.render.target import MultisampleTarget, affordable_samples
+from handviz.render.target import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
 
 WHEEL_STEP = 120.0
 CLICK_REACH_PX = 4.0
 logger = logging.getLogger(__name__)
+
+
+class PictureTaker(Protocol):
+    """Who wants the painted view, such as a recording."""
+
+    def wants_picture(self) -> bool:
+        """Asked after every paint; reading the view back costs time."""
+        ...
+
+    def take_picture(self, pixels: bytes, size: tuple[int, int]) -> None:
+        """RGBA, the lowest row first; width and height in pixels."""
+        ...
 
 
 class Viewport(QOpenGLWidget):
@@ -55,6 +70,7 @@ class Viewport(QOpenGLWidget):
         self._pressed_at: QPointF | None = None
         self._drawn_size = (0, 0)
         self._highlight: Highlight | None = None
+        self.picture_taker: PictureTaker | None = None
         self.setMinimumSize(QSize(320, 240))
 
     def show_result(self, result: FrameResult | None) -> None:
@@ -92,6 +108,29 @@ class Viewport(QOpenGLWidget):
     def range_mm(self) -> tuple[float, float] | None:
         """The ends of the heatmap on the screen."""
         return self._scene.range_mm(self._options) if self._scene is not None else self._options.deviation_range_mm
+
+    def cut_out(self, scale: float = 1.0) -> NDArray[np.uint8] | None:
+        """(H, W, 4) RGB and straight alpha of the hands as they stand in the view, ``scale`` times as large.
+
+        None where nothing can be drawn.
+        """
+        if self._ctx is None or self._scene is None:
+            return None
+        self.makeCurrent()
+        pixel_ratio = self.devicePixelRatioF() * scale
+        size = round(self.width() * pixel_ratio), round(self.height() * pixel_ratio)
+        with ExitStack() as resources:
+            smooth = MultisampleTarget(self._ctx, min(SAMPLES, self._ctx.max_samples))
+            plain = MultisampleTarget(self._ctx, 0)
+            for target in (smooth, plain):
+                resources.callback(target.release)
+            options = self._options.cut_out()
+            drawn = smooth.framebuffer(size)
+            self._scene.draw(drawn, options, orbit=self._orbit, light=self._light, pixel_ratio=pixel_ratio)
+            smooth.resolve(plain.framebuffer(size))
+            pixels = read_pixels(plain.framebuffer(size), components=4)
+        self.doneCurrent()
+        return straight_alpha(pixels)
 
     def release_gl(self) -> None:
         """Free everything on the graphics card; the viewport stays empty afterwards."""
@@ -137,6 +176,8 @@ class Viewport(QOpenGLWidget):
         if self._samples:
             self._smooth_target.resolve(screen)
         self._ctx.finish()
+        if self.picture_taker is not None and self.picture_taker.wants_picture():
+            self.picture_taker.take_picture(screen.read(components=4, alignment=1), screen.size)
         self.painted.emit(self._result, (time.perf_counter() - started_s) * 1000)
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802

@@ -29,7 +29,6 @@ class Welcome(QFrame):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("card")
-        self.setFixedWidth(WIDTH_PX)
         column = QVBoxLayout(self)
         column.setContentsMargins(26, 22, 26, 20)
         column.setSpacing(12)
@@ -68,6 +67,8 @@ class Welcome(QFrame):
     def _place(self) -> None:
         parent = self.parentWidget()
         assert parent is not None
-        self.setFixedWidth(max(min(WIDTH_PX, parent.width() - 24), 200))
-        self.adjustSize()
+        width, layout = max(min(WIDTH_PX, parent.width() - 24), 200), self.layout()
+        assert layout is not None
+        # Labels that wrap have no height before they have a width.
+        self.setFixedSize(width, layout.totalHeightForWidth(width))
         self.move(max((parent.width() - self.width()) // 2, 0), max((parent.height() - self.height()) // 2, 0))

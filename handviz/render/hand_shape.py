@@ -115,7 +115,6 @@ class HandShaper:
             shift = hand.wrist_camera_m - centre_m
             positions, own = lifted[:, :3] + shift, vertices_m + shift
             keypoints, units = hand.keypoints_m + shift, np.ones(3)
-        covariance_mm2, is_shown = hand.keypoint_covariance_mm2, attention is not None
         colours = (
             vertex_colours(hand, self._surface, options, range_mm)
             if attention is None
@@ -124,13 +123,27 @@ class HandShaper:
         return HandShape(
             vertices=np.concatenate([positions, normals, colours, lifted[:, 6:]], axis=1, dtype=np.float32),
             keypoints=keypoints.astype(np.float32),
-            look=HEATMAP_LOOK if is_shown else hand_look(hand, options),
+            look=HEATMAP_LOOK if attention is not None else hand_look(hand, options),
             model_vertices=own.astype(np.float32),
             units_per_m=units,
-            keypoint_covariance=None
-            if covariance_mm2 is None
-            else covariance_mm2 * np.outer(units, units) / MM2_PER_M2,
+            keypoint_covariance=_covariance(hand, options),
         )
+
+
+def _covariance(hand: HandMesh, options: DrawOptions) -> FloatArray | None:
+    """(21, 3, 3) of the keypoints in the scene's units; on the picture by the pinhole's slope at each of them."""
+    if hand.keypoint_covariance_mm2 is None:
+        return None
+    covariance_m2 = hand.keypoint_covariance_mm2 / MM2_PER_M2
+    if options.view == "orbit":
+        return np.asarray(covariance_m2)
+    x, y, z = (hand.keypoints_m + hand.wrist_camera_m).T
+    focal_x, focal_y = hand.intrinsics.focals_px
+    slope = np.zeros((len(x), 3, 3))
+    slope[:, 0, 0], slope[:, 0, 2] = focal_x / z, -focal_x * x / z**2
+    slope[:, 1, 1], slope[:, 1, 2] = focal_y / z, -focal_y * y / z**2
+    slope[:, 2, 2] = 1.0
+    return np.asarray(slope @ covariance_m2 @ slope.transpose(0, 2, 1))
 
 
 def _attention_colours(attention: AttentionShown, surface: Surface) -> NDArray[np.float32]:

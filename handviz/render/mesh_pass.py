@@ -41,6 +41,8 @@ class MeshView:
     wireframe: bool
     fade: Fade | None = None
     """What becomes of uncertain parts; None: nothing."""
+    over_nothing: bool = False
+    """No backdrop: premultiplied colours, and opacity in alpha."""
 
 
 class _Slot:
@@ -102,7 +104,8 @@ class MeshPass:
         slots = self._slots[: len(self._looks)]
         self._set_uniforms(view)
         self._ctx.enable_only(moderngl.DEPTH_TEST | moderngl.BLEND)
-        self._ctx.blend_func = moderngl.SRC_ALPHA, moderngl.ONE_MINUS_SRC_ALPHA
+        # Surfaces have mixed with what is behind them themselves; edges add to its alpha what they cover.
+        self._ctx.blend_func = moderngl.ONE, moderngl.ZERO
         self._ctx.depth_func = "<="
         if view.fade is None:
             for slot, look in zip(slots, self._looks, strict=True):
@@ -112,6 +115,9 @@ class MeshPass:
         else:
             self._draw_fading(slots)
         if view.wireframe:
+            over = moderngl.ONE_MINUS_SRC_ALPHA
+            # moderngl takes four factors too, whatever its types say: the last two are for alpha.
+            self._ctx.blend_func = moderngl.SRC_ALPHA, over, moderngl.ONE, over  # type: ignore[assignment]
             for slot in slots:
                 (slot.edges if view.fade is None else slot.fading_edges).render(moderngl.LINES)
 
@@ -123,11 +129,14 @@ class MeshPass:
 
     def _draw_fading(self, slots: Sequence[_Slot]) -> None:
         """What is certain, then the nearest surface of what fades over it: first its depth, then its colour."""
-        steps = ((0.0, moderngl.SRC_ALPHA), (1.0, moderngl.ZERO), (1.0, moderngl.SRC_ALPHA))
-        for faded_part, source in steps:
+        steps = (
+            (0.0, (moderngl.ONE, moderngl.ZERO)),
+            (1.0, (moderngl.ZERO, moderngl.ONE)),
+            (1.0, (moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA)),
+        )
+        for faded_part, blend_func in steps:
             self.fading_program["faded_part"] = faded_part
-            over = moderngl.ONE if source == moderngl.ZERO else moderngl.ONE_MINUS_SRC_ALPHA
-            self._ctx.blend_func = source, over
+            self._ctx.blend_func = blend_func
             for slot, look in zip(slots, self._looks, strict=True):
                 self.fading_program["mark_fades"] = MARK_FADES if look.marks_inferred else NO_MARKS
                 self._draw_surface(self.fading_program, slot.fading_surface, look)
@@ -149,6 +158,7 @@ class MeshPass:
         for program in self._surface_programs:
             program["eye_from_scene"] = tuple(view.eye_from_scene.T.ravel())
             program["opacity"] = view.opacity
+            program["backdrop_opacity"] = 0.0 if view.over_nothing else 1.0
             program["inside_opacity"] = view.inside_opacity
             program["backdrop_from_fragment"] = view.backdrop_from_fragment
             program["to_key_light"] = view.light.to_light

@@ -106,13 +106,14 @@ class Scene:
         """Draw into ``target``; ``pixel_ratio`` is physical pixels per logical one."""
         target.use()
         target.viewport = (0, 0, *target.size)
-        target.clear(*BACKGROUND, 1.0, depth=1.0)
+        over_nothing = options.background == "none"
+        target.clear(*((0.0,) * 4 if over_nothing else (*BACKGROUND, 1.0)), depth=1.0)
         if self._result is None:
             return
         self._upload(options)
         view_size = target.size
         rectangle = self._picture_rectangle(view_size, options, pixel_ratio)
-        if options.view == "overlay":
+        if options.view == "overlay" and not over_nothing:
             self._frame.draw(view_size, rectangle, mirror=options.mirror)
         clip_from_scene, eye_from_scene = self._matrices(view_size, options, orbit or OrbitCamera())
         view = MeshView(
@@ -126,6 +127,7 @@ class Scene:
             pixel_ratio=pixel_ratio,
             wireframe=options.wireframe,
             fade=fade_of(options),
+            over_nothing=over_nothing,
         )
         self._mesh.draw(view)
         if options.ellipses:
@@ -139,7 +141,7 @@ class Scene:
             shape = self._shapes[highlight.pick.hand]
             strokes = highlight_strokes(highlight, shape, clip_from_scene, view_size, pixel_ratio)
             self._skeleton.draw_strokes(view_size, strokes)
-        if options.view == "orbit" and options.inset:
+        if options.view == "orbit" and options.inset and not over_nothing:
             self._frame.draw(view_size, rectangle, mirror=options.mirror)
         if options.legend and self._shapes:
             box = rectangle if options.view == "overlay" else (0.0, 0.0, *view_size)

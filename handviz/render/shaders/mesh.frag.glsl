@@ -13,6 +13,8 @@ uniform float inside_opacity;
 uniform sampler2D backdrop;
 uniform vec4 backdrop_from_fragment;
 uniform vec3 background;
+// 0 where nothing lies behind: then colours are premultiplied, and alpha says how much of the pixel they cover.
+uniform float backdrop_opacity;
 #ifdef MARKS_INFERRED
 // As in inferred_mark.py: colours with their shares, period and half width of stripes in pixels, where the mark fades.
 uniform vec4 mark_ground;
@@ -63,14 +65,18 @@ void main() {
     float cover = opacity * mix(1.0, inside_opacity, inside);
 #ifdef FADES_UNCERTAIN
     if (faded_part > 0.5) {
-        out_colour = vec4(lit, cover * certain);
+        cover *= certain;
+        out_colour = vec4(lit * cover, cover);
         return;
     }
 #endif
+    float alpha = 1.0;
     if (cover < 1.0) {
         vec2 point = gl_FragCoord.xy * backdrop_from_fragment.xy + backdrop_from_fragment.zw;
         bool is_inside = point == clamp(point, 0.0, 1.0);
-        lit = mix(is_inside ? texture(backdrop, point).rgb : background, lit, cover);
+        vec3 behind = is_inside ? texture(backdrop, point).rgb : background;
+        lit = mix(behind * backdrop_opacity, lit, cover);
+        alpha = mix(backdrop_opacity, 1.0, cover);
     }
-    out_colour = vec4(lit, 1.0);
+    out_colour = vec4(lit, alpha);
 }

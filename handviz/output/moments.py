@@ -1,0 +1,85 @@
+"""A result with where and when it was seen, and what recordings and streams say about it."""
+
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from handviz.infer.report import hand_entry
+from handviz.records import Detection, FrameResult, HandMesh
+
+FINGERS = ("thumb", "index", "middle", "ring", "little")
+KEYPOINT_NAMES = ("wrist", *(f"{finger}_{joint}" for finger in FINGERS for joint in range(1, 5)))
+"""Of the 21 keypoints, in their order; ``_4`` is the tip."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """One result of the running program."""
+
+    result: FrameResult
+    """Without its picture, so that many can wait."""
+    size: tuple[int, int]
+    """Width and height of that picture in pixels."""
+    source: str
+    """What the person opened: "camera:0", a clip, a folder or a picture."""
+    wall_s: float
+    """``time.time()`` when the picture was read."""
+
+    @property
+    def iso_time(self) -> str:
+        """When the picture was read, UTC with milliseconds."""
+        return datetime.fromtimestamp(self.wall_s, UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True, eq=False)
+class ViewPicture:
+    """The view as it was painted."""
+
+    pixels: bytes
+    """RGBA, the lowest row first, as OpenGL reads them."""
+    size: tuple[int, int]
+    """Width and height in pixels."""
+
+
+def moment_of(result: FrameResult, source: str) -> Moment:
+    """Now, less the age of the picture."""
+    age_s = time.perf_counter() - result.frame.captured_ms / 1000
+    height, width = result.frame.image.shape[:2]
+    without_picture = replace(result.frame, image=np.zeros((0, 0, 3), np.uint8))
+    return Moment(replace(result, frame=without_picture), (width, height), source, time.time() - age_s)
+
+
+def moment_entry(moment: Moment) -> dict[str, Any]:
+    """The moment without its hands; one JSON object."""
+    frame = moment.result.frame
+    return {
+        "frame": frame.number,
+        "source": moment.source,
+        "picture": frame.name,
+        "time": moment.iso_time,
+        "monotonic_ms": round(frame.captured_ms, 3),
+        "variant": moment.result.variant,
+        "width": moment.size[0],
+        "height": moment.size[1],
+    }
+
+
+def recorded_hands(result: FrameResult) -> list[dict[str, Any]]:
+    """The hands as in ``hands.json``, each with its rotation and the camera that was assumed."""
+    detections: list[Detection | None] = [*result.detections]
+    detections += [None] * (len(result.hands) - len(detections))
+    return [_entry(hand, detection) for hand, detection in zip(result.hands, detections, strict=False)]
+
+
+def _entry(hand: HandMesh, detection: Detection | None) -> dict[str, Any]:
+    stand_in = Detection(hand.handedness, hand.detection_score, hand.keypoints_px)
+    entry = hand_entry(hand, detection or stand_in, None)
+    del entry["mesh"]
+    if detection is None:
+        del entry["distance_from_detector"]
+    entry["camera_from_wrist"] = [[round(float(value), 6) for value in row] for row in hand.camera_from_wrist]
+    entry["centre_px"] = [round(hand.intrinsics.centre_x_px, 3), round(hand.intrinsics.centre_y_px, 3)]
+    return entry
