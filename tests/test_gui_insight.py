@@ -14,6 +14,7 @@ from test_gui_window import press
 
 from handviz.errors import HandvizError
 from handviz.gui import attention_thread, main_window
+from handviz.gui.attention_thread import AttentionAnswer
 from handviz.gui.controller import Controller
 from handviz.gui.insight import Insight
 from handviz.gui.insight_panel import ABSENT, CLICK
@@ -106,7 +107,7 @@ def shown_row(insight: Insight, name: str) -> list[str]:
     return [label.text() for label in insight.panel.values[name]]
 
 
-def test_a_picked_point_shows_its_numbers_and_follows_the_stream(window: MainWindow) -> None:
+def test_a_picked_point_shows_its_numbers_and_follows_the_stream(qtbot: QtBot, window: MainWindow) -> None:
     insight = insight_of(window)
     assert insight.panel.name.text() == CLICK
     show(window, certain_hand())
@@ -122,7 +123,7 @@ def test_a_picked_point_shows_its_numbers_and_follows_the_stream(window: MainWin
     assert window.viewport._highlight.pick == Pick(0, vertex=2)
     moved = certain_hand(vertices_m=hand().vertices_m + 0.01, vertex_std_mm=np.array([2.0, 4.0, 7.5]))
     show(window, hand(handedness="left"), moved, number=1)
-    assert shown_row(insight, "wrist") == ["10.0", "-40.0", "10.0"]
+    qtbot.waitUntil(lambda: shown_row(insight, "wrist") == ["10.0", "-40.0", "10.0"])
     assert insight.panel.deviation.text() == "± 7.5 mm"
     assert window.viewport._highlight.pick == Pick(1, vertex=2)
 
@@ -146,7 +147,7 @@ def test_a_hand_that_leaves_comes_back_and_escape_lets_go(qtbot: QtBot, window: 
     assert window.viewport._highlight is None
     far = replace(hand(), keypoints_px=hand().keypoints_px + 30)
     show(window, far, number=2)
-    assert insight.panel.name.text() == "Vertex 1"
+    qtbot.waitUntil(lambda: insight.panel.name.text() == "Vertex 1")
     press(qtbot, window, "Esc")
     assert insight.panel.name.text() == CLICK
     assert window.viewport._highlight is None
@@ -215,6 +216,22 @@ def test_networks_without_attention_and_failures_are_sentences(
     bare = FrameResult(frame(9), "final", hands=(hand(),))
     window._controller.answered.emit(Answer(0, bare, 0.0, 0.0, 0, ""))
     assert "not cut out" in insight.panel.attention_text.text()
+
+
+def test_another_network_begins_without_the_last_ones_attention(qtbot: QtBot, window: MainWindow) -> None:
+    insight = insight_of(window)
+    window._controller.change(attention=True)
+    show(window, hand())
+    with qtbot.waitSignal(insight._thread.answered):
+        insight.pick(Pick(0, vertex=0))
+    assert insight._attention is not None
+    late = AttentionAnswer(insight._question, insight._attention, 5.0)
+    show(window, hand(), variant="prior", number=1)
+    assert insight._attention is None
+    assert insight.panel.attention_text.text() == ""
+    insight._take_attention(late)
+    assert insight._attention is None
+    qtbot.waitUntil(lambda: "prior-net" in insight.panel.attention_text.text())
 
 
 def test_answers_to_a_point_that_was_let_go_are_dropped(qtbot: QtBot, window: MainWindow) -> None:

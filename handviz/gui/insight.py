@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from PyQt6.QtCore import QPointF
+from PyQt6.QtCore import QPointF, QTimer
 
 from handviz.errors import HandvizError
 from handviz.gui.attention_thread import AttentionAnswer, AttentionJob, AttentionThread, SourceMaker, make_source
@@ -18,11 +18,12 @@ from handviz.gui.viewport import Viewport
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.hand_model.template import HandTemplate
 from handviz.infer.point_reading import read_point
-from handviz.records import FrameResult
+from handviz.records import FrameResult, VariantName
 from handviz.render.highlight import AttentionShown, Highlight, Pick
 
 NO_HAND = "There is no hand under this click."
 NO_CROP = "This hand was not cut out of the picture, so the network cannot be asked."
+BETWEEN_NUMBERS_MS = 120
 NEXT_MODE = {"show": "fade", "fade": "hide", "hide": "show"}
 MODE_SENTENCES = {
     "show": "Everything is shown.",
@@ -44,7 +45,12 @@ class Insight(Feature):
         self._result: FrameResult | None = None
         self._picked: PickedHand | None = None
         self._attention: AttentionShown | None = None
-        self._question = 0
+        self._attention_of: VariantName | None = None
+        self._question = self._first_question = 0
+        self._numbers_timer = QTimer(self)
+        self._numbers_timer.setSingleShot(True)
+        self._numbers_timer.timeout.connect(self._write_numbers)
+        self._numbers_are_old = False
         viewport.clicked.connect(self.pick_at)
         controller.answered.connect(self._take_answer)
         controller.source_changing.connect(self._forget_result)
@@ -63,6 +69,7 @@ class Insight(Feature):
 
     def stop(self) -> None:
         """End the thread."""
+        self._numbers_timer.stop()
         self._thread.stop()
 
     def toggle_attention(self) -> None:
@@ -95,14 +102,16 @@ class Insight(Feature):
         if self._result is None or pick.hand >= len(self._result.hands):
             return
         self._picked = PickedHand(self._result.hands[pick.hand], pick.vertex, pick.joint)
-        self._attention = None
+        self._forget_attention(None)
+        self._numbers_timer.stop()
         self.panel.show_point_group()
         self._show()
         self._controller.say(f"Picked: {self.panel.name.text()}. Esc lets go of it.")
 
     def let_go(self) -> None:
         """Forget the point."""
-        self._picked = self._attention = None
+        self._picked = None
+        self._forget_attention(None)
         self._show()
 
     def _take_answer(self, answer: Answer) -> None:
@@ -117,7 +126,7 @@ class Insight(Feature):
     def _take_settings(self, settings: ViewSettings) -> None:
         if settings.attention != self._had_attention:
             self._had_attention = settings.attention
-            self._attention = None
+            self._forget_attention(None)
             self._show()
 
     def _show(self) -> None:
@@ -129,14 +138,34 @@ class Insight(Feature):
             return
         pick = picked.find(result.hands)
         if pick is None:
+            self._forget_attention(None)
             self._viewport.set_highlight(None)
             self.panel.show_absent()
             return
+        if result.variant != self._attention_of:
+            self._forget_attention(result.variant)
         self._viewport.set_highlight(Highlight(pick, self._attention))
-        hand = result.hands[pick.hand]
-        self.panel.show_reading(read_point(hand, pick, _template_of(len(hand.vertices_m))), hand.texture is not None)
+        self._numbers_are_old = True
+        if not self._numbers_timer.isActive():
+            self._write_numbers()
         if self._controller.settings.attention:
             self._ask(result, pick)
+
+    def _write_numbers(self) -> None:
+        """Of the newest result, but not so often that nobody can read them."""
+        pick = self._picked.find(self._result.hands) if self._picked is not None and self._result is not None else None
+        if pick is None or self._result is None or not self._numbers_are_old:
+            return
+        hand = self._result.hands[pick.hand]
+        self.panel.show_reading(read_point(hand, pick, _template_of(len(hand.vertices_m))), hand.texture is not None)
+        self._numbers_are_old = False
+        self._numbers_timer.start(BETWEEN_NUMBERS_MS)
+
+    def _forget_attention(self, variant: VariantName | None) -> None:
+        """Another point, or another network's: answers to earlier questions are not wanted any more."""
+        self._attention, self._attention_of = None, variant
+        self._first_question = self._question + 1
+        self.panel.show_attention(None)
 
     def _ask(self, result: FrameResult, pick: Pick) -> None:
         if pick.hand >= len(result.crops):
@@ -147,12 +176,12 @@ class Insight(Feature):
         self._thread.ask(job)
 
     def _take_attention(self, answer: AttentionAnswer) -> None:
-        if self._picked is None or not self._controller.settings.attention:
-            return
-        self._attention = answer.attention
-        self.panel.show_attention(answer, answer.sentence)
-        pick = self._picked.find(self._result.hands) if self._result is not None else None
+        result, picked = self._result, self._picked
+        is_wanted = self._controller.settings.attention and answer.number >= self._first_question
+        pick = picked.find(result.hands) if is_wanted and picked is not None and result is not None else None
         if pick is not None:
+            self._attention = answer.attention
+            self.panel.show_attention(answer, answer.sentence)
             self._viewport.set_highlight(Highlight(pick, self._attention))
 
 

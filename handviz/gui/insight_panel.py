@@ -90,6 +90,7 @@ class InsightPanel:
     def show_absent(self) -> None:
         """The hand has left."""
         self._show_text(ABSENT)
+        self.attention_text.setText("")
 
     def show_reading(self, reading: PointReading, has_texture: bool) -> None:
         """Write the numbers of the point."""
@@ -104,7 +105,7 @@ class InsightPanel:
         self._table.setVisible(True)
 
     def show_attention(self, answer: AttentionAnswer | None, sentence: str = "") -> None:
-        """The joints that get most, or why there is nothing to tell."""
+        """The joints that get most, or why there is nothing to tell, or not yet."""
         if answer is None or answer.attention is None:
             self.attention_text.setText(sentence)
             return
