@@ -19,7 +19,7 @@ from handviz.gui.reconstruct_thread import PipelineMaker, ReconstructThread
 from handviz.gui.settings import SettingsStore, ViewSettings
 from handviz.gui.source_memory import LAST_SOURCE as LAST_SOURCE
 from handviz.gui.source_memory import SourceMemory
-from handviz.paths import CLIP_FILE
+from handviz.paths import CLIP_FILE, MODELS
 
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 SETTINGS_OF_RECONSTRUCTION = ("variant", "smoothing", "field_of_view_deg", "side", "wants_texture")
@@ -57,9 +57,14 @@ class Controller(QObject):
         lister: Callable[[], list[CameraInfo]] = list_cameras,
         fallback_clip: Path = CLIP_FILE,
         for_this_run: Mapping[str, Any] | None = None,
+        model_dir: Path = MODELS,
     ) -> None:
-        """``for_this_run``: settings by their names in ViewSettings that begin the run but are not remembered."""
+        """``for_this_run``: settings by their names in ViewSettings that begin the run but are not remembered.
+
+        ``model_dir``: where the networks are, for what asks them beside the pipeline.
+        """
         super().__init__()
+        self.model_dir = model_dir
         self.store = store
         self._remembered: ViewSettings = store.load()
         self.settings: ViewSettings = replace(self._remembered, **(for_this_run or {}))

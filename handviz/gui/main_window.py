@@ -14,6 +14,7 @@ from handviz.gui.animating import Animating
 from handviz.gui.controller import Controller
 from handviz.gui.cut_out import CutOut
 from handviz.gui.feature import Feature
+from handviz.gui.insight import Insight
 from handviz.gui.inspection_feature import InspectionFeature
 from handviz.gui.keyboard import reach_by_tab_alone
 from handviz.gui.log_window import LogKeeper, LogWindow
@@ -134,6 +135,7 @@ class MainWindow(QMainWindow):
             CutOut(self._controller, self.viewport, output),
             Streaming(self._controller, output),
             Animating(self._controller, self, output),
+            Insight(self._controller, self.viewport, self.view_panel),
             WindowLayout(self, self._controller, (self.source_panel, self.view_panel)),
         ]
 
