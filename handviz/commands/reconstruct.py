@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from PIL import Image
@@ -21,7 +21,7 @@ from handviz.infer.mesh_export import MeshVertices, export_mesh
 from handviz.infer.pipeline import Pipeline, PipelineSettings
 from handviz.infer.report import distance_from_detector, picture_entry, unreadable_entry, write_report
 from handviz.paths import MODELS
-from handviz.records import VARIANTS, Frame, FrameResult, Intrinsics
+from handviz.records import VARIANTS, Frame, FrameResult, Intrinsics, SideChoice
 from handviz.render.offscreen import OffscreenRenderer
 from handviz.render.options import DrawOptions
 
@@ -62,6 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--every", type=_count, default=1, metavar="N", help="of a clip, every N-th frame")
     parser.add_argument("--smoothing", type=_share, default=0.0, metavar="S", help="of a clip, 0 (off) to 1")
     parser.add_argument("--max-hands", type=_count, metavar="N", help="10 in pictures, 2 in clips")
+    parser.add_argument(
+        "--side",
+        choices=get_args(SideChoice),
+        default="detected",
+        help="which hand is which, where the detector gets it wrong (%(default)s)",
+    )
     parser.add_argument("--model-dir", type=Path, default=MODELS)
     parser.add_argument(
         "--network-camera", action="store_true", help="do not let the detector's keypoints correct the network's camera"
@@ -104,6 +110,7 @@ class Job:
             align_to_detector=not arguments.network_camera,
             correct_pose=not arguments.network_pose,
             texture=arguments.colour == "texture",
+            side=arguments.side,
         )
         self._pipeline = resources.enter_context(Pipeline(settings))
         self._renderer = self._new_renderer(resources)

@@ -1,6 +1,5 @@
 """Starts and ends recordings, feeds them, and says on the screen how they go."""
 
-import logging
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -29,7 +28,6 @@ LAST_RECORDING = "last_recording"
 VIDEO_RATE_HZ = 30.0
 SIGN_MARGIN_PX = 14
 RED = "#ff5b4d"
-logger = logging.getLogger(__name__)
 
 
 class RecordingSign(QLabel):
@@ -166,12 +164,12 @@ class Recorder(Feature):
         if progress.trouble:
             kept = f" What was written stays: {_facts(progress)} in {progress.folder}." if progress.size_bytes else ""
             sentence = f"The recording has ended. {progress.trouble}{kept}"
-            logger.error("%s", sentence)
             self.sign.show_text(f"recording ended {datetime.now():%H:%M}")
+            self._controller.warn(sentence)
         else:
             sentence = f"Recorded {_facts(progress)}: {progress.folder}"
+            self._controller.say(sentence)
         self._panel.show_recording(False, sentence)
-        self._controller.say(sentence)
 
 
 def free_folder(parent: Path, stem: str) -> Path:
