@@ -126,16 +126,25 @@ class MainWindow(QMainWindow):
 
     def _make_features(self) -> list[Feature]:
         """What stands by itself; each puts its own widgets where they belong. The layout is last: it sees them all."""
+<<<<<<< HEAD
         self.inspection = InspectionFeature(self._controller, self.pages, self._surface)
         output = OutputPanel(self.source_panel)
         return [
             SourceFeature(self._controller, self.source_panel, self.timeline, self),
             self.inspection,
+=======
+        output = OutputPanel(self.source_panel)
+        return [
+            SourceFeature(self._controller, self.source_panel, self.timeline, self),
+>>>>>>> 6a685dd1b23a9a860f57a4abfcd330d9705a73dc
             Recorder(self._controller, self.viewport, output),
             CutOut(self._controller, self.viewport, output),
             Streaming(self._controller, output),
             Animating(self._controller, self, output),
+<<<<<<< HEAD
             Insight(self._controller, self.viewport, self.view_panel),
+=======
+>>>>>>> 6a685dd1b23a9a860f57a4abfcd330d9705a73dc
             WindowLayout(self, self._controller, (self.source_panel, self.view_panel)),
         ]
 
