@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.floating]
 Handedness = Literal["left", "right"]
 VariantName = Literal["prior", "amvur", "final"]
+SmoothingKind = Literal["kalman", "one_euro"]
 
 VARIANTS: tuple[VariantName, ...] = ("prior", "amvur", "final")
+SMOOTHING_KINDS: tuple[SmoothingKind, ...] = ("kalman", "one_euro")
 CROP_SIZE = 224
 KEYPOINT_COUNT = 21
 KEYPOINT_PARENTS = (-1, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)

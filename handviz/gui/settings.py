@@ -9,7 +9,7 @@ import platformdirs
 from PyQt6.QtCore import QSettings
 
 from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG
-from handviz.records import VARIANTS, VariantName
+from handviz.records import SMOOTHING_KINDS, VARIANTS, SmoothingKind, VariantName
 from handviz.render.options import ColourMode, DrawOptions, ViewMode
 
 CONFIG_FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
@@ -17,6 +17,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "variant": VARIANTS,
     "colour": get_args(ColourMode),
     "view": get_args(ViewMode),
+    "smoothing_kind": SMOOTHING_KINDS,
 }
 LIMITS: dict[str, tuple[float, float]] = {
     "opacity": (0.1, 1.0),
@@ -44,6 +45,7 @@ class ViewSettings:
     range_low_mm: float = 0.0
     range_high_mm: float = 10.0
     smoothing: float = 0.3
+    smoothing_kind: SmoothingKind = "kalman"
     field_of_view_deg: float = DEFAULT_FIELD_OF_VIEW_DEG
     loop: bool = True
 

@@ -22,6 +22,7 @@ from handviz.render.options import ColourMode
 PERCENT = 100
 VARIANT_CHOICES = (("final", "final", "3"), ("amvur", "AMVUR", "2"), ("prior", "prior-net", "1"))
 COLOUR_CHOICES = (("deviation", "deviation", "V"), ("texture", "texture", "T"), ("plain", "plain", "P"))
+SMOOTHING_CHOICES = (("kalman", "Kalman: by deviation", "K"), ("one_euro", "One Euro: by speed", "K"))
 VIEW_CHOICES = (("overlay", "on the picture", "O"), ("orbit", "free orbit", "O"))
 
 
@@ -44,6 +45,7 @@ class ViewPanel(Panel):
         self.skeleton = self._add_switch("skeleton", "skeleton", "S")
         self.opacity = self._add_slider("opacity", "Opacity")
         self.group("Smoothing")
+        self._add_choice("smoothing_kind", SMOOTHING_CHOICES)
         self.smoothing = self._add_slider("smoothing", "Strength")
         self.group("Performance")
         self.numbers = Numbers()

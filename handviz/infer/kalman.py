@@ -33,20 +33,20 @@ PALM = (0, 5, 9, 13, 17)
 class NoiseModel:
     """What is new in every frame (standard deviations), measured on rendered clips: docs/smoothing.md."""
 
-    place_m: float = 0.00015
+    place_m: float = 0.00025
     """of the palm's middle across the ray"""
-    log_depth: float = 0.003
-    turn_rad: tuple[float, float, float] = (0.012, 0.008, 0.003)
+    log_depth: float = 0.005
+    turn_rad: tuple[float, float, float] = (0.02, 0.015, 0.006)
     """about the camera's axes: out of the picture's plane twice, and within it"""
-    across_share: float = 0.03
+    across_share: float = 0.025
     """of a point's deviation, along each axis across the ray"""
-    along_share: float = 0.06
+    along_share: float = 0.14
     """of a point's deviation, along the ray"""
     reference_std_mm: float = 10.0
     """mean deviation of a hand for which place, depth and turn are as above"""
     rest_index: float = 0.006
     """acceleration of a resting hand times the square of a 30th of a second, in units of the noise"""
-    doubt: float = 2.0
+    doubt: float = 2.5
     """by how many of its own deviations an innovation's mean square may exceed expectation before rest is doubted"""
     velocity_share: float = 0.6
     """what an unexplained step, divided by its time, is taken to have changed the velocity"""
@@ -54,15 +54,15 @@ class NoiseModel:
 
 DEFAULT_NOISE = NoiseModel()
 NOMINAL_STEP_S = 1 / 30
-STRONGEST = 8.0
-LEAST = 0.4
+STRONGEST = 12.0
+LEAST = 0.9
 FASTEST_TURN_RAD_PER_S = 25.0
 LEAST_TURN_GATE_RAD = 0.8
 LONGEST_DOUBT_S = 0.12
 
 
 def noise_factor(strength: float) -> float:
-    """By how much the measurement's noise is multiplied: 0.4 as strength nears 0, growing geometrically to 8 at 1."""
+    """By how much the measurement's noise is multiplied: 0.9 as strength nears 0, growing geometrically to 12 at 1."""
     return LEAST * (STRONGEST / LEAST) ** strength
 
 
@@ -71,8 +71,8 @@ class ConstantVelocity:
 
     def __init__(self, value: FloatArray, variance: FloatArray, noise: NoiseModel = DEFAULT_NOISE) -> None:
         """Begin at ``value`` (N, D), each row with its measurement's ``variance`` (N,), and at rest."""
-        self.value = np.array(value, np.float64)
-        self.velocity = np.zeros_like(self.value)
+        self.value: FloatArray = np.array(value, np.float64)
+        self.velocity: FloatArray = np.zeros_like(self.value)
         self._noise = noise
         self.variance = np.array(variance, np.float64)
         """(N,) of the value along each column"""
@@ -135,9 +135,7 @@ class Turn:
 
 def axis_angle_from_rotation(rotation: FloatArray) -> FloatArray:
     """Axis-angle (3,) of a rotation (3, 3), the shorter way round."""
-    axis = np.array(
-        [rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]]
-    )
+    axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
     sine, cosine = float(np.linalg.norm(axis)) / 2, (float(np.trace(rotation)) - 1) / 2
     angle = math.atan2(sine, cosine)
     if sine > 1e-6:
@@ -174,6 +172,9 @@ class _Measured:
 
 def _take_apart(hand: HandMesh, strength: float, noise: NoiseModel) -> _Measured:
     deviation_mm = np.concatenate([hand.vertex_std_mm, hand.keypoint_std_mm]).astype(np.float64)
+    # Deviations count from the wrist, points from the palm's middle: of the wrist itself that is the palm's.
+    palm_mm = float(np.mean(hand.keypoint_std_mm[PALM,]))
+    noise_mm = np.hypot(deviation_mm, palm_mm)
     factor = noise_factor(strength)
     doubt = (factor * float(deviation_mm.mean()) / noise.reference_std_mm) ** 2
     palm_m = _palm_m(hand)
@@ -185,8 +186,8 @@ def _take_apart(hand: HandMesh, strength: float, noise: NoiseModel) -> _Measured
         place_variance=np.array([doubt * (noise.place_m / palm_m[2]) ** 2]),
         depth_variance=np.array([doubt * noise.log_depth**2]),
         turn_variance=doubt * np.square(noise.turn_rad),
-        across_variance=(factor * noise.across_share / MILLIMETRES_PER_METRE * deviation_mm) ** 2,
-        along_variance=(factor * noise.along_share / MILLIMETRES_PER_METRE * deviation_mm) ** 2,
+        across_variance=(factor * noise.across_share / MILLIMETRES_PER_METRE * noise_mm) ** 2,
+        along_variance=(factor * noise.along_share / MILLIMETRES_PER_METRE * noise_mm) ** 2,
         deviation_mm=deviation_mm,
     )
 
@@ -209,7 +210,7 @@ class KalmanTrack:
         self._turn = Turn(seen.rotation, seen.turn_variance, self._noise)
         self._across = ConstantVelocity(seen.points_m[:, :2], seen.across_variance, self._noise)
         self._along = ConstantVelocity(seen.points_m[:, 2:], seen.along_variance, self._noise)
-        self._square_deviation = seen.deviation_mm**2
+        self._square_deviation: FloatArray = seen.deviation_mm**2
         self._doubted_s = 0.0
 
     def update(self, hand: HandMesh, time_ms: float, strength: float) -> HandMesh:
@@ -231,17 +232,21 @@ class KalmanTrack:
         self._turn.predict(step_s, seen.turn_variance)
         turned = self._turn.innovation(seen.rotation)
         gate_rad = max(LEAST_TURN_GATE_RAD, FASTEST_TURN_RAD_PER_S * step_s)
-        if float(np.linalg.norm(turned)) > gate_rad:
-            self._doubted_s += step_s
-            if self._doubted_s > LONGEST_DOUBT_S:
-                self._begin_pose(seen)
+        is_trusted = float(np.linalg.norm(turned)) <= gate_rad
+        self._doubted_s = 0.0 if is_trusted else self._doubted_s + step_s
+        if self._doubted_s > LONGEST_DOUBT_S:
+            self._begin_pose(seen)
             return
-        self._doubted_s = 0.0
-        self._turn.update(turned, seen.turn_variance, step_s)
+        if is_trusted:
+            self._turn.update(turned, seen.turn_variance, step_s)
         self._turn_points(self._turn.rotation @ before.T)
+        self._across.predict(step_s, seen.across_variance)
+        self._along.predict(step_s, seen.along_variance)
+        if is_trusted:
+            self._update_points(seen, step_s)
+
+    def _update_points(self, seen: _Measured, step_s: float) -> None:
         across, along = self._across, self._along
-        across.predict(step_s, seen.across_variance)
-        along.predict(step_s, seen.along_variance)
         gain = across.update(seen.points_m[:, :2] - across.value, seen.across_variance, step_s)
         along.update(seen.points_m[:, 2:] - along.value, seen.along_variance, step_s)
         self._square_deviation = self._square_deviation + gain * (seen.deviation_mm**2 - self._square_deviation)
@@ -258,7 +263,9 @@ class KalmanTrack:
         """(V + 21,): what is the same in every frame stays; of what is new there is what the filter has left of it."""
         noise = self._noise
         lasting = (1 - 2 * noise.across_share**2 - noise.along_share**2) * self._square_deviation
-        left = (2 * self._across.variance + self._along.variance) * (MILLIMETRES_PER_METRE / noise_factor(strength)) ** 2
+        left = (2 * self._across.variance + self._along.variance) * (
+            MILLIMETRES_PER_METRE / noise_factor(strength)
+        ) ** 2
         return np.sqrt(lasting + left)
 
     def _assemble(self, hand: HandMesh, strength: float) -> HandMesh:
@@ -278,7 +285,7 @@ class KalmanTrack:
             camera_from_wrist=self._turn.rotation,
             wrist_camera_m=palm_m - keypoints_m[PALM, :].mean(axis=0),
         )
-        return _with_pixels(smoothed, hand)
+        return with_pixels(smoothed)
 
 
 class KalmanSmoother:
@@ -313,23 +320,17 @@ class KalmanSmoother:
         return tuple(smoothed)
 
 
-def _with_pixels(smoothed: HandMesh, seen: HandMesh) -> HandMesh:
-    """Pixels in the weak perspective that the hand was ``seen`` in, moved and scaled with it."""
-    count = len(seen.vertices_m)
-    seen_px = np.concatenate([seen.vertices_px, seen.keypoints_px])
-    seen_m = np.concatenate([seen.vertices_m, seen.keypoints_m])
-    weak, *_ = np.linalg.lstsq(seen_m[count:], seen_px[count:] - seen_px[count], rcond=None)
-    before_m, after_m = (_palm_m(hand) for hand in (seen, smoothed))
-    ratio = before_m[2] / after_m[2]
-    direction = after_m[:2] / after_m[2] - before_m[:2] / before_m[2]
-    palm_px = seen.keypoints_px[PALM, :].mean(axis=0) + seen.intrinsics.focal_px * direction
-    points_m = np.concatenate([smoothed.vertices_m, smoothed.keypoints_m])
-    points_px = ratio * (points_m - smoothed.keypoints_m[PALM, :].mean(axis=0)) @ weak + palm_px
+def with_pixels(hand: HandMesh) -> HandMesh:
+    """The hand with its pixels, and their scale, computed anew."""
+    camera, count = hand.intrinsics, len(hand.vertices_m)
+    points_m = np.concatenate([hand.vertices_m, hand.keypoints_m]) + hand.wrist_camera_m
+    centre_px = np.array([camera.centre_x_px, camera.centre_y_px])
+    points_px = points_m[:, :2] / points_m[:, 2:] * camera.focal_px + centre_px
     return dataclasses.replace(
-        smoothed,
+        hand,
         vertices_px=points_px[:count],
         keypoints_px=points_px[count:],
-        pixels_per_m=seen.pixels_per_m * ratio,
+        pixels_per_m=camera.focal_px / float(points_m[count:, 2].mean()),
     )
 
 
