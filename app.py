@@ -16,11 +16,13 @@ from PyQt6.QtWidgets import QApplication
 
 from handviz.errors import HandvizError
 from handviz.gui.controller import Controller
+from handviz.gui.keyboard import KeyboardManners
+from handviz.gui.log_window import LogKeeper
 from handviz.gui.main_window import MainWindow
 from handviz.gui.reconstruct_thread import PipelineLike, PipelineMaker
 from handviz.gui.screenshot import save_picture
 from handviz.gui.settings import SettingsStore, ViewSettings
-from handviz.gui.theme import apply_theme
+from handviz.gui.theme import Theme
 from handviz.hand_model.open_hand import load_display_mesh
 from handviz.paths import MODELS
 from handviz.records import VARIANTS
@@ -67,6 +69,7 @@ def pipeline_maker(model_dir: Path) -> PipelineMaker:
                 smoothing=settings.smoothing,
                 smoothing_kind=settings.smoothing_kind,
                 max_hands=MOST_HANDS,
+                side=settings.side,
                 texture=settings.wants_texture,
             )
         )
@@ -75,7 +78,7 @@ def pipeline_maker(model_dir: Path) -> PipelineMaker:
 
 
 def make_application(arguments: list[str]) -> QApplication:
-    """Qt with OpenGL 3.3 core in the dark theme."""
+    """Qt with OpenGL 3.3 core."""
     # Importing OpenCV points Qt at OpenCV's own plugins; PyQt6 has the right ones.
     for variable in OPENCV_QT_VARIABLES:
         os.environ.pop(variable, None)
@@ -87,7 +90,6 @@ def make_application(arguments: list[str]) -> QApplication:
     QApplication.setAttribute(Qt.ApplicationAttribute.AA_ShareOpenGLContexts)
     application = QApplication(["handviz", *arguments])
     application.setApplicationName("handviz")
-    apply_theme(application)
     return application
 
 
@@ -136,7 +138,11 @@ def main(arguments: list[str]) -> int:
     """Run the program; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     options = parse(arguments)
+    log_keeper = LogKeeper()
+    logging.getLogger().addHandler(log_keeper)
     application = make_application(arguments)
+    theme, manners = Theme(application), KeyboardManners()
+    application.installEventFilter(manners)
     try:
         surface = load_display_mesh()
     except HandvizError as error:
@@ -145,7 +151,9 @@ def main(arguments: list[str]) -> int:
     controller = Controller(
         pipeline_maker(options.model_dir), SettingsStore(), for_this_run=settings_for_this_run(options)
     )
-    window = MainWindow(controller, surface)
+    theme.choose(controller.settings.theme)
+    controller.settings_changed.connect(lambda settings: theme.choose(settings.theme))
+    window = MainWindow(controller, surface, log_keeper)
     saver = None
     if options.screenshot is not None:
         saver = ScreenshotAfter(window, options.screenshot, max(options.screenshot_after, 1))
@@ -153,8 +161,12 @@ def main(arguments: list[str]) -> int:
     # Python sees Ctrl+C when the window's next timer calls it.
     signal.signal(signal.SIGINT, lambda *_: window.close())
     window.show()
+    if saver is None:
+        window.welcome_once()
     controller.start(options.source)
     status = application.exec()
+    logging.getLogger().removeHandler(log_keeper)
+    application.removeEventFilter(manners)
     return 1 if saver is not None and saver.has_failed else status
 
 

@@ -14,6 +14,7 @@ from handviz.records import (
     HandMesh,
     HandTexture,
     Intrinsics,
+    SideChoice,
     SmoothingKind,
     StageTimes,
     VariantName,
@@ -144,6 +145,10 @@ class FakePipeline:
     def set_field_of_view(self, field_of_view_deg: float, /) -> None:
         """Notes it."""
         self.told.append(("field_of_view", field_of_view_deg))
+
+    def set_side(self, side: SideChoice, /) -> None:
+        """Notes it."""
+        self.told.append(("side", side))
 
     def set_texture(self, wanted: bool, /) -> None:
         """Notes it."""

@@ -199,7 +199,8 @@ def test_a_known_hand_comes_back_from_its_crop(
     assert errors_mm.mean() < 9.0
     extent_px = np.ptp(project_px(true_m, CAMERA), axis=0).max()
     assert np.abs(mesh.vertices_px - project_px(true_m, CAMERA)).mean() < 0.05 * extent_px
-    np.testing.assert_allclose(mesh.wrist_camera_m, wrist_m, atol=0.06 * wrist_m[2])
+    # The answer's rotation is the best in weak perspective, not the true one.
+    np.testing.assert_allclose(mesh.wrist_camera_m, wrist_m, atol=0.1 * wrist_m[2])
 
 
 @pytest.mark.parametrize("handedness", HANDS)
@@ -213,7 +214,8 @@ def test_the_parts_of_a_mesh_agree_with_each_other(handedness: Handedness) -> No
     np.testing.assert_allclose(mesh.keypoints_px, mesh.vertices_px[:21], atol=1e-9)
     np.testing.assert_allclose(mesh.vertex_std_mm, 3.0)
     np.testing.assert_allclose(mesh.keypoint_std_mm, 3.0)
-    np.testing.assert_allclose(project_px(mesh.wrist_camera_m[None], CAMERA)[0], mesh.keypoints_px[0], atol=1e-9)
+    seen_px = project_px(mesh.vertices_m + mesh.wrist_camera_m, CAMERA)
+    np.testing.assert_allclose(mesh.vertices_px, seen_px, atol=1e-9)
     assert (mesh.handedness, mesh.variant, mesh.detection_score) == (handedness, "final", 0.9)
 
 

@@ -1,10 +1,14 @@
 """The door of the program."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from gui_fakes import TRIANGLE, FakePipeline, FakeSource
+from PIL import Image
 from PyQt6.QtGui import QSurfaceFormat
 from pytestqt.qtbot import QtBot
 
@@ -13,6 +17,7 @@ from handviz.errors import HandvizError
 from handviz.gui.controller import Controller
 from handviz.gui.main_window import MainWindow
 from handviz.gui.settings import SettingsStore, ViewSettings
+from handviz.paths import CLIP_FILE, PROJECT_ROOT
 
 
 def test_command_line() -> None:
@@ -68,7 +73,6 @@ def test_window_is_saved_after_some_results(qtbot: QtBot, tmp_path: Path) -> Non
 @pytest.mark.display
 def test_format_is_opengl_3_3_core_and_opencv_leaves_qt_alone(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "QApplication", FakeApplication)
-    monkeypatch.setattr(app, "apply_theme", lambda _: None)
     monkeypatch.setenv("QT_QPA_FONTDIR", "/opencv")
     before = QSurfaceFormat.defaultFormat()
     app.make_application([])
@@ -91,3 +95,19 @@ class FakeApplication:
 
     def setApplicationName(self, _: str) -> None:  # noqa: N802
         """Nothing."""
+
+
+@pytest.mark.display
+def test_window_is_sharp_on_a_display_of_twice_the_resolution(tmp_path: Path) -> None:
+    """The whole program in a process of its own: the scale is read once, when Qt begins."""
+    saved = tmp_path / "window.png"
+    command = [sys.executable, "app.py", "--source", str(CLIP_FILE), "--colour", "plain", "--screenshot", str(saved)]
+    surroundings = os.environ | {"QT_SCALE_FACTOR": "2", "HANDVIZ_CONFIG_DIR": str(tmp_path)}
+    command += ["--screenshot-after", "2"]
+    subprocess.run(command, cwd=PROJECT_ROOT, check=True, env=surroundings, timeout=120, capture_output=True)
+    picture = np.asarray(Image.open(saved).convert("L"), dtype=float)
+    assert picture.shape[1] > 1.9 * 828
+    # Text and edges that were drawn at half the size and blown up would repeat every second pixel.
+    doubled = np.abs(np.diff(picture[:, : picture.shape[1] // 2 * 2], axis=1))
+    within, between = doubled[:, ::2].mean(), doubled[:, 1::2].mean()
+    assert min(within, between) > 0.75 * max(within, between)

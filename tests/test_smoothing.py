@@ -15,7 +15,7 @@ from handviz.infer.smoothing import (
     least_cutoff_hz,
 )
 from handviz.records import HandMesh
-from tests.hands import PIXELS_PER_M, made_up_hand, shaken
+from tests.hands import made_up_hand, shaken
 
 STEP_MS = 1000 / 30
 
@@ -88,9 +88,8 @@ def test_a_fast_hand_hardly_lags() -> None:
 
 def test_metres_and_pixels_stay_together() -> None:
     hand = smoothed(noisy_hands(30, 0.004), 0.6)[-1]
-    np.testing.assert_allclose(
-        hand.vertices_px, hand.vertices_m[:, :2] * PIXELS_PER_M + hand.keypoints_px[0], atol=1e-6
-    )
+    x, y, z = (hand.vertices_m + hand.wrist_camera_m).T
+    np.testing.assert_allclose(hand.vertices_px, np.stack([500 * x / z + 320, 500 * y / z + 240], 1), atol=1e-6)
     np.testing.assert_allclose(hand.keypoints_m[0], 0, atol=1e-12)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from handviz.data.synthetic import generator
 from handviz.data.synthetic.dataset import read_shard
-from handviz.detect.crop import crop_hand
+from handviz.detect.crop import crop_hand, points_in_crop
 from handviz.errors import HandvizError
 from handviz.infer import pipeline as pipeline_module
 from handviz.infer.pipeline import Pipeline, PipelineSettings
@@ -232,16 +232,17 @@ def given_crops(count, grey=0.5):
 
 
 @pytest.fixture(scope="module")
-def hand(tmp_path_factory):
+def mesh(tmp_path_factory):
     path = write_network(tmp_path_factory.mktemp("hand") / "final.onnx", hand=constant_hand())
-    return Reconstructor(path).reconstruct(given_crops(1))[0]
+    hand = Reconstructor(path).reconstruct(given_crops(1))[0]
+    return points_in_crop(hand.vertices_m, hand)
 
 
-def test_the_file_colours_any_number_of_hands(small_texture, template, hand):
+def test_the_file_colours_any_number_of_hands(small_texture, template, mesh):
     texturer = Texturer(small_texture.onnx, template)
     assert texturer.texture([], [], (224, 224)) == []
-    alone = texturer.texture(given_crops(1), [hand], (224, 224))[0]
-    three = texturer.texture(given_crops(3), [hand] * 3, (224, 224))[2]
+    alone = texturer.texture(given_crops(1), [mesh], (224, 224))[0]
+    three = texturer.texture(given_crops(3), [mesh] * 3, (224, 224))[2]
     np.testing.assert_allclose(alone.rgb, three.rgb, atol=1e-5)
     for values, shape in ((alone.rgb, (778, 3)), (alone.albedo, (778, 3)), (alone.visible, (778,))):
         assert values.shape == shape
@@ -250,23 +251,23 @@ def test_the_file_colours_any_number_of_hands(small_texture, template, hand):
 
 
 @pytest.mark.parametrize("grey", [0.0, 1.0])
-def test_a_black_or_overexposed_picture_leaves_finite_colours(small_texture, template, hand, grey):
-    texture = Texturer(small_texture.onnx, template).texture(given_crops(1, grey), [hand], (224, 224))[0]
+def test_a_black_or_overexposed_picture_leaves_finite_colours(small_texture, template, mesh, grey):
+    texture = Texturer(small_texture.onnx, template).texture(given_crops(1, grey), [mesh], (224, 224))[0]
     assert np.isfinite(texture.rgb).all()
     assert np.isfinite(texture.albedo).all()
 
 
-def test_vertices_outside_of_the_picture_are_not_seen(small_texture, template, hand):
+def test_vertices_outside_of_the_picture_are_not_seen(small_texture, template, mesh):
     crop = given_crops(1)[0]
-    whole = Texturer(small_texture.onnx, template).texture([crop], [hand], (224, 224))[0]
-    cut = Texturer(small_texture.onnx, template).texture([crop], [hand], (224, 90))[0]
+    whole = Texturer(small_texture.onnx, template).texture([crop], [mesh], (224, 224))[0]
+    cut = Texturer(small_texture.onnx, template).texture([crop], [mesh], (224, 90))[0]
     points = np.array([[0.0, -0.5, 0], [0.0, 0.5, 0], [0.0, 1.5, 0]])
     assert inside_picture(points, crop, (224, 90)).tolist() == [1, 0, 0]
     assert (cut.visible <= whole.visible).all()
     assert (cut.visible == 0).sum() > (whole.visible == 0).sum() + 50
 
 
-def test_a_left_hand_in_a_mirror_is_the_right_one(small_texture, template, hand):
+def test_a_left_hand_in_a_mirror_is_the_right_one(small_texture, template, mesh):
     rng = np.random.default_rng(1)
     picture = rng.integers(0, 256, (120, 160, 3)).astype(np.uint8)
     keypoints_px = np.column_stack([rng.uniform(90, 150, 21), rng.uniform(20, 90, 21)])
@@ -274,7 +275,7 @@ def test_a_left_hand_in_a_mirror_is_the_right_one(small_texture, template, hand)
     right = crop_hand(picture, Detection("right", 1.0, keypoints_px))
     left = crop_hand(np.ascontiguousarray(picture[:, ::-1]), Detection("left", 1.0, mirrored_px))
     texturer = Texturer(small_texture.onnx, template)
-    one, other = (texturer.texture([crop], [hand], (160, 120))[0] for crop in (right, left))
+    one, other = (texturer.texture([crop], [mesh], (160, 120))[0] for crop in (right, left))
     assert 0 < (one.visible > 0).mean() < 1
     np.testing.assert_allclose(one.rgb, other.rgb, atol=0.02)
     assert ((one.visible > 0) != (other.visible > 0)).mean() < 0.01

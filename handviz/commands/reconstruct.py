@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from PIL import Image
@@ -19,9 +19,9 @@ from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG, intrinsics_from_field_of
 from handviz.hand_model.open_hand import load_display_mesh
 from handviz.infer.mesh_export import MeshVertices, export_mesh
 from handviz.infer.pipeline import Pipeline, PipelineSettings
-from handviz.infer.report import distance_from_detector, picture_entry, unreadable_entry, write_report
+from handviz.infer.report import distance_from_detector, output_stems, picture_entry, unreadable_entry, write_report
 from handviz.paths import MODELS
-from handviz.records import SMOOTHING_KINDS, VARIANTS, Frame, FrameResult, Intrinsics
+from handviz.records import SMOOTHING_KINDS, VARIANTS, Frame, FrameResult, Intrinsics, SideChoice
 from handviz.render.offscreen import OffscreenRenderer
 from handviz.render.options import DrawOptions
 
@@ -63,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--smoothing", type=_share, default=0.0, metavar="S", help="of a clip, 0 (off) to 1")
     parser.add_argument("--smoothing-kind", choices=SMOOTHING_KINDS, default="kalman", help="(%(default)s)")
     parser.add_argument("--max-hands", type=_count, metavar="N", help="10 in pictures, 2 in clips")
+    parser.add_argument(
+        "--side",
+        choices=get_args(SideChoice),
+        default="detected",
+        help="which hand is which, where the detector gets it wrong (%(default)s)",
+    )
     parser.add_argument("--model-dir", type=Path, default=MODELS)
     parser.add_argument(
         "--network-camera", action="store_true", help="do not let the detector's keypoints correct the network's camera"
@@ -106,12 +112,14 @@ class Job:
             align_to_detector=not arguments.network_camera,
             correct_pose=not arguments.network_pose,
             texture=arguments.colour == "texture",
+            side=arguments.side,
         )
         self._pipeline = resources.enter_context(Pipeline(settings))
         self._renderer = self._new_renderer(resources)
         self._make_folders()
         self._entries: list[dict[str, Any]] = []
         self._distances: list[float] = []
+        self._stems: dict[str, str] | None = None
         self.done = 0
 
     def run(self) -> None:
@@ -204,9 +212,9 @@ class Job:
         """The picture's name without suffix, unless another picture differs only in that."""
         if not isinstance(self._source, FolderSource):
             return f"{Path(self._source.name).stem}_{number:06d}"
-        path = self._source.paths[number]
-        namesakes = [other for other in self._source.paths if other.stem.casefold() == path.stem.casefold()]
-        return path.stem if len(namesakes) == 1 else path.name.replace(".", "_")
+        if self._stems is None:
+            self._stems = output_stems([path.name for path in self._source.paths])
+        return self._stems[self._source.paths[number].name]
 
     def _new_renderer(self, resources: ExitStack) -> OffscreenRenderer | None:
         if self._arguments.no_overlays:

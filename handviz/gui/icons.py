@@ -2,26 +2,63 @@
 
 from typing import Literal
 
-from PyQt6.QtCore import QPointF, QRectF, Qt
-from PyQt6.QtGui import QColor, QIcon, QPainter, QPainterPath, QPen, QPixmap, QPolygonF
+from PyQt6.QtCore import QPointF, QRect, QRectF, QSize, Qt
+from PyQt6.QtGui import (
+    QColor,
+    QGuiApplication,
+    QIcon,
+    QIconEngine,
+    QPainter,
+    QPainterPath,
+    QPalette,
+    QPen,
+    QPixmap,
+    QPolygonF,
+)
 
 IconName = Literal["play", "hold", "back", "forward", "loop"]
-SIDE_PX = 48
-COLOUR = QColor("#dfe3e8")
+SIDE_PX = 48.0
+"""Of the square that the shapes below are drawn in."""
 
 
 def icon(name: IconName) -> QIcon:
-    """An icon in the theme's light colour."""
-    pixmap = QPixmap(SIDE_PX, SIDE_PX)
-    pixmap.fill(Qt.GlobalColor.transparent)
-    painter = QPainter(pixmap)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    if name == "loop":
-        _draw_loop(painter)
-    else:
-        painter.fillPath(_path(name), COLOUR)
-    painter.end()
-    return QIcon(pixmap)
+    """An icon in whatever colour the texts of buttons have when it is painted."""
+    return QIcon(_DrawnIcon(name))
+
+
+class _DrawnIcon(QIconEngine):
+    def __init__(self, name: IconName) -> None:
+        super().__init__()
+        self._name = name
+
+    def paint(self, painter: QPainter | None, rect: QRect, mode: QIcon.Mode, state: QIcon.State) -> None:
+        """Qt calls this."""
+        assert painter is not None
+        is_disabled = mode == QIcon.Mode.Disabled
+        group = QPalette.ColorGroup.Disabled if is_disabled else QPalette.ColorGroup.Normal
+        colour = QGuiApplication.palette().color(group, QPalette.ColorRole.ButtonText)
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.translate(rect.topLeft().toPointF())
+        painter.scale(rect.width() / SIDE_PX, rect.height() / SIDE_PX)
+        if self._name == "loop":
+            _draw_loop(painter, colour)
+        else:
+            painter.fillPath(_path(self._name), colour)
+        painter.restore()
+
+    def pixmap(self, size: QSize, mode: QIcon.Mode, state: QIcon.State) -> QPixmap:
+        """Qt calls this; without it icons would lie on black."""
+        pixmap = QPixmap(size)
+        pixmap.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(pixmap)
+        self.paint(painter, QRect(0, 0, size.width(), size.height()), mode, state)
+        painter.end()
+        return pixmap
+
+    def clone(self) -> QIconEngine:
+        """Qt calls this when the icon is copied."""
+        return _DrawnIcon(self._name)
 
 
 def _path(name: IconName) -> QPainterPath:
@@ -44,9 +81,9 @@ def _triangle(base: float, tip: float) -> QPolygonF:
     return QPolygonF([QPointF(base, 10), QPointF(tip, 24), QPointF(base, 38)])
 
 
-def _draw_loop(painter: QPainter) -> None:
-    painter.setPen(QPen(COLOUR, 4))
+def _draw_loop(painter: QPainter, colour: QColor) -> None:
+    painter.setPen(QPen(colour, 4))
     painter.drawArc(QRectF(11, 11, 26, 26), 60 * 16, 290 * 16)
     path = QPainterPath()
     path.addPolygon(QPolygonF([QPointF(28, 4), QPointF(40, 14), QPointF(26, 19)]))
-    painter.fillPath(path, COLOUR)
+    painter.fillPath(path, colour)

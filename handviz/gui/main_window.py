@@ -8,19 +8,27 @@ from PyQt6.QtCore import Qt, pyqtSignal
 from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
 from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
+from handviz.capture.dropped import choose as choose_dropped
 from handviz.errors import HandvizError
 from handviz.gui.controller import Controller
 from handviz.gui.feature import Feature
+from handviz.gui.inspection_feature import InspectionFeature
+from handviz.gui.keyboard import reach_by_tab_alone
+from handviz.gui.log_window import LogKeeper, LogWindow
 from handviz.gui.mesh_saver import MESH_FORMATS, MeshOrder
 from handviz.gui.messages import Answer, Status
 from handviz.gui.parts import named_label
 from handviz.gui.screenshot import free_path, pictures_folder, save_picture, timed_name
 from handviz.gui.settings import ViewSettings
 from handviz.gui.shortcuts import Shortcut, ShortcutWindow, install
+from handviz.gui.source_feature import SourceFeature
 from handviz.gui.source_panel import SourcePanel
 from handviz.gui.timeline import Timeline
+from handviz.gui.toasts import Toasts
 from handviz.gui.view_panel import ViewPanel
 from handviz.gui.viewport import Viewport
+from handviz.gui.welcome import WELCOMED, Welcome
+from handviz.gui.window_layout import WindowLayout
 from handviz.records import FrameResult
 from handviz.render.surface import Surface
 
@@ -39,12 +47,12 @@ class MainWindow(QMainWindow):
     result_painted = pyqtSignal(object)
     """FrameResult, each one once, when it is on the screen."""
 
-    def __init__(self, controller: Controller, surface: Surface) -> None:
+    def __init__(self, controller: Controller, surface: Surface, log_keeper: LogKeeper | None = None) -> None:
         super().__init__()
         self.setWindowTitle("handviz")
-        self.resize(1240, 780)
         self.setAcceptDrops(True)
         self._controller = controller
+        self._surface = surface
         self._shown: FrameResult | None = None
         self._last_painted: FrameResult | None = None
         self.viewport = Viewport(surface)
@@ -55,12 +63,17 @@ class MainWindow(QMainWindow):
         self.banner = named_label("banner", wraps=True)
         self.sentence = named_label("")
         self.pages = QTabWidget()
+        self.toasts = Toasts(self.viewport)
+        self.welcome = Welcome(self.pages)
+        self.log_window = LogWindow(log_keeper, self) if log_keeper is not None else None
+        self.stages = named_label("faint", "")
         self._lay_out()
         self.features: Sequence[Feature] = self._make_features()
         self.shortcuts = [*self._make_shortcuts(), *(one for part in self.features for one in part.shortcuts())]
         install(self, self.shortcuts)
         self._connect(controller)
         self._apply_settings(controller.settings)
+        reach_by_tab_alone(self)
 
     def _lay_out(self) -> None:
         for label in (self.invitation, self.banner):
@@ -88,13 +101,16 @@ class MainWindow(QMainWindow):
         bar.setSizeGripEnabled(False)
         bar.setContentsMargins(10, 0, 10, 0)
         bar.addWidget(self.sentence, 1)
-        bar.addPermanentWidget(named_label("faint", "F1: shortcuts"))
+        bar.addPermanentWidget(self.stages)
+        bar.addPermanentWidget(named_label("faint", "  ·  F1: shortcuts"))
 
     def _connect(self, controller: Controller) -> None:
         controller.answered.connect(self._show_answer)
         controller.source_changing.connect(self._show_changing)
         controller.settings_changed.connect(self._apply_settings)
         controller.status_changed.connect(self.show_status)
+        controller.warned.connect(self.toasts.show_toast)
+        self.view_panel.numbers.summed_up.connect(self.stages.setText)
         self.viewport.painted.connect(self._note_paint)
         self.viewport.failed.connect(controller.report_view)
         self.source_panel.clip_wanted.connect(self.open_clip)
@@ -103,8 +119,13 @@ class MainWindow(QMainWindow):
         self.source_panel.meshes_wanted.connect(self.save_meshes)
 
     def _make_features(self) -> list[Feature]:
-        """What stands by itself; each puts its own widgets where they belong."""
-        return []
+        """What stands by itself; each puts its own widgets where they belong. The layout is last: it sees them all."""
+        self.inspection = InspectionFeature(self._controller, self.pages, self._surface)
+        return [
+            SourceFeature(self._controller, self.source_panel, self.timeline, self),
+            self.inspection,
+            WindowLayout(self, self._controller, (self.source_panel, self.view_panel)),
+        ]
 
     def _make_shortcuts(self) -> list[Shortcut]:
         controller = self._controller
@@ -146,8 +167,31 @@ class MainWindow(QMainWindow):
             Shortcut((), "open a picture …", self.open_picture, menu="Source"),
             Shortcut((), "look for cameras again", controller.find_cameras, menu="Source"),
             Shortcut(("Ctrl+Q",), "quit", self.close, menu="File"),
-            Shortcut(("F1",), "this list", self.show_shortcuts, menu="Help"),
+            *self._themes(),
+            Shortcut(("F12",), "log", self.show_log, menu="Tools"),
+            Shortcut((), "welcome", self.welcome.appear, menu="Help"),
+            Shortcut(("F1",), "this list of keys", self.show_shortcuts, menu="Help"),
         ]
+
+    def _themes(self) -> list[Shortcut]:
+        return [
+            Shortcut((), "look as the system does", lambda: self._controller.change(theme="system")),
+            Shortcut((), "dark look", lambda: self._controller.change(theme="dark")),
+            Shortcut((), "light look", lambda: self._controller.change(theme="light")),
+        ]
+
+    def welcome_once(self) -> None:
+        """At the first start of all, explain the window in one panel."""
+        store = self._controller.store
+        if store.text(WELCOMED) != "true":
+            store.remember(WELCOMED, "true")
+            self.welcome.appear()
+
+    def show_log(self) -> None:
+        """Open what was logged beside the running window."""
+        if self.log_window is not None:
+            self.log_window.show()
+            self.log_window.raise_()
 
     def show_status(self, status: Status) -> None:
         """Notes go to the line below; troubles also lie over the picture."""
@@ -214,11 +258,14 @@ class MainWindow(QMainWindow):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
-        """Open the first dropped file or folder."""
+        """Open what was dropped; a sentence names what is left over."""
         data = event.mimeData() if event is not None else None
         paths = [url.toLocalFile() for url in data.urls() if url.isLocalFile()] if data is not None else []
         if paths:
-            self._open(paths[0])
+            choice = choose_dropped([Path(path) for path in paths])
+            self._open(choice.text)
+            if choice.sentence:
+                self._controller.say(choice.sentence)
         else:
             self._controller.say("Only files and folders of this machine can be dropped here.")
 

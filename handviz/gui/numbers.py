@@ -2,7 +2,7 @@
 
 import time
 
-from PyQt6.QtCore import Qt, QTimer
+from PyQt6.QtCore import Qt, QTimer, pyqtSignal
 from PyQt6.QtWidgets import QGridLayout, QWidget
 
 from handviz.gui.messages import Answer
@@ -30,6 +30,9 @@ ROWS = (
 
 class Numbers(QWidget):
     """Takes every answer and paint, and writes four times a second what they say."""
+
+    summed_up = pyqtSignal(str)
+    """The same in one line."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -94,6 +97,12 @@ class Numbers(QWidget):
         for name, text in texts.items():
             if self.values[name].text() != text:
                 self.values[name].setText(text)
+        network_ms = times.reconstruct_ms + times.texture_ms
+        self.summed_up.emit(
+            f"detect {times.detect_ms:.0f} + network {network_ms:.0f} + draw {self._draw_ms:.0f} ms"
+            + (f"  ·  {answer.inference_rate_hz:.0f} /s" if is_streaming else "")
+            + f"  ·  {answer.dropped} dropped  ·  {texts['provider']}"
+        )
 
 
 def provider_text(provider: str) -> str:

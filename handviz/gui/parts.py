@@ -33,7 +33,7 @@ def number_box(limits: tuple[float, float], suffix: str) -> QDoubleSpinBox:
     box.setKeyboardTracking(False)
     box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
     box.setAlignment(Qt.AlignmentFlag.AlignRight)
-    box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+    box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
     box.setFixedWidth(84)
     return box
 
@@ -50,6 +50,7 @@ class Group(QFrame):
         self.heading = QToolButton()
         self.heading.setObjectName("heading")
         self.heading.setText(title.upper())
+        self.heading.setToolTip("Fold this group away or open it")
         self.heading.setCheckable(True)
         self.heading.setChecked(True)
         self.heading.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)

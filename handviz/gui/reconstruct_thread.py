@@ -12,7 +12,7 @@ from handviz.errors import HandvizError
 from handviz.gui.messages import Answer, Job
 from handviz.gui.rates import RateMeter
 from handviz.gui.settings import ViewSettings
-from handviz.records import Frame, FrameResult, SmoothingKind, VariantName
+from handviz.records import Frame, FrameResult, SideChoice, SmoothingKind, VariantName
 
 POLL_S = 0.5
 logger = logging.getLogger(__name__)
@@ -44,6 +44,10 @@ class PipelineLike(Protocol):
 
     def set_field_of_view(self, field_of_view_deg: float, /) -> None:
         """Of the longer image side."""
+        ...
+
+    def set_side(self, side: SideChoice, /) -> None:
+        """Which hand is which."""
         ...
 
     def set_texture(self, wanted: bool, /) -> None:
@@ -164,6 +168,8 @@ class ReconstructThread(QThread):
             pipeline.set_smoothing_kind(wanted.smoothing_kind)
         if wanted.field_of_view_deg != applied.field_of_view_deg:
             pipeline.set_field_of_view(wanted.field_of_view_deg)
+        if wanted.side != applied.side:
+            pipeline.set_side(wanted.side)
         if wanted.wants_texture != applied.wants_texture:
             pipeline.set_texture(wanted.wants_texture)
         self._applied = wanted

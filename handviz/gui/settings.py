@@ -3,21 +3,27 @@
 import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import platformdirs
 from PyQt6.QtCore import QSettings
 
 from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG
-from handviz.records import SMOOTHING_KINDS, VARIANTS, SmoothingKind, VariantName
+from handviz.records import SMOOTHING_KINDS, VARIANTS, SideChoice, SmoothingKind, VariantName
 from handviz.render.options import ColourMode, DrawOptions, ViewMode
 
 CONFIG_FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
+LAYOUT_VERSION = "1"
+"""Of what the file means; counted up when a name or a value comes to mean something else."""
+ThemeChoice = Literal["system", "dark", "light"]
+VERSION_KEY = "memory/settings_version"
 CHOICES: dict[str, tuple[str, ...]] = {
     "variant": VARIANTS,
     "colour": get_args(ColourMode),
     "view": get_args(ViewMode),
     "smoothing_kind": SMOOTHING_KINDS,
+    "theme": get_args(ThemeChoice),
+    "side": get_args(SideChoice),
 }
 LIMITS: dict[str, tuple[float, float]] = {
     "opacity": (0.1, 1.0),
@@ -48,6 +54,8 @@ class ViewSettings:
     smoothing_kind: SmoothingKind = "kalman"
     field_of_view_deg: float = DEFAULT_FIELD_OF_VIEW_DEG
     loop: bool = True
+    theme: ThemeChoice = "system"
+    side: SideChoice = "detected"
 
     @property
     def wants_texture(self) -> bool:
@@ -76,7 +84,48 @@ class SettingsStore:
     def __init__(self, folder: Path | None = None) -> None:
         chosen = folder or os.environ.get(CONFIG_FOLDER_VARIABLE) or platformdirs.user_config_path("handviz")
         self.path = Path(chosen) / "handviz.ini"
+        self.notice = ""
+        """What became of a file that could not be taken as it was; mostly empty."""
         self._file = QSettings(str(self.path), QSettings.Format.IniFormat)
+        self._check()
+
+    def _check(self) -> None:
+        """A broken file, or one of another version, is kept beside the new one that begins."""
+        version = str(self._file.value(VERSION_KEY, "") or "")
+        is_broken = self._file.status() != QSettings.Status.NoError or (self.path.is_file() and not self._holds_text())
+        if is_broken:
+            self._begin_anew("could not be read")
+        elif self._file.allKeys() and version not in ("", LAYOUT_VERSION):
+            self._begin_anew(f"is of another version ({version[:20]})")
+        if not self._file.contains(VERSION_KEY):
+            self._file.setValue(VERSION_KEY, LAYOUT_VERSION)
+
+    def _holds_text(self) -> bool:
+        """Qt takes any bytes for an ini file."""
+        try:
+            return "\0" not in self.path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    def _begin_anew(self, why: str) -> None:
+        kept = self.set_aside()
+        self.notice = f"The settings file {why}: all settings are the usual ones now" + (
+            f", the old file is {kept.name} beside it." if kept else "."
+        )
+
+    def set_aside(self) -> Path | None:
+        """Forget everything; the file as it was stays beside it under the name that is returned, None without one."""
+        kept = None
+        if self.path.is_file():
+            kept = self.path.with_name(f"{self.path.name}.before-reset")
+            try:
+                kept.write_bytes(self.path.read_bytes())
+            except OSError:
+                kept = None
+        self._file.clear()
+        self._file.setValue(VERSION_KEY, LAYOUT_VERSION)
+        self._file.sync()
+        return kept
 
     def load(self) -> ViewSettings:
         """What was saved; a value that is no longer possible becomes the default."""

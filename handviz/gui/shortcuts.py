@@ -6,11 +6,12 @@ from typing import Literal, get_args
 
 from PyQt6.QtCore import Qt
 from PyQt6.QtGui import QAction, QKeySequence
-from PyQt6.QtWidgets import QDialog, QGridLayout, QMainWindow, QPushButton, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import QDialog, QGridLayout, QHBoxLayout, QMainWindow, QPushButton, QVBoxLayout, QWidget
 
 from handviz.gui.parts import named_label
 
 MenuName = Literal["File", "Source", "Network", "View", "Tools", "Help"]
+COLUMN_COUNT = 2
 MOUSE = (
     "drag: turn (free orbit)",
     "wheel: zoom (free orbit)",
@@ -46,26 +47,56 @@ def install(window: QMainWindow, shortcuts: Sequence[Shortcut]) -> None:
 
 
 class ShortcutWindow(QDialog):
-    """Lists the shortcuts."""
+    """Lists the keys by menu, and what the mouse does."""
 
     def __init__(self, shortcuts: Sequence[Shortcut], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Shortcuts")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(24)
-        for row, shortcut in enumerate(shortcut for shortcut in shortcuts if shortcut.keys):
-            grid.addWidget(named_label("number", "  ".join(shortcut.keys)), row, 0)
-            grid.addWidget(named_label("", shortcut.text), row, 1)
-        for text in MOUSE:
-            row = grid.rowCount()
-            mouse, _, meaning = text.partition(": ")
-            grid.addWidget(named_label("number", mouse), row, 0)
-            grid.addWidget(named_label("", meaning), row, 1)
+        with_keys = [shortcut for shortcut in shortcuts if shortcut.keys]
+        blocks = [
+            (name, [("  ".join(one.keys), one.text) for one in with_keys if one.menu == name])
+            for name in get_args(MenuName)
+        ]
+        blocks.append(("Mouse", [(mouse, meaning) for mouse, _, meaning in (text.partition(": ") for text in MOUSE)]))
+        columns = QHBoxLayout()
+        columns.setSpacing(34)
+        for part in _even_columns([block for block in blocks if block[1]]):
+            columns.addLayout(_column_of(part))
         close = QPushButton("Close")
+        close.setToolTip("Close this list (Escape)")
         close.clicked.connect(self.reject)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(20, 16, 20, 16)
-        column.addLayout(grid)
-        column.addSpacing(8)
-        column.addWidget(close)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(22, 16, 22, 16)
+        whole.addLayout(columns)
+        whole.addSpacing(8)
+        whole.addWidget(close, 0, Qt.AlignmentFlag.AlignRight)
+
+
+Block = tuple[str, list[tuple[str, str]]]
+
+
+def _even_columns(blocks: list[Block]) -> list[list[Block]]:
+    """Blocks in their order, in columns of about the same length."""
+    lengths = [len(lines) + 2 for _, lines in blocks]
+    columns: list[list[Block]] = [[] for _ in range(COLUMN_COUNT)]
+    before = 0
+    for block, length in zip(blocks, lengths, strict=True):
+        columns[min((before + length // 2) * COLUMN_COUNT // sum(lengths), COLUMN_COUNT - 1)].append(block)
+        before += length
+    return [column for column in columns if column]
+
+
+def _column_of(blocks: list[Block]) -> QGridLayout:
+    grid = QGridLayout()
+    grid.setHorizontalSpacing(18)
+    grid.setVerticalSpacing(3)
+    for name, lines in blocks:
+        row = grid.rowCount()
+        grid.addWidget(named_label("faint", name.upper()), row, 0, 1, 2)
+        for number, (keys, text) in enumerate(lines, start=row + 1):
+            grid.addWidget(named_label("number", keys), number, 0)
+            grid.addWidget(named_label("", text), number, 1)
+        grid.setRowMinimumHeight(grid.rowCount(), 10)
+    grid.setRowStretch(grid.rowCount(), 1)
+    return grid

@@ -1,16 +1,25 @@
 """Left: where the pictures come from, and the camera's lens."""
 
-from PyQt6.QtCore import QSignalBlocker, Qt, pyqtSignal
-from PyQt6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QToolButton, QWidget
+from PyQt6.QtCore import QSignalBlocker, pyqtSignal
+from PyQt6.QtGui import QCursor
+from PyQt6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QMenu, QPushButton, QToolButton, QWidget
 
-from handviz.capture.sources import CameraInfo
-from handviz.gui.controller import CAMERA_PREFIX, Controller
-from handviz.gui.messages import Answer, SourceInfo
+from handviz.capture.camera import OFFERED_MODES, CameraMode
+from handviz.capture.sources import CAMERA_PREFIX, PICTURES_PREFIX, CameraInfo
+from handviz.gui.controller import Controller
+from handviz.gui.messages import Answer, SourceInfo, SourceLength
 from handviz.gui.parts import Panel, named_label, number_box
 from handviz.gui.settings import LIMITS, ViewSettings
+from handviz.records import SideChoice
 
+SIDE_TEXTS: dict[SideChoice, str] = {
+    "detected": "left and right as detected",
+    "left": "all are left hands",
+    "right": "all are right hands",
+}
 NO_CAMERA_TEXT = "no camera found"
 CHOOSE_TEXT = "choose a camera …"
+LONGEST_MENU_TEXT = 60
 
 
 class SourcePanel(Panel):
@@ -31,6 +40,8 @@ class SourcePanel(Panel):
         controller.cameras_found.connect(self.show_cameras)
         controller.source_changing.connect(self._show_changing)
         controller.source_opened.connect(self.show_source)
+        controller.length_changed.connect(self.show_length)
+        controller.turned.connect(self.show_turn)
         controller.settings_changed.connect(self.show_settings)
         controller.answered.connect(self._show_hands)
         self.show_settings(controller.settings)
@@ -38,7 +49,7 @@ class SourcePanel(Panel):
     def _add_source_group(self) -> None:
         self.group("Source")
         self.cameras = QComboBox()
-        self.cameras.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.cameras.setToolTip("The cameras that the system names")
         self.cameras.addItem("looking for cameras …")
         self.cameras.activated.connect(self._choose_camera)
         again = QToolButton()
@@ -49,17 +60,47 @@ class SourcePanel(Panel):
         row.addWidget(self.cameras, 1)
         row.addWidget(again)
         self.column.addLayout(row)
+        self._add_mode_row()
         buttons = (
-            ("Open clip …", self.clip_wanted),
-            ("Open folder …", self.folder_wanted),
-            ("Open picture …", self.picture_wanted),
+            ("Open clip …", self.clip_wanted, "A video file (Ctrl+O)"),
+            ("Open folder …", self.folder_wanted, "A folder of pictures, one after the other"),
+            ("Open picture …", self.picture_wanted, "One picture"),
         )
-        for text, wanted in buttons:
+        for text, wanted, hint in buttons:
             button = QPushButton(text)
+            button.setToolTip(hint)
             button.clicked.connect(wanted.emit)
             self.column.addWidget(button)
+        self.recent = QPushButton("Open recent")
+        self.recent.setToolTip("Clips, folders and pictures that were opened last")
+        self.recent_menu = QMenu(self.recent)
+        self.recent_menu.aboutToShow.connect(self._fill_recent)
+        self.recent.setMenu(self.recent_menu)
+        self.column.addWidget(self.recent)
+        self._add_turn_row()
         self.description = named_label("faint", "Or drop a clip, a folder or a picture on the window.", wraps=True)
         self.column.addWidget(self.description)
+
+    def _add_mode_row(self) -> None:
+        self.modes = QComboBox()
+        self.modes.setToolTip("Size and rate to ask the camera for; what it really gives is said below")
+        self.modes.activated.connect(lambda row: self._controller.set_camera_mode(self.modes.itemData(row)))
+        self.mode_row = _row("Picture", self.modes)
+        self.column.addWidget(self.mode_row)
+        self.mode_row.hide()
+
+    def _add_turn_row(self) -> None:
+        self.turn_state = named_label("number", "0°")
+        left, right = QToolButton(), QToolButton()
+        for button, text, by_deg, hint in (
+            (left, "↺", -90, "Turn the picture to the left"),
+            (right, "↻", 90, "Turn the picture to the right (Ctrl+B)"),
+        ):
+            button.setText(text)
+            button.setToolTip(f"{hint}; it is remembered for this source")
+            button.clicked.connect(lambda _=False, by_deg=by_deg: self._controller.turn(by_deg))
+        self.turn_left, self.turn_right = left, right
+        self.column.addWidget(_row("Turned", self.turn_state, left, right))
 
     def _add_lens_group(self) -> None:
         self.group("Camera")
@@ -81,6 +122,12 @@ class SourcePanel(Panel):
         self.save_meshes.setToolTip("Write every hand of this picture as GLB, OBJ or PLY (Ctrl+E)")
         self.save_meshes.clicked.connect(self.meshes_wanted.emit)
         self.column.addWidget(self.save_meshes)
+        self.sides = QComboBox()
+        self.sides.setToolTip("Which hand is which, where the detector gets it wrong")
+        for choice, text in SIDE_TEXTS.items():
+            self.sides.addItem(text, choice)
+        self.sides.activated.connect(lambda row: self._controller.change(side=self.sides.itemData(row)))
+        self.column.addWidget(self.sides)
         self.hands = named_label("", "none yet", wraps=True)
         self.column.addWidget(self.hands)
 
@@ -98,17 +145,33 @@ class SourcePanel(Panel):
         """Say what was really opened."""
         self.description.setText(info.description)
         self._mark_camera(info.text)
+        self._show_mode(info.text)
+
+    def show_length(self, length: SourceLength) -> None:
+        """Say how many pictures a folder has now."""
+        self.description.setText(length.description)
+
+    def show_turn(self, turned_deg: int) -> None:
+        """Say how far pictures are turned."""
+        self.turn_state.setText(f"{turned_deg}°")
+
+    def show_recent(self) -> None:
+        """Open the list of sources that were used lately."""
+        place = self.recent.mapToGlobal(self.recent.rect().bottomLeft())
+        self.recent_menu.popup(place if self.recent.isVisible() else QCursor.pos())
 
     def show_settings(self, settings: ViewSettings) -> None:
         """Follow settings that were changed elsewhere."""
         with QSignalBlocker(self.field_of_view), QSignalBlocker(self.mirror):
             self.field_of_view.setValue(settings.field_of_view_deg)
             self.mirror.setChecked(settings.mirror)
+        self.sides.setCurrentIndex(self.sides.findData(settings.side))
 
     def _show_changing(self, text: str) -> None:
-        self.description.setText(f"{text} …")
+        self.description.setText("chosen pictures …" if text.startswith(PICTURES_PREFIX) else f"{text} …")
         self.hands.setText("none yet")
         self._mark_camera(text)
+        self._show_mode(text)
 
     def _show_hands(self, answer: Answer) -> None:
         lines = [
@@ -128,3 +191,42 @@ class SourcePanel(Panel):
     def _choose_camera(self, row: int) -> None:
         if row > 0:
             self._controller.open(self._camera_texts[row - 1])
+
+    def _show_mode(self, text: str) -> None:
+        self.mode_row.setVisible(text.startswith(CAMERA_PREFIX))
+        wanted = self._controller.camera_mode
+        modes = OFFERED_MODES if wanted in OFFERED_MODES else (wanted, *OFFERED_MODES)
+        self.modes.clear()
+        for mode in modes:
+            self.modes.addItem(_mode_text(mode), mode)
+        self.modes.setCurrentIndex(modes.index(wanted))
+
+    def _fill_recent(self) -> None:
+        self.recent_menu.clear()
+        for text in self._controller.memory.recent():
+            action = self.recent_menu.addAction(_shortened(text).replace("&", "&&"))
+            assert action is not None
+            action.setToolTip(text)
+            action.triggered.connect(lambda _=False, text=text: self._controller.open(text))
+        if self.recent_menu.isEmpty():
+            nothing = self.recent_menu.addAction("nothing yet")
+            assert nothing is not None
+            nothing.setEnabled(False)
+
+
+def _row(title: str, *widgets: QWidget) -> QWidget:
+    whole = QWidget()
+    row = QHBoxLayout(whole)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.addWidget(named_label("", title), 1)
+    for widget in widgets:
+        row.addWidget(widget)
+    return whole
+
+
+def _mode_text(mode: CameraMode) -> str:
+    return f"{mode.width} × {mode.height}, {mode.fps:.3g} fps"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_MENU_TEXT else f"… {text[-LONGEST_MENU_TEXT:]}"

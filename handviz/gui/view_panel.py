@@ -20,10 +20,26 @@ from handviz.gui.settings import LIMITS, ViewSettings
 from handviz.render.options import ColourMode
 
 PERCENT = 100
-VARIANT_CHOICES = (("final", "final", "3"), ("amvur", "AMVUR", "2"), ("prior", "prior-net", "1"))
-COLOUR_CHOICES = (("deviation", "deviation", "V"), ("texture", "texture", "T"), ("plain", "plain", "P"))
-SMOOTHING_CHOICES = (("kalman", "Kalman: by deviation", "K"), ("one_euro", "One Euro: by speed", "K"))
-VIEW_CHOICES = (("overlay", "on the picture", "O"), ("orbit", "free orbit", "O"))
+Choice = tuple[str, str, str, str]
+"""Value, text, key, hint."""
+VARIANT_CHOICES: tuple[Choice, ...] = (
+    ("prior", "prior-net", "1", "The hand model's pose and shape alone, without attention"),
+    ("amvur", "AMVUR", "2", "Attention between joints and vertices, trained without a prior"),
+    ("final", "final", "3", "AMVUR and prior-net trained jointly"),
+)
+COLOUR_CHOICES: tuple[Choice, ...] = (
+    ("deviation", "deviation", "V", "How far the network expects to be off, in millimetres"),
+    ("texture", "texture", "T", "The hand's own skin, from the picture and the texture net"),
+    ("plain", "plain", "P", "The shape alone"),
+)
+VIEW_CHOICES: tuple[Choice, ...] = (
+    ("overlay", "on the picture", "O", "The mesh lies on the hand"),
+    ("orbit", "free orbit", "O", "Drag to turn, wheel to zoom, double click to look as the camera does"),
+)
+SMOOTHING_CHOICES: tuple[Choice, ...] = (
+    ("kalman", "Kalman", "K", "Trusts every frame by its own deviation; moving hands do not lag"),
+    ("one_euro", "One Euro", "K", "Smooths slow hands strongly and fast ones less, which lag a little"),
+)
 
 
 class ViewPanel(Panel):
@@ -34,19 +50,19 @@ class ViewPanel(Panel):
         self._controller = controller
         self._choices: dict[str, dict[str, QRadioButton]] = {}
         self.group("Network")
-        self._add_choice("variant", VARIANT_CHOICES[::-1])
+        self._add_choice("variant", VARIANT_CHOICES)
         self.group("Colour")
         self._add_choice("colour", COLOUR_CHOICES)
         self._add_range()
         self._add_texture_controls()
         self.group("View")
         self._add_choice("view", VIEW_CHOICES)
-        self.wireframe = self._add_switch("wireframe", "wireframe", "W")
-        self.skeleton = self._add_switch("skeleton", "skeleton", "S")
-        self.opacity = self._add_slider("opacity", "Opacity")
+        self.wireframe = self._add_switch("wireframe", "wireframe", "W", "The edges of the mesh")
+        self.skeleton = self._add_switch("skeleton", "skeleton", "S", "The 21 keypoints and the bones between them")
+        self.opacity = self._add_slider("opacity", "Opacity", "Of the mesh over the picture")
         self.group("Smoothing")
         self._add_choice("smoothing_kind", SMOOTHING_CHOICES)
-        self.smoothing = self._add_slider("smoothing", "Strength")
+        self.smoothing = self._add_slider("smoothing", "Strength", "0: every frame as it is; more: calmer")
         self.group("Performance")
         self.numbers = Numbers()
         self.column.addWidget(self.numbers)
@@ -78,11 +94,12 @@ class ViewPanel(Panel):
             box.setEnabled(not settings.range_is_automatic)
         self._show_what_concerns(settings.colour)
 
-    def _add_choice(self, name: str, choices: tuple[tuple[str, str, str], ...]) -> None:
+    def _add_choice(self, name: str, choices: tuple[Choice, ...]) -> None:
         group = QButtonGroup(self)
         self._choices[name] = {}
-        for value, text, key in choices:
+        for value, text, key, hint in choices:
             button = QRadioButton(text)
+            button.setToolTip(hint)
             group.addButton(button)
             self._choices[name][value] = button
             button.toggled.connect(
@@ -90,8 +107,9 @@ class ViewPanel(Panel):
             )
             self._add_with_key(button, key)
 
-    def _add_switch(self, name: str, text: str, key: str) -> QCheckBox:
+    def _add_switch(self, name: str, text: str, key: str, hint: str) -> QCheckBox:
         box = QCheckBox(text)
+        box.setToolTip(hint)
         box.toggled.connect(lambda checked: self._controller.change(**{name: checked}))
         self._add_with_key(box, key)
         return box
@@ -109,9 +127,11 @@ class ViewPanel(Panel):
         self.column.addWidget(holder)
         return line
 
-    def _add_slider(self, name: str, text: str) -> QSlider:
+    def _add_slider(self, name: str, text: str, hint: str) -> QSlider:
         low, high = LIMITS[name]
         slider = QSlider(Qt.Orientation.Horizontal)
+        slider.setToolTip(hint)
+        slider.setAccessibleName(text)
         slider.setRange(round(low * PERCENT), round(high * PERCENT))
         slider.valueChanged.connect(lambda value: self._controller.change(**{name: value / PERCENT}))
         slider.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -123,6 +143,7 @@ class ViewPanel(Panel):
 
     def _add_range(self) -> None:
         self.range_is_automatic = QCheckBox("range follows the data")
+        self.range_is_automatic.setToolTip("Otherwise the two numbers below are the ends of the colours")
         self.range_is_automatic.toggled.connect(lambda checked: self._controller.change(range_is_automatic=checked))
         self.column.addWidget(self.range_is_automatic)
         self.range_low = self._range_box("range_low_mm")
@@ -134,12 +155,10 @@ class ViewPanel(Panel):
         line.addStretch(1)
 
     def _add_texture_controls(self) -> None:
-        self.mark_inferred = self._add_switch("mark_inferred", "mark what is inferred", "I")
-        self.mark_inferred.setToolTip("Stripes lie over what no picture has shown: there the network guesses")
-        self.relight = self._add_switch("relight", "relight", "R")
-        self.relight.setToolTip(
-            "The light of this view instead of the picture's; drag with the right button to move it"
-        )
+        hint = "Stripes lie over what no picture has shown: there the network guesses"
+        self.mark_inferred = self._add_switch("mark_inferred", "mark what is inferred", "I", hint)
+        hint = "The light of this view instead of the picture's; drag with the right button to move it"
+        self.relight = self._add_switch("relight", "relight", "R", hint)
         self.reset_texture = QPushButton("Reset texture")
         self.reset_texture.setToolTip("Forget the colours that earlier frames of this stream have shown")
         self.reset_texture.clicked.connect(self._controller.forget_texture)
@@ -159,6 +178,7 @@ class ViewPanel(Panel):
 
     def _range_box(self, name: str) -> QDoubleSpinBox:
         box = number_box(LIMITS[name], " mm")
+        box.setToolTip("An end of the heatmap")
         box.valueChanged.connect(lambda value: self._controller.change(**{name: value}))
         return box
 

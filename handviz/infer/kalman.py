@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handviz.geometry import rotation_from_axis_angle
+from handviz.geometry import projected, rotation_from_axis_angle
 from handviz.infer.smoothing import LONGEST_GAP_S, SHORTEST_STEP_S
 from handviz.infer.tracking import matched_tracks
 from handviz.records import FloatArray, HandMesh
@@ -285,7 +285,7 @@ class KalmanTrack:
             camera_from_wrist=self._turn.rotation,
             wrist_camera_m=palm_m - keypoints_m[PALM, :].mean(axis=0),
         )
-        return with_pixels(smoothed)
+        return projected(smoothed)
 
 
 class KalmanSmoother:
@@ -318,20 +318,6 @@ class KalmanSmoother:
                 smoothed.append(track.update(hand, time_ms, strength))
         self._tracks = tracks + known
         return tuple(smoothed)
-
-
-def with_pixels(hand: HandMesh) -> HandMesh:
-    """The hand with its pixels, and their scale, computed anew."""
-    camera, count = hand.intrinsics, len(hand.vertices_m)
-    points_m = np.concatenate([hand.vertices_m, hand.keypoints_m]) + hand.wrist_camera_m
-    centre_px = np.array([camera.centre_x_px, camera.centre_y_px])
-    points_px = points_m[:, :2] / points_m[:, 2:] * camera.focal_px + centre_px
-    return dataclasses.replace(
-        hand,
-        vertices_px=points_px[:count],
-        keypoints_px=points_px[count:],
-        pixels_per_m=camera.focal_px / float(points_m[count:, 2].mean()),
-    )
 
 
 def _palm_m(hand: HandMesh) -> FloatArray:

@@ -3,14 +3,16 @@
 import itertools
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from handviz.detect.crop import crop_hand, hand_mesh_from_crop
+from handviz.detect.crop import crop_hand, hand_mesh_from_crop, mesh_in_crop
 from handviz.detect.landmarker import HandLandmarker
+from handviz.detect.side import sided
 from handviz.errors import HandvizError
 from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG, intrinsics_from_field_of_view
 from handviz.hand_model.handles import vertices_from_keypoint_moves
@@ -29,8 +31,10 @@ from handviz.records import (
     Frame,
     FrameResult,
     HandCrop,
+    HandMesh,
     HandTexture,
     Intrinsics,
+    SideChoice,
     SmoothingKind,
     StageTimes,
     VariantName,
@@ -58,6 +62,8 @@ class PipelineSettings:
     """Let the detector's 2D keypoints correct the network's camera (alignment.py)."""
     correct_pose: bool = True
     """Let MediaPipe's landmarks correct the network's pose (witness.py)."""
+    side: SideChoice = "detected"
+    """Which hand is which, where the detector gets it wrong."""
     texture: bool = False
     """Give hands a texture (texture.py)."""
 
@@ -73,6 +79,7 @@ class Pipeline:
         self._reset_wanted = False
         self._texture_wanted, self._forget_wanted = settings.texture, False
         self._texture_trouble = ""
+        self._side: SideChoice = settings.side
         self._texturer: HandTexturer | None = None
         self._video = settings.video
         self._field_of_view_deg = settings.field_of_view_deg
@@ -129,6 +136,11 @@ class Pipeline:
         with self._lock:
             self._field_of_view_deg = field_of_view_deg
 
+    def set_side(self, side: SideChoice, /) -> None:
+        """Which hand is which, from the next frame on."""
+        with self._lock:
+            self._side = side
+
     def set_texture(self, wanted: bool, /) -> None:
         """Whether hands get a texture, from the next frame on."""
         with self._lock:
@@ -181,19 +193,21 @@ class Pipeline:
         self, frame: Frame, network: HandReconstructor, variant: VariantName, intrinsics: Intrinsics
     ) -> FrameResult:
         marks = [time.perf_counter()]
-        detections = self._landmarker.detect(frame)
+        with self._lock:
+            side = self._side
+        detections = sided(self._landmarker.detect(frame), side)
         marks.append(time.perf_counter())
         crops = [crop_hand(frame.image, detection) for detection in detections]
         marks.append(time.perf_counter())
         found = crops
-        if self._video:
+        if self._video or side != "detected":
             canonical = network.reconstruct(crops)
         else:
             crops, canonical = reconstruct_and_look_again(frame.image, crops, network)
             detections = tuple(crop.detection for crop in crops)
         canonical = [
             # Of a hand whose side the detector got wrong it has also placed the fingers wrongly.
-            self._corrected(hand, crop, keypoints_hold=crop is before)
+            self._corrected(hand, crop, intrinsics, keypoints_hold=crop is before)
             for hand, crop, before in zip(canonical, crops, found, strict=True)
         ]
         found_hands = tuple(
@@ -201,9 +215,10 @@ class Pipeline:
             for hand, crop in zip(canonical, crops, strict=True)
         )
         marks.append(time.perf_counter())
-        hands = self._smoother.smooth(found_hands, frame.captured_ms) if self._video else found_hands
+        time_ms = frame.captured_ms if frame.time_ms is None else frame.time_ms
+        hands = self._smoother.smooth(found_hands, time_ms) if self._video else found_hands
         marks.append(time.perf_counter())
-        textures = self._textures(frame, crops, canonical)
+        textures = self._textures(frame, crops, found_hands)
         if textures:
             hands = tuple(
                 replace(hand, texture=replace(own, sampled_px=found.vertices_px))
@@ -216,7 +231,7 @@ class Pipeline:
             trouble = self._texture_trouble
         return FrameResult(frame, variant, detections, hands, StageTimes(*steps), trouble)
 
-    def _textures(self, frame: Frame, crops: list[HandCrop], canonical: list[CanonicalHand]) -> list[HandTexture]:
+    def _textures(self, frame: Frame, crops: list[HandCrop], hands: Sequence[HandMesh]) -> list[HandTexture]:
         """One a hand; none where they are not wanted, or cannot be had, which ``FrameResult.trouble`` then says."""
         with self._lock:
             if not self._texture_wanted or self._texture_trouble or not crops:
@@ -224,23 +239,26 @@ class Pipeline:
         height, width = frame.image.shape[:2]
         try:
             self._texturer = self._texturer or Texturer(self._settings.model_dir / TEXTURE_NAME, self._template)
-            return self._texturer.texture(crops, canonical, (width, height))
+            points = [mesh_in_crop(hand, crop) for hand, crop in zip(hands, crops, strict=True)]
+            return self._texturer.texture(crops, points, (width, height))
         except HandvizError as error:
             with self._lock:
                 # Not tried again before textures are asked for anew.
                 self._texture_trouble = f"Without texture: {error}" if self._texture_wanted else ""
             return []
 
-    def _corrected(self, hand: CanonicalHand, crop: HandCrop, *, keypoints_hold: bool) -> CanonicalHand:
+    def _corrected(
+        self, hand: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, *, keypoints_hold: bool
+    ) -> CanonicalHand:
         """The hand after what the detector and MediaPipe's heads know better, as far as the settings allow."""
         settings = self._settings
         if settings.correct_pose:
             hand = leaning_on_witness(hand, self._vertices_from_moves)
         use_keypoints = settings.align_to_detector and keypoints_hold
         if use_keypoints:
-            hand = aligned_to_detector(hand, crop)
+            hand = aligned_to_detector(hand, crop, intrinsics)
         if settings.correct_pose and use_keypoints:
-            hand = drawn_to_detector(hand, crop, self._vertices_from_moves)
+            hand = drawn_to_detector(hand, crop, intrinsics, self._vertices_from_moves)
         return hand
 
     def _network(self, variant: VariantName) -> HandReconstructor:

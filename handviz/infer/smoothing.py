@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from handviz.geometry import projected
 from handviz.infer.tracking import nearest_track
 from handviz.records import FloatArray, HandMesh
 
@@ -122,15 +123,13 @@ class HandSmoother:
 
 
 def _points_of(hand: HandMesh) -> FloatArray:
-    """(V + 21, 5): metres and pixels from the wrist in one row, so that both get the same alpha and stay together."""
-    metres = np.concatenate([hand.vertices_m, hand.keypoints_m])
-    pixels = np.concatenate([hand.vertices_px, hand.keypoints_px]) - hand.keypoints_px[0]
-    return np.concatenate([metres, pixels], axis=1)
+    """(V + 21, 3) metres from the wrist."""
+    return np.concatenate([hand.vertices_m, hand.keypoints_m])
 
 
 def _place_of(hand: HandMesh) -> FloatArray:
-    """(1, 6): wrist in pixels, wrist in the camera frame, logarithm of the scale."""
-    return np.concatenate([hand.keypoints_px[0], hand.wrist_camera_m, [math.log(hand.pixels_per_m)]])[None]
+    """(1, 5): wrist in pixels, which says how fast it moves, and in the camera's frame."""
+    return np.concatenate([hand.keypoints_px[0], hand.wrist_camera_m])[None]
 
 
 def _assemble(
@@ -141,21 +140,19 @@ def _assemble(
     turn_share: float,
     slow_share: float,
 ) -> HandMesh:
-    count, wrist_px = len(hand.vertices_m), place[0, :2]
+    count = len(hand.vertices_m)
     vertex_std_mm = latest.vertex_std_mm + slow_share * (hand.vertex_std_mm - latest.vertex_std_mm)
     keypoint_std_mm = latest.keypoint_std_mm + slow_share * (hand.keypoint_std_mm - latest.keypoint_std_mm)
-    return dataclasses.replace(
+    smoothed = dataclasses.replace(
         hand,
-        vertices_m=points[:count, :3],
-        keypoints_m=points[count:, :3],
-        vertices_px=points[:count, 3:] + wrist_px,
-        keypoints_px=points[count:, 3:] + wrist_px,
+        vertices_m=points[:count],
+        keypoints_m=points[count:],
         vertex_std_mm=vertex_std_mm,
         keypoint_std_mm=keypoint_std_mm,
-        pixels_per_m=math.exp(place[0, 5]),
         camera_from_wrist=_blend_rotations(latest.camera_from_wrist, hand.camera_from_wrist, turn_share),
-        wrist_camera_m=place[0, 2:5],
+        wrist_camera_m=place[0, 2:],
     )
+    return projected(smoothed)
 
 
 def _blend_rotations(old: FloatArray, new: FloatArray, share: float) -> FloatArray:

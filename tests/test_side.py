@@ -1,0 +1,39 @@
+"""The person's word on left and right."""
+
+import cv2
+import numpy as np
+import pytest
+
+from handviz.detect.side import sided
+from handviz.infer.pipeline import Pipeline, PipelineSettings
+from handviz.paths import CLIP_FILE
+from handviz.records import Detection, Frame, Handedness, SideChoice
+
+
+@pytest.mark.parametrize(
+    ("choice", "wanted"),
+    [
+        ("detected", ("left", "right")),
+        ("left", ("left", "left")),
+        ("right", ("right", "right")),
+    ],
+)
+def test_choice_goes_before_the_detector(choice: SideChoice, wanted: tuple[Handedness, ...]) -> None:
+    found = [Detection(side, 0.9, np.zeros((21, 2))) for side in ("left", "right")]
+    assert tuple(detection.handedness for detection in sided(found, choice)) == wanted
+
+
+def test_a_hand_is_reconstructed_as_the_side_that_it_is_called() -> None:
+    clip = cv2.VideoCapture(str(CLIP_FILE))
+    clip.set(cv2.CAP_PROP_POS_FRAMES, 30)
+    frame = Frame(0, cv2.cvtColor(clip.read()[1], cv2.COLOR_BGR2RGB), 0.0)
+    clip.release()
+    with Pipeline(PipelineSettings(video=False, other_variants=False)) as pipeline:
+        (detected,) = pipeline.process(frame).hands
+        other: SideChoice = "left" if detected.handedness == "right" else "right"
+        pipeline.set_side(other)
+        (called,) = pipeline.process(frame).hands
+        pipeline.set_side(detected.handedness)
+        (again,) = pipeline.process(frame).hands
+    assert (called.handedness, again.handedness) == (other, detected.handedness)
+    assert np.linalg.norm(called.vertices_m - again.vertices_m, axis=1).mean() > 0.01
