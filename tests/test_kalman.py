@@ -8,14 +8,13 @@ import pytest
 from scipy.linalg import solve_discrete_are
 from scipy.spatial.transform import Rotation
 
-from handviz.geometry import projected
+from handviz.geometry import axis_angle_from_rotation, projected
 from handviz.infer.kalman import (
     LONGEST_DOUBT_S,
     NOMINAL_STEP_S,
     ConstantVelocity,
     KalmanSmoother,
     NoiseModel,
-    axis_angle_from_rotation,
     noise_factor,
 )
 from handviz.infer.smoothers import make_smoother

@@ -19,14 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handviz.geometry import projected, rotation_from_axis_angle
+from handviz.geometry import axis_angle_from_rotation, projected, rotation_from_axis_angle
 from handviz.infer.smoothing import LONGEST_GAP_S, SHORTEST_STEP_S
 from handviz.infer.tracking import matched_tracks
+from handviz.records import PALM_KEYPOINTS as PALM
 from handviz.records import FloatArray, HandMesh
 from handviz.units import MILLIMETRES_PER_METRE
-
-PALM = (0, 5, 9, 13, 17)
-"""Keypoints whose middle is followed: they move together, and the middle is the best known place of a hand."""
 
 
 @dataclass(frozen=True)
@@ -131,21 +129,6 @@ class Turn:
         """The filter's value is always counted from the rotation that is held."""
         self.rotation = rotation_from_axis_angle(self._filter.value[:, 0]) @ self.rotation
         self._filter.value = np.zeros((3, 1))
-
-
-def axis_angle_from_rotation(rotation: FloatArray) -> FloatArray:
-    """Axis-angle (3,) of a rotation (3, 3), the shorter way round."""
-    axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
-    sine, cosine = float(np.linalg.norm(axis)) / 2, (float(np.trace(rotation)) - 1) / 2
-    angle = math.atan2(sine, cosine)
-    if sine > 1e-6:
-        return axis * (angle / (2 * sine))
-    if cosine > 0:
-        return axis / 2
-    # Half a turn: the axis is what the rotation keeps.
-    column = int(np.argmax(np.diag(rotation)))
-    kept = rotation[:, column] + np.eye(3)[:, column]
-    return np.asarray(kept / np.linalg.norm(kept) * angle)
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,8 +88,8 @@ class Clip:
 
     def __init__(self, studio: HandStudio) -> None:
         self._studio, self._room = studio, _room()
-        self.poser = ArmPoser()
-        template = self.poser.template
+        self._poser = ArmPoser()
+        template = self._poser.template
         keypoints = template.keypoint_regressor @ template.vertices_m
         self._axes = joint_axes(template.joint_regressor @ template.vertices_m, keypoints[[4, 8, 12, 16, 20]])
         self._materials: dict[str, Material] = {
@@ -103,7 +103,8 @@ class Clip:
     def _arm(self, side: str, time: float, away: float) -> Surface:
         offset = 0 if side == "right" else 3
         wrist = rotation_from_axis_angle(np.array([0.25 * math.sin(time * 7), 0, 0]))
-        hand = self.posed(_angles_at(time, offset), np.zeros(10), wrist)
+        pose = pose_from_angles(_angles_at(time, offset)[None], self._axes)
+        hand: PosedArm = self._poser.posed(pose, np.zeros((1, 10)), wrist[None])[0]
         mirror = np.diag([1.0 if side == "right" else -1.0, 1, 1])
         turn = _turn_at(time if side == "right" else (time * 1.3 + 0.5) % 1.0)
         outwards = 1.0 if side == "left" else -1.0
@@ -111,14 +112,9 @@ class Clip:
         matrix = mirror @ turn
         return self.surface(side, hand, matrix, middle - matrix @ (hand.keypoints_m[9] * 0.6))
 
-    def posed(self, angles_deg: FloatArray, shape: FloatArray, wrist: FloatArray | None = None) -> PosedArm:
-        """An arm with these bends (15, 3), shape (10,) and turn of the forearm (3, 3)."""
-        pose = pose_from_angles(angles_deg[None], self._axes)
-        return self.poser.posed(pose, shape[None], (np.eye(3) if wrist is None else wrist)[None])[0]
-
     def surface(self, side: str, hand: PosedArm, matrix: FloatArray, position: FloatArray) -> Surface:
         """An arm in its skin at a place before the camera; ``matrix`` (3, 3) holds the mirror of left hands."""
-        arm = self.poser.arm
+        arm = self._poser.arm
         sleeve = (arm.vertices_m[:, 1] > 0.05) * 1.0
         mesh = Mesh(hand.vertices_m, hand.normals, arm.vertices_m, np.stack([arm.palm, arm.nail, sleeve], 1), arm.faces)
         return Surface(mesh, self._materials[side], TARGET, object_transform(matrix, np.ones(3), position))

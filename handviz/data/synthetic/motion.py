@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.data.synthetic.build_clip import HEIGHT, WIDTH, Clip
+from handviz.data.synthetic.arm import ArmPoser, PosedArm
+from handviz.data.synthetic.build_clip import Clip
 from handviz.data.synthetic.gestures import GestureSampler
 from handviz.geometry import rotation_from_axis_angle
-from handviz.hand_model.anatomy import joint_axes
+from handviz.hand_model.anatomy import joint_axes, pose_from_angles
+from handviz.hand_model.template import SHAPE_SIZE
 from handviz.records import FloatArray, Handedness
 
 REST_S, MOVE_S = (0.3, 1.0), (0.35, 1.0)
@@ -30,14 +32,19 @@ SHAPE_SD = 0.6
 
 @dataclass(frozen=True, eq=False)
 class TrueHand:
-    """Where a hand is at one moment."""
+    """A hand at one moment."""
 
-    angles_deg: FloatArray
-    """(15, 3) bends from the rest pose."""
+    arm: PosedArm
+    from_canonical: FloatArray
+    """(3, 3) turn into the camera's axes; holds the mirror of left hands."""
+    position_m: FloatArray
+    """(3,) of the canonical frame's origin in the camera's frame"""
+    vertices_m: FloatArray
+    """(V, 3) of the hand model in the camera's frame"""
+    keypoints_m: FloatArray
+    """(21, 3) likewise"""
     camera_from_wrist: FloatArray
-    """(3, 3) rotation; for left hands of the un-mirrored hand, as in HandMesh"""
-    place_m: FloatArray
-    """(3,) middle of the palm in the camera's frame"""
+    """(3, 3) rotation as in HandMesh"""
 
 
 class Track:
@@ -72,50 +79,54 @@ def _phases(rng: np.random.Generator, seconds: float) -> list[tuple[float, float
     return phases
 
 
+class MotionPoser:
+    """The hand model, and what its gestures and bends need."""
+
+    def __init__(self) -> None:
+        self.poser = ArmPoser()
+        template = self.poser.template
+        joints = template.joint_regressor @ template.vertices_m
+        tips = (template.keypoint_regressor @ template.vertices_m)[[4, 8, 12, 16, 20]]
+        self.axes = joint_axes(joints, tips)
+        self.gestures = GestureSampler(joints, tips, template.parents, self.axes)
+
+
 class HandMotion:
     """One hand for ``seconds``; the same seed gives the same motion."""
 
-    def __init__(self, seed: int, seconds: float, gestures: GestureSampler) -> None:
+    def __init__(self, seed: int, seconds: float, parts: MotionPoser) -> None:
         rng = np.random.default_rng(seed)
         self.handedness: Handedness = "left" if seed % 2 else "right"
-        self.shape = rng.normal(0, SHAPE_SD, 10)
-        self._mirror = np.diag([-1.0 if seed % 2 else 1.0, 1.0, 1.0])
-        back = np.diag([-1.0, 1.0, -1.0]) if rng.random() < 0.5 else np.eye(3)
-        self._base = self._mirror @ back
+        self._parts = parts
+        self._shape = rng.normal(0, SHAPE_SD, (1, SHAPE_SIZE))
+        self._mirror = np.diag([-1.0 if self.handedness == "left" else 1.0, 1.0, 1.0])
+        # Half of them show their back.
+        self._base = self._mirror @ (np.diag([-1.0, 1.0, -1.0]) if rng.random() < 0.5 else np.eye(3))
         phases = _phases(rng, seconds)
-        self._angles = Track(rng, phases, lambda: gestures.sample(rng, 1)[0])
+        self._angles = Track(rng, phases, lambda: parts.gestures.sample(rng, 1)[0])
         self._turn = Track(rng, phases, lambda: rng.normal(0, TURN_SD_RAD))
         self._place = Track(rng, phases, lambda: rng.uniform(PLACE_LOW_M, PLACE_HIGH_M))
 
     def at(self, time_s: float) -> TrueHand:
         """The hand at a time."""
-        turn = rotation_from_axis_angle(self._turn.at(time_s)) @ self._base
-        return TrueHand(self._angles.at(time_s), turn @ self._mirror, self._place.at(time_s))
+        poser = self._parts.poser
+        pose = pose_from_angles(self._angles.at(time_s)[None], self._parts.axes)
+        arm = poser.posed(pose, self._shape, np.eye(3)[None])[0]
+        from_canonical = rotation_from_axis_angle(self._turn.at(time_s)) @ self._base
+        position_m = self._place.at(time_s) - from_canonical @ (arm.keypoints_m[9] * 0.6)
+        return TrueHand(
+            arm=arm,
+            from_canonical=from_canonical,
+            position_m=position_m,
+            vertices_m=arm.vertices_m[poser.arm.hand_ids] @ from_canonical.T + position_m,
+            keypoints_m=arm.keypoints_m @ from_canonical.T + position_m,
+            camera_from_wrist=from_canonical @ self._mirror,
+        )
 
 
-class MotionScene:
-    """Poses and draws moving hands in the bundled clip's room."""
-
-    def __init__(self, clip: Clip) -> None:
-        self._clip = clip
-        poser = clip.poser
-        template = poser.template
-        joints = template.joint_regressor @ template.vertices_m
-        tips = (template.keypoint_regressor @ template.vertices_m)[[4, 8, 12, 16, 20]]
-        self.gestures = GestureSampler(joints, tips, template.parents, joint_axes(joints, tips))
-        self.intrinsics = clip.intrinsics
-
-    def frames(self, motion: HandMotion, times_s: FloatArray) -> Iterator[tuple[NDArray[np.uint8], FloatArray]]:
-        """RGB pictures and the hand's true vertices (V, 3) in the camera's frame, in metres."""
-        mirror = np.diag([-1.0 if motion.handedness == "left" else 1.0, 1.0, 1.0])
-        for number, time_s in enumerate(times_s):
-            true = motion.at(float(time_s))
-            arm = self._clip.posed(true.angles_deg, motion.shape)
-            from_canonical = true.camera_from_wrist @ mirror
-            position = true.place_m - from_canonical @ (arm.keypoints_m[9] * 0.6)
-            surface = self._clip.surface(motion.handedness, arm, from_canonical, position)
-            vertices_m = arm.vertices_m[self._clip.poser.arm.hand_ids] @ from_canonical.T + position
-            yield self._clip.picture([surface], number, grain=GRAIN), vertices_m
-
-
-SIZE = WIDTH, HEIGHT
+def motion_frames(clip: Clip, motion: HandMotion, times_s: FloatArray) -> Iterator[NDArray[np.uint8]]:
+    """RGB pictures (480, 640, 3) of a moving hand in the bundled clip's room."""
+    for number, time_s in enumerate(times_s):
+        true = motion.at(float(time_s))
+        surface = clip.surface(motion.handedness, true.arm, true.from_canonical, true.position_m)
+        yield clip.picture([surface], number, grain=GRAIN)
