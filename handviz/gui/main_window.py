@@ -126,25 +126,16 @@ class MainWindow(QMainWindow):
 
     def _make_features(self) -> list[Feature]:
         """What stands by itself; each puts its own widgets where they belong. The layout is last: it sees them all."""
-<<<<<<< HEAD
         self.inspection = InspectionFeature(self._controller, self.pages, self._surface)
         output = OutputPanel(self.source_panel)
         return [
             SourceFeature(self._controller, self.source_panel, self.timeline, self),
             self.inspection,
-=======
-        output = OutputPanel(self.source_panel)
-        return [
-            SourceFeature(self._controller, self.source_panel, self.timeline, self),
->>>>>>> 6a685dd1b23a9a860f57a4abfcd330d9705a73dc
             Recorder(self._controller, self.viewport, output),
             CutOut(self._controller, self.viewport, output),
             Streaming(self._controller, output),
             Animating(self._controller, self, output),
-<<<<<<< HEAD
             Insight(self._controller, self.viewport, self.view_panel),
-=======
->>>>>>> 6a685dd1b23a9a860f57a4abfcd330d9705a73dc
             WindowLayout(self, self._controller, (self.source_panel, self.view_panel)),
         ]
 
@@ -156,6 +147,10 @@ class MainWindow(QMainWindow):
 
         def toggle_view() -> None:
             controller.change(view="overlay" if controller.settings.view == "orbit" else "orbit")
+
+        def toggle_smoothing() -> None:
+            kind = controller.settings.smoothing_kind
+            controller.change(smoothing_kind="one_euro" if kind == "kalman" else "kalman")
 
         return [
             Shortcut(("1",), "prior-net", lambda: controller.change(variant="prior"), menu="Network"),
@@ -170,6 +165,7 @@ class MainWindow(QMainWindow):
             Shortcut(("W",), "wireframe", lambda: toggle("wireframe")),
             Shortcut(("S",), "skeleton", lambda: toggle("skeleton")),
             Shortcut(("O", "F"), "on the picture or in free orbit", toggle_view),
+            Shortcut(("K",), "smooth by Kalman or by One Euro", toggle_smoothing),
             Shortcut(("M",), "mirror the display", lambda: toggle("mirror")),
             Shortcut(("Space",), "hold or go on", controller.toggle_playing, menu="Source"),
             Shortcut(("Left",), "one frame back", lambda: controller.step(-1), menu="Source"),
