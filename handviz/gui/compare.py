@@ -2,30 +2,33 @@
 
 from collections.abc import Sequence
 
-from PyQt6.QtCore import QSignalBlocker
+from PyQt6.QtCore import QPointF, QSignalBlocker
 from PyQt6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QWidget
 
 from handviz.gui.controller import Controller
 from handviz.gui.feature import Feature
+from handviz.gui.messages import Answer
 from handviz.gui.parts import Panel, named_label
 from handviz.gui.settings import DifferencePair, ViewSettings
 from handviz.gui.shortcuts import Shortcut
+from handviz.gui.viewport import Viewport
+from handviz.records import VariantName
 
 PAIRS: tuple[tuple[DifferencePair, str], ...] = (
     ("prior_final", "prior-net – final"),
     ("amvur_final", "AMVUR – final"),
     ("prior_amvur", "prior-net – AMVUR"),
 )
-BELOW_NETWORK = 1
 
 
 class Compare(Feature):
     """Follows and drives a controller's settings."""
 
-    def __init__(self, controller: Controller, panel: Panel) -> None:
+    def __init__(self, controller: Controller, viewport: Viewport, panel: Panel) -> None:
         super().__init__()
-        self._controller = controller
-        panel.group("Compare", place=BELOW_NETWORK)
+        self._controller, self._viewport = controller, viewport
+        self._others: frozenset[VariantName] = frozenset()
+        panel.group("Compare", before="Colour")
         hint = "prior-net, AMVUR and final of the same frame, seen from the same side"
         self.compare = self._switch(panel, "compare", "all three networks", "C", hint)
         hint = "How far corresponding vertices of two networks lie apart, as colours; wrist on wrist"
@@ -43,6 +46,8 @@ class Compare(Feature):
         )
         self.aligned.toggled.connect(lambda checked: controller.change(difference_aligned=checked))
         panel.column.addWidget(self.aligned)
+        viewport.clicked.connect(self.choose_at)
+        controller.answered.connect(self._take_answer)
         controller.settings_changed.connect(self.show_settings)
         self.show_settings(controller.settings)
 
@@ -52,6 +57,15 @@ class Compare(Feature):
             Shortcut(("C",), "compare: all three networks", self.compare.toggle),
             Shortcut(("D",), "distances between two networks", self.difference.toggle),
         )
+
+    def choose_at(self, position: QPointF) -> None:
+        """The variant whose pane was clicked is the chosen one: numbers, attention and saved meshes are its own."""
+        pane = self._viewport.pane_at(position)
+        if pane is not None and pane.variant in self._others:
+            self._controller.change(variant=pane.variant)
+
+    def _take_answer(self, answer: Answer) -> None:
+        self._others = frozenset(answer.result.others)
 
     def show_settings(self, settings: ViewSettings) -> None:
         """Follow settings that were changed elsewhere."""

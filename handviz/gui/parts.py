@@ -101,10 +101,11 @@ class Panel(QScrollArea):
         """Where the present group's parts go."""
         self.setWidget(content)
 
-    def group(self, title: str, *, place: int | None = None) -> Group:
-        """Begin a new group, the last one or at a place: what is added to ``column`` from now on is part of it."""
+    def group(self, title: str, *, before: str = "") -> Group:
+        """Begin a new group: what is added to ``column`` from now on is part of it; ``before``: another's title."""
         group = Group(title)
-        place = len(self.groups) if place is None else place
+        places = [place for place, other in enumerate(self.groups) if other.title == before]
+        place = places[0] if places else len(self.groups)
         self.groups.insert(place, group)
         self._whole.insertWidget(place, group)
         self.column = group.column

@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.detect.crop import crop_hand, hand_mesh_from_crop
+from handviz.detect.crop import crop_hand, hand_mesh_from_crop, mesh_in_crop
 from handviz.detect.landmarker import HandLandmarker
 from handviz.detect.side import sided
 from handviz.errors import HandvizError
@@ -24,7 +24,7 @@ from handviz.hand_model.open_hand import load_open_hand
 from handviz.infer.alignment import aligned_to_detector
 from handviz.infer.reconstructor import HandReconstructor, Reconstructor
 from handviz.infer.second_look import reconstruct_and_look_again
-from handviz.infer.smoothing import HandSmoother
+from handviz.infer.smoothers import make_smoother
 from handviz.infer.texture import HandTexturer, Texturer
 from handviz.infer.texture_memory import TextureMemory
 from handviz.infer.witness import drawn_to_detector, leaning_on_witness
@@ -39,6 +39,7 @@ from handviz.records import (
     HandTexture,
     Intrinsics,
     SideChoice,
+    SmoothingKind,
     StageTimes,
     VariantName,
 )
@@ -54,6 +55,7 @@ class PipelineSettings:
     """Of the longer image side."""
     smoothing: float = 0.3
     """0 (off) to 1; only where frames follow each other."""
+    smoothing_kind: SmoothingKind = "kalman"
     max_hands: int = 2
     video: bool = True
     """Frames follow each other; otherwise each is a picture of its own."""
@@ -76,7 +78,6 @@ class _Answer(NamedTuple):
     """What one network made of the crops of a frame; it may have looked at a crop as the other hand's."""
 
     crops: list[HandCrop]
-    canonical: list[CanonicalHand]
     hands: tuple[HandMesh, ...]
 
 
@@ -88,7 +89,7 @@ class Pipeline:
         self._settings = settings
         self._lock = threading.Lock()
         # One each: tracks of two variants do not mix.
-        self._smoothers = {variant: HandSmoother(settings.smoothing) for variant in VARIANTS}
+        self._smoothers = {v: make_smoother(settings.smoothing_kind, settings.smoothing) for v in VARIANTS}
         self._reset_wanted = False
         self._texture_wanted, self._forget_wanted = settings.texture, False
         self._texture_trouble = ""
@@ -141,6 +142,10 @@ class Pipeline:
         """0 (off) to 1."""
         for smoother in self._smoothers.values():
             smoother.strength = min(max(strength, 0.0), 1.0)
+
+    def set_smoothing_kind(self, kind: SmoothingKind) -> None:
+        """Smooth with another filter, which begins anew at the next frame."""
+        self._smoothers = {v: make_smoother(kind, smoother.strength) for v, smoother in self._smoothers.items()}
 
     def set_field_of_view(self, field_of_view_deg: float) -> None:
         """Degrees over the longer image side, from the next frame on."""
@@ -220,14 +225,15 @@ class Pipeline:
         crops = [crop_hand(frame.image, detection) for detection in detections]
         marks.append(time.perf_counter())
         ask = partial(self._ask, frame.image, crops, side, intrinsics)
-        crops, canonical, found_hands = ask(network)
+        crops, found_hands = ask(network)
         detections = tuple(crop.detection for crop in crops)
         found, troubles = self._ask_others(variant, ask)
         marks.append(time.perf_counter())
-        others = self._smoothed({variant: found_hands, **found}, frame.captured_ms)
+        time_ms = frame.captured_ms if frame.time_ms is None else frame.time_ms
+        others = self._smoothed({variant: found_hands, **found}, time_ms)
         hands = others.pop(variant)
         marks.append(time.perf_counter())
-        textures = self._textures(frame, crops, canonical)
+        textures = self._textures(frame, crops, found_hands)
         if textures:
             hands = tuple(
                 replace(hand, texture=replace(own, sampled_px=found.vertices_px))
@@ -239,9 +245,8 @@ class Pipeline:
         steps = [(end - start) * 1000 for start, end in itertools.pairwise(marks)]
         with self._lock:
             trouble = self._texture_trouble
-        return FrameResult(
-            frame, variant, detections, hands, StageTimes(*steps), trouble, others=others, other_troubles=troubles
-        )
+        times = StageTimes(*steps)
+        return FrameResult(frame, variant, detections, hands, times, trouble, tuple(crops), others, troubles)
 
     def _ask(
         self,
@@ -259,14 +264,14 @@ class Pipeline:
             crops, canonical = reconstruct_and_look_again(image, crops, network)
         canonical = [
             # Of a hand whose side the detector got wrong it has also placed the fingers wrongly.
-            self._corrected(hand, crop, keypoints_hold=crop is before)
+            self._corrected(hand, crop, intrinsics, keypoints_hold=crop is before)
             for hand, crop, before in zip(canonical, crops, found, strict=True)
         ]
         hands = tuple(
             hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant=network.variant)
             for hand, crop in zip(canonical, crops, strict=True)
         )
-        return _Answer(crops, canonical, hands)
+        return _Answer(crops, hands)
 
     def _ask_others(
         self, variant: VariantName, ask: Callable[[HandReconstructor], _Answer]
@@ -294,14 +299,15 @@ class Pipeline:
         self, found: Mapping[VariantName, tuple[HandMesh, ...]], time_ms: float
     ) -> dict[VariantName, tuple[HandMesh, ...]]:
         """Every variant's hands after its own smoother; a variant that misses a frame begins anew."""
-        for variant, smoother in self._smoothers.items():
+        smoothers = self._smoothers
+        for variant, smoother in smoothers.items():
             if variant not in found:
                 smoother.reset()
         if not self._video:
             return dict(found)
-        return {variant: self._smoothers[variant].smooth(hands, time_ms) for variant, hands in found.items()}
+        return {variant: smoothers[variant].smooth(hands, time_ms) for variant, hands in found.items()}
 
-    def _textures(self, frame: Frame, crops: list[HandCrop], canonical: list[CanonicalHand]) -> list[HandTexture]:
+    def _textures(self, frame: Frame, crops: list[HandCrop], hands: Sequence[HandMesh]) -> list[HandTexture]:
         """One a hand; none where they are not wanted, or cannot be had, which ``FrameResult.trouble`` then says."""
         with self._lock:
             if not self._texture_wanted or self._texture_trouble or not crops:
@@ -309,23 +315,26 @@ class Pipeline:
         height, width = frame.image.shape[:2]
         try:
             self._texturer = self._texturer or Texturer(self._settings.model_dir / TEXTURE_NAME, self._template)
-            return self._texturer.texture(crops, canonical, (width, height))
+            points = [mesh_in_crop(hand, crop) for hand, crop in zip(hands, crops, strict=True)]
+            return self._texturer.texture(crops, points, (width, height))
         except HandvizError as error:
             with self._lock:
                 # Not tried again before textures are asked for anew.
                 self._texture_trouble = f"Without texture: {error}" if self._texture_wanted else ""
             return []
 
-    def _corrected(self, hand: CanonicalHand, crop: HandCrop, *, keypoints_hold: bool) -> CanonicalHand:
+    def _corrected(
+        self, hand: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, *, keypoints_hold: bool
+    ) -> CanonicalHand:
         """The hand after what the detector and MediaPipe's heads know better, as far as the settings allow."""
         settings = self._settings
         if settings.correct_pose:
             hand = leaning_on_witness(hand, self._vertices_from_moves)
         use_keypoints = settings.align_to_detector and keypoints_hold
         if use_keypoints:
-            hand = aligned_to_detector(hand, crop)
+            hand = aligned_to_detector(hand, crop, intrinsics)
         if settings.correct_pose and use_keypoints:
-            hand = drawn_to_detector(hand, crop, self._vertices_from_moves)
+            hand = drawn_to_detector(hand, crop, intrinsics, self._vertices_from_moves)
         return hand
 
     def _network(self, variant: VariantName) -> HandReconstructor:

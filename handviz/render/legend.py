@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from handviz.records import FloatArray
-from handviz.render.colormap import deviation_colours
+from handviz.render.colormap import attention_colours, deviation_colours
 from handviz.render.inferred_mark import marked, stripe_cover
 
 WIDTH_PX, HEIGHT_PX = 108, 206
@@ -19,7 +19,8 @@ SEEN_LEFT_PX, INFERRED_LEFT_PX = 12, 90
 PATCH_SIZE_PX, PATCH_GAP_PX = (28, 16), 7
 # From a light skin to a dark one.
 PATCH_COLOURS = (0.91, 0.75, 0.65), (0.42, 0.27, 0.19)
-TITLE, TITLE_MIDDLE_PX = "Deviation, mm", 18
+TITLE, ATTENTION_TITLE, TITLE_MIDDLE_PX = "Deviation, mm", "Attention, x", 18
+NOTE_WIDTH_PX, NOTE_LINE_PX, NOTE_MARGIN_PX = 158, 18, 8
 PANEL_COLOUR = (14, 17, 22, 190)
 TEXT_COLOUR = (238, 240, 243)
 TICK_COLOUR = (170, 178, 188)
@@ -82,6 +83,12 @@ def legend_picture(range_mm: tuple[float, float], pixel_ratio: float = 1.0) -> N
     return bar_legend((TITLE,), range_mm, deviation_colours(), pixel_ratio)
 
 
+@lru_cache(maxsize=8)
+def attention_legend_picture(most: float, pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
+    """As ``legend_picture``: attention as a multiple of an even share."""
+    return bar_legend((ATTENTION_TITLE,), (0.0, most), attention_colours(), pixel_ratio)
+
+
 def bar_legend(
     titles: tuple[str, ...], ends: tuple[float, float], colours: FloatArray, pixel_ratio: float
 ) -> NDArray[np.uint8]:
@@ -115,6 +122,20 @@ def seen_legend_picture(pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
         sheet.paste(sheet.scaled(left_px), middle - height // 2, patch)
         sheet.write(sheet.scaled(left_px + PATCH_SIZE_PX[0] + PATCH_GAP_PX), middle, text)
     return sheet.picture()
+
+
+@lru_cache(maxsize=8)
+def note_picture(lines: tuple[str, ...], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
+    """As ``legend_picture``: sentences below each other."""
+    sheet = _Sheet(NOTE_WIDTH_PX, note_height_px(lines), pixel_ratio)
+    for number, line in enumerate(lines):
+        sheet.write(sheet.scaled(BAR_LEFT_PX), sheet.scaled(NOTE_MARGIN_PX + (number + 0.5) * NOTE_LINE_PX), line)
+    return sheet.picture()
+
+
+def note_height_px(lines: tuple[str, ...]) -> int:
+    """Nominal height of their ``note_picture``."""
+    return 2 * NOTE_MARGIN_PX + len(lines) * NOTE_LINE_PX
 
 
 def _bar(colours: FloatArray, width: int, height: int) -> FloatArray:

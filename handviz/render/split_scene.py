@@ -11,6 +11,7 @@ from handviz.render.camera import OrbitCamera, Size
 from handviz.render.deviation_range import RangeFollower
 from handviz.render.difference import Distances, distances_of
 from handviz.render.hand_shape import orbit_centre, orbit_radius
+from handviz.render.highlight import Highlight, Pick
 from handviz.render.image_pass import ImagePass
 from handviz.render.key_light import KeyLight
 from handviz.render.options import Difference, DrawOptions
@@ -32,6 +33,7 @@ class SplitScene:
         self._deviations, self._distances_seen = RangeFollower(), RangeFollower()
         self._result: FrameResult | None = None
         self._distances: Distances | None = None
+        self._highlight: Highlight | None = None
         self._measured: Difference | None = None
         self._shown_for: tuple[object, ...] | None = None
 
@@ -60,8 +62,28 @@ class SplitScene:
         """Which variant is drawn at a point of the view, in physical pixels, and where in its pane that is."""
         return pane_at(self.panes(view_size, options, pixel_ratio), *point_px)
 
-    def scene_of(self, variant: VariantName, options: DrawOptions) -> Scene:
-        """What draws a pane."""
+    def set_highlight(self, highlight: Highlight | None) -> None:
+        """Mark this point of the present result from the next ``draw`` on, in every pane; None marks nothing."""
+        self._highlight = highlight
+
+    def pick(
+        self,
+        point_px: tuple[float, float],
+        view_size: Size,
+        options: DrawOptions,
+        *,
+        orbit: OrbitCamera,
+        pixel_ratio: float,
+    ) -> Pick | None:
+        """What lies under a point, in physical pixels, of the view that was drawn last like this; in any pane."""
+        found = self.pane_at(point_px, view_size, options, pixel_ratio)
+        if found is None:
+            return None
+        point = np.array(found.point_px)
+        scene = self._scene_of(found.variant, options)
+        return scene.pick(point, found.size_px, options, orbit=orbit, pixel_ratio=pixel_ratio)
+
+    def _scene_of(self, variant: VariantName, options: DrawOptions) -> Scene:
         self._make_scenes(len(VARIANTS) if options.compare else 1)
         return self._scenes[VARIANTS.index(variant) if options.compare else 0]
 
@@ -77,22 +99,26 @@ class SplitScene:
         """Draw into ``target``; ``pixel_ratio`` is physical pixels per logical one."""
         self._hand_out(options)
         if self._result is None or not (options.compare or options.difference):
+            self._scenes[0].set_highlight(self._highlight)
             self._scenes[0].draw(target, options, orbit=orbit, light=light, pixel_ratio=pixel_ratio)
             return
         target.use()
         target.viewport = (0, 0, *target.size)
-        target.clear(*GAP_COLOUR, 1.0, depth=1.0)
+        has_ground = options.background != "none"
+        target.clear(*(*GAP_COLOUR, 1.0) if has_ground else (0.0,) * 4, depth=1.0)
         panes = self.panes(target.size, options, pixel_ratio)
-        with_legend = self._pane_for_legend(panes, options)
+        with_legend = self._panes_with_legend(panes, options)
         for number, pane in enumerate(panes):
-            own = self._options_of(pane.variant, options, legend=pane is with_legend)
-            scene, label = self.scene_of(pane.variant, options), self._label(number)
+            own = self._options_of(pane.variant, options, legend=pane in with_legend)
+            scene, label = self._scene_of(pane.variant, options), self._label(number)
             shown = scene.picture_rectangle(pane.size_px, own, pixel_ratio) if own.view == "overlay" else None
             lines = pane_lines(self._result, pane, options.difference, self._distances)
             picture, place = pane_label(lines, pane, shown, pixel_ratio)
             label.set_picture(picture)
+            scene.set_highlight(self._highlight_of(pane.variant, options))
             scene.draw(target, own, orbit=orbit, light=light, pixel_ratio=pixel_ratio, place=PanePlace(pane, place))
-            label.draw(pane.size_px, place)
+            if has_ground:
+                label.draw(pane.size_px, place)
         target.viewport = (0, 0, *target.size)
 
     def release(self) -> None:
@@ -136,7 +162,7 @@ class SplitScene:
         radius_m = max(orbit_radius(one.hands, orbit_centre(one.hands)) for one in results)
         for one in results:
             distances = self._distances if self._is_measured(one.variant) else None
-            self.scene_of(one.variant, options).show(one, distances=distances, orbit_radius_m=radius_m)
+            self._scene_of(one.variant, options).show(one, distances=distances, orbit_radius_m=radius_m)
 
     def _is_measured(self, variant: VariantName) -> bool:
         return self._distances is not None and variant in self._distances.difference.pair
@@ -151,8 +177,15 @@ class SplitScene:
             return replace(own, colour="deviation", deviation_range_mm=range_mm)
         return replace(own, colour="plain")
 
-    def _pane_for_legend(self, panes: Sequence[Pane], options: DrawOptions) -> Pane | None:
-        """The last one whose colours it explains."""
+    def _highlight_of(self, variant: VariantName, options: DrawOptions) -> Highlight | None:
+        """The same point of every variant's hand; attention is the chosen one's, and gives way to distances."""
+        assert self._result is not None
+        if self._highlight is None or (variant == self._result.variant and options.difference is None):
+            return self._highlight
+        return replace(self._highlight, attention=None)
+
+    def _panes_with_legend(self, panes: Sequence[Pane], options: DrawOptions) -> list[Pane]:
+        """The last one whose colours it explains; and the one whose colours are its own."""
         assert self._result is not None
         useful = [
             pane
@@ -160,7 +193,9 @@ class SplitScene:
             if self._result.of_variant(pane.variant).hands
             and (options.difference is None or self._is_measured(pane.variant))
         ]
-        return useful[-1] if useful else None
+        marked = [(pane, self._highlight_of(pane.variant, options)) for pane in useful]
+        apart = [pane for pane, highlight in marked if highlight is not None and highlight.attention is not None]
+        return [*apart, *[pane for pane in useful if pane not in apart][-1:]]
 
     def _label(self, number: int) -> ImagePass:
         while len(self._labels) <= number:
