@@ -158,7 +158,7 @@ def test_labels_say_whose_hands_what_distances_and_why_none() -> None:
     without = replace(result, others={"prior": (), "amvur": ()}, other_troubles={})
     assert pane_lines(without, amvur, DIFFERENCE, distances)[1] == "not one of the two"
     assert pane_lines(without, prior, DIFFERENCE, None)[1] == "no distance prior-net to final"
-    assert pane_lines(replace(without, others={}), prior, None, None)[1] == "comes with the next frame"
+    assert pane_lines(replace(without, others={}), prior, None, None)[1] == "comes in a moment"
 
 
 @pytest.mark.parametrize(
