@@ -67,6 +67,7 @@ def pipeline_maker(model_dir: Path) -> PipelineMaker:
                 variant=settings.variant,
                 field_of_view_deg=settings.field_of_view_deg,
                 smoothing=settings.smoothing,
+                smoothing_kind=settings.smoothing_kind,
                 max_hands=MOST_HANDS,
                 side=settings.side,
                 texture=settings.wants_texture,
@@ -148,7 +149,10 @@ def main(arguments: list[str]) -> int:
         logger.error("%s", error)
         return 1
     controller = Controller(
-        pipeline_maker(options.model_dir), SettingsStore(), for_this_run=settings_for_this_run(options)
+        pipeline_maker(options.model_dir),
+        SettingsStore(),
+        for_this_run=settings_for_this_run(options),
+        model_dir=options.model_dir,
     )
     theme.choose(controller.settings.theme)
     controller.settings_changed.connect(lambda settings: theme.choose(settings.theme))

@@ -17,13 +17,18 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.floating]
 Handedness = Literal["left", "right"]
 VariantName = Literal["prior", "amvur", "final"]
+SmoothingKind = Literal["kalman", "one_euro"]
+IntrinsicsOrigin = Literal["assumed", "stated", "calibrated"]
 
 SideChoice = Literal["detected", "left", "right"]
 """Whose word counts on which hand is which: the detector's or the person's."""
 
 VARIANTS: tuple[VariantName, ...] = ("prior", "amvur", "final")
+SMOOTHING_KINDS: tuple[SmoothingKind, ...] = ("kalman", "one_euro")
 CROP_SIZE = 224
 KEYPOINT_COUNT = 21
+PALM_KEYPOINTS = (0, 5, 9, 13, 17)
+"""Wrist and knuckles: they move together, and their middle is the best known place of a hand."""
 KEYPOINT_PARENTS = (-1, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
 
 
@@ -50,8 +55,41 @@ class Intrinsics:
     """A pinhole camera without distortion."""
 
     focal_px: float
+    """Along x; along y too, unless ``focal_y_px`` says otherwise."""
     centre_x_px: float
     centre_y_px: float
+    focal_y_px: float | None = None
+    origin: IntrinsicsOrigin = "stated"
+    """Whether anybody said so: ``assumed`` where nobody did, ``calibrated`` where the camera was measured."""
+    focal_std_share: float = 0.0
+    """Standard deviation of the focal length, as a share of it."""
+
+    @property
+    def focals_px(self) -> FloatArray:
+        """(2,) along x and y."""
+        return np.array([self.focal_px, self.focal_px if self.focal_y_px is None else self.focal_y_px])
+
+    @property
+    def centre_px(self) -> FloatArray:
+        """(2,) where the optical axis meets the picture."""
+        return np.array([self.centre_x_px, self.centre_y_px])
+
+    @property
+    def matrix(self) -> FloatArray:
+        """(3, 3) K."""
+        (fx, fy), (cx, cy) = self.focals_px, self.centre_px
+        return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+
+
+@dataclass(frozen=True, eq=False)
+class PlaceDoubt:
+    """How well the wrist's place in the camera's frame is known; the focal length's share stands in Intrinsics."""
+
+    fit_covariance_m2: FloatArray
+    """(3, 3) of ``wrist_camera_m``, were the size of the hand and the focal length known."""
+    size_std_share: float
+    """Standard deviation of the hand's size, as a share of it: distances are off by as much. All hands of one person
+    share this error."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +140,13 @@ class CanonicalHand:
     of their own, points where MediaPipe marks them (``detect/marking.py``)."""
     presence: float = 0.0
     """How sure those heads are, 0 to 1, that there is a hand; 0 if the network has none."""
+    wrist_camera_m: FloatArray | None = None
+    """(3,) where the wrist is in the camera's frame, if the detector's keypoints placed it there; else scale and
+    translation are all that is known."""
+    wrist_covariance_m2: FloatArray | None = None
+    """(3, 3) of that place, the size of the hand taken as known."""
+    size_std_share: float | None = None
+    """Standard deviation of the hand's size where somebody measured it, as a share; None: nobody did."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,18 +181,35 @@ class HandMesh:
     keypoint_std_mm: FloatArray
     """(21,) as ``vertex_std_mm``."""
     vertices_px: FloatArray
-    """(V, 2) weak-perspective projection into the image."""
+    """(V, 2) pinhole projection of ``vertices_m + wrist_camera_m`` under ``intrinsics``: ``geometry.projected``."""
     keypoints_px: FloatArray
-    """(21, 2) weak-perspective projection into the image."""
+    """(21, 2) likewise."""
     pixels_per_m: float
-    """Scale of that projection."""
+    """Scale of that projection at the middle of the keypoints."""
     camera_from_wrist: FloatArray
     """(3, 3) rotation; for left hands the rotation of the un-mirrored hand's canonical frame."""
     wrist_camera_m: FloatArray
-    """(3,) wrist in the camera frame under ``intrinsics``: as metric as the assumed focal length and hand size are."""
+    """(3,) wrist in the camera frame under ``intrinsics``: as metric as the focal length and the hand's size are."""
     intrinsics: Intrinsics
     texture: HandTexture | None = None
     """None where no texture was asked for."""
+    keypoint_covariance_mm2: FloatArray | None = None
+    """(21, 3, 3) covariances of the keypoints in the camera's axes; the trace is ``keypoint_std_mm`` squared."""
+    vertex_covariance_mm2: FloatArray | None = None
+    """(V, 3, 3) as ``keypoint_covariance_mm2``."""
+    place_doubt: PlaceDoubt | None = None
+    """None where nobody estimated it."""
+
+    @property
+    def wrist_std_m(self) -> FloatArray | None:
+        """(3,) standard deviation of ``wrist_camera_m`` along each axis: fit, size of the hand and focal length."""
+        if self.place_doubt is None:
+            return None
+        size = self.wrist_camera_m * self.place_doubt.size_std_share
+        # What lies z away under f lies z * g / f away under g; across the axis it stays where it is.
+        focal_z = self.wrist_camera_m[2] * self.intrinsics.focal_std_share
+        variance = np.diag(self.place_doubt.fit_covariance_m2) + size**2
+        return np.sqrt(variance + np.array([0.0, 0.0, focal_z**2]))
 
 
 @dataclass(frozen=True)
@@ -172,3 +234,5 @@ class FrameResult:
     times: StageTimes = field(default_factory=StageTimes)
     trouble: str = ""
     """A sentence on what could not be done although it was asked for, such as textures; mostly empty."""
+    crops: tuple[HandCrop, ...] = ()
+    """What the network saw of each hand: index i belongs to ``hands[i]``; empty where hands were not cut out."""

@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 
+from handviz.geometry import projected
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.records import Detection, Frame, Handedness, HandMesh, HandTexture, Intrinsics
 from handviz.render.surface import VertexNormals
@@ -19,11 +20,11 @@ TIPS = [4, 8, 12, 16, 20]
 def made_up_hand(
     *, wrist_px: tuple[float, float] = (300.0, 200.0), handedness: Handedness = "right", std_mm: float = 5.0
 ) -> HandMesh:
-    """Random points within 10 cm of the wrist, with pixels that are their weak-perspective projection."""
+    """Random points within 10 cm of the wrist, which projects to ``wrist_px``."""
     random = np.random.default_rng(0)
     vertices_m, keypoints_m = random.uniform(-0.05, 0.05, (30, 3)), random.uniform(-0.05, 0.05, (21, 3))
     keypoints_m[0] = 0
-    return HandMesh(
+    hand = HandMesh(
         handedness=handedness,
         detection_score=0.9,
         variant="final",
@@ -31,13 +32,14 @@ def made_up_hand(
         vertex_std_mm=np.full(30, std_mm),
         keypoints_m=keypoints_m,
         keypoint_std_mm=np.full(21, std_mm),
-        vertices_px=vertices_m[:, :2] * PIXELS_PER_M + wrist_px,
-        keypoints_px=keypoints_m[:, :2] * PIXELS_PER_M + wrist_px,
+        vertices_px=np.zeros((30, 2)),
+        keypoints_px=np.zeros((21, 2)),
         pixels_per_m=PIXELS_PER_M,
         camera_from_wrist=np.eye(3),
         wrist_camera_m=np.array([(wrist_px[0] - 320) / 1000, (wrist_px[1] - 240) / 1000, 0.5]),
         intrinsics=INTRINSICS,
     )
+    return projected(hand)
 
 
 def textured_hand(*, handedness: Handedness = "right", wrist_px: tuple[float, float] = (150.0, 220.0)) -> HandMesh:
@@ -64,8 +66,7 @@ def textured_hand(*, handedness: Handedness = "right", wrist_px: tuple[float, fl
 
 def shaken(hand: HandMesh, offset_m: np.ndarray) -> HandMesh:
     """The hand with its vertices moved by (30, 3) metres, pixels along with them."""
-    moved_m = hand.vertices_m + offset_m
-    return dataclasses.replace(hand, vertices_m=moved_m, vertices_px=hand.vertices_px + offset_m[:, :2] * PIXELS_PER_M)
+    return projected(dataclasses.replace(hand, vertices_m=hand.vertices_m + offset_m))
 
 
 def made_up_detection(handedness: Handedness = "right", *, size: float = 100.0, x: float = 100.0) -> Detection:

@@ -5,17 +5,37 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handviz.detect.crop import crop_from_image_affine
+from handviz.detect.crop import camera_from_crop, crop_from_image_affine, wrist_from_network
 from handviz.detect.marking import as_the_detector_marks_them
+from handviz.detect.placement import CropView
 from handviz.geometry import apply_affine, invert_affine, rotation_from_axis_angle
 from handviz.hand_model.open_hand import load_open_hand
-from handviz.infer.alignment import CameraPrior, _jacobian, aligned_to_detector
-from handviz.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop
+from handviz.infer.alignment import CameraPrior, _Camera, _jacobian, aligned_to_detector
+from handviz.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop, Intrinsics
+
+CAMERA = Intrinsics(600.0, 320.0, 240.0)
+AFFINE = crop_from_image_affine(np.random.default_rng(0).uniform(100, 300, (21, 2)), "left")
+VIEW = CropView(AFFINE, CAMERA)
+
+
+def crop_marked(marks: FloatArray) -> HandCrop:
+    """A crop in whose [-1, 1] the detector found keypoints (21, 2)."""
+    keypoints_px = apply_affine(invert_affine(AFFINE), (marks + 1) * CROP_SIZE / 2)
+    return HandCrop(np.zeros((CROP_SIZE, CROP_SIZE, 3), np.float32), AFFINE, Detection("left", 1.0, keypoints_px))
+
+
+def camera_points(hand: CanonicalHand) -> FloatArray:
+    """Keypoints (21, 3), as the detector marks them, in the camera's frame."""
+    place_m = hand.wrist_camera_m
+    if place_m is None:
+        place_m = wrist_from_network(hand, crop_marked(np.zeros((21, 2))), CAMERA)
+    marked_m = as_the_detector_marks_them(hand.keypoints_m - hand.keypoints_m[0])
+    return marked_m @ (camera_from_crop(AFFINE, CAMERA) @ hand.rotation).T + place_m
 
 
 def projected(hand: CanonicalHand) -> FloatArray:
     """Keypoints (21, 2), as the detector marks them, in the crop's [-1, 1]."""
-    return hand.scale * (as_the_detector_marks_them(hand.keypoints_m) @ hand.rotation.T)[:, :2] + hand.translation
+    return VIEW.in_crop(camera_points(hand))
 
 
 @pytest.fixture
@@ -35,22 +55,21 @@ def hand() -> CanonicalHand:
 
 def crop_that_sees(hand: CanonicalHand) -> HandCrop:
     """A crop whose detector found exactly the hand's projected keypoints."""
-    affine = crop_from_image_affine(np.random.default_rng(0).uniform(100, 300, (21, 2)), "left")
-    keypoints_px = apply_affine(invert_affine(affine), (projected(hand) + 1) * CROP_SIZE / 2)
-    return HandCrop(np.zeros((CROP_SIZE, CROP_SIZE, 3), np.float32), affine, Detection("left", 1.0, keypoints_px))
+    return crop_marked(projected(hand))
 
 
 def test_a_camera_that_agrees_already_stays(hand: CanonicalHand) -> None:
-    moved = aligned_to_detector(hand, crop_that_sees(hand))
+    moved = aligned_to_detector(hand, crop_that_sees(hand), CAMERA)
     np.testing.assert_allclose(moved.rotation, hand.rotation, atol=1e-9)
     assert moved.scale == pytest.approx(hand.scale)
+    np.testing.assert_allclose(camera_points(moved), camera_points(hand), atol=1e-9)
 
 
 def test_a_wrong_camera_moves_onto_the_detector(hand: CanonicalHand) -> None:
     crop = crop_that_sees(hand)
     turn = rotation_from_axis_angle(np.array([0.05, -0.08, 0.1]))
     wrong = replace(hand, rotation=turn @ hand.rotation, scale=6.6, translation=hand.translation + 0.08)
-    moved = aligned_to_detector(wrong, crop)
+    moved = aligned_to_detector(wrong, crop, CAMERA)
     before = np.linalg.norm(projected(wrong) - projected(hand), axis=1).mean()
     after = np.linalg.norm(projected(moved) - projected(hand), axis=1).mean()
     assert after < 0.25 * before
@@ -62,14 +81,14 @@ def test_one_wild_keypoint_does_not_pull_the_hand(hand: CanonicalHand) -> None:
     crop = crop_that_sees(hand)
     keypoints = crop.detection.keypoints_px.copy()
     keypoints[8] += 200
-    moved = aligned_to_detector(hand, replace(crop, detection=replace(crop.detection, keypoints_px=keypoints)))
+    moved = aligned_to_detector(hand, replace(crop, detection=replace(crop.detection, keypoints_px=keypoints)), CAMERA)
     assert np.linalg.norm(projected(moved) - projected(hand), axis=1).mean() < 0.05
 
 
 def test_a_certain_camera_ignores_the_detector(hand: CanonicalHand) -> None:
     crop = crop_that_sees(replace(hand, translation=hand.translation + 0.3))
-    certain = CameraPrior(turn_rad=1e-6, log_scale=1e-6, shift=1e-6)
-    np.testing.assert_allclose(projected(aligned_to_detector(hand, crop, certain)), projected(hand), atol=1e-4)
+    certain = CameraPrior(turn_rad=1e-6, log_depth=1e-6, shift=1e-6)
+    np.testing.assert_allclose(projected(aligned_to_detector(hand, crop, CAMERA, certain)), projected(hand), atol=1e-4)
 
 
 def test_the_detectors_knuckles_and_tips_lie_further_in(hand: CanonicalHand) -> None:
@@ -86,12 +105,33 @@ def test_the_detectors_knuckles_and_tips_lie_further_in(hand: CanonicalHand) -> 
 
 
 def test_jacobian_is_the_difference_quotient(hand: CanonicalHand) -> None:
-    turned = hand.keypoints_m @ hand.rotation.T
-    step = 1e-6
-    for index in range(6):
-        change = np.zeros(6)
-        change[index] = step
-        scale = hand.scale * np.exp(change[3])
-        changed = scale * (turned @ rotation_from_axis_angle(change[:3]).T)[:, :2] + change[4:]
-        quotient = (changed - hand.scale * turned[:, :2]) / step
-        np.testing.assert_allclose(_jacobian(turned, hand.scale)[:, :, index], quotient, atol=1e-4)
+    camera = _Camera(camera_from_crop(AFFINE, CAMERA) @ hand.rotation, np.array([-0.1, 0.04, 0.4]))
+    before = VIEW.in_crop(camera.points(hand.keypoints_m))
+    jacobian = _jacobian(camera.points(hand.keypoints_m), camera.place_m, VIEW)
+    for index, step in enumerate(np.eye(6) * 1e-6):
+        after = VIEW.in_crop(camera.moved(step, VIEW).points(hand.keypoints_m))
+        np.testing.assert_allclose(jacobian[:, :, index], (after - before) / 1e-6, atol=1e-4)
+
+
+def test_true_perspective_tells_where_a_near_hand_is(hand: CanonicalHand) -> None:
+    """Given where an exact hand is seen, and no say of the network, its camera comes out true."""
+    place_m = np.array([-0.1, 0.04, 0.33])
+    true = replace(hand, wrist_camera_m=place_m)
+    wrong = replace(hand, scale=hand.scale * 1.1, rotation=rotation_from_axis_angle(np.full(3, 0.05)) @ hand.rotation)
+    loose = CameraPrior(turn_rad=10, log_depth=10, shift=10, keypoint=0.1)
+    moved = aligned_to_detector(wrong, crop_marked(projected(true)), CAMERA, loose)
+    np.testing.assert_allclose(camera_points(moved), camera_points(true), atol=1e-3)
+
+
+def test_the_covariance_of_the_place_is_that_of_noisy_marks(hand: CanonicalHand) -> None:
+    """Marks that err as much as they are said to move the wrist as much as the covariance says."""
+    random = np.random.default_rng(5)
+    loose = CameraPrior(turn_rad=10, log_depth=10, shift=10, keypoint=0.02)
+    certain = replace(hand, keypoint_std_m=np.full((21, 3), 1e-6))
+    found = [
+        aligned_to_detector(certain, crop_marked(projected(hand) + random.normal(0, 0.02, (21, 2))), CAMERA, loose)
+        for _ in range(300)
+    ]
+    places_m = np.array([one.wrist_camera_m for one in found])
+    said_m = np.mean([np.sqrt(np.diag(one.wrist_covariance_m2)) for one in found], axis=0)  # type: ignore[arg-type]
+    np.testing.assert_allclose(places_m.std(axis=0), said_m, rtol=0.25)

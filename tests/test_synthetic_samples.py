@@ -12,8 +12,9 @@ from handviz.data.synthetic.dataset import read_labels, read_shard, shard_number
 from handviz.data.synthetic.generator import pictures_file
 from handviz.data.synthetic.scene import SceneMaker, weak_perspective
 from handviz.data.synthetic.scene import labels as scene_labels
-from handviz.data.synthetic.viewpoint import Camera, project, sample_camera
+from handviz.data.synthetic.viewpoint import Camera, sample_camera
 from handviz.detect.crop import camera_from_crop, crop_from_image_affine
+from handviz.geometry import project_points
 from handviz.hand_model.layer import HandLayer
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.records import Intrinsics
@@ -121,7 +122,7 @@ def test_weak_perspective_is_closer_for_far_hands():
     errors = []
     for distance_m in (0.3, 0.6, 1.2):
         position = np.array([0.05, -0.02, 1.0]) * distance_m
-        points_px = project(hand.keypoints_m @ turn.T + position, intrinsics)
+        points_px = project_points(hand.keypoints_m @ turn.T + position, intrinsics)
         camera = Camera(intrinsics, (640, 480), turn, position, crop_from_image_affine(points_px, "right"))
         rows = {name: np.asarray(value)[None] for name, value in scene_labels(hand, camera).items()}
         errors.append(weak_perspective_error(rows, hand.keypoints_m[None]).mean())

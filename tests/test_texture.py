@@ -10,7 +10,7 @@ import torch
 
 from handviz.data.synthetic import generator
 from handviz.data.synthetic.dataset import read_shard
-from handviz.detect.crop import crop_hand
+from handviz.detect.crop import crop_hand, points_in_crop
 from handviz.errors import HandvizError
 from handviz.infer import pipeline as pipeline_module
 from handviz.infer.pipeline import Pipeline, PipelineSettings
@@ -20,21 +20,12 @@ from handviz.nets.texture import Copying, TextureConfig, TextureNet, TextureOutp
 from handviz.paths import TEXTURE_NAME
 from handviz.records import Detection, Frame, HandCrop
 from handviz.render.surface import VertexNormals
-from handviz.train.texture import TextureLoss, TextureTrainConfig, TextureTrainer, at_pixels, texture_terms
-from handviz.train.texture_checkpoint import load_texture_checkpoint
+from handviz.train.texture import TextureLoss, at_pixels, texture_terms
 from handviz.train.texture_samples import load_texture_samples, mesh_points, missed
 from tests.hands import FakeLandmarker
 from tests.tiny_network import constant_hand, write_all_networks, write_network
-from tests.training import assert_same
 
 SMALL = TextureConfig(width=16, layers=1)
-
-
-@pytest.fixture
-def config(tmp_path, texture_hands):
-    return TextureTrainConfig(
-        (texture_hands,), tmp_path / "run", SMALL, epochs=2, batch_size=4, limit=8, warm_up_steps=1
-    )
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +144,7 @@ def test_hands_rendered_before_vertices_had_colours_are_refused(texture_hands, t
         load_texture_samples((folder,), template)
 
 
-# Training.
+# What is lost.
 
 
 def test_true_colours_cost_least_and_only_seen_pixels_count(batch, template):
@@ -169,59 +160,6 @@ def test_true_colours_cost_least_and_only_seen_pixels_count(batch, template):
     assert terms["true"]["photometric"] < terms["brighter"]["photometric"]
 
 
-def losses(trainer, count):
-    return [sum(trainer.train_step(ids).values()) for ids, _ in zip(trainer.batches(), range(count), strict=False)]
-
-
-def test_a_few_steps_lower_the_loss(config, template):
-    trainer = TextureTrainer(dataclasses.replace(config, batch_size=8, epochs=6, rate=5e-3), template)
-    found = losses(trainer, 6)
-    assert found[-1] < 0.95 * found[0]
-    assert not any(p.requires_grad for name, p in trainer.network.named_parameters() if name.startswith("maps.first"))
-
-
-def test_a_resumed_run_is_the_straight_run(config, template, tmp_path):
-    straight = TextureTrainer(dataclasses.replace(config, run=tmp_path / "straight"), template)
-    losses(straight, 4)
-    broken = TextureTrainer(config, template)
-    losses(broken, 2)
-    broken.save()
-    resumed = TextureTrainer(config, template)
-    resumed.resume()
-    losses(resumed, 2)
-    assert resumed.step == 4
-    assert_same(straight.network.state_dict(), resumed.network.state_dict())
-    for change in ({"seed": 5}, {"batch_size": 2}, {"loss": TextureLoss(even=2.0)}):
-        with pytest.raises(HandvizError, match=next(iter(change))):
-            TextureTrainer(dataclasses.replace(config, **change), template).resume()
-
-
-def test_another_run_s_weights_are_a_start(config, template, small_texture):
-    started = TextureTrainer(dataclasses.replace(config, start_from=small_texture.run / "last"), template)
-    fresh = TextureTrainer(config, template)
-    wanted, _, notes = load_texture_checkpoint(small_texture.run / "last", template)
-    assert_same(wanted.state_dict(), started.network.state_dict())
-    assert not torch.equal(fresh.network.think[1].weight, started.network.think[1].weight)
-    assert started.seen_before == notes["samples_seen"] == 16
-    wider = dataclasses.replace(config, model=TextureConfig(width=32, layers=1), start_from=small_texture.run / "last")
-    kept = TextureTrainer(wider, template).network.state_dict()
-    assert torch.equal(kept["maps.whole.project.weight"], wanted.state_dict()["maps.whole.project.weight"])
-
-
-def test_what_is_watched_is_signal_to_noise_of_pixels_and_vertices(config, template, texture_hands):
-    trainer = TextureTrainer(dataclasses.replace(config, validation=texture_hands), template)
-    found = trainer.validation_errors()
-    assert set(found) == {"psnr_pixels", "psnr_lit_hidden", "psnr_even_seen", "psnr_even_hidden", "seen_right"}
-    assert all(5 < value < 60 for name, value in found.items() if name.startswith("psnr"))
-    assert 0 <= found["seen_right"] <= 1
-    assert trainer.network.training
-
-
-def test_too_few_samples_are_said(config, template):
-    with pytest.raises(HandvizError, match="fewer than a batch"):
-        TextureTrainer(dataclasses.replace(config, batch_size=9), template)
-
-
 # The file.
 
 
@@ -232,16 +170,17 @@ def given_crops(count, grey=0.5):
 
 
 @pytest.fixture(scope="module")
-def hand(tmp_path_factory):
+def mesh(tmp_path_factory):
     path = write_network(tmp_path_factory.mktemp("hand") / "final.onnx", hand=constant_hand())
-    return Reconstructor(path).reconstruct(given_crops(1))[0]
+    hand = Reconstructor(path).reconstruct(given_crops(1))[0]
+    return points_in_crop(hand.vertices_m, hand)
 
 
-def test_the_file_colours_any_number_of_hands(small_texture, template, hand):
+def test_the_file_colours_any_number_of_hands(small_texture, template, mesh):
     texturer = Texturer(small_texture.onnx, template)
     assert texturer.texture([], [], (224, 224)) == []
-    alone = texturer.texture(given_crops(1), [hand], (224, 224))[0]
-    three = texturer.texture(given_crops(3), [hand] * 3, (224, 224))[2]
+    alone = texturer.texture(given_crops(1), [mesh], (224, 224))[0]
+    three = texturer.texture(given_crops(3), [mesh] * 3, (224, 224))[2]
     np.testing.assert_allclose(alone.rgb, three.rgb, atol=1e-5)
     for values, shape in ((alone.rgb, (778, 3)), (alone.albedo, (778, 3)), (alone.visible, (778,))):
         assert values.shape == shape
@@ -250,23 +189,23 @@ def test_the_file_colours_any_number_of_hands(small_texture, template, hand):
 
 
 @pytest.mark.parametrize("grey", [0.0, 1.0])
-def test_a_black_or_overexposed_picture_leaves_finite_colours(small_texture, template, hand, grey):
-    texture = Texturer(small_texture.onnx, template).texture(given_crops(1, grey), [hand], (224, 224))[0]
+def test_a_black_or_overexposed_picture_leaves_finite_colours(small_texture, template, mesh, grey):
+    texture = Texturer(small_texture.onnx, template).texture(given_crops(1, grey), [mesh], (224, 224))[0]
     assert np.isfinite(texture.rgb).all()
     assert np.isfinite(texture.albedo).all()
 
 
-def test_vertices_outside_of_the_picture_are_not_seen(small_texture, template, hand):
+def test_vertices_outside_of_the_picture_are_not_seen(small_texture, template, mesh):
     crop = given_crops(1)[0]
-    whole = Texturer(small_texture.onnx, template).texture([crop], [hand], (224, 224))[0]
-    cut = Texturer(small_texture.onnx, template).texture([crop], [hand], (224, 90))[0]
+    whole = Texturer(small_texture.onnx, template).texture([crop], [mesh], (224, 224))[0]
+    cut = Texturer(small_texture.onnx, template).texture([crop], [mesh], (224, 90))[0]
     points = np.array([[0.0, -0.5, 0], [0.0, 0.5, 0], [0.0, 1.5, 0]])
     assert inside_picture(points, crop, (224, 90)).tolist() == [1, 0, 0]
     assert (cut.visible <= whole.visible).all()
     assert (cut.visible == 0).sum() > (whole.visible == 0).sum() + 50
 
 
-def test_a_left_hand_in_a_mirror_is_the_right_one(small_texture, template, hand):
+def test_a_left_hand_in_a_mirror_is_the_right_one(small_texture, template, mesh):
     rng = np.random.default_rng(1)
     picture = rng.integers(0, 256, (120, 160, 3)).astype(np.uint8)
     keypoints_px = np.column_stack([rng.uniform(90, 150, 21), rng.uniform(20, 90, 21)])
@@ -274,7 +213,7 @@ def test_a_left_hand_in_a_mirror_is_the_right_one(small_texture, template, hand)
     right = crop_hand(picture, Detection("right", 1.0, keypoints_px))
     left = crop_hand(np.ascontiguousarray(picture[:, ::-1]), Detection("left", 1.0, mirrored_px))
     texturer = Texturer(small_texture.onnx, template)
-    one, other = (texturer.texture([crop], [hand], (160, 120))[0] for crop in (right, left))
+    one, other = (texturer.texture([crop], [mesh], (160, 120))[0] for crop in (right, left))
     assert 0 < (one.visible > 0).mean() < 1
     np.testing.assert_allclose(one.rgb, other.rgb, atol=0.02)
     assert ((one.visible > 0) != (other.visible > 0)).mean() < 0.01

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from handviz import metrics
-from handviz.detect.crop import crop_from_image_affine
+from handviz.detect.crop import camera_from_crop, crop_from_image_affine, wrist_from_network
 from handviz.detect.marking import as_the_detector_marks_them
+from handviz.detect.placement import CropView
 from handviz.geometry import apply_affine, invert_affine, rotation_from_axis_angle
 from handviz.hand_model.handles import vertices_from_keypoint_moves
 from handviz.hand_model.layer import HandLayer
@@ -21,7 +22,7 @@ from handviz.infer.witness import (
     drawn_to_detector,
     leaning_on_witness,
 )
-from handviz.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop
+from handviz.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop, Intrinsics
 from tests.tiny_network import constant_hand
 
 TEMPLATE = load_open_hand()
@@ -92,40 +93,57 @@ def test_a_fingertip_takes_only_its_own_finger_along():
     assert moved.sum() > 20
 
 
+CAMERA = Intrinsics(600.0, 320.0, 240.0)
+AFFINE = crop_from_image_affine(np.random.default_rng(0).uniform(100, 300, (21, 2)), "left")
+TO_CAMERA = camera_from_crop(AFFINE, CAMERA)
+
+
+def in_camera(hand: CanonicalHand) -> FloatArray:
+    """(21, 3) where MediaPipe would mark the hand, in the camera's frame."""
+    assert hand.wrist_camera_m is not None
+    return as_the_detector_marks_them(hand.keypoints_m) @ (TO_CAMERA @ hand.rotation).T + hand.wrist_camera_m
+
+
 def seen_by(hand: CanonicalHand) -> FloatArray:
-    """(21, 2) where MediaPipe would mark the hand, in the crop's [-1, 1]."""
-    return hand.scale * (as_the_detector_marks_them(hand.keypoints_m) @ hand.rotation.T)[:, :2] + hand.translation
+    """The same (21, 2) in the crop's [-1, 1]."""
+    return CropView(AFFINE, CAMERA).in_crop(in_camera(hand))
 
 
 def crop_with(marks: FloatArray) -> HandCrop:
     """A crop in which the detector marked (21, 2)."""
-    affine = crop_from_image_affine(np.random.default_rng(0).uniform(100, 300, (21, 2)), "left")
-    keypoints_px = apply_affine(invert_affine(affine), (marks + 1) * CROP_SIZE / 2)
-    return HandCrop(np.zeros((CROP_SIZE, CROP_SIZE, 3), np.float32), affine, Detection("left", 1.0, keypoints_px))
+    keypoints_px = apply_affine(invert_affine(AFFINE), (marks + 1) * CROP_SIZE / 2)
+    return HandCrop(np.zeros((CROP_SIZE, CROP_SIZE, 3), np.float32), AFFINE, Detection("left", 1.0, keypoints_px))
+
+
+def placed() -> CanonicalHand:
+    """A hand that is where the network says."""
+    hand = hand_of(bent(0.3), bent(0.3))
+    return replace(hand, wrist_camera_m=wrist_from_network(hand, crop_with(np.zeros((21, 2))), CAMERA))
 
 
 def test_a_detector_that_agrees_moves_nothing():
-    hand = hand_of(bent(0.3), bent(0.3))
-    moved = drawn_to_detector(hand, crop_with(seen_by(hand)), LIFT)
+    hand = placed()
+    moved = drawn_to_detector(hand, crop_with(seen_by(hand)), CAMERA, LIFT)
     np.testing.assert_allclose(moved.vertices_m, hand.vertices_m, atol=1e-6)
     np.testing.assert_allclose(moved.translation, hand.translation, atol=1e-6)
 
 
 def test_keypoints_go_to_the_detector_s_in_the_picture_and_keep_their_depth():
-    hand = hand_of(bent(0.3), bent(0.3))
+    hand = placed()
     marks = seen_by(hand) + np.random.default_rng(4).normal(0, 0.3 * DEFAULT_PRIOR.keypoint, (21, 2))
-    moved = drawn_to_detector(hand, crop_with(marks), LIFT)
+    moved = drawn_to_detector(hand, crop_with(marks), CAMERA, LIFT)
     before, after = (np.linalg.norm(seen_by(item) - marks, axis=1).mean() for item in (hand, moved))
     assert after / before == pytest.approx(1 - SHARE_IN_PICTURE, abs=0.08)
-    np.testing.assert_allclose((moved.keypoints_m @ moved.rotation.T)[:, 2], (hand.keypoints_m @ hand.rotation.T)[:, 2],
-                               atol=1e-6)  # fmt: skip
+    # Each goes across its own line of sight.
+    rays, moves = in_camera(hand), in_camera(moved) - in_camera(hand)
+    assert np.abs(np.einsum("kc,kc->k", rays, moves)).max() < 0.02 * np.linalg.norm(moves, axis=1).max()
     np.testing.assert_allclose(moved.keypoints_m[0], 0, atol=1e-9)
     np.testing.assert_allclose(TEMPLATE.keypoint_regressor @ moved.vertices_m, moved.keypoints_m, atol=1e-5)
 
 
 def test_a_mark_far_off_does_not_tear_the_hand():
-    hand = hand_of(bent(0.3), bent(0.3))
+    hand = placed()
     marks = seen_by(hand)
     marks[8] += 1.5
-    moved = drawn_to_detector(hand, crop_with(marks), LIFT)
+    moved = drawn_to_detector(hand, crop_with(marks), CAMERA, LIFT)
     assert hand.scale * np.linalg.norm(moved.keypoints_m[8] - hand.keypoints_m[8]) < 2.5 * DEFAULT_PRIOR.keypoint

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from handviz.capture.sources import Source, open_source
 from handviz.data.synthetic.dataset import read_shard
-from handviz.detect.crop import hand_mesh_from_crop
+from handviz.detect.crop import hand_mesh_from_crop, mesh_in_crop
 from handviz.errors import HandvizError
 from handviz.geometry import intrinsics_from_field_of_view
 from handviz.hand_model.open_hand import load_display_mesh, load_open_hand
@@ -49,8 +49,8 @@ def held_out_hands(folders: Sequence[Path], count: int, model_dir: Path) -> Iter
     for number, picture in enumerate(itertools.islice(pictures, count)):
         crop = HandCrop(picture.astype(np.float32) / 255, np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))
         canonical = network.reconstruct([crop])
-        (texture,) = texturer.texture([crop], canonical, (CROP_SIZE, CROP_SIZE))
         hand = hand_mesh_from_crop(canonical[0], crop, intrinsics=intrinsics, variant="final")
+        (texture,) = texturer.texture([crop], [mesh_in_crop(hand, crop)], (CROP_SIZE, CROP_SIZE))
         yield FrameResult(Frame(number, picture, 0.0), "final", hands=(replace(hand, texture=texture),))
 
 

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.geometry import apply_affine, camera_from_ray, invert_affine
+from handviz.detect.placement import CropView, in_front, network_covariance, place_in_perspective
+from handviz.geometry import NEAREST_M, apply_affine, camera_from_ray, invert_affine, projected
 from handviz.records import (
     CROP_SIZE,
     CanonicalHand,
@@ -16,6 +17,7 @@ from handviz.records import (
     Handedness,
     HandMesh,
     Intrinsics,
+    PlaceDoubt,
     VariantName,
 )
 from handviz.units import MILLIMETRES_PER_METRE
@@ -23,6 +25,8 @@ from handviz.units import MILLIMETRES_PER_METRE
 WRIST, MIDDLE_KNUCKLE = 0, 9
 CROP_SIDE_PER_EXTENT = 1.8
 SMALLEST_EXTENT_PX = 4.0
+UNMEASURED_SIZE_STD_SHARE = 0.07
+"""Of a hand whose size nobody measured."""
 
 
 def crop_from_image_affine(
@@ -93,10 +97,25 @@ def camera_from_crop(crop_from_image: FloatArray, intrinsics: Intrinsics) -> Flo
 
 
 def points_in_crop(points_m: FloatArray, canonical: CanonicalHand) -> FloatArray:
-    """Canonical points (N, 3) of a hand -> where they lie in its crop (N, 3): crop half-sides, x right, y down, depth
-    from the wrist."""
+    """Canonical points (N, 3) of a hand -> where its network says that they lie in its crop (N, 3), in weak
+    perspective: crop half-sides, x right, y down, depth from the wrist."""
     shift = np.append(canonical.translation, 0.0)
     return np.asarray(canonical.scale * (points_m @ canonical.rotation.T) + shift)
+
+
+def wrist_from_network(canonical: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics) -> FloatArray:
+    """(3,) where the wrist is, so that the hand's true perspective comes nearest to the network's weak one."""
+    to_camera = camera_from_crop(crop.crop_from_image, intrinsics)
+    view = CropView(crop.crop_from_image, intrinsics)
+    wrist = canonical.keypoints_m[WRIST]
+    turned_m = (canonical.keypoints_m - wrist).astype(np.float64) @ (to_camera @ canonical.rotation).T
+    in_crop = points_in_crop(canonical.keypoints_m, canonical)[:, :2]
+    # Off the axis a pinhole stretches pictures by 1 / cosine along the radius; the scale is the mean of both ways.
+    off_axis_stretch = (1 + 1 / to_camera[2, 2]) / 2
+    crop_per_image = math.sqrt(abs(np.linalg.det(crop.crop_from_image[:, :2] * intrinsics.focals_px)))
+    depth_m = crop_per_image / (canonical.scale * CROP_SIZE / 2) * off_axis_stretch - float(turned_m[:, 2].mean())
+    start_m = view.ray(in_crop[WRIST]) * max(depth_m, NEAREST_M)
+    return place_in_perspective(turned_m, in_crop, view, in_front(start_m, turned_m))
 
 
 def hand_mesh_from_crop(
@@ -104,36 +123,48 @@ def hand_mesh_from_crop(
 ) -> HandMesh:
     """Take a network's answer out of the crop: camera axes, image pixels, the person's true hand."""
     to_camera = camera_from_crop(crop.crop_from_image, intrinsics)
-    image_from_crop = invert_affine(crop.crop_from_image)
-    image_per_crop = math.sqrt(abs(np.linalg.det(image_from_crop[:, :2])))
-    pixels_per_m = canonical.scale * CROP_SIZE / 2 * image_per_crop
     mirror = np.diag([-1.0, 1.0, 1.0]) if crop.detection.handedness == "left" else np.eye(3)
-
-    def project(points_m: FloatArray) -> FloatArray:
-        in_crop = points_in_crop(points_m, canonical)[:, :2]
-        return apply_affine(image_from_crop, (in_crop + 1) * (CROP_SIZE / 2))
-
-    wrist = canonical.keypoints_m[WRIST]
-    turn = to_camera @ canonical.rotation
-    keypoints_m = (canonical.keypoints_m - wrist) @ turn.T
-    keypoints_px = project(canonical.keypoints_m)
-    # Off the axis a pinhole stretches pictures by 1 / cosine along the radius; the scale is the mean of both ways.
-    off_axis_stretch = (1 + 1 / to_camera[2, 2]) / 2
-    depth_m = intrinsics.focal_px / pixels_per_m * off_axis_stretch - float(keypoints_m[:, 2].mean())
-    centre_px = np.array([intrinsics.centre_x_px, intrinsics.centre_y_px])
-    wrist_xy_m = (keypoints_px[WRIST] - centre_px) / intrinsics.focal_px * depth_m
-    return HandMesh(
+    wrist, turn = canonical.keypoints_m[WRIST], to_camera @ canonical.rotation
+    place_m, covariance_m2 = canonical.wrist_camera_m, canonical.wrist_covariance_m2
+    if place_m is None:
+        place_m = wrist_from_network(canonical, crop, intrinsics)
+    if covariance_m2 is None:
+        covariance_m2 = network_covariance(place_m, CropView(crop.crop_from_image, intrinsics))
+    size_std_share = canonical.size_std_share
+    unprojected = HandMesh(
         handedness=crop.detection.handedness,
         detection_score=crop.detection.score,
         variant=variant,
         vertices_m=(canonical.vertices_m - wrist) @ turn.T,
         vertex_std_mm=np.linalg.norm(canonical.vertex_std_m, axis=1) * MILLIMETRES_PER_METRE,
-        keypoints_m=keypoints_m,
+        keypoints_m=(canonical.keypoints_m - wrist) @ turn.T,
         keypoint_std_mm=np.linalg.norm(canonical.keypoint_std_m, axis=1) * MILLIMETRES_PER_METRE,
-        vertices_px=project(canonical.vertices_m),
-        keypoints_px=keypoints_px,
-        pixels_per_m=pixels_per_m,
-        camera_from_wrist=to_camera @ canonical.rotation @ mirror,
-        wrist_camera_m=np.array([wrist_xy_m[0], wrist_xy_m[1], depth_m]),
+        vertices_px=np.zeros((len(canonical.vertices_m), 2)),
+        keypoints_px=np.zeros((len(canonical.keypoints_m), 2)),
+        pixels_per_m=1.0,
+        camera_from_wrist=turn @ mirror,
+        wrist_camera_m=place_m,
         intrinsics=intrinsics,
+        keypoint_covariance_mm2=covariances_mm2(canonical.keypoint_std_m, turn),
+        vertex_covariance_mm2=covariances_mm2(canonical.vertex_std_m, turn),
+        place_doubt=PlaceDoubt(covariance_m2, UNMEASURED_SIZE_STD_SHARE if size_std_share is None else size_std_share),
     )
+    return projected(unprojected)
+
+
+def mesh_in_crop(hand: HandMesh, crop: HandCrop) -> FloatArray:
+    """The vertices (V, 3) in the crop that the hand was found in: half-sides, x right, y down, depth from the wrist."""
+    in_crop = apply_affine(crop.crop_from_image, hand.vertices_px) / (CROP_SIZE / 2) - 1
+    ray = camera_from_crop(crop.crop_from_image, hand.intrinsics)[:, 2]
+    crop_per_image = math.sqrt(abs(np.linalg.det(crop.crop_from_image[:, :2])))
+    depth = hand.vertices_m @ ray * (hand.pixels_per_m * crop_per_image / (CROP_SIZE / 2))
+    return np.concatenate([in_crop, depth[:, None]], axis=1)
+
+
+def covariances_mm2(std_m: FloatArray, turn: FloatArray) -> FloatArray:
+    """Deviations (N, 3) along canonical axes -> covariances (N, 3, 3) in the axes that ``turn`` (3, 3) leads to.
+
+    ``turn`` may mirror.
+    """
+    variance_mm2 = np.square(std_m.astype(np.float64) * MILLIMETRES_PER_METRE)
+    return np.asarray((turn * variance_mm2[:, None, :]) @ turn.T)

@@ -66,7 +66,7 @@ class CaptureThread(QThread):
         self._stopping = False
         self._source: Source | None = None
         self._text, self._setup, self._generation, self._jump = "", SourceSetup(), 0, 0
-        self._playing, self._loop = False, True
+        self._playing, self._loop, self._held = False, True, False
         self._sentence = ""
         self._pace = Pace()
         self._retry_at_s: float | None = None
@@ -99,6 +99,10 @@ class CaptureThread(QThread):
     def set_playing(self, playing: bool) -> None:
         """Go on or hold (clips and folders)."""
         self._requests.put(partial(self._set_playing, playing))
+
+    def set_held(self, held: bool) -> None:
+        """Read nothing for now, whatever else is asked for; a clip goes on playing where it stopped."""
+        self._requests.put(partial(setattr, self, "_held", held))
 
     def set_loop(self, loop: bool) -> None:
         """Whether a clip or folder begins again at its end."""
@@ -170,7 +174,7 @@ class CaptureThread(QThread):
         now_s = time.monotonic()
         if self._retry_at_s is not None:
             return max(self._retry_at_s - now_s, 0.0)
-        if self._source is None:
+        if self._source is None or self._held:
             return None
         if self._source.is_live:
             return 0.0

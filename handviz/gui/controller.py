@@ -19,10 +19,10 @@ from handviz.gui.reconstruct_thread import PipelineMaker, ReconstructThread
 from handviz.gui.settings import SettingsStore, ViewSettings
 from handviz.gui.source_memory import LAST_SOURCE as LAST_SOURCE
 from handviz.gui.source_memory import SourceMemory
-from handviz.paths import CLIP_FILE
+from handviz.paths import CLIP_FILE, MODELS
 
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
-SETTINGS_OF_RECONSTRUCTION = ("variant", "smoothing", "field_of_view_deg", "side", "wants_texture")
+SETTINGS_OF_RECONSTRUCTION = ("variant", "smoothing", "smoothing_kind", "field_of_view_deg", "side", "wants_texture")
 logger = logging.getLogger(__name__)
 
 
@@ -57,9 +57,14 @@ class Controller(QObject):
         lister: Callable[[], list[CameraInfo]] = list_cameras,
         fallback_clip: Path = CLIP_FILE,
         for_this_run: Mapping[str, Any] | None = None,
+        model_dir: Path = MODELS,
     ) -> None:
-        """``for_this_run``: settings by their names in ViewSettings that begin the run but are not remembered."""
+        """``for_this_run``: settings by their names in ViewSettings that begin the run but are not remembered.
+
+        ``model_dir``: where the networks are, for what asks them beside the pipeline.
+        """
         super().__init__()
+        self.model_dir = model_dir
         self.store = store
         self._remembered: ViewSettings = store.load()
         self.settings: ViewSettings = replace(self._remembered, **(for_this_run or {}))
@@ -193,6 +198,10 @@ class Controller(QObject):
         """Hold or go on."""
         if self.source is not None and not self.source.is_live:
             self._capture.set_playing(not self.is_playing)
+
+    def hold(self, held: bool) -> None:
+        """Let the stream rest while something else needs the processor; it goes on where it stopped."""
+        self._capture.set_held(held)
 
     def step(self, by: int) -> None:
         """Hold and go ``by`` frames further."""

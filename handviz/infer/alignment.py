@@ -1,19 +1,27 @@
-"""One camera of two witnesses: the network's weak perspective is a prior, the detector's 2D keypoints are data.
+"""One camera of two witnesses: the network's view of the hand is a prior, the detector's 2D keypoints are data.
 
 The detector has seen far more real hands in 2D than the networks have; the networks know the hand in 3D. The posterior
-mode over small turns, scale and shift (Gauss-Newton, Huber's weights) lays the mesh on the hand and leaves its shape,
-pose and deviations alone.
+mode over small turns, depth and shift (Gauss-Newton, Huber's weights, true perspective) lays the mesh on the hand and
+leaves its shape, pose and deviations alone. Its curvature says how well the wrist's place is known.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from handviz.detect.crop import camera_from_crop, wrist_from_network
 from handviz.detect.marking import as_the_detector_marks_them
+from handviz.detect.placement import (
+    NETWORK_LOG_DEPTH_STD,
+    NETWORK_SHIFT_STD,
+    CropView,
+    in_front,
+    place_covariance,
+)
 from handviz.geometry import apply_affine, rotation_from_axis_angle
-from handviz.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop
+from handviz.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop, Intrinsics
 
-STEPS = 4
+STEPS = 5
 HUBER_LIMIT = 2.0
 
 
@@ -22,8 +30,8 @@ class CameraPrior:
     """How far the network's camera and the detector's keypoints are trusted (standard deviations)."""
 
     turn_rad: float = 0.2
-    log_scale: float = 0.12
-    shift: float = 0.08
+    log_depth: float = NETWORK_LOG_DEPTH_STD
+    shift: float = NETWORK_SHIFT_STD
     """crop half-sides"""
     keypoint: float = 0.035
     """crop half-sides; the projected deviation of the keypoint is added"""
@@ -32,30 +40,56 @@ class CameraPrior:
 DEFAULT_PRIOR = CameraPrior()
 
 
-def aligned_to_detector(canonical: CanonicalHand, crop: HandCrop, prior: CameraPrior = DEFAULT_PRIOR) -> CanonicalHand:
-    """The hand with rotation, scale and translation moved to where its keypoints meet the detector's."""
-    in_crop = keypoints_in_crop(crop)
+@dataclass(frozen=True, eq=False)
+class _Camera:
+    """The view that is moved: a turn of the camera's axes, and the wrist's place."""
+
+    turn: FloatArray
+    """(3, 3) camera_from_canonical; a reflection for left hands."""
+    place_m: FloatArray
+    """(3,)"""
+
+    def moved(self, by: FloatArray, view: CropView) -> "_Camera":
+        """After a turn (3,) in radians, a step of ln depth and a shift (2,) in crop half-sides."""
+        ray = self.place_m / self.place_m[2] + view.ray_slopes() @ by[4:]
+        return _Camera(rotation_from_axis_angle(by[:3]) @ self.turn, ray * self.place_m[2] * np.exp(by[3]))
+
+    def points(self, points_m: FloatArray) -> FloatArray:
+        """Canonical points (N, 3), the wrist at the origin -> camera's frame (N, 3)."""
+        return points_m @ self.turn.T + self.place_m
+
+
+def aligned_to_detector(
+    canonical: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, prior: CameraPrior = DEFAULT_PRIOR
+) -> CanonicalHand:
+    """The hand turned and placed to where its keypoints, in true perspective, meet the detector's."""
+    view, in_crop = CropView(crop.crop_from_image, intrinsics), keypoints_in_crop(crop)
+    to_camera = camera_from_crop(crop.crop_from_image, intrinsics)
     variance = canonical.keypoint_std_m**2 @ (canonical.rotation[:2] ** 2).T
     keypoint_std = np.sqrt(prior.keypoint**2 + canonical.scale**2 * variance)
-    prior_std = np.array([prior.turn_rad] * 3 + [prior.log_scale] + [prior.shift] * 2)
-    keypoints_m = as_the_detector_marks_them(canonical.keypoints_m)
-    rotation, moved = canonical.rotation.astype(np.float64), np.zeros(6)
+    prior_std = np.array([prior.turn_rad] * 3 + [prior.log_depth] + [prior.shift] * 2)
+    keypoints_m = canonical.keypoints_m.astype(np.float64)
+    marked_m = as_the_detector_marks_them(keypoints_m - keypoints_m[0])
+    start = _Camera(to_camera @ canonical.rotation, wrist_from_network(canonical, crop, intrinsics))
+    camera, moved = start, np.zeros(6)
     for _ in range(STEPS):
-        turned = keypoints_m @ (rotation_from_axis_angle(moved[:3]) @ rotation).T
-        scale = canonical.scale * np.exp(moved[3])
-        shift = canonical.translation + moved[4:]
-        residual = (scale * turned[:, :2] + shift - in_crop) / keypoint_std
-        jacobian = _jacobian(turned, scale) / keypoint_std[..., None]
-        weight = huber_weight(residual)
-        weighted = jacobian * weight[:, None, None]
+        points_m = camera.points(marked_m)
+        residual = (view.in_crop(points_m) - in_crop) / keypoint_std
+        jacobian = _jacobian(points_m, camera.place_m, view) / keypoint_std[..., None]
+        weighted = jacobian * huber_weight(residual)[:, None, None]
         information = np.einsum("kci,kcj->ij", weighted, jacobian) + np.diag(1 / prior_std**2)
         slope = np.einsum("kci,kc->i", weighted, residual) + moved / prior_std**2
         moved = moved - np.linalg.solve(information, slope)
+        camera = start.moved(moved, view)
+        camera = replace(camera, place_m=in_front(camera.place_m, camera.points(marked_m) - camera.place_m))
+    doubt = np.linalg.inv(information)[3:, 3:]
     return replace(
         canonical,
-        rotation=(rotation_from_axis_angle(moved[:3]) @ rotation).astype(canonical.rotation.dtype),
-        scale=float(canonical.scale * np.exp(moved[3])),
+        rotation=(to_camera.T @ camera.turn).astype(canonical.rotation.dtype),
+        scale=float(canonical.scale * np.exp(-moved[3])),
         translation=(canonical.translation + moved[4:]).astype(canonical.translation.dtype),
+        wrist_camera_m=camera.place_m,
+        wrist_covariance_m2=place_covariance(camera.place_m, view, doubt),
     )
 
 
@@ -69,12 +103,13 @@ def huber_weight(residual: FloatArray) -> FloatArray:
     return np.minimum(1, HUBER_LIMIT / np.maximum(np.linalg.norm(residual, axis=1), 1e-9))
 
 
-def _jacobian(turned: FloatArray, scale: float) -> FloatArray:
-    """Derivative (21, 2, 6) of the projected keypoints by turn, ln scale and shift, at turned keypoints (21, 3)."""
-    jacobian = np.zeros((len(turned), 2, 6))
-    x, y, z = turned.T * scale
-    jacobian[:, 0, 1], jacobian[:, 0, 2] = z, -y
-    jacobian[:, 1, 0], jacobian[:, 1, 2] = -z, x
-    jacobian[:, 0, 3], jacobian[:, 1, 3] = x, y
-    jacobian[:, 0, 4] = jacobian[:, 1, 5] = 1
-    return jacobian
+def _jacobian(points_m: FloatArray, place_m: FloatArray, view: CropView) -> FloatArray:
+    """Derivative (N, 2, 6) of projected points (N, 3) by turn, ln depth and shift of the wrist at ``place_m``."""
+    x, y, z = (points_m - place_m).T
+    motion = np.zeros((len(points_m), 3, 6))
+    motion[:, 0, 1], motion[:, 0, 2] = z, -y
+    motion[:, 1, 0], motion[:, 1, 2] = -z, x
+    motion[:, 2, 0], motion[:, 2, 1] = y, -x
+    motion[:, :, 3] = place_m
+    motion[:, :, 4:] = place_m[2] * view.ray_slopes()
+    return np.asarray(view.slopes(points_m) @ motion)

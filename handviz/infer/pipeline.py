@@ -3,13 +3,14 @@
 import itertools
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from handviz.detect.crop import crop_hand, hand_mesh_from_crop
+from handviz.detect.crop import crop_hand, hand_mesh_from_crop, mesh_in_crop
 from handviz.detect.landmarker import HandLandmarker
 from handviz.detect.side import sided
 from handviz.errors import HandvizError
@@ -19,7 +20,7 @@ from handviz.hand_model.open_hand import load_open_hand
 from handviz.infer.alignment import aligned_to_detector
 from handviz.infer.reconstructor import HandReconstructor, Reconstructor
 from handviz.infer.second_look import reconstruct_and_look_again
-from handviz.infer.smoothing import HandSmoother
+from handviz.infer.smoothers import make_smoother
 from handviz.infer.texture import HandTexturer, Texturer
 from handviz.infer.texture_memory import TextureMemory
 from handviz.infer.witness import drawn_to_detector, leaning_on_witness
@@ -30,9 +31,11 @@ from handviz.records import (
     Frame,
     FrameResult,
     HandCrop,
+    HandMesh,
     HandTexture,
     Intrinsics,
     SideChoice,
+    SmoothingKind,
     StageTimes,
     VariantName,
 )
@@ -48,6 +51,7 @@ class PipelineSettings:
     """Of the longer image side."""
     smoothing: float = 0.3
     """0 (off) to 1; only where frames follow each other."""
+    smoothing_kind: SmoothingKind = "kalman"
     max_hands: int = 2
     video: bool = True
     """Frames follow each other; otherwise each is a picture of its own."""
@@ -71,7 +75,7 @@ class Pipeline:
         """Load detector and the chosen variant (HandvizError if that fails); the others load in the background."""
         self._settings = settings
         self._lock = threading.Lock()
-        self._smoother = HandSmoother(settings.smoothing)
+        self._smoother = make_smoother(settings.smoothing_kind, settings.smoothing)
         self._reset_wanted = False
         self._texture_wanted, self._forget_wanted = settings.texture, False
         self._texture_trouble = ""
@@ -122,6 +126,10 @@ class Pipeline:
     def set_smoothing(self, strength: float) -> None:
         """0 (off) to 1."""
         self._smoother.strength = min(max(strength, 0.0), 1.0)
+
+    def set_smoothing_kind(self, kind: SmoothingKind) -> None:
+        """Smooth with another filter, which begins anew at the next frame."""
+        self._smoother = make_smoother(kind, self._smoother.strength)
 
     def set_field_of_view(self, field_of_view_deg: float) -> None:
         """Degrees over the longer image side, from the next frame on."""
@@ -199,7 +207,7 @@ class Pipeline:
             detections = tuple(crop.detection for crop in crops)
         canonical = [
             # Of a hand whose side the detector got wrong it has also placed the fingers wrongly.
-            self._corrected(hand, crop, keypoints_hold=crop is before)
+            self._corrected(hand, crop, intrinsics, keypoints_hold=crop is before)
             for hand, crop, before in zip(canonical, crops, found, strict=True)
         ]
         found_hands = tuple(
@@ -210,7 +218,7 @@ class Pipeline:
         time_ms = frame.captured_ms if frame.time_ms is None else frame.time_ms
         hands = self._smoother.smooth(found_hands, time_ms) if self._video else found_hands
         marks.append(time.perf_counter())
-        textures = self._textures(frame, crops, canonical)
+        textures = self._textures(frame, crops, found_hands)
         if textures:
             hands = tuple(
                 replace(hand, texture=replace(own, sampled_px=found.vertices_px))
@@ -221,9 +229,9 @@ class Pipeline:
         steps = [(end - start) * 1000 for start, end in itertools.pairwise(marks)]
         with self._lock:
             trouble = self._texture_trouble
-        return FrameResult(frame, variant, detections, hands, StageTimes(*steps), trouble)
+        return FrameResult(frame, variant, detections, hands, StageTimes(*steps), trouble, tuple(crops))
 
-    def _textures(self, frame: Frame, crops: list[HandCrop], canonical: list[CanonicalHand]) -> list[HandTexture]:
+    def _textures(self, frame: Frame, crops: list[HandCrop], hands: Sequence[HandMesh]) -> list[HandTexture]:
         """One a hand; none where they are not wanted, or cannot be had, which ``FrameResult.trouble`` then says."""
         with self._lock:
             if not self._texture_wanted or self._texture_trouble or not crops:
@@ -231,23 +239,26 @@ class Pipeline:
         height, width = frame.image.shape[:2]
         try:
             self._texturer = self._texturer or Texturer(self._settings.model_dir / TEXTURE_NAME, self._template)
-            return self._texturer.texture(crops, canonical, (width, height))
+            points = [mesh_in_crop(hand, crop) for hand, crop in zip(hands, crops, strict=True)]
+            return self._texturer.texture(crops, points, (width, height))
         except HandvizError as error:
             with self._lock:
                 # Not tried again before textures are asked for anew.
                 self._texture_trouble = f"Without texture: {error}" if self._texture_wanted else ""
             return []
 
-    def _corrected(self, hand: CanonicalHand, crop: HandCrop, *, keypoints_hold: bool) -> CanonicalHand:
+    def _corrected(
+        self, hand: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, *, keypoints_hold: bool
+    ) -> CanonicalHand:
         """The hand after what the detector and MediaPipe's heads know better, as far as the settings allow."""
         settings = self._settings
         if settings.correct_pose:
             hand = leaning_on_witness(hand, self._vertices_from_moves)
         use_keypoints = settings.align_to_detector and keypoints_hold
         if use_keypoints:
-            hand = aligned_to_detector(hand, crop)
+            hand = aligned_to_detector(hand, crop, intrinsics)
         if settings.correct_pose and use_keypoints:
-            hand = drawn_to_detector(hand, crop, self._vertices_from_moves)
+            hand = drawn_to_detector(hand, crop, intrinsics, self._vertices_from_moves)
         return hand
 
     def _network(self, variant: VariantName) -> HandReconstructor:

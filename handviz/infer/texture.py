@@ -7,13 +7,12 @@ from typing import Protocol, cast
 import numpy as np
 import onnxruntime
 
-from handviz.detect.crop import points_in_crop
 from handviz.errors import HandvizError
 from handviz.geometry import apply_affine, invert_affine
 from handviz.hand_model.template import HandTemplate
 from handviz.infer.onnx_checks import FINGERPRINT_KEY
 from handviz.infer.onnx_session import open_session, warm_up
-from handviz.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop, HandTexture
+from handviz.records import CROP_SIZE, FloatArray, HandCrop, HandTexture
 from handviz.visibility import self_visible
 
 INPUTS = ("image", "points", "is_open")
@@ -25,9 +24,12 @@ class HandTexturer(Protocol):
     """Anything that colours hands."""
 
     def texture(
-        self, crops: Sequence[HandCrop], hands: Sequence[CanonicalHand], image_size: tuple[int, int]
+        self, crops: Sequence[HandCrop], meshes: Sequence[FloatArray], image_size: tuple[int, int]
     ) -> list[HandTexture]:
-        """One texture a hand, in order; ``image_size`` (width, height) is that of the picture behind the crops."""
+        """One texture a hand, in order, whose vertices (V, 3) lie in its crop: half-sides, depth from the wrist.
+
+        ``image_size`` (width, height) is that of the picture behind the crops.
+        """
         ...
 
 
@@ -49,13 +51,13 @@ class Texturer:
         warm_up(self._path, HOW_TO_GET, self._session, self._use)
 
     def texture(
-        self, crops: Sequence[HandCrop], hands: Sequence[CanonicalHand], image_size: tuple[int, int]
+        self, crops: Sequence[HandCrop], meshes: Sequence[FloatArray], image_size: tuple[int, int]
     ) -> list[HandTexture]:
         """One texture a hand, in order; raises HandvizError if the network's answer is not finite."""
         if not crops:
             return []
         images = np.stack([crop.image.transpose(2, 0, 1) for crop in crops]).astype(np.float32, copy=False)
-        points = np.stack([points_in_crop(hand.vertices_m, hand) for hand in hands])
+        points = np.stack(meshes)
         rgb, albedo, visible = self.colours(images, points)
         if not all(np.isfinite(values).all() for values in (rgb, albedo, visible)):
             raise HandvizError(f"{self._path.name} answered with colours that are not finite; {HOW_TO_GET}")

@@ -9,10 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from handviz.detect.crop import camera_from_crop
 from handviz.detect.marking import as_the_detector_marks_them
+from handviz.detect.placement import CropView
 from handviz.infer.alignment import DEFAULT_PRIOR, huber_weight, keypoints_in_crop
 from handviz.metrics import procrustes_aligned
-from handviz.records import CanonicalHand, FloatArray, HandCrop
+from handviz.records import CanonicalHand, FloatArray, HandCrop, Intrinsics
 
 SHARE = 0.35
 """Of the way in space, to heads that are sure to see a hand."""
@@ -35,18 +37,28 @@ def leaning_on_witness(canonical: CanonicalHand, vertices_from_moves: FloatArray
     return _moved(canonical, moves, vertices_from_moves)
 
 
-def drawn_to_detector(canonical: CanonicalHand, crop: HandCrop, vertices_from_moves: FloatArray) -> CanonicalHand:
-    """The hand with its keypoints moved across the line of sight, part of the way to the detector's; depths stay.
+def drawn_to_detector(
+    canonical: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, vertices_from_moves: FloatArray
+) -> CanonicalHand:
+    """The hand with its keypoints moved across their lines of sight, part of the way to the detector's; depths stay.
 
-    Its camera should be ``aligned_to_detector`` before: what is left then is the pose. Far outliers move it less.
+    It has to be ``aligned_to_detector`` before: what is left then is the pose. Far outliers move it less.
     """
-    turned = as_the_detector_marks_them(canonical.keypoints_m.astype(np.float64)) @ canonical.rotation.T
-    missing = keypoints_in_crop(crop) - (canonical.scale * turned[:, :2] + canonical.translation)
+    place_m = canonical.wrist_camera_m
+    assert place_m is not None
+    view = CropView(crop.crop_from_image, intrinsics)
+    turn = camera_from_crop(crop.crop_from_image, intrinsics) @ canonical.rotation.astype(np.float64)
+    keypoints_m = canonical.keypoints_m.astype(np.float64)
+    points_m = as_the_detector_marks_them(keypoints_m - keypoints_m[0]) @ turn.T + place_m
+    missing = keypoints_in_crop(crop) - view.in_crop(points_m)
     missing *= SHARE_IN_PICTURE * huber_weight(missing / DEFAULT_PRIOR.keypoint)[:, None]
-    moves = np.pad(missing / canonical.scale, ((0, 0), (0, 1))) @ canonical.rotation
-    moved = _moved(canonical, moves, vertices_from_moves)
+    # The shortest motion that does it is across the line of sight.
+    moves = np.einsum("kij,kj->ki", np.linalg.pinv(view.slopes(points_m)), missing)
+    moved = _moved(canonical, moves @ turn, vertices_from_moves)
     translation = canonical.translation + missing[0]
-    return replace(moved, translation=translation.astype(canonical.translation.dtype))
+    return replace(
+        moved, translation=translation.astype(canonical.translation.dtype), wrist_camera_m=place_m + moves[0]
+    )
 
 
 def _moved(canonical: CanonicalHand, moves: FloatArray, vertices_from_moves: FloatArray) -> CanonicalHand:

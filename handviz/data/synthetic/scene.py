@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from handviz.data.synthetic import look, pose
 from handviz.data.synthetic.arm import ArmPoser, PosedArm, object_transform
 from handviz.data.synthetic.things import ThingMaker
-from handviz.data.synthetic.viewpoint import Camera, project
+from handviz.data.synthetic.viewpoint import Camera
 from handviz.detect.crop import camera_from_crop
-from handviz.geometry import apply_affine
+from handviz.geometry import apply_affine, project_points
 from handviz.records import CROP_SIZE, FloatArray
 from handviz.render.studio import HandStudio, clip_from_camera
 from handviz.render.studio_parts import OCCLUDER, TARGET, Lights, Mesh, StudioPicture, Surface
@@ -112,7 +112,7 @@ def visible_vertices(
 ) -> NDArray[np.bool_]:
     """(V,) whether each vertex is seen: nothing nearer in the crop's depth map (H, W), and inside crop and picture."""
     size = len(depth_m)
-    in_crop = apply_affine(camera.crop_from_image, project(vertices_camera_m, camera.intrinsics))
+    in_crop = apply_affine(camera.crop_from_image, project_points(vertices_camera_m, camera.intrinsics))
     cells = np.floor(in_crop * (size / CROP_SIZE)).astype(int)
     within = ((cells >= 0) & (cells < size)).all(axis=1)
     x, y = np.clip(cells, 0, size - 1).T
@@ -133,7 +133,7 @@ def labels(hand: PosedArm, camera: Camera) -> dict[str, FloatArray]:
     to_camera = camera_from_crop(camera.crop_from_image, camera.intrinsics)
     rotation = to_camera.T @ camera.camera_from_wrist
     in_camera = hand.keypoints_m @ camera.camera_from_wrist.T + camera.wrist_camera_m
-    crop_px = apply_affine(camera.crop_from_image, project(in_camera, camera.intrinsics))
+    crop_px = apply_affine(camera.crop_from_image, project_points(in_camera, camera.intrinsics))
     in_crop = crop_px / (CROP_SIZE / 2) - 1
     scale, translation = weak_perspective(hand.keypoints_m, rotation, in_crop)
     return {

@@ -7,7 +7,7 @@ import numpy as np
 
 from handviz.data.synthetic import pose
 from handviz.detect.crop import CROP_SIDE_PER_EXTENT, crop_from_image_affine
-from handviz.geometry import camera_from_ray, intrinsics_from_field_of_view
+from handviz.geometry import camera_from_ray, intrinsics_from_field_of_view, project_points
 from handviz.records import FloatArray, Intrinsics
 
 IMAGE_SIZES = ((640, 480), (1280, 720), (480, 640))
@@ -34,14 +34,7 @@ class Camera:
     @property
     def matrix(self) -> FloatArray:
         """(3, 3) K."""
-        k = self.intrinsics
-        return np.array([[k.focal_px, 0, k.centre_x_px], [0, k.focal_px, k.centre_y_px], [0, 0, 1.0]])
-
-
-def project(points_m: FloatArray, intrinsics: Intrinsics) -> FloatArray:
-    """Camera-frame points (..., 3) -> image pixels (..., 2)."""
-    centre = np.array([intrinsics.centre_x_px, intrinsics.centre_y_px])
-    return points_m[..., :2] / points_m[..., 2:] * intrinsics.focal_px + centre
+        return self.intrinsics.matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +82,7 @@ def _any_camera(rng: np.random.Generator, keypoints_m: FloatArray) -> tuple[Came
     distance_m = float(np.exp(rng.uniform(math.log(NEAREST_M), math.log(FURTHEST_M))))
     middle_m = keypoints_m[9] * 0.5
     wrist_m = ray @ np.array([0, 0, distance_m]) - camera_from_wrist @ middle_m
-    keypoints_px = project(keypoints_m @ camera_from_wrist.T + wrist_m, intrinsics)
+    keypoints_px = project_points(keypoints_m @ camera_from_wrist.T + wrist_m, intrinsics)
     jitter = sample_jitter(rng)
     affine = crop_from_image_affine(
         keypoints_px,

@@ -1,0 +1,117 @@
+"""The pinhole camera against OpenCV's: projecting, placing a known hand, rotating and rescaling its picture."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from handviz.detect.crop import crop_from_image_affine, crop_hand, hand_mesh_from_crop, mesh_in_crop
+from handviz.detect.placement import CropView, in_front, place_in_perspective
+from handviz.geometry import project_points, projected, rescaled, rotated
+from handviz.records import CanonicalHand, Detection, Intrinsics, PlaceDoubt
+from tests.hands import made_up_hand
+
+CAMERA = Intrinsics(610.0, 333.0, 229.0, focal_y_px=655.0)
+SIZE = (640, 480)
+AWAY_M = np.array([0.05, -0.02, 0.4])
+
+
+def points(count: int = 21) -> np.ndarray:
+    return np.random.default_rng(3).uniform(-0.09, 0.09, (count, 3))
+
+
+def test_projection_is_opencv_s() -> None:
+    moved = points() + AWAY_M
+    expected, _ = cv2.projectPoints(moved, np.zeros(3), np.zeros(3), CAMERA.matrix, None)
+    np.testing.assert_allclose(project_points(moved, CAMERA), expected[:, 0], atol=1e-9)
+
+
+def test_what_lies_behind_the_camera_stays_finite() -> None:
+    assert np.isfinite(project_points(np.array([[0.1, 0.1, 0.0], [0.1, 0.1, -1.0]]), CAMERA)).all()
+
+
+def test_a_known_hand_is_placed_where_solve_pnp_finds_it() -> None:
+    place_m = np.array([0.06, -0.03, 0.35])
+    seen_px = project_points(points() + place_m, CAMERA)
+    affine = crop_from_image_affine(seen_px, "left")
+    view = CropView(affine, CAMERA)
+    found = place_in_perspective(points(), view.in_crop(points() + place_m), view, np.array([0.0, 0.0, 0.6]))
+    _, turn, shift = cv2.solvePnP(points(), seen_px, CAMERA.matrix, None)
+    np.testing.assert_allclose(turn, 0, atol=1e-4)
+    np.testing.assert_allclose(found, shift[:, 0], atol=1e-5)
+    np.testing.assert_allclose(found, place_m, atol=1e-5)
+
+
+def test_slopes_are_difference_quotients() -> None:
+    moved = points() + AWAY_M
+    view = CropView(crop_from_image_affine(project_points(moved, CAMERA), "left"), CAMERA)
+    for axis, step in enumerate(np.eye(3) * 1e-7):
+        quotient = (view.in_crop(moved + step) - view.in_crop(moved)) / 1e-7
+        np.testing.assert_allclose(view.slopes(moved)[:, :, axis], quotient, rtol=1e-4, atol=1e-5)
+    for axis, step in enumerate(np.eye(2) * 1e-6):
+        quotient = (view.ray(np.full(2, 0.3) + step) - view.ray(np.full(2, 0.3))) / 1e-6
+        np.testing.assert_allclose(view.ray_slopes()[:, axis], quotient, atol=1e-6)
+
+
+def test_nothing_is_placed_behind_the_camera() -> None:
+    place_m = in_front(np.array([0.01, 0.0, 0.03]), points())
+    assert (points() + place_m)[:, 2].min() >= 0.02 - 1e-9
+    assert place_m[0] / place_m[2] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("turns", [-1, 0, 1, 2, 3, 5])
+def test_a_rotated_picture_has_a_rotated_camera(turns: int) -> None:
+    """A point is seen at the rotated pixel by the rotated camera, its axes turned about the line of sight."""
+    image = np.zeros((SIZE[1], SIZE[0]))
+    image[100, 200] = 1
+    row, column = np.argwhere(np.rot90(image, -turns))[0]
+    x, y = (np.array([200.5, 100.5]) - CAMERA.centre_px) / CAMERA.focals_px
+    seen = Rotation.from_euler("z", 90 * turns, degrees=True).as_matrix() @ [x, y, 1]
+    camera = rotated(CAMERA, turns, SIZE)
+    np.testing.assert_allclose(project_points(seen, camera), [column + 0.5, row + 0.5], atol=1e-9)
+
+
+def test_a_rescaled_picture_has_a_rescaled_camera() -> None:
+    moved = points() + AWAY_M
+    camera = rescaled(CAMERA, 0.5, 0.75)
+    np.testing.assert_allclose(project_points(moved, camera), project_points(moved, CAMERA) * [0.5, 0.75])
+
+
+def test_a_projected_hand_keeps_to_its_camera() -> None:
+    hand = dataclasses.replace(made_up_hand(), intrinsics=CAMERA, vertices_px=np.zeros((30, 2)))
+    expected, _ = cv2.projectPoints(hand.vertices_m, np.zeros(3), hand.wrist_camera_m, CAMERA.matrix, None)
+    np.testing.assert_allclose(projected(hand).vertices_px, expected[:, 0], atol=1e-9)
+    nearer = projected(dataclasses.replace(hand, wrist_camera_m=hand.wrist_camera_m / 2))
+    assert nearer.pixels_per_m > 1.5 * projected(hand).pixels_per_m
+
+
+def test_the_mesh_in_its_crop_lies_where_the_picture_shows_it() -> None:
+    seen_px = np.random.default_rng(1).uniform(100, 300, (21, 2))
+    crop = crop_hand(np.zeros((480, 640, 3), np.uint8), Detection("left", 0.9, seen_px))
+    flat = np.concatenate([points(), points(30)])
+    answer = CanonicalHand(
+        flat, np.full_like(flat, 0.004), flat[:21], np.full((21, 3), 0.004), np.eye(3), 6.0, np.zeros(2)
+    )
+    hand = hand_mesh_from_crop(answer, crop, intrinsics=CAMERA, variant="final")
+    in_crop = mesh_in_crop(hand, crop)
+    np.testing.assert_allclose(
+        in_crop[:, :2], CropView(crop.crop_from_image, CAMERA).in_crop(hand.vertices_m + hand.wrist_camera_m)
+    )
+    order = np.argsort(in_crop[:, 2])
+    assert (order == np.argsort(flat[:, 2])).mean() > 0.9, "depth grows away from the camera"
+
+
+def test_the_wrist_s_deviation_adds_fit_size_and_focal_length() -> None:
+    random = np.random.default_rng(2)
+    fit = np.diag([0.002, 0.003, 0.01]) ** 2
+    camera = dataclasses.replace(CAMERA, focal_std_share=0.1)
+    hand = dataclasses.replace(
+        made_up_hand(), wrist_camera_m=np.array([0.2, -0.1, 0.6]), intrinsics=camera, place_doubt=PlaceDoubt(fit, 0.05)
+    )
+    sizes, focals = 1 + random.normal(0, 0.05, 200_000), 1 + random.normal(0, 0.1, 200_000)
+    places = hand.wrist_camera_m * sizes[:, None] + random.multivariate_normal(np.zeros(3), fit, 200_000)
+    places[:, 2] *= focals
+    np.testing.assert_allclose(hand.wrist_std_m, places.std(axis=0), rtol=0.02)
+    assert dataclasses.replace(hand, place_doubt=None).wrist_std_m is None
