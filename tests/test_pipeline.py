@@ -14,7 +14,6 @@ from handviz.detect.marking import as_the_detector_marks_them
 from handviz.errors import HandvizError
 from handviz.infer import pipeline as pipeline_module
 from handviz.infer.pipeline import Pipeline, PipelineSettings
-from handviz.infer.smoothing import HandSmoother
 from handviz.infer.witness import SHARE
 from handviz.records import Frame, HandMesh, Intrinsics
 from tests.hands import FakeLandmarker, made_up_detection
@@ -178,12 +177,12 @@ def test_keypoints_of_a_hand_of_the_wrong_side_correct_nothing(
 def test_hands_of_a_clip_are_smoothed_in_the_clips_own_time(networks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times_ms: list[float] = []
 
-    def note(_: object, hands: tuple[HandMesh, ...], time_ms: float) -> tuple[HandMesh, ...]:
+    def note(hands: tuple[HandMesh, ...], time_ms: float) -> tuple[HandMesh, ...]:
         times_ms.append(time_ms)
         return hands
 
-    monkeypatch.setattr(HandSmoother, "smooth", note)
     with Pipeline(PipelineSettings(networks, other_variants=False)) as pipeline:
+        monkeypatch.setattr(pipeline._smoother, "smooth", note)
         pipeline.process(frame(2))
         pipeline.process(replace(frame(3), time_ms=400.0))
         pipeline.process(replace(frame(4), time_ms=0.0))
