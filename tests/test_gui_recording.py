@@ -3,6 +3,8 @@
 import csv
 import errno
 import json
+import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +12,11 @@ import cv2
 import numpy as np
 import pytest
 from gui_fakes import TRIANGLE, FakePipeline, FakeSource, hand
+from hands import textured_hand as open_hand
+from PyQt6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
+from handviz.gui import recording_thread
 from handviz.gui.controller import Controller
 from handviz.gui.main_window import MainWindow
 from handviz.gui.recording import RECORDING_FOLDER, Recorder, clock_text, size_text
@@ -19,6 +24,7 @@ from handviz.gui.screenshot import SCREENSHOT_FOLDER
 from handviz.gui.settings import SettingsStore
 from handviz.output import recording
 from handviz.output.recorded import read_tracks
+from handviz.records import FrameResult
 
 
 @pytest.fixture
@@ -125,6 +131,103 @@ def test_full_disk_ends_the_recording_and_what_was_written_stays(
     assert not recorder(window).sign.isHidden()
     folder = Path(window._controller.store.text("last_recording"))
     assert len((folder / "hands.jsonl").read_text().splitlines()) == 3
+
+
+def test_folder_that_vanishes_ends_the_recording(
+    qtbot: QtBot, window: MainWindow, camera: FakeSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording_thread, "PROGRESS_S", 0.0)
+    window._controller.start("camera:0")
+    press(window, "Ctrl+Shift+R")
+    show_frames(qtbot, window, camera, 1)
+    thread = recorder(window)._thread
+    assert thread is not None
+    with qtbot.waitSignal(thread.progressed):
+        pass
+    shutil.rmtree(tmp_path / "out")
+    qtbot.waitUntil(lambda: not recorder(window).is_recording)
+    assert "cannot be written any more" in window.sentence.text()
+    assert "stays" not in window.sentence.text()
+
+
+def test_what_the_disk_is_too_slow_for_is_counted_and_said(
+    qtbot: QtBot, window: MainWindow, camera: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_write = threading.Event()
+    add_result = recording.Recording.add_result
+
+    def slowly(self: recording.Recording, *arguments: object) -> None:
+        assert may_write.wait(10)
+        add_result(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(recording.Recording, "add_result", slowly)
+    monkeypatch.setattr(recording_thread, "MOST_RESULTS", 2)
+    window._controller.start("camera:0")
+    press(window, "Ctrl+Shift+R")
+    show_frames(qtbot, window, camera, 1)
+    thread = recorder(window)._thread
+    assert thread is not None
+    qtbot.waitUntil(lambda: not thread._results)
+    show_frames(qtbot, window, camera, 4)
+    may_write.set()
+    end(qtbot, window)
+    assert "3 results" in window.sentence.text()
+    assert "2 results were lost" in window.sentence.text()
+
+
+def test_pictures_are_taken_at_the_videos_rate_and_counted_where_there_is_no_room(window: MainWindow) -> None:
+    part = recorder(window)
+    assert not part.wants_picture()
+    press(window, "Ctrl+Shift+R")
+    assert part.wants_picture()
+    assert not part.wants_picture(), "the next frame of the video is not due yet"
+    part._next_picture_s = 0.0
+    assert part._thread is not None
+    part._thread._stopping = True
+    assert not part.wants_picture()
+    assert part._thread._pictures_lost == 1
+
+
+def test_folder_is_chosen_and_remembered(window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "mine"))
+    recorder(window)._panel.record_folder.click()
+    assert window._controller.store.text(RECORDING_FOLDER) == str(tmp_path / "mine")
+    press(window, "Ctrl+Shift+R")
+    recorder(window).stop()
+    assert list((tmp_path / "mine").iterdir())
+
+
+def test_recording_is_animated_from_the_window(
+    qtbot: QtBot, window: MainWindow, camera: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered: list[str] = []
+    monkeypatch.setattr(FakePipeline, "process", lambda _, frame: FrameResult(frame, "final", hands=(open_hand(),)))
+    window._controller.start("camera:0")
+    press(window, "Ctrl+Shift+R")
+    show_frames(qtbot, window, camera, 3)
+    folder = end(qtbot, window)
+    for seconds, line in enumerate(lines := (folder / "hands.jsonl").read_text().splitlines()):
+        lines[seconds] = json.dumps(json.loads(line) | {"monotonic_ms": 1000.0 * seconds})
+    (folder / "hands.jsonl").write_text("\n".join(lines) + "\n")
+
+    def choose(_: object, __: str, start: str) -> str:
+        offered.append(start)
+        return start
+
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", choose)
+    recorder(window)._panel.animate.click()
+    qtbot.waitUntil(lambda: "Made hands.glb, right.bvh" in window.sentence.text(), timeout=20_000)
+    assert offered == [str(folder)]
+    assert (folder / "hands.glb").read_bytes().startswith(b"glTF")
+    assert (folder / "right.bvh").read_text().startswith("HIERARCHY")
+
+
+def test_folder_that_is_no_recording_is_a_sentence(
+    qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
+    recorder(window)._panel.animate.click()
+    qtbot.waitUntil(lambda: "is no recording" in window.sentence.text(), timeout=20_000)
 
 
 def test_times_and_sizes_read_well() -> None:

@@ -38,7 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Inspect the folder; 0 if at least one picture was done."""
-    order = InspectionOrder(arguments.folder, arguments.variant, arguments.field_of_view, arguments.model_dir)
+    order = InspectionOrder(
+        folder=arguments.folder,
+        variant=arguments.variant,
+        field_of_view_deg=arguments.field_of_view,
+        model_dir=arguments.model_dir,
+    )
     with logging_redirect_tqdm():
         if arguments.measure:
             return _measure(order)

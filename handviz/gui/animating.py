@@ -21,6 +21,7 @@ class AnimationThread(QThread):
     """One recording at a time."""
 
     said = pyqtSignal(str)
+    failed = pyqtSignal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,11 +48,11 @@ class AnimationThread(QThread):
             names = ", ".join(animation.path.name for animation in made)
             self.said.emit(f"Made {names} in {self._folder} ({made[0].sentence})")
         except HandvizError as error:
-            self.said.emit(str(error))
+            self.failed.emit(str(error))
         # The thread's outermost place: whatever a recording holds, the person hears of it.
         except Exception as error:
             logger.exception("animation failed")
-            self.said.emit(f"The animation could not be made ({error}); the log says where.")
+            self.failed.emit(f"The animation could not be made ({error}); the log says where.")
 
 
 class Animating(Feature):
@@ -62,6 +63,7 @@ class Animating(Feature):
         self._controller, self._parent = controller, parent
         self._thread = AnimationThread()
         self._thread.said.connect(controller.say)
+        self._thread.failed.connect(controller.warn)
         panel.animate.clicked.connect(self.choose)
 
     def shortcuts(self) -> Sequence[Shortcut]:

@@ -233,20 +233,21 @@ class CaptureThread(QThread):
         self.playing_changed.emit(self._generation, self._playing)
 
     def _advance(self, source: Source) -> None:
-        self._pace.go_on(source.nominal_fps, time.monotonic())
+        began_s = time.monotonic()
         try:
             frame = source.read()
         except HandvizError as error:
             self._report(str(error))
+            self._pace.go_on(None, source.nominal_fps, began_s)
             self._position += 1
             if source.is_live:
                 self._close()
                 self._retry_at_s = time.monotonic() + self._retry_s
             return
+        self._pace.go_on(frame, source.nominal_fps, began_s)
         if frame is None:
             self._end(source)
             return
-        self._pace.note(frame, source.nominal_fps)
         self._deliver(frame)
 
     def _end(self, source: Source) -> None:
@@ -266,7 +267,9 @@ class CaptureThread(QThread):
             return
         if self._playing:
             self._set_held()
-        number = self._position + by
+        # A jump that still waits comes first.
+        start, self._seek_to = self._position if self._seek_to is None else self._seek_to, None
+        number = start + by
         if abs(by) > 1:
             number = max(number if source.frame_count is None else min(number, source.frame_count - 1), 0)
         if number != self._position:

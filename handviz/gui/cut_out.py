@@ -43,4 +43,4 @@ class CutOut(Feature):
             save_cut_out(pixels, path)
             self._controller.say(f"Saved {path}")
         except HandvizError as error:
-            self._controller.say(str(error))
+            self._controller.warn(str(error))

@@ -47,6 +47,8 @@ class InspectionExporter(QObject):
 
     def stop(self) -> None:
         """End and wait."""
+        for signal in (self._thread.progressed, self._thread.ended):
+            signal.disconnect()
         self._thread.stop()
 
     def _begin_or_end(self) -> None:

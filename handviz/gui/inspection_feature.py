@@ -1,7 +1,6 @@
 """Folder inspection: brings together the page, the worker that inspects, and the controller."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from PyQt6.QtWidgets import QFileDialog, QTabWidget
@@ -67,6 +66,8 @@ class InspectionFeature(Feature):
         self.thread_of_inspection.stop()
         self._looks.stop()
         self.exporter.stop()
+        # What the threads said last may still be on its way, and finds no widgets.
+        self._number, self._look_number = self._number + 1, self._look_number + 1
         self.page.stop()
 
     @property
@@ -104,10 +105,9 @@ class InspectionFeature(Feature):
         self._begin(folder)
 
     def _begin(self, folder: Path) -> None:
-        settings = self._controller.settings
-        self._order = InspectionOrder(folder, settings.variant, settings.field_of_view_deg, self._model_dir)
+        self._order = self._order_for(folder)
         self._set_running(True)
-        self.page.title.setText(f"{folder.name or folder}  ·  {settings.variant}")
+        self.page.title.setText(f"{folder.name or folder}  ·  {self._order.variant}")
         self.page.title.setToolTip(str(folder))
         self._number = self.thread_of_inspection.begin(self._order)
 
@@ -135,7 +135,7 @@ class InspectionFeature(Feature):
     def _offer_last(self) -> None:
         last = self._controller.store.text(INSPECTED_FOLDER)
         if last and Path(last).is_dir():
-            self._order = InspectionOrder(Path(last))
+            self._order = self._order_for(Path(last))
             self.page.title.setText(f"last: {Path(last).name or last}")
             self.page.title.setToolTip(last)
         self._set_running(False)
@@ -214,22 +214,31 @@ class InspectionFeature(Feature):
         is_in_front = self._pages.currentWidget() is self.page
         self._controller.hold(is_in_front)
         if is_in_front:
-            self._follow_network(self._controller.settings)
+            self._follow_network()
         elif self._is_running:
             self._controller.say("The inspection of the folder goes on behind this page.")
 
     def _apply_settings(self, settings: ViewSettings) -> None:
         self.page.detail.apply(settings)
         if self._pages.currentWidget() is self.page:
-            self._follow_network(settings)
+            self._follow_network()
 
-    def _follow_network(self, settings: ViewSettings) -> None:
+    def _order_for(self, folder: Path) -> InspectionOrder:
+        settings = self._controller.settings
+        return InspectionOrder(
+            folder=folder,
+            variant=settings.variant,
+            field_of_view_deg=settings.field_of_view_deg,
+            side=settings.side,
+            model_dir=self._model_dir,
+        )
+
+    def _follow_network(self) -> None:
         """Another network or camera has results of its own: show those, and go on with them."""
         order = self._order
         if order is None or self._listing is None:
             return
-        wanted = replace(order, variant=settings.variant, field_of_view_deg=settings.field_of_view_deg)
-        if wanted != order:
+        if self._order_for(order.folder) != order:
             self._begin(order.folder)
 
 

@@ -75,6 +75,7 @@ class InspectionThread(QThread):
         self._inspection: InspectionLike | None = None
         self._pending: list[PictureRow] = []
         self._times_s: deque[float] = deque()
+        self._done, self._total, self._sent_s = 0, 0, 0.0
 
     def begin(self, order: InspectionOrder) -> int:
         """Carry out this order, at once instead of any other; returns the number that its signals carry."""
@@ -132,25 +133,32 @@ class InspectionThread(QThread):
             return
         self._pending.clear()
         self._times_s.clear()
-        done, total, sent_s = 0, 0, time.monotonic()
-        for event in inspection.events():
-            if isinstance(event, Listing):
-                total, done = len(event.rows), sum(row.state != "waiting" for row in event.rows)
-                self.listed.emit(number, event)
-                self._send(number, done, total)
-                continue
-            self._pending.append(event)
-            done += 1
-            now_s = time.monotonic()
-            self._times_s.append(now_s)
-            if now_s - sent_s >= BATCH_S:
-                self._send(number, done, total)
-                sent_s = now_s
-        self._send(number, done, total)
+        self._done = self._total = 0
+        try:
+            for event in inspection.events():
+                self._take(number, event)
+        finally:
+            # What was done before a trouble counts too.
+            self._send(number)
 
-    def _send(self, number: int, done: int, total: int) -> None:
+    def _take(self, number: int, event: Listing | PictureRow) -> None:
+        if isinstance(event, Listing):
+            self._send(number)
+            self._total, self._done = len(event.rows), sum(row.state != "waiting" for row in event.rows)
+            self.listed.emit(number, event)
+            self._send(number)
+            return
+        self._pending.append(event)
+        self._done += 1
+        now_s = time.monotonic()
+        self._times_s.append(now_s)
+        if now_s - self._sent_s >= BATCH_S:
+            self._send(number)
+
+    def _send(self, number: int) -> None:
         rows, self._pending = tuple(self._pending), []
-        self.progressed.emit(number, Progress(rows, done, total, self._rate_hz()))
+        self._sent_s = time.monotonic()
+        self.progressed.emit(number, Progress(rows, self._done, self._total, self._rate_hz()))
 
     def _rate_hz(self) -> float:
         times_s = self._times_s

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from PyQt6.QtCore import QSignalBlocker, Qt
+from PyQt6.QtCore import QSignalBlocker
 from PyQt6.QtWidgets import (
     QAbstractSpinBox,
     QCheckBox,
@@ -44,11 +44,9 @@ class OutputPanel:
         self.stream.setToolTip("Send joints and deviations of every frame over UDP (Ctrl+U)")
         self.stream_format = QComboBox()
         self.stream_format.addItems(STREAM_FORMATS)
-        self.stream_format.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.stream_format.setToolTip("OSC messages, or one JSON object per frame")
         self.stream_address = QLineEdit()
         self.stream_address.setToolTip("Where to: 127.0.0.1 is this machine")
-        self.stream_address.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.stream_port = _port_box()
         self.streamed = named_label("faint", "", wraps=True)
         self.streamed.hide()
@@ -97,7 +95,6 @@ def _port_box() -> QSpinBox:
     box = QSpinBox()
     box.setRange(*PORT_LIMITS)
     box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
-    box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
     box.setToolTip("UDP port")
     box.setFixedWidth(56)
     return box

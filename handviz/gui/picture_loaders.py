@@ -159,7 +159,7 @@ class ThumbnailThread(QThread):
             except Exception:
                 logger.exception("%s has no thumbnail", path)
                 pixels = None
-            self.ready.emit(path, QImage() if pixels is None else image_of(pixels))
+            self.ready.emit(path, QImage() if pixels is None else _fitted(image_of(pixels)))
 
 
 class Thumbnails(QObject):
@@ -197,15 +197,16 @@ class Thumbnails(QObject):
         self._thread.stop()
 
     def _take(self, path: Path, image: QImage) -> None:
-        pixmap = self._waiting
-        if not image.isNull():
-            side = THUMBNAIL_SIDE_PX
-            kept, smooth = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
-            pixmap = QPixmap.fromImage(image.scaled(side, side * 3 // 4, kept, smooth))
-        self._known[path] = pixmap
+        self._known[path] = self._waiting if image.isNull() else QPixmap.fromImage(image)
         while len(self._known) > MOST_THUMBNAILS:
             self._known.popitem(last=False)
         self.changed.emit()
+
+
+def _fitted(image: QImage) -> QImage:
+    """As large as a row of the table allows."""
+    side, smooth = THUMBNAIL_SIDE_PX, Qt.TransformationMode.SmoothTransformation
+    return image.scaled(side, side * 3 // 4, Qt.AspectRatioMode.KeepAspectRatio, smooth)
 
 
 def image_of(pixels: NDArray[np.uint8]) -> QImage:

@@ -1,6 +1,5 @@
 """Starts and ends recordings, feeds them, and says on the screen how they go."""
 
-import logging
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -29,7 +28,6 @@ LAST_RECORDING = "last_recording"
 VIDEO_RATE_HZ = 30.0
 SIGN_MARGIN_PX = 14
 RED = "#ff5b4d"
-logger = logging.getLogger(__name__)
 
 
 class RecordingSign(QLabel):
@@ -109,16 +107,17 @@ class Recorder(Feature):
 
     def stop(self) -> None:
         """End the recording and wait until its files are complete."""
-        if self._thread is not None:
-            self._thread.stop()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
 
     def wants_picture(self) -> bool:
         """Whether the video's next frame is due and there is room for it."""
         thread, now_s = self._thread, time.perf_counter()
         if thread is None or now_s < self._next_picture_s:
             return False
-        # A little early is better than a whole frame late.
-        self._next_picture_s = max(self._next_picture_s, now_s - 1 / VIDEO_RATE_HZ) + 1 / VIDEO_RATE_HZ
+        # From the last due time on, not from now: paints that come a little late would add up.
+        self._next_picture_s = max(self._next_picture_s + 1 / VIDEO_RATE_HZ, now_s + 0.5 / VIDEO_RATE_HZ)
         if not thread.wants_picture:
             thread.lose_picture()
             return False
@@ -158,20 +157,22 @@ class Recorder(Feature):
 
     def _show_end(self, progress: Progress) -> None:
         thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.wait()
+        if thread is None:
+            return  # the window is closing, or gone
+        thread.wait()
         self.sign.show_text("")
         if progress.results or progress.size_bytes:
             self._controller.store.remember(LAST_RECORDING, str(progress.folder))
         if progress.trouble:
-            kept = f" What was written stays: {_facts(progress)} in {progress.folder}." if progress.size_bytes else ""
+            stays = progress.size_bytes and progress.folder.is_dir()
+            kept = f" What was written stays: {_facts(progress)} in {progress.folder}." if stays else ""
             sentence = f"The recording has ended. {progress.trouble}{kept}"
-            logger.error("%s", sentence)
             self.sign.show_text(f"recording ended {datetime.now():%H:%M}")
+            self._controller.warn(sentence)
         else:
             sentence = f"Recorded {_facts(progress)}: {progress.folder}"
+            self._controller.say(sentence)
         self._panel.show_recording(False, sentence)
-        self._controller.say(sentence)
 
 
 def free_folder(parent: Path, stem: str) -> Path:

@@ -78,10 +78,9 @@ class Streaming(Feature):
             self._controller.say(sentence)
 
     def _fail(self, sentence: str) -> None:
-        logger.error("%s", sentence)
         self.stop()
         self._panel.show_stream(False, sentence)
-        self._controller.say(sentence)
+        self._controller.warn(sentence)
 
 
 def _port(text: str) -> int:

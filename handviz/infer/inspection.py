@@ -74,6 +74,7 @@ def make_processor(order: InspectionOrder) -> PictureProcessor:
             variant=order.variant,
             field_of_view_deg=order.field_of_view_deg,
             max_hands=MOST_HANDS,
+            side=order.side,
             video=False,
             other_variants=False,
         )

@@ -85,7 +85,7 @@ COLUMNS = (
 
 def common_range_mm(pictures: Iterable[PictureRow]) -> tuple[float, float]:
     """One colour scale for all hands, so that pictures can be compared: around their mean and largest deviations."""
-    hands = [hand for picture in pictures for hand in picture.hands]
-    low_mm, high_mm = fitted_range(np.array([(hand.mean_std_mm, hand.max_std_mm) for hand in hands]).ravel())
+    deviations_mm = (mm for picture in pictures for hand in picture.hands for mm in (hand.mean_std_mm, hand.max_std_mm))
+    low_mm, high_mm = fitted_range(np.fromiter(deviations_mm, np.float64))
     # The least certain parts of the best hands lie far below its mean.
-    return low_mm / 2, high_mm
+    return float(low_mm // 2), high_mm

@@ -10,7 +10,7 @@ import platformdirs
 from handviz.errors import HandvizError
 from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG
 from handviz.paths import MODELS
-from handviz.records import Handedness, VariantName
+from handviz.records import Handedness, SideChoice, VariantName
 
 PictureState = Literal["waiting", "done", "failed"]
 FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
@@ -26,6 +26,7 @@ class InspectionOrder:
     variant: VariantName = "final"
     field_of_view_deg: float = DEFAULT_FIELD_OF_VIEW_DEG
     """Of the longer image side."""
+    side: SideChoice = "detected"
     model_dir: Path = MODELS
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from handviz import __version__
 from handviz.errors import HandvizError
 from handviz.infer.inspection_rows import HandRow, InspectionOrder, PictureRow, inspections_folder
 from handviz.paths import variant_file
@@ -62,14 +63,15 @@ def signature_of(path: Path) -> Signature:
 def store_path(order: InspectionOrder, kept_in: Path | None = None) -> Path:
     """The file of an order, in the user's cache folder unless another is given.
 
-    It changes with the network's file, so that new weights begin anew.
+    It changes with the network's file and the program's version, so that new weights begin anew.
     """
     network = variant_file(order.variant, order.model_dir)
     try:
         weights = signature_of(network)
     except OSError:
         weights = Signature(0, 0)
-    parts = (FORMAT, os.fsencode(order.folder).hex(), order.variant, order.field_of_view_deg, str(network), weights)
+    place, version = os.fsencode(order.folder).hex(), (FORMAT, __version__)
+    parts = (version, place, order.variant, order.field_of_view_deg, order.side, str(network), weights)
     return (kept_in or inspections_folder()) / (hashlib.sha256(repr(parts).encode("utf-8")).hexdigest()[:24] + SUFFIX)
 
 

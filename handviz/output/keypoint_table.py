@@ -7,7 +7,7 @@ from typing import Any
 
 from handviz.output.moments import KEYPOINT_NAMES
 
-MOMENT_COLUMNS = ("frame", "time", "monotonic_ms", "recording_ms", "source", "picture", "variant")
+MOMENT_COLUMNS = ("frame", "time", "monotonic_ms", "clip_ms", "recording_ms", "source", "picture", "variant")
 HAND_COLUMNS = ("track", "handedness", "detection_score")
 WRIST_COLUMNS = tuple(f"wrist_camera_{axis}_m" for axis in "xyz")
 MEASURES = ("x_m", "y_m", "z_m", "std_mm", "u_px", "v_px")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from handviz.infer.report import hand_entry
-from handviz.records import Detection, FrameResult, HandMesh
+from handviz.records import Detection, FloatArray, FrameResult, HandMesh
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 KEYPOINT_NAMES = ("wrist", *(f"{finger}_{joint}" for finger in FINGERS for joint in range(1, 5)))
@@ -48,8 +48,18 @@ def moment_of(result: FrameResult, source: str) -> Moment:
     """Now, less the age of the picture."""
     age_s = time.perf_counter() - result.frame.captured_ms / 1000
     height, width = result.frame.image.shape[:2]
-    without_picture = replace(result.frame, image=np.zeros((0, 0, 3), np.uint8))
-    return Moment(replace(result, frame=without_picture), (width, height), source, time.time() - age_s)
+    slim = replace(_finite(result), frame=replace(result.frame, image=np.zeros((0, 0, 3), np.uint8)))
+    return Moment(slim, (width, height), source, time.time() - age_s)
+
+
+def _finite(result: FrameResult) -> FrameResult:
+    """Without hands that hold what is no number: neither JSON nor a skeleton knows such."""
+    parts = [(one.keypoints_m, one.keypoints_px, one.wrist_camera_m, one.vertices_m) for one in result.hands]
+    kept = [number for number, arrays in enumerate(parts) if all(np.isfinite(array).all() for array in arrays)]
+    if len(kept) == len(result.hands):
+        return result
+    detections = tuple(result.detections[number] for number in kept if number < len(result.detections))
+    return replace(result, hands=tuple(result.hands[number] for number in kept), detections=detections)
 
 
 def moment_entry(moment: Moment) -> dict[str, Any]:
@@ -61,6 +71,7 @@ def moment_entry(moment: Moment) -> dict[str, Any]:
         "picture": frame.name,
         "time": moment.iso_time,
         "monotonic_ms": round(frame.captured_ms, 3),
+        "clip_ms": None if frame.time_ms is None else round(frame.time_ms, 3),
         "variant": moment.result.variant,
         "width": moment.size[0],
         "height": moment.size[1],
@@ -80,6 +91,14 @@ def _entry(hand: HandMesh, detection: Detection | None) -> dict[str, Any]:
     del entry["mesh"]
     if detection is None:
         del entry["distance_from_detector"]
-    entry["camera_from_wrist"] = [[round(float(value), 6) for value in row] for row in hand.camera_from_wrist]
-    entry["centre_px"] = [round(hand.intrinsics.centre_x_px, 3), round(hand.intrinsics.centre_y_px, 3)]
+    entry["wrist_std_m"] = None if hand.wrist_std_m is None else _rounded(hand.wrist_std_m, 6)
+    entry["camera_from_wrist"] = _rounded(hand.camera_from_wrist, 6)
+    entry["focals_px"] = _rounded(hand.intrinsics.focals_px, 3)
+    entry["centre_px"] = _rounded(hand.intrinsics.centre_px, 3)
+    entry["intrinsics_origin"] = hand.intrinsics.origin
     return entry
+
+
+def _rounded(values: FloatArray, digits: int) -> list[Any]:
+    rounded: list[Any] = np.round(np.asarray(values, dtype=np.float64), digits).tolist()
+    return rounded

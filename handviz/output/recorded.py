@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ class Track:
     name: str
     handedness: str
     times_s: FloatArray
-    """(N,) since the recording's first picture, strictly growing."""
+    """(N,) since the recording's first picture, strictly growing: of the clip, if one was recorded in one go."""
     keypoints_m: FloatArray
     """(N, 21, 3) camera axes, wrist at the origin."""
     wrists_m: FloatArray
@@ -56,17 +57,24 @@ def read_tracks(folder: Path) -> list[Track]:
     """Every hand of a recording by its name; raises HandvizError if there is none."""
     entries = read_entries(folder)
     vertices = _read_vertices(folder)
-    first_ms = entries[0]["monotonic_ms"] if entries else 0.0
     found: dict[str, list[tuple[float, dict[str, Any]]]] = {}
-    for entry in entries:
+    for at_s, entry in zip(_times_s(entries), entries, strict=True):
         for hand in entry["hands"]:
             moments = found.setdefault(hand["track"], [])
-            at_s = (entry["monotonic_ms"] - first_ms) / 1000
             if not moments or at_s > moments[-1][0]:
                 moments.append((at_s, hand))
     if not found:
         raise HandvizError(f"{folder} holds no hand.")
     return [_track(name, moments, vertices) for name, moments in sorted(found.items(), reverse=True)]
+
+
+def _times_s(entries: list[dict[str, Any]]) -> list[float]:
+    """The clip's own times if one clip went on from beginning to end; else when pictures were read."""
+    clip_ms = [entry["clip_ms"] for entry in entries]
+    is_one_clip = len({entry["source"] for entry in entries}) == 1 and None not in clip_ms
+    if not is_one_clip or any(after <= before for before, after in pairwise(clip_ms)):
+        clip_ms = [entry["monotonic_ms"] for entry in entries]
+    return [(at_ms - clip_ms[0]) / 1000 for at_ms in clip_ms]
 
 
 def _track(name: str, moments: list[tuple[float, dict[str, Any]]], vertices: FloatArray) -> Track:

@@ -4,6 +4,7 @@ Every file can be read up to its last whole piece at any time, whatever ended th
 """
 
 import json
+import logging
 import shutil
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,15 +19,18 @@ from handviz.infer.whole_files import write_whole
 from handviz.output import keypoint_table
 from handviz.output.growing_file import GrowingFile, disk_sentence
 from handviz.output.moments import Moment, ViewPicture, moment_entry, recorded_hands
+from handviz.output.mp4 import copied_as_mp4
 from handviz.output.tracks import Tracks
 from handviz.output.video import SteadyVideo
 from handviz.records import HandMesh
 
 FORMAT = 1
 ABOUT, LINES, TABLE, VERTICES, VIDEO = "recording.json", "hands.jsonl", "keypoints.csv", "vertices.f32", "view.mkv"
+FINISHED_VIDEO = "view.mp4"
 RESERVE_BYTES = 50_000_000
 """Of the disk: a recording ends before it takes the last of it."""
 VERTEX_FLOATS = 4
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -63,11 +67,8 @@ class Recording:
     @property
     def size_bytes(self) -> int:
         """Of all files together, as far as they are on the disk."""
-        video = self.folder / VIDEO
-        try:
-            video_bytes = video.stat().st_size if self._video is not None else 0
-        except OSError:
-            video_bytes = 0
+        videos = (self.folder / VIDEO, self.folder / FINISHED_VIDEO)
+        video_bytes = sum(path.stat().st_size for path in videos if path.is_file())
         return video_bytes + sum(file.size_bytes for file in (self._lines, self._table, self._vertices))
 
     def add_result(self, moment: Moment, at_s: float) -> None:
@@ -115,10 +116,21 @@ class Recording:
         """End every file; what cannot be ended stays as readable as it is."""
         if self._video is not None:
             self._video.close()
+            self._finish_video()
         for file in (self._lines, self._table, self._vertices):
             file.close()
         if self.folder.is_dir():
             self._write_about()
+
+    def _finish_video(self) -> None:
+        """MP4 plays in more programs; it cannot be read before its end is written, so the video grew as Matroska."""
+        try:
+            if shutil.disk_usage(self.folder).free < (self.folder / VIDEO).stat().st_size + self._reserve_bytes:
+                raise HandvizError("there is no room for a copy")
+            copied_as_mp4(self.folder / VIDEO, self.folder / FINISHED_VIDEO)
+            (self.folder / VIDEO).unlink()
+        except (HandvizError, OSError) as error:
+            logger.warning("the video stays %s: %s", VIDEO, error)
 
     def _add_vertices(self, hand: HandMesh) -> int | None:
         """The row in ``vertices.f32``; None for a hand of another size than the first."""
