@@ -148,7 +148,10 @@ def main(arguments: list[str]) -> int:
         logger.error("%s", error)
         return 1
     controller = Controller(
-        pipeline_maker(options.model_dir), SettingsStore(), for_this_run=settings_for_this_run(options)
+        pipeline_maker(options.model_dir),
+        SettingsStore(),
+        for_this_run=settings_for_this_run(options),
+        model_dir=options.model_dir,
     )
     theme.choose(controller.settings.theme)
     controller.settings_changed.connect(lambda settings: theme.choose(settings.theme))

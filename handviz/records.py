@@ -189,6 +189,10 @@ class HandMesh:
     intrinsics: Intrinsics
     texture: HandTexture | None = None
     """None where no texture was asked for."""
+    keypoint_covariance_mm2: FloatArray | None = None
+    """(21, 3, 3) covariances of the keypoints in the camera's axes; the trace is ``keypoint_std_mm`` squared."""
+    vertex_covariance_mm2: FloatArray | None = None
+    """(V, 3, 3) as ``keypoint_covariance_mm2``."""
     place_doubt: PlaceDoubt | None = None
     """None where nobody estimated it."""
 
@@ -226,3 +230,5 @@ class FrameResult:
     times: StageTimes = field(default_factory=StageTimes)
     trouble: str = ""
     """A sentence on what could not be done although it was asked for, such as textures; mostly empty."""
+    crops: tuple[HandCrop, ...] = ()
+    """What the network saw of each hand: index i belongs to ``hands[i]``; empty where hands were not cut out."""

@@ -17,7 +17,7 @@ DIGITS = re.compile(r"(\d+)")
 def natural_key(name: str) -> tuple[list[tuple[int, str, int]], str]:
     """Sorts "img2" before "img10", whatever the case of the letters."""
     parts = DIGITS.split(name.casefold())
-    return [(1, "", int(part)) if part.isdecimal() else (0, part, 0) for part in parts if part], name
+    return [(0, "", int(part)) if part.isdecimal() else (1, part, 0) for part in parts if part], name
 
 
 class FolderSource:

@@ -19,7 +19,7 @@ from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG, intrinsics_from_field_of
 from handviz.hand_model.open_hand import load_display_mesh
 from handviz.infer.mesh_export import MeshVertices, export_mesh
 from handviz.infer.pipeline import Pipeline, PipelineSettings
-from handviz.infer.report import distance_from_detector, picture_entry, unreadable_entry, write_report
+from handviz.infer.report import distance_from_detector, output_stems, picture_entry, unreadable_entry, write_report
 from handviz.paths import MODELS
 from handviz.records import VARIANTS, Frame, FrameResult, Intrinsics, SideChoice
 from handviz.render.offscreen import OffscreenRenderer
@@ -117,6 +117,7 @@ class Job:
         self._make_folders()
         self._entries: list[dict[str, Any]] = []
         self._distances: list[float] = []
+        self._stems: dict[str, str] | None = None
         self.done = 0
 
     def run(self) -> None:
@@ -209,9 +210,9 @@ class Job:
         """The picture's name without suffix, unless another picture differs only in that."""
         if not isinstance(self._source, FolderSource):
             return f"{Path(self._source.name).stem}_{number:06d}"
-        path = self._source.paths[number]
-        namesakes = [other for other in self._source.paths if other.stem.casefold() == path.stem.casefold()]
-        return path.stem if len(namesakes) == 1 else path.name.replace(".", "_")
+        if self._stems is None:
+            self._stems = output_stems([path.name for path in self._source.paths])
+        return self._stems[self._source.paths[number].name]
 
     def _new_renderer(self, resources: ExitStack) -> OffscreenRenderer | None:
         if self._arguments.no_overlays:

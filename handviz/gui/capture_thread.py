@@ -59,7 +59,7 @@ class CaptureThread(QThread):
         self._stopping = False
         self._source: Source | None = None
         self._text, self._setup, self._generation, self._jump = "", SourceSetup(), 0, 0
-        self._playing, self._loop = False, True
+        self._playing, self._loop, self._held = False, True, False
         self._sentence = ""
         self._pace = Pace()
         self._retry_at_s: float | None = None
@@ -91,6 +91,10 @@ class CaptureThread(QThread):
     def set_playing(self, playing: bool) -> None:
         """Go on or hold (clips and folders)."""
         self._requests.put(partial(self._set_playing, playing))
+
+    def set_held(self, held: bool) -> None:
+        """Read nothing for now, whatever else is asked for; a clip goes on playing where it stopped."""
+        self._requests.put(partial(setattr, self, "_held", held))
 
     def set_loop(self, loop: bool) -> None:
         """Whether a clip or folder begins again at its end."""
@@ -154,7 +158,7 @@ class CaptureThread(QThread):
         now_s = time.monotonic()
         if self._retry_at_s is not None:
             return max(self._retry_at_s - now_s, 0.0)
-        if self._source is None:
+        if self._source is None or self._held:
             return None
         if self._source.is_live:
             return 0.0
@@ -229,20 +233,21 @@ class CaptureThread(QThread):
         self.playing_changed.emit(self._generation, self._playing)
 
     def _advance(self, source: Source) -> None:
-        self._pace.go_on(source.nominal_fps, time.monotonic())
+        began_s = time.monotonic()
         try:
             frame = source.read()
         except HandvizError as error:
             self._report(str(error))
+            self._pace.go_on(None, source.nominal_fps, began_s)
             self._position += 1
             if source.is_live:
                 self._close()
                 self._retry_at_s = time.monotonic() + self._retry_s
             return
+        self._pace.go_on(frame, source.nominal_fps, began_s)
         if frame is None:
             self._end(source)
             return
-        self._pace.note(frame, source.nominal_fps)
         self._deliver(frame)
 
     def _end(self, source: Source) -> None:
@@ -262,7 +267,9 @@ class CaptureThread(QThread):
             return
         if self._playing:
             self._set_held()
-        number = self._position + by
+        # A jump that still waits comes first.
+        start, self._seek_to = self._position if self._seek_to is None else self._seek_to, None
+        number = start + by
         if abs(by) > 1:
             number = max(number if source.frame_count is None else min(number, source.frame_count - 1), 0)
         if number != self._position:

@@ -19,7 +19,7 @@ from handviz.gui.reconstruct_thread import PipelineMaker, ReconstructThread
 from handviz.gui.settings import SettingsStore, ViewSettings
 from handviz.gui.source_memory import LAST_SOURCE as LAST_SOURCE
 from handviz.gui.source_memory import SourceMemory
-from handviz.paths import CLIP_FILE
+from handviz.paths import CLIP_FILE, MODELS
 
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 SETTINGS_OF_RECONSTRUCTION = ("variant", "smoothing", "field_of_view_deg", "side", "wants_texture")
@@ -57,9 +57,14 @@ class Controller(QObject):
         lister: Callable[[], list[CameraInfo]] = list_cameras,
         fallback_clip: Path = CLIP_FILE,
         for_this_run: Mapping[str, Any] | None = None,
+        model_dir: Path = MODELS,
     ) -> None:
-        """``for_this_run``: settings by their names in ViewSettings that begin the run but are not remembered."""
+        """``for_this_run``: settings by their names in ViewSettings that begin the run but are not remembered.
+
+        ``model_dir``: where the networks are, for what asks them beside the pipeline.
+        """
         super().__init__()
+        self.model_dir = model_dir
         self.store = store
         self._remembered: ViewSettings = store.load()
         self.settings: ViewSettings = replace(self._remembered, **(for_this_run or {}))
@@ -69,7 +74,7 @@ class Controller(QObject):
         self.turned_deg = 0
         self.cameras: list[CameraInfo] | None = None
         self.memory = SourceMemory(store)
-        self._wanted_text, self._wanted_camera = "", ""
+        self._wanted_text, self.camera_in_use = "", ""
         self._fallback_clip = fallback_clip
         self._generation = 0
         self._chooses_source = False
@@ -124,15 +129,14 @@ class Controller(QObject):
         """Change the source: "camera:0", a clip, a folder or a picture; the next run begins with it."""
         self._open(text, remembers=True)
 
-    def _open(self, text: str, *, remembers: bool = False) -> None:
+    def _open(self, text: str, *, remembers: bool = False, camera: str = "") -> None:
         self._chooses_source, self._remembers_source = False, remembers
         self._generation += 1
         self.source = None
         self._source_trouble = ""
         self._set_note(f"Opening {text} …")
-        if text != self._wanted_text or not self._wanted_camera:
-            self._wanted_text, self._wanted_camera = text, self.camera_name(text)
-        setup = self.memory.setup_of(text, self._wanted_camera)
+        self._wanted_text, self.camera_in_use = text, camera or self.camera_name(text)
+        setup = self.memory.setup_of(text, self.camera_in_use)
         self._set_turned(setup.turned_deg)
         self.source_changing.emit(text)
         self._capture.open(text, self._generation, setup)
@@ -140,7 +144,7 @@ class Controller(QObject):
     @property
     def camera_mode(self) -> CameraMode:
         """What is asked of the camera that is in use."""
-        return self.memory.mode_of(self._wanted_text, self._wanted_camera)
+        return self.memory.mode_of(self._wanted_text, self.camera_in_use)
 
     def camera_name(self, text: str) -> str:
         """What no other camera is called; empty if it is none that the system has named."""
@@ -151,8 +155,8 @@ class Controller(QObject):
         """Have the camera give pictures of another size or rate, now and whenever it is used."""
         text = self._wanted_text
         if text.startswith(CAMERA_PREFIX):
-            self.memory.set_mode(text, self._wanted_camera, mode)
-            self._open(text, remembers=self._remembers_source)
+            self.memory.set_mode(text, self.camera_in_use, mode)
+            self._open(text, remembers=self._remembers_source, camera=self.camera_in_use)
 
     def turn(self, by_deg: int = 90) -> None:
         """Turn the source's pictures clockwise; that is remembered for this source."""
@@ -160,7 +164,7 @@ class Controller(QObject):
             self.say("There are no pictures to turn yet.")
             return
         self._set_turned((self.turned_deg + by_deg) % 360)
-        self.memory.set_turn(self._wanted_text, self._wanted_camera, self.turned_deg)
+        self.memory.set_turn(self._wanted_text, self.camera_in_use, self.turned_deg)
         self._capture.turn(self.turned_deg)
 
     def set_speed(self, speed: float) -> None:
@@ -194,6 +198,10 @@ class Controller(QObject):
         """Hold or go on."""
         if self.source is not None and not self.source.is_live:
             self._capture.set_playing(not self.is_playing)
+
+    def hold(self, held: bool) -> None:
+        """Let the stream rest while something else needs the processor; it goes on where it stopped."""
+        self._capture.set_held(held)
 
     def step(self, by: int) -> None:
         """Hold and go ``by`` frames further."""
@@ -262,8 +270,8 @@ class Controller(QObject):
             self._set_note("No camera found: open a clip, a folder or a picture, or drop one here.")
 
     def _tell_change(self, before: set[str], after: set[str], *, is_first: bool) -> None:
-        if not self._wanted_camera and (name := self.camera_name(self._wanted_text)):
-            self._wanted_camera = name
+        if not self.camera_in_use and (name := self.camera_name(self._wanted_text)):
+            self.camera_in_use = name
             self._capture.name_camera(name)
         if is_first or before == after:
             return
@@ -276,7 +284,7 @@ class Controller(QObject):
             return
         self.source, self._wanted_text = info, info.text
         if self._remembers_source:
-            self.memory.note_opened(info.text, self._wanted_camera)
+            self.memory.note_opened(info.text, self.camera_in_use)
         if self._note.startswith("Opening"):
             self._note = ""
         self.source_opened.emit(info)

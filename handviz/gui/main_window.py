@@ -14,6 +14,8 @@ from handviz.gui.animating import Animating
 from handviz.gui.controller import Controller
 from handviz.gui.cut_out import CutOut
 from handviz.gui.feature import Feature
+from handviz.gui.insight import Insight
+from handviz.gui.inspection_feature import InspectionFeature
 from handviz.gui.keyboard import reach_by_tab_alone
 from handviz.gui.log_window import LogKeeper, LogWindow
 from handviz.gui.mesh_saver import MESH_FORMATS, MeshOrder
@@ -56,6 +58,7 @@ class MainWindow(QMainWindow):
         self.setWindowTitle("handviz")
         self.setAcceptDrops(True)
         self._controller = controller
+        self._surface = surface
         self._shown: FrameResult | None = None
         self._last_painted: FrameResult | None = None
         self.viewport = Viewport(surface)
@@ -123,13 +126,16 @@ class MainWindow(QMainWindow):
 
     def _make_features(self) -> list[Feature]:
         """What stands by itself; each puts its own widgets where they belong. The layout is last: it sees them all."""
+        self.inspection = InspectionFeature(self._controller, self.pages, self._surface)
         output = OutputPanel(self.source_panel)
         return [
             SourceFeature(self._controller, self.source_panel, self.timeline, self),
+            self.inspection,
             Recorder(self._controller, self.viewport, output),
             CutOut(self._controller, self.viewport, output),
             Streaming(self._controller, output),
             Animating(self._controller, self, output),
+            Insight(self._controller, self.viewport, self.view_panel),
             WindowLayout(self, self._controller, (self.source_panel, self.view_panel)),
         ]
 

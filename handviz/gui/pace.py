@@ -24,16 +24,17 @@ class Pace:
         self._speed = speed
         self.due_s = min(self.due_s, now_s + self._interval_s / speed)
 
-    def go_on(self, nominal_fps: float, now_s: float) -> None:
-        """A frame is read now: say when the one after it is due; what is late is not made up for."""
-        self._interval_s = self._interval_s or 1 / nominal_fps
-        self.due_s = max(self.due_s + self._interval_s / self._speed, now_s)
+    def go_on(self, frame: Frame | None, nominal_fps: float, began_s: float) -> None:
+        """This frame, read at ``began_s``, was due: say when the next one is; what is late is not made up for."""
+        self._interval_s = self._interval_of(frame, nominal_fps)
+        self.due_s = max(self.due_s + self._interval_s / self._speed, began_s)
 
-    def note(self, frame: Frame, nominal_fps: float) -> None:
-        """Learn from a frame how long frames last here."""
-        self._interval_s = 1 / nominal_fps
-        if frame.time_ms is None:
-            return
-        if self._last is not None and self._last[0] + 1 == frame.number:
-            self._interval_s = min(max(frame.time_ms - self._last[1], 0.0) / 1000, LONGEST_PAUSE_S)
+    def _interval_of(self, frame: Frame | None, nominal_fps: float) -> float:
+        """How long it lasts: as long as the one before it did, for the time of the next one is not known yet."""
+        before, self._last = self._last, None
+        if frame is None or frame.time_ms is None:
+            return 1 / nominal_fps
         self._last = frame.number, frame.time_ms
+        if before is None or before[0] + 1 != frame.number:
+            return 1 / nominal_fps
+        return min(max(frame.time_ms - before[1], 0.0) / 1000, LONGEST_PAUSE_S)

@@ -10,7 +10,7 @@ from PyQt6.QtCore import QSettings
 
 from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG
 from handviz.records import VARIANTS, SideChoice, VariantName
-from handviz.render.options import ColourMode, DrawOptions, ViewMode
+from handviz.render.options import ColourMode, DrawOptions, UncertainMode, ViewMode
 
 CONFIG_FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
 LAYOUT_VERSION = "1"
@@ -21,6 +21,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "variant": VARIANTS,
     "colour": get_args(ColourMode),
     "view": get_args(ViewMode),
+    "uncertain": get_args(UncertainMode),
     "theme": get_args(ThemeChoice),
     "side": get_args(SideChoice),
 }
@@ -30,6 +31,8 @@ LIMITS: dict[str, tuple[float, float]] = {
     "field_of_view_deg": (20.0, 150.0),
     "range_low_mm": (0.0, 499.0),
     "range_high_mm": (0.5, 500.0),
+    "uncertain_above_mm": (0.5, 30.0),
+    "ellipse_sigmas": (1.0, 2.0),
 }
 
 
@@ -52,6 +55,11 @@ class ViewSettings:
     smoothing: float = 0.3
     field_of_view_deg: float = DEFAULT_FIELD_OF_VIEW_DEG
     loop: bool = True
+    uncertain: UncertainMode = "show"
+    uncertain_above_mm: float = 10.0
+    ellipses: bool = False
+    ellipse_sigmas: float = 2.0
+    attention: bool = False
     theme: ThemeChoice = "system"
     side: SideChoice = "detected"
 
@@ -73,6 +81,10 @@ class ViewSettings:
             deviation_range_mm=None if self.range_is_automatic else fixed,
             mark_inferred=self.mark_inferred,
             relight=self.relight,
+            uncertain=self.uncertain,
+            uncertain_above_mm=self.uncertain_above_mm,
+            ellipses=self.ellipses,
+            ellipse_sigmas=self.ellipse_sigmas,
         )
 
 

@@ -25,19 +25,30 @@ from handviz.gui.parts import named_label
 from handviz.gui.settings import ViewSettings
 
 HIGHEST_FRAME = 2_000_000_000
+LEAST_WIDTH_PX, WIDTH_WITH_SPEED_PX, WIDTH_WITH_TIME_PX = 300, 370, 470
 
 
 class ScrubSlider(QSlider):
-    """A click on the bar goes there at once, as in every player."""
+    """A press anywhere on the bar goes there at once and then drags, as in every player."""
 
     def __init__(self) -> None:
         super().__init__(Qt.Orientation.Horizontal)
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Bring the handle under the mouse first, so that it is then dragged."""
+        """Qt would go a page further only; where frames are few, the handle is not even under the mouse then."""
         if event is not None and event.button() == Qt.MouseButton.LeftButton:
+            self.setSliderDown(True)
             self.setValue(self._value_at(round(event.position().x())))
-        super().mousePressEvent(event)
+
+    def mouseMoveEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
+        """Drag."""
+        if event is not None and self.isSliderDown():
+            self.setValue(self._value_at(round(event.position().x())))
+
+    def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
+        """Let go."""
+        if event is not None and event.button() == Qt.MouseButton.LeftButton:
+            self.setSliderDown(False)
 
     def _value_at(self, x: int) -> int:
         option, style = QStyleOptionSlider(), self.style()
@@ -120,7 +131,6 @@ class Timeline(QFrame):
         super().__init__(parent)
         self.setObjectName("timeline")
         self._controller = controller
-        self._count: int | None = None
         column = QVBoxLayout(self)
         column.setContentsMargins(12, 7, 12, 6)
         column.setSpacing(4)
@@ -142,6 +152,8 @@ class Timeline(QFrame):
         row.addWidget(self.number)
         self.place = named_label("number", "")
         row.addWidget(self.place)
+        self.time = named_label("number", "")
+        row.addWidget(self.time)
         row.addSpacing(6)
         self.file_name = NameLabel()
         row.addWidget(self.file_name, 1)
@@ -171,6 +183,16 @@ class Timeline(QFrame):
         self.show_settings(controller.settings)
         self.show_speed(controller.speed)
 
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """Narrower than all of its parts side by side, for it leaves some out."""
+        return QSize(LEAST_WIDTH_PX, super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        """Leave out what a narrow window has no place for; the keys do the same."""
+        super().resizeEvent(event)
+        self.speed.setVisible(self.width() >= WIDTH_WITH_SPEED_PX)
+        self.time.setVisible(self.width() >= WIDTH_WITH_TIME_PX)
+
     def begin_going_to(self) -> None:
         """Let a frame's number be typed."""
         if self.isHidden():
@@ -180,7 +202,7 @@ class Timeline(QFrame):
 
     def show_source(self, info: SourceInfo) -> None:
         """Appear for clips and folders."""
-        self.place.setText("")
+        self.time.setText("")
         self.file_name.show_whole("")
         self.number.show_frame(1)
         with QSignalBlocker(self.slider):
@@ -210,9 +232,7 @@ class Timeline(QFrame):
     def show_place(self, answer: Answer) -> None:
         """Follow the stream, but not under the person's hand."""
         frame = answer.result.frame
-        total = f"/ {self._count}" if self._count else ""
-        time = "" if frame.time_ms is None else f"  {time_text(frame.time_ms)}"
-        self.place.setText(f"{total}{time}")
+        self.time.setText("" if frame.time_ms is None else time_text(frame.time_ms))
         self.file_name.show_whole(frame.name)
         self._show_number(frame.number)
 
@@ -223,7 +243,7 @@ class Timeline(QFrame):
                 self.slider.setValue(number)
 
     def _show_count(self, count: int | None) -> None:
-        self._count = count
+        self.place.setText(f"/ {count}" if count else "")
         with QSignalBlocker(self.slider), QSignalBlocker(self.number):
             self.slider.setRange(0, max((count or 1) - 1, 0))
             self.slider.setEnabled(bool(count))

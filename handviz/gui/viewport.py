@@ -17,6 +17,7 @@ from handviz.errors import HandvizError
 from handviz.gui.gl_context import NO_OPENGL, moderngl_from
 from handviz.records import FrameResult
 from handviz.render.camera import OrbitCamera
+from handviz.render.highlight import Highlight, Pick
 from handviz.render.key_light import KeyLight
 from handviz.render.options import DrawOptions
 from handviz.render.scene import Scene
@@ -24,6 +25,7 @@ from handviz.render.surface import Surface
 from handviz.render.target import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
 
 WHEEL_STEP = 120.0
+CLICK_REACH_PX = 4.0
 logger = logging.getLogger(__name__)
 
 
@@ -47,6 +49,8 @@ class Viewport(QOpenGLWidget):
 
     painted = pyqtSignal(object, float)
     """The result shown (None without one), and how long drawing it took in milliseconds."""
+    clicked = pyqtSignal(QPointF)
+    """Where the left button was pressed and let go without a drag."""
     failed = pyqtSignal(str)
     """Why nothing can be drawn here."""
 
@@ -63,6 +67,9 @@ class Viewport(QOpenGLWidget):
         self._light = KeyLight()
         self._dragged = Qt.MouseButton.NoButton
         self._drag_from = QPointF()
+        self._pressed_at: QPointF | None = None
+        self._drawn_size = (0, 0)
+        self._highlight: Highlight | None = None
         self.picture_taker: PictureTaker | None = None
         self.setMinimumSize(QSize(320, 240))
 
@@ -82,6 +89,21 @@ class Viewport(QOpenGLWidget):
         """Draw like this from now on."""
         self._options = options
         self.update()
+
+    def set_highlight(self, highlight: Highlight | None) -> None:
+        """Mark a point of the present result from now on; None marks nothing."""
+        self._highlight = highlight
+        if self._scene is not None:
+            self._scene.set_highlight(highlight)
+        self.update()
+
+    def pick_at(self, position: QPointF) -> Pick | None:
+        """The vertex or joint under a place of this widget; None beside the hands."""
+        if self._scene is None:
+            return None
+        ratio = self.devicePixelRatioF()
+        point_px = np.array([position.x(), position.y()]) * ratio
+        return self._scene.pick(point_px, self._drawn_size, self._options, orbit=self._orbit, pixel_ratio=ratio)
 
     def range_mm(self) -> tuple[float, float] | None:
         """The ends of the heatmap on the screen."""
@@ -132,6 +154,7 @@ class Viewport(QOpenGLWidget):
         self._smooth_target = MultisampleTarget(self._ctx, self._samples)
         self._scene = Scene(self._ctx, self._surface)
         self._scene.show(self._result)
+        self._scene.set_highlight(self._highlight)
         logger.info("drawing with %s", self._ctx.info["GL_RENDERER"])
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802
@@ -148,7 +171,7 @@ class Viewport(QOpenGLWidget):
         # The context's own idea of the screen is wrong inside a QOpenGLWidget.
         screen = self._ctx.detect_framebuffer(self.defaultFramebufferObject())
         target = self._smooth_target.framebuffer(screen.size) if self._samples else screen
-        pixel_ratio = self.devicePixelRatioF()
+        pixel_ratio, self._drawn_size = self.devicePixelRatioF(), target.size
         self._scene.draw(target, self._options, orbit=self._orbit, light=self._light, pixel_ratio=pixel_ratio)
         if self._samples:
             self._smooth_target.resolve(screen)
@@ -158,7 +181,9 @@ class Viewport(QOpenGLWidget):
         self.painted.emit(self._result, (time.perf_counter() - started_s) * 1000)
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Begin to turn the hands or to move the light."""
+        """Begin to turn the hands or to move the light, or a click."""
+        is_left = event is not None and event.button() == Qt.MouseButton.LeftButton
+        self._pressed_at = event.position() if event is not None and is_left else None
         if event is not None and self._can_drag(event.button()):
             self._dragged, self._drag_from = event.button(), event.position()
 
@@ -176,7 +201,12 @@ class Viewport(QOpenGLWidget):
         self.update()
 
     def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Let go."""
+        """Let go; where nothing was dragged that was a click."""
+        pressed_at, self._pressed_at = self._pressed_at, None
+        if event is not None and pressed_at is not None and event.button() == Qt.MouseButton.LeftButton:
+            moved = event.position() - pressed_at
+            if moved.manhattanLength() <= CLICK_REACH_PX:
+                self.clicked.emit(event.position())
         if event is not None and event.button() == self._dragged:
             self._dragged = Qt.MouseButton.NoButton
 

@@ -223,7 +223,7 @@ class Pipeline:
         steps = [(end - start) * 1000 for start, end in itertools.pairwise(marks)]
         with self._lock:
             trouble = self._texture_trouble
-        return FrameResult(frame, variant, detections, hands, StageTimes(*steps), trouble)
+        return FrameResult(frame, variant, detections, hands, StageTimes(*steps), trouble, tuple(crops))
 
     def _textures(self, frame: Frame, crops: list[HandCrop], hands: Sequence[HandMesh]) -> list[HandTexture]:
         """One a hand; none where they are not wanted, or cannot be had, which ``FrameResult.trouble`` then says."""

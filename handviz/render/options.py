@@ -5,6 +5,7 @@ from typing import Literal
 
 ColourMode = Literal["deviation", "texture", "plain"]
 ViewMode = Literal["overlay", "orbit"]
+UncertainMode = Literal["show", "fade", "hide"]
 Background = Literal["picture", "none"]
 
 
@@ -30,6 +31,13 @@ class DrawOptions:
     """In texture colour: stripes over what no picture has shown."""
     relight: bool = False
     """In texture and plain colour: the viewport's light instead of the picture's, from where the person puts it."""
+    uncertain: UncertainMode = "show"
+    """What becomes of the parts of a mesh whose deviation is above ``uncertain_above_mm``."""
+    uncertain_above_mm: float = 10.0
+    ellipses: bool = False
+    """Around every keypoint, the ellipse of its Gaussian."""
+    ellipse_sigmas: float = 2.0
+    """Its half axes in deviations."""
     background: Background = "picture"
     """``none``: the hands alone over nothing, in premultiplied colours with their opacity in alpha."""
 
