@@ -67,6 +67,7 @@ def pipeline_maker(model_dir: Path) -> PipelineMaker:
                 variant=settings.variant,
                 field_of_view_deg=settings.field_of_view_deg,
                 smoothing=settings.smoothing,
+                smoothing_kind=settings.smoothing_kind,
                 max_hands=MOST_HANDS,
                 side=settings.side,
                 texture=settings.wants_texture,

@@ -22,6 +22,7 @@ COMMANDS = {
     "ablate": "repeat the paper's ablations in a cheap form, beside the paper's numbers",
     "calibrate": "fit one factor to a checkpoint's variances on validation crops",
     "export": "write a checkpoint as ONNX and compare the two",
+    "smoothing": "compare Kalman and One Euro on hands whose true motion is known",
     "benchmark": "measure every stage of the live program on this machine",
     "doctor": "check this machine and the model files, and say what to do",
     "build": "rebuild committed files: the open hand, the detector, the backbone, the clip",

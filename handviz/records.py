@@ -17,14 +17,18 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.floating]
 Handedness = Literal["left", "right"]
 VariantName = Literal["prior", "amvur", "final"]
+SmoothingKind = Literal["kalman", "one_euro"]
 IntrinsicsOrigin = Literal["assumed", "stated", "calibrated"]
 
 SideChoice = Literal["detected", "left", "right"]
 """Whose word counts on which hand is which: the detector's or the person's."""
 
 VARIANTS: tuple[VariantName, ...] = ("prior", "amvur", "final")
+SMOOTHING_KINDS: tuple[SmoothingKind, ...] = ("kalman", "one_euro")
 CROP_SIZE = 224
 KEYPOINT_COUNT = 21
+PALM_KEYPOINTS = (0, 5, 9, 13, 17)
+"""Wrist and knuckles: they move together, and their middle is the best known place of a hand."""
 KEYPOINT_PARENTS = (-1, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
 
 

@@ -15,6 +15,7 @@ from handviz.records import (
     HandTexture,
     Intrinsics,
     SideChoice,
+    SmoothingKind,
     StageTimes,
     VariantName,
 )
@@ -136,6 +137,10 @@ class FakePipeline:
     def set_smoothing(self, strength: float, /) -> None:
         """Notes it."""
         self.told.append(("smoothing", strength))
+
+    def set_smoothing_kind(self, kind: SmoothingKind, /) -> None:
+        """Notes it."""
+        self.told.append(("smoothing_kind", kind))
 
     def set_field_of_view(self, field_of_view_deg: float, /) -> None:
         """Notes it."""

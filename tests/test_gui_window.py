@@ -71,6 +71,7 @@ def press(qtbot: QtBot, window: MainWindow, key: str) -> None:
         ("R", "relight", True),
         ("W", "wireframe", True),
         ("S", "skeleton", True),
+        ("K", "smoothing_kind", "one_euro"),
         ("O", "view", "orbit"),
         ("F", "view", "orbit"),
         ("M", "mirror", True),

@@ -21,7 +21,7 @@ from handviz.infer.mesh_export import MeshVertices, export_mesh
 from handviz.infer.pipeline import Pipeline, PipelineSettings
 from handviz.infer.report import distance_from_detector, output_stems, picture_entry, unreadable_entry, write_report
 from handviz.paths import MODELS
-from handviz.records import VARIANTS, Frame, FrameResult, Intrinsics, SideChoice
+from handviz.records import SMOOTHING_KINDS, VARIANTS, Frame, FrameResult, Intrinsics, SideChoice
 from handviz.render.offscreen import OffscreenRenderer
 from handviz.render.options import DrawOptions
 
@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     camera.add_argument("--focal-px", type=_positive, metavar="F", help="focal length in pixels, if it is known")
     parser.add_argument("--every", type=_count, default=1, metavar="N", help="of a clip, every N-th frame")
     parser.add_argument("--smoothing", type=_share, default=0.0, metavar="S", help="of a clip, 0 (off) to 1")
+    parser.add_argument("--smoothing-kind", choices=SMOOTHING_KINDS, default="kalman", help="(%(default)s)")
     parser.add_argument("--max-hands", type=_count, metavar="N", help="10 in pictures, 2 in clips")
     parser.add_argument(
         "--side",
@@ -104,6 +105,7 @@ class Job:
             model_dir=arguments.model_dir,
             variant=arguments.variant,
             smoothing=arguments.smoothing,
+            smoothing_kind=arguments.smoothing_kind,
             max_hands=arguments.max_hands or most_hands,
             video=self._is_clip,
             other_variants=False,

@@ -148,6 +148,10 @@ class MainWindow(QMainWindow):
         def toggle_view() -> None:
             controller.change(view="overlay" if controller.settings.view == "orbit" else "orbit")
 
+        def toggle_smoothing() -> None:
+            kind = controller.settings.smoothing_kind
+            controller.change(smoothing_kind="one_euro" if kind == "kalman" else "kalman")
+
         return [
             Shortcut(("1",), "prior-net", lambda: controller.change(variant="prior"), menu="Network"),
             Shortcut(("2",), "AMVUR", lambda: controller.change(variant="amvur"), menu="Network"),
@@ -161,6 +165,7 @@ class MainWindow(QMainWindow):
             Shortcut(("W",), "wireframe", lambda: toggle("wireframe")),
             Shortcut(("S",), "skeleton", lambda: toggle("skeleton")),
             Shortcut(("O", "F"), "on the picture or in free orbit", toggle_view),
+            Shortcut(("K",), "smooth by Kalman or by One Euro", toggle_smoothing),
             Shortcut(("M",), "mirror the display", lambda: toggle("mirror")),
             Shortcut(("Space",), "hold or go on", controller.toggle_playing, menu="Source"),
             Shortcut(("Left",), "one frame back", lambda: controller.step(-1), menu="Source"),

@@ -12,7 +12,7 @@ from handviz.errors import HandvizError
 from handviz.gui.messages import Answer, Job
 from handviz.gui.rates import RateMeter
 from handviz.gui.settings import ViewSettings
-from handviz.records import Frame, FrameResult, SideChoice, VariantName
+from handviz.records import Frame, FrameResult, SideChoice, SmoothingKind, VariantName
 
 POLL_S = 0.5
 logger = logging.getLogger(__name__)
@@ -36,6 +36,10 @@ class PipelineLike(Protocol):
 
     def set_smoothing(self, strength: float, /) -> None:
         """0 to 1."""
+        ...
+
+    def set_smoothing_kind(self, kind: SmoothingKind, /) -> None:
+        """Another filter, which begins anew."""
         ...
 
     def set_field_of_view(self, field_of_view_deg: float, /) -> None:
@@ -160,6 +164,8 @@ class ReconstructThread(QThread):
             pipeline.set_variant(wanted.variant)
         if wanted.smoothing != applied.smoothing:
             pipeline.set_smoothing(wanted.smoothing)
+        if wanted.smoothing_kind != applied.smoothing_kind:
+            pipeline.set_smoothing_kind(wanted.smoothing_kind)
         if wanted.field_of_view_deg != applied.field_of_view_deg:
             pipeline.set_field_of_view(wanted.field_of_view_deg)
         if wanted.side != applied.side:

@@ -9,7 +9,7 @@ import platformdirs
 from PyQt6.QtCore import QSettings
 
 from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG
-from handviz.records import VARIANTS, SideChoice, VariantName
+from handviz.records import SMOOTHING_KINDS, VARIANTS, SideChoice, SmoothingKind, VariantName
 from handviz.render.options import ColourMode, DrawOptions, UncertainMode, ViewMode
 
 CONFIG_FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
@@ -22,6 +22,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "colour": get_args(ColourMode),
     "view": get_args(ViewMode),
     "uncertain": get_args(UncertainMode),
+    "smoothing_kind": SMOOTHING_KINDS,
     "theme": get_args(ThemeChoice),
     "side": get_args(SideChoice),
 }
@@ -53,6 +54,7 @@ class ViewSettings:
     range_low_mm: float = 0.0
     range_high_mm: float = 10.0
     smoothing: float = 0.3
+    smoothing_kind: SmoothingKind = "kalman"
     field_of_view_deg: float = DEFAULT_FIELD_OF_VIEW_DEG
     loop: bool = True
     uncertain: UncertainMode = "show"

@@ -20,7 +20,7 @@ from handviz.hand_model.open_hand import load_open_hand
 from handviz.infer.alignment import aligned_to_detector
 from handviz.infer.reconstructor import HandReconstructor, Reconstructor
 from handviz.infer.second_look import reconstruct_and_look_again
-from handviz.infer.smoothing import HandSmoother
+from handviz.infer.smoothers import make_smoother
 from handviz.infer.texture import HandTexturer, Texturer
 from handviz.infer.texture_memory import TextureMemory
 from handviz.infer.witness import drawn_to_detector, leaning_on_witness
@@ -35,6 +35,7 @@ from handviz.records import (
     HandTexture,
     Intrinsics,
     SideChoice,
+    SmoothingKind,
     StageTimes,
     VariantName,
 )
@@ -50,6 +51,7 @@ class PipelineSettings:
     """Of the longer image side."""
     smoothing: float = 0.3
     """0 (off) to 1; only where frames follow each other."""
+    smoothing_kind: SmoothingKind = "kalman"
     max_hands: int = 2
     video: bool = True
     """Frames follow each other; otherwise each is a picture of its own."""
@@ -73,7 +75,7 @@ class Pipeline:
         """Load detector and the chosen variant (HandvizError if that fails); the others load in the background."""
         self._settings = settings
         self._lock = threading.Lock()
-        self._smoother = HandSmoother(settings.smoothing)
+        self._smoother = make_smoother(settings.smoothing_kind, settings.smoothing)
         self._reset_wanted = False
         self._texture_wanted, self._forget_wanted = settings.texture, False
         self._texture_trouble = ""
@@ -124,6 +126,10 @@ class Pipeline:
     def set_smoothing(self, strength: float) -> None:
         """0 (off) to 1."""
         self._smoother.strength = min(max(strength, 0.0), 1.0)
+
+    def set_smoothing_kind(self, kind: SmoothingKind) -> None:
+        """Smooth with another filter, which begins anew at the next frame."""
+        self._smoother = make_smoother(kind, self._smoother.strength)
 
     def set_field_of_view(self, field_of_view_deg: float) -> None:
         """Degrees over the longer image side, from the next frame on."""
