@@ -13,7 +13,7 @@ from handviz.render.ellipses import share_inside
 
 POINT_TITLE, UNCERTAINTY_TITLE = "Picked point", "Uncertainty"
 BEFORE = "Smoothing"
-CLICK = "Click on a hand to read a vertex; with the skeleton (S) a joint."
+CLICK = "Click on a hand to read a vertex; with skeleton (S) or ellipses (E) a joint."
 ABSENT = "That hand is not in this picture."
 NOTHING = "–"
 ATTENTION_HINT = (
@@ -22,7 +22,7 @@ ATTENTION_HINT = (
 )
 AXES = ("right", "down", "away")
 ROWS = (
-    ("wrist", "from wrist", "Mean position from the wrist along the camera's axes, in mm"),
+    ("wrist", "from wrist", "Mean position from the wrist along the camera's axes, never mirrored, in mm"),
     ("camera", "in camera", "Mean position from the camera in mm: as metric as the field of view and the hand's size"),
     ("axes", "± by axis", "Deviation along the camera's axes, in mm"),
     ("principal", "± own axes", "Deviation along the long, middle and short axis of its own Gaussian, in mm"),
