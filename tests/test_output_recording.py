@@ -221,6 +221,9 @@ def test_line_that_is_damaged_is_named(tmp_path: Path) -> None:
     lines.write_bytes(b"{broken\n" + lines.read_bytes())
     with pytest.raises(HandvizError, match="line 1"):
         read_entries(tmp_path / "a")
+    lines.write_bytes(lines.read_bytes().replace(b"{broken", b'{"frame": 3}'))
+    with pytest.raises(HandvizError, match="is damaged"):
+        read_tracks(tmp_path / "a")
     about = tmp_path / "a" / "recording.json"
     about.write_text(json.dumps(json.loads(about.read_text()) | {"handviz_recording": 99}))
     lines.write_bytes(lines.read_bytes().split(b"\n", 1)[1])

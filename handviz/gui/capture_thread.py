@@ -11,7 +11,14 @@ from PyQt6.QtCore import QThread, pyqtSignal
 
 from handviz.capture.camera import CameraInfo, CameraWish, unique_names
 from handviz.capture.mailbox import Mailbox
-from handviz.capture.sources import CAMERA_PREFIX, ChangingSource, Source, list_cameras, open_source
+from handviz.capture.sources import (
+    CAMERA_PREFIX,
+    ChangingSource,
+    InterruptibleSource,
+    Source,
+    list_cameras,
+    open_source,
+)
 from handviz.capture.turning import turned
 from handviz.errors import HandvizError
 from handviz.gui.messages import Job, SourceInfo, SourceLength, SourceSetup
@@ -74,6 +81,7 @@ class CaptureThread(QThread):
 
     def open(self, text: str, generation: int, setup: SourceSetup | None = None) -> None:
         """Change to another source; ``generation`` marks everything that comes from it."""
+        self._interrupt()
         self._requests.put(partial(self._open, text, generation, setup or SourceSetup()))
 
     def name_camera(self, name: str) -> None:
@@ -102,6 +110,7 @@ class CaptureThread(QThread):
 
     def seek(self, number: int) -> None:
         """Show this frame; of several requests that wait only the last is done."""
+        self._interrupt()
         self._requests.put(partial(setattr, self, "_seek_to", number))
 
     def step(self, by: int) -> None:
@@ -115,8 +124,15 @@ class CaptureThread(QThread):
     def stop(self) -> None:
         """End the loop and wait for it; the source is closed."""
         self._stopping = True
+        self._interrupt()
         self._requests.put(lambda: None)
         self.wait()
+
+    def _interrupt(self) -> None:
+        """What is asked for next is not to wait for a long way through a clip."""
+        source = self._source
+        if isinstance(source, InterruptibleSource):
+            source.interrupt()
 
     def run(self) -> None:
         """The loop."""
