@@ -122,6 +122,9 @@ def test_nearly_full_disk_and_a_folder_that_is_gone_are_sentences(
     monkeypatch.setattr(recording.shutil, "disk_usage", lambda _: Usage(10**12, 10**12, 10**7))
     with pytest.raises(HandvizError, match="less than 50 MB are free"):
         running.check_room()
+    with pytest.raises(HandvizError, match="nearly full"):
+        Recording(tmp_path / "b")
+    assert not (tmp_path / "b").exists()
     monkeypatch.undo()
     running.check_room()
     shutil.rmtree(tmp_path / "a")

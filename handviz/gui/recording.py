@@ -110,6 +110,7 @@ class Recorder(Feature):
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.stop()
+            self._controller.store.remember(LAST_RECORDING, str(thread.folder))
 
     def wants_picture(self) -> bool:
         """Whether the video's next frame is due and there is room for it."""
