@@ -141,6 +141,11 @@ class Viewport(QOpenGLWidget):
         self.doneCurrent()
         return straight_alpha(pixels)
 
+    def look_from(self, orbit: OrbitCamera) -> None:
+        """Look at the hands like this in free orbit, until the mouse turns them."""
+        self._orbit = orbit
+        self.update()
+
     def release_gl(self) -> None:
         """Free everything on the graphics card; the viewport stays empty afterwards."""
         if self._scene is None:
