@@ -153,7 +153,8 @@ class CaptureThread(QThread):
             request()
         elif self._seek_to is not None:
             number, self._seek_to = self._seek_to, None
-            self._show(number, direction=1)
+            if not self._show(number, direction=1):
+                self._show(number - 1, direction=-1, recovers=False)
         elif self._retry_at_s is not None:
             self._open_again()
         elif self._changing is not None and self._refresh_at_s <= time.monotonic():
@@ -292,11 +293,14 @@ class CaptureThread(QThread):
         if number != self._position:
             self._show(number, direction=1 if by > 0 else -1)
 
-    def _show(self, number: int, *, direction: int) -> None:
-        """Read one frame out of turn; frames that cannot be read are named and passed in ``direction``."""
-        source, passed, sentence = self._source, 0, ""
+    def _show(self, number: int, *, direction: int, recovers: bool = True) -> bool:
+        """Read one frame out of turn; frames that cannot be read are named and passed in ``direction``.
+
+        Returns False if there is none in that direction.
+        """
+        source, passed, sentence, is_shown = self._source, 0, "", False
         if source is None or source.is_live:
-            return
+            return True
         while number >= 0 and (source.frame_count is None or number < source.frame_count) and not self._stopping:
             if number != self._position + 1:
                 source.seek(number)
@@ -312,10 +316,12 @@ class CaptureThread(QThread):
             if frame is not None:
                 self._jump += 1
                 # What was passed on the way here stays named until the person goes on.
-                self._deliver(frame, recovers=not passed)
+                self._deliver(frame, recovers=recovers and not passed)
+                is_shown = True
             break
         if passed > MOST_NAMED:
             self._report(f"{passed} pictures in a row cannot be read; the last one: {sentence}")
+        return is_shown
 
     def _refresh(self, source: ChangingSource) -> None:
         self._refresh_at_s = time.monotonic() + self._refresh_s
