@@ -71,6 +71,7 @@ def pipeline_maker(model_dir: Path) -> PipelineMaker:
                 max_hands=MOST_HANDS,
                 side=settings.side,
                 texture=settings.wants_texture,
+                compare=settings.wants_others,
             )
         )
 

@@ -50,6 +50,10 @@ class PipelineLike(Protocol):
         """Which hand is which."""
         ...
 
+    def set_compare(self, wanted: bool, /) -> None:
+        """Whether every variant is asked, from the next frame on."""
+        ...
+
     def set_texture(self, wanted: bool, /) -> None:
         """Whether hands get a texture, from the next frame on."""
         ...
@@ -172,6 +176,8 @@ class ReconstructThread(QThread):
             pipeline.set_side(wanted.side)
         if wanted.wants_texture != applied.wants_texture:
             pipeline.set_texture(wanted.wants_texture)
+        if wanted.wants_others != applied.wants_others:
+            pipeline.set_compare(wanted.wants_others)
         self._applied = wanted
         if self._forgets_texture:
             self._forgets_texture = False

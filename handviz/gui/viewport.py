@@ -20,7 +20,8 @@ from handviz.render.camera import OrbitCamera
 from handviz.render.highlight import Highlight, Pick
 from handviz.render.key_light import KeyLight
 from handviz.render.options import DrawOptions
-from handviz.render.scene import Scene
+from handviz.render.panes import PanePoint
+from handviz.render.split_scene import SplitScene
 from handviz.render.surface import Surface
 from handviz.render.target import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
 
@@ -42,7 +43,7 @@ class PictureTaker(Protocol):
 
 
 class Viewport(QOpenGLWidget):
-    """Shows results through a Scene.
+    """Shows results through a SplitScene.
 
     In free orbit the mouse turns, the wheel zooms, a double click goes home. The right button moves the light.
     """
@@ -58,7 +59,7 @@ class Viewport(QOpenGLWidget):
         super().__init__(parent)
         self._surface = surface
         self._ctx: moderngl.Context | None = None
-        self._scene: Scene | None = None
+        self._scene: SplitScene | None = None
         self._smooth_target: MultisampleTarget | None = None
         self._samples = 0
         self._result: FrameResult | None = None
@@ -98,16 +99,24 @@ class Viewport(QOpenGLWidget):
         self.update()
 
     def pick_at(self, position: QPointF) -> Pick | None:
-        """The vertex or joint under a place of this widget; None beside the hands."""
+        """The vertex or joint under a place of this widget, in whichever pane; None beside the hands."""
         if self._scene is None:
             return None
         ratio = self.devicePixelRatioF()
-        point_px = np.array([position.x(), position.y()]) * ratio
+        point_px = position.x() * ratio, position.y() * ratio
         return self._scene.pick(point_px, self._drawn_size, self._options, orbit=self._orbit, pixel_ratio=ratio)
 
     def range_mm(self) -> tuple[float, float] | None:
         """The ends of the heatmap on the screen."""
         return self._scene.range_mm(self._options) if self._scene is not None else self._options.deviation_range_mm
+
+    def pane_at(self, position: QPointF) -> PanePoint | None:
+        """The variant drawn at a place of this widget and where in its pane, in physical pixels; None beside panes."""
+        if self._scene is None:
+            return None
+        ratio = self.devicePixelRatioF()
+        point_px = position.x() * ratio, position.y() * ratio
+        return self._scene.pane_at(point_px, self._drawn_size, self._options, ratio)
 
     def cut_out(self, scale: float = 1.0) -> NDArray[np.uint8] | None:
         """(H, W, 4) RGB and straight alpha of the hands as they stand in the view, ``scale`` times as large.
@@ -152,7 +161,7 @@ class Viewport(QOpenGLWidget):
             return
         self._samples = affordable_samples(self._ctx)
         self._smooth_target = MultisampleTarget(self._ctx, self._samples)
-        self._scene = Scene(self._ctx, self._surface)
+        self._scene = SplitScene(self._ctx, self._surface)
         self._scene.show(self._result)
         self._scene.set_highlight(self._highlight)
         logger.info("drawing with %s", self._ctx.info["GL_RENDERER"])

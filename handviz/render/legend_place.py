@@ -1,5 +1,7 @@
 """Where the legend goes: into a corner without a hand, and there it stays as long as it can."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from handviz.records import FloatArray
@@ -9,6 +11,27 @@ Rectangle = tuple[int, int, int, int]
 Corner = tuple[bool, bool]
 """right rather than left, bottom rather than top"""
 CORNERS: tuple[Corner, ...] = ((True, True), (True, False), (False, True), (False, False))
+LABEL_WEIGHT = 40
+"""Points a side: what a label counts against vertices of a hand."""
+
+
+@dataclass(frozen=True)
+class LegendRoom:
+    """Where a legend may go."""
+
+    box: tuple[float, float, float, float]
+    """left, top, right, bottom, in one of whose corners it lies"""
+    view_size: tuple[int, int]
+    pixel_ratio: float
+    label: Rectangle | None = None
+    """Of a pane that has one; a legend keeps clear of it."""
+
+
+def points_in(rectangle: Rectangle) -> FloatArray:
+    """A grid of points (N, 2) all over a rectangle, its edges included."""
+    left, top, right, bottom = rectangle
+    across, down = np.linspace(left, right, LABEL_WEIGHT), np.linspace(top, bottom, LABEL_WEIGHT)
+    return np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 2)
 
 
 def corner_rectangle(corner: Corner, box: tuple[float, float, float, float], size: tuple[int, int]) -> Rectangle:
