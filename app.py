@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -15,10 +16,12 @@ from PyQt6.QtGui import QSurfaceFormat
 from PyQt6.QtWidgets import QApplication
 
 from handviz.errors import HandvizError
+from handviz.gui import measure, start_stages
 from handviz.gui.controller import Controller
 from handviz.gui.keyboard import KeyboardManners
 from handviz.gui.log_window import LogKeeper
 from handviz.gui.main_window import MainWindow
+from handviz.gui.measure import Measurement
 from handviz.gui.reconstruct_thread import PipelineLike, PipelineMaker
 from handviz.gui.screenshot import save_picture
 from handviz.gui.settings import SettingsStore, ViewSettings
@@ -29,6 +32,7 @@ from handviz.records import VARIANTS
 from handviz.render.options import ColourMode
 
 MOST_HANDS = 2
+STARTS = 5
 SCREENSHOT_PATIENCE_MS = 60_000
 OPENCV_QT_VARIABLES = ("QT_QPA_PLATFORM_PLUGIN_PATH", "QT_QPA_FONTDIR")
 logger = logging.getLogger("handviz")
@@ -46,6 +50,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--screenshot-after", type=int, default=30, metavar="N", help="results to show before that (30)"
     )
+    parser.add_argument("--measure", choices=get_args(Measurement), help="print figures of this machine and quit")
+    parser.add_argument("--minutes", type=float, metavar="N", help="length of a measurement (latency 1, soak 30)")
     return parser.parse_args(arguments)
 
 
@@ -94,6 +100,16 @@ def make_application(arguments: list[str]) -> QApplication:
     return application
 
 
+def measured_starts(arguments: list[str]) -> int:
+    """Start the program some times and print how long its stages take; returns the exit status."""
+    try:
+        start_stages.measure_starts([str(Path(__file__).resolve()), *arguments], STARTS, logger.info)
+    except HandvizError as error:
+        logger.error("%s", error)
+        return 1
+    return 0
+
+
 def unexpected_error_reporter(
     controller: Controller,
 ) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
@@ -139,9 +155,13 @@ def main(arguments: list[str]) -> int:
     """Run the program; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     options = parse(arguments)
+    if options.measure == "startup" and start_stages.STARTED_VARIABLE not in os.environ:
+        return measured_starts(arguments)
+    start_stages.note("interpreter and imports")
     log_keeper = LogKeeper()
     logging.getLogger().addHandler(log_keeper)
     application = make_application(arguments)
+    start_stages.note("Qt application")
     theme, manners = Theme(application), KeyboardManners()
     application.installEventFilter(manners)
     try:
@@ -149,23 +169,22 @@ def main(arguments: list[str]) -> int:
     except HandvizError as error:
         logger.error("%s", error)
         return 1
-    controller = Controller(
-        pipeline_maker(options.model_dir),
-        SettingsStore(),
-        for_this_run=settings_for_this_run(options),
-        model_dir=options.model_dir,
-    )
+    maker = measure.watched_maker(pipeline_maker(options.model_dir))
+    store = SettingsStore(Path(tempfile.mkdtemp()) if options.measure else None)
+    controller = Controller(maker, store, for_this_run=settings_for_this_run(options), model_dir=options.model_dir)
     theme.choose(controller.settings.theme)
     controller.settings_changed.connect(lambda settings: theme.choose(settings.theme))
     window = MainWindow(controller, surface, log_keeper)
     saver = None
     if options.screenshot is not None:
         saver = ScreenshotAfter(window, options.screenshot, max(options.screenshot_after, 1))
+    measurement = options.measure and measure.begin(options.measure, window, controller, options.minutes)
     sys.excepthook = unexpected_error_reporter(controller)
     # Python sees Ctrl+C when the window's next timer calls it.
     signal.signal(signal.SIGINT, lambda *_: window.close())
     window.show()
-    if saver is None:
+    start_stages.note("window shown")
+    if saver is None and measurement is None:
         window.welcome_once()
     controller.start(options.source)
     status = application.exec()
