@@ -20,7 +20,7 @@ from handviz.paths import CLIP_FILE
 
 CAMERA_PREFIX = "camera:"
 LAST_SOURCE = "last_source"
-SETTINGS_OF_RECONSTRUCTION = ("variant", "smoothing", "field_of_view_deg", "side", "wants_texture")
+SETTINGS_OF_RECONSTRUCTION = ("variant", "smoothing", "lens", "hand_size", "side", "wants_texture")
 logger = logging.getLogger(__name__)
 
 

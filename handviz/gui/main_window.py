@@ -12,6 +12,7 @@ from handviz.errors import HandvizError
 from handviz.gui.controller import Controller
 from handviz.gui.feature import Feature
 from handviz.gui.keyboard import reach_by_tab_alone
+from handviz.gui.lens_feature import LensFeature
 from handviz.gui.log_window import LogKeeper, LogWindow
 from handviz.gui.mesh_saver import MESH_FORMATS, MeshOrder
 from handviz.gui.messages import Answer, Status
@@ -116,7 +117,8 @@ class MainWindow(QMainWindow):
 
     def _make_features(self) -> list[Feature]:
         """What stands by itself; each puts its own widgets where they belong. The layout is last: it sees them all."""
-        return [WindowLayout(self, self._controller, (self.source_panel, self.view_panel))]
+        lens = LensFeature(self._controller, self.viewport, self.source_panel.lens)
+        return [lens, WindowLayout(self, self._controller, (self.source_panel, self.view_panel))]
 
     def _make_shortcuts(self) -> list[Shortcut]:
         controller = self._controller

@@ -1,0 +1,169 @@
+"""The lens of every source: remembered by its name, told in a dialog, and on the screen as long as it is a guess."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PyQt6.QtCore import QEvent, QObject, Qt
+from PyQt6.QtWidgets import QFileDialog, QWidget
+
+from handviz.capture.checkerboard import Board
+from handviz.capture.sources import CameraInfo
+from handviz.errors import HandvizError
+from handviz.gui.calibration_thread import CalibrationThread
+from handviz.gui.controller import CAMERA_PREFIX, Controller
+from handviz.gui.feature import Feature
+from handviz.gui.lens_dialog import LENS_FOLDER, LensDialog
+from handviz.gui.lens_panel import LensPart
+from handviz.gui.messages import Answer, SourceInfo
+from handviz.gui.parts import named_label
+from handviz.gui.place_text import apart_text, short_lens_text
+from handviz.gui.settings import ViewSettings
+from handviz.gui.shortcuts import Shortcut
+from handviz.lens import ASSUMED_LENS
+from handviz.lens_files import lens_from_text, lens_text
+
+OTHER_SOURCES = "clips, folders and pictures"
+MARGIN_PX = 10
+
+
+class LensFeature(Feature):
+    """Ctrl+L, the line at the bottom of the viewport, and the memory of lenses."""
+
+    def __init__(self, controller: Controller, viewport: QWidget, part: LensPart) -> None:
+        super().__init__()
+        self._controller, self._viewport = controller, viewport
+        self._camera_names: dict[str, str] = {}
+        self._owner = ""
+        self._answer: Answer | None = None
+        self._dialog: LensDialog | None = None
+        self._thread: CalibrationThread | None = None
+        self.note = named_label("note")
+        self.note.setParent(viewport)
+        self.note.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.note.hide()
+        viewport.installEventFilter(self)
+        part.details_wanted.connect(self.open)
+        controller.cameras_found.connect(self._take_cameras)
+        controller.source_opened.connect(self._take_source)
+        controller.answered.connect(self._take_answer)
+        controller.settings_changed.connect(self._take_settings)
+
+    def shortcuts(self) -> Sequence[Shortcut]:
+        """Ctrl+L."""
+        return (Shortcut(("Ctrl+L",), "lens and hand size …", self.open, menu="Tools"),)
+
+    def stop(self) -> None:
+        """End a calibration."""
+        self._end_calibration()
+        if self._dialog is not None:
+            self._dialog.close()
+
+    def open(self) -> LensDialog:
+        """Show the dialog beside the running picture."""
+        if self._dialog is None:
+            self._dialog = dialog = LensDialog(self._controller, self._viewport.window())
+            dialog.board.live_wanted.connect(self._calibrate)
+            dialog.board.folder_wanted.connect(self._calibrate_folder)
+            dialog.board.stop_wanted.connect(self._end_calibration)
+            dialog.closed.connect(self._end_calibration)
+        self._tell_dialog()
+        self._dialog.show()
+        self._dialog.raise_()
+        return self._dialog
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
+        """Keep the line in its place."""
+        if event is not None and event.type() == QEvent.Type.Resize:
+            self._place_note()
+        return super().eventFilter(watched, event)
+
+    def _take_cameras(self, cameras: list[CameraInfo]) -> None:
+        self._camera_names = {f"{CAMERA_PREFIX}{camera.index}": camera.name for camera in cameras}
+
+    def _take_source(self, info: SourceInfo) -> None:
+        """A camera has its own lens, all other sources share one."""
+        is_camera = info.text.startswith(CAMERA_PREFIX)
+        self._owner = self._camera_names.get(info.text, info.text) if is_camera else OTHER_SOURCES
+        self._answer = None
+        try:
+            lens = lens_from_text(self._controller.store.text(self._key()))
+        except HandvizError:
+            lens = ASSUMED_LENS
+        self._controller.change(lens=lens)
+        self._write_note()
+
+    def _key(self) -> str:
+        # Whatever a camera is called, it makes no groups in the settings file.
+        return f"lens_of_{self._owner}".replace("/", "_").replace("\\", "_")
+
+    def _take_settings(self, settings: ViewSettings) -> None:
+        if self._owner:
+            kept = lens_text(settings.lens)
+            if kept != self._controller.store.text(self._key()):
+                self._controller.store.remember(self._key(), kept)
+        self._write_note()
+
+    def _take_answer(self, answer: Answer) -> None:
+        self._answer = answer
+        if self._thread is not None and self._thread.isRunning():
+            self._thread.offer(answer.result.frame.image)
+        self._write_note()
+        self._tell_dialog()
+
+    def _write_note(self) -> None:
+        """What is assumed or doubtful of the lens, and in free orbit how far the hands are apart."""
+        text = ""
+        if self._answer is not None:
+            settings, result = self._controller.settings, self._answer.result
+            height, width = result.frame.image.shape[:2]
+            doubt = settings.lens.caveat_for(width, height)
+            if settings.lens.mode == "assumed":
+                doubt = f"{short_lens_text(settings.lens)} (Ctrl+L)"
+            apart = apart_text(result.hands) if settings.view == "orbit" else ""
+            text = "  ·  ".join(part for part in (apart, doubt) if part)
+        if text != self.note.text():
+            self.note.setText(text)
+            self._place_note()
+        self.note.setVisible(bool(text))
+
+    def _place_note(self) -> None:
+        """At the bottom, in the middle: legends keep to the corners."""
+        self.note.adjustSize()
+        width = min(self.note.width(), max(self._viewport.width() - 2 * MARGIN_PX, 1))
+        left = (self._viewport.width() - width) // 2
+        self.note.setGeometry(left, self._viewport.height() - self.note.height() - MARGIN_PX, width, self.note.height())
+
+    def _tell_dialog(self) -> None:
+        if self._dialog is None or self._answer is None:
+            return
+        frame, source = self._answer.result.frame, self._controller.source
+        height, width = frame.image.shape[:2]
+        path = Path(source.text) if source is not None and frame.name else None
+        if path is not None and path.is_dir():
+            path /= frame.name
+        self._dialog.show_picture(self._owner, (width, height), path)
+
+    def _calibrate_folder(self, board: Board) -> None:
+        store = self._controller.store
+        start = store.text(LENS_FOLDER)
+        folder = QFileDialog.getExistingDirectory(self._dialog, "Pictures of the checkerboard", start)
+        if folder:
+            store.remember(LENS_FOLDER, folder)
+            self._calibrate(board, Path(folder))
+
+    def _calibrate(self, board: Board, folder: Path | None = None) -> None:
+        self._end_calibration()
+        assert self._dialog is not None
+        self._thread = CalibrationThread(board, folder)
+        self._thread.progressed.connect(self._dialog.board.show_progress)
+        self._thread.start()
+        if folder is None and self._answer is not None:
+            self._thread.offer(self._answer.result.frame.image)
+
+    def _end_calibration(self) -> None:
+        if self._thread is not None:
+            self._thread.stop()
+            self._thread.deleteLater()
+            self._thread = None
+        if self._dialog is not None:
+            self._dialog.board.show_idle()
