@@ -43,6 +43,7 @@ class LensDialog(QDialog):
         self.angle, self.numbers = AnglePage(), IntrinsicsPage()
         self.board, self.hand = BoardPage(), HandSizePage()
         self.pages = QTabWidget()
+        self.pages.setDocumentMode(True)
         self._lay_out()
         for page in (self.angle, self.numbers, self.board):
             page.chosen.connect(self._use)

@@ -14,12 +14,12 @@ ORIGIN_TEXTS = {"assumed": "assumed", "stated": "as you stated", "calibrated": "
 
 def place_text(hand: HandMesh) -> str:
     """Two lines: the wrist in the camera's frame, and the deviation of each number."""
-    place = "  ".join(f"{value * CENTIMETRES_PER_METRE:.1f}" for value in hand.wrist_camera_m)
+    place = ", ".join(f"{value * CENTIMETRES_PER_METRE:.1f}" for value in hand.wrist_camera_m)
     std_m = hand.wrist_std_m
     if std_m is None:
         return f"wrist at {place} cm"
-    spread = "  ".join(f"{value * CENTIMETRES_PER_METRE:.1f}" for value in std_m)
-    return f"wrist at {place} cm\n± {spread} cm (right, down, away)"
+    spread = ", ".join(f"{value * CENTIMETRES_PER_METRE:.1f}" for value in std_m)
+    return f"wrist at {place} cm\n± {spread} cm"
 
 
 def apart_text(hands: Sequence[HandMesh]) -> str:

@@ -88,6 +88,7 @@ class SourcePanel(Panel):
         self.sides.activated.connect(lambda row: self._controller.change(side=self.sides.itemData(row)))
         self.column.addWidget(self.sides)
         self.hands = named_label("", "none yet", wraps=True)
+        self.hands.setToolTip("Places are the camera's: right, down, and away from it; ± is one standard deviation")
         self.column.addWidget(self.hands)
 
     def show_cameras(self, cameras: list[CameraInfo]) -> None:
