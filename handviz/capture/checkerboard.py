@@ -16,7 +16,7 @@ from handviz.records import FloatArray, Intrinsics
 
 LARGEST_SEARCH_PX = 1600
 FEWEST_VIEWS, ENOUGH_VIEWS, MOST_VIEWS = 6, 12, 40
-STILL_SHARE, NEW_SHARE = 0.004, 0.05
+STILL_SHARE, NEW_SHARE = 0.004, 0.025
 """Of the longer side: how far corners may move in a still view, and how far they have to in a new one."""
 LEAST_TILT_DEG, LEAST_SPREAD, LARGEST_RMS_SHARE, LARGEST_FOCAL_STD_SHARE = 15.0, 0.4, 0.003, 0.02
 MODEL = cv2.CALIB_FIX_K3 | cv2.CALIB_ZERO_TANGENT_DIST

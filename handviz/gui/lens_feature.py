@@ -30,7 +30,7 @@ class LensFeature(Feature):
     """Ctrl+L, the line at the bottom of the viewport, and the memory of lenses."""
 
     def __init__(self, controller: Controller, viewport: QWidget, part: LensPart) -> None:
-        super().__init__()
+        super().__init__(viewport)
         self._controller, self._viewport = controller, viewport
         self._camera_names: dict[str, str] = {}
         self._owner = ""
@@ -152,7 +152,7 @@ class LensFeature(Feature):
             self._calibrate(board, Path(folder))
 
     def _calibrate(self, board: Board, folder: Path | None = None) -> None:
-        self._end_calibration()
+        self._stop_thread()
         assert self._dialog is not None
         self._thread = CalibrationThread(board, folder)
         self._thread.progressed.connect(self._dialog.board.show_progress)
@@ -160,10 +160,13 @@ class LensFeature(Feature):
         if folder is None and self._answer is not None:
             self._thread.offer(self._answer.result.frame.image)
 
-    def _end_calibration(self) -> None:
+    def _stop_thread(self) -> None:
         if self._thread is not None:
             self._thread.stop()
             self._thread.deleteLater()
             self._thread = None
+
+    def _end_calibration(self) -> None:
+        self._stop_thread()
         if self._dialog is not None:
             self._dialog.board.show_idle()
