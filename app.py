@@ -68,6 +68,7 @@ def pipeline_maker(model_dir: Path) -> PipelineMaker:
                 lens=settings.lens,
                 hand_size=settings.hand_size,
                 smoothing=settings.smoothing,
+                smoothing_kind=settings.smoothing_kind,
                 max_hands=MOST_HANDS,
                 side=settings.side,
                 texture=settings.wants_texture,
@@ -149,7 +150,10 @@ def main(arguments: list[str]) -> int:
         logger.error("%s", error)
         return 1
     controller = Controller(
-        pipeline_maker(options.model_dir), SettingsStore(), for_this_run=settings_for_this_run(options)
+        pipeline_maker(options.model_dir),
+        SettingsStore(),
+        for_this_run=settings_for_this_run(options),
+        model_dir=options.model_dir,
     )
     theme.choose(controller.settings.theme)
     controller.settings_changed.connect(lambda settings: theme.choose(settings.theme))

@@ -46,11 +46,28 @@ DEBIAN_PACKAGE_OF_LIBRARY = {
     "libxkbcommon.so.0": "libxkbcommon0",
     "libxkbcommon-x11.so.0": "libxkbcommon-x11-0",
 }
+# Those of Qt's web engine, which only tests load.
+DEBIAN_PACKAGE_OF_TEST_LIBRARY = {
+    "libnss3.so": "libnss3",
+    "libasound.so.2": "libasound2",
+    "libgbm.so.1": "libgbm1",
+    "libudev.so.1": "libudev1",
+    "libXcomposite.so.1": "libxcomposite1",
+    "libXdamage.so.1": "libxdamage1",
+    "libXrandr.so.2": "libxrandr2",
+    "libXtst.so.6": "libxtst6",
+    "libxcb-dri3.so.0": "libxcb-dri3-0",
+    "libxkbfile.so.1": "libxkbfile1",
+}
+# Where there is a package of the new name, the old one is only a word for several that provide it.
+NEW_NAMES = {"libasound2": "libasound2t64"}
 OTHER_SYSTEMS = {
     "dnf": "sudo dnf install xorg-x11-server-Xvfb xorg-x11-xauth mesa-libEGL libglvnd-gles libglvnd-glx "
-    "xcb-util-cursor xcb-util-wm xcb-util-image xcb-util-keysyms xcb-util-renderutil libxkbcommon-x11",
+    "xcb-util-cursor xcb-util-wm xcb-util-image xcb-util-keysyms xcb-util-renderutil libxkbcommon-x11 "
+    "nss alsa-lib mesa-libgbm libXcomposite libXdamage libXrandr libXtst libxkbfile",
     "pacman": "sudo pacman -S --needed xorg-server-xvfb xorg-xauth mesa libglvnd xcb-util-cursor xcb-util-wm "
-    "xcb-util-image xcb-util-keysyms xcb-util-renderutil libxkbcommon-x11",
+    "xcb-util-image xcb-util-keysyms xcb-util-renderutil libxkbcommon-x11 "
+    "nss alsa-lib libxcomposite libxdamage libxrandr libxtst libxkbfile",
 }
 
 
@@ -88,12 +105,19 @@ def can_load(library: str) -> bool:
 
 def lacking_debian_packages(command: str) -> list[str]:
     """Debian's names of what ``run`` or ``test`` needs and this Linux lacks."""
-    lacking = [package for library, package in DEBIAN_PACKAGE_OF_LIBRARY.items() if not can_load(library)]
+    libraries = DEBIAN_PACKAGE_OF_LIBRARY | (DEBIAN_PACKAGE_OF_TEST_LIBRARY if command == "test" else {})
+    lacking = [package for library, package in libraries.items() if not can_load(library)]
     if importlib.util.find_spec("ensurepip") is None:
         lacking.append("python3-venv")
     if command == "test" and not has_display():
         lacking += [package for package, tool in (("xvfb", "xvfb-run"), ("xauth", "xauth")) if not shutil.which(tool)]
     return lacking
+
+
+def new_name_if_there(package: str) -> str:
+    """What the package is called here."""
+    new_name = NEW_NAMES.get(package)
+    return new_name if new_name and call("apt-cache", "show", "--quiet", new_name, quiet=True) == 0 else package
 
 
 def install_on_debian(packages: list[str]) -> bool:
@@ -104,6 +128,7 @@ def install_on_debian(packages: list[str]) -> bool:
     apt = [*([] if is_root else ["sudo", "-n"]), "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
     say(f"installing {' '.join(packages)}")
     call(*apt, "update", "-q")
+    packages = [new_name_if_there(package) for package in packages]
     return call(*apt, "install", "-y", "-q", "--no-install-recommends", *packages) == 0
 
 

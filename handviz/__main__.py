@@ -10,6 +10,8 @@ from handviz.errors import HandvizError
 
 COMMANDS = {
     "reconstruct": "hands of an image, a folder or a clip -> overlays, meshes, hands.json",
+    "inspect": "inspect a folder as the window does, and measure how fast that goes",
+    "animate": "a recording of app.py -> animated GLB, BVH skeletons, CSV",
     "synthesize": "render hands with ground truth for training",
     "jitter": "measure how the detector's crops differ from those of true keypoints",
     "place": "measure how far wrists are from their true place, and whether deviations cover it",
@@ -21,6 +23,7 @@ COMMANDS = {
     "ablate": "repeat the paper's ablations in a cheap form, beside the paper's numbers",
     "calibrate": "fit one factor to a checkpoint's variances on validation crops",
     "export": "write a checkpoint as ONNX and compare the two",
+    "smoothing": "compare Kalman and One Euro on hands whose true motion is known",
     "benchmark": "measure every stage of the live program on this machine",
     "doctor": "check this machine and the model files, and say what to do",
     "build": "rebuild committed files: the open hand, the detector, the backbone, the clip",

@@ -96,6 +96,21 @@ def rotation_from_axis_angle(axis_angle: FloatArray) -> FloatArray:
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
 
 
+def axis_angle_from_rotation(rotation: FloatArray) -> FloatArray:
+    """Axis-angle (3,) of a rotation (3, 3), the shorter way round."""
+    axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
+    sine, cosine = float(np.linalg.norm(axis)) / 2, (float(np.trace(rotation)) - 1) / 2
+    angle = math.atan2(sine, cosine)
+    if sine > 1e-6:
+        return axis * (angle / (2 * sine))
+    if cosine > 0:
+        return axis / 2
+    # Half a turn: the axis is what the rotation keeps.
+    column = int(np.argmax(np.diag(rotation)))
+    kept = rotation[:, column] + np.eye(3)[:, column]
+    return np.asarray(kept / np.linalg.norm(kept) * angle)
+
+
 def rotation_about_z(angle_rad: float) -> FloatArray:
     """Rotation (3, 3) by ``angle_rad`` about the z axis."""
     cosine, sine = math.cos(angle_rad), math.sin(angle_rad)

@@ -12,7 +12,7 @@ from handviz.geometry import (
     rescaled,
     rotated,
 )
-from handviz.records import Intrinsics
+from handviz.records import Intrinsics, IntrinsicsOrigin
 
 LensMode = Literal["assumed", "angle", "intrinsics"]
 AngleSide = Literal["longer", "horizontal", "vertical", "diagonal"]
@@ -22,6 +22,13 @@ ANGLE_LIMITS_DEG = (5.0, 170.0)
 FILM_DIAGONAL_MM = 43.27
 """Of the 24 x 36 mm picture that equivalent focal lengths refer to."""
 SAME_ASPECT = 0.01
+ORIGIN_TEXTS: dict[IntrinsicsOrigin, str] = {"assumed": "assumed", "stated": "as stated", "calibrated": "measured"}
+SIDE_TEXTS: dict[AngleSide, str] = {
+    "longer": "the longer side",
+    "horizontal": "the width",
+    "vertical": "the height",
+    "diagonal": "the diagonal",
+}
 HAND_LIMITS_MM: dict[HandMeasure, tuple[float, float]] = {
     "none": (1.0, 1000.0), "length": (80.0, 280.0), "breadth": (35.0, 130.0)
 }  # fmt: skip
@@ -58,6 +65,11 @@ class Lens:
             return intrinsics_from_field_of_view(width, height, longer_deg)
         assert self.known is not None
         return _of_another_size(self.known, self.known_size, (width, height))
+
+    def intrinsics_of(self, width: int, height: int, turned_deg: int = 0) -> Intrinsics:
+        """K of pictures of this size that were turned clockwise after the camera took them."""
+        taken = (height, width) if turned_deg % 180 else (width, height)
+        return rotated(self.intrinsics_for(*taken), turned_deg // 90, taken)
 
     def caveat_for(self, width: int, height: int) -> str:
         """A sentence on what is doubtful about K at this size; empty if nothing is."""
@@ -120,6 +132,17 @@ def check_intrinsics(known: Intrinsics | None, size: tuple[int, int]) -> None:
 def angle_of_equivalent_deg(equivalent_mm: float) -> float:
     """Angle over the diagonal of a focal length "in 35 mm"."""
     return math.degrees(2 * math.atan(FILM_DIAGONAL_MM / 2 / equivalent_mm))
+
+
+def lens_in_words(lens: Lens) -> str:
+    """What is known of the lens, in a few words."""
+    if lens.mode == "assumed":
+        return f"assumed {lens.field_of_view_deg:.0f}° field of view"
+    if lens.mode == "angle":
+        return f"{lens.field_of_view_deg:.4g}° over {SIDE_TEXTS[lens.side]}"
+    assert lens.known is not None
+    size = "x".join(map(str, lens.known_size))
+    return f"fx {lens.known.focal_px:.0f} px, {ORIGIN_TEXTS[lens.known.origin]} at {size}"
 
 
 def angles_deg(intrinsics: Intrinsics, width: int, height: int) -> tuple[float, float, float]:

@@ -17,14 +17,18 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.floating]
 Handedness = Literal["left", "right"]
 VariantName = Literal["prior", "amvur", "final"]
+SmoothingKind = Literal["kalman", "one_euro"]
 IntrinsicsOrigin = Literal["assumed", "stated", "calibrated"]
 
 SideChoice = Literal["detected", "left", "right"]
 """Whose word counts on which hand is which: the detector's or the person's."""
 
 VARIANTS: tuple[VariantName, ...] = ("prior", "amvur", "final")
+SMOOTHING_KINDS: tuple[SmoothingKind, ...] = ("kalman", "one_euro")
 CROP_SIZE = 224
 KEYPOINT_COUNT = 21
+PALM_KEYPOINTS = (0, 5, 9, 13, 17)
+"""Wrist and knuckles: they move together, and their middle is the best known place of a hand."""
 KEYPOINT_PARENTS = (-1, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
 
 
@@ -40,6 +44,10 @@ class Frame:
     """``time.perf_counter() * 1000`` when the picture was read."""
     name: str = ""
     """File name for pictures of a folder, empty otherwise."""
+    time_ms: float | None = None
+    """When a clip shows the picture, from the clip's beginning, at whatever speed it plays; None for all else."""
+    turned_deg: int = 0
+    """How far ``image`` was turned clockwise, 0, 90, 180 or 270, after its camera or file gave it."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +193,10 @@ class HandMesh:
     intrinsics: Intrinsics
     texture: HandTexture | None = None
     """None where no texture was asked for."""
+    keypoint_covariance_mm2: FloatArray | None = None
+    """(21, 3, 3) covariances of the keypoints in the camera's axes; the trace is ``keypoint_std_mm`` squared."""
+    vertex_covariance_mm2: FloatArray | None = None
+    """(V, 3, 3) as ``keypoint_covariance_mm2``."""
     place_doubt: PlaceDoubt | None = None
     """None where nobody estimated it."""
 
@@ -222,3 +234,5 @@ class FrameResult:
     times: StageTimes = field(default_factory=StageTimes)
     trouble: str = ""
     """A sentence on what could not be done although it was asked for, such as textures; mostly empty."""
+    crops: tuple[HandCrop, ...] = ()
+    """What the network saw of each hand: index i belongs to ``hands[i]``; empty where hands were not cut out."""

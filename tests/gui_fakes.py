@@ -16,6 +16,7 @@ from handviz.records import (
     HandTexture,
     Intrinsics,
     SideChoice,
+    SmoothingKind,
     StageTimes,
     VariantName,
 )
@@ -137,6 +138,10 @@ class FakePipeline:
     def set_smoothing(self, strength: float, /) -> None:
         """Notes it."""
         self.told.append(("smoothing", strength))
+
+    def set_smoothing_kind(self, kind: SmoothingKind, /) -> None:
+        """Notes it."""
+        self.told.append(("smoothing_kind", kind))
 
     def set_lens(self, lens: Lens, /) -> None:
         """Notes it."""

@@ -151,6 +151,23 @@ def test_debian_gets_what_it_lacks(monkeypatch: pytest.MonkeyPatch, calls: Calls
     assert install.endswith("libxcb-cursor0 xvfb")
 
 
+def test_the_browser_of_the_tests_is_no_matter_of_the_program(monkeypatch: pytest.MonkeyPatch, calls: Calls) -> None:
+    set_display(monkeypatch, ":0")
+    monkeypatch.setattr(bootstrap, "can_load", lambda library: library != "libnss3.so")
+    assert bootstrap.lacking_debian_packages("run") == []
+    assert bootstrap.lacking_debian_packages("test") == ["libnss3"]
+
+
+@pytest.mark.parametrize(("status_of_new_name", "name"), [(0, "libasound2t64"), (100, "libasound2")])
+def test_a_package_that_was_renamed_is_called_as_it_is_here(
+    monkeypatch: pytest.MonkeyPatch, calls: Calls, status_of_new_name: int, name: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
+    calls.answer = lambda line: status_of_new_name if line.startswith("apt-cache show") else 0
+    assert bootstrap.install_on_debian(["libasound2"])
+    assert calls.lines[-1].endswith(f"--no-install-recommends {name}")
+
+
 @pytest.mark.parametrize(
     ("tool", "line"),
     [

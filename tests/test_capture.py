@@ -258,7 +258,7 @@ def test_a_camera_gives_rgb_says_what_it_gives_and_notices_the_plug(monkeypatch:
     use_device(device, monkeypatch)
     source = open_source("camera:0")
     assert source.is_live
-    assert source.description == "camera 0: 320x240, 15 fps"
+    assert source.description == "camera 0: asked 640x480 at 30, got 320x240 at 15"
     wanted = [cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS]
     assert device.settings == wanted
     for number in range(2):

@@ -1,6 +1,7 @@
 """Image -> crop -> image, and the network's answer back to the camera, for left and right hands."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -217,6 +218,23 @@ def test_the_parts_of_a_mesh_agree_with_each_other(handedness: Handedness) -> No
     seen_px = project_px(mesh.vertices_m + mesh.wrist_camera_m, CAMERA)
     np.testing.assert_allclose(mesh.vertices_px, seen_px, atol=1e-9)
     assert (mesh.handedness, mesh.variant, mesh.detection_score) == (handedness, "final", 0.9)
+
+
+@pytest.mark.parametrize("handedness", HANDS)
+def test_covariances_are_those_of_hands_drawn_from_the_networks_answer(handedness: Handedness) -> None:
+    camera_from_wrist = Rotation.random(random_state=5).as_matrix()
+    _, _, answer, crop = reconstruct(handedness, camera_from_wrist, np.array([0.2, 0.1, 0.6]))
+    std_m = np.array([0.001, 0.004, 0.009])
+    drawn_m = np.random.default_rng(0).normal(answer.vertices_m[7], std_m, (40_000, 3))
+    certain = replace(answer, vertex_std_m=np.tile(std_m, (60, 1)), keypoint_std_m=np.tile(std_m, (21, 1)))
+    mesh = hand_mesh_from_crop(certain, crop, intrinsics=CAMERA, variant="final")
+    drawn = hand_mesh_from_crop(replace(certain, vertices_m=drawn_m), crop, intrinsics=CAMERA, variant="final")
+    found_mm2 = np.cov(drawn.vertices_m.T) * 1e6
+    assert mesh.vertex_covariance_mm2 is not None
+    assert mesh.keypoint_covariance_mm2 is not None
+    np.testing.assert_allclose(mesh.vertex_covariance_mm2[7], found_mm2, atol=1.5)
+    np.testing.assert_allclose(mesh.keypoint_covariance_mm2[20], mesh.vertex_covariance_mm2[7])
+    np.testing.assert_allclose(np.trace(mesh.keypoint_covariance_mm2[3]), mesh.keypoint_std_mm[3] ** 2)
 
 
 @pytest.mark.parametrize("handedness", HANDS)

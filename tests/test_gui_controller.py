@@ -26,7 +26,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     def make_one(
         sources: dict[str, FakeSource] | None = None, *, cameras: tuple[CameraInfo, ...] = (), **settings: Any
     ) -> Controller:
-        def opener(text: str) -> FakeSource:
+        def opener(text: str, _: object = None) -> FakeSource:
             if text not in (sources or {}):
                 raise HandvizError(f"{text} is not there")
             return (sources or {})[text]

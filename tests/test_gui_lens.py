@@ -33,7 +33,7 @@ MEASURED = lens_of_intrinsics(Intrinsics(600.0, 321.0, 239.0, 604.0, "calibrated
 def controller(tmp_path: Path) -> Controller:
     """Two cameras, a clip and pictures."""
 
-    def opener(text: str) -> FakeSource:
+    def opener(text: str, *_: object) -> FakeSource:
         return FakeSource(3, names=text == str(tmp_path))
 
     cameras = [CameraInfo(0, "Front"), CameraInfo(2, "Back/left")]
@@ -126,7 +126,7 @@ def test_fx_fy_cx_cy_by_hand(window: MainWindow, controller: Controller) -> None
     assert known is not None
     assert [*known.focals_px, *known.centre_px] == [600, 610, 330, 235]
     assert "fx 600.0, fy 610.0" in dialog.summary.text()
-    assert "as you stated" in dialog.summary.text()
+    assert "as stated" in dialog.summary.text()
     before = controller.settings.lens
     page.boxes["cx"].setValue(2000.0)
     page.use.click()
@@ -175,7 +175,7 @@ def test_lenses_are_saved_and_loaded(
 def test_every_camera_keeps_its_own_lens(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
     controller.start("camera:0")
     qtbot.waitUntil(lambda: controller.source is not None)
-    controller.cameras_found.emit([CameraInfo(0, "Front"), CameraInfo(2, "Back/left")])
+    qtbot.waitUntil(lambda: bool(controller.cameras))
     open_and_wait(qtbot, controller, "camera:2")
     controller.change(lens=Lens("angle", 90.0))
     open_and_wait(qtbot, controller, "clip.mp4")
@@ -301,6 +301,23 @@ def test_closing_the_window_ends_a_calibration(qtbot: QtBot, window: MainWindow)
     assert feature_of(window)._thread is None
 
 
+def test_a_turned_picture_is_calibrated_as_it_was_taken(
+    qtbot: QtBot, window: MainWindow, controller: Controller
+) -> None:
+    camera, board = Intrinsics(615.0, 329.0, 236.0), Board(9, 6)
+    page = dialog_of(window).board
+    page.live.click()
+    thread = feature_of(window)._thread
+    assert thread is not None
+    picture = np.rot90(board_picture(camera, (640, 480), *VIEWS[0], board), -1)
+    answer = answer_of(np.ascontiguousarray(picture))
+    turned = dataclasses.replace(answer.result, frame=dataclasses.replace(answer.result.frame, turned_deg=90))
+    with qtbot.waitSignal(thread.progressed, timeout=10_000) as told:
+        controller.answered.emit(dataclasses.replace(answer, result=turned))
+    assert told.args[0].preview.shape == (240, 320, 3)
+    assert "640 x 480" in window.findChild(LensDialog).summary.text()
+
+
 def two_hands() -> tuple[HandMesh, HandMesh]:
     doubt = PlaceDoubt(np.diag([0.004, 0.004, 0.02]) ** 2, 0.05)
     first = dataclasses.replace(hand(handedness="left"), place_doubt=doubt, wrist_camera_m=np.array([-0.1, 0.0, 0.5]))
@@ -346,7 +363,7 @@ def test_without_doubt_there_is_no_deviation() -> None:
 
 def test_the_lens_is_told_to_the_pipeline(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
     controller.start("clip.mp4")
-    qtbot.waitUntil(lambda: controller._reconstruct._pipeline is not None)
+    qtbot.waitUntil(lambda: controller.source is not None and controller._reconstruct._pipeline is not None)
     pipeline = controller._reconstruct._pipeline
     assert isinstance(pipeline, FakePipeline)
     window.source_panel.lens.details.click()

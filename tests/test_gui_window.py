@@ -20,11 +20,11 @@ from handviz.errors import HandvizError
 from handviz.gui import gl_context
 from handviz.gui.controller import Controller
 from handviz.gui.gl_context import NO_OPENGL
-from handviz.gui.main_window import SCREENSHOT_FOLDER, MainWindow
+from handviz.gui.main_window import MainWindow
 from handviz.gui.messages import Answer, SourceInfo, Status
 from handviz.gui.numbers import Numbers, provider_text
 from handviz.gui.rates import RateMeter
-from handviz.gui.screenshot import free_path, save_picture
+from handviz.gui.screenshot import SCREENSHOT_FOLDER, free_path, save_picture
 from handviz.gui.settings import SettingsStore, ViewSettings
 from handviz.gui.shortcuts import ShortcutWindow
 from handviz.lens import Lens
@@ -72,6 +72,7 @@ def press(qtbot: QtBot, window: MainWindow, key: str) -> None:
         ("R", "relight", True),
         ("W", "wireframe", True),
         ("S", "skeleton", True),
+        ("K", "smoothing_kind", "one_euro"),
         ("O", "view", "orbit"),
         ("F", "view", "orbit"),
         ("M", "mirror", True),

@@ -16,6 +16,7 @@ LEVELS = (
     {"hand_model"},
     {"capture", "detect", "render", "nets"},
     {"infer", "data", "train"},
+    {"output"},
     {"gui", "commands", "doctor", "probes", "__main__"},
 )
 LEVEL_OF_PART = {part: level for level, parts in enumerate(LEVELS) for part in parts}

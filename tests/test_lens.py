@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from handviz.errors import HandvizError
-from handviz.geometry import project_points
+from handviz.geometry import project_points, rotated
 from handviz.lens import (
     ASSUMED_LENS,
     AngleSide,
@@ -81,6 +81,12 @@ def test_a_standing_picture_turns_the_lens() -> None:
     camera = MEASURED.intrinsics_for(720, 1280)
     np.testing.assert_allclose([*camera.focals_px, *camera.centre_px], [910, 900, 370, 650])
     assert MEASURED.caveat_for(720, 1280) == ""
+
+
+@pytest.mark.parametrize("turned_deg", [0, 90, 180, 270])
+def test_a_turned_picture_has_the_turned_lens(turned_deg: int) -> None:
+    size = (720, 1280) if turned_deg % 180 else (1280, 720)
+    assert MEASURED.intrinsics_of(*size, turned_deg) == rotated(KNOWN, turned_deg // 90, (1280, 720))
 
 
 @pytest.mark.parametrize(

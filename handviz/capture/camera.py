@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,48 @@ from handviz.capture.images import now_ms, rgb_from_bgr
 from handviz.errors import HandvizError
 from handviz.records import Frame
 
-WANTED_WIDTH, WANTED_HEIGHT, WANTED_FPS = 640, 480, 30
 FAILED_READS_BEFORE_ERROR, LONGEST_SILENCE_MS = 5, 1000.0
+SAME_FPS = 1.0
+"""Drivers give 29.97 for 30."""
+
+
+@dataclass(frozen=True)
+class CameraMode:
+    """Size and rate of a camera's pictures."""
+
+    width: int
+    height: int
+    fps: float
+
+    def __str__(self) -> str:
+        """As people read it."""
+        return f"{self.width}x{self.height} at {self.fps:.3g}"
+
+    def is_like(self, other: "CameraMode") -> bool:
+        """Whether a driver means the same."""
+        same_size = (self.width, self.height) == (other.width, other.height)
+        return same_size and abs(self.fps - other.fps) <= SAME_FPS
+
+
+USUAL_MODE = CameraMode(640, 480, 30)
+OFFERED_MODES = (
+    USUAL_MODE,
+    CameraMode(640, 480, 60),
+    CameraMode(800, 600, 30),
+    CameraMode(1280, 720, 30),
+    CameraMode(1280, 720, 60),
+    CameraMode(1920, 1080, 30),
+    CameraMode(320, 240, 30),
+)
+
+
+@dataclass(frozen=True)
+class CameraWish:
+    """What is wanted of a camera, and how people call it."""
+
+    mode: CameraMode = USUAL_MODE
+    name: str = ""
+    """Empty where only its number is known."""
 
 
 @dataclass(frozen=True)
@@ -40,27 +81,56 @@ def list_cameras() -> list[CameraInfo]:
     return [CameraInfo(index=index, name=name) for index, name in sorted(names.items())]
 
 
+def unique_names(cameras: Sequence[CameraInfo]) -> dict[str, CameraInfo]:
+    """Cameras by a name that no other has: of several "Cam" the second is "Cam #2", in the order of their numbers."""
+    named: dict[str, CameraInfo] = {}
+    for camera in sorted(cameras, key=lambda camera: camera.index):
+        name, copy = camera.name, 1
+        while name in named:
+            copy += 1
+            name = f"{camera.name} #{copy}"
+        named[name] = camera
+    return named
+
+
+def device_hint() -> frozenset[str] | None:
+    """Something that changes when a camera comes or goes, for next to nothing; None where the system has no such."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        return frozenset(name for name in os.listdir("/dev") if name.startswith("video"))
+    except OSError:
+        return None
+
+
 class CameraSource:
     """Frames of a camera as they come."""
 
     is_live = True
     frame_count: int | None = None
 
-    def __init__(self, index: int) -> None:
-        self.name = f"camera {index}"
+    def __init__(self, index: int, wish: CameraWish | None = None) -> None:
+        """Ask for the mode that is wished; cameras give what they can, and ``description`` says what that is."""
+        wish = wish or CameraWish()
+        mode = wish.mode
+        self.name = wish.name or f"camera {index}"
         self._number = 0
-        self._capture = _open(index)
+        self._capture = _open(index, self.name)
         for setting, value in (
             (cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG")),
-            (cv2.CAP_PROP_FRAME_WIDTH, WANTED_WIDTH),
-            (cv2.CAP_PROP_FRAME_HEIGHT, WANTED_HEIGHT),
-            (cv2.CAP_PROP_FPS, WANTED_FPS),
+            (cv2.CAP_PROP_FRAME_WIDTH, mode.width),
+            (cv2.CAP_PROP_FRAME_HEIGHT, mode.height),
+            (cv2.CAP_PROP_FPS, mode.fps),
         ):
             self._capture.set(setting, value)
         width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        self.nominal_fps = float(self._capture.get(cv2.CAP_PROP_FPS)) or float(WANTED_FPS)
-        self.description = f"{self.name}: {width}x{height}, {self.nominal_fps:.3g} fps"
+        self.nominal_fps = float(self._capture.get(cv2.CAP_PROP_FPS)) or float(mode.fps)
+        got = CameraMode(width, height, self.nominal_fps)
+        if got.is_like(mode):
+            self.description = f"{self.name}: {width}x{height}, {self.nominal_fps:.3g} fps"
+        else:
+            self.description = f"{self.name}: asked {mode}, got {got}"
 
     def read(self) -> Frame | None:
         """The next frame; HandvizError when the camera gives none any more."""
@@ -91,16 +161,16 @@ def _backends() -> tuple[int, ...]:
     return (cv2.CAP_V4L2,)
 
 
-def _open(index: int) -> cv2.VideoCapture:
+def _open(index: int, name: str) -> cv2.VideoCapture:
     device = Path(f"/dev/video{index}")
     if sys.platform.startswith("linux") and not device.exists():
-        raise HandvizError(f"camera {index} is not there: plug one in, or choose a clip or folder")
+        raise HandvizError(f"{name} is not there: plug it in, or choose a clip or folder")
     for backend in _backends():
         capture = cv2.VideoCapture(index, backend)
         if capture.isOpened():
             return capture
         capture.release()
     raise HandvizError(
-        f"camera {index} does not open: it is missing, another program uses it, "
+        f"{name} does not open: it is missing, another program uses it, "
         "or this program may not use cameras (see the system's privacy settings)"
     )

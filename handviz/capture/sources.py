@@ -1,33 +1,40 @@
 """Where frames come from: a camera, a clip, a folder of pictures or one picture, all behind one interface."""
 
+import json
 import stat
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from handviz.capture.camera import CameraInfo, CameraSource, list_cameras
-from handviz.capture.images import IMAGE_SUFFIXES, now_ms, read_image, rgb_from_bgr
+from handviz.capture.camera import CameraInfo, CameraSource, CameraWish, list_cameras
+from handviz.capture.clips import ClipSource
+from handviz.capture.folders import FolderSource, of_pictures
+from handviz.capture.images import IMAGE_SUFFIXES
 from handviz.errors import HandvizError
 from handviz.records import Frame
 
 __all__ = ["CameraInfo", "ClipSource", "FolderSource", "Source", "list_cameras", "open_source"]
 
 CAMERA_PREFIX = "camera:"
-PICTURES_PER_SECOND = 1.0
-CLIP_FALLBACK_FPS = 30.0
+PICTURES_PREFIX = "pictures:"
 
 
 class Source(Protocol):
     """Frames in order; a frame's ``number`` is its place in the clip or folder, or counts up for a camera."""
 
     name: str
-    description: str
-    frame_count: int | None
     is_live: bool
     nominal_fps: float
+
+    @property
+    def description(self) -> str:
+        """What it is, in a few words."""
+        ...
+
+    @property
+    def frame_count(self) -> int | None:
+        """How many frames there are as far as is known; it may turn out otherwise while they are read."""
+        ...
 
     def read(self) -> Frame | None:
         """The next frame, None at the end; HandvizError if it cannot be had (the next call goes on)."""
@@ -42,14 +49,28 @@ class Source(Protocol):
         ...
 
 
-def open_source(text: str) -> Source:
-    """Open "camera:0", "clip.mp4", "folder" or "image.jpg"; raises HandvizError with the reason."""
+@runtime_checkable
+class ChangingSource(Protocol):
+    """A source whose frames may become more or fewer while it is open."""
+
+    def refresh(self) -> int | None:
+        """None if nothing has changed, else the new number of the frame that was read last; HandvizError if all went.
+
+        It is cheap enough to be asked every few seconds.
+        """
+        ...
+
+
+def open_source(text: str, camera: CameraWish | None = None) -> Source:
+    """Open "camera:0" as wished, "clip.mp4", "folder" or "image.jpg"; raises HandvizError with the reason."""
     if text.startswith(CAMERA_PREFIX):
         index = text.removeprefix(CAMERA_PREFIX)
         if not index.isdecimal():
             raise HandvizError(f"{text}: a camera is named by its number, for example camera:0")
-        return CameraSource(int(index))
+        return CameraSource(int(index), camera)
     try:
+        if text.startswith(PICTURES_PREFIX):
+            return of_pictures(listed_pictures(text))
         return _open_path(Path(text).expanduser())
     except FileNotFoundError as error:
         raise HandvizError(f"{text}: there is no such file or folder (a camera is written camera:0)") from error
@@ -58,104 +79,32 @@ def open_source(text: str) -> Source:
         raise HandvizError(f"{text} cannot be opened ({error})") from error
 
 
+def text_of_pictures(paths: Sequence[Path]) -> str:
+    """Several pictures as one text that ``open_source`` takes."""
+    return PICTURES_PREFIX + json.dumps([str(path) for path in paths])
+
+
+def listed_pictures(text: str) -> list[Path]:
+    """The paths in a text of ``text_of_pictures``; ValueError if it is none."""
+    return [Path(str(path)) for path in json.loads(text.removeprefix(PICTURES_PREFIX))]
+
+
+def source_exists(text: str) -> bool:
+    """Whether a file, a folder or any of several pictures is still there; never true of a camera."""
+    try:
+        if text.startswith(PICTURES_PREFIX):
+            return any(path.exists() for path in listed_pictures(text))
+        return bool(text) and not text.startswith(CAMERA_PREFIX) and Path(text).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
 def _open_path(path: Path) -> Source:
-    if stat.S_ISDIR(path.stat().st_mode):
+    kind = path.stat().st_mode
+    if stat.S_ISDIR(kind):
         return FolderSource.of_folder(path)
+    if not stat.S_ISREG(kind):
+        raise HandvizError(f"{path}: this is neither a file nor a folder (a camera is written camera:0)")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return FolderSource([path], name=path.name)
     return ClipSource(path)
-
-
-class FolderSource:
-    """Pictures by name order; an unreadable one raises HandvizError once and is then passed."""
-
-    is_live = False
-    nominal_fps = PICTURES_PER_SECOND
-
-    def __init__(self, paths: list[Path], *, name: str) -> None:
-        self.paths = paths
-        self.name = name
-        self.frame_count: int | None = len(paths)
-        self.description = f"{name}: {len(paths)} picture{'s' * (len(paths) != 1)}"
-        self._next = 0
-
-    @classmethod
-    def of_folder(cls, folder: Path) -> "FolderSource":
-        """All pictures that lie in the folder itself; HandvizError if there are none."""
-        paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
-        visible = sorted((path for path in paths if not path.name.startswith(".")), key=lambda path: path.name)
-        if not visible:
-            raise HandvizError(f"{folder}: no pictures in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
-        return cls(visible, name=folder.resolve().name)
-
-    def read(self) -> Frame | None:
-        """The next picture, None after the last; HandvizError names one that cannot be read."""
-        if self._next >= len(self.paths):
-            return None
-        number = self._next
-        self._next += 1
-        path = self.paths[number]
-        return Frame(number=number, image=read_image(path), captured_ms=now_ms(), name=path.name)
-
-    def seek(self, number: int) -> None:
-        """Go to a picture; numbers outside are moved to the nearest."""
-        self._next = min(max(number, 0), len(self.paths) - 1)
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
-class ClipSource:
-    """Frames of a video file."""
-
-    is_live = False
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.name = path.name
-        self._capture = _open_clip(path)
-        self._first = self._decode()
-        if self._first is None:
-            self.close()
-            raise HandvizError(f"{path}: the clip has no frames that can be read")
-        count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.frame_count: int | None = count if count > 0 else None
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        self.nominal_fps = fps if 0.1 < fps < 1000 else CLIP_FALLBACK_FPS
-        height, width = self._first.shape[:2]
-        self.description = f"{path.name}: {width}x{height}, {self.nominal_fps:.3g} fps"
-        self._next = 0
-
-    def read(self) -> Frame | None:
-        """The next frame, None at the end (a clip that breaks off ends there)."""
-        image, self._first = (self._first, None) if self._first is not None else (self._decode(), None)
-        if image is None:
-            return None
-        frame = Frame(number=self._next, image=image, captured_ms=now_ms())
-        self._next += 1
-        return frame
-
-    def seek(self, number: int) -> None:
-        """Go to a frame; numbers outside are moved to the nearest."""
-        last = (self.frame_count or number + 1) - 1
-        self._next = min(max(number, 0), last)
-        self._first = None
-        self._capture.set(cv2.CAP_PROP_POS_FRAMES, self._next)
-
-    def close(self) -> None:
-        """Close the file; ``read`` then returns None."""
-        self._first = None
-        self._capture.release()
-
-    def _decode(self) -> NDArray[np.uint8] | None:
-        found, image = self._capture.read()
-        return rgb_from_bgr(image) if found and image is not None else None
-
-
-def _open_clip(path: Path) -> cv2.VideoCapture:
-    for backend in (cv2.CAP_FFMPEG, cv2.CAP_ANY):
-        capture = cv2.VideoCapture(str(path), backend)
-        if capture.isOpened():
-            return capture
-        capture.release()
-    raise HandvizError(f"{path}: neither a picture nor a clip that can be read on this machine")

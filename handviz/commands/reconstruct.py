@@ -19,11 +19,11 @@ from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG, FOCAL_STD_SHARES
 from handviz.hand_model.open_hand import load_display_mesh
 from handviz.infer.mesh_export import MeshVertices, export_mesh
 from handviz.infer.pipeline import Pipeline, PipelineSettings
-from handviz.infer.report import distance_from_detector, picture_entry, unreadable_entry, write_report
+from handviz.infer.report import distance_from_detector, output_stems, picture_entry, unreadable_entry, write_report
 from handviz.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens, lens_of_intrinsics
 from handviz.lens_files import read_lens
 from handviz.paths import MODELS
-from handviz.records import VARIANTS, Frame, FrameResult, Intrinsics, SideChoice
+from handviz.records import SMOOTHING_KINDS, VARIANTS, Frame, FrameResult, Intrinsics, SideChoice
 from handviz.render.offscreen import OffscreenRenderer
 from handviz.render.options import DrawOptions
 
@@ -74,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--every", type=_count, default=1, metavar="N", help="of a clip, every N-th frame")
     parser.add_argument("--smoothing", type=_share, default=0.0, metavar="S", help="of a clip, 0 (off) to 1")
+    parser.add_argument("--smoothing-kind", choices=SMOOTHING_KINDS, default="kalman", help="(%(default)s)")
     parser.add_argument("--max-hands", type=_count, metavar="N", help="10 in pictures, 2 in clips")
     parser.add_argument(
         "--side",
@@ -117,6 +118,7 @@ class Job:
             model_dir=arguments.model_dir,
             variant=arguments.variant,
             smoothing=arguments.smoothing,
+            smoothing_kind=arguments.smoothing_kind,
             max_hands=arguments.max_hands or most_hands,
             video=self._is_clip,
             other_variants=False,
@@ -132,6 +134,7 @@ class Job:
         self._make_folders()
         self._entries: list[dict[str, Any]] = []
         self._distances: list[float] = []
+        self._stems: dict[str, str] | None = None
         self.done = 0
 
     def run(self) -> None:
@@ -222,9 +225,9 @@ class Job:
         """The picture's name without suffix, unless another picture differs only in that."""
         if not isinstance(self._source, FolderSource):
             return f"{Path(self._source.name).stem}_{number:06d}"
-        path = self._source.paths[number]
-        namesakes = [other for other in self._source.paths if other.stem.casefold() == path.stem.casefold()]
-        return path.stem if len(namesakes) == 1 else path.name.replace(".", "_")
+        if self._stems is None:
+            self._stems = output_stems([path.name for path in self._source.paths])
+        return self._stems[self._source.paths[number].name]
 
     def _new_renderer(self, resources: ExitStack) -> OffscreenRenderer | None:
         if self._arguments.no_overlays:

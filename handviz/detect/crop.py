@@ -147,6 +147,8 @@ def hand_mesh_from_crop(
         camera_from_wrist=turn @ mirror,
         wrist_camera_m=place_m,
         intrinsics=intrinsics,
+        keypoint_covariance_mm2=covariances_mm2(canonical.keypoint_std_m, turn),
+        vertex_covariance_mm2=covariances_mm2(canonical.vertex_std_m, turn),
         place_doubt=PlaceDoubt(covariance_m2, UNMEASURED_SIZE_STD_SHARE if size_std_share is None else size_std_share),
     )
     return projected(unprojected)
@@ -159,3 +161,12 @@ def mesh_in_crop(hand: HandMesh, crop: HandCrop) -> FloatArray:
     crop_per_image = math.sqrt(abs(np.linalg.det(crop.crop_from_image[:, :2])))
     depth = hand.vertices_m @ ray * (hand.pixels_per_m * crop_per_image / (CROP_SIZE / 2))
     return np.concatenate([in_crop, depth[:, None]], axis=1)
+
+
+def covariances_mm2(std_m: FloatArray, turn: FloatArray) -> FloatArray:
+    """Deviations (N, 3) along canonical axes -> covariances (N, 3, 3) in the axes that ``turn`` (3, 3) leads to.
+
+    ``turn`` may mirror.
+    """
+    variance_mm2 = np.square(std_m.astype(np.float64) * MILLIMETRES_PER_METRE)
+    return np.asarray((turn * variance_mm2[:, None, :]) @ turn.T)

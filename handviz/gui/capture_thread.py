@@ -9,14 +9,20 @@ from queue import Empty, SimpleQueue
 
 from PyQt6.QtCore import QThread, pyqtSignal
 
+from handviz.capture.camera import CameraInfo, CameraWish, unique_names
 from handviz.capture.mailbox import Mailbox
-from handviz.capture.sources import Source, open_source
+from handviz.capture.sources import CAMERA_PREFIX, ChangingSource, Source, list_cameras, open_source
+from handviz.capture.turning import turned
 from handviz.errors import HandvizError
-from handviz.gui.messages import Job, SourceInfo
+from handviz.gui.messages import Job, SourceInfo, SourceLength, SourceSetup
+from handviz.gui.pace import Pace
 from handviz.gui.rates import RateMeter
 from handviz.records import Frame
 
 RETRY_S = 1.0
+REFRESH_S = 2.0
+MOST_NAMED = 3
+"""Of unreadable pictures in a row, one sentence each; the rest get one together."""
 logger = logging.getLogger(__name__)
 
 
@@ -24,7 +30,7 @@ class CaptureThread(QThread):
     """One loop: do what was asked for, else read the next frame when it is due.
 
     Public methods may be called from any thread and, but for ``stop``, return at once. A camera that fails is
-    opened again every second.
+    opened again every second, wherever the system has put the one of its name by then.
     """
 
     opened = pyqtSignal(object)
@@ -33,38 +39,62 @@ class CaptureThread(QThread):
     """Generation and sentence."""
     recovered = pyqtSignal(int)
     playing_changed = pyqtSignal(int, bool)
+    length_changed = pyqtSignal(object)
+    """SourceLength"""
 
     def __init__(
         self,
         mailbox: Mailbox[Job],
-        opener: Callable[[str], Source] = open_source,
+        opener: Callable[..., Source] = open_source,
         *,
+        lister: Callable[[], list[CameraInfo]] = list_cameras,
         retry_s: float = RETRY_S,
+        refresh_s: float = REFRESH_S,
     ) -> None:
         super().__init__()
         self._mailbox = mailbox
-        self._opener = opener
-        self._retry_s = retry_s
+        self._opener, self._lister = opener, lister
+        self._retry_s, self._refresh_s = retry_s, refresh_s
         self._requests: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._stopping = False
         self._source: Source | None = None
-        self._text, self._generation, self._jump = "", 0, 0
-        self._playing, self._loop = False, True
+        self._text, self._setup, self._generation, self._jump = "", SourceSetup(), 0, 0
+        self._playing, self._loop, self._held = False, True, False
         self._sentence = ""
-        self._due_s = 0.0
+        self._pace = Pace()
         self._retry_at_s: float | None = None
+        self._changing: ChangingSource | None = None
+        self._refresh_at_s = 0.0
+        self._told_count: int | None = None
+        self._gone = ""
         self._seek_to: int | None = None
         self._position = -1
         self._last_frame: Frame | None = None
         self._rate = RateMeter()
 
-    def open(self, text: str, generation: int) -> None:
+    def open(self, text: str, generation: int, setup: SourceSetup | None = None) -> None:
         """Change to another source; ``generation`` marks everything that comes from it."""
-        self._requests.put(partial(self._open, text, generation))
+        self._requests.put(partial(self._open, text, generation, setup or SourceSetup()))
+
+    def name_camera(self, name: str) -> None:
+        """The camera that is open is called like this; should it go, it is found again by that."""
+        self._requests.put(partial(self._name_camera, name))
+
+    def turn(self, turned_deg: int) -> None:
+        """Turn pictures clockwise from the next one on; a held one is sent again."""
+        self._requests.put(partial(self._turn_pictures, turned_deg))
+
+    def set_speed(self, speed: float) -> None:
+        """How fast clips and folders play; 1 is as they were taken."""
+        self._requests.put(lambda: self._pace.set_speed(speed, time.monotonic()))
 
     def set_playing(self, playing: bool) -> None:
         """Go on or hold (clips and folders)."""
         self._requests.put(partial(self._set_playing, playing))
+
+    def set_held(self, held: bool) -> None:
+        """Read nothing for now, whatever else is asked for; a clip goes on playing where it stopped."""
+        self._requests.put(partial(setattr, self, "_held", held))
 
     def set_loop(self, loop: bool) -> None:
         """Whether a clip or folder begins again at its end."""
@@ -75,7 +105,7 @@ class CaptureThread(QThread):
         self._requests.put(partial(setattr, self, "_seek_to", number))
 
     def step(self, by: int) -> None:
-        """Hold, and show the frame ``by`` further."""
+        """Hold, and show the frame ``by`` further, or the last one on the way there."""
         self._requests.put(partial(self._step, by))
 
     def repeat(self) -> None:
@@ -109,8 +139,11 @@ class CaptureThread(QThread):
             self._show(number, direction=1)
         elif self._retry_at_s is not None:
             self._open_again()
-        elif self._source is not None:
+        elif self._changing is not None and self._refresh_at_s <= time.monotonic():
+            self._refresh(self._changing)
+        elif self._source is not None and self._playing:
             self._advance(self._source)
+        self._tell_length()
 
     def _next_request(self) -> Callable[[], None] | None:
         """Wait for a request until the next frame is due."""
@@ -125,13 +158,17 @@ class CaptureThread(QThread):
         now_s = time.monotonic()
         if self._retry_at_s is not None:
             return max(self._retry_at_s - now_s, 0.0)
-        if self._source is None or not self._playing:
+        if self._source is None or self._held:
             return None
-        return 0.0 if self._source.is_live else max(self._due_s - now_s, 0.0)
+        if self._source.is_live:
+            return 0.0
+        due_s = [self._pace.due_s] if self._playing else []
+        due_s += [self._refresh_at_s] if self._changing is not None else []
+        return max(min(due_s) - now_s, 0.0) if due_s else None
 
-    def _open(self, text: str, generation: int) -> None:
+    def _open(self, text: str, generation: int, setup: SourceSetup) -> None:
         self._close()
-        self._text, self._generation = text, generation
+        self._text, self._generation, self._setup = text, generation, setup
         self._jump, self._position, self._last_frame, self._seek_to = 0, -1, None, None
         self._sentence = ""
         self._rate.reset()
@@ -139,14 +176,36 @@ class CaptureThread(QThread):
 
     def _open_again(self) -> None:
         self._retry_at_s = None
+        camera = self._setup.camera
         try:
-            source = self._opener(self._text)
+            if camera is not None and camera.name:
+                self._text = self._text_of_camera(camera.name)
+            source = self._opener(self._text) if camera is None else self._opener(self._text, camera)
         except HandvizError as error:
             self._report(str(error))
-            if self._text.startswith("camera:"):
+            if self._text.startswith(CAMERA_PREFIX):
                 self._retry_at_s = time.monotonic() + self._retry_s
             return
+        self._use(source)
+
+    def _text_of_camera(self, name: str) -> str:
+        """Where the camera of this name is now; HandvizError while it is away."""
+        cameras = self._lister()
+        camera = unique_names(cameras).get(name)
+        if camera is not None:
+            return f"{CAMERA_PREFIX}{camera.index}"
+        # Of two with the same name, one alone has another name than before.
+        if not cameras or any(
+            name.startswith(f"{other.name} #") and self._text == f"{CAMERA_PREFIX}{other.index}" for other in cameras
+        ):
+            return self._text
+        raise HandvizError(f"{name} is not plugged in; it is used again as soon as it is back")
+
+    def _use(self, source: Source) -> None:
         self._source = source
+        self._changing = source if isinstance(source, ChangingSource) else None
+        self._refresh_at_s = time.monotonic() + self._refresh_s
+        self._told_count = source.frame_count
         info = SourceInfo(
             generation=self._generation,
             text=self._text,
@@ -154,6 +213,7 @@ class CaptureThread(QThread):
             description=source.description,
             frame_count=source.frame_count,
             is_live=source.is_live,
+            turned_deg=self._setup.turned_deg,
         )
         self.opened.emit(info)
         # Pictures wait for the person; cameras and clips run.
@@ -169,20 +229,22 @@ class CaptureThread(QThread):
         if self._playing and not self._source.is_live and at_end and self._position > 0:
             self._source.seek(0)
             self._jump += 1
-        self._due_s = time.monotonic()
+        self._pace.begin(time.monotonic())
         self.playing_changed.emit(self._generation, self._playing)
 
     def _advance(self, source: Source) -> None:
-        self._due_s = max(self._due_s + 1 / source.nominal_fps, time.monotonic())
+        began_s = time.monotonic()
         try:
             frame = source.read()
         except HandvizError as error:
             self._report(str(error))
+            self._pace.go_on(None, source.nominal_fps, began_s)
             self._position += 1
             if source.is_live:
                 self._close()
                 self._retry_at_s = time.monotonic() + self._retry_s
             return
+        self._pace.go_on(frame, source.nominal_fps, began_s)
         if frame is None:
             self._end(source)
             return
@@ -200,34 +262,76 @@ class CaptureThread(QThread):
         self.playing_changed.emit(self._generation, False)
 
     def _step(self, by: int) -> None:
-        if self._source is None or self._source.is_live:
-            return
-        if self._playing:
-            self._set_held()
-        self._show(self._position + by, direction=1 if by > 0 else -1)
-
-    def _show(self, number: int, *, direction: int) -> None:
-        """Read one frame out of turn; frames that cannot be read are named and passed in ``direction``."""
         source = self._source
         if source is None or source.is_live:
             return
-        count, was_readable = source.frame_count, True
-        while number >= 0 and (count is None or number < count) and not self._stopping:
+        if self._playing:
+            self._set_held()
+        # A jump that still waits comes first.
+        start, self._seek_to = self._position if self._seek_to is None else self._seek_to, None
+        number = start + by
+        if abs(by) > 1:
+            number = max(number if source.frame_count is None else min(number, source.frame_count - 1), 0)
+        if number != self._position:
+            self._show(number, direction=1 if by > 0 else -1)
+
+    def _show(self, number: int, *, direction: int) -> None:
+        """Read one frame out of turn; frames that cannot be read are named and passed in ``direction``."""
+        source, passed, sentence = self._source, 0, ""
+        if source is None or source.is_live:
+            return
+        while number >= 0 and (source.frame_count is None or number < source.frame_count) and not self._stopping:
             if number != self._position + 1:
                 source.seek(number)
             self._position = number
             try:
                 frame = source.read()
             except HandvizError as error:
-                self._report(str(error))
-                was_readable = False
+                passed, sentence = passed + 1, str(error)
+                if passed <= MOST_NAMED:
+                    self._report(sentence)
                 number += direction
                 continue
             if frame is not None:
                 self._jump += 1
                 # What was passed on the way here stays named until the person goes on.
-                self._deliver(frame, recovers=was_readable)
+                self._deliver(frame, recovers=not passed)
+            break
+        if passed > MOST_NAMED:
+            self._report(f"{passed} pictures in a row cannot be read; the last one: {sentence}")
+
+    def _refresh(self, source: ChangingSource) -> None:
+        self._refresh_at_s = time.monotonic() + self._refresh_s
+        try:
+            position = source.refresh()
+        except HandvizError as error:
+            self._gone = str(error)
+            if self._gone != self._sentence:
+                self._report(self._gone)
             return
+        if self._gone and self._gone == self._sentence:
+            self._recover()
+        self._gone = ""
+        if position is not None:
+            self._position = position
+            self._tell_length(always=True)
+
+    def _tell_length(self, *, always: bool = False) -> None:
+        source = self._source
+        if source is not None and (always or source.frame_count != self._told_count):
+            self._told_count = source.frame_count
+            length = SourceLength(self._generation, source.frame_count, self._position, source.description)
+            self.length_changed.emit(length)
+
+    def _name_camera(self, name: str) -> None:
+        if self._text.startswith(CAMERA_PREFIX):
+            camera = self._setup.camera or CameraWish()
+            self._setup = replace(self._setup, camera=replace(camera, name=name))
+
+    def _turn_pictures(self, turned_deg: int) -> None:
+        self._setup = replace(self._setup, turned_deg=turned_deg)
+        self._jump += 1
+        self._repeat()
 
     def _repeat(self) -> None:
         if self._last_frame is not None and not self._playing:
@@ -236,14 +340,13 @@ class CaptureThread(QThread):
 
     def _deliver(self, frame: Frame, *, recovers: bool = True) -> None:
         if self._sentence and recovers:
-            self._sentence = ""
-            self.recovered.emit(self._generation)
+            self._recover()
         self._last_frame, self._position = frame, frame.number
         rate_hz = self._rate.tick(time.monotonic()) if self._playing else 0.0
         self._mailbox.put(self._job(frame, rate_hz))
 
     def _job(self, frame: Frame, capture_rate_hz: float) -> Job:
-        return Job(self._generation, self._jump, frame, capture_rate_hz)
+        return Job(self._generation, self._jump, turned(frame, self._setup.turned_deg), capture_rate_hz)
 
     def _report(self, sentence: str) -> None:
         # A camera that stays away is tried every second, but once is enough in the log.
@@ -252,8 +355,12 @@ class CaptureThread(QThread):
         self._sentence = sentence
         self.trouble.emit(self._generation, sentence)
 
+    def _recover(self) -> None:
+        self._sentence = ""
+        self.recovered.emit(self._generation)
+
     def _close(self) -> None:
         self._retry_at_s = None
         if self._source is not None:
             self._source.close()
-            self._source = None
+            self._source = self._changing = None

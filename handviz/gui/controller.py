@@ -8,19 +8,21 @@ from typing import Any
 
 from PyQt6.QtCore import QObject, pyqtSignal
 
+from handviz.capture.camera import CameraMode, unique_names
 from handviz.capture.mailbox import Mailbox
-from handviz.capture.sources import CameraInfo, Source, list_cameras, open_source
+from handviz.capture.sources import CAMERA_PREFIX, CameraInfo, Source, list_cameras, open_source
 from handviz.gui.camera_probe import CameraProbe
 from handviz.gui.capture_thread import CaptureThread
 from handviz.gui.mesh_saver import MeshOrder, MeshSaver
-from handviz.gui.messages import Answer, Job, SourceInfo, Status
+from handviz.gui.messages import Answer, Job, SourceInfo, SourceLength, Status
 from handviz.gui.reconstruct_thread import PipelineMaker, ReconstructThread
 from handviz.gui.settings import SettingsStore, ViewSettings
-from handviz.paths import CLIP_FILE
+from handviz.gui.source_memory import LAST_SOURCE as LAST_SOURCE
+from handviz.gui.source_memory import SourceMemory
+from handviz.paths import CLIP_FILE, MODELS
 
-CAMERA_PREFIX = "camera:"
-LAST_SOURCE = "last_source"
-SETTINGS_OF_RECONSTRUCTION = ("variant", "smoothing", "lens", "hand_size", "side", "wants_texture")
+SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+SETTINGS_OF_RECONSTRUCTION = ("variant", "smoothing", "smoothing_kind", "lens", "hand_size", "side", "wants_texture")
 logger = logging.getLogger(__name__)
 
 
@@ -40,31 +42,46 @@ class Controller(QObject):
     warned = pyqtSignal(str)
     """What a person asked for and did not get: shown at once, and gone after a while."""
     cameras_found = pyqtSignal(list)
+    length_changed = pyqtSignal(object)
+    """SourceLength of the present source"""
+    speed_changed = pyqtSignal(float)
+    turned = pyqtSignal(int)
+    """Degrees by which the present source's pictures are turned clockwise."""
 
     def __init__(
         self,
         make_pipeline: PipelineMaker,
         store: SettingsStore,
         *,
-        opener: Callable[[str], Source] = open_source,
+        opener: Callable[..., Source] = open_source,
         lister: Callable[[], list[CameraInfo]] = list_cameras,
         fallback_clip: Path = CLIP_FILE,
         for_this_run: Mapping[str, Any] | None = None,
+        model_dir: Path = MODELS,
     ) -> None:
-        """``for_this_run``: settings by their names in ViewSettings that begin the run but are not remembered."""
+        """``for_this_run``: settings by their names in ViewSettings that begin the run but are not remembered.
+
+        ``model_dir``: where the networks are, for what asks them beside the pipeline.
+        """
         super().__init__()
+        self.model_dir = model_dir
         self.store = store
         self._remembered: ViewSettings = store.load()
         self.settings: ViewSettings = replace(self._remembered, **(for_this_run or {}))
         self.source: SourceInfo | None = None
         self.is_playing = False
+        self.speed = 1.0
+        self.turned_deg = 0
+        self.cameras: list[CameraInfo] | None = None
+        self.memory = SourceMemory(store)
+        self._wanted_text, self.camera_in_use = "", ""
         self._fallback_clip = fallback_clip
         self._generation = 0
         self._chooses_source = False
         self._remembers_source = False
         self._view_trouble, self._source_trouble, self._model_trouble, self._note = "", "", "", ""
         mailbox: Mailbox[Job] = Mailbox()
-        self._capture = CaptureThread(mailbox, opener)
+        self._capture = CaptureThread(mailbox, opener, lister=lister)
         self._reconstruct = ReconstructThread(mailbox, make_pipeline, self.settings)
         self._probe = CameraProbe(lister)
         self._saver = MeshSaver()
@@ -75,6 +92,7 @@ class Controller(QObject):
         self._capture.trouble.connect(self._on_source_trouble)
         self._capture.recovered.connect(self._on_source_recovered)
         self._capture.playing_changed.connect(self._on_playing_changed)
+        self._capture.length_changed.connect(self._on_length_changed)
         self._reconstruct.answered.connect(self._on_answered)
         self._reconstruct.trouble.connect(self._on_model_trouble)
         self._reconstruct.recovered.connect(self._on_model_recovered)
@@ -105,21 +123,61 @@ class Controller(QObject):
 
     def find_cameras(self) -> None:
         """Look for cameras in the background."""
-        if not self._probe.isRunning():
-            self._probe.start()
+        self._probe.look()
 
     def open(self, text: str) -> None:
         """Change the source: "camera:0", a clip, a folder or a picture; the next run begins with it."""
         self._open(text, remembers=True)
 
-    def _open(self, text: str, *, remembers: bool = False) -> None:
+    def _open(self, text: str, *, remembers: bool = False, camera: str = "") -> None:
         self._chooses_source, self._remembers_source = False, remembers
         self._generation += 1
         self.source = None
         self._source_trouble = ""
         self._set_note(f"Opening {text} …")
+        self._wanted_text, self.camera_in_use = text, camera or self.camera_name(text)
+        setup = self.memory.setup_of(text, self.camera_in_use)
+        self._set_turned(setup.turned_deg)
         self.source_changing.emit(text)
-        self._capture.open(text, self._generation)
+        self._capture.open(text, self._generation, setup)
+
+    @property
+    def camera_mode(self) -> CameraMode:
+        """What is asked of the camera that is in use."""
+        return self.memory.mode_of(self._wanted_text, self.camera_in_use)
+
+    def camera_name(self, text: str) -> str:
+        """What no other camera is called; empty if it is none that the system has named."""
+        named = unique_names(self.cameras or [])
+        return next((name for name, camera in named.items() if text == f"{CAMERA_PREFIX}{camera.index}"), "")
+
+    def set_camera_mode(self, mode: CameraMode) -> None:
+        """Have the camera give pictures of another size or rate, now and whenever it is used."""
+        text = self._wanted_text
+        if text.startswith(CAMERA_PREFIX):
+            self.memory.set_mode(text, self.camera_in_use, mode)
+            self._open(text, remembers=self._remembers_source, camera=self.camera_in_use)
+
+    def turn(self, by_deg: int = 90) -> None:
+        """Turn the source's pictures clockwise; that is remembered for this source."""
+        if not self._wanted_text:
+            self.say("There are no pictures to turn yet.")
+            return
+        self._set_turned((self.turned_deg + by_deg) % 360)
+        self.memory.set_turn(self._wanted_text, self.camera_in_use, self.turned_deg)
+        self._capture.turn(self.turned_deg)
+
+    def set_speed(self, speed: float) -> None:
+        """Play clips and folders slower or faster than they were taken."""
+        if speed != self.speed:
+            self.speed = speed
+            self._capture.set_speed(speed)
+            self.speed_changed.emit(speed)
+
+    def change_speed(self, by: int) -> None:
+        """The next faster speed, or the next slower one for -1."""
+        place = SPEEDS.index(self.speed) + by
+        self.set_speed(SPEEDS[min(max(place, 0), len(SPEEDS) - 1)])
 
     def change(self, **changes: Any) -> None:
         """Change settings by their names in ViewSettings; the next run begins with them."""
@@ -141,6 +199,10 @@ class Controller(QObject):
         if self.source is not None and not self.source.is_live:
             self._capture.set_playing(not self.is_playing)
 
+    def hold(self, held: bool) -> None:
+        """Let the stream rest while something else needs the processor; it goes on where it stopped."""
+        self._capture.set_held(held)
+
     def step(self, by: int) -> None:
         """Hold and go ``by`` frames further."""
         self._capture.step(by)
@@ -148,6 +210,16 @@ class Controller(QObject):
     def seek(self, number: int) -> None:
         """Show this frame."""
         self._capture.seek(number)
+
+    def go_to(self, number: int) -> None:
+        """Hold, and show this frame."""
+        self._capture.set_playing(False)
+        self.seek(number)
+
+    def go_to_end(self) -> None:
+        """Hold, and show the last frame where it is known which that is."""
+        if self.source is not None and self.source.frame_count:
+            self.go_to(self.source.frame_count - 1)
 
     def forget_texture(self) -> None:
         """Let the colours that earlier frames showed go; a held frame is processed again without them."""
@@ -180,12 +252,14 @@ class Controller(QObject):
             self._tell()
 
     def _on_cameras_found(self, cameras: list[CameraInfo]) -> None:
+        before, self.cameras = self.cameras, cameras
         self.cameras_found.emit(cameras)
         if not self._chooses_source:
+            self._tell_change(set(unique_names(before or [])), set(unique_names(cameras)), is_first=before is None)
             return
-        last = self.store.text(LAST_SOURCE)
+        last = self.memory.last(cameras)
         camera_texts = [f"{CAMERA_PREFIX}{camera.index}" for camera in cameras]
-        if last in camera_texts or (last and not last.startswith(CAMERA_PREFIX) and Path(last).exists()):
+        if last:
             self._open(last)
         elif camera_texts:
             self._open(camera_texts[0])
@@ -195,12 +269,22 @@ class Controller(QObject):
         else:
             self._set_note("No camera found: open a clip, a folder or a picture, or drop one here.")
 
+    def _tell_change(self, before: set[str], after: set[str], *, is_first: bool) -> None:
+        if not self.camera_in_use and (name := self.camera_name(self._wanted_text)):
+            self.camera_in_use = name
+            self._capture.name_camera(name)
+        if is_first or before == after:
+            return
+        came, went = sorted(after - before), sorted(before - after)
+        sentences = [f"{name} was plugged in." for name in came] + [f"{name} was unplugged." for name in went]
+        self.say(" ".join(sentences))
+
     def _on_opened(self, info: SourceInfo) -> None:
         if info.generation != self._generation:
             return
-        self.source = info
+        self.source, self._wanted_text = info, info.text
         if self._remembers_source:
-            self.store.remember(LAST_SOURCE, info.text)
+            self.memory.note_opened(info.text, self.camera_in_use)
         if self._note.startswith("Opening"):
             self._note = ""
         self.source_opened.emit(info)
@@ -222,6 +306,15 @@ class Controller(QObject):
         if generation == self._generation:
             self.is_playing = is_playing
             self.playing_changed.emit(is_playing)
+
+    def _on_length_changed(self, length: SourceLength) -> None:
+        if length.generation == self._generation and self.source is not None:
+            self.source = replace(self.source, frame_count=length.frame_count, description=length.description)
+            self.length_changed.emit(length)
+
+    def _set_turned(self, turned_deg: int) -> None:
+        self.turned_deg = turned_deg
+        self.turned.emit(turned_deg)
 
     def _on_model_trouble(self, sentence: str) -> None:
         self._model_trouble = sentence

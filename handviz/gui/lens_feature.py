@@ -3,27 +3,32 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PyQt6.QtCore import QEvent, QObject, Qt
 from PyQt6.QtWidgets import QFileDialog, QWidget
 
 from handviz.capture.checkerboard import Board
-from handviz.capture.sources import CameraInfo
-from handviz.errors import HandvizError
 from handviz.gui.calibration_thread import CalibrationThread
-from handviz.gui.controller import CAMERA_PREFIX, Controller
+from handviz.gui.controller import Controller
 from handviz.gui.feature import Feature
 from handviz.gui.lens_dialog import LENS_FOLDER, LensDialog
+from handviz.gui.lens_memory import keep_lens, kept_lens, owner_of
 from handviz.gui.lens_panel import LensPart
 from handviz.gui.messages import Answer, SourceInfo
 from handviz.gui.parts import named_label
-from handviz.gui.place_text import apart_text, short_lens_text
+from handviz.gui.place_text import apart_text
 from handviz.gui.settings import ViewSettings
 from handviz.gui.shortcuts import Shortcut
-from handviz.lens import ASSUMED_LENS
-from handviz.lens_files import lens_from_text, lens_text
+from handviz.lens import lens_in_words
+from handviz.records import Frame
 
-OTHER_SOURCES = "clips, folders and pictures"
 MARGIN_PX = 10
+
+
+def as_taken(frame: Frame) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) as the camera gave it, before it was turned: the lens is the camera's."""
+    return np.rot90(frame.image, frame.turned_deg // 90)
 
 
 class LensFeature(Feature):
@@ -32,7 +37,6 @@ class LensFeature(Feature):
     def __init__(self, controller: Controller, viewport: QWidget, part: LensPart) -> None:
         super().__init__(viewport)
         self._controller, self._viewport = controller, viewport
-        self._camera_names: dict[str, str] = {}
         self._owner = ""
         self._answer: Answer | None = None
         self._dialog: LensDialog | None = None
@@ -43,7 +47,6 @@ class LensFeature(Feature):
         self.note.hide()
         viewport.installEventFilter(self)
         part.details_wanted.connect(self.open)
-        controller.cameras_found.connect(self._take_cameras)
         controller.source_opened.connect(self._take_source)
         controller.answered.connect(self._take_answer)
         controller.settings_changed.connect(self._take_settings)
@@ -77,36 +80,22 @@ class LensFeature(Feature):
             self._place_note()
         return super().eventFilter(watched, event)
 
-    def _take_cameras(self, cameras: list[CameraInfo]) -> None:
-        self._camera_names = {f"{CAMERA_PREFIX}{camera.index}": camera.name for camera in cameras}
-
     def _take_source(self, info: SourceInfo) -> None:
         """A camera has its own lens, all other sources share one."""
-        is_camera = info.text.startswith(CAMERA_PREFIX)
-        self._owner = self._camera_names.get(info.text, info.text) if is_camera else OTHER_SOURCES
+        self._owner = owner_of(info.text, self._controller.camera_name(info.text))
         self._answer = None
-        try:
-            lens = lens_from_text(self._controller.store.text(self._key()))
-        except HandvizError:
-            lens = ASSUMED_LENS
-        self._controller.change(lens=lens)
+        self._controller.change(lens=kept_lens(self._controller.store, self._owner))
         self._write_note()
-
-    def _key(self) -> str:
-        # Whatever a camera is called, it makes no groups in the settings file.
-        return f"lens_of_{self._owner}".replace("/", "_").replace("\\", "_")
 
     def _take_settings(self, settings: ViewSettings) -> None:
         if self._owner:
-            kept = lens_text(settings.lens)
-            if kept != self._controller.store.text(self._key()):
-                self._controller.store.remember(self._key(), kept)
+            keep_lens(self._controller.store, self._owner, settings.lens)
         self._write_note()
 
     def _take_answer(self, answer: Answer) -> None:
         self._answer = answer
         if self._thread is not None and self._thread.isRunning():
-            self._thread.offer(answer.result.frame.image)
+            self._thread.offer(as_taken(answer.result.frame))
         self._write_note()
         self._tell_dialog()
 
@@ -115,10 +104,10 @@ class LensFeature(Feature):
         text = ""
         if self._answer is not None:
             settings, result = self._controller.settings, self._answer.result
-            height, width = result.frame.image.shape[:2]
+            height, width = as_taken(result.frame).shape[:2]
             doubt = settings.lens.caveat_for(width, height)
             if settings.lens.mode == "assumed":
-                doubt = f"{short_lens_text(settings.lens)} (Ctrl+L)"
+                doubt = f"{lens_in_words(settings.lens)} (Ctrl+L)"
             apart = apart_text(result.hands) if settings.view == "orbit" else ""
             text = "  ·  ".join(part for part in (apart, doubt) if part)
         if text != self.note.text():
@@ -137,7 +126,7 @@ class LensFeature(Feature):
         if self._dialog is None or self._answer is None:
             return
         frame, source = self._answer.result.frame, self._controller.source
-        height, width = frame.image.shape[:2]
+        height, width = as_taken(frame).shape[:2]
         path = Path(source.text) if source is not None and frame.name else None
         if path is not None and path.is_dir():
             path /= frame.name
@@ -158,7 +147,7 @@ class LensFeature(Feature):
         self._thread.progressed.connect(self._dialog.board.show_progress)
         self._thread.start()
         if folder is None and self._answer is not None:
-            self._thread.offer(self._answer.result.frame.image)
+            self._thread.offer(as_taken(self._answer.result.frame))
 
     def _stop_thread(self) -> None:
         if self._thread is not None:

@@ -21,6 +21,7 @@ from handviz.lens import (
     ANGLE_LIMITS_DEG,
     HAND_LIMITS_MM,
     HAND_STD_LIMITS_MM,
+    SIDE_TEXTS,
     AngleSide,
     HandMeasure,
     HandSize,
@@ -30,12 +31,6 @@ from handviz.lens import (
 from handviz.records import Intrinsics
 
 CHOOSE = "choose …"
-SIDE_TEXTS: dict[AngleSide, str] = {
-    "longer": "the longer side",
-    "horizontal": "the width",
-    "vertical": "the height",
-    "diagonal": "the diagonal",
-}
 MEASURE_TEXTS: dict[HandMeasure, str] = {
     "none": "nobody measured it",
     "length": "length: wrist to fingertip",

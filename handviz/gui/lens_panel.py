@@ -5,9 +5,8 @@ from PyQt6.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QW
 
 from handviz.gui.controller import Controller
 from handviz.gui.parts import named_label, number_box
-from handviz.gui.place_text import short_lens_text
 from handviz.gui.settings import ViewSettings
-from handviz.lens import ANGLE_LIMITS_DEG, Lens, angles_deg
+from handviz.lens import ANGLE_LIMITS_DEG, Lens, angles_deg, lens_in_words
 
 
 class LensPart(QWidget):
@@ -49,7 +48,7 @@ class LensPart(QWidget):
             # Of a lens that is known otherwise the angle depends on the picture's shape: 4:3 stands for it.
             self.field_of_view.setValue(_longer_angle_deg(settings.lens))
             self.mirror.setChecked(settings.mirror)
-        self.known.setText(short_lens_text(settings.lens))
+        self.known.setText(lens_in_words(settings.lens))
 
 
 def _longer_angle_deg(lens: Lens) -> float:

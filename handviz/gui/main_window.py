@@ -8,19 +8,28 @@ from PyQt6.QtCore import Qt, pyqtSignal
 from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
 from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
+from handviz.capture.dropped import choose as choose_dropped
 from handviz.errors import HandvizError
+from handviz.gui.animating import Animating
 from handviz.gui.controller import Controller
+from handviz.gui.cut_out import CutOut
 from handviz.gui.feature import Feature
+from handviz.gui.insight import Insight
+from handviz.gui.inspection_feature import InspectionFeature
 from handviz.gui.keyboard import reach_by_tab_alone
 from handviz.gui.lens_feature import LensFeature
 from handviz.gui.log_window import LogKeeper, LogWindow
 from handviz.gui.mesh_saver import MESH_FORMATS, MeshOrder
 from handviz.gui.messages import Answer, Status
+from handviz.gui.output_panel import OutputPanel
 from handviz.gui.parts import named_label
-from handviz.gui.screenshot import free_path, pictures_folder, save_picture, timed_name
+from handviz.gui.recording import Recorder
+from handviz.gui.screenshot import SCREENSHOT_FOLDER, free_path, pictures_folder, save_picture, timed_name
 from handviz.gui.settings import ViewSettings
 from handviz.gui.shortcuts import Shortcut, ShortcutWindow, install
+from handviz.gui.source_feature import SourceFeature
 from handviz.gui.source_panel import SourcePanel
+from handviz.gui.streaming import Streaming
 from handviz.gui.timeline import Timeline
 from handviz.gui.toasts import Toasts
 from handviz.gui.view_panel import ViewPanel
@@ -36,7 +45,7 @@ INVITATION = "Choose a camera, open a clip or a folder, or drop one here"
 MOVE_THE_LIGHT = "Drag with the right mouse button to move the light; double-click it to move it back."
 NO_LIGHT_TO_MOVE = "Relighting shows in texture (T) and plain colour (P)."
 BANNER_MARGIN_PX = 14
-LAST_FOLDER, SCREENSHOT_FOLDER, MESH_FOLDER = "last_folder", "screenshot_folder", "mesh_folder"
+LAST_FOLDER, MESH_FOLDER = "last_folder", "mesh_folder"
 
 
 class MainWindow(QMainWindow):
@@ -50,6 +59,7 @@ class MainWindow(QMainWindow):
         self.setWindowTitle("handviz")
         self.setAcceptDrops(True)
         self._controller = controller
+        self._surface = surface
         self._shown: FrameResult | None = None
         self._last_painted: FrameResult | None = None
         self.viewport = Viewport(surface)
@@ -117,8 +127,19 @@ class MainWindow(QMainWindow):
 
     def _make_features(self) -> list[Feature]:
         """What stands by itself; each puts its own widgets where they belong. The layout is last: it sees them all."""
-        lens = LensFeature(self._controller, self.viewport, self.source_panel.lens)
-        return [lens, WindowLayout(self, self._controller, (self.source_panel, self.view_panel))]
+        self.inspection = InspectionFeature(self._controller, self.pages, self._surface)
+        output = OutputPanel(self.source_panel)
+        return [
+            LensFeature(self._controller, self.viewport, self.source_panel.lens),
+            SourceFeature(self._controller, self.source_panel, self.timeline, self),
+            self.inspection,
+            Recorder(self._controller, self.viewport, output),
+            CutOut(self._controller, self.viewport, output),
+            Streaming(self._controller, output),
+            Animating(self._controller, self, output),
+            Insight(self._controller, self.viewport, self.view_panel),
+            WindowLayout(self, self._controller, (self.source_panel, self.view_panel)),
+        ]
 
     def _make_shortcuts(self) -> list[Shortcut]:
         controller = self._controller
@@ -128,6 +149,10 @@ class MainWindow(QMainWindow):
 
         def toggle_view() -> None:
             controller.change(view="overlay" if controller.settings.view == "orbit" else "orbit")
+
+        def toggle_smoothing() -> None:
+            kind = controller.settings.smoothing_kind
+            controller.change(smoothing_kind="one_euro" if kind == "kalman" else "kalman")
 
         return [
             Shortcut(("1",), "prior-net", lambda: controller.change(variant="prior"), menu="Network"),
@@ -142,6 +167,7 @@ class MainWindow(QMainWindow):
             Shortcut(("W",), "wireframe", lambda: toggle("wireframe")),
             Shortcut(("S",), "skeleton", lambda: toggle("skeleton")),
             Shortcut(("O", "F"), "on the picture or in free orbit", toggle_view),
+            Shortcut(("K",), "smooth by Kalman or by One Euro", toggle_smoothing),
             Shortcut(("M",), "mirror the display", lambda: toggle("mirror")),
             Shortcut(("Space",), "hold or go on", controller.toggle_playing, menu="Source"),
             Shortcut(("Left",), "one frame back", lambda: controller.step(-1), menu="Source"),
@@ -246,11 +272,14 @@ class MainWindow(QMainWindow):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
-        """Open the first dropped file or folder."""
+        """Open what was dropped; a sentence names what is left over."""
         data = event.mimeData() if event is not None else None
         paths = [url.toLocalFile() for url in data.urls() if url.isLocalFile()] if data is not None else []
         if paths:
-            self._open(paths[0])
+            choice = choose_dropped([Path(path) for path in paths])
+            self._open(choice.text)
+            if choice.sentence:
+                self._controller.say(choice.sentence)
         else:
             self._controller.say("Only files and folders of this machine can be dropped here.")
 

@@ -2,7 +2,28 @@
 
 from dataclasses import dataclass
 
+from handviz.capture.camera import CameraWish
 from handviz.records import Frame, FrameResult
+
+
+@dataclass(frozen=True)
+class SourceSetup:
+    """What goes with a source beside its text."""
+
+    camera: CameraWish | None = None
+    """None: as usual, or no camera."""
+    turned_deg: int = 0
+
+
+@dataclass(frozen=True)
+class SourceLength:
+    """A clip turned out shorter or longer than its head says, or a folder has changed."""
+
+    generation: int
+    frame_count: int | None
+    number: int
+    """Of the frame that is shown, as it is counted now."""
+    description: str
 
 
 @dataclass(frozen=True)
@@ -17,6 +38,7 @@ class SourceInfo:
     description: str
     frame_count: int | None
     is_live: bool
+    turned_deg: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -101,10 +101,12 @@ class Panel(QScrollArea):
         """Where the present group's parts go."""
         self.setWidget(content)
 
-    def group(self, title: str) -> Group:
-        """Begin a new group: what is added to ``column`` from now on is part of it."""
+    def group(self, title: str, *, before: str = "") -> Group:
+        """Begin a new group: what is added to ``column`` from now on is part of it; ``before``: another's title."""
         group = Group(title)
-        self.groups.append(group)
-        self._whole.insertWidget(self._whole.count() - 1, group)
+        places = [place for place, other in enumerate(self.groups) if other.title == before]
+        place = places[0] if places else len(self.groups)
+        self.groups.insert(place, group)
+        self._whole.insertWidget(place, group)
         self.column = group.column
         return group

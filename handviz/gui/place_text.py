@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from handviz.lens import Lens, angles_deg
+from handviz.lens import ORIGIN_TEXTS, angles_deg
 from handviz.records import HandMesh, Intrinsics
 
 CENTIMETRES_PER_METRE = 100.0
-ORIGIN_TEXTS = {"assumed": "assumed", "stated": "as you stated", "calibrated": "measured"}
 
 
 def place_text(hand: HandMesh) -> str:
@@ -62,14 +61,3 @@ def lens_summary(intrinsics: Intrinsics, size: tuple[int, int]) -> str:
     angles = f"{horizontal:.0f}° across, {vertical:.0f}° down, {diagonal:.0f}° over the diagonal"
     known = f"{ORIGIN_TEXTS[intrinsics.origin]}, focal length ± {100 * intrinsics.focal_std_share:.1f} %"
     return f"{size[0]} x {size[1]}: {numbers}; {angles}; {known}"
-
-
-def short_lens_text(lens: Lens) -> str:
-    """What is known of the lens, in a few words."""
-    if lens.mode == "assumed":
-        return f"assumed {lens.field_of_view_deg:.0f}° field of view"
-    if lens.mode == "angle":
-        return f"{lens.field_of_view_deg:.4g}° over the {lens.side} side".replace("diagonal side", "diagonal")
-    assert lens.known is not None
-    size = "x".join(map(str, lens.known_size))
-    return f"fx {lens.known.focal_px:.0f} px, {ORIGIN_TEXTS[lens.known.origin]} at {size}"

@@ -13,7 +13,7 @@ from handviz.gui.messages import Answer, Job
 from handviz.gui.rates import RateMeter
 from handviz.gui.settings import ViewSettings
 from handviz.lens import HandSize, Lens
-from handviz.records import Frame, FrameResult, SideChoice, VariantName
+from handviz.records import Frame, FrameResult, SideChoice, SmoothingKind, VariantName
 
 POLL_S = 0.5
 logger = logging.getLogger(__name__)
@@ -37,6 +37,10 @@ class PipelineLike(Protocol):
 
     def set_smoothing(self, strength: float, /) -> None:
         """0 to 1."""
+        ...
+
+    def set_smoothing_kind(self, kind: SmoothingKind, /) -> None:
+        """Another filter, which begins anew."""
         ...
 
     def set_lens(self, lens: Lens, /) -> None:
@@ -165,6 +169,8 @@ class ReconstructThread(QThread):
             pipeline.set_variant(wanted.variant)
         if wanted.smoothing != applied.smoothing:
             pipeline.set_smoothing(wanted.smoothing)
+        if wanted.smoothing_kind != applied.smoothing_kind:
+            pipeline.set_smoothing_kind(wanted.smoothing_kind)
         if wanted.lens != applied.lens:
             pipeline.set_lens(wanted.lens)
         if wanted.hand_size != applied.hand_size:

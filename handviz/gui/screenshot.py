@@ -3,10 +3,15 @@
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PyQt6.QtCore import QStandardPaths
 from PyQt6.QtGui import QImage
 
 from handviz.errors import HandvizError
+
+SCREENSHOT_FOLDER = "screenshot_folder"
+"""Under this name the person's choice is remembered."""
 
 
 def pictures_folder() -> Path:
@@ -17,11 +22,21 @@ def pictures_folder() -> Path:
 
 def save_picture(image: QImage, path: Path) -> None:
     """Write a picture without opacity; raises HandvizError if that is not possible."""
+    _save(image.convertToFormat(QImage.Format.Format_RGB888), path)
+
+
+def save_cut_out(pixels: NDArray[np.uint8], path: Path) -> None:
+    """Write (H, W, 4) RGB and straight alpha; raises HandvizError if that is not possible."""
+    height, width = pixels.shape[:2]
+    _save(QImage(pixels.tobytes(), width, height, 4 * width, QImage.Format.Format_RGBA8888), path)
+
+
+def _save(image: QImage, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HandvizError(f"The folder {path.parent} cannot be made ({error.strerror}).") from error
-    if image.isNull() or not image.convertToFormat(QImage.Format.Format_RGB888).save(str(path)):
+    if image.isNull() or not image.save(str(path)):
         raise HandvizError(f"The picture cannot be written to {path}.")
 
 

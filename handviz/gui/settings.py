@@ -11,8 +11,8 @@ from PyQt6.QtCore import QSettings
 from handviz.errors import HandvizError
 from handviz.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens
 from handviz.lens_files import hand_size_from_text, hand_size_text, lens_from_text, lens_text
-from handviz.records import VARIANTS, SideChoice, VariantName
-from handviz.render.options import ColourMode, DrawOptions, ViewMode
+from handviz.records import SMOOTHING_KINDS, VARIANTS, SideChoice, SmoothingKind, VariantName
+from handviz.render.options import ColourMode, DrawOptions, UncertainMode, ViewMode
 
 CONFIG_FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
 LAYOUT_VERSION = "1"
@@ -23,6 +23,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "variant": VARIANTS,
     "colour": get_args(ColourMode),
     "view": get_args(ViewMode),
+    "uncertain": get_args(UncertainMode),
+    "smoothing_kind": SMOOTHING_KINDS,
     "theme": get_args(ThemeChoice),
     "side": get_args(SideChoice),
 }
@@ -31,6 +33,8 @@ LIMITS: dict[str, tuple[float, float]] = {
     "smoothing": (0.0, 1.0),
     "range_low_mm": (0.0, 499.0),
     "range_high_mm": (0.5, 500.0),
+    "uncertain_above_mm": (0.5, 30.0),
+    "ellipse_sigmas": (1.0, 2.0),
 }
 
 
@@ -51,9 +55,15 @@ class ViewSettings:
     range_low_mm: float = 0.0
     range_high_mm: float = 10.0
     smoothing: float = 0.3
+    smoothing_kind: SmoothingKind = "kalman"
     lens: Lens = ASSUMED_LENS
     hand_size: HandSize = UNMEASURED
     loop: bool = True
+    uncertain: UncertainMode = "show"
+    uncertain_above_mm: float = 10.0
+    ellipses: bool = False
+    ellipse_sigmas: float = 2.0
+    attention: bool = False
     theme: ThemeChoice = "system"
     side: SideChoice = "detected"
 
@@ -75,6 +85,10 @@ class ViewSettings:
             deviation_range_mm=None if self.range_is_automatic else fixed,
             mark_inferred=self.mark_inferred,
             relight=self.relight,
+            uncertain=self.uncertain,
+            uncertain_above_mm=self.uncertain_above_mm,
+            ellipses=self.ellipses,
+            ellipse_sigmas=self.ellipse_sigmas,
         )
 
 

@@ -36,6 +36,10 @@ VIEW_CHOICES: tuple[Choice, ...] = (
     ("overlay", "on the picture", "O", "The mesh lies on the hand"),
     ("orbit", "free orbit", "O", "Drag to turn, wheel to zoom, double click to look as the camera does"),
 )
+SMOOTHING_CHOICES: tuple[Choice, ...] = (
+    ("kalman", "Kalman", "K", "Trusts every frame by its own deviation; moving hands do not lag"),
+    ("one_euro", "One Euro", "K", "Smooths slow hands strongly and fast ones less, which lag a little"),
+)
 
 
 class ViewPanel(Panel):
@@ -57,6 +61,7 @@ class ViewPanel(Panel):
         self.skeleton = self._add_switch("skeleton", "skeleton", "S", "The 21 keypoints and the bones between them")
         self.opacity = self._add_slider("opacity", "Opacity", "Of the mesh over the picture")
         self.group("Smoothing")
+        self._add_choice("smoothing_kind", SMOOTHING_CHOICES)
         self.smoothing = self._add_slider("smoothing", "Strength", "0: every frame as it is; more: calmer")
         self.group("Performance")
         self.numbers = Numbers()

@@ -2,8 +2,12 @@
 
 import logging
 import time
+from contextlib import ExitStack
+from typing import Protocol
 
 import moderngl
+import numpy as np
+from numpy.typing import NDArray
 from PyQt6.QtCore import QPointF, QSize, Qt, pyqtSignal
 from PyQt6.QtGui import QMouseEvent, QOpenGLContext, QPaintEvent, QWheelEvent
 from PyQt6.QtOpenGLWidgets import QOpenGLWidget
@@ -13,14 +17,28 @@ from handviz.errors import HandvizError
 from handviz.gui.gl_context import NO_OPENGL, moderngl_from
 from handviz.records import FrameResult
 from handviz.render.camera import OrbitCamera
+from handviz.render.highlight import Highlight, Pick
 from handviz.render.key_light import KeyLight
 from handviz.render.options import DrawOptions
 from handviz.render.scene import Scene
 from handviz.render.surface import Surface
-from handviz.render.target import MultisampleTarget, affordable_samples
+from handviz.render.target import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
 
 WHEEL_STEP = 120.0
+CLICK_REACH_PX = 4.0
 logger = logging.getLogger(__name__)
+
+
+class PictureTaker(Protocol):
+    """Who wants the painted view, such as a recording."""
+
+    def wants_picture(self) -> bool:
+        """Asked after every paint; reading the view back costs time."""
+        ...
+
+    def take_picture(self, pixels: bytes, size: tuple[int, int]) -> None:
+        """RGBA, the lowest row first; width and height in pixels."""
+        ...
 
 
 class Viewport(QOpenGLWidget):
@@ -31,6 +49,8 @@ class Viewport(QOpenGLWidget):
 
     painted = pyqtSignal(object, float)
     """The result shown (None without one), and how long drawing it took in milliseconds."""
+    clicked = pyqtSignal(QPointF)
+    """Where the left button was pressed and let go without a drag."""
     failed = pyqtSignal(str)
     """Why nothing can be drawn here."""
 
@@ -47,6 +67,10 @@ class Viewport(QOpenGLWidget):
         self._light = KeyLight()
         self._dragged = Qt.MouseButton.NoButton
         self._drag_from = QPointF()
+        self._pressed_at: QPointF | None = None
+        self._drawn_size = (0, 0)
+        self._highlight: Highlight | None = None
+        self.picture_taker: PictureTaker | None = None
         self.setMinimumSize(QSize(320, 240))
 
     def show_result(self, result: FrameResult | None) -> None:
@@ -66,9 +90,47 @@ class Viewport(QOpenGLWidget):
         self._options = options
         self.update()
 
+    def set_highlight(self, highlight: Highlight | None) -> None:
+        """Mark a point of the present result from now on; None marks nothing."""
+        self._highlight = highlight
+        if self._scene is not None:
+            self._scene.set_highlight(highlight)
+        self.update()
+
+    def pick_at(self, position: QPointF) -> Pick | None:
+        """The vertex or joint under a place of this widget; None beside the hands."""
+        if self._scene is None:
+            return None
+        ratio = self.devicePixelRatioF()
+        point_px = np.array([position.x(), position.y()]) * ratio
+        return self._scene.pick(point_px, self._drawn_size, self._options, orbit=self._orbit, pixel_ratio=ratio)
+
     def range_mm(self) -> tuple[float, float] | None:
         """The ends of the heatmap on the screen."""
         return self._scene.range_mm(self._options) if self._scene is not None else self._options.deviation_range_mm
+
+    def cut_out(self, scale: float = 1.0) -> NDArray[np.uint8] | None:
+        """(H, W, 4) RGB and straight alpha of the hands as they stand in the view, ``scale`` times as large.
+
+        None where nothing can be drawn.
+        """
+        if self._ctx is None or self._scene is None:
+            return None
+        self.makeCurrent()
+        pixel_ratio = self.devicePixelRatioF() * scale
+        size = round(self.width() * pixel_ratio), round(self.height() * pixel_ratio)
+        with ExitStack() as resources:
+            smooth = MultisampleTarget(self._ctx, min(SAMPLES, self._ctx.max_samples))
+            plain = MultisampleTarget(self._ctx, 0)
+            for target in (smooth, plain):
+                resources.callback(target.release)
+            options = self._options.cut_out()
+            drawn = smooth.framebuffer(size)
+            self._scene.draw(drawn, options, orbit=self._orbit, light=self._light, pixel_ratio=pixel_ratio)
+            smooth.resolve(plain.framebuffer(size))
+            pixels = read_pixels(plain.framebuffer(size), components=4)
+        self.doneCurrent()
+        return straight_alpha(pixels)
 
     def release_gl(self) -> None:
         """Free everything on the graphics card; the viewport stays empty afterwards."""
@@ -92,6 +154,7 @@ class Viewport(QOpenGLWidget):
         self._smooth_target = MultisampleTarget(self._ctx, self._samples)
         self._scene = Scene(self._ctx, self._surface)
         self._scene.show(self._result)
+        self._scene.set_highlight(self._highlight)
         logger.info("drawing with %s", self._ctx.info["GL_RENDERER"])
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802
@@ -108,15 +171,19 @@ class Viewport(QOpenGLWidget):
         # The context's own idea of the screen is wrong inside a QOpenGLWidget.
         screen = self._ctx.detect_framebuffer(self.defaultFramebufferObject())
         target = self._smooth_target.framebuffer(screen.size) if self._samples else screen
-        pixel_ratio = self.devicePixelRatioF()
+        pixel_ratio, self._drawn_size = self.devicePixelRatioF(), target.size
         self._scene.draw(target, self._options, orbit=self._orbit, light=self._light, pixel_ratio=pixel_ratio)
         if self._samples:
             self._smooth_target.resolve(screen)
         self._ctx.finish()
+        if self.picture_taker is not None and self.picture_taker.wants_picture():
+            self.picture_taker.take_picture(screen.read(components=4, alignment=1), screen.size)
         self.painted.emit(self._result, (time.perf_counter() - started_s) * 1000)
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Begin to turn the hands or to move the light."""
+        """Begin to turn the hands or to move the light, or a click."""
+        is_left = event is not None and event.button() == Qt.MouseButton.LeftButton
+        self._pressed_at = event.position() if event is not None and is_left else None
         if event is not None and self._can_drag(event.button()):
             self._dragged, self._drag_from = event.button(), event.position()
 
@@ -134,7 +201,12 @@ class Viewport(QOpenGLWidget):
         self.update()
 
     def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Let go."""
+        """Let go; where nothing was dragged that was a click."""
+        pressed_at, self._pressed_at = self._pressed_at, None
+        if event is not None and pressed_at is not None and event.button() == Qt.MouseButton.LeftButton:
+            moved = event.position() - pressed_at
+            if moved.manhattanLength() <= CLICK_REACH_PX:
+                self.clicked.emit(event.position())
         if event is not None and event.button() == self._dragged:
             self._dragged = Qt.MouseButton.NoButton
 

@@ -16,17 +16,17 @@ from handviz.records import FloatArray
 
 GLTF_FROM_CAMERA = np.array([1.0, -1.0, -1.0])
 """Half a turn about x: glTF's axes are x right, y up, z towards the viewer."""
-FLOAT, UNSIGNED_INT = 5126, 5125
+BYTE, FLOAT, UNSIGNED_INT = 5121, 5126, 5125
 VERTEX_BUFFER, INDEX_BUFFER = 34962, 34963
 LINEAR, LINEAR_MIPMAP_LINEAR, CLAMP_TO_EDGE = 9729, 9987, 33071
 SKIN_ROUGHNESS = 0.8
 
 
-class _Binary:
+class Binary:
     """The file's binary part, as it grows, with the entries that say what lies where in it."""
 
     def __init__(self) -> None:
-        self.content = b""
+        self.content = bytearray()
         self.views: list[dict[str, Any]] = []
         self.accessors: list[dict[str, Any]] = []
 
@@ -39,10 +39,25 @@ class _Binary:
 
     def add_vertices(self, values: FloatArray) -> int:
         """Append values (N, C) of vertices; the number of their accessor."""
-        array = np.ascontiguousarray(values, dtype="<f4")
+        return self._add_numbers(values, f"VEC{values.shape[1]}", target=VERTEX_BUFFER)
+
+    def add_numbers(self, values: FloatArray) -> int:
+        """Append values (N,) or (N, 3 | 4 | 16) that are not of vertices; the number of their accessor."""
+        return self._add_numbers(values, {0: "SCALAR", 16: "MAT4"}.get(_width(values), f"VEC{_width(values)}"))
+
+    def add_joints(self, joints: NDArray[np.integer]) -> int:
+        """Append which four bones hold a vertex (V, 4); the number of their accessor."""
+        array = np.ascontiguousarray(joints, dtype="u1")
         view = self.add(array.tobytes(), target=VERTEX_BUFFER)
-        entry = {"bufferView": view, "componentType": FLOAT, "count": len(array), "type": f"VEC{array.shape[1]}"}
-        self.accessors.append({**entry, "min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()})
+        self.accessors.append({"bufferView": view, "componentType": BYTE, "count": len(array), "type": "VEC4"})
+        return len(self.accessors) - 1
+
+    def _add_numbers(self, values: FloatArray, kind: str, **entry: Any) -> int:
+        array = np.ascontiguousarray(values, dtype="<f4")
+        view = self.add(array.tobytes(), **entry)
+        ends = {"min": np.atleast_1d(array.min(axis=0)).tolist(), "max": np.atleast_1d(array.max(axis=0)).tolist()}
+        accessor = {"bufferView": view, "componentType": FLOAT, "count": len(array), "type": kind}
+        self.accessors.append(accessor | ends)
         return len(self.accessors) - 1
 
     def add_faces(self, faces: NDArray[np.int32]) -> int:
@@ -56,16 +71,16 @@ class _Binary:
 
 def glb_bytes(mesh: MeshArrays, picture_png: bytes | None = None) -> bytes:
     """The mesh with linear vertex colours or, where it has an atlas, with the picture wrapped around it."""
-    binary = _Binary()
+    binary = Binary()
     which = slice(None) if mesh.atlas is None else mesh.atlas.vertex_ids
     attributes = {
         "POSITION": binary.add_vertices((mesh.vertices_m * GLTF_FROM_CAMERA)[which]),
-        "NORMAL": binary.add_vertices((_unit(mesh.normals) * GLTF_FROM_CAMERA)[which]),
+        "NORMAL": binary.add_vertices((unit(mesh.normals) * GLTF_FROM_CAMERA)[which]),
     }
     gltf: dict[str, Any] = {"asset": {"version": "2.0", "generator": "handviz"}}
     if mesh.atlas is None:
         attributes["COLOR_0"] = binary.add_vertices(linear_from_srgb(mesh.colours))
-        gltf["materials"] = [_material()]
+        gltf["materials"] = [material()]
     else:
         assert picture_png is not None
         attributes["TEXCOORD_0"] = binary.add_vertices(mesh.atlas.uv)
@@ -75,8 +90,12 @@ def glb_bytes(mesh: MeshArrays, picture_png: bytes | None = None) -> bytes:
     gltf |= {"scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0, "name": "hand"}]}
     gltf |= {"meshes": [{"name": "hand", "primitives": [primitive]}]}
     gltf |= {"bufferViews": binary.views, "accessors": binary.accessors}
-    content = binary.content + bytes(-len(binary.content) % 4)
-    return _container(gltf | {"buffers": [{"byteLength": len(content)}]}, content)
+    content = bytes(binary.content + bytes(-len(binary.content) % 4))
+    return container(gltf | {"buffers": [{"byteLength": len(content)}]}, content)
+
+
+def _width(values: FloatArray) -> int:
+    return values.shape[1] if values.ndim > 1 else 0
 
 
 def linear_from_srgb(srgb: FloatArray) -> FloatArray:
@@ -84,7 +103,7 @@ def linear_from_srgb(srgb: FloatArray) -> FloatArray:
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
-def _material() -> dict[str, Any]:
+def material() -> dict[str, Any]:
     """Skin under the program's own light; the mesh is open at the wrist, so its inside is drawn too."""
     return {
         "name": "hand",
@@ -95,25 +114,25 @@ def _material() -> dict[str, Any]:
 
 def _picture_entries(view: int) -> dict[str, Any]:
     """A material that shows the picture in that view as it is: it holds the light already."""
-    material = _material() | {"extensions": {"KHR_materials_unlit": {}}}
-    material["pbrMetallicRoughness"]["baseColorTexture"] = {"index": 0}
+    shown = material() | {"extensions": {"KHR_materials_unlit": {}}}
+    shown["pbrMetallicRoughness"]["baseColorTexture"] = {"index": 0}
     sampler = {"magFilter": LINEAR, "minFilter": LINEAR_MIPMAP_LINEAR, "wrapS": CLAMP_TO_EDGE, "wrapT": CLAMP_TO_EDGE}
     return {
         "extensionsUsed": ["KHR_materials_unlit"],
-        "materials": [material],
+        "materials": [shown],
         "textures": [{"source": 0, "sampler": 0}],
         "images": [{"bufferView": view, "mimeType": "image/png"}],
         "samplers": [sampler],
     }
 
 
-def _unit(normals: FloatArray) -> FloatArray:
+def unit(normals: FloatArray) -> FloatArray:
     """Normals (V, 3); glTF allows no zero, so where a vertex has none it looks towards the viewer."""
     has_one = np.linalg.norm(normals, axis=1, keepdims=True) > 0.5
     return np.where(has_one, normals, np.array([0.0, 0.0, -1.0]))
 
 
-def _container(gltf: dict[str, Any], binary: bytes) -> bytes:
+def container(gltf: dict[str, Any], binary: bytes) -> bytes:
     """GLB's header and its two chunks, each filled up to four bytes."""
     text = json.dumps(gltf, separators=(",", ":"), allow_nan=False).encode("utf-8")
     text += b" " * (-len(text) % 4)

@@ -20,9 +20,14 @@ ONNX_ERRORS = tuple(
 )
 
 
-def open_session(path: Path, how_to_get: str, *, may_use_card: bool = True) -> onnxruntime.InferenceSession:
-    """A session on the graphics card where one serves, else on the processor; HandvizError if there is no such file."""
-    if not path.is_file():
+def open_session(
+    path: Path, how_to_get: str, *, may_use_card: bool = True, content: bytes | None = None
+) -> onnxruntime.InferenceSession:
+    """A session on the graphics card where one serves, else on the processor; HandvizError if there is no such file.
+
+    ``content``: a network made from that file, to run instead of it.
+    """
+    if content is None and not path.is_file():
         raise HandvizError(f"the network {path} is missing; {how_to_get}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = min(MOST_THREADS, _usable_cores())
@@ -33,8 +38,8 @@ def open_session(path: Path, how_to_get: str, *, may_use_card: bool = True) -> o
     try:
         if may_use_card and _cuda_driver():
             onnxruntime.preload_dlls()
-            return onnxruntime.InferenceSession(path, options, providers=[CUDA_PROVIDER, CPU_PROVIDER])
-        return onnxruntime.InferenceSession(path, options, providers=[CPU_PROVIDER])
+            return onnxruntime.InferenceSession(content or path, options, providers=[CUDA_PROVIDER, CPU_PROVIDER])
+        return onnxruntime.InferenceSession(content or path, options, providers=[CPU_PROVIDER])
     except ONNX_ERRORS as error:
         raise HandvizError(f"{path} is truncated or not an ONNX file ({error}); {how_to_get}") from error
 

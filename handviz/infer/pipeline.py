@@ -20,7 +20,7 @@ from handviz.infer.alignment import aligned_to_detector
 from handviz.infer.hand_size import with_measured_size
 from handviz.infer.reconstructor import HandReconstructor, Reconstructor
 from handviz.infer.second_look import reconstruct_and_look_again
-from handviz.infer.smoothing import HandSmoother
+from handviz.infer.smoothers import make_smoother
 from handviz.infer.texture import HandTexturer, Texturer
 from handviz.infer.texture_memory import TextureMemory
 from handviz.infer.witness import drawn_to_detector, leaning_on_witness
@@ -36,6 +36,7 @@ from handviz.records import (
     HandTexture,
     Intrinsics,
     SideChoice,
+    SmoothingKind,
     StageTimes,
     VariantName,
 )
@@ -52,6 +53,7 @@ class PipelineSettings:
     hand_size: HandSize = UNMEASURED
     smoothing: float = 0.3
     """0 (off) to 1; only where frames follow each other."""
+    smoothing_kind: SmoothingKind = "kalman"
     max_hands: int = 2
     video: bool = True
     """Frames follow each other; otherwise each is a picture of its own."""
@@ -75,7 +77,7 @@ class Pipeline:
         """Load detector and the chosen variant (HandvizError if that fails); the others load in the background."""
         self._settings = settings
         self._lock = threading.Lock()
-        self._smoother = HandSmoother(settings.smoothing)
+        self._smoother = make_smoother(settings.smoothing_kind, settings.smoothing)
         self._reset_wanted = False
         self._texture_wanted, self._forget_wanted = settings.texture, False
         self._texture_trouble = ""
@@ -109,7 +111,7 @@ class Pipeline:
         with self._lock:
             lens = self._lens
         height, width = frame.image.shape[:2]
-        return self.process_with(frame, lens.intrinsics_for(width, height))
+        return self.process_with(frame, lens.intrinsics_of(width, height, frame.turned_deg))
 
     def process_with(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
         """``process`` under a K of its own."""
@@ -125,6 +127,10 @@ class Pipeline:
     def set_smoothing(self, strength: float) -> None:
         """0 (off) to 1."""
         self._smoother.strength = min(max(strength, 0.0), 1.0)
+
+    def set_smoothing_kind(self, kind: SmoothingKind) -> None:
+        """Smooth with another filter, which begins anew at the next frame."""
+        self._smoother = make_smoother(kind, self._smoother.strength)
 
     def set_lens(self, lens: Lens, /) -> None:
         """What is known of the camera, from the next frame on."""
@@ -215,7 +221,8 @@ class Pipeline:
             for hand, crop in zip(canonical, crops, strict=True)
         )
         marks.append(time.perf_counter())
-        hands = self._smoother.smooth(found_hands, frame.captured_ms) if self._video else found_hands
+        time_ms = frame.captured_ms if frame.time_ms is None else frame.time_ms
+        hands = self._smoother.smooth(found_hands, time_ms) if self._video else found_hands
         marks.append(time.perf_counter())
         textures = self._textures(frame, crops, found_hands)
         if textures:
@@ -228,7 +235,7 @@ class Pipeline:
         steps = [(end - start) * 1000 for start, end in itertools.pairwise(marks)]
         with self._lock:
             trouble = self._texture_trouble
-        return FrameResult(frame, variant, detections, hands, StageTimes(*steps), trouble)
+        return FrameResult(frame, variant, detections, hands, StageTimes(*steps), trouble, tuple(crops))
 
     def _textures(self, frame: Frame, crops: list[HandCrop], hands: Sequence[HandMesh]) -> list[HandTexture]:
         """One a hand; none where they are not wanted, or cannot be had, which ``FrameResult.trouble`` then says."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,15 @@ def distance_from_detector(hand: HandMesh, detection: Detection) -> float:
 def write_report(path: Path, entries: Sequence[dict[str, Any]]) -> None:
     """Write the list whole or not at all; raises HandvizError if the folder cannot be written."""
     write_whole({path: (json.dumps(entries, indent=1, allow_nan=False) + "\n").encode("utf-8")})
+
+
+def output_stems(files: Sequence[str]) -> dict[str, str]:
+    """What the outputs of each picture are called: its name without suffix, unless another differs only in that."""
+    namesakes = Counter(Path(file).stem.casefold() for file in files)
+    return {
+        file: Path(file).stem if namesakes[Path(file).stem.casefold()] == 1 else file.replace(".", "_")
+        for file in files
+    }
 
 
 def _rounded(values: FloatArray, digits: int) -> list[Any]:

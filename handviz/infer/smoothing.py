@@ -38,7 +38,10 @@ def share_of_new(cutoff_hz: FloatArray | float, step_s: float) -> FloatArray:
 class OneEuroFilter:
     """Filters rows (N, D) that move; the first ``speed_columns`` of each row say how fast, in metres."""
 
-    def __init__(self, speed_columns: int = 3) -> None:
+    def __init__(
+        self, speed_columns: int = 3, *, hz_per_metre_per_second: float = CUTOFF_HZ_PER_METRE_PER_SECOND
+    ) -> None:
+        self._speed_weight = hz_per_metre_per_second
         self._speed_columns = speed_columns
         self._value: FloatArray | None = None
         self._raw: FloatArray | None = None
@@ -57,7 +60,7 @@ class OneEuroFilter:
         self._raw = value.copy()
         self._velocity = self._velocity + share_of_new(SPEED_CUTOFF_HZ, step_s) * (velocity - self._velocity)
         speed = np.linalg.norm(self._velocity, axis=1)
-        alpha = share_of_new(cutoff_hz + CUTOFF_HZ_PER_METRE_PER_SECOND * speed, step_s)[:, None]
+        alpha = share_of_new(cutoff_hz + self._speed_weight * speed, step_s)[:, None]
         self._value = self._value + alpha * (value - self._value)
         return self._value, alpha
 
@@ -65,11 +68,11 @@ class OneEuroFilter:
 class HandTrack:
     """One hand over time."""
 
-    def __init__(self, hand: HandMesh, time_ms: float) -> None:
+    def __init__(self, hand: HandMesh, time_ms: float, speed_weight: float = CUTOFF_HZ_PER_METRE_PER_SECOND) -> None:
         self.latest = hand
         self.time_ms = time_ms
-        self._points = OneEuroFilter(speed_columns=3)
-        self._place = OneEuroFilter(speed_columns=2)
+        self._points = OneEuroFilter(3, hz_per_metre_per_second=speed_weight)
+        self._place = OneEuroFilter(2, hz_per_metre_per_second=speed_weight)
         self.update(hand, time_ms, strength=0.5)
 
     def update(self, hand: HandMesh, time_ms: float, strength: float) -> HandMesh:
@@ -94,8 +97,11 @@ class HandTrack:
 class HandSmoother:
     """Smooths all hands of a stream; hands are followed by handedness and distance."""
 
-    def __init__(self, strength: float = 0.3) -> None:
+    def __init__(
+        self, strength: float = 0.3, *, hz_per_metre_per_second: float = CUTOFF_HZ_PER_METRE_PER_SECOND
+    ) -> None:
         self.strength = strength
+        self._speed_weight = hz_per_metre_per_second
         self._tracks: list[HandTrack] = []
 
     def reset(self) -> None:
@@ -112,7 +118,7 @@ class HandSmoother:
         for hand in hands:
             track = nearest_track(hand, known)
             if track is None:
-                track = HandTrack(hand, time_ms)
+                track = HandTrack(hand, time_ms, self._speed_weight)
                 smoothed.append(hand)
             else:
                 known.remove(track)
@@ -149,10 +155,20 @@ def _assemble(
         keypoints_m=points[count:],
         vertex_std_mm=vertex_std_mm,
         keypoint_std_mm=keypoint_std_mm,
+        keypoint_covariance_mm2=_resized(hand.keypoint_covariance_mm2, hand.keypoint_std_mm, keypoint_std_mm),
+        vertex_covariance_mm2=_resized(hand.vertex_covariance_mm2, hand.vertex_std_mm, vertex_std_mm),
         camera_from_wrist=_blend_rotations(latest.camera_from_wrist, hand.camera_from_wrist, turn_share),
         wrist_camera_m=place[0, 2:],
     )
     return projected(smoothed)
+
+
+def _resized(covariance_mm2: FloatArray | None, std_mm: FloatArray, smoothed_std_mm: FloatArray) -> FloatArray | None:
+    """The newest covariances (N, 3, 3), as large as the smoothed deviations (N,) say."""
+    if covariance_mm2 is None:
+        return None
+    ratio = smoothed_std_mm / np.maximum(std_mm, 1e-6)
+    return np.asarray(covariance_mm2 * np.square(ratio)[:, None, None])
 
 
 def _blend_rotations(old: FloatArray, new: FloatArray, share: float) -> FloatArray:

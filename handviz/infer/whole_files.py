@@ -1,8 +1,10 @@
 """Files that are there whole or not at all."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from handviz.errors import HandvizError
 
@@ -29,3 +31,22 @@ def _remove(part: Path) -> None:
         part.unlink(missing_ok=True)
     except OSError:
         return  # its folder is none, or is gone
+
+
+@contextlib.contextmanager
+def writing_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write piece by piece; it is put in its place when the block ends, and thrown away if that fails.
+
+    Raises HandvizError if it cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        os.replace(part, path)
+    except OSError as error:
+        _remove(part)
+        raise HandvizError(f"{path} cannot be written: {error}") from error
+    except BaseException:
+        _remove(part)
+        raise

@@ -21,6 +21,19 @@ CONTROL_COLOURS = (
     (0xBD, 0xDF, 0x26),
     (0xFD, 0xE7, 0x25),
 )
+# Inferno (van der Walt and Smith, CC0), without its black end: other hues than the deviations'.
+ATTENTION_CONTROL_COLOURS = (
+    (0x24, 0x1A, 0x4A),
+    (0x42, 0x0A, 0x68),
+    (0x6A, 0x17, 0x6E),
+    (0x93, 0x26, 0x67),
+    (0xBC, 0x37, 0x54),
+    (0xDD, 0x51, 0x3A),
+    (0xF3, 0x78, 0x19),
+    (0xFC, 0xA5, 0x0A),
+    (0xF6, 0xD7, 0x46),
+    (0xFC, 0xFF, 0xA4),
+)
 COLOUR_COUNT = 256
 # Björn Ottosson's Oklab: linear sRGB -> cone responses -> (lightness, a, b).
 CONES_FROM_RGB = np.array(
@@ -55,7 +68,17 @@ def srgb_from_oklab(oklab: FloatArray) -> FloatArray:
 @cache
 def deviation_colours() -> NDArray[np.float32]:
     """(256, 3) sRGB in [0, 1], from the smallest deviation (dark) to the largest (light)."""
-    control = oklab_from_srgb(np.array(CONTROL_COLOURS) / 255.0)
+    return _ramp(CONTROL_COLOURS)
+
+
+@cache
+def attention_colours() -> NDArray[np.float32]:
+    """(256, 3) sRGB in [0, 1], from no attention (dark) to much (light)."""
+    return _ramp(ATTENTION_CONTROL_COLOURS)
+
+
+def _ramp(control_colours: tuple[tuple[int, int, int], ...]) -> NDArray[np.float32]:
+    control = oklab_from_srgb(np.array(control_colours) / 255.0)
     steps = np.linspace(0.0, 1.0, COLOUR_COUNT)
     control_steps = np.linspace(0.0, 1.0, len(control))
     oklab = np.stack([np.interp(steps, control_steps, control[:, axis]) for axis in range(3)], axis=1)
@@ -67,7 +90,15 @@ def deviation_colours() -> NDArray[np.float32]:
 
 def colours_from_deviation(deviation_mm: FloatArray, range_mm: tuple[float, float]) -> NDArray[np.float32]:
     """Deviations (N,) -> sRGB (N, 3); values outside ``range_mm`` take the colour of its ends."""
-    low, high = range_mm
-    share = np.nan_to_num((deviation_mm - low) / max(high - low, 1e-6), nan=1.0)
-    index = np.clip(np.rint(share * (COLOUR_COUNT - 1)), 0, COLOUR_COUNT - 1).astype(np.intp)
-    return deviation_colours()[index]
+    return deviation_colours()[_indices(deviation_mm, range_mm)]
+
+
+def colours_from_attention(attention: FloatArray, most: float) -> NDArray[np.float32]:
+    """Attention (N,) -> sRGB (N, 3), light from ``most`` on."""
+    return attention_colours()[_indices(attention, (0.0, most))]
+
+
+def _indices(values: FloatArray, ends: tuple[float, float]) -> NDArray[np.intp]:
+    low, high = ends
+    share = np.nan_to_num((values - low) / max(high - low, 1e-6), nan=1.0)
+    return np.clip(np.rint(share * (COLOUR_COUNT - 1)), 0, COLOUR_COUNT - 1).astype(np.intp)

@@ -7,13 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.records import FloatArray, HandMesh
-from handviz.render.colormap import colours_from_deviation
+from handviz.render.colormap import colours_from_attention, colours_from_deviation
+from handviz.render.highlight import AttentionShown
 from handviz.render.options import DrawOptions
 from handviz.render.surface import Surface, VertexNormals
+from handviz.units import MILLIMETRES_PER_METRE
 
 PLAIN_COLOURS = {"right": (0.86, 0.78, 0.71), "left": (0.70, 0.78, 0.87)}
 HAND_RADIUS_M = 0.115
 DEPTH_MARGIN_M = 0.3
+MM2_PER_M2 = MILLIMETRES_PER_METRE**2
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,16 @@ class HandShape:
     """One hand, ready to draw."""
 
     vertices: NDArray[np.float32]
-    """(V, 10) position, outward normal (scene axes), sRGB, how well it was seen."""
+    """(Vd, 11) position, outward normal (scene axes), sRGB, how well it was seen, deviation in mm."""
     keypoints: NDArray[np.float32]
     """(21, 3) in the scene of the positions."""
     look: HandLook
+    model_vertices: NDArray[np.float32]
+    """(V, 3) the hand model's own vertices in that scene."""
+    units_per_m: FloatArray
+    """(3,) that scene's units along each axis: pixels across the picture, or metres."""
+    keypoint_covariance: FloatArray | None = None
+    """(21, 3, 3) in that scene's units."""
 
 
 def hand_look(hand: HandMesh, options: DrawOptions) -> HandLook:
@@ -58,7 +67,7 @@ def hand_look(hand: HandMesh, options: DrawOptions) -> HandLook:
 def vertex_colours(
     hand: HandMesh, surface: Surface, options: DrawOptions, range_mm: tuple[float, float]
 ) -> NDArray[np.float32]:
-    """(V, 4) of the display mesh: sRGB, and how well it was seen (1 but for textures)."""
+    """(Vd, 4) of the display mesh: sRGB, and how well it was seen (1 but for textures)."""
     if options.colour == "texture" and hand.texture is not None:
         colours = hand.texture.albedo if options.relight else hand.texture.rgb
         lifted = surface.lift(np.concatenate([colours, hand.texture.seen[:, None]], axis=1, dtype=np.float32))
@@ -81,28 +90,68 @@ class HandShaper:
         self._normals = VertexNormals(surface.faces, surface.vertex_count)
 
     def shape(
-        self, hand: HandMesh, options: DrawOptions, *, range_mm: tuple[float, float], centre_m: FloatArray
+        self,
+        hand: HandMesh,
+        options: DrawOptions,
+        *,
+        range_mm: tuple[float, float],
+        centre_m: FloatArray,
+        attention: AttentionShown | None = None,
     ) -> HandShape:
-        """``centre_m`` (3,) in the camera frame becomes the origin of the orbit's scene."""
+        """``centre_m`` (3,) in the camera frame becomes the origin of the orbit's scene; ``attention`` colours it."""
         vertices_m = np.asarray(hand.vertices_m, dtype=np.float32)
         in_picture = np.concatenate([hand.vertices_px, vertices_m[:, 2:]], axis=1, dtype=np.float32)
-        lifted = self._surface.lift(np.concatenate([vertices_m, in_picture], axis=1))
+        deviation_mm = hand.vertex_std_mm[:, None]
+        lifted = self._surface.lift(np.concatenate([vertices_m, in_picture, deviation_mm], axis=1, dtype=np.float32))
         normals = self._normals(lifted[:, :3])
         if hand.handedness == "left":
             normals = -normals
         if options.view == "overlay":
             depth = np.array([0.0, 0.0, hand.wrist_camera_m[2]])
-            positions = lifted[:, 3:] + depth
+            positions, own = lifted[:, 3:6] + depth, in_picture + depth
+            units = np.array([hand.pixels_per_m, hand.pixels_per_m, 1.0])
             keypoints = np.concatenate([hand.keypoints_px, hand.keypoints_m[:, 2:]], axis=1) + depth
         else:
             shift = hand.wrist_camera_m - centre_m
-            positions, keypoints = lifted[:, :3] + shift, hand.keypoints_m + shift
-        colours = vertex_colours(hand, self._surface, options, range_mm)
-        return HandShape(
-            vertices=np.concatenate([positions, normals, colours], axis=1, dtype=np.float32),
-            keypoints=keypoints.astype(np.float32),
-            look=hand_look(hand, options),
+            positions, own = lifted[:, :3] + shift, vertices_m + shift
+            keypoints, units = hand.keypoints_m + shift, np.ones(3)
+        colours = (
+            vertex_colours(hand, self._surface, options, range_mm)
+            if attention is None
+            else _attention_colours(attention, self._surface)
         )
+        return HandShape(
+            vertices=np.concatenate([positions, normals, colours, lifted[:, 6:]], axis=1, dtype=np.float32),
+            keypoints=keypoints.astype(np.float32),
+            look=HEATMAP_LOOK if attention is not None else hand_look(hand, options),
+            model_vertices=own.astype(np.float32),
+            units_per_m=units,
+            keypoint_covariance=_covariance(hand, options),
+        )
+
+
+def _covariance(hand: HandMesh, options: DrawOptions) -> FloatArray | None:
+    """(21, 3, 3) of the keypoints in the scene's units; on the picture by the pinhole's slope at each of them."""
+    if hand.keypoint_covariance_mm2 is None:
+        return None
+    covariance_m2 = hand.keypoint_covariance_mm2 / MM2_PER_M2
+    if options.view == "orbit":
+        return np.asarray(covariance_m2)
+    x, y, z = (hand.keypoints_m + hand.wrist_camera_m).T
+    focal_x, focal_y = hand.intrinsics.focals_px
+    slope = np.zeros((len(x), 3, 3))
+    slope[:, 0, 0], slope[:, 0, 2] = focal_x / z, -focal_x * x / z**2
+    slope[:, 1, 1], slope[:, 1, 2] = focal_y / z, -focal_y * y / z**2
+    slope[:, 2, 2] = 1.0
+    return np.asarray(slope @ covariance_m2 @ slope.transpose(0, 2, 1))
+
+
+def _attention_colours(attention: AttentionShown, surface: Surface) -> NDArray[np.float32]:
+    """(Vd, 4) as ``vertex_colours``."""
+    lifted = surface.lift(attention.vertices.astype(np.float32)[:, None])[:, 0]
+    painted = np.ones((surface.vertex_count, 4), dtype=np.float32)
+    painted[:, :3] = colours_from_attention(lifted, attention.most)
+    return painted
 
 
 def orbit_centre(hands: Sequence[HandMesh]) -> FloatArray:

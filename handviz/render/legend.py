@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from handviz.records import FloatArray
-from handviz.render.colormap import deviation_colours
+from handviz.render.colormap import attention_colours, deviation_colours
 from handviz.render.inferred_mark import marked, stripe_cover
 
 WIDTH_PX, HEIGHT_PX = 108, 206
@@ -18,7 +18,8 @@ SEEN_LEFT_PX, INFERRED_LEFT_PX = 12, 90
 PATCH_SIZE_PX, PATCH_GAP_PX = (28, 16), 7
 # From a light skin to a dark one.
 PATCH_COLOURS = (0.91, 0.75, 0.65), (0.42, 0.27, 0.19)
-TITLE, TITLE_MIDDLE_PX = "Deviation, mm", 18
+TITLE, ATTENTION_TITLE, TITLE_MIDDLE_PX = "Deviation, mm", "Attention, x", 18
+NOTE_WIDTH_PX, NOTE_LINE_PX, NOTE_MARGIN_PX = 158, 18, 8
 PANEL_COLOUR = (14, 17, 22, 190)
 TEXT_COLOUR = (238, 240, 243)
 TICK_COLOUR = (170, 178, 188)
@@ -78,12 +79,22 @@ class _Sheet:
 @lru_cache(maxsize=8)
 def legend_picture(range_mm: tuple[float, float], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
     """(H, W, 4) sRGB with premultiplied opacity, ``pixel_ratio`` times the nominal 108 x 206 pixels."""
+    return _bar_legend(TITLE, range_mm, deviation_colours(), pixel_ratio)
+
+
+@lru_cache(maxsize=8)
+def attention_legend_picture(most: float, pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
+    """As ``legend_picture``: attention as a multiple of an even share."""
+    return _bar_legend(ATTENTION_TITLE, (0.0, most), attention_colours(), pixel_ratio)
+
+
+def _bar_legend(title: str, ends: tuple[float, float], colours: FloatArray, pixel_ratio: float) -> NDArray[np.uint8]:
     sheet = _Sheet(WIDTH_PX, HEIGHT_PX, pixel_ratio)
     left, right, top, bottom = map(sheet.scaled, (BAR_LEFT_PX, BAR_RIGHT_PX, BAR_TOP_PX, BAR_BOTTOM_PX))
-    sheet.paste(left, top, _bar(right - left, bottom - top))
-    tick_px, (low, high) = sheet.scaled(TICK_LENGTH_PX), range_mm
-    sheet.write(left, sheet.scaled(TITLE_MIDDLE_PX), TITLE)
-    for tick in ticks_mm(range_mm):
+    sheet.paste(left, top, _bar(colours, right - left, bottom - top))
+    tick_px, (low, high) = sheet.scaled(TICK_LENGTH_PX), ends
+    sheet.write(left, sheet.scaled(TITLE_MIDDLE_PX), title)
+    for tick in ticks_mm(ends):
         share = (tick - low) / max(high - low, 1e-9)
         row = round(bottom - 1 - share * (bottom - 1 - top))
         sheet.tick(right, right + tick_px - 1, row)
@@ -106,7 +117,21 @@ def seen_legend_picture(pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
     return sheet.picture()
 
 
-def _bar(width: int, height: int) -> FloatArray:
+@lru_cache(maxsize=8)
+def note_picture(lines: tuple[str, ...], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
+    """As ``legend_picture``: sentences below each other."""
+    sheet = _Sheet(NOTE_WIDTH_PX, note_height_px(lines), pixel_ratio)
+    for number, line in enumerate(lines):
+        sheet.write(sheet.scaled(BAR_LEFT_PX), sheet.scaled(NOTE_MARGIN_PX + (number + 0.5) * NOTE_LINE_PX), line)
+    return sheet.picture()
+
+
+def note_height_px(lines: tuple[str, ...]) -> int:
+    """Nominal height of their ``note_picture``."""
+    return 2 * NOTE_MARGIN_PX + len(lines) * NOTE_LINE_PX
+
+
+def _bar(colours: FloatArray, width: int, height: int) -> FloatArray:
     """(height, width, 3): the colour map, its largest value on top."""
-    rows = deviation_colours()[np.linspace(255, 0, height).round().astype(np.intp)]
+    rows = colours[np.linspace(255, 0, height).round().astype(np.intp)]
     return np.repeat(rows[:, None], width, axis=1)

@@ -15,7 +15,7 @@ from handviz.render.camera import OrbitCamera, Size
 from handviz.render.options import DrawOptions
 from handviz.render.scene import Scene
 from handviz.render.surface import Surface
-from handviz.render.target import SAMPLES, MultisampleTarget, affordable_samples
+from handviz.render.target import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
 
 LARGEST_SIDE_PX = 2048
 
@@ -61,15 +61,25 @@ class OffscreenRenderer:
         self, result: FrameResult, options: DrawOptions | None = None, orbit: OrbitCamera | None = None
     ) -> NDArray[np.uint8]:
         """(H, W, 3) RGB of the result."""
+        return self._pixels(result, options or DrawOptions(), orbit, components=3)
+
+    def draw_cut_out(
+        self, result: FrameResult, options: DrawOptions | None = None, orbit: OrbitCamera | None = None
+    ) -> NDArray[np.uint8]:
+        """(H, W, 4) RGB and straight alpha of the hands alone."""
+        return straight_alpha(self._pixels(result, (options or DrawOptions()).cut_out(), orbit, components=4))
+
+    def _pixels(
+        self, result: FrameResult, options: DrawOptions, orbit: OrbitCamera | None, *, components: int
+    ) -> NDArray[np.uint8]:
         size = self._fixed_size or _size_of(result)
         plain = self._plain.framebuffer(size)
         drawn = self._drawn.framebuffer(size) if self._samples else plain
         self._scene.show(result)
-        self._scene.draw(drawn, options or DrawOptions(), orbit=orbit)
+        self._scene.draw(drawn, options, orbit=orbit)
         if self._samples:
             self._drawn.resolve(plain)
-        pixels = np.frombuffer(plain.read(components=3, alignment=1), dtype=np.uint8)
-        return np.ascontiguousarray(pixels.reshape(size[1], size[0], 3)[::-1])
+        return read_pixels(plain, components=components)
 
     def release(self) -> None:
         """Free the context and everything in it."""

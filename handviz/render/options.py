@@ -1,10 +1,12 @@
 """What a person can choose about the picture."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 ColourMode = Literal["deviation", "texture", "plain"]
 ViewMode = Literal["overlay", "orbit"]
+UncertainMode = Literal["show", "fade", "hide"]
+Background = Literal["picture", "none"]
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,21 @@ class DrawOptions:
     """In texture colour: stripes over what no picture has shown."""
     relight: bool = False
     """In texture and plain colour: the viewport's light instead of the picture's, from where the person puts it."""
+    uncertain: UncertainMode = "show"
+    """What becomes of the parts of a mesh whose deviation is above ``uncertain_above_mm``."""
+    uncertain_above_mm: float = 10.0
+    ellipses: bool = False
+    """Around every keypoint, the ellipse of its Gaussian."""
+    ellipse_sigmas: float = 2.0
+    """Its half axes in deviations."""
+    background: Background = "picture"
+    """``none``: the hands alone over nothing, in premultiplied colours with their opacity in alpha."""
 
     @property
     def light_can_move(self) -> bool:
         """Whether the person moves the light; in the heatmap it would change what colours seem to say."""
         return self.relight and self.colour != "deviation"
+
+    def cut_out(self) -> "DrawOptions":
+        """The same hands, opaque and alone, for a picture that is laid over others."""
+        return replace(self, background="none", opacity=1.0, legend=False, inset=False)

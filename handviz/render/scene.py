@@ -1,14 +1,12 @@
 """Everything in the viewport: the frame, the hands on it or alone, skeletons, the legend."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 
 import moderngl
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.records import FrameResult
+from handviz.records import FloatArray, FrameResult
 from handviz.render.camera import (
     MIRROR,
     Letterbox,
@@ -20,27 +18,24 @@ from handviz.render.camera import (
     project,
 )
 from handviz.render.deviation_range import RangeFollower
+from handviz.render.ellipse_pass import EllipsePass
 from handviz.render.hand_shape import HandShape, HandShaper, depth_range, orbit_centre, orbit_radius
+from handviz.render.highlight import AttentionShown, Highlight, Pick
+from handviz.render.highlight_strokes import highlight_strokes
 from handviz.render.image_pass import ImagePass, Rectangle
 from handviz.render.key_light import KeyLight
-from handviz.render.legend import (
-    HEIGHT_PX,
-    SEEN_HEIGHT_PX,
-    SEEN_WIDTH_PX,
-    WIDTH_PX,
-    legend_picture,
-    seen_legend_picture,
-)
 from handviz.render.legend_place import CORNERS, Corner, corner_rectangle, free_corner
+from handviz.render.legend_stack import LegendPart, notes_for, stacked_picture, stacked_size
 from handviz.render.mesh_pass import BACKGROUND, MeshPass, MeshView
 from handviz.render.options import DrawOptions
+from handviz.render.picking import JOINT_REACH_PX, PickView, pick
 from handviz.render.skeleton_pass import SkeletonPass
 from handviz.render.surface import Surface
+from handviz.render.uncertain_fade import fade_of
 
 MARGIN_PX = 14
 LEAST_LEGEND_RATIO = 0.5
 INSET_SHARE = 0.26
-LegendPicture = NDArray[np.uint8]
 
 
 class Scene:
@@ -55,13 +50,17 @@ class Scene:
         self._legend = ImagePass(ctx, components=4)
         self._mesh = MeshPass(ctx, surface)
         self._skeleton = SkeletonPass(ctx)
-        for part in (self._frame, self._legend, self._mesh, self._skeleton):
+        self._ellipses = EllipsePass(ctx)
+        for part in (self._frame, self._legend, self._mesh, self._skeleton, self._ellipses):
             self._resources.callback(part.release)
+        self._surface = surface
+        self._pick_weights: FloatArray | None = None
+        self._highlight: Highlight | None = None
         self._result: FrameResult | None = None
         self._frame_is_new = False
         self._shapes: list[HandShape] = []
         self._shaped_for: tuple[object, ...] | None = None
-        self._legend_shown: LegendPicture | None = None
+        self._legend_shown: NDArray[np.uint8] | None = None
         self._legend_corner: Corner = CORNERS[0]
 
     def show(self, result: FrameResult | None) -> None:
@@ -72,6 +71,24 @@ class Scene:
         self._shaped_for = None
         if result is not None and result.hands:
             self._follower.update(np.concatenate([hand.vertex_std_mm for hand in result.hands]))
+
+    def set_highlight(self, highlight: Highlight | None) -> None:
+        """Mark this point of the present result from the next ``draw`` on; None marks nothing."""
+        self._highlight = highlight
+
+    def pick(
+        self, point_px: FloatArray, view_size: Size, options: DrawOptions, *, orbit: OrbitCamera, pixel_ratio: float
+    ) -> Pick | None:
+        """What lies under a point (2,), in physical pixels, of the view that was drawn last like this."""
+        if self._result is None or not self._shapes:
+            return None
+        vertex_count = len(self._shapes[0].model_vertices)
+        if self._pick_weights is None or self._pick_weights.shape[1] != vertex_count:
+            self._pick_weights = self._surface.lift(np.eye(vertex_count, dtype=np.float32))
+        clip_from_scene, _ = self._matrices(view_size, options, orbit)
+        view = PickView(clip_from_scene, view_size, self._surface.faces, self._pick_weights)
+        reach_px = JOINT_REACH_PX * pixel_ratio if options.skeleton or options.ellipses else 0.0
+        return pick(view, self._shapes, point_px, joint_reach_px=reach_px)
 
     def range_mm(self, options: DrawOptions) -> tuple[float, float]:
         """The ends of the heatmap in use."""
@@ -89,13 +106,14 @@ class Scene:
         """Draw into ``target``; ``pixel_ratio`` is physical pixels per logical one."""
         target.use()
         target.viewport = (0, 0, *target.size)
-        target.clear(*BACKGROUND, 1.0, depth=1.0)
+        over_nothing = options.background == "none"
+        target.clear(*((0.0,) * 4 if over_nothing else (*BACKGROUND, 1.0)), depth=1.0)
         if self._result is None:
             return
         self._upload(options)
         view_size = target.size
         rectangle = self._picture_rectangle(view_size, options, pixel_ratio)
-        if options.view == "overlay":
+        if options.view == "overlay" and not over_nothing:
             self._frame.draw(view_size, rectangle, mirror=options.mirror)
         clip_from_scene, eye_from_scene = self._matrices(view_size, options, orbit or OrbitCamera())
         view = MeshView(
@@ -108,12 +126,22 @@ class Scene:
             light=light if light is not None and options.light_can_move else KeyLight(),
             pixel_ratio=pixel_ratio,
             wireframe=options.wireframe,
+            fade=fade_of(options),
+            over_nothing=over_nothing,
         )
         self._mesh.draw(view)
+        if options.ellipses:
+            sigmas = options.ellipse_sigmas
+            self._ellipses.draw(self._shapes, clip_from_scene, view_size, sigmas=sigmas, pixel_ratio=pixel_ratio)
         if options.skeleton:
             points = [project(clip_from_scene, shape.keypoints, view_size) for shape in self._shapes]
             self._skeleton.draw(view_size, points, pixel_ratio)
-        if options.view == "orbit" and options.inset:
+        highlight = self._present_highlight()
+        if highlight is not None:
+            shape = self._shapes[highlight.pick.hand]
+            strokes = highlight_strokes(highlight, shape, clip_from_scene, view_size, pixel_ratio)
+            self._skeleton.draw_strokes(view_size, strokes)
+        if options.view == "orbit" and options.inset and not over_nothing:
             self._frame.draw(view_size, rectangle, mirror=options.mirror)
         if options.legend and self._shapes:
             box = rectangle if options.view == "overlay" else (0.0, 0.0, *view_size)
@@ -134,13 +162,29 @@ class Scene:
             self._frame.set_picture(self._result.frame.image)
             self._frame_is_new = False
         range_mm = self.range_mm(options)
-        wanted = (options.view, options.colour, options.mark_inferred, options.relight, range_mm)
+        hands = self._result.hands
+        attention = [self._attention_of(number) for number in range(len(hands))]
+        wanted = (options.view, options.colour, options.mark_inferred, options.relight, range_mm, *attention)
         if wanted != self._shaped_for:
-            hands = self._result.hands
             centre = orbit_centre(hands)
-            self._shapes = [self._shaper.shape(hand, options, range_mm=range_mm, centre_m=centre) for hand in hands]
+            self._shapes = [
+                self._shaper.shape(hand, options, range_mm=range_mm, centre_m=centre, attention=its_attention)
+                for hand, its_attention in zip(hands, attention, strict=True)
+            ]
             self._mesh.set_hands(self._shapes)
             self._shaped_for = wanted
+
+    def _present_highlight(self) -> Highlight | None:
+        """None where it points at what this result does not have."""
+        highlight = self._highlight
+        if highlight is None or highlight.pick.hand >= len(self._shapes):
+            return None
+        vertex, vertex_count = highlight.pick.vertex, len(self._shapes[highlight.pick.hand].model_vertices)
+        return highlight if vertex is None or vertex < vertex_count else None
+
+    def _attention_of(self, hand: int) -> AttentionShown | None:
+        highlight = self._highlight
+        return highlight.attention if highlight is not None and highlight.pick.hand == hand else None
 
     def _matrices(self, view_size: Size, options: DrawOptions, orbit: OrbitCamera) -> tuple[Matrix, Matrix]:
         """(4, 4) clip from scene, and (3, 3) eye from scene for normals."""
@@ -166,26 +210,31 @@ class Scene:
         right, bottom = box.left_px + box.scale * width, box.top_px + box.scale * height
         return box.left_px, box.top_px, right, bottom
 
-    def _legend_for(self, options: DrawOptions) -> tuple[Size, Callable[[float], LegendPicture]] | None:
-        """Nominal size of the legend that explains these colours, and what draws it at a ratio to that."""
-        if options.colour == "deviation":
-            return (WIDTH_PX, HEIGHT_PX), partial(legend_picture, self.range_mm(options))
+    def _legends_for(self, options: DrawOptions) -> tuple[LegendPart, ...]:
+        """What explains these colours, and what is drawn otherwise than it is."""
+        parts = []
+        if self._highlight is not None and self._highlight.attention is not None:
+            parts.append(LegendPart("attention", (0.0, self._highlight.attention.most)))
+        elif options.colour == "deviation":
+            parts.append(LegendPart("deviation", self.range_mm(options)))
         if any(shape.look.marks_inferred for shape in self._shapes):
-            return (SEEN_WIDTH_PX, SEEN_HEIGHT_PX), seen_legend_picture
-        return None
+            parts.append(LegendPart("seen"))
+        has_ellipses = any(shape.keypoint_covariance is not None for shape in self._shapes)
+        notes = notes_for(options, ellipses=options.ellipses and has_ellipses)
+        return (*parts, LegendPart("notes", lines=notes)) if notes else tuple(parts)
 
     def _draw_legend(
         self, box: Rectangle, clip_from_scene: Matrix, options: DrawOptions, view_size: Size, pixel_ratio: float
     ) -> None:
         """In a corner of ``box`` without a hand; a small view gets a smaller one, a tiny view none."""
-        legend = self._legend_for(options)
-        if legend is None:
+        parts = self._legends_for(options)
+        if not parts:
             return
-        (nominal_width, nominal_height), draw = legend
+        nominal_width, nominal_height = stacked_size(parts)
         ratio = min(pixel_ratio, 0.6 * view_size[1] / nominal_height, 0.4 * view_size[0] / nominal_width)
         if ratio < LEAST_LEGEND_RATIO:
             return
-        picture = draw(round(ratio, 2))
+        picture = stacked_picture(parts, round(ratio, 2))
         if picture is not self._legend_shown:
             self._legend.set_picture(picture)
             self._legend_shown = picture

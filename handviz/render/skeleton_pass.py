@@ -53,7 +53,10 @@ class SkeletonPass:
         hands_px = hands_px[:LARGEST_HAND_COUNT]
         if not hands_px:
             return
-        data = np.concatenate([strokes(keypoints, pixel_ratio) for keypoints in hands_px])
+        self.draw_strokes(view_size, np.concatenate([strokes(keypoints, pixel_ratio) for keypoints in hands_px]))
+
+    def draw_strokes(self, view_size: Size, data: NDArray[np.float32]) -> None:
+        """Draw rows as those of ``strokes``, at most as many as eight hands have."""
         self._strokes.write(data)
         self._ctx.enable_only(moderngl.BLEND)
         self._ctx.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA

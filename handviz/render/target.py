@@ -3,6 +3,8 @@
 from contextlib import ExitStack
 
 import moderngl
+import numpy as np
+from numpy.typing import NDArray
 
 from handviz.render.camera import Size
 
@@ -47,3 +49,20 @@ class MultisampleTarget:
             self._ctx.detect_framebuffer(0).use()
         self._resources.close()
         self._framebuffer = None
+
+
+def read_pixels(framebuffer: moderngl.Framebuffer, *, components: int) -> NDArray[np.uint8]:
+    """(H, W, components), the upper row first."""
+    width, height = framebuffer.size
+    pixels = np.frombuffer(framebuffer.read(components=components, alignment=1), dtype=np.uint8)
+    return np.ascontiguousarray(pixels.reshape(height, width, components)[::-1])
+
+
+def straight_alpha(premultiplied: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pixels (H, W, 4) as files keep them: what covers half of a pixel has its full colour, and alpha one half.
+
+    Averaging the samples of an edge leaves the colour multiplied by what it covers; kept so, edges would be dark.
+    """
+    alpha = premultiplied[..., 3:].astype(np.float32)
+    colours = premultiplied[..., :3] * (255 / np.maximum(alpha, 1))
+    return np.concatenate([np.rint(np.minimum(colours, 255)), alpha], axis=2).astype(np.uint8)

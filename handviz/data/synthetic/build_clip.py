@@ -83,8 +83,8 @@ def _room() -> NDArray[np.float32]:
     return np.clip(room + grain, 0, 1).astype(np.float32)
 
 
-class _Clip:
-    """The two hands and the room."""
+class Clip:
+    """Arms in a room before a camera; ``frame`` gives those of the bundled clip."""
 
     def __init__(self, studio: HandStudio) -> None:
         self._studio, self._room = studio, _room()
@@ -95,23 +95,25 @@ class _Clip:
         self._materials: dict[str, Material] = {
             side: look.skin_material(np.random.default_rng(seed)) for side, seed in SKIN_SEEDS.items()
         }
-        self._intrinsics = intrinsics_from_field_of_view(WIDTH, HEIGHT, 60.0)
-        k = self._intrinsics
+        self.intrinsics = intrinsics_from_field_of_view(WIDTH, HEIGHT, 60.0)
+        k = self.intrinsics
         matrix = np.array([[k.focal_px, 0, k.centre_x_px], [0, k.focal_px, k.centre_y_px], [0, 0, 1.0]])
         self._projection = clip_from_camera(np.eye(2, 3), matrix, (WIDTH, HEIGHT))
 
     def _arm(self, side: str, time: float, away: float) -> Surface:
         offset = 0 if side == "right" else 3
-        pose = pose_from_angles(_angles_at(time, offset)[None], self._axes)
         wrist = rotation_from_axis_angle(np.array([0.25 * math.sin(time * 7), 0, 0]))
-        shape = np.zeros((1, 10))
-        hand: PosedArm = self._poser.posed(pose, shape, wrist[None])[0]
+        pose = pose_from_angles(_angles_at(time, offset)[None], self._axes)
+        hand: PosedArm = self._poser.posed(pose, np.zeros((1, 10)), wrist[None])[0]
         mirror = np.diag([1.0 if side == "right" else -1.0, 1, 1])
         turn = _turn_at(time if side == "right" else (time * 1.3 + 0.5) % 1.0)
         outwards = 1.0 if side == "left" else -1.0
         middle = np.array([outwards * (0.05 + 0.30 * away), 0.0 + 0.10 * away, 0.52 + 0.05 * math.sin(time * 12)])
         matrix = mirror @ turn
-        position = middle - matrix @ (hand.keypoints_m[9] * 0.6)
+        return self.surface(side, hand, matrix, middle - matrix @ (hand.keypoints_m[9] * 0.6))
+
+    def surface(self, side: str, hand: PosedArm, matrix: FloatArray, position: FloatArray) -> Surface:
+        """An arm in its skin at a place before the camera; ``matrix`` (3, 3) holds the mirror of left hands."""
         arm = self._poser.arm
         sleeve = (arm.vertices_m[:, 1] > 0.05) * 1.0
         mesh = Mesh(hand.vertices_m, hand.normals, arm.vertices_m, np.stack([arm.palm, arm.nail, sleeve], 1), arm.faces)
@@ -127,27 +129,30 @@ class _Clip:
         """RGB (480, 640, 3)."""
         right_away = _smooth((number - RIGHT_LEAVES[0]) / (RIGHT_LEAVES[1] - RIGHT_LEAVES[0]))
         left_away = 1 - _smooth((number - LEFT_COMES[0]) / (LEFT_COMES[1] - LEFT_COMES[0]))
-        surfaces = [self._cup()]
         time = number / (FRAMES - 1)
-        surfaces += [self._arm("right", time, right_away)] if right_away < 1 else []
+        surfaces = [self._arm("right", time, right_away)] if right_away < 1 else []
         surfaces += [self._arm("left", time, left_away)] if left_away < 1 else []
+        return self.picture(surfaces, number)
+
+    def picture(self, surfaces: list[Surface], number: int, *, grain: float = 0.006) -> NDArray[np.uint8]:
+        """RGB (480, 640, 3) of arms in the room; ``number`` chooses the camera's noise, ``grain`` is its deviation."""
         lights = Lights(
             np.array([[-0.5, -0.55, -0.67], [0.8, -0.2, -0.56]]),
             np.array([[0.75, 0.72, 0.68], [0.16, 0.17, 0.2]]),
             np.array([0.34, 0.35, 0.37]),
             np.array([0.2, 0.18, 0.17]),
         )
-        drawn = self._studio.draw(surfaces, lights, self._projection)
+        drawn = self._studio.draw([self._cup(), *surfaces], lights, self._projection)
         rng = np.random.default_rng(0)
         image = develop(drawn, self._room, sample_curve(rng))
-        noise = np.random.default_rng(number).normal(0, 0.006, image.shape)
+        noise = np.random.default_rng(number).normal(0, grain, image.shape)
         return (np.clip(image + noise, 0, 1) * 255).astype(np.uint8)
 
 
 def build(path: Path = CLIP_FILE) -> Path:
     """Write the clip."""
     studio = open_studio(look.textures(), (WIDTH, HEIGHT))
-    clip = _Clip(studio)
+    clip = Clip(studio)
     path.parent.mkdir(exist_ok=True)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (WIDTH, HEIGHT))
     for number in range(FRAMES):

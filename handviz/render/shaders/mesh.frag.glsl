@@ -13,6 +13,8 @@ uniform float inside_opacity;
 uniform sampler2D backdrop;
 uniform vec4 backdrop_from_fragment;
 uniform vec3 background;
+// 0 where nothing lies behind: then colours are premultiplied, and alpha says how much of the pixel they cover.
+uniform float backdrop_opacity;
 #ifdef MARKS_INFERRED
 // As in inferred_mark.py: colours with their shares, period and half width of stripes in pixels, where the mark fades.
 uniform vec4 mark_ground;
@@ -21,11 +23,24 @@ uniform vec2 mark_size_px;
 uniform vec2 mark_fades;
 in float seen;
 #endif
+#ifdef FADES_UNCERTAIN
+// As in uncertain_fade.py: deviations between which a surface fades, and what is left of it above.
+uniform vec3 fade_mm;
+// 0 draws what is certain, 1 what fades, over what lies behind it.
+uniform float faded_part;
+in float deviation_mm;
+#endif
 in vec3 normal;
 in vec3 colour;
 out vec4 out_colour;
 
 void main() {
+#ifdef FADES_UNCERTAIN
+    float certain = mix(1.0, fade_mm.z, smoothstep(fade_mm.x, fade_mm.y, deviation_mm));
+    if (certain < 0.01 || (certain < 0.995) != (faded_part > 0.5)) {
+        discard;
+    }
+#endif
     vec3 n = normalize(normal);
     float facing = dot(n, TO_EYE);
     float inside = step(facing, -0.25);
@@ -48,10 +63,20 @@ void main() {
 #endif
     lit *= mix(1.0, 0.45, inside);
     float cover = opacity * mix(1.0, inside_opacity, inside);
+#ifdef FADES_UNCERTAIN
+    if (faded_part > 0.5) {
+        cover *= certain;
+        out_colour = vec4(lit * cover, cover);
+        return;
+    }
+#endif
+    float alpha = 1.0;
     if (cover < 1.0) {
         vec2 point = gl_FragCoord.xy * backdrop_from_fragment.xy + backdrop_from_fragment.zw;
         bool is_inside = point == clamp(point, 0.0, 1.0);
-        lit = mix(is_inside ? texture(backdrop, point).rgb : background, lit, cover);
+        vec3 behind = is_inside ? texture(backdrop, point).rgb : background;
+        lit = mix(behind * backdrop_opacity, lit, cover);
+        alpha = mix(backdrop_opacity, 1.0, cover);
     }
-    out_colour = vec4(lit, 1.0);
+    out_colour = vec4(lit, alpha);
 }

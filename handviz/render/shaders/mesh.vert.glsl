@@ -8,6 +8,10 @@ in vec3 in_colour;
 in float in_seen;
 out float seen;
 #endif
+#ifdef FADES_UNCERTAIN
+in float in_deviation_mm;
+out float deviation_mm;
+#endif
 out vec3 normal;
 out vec3 colour;
 
@@ -17,5 +21,8 @@ void main() {
     colour = in_colour;
 #ifdef MARKS_INFERRED
     seen = in_seen;
+#endif
+#ifdef FADES_UNCERTAIN
+    deviation_mm = in_deviation_mm;
 #endif
 }

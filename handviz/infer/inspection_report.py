@@ -1,0 +1,169 @@
+"""One HTML file that shows an inspection in any browser: pictures inside, a table to sort, nothing from elsewhere."""
+
+import base64
+import html
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.capture.images import read_image, rgb_from_bgr
+from handviz.errors import HandvizError
+from handviz.hand_model.open_hand import load_display_mesh
+from handviz.infer.inspection_columns import COLUMNS, Column, TableRow, rows_of
+from handviz.infer.inspection_rows import InspectionOrder, PictureRow
+from handviz.infer.whole_files import writing_whole
+from handviz.lens import lens_in_words
+from handviz.records import Detection, Frame, FrameResult, HandMesh
+from handviz.render.colormap import colours_from_deviation
+from handviz.render.offscreen import OffscreenRenderer
+from handviz.render.options import DrawOptions
+
+MOST_PICTURES = 500
+"""Of a larger folder, the first pictures in the report's order have one, the others a row: some 15 MB at most."""
+PICTURE_SIDE_PX = 360
+JPEG_QUALITY = 80
+GRADIENT_STOPS = 9
+TEMPLATE_FILE = Path(__file__).with_name("inspection_report.html")
+NO_PICTURES = "Pictures are without meshes: {error}."
+HandsOf = Callable[[PictureRow], list[tuple[HandMesh, Detection]]]
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """What the report says of itself, and how it draws."""
+
+    inspection: InspectionOrder
+    colour: Literal["deviation", "plain"]
+    range_mm: tuple[float, float]
+
+
+def write_html(path: Path, pictures: Sequence[PictureRow], settings: ReportSettings, hands_of: HandsOf) -> None:
+    """Write the report piece by piece; HandvizError if that is not possible."""
+    before, after = TEMPLATE_FILE.read_text(encoding="utf-8").split("<!-- rows -->")
+    with ExitStack() as resources:
+        draw, note = _drawer(resources, settings)
+        file = resources.enter_context(writing_whole(path))
+        file.write(_bytes(_filled(before, pictures, settings, note)))
+        for number, picture in enumerate(pictures):
+            hands = hands_of(picture)
+            shown = draw(picture, hands) if number < MOST_PICTURES else None
+            for line in _lines(picture, shown):
+                file.write(_bytes(line))
+        file.write(_bytes(after))
+
+
+def _drawer(
+    resources: ExitStack, settings: ReportSettings
+) -> tuple[Callable[[PictureRow, list[tuple[HandMesh, Detection]]], bytes | None], str]:
+    """What makes a picture's JPEG, None for one that cannot be read; and what is to be said about that."""
+    options = DrawOptions(colour=settings.colour, deviation_range_mm=settings.range_mm, legend=False)
+    renderer, note = None, ""
+    try:
+        renderer = resources.enter_context(OffscreenRenderer(load_display_mesh()))
+    except HandvizError as error:
+        note = NO_PICTURES.format(error=error)
+
+    def draw(picture: PictureRow, hands: list[tuple[HandMesh, Detection]]) -> bytes | None:
+        try:
+            image = read_image(settings.inspection.folder / picture.file)
+        except HandvizError:
+            return None
+        if renderer is not None and hands:
+            frame = Frame(0, image, 0.0, picture.file)
+            result = FrameResult(frame, settings.inspection.variant, hands=tuple(hand for hand, _ in hands))
+            image = renderer.draw(result, options)
+        return _jpeg(image)
+
+    return draw, note
+
+
+def _jpeg(image: NDArray[np.uint8]) -> bytes:
+    """No side above ``PICTURE_SIDE_PX``."""
+    height, width = image.shape[:2]
+    share = min(1.0, PICTURE_SIDE_PX / max(width, height))
+    size = max(1, round(width * share)), max(1, round(height * share))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if share < 1 else image
+    # OpenCV's order of channels is the reverse of ours, so turning it round once more gives it back.
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    encoded: bytes = cv2.imencode(".jpg", rgb_from_bgr(small), quality)[1].tobytes()
+    return encoded
+
+
+def _filled(before: str, pictures: Sequence[PictureRow], settings: ReportSettings, note: str) -> str:
+    hands = [hand for picture in pictures for hand in picture.hands]
+    inspection, (low_mm, high_mm) = settings.inspection, settings.range_mm
+    failed = sum(picture.state == "failed" for picture in pictures)
+    told = [f"{len(pictures):,} pictures, {len(hands):,} hands"]
+    told += [f"{failed:,} could not be read"] if failed else []
+    told += [f"network: {inspection.variant}", f"lens: {lens_in_words(inspection.lens)}"]
+    if hands:
+        means = [hand.mean_std_mm for hand in hands]
+        told.append(f"mean deviation: {np.mean(means):.1f} mm, middle one {np.median(means):.1f} mm")
+    errors = [(hand.error_mm, hand.aligned_error_mm) for hand in hands if hand.error_mm is not None]
+    if errors:
+        error_mm, aligned_mm = np.mean(np.array(errors, dtype=np.float64), axis=0)
+        told.append(f"mean error: {error_mm:.1f} mm, aligned {aligned_mm:.1f} mm ({len(errors):,} hands)")
+    notes = [note] if note else []
+    if len(pictures) > MOST_PICTURES:
+        notes.append(f"Only the first {MOST_PICTURES} of {len(pictures):,} have their picture in this file.")
+    values = {
+        "title": _escaped(inspection.folder.name or str(inspection.folder)),
+        "folder": _escaped(str(inspection.folder)),
+        "summary": " · ".join(_escaped(part) for part in told),
+        "notes": _escaped(" ".join(notes)),
+        "gradient": _gradient(settings.range_mm) if settings.colour == "deviation" else "",
+        "low": f"{low_mm:g} mm",
+        "high": f"{high_mm:g} mm",
+        "scale": "scale" if settings.colour == "deviation" else "scale hidden",
+        "headings": "".join(_heading(column) for column in COLUMNS),
+    }
+    # In one go: what is filled in may itself look like a place to fill.
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], before)
+
+
+def _heading(column: Column) -> str:
+    kind = "number" if column.form else "text"
+    return f'<th class="{kind}" tabindex="0" title="{_escaped(column.meaning)}">{_escaped(column.title)}</th>'
+
+
+def _lines(picture: PictureRow, shown: bytes | None) -> Iterator[str]:
+    """A row for each hand; the picture is in the first one, and the others take it from there."""
+    for number, row in enumerate(rows_of(picture)):
+        image = ""
+        if shown is not None and number == 0:
+            encoded = base64.b64encode(shown).decode("ascii")
+            image = f'<img alt="" src="data:image/jpeg;base64,{encoded}">'
+        elif shown is not None:
+            image = '<img alt="" data-same>'
+        cells = "".join(_cell(column, row) for column in COLUMNS[1:])
+        name = _escaped(picture.file)
+        yield f'<tr><td data-value="{name}">{image}<span class="name">{name}</span></td>{cells}</tr>\n'
+
+
+def _cell(column: Column, row: TableRow) -> str:
+    value = column.value(row)
+    sortable = "" if value is None else _escaped(str(value))
+    kind = ' class="number"' if column.form else ""
+    return f'<td{kind} data-value="{sortable}">{_escaped(column.text(row))}</td>'
+
+
+def _gradient(range_mm: tuple[float, float]) -> str:
+    stops = colours_from_deviation(np.linspace(*range_mm, GRADIENT_STOPS), range_mm)
+    shades = np.clip(np.rint(stops * 255), 0, 255).astype(int).tolist()
+    return ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in shades)
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text, quote=True)
+
+
+def _bytes(text: str) -> bytes:
+    """Names of files may hold bytes that are no text."""
+    return text.encode("utf-8", "backslashreplace")

@@ -1,0 +1,107 @@
+"""Reads recordings, also those that a crash or a full disk ended."""
+
+import json
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handviz.errors import HandvizError
+from handviz.output.recording import ABOUT, FORMAT, LINES, VERTEX_FLOATS, VERTICES
+from handviz.records import FloatArray
+
+GAP_S = 0.5
+"""A hand that is not seen for longer is away."""
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One hand over time: N moments that only go forward."""
+
+    name: str
+    handedness: str
+    times_s: FloatArray
+    """(N,) since the recording's first picture, strictly growing: of the clip, if one was recorded in one go."""
+    keypoints_m: FloatArray
+    """(N, 21, 3) camera axes, wrist at the origin."""
+    wrists_m: FloatArray
+    """(N, 3) in the camera frame."""
+    vertices_m: FloatArray
+    """(N, V, 3) camera axes, wrist at the origin; V is 0 where the recording has no vertices."""
+    vertex_std_mm: FloatArray
+    """(N, V)"""
+
+
+def read_entries(folder: Path) -> list[dict[str, Any]]:
+    """The whole lines of ``hands.jsonl``; an unfinished last one is passed over.
+
+    Raises HandvizError if the folder is no recording or a line in its middle is damaged.
+    """
+    path = folder / LINES
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise HandvizError(f"{folder} is no recording of handviz: {path.name} cannot be read.") from error
+    entries = []
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            entries.append(json.loads(line))
+        except ValueError as error:
+            raise HandvizError(f"{path}, line {number}: this is no JSON ({error}).") from error
+    return entries
+
+
+def read_tracks(folder: Path) -> list[Track]:
+    """Every hand of a recording by its name; raises HandvizError if there is none."""
+    entries = read_entries(folder)
+    vertices = _read_vertices(folder)
+    found: dict[str, list[tuple[float, dict[str, Any]]]] = {}
+    for at_s, entry in zip(_times_s(entries), entries, strict=True):
+        for hand in entry["hands"]:
+            moments = found.setdefault(hand["track"], [])
+            if not moments or at_s > moments[-1][0]:
+                moments.append((at_s, hand))
+    if not found:
+        raise HandvizError(f"{folder} holds no hand.")
+    return [_track(name, moments, vertices) for name, moments in sorted(found.items(), reverse=True)]
+
+
+def _times_s(entries: list[dict[str, Any]]) -> list[float]:
+    """The clip's own times if one clip went on from beginning to end; else when pictures were read."""
+    clip_ms = [entry["clip_ms"] for entry in entries]
+    is_one_clip = len({entry["source"] for entry in entries}) == 1 and None not in clip_ms
+    if not is_one_clip or any(after <= before for before, after in pairwise(clip_ms)):
+        clip_ms = [entry["monotonic_ms"] for entry in entries]
+    return [(at_ms - clip_ms[0]) / 1000 for at_ms in clip_ms]
+
+
+def _track(name: str, moments: list[tuple[float, dict[str, Any]]], vertices: FloatArray) -> Track:
+    rows = [hand["vertices_row"] for _, hand in moments]
+    has_vertices = all(row is not None and row < len(vertices) for row in rows)
+    meshes = vertices[rows] if has_vertices else np.zeros((len(rows), 0, VERTEX_FLOATS), np.float32)
+    return Track(
+        name=name,
+        handedness=moments[0][1]["handedness"],
+        times_s=np.array([at_s for at_s, _ in moments]),
+        keypoints_m=np.array([hand["keypoints_camera_m"] for _, hand in moments]),
+        wrists_m=np.array([hand["wrist_camera_m"] for _, hand in moments]),
+        vertices_m=meshes[..., :3],
+        vertex_std_mm=meshes[..., 3],
+    )
+
+
+def _read_vertices(folder: Path) -> FloatArray:
+    """(rows, V, 4) of whole rows, read from the disk as they are needed."""
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        count, kind = int(about["vertices_per_hand"]), about["handviz_recording"]
+        whole = (folder / VERTICES).stat().st_size // max(count * VERTEX_FLOATS * 4, 1)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HandvizError(f"{folder} is no recording of handviz: {ABOUT} or {VERTICES} cannot be read.") from error
+    if kind != FORMAT:
+        raise HandvizError(f"{folder} was recorded by another version of handviz (format {kind}, not {FORMAT}).")
+    if count == 0 or whole == 0:
+        return np.zeros((0, 0, VERTEX_FLOATS), np.float32)
+    return np.memmap(folder / VERTICES, "<f4", "r", shape=(whole, count, VERTEX_FLOATS))

@@ -1,0 +1,97 @@
+"""A system whose cameras a test plugs in and out, and a window on it."""
+
+import weakref
+
+import numpy as np
+from gui_fakes import FakeSource
+
+from handviz.capture.camera import CameraWish
+from handviz.capture.sources import CAMERA_PREFIX, CameraInfo, Source, open_source
+from handviz.errors import HandvizError
+from handviz.gui.controller import Controller
+from handviz.records import Frame
+
+
+class FakeCamera(FakeSource):
+    """Gives pictures of a size of its own until it is unplugged."""
+
+    def __init__(self, info: CameraInfo, wish: CameraWish | None, height: int) -> None:
+        super().__init__()
+        self.info, self.wish, self.height = info, wish, height
+        self.name = info.name
+        self.description = f"{info.name}: {height} lines"
+        self.is_plugged = True
+
+    def read(self) -> Frame | None:
+        """As a real one: a frame when the test lets it, an error when it is gone."""
+        frame = super().read()
+        if not self.is_plugged or frame is None:
+            raise HandvizError(f"{self.name} gives no pictures any more: is it still plugged in?")
+        image = np.full((self.height, self.height * 4 // 3, 3), 100, np.uint8)
+        return Frame(frame.number, image, frame.captured_ms)
+
+
+class CameraWorld:
+    """``lister`` and ``opener`` of a controller; all that is no camera is opened as it really is."""
+
+    def __init__(self, *cameras: CameraInfo) -> None:
+        self.cameras = list(cameras)
+        self.opened: list[weakref.ref[FakeCamera]] = []
+        self.height = 48
+        self.is_busy = False
+        self._is_free = False
+
+    def lister(self) -> list[CameraInfo]:
+        """What is plugged in now."""
+        return list(self.cameras)
+
+    def opener(self, text: str, wish: CameraWish | None = None) -> Source:
+        """A fake camera, or a real file."""
+        if not text.startswith(CAMERA_PREFIX):
+            return open_source(text)
+        info = next((one for one in self.cameras if text == f"{CAMERA_PREFIX}{one.index}"), None)
+        if info is None or self.is_busy:
+            name = wish.name if wish and wish.name else text
+            raise HandvizError(f"{name} {'does not open: another program uses it' if info else 'is not there'}")
+        camera = FakeCamera(info, wish, self.height)
+        self.opened.append(weakref.ref(camera))
+        if self._is_free:
+            camera.let_go()
+        return camera
+
+    @property
+    def camera(self) -> FakeCamera:
+        """The one that was opened last."""
+        camera = self.opened[-1]()
+        assert camera is not None
+        return camera
+
+    def alive(self) -> list[FakeCamera]:
+        """Those that somebody still holds."""
+        return [camera for reference in self.opened if (camera := reference()) is not None]
+
+    def plug_out(self, info: CameraInfo) -> None:
+        """Its stream breaks, and it leaves the list."""
+        self.cameras.remove(info)
+        for camera in self.alive():
+            if camera.info == info:
+                camera.is_plugged = False
+                camera.may_read.release()
+
+    def go_on(self) -> None:
+        """Every camera gives one picture."""
+        for camera in self.alive():
+            camera.may_read.release()
+
+    def let_go(self) -> None:
+        """So that threads can end."""
+        self._is_free = True
+        for camera in self.alive():
+            camera.let_go()
+
+
+def quicken(controller: Controller, world: CameraWorld) -> None:
+    """Look for cameras and try again in milliseconds instead of seconds."""
+    controller._capture._retry_s = controller._capture._refresh_s = 0.002
+    controller._probe._watch_s = 0.002
+    controller._probe._hint = lambda: tuple(world.cameras)

@@ -1,0 +1,147 @@
+"""Clips: true numbers after every jump, whatever the container, and the times that the file gives."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numbered_clips import number_in, write_clip, write_uneven_clip
+
+from handviz.capture.clips import ClipSource
+from handviz.capture.mp4_times import frame_times_ms
+
+COUNT = 60
+KINDS = (
+    ("a.mp4", "mp4v"),
+    ("b.mkv", "MPG2"),
+    ("b.ts", "MPG2"),
+    ("b.mpg", "MPG2"),
+    ("b.avi", "MPG2"),
+    ("v.webm", "VP80"),
+)
+
+
+def numbers_after_jumps(source: ClipSource, jumps: list[int]) -> list[tuple[int, int]]:
+    """What the frame says it is, and what its picture says."""
+    numbers = []
+    for number in jumps:
+        source.seek(number)
+        frame = source.read()
+        assert frame is not None
+        numbers.append((frame.number, number_in(frame.image)))
+    return numbers
+
+
+def shuffled(count: int) -> list[int]:
+    """Every number once, in an order of no pattern."""
+    return [int(number) for number in np.random.default_rng(2).permutation(count)]
+
+
+@pytest.mark.parametrize(("name", "codec"), KINDS)
+def test_numbers_are_true_after_every_jump(tmp_path: Path, name: str, codec: str) -> None:
+    source = ClipSource(write_clip(tmp_path / name, codec, COUNT))
+    # Of a program stream the head says fewer frames than there are, until its end has been read.
+    jumps = shuffled(source.frame_count or 0)
+    assert numbers_after_jumps(source, jumps) == [(number, number) for number in jumps]
+    source.close()
+
+
+@pytest.mark.parametrize(("name", "codec"), KINDS)
+def test_frames_bear_the_time_at_which_they_are_shown(tmp_path: Path, name: str, codec: str) -> None:
+    source = ClipSource(write_clip(tmp_path / name, codec, COUNT))
+    frames = list(iter(source.read, None))
+    assert [number_in(frame.image) for frame in frames] == list(range(COUNT))
+    assert [frame.time_ms for frame in frames] == pytest.approx([40.0 * number for number in range(COUNT)], abs=1.0)
+    assert source.frame_count == COUNT
+    source.close()
+
+
+@pytest.mark.parametrize("name", ["uneven.mp4", "uneven.mov", "uneven.mkv"])
+def test_a_variable_rate_keeps_numbers_and_times_true(tmp_path: Path, name: str) -> None:
+    ticks = np.concatenate([[0], np.cumsum(np.random.default_rng(3).integers(1, 5, COUNT - 1))])
+    source = ClipSource(write_uneven_clip(tmp_path / name, list(ticks)))
+    jumps = shuffled(COUNT)
+    assert numbers_after_jumps(source, jumps) == [(number, number) for number in jumps]
+    source.seek(0)
+    times_ms = [frame.time_ms for frame in iter(source.read, None)]
+    assert times_ms == pytest.approx(list(ticks * 20.0), abs=1.0)
+    source.close()
+
+
+def test_small_steps_and_a_jump_to_where_one_is_already(tmp_path: Path) -> None:
+    source = ClipSource(write_clip(tmp_path / "b.mkv", "MPG2", COUNT))
+    jumps = [0, 0, 1, 5, 4, 12, 13, 13, 59, 0]
+    assert numbers_after_jumps(source, jumps) == [(number, number) for number in jumps]
+    assert numbers_after_jumps(source, [-5, 999]) == [(0, 0), (59, 59)]
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("b.mkv", "MPG2"), ("j.avi", "MJPG"), ("b.ts", "MPG2"), ("v.webm", "VP80")]
+)
+def test_a_clip_that_breaks_off_ends_where_it_breaks(tmp_path: Path, name: str, codec: str) -> None:
+    path = write_clip(tmp_path / name, codec, COUNT)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    source = ClipSource(path)
+    source.seek(COUNT - 1)
+    last = source.read()
+    assert last is not None
+    assert 5 < last.number < COUNT - 1
+    assert number_in(last.image) == last.number
+    assert source.frame_count == last.number + 1
+    assert source.read() is None
+    source.close()
+
+
+def test_the_table_of_an_mp4_is_read_without_decoding(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", "mp4v", 5)
+    assert frame_times_ms(path) == pytest.approx([0, 40, 80, 120, 160])
+    whole = path.read_bytes()
+    for broken in (
+        b"",
+        b"mdat",
+        whole[: whole.index(b"stts")],
+        whole.replace(b"vide", b"soun"),
+        whole.replace(b"moov", b"free"),
+    ):
+        path.write_bytes(broken)
+        assert frame_times_ms(path) == []
+
+
+def box(kind: bytes, *parts: bytes) -> bytes:
+    """One box of an MP4 file."""
+    body = b"".join(parts)
+    return struct.pack(">I4s", len(body) + 8, kind) + body
+
+
+def test_frames_that_are_coded_out_of_order_are_sorted_by_when_they_are_shown(tmp_path: Path) -> None:
+    head = bytes(4)
+    durations = box(b"stts", head, struct.pack(">III", 1, 4, 100))
+    # Decoded at 0, 100, 200, 300; shown at 100, 400, 200, 300: the second one refers to those after it.
+    offsets = box(b"ctts", head, struct.pack(">IIiIiIi", 3, 1, 100, 1, 300, 2, 0))
+    clock = box(b"mdhd", head, struct.pack(">IIII", 0, 0, 1000, 400))
+    kind = box(b"hdlr", head, bytes(4), b"vide", bytes(13))
+    inner = box(b"minf", box(b"stbl", durations, offsets))
+    (tmp_path / "a.mp4").write_bytes(box(b"moov", box(b"trak", box(b"mdia", clock, kind, inner))))
+    assert frame_times_ms(tmp_path / "a.mp4") == pytest.approx([0, 100, 200, 300])
+
+
+def test_what_an_edit_cuts_away_spoils_the_table(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", "mp4v", 5)
+    whole = bytearray(path.read_bytes())
+    edit = whole.index(b"elst")
+    entries, _, start = struct.unpack_from(">IIi", whole, edit + 8)
+    assert (entries, start) == (1, 0)
+    struct.pack_into(">i", whole, edit + 16, 1000)
+    path.write_bytes(whole)
+    assert frame_times_ms(path) == []
+
+
+def test_a_closed_clip_stays_as_long_as_it_was(tmp_path: Path) -> None:
+    source = ClipSource(write_clip(tmp_path / "a.mp4", "mp4v", COUNT))
+    assert source.read() is not None
+    source.close()
+    source.seek(3)
+    assert source.read() is None
+    assert source.frame_count == COUNT

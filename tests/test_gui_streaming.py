@@ -1,0 +1,177 @@
+"""The stream for other programs, through the real window, read by the documentation's own receiver."""
+
+import json
+import queue
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gui_fakes import TRIANGLE, FakePipeline, FakeSource
+from pytestqt.qtbot import QtBot
+
+from handviz.gui import stream_thread
+from handviz.gui.controller import Controller
+from handviz.gui.main_window import MainWindow
+from handviz.gui.settings import SettingsStore
+from handviz.gui.streaming import Streaming
+from handviz.paths import PROJECT_ROOT
+
+
+@pytest.fixture
+def camera() -> FakeSource:
+    """Gives a frame when the test lets it."""
+    return FakeSource()
+
+
+@pytest.fixture
+def window(qtbot: QtBot, tmp_path: Path, camera: FakeSource) -> Iterator[MainWindow]:
+    """A window that is not shown."""
+    made = MainWindow(
+        Controller(
+            FakePipeline, SettingsStore(), opener=lambda _: camera, lister=list, fallback_clip=tmp_path / "none.mp4"
+        ),
+        TRIANGLE,
+    )
+    yield made
+    camera.let_go()
+    made.close()
+    made.deleteLater()
+
+
+def press(window: MainWindow, key: str) -> None:
+    """Trigger the action of a shortcut, as Qt does for the active window."""
+    next(a for a in window.actions() if key in [k.toString() for k in a.shortcuts()]).trigger()
+
+
+def streaming(window: MainWindow) -> Streaming:
+    """The window's."""
+    return next(part for part in window.features if isinstance(part, Streaming))
+
+
+@pytest.fixture
+def receiver() -> Iterator[socket.socket]:
+    """A program that listens."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
+        listening.settimeout(10)
+        listening.bind(("127.0.0.1", 0))
+        yield listening
+
+
+def stream_to(window: MainWindow, port: int, kind: str) -> None:
+    """Set the panel and press the key."""
+    panel = streaming(window)._panel
+    panel.stream_port.setValue(port)
+    panel.stream_format.setCurrentText(kind)
+    press(window, "Ctrl+U")
+
+
+def test_every_result_is_sent(qtbot: QtBot, window: MainWindow, camera: FakeSource, receiver: socket.socket) -> None:
+    window._controller.start("camera:0")
+    stream_to(window, receiver.getsockname()[1], "JSON")
+    qtbot.waitUntil(lambda: "Streaming JSON to 127.0.0.1" in window.sentence.text())
+    for number in range(3):
+        with qtbot.waitSignal(window._controller.answered):
+            camera.may_read.release()
+        moment = json.loads(receiver.recv(65535))
+        assert (moment["frame"], moment["source"], len(moment["hands"])) == (number, "camera:0", 1)
+    press(window, "Ctrl+U")
+    assert not streaming(window).is_on
+    assert streaming(window)._panel.stream_address.isEnabled()
+
+
+def test_osc_arrives_as_bundles(qtbot: QtBot, window: MainWindow, camera: FakeSource, receiver: socket.socket) -> None:
+    window._controller.start("camera:0")
+    stream_to(window, receiver.getsockname()[1], "OSC")
+    with qtbot.waitSignal(window._controller.answered):
+        camera.may_read.release()
+    frame, hand = receiver.recv(65535), receiver.recv(65535)
+    assert frame.startswith(b"#bundle\0")
+    assert b"/handviz/frame\0" in frame
+    assert b"/handviz/right/keypoints\0" in hand
+
+
+def test_receiver_of_the_documentation_prints_the_finger_tip(
+    qtbot: QtBot, window: MainWindow, camera: FakeSource, receiver: socket.socket, tmp_path: Path
+) -> None:
+    text = (PROJECT_ROOT / "docs" / "streaming.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    script = tmp_path / "receive.py"
+    script.write_text(code)
+    port = receiver.getsockname()[1]
+    receiver.close()
+    with subprocess.Popen([sys.executable, str(script), str(port)], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        lines: queue.Queue[str] = queue.Queue()
+        reader = threading.Thread(target=lambda: [lines.put(line) for line in program.stdout or ()])
+        reader.start()
+        assert lines.get(timeout=20) == "listening\n"
+        window._controller.start("camera:0")
+        stream_to(window, port, "JSON")
+        with qtbot.waitSignal(window._controller.answered):
+            camera.may_read.release()
+        assert lines.get(timeout=20) == "0 right index tip [0.0, 0.0, 0.5] m +- 1.0 mm\n"
+        program.kill()
+        reader.join()
+
+
+def test_nobody_listening_is_said_once(
+    qtbot: QtBot, window: MainWindow, camera: FakeSource, receiver: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_thread, "CALM_AFTER_S", 60.0)
+    port = receiver.getsockname()[1]
+    receiver.close()
+    window._controller.start("camera:0")
+    stream_to(window, port, "OSC")
+    thread, told = streaming(window)._thread, list[str]()
+    assert thread is not None
+    thread.told.connect(told.append)
+    for _ in range(6):
+        with qtbot.waitSignal(window._controller.answered):
+            camera.may_read.release()
+    qtbot.waitUntil(lambda: "No program listens" in window.sentence.text())
+    assert sum("No program listens" in sentence for sentence in told) == 1
+    assert streaming(window).is_on
+
+
+def test_name_that_is_no_address_turns_it_off_with_a_sentence(qtbot: QtBot, window: MainWindow) -> None:
+    streaming(window)._panel.stream_address.setText("my.machine")
+    press(window, "Ctrl+U")
+    qtbot.waitUntil(lambda: not streaming(window).is_on)
+    assert "in numbers" in window.sentence.text()
+    assert not streaming(window)._panel.stream.isChecked()
+
+
+def test_where_to_is_remembered_but_not_that_it_ran(qtbot: QtBot, window: MainWindow) -> None:
+    panel = streaming(window)._panel
+    assert (panel.stream_address.text(), panel.stream_port.value(), panel.stream.isChecked()) == (
+        "127.0.0.1",
+        9000,
+        False,
+    )
+    panel.stream_address.setText("127.0.0.2")
+    panel.stream_address.editingFinished.emit()
+    panel.stream_format.textActivated.emit("JSON")
+    panel.stream_port.setValue(9123)
+    panel.stream.click()
+    assert streaming(window).is_on
+    again = MainWindow(Controller(FakePipeline, SettingsStore(), lister=list), TRIANGLE)
+    panel = streaming(again)._panel
+    assert (panel.stream_address.text(), panel.stream_port.value()) == ("127.0.0.2", 9123)
+    assert panel.stream_format.currentText() == "JSON"
+    assert not streaming(again).is_on
+    again.close()
+    again.deleteLater()
+
+
+def test_address_elsewhere_is_warned_about(qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
+    from handviz.output import udp
+
+    monkeypatch.setattr(udp.socket.socket, "connect", lambda *_: None)
+    streaming(window)._panel.stream_address.setText("192.0.2.7")
+    press(window, "Ctrl+U")
+    qtbot.waitUntil(lambda: "not this machine" in window.sentence.text())

@@ -1,0 +1,256 @@
+"""The Kalman smoother against textbook filters, and what it promises."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from scipy.linalg import solve_discrete_are
+from scipy.spatial.transform import Rotation
+
+from handviz.geometry import axis_angle_from_rotation, projected
+from handviz.infer.kalman import (
+    LONGEST_DOUBT_S,
+    NOMINAL_STEP_S,
+    ConstantVelocity,
+    KalmanSmoother,
+    NoiseModel,
+    noise_factor,
+)
+from handviz.infer.smoothers import make_smoother
+from handviz.infer.smoothing import HandSmoother
+from handviz.records import HandMesh
+from tests.hands import made_up_hand, shaken, textured_hand
+
+STEP_MS = 1000 / 30
+TEXTBOOK = NoiseModel(rest_index=0.2, doubt=1e9)
+
+
+def acceleration_variance(variance: float) -> float:
+    """Spectral density of the process noise that the filter takes for a measurement's variance."""
+    return (TEXTBOOK.rest_index / NOMINAL_STEP_S**2) ** 2 * variance * NOMINAL_STEP_S
+
+
+def matrices(step_s: float, density: float) -> tuple[np.ndarray, np.ndarray]:
+    """Transition and process noise of continuous white acceleration (Bar-Shalom et al. 2001, eqs. 6.2.2)."""
+    transition = np.array([[1, step_s], [0, 1]])
+    return transition, density * np.array([[step_s**3 / 3, step_s**2 / 2], [step_s**2 / 2, step_s]])
+
+
+def textbook(values: np.ndarray, variances: np.ndarray, steps_s: np.ndarray) -> list[float]:
+    """A Kalman filter of place and velocity for one number, in matrices."""
+    state, covariance = np.array([values[0], 0.0]), np.diag([variances[0], variances[0] / NOMINAL_STEP_S**2])
+    sees, estimates = np.array([[1.0, 0.0]]), [values[0]]
+    for value, variance, step_s in zip(values[1:], variances[1:], steps_s, strict=True):
+        transition, noise = matrices(step_s, acceleration_variance(variance))
+        state, covariance = transition @ state, transition @ covariance @ transition.T + noise
+        gain = covariance @ sees.T / (sees @ covariance @ sees.T + variance)
+        state = state + (gain * (value - sees @ state))[:, 0]
+        covariance = (np.eye(2) - gain @ sees) @ covariance
+        estimates.append(state[0])
+    return estimates
+
+
+def test_without_its_two_additions_it_is_the_textbook_filter() -> None:
+    random = np.random.default_rng(3)
+    values = np.cumsum(random.normal(0, 0.01, (60, 4, 1)), axis=0)
+    variances, steps_s = random.uniform(1e-6, 1e-4, (60, 4)), random.uniform(0.01, 0.2, 59)
+    ours = ConstantVelocity(values[0], variances[0], TEXTBOOK)
+    estimates = [values[0]]
+    for value, variance, step_s in zip(values[1:], variances[1:], steps_s, strict=True):
+        ours.predict(step_s, variance)
+        ours.update(value - ours.value, variance, step_s)
+        estimates.append(ours.value)
+    for row in range(4):
+        expected = textbook(values[:, row, 0], variances[:, row], steps_s)
+        np.testing.assert_allclose(np.array(estimates)[:, row, 0], expected, atol=1e-12)
+
+
+def test_gain_settles_where_the_riccati_equation_says() -> None:
+    variance, step_s = 2.5e-6, 1 / 15
+    ours = ConstantVelocity(np.zeros((1, 2)), np.array([variance]), TEXTBOOK)
+    for _ in range(400):
+        ours.predict(step_s, np.array([variance]))
+        gain = ours.update(np.zeros((1, 2)), np.array([variance]), step_s)
+    transition, noise = matrices(step_s, acceleration_variance(variance))
+    sees = np.array([[1.0], [0.0]])
+    predicted = solve_discrete_are(transition.T, sees, noise, np.array([[variance]]))
+    assert gain[0] == pytest.approx(predicted[0, 0] / (predicted[0, 0] + variance), rel=1e-6)
+
+
+def test_axis_angles_are_those_of_scipy() -> None:
+    random = np.random.default_rng(4)
+    for size in (0.0, 1e-9, 1e-3, 1.0, 3.0, math.pi - 1e-5, math.pi):
+        axis = random.normal(size=3)
+        turn = Rotation.from_rotvec(axis / np.linalg.norm(axis) * size)
+        back = Rotation.from_rotvec(axis_angle_from_rotation(turn.as_matrix()))
+        assert (back * turn.inv()).magnitude() < 1e-6
+
+
+def run(hands: list[HandMesh], strength: float = 0.3, *, times_ms: list[float] | None = None) -> list[HandMesh]:
+    smoother = KalmanSmoother(strength)
+    times_ms = times_ms or [index * STEP_MS for index in range(len(hands))]
+    return [smoother.smooth([hand], time_ms)[0] for hand, time_ms in zip(hands, times_ms, strict=True)]
+
+
+def moved(hand: HandMesh, metres: tuple[float, float, float] | np.ndarray) -> HandMesh:
+    """The hand elsewhere, its pixels as a pinhole shows them."""
+    return projected(dataclasses.replace(hand, wrist_camera_m=hand.wrist_camera_m + metres))
+
+
+def test_strength_0_changes_nothing() -> None:
+    hands = [moved(made_up_hand(), (0.01 * index, 0, 0)) for index in range(4)]
+    assert all(out is hand for out, hand in zip(run(hands, 0.0), hands, strict=True))
+
+
+def test_a_still_hand_stays_where_it_is() -> None:
+    hand = moved(textured_hand(), (0.03, 0.02, 0.1))
+    last = run([hand] * 20)[-1]
+    np.testing.assert_allclose(last.vertices_m, hand.vertices_m, atol=1e-9)
+    np.testing.assert_allclose(last.vertices_px, hand.vertices_px, atol=1e-6)
+    np.testing.assert_allclose(last.camera_from_wrist, hand.camera_from_wrist, atol=1e-9)
+    np.testing.assert_allclose(last.wrist_camera_m, hand.wrist_camera_m, atol=1e-9)
+
+
+def test_steady_motion_has_no_lag_at_any_rate_of_frames() -> None:
+    times_ms = list(np.cumsum(np.random.default_rng(5).choice([16.0, 33.0, 66.0, 200.0], 60)))
+    hands = [moved(made_up_hand(), (0.1e-3 * time, 0.05e-3 * time, 0)) for time in times_ms]
+    answers = run(hands, 0.5, times_ms=times_ms)
+    for answer, hand in zip(answers[-5:], hands[-5:], strict=True):
+        np.testing.assert_allclose(answer.wrist_camera_m, hand.wrist_camera_m, atol=2e-4)
+
+
+def test_steady_turn_has_no_lag() -> None:
+    def turned(angle: float) -> HandMesh:
+        turn, rest = Rotation.from_rotvec([0.2 * angle, angle, 0]).as_matrix(), made_up_hand()
+        vertices_m, keypoints_m = rest.vertices_m @ turn.T, rest.keypoints_m @ turn.T
+        hand = dataclasses.replace(rest, camera_from_wrist=turn, vertices_m=vertices_m, keypoints_m=keypoints_m)
+        return projected(hand)
+
+    hands = [turned(0.06 * index) for index in range(60)]
+    last = run(hands, 0.5)[-1]
+    assert Rotation.from_matrix(last.camera_from_wrist @ hands[-1].camera_from_wrist.T).magnitude() < 0.003
+    np.testing.assert_allclose(last.vertices_m, hands[-1].vertices_m, atol=3e-4)
+
+
+def test_a_sudden_start_is_followed_at_once() -> None:
+    hands = [made_up_hand()] * 20 + [moved(made_up_hand(), (0.02 * index, 0, 0)) for index in (1, 2)]
+    apart_px = [
+        np.linalg.norm(out.keypoints_px[0] - hand.keypoints_px[0]) for out, hand in zip(run(hands), hands, strict=True)
+    ]
+    assert max(apart_px) < 1.5
+    one_euro = HandSmoother(0.3)
+    slow = [one_euro.smooth([hand], index * STEP_MS)[0] for index, hand in enumerate(hands)][-1]
+    assert np.linalg.norm(slow.keypoints_px[0] - hands[-1].keypoints_px[0]) > 5
+
+
+def noisy_hands(count: int, std_m: float, *, std_mm: float = 8.0) -> list[HandMesh]:
+    random, hand = np.random.default_rng(1), made_up_hand(std_mm=std_mm)
+    return [projected(shaken(hand, random.normal(0, std_m, (30, 3)))) for _ in range(count)]
+
+
+def jitter_m(hands: list[HandMesh]) -> float:
+    return float(np.std([hand.vertices_m for hand in hands[30:]], axis=0).mean())
+
+
+def test_more_strength_less_jitter() -> None:
+    hands = noisy_hands(120, 0.0005)
+    values = [jitter_m(run(hands, strength)) for strength in (0.0, 0.1, 0.3, 1.0)]
+    assert values == sorted(values, reverse=True)
+    assert values[2] < 0.5 * values[0]
+    assert noise_factor(0.0) < noise_factor(0.5) < noise_factor(1.0)
+
+
+def test_a_frame_that_is_unsure_of_itself_hardly_moves_the_hand() -> None:
+    def answer_to(std_mm: float) -> float:
+        odd = shaken(made_up_hand(std_mm=std_mm), np.full((30, 3), 0.004))
+        return float(np.abs(run([*noisy_hands(30, 0.0), odd])[-1].vertices_m - odd.vertices_m + 0.004).mean())
+
+    assert answer_to(8.0) > 0.002
+    assert answer_to(200.0) < 0.1 * answer_to(8.0)
+
+
+def test_one_impossible_turn_is_not_taken_and_a_lasting_one_is() -> None:
+    hand, flip = made_up_hand(), Rotation.from_rotvec([0, 2.5, 0]).as_matrix()
+    vertices_m, keypoints_m = hand.vertices_m @ flip.T, hand.keypoints_m @ flip.T
+    flipped = dataclasses.replace(hand, camera_from_wrist=flip, vertices_m=vertices_m, keypoints_m=keypoints_m)
+    answers = run([hand] * 10 + [flipped] + [hand] * 3)
+    for answer in answers[10:]:
+        np.testing.assert_allclose(answer.vertices_m, hand.vertices_m, atol=1e-6)
+    patience = math.ceil(LONGEST_DOUBT_S * 30) + 1
+    last = run([hand] * 10 + [flipped] * patience)[-1]
+    np.testing.assert_allclose(last.vertices_m, flipped.vertices_m, atol=1e-6)
+    np.testing.assert_allclose(last.camera_from_wrist, flip, atol=1e-9)
+
+
+def test_metres_and_pixels_stay_together() -> None:
+    hands = [moved(hand, (0.003 * index, 0, 0)) for index, hand in enumerate(noisy_hands(30, 0.004))]
+    hand = run(hands, 0.6)[-1]
+    camera, points_m = hand.intrinsics, hand.vertices_m + hand.wrist_camera_m
+    expected = points_m[:, :2] / points_m[:, 2:] * camera.focal_px + [camera.centre_x_px, camera.centre_y_px]
+    np.testing.assert_allclose(hand.vertices_px, expected, atol=1e-9)
+    np.testing.assert_allclose(hand.keypoints_m[0], 0, atol=1e-12)
+    np.testing.assert_allclose(hand.camera_from_wrist @ hand.camera_from_wrist.T, np.eye(3), atol=1e-9)
+
+
+def test_texture_score_and_side_are_passed_on() -> None:
+    hand = textured_hand(handedness="left")
+    last = run([hand] * 3)[-1]
+    assert last.texture is hand.texture
+    assert (last.handedness, last.detection_score, last.variant) == ("left", hand.detection_score, hand.variant)
+
+
+def test_hands_are_followed_by_side_and_place() -> None:
+    smoother = KalmanSmoother(0.8)
+    left, right = made_up_hand(handedness="left", wrist_px=(250, 200)), made_up_hand(wrist_px=(260, 200))
+    hands = [projected(hand) for hand in (left, right, made_up_hand(wrist_px=(600, 200)))]
+    smoother.smooth(hands, 0.0)
+    answers = smoother.smooth(hands[::-1], STEP_MS)
+    for answer, hand in zip(answers, hands[::-1], strict=True):
+        assert answer.handedness == hand.handedness
+        np.testing.assert_allclose(answer.keypoints_px, hand.keypoints_px, atol=1e-6)
+    assert smoother.smooth([], 2 * STEP_MS) == ()
+
+
+@pytest.mark.parametrize("event", ["jump", "gap", "back in time", "reset"])
+def test_a_new_beginning_is_not_mixed_with_what_was_before(event: str) -> None:
+    smoother = KalmanSmoother(1.0)
+    for index in range(5):
+        smoother.smooth([made_up_hand(wrist_px=(100, 100))], 10_000 + index * STEP_MS)
+    hand = made_up_hand(wrist_px=(105, 100) if event != "jump" else (500, 400))
+    time_ms = {"gap": 12_000.0, "back in time": 100.0}.get(event, 10_000 + 5 * STEP_MS)
+    if event == "reset":
+        smoother.reset()
+    assert smoother.smooth([hand], time_ms)[0] is hand
+
+
+def test_a_hand_that_was_away_for_some_frames_goes_on() -> None:
+    smoother, hands = KalmanSmoother(0.5), noisy_hands(40, 0.002)
+    for index, hand in enumerate(hands[:30]):
+        smoother.smooth([hand], index * STEP_MS)
+    for index in (30, 31, 32):
+        assert smoother.smooth([], index * STEP_MS) == ()
+    (answer,) = smoother.smooth([hands[33]], 33 * STEP_MS)
+    still = made_up_hand()
+    assert (
+        np.abs(answer.vertices_m - still.vertices_m).mean()
+        < 0.8 * np.abs(hands[33].vertices_m - still.vertices_m).mean()
+    )
+
+
+def test_deviations_stay_honest_although_errors_last() -> None:
+    """Errors that are nearly the same in every frame: averaging them teaches nothing, and must not be claimed."""
+    random, truth, std_mm = np.random.default_rng(6), made_up_hand(std_mm=8.0), 8.0
+    lasting = random.normal(0, std_mm / 1000 / math.sqrt(3), (30, 3))
+    hands = [shaken(truth, lasting + random.normal(0, 0.0003, (30, 3))) for _ in range(60)]
+    last = run(hands, 0.5)[-1]
+    error_mm = np.linalg.norm(last.vertices_m - truth.vertices_m, axis=1) * 1000
+    assert 0.8 < np.sqrt(np.mean((error_mm / last.vertex_std_mm) ** 2)) < 1.2
+    np.testing.assert_allclose(last.vertex_std_mm, std_mm, rtol=0.1)
+
+
+@pytest.mark.parametrize(("kind", "made"), [("kalman", KalmanSmoother), ("one_euro", HandSmoother)])
+def test_both_kinds_are_made_with_their_strength(kind: str, made: type) -> None:
+    smoother = make_smoother(kind, 0.4)  # type: ignore[arg-type]
+    assert isinstance(smoother, made)
+    assert smoother.strength == 0.4

@@ -1,0 +1,132 @@
+"""What other programs get: OSC read by hand as its standard says, and JSON."""
+
+import json
+import socket
+import struct
+
+import numpy as np
+import pytest
+from hands import made_up_hand
+
+from handviz.errors import HandvizError
+from handviz.output.datagrams import Datagrams
+from handviz.output.moments import Moment, moment_of
+from handviz.output.udp import UdpSender
+from handviz.records import Frame, FrameResult, HandMesh
+
+
+def moment(*hands: HandMesh, number: int = 7) -> Moment:
+    """A frame of a clip with these hands."""
+    frame = Frame(number, np.zeros((480, 640, 3), np.uint8), 1000.0)
+    return moment_of(FrameResult(frame, "final", hands=hands), "clip.mp4")
+
+
+def padded_text(data: bytes, at: int) -> tuple[str, int]:
+    """OSC 1.0: a string ends with a zero and fills up to four bytes."""
+    end = data.index(b"\0", at)
+    return data[at:end].decode(), (end // 4 + 1) * 4
+
+
+def read_osc(data: bytes) -> dict[str, list[object]]:
+    """Messages of a bundle, after the text of the OSC 1.0 specification alone."""
+    assert data[:8] == b"#bundle\0"
+    messages: dict[str, list[object]] = {}
+    at = 16
+    while at < len(data):
+        (size,) = struct.unpack_from(">i", data, at)
+        message, at = data[at + 4 : at + 4 + size], at + 4 + size
+        address, place = padded_text(message, 0)
+        tags, place = padded_text(message, place)
+        assert tags[0] == ","
+        values: list[object] = []
+        for tag in tags[1:]:
+            if tag == "s":
+                text, place = padded_text(message, place)
+                values.append(text)
+            else:
+                kind = {"i": ">i", "f": ">f", "d": ">d"}[tag]
+                values += struct.unpack_from(kind, message, place)
+                place += struct.calcsize(kind)
+        assert place == len(message)
+        messages[address] = values
+    return messages
+
+
+def test_osc_says_what_the_table_of_the_docs_says() -> None:
+    hands = made_up_hand(), made_up_hand(handedness="left", wrist_px=(100.0, 90.0))
+    frame, *bundles = [read_osc(datagram) for datagram in Datagrams("OSC").of(moment(*hands))]
+    number, wall_s, variant, source = frame["/handviz/frame"]
+    assert (number, variant, source) == (7, "final", "clip.mp4")
+    assert isinstance(wall_s, float)
+    assert frame["/handviz/hands"] == [2, "right", "left"]
+    assert len(bundles) == 2
+    for hand, bundle in zip(hands, bundles, strict=True):
+        base = f"/handviz/{hand.handedness}"
+        assert bundle[f"{base}/frame"] == [7]
+        for name, wanted in (
+            ("wrist", hand.wrist_camera_m),
+            ("keypoints", hand.keypoints_m.ravel()),
+            ("keypoint_std_mm", hand.keypoint_std_mm),
+            ("vertex_std_mm", [hand.vertex_std_mm.mean(), hand.vertex_std_mm.max()]),
+            ("rotation", hand.camera_from_wrist.ravel()),
+            ("score", [hand.detection_score]),
+        ):
+            np.testing.assert_allclose(bundle[f"{base}/{name}"], wanted, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(bundle[f"{base}/keypoints_px"], hand.keypoints_px.ravel(), atol=1e-2)
+
+
+def test_datagrams_of_two_hands_fit_into_udp() -> None:
+    hands = made_up_hand(), made_up_hand(handedness="left")
+    assert max(map(len, Datagrams("OSC").of(moment(*hands)))) < 1472, "one Ethernet packet"
+    assert max(map(len, Datagrams("JSON").of(moment(*hands)))) < 9000
+
+
+def test_no_hand_is_said_too() -> None:
+    (datagram,) = Datagrams("OSC").of(moment())
+    assert read_osc(datagram)["/handviz/hands"] == [0]
+    (text,) = Datagrams("JSON").of(moment())
+    assert json.loads(text)["hands"] == []
+
+
+def test_a_hand_keeps_its_name_when_another_comes_near() -> None:
+    near, far = made_up_hand(wrist_px=(300.0, 200.0)), made_up_hand(wrist_px=(500.0, 200.0))
+    datagrams = Datagrams("JSON")
+
+    def tracks(*hands: HandMesh) -> list[str]:
+        return [hand["track"] for hand in json.loads(datagrams.of(moment(*hands))[0])["hands"]]
+
+    assert tracks(near) == ["right"]
+    assert tracks(near, far) == ["right", "right_2"]
+    assert tracks(far, near) == ["right_2", "right"]
+    assert tracks(far) == ["right_2"]
+
+
+@pytest.mark.parametrize("address", ["nowhere.invalid", "", "1.2.3", "127.0.0.1; rm"])
+def test_what_is_no_address_is_a_sentence(address: str) -> None:
+    with pytest.raises(HandvizError, match="in numbers"):
+        UdpSender(address, 9000)
+
+
+def test_nobody_listening_is_noticed_and_nothing_is_lost_once_somebody_does() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        port = receiver.getsockname()[1]
+    sender = UdpSender("localhost", port)
+    sentences = [sender.send([b"a"]) for _ in range(4)]
+    assert any("No program listens" in sentence for sentence in sentences)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.settimeout(5)
+        receiver.bind(("127.0.0.1", port))
+        sender.send([b"b"])
+        assert receiver.recv(10) == b"b"
+    sender.close()
+
+
+def test_addresses_elsewhere_are_told_apart() -> None:
+    for address, is_loopback in (("127.0.0.1", True), ("localhost", True), ("192.0.2.1", False)):
+        try:
+            sender = UdpSender(address, 9)
+        except HandvizError:  # a machine without any network has no way there
+            continue
+        assert sender.is_loopback is is_loopback
+        sender.close()
