@@ -1,6 +1,8 @@
 """Clips: true numbers after every jump, whatever the container, and the times that the file gives."""
 
+import os
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,8 @@ from numbered_clips import number_in, write_clip, write_uneven_clip
 
 from handviz.capture.clips import ClipSource
 from handviz.capture.mp4_times import frame_times_ms
+from handviz.capture.sources import open_source
+from handviz.errors import HandvizError
 
 COUNT = 60
 KINDS = (
@@ -136,6 +140,32 @@ def test_what_an_edit_cuts_away_spoils_the_table(tmp_path: Path) -> None:
     struct.pack_into(">i", whole, edit + 16, 1000)
     path.write_bytes(whole)
     assert frame_times_ms(path) == []
+
+
+def test_a_long_way_can_be_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = list(np.cumsum(np.random.default_rng(3).integers(1, 5, COUNT)))
+    source = ClipSource(write_uneven_clip(tmp_path / "uneven.mkv", ticks))
+    grab = source._grab
+
+    def grab_and_interrupt() -> bool:
+        if source._next == 40:
+            source.interrupt()
+        return grab()
+
+    monkeypatch.setattr(source, "_grab", grab_and_interrupt)
+    (on_the_way,) = numbers_after_jumps(source, [55])
+    assert on_the_way == (40, 40)
+    monkeypatch.setattr(source, "_grab", grab)
+    assert numbers_after_jumps(source, [55]) == [(55, 55)]
+    source.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_unicode_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"a\xff.mp4")
+    write_clip(tmp_path / "a.mp4", "mp4v", 3).rename(path)
+    with pytest.raises(HandvizError, match=r"udcff\.mp4.*rename"):
+        open_source(str(path))
 
 
 def test_a_closed_clip_stays_as_long_as_it_was(tmp_path: Path) -> None:

@@ -338,3 +338,13 @@ def test_the_mark_is_painted_and_goes(qtbot: QtBot, shown: MainWindow) -> None:
     shown._controller.change(uncertain_above_mm=0.5)
     hidden = shown.viewport.grabFramebuffer().pixelColor(shown.viewport.width() // 2, shown.viewport.height() // 2)
     assert hidden.getRgb()[:3] == (100, 100, 100), "the picture's grey"
+
+
+def test_the_groups_stand_between_view_and_smoothing(window: MainWindow) -> None:
+    titles = [group.title for group in window.view_panel.groups]
+    place = titles.index("Picked point")
+    assert titles[place - 1 : place + 3] == ["View", "Picked point", "Uncertainty", "Smoothing"]
+    column = window.view_panel.widget().layout()  # type: ignore[union-attr]
+    assert column is not None
+    shown = [column.itemAt(row).widget() for row in range(len(titles))]  # type: ignore[union-attr]
+    assert shown == window.view_panel.groups

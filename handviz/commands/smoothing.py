@@ -28,7 +28,7 @@ STRENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
 SPEED_WEIGHTS = (1, 4, 16, 64)
 """One Euro's weight of speed, of its usual one: what makes it quick, and lets more trembling through."""
 LOST_SHARE = 0.15
-MEASURES = ("error_px", "error_mm", "tremble_px", "tremble_mm", "apart_px")
+MEASURES = ("error_px", "error_mm", "left_px", "left_mm", "tremble_px", "tremble_mm", "apart_px")
 logger = logging.getLogger(__name__)
 
 
@@ -126,8 +126,8 @@ def simulated_motions(sizes: ErrorSizes, arguments: argparse.Namespace) -> list[
     intrinsics = intrinsics_from_field_of_view(640, 480, 60.0)
     for seed in tqdm(range(1000, 1000 + arguments.simulated), unit="hand", desc="simulated"):
         motion = HandMotion(seed, arguments.seconds, parts)
-        hands, truth_m = Simulation(sizes, intrinsics, seed).hands(motion, times_s)
-        found.append(KnownMotion(times_s, truth_m, hands, intrinsics))
+        one = Simulation(sizes, intrinsics, seed).hands(motion, times_s)
+        found.append(KnownMotion(times_s, one.truth_m, one.measured, intrinsics, one.lasting_only))
     return found
 
 
@@ -165,11 +165,32 @@ def report(title: str, rows: Sequence[Row]) -> None:
     """One line a setting."""
     logger.info("")
     logger.info("%s", title)
-    columns = ("error px", "error mm", "lag ms", "lag 3D", "apart px", "trem px", "trem mm", "err/dev")
+    columns = (
+        "error px",
+        "error mm",
+        "left px",
+        "left mm",
+        "lag ms",
+        "lag 3D",
+        "apart px",
+        "trem px",
+        "trem mm",
+        "err/dev",
+    )
     logger.info("%-26s" + "%9s" * len(columns), "", *columns)
     for row in rows:
         one = row.scores
-        values = (one.error_px, one.error_mm, one.lag_ms, one.lag_3d_ms, one.apart_px, one.tremble_px, one.tremble_mm)
+        values = (
+            one.error_px,
+            one.error_mm,
+            one.left_px,
+            one.left_mm,
+            one.lag_ms,
+            one.lag_3d_ms,
+            one.apart_px,
+            one.tremble_px,
+            one.tremble_mm,
+        )
         logger.info("%-26s" + "%9.2f" * len(columns), row.name, *values, one.coverage)
 
 

@@ -2,16 +2,23 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
 
 from PyQt6.QtCore import QThread, pyqtSignal
 
-from handviz.capture.camera import CameraInfo, CameraWish, unique_names
+from handviz.capture.camera import CameraInfo, CameraWish, find_again
 from handviz.capture.mailbox import Mailbox
-from handviz.capture.sources import CAMERA_PREFIX, ChangingSource, Source, list_cameras, open_source
+from handviz.capture.sources import (
+    CAMERA_PREFIX,
+    ChangingSource,
+    InterruptibleSource,
+    Source,
+    list_cameras,
+    open_source,
+)
 from handviz.capture.turning import turned
 from handviz.errors import HandvizError
 from handviz.gui.messages import Job, SourceInfo, SourceLength, SourceSetup
@@ -67,6 +74,7 @@ class CaptureThread(QThread):
         self._refresh_at_s = 0.0
         self._told_count: int | None = None
         self._gone = ""
+        self._beside: Sequence[CameraInfo] = ()
         self._seek_to: int | None = None
         self._position = -1
         self._last_frame: Frame | None = None
@@ -74,11 +82,12 @@ class CaptureThread(QThread):
 
     def open(self, text: str, generation: int, setup: SourceSetup | None = None) -> None:
         """Change to another source; ``generation`` marks everything that comes from it."""
+        self._interrupt()
         self._requests.put(partial(self._open, text, generation, setup or SourceSetup()))
 
-    def name_camera(self, name: str) -> None:
-        """The camera that is open is called like this; should it go, it is found again by that."""
-        self._requests.put(partial(self._name_camera, name))
+    def know_cameras(self, cameras: Sequence[CameraInfo], named: CameraInfo | None = None) -> None:
+        """What is plugged in now, and which of it is in use, if that was not known before."""
+        self._requests.put(partial(self._know_cameras, cameras, named))
 
     def turn(self, turned_deg: int) -> None:
         """Turn pictures clockwise from the next one on; a held one is sent again."""
@@ -102,6 +111,7 @@ class CaptureThread(QThread):
 
     def seek(self, number: int) -> None:
         """Show this frame; of several requests that wait only the last is done."""
+        self._interrupt()
         self._requests.put(partial(setattr, self, "_seek_to", number))
 
     def step(self, by: int) -> None:
@@ -115,8 +125,15 @@ class CaptureThread(QThread):
     def stop(self) -> None:
         """End the loop and wait for it; the source is closed."""
         self._stopping = True
+        self._interrupt()
         self._requests.put(lambda: None)
         self.wait()
+
+    def _interrupt(self) -> None:
+        """What is asked for next is not to wait for a long way through a clip."""
+        source = self._source
+        if isinstance(source, InterruptibleSource):
+            source.interrupt()
 
     def run(self) -> None:
         """The loop."""
@@ -178,8 +195,8 @@ class CaptureThread(QThread):
         self._retry_at_s = None
         camera = self._setup.camera
         try:
-            if camera is not None and camera.name:
-                self._text = self._text_of_camera(camera.name)
+            if camera is not None and camera.camera is not None:
+                self._text = self._text_of_camera(camera.camera)
             source = self._opener(self._text) if camera is None else self._opener(self._text, camera)
         except HandvizError as error:
             self._report(str(error))
@@ -188,18 +205,17 @@ class CaptureThread(QThread):
             return
         self._use(source)
 
-    def _text_of_camera(self, name: str) -> str:
-        """Where the camera of this name is now; HandvizError while it is away."""
+    def _text_of_camera(self, wanted: CameraInfo) -> str:
+        """Where the camera is now; HandvizError while it is away."""
         cameras = self._lister()
-        camera = unique_names(cameras).get(name)
+        camera = find_again(wanted, cameras, self._beside)
         if camera is not None:
+            self._setup = replace(self._setup, camera=replace(self._setup.camera or CameraWish(), camera=camera))
             return f"{CAMERA_PREFIX}{camera.index}"
-        # Of two with the same name, one alone has another name than before.
-        if not cameras or any(
-            name.startswith(f"{other.name} #") and self._text == f"{CAMERA_PREFIX}{other.index}" for other in cameras
-        ):
+        # Some systems offer no list.
+        if not cameras:
             return self._text
-        raise HandvizError(f"{name} is not plugged in; it is used again as soon as it is back")
+        raise HandvizError(f"{wanted.name} is not plugged in; it is used again as soon as it is back")
 
     def _use(self, source: Source) -> None:
         self._source = source
@@ -214,6 +230,7 @@ class CaptureThread(QThread):
             frame_count=source.frame_count,
             is_live=source.is_live,
             turned_deg=self._setup.turned_deg,
+            camera=self._setup.camera.camera if self._setup.camera else None,
         )
         self.opened.emit(info)
         # Pictures wait for the person; cameras and clips run.
@@ -323,10 +340,14 @@ class CaptureThread(QThread):
             length = SourceLength(self._generation, source.frame_count, self._position, source.description)
             self.length_changed.emit(length)
 
-    def _name_camera(self, name: str) -> None:
-        if self._text.startswith(CAMERA_PREFIX):
-            camera = self._setup.camera or CameraWish()
-            self._setup = replace(self._setup, camera=replace(camera, name=name))
+    def _know_cameras(self, cameras: Sequence[CameraInfo], named: CameraInfo | None) -> None:
+        wish = self._setup.camera
+        if named is not None and self._text == f"{CAMERA_PREFIX}{named.index}" and not (wish and wish.camera):
+            wish = replace(wish or CameraWish(), camera=named)
+            self._setup = replace(self._setup, camera=wish)
+        mine = wish.camera if wish else None
+        if mine is not None and any(mine.is_same(camera) for camera in cameras):
+            self._beside = [camera for camera in cameras if not camera.is_same(mine)]
 
     def _turn_pictures(self, turned_deg: int) -> None:
         self._setup = replace(self._setup, turned_deg=turned_deg)

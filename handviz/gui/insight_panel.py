@@ -13,7 +13,7 @@ from handviz.render.ellipses import share_inside
 
 POINT_TITLE, UNCERTAINTY_TITLE = "Picked point", "Uncertainty"
 BEFORE = "Smoothing"
-CLICK = "Click on a hand to read a vertex; with the skeleton (S) a joint."
+CLICK = "Click on a hand to read a vertex; with skeleton (S) or ellipses (E) a joint."
 ABSENT = "That hand is not in this picture."
 NOTHING = "–"
 ATTENTION_HINT = (
@@ -22,7 +22,7 @@ ATTENTION_HINT = (
 )
 AXES = ("right", "down", "away")
 ROWS = (
-    ("wrist", "from wrist", "Mean position from the wrist along the camera's axes, in mm"),
+    ("wrist", "from wrist", "Mean position from the wrist along the camera's axes, never mirrored, in mm"),
     ("camera", "in camera", "Mean position from the camera in mm: as metric as the field of view and the hand's size"),
     ("axes", "± by axis", "Deviation along the camera's axes, in mm"),
     ("principal", "± own axes", "Deviation along the long, middle and short axis of its own Gaussian, in mm"),
@@ -74,8 +74,7 @@ class InsightPanel:
         self._threshold_row.setVisible(settings.uncertain != "show")
         self._sigma_row.setVisible(settings.ellipses)
         if not settings.attention:
-            self.attention_text.setText("")
-        self.attention_text.setVisible(settings.attention)
+            self._write_attention("")
 
     def show_point_group(self) -> None:
         """Unfold the picked point and bring it into sight."""
@@ -85,12 +84,12 @@ class InsightPanel:
     def show_nothing(self) -> None:
         """Say how to pick."""
         self._show_text(CLICK)
-        self.attention_text.setText("")
+        self._write_attention("")
 
     def show_absent(self) -> None:
         """The hand has left."""
         self._show_text(ABSENT)
-        self.attention_text.setText("")
+        self._write_attention("")
 
     def show_reading(self, reading: PointReading, has_texture: bool) -> None:
         """Write the numbers of the point."""
@@ -107,7 +106,7 @@ class InsightPanel:
     def show_attention(self, answer: AttentionAnswer | None, sentence: str = "") -> None:
         """The joints that get most, or why there is nothing to tell, or not yet."""
         if answer is None or answer.attention is None:
-            self.attention_text.setText(sentence)
+            self._write_attention(sentence)
             return
         joints = answer.attention.joints
         lines = ["Colours: how much each vertex looks at this joint, 1 is an even share."]
@@ -119,7 +118,11 @@ class InsightPanel:
         lines.append("Weights inside the network, not causes.")
         if answer.cost_ms:
             lines.append(f"{answer.cost_ms:.0f} ms beside the stream")
-        self.attention_text.setText("\n".join(lines))
+        self._write_attention("\n".join(lines))
+
+    def _write_attention(self, text: str) -> None:
+        self.attention_text.setText(text)
+        self.attention_text.setVisible(bool(text))
 
     def _show_text(self, sentence: str) -> None:
         self.name.setText(sentence)

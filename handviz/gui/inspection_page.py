@@ -40,8 +40,8 @@ SHOWN = (
     ("failed", "that failed"),
     ("waiting", "still waiting"),
 )
-WIDTHS_PX = (210, 52, 48, 66, 60, 58, 66, 78)
-TABLE_WIDTH_PX = 560
+WIDTHS_PX = (186, 54, 60, 84, 78, 70, 84, 94)
+TABLE_WIDTH_PX = 600
 ROW_HEIGHT_PX = THUMBNAIL_SIDE_PX * 3 // 4 + 6
 KEYS_OF_THE_TABLE = {Qt.Key.Key_Up: -1, Qt.Key.Key_Left: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_Right: 1}
 INVITATION = "Drop a folder of pictures here, or choose one with Ctrl+I."

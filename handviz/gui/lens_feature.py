@@ -82,7 +82,8 @@ class LensFeature(Feature):
 
     def _take_source(self, info: SourceInfo) -> None:
         """A camera has its own lens, all other sources share one."""
-        self._owner = owner_of(info.text, self._controller.camera_name(info.text))
+        camera = self._controller.camera_in_use
+        self._owner = owner_of(info.text, camera.name if camera is not None else "")
         self._answer = None
         self._controller.change(lens=kept_lens(self._controller.store, self._owner))
         self._write_note()

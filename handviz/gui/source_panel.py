@@ -4,7 +4,7 @@ from PyQt6.QtCore import pyqtSignal
 from PyQt6.QtGui import QCursor
 from PyQt6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QPushButton, QToolButton, QWidget
 
-from handviz.capture.camera import OFFERED_MODES, CameraMode, unique_names
+from handviz.capture.camera import OFFERED_MODES, CameraMode
 from handviz.capture.sources import CAMERA_PREFIX, PICTURES_PREFIX, CameraInfo
 from handviz.gui.controller import Controller
 from handviz.gui.lens_panel import LensPart
@@ -36,7 +36,6 @@ class SourcePanel(Panel):
         super().__init__(parent)
         self._controller = controller
         self._camera_texts: list[str] = []
-        self._camera_names: dict[str, str] = {}
         self._add_source_group()
         self._add_lens_group()
         self._add_hands_group()
@@ -129,7 +128,6 @@ class SourcePanel(Panel):
     def show_cameras(self, cameras: list[CameraInfo]) -> None:
         """Fill the list with the system's names."""
         self._camera_texts = [f"{CAMERA_PREFIX}{camera.index}" for camera in cameras]
-        self._camera_names = {f"{CAMERA_PREFIX}{info.index}": name for name, info in unique_names(cameras).items()}
         self.cameras.clear()
         self.cameras.addItem(CHOOSE_TEXT if cameras else NO_CAMERA_TEXT)
         for camera in cameras:
@@ -181,7 +179,8 @@ class SourcePanel(Panel):
     def _mark_camera(self, text: str) -> None:
         # While the one in use is away, another may have taken its number.
         in_use = self._controller.camera_in_use
-        is_it = text in self._camera_texts and in_use in ("", self._camera_names.get(text))
+        listed = self._controller.listed_camera(text)
+        is_it = text in self._camera_texts and (in_use is None or listed is None or in_use.is_same(listed))
         self.cameras.setCurrentIndex(self._camera_texts.index(text) + 1 if is_it else 0)
 
     def _choose_camera(self, row: int) -> None:

@@ -112,9 +112,9 @@ class _Job:
         path, inspection = self._order.out / REPORT_NAME, self._order.inspection
         settings = ReportSettings(inspection, self._order.colour, self._order.range_mm)
 
-        def hands_of(picture: PictureRow) -> list[tuple[HandMesh, Detection]]:
+        def hands_of(picture: PictureRow) -> list[HandMesh]:
             self._step()
-            return [(hand, detection) for _, hand, detection in self._hands(picture)]
+            return [hand for _, hand, _ in self._hands(picture)]
 
         write_html(path, self._pictures, settings, hands_of)
         return path

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from handviz.geometry import axis_angle_from_rotation, projected, rotation_from_axis_angle
+from handviz.infer.covariances import resized
 from handviz.infer.smoothing import LONGEST_GAP_S, SHORTEST_STEP_S
 from handviz.infer.tracking import matched_tracks
 from handviz.records import PALM_KEYPOINTS as PALM
@@ -55,8 +56,8 @@ NOMINAL_STEP_S = 1 / 30
 STRONGEST = 12.0
 LEAST = 0.9
 FASTEST_TURN_RAD_PER_S = 25.0
-LEAST_TURN_GATE_RAD = 0.8
-LONGEST_DOUBT_S = 0.12
+LEAST_TURN_GATE_RAD = 1.0
+LONGEST_DOUBT_S = 0.07
 
 
 def noise_factor(strength: float) -> float:
@@ -258,13 +259,15 @@ class KalmanTrack:
         vertices_m, keypoints_m = np.split(points_m, [len(hand.vertices_m)])
         depth_m = math.exp(float(self._depth.value[0, 0]))
         palm_m = np.append(self._place.value[0], 1.0) * depth_m
-        deviation_mm = self._deviation_mm(strength)
+        vertex_std_mm, keypoint_std_mm = np.split(self._deviation_mm(strength), [len(hand.vertices_m)])
         smoothed = dataclasses.replace(
             hand,
             vertices_m=vertices_m,
-            vertex_std_mm=deviation_mm[: len(vertices_m)],
+            vertex_std_mm=vertex_std_mm,
+            vertex_covariance_mm2=resized(hand.vertex_covariance_mm2, hand.vertex_std_mm, vertex_std_mm),
             keypoints_m=keypoints_m,
-            keypoint_std_mm=deviation_mm[len(vertices_m) :],
+            keypoint_std_mm=keypoint_std_mm,
+            keypoint_covariance_mm2=resized(hand.keypoint_covariance_mm2, hand.keypoint_std_mm, keypoint_std_mm),
             camera_from_wrist=self._turn.rotation,
             wrist_camera_m=palm_m - keypoints_m[PALM, :].mean(axis=0),
         )

@@ -88,14 +88,18 @@ class Pipeline:
         self._variant = self._used_variant = settings.variant
         self._template = template = load_open_hand()
         self._texture_memory = TextureMemory(template.faces, template.vertex_count)
-        self._vertices_from_moves = vertices_from_keypoint_moves(template)
-        first = self._load(settings.variant)
-        self.provider = first.provider
-        """The execution provider that really runs the networks."""
-        self._landmarker = self._new_landmarker()
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load-network")
-        self._networks: dict[VariantName, Future[HandReconstructor]] = {settings.variant: Future()}
-        self._networks[settings.variant].set_result(first)
+        self._networks: dict[VariantName, Future[HandReconstructor]] = {}
+        first = self._request(settings.variant)
+        try:
+            # Meanwhile, for both take most of a second on a slow machine.
+            self._vertices_from_moves = vertices_from_keypoint_moves(template)
+            self._landmarker = self._new_landmarker()
+            self.provider = self._loaded(first).provider
+            """The execution provider that really runs the networks."""
+        except BaseException:
+            self._loader.shutdown(wait=True, cancel_futures=True)
+            raise
         if settings.other_variants:
             for variant in VARIANTS:
                 self._request(variant)
@@ -269,6 +273,14 @@ class Pipeline:
         if settings.correct_pose and use_keypoints:
             hand = drawn_to_detector(hand, crop, intrinsics, self._vertices_from_moves)
         return hand
+
+    def _loaded(self, network: Future[HandReconstructor]) -> HandReconstructor:
+        """Wait for the first network; where it cannot be had, the detector is not needed either."""
+        try:
+            return network.result()
+        except HandvizError:
+            self._landmarker.close()
+            raise
 
     def _network(self, variant: VariantName) -> HandReconstructor:
         try:
