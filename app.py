@@ -74,7 +74,8 @@ def pipeline_maker(model_dir: Path) -> PipelineMaker:
             PipelineSettings(
                 model_dir=model_dir,
                 variant=settings.variant,
-                field_of_view_deg=settings.field_of_view_deg,
+                lens=settings.lens,
+                hand_size=settings.hand_size,
                 smoothing=settings.smoothing,
                 smoothing_kind=settings.smoothing_kind,
                 max_hands=MOST_HANDS,

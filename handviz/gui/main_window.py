@@ -18,6 +18,7 @@ from handviz.gui.feature import Feature
 from handviz.gui.insight import Insight
 from handviz.gui.inspection_feature import InspectionFeature
 from handviz.gui.keyboard import reach_by_tab_alone
+from handviz.gui.lens_feature import LensFeature
 from handviz.gui.log_window import LogKeeper, LogWindow
 from handviz.gui.mesh_saver import MESH_FORMATS, MeshOrder
 from handviz.gui.messages import Answer, Status
@@ -130,6 +131,7 @@ class MainWindow(QMainWindow):
         self.inspection = InspectionFeature(self._controller, self.pages, self._surface)
         output = OutputPanel(self.source_panel)
         return [
+            LensFeature(self._controller, self.viewport, self.source_panel.lens),
             SourceFeature(self._controller, self.source_panel, self.timeline, self),
             self.inspection,
             Recorder(self._controller, self.viewport, output),

@@ -12,6 +12,7 @@ from handviz.errors import HandvizError
 from handviz.gui.messages import Answer, Job
 from handviz.gui.rates import RateMeter
 from handviz.gui.settings import ViewSettings
+from handviz.lens import HandSize, Lens
 from handviz.records import Frame, FrameResult, SideChoice, SmoothingKind, VariantName
 
 POLL_S = 0.5
@@ -42,8 +43,12 @@ class PipelineLike(Protocol):
         """Another filter, which begins anew."""
         ...
 
-    def set_field_of_view(self, field_of_view_deg: float, /) -> None:
-        """Of the longer image side."""
+    def set_lens(self, lens: Lens, /) -> None:
+        """What is known of the camera."""
+        ...
+
+    def set_hand_size(self, size: HandSize, /) -> None:
+        """What is known of the hands."""
         ...
 
     def set_side(self, side: SideChoice, /) -> None:
@@ -170,8 +175,10 @@ class ReconstructThread(QThread):
             pipeline.set_smoothing(wanted.smoothing)
         if wanted.smoothing_kind != applied.smoothing_kind:
             pipeline.set_smoothing_kind(wanted.smoothing_kind)
-        if wanted.field_of_view_deg != applied.field_of_view_deg:
-            pipeline.set_field_of_view(wanted.field_of_view_deg)
+        if wanted.lens != applied.lens:
+            pipeline.set_lens(wanted.lens)
+        if wanted.hand_size != applied.hand_size:
+            pipeline.set_hand_size(wanted.hand_size)
         if wanted.side != applied.side:
             pipeline.set_side(wanted.side)
         if wanted.wants_texture != applied.wants_texture:
