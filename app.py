@@ -18,6 +18,7 @@ from PyQt6.QtWidgets import QApplication
 from handviz.errors import HandvizError
 from handviz.gui import measure, start_stages
 from handviz.gui.controller import Controller
+from handviz.gui.give_way import SWITCH_INTERVAL_S
 from handviz.gui.keyboard import KeyboardManners
 from handviz.gui.log_window import LogKeeper
 from handviz.gui.main_window import MainWindow
@@ -157,6 +158,7 @@ def main(arguments: list[str]) -> int:
     if options.measure == "startup" and start_stages.STARTED_VARIABLE not in os.environ:
         return measured_starts(arguments)
     start_stages.note("interpreter and imports")
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     log_keeper = LogKeeper()
     logging.getLogger().addHandler(log_keeper)
     application = make_application(arguments)

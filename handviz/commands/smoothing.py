@@ -72,9 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.figure is not None:
         from handviz.train.smoothing_plot import draw_sweeps
 
-        draw_sweeps(
-            {name: [(row.name, row.kind, row.scores) for row in rows] for name, rows in swept.items()}, arguments.figure
-        )
+        draw_sweeps(swept["simulated"], swept["rendered"], arguments.figure)
         logger.info("saved %s", arguments.figure)
     return 0
 
