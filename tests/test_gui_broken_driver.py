@@ -1,4 +1,5 @@
 """A driver that offers OpenGL and then fails: the person learns why nothing is drawn, and hands go on."""
+# ruff: noqa: F811 - fixtures are imported, then named as parameters
 
 import sys
 from types import SimpleNamespace
@@ -44,8 +45,8 @@ def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.usefixtures("broken")
 def test_hands_are_reconstructed_and_saved_although_nothing_can_be_drawn(
     qtbot: QtBot,
-    controller: Controller,  # noqa: F811
-    window: MainWindow,  # noqa: F811
+    controller: Controller,
+    window: MainWindow,
     tmp_path: object,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
