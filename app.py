@@ -18,6 +18,7 @@ from PyQt6.QtWidgets import QApplication
 from handviz.errors import HandvizError
 from handviz.gui import measure, start_stages
 from handviz.gui.controller import Controller
+from handviz.gui.give_way import SWITCH_INTERVAL_S
 from handviz.gui.guide_pictures import Photographer
 from handviz.gui.guide_scenes import SCENES
 from handviz.gui.keyboard import KeyboardManners
@@ -162,6 +163,7 @@ def main(arguments: list[str]) -> int:
     if options.measure == "startup" and start_stages.STARTED_VARIABLE not in os.environ:
         return measured_starts(arguments)
     start_stages.note("interpreter and imports")
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     log_keeper = LogKeeper()
     logging.getLogger().addHandler(log_keeper)
     application = make_application(arguments)
@@ -184,17 +186,14 @@ def main(arguments: list[str]) -> int:
     saver = None
     if options.screenshot is not None:
         saver = ScreenshotAfter(window, options.screenshot, max(options.screenshot_after, 1))
-    photographer = None
-    if options.guide_pictures is not None:
-        photographer = Photographer(window, options.guide_pictures, SCENES)
-    # Kept here, or Python would end it.
+    photographer = Photographer(window, options.guide_pictures, SCENES) if options.guide_pictures else None
     measurement = options.measure and measure.begin(options.measure, window, controller, options.minutes)
     sys.excepthook = unexpected_error_reporter(controller)
     # Python sees Ctrl+C when the window's next timer calls it.
     signal.signal(signal.SIGINT, lambda *_: window.close())
     window.show()
     start_stages.note("window shown")
-    if saver is None and not is_for_itself:
+    if saver is photographer is measurement is None:
         window.welcome_once()
     controller.start(str(CLIP_FILE) if options.guide_pictures else options.source)
     status = application.exec()

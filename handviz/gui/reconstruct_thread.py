@@ -9,6 +9,7 @@ from PyQt6.QtCore import QThread, pyqtSignal
 
 from handviz.capture.mailbox import Mailbox
 from handviz.errors import HandvizError
+from handviz.gui.give_way import give_way
 from handviz.gui.messages import Answer, Job
 from handviz.gui.rates import RateMeter
 from handviz.gui.settings import ViewSettings
@@ -115,6 +116,7 @@ class ReconstructThread(QThread):
 
     def run(self) -> None:
         """The loop: as long as the mailbox is open."""
+        give_way(self)
         while not self._mailbox.closed:
             job = self._mailbox.get(POLL_S)
             if job is None:
