@@ -366,3 +366,25 @@ def test_the_groups_stand_between_view_and_smoothing(window: MainWindow) -> None
     assert column is not None
     shown = [column.itemAt(row).widget() for row in range(len(titles))]  # type: ignore[union-attr]
     assert shown == window.view_panel.groups
+
+
+@pytest.mark.display
+def test_the_picked_point_comes_into_sight_in_a_low_window(qtbot: QtBot, shown: MainWindow) -> None:
+    insight, panel = insight_of(shown), shown.view_panel
+    shown.resize(900, 100)
+    show(shown, certain_hand())
+    insight.pick(Pick(0, vertex=1))
+
+    def is_in_sight() -> bool:
+        group, view = insight.panel.point_group, panel.viewport()
+        assert view is not None
+        top = group.mapTo(view, QPoint(0, 0)).y()
+        return top >= 0 and top + group.height() <= view.height()
+
+    qtbot.waitUntil(is_in_sight)
+    bar = panel.verticalScrollBar()
+    assert bar is not None
+    bar.setValue(0 if bar.value() > 100 else bar.maximum())
+    assert not is_in_sight()
+    insight.pick(Pick(0, vertex=2))
+    qtbot.waitUntil(is_in_sight)
