@@ -18,6 +18,8 @@ from PyQt6.QtWidgets import QApplication
 from handviz.errors import HandvizError
 from handviz.gui import measure, start_stages
 from handviz.gui.controller import Controller
+from handviz.gui.guide_pictures import Photographer
+from handviz.gui.guide_scenes import SCENES
 from handviz.gui.keyboard import KeyboardManners
 from handviz.gui.log_window import LogKeeper
 from handviz.gui.main_window import MainWindow
@@ -27,7 +29,7 @@ from handviz.gui.screenshot import save_picture
 from handviz.gui.settings import SettingsStore, ViewSettings
 from handviz.gui.theme import Theme
 from handviz.hand_model.open_hand import load_display_mesh
-from handviz.paths import MODELS
+from handviz.paths import CLIP_FILE, MODELS
 from handviz.records import VARIANTS
 from handviz.render.options import ColourMode
 
@@ -50,6 +52,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--screenshot-after", type=int, default=30, metavar="N", help="results to show before that (30)"
     )
+    parser.add_argument("--guide-pictures", type=Path, metavar="DIR", help="take the pictures of the guide and quit")
     parser.add_argument("--measure", choices=get_args(Measurement), help="print figures of this machine and quit")
     parser.add_argument("--minutes", type=float, metavar="N", help="length of a measurement (latency 1, soak 30)")
     return parser.parse_args(arguments)
@@ -170,7 +173,9 @@ def main(arguments: list[str]) -> int:
         logger.error("%s", error)
         return 1
     maker = measure.watched_maker(pipeline_maker(options.model_dir))
-    store = SettingsStore(Path(tempfile.mkdtemp()) if options.measure else None)
+    is_for_itself = options.measure or options.guide_pictures
+    own_settings = tempfile.TemporaryDirectory(prefix="handviz-settings-") if is_for_itself else None
+    store = SettingsStore(Path(own_settings.name) if own_settings else None)
     controller = Controller(maker, store, for_this_run=settings_for_this_run(options), model_dir=options.model_dir)
     theme.choose(controller.settings.theme)
     controller.settings_changed.connect(lambda settings: theme.choose(settings.theme))
@@ -178,19 +183,26 @@ def main(arguments: list[str]) -> int:
     saver = None
     if options.screenshot is not None:
         saver = ScreenshotAfter(window, options.screenshot, max(options.screenshot_after, 1))
+    photographer = None
+    if options.guide_pictures is not None:
+        photographer = Photographer(window, options.guide_pictures, SCENES)
+    # Kept here, or Python would end it.
     measurement = options.measure and measure.begin(options.measure, window, controller, options.minutes)
     sys.excepthook = unexpected_error_reporter(controller)
     # Python sees Ctrl+C when the window's next timer calls it.
     signal.signal(signal.SIGINT, lambda *_: window.close())
     window.show()
     start_stages.note("window shown")
-    if saver is None and measurement is None:
+    if saver is None and not is_for_itself:
         window.welcome_once()
-    controller.start(options.source)
+    controller.start(str(CLIP_FILE) if options.guide_pictures else options.source)
     status = application.exec()
     logging.getLogger().removeHandler(log_keeper)
     application.removeEventFilter(manners)
-    return 1 if saver is not None and saver.has_failed else status
+    if own_settings is not None:
+        own_settings.cleanup()
+    has_failed = (saver is not None and saver.has_failed) or (photographer is not None and photographer.failures)
+    return 1 if has_failed else status
 
 
 if __name__ == "__main__":

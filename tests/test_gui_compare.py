@@ -251,3 +251,29 @@ def test_small_windows_and_new_contexts_keep_the_panes(qtbot: QtBot, shown: Main
     for _ in range(3):
         press(shown, "C")
     assert len(rows_of_hands(shown)) == 1
+
+
+@pytest.mark.display
+def test_a_click_chooses_the_variant_of_its_pane(qtbot: QtBot, shown: MainWindow) -> None:
+    with qtbot.waitSignal(shown.result_painted):
+        press(shown, "C")
+    viewport = shown.viewport
+    middle = QPoint(viewport.width() // 2, viewport.height() // 2)
+    with qtbot.waitSignal(shown.result_painted) as painted:
+        qtbot.mouseClick(viewport, Qt.MouseButton.LeftButton, pos=middle)
+    assert painted.args[0].variant == "amvur"
+    assert shown.view_panel.choice("variant", "amvur").isChecked()
+    small, between, large = rows_of_hands(shown)
+    assert small < between < large, "the panes stay where they are"
+
+
+@pytest.mark.display
+def test_a_click_on_a_missing_variant_chooses_nothing(
+    qtbot: QtBot, shown: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SizedPipeline, "misses_amvur", True)
+    with qtbot.waitSignal(shown.result_painted):
+        press(shown, "C")
+    viewport = shown.viewport
+    qtbot.mouseClick(viewport, Qt.MouseButton.LeftButton, pos=QPoint(viewport.width() // 2, viewport.height() // 2))
+    assert shown._controller.settings.variant == "final"

@@ -12,6 +12,7 @@ from handviz.render import image_pass
 from handviz.render.camera import OrbitCamera
 from handviz.render.colormap import deviation_colours
 from handviz.render.distance_colours import distance_colours
+from handviz.render.highlight import AttentionShown, Highlight, Pick
 from handviz.render.options import Difference, DrawOptions
 from handviz.render.split_scene import SplitScene
 from handviz.render.surface import PlainSurface
@@ -21,6 +22,7 @@ SIZE = (638, 160)
 """Three panes of 211 or 212 pixels and two gaps; each shows the picture 211 pixels wide, 158 high."""
 PICTURE = (64, 48)
 BLUE = (0, 0, 200)
+DIFFERENCE = Difference("prior", "final")
 COMPARED = DrawOptions(compare=True, opacity=1.0, legend=False)
 STD_MM: dict[VariantName, float] = {"prior": 2.0, "amvur": 6.0, "final": 10.0}
 SIDE_M: dict[VariantName, float] = {"prior": 0.02, "amvur": 0.03, "final": 0.05}
@@ -141,7 +143,7 @@ def test_translucent_hands_show_the_picture_behind_them_in_every_pane(draw: Draw
 
 @pytest.mark.parametrize("chosen", ["final", "amvur"])
 def test_distances_colour_the_two_and_leave_the_third_plain(draw: Draw, scene: SplitScene, chosen: VariantName) -> None:
-    options = replace(COMPARED, difference=Difference("prior", "final"), deviation_range_mm=(0.0, 40.0))
+    options = replace(COMPARED, difference=DIFFERENCE, deviation_range_mm=(0.0, 40.0))
     prior, amvur, final = middles(draw(compared(chosen), options), scene, options)
     # A corner moves by 15 mm along both axes.
     expected = hue(distance_colours(), 15 * 2**0.5 / 40)
@@ -176,7 +178,7 @@ def test_a_missing_variant_has_a_pane_with_a_sentence_and_no_hand(draw: Draw, sc
 
 def test_one_legend_keeps_off_hands_and_labels(draw: Draw, scene: SplitScene) -> None:
     size = (1206, 402)
-    for options in (COMPARED, replace(COMPARED, difference=Difference("prior", "final"))):
+    for options in (COMPARED, replace(COMPARED, difference=DIFFERENCE)):
         for view in ("overlay", "orbit"):
             shown = replace(options, view=view, inset=False)
             without, with_legend = (draw(compared(), replace(shown, legend=legend), size) for legend in (False, True))
@@ -219,5 +221,45 @@ def test_nothing_to_compare_is_an_empty_view(draw: Draw, scene: SplitScene) -> N
     assert draw(None).max() < 40
     assert scene.panes(SIZE, COMPARED) == ()
     without_hands = compared(hands=(), others={"prior": (), "amvur": ()})
-    picture = draw(without_hands, replace(COMPARED, difference=Difference("prior", "final")))
+    picture = draw(without_hands, replace(COMPARED, difference=DIFFERENCE))
     assert all(tuple(picture[80, column]) == BLUE for column in (100, 320, 530))
+
+
+def test_a_picked_point_is_marked_in_every_pane_and_found_there(draw: Draw, scene: SplitScene) -> None:
+    plain = replace(COMPARED, colour="plain")
+    without = draw(compared(), plain)
+    scene.set_highlight(Highlight(Pick(hand=0, vertex=2)))
+    marked = (draw(compared(), plain) != without).any(axis=2)
+    for pane in scene.panes(SIZE, plain):
+        corner_px = np.array([32.0 + 6, 24.0 + 6]) * 158 / 48
+        column = pane.left_px + round(corner_px[0])
+        assert marked[round(corner_px[1]), column - 4 : column + 5].any()
+        inside = (pane.left_px + corner_px[0] - 3.0, corner_px[1] - 3.0)
+        found = scene.pick(inside, SIZE, plain, orbit=OrbitCamera(), pixel_ratio=1.0)
+        assert found is not None
+        assert (found.hand, found.vertex) == (0, 2)
+    gap = scene.pick((212.5, 80.0), SIZE, plain, orbit=OrbitCamera(), pixel_ratio=1.0)
+    assert gap is None
+
+
+def test_attention_colours_the_chosen_variant_and_gives_way_to_distances(draw: Draw, scene: SplitScene) -> None:
+    without = [draw(compared("amvur"), options) for options in (COMPARED, replace(COMPARED, difference=DIFFERENCE))]
+    attention = AttentionShown(vertices=np.array([0.0, 0.0, 0.0, 20.0]))
+    for options, before in zip((COMPARED, replace(COMPARED, difference=DIFFERENCE)), without, strict=True):
+        scene.set_highlight(Highlight(Pick(hand=0, vertex=2), attention))
+        changed = (draw(compared("amvur"), options) != before).any(axis=2)
+        # Beside the marked corner.
+        shares = [changed[60:78, p.left_px + 90 : p.left_px + 104].mean() for p in scene.panes(SIZE, options)]
+        expected = [0.0, 1.0, 0.0] if options.difference is None else [0.0, 0.0, 0.0]
+        np.testing.assert_allclose(shares, expected, atol=0.01)
+        scene.set_highlight(None)
+
+
+def test_a_cut_out_of_panes_is_hands_alone(draw: Draw, scene: SplitScene) -> None:
+    picture = draw(compared(), replace(COMPARED, colour="plain").cut_out())
+    covered = (picture > 0).any(axis=2)
+    for pane in scene.panes(SIZE, COMPARED):
+        own = covered[:, pane.left_px : pane.left_px + pane.width_px]
+        assert own[80, pane.width_px // 2]
+        assert own.mean() == pytest.approx((12 / 64) ** 2 * 64 / 48, rel=0.15)
+    assert not covered[:, [211, 212, 425, 426]].any()

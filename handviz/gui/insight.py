@@ -73,6 +73,11 @@ class Insight(Feature):
         self.panel.stop()
         self._thread.stop()
 
+    @property
+    def has_attention(self) -> bool:
+        """Whether the picked point's attention is on the screen."""
+        return self._attention is not None
+
     def toggle_attention(self) -> None:
         """On or off; without a picked point there is a sentence."""
         wanted = not self._controller.settings.attention

@@ -135,11 +135,18 @@ class Viewport(QOpenGLWidget):
                 resources.callback(target.release)
             options = self._options.cut_out()
             drawn = smooth.framebuffer(size)
+            self._scene.set_highlight(None)
             self._scene.draw(drawn, options, orbit=self._orbit, light=self._light, pixel_ratio=pixel_ratio)
+            self._scene.set_highlight(self._highlight)
             smooth.resolve(plain.framebuffer(size))
             pixels = read_pixels(plain.framebuffer(size), components=4)
         self.doneCurrent()
         return straight_alpha(pixels)
+
+    def look_from(self, orbit: OrbitCamera) -> None:
+        """Look at the hands like this in free orbit, until the mouse turns them."""
+        self._orbit = orbit
+        self.update()
 
     def release_gl(self) -> None:
         """Free everything on the graphics card; the viewport stays empty afterwards."""

@@ -11,6 +11,7 @@ Rectangle = tuple[int, int, int, int]
 Corner = tuple[bool, bool]
 """right rather than left, bottom rather than top"""
 CORNERS: tuple[Corner, ...] = ((True, True), (True, False), (False, True), (False, False))
+LEAST_BESIDE_RATIO = 0.7
 LABEL_WEIGHT = 40
 """Points a side: what a label counts against vertices of a hand."""
 
@@ -25,6 +26,19 @@ class LegendRoom:
     pixel_ratio: float
     label: Rectangle | None = None
     """Of a pane that has one; a legend keeps clear of it."""
+    beside: tuple[float, float, float, float] | None = None
+    """A picture that leaves room in the pane: the legend lies there if it need not be much smaller for that."""
+
+    def legend_ratio(self, size: tuple[int, int], margin: float) -> float:
+        """How large, against its nominal size (width, height), a legend may be here."""
+        (width, height), (view_width, view_height) = size, self.view_size
+        width_share, height_share = (0.4, 0.6) if self.label is None else (0.6, 0.9)
+        ratio = min(self.pixel_ratio, width_share * view_width / width, height_share * view_height / height)
+        if self.beside is None:
+            return ratio
+        # The picture lies in the middle: as much is free on one side as on the other.
+        beside = max(self.beside[0] / (width + 2 * margin), self.beside[1] / (height + 2 * margin))
+        return min(ratio, beside) if beside >= LEAST_BESIDE_RATIO * self.pixel_ratio else ratio
 
 
 def points_in(rectangle: Rectangle) -> FloatArray:

@@ -162,7 +162,8 @@ class Scene:
         if options.legend and self._shapes:
             box = rectangle if options.view == "overlay" and place is None else (0.0, 0.0, *view_size)
             label = place.label if place is not None else None
-            self._draw_legend(LegendRoom(box, view_size, pixel_ratio, label), clip_from_scene, options)
+            beside = rectangle if options.view == "overlay" and place is not None else None
+            self._draw_legend(LegendRoom(box, view_size, pixel_ratio, label, beside), clip_from_scene, options)
 
     def release(self) -> None:
         """Free everything on the graphics card."""
@@ -254,11 +255,7 @@ class Scene:
         parts = self._legends_for(options)
         if not parts:
             return
-        nominal_width, nominal_height = stacked_size(parts)
-        view_size, box = room.view_size, room.box
-        width_share, height_share = (0.4, 0.6) if room.label is None else (0.6, 0.9)
-        fits = height_share * view_size[1] / nominal_height, width_share * view_size[0] / nominal_width
-        ratio = min(room.pixel_ratio, *fits)
+        view_size, box, ratio = room.view_size, room.box, room.legend_ratio(stacked_size(parts), MARGIN_PX)
         if ratio < LEAST_LEGEND_RATIO:
             return
         picture = stacked_picture(parts, round(ratio, 2))
