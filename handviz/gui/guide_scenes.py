@@ -89,7 +89,6 @@ def uncertainty(stage: Stage) -> Script:
 def attention(stage: Stage) -> Script:
     """A picked point, and where its attention goes."""
     stage.controller.change(uncertain="show", ellipses=False, attention=True)
-    yield stage.new_results()
     insight = feature(stage, Insight)
     insight.pick(Pick(hand=0, vertex=None, joint=8))
     yield lambda: insight.has_attention
