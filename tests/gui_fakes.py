@@ -9,6 +9,7 @@ from handviz.errors import HandvizError
 from handviz.gui.settings import ViewSettings
 from handviz.lens import HandSize, Lens
 from handviz.records import (
+    VARIANTS,
     Frame,
     FrameResult,
     Handedness,
@@ -118,6 +119,7 @@ class FakePipeline:
     def __init__(self, settings: ViewSettings) -> None:
         self.variant: VariantName = settings.variant
         self.gives_texture = settings.wants_texture
+        self.compares = settings.wants_others
         self.trouble = ""
         self.told: list[tuple[str, object]] = []
         self.before_process: Callable[[Frame], None] = lambda _: None
@@ -128,7 +130,8 @@ class FakePipeline:
         self.before_process(frame)
         times = StageTimes(20, 1, 14, 0.2, 4.5 if self.gives_texture else 0.0)
         hands = (hand(self.variant, textured=self.gives_texture),)
-        return FrameResult(frame, self.variant, hands=hands, times=times, trouble=self.trouble)
+        others = {other: (hand(other),) for other in VARIANTS if self.compares and other != self.variant}
+        return FrameResult(frame, self.variant, hands=hands, times=times, trouble=self.trouble, others=others)
 
     def set_variant(self, variant: VariantName, /) -> None:
         """Notes it."""
@@ -154,6 +157,11 @@ class FakePipeline:
     def set_side(self, side: SideChoice, /) -> None:
         """Notes it."""
         self.told.append(("side", side))
+
+    def set_compare(self, wanted: bool, /) -> None:
+        """Notes it."""
+        self.compares = wanted
+        self.told.append(("compare", wanted))
 
     def set_texture(self, wanted: bool, /) -> None:
         """Notes it."""

@@ -128,6 +128,24 @@ def test_a_picked_point_shows_its_numbers_and_follows_the_stream(qtbot: QtBot, w
     assert window.viewport._highlight.pick == Pick(1, vertex=2)
 
 
+def test_compared_networks_tell_of_the_same_point(window: MainWindow) -> None:
+    insight = insight_of(window)
+    show(window, hand())
+    insight.pick(Pick(0, vertex=2))
+    assert insight.panel.networks.isHidden()
+    moved_m = hand().vertices_m + np.array([0.003, 0, 0.004])
+    other = replace(hand("prior"), vertices_m=moved_m, vertex_std_mm=np.array([1, 2, 9.5]))
+    others = {"prior": (other,), "amvur": ()}
+    result = FrameResult(frame(1), "final", hands=(hand(),), others=others)  # type: ignore[arg-type]
+    window._controller.answered.emit(Answer(0, result, 0.0, 0.0, 0, ""))
+    insight.pick(Pick(0, vertex=2))
+    assert insight.panel.networks.text() == "prior-net: ± 9.5 mm, 5.0 mm away"
+    insight.pick(Pick(0, joint=3))
+    assert insight.panel.networks.text() == "prior-net: ± 1.0 mm, 0.0 mm away"
+    insight.let_go()
+    assert insight.panel.networks.isHidden()
+
+
 def test_a_joint_has_a_name_and_texture_says_what_is_visible(window: MainWindow) -> None:
     insight = insight_of(window)
     show(window, hand(textured=True))

@@ -23,7 +23,7 @@ from handviz.records import HandMesh
 from tests.hands import made_up_hand, shaken, textured_hand
 
 STEP_MS = 1000 / 30
-TEXTBOOK = NoiseModel(rest_index=0.2, doubt=1e9)
+TEXTBOOK = NoiseModel(rest_index=0.2, doubt=1e9, change_s=1e9)
 
 
 def acceleration_variance(variance: float) -> float:

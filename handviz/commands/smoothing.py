@@ -28,6 +28,8 @@ STRENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
 SPEED_WEIGHTS = (1, 4, 16, 64)
 """One Euro's weight of speed, of its usual one: what makes it quick, and lets more trembling through."""
 LOST_SHARE = 0.15
+EQUAL_MS = 0.3
+"""Lags that differ by no more count as equal: a hundredth of a frame."""
 MEASURES = ("error_px", "error_mm", "left_px", "left_mm", "tremble_px", "tremble_mm", "apart_px")
 logger = logging.getLogger(__name__)
 
@@ -72,9 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.figure is not None:
         from handviz.train.smoothing_plot import draw_sweeps
 
-        draw_sweeps(
-            {name: [(row.name, row.kind, row.scores) for row in rows] for name, rows in swept.items()}, arguments.figure
-        )
+        draw_sweeps(swept["simulated"], swept["rendered"], arguments.figure)
         logger.info("saved %s", arguments.figure)
     return 0
 
@@ -200,7 +200,9 @@ def report_equal_lag(rows: Sequence[Row]) -> None:
     for row in rows:
         if row.kind == "kalman":
             rivals = [
-                rival.scores for rival in rows if rival.kind != "kalman" and rival.scores.lag_ms <= row.scores.lag_ms
+                rival.scores
+                for rival in rows
+                if rival.kind != "kalman" and rival.scores.lag_ms <= row.scores.lag_ms + EQUAL_MS
             ]
             told = [
                 f"{measure} {getattr(row.scores, measure):.2f} / {min(getattr(rival, measure) for rival in rivals):.2f}"

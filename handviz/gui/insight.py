@@ -17,7 +17,7 @@ from handviz.gui.shortcuts import Shortcut
 from handviz.gui.viewport import Viewport
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.hand_model.template import HandTemplate
-from handviz.infer.point_reading import read_point
+from handviz.infer.point_reading import other_networks, read_point
 from handviz.records import FrameResult, VariantName
 from handviz.render.highlight import AttentionShown, Highlight, Pick
 
@@ -71,6 +71,11 @@ class Insight(Feature):
         """End the thread."""
         self._numbers_timer.stop()
         self._thread.stop()
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether the picked point's attention is on the screen."""
+        return self._attention is not None
 
     def toggle_attention(self) -> None:
         """On or off; without a picked point there is a sentence."""
@@ -158,6 +163,7 @@ class Insight(Feature):
             return
         hand = self._result.hands[pick.hand]
         self.panel.show_reading(read_point(hand, pick, _template_of(len(hand.vertices_m))), hand.texture is not None)
+        self.panel.show_networks(other_networks(self._result, pick))
         self._numbers_are_old = False
         self._numbers_timer.start(BETWEEN_NUMBERS_MS)
 

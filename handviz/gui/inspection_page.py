@@ -40,7 +40,7 @@ SHOWN = (
     ("failed", "that failed"),
     ("waiting", "still waiting"),
 )
-WIDTHS_PX = (186, 54, 60, 84, 78, 70, 84, 94)
+WIDTHS_PX = (186, 50, 56, 82, 72, 64, 78, 90, 60)
 TABLE_WIDTH_PX = 600
 ROW_HEIGHT_PX = THUMBNAIL_SIDE_PX * 3 // 4 + 6
 KEYS_OF_THE_TABLE = {Qt.Key.Key_Up: -1, Qt.Key.Key_Left: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_Right: 1}

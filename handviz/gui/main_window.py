@@ -11,6 +11,7 @@ from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QTabWidget, Q
 from handviz.capture.dropped import choose as choose_dropped
 from handviz.errors import HandvizError
 from handviz.gui.animating import Animating
+from handviz.gui.compare import Compare
 from handviz.gui.controller import Controller
 from handviz.gui.cut_out import CutOut
 from handviz.gui.feature import Feature
@@ -138,6 +139,7 @@ class MainWindow(QMainWindow):
             Streaming(self._controller, output),
             Animating(self._controller, self, output),
             Insight(self._controller, self.viewport, self.view_panel),
+            Compare(self._controller, self.viewport, self.view_panel),
             WindowLayout(self, self._controller, (self.source_panel, self.view_panel)),
         ]
 

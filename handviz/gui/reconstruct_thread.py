@@ -9,6 +9,7 @@ from PyQt6.QtCore import QThread, pyqtSignal
 
 from handviz.capture.mailbox import Mailbox
 from handviz.errors import HandvizError
+from handviz.gui.give_way import give_way
 from handviz.gui.messages import Answer, Job
 from handviz.gui.rates import RateMeter
 from handviz.gui.settings import ViewSettings
@@ -53,6 +54,10 @@ class PipelineLike(Protocol):
 
     def set_side(self, side: SideChoice, /) -> None:
         """Which hand is which."""
+        ...
+
+    def set_compare(self, wanted: bool, /) -> None:
+        """Whether every variant is asked, from the next frame on."""
         ...
 
     def set_texture(self, wanted: bool, /) -> None:
@@ -111,6 +116,7 @@ class ReconstructThread(QThread):
 
     def run(self) -> None:
         """The loop: as long as the mailbox is open."""
+        give_way(self)
         while not self._mailbox.closed:
             job = self._mailbox.get(POLL_S)
             if job is None:
@@ -179,6 +185,8 @@ class ReconstructThread(QThread):
             pipeline.set_side(wanted.side)
         if wanted.wants_texture != applied.wants_texture:
             pipeline.set_texture(wanted.wants_texture)
+        if wanted.wants_others != applied.wants_others:
+            pipeline.set_compare(wanted.wants_others)
         self._applied = wanted
         if self._forgets_texture:
             self._forgets_texture = False

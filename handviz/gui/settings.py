@@ -12,12 +12,14 @@ from handviz.errors import HandvizError
 from handviz.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens
 from handviz.lens_files import hand_size_from_text, hand_size_text, lens_from_text, lens_text
 from handviz.records import SMOOTHING_KINDS, VARIANTS, SideChoice, SmoothingKind, VariantName
-from handviz.render.options import ColourMode, DrawOptions, UncertainMode, ViewMode
+from handviz.render.options import ColourMode, Difference, DrawOptions, UncertainMode, ViewMode
 
 CONFIG_FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
 LAYOUT_VERSION = "1"
 """Of what the file means; counted up when a name or a value comes to mean something else."""
 ThemeChoice = Literal["system", "dark", "light"]
+DifferencePair = Literal["prior_amvur", "prior_final", "amvur_final"]
+"""The two variants whose distance is shown, joined by an underscore."""
 VERSION_KEY = "memory/settings_version"
 CHOICES: dict[str, tuple[str, ...]] = {
     "variant": VARIANTS,
@@ -27,6 +29,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "smoothing_kind": SMOOTHING_KINDS,
     "theme": get_args(ThemeChoice),
     "side": get_args(SideChoice),
+    "difference_pair": get_args(DifferencePair),
 }
 LIMITS: dict[str, tuple[float, float]] = {
     "opacity": (0.1, 1.0),
@@ -66,11 +69,28 @@ class ViewSettings:
     attention: bool = False
     theme: ThemeChoice = "system"
     side: SideChoice = "detected"
+    compare: bool = False
+    difference: bool = False
+    difference_pair: DifferencePair = "prior_final"
+    difference_aligned: bool = False
 
     @property
     def wants_texture(self) -> bool:
         """Whether hands need a texture to be shown like this."""
         return self.colour == "texture"
+
+    @property
+    def wants_others(self) -> bool:
+        """Whether the hands of all variants are needed to be shown like this."""
+        return self.compare or self.difference
+
+    @property
+    def shown_difference(self) -> Difference | None:
+        """Between which variants, None where colours show something else."""
+        if not self.difference:
+            return None
+        first, second = (variant for variant in VARIANTS if variant in self.difference_pair.split("_"))
+        return Difference(first, second, aligned=self.difference_aligned)
 
     def draw_options(self) -> DrawOptions:
         """The part that concerns the picture."""
@@ -89,6 +109,8 @@ class ViewSettings:
             uncertain_above_mm=self.uncertain_above_mm,
             ellipses=self.ellipses,
             ellipse_sigmas=self.ellipse_sigmas,
+            compare=self.compare,
+            difference=self.shown_difference,
         )
 
 

@@ -1,5 +1,7 @@
 """Where the legend goes: into a corner without a hand, and there it stays as long as it can."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from handviz.records import FloatArray
@@ -9,6 +11,41 @@ Rectangle = tuple[int, int, int, int]
 Corner = tuple[bool, bool]
 """right rather than left, bottom rather than top"""
 CORNERS: tuple[Corner, ...] = ((True, True), (True, False), (False, True), (False, False))
+LEAST_BESIDE_RATIO = 0.7
+LABEL_WEIGHT = 40
+"""Points a side: what a label counts against vertices of a hand."""
+
+
+@dataclass(frozen=True)
+class LegendRoom:
+    """Where a legend may go."""
+
+    box: tuple[float, float, float, float]
+    """left, top, right, bottom, in one of whose corners it lies"""
+    view_size: tuple[int, int]
+    pixel_ratio: float
+    label: Rectangle | None = None
+    """Of a pane that has one; a legend keeps clear of it."""
+    beside: tuple[float, float, float, float] | None = None
+    """A picture that leaves room in the pane: the legend lies there if it need not be much smaller for that."""
+
+    def legend_ratio(self, size: tuple[int, int], margin: float) -> float:
+        """How large, against its nominal size (width, height), a legend may be here."""
+        (width, height), (view_width, view_height) = size, self.view_size
+        width_share, height_share = (0.4, 0.6) if self.label is None else (0.6, 0.9)
+        ratio = min(self.pixel_ratio, width_share * view_width / width, height_share * view_height / height)
+        if self.beside is None:
+            return ratio
+        # The picture lies in the middle: as much is free on one side as on the other.
+        beside = max(self.beside[0] / (width + 2 * margin), self.beside[1] / (height + 2 * margin))
+        return min(ratio, beside) if beside >= LEAST_BESIDE_RATIO * self.pixel_ratio else ratio
+
+
+def points_in(rectangle: Rectangle) -> FloatArray:
+    """A grid of points (N, 2) all over a rectangle, its edges included."""
+    left, top, right, bottom = rectangle
+    across, down = np.linspace(left, right, LABEL_WEIGHT), np.linspace(top, bottom, LABEL_WEIGHT)
+    return np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 2)
 
 
 def corner_rectangle(corner: Corner, box: tuple[float, float, float, float], size: tuple[int, int]) -> Rectangle:
