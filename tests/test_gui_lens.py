@@ -188,6 +188,21 @@ def test_every_camera_keeps_its_own_lens(qtbot: QtBot, window: MainWindow, contr
     assert SettingsStore().load().lens == MEASURED, "and the next run begins with it"
 
 
+def test_a_camera_s_lens_can_be_given_to_files(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
+    controller.start("camera:0")
+    qtbot.waitUntil(lambda: controller.source is not None)
+    qtbot.waitUntil(lambda: bool(controller.cameras))
+    dialog = dialog_of(window)
+    controller.answered.emit(answer_of(grey()))
+    assert dialog.source.text() == "Front", "its name in the system, which came after its picture"
+    controller.change(lens=MEASURED)
+    button(dialog, "For files too").click()
+    open_and_wait(qtbot, controller, "clip.mp4")
+    assert controller.settings.lens == MEASURED
+    controller.answered.emit(answer_of(grey()))
+    assert not button(dialog, "For files too").isVisibleTo(dialog)
+
+
 def open_and_wait(qtbot: QtBot, controller: Controller, text: str) -> None:
     with qtbot.waitSignal(controller.source_opened):
         controller.open(text)

@@ -48,6 +48,7 @@ class LensFeature(Feature):
         viewport.installEventFilter(self)
         part.details_wanted.connect(self.open)
         controller.source_opened.connect(self._take_source)
+        controller.cameras_found.connect(self._take_cameras)
         controller.answered.connect(self._take_answer)
         controller.settings_changed.connect(self._take_settings)
 
@@ -82,11 +83,21 @@ class LensFeature(Feature):
 
     def _take_source(self, info: SourceInfo) -> None:
         """A camera has its own lens, all other sources share one."""
-        camera = self._controller.camera_in_use
-        self._owner = owner_of(info.text, camera.name if camera is not None else "")
-        self._answer = None
-        self._controller.change(lens=kept_lens(self._controller.store, self._owner))
-        self._write_note()
+        self._answer, self._owner = None, ""
+        self._take_owner(info)
+
+    def _take_cameras(self) -> None:
+        """A camera that was opened before the system named it gets its name now, and the lens of that name."""
+        if self._controller.source is not None:
+            self._take_owner(self._controller.source)
+
+    def _take_owner(self, info: SourceInfo) -> None:
+        camera = self._controller.camera_in_use or self._controller.listed_camera(info.text)
+        owner = owner_of(info.text, camera.name if camera is not None else "")
+        if owner != self._owner:
+            self._owner = owner
+            self._controller.change(lens=kept_lens(self._controller.store, owner))
+            self._write_note()
 
     def _take_settings(self, settings: ViewSettings) -> None:
         if self._owner:
