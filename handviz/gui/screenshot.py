@@ -39,7 +39,7 @@ def _save(image: QImage, path: Path) -> None:
     except OSError as error:
         raise HandvizError(f"The folder {path.parent} cannot be made ({error.strerror}).") from error
     quality = JPEG_QUALITY if path.suffix.lower() in (".jpg", ".jpeg") else DEFAULT_QUALITY
-    if image.isNull() or not image.save(str(path), None, quality):
+    if image.isNull() or not image.save(str(path), quality=quality):
         raise HandvizError(f"The picture cannot be written to {path}.")
 
 
