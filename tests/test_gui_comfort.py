@@ -16,6 +16,7 @@ from PyQt6.QtWidgets import (
     QApplication,
     QComboBox,
     QFileDialog,
+    QLineEdit,
     QTabBar,
     QWidget,
 )
@@ -298,7 +299,7 @@ def controls(window: MainWindow) -> list[QWidget]:
         for widget in window.findChildren(QWidget)
         if isinstance(widget, CONTROLS)
         and widget.metaObject().className() not in ("QScrollBar", "QTabBar", "CloseButton")
-        and not isinstance(widget.parent(), CONTROLS | QTabBar)
+        and not isinstance(widget.parent(), CONTROLS | QTabBar | QLineEdit)
         and not widget.objectName().startswith("qt_")
     ]
 

@@ -13,7 +13,7 @@ from handviz.errors import HandvizError
 from handviz.gui.feature import Feature
 from handviz.gui.guide_pictures import Ready, Scene, Script, Stage
 from handviz.gui.insight import Insight
-from handviz.gui.recording import Recorder
+from handviz.gui.recording import RECORDING_FOLDER, Recorder
 from handviz.gui.shortcuts import ShortcutWindow
 from handviz.paths import CLIP_FILE
 from handviz.render.camera import OrbitCamera
@@ -89,7 +89,6 @@ def uncertainty(stage: Stage) -> Script:
 def attention(stage: Stage) -> Script:
     """A picked point, and where its attention goes."""
     stage.controller.change(uncertain="show", ellipses=False, attention=True)
-    yield stage.new_results()
     insight = feature(stage, Insight)
     insight.pick(Pick(hand=0, vertex=None, joint=8))
     yield lambda: insight.has_attention
@@ -110,7 +109,8 @@ def lens(stage: Stage) -> Script:
 def recording(stage: Stage) -> Script:
     """While it records."""
     _close_dialogs(stage)
-    recorder = feature(stage, Recorder)
+    recorder, store = feature(stage, Recorder), stage.controller.store
+    store.remember(RECORDING_FOLDER, str(store.path.parent))
     stage.controller.toggle_playing()
     yield stage.new_results()
     recorder.toggle()
