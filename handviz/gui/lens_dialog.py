@@ -36,6 +36,7 @@ class LensDialog(QDialog):
         self._controller = controller
         self._picture_size = (640, 480)
         self._picture_path: Path | None = None
+        self._showing: tuple[object, ...] = ()
         self.source = named_label("title")
         self.summary = named_label("", wraps=True)
         self.caveat = named_label("faint", wraps=True)
@@ -103,6 +104,10 @@ class LensDialog(QDialog):
 
     def _show(self, settings: ViewSettings) -> None:
         lens, size = settings.lens, self._picture_size
+        showing = lens, settings.hand_size, size, self._picture_path
+        if showing == self._showing:
+            return  # so that other settings do not take back what is being typed
+        self._showing = showing
         known = lens.intrinsics_for(*size)
         self.summary.setText(lens_summary(known, size))
         self.caveat.setText(lens.caveat_for(*size))

@@ -9,6 +9,7 @@ from PyQt6.QtCore import QEvent, QObject, Qt
 from PyQt6.QtWidgets import QFileDialog, QWidget
 
 from handviz.capture.checkerboard import Board
+from handviz.capture.sources import PICTURES_PREFIX, listed_pictures
 from handviz.gui.calibration_thread import CalibrationThread
 from handviz.gui.controller import Controller
 from handviz.gui.feature import Feature
@@ -29,6 +30,16 @@ MARGIN_PX = 10
 def as_taken(frame: Frame) -> NDArray[np.uint8]:
     """The picture (H, W, 3) as the camera gave it, before it was turned: the lens is the camera's."""
     return np.rot90(frame.image, frame.turned_deg // 90)
+
+
+def _file_of(frame: Frame, source: str) -> Path | None:
+    """The photograph that the frame is; None for clips and cameras."""
+    if not frame.name:
+        return None
+    if source.startswith(PICTURES_PREFIX):
+        return next((path for path in listed_pictures(source) if path.name == frame.name), None)
+    path = Path(source).expanduser()
+    return path if path.name == frame.name else path / frame.name
 
 
 class LensFeature(Feature):
@@ -139,9 +150,7 @@ class LensFeature(Feature):
             return
         frame, source = self._answer.result.frame, self._controller.source
         height, width = as_taken(frame).shape[:2]
-        path = Path(source.text) if source is not None and frame.name else None
-        if path is not None and path.is_dir():
-            path /= frame.name
+        path = _file_of(frame, source.text) if source is not None else None
         self._dialog.show_picture(self._owner, (width, height), path)
 
     def _calibrate_folder(self, board: Board) -> None:

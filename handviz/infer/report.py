@@ -20,7 +20,8 @@ def picture_entry(
     height, width = result.frame.image.shape[:2]
     found = zip(result.hands, result.detections, meshes, strict=True)
     hands = [hand_entry(hand, detection, mesh) for hand, detection, mesh in found]
-    field_of_view_rad = 2 * math.atan(max(width, height) / 2 / intrinsics.focal_px)
+    focal_of_longer_px = intrinsics.focals_px[int(height > width)]
+    field_of_view_rad = 2 * math.atan(max(width, height) / 2 / focal_of_longer_px)
     return {
         "file": file,
         "width": width,
