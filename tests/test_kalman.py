@@ -183,6 +183,15 @@ def test_one_impossible_turn_is_not_taken_and_a_lasting_one_is() -> None:
     np.testing.assert_allclose(last.camera_from_wrist, flip, atol=1e-9)
 
 
+def test_hands_that_claim_no_deviation_or_are_at_the_lens_are_smoothed_too() -> None:
+    certain = dataclasses.replace(made_up_hand(), vertex_std_mm=np.zeros(30), keypoint_std_mm=np.zeros(21))
+    near = moved(certain, (0, 0, -0.499 - certain.keypoints_m[[0, 5, 9, 13, 17], 2].mean()))
+    for hand in (certain, near):
+        for answer in run([hand] * 5):
+            assert np.isfinite(answer.vertices_px).all()
+            assert np.isfinite(answer.vertex_std_mm).all()
+
+
 def test_metres_and_pixels_stay_together() -> None:
     hands = [moved(hand, (0.003 * index, 0, 0)) for index, hand in enumerate(noisy_hands(30, 0.004))]
     hand = run(hands, 0.6)[-1]

@@ -48,8 +48,8 @@ def _panel(axes: Axes, settings: Sequence[Setting], measure: str, title: str) ->
         colour, marker = STYLES[kind]
         lags = [one.scores.lag_ms for one in found]
         values = [getattr(one.scores, measure) for one in found]
-        line = "-" if kind == "kalman" else ""
-        axes.plot(lags, values, line, marker=marker, color=colour, label=NAMES[kind])
+        line = "-" if kind == "kalman" else "none"
+        axes.plot(lags, values, linestyle=line, marker=marker, color=colour, label=NAMES[kind])
     axes.set_title(title, fontsize=9)
     axes.set_xlabel("lag, ms")
     axes.set_ylim(bottom=0)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handviz.geometry import axis_angle_from_rotation, projected, rotation_from_axis_angle
+from handviz.geometry import NEAREST_M, axis_angle_from_rotation, projected, rotation_from_axis_angle
 from handviz.infer.covariances import resized
 from handviz.infer.smoothing import LONGEST_GAP_S, SHORTEST_STEP_S
 from handviz.infer.tracking import matched_tracks
@@ -58,6 +58,8 @@ DEFAULT_NOISE = NoiseModel()
 NOMINAL_STEP_S = 1 / 30
 STRONGEST = 8.0
 LEAST = 0.9
+LEAST_STD_MM = 0.1
+"""Nobody is surer than this."""
 FASTEST_TURN_RAD_PER_S = 25.0
 LEAST_TURN_GATE_RAD = 1.0
 LONGEST_DOUBT_S = 0.07
@@ -162,10 +164,10 @@ class _Measured:
 def _take_apart(hand: HandMesh, strength: float, noise: NoiseModel) -> _Measured:
     deviation_mm = np.concatenate([hand.vertex_std_mm, hand.keypoint_std_mm]).astype(np.float64)
     # Deviations count from the wrist, points from the palm's middle: of the wrist itself that is the palm's.
-    palm_mm = float(np.mean(hand.keypoint_std_mm[PALM,]))
+    palm_mm = max(float(np.mean(hand.keypoint_std_mm[PALM,])), LEAST_STD_MM)
     noise_mm = np.hypot(deviation_mm, palm_mm)
     factor = noise_factor(strength)
-    doubt = (factor * float(deviation_mm.mean()) / noise.reference_std_mm) ** 2
+    doubt = (factor * max(float(deviation_mm.mean()), LEAST_STD_MM) / noise.reference_std_mm) ** 2
     palm_m = _palm_m(hand)
     return _Measured(
         direction=palm_m[None, :2] / palm_m[2],
@@ -312,5 +314,7 @@ class KalmanSmoother:
 
 
 def _palm_m(hand: HandMesh) -> FloatArray:
-    """(3,) the middle of the palm in the camera's frame."""
-    return np.asarray(hand.keypoints_m[PALM, :].mean(axis=0) + hand.wrist_camera_m)
+    """(3,) the middle of the palm in the camera's frame, before the camera."""
+    palm_m = np.array(hand.keypoints_m[PALM, :].mean(axis=0) + hand.wrist_camera_m)
+    palm_m[2] = max(palm_m[2], NEAREST_M)
+    return palm_m
