@@ -15,7 +15,7 @@ from handviz.render.distance_colours import colours_from_distance, distance_colo
 from handviz.render.label import label_picture
 from handviz.render.options import Difference
 from handviz.render.pane_label import pane_label, pane_lines
-from handviz.render.panes import Pane, PanePlace, pane_at, panes_of
+from handviz.render.panes import Pane, pane_at, panes_of
 from tests.hands import made_up_hand
 
 PICTURE = (640, 480)
@@ -77,7 +77,7 @@ def test_a_point_belongs_to_the_pane_around_it() -> None:
 
 
 def test_opengl_counts_from_below() -> None:
-    assert PanePlace(Pane("final", 10, 20, 30, 40), (0, 0, 1, 1)).viewport((200, 100)) == (10, 40, 30, 40)
+    assert Pane("final", 10, 20, 30, 40).viewport((200, 100)) == (10, 40, 30, 40)
 
 
 def test_distances_are_those_of_a_slow_loop() -> None:
