@@ -145,7 +145,7 @@ class CanonicalHand:
     """(3,) where the wrist is in the camera's frame, if the detector's keypoints placed it there; else scale and
     translation are all that is known."""
     wrist_covariance_m2: FloatArray | None = None
-    """(3, 3) of that place, the size of the hand taken as known."""
+    """(3, 3) of that place as the fit has it, the size of the hand taken as known and keypoints as independent."""
     size_std_share: float | None = None
     """Standard deviation of the hand's size where somebody measured it, as a share; None: nobody did."""
 

@@ -51,7 +51,7 @@ class CameraWorld:
             return open_source(text)
         info = next((one for one in self.cameras if text == f"{CAMERA_PREFIX}{one.index}"), None)
         if info is None or self.is_busy:
-            name = wish.name if wish and wish.name else text
+            name = wish.camera.name if wish and wish.camera else text
             raise HandvizError(f"{name} {'does not open: another program uses it' if info else 'is not there'}")
         camera = FakeCamera(info, wish, self.height)
         self.opened.append(weakref.ref(camera))

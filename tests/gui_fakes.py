@@ -7,6 +7,7 @@ import numpy as np
 
 from handviz.errors import HandvizError
 from handviz.gui.settings import ViewSettings
+from handviz.lens import HandSize, Lens
 from handviz.records import (
     VARIANTS,
     Frame,
@@ -145,9 +146,13 @@ class FakePipeline:
         """Notes it."""
         self.told.append(("smoothing_kind", kind))
 
-    def set_field_of_view(self, field_of_view_deg: float, /) -> None:
+    def set_lens(self, lens: Lens, /) -> None:
         """Notes it."""
-        self.told.append(("field_of_view", field_of_view_deg))
+        self.told.append(("lens", lens))
+
+    def set_hand_size(self, size: HandSize, /) -> None:
+        """Notes it."""
+        self.told.append(("hand_size", size))
 
     def set_side(self, side: SideChoice, /) -> None:
         """Notes it."""

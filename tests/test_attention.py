@@ -1,5 +1,7 @@
 """Attention of the files: found by its shape, the same as PyTorch's, refused with a sentence where there is none."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from handviz.infer.attention import (
     attention_to_joint,
 )
 from handviz.nets import amvur
-from handviz.paths import MODELS, variant_file
+from handviz.paths import MODELS, PROJECT_ROOT, variant_file
 from handviz.records import CROP_SIZE, HandCrop
 from handviz.train.checkpoint import load_checkpoint
 from tests.conftest import SmallModel
@@ -120,3 +122,10 @@ def test_files_without_attention_are_refused_with_a_sentence(tmp_path: Path, tem
     (tmp_path / "cut.onnx").write_bytes(variant_file("amvur").read_bytes()[:5000])
     with pytest.raises(HandvizError, match="truncated"):
         AttentionReader(tmp_path / "cut.onnx", template)
+
+
+def test_a_live_session_loads_nothing_of_it() -> None:
+    code = (
+        "import sys, app, handviz.infer.pipeline; sys.exit('onnx' in sys.modules or 'google.protobuf' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=True, timeout=120)

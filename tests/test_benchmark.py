@@ -71,7 +71,15 @@ def test_the_report_names_every_figure(
     caplog.set_level("INFO")
     counts = ["--frames", "12", "--stage-frames", "3", "--capture-fps", "200"]
     assert main(["benchmark", "--source", str(pictures), "--model-dir", str(networks), *counts, *compare]) == 0
-    for figure in ("detect", "reconstruct", "draw", "ratio to MediaPipe", "frames per second", "age when shown"):
+    for figure in (
+        "detect",
+        "reconstruct",
+        "draw",
+        "record video",
+        "ratio to MediaPipe",
+        "frames per second",
+        "age when shown",
+    ):
         assert figure in caplog.text
     assert ("all variants" if compare else "variant final") in caplog.text
     for figure in ("peak memory", "memory drift", "ExecutionProvider", "frames dropped"):

@@ -21,7 +21,8 @@ from handviz.gui.messages import Job
 from handviz.gui.settings import SettingsStore
 from handviz.records import Frame, FrameResult
 
-FRONT, BACK, OTHER = CameraInfo(0, "Front"), CameraInfo(2, "Back"), CameraInfo(4, "Front")
+FRONT, BACK = CameraInfo(0, "Front", "usb 1"), CameraInfo(2, "Back", "usb 2")
+OTHER = CameraInfo(4, "Front", "usb 3")
 REPLUGS = 20
 GL_KINDS = (moderngl.Buffer, moderngl.Framebuffer, moderngl.Program, moderngl.Renderbuffer, moderngl.Texture)
 
@@ -107,7 +108,7 @@ def test_cameras_of_the_same_name_are_told_apart(qtbot: QtBot, window: MainWindo
         choose(window, world, 3)
     assert world.camera.info == OTHER
     assert world.camera.wish is not None
-    assert world.camera.wish.name == "Front #2"
+    assert world.camera.wish.camera == OTHER
 
 
 def test_the_last_camera_is_found_again_by_its_name(
@@ -117,7 +118,7 @@ def test_the_last_camera_is_found_again_by_its_name(
     with qtbot.waitSignal(window._controller.source_opened):
         choose(window, world, 2)
     runs.end()
-    world.cameras = [CameraInfo(0, "Front"), CameraInfo(2, "Another"), CameraInfo(6, "Back")]
+    world.cameras = [CameraInfo(0, "Front"), CameraInfo(2, "Another"), CameraInfo(6, "Back", "usb 9")]
     start(qtbot, runs.begin())
     assert world.camera.info.index == 6
 
@@ -140,7 +141,7 @@ def test_size_and_rate_are_asked_for_and_remembered_for_each_camera(
         choose(window, world, 2)
     assert panel.modes.currentData() == USUAL_MODE
     runs.end()
-    world.cameras = [CameraInfo(8, "Front")]
+    world.cameras = [CameraInfo(8, "Front", "usb 9")]
     start(qtbot, runs.begin())
     assert world.camera.wish is not None
     assert world.camera.wish.mode == hd
@@ -174,8 +175,8 @@ def test_the_camera_in_use_comes_back_under_another_number(
     assert window.source_panel.cameras.currentIndex() == 0, "none of them is in use"
     assert len(world.alive()) == 0
     with qtbot.waitSignal(window._controller.source_opened):
-        world.cameras.append(CameraInfo(5, "Front"))
-    assert world.camera.info == CameraInfo(5, "Front")
+        world.cameras.append(CameraInfo(5, "Front", "usb 1"))
+    assert world.camera.info.index == 5
     let_picture_come(qtbot, window, world)
     qtbot.waitUntil(window.banner.isHidden)
     qtbot.waitUntil(lambda: window.source_panel.cameras.currentText() == "Front (5)")
@@ -195,18 +196,44 @@ def test_another_camera_can_be_taken_that_has_the_number_of_a_lost_one(
     assert window.source_panel.cameras.currentText() == "Stranger (0)"
 
 
-def test_of_two_with_one_name_the_one_that_stays_goes_on(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> None:
+def test_of_two_with_one_name_the_other_is_not_taken(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> None:
+    world.cameras = [FRONT, OTHER]
+    start(qtbot, window)
+    let_picture_come(qtbot, window, world)
+    world.plug_out(FRONT)
+    qtbot.waitUntil(lambda: "Front is not plugged in" in window.banner.text())
+    qtbot.waitUntil(lambda: listed(window) == ["Front (4)"])
+    assert window.source_panel.cameras.currentIndex() == 0
+    assert len(world.opened) == 1
+    with qtbot.waitSignal(window._controller.source_opened):
+        world.cameras.append(CameraInfo(6, "Front", "usb 8"))
+    assert world.camera.info.index == 6, "at another port, but it was not there before"
+
+
+def test_of_two_with_one_name_the_one_in_use_is_opened_again(
+    qtbot: QtBot, window: MainWindow, world: CameraWorld
+) -> None:
     world.cameras = [FRONT, OTHER]
     start(qtbot, window, "camera:4")
-    qtbot.waitUntil(lambda: window._controller.camera_in_use == "Front #2")
+    qtbot.waitUntil(lambda: window._controller.camera_in_use == OTHER)
     world.plug_out(FRONT)
-    world.is_busy = True
     world.camera.is_plugged = False
-    world.camera.may_read.release()
-    qtbot.waitUntil(lambda: "another program" in window.banner.text())
     with qtbot.waitSignal(window._controller.source_opened):
-        world.is_busy = False
+        world.camera.may_read.release()
     assert world.camera.info == OTHER
+
+
+def test_a_system_that_names_no_ports(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> None:
+    bare = CameraInfo(0, "Front")
+    world.cameras = [bare, CameraInfo(2, "Front")]
+    start(qtbot, window)
+    let_picture_come(qtbot, window, world)
+    world.plug_out(bare)
+    qtbot.waitUntil(lambda: "Front is not plugged in" in window.banner.text())
+    with qtbot.waitSignal(window._controller.source_opened):
+        world.cameras.append(CameraInfo(3, "Front"))
+    assert world.camera.info.index == 3
+    qtbot.waitUntil(lambda: window.source_panel.cameras.currentText() == "Front (3)")
 
 
 def test_a_busy_camera_is_a_sentence_until_it_is_free(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> None:
@@ -244,7 +271,7 @@ def left_over(world: CameraWorld) -> dict[str, int]:
     """What there is of everything that a replug makes anew."""
     gc.collect()
     everything = gc.get_objects()
-    counts = {kind.__name__: sum(isinstance(one, kind) for one in everything) for kind in (Frame, Job, *GL_KINDS)}
+    counts = {kind.__name__: sum(issubclass(type(one), kind) for one in everything) for kind in (Frame, Job, *GL_KINDS)}
     tasks, handles = Path("/proc/self/task"), Path("/proc/self/fd")
     return counts | {
         "cameras": len(world.alive()),

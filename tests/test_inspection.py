@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from handviz.infer.inspection import Inspection, visible_share
 from handviz.infer.inspection_columns import common_range_mm
 from handviz.infer.inspection_rows import InspectionOrder, Listing, PictureRow
 from handviz.infer.inspection_store import InspectionStore, forget_old_inspections, signature_of
+from handviz.lens import Lens
 from handviz.paths import PROJECT_ROOT
 from handviz.records import Detection, Frame, FrameResult
 from tests.hands import made_up_detection, textured_hand
@@ -116,7 +118,7 @@ def test_another_network_or_camera_has_results_of_its_own(folder: Path) -> None:
     order = InspectionOrder(folder)
     kept = {
         Inspection(one).kept
-        for one in (order, replace(order, variant="prior"), replace(order, field_of_view_deg=70.0), order)
+        for one in (order, replace(order, variant="prior"), replace(order, lens=Lens("angle", 70.0)), order)
     }
     assert len(kept) == 3
 
@@ -125,6 +127,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from handviz.infer.inspection import Inspection
+from handviz.lens import Lens
 from handviz.infer.inspection_rows import InspectionOrder
 from tests.test_inspection import Processor
 inspection = Inspection(InspectionOrder(Path(sys.argv[1])), make=lambda _: Processor())
@@ -159,6 +162,27 @@ def test_a_place_for_results_that_cannot_be_written_is_a_sentence(folder: Path, 
     settings_folder.write_text("a file where the folder should be")
     with pytest.raises(HandvizError, match="Results cannot be kept"):
         inspect(folder, Processor())
+
+
+def test_a_full_disk_is_a_sentence_and_what_was_written_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(folder, *(f"e{number}.png" for number in range(9)))
+    opened = InspectionStore._opened
+
+    def on_a_small_disk(self: InspectionStore) -> sqlite3.Connection:
+        file = opened(self)
+        file.execute("PRAGMA max_page_count=40")
+        return file
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InspectionStore, "_opened", on_a_small_disk)
+        with pytest.raises(HandvizError, match="make room there"):
+            inspect(folder, Processor())
+    processor = Processor()
+    listing, rows = inspect(folder, processor)
+    done = [row.file for row in listing.rows if row.state == "done"]
+    assert 1 < len(done) < 9
+    assert not set(done) & set(processor.seen)
+    assert rows["e8.png"].state == "done"
 
 
 @pytest.mark.parametrize("path", ["absent", "a.png"])

@@ -122,6 +122,9 @@ def test_nearly_full_disk_and_a_folder_that_is_gone_are_sentences(
     monkeypatch.setattr(recording.shutil, "disk_usage", lambda _: Usage(10**12, 10**12, 10**7))
     with pytest.raises(HandvizError, match="less than 50 MB are free"):
         running.check_room()
+    with pytest.raises(HandvizError, match="nearly full"):
+        Recording(tmp_path / "b")
+    assert not (tmp_path / "b").exists()
     monkeypatch.undo()
     running.check_room()
     shutil.rmtree(tmp_path / "a")
@@ -221,6 +224,9 @@ def test_line_that_is_damaged_is_named(tmp_path: Path) -> None:
     lines.write_bytes(b"{broken\n" + lines.read_bytes())
     with pytest.raises(HandvizError, match="line 1"):
         read_entries(tmp_path / "a")
+    lines.write_bytes(lines.read_bytes().replace(b"{broken", b'{"frame": 3}'))
+    with pytest.raises(HandvizError, match="is damaged"):
+        read_tracks(tmp_path / "a")
     about = tmp_path / "a" / "recording.json"
     about.write_text(json.dumps(json.loads(about.read_text()) | {"handviz_recording": 99}))
     lines.write_bytes(lines.read_bytes().split(b"\n", 1)[1])

@@ -123,24 +123,3 @@ def test_a_new_beginning_is_not_mixed_with_what_was_before(event: str) -> None:
     if event == "reset":
         smoother.reset()
     assert smoother.smooth([hand], time_ms)[0] is hand
-
-
-def test_covariances_turn_with_the_newest_hand_and_are_as_large_as_its_smoothed_deviations() -> None:
-    first, second = (
-        dataclasses.replace(
-            made_up_hand(std_mm=std_mm),
-            keypoint_covariance_mm2=np.tile(np.diag(shares) * std_mm**2, (21, 1, 1)),
-            vertex_covariance_mm2=np.tile(np.diag(shares) * std_mm**2, (30, 1, 1)),
-        )
-        for std_mm, shares in ((4.0, (1.0, 0.0, 0.0)), (8.0, (0.0, 0.25, 0.75)))
-    )
-    hand = smoothed([first, second], 0.5)[1]
-    assert hand.keypoint_covariance_mm2 is not None
-    assert hand.vertex_covariance_mm2 is not None
-    assert 4.0 < hand.vertex_std_mm[0] < 8.0
-    for covariances, std_mm in (
-        (hand.keypoint_covariance_mm2, hand.keypoint_std_mm),
-        (hand.vertex_covariance_mm2, hand.vertex_std_mm),
-    ):
-        np.testing.assert_allclose(np.trace(covariances, axis1=1, axis2=2), std_mm**2)
-        np.testing.assert_allclose(covariances[5] / std_mm[5] ** 2, np.diag((0.0, 0.25, 0.75)), atol=1e-12)

@@ -53,20 +53,26 @@ OFFERED_MODES = (
 
 
 @dataclass(frozen=True)
-class CameraWish:
-    """What is wanted of a camera, and how people call it."""
-
-    mode: CameraMode = USUAL_MODE
-    name: str = ""
-    """Empty where only its number is known."""
-
-
-@dataclass(frozen=True)
 class CameraInfo:
     """A camera as the system names it."""
 
     index: int
     name: str
+    port: str = ""
+    """Where it is plugged in, in the system's words; it stays when ``index`` changes. Empty if that cannot be had."""
+
+    def is_same(self, other: "CameraInfo") -> bool:
+        """Whether both are one camera, at one port."""
+        return (self.name, self.port or self.index) == (other.name, other.port or other.index)
+
+
+@dataclass(frozen=True)
+class CameraWish:
+    """What is wanted of a camera."""
+
+    mode: CameraMode = USUAL_MODE
+    camera: CameraInfo | None = None
+    """None where only its number is known."""
 
 
 def list_cameras() -> list[CameraInfo]:
@@ -77,20 +83,19 @@ def list_cameras() -> list[CameraInfo]:
         found = enumerate_cameras(_backends()[0])
     except (OSError, RuntimeError, ValueError, NotImplementedError):
         return []
-    names = {int(item.index): str(item.name) for item in reversed(list(found))}
-    return [CameraInfo(index=index, name=name) for index, name in sorted(names.items())]
+    known = {int(item.index): item for item in reversed(list(found))}
+    return [CameraInfo(index, str(item.name), _port(index, item.path)) for index, item in sorted(known.items())]
 
 
-def unique_names(cameras: Sequence[CameraInfo]) -> dict[str, CameraInfo]:
-    """Cameras by a name that no other has: of several "Cam" the second is "Cam #2", in the order of their numbers."""
-    named: dict[str, CameraInfo] = {}
-    for camera in sorted(cameras, key=lambda camera: camera.index):
-        name, copy = camera.name, 1
-        while name in named:
-            copy += 1
-            name = f"{camera.name} #{copy}"
-        named[name] = camera
-    return named
+def find_again(lost: CameraInfo, cameras: Sequence[CameraInfo], others: Sequence[CameraInfo] = ()) -> CameraInfo | None:
+    """Where a camera is now: at its port, or at another one if it has moved; None while it is away.
+
+    ``others``: what was plugged in beside it, for a second camera of the same name is not the lost one.
+    """
+    alike = [camera for camera in cameras if camera.name == lost.name]
+    same = [camera for camera in alike if camera.is_same(lost)]
+    moved = [camera for camera in alike if not any(camera.is_same(other) for other in others)]
+    return next(iter([*same, *moved]), None)
 
 
 def device_hint() -> frozenset[str] | None:
@@ -113,7 +118,7 @@ class CameraSource:
         """Ask for the mode that is wished; cameras give what they can, and ``description`` says what that is."""
         wish = wish or CameraWish()
         mode = wish.mode
-        self.name = wish.name or f"camera {index}"
+        self.name = wish.camera.name if wish.camera else f"camera {index}"
         self._number = 0
         self._capture = _open(index, self.name)
         for setting, value in (
@@ -151,6 +156,19 @@ class CameraSource:
     def close(self) -> None:
         """Give the camera back to the system."""
         self._capture.release()
+
+
+def _port(index: int, path: str | None) -> str:
+    if not sys.platform.startswith("linux"):
+        return path or ""
+    # "/dev/video0" is a number only; the device behind it has its place in the tree of buses. One device may have
+    # several pictures to offer, which it counts itself.
+    folder = f"/sys/class/video4linux/video{index}"
+    try:
+        count = Path(folder, "index").read_text(encoding="ascii", errors="replace").strip()
+        return f"{os.path.realpath(Path(folder, 'device'), strict=True)}:{count}"
+    except OSError:
+        return ""
 
 
 def _backends() -> tuple[int, ...]:

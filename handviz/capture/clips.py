@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.capture import matroska_times
 from handviz.capture.images import now_ms, rgb_from_bgr
 from handviz.capture.mp4_times import frame_times_ms
 from handviz.errors import HandvizError
@@ -37,6 +38,7 @@ class ClipSource:
         self._path = path
         self.name = path.name
         self._capture = _open_clip(path)
+        self._is_interrupted = self._has_looked_up = False
         self._is_closed, self._next, self._has_grabbed = False, 0, self._capture.grab()
         first = self._decode()
         if first is None:
@@ -70,13 +72,18 @@ class ClipSource:
 
     def seek(self, number: int) -> None:
         """Go to a frame; numbers outside are moved to the nearest."""
+        self._is_interrupted = False
         last = (self.frame_count or number + 1) - 1
         number = min(max(number, 0), last)
-        if self._is_closed or self._reach(number):
+        if self._is_closed or self._reach(number) or self._is_interrupted:
             return
         # The clip is shorter than its head says; the way there has shown how long it is.
         self.frame_count = max(self._next, 1)
         self._reach(self.frame_count - 1)
+
+    def interrupt(self) -> None:
+        """End a ``seek`` that takes long, from any thread: the next frame is one on the way, its number true."""
+        self._is_interrupted = True
 
     def close(self) -> None:
         """Close the file; ``read`` then returns None."""
@@ -87,11 +94,11 @@ class ClipSource:
         """Make this the next frame."""
         if 0 <= number - self._next <= NEAR_FRAMES:
             return self._pass_until(number)
-        return self._jump(number) or self._walk(number)
+        return self._jump(number) or (not self._is_interrupted and self._walk(number))
 
     def _jump(self, number: int) -> bool:
         """False if no jump comes out at a frame before it whose number is sure."""
-        if number >= len(self._times_ms) and not self._keeps_its_rate():
+        if number >= len(self._times_ms) and not self._keeps_its_rate() and number >= len(self._times_ms):
             return False
         for back in FRAMES_BACK:
             aim = max(number - back, 0)
@@ -107,7 +114,18 @@ class ClipSource:
         """Whether times tell the numbers of frames that were never read; looks at some first."""
         if self._is_steady and len(self._times_ms) < PROBED_FRAMES:
             self._walk(PROBED_FRAMES)
+        if not self._is_steady and not self._has_looked_up:
+            self._look_up_times()
         return self._is_steady
+
+    def _look_up_times(self) -> None:
+        """From the heads of all blocks, which takes longer than a table, so only where it is needed."""
+        self._has_looked_up = True
+        all_ms, known_ms = matroska_times.frame_times_ms(self._path), self._times_ms
+        same = SAME_FRAME * 1000 / self.nominal_fps
+        fits = len(all_ms) >= len(known_ms) and np.allclose(all_ms[: len(known_ms)], known_ms, rtol=0, atol=same)
+        if fits:
+            self._times_ms, self.frame_count = all_ms, len(all_ms)
 
     def _walk(self, number: int) -> bool:
         """Pass frame after frame from the last one that is known for sure; False if the clip ends before."""
@@ -125,6 +143,8 @@ class ClipSource:
         while self._has_grabbed or self._grab():
             if self._next == number:
                 return True
+            if self._is_interrupted:
+                return False
             self._pass_grabbed()
         return False
 
@@ -182,6 +202,11 @@ class ClipSource:
 
 
 def _open_clip(path: Path) -> cv2.VideoCapture:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        # OpenCV 5.0 ends the whole process at such a name.
+        raise HandvizError(f"{str(path)!a}: rename it, clips of names that are no Unicode cannot be read") from error
     for backend in (cv2.CAP_FFMPEG, cv2.CAP_ANY):
         capture = cv2.VideoCapture(str(path), backend)
         if capture.isOpened():

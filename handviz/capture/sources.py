@@ -61,6 +61,15 @@ class ChangingSource(Protocol):
         ...
 
 
+@runtime_checkable
+class InterruptibleSource(Protocol):
+    """A source whose ``seek`` may take long."""
+
+    def interrupt(self) -> None:
+        """End a ``seek`` that is under way; may be called from any thread."""
+        ...
+
+
 def open_source(text: str, camera: CameraWish | None = None) -> Source:
     """Open "camera:0" as wished, "clip.mp4", "folder" or "image.jpg"; raises HandvizError with the reason."""
     if text.startswith(CAMERA_PREFIX):

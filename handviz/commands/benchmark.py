@@ -20,13 +20,14 @@ from handviz.hand_model.open_hand import load_display_mesh
 from handviz.infer.live_run import LiveMeasures, LiveRun
 from handviz.infer.pipeline import Pipeline, PipelineSettings
 from handviz.infer.process_memory import peak_megabytes
+from handviz.output.costs import output_costs_ms
 from handviz.paths import CLIP_FILE, MODELS
 from handviz.records import VARIANTS, Frame, FrameResult
 from handviz.render.offscreen import OffscreenRenderer
 from handviz.render.options import ColourMode, DrawOptions
 
 WIDTH, HEIGHT = 640, 480
-WARM_UP_FRAMES = 20
+WARM_UP_FRAMES, OUTPUT_FRAMES = 20, 60
 STAGES = ("detect", "crop", "reconstruct", "smooth", "texture")
 logger = logging.getLogger(__name__)
 
@@ -95,11 +96,12 @@ def _report_stages(
 ) -> None:
     """One frame after the other in one thread: what each stage costs by itself."""
     frames, results, draw_ms = _endless(source), [], []
+    options = _draw_options(arguments)
     for index in range(WARM_UP_FRAMES + arguments.stage_frames):
         result = pipeline.process(next(frames))
         if result.trouble:
             raise HandvizError(result.trouble)
-        milliseconds = _milliseconds(renderer.draw, result, _draw_options(arguments))
+        milliseconds = _milliseconds(renderer.draw, result, options)
         if index >= WARM_UP_FRAMES:
             results.append(result)
             draw_ms.append(milliseconds)
@@ -113,6 +115,10 @@ def _report_stages(
     _line("draw", draw_ms)
     _line("all stages", totals_ms)
     _line("MediaPipe alone", alone_ms)
+    for name, cost_ms in output_costs_ms(
+        (result, renderer.draw(result, options)) for result in results[:OUTPUT_FRAMES]
+    ).items():
+        _line(name, cost_ms)
     logger.info("  %-20s %7.2f", "ratio to MediaPipe", np.median(totals_ms) / np.median(alone_ms))
 
 

@@ -5,13 +5,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import mediapipe
 import numpy as np
-from mediapipe.tasks.python import BaseOptions, vision
 from numpy.typing import NDArray
 
 from handviz.detect.duplicates import without_duplicates
 from handviz.detect.handedness import HandednessMemory
+from handviz.detect.mediapipe_import import BaseOptions, mediapipe, vision
 from handviz.detect.still_search import STILL_PALM_SCORE, search_still
 from handviz.errors import HandvizError
 from handviz.paths import LANDMARKER_FILE

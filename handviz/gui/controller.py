@@ -8,7 +8,7 @@ from typing import Any
 
 from PyQt6.QtCore import QObject, pyqtSignal
 
-from handviz.capture.camera import CameraMode, unique_names
+from handviz.capture.camera import CameraMode
 from handviz.capture.mailbox import Mailbox
 from handviz.capture.sources import CAMERA_PREFIX, CameraInfo, Source, list_cameras, open_source
 from handviz.gui.camera_probe import CameraProbe
@@ -26,7 +26,8 @@ SETTINGS_OF_RECONSTRUCTION = (
     "variant",
     "smoothing",
     "smoothing_kind",
-    "field_of_view_deg",
+    "lens",
+    "hand_size",
     "side",
     "wants_texture",
     "wants_others",
@@ -82,7 +83,8 @@ class Controller(QObject):
         self.turned_deg = 0
         self.cameras: list[CameraInfo] | None = None
         self.memory = SourceMemory(store)
-        self._wanted_text, self.camera_in_use = "", ""
+        self._wanted_text = ""
+        self.camera_in_use: CameraInfo | None = None
         self._fallback_clip = fallback_clip
         self._generation = 0
         self._chooses_source = False
@@ -137,27 +139,27 @@ class Controller(QObject):
         """Change the source: "camera:0", a clip, a folder or a picture; the next run begins with it."""
         self._open(text, remembers=True)
 
-    def _open(self, text: str, *, remembers: bool = False, camera: str = "") -> None:
+    def _open(self, text: str, *, remembers: bool = False, camera: CameraInfo | None = None) -> None:
         self._chooses_source, self._remembers_source = False, remembers
         self._generation += 1
         self.source = None
         self._source_trouble = ""
         self._set_note(f"Opening {text} …")
-        self._wanted_text, self.camera_in_use = text, camera or self.camera_name(text)
+        self._wanted_text, self.camera_in_use = text, camera or self.listed_camera(text)
         setup = self.memory.setup_of(text, self.camera_in_use)
         self._set_turned(setup.turned_deg)
         self.source_changing.emit(text)
         self._capture.open(text, self._generation, setup)
+        self._capture.know_cameras(self.cameras or [])
 
     @property
     def camera_mode(self) -> CameraMode:
         """What is asked of the camera that is in use."""
         return self.memory.mode_of(self._wanted_text, self.camera_in_use)
 
-    def camera_name(self, text: str) -> str:
-        """What no other camera is called; empty if it is none that the system has named."""
-        named = unique_names(self.cameras or [])
-        return next((name for name, camera in named.items() if text == f"{CAMERA_PREFIX}{camera.index}"), "")
+    def listed_camera(self, text: str) -> CameraInfo | None:
+        """What the system says of the camera that is called "camera:0" now."""
+        return next((camera for camera in self.cameras or [] if text == f"{CAMERA_PREFIX}{camera.index}"), None)
 
     def set_camera_mode(self, mode: CameraMode) -> None:
         """Have the camera give pictures of another size or rate, now and whenever it is used."""
@@ -263,7 +265,7 @@ class Controller(QObject):
         before, self.cameras = self.cameras, cameras
         self.cameras_found.emit(cameras)
         if not self._chooses_source:
-            self._tell_change(set(unique_names(before or [])), set(unique_names(cameras)), is_first=before is None)
+            self._tell_change(before, cameras)
             return
         last = self.memory.last(cameras)
         camera_texts = [f"{CAMERA_PREFIX}{camera.index}" for camera in cameras]
@@ -277,20 +279,22 @@ class Controller(QObject):
         else:
             self._set_note("No camera found: open a clip, a folder or a picture, or drop one here.")
 
-    def _tell_change(self, before: set[str], after: set[str], *, is_first: bool) -> None:
-        if not self.camera_in_use and (name := self.camera_name(self._wanted_text)):
-            self.camera_in_use = name
-            self._capture.name_camera(name)
-        if is_first or before == after:
+    def _tell_change(self, before: list[CameraInfo] | None, after: list[CameraInfo]) -> None:
+        self.camera_in_use = self.camera_in_use or self.listed_camera(self._wanted_text)
+        self._capture.know_cameras(after, self.camera_in_use)
+        if before is None:
             return
-        came, went = sorted(after - before), sorted(before - after)
+        came = [one.name for one in after if not any(one.is_same(other) for other in before)]
+        went = [one.name for one in before if not any(one.is_same(other) for other in after)]
         sentences = [f"{name} was plugged in." for name in came] + [f"{name} was unplugged." for name in went]
-        self.say(" ".join(sentences))
+        if sentences:
+            self.say(" ".join(sentences))
 
     def _on_opened(self, info: SourceInfo) -> None:
         if info.generation != self._generation:
             return
         self.source, self._wanted_text = info, info.text
+        self.camera_in_use = info.camera or self.camera_in_use
         if self._remembers_source:
             self.memory.note_opened(info.text, self.camera_in_use)
         if self._note.startswith("Opening"):

@@ -1,6 +1,8 @@
 """Groups of the right panel: the picked point with its attention, and what becomes of uncertain parts."""
 
-from PyQt6.QtCore import QSignalBlocker, Qt
+from collections.abc import Mapping
+
+from PyQt6.QtCore import QSignalBlocker, Qt, QTimer
 from PyQt6.QtWidgets import QButtonGroup, QCheckBox, QGridLayout, QHBoxLayout, QLabel, QRadioButton, QSlider, QWidget
 
 from handviz.gui.attention_thread import AttentionAnswer
@@ -8,12 +10,13 @@ from handviz.gui.controller import Controller
 from handviz.gui.parts import Panel, named_label
 from handviz.gui.settings import LIMITS, ViewSettings
 from handviz.infer.point_reading import PointReading, joint_name
-from handviz.records import FloatArray
+from handviz.records import VARIANTS, FloatArray, VariantName
+from handviz.render.difference import DISPLAY_NAMES
 from handviz.render.ellipses import share_inside
 
 POINT_TITLE, UNCERTAINTY_TITLE = "Picked point", "Uncertainty"
 BEFORE = "Smoothing"
-CLICK = "Click on a hand to read a vertex; with the skeleton (S) a joint."
+CLICK = "Click on a hand to read a vertex; with skeleton (S) or ellipses (E) a joint."
 ABSENT = "That hand is not in this picture."
 NOTHING = "–"
 ATTENTION_HINT = (
@@ -22,7 +25,7 @@ ATTENTION_HINT = (
 )
 AXES = ("right", "down", "away")
 ROWS = (
-    ("wrist", "from wrist", "Mean position from the wrist along the camera's axes, in mm"),
+    ("wrist", "from wrist", "Mean position from the wrist along the camera's axes, never mirrored, in mm"),
     ("camera", "in camera", "Mean position from the camera in mm: as metric as the field of view and the hand's size"),
     ("axes", "± by axis", "Deviation along the camera's axes, in mm"),
     ("principal", "± own axes", "Deviation along the long, middle and short axis of its own Gaussian, in mm"),
@@ -50,6 +53,9 @@ class InsightPanel:
         self._add_attention()
         self.uncertainty_group = panel.group(UNCERTAINTY_TITLE, before=BEFORE)
         self._add_uncertainty()
+        self._soon = QTimer(self.point_group)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(lambda: panel.ensureWidgetVisible(self.point_group))
         controller.settings_changed.connect(self.show_settings)
         self.show_settings(controller.settings)
         self.show_nothing()
@@ -74,23 +80,26 @@ class InsightPanel:
         self._threshold_row.setVisible(settings.uncertain != "show")
         self._sigma_row.setVisible(settings.ellipses)
         if not settings.attention:
-            self.attention_text.setText("")
-        self.attention_text.setVisible(settings.attention)
+            self._write_attention("")
 
     def show_point_group(self) -> None:
-        """Unfold the picked point and bring it into sight."""
+        """Unfold the picked point and bring it into sight, as soon as it has its size."""
         self.point_group.set_folded(False)
-        self._panel.ensureWidgetVisible(self.point_group)
+        self._soon.start(0)
+
+    def stop(self) -> None:
+        """Bring nothing into sight any more."""
+        self._soon.stop()
 
     def show_nothing(self) -> None:
         """Say how to pick."""
         self._show_text(CLICK)
-        self.attention_text.setText("")
+        self._write_attention("")
 
     def show_absent(self) -> None:
         """The hand has left."""
         self._show_text(ABSENT)
-        self.attention_text.setText("")
+        self._write_attention("")
 
     def show_reading(self, reading: PointReading, has_texture: bool) -> None:
         """Write the numbers of the point."""
@@ -104,10 +113,20 @@ class InsightPanel:
         self.visible.setToolTip(VISIBLE_BY_TEXTURE if has_texture else VISIBLE_BY_SHAPE)
         self._table.setVisible(True)
 
+    def show_networks(self, others: Mapping[VariantName, tuple[float, float]]) -> None:
+        """What the compared networks say of the same point; nothing where none are compared."""
+        lines = [
+            f"{DISPLAY_NAMES[variant]}: ± {others[variant][0]:.1f} mm, {others[variant][1]:.1f} mm away"
+            for variant in VARIANTS
+            if variant in others
+        ]
+        self.networks.setText("\n".join(lines))
+        self.networks.setVisible(bool(lines))
+
     def show_attention(self, answer: AttentionAnswer | None, sentence: str = "") -> None:
         """The joints that get most, or why there is nothing to tell, or not yet."""
         if answer is None or answer.attention is None:
-            self.attention_text.setText(sentence)
+            self._write_attention(sentence)
             return
         joints = answer.attention.joints
         lines = ["Colours: how much each vertex looks at this joint, 1 is an even share."]
@@ -119,9 +138,14 @@ class InsightPanel:
         lines.append("Weights inside the network, not causes.")
         if answer.cost_ms:
             lines.append(f"{answer.cost_ms:.0f} ms beside the stream")
-        self.attention_text.setText("\n".join(lines))
+        self._write_attention("\n".join(lines))
+
+    def _write_attention(self, text: str) -> None:
+        self.attention_text.setText(text)
+        self.attention_text.setVisible(bool(text))
 
     def _show_text(self, sentence: str) -> None:
+        self.show_networks({})
         self.name.setText(sentence)
         self._table.setVisible(False)
 
@@ -149,6 +173,9 @@ class InsightPanel:
                 grid.addWidget(label, row + 3, column, Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag(0))
             self.values[name] = labels[1:]
         self._panel.column.addWidget(self._table)
+        self.networks = named_label("faint", wraps=True)
+        self.networks.setToolTip("Deviation by the compared networks, and how far from here they put the point")
+        self._panel.column.addWidget(self.networks)
 
     def _add_attention(self) -> None:
         self.attention = self._switch("attention", "where its attention goes", "A", ATTENTION_HINT)

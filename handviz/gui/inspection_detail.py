@@ -66,18 +66,17 @@ class InspectionDetail(QWidget):
     def show_look(self, look: Look | None) -> None:
         """Show a picture with its hands; None empties everything."""
         self._look = look
-        for viewport in (self.large, self.small):
-            viewport.show_result(look.result if look is not None else None)
+        self.large.show_result(self.result)
         self.reason.setText(look.reason if look is not None else "")
         self.reason.setVisible(bool(self.reason.text()))
         self._place_reason()
-        self._show_crop()
+        self._show_hand()
 
     def show_row(self, row: TableRow | None) -> None:
         """Write the numbers of a row, and show what the network saw of its hand."""
         self._row = row
         self.numbers.setText(line_of(row) if row is not None else "")
-        self._show_crop()
+        self._show_hand()
 
     def release_gl(self) -> None:
         """Free everything on the graphics card."""
@@ -104,13 +103,16 @@ class InspectionDetail(QWidget):
         column.addWidget(self.numbers)
         self.numbers.setMargin(6)
 
-    def _show_crop(self) -> None:
+    def _show_hand(self) -> None:
+        """The row's hand, alone in the small view, and as the network saw it."""
         look, row = self._look, self._row
         hand = row.hand if row is not None else None
         fits = look is not None and row is not None and look.order.file == row.picture.file
-        if look is None or hand is None or not fits or hand.number >= len(look.crops):
+        if look is None or look.result is None or hand is None or not fits or hand.number >= len(look.crops):
+            self.small.show_result(self.result)
             self.crop.clear()
             return
+        self.small.show_result(replace(look.result, hands=look.result.hands[hand.number : hand.number + 1]))
         pixmap = QPixmap.fromImage(image_of(look.crops[hand.number]))
         ratio = self.devicePixelRatioF()
         side = round((SMALL_HEIGHT_PX - 12) * ratio)

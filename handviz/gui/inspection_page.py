@@ -40,8 +40,8 @@ SHOWN = (
     ("failed", "that failed"),
     ("waiting", "still waiting"),
 )
-WIDTHS_PX = (210, 52, 48, 66, 60, 58, 66, 78)
-TABLE_WIDTH_PX = 560
+WIDTHS_PX = (186, 50, 56, 82, 72, 64, 78, 90, 60)
+TABLE_WIDTH_PX = 600
 ROW_HEIGHT_PX = THUMBNAIL_SIDE_PX * 3 // 4 + 6
 KEYS_OF_THE_TABLE = {Qt.Key.Key_Up: -1, Qt.Key.Key_Left: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_Right: 1}
 INVITATION = "Drop a folder of pictures here, or choose one with Ctrl+I."
@@ -89,12 +89,17 @@ class InspectionPage(QWidget):
         self.detail = InspectionDetail(surface)
         self.choose, self.go_on = QPushButton("Inspect a folder …"), QPushButton("Go on")
         self.export = QPushButton("Export …")
+        self.choose.setToolTip("A folder of pictures; results are kept, so that an inspection can go on later (Ctrl+I)")
+        self.go_on.setToolTip("Stop, or go on where it stopped")
+        self.export.setToolTip("hands.json, CSV, meshes and a report for the browser")
         self.worst = QPushButton("Worst first")
         self.title = named_label("", INVITATION)
         self.told = named_label("faint")
         self.bar = QProgressBar()
         self.name = QLineEdit()
         self.side, self.shown = _choices(SIDES), _choices(SHOWN)
+        self.side.setToolTip("Rows of which hand")
+        self.shown.setToolTip("Rows of which pictures")
         self.above = number_box((0.0, 500.0), " mm")
         self.count = named_label("faint")
         self.table = self._new_table()

@@ -140,7 +140,7 @@ class InspectionModel(QAbstractTableModel):
             return None
         row, column = self._rows[index.row()], COLUMNS[index.column()]
         if role == Qt.ItemDataRole.DisplayRole:
-            return column.text(row) or NOTHING
+            return column.text(row) or ("" if column.value is note_of else NOTHING)
         if role == Qt.ItemDataRole.DecorationRole and index.column() == NAME:
             return self._thumbnails.pixmap(self._folder / row.picture.file)
         if role == Qt.ItemDataRole.TextAlignmentRole and column.form:

@@ -18,6 +18,7 @@ from handviz.gui.feature import Feature
 from handviz.gui.insight import Insight
 from handviz.gui.inspection_feature import InspectionFeature
 from handviz.gui.keyboard import reach_by_tab_alone
+from handviz.gui.lens_feature import LensFeature
 from handviz.gui.log_window import LogKeeper, LogWindow
 from handviz.gui.mesh_saver import MESH_FORMATS, MeshOrder
 from handviz.gui.messages import Answer, Status
@@ -130,6 +131,7 @@ class MainWindow(QMainWindow):
         self.inspection = InspectionFeature(self._controller, self.pages, self._surface)
         output = OutputPanel(self.source_panel)
         return [
+            LensFeature(self._controller, self.viewport, self.source_panel.lens),
             SourceFeature(self._controller, self.source_panel, self.timeline, self),
             self.inspection,
             Recorder(self._controller, self.viewport, output),
@@ -239,19 +241,20 @@ class MainWindow(QMainWindow):
     def save_meshes(self) -> None:
         """Ask for a file and write every hand of the result that is shown now, in its colours."""
         # The stream goes on behind the dialog.
-        result, settings, range_mm = self._shown, self._controller.settings, self.viewport.range_mm()
+        (viewport, result), settings = self._in_front(), self._controller.settings
+        colour, range_mm = viewport.options.colour, viewport.range_mm()
         if result is None or not result.hands:
             self._controller.say("There is no hand in this picture whose mesh could be saved.")
             return
         store = self._controller.store
         folder = store.text(MESH_FOLDER) or str(pictures_folder())
-        name = timed_name(f"handviz_{settings.variant}_{settings.colour}", datetime.now())
+        name = timed_name(f"handviz_{settings.variant}_{colour}", datetime.now())
         start, title = str(Path(folder) / name), "Save the meshes of the hands"
         chosen, chosen_filter = QFileDialog.getSaveFileName(self, title, start, ";;".join(MESH_FORMATS))
         if chosen:
             store.remember(MESH_FOLDER, str(Path(chosen).parent))
             suffix = MESH_FORMATS.get(chosen_filter, ".glb")
-            self._controller.save_meshes(MeshOrder(Path(chosen), suffix, result, settings.colour, range_mm))
+            self._controller.save_meshes(MeshOrder(Path(chosen), suffix, result, colour, range_mm))
 
     def open_clip(self) -> None:
         """Ask for a clip."""
@@ -305,9 +308,15 @@ class MainWindow(QMainWindow):
     def _last_folder(self) -> str:
         return self._controller.store.text(LAST_FOLDER)
 
+    def _in_front(self) -> tuple[Viewport, FrameResult | None]:
+        """The large view of the page in front, and what it shows."""
+        if self.pages.currentWidget() is self.inspection.page:
+            return self.inspection.page.detail.large, self.inspection.page.detail.result
+        return self.viewport, self._shown
+
     def _save_view(self, path: Path) -> None:
         try:
-            save_picture(self.viewport.grabFramebuffer(), path)
+            save_picture(self._in_front()[0].grabFramebuffer(), path)
             self._controller.say(f"Saved {path}")
         except HandvizError as error:
             self._controller.say(str(error))

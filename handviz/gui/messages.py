@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from handviz.capture.camera import CameraWish
+from handviz.capture.camera import CameraInfo, CameraWish
 from handviz.records import Frame, FrameResult
 
 
@@ -39,6 +39,8 @@ class SourceInfo:
     frame_count: int | None
     is_live: bool
     turned_deg: int = 0
+    camera: CameraInfo | None = None
+    """Which one it is, as far as that is known."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -66,12 +66,13 @@ class OutputPanel:
         column.addLayout(where)
         column.addWidget(self.streamed)
 
-    def show_recording(self, is_recording: bool, text: str) -> None:
-        """The button's state and the line below it."""
+    def show_recording(self, is_recording: bool, text: str, more: str = "") -> None:
+        """The button's state and the line below it, which explains itself by ``more``."""
         with QSignalBlocker(self.record):
             self.record.setChecked(is_recording)
         self.record.setText("Stop recording" if is_recording else "Record")
         self.recorded.setText(text)
+        self.recorded.setToolTip(more)
         self.recorded.setVisible(bool(text))
 
     def show_stream(self, is_on: bool, text: str) -> None:

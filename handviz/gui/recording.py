@@ -110,6 +110,7 @@ class Recorder(Feature):
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.stop()
+            self._controller.store.remember(LAST_RECORDING, str(thread.folder))
 
     def wants_picture(self) -> bool:
         """Whether the video's next frame is due and there is room for it."""
@@ -135,7 +136,7 @@ class Recorder(Feature):
         thread.ended.connect(self._show_end)
         self._thread, self._next_picture_s = thread, 0.0
         thread.start()
-        self._panel.show_recording(True, f"to {folder}")
+        self._panel.show_recording(True, "", str(folder))
         self.sign.show_text("0:00")
         self._controller.say(f"Recording to {folder}")
         self._viewport.update()
@@ -153,7 +154,7 @@ class Recorder(Feature):
     def _show_progress(self, progress: Progress) -> None:
         if self._thread is not None:
             self.sign.show_text(f"{clock_text(progress.duration_s)} &nbsp; {size_text(progress.size_bytes)}")
-            self._panel.show_recording(True, f"to {progress.folder}\n{_facts(progress)}")
+            self._panel.show_recording(True, _facts(progress), str(progress.folder))
 
     def _show_end(self, progress: Progress) -> None:
         thread, self._thread = self._thread, None
@@ -172,7 +173,7 @@ class Recorder(Feature):
         else:
             sentence = f"Recorded {_facts(progress)}: {progress.folder}"
             self._controller.say(sentence)
-        self._panel.show_recording(False, sentence)
+        self._panel.show_recording(False, progress.trouble or _facts(progress), str(progress.folder))
 
 
 def free_folder(parent: Path, stem: str) -> Path:

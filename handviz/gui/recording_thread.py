@@ -48,7 +48,7 @@ class RecordingThread(QThread):
     def __init__(self, make: "Callable[[], Recording]", folder: Path) -> None:
         """``make`` opens the recording, in this thread."""
         super().__init__()
-        self._make, self._folder = make, folder
+        self._make, self.folder = make, folder
         self._start_s = time.perf_counter()
         self._waiting = Condition()
         self._results: deque[tuple[float, Moment]] = deque()
@@ -129,7 +129,7 @@ class RecordingThread(QThread):
 
     def _closed(self, recording: "Recording | None", trouble: str) -> Progress:
         if recording is None:
-            return Progress(self._folder, 0.0, 0, 0, 0, 0, trouble)
+            return Progress(self.folder, 0.0, 0, 0, 0, 0, trouble)
         try:
             recording.counts.results_lost += self._results_lost
             recording.counts.pictures_lost += self._pictures_lost

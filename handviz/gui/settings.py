@@ -8,7 +8,9 @@ from typing import Any, Literal, get_args
 import platformdirs
 from PyQt6.QtCore import QSettings
 
-from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG
+from handviz.errors import HandvizError
+from handviz.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens
+from handviz.lens_files import hand_size_from_text, hand_size_text, lens_from_text, lens_text
 from handviz.records import SMOOTHING_KINDS, VARIANTS, SideChoice, SmoothingKind, VariantName
 from handviz.render.options import ColourMode, Difference, DrawOptions, UncertainMode, ViewMode
 
@@ -32,7 +34,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
 LIMITS: dict[str, tuple[float, float]] = {
     "opacity": (0.1, 1.0),
     "smoothing": (0.0, 1.0),
-    "field_of_view_deg": (20.0, 150.0),
     "range_low_mm": (0.0, 499.0),
     "range_high_mm": (0.5, 500.0),
     "uncertain_above_mm": (0.5, 30.0),
@@ -58,7 +59,8 @@ class ViewSettings:
     range_high_mm: float = 10.0
     smoothing: float = 0.3
     smoothing_kind: SmoothingKind = "kalman"
-    field_of_view_deg: float = DEFAULT_FIELD_OF_VIEW_DEG
+    lens: Lens = ASSUMED_LENS
+    hand_size: HandSize = UNMEASURED
     loop: bool = True
     uncertain: UncertainMode = "show"
     uncertain_above_mm: float = 10.0
@@ -172,8 +174,7 @@ class SettingsStore:
     def save(self, settings: ViewSettings) -> None:
         """Remember all settings."""
         for item in fields(ViewSettings):
-            value = getattr(settings, item.name)
-            self._file.setValue(f"view/{item.name}", str(value).lower() if isinstance(value, bool) else value)
+            self._file.setValue(f"view/{item.name}", _written(getattr(settings, item.name)))
         self._file.sync()
 
     def text(self, name: str) -> str:
@@ -186,10 +187,23 @@ class SettingsStore:
         self._file.sync()
 
 
+def _written(value: Any) -> Any:
+    if isinstance(value, Lens):
+        return lens_text(value)
+    if isinstance(value, HandSize):
+        return hand_size_text(value)
+    return str(value).lower() if isinstance(value, bool) else value
+
+
 def _checked(name: str, default: Any, saved: Any) -> Any:
     if saved is None:
         return default
     text = str(saved)
+    if isinstance(default, Lens | HandSize):
+        try:
+            return (lens_from_text if isinstance(default, Lens) else hand_size_from_text)(text)
+        except HandvizError:
+            return default
     if isinstance(default, bool):
         return {"true": True, "false": False}.get(text, default)
     if isinstance(default, float):

@@ -1,14 +1,16 @@
 """The columns of an inspection, the same in the window, in CSV files and in reports."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from handviz.infer.inspection_rows import HandRow, PictureRow
-from handviz.render.deviation_range import fitted_range
+from handviz.render.deviation_range import DEFAULT_RANGE_MM
 
 NOTHING = "–"
+LOW_PERCENTILE, HIGH_PERCENTILE = 10.0, 75.0
 Value = float | str | None
 Key = tuple[str, int]
 """File and number of the hand, -1 without one."""
@@ -84,8 +86,13 @@ COLUMNS = (
 
 
 def common_range_mm(pictures: Iterable[PictureRow]) -> tuple[float, float]:
-    """One colour scale for all hands, so that pictures can be compared: around their mean and largest deviations."""
-    deviations_mm = (mm for picture in pictures for hand in picture.hands for mm in (hand.mean_std_mm, hand.max_std_mm))
-    low_mm, high_mm = fitted_range(np.fromiter(deviations_mm, np.float64))
-    # The least certain parts of the best hands lie far below its mean.
-    return float(low_mm // 2), high_mm
+    """One colour scale for all hands, so that pictures can be compared; whole millimetres, the default without hands.
+
+    A quarter of the hands have a point beyond its upper end: the worst of thousands would leave the others one colour.
+    """
+    hands = [hand for picture in pictures for hand in picture.hands]
+    if not hands:
+        return DEFAULT_RANGE_MM
+    low_mm = math.floor(np.percentile([hand.mean_std_mm for hand in hands], LOW_PERCENTILE) / 2)
+    high_mm = math.ceil(np.percentile([hand.max_std_mm for hand in hands], HIGH_PERCENTILE))
+    return float(low_mm), float(max(high_mm, low_mm + 2))

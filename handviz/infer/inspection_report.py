@@ -2,8 +2,9 @@
 
 import base64
 import html
+import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,19 +20,20 @@ from handviz.hand_model.open_hand import load_display_mesh
 from handviz.infer.inspection_columns import COLUMNS, Column, TableRow, rows_of
 from handviz.infer.inspection_rows import InspectionOrder, PictureRow
 from handviz.infer.whole_files import writing_whole
-from handviz.records import Detection, Frame, FrameResult, HandMesh
+from handviz.lens import lens_in_words
+from handviz.records import Frame, FrameResult, HandMesh
 from handviz.render.colormap import colours_from_deviation
 from handviz.render.offscreen import OffscreenRenderer
 from handviz.render.options import DrawOptions
 
 MOST_PICTURES = 500
-"""Of a larger folder, the first pictures in the report's order have one, the others a row: some 15 MB at most."""
+"""Of a larger folder, the first in the report's order have their picture, the others a row without: some 15 MB."""
 PICTURE_SIDE_PX = 360
 JPEG_QUALITY = 80
 GRADIENT_STOPS = 9
 TEMPLATE_FILE = Path(__file__).with_name("inspection_report.html")
 NO_PICTURES = "Pictures are without meshes: {error}."
-HandsOf = Callable[[PictureRow], list[tuple[HandMesh, Detection]]]
+HandsOf = Callable[[PictureRow], Sequence[HandMesh]]
 
 
 @dataclass(frozen=True)
@@ -47,21 +49,21 @@ def write_html(path: Path, pictures: Sequence[PictureRow], settings: ReportSetti
     """Write the report piece by piece; HandvizError if that is not possible."""
     before, after = TEMPLATE_FILE.read_text(encoding="utf-8").split("<!-- rows -->")
     with ExitStack() as resources:
-        draw, note = _drawer(resources, settings)
+        painter, note = _painter(resources, settings)
         file = resources.enter_context(writing_whole(path))
         file.write(_bytes(_filled(before, pictures, settings, note)))
         for number, picture in enumerate(pictures):
             hands = hands_of(picture)
-            shown = draw(picture, hands) if number < MOST_PICTURES else None
-            for line in _lines(picture, shown):
-                file.write(_bytes(line))
+            shown = painter(picture, hands) if number < MOST_PICTURES else []
+            for row, jpeg in itertools.zip_longest(rows_of(picture), shown):
+                file.write(_bytes(_line(row, jpeg)))
         file.write(_bytes(after))
 
 
-def _drawer(
+def _painter(
     resources: ExitStack, settings: ReportSettings
-) -> tuple[Callable[[PictureRow, list[tuple[HandMesh, Detection]]], bytes | None], str]:
-    """What makes a picture's JPEG, None for one that cannot be read; and what is to be said about that."""
+) -> tuple[Callable[[PictureRow, Sequence[HandMesh]], list[bytes]], str]:
+    """What makes JPEGs of a picture, one for each row, none if it cannot be read; and what is to be said about that."""
     options = DrawOptions(colour=settings.colour, deviation_range_mm=settings.range_mm, legend=False)
     renderer, note = None, ""
     try:
@@ -69,18 +71,18 @@ def _drawer(
     except HandvizError as error:
         note = NO_PICTURES.format(error=error)
 
-    def draw(picture: PictureRow, hands: list[tuple[HandMesh, Detection]]) -> bytes | None:
+    def paint(picture: PictureRow, hands: Sequence[HandMesh]) -> list[bytes]:
         try:
-            image = read_image(settings.inspection.folder / picture.file)
+            frame = Frame(0, read_image(settings.inspection.folder / picture.file), 0.0, picture.file)
         except HandvizError:
-            return None
-        if renderer is not None and hands:
-            frame = Frame(0, image, 0.0, picture.file)
-            result = FrameResult(frame, settings.inspection.variant, hands=tuple(hand for hand, _ in hands))
-            image = renderer.draw(result, options)
-        return _jpeg(image)
+            return []
+        if renderer is None or not hands:
+            return [_jpeg(frame.image)] * max(len(hands), 1)
+        # Every row shows its own hand alone: so it is clear whose numbers they are.
+        results = (FrameResult(frame, settings.inspection.variant, hands=(hand,)) for hand in hands)
+        return [_jpeg(renderer.draw(result, options)) for result in results]
 
-    return draw, note
+    return paint, note
 
 
 def _jpeg(image: NDArray[np.uint8]) -> bytes:
@@ -101,7 +103,7 @@ def _filled(before: str, pictures: Sequence[PictureRow], settings: ReportSetting
     failed = sum(picture.state == "failed" for picture in pictures)
     told = [f"{len(pictures):,} pictures, {len(hands):,} hands"]
     told += [f"{failed:,} could not be read"] if failed else []
-    told += [f"network: {inspection.variant}", f"assumed field of view: {inspection.field_of_view_deg:g}°"]
+    told += [f"network: {inspection.variant}", f"lens: {lens_in_words(inspection.lens)}"]
     if hands:
         means = [hand.mean_std_mm for hand in hands]
         told.append(f"mean deviation: {np.mean(means):.1f} mm, middle one {np.median(means):.1f} mm")
@@ -132,18 +134,13 @@ def _heading(column: Column) -> str:
     return f'<th class="{kind}" tabindex="0" title="{_escaped(column.meaning)}">{_escaped(column.title)}</th>'
 
 
-def _lines(picture: PictureRow, shown: bytes | None) -> Iterator[str]:
-    """A row for each hand; the picture is in the first one, and the others take it from there."""
-    for number, row in enumerate(rows_of(picture)):
-        image = ""
-        if shown is not None and number == 0:
-            encoded = base64.b64encode(shown).decode("ascii")
-            image = f'<img alt="" src="data:image/jpeg;base64,{encoded}">'
-        elif shown is not None:
-            image = '<img alt="" data-same>'
-        cells = "".join(_cell(column, row) for column in COLUMNS[1:])
-        name = _escaped(picture.file)
-        yield f'<tr><td data-value="{name}">{image}<span class="name">{name}</span></td>{cells}</tr>\n'
+def _line(row: TableRow, jpeg: bytes | None) -> str:
+    image = ""
+    if jpeg is not None:
+        image = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode("ascii")}">'
+    cells = "".join(_cell(column, row) for column in COLUMNS[1:])
+    name = _escaped(row.picture.file)
+    return f'<tr><td data-value="{name}">{image}<span class="name">{name}</span></td>{cells}</tr>\n'
 
 
 def _cell(column: Column, row: TableRow) -> str:

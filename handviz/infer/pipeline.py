@@ -18,16 +18,17 @@ from handviz.detect.crop import crop_hand, hand_mesh_from_crop, mesh_in_crop
 from handviz.detect.landmarker import HandLandmarker
 from handviz.detect.side import sided
 from handviz.errors import HandvizError
-from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG, intrinsics_from_field_of_view
 from handviz.hand_model.handles import vertices_from_keypoint_moves
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.infer.alignment import aligned_to_detector
+from handviz.infer.hand_size import with_measured_size
 from handviz.infer.reconstructor import HandReconstructor, Reconstructor
 from handviz.infer.second_look import reconstruct_and_look_again
 from handviz.infer.smoothers import make_smoother
 from handviz.infer.texture import HandTexturer, Texturer
 from handviz.infer.texture_memory import TextureMemory
 from handviz.infer.witness import drawn_to_detector, leaning_on_witness
+from handviz.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens
 from handviz.paths import LANDMARKER_FILE, MODELS, TEXTURE_NAME, variant_file
 from handviz.records import (
     VARIANTS,
@@ -51,8 +52,9 @@ class PipelineSettings:
 
     model_dir: Path = MODELS
     variant: VariantName = "final"
-    field_of_view_deg: float = DEFAULT_FIELD_OF_VIEW_DEG
-    """Of the longer image side."""
+    lens: Lens = ASSUMED_LENS
+    """Of the camera that took the frames."""
+    hand_size: HandSize = UNMEASURED
     smoothing: float = 0.3
     """0 (off) to 1; only where frames follow each other."""
     smoothing_kind: SmoothingKind = "kalman"
@@ -97,18 +99,22 @@ class Pipeline:
         self._side: SideChoice = settings.side
         self._texturer: HandTexturer | None = None
         self._video = settings.video
-        self._field_of_view_deg = settings.field_of_view_deg
+        self._lens, self._hand_size = settings.lens, settings.hand_size
         self._variant = self._used_variant = settings.variant
         self._template = template = load_open_hand()
         self._texture_memory = TextureMemory(template.faces, template.vertex_count)
-        self._vertices_from_moves = vertices_from_keypoint_moves(template)
-        first = self._load(settings.variant)
-        self.provider = first.provider
-        """The execution provider that really runs the networks."""
-        self._landmarker = self._new_landmarker()
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load-network")
-        self._networks: dict[VariantName, Future[HandReconstructor]] = {settings.variant: Future()}
-        self._networks[settings.variant].set_result(first)
+        self._networks: dict[VariantName, Future[HandReconstructor]] = {}
+        first = self._request(settings.variant)
+        try:
+            # Meanwhile, for both take most of a second on a slow machine.
+            self._vertices_from_moves = vertices_from_keypoint_moves(template)
+            self._landmarker = self._new_landmarker()
+            self.provider = self._loaded(first).provider
+            """The execution provider that really runs the networks."""
+        except BaseException:
+            self._loader.shutdown(wait=True, cancel_futures=True)
+            raise
         if settings.other_variants or settings.compare:
             for variant in VARIANTS:
                 self._request(variant)
@@ -121,15 +127,14 @@ class Pipeline:
 
     def process(self, frame: Frame) -> FrameResult:
         """All hands of a frame; raises HandvizError if the chosen variant cannot be used (the last one comes back)."""
-        variant, field_of_view_deg = self._begin()
-        network = self._network(variant)
+        with self._lock:
+            lens = self._lens
         height, width = frame.image.shape[:2]
-        intrinsics = intrinsics_from_field_of_view(width, height, field_of_view_deg)
-        return self._process(frame, network, variant, intrinsics)
+        return self.process_with(frame, lens.intrinsics_of(width, height, frame.turned_deg))
 
     def process_with(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
-        """``process`` under a known camera instead of an assumed field of view."""
-        variant, _ = self._begin()
+        """``process`` under a K of its own."""
+        variant = self._begin()
         return self._process(frame, self._network(variant), variant, intrinsics)
 
     def set_variant(self, variant: VariantName) -> None:
@@ -147,10 +152,15 @@ class Pipeline:
         """Smooth with another filter, which begins anew at the next frame."""
         self._smoothers = {v: make_smoother(kind, smoother.strength) for v, smoother in self._smoothers.items()}
 
-    def set_field_of_view(self, field_of_view_deg: float) -> None:
-        """Degrees over the longer image side, from the next frame on."""
+    def set_lens(self, lens: Lens, /) -> None:
+        """What is known of the camera, from the next frame on."""
         with self._lock:
-            self._field_of_view_deg = field_of_view_deg
+            self._lens = lens
+
+    def set_hand_size(self, size: HandSize, /) -> None:
+        """What is known of the hands, from the next frame on."""
+        with self._lock:
+            self._hand_size = size
 
     def set_side(self, side: SideChoice, /) -> None:
         """Which hand is which, from the next frame on."""
@@ -198,10 +208,10 @@ class Pipeline:
     ) -> None:
         self.close()
 
-    def _begin(self) -> tuple[VariantName, float]:
+    def _begin(self) -> VariantName:
         """What this frame gets; carries out a reset that was asked for."""
         with self._lock:
-            variant, field_of_view_deg = self._variant, self._field_of_view_deg
+            variant = self._variant
             reset, self._reset_wanted = self._reset_wanted, False
             forget, self._forget_wanted = self._forget_wanted, False
         if reset:
@@ -212,7 +222,7 @@ class Pipeline:
                 smoother.reset()
         if forget:
             self._texture_memory.forget()
-        return variant, field_of_view_deg
+        return variant
 
     def _process(
         self, frame: Frame, network: HandReconstructor, variant: VariantName, intrinsics: Intrinsics
@@ -328,14 +338,25 @@ class Pipeline:
     ) -> CanonicalHand:
         """The hand after what the detector and MediaPipe's heads know better, as far as the settings allow."""
         settings = self._settings
+        with self._lock:
+            hand_size = self._hand_size
         if settings.correct_pose:
             hand = leaning_on_witness(hand, self._vertices_from_moves)
+        hand = with_measured_size(hand, hand_size)
         use_keypoints = settings.align_to_detector and keypoints_hold
         if use_keypoints:
             hand = aligned_to_detector(hand, crop, intrinsics)
         if settings.correct_pose and use_keypoints:
             hand = drawn_to_detector(hand, crop, intrinsics, self._vertices_from_moves)
         return hand
+
+    def _loaded(self, network: Future[HandReconstructor]) -> HandReconstructor:
+        """Wait for the first network; where it cannot be had, the detector is not needed either."""
+        try:
+            return network.result()
+        except HandvizError:
+            self._landmarker.close()
+            raise
 
     def _network(self, variant: VariantName) -> HandReconstructor:
         try:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from handviz.geometry import projected
+from handviz.infer.covariances import resized
 from handviz.infer.tracking import nearest_track
 from handviz.records import FloatArray, HandMesh
 
@@ -155,20 +156,12 @@ def _assemble(
         keypoints_m=points[count:],
         vertex_std_mm=vertex_std_mm,
         keypoint_std_mm=keypoint_std_mm,
-        keypoint_covariance_mm2=_resized(hand.keypoint_covariance_mm2, hand.keypoint_std_mm, keypoint_std_mm),
-        vertex_covariance_mm2=_resized(hand.vertex_covariance_mm2, hand.vertex_std_mm, vertex_std_mm),
+        keypoint_covariance_mm2=resized(hand.keypoint_covariance_mm2, hand.keypoint_std_mm, keypoint_std_mm),
+        vertex_covariance_mm2=resized(hand.vertex_covariance_mm2, hand.vertex_std_mm, vertex_std_mm),
         camera_from_wrist=_blend_rotations(latest.camera_from_wrist, hand.camera_from_wrist, turn_share),
         wrist_camera_m=place[0, 2:],
     )
     return projected(smoothed)
-
-
-def _resized(covariance_mm2: FloatArray | None, std_mm: FloatArray, smoothed_std_mm: FloatArray) -> FloatArray | None:
-    """The newest covariances (N, 3, 3), as large as the smoothed deviations (N,) say."""
-    if covariance_mm2 is None:
-        return None
-    ratio = smoothed_std_mm / np.maximum(std_mm, 1e-6)
-    return np.asarray(covariance_mm2 * np.square(ratio)[:, None, None])
 
 
 def _blend_rotations(old: FloatArray, new: FloatArray, share: float) -> FloatArray:

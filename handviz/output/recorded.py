@@ -54,18 +54,28 @@ def read_entries(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_tracks(folder: Path) -> list[Track]:
-    """Every hand of a recording by its name; raises HandvizError if there is none."""
+    """Every hand of a recording by its name; raises HandvizError if there is none, or if lines lack what they need."""
     entries = read_entries(folder)
     vertices = _read_vertices(folder)
+    try:
+        found = _by_track(entries)
+        tracks = [_track(name, moments, vertices) for name, moments in sorted(found.items(), reverse=True)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise HandvizError(f"{folder / LINES} is damaged, or not of this version of handviz ({error!r}).") from error
+    if not tracks:
+        raise HandvizError(f"{folder} holds no hand.")
+    return tracks
+
+
+def _by_track(entries: list[dict[str, Any]]) -> dict[str, list[tuple[float, dict[str, Any]]]]:
+    """Times in seconds and entries of every hand; what does not go forward is left out."""
     found: dict[str, list[tuple[float, dict[str, Any]]]] = {}
     for at_s, entry in zip(_times_s(entries), entries, strict=True):
         for hand in entry["hands"]:
             moments = found.setdefault(hand["track"], [])
             if not moments or at_s > moments[-1][0]:
                 moments.append((at_s, hand))
-    if not found:
-        raise HandvizError(f"{folder} holds no hand.")
-    return [_track(name, moments, vertices) for name, moments in sorted(found.items(), reverse=True)]
+    return found
 
 
 def _times_s(entries: list[dict[str, Any]]) -> list[float]:

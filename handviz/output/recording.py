@@ -59,7 +59,11 @@ class Recording:
             folder.mkdir(parents=True)
         except OSError as error:
             raise HandvizError(f"The folder {folder} cannot be made: {error.strerror}.") from error
-        self.check_room()
+        try:
+            self.check_room()
+        except HandvizError:
+            folder.rmdir()
+            raise
         self._write_about()
         self._lines, self._table, self._vertices = (GrowingFile(folder / name) for name in (LINES, TABLE, VERTICES))
         self._table.append(keypoint_table.header())

@@ -22,6 +22,12 @@ EDGE_COLOUR = (0.03, 0.05, 0.07, 0.55)
 EDGE_DEPTH_BIAS = 2e-3
 MARK_FADES = inferred_mark.SEEN_FROM, inferred_mark.SEEN_TO
 NO_MARKS = (-2.0, -1.0)
+FADING = (
+    (0, (moderngl.ONE, moderngl.ZERO)),
+    (1, (moderngl.ZERO, moderngl.ONE)),
+    (2, (moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA)),
+)
+HIDING = ((3, (moderngl.ONE, moderngl.ZERO)),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +119,7 @@ class MeshPass:
                 program = self.marking_program if marks else self.surface_program
                 self._draw_surface(program, slot.marked_surface if marks else slot.surface, look)
         else:
-            self._draw_fading(slots)
+            self._draw_fading(slots, hides=view.fade[2] == 0)
         if view.wireframe:
             over = moderngl.ONE_MINUS_SRC_ALPHA
             # moderngl takes four factors too, whatever its types say: the last two are for alpha.
@@ -127,14 +133,12 @@ class MeshPass:
         program["turned_below"] = look.turned_below
         surface.render(moderngl.TRIANGLES)
 
-    def _draw_fading(self, slots: Sequence[_Slot]) -> None:
-        """What is certain, then the nearest surface of what fades over it: first its depth, then its colour."""
-        steps = (
-            (0.0, (moderngl.ONE, moderngl.ZERO)),
-            (1.0, (moderngl.ZERO, moderngl.ONE)),
-            (1.0, (moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA)),
-        )
-        for faded_part, blend_func in steps:
+    def _draw_fading(self, slots: Sequence[_Slot], *, hides: bool) -> None:
+        """What is certain, then the nearest surface of what fades over it: first its depth, then its colour.
+
+        Hiding leaves but a line that fades: all at once, for each step costs where the processor draws.
+        """
+        for faded_part, blend_func in HIDING if hides else FADING:
             self.fading_program["faded_part"] = faded_part
             self._ctx.blend_func = blend_func
             for slot, look in zip(slots, self._looks, strict=True):

@@ -1,10 +1,11 @@
 """What networks would say of a moving hand: the truth with errors as they make them, without rendering a picture.
 
-Errors have two parts. The lasting part goes on from frame to frame and is of the size that the deviations say; the new
-part is drawn in every frame, is much smaller, has long tails, and grows with the deviations.
+Errors have two parts. The lasting part depends on the hand's pose and place alone, as most of what networks get wrong
+does, and is of the size that the deviations say; the new part is drawn in every frame, is much smaller, has long tails,
+and grows with the deviations and with speed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,8 @@ from handviz.records import PALM_KEYPOINTS as PALM
 from handviz.records import FloatArray, HandMesh, Intrinsics
 
 TAIL_FREEDOM = 4.0
-LASTING_S = 0.4
+WAVES_PER_POSE = 0.7
+"""How quickly lasting errors change with the pose (radians of 45 bends, of the turn) and with decimetres of place."""
 NEAR_M = 0.02
 """Points this near to each other are mistaken together."""
 HIDDEN_EVERY_S, HIDDEN_FOR_S = 3.0, (0.2, 0.6)
@@ -99,6 +101,17 @@ class _Factors:
     speed: float
 
 
+@dataclass(frozen=True, eq=False)
+class SimulatedHands:
+    """One hand over time."""
+
+    measured: list[HandMesh]
+    lasting_only: list[HandMesh]
+    """without what is new in every frame: the best that smoothing can reach"""
+    truth_m: FloatArray
+    """(T, 21, 3) keypoints in the camera's frame"""
+
+
 class Simulation:
     """One hand's measurements."""
 
@@ -106,31 +119,39 @@ class Simulation:
         self._sizes, self._intrinsics = sizes, intrinsics
         self._random = np.random.default_rng(seed)
 
-    def hands(self, motion: HandMotion, times_s: FloatArray) -> tuple[list[HandMesh], FloatArray]:
-        """What is measured at each time, and the true keypoints (T, 21, 3) in the camera's frame."""
+    def hands(self, motion: HandMotion, times_s: FloatArray) -> SimulatedHands:
+        """What is measured at each time, and what is true of it."""
         truth = [motion.at(float(time_s)) for time_s in times_s]
-        lasting = np.exp(-np.diff(times_s, prepend=times_s[0]) / LASTING_S)
-        blur = self._blur(truth[0])
-        state, hands = self._draw_lasting(), []
         truth_m = np.stack([true.keypoints_m for true in truth])
         speed = np.linalg.norm(np.gradient(truth_m, times_s, axis=0), axis=2).mean(axis=1)
         speeds = 1 + (MOVING_FACTOR - 1) * np.minimum(speed / FULL_SPEED_M_PER_S, 1)
-        for true, keep, hidden, speed_factor in zip(truth, lasting, self._doubts(times_s), speeds, strict=True):
-            state = keep * state + np.sqrt(1 - keep**2) * self._draw_lasting()
-            hands.append(self._hand(motion, true, state, _Factors(hidden, speed_factor), blur))
-        return hands, truth_m
+        blur, wave = self._blur(truth[0]), self._waves()
+        measured, lasting_only = [], []
+        for true, hidden, speed_factor in zip(truth, self._doubts(times_s), speeds, strict=True):
+            factors, lasting = _Factors(hidden, speed_factor), wave(true)
+            measured.append(self._hand(motion, true, lasting, factors, blur))
+            lasting_only.append(self._hand(motion, true, lasting, _Factors(hidden, 0.0), blur))
+        return SimulatedHands(measured, lasting_only, truth_m)
 
-    def _draw_lasting(self) -> FloatArray:
-        """(24, 3) standard normal: of 21 keypoints, the turn, the palm's direction, and once the depth."""
-        return self._random.normal(size=(24, 3))
+    def _waves(self) -> Callable[[TrueHand], FloatArray]:
+        """Lasting errors (24, 3) of unit variance: of 21 keypoints, the turn, the palm's direction, once the depth."""
+        weights = self._random.normal(0, WAVES_PER_POSE, (72, 45 + 9 + 3))
+        phases = self._random.uniform(0, 2 * np.pi, 72)
+
+        def lasting(true: TrueHand) -> FloatArray:
+            state = np.concatenate([true.arm.pose, true.camera_from_wrist.ravel(), true.position_m * 10])
+            return np.asarray(np.sqrt(2) * np.sin(weights @ state + phases)).reshape(24, 3)
+
+        return lasting
 
     def _doubts(self, times_s: FloatArray) -> FloatArray:
         """(T,) by how much deviations are larger than usual."""
         factor, now_s = np.ones(len(times_s)), float(self._random.exponential(HIDDEN_EVERY_S))
         while now_s < times_s[-1]:
-            end_s = now_s + self._random.uniform(*HIDDEN_FOR_S)
-            factor[(times_s >= now_s) & (times_s < end_s)] = HIDDEN_FACTOR
-            now_s = end_s + float(self._random.exponential(HIDDEN_EVERY_S))
+            half_s = self._random.uniform(*HIDDEN_FOR_S)
+            away = np.minimum(np.abs(times_s - now_s - half_s) / half_s, 1)
+            factor += (HIDDEN_FACTOR - 1) * (1 + np.cos(np.pi * away)) / 2
+            now_s += 2 * half_s + float(self._random.exponential(HIDDEN_EVERY_S))
         return factor
 
     @staticmethod
@@ -157,7 +178,7 @@ class Simulation:
         own_m = std_m[:, None] * (
             blur @ lasting[:21] / np.sqrt(3) * 0.7 + speed_factor * shares * (blur @ self._new(21, 3))
         )
-        turn = factor * lasting[21] * sizes.lasting_turn_rad * 0.6 + doubt * self._new(3) * sizes.turn_rad
+        turn = lasting[21] * sizes.lasting_turn_rad * 0.6 + doubt * self._new(3) * sizes.turn_rad
         rotation = rotation_from_axis_angle(turn)
         points_m = (rooted_m + own_m) @ rotation.T
         points_m = points_m - points_m[count]

@@ -26,8 +26,8 @@ in float seen;
 #ifdef FADES_UNCERTAIN
 // As in uncertain_fade.py: deviations between which a surface fades, and what is left of it above.
 uniform vec3 fade_mm;
-// 0 draws what is certain, 1 what fades, over what lies behind it.
-uniform float faded_part;
+// 0 draws what is certain; 1 gives the depth of what fades, 2 draws it over what lies behind. 3 draws all at once.
+uniform int faded_part;
 in float deviation_mm;
 #endif
 in vec3 normal;
@@ -37,8 +37,12 @@ out vec4 out_colour;
 void main() {
 #ifdef FADES_UNCERTAIN
     float certain = mix(1.0, fade_mm.z, smoothstep(fade_mm.x, fade_mm.y, deviation_mm));
-    if (certain < 0.01 || (certain < 0.995) != (faded_part > 0.5)) {
+    if (certain < 0.01 || (faded_part < 3 && (certain < 0.995) != (faded_part > 0))) {
         discard;
+    }
+    if (faded_part == 1) {
+        out_colour = vec4(0.0);
+        return;
     }
 #endif
     vec3 n = normalize(normal);
@@ -64,8 +68,8 @@ void main() {
     lit *= mix(1.0, 0.45, inside);
     float cover = opacity * mix(1.0, inside_opacity, inside);
 #ifdef FADES_UNCERTAIN
-    if (faded_part > 0.5) {
-        cover *= certain;
+    cover *= certain;
+    if (faded_part == 2) {
         out_colour = vec4(lit * cover, cover);
         return;
     }

@@ -1,0 +1,22 @@
+"""Asks the driver itself how many OpenGL objects there are, whoever made them."""
+
+import ctypes
+
+from PyQt6.QtGui import QOpenGLContext
+
+KINDS = ("Buffer", "Texture", "Framebuffer", "Renderbuffer", "VertexArray", "Program", "Shader", "Query", "Sampler")
+HIGHEST_NAME = 4096
+"""Drivers number objects from 1 and use free numbers again; what leaks climbs through them."""
+
+
+def count_objects(context: QOpenGLContext) -> int:
+    """Live objects of all kinds with numbers up to 4096, in this context, which must be current."""
+    return sum(_count(context, kind) for kind in KINDS)
+
+
+def _count(context: QOpenGLContext, kind: str) -> int:
+    address = context.getProcAddress(f"glIs{kind}".encode())
+    if address is None or int(address) == 0:
+        return 0
+    exists = ctypes.CFUNCTYPE(ctypes.c_ubyte, ctypes.c_uint)(int(address))
+    return sum(1 for name in range(1, HIGHEST_NAME + 1) if exists(name))

@@ -1,0 +1,71 @@
+"""What is remembered of sources."""
+
+from pathlib import Path
+
+import pytest
+
+from handviz.capture.camera import USUAL_MODE, CameraInfo, CameraMode
+from handviz.gui.settings import SettingsStore
+from handviz.gui.source_memory import LAST_CAMERA, LAST_SOURCE, MODES, MOST_RECENT, RECENT, TURNS, SourceMemory
+
+FRONT, TWIN = CameraInfo(0, "Front", "usb 1"), CameraInfo(2, "Front", "usb 2")
+HD = CameraMode(1280, 720, 30)
+
+
+@pytest.fixture
+def memory() -> SourceMemory:
+    """An empty one."""
+    return SourceMemory(SettingsStore())
+
+
+def test_twins_are_remembered_apart_and_a_moved_camera_by_its_name(memory: SourceMemory) -> None:
+    memory.set_mode("camera:0", FRONT, HD)
+    memory.set_turn("camera:2", TWIN, 180)
+    assert memory.mode_of("camera:0", FRONT) == HD
+    assert memory.setup_of("camera:2", TWIN).turned_deg == 180
+    assert memory.setup_of("camera:7", CameraInfo(7, "Front", "usb 9")).turned_deg == 180
+    assert memory.mode_of("camera:1", CameraInfo(1, "Back", "usb 1")) == USUAL_MODE
+
+
+def test_a_camera_without_a_name_is_known_by_its_number(memory: SourceMemory) -> None:
+    memory.set_mode("camera:3", None, HD)
+    setup = memory.setup_of("camera:3", None)
+    assert setup.camera is not None
+    assert (setup.camera.mode, setup.camera.camera) == (HD, None)
+    assert memory.setup_of("camera:4", None).camera is None
+
+
+def test_the_last_of_two_twins_is_begun_with(memory: SourceMemory) -> None:
+    memory.note_opened("camera:2", TWIN)
+    assert memory.last([FRONT, TWIN]) == "camera:2"
+    assert memory.last([CameraInfo(5, "Front", "usb 2"), FRONT]) == "camera:5"
+    assert memory.last([CameraInfo(0, "Other", "usb 2")]) == ""
+
+
+def test_recent_sources_are_eight_and_have_no_doubles(memory: SourceMemory, tmp_path: Path) -> None:
+    for number in [*range(12), 5]:
+        path = tmp_path / f"{number}, ü.mp4"
+        path.touch()
+        memory.note_opened(str(path), None)
+    assert len(memory.recent()) == MOST_RECENT
+    assert [Path(text).name for text in memory.recent()[:3]] == ["5, ü.mp4", "11, ü.mp4", "10, ü.mp4"]
+    memory.note_opened("camera:0", FRONT)
+    assert len(memory.recent()) == MOST_RECENT, "cameras have a list of their own"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[1, 2", '{"camera:0": [1e999, 480, 30]}', '{"camera:0": [0, 0, 0]}', '{"camera:0": "x"}', "[[1]]", "7"],
+)
+def test_a_broken_settings_file_is_as_if_nothing_had_been(text: str, tmp_path: Path) -> None:
+    store = SettingsStore()
+    for name in (LAST_CAMERA, MODES, RECENT, TURNS):
+        store.remember(name, text)
+    store.remember(LAST_SOURCE, "camera:0")
+    memory = SourceMemory(store)
+    assert memory.recent() == []
+    assert memory.setup_of("camera:0", None).camera is None
+    assert memory.setup_of("camera:0", None).turned_deg == 0
+    memory.last([FRONT])
+    memory.set_turn("camera:0", None, 90)
+    assert memory.setup_of("camera:0", None).turned_deg == 90
