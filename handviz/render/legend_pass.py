@@ -11,6 +11,7 @@ from handviz.render.legend_stack import LegendPart, stacked_picture, stacked_siz
 
 MARGIN_PX = 14
 LEAST_RATIO, SHRINKING = 0.5, 0.85
+DRAWS_BEFORE_GROWING = 60
 
 
 class LegendPass:
@@ -20,7 +21,7 @@ class LegendPass:
         self._picture = ImagePass(ctx, components=4)
         self._corner: Corner = CORNERS[0]
         self._fitted_for: tuple[object, ...] | None = None
-        self._steps = 0
+        self._steps = self._calm_draws = 0
 
     def draw(self, parts: Sequence[LegendPart], room: LegendRoom, points_px: FloatArray) -> None:
         """Draw into the bound framebuffer, off the points (N, 2); a small view gets a smaller one, a tiny view none."""
@@ -40,21 +41,33 @@ class LegendPass:
     def _fit(
         self, size_px: tuple[int, int], room: LegendRoom, largest: float, points_px: FloatArray
     ) -> tuple[float, Corner]:
-        """Ratio and corner: where it may shrink it does rather than cover a point, and stays so while the room does."""
+        """Ratio and corner: where it may shrink it does rather than cover a point, and grows when that is long past."""
         if not room.may_shrink:
-            return largest, free_corner(
-                points_px, room.inner(MARGIN_PX * largest), _scaled(size_px, largest), self._corner
-            )
+            return largest, self._corner_at(largest, size_px, room, points_px)[0]
         wanted = (size_px, room, largest)
         if wanted != self._fitted_for:
-            self._fitted_for, self._steps = wanted, 0
+            self._fitted_for, self._steps, self._calm_draws = wanted, 0, 0
         while True:
             ratio = max(largest * SHRINKING**self._steps, LEAST_RATIO)
-            inner, size = room.inner(MARGIN_PX * ratio), _scaled(size_px, ratio)
-            corner = free_corner(points_px, inner, size, self._corner)
-            if ratio <= LEAST_RATIO or not covered_points(points_px, corner_rectangle(corner, inner, size)):
-                return ratio, corner
+            corner, is_free = self._corner_at(ratio, size_px, room, points_px)
+            if is_free or ratio <= LEAST_RATIO:
+                break
             self._steps += 1
+            self._calm_draws = 0
+        if self._steps:
+            could_grow = self._corner_at(ratio / SHRINKING, size_px, room, points_px)[1]
+            self._calm_draws = self._calm_draws + 1 if could_grow else 0
+            if self._calm_draws > DRAWS_BEFORE_GROWING:
+                self._steps, self._calm_draws = self._steps - 1, 0
+        return ratio, corner
+
+    def _corner_at(
+        self, ratio: float, size_px: tuple[int, int], room: LegendRoom, points_px: FloatArray
+    ) -> tuple[Corner, bool]:
+        """The corner for this size, and whether no point is covered there."""
+        inner, size = room.inner(MARGIN_PX * ratio), _scaled(size_px, ratio)
+        corner = free_corner(points_px, inner, size, self._corner)
+        return corner, not covered_points(points_px, corner_rectangle(corner, inner, size))
 
     def release(self) -> None:
         """Free everything on the graphics card."""
