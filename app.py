@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -15,20 +16,26 @@ from PyQt6.QtGui import QSurfaceFormat
 from PyQt6.QtWidgets import QApplication
 
 from handviz.errors import HandvizError
+from handviz.gui import measure, start_stages
 from handviz.gui.controller import Controller
+from handviz.gui.give_way import SWITCH_INTERVAL_S
+from handviz.gui.guide_pictures import Photographer
+from handviz.gui.guide_scenes import SCENES
 from handviz.gui.keyboard import KeyboardManners
 from handviz.gui.log_window import LogKeeper
 from handviz.gui.main_window import MainWindow
+from handviz.gui.measure import Measurement
 from handviz.gui.reconstruct_thread import PipelineLike, PipelineMaker
 from handviz.gui.screenshot import save_picture
 from handviz.gui.settings import SettingsStore, ViewSettings
 from handviz.gui.theme import Theme
 from handviz.hand_model.open_hand import load_display_mesh
-from handviz.paths import MODELS
+from handviz.paths import CLIP_FILE, MODELS
 from handviz.records import VARIANTS
 from handviz.render.options import ColourMode
 
 MOST_HANDS = 2
+STARTS = 5
 SCREENSHOT_PATIENCE_MS = 60_000
 OPENCV_QT_VARIABLES = ("QT_QPA_PLATFORM_PLUGIN_PATH", "QT_QPA_FONTDIR")
 logger = logging.getLogger("handviz")
@@ -46,6 +53,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--screenshot-after", type=int, default=30, metavar="N", help="results to show before that (30)"
     )
+    parser.add_argument("--guide-pictures", type=Path, metavar="DIR", help="take the pictures of the guide and quit")
+    parser.add_argument("--measure", choices=get_args(Measurement), help="print figures of this machine and quit")
+    parser.add_argument("--minutes", type=float, metavar="N", help="length of a measurement (latency 1, soak 30)")
     return parser.parse_args(arguments)
 
 
@@ -65,12 +75,14 @@ def pipeline_maker(model_dir: Path) -> PipelineMaker:
             PipelineSettings(
                 model_dir=model_dir,
                 variant=settings.variant,
-                field_of_view_deg=settings.field_of_view_deg,
+                lens=settings.lens,
+                hand_size=settings.hand_size,
                 smoothing=settings.smoothing,
                 smoothing_kind=settings.smoothing_kind,
                 max_hands=MOST_HANDS,
                 side=settings.side,
                 texture=settings.wants_texture,
+                compare=settings.wants_others,
             )
         )
 
@@ -91,6 +103,16 @@ def make_application(arguments: list[str]) -> QApplication:
     application = QApplication(["handviz", *arguments])
     application.setApplicationName("handviz")
     return application
+
+
+def measured_starts(arguments: list[str]) -> int:
+    """Start the program some times and print how long its stages take; returns the exit status."""
+    try:
+        start_stages.measure_starts([str(Path(__file__).resolve()), *arguments], STARTS, logger.info)
+    except HandvizError as error:
+        logger.error("%s", error)
+        return 1
+    return 0
 
 
 def unexpected_error_reporter(
@@ -138,9 +160,14 @@ def main(arguments: list[str]) -> int:
     """Run the program; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     options = parse(arguments)
+    if options.measure == "startup" and start_stages.STARTED_VARIABLE not in os.environ:
+        return measured_starts(arguments)
+    start_stages.note("interpreter and imports")
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     log_keeper = LogKeeper()
     logging.getLogger().addHandler(log_keeper)
     application = make_application(arguments)
+    start_stages.note("Qt application")
     theme, manners = Theme(application), KeyboardManners()
     application.installEventFilter(manners)
     try:
@@ -148,29 +175,34 @@ def main(arguments: list[str]) -> int:
     except HandvizError as error:
         logger.error("%s", error)
         return 1
-    controller = Controller(
-        pipeline_maker(options.model_dir),
-        SettingsStore(),
-        for_this_run=settings_for_this_run(options),
-        model_dir=options.model_dir,
-    )
+    maker = measure.watched_maker(pipeline_maker(options.model_dir))
+    is_for_itself = options.measure or options.guide_pictures
+    own_settings = tempfile.TemporaryDirectory(prefix="handviz-settings-") if is_for_itself else None
+    store = SettingsStore(Path(own_settings.name) if own_settings else None)
+    controller = Controller(maker, store, for_this_run=settings_for_this_run(options), model_dir=options.model_dir)
     theme.choose(controller.settings.theme)
     controller.settings_changed.connect(lambda settings: theme.choose(settings.theme))
     window = MainWindow(controller, surface, log_keeper)
     saver = None
     if options.screenshot is not None:
         saver = ScreenshotAfter(window, options.screenshot, max(options.screenshot_after, 1))
+    photographer = Photographer(window, options.guide_pictures, SCENES) if options.guide_pictures else None
+    measurement = options.measure and measure.begin(options.measure, window, controller, options.minutes)
     sys.excepthook = unexpected_error_reporter(controller)
     # Python sees Ctrl+C when the window's next timer calls it.
     signal.signal(signal.SIGINT, lambda *_: window.close())
     window.show()
-    if saver is None:
+    start_stages.note("window shown")
+    if saver is photographer is measurement is None:
         window.welcome_once()
-    controller.start(options.source)
+    controller.start(str(CLIP_FILE) if options.guide_pictures else options.source)
     status = application.exec()
     logging.getLogger().removeHandler(log_keeper)
     application.removeEventFilter(manners)
-    return 1 if saver is not None and saver.has_failed else status
+    if own_settings is not None:
+        own_settings.cleanup()
+    has_failed = (saver is not None and saver.has_failed) or (photographer is not None and photographer.failures)
+    return 1 if has_failed else status
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ COMMANDS = {
     "animate": "a recording of app.py -> animated GLB, BVH skeletons, CSV",
     "synthesize": "render hands with ground truth for training",
     "jitter": "measure how the detector's crops differ from those of true keypoints",
+    "place": "measure how far wrists are from their true place, and whether deviations cover it",
     "marking": "measure where MediaPipe marks keypoints, against the hand model's joints",
     "train": "train prior, amvur or final",
     "curve": "draw how runs learned: error against training crops seen",

@@ -8,7 +8,8 @@ Camera axes: x right, y down, z forward. Image points in pixels, the centre of t
 A transform named ``a_from_b`` maps points of frame b to frame a.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -144,7 +145,7 @@ class CanonicalHand:
     """(3,) where the wrist is in the camera's frame, if the detector's keypoints placed it there; else scale and
     translation are all that is known."""
     wrist_covariance_m2: FloatArray | None = None
-    """(3, 3) of that place, the size of the hand taken as known."""
+    """(3, 3) of that place as the fit has it, the size of the hand taken as known and keypoints as independent."""
     size_std_share: float | None = None
     """Standard deviation of the hand's size where somebody measured it, as a share; None: nobody did."""
 
@@ -236,3 +237,18 @@ class FrameResult:
     """A sentence on what could not be done although it was asked for, such as textures; mostly empty."""
     crops: tuple[HandCrop, ...] = ()
     """What the network saw of each hand: index i belongs to ``hands[i]``; empty where hands were not cut out."""
+    others: Mapping[VariantName, tuple[HandMesh, ...]] = field(default_factory=dict)
+    """Where variants are compared: the other variants' hands, as many as ``hands`` and in the same order."""
+    other_troubles: Mapping[VariantName, str] = field(default_factory=dict)
+    """Where variants are compared: a sentence on why a variant is not among ``others``."""
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether the other variants were asked."""
+        return bool(self.others or self.other_troubles)
+
+    def of_variant(self, variant: VariantName) -> "FrameResult":
+        """The same frame as another variant sees it; without hands if that one was not asked or has none."""
+        if variant == self.variant:
+            return self
+        return replace(self, variant=variant, hands=self.others.get(variant, ()), others={}, other_troubles={})

@@ -7,7 +7,9 @@ import numpy as np
 
 from handviz.errors import HandvizError
 from handviz.gui.settings import ViewSettings
+from handviz.lens import HandSize, Lens
 from handviz.records import (
+    VARIANTS,
     Frame,
     FrameResult,
     Handedness,
@@ -117,6 +119,7 @@ class FakePipeline:
     def __init__(self, settings: ViewSettings) -> None:
         self.variant: VariantName = settings.variant
         self.gives_texture = settings.wants_texture
+        self.compares = settings.wants_others
         self.trouble = ""
         self.told: list[tuple[str, object]] = []
         self.before_process: Callable[[Frame], None] = lambda _: None
@@ -127,7 +130,8 @@ class FakePipeline:
         self.before_process(frame)
         times = StageTimes(20, 1, 14, 0.2, 4.5 if self.gives_texture else 0.0)
         hands = (hand(self.variant, textured=self.gives_texture),)
-        return FrameResult(frame, self.variant, hands=hands, times=times, trouble=self.trouble)
+        others = {other: (hand(other),) for other in VARIANTS if self.compares and other != self.variant}
+        return FrameResult(frame, self.variant, hands=hands, times=times, trouble=self.trouble, others=others)
 
     def set_variant(self, variant: VariantName, /) -> None:
         """Notes it."""
@@ -142,13 +146,22 @@ class FakePipeline:
         """Notes it."""
         self.told.append(("smoothing_kind", kind))
 
-    def set_field_of_view(self, field_of_view_deg: float, /) -> None:
+    def set_lens(self, lens: Lens, /) -> None:
         """Notes it."""
-        self.told.append(("field_of_view", field_of_view_deg))
+        self.told.append(("lens", lens))
+
+    def set_hand_size(self, size: HandSize, /) -> None:
+        """Notes it."""
+        self.told.append(("hand_size", size))
 
     def set_side(self, side: SideChoice, /) -> None:
         """Notes it."""
         self.told.append(("side", side))
+
+    def set_compare(self, wanted: bool, /) -> None:
+        """Notes it."""
+        self.compares = wanted
+        self.told.append(("compare", wanted))
 
     def set_texture(self, wanted: bool, /) -> None:
         """Notes it."""

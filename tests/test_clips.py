@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numbered_clips import number_in, write_clip, write_uneven_clip
 
+from handviz.capture import matroska_times
 from handviz.capture.clips import ClipSource
 from handviz.capture.mp4_times import frame_times_ms
 from handviz.capture.sources import open_source
@@ -72,6 +73,16 @@ def test_a_variable_rate_keeps_numbers_and_times_true(tmp_path: Path, name: str)
     source.close()
 
 
+def test_a_variable_rate_without_any_table_is_walked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matroska_times, "frame_times_ms", lambda _: [])
+    ticks = np.concatenate([[0], np.cumsum(np.random.default_rng(3).integers(1, 5, COUNT - 1))])
+    source = ClipSource(write_uneven_clip(tmp_path / "uneven.mkv", list(ticks)))
+    jumps = shuffled(COUNT)
+    assert numbers_after_jumps(source, jumps) == [(number, number) for number in jumps]
+    assert numbers_after_jumps(source, [COUNT + 50]) == [(COUNT - 1, COUNT - 1)]
+    source.close()
+
+
 def test_small_steps_and_a_jump_to_where_one_is_already(tmp_path: Path) -> None:
     source = ClipSource(write_clip(tmp_path / "b.mkv", "MPG2", COUNT))
     jumps = [0, 0, 1, 5, 4, 12, 13, 13, 59, 0]
@@ -131,6 +142,41 @@ def test_frames_that_are_coded_out_of_order_are_sorted_by_when_they_are_shown(tm
     assert frame_times_ms(tmp_path / "a.mp4") == pytest.approx([0, 100, 200, 300])
 
 
+@pytest.mark.parametrize(("name", "codec"), [("v.webm", "VP80"), ("b.mkv", "MPG2")])
+def test_heads_of_blocks_tell_the_times_of_matroska(tmp_path: Path, name: str, codec: str) -> None:
+    path = write_clip(tmp_path / name, codec, 12)
+    expected = [40.0 * number for number in range(12)]
+    assert matroska_times.frame_times_ms(path) == pytest.approx(expected, abs=1.0)
+    whole = path.read_bytes()
+    segment = whole.index(bytes.fromhex("18538067")) + 4
+    # A live recording does not know how long it will become.
+    path.write_bytes(whole[:segment] + bytes.fromhex("01ffffffffffffff") + whole[segment + 8 :])
+    assert matroska_times.frame_times_ms(path) == pytest.approx(expected, abs=1.0)
+    half = whole[: len(whole) // 2]
+    for broken in (b"", b"\x1a", bytes(50), half):
+        path.write_bytes(broken)
+        assert len(matroska_times.frame_times_ms(path)) < 12
+    assert matroska_times.frame_times_ms(tmp_path / "none.mkv") == []
+
+
+def test_several_frames_in_one_block_spoil_the_times(tmp_path: Path) -> None:
+    def element(kind: str, body: bytes) -> bytes:
+        return bytes.fromhex(kind) + bytes([0x80 | len(body)]) + body
+
+    def clip(flags: int) -> bytes:
+        track = element("1654ae6b", element("ae", element("d7", b"\x01") + element("83", b"\x01")))
+        blocks = [element("a3", bytes([0x81, 0, shift, flags]) + b"picture") for shift in (5, 45, 25)]
+        cluster = element("1f43b675", element("e7", b"\x64") + b"".join(blocks))
+        return element("18538067", element("1549a966", element("2ad7b1", b"\x0f\x42\x40")) + track + cluster)
+
+    path = tmp_path / "a.mkv"
+    times_ms = []
+    for flags in (0x80, 0x08, 0x02):
+        path.write_bytes(clip(flags))
+        times_ms.append(matroska_times.frame_times_ms(path))
+    assert times_ms == [[0.0, 20.0, 40.0], [], []]
+
+
 def test_what_an_edit_cuts_away_spoils_the_table(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", "mp4v", 5)
     whole = bytearray(path.read_bytes())
@@ -143,6 +189,7 @@ def test_what_an_edit_cuts_away_spoils_the_table(tmp_path: Path) -> None:
 
 
 def test_a_long_way_can_be_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matroska_times, "frame_times_ms", lambda _: [])
     ticks = list(np.cumsum(np.random.default_rng(3).integers(1, 5, COUNT)))
     source = ClipSource(write_uneven_clip(tmp_path / "uneven.mkv", ticks))
     grab = source._grab

@@ -14,7 +14,7 @@ from test_gui_window import press
 
 from handviz.errors import HandvizError
 from handviz.gui import attention_thread, main_window
-from handviz.gui.attention_thread import AttentionAnswer
+from handviz.gui.attention_thread import AttentionAnswer, AttentionJob, AttentionThread
 from handviz.gui.controller import Controller
 from handviz.gui.insight import Insight
 from handviz.gui.insight_panel import ABSENT, CLICK
@@ -126,6 +126,24 @@ def test_a_picked_point_shows_its_numbers_and_follows_the_stream(qtbot: QtBot, w
     qtbot.waitUntil(lambda: shown_row(insight, "wrist") == ["10.0", "-40.0", "10.0"])
     assert insight.panel.deviation.text() == "± 7.5 mm"
     assert window.viewport._highlight.pick == Pick(1, vertex=2)
+
+
+def test_compared_networks_tell_of_the_same_point(window: MainWindow) -> None:
+    insight = insight_of(window)
+    show(window, hand())
+    insight.pick(Pick(0, vertex=2))
+    assert insight.panel.networks.isHidden()
+    moved_m = hand().vertices_m + np.array([0.003, 0, 0.004])
+    other = replace(hand("prior"), vertices_m=moved_m, vertex_std_mm=np.array([1, 2, 9.5]))
+    others = {"prior": (other,), "amvur": ()}
+    result = FrameResult(frame(1), "final", hands=(hand(),), others=others)  # type: ignore[arg-type]
+    window._controller.answered.emit(Answer(0, result, 0.0, 0.0, 0, ""))
+    insight.pick(Pick(0, vertex=2))
+    assert insight.panel.networks.text() == "prior-net: ± 9.5 mm, 5.0 mm away"
+    insight.pick(Pick(0, joint=3))
+    assert insight.panel.networks.text() == "prior-net: ± 1.0 mm, 0.0 mm away"
+    insight.let_go()
+    assert insight.panel.networks.isHidden()
 
 
 def test_a_joint_has_a_name_and_texture_says_what_is_visible(window: MainWindow) -> None:
@@ -348,3 +366,43 @@ def test_the_groups_stand_between_view_and_smoothing(window: MainWindow) -> None
     assert column is not None
     shown = [column.itemAt(row).widget() for row in range(len(titles))]  # type: ignore[union-attr]
     assert shown == window.view_panel.groups
+
+
+@pytest.mark.display
+def test_the_picked_point_comes_into_sight_in_a_low_window(qtbot: QtBot, shown: MainWindow) -> None:
+    insight, panel = insight_of(shown), shown.view_panel
+    shown.resize(900, 100)
+    show(shown, certain_hand())
+    insight.pick(Pick(0, vertex=1))
+
+    def is_in_sight() -> bool:
+        group, view = insight.panel.point_group, panel.viewport()
+        assert view is not None
+        top = group.mapTo(view, QPoint(0, 0)).y()
+        return top >= 0 and top + group.height() <= view.height()
+
+    qtbot.waitUntil(is_in_sight)
+    bar = panel.verticalScrollBar()
+    assert bar is not None
+    bar.setValue(0 if bar.value() > 100 else bar.maximum())
+    assert not is_in_sight()
+    insight.pick(Pick(0, vertex=2))
+    qtbot.waitUntil(is_in_sight)
+
+
+def test_the_stream_has_the_processor_for_itself_most_of_the_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    thread = AttentionThread(tmp_path, FakeAttention)
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        thread._mailbox.close()
+
+    monkeypatch.setattr(thread._stopped, "wait", wait)
+    clock = iter((10.0, 10.1))
+    monkeypatch.setattr(attention_thread.time, "perf_counter", lambda: next(clock))
+    thread._mailbox.put(AttentionJob(1, CROP, "final", 0, None))
+    thread.run()
+    assert waited == [pytest.approx(0.4)]

@@ -13,6 +13,7 @@ from handviz.errors import HandvizError
 from handviz.gui.messages import Answer, Job
 from handviz.gui.reconstruct_thread import PipelineMaker, ReconstructThread
 from handviz.gui.settings import ViewSettings
+from handviz.lens import HandSize, Lens
 from handviz.records import Frame
 
 Start = Callable[..., ReconstructThread]
@@ -83,10 +84,16 @@ def test_only_changed_settings_reach_the_pipeline(qtbot: QtBot, start: Start, ma
     pipeline = FakePipeline(ViewSettings())
     thread = start(pipeline)
     answer_to(qtbot, thread, mailbox, job(0))
-    thread.apply(ViewSettings(smoothing=0.8, field_of_view_deg=75.0, wireframe=True))
+    thread.apply(
+        ViewSettings(smoothing=0.8, lens=Lens("angle", 75.0), hand_size=HandSize("length", 190.0), wireframe=True)
+    )
     answer_to(qtbot, thread, mailbox, job(1))
     answer_to(qtbot, thread, mailbox, job(2))
-    assert pipeline.told == [("smoothing", 0.8), ("field_of_view", 75.0)]
+    assert pipeline.told == [
+        ("smoothing", 0.8),
+        ("lens", Lens("angle", 75.0)),
+        ("hand_size", HandSize("length", 190.0)),
+    ]
 
 
 def test_texture_is_asked_for_in_its_colour_only_and_forgotten_before_the_next_frame(

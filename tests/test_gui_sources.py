@@ -332,6 +332,16 @@ def test_many_unreadable_pictures_are_told_together(qtbot: QtBot, window: MainWi
     qtbot.waitUntil(lambda: "7 pictures in a row cannot be read" in window.banner.text())
 
 
+def test_the_end_of_a_folder_is_its_last_readable_picture(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
+    (folder / "90.png").write_bytes(b"")
+    (folder / "91.png").write_text("no picture")
+    start(qtbot, window, folder)
+    assert wait_for(qtbot, window, 2, "End").name == "10.png"
+    assert "90.png: the file is empty" in window.banner.text()
+    assert wait_for(qtbot, window, 1, "Left").name == "2.png"
+    qtbot.waitUntil(window.banner.isHidden)
+
+
 def test_a_clip_that_ends_early_is_as_long_as_it_is(
     qtbot: QtBot, window: MainWindow, clip: Path, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ from handviz.gui.rates import RateMeter
 from handviz.gui.screenshot import SCREENSHOT_FOLDER, free_path, save_picture
 from handviz.gui.settings import SettingsStore, ViewSettings
 from handviz.gui.shortcuts import ShortcutWindow
+from handviz.lens import Lens
 from handviz.paths import PROJECT_ROOT
 from handviz.records import FrameResult, HandMesh, StageTimes
 from handviz.render.camera import OrbitCamera
@@ -96,9 +97,9 @@ def test_panels_change_settings(window: MainWindow) -> None:
     panel.smoothing.setValue(80)
     panel.range_is_automatic.setChecked(False)
     panel.range_high.setValue(25.0)
-    window.source_panel.field_of_view.setValue(72.5)
+    window.source_panel.lens.field_of_view.setValue(72.5)
     assert window._controller.settings == ViewSettings(
-        variant="amvur", smoothing=0.8, range_is_automatic=False, range_high_mm=25.0, field_of_view_deg=72.5
+        variant="amvur", smoothing=0.8, range_is_automatic=False, range_high_mm=25.0, lens=Lens("angle", 72.5)
     )
     assert window.viewport._options.deviation_range_mm == (0.0, 25.0)
 

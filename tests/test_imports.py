@@ -11,7 +11,7 @@ from handviz.paths import PROJECT_ROOT
 
 PACKAGE = PROJECT_ROOT / "handviz"
 LEVELS = (
-    {"errors", "records", "paths", "geometry", "config", "units", "visibility"},
+    {"errors", "records", "paths", "geometry", "config", "units", "visibility", "lens", "lens_files"},
     {"probability", "metrics", "mediapipe_wheel", "archive"},
     {"hand_model"},
     {"capture", "detect", "render", "nets"},

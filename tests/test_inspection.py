@@ -21,6 +21,7 @@ from handviz.infer.inspection import Inspection, visible_share
 from handviz.infer.inspection_columns import common_range_mm
 from handviz.infer.inspection_rows import InspectionOrder, Listing, PictureRow
 from handviz.infer.inspection_store import InspectionStore, forget_old_inspections, signature_of
+from handviz.lens import Lens
 from handviz.paths import PROJECT_ROOT
 from handviz.records import Detection, Frame, FrameResult
 from tests.hands import made_up_detection, textured_hand
@@ -117,7 +118,7 @@ def test_another_network_or_camera_has_results_of_its_own(folder: Path) -> None:
     order = InspectionOrder(folder)
     kept = {
         Inspection(one).kept
-        for one in (order, replace(order, variant="prior"), replace(order, field_of_view_deg=70.0), order)
+        for one in (order, replace(order, variant="prior"), replace(order, lens=Lens("angle", 70.0)), order)
     }
     assert len(kept) == 3
 
@@ -126,6 +127,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from handviz.infer.inspection import Inspection
+from handviz.lens import Lens
 from handviz.infer.inspection_rows import InspectionOrder
 from tests.test_inspection import Processor
 inspection = Inspection(InspectionOrder(Path(sys.argv[1])), make=lambda _: Processor())

@@ -23,7 +23,7 @@ from handviz.records import HandMesh
 from tests.hands import made_up_hand, shaken, textured_hand
 
 STEP_MS = 1000 / 30
-TEXTBOOK = NoiseModel(rest_index=0.2, doubt=1e9)
+TEXTBOOK = NoiseModel(rest_index=0.2, doubt=1e9, change_s=1e9)
 
 
 def acceleration_variance(variance: float) -> float:
@@ -181,6 +181,15 @@ def test_one_impossible_turn_is_not_taken_and_a_lasting_one_is() -> None:
     last = run([hand] * 10 + [flipped] * patience)[-1]
     np.testing.assert_allclose(last.vertices_m, flipped.vertices_m, atol=1e-6)
     np.testing.assert_allclose(last.camera_from_wrist, flip, atol=1e-9)
+
+
+def test_hands_that_claim_no_deviation_or_are_at_the_lens_are_smoothed_too() -> None:
+    certain = dataclasses.replace(made_up_hand(), vertex_std_mm=np.zeros(30), keypoint_std_mm=np.zeros(21))
+    near = moved(certain, (0, 0, -0.499 - certain.keypoints_m[[0, 5, 9, 13, 17], 2].mean()))
+    for hand in (certain, near):
+        for answer in run([hand] * 5):
+            assert np.isfinite(answer.vertices_px).all()
+            assert np.isfinite(answer.vertex_std_mm).all()
 
 
 def test_metres_and_pixels_stay_together() -> None:

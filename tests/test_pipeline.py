@@ -15,6 +15,7 @@ from handviz.errors import HandvizError
 from handviz.infer import pipeline as pipeline_module
 from handviz.infer.pipeline import Pipeline, PipelineSettings
 from handviz.infer.witness import SHARE
+from handviz.lens import Lens
 from handviz.records import Frame, HandMesh, Intrinsics
 from tests.hands import FakeLandmarker, made_up_detection
 from tests.tiny_network import constant_hand, write_all_networks, write_network
@@ -124,7 +125,7 @@ def test_the_camera_decides_the_distance(networks: Path) -> None:
     with Pipeline(PipelineSettings(networks)) as pipeline:
         wide = pipeline.process(frame(0)).hands[0]
         pipeline.reset()
-        pipeline.set_field_of_view(20.0)
+        pipeline.set_lens(Lens("angle", 20.0))
         narrow = pipeline.process(frame(1)).hands[0]
         pipeline.reset()
         known = pipeline.process_with(frame(2), Intrinsics(900.0, 160.0, 120.0)).hands[0]
@@ -182,7 +183,7 @@ def test_hands_of_a_clip_are_smoothed_in_the_clips_own_time(networks: Path, monk
         return hands
 
     with Pipeline(PipelineSettings(networks, other_variants=False)) as pipeline:
-        monkeypatch.setattr(pipeline._smoother, "smooth", note)
+        monkeypatch.setattr(pipeline._smoothers["final"], "smooth", note)
         pipeline.process(frame(2))
         pipeline.process(replace(frame(3), time_ms=400.0))
         pipeline.process(replace(frame(4), time_ms=0.0))

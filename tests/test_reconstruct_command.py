@@ -18,6 +18,8 @@ from handviz.capture.images import read_image
 from handviz.commands import reconstruct as reconstruct_module
 from handviz.infer import pipeline as pipeline_module
 from handviz.infer import report
+from handviz.lens import lens_of_intrinsics
+from handviz.lens_files import opencv_text
 from handviz.records import Detection, Frame, FrameResult, HandTexture, Intrinsics
 from tests.hands import FakeLandmarker, made_up_hand
 from tests.tiny_network import write_all_networks
@@ -30,6 +32,7 @@ HAND_KEYS = {
     "keypoint_std_mm",
     "vertex_std_mm",
     "wrist_camera_m",
+    "wrist_std_m",
     "assumed_focal_px",
     "distance_from_detector",
     "mesh",
@@ -105,6 +108,35 @@ def test_a_known_focal_length(reconstruct: Callable[..., Any], folder: Path) -> 
     assert entries[0]["assumed_focal_px"] == 500
     assert entries[0]["assumed_field_of_view_deg"] == pytest.approx(2 * np.degrees(np.arctan(160 / 500)), abs=1e-2)
     assert entries[0]["hands"][0]["mesh"].endswith("b_0_right.obj")
+
+
+def test_lenses_by_numbers_and_by_file(reconstruct: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    _, (assumed,) = reconstruct(folder / "b.png", "--mesh", "none")
+    assert assumed["intrinsics"]["origin"] == "assumed"
+    assert assumed["intrinsics"]["focal_std_share"] == 0.2
+    _, (known,) = reconstruct(folder / "b.png", "--mesh", "none", "--intrinsics", "400", "410", "150", "125")
+    stated = {"fx": 400, "fy": 410, "cx": 150, "cy": 125, "origin": "stated", "focal_std_share": 0.03}
+    assert known["intrinsics"] == stated
+    assert known["hands"][0]["wrist_std_m"][2] < 0.9 * assumed["hands"][0]["wrist_std_m"][2]
+    lens = tmp_path / "lens.yml"
+    lens.write_text(opencv_text(lens_of_intrinsics(Intrinsics(800, 320, 240), (640, 480))))
+    _, (measured,) = reconstruct(folder / "b.png", "--mesh", "none", "--intrinsics", str(lens))
+    assert (measured["intrinsics"]["fx"], measured["intrinsics"]["origin"]) == (400, "calibrated")
+
+
+def test_a_measured_hand_sets_the_distance(reconstruct: Callable[..., Any], folder: Path) -> None:
+    lengths = [reconstruct(folder / "b.png", "--mesh", "none", "--hand-length", mm)[1] for mm in ("100", "200")]
+    near, far = (np.array(entries[0]["hands"][0]["wrist_camera_m"]) for entries in lengths)
+    np.testing.assert_allclose(far, 2 * near, rtol=1e-3)
+
+
+@pytest.mark.parametrize("numbers", [("1", "2"), ("a", "b", "c", "d"), ("none.json",), ("0", "0", "0", "0")])
+def test_impossible_lenses_get_a_sentence(
+    reconstruct: Callable[..., Any], folder: Path, capsys: pytest.CaptureFixture[str], numbers: tuple[str, ...]
+) -> None:
+    status, _ = reconstruct(folder / "b.png", "--mesh", "none", "--intrinsics", *numbers)
+    assert status == 1
+    assert "handviz reconstruct: " in capsys.readouterr().err
 
 
 class Texturing(pipeline_module.Pipeline):

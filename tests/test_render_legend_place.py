@@ -1,8 +1,9 @@
 """The legend keeps out of the hands' way."""
 
 import numpy as np
+import pytest
 
-from handviz.render.legend_place import CORNERS, corner_rectangle, free_corner
+from handviz.render.legend_place import CORNERS, LegendRoom, corner_rectangle, free_corner
 
 BOX = (10.0, 20.0, 210.0, 120.0)
 SIZE = (40, 30)
@@ -31,3 +32,19 @@ def test_it_leaves_a_hand_for_an_empty_corner() -> None:
 def test_it_takes_the_emptiest_corner_if_hands_are_everywhere() -> None:
     points = np.array([middle(corner) for corner in CORNERS] + [middle(corner) for corner in CORNERS[:3]])
     assert free_corner(points, BOX, SIZE, (True, True)) == (False, False)
+
+
+def test_a_legend_shrinks_a_little_to_lie_beside_the_pictures() -> None:
+    def ratio(beside: tuple[float, float] | None) -> float:
+        return LegendRoom((0.0, 0.0, 400.0, 700.0), (400, 700), 1.0, beside).legend_ratio((100, 200), 10)
+
+    assert ratio(None) == ratio((0, 250)) == 1.0
+    assert ratio((0, 176)) == pytest.approx(176 / 220)
+    assert ratio((100, 0)) == pytest.approx(100 / 120)
+    assert ratio((0, 100)) == 1.0, "too small to read: rather over the picture"
+
+
+def test_a_legend_takes_a_share_of_a_small_view_only() -> None:
+    assert LegendRoom((0, 0, 100, 600), (100, 600), 1.0).legend_ratio((100, 200), 10) == pytest.approx(0.4)
+    assert LegendRoom((0, 0, 600, 100), (600, 100), 2.0).legend_ratio((100, 200), 10) == pytest.approx(0.3)
+    assert LegendRoom((0, 0, 600, 900), (600, 900), 2.0).legend_ratio((100, 200), 10) == pytest.approx(2.0)

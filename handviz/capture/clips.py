@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.capture import matroska_times
 from handviz.capture.images import now_ms, rgb_from_bgr
 from handviz.capture.mp4_times import frame_times_ms
 from handviz.errors import HandvizError
@@ -37,7 +38,7 @@ class ClipSource:
         self._path = path
         self.name = path.name
         self._capture = _open_clip(path)
-        self._is_interrupted = False
+        self._is_interrupted = self._has_looked_up = False
         self._is_closed, self._next, self._has_grabbed = False, 0, self._capture.grab()
         first = self._decode()
         if first is None:
@@ -97,7 +98,7 @@ class ClipSource:
 
     def _jump(self, number: int) -> bool:
         """False if no jump comes out at a frame before it whose number is sure."""
-        if number >= len(self._times_ms) and not self._keeps_its_rate():
+        if number >= len(self._times_ms) and not self._keeps_its_rate() and number >= len(self._times_ms):
             return False
         for back in FRAMES_BACK:
             aim = max(number - back, 0)
@@ -113,7 +114,18 @@ class ClipSource:
         """Whether times tell the numbers of frames that were never read; looks at some first."""
         if self._is_steady and len(self._times_ms) < PROBED_FRAMES:
             self._walk(PROBED_FRAMES)
+        if not self._is_steady and not self._has_looked_up:
+            self._look_up_times()
         return self._is_steady
+
+    def _look_up_times(self) -> None:
+        """From the heads of all blocks, which takes longer than a table, so only where it is needed."""
+        self._has_looked_up = True
+        all_ms, known_ms = matroska_times.frame_times_ms(self._path), self._times_ms
+        same = SAME_FRAME * 1000 / self.nominal_fps
+        fits = len(all_ms) >= len(known_ms) and np.allclose(all_ms[: len(known_ms)], known_ms, rtol=0, atol=same)
+        if fits:
+            self._times_ms, self.frame_count = all_ms, len(all_ms)
 
     def _walk(self, number: int) -> bool:
         """Pass frame after frame from the last one that is known for sure; False if the clip ends before."""

@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", default=str(CLIP_FILE), help="clip, folder or camera:0 (the bundled clip)")
     parser.add_argument("--variant", choices=VARIANTS, default="final")
     parser.add_argument("--colour", choices=get_args(ColourMode), default="deviation", help="what is drawn")
+    parser.add_argument("--compare", action="store_true", help="all three variants of every frame, in three panes")
     parser.add_argument("--frames", type=int, default=2000, help="frames shown end to end (%(default)s)")
     parser.add_argument("--stage-frames", type=int, default=200, help="frames for each stage alone (%(default)s)")
     parser.add_argument("--capture-fps", type=float, default=30.0, help="pace of the source (%(default)s)")
@@ -56,19 +57,25 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.variant,
             max_hands=arguments.max_hands,
             texture=arguments.colour == "texture",
+            compare=arguments.compare,
         )
         alone_ms = _mediapipe_alone(source, arguments)
         pipeline = resources.enter_context(Pipeline(settings))
         renderer = resources.enter_context(OffscreenRenderer(load_display_mesh(), WIDTH, HEIGHT, samples=None))
-        logger.info("%s, %s, variant %s", source.description, _machine(), arguments.variant)
+        shown = "all variants" if arguments.compare else f"variant {arguments.variant}"
+        logger.info("%s, %s, %s", source.description, _machine(), shown)
         logger.info("networks run by %s", pipeline.provider)
         _report_stages(source, arguments, pipeline, renderer, alone_ms)
-        options = DrawOptions(colour=arguments.colour)
+        options = _draw_options(arguments)
         live = LiveRun(source, pipeline, lambda result: renderer.draw(result, options), arguments.capture_fps)
         with tqdm(total=arguments.frames, unit="frame", desc="end to end") as bar:
             measures = live.run(arguments.frames, bar.update)
         _report_live(measures)
     return 0
+
+
+def _draw_options(arguments: argparse.Namespace) -> DrawOptions:
+    return DrawOptions(colour=arguments.colour, compare=arguments.compare)
 
 
 def _mediapipe_alone(source: Source, arguments: argparse.Namespace) -> list[float]:
@@ -89,7 +96,7 @@ def _report_stages(
 ) -> None:
     """One frame after the other in one thread: what each stage costs by itself."""
     frames, results, draw_ms = _endless(source), [], []
-    options = DrawOptions(colour=arguments.colour)
+    options = _draw_options(arguments)
     for index in range(WARM_UP_FRAMES + arguments.stage_frames):
         result = pipeline.process(next(frames))
         if result.trouble:

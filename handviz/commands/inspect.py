@@ -14,10 +14,10 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from handviz.capture.images import now_ms, read_image
 from handviz.capture.sources import FolderSource
 from handviz.errors import HandvizError
-from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG
 from handviz.infer.inspection import Inspection, PictureProcessor, make_processor
 from handviz.infer.inspection_rows import InspectionOrder, Listing, PictureRow, checked_folder
 from handviz.infer.process_memory import peak_megabytes
+from handviz.lens import ASSUMED_LENS, Lens
 from handviz.paths import MODELS
 from handviz.records import VARIANTS, Frame
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which folder, with which network, and whether to measure."""
     parser.add_argument("folder", type=Path)
     parser.add_argument("--variant", choices=VARIANTS, default="final")
-    parser.add_argument("--field-of-view", type=float, default=DEFAULT_FIELD_OF_VIEW_DEG, metavar="DEG")
+    parser.add_argument("--field-of-view", type=float, metavar="DEG", help="over the longer side")
     parser.add_argument("--model-dir", type=Path, default=MODELS)
     parser.add_argument(
         "--measure", action="store_true", help="forget what is kept, and compare the rate with the pipeline's own"
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     order = InspectionOrder(
         folder=arguments.folder,
         variant=arguments.variant,
-        field_of_view_deg=arguments.field_of_view,
+        lens=Lens("angle", arguments.field_of_view) if arguments.field_of_view else ASSUMED_LENS,
         model_dir=arguments.model_dir,
     )
     with logging_redirect_tqdm():

@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, get_args
@@ -15,11 +15,13 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from handviz.capture.sources import ClipSource, FolderSource, Source, open_source
 from handviz.errors import HandvizError
-from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG, intrinsics_from_field_of_view
+from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG, FOCAL_STD_SHARES
 from handviz.hand_model.open_hand import load_display_mesh
 from handviz.infer.mesh_export import MeshVertices, export_mesh
 from handviz.infer.pipeline import Pipeline, PipelineSettings
 from handviz.infer.report import distance_from_detector, output_stems, picture_entry, unreadable_entry, write_report
+from handviz.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens, lens_of_intrinsics
+from handviz.lens_files import read_lens
 from handviz.paths import MODELS
 from handviz.records import SMOOTHING_KINDS, VARIANTS, Frame, FrameResult, Intrinsics, SideChoice
 from handviz.render.offscreen import OffscreenRenderer
@@ -54,11 +56,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     camera.add_argument(
         "--field-of-view",
         type=_degrees,
-        default=DEFAULT_FIELD_OF_VIEW_DEG,
         metavar="DEG",
-        help="degrees over the longer side (%(default)s)",
+        help=f"degrees over the longer side ({DEFAULT_FIELD_OF_VIEW_DEG:g} is assumed)",
     )
     camera.add_argument("--focal-px", type=_positive, metavar="F", help="focal length in pixels, if it is known")
+    camera.add_argument(
+        "--intrinsics",
+        nargs="+",
+        metavar="FX FY CX CY",
+        help="of these pictures, in pixels; or a file: a lens that handviz saved, or OpenCV's YAML",
+    )
+    hand = parser.add_mutually_exclusive_group()
+    hand.add_argument("--hand-length", type=_millimetres, metavar="MM", help="crease of the wrist to middle fingertip")
+    hand.add_argument("--hand-breadth", type=_millimetres, metavar="MM", help="palm across the four knuckles")
+    parser.add_argument(
+        "--hand-std", type=_millimetres, default=UNMEASURED.std_mm, metavar="MM", help="of that number (%(default)s)"
+    )
     parser.add_argument("--every", type=_count, default=1, metavar="N", help="of a clip, every N-th frame")
     parser.add_argument("--smoothing", type=_share, default=0.0, metavar="S", help="of a clip, 0 (off) to 1")
     parser.add_argument("--smoothing-kind", choices=SMOOTHING_KINDS, default="kalman", help="(%(default)s)")
@@ -112,8 +125,10 @@ class Job:
             align_to_detector=not arguments.network_camera,
             correct_pose=not arguments.network_pose,
             texture=arguments.colour == "texture",
+            hand_size=_hand_size(arguments),
             side=arguments.side,
         )
+        self._camera_for = _camera_maker(arguments)
         self._pipeline = resources.enter_context(Pipeline(settings))
         self._renderer = self._new_renderer(resources)
         self._make_folders()
@@ -165,9 +180,7 @@ class Job:
 
     def _reconstruct(self, frame: Frame, file: str) -> dict[str, Any]:
         height, width = frame.image.shape[:2]
-        intrinsics = intrinsics_from_field_of_view(width, height, self._arguments.field_of_view)
-        if self._arguments.focal_px:
-            intrinsics = Intrinsics(self._arguments.focal_px, width / 2, height / 2)
+        intrinsics = self._camera_for(width, height)
         if self._is_clip:  # the time of the clip, not of reading it
             frame = dataclasses.replace(frame, captured_ms=frame.number * 1000 / self._source.nominal_fps)
         result = self._pipeline.process_with(frame, intrinsics)
@@ -236,6 +249,33 @@ class Job:
             raise HandvizError(f"the folder {out} cannot be made: {error}") from error
 
 
+def _hand_size(arguments: argparse.Namespace) -> HandSize:
+    if arguments.hand_length:
+        return HandSize("length", arguments.hand_length, arguments.hand_std)
+    if arguments.hand_breadth:
+        return HandSize("breadth", arguments.hand_breadth, arguments.hand_std)
+    return UNMEASURED
+
+
+def _camera_maker(arguments: argparse.Namespace) -> Callable[[int, int], Intrinsics]:
+    """What gives K of pictures of some width and height; HandvizError at a K or a file that cannot be."""
+    share = FOCAL_STD_SHARES["stated"]
+    if arguments.focal_px:
+        return lambda width, height: Intrinsics(arguments.focal_px, width / 2, height / 2, focal_std_share=share)
+    if arguments.field_of_view:
+        return Lens("angle", arguments.field_of_view).intrinsics_for
+    if not arguments.intrinsics:
+        return ASSUMED_LENS.intrinsics_for
+    if len(arguments.intrinsics) == 1:
+        return read_lens(Path(arguments.intrinsics[0])).intrinsics_for
+    try:
+        fx, fy, cx, cy = map(float, arguments.intrinsics)
+    except ValueError as error:
+        raise HandvizError("--intrinsics takes four numbers, FX FY CX CY, or one file") from error
+    known = Intrinsics(fx, cx, cy, fy)
+    return lambda width, height: lens_of_intrinsics(known, (width, height)).intrinsics_for(width, height)
+
+
 def _number(text: str, low: float, high: float) -> float:
     try:
         value = float(text)
@@ -248,6 +288,10 @@ def _number(text: str, low: float, high: float) -> float:
 
 def _degrees(text: str) -> float:
     return _number(text, 5.0, 170.0)
+
+
+def _millimetres(text: str) -> float:
+    return _number(text, 0.5, 280.0)
 
 
 def _positive(text: str) -> float:

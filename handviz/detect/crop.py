@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.detect.placement import CropView, in_front, network_covariance, place_in_perspective
+from handviz.detect.placement import CropView, in_front, network_covariance, place_in_perspective, widened
 from handviz.geometry import NEAREST_M, apply_affine, camera_from_ray, invert_affine, projected
 from handviz.records import (
     CROP_SIZE,
@@ -25,8 +25,8 @@ from handviz.units import MILLIMETRES_PER_METRE
 WRIST, MIDDLE_KNUCKLE = 0, 9
 CROP_SIDE_PER_EXTENT = 1.8
 SMALLEST_EXTENT_PX = 4.0
-UNMEASURED_SIZE_STD_SHARE = 0.07
-"""Of a hand whose size nobody measured."""
+UNMEASURED_SIZE_STD_SHARE = 0.08
+"""Of a hand whose size nobody measured, around what the network believes; ``handviz place`` measures it."""
 
 
 def crop_from_image_affine(
@@ -130,6 +130,8 @@ def hand_mesh_from_crop(
         place_m = wrist_from_network(canonical, crop, intrinsics)
     if covariance_m2 is None:
         covariance_m2 = network_covariance(place_m, CropView(crop.crop_from_image, intrinsics))
+    else:
+        covariance_m2 = widened(covariance_m2, place_m)
     size_std_share = canonical.size_std_share
     unprojected = HandMesh(
         handedness=crop.detection.handedness,

@@ -11,6 +11,8 @@ STEPS = 5
 HALF = CROP_SIZE / 2
 NETWORK_LOG_DEPTH_STD, NETWORK_SHIFT_STD = 0.12, 0.08
 """How well a network alone places a wrist: logarithm of its depth, and crop half-sides across."""
+FIT_STD_FACTOR, COMMON_LOG_DEPTH_STD = 2.0, 0.12
+"""Fitted to 173 rendered hands (seed 77); docs/method.md has how well they hold on others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +71,15 @@ def place_covariance(place_m: FloatArray, view: CropView, log_depth_and_shift: F
     """(3, 3) of a place (3,) from the covariance (3, 3) of its ln depth and where its ray meets the crop."""
     slopes = np.concatenate([place_m[:, None], place_m[2] * view.ray_slopes()], axis=1)
     return np.asarray(slopes @ log_depth_and_shift @ slopes.T)
+
+
+def widened(covariance_m2: FloatArray, place_m: FloatArray) -> FloatArray:
+    """A fit's covariance (3, 3) as large as errors of wrists on rendered hands are (``handviz place``).
+
+    Keypoints err together, which the fit does not know, and the detector sees whole hands too large or too small.
+    """
+    common_m = COMMON_LOG_DEPTH_STD * place_m
+    return FIT_STD_FACTOR**2 * covariance_m2 + np.outer(common_m, common_m)
 
 
 def network_covariance(place_m: FloatArray, view: CropView) -> FloatArray:

@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 
 from PyQt6.QtCore import QThread, pyqtSignal
 
-from handviz.capture.camera import CameraInfo, CameraWish, find_again
+from handviz.capture.camera import CameraInfo
 from handviz.capture.mailbox import Mailbox
 from handviz.capture.sources import (
     CAMERA_PREFIX,
@@ -21,6 +21,7 @@ from handviz.capture.sources import (
 )
 from handviz.capture.turning import turned
 from handviz.errors import HandvizError
+from handviz.gui.camera_finder import CameraFinder
 from handviz.gui.messages import Job, SourceInfo, SourceLength, SourceSetup
 from handviz.gui.pace import Pace
 from handviz.gui.rates import RateMeter
@@ -60,12 +61,12 @@ class CaptureThread(QThread):
     ) -> None:
         super().__init__()
         self._mailbox = mailbox
-        self._opener, self._lister = opener, lister
+        self._opener, self._finder = opener, CameraFinder(lister)
         self._retry_s, self._refresh_s = retry_s, refresh_s
         self._requests: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._stopping = False
         self._source: Source | None = None
-        self._text, self._setup, self._generation, self._jump = "", SourceSetup(), 0, 0
+        self._text, self._turned_deg, self._generation, self._jump = "", 0, 0, 0
         self._playing, self._loop, self._held = False, True, False
         self._sentence = ""
         self._pace = Pace()
@@ -74,7 +75,6 @@ class CaptureThread(QThread):
         self._refresh_at_s = 0.0
         self._told_count: int | None = None
         self._gone = ""
-        self._beside: Sequence[CameraInfo] = ()
         self._seek_to: int | None = None
         self._position = -1
         self._last_frame: Frame | None = None
@@ -87,7 +87,7 @@ class CaptureThread(QThread):
 
     def know_cameras(self, cameras: Sequence[CameraInfo], named: CameraInfo | None = None) -> None:
         """What is plugged in now, and which of it is in use, if that was not known before."""
-        self._requests.put(partial(self._know_cameras, cameras, named))
+        self._requests.put(partial(self._finder.know, cameras, named))
 
     def turn(self, turned_deg: int) -> None:
         """Turn pictures clockwise from the next one on; a held one is sent again."""
@@ -153,7 +153,8 @@ class CaptureThread(QThread):
             request()
         elif self._seek_to is not None:
             number, self._seek_to = self._seek_to, None
-            self._show(number, direction=1)
+            if not self._show(number, direction=1):
+                self._show(number - 1, direction=-1, recovers=False)
         elif self._retry_at_s is not None:
             self._open_again()
         elif self._changing is not None and self._refresh_at_s <= time.monotonic():
@@ -185,7 +186,8 @@ class CaptureThread(QThread):
 
     def _open(self, text: str, generation: int, setup: SourceSetup) -> None:
         self._close()
-        self._text, self._generation, self._setup = text, generation, setup
+        self._text, self._generation, self._turned_deg = text, generation, setup.turned_deg
+        self._finder.begin(text, setup.camera)
         self._jump, self._position, self._last_frame, self._seek_to = 0, -1, None, None
         self._sentence = ""
         self._rate.reset()
@@ -193,29 +195,16 @@ class CaptureThread(QThread):
 
     def _open_again(self) -> None:
         self._retry_at_s = None
-        camera = self._setup.camera
         try:
-            if camera is not None and camera.camera is not None:
-                self._text = self._text_of_camera(camera.camera)
-            source = self._opener(self._text) if camera is None else self._opener(self._text, camera)
+            self._text = self._finder.text()
+            wish = self._finder.wish
+            source = self._opener(self._text) if wish is None else self._opener(self._text, wish)
         except HandvizError as error:
             self._report(str(error))
             if self._text.startswith(CAMERA_PREFIX):
                 self._retry_at_s = time.monotonic() + self._retry_s
             return
         self._use(source)
-
-    def _text_of_camera(self, wanted: CameraInfo) -> str:
-        """Where the camera is now; HandvizError while it is away."""
-        cameras = self._lister()
-        camera = find_again(wanted, cameras, self._beside)
-        if camera is not None:
-            self._setup = replace(self._setup, camera=replace(self._setup.camera or CameraWish(), camera=camera))
-            return f"{CAMERA_PREFIX}{camera.index}"
-        # Some systems offer no list.
-        if not cameras:
-            return self._text
-        raise HandvizError(f"{wanted.name} is not plugged in; it is used again as soon as it is back")
 
     def _use(self, source: Source) -> None:
         self._source = source
@@ -229,8 +218,8 @@ class CaptureThread(QThread):
             description=source.description,
             frame_count=source.frame_count,
             is_live=source.is_live,
-            turned_deg=self._setup.turned_deg,
-            camera=self._setup.camera.camera if self._setup.camera else None,
+            turned_deg=self._turned_deg,
+            camera=self._finder.camera,
         )
         self.opened.emit(info)
         # Pictures wait for the person; cameras and clips run.
@@ -292,11 +281,14 @@ class CaptureThread(QThread):
         if number != self._position:
             self._show(number, direction=1 if by > 0 else -1)
 
-    def _show(self, number: int, *, direction: int) -> None:
-        """Read one frame out of turn; frames that cannot be read are named and passed in ``direction``."""
-        source, passed, sentence = self._source, 0, ""
+    def _show(self, number: int, *, direction: int, recovers: bool = True) -> bool:
+        """Read one frame out of turn; frames that cannot be read are named and passed in ``direction``.
+
+        Returns False if there is none in that direction.
+        """
+        source, passed, sentence, is_shown = self._source, 0, "", False
         if source is None or source.is_live:
-            return
+            return True
         while number >= 0 and (source.frame_count is None or number < source.frame_count) and not self._stopping:
             if number != self._position + 1:
                 source.seek(number)
@@ -312,10 +304,12 @@ class CaptureThread(QThread):
             if frame is not None:
                 self._jump += 1
                 # What was passed on the way here stays named until the person goes on.
-                self._deliver(frame, recovers=not passed)
+                self._deliver(frame, recovers=recovers and not passed)
+                is_shown = True
             break
         if passed > MOST_NAMED:
             self._report(f"{passed} pictures in a row cannot be read; the last one: {sentence}")
+        return is_shown
 
     def _refresh(self, source: ChangingSource) -> None:
         self._refresh_at_s = time.monotonic() + self._refresh_s
@@ -340,17 +334,8 @@ class CaptureThread(QThread):
             length = SourceLength(self._generation, source.frame_count, self._position, source.description)
             self.length_changed.emit(length)
 
-    def _know_cameras(self, cameras: Sequence[CameraInfo], named: CameraInfo | None) -> None:
-        wish = self._setup.camera
-        if named is not None and self._text == f"{CAMERA_PREFIX}{named.index}" and not (wish and wish.camera):
-            wish = replace(wish or CameraWish(), camera=named)
-            self._setup = replace(self._setup, camera=wish)
-        mine = wish.camera if wish else None
-        if mine is not None and any(mine.is_same(camera) for camera in cameras):
-            self._beside = [camera for camera in cameras if not camera.is_same(mine)]
-
     def _turn_pictures(self, turned_deg: int) -> None:
-        self._setup = replace(self._setup, turned_deg=turned_deg)
+        self._turned_deg = turned_deg
         self._jump += 1
         self._repeat()
 
@@ -367,7 +352,7 @@ class CaptureThread(QThread):
         self._mailbox.put(self._job(frame, rate_hz))
 
     def _job(self, frame: Frame, capture_rate_hz: float) -> Job:
-        return Job(self._generation, self._jump, turned(frame, self._setup.turned_deg), capture_rate_hz)
+        return Job(self._generation, self._jump, turned(frame, self._turned_deg), capture_rate_hz)
 
     def _report(self, sentence: str) -> None:
         # A camera that stays away is tried every second, but once is enough in the log.

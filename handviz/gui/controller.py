@@ -22,7 +22,16 @@ from handviz.gui.source_memory import SourceMemory
 from handviz.paths import CLIP_FILE, MODELS
 
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
-SETTINGS_OF_RECONSTRUCTION = ("variant", "smoothing", "smoothing_kind", "field_of_view_deg", "side", "wants_texture")
+SETTINGS_OF_RECONSTRUCTION = (
+    "variant",
+    "smoothing",
+    "smoothing_kind",
+    "lens",
+    "hand_size",
+    "side",
+    "wants_texture",
+    "wants_others",
+)
 logger = logging.getLogger(__name__)
 
 

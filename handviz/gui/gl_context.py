@@ -1,5 +1,6 @@
 """moderngl in the context that Qt made, on every platform."""
 
+import sys
 from types import TracebackType
 from typing import Any
 
@@ -9,6 +10,23 @@ from PyQt6.QtGui import QOpenGLContext
 from handviz.errors import HandvizError
 
 NO_OPENGL = "The graphics driver does not offer OpenGL 3.3 to this window: python -m handviz doctor says more."
+
+
+SOFTWARE_HINTS = {
+    "linux": "start it as 'LIBGL_ALWAYS_SOFTWARE=1 python app.py' to draw without the graphics card",
+    "win32": "start it after 'set QT_OPENGL=software' to draw without the graphics card",
+}
+
+
+def broken_driver(error: Exception, platform: str = sys.platform) -> str:
+    """What to say where the driver offers OpenGL and then fails at it: its first words, and how to do without it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" =-")]
+    said = lines[0][:120] if lines else type(error).__name__
+    hint = SOFTWARE_HINTS.get(platform, "update the system, which brings its graphics driver")
+    return (
+        f"The graphics driver cannot draw this ({said}). Hands are still reconstructed and can be saved; to see them, "
+        f"update the driver, or {hint}."
+    )
 
 
 class QtFunctions:

@@ -66,7 +66,7 @@ class Stage:
 
 
 class Photographer(QObject):
-    """Plays the scenes one after the other, saves a picture of each as NAME.png, and closes the window."""
+    """Plays the scenes one after the other, saves a picture of each as NAME.jpg, and closes the window."""
 
     finished = pyqtSignal()
 
@@ -114,7 +114,7 @@ class Photographer(QObject):
 
     def _save(self, widget: QWidget) -> None:
         self._stage.window.view_panel.numbers.refresh()
-        path = self._folder / f"{self._left[0].name}.png"
+        path = self._folder / f"{self._left[0].name}.jpg"
         try:
             save_picture(widget.grab().toImage(), path)
             logger.info("saved %s", path)

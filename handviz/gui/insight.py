@@ -17,7 +17,7 @@ from handviz.gui.shortcuts import Shortcut
 from handviz.gui.viewport import Viewport
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.hand_model.template import HandTemplate
-from handviz.infer.point_reading import read_point
+from handviz.infer.point_reading import other_networks, read_point
 from handviz.records import FrameResult, VariantName
 from handviz.render.highlight import AttentionShown, Highlight, Pick
 
@@ -70,7 +70,13 @@ class Insight(Feature):
     def stop(self) -> None:
         """End the thread."""
         self._numbers_timer.stop()
+        self.panel.stop()
         self._thread.stop()
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether the picked point's attention is on the screen."""
+        return self._attention is not None
 
     def toggle_attention(self) -> None:
         """On or off; without a picked point there is a sentence."""
@@ -104,8 +110,8 @@ class Insight(Feature):
         self._picked = PickedHand(self._result.hands[pick.hand], pick.vertex, pick.joint)
         self._forget_attention(None)
         self._numbers_timer.stop()
-        self.panel.show_point_group()
         self._show()
+        self.panel.show_point_group()
         self._controller.say(f"Picked: {self.panel.name.text()}. Esc lets go of it.")
 
     def let_go(self) -> None:
@@ -158,6 +164,7 @@ class Insight(Feature):
             return
         hand = self._result.hands[pick.hand]
         self.panel.show_reading(read_point(hand, pick, _template_of(len(hand.vertices_m))), hand.texture is not None)
+        self.panel.show_networks(other_networks(self._result, pick))
         self._numbers_are_old = False
         self._numbers_timer.start(BETWEEN_NUMBERS_MS)
 

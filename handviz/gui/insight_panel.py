@@ -1,6 +1,8 @@
 """Groups of the right panel: the picked point with its attention, and what becomes of uncertain parts."""
 
-from PyQt6.QtCore import QSignalBlocker, Qt
+from collections.abc import Mapping
+
+from PyQt6.QtCore import QSignalBlocker, Qt, QTimer
 from PyQt6.QtWidgets import QButtonGroup, QCheckBox, QGridLayout, QHBoxLayout, QLabel, QRadioButton, QSlider, QWidget
 
 from handviz.gui.attention_thread import AttentionAnswer
@@ -8,7 +10,8 @@ from handviz.gui.controller import Controller
 from handviz.gui.parts import Panel, named_label
 from handviz.gui.settings import LIMITS, ViewSettings
 from handviz.infer.point_reading import PointReading, joint_name
-from handviz.records import FloatArray
+from handviz.records import VARIANTS, FloatArray, VariantName
+from handviz.render.difference import DISPLAY_NAMES
 from handviz.render.ellipses import share_inside
 
 POINT_TITLE, UNCERTAINTY_TITLE = "Picked point", "Uncertainty"
@@ -50,6 +53,9 @@ class InsightPanel:
         self._add_attention()
         self.uncertainty_group = panel.group(UNCERTAINTY_TITLE, before=BEFORE)
         self._add_uncertainty()
+        self._soon = QTimer(self.point_group)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(lambda: panel.ensureWidgetVisible(self.point_group))
         controller.settings_changed.connect(self.show_settings)
         self.show_settings(controller.settings)
         self.show_nothing()
@@ -77,9 +83,13 @@ class InsightPanel:
             self._write_attention("")
 
     def show_point_group(self) -> None:
-        """Unfold the picked point and bring it into sight."""
+        """Unfold the picked point and bring it into sight, as soon as it has its size."""
         self.point_group.set_folded(False)
-        self._panel.ensureWidgetVisible(self.point_group)
+        self._soon.start(0)
+
+    def stop(self) -> None:
+        """Bring nothing into sight any more."""
+        self._soon.stop()
 
     def show_nothing(self) -> None:
         """Say how to pick."""
@@ -103,6 +113,16 @@ class InsightPanel:
         self.visible.setToolTip(VISIBLE_BY_TEXTURE if has_texture else VISIBLE_BY_SHAPE)
         self._table.setVisible(True)
 
+    def show_networks(self, others: Mapping[VariantName, tuple[float, float]]) -> None:
+        """What the compared networks say of the same point; nothing where none are compared."""
+        lines = [
+            f"{DISPLAY_NAMES[variant]}: ± {others[variant][0]:.1f} mm, {others[variant][1]:.1f} mm away"
+            for variant in VARIANTS
+            if variant in others
+        ]
+        self.networks.setText("\n".join(lines))
+        self.networks.setVisible(bool(lines))
+
     def show_attention(self, answer: AttentionAnswer | None, sentence: str = "") -> None:
         """The joints that get most, or why there is nothing to tell, or not yet."""
         if answer is None or answer.attention is None:
@@ -125,6 +145,7 @@ class InsightPanel:
         self.attention_text.setVisible(bool(text))
 
     def _show_text(self, sentence: str) -> None:
+        self.show_networks({})
         self.name.setText(sentence)
         self._table.setVisible(False)
 
@@ -152,6 +173,9 @@ class InsightPanel:
                 grid.addWidget(label, row + 3, column, Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag(0))
             self.values[name] = labels[1:]
         self._panel.column.addWidget(self._table)
+        self.networks = named_label("faint", wraps=True)
+        self.networks.setToolTip("Deviation by the compared networks, and how far from here they put the point")
+        self._panel.column.addWidget(self.networks)
 
     def _add_attention(self) -> None:
         self.attention = self._switch("attention", "where its attention goes", "A", ATTENTION_HINT)

@@ -1,6 +1,7 @@
 """The window's side of the export: asks what and where, shows how far it is, says where the files are."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +49,9 @@ class InspectionExporter(QObject):
     def stop(self) -> None:
         """End and wait."""
         for signal in (self._thread.progressed, self._thread.ended):
-            signal.disconnect()
+            # A window may be closed twice; then nothing is connected any more.
+            with suppress(TypeError):
+                signal.disconnect()
         self._thread.stop()
 
     def _begin_or_end(self) -> None:

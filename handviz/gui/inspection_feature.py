@@ -12,6 +12,7 @@ from handviz.gui.feature import Feature
 from handviz.gui.inspection_exporter import InspectionExporter
 from handviz.gui.inspection_page import InspectionPage
 from handviz.gui.inspection_thread import InspectionMaker, InspectionThread, Progress, make_inspection
+from handviz.gui.lens_memory import OTHER_SOURCES, kept_lens
 from handviz.gui.picture_loaders import Look, LookOrder, LookThread
 from handviz.gui.settings import ViewSettings
 from handviz.gui.shortcuts import Shortcut
@@ -228,7 +229,9 @@ class InspectionFeature(Feature):
         return InspectionOrder(
             folder=folder,
             variant=settings.variant,
-            field_of_view_deg=settings.field_of_view_deg,
+            # Whatever camera is live meanwhile.
+            lens=kept_lens(self._controller.store, OTHER_SOURCES),
+            hand_size=settings.hand_size,
             side=settings.side,
             model_dir=self._model_dir,
         )

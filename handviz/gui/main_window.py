@@ -11,12 +11,14 @@ from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QTabWidget, Q
 from handviz.capture.dropped import choose as choose_dropped
 from handviz.errors import HandvizError
 from handviz.gui.animating import Animating
+from handviz.gui.compare import Compare
 from handviz.gui.controller import Controller
 from handviz.gui.cut_out import CutOut
 from handviz.gui.feature import Feature
 from handviz.gui.insight import Insight
 from handviz.gui.inspection_feature import InspectionFeature
 from handviz.gui.keyboard import reach_by_tab_alone
+from handviz.gui.lens_feature import LensFeature
 from handviz.gui.log_window import LogKeeper, LogWindow
 from handviz.gui.mesh_saver import MESH_FORMATS, MeshOrder
 from handviz.gui.messages import Answer, Status
@@ -129,6 +131,7 @@ class MainWindow(QMainWindow):
         self.inspection = InspectionFeature(self._controller, self.pages, self._surface)
         output = OutputPanel(self.source_panel)
         return [
+            LensFeature(self._controller, self.viewport, self.source_panel.lens),
             SourceFeature(self._controller, self.source_panel, self.timeline, self),
             self.inspection,
             Recorder(self._controller, self.viewport, output),
@@ -136,6 +139,7 @@ class MainWindow(QMainWindow):
             Streaming(self._controller, output),
             Animating(self._controller, self, output),
             Insight(self._controller, self.viewport, self.view_panel),
+            Compare(self._controller, self.viewport, self.view_panel),
             WindowLayout(self, self._controller, (self.source_panel, self.view_panel)),
         ]
 

@@ -171,10 +171,10 @@ def begin(
     kind: Measurement, window: MainWindow, controller: Controller, minutes: float | None, report: Report = logger.info
 ) -> QObject:
     """Have the window measure itself once it runs; keep what comes back."""
-    minutes = DEFAULT_MINUTES[kind] if minutes is None else minutes
+    length = DEFAULT_MINUTES[kind] if minutes is None else minutes
     if kind == "startup":
         return StartWatch(window, controller, report)
-    return (LatencyRun if kind == "latency" else SoakRun)(window, controller, minutes, report)
+    return (LatencyRun if kind == "latency" else SoakRun)(window, controller, length, report)
 
 
 def _at_first_hands(window: MainWindow, action: Callable[[], None]) -> None:

@@ -9,9 +9,11 @@ from PyQt6.QtCore import QThread, pyqtSignal
 
 from handviz.capture.mailbox import Mailbox
 from handviz.errors import HandvizError
+from handviz.gui.give_way import give_way
 from handviz.gui.messages import Answer, Job
 from handviz.gui.rates import RateMeter
 from handviz.gui.settings import ViewSettings
+from handviz.lens import HandSize, Lens
 from handviz.records import Frame, FrameResult, SideChoice, SmoothingKind, VariantName
 
 POLL_S = 0.5
@@ -42,12 +44,20 @@ class PipelineLike(Protocol):
         """Another filter, which begins anew."""
         ...
 
-    def set_field_of_view(self, field_of_view_deg: float, /) -> None:
-        """Of the longer image side."""
+    def set_lens(self, lens: Lens, /) -> None:
+        """What is known of the camera."""
+        ...
+
+    def set_hand_size(self, size: HandSize, /) -> None:
+        """What is known of the hands."""
         ...
 
     def set_side(self, side: SideChoice, /) -> None:
         """Which hand is which."""
+        ...
+
+    def set_compare(self, wanted: bool, /) -> None:
+        """Whether every variant is asked, from the next frame on."""
         ...
 
     def set_texture(self, wanted: bool, /) -> None:
@@ -106,6 +116,7 @@ class ReconstructThread(QThread):
 
     def run(self) -> None:
         """The loop: as long as the mailbox is open."""
+        give_way(self)
         while not self._mailbox.closed:
             job = self._mailbox.get(POLL_S)
             if job is None:
@@ -166,12 +177,16 @@ class ReconstructThread(QThread):
             pipeline.set_smoothing(wanted.smoothing)
         if wanted.smoothing_kind != applied.smoothing_kind:
             pipeline.set_smoothing_kind(wanted.smoothing_kind)
-        if wanted.field_of_view_deg != applied.field_of_view_deg:
-            pipeline.set_field_of_view(wanted.field_of_view_deg)
+        if wanted.lens != applied.lens:
+            pipeline.set_lens(wanted.lens)
+        if wanted.hand_size != applied.hand_size:
+            pipeline.set_hand_size(wanted.hand_size)
         if wanted.side != applied.side:
             pipeline.set_side(wanted.side)
         if wanted.wants_texture != applied.wants_texture:
             pipeline.set_texture(wanted.wants_texture)
+        if wanted.wants_others != applied.wants_others:
+            pipeline.set_compare(wanted.wants_others)
         self._applied = wanted
         if self._forgets_texture:
             self._forgets_texture = False

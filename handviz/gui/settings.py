@@ -8,14 +8,18 @@ from typing import Any, Literal, get_args
 import platformdirs
 from PyQt6.QtCore import QSettings
 
-from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG
+from handviz.errors import HandvizError
+from handviz.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens
+from handviz.lens_files import hand_size_from_text, hand_size_text, lens_from_text, lens_text
 from handviz.records import SMOOTHING_KINDS, VARIANTS, SideChoice, SmoothingKind, VariantName
-from handviz.render.options import ColourMode, DrawOptions, UncertainMode, ViewMode
+from handviz.render.options import ColourMode, Difference, DrawOptions, UncertainMode, ViewMode
 
 CONFIG_FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
 LAYOUT_VERSION = "1"
 """Of what the file means; counted up when a name or a value comes to mean something else."""
 ThemeChoice = Literal["system", "dark", "light"]
+DifferencePair = Literal["prior_amvur", "prior_final", "amvur_final"]
+"""The two variants whose distance is shown, joined by an underscore."""
 VERSION_KEY = "memory/settings_version"
 CHOICES: dict[str, tuple[str, ...]] = {
     "variant": VARIANTS,
@@ -25,11 +29,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "smoothing_kind": SMOOTHING_KINDS,
     "theme": get_args(ThemeChoice),
     "side": get_args(SideChoice),
+    "difference_pair": get_args(DifferencePair),
 }
 LIMITS: dict[str, tuple[float, float]] = {
     "opacity": (0.1, 1.0),
     "smoothing": (0.0, 1.0),
-    "field_of_view_deg": (20.0, 150.0),
     "range_low_mm": (0.0, 499.0),
     "range_high_mm": (0.5, 500.0),
     "uncertain_above_mm": (0.5, 30.0),
@@ -55,7 +59,8 @@ class ViewSettings:
     range_high_mm: float = 10.0
     smoothing: float = 0.3
     smoothing_kind: SmoothingKind = "kalman"
-    field_of_view_deg: float = DEFAULT_FIELD_OF_VIEW_DEG
+    lens: Lens = ASSUMED_LENS
+    hand_size: HandSize = UNMEASURED
     loop: bool = True
     uncertain: UncertainMode = "show"
     uncertain_above_mm: float = 10.0
@@ -64,11 +69,28 @@ class ViewSettings:
     attention: bool = False
     theme: ThemeChoice = "system"
     side: SideChoice = "detected"
+    compare: bool = False
+    difference: bool = False
+    difference_pair: DifferencePair = "prior_final"
+    difference_aligned: bool = False
 
     @property
     def wants_texture(self) -> bool:
         """Whether hands need a texture to be shown like this."""
         return self.colour == "texture"
+
+    @property
+    def wants_others(self) -> bool:
+        """Whether the hands of all variants are needed to be shown like this."""
+        return self.compare or self.difference
+
+    @property
+    def shown_difference(self) -> Difference | None:
+        """Between which variants, None where colours show something else."""
+        if not self.difference:
+            return None
+        first, second = (variant for variant in VARIANTS if variant in self.difference_pair.split("_"))
+        return Difference(first, second, aligned=self.difference_aligned)
 
     def draw_options(self) -> DrawOptions:
         """The part that concerns the picture."""
@@ -87,6 +109,8 @@ class ViewSettings:
             uncertain_above_mm=self.uncertain_above_mm,
             ellipses=self.ellipses,
             ellipse_sigmas=self.ellipse_sigmas,
+            compare=self.compare,
+            difference=self.shown_difference,
         )
 
 
@@ -150,8 +174,7 @@ class SettingsStore:
     def save(self, settings: ViewSettings) -> None:
         """Remember all settings."""
         for item in fields(ViewSettings):
-            value = getattr(settings, item.name)
-            self._file.setValue(f"view/{item.name}", str(value).lower() if isinstance(value, bool) else value)
+            self._file.setValue(f"view/{item.name}", _written(getattr(settings, item.name)))
         self._file.sync()
 
     def text(self, name: str) -> str:
@@ -164,10 +187,23 @@ class SettingsStore:
         self._file.sync()
 
 
+def _written(value: Any) -> Any:
+    if isinstance(value, Lens):
+        return lens_text(value)
+    if isinstance(value, HandSize):
+        return hand_size_text(value)
+    return str(value).lower() if isinstance(value, bool) else value
+
+
 def _checked(name: str, default: Any, saved: Any) -> Any:
     if saved is None:
         return default
     text = str(saved)
+    if isinstance(default, Lens | HandSize):
+        try:
+            return (lens_from_text if isinstance(default, Lens) else hand_size_from_text)(text)
+        except HandvizError:
+            return default
     if isinstance(default, bool):
         return {"true": True, "false": False}.get(text, default)
     if isinstance(default, float):

@@ -1,15 +1,17 @@
 """Left: where the pictures come from, and the camera's lens."""
 
-from PyQt6.QtCore import QSignalBlocker, pyqtSignal
+from PyQt6.QtCore import pyqtSignal
 from PyQt6.QtGui import QCursor
-from PyQt6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QMenu, QPushButton, QToolButton, QWidget
+from PyQt6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QPushButton, QToolButton, QWidget
 
 from handviz.capture.camera import OFFERED_MODES, CameraMode
 from handviz.capture.sources import CAMERA_PREFIX, PICTURES_PREFIX, CameraInfo
 from handviz.gui.controller import Controller
+from handviz.gui.lens_panel import LensPart
 from handviz.gui.messages import Answer, SourceInfo, SourceLength
-from handviz.gui.parts import Panel, named_label, number_box
-from handviz.gui.settings import LIMITS, ViewSettings
+from handviz.gui.parts import Panel, named_label
+from handviz.gui.place_text import apart_text, place_text
+from handviz.gui.settings import ViewSettings
 from handviz.records import SideChoice
 
 SIDE_TEXTS: dict[SideChoice, str] = {
@@ -104,17 +106,8 @@ class SourcePanel(Panel):
 
     def _add_lens_group(self) -> None:
         self.group("Camera")
-        self.field_of_view = number_box(LIMITS["field_of_view_deg"], " °")
-        self.field_of_view.setToolTip("Angle that the longer side of the picture spans; it sets the distances")
-        self.field_of_view.valueChanged.connect(lambda value: self._controller.change(field_of_view_deg=value))
-        row = QHBoxLayout()
-        row.addWidget(named_label("", "Field of view"), 1)
-        row.addWidget(self.field_of_view)
-        self.column.addLayout(row)
-        self.mirror = QCheckBox("Mirror the display")
-        self.mirror.setToolTip("Only what you see is flipped; the hands are found in the true picture (M)")
-        self.mirror.toggled.connect(lambda checked: self._controller.change(mirror=checked))
-        self.column.addWidget(self.mirror)
+        self.lens = LensPart(self._controller)
+        self.column.addWidget(self.lens)
 
     def _add_hands_group(self) -> None:
         self.group("Hands")
@@ -129,6 +122,7 @@ class SourcePanel(Panel):
         self.sides.activated.connect(lambda row: self._controller.change(side=self.sides.itemData(row)))
         self.column.addWidget(self.sides)
         self.hands = named_label("", "none yet", wraps=True)
+        self.hands.setToolTip("Places are the camera's: right, down, and away from it; ± is one standard deviation")
         self.column.addWidget(self.hands)
 
     def show_cameras(self, cameras: list[CameraInfo]) -> None:
@@ -162,9 +156,6 @@ class SourcePanel(Panel):
 
     def show_settings(self, settings: ViewSettings) -> None:
         """Follow settings that were changed elsewhere."""
-        with QSignalBlocker(self.field_of_view), QSignalBlocker(self.mirror):
-            self.field_of_view.setValue(settings.field_of_view_deg)
-            self.mirror.setChecked(settings.mirror)
         self.sides.setCurrentIndex(self.sides.findData(settings.side))
 
     def _show_changing(self, text: str) -> None:
@@ -177,9 +168,10 @@ class SourcePanel(Panel):
         lines = [
             f"{hand.handedness}, score {hand.detection_score:.2f}\n"
             f"deviation {hand.vertex_std_mm.mean():.1f} mm, at most {hand.vertex_std_mm.max():.1f} mm\n"
-            f"about {hand.wrist_camera_m[2] * 100:.0f} cm away"
+            f"{place_text(hand)}"
             for hand in answer.result.hands
         ]
+        lines += [apart] if (apart := apart_text(answer.result.hands)) else []
         text = "\n\n".join(lines) or "no hand in this picture"
         if text != self.hands.text():
             self.hands.setText(text)

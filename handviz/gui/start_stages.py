@@ -54,6 +54,7 @@ def _start(command: Sequence[str]) -> dict[str, float]:
         timeout=LONGEST_START_S,
         check=False,
     )
+    # The program says its stages in its log.
     told = [line.partition(LINE)[2].split(" ", 1) for line in done.stderr.splitlines() if LINE in line]
     if done.returncode != 0 or not told:
         raise HandvizError(f"the program did not start (status {done.returncode}): {done.stderr[-2000:]}")

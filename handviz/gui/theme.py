@@ -90,6 +90,8 @@ QLabel#number { font-family: monospace; }
 QLabel#banner, QLabel#toast { background: $trouble_ground; color: $trouble_text; border: 1px solid $trouble_edge;
     border-radius: 5px; padding: 9px 12px; }
 QLabel#toast[kind="note"] { background: $button; color: $text; border-color: $edge_hover; }
+QLabel#note { color: #e6eaef; background: rgba(20, 24, 30, 150); border-radius: 4px; padding: 2px 8px;
+    font-size: 11px; }
 QLabel#invitation { color: #97a1ad; font-size: 15px; background: transparent; }
 QFrame#card { background: $panel; border: 1px solid $edge_hover; border-radius: 8px; }
 QPushButton, QToolButton { background: $button; border: 1px solid $edge; border-radius: 4px; padding: 5px 10px; }

@@ -14,13 +14,14 @@ from PyQt6.QtOpenGLWidgets import QOpenGLWidget
 from PyQt6.QtWidgets import QWidget
 
 from handviz.errors import HandvizError
-from handviz.gui.gl_context import NO_OPENGL, moderngl_from
+from handviz.gui.gl_context import NO_OPENGL, broken_driver, moderngl_from
 from handviz.records import FrameResult
 from handviz.render.camera import OrbitCamera
 from handviz.render.highlight import Highlight, Pick
 from handviz.render.key_light import KeyLight
 from handviz.render.options import DrawOptions
-from handviz.render.scene import Scene
+from handviz.render.panes import PanePoint
+from handviz.render.split_scene import SplitScene
 from handviz.render.surface import Surface
 from handviz.render.target import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
 
@@ -42,7 +43,7 @@ class PictureTaker(Protocol):
 
 
 class Viewport(QOpenGLWidget):
-    """Shows results through a Scene.
+    """Shows results through a SplitScene.
 
     In free orbit the mouse turns, the wheel zooms, a double click goes home. The right button moves the light.
     """
@@ -58,7 +59,7 @@ class Viewport(QOpenGLWidget):
         super().__init__(parent)
         self._surface = surface
         self._ctx: moderngl.Context | None = None
-        self._scene: Scene | None = None
+        self._scene: SplitScene | None = None
         self._smooth_target: MultisampleTarget | None = None
         self._samples = 0
         self._result: FrameResult | None = None
@@ -98,16 +99,24 @@ class Viewport(QOpenGLWidget):
         self.update()
 
     def pick_at(self, position: QPointF) -> Pick | None:
-        """The vertex or joint under a place of this widget; None beside the hands."""
+        """The vertex or joint under a place of this widget, in whichever pane; None beside the hands."""
         if self._scene is None:
             return None
         ratio = self.devicePixelRatioF()
-        point_px = np.array([position.x(), position.y()]) * ratio
+        point_px = position.x() * ratio, position.y() * ratio
         return self._scene.pick(point_px, self._drawn_size, self._options, orbit=self._orbit, pixel_ratio=ratio)
 
     def range_mm(self) -> tuple[float, float] | None:
         """The ends of the heatmap on the screen."""
         return self._scene.range_mm(self._options) if self._scene is not None else self._options.deviation_range_mm
+
+    def pane_at(self, position: QPointF) -> PanePoint | None:
+        """The variant drawn at a place of this widget and where in its pane, in physical pixels; None beside panes."""
+        if self._scene is None:
+            return None
+        ratio = self.devicePixelRatioF()
+        point_px = position.x() * ratio, position.y() * ratio
+        return self._scene.pane_at(point_px, self._drawn_size, self._options, ratio)
 
     def cut_out(self, scale: float = 1.0) -> NDArray[np.uint8] | None:
         """(H, W, 4) RGB and straight alpha of the hands as they stand in the view, ``scale`` times as large.
@@ -126,11 +135,18 @@ class Viewport(QOpenGLWidget):
                 resources.callback(target.release)
             options = self._options.cut_out()
             drawn = smooth.framebuffer(size)
+            self._scene.set_highlight(None)
             self._scene.draw(drawn, options, orbit=self._orbit, light=self._light, pixel_ratio=pixel_ratio)
+            self._scene.set_highlight(self._highlight)
             smooth.resolve(plain.framebuffer(size))
             pixels = read_pixels(plain.framebuffer(size), components=4)
         self.doneCurrent()
         return straight_alpha(pixels)
+
+    def look_from(self, orbit: OrbitCamera) -> None:
+        """Look at the hands like this in free orbit, until the mouse turns them."""
+        self._orbit = orbit
+        self.update()
 
     def release_gl(self) -> None:
         """Free everything on the graphics card; the viewport stays empty afterwards."""
@@ -150,9 +166,13 @@ class Viewport(QOpenGLWidget):
         except HandvizError as error:
             self.failed.emit(str(error))
             return
-        self._samples = affordable_samples(self._ctx)
-        self._smooth_target = MultisampleTarget(self._ctx, self._samples)
-        self._scene = Scene(self._ctx, self._surface)
+        try:
+            self._samples = affordable_samples(self._ctx)
+            self._smooth_target = MultisampleTarget(self._ctx, self._samples)
+            self._scene = SplitScene(self._ctx, self._surface)
+        except moderngl.Error as error:
+            self._give_up(error)
+            return
         self._scene.show(self._result)
         self._scene.set_highlight(self._highlight)
         logger.info("drawing with %s", self._ctx.info["GL_RENDERER"])
@@ -168,17 +188,30 @@ class Viewport(QOpenGLWidget):
         if self._ctx is None or self._scene is None or self._smooth_target is None:
             return
         started_s = time.perf_counter()
+        try:
+            self._draw(self._ctx, self._scene, self._smooth_target)
+        except moderngl.Error as error:
+            self._give_up(error)
+            return
+        self.painted.emit(self._result, (time.perf_counter() - started_s) * 1000)
+
+    def _draw(self, ctx: moderngl.Context, scene: SplitScene, smooth_target: MultisampleTarget) -> None:
         # The context's own idea of the screen is wrong inside a QOpenGLWidget.
-        screen = self._ctx.detect_framebuffer(self.defaultFramebufferObject())
-        target = self._smooth_target.framebuffer(screen.size) if self._samples else screen
+        screen = ctx.detect_framebuffer(self.defaultFramebufferObject())
+        target = smooth_target.framebuffer(screen.size) if self._samples else screen
         pixel_ratio, self._drawn_size = self.devicePixelRatioF(), target.size
-        self._scene.draw(target, self._options, orbit=self._orbit, light=self._light, pixel_ratio=pixel_ratio)
+        scene.draw(target, self._options, orbit=self._orbit, light=self._light, pixel_ratio=pixel_ratio)
         if self._samples:
-            self._smooth_target.resolve(screen)
-        self._ctx.finish()
+            smooth_target.resolve(screen)
+        ctx.finish()
         if self.picture_taker is not None and self.picture_taker.wants_picture():
             self.picture_taker.take_picture(screen.read(components=4, alignment=1), screen.size)
-        self.painted.emit(self._result, (time.perf_counter() - started_s) * 1000)
+
+    def _give_up(self, error: moderngl.Error) -> None:
+        """The driver cannot compile or draw: it would fail at every frame, so nothing more is drawn here."""
+        logger.error("the graphics driver fails: %s", error)
+        self._release()
+        self.failed.emit(broken_driver(error))
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
         """Begin to turn the hands or to move the light, or a click."""

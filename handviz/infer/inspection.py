@@ -72,7 +72,8 @@ def make_processor(order: InspectionOrder) -> PictureProcessor:
         PipelineSettings(
             model_dir=order.model_dir,
             variant=order.variant,
-            field_of_view_deg=order.field_of_view_deg,
+            lens=order.lens,
+            hand_size=order.hand_size,
             max_hands=MOST_HANDS,
             side=order.side,
             video=False,

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 
 from handviz.errors import HandvizError
-from handviz.geometry import intrinsics_from_field_of_view
 from handviz.infer.export_order import CSV_NAME, JSON_NAME, MESH_FOLDER, REPORT_NAME, ExportOrder
 from handviz.infer.hand_pack import unpack_hands
 from handviz.infer.inspection_columns import COLUMNS, rows_of
@@ -137,9 +136,8 @@ class _Job:
             image = np.broadcast_to(np.uint8(0), (picture.height, picture.width, 3))
             frame = Frame(0, image, 0.0, picture.file)
             result = FrameResult(frame, self._order.inspection.variant, detections, hands)
-            degrees = self._order.inspection.field_of_view_deg
-            assumed = intrinsics_from_field_of_view(picture.width, picture.height, degrees)
-            yield picture_entry(picture.file, result, hands[0].intrinsics if hands else assumed, meshes)
+            known = self._order.inspection.lens.intrinsics_for(picture.width, picture.height)
+            yield picture_entry(picture.file, result, hands[0].intrinsics if hands else known, meshes)
 
     def _hands(self, picture: PictureRow) -> Iterator[tuple[int, HandMesh, Detection]]:
         """Number, hand and detection of those hands that are to be written."""

@@ -20,6 +20,7 @@ from handviz.hand_model.open_hand import load_display_mesh
 from handviz.infer.inspection_columns import COLUMNS, Column, TableRow, rows_of
 from handviz.infer.inspection_rows import InspectionOrder, PictureRow
 from handviz.infer.whole_files import writing_whole
+from handviz.lens import lens_in_words
 from handviz.records import Frame, FrameResult, HandMesh
 from handviz.render.colormap import colours_from_deviation
 from handviz.render.offscreen import OffscreenRenderer
@@ -102,7 +103,7 @@ def _filled(before: str, pictures: Sequence[PictureRow], settings: ReportSetting
     failed = sum(picture.state == "failed" for picture in pictures)
     told = [f"{len(pictures):,} pictures, {len(hands):,} hands"]
     told += [f"{failed:,} could not be read"] if failed else []
-    told += [f"network: {inspection.variant}", f"assumed field of view: {inspection.field_of_view_deg:g}°"]
+    told += [f"network: {inspection.variant}", f"lens: {lens_in_words(inspection.lens)}"]
     if hands:
         means = [hand.mean_std_mm for hand in hands]
         told.append(f"mean deviation: {np.mean(means):.1f} mm, middle one {np.median(means):.1f} mm")

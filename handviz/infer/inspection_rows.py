@@ -8,7 +8,7 @@ from typing import Literal
 import platformdirs
 
 from handviz.errors import HandvizError
-from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG
+from handviz.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens
 from handviz.paths import MODELS
 from handviz.records import Handedness, SideChoice, VariantName
 
@@ -24,8 +24,9 @@ class InspectionOrder:
 
     folder: Path
     variant: VariantName = "final"
-    field_of_view_deg: float = DEFAULT_FIELD_OF_VIEW_DEG
-    """Of the longer image side."""
+    lens: Lens = ASSUMED_LENS
+    """Of the camera that took the pictures."""
+    hand_size: HandSize = UNMEASURED
     side: SideChoice = "detected"
     model_dir: Path = MODELS
 

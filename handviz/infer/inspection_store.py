@@ -18,10 +18,11 @@ import numpy as np
 from handviz import __version__
 from handviz.errors import HandvizError
 from handviz.infer.inspection_rows import HandRow, InspectionOrder, PictureRow, inspections_folder
+from handviz.lens_files import hand_size_text, lens_text
 from handviz.paths import variant_file
 from handviz.records import KEYPOINT_COUNT, FloatArray
 
-FORMAT = 1
+FORMAT = 2
 MOST_KEPT = 20
 """Inspections; when one more begins, the one that was used longest ago is forgotten."""
 SUFFIX = ".sqlite"
@@ -71,7 +72,8 @@ def store_path(order: InspectionOrder, kept_in: Path | None = None) -> Path:
     except OSError:
         weights = Signature(0, 0)
     place, version = os.fsencode(order.folder).hex(), (FORMAT, __version__)
-    parts = (version, place, order.variant, order.field_of_view_deg, order.side, str(network), weights)
+    metres = lens_text(order.lens), hand_size_text(order.hand_size)
+    parts = (version, place, order.variant, metres, order.side, str(network), weights)
     return (kept_in or inspections_folder()) / (hashlib.sha256(repr(parts).encode("utf-8")).hexdigest()[:24] + SUFFIX)
 
 

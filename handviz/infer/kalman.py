@@ -7,9 +7,10 @@ what it knows badly, along it, are filters of their own. Two things are not text
 
 - The networks' errors are nearly the same from one frame to the next; only a small share of a point's deviation is new
   in every frame. That share is the measurement's noise, and the rest stays in the deviation that comes out.
-- Hands rest and start. The process noise is that of a resting hand, and wherever an innovation is larger than rest
-  explains, the predicted variance is raised until it explains it (strong tracking filter, Zhou and Frank 1996). So the
-  answer is never further from a trusted measurement than a few deviations of the noise.
+- Hands rest, start and stop. The process noise is that of a resting hand, and grows with the speed: what moves may
+  change its velocity soon. Wherever an innovation is larger than that explains, the predicted variance is raised until
+  it explains it (strong tracking filter, Zhou and Frank 1996). So the answer is never further from a trusted
+  measurement than a few deviations of the noise.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handviz.geometry import axis_angle_from_rotation, projected, rotation_from_axis_angle
+from handviz.geometry import NEAREST_M, axis_angle_from_rotation, projected, rotation_from_axis_angle
 from handviz.infer.covariances import resized
 from handviz.infer.smoothing import LONGEST_GAP_S, SHORTEST_STEP_S
 from handviz.infer.tracking import matched_tracks
@@ -32,14 +33,14 @@ from handviz.units import MILLIMETRES_PER_METRE
 class NoiseModel:
     """What is new in every frame (standard deviations), measured on rendered clips: docs/smoothing.md."""
 
-    place_m: float = 0.00025
+    place_m: float = 0.0002
     """of the palm's middle across the ray"""
-    log_depth: float = 0.005
-    turn_rad: tuple[float, float, float] = (0.02, 0.015, 0.006)
+    log_depth: float = 0.0035
+    turn_rad: tuple[float, float, float] = (0.012, 0.010, 0.004)
     """about the camera's axes: out of the picture's plane twice, and within it"""
-    across_share: float = 0.025
+    across_share: float = 0.03
     """of a point's deviation, along each axis across the ray"""
-    along_share: float = 0.14
+    along_share: float = 0.08
     """of a point's deviation, along the ray"""
     reference_std_mm: float = 10.0
     """mean deviation of a hand for which place, depth and turn are as above"""
@@ -47,21 +48,25 @@ class NoiseModel:
     """acceleration of a resting hand times the square of a 30th of a second, in units of the noise"""
     doubt: float = 2.5
     """by how many of its own deviations an innovation's mean square may exceed expectation before rest is doubted"""
+    change_s: float = 0.06
+    """time in which the velocity of a moving hand may change as a whole"""
     velocity_share: float = 0.6
     """what an unexplained step, divided by its time, is taken to have changed the velocity"""
 
 
 DEFAULT_NOISE = NoiseModel()
 NOMINAL_STEP_S = 1 / 30
-STRONGEST = 12.0
+STRONGEST = 8.0
 LEAST = 0.9
+LEAST_STD_MM = 0.1
+"""Nobody is surer than this."""
 FASTEST_TURN_RAD_PER_S = 25.0
 LEAST_TURN_GATE_RAD = 1.0
 LONGEST_DOUBT_S = 0.07
 
 
 def noise_factor(strength: float) -> float:
-    """By how much the measurement's noise is multiplied: 0.9 as strength nears 0, growing geometrically to 12 at 1."""
+    """By how much the measurement's noise is multiplied: 0.9 as strength nears 0, growing geometrically to 8 at 1."""
     return LEAST * (STRONGEST / LEAST) ** strength
 
 
@@ -81,7 +86,9 @@ class ConstantVelocity:
     def predict(self, step_s: float, variance: FloatArray) -> None:
         """Go on for ``step_s``; the process noise is that of rest, in units of the measurement's ``variance`` (N,)."""
         self.value = self.value + step_s * self.velocity
-        acceleration = (self._noise.rest_index / NOMINAL_STEP_S**2) ** 2 * variance * NOMINAL_STEP_S
+        noise = self._noise
+        rest = (noise.rest_index / NOMINAL_STEP_S**2) ** 2 * variance
+        acceleration = (rest + (self.velocity**2).mean(axis=1) / noise.change_s**2) * NOMINAL_STEP_S
         grown = self.variance + step_s * (2 * self._cross + step_s * self._velocity_variance)
         self.variance = grown + acceleration * step_s**3 / 3
         self._cross = self._cross + step_s * self._velocity_variance + acceleration * step_s**2 / 2
@@ -157,10 +164,10 @@ class _Measured:
 def _take_apart(hand: HandMesh, strength: float, noise: NoiseModel) -> _Measured:
     deviation_mm = np.concatenate([hand.vertex_std_mm, hand.keypoint_std_mm]).astype(np.float64)
     # Deviations count from the wrist, points from the palm's middle: of the wrist itself that is the palm's.
-    palm_mm = float(np.mean(hand.keypoint_std_mm[PALM,]))
+    palm_mm = max(float(np.mean(hand.keypoint_std_mm[PALM,])), LEAST_STD_MM)
     noise_mm = np.hypot(deviation_mm, palm_mm)
     factor = noise_factor(strength)
-    doubt = (factor * float(deviation_mm.mean()) / noise.reference_std_mm) ** 2
+    doubt = (factor * max(float(deviation_mm.mean()), LEAST_STD_MM) / noise.reference_std_mm) ** 2
     palm_m = _palm_m(hand)
     return _Measured(
         direction=palm_m[None, :2] / palm_m[2],
@@ -307,5 +314,7 @@ class KalmanSmoother:
 
 
 def _palm_m(hand: HandMesh) -> FloatArray:
-    """(3,) the middle of the palm in the camera's frame."""
-    return np.asarray(hand.keypoints_m[PALM, :].mean(axis=0) + hand.wrist_camera_m)
+    """(3,) the middle of the palm in the camera's frame, before the camera."""
+    palm_m = np.array(hand.keypoints_m[PALM, :].mean(axis=0) + hand.wrist_camera_m)
+    palm_m[2] = max(palm_m[2], NEAREST_M)
+    return palm_m

@@ -80,15 +80,19 @@ def scores(motions: Sequence[KnownMotion], make: Callable[[], Smoother]) -> Moti
         left_mm=float(whole["left_mm"].mean()),
         lag_ms=_lag_ms(late_px, speed_px),
         lag_3d_ms=_lag_ms(late_m[in_turn], speed_m[in_turn]),
-        apart_px=float(np.percentile(np.linalg.norm(late_px, axis=2).mean(axis=1), 99)),
-        tremble_px=float(whole["bend_px"][resting].mean()),
-        tremble_mm=float(whole["bend_mm"][resting].mean()),
+        apart_px=float(np.percentile(np.linalg.norm(late_px, axis=2).mean(axis=1), 99))
+        if moving.any()
+        else float("nan"),
+        tremble_px=float(whole["bend_px"][resting].mean()) if resting.any() else float("nan"),
+        tremble_mm=float(whole["bend_mm"][resting].mean()) if resting.any() else float("nan"),
         coverage=float(np.sqrt((whole["ratio"][:, 1:] ** 2).mean())),
     )
 
 
 def _lag_ms(late: FloatArray, speed: FloatArray) -> float:
-    """Late by how much: the shift in time that explains ``late`` best."""
+    """Late by how much: the shift in time that explains ``late`` best; nan where nothing moves."""
+    if not len(speed):
+        return float("nan")
     return float(-(late * speed).sum() / (speed**2).sum() * 1000)
 
 

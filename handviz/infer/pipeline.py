@@ -3,27 +3,32 @@
 import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from handviz.detect.crop import crop_hand, hand_mesh_from_crop, mesh_in_crop
 from handviz.detect.landmarker import HandLandmarker
 from handviz.detect.side import sided
 from handviz.errors import HandvizError
-from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG, intrinsics_from_field_of_view
 from handviz.hand_model.handles import vertices_from_keypoint_moves
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.infer.alignment import aligned_to_detector
+from handviz.infer.hand_size import with_measured_size
 from handviz.infer.reconstructor import HandReconstructor, Reconstructor
 from handviz.infer.second_look import reconstruct_and_look_again
 from handviz.infer.smoothers import make_smoother
 from handviz.infer.texture import HandTexturer, Texturer
 from handviz.infer.texture_memory import TextureMemory
 from handviz.infer.witness import drawn_to_detector, leaning_on_witness
+from handviz.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens
 from handviz.paths import LANDMARKER_FILE, MODELS, TEXTURE_NAME, variant_file
 from handviz.records import (
     VARIANTS,
@@ -47,8 +52,9 @@ class PipelineSettings:
 
     model_dir: Path = MODELS
     variant: VariantName = "final"
-    field_of_view_deg: float = DEFAULT_FIELD_OF_VIEW_DEG
-    """Of the longer image side."""
+    lens: Lens = ASSUMED_LENS
+    """Of the camera that took the frames."""
+    hand_size: HandSize = UNMEASURED
     smoothing: float = 0.3
     """0 (off) to 1; only where frames follow each other."""
     smoothing_kind: SmoothingKind = "kalman"
@@ -66,6 +72,15 @@ class PipelineSettings:
     """Which hand is which, where the detector gets it wrong."""
     texture: bool = False
     """Give hands a texture (texture.py)."""
+    compare: bool = False
+    """Ask every variant about every frame."""
+
+
+class _Answer(NamedTuple):
+    """What one network made of the crops of a frame; it may have looked at a crop as the other hand's."""
+
+    crops: list[HandCrop]
+    hands: tuple[HandMesh, ...]
 
 
 class Pipeline:
@@ -75,14 +90,16 @@ class Pipeline:
         """Load detector and the chosen variant (HandvizError if that fails); the others load in the background."""
         self._settings = settings
         self._lock = threading.Lock()
-        self._smoother = make_smoother(settings.smoothing_kind, settings.smoothing)
+        # One each: tracks of two variants do not mix.
+        self._smoothers = {v: make_smoother(settings.smoothing_kind, settings.smoothing) for v in VARIANTS}
         self._reset_wanted = False
         self._texture_wanted, self._forget_wanted = settings.texture, False
         self._texture_trouble = ""
+        self._compares = settings.compare
         self._side: SideChoice = settings.side
         self._texturer: HandTexturer | None = None
         self._video = settings.video
-        self._field_of_view_deg = settings.field_of_view_deg
+        self._lens, self._hand_size = settings.lens, settings.hand_size
         self._variant = self._used_variant = settings.variant
         self._template = template = load_open_hand()
         self._texture_memory = TextureMemory(template.faces, template.vertex_count)
@@ -98,7 +115,7 @@ class Pipeline:
         except BaseException:
             self._loader.shutdown(wait=True, cancel_futures=True)
             raise
-        if settings.other_variants:
+        if settings.other_variants or settings.compare:
             for variant in VARIANTS:
                 self._request(variant)
 
@@ -110,15 +127,14 @@ class Pipeline:
 
     def process(self, frame: Frame) -> FrameResult:
         """All hands of a frame; raises HandvizError if the chosen variant cannot be used (the last one comes back)."""
-        variant, field_of_view_deg = self._begin()
-        network = self._network(variant)
+        with self._lock:
+            lens = self._lens
         height, width = frame.image.shape[:2]
-        intrinsics = intrinsics_from_field_of_view(width, height, field_of_view_deg)
-        return self._process(frame, network, variant, intrinsics)
+        return self.process_with(frame, lens.intrinsics_of(width, height, frame.turned_deg))
 
     def process_with(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
-        """``process`` under a known camera instead of an assumed field of view."""
-        variant, _ = self._begin()
+        """``process`` under a K of its own."""
+        variant = self._begin()
         return self._process(frame, self._network(variant), variant, intrinsics)
 
     def set_variant(self, variant: VariantName) -> None:
@@ -129,21 +145,35 @@ class Pipeline:
 
     def set_smoothing(self, strength: float) -> None:
         """0 (off) to 1."""
-        self._smoother.strength = min(max(strength, 0.0), 1.0)
+        for smoother in self._smoothers.values():
+            smoother.strength = min(max(strength, 0.0), 1.0)
 
     def set_smoothing_kind(self, kind: SmoothingKind) -> None:
         """Smooth with another filter, which begins anew at the next frame."""
-        self._smoother = make_smoother(kind, self._smoother.strength)
+        self._smoothers = {v: make_smoother(kind, smoother.strength) for v, smoother in self._smoothers.items()}
 
-    def set_field_of_view(self, field_of_view_deg: float) -> None:
-        """Degrees over the longer image side, from the next frame on."""
+    def set_lens(self, lens: Lens, /) -> None:
+        """What is known of the camera, from the next frame on."""
         with self._lock:
-            self._field_of_view_deg = field_of_view_deg
+            self._lens = lens
+
+    def set_hand_size(self, size: HandSize, /) -> None:
+        """What is known of the hands, from the next frame on."""
+        with self._lock:
+            self._hand_size = size
 
     def set_side(self, side: SideChoice, /) -> None:
         """Which hand is which, from the next frame on."""
         with self._lock:
             self._side = side
+
+    def set_compare(self, wanted: bool, /) -> None:
+        """Whether every variant is asked, from the next frame on; one that could not be loaded is tried again."""
+        if wanted:
+            for variant in VARIANTS:
+                self._request(variant)
+        with self._lock:
+            self._compares = wanted
 
     def set_texture(self, wanted: bool, /) -> None:
         """Whether hands get a texture, from the next frame on."""
@@ -178,20 +208,21 @@ class Pipeline:
     ) -> None:
         self.close()
 
-    def _begin(self) -> tuple[VariantName, float]:
+    def _begin(self) -> VariantName:
         """What this frame gets; carries out a reset that was asked for."""
         with self._lock:
-            variant, field_of_view_deg = self._variant, self._field_of_view_deg
+            variant = self._variant
             reset, self._reset_wanted = self._reset_wanted, False
             forget, self._forget_wanted = self._forget_wanted, False
         if reset:
             self._landmarker.close()
             self._landmarker = self._new_landmarker()
-        if reset or variant != self._used_variant:
-            self._smoother.reset()
+        if reset:
+            for smoother in self._smoothers.values():
+                smoother.reset()
         if forget:
             self._texture_memory.forget()
-        return variant, field_of_view_deg
+        return variant
 
     def _process(
         self, frame: Frame, network: HandReconstructor, variant: VariantName, intrinsics: Intrinsics
@@ -203,24 +234,14 @@ class Pipeline:
         marks.append(time.perf_counter())
         crops = [crop_hand(frame.image, detection) for detection in detections]
         marks.append(time.perf_counter())
-        found = crops
-        if self._video or side != "detected":
-            canonical = network.reconstruct(crops)
-        else:
-            crops, canonical = reconstruct_and_look_again(frame.image, crops, network)
-            detections = tuple(crop.detection for crop in crops)
-        canonical = [
-            # Of a hand whose side the detector got wrong it has also placed the fingers wrongly.
-            self._corrected(hand, crop, intrinsics, keypoints_hold=crop is before)
-            for hand, crop, before in zip(canonical, crops, found, strict=True)
-        ]
-        found_hands = tuple(
-            hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant=variant)
-            for hand, crop in zip(canonical, crops, strict=True)
-        )
+        ask = partial(self._ask, frame.image, crops, side, intrinsics)
+        crops, found_hands = ask(network)
+        detections = tuple(crop.detection for crop in crops)
+        found, troubles = self._ask_others(variant, ask)
         marks.append(time.perf_counter())
         time_ms = frame.captured_ms if frame.time_ms is None else frame.time_ms
-        hands = self._smoother.smooth(found_hands, time_ms) if self._video else found_hands
+        others = self._smoothed({variant: found_hands, **found}, time_ms)
+        hands = others.pop(variant)
         marks.append(time.perf_counter())
         textures = self._textures(frame, crops, found_hands)
         if textures:
@@ -229,11 +250,72 @@ class Pipeline:
                 for hand, own, found in zip(hands, textures, found_hands, strict=True)
             )
             hands = self._texture_memory.fuse(hands) if self._video else hands
+            others = {name: _in_colours_of(hands, those) for name, those in others.items()}
         marks.append(time.perf_counter())
         steps = [(end - start) * 1000 for start, end in itertools.pairwise(marks)]
         with self._lock:
             trouble = self._texture_trouble
-        return FrameResult(frame, variant, detections, hands, StageTimes(*steps), trouble, tuple(crops))
+        times = StageTimes(*steps)
+        return FrameResult(frame, variant, detections, hands, times, trouble, tuple(crops), others, troubles)
+
+    def _ask(
+        self,
+        image: NDArray[np.uint8],
+        crops: list[HandCrop],
+        side: SideChoice,
+        intrinsics: Intrinsics,
+        network: HandReconstructor,
+    ) -> _Answer:
+        """What one network makes of the crops of an image (H, W, 3)."""
+        found = crops
+        if self._video or side != "detected":
+            canonical = network.reconstruct(crops)
+        else:
+            crops, canonical = reconstruct_and_look_again(image, crops, network)
+        canonical = [
+            # Of a hand whose side the detector got wrong it has also placed the fingers wrongly.
+            self._corrected(hand, crop, intrinsics, keypoints_hold=crop is before)
+            for hand, crop, before in zip(canonical, crops, found, strict=True)
+        ]
+        hands = tuple(
+            hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant=network.variant)
+            for hand, crop in zip(canonical, crops, strict=True)
+        )
+        return _Answer(crops, hands)
+
+    def _ask_others(
+        self, variant: VariantName, ask: Callable[[HandReconstructor], _Answer]
+    ) -> tuple[dict[VariantName, tuple[HandMesh, ...]], dict[VariantName, str]]:
+        """Where variants are compared, the hands that the others find, and why one finds none."""
+        hands: dict[VariantName, tuple[HandMesh, ...]] = {}
+        troubles: dict[VariantName, str] = {}
+        with self._lock:
+            networks = dict(self._networks) if self._compares else {}
+        for name, network in networks.items():
+            if name == variant:
+                continue
+            try:
+                # Raised anew with every frame, the loader's error would grow by a traceback each time.
+                failure = network.exception()
+                if isinstance(failure, HandvizError):
+                    troubles[name] = str(failure)
+                else:
+                    hands[name] = ask(network.result()).hands
+            except HandvizError as error:
+                troubles[name] = str(error)
+        return hands, troubles
+
+    def _smoothed(
+        self, found: Mapping[VariantName, tuple[HandMesh, ...]], time_ms: float
+    ) -> dict[VariantName, tuple[HandMesh, ...]]:
+        """Every variant's hands after its own smoother; a variant that misses a frame begins anew."""
+        smoothers = self._smoothers
+        for variant, smoother in smoothers.items():
+            if variant not in found:
+                smoother.reset()
+        if not self._video:
+            return dict(found)
+        return {variant: smoothers[variant].smooth(hands, time_ms) for variant, hands in found.items()}
 
     def _textures(self, frame: Frame, crops: list[HandCrop], hands: Sequence[HandMesh]) -> list[HandTexture]:
         """One a hand; none where they are not wanted, or cannot be had, which ``FrameResult.trouble`` then says."""
@@ -256,8 +338,11 @@ class Pipeline:
     ) -> CanonicalHand:
         """The hand after what the detector and MediaPipe's heads know better, as far as the settings allow."""
         settings = self._settings
+        with self._lock:
+            hand_size = self._hand_size
         if settings.correct_pose:
             hand = leaning_on_witness(hand, self._vertices_from_moves)
+        hand = with_measured_size(hand, hand_size)
         use_keypoints = settings.align_to_detector and keypoints_hold
         if use_keypoints:
             hand = aligned_to_detector(hand, crop, intrinsics)
@@ -302,3 +387,8 @@ class Pipeline:
     def _new_landmarker(self) -> HandLandmarker:
         settings = self._settings
         return HandLandmarker(settings.landmarker, max_hands=settings.max_hands, video=self._video)
+
+
+def _in_colours_of(shown: Sequence[HandMesh], others: Sequence[HandMesh]) -> tuple[HandMesh, ...]:
+    """Another variant's hands in the colours of the shown variant's: vertices correspond, skin is the same skin."""
+    return tuple(replace(hand, texture=own.texture) for hand, own in zip(others, shown, strict=True))

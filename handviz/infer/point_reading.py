@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.hand_model.template import HandTemplate
-from handviz.records import FloatArray, HandMesh
+from handviz.records import FloatArray, FrameResult, HandMesh, VariantName
 from handviz.render.highlight import Pick
 from handviz.render.surface import VertexNormals
 from handviz.units import MILLIMETRES_PER_METRE
@@ -65,6 +65,26 @@ def read_point(hand: HandMesh, pick: Pick, template: HandTemplate | None) -> Poi
         visible=float(_around(pick, template, _visible(hand, template))),
         seen=None if hand.texture is None else float(_around(pick, template, hand.texture.seen)),
     )
+
+
+def other_networks(result: FrameResult, pick: Pick) -> dict[VariantName, tuple[float, float]]:
+    """Where networks are compared: deviation of the same point by each other one, and how far away it puts the point.
+
+    Both in mm, away counted from the wrist.
+    """
+    own, found = _point_m(result.hands[pick.hand], pick), {}
+    for variant, hands in result.others.items():
+        if pick.hand < len(hands) and len(hands[pick.hand].vertices_m) == len(result.hands[pick.hand].vertices_m):
+            hand = hands[pick.hand]
+            deviations_mm = hand.keypoint_std_mm if pick.vertex is None else hand.vertex_std_mm
+            index = pick.joint or 0 if pick.vertex is None else pick.vertex
+            away_mm = float(np.linalg.norm(_point_m(hand, pick) - own)) * MILLIMETRES_PER_METRE
+            found[variant] = (float(deviations_mm[index]), away_mm)
+    return found
+
+
+def _point_m(hand: HandMesh, pick: Pick) -> FloatArray:
+    return hand.keypoints_m[pick.joint or 0] if pick.vertex is None else hand.vertices_m[pick.vertex]
 
 
 def point_name(pick: Pick, template: HandTemplate | None) -> str:

@@ -16,17 +16,19 @@ from handviz.records import CROP_SIZE, Detection, FloatArray, FrameResult, HandM
 def picture_entry(
     file: str, result: FrameResult, intrinsics: Intrinsics, meshes: Sequence[str | None]
 ) -> dict[str, Any]:
-    """One object of the list: the picture, the camera that was assumed, and its hands."""
+    """One object of the list: the picture, the camera in use, and its hands."""
     height, width = result.frame.image.shape[:2]
     found = zip(result.hands, result.detections, meshes, strict=True)
     hands = [hand_entry(hand, detection, mesh) for hand, detection, mesh in found]
-    field_of_view_rad = 2 * math.atan(max(width, height) / 2 / intrinsics.focal_px)
+    focal_of_longer_px = intrinsics.focals_px[int(height > width)]
+    field_of_view_rad = 2 * math.atan(max(width, height) / 2 / focal_of_longer_px)
     return {
         "file": file,
         "width": width,
         "height": height,
         "variant": result.variant,
         "network_input_px": CROP_SIZE,
+        "intrinsics": intrinsics_entry(intrinsics),
         "assumed_focal_px": round(intrinsics.focal_px, 3),
         "assumed_field_of_view_deg": round(math.degrees(field_of_view_rad), 3),
         "hands": hands,
@@ -51,9 +53,23 @@ def hand_entry(hand: HandMesh, detection: Detection, mesh: str | None) -> dict[s
             "max": round(float(hand.vertex_std_mm.max()), 4),
         },
         "wrist_camera_m": _rounded(hand.wrist_camera_m, 6),
+        "wrist_std_m": None if hand.wrist_std_m is None else _rounded(hand.wrist_std_m, 6),
         "assumed_focal_px": round(hand.intrinsics.focal_px, 3),
         "distance_from_detector": round(distance_from_detector(hand, detection), 5),
         "mesh": mesh,
+    }
+
+
+def intrinsics_entry(intrinsics: Intrinsics) -> dict[str, Any]:
+    """K in pixels (the middle of the first pixel is (0.5, 0.5)), and how it is known."""
+    (fx, fy), (cx, cy) = intrinsics.focals_px, intrinsics.centre_px
+    return {
+        "fx": round(float(fx), 3),
+        "fy": round(float(fy), 3),
+        "cx": round(float(cx), 3),
+        "cy": round(float(cy), 3),
+        "origin": intrinsics.origin,
+        "focal_std_share": round(intrinsics.focal_std_share, 5),
     }
 
 

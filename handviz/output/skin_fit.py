@@ -19,7 +19,7 @@ ROUNDS = 3
 SHAPES = 16
 BIND_MOMENTS = 200
 """The bind shape is learned from at most so many moments, evenly taken."""
-CHUNK = 256
+CHUNK, LEAST_WEIGHT = 256, 1e-6
 STIFFNESS = 1e-3
 """How much a bone that few vertices hold prefers the transform that it has."""
 
@@ -110,7 +110,9 @@ def _principal(offsets_m: FloatArray) -> FloatArray:
 
 def _first_transforms(bind: FloatArray, weights: FloatArray, wanted: FloatArray) -> FloatArray:
     """Each bone moves what it holds as if it held it alone."""
-    return np.stack([_rigid(bind, wanted, weights[:, bone]) for bone in range(weights.shape[1])], axis=1)
+    held = [np.flatnonzero(column > LEAST_WEIGHT) for column in weights.T]
+    bones = enumerate(held)
+    return np.stack([_rigid(bind[ids], wanted[:, ids], weights[ids, bone]) for bone, ids in bones], axis=1)
 
 
 def _next_transforms(bind: FloatArray, weights: FloatArray, wanted: FloatArray, transforms: FloatArray) -> FloatArray:
@@ -118,15 +120,13 @@ def _next_transforms(bind: FloatArray, weights: FloatArray, wanted: FloatArray, 
     transforms = transforms.copy()
     shown = skinned(bind, weights, transforms)
     for bone in range(weights.shape[1]):
-        held = np.flatnonzero(weights[:, bone] > 1e-6)
+        held = np.flatnonzero(weights[:, bone] > LEAST_WEIGHT)
         weight = weights[held, bone]
         own = transforms[:, bone]
-        moved = np.einsum("nab,vb->nva", own[..., :3], bind[held]) + own[:, None, :, 3]
+        moved = _moved(bind[held], own)
         rest = wanted[:, held] - shown[:, held] + weight[:, None] * moved
         transforms[:, bone] = _rigid(bind[held], rest / weight[:, None], weight**2)
-        new = transforms[:, bone]
-        renewed = np.einsum("nab,vb->nva", new[..., :3], bind[held]) + new[:, None, :, 3]
-        shown[:, held] += weight[:, None] * (renewed - moved)
+        shown[:, held] += weight[:, None] * (_moved(bind[held], transforms[:, bone]) - moved)
     return transforms
 
 
@@ -142,12 +142,17 @@ def _next_bind(bind: FloatArray, weights: FloatArray, wanted: FloatArray, transf
 def _rigid(points: FloatArray, wanted: FloatArray, weight: FloatArray) -> FloatArray:
     """(N, 3, 4) rigid, points (V, 3) -> wanted (N, V, 3), by weights (V,) (Kabsch 1976)."""
     share = weight / weight.sum()
-    middle, middles = share @ points, np.einsum("v,nva->na", share, wanted)
-    spread = np.einsum("v,nva,vb->nab", share, wanted - middles[:, None], points - middle, optimize=True)
+    middle, middles = share @ points, share @ wanted
+    spread = (wanted - middles[:, None]).transpose(0, 2, 1) @ (share[:, None] * (points - middle))
     left, _, right = np.linalg.svd(spread)
     left[..., -1] *= np.sign(np.linalg.det(left @ right))[:, None]
     rotation = left @ right
     return np.concatenate([rotation, (middles - rotation @ middle)[..., None]], axis=2)
+
+
+def _moved(points: FloatArray, transforms: FloatArray) -> FloatArray:
+    """(N, V, 3) of points (V, 3) by transforms (N, 3, 4)."""
+    return points @ transforms[..., :3].transpose(0, 2, 1) + transforms[:, None, :, 3]
 
 
 def _evenly(vertices_m: NDArray[np.floating]) -> FloatArray:

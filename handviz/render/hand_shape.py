@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from handviz.records import FloatArray, HandMesh
 from handviz.render.colormap import colours_from_attention, colours_from_deviation
+from handviz.render.distance_colours import colours_from_distance
 from handviz.render.highlight import AttentionShown
 from handviz.render.options import DrawOptions
 from handviz.render.surface import Surface, VertexNormals
@@ -64,6 +65,16 @@ def hand_look(hand: HandMesh, options: DrawOptions) -> HandLook:
     return replace(RELIT_LOOK if options.relight else PHOTOGRAPH_LOOK, marks_inferred=options.mark_inferred)
 
 
+def distance_vertex_colours(
+    distances_mm: FloatArray, surface: Surface, range_mm: tuple[float, float]
+) -> NDArray[np.float32]:
+    """As ``vertex_colours``, of distances (V,) between two variants."""
+    painted = np.ones((surface.vertex_count, 4), dtype=np.float32)
+    lifted = surface.lift(distances_mm.astype(np.float32)[:, None])[:, 0]
+    painted[:, :3] = colours_from_distance(lifted, range_mm)
+    return painted
+
+
 def vertex_colours(
     hand: HandMesh, surface: Surface, options: DrawOptions, range_mm: tuple[float, float]
 ) -> NDArray[np.float32]:
@@ -97,8 +108,12 @@ class HandShaper:
         range_mm: tuple[float, float],
         centre_m: FloatArray,
         attention: AttentionShown | None = None,
+        distances_mm: FloatArray | None = None,
     ) -> HandShape:
-        """``centre_m`` (3,) in the camera frame becomes the origin of the orbit's scene; ``attention`` colours it."""
+        """``centre_m`` (3,) in the camera frame becomes the origin of the orbit's scene.
+
+        ``attention``, or distances (V,) to another variant, colour it instead of what the options say.
+        """
         vertices_m = np.asarray(hand.vertices_m, dtype=np.float32)
         in_picture = np.concatenate([hand.vertices_px, vertices_m[:, 2:]], axis=1, dtype=np.float32)
         deviation_mm = hand.vertex_std_mm[:, None]
@@ -115,15 +130,17 @@ class HandShaper:
             shift = hand.wrist_camera_m - centre_m
             positions, own = lifted[:, :3] + shift, vertices_m + shift
             keypoints, units = hand.keypoints_m + shift, np.ones(3)
-        colours = (
-            vertex_colours(hand, self._surface, options, range_mm)
-            if attention is None
-            else _attention_colours(attention, self._surface)
-        )
+        if distances_mm is not None:
+            colours = distance_vertex_colours(distances_mm, self._surface, range_mm)
+        elif attention is not None:
+            colours = _attention_colours(attention, self._surface)
+        else:
+            colours = vertex_colours(hand, self._surface, options, range_mm)
+        is_heatmap = distances_mm is not None or attention is not None
         return HandShape(
             vertices=np.concatenate([positions, normals, colours, lifted[:, 6:]], axis=1, dtype=np.float32),
             keypoints=keypoints.astype(np.float32),
-            look=HEATMAP_LOOK if attention is not None else hand_look(hand, options),
+            look=HEATMAP_LOOK if is_heatmap else hand_look(hand, options),
             model_vertices=own.astype(np.float32),
             units_per_m=units,
             keypoint_covariance=_covariance(hand, options),

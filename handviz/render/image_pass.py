@@ -28,9 +28,13 @@ class ImagePass:
         for resource in (self._program, self._corners, self._array):
             self._resources.callback(resource.release)
         self._texture: moderngl.Texture | None = None
+        self._picture: NDArray[np.uint8] | None = None
 
     def set_picture(self, picture: NDArray[np.uint8]) -> None:
-        """Upload (H, W, components) sRGB; very large pictures are reduced first."""
+        """Upload (H, W, components) sRGB, unless it is there already; very large pictures are reduced first."""
+        if picture is self._picture:
+            return
+        whole = picture
         if max(picture.shape[:2]) > LARGEST_SIDE_PX:
             share = LARGEST_SIDE_PX / max(picture.shape[:2])
             size = tuple(max(1, round(side * share)) for side in picture.shape[1::-1])
@@ -42,6 +46,7 @@ class ImagePass:
             self._texture.filter = moderngl.LINEAR, moderngl.LINEAR
             self._texture.repeat_x = self._texture.repeat_y = False
         self._texture.write(np.ascontiguousarray(picture), alignment=1)
+        self._picture = whole
 
     def use_as_backdrop(self, view_size: Size, rectangle_px: Rectangle, *, mirror: bool) -> Rectangle:
         """Bind the texture for another pass; returns scale and offset from fragments to the picture drawn there."""
@@ -67,7 +72,7 @@ class ImagePass:
     def _release_texture(self) -> None:
         if self._texture is not None:
             self._texture.release()
-            self._texture = None
+            self._texture = self._picture = None
 
     def release(self) -> None:
         """Free everything on the graphics card."""

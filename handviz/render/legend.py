@@ -12,6 +12,7 @@ from handviz.render.colormap import attention_colours, deviation_colours
 from handviz.render.inferred_mark import marked, stripe_cover
 
 WIDTH_PX, HEIGHT_PX = 108, 206
+TWO_TITLES_PX = (36, 18)
 BAR_LEFT_PX, BAR_RIGHT_PX, BAR_TOP_PX, BAR_BOTTOM_PX = 12, 28, 38, 190
 SEEN_WIDTH_PX, SEEN_HEIGHT_PX = 184, 34
 SEEN_LEFT_PX, INFERRED_LEFT_PX = 12, 90
@@ -79,21 +80,27 @@ class _Sheet:
 @lru_cache(maxsize=8)
 def legend_picture(range_mm: tuple[float, float], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
     """(H, W, 4) sRGB with premultiplied opacity, ``pixel_ratio`` times the nominal 108 x 206 pixels."""
-    return _bar_legend(TITLE, range_mm, deviation_colours(), pixel_ratio)
+    return bar_legend((TITLE,), range_mm, deviation_colours(), pixel_ratio)
 
 
 @lru_cache(maxsize=8)
 def attention_legend_picture(most: float, pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
     """As ``legend_picture``: attention as a multiple of an even share."""
-    return _bar_legend(ATTENTION_TITLE, (0.0, most), attention_colours(), pixel_ratio)
+    return bar_legend((ATTENTION_TITLE,), (0.0, most), attention_colours(), pixel_ratio)
 
 
-def _bar_legend(title: str, ends: tuple[float, float], colours: FloatArray, pixel_ratio: float) -> NDArray[np.uint8]:
-    sheet = _Sheet(WIDTH_PX, HEIGHT_PX, pixel_ratio)
-    left, right, top, bottom = map(sheet.scaled, (BAR_LEFT_PX, BAR_RIGHT_PX, BAR_TOP_PX, BAR_BOTTOM_PX))
+def bar_legend(
+    titles: tuple[str, ...], ends: tuple[float, float], colours: FloatArray, pixel_ratio: float
+) -> NDArray[np.uint8]:
+    """As ``legend_picture``, for any colours (256, 3); a second title makes it ``TWO_TITLES_PX`` larger."""
+    more_px = TWO_TITLES_PX if len(titles) > 1 else (0, 0)
+    sheet = _Sheet(WIDTH_PX + more_px[0], HEIGHT_PX + more_px[1], pixel_ratio)
+    left, right = sheet.scaled(BAR_LEFT_PX), sheet.scaled(BAR_RIGHT_PX)
+    top, bottom = sheet.scaled(BAR_TOP_PX + more_px[1]), sheet.scaled(BAR_BOTTOM_PX + more_px[1])
     sheet.paste(left, top, _bar(colours, right - left, bottom - top))
     tick_px, (low, high) = sheet.scaled(TICK_LENGTH_PX), ends
-    sheet.write(left, sheet.scaled(TITLE_MIDDLE_PX), title)
+    for number, title in enumerate(titles):
+        sheet.write(left, sheet.scaled(TITLE_MIDDLE_PX + number * TWO_TITLES_PX[1]), title)
     for tick in ticks_mm(ends):
         share = (tick - low) / max(high - low, 1e-9)
         row = round(bottom - 1 - share * (bottom - 1 - top))

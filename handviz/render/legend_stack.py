@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.render.camera import Size
+from handviz.render.distance_colours import DISTANCE_LEGEND_PX, distance_legend_picture
 from handviz.render.ellipses import share_inside
 from handviz.render.legend import (
     HEIGHT_PX,
@@ -28,9 +29,9 @@ GAP_PX = 6
 
 @dataclass(frozen=True)
 class LegendPart:
-    """One legend of the stack; ``ends`` belong to the colours', ``lines`` to notes."""
+    """One legend of the stack; ``ends`` belong to the colours', ``lines`` to notes and to the name of a distance."""
 
-    kind: Literal["deviation", "attention", "seen", "notes"]
+    kind: Literal["deviation", "attention", "distance", "seen", "notes"]
     ends: tuple[float, float] = (0.0, 1.0)
     lines: tuple[str, ...] = ()
 
@@ -39,6 +40,8 @@ class LegendPart:
         """Nominal (width, height)."""
         if self.kind == "notes":
             return NOTE_WIDTH_PX, note_height_px(self.lines)
+        if self.kind == "distance":
+            return DISTANCE_LEGEND_PX
         return (SEEN_WIDTH_PX, SEEN_HEIGHT_PX) if self.kind == "seen" else (WIDTH_PX, HEIGHT_PX)
 
     def picture(self, pixel_ratio: float) -> NDArray[np.uint8]:
@@ -48,6 +51,8 @@ class LegendPart:
                 return legend_picture(self.ends, pixel_ratio)
             case "attention":
                 return attention_legend_picture(self.ends[1], pixel_ratio)
+            case "distance":
+                return distance_legend_picture(self.lines[0], self.ends, pixel_ratio)
             case "seen":
                 return seen_legend_picture(pixel_ratio)
             case "notes":

@@ -13,7 +13,7 @@ from handviz.errors import HandvizError
 from handviz.records import FrameResult
 from handviz.render.camera import OrbitCamera, Size
 from handviz.render.options import DrawOptions
-from handviz.render.scene import Scene
+from handviz.render.split_scene import SplitScene
 from handviz.render.surface import Surface
 from handviz.render.target import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
 
@@ -48,7 +48,7 @@ class OffscreenRenderer:
         self._resources = ExitStack()
         self._ctx = create_standalone_context()
         self._resources.callback(self._ctx.release)
-        self._scene = Scene(self._ctx, surface)
+        self._scene = SplitScene(self._ctx, surface)
         self._resources.callback(self._scene.release)
         wanted = affordable_samples(self._ctx) if samples is None else samples
         self._samples = min(wanted, self._ctx.max_samples)

@@ -3,10 +3,27 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from handviz.records import VariantName
+
 ColourMode = Literal["deviation", "texture", "plain"]
 ViewMode = Literal["overlay", "orbit"]
 UncertainMode = Literal["show", "fade", "hide"]
 Background = Literal["picture", "none"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Which two variants' distance the colours show (``difference.py``)."""
+
+    first: VariantName
+    second: VariantName
+    aligned: bool = False
+    """Leave out turn, shift and size of the whole hand: what is left is pose and shape."""
+
+    @property
+    def pair(self) -> tuple[VariantName, VariantName]:
+        """Both."""
+        return self.first, self.second
 
 
 @dataclass(frozen=True)
@@ -40,11 +57,15 @@ class DrawOptions:
     """Its half axes in deviations."""
     background: Background = "picture"
     """``none``: the hands alone over nothing, in premultiplied colours with their opacity in alpha."""
+    compare: bool = False
+    """A pane for every variant."""
+    difference: Difference | None = None
+    """Distances instead of ``colour``; None: as ``colour`` says."""
 
     @property
     def light_can_move(self) -> bool:
         """Whether the person moves the light; in the heatmap it would change what colours seem to say."""
-        return self.relight and self.colour != "deviation"
+        return self.relight and self.colour != "deviation" and self.difference is None
 
     def cut_out(self) -> "DrawOptions":
         """The same hands, opaque and alone, for a picture that is laid over others."""

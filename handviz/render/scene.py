@@ -1,10 +1,10 @@
 """Everything in the viewport: the frame, the hands on it or alone, skeletons, the legend."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import moderngl
 import numpy as np
-from numpy.typing import NDArray
 
 from handviz.records import FloatArray, FrameResult
 from handviz.render.camera import (
@@ -18,56 +18,65 @@ from handviz.render.camera import (
     project,
 )
 from handviz.render.deviation_range import RangeFollower
+from handviz.render.difference import Distances, name_of
 from handviz.render.ellipse_pass import EllipsePass
 from handviz.render.hand_shape import HandShape, HandShaper, depth_range, orbit_centre, orbit_radius
 from handviz.render.highlight import AttentionShown, Highlight, Pick
 from handviz.render.highlight_strokes import highlight_strokes
 from handviz.render.image_pass import ImagePass, Rectangle
 from handviz.render.key_light import KeyLight
-from handviz.render.legend_place import CORNERS, Corner, corner_rectangle, free_corner
-from handviz.render.legend_stack import LegendPart, notes_for, stacked_picture, stacked_size
+from handviz.render.legend_pass import MARGIN_PX, LegendPass
+from handviz.render.legend_place import LegendRoom
+from handviz.render.legend_stack import LegendPart, notes_for
 from handviz.render.mesh_pass import BACKGROUND, MeshPass, MeshView
 from handviz.render.options import DrawOptions
+from handviz.render.panes import Pane
 from handviz.render.picking import JOINT_REACH_PX, PickView, pick
 from handviz.render.skeleton_pass import SkeletonPass
 from handviz.render.surface import Surface
 from handviz.render.uncertain_fade import fade_of
 
-MARGIN_PX = 14
-LEAST_LEGEND_RATIO = 0.5
 INSET_SHARE = 0.26
 
 
 class Scene:
     """Draws one result after the other into whatever framebuffer it is given."""
 
-    def __init__(self, ctx: moderngl.Context, surface: Surface) -> None:
+    def __init__(self, ctx: moderngl.Context, surface: Surface, frame: ImagePass | None = None) -> None:
+        """``frame``: the pass of a neighbour that shows the same pictures and frees it; None makes one."""
         self._ctx = ctx
         self._shaper = HandShaper(surface)
         self._follower = RangeFollower()
         self._resources = ExitStack()
-        self._frame = ImagePass(ctx)
-        self._legend = ImagePass(ctx, components=4)
+        self.frame = frame or ImagePass(ctx)
+        self._legend = LegendPass(ctx)
         self._mesh = MeshPass(ctx, surface)
         self._skeleton = SkeletonPass(ctx)
         self._ellipses = EllipsePass(ctx)
-        for part in (self._frame, self._legend, self._mesh, self._skeleton, self._ellipses):
+        own = (self.frame,) if frame is None else ()
+        for part in (*own, self._legend, self._mesh, self._skeleton, self._ellipses):
             self._resources.callback(part.release)
         self._surface = surface
         self._pick_weights: FloatArray | None = None
         self._highlight: Highlight | None = None
         self._result: FrameResult | None = None
-        self._frame_is_new = False
+        self._distances: Distances | None = None
+        self._orbit_radius_m: float | None = None
         self._shapes: list[HandShape] = []
         self._shaped_for: tuple[object, ...] | None = None
-        self._legend_shown: NDArray[np.uint8] | None = None
-        self._legend_corner: Corner = CORNERS[0]
 
-    def show(self, result: FrameResult | None) -> None:
-        """Take a new result, or None for an empty view; nothing is uploaded before the next ``draw``."""
-        if result is not None and (self._result is None or result.frame is not self._result.frame):
-            self._frame_is_new = True
-        self._result = result
+    def show(
+        self,
+        result: FrameResult | None,
+        *,
+        distances: Distances | None = None,
+        orbit_radius_m: float | None = None,
+    ) -> None:
+        """Take a new result, or None for an empty view; nothing is uploaded before the next ``draw``.
+
+        ``distances`` to another variant colour its hands; ``orbit_radius_m`` fits the free orbit to neighbours too.
+        """
+        self._result, self._distances, self._orbit_radius_m = result, distances, orbit_radius_m
         self._shaped_for = None
         if result is not None and result.hands:
             self._follower.update(np.concatenate([hand.vertex_std_mm for hand in result.hands]))
@@ -102,24 +111,30 @@ class Scene:
         orbit: OrbitCamera | None = None,
         light: KeyLight | None = None,
         pixel_ratio: float = 1.0,
+        pane: Pane | None = None,
     ) -> None:
-        """Draw into ``target``; ``pixel_ratio`` is physical pixels per logical one."""
+        """Draw into ``target``, or a pane of it; ``pixel_ratio`` is physical pixels per logical one."""
         target.use()
-        target.viewport = (0, 0, *target.size)
+        whole = 0, 0, *target.size
+        left_px, bottom_px, width, height = whole if pane is None else pane.viewport(target.size)
+        view_size = width, height
+        target.viewport = left_px, bottom_px, width, height
         over_nothing = options.background == "none"
-        target.clear(*((0.0,) * 4 if over_nothing else (*BACKGROUND, 1.0)), depth=1.0)
+        ground = (0.0,) * 4 if over_nothing else (*BACKGROUND, 1.0)
+        target.clear(*ground, depth=1.0, viewport=target.viewport)
         if self._result is None:
             return
         self._upload(options)
-        view_size = target.size
-        rectangle = self._picture_rectangle(view_size, options, pixel_ratio)
+        rectangle = self.picture_rectangle(view_size, options, pixel_ratio)
         if options.view == "overlay" and not over_nothing:
-            self._frame.draw(view_size, rectangle, mirror=options.mirror)
+            self.frame.draw(view_size, rectangle, mirror=options.mirror)
         clip_from_scene, eye_from_scene = self._matrices(view_size, options, orbit or OrbitCamera())
         view = MeshView(
             clip_from_scene=clip_from_scene,
             eye_from_scene=eye_from_scene,
-            backdrop_from_fragment=self._frame.use_as_backdrop(view_size, rectangle, mirror=options.mirror),
+            backdrop_from_fragment=_seen_from(
+                (left_px, bottom_px), self.frame.use_as_backdrop(view_size, rectangle, mirror=options.mirror)
+            ),
             opacity=options.opacity if options.view == "overlay" else 1.0,
             # On the picture the arm goes on where the mesh ends: a dark hole in textured skin would be a lie.
             inside_opacity=0.0 if options.view == "overlay" and options.colour == "texture" else 1.0,
@@ -142,10 +157,17 @@ class Scene:
             strokes = highlight_strokes(highlight, shape, clip_from_scene, view_size, pixel_ratio)
             self._skeleton.draw_strokes(view_size, strokes)
         if options.view == "orbit" and options.inset and not over_nothing:
-            self._frame.draw(view_size, rectangle, mirror=options.mirror)
+            self.frame.draw(view_size, rectangle, mirror=options.mirror)
         if options.legend and self._shapes:
             box = rectangle if options.view == "overlay" else (0.0, 0.0, *view_size)
-            self._draw_legend(box, clip_from_scene, options, view_size, pixel_ratio)
+            points_px = _points_px(clip_from_scene, self._shapes, view_size)
+            self._legend.draw(self.legend_parts(options), LegendRoom(box, view_size, pixel_ratio), points_px)
+
+    def hands_px(self, view_size: Size, options: DrawOptions, orbit: OrbitCamera) -> FloatArray:
+        """(N, 2) where the hands' vertices lie in the view that was drawn last like this."""
+        if self._result is None or not self._shapes:
+            return np.zeros((0, 2))
+        return _points_px(self._matrices(view_size, options, orbit)[0], self._shapes, view_size)
 
     def release(self) -> None:
         """Free everything on the graphics card."""
@@ -158,18 +180,24 @@ class Scene:
 
     def _upload(self, options: DrawOptions) -> None:
         assert self._result is not None
-        if self._frame_is_new:
-            self._frame.set_picture(self._result.frame.image)
-            self._frame_is_new = False
+        self.frame.set_picture(self._result.frame.image)
         range_mm = self.range_mm(options)
         hands = self._result.hands
         attention = [self._attention_of(number) for number in range(len(hands))]
         wanted = (options.view, options.colour, options.mark_inferred, options.relight, range_mm, *attention)
         if wanted != self._shaped_for:
             centre = orbit_centre(hands)
+            shown_mm = self._distances.hands_mm if self._distances is not None else [None] * len(hands)
             self._shapes = [
-                self._shaper.shape(hand, options, range_mm=range_mm, centre_m=centre, attention=its_attention)
-                for hand, its_attention in zip(hands, attention, strict=True)
+                self._shaper.shape(
+                    hand,
+                    options,
+                    range_mm=range_mm,
+                    centre_m=centre,
+                    attention=its_attention,
+                    distances_mm=distances_mm,
+                )
+                for hand, its_attention, distances_mm in zip(hands, attention, shown_mm, strict=True)
             ]
             self._mesh.set_hands(self._shapes)
             self._shaped_for = wanted
@@ -194,11 +222,11 @@ class Scene:
             clip = overlay_matrix(self._picture_size(), view_size, depth_range(hands))
             eye: Matrix = np.eye(3, dtype=np.float32)
         else:
-            clip = orbit.matrix(orbit_radius(hands, orbit_centre(hands)), view_size)
+            clip = orbit.matrix(self._orbit_radius_m or orbit_radius(hands, orbit_centre(hands)), view_size)
             eye = orbit.rotation()
         return (MIRROR @ clip).astype(np.float32) if options.mirror else clip, eye
 
-    def _picture_rectangle(self, view_size: Size, options: DrawOptions, pixel_ratio: float) -> Rectangle:
+    def picture_rectangle(self, view_size: Size, options: DrawOptions, pixel_ratio: float) -> Rectangle:
         """As large as fits; in free orbit small in the lower left corner."""
         width, height = self._picture_size()
         if options.view == "overlay":
@@ -210,10 +238,13 @@ class Scene:
         right, bottom = box.left_px + box.scale * width, box.top_px + box.scale * height
         return box.left_px, box.top_px, right, bottom
 
-    def _legends_for(self, options: DrawOptions) -> tuple[LegendPart, ...]:
+    def legend_parts(self, options: DrawOptions) -> tuple[LegendPart, ...]:
         """What explains these colours, and what is drawn otherwise than it is."""
         parts = []
-        if self._highlight is not None and self._highlight.attention is not None:
+        if self._distances is not None:
+            name = name_of(self._distances.difference)
+            parts.append(LegendPart("distance", self.range_mm(options), (name,)))
+        elif self._highlight is not None and self._highlight.attention is not None:
             parts.append(LegendPart("attention", (0.0, self._highlight.attention.most)))
         elif options.colour == "deviation":
             parts.append(LegendPart("deviation", self.range_mm(options)))
@@ -223,24 +254,13 @@ class Scene:
         notes = notes_for(options, ellipses=options.ellipses and has_ellipses)
         return (*parts, LegendPart("notes", lines=notes)) if notes else tuple(parts)
 
-    def _draw_legend(
-        self, box: Rectangle, clip_from_scene: Matrix, options: DrawOptions, view_size: Size, pixel_ratio: float
-    ) -> None:
-        """In a corner of ``box`` without a hand; a small view gets a smaller one, a tiny view none."""
-        parts = self._legends_for(options)
-        if not parts:
-            return
-        nominal_width, nominal_height = stacked_size(parts)
-        ratio = min(pixel_ratio, 0.6 * view_size[1] / nominal_height, 0.4 * view_size[0] / nominal_width)
-        if ratio < LEAST_LEGEND_RATIO:
-            return
-        picture = stacked_picture(parts, round(ratio, 2))
-        if picture is not self._legend_shown:
-            self._legend.set_picture(picture)
-            self._legend_shown = picture
-        height, width = picture.shape[:2]
-        margin = MARGIN_PX * ratio
-        inner = (box[0] + margin, box[1] + margin, box[2] - margin, box[3] - margin)
-        points = [project(clip_from_scene, shape.vertices[:, :3], view_size) for shape in self._shapes]
-        self._legend_corner = free_corner(np.concatenate(points), inner, (width, height), self._legend_corner)
-        self._legend.draw(view_size, corner_rectangle(self._legend_corner, inner, (width, height)))
+
+def _points_px(clip_from_scene: Matrix, shapes: Sequence[HandShape], view_size: Size) -> FloatArray:
+    """(N, 2) all vertices."""
+    return np.concatenate([project(clip_from_scene, shape.vertices[:, :3], view_size) for shape in shapes])
+
+
+def _seen_from(origin_px: tuple[int, int], backdrop_from_fragment: Rectangle) -> Rectangle:
+    """The same scale and offset for a view that does not begin in the framebuffer's lower left corner."""
+    across, up, right, down = backdrop_from_fragment
+    return across, up, right - across * origin_px[0], down - up * origin_px[1]

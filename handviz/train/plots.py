@@ -46,7 +46,8 @@ def check_ending(path: Path) -> None:
         raise HandvizError(f"{path} must end in {' or '.join(ENDINGS)}")
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a picture; raises HandvizError if that is not possible."""
     check_ending(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +80,7 @@ def draw_reliability(rows: Sequence[Calibration], path: Path) -> Path:
             axes.plot(NOMINAL, row.reliability, color=COLOURS[row.seen], marker=".", label=row.seen)
     for axes in panels.values():
         axes.legend(loc="upper left")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def draw_sparsification(rows: Sequence[Calibration], path: Path) -> Path:
@@ -97,7 +98,7 @@ def draw_sparsification(rows: Sequence[Calibration], path: Path) -> Path:
         axes.plot([], [], color="grey", linestyle="--", label="best order")
         axes.plot([], [], color="grey", linestyle=":", label="order at random")
         axes.legend(loc="best", fontsize="small")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _batch_size(run: Path) -> int:
@@ -168,4 +169,4 @@ def draw_learning_curve(logs: Sequence[Log], path: Path) -> Path:
     axes.set(xscale="log", xlabel="training crops seen", ylabel=ERROR_TITLES[shared[0]])
     axes.grid(alpha=0.3, which="both")
     axes.legend()
-    return _save(figure, path)
+    return save_figure(figure, path)

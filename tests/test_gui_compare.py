@@ -1,0 +1,279 @@
+"""Compare and the distances between two networks, through the real window."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gui_fakes import TRIANGLE, FakePipeline, FakeSource
+from PyQt6.QtCore import QPoint, QPointF, Qt
+from PyQt6.QtGui import QImage
+from PyQt6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from handviz.gui.controller import Controller
+from handviz.gui.main_window import SCREENSHOT_FOLDER, MainWindow
+from handviz.gui.settings import SettingsStore, ViewSettings
+from handviz.records import VARIANTS, Frame, FrameResult, HandMesh, VariantName
+from handviz.render.options import Difference
+
+SIZES: dict[VariantName, float] = {"prior": 0.5, "amvur": 0.75, "final": 1.0}
+
+
+def sized(hand: HandMesh, size: float) -> HandMesh:
+    """The hand, smaller; what is small is uncertain too."""
+    middle = hand.keypoints_px[0]
+    return replace(
+        hand,
+        vertices_m=hand.vertices_m * size,
+        vertices_px=(hand.vertices_px - middle) * size + middle,
+        vertex_std_mm=np.full(3, 12.0 * (1 - size) + 1),
+    )
+
+
+class SizedPipeline(FakePipeline):
+    """Every variant answers a hand of its own size; AMVUR can be missing."""
+
+    misses_amvur = False
+
+    def process(self, frame: Frame) -> FrameResult:
+        """As FakePipeline, in sizes."""
+        result = super().process(frame)
+        hands = {
+            variant: tuple(sized(hand, SIZES[variant]) for hand in result.of_variant(variant).hands)
+            for variant in VARIANTS
+        }
+        others = {variant: hands[variant] for variant in result.others}
+        troubles = {}
+        if self.misses_amvur and "amvur" in others:
+            del others["amvur"]
+            troubles = {"amvur": "handviz_amvur.onnx is missing"}
+        return replace(result, hands=hands[result.variant], others=others, other_troubles=troubles)
+
+
+@pytest.fixture
+def camera() -> FakeSource:
+    return FakeSource(1, names=True, nominal_fps=1.0)
+
+
+@pytest.fixture
+def window(qtbot: QtBot, camera: FakeSource, tmp_path: Path) -> Iterator[MainWindow]:
+    """A window, not shown, that opens "picture" as one picture."""
+    controller = Controller(
+        SizedPipeline,
+        SettingsStore(),
+        opener=lambda _: camera,
+        lister=lambda: [],
+        fallback_clip=tmp_path / "none.mp4",
+    )
+    made = MainWindow(controller, TRIANGLE)
+    yield made
+    made.close()
+    made.deleteLater()
+
+
+@pytest.fixture
+def shown(qtbot: QtBot, window: MainWindow) -> MainWindow:
+    """The window on a display, with a picture and its hand in it."""
+    window.resize(1300, 780)
+    window.show()
+    qtbot.waitExposed(window)
+    window._controller.change(opacity=1.0, colour="plain")
+    with qtbot.waitSignal(window.result_painted):
+        window._controller.start("picture")
+    return window
+
+
+def press(window: MainWindow, key: str) -> None:
+    """Trigger the action of a shortcut, as Qt does for the active window."""
+    next(a for a in window.actions() if key in [k.toString() for k in a.shortcuts()]).trigger()
+
+
+def control(window: MainWindow):
+    """The group of the panel."""
+    return next(feature for feature in window.features if type(feature).__name__ == "Compare")
+
+
+def test_keys_and_boxes_switch_compare_and_distances(window: MainWindow) -> None:
+    controls = control(window)
+    press(window, "C")
+    assert window._controller.settings.compare
+    assert controls.compare.isChecked()
+    assert not controls.pair.isVisibleTo(window.view_panel)
+    press(window, "D")
+    assert controls.difference.isChecked()
+    assert controls.pair.isVisibleTo(window.view_panel)
+    controls.pair.setCurrentIndex(controls.pair.findData("amvur_final"))
+    controls.aligned.click()
+    assert window.viewport.options.difference == Difference("amvur", "final", aligned=True)
+    controls.compare.click()
+    press(window, "D")
+    assert window._controller.settings == ViewSettings(difference_pair="amvur_final", difference_aligned=True)
+    assert window.viewport.options.difference is None
+
+
+@pytest.mark.parametrize(
+    ("pair", "expected"),
+    [("prior_amvur", ("prior", "amvur")), ("prior_final", ("prior", "final")), ("amvur_final", ("amvur", "final"))],
+)
+def test_every_pair_is_offered_and_remembered(
+    window: MainWindow, pair: str, expected: tuple[VariantName, VariantName]
+) -> None:
+    controls = control(window)
+    assert controls.pair.findData(pair) >= 0
+    window._controller.change(difference=True, difference_pair=pair, compare=True)
+    assert controls.pair.currentData() == pair
+    found = SettingsStore().load()
+    assert (found.difference_pair, found.difference, found.compare) == (pair, True, True)
+    difference = found.draw_options().difference
+    assert difference is not None
+    assert difference.pair == expected
+
+
+def test_a_held_picture_is_asked_again_for_the_others(qtbot: QtBot, window: MainWindow) -> None:
+    answers: list[FrameResult] = []
+    window._controller.answered.connect(lambda answer: answers.append(answer.result))
+    with qtbot.waitSignal(window._controller.answered):
+        window._controller.start("picture")
+    assert not answers[-1].is_compared
+    for key, compared in (("C", True), ("C", False), ("D", True)):
+        with qtbot.waitSignal(window._controller.answered):
+            press(window, key)
+        assert answers[-1].is_compared == compared
+        assert answers[-1].frame is answers[0].frame or answers[-1].frame.number == answers[0].frame.number
+
+
+def rows_of_hands(window: MainWindow, above: int = 130) -> list[int]:
+    """How many pixels wide what is lighter than this, the hand, is in each pane, in the row where it is widest."""
+    return [int((pixels > above).all(axis=2).sum(axis=1).max()) for pixels in pane_pixels(window)]
+
+
+def pane_pixels(window: MainWindow) -> list[np.ndarray]:
+    """(H, W, 3) of the middle of every pane: without label and legend."""
+    viewport = window.viewport
+    picture = rgb(viewport.grabFramebuffer())
+    panes = viewport._scene.panes(picture.shape[1::-1], viewport.options, viewport.devicePixelRatioF())
+    found = []
+    for pane in panes:
+        middle = picture[pane.top_px : pane.top_px + pane.height_px, pane.left_px : pane.left_px + pane.width_px]
+        rows, columns = pane.height_px // 5, pane.width_px // (3 if pane.width_px > pane.height_px else 6)
+        found.append(middle[rows:-rows, columns:-columns])
+    return found
+
+
+def rgb(image: QImage) -> np.ndarray:
+    """(H, W, 3)"""
+    image = image.convertToFormat(QImage.Format.Format_RGB888)
+    bits = image.constBits()
+    assert bits is not None
+    bits.setsize(image.sizeInBytes())
+    pixels = np.frombuffer(bits, np.uint8).reshape(image.height(), image.bytesPerLine())
+    return pixels[:, : image.width() * 3].reshape(image.height(), image.width(), 3).astype(int)
+
+
+@pytest.mark.display
+def test_three_panes_show_three_hands_and_turn_together(qtbot: QtBot, shown: MainWindow) -> None:
+    assert len(rows_of_hands(shown)) == 1
+    with qtbot.waitSignal(shown.result_painted):
+        press(shown, "C")
+    press(shown, "O")
+    small, middle, large = rows_of_hands(shown, above=40)
+    assert (small / large, middle / large) == pytest.approx((0.5, 0.75), abs=0.06)
+    viewport = shown.viewport
+    pane = viewport.pane_at(QPointF(viewport.width() / 2, viewport.height() / 2))
+    assert pane is not None
+    assert pane.variant == "amvur"
+    qtbot.mousePress(viewport, Qt.MouseButton.LeftButton, pos=QPoint(100, 100))
+    qtbot.mouseMove(viewport, QPoint(220, 100))
+    qtbot.waitUntil(lambda: viewport._orbit.yaw_rad != 0)
+    qtbot.mouseRelease(viewport, Qt.MouseButton.LeftButton, pos=QPoint(220, 100))
+    turned = rows_of_hands(shown, above=40)
+    np.testing.assert_allclose(np.divide(turned, (small, middle, large)), np.cos(120 * 0.008), atol=0.12)
+
+
+@pytest.mark.display
+def test_one_scale_colours_all_panes(qtbot: QtBot, shown: MainWindow) -> None:
+    shown._controller.change(colour="deviation")
+    with qtbot.waitSignal(shown.result_painted):
+        press(shown, "C")
+    assert shown.viewport.range_mm() == (1.0, 7.0)
+    colours = [pixels[pixels.shape[0] // 2, pixels.shape[1] // 2] for pixels in pane_pixels(shown)]
+    uncertain, between, certain = colours
+    assert uncertain[0] > 2 * uncertain[2], "yellow"
+    assert between[1] > between[0] + 40, "green"
+    assert certain[2] > certain[1] + 20, "violet"
+
+
+@pytest.mark.display
+def test_distances_appear_and_a_screenshot_has_all_panes(qtbot: QtBot, shown: MainWindow, tmp_path: Path) -> None:
+    shown._controller.store.remember(SCREENSHOT_FOLDER, str(tmp_path))
+    with qtbot.waitSignal(shown.result_painted):
+        press(shown, "D")
+    (single,) = pane_pixels(shown)
+    assert (single[..., 0] - single[..., 1]).max() > 60, "orange to plum"
+    press(shown, "C")
+    prior, amvur, final = pane_pixels(shown)
+    reddest = [(pixels[..., 0] - pixels[..., 1]).max() for pixels in (prior, amvur, final)]
+    assert min(reddest[0], reddest[2]) > 100
+    assert reddest[1] < 40, "AMVUR is not one of the two"
+    press(shown, "Ctrl+S")
+    (saved,) = tmp_path.glob("handviz_*.png")
+    np.testing.assert_allclose(rgb(QImage(str(saved))), rgb(shown.viewport.grabFramebuffer()), atol=2)
+
+
+@pytest.mark.display
+def test_a_missing_network_is_said_in_its_pane_alone(
+    qtbot: QtBot, shown: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SizedPipeline, "misses_amvur", True)
+    with qtbot.waitSignal(shown.result_painted):
+        press(shown, "C")
+    small, none, large = rows_of_hands(shown)
+    assert none == 0
+    assert 0 < small < large
+    assert shown.banner.isHidden()
+
+
+@pytest.mark.display
+def test_small_windows_and_new_contexts_keep_the_panes(qtbot: QtBot, shown: MainWindow) -> None:
+    with qtbot.waitSignal(shown.result_painted):
+        press(shown, "C")
+    for size in ((700, 500), (1500, 420), (1300, 780)):
+        shown.resize(*size)
+        QApplication.processEvents()
+        small, middle, large = rows_of_hands(shown)
+        assert 0 < small < middle < large
+    central = shown.takeCentralWidget()
+    shown.setCentralWidget(central)
+    QApplication.processEvents()
+    assert len(rows_of_hands(shown)) == 3
+    for _ in range(3):
+        press(shown, "C")
+    assert len(rows_of_hands(shown)) == 1
+
+
+@pytest.mark.display
+def test_a_click_chooses_the_variant_of_its_pane(qtbot: QtBot, shown: MainWindow) -> None:
+    with qtbot.waitSignal(shown.result_painted):
+        press(shown, "C")
+    viewport = shown.viewport
+    middle = QPoint(viewport.width() // 2, viewport.height() // 2)
+    with qtbot.waitSignal(shown.result_painted) as painted:
+        qtbot.mouseClick(viewport, Qt.MouseButton.LeftButton, pos=middle)
+    assert painted.args[0].variant == "amvur"
+    assert shown.view_panel.choice("variant", "amvur").isChecked()
+    small, between, large = rows_of_hands(shown)
+    assert small < between < large, "the panes stay where they are"
+
+
+@pytest.mark.display
+def test_a_click_on_a_missing_variant_chooses_nothing(
+    qtbot: QtBot, shown: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SizedPipeline, "misses_amvur", True)
+    with qtbot.waitSignal(shown.result_painted):
+        press(shown, "C")
+    viewport = shown.viewport
+    qtbot.mouseClick(viewport, Qt.MouseButton.LeftButton, pos=QPoint(viewport.width() // 2, viewport.height() // 2))
+    assert shown._controller.settings.variant == "final"

@@ -1,0 +1,202 @@
+"""Lenses for pictures of any size, and their files, hostile ones too."""
+
+import json
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from handviz.errors import HandvizError
+from handviz.geometry import project_points, rotated
+from handviz.lens import (
+    ASSUMED_LENS,
+    AngleSide,
+    HandSize,
+    Lens,
+    angle_of_equivalent_deg,
+    angles_deg,
+    lens_of_intrinsics,
+)
+from handviz.lens_files import (
+    hand_size_from_text,
+    hand_size_text,
+    lens_from_text,
+    lens_text,
+    opencv_text,
+    read_lens,
+)
+from handviz.records import Intrinsics
+
+KNOWN = Intrinsics(900.0, 650.0, 350.0, 910.0, origin="calibrated", focal_std_share=0.004)
+MEASURED = lens_of_intrinsics(KNOWN, (1280, 720))
+
+
+def test_nothing_known_is_said_to_be_assumed() -> None:
+    camera = ASSUMED_LENS.intrinsics_for(640, 480)
+    assert (camera.origin, camera.focal_std_share) == ("assumed", 0.2)
+    assert angles_deg(camera, 640, 480)[0] == pytest.approx(60)
+
+
+@pytest.mark.parametrize(("side", "which"), [("horizontal", 0), ("vertical", 1), ("diagonal", 2)])
+@pytest.mark.parametrize("size", [(640, 480), (480, 640), (1280, 720)])
+def test_an_angle_spans_what_it_is_said_to_span(side: AngleSide, which: int, size: tuple[int, int]) -> None:
+    camera = Lens("angle", 70.0, side).intrinsics_for(*size)
+    assert angles_deg(camera, *size)[which] == pytest.approx(70.0)
+    assert camera.origin == "stated"
+
+
+def test_opencv_finds_the_same_angles() -> None:
+    horizontal, vertical, _, _, _ = cv2.calibrationMatrixValues(KNOWN.matrix, (1280, 720), 1.0, 1.0)
+    # OpenCV measures from the centre to both sides, ours are of a centred picture: nearly the same here.
+    np.testing.assert_allclose(angles_deg(KNOWN, 1280, 720)[:2], (horizontal, vertical), atol=0.1)
+
+
+def test_26_mm_is_a_telephone() -> None:
+    assert angle_of_equivalent_deg(26) == pytest.approx(
+        math.degrees(2 * math.atan(math.hypot(24, 36) / 2 / 26)), abs=0.1
+    )
+
+
+def test_a_measured_lens_scales_with_the_picture() -> None:
+    camera = MEASURED.intrinsics_for(640, 360)
+    np.testing.assert_allclose([*camera.focals_px, *camera.centre_px], [450, 455, 325, 175])
+    assert camera.focal_std_share == 0.004
+    assert MEASURED.caveat_for(640, 360) == ""
+    assert MEASURED.intrinsics_for(1280, 720) == KNOWN
+
+
+def test_another_shape_is_the_middle_of_the_known_one_and_doubted() -> None:
+    """What was at a place of the 16:9 picture is at the place of the 4:3 picture that was cut out of its middle."""
+    camera = MEASURED.intrinsics_for(640, 480)
+    point = np.array([0.1, -0.05, 0.6])
+    in_cut = (project_points(point, KNOWN) - [160, 0]) * 480 / 720
+    np.testing.assert_allclose(project_points(point, camera), in_cut)
+    assert camera.focal_std_share > 0.1
+    assert "1280x720" in MEASURED.caveat_for(640, 480)
+
+
+def test_a_standing_picture_turns_the_lens() -> None:
+    camera = MEASURED.intrinsics_for(720, 1280)
+    np.testing.assert_allclose([*camera.focals_px, *camera.centre_px], [910, 900, 370, 650])
+    assert MEASURED.caveat_for(720, 1280) == ""
+
+
+@pytest.mark.parametrize("turned_deg", [0, 90, 180, 270])
+def test_a_turned_picture_has_the_turned_lens(turned_deg: int) -> None:
+    size = (720, 1280) if turned_deg % 180 else (1280, 720)
+    assert MEASURED.intrinsics_of(*size, turned_deg) == rotated(KNOWN, turned_deg // 90, (1280, 720))
+
+
+@pytest.mark.parametrize(
+    ("known", "size"),
+    [
+        (Intrinsics(0.0, 320, 240), (640, 480)),
+        (Intrinsics(float("nan"), 320, 240), (640, 480)),
+        (Intrinsics(500, 320, 240, 1500), (640, 480)),
+        (Intrinsics(500, 1320, 240), (640, 480)),
+        (Intrinsics(500, 320, 240), (0, 0)),
+        (Intrinsics(1e6, 320, 240), (640, 480)),
+    ],
+)
+def test_impossible_cameras_get_a_sentence(known: Intrinsics, size: tuple[int, int]) -> None:
+    with pytest.raises(HandvizError):
+        lens_of_intrinsics(known, size)
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 180.0, float("nan"), float("inf")])
+def test_impossible_angles_get_a_sentence(angle_deg: float) -> None:
+    with pytest.raises(HandvizError, match="field of view"):
+        Lens("angle", angle_deg)
+
+
+@pytest.mark.parametrize("lens", [ASSUMED_LENS, Lens("angle", 78.0, "diagonal"), MEASURED])
+def test_lenses_come_back_from_their_text(lens: Lens) -> None:
+    assert lens_from_text(lens_text(lens)) == lens
+
+
+def test_opencv_reads_what_we_write_and_we_read_what_opencv_writes(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours.yml", tmp_path / "theirs.yml"
+    ours.write_text(opencv_text(MEASURED))
+    read = cv2.FileStorage(str(ours), cv2.FILE_STORAGE_READ)
+    # OpenCV's pixel centres lie at whole numbers.
+    np.testing.assert_allclose(read.getNode("camera_matrix").mat(), [[900, 0, 649.5], [0, 910, 349.5], [0, 0, 1]])
+    read.release()
+    written = cv2.FileStorage(str(theirs), cv2.FILE_STORAGE_WRITE)
+    written.write("image_width", 1280)
+    written.write("image_height", 720)
+    written.write("camera_matrix", np.array([[900, 0, 649.5], [0, 910, 349.5], [0, 0, 1]]))
+    written.release()
+    lens = read_lens(theirs)
+    assert lens.known is not None
+    np.testing.assert_allclose(lens.known.matrix, KNOWN.matrix)
+    assert (lens.known_size, lens.known.origin) == ((1280, 720), "calibrated")
+
+
+def test_ros_files_are_read_too(tmp_path: Path) -> None:
+    path = tmp_path / "camera.yaml"
+    path.write_text(
+        "image_width: 640\nimage_height: 480\ncamera_name: head\ncamera_matrix:\n  rows: 3\n  cols: 3\n"
+        "  data: [520.1, 0, 321.5, 0, 521.2, 240.5, 0, 0, 1]\ndistortion_model: plumb_bob\n"
+        "distortion_coefficients:\n  rows: 1\n  cols: 5\n  data: [0.1, 0, 0, 0, 0]\n"
+    )
+    known = read_lens(path).known
+    assert known is not None
+    np.testing.assert_allclose([*known.focals_px, *known.centre_px], [520.1, 521.2, 322, 241])
+
+
+def test_plain_numbers_are_enough(tmp_path: Path) -> None:
+    path = tmp_path / "k.json"
+    path.write_text(json.dumps({"width": 640, "height": 480, "fx": 550}))
+    assert read_lens(path).intrinsics_for(640, 480).matrix.tolist() == [[550, 0, 320], [0, 550, 240], [0, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xfe\x00",
+        b"[1, 2]",
+        b"{",
+        b"[" * 100_000,
+        b'{"mode": "angle"}',
+        b'{"mode": "angle", "field_of_view_deg": true}',
+        b'{"mode": "angle", "field_of_view_deg": 1e999}',
+        b'{"mode": "angle", "field_of_view_deg": 60, "over": "everything"}',
+        b'{"width": 640.5, "height": 480, "fx": 500}',
+        b'{"width": 640, "height": 480, "fx": "500"}',
+        b'{"width": 640, "height": 480, "fx": NaN}',
+        b"camera_matrix: &a [*a]\n",
+        b"image_width: 640\nimage_height: 480\ncamera_matrix:\n data: [1, 2, x]\n",
+        b"image_width: 640\nimage_height: 480\ncamera_matrix:\n data: [500, 0, inf, 0, 500, 240, 0, 0, 1]\n",
+        b"image_width: 99999999999999999999\nimage_height: 480\ncamera_matrix:\n data: [500,0,3,0,500,2,0,0,1]\n",
+        b"{" + b" " * 1_100_000,
+    ],
+)
+def test_hostile_files_get_a_sentence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "lens.json"
+    path.write_bytes(content)
+    with pytest.raises(HandvizError, match=r"lens\.json"):
+        read_lens(path)
+
+
+def test_a_missing_file_and_a_folder_get_a_sentence(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.json", tmp_path):
+        with pytest.raises(HandvizError, match="cannot be read"):
+            read_lens(path)
+
+
+def test_an_angle_is_no_opencv_file() -> None:
+    with pytest.raises(HandvizError, match="JSON"):
+        opencv_text(Lens("angle", 60.0))
+
+
+def test_sizes_come_back_and_impossible_hands_get_a_sentence() -> None:
+    size = HandSize("breadth", 81.5, 2.0)
+    assert hand_size_from_text(hand_size_text(size)) == size
+    for text in ("", "[]", '{"measure": "foot"}', '{"measure": "length", "millimetres": 5, "std_mm": 3}', "[" * 10**5):
+        with pytest.raises(HandvizError):
+            hand_size_from_text(text)
+    with pytest.raises(HandvizError, match="deviation"):
+        HandSize("length", 180.0, 0.0)

@@ -1,0 +1,146 @@
+"""Every variant asked about every frame, with a made-up detector and constant networks."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handviz.errors import HandvizError
+from handviz.infer import pipeline as pipeline_module
+from handviz.infer.pipeline import Pipeline, PipelineSettings
+from handviz.records import VARIANTS, Frame, HandMesh, HandTexture, VariantName
+from tests.hands import FakeLandmarker
+from tests.tiny_network import constant_hand, write_network
+
+SIZES: dict[VariantName, float] = {"prior": 0.8, "amvur": 1.0, "final": 1.2}
+FIELDS = ("vertices_m", "vertex_std_mm", "keypoints_m", "vertices_px", "wrist_camera_m")
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three networks that answer hands of different size."""
+    folder, hand = tmp_path_factory.mktemp("networks"), constant_hand()
+    for variant, size in SIZES.items():
+        scaled = {name: hand[name] * size for name in ("vertices_m", "keypoints_m", "vertex_std_m")}
+        write_network(folder / f"handviz_{variant}.onnx", variant, hand=hand | scaled)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def fake_landmarker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
+    FakeLandmarker.made.clear()
+    yield
+    assert all(landmarker.closed for landmarker in FakeLandmarker.made)
+
+
+def frame(number: int = 0) -> Frame:
+    image = np.full((240, 320, 3), 90, np.uint8)
+    image[60 + number :, 100:] = 200
+    return Frame(number=number, image=image, captured_ms=number * 33.0)
+
+
+def assert_same(one: HandMesh, other: HandMesh) -> None:
+    assert (one.variant, one.handedness) == (other.variant, other.handedness)
+    for name in FIELDS:
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-9)
+
+
+@pytest.mark.parametrize("video", [True, False])
+def test_three_variants_together_are_as_each_alone(networks: Path, video: bool) -> None:
+    alone = {}
+    for variant in VARIANTS:
+        settings = PipelineSettings(networks, variant, other_variants=False, video=video)
+        with Pipeline(settings) as pipeline:
+            alone[variant] = [pipeline.process(frame(number)) for number in range(3)]
+    with Pipeline(PipelineSettings(networks, compare=True, video=video)) as pipeline:
+        together = [pipeline.process(frame(number)) for number in range(3)]
+    for number, result in enumerate(together):
+        assert (set(result.others), result.other_troubles) == ({"prior", "amvur"}, {})
+        for variant in VARIANTS:
+            (one,), (other,) = result.of_variant(variant).hands, alone[variant][number].hands
+            assert_same(one, other)
+
+
+def test_sizes_tell_the_variants_apart(networks: Path) -> None:
+    with Pipeline(PipelineSettings(networks, compare=True)) as pipeline:
+        result = pipeline.process(frame())
+    spans = {variant: np.ptp(result.of_variant(variant).hands[0].vertices_m, axis=0).max() for variant in VARIANTS}
+    assert spans["prior"] < 0.9 * spans["amvur"] < 0.81 * spans["final"]
+
+
+def test_nobody_else_is_asked_unless_wanted(networks: Path) -> None:
+    with Pipeline(PipelineSettings(networks)) as pipeline:
+        assert not pipeline.process(frame(0)).is_compared
+        pipeline.set_compare(True)
+        assert set(pipeline.process(frame(1)).others) == {"prior", "amvur"}
+        pipeline.set_compare(False)
+        assert not pipeline.process(frame(3)).is_compared
+
+
+def test_a_frame_without_hands_has_none_of_any_variant(networks: Path) -> None:
+    empty = Frame(0, np.zeros((240, 320, 3), np.uint8), 0.0)
+    with Pipeline(PipelineSettings(networks, compare=True)) as pipeline:
+        result = pipeline.process(empty)
+    assert result.hands == ()
+    assert dict(result.others) == {"prior": (), "amvur": ()}
+
+
+def test_changing_the_chosen_variant_changes_no_hand(networks: Path) -> None:
+    results = []
+    for variant in ("final", "prior"):
+        with Pipeline(PipelineSettings(networks, compare=True, smoothing=0.9)) as pipeline:
+            for number in range(3):
+                pipeline.process(frame(number))
+            pipeline.set_variant(variant)
+            results.append(pipeline.process(frame(3)))
+    assert [result.variant for result in results] == ["final", "prior"]
+    for variant in VARIANTS:
+        assert_same(*(result.of_variant(variant).hands[0] for result in results))
+
+
+def test_a_missing_variant_is_said_and_the_others_go_on(tmp_path: Path) -> None:
+    for variant in ("final", "prior"):
+        write_network(tmp_path / f"handviz_{variant}.onnx", variant)
+    with Pipeline(PipelineSettings(tmp_path, compare=True)) as pipeline:
+        for number in range(2):
+            result = pipeline.process(frame(number))
+            assert set(result.others) == {"prior"}
+            assert "handviz_amvur.onnx is missing" in result.other_troubles["amvur"]
+        write_network(tmp_path / "handviz_amvur.onnx", "amvur")
+        pipeline.set_compare(True)
+        result = pipeline.process(frame(2))
+        assert (set(result.others), result.other_troubles) == ({"prior", "amvur"}, {})
+
+
+def test_a_network_that_fails_on_a_frame_stops_no_other(networks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = pipeline_module.Reconstructor.reconstruct
+
+    def fail_prior(self, crops):
+        if self.variant == "prior":
+            raise HandvizError("prior answered with vertices that are not finite")
+        return real(self, crops)
+
+    with Pipeline(PipelineSettings(networks, compare=True)) as pipeline:
+        monkeypatch.setattr(pipeline_module.Reconstructor, "reconstruct", fail_prior)
+        result = pipeline.process(frame())
+    assert set(result.others) == {"amvur"}
+    assert "not finite" in result.other_troubles["prior"]
+
+
+def test_all_variants_wear_the_colours_of_the_chosen_one(networks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class FakeTexturer:
+        def __init__(self, *_: object) -> None:
+            self.calls = 0
+
+        def texture(self, crops, hands, size):
+            count = len(constant_hand()["vertices_m"])
+            colours = np.random.default_rng(3).uniform(0, 1, (count, 3))
+            return [HandTexture(colours, colours, np.ones(count), np.ones(count)) for _ in crops]
+
+    monkeypatch.setattr(pipeline_module, "Texturer", FakeTexturer)
+    with Pipeline(PipelineSettings(networks, compare=True, texture=True)) as pipeline:
+        result = pipeline.process(frame())
+    for variant in VARIANTS:
+        assert result.of_variant(variant).hands[0].texture is result.hands[0].texture is not None
