@@ -48,7 +48,8 @@ class InspectionDetail(QWidget):
     def apply(self, settings: ViewSettings) -> None:
         """Draw as the settings say; results are kept without texture, which is shown as deviation."""
         self._settings = settings
-        options = settings.draw_options()
+        # A folder has the results of one network at a time: there is nothing to compare within a picture.
+        options = replace(settings.draw_options(), compare=False, difference=None)
         if options.deviation_range_mm is None:
             options = replace(options, deviation_range_mm=self._range_mm)
         if options.colour == "texture":
