@@ -40,12 +40,16 @@ class Stage:
         self.window = window
         self.controller = window._controller
         self._painted: FrameResult | None = None
-        self._count = 0
+        self._count = self._paints = 0
+        window.viewport.painted.connect(self._note_paint)
         window.result_painted.connect(self._note)
 
     def _note(self, result: FrameResult) -> None:
         self._painted = result
         self._count += 1
+
+    def _note_paint(self) -> None:
+        self._paints += 1
 
     def press(self, key: str) -> None:
         """Do what this key does."""
@@ -59,6 +63,11 @@ class Stage:
         """True when so many more results have been painted."""
         wanted = self._count + count
         return lambda: self._count >= wanted
+
+    def new_paint(self) -> Ready:
+        """True when the view has been painted again, whatever it shows."""
+        before = self._paints
+        return lambda: self._paints > before
 
     def shows(self, number: int) -> Ready:
         """True when this frame has been painted."""

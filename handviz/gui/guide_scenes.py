@@ -75,7 +75,7 @@ def compare(stage: Stage) -> Script:
 def difference(stage: Stage) -> Script:
     """Distances of two networks."""
     stage.controller.change(compare=False, difference=True)
-    yield stage.new_results()
+    yield stage.new_paint()
     return stage.window
 
 
@@ -120,7 +120,10 @@ def recording(stage: Stage) -> Script:
 
 def light(stage: Stage) -> Script:
     """The light look."""
-    feature(stage, Recorder).toggle()
+    recorder = feature(stage, Recorder)
+    recorder.toggle()
+    yield lambda: stage.window.sentence.text().startswith("Recorded ")
+    stage.controller.say("")
     stage.controller.change(theme="light")
     yield from _held(stage, MOVING_FRAME)
     return stage.window
@@ -139,8 +142,7 @@ def folder(stage: Stage) -> Script:
     _close_dialogs(stage)
     inspection = stage.window.inspection
     inspection.inspect(str(_folder_of_pictures()))
-    yield lambda: inspection.is_running
-    yield lambda: not inspection.is_running
+    yield lambda: len(inspection.page.model.rows) >= PICTURES_OF_CLIP and not inspection.is_running
     inspection.page.show_worst_first()
     inspection.page.choose_place(0)
     yield lambda: inspection.page.chosen is not None
