@@ -274,7 +274,12 @@ def test_errors_against_a_ground_truth(folder: Path) -> None:
             assert hand.aligned_error_mm == pytest.approx(aligned_mm, abs=1e-3)
 
 
-GOOD_HAND = {"handedness": "right", "keypoints_camera_m": [[0.0, 0.0, 0.0]] * 21}
+def hand_of(points: list[list[float]]) -> dict[str, object]:
+    """A right hand of the ground truth."""
+    return {"handedness": "right", "keypoints_camera_m": points}
+
+
+GOOD_HAND = hand_of([[0.0, 0.0, 0.0]] * 21)
 
 
 @pytest.mark.parametrize(
@@ -289,6 +294,8 @@ GOOD_HAND = {"handedness": "right", "keypoints_camera_m": [[0.0, 0.0, 0.0]] * 21
         (json.dumps([{"file": "a.png", "hands": [GOOD_HAND | {"keypoints_camera_m": [[1, 2]]}]}]), "21 x 3"),
         (json.dumps([{"file": "a.png", "hands": [GOOD_HAND | {"keypoints_camera_m": [[1], [1, 2]]}]}]), "21 x 3"),
         ('[{"file": "a.png", "hands": [{"handedness": "right", "keypoints_camera_m": NaN}]}]', "21 x 3"),
+        (json.dumps([{"file": "a.png", "hands": [hand_of([[0, 0, 500]] * 20 + [[0, 180, 500]])]}]), "in metres"),
+        (json.dumps([{"file": "a.png", "hands": [hand_of([[1e308, 0, 0]] * 20 + [[-1e308, 0, 0]])]}]), "in metres"),
     ],
 )
 def test_a_malformed_ground_truth_is_a_sentence_and_pictures_are_inspected(

@@ -50,7 +50,7 @@ class ClipSource:
         self.nominal_fps = fps if 0.1 < fps < 1000 else CLIP_FALLBACK_FPS
         self._start_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
         table_ms = frame_times_ms(path)
-        self._times_ms = table_ms if len(table_ms) == count else [0.0]
+        self._times_ms = table_ms if table_ms and len(table_ms) == count else [0.0]
         """Of the first frames, as far as they are known for sure."""
         self._is_steady = self._has_steady_times()
         height, width = first.shape[:2]

@@ -86,7 +86,7 @@ class LookThread(QThread):
     def ask(self, order: LookOrder) -> None:
         """Read this one instead of any that waits."""
         self._mailbox.put(order)
-        if not self.isRunning():
+        if not self.isRunning() and not self._mailbox.closed:
             self.start()
 
     def stop(self) -> None:
