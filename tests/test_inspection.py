@@ -1,5 +1,6 @@
 """Folders inspected without a window: what is kept, what is done again, and what bad input gets."""
 
+import contextlib
 import json
 import os
 import signal
@@ -155,6 +156,19 @@ def test_a_damaged_file_of_results_is_put_aside(folder: Path) -> None:
     kept.write_bytes(b"this is no database" * 100)
     _, rows = inspect(folder, Processor())
     assert rows["a.png"].state == "done"
+    assert kept.with_suffix(".damaged").exists()
+
+
+@pytest.mark.parametrize("hands", ["{", "[[1]]", "[7]"])
+def test_a_file_of_results_that_is_damaged_further_in_is_put_aside(folder: Path, hands: str) -> None:
+    inspect(folder, Processor())
+    kept = Inspection(InspectionOrder(folder)).kept
+    with contextlib.closing(sqlite3.connect(kept)) as file, file:
+        file.execute("UPDATE pictures SET hands = ?", (hands,))
+    processor = Processor()
+    _, rows = inspect(folder, processor)
+    assert rows["a.png"].state == "done"
+    assert "a.png" in processor.seen
     assert kept.with_suffix(".damaged").exists()
 
 

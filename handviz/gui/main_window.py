@@ -9,6 +9,7 @@ from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
 from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
 from handviz.capture.dropped import choose as choose_dropped
+from handviz.capture.sources import PICTURES_PREFIX
 from handviz.errors import HandvizError
 from handviz.gui.animating import Animating
 from handviz.gui.compare import Compare
@@ -305,7 +306,8 @@ class MainWindow(QMainWindow):
 
     def _open(self, path: str) -> None:
         if path:
-            self._controller.store.remember(LAST_FOLDER, str(Path(path).parent))
+            if not path.startswith(PICTURES_PREFIX):
+                self._controller.store.remember(LAST_FOLDER, str(Path(path).parent))
             self._controller.open(path)
 
     def _last_folder(self) -> str:

@@ -149,7 +149,7 @@ class Recorder(Feature):
     def _take_answer(self, answer: Answer) -> None:
         source = self._controller.source
         if self._thread is not None and source is not None:
-            self._thread.take_result(moment_of(answer.result, source.text))
+            self._thread.take_result(moment_of(answer.result, source.short_text))
 
     def _show_progress(self, progress: Progress) -> None:
         if self._thread is not None and not self._thread.is_ending:
