@@ -158,7 +158,8 @@ class InspectionStore:
         try:
             # The loader of pictures reads while the inspection writes.
             file.execute("PRAGMA journal_mode=WAL")
-            file.execute("PRAGMA synchronous=NORMAL")
+            # The machine may stop too: a wait of milliseconds for the disk is little beside a picture.
+            file.execute("PRAGMA synchronous=FULL")
             file.executescript(TABLES)
         except sqlite3.Error:
             file.close()
