@@ -59,13 +59,18 @@ def test_what_a_worker_raises_comes_out(tmp_path: Path, networks: Path) -> None:
             run.run(5)
 
 
+@pytest.mark.parametrize("compare", [[], ["--compare"]])
 def test_the_report_names_every_figure(
-    pictures: Path, networks: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    pictures: Path,
+    networks: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    compare: list[str],
 ) -> None:
     monkeypatch.setattr(benchmark, "WARM_UP_FRAMES", 1)
     caplog.set_level("INFO")
     counts = ["--frames", "12", "--stage-frames", "3", "--capture-fps", "200"]
-    assert main(["benchmark", "--source", str(pictures), "--model-dir", str(networks), *counts]) == 0
+    assert main(["benchmark", "--source", str(pictures), "--model-dir", str(networks), *counts, *compare]) == 0
     for figure in (
         "detect",
         "reconstruct",
@@ -76,6 +81,7 @@ def test_the_report_names_every_figure(
         "age when shown",
     ):
         assert figure in caplog.text
+    assert ("all variants" if compare else "variant final") in caplog.text
     for figure in ("peak memory", "memory drift", "ExecutionProvider", "frames dropped"):
         assert figure in caplog.text
 

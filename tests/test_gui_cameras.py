@@ -271,7 +271,7 @@ def left_over(world: CameraWorld) -> dict[str, int]:
     """What there is of everything that a replug makes anew."""
     gc.collect()
     everything = gc.get_objects()
-    counts = {kind.__name__: sum(isinstance(one, kind) for one in everything) for kind in (Frame, Job, *GL_KINDS)}
+    counts = {kind.__name__: sum(issubclass(type(one), kind) for one in everything) for kind in (Frame, Job, *GL_KINDS)}
     tasks, handles = Path("/proc/self/task"), Path("/proc/self/fd")
     return counts | {
         "cameras": len(world.alive()),

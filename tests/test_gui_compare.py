@@ -144,6 +144,13 @@ def test_a_held_picture_is_asked_again_for_the_others(qtbot: QtBot, window: Main
         assert answers[-1].frame is answers[0].frame or answers[-1].frame.number == answers[0].frame.number
 
 
+def test_the_page_for_folders_shows_its_one_variant(window: MainWindow) -> None:
+    window._controller.change(compare=True, difference=True)
+    for view in (window.inspection.page.detail.large, window.inspection.page.detail.small):
+        assert not view.options.compare
+        assert view.options.difference is None
+
+
 def rows_of_hands(window: MainWindow, above: int = 130) -> list[int]:
     """How many pixels wide what is lighter than this, the hand, is in each pane, in the row where it is widest."""
     return [int((pixels > above).all(axis=2).sum(axis=1).max()) for pixels in pane_pixels(window)]

@@ -14,7 +14,7 @@ from test_gui_window import press
 
 from handviz.errors import HandvizError
 from handviz.gui import attention_thread, main_window
-from handviz.gui.attention_thread import AttentionAnswer
+from handviz.gui.attention_thread import AttentionAnswer, AttentionJob, AttentionThread
 from handviz.gui.controller import Controller
 from handviz.gui.insight import Insight
 from handviz.gui.insight_panel import ABSENT, CLICK
@@ -366,3 +366,43 @@ def test_the_groups_stand_between_view_and_smoothing(window: MainWindow) -> None
     assert column is not None
     shown = [column.itemAt(row).widget() for row in range(len(titles))]  # type: ignore[union-attr]
     assert shown == window.view_panel.groups
+
+
+@pytest.mark.display
+def test_the_picked_point_comes_into_sight_in_a_low_window(qtbot: QtBot, shown: MainWindow) -> None:
+    insight, panel = insight_of(shown), shown.view_panel
+    shown.resize(900, 100)
+    show(shown, certain_hand())
+    insight.pick(Pick(0, vertex=1))
+
+    def is_in_sight() -> bool:
+        group, view = insight.panel.point_group, panel.viewport()
+        assert view is not None
+        top = group.mapTo(view, QPoint(0, 0)).y()
+        return top >= 0 and top + group.height() <= view.height()
+
+    qtbot.waitUntil(is_in_sight)
+    bar = panel.verticalScrollBar()
+    assert bar is not None
+    bar.setValue(0 if bar.value() > 100 else bar.maximum())
+    assert not is_in_sight()
+    insight.pick(Pick(0, vertex=2))
+    qtbot.waitUntil(is_in_sight)
+
+
+def test_the_stream_has_the_processor_for_itself_most_of_the_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    thread = AttentionThread(tmp_path, FakeAttention)
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        thread._mailbox.close()
+
+    monkeypatch.setattr(thread._stopped, "wait", wait)
+    clock = iter((10.0, 10.1))
+    monkeypatch.setattr(attention_thread.time, "perf_counter", lambda: next(clock))
+    thread._mailbox.put(AttentionJob(1, CROP, "final", 0, None))
+    thread.run()
+    assert waited == [pytest.approx(0.4)]

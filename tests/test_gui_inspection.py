@@ -297,6 +297,9 @@ def test_views_follow_the_settings(window: MainWindow) -> None:
     assert (detail.large.options.view, detail.small.options.view) == ("orbit", "overlay")
     press(window, "T")
     assert detail.large.options.colour == "deviation"
+    for key in ("C", "D"):
+        press(window, key)
+    assert not any(one.options.compare or one.options.difference for one in (detail.large, detail.small))
 
 
 def test_meshes_are_those_of_the_page_in_front(

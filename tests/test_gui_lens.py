@@ -12,7 +12,7 @@ from PyQt6.QtWidgets import QFileDialog, QPushButton
 from pytestqt.qtbot import QtBot
 
 from handviz.capture.checkerboard import Board
-from handviz.capture.sources import CameraInfo
+from handviz.capture.sources import CameraInfo, text_of_pictures
 from handviz.gui.controller import Controller
 from handviz.gui.lens_dialog import LensDialog
 from handviz.gui.lens_feature import LensFeature
@@ -133,6 +133,7 @@ def test_fx_fy_cx_cy_by_hand(window: MainWindow, controller: Controller) -> None
     assert "outside" in dialog.trouble.text()
     assert controller.settings.lens == before
     page.boxes["cx"].setValue(320.0)
+    controller.change(wireframe=True)
     page.use.click()
     assert dialog.trouble.text() == ""
 
@@ -188,6 +189,21 @@ def test_every_camera_keeps_its_own_lens(qtbot: QtBot, window: MainWindow, contr
     assert SettingsStore().load().lens == MEASURED, "and the next run begins with it"
 
 
+def test_a_camera_s_lens_can_be_given_to_files(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
+    controller.start("camera:0")
+    qtbot.waitUntil(lambda: controller.source is not None)
+    qtbot.waitUntil(lambda: bool(controller.cameras))
+    dialog = dialog_of(window)
+    controller.answered.emit(answer_of(grey()))
+    assert dialog.source.text() == "Front", "its name in the system, which came after its picture"
+    controller.change(lens=MEASURED)
+    button(dialog, "For files too").click()
+    open_and_wait(qtbot, controller, "clip.mp4")
+    assert controller.settings.lens == MEASURED
+    controller.answered.emit(answer_of(grey()))
+    assert not button(dialog, "For files too").isVisibleTo(dialog)
+
+
 def open_and_wait(qtbot: QtBot, controller: Controller, text: str) -> None:
     with qtbot.waitSignal(controller.source_opened):
         controller.open(text)
@@ -233,6 +249,11 @@ def test_exif_offers_the_photograph_s_lens(
     controller.start(str(tmp_path))
     qtbot.waitUntil(dialog.angle.exif.isEnabled)
     controller.answered.emit(answer_of(grey(64, 48), name="0.jpg"))
+    dialog.angle.exif.click()
+    assert controller.settings.lens == Lens("angle", 79.5, "diagonal")
+    open_and_wait(qtbot, controller, text_of_pictures([tmp_path / "1.jpg", tmp_path / "0.jpg"]))
+    controller.answered.emit(answer_of(grey(64, 48), name="0.jpg"))
+    controller.change(lens=ASSUMED_LENS)
     dialog.angle.exif.click()
     assert controller.settings.lens == Lens("angle", 79.5, "diagonal")
     controller.answered.emit(answer_of(grey(64, 48), name="1.jpg"))

@@ -62,6 +62,7 @@ def test_what_fails_is_a_sentence(
     monkeypatch.setitem(sys.modules, "handviz.infer.mesh_export", SimpleNamespace(export_mesh=refuse))
     saver = MeshSaver()
     saver.said.connect(sentences.append)
+    saver.failed.connect(sentences.append)
     saver.save(order(tmp_path / "a", "right"))
     saver.save(order(tmp_path / "b", "right"))
     assert sentences == ["Writing the meshes …", "The last meshes are still being written."]

@@ -15,7 +15,7 @@ from handviz.render.distance_colours import colours_from_distance, distance_colo
 from handviz.render.label import label_picture
 from handviz.render.options import Difference
 from handviz.render.pane_label import pane_label, pane_lines
-from handviz.render.panes import Pane, PanePlace, pane_at, panes_of
+from handviz.render.panes import Pane, pane_at, panes_of
 from tests.hands import made_up_hand
 
 PICTURE = (640, 480)
@@ -77,7 +77,7 @@ def test_a_point_belongs_to_the_pane_around_it() -> None:
 
 
 def test_opengl_counts_from_below() -> None:
-    assert PanePlace(Pane("final", 10, 20, 30, 40), (0, 0, 1, 1)).viewport((200, 100)) == (10, 40, 30, 40)
+    assert Pane("final", 10, 20, 30, 40).viewport((200, 100)) == (10, 40, 30, 40)
 
 
 def test_distances_are_those_of_a_slow_loop() -> None:
@@ -158,7 +158,7 @@ def test_labels_say_whose_hands_what_distances_and_why_none() -> None:
     without = replace(result, others={"prior": (), "amvur": ()}, other_troubles={})
     assert pane_lines(without, amvur, DIFFERENCE, distances)[1] == "not one of the two"
     assert pane_lines(without, prior, DIFFERENCE, None)[1] == "no distance prior-net to final"
-    assert pane_lines(replace(without, others={}), prior, None, None)[1] == "comes with the next frame"
+    assert pane_lines(replace(without, others={}), prior, None, None)[1] == "comes in a moment"
 
 
 @pytest.mark.parametrize(

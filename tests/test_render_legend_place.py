@@ -34,18 +34,14 @@ def test_it_takes_the_emptiest_corner_if_hands_are_everywhere() -> None:
     assert free_corner(points, BOX, SIZE, (True, True)) == (False, False)
 
 
-def test_a_legend_shrinks_a_little_to_lie_beside_the_picture() -> None:
-    size, margin = (100, 200), 10
-    pane = (0.0, 0.0, 400.0, 700.0)
-    label = (8, 8, 80, 30)
+def test_a_legend_shrinks_a_little_to_lie_beside_the_pictures() -> None:
+    def ratio(beside: tuple[float, float] | None) -> float:
+        return LegendRoom((0.0, 0.0, 400.0, 700.0), (400, 700), 1.0, beside).legend_ratio((100, 200), 10)
 
-    def ratio(picture: tuple[float, float, float, float]) -> float:
-        return LegendRoom(pane, (400, 700), 1.0, label, picture).legend_ratio(size, margin)
-
-    assert ratio((0, 250, 400, 450)) == 1.0
-    assert ratio((0, 176, 400, 524)) == pytest.approx(176 / 220)
-    assert ratio((0, 100, 400, 600)) == 1.0, "too small to read: rather over the picture"
-    assert ratio((100, 0, 300, 700)) == pytest.approx(100 / 120)
+    assert ratio(None) == ratio((0, 250)) == 1.0
+    assert ratio((0, 176)) == pytest.approx(176 / 220)
+    assert ratio((100, 0)) == pytest.approx(100 / 120)
+    assert ratio((0, 100)) == 1.0, "too small to read: rather over the picture"
 
 
 def test_a_legend_takes_a_share_of_a_small_view_only() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from handviz.records import VARIANTS, Frame, FrameResult, HandMesh, Intrinsics, VariantName
-from handviz.render import image_pass
+from handviz.render import image_pass, legend_pass
 from handviz.render.camera import OrbitCamera
 from handviz.render.colormap import deviation_colours
 from handviz.render.distance_colours import distance_colours
@@ -263,3 +263,37 @@ def test_a_cut_out_of_panes_is_hands_alone(draw: Draw, scene: SplitScene) -> Non
         assert own[80, pane.width_px // 2]
         assert own.mean() == pytest.approx((12 / 64) ** 2 * 64 / 48, rel=0.15)
     assert not covered[:, [211, 212, 425, 426]].any()
+
+
+def test_a_legend_shrinks_rather_than_cover_a_hand_and_grows_with_the_view(draw: Draw) -> None:
+    shown = replace(COMPARED, view="orbit", inset=False)
+
+    def legend_pixels(size: tuple[int, int]) -> int:
+        options = (replace(shown, legend=legend) for legend in (False, True))
+        without, with_legend = (draw(compared(), one, size, orbit=OrbitCamera(zoom=3.0)) for one in options)
+        changed = (without != with_legend).any(axis=2)
+        lit = without.max(axis=2) > 60
+        assert not (changed & lit).any(), "the hands and the labels"
+        return int(changed.sum())
+
+    wide, narrow, again = (legend_pixels(size) for size in ((1000, 700), (250, 330), (1000, 700)))
+    assert 0 < narrow < 0.75 * wide
+    assert again == wide
+
+
+def test_a_legend_that_shrank_grows_when_hands_have_been_away_for_a_while(
+    draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(legend_pass, "DRAWS_BEFORE_GROWING", 5)
+    options = replace(COMPARED, legend=True, view="orbit", inset=False)
+    size, near, far = (250, 330), OrbitCamera(zoom=3.0), OrbitCamera(zoom=0.3)
+
+    def legend_pixels(orbit: OrbitCamera) -> int:
+        without = draw(compared(), replace(options, legend=False), size, orbit=orbit)
+        return int((draw(compared(), options, size, orbit=orbit) != without).any(axis=2).sum())
+
+    large = legend_pixels(far)
+    small = legend_pixels(near)
+    assert small < 0.75 * large
+    assert legend_pixels(far) == small, "not at once"
+    assert [legend_pixels(far) for _ in range(40)][-1] == large

@@ -21,7 +21,7 @@ from handviz.lens import ASSUMED_LENS, Lens
 from handviz.paths import MODELS
 from handviz.records import VARIANTS, Frame
 
-BLOCK, WARM_UP_PICTURES = 24, 4
+BLOCK, WARM_UP_PICTURES = 6, 2
 logger = logging.getLogger(__name__)
 
 

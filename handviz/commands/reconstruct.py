@@ -51,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("model", "display"),
         help="the hand model's own 778 or the 1609 that are drawn (model for ply and for obj without texture)",
     )
+    parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="ask all variants: overlays in three panes, and their distances in hands.json",
+    )
     parser.add_argument("--no-overlays", action="store_true", help="only meshes and hands.json; needs no OpenGL")
     camera = parser.add_mutually_exclusive_group()
     camera.add_argument(
@@ -127,6 +132,7 @@ class Job:
             texture=arguments.colour == "texture",
             hand_size=_hand_size(arguments),
             side=arguments.side,
+            compare=arguments.compare,
         )
         self._camera_for = _camera_maker(arguments)
         self._pipeline = resources.enter_context(Pipeline(settings))
@@ -184,8 +190,9 @@ class Job:
         if self._is_clip:  # the time of the clip, not of reading it
             frame = dataclasses.replace(frame, captured_ms=frame.number * 1000 / self._source.nominal_fps)
         result = self._pipeline.process_with(frame, intrinsics)
-        if result.trouble:
-            raise HandvizError(result.trouble)
+        for trouble in (result.trouble, *result.other_troubles.values()):
+            if trouble:
+                raise HandvizError(trouble)
         self._distances += [
             distance_from_detector(*found) for found in zip(result.hands, result.detections, strict=True)
         ]
@@ -200,7 +207,8 @@ class Job:
     def _write_overlay(self, result: FrameResult, name: str) -> None:
         if self._renderer is not None:
             legend = min(result.frame.image.shape[:2]) >= LEAST_SIDE_FOR_LEGEND_PX
-            picture = self._renderer.draw(result, DrawOptions(colour=self._arguments.colour, legend=legend))
+            options = DrawOptions(colour=self._arguments.colour, legend=legend, compare=self._arguments.compare)
+            picture = self._renderer.draw(result, options)
             Image.fromarray(picture).save(self._arguments.out / "overlays" / f"{name}.png")
 
     def _write_mesh(self, result: FrameResult, index: int, name: str) -> str | None:

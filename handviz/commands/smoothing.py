@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         report(f"{name}, {LOST_SHARE:.0%} of the frames dropped", sweep(lossy, strengths=(0.3,), weights=(1,)))
     report_cost(rendered[0])
     if arguments.figure is not None:
-        from handviz.train.smoothing_plot import draw_sweeps
+        from handviz.commands.smoothing_plot import draw_sweeps
 
         draw_sweeps(swept["simulated"], swept["rendered"], arguments.figure)
         logger.info("saved %s", arguments.figure)

@@ -17,7 +17,9 @@ from handviz.render.highlight import AttentionShown
 
 POLL_S = 0.5
 PAUSE_S = 0.2
-"""Between two runs of the network: the stream needs the processor more."""
+"""Between two runs of the network, at least: the stream needs the processor more."""
+PAUSE_PER_RUN = 4.0
+"""At least so much of the run's own time: where the machine is slow or busy it takes a fifth of the time, no more."""
 logger = logging.getLogger(__name__)
 
 
@@ -103,7 +105,7 @@ class AttentionThread(QThread):
             answer = self._answer(job)
             self.answered.emit(answer)
             if answer.cost_ms:
-                self._stopped.wait(PAUSE_S)
+                self._stopped.wait(max(PAUSE_S, PAUSE_PER_RUN * answer.cost_ms / 1000))
 
     def _answer(self, job: AttentionJob) -> AttentionAnswer:
         try:

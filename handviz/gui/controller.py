@@ -108,6 +108,7 @@ class Controller(QObject):
         self._reconstruct.recovered.connect(self._on_model_recovered)
         self._probe.found.connect(self._on_cameras_found)
         self._saver.said.connect(self.say)
+        self._saver.failed.connect(self.warn)
 
     def start(self, source: str | None = None) -> None:
         """Start the workers with a source, or with the last one, the first camera, the bundled clip."""

@@ -15,8 +15,8 @@ class ExportThread(QThread):
 
     progressed = pyqtSignal(int, int)
     """Pictures done, and of how many."""
-    ended = pyqtSignal(str)
-    """Where the files are, or why they are not."""
+    ended = pyqtSignal(str, bool)
+    """Where the files are, or why they are not; whether they are."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,11 +45,11 @@ class ExportThread(QThread):
             from handviz.infer.inspection_export import export_inspection
 
             written = export_inspection(self._order, self.progressed.emit, lambda: self._is_cancelled)
-            sentence = f"Saved {', '.join(path.name for path in written)} in {self._order.out}"
+            is_saved, sentence = True, f"Saved {', '.join(path.name for path in written)} in {self._order.out}"
         except HandvizError as error:
-            sentence = str(error)
+            is_saved, sentence = False, str(error)
         # The thread's outermost place: whatever a disk does, the person hears of it.
         except Exception as error:
             logger.exception("the inspection cannot be exported")
-            sentence = f"The inspection could not be exported ({error}); the log says where."
-        self.ended.emit(sentence)
+            is_saved, sentence = False, f"The inspection could not be exported ({error}); the log says where."
+        self.ended.emit(sentence, is_saved)

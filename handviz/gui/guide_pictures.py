@@ -40,12 +40,16 @@ class Stage:
         self.window = window
         self.controller = window._controller
         self._painted: FrameResult | None = None
-        self._count = 0
+        self._count = self._paints = 0
+        window.viewport.painted.connect(self._note_paint)
         window.result_painted.connect(self._note)
 
     def _note(self, result: FrameResult) -> None:
         self._painted = result
         self._count += 1
+
+    def _note_paint(self) -> None:
+        self._paints += 1
 
     def press(self, key: str) -> None:
         """Do what this key does."""
@@ -60,13 +64,18 @@ class Stage:
         wanted = self._count + count
         return lambda: self._count >= wanted
 
+    def new_paint(self) -> Ready:
+        """True when the view has been painted again, whatever it shows."""
+        before = self._paints
+        return lambda: self._paints > before
+
     def shows(self, number: int) -> Ready:
         """True when this frame has been painted."""
         return lambda: self._painted is not None and self._painted.frame.number == number
 
 
 class Photographer(QObject):
-    """Plays the scenes one after the other, saves a picture of each as NAME.png, and closes the window."""
+    """Plays the scenes one after the other, saves a picture of each as NAME.jpg, and closes the window."""
 
     finished = pyqtSignal()
 
@@ -114,7 +123,7 @@ class Photographer(QObject):
 
     def _save(self, widget: QWidget) -> None:
         self._stage.window.view_panel.numbers.refresh()
-        path = self._folder / f"{self._left[0].name}.png"
+        path = self._folder / f"{self._left[0].name}.jpg"
         try:
             save_picture(widget.grab().toImage(), path)
             logger.info("saved %s", path)

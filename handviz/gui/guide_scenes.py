@@ -13,7 +13,7 @@ from handviz.errors import HandvizError
 from handviz.gui.feature import Feature
 from handviz.gui.guide_pictures import Ready, Scene, Script, Stage
 from handviz.gui.insight import Insight
-from handviz.gui.recording import Recorder
+from handviz.gui.recording import RECORDING_FOLDER, Recorder
 from handviz.gui.shortcuts import ShortcutWindow
 from handviz.paths import CLIP_FILE
 from handviz.render.camera import OrbitCamera
@@ -75,7 +75,7 @@ def compare(stage: Stage) -> Script:
 def difference(stage: Stage) -> Script:
     """Distances of two networks."""
     stage.controller.change(compare=False, difference=True)
-    yield stage.new_results()
+    yield stage.new_paint()
     return stage.window
 
 
@@ -89,7 +89,6 @@ def uncertainty(stage: Stage) -> Script:
 def attention(stage: Stage) -> Script:
     """A picked point, and where its attention goes."""
     stage.controller.change(uncertain="show", ellipses=False, attention=True)
-    yield stage.new_results()
     insight = feature(stage, Insight)
     insight.pick(Pick(hand=0, vertex=None, joint=8))
     yield lambda: insight.has_attention
@@ -110,7 +109,8 @@ def lens(stage: Stage) -> Script:
 def recording(stage: Stage) -> Script:
     """While it records."""
     _close_dialogs(stage)
-    recorder = feature(stage, Recorder)
+    recorder, store = feature(stage, Recorder), stage.controller.store
+    store.remember(RECORDING_FOLDER, str(store.path.parent))
     stage.controller.toggle_playing()
     yield stage.new_results()
     recorder.toggle()
@@ -120,7 +120,10 @@ def recording(stage: Stage) -> Script:
 
 def light(stage: Stage) -> Script:
     """The light look."""
-    feature(stage, Recorder).toggle()
+    recorder = feature(stage, Recorder)
+    recorder.toggle()
+    yield lambda: stage.window.sentence.text().startswith("Recorded ")
+    stage.controller.say("")
     stage.controller.change(theme="light")
     yield from _held(stage, MOVING_FRAME)
     return stage.window
@@ -139,8 +142,7 @@ def folder(stage: Stage) -> Script:
     _close_dialogs(stage)
     inspection = stage.window.inspection
     inspection.inspect(str(_folder_of_pictures()))
-    yield lambda: inspection.is_running
-    yield lambda: not inspection.is_running
+    yield lambda: len(inspection.page.model.rows) >= PICTURES_OF_CLIP and not inspection.is_running
     inspection.page.show_worst_first()
     inspection.page.choose_place(0)
     yield lambda: inspection.page.chosen is not None

@@ -70,6 +70,7 @@ class Insight(Feature):
     def stop(self) -> None:
         """End the thread."""
         self._numbers_timer.stop()
+        self.panel.stop()
         self._thread.stop()
 
     @property
@@ -109,8 +110,8 @@ class Insight(Feature):
         self._picked = PickedHand(self._result.hands[pick.hand], pick.vertex, pick.joint)
         self._forget_attention(None)
         self._numbers_timer.stop()
-        self.panel.show_point_group()
         self._show()
+        self.panel.show_point_group()
         self._controller.say(f"Picked: {self.panel.name.text()}. Esc lets go of it.")
 
     def let_go(self) -> None:

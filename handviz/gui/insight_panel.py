@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from PyQt6.QtCore import QSignalBlocker, Qt
+from PyQt6.QtCore import QSignalBlocker, Qt, QTimer
 from PyQt6.QtWidgets import QButtonGroup, QCheckBox, QGridLayout, QHBoxLayout, QLabel, QRadioButton, QSlider, QWidget
 
 from handviz.gui.attention_thread import AttentionAnswer
@@ -53,6 +53,9 @@ class InsightPanel:
         self._add_attention()
         self.uncertainty_group = panel.group(UNCERTAINTY_TITLE, before=BEFORE)
         self._add_uncertainty()
+        self._soon = QTimer(self.point_group)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(lambda: panel.ensureWidgetVisible(self.point_group))
         controller.settings_changed.connect(self.show_settings)
         self.show_settings(controller.settings)
         self.show_nothing()
@@ -80,9 +83,13 @@ class InsightPanel:
             self._write_attention("")
 
     def show_point_group(self) -> None:
-        """Unfold the picked point and bring it into sight."""
+        """Unfold the picked point and bring it into sight, as soon as it has its size."""
         self.point_group.set_folded(False)
-        self._panel.ensureWidgetVisible(self.point_group)
+        self._soon.start(0)
+
+    def stop(self) -> None:
+        """Bring nothing into sight any more."""
+        self._soon.stop()
 
     def show_nothing(self) -> None:
         """Say how to pick."""

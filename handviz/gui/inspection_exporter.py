@@ -87,9 +87,9 @@ class InspectionExporter(QObject):
     def _take_progress(self, done: int, total: int) -> None:
         self._controller.say(f"Exporting: {done:,} of {total:,} …")
 
-    def _take_end(self, sentence: str) -> None:
+    def _take_end(self, sentence: str, is_saved: bool) -> None:
         self._page.export.setText("Export …")
-        self._controller.say(sentence)
+        (self._controller.say if is_saved else self._controller.warn)(sentence)
 
 
 def pictures_of(rows: Sequence[TableRow]) -> tuple[PictureRow, ...]:

@@ -97,7 +97,7 @@ class InspectionFeature(Feature):
         try:
             folder = checked_folder(path)
         except HandvizError as error:
-            self._controller.say(str(error))
+            self._controller.warn(str(error))
             return
         self._controller.store.remember(INSPECTED_FOLDER, str(folder))
         self.show_page()
@@ -156,7 +156,7 @@ class InspectionFeature(Feature):
         if text:
             self.inspect(text)
         else:
-            self._controller.say("Only files and folders of this machine can be dropped here.")
+            self._controller.warn("Only files and folders of this machine can be dropped here.")
 
     def _take_listing(self, number: int, listing: Listing) -> None:
         if number != self._number or self._order is None:
@@ -191,7 +191,7 @@ class InspectionFeature(Feature):
         left = sum(row.state == "waiting" for row in rows)
         self.page.told.setText(trouble or end_text(rows))
         if trouble:
-            self._controller.say(trouble)
+            self._controller.warn(trouble)
         self.page.go_on.setText("Go on" if left or trouble else "Look again")
 
     def _choose(self, row: TableRow | None) -> None:

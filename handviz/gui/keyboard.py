@@ -44,5 +44,5 @@ class KeyboardManners(QObject):
 def reach_by_tab_alone(root: QWidget) -> None:
     """Buttons, sliders and lists under ``root`` get the focus by Tab, never by a click; fields are as they were."""
     for widget in root.findChildren(QWidget):
-        if isinstance(widget, QAbstractButton | QAbstractSlider | QComboBox):
+        if isinstance(widget, QAbstractButton | QAbstractSlider | QComboBox | QTabBar):
             widget.setFocusPolicy(Qt.FocusPolicy.TabFocus)

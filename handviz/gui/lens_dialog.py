@@ -9,6 +9,7 @@ from handviz.capture.exif import equivalent_focal_mm
 from handviz.errors import HandvizError
 from handviz.gui.controller import Controller
 from handviz.gui.lens_board_page import BoardPage
+from handviz.gui.lens_memory import OTHER_SOURCES, keep_lens
 from handviz.gui.lens_pages import AnglePage, HandSizePage, IntrinsicsPage
 from handviz.gui.parts import named_label
 from handviz.gui.place_text import lens_summary
@@ -35,6 +36,7 @@ class LensDialog(QDialog):
         self._controller = controller
         self._picture_size = (640, 480)
         self._picture_path: Path | None = None
+        self._showing: tuple[object, ...] = ()
         self.source = named_label("title")
         self.summary = named_label("", wraps=True)
         self.caveat = named_label("faint", wraps=True)
@@ -62,8 +64,10 @@ class LensDialog(QDialog):
         ):
             self.pages.addTab(page, title)
         buttons = QHBoxLayout()
+        self._buttons: dict[str, QPushButton] = {}
         for text, hint, action in (
             ("Nothing is known", "Assume 60° over the longer side again", lambda: self._use(ASSUMED_LENS)),
+            ("For files too", "Clips, folders and pictures get this camera's lens", self._use_for_files),
             ("Load …", "A lens that was saved, or OpenCV's calibration (YAML)", self._load),
             ("Save …", "This lens, as JSON or as OpenCV's YAML", self._save),
             ("Close", "The lens stays as it is", self.close),
@@ -72,6 +76,7 @@ class LensDialog(QDialog):
             button.setToolTip(hint)
             button.setAutoDefault(False)
             button.clicked.connect(lambda _=False, do=action: do())
+            self._buttons[text] = button
             buttons.addWidget(button)
         column = QVBoxLayout(self)
         for part in (self.source, self.summary, self.caveat, self.trouble):
@@ -82,6 +87,7 @@ class LensDialog(QDialog):
     def show_picture(self, source: str, size: tuple[int, int], path: Path | None) -> None:
         """The picture whose lens this is: what its source is called, (width, height), and its file if it has one."""
         self.source.setText(source)
+        self._buttons["For files too"].setVisible(source != OTHER_SOURCES)
         if (size, path) != (self._picture_size, self._picture_path):
             self._picture_size, self._picture_path = size, path
             self._show(self._controller.settings)
@@ -98,6 +104,10 @@ class LensDialog(QDialog):
 
     def _show(self, settings: ViewSettings) -> None:
         lens, size = settings.lens, self._picture_size
+        showing = lens, settings.hand_size, size, self._picture_path
+        if showing == self._showing:
+            return  # so that other settings do not take back what is being typed
+        self._showing = showing
         known = lens.intrinsics_for(*size)
         self.summary.setText(lens_summary(known, size))
         self.caveat.setText(lens.caveat_for(*size))
@@ -117,6 +127,10 @@ class LensDialog(QDialog):
     def _use_size(self, size: HandSize) -> None:
         self.complain("")
         self._controller.change(hand_size=size)
+
+    def _use_for_files(self) -> None:
+        keep_lens(self._controller.store, OTHER_SOURCES, self._controller.settings.lens)
+        self._controller.say("Clips, folders and pictures have this lens too.")
 
     def _use_exif(self) -> None:
         millimetres = equivalent_focal_mm(self._picture_path) if self._picture_path is not None else None

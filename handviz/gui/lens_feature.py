@@ -9,6 +9,7 @@ from PyQt6.QtCore import QEvent, QObject, Qt
 from PyQt6.QtWidgets import QFileDialog, QWidget
 
 from handviz.capture.checkerboard import Board
+from handviz.capture.sources import PICTURES_PREFIX, listed_pictures
 from handviz.gui.calibration_thread import CalibrationThread
 from handviz.gui.controller import Controller
 from handviz.gui.feature import Feature
@@ -31,6 +32,16 @@ def as_taken(frame: Frame) -> NDArray[np.uint8]:
     return np.rot90(frame.image, frame.turned_deg // 90)
 
 
+def _file_of(frame: Frame, source: str) -> Path | None:
+    """The photograph that the frame is; None for clips and cameras."""
+    if not frame.name:
+        return None
+    if source.startswith(PICTURES_PREFIX):
+        return next((path for path in listed_pictures(source) if path.name == frame.name), None)
+    path = Path(source).expanduser()
+    return path if path.name == frame.name else path / frame.name
+
+
 class LensFeature(Feature):
     """Ctrl+L, the line at the bottom of the viewport, and the memory of lenses."""
 
@@ -48,6 +59,7 @@ class LensFeature(Feature):
         viewport.installEventFilter(self)
         part.details_wanted.connect(self.open)
         controller.source_opened.connect(self._take_source)
+        controller.cameras_found.connect(self._take_cameras)
         controller.answered.connect(self._take_answer)
         controller.settings_changed.connect(self._take_settings)
 
@@ -82,11 +94,21 @@ class LensFeature(Feature):
 
     def _take_source(self, info: SourceInfo) -> None:
         """A camera has its own lens, all other sources share one."""
-        camera = self._controller.camera_in_use
-        self._owner = owner_of(info.text, camera.name if camera is not None else "")
-        self._answer = None
-        self._controller.change(lens=kept_lens(self._controller.store, self._owner))
-        self._write_note()
+        self._answer, self._owner = None, ""
+        self._take_owner(info)
+
+    def _take_cameras(self) -> None:
+        """A camera that was opened before the system named it gets its name now, and the lens of that name."""
+        if self._controller.source is not None:
+            self._take_owner(self._controller.source)
+
+    def _take_owner(self, info: SourceInfo) -> None:
+        camera = self._controller.camera_in_use or self._controller.listed_camera(info.text)
+        owner = owner_of(info.text, camera.name if camera is not None else "")
+        if owner != self._owner:
+            self._owner = owner
+            self._controller.change(lens=kept_lens(self._controller.store, owner))
+            self._write_note()
 
     def _take_settings(self, settings: ViewSettings) -> None:
         if self._owner:
@@ -128,9 +150,7 @@ class LensFeature(Feature):
             return
         frame, source = self._answer.result.frame, self._controller.source
         height, width = as_taken(frame).shape[:2]
-        path = Path(source.text) if source is not None and frame.name else None
-        if path is not None and path.is_dir():
-            path /= frame.name
+        path = _file_of(frame, source.text) if source is not None else None
         self._dialog.show_picture(self._owner, (width, height), path)
 
     def _calibrate_folder(self, board: Board) -> None:

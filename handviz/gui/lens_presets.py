@@ -18,7 +18,7 @@ class Preset:
 PRESETS = (
     Preset("Laptop or simple webcam", 60.0, "horizontal", "typical"),
     Preset("Wide webcam", 78.0, "diagonal", "typical"),
-    Preset("Logitech C920, C922", 78.0, "diagonal", "as its maker states"),
+    Preset("Logitech C920, C922", 78.0, "diagonal", "typical"),
     Preset("Very wide webcam", 90.0, "diagonal", "typical"),
     Preset("Telephone, main camera, 26 mm", angle_of_equivalent_deg(26), "diagonal", "follows from 26 mm"),
     Preset("Telephone, main camera, 24 mm", angle_of_equivalent_deg(24), "diagonal", "follows from 24 mm"),

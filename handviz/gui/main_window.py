@@ -71,7 +71,7 @@ class MainWindow(QMainWindow):
         self.banner = named_label("banner", wraps=True)
         self.sentence = named_label("")
         self.pages = QTabWidget()
-        self.toasts = Toasts(self.viewport)
+        self.toasts = Toasts(self.pages)
         self.welcome = Welcome(self.pages)
         self.log_window = LogWindow(log_keeper, self) if log_keeper is not None else None
         self.stages = named_label("faint", "")
@@ -82,6 +82,9 @@ class MainWindow(QMainWindow):
         self._connect(controller)
         self._apply_settings(controller.settings)
         reach_by_tab_alone(self)
+        # Keys are for the picture until the person goes elsewhere.
+        self.viewport.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.viewport.setFocus()
 
     def _lay_out(self) -> None:
         for label in (self.invitation, self.banner):
@@ -282,9 +285,9 @@ class MainWindow(QMainWindow):
             choice = choose_dropped([Path(path) for path in paths])
             self._open(choice.text)
             if choice.sentence:
-                self._controller.say(choice.sentence)
+                self._controller.warn(choice.sentence)
         else:
-            self._controller.say("Only files and folders of this machine can be dropped here.")
+            self._controller.warn("Only files and folders of this machine can be dropped here.")
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
         """Keep the labels over the viewport in place."""
@@ -319,7 +322,7 @@ class MainWindow(QMainWindow):
             save_picture(self._in_front()[0].grabFramebuffer(), path)
             self._controller.say(f"Saved {path}")
         except HandvizError as error:
-            self._controller.say(str(error))
+            self._controller.warn(str(error))
 
     def _show_answer(self, answer: Answer) -> None:
         self._shown = answer.result

@@ -60,9 +60,10 @@ def _stems(stem: str, hands: Sequence[HandMesh]) -> list[str]:
 
 
 class MeshSaver(QThread):
-    """Writes one order at a time; ``said`` tells how it went."""
+    """Writes one order at a time; ``said`` and ``failed`` tell how it went."""
 
     said = pyqtSignal(str)
+    failed = pyqtSignal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,11 +84,11 @@ class MeshSaver(QThread):
         try:
             self.said.emit(_written(self._order))
         except HandvizError as error:
-            self.said.emit(str(error))
+            self.failed.emit(str(error))
         # The thread's outermost place: whatever a disk does, the person hears of it.
         except Exception as error:
             logger.exception("meshes cannot be saved")
-            self.said.emit(f"The meshes could not be saved ({error}); the log says where.")
+            self.failed.emit(f"The meshes could not be saved ({error}); the log says where.")
 
     def stop(self) -> None:
         """Wait for the files to be complete."""

@@ -13,6 +13,8 @@ from handviz.errors import HandvizError
 SCREENSHOT_FOLDER = "screenshot_folder"
 """Under this name the person's choice is remembered."""
 
+JPEG_QUALITY, DEFAULT_QUALITY = 90, -1
+
 
 def pictures_folder() -> Path:
     """The person's folder for pictures."""
@@ -36,7 +38,8 @@ def _save(image: QImage, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HandvizError(f"The folder {path.parent} cannot be made ({error.strerror}).") from error
-    if image.isNull() or not image.save(str(path)):
+    quality = JPEG_QUALITY if path.suffix.lower() in (".jpg", ".jpeg") else DEFAULT_QUALITY
+    if image.isNull() or not image.save(str(path), quality=quality):
         raise HandvizError(f"The picture cannot be written to {path}.")
 
 

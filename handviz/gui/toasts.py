@@ -10,7 +10,7 @@ from handviz.gui.parts import named_label
 ToastKind = Literal["trouble", "note"]
 SHOWN_MS = 7000
 MOST_AT_ONCE = 4
-WIDTH_PX, MARGIN_PX = 360, 14
+WIDTH_PX, MARGIN_PX, TOP_PX = 360, 14, 40
 
 
 class Toasts(QWidget):
@@ -73,6 +73,6 @@ class Toasts(QWidget):
         width = min(WIDTH_PX, max(parent.width() - 2 * MARGIN_PX, 80))
         height = sum(max(label.heightForWidth(width), label.sizeHint().height()) for label in self.labels)
         height += self._column.spacing() * (len(self.labels) - 1)
-        self.setGeometry(parent.width() - width - MARGIN_PX, MARGIN_PX, width, height)
+        self.setGeometry(parent.width() - width - MARGIN_PX, TOP_PX, width, height)
         self.show()
         self.raise_()

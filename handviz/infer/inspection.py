@@ -211,7 +211,9 @@ class Inspection:
         rows = tuple(self._row(number, hand, (width, height)) for number, hand in enumerate(result.hands))
         row = PictureRow(result.frame.name, "done", rows, "", width, height)
         keypoints_m = np.array([hand.keypoints_m for hand in result.hands]).reshape(-1, KEYPOINT_COUNT, 3)
-        store.put(StoredPicture(signature, row, keypoints_m), pack_hands(result.hands, result.detections))
+        # Nothing on the page or in an export asks for these, and they are more than all the rest.
+        hands = [replace(hand, vertex_covariance_mm2=None) for hand in result.hands]
+        store.put(StoredPicture(signature, row, keypoints_m), pack_hands(hands, result.detections))
         return self._judged(row, keypoints_m)
 
     def _row(self, number: int, hand: HandMesh, image_size: tuple[int, int]) -> HandRow:

@@ -1,5 +1,6 @@
 """``hands.json``: what ``handviz reconstruct`` says about every picture, and how it is written."""
 
+import itertools
 import json
 import math
 from collections import Counter
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from handviz.infer.whole_files import write_whole
-from handviz.records import CROP_SIZE, Detection, FloatArray, FrameResult, HandMesh, Intrinsics
+from handviz.records import CROP_SIZE, VARIANTS, Detection, FloatArray, FrameResult, HandMesh, Intrinsics
+from handviz.render.difference import vertex_distances_mm
 
 
 def picture_entry(
@@ -20,7 +22,10 @@ def picture_entry(
     height, width = result.frame.image.shape[:2]
     found = zip(result.hands, result.detections, meshes, strict=True)
     hands = [hand_entry(hand, detection, mesh) for hand, detection, mesh in found]
-    field_of_view_rad = 2 * math.atan(max(width, height) / 2 / intrinsics.focal_px)
+    for index, entry in enumerate(hands if result.others else []):
+        entry["distances_mm"] = distances_entry(result, index)
+    focal_of_longer_px = intrinsics.focals_px[int(height > width)]
+    field_of_view_rad = 2 * math.atan(max(width, height) / 2 / focal_of_longer_px)
     return {
         "file": file,
         "width": width,
@@ -57,6 +62,22 @@ def hand_entry(hand: HandMesh, detection: Detection, mesh: str | None) -> dict[s
         "distance_from_detector": round(distance_from_detector(hand, detection), 5),
         "mesh": mesh,
     }
+
+
+def distances_entry(result: FrameResult, index: int) -> dict[str, dict[str, float]]:
+    """How far the variants lie apart at one hand of a compared result, for every two of them (render/difference.py)."""
+    hands = {variant: result.of_variant(variant).hands[index] for variant in VARIANTS}
+    entry = {}
+    for first, second in itertools.combinations(VARIANTS, 2):
+        as_drawn = vertex_distances_mm(hands[first], hands[second])
+        aligned = vertex_distances_mm(hands[first], hands[second], aligned=True)
+        entry[f"{first}_{second}"] = {
+            "mean": round(float(as_drawn.mean()), 4),
+            "max": round(float(as_drawn.max()), 4),
+            "aligned_mean": round(float(aligned.mean()), 4),
+            "aligned_max": round(float(aligned.max()), 4),
+        }
+    return entry
 
 
 def intrinsics_entry(intrinsics: Intrinsics) -> dict[str, Any]:

@@ -24,19 +24,23 @@ class LegendRoom:
     """left, top, right, bottom, in one of whose corners it lies"""
     view_size: tuple[int, int]
     pixel_ratio: float
-    label: Rectangle | None = None
-    """Of a pane that has one; a legend keeps clear of it."""
-    beside: tuple[float, float, float, float] | None = None
-    """A picture that leaves room in the pane: the legend lies there if it need not be much smaller for that."""
+    beside: tuple[float, float] | None = None
+    """Width and height that pictures leave free: the legend is made for that if it need not be much smaller."""
+
+    may_shrink: bool = False
+    """Whether it rather becomes smaller than cover a hand."""
+
+    def inner(self, margin: float) -> tuple[float, float, float, float]:
+        """The box without a margin."""
+        left, top, right, bottom = self.box
+        return left + margin, top + margin, right - margin, bottom - margin
 
     def legend_ratio(self, size: tuple[int, int], margin: float) -> float:
         """How large, against its nominal size (width, height), a legend may be here."""
         (width, height), (view_width, view_height) = size, self.view_size
-        width_share, height_share = (0.4, 0.6) if self.label is None else (0.6, 0.9)
-        ratio = min(self.pixel_ratio, width_share * view_width / width, height_share * view_height / height)
+        ratio = min(self.pixel_ratio, 0.4 * view_width / width, 0.6 * view_height / height)
         if self.beside is None:
             return ratio
-        # The picture lies in the middle: as much is free on one side as on the other.
         beside = max(self.beside[0] / (width + 2 * margin), self.beside[1] / (height + 2 * margin))
         return min(ratio, beside) if beside >= LEAST_BESIDE_RATIO * self.pixel_ratio else ratio
 
@@ -59,10 +63,11 @@ def free_corner(
     points_px: FloatArray, box: tuple[float, float, float, float], size: tuple[int, int], current: Corner
 ) -> Corner:
     """The current corner if none of the points (N, 2) lies under the legend there, otherwise the emptiest one."""
+    return min((current, *CORNERS), key=lambda corner: covered_points(points_px, corner_rectangle(corner, box, size)))
 
-    def covered(corner: Corner) -> int:
-        left, top, right, bottom = corner_rectangle(corner, box, size)
-        inside = (points_px >= [left, top]) & (points_px <= [right, bottom])
-        return int(np.count_nonzero(inside.all(axis=1)))
 
-    return min((current, *CORNERS), key=covered)
+def covered_points(points_px: FloatArray, rectangle: Rectangle) -> int:
+    """How many of the points (N, 2) lie in a rectangle."""
+    left, top, right, bottom = rectangle
+    inside = (points_px >= [left, top]) & (points_px <= [right, bottom])
+    return int(np.count_nonzero(inside.all(axis=1)))

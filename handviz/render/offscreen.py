@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.errors import HandvizError
-from handviz.records import FrameResult
+from handviz.records import VARIANTS, FrameResult
 from handviz.render.camera import OrbitCamera, Size
 from handviz.render.options import DrawOptions
+from handviz.render.panes import GAP_PX
 from handviz.render.split_scene import SplitScene
 from handviz.render.surface import Surface
 from handviz.render.target import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
@@ -72,7 +73,7 @@ class OffscreenRenderer:
     def _pixels(
         self, result: FrameResult, options: DrawOptions, orbit: OrbitCamera | None, *, components: int
     ) -> NDArray[np.uint8]:
-        size = self._fixed_size or _size_of(result)
+        size = self._fixed_size or _size_of(result, options)
         plain = self._plain.framebuffer(size)
         drawn = self._drawn.framebuffer(size) if self._samples else plain
         self._scene.show(result)
@@ -94,7 +95,10 @@ class OffscreenRenderer:
         self.release()
 
 
-def _size_of(result: FrameResult) -> Size:
+def _size_of(result: FrameResult, options: DrawOptions) -> Size:
+    """The frame's, or three of them side by side; reduced if that is very large."""
     height, width = result.frame.image.shape[:2]
+    if options.compare:
+        width = len(VARIANTS) * width + (len(VARIANTS) - 1) * GAP_PX
     share = min(1.0, LARGEST_SIDE_PX / max(width, height))
     return max(1, round(width * share)), max(1, round(height * share))

@@ -24,7 +24,7 @@ def pane_lines(
     if pane.variant in result.other_troubles:
         return name, result.other_troubles[pane.variant]
     if pane.variant != result.variant and result.hands and not result.is_compared:
-        return name, "comes with the next frame"
+        return name, "comes in a moment"
     if difference is None or not result.hands:
         return (name,)
     if pane.variant not in difference.pair:

@@ -28,19 +28,9 @@ class Pane:
         """Width and height."""
         return self.width_px, self.height_px
 
-
-@dataclass(frozen=True)
-class PanePlace:
-    """Where in a framebuffer a scene draws."""
-
-    pane: Pane
-    label: tuple[int, int, int, int]
-    """left, top, right, bottom in the pane: text lies there."""
-
     def viewport(self, target_size: Size) -> tuple[int, int, int, int]:
-        """Left, bottom, width, height as OpenGL counts."""
-        pane = self.pane
-        return pane.left_px, target_size[1] - pane.top_px - pane.height_px, *pane.size_px
+        """Left, bottom, width, height as OpenGL counts in a framebuffer of this size."""
+        return self.left_px, target_size[1] - self.top_px - self.height_px, *self.size_px
 
 
 class PanePoint(NamedTuple):

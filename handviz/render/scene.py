@@ -1,5 +1,6 @@
 """Everything in the viewport: the frame, the hands on it or alone, skeletons, the legend."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import moderngl
@@ -24,18 +25,17 @@ from handviz.render.highlight import AttentionShown, Highlight, Pick
 from handviz.render.highlight_strokes import highlight_strokes
 from handviz.render.image_pass import ImagePass, Rectangle
 from handviz.render.key_light import KeyLight
-from handviz.render.legend_place import CORNERS, Corner, LegendRoom, corner_rectangle, free_corner, points_in
-from handviz.render.legend_stack import LegendPart, notes_for, stacked_picture, stacked_size
+from handviz.render.legend_pass import MARGIN_PX, LegendPass
+from handviz.render.legend_place import LegendRoom
+from handviz.render.legend_stack import LegendPart, notes_for
 from handviz.render.mesh_pass import BACKGROUND, MeshPass, MeshView
 from handviz.render.options import DrawOptions
-from handviz.render.panes import PanePlace
+from handviz.render.panes import Pane
 from handviz.render.picking import JOINT_REACH_PX, PickView, pick
 from handviz.render.skeleton_pass import SkeletonPass
 from handviz.render.surface import Surface
 from handviz.render.uncertain_fade import fade_of
 
-MARGIN_PX = 14
-LEAST_LEGEND_RATIO = 0.5
 INSET_SHARE = 0.26
 
 
@@ -49,7 +49,7 @@ class Scene:
         self._follower = RangeFollower()
         self._resources = ExitStack()
         self.frame = frame or ImagePass(ctx)
-        self._legend = ImagePass(ctx, components=4)
+        self._legend = LegendPass(ctx)
         self._mesh = MeshPass(ctx, surface)
         self._skeleton = SkeletonPass(ctx)
         self._ellipses = EllipsePass(ctx)
@@ -64,7 +64,6 @@ class Scene:
         self._orbit_radius_m: float | None = None
         self._shapes: list[HandShape] = []
         self._shaped_for: tuple[object, ...] | None = None
-        self._legend_corner: Corner = CORNERS[0]
 
     def show(
         self,
@@ -112,12 +111,12 @@ class Scene:
         orbit: OrbitCamera | None = None,
         light: KeyLight | None = None,
         pixel_ratio: float = 1.0,
-        place: PanePlace | None = None,
+        pane: Pane | None = None,
     ) -> None:
-        """Draw into ``target``, or a place in it; ``pixel_ratio`` is physical pixels per logical one."""
+        """Draw into ``target``, or a pane of it; ``pixel_ratio`` is physical pixels per logical one."""
         target.use()
         whole = 0, 0, *target.size
-        left_px, bottom_px, width, height = whole if place is None else place.viewport(target.size)
+        left_px, bottom_px, width, height = whole if pane is None else pane.viewport(target.size)
         view_size = width, height
         target.viewport = left_px, bottom_px, width, height
         over_nothing = options.background == "none"
@@ -160,10 +159,15 @@ class Scene:
         if options.view == "orbit" and options.inset and not over_nothing:
             self.frame.draw(view_size, rectangle, mirror=options.mirror)
         if options.legend and self._shapes:
-            box = rectangle if options.view == "overlay" and place is None else (0.0, 0.0, *view_size)
-            label = place.label if place is not None else None
-            beside = rectangle if options.view == "overlay" and place is not None else None
-            self._draw_legend(LegendRoom(box, view_size, pixel_ratio, label, beside), clip_from_scene, options)
+            box = rectangle if options.view == "overlay" else (0.0, 0.0, *view_size)
+            points_px = _points_px(clip_from_scene, self._shapes, view_size)
+            self._legend.draw(self.legend_parts(options), LegendRoom(box, view_size, pixel_ratio), points_px)
+
+    def hands_px(self, view_size: Size, options: DrawOptions, orbit: OrbitCamera) -> FloatArray:
+        """(N, 2) where the hands' vertices lie in the view that was drawn last like this."""
+        if self._result is None or not self._shapes:
+            return np.zeros((0, 2))
+        return _points_px(self._matrices(view_size, options, orbit)[0], self._shapes, view_size)
 
     def release(self) -> None:
         """Free everything on the graphics card."""
@@ -234,7 +238,7 @@ class Scene:
         right, bottom = box.left_px + box.scale * width, box.top_px + box.scale * height
         return box.left_px, box.top_px, right, bottom
 
-    def _legends_for(self, options: DrawOptions) -> tuple[LegendPart, ...]:
+    def legend_parts(self, options: DrawOptions) -> tuple[LegendPart, ...]:
         """What explains these colours, and what is drawn otherwise than it is."""
         parts = []
         if self._distances is not None:
@@ -250,23 +254,10 @@ class Scene:
         notes = notes_for(options, ellipses=options.ellipses and has_ellipses)
         return (*parts, LegendPart("notes", lines=notes)) if notes else tuple(parts)
 
-    def _draw_legend(self, room: LegendRoom, clip_from_scene: Matrix, options: DrawOptions) -> None:
-        """In a corner without a hand; a small view gets a smaller one, a tiny view none."""
-        parts = self._legends_for(options)
-        if not parts:
-            return
-        view_size, box, ratio = room.view_size, room.box, room.legend_ratio(stacked_size(parts), MARGIN_PX)
-        if ratio < LEAST_LEGEND_RATIO:
-            return
-        picture = stacked_picture(parts, round(ratio, 2))
-        self._legend.set_picture(picture)
-        height, width = picture.shape[:2]
-        margin = MARGIN_PX * ratio
-        inner = (box[0] + margin, box[1] + margin, box[2] - margin, box[3] - margin)
-        points = [project(clip_from_scene, shape.vertices[:, :3], view_size) for shape in self._shapes]
-        points += [] if room.label is None else [points_in(room.label)]
-        self._legend_corner = free_corner(np.concatenate(points), inner, (width, height), self._legend_corner)
-        self._legend.draw(view_size, corner_rectangle(self._legend_corner, inner, (width, height)))
+
+def _points_px(clip_from_scene: Matrix, shapes: Sequence[HandShape], view_size: Size) -> FloatArray:
+    """(N, 2) all vertices."""
+    return np.concatenate([project(clip_from_scene, shape.vertices[:, :3], view_size) for shape in shapes])
 
 
 def _seen_from(origin_px: tuple[int, int], backdrop_from_fragment: Rectangle) -> Rectangle:

@@ -2,25 +2,39 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import moderngl
 import numpy as np
 
-from handviz.records import VARIANTS, FrameResult, VariantName
+from handviz.records import VARIANTS, FloatArray, FrameResult, VariantName
 from handviz.render.camera import OrbitCamera, Size
 from handviz.render.deviation_range import RangeFollower
 from handviz.render.difference import Distances, distances_of
 from handviz.render.hand_shape import orbit_centre, orbit_radius
 from handviz.render.highlight import Highlight, Pick
-from handviz.render.image_pass import ImagePass
+from handviz.render.image_pass import ImagePass, Rectangle
 from handviz.render.key_light import KeyLight
+from handviz.render.legend_pass import LegendPass
+from handviz.render.legend_place import LegendRoom, points_in
+from handviz.render.legend_stack import LegendPart
 from handviz.render.options import Difference, DrawOptions
 from handviz.render.pane_label import pane_label, pane_lines
-from handviz.render.panes import Pane, PanePlace, PanePoint, pane_at, panes_of
+from handviz.render.panes import Pane, PanePoint, pane_at, panes_of
 from handviz.render.scene import Scene
 from handviz.render.surface import Surface
 
 GAP_COLOUR = (0.16, 0.18, 0.21)
+
+
+class _Drawn(NamedTuple):
+    """What a pane holds."""
+
+    picture: Rectangle | None
+    """Where in the pane the frame lies, in overlay."""
+    parts: tuple[LegendPart, ...]
+    taken_px: FloatArray
+    """(N, 2) in the view: the hands' vertices, and points all over the label."""
 
 
 class SplitScene:
@@ -29,7 +43,8 @@ class SplitScene:
     def __init__(self, ctx: moderngl.Context, surface: Surface) -> None:
         self._ctx, self._surface = ctx, surface
         self._scenes = [Scene(ctx, surface)]
-        self._labels: list[ImagePass] = []
+        self._labels: dict[VariantName, ImagePass] = {}
+        self._legend = LegendPass(ctx)
         self._deviations, self._distances_seen = RangeFollower(), RangeFollower()
         self._result: FrameResult | None = None
         self._distances: Distances | None = None
@@ -107,28 +122,59 @@ class SplitScene:
         has_ground = options.background != "none"
         target.clear(*(*GAP_COLOUR, 1.0) if has_ground else (0.0,) * 4, depth=1.0)
         panes = self.panes(target.size, options, pixel_ratio)
-        with_legend = self._panes_with_legend(panes, options)
-        for number, pane in enumerate(panes):
-            own = self._options_of(pane.variant, options, legend=pane in with_legend)
-            scene, label = self._scene_of(pane.variant, options), self._label(number)
-            shown = scene.picture_rectangle(pane.size_px, own, pixel_ratio) if own.view == "overlay" else None
-            lines = pane_lines(self._result, pane, options.difference, self._distances)
-            picture, place = pane_label(lines, pane, shown, pixel_ratio)
-            label.set_picture(picture)
-            scene.set_highlight(self._highlight_of(pane.variant, options))
-            scene.draw(target, own, orbit=orbit, light=light, pixel_ratio=pixel_ratio, place=PanePlace(pane, place))
-            if has_ground:
-                label.draw(pane.size_px, place)
+        drawn = [
+            self._draw_pane(target, pane, options, orbit=orbit, light=light, pixel_ratio=pixel_ratio) for pane in panes
+        ]
         target.viewport = (0, 0, *target.size)
+        if options.legend:
+            self._draw_legend(drawn, target.size, pixel_ratio)
+
+    def _draw_pane(
+        self,
+        target: moderngl.Framebuffer,
+        pane: Pane,
+        options: DrawOptions,
+        *,
+        orbit: OrbitCamera | None,
+        light: KeyLight | None,
+        pixel_ratio: float,
+    ) -> _Drawn:
+        assert self._result is not None
+        own, scene = self._options_of(pane.variant, options), self._scene_of(pane.variant, options)
+        scene.set_highlight(self._highlight_of(pane.variant, options))
+        scene.draw(target, own, orbit=orbit, light=light, pixel_ratio=pixel_ratio, pane=pane)
+        shown = scene.picture_rectangle(pane.size_px, own, pixel_ratio) if own.view == "overlay" else None
+        lines = pane_lines(self._result, pane, options.difference, self._distances)
+        label, place = pane_label(lines, pane, shown, pixel_ratio)
+        if options.background != "none":
+            self._label_pass(pane.variant).set_picture(label)
+            self._label_pass(pane.variant).draw(pane.size_px, place)
+        hands_px = scene.hands_px(pane.size_px, own, orbit or OrbitCamera())
+        parts = scene.legend_parts(own) if len(hands_px) else ()
+        taken_px = np.concatenate([hands_px, points_in(place)])
+        return _Drawn(shown, parts, taken_px + np.array([pane.left_px, pane.top_px]))
+
+    def _draw_legend(self, drawn: Sequence[_Drawn], view_size: Size, pixel_ratio: float) -> None:
+        """One for all panes, over no hand and no label, and beside the pictures if they leave room."""
+        parts = tuple(dict.fromkeys(part for one in drawn for part in one.parts))
+        taken_px = np.concatenate([one.taken_px for one in drawn])
+        picture, beside = drawn[0].picture, None
+        box: Rectangle = (0.0, 0.0, *view_size)
+        if picture is not None and len(drawn) > 1:
+            # Pictures lie in the middle of their panes: as much is free on one side as on the other.
+            beside = picture[0], picture[1]
+        elif picture is not None:
+            box = picture
+        self._legend.draw(parts, LegendRoom(box, view_size, pixel_ratio, beside, may_shrink=True), taken_px)
 
     def release(self) -> None:
         """Free everything on the graphics card."""
         # The first one's picture is shared by the others.
         for scene in reversed(self._scenes):
             scene.release()
-        for label in self._labels:
+        for label in self._labels.values():
             label.release()
-        self._labels, self._scenes = [], []
+        self._legend.release()
 
     def _single(self, options: DrawOptions) -> VariantName:
         """The variant on the screen without panes: the chosen one, unless its distance to another is not asked for."""
@@ -167,9 +213,9 @@ class SplitScene:
     def _is_measured(self, variant: VariantName) -> bool:
         return self._distances is not None and variant in self._distances.difference.pair
 
-    def _options_of(self, variant: VariantName, options: DrawOptions, *, legend: bool) -> DrawOptions:
+    def _options_of(self, variant: VariantName, options: DrawOptions) -> DrawOptions:
         """A pane's own: one scale for all, and plain where distances are shown but not of this variant."""
-        own = replace(options, legend=legend and options.legend)
+        own = replace(options, legend=False)
         if options.difference is None:
             return replace(own, deviation_range_mm=self.range_mm(options))
         if self._is_measured(variant):
@@ -184,23 +230,10 @@ class SplitScene:
             return self._highlight
         return replace(self._highlight, attention=None)
 
-    def _panes_with_legend(self, panes: Sequence[Pane], options: DrawOptions) -> list[Pane]:
-        """The last one whose colours it explains; and the one whose colours are its own."""
-        assert self._result is not None
-        useful = [
-            pane
-            for pane in panes
-            if self._result.of_variant(pane.variant).hands
-            and (options.difference is None or self._is_measured(pane.variant))
-        ]
-        marked = [(pane, self._highlight_of(pane.variant, options)) for pane in useful]
-        apart = [pane for pane, highlight in marked if highlight is not None and highlight.attention is not None]
-        return [*apart, *[pane for pane in useful if pane not in apart][-1:]]
-
-    def _label(self, number: int) -> ImagePass:
-        while len(self._labels) <= number:
-            self._labels.append(ImagePass(self._ctx, components=4))
-        return self._labels[number]
+    def _label_pass(self, variant: VariantName) -> ImagePass:
+        if variant not in self._labels:
+            self._labels[variant] = ImagePass(self._ctx, components=4)
+        return self._labels[variant]
 
     def _make_scenes(self, count: int) -> None:
         while len(self._scenes) < count:
