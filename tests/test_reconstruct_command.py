@@ -206,8 +206,9 @@ def test_a_clip_that_breaks_off_is_named(
 ) -> None:
     clip = tmp_path / "cut.avi"
     writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (320, 240))
-    for grey in range(9):
-        writer.write(np.full((240, 320, 3), 90 + grey, np.uint8))
+    noise = np.random.default_rng(0).integers(0, 256, (9, 240, 320, 3), dtype=np.uint8)
+    for picture in noise:
+        writer.write(picture)
     writer.release()
     whole = clip.read_bytes()
     clip.write_bytes(whole[: len(whole) // 2])
