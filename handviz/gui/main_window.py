@@ -15,6 +15,7 @@ from handviz.gui.animating import Animating
 from handviz.gui.compare import Compare
 from handviz.gui.controller import Controller
 from handviz.gui.cut_out import CutOut
+from handviz.gui.dropping import dropped_paths, welcome
 from handviz.gui.feature import Feature
 from handviz.gui.insight import Insight
 from handviz.gui.inspection_feature import InspectionFeature
@@ -274,14 +275,11 @@ class MainWindow(QMainWindow):
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
         """Files are welcome."""
-        data = event.mimeData() if event is not None else None
-        if event is not None and data is not None and data.hasUrls():
-            event.acceptProposedAction()
+        welcome(event)
 
     def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
         """Open what was dropped; a sentence names what is left over."""
-        data = event.mimeData() if event is not None else None
-        paths = [url.toLocalFile() for url in data.urls() if url.isLocalFile()] if data is not None else []
+        paths = dropped_paths(event)
         if paths:
             choice = choose_dropped([Path(path) for path in paths])
             self._open(choice.text)
