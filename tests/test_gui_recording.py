@@ -7,8 +7,10 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
+import moderngl
 import numpy as np
 import pytest
 from gui_fakes import TRIANGLE, FakePipeline, FakeSource, hand
@@ -16,7 +18,7 @@ from hands import textured_hand as open_hand
 from PyQt6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
-from handviz.gui import recording_thread
+from handviz.gui import recording_thread, viewport
 from handviz.gui.controller import Controller
 from handviz.gui.main_window import MainWindow
 from handviz.gui.recording import RECORDING_FOLDER, Recorder, clock_text, size_text
@@ -25,6 +27,7 @@ from handviz.gui.settings import SettingsStore
 from handviz.output import recording
 from handviz.output.recorded import read_tracks
 from handviz.records import FrameResult
+from handviz.render.highlight import Highlight, Pick
 
 
 @pytest.fixture
@@ -332,3 +335,20 @@ def test_cut_out_has_the_hand_alone(qtbot: QtBot, shown: MainWindow, camera: Fak
     assert picture[height // 2, width // 2, 3] == 255
     assert picture[5, 5].tolist() == [0, 0, 0, 0]
     assert picture.shape[2] == 4
+
+
+@pytest.mark.display
+def test_a_cut_out_that_the_card_refuses_is_a_sentence_and_the_view_goes_on(
+    qtbot: QtBot, shown: MainWindow, camera: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown._controller.start("camera:0")
+    show_frames(qtbot, shown, camera, 1)
+    monkeypatch.setattr(viewport, "read_pixels", Mock(side_effect=moderngl.Error("too large")))
+    shown.viewport.set_highlight(mark := Highlight(Pick(0, vertex=0)))
+    press(shown, "Ctrl+Shift+T")
+    assert "cannot draw the view at this size" in shown.sentence.text()
+    scene = shown.viewport._scene
+    assert scene is not None
+    assert scene._highlight is mark
+    with qtbot.waitSignal(shown.viewport.painted):
+        shown.viewport.update()
