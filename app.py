@@ -30,6 +30,7 @@ from handviz.gui.screenshot import save_picture
 from handviz.gui.settings import SettingsStore, ViewSettings
 from handviz.gui.theme import Theme
 from handviz.hand_model.open_hand import load_display_mesh
+from handviz.infer.memory_return import return_large_blocks
 from handviz.paths import CLIP_FILE, MODELS
 from handviz.records import VARIANTS
 from handviz.render.options import ColourMode
@@ -160,6 +161,7 @@ def main(arguments: list[str]) -> int:
     """Run the program; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     options = parse(arguments)
+    return_large_blocks()
     if options.measure == "startup" and start_stages.STARTED_VARIABLE not in os.environ:
         return measured_starts(arguments)
     start_stages.note("interpreter and imports")

@@ -91,6 +91,8 @@ class PlaceDoubt:
     size_std_share: float
     """Standard deviation of the hand's size, as a share of it: distances are off by as much. All hands of one person
     share this error."""
+    size_is_measured: bool = False
+    """Whether a person measured it: then both hands in a picture are off by the same."""
 
 
 @dataclass(frozen=True, eq=False)

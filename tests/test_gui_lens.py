@@ -355,18 +355,23 @@ def test_places_and_the_distance_of_two_hands_are_told(window: MainWindow, contr
     assert feature_of(window).note.text().startswith("wrists 25.0 ± ")
 
 
-def test_the_deviation_of_the_distance_is_that_of_drawn_places() -> None:
-    first, second = two_hands()
+@pytest.mark.parametrize(("measured", "own_share"), [(False, 0.5), (True, 0.0)])
+def test_the_deviation_of_the_distance_is_that_of_drawn_places(measured: bool, own_share: float) -> None:
     first, second = (
-        dataclasses.replace(one, intrinsics=dataclasses.replace(one.intrinsics, focal_std_share=0.1))
-        for one in (first, second)
+        dataclasses.replace(
+            one,
+            intrinsics=dataclasses.replace(one.intrinsics, focal_std_share=0.1),
+            place_doubt=dataclasses.replace(one.place_doubt, size_is_measured=measured),  # type: ignore[type-var]
+        )
+        for one in two_hands()
     )
     random, count = np.random.default_rng(3), 200_000
-    shared, focal = random.normal(0, 0.05 / np.sqrt(2), count), random.normal(0, 0.1, count)
+    shared = random.normal(0, 0.05 * np.sqrt(1 - own_share), count)
+    focal = random.normal(0, 0.1, count)
     places = []
     for one in (first, second):
         assert one.place_doubt is not None
-        own = random.normal(0, 0.05 / np.sqrt(2), count)
+        own = random.normal(0, 0.05 * np.sqrt(own_share), count)
         fit = random.multivariate_normal(np.zeros(3), one.place_doubt.fit_covariance_m2, count)
         place = one.wrist_camera_m * (1 + shared + own)[:, None] + fit
         place[:, 2] += one.wrist_camera_m[2] * focal

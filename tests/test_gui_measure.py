@@ -2,8 +2,10 @@
 # ruff: noqa: F811 - fixtures are imported, then named as parameters
 
 import logging
+import math
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +70,12 @@ def test_what_grows_is_named_and_what_warms_up_is_not(name: str | None) -> None:
         slope = next(one.per_hour for one in found if one.name == name)
         assert slope == pytest.approx(amount[name], rel=0.01)
     assert soak.told(found)[-1] == f"verdict: {'something grew' if name else 'nothing grew'}"
+
+
+def test_what_the_system_does_not_tell_is_not_called_steady() -> None:
+    found = soak.growths([replace(one, memory_mb=math.nan) for one in samples()])
+    assert soak.told(found)[-1] == "verdict: nothing grew of that"
+    assert soak.told(found)[1].endswith("is not told by this system")
 
 
 def test_a_sample_sees_this_process() -> None:

@@ -149,7 +149,11 @@ def hand_mesh_from_crop(
         intrinsics=intrinsics,
         keypoint_covariance_mm2=covariances_mm2(canonical.keypoint_std_m, turn),
         vertex_covariance_mm2=covariances_mm2(canonical.vertex_std_m, turn),
-        place_doubt=PlaceDoubt(covariance_m2, UNMEASURED_SIZE_STD_SHARE if size_std_share is None else size_std_share),
+        place_doubt=PlaceDoubt(
+            covariance_m2,
+            UNMEASURED_SIZE_STD_SHARE if size_std_share is None else size_std_share,
+            size_is_measured=size_std_share is not None,
+        ),
     )
     return projected(unprojected)
 

@@ -1,6 +1,7 @@
 """``app.py --measure startup | latency | soak``: the window measures itself with a playing source and says figures."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
@@ -150,7 +151,7 @@ class SoakRun(QObject):
 
     def _sample(self) -> None:
         at_s = time.monotonic() - self._began_s
-        sample = soak.take_sample(at_s, held_megabytes() or 0.0, _gl_objects(self._window))
+        sample = soak.take_sample(at_s, held_megabytes() or math.nan, _gl_objects(self._window))
         self.samples.append(sample)
         self._report(
             f"{at_s / 60:6.1f} min {sample.memory_mb:8.1f} MB {sample.threads:4d} threads "

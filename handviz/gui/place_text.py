@@ -46,9 +46,10 @@ def apart_std_m(first: HandMesh, second: HandMesh) -> float | None:
     distance_m = max(float(np.linalg.norm(apart_m)), 1e-6)
     way = apart_m / distance_m
     variance = float(way @ (doubts[0].fit_covariance_m2 + doubts[1].fit_covariance_m2) @ way)
-    size_variance = doubts[0].size_std_share * doubts[1].size_std_share / 2
-    variance += size_variance * distance_m**2
-    variance += size_variance * sum(float(way @ hand.wrist_camera_m) ** 2 for hand in (first, second))
+    size_variance = doubts[0].size_std_share * doubts[1].size_std_share
+    own_share = 0.0 if doubts[0].size_is_measured and doubts[1].size_is_measured else 0.5
+    variance += (1 - own_share) * size_variance * distance_m**2
+    variance += own_share * size_variance * sum(float(way @ hand.wrist_camera_m) ** 2 for hand in (first, second))
     variance += (way[2] * apart_m[2] * first.intrinsics.focal_std_share) ** 2
     return math.sqrt(variance)
 

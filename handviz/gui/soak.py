@@ -1,6 +1,7 @@
 """A long run: what the process holds is sampled while settings change, and a stated rule says whether it grew."""
 
 import gc
+import math
 import sys
 import threading
 from collections.abc import Sequence
@@ -83,8 +84,11 @@ def told(found: Sequence[Growth]) -> list[str]:
     head = f"{'':16}{'first':>11}{'last':>11}{'per hour':>11}{'2nd quarter':>13}{'4th quarter':>13}"
     rows = [
         f"{one.name:16}{one.first:11.1f}{one.last:11.1f}{one.per_hour:11.1f}{one.early:13.1f}{one.late:13.1f}  "
-        + ("holds" if one.holds else "GROWS")
+        + ("holds" if one.holds else "GROWS" if math.isfinite(one.late) else "is not told by this system")
         for one in found
     ]
-    verdict = "nothing grew" if all(one.holds for one in found) else "something grew"
+    grew = any(not one.holds and math.isfinite(one.late) for one in found)
+    verdict = (
+        "something grew" if grew else "nothing grew" if all(one.holds for one in found) else "nothing grew of that"
+    )
     return [head, *rows, f"verdict: {verdict}"]

@@ -1,0 +1,37 @@
+"""Large blocks go back to the system."""
+
+import subprocess
+import sys
+
+import pytest
+
+from handviz.paths import PROJECT_ROOT
+
+SCRIPT = """
+import resource, sys
+from pathlib import Path
+from handviz.infer.memory_return import return_large_blocks
+
+if sys.argv[1] == "return":
+    assert return_large_blocks()
+held = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+# From the first one that is freed glibc learns to take such blocks from its heap.
+del (first := [bytearray(1_000_000)])[:]
+before, blocks, kept = held(), [], []
+for _ in range(60):
+    blocks.append(bytearray(1_000_000))
+    kept.append(bytearray(2000))
+blocks.clear()
+print(held() - before)
+"""
+
+
+def held_after_freeing(mode: str) -> int:
+    """Bytes that a process still holds of 60 MB that it has freed."""
+    command = [sys.executable, "-c", SCRIPT, mode]
+    return int(subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc is Linux'")
+def test_freed_pictures_are_not_held() -> None:
+    assert held_after_freeing("return") < 5_000_000 < held_after_freeing("as it is")
