@@ -16,7 +16,9 @@ from PyQt6.QtWidgets import (
     QApplication,
     QComboBox,
     QFileDialog,
+    QLabel,
     QLineEdit,
+    QStatusBar,
     QTabBar,
     QWidget,
 )
@@ -28,6 +30,7 @@ from handviz.gui.keyboard import KeyboardManners
 from handviz.gui.log_window import LogKeeper
 from handviz.gui.main_window import MainWindow
 from handviz.gui.messages import Answer
+from handviz.gui.parts import ElidedLabel
 from handviz.gui.settings import SettingsStore, ViewSettings
 from handviz.gui.theme import DARK, LIGHT, Look, Theme
 from handviz.records import FrameResult, StageTimes
@@ -255,6 +258,43 @@ def test_welcome_is_shown_once_and_on_demand(qtbot: QtBot, window: MainWindow) -
     assert not window.welcome.isVisible()
     choose(window, "Welcome")
     assert window.welcome.isVisible()
+
+
+def test_escape_puts_the_welcome_away_wherever_the_keyboard_is(window: MainWindow) -> None:
+    window.show()
+    choose(window, "Welcome")
+    QTest.keyClick(window.welcome.close_button, Qt.Key.Key_Escape)
+    assert not window.welcome.isVisible()
+    choose(window, "Welcome")
+    QTest.keyClick(window.viewport, Qt.Key.Key_Escape)
+    assert not window.welcome.isVisible()
+
+
+def test_a_long_sentence_is_cut_and_its_neighbour_is_not(qtbot: QtBot) -> None:
+    bar, sentence, stages = QStatusBar(), ElidedLabel(), QLabel("detect 20 + network 18 + draw 0 ms")
+    qtbot.addWidget(bar)
+    bar.addWidget(sentence, 1)
+    bar.addPermanentWidget(stages)
+    bar.resize(400, 24)
+    sentence.setText("Recording to " + 40 * "folder/")
+    bar.show()
+    QApplication.processEvents()
+    assert bar.width() == 400
+    assert stages.width() >= stages.sizeHint().width()
+    assert sentence.toolTip() == sentence.text()
+
+
+def test_a_text_that_grows_squeezes_nothing_in_its_panel(qtbot: QtBot, window: MainWindow) -> None:
+    window.resize(1240, 600)
+    window.show()
+    panel = window.source_panel
+    button, heights = panel.save_meshes, set[int]()
+    qtbot.waitUntil(lambda: button.height() >= button.sizeHint().height())
+    panel.hands.setText("\n".join(str(line) for line in range(30)))
+    while panel.hands.height() < panel.hands.sizeHint().height():
+        QApplication.processEvents()
+        heights.add(button.height())
+    assert heights == {button.sizeHint().height()}
 
 
 @pytest.fixture
