@@ -29,7 +29,7 @@ from handviz.gui.controller import Controller
 from handviz.gui.keyboard import KeyboardManners
 from handviz.gui.log_window import LogKeeper
 from handviz.gui.main_window import MainWindow
-from handviz.gui.messages import Answer
+from handviz.gui.messages import Answer, SourceInfo, Status
 from handviz.gui.parts import ElidedLabel
 from handviz.gui.settings import SettingsStore, ViewSettings
 from handviz.gui.theme import DARK, LIGHT, Look, Theme
@@ -246,6 +246,37 @@ def test_status_line_sums_up_the_stages(window: MainWindow) -> None:
     window.view_panel.numbers.take_answer(Answer(1, result, 30.0, 15.0, 4, "CPUExecutionProvider"))
     window.view_panel.numbers.refresh()
     assert window.stages.text() == "detect 20 + network 18 + draw 0 ms  ·  15 /s  ·  4 dropped  ·  CPU (no GPU)"
+
+
+def test_what_a_person_does_is_answered_while_a_trouble_lasts(window: MainWindow) -> None:
+    controller = window._controller
+    controller.say("Saved before")
+    controller.report_view("There is no OpenGL")
+    assert window.sentence.text() == "There is no OpenGL"
+    controller.say("Saved to a folder")
+    assert window.sentence.text() == "Saved to a folder"
+    assert window.banner.text() == "There is no OpenGL"
+    assert not window.banner.isHidden()
+
+
+def test_reset_takes_turn_and_speed_back(qtbot: QtBot, window: MainWindow) -> None:
+    controller = window._controller
+    with qtbot.waitSignal(controller.answered):
+        controller.start("clip.mp4")
+    choose(window, "Turn the picture")
+    choose(window, "Play slower")
+    assert controller.turned_deg == 90
+    assert controller.speed < 1
+    choose(window, "Reset settings")
+    assert (controller.turned_deg, controller.speed) == (0, 1.0)
+
+
+def test_a_picture_that_cannot_be_shown_is_not_being_opened_for_ever(window: MainWindow) -> None:
+    window.show_status(Status("Opening broken.jpg …"))
+    assert window.invitation.text() == "Opening broken.jpg …"
+    window._controller.source = SourceInfo(1, "broken.jpg", "broken.jpg", "broken.jpg: 1 picture", 1, False)
+    window.show_status(Status("broken.jpg: not a picture in a known format", is_trouble=True))
+    assert "Opening" not in window.invitation.text()
 
 
 def test_welcome_is_shown_once_and_on_demand(qtbot: QtBot, window: MainWindow) -> None:

@@ -214,7 +214,7 @@ class MainWindow(QMainWindow):
 
     def show_status(self, status: Status) -> None:
         """Notes go to the line below; troubles also lie over the picture."""
-        self.sentence.setText(status.text)
+        self.sentence.setText(status.answer or status.text)
         self.banner.setText(status.text if status.is_trouble else "")
         self.banner.setVisible(status.is_trouble)
         if self._controller.source is None or status.is_trouble:
