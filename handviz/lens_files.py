@@ -15,6 +15,7 @@ FORMAT = "handviz lens"
 LARGEST_FILE_BYTES = 1_000_000
 HALF_PIXEL = 0.5
 """OpenCV's pixel centres lie at whole numbers, ours at halves; our own files keep to ours."""
+MATRIX_DATA = re.compile(r"\bdata:\s{0,100}\[([^\[\]]{0,2000})\]")
 EXPECTED = "expected a lens that handviz saved (JSON), or camera_matrix with image_width and image_height (OpenCV YAML)"
 
 
@@ -104,8 +105,12 @@ def _from_entry(entry: dict[str, Any]) -> Lens:
 
 def _from_yaml(text: str) -> Lens:
     """Three entries are looked for and nothing else: no YAML reader, no aliases, no tags."""
-    found = re.search(r"^camera_matrix:.*?\bdata:\s*\[([^\]]*)\]", text, re.DOTALL | re.MULTILINE)
-    width, height = (re.search(rf"^image_{name}:\s*(\d+)\s*$", text, re.MULTILINE) for name in ("width", "height"))
+    begin = re.search(r"^camera_matrix:", text, re.MULTILINE)
+    # Bounded, for a file of many beginnings without an end must not take minutes; no lens has so many digits either.
+    found = MATRIX_DATA.search(text, begin.end()) if begin is not None else None
+    width, height = (
+        re.search(rf"^image_{name}:\s*(\d{{1,9}})\s*$", text, re.MULTILINE) for name in ("width", "height")
+    )
     if found is None or width is None or height is None:
         raise HandvizError(EXPECTED)
     try:

@@ -288,7 +288,8 @@ def test_both_predictors_agree_on_a_crop(small_model, shards, template):
         checkpoint_predictor(small_model.checkpoint, template)(pictures),
     )
     for one, other in zip(*answers, strict=True):
-        for name in CanonicalHand.__dataclass_fields__:
+        # What the program works out later is in neither.
+        for name in (name for name in CanonicalHand.__dataclass_fields__ if getattr(other, name) is not None):
             np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-3, atol=1e-4)
 
 

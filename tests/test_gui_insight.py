@@ -406,3 +406,19 @@ def test_the_stream_has_the_processor_for_itself_most_of_the_time(
     thread._mailbox.put(AttentionJob(1, CROP, "final", 0, None))
     thread.run()
     assert waited == [pytest.approx(0.4)]
+
+
+def test_answers_that_come_after_the_window_has_closed_begin_nothing(
+    window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insight, started = insight_of(window), []
+    show(window, hand())
+    insight.pick(Pick(0, vertex=2))
+    window._controller.change(attention=True)
+    window.close()
+    monkeypatch.setattr(insight._thread, "start", lambda *_: started.append(True))
+    show(window, hand(), number=1)
+    assert started == []
+    late = Answer(window._controller._generation - 1, FrameResult(frame(2), "final"), 0.0, 0.0, 0, "")
+    window._controller._on_answered(late)
+    assert insight._result is not late.result

@@ -1,6 +1,8 @@
 """The page for folders, driven through the window."""
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from pytestqt.qtbot import QtBot
 from handviz.capture.sources import CameraInfo
 from handviz.gui import picture_loaders
 from handviz.gui.controller import Controller
+from handviz.gui.give_way import STEPS_BACK
 from handviz.gui.inspection_feature import INSPECTED_FOLDER, InspectionFeature
 from handviz.gui.inspection_page import duration_text
 from handviz.gui.inspection_table import InspectionModel, RowFilter
@@ -526,6 +529,27 @@ def test_an_inspection_that_fails_unexpectedly_is_a_sentence_and_the_next_one_ru
             thread.begin(InspectionOrder(folder))
         assert "of all things" in ended.args[1]
     thread.stop()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere Qt's own priorities do it")
+def test_an_inspection_steps_back_behind_the_window(qtbot: QtBot, folder: Path) -> None:
+    niceness: list[int] = []
+
+    class Noting:
+        def events(self) -> Iterator[PictureRow]:
+            niceness.append(os.getpriority(os.PRIO_PROCESS, 0))
+            yield from ()
+
+        def cancel(self) -> None:
+            pass
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    thread = InspectionThread(lambda _: Noting())
+    with qtbot.waitSignal(thread.ended):
+        thread.begin(InspectionOrder(folder))
+    thread.stop()
+    assert niceness == [max(before, STEPS_BACK)]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
 def test_time_left_is_said_as_a_person_would() -> None:

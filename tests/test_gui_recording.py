@@ -7,8 +7,10 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
+import moderngl
 import numpy as np
 import pytest
 from gui_fakes import TRIANGLE, FakePipeline, FakeSource, hand
@@ -16,7 +18,7 @@ from hands import textured_hand as open_hand
 from PyQt6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
-from handviz.gui import recording_thread
+from handviz.gui import recording_thread, viewport
 from handviz.gui.controller import Controller
 from handviz.gui.lens_feature import LensFeature
 from handviz.gui.main_window import MainWindow
@@ -26,6 +28,7 @@ from handviz.gui.settings import SettingsStore
 from handviz.output import recording
 from handviz.output.recorded import read_tracks
 from handviz.records import FrameResult
+from handviz.render.highlight import Highlight, Pick
 
 
 @pytest.fixture
@@ -191,7 +194,9 @@ def test_what_the_disk_is_too_slow_for_is_counted_and_said(
     assert "2 results were lost" in window.sentence.text()
 
 
-def test_pictures_are_taken_at_the_videos_rate_and_counted_where_there_is_no_room(window: MainWindow) -> None:
+def test_pictures_are_taken_at_the_videos_rate_and_counted_where_there_is_no_room(
+    window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
     part = recorder(window)
     assert not part.wants_picture()
     press(window, "Ctrl+Shift+R")
@@ -199,9 +204,50 @@ def test_pictures_are_taken_at_the_videos_rate_and_counted_where_there_is_no_roo
     assert not part.wants_picture(), "the next frame of the video is not due yet"
     part._next_picture_s = 0.0
     assert part._thread is not None
-    part._thread._stopping = True
+    monkeypatch.setattr(recording_thread, "MOST_PICTURES", 0)
     assert not part.wants_picture()
     assert part._thread._pictures_lost == 1
+
+
+def test_what_comes_while_the_files_are_being_ended_is_not_called_lost(
+    qtbot: QtBot, window: MainWindow, camera: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_close = threading.Event()
+    close = recording.Recording.close
+
+    def slowly(self: recording.Recording) -> None:
+        assert may_close.wait(10)
+        close(self)
+
+    monkeypatch.setattr(recording.Recording, "close", slowly)
+    monkeypatch.setattr(recording_thread, "MOST_RESULTS", 2)
+    window._controller.start("camera:0")
+    part = recorder(window)
+    press(window, "Ctrl+Shift+R")
+    show_frames(qtbot, window, camera, 1)
+    press(window, "Ctrl+Shift+R")
+    show_frames(qtbot, window, camera, 4)
+    assert part.is_recording
+    part._next_picture_s = 0.0
+    assert not part.wants_picture()
+    may_close.set()
+    qtbot.waitUntil(lambda: not part.is_recording)
+    assert "1 results" in window.sentence.text()
+    assert "lost" not in window.sentence.text()
+    assert "left out" not in window.sentence.text()
+
+
+def test_files_that_cannot_be_ended_still_end_the_recording(
+    qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: recording.Recording) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(recording.Recording, "_finish_video", fail)
+    press(window, "Ctrl+Shift+R")
+    recorder(window).take_picture(bytes(64 * 48 * 4), (64, 48))
+    end(qtbot, window)
+    assert "could not be ended" in window.sentence.text()
 
 
 def test_folder_is_chosen_and_remembered(window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,3 +351,20 @@ def test_cut_out_has_the_hand_alone(qtbot: QtBot, shown: MainWindow, camera: Fak
     assert picture[height // 2, width // 2, 3] == 255
     assert picture[5, 5].tolist() == [0, 0, 0, 0]
     assert picture.shape[2] == 4
+
+
+@pytest.mark.display
+def test_a_cut_out_that_the_card_refuses_is_a_sentence_and_the_view_goes_on(
+    qtbot: QtBot, shown: MainWindow, camera: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown._controller.start("camera:0")
+    show_frames(qtbot, shown, camera, 1)
+    monkeypatch.setattr(viewport, "read_pixels", Mock(side_effect=moderngl.Error("too large")))
+    shown.viewport.set_highlight(mark := Highlight(Pick(0, vertex=0)))
+    press(shown, "Ctrl+Shift+T")
+    assert "cannot draw the view at this size" in shown.sentence.text()
+    scene = shown.viewport._scene
+    assert scene is not None
+    assert scene._highlight is mark
+    with qtbot.waitSignal(shown.viewport.painted):
+        shown.viewport.update()

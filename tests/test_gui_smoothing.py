@@ -14,6 +14,7 @@ from handviz.gui.settings import SettingsStore
 from handviz.infer.kalman import KalmanSmoother
 from handviz.infer.pipeline import Pipeline, PipelineSettings
 from handviz.infer.smoothing import HandSmoother
+from handviz.records import VARIANTS
 from tests.gui_fakes import FakePipeline
 from tests.test_gui_window import controller, press, window  # noqa: F401 - fixtures
 from tests.test_pipeline import fake_landmarker, frame, networks  # noqa: F401 - fixtures
@@ -44,7 +45,7 @@ def test_the_pipeline_begins_with_kalman_and_changes_at_the_next_frame(networks:
         for kind in ("kalman", "one_euro"):
             pipeline.set_smoothing_kind(kind)  # type: ignore[arg-type]
             assert len(pipeline.process(frame(1)).hands) == 1
-            used |= {(type(smoother), smoother.strength) for smoother in pipeline._smoothers.values()}
+            used |= {(type(smoother), smoother.strength) for smoother in map(pipeline._smoothers.of, VARIANTS)}
         assert used == {(KalmanSmoother, 0.4), (HandSmoother, 0.4)}
 
 

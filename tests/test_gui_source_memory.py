@@ -55,7 +55,18 @@ def test_recent_sources_are_eight_and_have_no_doubles(memory: SourceMemory, tmp_
 
 @pytest.mark.parametrize(
     "text",
-    ["{", "[1, 2", '{"camera:0": [1e999, 480, 30]}', '{"camera:0": [0, 0, 0]}', '{"camera:0": "x"}', "[[1]]", "7"],
+    [
+        "[" * 100_000,
+        '{"camera:0": [1' + "0" * 400 + ", 480, 30]}",
+        '{"camera:0": 90.5}',
+        "{",
+        "[1, 2",
+        '{"camera:0": [1e999, 480, 30]}',
+        '{"camera:0": [0, 0, 0]}',
+        '{"camera:0": "x"}',
+        "[[1]]",
+        "7",
+    ],
 )
 def test_a_broken_settings_file_is_as_if_nothing_had_been(text: str, tmp_path: Path) -> None:
     store = SettingsStore()
@@ -69,3 +80,9 @@ def test_a_broken_settings_file_is_as_if_nothing_had_been(text: str, tmp_path: P
     memory.last([FRONT])
     memory.set_turn("camera:0", None, 90)
     assert memory.setup_of("camera:0", None).turned_deg == 90
+
+
+@pytest.mark.parametrize("text", ["null", "7", "{", "[" * 100_000])
+def test_pictures_that_are_no_list_are_as_if_nothing_had_been(text: str, memory: SourceMemory) -> None:
+    SettingsStore().remember(LAST_SOURCE, f"pictures:{text}")
+    assert memory.last([FRONT]) == ""

@@ -232,13 +232,17 @@ def test_several_dropped_pictures_are_shown_one_after_another(
     qtbot: QtBot, window: MainWindow, folder: Path, clip: Path
 ) -> None:
     start(qtbot, window, clip)
-    notes = folder / "notes.txt"
+    notes, before = folder / "notes.txt", window._last_folder()
     notes.touch()
     drop(window, folder / "10.png", notes, folder / "2.png")
     assert wait_for(qtbot, window, 0).name == "2.png"
     assert window.sentence.text() == "Only the pictures were opened; not used: notes.txt."
     assert wait_for(qtbot, window, 1, "Right").name == "10.png"
     assert "chosen pictures: 2 pictures" in window.source_panel.description.text()
+    assert window._last_folder() == before, "a list of pictures is no folder to begin the next question in"
+    source = window._controller.source
+    assert source is not None
+    assert source.short_text == "chosen pictures"
     drop(window, clip, folder / "2.png")
     qtbot.waitUntil(lambda: window._controller.source is not None and window._controller.source.text == str(clip))
     assert "not used: 2.png" in window.sentence.text()

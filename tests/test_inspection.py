@@ -1,5 +1,6 @@
 """Folders inspected without a window: what is kept, what is done again, and what bad input gets."""
 
+import contextlib
 import json
 import os
 import signal
@@ -158,6 +159,19 @@ def test_a_damaged_file_of_results_is_put_aside(folder: Path) -> None:
     assert kept.with_suffix(".damaged").exists()
 
 
+@pytest.mark.parametrize("hands", ["{", "[[1]]", "[7]"])
+def test_a_file_of_results_that_is_damaged_further_in_is_put_aside(folder: Path, hands: str) -> None:
+    inspect(folder, Processor())
+    kept = Inspection(InspectionOrder(folder)).kept
+    with contextlib.closing(sqlite3.connect(kept)) as file, file:
+        file.execute("UPDATE pictures SET hands = ?", (hands,))
+    processor = Processor()
+    _, rows = inspect(folder, processor)
+    assert rows["a.png"].state == "done"
+    assert "a.png" in processor.seen
+    assert kept.with_suffix(".damaged").exists()
+
+
 def test_a_place_for_results_that_cannot_be_written_is_a_sentence(folder: Path, settings_folder: Path) -> None:
     settings_folder.write_text("a file where the folder should be")
     with pytest.raises(HandvizError, match="Results cannot be kept"):
@@ -274,7 +288,12 @@ def test_errors_against_a_ground_truth(folder: Path) -> None:
             assert hand.aligned_error_mm == pytest.approx(aligned_mm, abs=1e-3)
 
 
-GOOD_HAND = {"handedness": "right", "keypoints_camera_m": [[0.0, 0.0, 0.0]] * 21}
+def hand_of(points: list[list[float]]) -> dict[str, object]:
+    """A right hand of the ground truth."""
+    return {"handedness": "right", "keypoints_camera_m": points}
+
+
+GOOD_HAND = hand_of([[0.0, 0.0, 0.0]] * 21)
 
 
 @pytest.mark.parametrize(
@@ -289,6 +308,8 @@ GOOD_HAND = {"handedness": "right", "keypoints_camera_m": [[0.0, 0.0, 0.0]] * 21
         (json.dumps([{"file": "a.png", "hands": [GOOD_HAND | {"keypoints_camera_m": [[1, 2]]}]}]), "21 x 3"),
         (json.dumps([{"file": "a.png", "hands": [GOOD_HAND | {"keypoints_camera_m": [[1], [1, 2]]}]}]), "21 x 3"),
         ('[{"file": "a.png", "hands": [{"handedness": "right", "keypoints_camera_m": NaN}]}]', "21 x 3"),
+        (json.dumps([{"file": "a.png", "hands": [hand_of([[0, 0, 500]] * 20 + [[0, 180, 500]])]}]), "in metres"),
+        (json.dumps([{"file": "a.png", "hands": [hand_of([[1e308, 0, 0]] * 20 + [[-1e308, 0, 0]])]}]), "in metres"),
     ],
 )
 def test_a_malformed_ground_truth_is_a_sentence_and_pictures_are_inspected(

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from hands import made_up_hand
 
 from handviz.errors import HandvizError
 from handviz.output import growing_file, recording
+from handviz.output.datagrams import Datagrams
 from handviz.output.growing_file import GrowingFile
 from handviz.output.moments import Moment, ViewPicture, moment_of
 from handviz.output.mp4 import copied_as_mp4
@@ -23,7 +25,7 @@ from handviz.output.recorded import read_entries, read_tracks
 from handviz.output.recording import Recording
 from handviz.output.video import SteadyVideo, fitted
 from handviz.paths import PROJECT_ROOT
-from handviz.records import Frame, FrameResult
+from handviz.records import Detection, Frame, FrameResult, HandCrop
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -214,6 +216,51 @@ def test_hands_that_hold_no_numbers_are_left_out() -> None:
     broken = dataclasses.replace(bad, keypoints_m=np.full((21, 3), np.nan))
     result = FrameResult(Frame(0, np.zeros((4, 4, 3), np.uint8), 0.0), "final", hands=(broken, good))
     assert [hand.handedness for hand in moment_of(result, "x").result.hands] == ["right"]
+    unsure = dataclasses.replace(bad, keypoint_std_mm=np.full(21, np.inf))
+    assert moment_of(dataclasses.replace(result, hands=(unsure,)), "x").result.hands == ()
+
+
+def test_what_waits_holds_no_pictures_and_names_are_text(tmp_path: Path) -> None:
+    frame = Frame(0, np.zeros((4, 4, 3), np.uint8), 0.0, name=os.fsdecode(b"a\xff.png"))
+    detection = Detection("right", 0.9, np.zeros((21, 2)))
+    crop = HandCrop(np.zeros((224, 224, 3), np.float32), np.eye(2, 3), detection)
+    hands = (made_up_hand(),)
+    waiting = moment_of(
+        FrameResult(frame, "final", hands=hands, crops=(crop,), others={"prior": hands}), os.fsdecode(b"\xff.mp4")
+    )
+    assert (waiting.result.crops, dict(waiting.result.others)) == ((), {})
+    running = Recording(tmp_path / "a", reserve_bytes=0)
+    running.add_result(waiting, 0.0)
+    running.close()
+    assert [entry["source"] for entry in read_entries(tmp_path / "a")] == ["\\udcff.mp4"]
+    for kind in ("OSC", "JSON"):
+        assert Datagrams(kind).of(waiting)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"track":"right"', b'"track":"../../right"'),
+        (b'"track":"right"', b'"track":[]'),
+        (b'"handedness":"right"', b'"handedness":"foot"'),
+        (b'"vertices_row":0', b'"vertices_row":0.5'),
+        (b'"monotonic_ms":0.0', b'"monotonic_ms":NaN'),
+        (b'"monotonic_ms":0.0', b'"monotonic_ms":1' + b"0" * 400),
+        (b'"wrist_camera_m":[', b'"wrist_camera_m":[1.0,'),
+        (b'"wrist_camera_m":[', b'"wrist_camera_m":[NaN],"x":['),
+    ],
+)
+def test_recording_of_a_stranger_is_a_sentence(tmp_path: Path, old: bytes, new: bytes) -> None:
+    running = Recording(tmp_path / "a", reserve_bytes=0)
+    running.add_result(moment(0), 0.0)
+    running.add_result(moment(1), 0.1)
+    running.close()
+    assert len(read_tracks(tmp_path / "a")) == 1
+    lines = tmp_path / "a" / "hands.jsonl"
+    assert old in lines.read_bytes()
+    lines.write_bytes(lines.read_bytes().replace(old, new, 1))
+    with pytest.raises(HandvizError, match="is damaged"):
+        read_tracks(tmp_path / "a")
 
 
 def test_line_that_is_damaged_is_named(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_hands_of_a_clip_are_smoothed_in_the_clips_own_time(networks: Path, monk
         return hands
 
     with Pipeline(PipelineSettings(networks, other_variants=False)) as pipeline:
-        monkeypatch.setattr(pipeline._smoothers["final"], "smooth", note)
+        monkeypatch.setattr(pipeline._smoothers.of("final"), "smooth", note)
         pipeline.process(frame(2))
         pipeline.process(replace(frame(3), time_ms=400.0))
         pipeline.process(replace(frame(4), time_ms=0.0))

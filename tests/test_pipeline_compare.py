@@ -9,6 +9,7 @@ import pytest
 from handviz.errors import HandvizError
 from handviz.infer import pipeline as pipeline_module
 from handviz.infer.pipeline import Pipeline, PipelineSettings
+from handviz.infer.reconstructor import Reconstructor
 from handviz.records import VARIANTS, Frame, HandMesh, HandTexture, VariantName
 from tests.hands import FakeLandmarker
 from tests.tiny_network import constant_hand, write_network
@@ -115,7 +116,7 @@ def test_a_missing_variant_is_said_and_the_others_go_on(tmp_path: Path) -> None:
 
 
 def test_a_network_that_fails_on_a_frame_stops_no_other(networks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = pipeline_module.Reconstructor.reconstruct
+    real = Reconstructor.reconstruct
 
     def fail_prior(self, crops):
         if self.variant == "prior":
@@ -123,7 +124,7 @@ def test_a_network_that_fails_on_a_frame_stops_no_other(networks: Path, monkeypa
         return real(self, crops)
 
     with Pipeline(PipelineSettings(networks, compare=True)) as pipeline:
-        monkeypatch.setattr(pipeline_module.Reconstructor, "reconstruct", fail_prior)
+        monkeypatch.setattr(Reconstructor, "reconstruct", fail_prior)
         result = pipeline.process(frame())
     assert set(result.others) == {"amvur"}
     assert "not finite" in result.other_troubles["prior"]

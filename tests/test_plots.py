@@ -26,8 +26,8 @@ ROWS = (row("vertices", "all"), row("vertices", "hidden"), row("keypoints", "all
 def saved(monkeypatch):
     """Figures that would have been saved."""
     figures = []
-    save = plots._save
-    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure) or save(figure, path))
+    save = plots.save_figure
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: figures.append(figure) or save(figure, path))
     return figures
 
 

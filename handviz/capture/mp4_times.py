@@ -23,7 +23,8 @@ def frame_times_ms(path: Path) -> list[float]:
             parts = dict(reversed(list(_flat(track))))
             if parts.get(b"hdlr", b"")[8:12] == b"vide":
                 return _times_ms(parts)
-    except (OSError, struct.error, ValueError):
+    # Sizes beyond any file, and boxes in boxes without end: no table either.
+    except (OSError, struct.error, ValueError, OverflowError, RecursionError):
         pass
     return []
 

@@ -95,7 +95,10 @@ def text_of_pictures(paths: Sequence[Path]) -> str:
 
 def listed_pictures(text: str) -> list[Path]:
     """The paths in a text of ``text_of_pictures``; ValueError if it is none."""
-    return [Path(str(path)) for path in json.loads(text.removeprefix(PICTURES_PREFIX))]
+    paths = json.loads(text.removeprefix(PICTURES_PREFIX))
+    if not isinstance(paths, list):
+        raise ValueError("this is no list of pictures")
+    return [Path(str(path)) for path in paths]
 
 
 def source_exists(text: str) -> bool:

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     order = InspectionOrder(
         folder=arguments.folder,
         variant=arguments.variant,
-        lens=Lens("angle", arguments.field_of_view) if arguments.field_of_view else ASSUMED_LENS,
+        lens=Lens("angle", arguments.field_of_view) if arguments.field_of_view is not None else ASSUMED_LENS,
         model_dir=arguments.model_dir,
     )
     with logging_redirect_tqdm():

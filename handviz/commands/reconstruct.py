@@ -168,7 +168,7 @@ class Job:
 
     def _items(self) -> Iterator[tuple[int, Frame | HandvizError]]:
         """Number and frame, or what is wrong with it, of every wanted frame."""
-        number = 0
+        number, announced = 0, self._source.frame_count or 0
         while True:
             item: Frame | HandvizError | None
             try:
@@ -176,8 +176,7 @@ class Job:
             except HandvizError as error:
                 item = error
             if item is None:
-                if self._is_clip and number < (self._source.frame_count or 0):
-                    announced = self._source.frame_count
+                if self._is_clip and number < announced:
                     logger.warning("%s: of %d frames only %d can be read", self._source.name, announced, number)
                 return
             if number % self._arguments.every == 0:

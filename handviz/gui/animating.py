@@ -10,6 +10,7 @@ from PyQt6.QtWidgets import QFileDialog, QWidget
 from handviz.errors import HandvizError
 from handviz.gui.controller import Controller
 from handviz.gui.feature import Feature
+from handviz.gui.give_way import give_way
 from handviz.gui.output_panel import OutputPanel
 from handviz.gui.recording import LAST_RECORDING, RECORDING_FOLDER
 from handviz.gui.shortcuts import Shortcut
@@ -41,6 +42,7 @@ class AnimationThread(QThread):
         # Here, so that the window is up before the formats' libraries are loaded.
         from handviz.output.animate import animate
 
+        give_way(self)
         try:
             made = animate(self._folder, ("glb", "bvh"))
             for animation in made:

@@ -87,7 +87,8 @@ class AttentionThread(QThread):
     def ask(self, job: AttentionJob) -> None:
         """Answer this next, in place of what has not begun yet."""
         self._mailbox.put(job)
-        if not self.isRunning():
+        # Results are still on their way when the window has closed: they must not begin a thread that nobody ends.
+        if not self.isRunning() and not self._stopped.is_set():
             self.start()
 
     def stop(self) -> None:

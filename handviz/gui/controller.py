@@ -10,7 +10,7 @@ from PyQt6.QtCore import QObject, pyqtSignal
 
 from handviz.capture.camera import CameraMode
 from handviz.capture.mailbox import Mailbox
-from handviz.capture.sources import CAMERA_PREFIX, CameraInfo, Source, list_cameras, open_source
+from handviz.capture.sources import CAMERA_PREFIX, PICTURES_PREFIX, CameraInfo, Source, list_cameras, open_source
 from handviz.gui.camera_probe import CameraProbe
 from handviz.gui.capture_thread import CaptureThread
 from handviz.gui.mesh_saver import MeshOrder, MeshSaver
@@ -128,6 +128,8 @@ class Controller(QObject):
     def close(self) -> None:
         """Stop the workers and wait for them."""
         self._chooses_source = False
+        # What the workers said last is still on its way; nobody who has ended is to hear of it.
+        self._generation += 1
         self._reconstruct.stop()
         self._capture.stop()
         self._probe.stop()
@@ -146,7 +148,7 @@ class Controller(QObject):
         self._generation += 1
         self.source = None
         self._source_trouble = ""
-        self._set_note(f"Opening {text} …")
+        self._set_note(f"Opening {'chosen pictures' if text.startswith(PICTURES_PREFIX) else text} …")
         self._wanted_text, self.camera_in_use = text, camera or self.listed_camera(text)
         setup = self.memory.setup_of(text, self.camera_in_use)
         self._set_turned(setup.turned_deg)

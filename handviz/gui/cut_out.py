@@ -31,7 +31,11 @@ class CutOut(Feature):
 
     def save(self) -> None:
         """Write it beside the other screenshots; a sentence says where, or why not."""
-        pixels = self._viewport.cut_out(2.0 if self._panel.twice.isChecked() else 1.0)
+        try:
+            pixels = self._viewport.cut_out(2.0 if self._panel.twice.isChecked() else 1.0)
+        except HandvizError as error:
+            self._controller.warn(str(error))
+            return
         if pixels is None or not pixels[..., 3].any():
             self._controller.say("There is no hand in the view that could be saved without its background.")
             return

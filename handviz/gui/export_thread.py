@@ -5,6 +5,7 @@ import logging
 from PyQt6.QtCore import QThread, pyqtSignal
 
 from handviz.errors import HandvizError
+from handviz.gui.give_way import give_way
 from handviz.infer.export_order import ExportOrder
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class ExportThread(QThread):
     def export(self, order: ExportOrder) -> None:
         """Begin; the last order must have ended."""
         self._order, self._is_cancelled = order, False
-        self.start(QThread.Priority.LowPriority)
+        self.start()
 
     def cancel(self) -> None:
         """End after the present picture; complete files stay."""
@@ -40,6 +41,7 @@ class ExportThread(QThread):
     def run(self) -> None:
         """Write everything."""
         assert self._order is not None
+        give_way(self)
         try:
             # Here, so that the window is up before these libraries are loaded.
             from handviz.infer.inspection_export import export_inspection

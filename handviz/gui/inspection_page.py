@@ -16,6 +16,7 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
+from handviz.gui.dropping import dropped_paths, welcome
 from handviz.gui.inspection_detail import InspectionDetail
 from handviz.gui.inspection_table import (
     ALIGNED,
@@ -148,14 +149,11 @@ class InspectionPage(QWidget):
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
         """Files are welcome."""
-        data = event.mimeData() if event is not None else None
-        if event is not None and data is not None and data.hasUrls():
-            event.acceptProposedAction()
+        welcome(event)
 
     def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
         """The first dropped folder or picture."""
-        data = event.mimeData() if event is not None else None
-        paths = [url.toLocalFile() for url in data.urls() if url.isLocalFile()] if data is not None else []
+        paths = dropped_paths(event)
         self.folder_dropped.emit(paths[0] if paths else "")
 
     def stop(self) -> None:

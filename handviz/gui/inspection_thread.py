@@ -11,6 +11,7 @@ from typing import Protocol
 from PyQt6.QtCore import QThread, pyqtSignal
 
 from handviz.errors import HandvizError
+from handviz.gui.give_way import give_way
 from handviz.infer.inspection_rows import InspectionOrder, Listing, PictureRow
 
 BATCH_S = 0.25
@@ -83,7 +84,7 @@ class InspectionThread(QThread):
         self._number += 1
         self._orders.put((self._number, order))
         if not self.isRunning():
-            self.start(QThread.Priority.LowPriority)
+            self.start()
         return self._number
 
     def cancel(self) -> None:
@@ -102,6 +103,7 @@ class InspectionThread(QThread):
 
     def run(self) -> None:
         """The loop."""
+        give_way(self)
         while (item := self._newest()) is not None:
             number, order = item
             trouble = ""

@@ -9,11 +9,13 @@ from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
 from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
 from handviz.capture.dropped import choose as choose_dropped
+from handviz.capture.sources import PICTURES_PREFIX
 from handviz.errors import HandvizError
 from handviz.gui.animating import Animating
 from handviz.gui.compare import Compare
 from handviz.gui.controller import Controller
 from handviz.gui.cut_out import CutOut
+from handviz.gui.dropping import dropped_paths, welcome
 from handviz.gui.feature import Feature
 from handviz.gui.insight import Insight
 from handviz.gui.inspection_feature import InspectionFeature
@@ -273,14 +275,11 @@ class MainWindow(QMainWindow):
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
         """Files are welcome."""
-        data = event.mimeData() if event is not None else None
-        if event is not None and data is not None and data.hasUrls():
-            event.acceptProposedAction()
+        welcome(event)
 
     def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
         """Open what was dropped; a sentence names what is left over."""
-        data = event.mimeData() if event is not None else None
-        paths = [url.toLocalFile() for url in data.urls() if url.isLocalFile()] if data is not None else []
+        paths = dropped_paths(event)
         if paths:
             choice = choose_dropped([Path(path) for path in paths])
             self._open(choice.text)
@@ -305,7 +304,8 @@ class MainWindow(QMainWindow):
 
     def _open(self, path: str) -> None:
         if path:
-            self._controller.store.remember(LAST_FOLDER, str(Path(path).parent))
+            if not path.startswith(PICTURES_PREFIX):
+                self._controller.store.remember(LAST_FOLDER, str(Path(path).parent))
             self._controller.open(path)
 
     def _last_folder(self) -> str:

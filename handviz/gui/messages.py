@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from handviz.capture.camera import CameraInfo, CameraWish
+from handviz.capture.sources import PICTURES_PREFIX
 from handviz.records import Frame, FrameResult
 
 
@@ -41,6 +42,11 @@ class SourceInfo:
     turned_deg: int = 0
     camera: CameraInfo | None = None
     """Which one it is, as far as that is known."""
+
+    @property
+    def short_text(self) -> str:
+        """``text``, but for several pictures, whose paths would fill every line and overflow a datagram, the name."""
+        return self.name if self.text.startswith(PICTURES_PREFIX) else self.text
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from PyQt6.QtGui import QColor, QImage, QPixmap
 
 from handviz.capture.mailbox import Mailbox
 from handviz.errors import HandvizError
+from handviz.gui.give_way import give_way
 from handviz.records import FrameResult
 
 POLL_S = 0.5
@@ -86,7 +87,7 @@ class LookThread(QThread):
     def ask(self, order: LookOrder) -> None:
         """Read this one instead of any that waits."""
         self._mailbox.put(order)
-        if not self.isRunning():
+        if not self.isRunning() and not self._mailbox.closed:
             self.start()
 
     def stop(self) -> None:
@@ -128,7 +129,7 @@ class ThumbnailThread(QThread):
             self._wanted.append(path)
             self._condition.notify()
         if not self.isRunning() and not self._is_stopping:
-            self.start(QThread.Priority.LowPriority)
+            self.start()
 
     def forget(self) -> None:
         """Nothing that waits is wanted any more."""
@@ -146,6 +147,7 @@ class ThumbnailThread(QThread):
         """The loop."""
         from handviz.capture.thumbnails import thumbnail_or_none
 
+        give_way(self)
         while not self._is_stopping:
             with self._condition:
                 if not self._wanted:

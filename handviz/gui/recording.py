@@ -116,7 +116,7 @@ class Recorder(Feature):
     def wants_picture(self) -> bool:
         """Whether the video's next frame is due and there is room for it."""
         thread, now_s = self._thread, time.perf_counter()
-        if thread is None or now_s < self._next_picture_s:
+        if thread is None or thread.is_ending or now_s < self._next_picture_s:
             return False
         # From the last due time on, not from now: paints that come a little late would add up.
         self._next_picture_s = max(self._next_picture_s + 1 / VIDEO_RATE_HZ, now_s + 0.5 / VIDEO_RATE_HZ)
@@ -150,10 +150,10 @@ class Recorder(Feature):
     def _take_answer(self, answer: Answer) -> None:
         source = self._controller.source
         if self._thread is not None and source is not None:
-            self._thread.take_result(moment_of(answer.result, source.text))
+            self._thread.take_result(moment_of(answer.result, source.short_text))
 
     def _show_progress(self, progress: Progress) -> None:
-        if self._thread is not None:
+        if self._thread is not None and not self._thread.is_ending:
             self.sign.show_text(f"{clock_text(progress.duration_s)} &nbsp; {size_text(progress.size_bytes)}")
             self._panel.show_recording(True, _facts(progress), str(progress.folder))
 

@@ -59,11 +59,18 @@ class RecordingThread(QThread):
     @property
     def wants_picture(self) -> bool:
         """Whether there is room for one more picture."""
-        return len(self._pictures) < MOST_PICTURES and not self._stopping
+        return len(self._pictures) < MOST_PICTURES
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether what comes now no longer belongs to the recording."""
+        return self._stopping
 
     def take_result(self, moment: Moment) -> None:
         """Have it written."""
         with self._waiting:
+            if self._stopping:
+                return
             if len(self._results) < MOST_RESULTS:
                 self._results.append((self._now_s(), moment))
                 self._waiting.notify()
@@ -73,6 +80,8 @@ class RecordingThread(QThread):
     def take_picture(self, picture: ViewPicture) -> None:
         """Have it shown from now on."""
         with self._waiting:
+            if self._stopping:
+                return
             self._pictures.append((self._now_s(), picture))
             self._waiting.notify()
 
@@ -136,6 +145,10 @@ class RecordingThread(QThread):
             recording.close()
         except HandvizError as error:
             trouble = trouble or str(error)
+        # As in ``run``: without its last word the window would take the recording for one that goes on.
+        except Exception as error:
+            logger.exception("recording cannot be ended")
+            trouble = trouble or f"The recording could not be ended ({error}); the log says where."
         return self._progress(recording, trouble)
 
     def _progress(self, recording: "Recording", trouble: str = "") -> Progress:

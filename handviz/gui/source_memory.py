@@ -1,7 +1,6 @@
 """What is remembered of sources between runs: the last one, recent ones, and how each camera or file is used."""
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from handviz.gui.settings import SettingsStore
 LAST_SOURCE, LAST_CAMERA, RECENT = "last_source", "last_camera", "recent_sources"
 MODES, TURNS = "camera_modes", "turns"
 MOST_RECENT, MOST_TURNS = 8, 200
+LARGEST_NUMBER = 100_000
+"""Of a camera's mode: pixels along a side, or pictures per second."""
 
 
 class SourceMemory:
@@ -54,13 +55,13 @@ class SourceMemory:
         mode = self.mode_of(text, camera)
         wish = CameraWish(mode, camera) if is_camera and (camera or mode != USUAL_MODE) else None
         turn = self._get(TURNS, text, camera)
-        return SourceSetup(camera=wish, turned_deg=turn if turn in TURNS_DEG else 0)
+        return SourceSetup(camera=wish, turned_deg=next((known for known in TURNS_DEG if known == turn), 0))
 
     def mode_of(self, text: str, camera: CameraInfo | None) -> CameraMode:
         """Size and rate that were chosen for a camera."""
         saved = self._get(MODES, text, camera)
         parts = saved if isinstance(saved, list) and len(saved) == 3 else []
-        if not parts or not all(isinstance(part, int | float) and math.isfinite(part) for part in parts):
+        if not parts or not all(isinstance(part, int | float) and 0 < part <= LARGEST_NUMBER for part in parts):
             return USUAL_MODE
         mode = CameraMode(round(parts[0]), round(parts[1]), float(parts[2]))
         return mode if min(mode.width, mode.height) > 0 and mode.fps > 0 else USUAL_MODE
@@ -94,7 +95,7 @@ class SourceMemory:
     def _json(self, name: str, kind: type[Any]) -> Any:
         try:
             value = json.loads(self._store.text(name) or "null")
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         return value if isinstance(value, kind) else kind()
 

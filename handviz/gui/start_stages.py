@@ -46,14 +46,17 @@ def measure_starts(command: Sequence[str], count: int, report: Callable[[str], N
 
 def _start(command: Sequence[str]) -> dict[str, float]:
     environment = {**os.environ, STARTED_VARIABLE: repr(time.time())}
-    done = subprocess.run(
-        [sys.executable, *command],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=LONGEST_START_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, *command],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_START_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise HandvizError(f"the program showed no hands within {LONGEST_START_S} s: has its source any?") from error
     # The program says its stages in its log.
     told = [line.partition(LINE)[2].split(" ", 1) for line in done.stderr.splitlines() if LINE in line]
     if done.returncode != 0 or not told:

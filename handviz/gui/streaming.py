@@ -69,7 +69,7 @@ class Streaming(Feature):
     def _take_answer(self, answer: Answer) -> None:
         source = self._controller.source
         if self._thread is not None and source is not None:
-            self._thread.take(moment_of(answer.result, source.text))
+            self._thread.take(moment_of(answer.result, source.short_text))
 
     def _show(self, sentence: str) -> None:
         if self._thread is not None:

@@ -121,27 +121,33 @@ class Viewport(QOpenGLWidget):
     def cut_out(self, scale: float = 1.0) -> NDArray[np.uint8] | None:
         """(H, W, 4) RGB and straight alpha of the hands as they stand in the view, ``scale`` times as large.
 
-        None where nothing can be drawn.
+        None where nothing can be drawn; HandvizError if this is too large for the graphics card.
         """
         if self._ctx is None or self._scene is None:
             return None
         self.makeCurrent()
+        try:
+            return self._cut_out(self._ctx, self._scene, scale)
+        except moderngl.Error as error:
+            raise HandvizError(f"The graphics card cannot draw the view at this size ({error}).") from error
+        finally:
+            self._scene.set_highlight(self._highlight)
+            self.doneCurrent()
+
+    def _cut_out(self, ctx: moderngl.Context, scene: SplitScene, scale: float) -> NDArray[np.uint8]:
         pixel_ratio = self.devicePixelRatioF() * scale
         size = round(self.width() * pixel_ratio), round(self.height() * pixel_ratio)
         with ExitStack() as resources:
-            smooth = MultisampleTarget(self._ctx, min(SAMPLES, self._ctx.max_samples))
-            plain = MultisampleTarget(self._ctx, 0)
+            smooth = MultisampleTarget(ctx, min(SAMPLES, ctx.max_samples))
+            plain = MultisampleTarget(ctx, 0)
             for target in (smooth, plain):
                 resources.callback(target.release)
             options = self._options.cut_out()
             drawn = smooth.framebuffer(size)
-            self._scene.set_highlight(None)
-            self._scene.draw(drawn, options, orbit=self._orbit, light=self._light, pixel_ratio=pixel_ratio)
-            self._scene.set_highlight(self._highlight)
+            scene.set_highlight(None)
+            scene.draw(drawn, options, orbit=self._orbit, light=self._light, pixel_ratio=pixel_ratio)
             smooth.resolve(plain.framebuffer(size))
-            pixels = read_pixels(plain.framebuffer(size), components=4)
-        self.doneCurrent()
-        return straight_alpha(pixels)
+            return straight_alpha(read_pixels(plain.framebuffer(size), components=4))
 
     def look_from(self, orbit: OrbitCamera) -> None:
         """Look at the hands like this in free orbit, until the mouse turns them."""

@@ -94,9 +94,21 @@ class InspectionStore:
         except OSError as error:
             raise HandvizError(self._sentence(error)) from error
 
-    def known(self) -> Iterator[StoredPicture]:
-        """Everything that is kept, without the vertices."""
-        for file, size, mtime_ns, width, height, hands, keypoints in self._ask("SELECT * FROM pictures"):
+    def known(self) -> list[StoredPicture]:
+        """Everything that is kept, without the vertices; nothing if the file turns out to be damaged further in."""
+        try:
+            return list(self._stored())
+        except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, RecursionError) as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise HandvizError(self._sentence(error)) from error
+            logger.warning("%s is damaged (%s): it is put aside, and pictures are inspected again", self._path, error)
+            # Windows replaces no file that is open.
+            self._file.close()
+            self._put_aside()
+            return []
+
+    def _stored(self) -> Iterator[StoredPicture]:
+        for file, size, mtime_ns, width, height, hands, keypoints in self._file.execute("SELECT * FROM pictures"):
             rows = tuple(HandRow(*values) for values in json.loads(hands))
             row = PictureRow(os.fsdecode(file), "done", rows, "", width, height)
             points = np.frombuffer(keypoints, np.float32).reshape(-1, KEYPOINT_COUNT, 3)
@@ -146,7 +158,8 @@ class InspectionStore:
         try:
             # The loader of pictures reads while the inspection writes.
             file.execute("PRAGMA journal_mode=WAL")
-            file.execute("PRAGMA synchronous=NORMAL")
+            # The machine may stop too: a wait of milliseconds for the disk is little beside a picture.
+            file.execute("PRAGMA synchronous=FULL")
             file.executescript(TABLES)
         except sqlite3.Error:
             file.close()

@@ -3,8 +3,8 @@
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,14 +22,15 @@ from handviz.hand_model.handles import vertices_from_keypoint_moves
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.infer.alignment import aligned_to_detector
 from handviz.infer.hand_size import with_measured_size
-from handviz.infer.reconstructor import HandReconstructor, Reconstructor
+from handviz.infer.network_shelf import NetworkShelf
+from handviz.infer.reconstructor import HandReconstructor
 from handviz.infer.second_look import reconstruct_and_look_again
-from handviz.infer.smoothers import make_smoother
+from handviz.infer.smoothers import VariantSmoothers
 from handviz.infer.texture import HandTexturer, Texturer
 from handviz.infer.texture_memory import TextureMemory
 from handviz.infer.witness import drawn_to_detector, leaning_on_witness
 from handviz.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens
-from handviz.paths import LANDMARKER_FILE, MODELS, TEXTURE_NAME, variant_file
+from handviz.paths import LANDMARKER_FILE, MODELS, TEXTURE_NAME
 from handviz.records import (
     VARIANTS,
     CanonicalHand,
@@ -90,8 +91,7 @@ class Pipeline:
         """Load detector and the chosen variant (HandvizError if that fails); the others load in the background."""
         self._settings = settings
         self._lock = threading.Lock()
-        # One each: tracks of two variants do not mix.
-        self._smoothers = {v: make_smoother(settings.smoothing_kind, settings.smoothing) for v in VARIANTS}
+        self._smoothers = VariantSmoothers(settings.smoothing_kind, settings.smoothing)
         self._reset_wanted = False
         self._texture_wanted, self._forget_wanted = settings.texture, False
         self._texture_trouble = ""
@@ -103,9 +103,8 @@ class Pipeline:
         self._variant = self._used_variant = settings.variant
         self._template = template = load_open_hand()
         self._texture_memory = TextureMemory(template.faces, template.vertex_count)
-        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load-network")
-        self._networks: dict[VariantName, Future[HandReconstructor]] = {}
-        first = self._request(settings.variant)
+        self._shelf = NetworkShelf(settings.model_dir, template.fingerprint)
+        first = self._shelf.request(settings.variant)
         try:
             # Meanwhile, for both take most of a second on a slow machine.
             self._vertices_from_moves = vertices_from_keypoint_moves(template)
@@ -113,11 +112,11 @@ class Pipeline:
             self.provider = self._loaded(first).provider
             """The execution provider that really runs the networks."""
         except BaseException:
-            self._loader.shutdown(wait=True, cancel_futures=True)
+            self._shelf.close()
             raise
         if settings.other_variants or settings.compare:
             for variant in VARIANTS:
-                self._request(variant)
+                self._shelf.request(variant)
 
     @property
     def variant(self) -> VariantName:
@@ -139,18 +138,17 @@ class Pipeline:
 
     def set_variant(self, variant: VariantName) -> None:
         """Use another network from the next frame on; should it not load, ``process`` says so and goes back."""
-        self._request(variant)
+        self._shelf.request(variant)
         with self._lock:
             self._variant = variant
 
     def set_smoothing(self, strength: float) -> None:
         """0 (off) to 1."""
-        for smoother in self._smoothers.values():
-            smoother.strength = min(max(strength, 0.0), 1.0)
+        self._smoothers.set_strength(strength)
 
     def set_smoothing_kind(self, kind: SmoothingKind) -> None:
         """Smooth with another filter, which begins anew at the next frame."""
-        self._smoothers = {v: make_smoother(kind, smoother.strength) for v, smoother in self._smoothers.items()}
+        self._smoothers.set_kind(kind)
 
     def set_lens(self, lens: Lens, /) -> None:
         """What is known of the camera, from the next frame on."""
@@ -171,7 +169,7 @@ class Pipeline:
         """Whether every variant is asked, from the next frame on; one that could not be loaded is tried again."""
         if wanted:
             for variant in VARIANTS:
-                self._request(variant)
+                self._shelf.request(variant)
         with self._lock:
             self._compares = wanted
 
@@ -197,7 +195,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Free the detector and end the loading."""
-        self._loader.shutdown(wait=True, cancel_futures=True)
+        self._shelf.close()
         self._landmarker.close()
 
     def __enter__(self) -> Self:
@@ -217,9 +215,7 @@ class Pipeline:
         if reset:
             self._landmarker.close()
             self._landmarker = self._new_landmarker()
-        if reset:
-            for smoother in self._smoothers.values():
-                smoother.reset()
+            self._smoothers.reset()
         if forget:
             self._texture_memory.forget()
         return variant
@@ -240,7 +236,9 @@ class Pipeline:
         found, troubles = self._ask_others(variant, ask)
         marks.append(time.perf_counter())
         time_ms = frame.captured_ms if frame.time_ms is None else frame.time_ms
-        others = self._smoothed({variant: found_hands, **found}, time_ms)
+        others = {variant: found_hands, **found}
+        if self._video:
+            others = self._smoothers.smooth(others, time_ms)
         hands = others.pop(variant)
         marks.append(time.perf_counter())
         textures = self._textures(frame, crops, found_hands)
@@ -290,7 +288,7 @@ class Pipeline:
         hands: dict[VariantName, tuple[HandMesh, ...]] = {}
         troubles: dict[VariantName, str] = {}
         with self._lock:
-            networks = dict(self._networks) if self._compares else {}
+            networks = self._shelf.requested() if self._compares else {}
         for name, network in networks.items():
             if name == variant:
                 continue
@@ -304,18 +302,6 @@ class Pipeline:
             except HandvizError as error:
                 troubles[name] = str(error)
         return hands, troubles
-
-    def _smoothed(
-        self, found: Mapping[VariantName, tuple[HandMesh, ...]], time_ms: float
-    ) -> dict[VariantName, tuple[HandMesh, ...]]:
-        """Every variant's hands after its own smoother; a variant that misses a frame begins anew."""
-        smoothers = self._smoothers
-        for variant, smoother in smoothers.items():
-            if variant not in found:
-                smoother.reset()
-        if not self._video:
-            return dict(found)
-        return {variant: smoothers[variant].smooth(hands, time_ms) for variant, hands in found.items()}
 
     def _textures(self, frame: Frame, crops: list[HandCrop], hands: Sequence[HandMesh]) -> list[HandTexture]:
         """One a hand; none where they are not wanted, or cannot be had, which ``FrameResult.trouble`` then says."""
@@ -360,28 +346,13 @@ class Pipeline:
 
     def _network(self, variant: VariantName) -> HandReconstructor:
         try:
-            network = self._request(variant).result()
+            network = self._shelf.request(variant).result()
         except HandvizError:
             with self._lock:
                 self._variant = self._used_variant
             raise
         self._used_variant = variant
         self.provider = network.provider
-        return network
-
-    def _request(self, variant: VariantName) -> Future[HandReconstructor]:
-        """The network or its loading; one that failed is tried again, for the file may have come."""
-        with self._lock:
-            known = self._networks.get(variant)
-            if known is None or (known.done() and known.exception() is not None):
-                known = self._networks[variant] = self._loader.submit(self._load, variant)
-            return known
-
-    def _load(self, variant: VariantName) -> HandReconstructor:
-        path = variant_file(variant, self._settings.model_dir)
-        network = Reconstructor(path, template_fingerprint=self._template.fingerprint)
-        if network.variant != variant:
-            raise HandvizError(f"{path} holds the variant {network.variant}, expected {variant}")
         return network
 
     def _new_landmarker(self) -> HandLandmarker:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from handviz.errors import HandvizError
 from handviz.infer.whole_files import write_whole
 from handviz.output import keypoint_table
 from handviz.output.animated_glb import AnimationColour, animated_glb, fit_tracks
@@ -40,7 +41,10 @@ def animate(
         done += [_write_bvh(folder / f"{track.name}.bvh", track) for track in tracks if len(track.times_s) > 1]
     if "csv" in kinds:
         entries = read_entries(recording)
-        rows = b"".join(keypoint_table.rows(entry) for entry in entries)
+        try:
+            rows = b"".join(keypoint_table.rows(entry) for entry in entries)
+        except (KeyError, TypeError, ValueError) as error:
+            raise HandvizError(f"{recording} is damaged, or not of this version of handviz ({error!r}).") from error
         write_whole({folder / TABLE_NAME: keypoint_table.header() + rows})
         done.append(Animation(folder / TABLE_NAME, f"keypoints of {len(entries)} results"))
     return done

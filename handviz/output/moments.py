@@ -20,7 +20,7 @@ class Moment:
     """One result of the running program."""
 
     result: FrameResult
-    """Without its picture, so that many can wait."""
+    """Without its picture, its crops and other variants, so that many can wait."""
     size: tuple[int, int]
     """Width and height of that picture in pixels."""
     source: str
@@ -48,18 +48,29 @@ def moment_of(result: FrameResult, source: str) -> Moment:
     """Now, less the age of the picture."""
     age_s = time.perf_counter() - result.frame.captured_ms / 1000
     height, width = result.frame.image.shape[:2]
-    slim = replace(_finite(result), frame=replace(result.frame, image=np.zeros((0, 0, 3), np.uint8)))
-    return Moment(slim, (width, height), source, time.time() - age_s)
+    frame = replace(result.frame, image=np.zeros((0, 0, 3), np.uint8), name=_text(result.frame.name))
+    slim = replace(_finite(result), frame=frame, crops=(), others={}, other_troubles={})
+    return Moment(slim, (width, height), _text(source), time.time() - age_s)
+
+
+def _text(name: str) -> str:
+    """Names of files may hold bytes that are no text, which no format here takes."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _finite(result: FrameResult) -> FrameResult:
     """Without hands that hold what is no number: neither JSON nor a skeleton knows such."""
-    parts = [(one.keypoints_m, one.keypoints_px, one.wrist_camera_m, one.vertices_m) for one in result.hands]
-    kept = [number for number, arrays in enumerate(parts) if all(np.isfinite(array).all() for array in arrays)]
+    kept = [number for number, hand in enumerate(result.hands) if _is_finite(hand)]
     if len(kept) == len(result.hands):
         return result
     detections = tuple(result.detections[number] for number in kept if number < len(result.detections))
     return replace(result, hands=tuple(result.hands[number] for number in kept), detections=detections)
+
+
+def _is_finite(hand: HandMesh) -> bool:
+    places = hand.keypoints_m, hand.keypoints_px, hand.wrist_camera_m, hand.vertices_m, hand.camera_from_wrist
+    doubts = hand.keypoint_std_mm, hand.vertex_std_mm, hand.wrist_std_m
+    return all(values is None or bool(np.isfinite(values).all()) for values in (*places, *doubts))
 
 
 def moment_entry(moment: Moment) -> dict[str, Any]:

@@ -43,7 +43,8 @@ def copied_as_mp4(source: Path, target: Path) -> None:
         with part.open("wb") as file:
             _write(source, file)
         os.replace(part, target)
-    except (OSError, HandvizError) as error:
+    # What OpenCV cannot read, and what the index's 32 bits cannot count: some 40 hours.
+    except (OSError, HandvizError, cv2.error, struct.error, ArithmeticError) as error:
         part.unlink(missing_ok=True)
         raise HandvizError(f"{target} cannot be written: {error}") from error
 

@@ -1,19 +1,22 @@
 """Reads recordings, also those that a crash or a full disk ended."""
 
 import json
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from handviz.errors import HandvizError
 from handviz.output.recording import ABOUT, FORMAT, LINES, VERTEX_FLOATS, VERTICES
-from handviz.records import FloatArray
+from handviz.records import KEYPOINT_COUNT, FloatArray, Handedness
 
 GAP_S = 0.5
 """A hand that is not seen for longer is away."""
+TRACK_NAME = re.compile(r"(left|right)(_[0-9]{1,6})?")
+"""What ``Tracks`` gives; files are named by it, so nothing else is believed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +51,7 @@ def read_entries(folder: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines[:-1], start=1):
         try:
             entries.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise HandvizError(f"{path}, line {number}: this is no JSON ({error}).") from error
     return entries
 
@@ -60,7 +63,9 @@ def read_tracks(folder: Path) -> list[Track]:
     try:
         found = _by_track(entries)
         tracks = [_track(name, moments, vertices) for name, moments in sorted(found.items(), reverse=True)]
-    except (KeyError, TypeError, ValueError) as error:
+        for track in tracks:
+            _check(track)
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise HandvizError(f"{folder / LINES} is damaged, or not of this version of handviz ({error!r}).") from error
     if not tracks:
         raise HandvizError(f"{folder} holds no hand.")
@@ -89,17 +94,29 @@ def _times_s(entries: list[dict[str, Any]]) -> list[float]:
 
 def _track(name: str, moments: list[tuple[float, dict[str, Any]]], vertices: FloatArray) -> Track:
     rows = [hand["vertices_row"] for _, hand in moments]
-    has_vertices = all(row is not None and row < len(vertices) for row in rows)
+    has_vertices = all(row is not None and 0 <= row < len(vertices) for row in rows)
     meshes = vertices[rows] if has_vertices else np.zeros((len(rows), 0, VERTEX_FLOATS), np.float32)
     return Track(
         name=name,
         handedness=moments[0][1]["handedness"],
-        times_s=np.array([at_s for at_s, _ in moments]),
-        keypoints_m=np.array([hand["keypoints_camera_m"] for _, hand in moments]),
-        wrists_m=np.array([hand["wrist_camera_m"] for _, hand in moments]),
+        times_s=np.array([at_s for at_s, _ in moments], np.float64),
+        keypoints_m=np.array([hand["keypoints_camera_m"] for _, hand in moments], np.float64),
+        wrists_m=np.array([hand["wrist_camera_m"] for _, hand in moments], np.float64),
         vertices_m=meshes[..., :3],
         vertex_std_mm=meshes[..., 3],
     )
+
+
+def _check(track: Track) -> None:
+    """Raise ValueError at what no recording of ours holds."""
+    count = len(track.times_s)
+    if TRACK_NAME.fullmatch(track.name) is None or track.handedness not in get_args(Handedness):
+        raise ValueError(f"no hand is called {track.name!a} and {track.handedness!a}")
+    if (track.keypoints_m.shape, track.wrists_m.shape) != ((count, KEYPOINT_COUNT, 3), (count, 3)):
+        raise ValueError(f"{track.name}: not 21 keypoints and a wrist in every line")
+    numbers = track.times_s, track.keypoints_m, track.wrists_m, track.vertices_m, track.vertex_std_mm
+    if not all(np.isfinite(values).all() for values in numbers):
+        raise ValueError(f"{track.name}: numbers that are not finite")
 
 
 def _read_vertices(folder: Path) -> FloatArray:
@@ -107,8 +124,10 @@ def _read_vertices(folder: Path) -> FloatArray:
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         count, kind = int(about["vertices_per_hand"]), about["handviz_recording"]
+        if count < 0:
+            raise ValueError("fewer than no vertices")
         whole = (folder / VERTICES).stat().st_size // max(count * VERTEX_FLOATS * 4, 1)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise HandvizError(f"{folder} is no recording of handviz: {ABOUT} or {VERTICES} cannot be read.") from error
     if kind != FORMAT:
         raise HandvizError(f"{folder} was recorded by another version of handviz (format {kind}, not {FORMAT}).")

@@ -118,11 +118,13 @@ class Recording:
 
     def close(self) -> None:
         """End every file; what cannot be ended stays as readable as it is."""
-        if self._video is not None:
-            self._video.close()
-            self._finish_video()
-        for file in (self._lines, self._table, self._vertices):
-            file.close()
+        try:
+            if self._video is not None:
+                self._video.close()
+                self._finish_video()
+        finally:
+            for file in (self._lines, self._table, self._vertices):
+                file.close()
         if self.folder.is_dir():
             self._write_about()
 

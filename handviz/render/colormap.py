@@ -68,16 +68,17 @@ def srgb_from_oklab(oklab: FloatArray) -> FloatArray:
 @cache
 def deviation_colours() -> NDArray[np.float32]:
     """(256, 3) sRGB in [0, 1], from the smallest deviation (dark) to the largest (light)."""
-    return _ramp(CONTROL_COLOURS)
+    return even_ramp(CONTROL_COLOURS)
 
 
 @cache
 def attention_colours() -> NDArray[np.float32]:
     """(256, 3) sRGB in [0, 1], from no attention (dark) to much (light)."""
-    return _ramp(ATTENTION_CONTROL_COLOURS)
+    return even_ramp(ATTENTION_CONTROL_COLOURS)
 
 
-def _ramp(control_colours: tuple[tuple[int, int, int], ...]) -> NDArray[np.float32]:
+def even_ramp(control_colours: tuple[tuple[int, int, int], ...]) -> NDArray[np.float32]:
+    """(256, 3) sRGB in [0, 1] through these colours (0 to 255), their perceived lightness changing evenly."""
     control = oklab_from_srgb(np.array(control_colours) / 255.0)
     steps = np.linspace(0.0, 1.0, COLOUR_COUNT)
     control_steps = np.linspace(0.0, 1.0, len(control))
@@ -90,15 +91,16 @@ def _ramp(control_colours: tuple[tuple[int, int, int], ...]) -> NDArray[np.float
 
 def colours_from_deviation(deviation_mm: FloatArray, range_mm: tuple[float, float]) -> NDArray[np.float32]:
     """Deviations (N,) -> sRGB (N, 3); values outside ``range_mm`` take the colour of its ends."""
-    return deviation_colours()[_indices(deviation_mm, range_mm)]
+    return deviation_colours()[ramp_indices(deviation_mm, range_mm)]
 
 
 def colours_from_attention(attention: FloatArray, most: float) -> NDArray[np.float32]:
     """Attention (N,) -> sRGB (N, 3), light from ``most`` on."""
-    return attention_colours()[_indices(attention, (0.0, most))]
+    return attention_colours()[ramp_indices(attention, (0.0, most))]
 
 
-def _indices(values: FloatArray, ends: tuple[float, float]) -> NDArray[np.intp]:
+def ramp_indices(values: FloatArray, ends: tuple[float, float]) -> NDArray[np.intp]:
+    """Where on a ramp values (N,) between its ends lie; those outside are moved to the nearer end, NaN to the last."""
     low, high = ends
     share = np.nan_to_num((values - low) / max(high - low, 1e-6), nan=1.0)
     return np.clip(np.rint(share * (COLOUR_COUNT - 1)), 0, COLOUR_COUNT - 1).astype(np.intp)

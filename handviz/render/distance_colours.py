@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.records import FloatArray
-from handviz.render.colormap import COLOUR_COUNT, oklab_from_srgb, srgb_from_oklab
+from handviz.render.colormap import even_ramp, ramp_indices
 from handviz.render.legend import HEIGHT_PX, TWO_TITLES_PX, WIDTH_PX, bar_legend
 
 # Sand, orange, crimson, plum.
@@ -30,20 +30,12 @@ DISTANCE_LEGEND_PX = WIDTH_PX + TWO_TITLES_PX[0], HEIGHT_PX + TWO_TITLES_PX[1]
 @cache
 def distance_colours() -> NDArray[np.float32]:
     """(256, 3) sRGB in [0, 1], from no distance (light) to the largest (dark); perceived lightness falls evenly."""
-    control = oklab_from_srgb(np.array(CONTROL_COLOURS) / 255.0)
-    steps, control_steps = np.linspace(0.0, 1.0, COLOUR_COUNT), np.linspace(0.0, 1.0, len(control))
-    oklab = np.stack([np.interp(steps, control_steps, control[:, axis]) for axis in range(3)], axis=1)
-    oklab[:, 0] = np.linspace(control[0, 0], control[-1, 0], COLOUR_COUNT)
-    colours = srgb_from_oklab(oklab).astype(np.float32)
-    colours.flags.writeable = False
-    return colours
+    return even_ramp(CONTROL_COLOURS)
 
 
 def colours_from_distance(distances_mm: FloatArray, range_mm: tuple[float, float]) -> NDArray[np.float32]:
     """Distances (N,) -> sRGB (N, 3); values outside ``range_mm`` take the colour of its ends."""
-    low, high = range_mm
-    share = np.nan_to_num((distances_mm - low) / max(high - low, 1e-6), nan=1.0)
-    return distance_colours()[np.clip(np.rint(share * (COLOUR_COUNT - 1)), 0, COLOUR_COUNT - 1).astype(np.intp)]
+    return distance_colours()[ramp_indices(distances_mm, range_mm)]
 
 
 @lru_cache(maxsize=8)
