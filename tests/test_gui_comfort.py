@@ -16,7 +16,9 @@ from PyQt6.QtWidgets import (
     QApplication,
     QComboBox,
     QFileDialog,
+    QLabel,
     QLineEdit,
+    QStatusBar,
     QTabBar,
     QWidget,
 )
@@ -27,7 +29,8 @@ from handviz.gui.controller import Controller
 from handviz.gui.keyboard import KeyboardManners
 from handviz.gui.log_window import LogKeeper
 from handviz.gui.main_window import MainWindow
-from handviz.gui.messages import Answer
+from handviz.gui.messages import Answer, SourceInfo, Status
+from handviz.gui.parts import ElidedLabel
 from handviz.gui.settings import SettingsStore, ViewSettings
 from handviz.gui.theme import DARK, LIGHT, Look, Theme
 from handviz.records import FrameResult, StageTimes
@@ -245,6 +248,37 @@ def test_status_line_sums_up_the_stages(window: MainWindow) -> None:
     assert window.stages.text() == "detect 20 + network 18 + draw 0 ms  ·  15 /s  ·  4 dropped  ·  CPU (no GPU)"
 
 
+def test_what_a_person_does_is_answered_while_a_trouble_lasts(window: MainWindow) -> None:
+    controller = window._controller
+    controller.say("Saved before")
+    controller.report_view("There is no OpenGL")
+    assert window.sentence.text() == "There is no OpenGL"
+    controller.say("Saved to a folder")
+    assert window.sentence.text() == "Saved to a folder"
+    assert window.banner.text() == "There is no OpenGL"
+    assert not window.banner.isHidden()
+
+
+def test_reset_takes_turn_and_speed_back(qtbot: QtBot, window: MainWindow) -> None:
+    controller = window._controller
+    with qtbot.waitSignal(controller.answered):
+        controller.start("clip.mp4")
+    choose(window, "Turn the picture")
+    choose(window, "Play slower")
+    assert controller.turned_deg == 90
+    assert controller.speed < 1
+    choose(window, "Reset settings")
+    assert (controller.turned_deg, controller.speed) == (0, 1.0)
+
+
+def test_a_picture_that_cannot_be_shown_is_not_being_opened_for_ever(window: MainWindow) -> None:
+    window.show_status(Status("Opening broken.jpg …"))
+    assert window.invitation.text() == "Opening broken.jpg …"
+    window._controller.source = SourceInfo(1, "broken.jpg", "broken.jpg", "broken.jpg: 1 picture", 1, False)
+    window.show_status(Status("broken.jpg: not a picture in a known format", is_trouble=True))
+    assert "Opening" not in window.invitation.text()
+
+
 def test_welcome_is_shown_once_and_on_demand(qtbot: QtBot, window: MainWindow) -> None:
     window.show()
     window.welcome_once()
@@ -255,6 +289,43 @@ def test_welcome_is_shown_once_and_on_demand(qtbot: QtBot, window: MainWindow) -
     assert not window.welcome.isVisible()
     choose(window, "Welcome")
     assert window.welcome.isVisible()
+
+
+def test_escape_puts_the_welcome_away_wherever_the_keyboard_is(window: MainWindow) -> None:
+    window.show()
+    choose(window, "Welcome")
+    QTest.keyClick(window.welcome.close_button, Qt.Key.Key_Escape)
+    assert not window.welcome.isVisible()
+    choose(window, "Welcome")
+    QTest.keyClick(window.viewport, Qt.Key.Key_Escape)
+    assert not window.welcome.isVisible()
+
+
+def test_a_long_sentence_is_cut_and_its_neighbour_is_not(qtbot: QtBot) -> None:
+    bar, sentence, stages = QStatusBar(), ElidedLabel(), QLabel("detect 20 + network 18 + draw 0 ms")
+    qtbot.addWidget(bar)
+    bar.addWidget(sentence, 1)
+    bar.addPermanentWidget(stages)
+    bar.resize(400, 24)
+    sentence.setText("Recording to " + 40 * "folder/")
+    bar.show()
+    QApplication.processEvents()
+    assert bar.width() == 400
+    assert stages.width() >= stages.sizeHint().width()
+    assert sentence.toolTip() == sentence.text()
+
+
+def test_a_text_that_grows_squeezes_nothing_in_its_panel(qtbot: QtBot, window: MainWindow) -> None:
+    window.resize(1240, 600)
+    window.show()
+    panel = window.source_panel
+    button, heights = panel.save_meshes, set[int]()
+    qtbot.waitUntil(lambda: button.height() >= button.sizeHint().height())
+    panel.hands.setText("\n".join(str(line) for line in range(30)))
+    while panel.hands.height() < panel.hands.sizeHint().height():
+        QApplication.processEvents()
+        heights.add(button.height())
+    assert heights == {button.sizeHint().height()}
 
 
 @pytest.fixture

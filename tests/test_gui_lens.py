@@ -93,6 +93,18 @@ def test_the_line_lies_in_the_middle_below_the_picture(window: MainWindow, contr
     assert viewport.height() - 20 < note.geometry().bottom() < viewport.height()
 
 
+def test_in_a_narrow_view_the_line_leaves_the_corners_free(
+    qtbot: QtBot, window: MainWindow, controller: Controller
+) -> None:
+    controller.answered.emit(answer_of(grey()))
+    window.show()
+    note = feature_of(window).note
+    window.resize(900, 600)
+    qtbot.waitUntil(lambda: note.text() == "assumed 60° field of view")
+    window.resize(1400, 800)
+    qtbot.waitUntil(lambda: note.text() == "assumed 60° field of view (Ctrl+L)")
+
+
 def test_presets_angles_and_sides(window: MainWindow, controller: Controller) -> None:
     page = dialog_of(window).angle
     row = [preset.name for preset in PRESETS].index("Logitech C920, C922") + 1

@@ -20,6 +20,7 @@ from pytestqt.qtbot import QtBot
 
 from handviz.gui import recording_thread, viewport
 from handviz.gui.controller import Controller
+from handviz.gui.lens_feature import LensFeature
 from handviz.gui.main_window import MainWindow
 from handviz.gui.recording import RECORDING_FOLDER, Recorder, clock_text, size_text
 from handviz.gui.screenshot import SCREENSHOT_FOLDER
@@ -93,6 +94,21 @@ def test_recording_holds_every_result(qtbot: QtBot, window: MainWindow, camera: 
     np.testing.assert_allclose(track.vertices_m, [hand().vertices_m] * len(track.times_s), atol=1e-7)
     assert "4 results" in window.sentence.text()
     assert recorder(window).sign.isHidden()
+
+
+def test_the_red_dot_leaves_the_line_about_the_lens_readable(
+    qtbot: QtBot, window: MainWindow, camera: FakeSource
+) -> None:
+    window.resize(900, 600)
+    window.show()
+    window._controller.start("camera:0")
+    press(window, "O")
+    press(window, "Ctrl+Shift+R")
+    show_frames(qtbot, window, camera, 1)
+    (lens,) = (part for part in window.features if isinstance(part, LensFeature))
+    assert lens.note.isVisible()
+    assert not recorder(window).sign.geometry().intersects(lens.note.geometry())
+    end(qtbot, window)
 
 
 def test_closing_the_window_ends_the_recording(qtbot: QtBot, window: MainWindow, camera: FakeSource) -> None:

@@ -90,6 +90,7 @@ class Controller(QObject):
         self._chooses_source = False
         self._remembers_source = False
         self._view_trouble, self._source_trouble, self._model_trouble, self._note = "", "", "", ""
+        self._answer_to_person, self._told_troubles = "", ""
         mailbox: Mailbox[Job] = Mailbox()
         self._capture = CaptureThread(mailbox, opener, lister=lister)
         self._reconstruct = ReconstructThread(mailbox, make_pipeline, self.settings)
@@ -249,6 +250,7 @@ class Controller(QObject):
 
     def say(self, sentence: str) -> None:
         """Put a sentence on the screen."""
+        self._answer_to_person = sentence
         self._set_note(sentence)
 
     def warn(self, sentence: str) -> None:
@@ -345,5 +347,8 @@ class Controller(QObject):
     def _tell(self) -> None:
         """Troubles go before notes."""
         possible = self._view_trouble, self._source_trouble, self._model_trouble
-        troubles = [sentence for sentence in possible if sentence]
-        self.status_changed.emit(Status("  ·  ".join(troubles) or self._note, is_trouble=bool(troubles)))
+        troubles = "  ·  ".join(sentence for sentence in possible if sentence)
+        if troubles != self._told_troubles:
+            self._told_troubles, self._answer_to_person = troubles, ""
+        answer = self._answer_to_person if troubles else ""
+        self.status_changed.emit(Status(troubles or self._note, is_trouble=bool(troubles), answer=answer))

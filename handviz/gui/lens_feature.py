@@ -25,6 +25,9 @@ from handviz.lens import lens_in_words
 from handviz.records import Frame
 
 MARGIN_PX = 10
+WIDEST_NOTE = 0.4
+"""Share of the picture's width: the corners are the legend's and, in free orbit, the small picture's."""
+KEY_HINT, PART_SEPARATOR = " (Ctrl+L)", "  ·  "
 
 
 def as_taken(frame: Frame) -> NDArray[np.uint8]:
@@ -53,6 +56,8 @@ class LensFeature(Feature):
         self._dialog: LensDialog | None = None
         self._thread: CalibrationThread | None = None
         self.note = named_label("note")
+        self.note.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._note_text, self._note_room_px = "", 0.0
         self.note.setParent(viewport)
         self.note.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.note.hide()
@@ -130,20 +135,33 @@ class LensFeature(Feature):
             height, width = as_taken(result.frame).shape[:2]
             doubt = settings.lens.caveat_for(width, height)
             if settings.lens.mode == "assumed":
-                doubt = f"{lens_in_words(settings.lens)} (Ctrl+L)"
+                doubt = f"{lens_in_words(settings.lens)}{KEY_HINT}"
             apart = apart_text(result.hands) if settings.view == "orbit" else ""
-            text = "  ·  ".join(part for part in (apart, doubt) if part)
-        if text != self.note.text():
-            self.note.setText(text)
+            text = PART_SEPARATOR.join(part for part in (apart, doubt) if part)
+        room = self._room_px()
+        if (text, room) != (self._note_text, self._note_room_px):
+            self._note_text, self._note_room_px = text, room
             self._place_note()
         self.note.setVisible(bool(text))
 
     def _place_note(self) -> None:
-        """At the bottom, in the middle: legends keep to the corners."""
+        """At the bottom, in the middle: legends keep to the corners. Where there is little room it is said briefly."""
+        self.note.setText(self._note_text)
         self.note.adjustSize()
+        if self.note.width() > WIDEST_NOTE * self._room_px():
+            self.note.setText(self._note_text.removesuffix(KEY_HINT).replace(PART_SEPARATOR, "\n"))
+            self.note.adjustSize()
         width = min(self.note.width(), max(self._viewport.width() - 2 * MARGIN_PX, 1))
         left = (self._viewport.width() - width) // 2
         self.note.setGeometry(left, self._viewport.height() - self.note.height() - MARGIN_PX, width, self.note.height())
+
+    def _room_px(self) -> float:
+        """Width of the picture as it is drawn; in free orbit that of the view."""
+        width, height = float(self._viewport.width()), self._viewport.height()
+        if self._answer is None or self._controller.settings.view == "orbit":
+            return width
+        rows, columns = self._answer.result.frame.image.shape[:2]
+        return min(width, height * columns / rows)
 
     def _tell_dialog(self) -> None:
         if self._dialog is None or self._answer is None:

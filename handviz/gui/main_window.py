@@ -25,7 +25,7 @@ from handviz.gui.log_window import LogKeeper, LogWindow
 from handviz.gui.mesh_saver import MESH_FORMATS, MeshOrder
 from handviz.gui.messages import Answer, Status
 from handviz.gui.output_panel import OutputPanel
-from handviz.gui.parts import named_label
+from handviz.gui.parts import ElidedLabel, named_label
 from handviz.gui.recording import Recorder
 from handviz.gui.screenshot import SCREENSHOT_FOLDER, free_path, pictures_folder, save_picture, timed_name
 from handviz.gui.settings import ViewSettings
@@ -71,7 +71,7 @@ class MainWindow(QMainWindow):
         self.timeline = Timeline(controller)
         self.invitation = named_label("invitation", INVITATION, wraps=True)
         self.banner = named_label("banner", wraps=True)
-        self.sentence = named_label("")
+        self.sentence = ElidedLabel()
         self.pages = QTabWidget()
         self.toasts = Toasts(self.pages)
         self.welcome = Welcome(self.pages)
@@ -216,10 +216,10 @@ class MainWindow(QMainWindow):
 
     def show_status(self, status: Status) -> None:
         """Notes go to the line below; troubles also lie over the picture."""
-        self.sentence.setText(status.text)
+        self.sentence.setText(status.answer or status.text)
         self.banner.setText(status.text if status.is_trouble else "")
         self.banner.setVisible(status.is_trouble)
-        if self._controller.source is None:
+        if self._controller.source is None or status.is_trouble:
             self.invitation.setText(INVITATION if status.is_trouble else status.text)
         self._place_labels()
 

@@ -80,3 +80,5 @@ class Status:
 
     text: str
     is_trouble: bool = False
+    answer: str = ""
+    """What was said since the trouble began, to something that the person did: it must not be lost behind that."""

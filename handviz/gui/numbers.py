@@ -69,6 +69,7 @@ class Numbers(QWidget):
         self._draw_rate.reset()
         for label in self.values.values():
             label.setText(NOTHING)
+        self.summed_up.emit("")
 
     def stop(self) -> None:
         """Write no more."""

@@ -1,11 +1,13 @@
 """Pieces that the panels share."""
 
-from PyQt6.QtCore import Qt, pyqtSignal
+from PyQt6.QtCore import QSize, Qt, pyqtSignal
+from PyQt6.QtGui import QPainter, QPaintEvent
 from PyQt6.QtWidgets import (
     QAbstractSpinBox,
     QDoubleSpinBox,
     QFrame,
     QLabel,
+    QLayout,
     QScrollArea,
     QToolButton,
     QVBoxLayout,
@@ -36,6 +38,32 @@ def number_box(limits: tuple[float, float], suffix: str) -> QDoubleSpinBox:
     box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
     box.setFixedWidth(84)
     return box
+
+
+class ElidedLabel(QLabel):
+    """One line that takes what room there is; a text that is longer loses its middle, and the tooltip has all of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setMinimumWidth(1)
+
+    def setText(self, text: str | None) -> None:  # noqa: N802
+        """All of it can be read by pointing at the line."""
+        super().setText(text)
+        self.setToolTip(text or "")
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """No width: neighbours need not give way to a long text."""
+        return QSize(1, super().minimumSizeHint().height())
+
+    def paintEvent(self, _: QPaintEvent | None) -> None:  # noqa: N802
+        """What fits of the text."""
+        fitting = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideMiddle, self.width())
+        painter = QPainter(self)
+        painter.setPen(self.palette().color(self.foregroundRole()))
+        painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), fitting)
+        painter.end()
 
 
 class Group(QFrame):
@@ -95,6 +123,8 @@ class Panel(QScrollArea):
         self._whole = QVBoxLayout(content)
         self._whole.setContentsMargins(14, 8, 14, 12)
         self._whole.setSpacing(9)
+        # Without this a text that grows squeezes the parts above it until the scroll area has noticed: it flickers.
+        self._whole.setSizeConstraint(QLayout.SizeConstraint.SetMinimumSize)
         self._whole.addStretch(1)
         self.groups: list[Group] = []
         self.column = self._whole

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 RECORDING_FOLDER = "recording_folder"
 LAST_RECORDING = "last_recording"
 VIDEO_RATE_HZ = 30.0
-SIGN_MARGIN_PX = 14
+SIGN_MARGIN_PX = 50
+"""Leaves room below for what is said of the lens."""
 RED = "#ff5b4d"
 
 
 class RecordingSign(QLabel):
-    """A red dot with time and size, low in the middle of the view: where no legend and no banner is."""
+    """A red dot with time and size, low in the middle of the view: where no legend, no banner and no lens is."""
 
     def __init__(self, viewport: Viewport) -> None:
         super().__init__(viewport)

@@ -13,6 +13,7 @@ from handviz.gui.parts import named_label
 MenuName = Literal["File", "Source", "Network", "View", "Tools", "Help"]
 COLUMN_COUNT = 2
 MOUSE = (
+    "click: read a point of a hand",
     "drag: turn (free orbit)",
     "wheel: zoom (free orbit)",
     "double click: look as the camera does",

@@ -1,6 +1,7 @@
 """The panel of the first start: what this is, and the five things to try."""
 
 from PyQt6.QtCore import QEvent, QObject, Qt
+from PyQt6.QtGui import QKeyEvent
 from PyQt6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from handviz.gui.parts import named_label
@@ -59,9 +60,13 @@ class Welcome(QFrame):
         self.close_button.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
-        """Stay in the middle."""
+        """Stay in the middle; Escape puts it away before it means anything else."""
         if event is not None and event.type() == QEvent.Type.Resize and self.isVisible():
             self._place()
+        if self.isVisible() and isinstance(event, QKeyEvent) and _is_escape(event):
+            event.accept()
+            self.hide()
+            return True
         return super().eventFilter(watched, event)
 
     def _place(self) -> None:
@@ -72,3 +77,8 @@ class Welcome(QFrame):
         # Labels that wrap have no height before they have a width.
         self.setFixedSize(width, layout.totalHeightForWidth(width))
         self.move(max((parent.width() - self.width()) // 2, 0), max((parent.height() - self.height()) // 2, 0))
+
+
+def _is_escape(event: QKeyEvent) -> bool:
+    """Asked before it is taken for a shortcut."""
+    return event.type() == QEvent.Type.ShortcutOverride and event.key() == Qt.Key.Key_Escape
