@@ -61,7 +61,7 @@ class Compare(Feature):
     def choose_at(self, position: QPointF) -> None:
         """The variant whose pane was clicked is the chosen one: numbers, attention and saved meshes are its own."""
         pane = self._viewport.pane_at(position)
-        if pane is not None and pane.variant in self._others:
+        if pane is not None and self._controller.settings.compare and pane.variant in self._others:
             self._controller.change(variant=pane.variant)
 
     def _take_answer(self, answer: Answer) -> None:

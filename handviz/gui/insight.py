@@ -22,6 +22,7 @@ from handviz.records import FrameResult, VariantName
 from handviz.render.highlight import AttentionShown, Highlight, Pick
 
 NO_HAND = "There is no hand under this click."
+MAYBE_HIDDEN = "There is no hand to be seen under this click; H shows what is hidden as uncertain."
 NO_CROP = "This hand was not cut out of the picture, so the network cannot be asked."
 BETWEEN_NUMBERS_MS = 120
 NEXT_MODE = {"show": "fade", "fade": "hide", "hide": "show"}
@@ -101,7 +102,7 @@ class Insight(Feature):
         if pick is not None:
             self.pick(pick)
         elif self._result is not None and self._result.hands:
-            self._controller.say(NO_HAND)
+            self._controller.say(MAYBE_HIDDEN if self._controller.settings.uncertain == "hide" else NO_HAND)
 
     def pick(self, pick: Pick) -> None:
         """Follow this point of the present result."""
