@@ -115,6 +115,7 @@ def recording(stage: Stage) -> Script:
     yield stage.new_results()
     recorder.toggle()
     yield stage.new_results(RECORDED_RESULTS)
+    stage.controller.say("")
     return stage.window
 
 
