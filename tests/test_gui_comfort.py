@@ -398,3 +398,23 @@ def test_sides_can_be_put_right_by_hand(window: MainWindow) -> None:
     assert window._controller.settings.side == "left"
     window._controller.change(side="right")
     assert box.currentText() == "all are right hands"
+
+
+def test_menus_mark_what_is_on(qtbot: QtBot, window: MainWindow) -> None:
+    window._controller.change(variant="amvur", wireframe=True)
+
+    def marked() -> set[str]:
+        bar = window.menuBar()
+        assert bar is not None
+        for entry in bar.actions():
+            menu = entry.menu()
+            assert menu is not None
+            menu.aboutToShow.emit()
+        return {action.text() for action in window.actions() if action.isChecked()}
+
+    usual = {"Colour by deviation", "Begin again at the end", "Look as the system does"}
+    assert marked() == usual | {"AMVUR", "Wireframe"}
+    press(qtbot, window, "2")
+    press(qtbot, window, "W")
+    press(qtbot, window, "C")
+    assert marked() == usual | {"AMVUR", "Compare: all three networks"}

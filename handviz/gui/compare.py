@@ -54,8 +54,8 @@ class Compare(Feature):
     def shortcuts(self) -> Sequence[Shortcut]:
         """Both switches."""
         return (
-            Shortcut(("C",), "compare: all three networks", self.compare.toggle),
-            Shortcut(("D",), "distances between two networks", self.difference.toggle),
+            Shortcut(("C",), "compare: all three networks", self.compare.toggle, setting=("compare", True)),
+            Shortcut(("D",), "distances between two networks", self.difference.toggle, setting=("difference", True)),
         )
 
     def choose_at(self, position: QPointF) -> None:

@@ -62,8 +62,10 @@ class Insight(Feature):
     def shortcuts(self) -> Sequence[Shortcut]:
         """Attention, ellipses, uncertain parts, and letting go."""
         return (
-            Shortcut(("A",), "where the picked point's attention goes", self.toggle_attention),
-            Shortcut(("E",), "ellipses of the joints' deviations", self.toggle_ellipses),
+            Shortcut(
+                ("A",), "where the picked point's attention goes", self.toggle_attention, setting=("attention", True)
+            ),
+            Shortcut(("E",), "ellipses of the joints' deviations", self.toggle_ellipses, setting=("ellipses", True)),
             Shortcut(("H",), "show, fade or hide what is uncertain", self.next_uncertain_mode),
             Shortcut(("Esc",), "let go of the picked point", self.let_go),
         )

@@ -80,7 +80,7 @@ class MainWindow(QMainWindow):
         self._lay_out()
         self.features: Sequence[Feature] = self._make_features()
         self.shortcuts = [*self._make_shortcuts(), *(one for part in self.features for one in part.shortcuts())]
-        install(self, self.shortcuts)
+        install(self, self.shortcuts, lambda: controller.settings)
         self._connect(controller)
         self._apply_settings(controller.settings)
         reach_by_tab_alone(self)
@@ -162,24 +162,52 @@ class MainWindow(QMainWindow):
             controller.change(smoothing_kind="one_euro" if kind == "kalman" else "kalman")
 
         return [
-            Shortcut(("1",), "prior-net", lambda: controller.change(variant="prior"), menu="Network"),
-            Shortcut(("2",), "AMVUR", lambda: controller.change(variant="amvur"), menu="Network"),
-            Shortcut(("3",), "final: both trained jointly", lambda: controller.change(variant="final"), menu="Network"),
-            Shortcut(("V",), "colour by deviation", lambda: controller.change(colour="deviation")),
-            Shortcut(("T",), "texture", lambda: controller.change(colour="texture")),
-            Shortcut(("P",), "plain colour", lambda: controller.change(colour="plain")),
-            Shortcut(("I",), "mark what is inferred (texture)", lambda: toggle("mark_inferred")),
-            Shortcut(("R",), "relight (texture, plain colour)", lambda: toggle("relight")),
+            Shortcut(
+                ("1",),
+                "prior-net",
+                lambda: controller.change(variant="prior"),
+                menu="Network",
+                setting=("variant", "prior"),
+            ),
+            Shortcut(
+                ("2",),
+                "AMVUR",
+                lambda: controller.change(variant="amvur"),
+                menu="Network",
+                setting=("variant", "amvur"),
+            ),
+            Shortcut(
+                ("3",),
+                "final: both trained jointly",
+                lambda: controller.change(variant="final"),
+                menu="Network",
+                setting=("variant", "final"),
+            ),
+            Shortcut(
+                ("V",),
+                "colour by deviation",
+                lambda: controller.change(colour="deviation"),
+                setting=("colour", "deviation"),
+            ),
+            Shortcut(("T",), "texture", lambda: controller.change(colour="texture"), setting=("colour", "texture")),
+            Shortcut(("P",), "plain colour", lambda: controller.change(colour="plain"), setting=("colour", "plain")),
+            Shortcut(
+                ("I",),
+                "mark what is inferred (texture)",
+                lambda: toggle("mark_inferred"),
+                setting=("mark_inferred", True),
+            ),
+            Shortcut(("R",), "relight (texture, plain colour)", lambda: toggle("relight"), setting=("relight", True)),
             Shortcut(("Ctrl+R",), "reset the texture", controller.forget_texture),
-            Shortcut(("W",), "wireframe", lambda: toggle("wireframe")),
-            Shortcut(("S",), "skeleton", lambda: toggle("skeleton")),
+            Shortcut(("W",), "wireframe", lambda: toggle("wireframe"), setting=("wireframe", True)),
+            Shortcut(("S",), "skeleton", lambda: toggle("skeleton"), setting=("skeleton", True)),
             Shortcut(("O", "F"), "on the picture or in free orbit", toggle_view),
             Shortcut(("K",), "smooth by Kalman or by One Euro", toggle_smoothing),
-            Shortcut(("M",), "mirror the display", lambda: toggle("mirror")),
+            Shortcut(("M",), "mirror the display", lambda: toggle("mirror"), setting=("mirror", True)),
             Shortcut(("Space",), "hold or go on", controller.toggle_playing, menu="Source"),
             Shortcut(("Left",), "one frame back", lambda: controller.step(-1), menu="Source"),
             Shortcut(("Right",), "one frame on", lambda: controller.step(1), menu="Source"),
-            Shortcut(("L",), "begin again at the end", lambda: toggle("loop"), menu="Source"),
+            Shortcut(("L",), "begin again at the end", lambda: toggle("loop"), menu="Source", setting=("loop", True)),
             Shortcut(("Ctrl+S",), "save a picture of the view", self.save_screenshot, menu="File"),
             Shortcut(("Ctrl+Shift+S",), "save a picture elsewhere", self.save_screenshot_elsewhere, menu="File"),
             Shortcut(("Ctrl+E",), "save the meshes of the hands", self.save_meshes, menu="File"),
@@ -196,9 +224,14 @@ class MainWindow(QMainWindow):
 
     def _themes(self) -> list[Shortcut]:
         return [
-            Shortcut((), "look as the system does", lambda: self._controller.change(theme="system")),
-            Shortcut((), "dark look", lambda: self._controller.change(theme="dark")),
-            Shortcut((), "light look", lambda: self._controller.change(theme="light")),
+            Shortcut(
+                (),
+                "look as the system does",
+                lambda: self._controller.change(theme="system"),
+                setting=("theme", "system"),
+            ),
+            Shortcut((), "dark look", lambda: self._controller.change(theme="dark"), setting=("theme", "dark")),
+            Shortcut((), "light look", lambda: self._controller.change(theme="light"), setting=("theme", "light")),
         ]
 
     def welcome_once(self) -> None:

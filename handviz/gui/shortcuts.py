@@ -9,6 +9,7 @@ from PyQt6.QtGui import QAction, QKeySequence
 from PyQt6.QtWidgets import QDialog, QGridLayout, QHBoxLayout, QMainWindow, QPushButton, QVBoxLayout, QWidget
 
 from handviz.gui.parts import named_label
+from handviz.gui.settings import ViewSettings
 
 MenuName = Literal["File", "Source", "Network", "View", "Tools", "Help"]
 COLUMN_COUNT = 2
@@ -30,16 +31,30 @@ class Shortcut:
     text: str
     action: Callable[[], object]
     menu: MenuName = "View"
+    setting: tuple[str, object] | None = None
+    """Name and value in ViewSettings that it stands for: the menu marks it while they hold."""
 
 
-def install(window: QMainWindow, shortcuts: Sequence[Shortcut]) -> None:
+def install(window: QMainWindow, shortcuts: Sequence[Shortcut], settings: Callable[[], ViewSettings]) -> None:
     """Let the keys work anywhere in the window, and put every action into its menu."""
     bar = window.menuBar()
     assert bar is not None
     menus = {name: bar.addMenu(f"&{name}") for name in get_args(MenuName)}
+    marked: list[tuple[QAction, str, object]] = []
+
+    def mark() -> None:
+        for action, name, value in marked:
+            action.setChecked(getattr(settings(), name) == value)
+
+    for menu in menus.values():
+        assert menu is not None
+        menu.aboutToShow.connect(mark)
     for shortcut in shortcuts:
         action = QAction(shortcut.text[:1].upper() + shortcut.text[1:], window)
         action.setShortcuts([QKeySequence(key) for key in shortcut.keys])
+        if shortcut.setting is not None:
+            action.setCheckable(True)
+            marked.append((action, *shortcut.setting))
         action.triggered.connect(lambda _=False, do=shortcut.action: do())
         window.addAction(action)
         menu = menus[shortcut.menu]
