@@ -286,12 +286,18 @@ def check_replugs(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> dict[
     start(qtbot, window)
     let_picture_come(qtbot, window, world)
     replug(qtbot, window, world, 3)
-    before = left_over(world)
+    before = settled(qtbot, world)
     replug(qtbot, window, world, REPLUGS)
-    after = left_over(world)
+    after = settled(qtbot, world)
     assert after == before
     assert len(world.opened) == 1 + 3 + REPLUGS
     return after
+
+
+def settled(qtbot: QtBot, world: CameraWorld) -> dict[str, int]:
+    """What is left when the reconstructing thread waits for the next picture."""
+    qtbot.waitUntil(lambda: left_over(world)["Job"] == 0)
+    return left_over(world)
 
 
 def test_a_camera_replugged_twenty_times_leaves_nothing(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> None:

@@ -132,6 +132,8 @@ class ReconstructThread(QThread):
                 self._report(f"This frame could not be reconstructed ({error}); the log says where.")
                 result = self._without_hands(job)
             self._answer(job, result)
+            # A picture is not kept while the next one is waited for.
+            del job, result
         if self._pipeline is not None:
             self._pipeline.close()
             self._pipeline = None
