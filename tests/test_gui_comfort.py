@@ -289,6 +289,8 @@ def test_welcome_is_shown_once_and_on_demand(qtbot: QtBot, window: MainWindow) -
     assert not window.welcome.isVisible()
     choose(window, "Welcome")
     assert window.welcome.isVisible()
+    QTest.keyClick(window.welcome.close_button, Qt.Key.Key_Return)
+    assert not window.welcome.isVisible()
 
 
 def test_escape_puts_the_welcome_away_wherever_the_keyboard_is(window: MainWindow) -> None:

@@ -59,6 +59,13 @@ class Welcome(QFrame):
         self.raise_()
         self.close_button.setFocus(Qt.FocusReason.OtherFocusReason)
 
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
+        """Enter begins, as it would in a dialog."""
+        if event is not None and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.hide()
+        else:
+            super().keyPressEvent(event)
+
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
         """Stay in the middle; Escape puts it away before it means anything else."""
         if event is not None and event.type() == QEvent.Type.Resize and self.isVisible():
