@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 
 import numpy as np
+from PyQt6.QtWidgets import QWidget
 
 from handviz.errors import HandvizError
 from handviz.gui.settings import ViewSettings
@@ -179,3 +180,8 @@ class FakePipeline:
     def close(self) -> None:
         """Notes it."""
         self.is_closed = True
+
+
+def press_key(window: QWidget, key: str) -> None:
+    """Trigger the action of a shortcut, as Qt does for the active window."""
+    next(action for action in window.actions() if key in [k.toString() for k in action.shortcuts()]).trigger()

@@ -54,8 +54,8 @@ def test_hands_are_reconstructed_and_saved_although_nothing_can_be_drawn(
     saved: list[object] = []
     exporter = SimpleNamespace(export_mesh=lambda path, *_, **__: saved.append(path) or [path])
     monkeypatch.setitem(sys.modules, "handviz.infer.mesh_export", exporter)
-    window.show()
-    qtbot.waitExposed(window)
+    with qtbot.waitExposed(window):
+        window.show()
     with qtbot.waitSignal(controller.answered) as answered:
         controller.start("picture")
     qtbot.waitUntil(lambda: "cannot draw" in window.banner.text())

@@ -295,8 +295,8 @@ def check_replugs(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> dict[
 
 
 def settled(qtbot: QtBot, world: CameraWorld) -> dict[str, int]:
-    """What is left when the reconstructing thread waits for the next picture."""
-    qtbot.waitUntil(lambda: left_over(world)["Job"] == 0)
+    """What is left when the reconstructing thread waits for the next picture and the last one's is painted."""
+    qtbot.waitUntil(lambda: left_over(world)["Job"] == 0 and left_over(world)["Frame"] == 1)
     return left_over(world)
 
 
@@ -308,8 +308,8 @@ def test_a_camera_replugged_twenty_times_leaves_nothing(qtbot: QtBot, window: Ma
 def test_a_camera_replugged_twenty_times_leaves_nothing_on_the_graphics_card(
     qtbot: QtBot, window: MainWindow, world: CameraWorld
 ) -> None:
-    window.show()
-    qtbot.waitExposed(window)
+    with qtbot.waitExposed(window):
+        window.show()
     context = window.viewport._ctx
     assert context is not None
     # From here on the context keeps what is dropped without being released.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gui_fakes import TRIANGLE, FakePipeline, FakeSource
+from gui_fakes import TRIANGLE, FakePipeline, FakeSource, press_key
 from PyQt6.QtCore import QPoint, QPointF, Qt
 from PyQt6.QtGui import QImage
 from PyQt6.QtWidgets import QApplication
@@ -77,17 +77,12 @@ def window(qtbot: QtBot, camera: FakeSource, tmp_path: Path) -> Iterator[MainWin
 def shown(qtbot: QtBot, window: MainWindow) -> MainWindow:
     """The window on a display, with a picture and its hand in it."""
     window.resize(1300, 780)
-    window.show()
-    qtbot.waitExposed(window)
+    with qtbot.waitExposed(window):
+        window.show()
     window._controller.change(opacity=1.0, colour="plain")
     with qtbot.waitSignal(window.result_painted):
         window._controller.start("picture")
     return window
-
-
-def press(window: MainWindow, key: str) -> None:
-    """Trigger the action of a shortcut, as Qt does for the active window."""
-    next(a for a in window.actions() if key in [k.toString() for k in a.shortcuts()]).trigger()
 
 
 def control(window: MainWindow):
@@ -97,18 +92,18 @@ def control(window: MainWindow):
 
 def test_keys_and_boxes_switch_compare_and_distances(window: MainWindow) -> None:
     controls = control(window)
-    press(window, "C")
+    press_key(window, "C")
     assert window._controller.settings.compare
     assert controls.compare.isChecked()
     assert not controls.pair.isVisibleTo(window.view_panel)
-    press(window, "D")
+    press_key(window, "D")
     assert controls.difference.isChecked()
     assert controls.pair.isVisibleTo(window.view_panel)
     controls.pair.setCurrentIndex(controls.pair.findData("amvur_final"))
     controls.aligned.click()
     assert window.viewport.options.difference == Difference("amvur", "final", aligned=True)
     controls.compare.click()
-    press(window, "D")
+    press_key(window, "D")
     assert window._controller.settings == ViewSettings(difference_pair="amvur_final", difference_aligned=True)
     assert window.viewport.options.difference is None
 
@@ -139,7 +134,7 @@ def test_a_held_picture_is_asked_again_for_the_others(qtbot: QtBot, window: Main
     assert not answers[-1].is_compared
     for key, compared in (("C", True), ("C", False), ("D", True)):
         with qtbot.waitSignal(window._controller.answered):
-            press(window, key)
+            press_key(window, key)
         assert answers[-1].is_compared == compared
         assert answers[-1].frame is answers[0].frame or answers[-1].frame.number == answers[0].frame.number
 
@@ -183,8 +178,8 @@ def rgb(image: QImage) -> np.ndarray:
 def test_three_panes_show_three_hands_and_turn_together(qtbot: QtBot, shown: MainWindow) -> None:
     assert len(rows_of_hands(shown)) == 1
     with qtbot.waitSignal(shown.result_painted):
-        press(shown, "C")
-    press(shown, "O")
+        press_key(shown, "C")
+    press_key(shown, "O")
     small, middle, large = rows_of_hands(shown, above=40)
     assert (small / large, middle / large) == pytest.approx((0.5, 0.75), abs=0.06)
     viewport = shown.viewport
@@ -203,7 +198,7 @@ def test_three_panes_show_three_hands_and_turn_together(qtbot: QtBot, shown: Mai
 def test_one_scale_colours_all_panes(qtbot: QtBot, shown: MainWindow) -> None:
     shown._controller.change(colour="deviation")
     with qtbot.waitSignal(shown.result_painted):
-        press(shown, "C")
+        press_key(shown, "C")
     assert shown.viewport.range_mm() == (1.0, 7.0)
     colours = [pixels[pixels.shape[0] // 2, pixels.shape[1] // 2] for pixels in pane_pixels(shown)]
     uncertain, between, certain = colours
@@ -216,15 +211,15 @@ def test_one_scale_colours_all_panes(qtbot: QtBot, shown: MainWindow) -> None:
 def test_distances_appear_and_a_screenshot_has_all_panes(qtbot: QtBot, shown: MainWindow, tmp_path: Path) -> None:
     shown._controller.store.remember(SCREENSHOT_FOLDER, str(tmp_path))
     with qtbot.waitSignal(shown.result_painted):
-        press(shown, "D")
+        press_key(shown, "D")
     (single,) = pane_pixels(shown)
     assert (single[..., 0] - single[..., 1]).max() > 60, "orange to plum"
-    press(shown, "C")
+    press_key(shown, "C")
     prior, amvur, final = pane_pixels(shown)
     reddest = [(pixels[..., 0] - pixels[..., 1]).max() for pixels in (prior, amvur, final)]
     assert min(reddest[0], reddest[2]) > 100
     assert reddest[1] < 40, "AMVUR is not one of the two"
-    press(shown, "Ctrl+S")
+    press_key(shown, "Ctrl+S")
     (saved,) = tmp_path.glob("handviz_*.png")
     np.testing.assert_allclose(rgb(QImage(str(saved))), rgb(shown.viewport.grabFramebuffer()), atol=2)
 
@@ -235,7 +230,7 @@ def test_a_missing_network_is_said_in_its_pane_alone(
 ) -> None:
     monkeypatch.setattr(SizedPipeline, "misses_amvur", True)
     with qtbot.waitSignal(shown.result_painted):
-        press(shown, "C")
+        press_key(shown, "C")
     small, none, large = rows_of_hands(shown)
     assert none == 0
     assert 0 < small < large
@@ -245,7 +240,7 @@ def test_a_missing_network_is_said_in_its_pane_alone(
 @pytest.mark.display
 def test_small_windows_and_new_contexts_keep_the_panes(qtbot: QtBot, shown: MainWindow) -> None:
     with qtbot.waitSignal(shown.result_painted):
-        press(shown, "C")
+        press_key(shown, "C")
     for size in ((700, 500), (1500, 420), (1300, 780)):
         shown.resize(*size)
         QApplication.processEvents()
@@ -256,14 +251,14 @@ def test_small_windows_and_new_contexts_keep_the_panes(qtbot: QtBot, shown: Main
     QApplication.processEvents()
     assert len(rows_of_hands(shown)) == 3
     for _ in range(3):
-        press(shown, "C")
+        press_key(shown, "C")
     assert len(rows_of_hands(shown)) == 1
 
 
 @pytest.mark.display
 def test_a_click_chooses_the_variant_of_its_pane(qtbot: QtBot, shown: MainWindow) -> None:
     with qtbot.waitSignal(shown.result_painted):
-        press(shown, "C")
+        press_key(shown, "C")
     viewport = shown.viewport
     middle = QPoint(viewport.width() // 2, viewport.height() // 2)
     with qtbot.waitSignal(shown.result_painted) as painted:
@@ -280,7 +275,7 @@ def test_a_click_on_a_missing_variant_chooses_nothing(
 ) -> None:
     monkeypatch.setattr(SizedPipeline, "misses_amvur", True)
     with qtbot.waitSignal(shown.result_painted):
-        press(shown, "C")
+        press_key(shown, "C")
     viewport = shown.viewport
     qtbot.mouseClick(viewport, Qt.MouseButton.LeftButton, pos=QPoint(viewport.width() // 2, viewport.height() // 2))
     assert shown._controller.settings.variant == "final"

@@ -303,8 +303,8 @@ def test_the_choices_are_remembered(window: MainWindow) -> None:
 @pytest.fixture
 def shown(qtbot: QtBot, window: MainWindow) -> MainWindow:
     """The window on a display, with its hand of three vertices."""
-    window.show()
-    qtbot.waitExposed(window)
+    with qtbot.waitExposed(window):
+        window.show()
     with qtbot.waitSignal(window.result_painted):
         window._controller.start("picture")
     return window

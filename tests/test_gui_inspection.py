@@ -565,8 +565,8 @@ def test_time_left_is_said_as_a_person_would() -> None:
 @pytest.mark.display
 def test_the_page_is_painted(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
     window._controller.change(colour="plain", opacity=1.0)
-    window.show()
-    qtbot.waitExposed(window)
+    with qtbot.waitExposed(window):
+        window.show()
     inspect(qtbot, window, folder)
     page, detail = window.inspection.page, window.inspection.page.detail
     qtbot.waitUntil(lambda: detail.result is not None and bool(detail.result.hands))

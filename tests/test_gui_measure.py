@@ -166,8 +166,8 @@ def test_a_soak_samples_switches_and_ends_with_a_verdict(
 
 @pytest.mark.display
 def test_the_driver_is_asked_for_its_objects(qtbot: QtBot, window: MainWindow) -> None:
-    window.show()
-    qtbot.waitExposed(window)
+    with qtbot.waitExposed(window):
+        window.show()
     before = measure._gl_objects(window)
     assert before > 5
     viewport = window.viewport

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gui_cameras import CameraWorld, quicken
-from gui_fakes import TRIANGLE, FakePipeline
+from gui_fakes import TRIANGLE, FakePipeline, press_key
 from numbered_clips import number_in, write_clip
 from PIL import Image
 from PyQt6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
@@ -76,19 +76,14 @@ def begin_held(qtbot: QtBot, window: MainWindow, clip: Path) -> None:
     """A clip that stands at some frame."""
     start(qtbot, window, clip)
     with qtbot.waitSignal(window._controller.playing_changed):
-        press(window, "Space")
+        press_key(window, "Space")
     wait_for(qtbot, window, 0, "Home")
-
-
-def press(window: MainWindow, key: str) -> None:
-    """Trigger the action of a shortcut, as Qt does for the active window."""
-    next(a for a in window.actions() if key in [k.toString() for k in a.shortcuts()]).trigger()
 
 
 def wait_for(qtbot: QtBot, window: MainWindow, number: int, *keys: str) -> Frame:
     """Press keys and wait until the frame of this number is shown."""
     for key in keys:
-        press(window, key)
+        press_key(window, key)
     qtbot.waitUntil(lambda: window._shown is not None and window._shown.frame.number == number)
     return shown_frame(window)
 
@@ -123,7 +118,7 @@ def test_a_typed_number_is_gone_to_and_holds(qtbot: QtBot, window: MainWindow, c
     start(qtbot, window, clip)
     window.timeline.show()
     box = window.timeline.number
-    press(window, "Ctrl+G")
+    press_key(window, "Ctrl+G")
     box.selectAll()
     qtbot.keyClicks(box, "18")
     qtbot.keyClick(box, Qt.Key.Key_Return)
@@ -136,7 +131,7 @@ def test_a_typed_number_is_gone_to_and_holds(qtbot: QtBot, window: MainWindow, c
 
 
 def test_there_is_no_frame_to_go_to_without_a_clip(qtbot: QtBot, window: MainWindow) -> None:
-    press(window, "Ctrl+G")
+    press_key(window, "Ctrl+G")
     assert "clips and folders only" in window.sentence.text()
 
 
@@ -166,7 +161,7 @@ def test_speed_by_keys_and_by_the_list(qtbot: QtBot, window: MainWindow, clip: P
     start(qtbot, window, clip)
     timeline, pace = window.timeline, window._controller._capture._pace
     for key, text in (("]", "2×"), ("]", "4×"), ("]", "4×"), ("[", "2×"), ("[", "1×"), ("[", "0.5×")):
-        press(window, key)
+        press_key(window, key)
         assert timeline.speed.currentText() == text
     timeline.speed.activated.emit(0)
     assert window._controller.speed == 0.1
@@ -202,12 +197,12 @@ def test_time_is_read_in_minutes(count: float) -> None:
 def test_pictures_are_turned_as_they_are_read_and_that_is_remembered(
     qtbot: QtBot, window: MainWindow, clip: Path, folder: Path
 ) -> None:
-    press(window, "Ctrl+B")
+    press_key(window, "Ctrl+B")
     assert "no pictures to turn" in window.sentence.text()
     begin_held(qtbot, window, clip)
     upright = wait_for(qtbot, window, 0)
     for button, turned_deg in ((None, 90), (None, 180), (window.source_panel.turn_left, 90)):
-        press(window, "Ctrl+B") if button is None else button.click()
+        press_key(window, "Ctrl+B") if button is None else button.click()
         qtbot.waitUntil(lambda turned_deg=turned_deg: shown_frame(window).turned_deg == turned_deg)
         frame = shown_frame(window)
         np.testing.assert_array_equal(frame.image, np.rot90(upright.image, -turned_deg // 90))
@@ -223,7 +218,7 @@ def test_pictures_are_turned_as_they_are_read_and_that_is_remembered(
 
 def test_mirroring_leaves_the_frames_alone(qtbot: QtBot, window: MainWindow, clip: Path) -> None:
     begin_held(qtbot, window, clip)
-    press(window, "M")
+    press_key(window, "M")
     assert window.viewport.options.mirror
     assert number_in(wait_for(qtbot, window, 5, *["Right"] * 5).image) == 5
 
@@ -312,7 +307,7 @@ def test_pictures_that_vanish_are_left_out(qtbot: QtBot, window: MainWindow, fol
     (folder / "1.png").unlink()
     qtbot.waitUntil(lambda: window.timeline.number.value() == 1)
     assert window.timeline.place.text() == "/ 2"
-    press(window, "Right")
+    press_key(window, "Right")
     qtbot.waitUntil(lambda: shown_frame(window).name == "10.png")
     assert shown_frame(window).number == 1
 
@@ -354,7 +349,7 @@ def test_a_clip_that_ends_early_is_as_long_as_it_is(
     short.write_bytes(whole[: len(whole) // 2])
     begin_held(qtbot, window, short)
     with qtbot.waitSignal(window._controller.length_changed):
-        press(window, "End")
+        press_key(window, "End")
     length = window._controller.source
     assert length is not None
     assert length.frame_count is not None
@@ -438,5 +433,5 @@ def test_paths_of_strange_characters(qtbot: QtBot, window: MainWindow, clip: Pat
     qtbot.waitUntil(lambda: window._shown is not None and not window._shown.frame.name)
     assert window._controller.memory.recent()[0] == str(strange_clip)
     assert SettingsStore().text("last_source") == str(strange_clip)
-    press(window, "Ctrl+B")
+    press_key(window, "Ctrl+B")
     assert window._controller.memory.setup_of(str(strange_clip), None).turned_deg == 90

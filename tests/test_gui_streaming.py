@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gui_fakes import TRIANGLE, FakePipeline, FakeSource
+from gui_fakes import TRIANGLE, FakePipeline, FakeSource, press_key
 from pytestqt.qtbot import QtBot
 
 from handviz.gui import stream_thread
@@ -43,11 +43,6 @@ def window(qtbot: QtBot, tmp_path: Path, camera: FakeSource) -> Iterator[MainWin
     made.deleteLater()
 
 
-def press(window: MainWindow, key: str) -> None:
-    """Trigger the action of a shortcut, as Qt does for the active window."""
-    next(a for a in window.actions() if key in [k.toString() for k in a.shortcuts()]).trigger()
-
-
 def streaming(window: MainWindow) -> Streaming:
     """The window's."""
     return next(part for part in window.features if isinstance(part, Streaming))
@@ -67,7 +62,7 @@ def stream_to(window: MainWindow, port: int, kind: str) -> None:
     panel = streaming(window)._panel
     panel.stream_port.setValue(port)
     panel.stream_format.setCurrentText(kind)
-    press(window, "Ctrl+U")
+    press_key(window, "Ctrl+U")
 
 
 def test_every_result_is_sent(qtbot: QtBot, window: MainWindow, camera: FakeSource, receiver: socket.socket) -> None:
@@ -79,7 +74,7 @@ def test_every_result_is_sent(qtbot: QtBot, window: MainWindow, camera: FakeSour
             camera.may_read.release()
         moment = json.loads(receiver.recv(65535))
         assert (moment["frame"], moment["source"], len(moment["hands"])) == (number, "camera:0", 1)
-    press(window, "Ctrl+U")
+    press_key(window, "Ctrl+U")
     assert not streaming(window).is_on
     assert streaming(window)._panel.stream_address.isEnabled()
 
@@ -140,7 +135,7 @@ def test_nobody_listening_is_said_once(
 
 def test_name_that_is_no_address_turns_it_off_with_a_sentence(qtbot: QtBot, window: MainWindow) -> None:
     streaming(window)._panel.stream_address.setText("my.machine")
-    press(window, "Ctrl+U")
+    press_key(window, "Ctrl+U")
     qtbot.waitUntil(lambda: not streaming(window).is_on)
     assert "in numbers" in window.sentence.text()
     assert not streaming(window)._panel.stream.isChecked()
@@ -173,5 +168,5 @@ def test_address_elsewhere_is_warned_about(qtbot: QtBot, window: MainWindow, mon
 
     monkeypatch.setattr(udp.socket.socket, "connect", lambda *_: None)
     streaming(window)._panel.stream_address.setText("192.0.2.7")
-    press(window, "Ctrl+U")
+    press_key(window, "Ctrl+U")
     qtbot.waitUntil(lambda: "not this machine" in window.sentence.text())

@@ -254,8 +254,8 @@ def test_live_program_never_loads_torch() -> None:
 @pytest.fixture
 def shown(qtbot: QtBot, window: MainWindow) -> MainWindow:
     """The window on a display."""
-    window.show()
-    qtbot.waitExposed(window)
+    with qtbot.waitExposed(window):
+        window.show()
     return window
 
 
