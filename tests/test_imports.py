@@ -16,7 +16,7 @@ LEVELS = (
     {"hand_model"},
     {"capture", "detect", "render", "nets"},
     {"infer", "data", "train"},
-    {"output"},
+    {"output", "bench", "cluster"},
     {"gui", "commands", "doctor", "probes", "__main__"},
 )
 LEVEL_OF_PART = {part: level for level, parts in enumerate(LEVELS) for part in parts}
@@ -26,11 +26,20 @@ FORBIDDEN = {("data", "nets")}
 HOMES = {
     "PyQt6": ("gui/", "app.py", "probes.py"),
     "moderngl": ("render/", "gui/viewport.py", "gui/gl_context.py"),
-    "torch": ("nets/", "train/", "data/", "hand_model/layer.py", "hand_model/build_open_hand.py", "probability.py"),
+    "torch": (
+        "nets/",
+        "train/",
+        "data/",
+        "bench/",
+        "hand_model/layer.py",
+        "hand_model/build_open_hand.py",
+        "probability.py",
+    ),
     "onnxruntime": ("infer/", "nets/", "train/"),
     "mediapipe": ("detect/",),
     "anny": ("hand_model/build_open_hand.py", "data/synthetic/"),
     "pymeshlab": ("hand_model/build_open_hand.py", "data/synthetic/"),
+    "ray": ("cluster/",),
     "tflite": ("nets/build_backbone.py",),
 }
 LIVE_MODULES = ("handviz.infer.pipeline", "handviz.gui.main_window", "handviz.commands.reconstruct")

@@ -11,6 +11,7 @@ import numpy as np
 from handviz.errors import HandvizError
 from handviz.hand_model.coarse import coarse_tokens
 from handviz.hand_model.inert_pickle import array_from, load_records
+from handviz.hand_model.mano_parameters import MIRROR, TURN_MIRROR
 from handviz.hand_model.skinning import joint_transforms, skin
 from handviz.hand_model.template import JOINT_COUNT, POSE_SIZE, SHAPE_SIZE, HandTemplate, checked
 from handviz.records import KEYPOINT_COUNT, FloatArray
@@ -30,9 +31,6 @@ SHAPES: dict[str, tuple[int, ...]] = {
 FINGERS = ((13, 14, 15, 744), (1, 2, 3, 320), (4, 5, 6, 443), (10, 11, 12, 554), (7, 8, 9, 671))
 """Three joints and the tip's vertex for thumb, index, middle, ring, little; MANO's joints go index, middle, little,
 ring, thumb, and it has none for the tips: these vertices are the field's common choice."""
-MIRROR = np.array([-1.0, 1.0, 1.0])
-TURN_MIRROR = np.array([1.0, -1.0, -1.0])
-"""What a mirror in x does to an axis-angle."""
 SAMPLE_POSES = 24
 SAMPLE_POSE_STD_RAD = 0.4
 

@@ -1,0 +1,1 @@
+"""Readers of public datasets, as they lie on their users' disks."""

@@ -1,0 +1,62 @@
+"""MANO's 48 + 10 numbers as datasets and other programs store them, and what they mean for a hand template.
+
+Three conventions are in use for the 45 numbers of the fingers (``PoseKind``), and none says of itself which it is. A
+template (``mano.load_mano``) is always a right hand whose pose is axis-angle relative to its ``pose_mean``; numbers of
+a left hand are those of MANO_LEFT, and its mirror image's once they are here.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from handviz.geometry import rotation_from_axis_angle
+from handviz.hand_model.skinning import joint_transforms, skin
+from handviz.hand_model.template import POSE_SIZE, HandTemplate
+from handviz.records import FloatArray, Handedness
+
+PoseKind = Literal["absolute", "relative", "components"]
+MIRROR = np.array([-1.0, 1.0, 1.0])
+TURN_MIRROR = np.array([1.0, -1.0, -1.0])
+"""What a mirror in x does to an axis-angle."""
+
+
+@dataclass(frozen=True, eq=False)
+class ManoParameters:
+    """One hand as MANO's own layer takes it, in the camera's axes of ``records``."""
+
+    handedness: Handedness
+    kind: PoseKind
+    """absolute: angles from the flat hand (flat_hand_mean=True); relative: from the file's mean pose
+    (flat_hand_mean=False); components: coefficients of the file's 45 principal components, relative too."""
+    pose: FloatArray
+    """(45,), or fewer where ``kind`` is components: the first ones"""
+    shape: FloatArray
+    """(10,)"""
+    global_rotation: FloatArray
+    """(3,) axis-angle of the whole hand about its wrist joint"""
+    translation_m: FloatArray
+    """(3,) what MANO's layer adds to the vertices at the end; the wrist joint's own place is not in it"""
+
+
+def template_pose(parameters: ManoParameters, template: HandTemplate) -> FloatArray:
+    """(45,) axis-angle of the right hand, relative to the template's mean."""
+    if parameters.kind == "components":
+        # A left file's components were mirrored when the template was read.
+        return np.asarray(parameters.pose @ template.pose_components[: len(parameters.pose)], np.float64)
+    pose = np.asarray(parameters.pose, np.float64)
+    if parameters.handedness == "left":
+        pose = (pose.reshape(-1, 3) * TURN_MIRROR).ravel()
+    return pose - template.pose_mean if parameters.kind == "absolute" else pose
+
+
+def posed(template: HandTemplate, pose: FloatArray, shape: FloatArray) -> FloatArray:
+    """Canonical vertices (N, V, 3) of a right hand, wrist joint at the origin; pose (N, 45) relative, shape (N, 10)."""
+    rest = template.vertices_m + np.einsum("vcs,ns->nvc", template.shape_basis.astype(np.float64), shape)
+    joints = template.joint_regressor @ rest
+    absolute = pose + template.pose_mean
+    if template.pose_basis.any():
+        turns = rotation_from_axis_angle(absolute.reshape(len(pose), POSE_SIZE // 3, 3)) - np.eye(3)
+        rest = rest + np.einsum("vcp,np->nvc", template.pose_basis.astype(np.float64), turns.reshape(len(pose), -1))
+    wrist = joints[:, :1]
+    return skin(rest - wrist, template.skinning_weights, joint_transforms(absolute, joints - wrist, template.parents))
