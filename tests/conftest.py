@@ -31,6 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "display: needs a real display; runs in 'pytest -m display' only")
     if config.getoption("markexpr") != "display":
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # There are as many processes as cores: threads of each would only wait for one another.
+        os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
