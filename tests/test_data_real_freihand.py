@@ -7,7 +7,7 @@ import pytest
 
 from handviz.data.real.freihand import SPLITS, FreiHand, open_split
 from handviz.data.real.pictures import read_mask
-from handviz.data.real.posing import vertex_distances_mm
+from handviz.data.real.posing import agreement
 from handviz.data.tiny import freihand as tiny
 from handviz.data.tiny.stand_in_mano import stand_in_template
 
@@ -44,4 +44,4 @@ def test_keypoints_lie_on_the_mask(training: FreiHand) -> None:
 
 def test_parameters_give_the_vertices(root: Path, training: FreiHand) -> None:
     for dataset in (training, open_split("freihand", root, "evaluation")):
-        assert vertex_distances_mm(dataset, stand_in_template()).max() < 0.01
+        assert agreement(dataset, stand_in_template()).distance_mm.max() < 0.01

@@ -16,29 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.data.real.annotated import AnnotatedHand
-from handviz.data.real.number_lists import number_lists
+from handviz.data.real.freiburg import MANO_SIZE, camera_matrices, intrinsics_from, mano_from, placed, plausible
+from handviz.data.real.json_arrays import number_lists
 from handviz.data.real.pictures import file_names, read_picture
 from handviz.errors import HandvizError
 from handviz.geometry import project_points
-from handviz.hand_model.mano_parameters import ManoParameters
-from handviz.records import FloatArray, Intrinsics
+from handviz.records import FloatArray
 
 VERSIONS = ("gs", "hom", "sample", "auto")
 """Of a training picture, in the order of their numbers."""
 SPLITS = {"freihand": ("training", *(f"training_{version}" for version in VERSIONS), "evaluation")}
 TIP_VERTICES = (744, 320, 443, 555, 672)
 PICTURE_SIZE = (224, 224)
-MANO_SIZE = 61
-POSE_AND_SHAPE = 58
-LARGEST_PARAMETER = 100.0
 FOLDERS = ("FreiHAND_pub_v2", "FreiHAND_pub_v2_eval")
 ARCHIVES = {"training": "FreiHAND_pub_v2.zip", "evaluation": "FreiHAND_pub_v2_eval.zip"}
 PAGE = "lmb.informatik.uni-freiburg.de/resources/datasets/FreiHAND.en.html"
-FARTHEST_M = 10.0
-LARGEST_PX = 1e5
-NEAREST_M = 0.05
-PIXEL_CENTRE = 0.5
-"""Its code draws pixel (0, 0)'s centre at (0, 0), ours is at (0.5, 0.5)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +50,7 @@ class Truth:
     def usable(self) -> NDArray[np.bool_]:
         """(N,) where every number can be that of a hand before a camera."""
         good = camera_matrices(self.matrices) & placed(self.keypoints_m) & placed(self.vertices_m)
-        if self.mano is not None:
-            good &= (np.abs(self.mano[..., :POSE_AND_SHAPE]) < LARGEST_PARAMETER).all((1, 2))
-        return good
+        return good if self.mano is None else good & plausible(self.mano[:, 0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,29 +125,6 @@ def read_truth(root: Path, part: str) -> Truth:
     return truth
 
 
-def intrinsics_from(matrix: FloatArray) -> Intrinsics:
-    """The camera of K (3, 3) with pixel centres at whole numbers."""
-    return Intrinsics(
-        focal_px=float(matrix[0, 0]),
-        focal_y_px=float(matrix[1, 1]),
-        centre_x_px=float(matrix[0, 2]) + PIXEL_CENTRE,
-        centre_y_px=float(matrix[1, 2]) + PIXEL_CENTRE,
-        origin="calibrated",
-    )
-
-
-def mano_from(numbers: FloatArray) -> ManoParameters:
-    """Of 61 numbers; the translation is nan, for only the joints' places say it (``posing.placed_vertices_m``)."""
-    return ManoParameters(
-        handedness="right",
-        kind="relative",
-        global_rotation=numbers[:3],
-        pose=numbers[3:48],
-        shape=numbers[48:58],
-        translation_m=np.full(3, np.nan),
-    )
-
-
 def _numbers(truth: Truth, pictures: Path, split: str) -> tuple[NDArray[np.intp], list[str]]:
     """Numbers of the split's pictures that are there and annotated, and sentences on the others."""
     hands = len(truth.matrices)
@@ -197,21 +164,6 @@ def _found(root: Path, relative: str, part: str) -> Path:
         if (folder / relative).exists():
             return folder / relative
     raise HandvizError(f"{root / relative} is missing: download {ARCHIVES[part]} from {PAGE} and unpack it there.")
-
-
-def placed(points_m: FloatArray) -> NDArray[np.bool_]:
-    """(N,) whether all points (N, P, 3) lie before the camera and within reach; nan does not."""
-    # Comparing extremes needs no second array of this size, and nan is neither above nor below anything.
-    near = (points_m.max((1, 2)) < FARTHEST_M) & (points_m.min((1, 2)) > -FARTHEST_M)
-    return np.asarray(near & (points_m[..., 2].min(1) > NEAREST_M))
-
-
-def camera_matrices(matrices: FloatArray) -> NDArray[np.bool_]:
-    """(N,) whether K (N, 3, 3) is a pinhole camera's, without skew."""
-    focals, centres = matrices[:, [0, 1], [0, 1]], matrices[:, :2, 2]
-    others = matrices[:, [0, 1, 2, 2, 2], [1, 0, 0, 1, 2]]
-    sane = (focals > 1).all(1) & (focals < LARGEST_PX).all(1) & (np.abs(centres) < LARGEST_PX).all(1)
-    return np.asarray(sane & (np.abs(others - [0, 0, 0, 0, 1]) < 1e-6).all(1))
 
 
 def _file(number: int) -> str:

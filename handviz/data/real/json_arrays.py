@@ -22,7 +22,7 @@ from numpy.typing import DTypeLike
 from handviz.errors import HandvizError
 from handviz.records import FloatArray
 
-FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
+FOLDER_VARIABLE = "HANDVIZ_DATASET_CACHE"
 FOLDER_NAME = "datasets"
 BLOCK_BYTES = 16 * 2**20
 KEPT_FROM_BYTES = 32 * 2**20
@@ -60,9 +60,9 @@ def number_lists(path: Path, shape: tuple[int, ...], remedy: str, *, dtype: DTyp
 
 
 def cache_folder() -> Path:
-    """Where arrays are kept: the user's cache folder, or ``datasets`` in ``HANDVIZ_CONFIG_DIR``."""
+    """Where arrays are kept: the user's cache folder, or the one that HANDVIZ_DATASET_CACHE names."""
     chosen = os.environ.get(FOLDER_VARIABLE)
-    return (Path(chosen) if chosen else platformdirs.user_cache_path("handviz")) / FOLDER_NAME
+    return Path(chosen) if chosen else platformdirs.user_cache_path("handviz") / FOLDER_NAME
 
 
 def read_number_lists(path: Path, shape: tuple[int, ...], remedy: str, *, dtype: DTypeLike = np.float64) -> FloatArray:
