@@ -50,6 +50,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def dataset_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What readers of datasets keep goes into a folder of this run, whatever opens them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HANDVIZ_DATASET_CACHE", str(tmp_path_factory.mktemp("datasets")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def standalone_context() -> Iterator["moderngl.Context"]:
     """One OpenGL context for the whole run; tests take ``ctx`` instead."""
