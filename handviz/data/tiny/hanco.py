@@ -47,27 +47,30 @@ class Moment:
 
 
 def write(name: str, root: Path, count: int, seed: int = 0) -> None:
-    """``count`` moments with a fit for training and as many for testing, one more of each without, eight pictures
-    each."""
-    flags: dict[str, list[list[Any]]] = {
-        key: [] for key in ("is_train", "subject_id", "is_valid", "object_id", "has_fit")
-    }
+    """``count`` moments with a fit for training and as many for testing, and one more of each without; existing files
+    of these names are overwritten."""
+    meta: dict[str, list[list[Any]]] = {}
     moments = iter_moments(2 * count + 2, seed)
-    for sequence, (frames, is_train) in enumerate(
-        (((count + 1) // 2, True), (count // 2 + 1, True), (count + 1, False))
-    ):
-        lacks_fit = sequence > 0
-        for frame in range(frames):
-            has_fit = not (lacks_fit and frame == frames - 1)
-            _write_moment(root, sequence, frame, next(moments), is_train=is_train, has_fit=has_fit)
-        fitted = [not (lacks_fit and frame == frames - 1) for frame in range(frames)]
-        flags["is_train"].append([is_train] * frames)
-        flags["subject_id"].append([sequence] * frames)
-        # The first frame's fit was not looked at.
-        flags["is_valid"].append([fit and frame > 0 for frame, fit in enumerate(fitted)])
-        flags["object_id"].append([None if sequence == 0 else sequence] * frames)
-        flags["has_fit"].append(fitted)
-    (root / "meta.json").write_text(json.dumps(flags))
+    for sequence, flags in enumerate(_sequences(count)):
+        for frame, has_fit in enumerate(flags["has_fit"]):
+            _write_moment(root, sequence, frame, next(moments), is_train=flags["is_train"][frame], has_fit=has_fit)
+        for name_of_flag, values in flags.items():
+            meta.setdefault(name_of_flag, []).append(values)
+    (root / "meta.json").write_text(json.dumps(meta))
+
+
+def _sequences(count: int) -> Iterator[dict[str, list[Any]]]:
+    """The flags of two training sequences and one for testing; nobody looked at some first frames' fits."""
+    for sequence, (fitted, unfitted) in enumerate((((count + 1) // 2, 0), (count // 2, 1), (count, 1))):
+        frames = fitted + unfitted
+        unchecked = int(sequence != 1 and count > 1)
+        yield {
+            "is_train": [sequence < 2] * frames,
+            "subject_id": [sequence] * frames,
+            "is_valid": [False] * unchecked + [True] * (fitted - unchecked) + [False] * unfitted,
+            "object_id": [sequence or None] * frames,
+            "has_fit": [True] * fitted + [False] * unfitted,
+        }
 
 
 def iter_moments(count: int, seed: int) -> Iterator[Moment]:
