@@ -44,7 +44,7 @@ def in_camera(points_m: np.ndarray, camera_from_world: np.ndarray) -> np.ndarray
 
 def test_splits_have_their_pictures(root: Path) -> None:
     lengths = {split: len(open_split("hanco", root, split)) for split in SPLITS["hanco"]}
-    backgrounds = {f"train_{name}": 8 * COUNT for name in ("gs", "merged", "homo", "color_auto", "color_sample")}
+    backgrounds = {f"train_{name}": 8 * COUNT for name in ("gs", "merged", "homo", "color_auto", "color_sample", "own")}
     checked = {"train_valid": 16 * (COUNT - 1), "test_valid": 8 * (COUNT - 1)}
     assert lengths == {"train": 16 * COUNT, "test": 8 * COUNT} | backgrounds | checked
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.data.real.annotated import AnnotatedHand
+from handviz.data.real.backgrounds import Backgrounds, find_backgrounds
 from handviz.data.real.freiburg import intrinsics_from, mano_from
 from handviz.data.real.hanco_files import CAMERAS, PAGE, Folders, Moments, found_folders, read_moments
 from handviz.data.real.left_out import sentences_on
@@ -33,11 +34,13 @@ PICTURE_FOLDERS = {
     "color_sample": "rgb_color_sample",
 }
 """What the background is and where its pictures lie: the green screen, a random photograph, three recolourings."""
+OWN = "own"
+"""The green screen's pictures with the user's own backgrounds."""
 BACKGROUNDS = {"train": ("gs", "merged"), "test": ("gs",)}
 SPLITS = {
     "hanco": (
         "train",
-        *(f"train_{background}" for background in PICTURE_FOLDERS),
+        *(f"train_{background}" for background in (*PICTURE_FOLDERS, OWN)),
         "train_valid",
         "test",
         "test_valid",
@@ -58,6 +61,7 @@ class HanCo:
     """(N, 3) which of ``backgrounds``, row of ``moments``, camera"""
     backgrounds: tuple[str, ...]
     remarks: Sequence[str]
+    own: Backgrounds | None = None
     name: str = "hanco"
     tip_vertices: tuple[int, int, int, int, int] = TIP_VERTICES
 
@@ -82,7 +86,8 @@ class HanCo:
         )
 
     def picture(self, index: int) -> NDArray[np.uint8]:
-        return read_picture(self._picture(index), PICTURE_SIZE)
+        picture = read_picture(self._picture(index), PICTURE_SIZE)
+        return picture if self.own is None else self.own.behind(self.hand(index), picture)
 
     def views(self, index: int) -> NDArray[np.intp]:
         """(1 to 8,) samples of the same moment before the same background, this one among them, by camera."""
@@ -115,14 +120,17 @@ def open_split(name: str, root: Path, split: str) -> HanCo:
     if split not in SPLITS[name]:
         raise HandvizError(f"HanCo has no split {split!r}: there are {', '.join(SPLITS[name])}.")
     part, _, choice = split.partition("_")
-    backgrounds = (choice,) if choice in PICTURE_FOLDERS else BACKGROUNDS[part]
+    backgrounds = (choice,) if choice in PICTURE_FOLDERS else ("gs",) if choice == OWN else BACKGROUNDS[part]
+    own = find_backgrounds(root) if choice == OWN else None
     folders = found_folders(root, [PICTURE_FOLDERS[background] for background in backgrounds])
     moments = read_moments(folders, is_train=part == "train", only_valid=choice == "valid")
     samples, problems = _samples(folders, moments, backgrounds)
     remarks = (*moments.remarks, *sentences_on(problems))
     if not len(samples):
         raise HandvizError(f"No picture of HanCo's {split} is usable. {' '.join(remarks)} Download {PAGE} anew.")
-    return HanCo(split, folders, moments, samples, backgrounds, remarks)
+    if own is not None and not folders.has_masks:
+        raise HandvizError(f"{folders.masks} is missing: download HanCo_mask_hand.zip from {PAGE} and unpack it there.")
+    return HanCo(split, folders, moments, samples, backgrounds, remarks, own)
 
 
 def mano_in_camera(numbers: FloatArray, knuckle_world_m: FloatArray, camera_from_world: FloatArray) -> ManoParameters:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.data.tiny.hands import TinyHand, tiny_hands
-from handviz.data.tiny.shapes import keypoints_from_joints, stretched, write_jpeg
+from handviz.data.tiny.shapes import keypoints_from_joints, stretched, write_backgrounds, write_jpeg
 from handviz.data.tiny.stand_in_mano import stand_in_template
 from handviz.records import FloatArray
 
@@ -23,7 +23,9 @@ HALF_PX = 0.5
 
 
 def write(name: str, root: Path, count: int, seed: int = 0) -> None:
-    """``count`` hands for training, in four pictures each, and as many for evaluation, in one folder."""
+    """``count`` hands for training, in four pictures each, and as many for evaluation, in one folder; and two
+    backgrounds, which no download has."""
+    write_backgrounds(root, np.random.default_rng(seed))
     for part, part_seed in (("training", seed), ("evaluation", seed + 1)):
         size = (SIDE_PX, SIDE_PX)
         hands = [stretched(hand, STRETCH) for hand in tiny_hands(count, seed=part_seed, size=size, reach=0.95)]

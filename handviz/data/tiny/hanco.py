@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from handviz.data.synthetic.pose import PoseSampler
-from handviz.data.tiny.shapes import chain_joints_m, drawn, keypoints_from_joints, write_jpeg
+from handviz.data.tiny.shapes import chain_joints_m, drawn, keypoints_from_joints, write_backgrounds, write_jpeg
 from handviz.data.tiny.stand_in_mano import mano_pose, right_arrays, stand_in_template
 from handviz.hand_model.mano_parameters import posed
 from handviz.hand_model.open_hand import load_open_hand
@@ -47,8 +47,8 @@ class Moment:
 
 
 def write(name: str, root: Path, count: int, seed: int = 0) -> None:
-    """``count`` moments with a fit for training and as many for testing, and one more of each without; existing files
-    of these names are overwritten."""
+    """``count`` moments with a fit for training and as many for testing, and one more of each without, and two backgrounds,
+    which no download has; existing files of these names are overwritten."""
     meta: dict[str, list[list[Any]]] = {}
     moments = iter_moments(2 * count + 2, seed)
     for sequence, flags in enumerate(_sequences(count)):
@@ -57,6 +57,7 @@ def write(name: str, root: Path, count: int, seed: int = 0) -> None:
         for name_of_flag, values in flags.items():
             meta.setdefault(name_of_flag, []).append(values)
     (root / "meta.json").write_text(json.dumps(meta))
+    write_backgrounds(root, np.random.default_rng(seed))
 
 
 def _sequences(count: int) -> Iterator[dict[str, list[Any]]]:

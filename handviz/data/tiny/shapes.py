@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.data.real.backgrounds import FOLDER
 from handviz.data.tiny.hands import TinyHand
 from handviz.data.tiny.stand_in_mano import stand_in_template
 from handviz.hand_model.mano import FINGERS
@@ -81,3 +82,10 @@ def write_jpeg(path: Path, picture: NDArray[np.uint8]) -> None:
     stored = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
     _, data = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     path.write_bytes(data.tobytes())
+
+
+def write_backgrounds(root: Path, rng: np.random.Generator) -> None:
+    """Two pictures without hands, where a user puts his own."""
+    for number in range(2):
+        coarse = np.asarray(rng.integers(30, 220, (6, 8, 3)), np.uint8)
+        write_jpeg(root / FOLDER / f"{number}.jpg", np.asarray(cv2.resize(coarse, (480, 360)), np.uint8))
