@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from handviz.data.real.registry import settled
 from handviz.errors import HandvizError
 from handviz.nets.model import ModelConfig
+from handviz.train.dataset_samples import BadPictures
 from handviz.train.losses import LossConfig
 from handviz.train.style_noise import StyleNoise
 from handviz.train.witness_noise import WitnessNoise
@@ -17,8 +19,8 @@ from handviz.train.witness_noise import WitnessNoise
 class TrainConfig:
     """Everything that a run depends on."""
 
-    data: tuple[Path, ...]
-    """Folders of rendered hands, taken together."""
+    data: tuple[Path | str, ...]
+    """Folders of rendered hands and specs of datasets (data/real/registry.py), taken together."""
     run: Path
     """Folder of the run: checkpoint ``last``, ``log.csv``."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -45,7 +47,9 @@ class TrainConfig:
     seed: int = 0
     checkpoint_every: int = 200
     """Steps."""
-    validation: Path | None = None
+    validation: Path | str | None = None
+    bad_pictures: BadPictures = "stop"
+    """What to do about a dataset's picture that cannot be read."""
     backbone_from: Path | None = None
     """Checkpoint whose backbone to start from."""
     start_from: tuple[Path, ...] = ()
@@ -78,7 +82,7 @@ def _lasting(notes: dict[str, Any]) -> dict[str, Any]:
     """What a run keeps from its first step to its last; notes of older programs say less of it."""
     lasting = {f"--{name}": notes[name] for name in ("seed", "limit") if name in notes}
     if isinstance(notes.get("data"), list):
-        lasting["--data"] = [str(Path(str(folder)).resolve()) for folder in notes["data"]]
+        lasting["--data"] = [settled(str(source)) for source in notes["data"]]
     for part in ("loss", "witness_noise", "style_noise"):
         weights = notes.get(part)
         lasting |= {f"{part} {name}": value for name, value in weights.items()} if isinstance(weights, dict) else {}

@@ -5,7 +5,7 @@ seed and epoch alone. Cached maps or pictures, one process or several: the loop 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,13 @@ from handviz.nets.model import Cached, HandModel, build_model
 from handviz.train.cache import CachedSamples, load_cached, stem_digest, with_evidence
 from handviz.train.checkpoint import load_checkpoint, load_resume_state, recovered, save_checkpoint
 from handviz.train.config import TrainConfig, as_notes, changes
+from handviz.train.dataset_samples import Drawing
 from handviz.train.distributed import Processes, joined
+from handviz.train.joined_samples import at_step, load_samples, rendered_folders
 from handviz.train.losses import Truth, loss_terms
 from handviz.train.optimiser import descend, learning_rate_factor, optimiser_groups
 from handviz.train.run_log import RunLog
-from handviz.train.samples import FromGiven, Given, Samples, load_pictures, to_device
+from handviz.train.samples import FromGiven, Given, Samples, to_device
 from handviz.train.stopping import stop_at_signals
 from handviz.train.style_noise import drawn_styles, in_other_styles, spread_of_statistics
 from handviz.train.validation import validation_errors
@@ -67,10 +69,12 @@ class Trainer:
         self.steps_per_epoch = len(self.samples) // self.batch_size
         self.total_steps = self.steps_per_epoch * config.epochs
 
-    def _load(self, directories: tuple[Path, ...], limit: int | None) -> Samples:
+    def _load(self, sources: Sequence[Path | str], limit: int | None) -> Samples:
         """The one switch between pictures and what is cached of them."""
         if self.config.end_to_end:
-            return load_pictures(directories, self.template, limit)
+            drawing = Drawing(self.config.seed, bad_pictures=self.config.bad_pictures)
+            return load_samples(sources, self.template, limit, drawing)
+        directories = rendered_folders(sources)
         with self.processes.first_before_others():
             return load_cached(directories, self.model, self.config.model.backbone, self.template, limit)
 
@@ -104,10 +108,11 @@ class Trainer:
         """The samples to watch, in the first process alone; None if there are none."""
         if self.config.validation is None or not self.processes.first:
             return None
-        directories, name = (self.config.validation,), self.config.model.backbone
+        sources, name = (self.config.validation,), self.config.model.backbone
         if self.config.end_to_end:
-            return load_pictures(directories, self.template, LARGEST_VALIDATION)
-        return load_cached(directories, self.model, name, self.template, LARGEST_VALIDATION)
+            drawing = Drawing(bad_pictures=self.config.bad_pictures)
+            return load_samples(sources, self.template, LARGEST_VALIDATION, drawing)
+        return load_cached(rendered_folders(sources), self.model, name, self.template, LARGEST_VALIDATION)
 
     def _start_backbone(self) -> None:
         if self.config.backbone_from is None:
@@ -211,7 +216,7 @@ class Trainer:
 
     def _batch(self, ids: Tensor) -> tuple[Given, Truth]:
         """This process's part of a batch; its landmarks' errors depend on seed and step alone."""
-        given, truth = self.samples.batch(self.processes.own_part(ids))
+        given, truth = at_step(self.samples, self.step).batch(self.processes.own_part(ids))
         if self.true_landmarks is not None:
             assert isinstance(given, Cached)
             assert isinstance(self.samples, CachedSamples)
