@@ -26,6 +26,7 @@ COMMANDS = {
     "smoothing": "compare Kalman and One Euro on hands whose true motion is known",
     "benchmark": "measure every stage of the live program on this machine",
     "doctor": "check this machine and the model files, and say what to do",
+    "tiny": "write a few rendered hands in the files of a dataset, or files like MANO's",
     "build": "rebuild committed files: the open hand, the detector, the backbone, the clip",
 }
 
