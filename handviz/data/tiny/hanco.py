@@ -47,8 +47,8 @@ class Moment:
 
 
 def write(name: str, root: Path, count: int, seed: int = 0) -> None:
-    """``count`` moments with a fit for training and as many for testing, and one more of each without, and two backgrounds,
-    which no download has; existing files of these names are overwritten."""
+    """``count`` moments with a fit for training and as many for testing, and one more of each without; two
+    backgrounds, which no download has. Existing files of these names are overwritten."""
     meta: dict[str, list[list[Any]]] = {}
     moments = iter_moments(2 * count + 2, seed)
     for sequence, flags in enumerate(_sequences(count)):
