@@ -66,12 +66,12 @@ class _Place:
 
 
 def write(name: str, root: Path, count: int, seed: int = 0) -> None:
-    """``count`` hands, right and left in turn, for s0_train, as many for s0_test, two for s0_val.
+    """``count`` hands, right and left in turn, for s0_train, as many for s0_test, four for s0_val.
 
     With eight and more the splits of s1, s2 and s3 have some of them too.
     """
     places = [*_places(count, range(10), TRAINING_SEQUENCES), *_places(count, range(2, 10), TEST_SEQUENCES)]
-    places += _places(2, range(2), TEST_SEQUENCES)
+    places += _places(4, range(2), TEST_SEQUENCES)
     filled = {(place.subject, place.sequence) for place in places}
     for subject in range(len(SUBJECTS)):
         for sequence in set(range(SEQUENCES)) - {number for other, number in filled if other == subject}:
