@@ -16,7 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from handviz.capture.sources import ClipSource, FolderSource, Source, open_source
 from handviz.errors import HandvizError
 from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG, FOCAL_STD_SHARES
-from handviz.hand_model.open_hand import load_display_mesh
+from handviz.hand_model.choice import add_hand_model_option, display_mesh
 from handviz.infer.mesh_export import MeshVertices, export_mesh
 from handviz.infer.pipeline import Pipeline, PipelineSettings
 from handviz.infer.report import distance_from_detector, output_stems, picture_entry, unreadable_entry, write_report
@@ -88,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="which hand is which, where the detector gets it wrong (%(default)s)",
     )
     parser.add_argument("--model-dir", type=Path, default=MODELS)
+    add_hand_model_option(parser)
     parser.add_argument(
         "--network-camera", action="store_true", help="do not let the detector's keypoints correct the network's camera"
     )
@@ -133,6 +134,7 @@ class Job:
             hand_size=_hand_size(arguments),
             side=arguments.side,
             compare=arguments.compare,
+            hand_model=arguments.hand_model,
         )
         self._camera_for = _camera_maker(arguments)
         self._pipeline = resources.enter_context(Pipeline(settings))
@@ -239,7 +241,7 @@ class Job:
     def _new_renderer(self, resources: ExitStack) -> OffscreenRenderer | None:
         if self._arguments.no_overlays:
             return None
-        surface = load_display_mesh()
+        surface = display_mesh(self._pipeline.template)
         try:
             return resources.enter_context(OffscreenRenderer(surface))
         except HandvizError as error:

@@ -5,7 +5,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from handviz.hand_model.open_hand import load_open_hand
+from handviz.hand_model.choice import add_hand_model_option, hand_model
 from handviz.nets.backbones import BACKBONES
 from handviz.nets.model import ModelConfig
 from handviz.records import VARIANTS
@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-weight", type=float, default=default.loss.image, help="of the 2D keypoints' loss")
     parser.add_argument("--limit", type=int, help="use only the first samples")
     parser.add_argument("--seed", type=int, default=default.seed)
+    add_hand_model_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -75,5 +76,5 @@ def run(arguments: argparse.Namespace) -> int:
         loss=LossConfig(image=arguments.image_weight),
         limit=arguments.limit,
     )
-    logger.info("checkpoint: %s", train(config, load_open_hand()))
+    logger.info("checkpoint: %s", train(config, hand_model(arguments.hand_model)))
     return 0

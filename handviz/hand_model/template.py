@@ -67,6 +67,16 @@ class HandTemplate:
         return digest.hexdigest()
 
 
+def joint_keypoints(template: HandTemplate) -> tuple[int, ...]:
+    """Which of the 21 keypoints each of the 16 joints is: hand models count their fingers in different orders."""
+    joints, keypoints = (
+        regressor @ template.vertices_m for regressor in (template.joint_regressor, template.keypoint_regressor)
+    )
+    distances = np.linalg.norm(joints[:, None] - keypoints[None], axis=2)
+    distances[:, 4::4] = np.inf  # fingertips
+    return tuple(int(keypoint) for keypoint in distances.argmin(axis=1))
+
+
 def checked(template: HandTemplate) -> HandTemplate:
     """The template with read-only arrays; raises HandvizError naming the first array that is not as promised."""
     vertex_count, token_count = len(template.vertices_m), len(template.coarse_ids)
