@@ -36,7 +36,10 @@ class ManoParameters:
     global_rotation: FloatArray
     """(3,) axis-angle of the whole hand about its wrist joint"""
     translation_m: FloatArray
-    """(3,) what MANO's layer adds to the vertices at the end; the wrist joint's own place is not in it"""
+    """(3,) what MANO's layer adds to the vertices at the end; the wrist joint's own place is not in it; nan where the
+    dataset does not tell it"""
+    knuckle_m: FloatArray | None = None
+    """(3,) where the middle finger's first joint lies in the camera's frame, for datasets that place the hand by it"""
 
 
 def template_pose(parameters: ManoParameters, template: HandTemplate) -> FloatArray:
