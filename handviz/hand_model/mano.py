@@ -60,7 +60,8 @@ def load_mano(
 def _template(arrays: dict[str, FloatArray], parents: tuple[int, ...]) -> HandTemplate:
     """A right hand's arrays as a template in single precision, wrist joint at the origin."""
     regressor = arrays["J_regressor"] / arrays["J_regressor"].sum(axis=1, keepdims=True)
-    vertices = arrays["v_template"] - regressor[0] @ arrays["v_template"]
+    wrist = regressor[0] @ arrays["v_template"]
+    vertices = arrays["v_template"] - wrist
     coarse_ids, full_from_coarse = coarse_tokens(_sample_poses(vertices, arrays, regressor, parents))
     return HandTemplate(
         name="mano",
@@ -77,6 +78,7 @@ def _template(arrays: dict[str, FloatArray], parents: tuple[int, ...]) -> HandTe
         uv=np.zeros((VERTEX_COUNT, 2), np.float32),
         coarse_ids=coarse_ids,
         full_from_coarse=_single(full_from_coarse),
+        wrist_m=_single(wrist),
     )
 
 
