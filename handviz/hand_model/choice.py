@@ -63,6 +63,16 @@ def known_hand_model(fingerprint: str) -> HandTemplate | None:
     return _KNOWN.get(fingerprint)
 
 
+def found_mano() -> HandTemplate | None:
+    """The first right hand among the user's files in ``models/mano``; None if there is none."""
+    for path in sorted(MANO_FOLDER.glob("*.pkl")):
+        try:
+            return hand_model(path)
+        except HandvizError:  # a left hand, or something else of the user's
+            continue
+    return None
+
+
 def hand_model_named(fingerprint: str, name: str = "mano") -> HandTemplate:
     """``known_hand_model``; HandvizError says which file to give."""
     template = known_hand_model(fingerprint)

@@ -44,7 +44,7 @@ class CanonicalMano:
 
 
 def canonical(parameters: ManoParameters, template: HandTemplate) -> CanonicalMano:
-    """What these parameters say, in whatever convention; the wrist is the file's own place of it plus the translation."""
+    """What these parameters say, in whatever convention; the wrist lies at its own place in the file, moved."""
     return CanonicalMano(
         handedness=parameters.handedness,
         pose=template_pose(parameters, template),
