@@ -1,0 +1,71 @@
+"""``handviz adapt``: a network learns a camera's look from a clip or folder without labels, if that helps."""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import get_args
+
+from handviz.bench.adapt import Outcome, adapt, check_out, start_from, write_outcome
+from handviz.bench.clip_crops import crops_of
+from handviz.capture.sources import open_source
+from handviz.errors import HandvizError
+from handviz.hand_model.choice import add_hand_model_option, hand_model_for
+from handviz.paths import variant_file
+from handviz.records import VARIANTS, SideChoice
+from handviz.train.adaptation import AdaptConfig
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to learn from, what to start from, and where the result goes."""
+    default = AdaptConfig()
+    parser.epilog = "Exit status 0 if the network was adapted and kept, 2 if it did not help: then nothing is written."
+    parser.add_argument("input", help="clip or folder of pictures, with one hand in sight")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the adapted network")
+    parser.add_argument("--variant", choices=VARIANTS, default="final")
+    parser.add_argument("--start-from", type=Path, help="checkpoint folder or ONNX file instead of the shipped network")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="of a clip, every N-th frame")
+    parser.add_argument("--limit", type=int, default=600, help="pictures at most (%(default)s)")
+    parser.add_argument("--side", choices=get_args(SideChoice), default="detected", help="which hand it is")
+    parser.add_argument("--epochs", type=int, default=default.epochs)
+    parser.add_argument("--seed", type=int, default=default.seed)
+    add_hand_model_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Adapt, decide, write or say that it did not help."""
+    if min(arguments.every, arguments.limit, arguments.epochs) < 1 or arguments.seed < 0:
+        raise HandvizError("--every, --limit and --epochs must be at least 1, --seed at least 0")
+    check_out(arguments.out)
+    path = arguments.start_from or variant_file(arguments.variant)
+    template = hand_model_for(arguments.hand_model, path.parent)
+    start = start_from(path, template)
+    source = open_source(arguments.input)
+    try:
+        if source.is_live:
+            raise HandvizError("adapt reads pictures and clips: record the camera first")
+        crops = crops_of(source, every=arguments.every, limit=arguments.limit, side=arguments.side, seed=arguments.seed)
+    finally:
+        source.close()
+    config = AdaptConfig(epochs=arguments.epochs, seed=arguments.seed)
+    outcome = adapt(start, crops, template, config)
+    logger.info("%s", report(outcome))
+    if not outcome.kept:
+        logger.info("It did not help: nothing was written, go on with the network that you have.")
+        return 2
+    story: dict[str, object] = {"input": arguments.input, "start": path.name, "frames": crops.frames,
+                                "hands": len(crops), "epochs": outcome.epochs, "seed": arguments.seed}  # fmt: skip
+    written = write_outcome(outcome, start, template, arguments.out, story)
+    logger.info("%s; use it with: python app.py --model-dir %s", written, arguments.out)
+    return 0
+
+
+def report(outcome: Outcome) -> str:
+    """What held-out frames say, before and after."""
+    before, after, parts = outcome.before, outcome.after, outcome.parts
+    return (
+        f"{len(parts.fit)} hands to learn from, {len(parts.watch)} watched, {len(parts.held_out)} held out; on these:\n"
+        f"2D distance from the detector {before.distance:.2f} % of the hand -> {after.distance:.2f} %; "
+        f"squared standardised error {before.standardised:.2f} -> {after.standardised:.2f}"
+    )
