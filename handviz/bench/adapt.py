@@ -8,22 +8,24 @@ would tell nothing.
 import copy
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
-from handviz.bench.clip_crops import ClipCrops
+from handviz.bench.clip_crops import ClipCrops, Cuts, cuts_of
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.export import DeviationNotes, ExportNotes, export_onnx
 from handviz.nets.from_onnx import Exported, read_onnx
 from handviz.nets.model import Cached, HandModel
 from handviz.paths import MODELS, variant_file
+from handviz.records import FloatArray
 from handviz.train.adaptation import Adaptation, AdaptConfig, Agreement, Views, agreement, teacher_of
 from handviz.train.cache import stem_maps
 from handviz.train.checkpoint import deviation_notes, load_checkpoint, read_metadata
@@ -38,6 +40,12 @@ LEAST_GAIN = 0.03
 """Of the 2D distance on held-out frames, as a share of what it was: less is chance."""
 WORST_STANDARDISED = 1.1
 """By how much the squared standardised error may grow, at most, against what it was."""
+JITTERED = 2
+"""Further cuts of every hand to learn from."""
+SHARES = (0.5, 0.56, 0.63, 0.71, 0.79, 0.89, 1.0, 1.12, 1.26, 1.41, 1.59, 1.78, 2.0)
+"""Heights of pictures that are tried, as shares of what they are."""
+MOST_TRIED = 60
+CLEARLY_NEARER = 0.15
 NOTES_NAME = "adaptation.json"
 
 
@@ -61,6 +69,8 @@ class Outcome:
     epochs: int
     kept: bool
     parts: Parts
+    height_share: float
+    """how much higher the pictures have to be for square pixels"""
 
     @property
     def gain(self) -> float:
@@ -89,60 +99,101 @@ def start_from(path: Path, template: HandTemplate) -> Exported:
     return Exported(model, config, ExportNotes(commit, int(notes.get("samples_seen", 0)), deviation_notes(notes)))
 
 
-def views_of(model: HandModel, crops: ClipCrops) -> Views:
-    """Every cut of every hand, (N x C), with what the frozen part of the network says of it."""
-    pictures = crops.crops.reshape(-1, *crops.crops.shape[2:])
-    maps, landmarks = stem_maps(model, pictures)
-    keypoints = torch.tensor(crops.keypoints.reshape(-1, *crops.keypoints.shape[2:]), dtype=torch.float32)
-    return Views(Cached(maps, landmarks), keypoints)
+def views_of(model: HandModel, cuts: Sequence[Cuts], height_share: float, true_share: float) -> Views:
+    """Hands cut several times, one cut of all of them after the other, with what the network's frozen part makes of
+    them. ``height_share``: of the pictures that they were cut from; ``true_share``: that of square pixels."""
+    maps, landmarks = stem_maps(model, np.concatenate([part.crops for part in cuts]))
+    keypoints = np.concatenate([part.keypoints for part in cuts])
+    lens = lens_in_crop(np.concatenate([part.affines for part in cuts]), height_share / true_share)
+    return Views(Cached(maps, landmarks), *(torch.tensor(part, dtype=torch.float32) for part in (keypoints, lens)))
 
 
-def _of_hands(views: Views, rows: NDArray[np.int64], cuts: int, *, first_only: bool) -> Views:
-    """The cuts of some hands, or the first of each alone: the one that the program would make."""
-    ids = torch.from_numpy(rows)[:, None] * cuts + torch.arange(1 if first_only else cuts)[None]
-    flat = ids.reshape(-1)
-    maps, landmarks = views.cached
-    return Views(Cached(maps[flat], None if landmarks is None else landmarks[flat]), views.keypoints[flat])
+def lens_in_crop(affines: FloatArray, height_share: float) -> FloatArray:
+    """(N, 2, 2) what a camera whose pictures are ``height_share`` as high as square pixels would make them does to
+    directions in crops (N, 2, 3); areas stay."""
+    turn = affines[:, :, :2]
+    squeeze = np.diag([1.0, height_share]) / np.sqrt(height_share)
+    return np.asarray(turn @ squeeze @ np.linalg.inv(turn))
 
 
-def adapt(
-    start: Exported, crops: ClipCrops, template: HandTemplate, config: AdaptConfig,
-    told: Callable[[str], None] = logger.info,
-) -> Outcome:  # fmt: skip
+def true_height_share(model: HandModel, hands: ClipCrops, regressor: Tensor, rho: float, config: AdaptConfig) -> float:
+    """How much higher the pictures have to be for the network to agree with the detector best; 1 unless that is
+    clear. A camera or a file whose pixels are not square shows in every frame alike."""
+    found = []
+    for share in SHARES:
+        views = views_of(model, [cuts_of(hands, height_share=share)], share, share)
+        found.append(agreement(model, views, regressor, rho, config).distance)
+        logger.debug("pictures %.2f times as high: 2D distance %.2f %% of the hand", share, found[-1])
+    best = int(np.argmin(found))
+    is_clear = found[best] < (1 - CLEARLY_NEARER) * found[SHARES.index(1.0)]
+    return between(SHARES, found) if is_clear else 1.0
+
+
+def between(shares: Sequence[float], distances: Sequence[float]) -> float:
+    """Where the parabola through the least distance and its neighbours is least, over the logarithm of the shares."""
+    best = min(max(int(np.argmin(distances)), 1), len(shares) - 2)
+    around = slice(best - 1, best + 2)
+    bend, slope, _ = np.polyfit(np.log(shares[around]), distances[around], 2)
+    lowest = -slope / (2 * bend) if bend > 0 else np.log(shares[best])
+    return float(np.exp(np.clip(lowest, np.log(shares[best - 1]), np.log(shares[best + 1]))))
+
+
+class _Watch:
+    """How well a model fits parts of a clip, and its best weights so far."""
+
+    def __init__(self, model: HandModel, fits: Callable[[], Agreement]) -> None:
+        self.model, self.fits = model, fits
+        self.best, self.weights, self.epoch = fits(), copy.deepcopy(model.state_dict()), 0
+
+    def look(self, epoch: int) -> Agreement:
+        """Keep the weights if they are the best."""
+        now = self.fits()
+        if now.distance < self.best.distance:
+            self.best, self.weights, self.epoch = now, copy.deepcopy(self.model.state_dict()), epoch
+        return now
+
+
+def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: AdaptConfig) -> Outcome:
     """Learn from the crops and decide on those that were held out."""
-    parts = parted(len(crops))
+    parts = parted(len(hands))
     torch.manual_seed(config.seed)
     model = copy.deepcopy(start.model)
     rho = start.notes.deviation.vertex_correlation
     regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
-    views, cuts = views_of(model, crops), crops.crops.shape[1]
-    fit = _of_hands(views, parts.fit, cuts, first_only=False)
-    watched, held_out = (_of_hands(views, rows, cuts, first_only=True) for rows in (parts.watch, parts.held_out))
-    numbers = torch.from_numpy(crops.numbers[parts.fit]) if crops.is_clip else None
-    teacher = teacher_of(model, fit, cuts, numbers, config)
+    fit, watched, held_out = (hands.rows(rows) for rows in (parts.fit, parts.watch, parts.held_out))
+    share = true_height_share(
+        model, fit.rows(np.arange(0, len(fit), -(-len(fit) // MOST_TRIED))), regressor, rho, config
+    )
+    rng = np.random.default_rng(config.seed)
+    straight = [cuts_of(fit, height_share=share), *(cuts_of(fit, height_share=share, rng=rng) for _ in range(JITTERED))]
+    numbers = torch.from_numpy(fit.numbers) if hands.is_clip else None
+    teacher = teacher_of(model, views_of(model, straight, share, share), 1 + JITTERED, numbers, config)
+    given = views_of(model, [cuts_of(fit), *(cuts_of(fit, rng=rng) for _ in range(JITTERED))], 1.0, share)
+    seen = {name: views_of(model, [cuts_of(part)], 1.0, share)
+            for name, part in (("fit", fit), ("watched", watched), ("held out", held_out))}  # fmt: skip
 
-    def fits(views: Views) -> Agreement:
-        return agreement(model, views, regressor, rho, config)
+    def fits(name: str) -> Agreement:
+        return agreement(model, seen[name], regressor, rho, config)
 
-    first = fits(_of_hands(views, parts.fit, cuts, first_only=True))
-    before, best, best_weights, best_epoch = fits(held_out), fits(watched), copy.deepcopy(model.state_dict()), 0
-    told(f"watched frames: 2D distance {best.distance:.2f} % of the hand, before any learning")
-    run = Adaptation(model, fit, teacher, regressor, rho, config)
+    before, first, watch = fits("held out"), fits("fit"), _Watch(model, lambda: fits("watched"))
+    learn(Adaptation(model, given, teacher, regressor, rho, config), watch)
+    model.load_state_dict(watch.weights)
+    after, scale = fits("held out"), fits("fit").standardised / first.standardised
+    kept = watch.epoch > 0 and is_better(before, after)
+    return Outcome(model, _notes(start.notes, scale), before, after, watch.epoch, kept, parts, share)
+
+
+def learn(run: Adaptation, watch: _Watch) -> None:
+    """Epochs, until the watched frames stop improving."""
+    config = run.config
     with tqdm(total=config.epochs, unit="epoch", desc="learning") as bar:
         for number in range(1, config.epochs + 1):
             run.epoch()
-            now = fits(watched)
+            now = watch.look(number)
             bar.update(1)
             bar.set_postfix_str(f"2D distance {now.distance:.2f} %")
-            if now.distance < best.distance:
-                best, best_weights, best_epoch = now, copy.deepcopy(model.state_dict()), number
-            elif number - best_epoch >= config.patience:
-                break
-    model.load_state_dict(best_weights)
-    scale = fits(_of_hands(views, parts.fit, cuts, first_only=True)).standardised / first.standardised
-    after = fits(held_out)
-    kept = best_epoch > 0 and is_better(before, after)
-    return Outcome(model, _notes(start.notes, scale), before, after, best_epoch, kept, parts)
+            if number - watch.epoch >= config.patience:
+                return
 
 
 def is_better(before: Agreement, after: Agreement) -> bool:

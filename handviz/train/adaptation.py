@@ -36,8 +36,6 @@ class AdaptConfig:
     """weight of the detector's keypoints"""
     teacher: float = 1.0
     """weight of the divergence from the network as it came"""
-    camera: float = 2.0
-    """weight of the squared distance from its camera"""
     label_std: float = 0.035
     """of the detector's keypoints, crop half-sides (as infer/alignment.py has it)"""
     neighbours: float = 1.0
@@ -52,23 +50,27 @@ class Views(NamedTuple):
     cached: Cached
     keypoints: Tensor
     """(N, 21, 2) crop half-sides"""
+    lens: Tensor
+    """(N, 2, 2) what the camera does to directions in the crop beside the weak perspective: 1 for square pixels"""
 
     def rows(self, ids: Tensor) -> "Views":
         """Some of them, maps as float32."""
         maps, landmarks = self.cached
         maps = maps[ids].float().contiguous(memory_format=torch.channels_last)
-        return Views(Cached(maps, None if landmarks is None else landmarks[ids]), self.keypoints[ids])
+        return Views(Cached(maps, None if landmarks is None else landmarks[ids]), self.keypoints[ids], self.lens[ids])
 
 
 class Teacher(NamedTuple):
-    """What the network as it came says of every crop, averaged."""
+    """What the network as it came says of every hand, averaged."""
 
     mean_cm: Tensor
     """(N, V, 3)"""
     log_variance: Tensor
     """(N, V, 3)"""
-    camera: Tensor
-    """(N, 9)"""
+
+    def of(self, hands: Tensor) -> "Teacher":
+        """What it says of some hands, by their numbers."""
+        return Teacher(self.mean_cm[hands], self.log_variance[hands])
 
 
 class Agreement(NamedTuple):
@@ -97,26 +99,24 @@ def answers(model: HandModel, views: Views) -> list[ModelOutput]:
 
 
 def teacher_of(model: HandModel, views: Views, cuts: int, numbers: Tensor | None, config: AdaptConfig) -> Teacher:
-    """The model's answers about N x ``cuts`` crops, averaged over the cuts of a hand and, where ``numbers`` (N,) of the
+    """The model's answers about ``cuts`` x N crops, averaged over the cuts of a hand and, where ``numbers`` (N,) of the
     frames are given, over neighbouring frames. Answers are canonical, so that the hand's turn does not matter."""
     outputs = answers(model, views)
     mean = torch.cat([output.mean_cm for output in outputs])
     variance = torch.cat([output.log_variance for output in outputs]).exp()
-    camera = torch.cat([output.camera.mean for output in outputs])
-    mean, variance = (part.unflatten(0, (-1, cuts)).mean(1) for part in (mean, variance))
+    mean, variance = (part.unflatten(0, (cuts, -1)).mean(0) for part in (mean, variance))
     if numbers is not None and config.neighbours:
         apart = (numbers[:, None] - numbers[None]).float() / config.neighbours
         weights = torch.softmax(-0.5 * apart.square(), dim=1)
         mean, variance = (torch.einsum("nm,mvc->nvc", weights, part) for part in (mean, variance))
-    mean, log_variance = (part.repeat_interleave(cuts, 0) for part in (mean, variance.log()))
-    return Teacher(mean, log_variance, camera)
+    return Teacher(mean, variance.log())
 
 
 def adaptation_terms(
-    output: ModelOutput, labels: Tensor, teacher: Teacher, regressor: Tensor, rho: float, config: AdaptConfig
+    output: ModelOutput, views: Views, teacher: Teacher, regressor: Tensor, rho: float, config: AdaptConfig
 ) -> dict[str, Tensor]:
-    """Every weighted term by name; ``labels`` (B, 21, 2), ``regressor`` (21, V), ``rho`` the vertices' correlation."""
-    image = projected(output, regressor, rho)
+    """Every weighted term by name; ``regressor`` (21, V), ``rho`` the vertices' correlation."""
+    labels, image = views.keypoints, projected(output, views.lens, regressor, rho)
     spread = torch.logaddexp(image.log_variance, torch.tensor(config.label_std).square().log())
     squared = ((labels - image.mean).square() / spread.exp()).sum(2, keepdim=True)
     weight = (2.0 / squared.detach().sqrt().clamp(min=1e-6)).clamp(max=1.0)
@@ -124,7 +124,6 @@ def adaptation_terms(
     terms = {
         "image": config.image * (weight * gaussian_nll(labels, image.mean, spread)).mean(),
         "teacher": config.teacher * divergence.mean(),
-        "camera": config.camera * (output.camera.mean - teacher.camera).square().mean(),
     }
     if output.prior is not None and output.prior.vertices_cm is not output.mean_cm:
         terms["prior"] = 0.5 * (output.prior.vertices_cm - teacher.mean_cm).square().mean()
@@ -135,17 +134,23 @@ def adaptation_terms(
     return terms
 
 
-def projected(output: ModelOutput, regressor: Tensor, rho: float) -> Gaussian:
+def projected(output: ModelOutput, lens: Tensor, regressor: Tensor, rho: float) -> Gaussian:
     """Where the answer puts the detector's marks in the crop, (B, 21, 2); the camera's mean is taken as it is."""
     joints = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, rho)
     certain = output.camera._replace(log_variance=torch.full_like(output.camera.log_variance, -12.0))
     image = image_gaussian(joints, certain)
-    return Gaussian(marks(image.mean), image.log_variance)
+    # Directions from the wrist, whose place the translation tells.
+    wrist = output.camera.translation[:, None]
+    mean = (image.mean - wrist) @ lens.transpose(1, 2) + wrist
+    variance = image.log_variance.exp() @ lens.square().transpose(1, 2)
+    return Gaussian(marks(mean), variance.log())
 
 
 def agreement(model: HandModel, views: Views, regressor: Tensor, rho: float, config: AdaptConfig) -> Agreement:
     """How well the answers fit the detector on crops."""
-    images = [projected(output, regressor, rho) for output in answers(model, views)]
+    outputs = answers(model, views)
+    lenses = views.lens.split(2 * BATCH)
+    images = [projected(output, lens, regressor, rho) for output, lens in zip(outputs, lenses, strict=True)]
     mean = torch.cat([image.mean for image in images])
     variance = torch.cat([image.log_variance for image in images]).exp() + config.label_std**2
     missing = mean - views.keypoints
@@ -193,9 +198,9 @@ class Adaptation:
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * factor
         views = self.views.rows(ids)
-        teacher = Teacher(*(part[ids] for part in self.teacher))
+        teacher = self.teacher.of(ids % len(self.teacher.mean_cm))
         output = self.model.from_cached(views.cached)
-        terms = adaptation_terms(output, views.keypoints, teacher, self.regressor, self.rho, self.config)
+        terms = adaptation_terms(output, views, teacher, self.regressor, self.rho, self.config)
         loss = torch.stack(list(terms.values())).sum()
         descend(loss, self.model, self.optimiser, self.config.gradient_norm)
         self.step += 1
