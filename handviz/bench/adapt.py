@@ -21,6 +21,7 @@ from tqdm import tqdm
 from handviz.bench.clip_crops import ClipCrops, Cuts, cuts_of
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
+from handviz.infer.whole_files import write_whole
 from handviz.nets.export import DeviationNotes, ExportNotes, export_onnx
 from handviz.nets.from_onnx import Exported, read_onnx
 from handviz.nets.model import Cached, HandModel
@@ -218,13 +219,17 @@ def write_outcome(
 ) -> Path:
     """The ONNX file and its notes; HandvizError if the folder cannot be written or is that of the shipped networks."""
     path = variant_file(start.config.variant, out)
-    notes = json.dumps(story | {"before": outcome.before._asdict(), "after": outcome.after._asdict()}, indent=2)
+    part = path.with_name(path.name + ".part")
+    notes = story | {"before": outcome.before._asdict(), "after": outcome.after._asdict()}
     try:
         export_onnx(outcome.model, start.config, template, path, outcome.notes)
-        (out / NOTES_NAME).write_text(notes + "\n", encoding="utf-8")
     except OSError as error:
-        path.with_name(path.name + ".part").unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise HandvizError(f"{path} cannot be written ({error}): choose another --out, or make room") from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    write_whole({out / NOTES_NAME: (json.dumps(notes, indent=2) + "\n").encode()})
     return path
 
 

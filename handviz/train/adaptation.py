@@ -98,6 +98,7 @@ def answers(model: HandModel, views: Views) -> list[ModelOutput]:
     return [model.from_cached(views.rows(ids).cached) for ids in torch.arange(count).split(2 * BATCH)]
 
 
+@torch.no_grad()
 def teacher_of(model: HandModel, views: Views, cuts: int, numbers: Tensor | None, config: AdaptConfig) -> Teacher:
     """The model's answers about ``cuts`` x N crops, averaged over the cuts of a hand and, where ``numbers`` (N,) of the
     frames are given, over neighbouring frames. Answers are canonical, so that the hand's turn does not matter."""
@@ -109,7 +110,7 @@ def teacher_of(model: HandModel, views: Views, cuts: int, numbers: Tensor | None
         apart = (numbers[:, None] - numbers[None]).float() / config.neighbours
         weights = torch.softmax(-0.5 * apart.square(), dim=1)
         mean, variance = (torch.einsum("nm,mvc->nvc", weights, part) for part in (mean, variance))
-    return Teacher(mean, variance.log())
+    return Teacher(mean.detach(), variance.log().detach())
 
 
 def adaptation_terms(
@@ -146,6 +147,7 @@ def projected(output: ModelOutput, lens: Tensor, regressor: Tensor, rho: float) 
     return Gaussian(marks(mean), variance.log())
 
 
+@torch.no_grad()
 def agreement(model: HandModel, views: Views, regressor: Tensor, rho: float, config: AdaptConfig) -> Agreement:
     """How well the answers fit the detector on crops."""
     outputs = answers(model, views)
@@ -156,7 +158,7 @@ def agreement(model: HandModel, views: Views, regressor: Tensor, rho: float, con
     missing = mean - views.keypoints
     extent = (views.keypoints.amax(1) - views.keypoints.amin(1)).amax(1)
     distance = 100 * (missing.norm(dim=2).mean(1) / extent).mean()
-    return Agreement(float(distance), float((missing.square() / variance).mean()))
+    return Agreement(distance.item(), (missing.square() / variance).mean().item())
 
 
 def trainable(model: HandModel, config: AdaptConfig) -> list[dict[str, object]]:
