@@ -17,9 +17,9 @@ from handviz.train.card import CARD_ROWS, cell, mean_or_nan
 from handviz.train.plots import save_figure
 
 ALIGNMENT_TITLES = {
-    "absolute": "none (camera's frame)",
-    "root": "wrist on wrist",
-    "scale_translation": "wrist, and palm's length",
+    "absolute": "nothing (camera's frame)",
+    "root": "root (wrist on wrist)",
+    "scale_translation": "scale and translation (wrist, palm)",
     "procrustes": "Procrustes",
 }
 COLUMN_TITLES = {

@@ -6,11 +6,15 @@ import logging
 import re
 import sys
 import tempfile
+from collections.abc import Callable, Container
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.commands import evaluate_official
+from handviz.data.real.registry import is_dataset_spec
 from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.hand_model.template import HandTemplate
@@ -32,7 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "models", type=Path, nargs="*", help="ONNX files or checkpoint folders; without any: the three shipped variants"
     )
     crops = parser.add_mutually_exclusive_group()
-    crops.add_argument("--data", type=Path, help="folder of rendered crops; without it the held-out set is rendered")
+    crops.add_argument(
+        "--data",
+        type=Path,
+        help="folder of rendered crops, or a dataset as NAME/SPLIT:ROOT; without it the held-out set is rendered",
+    )
     crops.add_argument("--held-out", type=Path, metavar="DIR", help="folder that keeps the rendered held-out set")
     parser.add_argument("--count", type=int, help="crops to evaluate; all without it, of both held-out parts alike")
     parser.add_argument("--calibration", action="store_true", help="also print tables of calibration")
@@ -45,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="only write into assets/held_out.json what tells the hands of --held-out DIR again",
     )
+    evaluate_official.add_arguments(parser)
 
 
 def onnx_predictor(path: Path) -> Predictor:
@@ -60,7 +69,7 @@ def onnx_predictor(path: Path) -> Predictor:
     return predict
 
 
-def _title(path: Path, taken: dict[str, Card]) -> str:
+def _title(path: Path, taken: Container[str]) -> str:
     stem = path.stem.removeprefix("handviz_") if path.suffix == ".onnx" else str(path)
     return stem if stem not in taken else str(path)
 
@@ -76,9 +85,12 @@ def held_out_crops(directory: Path, count: int | None, *, keep: bool, freezes: b
     return crops
 
 
+def _predictor(path: Path, template: HandTemplate) -> Predictor:
+    return onnx_predictor(path) if path.suffix == ".onnx" else checkpoint_predictor(path, template)
+
+
 def _answers(path: Path, crops: list[Crops], template: HandTemplate) -> Answers:
-    predict = onnx_predictor(path) if path.suffix == ".onnx" else checkpoint_predictor(path, template)
-    return collect(crops, predict, template)
+    return collect(crops, _predictor(path, template), template)
 
 
 def _picture_name(title: str, taken: set[str]) -> str:
@@ -129,6 +141,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.freeze and arguments.held_out is None:
         raise HandvizError("--freeze needs --held-out DIR")
     models = arguments.models or [variant_file(variant) for variant in VARIANTS]
+    if arguments.data is not None and is_dataset_spec(arguments.data):
+        template = load_open_hand()
+        loaders: dict[str, Callable[[], Predictor]] = {}
+        for path in models:
+            loaders[_title(path, loaders)] = partial(_predictor, path, template)
+        sys.stdout.write(evaluate_official.official_report(arguments, loaders, template))
+        return 0
+    evaluate_official.refuse_without_dataset(arguments)
     with tempfile.TemporaryDirectory() as temporary:
         if arguments.data is not None:
             crops = [Crops(arguments.data, arguments.count)]
