@@ -23,6 +23,7 @@ COMMANDS = {
     "ablate": "repeat the paper's ablations in a cheap form, beside the paper's numbers",
     "calibrate": "fit one factor to a checkpoint's variances on validation crops",
     "export": "write a checkpoint as ONNX and compare the two",
+    "mano": "MANO parameters: from hands, meshes and recordings, and from one convention into another",
     "smoothing": "compare Kalman and One Euro on hands whose true motion is known",
     "benchmark": "measure every stage of the live program on this machine",
     "doctor": "check this machine and the model files, and say what to do",

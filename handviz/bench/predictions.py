@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.bench.protocols import protocol_of
 from handviz.data.real.annotated import AnnotatedHand, HandDataset
 from handviz.data.real.posing import placed_vertices_m
 from handviz.detect.crop import crop_hand, hand_mesh_from_crop
@@ -62,7 +63,7 @@ def predictions(
 
     Raises HandvizError for an answer that is not finite, and for pictures that cannot be read.
     """
-    tips = dataset.tip_vertices if template.name == MANO else None
+    left_tips = protocol_of(dataset.name).left_tip_vertices or dataset.tip_vertices
     for start in range(0, len(indices), BATCH):
         chosen, hands, crops = [], [], []
         for index in indices[start : start + BATCH]:
@@ -74,7 +75,8 @@ def predictions(
                 crops.append(crop_hand(picture, detection))
         answers = predict(np.stack([_whole_numbers(crop) for crop in crops])) if crops else []
         for index, hand, crop, answer in zip(chosen, hands, crops, answers, strict=True):
-            keypoints_m, vertices_m = _in_camera(hand, crop, answer, tips)
+            tips = left_tips if hand.handedness == "left" else dataset.tip_vertices
+            keypoints_m, vertices_m = _in_camera(hand, crop, answer, tips if template.name == MANO else None)
             yield Prediction(hand, index, answer, keypoints_m, vertices_m, true_vertices_m(hand, template))
 
 

@@ -27,6 +27,8 @@ from handviz.train.plots import check_ending
 SAME_HAND = 0.35
 """A detection farther than this from the annotated keypoints, in extents of the hand, is of something else."""
 CROPS = {"truth": "crops of the true keypoints", "detector": "crops of the detector's keypoints"}
+Model = Callable[[], tuple[Predictor, HandTemplate]]
+"""Loads a predictor and the hand model that it speaks of."""
 logger = logging.getLogger(__name__)
 
 
@@ -50,9 +52,7 @@ def refuse_without_dataset(arguments: argparse.Namespace) -> None:
         raise HandvizError("--crops detector is for datasets: give --data NAME/SPLIT:ROOT")
 
 
-def official_report(
-    arguments: argparse.Namespace, models: dict[str, Callable[[], Predictor]], template: HandTemplate
-) -> str:
+def official_report(arguments: argparse.Namespace, models: dict[str, Model]) -> str:
     """The printed text for every model by its title; CSV, curves and submission on the way."""
     _check_outputs(arguments, len(models))
     dataset = open_dataset(arguments.data)
@@ -60,8 +60,7 @@ def official_report(
     texts = []
     with finder(arguments.crops) as find:
         for title, load in models.items():
-            options = Options(arguments.count, find)
-            found[title] = _evaluated(dataset, load(), template, options, arguments.submission)
+            found[title] = _evaluated(dataset, load(), Options(arguments.count, find), arguments.submission)
             texts.append(f"{title}\n\n{report(found[title], CROPS[arguments.crops])}")
     if arguments.csv is not None:
         write_csv(next(iter(found.values())), arguments.csv)
@@ -72,8 +71,9 @@ def official_report(
 
 
 def _evaluated(
-    dataset: HandDataset, predict: Predictor, template: HandTemplate, options: Options, submission: Path | None
+    dataset: HandDataset, model: tuple[Predictor, HandTemplate], options: Options, submission: Path | None
 ) -> Evaluation:
+    predict, template = model
     if submission is None:
         return evaluate(dataset, predict, template, options)
     collected = Submission(dataset, template)
