@@ -26,6 +26,13 @@ from handviz.records import FloatArray
 VERSIONS = ("gs", "hom", "sample", "auto")
 """Of a training picture, in the order of their numbers."""
 SPLITS = {"freihand": ("training", *(f"training_{version}" for version in VERSIONS), "evaluation")}
+HANDS = 32_560
+OFFICIAL_COUNTS = {
+    ("freihand", "training"): len(VERSIONS) * HANDS,
+    **{("freihand", f"training_{version}"): HANDS for version in VERSIONS},
+    ("freihand", "evaluation"): 3_960,
+}
+"""``db_size`` of its ``fh_utils.py``"""
 TIP_VERTICES = (744, 320, 443, 555, 672)
 PICTURE_SIZE = (224, 224)
 FOLDERS = ("FreiHAND_pub_v2", "FreiHAND_pub_v2_eval")
