@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from handviz.data.real.index import Arrays, Part, cache_folder, read_parts, stamp_of
+from handviz.data.real.index import Arrays, Part, parts_folder, read_parts, stamp_of
 from handviz.data.real.left_out import sentences_on
+from handviz.data.real.pictures import file_names
 from handviz.errors import HandvizError
 from handviz.hand_model.inert_pickle import array_from, load_records
 from handviz.records import FloatArray
@@ -61,7 +62,7 @@ def read_frames(name: str, root: Path, split: str) -> Ho3dFrames:
     ]
     order = {line: place for place, line in enumerate(names)}
     places = np.array([order[line] for line in sorted(names)])
-    results = read_parts(parts, cache_folder(f"{name}-{split}", root), f"{name}/{split}")
+    results = read_parts(parts, parts_folder(f"{name}-{split}", root), f"{name}/{split}")
     return _usable(f"{name}/{split}", root, names, places, results)
 
 
@@ -94,7 +95,7 @@ def _part(name: str, folder: Path, split: str, numbers: list[str]) -> Part:
 
 def _read_sequence(folder: Path, split: str, suffix: str, numbers: Sequence[str]) -> Arrays:
     """``problem`` (N,) is empty for samples that can be used, and KIND: SENTENCE for others."""
-    pictures = {path.name for path in (folder / "rgb").glob(f"*{suffix}")}
+    pictures = file_names(folder / "rgb")
     _check_version(folder, suffix, pictures)
     fields = FIELDS[split]
     arrays: Arrays = {key: np.zeros((len(numbers), *shape), np.float32) for key, (_, shape) in fields.items()}
@@ -110,9 +111,10 @@ def _read_sequence(folder: Path, split: str, suffix: str, numbers: Sequence[str]
     return arrays | {"problem": np.array(problems, np.str_)}
 
 
-def _check_version(folder: Path, suffix: str, pictures: set[str]) -> None:
+def _check_version(folder: Path, suffix: str, pictures: frozenset[str]) -> None:
     found = next((name for name, other in PICTURE_SUFFIX.items() if other != suffix), "")
-    if not pictures and any((folder / "rgb").glob(f"*{PICTURE_SUFFIX[found]}")):
+    endings = {Path(name).suffix for name in pictures}
+    if suffix not in endings and PICTURE_SUFFIX[found] in endings:
         raise HandvizError(
             f"{folder / 'rgb'} holds {PICTURE_SUFFIX[found]} pictures and no {suffix} ones: it is {found}: name it so."
         )

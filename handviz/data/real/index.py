@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from handviz.archive import read_arrays
+from handviz.data.real.json_arrays import cache_folder
 from handviz.errors import HandvizError
 
 logger = logging.getLogger(__name__)
-FOLDER_VARIABLE = "HANDVIZ_DATASET_CACHE"
-FOLDER_NAME = "datasets"
 SECONDS_BETWEEN_WORDS = 10.0
 Arrays = dict[str, NDArray]
 
@@ -39,11 +37,9 @@ class Part:
     read: Callable[[], Arrays]
 
 
-def cache_folder(dataset: str, root: Path) -> Path:
-    """Where the parts of this download are kept: under the user's cache folder, or under HANDVIZ_DATASET_CACHE."""
-    chosen = os.environ.get(FOLDER_VARIABLE)
-    base = Path(chosen) if chosen else platformdirs.user_cache_path("handviz") / FOLDER_NAME
-    return base / f"{dataset}-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}"
+def parts_folder(dataset: str, root: Path) -> Path:
+    """Where the parts of this download are kept."""
+    return cache_folder() / f"{dataset}-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}"
 
 
 def read_parts(parts: Sequence[Part], folder: Path, what: str) -> list[Arrays]:
