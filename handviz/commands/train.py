@@ -6,14 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from handviz.hand_model.open_hand import load_open_hand
+from handviz.hand_model.choice import add_hand_model_option, hand_model
 from handviz.nets.backbones import BACKBONES
 from handviz.nets.model import ModelConfig
 from handviz.records import VARIANTS
+from handviz.train.config import SUPERVISIONS
 from handviz.train.dataset_samples import BadPictures
 from handviz.train.distributed import DEVICES
 from handviz.train.losses import LossConfig
 from handviz.train.train import TrainConfig, train
+from handviz.train.witness_noise import WitnessNoise
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stem-rate", type=float, default=default.stem_rate, help="of the first blocks, end to end")
     parser.add_argument("--device", choices=DEVICES, default=default.device, help="auto: a GPU where there is one")
     parser.add_argument("--checkpoint-every", type=int, default=default.checkpoint_every, help="steps")
+    parser.add_argument(
+        "--supervision", choices=SUPERVISIONS, default=default.supervision, help="weak: 2D joints alone"
+    )
+    parser.add_argument("--camera-prior", type=Path, help="checkpoint whose camera net is the prior, weak training")
+    parser.add_argument("--weight-decay", type=float, default=default.weight_decay, help="0: AdamW is Adam")
     parser.add_argument("--backbone-from", type=Path, help="checkpoint whose backbone to start from")
     parser.add_argument("--start-from", type=Path, nargs="*", default=[], help="checkpoints to take weights from")
     parser.add_argument("--image-weight", type=float, default=default.loss.image, help="of the 2D keypoints' loss")
@@ -56,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", type=int, help="use only the first samples")
     parser.add_argument("--seed", type=int, default=default.seed)
+    add_hand_model_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -70,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.end_to_end and model.has_witness:
         model = replace(model, witness_stem=True)
+    default = TrainConfig((), Path())
     config = TrainConfig(
         data=tuple(arguments.data),
         run=arguments.run,
@@ -87,8 +96,12 @@ def run(arguments: argparse.Namespace) -> int:
         backbone_from=arguments.backbone_from,
         start_from=tuple(arguments.start_from),
         loss=LossConfig(image=arguments.image_weight),
+        supervision=arguments.supervision,
+        camera_prior=arguments.camera_prior,
+        witness_noise=WitnessNoise(share=0.0) if arguments.supervision == "weak" else default.witness_noise,
+        weight_decay=arguments.weight_decay,
         limit=arguments.limit,
         bad_pictures=arguments.bad_pictures,
     )
-    logger.info("checkpoint: %s", train(config, load_open_hand()))
+    logger.info("checkpoint: %s", train(config, hand_model(arguments.hand_model)))
     return 0

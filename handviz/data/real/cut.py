@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from handviz.data.labels import PlacedHand, placed_labels, points_in_crop, view_labels
 from handviz.data.real.annotated import AnnotatedHand
+from handviz.data.real.posing import placed_wrist_m
 from handviz.data.synthetic.viewpoint import CropJitter
 from handviz.detect.crop import crop_from_image_affine, cut_out
 from handviz.geometry import rotation_from_axis_angle
@@ -60,8 +61,7 @@ def canonical_vertices(hand: AnnotatedHand, template: HandTemplate) -> FloatArra
 def placed_hand(hand: AnnotatedHand, vertices_m: FloatArray, template: HandTemplate) -> PlacedHand | None:
     """How canonical vertices (V, 3) stand before the camera; None where the dataset does not say it.
 
-    The wrist joint lies where the vertices say, or on the annotated wrist: datasets add MANO's translation in several
-    ways, and some do not tell it.
+    The wrist joint lies where the dataset's vertices say; where it has none, where its knuckle or its wrist does.
     """
     if hand.mano is None:
         return None
@@ -70,8 +70,8 @@ def placed_hand(hand: AnnotatedHand, vertices_m: FloatArray, template: HandTempl
         camera_from_wrist = camera_from_wrist @ np.diag(MIRROR)
     if hand.vertices_m is not None:
         wrist_m = hand.vertices_m.mean(axis=0) - vertices_m.mean(axis=0) @ camera_from_wrist.T
-    elif hand.keypoints_m is not None:
-        wrist_m = hand.keypoints_m[0]
+    elif hand.mano.knuckle_m is not None or hand.keypoints_m is not None:
+        wrist_m = placed_wrist_m(hand, template)
     else:
         return None
     return PlacedHand(template.keypoint_regressor @ vertices_m, camera_from_wrist, np.asarray(wrist_m, np.float64))
