@@ -1,8 +1,10 @@
 """Rendered hands whose labels are the stand-in MANO's: what a dataset with MANO's vertices looks like to training."""
 
 import json
+import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -59,4 +61,10 @@ def stand_in_network(source: Path, path: Path) -> Path:
     helper.set_model_props(model, about)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
+    return path
+
+
+def write_arrays(arrays: dict[str, Any], path: Path) -> Path:
+    """A file as MANO's."""
+    path.write_bytes(pickle.dumps(arrays, protocol=2))
     return path
