@@ -34,8 +34,8 @@ def canonical_vertices_m(hand: AnnotatedHand, template: HandTemplate) -> FloatAr
     """(778, 3) posed as the parameters say, of the hand's own side, wrist joint at the origin, not turned."""
     if hand.mano is None:
         raise ValueError(f"{hand.name} has no MANO parameters")
-    own = template_of(hand.mano, template)
-    vertices_m = posed(own, template_pose(hand.mano, template)[None], hand.mano.shape[None])[0]
+    exact = template_of(hand.mano, template)
+    vertices_m = posed(exact, template_pose(hand.mano, template)[None], hand.mano.shape[None])[0]
     return np.asarray(vertices_m * MIRROR if hand.mano.handedness == "left" else vertices_m)
 
 
