@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.data.real.freiburg import FARTHEST_M, MANO_SIZE, NEAREST_M, POSE_AND_SHAPE, camera_matrices, knuckle_of
-from handviz.data.real.index import Arrays, Part, cache_folder, read_parts, stamp_of
+from handviz.data.real.index import Arrays, Part, parts_folder, read_parts, stamp_of
 from handviz.data.real.left_out import sentences_on
 from handviz.errors import HandvizError
 from handviz.records import KEYPOINT_COUNT, FloatArray
@@ -100,7 +100,7 @@ def read_moments(folders: Folders, *, is_train: bool, only_valid: bool) -> Momen
     sequences, starts = np.unique(flags["sequence"][rows], return_index=True)
     frames = np.split(flags["frame"][rows], starts[1:])
     parts = [_part(folders, int(sequence), ids) for sequence, ids in zip(sequences, frames, strict=True)]
-    read = read_parts(parts, cache_folder("hanco", folders.root), "HanCo")
+    read = read_parts(parts, parts_folder("hanco", folders.root), "HanCo")
     arrays = {name: np.concatenate([part[name] for part in read])[chosen[rows]] for name in read[0]}
     problems, kept = arrays.pop("problem"), rows[chosen[rows]]
     good = problems == ""
