@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.errors import HandvizError
+from handviz.hand_model.choice import add_hand_model_option, hand_model_or_named, named_in
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.hand_model.template import HandTemplate
 from handviz.infer.reconstructor import Reconstructor
@@ -19,6 +20,7 @@ from handviz.paths import variant_file
 from handviz.records import VARIANTS, CanonicalHand, Detection, HandCrop
 from handviz.train.calibration import Calibration, calibrate, calibration_table
 from handviz.train.card import Answers, Card, card, card_table, cell
+from handviz.train.checkpoint import read_metadata
 from handviz.train.evaluate import BATCH, Crops, Predictor, checkpoint_predictor, collect, mediapipe_by_part
 from handviz.train.held_out import freeze, label_warnings, read_held_out, render_held_out
 from handviz.train.plots import draw_reliability, draw_sparsification
@@ -45,11 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="only write into assets/held_out.json what tells the hands of --held-out DIR again",
     )
+    add_hand_model_option(parser)
 
 
-def onnx_predictor(path: Path) -> Predictor:
-    """Predict with ONNX Runtime, by the code of the live program."""
-    reconstructor = Reconstructor(path, template_fingerprint=load_open_hand().fingerprint)
+def onnx_predictor(path: Path, template: HandTemplate | None = None) -> Predictor:
+    """Predict with ONNX Runtime, by the code of the live program; for this hand model, or the open hand."""
+    reconstructor = Reconstructor(path, template_fingerprint=(template or load_open_hand()).fingerprint)
     nothing = Detection("right", 1.0, np.zeros((21, 2)))
 
     def predict(pictures: NDArray[np.uint8]) -> list[CanonicalHand]:
@@ -76,8 +79,14 @@ def held_out_crops(directory: Path, count: int | None, *, keep: bool, freezes: b
     return crops
 
 
+def _template(path: Path, arguments: argparse.Namespace) -> HandTemplate:
+    """The hand model of a model file or checkpoint: the given one, or the one that it names."""
+    named = named_in(path) if path.suffix == ".onnx" else read_metadata(path)["fingerprint"]
+    return hand_model_or_named(arguments.hand_model, named)
+
+
 def _answers(path: Path, crops: list[Crops], template: HandTemplate) -> Answers:
-    predict = onnx_predictor(path) if path.suffix == ".onnx" else checkpoint_predictor(path, template)
+    predict = onnx_predictor(path, template) if path.suffix == ".onnx" else checkpoint_predictor(path, template)
     return collect(crops, predict, template)
 
 
@@ -98,12 +107,11 @@ def _draw(name: str, rows: tuple[Calibration, ...], directory: Path) -> None:
 
 def _report(models: list[Path], crops: list[Crops], arguments: argparse.Namespace) -> str:
     """The printed text; pictures on the way."""
-    template = load_open_hand()
     cards: dict[str, Card] = {}
     names: set[str] = set()
     tables, count = [], 0
     for path in models:
-        answers = _answers(path, crops, template)
+        answers = _answers(path, crops, _template(path, arguments))
         count, title = len(answers.std_m), _title(path, cards)
         cards[title] = card(answers)
         rows = calibrate(answers) if arguments.calibration or arguments.plots else ()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from handviz.hand_model.open_hand import load_open_hand
+from handviz.hand_model.choice import add_hand_model_option, hand_model
 from handviz.nets.backbones import BACKBONES
 from handviz.nets.model import ModelConfig
 from handviz.records import VARIANTS
@@ -63,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", type=int, help="use only the first samples")
     parser.add_argument("--seed", type=int, default=default.seed)
+    add_hand_model_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -102,5 +103,5 @@ def run(arguments: argparse.Namespace) -> int:
         limit=arguments.limit,
         bad_pictures=arguments.bad_pictures,
     )
-    logger.info("checkpoint: %s", train(config, load_open_hand()))
+    logger.info("checkpoint: %s", train(config, hand_model(arguments.hand_model)))
     return 0

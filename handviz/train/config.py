@@ -63,6 +63,8 @@ class TrainConfig:
     """Checkpoints of any variants whose matching weights to start from; later ones win."""
     limit: int | None = None
     """Use only the first samples."""
+    recipe: str = ""
+    """Name of the recipe that all of this comes from (bench/recipes.py); empty: from none."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "checkpoint_every", "limit"):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from handviz.archive import read_arrays
-from handviz.data.synthetic.dataset import REMEDY, decode, jpeg_parts, read_labels, shard_numbers
+from handviz.data.synthetic.dataset import REMEDY, check_hand_model, decode, jpeg_parts, read_labels, shard_numbers
 from handviz.data.synthetic.generator import pictures_file
 from handviz.hand_model.layer import HandLayer
 from handviz.hand_model.template import HandTemplate
@@ -103,9 +103,15 @@ def truth_labels(directory: Path, shard: int) -> dict[str, np.ndarray]:
 
 
 def needed_shards(
-    directories: Sequence[Path], limit: int | None
+    directories: Sequence[Path], limit: int | None, template: HandTemplate | None = None
 ) -> tuple[list[tuple[Path, int]], list[dict[str, np.ndarray]]]:
-    """Folder and number of the shards that hold all samples, or the first ``limit``, and their labels."""
+    """Folder and number of the shards that hold all samples, or the first ``limit``, and their labels.
+
+    HandvizError if a folder's labels are of another hand model than ``template``.
+    """
+    for directory in directories:
+        if template is not None:
+            check_hand_model(directory, template)
     places: list[tuple[Path, int]] = []
     labels: list[dict[str, np.ndarray]] = []
     left = math.inf if limit is None else limit
@@ -146,7 +152,7 @@ class PictureSamples:
 def load_pictures(directories: Sequence[Path], template: HandTemplate, limit: int | None = None) -> PictureSamples:
     """All pictures of the folders, or the first ``limit``, undecoded."""
     pictures: list[tuple[np.ndarray, Path]] = []
-    places, labels = needed_shards(directories, limit)
+    places, labels = needed_shards(directories, limit, template)
     for (directory, shard), known in zip(places, labels, strict=True):
         path = pictures_file(directory, shard)
         columns = read_arrays(path, REMEDY, ("jpeg", "jpeg_end"))

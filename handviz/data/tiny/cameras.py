@@ -22,7 +22,7 @@ def seen_by(hand: TinyHand, camera: Intrinsics, towards_px: FloatArray) -> TinyH
     homography = camera.matrix @ turn @ np.linalg.inv(hand.intrinsics.matrix)
     return replace(
         hand,
-        picture=_warped(hand.picture, homography, cv2.BORDER_REFLECT),
+        picture=_warped(hand.picture, homography, cv2.BORDER_REPLICATE),
         mask=_warped(hand.mask, homography, cv2.BORDER_CONSTANT),
         intrinsics=camera,
         global_rotation=axis_angle_from_rotation(turn @ rotation_from_axis_angle(hand.global_rotation)),

@@ -66,12 +66,12 @@ class _Place:
 
 
 def write(name: str, root: Path, count: int, seed: int = 0) -> None:
-    """``count`` hands, right and left in turn, for s0_train, as many for s0_test, two for s0_val.
+    """``count`` hands, right and left in turn, for s0_train, as many for s0_test, four for s0_val.
 
     With eight and more the splits of s1, s2 and s3 have some of them too.
     """
     places = [*_places(count, range(10), TRAINING_SEQUENCES), *_places(count, range(2, 10), TEST_SEQUENCES)]
-    places += _places(2, range(2), TEST_SEQUENCES)
+    places += _places(4, range(2), TEST_SEQUENCES)
     filled = {(place.subject, place.sequence) for place in places}
     for subject in range(len(SUBJECTS)):
         for sequence in set(range(SEQUENCES)) - {number for other, number in filled if other == subject}:
@@ -131,7 +131,7 @@ def labels_of(hand: TinyHand) -> dict[str, FloatArray]:
     That one has the right hand's directions of shape, so it comes near to the rendered hand and is another one.
     """
     template = stand_in_template()
-    betas, keypoints = hand.shape, keypoints_from_joints(hand, TIPS[hand.handedness])
+    betas, keypoints = hand.shape, keypoints_from_joints(hand.joints_m, hand.vertices_m, TIPS[hand.handedness])
     pose = (hand.pose.reshape(-1, 3) * (TURN_MIRROR if hand.handedness == "left" else 1)).ravel() - template.pose_mean
     if hand.handedness == "left":
         own = template.shape_basis.astype(np.float64).reshape(-1, 10)
@@ -159,7 +159,7 @@ def _published_keypoints(hand: TinyHand, template: HandTemplate, pose: FloatArra
     joints = np.einsum("jab,jb->ja", transforms[..., :3], rest) + transforms[..., 3]
     rotation = rotation_from_axis_angle(hand.global_rotation)
     placed = [points * MIRROR @ rotation.T + hand.wrist_m for points in (vertices, joints)]
-    return keypoints_from_joints(replace(hand, vertices_m=placed[0], joints_m=placed[1]), TIPS["left"])
+    return keypoints_from_joints(placed[1], placed[0], TIPS["left"])
 
 
 def rest_wrist(side: Handedness, betas: FloatArray) -> FloatArray:
