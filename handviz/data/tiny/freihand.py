@@ -52,7 +52,7 @@ def _write_lists(root: Path, part: str, hands: Sequence[TinyHand]) -> None:
     """The five lists of annotations, one entry per hand."""
     lists: dict[str, list[Any]] = {"K": [], "mano": [], "scale": [], "verts": [], "xyz": []}
     for hand in hands:
-        matrix, keypoints_m = camera_matrix(hand), keypoints_from_joints(hand, TIPS)
+        matrix, keypoints_m = camera_matrix(hand), keypoints_from_joints(hand.joints_m, hand.vertices_m, TIPS)
         lists["K"].append(matrix.tolist())
         lists["mano"].append([mano_numbers(hand, matrix, keypoints_m[9]).tolist()])
         lists["scale"].append(float(np.linalg.norm(keypoints_m[10] - keypoints_m[9])))

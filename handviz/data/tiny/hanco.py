@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from handviz.data.synthetic.pose import PoseSampler
-from handviz.data.tiny.shapes import chain_joints_m, drawn, keypoints_of, write_backgrounds, write_jpeg
+from handviz.data.tiny.shapes import chain_joints_m, drawn, keypoints_from_joints, write_backgrounds, write_jpeg
 from handviz.data.tiny.stand_in_mano import mano_pose, right_arrays, stand_in_template
 from handviz.hand_model.mano_parameters import posed
 from handviz.hand_model.open_hand import load_open_hand
@@ -89,7 +89,7 @@ def _moment(rng: np.random.Generator, pose: FloatArray) -> Moment:
     vertices_m = rotation.apply(posed(template, relative[None], shape[None])[0]) + wrist_m
     joints_m = rotation.apply(chain_joints_m(pose, shape)) + wrist_m
     matrices, transforms = zip(*(_camera(rng, vertices_m.mean(0), number) for number in range(CAMERAS)), strict=True)
-    keypoints_m = keypoints_of(joints_m, vertices_m, TIPS)
+    keypoints_m = keypoints_from_joints(joints_m, vertices_m, TIPS)
     return Moment(rotation, relative, shape, wrist_m, vertices_m, keypoints_m, np.array(matrices), np.array(transforms))
 
 

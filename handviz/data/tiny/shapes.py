@@ -19,12 +19,7 @@ JPEG_QUALITY = 95
 FRACTION_BITS = 4
 
 
-def keypoints_from_joints(hand: TinyHand, tips: Sequence[int]) -> FloatArray:
-    """(21, 3) in our order, in the camera's frame: MANO's joints, and these vertices (thumb to little) as tips."""
-    return keypoints_of(hand.joints_m, hand.vertices_m, tips)
-
-
-def keypoints_of(joints_m: FloatArray, vertices_m: FloatArray, tips: Sequence[int]) -> FloatArray:
+def keypoints_from_joints(joints_m: FloatArray, vertices_m: FloatArray, tips: Sequence[int]) -> FloatArray:
     """(21, 3) in our order: MANO's joints (16, 3) in its order, and these of the vertices (778, 3), thumb first."""
     keypoints_m = np.empty((KEYPOINT_COUNT, 3))
     keypoints_m[0] = joints_m[0]
