@@ -14,7 +14,7 @@ from handviz.data.real.annotated import AnnotatedHand
 from handviz.data.real.freiburg import knuckle_of, mano_from
 from handviz.data.real.hanco import SPLITS, HanCo, open_split
 from handviz.data.real.pictures import read_mask
-from handviz.data.real.posing import placed_vertices_m
+from handviz.data.real.posing import keypoint_distances_mm, mano_remark, placed_vertices_m
 from handviz.data.tiny import hanco as tiny
 from handviz.data.tiny.hanco import Moment
 from handviz.data.tiny.stand_in_mano import stand_in_template
@@ -128,6 +128,20 @@ def test_keypoints_are_the_networks(train: HanCo, moment: Moment) -> None:
         assert 0.001 < np.linalg.norm(offsets_m, axis=1).mean() < 0.01
         pixels = (hand.keypoints_m / hand.keypoints_m[:, 2:]) @ moment.matrices[index].T
         np.testing.assert_allclose(hand.keypoints_px, pixels[:, :2] + 0.5, atol=1e-9)
+
+
+def other_mean(numbers: list) -> list:
+    return [*numbers[:3], *(np.array(numbers[3:48]) + stand_in_template().pose_mean), *numbers[48:]]
+
+
+def test_conventions_of_mano_are_held_against_the_keypoints(own: Path) -> None:
+    dataset = open_split("hanco", own, "train_gs")
+    assert keypoint_distances_mm(dataset, stand_in_template()).max() < 8, "the network's noise alone"
+    assert "are right" in mano_remark(dataset, stand_in_template())
+    for path in (own / "shape").glob("*/*.json"):
+        change(path, lambda shape: shape["poses"].__setitem__(0, other_mean(shape["poses"][0])))
+        path.parent.touch()
+    assert "another mean pose" in mano_remark(open_split("hanco", own, "train_gs"), stand_in_template())
 
 
 def test_nothing_is_read_twice(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
