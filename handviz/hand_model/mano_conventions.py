@@ -107,9 +107,11 @@ def rotations_from_six(numbers: FloatArray) -> FloatArray:
 
 def checked_rotations(rotations: FloatArray, tolerance: float = 1e-3) -> FloatArray:
     """The same; HandvizError where a matrix (..., 3, 3) is no rotation (a mirror, a scale, or rows for columns)."""
-    square = np.swapaxes(rotations, -1, -2) @ rotations
-    wrong = np.abs(square - np.eye(3)).max(initial=0) > tolerance or (np.linalg.det(rotations) < 0).any()
-    if wrong or not np.isfinite(rotations).all():
+    is_right = np.isfinite(rotations).all()
+    if is_right:
+        square = np.swapaxes(rotations, -1, -2) @ rotations
+        is_right = np.abs(square - np.eye(3)).max(initial=0) < tolerance and (np.linalg.det(rotations) > 0).all()
+    if not is_right:
         raise HandvizError("the pose holds matrices that are no rotations: is it in another convention?")
     return rotations
 

@@ -42,7 +42,8 @@ def canonical_vertices_m(hand: AnnotatedHand, template: HandTemplate) -> FloatAr
 def placed_wrist_m(hand: AnnotatedHand, template: HandTemplate) -> FloatArray:
     """(3,) the wrist joint in the camera's frame: hung on the knuckle that the dataset places, else its annotation."""
     if hand.mano is not None and hand.mano.knuckle_m is not None:
-        rest = template.vertices_m + template.shape_basis.astype(np.float64) @ hand.mano.shape
+        own = template_of(hand.mano, template)
+        rest = own.vertices_m + own.shape_basis.astype(np.float64) @ hand.mano.shape
         reach = (template.joint_regressor[MIDDLE_KNUCKLE] - template.joint_regressor[0]) @ rest
         own_side = reach * MIRROR if hand.mano.handedness == "left" else reach
         return np.asarray(hand.mano.knuckle_m - rotation_from_axis_angle(hand.mano.global_rotation) @ own_side)
