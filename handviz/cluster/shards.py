@@ -36,6 +36,8 @@ class ShardReport:
     host: str = ""
     peak_megabytes: float = 0.0
     """Of the process, since it began."""
+    trouble: str = ""
+    """Why the shard is not done; never in a file."""
 
 
 def shard_path(out: Path, number: int) -> Path:
@@ -67,11 +69,15 @@ def read_report(out: Path, number: int) -> ShardReport:
     """The report of a shard that is done; HandvizError if it is damaged."""
     path = report_path(out, number)
     try:
-        values = json.loads(path.read_bytes())
-        values["unreadable"] = tuple((str(file), str(reason)) for file, reason in values["unreadable"])
-        return ShardReport(**values)
+        return report_of(json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise HandvizError(f"{path} is damaged ({error}); delete it, and its shard is done again") from error
+
+
+def report_of(values: dict[str, Any]) -> ShardReport:
+    """The report in an object of JSON; TypeError, KeyError or ValueError if there is none in it."""
+    unreadable = tuple((str(file), str(reason)) for file, reason in values["unreadable"])
+    return ShardReport(**{**values, "unreadable": unreadable})
 
 
 def entries_of_shard(out: Path, number: int) -> Iterator[Entry]:

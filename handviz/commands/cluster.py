@@ -18,6 +18,8 @@ from handviz.errors import HandvizError
 
 MOST_NAMED = 20
 """Unreadable pictures that are named while a run goes on; its folder names all."""
+MOST_TROUBLES = 20
+"""So many shards that cannot be written end a run: the disk is full, or the folder has gone."""
 logger = logging.getLogger(__name__)
 
 
@@ -88,11 +90,17 @@ class Progress:
 
     def __init__(self, pictures: int) -> None:
         self._bar = tqdm(total=pictures, unit="picture")
+        self._troubles = 0
         self._began, self._named = time.perf_counter(), 0
         self._pictures, self._seconds, self._peak_megabytes = 0, 0.0, 0.0
 
     def told(self, report: ShardReport) -> None:
         """Note a shard that is done; name the first unreadable pictures."""
+        if report.trouble:
+            self._troubles += 1
+            logger.error("shard %d on %s: %s", report.number, report.host, report.trouble)
+            if self._troubles >= MOST_TROUBLES:
+                raise HandvizError(f"{self._troubles} shards could not be done; the last one: {report.trouble}")
         self._bar.update(report.pictures)
         self._pictures += report.worked_on
         self._seconds += report.seconds
