@@ -31,6 +31,8 @@ class Run:
     shard_size: int = 500
     threads: int = 1
     """Of each worker's networks."""
+    only_read: bool = False
+    """Find no hands: only tell which pictures cannot be read, and what reading costs."""
 
     @property
     def root(self) -> Path:
@@ -48,6 +50,7 @@ def identity(run: Run) -> dict[str, Any]:
         "source": str(run.source),
         "shard_size": run.shard_size,
         "threads": run.threads,
+        "only_read": run.only_read,
         "options": json.loads(json.dumps(options, default=str)),
         "hand_model": template.fingerprint,
         "sha256": {path.name: _sha256(path) for path in model_files(run.order)},
@@ -92,8 +95,8 @@ def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") 
     for name, value in here.items():
         known = there.get(name)
         if isinstance(value, dict) and isinstance(known, dict):
-            different += _differences(known, value, f"{name} of ")
-            different += [f"{prefix}{name} of {other} is not used here" for other in known.keys() - value.keys()]
+            different += _differences(known, value, f"{prefix}{name}: ")
+            different += [f"{prefix}{name}: {other} is not used here" for other in sorted(known.keys() - value.keys())]
         elif known != value:
             different.append(f"{prefix}{name} is {known} there and {value} here")
     return different

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from handviz.cluster.run_record import Run
 from handviz.cluster.shards import ShardReport, report_of
-from handviz.cluster.worker import MakerFactory, PipelineEntries, Worker
+from handviz.cluster.worker import MakerFactory, Worker, make_entries
 from handviz.errors import HandvizError
 from handviz.paths import PROJECT_ROOT
 
@@ -56,7 +56,7 @@ class Runner(Protocol):
 class HereRunner:
     """One worker, in this process."""
 
-    make: MakerFactory = PipelineEntries
+    make: MakerFactory = make_entries
 
     def reports(self, run: Run, numbers: Iterable[int]) -> Iterator[ShardReport]:
         """See ``Runner``."""
@@ -79,14 +79,14 @@ class RayRunner:
     """Of each worker."""
     gpus: float = 0.0
     """Of each worker; several may share one."""
-    make: MakerFactory = PipelineEntries
+    make: MakerFactory = make_entries
 
     def reports(self, run: Run, numbers: Iterable[int]) -> Iterator[ShardReport]:
         """See ``Runner``."""
         if importlib.util.find_spec("ray") is None:
             raise HandvizError(INSTALL)
         with _environment({**EVERYWHERE, **(_on_this_machine() if self.address is None else {})}):
-            import ray
+            import ray.data
             from ray.exceptions import RayError
 
             self._start(ray)

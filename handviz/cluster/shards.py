@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,6 +31,8 @@ class ShardReport:
     """Of work on it, in the process that finished it."""
     worked_on: int = 0
     """How many pictures that process did; fewer than ``pictures`` where another one had begun."""
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    """Of ``seconds``, how much went where: read, detect, crop, reconstruct, write ..."""
     bytes: int = 0
     sha256: str = ""
     host: str = ""

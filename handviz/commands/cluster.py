@@ -3,18 +3,22 @@
 import argparse
 import logging
 import time
+from collections import defaultdict
 from pathlib import Path
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from handviz.cluster.listing import Listed
 from handviz.cluster.run_record import Run
 from handviz.cluster.runners import HereRunner, RayRunner, Runner
 from handviz.cluster.shards import ShardReport
+from handviz.cluster.verification import differing
 from handviz.cluster.whole_run import do, join, prepared, shards_to_do, write_summary
 from handviz.commands.picture_arguments import add_picture_arguments, count, number, picture_order
 from handviz.commands.reconstruct import REPORT_NAME
 from handviz.errors import HandvizError
+from handviz.infer.process_memory import peak_megabytes
 
 MOST_NAMED = 20
 """Unreadable pictures that are named while a run goes on; its folder names all."""
@@ -46,6 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--list-only", action="store_true", help="list the pictures, and reconstruct none")
     parser.add_argument("--join", action="store_true", help=f"at the end, write one {REPORT_NAME} too")
+    parser.add_argument(
+        "--only-read", action="store_true", help="find no hands: name unreadable pictures, time reading"
+    )
+    parser.add_argument("--verify", type=count, metavar="N", help="at the end, do N random pictures again and compare")
     parser.add_argument("--compare", action="store_true", help="ask all variants, and tell their distances")
     add_picture_arguments(parser, mesh="none")
 
@@ -56,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     source, out = _absolute(arguments.input), _absolute(arguments.out)
     if not source.exists():
         raise HandvizError(f"{source}: there is no such folder or list")
-    whole = Run(source, out, order, arguments.shard_size, arguments.threads)
+    whole = Run(source, out, order, arguments.shard_size, arguments.threads, arguments.only_read)
     listed = prepared(whole)
     logger.info("%d pictures in %d shards", listed.pictures, listed.shards)
     if arguments.list_only:
@@ -66,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     todo = shards_to_do(out, shards)
     if len(todo) < len(shards):
         logger.info("%d shards of %d are done already", len(shards) - len(todo), len(shards))
-    progress = Progress(len(todo) * arguments.shard_size)
+    progress = Progress(_pictures_of(todo, listed, arguments.shard_size))
     try:
         with logging_redirect_tqdm():
             do(whole, todo, _runner(arguments), progress.told)
@@ -82,7 +90,18 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.join:
         join(whole, listed, out / REPORT_NAME)
         logger.info("all of them in one list: %s", out / REPORT_NAME)
+    if arguments.verify:
+        different = differing(whole, listed, arguments.verify)
+        logger.info("%d of %d pictures that were done again got another entry", len(different), arguments.verify)
+        if different:
+            raise HandvizError(f"results are not those of this machine, for example of {different[0]}")
     return 0 if totals.unreadable < totals.pictures and not shards_to_do(out, shards) else 1
+
+
+def _pictures_of(shards: list[int], listed: Listed, shard_size: int) -> int:
+    """How many pictures they hold; the last one of all may be shorter."""
+    short = listed.shards * shard_size - listed.pictures if listed.shards - 1 in shards else 0
+    return len(shards) * shard_size - short
 
 
 class Progress:
@@ -91,6 +110,7 @@ class Progress:
     def __init__(self, pictures: int) -> None:
         self._bar = tqdm(total=pictures, unit="picture")
         self._troubles = 0
+        self._stages: dict[str, float] = defaultdict(float)
         self._began, self._named = time.perf_counter(), 0
         self._pictures, self._seconds, self._peak_megabytes = 0, 0.0, 0.0
 
@@ -104,6 +124,8 @@ class Progress:
         self._bar.update(report.pictures)
         self._pictures += report.worked_on
         self._seconds += report.seconds
+        for stage, seconds in report.stage_seconds.items():
+            self._stages[stage] += seconds
         self._peak_megabytes = max(self._peak_megabytes, report.peak_megabytes)
         for _, reason in report.unreadable[: max(0, MOST_NAMED - self._named)]:
             logger.error("%s", reason)
@@ -114,11 +136,18 @@ class Progress:
         self._bar.close()
         if self._pictures:
             passed_s = time.perf_counter() - self._began
-            logger.info(
-                "%d pictures in %.1f s (%.2f a second); a worker needed %.3f s a picture and %.0f MB at most",
-                self._pictures, passed_s, self._pictures / passed_s,
-                self._seconds / self._pictures, self._peak_megabytes,
-            )  # fmt: skip
+            rate, cost_s = self._pictures / passed_s, self._seconds / self._pictures
+            logger.info("%d pictures in %.1f s: %.2f a second", self._pictures, passed_s, rate)
+            stages = ", ".join(
+                f"{stage} {1000 * s / self._pictures:.1f}" for stage, s in sorted(self._stages.items(), key=_longest)
+            )
+            logger.info("a picture took a worker %.1f ms (%s)", 1000 * cost_s, stages)
+            here = peak_megabytes() or 0
+            logger.info("memory at most: %.0f MB a worker, %.0f MB this process", self._peak_megabytes, here)
+
+
+def _longest(stage: tuple[str, float]) -> float:
+    return -stage[1]
 
 
 def _runner(arguments: argparse.Namespace) -> Runner:
