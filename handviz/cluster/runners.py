@@ -26,7 +26,7 @@ EVERYWHERE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 """Nothing is told to Ray's makers; and what their processes log in a worker's death is in the shard's report."""
 
 
-def _on_this_machine() -> dict[str, str]:
+def on_this_machine() -> dict[str, str]:
     """What keeps a cluster of one machine to itself: it listens to the loopback alone, and to who knows a secret."""
     paths = filter(None, (str(PROJECT_ROOT), os.environ.get("PYTHONPATH")))
     return {
@@ -85,7 +85,7 @@ class RayRunner:
         """See ``Runner``."""
         if importlib.util.find_spec("ray") is None:
             raise HandvizError(INSTALL)
-        with _environment({**EVERYWHERE, **(_on_this_machine() if self.address is None else {})}):
+        with environment({**EVERYWHERE, **(on_this_machine() if self.address is None else {})}):
             import ray.data
             from ray.exceptions import RayError
 
@@ -123,7 +123,7 @@ class RayRunner:
         # One block a shard: a block is what a worker gets at once, and what is repeated where one dies.
         shards = ray.data.from_items(items, override_num_blocks=len(items))
         return shards.map_batches(
-            _Actor,
+            Actor,
             fn_constructor_args=(run, self.make),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(items)), max_tasks_in_flight_per_actor=1),
@@ -132,7 +132,7 @@ class RayRunner:
         )
 
 
-class _Actor:
+class Actor:
     """A worker as Ray Data wants it: batches in, batches out. An exception would have the actor begun anew for ever."""
 
     def __init__(self, run: Run, make: MakerFactory) -> None:
@@ -162,7 +162,7 @@ def _reason(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def environment(values: Mapping[str, str]) -> Iterator[None]:
     """Variables that processes started meanwhile get; afterwards they are as before."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)

@@ -15,6 +15,9 @@ from handviz.cluster.listing import pictures_of_shard
 from handviz.cluster.run_record import Run, known_listing
 from handviz.cluster.shards import MOST_TRIES, Entry, Journal, ShardReport, is_done, read_report, write_shard
 from handviz.errors import HandvizError
+from handviz.infer.onnx_session import limit_threads
+from handviz.infer.picture_order import reconstructed, written_entry
+from handviz.infer.pipeline import Pipeline
 from handviz.infer.process_memory import peak_megabytes
 from handviz.infer.report import unreadable_entry
 from handviz.records import Frame
@@ -45,10 +48,6 @@ class PipelineEntries:
 
     def __init__(self, run: Run) -> None:
         """Load the networks; HandvizError if that fails."""
-        # Here, for the process that only hands out shards does without onnxruntime and mediapipe.
-        from handviz.infer.onnx_session import limit_threads
-        from handviz.infer.pipeline import Pipeline
-
         limit_threads(run.threads)
         self._run = run
         self._pipeline = Pipeline(run.order.settings())
@@ -56,8 +55,6 @@ class PipelineEntries:
 
     def entry(self, path: Path, file: str, mesh_stem: str) -> Entry:
         """See ``EntryMaker``."""
-        from handviz.infer.picture_order import reconstructed, written_entry
-
         order, out = self._run.order, self._run.out
         with timed(self.stage_seconds, "read"):
             frame = Frame(0, read_image(path), now_ms(), path.name)
