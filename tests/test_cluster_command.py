@@ -80,7 +80,7 @@ def test_parts_make_a_whole(command: Callable[..., int], tmp_path: Path, caplog:
     assert "4 of 4 pictures with 2 hands, 1 unreadable, in 2 of 2 shards" in caplog.text
     assert "a.jpg: not a picture" in caplog.text
     assert "0 of 3 pictures that were done again got another entry" in caplog.text
-    assert re.search(r"a picture took a worker [\d.]+ ms \(.*detect .*\)", caplog.text)
+    assert re.search(r"a picture took a worker [\d.]+ ms and [\d.]+ ms of a core \(.*detect .*\)", caplog.text)
     assert re.search(r"memory at most: \d+ MB a worker", caplog.text)
 
 

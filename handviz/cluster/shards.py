@@ -29,6 +29,8 @@ class ShardReport:
     """Picture and reason."""
     seconds: float = 0.0
     """Of work on it, in the process that finished it."""
+    cpu_seconds: float = 0.0
+    """Of all threads of that process; unlike ``seconds`` it does not grow where others want the cores too."""
     worked_on: int = 0
     """How many pictures that process did; fewer than ``pictures`` where another one had begun."""
     stage_seconds: dict[str, float] = field(default_factory=dict)

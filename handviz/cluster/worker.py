@@ -117,7 +117,7 @@ class Worker:
         out = self._run.out
         if is_done(out, number):
             return read_report(out, number)
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         self._maker.stage_seconds.clear()
         files = pictures_of_shard(out, number)
         journal = Journal(out, number)
@@ -132,6 +132,7 @@ class Worker:
                 _report(number, journal.entries),
                 worked_on=len(files) - already,
                 seconds=round(time.perf_counter() - began, 3),
+                cpu_seconds=round(time.process_time() - cpu_began, 3),
                 stage_seconds={stage: round(spent, 4) for stage, spent in self._maker.stage_seconds.items()},
             )
             report = write_shard(out, report, journal.entries)

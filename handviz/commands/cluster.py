@@ -112,7 +112,7 @@ class Progress:
         self._troubles = 0
         self._stages: dict[str, float] = defaultdict(float)
         self._began, self._named = time.perf_counter(), 0
-        self._pictures, self._seconds, self._peak_megabytes = 0, 0.0, 0.0
+        self._pictures, self._seconds, self._cpu_seconds, self._peak_megabytes = 0, 0.0, 0.0, 0.0
 
     def told(self, report: ShardReport) -> None:
         """Note a shard that is done; name the first unreadable pictures."""
@@ -124,6 +124,7 @@ class Progress:
         self._bar.update(report.pictures)
         self._pictures += report.worked_on
         self._seconds += report.seconds
+        self._cpu_seconds += report.cpu_seconds
         for stage, seconds in report.stage_seconds.items():
             self._stages[stage] += seconds
         self._peak_megabytes = max(self._peak_megabytes, report.peak_megabytes)
@@ -136,12 +137,13 @@ class Progress:
         self._bar.close()
         if self._pictures:
             passed_s = time.perf_counter() - self._began
-            rate, cost_s = self._pictures / passed_s, self._seconds / self._pictures
+            rate = self._pictures / passed_s
+            cost_ms, cpu_ms = (1000 * spent / self._pictures for spent in (self._seconds, self._cpu_seconds))
             logger.info("%d pictures in %.1f s: %.2f a second", self._pictures, passed_s, rate)
             stages = ", ".join(
                 f"{stage} {1000 * s / self._pictures:.1f}" for stage, s in sorted(self._stages.items(), key=_longest)
             )
-            logger.info("a picture took a worker %.1f ms (%s)", 1000 * cost_s, stages)
+            logger.info("a picture took a worker %.1f ms and %.1f ms of a core (%s)", cost_ms, cpu_ms, stages)
             here = peak_megabytes() or 0
             logger.info("memory at most: %.0f MB a worker, %.0f MB this process", self._peak_megabytes, here)
 
