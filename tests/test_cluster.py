@@ -201,6 +201,20 @@ def test_half_a_line_of_a_killed_process_is_forgotten(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_a_process_that_was_thought_dead_does_no_harm(tmp_path: Path) -> None:
+    lingering = Journal(tmp_path, 0)
+    lingering.add({"file": "1.jpg"})
+    journal = Journal(tmp_path, 0)
+    for name in ("2.jpg", "3.jpg"):
+        journal.add({"file": name})
+        lingering.add({"file": name})
+    journal.close()
+    lingering.close()
+    journal = Journal(tmp_path, 0)
+    assert [entry["file"] for entry in journal.entries] == ["1.jpg", "2.jpg", "3.jpg"]
+    journal.close()
+
+
 def test_a_picture_that_ends_three_processes_is_passed(new_run: Callable[..., Run]) -> None:
     run = new_run("1.jpg", "2_stops.jpg", "3.jpg")
     for _ in range(3):

@@ -120,7 +120,7 @@ class Journal:
 
     def add(self, entry: Entry) -> None:
         """Keep the next picture's entry."""
-        self._write({"entry": entry})
+        self._write({"at": len(self.entries), "entry": entry})
         self.entries.append(entry)
 
     def remove(self) -> None:
@@ -141,7 +141,9 @@ class Journal:
         for line in content[:whole].splitlines():
             values = json.loads(line)
             if "entry" in values:
-                self.entries.append(values["entry"])
+                # A process that was thought dead may have gone on for a while and said the same again.
+                if values["at"] == len(self.entries):
+                    self.entries.append(values["entry"])
             else:
                 ended_at.append(values["ended_at"])
         if content:
