@@ -29,7 +29,7 @@ from handviz.gui.reconstruct_thread import PipelineLike, PipelineMaker
 from handviz.gui.screenshot import save_picture
 from handviz.gui.settings import SettingsStore, ViewSettings
 from handviz.gui.theme import Theme
-from handviz.hand_model.open_hand import load_display_mesh
+from handviz.hand_model.choice import add_hand_model_option, display_mesh, hand_model_for
 from handviz.infer.memory_return import return_large_blocks
 from handviz.paths import CLIP_FILE, MODELS
 from handviz.records import VARIANTS
@@ -50,6 +50,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--colour", choices=get_args(ColourMode), help="how the mesh is coloured")
     parser.add_argument("--view", choices=("overlay", "orbit"), help="on the picture, or in free orbit")
     parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
+    add_hand_model_option(parser)
     parser.add_argument("--screenshot", type=Path, metavar="FILE", help="save a picture of the window and quit")
     parser.add_argument(
         "--screenshot-after", type=int, default=30, metavar="N", help="results to show before that (30)"
@@ -66,7 +67,7 @@ def settings_for_this_run(options: argparse.Namespace) -> dict[str, str]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def pipeline_maker(model_dir: Path) -> PipelineMaker:
+def pipeline_maker(model_dir: Path, hand_model: Path | None = None) -> PipelineMaker:
     """Makes pipelines in the worker; the networks' libraries are loaded there, while the window is already up."""
 
     def make(settings: ViewSettings) -> PipelineLike:
@@ -84,6 +85,7 @@ def pipeline_maker(model_dir: Path) -> PipelineMaker:
                 side=settings.side,
                 texture=settings.wants_texture,
                 compare=settings.wants_others,
+                hand_model=hand_model,
             )
         )
 
@@ -173,11 +175,11 @@ def main(arguments: list[str]) -> int:
     theme, manners = Theme(application), KeyboardManners()
     application.installEventFilter(manners)
     try:
-        surface = load_display_mesh()
+        surface = display_mesh(hand_model_for(options.hand_model, options.model_dir))
     except HandvizError as error:
         logger.error("%s", error)
         return 1
-    maker = measure.watched_maker(pipeline_maker(options.model_dir))
+    maker = measure.watched_maker(pipeline_maker(options.model_dir, options.hand_model))
     is_for_itself = options.measure or options.guide_pictures
     own_settings = tempfile.TemporaryDirectory(prefix="handviz-settings-") if is_for_itself else None
     store = SettingsStore(Path(own_settings.name) if own_settings else None)

@@ -222,7 +222,8 @@ def run_tests(arguments: list[str]) -> int:
         "ruff check": [*python, "ruff", "check", "."],
         "ruff format": [*python, "ruff", "format", "--check", "."],
         "mypy": [*python, "mypy"],
-        "pytest": [*python, "pytest", *arguments],
+        # A module stays in one process: what its fixtures made is made once.
+        "pytest": [*python, "pytest", "-n", "auto", "--maxprocesses", "4", "--dist", "loadscope", *arguments],
         "pytest on a display": [*screen, *python, "pytest", "-m", "display", *arguments],
     }
     failed = {}

@@ -21,12 +21,16 @@ COMMANDS = {
     "curve": "draw how runs learned: error against training crops seen",
     "evaluate": "print the model card: errors, likelihood and coverage on held-out crops",
     "texture": "train, judge and export the texture net",
+    "reproduce": "train a row of the paper's tables on a downloaded dataset, and evaluate it",
+    "tables": "the paper's tables with your own runs' numbers beside the paper's",
     "ablate": "repeat the paper's ablations in a cheap form, beside the paper's numbers",
     "calibrate": "fit one factor to a checkpoint's variances on validation crops",
     "export": "write a checkpoint as ONNX and compare the two",
+    "mano": "MANO parameters: from hands, meshes and recordings, and from one convention into another",
     "smoothing": "compare Kalman and One Euro on hands whose true motion is known",
     "benchmark": "measure every stage of the live program on this machine",
     "doctor": "check this machine and the model files, and say what to do",
+    "tiny": "write a few rendered hands in the files of a dataset, or files like MANO's",
     "build": "rebuild committed files: the open hand, the detector, the backbone, the clip",
 }
 

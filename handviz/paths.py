@@ -5,6 +5,8 @@ from pathlib import Path
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 ASSETS = PROJECT_ROOT / "assets"
 MODELS = PROJECT_ROOT / "models"
+MANO_FOLDER = MODELS / "mano"
+"""For the user's own licensed files, which git ignores."""
 OPEN_HAND_FILE = ASSETS / "open_hand.npz"
 CLIP_FILE = ASSETS / "hands.mp4"
 LANDMARKER_FILE = MODELS / "hand_landmarker.task"

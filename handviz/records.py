@@ -202,6 +202,8 @@ class HandMesh:
     """(V, 3, 3) as ``keypoint_covariance_mm2``."""
     place_doubt: PlaceDoubt | None = None
     """None where nobody estimated it."""
+    hand_model: str = ""
+    """Fingerprint of the hand model whose vertices these are; empty: the open hand's (``hand_model.choice``)."""
 
     @property
     def wrist_std_m(self) -> FloatArray | None:

@@ -31,6 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "display: needs a real display; runs in 'pytest -m display' only")
     if config.getoption("markexpr") != "display":
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # There are as many processes as cores: threads of each would only wait for one another.
+        os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -45,6 +48,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         reason = "the only display here is Wayland's, and the tests want X11: run under xvfb-run"
     for item in wanting_a_display if reason else []:
         item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def dataset_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What readers of datasets keep goes into a folder of this run, whatever opens them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HANDVIZ_DATASET_CACHE", str(tmp_path_factory.mktemp("datasets")))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -320,3 +331,11 @@ def small_texture(texture_hands: Path, tmp_path_factory: pytest.TempPathFactory)
     last = train_texture(config, load_open_hand())
     assert main(["texture", "export", str(last), "--model-dir", str(folder)]) == 0
     return SmallTexture(folder / "run", folder / "handviz_texture.onnx")
+
+
+@pytest.fixture(scope="session")
+def mano_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The stand-in MANO_RIGHT.pkl and MANO_LEFT.pkl."""
+    from handviz.data.tiny.stand_in_mano import write_stand_in_mano
+
+    return write_stand_in_mano(tmp_path_factory.mktemp("mano_files"))

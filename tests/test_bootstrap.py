@@ -219,7 +219,7 @@ def test_every_check_runs_and_the_first_failure_counts(
     monkeypatch: pytest.MonkeyPatch, calls: Calls, capfd: pytest.CaptureFixture, display: str | None
 ) -> None:
     set_display(monkeypatch, display)
-    statuses = {"mypy": 3, "pytest -k crop": 1, "pytest -m display -k crop": 5}
+    statuses = {"mypy": 3, "loadscope -k crop": 1, "pytest -m display -k crop": 5}
     calls.answer = lambda line: next((code for end, code in statuses.items() if line.endswith(end)), 0)
     assert bootstrap.run_tests(["-k", "crop"]) == 3
     assert len(calls.lines) == 5

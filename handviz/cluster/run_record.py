@@ -9,7 +9,7 @@ from typing import Any
 from handviz import __version__
 from handviz.cluster.listing import Listed
 from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
+from handviz.hand_model.choice import hand_model_for
 from handviz.infer.picture_order import PictureOrder
 from handviz.infer.whole_files import write_whole
 from handviz.paths import LANDMARKER_FILE, TEXTURE_NAME, variant_file
@@ -42,8 +42,8 @@ class Run:
 
 def identity(run: Run) -> dict[str, Any]:
     """Everything that decides what the results are; HandvizError if a network is missing."""
-    options = {name: value for name, value in asdict(run.order).items() if name != "model_dir"}
-    template = load_open_hand()
+    options = {name: value for name, value in asdict(run.order).items() if name not in ("model_dir", "hand_model")}
+    template = hand_model_for(run.order.hand_model, run.order.model_dir)
     return {
         "format": FORMAT,
         "handviz": __version__,

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
+from handviz.hand_model.choice import add_hand_model_option, hand_model
 from handviz.train.ablation import chosen, listing, markdown, read_results
 from handviz.train.ablation_run import Bench, BenchCrops, Budget, run_experiment
 
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--limit", type=int, help="train on the first crops only")
     parser.add_argument("--test-limit", type=int, help="test on the first crops only")
+    add_hand_model_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -50,6 +51,6 @@ def _train(arguments: argparse.Namespace) -> None:
     crops = BenchCrops(
         tuple(arguments.data), arguments.test, arguments.start_from, arguments.limit, arguments.test_limit
     )
-    bench = Bench(crops, load_open_hand())
+    bench = Bench(crops, hand_model(arguments.hand_model))
     for experiment in experiments:
         logger.info("wrote %s", run_experiment(experiment, bench, budget, arguments.run_dir))

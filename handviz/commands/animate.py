@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from handviz.errors import HandvizError
+from handviz.hand_model.choice import add_hand_model_option, hand_model
 from handviz.output.animate import KINDS, animate
 
 logger = logging.getLogger(__name__)
@@ -17,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--glb", action="store_true", help="one animated glTF file with every hand, skinned")
     parser.add_argument("--bvh", action="store_true", help="a skeleton with its turns, one file per hand")
     parser.add_argument("--csv", action="store_true", help="the table of keypoints, anew from hands.jsonl")
+    add_hand_model_option(parser)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to (the recording's own folder)")
     parser.add_argument(
         "--colour", choices=("plain", "deviation"), default="plain", help="of the GLB: skin, or the mean deviation"
@@ -25,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write what was asked for."""
+    hand_model(arguments.hand_model)  # known from now on, so that the recording finds it
     kinds = [kind for kind in KINDS if getattr(arguments, kind)] or ["glb", "bvh"]
     if arguments.out is not None:
         try:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from handviz.capture.sources import Source, open_source
 from handviz.detect.landmarker import HandLandmarker
 from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_display_mesh
+from handviz.hand_model.choice import add_hand_model_option, display_mesh
 from handviz.infer.live_run import LiveMeasures, LiveRun
 from handviz.infer.pipeline import Pipeline, PipelineSettings
 from handviz.infer.process_memory import peak_megabytes
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--capture-fps", type=float, default=30.0, help="pace of the source (%(default)s)")
     parser.add_argument("--max-hands", type=int, default=2)
     parser.add_argument("--model-dir", type=Path, default=MODELS)
+    add_hand_model_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,10 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
             max_hands=arguments.max_hands,
             texture=arguments.colour == "texture",
             compare=arguments.compare,
+            hand_model=arguments.hand_model,
         )
         alone_ms = _mediapipe_alone(source, arguments)
         pipeline = resources.enter_context(Pipeline(settings))
-        renderer = resources.enter_context(OffscreenRenderer(load_display_mesh(), WIDTH, HEIGHT, samples=None))
+        renderer = resources.enter_context(
+            OffscreenRenderer(display_mesh(pipeline.template), WIDTH, HEIGHT, samples=None)
+        )
         shown = "all variants" if arguments.compare else f"variant {arguments.variant}"
         logger.info("%s, %s, %s", source.description, _machine(), shown)
         logger.info("networks run by %s", pipeline.provider)

@@ -5,9 +5,9 @@ import logging
 from pathlib import Path
 
 from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
+from handviz.hand_model.choice import add_hand_model_option, hand_model_or_named
 from handviz.train.calibration import fit_variance_scale
-from handviz.train.checkpoint import VARIANCE_SCALES, add_notes, deviation_notes, load_checkpoint
+from handviz.train.checkpoint import VARIANCE_SCALES, add_notes, deviation_notes, load_checkpoint, read_metadata
 from handviz.train.evaluate import Crops, checkpoint_predictor, collect
 
 logger = logging.getLogger(__name__)
@@ -18,13 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint, such as runs/final/last")
     parser.add_argument("--data", type=Path, required=True, help="rendered validation crops, never the held-out ones")
     parser.add_argument("--count", type=int, help="use only the first crops")
+    add_hand_model_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fit, and store the factors in the checkpoint; ``export`` hands them on."""
     if arguments.count is not None and arguments.count < 1:
         raise HandvizError("--count must be at least 1")
-    template = load_open_hand()
+    template = hand_model_or_named(arguments.hand_model, read_metadata(arguments.checkpoint)["fingerprint"])
     # Fitted anew, not on top of an earlier fit.
     deviation = deviation_notes(load_checkpoint(arguments.checkpoint, template)[2])
     before = [getattr(deviation, name) for name in VARIANCE_SCALES]

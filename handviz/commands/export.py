@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
+from handviz.hand_model.choice import add_hand_model_option, hand_model_or_named
 from handviz.nets.export import ExportNotes, export_onnx
 from handviz.paths import MODELS, variant_file
 from handviz.train.checkpoint import deviation_notes, load_checkpoint, read_metadata
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Checkpoint and folder."""
     parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint, such as runs/final/last")
     parser.add_argument("--model-dir", type=Path, default=MODELS)
+    add_hand_model_option(parser)
 
 
 def write_checksums(directory: Path) -> None:
@@ -29,13 +30,14 @@ def write_checksums(directory: Path) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export, compare, and renew the checksums."""
-    template = load_open_hand()
+    metadata = read_metadata(arguments.checkpoint)
+    template = hand_model_or_named(arguments.hand_model, metadata["fingerprint"])
     model, config, notes = load_checkpoint(arguments.checkpoint, template)
     if "samples_seen" not in notes:
         raise HandvizError(f"{arguments.checkpoint} does not say how many crops it saw (samples_seen): train it again")
     path = variant_file(config.variant, arguments.model_dir)
     export_notes = ExportNotes(
-        commit=read_metadata(arguments.checkpoint).get("commit", "unknown"),
+        commit=metadata.get("commit", "unknown"),
         samples_seen=notes["samples_seen"],
         deviation=deviation_notes(notes),
     )

@@ -14,6 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from handviz.capture.images import now_ms, read_image
 from handviz.capture.sources import FolderSource
 from handviz.errors import HandvizError
+from handviz.hand_model.choice import add_hand_model_option, hand_model
 from handviz.infer.inspection import Inspection, PictureProcessor, make_processor
 from handviz.infer.inspection_rows import InspectionOrder, Listing, PictureRow, checked_folder
 from handviz.infer.process_memory import peak_megabytes
@@ -34,10 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--measure", action="store_true", help="forget what is kept, and compare the rate with the pipeline's own"
     )
+    add_hand_model_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Inspect the folder; 0 if at least one picture was done."""
+    hand_model(arguments.hand_model)  # known from now on, so that the networks find it
     order = InspectionOrder(
         folder=arguments.folder,
         variant=arguments.variant,

@@ -6,6 +6,7 @@ from typing import get_args
 
 from handviz.errors import HandvizError
 from handviz.geometry import DEFAULT_FIELD_OF_VIEW_DEG, FOCAL_STD_SHARES
+from handviz.hand_model.choice import add_hand_model_option
 from handviz.infer.picture_order import PictureCamera, PictureOrder
 from handviz.lens import UNMEASURED, HandSize, Lens
 from handviz.lens_files import read_lens
@@ -39,6 +40,7 @@ def add_picture_arguments(parser: argparse.ArgumentParser, *, mesh: str) -> None
         help="which hand is which, where the detector gets it wrong (%(default)s)",
     )
     parser.add_argument("--model-dir", type=Path, default=MODELS)
+    add_hand_model_option(parser)
     parser.add_argument(
         "--network-camera", action="store_true", help="do not let the detector's keypoints correct the network's camera"
     )
@@ -51,6 +53,7 @@ def picture_order(arguments: argparse.Namespace) -> PictureOrder:
     """What was asked for; HandvizError at a K, a lens or a hand that cannot be."""
     return PictureOrder(
         model_dir=arguments.model_dir,
+        hand_model=arguments.hand_model,
         variant=arguments.variant,
         camera=_camera(arguments),
         hand_size=_hand_size(arguments),

@@ -16,7 +16,10 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from handviz.capture.sources import ClipSource, FolderSource, Source, open_source
 from handviz.commands.picture_arguments import add_picture_arguments, count, picture_order, share
 from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_display_mesh
+from handviz.hand_model.choice import display_mesh, found_mano, hand_model
+from handviz.hand_model.template import HandTemplate
+from handviz.infer.mano_file import ManoRecord, check_mano_path, fit_sentence, write_mano
+from handviz.infer.mano_of_hands import mano_of_hand
 from handviz.infer.onnx_session import limit_threads
 from handviz.infer.picture_order import reconstructed, written_entry
 from handviz.infer.pipeline import Pipeline
@@ -47,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--smoothing", type=share, default=0.0, metavar="S", help="of a clip, 0 (off) to 1")
     parser.add_argument("--smoothing-kind", choices=SMOOTHING_KINDS, default="kalman", help="(%(default)s)")
     parser.add_argument("--threads", type=count, metavar="N", help="of the networks on the processor (4 at most)")
+    parser.add_argument(
+        "--save-mano", type=Path, metavar="FILE", help="also every hand as MANO parameters, json or npz"
+    )
+    parser.add_argument(
+        "--mano", type=Path, metavar="FILE", help="the MANO_RIGHT.pkl to fit, where the network is of another hand"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -84,6 +93,8 @@ class Job:
             limit_threads(arguments.threads)
         self._pipeline = resources.enter_context(Pipeline(settings))
         self._renderer = self._new_renderer(resources)
+        self._mano = self._mano_model()
+        self._mano_records: list[ManoRecord] = []
         self._make_folders()
         self._entries: list[dict[str, Any]] = []
         self._distances: list[float] = []
@@ -106,6 +117,9 @@ class Job:
         """Write the list of what is done, also after an interruption, and say where it is."""
         report = self._arguments.out / REPORT_NAME
         write_report(report, sorted(self._entries, key=lambda entry: str(entry["file"])))
+        if self._mano is not None:
+            write_mano(self._arguments.save_mano, self._mano_records, self._mano, "absolute")
+            logger.info("%s", fit_sentence(self._mano_records, self._arguments.save_mano))
         failed = len(self._entries) - self.done
         logger.info("%d pictures with %d hands, %d unreadable: %s", self.done, len(self._distances), failed, report)
         if self._distances:
@@ -137,6 +151,10 @@ class Job:
         self._distances += [
             distance_from_detector(*found) for found in zip(result.hands, result.detections, strict=True)
         ]
+        if self._mano is not None:
+            self._mano_records += [
+                mano_of_hand(hand, self._mano, source=file, number=number) for number, hand in enumerate(result.hands)
+            ]
         name = self._output_name(frame.number)
         try:
             self._write_overlay(result, name)
@@ -168,11 +186,22 @@ class Job:
     def _new_renderer(self, resources: ExitStack) -> OffscreenRenderer | None:
         if self._arguments.no_overlays:
             return None
-        surface = load_display_mesh()
+        surface = display_mesh(self._pipeline.template)
         try:
             return resources.enter_context(OffscreenRenderer(surface))
         except HandvizError as error:
             raise HandvizError(f"{error}; --no-overlays does without") from error
+
+    def _mano_model(self) -> HandTemplate | None:
+        """The MANO hand to save: the network's own, or the one given to be fitted to its keypoints."""
+        if self._arguments.save_mano is None:
+            return None
+        check_mano_path(self._arguments.save_mano)
+        own = self._pipeline.template
+        fitted = hand_model(self._arguments.mano) if self._arguments.mano else found_mano()
+        if own.name == "mano" or fitted is not None:
+            return own if own.name == "mano" else fitted
+        raise HandvizError("--save-mano needs your MANO_RIGHT.pkl: give it by --mano FILE, or put it into models/mano")
 
     def _make_folders(self) -> None:
         out: Path = self._arguments.out

@@ -119,9 +119,12 @@ def wrist_from_network(canonical: CanonicalHand, crop: HandCrop, intrinsics: Int
 
 
 def hand_mesh_from_crop(
-    canonical: CanonicalHand, crop: HandCrop, *, intrinsics: Intrinsics, variant: VariantName
+    canonical: CanonicalHand, crop: HandCrop, *, intrinsics: Intrinsics, variant: VariantName, hand_model: str = ""
 ) -> HandMesh:
-    """Take a network's answer out of the crop: camera axes, image pixels, the person's true hand."""
+    """Take a network's answer out of the crop: camera axes, image pixels, the person's true hand.
+
+    ``hand_model``: fingerprint of the network's hand model; empty: the open hand.
+    """
     to_camera = camera_from_crop(crop.crop_from_image, intrinsics)
     mirror = np.diag([-1.0, 1.0, 1.0]) if crop.detection.handedness == "left" else np.eye(3)
     wrist, turn = canonical.keypoints_m[WRIST], to_camera @ canonical.rotation
@@ -154,6 +157,7 @@ def hand_mesh_from_crop(
             UNMEASURED_SIZE_STD_SHARE if size_std_share is None else size_std_share,
             size_is_measured=size_std_share is not None,
         ),
+        hand_model=hand_model,
     )
     return projected(unprojected)
 

@@ -15,10 +15,10 @@ from handviz.gui.picked_hand import PickedHand
 from handviz.gui.settings import ViewSettings
 from handviz.gui.shortcuts import Shortcut
 from handviz.gui.viewport import Viewport
-from handviz.hand_model.open_hand import load_open_hand
+from handviz.hand_model.choice import known_hand_model
 from handviz.hand_model.template import HandTemplate
 from handviz.infer.point_reading import other_networks, read_point
-from handviz.records import FrameResult, VariantName
+from handviz.records import FrameResult, HandMesh, VariantName
 from handviz.render.highlight import AttentionShown, Highlight, Pick
 
 NO_HAND = "There is no hand under this click."
@@ -166,7 +166,7 @@ class Insight(Feature):
         if pick is None or self._result is None or not self._numbers_are_old:
             return
         hand = self._result.hands[pick.hand]
-        self.panel.show_reading(read_point(hand, pick, _template_of(len(hand.vertices_m))), hand.texture is not None)
+        self.panel.show_reading(read_point(hand, pick, _template_of(hand)), hand.texture is not None)
         self.panel.show_networks(other_networks(self._result, pick))
         self._numbers_are_old = False
         self._numbers_timer.start(BETWEEN_NUMBERS_MS)
@@ -195,10 +195,10 @@ class Insight(Feature):
             self._viewport.set_highlight(Highlight(pick, self._attention))
 
 
-def _template_of(vertex_count: int) -> HandTemplate | None:
-    """The open hand if that is what has so many vertices."""
+def _template_of(hand: HandMesh) -> HandTemplate | None:
+    """The hand's model, if it is here and has as many vertices."""
     try:
-        template = load_open_hand()
+        template = known_hand_model(hand.hand_model)
     except HandvizError:
         return None
-    return template if template.vertex_count == vertex_count else None
+    return template if template is not None and template.vertex_count == len(hand.vertices_m) else None

@@ -1,8 +1,8 @@
 """Reads the arrays of a scientific pickle without running any of it.
 
-A pickle is a program: it names callables and calls them. Here every name that may occur in a MANO file
-becomes an inert record of what was asked for, any other name is refused, and arrays are made afterwards, from
-checked bytes.
+A pickle is a program: it names callables and calls them. Here every name that may occur in a MANO file or in an
+annotation of HO-3D becomes an inert record of what was asked for, any other name is refused, and arrays are made
+afterwards, from checked bytes.
 """
 
 import io
@@ -27,6 +27,7 @@ SPARSE_NAME = re.compile(r"scipy\.sparse\._?(csc|csr|coo)\.\1_(matrix|array)")
 CHUMPY_NAME = re.compile(r"chumpy(\.\w+)+")
 OTHER_NAMES = {"numpy.ndarray", "numpy.dtype", "_codecs.encode"}
 OTHER_NAMES |= {f"{module}.{name}" for module in ("__builtin__", "builtins") for name in ("object", "set")}
+OTHER_NAMES |= {"numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"}
 REFUSED_OPCODES = {"EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "NEXT_BUFFER", "READONLY_BUFFER"}
 MEMO_OPCODES = {"PUT", "BINPUT", "LONG_BINPUT"}
 BROKEN_PICKLE = (
@@ -79,7 +80,7 @@ class _InertUnpickler(pickle.Unpickler):
         full = f"{module}.{name}"
         plain = full in ARRAY_NAMES | BUFFER_NAMES | OBJECT_NAMES | OTHER_NAMES
         if not (plain or SPARSE_NAME.fullmatch(full) or CHUMPY_NAME.fullmatch(full)):
-            raise HandvizError(f"{self._source} asks for {full}, which no MANO file needs; it was not run")
+            raise HandvizError(f"{self._source} asks for {full}, which a file of numbers does not need; it was not run")
         if full not in self._records:
             self._records[full] = type("Record", (Record,), {"kind": full})
         return self._records[full]
@@ -91,7 +92,7 @@ def load_records(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE_BYTES + 1)
         if len(content) > LARGEST_FILE_BYTES:
-            raise HandvizError(f"{path} is larger than {LARGEST_FILE_BYTES} bytes: not a MANO file")
+            raise HandvizError(f"{path} is larger than {LARGEST_FILE_BYTES} bytes: not a file that is read here")
         _check_opcodes(content, str(path))
         loaded = _InertUnpickler(io.BytesIO(content), str(path)).load()
     except OSError as error:
@@ -99,7 +100,7 @@ def load_records(path: Path) -> dict[str, Any]:
     except BROKEN_PICKLE as error:
         raise HandvizError(f"{path} is damaged or is not a pickle: {error}") from error
     if not isinstance(loaded, dict):
-        raise HandvizError(f"{path} holds a {type(loaded).__name__}, expected MANO's dictionary")
+        raise HandvizError(f"{path} holds a {type(loaded).__name__}, expected a dictionary")
     return loaded
 
 
@@ -107,9 +108,9 @@ def _check_opcodes(content: bytes, source: str) -> None:
     """Refuse what would allocate without end (lengths, memo places) or reach outside the file."""
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name in REFUSED_OPCODES:
-            raise HandvizError(f"{source} uses the pickle opcode {opcode.name}, which no MANO file needs")
+            raise HandvizError(f"{source} uses the pickle opcode {opcode.name}, which a file of numbers does not need")
         if opcode.name in MEMO_OPCODES and not 0 <= int(argument or 0) <= len(content):
-            raise HandvizError(f"{source} asks for memo place {argument}: damaged, or not a MANO file")
+            raise HandvizError(f"{source} asks for memo place {argument}: damaged")
 
 
 def array_from(value: Any, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from handviz.hand_model.inert_pickle import array_from, load_records
 from handviz.hand_model.mano_parameters import MIRROR, TURN_MIRROR
 from handviz.hand_model.skinning import joint_transforms, skin
 from handviz.hand_model.template import JOINT_COUNT, POSE_SIZE, SHAPE_SIZE, HandTemplate, checked
-from handviz.records import KEYPOINT_COUNT, FloatArray
+from handviz.records import KEYPOINT_COUNT, FloatArray, Handedness
 
 VERTEX_COUNT = 778
 SHAPES: dict[str, tuple[int, ...]] = {
@@ -31,20 +31,28 @@ SHAPES: dict[str, tuple[int, ...]] = {
 FINGERS = ((13, 14, 15, 744), (1, 2, 3, 320), (4, 5, 6, 443), (10, 11, 12, 554), (7, 8, 9, 671))
 """Three joints and the tip's vertex for thumb, index, middle, ring, little; MANO's joints go index, middle, little,
 ring, thumb, and it has none for the tips: these vertices are the field's common choice."""
+WRONG_SIDE = "{path} is MANO's {found} hand where the {side} one is expected: give {name}"
+BODY_MODELS = {"lmk_faces_idx": "SMPL-X", "hands_meanl": "SMPL+H", "J_regressor_prior": "SMPL"}
+"""What only they have, of the same authors: the first name that is found says which."""
 SAMPLE_POSES = 24
 SAMPLE_POSE_STD_RAD = 0.4
 
 
-def load_mano(path: Path, *, flat_hand_mean: bool = False, left_shapes_repaired: bool = False) -> HandTemplate:
+def load_mano(
+    path: Path, *, side: Handedness | None = None, flat_hand_mean: bool = False, left_shapes_repaired: bool = False
+) -> HandTemplate:
     """The hand model in the file; a left hand is mirrored, for templates are right hands.
 
-    ``flat_hand_mean`` True: pose zero is the flat hand; False: the file's mean pose, as in MANO itself.
-    Published left files carry the right hand's shape directions (smplx#48), which is what the mirrored hand
-    needs; ``left_shapes_repaired`` says that the file's have been corrected. Raises HandvizError naming the
-    first thing that is not MANO's.
+    ``side``: whose file it has to be; None takes either. ``flat_hand_mean`` True: pose zero is the flat hand; False:
+    the file's mean pose, as in MANO itself. Published left files carry the right hand's shape directions (smplx#48),
+    which is what the mirrored hand needs; ``left_shapes_repaired`` says that the file's have been corrected. Raises
+    HandvizError naming the first thing that is not MANO's.
     """
     arrays = _read(path)
-    if _is_left(arrays):
+    found: Handedness = "left" if _is_left(arrays) else "right"
+    if side not in (None, found):
+        raise HandvizError(WRONG_SIDE.format(path=path, found=found, side=side, name=f"MANO_{str(side).upper()}.pkl"))
+    if found == "left":
         arrays = _mirrored(arrays, left_shapes_repaired=left_shapes_repaired)
     if flat_hand_mean:
         arrays["hands_mean"] = np.zeros(POSE_SIZE)
@@ -54,7 +62,8 @@ def load_mano(path: Path, *, flat_hand_mean: bool = False, left_shapes_repaired:
 def _template(arrays: dict[str, FloatArray], parents: tuple[int, ...]) -> HandTemplate:
     """A right hand's arrays as a template in single precision, wrist joint at the origin."""
     regressor = arrays["J_regressor"] / arrays["J_regressor"].sum(axis=1, keepdims=True)
-    vertices = arrays["v_template"] - regressor[0] @ arrays["v_template"]
+    wrist = regressor[0] @ arrays["v_template"]
+    vertices = arrays["v_template"] - wrist
     coarse_ids, full_from_coarse = coarse_tokens(_sample_poses(vertices, arrays, regressor, parents))
     return HandTemplate(
         name="mano",
@@ -71,6 +80,7 @@ def _template(arrays: dict[str, FloatArray], parents: tuple[int, ...]) -> HandTe
         uv=np.zeros((VERTEX_COUNT, 2), np.float32),
         coarse_ids=coarse_ids,
         full_from_coarse=_single(full_from_coarse),
+        wrist_m=_single(wrist),
     )
 
 
@@ -88,10 +98,13 @@ def keypoint_regressor(joint_regressor: FloatArray) -> FloatArray:
 def _read(path: Path) -> dict[str, FloatArray]:
     """Every array that is needed, in double precision, or HandvizError."""
     records = load_records(path)
+    body = next((model for name, model in BODY_MODELS.items() if name in records), None)
+    if body is not None:
+        raise HandvizError(f"{path} is the body model {body}: give MANO_RIGHT.pkl of mano_v1_2.zip, folder models")
     arrays: dict[str, FloatArray] = {}
     for name, shape in SHAPES.items():
         if name not in records:
-            raise HandvizError(f"{path} has no {name!r}: not a MANO file")
+            raise HandvizError(f"{path} has no {name!r}: not a MANO file (MANO_RIGHT.pkl of mano_v1_2.zip is one)")
         try:
             arrays[name] = array_from(records[name], shape).astype(np.float64)
         except ValueError as error:

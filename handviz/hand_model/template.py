@@ -1,7 +1,7 @@
 """What every hand model offers: plain read-only arrays, whichever model they come from."""
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,9 @@ class HandTemplate:
     """(T,) nested subset of vertices that serve as coarse attention tokens."""
     full_from_coarse: FloatArray
     """(V, T) rows sum to 1: lifts values at the coarse vertices to all."""
+    wrist_m: FloatArray = field(default_factory=lambda: np.zeros(3, np.float32), metadata={"identity": False})
+    """(3,) where the file itself has the wrist joint of the mean shape: what its own layer turns the hand about. No
+    network depends on it, so it is no part of the fingerprint."""
 
     @property
     def vertex_count(self) -> int:
@@ -58,6 +61,8 @@ class HandTemplate:
         """sha256 over every array: what a checkpoint names, so that it is never used with another hand."""
         digest = hashlib.sha256()
         for item in fields(self):
+            if not item.metadata.get("identity", True):
+                continue
             value = getattr(self, item.name)
             digest.update(item.name.encode())
             if isinstance(value, np.ndarray):
@@ -65,6 +70,16 @@ class HandTemplate:
             else:
                 digest.update(repr(value).encode())
         return digest.hexdigest()
+
+
+def joint_keypoints(template: HandTemplate) -> tuple[int, ...]:
+    """Which of the 21 keypoints each of the 16 joints is: hand models count their fingers in different orders."""
+    joints, keypoints = (
+        regressor @ template.vertices_m for regressor in (template.joint_regressor, template.keypoint_regressor)
+    )
+    distances = np.linalg.norm(joints[:, None] - keypoints[None], axis=2)
+    distances[:, 4::4] = np.inf  # fingertips
+    return tuple(int(keypoint) for keypoint in distances.argmin(axis=1))
 
 
 def checked(template: HandTemplate) -> HandTemplate:
@@ -83,6 +98,7 @@ def checked(template: HandTemplate) -> HandTemplate:
         "uv": (vertex_count, 2),
         "coarse_ids": (token_count,),
         "full_from_coarse": (vertex_count, token_count),
+        "wrist_m": (3,),
     }
     for name, shape in shapes.items():
         array = getattr(template, name)

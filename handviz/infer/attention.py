@@ -13,7 +13,7 @@ import onnxruntime
 from google.protobuf.message import DecodeError
 
 from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
+from handviz.hand_model.choice import hand_model_for
 from handviz.hand_model.template import HandTemplate
 from handviz.infer.onnx_checks import INPUT_NAME, checked_variant
 from handviz.infer.onnx_session import CPU_PROVIDER, ONNX_ERRORS, open_session
@@ -85,7 +85,7 @@ class AttentionSource:
 
     def __init__(self, model_dir: Path) -> None:
         self._model_dir = model_dir
-        self._template = load_open_hand()
+        self._template = hand_model_for(None, model_dir)
         self._reader: tuple[VariantName, AttentionReader] | None = None
         self._maps: tuple[VariantName, HandCrop, AttentionMaps] | None = None
 

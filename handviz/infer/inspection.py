@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from handviz.capture.images import now_ms, read_image
 from handviz.capture.sources import FolderSource
 from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
+from handviz.hand_model.choice import hand_model_named
 from handviz.infer.ground_truth import GroundTruth, load_ground_truth, with_errors
 from handviz.infer.hand_pack import pack_hands
 from handviz.infer.inspection_rows import (
@@ -103,7 +103,7 @@ class Inspection:
         faces: NDArray[np.int32] | None = None,
         kept_in: Path | None = None,
     ) -> None:
-        """``faces`` (F, 3) of the hand model, else the open hand's; ``kept_in``, else the user's cache folder."""
+        """``faces`` (F, 3) of the hand model, else each hand's own; ``kept_in``, else the user's cache folder."""
         self.order = replace(order, folder=checked_folder(order.folder))
         self.kept = store_path(self.order, kept_in)
         """The file with the results."""
@@ -217,15 +217,14 @@ class Inspection:
         return self._judged(row, keypoints_m)
 
     def _row(self, number: int, hand: HandMesh, image_size: tuple[int, int]) -> HandRow:
-        if self._faces is None:
-            self._faces = load_open_hand().faces
+        faces = hand_model_named(hand.hand_model).faces if self._faces is None else self._faces
         return HandRow(
             number=number,
             handedness=hand.handedness,
             score=round(float(hand.detection_score), 4),
             mean_std_mm=round(float(hand.vertex_std_mm.mean()), 4),
             max_std_mm=round(float(hand.vertex_std_mm.max()), 4),
-            visible_share=round(visible_share(hand, self._faces, image_size), 4),
+            visible_share=round(visible_share(hand, faces, image_size), 4),
         )
 
     def _judged(self, row: PictureRow, keypoints_m: FloatArray) -> PictureRow:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from handviz.capture.images import read_image, rgb_from_bgr
 from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_display_mesh
+from handviz.hand_model.choice import display_mesh, hand_model_for
 from handviz.infer.inspection_columns import COLUMNS, Column, TableRow, rows_of
 from handviz.infer.inspection_rows import InspectionOrder, PictureRow
 from handviz.infer.whole_files import writing_whole
@@ -67,7 +67,9 @@ def _painter(
     options = DrawOptions(colour=settings.colour, deviation_range_mm=settings.range_mm, legend=False)
     renderer, note = None, ""
     try:
-        renderer = resources.enter_context(OffscreenRenderer(load_display_mesh()))
+        renderer = resources.enter_context(
+            OffscreenRenderer(display_mesh(hand_model_for(None, settings.inspection.model_dir)))
+        )
     except HandvizError as error:
         note = NO_PICTURES.format(error=error)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_display_mesh, load_open_hand
+from handviz.hand_model.choice import display_mesh, hand_model_named
 from handviz.hand_model.uv_atlas import load_uv_atlas
 from handviz.infer.glb import glb_bytes
 from handviz.infer.mesh_io import (
@@ -59,7 +59,7 @@ def export_mesh(
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
         raise HandvizError(f"{path.name}: a mesh is written as {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
-    mesh = _mesh(hand, _surface(vertices), colour, range_mm)
+    mesh = _mesh(hand, _surface(hand, vertices), colour, range_mm)
     if colour == "texture" and vertices == "display" and kind in WRAPPED_SUFFIXES:
         mesh = _wrapped(mesh, hand, picture)
     files = _files(path, mesh)
@@ -67,11 +67,11 @@ def export_mesh(
     return list(reversed(files))
 
 
-def _surface(vertices: MeshVertices) -> Surface:
+def _surface(hand: HandMesh, vertices: MeshVertices) -> Surface:
     """The triangles to write, and how values reach them."""
+    template = hand_model_named(hand.hand_model)
     if vertices == "display":
-        return load_display_mesh()
-    template = load_open_hand()
+        return display_mesh(template)
     return PlainSurface(template.faces, template.vertex_count)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.errors import HandvizError
 from handviz.hand_model.uv_atlas import UvAtlas
 from handviz.records import FloatArray
 
@@ -66,6 +67,25 @@ def ply_bytes(mesh: MeshArrays) -> bytes:
     header += [f"property {PLY_TYPES[np.dtype(kind).kind]} {name}" for name, (kind, _) in columns.items()]
     header += [f"element face {len(triangles)}", "property list uchar int vertex_indices", "end_header", ""]
     return "\n".join(header).encode("ascii") + vertices.tobytes() + triangles.tobytes()
+
+
+def read_ply(path: Path) -> tuple[FloatArray, NDArray[np.int32]]:
+    """Vertices (V, 3) and faces (F, 3) of a file that ``ply_bytes`` made; HandvizError at any other."""
+    try:
+        header, mark, content = path.read_bytes().partition(b"end_header\n")
+        lines = header.decode("ascii").split("\n")
+        counts = [int(line.split()[2]) for line in lines if line.startswith("element ")]
+        kinds = {"float": "<f4", "uchar": "u1"}
+        named = [line.split()[1:] for line in lines if line.startswith("property ") and "list" not in line]
+        row = np.dtype([(name, kinds[kind]) for kind, name in named])
+        vertices = np.frombuffer(content, row, counts[0])
+        faces = np.frombuffer(content, PLY_FACE, counts[1], offset=counts[0] * row.itemsize)
+        points = np.stack([vertices[axis] for axis in "xyz"], axis=1).astype(np.float64)
+        if not mark or "format binary_little_endian 1.0" not in lines or not np.isfinite(points).all():
+            raise ValueError("another format")
+    except (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+        raise HandvizError(f"{path} is no PLY of handviz, or damaged ({error})") from error
+    return points, faces["vertices"].astype(np.int32)
 
 
 def obj_bytes(mesh: MeshArrays) -> bytes:

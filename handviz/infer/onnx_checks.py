@@ -7,6 +7,7 @@ from typing import cast
 import onnxruntime
 
 from handviz.errors import HandvizError
+from handviz.hand_model.choice import which_file
 from handviz.records import CROP_SIZE, KEYPOINT_COUNT, VARIANTS, VariantName
 
 INPUT_NAME = "image"
@@ -27,7 +28,7 @@ def checked_variant(
     if template_fingerprint is not None and found != template_fingerprint:
         raise HandvizError(
             f"{path} was made for the hand model {metadata.get(HAND_MODEL_KEY, '?')} {found[:12] or 'without name'}, "
-            f"expected {template_fingerprint[:12]}; {how_to_get}"
+            f"expected {template_fingerprint[:12]}; {which_file(metadata.get(HAND_MODEL_KEY, ''))}; or {how_to_get}"
         )
     return cast(VariantName, variant)
 

@@ -41,6 +41,8 @@ class PictureOrder:
     """Everything that decides what ``hands.json`` says of a picture, and which meshes are written."""
 
     model_dir: Path = MODELS
+    hand_model: Path | None = None
+    """The user's MANO file; None: that which the networks name, if it is known, or the open hand."""
     variant: VariantName = "final"
     camera: PictureCamera = PictureCamera()
     hand_size: HandSize = UNMEASURED
@@ -60,6 +62,7 @@ class PictureOrder:
         """Of a pipeline for pictures that do not follow each other."""
         return PipelineSettings(
             model_dir=self.model_dir,
+            hand_model=self.hand_model,
             variant=self.variant,
             max_hands=self.max_hands,
             video=False,

@@ -18,8 +18,8 @@ from handviz.detect.crop import crop_hand, hand_mesh_from_crop, mesh_in_crop
 from handviz.detect.landmarker import HandLandmarker
 from handviz.detect.side import sided
 from handviz.errors import HandvizError
+from handviz.hand_model.choice import hand_model_for
 from handviz.hand_model.handles import vertices_from_keypoint_moves
-from handviz.hand_model.open_hand import load_open_hand
 from handviz.infer.alignment import aligned_to_detector
 from handviz.infer.hand_size import with_measured_size
 from handviz.infer.network_shelf import NetworkShelf
@@ -75,6 +75,8 @@ class PipelineSettings:
     """Give hands a texture (texture.py)."""
     compare: bool = False
     """Ask every variant about every frame."""
+    hand_model: Path | None = None
+    """The user's MANO file; None: that which the networks name, if it is known, or the open hand."""
 
 
 class _Answer(NamedTuple):
@@ -101,9 +103,11 @@ class Pipeline:
         self._video = settings.video
         self._lens, self._hand_size = settings.lens, settings.hand_size
         self._variant = self._used_variant = settings.variant
-        self._template = template = load_open_hand()
+        self.template = template = hand_model_for(settings.hand_model, settings.model_dir)
+        """The hand model of the networks."""
+        self._hand_model = template.fingerprint
         self._texture_memory = TextureMemory(template.faces, template.vertex_count)
-        self._shelf = NetworkShelf(settings.model_dir, template.fingerprint)
+        self._shelf = NetworkShelf(settings.model_dir, self._hand_model)
         first = self._shelf.request(settings.variant)
         try:
             # Meanwhile, for both take most of a second on a slow machine.
@@ -276,7 +280,7 @@ class Pipeline:
             for hand, crop, before in zip(canonical, crops, found, strict=True)
         ]
         hands = tuple(
-            hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant=network.variant)
+            hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant=network.variant, hand_model=self._hand_model)
             for hand, crop in zip(canonical, crops, strict=True)
         )
         return _Answer(crops, hands)
@@ -310,7 +314,9 @@ class Pipeline:
                 return []
         height, width = frame.image.shape[:2]
         try:
-            self._texturer = self._texturer or Texturer(self._settings.model_dir / TEXTURE_NAME, self._template)
+            if self.template.name != "open_hand":
+                raise HandvizError(f"textures are made for the hand that handviz ships, not for {self.template.name}")
+            self._texturer = self._texturer or Texturer(self._settings.model_dir / TEXTURE_NAME, self.template)
             points = [mesh_in_crop(hand, crop) for hand, crop in zip(hands, crops, strict=True)]
             return self._texturer.texture(crops, points, (width, height))
         except HandvizError as error:

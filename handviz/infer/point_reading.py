@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.hand_model.template import HandTemplate
+from handviz.hand_model.template import HandTemplate, joint_keypoints
 from handviz.records import FloatArray, FrameResult, HandMesh, VariantName
 from handviz.render.highlight import Pick
 from handviz.render.surface import VertexNormals
@@ -108,14 +108,16 @@ def joint_name(joint: int) -> str:
 def _part_names(template: HandTemplate) -> tuple[str, ...]:
     """Of every vertex: the joint that moves it most, and its side."""
     normals = VertexNormals(template.faces, template.vertex_count)(template.vertices_m)
-    joints = template.skinning_weights.argmax(axis=1)
-    return tuple(_part_name(int(joint), bool(z < 0)) for joint, z in zip(joints, normals[:, 2], strict=True))
+    keypoints = np.array(joint_keypoints(template))[template.skinning_weights.argmax(axis=1)]
+    wrist, index, little = (template.keypoint_regressor @ template.vertices_m)[[0, 5, 17]]
+    towards_palm = normals @ np.cross(index - wrist, little - wrist)
+    return tuple(_part_name(int(keypoint), bool(z > 0)) for keypoint, z in zip(keypoints, towards_palm, strict=True))
 
 
-def _part_name(joint: int, is_palm_side: bool) -> str:
-    if joint == 0:
+def _part_name(keypoint: int, is_palm_side: bool) -> str:
+    if keypoint == 0:
         return "Palm" if is_palm_side else "Back of the hand"
-    finger, place = divmod(joint - 1, 3)
+    finger, place = divmod(keypoint - 1, 4)
     part = (FINGER_PARTS if finger else THUMB_PARTS)[place]
     return f"{FINGERS[finger]}, {part}, {'palm' if is_palm_side else 'back'} side".capitalize()
 

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import DisplayMesh, load_display_mesh, load_open_hand
+from handviz.hand_model.choice import display_mesh, hand_model_named
+from handviz.hand_model.open_hand import DisplayMesh
+from handviz.hand_model.template import JOINT_COUNT, HandTemplate, joint_keypoints
 from handviz.infer.glb import GLTF_FROM_CAMERA, Binary, container, linear_from_srgb, material, unit
 from handviz.infer.mesh_io import faces_for
 from handviz.output.moments import KEYPOINT_NAMES
@@ -27,8 +29,6 @@ from handviz.render.hand_shape import PLAIN_COLOURS
 from handviz.render.surface import VertexNormals
 
 BONES_PER_VERTEX = 4
-JOINT_NAMES = ("wrist", *(name for name in KEYPOINT_NAMES[1:] if not name.endswith("_4")))
-"""Of the template's 16 joints, in their order."""
 AnimationColour = Literal["deviation", "plain"]
 
 
@@ -38,19 +38,20 @@ class AnimatedHand:
 
     track: Track
     fit: SkinFit
+    template: HandTemplate
 
 
 def fit_tracks(tracks: Sequence[Track]) -> list[AnimatedHand]:
-    """Bones for every track; raises HandvizError where a track is not of the open hand."""
-    template = load_open_hand()
+    """Bones for every track; raises HandvizError where a track's hand model is not here."""
+    hands = []
     for track in tracks:
+        template = hand_model_named(track.hand_model)
         if track.vertices_m.shape[1] != template.vertex_count:
             count = track.vertices_m.shape[1]
             raise HandvizError(f"{track.name}: {count} vertices per hand, an animation needs {template.vertex_count}.")
-    return [
-        AnimatedHand(track, fit_skin(track.vertices_m, template, is_left=track.handedness == "left"))
-        for track in tracks
-    ]
+        fit = fit_skin(track.vertices_m, template, is_left=track.handedness == "left")
+        hands.append(AnimatedHand(track, fit, template))
+    return hands
 
 
 def animated_glb(hands: Sequence[AnimatedHand], *, colour: AnimationColour = "plain") -> bytes:
@@ -86,9 +87,10 @@ class _HandWriter:
 
     def __init__(self, binary: Binary, hand: AnimatedHand, *, first_node: int) -> None:
         self._binary, self._hand, self._fit, self._track = binary, hand, hand.fit, hand.track
-        self.first_node, self.mesh_node = first_node, first_node + len(JOINT_NAMES)
-        self._parents = load_open_hand().parents
-        self._surface = load_display_mesh()
+        self.first_node, self.mesh_node = first_node, first_node + JOINT_COUNT
+        self._template, self._parents = hand.template, hand.template.parents
+        self._joint_names = [KEYPOINT_NAMES[keypoint] for keypoint in joint_keypoints(hand.template)]
+        self._surface = display_mesh(hand.template)
         self._translations, self._rotations = _local_places(hand, self._parents)
 
     def mesh(self, colour: AnimationColour) -> dict[str, Any]:
@@ -97,7 +99,7 @@ class _HandWriter:
         vertices = surface.lift(self._fit.bind_m)
         normals = VertexNormals(surface.faces, surface.vertex_count)(vertices.astype(np.float32))
         normals = -normals if self._track.handedness == "left" else normals
-        joints, weights = _four_bones(surface)
+        joints, weights = _four_bones(surface, self._template)
         attributes = {
             "POSITION": binary.add_vertices(vertices * GLTF_FROM_CAMERA),
             "NORMAL": binary.add_vertices(unit(normals) * GLTF_FROM_CAMERA),
@@ -115,7 +117,7 @@ class _HandWriter:
 
     def skin(self) -> dict[str, Any]:
         """Which nodes are bones, and where they were when the mesh was bound to them."""
-        inverse = np.tile(np.eye(4), (len(JOINT_NAMES), 1, 1))
+        inverse = np.tile(np.eye(4), (JOINT_COUNT, 1, 1))
         inverse[:, :3, 3] = -self._fit.joints_m * GLTF_FROM_CAMERA
         # glTF writes matrices column by column.
         matrices = self._binary.add_numbers(inverse.transpose(0, 2, 1).reshape(-1, 16))
@@ -125,7 +127,7 @@ class _HandWriter:
     def nodes(self, mesh: int) -> list[dict[str, Any]]:
         """The joints as they are at first, and the mesh; mesh and skin have one number."""
         nodes: list[dict[str, Any]] = []
-        for joint, name in enumerate(JOINT_NAMES):
+        for joint, name in enumerate(self._joint_names):
             node: dict[str, Any] = {"name": f"{self._track.name}_{name}"}
             node["translation"] = self._translations[0, joint].tolist()
             node["rotation"] = self._rotations[0, joint].tolist()
@@ -137,7 +139,7 @@ class _HandWriter:
         """Every joint's place and turn, the mix of shapes, and when the hand is there at all."""
         binary, times = self._binary, self._binary.add_numbers(self._track.times_s)
         movements: list[Movement] = []
-        for joint in range(len(JOINT_NAMES)):
+        for joint in range(JOINT_COUNT):
             node = self.first_node + joint
             places = binary.add_numbers(self._translations[:, joint])
             turns = binary.add_numbers(self._rotations[:, joint])
@@ -189,9 +191,9 @@ def _local_places(hand: AnimatedHand, parents: Sequence[int]) -> tuple[FloatArra
     return local_places, quaternions
 
 
-def _four_bones(surface: DisplayMesh) -> tuple[NDArray[np.integer], FloatArray]:
+def _four_bones(surface: DisplayMesh, template: HandTemplate) -> tuple[NDArray[np.integer], FloatArray]:
     """Bones (Vd, 4) and their weights (Vd, 4) for the dense mesh, whose own weights are not all positive."""
-    weights = np.clip(surface.lift(np.asarray(load_open_hand().skinning_weights, np.float64)), 0, None)
+    weights = np.clip(surface.lift(np.asarray(template.skinning_weights, np.float64)), 0, None)
     joints = np.argsort(-weights, axis=1)[:, :BONES_PER_VERTEX]
     kept = np.take_along_axis(weights, joints, axis=1)
     kept = (kept / kept.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from handviz.errors import HandvizError
+from handviz.hand_model.choice import known_hand_model
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.infer.glb import GLTF_FROM_CAMERA
 from handviz.output.moments import KEYPOINT_NAMES
@@ -48,7 +49,7 @@ def fit_skeleton(track: Track, rate_hz: float | None = None) -> Skeleton:
     times_s, rate_hz = _even_times(track.times_s, rate_hz)
     keypoints_m = _at(times_s, track.times_s, track.keypoints_m * GLTF_FROM_CAMERA)
     wrists_m = _at(times_s, track.times_s, track.wrists_m * GLTF_FROM_CAMERA)
-    offsets_m, palm = _rest(keypoints_m, is_left=track.handedness == "left")
+    offsets_m, palm = _rest(keypoints_m, track)
     world, places_m = np.tile(palm[:, None], (1, KEYPOINT_COUNT, 1, 1)), np.zeros_like(keypoints_m)
     turns = np.tile(np.eye(3), (len(times_s), KEYPOINT_COUNT, 1, 1))
     turns[:, 0] = palm
@@ -111,11 +112,11 @@ def _at(wanted_s: FloatArray, times_s: FloatArray, values: FloatArray) -> FloatA
     return values[after - 1] * (1 - share) + values[after] * share
 
 
-def _rest(keypoints_m: FloatArray, *, is_left: bool) -> tuple[FloatArray, FloatArray]:
-    """Offsets (21, 3): the open hand's directions with the recorded lengths; and the palm's turns (N, 3, 3)."""
-    template = load_open_hand()
+def _rest(keypoints_m: FloatArray, track: Track) -> tuple[FloatArray, FloatArray]:
+    """Offsets (21, 3): the flat hand's directions with the recorded lengths; and the palm's turns (N, 3, 3)."""
+    template = known_hand_model(track.hand_model) or load_open_hand()
     open_m = np.asarray(template.keypoint_regressor @ template.vertices_m, np.float64) * GLTF_FROM_CAMERA
-    open_m = (open_m - open_m[0]) * np.array([-1.0 if is_left else 1.0, 1.0, 1.0])
+    open_m = (open_m - open_m[0]) * np.array([-1.0 if track.handedness == "left" else 1.0, 1.0, 1.0])
     knuckles = open_m[KNUCKLES]
     for _ in range(PALM_ROUNDS):
         palm = _palm_turns(knuckles, keypoints_m[:, KNUCKLES])

@@ -35,6 +35,8 @@ class Track:
     """(N, V, 3) camera axes, wrist at the origin; V is 0 where the recording has no vertices."""
     vertex_std_mm: FloatArray
     """(N, V)"""
+    hand_model: str = ""
+    """Fingerprint of the hand model whose vertices these are; empty: the open hand's."""
 
 
 def read_entries(folder: Path) -> list[dict[str, Any]]:
@@ -59,10 +61,10 @@ def read_entries(folder: Path) -> list[dict[str, Any]]:
 def read_tracks(folder: Path) -> list[Track]:
     """Every hand of a recording by its name; raises HandvizError if there is none, or if lines lack what they need."""
     entries = read_entries(folder)
-    vertices = _read_vertices(folder)
+    vertices, hand_model = _read_vertices(folder)
     try:
         found = _by_track(entries)
-        tracks = [_track(name, moments, vertices) for name, moments in sorted(found.items(), reverse=True)]
+        tracks = [_track(name, moments, vertices, hand_model) for name, moments in sorted(found.items(), reverse=True)]
         for track in tracks:
             _check(track)
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
@@ -92,7 +94,7 @@ def _times_s(entries: list[dict[str, Any]]) -> list[float]:
     return [(at_ms - clip_ms[0]) / 1000 for at_ms in clip_ms]
 
 
-def _track(name: str, moments: list[tuple[float, dict[str, Any]]], vertices: FloatArray) -> Track:
+def _track(name: str, moments: list[tuple[float, dict[str, Any]]], vertices: FloatArray, hand_model: str) -> Track:
     rows = [hand["vertices_row"] for _, hand in moments]
     has_vertices = all(row is not None and 0 <= row < len(vertices) for row in rows)
     meshes = vertices[rows] if has_vertices else np.zeros((len(rows), 0, VERTEX_FLOATS), np.float32)
@@ -104,6 +106,7 @@ def _track(name: str, moments: list[tuple[float, dict[str, Any]]], vertices: Flo
         wrists_m=np.array([hand["wrist_camera_m"] for _, hand in moments], np.float64),
         vertices_m=meshes[..., :3],
         vertex_std_mm=meshes[..., 3],
+        hand_model=hand_model,
     )
 
 
@@ -119,11 +122,12 @@ def _check(track: Track) -> None:
         raise ValueError(f"{track.name}: numbers that are not finite")
 
 
-def _read_vertices(folder: Path) -> FloatArray:
-    """(rows, V, 4) of whole rows, read from the disk as they are needed."""
+def _read_vertices(folder: Path) -> tuple[FloatArray, str]:
+    """(rows, V, 4) of whole rows, read from the disk as they are needed, and the fingerprint of their hand model."""
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         count, kind = int(about["vertices_per_hand"]), about["handviz_recording"]
+        hand_model = str(about.get("hand_model", ""))
         if count < 0:
             raise ValueError("fewer than no vertices")
         whole = (folder / VERTICES).stat().st_size // max(count * VERTEX_FLOATS * 4, 1)
@@ -132,5 +136,5 @@ def _read_vertices(folder: Path) -> FloatArray:
     if kind != FORMAT:
         raise HandvizError(f"{folder} was recorded by another version of handviz (format {kind}, not {FORMAT}).")
     if count == 0 or whole == 0:
-        return np.zeros((0, 0, VERTEX_FLOATS), np.float32)
-    return np.memmap(folder / VERTICES, "<f4", "r", shape=(whole, count, VERTEX_FLOATS))
+        return np.zeros((0, 0, VERTEX_FLOATS), np.float32), hand_model
+    return np.memmap(folder / VERTICES, "<f4", "r", shape=(whole, count, VERTEX_FLOATS)), hand_model

@@ -54,7 +54,7 @@ class Recording:
         self.folder, self.counts, self.duration_s = folder, Counts(), 0.0
         self._with_video, self._reserve_bytes = with_video, reserve_bytes
         self._video: SteadyVideo | None = None
-        self._vertex_count = 0
+        self._vertex_count, self._hand_model = 0, ""
         self._tracks = Tracks()
         self._started = datetime.now(UTC).isoformat(timespec="milliseconds")
         try:
@@ -146,7 +146,7 @@ class Recording:
         """The row in ``vertices.f32``; None for a hand of another size than the first."""
         rows = np.concatenate([hand.vertices_m, np.asarray(hand.vertex_std_mm)[:, None]], axis=1).astype("<f4")
         if self._vertex_count == 0:
-            self._vertex_count = len(rows)
+            self._vertex_count, self._hand_model = len(rows), hand.hand_model
             self._write_about()
         if len(rows) != self._vertex_count:
             return None
@@ -161,6 +161,7 @@ class Recording:
             "started": self._started,
             "duration_s": round(self.duration_s, 3),
             "vertices_per_hand": self._vertex_count,
+            "hand_model": self._hand_model,
             "video_rate_hz": self._video.rate_hz if self._video is not None else 0,
             **asdict(self.counts),
         }

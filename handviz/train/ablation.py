@@ -16,6 +16,7 @@ from typing import Any
 from handviz.errors import HandvizError
 from handviz.nets.model import ModelConfig
 from handviz.train.losses import LossConfig
+from handviz.train.paper import ALIGNED, printed
 
 RESULT = "result.json"
 DEVIATION_FIGURES = ("nll", "coverage_90", "spearman")
@@ -82,16 +83,16 @@ EXPERIMENTS = {
         _final("final-on-prior", LossConfig(), conditioning="prior"),
     )
 }
-ALIGNED = ("pa_mpjpe_mm", "pa_mpvpe_mm", "f5", "f15")
+BEFORE = ("mpjpe_mm", "mpvpe_mm")
 TABLES = (
     PaperTable(
         "variants",
         "Prior-net, AMVUR and both (paper, Table 1, supervised)",
         ALIGNED,
         (
-            PaperRow("prior-net", "prior", (10.9, 11.5, 0.460, 0.936)),
-            PaperRow("AMVUR", "amvur", (9.3, 9.4, 0.533, 0.958)),
-            PaperRow("final", "final", (8.3, 8.2, 0.608, 0.965)),
+            PaperRow("prior-net", "prior", printed("1", "ho3d_v2_prior", ALIGNED)),
+            PaperRow("AMVUR", "amvur", printed("1", "ho3d_v2_amvur", ALIGNED)),
+            PaperRow("final", "final", printed("1", "ho3d_v2_final", ALIGNED)),
         ),
     ),
     PaperTable(
@@ -99,10 +100,10 @@ TABLES = (
         "Parts of AMVUR (paper, Table 5)",
         ALIGNED,
         (
-            PaperRow("A: fully connected layers", "dense", (11.4, 11.4, 0.462, 0.932)),
-            PaperRow("B: self-attention", "self", (10.5, 10.9, 0.496, 0.948)),
-            PaperRow("C: B + cross-attention", "cross", (8.9, 8.7, 0.581, 0.958)),
-            PaperRow("D: C + positional encoding", "final", (8.3, 8.2, 0.608, 0.965)),
+            PaperRow("A: fully connected layers", "dense", printed("5", "ho3d_v2_dense", ALIGNED)),
+            PaperRow("B: self-attention", "self", printed("5", "ho3d_v2_self", ALIGNED)),
+            PaperRow("C: B + cross-attention", "cross", printed("5", "ho3d_v2_cross", ALIGNED)),
+            PaperRow("D: C + positional encoding", "final", printed("1", "ho3d_v2_final", ALIGNED)),
         ),
     ),
     PaperTable(
@@ -110,8 +111,8 @@ TABLES = (
         "L2 against the probabilistic loss (supplement, Table 3, supervised)",
         ALIGNED,
         (
-            PaperRow("L2", "l2", (9.2, 9.4, 0.541, 0.959)),
-            PaperRow("probabilistic", "final", (8.3, 8.2, 0.608, 0.965)),
+            PaperRow("L2", "l2", printed("S3", "ho3d_v2_l2", ALIGNED)),
+            PaperRow("probabilistic", "final", printed("1", "ho3d_v2_final", ALIGNED)),
         ),
     ),
     PaperTable(
@@ -119,21 +120,21 @@ TABLES = (
         "Terms of the loss, supervised (paper, Table 3)",
         ALIGNED,
         (
-            PaperRow("V3D", "v3d", (9.7, 8.4, 0.596, 0.960)),
-            PaperRow("V3D + J3D", "v3d-j3d", (8.5, 8.3, 0.605, 0.964)),
-            PaperRow("V3D + J3D + C", "v3d-j3d-c", (8.6, 8.3, 0.606, 0.963)),
-            PaperRow("V3D + J3D + C + J2D", "final", (8.3, 8.2, 0.608, 0.965)),
+            PaperRow("V3D", "v3d", printed("3", "ho3d_v2_v3d", ALIGNED)),
+            PaperRow("V3D + J3D", "v3d-j3d", printed("3", "ho3d_v2_v3d_j3d", ALIGNED)),
+            PaperRow("V3D + J3D + C", "v3d-j3d-c", printed("3", "ho3d_v2_v3d_j3d_c", ALIGNED)),
+            PaperRow("V3D + J3D + C + J2D", "final", printed("1", "ho3d_v2_final", ALIGNED)),
         ),
     ),
     PaperTable(
         "losses-unaligned",
         "Terms of the loss, before Procrustes alignment (supplement, Table 4)",
-        ("mpjpe_mm", "mpvpe_mm"),
+        BEFORE,
         (
-            PaperRow("J2D", "j2d", (29.4, 28.8)),
-            PaperRow("J2D + C", "j2d-c", (24.3, 27.6)),
-            PaperRow("J2D + C + J3D", "j2d-c-j3d", (23.8, 27.2)),
-            PaperRow("J2D + C + J3D + V3D", "final", (19.2, 18.6)),
+            PaperRow("J2D", "j2d", printed("S4", "ho3d_v2_j2d", BEFORE)),
+            PaperRow("J2D + C", "j2d-c", printed("S4", "ho3d_v2_j2d_c", BEFORE)),
+            PaperRow("J2D + C + J3D", "j2d-c-j3d", printed("S4", "ho3d_v2_j2d_c_j3d", BEFORE)),
+            PaperRow("J2D + C + J3D + V3D", "final", printed("S4", "ho3d_v2_final", BEFORE)),
         ),
     ),
     PaperTable(

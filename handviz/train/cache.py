@@ -229,7 +229,7 @@ def load_cached(
     directories: Sequence[Path], model: HandModel, backbone_name: str, template: HandTemplate, limit: int | None = None
 ) -> CachedSamples:
     """All samples of the folders (or the first ``limit``), computing what is not cached yet."""
-    places, labels = needed_shards(directories, limit)
+    places, labels = needed_shards(directories, limit, template)
     for directory in dict.fromkeys(directories):
         _cache(directory, [shard for place, shard in dict.fromkeys(places) if place == directory], model, backbone_name)
     sizes = [len(part["scale"]) for part in labels]

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from handviz.errors import HandvizError
+from handviz.hand_model.choice import which_file
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.export import DeviationNotes
 from handviz.nets.model import HandModel, ModelConfig, build_model
@@ -106,7 +107,8 @@ def checked_metadata(directory: Path, template: HandTemplate) -> dict[str, str]:
     if metadata["fingerprint"] != template.fingerprint:
         raise HandvizError(
             f"{directory} was trained for the hand model {metadata.get('hand_model')} "
-            f"{metadata['fingerprint'][:12]}, not for {template.name} {template.fingerprint[:12]}"
+            f"{metadata['fingerprint'][:12]}, not for {template.name} {template.fingerprint[:12]}: "
+            f"{which_file(metadata.get('hand_model', ''))}"
         )
     return metadata
 

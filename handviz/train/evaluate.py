@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from handviz import metrics
-from handviz.data.synthetic.dataset import Shard, read_shard, shard_numbers
+from handviz.data.synthetic.dataset import Shard, check_hand_model, read_shard, shard_numbers
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.export import ExportModel, ExportOutput
 from handviz.nets.mediapipe_hand import load_mediapipe_landmark_net
@@ -101,6 +101,7 @@ def _first(shard: Shard, count: int) -> Shard:
 def read_crops(crops: Sequence[Crops], template: HandTemplate) -> Iterator[Shard]:
     """Every crop of these folders up to their limits, shard by shard."""
     for part in crops:
+        check_hand_model(part.directory, template)
         left = np.inf if part.limit is None else part.limit
         for number in shard_numbers(part.directory):
             if left <= 0:

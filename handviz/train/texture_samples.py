@@ -205,7 +205,7 @@ def load_texture_samples(
     preparation = _Preparation(template)
     pictures: list[tuple[np.ndarray, Path]] = []
     columns: dict[str, list[np.ndarray]] = {}
-    places, labels = needed_shards(directories, limit)
+    places, labels = needed_shards(directories, limit, template)
     for (directory, shard), known in tqdm(zip(places, labels, strict=True), total=len(places), desc="meshes"):
         path = pictures_file(directory, shard)
         found = read_arrays(path, REMEDY)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from handviz.archive import read_arrays
 from handviz.data.synthetic.generator import LABELS, labels_file, pictures_file, read_manifest
 from handviz.errors import HandvizError
+from handviz.hand_model.open_hand import load_open_hand
+from handviz.hand_model.template import HandTemplate
 from handviz.records import CROP_SIZE, FloatArray
 
 REMEDY = "delete it, and run synthesize again"
@@ -55,6 +57,18 @@ def shard_numbers(directory: Path) -> list[int]:
             f"{manifest} is damaged (count {str(count)[:40]!r}, shard_size {str(size)[:40]!r}): choose another folder"
         )
     return [number for number in numbers if number < -(-count // size)]
+
+
+def check_hand_model(directory: Path, template: HandTemplate) -> None:
+    """HandvizError if the folder's labels are not of this hand model: its pose and shape mean another hand's."""
+    manifest = directory / "manifest.json"
+    known = read_manifest(manifest).get("hand_model") if manifest.is_file() else None
+    if (known or load_open_hand().fingerprint) != template.fingerprint:
+        raise HandvizError(
+            f"{directory} holds rendered hands of the hand model {str(known or 'open_hand')[:12]}, not of "
+            f"{template.name} {template.fingerprint[:12]}: a MANO hand is trained and evaluated on the datasets that "
+            "have its vertices (freihand:DIR, ho3d_v2:DIR, dexycb:DIR, hanco:DIR)"
+        )
 
 
 def _shard_number(path: Path) -> int:

@@ -29,18 +29,22 @@ WRIST_M = np.array([0.0957, 0.0064, 0.0062])
 """Where the wrist joint lies: away from the origin, so that whoever forgets it is seen."""
 FACES = 1538
 OPEN_TIPS = (4, 8, 12, 16, 20)
+OTHER_TIPS = ((745,), (317, 333), (444, 445), (555, 556), (672, 673))
+"""Vertices that some datasets call the tips of thumb, index, middle, ring and little finger: near the tip too."""
 MEAN_POSE_RAD = 0.12
 """Deviation of the mean pose: away from the flat hand, so that flat_hand_mean matters."""
 
 
 def vertex_order() -> NDArray[np.intp]:
     """(778,) OpenHand's vertex of each MANO vertex: fingertips stand where MANO has them, all others as they are."""
-    regressor = load_open_hand().keypoint_regressor
-    order = np.arange(regressor.shape[1])
-    for keypoint, finger in zip(OPEN_TIPS, FINGERS, strict=True):
-        place, tip = finger[-1], int(np.argmax(regressor[keypoint]))
-        now = int(np.flatnonzero(order == tip)[0])
-        order[[place, now]] = order[[now, place]]
+    hand = load_open_hand()
+    order = np.arange(hand.keypoint_regressor.shape[1])
+    for keypoint, finger, others in zip(OPEN_TIPS, FINGERS, OTHER_TIPS, strict=True):
+        tip = int(np.argmax(hand.keypoint_regressor[keypoint]))
+        distances = np.linalg.norm(hand.vertices_m - hand.vertices_m[tip], axis=1)
+        for place, vertex in zip((finger[-1], *others), np.argsort(distances), strict=False):
+            now = int(np.flatnonzero(order == vertex)[0])
+            order[[place, now]] = order[[now, place]]
     return order
 
 
