@@ -8,7 +8,7 @@ from handviz.data.real.examination import LEAST_INSIDE_SHARE, SplitReport, exami
 
 NAMED_PICTURES = 5
 """Bad pictures that are named one by one."""
-INDENT = " " * 21
+INDENT = " " * 23
 
 
 def report_dataset(name: str, root: Path, picture_count: int | None) -> int:
@@ -37,7 +37,7 @@ def split_lines(found: SplitReport) -> Iterator[str]:
     state = "ok" if found.is_whole else "warn" if found.is_usable else "FAIL"
     official = f" of {found.official_count:,}" if found.official_count else ""
     opened = f"{found.opened - len(found.bad_pictures)} of {found.opened} pictures opened"
-    yield f"{state:4} {found.split:16} {found.count:,}{official} samples, {opened} ({', '.join(found.sizes) or 'none'})"
+    yield f"{state:4} {found.split:18} {found.count:,}{official} samples, {opened} ({', '.join(found.sizes) or 'none'})"
     yield from (f"{INDENT} {remark}" for remark in found.remarks)
     yield from (f"{INDENT} {bad}" for bad in found.bad_pictures[:NAMED_PICTURES])
     if len(found.bad_pictures) > NAMED_PICTURES:
