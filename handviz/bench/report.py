@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 
 from handviz.bench.definitions import ALIGNMENTS, COLUMNS, THRESHOLDS_MM
 from handviz.bench.official import Evaluation
-from handviz.bench.protocols import protocol_of, sequence_of
+from handviz.bench.protocols import official_count, protocol_of, sequence_of
 from handviz.infer.whole_files import write_whole
 from handviz.train.card import CARD_ROWS, cell, mean_or_nan
 from handviz.train.plots import save_figure
 
 ALIGNMENT_TITLES = {
-    "absolute": "none (camera's frame)",
-    "root": "wrist on wrist",
-    "scale_translation": "wrist, and palm's length",
+    "absolute": "nothing (camera's frame)",
+    "root": "root (wrist on wrist)",
+    "scale_translation": "scale and translation (wrist, palm)",
     "procrustes": "Procrustes",
 }
 COLUMN_TITLES = {
@@ -42,8 +42,7 @@ def report(evaluation: Evaluation, crops: str) -> str:
 
 def heading(evaluation: Evaluation, crops: str) -> str:
     """Dataset, split and counts, always; then what was left out."""
-    found, protocol = len(evaluation.names), protocol_of(evaluation.dataset)
-    official = protocol.samples.get(evaluation.split)
+    found, official = len(evaluation.names), official_count(evaluation.dataset, evaluation.split)
     of_official = "" if official is None else f" (the official split has {official:,})"
     lines = [
         f"{evaluation.dataset}/{evaluation.split}: {found:,} samples{of_official}, {crops}, "

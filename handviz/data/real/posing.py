@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from handviz.data.real.annotated import AnnotatedHand, HandDataset
 from handviz.geometry import rotation_from_axis_angle
-from handviz.hand_model.mano_parameters import MIRROR, posed, template_pose
+from handviz.hand_model.mano_parameters import MIRROR, posed, template_of, template_pose
 from handviz.hand_model.template import HandTemplate
 from handviz.records import FloatArray
 
@@ -34,14 +34,16 @@ def canonical_vertices_m(hand: AnnotatedHand, template: HandTemplate) -> FloatAr
     """(778, 3) posed as the parameters say, of the hand's own side, wrist joint at the origin, not turned."""
     if hand.mano is None:
         raise ValueError(f"{hand.name} has no MANO parameters")
-    vertices_m = posed(template, template_pose(hand.mano, template)[None], hand.mano.shape[None])[0]
+    exact = template_of(hand.mano, template)
+    vertices_m = posed(exact, template_pose(hand.mano, template)[None], hand.mano.shape[None])[0]
     return np.asarray(vertices_m * MIRROR if hand.mano.handedness == "left" else vertices_m)
 
 
 def placed_wrist_m(hand: AnnotatedHand, template: HandTemplate) -> FloatArray:
     """(3,) the wrist joint in the camera's frame: hung on the knuckle that the dataset places, else its annotation."""
     if hand.mano is not None and hand.mano.knuckle_m is not None:
-        rest = template.vertices_m + template.shape_basis.astype(np.float64) @ hand.mano.shape
+        own = template_of(hand.mano, template)
+        rest = own.vertices_m + own.shape_basis.astype(np.float64) @ hand.mano.shape
         reach = (template.joint_regressor[MIDDLE_KNUCKLE] - template.joint_regressor[0]) @ rest
         own_side = reach * MIRROR if hand.mano.handedness == "left" else reach
         return np.asarray(hand.mano.knuckle_m - rotation_from_axis_angle(hand.mano.global_rotation) @ own_side)
