@@ -74,6 +74,7 @@ def test_the_detectors_hand_nearest_to_the_annotated_one_is_taken(monkeypatch):
         (["--pck", "{folder}/pck.txt"], "must end in"),
         (["--submission", "{folder}/pred.zip"], "a submission has MANO's vertices"),
         (["--submission", "{folder}/pred.zip", "--count", "2"], "every sample of the split"),
+        (["--frame-rate", "0"], "must be above 0"),
     ],
 )
 def test_what_cannot_be_is_a_sentence_before_anything_is_computed(

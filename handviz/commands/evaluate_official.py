@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--pck", type=Path, metavar="FILE", help="draw PCK curves (.png, .svg)")
     group.add_argument("--submission", type=Path, metavar="FILE", help="write the zip that the dataset's server takes")
     group.add_argument("--crops", choices=CROPS, default="truth", help="keypoints that crops are cut by (%(default)s)")
+    group.add_argument("--frame-rate", type=float, metavar="HZ", help="of the frames, for accelerations in mm/s²")
 
 
 def refuse_without_dataset(arguments: argparse.Namespace) -> None:
@@ -61,7 +63,7 @@ def official_report(arguments: argparse.Namespace, models: dict[str, Model]) -> 
     with finder(arguments.crops) as find:
         for title, load in models.items():
             found[title] = _evaluated(dataset, load(), Options(arguments.count, find), arguments.submission)
-            texts.append(f"{title}\n\n{report(found[title], CROPS[arguments.crops])}")
+            texts.append(f"{title}\n\n{report(found[title], CROPS[arguments.crops], arguments.frame_rate)}")
     if arguments.csv is not None:
         write_csv(next(iter(found.values())), arguments.csv)
         logger.info("wrote %s", arguments.csv)
@@ -89,6 +91,8 @@ def _check_outputs(arguments: argparse.Namespace, models: int) -> None:
             raise HandvizError(f"{path} cannot be written: name a file in a folder that is there and may be written to")
     if arguments.pck is not None:
         check_ending(arguments.pck)
+    if arguments.frame_rate is not None and not 0 < arguments.frame_rate < math.inf:
+        raise HandvizError("--frame-rate must be above 0")
     if models > 1 and (arguments.csv or arguments.submission):
         raise HandvizError("--csv and --submission are of one model: name it before --data")
     if arguments.submission is not None and (arguments.count is not None or arguments.crops != "truth"):
