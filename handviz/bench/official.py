@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from handviz.bench.bootstrap import mean_intervals
 from handviz.bench.definitions import CameraPoints, Scores, acceleration_errors_mm, joined, score
-from handviz.bench.predictions import MANO, Finder, Prediction, canonical_offsets_m, predictions, true_crop
+from handviz.bench.predictions import Finder, Prediction, canonical_offsets_m, has_true_vertices, predictions, true_crop
 from handviz.bench.protocols import clip_of, frame_of, protocol_of, sequence_of
 from handviz.data.real.annotated import HandDataset
 from handviz.errors import HandvizError
@@ -73,13 +73,12 @@ def evaluate(
     Raises HandvizError if nothing can be compared, or if an answer is not finite.
     """
     indices = with_truth(dataset, options.count)
-    has_mesh = template.name == MANO and all(dataset.hand(index).vertices_m is not None for index in indices)
-    tips = dataset.tip_vertices if template.name == MANO else None
+    has_mesh = all(has_true_vertices(dataset.hand(index), template) for index in indices)
     collected = _Collected(has_mesh, len(indices))
     with tqdm(total=len(indices), unit="hand", leave=False) as bar:
         for start in range(0, len(indices), CHUNK):
             chosen = indices[start : start + CHUNK]
-            found = list(predictions(dataset, chosen, predict, find=options.find, tips=tips))
+            found = list(predictions(dataset, chosen, predict, template, find=options.find))
             collected.add(found)
             options.watch(found)
             bar.update(len(chosen))
@@ -133,8 +132,8 @@ class _Collected:
         offsets = canonical_offsets_m(answer.keypoints_m, hand.keypoints_m, wrists, is_left=is_left)
         # The wrist is the origin of both and so can tell nothing.
         self._keep("keypoints", offsets[1:], answer.keypoint_std_m[1:])
-        if self._has_mesh and hand.vertices_m is not None:
-            offsets = canonical_offsets_m(answer.vertices_m, hand.vertices_m, wrists, is_left=is_left)
+        if self._has_mesh and one.true_vertices_m is not None:
+            offsets = canonical_offsets_m(answer.vertices_m, one.true_vertices_m, wrists, is_left=is_left)
             self._keep("vertices", offsets, answer.vertex_std_m)
 
     def _keep(self, kind: str, offsets_m: FloatArray, std_m: FloatArray) -> None:
@@ -175,7 +174,7 @@ def camera_points(found: Sequence[Prediction], *, has_mesh: bool) -> CameraPoint
         keypoints_m=np.stack([one.keypoints_m for one in found]),
         true_keypoints_m=np.stack([np.asarray(one.hand.keypoints_m, np.float64) for one in found]),
         vertices_m=np.stack([one.vertices_m for one in found]) if has_mesh else None,
-        true_vertices_m=np.stack([np.asarray(one.hand.vertices_m, np.float64) for one in found]) if has_mesh else None,
+        true_vertices_m=np.stack([np.asarray(one.true_vertices_m) for one in found]) if has_mesh else None,
     )
 
 

@@ -9,17 +9,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from handviz.bench.bootstrap import RESAMPLES
 from handviz.bench.definitions import ALIGNMENTS, COLUMNS, THRESHOLDS_MM
 from handviz.bench.official import Evaluation
-from handviz.bench.protocols import protocol_of, sequence_of
+from handviz.bench.protocols import official_count, protocol_of, sequence_of
 from handviz.infer.whole_files import write_whole
 from handviz.train.card import CARD_ROWS, cell, mean_or_nan
 from handviz.train.plots import save_figure
 
 ALIGNMENT_TITLES = {
-    "absolute": "none (camera's frame)",
-    "root": "wrist on wrist",
-    "scale_translation": "wrist, and palm's length",
+    "absolute": "nothing (camera's frame)",
+    "root": "root (wrist on wrist)",
+    "scale_translation": "scale and translation (wrist, palm)",
     "procrustes": "Procrustes",
 }
 COLUMN_TITLES = {
@@ -42,8 +43,7 @@ def report(evaluation: Evaluation, crops: str) -> str:
 
 def heading(evaluation: Evaluation, crops: str) -> str:
     """Dataset, split and counts, always; then what was left out."""
-    found, protocol = len(evaluation.names), protocol_of(evaluation.dataset)
-    official = protocol.samples.get(evaluation.split)
+    found, official = len(evaluation.names), official_count(evaluation.dataset, evaluation.split)
     of_official = "" if official is None else f" (the official split has {official:,})"
     lines = [
         f"{evaluation.dataset}/{evaluation.split}: {found:,} samples{of_official}, {crops}, "
@@ -65,16 +65,25 @@ def error_table(evaluation: Evaluation) -> str:
         cells = [_error_cell(evaluation, f"{alignment}_{column}", COLUMN_TITLES[column][1]) for column in COLUMNS]
         star = " *" if alignment in official.official else ""
         lines.append("| " + " | ".join([ALIGNMENT_TITLES[alignment] + star, *cells]) + " |")
-    drawn = "samples" if evaluation.sequences == len(evaluation.names) else f"{evaluation.sequences:,} whole sequences"
-    lines.append(f"\n\\* printed by {official.source}; in brackets 95 % of 2,000 bootstrap draws of {drawn}")
+    lines.append(f"\n\\* {official.source}; {_interval_note(evaluation)}")
     return "\n".join(lines)
+
+
+def _interval_note(evaluation: Evaluation) -> str:
+    if evaluation.sequences < 2:
+        return "no intervals: all samples are of one sequence"
+    drawn = "samples" if evaluation.sequences == len(evaluation.names) else f"{evaluation.sequences:,} whole sequences"
+    return f"in brackets 95 % of {RESAMPLES:,} bootstrap draws of {drawn}"
 
 
 def _error_cell(evaluation: Evaluation, name: str, form: str) -> str:
     if name not in evaluation.scores.columns:
         return "–"
+    mean = form.format(evaluation.scores.columns[name].mean())
+    if evaluation.sequences < 2:
+        return mean
     low, high = evaluation.intervals[name]
-    return f"{form.format(evaluation.scores.columns[name].mean())} ({form.format(low)} to {form.format(high)})"
+    return f"{mean} ({form.format(low)} to {form.format(high)})"
 
 
 def deviation_table(evaluation: Evaluation) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -78,6 +79,8 @@ def load_samples(sources: Sequence[Path | str], template: HandTemplate, limit: i
 
 def load_dataset(spec: Path | str, template: HandTemplate, limit: int | None, drawing: Drawing) -> DatasetSamples:
     """The hands of a split: the first ``limit`` to train on, as many from all over it to watch or evaluate."""
+    # Batches have threads of their own.
+    cv2.setNumThreads(1)
     dataset = open_dataset(spec)
     count = len(dataset) if limit is None else min(limit, len(dataset))
     if count == 0:
