@@ -10,6 +10,7 @@ from handviz.errors import HandvizError
 
 COMMANDS = {
     "reconstruct": "hands of an image, a folder or a clip -> overlays, meshes, hands.json",
+    "cluster": "a folder of any size -> shards of hands.json, by many processes or machines (Ray)",
     "inspect": "inspect a folder as the window does, and measure how fast that goes",
     "animate": "a recording of app.py -> animated GLB, BVH skeletons, CSV",
     "synthesize": "render hands with ground truth for training",
@@ -20,6 +21,8 @@ COMMANDS = {
     "curve": "draw how runs learned: error against training crops seen",
     "evaluate": "print the model card: errors, likelihood and coverage on held-out crops",
     "texture": "train, judge and export the texture net",
+    "reproduce": "train a row of the paper's tables on a downloaded dataset, and evaluate it",
+    "tables": "the paper's tables with your own runs' numbers beside the paper's",
     "ablate": "repeat the paper's ablations in a cheap form, beside the paper's numbers",
     "calibrate": "fit one factor to a checkpoint's variances on validation crops",
     "export": "write a checkpoint as ONNX and compare the two",
@@ -27,6 +30,7 @@ COMMANDS = {
     "smoothing": "compare Kalman and One Euro on hands whose true motion is known",
     "benchmark": "measure every stage of the live program on this machine",
     "doctor": "check this machine and the model files, and say what to do",
+    "tiny": "write a few rendered hands in the files of a dataset, or files like MANO's",
     "build": "rebuild committed files: the open hand, the detector, the backbone, the clip",
 }
 

@@ -1,6 +1,9 @@
 """How far predictions lie from the truth, and whether their deviations tell it (numpy; batches of N hands)."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from statistics import NormalDist
 
 import numpy as np
@@ -34,10 +37,14 @@ def pa_mpvpe_mm(predicted_m: FloatArray, truth_m: FloatArray) -> FloatArray:
     return pa_mpjpe_mm(predicted_m, truth_m)
 
 
-def procrustes_aligned(predicted: FloatArray, truth: FloatArray) -> FloatArray:
+def procrustes_aligned(
+    predicted: FloatArray, truth: FloatArray, *, may_mirror: bool = False, norm_epsilon: float = 0.0
+) -> FloatArray:
     """The predictions (N, K, 3) after each hand's best rotation, scale and shift onto the truth (N, K, 3).
 
     Least squares without reflection (Umeyama 1991). A hand whose points all coincide is only shifted.
+    ``may_mirror`` takes a reflection where that fits better, and ``norm_epsilon``, in the points' unit, is added to the
+    norm that predictions are divided by: FreiHAND's eval.py does both.
     """
     _check_same_shape(predicted, truth)
     predicted_mean = predicted.mean(axis=1, keepdims=True)
@@ -45,9 +52,10 @@ def procrustes_aligned(predicted: FloatArray, truth: FloatArray) -> FloatArray:
     centred, target = predicted - predicted_mean, truth - truth_mean
     left, singular, right = np.linalg.svd(np.einsum("nki,nkj->nij", target, centred))
     sign = np.ones_like(singular)
-    sign[:, 2] = np.sign(np.linalg.det(left @ right))
+    if not may_mirror:
+        sign[:, 2] = np.sign(np.linalg.det(left @ right))
     rotation = (left * sign[:, None, :]) @ right
-    spread = np.einsum("nki,nki->n", centred, centred)
+    spread = np.square(np.sqrt(np.einsum("nki,nki->n", centred, centred)) + norm_epsilon)
     scale = np.divide((singular * sign).sum(axis=1), spread, out=np.ones_like(spread), where=spread > 0)
     return scale[:, None, None] * (centred @ rotation.transpose(0, 2, 1)) + truth_mean
 
@@ -62,13 +70,11 @@ def f_scores(
     """
     _check_same_shape(predicted_m, truth_m)
     limits = np.asarray(thresholds_mm, dtype=np.float64) / MILLIMETRES_PER_METRE
-    scores = np.zeros((len(truth_m), len(limits)))
-    for row, predicted, truth in zip(scores, predicted_m, truth_m, strict=True):
-        precision = _share_near(predicted, truth, limits)
-        recall = _share_near(truth, predicted, limits)
-        total = precision + recall
-        row[:] = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
-    return scores
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        shares = list(threads.map(partial(_precision_and_recall, limits=limits), predicted_m, truth_m))
+    precision, recall = np.array(shares).reshape(-1, 2, len(limits)).transpose(1, 0, 2)
+    total = precision + recall
+    return np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
 
 
 def pck_auc(errors_mm: FloatArray, limit_mm: float = PCK_LIMIT_MM) -> float:
@@ -146,11 +152,23 @@ def spearman(first: FloatArray, second: FloatArray) -> float:
     return float(deviations[0] @ deviations[1]) / norm if norm > 0 else float("nan")
 
 
-def _share_near(points: FloatArray, others: FloatArray, limits: FloatArray) -> FloatArray:
-    """Share of points (V, 3) whose nearest of ``others`` is nearer than each limit."""
+def _precision_and_recall(predicted: FloatArray, truth: FloatArray, limits: FloatArray) -> FloatArray:
+    """(2, limits) of one hand's vertices (V, 3)."""
+    apart = np.linalg.norm(predicted - truth, axis=1)
+    return np.stack([_share_near(predicted, truth, apart, limits), _share_near(truth, predicted, apart, limits)])
+
+
+def _share_near(points: FloatArray, others: FloatArray, apart: FloatArray, limits: FloatArray) -> FloatArray:
+    """Share of points (V, 3) whose nearest of ``others`` is nearer than each limit.
+
+    ``apart`` (V,) from a point's own counterpart: where that is near enough nobody has to search.
+    """
     from scipy.spatial import cKDTree
 
-    distance, _ = cKDTree(others).query(points, distance_upper_bound=float(limits.max()))
+    distance, searched = apart.copy(), apart >= limits.min()
+    if searched.any():
+        tree = cKDTree(others, balanced_tree=False, compact_nodes=False)
+        distance[searched], _ = tree.query(points[searched], distance_upper_bound=float(limits.max()))
     return (distance[:, None] < limits).mean(axis=0)
 
 

@@ -6,11 +6,12 @@ import pytest
 import torch
 import trimesh
 
+from handviz.data.labels import weak_perspective
 from handviz.data.synthetic import generator, pose, sample
 from handviz.data.synthetic.arm import ArmPoser
 from handviz.data.synthetic.dataset import read_labels, read_shard, shard_numbers
 from handviz.data.synthetic.generator import pictures_file
-from handviz.data.synthetic.scene import SceneMaker, weak_perspective
+from handviz.data.synthetic.scene import SceneMaker
 from handviz.data.synthetic.scene import labels as scene_labels
 from handviz.data.synthetic.viewpoint import Camera, sample_camera
 from handviz.detect.crop import camera_from_crop, crop_from_image_affine

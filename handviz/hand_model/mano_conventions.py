@@ -17,7 +17,9 @@ from handviz.hand_model.mano_parameters import (
     ManoParameters,
     PoseKind,
     posed,
+    template_of,
     template_pose,
+    template_shape,
 )
 from handviz.hand_model.template import JOINT_COUNT, POSE_SIZE, SHAPE_SIZE, HandTemplate
 from handviz.records import FloatArray, Handedness
@@ -45,12 +47,13 @@ class CanonicalMano:
 
 def canonical(parameters: ManoParameters, template: HandTemplate) -> CanonicalMano:
     """What these parameters say, in whatever convention; the wrist lies at its own place in the file, moved."""
+    exact = template_of(parameters, template)
     return CanonicalMano(
         handedness=parameters.handedness,
         pose=template_pose(parameters, template),
-        shape=np.asarray(parameters.shape, np.float64),
+        shape=template_shape(parameters, template),
         camera_from_wrist=rotation_from_axis_angle(parameters.global_rotation),
-        wrist_m=parameters.translation_m + file_wrist_m(parameters.shape, parameters.handedness, template),
+        wrist_m=parameters.translation_m + file_wrist_m(parameters.shape, parameters.handedness, exact),
     )
 
 

@@ -5,7 +5,8 @@ template (``mano.load_mano``) is always a right hand whose pose is axis-angle re
 a left hand are those of MANO_LEFT, and its mirror image's once they are here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -40,6 +41,9 @@ class ManoParameters:
     dataset does not tell it"""
     knuckle_m: FloatArray | None = None
     """(3,) where the middle finger's first joint lies in the camera's frame, for datasets that place the hand by it"""
+    shape_is_published_left: bool = False
+    """Of left hands: ``shape`` goes with MANO_LEFT.pkl as it is published, whose directions of shape are the right
+    hand's, not mirrored (smplx#48); such a hand is not the mirror image of a right hand with the same numbers"""
 
 
 def template_pose(parameters: ManoParameters, template: HandTemplate) -> FloatArray:
@@ -51,6 +55,29 @@ def template_pose(parameters: ManoParameters, template: HandTemplate) -> FloatAr
     if parameters.handedness == "left":
         pose = (pose.reshape(-1, 3) * TURN_MIRROR).ravel()
     return pose - template.pose_mean if parameters.kind == "absolute" else pose
+
+
+def template_shape(parameters: ManoParameters, template: HandTemplate) -> FloatArray:
+    """(10,) shape as the template takes it; for numbers of the published MANO_LEFT those that come nearest to it."""
+    shape = np.asarray(parameters.shape, np.float64)
+    return _own_from_published(template) @ shape if parameters.shape_is_published_left else shape
+
+
+def template_of(parameters: ManoParameters, template: HandTemplate) -> HandTemplate:
+    """The template that poses exactly the hand of these parameters: another one for the published MANO_LEFT."""
+    return _published_left(template) if parameters.shape_is_published_left else template
+
+
+@lru_cache(maxsize=4)
+def _published_left(template: HandTemplate) -> HandTemplate:
+    return replace(template, shape_basis=template.shape_basis * MIRROR[:, None].astype(template.shape_basis.dtype))
+
+
+@lru_cache(maxsize=4)
+def _own_from_published(template: HandTemplate) -> FloatArray:
+    """(10, 10) least squares over all vertices at rest."""
+    own, other = (hand.shape_basis.astype(np.float64).reshape(-1, 10) for hand in (template, _published_left(template)))
+    return np.asarray(np.linalg.lstsq(own, other)[0])
 
 
 def posed(template: HandTemplate, pose: FloatArray, shape: FloatArray) -> FloatArray:

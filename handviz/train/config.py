@@ -6,23 +6,31 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from handviz.data.real.registry import settled
 from handviz.errors import HandvizError
 from handviz.nets.model import ModelConfig
+from handviz.train.dataset_samples import BadPictures
 from handviz.train.losses import LossConfig
 from handviz.train.style_noise import StyleNoise
 from handviz.train.witness_noise import WitnessNoise
+
+SUPERVISIONS = ("full", "weak")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that a run depends on."""
 
-    data: tuple[Path, ...]
-    """Folders of rendered hands, taken together."""
+    data: tuple[Path | str, ...]
+    """Folders of rendered hands and specs of datasets (data/real/registry.py), taken together."""
     run: Path
     """Folder of the run: checkpoint ``last``, ``log.csv``."""
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    supervision: str = "full"
+    """"full": all of the truth; "weak": 2D joints alone (train/weak.py)."""
+    camera_prior: Path | None = None
+    """Checkpoint whose camera net is the camera's prior in weak training; None: there is no such term."""
     witness_noise: WitnessNoise = field(default_factory=WitnessNoise)
     """How much of MediaPipe's landmarks is made as good as on photographs (train/witness_noise.py)."""
     style_noise: StyleNoise = field(default_factory=StyleNoise)
@@ -40,18 +48,25 @@ class TrainConfig:
     """Learning rate of the first blocks, end to end."""
     device: str = "auto"
     weight_decay: float = 0.01
+    """Of AdamW; at 0 it is Adam, the paper's optimiser, to the bit."""
     warm_up_steps: int = 200
     gradient_norm: float = 2.0
     seed: int = 0
     checkpoint_every: int = 200
     """Steps."""
-    validation: Path | None = None
+    validation: Path | str | None = None
+    bad_pictures: BadPictures = "stop"
+    """What to do about a dataset's picture that cannot be read."""
     backbone_from: Path | None = None
     """Checkpoint whose backbone to start from."""
+    backbone_weights: Path | None = None
+    """torchvision's file of ImageNet weights to start the backbone from (nets/torchvision_weights.py)."""
     start_from: tuple[Path, ...] = ()
     """Checkpoints of any variants whose matching weights to start from; later ones win."""
     limit: int | None = None
     """Use only the first samples."""
+    recipe: str = ""
+    """Name of the recipe that all of this comes from (bench/recipes.py); empty: from none."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "checkpoint_every", "limit"):
@@ -61,12 +76,28 @@ class TrainConfig:
         for name in ("head_rate", "tail_rate", "stem_rate"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise HandvizError(f"training: {name} is {getattr(self, name)}, it must be a number from 0 on")
+        self._check_supervision()
         if self.end_to_end and not (self.tail_rate and self.stem_rate):
             raise HandvizError(
                 "training: end to end trains the whole backbone: tail_rate and stem_rate must be above 0"
             )
         if self.model.has_witness and self.model.witness_stem != self.end_to_end:
             raise HandvizError("training: witness_stem is for end to end, and end to end needs it")
+
+    def _check_supervision(self) -> None:
+        if self.supervision not in SUPERVISIONS:
+            kinds = ", ".join(SUPERVISIONS)
+            raise HandvizError(f"training: supervision is {self.supervision!r}; there are {kinds}")
+        if self.supervision == "full":
+            if self.camera_prior is not None:
+                raise HandvizError(
+                    "training: a camera prior is for weak supervision; full supervision knows the camera"
+                )
+        elif self.model.has_witness and self.witness_noise.share:
+            raise HandvizError(
+                "training: witness_noise moves MediaPipe's landmarks towards the 3D truth, which weak supervision "
+                "does not have: its share must be 0"
+            )
 
 
 def as_notes(config: TrainConfig) -> dict[str, Any]:
@@ -76,9 +107,10 @@ def as_notes(config: TrainConfig) -> dict[str, Any]:
 
 def _lasting(notes: dict[str, Any]) -> dict[str, Any]:
     """What a run keeps from its first step to its last; notes of older programs say less of it."""
-    lasting = {f"--{name}": notes[name] for name in ("seed", "limit") if name in notes}
+    kept = ("seed", "limit", "supervision")
+    lasting = {f"--{name}": notes[name] for name in kept if name in notes}
     if isinstance(notes.get("data"), list):
-        lasting["--data"] = [str(Path(str(folder)).resolve()) for folder in notes["data"]]
+        lasting["--data"] = [settled(str(source)) for source in notes["data"]]
     for part in ("loss", "witness_noise", "style_noise"):
         weights = notes.get(part)
         lasting |= {f"{part} {name}": value for name, value in weights.items()} if isinstance(weights, dict) else {}

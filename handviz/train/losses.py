@@ -1,7 +1,7 @@
 """The losses of the paper (eqs. 3 to 6, Algorithms 1, 5 and 6), in centimetres, every term a mean over its numbers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,8 +18,11 @@ from handviz.probability import (
     keypoints_from_vertices,
 )
 from handviz.records import VariantName
+from handviz.train.weak_weights import WeakWeights
 
 CENTIMETRES_PER_HALF_SIDE = 10.0
+IMAGE_SQUARES = 20.0
+"""Of squared 2D errors: crop half-sides are about a decimetre, 100 would bring them to square centimetres."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,9 @@ class LossConfig:
     """Assumed between errors of the vertices that make a keypoint (0: independent, as in the paper)."""
     likelihood: str = "gaussian"
     """Of AMVUR: "l2" trains the mean alone, by squared errors (supplement, Table 3)."""
+    weak: WeakWeights = field(default_factory=WeakWeights)
+    """Where 2D joints alone are known (train/weak.py); of the weights above image, joints, the correlation, the prior's
+    log-variance and the likelihood hold there too."""
 
     def __post_init__(self) -> None:
         if self.likelihood not in ("gaussian", "l2"):
@@ -150,8 +156,7 @@ def squared_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: 
     terms = {
         "vertices": config.vertices * errors.square().mean(),
         "keypoints": config.keypoints * (regressor @ errors).square().mean(),
-        # Crop half-sides are about a decimetre: 100 brings them to square centimetres.
-        "image": 20.0 * config.image * (image - truth.keypoints_crop).square().mean(),
+        "image": IMAGE_SQUARES * config.image * (image - truth.keypoints_crop).square().mean(),
         "camera": config.camera * camera_error(camera, true_camera),
         "deviation": gaussian_nll(errors.detach(), torch.zeros_like(errors), output.log_variance).mean(),
     }

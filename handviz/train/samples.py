@@ -1,7 +1,7 @@
 """What a batch of training starts from, cached or pictures, and its truth: the one place where the two modes differ."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,7 +21,8 @@ from handviz.nets.model import Cached, HandModel, ModelOutput
 from handviz.train.losses import Truth
 from handviz.units import CENTIMETRES_PER_METRE
 
-TRUTH_LABELS = ("pose", "shape", "rotation", "scale", "translation", "keypoints_crop")
+CROP_LABELS = ("rotation", "scale", "translation", "keypoints_crop")
+TRUTH_LABELS = ("pose", "shape", *CROP_LABELS)
 DECODERS = 8
 """Threads that decode pictures; OpenCV lets go of the interpreter meanwhile."""
 Given = Tensor | Cached | Evidence
@@ -70,7 +71,9 @@ def take(truth: Truth, ids: Tensor) -> Truth:
 
 def picture_batch(pictures: np.ndarray) -> Tensor:
     """uint8 (N, 224, 224, 3) -> float (N, 3, 224, 224) in [0, 1], channels last in memory."""
-    return torch.from_numpy(pictures.copy()).permute(0, 3, 1, 2).float() / 255.0
+    # PyTorch warns of arrays that must not be written, although nothing writes here.
+    own = pictures if pictures.flags.writeable else pictures.copy()
+    return torch.from_numpy(own).permute(0, 3, 1, 2).float().div_(255.0)
 
 
 @torch.no_grad()
@@ -80,8 +83,14 @@ def truth_from_labels(labels: dict[str, np.ndarray], template: HandTemplate) -> 
     columns = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in labels.items()}
     parts = zip(columns["pose"].split(512), columns["shape"].split(512), strict=True)
     vertices = torch.cat([layer(pose, shape).vertices_m * CENTIMETRES_PER_METRE for pose, shape in parts])
+    return truth_of_vertices(vertices, columns)
+
+
+def truth_of_vertices(vertices_cm: Tensor | np.ndarray, labels: Mapping[str, Tensor | np.ndarray]) -> Truth:
+    """Ground truth of canonical vertices (N, V, 3) and the labels in CROP_LABELS."""
+    columns = {name: torch.as_tensor(labels[name], dtype=torch.float32) for name in CROP_LABELS}
     return Truth(
-        vertices_cm=vertices,
+        vertices_cm=torch.as_tensor(vertices_cm, dtype=torch.float32),
         keypoints_crop=columns["keypoints_crop"],
         rotation=columns["rotation"],
         scale_per_cm=columns["scale"] / CENTIMETRES_PER_METRE,

@@ -5,7 +5,7 @@ seed and epoch alone. Cached maps or pictures, one process or several: the loop 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,23 @@ from tqdm import tqdm
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.memory import channels_last
-from handviz.nets.model import Cached, HandModel, build_model
+from handviz.nets.model import Cached, HandModel, ModelOutput, build_model
+from handviz.nets.torchvision_weights import load_torchvision_weights
 from handviz.train.cache import CachedSamples, load_cached, stem_digest, with_evidence
+from handviz.train.camera_prior import PriorSource, load_camera_prior
 from handviz.train.checkpoint import load_checkpoint, load_resume_state, recovered, save_checkpoint
 from handviz.train.config import TrainConfig, as_notes, changes
+from handviz.train.dataset_samples import Drawing
 from handviz.train.distributed import Processes, joined
+from handviz.train.joined_samples import at_step, load_samples, rendered_folders
 from handviz.train.losses import Truth, loss_terms
 from handviz.train.optimiser import descend, learning_rate_factor, optimiser_groups
+from handviz.train.pose_prior import pose_prior
 from handviz.train.run_log import RunLog
-from handviz.train.samples import FromGiven, Given, Samples, load_pictures, to_device
+from handviz.train.samples import FromGiven, Given, Samples, to_device
 from handviz.train.stopping import stop_at_signals
 from handviz.train.style_noise import drawn_styles, in_other_styles, spread_of_statistics
+from handviz.train.supervision import Seen, WeakSupervision
 from handviz.train.validation import validation_errors
 from handviz.train.witness_noise import TrueLandmarks, true_landmarks, with_errors_of_photographs
 
@@ -58,6 +64,7 @@ class Trainer:
         channels_last(self.model).to(processes.device)
         self.true_landmarks = self._true_landmarks()
         self.style_spread = self._style_spread()
+        self.weak = self._weak_supervision()
         if config.tail_rate == 0:
             self.samples = self._evidence_of_all()
         self.network = processes.wrap(FromGiven(self.model))
@@ -67,10 +74,14 @@ class Trainer:
         self.steps_per_epoch = len(self.samples) // self.batch_size
         self.total_steps = self.steps_per_epoch * config.epochs
 
-    def _load(self, directories: tuple[Path, ...], limit: int | None) -> Samples:
+    def _load(self, sources: Sequence[Path | str], limit: int | None) -> Samples:
         """The one switch between pictures and what is cached of them."""
         if self.config.end_to_end:
-            return load_pictures(directories, self.template, limit)
+            config = self.config
+            whole = config.supervision == "full"
+            drawing = Drawing(config.seed, bad_pictures=config.bad_pictures, whole_truth=whole)
+            return load_samples(sources, self.template, limit, drawing)
+        directories = rendered_folders(sources)
         with self.processes.first_before_others():
             return load_cached(directories, self.model, self.config.model.backbone, self.template, limit)
 
@@ -81,6 +92,27 @@ class Trainer:
             return None
         regressor = torch.tensor(self.template.keypoint_regressor, dtype=torch.float32)
         return true_landmarks(samples.landmarks, samples.truth, regressor)
+
+    def _weak_supervision(self) -> WeakSupervision | None:
+        """What weak training knows beside 2D joints; None where all of the truth is learnt from."""
+        config, device = self.config, self.processes.device
+        if config.supervision == "full":
+            return None
+        camera = None
+        if config.camera_prior is not None:
+            source = PriorSource(config.camera_prior, config.data, config.limit, config.loss.weak.camera_std)
+            with self.processes.first_before_others():
+                camera = load_camera_prior(source, self.samples, self.template, device)
+        return WeakSupervision(camera, pose_prior(self.template).to(device))
+
+    def _terms(self, output: ModelOutput, truth: Truth, given: Given, ids: Tensor) -> dict[str, Tensor]:
+        """The weighted terms of this process's part of a batch."""
+        config = self.config
+        if self.weak is None:
+            return loss_terms(config.model.variant)(output, truth, self.regressor, config.loss)
+        seed = (config.seed * 1_000_037 + self.step) * self.processes.count + self.processes.rank
+        seen = Seen(self.processes.own_part(ids), given, seed)
+        return self.weak.terms(output, truth, self.regressor, config.loss, seen)
 
     def _style_spread(self) -> Tensor | None:
         """By how much the looks of cached maps differ; None where they are to stay as they are."""
@@ -104,12 +136,15 @@ class Trainer:
         """The samples to watch, in the first process alone; None if there are none."""
         if self.config.validation is None or not self.processes.first:
             return None
-        directories, name = (self.config.validation,), self.config.model.backbone
+        sources, name = (self.config.validation,), self.config.model.backbone
         if self.config.end_to_end:
-            return load_pictures(directories, self.template, LARGEST_VALIDATION)
-        return load_cached(directories, self.model, name, self.template, LARGEST_VALIDATION)
+            drawing = Drawing(bad_pictures=self.config.bad_pictures)
+            return load_samples(sources, self.template, LARGEST_VALIDATION, drawing)
+        return load_cached(rendered_folders(sources), self.model, name, self.template, LARGEST_VALIDATION)
 
     def _start_backbone(self) -> None:
+        if self.config.backbone_weights is not None:
+            load_torchvision_weights(self.model.backbone, self.config.backbone_weights)
         if self.config.backbone_from is None:
             return
         source, config, _ = load_checkpoint(self.config.backbone_from, self.template)
@@ -211,7 +246,7 @@ class Trainer:
 
     def _batch(self, ids: Tensor) -> tuple[Given, Truth]:
         """This process's part of a batch; its landmarks' errors depend on seed and step alone."""
-        given, truth = self.samples.batch(self.processes.own_part(ids))
+        given, truth = at_step(self.samples, self.step).batch(self.processes.own_part(ids))
         if self.true_landmarks is not None:
             assert isinstance(given, Cached)
             assert isinstance(self.samples, CachedSamples)
@@ -236,8 +271,7 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * factor
         given, truth = self._batch(ids)
-        variant, weights = self.config.model.variant, self.config.loss
-        terms = loss_terms(variant)(self.network(given), truth, self.regressor, weights)
+        terms = self._terms(self.network(given), truth, given, ids)
         values = torch.stack(list(terms.values()))
         loss, of_all = values.sum(), self.processes.mean(values)
         # All processes see the same sum, so that all of them stop.

@@ -8,6 +8,7 @@ without principal components, and of the place only the middle knuckle's pixel a
 are vertices 744, 320, 443, 555, 672. All hands are right hands.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.data.real.annotated import AnnotatedHand
+from handviz.data.real.backgrounds import Backgrounds, find_backgrounds
 from handviz.data.real.freiburg import MANO_SIZE, camera_matrices, intrinsics_from, mano_from, placed, plausible
 from handviz.data.real.json_arrays import number_lists
 from handviz.data.real.pictures import file_names, read_picture
@@ -25,9 +27,22 @@ from handviz.records import FloatArray
 
 VERSIONS = ("gs", "hom", "sample", "auto")
 """Of a training picture, in the order of their numbers."""
-SPLITS = {"freihand": ("training", *(f"training_{version}" for version in VERSIONS), "evaluation")}
+OWN = "own"
+"""The green screen's pictures with the user's own backgrounds."""
+SPLITS = {"freihand": ("training", *(f"training_{version}" for version in (*VERSIONS, OWN)), "evaluation")}
+HANDS = 32_560
+OFFICIAL_COUNTS = {
+    ("freihand", "training"): len(VERSIONS) * HANDS,
+    **{("freihand", f"training_{version}"): HANDS for version in VERSIONS},
+    ("freihand", "evaluation"): 3_960,
+}
+"""``db_size`` of its ``fh_utils.py``"""
 TIP_VERTICES = (744, 320, 443, 555, 672)
+TIP_KEYPOINTS = (4, 8, 12, 16, 20)
+FARTHEST_TIP_M = 0.005
+SAMPLED_TIPS = 500
 PICTURE_SIZE = (224, 224)
+PICTURE_NAME = re.compile(r"\d{8}\.jpg")
 FOLDERS = ("FreiHAND_pub_v2", "FreiHAND_pub_v2_eval")
 ARCHIVES = {"training": "FreiHAND_pub_v2.zip", "evaluation": "FreiHAND_pub_v2_eval.zip"}
 PAGE = "lmb.informatik.uni-freiburg.de/resources/datasets/FreiHAND.en.html"
@@ -64,6 +79,7 @@ class FreiHand:
     numbers: NDArray[np.intp]
     """Of the pictures, in order: the hand's row is the remainder by the count of hands."""
     remarks: Sequence[str]
+    backgrounds: Backgrounds | None = None
     name: str = "freihand"
     tip_vertices: tuple[int, int, int, int, int] = TIP_VERTICES
 
@@ -88,7 +104,8 @@ class FreiHand:
         )
 
     def picture(self, index: int) -> NDArray[np.uint8]:
-        return read_picture(self.pictures / _file(int(self.numbers[index])), PICTURE_SIZE)
+        picture = read_picture(self.pictures / _file(int(self.numbers[index])), PICTURE_SIZE)
+        return picture if self.backgrounds is None else self.backgrounds.behind(self.hand(index), picture)
 
 
 def open_split(name: str, root: Path, split: str) -> FreiHand:
@@ -102,7 +119,11 @@ def open_split(name: str, root: Path, split: str) -> FreiHand:
     numbers, remarks = _numbers(truth, pictures, split)
     if truth.mano is None:
         remarks.append(f"MANO's parameters are not there: evaluation_mano.json of {ARCHIVES[part]} is missing.")
-    return FreiHand(split, pictures, masks if masks.is_dir() else None, truth, numbers, tuple(remarks))
+    remarks += _tip_remark(truth)
+    backgrounds = find_backgrounds(root) if split.endswith(f"_{OWN}") else None
+    if backgrounds is not None and not masks.is_dir():
+        raise HandvizError(f"{masks} is missing: unpack {ARCHIVES[part]} ({PAGE}) again.")
+    return FreiHand(split, pictures, masks if masks.is_dir() else None, truth, numbers, tuple(remarks), backgrounds)
 
 
 def read_truth(root: Path, part: str) -> Truth:
@@ -127,29 +148,53 @@ def read_truth(root: Path, part: str) -> Truth:
 
 def _numbers(truth: Truth, pictures: Path, split: str) -> tuple[NDArray[np.intp], list[str]]:
     """Numbers of the split's pictures that are there and annotated, and sentences on the others."""
-    hands = len(truth.matrices)
-    versions = _versions(split)
-    wanted = np.concatenate([np.arange(hands) + version * hands for version in versions])
+    hands, versions = len(truth.matrices), _versions(split)
     there = file_names(pictures)
+    _check_belong(pictures, there, hands * (1 if split == "evaluation" else len(VERSIONS)), hands)
+    wanted = np.concatenate([np.arange(hands) + version * hands for version in versions])
     found = np.array([_file(number) in there for number in wanted])
     usable = np.tile(truth.usable, len(versions))
     remarks = []
     if not usable.all():
-        remarks.append(f"{np.count_nonzero(~usable):,} pictures are left out: their annotation is not a hand's.")
+        first = pictures / _file(wanted[~usable][0])
+        said = f"{np.count_nonzero(~usable):,} pictures are left out, the first is {first}: their annotation cannot be"
+        remarks.append(f"{said} that of a hand before a camera, in metres.")
     if not (found | ~usable).all():
         missing = wanted[usable & ~found]
         remarks.append(f"{len(missing):,} pictures are missing, the first is {pictures / _file(missing[0])}.")
     kept = wanted[usable & found]
     if not len(kept):
-        reasons = " ".join(remarks)
-        raise HandvizError(f"No picture of FreiHAND's {split} is usable. {reasons} Download {PAGE} anew.")
+        raise HandvizError(f"No picture of FreiHAND's {split} is usable. {' '.join(remarks)} Download {PAGE} anew.")
     return kept, remarks
+
+
+def _check_belong(pictures: Path, names: frozenset[str], most: int, hands: int) -> None:
+    """The order of numbers hangs on how many hands there are: shortened lists would name wrong pictures."""
+    last = max((name for name in names if PICTURE_NAME.fullmatch(name)), default="")
+    if last and int(last[:8]) >= most:
+        raise HandvizError(
+            f"{pictures / last} has no annotation, for the lists hold {hands:,} hands: pictures and lists are not of "
+            f"one download of {PAGE}."
+        )
+
+
+def _tip_remark(truth: Truth) -> list[str]:
+    """A sentence if fingertips do not lie on the vertices that FreiHAND calls so: the lists are not of one order."""
+    rows = np.flatnonzero(truth.usable)[:: max(len(truth.matrices) // SAMPLED_TIPS, 1)]
+    if not len(rows):
+        return []
+    offsets_m = truth.keypoints_m[rows][:, TIP_KEYPOINTS] - truth.vertices_m[rows][:, TIP_VERTICES]
+    worst_m = float(np.median(np.linalg.norm(offsets_m, axis=-1), axis=0).max())
+    if worst_m < FARTHEST_TIP_M:
+        return []
+    said = f"A fingertip lies {1e3 * worst_m:.0f} mm from its vertex (median of {len(rows)} hands)"
+    return [f"{said}: the lists of keypoints and vertices are not of one order."]
 
 
 def _versions(split: str) -> tuple[int, ...]:
     """Blocks of pictures that belong to the split."""
     _, _, version = split.partition("_")
-    if version:
+    if version in VERSIONS:
         return (VERSIONS.index(version),)
     return tuple(range(len(VERSIONS))) if split == "training" else (0,)
 

@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.capture.images import read_image
 from handviz.data.real.annotated import AnnotatedHand
+from handviz.data.real.freiburg import intrinsics_from
 from handviz.data.real.ho3d_frames import EVALUATION, PICTURE_SUFFIX, Ho3dFrames, read_frames
-from handviz.data.real.index import cache_folder
-from handviz.data.real.number_lists import read_points
+from handviz.data.real.json_arrays import number_lists
+from handviz.data.real.pictures import read_picture
 from handviz.errors import HandvizError
 from handviz.geometry import axis_angle_from_rotation, project_points, rotation_from_axis_angle
 from handviz.hand_model.mano_parameters import ManoParameters
-from handviz.records import KEYPOINT_COUNT, FloatArray, Intrinsics
+from handviz.records import KEYPOINT_COUNT, FloatArray
 
 SPLITS = {"ho3d_v2": ("train", EVALUATION), "ho3d_v3": ("train", EVALUATION)}
 OFFICIAL_COUNTS = {
@@ -41,7 +41,7 @@ KEYPOINTS_FROM_HO3D = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 
 """MANO's joints (wrist, index, middle, little, ring, thumb), then the tips from thumb to little finger."""
 OPENGL = np.array([1.0, -1.0, -1.0])
 """Ours from OpenGL's axes, and back: half a turn about x."""
-PIXEL_CENTRE = 0.5
+SIZE = (640, 480)
 VERTEX_COUNT = 778
 LARGEST_ROOT_ERROR_M = 0.002
 GROUND_TRUTH = "evaluation_xyz.json"
@@ -58,7 +58,7 @@ def open_split(name: str, root: Path, split: str) -> "Ho3d":
     frames = read_frames(name, root, split)
     if split != EVALUATION:
         return Ho3d(name, split, root, frames)
-    truth = _ground_truth(name, root, frames)
+    truth = _ground_truth(root, frames)
     return Ho3d(name, split, root, frames, truth=truth)
 
 
@@ -101,7 +101,7 @@ class Ho3d:
 
     def picture(self, index: int) -> NDArray[np.uint8]:
         """(H, W, 3) RGB; HandvizError names a file that is missing or damaged."""
-        return read_image(self._path(index))
+        return read_picture(self._path(index), SIZE)
 
     def _path(self, index: int) -> Path:
         sequence, number = self.frames.names[index].split("/")
@@ -110,7 +110,7 @@ class Ho3d:
     def _hand(
         self, index: int, joints: FloatArray, *, vertices: FloatArray | None = None, mano: ManoParameters | None = None
     ) -> AnnotatedHand:
-        camera = intrinsics(self.frames.field("camera", index))
+        camera = intrinsics_from(self.frames.field("camera", index))
         keypoints = in_our_order(joints)
         return AnnotatedHand(
             name=self.frames.names[index],
@@ -143,26 +143,14 @@ def in_our_order(joints: FloatArray) -> FloatArray:
     return np.asarray(joints[list(KEYPOINTS_FROM_HO3D)] * OPENGL, np.float64)
 
 
-def intrinsics(matrix: FloatArray) -> Intrinsics:
-    """``camMat`` (3, 3), whose pixel centres are whole numbers."""
-    focal_x, focal_y = float(matrix[0, 0]), float(matrix[1, 1])
-    return Intrinsics(
-        focal_x,
-        float(matrix[0, 2]) + PIXEL_CENTRE,
-        float(matrix[1, 2]) + PIXEL_CENTRE,
-        focal_y_px=None if focal_x == focal_y else focal_y,
-    )
-
-
-def _ground_truth(name: str, root: Path, frames: Ho3dFrames) -> _Truth:
-    folder = cache_folder(name, root)
-    joints = read_points(_released(root, GROUND_TRUTH), KEYPOINT_COUNT, folder)
+def _ground_truth(root: Path, frames: Ho3dFrames) -> _Truth:
+    joints = _points(_released(root, GROUND_TRUTH), KEYPOINT_COUNT)
     try:
         path = _released(root, VERTICES)
     except HandvizError:
         vertices = None
     else:
-        vertices = read_points(path, VERTEX_COUNT, folder)
+        vertices = _points(path, VERTEX_COUNT)
     for array, file in ((joints, GROUND_TRUTH), (vertices, VERTICES)):
         if array is not None and len(array) != frames.listed:
             raise HandvizError(
@@ -171,6 +159,10 @@ def _ground_truth(name: str, root: Path, frames: Ho3dFrames) -> _Truth:
             )
     _check_roots(root, joints, frames)
     return _Truth(joints, vertices)
+
+
+def _points(path: Path, count: int) -> FloatArray:
+    return number_lists(path, (count, 3), "download the released ground truth again.", dtype=np.float32)
 
 
 def _released(root: Path, file: str) -> Path:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from handviz.data.real.index import Arrays, Part, cache_folder, read_parts, stamp_of
+from handviz.data.real.index import Arrays, Part, parts_folder, read_parts, stamp_of
 from handviz.data.real.left_out import sentences_on
+from handviz.data.real.pictures import file_names
 from handviz.errors import HandvizError
 from handviz.hand_model.inert_pickle import array_from, load_records
 from handviz.records import FloatArray
@@ -21,14 +22,15 @@ PICTURE_SUFFIX = {"ho3d_v2": ".png", "ho3d_v3": ".jpg"}
 FORMAT = 1
 """Goes up whenever what is kept of a sequence changes."""
 LINE = re.compile(r"(\w+)/(\d+)")
+ROOT_JOINT, WHOLE_HAND = (3,), (21, 3)
 FIELDS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
     "train": {
         "camera": ("camMat", (3, 3)),
-        "joints": ("handJoints3D", (21, 3)),
+        "joints": ("handJoints3D", WHOLE_HAND),
         "pose": ("handPose", (48,)),
         "shape": ("handBeta", (10,)),
     },
-    EVALUATION: {"camera": ("camMat", (3, 3)), "joints": ("handJoints3D", (3,))},
+    EVALUATION: {"camera": ("camMat", (3, 3)), "joints": ("handJoints3D", ROOT_JOINT)},
 }
 """What is kept of an annotation: the name in the file and the shape. Of the evaluation split, the root joint alone."""
 
@@ -61,7 +63,7 @@ def read_frames(name: str, root: Path, split: str) -> Ho3dFrames:
     ]
     order = {line: place for place, line in enumerate(names)}
     places = np.array([order[line] for line in sorted(names)])
-    results = read_parts(parts, cache_folder(f"{name}-{split}", root), f"{name}/{split}")
+    results = read_parts(parts, parts_folder(f"{name}-{split}", root), f"{name}/{split}")
     return _usable(f"{name}/{split}", root, names, places, results)
 
 
@@ -94,7 +96,7 @@ def _part(name: str, folder: Path, split: str, numbers: list[str]) -> Part:
 
 def _read_sequence(folder: Path, split: str, suffix: str, numbers: Sequence[str]) -> Arrays:
     """``problem`` (N,) is empty for samples that can be used, and KIND: SENTENCE for others."""
-    pictures = {path.name for path in (folder / "rgb").glob(f"*{suffix}")}
+    pictures = file_names(folder / "rgb")
     _check_version(folder, suffix, pictures)
     fields = FIELDS[split]
     arrays: Arrays = {key: np.zeros((len(numbers), *shape), np.float32) for key, (_, shape) in fields.items()}
@@ -110,9 +112,10 @@ def _read_sequence(folder: Path, split: str, suffix: str, numbers: Sequence[str]
     return arrays | {"problem": np.array(problems, np.str_)}
 
 
-def _check_version(folder: Path, suffix: str, pictures: set[str]) -> None:
+def _check_version(folder: Path, suffix: str, pictures: frozenset[str]) -> None:
     found = next((name for name, other in PICTURE_SUFFIX.items() if other != suffix), "")
-    if not pictures and any((folder / "rgb").glob(f"*{PICTURE_SUFFIX[found]}")):
+    endings = {Path(name).suffix for name in pictures}
+    if suffix not in endings and PICTURE_SUFFIX[found] in endings:
         raise HandvizError(
             f"{folder / 'rgb'} holds {PICTURE_SUFFIX[found]} pictures and no {suffix} ones: it is {found}: name it so."
         )
@@ -132,7 +135,7 @@ def _read_annotation(path: Path, split: str) -> tuple[str, dict[str, FloatArray]
             kind = "not annotated" if name in records else "annotation of another kind"
             return f"{kind}: {path} has no {name}", {}
         try:
-            values[key] = _number(records[name], shape)
+            values[key] = _numbers(records[name], shape)
         except ValueError as error:
             return f"annotation of another kind: {name} in {path}: {error}", {}
         if not np.isfinite(values[key]).all():
@@ -140,8 +143,14 @@ def _read_annotation(path: Path, split: str) -> tuple[str, dict[str, FloatArray]
     return "", values
 
 
-def _number(value: Any, shape: tuple[int, ...]) -> FloatArray:
-    return np.asarray(array_from(value, shape), np.float64)
+def _numbers(value: Any, shape: tuple[int, ...]) -> FloatArray:
+    """Of this shape; where the root joint is asked for, whole hands have it first."""
+    try:
+        return np.asarray(array_from(value, shape), np.float64)
+    except ValueError:
+        if shape != ROOT_JOINT:
+            raise
+        return np.asarray(array_from(value, WHOLE_HAND)[0], np.float64)
 
 
 def _usable(what: str, root: Path, names: list[str], places: np.ndarray, results: Sequence[Arrays]) -> Ho3dFrames:

@@ -69,7 +69,8 @@ def read_number_lists(path: Path, shape: tuple[int, ...], remedy: str, *, dtype:
     """As ``number_lists``, without any cache; needs the array's own memory twice and some blocks of text."""
     reader = _Reader(shape)
     try:
-        with path.open("rb") as file:
+        # What is too large for single precision becomes infinite: readers leave such hands out.
+        with path.open("rb") as file, np.errstate(over="ignore"):
             parts = [part.astype(dtype) for part in _parts(file, reader)]
     except OSError as error:
         raise HandvizError(f"{path} cannot be read ({error}): {remedy}") from error

@@ -10,10 +10,13 @@ def sentences_on(problems: Iterable[str]) -> tuple[str, ...]:
         if problem:
             kind, _, detail = str(problem).partition(": ")
             kinds.setdefault(kind, []).append(detail)
-    return tuple(_sentence(kind, details) for kind, details in kinds.items())
+    return tuple(sentence_on(kind, len(details), details[0]) for kind, details in kinds.items())
 
 
-def _sentence(kind: str, details: list[str]) -> str:
-    if len(details) == 1:
-        return f"1 sample left out, {kind}: {details[0]}."
-    return f"{len(details)} samples left out, {kind}, the first: {details[0]}."
+def sentence_on(kind: str, count: int, first: str) -> str:
+    """One kind of problem, how often it was met, and where first."""
+    return (
+        f"1 sample left out, {kind}: {first}."
+        if count == 1
+        else f"{count:,} samples left out, {kind}, the first: {first}."
+    )

@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.data.labels import PlacedHand, placed_labels
 from handviz.data.synthetic import look, pose
 from handviz.data.synthetic.arm import ArmPoser, PosedArm, object_transform
 from handviz.data.synthetic.things import ThingMaker
 from handviz.data.synthetic.viewpoint import Camera
-from handviz.detect.crop import camera_from_crop
 from handviz.geometry import apply_affine, project_points
 from handviz.records import CROP_SIZE, FloatArray
 from handviz.render.studio import HandStudio, clip_from_camera
@@ -18,15 +18,6 @@ __all__ = ["ArmPoser", "PosedArm", "SceneMaker", "inside_image", "labels", "obje
 VISIBLE_TOLERANCE_M = 0.004
 HELD, PASSING, OTHER_HAND, RING, WATCH, CLUTTER = 0.27, 0.13, 0.13, 0.16, 0.16, 0.25
 """How often a scene has each of them."""
-
-
-def weak_perspective(points_m: FloatArray, rotation: FloatArray, in_crop: FloatArray) -> tuple[float, FloatArray]:
-    """Scale and translation (2,) that best take rotated points (21, 3) to the crop's points (21, 2) in [-1, 1]."""
-    flat = (points_m @ rotation.T)[:, :2]
-    flat_mean, crop_mean = flat.mean(0), in_crop.mean(0)
-    centred = flat - flat_mean
-    scale = float((centred * (in_crop - crop_mean)).sum() / max((centred**2).sum(), 1e-12))
-    return scale, crop_mean - scale * flat_mean
 
 
 class SceneMaker:
@@ -130,21 +121,6 @@ def hidden_share(visible: NDArray[np.bool_], visible_alone: NDArray[np.bool_]) -
 
 def labels(hand: PosedArm, camera: Camera) -> dict[str, FloatArray]:
     """What is known of a sample without looking at its picture (see generator.LABELS)."""
-    to_camera = camera_from_crop(camera.crop_from_image, camera.intrinsics)
-    rotation = to_camera.T @ camera.camera_from_wrist
-    in_camera = hand.keypoints_m @ camera.camera_from_wrist.T + camera.wrist_camera_m
-    crop_px = apply_affine(camera.crop_from_image, project_points(in_camera, camera.intrinsics))
-    in_crop = crop_px / (CROP_SIZE / 2) - 1
-    scale, translation = weak_perspective(hand.keypoints_m, rotation, in_crop)
-    return {
-        "pose": hand.pose,
-        "shape": hand.shape,
-        "rotation": rotation,
-        "scale": np.array(scale),
-        "translation": translation,
-        "keypoints_crop": in_crop,
-        "camera_from_wrist": camera.camera_from_wrist,
-        "wrist_camera_m": camera.wrist_camera_m,
-        "camera_matrix": camera.matrix,
-        "crop_from_image": camera.crop_from_image,
-    }
+    placed = PlacedHand(hand.keypoints_m, camera.camera_from_wrist, camera.wrist_camera_m)
+    known = placed_labels(placed, camera.intrinsics, camera.crop_from_image)
+    return {"pose": hand.pose, "shape": hand.shape} | known

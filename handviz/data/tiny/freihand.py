@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from handviz.data.tiny.hands import TinyHand, tiny_hands
-from handviz.data.tiny.shapes import keypoints_from_joints, stretched
+from handviz.data.tiny.shapes import keypoints_from_joints, stretched, write_backgrounds, write_jpeg
 from handviz.data.tiny.stand_in_mano import stand_in_template
 from handviz.records import FloatArray
 
@@ -21,11 +20,12 @@ STRETCH = 1.06
 """Focal lengths along x and y differ, so that whoever confuses them is seen."""
 HALF_PX = 0.5
 """FreiHAND's pixel centres lie at whole numbers, the rendered hands' at halves."""
-QUALITY = 95
 
 
 def write(name: str, root: Path, count: int, seed: int = 0) -> None:
-    """``count`` hands for training, in four pictures each, and as many for evaluation, in one folder."""
+    """``count`` hands for training, in four pictures each, and as many for evaluation, in one folder; and two
+    backgrounds, which no download has."""
+    write_backgrounds(root, np.random.default_rng(seed))
     for part, part_seed in (("training", seed), ("evaluation", seed + 1)):
         size = (SIDE_PX, SIDE_PX)
         hands = [stretched(hand, STRETCH) for hand in tiny_hands(count, seed=part_seed, size=size, reach=0.95)]
@@ -52,7 +52,7 @@ def _write_lists(root: Path, part: str, hands: Sequence[TinyHand]) -> None:
     """The five lists of annotations, one entry per hand."""
     lists: dict[str, list[Any]] = {"K": [], "mano": [], "scale": [], "verts": [], "xyz": []}
     for hand in hands:
-        matrix, keypoints_m = camera_matrix(hand), keypoints_from_joints(hand, TIPS)
+        matrix, keypoints_m = camera_matrix(hand), keypoints_from_joints(hand.joints_m, hand.vertices_m, TIPS)
         lists["K"].append(matrix.tolist())
         lists["mano"].append([mano_numbers(hand, matrix, keypoints_m[9]).tolist()])
         lists["scale"].append(float(np.linalg.norm(keypoints_m[10] - keypoints_m[9])))
@@ -67,12 +67,12 @@ def _write_pictures(folder: Path, hands: Sequence[TinyHand], is_training: bool, 
     """Evaluation has plain pictures; training the green screen, three other backgrounds and masks of the hand."""
     for number, hand in enumerate(hands):
         if not is_training:
-            _write(folder / "rgb", number, hand.picture)
+            write_jpeg(_file(folder / "rgb", number), hand.picture)
             continue
-        _write(folder / "mask", number, hand.mask)
+        write_jpeg(_file(folder / "mask", number), hand.mask)
         for version in range(4):
             background = SCREEN if version == 0 else rng.integers(30, 220, 3)
-            _write(folder / "rgb", number + version * len(hands), on_background(hand, background))
+            write_jpeg(_file(folder / "rgb", number + version * len(hands)), on_background(hand, background))
 
 
 def on_background(hand: TinyHand, colour: Any) -> NDArray[np.uint8]:
@@ -81,9 +81,5 @@ def on_background(hand: TinyHand, colour: Any) -> NDArray[np.uint8]:
     return np.asarray(np.rint(share * hand.picture + (1 - share) * np.asarray(colour, np.float64)), np.uint8)
 
 
-def _write(folder: Path, number: int, picture: NDArray[np.uint8]) -> None:
-    """A JPEG of RGB (H, W, 3) or grey (H, W)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    stored = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
-    _, data = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    (folder / f"{number:08d}.jpg").write_bytes(data.tobytes())
+def _file(folder: Path, number: int) -> Path:
+    return folder / f"{number:08d}.jpg"

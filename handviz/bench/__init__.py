@@ -1,0 +1,1 @@
+"""The bench: datasets' own evaluation, on any predictor."""

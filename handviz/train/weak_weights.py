@@ -1,0 +1,49 @@
+"""What the weakly supervised loss weighs: Table 4 of the paper is four of these."""
+
+import math
+from dataclasses import dataclass, fields
+
+from handviz.errors import HandvizError
+
+VARIANCES = ("projected", "labels")
+
+
+@dataclass(frozen=True)
+class WeakWeights:
+    """Weights of the terms of eq. 8 beside that of the 2D joints (``LossConfig.image``), and what it leaves open.
+
+    Table 4: 2D joints alone are ``camera``, ``keypoints`` and ``vertices`` 0; its rows add them in this order.
+    """
+
+    camera: float = 0.1
+    """Of KL(camera || camera prior); without a prior there is no such term."""
+    keypoints: float = 0.05
+    """Of KL(3D joints of AMVUR || of the prior-net), ``final`` alone."""
+    vertices: float = 0.05
+    """Of KL(vertices of AMVUR || of the prior-net), ``final`` alone."""
+    prior: float = 1.0
+    """Squared 2D error of the prior-net's own mesh in ``final``: ours; without it only the divergence trains it."""
+    pose: float = 0.01
+    """Mean square of the pose's principal components, in standard deviations: ours, fingers bend both ways else."""
+    shape: float = 0.01
+    """Mean square of the shape, in standard deviations: ours, 2D joints do not tell a size."""
+    draws: int = 4
+    """Samples of joints and camera for the expected likelihood; the paper draws one."""
+    label_std: float = 0.0
+    """Deviation of the 2D labels, crop half-sides: 0 for annotated joints, more for a detector's."""
+    variance: str = "projected"
+    """Of the likelihood: "projected" as in eq. 6, AMVUR's own beside the labels'; "labels" the labels' alone."""
+    camera_std: float = 0.0
+    """Deviation of all nine numbers of the camera prior; 0: what its own net says of each, 1: as printed."""
+
+    def __post_init__(self) -> None:
+        numbers = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "variance"}
+        for name, value in numbers.items():
+            if not 0 <= value < math.inf:
+                raise HandvizError(f"weak supervision: {name} is {value}, it must be a number from 0 on")
+        if self.draws < 1:
+            raise HandvizError("weak supervision: draws must be at least 1")
+        if self.variance not in VARIANCES:
+            raise HandvizError(f"weak supervision: variance is {self.variance!r}; there are {', '.join(VARIANCES)}")
+        if self.variance == "labels" and not self.label_std:
+            raise HandvizError('weak supervision: variance "labels" needs a label_std above 0')

@@ -1,0 +1,76 @@
+"""A dataset in memory, made of tiny hands: what readers give, without files."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from handviz.data.real.annotated import AnnotatedHand
+from handviz.data.tiny.hands import TinyHand
+from handviz.data.tiny.stand_in_mano import stand_in_template
+from handviz.errors import HandvizError
+from handviz.geometry import project_points
+from handviz.hand_model.mano_parameters import MIRROR, ManoParameters
+from handviz.records import FloatArray
+
+
+def keypoints_m(hand: TinyHand) -> FloatArray:
+    """(21, 3) of the template, in the camera's frame."""
+    return stand_in_template().keypoint_regressor @ (hand.vertices_m - hand.wrist_m) + hand.wrist_m
+
+
+def annotated(hand: TinyHand, name: str = "hand") -> AnnotatedHand:
+    """What a reader says of a tiny hand."""
+    template = stand_in_template()
+    wrist = template.joint_regressor[0] @ np.einsum("vcs,s->vc", template.shape_basis, hand.shape)
+    parameters = ManoParameters(
+        hand.handedness,
+        "absolute",
+        hand.pose,
+        hand.shape,
+        hand.global_rotation,
+        hand.wrist_m - wrist * (MIRROR if hand.handedness == "left" else 1),
+    )
+    points_m = keypoints_m(hand)
+    return AnnotatedHand(
+        name,
+        Path(name + ".jpg"),
+        hand.handedness,
+        hand.intrinsics,
+        project_points(points_m, hand.intrinsics),
+        points_m,
+        hand.vertices_m,
+        parameters,
+    )
+
+
+class MemoryDataset:
+    """Tiny hands as a split; those in ``broken`` have no picture, ``flat`` ones no 3D truth."""
+
+    name, split = "freihand", "training"
+    tip_vertices = (744, 320, 443, 554, 671)
+    remarks = ("2 hands were left out.",)
+
+    def __init__(self, hands: list[TinyHand], broken: tuple[int, ...] = (), *, flat: bool = False) -> None:
+        self.hands, self.broken, self.flat = hands, broken, flat
+
+    def __len__(self) -> int:
+        return len(self.hands)
+
+    def hand(self, index: int) -> AnnotatedHand:
+        hand = annotated(self.hands[index], f"{index:08d}")
+        return replace(hand, mano=None, vertices_m=None, keypoints_m=None) if self.flat else hand
+
+    def picture(self, index: int) -> np.ndarray:
+        if index in self.broken:
+            raise HandvizError(f"{index:08d}.jpg is cut off.")
+        return self.hands[index].picture
+
+
+def reader_of(dataset: MemoryDataset) -> ModuleType:
+    """What ``data/real/freihand.py`` is to the registry."""
+    module = ModuleType("freihand")
+    module.SPLITS = {"freihand": ("training", "evaluation")}
+    module.open_split = lambda name, root, split: dataset
+    return module

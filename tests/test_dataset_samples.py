@@ -1,0 +1,176 @@
+"""Training reads datasets: deterministic crops, mixtures with rendered hands, pictures that cannot be read."""
+
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from handviz.data.real.cut import cut
+from handviz.data.tiny.hands import TinyHand, tiny_hands
+from handviz.data.tiny.stand_in_mano import stand_in_template
+from handviz.errors import HandvizError
+from handviz.hand_model.open_hand import load_open_hand
+from handviz.nets.model import ModelConfig
+from handviz.train.config import TrainConfig, as_notes, changes
+from handviz.train.dataset_samples import DatasetSamples, Drawing
+from handviz.train.joined_samples import JoinedSamples, at_step, load_samples
+from handviz.train.train import Trainer
+from tests.memory_dataset import MemoryDataset, annotated, reader_of
+from tests.training import assert_same, run_steps
+
+TEMPLATE = stand_in_template()
+SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, evidence="global")
+
+
+@pytest.fixture(scope="module")
+def hands() -> list[TinyHand]:
+    return list(tiny_hands(8, seed=5, size=(160, 120), sides=("right", "left")))
+
+
+@pytest.fixture
+def opened(hands: list[TinyHand], monkeypatch: pytest.MonkeyPatch) -> MemoryDataset:
+    """What every spec of freihand opens."""
+    dataset = MemoryDataset(hands)
+    monkeypatch.setitem(sys.modules, "handviz.data.real.freihand", reader_of(dataset))
+    return dataset
+
+
+def samples(dataset: MemoryDataset, **drawing: object) -> DatasetSamples:
+    return DatasetSamples(dataset, TEMPLATE, np.arange(len(dataset)), Drawing(**drawing))
+
+
+def test_a_batch_holds_the_crops_and_the_truth_of_its_samples(hands: list[TinyHand]) -> None:
+    ids = torch.tensor([5, 0, 3])
+    pictures, truth = samples(MemoryDataset(hands)).batch(ids)
+    assert pictures.shape == (3, 3, 224, 224)
+    for row, number in enumerate(ids.tolist()):
+        labels, picture = cut(annotated(hands[number]), hands[number].picture, TEMPLATE)
+        np.testing.assert_allclose(pictures[row].permute(1, 2, 0) * 255, picture, atol=1e-3)
+        turned_m = truth.vertices_cm[row].double().numpy() / 100 @ labels["camera_from_wrist"].T
+        np.testing.assert_allclose(turned_m + labels["wrist_camera_m"], hands[number].vertices_m, atol=1e-5)
+        for name in ("rotation", "translation", "keypoints_crop"):
+            np.testing.assert_allclose(getattr(truth, name)[row], labels[name], atol=1e-5)
+        assert truth.scale_per_cm[row] * 100 == pytest.approx(float(labels["scale"]), rel=1e-5)
+
+
+def test_the_truth_of_all_is_that_of_the_still_crops(hands: list[TinyHand]) -> None:
+    dataset = MemoryDataset(hands)
+    whole = samples(dataset, seed=1).truth
+    _, still = samples(dataset).batch(torch.arange(8))
+    assert torch.equal(whole.keypoints_crop, still.keypoints_crop)
+    assert torch.equal(whole.vertices_cm, still.vertices_cm)
+
+
+def test_jitter_depends_on_seed_step_and_sample_alone(hands: list[TinyHand]) -> None:
+    drawn = samples(MemoryDataset(hands), seed=4).at_step(7)
+    first, _ = drawn.batch(torch.tensor([1, 2, 6]))
+    again, truth = drawn.batch(torch.tensor([6, 1]))
+    assert torch.equal(first[[2, 0]], again)
+    assert truth.rotation.dtype == torch.float32
+    for other in (drawn.at_step(8), samples(MemoryDataset(hands), seed=5).at_step(7)):
+        assert not torch.equal(other.batch(torch.tensor([6]))[0][0], again[0])
+
+
+def test_a_picture_that_cannot_be_read_stops(hands: list[TinyHand]) -> None:
+    with pytest.raises(HandvizError, match=r"00000003\.jpg is cut off\. --bad-pictures skip leaves"):
+        samples(MemoryDataset(hands, broken=(3,))).batch(torch.tensor([2, 3]))
+
+
+def test_or_the_next_one_takes_its_place(hands: list[TinyHand], caplog: pytest.LogCaptureFixture) -> None:
+    broken = samples(MemoryDataset(hands, broken=(3, 4)), bad_pictures="skip", seed=1)
+    with caplog.at_level(logging.WARNING):
+        pictures, truth = broken.batch(torch.tensor([3, 7]))
+        wanted, known = samples(MemoryDataset(hands), seed=1).batch(torch.tensor([5, 7]))
+        assert torch.equal(pictures, wanted)
+        assert torch.equal(truth.vertices_cm, known.vertices_cm)
+        broken.at_step(3).batch(torch.tensor([3]))
+    assert set(broken.bad) == {3, 4}
+    assert sorted(record.message.split(" Left out")[0] for record in caplog.records) == [
+        "00000003.jpg is cut off.",
+        "00000004.jpg is cut off.",
+    ]
+
+
+def test_a_dataset_without_one_good_picture_is_no_endless_search(hands: list[TinyHand]) -> None:
+    with pytest.raises(HandvizError, match=r"100 pictures in a row cannot be used, the last because .*doctor"):
+        samples(MemoryDataset(hands, broken=tuple(range(8))), bad_pictures="skip").batch(torch.tensor([0]))
+
+
+def test_a_dataset_without_3d_truth_is_refused_and_may_be_wanted(hands: list[TinyHand]) -> None:
+    with pytest.raises(HandvizError, match="00000000 of freihand/training has no 3D truth"):
+        samples(MemoryDataset(hands, flat=True)).batch(torch.tensor([0]))
+    _, truth = samples(MemoryDataset(hands, flat=True), whole_truth=False).batch(torch.arange(2))
+    assert truth.vertices_cm.isnan().all()
+    assert truth.keypoints_crop.isfinite().all()
+    open_hand = replace(samples(MemoryDataset(hands)), template=load_open_hand())
+    with pytest.raises(HandvizError, match=r"MANO_RIGHT\.pkl with --hand-model"):
+        open_hand.batch(torch.tensor([0]))
+
+
+def test_datasets_and_rendered_hands_mix(opened: MemoryDataset, rendered_hands: Path) -> None:
+    template = load_open_hand()
+    drawing = Drawing(3, whole_truth=False)
+    mixed = load_samples(["freihand:x", rendered_hands, rendered_hands, "freihand:x"], template, 75, drawing)
+    assert isinstance(mixed, JoinedSamples)
+    assert [len(part) for part in mixed.parts] == [8, 64, 3]
+    ids = torch.tensor([74, 8, 2, 9, 72])
+    pictures, truth = at_step(mixed, 5).batch(ids)
+    dataset, rendered = at_step(mixed.parts[0], 5), mixed.parts[1]
+    assert torch.equal(pictures[[0, 2, 4]], dataset.batch(torch.tensor([2, 2, 0]))[0])
+    assert torch.equal(pictures[[1, 3]], rendered.batch(torch.tensor([0, 1]))[0])
+    assert torch.equal(truth.vertices_cm[[1, 3]], rendered.truth.vertices_cm[:2])
+    assert truth.vertices_cm[[0, 2, 4]].isnan().all()
+    assert pictures.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.fixture
+def config(tmp_path: Path, opened: MemoryDataset) -> TrainConfig:
+    return TrainConfig(
+        data=("freihand:x",),
+        run=tmp_path / "run",
+        model=SMALL,
+        end_to_end=True,
+        validation="freihand/evaluation:x",
+        epochs=2,
+        batch_size=4,
+        warm_up_steps=1,
+    )
+
+
+def test_training_on_a_dataset_resumes_to_the_bit(config: TrainConfig) -> None:
+    straight = Trainer(config, TEMPLATE)
+    losses = run_steps(straight)
+    assert len(losses) == 4
+    stopped = Trainer(config, TEMPLATE)
+    assert run_steps(stopped, 3) == losses[:3]
+    stopped.save()
+    resumed = Trainer(config, TEMPLATE)
+    resumed.resume()
+    assert run_steps(resumed) == losses[3:]
+    assert_same(resumed.model.state_dict(), straight.model.state_dict())
+    watched = straight.load_validation()
+    assert watched is not None
+    assert torch.equal(watched.batch(torch.arange(8))[0], watched.batch(torch.arange(8))[0])
+
+
+def test_notes_know_the_dataset_again(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    noted = as_notes(config)
+    assert changes(config, noted) == []
+    assert changes(replace(config, data=(f"freihand:{tmp_path / 'x'}",)), noted) == []
+    assert len(changes(replace(config, data=("freihand/evaluation:x",)), noted)) == 1
+
+
+def test_cached_training_refuses_a_dataset(config: TrainConfig) -> None:
+    with pytest.raises(HandvizError, match="freihand:x is not cached: add --end-to-end"):
+        Trainer(replace(config, end_to_end=False), TEMPLATE)
+
+
+def test_validation_is_from_all_over_the_split(opened: MemoryDataset) -> None:
+    watched = load_samples(["freihand:x"], TEMPLATE, 3, Drawing())
+    assert isinstance(watched, DatasetSamples)
+    assert watched.rows.tolist() == [0, 3, 7]

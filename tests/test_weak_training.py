@@ -1,0 +1,137 @@
+"""Weak training: it learns from 2D joints, never looks at 3D truth, and a camera net gives the camera's prior."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+
+from handviz.__main__ import main
+from handviz.errors import HandvizError
+from handviz.records import VARIANTS
+from handviz.train.camera_prior import PriorSource, load_camera_prior
+from handviz.train.checkpoint import load_checkpoint
+from handviz.train.config import TrainConfig
+from handviz.train.losses import Truth
+from handviz.train.samples import load_pictures
+from handviz.train.train import Trainer, train
+from handviz.train.witness_noise import WitnessNoise
+from tests.training import SMALL, assert_same, run_steps
+
+QUIET = WitnessNoise(share=0.0)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def weak(config):
+    return replace(config, supervision="weak", witness_noise=QUIET)
+
+
+@pytest.fixture(scope="module")
+def camera_checkpoint(tmp_path_factory, cached_hands, template):
+    """What ``--variant prior`` on rendered hands gives, one step old."""
+    run = tmp_path_factory.mktemp("camera") / "run"
+    model = replace(SMALL, variant="prior", evidence="global")
+    return train(TrainConfig((cached_hands,), run, model, epochs=1, batch_size=4, limit=4), template)
+
+
+def poisoned(trainer):
+    """Nan for all truth but 2D joints."""
+    truth = trainer.samples.truth
+    for item in fields(truth):
+        if item.name != "keypoints_crop":
+            getattr(truth, item.name).fill_(torch.nan)
+    return trainer
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_loss_falls_and_truth_that_is_nan_changes_no_bit(weak, template, camera_checkpoint, variant):
+    one_batch = replace(
+        weak, model=replace(SMALL, variant=variant), limit=4, epochs=4, head_rate=3e-3, camera_prior=camera_checkpoint
+    )
+    known, unknown = Trainer(one_batch, template), poisoned(Trainer(one_batch, template))
+    losses = run_steps(known)
+    assert losses[-1] < losses[0] - 0.2
+    assert run_steps(unknown) == losses
+    assert_same(known.model.state_dict(), unknown.model.state_dict())
+
+
+def test_a_resumed_weak_run_is_the_straight_one(weak, template, camera_checkpoint):
+    weak = replace(weak, camera_prior=camera_checkpoint, style_noise=replace(weak.style_noise, share=0.5))
+    straight = Trainer(weak, template)
+    run_steps(straight)
+    first = Trainer(weak, template)
+    run_steps(first, 2)
+    first.save()
+    resumed = Trainer(weak, template)
+    resumed.resume()
+    assert resumed.step == 2
+    run_steps(resumed)
+    assert_same(straight.model.state_dict(), resumed.model.state_dict())
+
+
+def test_a_weak_run_does_not_go_on_as_a_full_one(weak, template):
+    first = Trainer(weak, template)
+    run_steps(first, 1)
+    first.save()
+    with pytest.raises(HandvizError, match="--supervision weak, not full"):
+        Trainer(replace(weak, supervision="full"), template).resume()
+
+
+def test_cached_or_from_pictures_the_camera_prior_is_its_nets_answer(cached_hands, template, camera_checkpoint, weak):
+    trainer = Trainer(weak, template)
+    ids = torch.tensor([5, 2, 7])
+    pictures = load_pictures((cached_hands,), template, 8)
+    given, _ = pictures.batch(ids)
+    model, _, _ = load_checkpoint(camera_checkpoint, template)
+    with torch.no_grad():
+        expected = model.eval()(given).camera
+    source = PriorSource(camera_checkpoint, (cached_hands,), 8, 0.0)
+    live = load_camera_prior(source, pictures, template, CPU).of(ids, given)
+    torch.testing.assert_close(live.mean, expected.mean)
+    torch.testing.assert_close(live.log_variance, expected.log_variance)
+    cached = load_camera_prior(source, trainer.samples, template, CPU).of(ids, given)
+    # Cached maps are float16.
+    torch.testing.assert_close(cached.mean, expected.mean, atol=2e-3, rtol=0)
+    of_one = load_camera_prior(replace(source, std=1.0), trainer.samples, template, CPU).of(ids, given)
+    torch.testing.assert_close(of_one.mean, cached.mean)
+    assert not of_one.log_variance.any()
+
+
+def test_a_prior_is_for_weak_training_and_noise_that_knows_the_truth_is_not(config, camera_checkpoint):
+    with pytest.raises(HandvizError, match="camera prior is for weak"):
+        replace(config, camera_prior=camera_checkpoint)
+    with pytest.raises(HandvizError, match="witness_noise"):
+        replace(config, supervision="weak")
+    with pytest.raises(HandvizError, match="there are full, weak"):
+        replace(config, supervision="strong")
+
+
+def test_the_command_trains_weakly_and_its_notes_say_so(tmp_path, cached_hands, template, camera_checkpoint):
+    arguments = ["train", "--data", str(cached_hands), "--run", str(tmp_path / "run"), "--width", "16"]
+    arguments += ["--epochs", "1", "--batch-size", "4", "--limit", "4", "--weight-decay", "0"]
+    assert main([*arguments, "--supervision", "weak", "--camera-prior", str(camera_checkpoint)]) == 0
+    notes = load_checkpoint(tmp_path / "run" / "last", template)[2]["train"]
+    assert notes["supervision"] == "weak"
+    assert notes["camera_prior"] == str(camera_checkpoint)
+    assert notes["witness_noise"]["share"] == 0
+    assert notes["loss"]["weak"]["draws"] == 4
+    log = (tmp_path / "run" / "log.csv").read_text(encoding="utf-8")
+    assert "camera" in log.splitlines()[0]
+
+
+def test_adamw_without_decay_is_adam(template, weak):
+    """The paper's optimiser; the same bits, so there is no second one to choose."""
+    trainer, other = (Trainer(replace(weak, weight_decay=0.0), template) for _ in range(2))
+    other.optimiser = torch.optim.Adam(other.optimiser.param_groups)
+    assert run_steps(trainer) == run_steps(other)
+    assert_same(trainer.model.state_dict(), other.model.state_dict())
+
+
+def test_efficientnet_of_the_paper_trains_on_pictures(weak, template):
+    model = replace(SMALL, variant="final", backbone="efficientnet_b0", evidence="global", conditioning="rest")
+    run = replace(weak, model=model, end_to_end=True, limit=2, batch_size=2, epochs=2)
+    trainer = poisoned(Trainer(run, template))
+    before = {name: value.clone() for name, value in trainer.model.backbone.named_parameters()}
+    assert all(loss == loss for loss in run_steps(trainer))
+    assert all(not torch.equal(value, before[name]) for name, value in trainer.model.backbone.named_parameters())
+    assert isinstance(trainer.samples.truth, Truth)
