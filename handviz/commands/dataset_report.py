@@ -9,7 +9,7 @@ from handviz.hand_model.choice import hand_model
 
 NAMED_PICTURES = 5
 """Bad pictures that are named one by one."""
-INDENT = " " * 21
+INDENT = " " * 23
 
 
 def report_dataset(name: str, root: Path, picture_count: int | None, hand_model_file: Path | None = None) -> int:
@@ -39,7 +39,7 @@ def split_lines(found: SplitReport) -> Iterator[str]:
     state = "ok" if found.is_whole else "warn" if found.is_usable else "FAIL"
     official = f" of {found.official_count:,}" if found.official_count else ""
     opened = f"{found.opened - len(found.bad_pictures)} of {found.opened} pictures opened"
-    yield f"{state:4} {found.split:16} {found.count:,}{official} samples, {opened} ({', '.join(found.sizes) or 'none'})"
+    yield f"{state:4} {found.split:18} {found.count:,}{official} samples, {opened} ({', '.join(found.sizes) or 'none'})"
     yield from (f"{INDENT} {remark}" for remark in found.remarks)
     yield from (f"{INDENT} {bad}" for bad in found.bad_pictures[:NAMED_PICTURES])
     if len(found.bad_pictures) > NAMED_PICTURES:
