@@ -16,8 +16,8 @@ from handviz.bench.protocols import clip_of, frame_of, protocol_of, sequence_of
 from handviz.bench.report import draw_pck, error_table, report, write_csv
 from handviz.bench.submissions import Submission, server_points
 from handviz.data.real.registry import open_dataset
-from handviz.data.tiny.dexycb import write as write_dexycb
 from handviz.data.real.usable_pictures import UsablePictures
+from handviz.data.tiny.dexycb import write as write_dexycb
 from handviz.data.tiny.stand_in_mano import stand_in_template
 from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
