@@ -55,9 +55,8 @@ def refuse_without_dataset(arguments: argparse.Namespace) -> None:
     """HandvizError where an option was given that only datasets have."""
     for name in ("csv", "pck", "submission", "frame_rate"):
         if getattr(arguments, name) is not None:
-            raise HandvizError(
-                f"--{name.replace('_', '-')} is for datasets: give --data NAME/SPLIT:ROOT, such as freihand/evaluation:DIR"
-            )
+            option = name.replace("_", "-")
+            raise HandvizError(f"--{option} is for datasets: give --data NAME/SPLIT:ROOT, as freihand/evaluation:DIR")
     if arguments.crops != "truth":
         raise HandvizError("--crops detector is for datasets: give --data NAME/SPLIT:ROOT")
 
