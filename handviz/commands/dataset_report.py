@@ -5,17 +5,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from handviz.data.real.examination import LEAST_INSIDE_SHARE, SplitReport, examined
+from handviz.hand_model.choice import hand_model
 
 NAMED_PICTURES = 5
 """Bad pictures that are named one by one."""
 INDENT = " " * 23
 
 
-def report_dataset(name: str, root: Path, picture_count: int | None) -> int:
+def report_dataset(name: str, root: Path, picture_count: int | None, hand_model_file: Path | None = None) -> int:
     """Print what is there of every split, then what is not; 1 if nothing, or none of a split's pictures, is usable."""
     found: list[SplitReport] = []
     missing: dict[str, list[str]] = {}
-    for report in examined(name, root, picture_count):
+    template = None if hand_model_file is None else hand_model(hand_model_file)
+    for report in examined(name, root, picture_count, template):
         if report.trouble:
             missing.setdefault(report.trouble, []).append(report.split)
             continue

@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--camera-prior", type=Path, help="checkpoint whose camera net is the prior, weak training")
     parser.add_argument("--weight-decay", type=float, default=default.weight_decay, help="0: AdamW is Adam")
     parser.add_argument("--backbone-from", type=Path, help="checkpoint whose backbone to start from")
+    parser.add_argument("--backbone-weights", type=Path, metavar="FILE", help="torchvision's ImageNet weights instead")
     parser.add_argument("--start-from", type=Path, nargs="*", default=[], help="checkpoints to take weights from")
     parser.add_argument("--image-weight", type=float, default=default.loss.image, help="of the 2D keypoints' loss")
     parser.add_argument(
@@ -94,6 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         validation=arguments.validation,
         backbone_from=arguments.backbone_from,
+        backbone_weights=arguments.backbone_weights,
         start_from=tuple(arguments.start_from),
         loss=LossConfig(image=arguments.image_weight),
         supervision=arguments.supervision,

@@ -59,6 +59,8 @@ class TrainConfig:
     """What to do about a dataset's picture that cannot be read."""
     backbone_from: Path | None = None
     """Checkpoint whose backbone to start from."""
+    backbone_weights: Path | None = None
+    """torchvision's file of ImageNet weights to start the backbone from (nets/torchvision_weights.py)."""
     start_from: tuple[Path, ...] = ()
     """Checkpoints of any variants whose matching weights to start from; later ones win."""
     limit: int | None = None

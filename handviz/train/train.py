@@ -18,6 +18,7 @@ from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.memory import channels_last
 from handviz.nets.model import Cached, HandModel, ModelOutput, build_model
+from handviz.nets.torchvision_weights import load_torchvision_weights
 from handviz.train.cache import CachedSamples, load_cached, stem_digest, with_evidence
 from handviz.train.camera_prior import PriorSource, load_camera_prior
 from handviz.train.checkpoint import load_checkpoint, load_resume_state, recovered, save_checkpoint
@@ -142,6 +143,8 @@ class Trainer:
         return load_cached(rendered_folders(sources), self.model, name, self.template, LARGEST_VALIDATION)
 
     def _start_backbone(self) -> None:
+        if self.config.backbone_weights is not None:
+            load_torchvision_weights(self.model.backbone, self.config.backbone_weights)
         if self.config.backbone_from is None:
             return
         source, config, _ = load_checkpoint(self.config.backbone_from, self.template)
