@@ -105,7 +105,9 @@ def report(source: str, found: Throughput) -> str:
 
 
 def measure(samples: dict[str, DatasetSamples], batches: int) -> None:
-    """Log what every source delivers, one after the other, in this process."""
+    """Log what every source delivers, one after the other, in this process, which has no other work."""
     cv2.setNumThreads(1)
+    # PyTorch's threads wait busily for each other, which counts as work.
+    torch.set_num_threads(1)
     for source, part in samples.items():
         logger.info("%s", report(source, measured(part, batches)))
