@@ -75,6 +75,16 @@ def test_changed_requirements_are_installed_again(calls: Calls, sound_venv: Path
     assert not any("-m venv" in line for line in calls.lines)
 
 
+def test_the_checks_need_ray_and_the_program_does_not(calls: Calls, sound_venv: Path) -> None:
+    assert bootstrap.prepare_venv("test") == 0
+    (installed,) = (line for line in calls.lines if "pip install" in line)
+    assert installed.endswith("requirements-cluster.txt")
+    assert "-r requirements.txt" in bootstrap.TEST_REQUIREMENTS.read_text(encoding="utf-8").splitlines()
+    calls.lines.clear()
+    assert bootstrap.prepare_venv("run") == bootstrap.prepare_venv("test") == 0
+    assert not any("pip install" in line for line in calls.lines)
+
+
 @pytest.mark.parametrize("damage", ["no python", "no pip", "cut short"])
 def test_a_broken_environment_is_made_anew(calls: Calls, sound_venv: Path, damage: str) -> None:
     if damage == "no python":
