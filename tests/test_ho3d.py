@@ -238,6 +238,13 @@ def test_ground_truth_may_lie_in_a_folder_of_its_own_and_lack_vertices(copy: Pat
     assert "vertices cannot be measured" in hands.remarks[0]
 
 
+def test_evaluation_annotations_with_whole_hands_are_read_too(copy: Path) -> None:
+    lines = (copy / "evaluation.txt").read_text().split()
+    for line, joints in zip(lines, json.loads((copy / "evaluation_xyz.json").read_text()), strict=True):
+        change_meta(copy, line, lambda meta, joints=joints: meta.update(handJoints3D=np.array(joints)), "evaluation")
+    assert len(open_split("ho3d_v2", copy, "evaluation")) == COUNT
+
+
 def test_a_picture_of_another_size_is_named(copy: Path) -> None:
     path = picture_file(copy, first_line(copy))
     cv2.imwrite(str(path), np.zeros((48, 64, 3), np.uint8))

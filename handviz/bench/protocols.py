@@ -23,19 +23,27 @@ class Protocol:
     """fingertips of left hands, where they are other vertices than those of right ones"""
 
 
-FREIHAND = Protocol(("absolute", "procrustes"), "lmb-freiburg/freihand, eval.py", 0, {"evaluation": 3960})
+FREIHAND = Protocol(("absolute", "procrustes"), "printed by lmb-freiburg/freihand, eval.py", 0, {"evaluation": 3960})
 PROTOCOLS = {
     "freihand": FREIHAND,
-    "hanco": Protocol(("absolute", "procrustes"), "as FreiHAND: HanCo has no program of its own", 2, {}),
+    "hanco": Protocol(("absolute", "procrustes"), "as of FreiHAND: HanCo has no program of its own", 2, {}),
     "ho3d_v2": Protocol(
-        ("root", "scale_translation", "procrustes"), "shreyashampali/ho3d, eval.py", 1, {"evaluation": 11524}, 30.0
+        ("root", "scale_translation", "procrustes"),
+        "printed by shreyashampali/ho3d, eval.py",
+        1,
+        {"evaluation": 11524},
+        30.0,
     ),
     "ho3d_v3": Protocol(
-        ("root", "scale_translation", "procrustes"), "shreyashampali/ho3d, eval.py", 1, {"evaluation": 20137}, 30.0
+        ("root", "scale_translation", "procrustes"),
+        "printed by shreyashampali/ho3d, eval.py",
+        1,
+        {"evaluation": 20137},
+        30.0,
     ),
     "dexycb": Protocol(
         ("absolute", "root", "procrustes"),
-        "NVlabs/dex-ycb-toolkit, hpe_eval.py",
+        "printed by NVlabs/dex-ycb-toolkit, hpe_eval.py",
         2,
         {},
         30.0,

@@ -17,7 +17,20 @@ from handviz.train.losses import LossConfig
 from handviz.train.weak_weights import WeakWeights
 
 FOLDER = Path(__file__).parent / "recipes"
-OF_THE_USER = ("data", "run", "model", "loss", "camera_prior", "validation", "witness_noise", "style_noise", "recipe")
+OF_THE_USER = (
+    "data",
+    "run",
+    "model",
+    "loss",
+    "camera_prior",
+    "validation",
+    "witness_noise",
+    "style_noise",
+    "recipe",
+    "backbone_weights",
+    "backbone_from",
+    "start_from",
+)
 """Fields of TrainConfig that a recipe does not hold, or holds as a table of its own"""
 LARGEST_FILE_BYTES = 100_000
 SMOKE_BATCH, SMOKE_SAMPLES, SMOKE_EPOCHS = 2, 8, 5

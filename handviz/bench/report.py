@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from handviz.bench.bootstrap import RESAMPLES
 from handviz.bench.definitions import ALIGNMENTS, COLUMNS, THRESHOLDS_MM
 from handviz.bench.official import Evaluation
 from handviz.bench.protocols import official_count, protocol_of, sequence_of
@@ -64,16 +65,25 @@ def error_table(evaluation: Evaluation) -> str:
         cells = [_error_cell(evaluation, f"{alignment}_{column}", COLUMN_TITLES[column][1]) for column in COLUMNS]
         star = " *" if alignment in official.official else ""
         lines.append("| " + " | ".join([ALIGNMENT_TITLES[alignment] + star, *cells]) + " |")
-    drawn = "samples" if evaluation.sequences == len(evaluation.names) else f"{evaluation.sequences:,} whole sequences"
-    lines.append(f"\n\\* printed by {official.source}; in brackets 95 % of 2,000 bootstrap draws of {drawn}")
+    lines.append(f"\n\\* {official.source}; {_interval_note(evaluation)}")
     return "\n".join(lines)
+
+
+def _interval_note(evaluation: Evaluation) -> str:
+    if evaluation.sequences < 2:
+        return "no intervals: all samples are of one sequence"
+    drawn = "samples" if evaluation.sequences == len(evaluation.names) else f"{evaluation.sequences:,} whole sequences"
+    return f"in brackets 95 % of {RESAMPLES:,} bootstrap draws of {drawn}"
 
 
 def _error_cell(evaluation: Evaluation, name: str, form: str) -> str:
     if name not in evaluation.scores.columns:
         return "–"
+    mean = form.format(evaluation.scores.columns[name].mean())
+    if evaluation.sequences < 2:
+        return mean
     low, high = evaluation.intervals[name]
-    return f"{form.format(evaluation.scores.columns[name].mean())} ({form.format(low)} to {form.format(high)})"
+    return f"{mean} ({form.format(low)} to {form.format(high)})"
 
 
 def deviation_table(evaluation: Evaluation) -> str:

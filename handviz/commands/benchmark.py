@@ -43,11 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--capture-fps", type=float, default=30.0, help="pace of the source (%(default)s)")
     parser.add_argument("--max-hands", type=int, default=2)
     parser.add_argument("--model-dir", type=Path, default=MODELS)
+    parser.add_argument("--metrics", action="store_true", help="only measure a dataset's evaluation, 4,000 samples")
     add_hand_model_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; 0 if everything ran."""
+    if arguments.metrics:
+        from handviz.bench.speed import measure
+
+        measure()
+        return 0
     if min(arguments.frames, arguments.stage_frames, arguments.max_hands) < 1 or arguments.capture_fps <= 0:
         raise HandvizError("frames, stage frames, hands and frames per second must be above 0")
     with ExitStack() as resources:

@@ -5,17 +5,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from handviz.data.real.examination import LEAST_INSIDE_SHARE, SplitReport, examined
+from handviz.hand_model.choice import hand_model
 
 NAMED_PICTURES = 5
 """Bad pictures that are named one by one."""
-INDENT = " " * 21
+INDENT = " " * 23
 
 
-def report_dataset(name: str, root: Path, picture_count: int | None) -> int:
+def report_dataset(name: str, root: Path, picture_count: int | None, hand_model_file: Path | None = None) -> int:
     """Print what is there of every split, then what is not; 1 if nothing, or none of a split's pictures, is usable."""
     found: list[SplitReport] = []
     missing: dict[str, list[str]] = {}
-    for report in examined(name, root, picture_count):
+    template = None if hand_model_file is None else hand_model(hand_model_file)
+    for report in examined(name, root, picture_count, template):
         if report.trouble:
             missing.setdefault(report.trouble, []).append(report.split)
             continue
@@ -37,7 +39,7 @@ def split_lines(found: SplitReport) -> Iterator[str]:
     state = "ok" if found.is_whole else "warn" if found.is_usable else "FAIL"
     official = f" of {found.official_count:,}" if found.official_count else ""
     opened = f"{found.opened - len(found.bad_pictures)} of {found.opened} pictures opened"
-    yield f"{state:4} {found.split:16} {found.count:,}{official} samples, {opened} ({', '.join(found.sizes) or 'none'})"
+    yield f"{state:4} {found.split:18} {found.count:,}{official} samples, {opened} ({', '.join(found.sizes) or 'none'})"
     yield from (f"{INDENT} {remark}" for remark in found.remarks)
     yield from (f"{INDENT} {bad}" for bad in found.bad_pictures[:NAMED_PICTURES])
     if len(found.bad_pictures) > NAMED_PICTURES:

@@ -21,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pictures", default=str(PICTURES), metavar="N", help="pictures of each split to open, or all (%(default)s)"
     )
+    parser.add_argument(
+        "--hand-model", type=Path, metavar="FILE", help="your MANO_RIGHT.pkl, to be held against the dataset's points"
+    )
 
 
 def report(finding: Finding) -> str:
@@ -37,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
         # Loaded here: without its packages the doctor must still say which are missing.
         from handviz.commands.dataset_report import report_dataset
 
-        return report_dataset(arguments.dataset, arguments.root, picture_count(arguments.pictures))
+        pictures = picture_count(arguments.pictures)
+        return report_dataset(arguments.dataset, arguments.root, pictures, arguments.hand_model)
     findings = examine()
     for finding in findings:
         sys.stdout.write(report(finding))

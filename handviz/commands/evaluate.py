@@ -24,7 +24,7 @@ from handviz.paths import variant_file
 from handviz.records import VARIANTS, CanonicalHand, Detection, HandCrop
 from handviz.train.calibration import Calibration, calibrate, calibration_table
 from handviz.train.card import Answers, Card, card, card_table, cell
-from handviz.train.checkpoint import read_metadata
+from handviz.train.checkpoint import checked_notes, read_metadata, supervision_of
 from handviz.train.evaluate import BATCH, Crops, Predictor, checkpoint_predictor, collect, mediapipe_by_part
 from handviz.train.held_out import freeze, label_warnings, read_held_out, render_held_out
 from handviz.train.plots import draw_reliability, draw_sparsification
@@ -73,8 +73,14 @@ def onnx_predictor(path: Path, template: HandTemplate | None = None) -> Predicto
 
 
 def _title(path: Path, taken: Container[str]) -> str:
-    stem = path.stem.removeprefix("handviz_") if path.suffix == ".onnx" else str(path)
+    """The file's or folder's name; of a checkpoint that learnt from 2D joints alone, that too."""
+    stem = path.stem.removeprefix("handviz_") if path.suffix == ".onnx" else _folder_title(path)
     return stem if stem not in taken else str(path)
+
+
+def _folder_title(path: Path) -> str:
+    weak = supervision_of(checked_notes(path, read_metadata(path)["notes"])) == "weak"
+    return f"{path} (weak)" if weak else str(path)
 
 
 def held_out_crops(directory: Path, count: int | None, *, keep: bool, freezes: bool = False) -> list[Crops]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from handviz.bench.report import draw_pck, report, write_csv
 from handviz.bench.submissions import Submission
 from handviz.data.real.annotated import AnnotatedHand, HandDataset
 from handviz.data.real.registry import open_dataset
+from handviz.data.real.usable_pictures import BadPictures
 from handviz.detect.landmarker import HandLandmarker
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
@@ -38,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--csv", type=Path, metavar="FILE", help="write every error of every sample")
     group.add_argument("--pck", type=Path, metavar="FILE", help="draw PCK curves (.png, .svg)")
     group.add_argument("--submission", type=Path, metavar="FILE", help="write the zip that the dataset's server takes")
+    group.add_argument(
+        "--bad-pictures",
+        choices=get_args(BadPictures),
+        default="stop",
+        help="stop at a picture that cannot be read, or leave such pictures out and count them",
+    )
     group.add_argument("--crops", choices=CROPS, default="truth", help="keypoints that crops are cut by (%(default)s)")
 
 
@@ -59,8 +67,9 @@ def official_report(arguments: argparse.Namespace, models: dict[str, Model]) -> 
     found: dict[str, Evaluation] = {}
     texts = []
     with finder(arguments.crops) as find:
+        options = Options(arguments.count, find, bad_pictures=arguments.bad_pictures)
         for title, load in models.items():
-            found[title] = _evaluated(dataset, load(), Options(arguments.count, find), arguments.submission)
+            found[title] = _evaluated(dataset, load(), options, arguments.submission)
             texts.append(f"{title}\n\n{report(found[title], CROPS[arguments.crops])}")
     if arguments.csv is not None:
         write_csv(next(iter(found.values())), arguments.csv)
@@ -93,6 +102,8 @@ def _check_outputs(arguments: argparse.Namespace, models: int) -> None:
         raise HandvizError("--csv and --submission are of one model: name it before --data")
     if arguments.submission is not None and (arguments.count is not None or arguments.crops != "truth"):
         raise HandvizError("a submission has every sample of the split: leave out --count and --crops detector")
+    if arguments.submission is not None and arguments.bad_pictures == "skip":
+        raise HandvizError("a submission has every sample of the split: leave out --bad-pictures skip")
 
 
 @contextmanager

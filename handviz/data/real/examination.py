@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.data.real.annotated import HandDataset
+from handviz.data.real.posing import mano_remark
 from handviz.data.real.registry import DatasetSpec, open_dataset, reader, splits
 from handviz.errors import HandvizError
+from handviz.hand_model.template import HandTemplate
 
 THREADS = 8
 LEAST_INSIDE_SHARE = 0.5
@@ -48,13 +50,18 @@ class SplitReport:
         return self.is_usable and all_there and not self.bad_pictures and self.inside_share >= LEAST_INSIDE_SHARE
 
 
-def examined(name: str, root: Path, picture_count: int | None) -> Iterator[SplitReport]:
-    """Every split of a dataset; ``picture_count`` pictures of each are opened, evenly spread, or all if None."""
+def examined(
+    name: str, root: Path, picture_count: int | None, template: HandTemplate | None = None
+) -> Iterator[SplitReport]:
+    """Every split of a dataset; ``picture_count`` pictures of each are opened, evenly spread, or all if None.
+
+    A user's MANO is held against the dataset's points.
+    """
     for split in splits(name):
-        yield examined_split(DatasetSpec(name, split, root), picture_count)
+        yield examined_split(DatasetSpec(name, split, root), picture_count, template)
 
 
-def examined_split(spec: DatasetSpec, picture_count: int | None) -> SplitReport:
+def examined_split(spec: DatasetSpec, picture_count: int | None, template: HandTemplate | None = None) -> SplitReport:
     """One split."""
     try:
         dataset = open_dataset(spec)
@@ -68,13 +75,18 @@ def examined_split(spec: DatasetSpec, picture_count: int | None) -> SplitReport:
         spec.split,
         count=len(dataset),
         official_count=getattr(reader(spec.name), "OFFICIAL_COUNTS", {}).get((spec.name, spec.split)),
-        remarks=tuple(dataset.remarks),
+        remarks=(*dataset.remarks, *_model_remark(dataset, template)),
         opened=len(rows),
         sizes=sorted({size for size, _ in shares}),
         bad_pictures=[look for look in looks if isinstance(look, str)],
         inside_share=float(np.mean([share for _, share in shares])) if shares else 1.0,
         trouble="" if len(dataset) else "It holds no hand that can be used.",
     )
+
+
+def _model_remark(dataset: HandDataset, template: HandTemplate | None) -> tuple[str, ...]:
+    said = mano_remark(dataset, template) if template is not None and len(dataset) else ""
+    return (said,) if said else ()
 
 
 def spread_rows(length: int, count: int | None) -> NDArray[np.intp]:
