@@ -145,7 +145,7 @@ def draw_pck(evaluations: Mapping[str, Evaluation], path: Path) -> Path:
             _draw_curves(axes, evaluation, kind, (style, title if len(evaluations) > 1 else ""))
         axes.set(title=kind, xlabel="threshold, mm", ylabel="share within it", xlim=(0, 50), ylim=(0, 1))
         axes.grid(alpha=0.3)
-        axes.legend(loc="lower right", fontsize="small")
+        axes.legend(loc="best", fontsize="small")
     return save_figure(figure, path)
 
 
