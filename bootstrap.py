@@ -18,6 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements.txt"
+# Names requirements.txt too; Ray is an extra that the program does without, but its tests do not.
+TEST_REQUIREMENTS = ROOT / "requirements-cluster.txt"
 STAMP = VENV / "handviz-requirements.sha256"
 UNFINISHED = VENV / "handviz-installing"
 OLDEST_PYTHON = (3, 11)
@@ -161,13 +163,20 @@ def venv_is_sound() -> bool:
     return call(venv_python(), "-c", probe, quiet=True) == 0
 
 
-def requirements_digest() -> str:
-    """What the stamp holds: changes whenever requirements.txt does."""
-    return hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+def requirements_digest(command: str = "run") -> str:
+    """What the stamp holds: changes whenever what ``run`` or ``test`` needs does."""
+    files = [REQUIREMENTS, *([TEST_REQUIREMENTS] if command == "test" else [])]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def prepare_venv() -> int:
-    """Make or mend ``.venv`` and install requirements.txt unless that was done; returns an exit status."""
+def everything_is_installed(command: str) -> bool:
+    """Whether the stamp is of what the command needs, or of more."""
+    enough = {requirements_digest(command), requirements_digest("test")}
+    return STAMP.exists() and STAMP.read_text() in enough
+
+
+def prepare_venv(command: str = "run") -> int:
+    """Make or mend ``.venv``, install what the command needs unless that was done; returns an exit status."""
     if not venv_is_sound():
         say(f"making {VENV.name}")
         # The base interpreter: the running one may be the broken environment's own.
@@ -176,17 +185,18 @@ def prepare_venv() -> int:
         if status:
             say("no environment could be made; on Debian or Ubuntu type: apt-get install -y python3-venv")
             return status
-    if STAMP.exists() and STAMP.read_text() == requirements_digest():
+    if everything_is_installed(command):
         return 0
-    say("installing requirements.txt (the first time this takes some minutes)")
+    requirements = TEST_REQUIREMENTS if command == "test" else REQUIREMENTS
+    say(f"installing {requirements.name} (the first time this takes some minutes)")
     STAMP.unlink(missing_ok=True)
     UNFINISHED.touch()
-    status = call(venv_python(), "-m", "pip", "install", "--disable-pip-version-check", "-q", "-r", REQUIREMENTS)
+    status = call(venv_python(), "-m", "pip", "install", "--disable-pip-version-check", "-q", "-r", requirements)
     UNFINISHED.unlink()
     if status:
         say("pip could not install everything, see above; the next start tries again")
         return status
-    STAMP.write_text(requirements_digest())
+    STAMP.write_text(requirements_digest(command))
     return 0
 
 
@@ -240,7 +250,7 @@ def main(arguments: list[str]) -> int:
         return 1
     try:
         provide_system_libraries(arguments[0])
-        return prepare_venv() or commands[arguments[0]](arguments[1:])
+        return prepare_venv(arguments[0]) or commands[arguments[0]](arguments[1:])
     except KeyboardInterrupt:
         return 130
 

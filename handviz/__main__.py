@@ -10,6 +10,7 @@ from handviz.errors import HandvizError
 
 COMMANDS = {
     "reconstruct": "hands of an image, a folder or a clip -> overlays, meshes, hands.json",
+    "cluster": "a folder of any size -> shards of hands.json, by many processes or machines (Ray)",
     "inspect": "inspect a folder as the window does, and measure how fast that goes",
     "animate": "a recording of app.py -> animated GLB, BVH skeletons, CSV",
     "synthesize": "render hands with ground truth for training",

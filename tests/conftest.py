@@ -331,3 +331,11 @@ def small_texture(texture_hands: Path, tmp_path_factory: pytest.TempPathFactory)
     last = train_texture(config, load_open_hand())
     assert main(["texture", "export", str(last), "--model-dir", str(folder)]) == 0
     return SmallTexture(folder / "run", folder / "handviz_texture.onnx")
+
+
+@pytest.fixture(scope="session")
+def mano_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The stand-in MANO_RIGHT.pkl and MANO_LEFT.pkl."""
+    from handviz.data.tiny.stand_in_mano import write_stand_in_mano
+
+    return write_stand_in_mano(tmp_path_factory.mktemp("mano_files"))

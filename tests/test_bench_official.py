@@ -11,9 +11,13 @@ import pytest
 from fake_dataset import FakeDataset, fake_dataset, says, true_answer
 
 from handviz.bench.official import Evaluation, Options, accelerations, evaluate, with_truth
-from handviz.bench.predictions import Prediction, predictions, true_crop
+from handviz.bench.predictions import TIPS, Prediction, predictions, true_crop, true_vertices_m
+from handviz.bench.protocols import clip_of, frame_of, protocol_of, sequence_of
 from handviz.bench.report import draw_pck, error_table, report, write_csv
 from handviz.bench.submissions import Submission, server_points
+from handviz.data.real.registry import open_dataset
+from handviz.data.real.usable_pictures import UsablePictures
+from handviz.data.tiny.dexycb import write as write_dexycb
 from handviz.data.tiny.stand_in_mano import stand_in_template
 from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
@@ -34,7 +38,7 @@ def noisy(dataset):
 
 @pytest.fixture(scope="module")
 def kept(dataset, noisy) -> list[Prediction]:
-    return list(predictions(dataset, range(COUNT), says(noisy), find=true_crop, tips=dataset.tip_vertices))
+    return list(predictions(UsablePictures(dataset), range(COUNT), says(noisy), stand_in_template(), find=true_crop))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +74,7 @@ def test_figures_are_those_of_the_independent_implementation(dataset, kept, eval
 
 def test_fingertips_are_the_datasets_own(dataset, noisy, kept):
     other = FakeDataset(dataset.hands, dataset.annotations, tip_vertices=(0, 1, 2, 3, 4))
-    found = list(predictions(other, range(2), says(noisy), find=true_crop, tips=other.tip_vertices))
+    found = list(predictions(UsablePictures(other), range(2), says(noisy), stand_in_template(), find=true_crop))
     for one, before in zip(found, kept[:2], strict=True):
         np.testing.assert_allclose(one.keypoints_m[[4, 8, 12, 16, 20]], before.vertices_m[:5])
         np.testing.assert_allclose(
@@ -99,7 +103,7 @@ def test_the_report_says_split_count_crops_and_what_is_official(evaluation):
     text = report(evaluation, "crops of the true keypoints")
     assert "freihand/evaluation: 8 samples (the official split has 3,960), crops of the true keypoints" in text
     assert "Procrustes *" in text
-    assert "wrist on wrist *" not in text
+    assert "root (wrist on wrist) |" in text
     mean = evaluation.scores.columns["procrustes_mpjpe_mm"].mean()
     assert f"{mean:.2f} (" in text
     assert "95 % interval covers" in text
@@ -155,6 +159,23 @@ def test_hands_that_the_detector_misses_are_left_out_and_counted(dataset, noisy)
     assert "4 of 8 hands were not found and are left out" in report(found, "crops")
     with pytest.raises(HandvizError, match="not one of 8 hands"):
         evaluate(dataset, says(noisy), stand_in_template(), Options(find=lambda *_: None))
+
+
+def test_pictures_that_cannot_be_read_stop_or_are_left_out_and_counted(dataset, noisy):
+    class Broken(FakeDataset):
+        def picture(self, index):
+            if index % 2:
+                raise HandvizError(f"{index}.jpg is cut off.")
+            return super().picture(index)
+
+    broken = Broken(dataset.hands, dataset.annotations)
+    with pytest.raises(HandvizError, match=r"1\.jpg is cut off\. --bad-pictures skip"):
+        evaluate(broken, says(noisy), stand_in_template())
+    found = evaluate(broken, says(noisy[::2]), stand_in_template(), Options(bad_pictures="skip"))
+    assert len(found.names) == COUNT // 2
+    text = report(found, "crops")
+    assert "4 pictures could not be used and were left out, the first: 1.jpg is cut off." in text
+    assert "were not found" not in text
 
 
 def test_acceleration_is_measured_where_frames_follow_each_other():
@@ -235,3 +256,50 @@ def test_there_is_no_server_for_other_splits(dataset, name, split):
 def test_a_submission_needs_manos_mesh(dataset):
     with pytest.raises(HandvizError, match="--hand-model"):
         Submission(dataset, load_open_hand())
+
+
+def test_one_sequence_has_no_interval(dataset, noisy):
+    names = [replace(hand, name=f"S1/{hand.handedness}/{row // 2}") for row, hand in enumerate(dataset.annotations)]
+    found = evaluate(FakeDataset(dataset.hands, names, name="ho3d_v2"), says(noisy), stand_in_template())
+    text = report(found, "crops", 30.0)
+    assert "no intervals" in text
+    assert "(the official split has 11,524)" in text
+    # Four frames of each hand follow each other.
+    assert "acceleration error over 4 frames" in text
+    assert f"({900 * found.acceleration_mm['root'].mean():,.0f} and " in text
+    assert "mm/s²" not in report(found, "crops")
+
+
+def test_vertices_that_a_dataset_gives_as_parameters_are_posed_left_and_right(tmp_path):
+    write_dexycb("dexycb", tmp_path / "data", 2)
+    dexycb, template = open_dataset(f"dexycb/s0_test:{tmp_path / 'data'}"), stand_in_template()
+    sides = set()
+    for index in range(len(dexycb)):
+        hand = dexycb.hand(index)
+        sides.add(hand.handedness)
+        assert hand.vertices_m is None
+        tips = dexycb.tip_vertices if hand.handedness == "right" else protocol_of("dexycb").left_tip_vertices
+        posed = true_vertices_m(hand, template)
+        np.testing.assert_allclose(posed[list(tips)], hand.keypoints_m[list(TIPS)], atol=1e-5)
+    assert sides == {"left", "right"}
+    assert true_vertices_m(hand, load_open_hand()) is None
+
+
+@pytest.mark.parametrize(
+    ("dataset_name", "name", "sequence", "clip", "frame"),
+    [
+        ("freihand", "00000012", "00000012", ".", None),
+        ("ho3d_v2", "SM1/0042", "SM1", "SM1", 42),
+        ("dexycb", "20200709-subject-01/20200709_141754/836212060125/000007", "20200709-subject-01/20200709_141754",
+         "20200709-subject-01/20200709_141754/836212060125", 7),
+        ("hanco", "rgb/0003/cam5/00000010", "rgb/0003", "rgb/0003/cam5", 10),
+    ],
+)  # fmt: skip
+def test_names_tell_sequence_clip_and_frame(dataset_name, name, sequence, clip, frame):
+    assert sequence_of(name, protocol_of(dataset_name)) == sequence
+    assert (clip_of(name), frame_of(name)) == (clip, frame)
+
+
+def test_an_unknown_dataset_has_no_protocol():
+    with pytest.raises(HandvizError, match="no evaluation protocol"):
+        protocol_of("interhand")

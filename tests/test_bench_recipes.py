@@ -1,11 +1,22 @@
 """Recipes: what stands in their files, and that each of them trains."""
 
+import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch.nn import functional
 
-from handviz.bench.recipes import load_recipe, recipe_names
+from handviz.__main__ import main
+from handviz.bench.recipes import load_recipe, recipe_names, smoke
+from handviz.data.real.registry import tiny_writer
+from handviz.data.tiny.stand_in_mano import stand_in_template, write_stand_in_mano
 from handviz.errors import HandvizError
+from handviz.nets.model import build_model
+from handviz.train import dataset_samples
+from handviz.train.checkpoint import load_checkpoint, save_checkpoint
+from handviz.train.train import train
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -67,3 +78,64 @@ def test_a_wrong_file_is_a_sentence(tmp_path: Path, text: str, sentence: str) ->
 def test_an_unknown_name_is_a_sentence() -> None:
     with pytest.raises(HandvizError, match="no recipe is called ho3d; there are"):
         load_recipe("ho3d")
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Tiny downloads of what the recipes train on."""
+    folder = tmp_path_factory.mktemp("tiny")
+    roots = {name: folder / name for name in ("freihand", "ho3d_v2", "ho3d_v3")}
+    for name, root in roots.items():
+        tiny_writer(name).write(name, root, 8)
+    return roots
+
+
+@pytest.fixture(scope="module")
+def camera_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained checkpoint of the weak recipes' backbone."""
+    template, config = stand_in_template(), load_recipe("ho3d_v2_weak_prior").model
+    folder = tmp_path_factory.mktemp("camera") / "last"
+    return save_checkpoint(folder, build_model(config, template), config, {}, template, {})
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of a quarter of the side: sixteen times less work for a backbone that does not mind."""
+    whole = dataset_samples.picture_batch
+    monkeypatch.setattr(dataset_samples, "picture_batch", lambda pictures: functional.avg_pool2d(whole(pictures), 4))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_runs_for_twenty_steps(
+    name: str, roots: dict[str, Path], camera_prior: Path, small: None, tmp_path: Path
+) -> None:
+    recipe, template = load_recipe(name), stand_in_template()
+    spec = f"{recipe.dataset}:{roots[recipe.dataset.partition('/')[0]]}"
+    prior = camera_prior if recipe.needs_camera_prior else None
+    config = smoke(recipe.config((spec,), tmp_path / "run", camera_prior=prior))
+    config = replace(config, model=replace(config.model, width=64))
+    model, _, notes = load_checkpoint(train(config, template), template)
+    assert notes["step"] == 20
+    assert notes["train"]["recipe"] == name
+    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+    with (config.run / "log.csv").open(newline="") as log:
+        row = list(csv.DictReader(log))[-1]
+    on = {term for term, value in row.items() if term not in ("step", "crops_seen", "loss") and float(value) != 0}
+    assert ("camera" in on) == (recipe.needs_camera_prior or (recipe.loss.camera > 0 and "_weak_" not in name))
+    assert ("image" in on) == (recipe.loss.image > 0)
+
+
+@pytest.mark.parametrize("name", ["ho3d_v2_l2", "freihand_weak_final"])
+def test_a_row_goes_from_a_download_to_its_table(
+    name: str, roots: dict[str, Path], camera_prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    mano, _ = write_stand_in_mano(tmp_path / "mano")
+    root, run = roots[load_recipe(name).dataset.partition("/")[0]], tmp_path / "runs" / name
+    command = ["reproduce", name, "--root", str(root), "--run", str(run), "--hand-model", str(mano), "--smoke"]
+    assert main([*command, "--camera-prior", str(camera_prior)]) == 0
+    assert main(["tables", str(tmp_path / "runs")]) == 0
+    printed = capsys.readouterr().out
+    (line,) = (line for line in printed.splitlines() if f": {name}, 40 crops seen, 4 samples" in line)
+    row = next(text for text in printed.splitlines() if text.startswith("| " + line[2:].partition(":")[0]))
+    assert row.count("–") < row.count("|") / 2, "numbers stand beside the paper's"
+    assert main([*command, "--no-training"]) == (0 if name == "ho3d_v2_l2" else 1)

@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
+from handviz.__main__ import main
 from handviz.data.real.freihand import SPLITS, FreiHand, open_split
 from handviz.data.real.pictures import read_mask
 from handviz.data.real.posing import agreement, mano_remark
 from handviz.data.tiny import freihand as tiny
 from handviz.data.tiny.hands import TinyHand, tiny_hands
 from handviz.data.tiny.shapes import stretched
-from handviz.data.tiny.stand_in_mano import stand_in_template
+from handviz.data.tiny.stand_in_mano import stand_in_template, write_stand_in_mano
 from handviz.errors import HandvizError
 
 COUNT = 3
@@ -103,6 +104,13 @@ def test_parameters_give_the_vertices(root: Path, training: FreiHand) -> None:
     for dataset in (training, open_split("freihand", root, "evaluation")):
         assert agreement(dataset, stand_in_template()).distance_mm.max() < 0.01
         assert "are right" in mano_remark(dataset, stand_in_template())
+
+
+def test_the_doctor_holds_a_mano_file_against_it(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    right, _ = write_stand_in_mano(tmp_path)
+    assert main(["doctor", "--dataset", "freihand", "--root", str(root), "--hand-model", str(right)]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "0.00 mm from the vertices" in line]
+    assert len(said) == len(SPLITS["freihand"])
 
 
 def first_finger_is_the_thumb(order: list) -> list:

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 import yaml
 
+from handviz.data.labels import points_in_crop
+from handviz.data.real.cut import cut
 from handviz.data.real.dexycb import SPLITS, DexYcb, open_split
 from handviz.data.real.dexycb_splits import SPLIT_OF, SUBJECTS
 from handviz.data.tiny import dexycb as tiny
 from handviz.data.tiny.stand_in_mano import stand_in_template
 from handviz.geometry import rotation_from_axis_angle
+from handviz.hand_model.mano_conventions import canonical
 from handviz.hand_model.mano_parameters import MIRROR, posed, template_of, template_pose, template_shape
 from handviz.records import FloatArray
 
@@ -27,6 +30,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def training(root: Path) -> DexYcb:
+    return open_split("dexycb", root, "s0_train")
+
+
 @pytest.fixture
 def subject(root: Path, tmp_path: Path) -> Path:
     """A download of the second subject alone, to be spoilt: val's, and one of the training hands."""
@@ -35,8 +43,7 @@ def subject(root: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def label_files(root: Path, split: str) -> list[Path]:
-    hands = open_split("dexycb", root, split)
+def label_files(hands: DexYcb) -> list[Path]:
     pictures = [hands.hand(index).picture for index in range(len(hands))]
     return [path.with_name(path.name.replace("color", "labels")).with_suffix(".npz") for path in pictures]
 
@@ -55,9 +62,9 @@ def posed_m(hands: DexYcb, index: int) -> FloatArray:
     assert hand.mano is not None
     assert hand.keypoints_m is not None
     pose = template_pose(hand.mano, template)
-    canonical = posed(template_of(hand.mano, template), pose[None], hand.mano.shape[None])[0]
+    right = posed(template_of(hand.mano, template), pose[None], hand.mano.shape[None])[0]
     mirror = MIRROR if hand.handedness == "left" else np.ones(3)
-    return canonical * mirror @ rotation_from_axis_angle(hand.mano.global_rotation).T + hand.keypoints_m[0]
+    return right * mirror @ rotation_from_axis_angle(hand.mano.global_rotation).T + hand.keypoints_m[0]
 
 
 def disagreement_m(hands: DexYcb) -> float:
@@ -99,10 +106,15 @@ def test_splits_hold_what_was_written(root: Path) -> None:
         assert hands.picture(0).shape == (480, 640, 3)
 
 
-def test_hands_lie_where_the_picture_has_them(root: Path) -> None:
+def test_every_split_has_a_hand(root: Path) -> None:
+    for split in ("s1_train", "s1_val", "s1_test", "s2_val", "s2_test", "s3_val", "s3_test"):
+        assert len(open_split("dexycb", root, split)) > 0
+
+
+def test_hands_lie_where_the_picture_has_them(training: DexYcb) -> None:
     """The mask stands in the label file; things in front of some hands cover them, so half of all hands counts."""
-    hands, shares, mirrored = open_split("dexycb", root, "s0_train"), [], []
-    for index, path in enumerate(label_files(root, "s0_train")):
+    hands, shares, mirrored = training, [], []
+    for index, path in enumerate(label_files(training)):
         with np.load(path) as label:
             mask, joint_2d = label["seg"] == 255, label["joint_2d"][0]
         hand = hands.hand(index)
@@ -115,12 +127,12 @@ def test_hands_lie_where_the_picture_has_them(root: Path) -> None:
     assert np.median(mirrored) < 0.6
 
 
-def test_vertices_from_mano_agree_with_the_keypoints(root: Path) -> None:
-    assert disagreement_m(open_split("dexycb", root, "s0_train")) < 1e-5
+def test_vertices_from_mano_agree_with_the_keypoints(training: DexYcb) -> None:
+    assert disagreement_m(training) < 1e-5
 
 
-def test_a_published_left_hand_is_another_one_and_its_nearest_own_shape_is_near(root: Path) -> None:
-    hands, template = open_split("dexycb", root, "s0_train"), stand_in_template()
+def test_a_published_left_hand_is_another_one_and_its_nearest_own_shape_is_near(training: DexYcb) -> None:
+    hands, template = training, stand_in_template()
     for index in range(len(hands)):
         mano = hands.hand(index).mano
         assert mano is not None
@@ -134,12 +146,33 @@ def test_a_published_left_hand_is_another_one_and_its_nearest_own_shape_is_near(
         assert (ignored > 1e-3) == (mano.handedness == "left")
 
 
+def test_the_translation_puts_the_wrist_where_the_joints_have_it(training: DexYcb) -> None:
+    hands = training
+    for index in range(len(hands)):
+        hand = hands.hand(index)
+        assert hand.mano is not None
+        assert hand.keypoints_m is not None
+        np.testing.assert_allclose(canonical(hand.mano, stand_in_template()).wrist_m, hand.keypoints_m[0], atol=1e-5)
+
+
+def test_labels_of_both_sides_lie_on_the_joints(training: DexYcb) -> None:
+    """Keypoints of the crop are the template's; a left hand's shape is the nearest that the template has."""
+    hands, template = training, stand_in_template()
+    for index in range(len(hands)):
+        hand = hands.hand(index)
+        labels = cut(hand, hands.picture(index), template).labels
+        knuckles = [0, 1, 5, 9, 13, 17]
+        expected = points_in_crop(hand.keypoints_px[knuckles], labels["crop_from_image"])
+        np.testing.assert_allclose(labels["keypoints_crop"][knuckles], expected, atol=0.08)
+        np.testing.assert_array_less(labels["keypoints_crop"] ** 2, 1, "all of the hand is in the crop")
+
+
 def other_side(meta: dict[str, Any]) -> None:
     meta["mano_sides"] = ["left" if meta["mano_sides"] == ["right"] else "right"]
 
 
 def test_the_other_side_is_seen(subject: Path) -> None:
-    for path in label_files(subject, "s0_val"):
+    for path in label_files(open_split("dexycb", subject, "s0_val")):
         meta_file = path.parents[1] / "meta.yml"
         meta = yaml.safe_load(meta_file.read_text())
         other_side(meta)
@@ -161,7 +194,7 @@ def opengl(labels: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("mistake", [absolute_angles, opengl])
 def test_labels_in_another_convention_are_seen(subject: Path, mistake: Callable[[dict[str, Any]], None]) -> None:
-    for path in label_files(subject, "s0_val"):
+    for path in label_files(open_split("dexycb", subject, "s0_val")):
         change_labels(path, mistake)
     assert disagreement_m(open_split("dexycb", subject, "s0_val")) > 0.01
 
@@ -206,7 +239,7 @@ def pickled(labels: dict[str, Any]) -> None:
     ],
 )
 def test_bad_labels_are_counted_and_named(subject: Path, change: Callable[[Path], Any], words: str) -> None:
-    path = label_files(subject, "s0_val")[0]
+    path = label_files(open_split("dexycb", subject, "s0_val"))[0]
     (path.parent / "touched").touch()
     change(path)
     hands = open_split("dexycb", subject, "s0_val")

@@ -124,7 +124,7 @@ def test_only_failures_of_needed_things_set_the_exit_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, state: doctor.State, status: int
 ) -> None:
     monkeypatch.setattr(doctor_command, "examine", lambda: [Finding("thing", state, "as it is", "do this")])
-    assert doctor_command.run(argparse.Namespace()) == status
+    assert doctor_command.run(argparse.Namespace(dataset=None, root=None)) == status
     assert capsys.readouterr().out == f"{state:5}thing         as it is  ->  do this\n"
 
 

@@ -87,6 +87,7 @@ def test_the_file_says_what_it_is(small_model, template):
         "handviz.commit": read_metadata(small_model.checkpoint)["commit"],
         "handviz.samples_seen": "1234",
         "handviz.evidence": "joints",
+        "handviz.supervision": "full",
         "handviz.vertex_correlation": "0.75",
         "handviz.vertex_variance_scale": "1",
         "handviz.keypoint_variance_scale": "1",

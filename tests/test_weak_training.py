@@ -12,8 +12,9 @@ from handviz.train.camera_prior import PriorSource, load_camera_prior
 from handviz.train.checkpoint import load_checkpoint
 from handviz.train.config import TrainConfig
 from handviz.train.losses import Truth
-from handviz.train.samples import load_pictures
+from handviz.train.samples import load_pictures, take
 from handviz.train.train import Trainer, train
+from handviz.train.validation import validation_errors
 from handviz.train.witness_noise import WitnessNoise
 from tests.training import SMALL, assert_same, run_steps
 
@@ -41,6 +42,23 @@ def poisoned(trainer):
         if item.name != "keypoints_crop":
             getattr(truth, item.name).fill_(torch.nan)
     return trainer
+
+
+def test_hands_without_3d_truth_count_in_no_3d_error(weak, template):
+    trainer = Trainer(weak, template)
+    before = validation_errors(trainer.model, trainer.samples, trainer.regressor)
+    known = replace(trainer.samples, truth=take(trainer.samples.truth, torch.arange(8)))
+    known.truth.vertices_cm[::2], known.truth.scale_per_cm[::2] = torch.nan, torch.nan
+    found = validation_errors(trainer.model, known, trainer.regressor)
+    trainer.samples = replace(
+        trainer.samples, middle_maps=trainer.samples.middle_maps[1::2], landmarks=trainer.samples.landmarks[1::2],
+        truth=take(trainer.samples.truth, torch.arange(1, 8, 2)),
+    )  # fmt: skip
+    expected = validation_errors(trainer.model, trainer.samples, trainer.regressor)
+    for name, value in expected.items():
+        assert found[name] == pytest.approx((before if name == "std_mm" else expected)[name], rel=1e-4), value
+    nothing = validation_errors(poisoned(trainer).model, trainer.samples, trainer.regressor)
+    assert [name for name, value in nothing.items() if value == value] == ["std_mm"]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

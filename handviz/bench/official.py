@@ -1,7 +1,7 @@
 """Any predictor on any dataset, by the dataset's own protocol: tables, intervals, curves, deviations, trembling."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -9,9 +9,10 @@ from tqdm import tqdm
 
 from handviz.bench.bootstrap import mean_intervals
 from handviz.bench.definitions import CameraPoints, Scores, acceleration_errors_mm, joined, score
-from handviz.bench.predictions import MANO, Finder, Prediction, canonical_offsets_m, predictions, true_crop
+from handviz.bench.predictions import Finder, Prediction, canonical_offsets_m, has_true_vertices, predictions, true_crop
 from handviz.bench.protocols import clip_of, frame_of, protocol_of, sequence_of
 from handviz.data.real.annotated import HandDataset
+from handviz.data.real.usable_pictures import BadPictures, UsablePictures
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
 from handviz.records import FloatArray
@@ -32,7 +33,7 @@ class Evaluation:
     split: str
     hand_model: str
     total: int
-    """samples with 3D truth that were asked for"""
+    """samples with 3D truth that were asked for and whose pictures could be read"""
     names: tuple[str, ...]
     """(N,) of the samples that were found"""
     handedness: tuple[str, ...]
@@ -60,6 +61,8 @@ class Options:
     """where crops are cut"""
     watch: Callable[[Sequence[Prediction]], object] = len
     """is told every prediction, in order"""
+    bad_pictures: BadPictures = "stop"
+    """what to do about a picture that cannot be read"""
 
 
 DEFAULTS = Options()
@@ -73,17 +76,18 @@ def evaluate(
     Raises HandvizError if nothing can be compared, or if an answer is not finite.
     """
     indices = with_truth(dataset, options.count)
-    has_mesh = template.name == MANO and all(dataset.hand(index).vertices_m is not None for index in indices)
-    tips = dataset.tip_vertices if template.name == MANO else None
-    collected = _Collected(has_mesh, len(indices))
+    has_mesh = all(has_true_vertices(dataset.hand(index), template) for index in indices)
+    collected, pictures = _Collected(has_mesh, len(indices)), UsablePictures(dataset, options.bad_pictures)
     with tqdm(total=len(indices), unit="hand", leave=False) as bar:
         for start in range(0, len(indices), CHUNK):
             chosen = indices[start : start + CHUNK]
-            found = list(predictions(dataset, chosen, predict, find=options.find, tips=tips))
+            found = list(predictions(pictures, chosen, predict, template, find=options.find))
             collected.add(found)
             options.watch(found)
             bar.update(len(chosen))
-    return collected.evaluation(dataset, template)
+    evaluation = collected.evaluation(dataset, template)
+    remarks = (*evaluation.remarks, *pictures.remarks)
+    return replace(evaluation, total=evaluation.total - len(pictures.bad), remarks=remarks)
 
 
 def with_truth(dataset: HandDataset, count: int | None = None) -> list[int]:
@@ -133,8 +137,8 @@ class _Collected:
         offsets = canonical_offsets_m(answer.keypoints_m, hand.keypoints_m, wrists, is_left=is_left)
         # The wrist is the origin of both and so can tell nothing.
         self._keep("keypoints", offsets[1:], answer.keypoint_std_m[1:])
-        if self._has_mesh and hand.vertices_m is not None:
-            offsets = canonical_offsets_m(answer.vertices_m, hand.vertices_m, wrists, is_left=is_left)
+        if self._has_mesh and one.true_vertices_m is not None:
+            offsets = canonical_offsets_m(answer.vertices_m, one.true_vertices_m, wrists, is_left=is_left)
             self._keep("vertices", offsets, answer.vertex_std_m)
 
     def _keep(self, kind: str, offsets_m: FloatArray, std_m: FloatArray) -> None:
@@ -175,7 +179,7 @@ def camera_points(found: Sequence[Prediction], *, has_mesh: bool) -> CameraPoint
         keypoints_m=np.stack([one.keypoints_m for one in found]),
         true_keypoints_m=np.stack([np.asarray(one.hand.keypoints_m, np.float64) for one in found]),
         vertices_m=np.stack([one.vertices_m for one in found]) if has_mesh else None,
-        true_vertices_m=np.stack([np.asarray(one.hand.vertices_m, np.float64) for one in found]) if has_mesh else None,
+        true_vertices_m=np.stack([np.asarray(one.true_vertices_m) for one in found]) if has_mesh else None,
     )
 
 

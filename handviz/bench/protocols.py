@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from handviz.data.real.registry import reader
 from handviz.errors import HandvizError
 
 
@@ -16,21 +17,34 @@ class Protocol:
     sequence_parts: int
     """leading parts of a sample's name that are its sequence; 0: every sample is its own"""
     samples: dict[str, int]
-    """official counts by split, where they are fixed"""
-    frames_per_second: float | None = None
+    """that its server takes, by split"""
+    left_tip_vertices: tuple[int, ...] | None = None
+    """fingertips of left hands, where they are other vertices than those of right ones"""
 
 
-FREIHAND = Protocol(("absolute", "procrustes"), "lmb-freiburg/freihand, eval.py", 0, {"evaluation": 3960})
+FREIHAND = Protocol(("absolute", "procrustes"), "printed by lmb-freiburg/freihand, eval.py", 0, {"evaluation": 3960})
 PROTOCOLS = {
     "freihand": FREIHAND,
-    "hanco": Protocol(("absolute", "procrustes"), "as FreiHAND: HanCo has no program of its own", 1, {}),
+    "hanco": Protocol(("absolute", "procrustes"), "as of FreiHAND: HanCo has no program of its own", 2, {}),
     "ho3d_v2": Protocol(
-        ("root", "scale_translation", "procrustes"), "shreyashampali/ho3d, eval.py", 1, {"evaluation": 11524}, 30.0
+        ("root", "scale_translation", "procrustes"),
+        "printed by shreyashampali/ho3d, eval.py",
+        1,
+        {"evaluation": 11524},
     ),
     "ho3d_v3": Protocol(
-        ("root", "scale_translation", "procrustes"), "shreyashampali/ho3d, eval.py", 1, {"evaluation": 20137}, 30.0
+        ("root", "scale_translation", "procrustes"),
+        "printed by shreyashampali/ho3d, eval.py",
+        1,
+        {"evaluation": 20137},
     ),
-    "dexycb": Protocol(("absolute", "root", "procrustes"), "NVlabs/dex-ycb-toolkit, hpe_eval.py", 2, {}, 30.0),
+    "dexycb": Protocol(
+        ("absolute", "root", "procrustes"),
+        "printed by NVlabs/dex-ycb-toolkit, hpe_eval.py",
+        2,
+        {},
+        left_tip_vertices=(745, 317, 445, 556, 673),
+    ),
 }
 
 
@@ -39,6 +53,12 @@ def protocol_of(dataset: str) -> Protocol:
     if dataset not in PROTOCOLS:
         raise HandvizError(f"no evaluation protocol is known for {dataset}: choose among {', '.join(PROTOCOLS)}")
     return PROTOCOLS[dataset]
+
+
+def official_count(dataset: str, split: str) -> int | None:
+    """Samples that the split has for everybody; None where nobody fixed it."""
+    counts: dict[tuple[str, str], int] = getattr(reader(dataset), "OFFICIAL_COUNTS", {})
+    return counts.get((dataset, split), protocol_of(dataset).samples.get(split))
 
 
 def sequence_of(name: str, protocol: Protocol) -> str:

@@ -17,10 +17,23 @@ from handviz.train.losses import LossConfig
 from handviz.train.weak_weights import WeakWeights
 
 FOLDER = Path(__file__).parent / "recipes"
-OF_THE_USER = ("data", "run", "model", "loss", "camera_prior", "validation", "witness_noise", "style_noise", "recipe")
+OF_THE_USER = (
+    "data",
+    "run",
+    "model",
+    "loss",
+    "camera_prior",
+    "validation",
+    "witness_noise",
+    "style_noise",
+    "recipe",
+    "backbone_weights",
+    "backbone_from",
+    "start_from",
+)
 """Fields of TrainConfig that a recipe does not hold, or holds as a table of its own"""
 LARGEST_FILE_BYTES = 100_000
-SMOKE_STEPS, SMOKE_BATCH = 20, 2
+SMOKE_BATCH, SMOKE_SAMPLES, SMOKE_EPOCHS = 2, 8, 5
 
 
 @dataclass(frozen=True)
@@ -119,5 +132,11 @@ def _made(path: Path, table: str, kind: Any, given: Mapping[str, Any]) -> Any:
 def smoke(config: TrainConfig) -> TrainConfig:
     """The same training in twenty steps of two crops: whether it runs, not what it learns."""
     return replace(
-        config, epochs=1, batch_size=SMOKE_BATCH, limit=SMOKE_STEPS * SMOKE_BATCH, warm_up_steps=2, validation=None
+        config,
+        epochs=SMOKE_EPOCHS,
+        batch_size=SMOKE_BATCH,
+        limit=SMOKE_SAMPLES,
+        warm_up_steps=2,
+        checkpoint_every=SMOKE_EPOCHS * SMOKE_SAMPLES,
+        validation=None,
     )

@@ -9,17 +9,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from handviz.bench.bootstrap import RESAMPLES
 from handviz.bench.definitions import ALIGNMENTS, COLUMNS, THRESHOLDS_MM
 from handviz.bench.official import Evaluation
-from handviz.bench.protocols import protocol_of, sequence_of
+from handviz.bench.protocols import official_count, protocol_of, sequence_of
 from handviz.infer.whole_files import write_whole
 from handviz.train.card import CARD_ROWS, cell, mean_or_nan
 from handviz.train.plots import save_figure
 
 ALIGNMENT_TITLES = {
-    "absolute": "none (camera's frame)",
-    "root": "wrist on wrist",
-    "scale_translation": "wrist, and palm's length",
+    "absolute": "nothing (camera's frame)",
+    "root": "root (wrist on wrist)",
+    "scale_translation": "scale and translation (wrist, palm)",
     "procrustes": "Procrustes",
 }
 COLUMN_TITLES = {
@@ -34,16 +35,16 @@ DEVIATION_NAMES = ("nll", "coverage_50", "coverage_68", "coverage_90", "coverage
 COLOURS = {"absolute": "#999999", "root": "#0072b2", "scale_translation": "#009e73", "procrustes": "#d55e00"}
 
 
-def report(evaluation: Evaluation, crops: str) -> str:
+def report(evaluation: Evaluation, crops: str, frame_rate_hz: float | None = None) -> str:
     """Markdown: what was evaluated, errors with intervals, deviations, trembling; ``crops`` says how they were cut."""
-    parts = [heading(evaluation, crops), error_table(evaluation), deviation_table(evaluation), trembling(evaluation)]
+    parts = [heading(evaluation, crops), error_table(evaluation), deviation_table(evaluation)]
+    parts.append(trembling(evaluation, frame_rate_hz))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def heading(evaluation: Evaluation, crops: str) -> str:
     """Dataset, split and counts, always; then what was left out."""
-    found, protocol = len(evaluation.names), protocol_of(evaluation.dataset)
-    official = protocol.samples.get(evaluation.split)
+    found, official = len(evaluation.names), official_count(evaluation.dataset, evaluation.split)
     of_official = "" if official is None else f" (the official split has {official:,})"
     lines = [
         f"{evaluation.dataset}/{evaluation.split}: {found:,} samples{of_official}, {crops}, "
@@ -65,16 +66,25 @@ def error_table(evaluation: Evaluation) -> str:
         cells = [_error_cell(evaluation, f"{alignment}_{column}", COLUMN_TITLES[column][1]) for column in COLUMNS]
         star = " *" if alignment in official.official else ""
         lines.append("| " + " | ".join([ALIGNMENT_TITLES[alignment] + star, *cells]) + " |")
-    drawn = "samples" if evaluation.sequences == len(evaluation.names) else f"{evaluation.sequences:,} whole sequences"
-    lines.append(f"\n\\* printed by {official.source}; in brackets 95 % of 2,000 bootstrap draws of {drawn}")
+    lines.append(f"\n\\* {official.source}; {_interval_note(evaluation)}")
     return "\n".join(lines)
+
+
+def _interval_note(evaluation: Evaluation) -> str:
+    if evaluation.sequences < 2:
+        return "no intervals: all samples are of one sequence"
+    drawn = "samples" if evaluation.sequences == len(evaluation.names) else f"{evaluation.sequences:,} whole sequences"
+    return f"in brackets 95 % of {RESAMPLES:,} bootstrap draws of {drawn}"
 
 
 def _error_cell(evaluation: Evaluation, name: str, form: str) -> str:
     if name not in evaluation.scores.columns:
         return "–"
+    mean = form.format(evaluation.scores.columns[name].mean())
+    if evaluation.sequences < 2:
+        return mean
     low, high = evaluation.intervals[name]
-    return f"{form.format(evaluation.scores.columns[name].mean())} ({form.format(low)} to {form.format(high)})"
+    return f"{mean} ({form.format(low)} to {form.format(high)})"
 
 
 def deviation_table(evaluation: Evaluation) -> str:
@@ -91,20 +101,19 @@ def deviation_table(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def trembling(evaluation: Evaluation) -> str:
-    """A sentence on acceleration errors; empty where no three frames follow each other."""
+def trembling(evaluation: Evaluation, frame_rate_hz: float | None = None) -> str:
+    """A sentence on acceleration errors, by time too if the rate is told; empty where no three frames follow."""
     errors = evaluation.acceleration_mm
     if not len(errors["root"]):
         return ""
-    rate = protocol_of(evaluation.dataset).frames_per_second
     means = {name: mean_or_nan(values) for name, values in errors.items()}
     text = (
         f"acceleration error over {len(errors['root']):,} frames: {means['root']:.2f} mm/frame² from the wrist, "
         f"{means['absolute']:.2f} mm/frame² in the camera's frame"
     )
-    if rate is not None:
-        by_time = {name: value * rate**2 / 1000 for name, value in means.items()}
-        text += f" ({by_time['root']:.2f} and {by_time['absolute']:.2f} m/s² at {rate:g} frames a second)"
+    if frame_rate_hz is not None:
+        by_time = {name: value * frame_rate_hz**2 for name, value in means.items()}
+        text += f" ({by_time['root']:,.0f} and {by_time['absolute']:,.0f} mm/s² at {frame_rate_hz:g} frames a second)"
     return text
 
 
@@ -136,7 +145,7 @@ def draw_pck(evaluations: Mapping[str, Evaluation], path: Path) -> Path:
             _draw_curves(axes, evaluation, kind, (style, title if len(evaluations) > 1 else ""))
         axes.set(title=kind, xlabel="threshold, mm", ylabel="share within it", xlim=(0, 50), ylim=(0, 1))
         axes.grid(alpha=0.3)
-        axes.legend(loc="lower right", fontsize="small")
+        axes.legend(loc="best", fontsize="small")
     return save_figure(figure, path)
 
 

@@ -6,11 +6,15 @@ import logging
 import re
 import sys
 import tempfile
+from collections.abc import Container
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.commands import evaluate_official
+from handviz.data.real.registry import is_dataset_spec
 from handviz.errors import HandvizError
 from handviz.hand_model.choice import add_hand_model_option, hand_model_or_named, named_in
 from handviz.hand_model.open_hand import load_open_hand
@@ -20,7 +24,7 @@ from handviz.paths import variant_file
 from handviz.records import VARIANTS, CanonicalHand, Detection, HandCrop
 from handviz.train.calibration import Calibration, calibrate, calibration_table
 from handviz.train.card import Answers, Card, card, card_table, cell
-from handviz.train.checkpoint import read_metadata
+from handviz.train.checkpoint import checked_notes, read_metadata, supervision_of
 from handviz.train.evaluate import BATCH, Crops, Predictor, checkpoint_predictor, collect, mediapipe_by_part
 from handviz.train.held_out import freeze, label_warnings, read_held_out, render_held_out
 from handviz.train.plots import draw_reliability, draw_sparsification
@@ -34,7 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "models", type=Path, nargs="*", help="ONNX files or checkpoint folders; without any: the three shipped variants"
     )
     crops = parser.add_mutually_exclusive_group()
-    crops.add_argument("--data", type=Path, help="folder of rendered crops; without it the held-out set is rendered")
+    crops.add_argument(
+        "--data",
+        type=Path,
+        help="folder of rendered crops, or a dataset as NAME/SPLIT:ROOT; without it the held-out set is rendered",
+    )
     crops.add_argument("--held-out", type=Path, metavar="DIR", help="folder that keeps the rendered held-out set")
     parser.add_argument("--count", type=int, help="crops to evaluate; all without it, of both held-out parts alike")
     parser.add_argument("--calibration", action="store_true", help="also print tables of calibration")
@@ -48,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only write into assets/held_out.json what tells the hands of --held-out DIR again",
     )
     add_hand_model_option(parser)
+    evaluate_official.add_arguments(parser)
 
 
 def onnx_predictor(path: Path, template: HandTemplate | None = None) -> Predictor:
@@ -63,9 +72,15 @@ def onnx_predictor(path: Path, template: HandTemplate | None = None) -> Predicto
     return predict
 
 
-def _title(path: Path, taken: dict[str, Card]) -> str:
-    stem = path.stem.removeprefix("handviz_") if path.suffix == ".onnx" else str(path)
+def _title(path: Path, taken: Container[str]) -> str:
+    """The file's or folder's name; of a checkpoint that learnt from 2D joints alone, that too."""
+    stem = path.stem.removeprefix("handviz_") if path.suffix == ".onnx" else _folder_title(path)
     return stem if stem not in taken else str(path)
+
+
+def _folder_title(path: Path) -> str:
+    weak = supervision_of(checked_notes(path, read_metadata(path)["notes"])) == "weak"
+    return f"{path} (weak)" if weak else str(path)
 
 
 def held_out_crops(directory: Path, count: int | None, *, keep: bool, freezes: bool = False) -> list[Crops]:
@@ -85,8 +100,14 @@ def _template(path: Path, arguments: argparse.Namespace) -> HandTemplate:
     return hand_model_or_named(arguments.hand_model, named)
 
 
-def _answers(path: Path, crops: list[Crops], template: HandTemplate) -> Answers:
+def _model(path: Path, arguments: argparse.Namespace) -> tuple[Predictor, HandTemplate]:
+    template = _template(path, arguments)
     predict = onnx_predictor(path, template) if path.suffix == ".onnx" else checkpoint_predictor(path, template)
+    return predict, template
+
+
+def _answers(path: Path, crops: list[Crops], arguments: argparse.Namespace) -> Answers:
+    predict, template = _model(path, arguments)
     return collect(crops, predict, template)
 
 
@@ -111,7 +132,7 @@ def _report(models: list[Path], crops: list[Crops], arguments: argparse.Namespac
     names: set[str] = set()
     tables, count = [], 0
     for path in models:
-        answers = _answers(path, crops, _template(path, arguments))
+        answers = _answers(path, crops, arguments)
         count, title = len(answers.std_m), _title(path, cards)
         cards[title] = card(answers)
         rows = calibrate(answers) if arguments.calibration or arguments.plots else ()
@@ -137,6 +158,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.freeze and arguments.held_out is None:
         raise HandvizError("--freeze needs --held-out DIR")
     models = arguments.models or [variant_file(variant) for variant in VARIANTS]
+    if arguments.data is not None and is_dataset_spec(arguments.data):
+        named: dict[str, evaluate_official.Model] = {}
+        for path in models:
+            named[_title(path, named)] = partial(_model, path, arguments)
+        sys.stdout.write(evaluate_official.official_report(arguments, named))
+        return 0
+    evaluate_official.refuse_without_dataset(arguments)
     with tempfile.TemporaryDirectory() as temporary:
         if arguments.data is not None:
             crops = [Crops(arguments.data, arguments.count)]

@@ -9,7 +9,7 @@ from handviz.errors import HandvizError
 from handviz.hand_model.choice import add_hand_model_option, hand_model_or_named
 from handviz.nets.export import ExportNotes, export_onnx
 from handviz.paths import MODELS, variant_file
-from handviz.train.checkpoint import deviation_notes, load_checkpoint, read_metadata
+from handviz.train.checkpoint import deviation_notes, load_checkpoint, read_metadata, supervision_of
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         commit=metadata.get("commit", "unknown"),
         samples_seen=notes["samples_seen"],
         deviation=deviation_notes(notes),
+        supervision=supervision_of(notes),
     )
     difference = export_onnx(model, config, template, path, export_notes)
     write_checksums(arguments.model_dir)

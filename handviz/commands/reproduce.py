@@ -12,13 +12,13 @@ from handviz.bench.recipes import Recipe, load_recipe, smoke
 from handviz.bench.report import report
 from handviz.bench.results import Result, as_json
 from handviz.data.real.registry import DatasetSpec, open_dataset, parsed
+from handviz.data.real.usable_pictures import BadPictures
 from handviz.errors import HandvizError
 from handviz.hand_model.choice import add_hand_model_option, hand_model
 from handviz.hand_model.template import HandTemplate
 from handviz.infer.whole_files import write_whole
 from handviz.train.checkpoint import load_checkpoint
 from handviz.train.config import TrainConfig
-from handviz.train.dataset_samples import BadPictures
 from handviz.train.distributed import DEVICES
 from handviz.train.evaluate import checkpoint_predictor
 from handviz.train.paper import TABLES
@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, required=True, help="folder of the download that it trains and tests on")
     parser.add_argument("--run", type=Path, help="folder of the run; a started run is continued (runs/RECIPE)")
     parser.add_argument("--camera-prior", type=Path, help="checkpoint whose camera net is the prior, weak training")
+    parser.add_argument(
+        "--backbone-weights", type=Path, metavar="FILE", help="torchvision's ImageNet weights to start from"
+    )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: a GPU where there is one")
     parser.add_argument("--bad-pictures", choices=get_args(BadPictures), default="stop", help="stop, or leave them out")
     parser.add_argument("--smoke", action="store_true", help="twenty steps of two crops: whether all of it runs here")
@@ -66,12 +69,17 @@ def tests_of(recipe: Recipe) -> list[str]:
 def _config(recipe: Recipe, spec: DatasetSpec, arguments: argparse.Namespace) -> TrainConfig:
     folder = arguments.run or Path("runs") / recipe.name
     config = recipe.config((str(spec),), folder, camera_prior=arguments.camera_prior)
-    config = replace(config, device=arguments.device, bad_pictures=arguments.bad_pictures)
+    config = replace(
+        config,
+        device=arguments.device,
+        bad_pictures=arguments.bad_pictures,
+        backbone_weights=arguments.backbone_weights,
+    )
     return smoke(config) if arguments.smoke else config
 
 
 def _evaluated(config: TrainConfig, spec: DatasetSpec, template: HandTemplate, is_smoke: bool) -> Evaluation:
-    options = Options(SMOKE_TEST_SAMPLES) if is_smoke else Options()
+    options = Options(SMOKE_TEST_SAMPLES if is_smoke else None, bad_pictures=config.bad_pictures)
     return evaluate(open_dataset(spec), checkpoint_predictor(config.run / "last", template), template, options)
 
 

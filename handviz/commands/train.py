@@ -6,15 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from handviz.data.real.usable_pictures import BadPictures
 from handviz.hand_model.choice import add_hand_model_option, hand_model
 from handviz.nets.backbones import BACKBONES
 from handviz.nets.model import ModelConfig
 from handviz.records import VARIANTS
 from handviz.train.config import SUPERVISIONS
-from handviz.train.dataset_samples import BadPictures
 from handviz.train.distributed import DEVICES
 from handviz.train.losses import LossConfig
 from handviz.train.train import TrainConfig, train
+from handviz.train.weak_weights import weights_from
 from handviz.train.witness_noise import WitnessNoise
 
 logger = logging.getLogger(__name__)
@@ -51,8 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--supervision", choices=SUPERVISIONS, default=default.supervision, help="weak: 2D joints alone"
     )
     parser.add_argument("--camera-prior", type=Path, help="checkpoint whose camera net is the prior, weak training")
+    parser.add_argument(
+        "--weak", nargs="+", metavar="NAME=VALUE", default=[], help="weights of weak training, as camera=0 draws=1"
+    )
     parser.add_argument("--weight-decay", type=float, default=default.weight_decay, help="0: AdamW is Adam")
     parser.add_argument("--backbone-from", type=Path, help="checkpoint whose backbone to start from")
+    parser.add_argument("--backbone-weights", type=Path, metavar="FILE", help="torchvision's ImageNet weights instead")
     parser.add_argument("--start-from", type=Path, nargs="*", default=[], help="checkpoints to take weights from")
     parser.add_argument("--image-weight", type=float, default=default.loss.image, help="of the 2D keypoints' loss")
     parser.add_argument(
@@ -94,8 +99,9 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         validation=arguments.validation,
         backbone_from=arguments.backbone_from,
+        backbone_weights=arguments.backbone_weights,
         start_from=tuple(arguments.start_from),
-        loss=LossConfig(image=arguments.image_weight),
+        loss=LossConfig(image=arguments.image_weight, weak=weights_from(arguments.weak)),
         supervision=arguments.supervision,
         camera_prior=arguments.camera_prior,
         witness_noise=WitnessNoise(share=0.0) if arguments.supervision == "weak" else default.witness_noise,

@@ -32,6 +32,8 @@ FINGERS = ((13, 14, 15, 744), (1, 2, 3, 320), (4, 5, 6, 443), (10, 11, 12, 554),
 """Three joints and the tip's vertex for thumb, index, middle, ring, little; MANO's joints go index, middle, little,
 ring, thumb, and it has none for the tips: these vertices are the field's common choice."""
 WRONG_SIDE = "{path} is MANO's {found} hand where the {side} one is expected: give {name}"
+BODY_MODELS = {"lmk_faces_idx": "SMPL-X", "hands_meanl": "SMPL+H", "J_regressor_prior": "SMPL"}
+"""What only they have, of the same authors: the first name that is found says which."""
 SAMPLE_POSES = 24
 SAMPLE_POSE_STD_RAD = 0.4
 
@@ -96,10 +98,13 @@ def keypoint_regressor(joint_regressor: FloatArray) -> FloatArray:
 def _read(path: Path) -> dict[str, FloatArray]:
     """Every array that is needed, in double precision, or HandvizError."""
     records = load_records(path)
+    body = next((model for name, model in BODY_MODELS.items() if name in records), None)
+    if body is not None:
+        raise HandvizError(f"{path} is the body model {body}: give MANO_RIGHT.pkl of mano_v1_2.zip, folder models")
     arrays: dict[str, FloatArray] = {}
     for name, shape in SHAPES.items():
         if name not in records:
-            raise HandvizError(f"{path} has no {name!r}: not a MANO file")
+            raise HandvizError(f"{path} has no {name!r}: not a MANO file (MANO_RIGHT.pkl of mano_v1_2.zip is one)")
         try:
             arrays[name] = array_from(records[name], shape).astype(np.float64)
         except ValueError as error:

@@ -17,7 +17,9 @@ from handviz.hand_model.mano_parameters import (
     ManoParameters,
     PoseKind,
     posed,
+    template_of,
     template_pose,
+    template_shape,
 )
 from handviz.hand_model.template import JOINT_COUNT, POSE_SIZE, SHAPE_SIZE, HandTemplate
 from handviz.records import FloatArray, Handedness
@@ -45,12 +47,13 @@ class CanonicalMano:
 
 def canonical(parameters: ManoParameters, template: HandTemplate) -> CanonicalMano:
     """What these parameters say, in whatever convention; the wrist lies at its own place in the file, moved."""
+    exact = template_of(parameters, template)
     return CanonicalMano(
         handedness=parameters.handedness,
         pose=template_pose(parameters, template),
-        shape=np.asarray(parameters.shape, np.float64),
+        shape=template_shape(parameters, template),
         camera_from_wrist=rotation_from_axis_angle(parameters.global_rotation),
-        wrist_m=parameters.translation_m + file_wrist_m(parameters.shape, parameters.handedness, template),
+        wrist_m=parameters.translation_m + file_wrist_m(parameters.shape, parameters.handedness, exact),
     )
 
 
@@ -104,9 +107,11 @@ def rotations_from_six(numbers: FloatArray) -> FloatArray:
 
 def checked_rotations(rotations: FloatArray, tolerance: float = 1e-3) -> FloatArray:
     """The same; HandvizError where a matrix (..., 3, 3) is no rotation (a mirror, a scale, or rows for columns)."""
-    square = np.swapaxes(rotations, -1, -2) @ rotations
-    wrong = np.abs(square - np.eye(3)).max(initial=0) > tolerance or (np.linalg.det(rotations) < 0).any()
-    if wrong or not np.isfinite(rotations).all():
+    is_right = np.isfinite(rotations).all()
+    if is_right:
+        square = np.swapaxes(rotations, -1, -2) @ rotations
+        is_right = np.abs(square - np.eye(3)).max(initial=0) < tolerance and (np.linalg.det(rotations) > 0).all()
+    if not is_right:
         raise HandvizError("the pose holds matrices that are no rotations: is it in another convention?")
     return rotations
 

@@ -1,7 +1,8 @@
 """Vertices or keypoints -> the pose, shape and place of a hand model that come nearest: damped Gauss-Newton in numpy.
 
-778 vertices say all 61 numbers; vertices that a model made are given back to a hundredth of a millimetre. 21 keypoints
-do not: there a prior keeps pose and shape near the mean.
+778 vertices say all 61 numbers: of vertices that the hand model made they come back as they were. Networks and their
+corrections also move vertices as no such hand can. What the model cannot follow tells how far the rest is to be
+believed: the larger it is, the nearer a prior keeps pose and shape to the mean. 21 keypoints need the prior always.
 """
 
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ STEP = 1e-6
 DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-4, 1e-9, 1e6
 ENOUGH = 1e-7
 """A step that moves no number more ends the search."""
-POSE_STD_RAD, SHAPE_STD, POINT_STD_M = 0.4, 1.0, 0.002
-"""The prior where keypoints alone are known."""
-MANY_POINTS = 100
+POSE_STD_RAD, SHAPE_STD = 0.4, 1.0
+"""The prior."""
+KEYPOINT_STD_M = 0.002
+TOGETHER = 30
+"""Vertices that err as one: so many of their errors count once."""
 
 
 class ManoFit(NamedTuple):
@@ -47,7 +50,10 @@ class _State:
 def fit_vertices(vertices_m: FloatArray, handedness: Handedness, template: HandTemplate) -> ManoFit:
     """Vertices (V, 3) of the template's topology in the camera's axes -> the hand; any place will do as origin."""
     seen = np.asarray(vertices_m, np.float64) * (MIRROR if handedness == "left" else 1.0)
-    return _Search(seen, np.eye(template.vertex_count), template).run(_first_of_vertices(seen, template), handedness)
+    free = _Search(seen, None, template, 0.0)
+    state = free.run(_first_of_vertices(seen, template))
+    variance_m2 = TOGETHER * free.cost(state) / seen.size
+    return _found(_Search(seen, None, template, variance_m2), state, handedness)
 
 
 def fit_keypoints(keypoints_m: FloatArray, handedness: Handedness, template: HandTemplate) -> ManoFit:
@@ -58,28 +64,28 @@ def fit_keypoints(keypoints_m: FloatArray, handedness: Handedness, template: Han
     rest = regressor @ posed(template, np.zeros((1, POSE_SIZE)), np.zeros((1, SHAPE_SIZE)))[0]
     turn = _turn(rest[palm], seen[palm], np.ones(len(palm)))
     start = _State(turn, seen[0] - turn @ rest[0], np.zeros(POSE_SIZE + SHAPE_SIZE))
-    return _Search(seen, regressor, template).run(start, handedness)
+    return _found(_Search(seen, regressor, template, KEYPOINT_STD_M**2), start, handedness)
 
 
 class _Search:
-    """Points (P, 3) that weights (P, V) of the vertices are to meet."""
+    """Points (P, 3) that weights (P, V) of the vertices are to meet, or the vertices themselves."""
 
-    def __init__(self, seen: FloatArray, regressor: FloatArray, template: HandTemplate) -> None:
-        self._seen, self._template = seen, template
-        self._regressor = None if len(regressor) == template.vertex_count else regressor
-        has_prior = len(seen) < MANY_POINTS
-        stds = np.repeat([POSE_STD_RAD, SHAPE_STD], [POSE_SIZE, SHAPE_SIZE])
-        self._prior = (POINT_STD_M / stds) ** 2 if has_prior else np.zeros(len(stds))
+    def __init__(
+        self, seen: FloatArray, regressor: FloatArray | None, template: HandTemplate, variance_m2: float
+    ) -> None:
+        """``variance_m2``: of a coordinate of the points; 0 trusts them wholly, and no prior has a say."""
+        self.seen, self.template, self._regressor = seen, template, regressor
+        self._prior = variance_m2 / np.repeat([POSE_STD_RAD, SHAPE_STD], [POSE_SIZE, SHAPE_SIZE]) ** 2
 
-    def run(self, state: _State, handedness: Handedness) -> ManoFit:
+    def run(self, state: _State) -> _State:
         """Steps that make the squared distance less, until none does."""
-        damping, cost = DAMPING, self._cost(state)
+        damping, cost = DAMPING, self.cost(state)
         for _ in range(ROUNDS):
             normal, slope = self._equations(state)
             while True:
                 step = np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-12), slope)
                 moved = _moved(state, step)
-                new_cost = self._cost(moved)
+                new_cost = self.cost(moved)
                 if new_cost <= cost or damping > MOST_DAMPING:
                     break
                 damping *= 10
@@ -88,16 +94,20 @@ class _Search:
             state, cost, damping = moved, new_cost, max(damping / 10, LEAST_DAMPING)
             if np.abs(step).max() < ENOUGH:
                 break
-        return self._found(state, handedness)
+        return state
+
+    def shown(self, state: _State) -> FloatArray:
+        """(P, 3) where the hand has the points."""
+        return np.asarray(self._points(state.numbers[None])[0] @ state.turn.T + state.place_m)
 
     def _points(self, numbers: FloatArray) -> FloatArray:
         """(N, P, 3) not yet turned, of numbers (N, 55)."""
-        vertices = posed(self._template, numbers[:, :POSE_SIZE], numbers[:, POSE_SIZE:])
+        vertices = posed(self.template, numbers[:, :POSE_SIZE], numbers[:, POSE_SIZE:])
         return vertices if self._regressor is None else self._regressor @ vertices
 
-    def _cost(self, state: _State) -> float:
-        shown = self._points(state.numbers[None])[0] @ state.turn.T + state.place_m
-        return float(np.square(shown - self._seen).sum() + self._prior @ np.square(state.numbers))
+    def cost(self, state: _State) -> float:
+        """Square metres, the prior's share among them."""
+        return float(np.square(self.shown(state) - self.seen).sum() + self._prior @ np.square(state.numbers))
 
     def _equations(self, state: _State) -> tuple[FloatArray, FloatArray]:
         """Gauss and Newton's normal equations for a step (61,): turn, shift, pose and shape."""
@@ -108,25 +118,26 @@ class _Search:
         by_turn = np.stack([np.cross(axis, here) for axis in np.eye(3)]).reshape(3, -1)
         by_shift = np.broadcast_to(np.eye(3)[:, None], (3, len(here), 3)).reshape(3, -1)
         slopes = np.concatenate([by_turn, by_shift, by_numbers])
-        normal, slope = slopes @ slopes.T, slopes @ (self._seen - here - state.place_m).ravel()
+        normal, slope = slopes @ slopes.T, slopes @ (self.seen - here - state.place_m).ravel()
         normal[6:, 6:] += np.diag(self._prior)
         slope[6:] -= self._prior * state.numbers
         return normal, slope
 
-    def _found(self, state: _State, handedness: Handedness) -> ManoFit:
-        shown = self._points(state.numbers[None])[0] @ state.turn.T + state.place_m
-        errors_mm = np.linalg.norm(shown - self._seen, axis=1) * 1000
-        mirror = np.diag(MIRROR) if handedness == "left" else np.eye(3)
-        pose = Rotation.from_rotvec((state.numbers[:POSE_SIZE] + self._template.pose_mean).reshape(-1, 3))
-        hand = CanonicalMano(
-            handedness=handedness,
-            # The shorter way round, for a search may have gone past half a turn.
-            pose=pose.as_rotvec().ravel() - self._template.pose_mean,
-            shape=state.numbers[POSE_SIZE:],
-            camera_from_wrist=mirror @ state.turn @ mirror,
-            wrist_m=mirror @ state.place_m,
-        )
-        return ManoFit(hand, float(errors_mm.mean()), float(errors_mm.max()))
+
+def _found(search: _Search, start: _State, handedness: Handedness) -> ManoFit:
+    state = search.run(start)
+    errors_mm = np.linalg.norm(search.shown(state) - search.seen, axis=1) * 1000
+    mirror, mean = np.diag(MIRROR) if handedness == "left" else np.eye(3), search.template.pose_mean
+    # The shorter way round, for a search may have gone past half a turn.
+    pose = Rotation.from_rotvec((state.numbers[:POSE_SIZE] + mean).reshape(-1, 3)).as_rotvec().ravel()
+    hand = CanonicalMano(
+        handedness=handedness,
+        pose=pose - mean,
+        shape=state.numbers[POSE_SIZE:],
+        camera_from_wrist=mirror @ state.turn @ mirror,
+        wrist_m=mirror @ state.place_m,
+    )
+    return ManoFit(hand, float(errors_mm.mean()), float(errors_mm.max()))
 
 
 def _moved(state: _State, step: FloatArray) -> _State:

@@ -14,10 +14,17 @@ from handviz.errors import HandvizError
 
 CUDA_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
 MOST_THREADS = 4
+_thread_limit: int | None = None
 logger = logging.getLogger(__name__)
 ONNX_ERRORS = tuple(
     item for item in vars(onnx_state).values() if isinstance(item, type) and issubclass(item, Exception)
 )
+
+
+def limit_threads(count: int) -> None:
+    """Give every session that this process opens from now on so many threads: where processes share the cores."""
+    global _thread_limit
+    _thread_limit = count
 
 
 def open_session(
@@ -30,7 +37,7 @@ def open_session(
     if content is None and not path.is_file():
         raise HandvizError(f"the network {path} is missing; {how_to_get}")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = min(MOST_THREADS, _usable_cores())
+    options.intra_op_num_threads = _thread_limit or min(MOST_THREADS, _usable_cores())
     # Spinning between a network's layers saves a fifth of its time; between runs detector and drawing need the cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")

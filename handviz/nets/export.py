@@ -114,6 +114,8 @@ class ExportNotes:
     commit: str
     samples_seen: int
     deviation: DeviationNotes
+    supervision: str = "full"
+    """"weak": it learnt from 2D joints alone"""
 
 
 def add_metadata(path: Path, template: HandTemplate, entries: dict[str, str]) -> None:
@@ -150,6 +152,7 @@ def _entries(config: ModelConfig, notes: ExportNotes) -> dict[str, str]:
         "handviz.commit": notes.commit,
         "handviz.samples_seen": str(notes.samples_seen),
         "handviz.evidence": config.evidence,
+        "handviz.supervision": notes.supervision,
         "handviz.vertex_correlation": f"{notes.deviation.vertex_correlation:g}",
         "handviz.vertex_variance_scale": f"{notes.deviation.vertex_variance_scale:g}",
         "handviz.keypoint_variance_scale": f"{notes.deviation.keypoint_variance_scale:g}",

@@ -5,20 +5,24 @@ The paper takes another method's camera (its reference [13]); here any checkpoin
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from handviz.errors import HandvizError
+from handviz.hand_model.choice import hand_model_named
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.camera_net import CameraOutput
 from handviz.nets.memory import channels_last
 from handviz.nets.model import HandModel
-from handviz.probability import Gaussian
+from handviz.probability import Gaussian, six_d_from_rotation
+from handviz.records import PALM_KEYPOINTS, FloatArray
 from handviz.train.cache import CachedSamples, load_cached
-from handviz.train.checkpoint import load_checkpoint
+from handviz.train.checkpoint import load_checkpoint, read_metadata
 from handviz.train.joined_samples import rendered_folders
 from handviz.train.samples import FromGiven, Given, Samples, to_device
 
@@ -34,6 +38,8 @@ class CameraPrior:
     """Deviation of all nine numbers; 0: what the net says"""
     table: Gaussian | None = None
     """(N, 9), where samples are cached and so always the same"""
+    turn: Tensor | None = None
+    """(3, 3) from the rest frame of the hand that is trained to that of the net's own; None: it is the same hand"""
 
     def of(self, ids: Tensor, given: Given) -> Gaussian:
         """(B, 9) of some samples: from the table, or from their pictures."""
@@ -44,13 +50,27 @@ class CameraPrior:
 
     @torch.no_grad()
     def _said(self, given: Given) -> Gaussian:
-        return as_prior(FromGiven(self.net)(given).camera, self.std)
+        return as_prior(FromGiven(self.net)(given).camera, self.std, self.turn)
 
 
-def as_prior(camera: CameraOutput, std: float) -> Gaussian:
-    """(B, 9) a camera net's answer as a prior; ``std`` of all its numbers, 0 for the net's own."""
-    own = camera.log_variance
-    return Gaussian(camera.mean, own if std == 0 else torch.full_like(own, 2 * math.log(std)))
+def as_prior(camera: CameraOutput, std: float, turn: Tensor | None = None) -> Gaussian:
+    """(B, 9) a camera net's answer as a prior; ``std`` of all its numbers, 0 for the net's own.
+
+    After a ``turn`` the six numbers of the rotation have their mean variance in common: it mixes them.
+    """
+    mean, log_variance = camera.mean, camera.log_variance
+    if turn is not None:
+        mean = torch.cat([six_d_from_rotation(camera.rotation @ turn), mean[:, 6:]], dim=1)
+        of_rotation = torch.logsumexp(log_variance[:, :6], dim=1, keepdim=True) - math.log(6)
+        log_variance = torch.cat([of_rotation.expand(-1, 6), log_variance[:, 6:]], dim=1)
+    return Gaussian(mean, log_variance if std == 0 else torch.full_like(log_variance, 2 * math.log(std)))
+
+
+def rest_turn(own: HandTemplate, other: HandTemplate) -> FloatArray:
+    """(3, 3) rotation that lays the palm of one hand model at rest on that of another, both with the wrist at 0."""
+    palms = [template.keypoint_regressor[list(PALM_KEYPOINTS)] @ template.vertices_m for template in (other, own)]
+    rotation, _ = Rotation.align_vectors(*(palm[1:] - palm[0] for palm in palms))
+    return np.asarray(rotation.as_matrix())
 
 
 @dataclass(frozen=True)
@@ -66,24 +86,33 @@ class PriorSource:
 def load_camera_prior(
     source: PriorSource, samples: Samples, template: HandTemplate, device: torch.device
 ) -> CameraPrior:
-    """HandvizError for a checkpoint that is none, or of another hand model."""
-    net, config, _ = load_checkpoint(source.checkpoint, template)
+    """The prior of hands of this model; a net of another one, such as of the rendered open hand, is turned to it.
+
+    HandvizError for a checkpoint that is none, or whose hand model is not here.
+    """
+    metadata = read_metadata(source.checkpoint)
+    theirs = hand_model_named(metadata["fingerprint"], metadata.get("hand_model", ""))
+    net, config, _ = load_checkpoint(source.checkpoint, theirs)
     channels_last(net).to(device).eval()
+    turn = None
+    if theirs.fingerprint != template.fingerprint:
+        turn = torch.tensor(rest_turn(template, theirs), dtype=torch.float32, device=device)
     if not isinstance(samples, CachedSamples):
-        return CameraPrior(net, source.std)
+        return CameraPrior(net, source.std, turn=turn)
     if config.witness_stem:
         raise HandvizError(
             f"the camera prior {source.checkpoint} was trained end to end with a witness of its own and needs "
             "pictures: train with --end-to-end"
         )
     seen = load_cached(rendered_folders(source.data), net, config.backbone, template, source.limit)
-    return CameraPrior(net, source.std, _table(net, seen, source.std, device))
+    said = CameraPrior(net, source.std, turn=turn)
+    return replace(said, table=_table(said, seen, device))
 
 
 @torch.no_grad()
-def _table(net: HandModel, seen: CachedSamples, std: float, device: torch.device) -> Gaussian:
+def _table(prior: CameraPrior, seen: CachedSamples, device: torch.device) -> Gaussian:
     parts = []
     for ids in torch.arange(len(seen)).split(CHUNK):
         given, _ = seen.batch(ids)
-        parts.append(as_prior(net.from_cached(to_device(given, device)).camera, std))
+        parts.append(as_prior(prior.net.from_cached(to_device(given, device)).camera, prior.std, prior.turn))
     return Gaussian(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))

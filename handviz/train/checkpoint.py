@@ -153,6 +153,12 @@ def deviation_notes(notes: dict[str, Any]) -> DeviationNotes:
     return DeviationNotes(vertex_correlation=correlation, **scales)
 
 
+def supervision_of(notes: dict[str, Any]) -> str:
+    """ "full" or "weak"; notes of older programs do not say it and mean "full"."""
+    train = notes.get("train")
+    return str(train.get("supervision", "full")) if isinstance(train, dict) else "full"
+
+
 def load_resume_state(directory: Path) -> dict[str, Any]:
     """What the optimiser needs to go on; only tensors and plain values are read from the file."""
     try:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from handviz.data.real.registry import settled
+from handviz.data.real.usable_pictures import BadPictures
 from handviz.errors import HandvizError
 from handviz.nets.model import ModelConfig
-from handviz.train.dataset_samples import BadPictures
 from handviz.train.losses import LossConfig
 from handviz.train.style_noise import StyleNoise
 from handviz.train.witness_noise import WitnessNoise
@@ -59,6 +59,8 @@ class TrainConfig:
     """What to do about a dataset's picture that cannot be read."""
     backbone_from: Path | None = None
     """Checkpoint whose backbone to start from."""
+    backbone_weights: Path | None = None
+    """torchvision's file of ImageNet weights to start the backbone from (nets/torchvision_weights.py)."""
     start_from: tuple[Path, ...] = ()
     """Checkpoints of any variants whose matching weights to start from; later ones win."""
     limit: int | None = None

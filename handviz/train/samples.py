@@ -71,7 +71,9 @@ def take(truth: Truth, ids: Tensor) -> Truth:
 
 def picture_batch(pictures: np.ndarray) -> Tensor:
     """uint8 (N, 224, 224, 3) -> float (N, 3, 224, 224) in [0, 1], channels last in memory."""
-    return torch.from_numpy(pictures.copy()).permute(0, 3, 1, 2).float() / 255.0
+    # PyTorch warns of arrays that must not be written, although nothing writes here.
+    own = pictures if pictures.flags.writeable else pictures.copy()
+    return torch.from_numpy(own).permute(0, 3, 1, 2).float().div_(255.0)
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
 from handviz.nets.memory import channels_last
 from handviz.nets.model import Cached, HandModel, ModelOutput, build_model
+from handviz.nets.torchvision_weights import load_torchvision_weights
 from handviz.train.cache import CachedSamples, load_cached, stem_digest, with_evidence
 from handviz.train.camera_prior import PriorSource, load_camera_prior
 from handviz.train.checkpoint import load_checkpoint, load_resume_state, recovered, save_checkpoint
@@ -78,8 +79,8 @@ class Trainer:
         if self.config.end_to_end:
             config = self.config
             whole = config.supervision == "full"
-            drawing = Drawing(config.seed, bad_pictures=config.bad_pictures, whole_truth=whole)
-            return load_samples(sources, self.template, limit, drawing)
+            drawing = Drawing(config.seed, whole_truth=whole)
+            return load_samples(sources, self.template, limit, drawing, bad_pictures=config.bad_pictures)
         directories = rendered_folders(sources)
         with self.processes.first_before_others():
             return load_cached(directories, self.model, self.config.model.backbone, self.template, limit)
@@ -137,11 +138,13 @@ class Trainer:
             return None
         sources, name = (self.config.validation,), self.config.model.backbone
         if self.config.end_to_end:
-            drawing = Drawing(bad_pictures=self.config.bad_pictures)
-            return load_samples(sources, self.template, LARGEST_VALIDATION, drawing)
+            bad = self.config.bad_pictures
+            return load_samples(sources, self.template, LARGEST_VALIDATION, Drawing(), bad_pictures=bad)
         return load_cached(rendered_folders(sources), self.model, name, self.template, LARGEST_VALIDATION)
 
     def _start_backbone(self) -> None:
+        if self.config.backbone_weights is not None:
+            load_torchvision_weights(self.model.backbone, self.config.backbone_weights)
         if self.config.backbone_from is None:
             return
         source, config, _ = load_checkpoint(self.config.backbone_from, self.template)

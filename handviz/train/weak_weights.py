@@ -1,7 +1,8 @@
 """What the weakly supervised loss weighs: Table 4 of the paper is four of these."""
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 from handviz.errors import HandvizError
 
@@ -47,3 +48,19 @@ class WeakWeights:
             raise HandvizError(f"weak supervision: variance is {self.variance!r}; there are {', '.join(VARIANCES)}")
         if self.variance == "labels" and not self.label_std:
             raise HandvizError('weak supervision: variance "labels" needs a label_std above 0')
+
+
+def weights_from(settings: Sequence[str]) -> WeakWeights:
+    """The default with some NAME=VALUE changed; HandvizError for a name or a value that there is not."""
+    default = WeakWeights()
+    kinds = {item.name: type(getattr(default, item.name)) for item in fields(default)}
+    chosen: dict[str, float | int | str] = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        if name not in kinds:
+            raise HandvizError(f"--weak has no {name!r}; there are {', '.join(kinds)}")
+        try:
+            chosen[name] = kinds[name](value)
+        except ValueError as error:
+            raise HandvizError(f"--weak {setting}: {value!r} is no number") from error
+    return replace(default, **chosen)  # type: ignore[arg-type]

@@ -41,7 +41,7 @@ class Backgrounds:
         rng = np.random.default_rng(crc32(hand.name.encode()))
         wall = _piece(_background(self.files[rng.integers(len(self.files))]), (width, height), rng)
         share = _share(read_mask(hand.mask, (width, height)))
-        return np.asarray(np.rint(share * picture + (1 - share) * wall), np.uint8)
+        return np.asarray(cv2.blendLinear(picture, wall, share, 1 - share), np.uint8)
 
 
 def find_backgrounds(root: Path) -> Backgrounds:
@@ -69,12 +69,11 @@ def _piece(picture: NDArray[np.uint8], size: tuple[int, int], rng: np.random.Gen
     across, down = max(int(size[0] * scale), 1), max(int(size[1] * scale), 1)
     left, top = rng.integers(width - across + 1), rng.integers(height - down + 1)
     piece = picture[top : top + down, left : left + across]
-    if rng.random() < 0.5:
-        piece = piece[:, ::-1]
-    return np.asarray(cv2.resize(np.ascontiguousarray(piece), size, interpolation=cv2.INTER_AREA), np.uint8)
+    small = cv2.resize(piece, size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.flip(small, 1) if rng.random() < 0.5 else small, np.uint8)
 
 
 def _share(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(H, W, 1) how much of the hand's picture stays, 0 to 1."""
+    """(H, W) how much of the hand's picture stays, 0 to 1."""
     inner = cv2.erode(np.asarray(mask > 127, np.uint8), np.ones((SEAM_PX, SEAM_PX), np.uint8))
-    return np.asarray(cv2.GaussianBlur(inner.astype(np.float32), (0, 0), SOFTNESS_PX)[..., None], np.float32)
+    return np.asarray(cv2.GaussianBlur(inner.astype(np.float32), (0, 0), SOFTNESS_PX), np.float32)

@@ -15,7 +15,7 @@ from handviz.data.real.posing import placed_wrist_m
 from handviz.data.synthetic.viewpoint import CropJitter
 from handviz.detect.crop import crop_from_image_affine, cut_out
 from handviz.geometry import rotation_from_axis_angle
-from handviz.hand_model.mano_parameters import MIRROR, posed, template_pose
+from handviz.hand_model.mano_parameters import MIRROR, posed, template_pose, template_shape
 from handviz.hand_model.template import POSE_SIZE, SHAPE_SIZE, HandTemplate
 from handviz.records import FloatArray
 
@@ -49,7 +49,7 @@ def pose_and_shape(hand: AnnotatedHand, template: HandTemplate) -> tuple[FloatAr
     """(45,) and (10,) as the template takes them, of the right hand in the mirror for lefts; nan where unknown."""
     if hand.mano is None or template.name != MANO:
         return np.full(POSE_SIZE, np.nan), np.full(SHAPE_SIZE, np.nan)
-    return template_pose(hand.mano, template), np.asarray(hand.mano.shape, np.float64)
+    return template_pose(hand.mano, template), template_shape(hand.mano, template)
 
 
 def canonical_vertices(hand: AnnotatedHand, template: HandTemplate) -> FloatArray | None:

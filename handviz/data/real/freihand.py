@@ -30,6 +30,13 @@ VERSIONS = ("gs", "hom", "sample", "auto")
 OWN = "own"
 """The green screen's pictures with the user's own backgrounds."""
 SPLITS = {"freihand": ("training", *(f"training_{version}" for version in (*VERSIONS, OWN)), "evaluation")}
+HANDS = 32_560
+OFFICIAL_COUNTS = {
+    ("freihand", "training"): len(VERSIONS) * HANDS,
+    **{("freihand", f"training_{version}"): HANDS for version in VERSIONS},
+    ("freihand", "evaluation"): 3_960,
+}
+"""``db_size`` of its ``fh_utils.py``"""
 TIP_VERTICES = (744, 320, 443, 555, 672)
 TIP_KEYPOINTS = (4, 8, 12, 16, 20)
 FARTHEST_TIP_M = 0.005

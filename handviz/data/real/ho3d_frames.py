@@ -22,14 +22,15 @@ PICTURE_SUFFIX = {"ho3d_v2": ".png", "ho3d_v3": ".jpg"}
 FORMAT = 1
 """Goes up whenever what is kept of a sequence changes."""
 LINE = re.compile(r"(\w+)/(\d+)")
+ROOT_JOINT, WHOLE_HAND = (3,), (21, 3)
 FIELDS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
     "train": {
         "camera": ("camMat", (3, 3)),
-        "joints": ("handJoints3D", (21, 3)),
+        "joints": ("handJoints3D", WHOLE_HAND),
         "pose": ("handPose", (48,)),
         "shape": ("handBeta", (10,)),
     },
-    EVALUATION: {"camera": ("camMat", (3, 3)), "joints": ("handJoints3D", (3,))},
+    EVALUATION: {"camera": ("camMat", (3, 3)), "joints": ("handJoints3D", ROOT_JOINT)},
 }
 """What is kept of an annotation: the name in the file and the shape. Of the evaluation split, the root joint alone."""
 
@@ -134,7 +135,7 @@ def _read_annotation(path: Path, split: str) -> tuple[str, dict[str, FloatArray]
             kind = "not annotated" if name in records else "annotation of another kind"
             return f"{kind}: {path} has no {name}", {}
         try:
-            values[key] = _number(records[name], shape)
+            values[key] = _numbers(records[name], shape)
         except ValueError as error:
             return f"annotation of another kind: {name} in {path}: {error}", {}
         if not np.isfinite(values[key]).all():
@@ -142,8 +143,14 @@ def _read_annotation(path: Path, split: str) -> tuple[str, dict[str, FloatArray]
     return "", values
 
 
-def _number(value: Any, shape: tuple[int, ...]) -> FloatArray:
-    return np.asarray(array_from(value, shape), np.float64)
+def _numbers(value: Any, shape: tuple[int, ...]) -> FloatArray:
+    """Of this shape; where the root joint is asked for, whole hands have it first."""
+    try:
+        return np.asarray(array_from(value, shape), np.float64)
+    except ValueError:
+        if shape != ROOT_JOINT:
+            raise
+        return np.asarray(array_from(value, WHOLE_HAND)[0], np.float64)
 
 
 def _usable(what: str, root: Path, names: list[str], places: np.ndarray, results: Sequence[Arrays]) -> Ho3dFrames:

@@ -5,6 +5,7 @@ again when its stamp differs: its folders' times, its list of samples or the way
 folder is always safe.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -25,6 +26,8 @@ from handviz.errors import HandvizError
 logger = logging.getLogger(__name__)
 SECONDS_BETWEEN_WORDS = 10.0
 Arrays = dict[str, NDArray]
+COUNTED = "problem"
+"""What every part has one of for each annotation."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,23 @@ def parts_folder(dataset: str, root: Path) -> Path:
 
 def read_parts(parts: Sequence[Part], folder: Path, what: str) -> list[Arrays]:
     """Arrays of every part in this order, from the folder where they are kept, else read and kept there."""
-    told, results = time.monotonic(), []
+    began = told = time.monotonic()
+    busy = time.process_time()
+    results, fresh = [], []
     for number, part in enumerate(parts):
-        results.append(_kept(part, folder) or _read_and_keep(part, folder))
+        arrays = _kept(part, folder)
+        if arrays is None:
+            arrays = _read_and_keep(part, folder)
+            fresh.append(len(arrays[COUNTED]))
+        results.append(arrays)
         if time.monotonic() - told > SECONDS_BETWEEN_WORDS:
             logger.info("Reading the annotations of %s: %d of %d sequences", what, number + 1, len(parts))
             told = time.monotonic()
+    if fresh:
+        logger.info(
+            "Read %d annotations of %s once, in %.1f s (%.1f s of the processor's); kept in %s",
+            *(sum(fresh), what, time.monotonic() - began, time.process_time() - busy, folder),
+        )
     return results
 
 
@@ -94,6 +108,7 @@ def _read_and_keep(part: Part, folder: Path) -> Arrays:
             np.savez(file, **kept)
         os.replace(half, path)
     except OSError as error:
-        half.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            half.unlink()
         logger.warning("The annotations of %s cannot be kept for the next time (%s)", part.name, error)
     return arrays

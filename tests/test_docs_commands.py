@@ -1,0 +1,32 @@
+"""The commands of the documentation, run as they stand there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from handviz.__main__ import main
+from handviz.paths import PROJECT_ROOT
+
+BLOCK = re.compile(r"^```sh tested\n(.*?)^```", re.DOTALL | re.MULTILINE)
+START = ["python", "-m", "handviz"]
+PAGES = [path for path in sorted((PROJECT_ROOT / "docs").rglob("*.md")) if BLOCK.search(path.read_text("utf-8"))]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every command of a page's tested blocks, in order; a backslash joins lines."""
+    text = "".join(BLOCK.findall(page.read_text("utf-8"))).replace("\\\n", " ")
+    return [shlex.split(line, comments=True) for line in text.splitlines() if shlex.split(line, comments=True)]
+
+
+def test_there_are_such_pages() -> None:
+    assert {"reproduction.md"} <= {page.name for page in PAGES}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_of_the_page_works(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in commands(page):
+        assert words[:3] == START
+        assert main(words[3:]) == 0, " ".join(words)
