@@ -67,7 +67,7 @@ def test_marks_are_those_of_the_program() -> None:
 
 
 def test_learning_brings_the_answer_to_the_detector_and_repeats_itself(small: Exported) -> None:
-    config, weights = AdaptConfig(epochs=4, head_rate=1e-3, teacher=0.0), []
+    config, weights = AdaptConfig(epochs=4, head_rate=5e-3, teacher=0.0, labels_move_mesh=True), []
     given = views(32)
     for _ in range(2):
         model = build_model(SMALL, load_open_hand())
@@ -89,7 +89,7 @@ def test_a_teacher_that_stays_alone_changes_the_mesh_little(small: Exported) -> 
     given = views(32)
     moved = []
     for teacher_weight in (0.0, 100.0):
-        config = AdaptConfig(epochs=4, head_rate=1e-3, teacher=teacher_weight, neighbours=0.0)
+        config = AdaptConfig(epochs=4, head_rate=1e-3, teacher=teacher_weight, labels_move_mesh=True, neighbours=0.0)
         model = build_model(SMALL, load_open_hand())
         model.load_state_dict(small.model.state_dict())
         teacher = teacher_of(model, given, 1, None, config)

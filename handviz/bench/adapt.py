@@ -27,7 +27,7 @@ from handviz.nets.from_onnx import Exported, read_onnx
 from handviz.nets.model import Cached, HandModel
 from handviz.paths import MODELS, variant_file
 from handviz.records import FloatArray
-from handviz.train.adaptation import Adaptation, AdaptConfig, Agreement, Views, agreement, teacher_of
+from handviz.train.adaptation import Adaptation, AdaptConfig, Agreement, Views, agreement, distances, teacher_of
 from handviz.train.cache import stem_maps
 from handviz.train.checkpoint import deviation_notes, load_checkpoint, read_metadata
 
@@ -45,8 +45,8 @@ JITTERED = 2
 """Further cuts of every hand to learn from."""
 SHARES = (0.5, 0.56, 0.63, 0.71, 0.79, 0.89, 1.0, 1.12, 1.26, 1.41, 1.59, 1.78, 2.0)
 """Heights of pictures that are tried, as shares of what they are."""
-MOST_TRIED = 60
-CLEARLY_NEARER = 0.15
+MOST_TRIED = 48
+CLEARLY_NEARER = 0.05
 NOTES_NAME = "adaptation.json"
 
 
@@ -117,17 +117,22 @@ def lens_in_crop(affines: FloatArray, height_share: float) -> FloatArray:
     return np.asarray(turn @ squeeze @ np.linalg.inv(turn))
 
 
-def true_height_share(model: HandModel, hands: ClipCrops, regressor: Tensor, rho: float, config: AdaptConfig) -> float:
+def true_height_share(model: HandModel, hands: ClipCrops, regressor: Tensor, rho: float) -> float:
     """How much higher the pictures have to be for the network to agree with the detector best; 1 unless that is
     clear. A camera or a file whose pixels are not square shows in every frame alike."""
     found = []
     for share in SHARES:
         views = views_of(model, [cuts_of(hands, height_share=share)], share, share)
-        found.append(agreement(model, views, regressor, rho, config).distance)
-        logger.debug("pictures %.2f times as high: 2D distance %.2f %% of the hand", share, found[-1])
-    best = int(np.argmin(found))
-    is_clear = found[best] < (1 - CLEARLY_NEARER) * found[SHARES.index(1.0)]
-    return between(SHARES, found) if is_clear else 1.0
+        found.append(distances(model, views, regressor, rho).numpy())
+        logger.debug("pictures %.2f times as high: 2D distance %.2f %% of the hand", share, found[-1].mean())
+    means = [float(part.mean()) for part in found]
+    return between(SHARES, means) if _is_clear(found[int(np.argmin(means))], found[SHARES.index(1.0)]) else 1.0
+
+
+def _is_clear(best: FloatArray, usual: FloatArray) -> bool:
+    """Whether distances (N,) are smaller than the usual ones: in nearly every part of the clip, and not by a little."""
+    gains = [float(part.mean()) for part in np.array_split(usual - best, 6)]
+    return float(best.mean()) < (1 - CLEARLY_NEARER) * float(usual.mean()) and sum(gain > 0 for gain in gains) >= 5
 
 
 def between(shares: Sequence[float], distances: Sequence[float]) -> float:
