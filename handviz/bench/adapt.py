@@ -167,9 +167,8 @@ def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: Ada
     rho = start.notes.deviation.vertex_correlation
     regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
     fit, watched, held_out = (hands.rows(rows) for rows in (parts.fit, parts.watch, parts.held_out))
-    share = true_height_share(
-        model, fit.rows(np.arange(0, len(fit), -(-len(fit) // MOST_TRIED))), regressor, rho, config
-    )
+    tried = fit.rows(np.arange(0, len(fit), -(-len(fit) // MOST_TRIED)))
+    share = true_height_share(model, tried, regressor, rho)
     rng = np.random.default_rng(config.seed)
     straight = [cuts_of(fit, height_share=share), *(cuts_of(fit, height_share=share, rng=rng) for _ in range(JITTERED))]
     numbers = torch.from_numpy(fit.numbers) if hands.is_clip else None
