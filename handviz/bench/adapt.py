@@ -27,7 +27,16 @@ from handviz.nets.from_onnx import Exported, read_onnx
 from handviz.nets.model import Cached, HandModel
 from handviz.paths import MODELS, variant_file
 from handviz.records import FloatArray
-from handviz.train.adaptation import Adaptation, AdaptConfig, Agreement, Views, agreement, distances, teacher_of
+from handviz.train.adaptation import (
+    Adaptation,
+    AdaptConfig,
+    Agreement,
+    Teacher,
+    Views,
+    agreement,
+    distances,
+    teacher_of,
+)
 from handviz.train.cache import stem_maps
 from handviz.train.checkpoint import deviation_notes, load_checkpoint, read_metadata
 
@@ -166,26 +175,35 @@ def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: Ada
     model = copy.deepcopy(start.model)
     rho = start.notes.deviation.vertex_correlation
     regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
-    fit, watched, held_out = (hands.rows(rows) for rows in (parts.fit, parts.watch, parts.held_out))
+    fit = hands.rows(parts.fit)
     tried = fit.rows(np.arange(0, len(fit), -(-len(fit) // MOST_TRIED)))
     share = true_height_share(model, tried, regressor, rho)
-    rng = np.random.default_rng(config.seed)
-    straight = [cuts_of(fit, height_share=share), *(cuts_of(fit, height_share=share, rng=rng) for _ in range(JITTERED))]
-    numbers = torch.from_numpy(fit.numbers) if hands.is_clip else None
-    teacher = teacher_of(model, views_of(model, straight, share, share), 1 + JITTERED, numbers, config)
-    given = views_of(model, [cuts_of(fit), *(cuts_of(fit, rng=rng) for _ in range(JITTERED))], 1.0, share)
-    seen = {name: views_of(model, [cuts_of(part)], 1.0, share)
-            for name, part in (("fit", fit), ("watched", watched), ("held out", held_out))}  # fmt: skip
+    rows = {"fit": parts.fit, "watched": parts.watch, "held out": parts.held_out}
+    seen = {name: views_of(model, [cuts_of(hands.rows(part))], 1.0, share) for name, part in rows.items()}
 
     def fits(name: str) -> Agreement:
         return agreement(model, seen[name], regressor, rho, config)
 
     before, first, watch = fits("held out"), fits("fit"), _Watch(model, lambda: fits("watched"))
+    given, teacher = _lessons(model, fit, share, config)
     learn(Adaptation(model, given, teacher, regressor, rho, config), watch)
     model.load_state_dict(watch.weights)
     after, scale = fits("held out"), fits("fit").standardised / first.standardised
     kept = watch.epoch > 0 and is_better(before, after)
     return Outcome(model, _notes(start.notes, scale), before, after, watch.epoch, kept, parts, share)
+
+
+def _lessons(model: HandModel, hands: ClipCrops, share: float, config: AdaptConfig) -> tuple[Views, Teacher]:
+    """What the pupil is given, cuts of the pictures as they are, and what the teacher says of pictures set right."""
+    rng = np.random.default_rng(config.seed)
+
+    def cuts(height_share: float) -> list[Cuts]:
+        jittered = [cuts_of(hands, height_share=height_share, rng=rng) for _ in range(JITTERED)]
+        return [cuts_of(hands, height_share=height_share), *jittered]
+
+    numbers = torch.from_numpy(hands.numbers) if hands.is_clip else None
+    teacher = teacher_of(model, views_of(model, cuts(share), share, share), 1 + JITTERED, numbers, config)
+    return views_of(model, cuts(1.0), 1.0, share), teacher
 
 
 def learn(run: Adaptation, watch: _Watch) -> None:
