@@ -33,7 +33,7 @@ class Evaluation:
     split: str
     hand_model: str
     total: int
-    """samples with 3D truth that were asked for"""
+    """samples with 3D truth that were asked for and whose pictures could be read"""
     names: tuple[str, ...]
     """(N,) of the samples that were found"""
     handedness: tuple[str, ...]
@@ -86,7 +86,8 @@ def evaluate(
             options.watch(found)
             bar.update(len(chosen))
     evaluation = collected.evaluation(dataset, template)
-    return replace(evaluation, remarks=(*evaluation.remarks, *pictures.remarks))
+    remarks = (*evaluation.remarks, *pictures.remarks)
+    return replace(evaluation, total=evaluation.total - len(pictures.bad), remarks=remarks)
 
 
 def with_truth(dataset: HandDataset, count: int | None = None) -> list[int]:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,15 +48,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="stop at a picture that cannot be read, or leave such pictures out and count them",
     )
     group.add_argument("--crops", choices=CROPS, default="truth", help="keypoints that crops are cut by (%(default)s)")
+    group.add_argument("--frame-rate", type=float, metavar="HZ", help="of the frames, for accelerations in mm/s²")
 
 
 def refuse_without_dataset(arguments: argparse.Namespace) -> None:
     """HandvizError where an option was given that only datasets have."""
-    for name in ("csv", "pck", "submission"):
+    for name in ("csv", "pck", "submission", "frame_rate"):
         if getattr(arguments, name) is not None:
-            raise HandvizError(
-                f"--{name} is for datasets: give --data NAME/SPLIT:ROOT, such as freihand/evaluation:DIR"
-            )
+            option = name.replace("_", "-")
+            raise HandvizError(f"--{option} is for datasets: give --data NAME/SPLIT:ROOT, as freihand/evaluation:DIR")
     if arguments.crops != "truth":
         raise HandvizError("--crops detector is for datasets: give --data NAME/SPLIT:ROOT")
 
@@ -70,7 +71,7 @@ def official_report(arguments: argparse.Namespace, models: dict[str, Model]) -> 
         options = Options(arguments.count, find, bad_pictures=arguments.bad_pictures)
         for title, load in models.items():
             found[title] = _evaluated(dataset, load(), options, arguments.submission)
-            texts.append(f"{title}\n\n{report(found[title], CROPS[arguments.crops])}")
+            texts.append(f"{title}\n\n{report(found[title], CROPS[arguments.crops], arguments.frame_rate)}")
     if arguments.csv is not None:
         write_csv(next(iter(found.values())), arguments.csv)
         logger.info("wrote %s", arguments.csv)
@@ -92,12 +93,17 @@ def _evaluated(
 
 
 def _check_outputs(arguments: argparse.Namespace, models: int) -> None:
-    """HandvizError, before anything is computed, if what was asked for cannot be written."""
+    """HandvizError, before anything is computed, if what was asked for cannot be written or is not for datasets."""
+    for name in ("calibration", "plots", "mediapipe", "freeze"):
+        if getattr(arguments, name):
+            raise HandvizError(f"--{name} is for rendered hands: leave it out with --data NAME/SPLIT:ROOT")
     for path in (arguments.csv, arguments.pck, arguments.submission):
         if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
             raise HandvizError(f"{path} cannot be written: name a file in a folder that is there and may be written to")
     if arguments.pck is not None:
         check_ending(arguments.pck)
+    if arguments.frame_rate is not None and not 0 < arguments.frame_rate < math.inf:
+        raise HandvizError("--frame-rate must be above 0")
     if models > 1 and (arguments.csv or arguments.submission):
         raise HandvizError("--csv and --submission are of one model: name it before --data")
     if arguments.submission is not None and (arguments.count is not None or arguments.crops != "truth"):

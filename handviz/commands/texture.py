@@ -20,7 +20,7 @@ from handviz.train.checkpoint import read_metadata
 from handviz.train.texture import TextureTrainConfig, train_texture
 from handviz.train.texture_baseline import BaselineConfig, baseline_method, train_baseline
 from handviz.train.texture_checkpoint import load_texture_checkpoint
-from handviz.train.texture_scores import Colours, Method, evaluate_methods, projective_sampling, scenes, table
+from handviz.train.texture_scores import WINDOWS, Colours, Method, evaluate_methods, projective_sampling, scenes, table
 
 LEAST_HELD_OUT = 64
 logger = logging.getLogger(__name__)
@@ -113,6 +113,12 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--held-out", type=Path, metavar="DIR", help="folder that keeps the rendered held-out set")
     parser.add_argument("--count", type=int, default=2000, help="crops, of both held-out parts alike (%(default)s)")
     parser.add_argument(
+        "--window",
+        choices=WINDOWS,
+        default="uniform",
+        help="of SSIM: scikit-image's own 7 x 7, or the Gaussian of Wang et al. 2004, 11 x 11 (%(default)s)",
+    )
+    parser.add_argument(
         "--meshes", type=Path, metavar="FILE", help="ONNX variant whose meshes are coloured; without it the true ones"
     )
 
@@ -130,8 +136,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         kept = arguments.held_out
         crops = held_out_crops(kept or Path(temporary), arguments.count, keep=kept is not None)
-        found, shares = evaluate_methods(scenes(crops, template, predict), methods, template)
-    sys.stdout.write(f"{len(shares)} crops, meshes: {arguments.meshes or 'true'}\n\n{table(found, shares)}\n")
+        found, shares = evaluate_methods(scenes(crops, template, predict), methods, template, arguments.window)
+    told = f"{len(shares)} crops, meshes: {arguments.meshes or 'true'}, SSIM's window: {arguments.window}"
+    sys.stdout.write(f"{told}\n\n{table(found, shares)}\n")
     return 0
 
 

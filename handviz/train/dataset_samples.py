@@ -64,7 +64,7 @@ class DatasetSamples:
         """Of all samples in the crops of their annotated keypoints; ``batch`` has that of the jittered ones."""
         still = replace(self, drawing=replace(self.drawing, seed=None))
         chunks = [self.rows[start : start + LABEL_CHUNK] for start in range(0, len(self), LABEL_CHUNK)]
-        return joined_truths([still._truth(*still._hands(chunk)) for chunk in chunks])
+        return joined_truths([still.truth_of(*still._hands(chunk)) for chunk in chunks])
 
     def at_step(self, step: int) -> "DatasetSamples":
         """The same samples as a step of training sees them."""
@@ -75,7 +75,7 @@ class DatasetSamples:
         with ThreadPoolExecutor(DECODERS) as pool:
             found = list(pool.map(self._crop, ids.tolist()))
         crops, hands, affines = zip(*found, strict=True)
-        return picture_batch(np.stack(crops)), self._truth(hands, affines)
+        return picture_batch(np.stack(crops)), self.truth_of(hands, affines)
 
     def _crop(self, number: int) -> tuple[np.ndarray, AnnotatedHand, FloatArray]:
         """The crop of a sample, or of the next one whose picture can be used, its hand and its affine."""
@@ -100,7 +100,8 @@ class DatasetSamples:
         hands = [self.dataset.hand(int(row)) for row in rows]
         return hands, [self._affine(int(row), hand) for row, hand in zip(rows, hands, strict=True)]
 
-    def _truth(self, hands: Sequence[AnnotatedHand], affines: Sequence[FloatArray]) -> Truth:
+    def truth_of(self, hands: Sequence[AnnotatedHand], affines: Sequence[FloatArray]) -> Truth:
+        """The truth of crops, whose affines (2, 3) are given; HandvizError names a hand that lacks what is wanted."""
         vertices_m = posed_vertices(hands, self.template)
         rows = [
             labels(hand, self.template, affine, None if np.isnan(vertices).any() else vertices)
