@@ -28,6 +28,7 @@ def records() -> list[ManoRecord]:
             random.normal(size=10),
             random.normal(size=3),
             random.normal(size=3),
+            shape_is_published_left=side == "left",
         )
         made.append(ManoRecord(f"{side}.jpg", number, parameters, 0.25, 1.5, "vertices"))
     return [*made, replace(made[0], source="given", mean_error_mm=float("nan"), fitted_to="")]

@@ -125,13 +125,21 @@ def test_any_source_of_meshes_will_do(texture_hands, template, small_model):
     assert len(found["sampling"]) == len(shares) == 4
 
 
-def test_the_command_prints_a_row_a_method(small_texture, texture_hands, monkeypatch, capsys):
+def test_the_command_prints_a_row_a_method(small_texture, texture_hands, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(texture_command, "held_out_crops", lambda *_, **__: [Crops(texture_hands, 8)])
-    assert main(["texture", "evaluate", "--model", str(small_texture.onnx)]) == 0
+    command = ["texture", "evaluate", "--model", str(small_texture.onnx), "--results", str(tmp_path / "runs")]
+    assert main(command) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("8 crops, meshes: true")
     assert "| texture net |" in printed
     assert "| projective sampling |" in printed
+    assert main(["tables", str(tmp_path / "runs"), "--table", "6"]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    (net,) = (row for row in rows if "texture regression" in row)
+    ours = [cell.strip() for cell in net.strip("|").split("|")]
+    assert ours[1::2] == ["–", "–"]
+    assert 0 < float(ours[2]) <= 1
+    assert float(ours[4]) > 5
 
 
 def test_the_sheet_shows_held_out_hands_from_all_sides(small_texture, texture_hands, monkeypatch, tmp_path):

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import yaml
 
+from handviz.data.real.dexycb_splits import SEQUENCES, SERIALS, SUBJECTS
 from handviz.data.tiny.cameras import seen_by
 from handviz.data.tiny.hands import TinyHand, tiny_hands
 from handviz.data.tiny.shapes import keypoints_from_joints
@@ -25,29 +26,6 @@ from handviz.hand_model.template import HandTemplate
 from handviz.records import FloatArray, Handedness, Intrinsics
 
 SIZE = (640, 480)
-SUBJECTS = (
-    "20200709-subject-01",
-    "20200813-subject-02",
-    "20200820-subject-03",
-    "20200903-subject-04",
-    "20200908-subject-05",
-    "20200918-subject-06",
-    "20200928-subject-07",
-    "20201002-subject-08",
-    "20201015-subject-09",
-    "20201022-subject-10",
-)
-SERIALS = (
-    "836212060125",
-    "839512060362",
-    "840412060917",
-    "841412060263",
-    "932122060857",
-    "932122060861",
-    "932122061900",
-    "932122062010",
-)
-SEQUENCES = 100
 TRAINING_SEQUENCES = (16, 36, 0, 56, 76, 97, 23)
 """Of s0's, and over the objects of s3's three splits."""
 TEST_SEQUENCES = (39, 19, 4, 59, 79, 99)
