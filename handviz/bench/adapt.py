@@ -39,6 +39,7 @@ from handviz.train.adaptation import (
 )
 from handviz.train.cache import stem_maps
 from handviz.train.checkpoint import deviation_notes, load_checkpoint, read_metadata
+from handviz.train.samples import picture_batch
 
 logger = logging.getLogger(__name__)
 LEAST_HANDS = 48
@@ -55,6 +56,7 @@ JITTERED = 2
 SHARES = (0.5, 0.56, 0.63, 0.71, 0.79, 0.89, 1.0, 1.12, 1.26, 1.41, 1.59, 1.78, 2.0)
 """Heights of pictures that are tried, as shares of what they are."""
 MOST_TRIED = 48
+CHECKED_CROPS = 3
 CLEARLY_NEARER = 0.05
 NOTES_NAME = "adaptation.json"
 
@@ -79,6 +81,9 @@ class Outcome:
     epochs: int
     kept: bool
     parts: Parts
+    checked: Tensor
+    """(3, 3, 224, 224) held-out crops to compare the exported file with the network on: noise, which export would take,
+    drives an adapted network to where single precision is coarser"""
     height_share: float
     """how much higher the pictures have to be for square pixels"""
 
@@ -190,7 +195,8 @@ def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: Ada
     model.load_state_dict(watch.weights)
     after, scale = fits("held out"), fits("fit").standardised / first.standardised
     kept = watch.epoch > 0 and is_better(before, after)
-    return Outcome(model, _notes(start.notes, scale), before, after, watch.epoch, kept, parts, share)
+    checked = picture_batch(hands.crops[parts.held_out[:CHECKED_CROPS]])
+    return Outcome(model, _notes(start.notes, scale), before, after, watch.epoch, kept, parts, checked, share)
 
 
 def _lessons(model: HandModel, hands: ClipCrops, share: float, config: AdaptConfig) -> tuple[Views, Teacher]:
@@ -244,7 +250,7 @@ def write_outcome(
     part = path.with_name(path.name + ".part")
     notes = story | {"before": outcome.before._asdict(), "after": outcome.after._asdict()}
     try:
-        export_onnx(outcome.model, start.config, template, path, outcome.notes)
+        export_onnx(outcome.model, start.config, template, path, outcome.notes, check_images=outcome.checked)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise HandvizError(f"{path} cannot be written ({error}): choose another --out, or make room") from error

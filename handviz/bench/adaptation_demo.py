@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from handviz import metrics
 from handviz.bench.adapt import Outcome, adapt
@@ -75,18 +76,20 @@ def demonstrate(look: str, seed: int, seconds: float, start: Exported, config: A
     held_out = hands.rows(outcome.parts.held_out)
     with tempfile.TemporaryDirectory() as folder:
         path = variant_file(start.config.variant, Path(folder))
-        own_before, program_before = _errors(start, path, held_out, clip)
+        own_before, program_before = _errors(start, outcome.checked, path, held_out, clip)
         adapted = Exported(outcome.model, start.config, outcome.notes)
-        own_after, program_after = _errors(adapted, path, held_out, clip)
+        own_after, program_after = _errors(adapted, outcome.checked, path, held_out, clip)
     return Demonstration(
         look, seed, len(hands), len(clip.frames), outcome, own_before, own_after, program_before, program_after
     )
 
 
-def _errors(network: Exported, path: Path, hands: ClipCrops, clip: TrueClip) -> tuple[FloatArray, FloatArray]:
+def _errors(
+    network: Exported, checked: Tensor, path: Path, hands: ClipCrops, clip: TrueClip
+) -> tuple[FloatArray, FloatArray]:
     """PA-MPJPE in mm of every hand: as the network answers, and as the program shows it."""
     template = load_open_hand()
-    export_onnx(network.model, network.config, template, path, network.notes)
+    export_onnx(network.model, network.config, template, path, network.notes, check_images=checked)
     reconstructor, moves = Reconstructor(path), vertices_from_keypoint_moves(template)
     own, shown = [], []
     cut = cuts_of(hands)
