@@ -24,6 +24,7 @@ COMMANDS = {
     "reproduce": "train a row of the paper's tables on a downloaded dataset, and evaluate it",
     "tables": "the paper's tables with your own runs' numbers beside the paper's",
     "ablate": "repeat the paper's ablations in a cheap form, beside the paper's numbers",
+    "adapt": "a network learns your camera from a clip without labels, if held-out frames say that it helps",
     "calibrate": "fit one factor to a checkpoint's variances on validation crops",
     "export": "write a checkpoint as ONNX and compare the two",
     "mano": "MANO parameters: from hands, meshes and recordings, and from one convention into another",

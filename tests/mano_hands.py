@@ -18,8 +18,9 @@ PER_VERTEX = ("visible", "visible_alone")
 
 
 def relabelled(rendered: Path, folder: Path) -> Path:
-    """A copy of rendered hands for the stand-in's pose, axes and order of vertices: the same hands to the bit."""
-    shutil.copytree(rendered, folder, ignore=shutil.ignore_patterns("*.npy"))
+    """A copy of rendered hands for the stand-in's pose, axes and order of vertices: the same hands, and what is cached
+    of their pictures."""
+    shutil.copytree(rendered, folder)
     template = stand_in_template()
     manifest = folder / "manifest.json"
     about = json.loads(manifest.read_text(encoding="utf-8")) | {"hand_model": template.fingerprint}

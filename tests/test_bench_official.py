@@ -16,6 +16,7 @@ from handviz.bench.protocols import clip_of, frame_of, protocol_of, sequence_of
 from handviz.bench.report import draw_pck, error_table, report, write_csv
 from handviz.bench.submissions import Submission, server_points
 from handviz.data.real.registry import open_dataset
+from handviz.data.real.usable_pictures import UsablePictures
 from handviz.data.tiny.dexycb import write as write_dexycb
 from handviz.data.tiny.stand_in_mano import stand_in_template
 from handviz.errors import HandvizError
@@ -37,7 +38,7 @@ def noisy(dataset):
 
 @pytest.fixture(scope="module")
 def kept(dataset, noisy) -> list[Prediction]:
-    return list(predictions(dataset, range(COUNT), says(noisy), stand_in_template(), find=true_crop))
+    return list(predictions(UsablePictures(dataset), range(COUNT), says(noisy), stand_in_template(), find=true_crop))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_figures_are_those_of_the_independent_implementation(dataset, kept, eval
 
 def test_fingertips_are_the_datasets_own(dataset, noisy, kept):
     other = FakeDataset(dataset.hands, dataset.annotations, tip_vertices=(0, 1, 2, 3, 4))
-    found = list(predictions(other, range(2), says(noisy), stand_in_template(), find=true_crop))
+    found = list(predictions(UsablePictures(other), range(2), says(noisy), stand_in_template(), find=true_crop))
     for one, before in zip(found, kept[:2], strict=True):
         np.testing.assert_allclose(one.keypoints_m[[4, 8, 12, 16, 20]], before.vertices_m[:5])
         np.testing.assert_allclose(
@@ -160,6 +161,23 @@ def test_hands_that_the_detector_misses_are_left_out_and_counted(dataset, noisy)
         evaluate(dataset, says(noisy), stand_in_template(), Options(find=lambda *_: None))
 
 
+def test_pictures_that_cannot_be_read_stop_or_are_left_out_and_counted(dataset, noisy):
+    class Broken(FakeDataset):
+        def picture(self, index):
+            if index % 2:
+                raise HandvizError(f"{index}.jpg is cut off.")
+            return super().picture(index)
+
+    broken = Broken(dataset.hands, dataset.annotations)
+    with pytest.raises(HandvizError, match=r"1\.jpg is cut off\. --bad-pictures skip"):
+        evaluate(broken, says(noisy), stand_in_template())
+    found = evaluate(broken, says(noisy[::2]), stand_in_template(), Options(bad_pictures="skip"))
+    assert len(found.names) == COUNT // 2
+    text = report(found, "crops")
+    assert "4 pictures could not be used and were left out, the first: 1.jpg is cut off." in text
+    assert "were not found" not in text
+
+
 def test_acceleration_is_measured_where_frames_follow_each_other():
     random = np.random.default_rng(0)
     names = ["a/0003", "a/0001", "a/0002", "a/0005", "b/0001", "b/0002", "b/0003", "b/0004", "alone"]
@@ -243,12 +261,13 @@ def test_a_submission_needs_manos_mesh(dataset):
 def test_one_sequence_has_no_interval(dataset, noisy):
     names = [replace(hand, name=f"S1/{hand.handedness}/{row // 2}") for row, hand in enumerate(dataset.annotations)]
     found = evaluate(FakeDataset(dataset.hands, names, name="ho3d_v2"), says(noisy), stand_in_template())
-    text = report(found, "crops")
+    text = report(found, "crops", 30.0)
     assert "no intervals" in text
     assert "(the official split has 11,524)" in text
     # Four frames of each hand follow each other.
     assert "acceleration error over 4 frames" in text
-    assert "m/s² at 30 frames a second" in text
+    assert f"({900 * found.acceleration_mm['root'].mean():,.0f} and " in text
+    assert "mm/s²" not in report(found, "crops")
 
 
 def test_vertices_that_a_dataset_gives_as_parameters_are_posed_left_and_right(tmp_path):

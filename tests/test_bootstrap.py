@@ -253,13 +253,16 @@ def test_the_build_machine_runs_the_test_command() -> None:
 
 
 def test_every_requirement_is_pinned() -> None:
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-cluster.txt", "requirements-dev.txt"):
         for line in (PROJECT_ROOT / name).read_text().splitlines():
             assert not line or line.startswith(("#", "-r ")) or "==" in line.partition(";")[0], line
 
 
 def test_every_requirement_is_listed_with_its_licence() -> None:
     listed = (PROJECT_ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8").lower()
-    for line in (PROJECT_ROOT / "requirements.txt").read_text().splitlines():
+    files = ("requirements.txt", "requirements-cluster.txt")
+    for line in [line for file in files for line in (PROJECT_ROOT / file).read_text().splitlines()]:
+        if line.startswith("-r"):
+            continue
         name, _, version = line.partition(";")[0].lower().partition("==")
-        assert not version or (name in listed and version in listed), line
+        assert not version or (name.partition("[")[0] in listed and version in listed), line

@@ -11,6 +11,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from handviz.data.real.annotated import AnnotatedHand
+from handviz.data.real.cut import cut
 from handviz.data.real.freiburg import knuckle_of, mano_from
 from handviz.data.real.hanco import SPLITS, HanCo, open_split
 from handviz.data.real.pictures import read_mask
@@ -67,14 +68,63 @@ def test_fitted_hands_stand_where_they_were_drawn(train: HanCo, moment: Moment) 
         np.testing.assert_allclose(placed_vertices_m(hand, stand_in_template()), expected, atol=1e-7)
 
 
-def test_keypoints_lie_on_the_mask(train: HanCo) -> None:
+def test_cut_hands_hang_on_the_fit_not_on_the_network(train: HanCo, moment: Moment) -> None:
+    for index in (0, 3, 7):
+        hand = train.hand(index)
+        labels = cut(hand, train.picture(index), stand_in_template()).labels
+        wrist_m = in_camera(moment.wrist_m[None], moment.camera_from_world[index])[0]
+        np.testing.assert_allclose(labels["wrist_camera_m"], wrist_m, atol=1e-6)
+        rotation = moment.camera_from_world[index, :3, :3] @ moment.rotation.as_matrix()
+        np.testing.assert_allclose(labels["camera_from_wrist"], rotation, atol=1e-6)
+
+
+def on_the_mask(dataset: HanCo) -> float:
+    """Share of keypoints of the first moment that lie on a mask."""
     shares = []
     for index in range(8):
-        hand = train.hand(index)
+        hand = dataset.hand(index)
         assert hand.mask is not None
-        x, y = np.floor(hand.keypoints_px).astype(int).T
+        x, y = np.clip(np.floor(hand.keypoints_px).astype(int), 0, 223).T
         shares.append((read_mask(hand.mask)[y, x] > 100).mean())
-    assert np.mean(shares) > 0.8
+    return float(np.mean(shares))
+
+
+def world_from_camera(calibration: dict) -> None:
+    calibration["M"] = np.linalg.inv(calibration["M"]).tolist()
+
+
+def next_camera(calibration: dict) -> None:
+    calibration["M"] = [*calibration["M"][1:], calibration["M"][0]]
+
+
+def other_focal_lengths(calibration: dict) -> None:
+    for matrix in calibration["K"]:
+        matrix[0][0] *= 1.3
+
+
+def centres_elsewhere(calibration: dict) -> None:
+    for matrix in calibration["K"]:
+        matrix[0][2] += 40
+
+
+def test_keypoints_lie_on_the_mask(train: HanCo) -> None:
+    assert on_the_mask(train) > 0.8
+
+
+@pytest.mark.parametrize("spoil", [world_from_camera, next_camera, other_focal_lengths, centres_elsewhere])
+def test_other_cameras_miss_the_mask(own: Path, train: HanCo, spoil: Callable[[dict], None]) -> None:
+    for path in (own / "calib").glob("*/*.json"):
+        change(path, spoil)
+    assert on_the_mask_of_all(own) < on_the_mask(train) - 0.15
+
+
+def on_the_mask_of_all(root: Path) -> float:
+    """As ``on_the_mask``, 0 if views are left out because their hand is nowhere in the picture."""
+    try:
+        dataset = open_split("hanco", root, "train_gs")
+    except HandvizError:
+        return 0.0
+    return on_the_mask(dataset) if len(dataset) == 8 * COUNT else 0.0
 
 
 def test_views_of_a_moment_stand_together(train: HanCo) -> None:
@@ -171,6 +221,10 @@ def huge_pose(shape: dict) -> None:
     shape["poses"][0][7] = 1e300
 
 
+def too_many_digits(shape: dict) -> None:
+    shape["poses"][0][7] = 10**400
+
+
 def no_rotation(calibration: dict) -> None:
     calibration["M"][2][0] = [2.0, 0.0, 0.0, 0.0]
 
@@ -192,6 +246,7 @@ def other_names(shape: dict) -> None:
     [
         ("xyz", nan_keypoint),
         ("shape", huge_pose),
+        ("shape", too_many_digits),
         ("calib", no_rotation),
         ("calib", seven_cameras),
         ("calib", no_camera),

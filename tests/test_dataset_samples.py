@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from handviz.data.real.cut import cut
+from handviz.data.real.usable_pictures import BadPictures, UsablePictures
 from handviz.data.tiny.hands import TinyHand, tiny_hands
 from handviz.data.tiny.stand_in_mano import stand_in_template
 from handviz.errors import HandvizError
@@ -39,8 +40,9 @@ def opened(hands: list[TinyHand], monkeypatch: pytest.MonkeyPatch) -> MemoryData
     return dataset
 
 
-def samples(dataset: MemoryDataset, **drawing: object) -> DatasetSamples:
-    return DatasetSamples(dataset, TEMPLATE, np.arange(len(dataset)), Drawing(**drawing))
+def samples(dataset: MemoryDataset, bad_pictures: BadPictures = "stop", **drawing: object) -> DatasetSamples:
+    pictures = UsablePictures(dataset, bad_pictures)
+    return DatasetSamples(pictures, TEMPLATE, np.arange(len(dataset)), Drawing(**drawing))
 
 
 def test_a_batch_holds_the_crops_and_the_truth_of_its_samples(hands: list[TinyHand]) -> None:
@@ -88,7 +90,10 @@ def test_or_the_next_one_takes_its_place(hands: list[TinyHand], caplog: pytest.L
         assert torch.equal(pictures, wanted)
         assert torch.equal(truth.vertices_cm, known.vertices_cm)
         broken.at_step(3).batch(torch.tensor([3]))
-    assert set(broken.bad) == {3, 4}
+    assert broken.pictures.remarks == (
+        "2 pictures could not be used and were left out, the first: 00000003.jpg is cut off.",
+    )
+    assert set(broken.pictures.bad) == {3, 4}
     assert sorted(record.message.split(" Left out")[0] for record in caplog.records) == [
         "00000003.jpg is cut off.",
         "00000004.jpg is cut off.",

@@ -106,6 +106,11 @@ def test_splits_hold_what_was_written(root: Path) -> None:
         assert hands.picture(0).shape == (480, 640, 3)
 
 
+def test_every_split_has_a_hand(root: Path) -> None:
+    for split in ("s1_train", "s1_val", "s1_test", "s2_val", "s2_test", "s3_val", "s3_test"):
+        assert len(open_split("dexycb", root, split)) > 0
+
+
 def test_hands_lie_where_the_picture_has_them(training: DexYcb) -> None:
     """The mask stands in the label file; things in front of some hands cover them, so half of all hands counts."""
     hands, shares, mirrored = training, [], []

@@ -74,6 +74,8 @@ def test_the_detectors_hand_nearest_to_the_annotated_one_is_taken(monkeypatch):
         (["--pck", "{folder}/pck.txt"], "must end in"),
         (["--submission", "{folder}/pred.zip"], "a submission has MANO's vertices"),
         (["--submission", "{folder}/pred.zip", "--count", "2"], "every sample of the split"),
+        (["--frame-rate", "0"], "must be above 0"),
+        (["--plots", "{folder}/plots"], "is for rendered hands"),
     ],
 )
 def test_what_cannot_be_is_a_sentence_before_anything_is_computed(
@@ -91,7 +93,9 @@ def test_files_of_one_model_are_not_written_for_two(freihand, network, tmp_path,
     assert "are of one model" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("options", [["--csv", "a.csv"], ["--pck", "a.png"], ["--crops", "detector"]])
+@pytest.mark.parametrize(
+    "options", [["--csv", "a.csv"], ["--pck", "a.png"], ["--crops", "detector"], ["--frame-rate", "30"]]
+)
 def test_options_of_datasets_need_one(tmp_path, network, options, capsys):
     assert main(["evaluate", network, "--data", str(tmp_path), *options]) == 1
     assert "--data NAME/SPLIT:ROOT" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """MANO's conventions, against a layer of its own that is written as slowly as the paper reads."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,9 @@ def test_published_left_files_are_followed_to_the_letter_on_demand(
     parameters = ManoParameters("left", "absolute", fingers.ravel(), shape, turn, place_m)
     literal = load_mano(path, side="left", left_shapes_repaired=True)
     as_published = layer(published, turn, fingers, shape, place_m)
+    of_dataset = replace(parameters, shape_is_published_left=True)
+    np.testing.assert_allclose(mano_vertices(of_dataset, mano), as_published, atol=2e-7)
+    np.testing.assert_allclose(mano_vertices(converted(of_dataset, mano, "relative"), mano), as_published, atol=2e-7)
     np.testing.assert_allclose(mano_vertices(parameters, literal), as_published, atol=2e-7)
     repaired = mano_vertices(parameters, load_mano(path, side="left"))
     np.testing.assert_allclose(repaired, mano_vertices(parameters, mano), atol=2e-7)

@@ -35,6 +35,7 @@ def test_tables_and_a_figure_from_what_is_in_the_cache(
         "rendered, 15 frames",
         "dropped",
         "at equal lag",
+        "MPJPE and acceleration error",
         "ms a hand",
     ):
         assert told in caplog.text

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from skimage.metrics import structural_similarity
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from handviz.__main__ import main
 from handviz.commands import texture as texture_command
@@ -23,6 +23,7 @@ from handviz.train.texture_scores import (
     rasters,
     scenes,
     scores,
+    similarity_and_noise,
     table,
 )
 
@@ -124,13 +125,21 @@ def test_any_source_of_meshes_will_do(texture_hands, template, small_model):
     assert len(found["sampling"]) == len(shares) == 4
 
 
-def test_the_command_prints_a_row_a_method(small_texture, texture_hands, monkeypatch, capsys):
+def test_the_command_prints_a_row_a_method(small_texture, texture_hands, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(texture_command, "held_out_crops", lambda *_, **__: [Crops(texture_hands, 8)])
-    assert main(["texture", "evaluate", "--model", str(small_texture.onnx)]) == 0
+    command = ["texture", "evaluate", "--model", str(small_texture.onnx), "--results", str(tmp_path / "runs")]
+    assert main(command) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("8 crops, meshes: true")
     assert "| texture net |" in printed
     assert "| projective sampling |" in printed
+    assert main(["tables", str(tmp_path / "runs"), "--table", "6"]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    (net,) = (row for row in rows if "texture regression" in row)
+    ours = [cell.strip() for cell in net.strip("|").split("|")]
+    assert ours[1::2] == ["–", "–"]
+    assert 0 < float(ours[2]) <= 1
+    assert float(ours[4]) > 5
 
 
 def test_the_sheet_shows_held_out_hands_from_all_sides(small_texture, texture_hands, monkeypatch, tmp_path):
@@ -146,3 +155,36 @@ def test_the_sheet_shows_held_out_hands_from_all_sides(small_texture, texture_ha
     picture = cv2.imread(str(out))
     assert picture.shape == (2 * 224, 7 * 224, 3)
     assert not np.array_equal(picture[:224, 224:448], picture[:224, 448:672])
+
+
+def slow_ssim(one, other, row, column):
+    """Wang et al. 2004 at one pixel, each colour by itself: 11 x 11 Gaussian weights, K1 0.01, K2 0.03."""
+    weights = np.array([[math.exp(-(x * x + y * y) / (2 * 1.5**2)) for x in range(-5, 6)] for y in range(-5, 6)])
+    weights /= weights.sum()
+    values = []
+    for colour in range(3):
+        a, b = (part[row - 5 : row + 6, column - 5 : column + 6, colour] for part in (one, other))
+        mean_a, mean_b = (weights * a).sum(), (weights * b).sum()
+        var_a, var_b = (weights * (a - mean_a) ** 2).sum(), (weights * (b - mean_b) ** 2).sum()
+        together = (weights * (a - mean_a) * (b - mean_b)).sum()
+        values.append(
+            (2 * mean_a * mean_b + 0.01**2) * (2 * together + 0.03**2)
+            / ((mean_a**2 + mean_b**2 + 0.01**2) * (var_a + var_b + 0.03**2))
+        )  # fmt: skip
+    return np.mean(values)
+
+
+def test_the_gaussian_window_is_that_of_the_paper_that_defined_it():
+    random = np.random.default_rng(0)
+    picture = random.uniform(size=(40, 40, 3))
+    drawn = np.clip(picture + random.normal(scale=0.2, size=picture.shape), 0, 1)
+    region = np.zeros((40, 40), bool)
+    region[10:25, 12:30] = True
+    pasted = np.where(region[..., None], drawn, picture)
+    slow = np.mean([slow_ssim(picture, pasted, row, column) for row, column in zip(*np.nonzero(region), strict=True)])
+    ssim, psnr = similarity_and_noise(picture, drawn, region, "gaussian")
+    assert ssim == pytest.approx(slow, abs=1e-6)
+    assert psnr == pytest.approx(peak_signal_noise_ratio(picture[region], drawn[region], data_range=1.0), abs=1e-6)
+    uniform = similarity_and_noise(picture, drawn, region)
+    assert uniform[1] == psnr
+    assert abs(uniform[0] - ssim) > 1e-4

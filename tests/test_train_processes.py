@@ -11,6 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from handviz.data.tiny.freihand import write
+from handviz.data.tiny.stand_in_mano import write_stand_in_mano
 from handviz.errors import HandvizError
 from handviz.nets.model import ModelConfig, build_model
 from handviz.paths import PROJECT_ROOT
@@ -72,6 +74,21 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path, cached_hands, temp
     apart = torch.cat([(mine[name] - other[name]).flatten().abs() for name in mine])
     assert apart.max() < 1e-3
     assert apart.mean() < 0.02 * moved.mean()
+
+
+def test_two_processes_read_a_dataset_as_one_does(tmp_path):
+    """A data specification in place of cached hands; the pictures are read and cut anew in every process."""
+    write("freihand", tmp_path / "freihand", 4)
+    hand_model, _ = write_stand_in_mano(tmp_path / "mano")
+    chosen = ["--data", f"freihand:{tmp_path / 'freihand'}", "--hand-model", str(hand_model), "--end-to-end"]
+    chosen += ["--variant", "prior", "--evidence", "global", "--width", "16", "--device", "cpu", "--limit", "4"]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--", "handviz", "train"]
+    one = ["-m", "handviz", "train", *chosen, "--epochs", "1", "--batch-size", "2", "--run", str(tmp_path / "one")]
+    two = [*torchrun, *chosen, "--epochs", "1", "--batch-size", "1", "--run", str(tmp_path / "two")]
+    for run in [start(one), start(two)]:
+        said = run.communicate()[1]
+        assert run.returncode == 0, said
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
 
 
 def test_a_killed_run_goes_on_to_the_straight_run_s_weights(tmp_path, cached_hands):

@@ -73,7 +73,7 @@ def sample_auc(errors_mm: FloatArray) -> FloatArray:
 def scale_translation_aligned(keypoints: FloatArray, truth: FloatArray) -> FloatArray:
     """HO3D's align_sc_tr on keypoints (N, 21, 3): wrist on wrist, and wrist to middle knuckle as long as in truth.
 
-    Its joint 4 is the middle knuckle in its own order. A prediction without that length keeps its scale.
+    Its joint 4 is the middle knuckle in its own order. A prediction without that length is only multiplied, as there.
     """
     found, wanted = (
         np.linalg.norm(points[:, MIDDLE_KNUCKLE] - points[:, WRIST], axis=1) for points in (keypoints, truth)

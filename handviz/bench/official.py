@@ -1,7 +1,7 @@
 """Any predictor on any dataset, by the dataset's own protocol: tables, intervals, curves, deviations, trembling."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -12,6 +12,7 @@ from handviz.bench.definitions import CameraPoints, Scores, acceleration_errors_
 from handviz.bench.predictions import Finder, Prediction, canonical_offsets_m, has_true_vertices, predictions, true_crop
 from handviz.bench.protocols import clip_of, frame_of, protocol_of, sequence_of
 from handviz.data.real.annotated import HandDataset
+from handviz.data.real.usable_pictures import BadPictures, UsablePictures
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
 from handviz.records import FloatArray
@@ -32,7 +33,7 @@ class Evaluation:
     split: str
     hand_model: str
     total: int
-    """samples with 3D truth that were asked for"""
+    """samples with 3D truth that were asked for and whose pictures could be read"""
     names: tuple[str, ...]
     """(N,) of the samples that were found"""
     handedness: tuple[str, ...]
@@ -60,6 +61,8 @@ class Options:
     """where crops are cut"""
     watch: Callable[[Sequence[Prediction]], object] = len
     """is told every prediction, in order"""
+    bad_pictures: BadPictures = "stop"
+    """what to do about a picture that cannot be read"""
 
 
 DEFAULTS = Options()
@@ -74,15 +77,17 @@ def evaluate(
     """
     indices = with_truth(dataset, options.count)
     has_mesh = all(has_true_vertices(dataset.hand(index), template) for index in indices)
-    collected = _Collected(has_mesh, len(indices))
+    collected, pictures = _Collected(has_mesh, len(indices)), UsablePictures(dataset, options.bad_pictures)
     with tqdm(total=len(indices), unit="hand", leave=False) as bar:
         for start in range(0, len(indices), CHUNK):
             chosen = indices[start : start + CHUNK]
-            found = list(predictions(dataset, chosen, predict, template, find=options.find))
+            found = list(predictions(pictures, chosen, predict, template, find=options.find))
             collected.add(found)
             options.watch(found)
             bar.update(len(chosen))
-    return collected.evaluation(dataset, template)
+    evaluation = collected.evaluation(dataset, template)
+    remarks = (*evaluation.remarks, *pictures.remarks)
+    return replace(evaluation, total=evaluation.total - len(pictures.bad), remarks=remarks)
 
 
 def with_truth(dataset: HandDataset, count: int | None = None) -> list[int]:

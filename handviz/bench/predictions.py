@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.bench.protocols import protocol_of
-from handviz.data.real.annotated import AnnotatedHand, HandDataset
+from handviz.data.real.annotated import AnnotatedHand
 from handviz.data.real.posing import placed_vertices_m
+from handviz.data.real.usable_pictures import UsablePictures
 from handviz.detect.crop import crop_hand, hand_mesh_from_crop
 from handviz.errors import HandvizError
 from handviz.hand_model.mano_parameters import MIRROR
@@ -57,19 +58,20 @@ def true_vertices_m(hand: AnnotatedHand, template: HandTemplate) -> FloatArray |
 
 
 def predictions(
-    dataset: HandDataset, indices: Sequence[int], predict: Predictor, template: HandTemplate, *, find: Finder
+    pictures: UsablePictures, indices: Sequence[int], predict: Predictor, template: HandTemplate, *, find: Finder
 ) -> Iterator[Prediction]:
     """Every sample that is found, in order, by a network whose hand model is ``template``.
 
-    Raises HandvizError for an answer that is not finite, and for pictures that cannot be read.
+    Raises HandvizError for an answer that is not finite, and for pictures that cannot be read and are not left out.
     """
+    dataset = pictures.dataset
     left_tips = protocol_of(dataset.name).left_tip_vertices or dataset.tip_vertices
     for start in range(0, len(indices), BATCH):
         chosen, hands, crops = [], [], []
         for index in indices[start : start + BATCH]:
-            hand, picture = dataset.hand(index), dataset.picture(index)
-            detection = find(hand, picture)
-            if detection is not None:
+            hand, picture = dataset.hand(index), pictures.read(index)
+            detection = None if picture is None else find(hand, picture)
+            if picture is not None and detection is not None:
                 chosen.append(index)
                 hands.append(hand)
                 crops.append(crop_hand(picture, detection))

@@ -18,7 +18,6 @@ class Protocol:
     """leading parts of a sample's name that are its sequence; 0: every sample is its own"""
     samples: dict[str, int]
     """that its server takes, by split"""
-    frames_per_second: float | None = None
     left_tip_vertices: tuple[int, ...] | None = None
     """fingertips of left hands, where they are other vertices than those of right ones"""
 
@@ -32,21 +31,18 @@ PROTOCOLS = {
         "printed by shreyashampali/ho3d, eval.py",
         1,
         {"evaluation": 11524},
-        30.0,
     ),
     "ho3d_v3": Protocol(
         ("root", "scale_translation", "procrustes"),
         "printed by shreyashampali/ho3d, eval.py",
         1,
         {"evaluation": 20137},
-        30.0,
     ),
     "dexycb": Protocol(
         ("absolute", "root", "procrustes"),
         "printed by NVlabs/dex-ycb-toolkit, hpe_eval.py",
         2,
         {},
-        30.0,
         left_tip_vertices=(745, 317, 445, 556, 673),
     ),
 }

@@ -35,9 +35,10 @@ DEVIATION_NAMES = ("nll", "coverage_50", "coverage_68", "coverage_90", "coverage
 COLOURS = {"absolute": "#999999", "root": "#0072b2", "scale_translation": "#009e73", "procrustes": "#d55e00"}
 
 
-def report(evaluation: Evaluation, crops: str) -> str:
+def report(evaluation: Evaluation, crops: str, frame_rate_hz: float | None = None) -> str:
     """Markdown: what was evaluated, errors with intervals, deviations, trembling; ``crops`` says how they were cut."""
-    parts = [heading(evaluation, crops), error_table(evaluation), deviation_table(evaluation), trembling(evaluation)]
+    parts = [heading(evaluation, crops), error_table(evaluation), deviation_table(evaluation)]
+    parts.append(trembling(evaluation, frame_rate_hz))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -100,20 +101,19 @@ def deviation_table(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def trembling(evaluation: Evaluation) -> str:
-    """A sentence on acceleration errors; empty where no three frames follow each other."""
+def trembling(evaluation: Evaluation, frame_rate_hz: float | None = None) -> str:
+    """A sentence on acceleration errors, by time too if the rate is told; empty where no three frames follow."""
     errors = evaluation.acceleration_mm
     if not len(errors["root"]):
         return ""
-    rate = protocol_of(evaluation.dataset).frames_per_second
     means = {name: mean_or_nan(values) for name, values in errors.items()}
     text = (
         f"acceleration error over {len(errors['root']):,} frames: {means['root']:.2f} mm/frame² from the wrist, "
         f"{means['absolute']:.2f} mm/frame² in the camera's frame"
     )
-    if rate is not None:
-        by_time = {name: value * rate**2 / 1000 for name, value in means.items()}
-        text += f" ({by_time['root']:.2f} and {by_time['absolute']:.2f} m/s² at {rate:g} frames a second)"
+    if frame_rate_hz is not None:
+        by_time = {name: value * frame_rate_hz**2 for name, value in means.items()}
+        text += f" ({by_time['root']:,.0f} and {by_time['absolute']:,.0f} mm/s² at {frame_rate_hz:g} frames a second)"
     return text
 
 
@@ -145,7 +145,7 @@ def draw_pck(evaluations: Mapping[str, Evaluation], path: Path) -> Path:
             _draw_curves(axes, evaluation, kind, (style, title if len(evaluations) > 1 else ""))
         axes.set(title=kind, xlabel="threshold, mm", ylabel="share within it", xlim=(0, 50), ylim=(0, 1))
         axes.grid(alpha=0.3)
-        axes.legend(loc="lower right", fontsize="small")
+        axes.legend(loc="best", fontsize="small")
     return save_figure(figure, path)
 
 

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to reconstruct, by how many, and where to."""
     parser.epilog = (
         "A run that was stopped goes on where the same command is given again. "
-        "Exit status 0 if all shards of the part are done and at least one picture was read."
+        "Exit status 0 if all shards of the part are done and not every picture so far is unreadable."
     )
     parser.add_argument(
         "input", type=Path, help="folder with pictures in it and below, or a text file with their paths"
@@ -95,7 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
         logger.info("%d of %d pictures that were done again got another entry", len(different), arguments.verify)
         if different:
             raise HandvizError(f"results are not those of this machine, for example of {different[0]}")
-    return 0 if totals.unreadable < totals.pictures and not shards_to_do(out, shards) else 1
+    all_failed = 0 < totals.pictures == totals.unreadable
+    return 1 if all_failed or shards_to_do(out, shards) else 0
 
 
 def _pictures_of(shards: list[int], listed: Listed, shard_size: int) -> int:

@@ -2,11 +2,13 @@
 
 import argparse
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from handviz.bench.report import draw_pck, report, write_csv
 from handviz.bench.submissions import Submission
 from handviz.data.real.annotated import AnnotatedHand, HandDataset
 from handviz.data.real.registry import open_dataset
+from handviz.data.real.usable_pictures import BadPictures
 from handviz.detect.landmarker import HandLandmarker
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
@@ -38,16 +41,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--csv", type=Path, metavar="FILE", help="write every error of every sample")
     group.add_argument("--pck", type=Path, metavar="FILE", help="draw PCK curves (.png, .svg)")
     group.add_argument("--submission", type=Path, metavar="FILE", help="write the zip that the dataset's server takes")
+    group.add_argument(
+        "--bad-pictures",
+        choices=get_args(BadPictures),
+        default="stop",
+        help="stop at a picture that cannot be read, or leave such pictures out and count them",
+    )
     group.add_argument("--crops", choices=CROPS, default="truth", help="keypoints that crops are cut by (%(default)s)")
+    group.add_argument("--frame-rate", type=float, metavar="HZ", help="of the frames, for accelerations in mm/s²")
 
 
 def refuse_without_dataset(arguments: argparse.Namespace) -> None:
     """HandvizError where an option was given that only datasets have."""
-    for name in ("csv", "pck", "submission"):
+    for name in ("csv", "pck", "submission", "frame_rate"):
         if getattr(arguments, name) is not None:
-            raise HandvizError(
-                f"--{name} is for datasets: give --data NAME/SPLIT:ROOT, such as freihand/evaluation:DIR"
-            )
+            option = name.replace("_", "-")
+            raise HandvizError(f"--{option} is for datasets: give --data NAME/SPLIT:ROOT, as freihand/evaluation:DIR")
     if arguments.crops != "truth":
         raise HandvizError("--crops detector is for datasets: give --data NAME/SPLIT:ROOT")
 
@@ -59,9 +68,10 @@ def official_report(arguments: argparse.Namespace, models: dict[str, Model]) -> 
     found: dict[str, Evaluation] = {}
     texts = []
     with finder(arguments.crops) as find:
+        options = Options(arguments.count, find, bad_pictures=arguments.bad_pictures)
         for title, load in models.items():
-            found[title] = _evaluated(dataset, load(), Options(arguments.count, find), arguments.submission)
-            texts.append(f"{title}\n\n{report(found[title], CROPS[arguments.crops])}")
+            found[title] = _evaluated(dataset, load(), options, arguments.submission)
+            texts.append(f"{title}\n\n{report(found[title], CROPS[arguments.crops], arguments.frame_rate)}")
     if arguments.csv is not None:
         write_csv(next(iter(found.values())), arguments.csv)
         logger.info("wrote %s", arguments.csv)
@@ -83,16 +93,23 @@ def _evaluated(
 
 
 def _check_outputs(arguments: argparse.Namespace, models: int) -> None:
-    """HandvizError, before anything is computed, if what was asked for cannot be written."""
+    """HandvizError, before anything is computed, if what was asked for cannot be written or is not for datasets."""
+    for name in ("calibration", "plots", "mediapipe", "freeze"):
+        if getattr(arguments, name):
+            raise HandvizError(f"--{name} is for rendered hands: leave it out with --data NAME/SPLIT:ROOT")
     for path in (arguments.csv, arguments.pck, arguments.submission):
         if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
             raise HandvizError(f"{path} cannot be written: name a file in a folder that is there and may be written to")
     if arguments.pck is not None:
         check_ending(arguments.pck)
+    if arguments.frame_rate is not None and not 0 < arguments.frame_rate < math.inf:
+        raise HandvizError("--frame-rate must be above 0")
     if models > 1 and (arguments.csv or arguments.submission):
         raise HandvizError("--csv and --submission are of one model: name it before --data")
     if arguments.submission is not None and (arguments.count is not None or arguments.crops != "truth"):
         raise HandvizError("a submission has every sample of the split: leave out --count and --crops detector")
+    if arguments.submission is not None and arguments.bad_pictures == "skip":
+        raise HandvizError("a submission has every sample of the split: leave out --bad-pictures skip")
 
 
 @contextmanager

@@ -12,13 +12,13 @@ from handviz.bench.recipes import Recipe, load_recipe, smoke
 from handviz.bench.report import report
 from handviz.bench.results import Result, as_json
 from handviz.data.real.registry import DatasetSpec, open_dataset, parsed
+from handviz.data.real.usable_pictures import BadPictures
 from handviz.errors import HandvizError
 from handviz.hand_model.choice import add_hand_model_option, hand_model
 from handviz.hand_model.template import HandTemplate
 from handviz.infer.whole_files import write_whole
 from handviz.train.checkpoint import load_checkpoint
 from handviz.train.config import TrainConfig
-from handviz.train.dataset_samples import BadPictures
 from handviz.train.distributed import DEVICES
 from handviz.train.evaluate import checkpoint_predictor
 from handviz.train.paper import TABLES
@@ -79,7 +79,7 @@ def _config(recipe: Recipe, spec: DatasetSpec, arguments: argparse.Namespace) ->
 
 
 def _evaluated(config: TrainConfig, spec: DatasetSpec, template: HandTemplate, is_smoke: bool) -> Evaluation:
-    options = Options(SMOKE_TEST_SAMPLES) if is_smoke else Options()
+    options = Options(SMOKE_TEST_SAMPLES if is_smoke else None, bad_pictures=config.bad_pictures)
     return evaluate(open_dataset(spec), checkpoint_predictor(config.run / "last", template), template, options)
 
 

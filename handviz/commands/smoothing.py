@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from handviz.bench.clips import clip_scores
 from handviz.data.synthetic.motion import HandMotion, MotionPoser
 from handviz.data.synthetic.simulated_hands import ErrorSizes, Simulation, measured_error_sizes
 from handviz.errors import HandvizError
@@ -73,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         lossy = [one.thinned(1, random.random(len(one.times_s)) >= LOST_SHARE) for one in motions]
         report(f"{name}, {LOST_SHARE:.0%} of the frames dropped", sweep(lossy, strengths=(0.3,), weights=(1,)))
+    report_camera(rendered)
     report_cost(rendered[0])
     if arguments.figure is not None:
         from handviz.commands.smoothing_plot import draw_sweeps
@@ -213,6 +215,25 @@ def report_equal_lag(rows: Sequence[Row]) -> None:
                 for measure in MEASURES
             ]
             logger.info("%-12s lag %5.2f ms: %s", row.name, row.scores.lag_ms, ", ".join(told))
+
+
+def report_camera(motions: Sequence[KnownMotion]) -> None:
+    """Errors of rendered clips in the camera's frame, and acceleration errors in the field's units."""
+    logger.info("rendered, %d frames a second, MPJPE and acceleration error against the truth", RATE_HZ)
+    columns = ("camera mm", "wrist mm", "PA mm", "mm/f2", "m/s2", "mm/f2 cam", "m/s2 cam")
+    logger.info("%-26s" + "%10s" * len(columns), "", *columns)
+    kinds: dict[str, Callable[[], Smoother]] = {
+        "no smoothing": partial(KalmanSmoother, 0.0),
+        "Kalman 0.3": partial(KalmanSmoother, 0.3),
+        "One Euro 0.3": partial(HandSmoother, 0.3),
+    }
+    for name, make in kinds.items():
+        one = clip_scores(motions, make)
+        bends = [
+            part for mm in (one.acceleration_mm, one.absolute_acceleration_mm) for part in (mm, mm * RATE_HZ**2 / 1000)
+        ]
+        values = (one.absolute_mm, one.root_mm, one.procrustes_mm, *bends)
+        logger.info("%-26s" + "%10.2f" * len(columns), name, *values)
 
 
 def report_cost(motion: KnownMotion) -> None:

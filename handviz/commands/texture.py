@@ -7,20 +7,32 @@ import tempfile
 from pathlib import Path
 
 import cv2
+import numpy as np
 
+from handviz.bench.results import Result, as_json
 from handviz.commands.evaluate import held_out_crops, onnx_predictor
 from handviz.commands.export import write_checksums
 from handviz.commands.texture_sheet import held_out_hands, pictured_hands, sheet
 from handviz.errors import HandvizError
 from handviz.hand_model.open_hand import load_open_hand
 from handviz.infer.texture import Texturer
+from handviz.infer.whole_files import write_whole
 from handviz.nets.texture_export import export_texture
 from handviz.paths import MODELS, TEXTURE_NAME
 from handviz.train.checkpoint import read_metadata
 from handviz.train.texture import TextureTrainConfig, train_texture
 from handviz.train.texture_baseline import BaselineConfig, baseline_method, train_baseline
 from handviz.train.texture_checkpoint import load_texture_checkpoint
-from handviz.train.texture_scores import Colours, Method, evaluate_methods, projective_sampling, scenes, table
+from handviz.train.texture_scores import (
+    WINDOWS,
+    Colours,
+    Method,
+    Score,
+    evaluate_methods,
+    projective_sampling,
+    scenes,
+    table,
+)
 
 LEAST_HELD_OUT = 64
 logger = logging.getLogger(__name__)
@@ -113,8 +125,15 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--held-out", type=Path, metavar="DIR", help="folder that keeps the rendered held-out set")
     parser.add_argument("--count", type=int, default=2000, help="crops, of both held-out parts alike (%(default)s)")
     parser.add_argument(
+        "--window",
+        choices=WINDOWS,
+        default="uniform",
+        help="of SSIM: scikit-image's own 7 x 7, or the Gaussian of Wang et al. 2004, 11 x 11 (%(default)s)",
+    )
+    parser.add_argument(
         "--meshes", type=Path, metavar="FILE", help="ONNX variant whose meshes are coloured; without it the true ones"
     )
+    parser.add_argument("--results", type=Path, metavar="DIR", help="leave the figures there for 'handviz tables'")
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -130,9 +149,32 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         kept = arguments.held_out
         crops = held_out_crops(kept or Path(temporary), arguments.count, keep=kept is not None)
-        found, shares = evaluate_methods(scenes(crops, template, predict), methods, template)
-    sys.stdout.write(f"{len(shares)} crops, meshes: {arguments.meshes or 'true'}\n\n{table(found, shares)}\n")
+        found, shares = evaluate_methods(scenes(crops, template, predict), methods, template, arguments.window)
+    told = f"{len(shares)} crops, meshes: {arguments.meshes or 'true'}, SSIM's window: {arguments.window}"
+    sys.stdout.write(f"{told}\n\n{table(found, shares)}\n")
+    if arguments.results is not None:
+        _keep(found, arguments.results)
     return 0
+
+
+def _keep(found: dict[str, list[Score]], folder: Path) -> None:
+    """A result of each method for the paper's Table 6: means over all crops."""
+    for name, scores in found.items():
+        figures = {"ssim": [one.ssim for one in scores], "psnr_db": [one.psnr for one in scores]}
+        recipe = name.replace(" ", "_").replace("-", "_")
+        result = Result(
+            path=folder / f"official_{recipe}.json",
+            recipe=recipe,
+            model=name,
+            dataset="rendered",
+            split="held_out",
+            samples=len(scores),
+            crops_seen=0,
+            figures={figure: float(np.nanmean(values)) for figure, values in figures.items()},
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole({result.path: as_json(result, {})})
+        logger.info("wrote %s", result.path)
 
 
 def _add_sheet(parser: argparse.ArgumentParser) -> None:

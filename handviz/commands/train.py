@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from handviz.data.real.usable_pictures import BadPictures
 from handviz.hand_model.choice import add_hand_model_option, hand_model
 from handviz.nets.backbones import BACKBONES
 from handviz.nets.model import ModelConfig
 from handviz.records import VARIANTS
 from handviz.train.config import SUPERVISIONS
-from handviz.train.dataset_samples import BadPictures
 from handviz.train.distributed import DEVICES
 from handviz.train.losses import LossConfig
 from handviz.train.train import TrainConfig, train

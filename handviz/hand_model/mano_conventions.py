@@ -46,7 +46,10 @@ class CanonicalMano:
 
 
 def canonical(parameters: ManoParameters, template: HandTemplate) -> CanonicalMano:
-    """What these parameters say, in whatever convention; the wrist lies at its own place in the file, moved."""
+    """What these parameters say, in whatever convention; the wrist lies at its own place in the file, moved.
+
+    The shape of a published left hand becomes the nearest one that the template has.
+    """
     exact = template_of(parameters, template)
     return CanonicalMano(
         handedness=parameters.handedness,
@@ -133,8 +136,9 @@ def file_wrist_m(shape: FloatArray, handedness: Handedness, template: HandTempla
 
 def mano_vertices(parameters: ManoParameters, template: HandTemplate) -> FloatArray:
     """(V, 3) in the camera's frame: what MANO's own layer gives for these parameters."""
-    hand = canonical(parameters, template)
-    return hand_vertices(hand, template) + hand.wrist_m
+    own = template_of(parameters, template)
+    hand = canonical(replace(parameters, shape_is_published_left=False), own)
+    return hand_vertices(hand, own) + hand.wrist_m
 
 
 def hand_vertices(hand: CanonicalMano, template: HandTemplate) -> FloatArray:

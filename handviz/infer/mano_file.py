@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -21,7 +21,7 @@ from handviz.hand_model.mano_conventions import (
     rotations_from_six,
     six_numbers,
 )
-from handviz.hand_model.mano_parameters import ManoParameters, PoseKind
+from handviz.hand_model.mano_parameters import ManoParameters, PoseKind, template_of
 from handviz.hand_model.template import POSE_SIZE, SHAPE_SIZE, HandTemplate
 from handviz.infer.whole_files import write_whole
 from handviz.records import FloatArray, Handedness
@@ -122,14 +122,15 @@ def _about(template: HandTemplate, form: PoseForm) -> dict[str, Any]:
         "axes": "camera: x right, y down, z forward",
         "joints": list(JOINT_NAMES),
         "transl": "what MANO's layer adds at the end; the wrist joint lies at wrist = transl + J0(betas)",
-        "left": "numbers of a left hand are MANO_LEFT's, whose shape directions have their sign put right (smplx#48)",
+        "published_left": "betas go with MANO_LEFT.pkl as published; else its shape directions are mirrored (smplx#48)",
     }
 
 
 def _row(record: ManoRecord, template: HandTemplate, form: PoseForm) -> dict[str, Any]:
     parameters = record.parameters
     turn, pose = _in_form(parameters, template, form)
-    wrist_m = parameters.translation_m + file_wrist_m(parameters.shape, parameters.handedness, template)
+    own = template_of(parameters, template)
+    wrist_m = parameters.translation_m + file_wrist_m(parameters.shape, parameters.handedness, own)
     return {
         "source": record.source,
         "number": record.number,
@@ -139,6 +140,7 @@ def _row(record: ManoRecord, template: HandTemplate, form: PoseForm) -> dict[str
         "betas": np.asarray(parameters.shape, np.float64),
         "transl": np.asarray(parameters.translation_m, np.float64),
         "wrist": wrist_m,
+        "published_left": parameters.shape_is_published_left,
         "mean_error_mm": float(record.mean_error_mm),
         "largest_error_mm": float(record.largest_error_mm),
         "fitted_to": record.fitted_to,
@@ -163,7 +165,9 @@ def _record(row: Mapping[str, Any], form: PoseForm) -> ManoRecord:
     return ManoRecord(
         source=str(row["source"]),
         number=int(row["number"]),
-        parameters=_parameters(row, form, shape, translation_m),
+        parameters=replace(
+            _parameters(row, form, shape, translation_m), shape_is_published_left=bool(row.get("published_left"))
+        ),
         mean_error_mm=_error(row.get("mean_error_mm")),
         largest_error_mm=_error(row.get("largest_error_mm")),
         fitted_to=str(row.get("fitted_to", "")),

@@ -130,6 +130,23 @@ def _run(session: onnxruntime.InferenceSession, batch: np.ndarray) -> np.ndarray
     return np.asarray(session.run(None, {INPUT_NAME: batch})[0])
 
 
+def stem_maps(model: HandModel, pictures: np.ndarray) -> tuple[Tensor, Tensor | None]:
+    """What training on cached maps starts from, of pictures (N, 224, 224, 3) uint8 in memory: float16 maps
+    (N, M, 14, 14) and the witness's landmarks (N, 128), if the model has one that shares these maps."""
+    witness = model.witness
+    if witness is not None and witness.own_stem:
+        raise HandvizError("this network was trained end to end; its landmarks do not come from the maps that are kept")
+    middle = _session(_Stem(model.backbone), (3, CROP_SIZE, CROP_SIZE))
+    heads = None if witness is None else _session(witness, (model.backbone.middle_channels, 14, 14))
+    maps, landmarks = [], []
+    for start in tqdm(range(0, len(pictures), BATCH), desc="backbone maps", unit="batch", leave=False):
+        found = _run(middle, picture_batch(pictures[start : start + BATCH]).contiguous().numpy())
+        maps.append(torch.from_numpy(found.astype(np.float16)))
+        if heads is not None:
+            landmarks.append(torch.from_numpy(_run(heads, found)))
+    return torch.cat(maps), torch.cat(landmarks) if heads is not None else None
+
+
 def _write_maps(directory: Path, shard: int, session: onnxruntime.InferenceSession, path: Path) -> None:
     pictures = read_shard(directory, shard).pictures
     batches = (pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH))

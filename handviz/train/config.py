@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from handviz.data.real.registry import settled
+from handviz.data.real.usable_pictures import BadPictures
 from handviz.errors import HandvizError
 from handviz.nets.model import ModelConfig
-from handviz.train.dataset_samples import BadPictures
 from handviz.train.losses import LossConfig
 from handviz.train.style_noise import StyleNoise
 from handviz.train.witness_noise import WitnessNoise

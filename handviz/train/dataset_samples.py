@@ -4,11 +4,9 @@ What is random of a crop depends on the seed, the step and the sample alone, so 
 to the bit, in one process or in several.
 """
 
-import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ from torch import Tensor
 
 from handviz.data.real.annotated import AnnotatedHand, HandDataset
 from handviz.data.real.cut import crop_affine, labels, pose_and_shape
+from handviz.data.real.usable_pictures import UsablePictures
 from handviz.data.synthetic.viewpoint import sample_jitter
 from handviz.detect.crop import cut_out
 from handviz.errors import HandvizError
@@ -27,9 +26,6 @@ from handviz.train.losses import Truth
 from handviz.train.samples import CROP_LABELS, DECODERS, picture_batch, truth_of_vertices
 from handviz.units import CENTIMETRES_PER_METRE
 
-logger = logging.getLogger(__name__)
-BadPictures = Literal["stop", "skip"]
-"""What to do about a picture that cannot be read."""
 MOST_BAD_IN_A_ROW = 100
 LABEL_CHUNK = 512
 
@@ -41,7 +37,6 @@ class Drawing:
     seed: int | None = None
     """Of the crop's jitter in training; None: the crop of the annotated keypoints, as in evaluation"""
     step: int = 0
-    bad_pictures: BadPictures = "stop"
     whole_truth: bool = True
     """Whether a sample without 3D truth is refused"""
 
@@ -50,13 +45,16 @@ class Drawing:
 class DatasetSamples:
     """Some hands of a split."""
 
-    dataset: HandDataset
+    pictures: UsablePictures
     template: HandTemplate
     rows: NDArray[np.intp]
     """(N,) which hands of the split"""
     drawing: Drawing = Drawing()
-    bad: dict[int, str] = field(default_factory=dict)
-    """Samples whose picture could not be used so far, and why"""
+
+    @property
+    def dataset(self) -> HandDataset:
+        """The split."""
+        return self.pictures.dataset
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -66,7 +64,7 @@ class DatasetSamples:
         """Of all samples in the crops of their annotated keypoints; ``batch`` has that of the jittered ones."""
         still = replace(self, drawing=replace(self.drawing, seed=None))
         chunks = [self.rows[start : start + LABEL_CHUNK] for start in range(0, len(self), LABEL_CHUNK)]
-        return joined_truths([still._truth(*still._hands(chunk)) for chunk in chunks])
+        return joined_truths([still.truth_of(*still._hands(chunk)) for chunk in chunks])
 
     def at_step(self, step: int) -> "DatasetSamples":
         """The same samples as a step of training sees them."""
@@ -77,36 +75,22 @@ class DatasetSamples:
         with ThreadPoolExecutor(DECODERS) as pool:
             found = list(pool.map(self._crop, ids.tolist()))
         crops, hands, affines = zip(*found, strict=True)
-        return picture_batch(np.stack(crops)), self._truth(hands, affines)
+        return picture_batch(np.stack(crops)), self.truth_of(hands, affines)
 
     def _crop(self, number: int) -> tuple[np.ndarray, AnnotatedHand, FloatArray]:
         """The crop of a sample, or of the next one whose picture can be used, its hand and its affine."""
         for tried in range(MOST_BAD_IN_A_ROW):
             other = int(self.rows[(number + tried) % len(self)])
-            try:
-                picture = self._picture(other)
-            except HandvizError as error:
-                self._note(other, error)
+            picture = self.pictures.read(other)
+            if picture is None:
                 continue
             hand = self.dataset.hand(other)
             affine = self._affine(other, hand)
             return cut_out(picture, affine), hand, affine
         raise HandvizError(
-            f"{MOST_BAD_IN_A_ROW} pictures in a row cannot be used, the last because {self.bad[other]}: "
+            f"{MOST_BAD_IN_A_ROW} pictures in a row cannot be used, the last because {self.pictures.bad[other]}: "
             f"python -m handviz doctor --dataset {self.dataset.name} tells what is missing"
         )
-
-    def _picture(self, row: int) -> np.ndarray:
-        if row in self.bad:
-            raise HandvizError(self.bad[row])
-        return self.dataset.picture(row)
-
-    def _note(self, row: int, error: HandvizError) -> None:
-        if self.drawing.bad_pictures == "stop":
-            raise HandvizError(f"{error} --bad-pictures skip leaves such pictures out") from error
-        if row not in self.bad:
-            self.bad[row] = str(error)
-            logger.warning("%s Left out, as %d so far of %s.", error, len(self.bad), self.dataset.name)
 
     def _affine(self, row: int, hand: AnnotatedHand) -> FloatArray:
         seed, step = self.drawing.seed, self.drawing.step
@@ -116,7 +100,8 @@ class DatasetSamples:
         hands = [self.dataset.hand(int(row)) for row in rows]
         return hands, [self._affine(int(row), hand) for row, hand in zip(rows, hands, strict=True)]
 
-    def _truth(self, hands: Sequence[AnnotatedHand], affines: Sequence[FloatArray]) -> Truth:
+    def truth_of(self, hands: Sequence[AnnotatedHand], affines: Sequence[FloatArray]) -> Truth:
+        """The truth of crops, whose affines (2, 3) are given; HandvizError names a hand that lacks what is wanted."""
         vertices_m = posed_vertices(hands, self.template)
         rows = [
             labels(hand, self.template, affine, None if np.isnan(vertices).any() else vertices)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from handviz.data.real.registry import is_dataset_spec, open_dataset
+from handviz.data.real.usable_pictures import BadPictures, UsablePictures
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
 from handviz.train.dataset_samples import DatasetSamples, Drawing, joined_truths
@@ -62,7 +63,14 @@ def at_step(samples: Samples, step: int) -> Samples:
     return samples.at_step(step) if isinstance(samples, DatasetSamples | JoinedSamples) else samples
 
 
-def load_samples(sources: Sequence[Path | str], template: HandTemplate, limit: int | None, drawing: Drawing) -> Samples:
+def load_samples(
+    sources: Sequence[Path | str],
+    template: HandTemplate,
+    limit: int | None,
+    drawing: Drawing,
+    *,
+    bad_pictures: BadPictures = "stop",
+) -> Samples:
     """Pictures of rendered folders and of datasets, all or the first ``limit``."""
     parts: list[DatasetSamples | PictureSamples] = []
     for is_spec, group in groupby(sources, is_dataset_spec):
@@ -71,13 +79,15 @@ def load_samples(sources: Sequence[Path | str], template: HandTemplate, limit: i
             if left == 0:
                 break
             if is_spec:
-                parts.append(load_dataset(some[0], template, left, drawing))
+                parts.append(load_dataset(some[0], template, left, drawing, bad_pictures=bad_pictures))
             else:
                 parts.append(load_pictures([Path(folder) for folder in some], template, left))
     return parts[0] if len(parts) == 1 else JoinedSamples(tuple(parts))
 
 
-def load_dataset(spec: Path | str, template: HandTemplate, limit: int | None, drawing: Drawing) -> DatasetSamples:
+def load_dataset(
+    spec: Path | str, template: HandTemplate, limit: int | None, drawing: Drawing, *, bad_pictures: BadPictures = "stop"
+) -> DatasetSamples:
     """The hands of a split: the first ``limit`` to train on, as many from all over it to watch or evaluate."""
     # Batches have threads of their own.
     cv2.setNumThreads(1)
@@ -86,7 +96,7 @@ def load_dataset(spec: Path | str, template: HandTemplate, limit: int | None, dr
     if count == 0:
         raise HandvizError(f"{spec} holds no hand that can be used: python -m handviz doctor --dataset {dataset.name}")
     spread = np.arange(count) if drawing.seed is not None else np.linspace(0, len(dataset) - 1, count).astype(np.intp)
-    return DatasetSamples(dataset, template, spread, drawing)
+    return DatasetSamples(UsablePictures(dataset, bad_pictures), template, spread, drawing)
 
 
 def rendered_folders(sources: Sequence[Path | str]) -> tuple[Path, ...]:

@@ -7,7 +7,7 @@ from vertex colours. On vertices: PSNR and mean error against the colours that t
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,12 @@ BATCH = 16
 LEAST_REGION = 200
 """Pixels; smaller regions say nothing of structure."""
 LEVELS = 255.0
+Window = Literal["uniform", "gaussian"]
+WINDOWS: dict[Window, dict[str, Any]] = {
+    "uniform": {},
+    "gaussian": {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False},
+}
+"""scikit-image's own window, 7 x 7 pixels that count alike, and that of Wang et al. 2004, 11 x 11 under a Gaussian."""
 
 
 class Colours(NamedTuple):
@@ -134,7 +140,9 @@ def rasters(points: FloatArray, faces: torch.Tensor) -> Raster:
     return raster._replace(triangle=front_triangles(points, faces))
 
 
-def scores(scene: Scene, methods: dict[str, Method], faces: torch.Tensor) -> dict[str, list[Score]]:
+def scores(
+    scene: Scene, methods: dict[str, Method], faces: torch.Tensor, window: Window = "uniform"
+) -> dict[str, list[Score]]:
     """Every method on every crop of a scene."""
     raster = rasters(scene.points, faces)
     region = raster.mask.numpy() & scene.mask & (scene.images.max(axis=1) > DARKEST_SHOWN)
@@ -144,19 +152,26 @@ def scores(scene: Scene, methods: dict[str, Method], faces: torch.Tensor) -> dic
         drawn = interpolated(torch.from_numpy(np.asarray(colours.rgb, np.float32)), faces, raster).numpy()
         found[name] = [
             Score(
-                *_of_picture(scene.pictures[row] / LEVELS, drawn[row], region[row]), *_of_vertices(scene, colours, row)
+                *similarity_and_noise(scene.pictures[row] / LEVELS, drawn[row], region[row], window),
+                *_of_vertices(scene, colours, row),
             )
             for row in range(len(region))
         ]
     return found
 
 
-def _of_picture(picture: FloatArray, drawn: FloatArray, region: NDArray[np.bool_]) -> tuple[float, float]:
-    """SSIM and PSNR on the region (224, 224); the drawn hand lies on the picture itself."""
+def similarity_and_noise(
+    picture: FloatArray, drawn: FloatArray, region: NDArray[np.bool_], window: Window = "uniform"
+) -> tuple[float, float]:
+    """SSIM and PSNR on the region (224, 224); the drawn hand lies on the picture itself, both (224, 224, 3) in [0, 1].
+
+    SSIM is the mean over the region and the colours of scikit-image's map, whose windows reach over the region's edge;
+    PSNR is that of the region's pixels alone. nan for regions too small.
+    """
     if region.sum() < LEAST_REGION:
         return float("nan"), float("nan")
     shown = np.where(region[..., None], drawn, picture)
-    _, similar = structural_similarity(picture, shown, channel_axis=2, data_range=1.0, full=True)
+    _, similar = structural_similarity(picture, shown, channel_axis=2, data_range=1.0, full=True, **WINDOWS[window])
     return float(similar[region].mean()), decibel(float(((shown - picture)[region] ** 2).mean()))
 
 
@@ -188,14 +203,14 @@ def projective_sampling(images: FloatArray, points: FloatArray) -> Colours:
 
 
 def evaluate_methods(
-    batches: Iterable[Scene], methods: dict[str, Method], template: HandTemplate
+    batches: Iterable[Scene], methods: dict[str, Method], template: HandTemplate, window: Window = "uniform"
 ) -> tuple[dict[str, list[Score]], FloatArray]:
     """All scores of every method, and the hidden shares of the crops (N,)."""
     faces = torch.tensor(template.faces).long()
     found: dict[str, list[Score]] = {name: [] for name in methods}
     shares: list[float] = []
     for scene in tqdm(batches, desc="texture", unit="batch"):
-        for name, values in scores(scene, methods, faces).items():
+        for name, values in scores(scene, methods, faces, window).items():
             found[name] += values
         shares += scene.hidden_share.tolist()
     return found, np.array(shares)

@@ -79,8 +79,8 @@ class Trainer:
         if self.config.end_to_end:
             config = self.config
             whole = config.supervision == "full"
-            drawing = Drawing(config.seed, bad_pictures=config.bad_pictures, whole_truth=whole)
-            return load_samples(sources, self.template, limit, drawing)
+            drawing = Drawing(config.seed, whole_truth=whole)
+            return load_samples(sources, self.template, limit, drawing, bad_pictures=config.bad_pictures)
         directories = rendered_folders(sources)
         with self.processes.first_before_others():
             return load_cached(directories, self.model, self.config.model.backbone, self.template, limit)
@@ -138,8 +138,8 @@ class Trainer:
             return None
         sources, name = (self.config.validation,), self.config.model.backbone
         if self.config.end_to_end:
-            drawing = Drawing(bad_pictures=self.config.bad_pictures)
-            return load_samples(sources, self.template, LARGEST_VALIDATION, drawing)
+            bad = self.config.bad_pictures
+            return load_samples(sources, self.template, LARGEST_VALIDATION, Drawing(), bad_pictures=bad)
         return load_cached(rendered_folders(sources), self.model, name, self.template, LARGEST_VALIDATION)
 
     def _start_backbone(self) -> None:

@@ -129,7 +129,9 @@ def open_split(name: str, root: Path, split: str) -> HanCo:
     if not len(samples):
         raise HandvizError(f"No picture of HanCo's {split} is usable. {' '.join(remarks)} Download {PAGE} anew.")
     if own is not None and not folders.has_masks:
-        raise HandvizError(f"{folders.masks} is missing: download HanCo_mask_hand.zip from {PAGE} and unpack it there.")
+        raise HandvizError(
+            f"{folders.masks} is missing: download the masks of the hands from {PAGE} and unpack them there."
+        )
     return HanCo(split, folders, moments, samples, backgrounds, remarks, own)
 
 

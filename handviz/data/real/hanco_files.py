@@ -169,7 +169,7 @@ def _read_frame(folders: Folders, sequence: str, file: str) -> Arrays:
         arrays["seen"] = _seen(arrays)
     except HandvizError as error:
         problem = f"an annotation cannot be read: {error}"
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         problem = f"an annotation is not HanCo's: {sequence}/{file} ({error})"
     else:
         problem = problem and f"{problem}: {sequence}/{file}"

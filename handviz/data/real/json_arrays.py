@@ -150,7 +150,8 @@ def _digest(text: str) -> str:
 def _kept_array(kept: Path, shape: tuple[int, ...], dtype: DTypeLike) -> FloatArray | None:
     """The kept array, memory-mapped; None if there is none or it is damaged."""
     try:
-        found = np.load(kept, mmap_mode="r", allow_pickle=False)
+        # Not np.load: it takes archives and pickles too.
+        found = np.lib.format.open_memmap(kept, mode="r")
     except (OSError, ValueError, EOFError):
         return None
     return found if found.shape[1:] == shape and found.dtype == dtype and len(found) else None

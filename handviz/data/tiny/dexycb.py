@@ -4,7 +4,7 @@ Each hand has a sequence of one frame, which one camera sees; in the seven other
 nobody reads them here: depth, object models, extrinsics.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import yaml
 
+from handviz.data.real.dexycb_splits import SEQUENCES, SERIALS, SUBJECTS
 from handviz.data.tiny.cameras import seen_by
 from handviz.data.tiny.hands import TinyHand, tiny_hands
 from handviz.data.tiny.shapes import keypoints_from_joints
@@ -25,32 +26,13 @@ from handviz.hand_model.template import HandTemplate
 from handviz.records import FloatArray, Handedness, Intrinsics
 
 SIZE = (640, 480)
-SUBJECTS = (
-    "20200709-subject-01",
-    "20200813-subject-02",
-    "20200820-subject-03",
-    "20200903-subject-04",
-    "20200908-subject-05",
-    "20200918-subject-06",
-    "20200928-subject-07",
-    "20201002-subject-08",
-    "20201015-subject-09",
-    "20201022-subject-10",
-)
-SERIALS = (
-    "836212060125",
-    "839512060362",
-    "840412060917",
-    "841412060263",
-    "932122060857",
-    "932122060861",
-    "932122061900",
-    "932122062010",
-)
-SEQUENCES = 100
-TRAINING_SEQUENCES = (0, 16, 36, 56, 76, 97, 23)
+TRAINING_SEQUENCES = (16, 36, 0, 56, 76, 97, 23)
 """Of s0's, and over the objects of s3's three splits."""
-TEST_SEQUENCES = (4, 19, 39, 59, 79, 99)
+TEST_SEQUENCES = (39, 19, 4, 59, 79, 99)
+VAL_SEQUENCES = (4, 19, 39, 59)
+TRAINING_SUBJECTS = (6, 7, 8, 9, 0, 1, 2, 3, 4, 5)
+TEST_SUBJECTS = (7, 8, 6, 9, 2, 3, 4, 5)
+VAL_SUBJECTS = (0, 1)
 TIPS: dict[Handedness, tuple[int, ...]] = {"right": (745, 317, 444, 556, 673), "left": (745, 317, 445, 556, 673)}
 HAND_LABEL, HALF_PX = 255, 0.5
 NOBODY = "nobody"
@@ -68,10 +50,13 @@ class _Place:
 def write(name: str, root: Path, count: int, seed: int = 0) -> None:
     """``count`` hands, right and left in turn, for s0_train, as many for s0_test, four for s0_val.
 
-    With eight and more the splits of s1, s2 and s3 have some of them too.
+    They lie so that every split of s1, s2 and s3 has one.
     """
-    places = [*_places(count, range(10), TRAINING_SEQUENCES), *_places(count, range(2, 10), TEST_SEQUENCES)]
-    places += _places(4, range(2), TEST_SEQUENCES)
+    places = [
+        *_places(count, TRAINING_SUBJECTS, TRAINING_SEQUENCES, 6),
+        *_places(count, TEST_SUBJECTS, TEST_SEQUENCES, 7),
+    ]
+    places += _places(4, VAL_SUBJECTS, VAL_SEQUENCES, 3)
     filled = {(place.subject, place.sequence) for place in places}
     for subject in range(len(SUBJECTS)):
         for sequence in set(range(SEQUENCES)) - {number for other, number in filled if other == subject}:
@@ -90,7 +75,7 @@ def camera(serial: int) -> Intrinsics:
     return Intrinsics(613.0 + 9 * serial, 313.5 - 3 * serial, 245.5 + 4 * serial, focal_y_px=598.0 + 9 * serial)
 
 
-def _places(count: int, subjects: range, sequences: tuple[int, ...]) -> Iterator[_Place]:
+def _places(count: int, subjects: Sequence[int], sequences: Sequence[int], first_serial: int) -> Iterator[_Place]:
     """Each in a sequence of its own; a hundred fits and more."""
     taken: set[tuple[int, int]] = set()
     for number in range(count):
@@ -98,7 +83,7 @@ def _places(count: int, subjects: range, sequences: tuple[int, ...]) -> Iterator
         while (subject, sequence) in taken:
             sequence = (sequence + 5) % SEQUENCES
         taken.add((subject, sequence))
-        yield _Place(subject, sequence, (number + 3) % len(SERIALS))
+        yield _Place(subject, sequence, (number + first_serial) % len(SERIALS))
 
 
 def _folder(root: Path, place: _Place) -> Path:

@@ -1,0 +1,64 @@
+"""Pictures of datasets: their stored pixels, or a sentence."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from handviz.data.real.pictures import file_names, read_mask, read_picture
+from handviz.errors import HandvizError
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (8, 6, 3)).astype(np.uint8)
+
+
+def test_colours_and_rows_are_pillows(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = tmp_path / "bild ä 手.png"
+    Image.fromarray(pixels).save(path)
+    np.testing.assert_array_equal(read_picture(path, (6, 8)), pixels)
+    assert read_mask(path).shape == (8, 6)
+
+
+def test_annotations_belong_to_the_stored_pixels(tmp_path: Path, pixels: np.ndarray) -> None:
+    """Whatever the camera noted of how it was held."""
+    path, exif = tmp_path / "a.jpg", Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(path, exif=exif)
+    assert read_picture(path).shape == (8, 6, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is not a picture"),
+        (b"\x89PNG\r\n\x1a\n", "is not a picture"),
+        (b"\xff\xd8\xff\xd9", "is not a picture"),
+        (b"hello", "is not a picture"),
+    ],
+)
+def test_other_files_are_named(tmp_path: Path, data: bytes, said: str) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data)
+    with pytest.raises(HandvizError, match=rf"a\.jpg {said}"):
+        read_picture(path)
+
+
+def test_half_a_jpeg_is_refused(tmp_path: Path) -> None:
+    """OpenCV would fill the rest with grey."""
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    data, path = cv2.imencode(".jpg", noise)[1].tobytes(), tmp_path / "a.jpg"
+    path.write_bytes(data + b"\0\0")
+    read_picture(path)
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(HandvizError, match=r"a\.jpg is cut off"):
+        read_picture(path)
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HandvizError, match=r"a\.jpg cannot be read \(No such file"):
+        read_picture(tmp_path / "a.jpg")
+    assert file_names(tmp_path / "nowhere") == frozenset()

@@ -1,0 +1,73 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from handviz.errors import HandvizError
+from handviz.hand_model.open_hand import load_open_hand
+from handviz.infer.reconstructor import Reconstructor
+from handviz.nets.export import DeviationNotes, ExportModel, ExportNotes, export_onnx
+from handviz.nets.from_onnx import NOT_IN_FILE, read_onnx
+from handviz.nets.model import ModelConfig, build_model
+from handviz.paths import variant_file
+from handviz.records import CROP_SIZE, VARIANTS, Detection, HandCrop
+
+SMALL = ModelConfig(evidence_width=32, evidence_layers=1, width=64, regressor_width=32)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_shipped_file_becomes_the_module_that_answers_as_the_program_does(variant: str) -> None:
+    exported = read_onnx(variant_file(variant, Path("models")), load_open_hand())
+    image = np.random.default_rng(3).random((CROP_SIZE, CROP_SIZE, 3), np.float32)
+    crop = HandCrop(image, np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))
+    hand = Reconstructor(variant_file(variant, Path("models"))).reconstruct([crop])[0]
+    module = ExportModel(exported.model, load_open_hand(), exported.notes.deviation).eval()
+    with torch.no_grad():
+        found = module(torch.from_numpy(image).permute(2, 0, 1)[None])
+    assert exported.config.variant == variant
+    assert np.abs(found.vertices_m[0].numpy() - hand.vertices_m).max() < 1e-6
+    assert np.abs(found.vertex_std_m[0].numpy() - hand.vertex_std_m).max() < 1e-6
+
+
+@pytest.mark.parametrize("change", [{}, {"evidence": "global"}, {"variant": "amvur"}])
+def test_every_weight_comes_back(change: dict[str, str], tmp_path: Path) -> None:
+    template, config = load_open_hand(), replace(SMALL, **change)
+    torch.manual_seed(1)
+    model = build_model(config, template)
+    with torch.no_grad():  # Equal constants, as untrained layers have them, would be stored once.
+        for parameter in (*model.evidence.parameters(), *model.heads.parameters()):
+            parameter += 0.01 * torch.randn_like(parameter)
+    path = tmp_path / "network.onnx"
+    export_onnx(model, config, template, path, ExportNotes("abc", 7, DeviationNotes(0.9, 1.5, 2.0)))
+    found = read_onnx(path, template)
+    assert found.notes == ExportNotes("abc", 7, DeviationNotes(0.9, 1.5, 2.0))
+    assert found.config.variant == config.variant
+    for name, value in found.model.state_dict().items():
+        if name not in NOT_IN_FILE:
+            torch.testing.assert_close(value, model.state_dict()[name], rtol=0, atol=1e-5, msg=name)
+
+
+def test_another_hand_model_or_no_onnx_file_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no network")
+    with pytest.raises(HandvizError, match=r"broken\.onnx is missing, truncated or not an ONNX file"):
+        read_onnx(broken, load_open_hand())
+    other = replace(load_open_hand(), name="mano_right", vertices_m=load_open_hand().vertices_m * 2)
+    with pytest.raises(HandvizError, match="was made for open_hand, not for mano_right"):
+        read_onnx(variant_file("final", Path("models")), other)
+
+
+def test_a_file_that_answers_otherwise_is_refused(tmp_path: Path) -> None:
+    model = onnx.load(variant_file("prior", Path("models")))
+    scale = next(item for item in model.graph.initializer if item.name == "model.heads.camera.mean.bias")
+    model.graph.initializer.remove(scale)
+    model.graph.initializer.append(onnx.helper.make_tensor("other", 1, [9], [1.0] * 9))
+    for node in model.graph.node:
+        node.input[:] = ["other" if name == scale.name else name for name in node.input]
+    path = tmp_path / "other.onnx"
+    onnx.save(model, path)
+    with pytest.raises(HandvizError, match=r"does not tell heads\.camera\.mean\.bias"):
+        read_onnx(path, load_open_hand())
