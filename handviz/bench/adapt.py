@@ -21,12 +21,22 @@ from tqdm import tqdm
 from handviz.bench.clip_crops import ClipCrops, Cuts, cuts_of
 from handviz.errors import HandvizError
 from handviz.hand_model.template import HandTemplate
+from handviz.infer.whole_files import write_whole
 from handviz.nets.export import DeviationNotes, ExportNotes, export_onnx
 from handviz.nets.from_onnx import Exported, read_onnx
 from handviz.nets.model import Cached, HandModel
 from handviz.paths import MODELS, variant_file
 from handviz.records import FloatArray
-from handviz.train.adaptation import Adaptation, AdaptConfig, Agreement, Views, agreement, teacher_of
+from handviz.train.adaptation import (
+    Adaptation,
+    AdaptConfig,
+    Agreement,
+    Teacher,
+    Views,
+    agreement,
+    distances,
+    teacher_of,
+)
 from handviz.train.cache import stem_maps
 from handviz.train.checkpoint import deviation_notes, load_checkpoint, read_metadata
 
@@ -44,8 +54,8 @@ JITTERED = 2
 """Further cuts of every hand to learn from."""
 SHARES = (0.5, 0.56, 0.63, 0.71, 0.79, 0.89, 1.0, 1.12, 1.26, 1.41, 1.59, 1.78, 2.0)
 """Heights of pictures that are tried, as shares of what they are."""
-MOST_TRIED = 60
-CLEARLY_NEARER = 0.15
+MOST_TRIED = 48
+CLEARLY_NEARER = 0.05
 NOTES_NAME = "adaptation.json"
 
 
@@ -116,17 +126,22 @@ def lens_in_crop(affines: FloatArray, height_share: float) -> FloatArray:
     return np.asarray(turn @ squeeze @ np.linalg.inv(turn))
 
 
-def true_height_share(model: HandModel, hands: ClipCrops, regressor: Tensor, rho: float, config: AdaptConfig) -> float:
+def true_height_share(model: HandModel, hands: ClipCrops, regressor: Tensor, rho: float) -> float:
     """How much higher the pictures have to be for the network to agree with the detector best; 1 unless that is
     clear. A camera or a file whose pixels are not square shows in every frame alike."""
     found = []
     for share in SHARES:
         views = views_of(model, [cuts_of(hands, height_share=share)], share, share)
-        found.append(agreement(model, views, regressor, rho, config).distance)
-        logger.debug("pictures %.2f times as high: 2D distance %.2f %% of the hand", share, found[-1])
-    best = int(np.argmin(found))
-    is_clear = found[best] < (1 - CLEARLY_NEARER) * found[SHARES.index(1.0)]
-    return between(SHARES, found) if is_clear else 1.0
+        found.append(distances(model, views, regressor, rho).numpy())
+        logger.debug("pictures %.2f times as high: 2D distance %.2f %% of the hand", share, found[-1].mean())
+    means = [float(part.mean()) for part in found]
+    return between(SHARES, means) if _is_clear(found[int(np.argmin(means))], found[SHARES.index(1.0)]) else 1.0
+
+
+def _is_clear(best: FloatArray, usual: FloatArray) -> bool:
+    """Whether distances (N,) are smaller than the usual ones: in nearly every part of the clip, and not by a little."""
+    gains = [float(part.mean()) for part in np.array_split(usual - best, 6)]
+    return float(best.mean()) < (1 - CLEARLY_NEARER) * float(usual.mean()) and sum(gain > 0 for gain in gains) >= 5
 
 
 def between(shares: Sequence[float], distances: Sequence[float]) -> float:
@@ -160,27 +175,35 @@ def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: Ada
     model = copy.deepcopy(start.model)
     rho = start.notes.deviation.vertex_correlation
     regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
-    fit, watched, held_out = (hands.rows(rows) for rows in (parts.fit, parts.watch, parts.held_out))
-    share = true_height_share(
-        model, fit.rows(np.arange(0, len(fit), -(-len(fit) // MOST_TRIED))), regressor, rho, config
-    )
-    rng = np.random.default_rng(config.seed)
-    straight = [cuts_of(fit, height_share=share), *(cuts_of(fit, height_share=share, rng=rng) for _ in range(JITTERED))]
-    numbers = torch.from_numpy(fit.numbers) if hands.is_clip else None
-    teacher = teacher_of(model, views_of(model, straight, share, share), 1 + JITTERED, numbers, config)
-    given = views_of(model, [cuts_of(fit), *(cuts_of(fit, rng=rng) for _ in range(JITTERED))], 1.0, share)
-    seen = {name: views_of(model, [cuts_of(part)], 1.0, share)
-            for name, part in (("fit", fit), ("watched", watched), ("held out", held_out))}  # fmt: skip
+    fit = hands.rows(parts.fit)
+    tried = fit.rows(np.arange(0, len(fit), -(-len(fit) // MOST_TRIED)))
+    share = true_height_share(model, tried, regressor, rho)
+    rows = {"fit": parts.fit, "watched": parts.watch, "held out": parts.held_out}
+    seen = {name: views_of(model, [cuts_of(hands.rows(part))], 1.0, share) for name, part in rows.items()}
 
     def fits(name: str) -> Agreement:
         return agreement(model, seen[name], regressor, rho, config)
 
     before, first, watch = fits("held out"), fits("fit"), _Watch(model, lambda: fits("watched"))
+    given, teacher = _lessons(model, fit, share, config)
     learn(Adaptation(model, given, teacher, regressor, rho, config), watch)
     model.load_state_dict(watch.weights)
     after, scale = fits("held out"), fits("fit").standardised / first.standardised
     kept = watch.epoch > 0 and is_better(before, after)
     return Outcome(model, _notes(start.notes, scale), before, after, watch.epoch, kept, parts, share)
+
+
+def _lessons(model: HandModel, hands: ClipCrops, share: float, config: AdaptConfig) -> tuple[Views, Teacher]:
+    """What the pupil is given, cuts of the pictures as they are, and what the teacher says of pictures set right."""
+    rng = np.random.default_rng(config.seed)
+
+    def cuts(height_share: float) -> list[Cuts]:
+        jittered = [cuts_of(hands, height_share=height_share, rng=rng) for _ in range(JITTERED)]
+        return [cuts_of(hands, height_share=height_share), *jittered]
+
+    numbers = torch.from_numpy(hands.numbers) if hands.is_clip else None
+    teacher = teacher_of(model, views_of(model, cuts(share), share, share), 1 + JITTERED, numbers, config)
+    return views_of(model, cuts(1.0), 1.0, share), teacher
 
 
 def learn(run: Adaptation, watch: _Watch) -> None:
@@ -218,13 +241,17 @@ def write_outcome(
 ) -> Path:
     """The ONNX file and its notes; HandvizError if the folder cannot be written or is that of the shipped networks."""
     path = variant_file(start.config.variant, out)
-    notes = json.dumps(story | {"before": outcome.before._asdict(), "after": outcome.after._asdict()}, indent=2)
+    part = path.with_name(path.name + ".part")
+    notes = story | {"before": outcome.before._asdict(), "after": outcome.after._asdict()}
     try:
         export_onnx(outcome.model, start.config, template, path, outcome.notes)
-        (out / NOTES_NAME).write_text(notes + "\n", encoding="utf-8")
     except OSError as error:
-        path.with_name(path.name + ".part").unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise HandvizError(f"{path} cannot be written ({error}): choose another --out, or make room") from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    write_whole({out / NOTES_NAME: (json.dumps(notes, indent=2) + "\n").encode()})
     return path
 
 

@@ -27,7 +27,7 @@ from handviz.paths import variant_file
 from handviz.records import CanonicalHand, FloatArray, HandCrop, Intrinsics
 from handviz.train.adaptation import AdaptConfig
 
-FIRST_SEED = 400
+FIRST_SEED = 500
 """Of the motions that figures are printed of; others were used to design the adaptation."""
 
 

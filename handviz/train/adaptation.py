@@ -1,8 +1,8 @@
 """A trained network goes on learning from pictures of which nobody knows the truth: those of the user's own camera.
 
 Two teachers. The detector's 2D keypoints, in the places where MediaPipe marks joints, with a deviation of their own and
-Huber's weights. And the network as it came: its Gaussian for every vertex, averaged over several cuts of the same hand
-and over neighbouring frames, is the prior of eq. 8's divergence, so that what 2D does not tell (depth, size) stays.
+Huber's weights, teach the camera. The network as it came teaches the mesh: its Gaussian for every vertex, on pictures
+set right, averaged over cuts of a hand and over neighbouring frames, is the prior of eq. 8's divergence.
 """
 
 from dataclasses import dataclass
@@ -34,6 +34,9 @@ class AdaptConfig:
     """epochs without improvement on the watched frames"""
     image: float = 1.0
     """weight of the detector's keypoints"""
+    labels_move_mesh: bool = False
+    """whether they bend the mesh too, not the camera alone: where the detector errs more than the network, as on
+    rendered hands, that brings the two nearer and the hand farther from the truth (docs/experiments.md)"""
     teacher: float = 1.0
     """weight of the divergence from the network as it came"""
     label_std: float = 0.035
@@ -74,7 +77,7 @@ class Teacher(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """How an answer fits the detector's keypoints."""
+    """How answers fit the detector's keypoints."""
 
     distance: float
     """mean distance of keypoints, as the detector marks them, in per cent of the hand's extent in the crop"""
@@ -98,6 +101,7 @@ def answers(model: HandModel, views: Views) -> list[ModelOutput]:
     return [model.from_cached(views.rows(ids).cached) for ids in torch.arange(count).split(2 * BATCH)]
 
 
+@torch.no_grad()
 def teacher_of(model: HandModel, views: Views, cuts: int, numbers: Tensor | None, config: AdaptConfig) -> Teacher:
     """The model's answers about ``cuts`` x N crops, averaged over the cuts of a hand and, where ``numbers`` (N,) of the
     frames are given, over neighbouring frames. Answers are canonical, so that the hand's turn does not matter."""
@@ -109,14 +113,16 @@ def teacher_of(model: HandModel, views: Views, cuts: int, numbers: Tensor | None
         apart = (numbers[:, None] - numbers[None]).float() / config.neighbours
         weights = torch.softmax(-0.5 * apart.square(), dim=1)
         mean, variance = (torch.einsum("nm,mvc->nvc", weights, part) for part in (mean, variance))
-    return Teacher(mean, variance.log())
+    return Teacher(mean.detach(), variance.log().detach())
 
 
 def adaptation_terms(
     output: ModelOutput, views: Views, teacher: Teacher, regressor: Tensor, rho: float, config: AdaptConfig
 ) -> dict[str, Tensor]:
     """Every weighted term by name; ``regressor`` (21, V), ``rho`` the vertices' correlation."""
-    labels, image = views.keypoints, projected(output, views.lens, regressor, rho)
+    labels = views.keypoints
+    still = output._replace(mean_cm=output.mean_cm.detach(), log_variance=output.log_variance.detach())
+    image = projected(output if config.labels_move_mesh else still, views.lens, regressor, rho)
     spread = torch.logaddexp(image.log_variance, torch.tensor(config.label_std).square().log())
     squared = ((labels - image.mean).square() / spread.exp()).sum(2, keepdim=True)
     weight = (2.0 / squared.detach().sqrt().clamp(min=1e-6)).clamp(max=1.0)
@@ -146,17 +152,31 @@ def projected(output: ModelOutput, lens: Tensor, regressor: Tensor, rho: float) 
     return Gaussian(marks(mean), variance.log())
 
 
+@torch.no_grad()
 def agreement(model: HandModel, views: Views, regressor: Tensor, rho: float, config: AdaptConfig) -> Agreement:
     """How well the answers fit the detector on crops."""
-    outputs = answers(model, views)
+    image = _images(model, views, regressor, rho)
+    variance = image.log_variance.exp() + config.label_std**2
+    standardised = ((image.mean - views.keypoints).square() / variance).mean()
+    return Agreement(_distances(image, views).mean().item(), standardised.item())
+
+
+@torch.no_grad()
+def distances(model: HandModel, views: Views, regressor: Tensor, rho: float) -> Tensor:
+    """(N,) mean distance of the keypoints from the detector's, in per cent of the hand's extent in the crop."""
+    return _distances(_images(model, views, regressor, rho), views)
+
+
+def _images(model: HandModel, views: Views, regressor: Tensor, rho: float) -> Gaussian:
     lenses = views.lens.split(2 * BATCH)
-    images = [projected(output, lens, regressor, rho) for output, lens in zip(outputs, lenses, strict=True)]
-    mean = torch.cat([image.mean for image in images])
-    variance = torch.cat([image.log_variance for image in images]).exp() + config.label_std**2
-    missing = mean - views.keypoints
+    outputs = zip(answers(model, views), lenses, strict=True)
+    images = [projected(output, lens, regressor, rho) for output, lens in outputs]
+    return Gaussian(*(torch.cat(part).detach() for part in zip(*images, strict=True)))
+
+
+def _distances(image: Gaussian, views: Views) -> Tensor:
     extent = (views.keypoints.amax(1) - views.keypoints.amin(1)).amax(1)
-    distance = 100 * (missing.norm(dim=2).mean(1) / extent).mean()
-    return Agreement(float(distance), float((missing.square() / variance).mean()))
+    return 100 * (image.mean - views.keypoints).norm(dim=2).mean(1) / extent
 
 
 def trainable(model: HandModel, config: AdaptConfig) -> list[dict[str, object]]:
