@@ -26,9 +26,9 @@ BATCH = 32
 class AdaptConfig:
     """Everything that an adaptation depends on, beside the pictures."""
 
-    head_rate: float = 1e-4
-    tail_rate: float = 5e-5
-    epochs: int = 12
+    head_rate: float = 2e-4
+    tail_rate: float = 1e-4
+    epochs: int = 10
     """over all cuts of all hands to learn from, unless the watched frames stop improving before"""
     patience: int = 3
     """epochs without improvement on the watched frames"""
