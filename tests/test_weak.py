@@ -95,7 +95,7 @@ def vertices_drawn(output, count):
 def test_the_expected_likelihood_is_that_of_drawn_vertices_and_cameras(output, truth, regressor):
     """V, then J = B V, then C, one after the other as Algorithm 2 has them; label variance alone, by torch."""
     calm = replace_camera(output, log_variance=output.camera.log_variance - 3)
-    draws, std = 40_000, 0.8
+    draws, std = 12_000, 0.8
     joints = regressor @ vertices_drawn(calm, draws)
     noise = torch.randn(draws, BATCH, 9, dtype=torch.float64)
     cameras = calm.camera.mean + torch.exp(0.5 * calm.camera.log_variance) * noise
@@ -105,7 +105,7 @@ def test_the_expected_likelihood_is_that_of_drawn_vertices_and_cameras(output, t
     expected = -Normal(points, std).log_prob(truth.keypoints_crop).mean()
     weak = WeakWeights(draws=2, label_std=std, variance="labels")
     found = expected_image_nll(*repeated(calm, truth, draws // 2), regressor, loss(weak), generator())
-    torch.testing.assert_close(found, expected, rtol=0.01, atol=0)
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0)
 
 
 def repeated(output, truth, count):
@@ -126,7 +126,7 @@ def test_with_the_projected_variance_a_draw_costs_half_a_nat(output, truth, regr
     """x ~ N(m, v), so E[(t - x)^2 / v] = (t - m)^2 / v + 1: eq. 6 after sampling is eq. 6 and a constant."""
     known_camera = replace_camera(output, log_variance=torch.full_like(output.camera.log_variance, -40.0))
     weak = WeakWeights(draws=1)
-    sampled = expected_image_nll(*repeated(known_camera, truth, 20_000), regressor, loss(weak), generator())
+    sampled = expected_image_nll(*repeated(known_camera, truth, 10_000), regressor, loss(weak), generator())
     total = 0.0
     for row in range(BATCH):
         camera = known_camera.camera
@@ -278,7 +278,9 @@ def test_gradients_are_finite_differences(output, truth, regressor, priors, vari
         return sum(weak_terms(made, truth, regressor, config, generator(), priors).values())
 
     prior = output.prior
-    assert torch.autograd.gradcheck(total, (*tensors(output), prior.vertices_cm, prior.pose, prior.shape))
+    assert torch.autograd.gradcheck(
+        total, (*tensors(output), prior.vertices_cm, prior.pose, prior.shape), fast_mode=True
+    )
 
 
 # What is not known.

@@ -91,7 +91,9 @@ def load_camera_prior(
     HandvizError for a checkpoint that is none, or whose hand model is not here.
     """
     metadata = read_metadata(source.checkpoint)
-    theirs = hand_model_named(metadata["fingerprint"], metadata.get("hand_model", ""))
+    theirs = template
+    if metadata["fingerprint"] != template.fingerprint:
+        theirs = hand_model_named(metadata["fingerprint"], metadata.get("hand_model", ""))
     net, config, _ = load_checkpoint(source.checkpoint, theirs)
     channels_last(net).to(device).eval()
     turn = None

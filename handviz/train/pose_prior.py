@@ -13,7 +13,7 @@ OPEN_HAND = "open_hand"
 """The template whose poses are relative to a flat hand."""
 TIPS = (4, 8, 12, 16, 20)
 """Keypoints at the fingers' ends."""
-POSES = 2048
+POSES = 512
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ class WeakWeights:
     Table 4: 2D joints alone are ``camera``, ``keypoints`` and ``vertices`` 0; its rows add them in this order.
     """
 
-    camera: float = 0.1
+    camera: float = 1.0
     """Of KL(camera || camera prior); without a prior there is no such term."""
     keypoints: float = 0.05
     """Of KL(3D joints of AMVUR || of the prior-net), ``final`` alone."""
