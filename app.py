@@ -15,25 +15,25 @@ from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtGui import QSurfaceFormat
 from PyQt6.QtWidgets import QApplication
 
-from handviz.errors import HandvizError
-from handviz.gui import measure, start_stages
-from handviz.gui.controller import Controller
-from handviz.gui.give_way import SWITCH_INTERVAL_S
-from handviz.gui.guide_pictures import Photographer
-from handviz.gui.guide_scenes import SCENES
-from handviz.gui.keyboard import KeyboardManners
-from handviz.gui.log_window import LogKeeper
+from handviz.core.errors import HandvizError
+from handviz.core.memory_return import return_large_blocks
+from handviz.core.paths import CLIP_FILE, MODELS
+from handviz.core.records import VARIANTS
 from handviz.gui.main_window import MainWindow
-from handviz.gui.measure import Measurement
-from handviz.gui.reconstruct_thread import PipelineLike, PipelineMaker
-from handviz.gui.screenshot import save_picture
-from handviz.gui.settings import SettingsStore, ViewSettings
-from handviz.gui.theme import Theme
-from handviz.hand_model.choice import add_hand_model_option, display_mesh, hand_model_for
-from handviz.infer.memory_return import return_large_blocks
-from handviz.paths import CLIP_FILE, MODELS
-from handviz.records import VARIANTS
-from handviz.render.options import ColourMode
+from handviz.gui.record.screenshot import save_picture
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.give_way import SWITCH_INTERVAL_S
+from handviz.gui.session.reconstruct_thread import PipelineLike, PipelineMaker
+from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.gui.widgets.keyboard import KeyboardManners
+from handviz.gui.widgets.log_window import LogKeeper
+from handviz.gui.widgets.theme import Theme
+from handviz.hand_models.choice import add_hand_model_option, display_mesh, hand_model_for
+from handviz.rendering.options import ColourMode
+from tools import measure, start_stages
+from tools.guide_pictures import Photographer
+from tools.guide_scenes import SCENES
+from tools.measure import Measurement
 
 MOST_HANDS = 2
 STARTS = 5
@@ -71,7 +71,7 @@ def pipeline_maker(model_dir: Path, hand_model: Path | None = None) -> PipelineM
     """Makes pipelines in the worker; the networks' libraries are loaded there, while the window is already up."""
 
     def make(settings: ViewSettings) -> PipelineLike:
-        from handviz.infer.pipeline import Pipeline, PipelineSettings
+        from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 
         return Pipeline(
             PipelineSettings(

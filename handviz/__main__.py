@@ -6,7 +6,7 @@ import logging
 import sys
 
 from handviz import __version__
-from handviz.errors import HandvizError
+from handviz.core.errors import HandvizError
 
 COMMANDS = {
     "reconstruct": "hands of an image, a folder or a clip -> overlays, meshes, hands.json",

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from handviz.capture.checkerboard import Board
-from handviz.records import Intrinsics
+from handviz.core.records import Intrinsics
+from handviz.sources.checkerboard import Board
 
 SQUARE_PX = 40
 FINER = 3

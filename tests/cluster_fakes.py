@@ -6,7 +6,7 @@ from pathlib import Path
 from handviz.cluster.run_record import Run
 from handviz.cluster.shards import Entry
 from handviz.cluster.worker import PipelineEntries, ReadEntries
-from handviz.errors import HandvizError
+from handviz.core.errors import HandvizError
 
 ENDS, ENDS_ONCE, STOPS, RAISES = "ends", "ends_once", "stops", "raises"
 """In a picture's name: it ends its process, always or once; it stops it as Ctrl+C does; it raises."""

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import pytest
 
-from handviz.paths import PROJECT_ROOT
+from handviz.core.paths import PROJECT_ROOT
 
 if TYPE_CHECKING:
     import moderngl
 
-    from handviz.hand_model.anatomy import JointAxes
-    from handviz.hand_model.template import HandTemplate
-    from handviz.records import FloatArray
-    from handviz.train.config import TrainConfig
+    from handviz.core.records import FloatArray
+    from handviz.hand_models.anatomy import JointAxes
+    from handviz.hand_models.template import HandTemplate
+    from handviz.training.config import TrainConfig
 
 pytest_plugins = ["pytester"]
 MESSAGE_BOX_DOORS = ("about", "critical", "exec", "information", "open", "question", "warning")
@@ -61,7 +61,7 @@ def dataset_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def standalone_context() -> Iterator["moderngl.Context"]:
     """One OpenGL context for the whole run; tests take ``ctx`` instead."""
-    from handviz.render.offscreen import create_standalone_context
+    from handviz.rendering.offscreen import create_standalone_context
 
     context = create_standalone_context()
     context.gc_mode = "context_gc"
@@ -189,7 +189,7 @@ def shared_images() -> Path:
 @pytest.fixture(scope="session")
 def template() -> "HandTemplate":
     """The open hand; its arrays are read-only."""
-    from handviz.hand_model.open_hand import load_open_hand
+    from handviz.hand_models.open_hand import load_open_hand
 
     return load_open_hand()
 
@@ -203,7 +203,7 @@ def rest_joints(template: "HandTemplate") -> "FloatArray":
 @pytest.fixture(scope="session")
 def axes(template: "HandTemplate", rest_joints: "FloatArray") -> "JointAxes":
     """What the open hand's fingers turn about."""
-    from handviz.hand_model.anatomy import joint_axes
+    from handviz.hand_models.anatomy import joint_axes
     from tests.hands import TIPS
 
     return joint_axes(rest_joints, (template.keypoint_regressor @ template.vertices_m)[TIPS])
@@ -241,9 +241,9 @@ def rendered_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cached_hands(rendered_hands: Path) -> Path:
     """``rendered_hands`` with the backbone's maps and the landmarks beside the pictures."""
     from handviz.data.synthetic.dataset import shard_numbers
-    from handviz.nets.backbones import make_backbone
-    from handviz.nets.evidence import Witness
-    from handviz.train.cache import cache_landmarks
+    from handviz.models.amvur.evidence import Witness
+    from handviz.models.backbones.backbones import make_backbone
+    from handviz.training.cache import cache_landmarks
 
     cache_landmarks(rendered_hands, shard_numbers(rendered_hands), Witness(), make_backbone("mediapipe_hand"))
     return rendered_hands
@@ -252,7 +252,7 @@ def cached_hands(rendered_hands: Path) -> Path:
 @pytest.fixture
 def config(tmp_path: Path, cached_hands: Path) -> "TrainConfig":
     """A training of two epochs of two steps on eight hands."""
-    from handviz.train.config import TrainConfig
+    from handviz.training.config import TrainConfig
     from tests.training import SMALL
 
     return TrainConfig(
@@ -280,9 +280,9 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
     import torch
 
     from handviz.__main__ import main
-    from handviz.hand_model.open_hand import load_open_hand
-    from handviz.nets.model import ModelConfig, build_model
-    from handviz.train.checkpoint import save_checkpoint
+    from handviz.hand_models.open_hand import load_open_hand
+    from handviz.models.amvur.model import ModelConfig, build_model
+    from handviz.training.checkpoint import save_checkpoint
 
     folder, template = tmp_path_factory.mktemp("model"), load_open_hand()
     config = ModelConfig(width=32, regressor_width=32)
@@ -307,8 +307,8 @@ class SmallTexture(NamedTuple):
 @pytest.fixture(scope="session")
 def texture_hands(rendered_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``rendered_hands`` with what the texture net learns from beside the pictures."""
-    from handviz.hand_model.open_hand import load_open_hand
-    from handviz.train.texture_samples import load_texture_samples
+    from handviz.hand_models.open_hand import load_open_hand
+    from handviz.training.texture_samples import load_texture_samples
 
     folder = tmp_path_factory.mktemp("texture") / "hands"
     shutil.copytree(rendered_hands, folder)
@@ -320,9 +320,9 @@ def texture_hands(rendered_hands: Path, tmp_path_factory: pytest.TempPathFactory
 def small_texture(texture_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> SmallTexture:
     """Trained and exported by the commands' own code."""
     from handviz.__main__ import main
-    from handviz.hand_model.open_hand import load_open_hand
-    from handviz.nets.texture import TextureConfig
-    from handviz.train.texture import TextureTrainConfig, train_texture
+    from handviz.hand_models.open_hand import load_open_hand
+    from handviz.models.texture.texture import TextureConfig
+    from handviz.training.texture import TextureTrainConfig, train_texture
 
     folder = tmp_path_factory.mktemp("texture_model")
     config = TextureTrainConfig(
@@ -336,6 +336,6 @@ def small_texture(texture_hands: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def mano_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The stand-in MANO_RIGHT.pkl and MANO_LEFT.pkl."""
-    from handviz.data.tiny.stand_in_mano import write_stand_in_mano
+    from tests.fake_datasets.stand_in_mano import write_stand_in_mano
 
     return write_stand_in_mano(tmp_path_factory.mktemp("mano_files"))

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from handviz.data.real.annotated import AnnotatedHand
-from handviz.data.tiny.hands import TinyHand, tiny_hands
-from handviz.data.tiny.stand_in_mano import stand_in_template
-from handviz.detect.crop import camera_from_crop, crop_from_image_affine
-from handviz.geometry import project_points, rotation_from_axis_angle
-from handviz.hand_model.mano_parameters import MIRROR
-from handviz.records import CanonicalHand
+from handviz.core.geometry import project_points, rotation_from_axis_angle
+from handviz.core.records import CanonicalHand
+from handviz.data.datasets.annotated import AnnotatedHand
+from handviz.detection.crop import camera_from_crop, crop_from_image_affine
+from handviz.hand_models.mano_parameters import MIRROR
+from tests.fake_datasets.hands import TinyHand, tiny_hands
+from tests.fake_datasets.stand_in_mano import stand_in_template
 
 TIPS = (744, 320, 443, 555, 672)
 FINGERS = (13, 14, 15, 1, 2, 3, 4, 5, 6, 10, 11, 12, 7, 8, 9)

@@ -5,11 +5,11 @@ import weakref
 import numpy as np
 from gui_fakes import FakeSource
 
-from handviz.capture.camera import CameraWish
-from handviz.capture.sources import CAMERA_PREFIX, CameraInfo, Source, open_source
-from handviz.errors import HandvizError
-from handviz.gui.controller import Controller
-from handviz.records import Frame
+from handviz.core.errors import HandvizError
+from handviz.core.records import Frame
+from handviz.gui.session.controller import Controller
+from handviz.sources.camera import CameraWish
+from handviz.sources.sources import CAMERA_PREFIX, CameraInfo, Source, open_source
 
 
 class FakeCamera(FakeSource):

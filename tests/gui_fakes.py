@@ -6,10 +6,9 @@ from collections.abc import Callable
 import numpy as np
 from PyQt6.QtWidgets import QWidget
 
-from handviz.errors import HandvizError
-from handviz.gui.settings import ViewSettings
-from handviz.lens import HandSize, Lens
-from handviz.records import (
+from handviz.core.errors import HandvizError
+from handviz.core.lens import HandSize, Lens
+from handviz.core.records import (
     VARIANTS,
     Frame,
     FrameResult,
@@ -22,7 +21,8 @@ from handviz.records import (
     StageTimes,
     VariantName,
 )
-from handviz.render.surface import PlainSurface
+from handviz.gui.session.settings import ViewSettings
+from handviz.rendering.surface import PlainSurface
 
 UNPLUGGED = "camera 0 gives no pictures any more: is it still plugged in?"
 TRIANGLE = PlainSurface(np.array([[0, 1, 2]], dtype=np.int32), 3)

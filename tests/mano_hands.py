@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 
 from handviz.data.synthetic.dataset import shard_numbers
 from handviz.data.synthetic.generator import labels_file, pictures_file
-from handviz.data.tiny.stand_in_mano import MANO_FROM_OPEN, mano_pose, stand_in_template, vertex_order
+from tests.fake_datasets.stand_in_mano import MANO_FROM_OPEN, mano_pose, stand_in_template, vertex_order
 
 PER_VERTEX = ("visible", "visible_alone")
 

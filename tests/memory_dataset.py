@@ -6,13 +6,13 @@ from types import ModuleType
 
 import numpy as np
 
-from handviz.data.real.annotated import AnnotatedHand
-from handviz.data.tiny.hands import TinyHand
-from handviz.data.tiny.stand_in_mano import stand_in_template
-from handviz.errors import HandvizError
-from handviz.geometry import project_points
-from handviz.hand_model.mano_parameters import MIRROR, ManoParameters
-from handviz.records import FloatArray
+from handviz.core.errors import HandvizError
+from handviz.core.geometry import project_points
+from handviz.core.records import FloatArray
+from handviz.data.datasets.annotated import AnnotatedHand
+from handviz.hand_models.mano_parameters import MIRROR, ManoParameters
+from tests.fake_datasets.hands import TinyHand
+from tests.fake_datasets.stand_in_mano import stand_in_template
 
 
 def keypoints_m(hand: TinyHand) -> FloatArray:

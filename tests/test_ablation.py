@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from handviz.__main__ import main
-from handviz.errors import HandvizError
-from handviz.nets.amvur import Amvur, DenseVertices, TokenSettings, VertexAttention
-from handviz.nets.evidence import Evidence
-from handviz.nets.model import ModelConfig, build_model
-from handviz.probability import gaussian_nll
-from handviz.train.ablation import DEVIATION_FIGURES, EXPERIMENTS, TABLES, TITLES, chosen, markdown, read_results
-from handviz.train.ablation_run import Bench, BenchCrops, Budget, batches, run_experiment, train_heads
-from handviz.train.checkpoint import load_checkpoint
-from handviz.train.losses import LossConfig, l2_terms, supervised_terms
+from handviz.core.errors import HandvizError
+from handviz.core.probability import gaussian_nll
+from handviz.models.amvur.amvur import Amvur, DenseVertices, TokenSettings, VertexAttention
+from handviz.models.amvur.evidence import Evidence
+from handviz.models.amvur.losses import LossConfig, l2_terms, supervised_terms
+from handviz.models.amvur.model import ModelConfig, build_model
+from handviz.training.checkpoint import load_checkpoint
+from tools.ablation import DEVIATION_FIGURES, EXPERIMENTS, TABLES, TITLES, chosen, markdown, read_results
+from tools.ablation_run import Bench, BenchCrops, Budget, batches, run_experiment, train_heads
 
 FEATURE, WIDTH = 24, 16
 
@@ -206,8 +206,8 @@ def test_a_row_writes_its_result_and_a_checkpoint_that_loads(bench, template, tm
 
 
 def test_the_figures_are_those_of_the_model_card(bench, template, tmp_path, cached_hands):
-    from handviz.train.card import card
-    from handviz.train.evaluate import Crops, checkpoint_predictor, collect
+    from handviz.evaluation.card import card
+    from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect
 
     experiment = small(EXPERIMENTS["final"])
     run_experiment(experiment, bench, Budget(steps=4, batch_size=4), tmp_path)

@@ -7,20 +7,20 @@ import pytest
 import torch
 
 from handviz.__main__ import main
-from handviz.bench import adapt as bench
-from handviz.bench.adapt import between, check_out, is_better, lens_in_crop, parted, write_outcome
-from handviz.bench.clip_crops import ClipCrops, crops_of_frames, cuts_of
-from handviz.capture.sources import open_source
-from handviz.detect.crop import crop_hand
-from handviz.detect.marking import as_the_detector_marks_them
-from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.nets.export import DeviationNotes, ExportNotes
-from handviz.nets.from_onnx import Exported
-from handviz.nets.model import Cached, ModelConfig, build_model
-from handviz.paths import CLIP_FILE, MODELS
-from handviz.records import Frame
-from handviz.train.adaptation import Adaptation, AdaptConfig, Agreement, Views, agreement, marks, teacher_of
+from handviz.adaptation import adapt as bench
+from handviz.adaptation.adapt import between, check_out, is_better, lens_in_crop, parted, write_outcome
+from handviz.adaptation.adaptation import Adaptation, AdaptConfig, Agreement, Views, agreement, marks, teacher_of
+from handviz.adaptation.clip_crops import ClipCrops, crops_of_frames, cuts_of
+from handviz.core.errors import HandvizError
+from handviz.core.paths import CLIP_FILE, MODELS
+from handviz.core.records import Frame
+from handviz.detection.crop import crop_hand
+from handviz.detection.marking import as_the_detector_marks_them
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.models.amvur.export import DeviationNotes, ExportNotes
+from handviz.models.amvur.from_onnx import Exported
+from handviz.models.amvur.model import Cached, ModelConfig, build_model
+from handviz.sources.sources import open_source
 
 SMALL = ModelConfig(variant="prior", evidence_width=16, evidence_layers=1, width=16, regressor_width=32)
 RHO = 0.9

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handviz.detect.crop import camera_from_crop, crop_from_image_affine, wrist_from_network
-from handviz.detect.marking import as_the_detector_marks_them
-from handviz.detect.placement import CropView
-from handviz.geometry import apply_affine, invert_affine, rotation_from_axis_angle
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.infer.alignment import CameraPrior, _Camera, _jacobian, aligned_to_detector
-from handviz.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop, Intrinsics
+from handviz.core.geometry import apply_affine, invert_affine, rotation_from_axis_angle
+from handviz.core.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop, Intrinsics
+from handviz.detection.crop import camera_from_crop, crop_from_image_affine, wrist_from_network
+from handviz.detection.marking import as_the_detector_marks_them
+from handviz.detection.placement import CropView
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.pipeline.alignment import CameraPrior, _Camera, _jacobian, aligned_to_detector
 
 CAMERA = Intrinsics(600.0, 320.0, 240.0)
 AFFINE = crop_from_image_affine(np.random.default_rng(0).uniform(100, 300, (21, 2)), "left")

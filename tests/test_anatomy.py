@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from handviz.hand_model.anatomy import (
+from handviz.hand_models.anatomy import (
     FINGERS,
     axis_angle_from_rotation,
     pose_from_angles,
     sample_angles,
 )
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.hand_model.skinning import joint_transforms, skin
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.hand_models.skinning import joint_transforms, skin
 from tests.hands import TIPS
 
 

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from handviz.errors import HandvizError
-from handviz.hand_model.template import HandTemplate
-from handviz.infer.attention import (
+from handviz.core.errors import HandvizError
+from handviz.core.paths import MODELS, PROJECT_ROOT, variant_file
+from handviz.core.records import CROP_SIZE, HandCrop
+from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur import amvur
+from handviz.models.amvur.attention_of_files import (
     AttentionMaps,
     AttentionReader,
     AttentionSource,
     attention_of_vertex,
     attention_to_joint,
 )
-from handviz.nets import amvur
-from handviz.paths import MODELS, PROJECT_ROOT, variant_file
-from handviz.records import CROP_SIZE, HandCrop
-from handviz.train.checkpoint import load_checkpoint
+from handviz.training.checkpoint import load_checkpoint
 from tests.conftest import SmallModel
 from tests.hands import made_up_detection
 from tests.tiny_network import write_network
@@ -125,7 +125,5 @@ def test_files_without_attention_are_refused_with_a_sentence(tmp_path: Path, tem
 
 
 def test_a_live_session_loads_nothing_of_it() -> None:
-    code = (
-        "import sys, app, handviz.infer.pipeline; sys.exit('onnx' in sys.modules or 'google.protobuf' in sys.modules)"
-    )
+    code = "import sys, app, handviz.pipeline.pipeline; sys.exit('onnx' in sys.modules or 'google.protobuf' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=True, timeout=120)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from handviz.errors import HandvizError
-from handviz.nets.backbones import BACKBONES, make_backbone
-from handviz.nets.mediapipe_hand import (
+from handviz.core.errors import HandvizError
+from handviz.models.backbones.backbones import BACKBONES, make_backbone
+from handviz.models.backbones.mediapipe_hand import (
     InvertedBottleneck,
     MediaPipeHand,
     SameConvolution,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from handviz.bench.clips import clip_scores
+from handviz.evaluation.clips import clip_scores
 from tests.test_motion_scores import Late, motion
 
 

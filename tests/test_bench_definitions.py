@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from handviz.bench.bootstrap import mean_intervals
-from handviz.bench.definitions import (
+from handviz.core.metrics import f_scores, pa_mpjpe_mm
+from handviz.evaluation.bootstrap import mean_intervals
+from handviz.evaluation.definitions import (
     CameraPoints,
     acceleration_errors_mm,
     joined,
@@ -16,7 +17,6 @@ from handviz.bench.definitions import (
     scale_translation_aligned,
     score,
 )
-from handviz.metrics import f_scores, pa_mpjpe_mm
 
 SAMPLES = 6
 

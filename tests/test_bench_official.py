@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from fake_dataset import FakeDataset, fake_dataset, says, true_answer
 
-from handviz.bench.official import Evaluation, Options, accelerations, evaluate, with_truth
-from handviz.bench.predictions import TIPS, Prediction, predictions, true_crop, true_vertices_m
-from handviz.bench.protocols import clip_of, frame_of, protocol_of, sequence_of
-from handviz.bench.report import draw_pck, error_table, report, write_csv
-from handviz.bench.submissions import Submission, server_points
-from handviz.data.real.registry import open_dataset
-from handviz.data.real.usable_pictures import UsablePictures
-from handviz.data.tiny.dexycb import write as write_dexycb
-from handviz.data.tiny.stand_in_mano import stand_in_template
-from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
+from handviz.core.errors import HandvizError
+from handviz.data.datasets.registry import open_dataset
+from handviz.data.datasets.usable_pictures import UsablePictures
+from handviz.evaluation.official import Evaluation, Options, accelerations, evaluate, with_truth
+from handviz.evaluation.predictions import TIPS, Prediction, predictions, true_crop, true_vertices_m
+from handviz.evaluation.protocols import clip_of, frame_of, protocol_of, sequence_of
+from handviz.evaluation.report import draw_pck, error_table, report, write_csv
+from handviz.evaluation.submissions import Submission, server_points
+from handviz.hand_models.open_hand import load_open_hand
+from tests.fake_datasets.dexycb import write as write_dexycb
+from tests.fake_datasets.stand_in_mano import stand_in_template
 
 COUNT = 8
 

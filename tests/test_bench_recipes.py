@@ -9,14 +9,14 @@ import torch
 from torch.nn import functional
 
 from handviz.__main__ import main
-from handviz.bench.recipes import load_recipe, recipe_names, smoke
-from handviz.data.real.registry import tiny_writer
-from handviz.data.tiny.stand_in_mano import stand_in_template, write_stand_in_mano
-from handviz.errors import HandvizError
-from handviz.nets.model import build_model
-from handviz.train import dataset_samples
-from handviz.train.checkpoint import load_checkpoint, save_checkpoint
-from handviz.train.train import train
+from handviz.core.errors import HandvizError
+from handviz.data.datasets.registry import tiny_writer
+from handviz.evaluation.recipes import load_recipe, recipe_names, smoke
+from handviz.models.amvur.model import build_model
+from handviz.training import dataset_samples
+from handviz.training.checkpoint import load_checkpoint, save_checkpoint
+from handviz.training.train import train
+from tests.fake_datasets.stand_in_mano import stand_in_template, write_stand_in_mano
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -4,8 +4,8 @@ import logging
 
 import numpy as np
 
-from handviz.bench.speed import f_scores_by_cdist, made_up_points, measure
-from handviz.metrics import f_scores
+from handviz.core.metrics import f_scores
+from handviz.evaluation.speed import f_scores_by_cdist, made_up_points, measure
 
 
 def test_both_searches_give_the_same_scores():

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from handviz.__main__ import main
-from handviz.bench.recipes import recipe_names
-from handviz.bench.results import Result, as_json, read_results
-from handviz.bench.tables import COLUMN_OF, markdown
-from handviz.train.paper import FIGURES, TABLES
+from handviz.evaluation.paper import FIGURES, TABLES
+from handviz.evaluation.recipes import recipe_names
+from handviz.evaluation.results import Result, as_json, read_results
+from handviz.evaluation.tables import COLUMN_OF, markdown
 
 FIGURES_FOUND = {column: 1.0 + place / 8 for place, column in enumerate(COLUMN_OF.values())}
 

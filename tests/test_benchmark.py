@@ -7,16 +7,16 @@ import pytest
 from PIL import Image
 
 from handviz.__main__ import main
-from handviz.capture.sources import open_source
-from handviz.commands import benchmark
-from handviz.errors import HandvizError
-from handviz.infer import pipeline as pipeline_module
-from handviz.infer.live_run import LiveRun
-from handviz.infer.pipeline import Pipeline, PipelineSettings
-from handviz.infer.process_memory import held_megabytes, peak_megabytes
-from handviz.records import FrameResult
+from handviz.cli import benchmark
+from handviz.core.errors import HandvizError
+from handviz.core.process_memory import held_megabytes, peak_megabytes
+from handviz.core.records import FrameResult
+from handviz.pipeline import pipeline as pipeline_module
+from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.sources.sources import open_source
 from tests.hands import FakeLandmarker
 from tests.tiny_network import write_all_networks
+from tools.live_run import LiveRun
 
 
 @pytest.fixture(scope="module")

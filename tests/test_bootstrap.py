@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import bootstrap
-from handviz.paths import PROJECT_ROOT
+from handviz.core.paths import PROJECT_ROOT
 
 
 class Calls:

@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import load_file
 
 from handviz.__main__ import main
-from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.train.calibration import fit_variance_scale
-from handviz.train.checkpoint import VARIANCE_SCALES, add_notes, deviation_notes, load_checkpoint, read_metadata
-from handviz.train.evaluate import Crops, checkpoint_predictor, collect
+from handviz.core.errors import HandvizError
+from handviz.evaluation.calibration import fit_variance_scale
+from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.training.checkpoint import VARIANCE_SCALES, add_notes, deviation_notes, load_checkpoint, read_metadata
 
 COUNT = 4
 
@@ -81,7 +81,7 @@ def test_a_checkpoint_that_cannot_be_written_stays(calibrated, monkeypatch):
         raise OSError("No space left on device")
 
     before = (calibrated / "model.safetensors").read_bytes()
-    monkeypatch.setattr("handviz.train.checkpoint.save_file", full)
+    monkeypatch.setattr("handviz.training.checkpoint.save_file", full)
     with pytest.raises(HandvizError, match=r"cannot write .*No space left.*as it was"):
         add_notes(calibrated, {"vertex_variance_scale": 2.0})
     assert (calibrated / "model.safetensors").read_bytes() == before

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from handviz.errors import HandvizError
-from handviz.train.calibration import NOMINAL, REMOVED, calibrate, calibration_table, fit_variance_scale
-from handviz.train.card import Answers
+from handviz.core.errors import HandvizError
+from handviz.evaluation.calibration import NOMINAL, REMOVED, calibrate, calibration_table, fit_variance_scale
+from handviz.evaluation.card import Answers
 
 HANDS, VERTICES = 200, 60
 

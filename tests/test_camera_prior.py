@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from handviz.data.tiny.stand_in_mano import MANO_FROM_OPEN, stand_in_template
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.nets.camera_net import CameraOutput, camera_vector
-from handviz.probability import rotation_from_6d
-from handviz.train.camera_prior import as_prior, rest_turn
+from handviz.core.probability import rotation_from_6d
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.models.amvur.camera_net import CameraOutput, camera_vector
+from handviz.training.camera_prior import as_prior, rest_turn
+from tests.fake_datasets.stand_in_mano import MANO_FROM_OPEN, stand_in_template
 
 
 def said_camera(rotation: torch.Tensor) -> CameraOutput:

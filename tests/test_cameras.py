@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import cv2_enumerate_cameras
 import pytest
 
-from handviz.capture import camera
-from handviz.capture.camera import CameraInfo, CameraMode, CameraWish, find_again, list_cameras
+from handviz.sources import camera
+from handviz.sources.camera import CameraInfo, CameraMode, CameraWish, find_again, list_cameras
 
 FRONT, TWIN = CameraInfo(0, "Front", "usb 1"), CameraInfo(2, "Front", "usb 2")
 

@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from handviz.capture import camera, images
-from handviz.capture.images import read_image
-from handviz.capture.sources import ClipSource, FolderSource, open_source
-from handviz.errors import HandvizError
+from handviz.core.errors import HandvizError
+from handviz.sources import camera, images
+from handviz.sources.images import read_image
+from handviz.sources.sources import ClipSource, FolderSource, open_source
 
 EXIF_ORIENTATION = 0x0112
 

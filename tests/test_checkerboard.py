@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from handviz.capture.checkerboard import Board, ViewCollector, calibrate, find_corners
-from handviz.errors import HandvizError
-from handviz.geometry import project_points
-from handviz.records import FloatArray, Intrinsics
+from handviz.core.errors import HandvizError
+from handviz.core.geometry import project_points
+from handviz.core.records import FloatArray, Intrinsics
+from handviz.sources.checkerboard import Board, ViewCollector, calibrate, find_corners
 from tests.boards import VIEWS, board_picture
 
 BOARD, SIZE = Board(9, 6), (640, 480)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numbered_clips import number_in, write_clip, write_uneven_clip
 
-from handviz.capture import matroska_times
-from handviz.capture.clips import ClipSource
-from handviz.capture.mp4_times import frame_times_ms
-from handviz.capture.sources import open_source
-from handviz.errors import HandvizError
+from handviz.core.errors import HandvizError
+from handviz.sources import matroska_times
+from handviz.sources.clips import ClipSource
+from handviz.sources.mp4_times import frame_times_ms
+from handviz.sources.sources import open_source
 
 COUNT = 60
 KINDS = (

@@ -21,10 +21,10 @@ from handviz.cluster.shards import Journal, ShardReport, entries_of_shard, is_do
 from handviz.cluster.verification import differing
 from handviz.cluster.whole_run import do, join, prepared, shards_to_do, write_summary
 from handviz.cluster.worker import MakerFactory, Worker
-from handviz.errors import HandvizError
-from handviz.infer.picture_order import PictureOrder
-from handviz.infer.report import write_report
-from handviz.paths import PROJECT_ROOT
+from handviz.core.errors import HandvizError
+from handviz.core.paths import PROJECT_ROOT
+from handviz.io.report import write_report
+from handviz.pipeline.picture_order import PictureOrder
 from tests.cluster_fakes import FailingEntries, MadeUpEntries
 from tests.tiny_network import write_all_networks
 
@@ -341,7 +341,7 @@ def test_a_cluster_of_one_machine_leaves_the_environment_as_it_was(monkeypatch: 
 
 
 def test_handing_out_shards_needs_neither_torch_nor_ray() -> None:
-    script = "import sys, handviz.commands.cluster; sys.exit(str({'torch', 'ray'} & set(sys.modules) or ''))"
+    script = "import sys, handviz.cli.cluster; sys.exit(str({'torch', 'ray'} & set(sys.modules) or ''))"
     command = [sys.executable, "-c", script]
     outcome = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     assert outcome.stderr.strip() == ""

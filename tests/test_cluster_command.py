@@ -11,8 +11,8 @@ from PIL import Image
 
 from handviz.__main__ import main
 from handviz.cluster import runners
-from handviz.infer import onnx_session
-from handviz.infer import pipeline as pipeline_module
+from handviz.models import onnx_session
+from handviz.pipeline import pipeline as pipeline_module
 from tests.hands import FakeLandmarker
 from tests.tiny_network import write_all_networks
 

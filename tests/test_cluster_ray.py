@@ -11,10 +11,10 @@ from handviz.cluster.run_record import Run
 from handviz.cluster.runners import RayRunner
 from handviz.cluster.shards import ShardReport
 from handviz.cluster.whole_run import do, join, prepared, shards_to_do, write_summary
-from handviz.data.tiny.hands import tiny_hands
-from handviz.infer import onnx_session
-from handviz.infer.picture_order import PictureOrder
+from handviz.models import onnx_session
+from handviz.pipeline.picture_order import PictureOrder
 from tests.cluster_fakes import ENDS_ONCE, EndingOnce
+from tests.fake_datasets.hands import tiny_hands
 
 
 # Ray warns of its own settings.

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from handviz.hand_model.coarse import COARSE_COUNT, coarse_tokens, farthest_points
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.hand_model.skinning import joint_transforms, skin
+from handviz.hand_models.coarse import COARSE_COUNT, coarse_tokens, farthest_points
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.hand_models.skinning import joint_transforms, skin
 
 
 def posed_hands(count, seed):

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handviz.infer.covariances import resized
-from handviz.infer.kalman import KalmanSmoother
-from handviz.infer.smoothing import HandSmoother
-from handviz.records import HandMesh
+from handviz.core.records import HandMesh
+from handviz.pipeline.covariances import resized
+from handviz.pipeline.kalman import KalmanSmoother
+from handviz.pipeline.smoothing import HandSmoother
 from tests.hands import made_up_hand
 
 

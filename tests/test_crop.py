@@ -8,9 +8,18 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from handviz.detect.crop import camera_from_crop, crop_from_image_affine, crop_hand, cut_out, hand_mesh_from_crop
-from handviz.geometry import apply_affine, intrinsics_from_field_of_view, invert_affine
-from handviz.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop, Handedness, HandMesh, Intrinsics
+from handviz.core.geometry import apply_affine, intrinsics_from_field_of_view, invert_affine
+from handviz.core.records import (
+    CROP_SIZE,
+    CanonicalHand,
+    Detection,
+    FloatArray,
+    HandCrop,
+    Handedness,
+    HandMesh,
+    Intrinsics,
+)
+from handviz.detection.crop import camera_from_crop, crop_from_image_affine, crop_hand, cut_out, hand_mesh_from_crop
 
 HANDS: tuple[Handedness, ...] = ("left", "right")
 MIRROR = np.diag([-1.0, 1.0, 1.0])

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handviz.data.real.cut import canonical_vertices, crop_affine, cut, pose_and_shape
+from handviz.core.geometry import apply_affine, axis_angle_from_rotation, camera_from_ray
+from handviz.core.records import CROP_SIZE
+from handviz.data.datasets.cut import canonical_vertices, crop_affine, cut, pose_and_shape
 from handviz.data.synthetic.generator import LABELS
 from handviz.data.synthetic.viewpoint import sample_jitter
-from handviz.data.tiny.hands import TinyHand, in_a_mirror, tiny_hands
-from handviz.data.tiny.stand_in_mano import stand_in_template
-from handviz.geometry import apply_affine, axis_angle_from_rotation, camera_from_ray
-from handviz.hand_model.mano_parameters import posed
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.records import CROP_SIZE
+from handviz.hand_models.mano_parameters import posed
+from handviz.hand_models.open_hand import load_open_hand
+from tests.fake_datasets.hands import TinyHand, in_a_mirror, tiny_hands
+from tests.fake_datasets.stand_in_mano import stand_in_template
 from tests.memory_dataset import annotated, keypoints_m
 
 TEMPLATE = stand_in_template()

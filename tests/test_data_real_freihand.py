@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from handviz.__main__ import main
-from handviz.data.real.freihand import SPLITS, FreiHand, open_split
-from handviz.data.real.pictures import read_mask
-from handviz.data.real.posing import agreement, mano_remark
-from handviz.data.tiny import freihand as tiny
-from handviz.data.tiny.hands import TinyHand, tiny_hands
-from handviz.data.tiny.shapes import stretched
-from handviz.data.tiny.stand_in_mano import stand_in_template, write_stand_in_mano
-from handviz.errors import HandvizError
+from handviz.core.errors import HandvizError
+from handviz.data.datasets.freihand import SPLITS, FreiHand, open_split
+from handviz.data.datasets.pictures import read_mask
+from handviz.data.datasets.posing import agreement, mano_remark
+from tests.fake_datasets import freihand as tiny
+from tests.fake_datasets.hands import TinyHand, tiny_hands
+from tests.fake_datasets.shapes import stretched
+from tests.fake_datasets.stand_in_mano import stand_in_template, write_stand_in_mano
 
 COUNT = 3
 

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from handviz.data.real.annotated import AnnotatedHand
-from handviz.data.real.cut import cut
-from handviz.data.real.freiburg import knuckle_of, mano_from
-from handviz.data.real.hanco import SPLITS, HanCo, open_split
-from handviz.data.real.pictures import read_mask
-from handviz.data.real.posing import keypoint_distances_mm, mano_remark, placed_vertices_m
-from handviz.data.tiny import hanco as tiny
-from handviz.data.tiny.hanco import Moment
-from handviz.data.tiny.stand_in_mano import stand_in_template
-from handviz.errors import HandvizError
-from handviz.hand_model.mano_parameters import posed
-from handviz.records import Intrinsics
+from handviz.core.errors import HandvizError
+from handviz.core.records import Intrinsics
+from handviz.data.datasets.annotated import AnnotatedHand
+from handviz.data.datasets.cut import cut
+from handviz.data.datasets.freiburg import knuckle_of, mano_from
+from handviz.data.datasets.hanco import SPLITS, HanCo, open_split
+from handviz.data.datasets.pictures import read_mask
+from handviz.data.datasets.posing import keypoint_distances_mm, mano_remark, placed_vertices_m
+from handviz.hand_models.mano_parameters import posed
+from tests.fake_datasets import hanco as tiny
+from tests.fake_datasets.hanco import Moment
+from tests.fake_datasets.stand_in_mano import stand_in_template
 
 COUNT = 2
 
@@ -196,7 +196,7 @@ def test_conventions_of_mano_are_held_against_the_keypoints(own: Path) -> None:
 
 def test_nothing_is_read_twice(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = open_split("hanco", own, "train").hand(3)
-    monkeypatch.setattr("handviz.data.real.hanco_files._read_frame", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr("handviz.data.datasets.hanco_files._read_frame", lambda *_: pytest.fail("read again"))
     again = open_split("hanco", own, "train_valid").hand(3)
     assert first.name != again.name
     assert len(open_split("hanco", own, "train_gs")) == 8 * COUNT

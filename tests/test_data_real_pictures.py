@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handviz.data.real.pictures import file_names, read_mask, read_picture
-from handviz.errors import HandvizError
+from handviz.core.errors import HandvizError
+from handviz.data.datasets.pictures import file_names, read_mask, read_picture
 
 
 @pytest.fixture

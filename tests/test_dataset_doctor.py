@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from handviz.__main__ import main
-from handviz.data.real.examination import spread_rows
-from handviz.data.real.registry import READERS, reader, splits, tiny_writer
-from handviz.data.tiny.stand_in_mano import LEFT, RIGHT
-from handviz.hand_model.mano import load_mano
-from handviz.paths import PROJECT_ROOT
+from handviz.core.paths import PROJECT_ROOT
+from handviz.data.datasets.examination import spread_rows
+from handviz.data.datasets.registry import READERS, reader, splits, tiny_writer
+from handviz.hand_models.mano import load_mano
+from tests.fake_datasets.stand_in_mano import LEFT, RIGHT
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_tiny_mano_is_a_pair_that_the_door_takes(tmp_path: Path) -> None:
 
 def test_the_doctor_needs_no_package_to_start() -> None:
     """It is what says which packages are missing."""
-    script = "import sys, handviz.commands.doctor; sys.exit('numpy is loaded' if 'numpy' in sys.modules else 0)"
+    script = "import sys, handviz.cli.doctor; sys.exit('numpy is loaded' if 'numpy' in sys.modules else 0)"
     outcome = subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, capture_output=True, check=False)
     assert outcome.returncode == 0, outcome.stderr
 

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from handviz.data.real.cut import cut
-from handviz.data.real.usable_pictures import BadPictures, UsablePictures
-from handviz.data.tiny.hands import TinyHand, tiny_hands
-from handviz.data.tiny.stand_in_mano import stand_in_template
-from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.nets.model import ModelConfig
-from handviz.train.config import TrainConfig, as_notes, changes
-from handviz.train.dataset_samples import DatasetSamples, Drawing
-from handviz.train.joined_samples import JoinedSamples, at_step, load_samples
-from handviz.train.train import Trainer
+from handviz.core.errors import HandvizError
+from handviz.data.datasets.cut import cut
+from handviz.data.datasets.usable_pictures import BadPictures, UsablePictures
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.models.amvur.model import ModelConfig
+from handviz.training.config import TrainConfig, as_notes, changes
+from handviz.training.dataset_samples import DatasetSamples, Drawing
+from handviz.training.joined_samples import JoinedSamples, at_step, load_samples
+from handviz.training.train import Trainer
+from tests.fake_datasets.hands import TinyHand, tiny_hands
+from tests.fake_datasets.stand_in_mano import stand_in_template
 from tests.memory_dataset import MemoryDataset, annotated, reader_of
 from tests.training import assert_same, run_steps
 
@@ -36,7 +36,7 @@ def hands() -> list[TinyHand]:
 def opened(hands: list[TinyHand], monkeypatch: pytest.MonkeyPatch) -> MemoryDataset:
     """What every spec of freihand opens."""
     dataset = MemoryDataset(hands)
-    monkeypatch.setitem(sys.modules, "handviz.data.real.freihand", reader_of(dataset))
+    monkeypatch.setitem(sys.modules, "handviz.data.datasets.freihand", reader_of(dataset))
     return dataset
 
 

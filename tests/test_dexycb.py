@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import yaml
 
+from handviz.core.geometry import rotation_from_axis_angle
+from handviz.core.records import FloatArray
+from handviz.data.datasets.cut import cut
+from handviz.data.datasets.dexycb import SPLITS, DexYcb, open_split
+from handviz.data.datasets.dexycb_splits import SPLIT_OF, SUBJECTS
 from handviz.data.labels import points_in_crop
-from handviz.data.real.cut import cut
-from handviz.data.real.dexycb import SPLITS, DexYcb, open_split
-from handviz.data.real.dexycb_splits import SPLIT_OF, SUBJECTS
-from handviz.data.tiny import dexycb as tiny
-from handviz.data.tiny.stand_in_mano import stand_in_template
-from handviz.geometry import rotation_from_axis_angle
-from handviz.hand_model.mano_conventions import canonical
-from handviz.hand_model.mano_parameters import MIRROR, posed, template_of, template_pose, template_shape
-from handviz.records import FloatArray
+from handviz.hand_models.mano_conventions import canonical
+from handviz.hand_models.mano_parameters import MIRROR, posed, template_of, template_pose, template_shape
+from tests.fake_datasets import dexycb as tiny
+from tests.fake_datasets.stand_in_mano import stand_in_template
 
 COUNT = 4
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from handviz.__main__ import main
-from handviz.paths import PROJECT_ROOT
+from handviz.core.paths import PROJECT_ROOT
 
 BLOCK = re.compile(r"^```sh tested\n(.*?)^```", re.DOTALL | re.MULTILINE)
 START = ["python", "-m", "handviz"]

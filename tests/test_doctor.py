@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from handviz import doctor, probes
-from handviz.commands import doctor as doctor_command
-from handviz.doctor import Finding
-from handviz.errors import HandvizError
-from handviz.paths import CHECKSUM_FILE, MODELS, PROJECT_ROOT
+from handviz.cli import checks as doctor
+from handviz.cli import doctor as doctor_command
+from handviz.cli import probes
+from handviz.cli.checks import Finding
+from handviz.core.errors import HandvizError
+from handviz.core.paths import CHECKSUM_FILE, MODELS, PROJECT_ROOT
 
 
 def test_packages_are_compared_with_the_pins(tmp_path: Path) -> None:

@@ -10,15 +10,15 @@ from scipy import stats
 from scipy.spatial.transform import Rotation
 
 from handviz.__main__ import main
-from handviz.commands import evaluate as command
+from handviz.cli import evaluate as command
+from handviz.core.errors import HandvizError
+from handviz.core.metrics import pa_mpjpe_mm
+from handviz.core.records import CanonicalHand
 from handviz.data.synthetic.dataset import read_shard
-from handviz.errors import HandvizError
-from handviz.metrics import pa_mpjpe_mm
-from handviz.nets.mediapipe_hand import load_mediapipe_landmark_net
-from handviz.records import CanonicalHand
-from handviz.train.cache import truth_from_labels
-from handviz.train.card import CARD_ROWS, card, card_table, means_by_part
-from handviz.train.evaluate import Crops, checkpoint_predictor, collect, keypoints_visible, mediapipe_by_part
+from handviz.evaluation.card import CARD_ROWS, card, card_table, means_by_part
+from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect, keypoints_visible, mediapipe_by_part
+from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
+from handviz.training.cache import truth_from_labels
 
 HANDS = 32
 

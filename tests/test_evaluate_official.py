@@ -6,10 +6,10 @@ import pytest
 from tiny_network import write_network
 
 from handviz.__main__ import main
-from handviz.commands import evaluate_official
-from handviz.data.tiny.freihand import write
-from handviz.detect.landmarker import HandLandmarker
-from handviz.records import Detection
+from handviz.cli import evaluate_official
+from handviz.core.records import Detection
+from handviz.detection.landmarker import HandLandmarker
+from tests.fake_datasets.freihand import write
 
 COUNT = 4
 

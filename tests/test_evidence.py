@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from handviz.nets.attention import attention
-from handviz.nets.backbones import BACKBONES
-from handviz.nets.evidence import LANDMARK_NUMBERS, JointEvidence, JointLayer, Witness
-from handviz.nets.mediapipe_hand import load_mediapipe_hand, load_mediapipe_landmark_net
-from handviz.nets.model import ModelConfig, build_model
+from handviz.models.amvur.attention import attention
+from handviz.models.amvur.evidence import LANDMARK_NUMBERS, JointEvidence, JointLayer, Witness
+from handviz.models.amvur.model import ModelConfig, build_model
+from handviz.models.backbones.backbones import BACKBONES
+from handviz.models.backbones.mediapipe_hand import load_mediapipe_hand, load_mediapipe_landmark_net
 
 SMALL = ModelConfig(width=16, regressor_width=16, evidence_width=16, evidence_layers=2)
 CHANNELS, MIDDLE = 12, 10

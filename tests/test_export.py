@@ -15,10 +15,11 @@ from torch import nn
 
 from handviz import __version__
 from handviz.__main__ import main
-from handviz.errors import HandvizError
-from handviz.infer.reconstructor import Reconstructor
-from handviz.nets import export
-from handviz.nets.export import (
+from handviz.core.errors import HandvizError
+from handviz.core.probability import keypoints_from_vertices
+from handviz.core.records import VARIANTS, Detection, HandCrop
+from handviz.models.amvur import export
+from handviz.models.amvur.export import (
     DeviationNotes,
     ExportModel,
     ExportNotes,
@@ -27,12 +28,11 @@ from handviz.nets.export import (
     largest_difference_cm,
     rounded_to_half,
 )
-from handviz.nets.mediapipe_hand import load_mediapipe_landmark_net
-from handviz.nets.model import ModelConfig, build_model
-from handviz.nets.onnx_file import store_as_half, write_onnx
-from handviz.probability import keypoints_from_vertices
-from handviz.records import VARIANTS, Detection, HandCrop
-from handviz.train.checkpoint import load_checkpoint, read_metadata
+from handviz.models.amvur.model import ModelConfig, build_model
+from handviz.models.amvur.onnx_file import store_as_half, write_onnx
+from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
+from handviz.models.reconstructor import Reconstructor
+from handviz.training.checkpoint import load_checkpoint, read_metadata
 
 CORRELATION = 0.75
 DEVIATION = DeviationNotes(vertex_correlation=CORRELATION)

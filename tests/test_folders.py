@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from handviz.capture.dropped import choose
-from handviz.capture.folders import FolderSource, natural_key
-from handviz.capture.sources import ChangingSource, listed_pictures, open_source, source_exists, text_of_pictures
-from handviz.errors import HandvizError
+from handviz.core.errors import HandvizError
+from handviz.sources.dropped import choose
+from handviz.sources.folders import FolderSource, natural_key
+from handviz.sources.sources import ChangingSource, listed_pictures, open_source, source_exists, text_of_pictures
 
 
 def put(folder: Path, *names: str) -> list[Path]:

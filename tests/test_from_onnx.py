@@ -6,14 +6,14 @@ import onnx
 import pytest
 import torch
 
-from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.infer.reconstructor import Reconstructor
-from handviz.nets.export import DeviationNotes, ExportModel, ExportNotes, export_onnx
-from handviz.nets.from_onnx import NOT_IN_FILE, read_onnx
-from handviz.nets.model import ModelConfig, build_model
-from handviz.paths import variant_file
-from handviz.records import CROP_SIZE, VARIANTS, Detection, HandCrop
+from handviz.core.errors import HandvizError
+from handviz.core.paths import variant_file
+from handviz.core.records import CROP_SIZE, VARIANTS, Detection, HandCrop
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.models.amvur.export import DeviationNotes, ExportModel, ExportNotes, export_onnx
+from handviz.models.amvur.from_onnx import NOT_IN_FILE, read_onnx
+from handviz.models.amvur.model import ModelConfig, build_model
+from handviz.models.reconstructor import Reconstructor
 
 SMALL = ModelConfig(evidence_width=32, evidence_layers=1, width=64, regressor_width=32)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from handviz.geometry import (
+from handviz.core.geometry import (
     apply_affine,
     camera_from_ray,
     intrinsics_from_field_of_view,
@@ -14,7 +14,7 @@ from handviz.geometry import (
     rotation_about_z,
     rotation_from_axis_angle,
 )
-from handviz.records import Intrinsics
+from handviz.core.records import Intrinsics
 
 
 def test_rodrigues_agrees_with_scipy() -> None:

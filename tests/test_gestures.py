@@ -13,9 +13,9 @@ from handviz.data.synthetic.gestures import (
     add_noise,
     finger_noise,
 )
-from handviz.hand_model.anatomy import pose_from_angles
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.hand_model.skinning import joint_transforms, skin
+from handviz.hand_models.anatomy import pose_from_angles
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.hand_models.skinning import joint_transforms, skin
 from tests.hands import TIPS
 
 

@@ -13,11 +13,11 @@ from PyQt6.QtGui import QSurfaceFormat
 from pytestqt.qtbot import QtBot
 
 import app
-from handviz.errors import HandvizError
-from handviz.gui.controller import Controller
+from handviz.core.errors import HandvizError
+from handviz.core.paths import CLIP_FILE, PROJECT_ROOT
 from handviz.gui.main_window import MainWindow
-from handviz.gui.settings import SettingsStore, ViewSettings
-from handviz.paths import CLIP_FILE, PROJECT_ROOT
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.settings import SettingsStore, ViewSettings
 
 
 def test_command_line() -> None:
@@ -42,7 +42,7 @@ def test_missing_model_folder_is_a_sentence_that_names_the_file(tmp_path: Path) 
 
 
 def test_pipeline_begins_with_textures_only_where_they_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handviz.infer.pipeline.Pipeline", lambda settings: settings)
+    monkeypatch.setattr("handviz.pipeline.pipeline.Pipeline", lambda settings: settings)
     make = app.pipeline_maker(Path("models"))
     assert [make(ViewSettings(colour=colour)).texture for colour in ("texture", "plain")] == [True, False]
 

@@ -9,11 +9,11 @@ import pytest
 from PyQt6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
-from handviz.gui.controller import Controller
-from handviz.gui.gl_context import SOFTWARE_HINTS, broken_driver
 from handviz.gui.main_window import MainWindow
-from handviz.render import mesh_pass
-from handviz.render.scene import Scene
+from handviz.gui.session.controller import Controller
+from handviz.gui.view.gl_context import SOFTWARE_HINTS, broken_driver
+from handviz.rendering import mesh_pass
+from handviz.rendering.scene import Scene
 from tests.test_gui_window import controller, press, window  # noqa: F401 - fixtures
 
 SAID = "GLSL Compiler failed\n\nfragment_shader\n===============\n0:1(10): error: GLSL 3.30 is not supported"
@@ -53,7 +53,7 @@ def test_hands_are_reconstructed_and_saved_although_nothing_can_be_drawn(
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (f"{tmp_path}/mine", "Binary glTF (*.glb)"))
     saved: list[object] = []
     exporter = SimpleNamespace(export_mesh=lambda path, *_, **__: saved.append(path) or [path])
-    monkeypatch.setitem(sys.modules, "handviz.infer.mesh_export", exporter)
+    monkeypatch.setitem(sys.modules, "handviz.io.mesh_export", exporter)
     with qtbot.waitExposed(window):
         window.show()
     with qtbot.waitSignal(controller.answered) as answered:

@@ -12,14 +12,14 @@ from gui_cameras import CameraWorld, quicken
 from gui_fakes import TRIANGLE, FakePipeline
 from pytestqt.qtbot import QtBot
 
-from handviz.capture.camera import USUAL_MODE, CameraMode
-from handviz.capture.sources import CameraInfo
-from handviz.gui.camera_probe import CameraProbe
-from handviz.gui.controller import Controller
+from handviz.core.records import Frame, FrameResult
 from handviz.gui.main_window import MainWindow
-from handviz.gui.messages import Job
-from handviz.gui.settings import SettingsStore
-from handviz.records import Frame, FrameResult
+from handviz.gui.session.camera_probe import CameraProbe
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.messages import Job
+from handviz.gui.session.settings import SettingsStore
+from handviz.sources.camera import USUAL_MODE, CameraMode
+from handviz.sources.sources import CameraInfo
 
 FRONT, BACK = CameraInfo(0, "Front", "usb 1"), CameraInfo(2, "Back", "usb 2")
 OTHER = CameraInfo(4, "Front", "usb 3")

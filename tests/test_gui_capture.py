@@ -6,10 +6,10 @@ import pytest
 from gui_fakes import UNPLUGGED, FakeSource
 from pytestqt.qtbot import QtBot
 
-from handviz.capture.mailbox import Mailbox
-from handviz.errors import HandvizError
-from handviz.gui.capture_thread import CaptureThread
-from handviz.gui.messages import Job, SourceInfo
+from handviz.core.errors import HandvizError
+from handviz.gui.session.capture_thread import CaptureThread
+from handviz.gui.session.messages import Job, SourceInfo
+from handviz.sources.mailbox import Mailbox
 
 MISSING = "camera 0 is not there"
 Start = Callable[..., CaptureThread]

@@ -25,15 +25,15 @@ from PyQt6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 from test_gui_window import press
 
-from handviz.gui.controller import Controller
-from handviz.gui.keyboard import KeyboardManners
-from handviz.gui.log_window import LogKeeper
+from handviz.core.records import FrameResult, StageTimes
 from handviz.gui.main_window import MainWindow
-from handviz.gui.messages import Answer, SourceInfo, Status
-from handviz.gui.parts import ElidedLabel
-from handviz.gui.settings import SettingsStore, ViewSettings
-from handviz.gui.theme import DARK, LIGHT, Look, Theme
-from handviz.records import FrameResult, StageTimes
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.messages import Answer, SourceInfo, Status
+from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.gui.widgets.keyboard import KeyboardManners
+from handviz.gui.widgets.log_window import LogKeeper
+from handviz.gui.widgets.parts import ElidedLabel
+from handviz.gui.widgets.theme import DARK, LIGHT, Look, Theme
 
 
 @pytest.fixture

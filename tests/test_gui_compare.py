@@ -12,11 +12,11 @@ from PyQt6.QtGui import QImage
 from PyQt6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from handviz.gui.controller import Controller
+from handviz.core.records import VARIANTS, Frame, FrameResult, HandMesh, VariantName
 from handviz.gui.main_window import SCREENSHOT_FOLDER, MainWindow
-from handviz.gui.settings import SettingsStore, ViewSettings
-from handviz.records import VARIANTS, Frame, FrameResult, HandMesh, VariantName
-from handviz.render.options import Difference
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.rendering.options import Difference
 
 SIZES: dict[VariantName, float] = {"prior": 0.5, "amvur": 0.75, "final": 1.0}
 

@@ -8,12 +8,12 @@ import pytest
 from gui_fakes import FakePipeline, FakeSource, frame
 from pytestqt.qtbot import QtBot
 
-from handviz.capture.sources import CameraInfo
-from handviz.errors import HandvizError
-from handviz.gui.controller import LAST_SOURCE, Controller
-from handviz.gui.messages import Answer, Status
-from handviz.gui.settings import SettingsStore, ViewSettings
-from handviz.records import FrameResult
+from handviz.core.errors import HandvizError
+from handviz.core.records import FrameResult
+from handviz.gui.session.controller import LAST_SOURCE, Controller
+from handviz.gui.session.messages import Answer, Status
+from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.sources.sources import CameraInfo
 
 Make = Callable[..., Controller]
 

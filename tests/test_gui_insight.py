@@ -12,17 +12,18 @@ from PyQt6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from test_gui_window import press
 
-from handviz.errors import HandvizError
-from handviz.gui import attention_thread, main_window
-from handviz.gui.attention_thread import AttentionAnswer, AttentionJob, AttentionThread
-from handviz.gui.controller import Controller
-from handviz.gui.insight import Insight
-from handviz.gui.insight_panel import ABSENT, CLICK
+from handviz.core.errors import HandvizError
+from handviz.core.records import CROP_SIZE, FrameResult, HandCrop, HandMesh, VariantName
+from handviz.gui import main_window
+from handviz.gui.inspector import attention_thread
+from handviz.gui.inspector.attention_thread import AttentionAnswer, AttentionJob, AttentionThread
+from handviz.gui.inspector.insight import Insight
+from handviz.gui.inspector.insight_panel import ABSENT, CLICK
 from handviz.gui.main_window import MainWindow
-from handviz.gui.messages import Answer
-from handviz.gui.settings import SettingsStore
-from handviz.records import CROP_SIZE, FrameResult, HandCrop, HandMesh, VariantName
-from handviz.render.highlight import AttentionShown, Pick
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.messages import Answer
+from handviz.gui.session.settings import SettingsStore
+from handviz.rendering.highlight import AttentionShown, Pick
 from tests.hands import made_up_detection
 
 CROP = HandCrop(np.zeros((CROP_SIZE, CROP_SIZE, 3), np.float32), np.eye(2, 3), made_up_detection())

@@ -14,21 +14,21 @@ from PyQt6.QtGui import QDropEvent, QImage, QKeyEvent
 from PyQt6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
-from handviz.capture.sources import CameraInfo
-from handviz.gui import picture_loaders
-from handviz.gui.controller import Controller
-from handviz.gui.give_way import STEPS_BACK
-from handviz.gui.inspection_feature import INSPECTED_FOLDER, InspectionFeature
-from handviz.gui.inspection_page import duration_text
-from handviz.gui.inspection_table import InspectionModel, RowFilter
-from handviz.gui.inspection_thread import InspectionLike, InspectionThread
+from handviz.core.records import Detection, Frame, FrameResult
+from handviz.gui.folder import picture_loaders
+from handviz.gui.folder.inspection_feature import INSPECTED_FOLDER, InspectionFeature
+from handviz.gui.folder.inspection_page import duration_text
+from handviz.gui.folder.inspection_table import InspectionModel, RowFilter
+from handviz.gui.folder.inspection_thread import InspectionLike, InspectionThread
+from handviz.gui.folder.picture_loaders import Thumbnails
 from handviz.gui.main_window import SCREENSHOT_FOLDER, MainWindow
-from handviz.gui.mesh_saver import MeshOrder
-from handviz.gui.picture_loaders import Thumbnails
-from handviz.gui.settings import SettingsStore
-from handviz.infer.inspection import Inspection
-from handviz.infer.inspection_rows import HandRow, InspectionOrder, PictureRow
-from handviz.records import Detection, Frame, FrameResult
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.give_way import STEPS_BACK
+from handviz.gui.session.mesh_saver import MeshOrder
+from handviz.gui.session.settings import SettingsStore
+from handviz.inspection.inspection import Inspection
+from handviz.inspection.inspection_rows import HandRow, InspectionOrder, PictureRow
+from handviz.sources.sources import CameraInfo
 from tests.hands import made_up_detection
 
 BOTH = 250

@@ -11,19 +11,19 @@ from PIL import Image
 from PyQt6.QtWidgets import QFileDialog, QPushButton
 from pytestqt.qtbot import QtBot
 
-from handviz.capture.checkerboard import Board
-from handviz.capture.sources import CameraInfo, text_of_pictures
-from handviz.gui.controller import Controller
-from handviz.gui.lens_dialog import LensDialog
-from handviz.gui.lens_feature import LensFeature
-from handviz.gui.lens_presets import PRESETS
+from handviz.core.lens import ASSUMED_LENS, HandSize, Lens, lens_of_intrinsics
+from handviz.core.lens_files import lens_text, read_lens
+from handviz.core.records import Frame, FrameResult, HandMesh, Intrinsics, PlaceDoubt
+from handviz.gui.calibration.lens_dialog import LensDialog
+from handviz.gui.calibration.lens_feature import LensFeature
+from handviz.gui.calibration.lens_presets import PRESETS
+from handviz.gui.calibration.place_text import apart_std_m, apart_text, place_text
 from handviz.gui.main_window import MainWindow
-from handviz.gui.messages import Answer
-from handviz.gui.place_text import apart_std_m, apart_text, place_text
-from handviz.gui.settings import SettingsStore
-from handviz.lens import ASSUMED_LENS, HandSize, Lens, lens_of_intrinsics
-from handviz.lens_files import lens_text, read_lens
-from handviz.records import Frame, FrameResult, HandMesh, Intrinsics, PlaceDoubt
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.messages import Answer
+from handviz.gui.session.settings import SettingsStore
+from handviz.sources.checkerboard import Board
+from handviz.sources.sources import CameraInfo, text_of_pictures
 from tests.boards import VIEWS, board_picture
 
 MEASURED = lens_of_intrinsics(Intrinsics(600.0, 321.0, 239.0, 604.0, "calibrated", 0.004), (640, 480))

@@ -14,14 +14,14 @@ from PyQt6.QtGui import QOpenGLContext
 from pytestqt.qtbot import QtBot
 
 import app
-from handviz.errors import HandvizError
-from handviz.gui import lateness, measure, soak, start_stages
-from handviz.gui.controller import Controller
-from handviz.gui.gl_census import count_objects
+from handviz.core.errors import HandvizError
 from handviz.gui.main_window import MainWindow
-from handviz.gui.soak import Sample
+from handviz.gui.session.controller import Controller
 from tests.gui_fakes import FakePipeline
 from tests.test_gui_window import controller, window  # noqa: F401 - fixtures
+from tools import lateness, measure, soak, start_stages
+from tools.gl_census import count_objects
+from tools.soak import Sample
 
 
 def test_waits_count_every_moment() -> None:

@@ -9,9 +9,9 @@ import pytest
 from gui_fakes import frame, hand
 from pytestqt.qtbot import QtBot
 
-from handviz.errors import HandvizError
-from handviz.gui.mesh_saver import MeshOrder, MeshSaver
-from handviz.records import FrameResult, Handedness
+from handviz.core.errors import HandvizError
+from handviz.core.records import FrameResult, Handedness
+from handviz.gui.session.mesh_saver import MeshOrder, MeshSaver
 
 
 def order(asked: Path, *sides: Handedness) -> MeshOrder:
@@ -59,7 +59,7 @@ def test_what_fails_is_a_sentence(
         assert may_go_on.wait(5)
         raise error
 
-    monkeypatch.setitem(sys.modules, "handviz.infer.mesh_export", SimpleNamespace(export_mesh=refuse))
+    monkeypatch.setitem(sys.modules, "handviz.io.mesh_export", SimpleNamespace(export_mesh=refuse))
     saver = MeshSaver()
     saver.said.connect(sentences.append)
     saver.failed.connect(sentences.append)

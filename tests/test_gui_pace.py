@@ -3,8 +3,8 @@
 import pytest
 from gui_fakes import frame
 
-from handviz.gui.pace import Pace
-from handviz.records import Frame
+from handviz.core.records import Frame
+from handviz.gui.session.pace import Pace
 
 
 def due_times(pace: Pace, times_ms: list[float | None], fps: float = 10.0) -> list[float]:

@@ -8,13 +8,13 @@ import pytest
 from gui_fakes import FakePipeline, frame
 from pytestqt.qtbot import QtBot
 
-from handviz.capture.mailbox import Mailbox
-from handviz.errors import HandvizError
-from handviz.gui.messages import Answer, Job
-from handviz.gui.reconstruct_thread import PipelineMaker, ReconstructThread
-from handviz.gui.settings import ViewSettings
-from handviz.lens import HandSize, Lens
-from handviz.records import Frame
+from handviz.core.errors import HandvizError
+from handviz.core.lens import HandSize, Lens
+from handviz.core.records import Frame
+from handviz.gui.session.messages import Answer, Job
+from handviz.gui.session.reconstruct_thread import PipelineMaker, ReconstructThread
+from handviz.gui.session.settings import ViewSettings
+from handviz.sources.mailbox import Mailbox
 
 Start = Callable[..., ReconstructThread]
 

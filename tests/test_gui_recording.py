@@ -18,17 +18,18 @@ from hands import textured_hand as open_hand
 from PyQt6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
-from handviz.gui import recording_thread, viewport
-from handviz.gui.controller import Controller
-from handviz.gui.lens_feature import LensFeature
+from handviz.core.records import FrameResult
+from handviz.gui.calibration.lens_feature import LensFeature
 from handviz.gui.main_window import MainWindow
-from handviz.gui.recording import RECORDING_FOLDER, VIDEO_RATE_HZ, Recorder, clock_text, size_text
-from handviz.gui.screenshot import SCREENSHOT_FOLDER
-from handviz.gui.settings import SettingsStore
-from handviz.output import recording
-from handviz.output.recorded import read_tracks
-from handviz.records import FrameResult
-from handviz.render.highlight import Highlight, Pick
+from handviz.gui.record import recording_thread
+from handviz.gui.record.recording import RECORDING_FOLDER, VIDEO_RATE_HZ, Recorder, clock_text, size_text
+from handviz.gui.record.screenshot import SCREENSHOT_FOLDER
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.settings import SettingsStore
+from handviz.gui.view import viewport
+from handviz.io.recording import recording
+from handviz.io.recording.recorded import read_tracks
+from handviz.rendering.highlight import Highlight, Pick
 
 
 @pytest.fixture

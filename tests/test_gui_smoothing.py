@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from handviz.commands.reconstruct import add_arguments
-from handviz.gui.controller import Controller
+from handviz.cli.reconstruct import add_arguments
+from handviz.core.records import VARIANTS
 from handviz.gui.main_window import MainWindow
-from handviz.gui.settings import SettingsStore
-from handviz.infer.kalman import KalmanSmoother
-from handviz.infer.pipeline import Pipeline, PipelineSettings
-from handviz.infer.smoothing import HandSmoother
-from handviz.records import VARIANTS
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.settings import SettingsStore
+from handviz.pipeline.kalman import KalmanSmoother
+from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.smoothing import HandSmoother
 from tests.gui_fakes import FakePipeline
 from tests.test_gui_window import controller, press, window  # noqa: F401 - fixtures
 from tests.test_pipeline import fake_landmarker, frame, networks  # noqa: F401 - fixtures

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from handviz.capture.camera import USUAL_MODE, CameraInfo, CameraMode
-from handviz.gui.settings import SettingsStore
-from handviz.gui.source_memory import LAST_CAMERA, LAST_SOURCE, MODES, MOST_RECENT, RECENT, TURNS, SourceMemory
+from handviz.gui.session.settings import SettingsStore
+from handviz.gui.session.source_memory import LAST_CAMERA, LAST_SOURCE, MODES, MOST_RECENT, RECENT, TURNS, SourceMemory
+from handviz.sources.camera import USUAL_MODE, CameraInfo, CameraMode
 
 FRONT, TWIN = CameraInfo(0, "Front", "usb 1"), CameraInfo(2, "Front", "usb 2")
 HD = CameraMode(1280, 720, 30)

@@ -13,13 +13,13 @@ from PyQt6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PyQt6.QtGui import QDropEvent
 from pytestqt.qtbot import QtBot
 
-from handviz.capture import images
-from handviz.capture.sources import CameraInfo
-from handviz.gui.controller import Controller
+from handviz.core.records import Frame
 from handviz.gui.main_window import MainWindow
-from handviz.gui.settings import SettingsStore
-from handviz.gui.timeline import time_text
-from handviz.records import Frame
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.settings import SettingsStore
+from handviz.gui.source.timeline import time_text
+from handviz.sources import images
+from handviz.sources.sources import CameraInfo
 
 COUNT = 30
 SWITCHES = 20

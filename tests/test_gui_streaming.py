@@ -14,12 +14,12 @@ import pytest
 from gui_fakes import TRIANGLE, FakePipeline, FakeSource, press_key
 from pytestqt.qtbot import QtBot
 
-from handviz.gui import stream_thread
-from handviz.gui.controller import Controller
+from handviz.core.paths import PROJECT_ROOT
 from handviz.gui.main_window import MainWindow
-from handviz.gui.settings import SettingsStore
-from handviz.gui.streaming import Streaming
-from handviz.paths import PROJECT_ROOT
+from handviz.gui.record import stream_thread
+from handviz.gui.record.streaming import Streaming
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.settings import SettingsStore
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_where_to_is_remembered_but_not_that_it_ran(qtbot: QtBot, window: MainWi
 
 
 def test_address_elsewhere_is_warned_about(qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
-    from handviz.output import udp
+    from handviz.io.recording import udp
 
     monkeypatch.setattr(udp.socket.socket, "connect", lambda *_: None)
     streaming(window)._panel.stream_address.setText("192.0.2.7")

@@ -15,22 +15,22 @@ from PyQt6.QtGui import QColor, QDropEvent, QImage
 from PyQt6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
-from handviz.capture.sources import CameraInfo
-from handviz.errors import HandvizError
-from handviz.gui import gl_context
-from handviz.gui.controller import Controller
-from handviz.gui.gl_context import NO_OPENGL
+from handviz.core.errors import HandvizError
+from handviz.core.lens import Lens
+from handviz.core.paths import PROJECT_ROOT
+from handviz.core.records import FrameResult, HandMesh, StageTimes
 from handviz.gui.main_window import MainWindow
-from handviz.gui.messages import Answer, SourceInfo, Status
-from handviz.gui.numbers import Numbers, provider_text
-from handviz.gui.rates import RateMeter
-from handviz.gui.screenshot import SCREENSHOT_FOLDER, free_path, save_picture
-from handviz.gui.settings import SettingsStore, ViewSettings
-from handviz.gui.shortcuts import ShortcutWindow
-from handviz.lens import Lens
-from handviz.paths import PROJECT_ROOT
-from handviz.records import FrameResult, HandMesh, StageTimes
-from handviz.render.camera import OrbitCamera
+from handviz.gui.record.screenshot import SCREENSHOT_FOLDER, free_path, save_picture
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.messages import Answer, SourceInfo, Status
+from handviz.gui.session.rates import RateMeter
+from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.gui.view import gl_context
+from handviz.gui.view.gl_context import NO_OPENGL
+from handviz.gui.view.numbers import Numbers, provider_text
+from handviz.gui.widgets.shortcuts import ShortcutWindow
+from handviz.rendering.camera import OrbitCamera
+from handviz.sources.sources import CameraInfo
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_meshes_of_the_shown_hands_are_saved(
         return [path]
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
-    monkeypatch.setitem(sys.modules, "handviz.infer.mesh_export", SimpleNamespace(export_mesh=export))
+    monkeypatch.setitem(sys.modules, "handviz.io.mesh_export", SimpleNamespace(export_mesh=export))
     press(qtbot, window, "Ctrl+E")
     assert "no hand" in window.sentence.text()
     press(qtbot, window, "T")
@@ -247,7 +247,7 @@ def test_screenshot_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None
 
 
 def test_live_program_never_loads_torch() -> None:
-    code = "import sys, app, handviz.infer.pipeline; sys.exit('torch' in sys.modules)"
+    code = "import sys, app, handviz.pipeline.pipeline; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=True, timeout=120)
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handviz.data.tiny.stand_in_mano import right_arrays
-from handviz.errors import HandvizError
-from handviz.hand_model import choice
-from handviz.hand_model.mano import load_mano
-from handviz.hand_model.open_hand import load_display_mesh, load_open_hand
+from handviz.core.errors import HandvizError
+from handviz.hand_models import choice
+from handviz.hand_models.mano import load_mano
+from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
+from tests.fake_datasets.stand_in_mano import right_arrays
 from tests.mano_hands import stand_in_network
 from tests.tiny_network import write_network
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from handviz.detect.crop import crop_from_image_affine, hand_mesh_from_crop, points_in_crop
-from handviz.hand_model.layer import HandLayer
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.infer.hand_size import breadth_m, length_m, with_measured_size
-from handviz.lens import HandSize
-from handviz.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop, Intrinsics
+from handviz.core.lens import HandSize
+from handviz.core.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop, Intrinsics
+from handviz.detection.crop import crop_from_image_affine, hand_mesh_from_crop, points_in_crop
+from handviz.hand_models.layer import HandLayer
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.pipeline.hand_size import breadth_m, length_m, with_measured_size
 from tests.tiny_network import constant_hand
 
 TEMPLATE = load_open_hand()

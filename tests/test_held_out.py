@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from handviz.__main__ import main
-from handviz.commands import evaluate as command
+from handviz.cli import evaluate as command
+from handviz.core.errors import HandvizError
 from handviz.data.synthetic.dataset import read_labels
-from handviz.errors import HandvizError
-from handviz.train import held_out as module
-from handviz.train.card import HEAVILY_HIDDEN
-from handviz.train.evaluate import Crops
-from handviz.train.held_out import (
+from handviz.evaluation import held_out as module
+from handviz.evaluation.card import HEAVILY_HIDDEN
+from handviz.evaluation.evaluate import Crops
+from handviz.evaluation.held_out import (
     HELD_OUT_FILE,
     freeze,
     label_warnings,
@@ -196,7 +196,7 @@ def test_a_list_that_cannot_be_written_stays(held_out, two_parts, tmp_path, monk
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("handviz.train.files.os.replace", full)
+    monkeypatch.setattr("handviz.training.files.os.replace", full)
     with pytest.raises(HandvizError, match=r"cannot write .*No space left.*intact"):
         freeze(held_out, tmp_path, path)
     assert path.read_text(encoding="utf-8") == "before"

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
-from handviz.data.real import ho3d as reader
-from handviz.data.real.ho3d import KEYPOINTS_FROM_HO3D, OPENGL, open_split
-from handviz.data.tiny import ho3d as tiny
-from handviz.data.tiny.stand_in_mano import stand_in_template
-from handviz.errors import HandvizError
-from handviz.geometry import project_points, rotation_from_axis_angle
-from handviz.hand_model.mano_parameters import posed, template_pose
+from handviz.core.errors import HandvizError
+from handviz.core.geometry import project_points, rotation_from_axis_angle
+from handviz.data.datasets import ho3d as reader
+from handviz.data.datasets.ho3d import KEYPOINTS_FROM_HO3D, OPENGL, open_split
+from handviz.hand_models.mano_parameters import posed, template_pose
+from tests.fake_datasets import ho3d as tiny
+from tests.fake_datasets.stand_in_mano import stand_in_template
 
 COUNT = 3
 

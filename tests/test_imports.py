@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from handviz.paths import PROJECT_ROOT
+from handviz.core.paths import PROJECT_ROOT
 
 PACKAGE = PROJECT_ROOT / "handviz"
 LEVELS = (
@@ -42,7 +42,7 @@ HOMES = {
     "ray": ("cluster/",),
     "tflite": ("nets/build_backbone.py",),
 }
-LIVE_MODULES = ("handviz.infer.pipeline", "handviz.gui.main_window", "handviz.commands.reconstruct")
+LIVE_MODULES = ("handviz.pipeline.pipeline", "handviz.gui.main_window", "handviz.cli.reconstruct")
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -101,14 +101,18 @@ def test_each_heavy_library_has_one_home(library: str) -> None:
 
 
 def test_the_rules_bite() -> None:
-    assert layer_errors("records", {"handviz.render.scene"}) == ["handviz.render.scene"]
-    assert layer_errors("render", {"handviz.nets.model", "handviz.records.Frame", "numpy"}) == ["handviz.nets.model"]
-    assert layer_errors("data", {"handviz.nets.model", "handviz.render.scene"}) == ["handviz.nets.model"]
-    assert layer_errors("train", {"handviz.data.store", "handviz.nets.model"}) == []
-    assert layer_errors("gui", {"handviz.commands.build"}) == ["handviz.commands.build"]
+    assert layer_errors("records", {"handviz.rendering.scene"}) == ["handviz.rendering.scene"]
+    assert layer_errors("render", {"handviz.models.amvur.model", "handviz.core.records.Frame", "numpy"}) == [
+        "handviz.models.amvur.model"
+    ]
+    assert layer_errors("data", {"handviz.models.amvur.model", "handviz.rendering.scene"}) == [
+        "handviz.models.amvur.model"
+    ]
+    assert layer_errors("train", {"handviz.data.store", "handviz.models.amvur.model"}) == []
+    assert layer_errors("gui", {"tools.build"}) == ["tools.build"]
     assert imported_names("def f():\n    import torch.nn\n    from handviz import geometry") == {
         "torch.nn",
-        "handviz.geometry",
+        "handviz.core.geometry",
     }
 
 

@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.infer.hand_pack import pack_hands, unpack_hands
-from handviz.infer.inspection import Inspection, visible_share
-from handviz.infer.inspection_columns import common_range_mm
-from handviz.infer.inspection_rows import InspectionOrder, Listing, PictureRow
-from handviz.infer.inspection_store import InspectionStore, forget_old_inspections, signature_of
-from handviz.lens import Lens
-from handviz.paths import PROJECT_ROOT
-from handviz.records import Detection, Frame, FrameResult
+from handviz.core.errors import HandvizError
+from handviz.core.lens import Lens
+from handviz.core.paths import PROJECT_ROOT
+from handviz.core.records import Detection, Frame, FrameResult
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.inspection.inspection import Inspection, visible_share
+from handviz.inspection.inspection_columns import common_range_mm
+from handviz.inspection.inspection_rows import InspectionOrder, Listing, PictureRow
+from handviz.inspection.inspection_store import InspectionStore, forget_old_inspections, signature_of
+from handviz.io.hand_pack import pack_hands, unpack_hands
 from tests.hands import made_up_detection, textured_hand
 
 
@@ -127,9 +127,9 @@ def test_another_network_or_camera_has_results_of_its_own(folder: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from handviz.infer.inspection import Inspection
-from handviz.lens import Lens
-from handviz.infer.inspection_rows import InspectionOrder
+from handviz.inspection.inspection import Inspection
+from handviz.core.lens import Lens
+from handviz.inspection.inspection_rows import InspectionOrder
 from tests.test_inspection import Processor
 inspection = Inspection(InspectionOrder(Path(sys.argv[1])), make=lambda _: Processor())
 events = inspection.events()

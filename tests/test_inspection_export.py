@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import trimesh
 
-from handviz.capture.images import read_image
-from handviz.errors import HandvizError
-from handviz.infer import inspection_report
-from handviz.infer.export_order import PARTS, ExportOrder, ExportPart
-from handviz.infer.inspection import Inspection
-from handviz.infer.inspection_export import export_inspection
-from handviz.infer.inspection_rows import InspectionOrder, Listing, PictureRow
+from handviz.core.errors import HandvizError
+from handviz.inspection import inspection_report
+from handviz.inspection.export_order import PARTS, ExportOrder, ExportPart
+from handviz.inspection.inspection import Inspection
+from handviz.inspection.inspection_export import export_inspection
+from handviz.inspection.inspection_rows import InspectionOrder, Listing, PictureRow
+from handviz.sources.images import read_image
 from tests.browser import run_in_browser
 from tests.test_inspection import Processor, write_pictures
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from handviz.__main__ import main
-from handviz.commands.jitter import crop_difference, table
 from handviz.data.synthetic import viewpoint
-from handviz.detect.crop import CROP_SIDE_PER_EXTENT, crop_from_image_affine
+from handviz.detection.crop import CROP_SIDE_PER_EXTENT, crop_from_image_affine
+from tools.jitter import crop_difference, table
 
 
 def test_crop_difference_is_the_jitter_that_makes_one_crop_of_the_other():

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handviz.data.real import json_arrays
-from handviz.data.real.json_arrays import cache_folder, number_lists, read_number_lists
-from handviz.errors import HandvizError
+from handviz.core.errors import HandvizError
+from handviz.data.datasets import json_arrays
+from handviz.data.datasets.json_arrays import cache_folder, number_lists, read_number_lists
 
 REMEDY = "download it again."
 SHAPE = (3, 2)

@@ -8,8 +8,9 @@ import pytest
 from scipy.linalg import solve_discrete_are
 from scipy.spatial.transform import Rotation
 
-from handviz.geometry import axis_angle_from_rotation, projected
-from handviz.infer.kalman import (
+from handviz.core.geometry import axis_angle_from_rotation, projected
+from handviz.core.records import HandMesh
+from handviz.pipeline.kalman import (
     LONGEST_DOUBT_S,
     NOMINAL_STEP_S,
     ConstantVelocity,
@@ -17,9 +18,8 @@ from handviz.infer.kalman import (
     NoiseModel,
     noise_factor,
 )
-from handviz.infer.smoothers import make_smoother
-from handviz.infer.smoothing import HandSmoother
-from handviz.records import HandMesh
+from handviz.pipeline.smoothers import make_smoother
+from handviz.pipeline.smoothing import HandSmoother
 from tests.hands import made_up_hand, shaken, textured_hand
 
 STEP_MS = 1000 / 30

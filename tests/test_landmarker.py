@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from handviz.capture.images import read_image
-from handviz.capture.sources import open_source
-from handviz.detect.build_landmarker import ALIGNMENT_BYTES, task_bytes
-from handviz.detect.duplicates import box_cover, box_union_share, same_hand, without_duplicates
-from handviz.detect.handedness import HandednessMemory
-from handviz.detect.landmarker import TASK_MEMBERS, HandLandmarker
-from handviz.detect.still_search import search_still, views_of
-from handviz.errors import HandvizError
-from handviz.geometry import apply_affine
-from handviz.mediapipe_wheel import PALM_DETECTION, members_of
-from handviz.paths import CLIP_FILE, LANDMARKER_FILE
-from handviz.records import Detection, Frame
+from handviz.core.errors import HandvizError
+from handviz.core.geometry import apply_affine
+from handviz.core.paths import CLIP_FILE, LANDMARKER_FILE
+from handviz.core.records import Detection, Frame
+from handviz.detection.duplicates import box_cover, box_union_share, same_hand, without_duplicates
+from handviz.detection.handedness import HandednessMemory
+from handviz.detection.landmarker import TASK_MEMBERS, HandLandmarker
+from handviz.detection.still_search import search_still, views_of
+from handviz.sources.images import read_image
+from handviz.sources.sources import open_source
 from tests.hands import made_up_detection
+from tools.build_landmarker import ALIGNMENT_BYTES, task_bytes
+from tools.mediapipe_wheel import PALM_DETECTION, members_of
 
 
 def frame(image: NDArray[np.uint8]) -> Frame:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from handviz.hand_model.layer import HandLayer, rotation_from_axis_angle
-from handviz.hand_model.open_hand import PARENTS, load_open_hand
-from handviz.hand_model.template import HandTemplate
+from handviz.hand_models.layer import HandLayer, rotation_from_axis_angle
+from handviz.hand_models.open_hand import PARENTS, load_open_hand
+from handviz.hand_models.template import HandTemplate
 
 VERTICES = 24
 

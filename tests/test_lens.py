@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from handviz.errors import HandvizError
-from handviz.geometry import project_points, rotated
-from handviz.lens import (
+from handviz.core.errors import HandvizError
+from handviz.core.geometry import project_points, rotated
+from handviz.core.lens import (
     ASSUMED_LENS,
     AngleSide,
     HandSize,
@@ -19,7 +19,7 @@ from handviz.lens import (
     angles_deg,
     lens_of_intrinsics,
 )
-from handviz.lens_files import (
+from handviz.core.lens_files import (
     hand_size_from_text,
     hand_size_text,
     lens_from_text,
@@ -27,7 +27,7 @@ from handviz.lens_files import (
     opencv_text,
     read_lens,
 )
-from handviz.records import Intrinsics
+from handviz.core.records import Intrinsics
 
 KNOWN = Intrinsics(900.0, 650.0, 350.0, 910.0, origin="calibrated", focal_std_share=0.004)
 MEASURED = lens_of_intrinsics(KNOWN, (1280, 720))

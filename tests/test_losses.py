@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.nets.camera_net import CameraOutput, camera_vector
-from handviz.nets.evidence import Evidence
-from handviz.nets.model import ModelConfig, ModelOutput, build_model
-from handviz.nets.prior_net import PriorOutput
-from handviz.probability import rotation_from_6d, six_d_from_rotation
-from handviz.records import VARIANTS
-from handviz.train.losses import LossConfig, Truth, crop_terms, squared_terms, supervised_terms
+from handviz.core.probability import rotation_from_6d, six_d_from_rotation
+from handviz.core.records import VARIANTS
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.models.amvur.camera_net import CameraOutput, camera_vector
+from handviz.models.amvur.evidence import Evidence
+from handviz.models.amvur.losses import LossConfig, Truth, crop_terms, squared_terms, supervised_terms
+from handviz.models.amvur.model import ModelConfig, ModelOutput, build_model
+from handviz.models.amvur.prior_net import PriorOutput
 
 BATCH, VERTICES, KEYPOINTS = 2, 5, 3
 SIDE_CM = 10

@@ -2,7 +2,7 @@
 
 import threading
 
-from handviz.capture.mailbox import Mailbox
+from handviz.sources.mailbox import Mailbox
 
 
 def test_a_newer_item_replaces_an_older_one_and_is_counted() -> None:

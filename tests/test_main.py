@@ -10,9 +10,9 @@ import pytest
 
 from handviz import __version__
 from handviz.__main__ import COMMANDS, main
-from handviz.commands.build import BUILDERS
-from handviz.errors import HandvizError
-from handviz.paths import PROJECT_ROOT
+from handviz.core.errors import HandvizError
+from handviz.core.paths import PROJECT_ROOT
+from tools.build import BUILDERS
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import pytest
 import torch
 from scipy import sparse
 
-from handviz.errors import HandvizError
-from handviz.hand_model.inert_pickle import LARGEST_FILE_BYTES, Record, array_from, load_records
-from handviz.hand_model.layer import HandLayer
-from handviz.hand_model.mano import FINGERS, load_mano
+from handviz.core.errors import HandvizError
+from handviz.hand_models.inert_pickle import LARGEST_FILE_BYTES, Record, array_from, load_records
+from handviz.hand_models.layer import HandLayer
+from handviz.hand_models.mano import FINGERS, load_mano
 
 PARENTS = [4294967295, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14]
 MIRROR = np.array([-1.0, 1.0, 1.0])

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from handviz.__main__ import main
-from handviz.hand_model import choice
-from handviz.infer import pipeline as pipeline_module
+from handviz.hand_models import choice
+from handviz.pipeline import pipeline as pipeline_module
 from tests.hands import FakeLandmarker
 from tests.mano_hands import stand_in_network
 from tests.tiny_network import write_network

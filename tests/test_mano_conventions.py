@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from handviz.data.tiny.stand_in_mano import left_arrays, right_arrays
-from handviz.errors import HandvizError
-from handviz.hand_model.mano import load_mano
-from handviz.hand_model.mano_conventions import (
+from handviz.core.errors import HandvizError
+from handviz.core.records import FloatArray, Handedness
+from handviz.hand_models.mano import load_mano
+from handviz.hand_models.mano_conventions import (
     as_parameters,
     canonical,
     converted,
@@ -23,9 +23,9 @@ from handviz.hand_model.mano_conventions import (
     six_numbers,
     split_48,
 )
-from handviz.hand_model.mano_parameters import ManoParameters, PoseKind
-from handviz.hand_model.template import HandTemplate
-from handviz.records import FloatArray, Handedness
+from handviz.hand_models.mano_parameters import ManoParameters, PoseKind
+from handviz.hand_models.template import HandTemplate
+from tests.fake_datasets.stand_in_mano import left_arrays, right_arrays
 from tests.mano_hands import write_arrays
 
 SIDES: tuple[Handedness, ...] = ("right", "left")

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handviz.data.tiny.stand_in_mano import stand_in_template
-from handviz.errors import HandvizError
-from handviz.hand_model.mano_conventions import mano_vertices
-from handviz.hand_model.mano_parameters import ManoParameters
-from handviz.infer.mano_file import FORMS, ManoRecord, PoseForm, fit_sentence, read_mano, write_mano
-from handviz.records import Handedness
+from handviz.core.errors import HandvizError
+from handviz.core.records import Handedness
+from handviz.hand_models.mano_conventions import mano_vertices
+from handviz.hand_models.mano_parameters import ManoParameters
+from handviz.io.mano_file import FORMS, ManoRecord, PoseForm, fit_sentence, read_mano, write_mano
+from tests.fake_datasets.stand_in_mano import stand_in_template
 
 SIDES: tuple[Handedness, ...] = ("right", "left")
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from handviz.data.tiny.stand_in_mano import stand_in_template
-from handviz.geometry import rotation_from_axis_angle
-from handviz.hand_model.mano_conventions import as_parameters, hand_vertices, mano_vertices
-from handviz.hand_model.mano_fit import fit_keypoints, fit_vertices
-from handviz.hand_model.mano_parameters import ManoParameters, PoseKind
-from handviz.records import FloatArray, Handedness
+from handviz.core.geometry import rotation_from_axis_angle
+from handviz.core.records import FloatArray, Handedness
+from handviz.hand_models.mano_conventions import as_parameters, hand_vertices, mano_vertices
+from handviz.hand_models.mano_fit import fit_keypoints, fit_vertices
+from handviz.hand_models.mano_parameters import ManoParameters, PoseKind
+from tests.fake_datasets.stand_in_mano import stand_in_template
 
 KINDS: tuple[PoseKind, ...] = ("absolute", "relative", "components")
 

@@ -13,19 +13,19 @@ import trimesh
 from PIL import Image
 
 from handviz.__main__ import main
-from handviz.data.tiny.stand_in_mano import stand_in_template, vertex_order
-from handviz.hand_model.choice import hand_model
-from handviz.infer import pipeline as pipeline_module
-from handviz.infer.mesh_export import export_mesh
-from handviz.infer.pipeline import Pipeline, PipelineSettings
-from handviz.infer.point_reading import read_point
-from handviz.output.animated_glb import animated_glb, fit_tracks
-from handviz.output.bvh import fit_skeleton
-from handviz.output.moments import KEYPOINT_NAMES
-from handviz.output.recorded import Track
-from handviz.paths import CLIP_FILE, MODELS, PROJECT_ROOT
-from handviz.records import Detection, Frame, FrameResult, Handedness, HandMesh
-from handviz.render.highlight import Pick
+from handviz.core.paths import CLIP_FILE, MODELS, PROJECT_ROOT
+from handviz.core.records import Detection, Frame, FrameResult, Handedness, HandMesh
+from handviz.hand_models.choice import hand_model
+from handviz.inspection.point_reading import read_point
+from handviz.io.mesh_export import export_mesh
+from handviz.io.recording.animated_glb import animated_glb, fit_tracks
+from handviz.io.recording.bvh import fit_skeleton
+from handviz.io.recording.moments import KEYPOINT_NAMES
+from handviz.io.recording.recorded import Track
+from handviz.pipeline import pipeline as pipeline_module
+from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.rendering.highlight import Pick
+from tests.fake_datasets.stand_in_mano import stand_in_template, vertex_order
 from tests.hands import FakeLandmarker, made_up_detection
 from tests.mano_hands import relabelled, stand_in_network
 from tests.tiny_network import write_network

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from handviz.data.tiny.stand_in_mano import stand_in_template, write_stand_in_mano
-from handviz.hand_model.layer import HandLayer
-from handviz.hand_model.mano import load_mano
-from handviz.hand_model.mano_parameters import ManoParameters, posed, template_pose
-from handviz.hand_model.template import HandTemplate
+from handviz.hand_models.layer import HandLayer
+from handviz.hand_models.mano import load_mano
+from handviz.hand_models.mano_parameters import ManoParameters, posed, template_pose
+from handviz.hand_models.template import HandTemplate
+from tests.fake_datasets.stand_in_mano import stand_in_template, write_stand_in_mano
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from handviz.paths import PROJECT_ROOT
+from handviz.core.paths import PROJECT_ROOT
 
 
 def run(code: str) -> None:
@@ -12,7 +12,7 @@ def run(code: str) -> None:
 
 def test_plots_and_sound_are_not_loaded_and_can_be_later() -> None:
     run(
-        "import sys, handviz.detect.landmarker\n"
+        "import sys, handviz.detection.landmarker\n"
         "assert not {'matplotlib', 'matplotlib.pyplot', 'sounddevice'} & set(sys.modules)\n"
         "import matplotlib.figure\n"
         "assert matplotlib.figure.Figure(figsize=(1, 1)).subplots() is not None"
@@ -22,7 +22,7 @@ def test_plots_and_sound_are_not_loaded_and_can_be_later() -> None:
 def test_what_is_loaded_already_stays() -> None:
     run(
         "import sys, matplotlib\n"
-        "import handviz.detect.landmarker\n"
+        "import handviz.detection.landmarker\n"
         "assert sys.modules['matplotlib'] is matplotlib\n"
         "assert matplotlib.__version__"
     )

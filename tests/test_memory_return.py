@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from handviz.paths import PROJECT_ROOT
+from handviz.core.paths import PROJECT_ROOT
 
 SCRIPT = """
 import resource, sys
 from pathlib import Path
-from handviz.infer.memory_return import return_large_blocks
+from handviz.core.memory_return import return_large_blocks
 
 if sys.argv[1] == "return":
     assert return_large_blocks()

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import trimesh
 
-from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_display_mesh, load_open_hand
-from handviz.hand_model.uv_atlas import load_uv_atlas
-from handviz.infer.glb import linear_from_srgb
-from handviz.infer.mesh_export import export_mesh
-from handviz.infer.uv_texture import bake_texture
-from handviz.records import FloatArray, Handedness, HandMesh
-from handviz.render.colormap import colours_from_deviation
+from handviz.core.errors import HandvizError
+from handviz.core.records import FloatArray, Handedness, HandMesh
+from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
+from handviz.hand_models.uv_atlas import load_uv_atlas
+from handviz.io.glb import linear_from_srgb
+from handviz.io.mesh_export import export_mesh
+from handviz.io.uv_texture import bake_texture
+from handviz.rendering.colormap import colours_from_deviation
 from tests.hands import textured_hand
 
 HALF_TURN_ABOUT_X = np.diag([1.0, -1.0, -1.0])

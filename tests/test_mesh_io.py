@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from handviz.infer.mesh_io import MeshArrays, faces_for, obj_bytes, ply_bytes
+from handviz.io.mesh_io import MeshArrays, faces_for, obj_bytes, ply_bytes
 
 
 @pytest.fixture

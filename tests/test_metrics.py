@@ -6,8 +6,8 @@ from scipy import stats
 from scipy.spatial import procrustes
 from scipy.spatial.transform import Rotation
 
-from handviz import metrics
-from handviz.errors import HandvizError
+from handviz.core import metrics
+from handviz.core.errors import HandvizError
 
 HANDS, POINTS = 5, 21
 

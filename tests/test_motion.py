@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from handviz.data.synthetic.motion import HandMotion, MotionPoser
-from handviz.data.synthetic.simulated_hands import ErrorSizes, Simulation, measured_error_sizes
-from handviz.geometry import intrinsics_from_field_of_view, project_points
+from handviz.core.geometry import intrinsics_from_field_of_view, project_points
+from tools.motion import HandMotion, MotionPoser
+from tools.simulated_hands import ErrorSizes, Simulation, measured_error_sizes
 
 SIZES = ErrorSizes(
     direction=0.0004, log_depth=0.004, turn_rad=(0.012, 0.010, 0.004), across_share=0.03, along_share=0.08

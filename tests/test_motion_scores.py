@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handviz.geometry import projected
-from handviz.infer.known_motions import ARRAYS, load_motion, save_motion
-from handviz.infer.motion_scores import KnownMotion, scores
-from handviz.records import HandMesh
+from handviz.core.geometry import projected
+from handviz.core.records import HandMesh
 from tests.hands import INTRINSICS, made_up_hand
+from tools.known_motions import ARRAYS, load_motion, save_motion
+from tools.motion_scores import KnownMotion, scores
 
 RATE_HZ = 30
 

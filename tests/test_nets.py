@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from handviz.errors import HandvizError
-from handviz.hand_model.layer import HandLayer
-from handviz.nets.amvur import (
+from handviz.core.errors import HandvizError
+from handviz.core.probability import rotation_from_6d
+from handviz.core.records import VARIANTS
+from handviz.hand_models.layer import HandLayer
+from handviz.models.amvur.amvur import (
     HIGHEST_LOG_VARIANCE,
     LOWEST_LOG_VARIANCE,
     Amvur,
@@ -16,14 +18,12 @@ from handviz.nets.amvur import (
     TokenSettings,
     attention,
 )
-from handviz.nets.backbones import BACKBONES
-from handviz.nets.camera_net import CameraNet, camera_vector
-from handviz.nets.evidence import Evidence
-from handviz.nets.memory import channels_last
-from handviz.nets.model import ModelConfig, build_model
-from handviz.nets.prior_net import PriorNet
-from handviz.probability import rotation_from_6d
-from handviz.records import VARIANTS
+from handviz.models.amvur.camera_net import CameraNet, camera_vector
+from handviz.models.amvur.evidence import Evidence
+from handviz.models.amvur.memory import channels_last
+from handviz.models.amvur.model import ModelConfig, build_model
+from handviz.models.amvur.prior_net import PriorNet
+from handviz.models.backbones.backbones import BACKBONES
 
 SMALL = ModelConfig(width=32, regressor_width=32, evidence_width=16, evidence_layers=1)
 FEATURE = 24

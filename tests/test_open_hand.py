@@ -5,18 +5,18 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
-from handviz.errors import HandvizError
-from handviz.hand_model.anatomy import pose_from_angles, sample_angles
-from handviz.hand_model.open_hand import (
+from handviz.core.errors import HandvizError
+from handviz.core.paths import OPEN_HAND_FILE
+from handviz.hand_models.anatomy import pose_from_angles, sample_angles
+from handviz.hand_models.open_hand import (
     HOW_TO_GET,
     TEMPLATE_ARRAYS,
     load_arm_mesh,
     load_display_mesh,
     load_open_hand,
 )
-from handviz.hand_model.skinning import joint_transforms, skin
-from handviz.hand_model.template import checked
-from handviz.paths import OPEN_HAND_FILE
+from handviz.hand_models.skinning import joint_transforms, skin
+from handviz.hand_models.template import checked
 from tests.hands import TIPS
 
 

@@ -12,15 +12,15 @@ from hands import textured_hand
 from scipy.spatial.transform import Rotation
 
 from handviz.__main__ import main
-from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_display_mesh, load_open_hand
-from handviz.hand_model.skinning import joint_transforms, skin
-from handviz.output.animate import animate
-from handviz.output.animated_glb import presence
-from handviz.output.moments import moment_of
-from handviz.output.recorded import read_tracks
-from handviz.output.recording import Recording
-from handviz.records import FloatArray, Frame, FrameResult, Handedness, HandMesh
+from handviz.core.errors import HandvizError
+from handviz.core.records import FloatArray, Frame, FrameResult, Handedness, HandMesh
+from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
+from handviz.hand_models.skinning import joint_transforms, skin
+from handviz.io.recording.animate import animate
+from handviz.io.recording.animated_glb import presence
+from handviz.io.recording.moments import moment_of
+from handviz.io.recording.recorded import read_tracks
+from handviz.io.recording.recording import Recording
 
 AWAY = range(9, 15)
 """Of the left hand's moments: 0.6 s."""

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hands import made_up_hand
 
-from handviz.errors import HandvizError
-from handviz.output.datagrams import Datagrams
-from handviz.output.moments import Moment, moment_of
-from handviz.output.udp import UdpSender
-from handviz.records import Frame, FrameResult, HandMesh
+from handviz.core.errors import HandvizError
+from handviz.core.records import Frame, FrameResult, HandMesh
+from handviz.io.recording.datagrams import Datagrams
+from handviz.io.recording.moments import Moment, moment_of
+from handviz.io.recording.udp import UdpSender
 
 
 def moment(*hands: HandMesh, number: int = 7) -> Moment:

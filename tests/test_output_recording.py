@@ -15,17 +15,17 @@ import numpy as np
 import pytest
 from hands import made_up_hand
 
-from handviz.errors import HandvizError
-from handviz.output import growing_file, recording
-from handviz.output.datagrams import Datagrams
-from handviz.output.growing_file import GrowingFile
-from handviz.output.moments import Moment, ViewPicture, moment_of
-from handviz.output.mp4 import copied_as_mp4
-from handviz.output.recorded import read_entries, read_tracks
-from handviz.output.recording import Recording
-from handviz.output.video import SteadyVideo, fitted
-from handviz.paths import PROJECT_ROOT
-from handviz.records import Detection, Frame, FrameResult, HandCrop
+from handviz.core.errors import HandvizError
+from handviz.core.paths import PROJECT_ROOT
+from handviz.core.records import Detection, Frame, FrameResult, HandCrop
+from handviz.io.recording import growing_file, recording
+from handviz.io.recording.datagrams import Datagrams
+from handviz.io.recording.growing_file import GrowingFile
+from handviz.io.recording.moments import Moment, ViewPicture, moment_of
+from handviz.io.recording.mp4 import copied_as_mp4
+from handviz.io.recording.recorded import read_entries, read_tracks
+from handviz.io.recording.recording import Recording
+from handviz.io.recording.video import SteadyVideo, fitted
 
 Usage = namedtuple("Usage", "total used free")
 

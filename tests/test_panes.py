@@ -7,15 +7,15 @@ import pytest
 from scipy.spatial import procrustes
 from scipy.spatial.transform import Rotation
 
-from handviz.records import VARIANTS, Frame, FrameResult, HandMesh
-from handviz.render.camera import Size
-from handviz.render.colormap import oklab_from_srgb
-from handviz.render.difference import Distances, distances_of, vertex_distances_mm
-from handviz.render.distance_colours import colours_from_distance, distance_colours, distance_legend_picture
-from handviz.render.label import label_picture
-from handviz.render.options import Difference
-from handviz.render.pane_label import pane_label, pane_lines
-from handviz.render.panes import Pane, pane_at, panes_of
+from handviz.core.records import VARIANTS, Frame, FrameResult, HandMesh
+from handviz.rendering.camera import Size
+from handviz.rendering.colormap import oklab_from_srgb
+from handviz.rendering.difference import Distances, distances_of, vertex_distances_mm
+from handviz.rendering.distance_colours import colours_from_distance, distance_colours, distance_legend_picture
+from handviz.rendering.label import label_picture
+from handviz.rendering.options import Difference
+from handviz.rendering.pane_label import pane_label, pane_lines
+from handviz.rendering.panes import Pane, pane_at, panes_of
 from tests.hands import made_up_hand
 
 PICTURE = (640, 480)

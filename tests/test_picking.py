@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handviz.hand_model.open_hand import load_display_mesh, load_open_hand
-from handviz.records import FloatArray, HandMesh
-from handviz.render.camera import MIRROR, OrbitCamera, overlay_matrix, project
-from handviz.render.hand_shape import HandShape, HandShaper, depth_range
-from handviz.render.highlight import Pick
-from handviz.render.options import DrawOptions
-from handviz.render.picking import PickView, front_hit, in_view, pick
-from handviz.render.surface import VertexNormals
+from handviz.core.records import FloatArray, HandMesh
+from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
+from handviz.rendering.camera import MIRROR, OrbitCamera, overlay_matrix, project
+from handviz.rendering.hand_shape import HandShape, HandShaper, depth_range
+from handviz.rendering.highlight import Pick
+from handviz.rendering.options import DrawOptions
+from handviz.rendering.picking import PickView, front_hit, in_view, pick
+from handviz.rendering.surface import VertexNormals
 from tests.hands import textured_hand
 
 PICTURE, VIEW = (640, 480), (800, 500)

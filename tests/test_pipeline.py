@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handviz import metrics
-from handviz.detect.marking import as_the_detector_marks_them
-from handviz.errors import HandvizError
-from handviz.infer import pipeline as pipeline_module
-from handviz.infer.pipeline import Pipeline, PipelineSettings
-from handviz.infer.witness import SHARE
-from handviz.lens import Lens
-from handviz.records import Frame, HandMesh, Intrinsics
+from handviz.core import metrics
+from handviz.core.errors import HandvizError
+from handviz.core.lens import Lens
+from handviz.core.records import Frame, HandMesh, Intrinsics
+from handviz.detection.marking import as_the_detector_marks_them
+from handviz.pipeline import pipeline as pipeline_module
+from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.witness import SHARE
 from tests.hands import FakeLandmarker, made_up_detection
 from tests.tiny_network import constant_hand, write_all_networks, write_network
 
@@ -134,7 +134,7 @@ def test_the_camera_decides_the_distance(networks: Path) -> None:
 
 
 def test_a_live_session_never_loads_torch() -> None:
-    code = "import sys, handviz.infer.pipeline; sys.exit('torch' in sys.modules)"
+    code = "import sys, handviz.pipeline.pipeline; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handviz.errors import HandvizError
-from handviz.infer import pipeline as pipeline_module
-from handviz.infer.pipeline import Pipeline, PipelineSettings
-from handviz.infer.reconstructor import Reconstructor
-from handviz.records import VARIANTS, Frame, HandMesh, HandTexture, VariantName
+from handviz.core.errors import HandvizError
+from handviz.core.records import VARIANTS, Frame, HandMesh, HandTexture, VariantName
+from handviz.models.reconstructor import Reconstructor
+from handviz.pipeline import pipeline as pipeline_module
+from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from tests.hands import FakeLandmarker
 from tests.tiny_network import constant_hand, write_network
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from handviz.detect.crop import crop_from_image_affine, crop_hand, hand_mesh_from_crop, mesh_in_crop
-from handviz.detect.placement import CropView, in_front, place_in_perspective
-from handviz.geometry import project_points, projected, rescaled, rotated
-from handviz.records import CanonicalHand, Detection, Intrinsics, PlaceDoubt
+from handviz.core.geometry import project_points, projected, rescaled, rotated
+from handviz.core.records import CanonicalHand, Detection, Intrinsics, PlaceDoubt
+from handviz.detection.crop import crop_from_image_affine, crop_hand, hand_mesh_from_crop, mesh_in_crop
+from handviz.detection.placement import CropView, in_front, place_in_perspective
 from tests.hands import made_up_hand
 
 CAMERA = Intrinsics(610.0, 333.0, 229.0, focal_y_px=655.0)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from handviz.__main__ import main
-from handviz.errors import HandvizError
-from handviz.train import plots
-from handviz.train.calibration import NOMINAL, REMOVED, Calibration
-from handviz.train.plots import draw_learning_curve, draw_reliability, draw_sparsification, read_log
+from handviz.core.errors import HandvizError
+from handviz.evaluation import plots
+from handviz.evaluation.calibration import NOMINAL, REMOVED, Calibration
+from handviz.evaluation.plots import draw_learning_curve, draw_reliability, draw_sparsification, read_log
 
 HEADER = "step,loss,vertices,vertex_error_mm,std_mm,image_error_percent"
 

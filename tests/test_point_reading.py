@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handviz.hand_model.template import HandTemplate
-from handviz.infer.point_reading import hand_self_visible, joint_name, point_name, read_point
-from handviz.records import Handedness, HandMesh
-from handviz.render.highlight import Pick
+from handviz.core.records import Handedness, HandMesh
+from handviz.hand_models.template import HandTemplate
+from handviz.inspection.point_reading import hand_self_visible, joint_name, point_name, read_point
+from handviz.rendering.highlight import Pick
 from tests.hands import TIPS, textured_hand
 
 

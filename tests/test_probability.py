@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch.distributions import Normal, kl_divergence
 
-from handviz.probability import (
+from handviz.core.probability import (
     gaussian_kl,
     gaussian_nll,
     image_from_keypoints,

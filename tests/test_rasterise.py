@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from handviz.hand_model.anatomy import pose_from_angles, sample_angles
-from handviz.hand_model.layer import HandLayer
-from handviz.nets.rasterise import interpolated, rasterise, visible_vertices
-from handviz.visibility import DEPTH_TOLERANCE, self_visible
+from handviz.core.visibility import DEPTH_TOLERANCE, self_visible
+from handviz.hand_models.anatomy import pose_from_angles, sample_angles
+from handviz.hand_models.layer import HandLayer
+from handviz.models.texture.rasterise import interpolated, rasterise, visible_vertices
 
 SIZE = 64
 HANDS = 4

@@ -13,13 +13,13 @@ import trimesh
 from PIL import Image
 
 from handviz.__main__ import main
-from handviz.capture.images import read_image
-from handviz.commands import reconstruct as reconstruct_module
-from handviz.infer import pipeline as pipeline_module
-from handviz.infer import report
-from handviz.lens import lens_of_intrinsics
-from handviz.lens_files import opencv_text
-from handviz.records import Detection, Frame, FrameResult, HandTexture, Intrinsics
+from handviz.cli import reconstruct as reconstruct_module
+from handviz.core.lens import lens_of_intrinsics
+from handviz.core.lens_files import opencv_text
+from handviz.core.records import Detection, Frame, FrameResult, HandTexture, Intrinsics
+from handviz.io import report
+from handviz.pipeline import pipeline as pipeline_module
+from handviz.sources.images import read_image
 from tests.hands import FakeLandmarker, made_up_hand
 from tests.tiny_network import write_all_networks
 

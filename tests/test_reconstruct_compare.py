@@ -9,8 +9,8 @@ import trimesh
 from PIL import Image
 
 from handviz.__main__ import main
-from handviz.infer import pipeline as pipeline_module
-from handviz.records import VARIANTS
+from handviz.core.records import VARIANTS
+from handviz.pipeline import pipeline as pipeline_module
 from tests.hands import FakeLandmarker
 from tests.tiny_network import constant_hand, write_network
 

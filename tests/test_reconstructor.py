@@ -7,11 +7,11 @@ import onnx
 import pytest
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
 
-from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.infer import reconstructor as reconstructor_module
-from handviz.infer.reconstructor import Reconstructor
-from handviz.records import Detection, HandCrop
+from handviz.core.errors import HandvizError
+from handviz.core.records import Detection, HandCrop
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.models import reconstructor as reconstructor_module
+from handviz.models.reconstructor import Reconstructor
 from tests.tiny_network import constant_hand, write_network
 
 

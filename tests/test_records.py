@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from handviz import records
-from handviz.paths import variant_file
+from handviz.core import records
+from handviz.core.paths import variant_file
 
 
 def test_keypoint_parents_form_a_tree_of_five_fingers() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path, PureWindowsPath
 
 import pytest
 
-from handviz.data.real import registry
-from handviz.errors import HandvizError
+from handviz.core.errors import HandvizError
+from handviz.data.datasets import registry
 from tests.memory_dataset import MemoryDataset, reader_of
 
 
@@ -14,7 +14,7 @@ from tests.memory_dataset import MemoryDataset, reader_of
 def dataset(monkeypatch: pytest.MonkeyPatch) -> MemoryDataset:
     """What every spec of freihand opens."""
     dataset = MemoryDataset([])
-    monkeypatch.setitem(sys.modules, "handviz.data.real.freihand", reader_of(dataset))
+    monkeypatch.setitem(sys.modules, "handviz.data.datasets.freihand", reader_of(dataset))
     return dataset
 
 

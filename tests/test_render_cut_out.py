@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from test_render_scene import FLAT, SIZE, SQUARE, painted, result, square
 
-from handviz.render.mesh_pass import EDGE_COLOUR
-from handviz.render.offscreen import OffscreenRenderer
-from handviz.render.options import DrawOptions
-from handviz.render.scene import Scene
-from handviz.render.target import MultisampleTarget, read_pixels, straight_alpha
+from handviz.rendering.mesh_pass import EDGE_COLOUR
+from handviz.rendering.offscreen import OffscreenRenderer
+from handviz.rendering.options import DrawOptions
+from handviz.rendering.scene import Scene
+from handviz.rendering.target import MultisampleTarget, read_pixels, straight_alpha
 
 MIDDLE = (24, 32)
 

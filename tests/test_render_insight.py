@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from test_render_scene import BLUE, FLAT, SIZE, SQUARE, Draw, painted, result, square
 
-from handviz.render.camera import OrbitCamera
-from handviz.render.colormap import attention_colours, deviation_colours, oklab_from_srgb
-from handviz.render.highlight import AttentionShown, Highlight, Pick
-from handviz.render.highlight_strokes import CORE_COLOUR
-from handviz.render.legend_stack import LegendPart, notes_for, stacked_picture, stacked_size
-from handviz.render.options import DrawOptions
-from handviz.render.scene import Scene
-from handviz.render.target import MultisampleTarget
+from handviz.rendering.camera import OrbitCamera
+from handviz.rendering.colormap import attention_colours, deviation_colours, oklab_from_srgb
+from handviz.rendering.highlight import AttentionShown, Highlight, Pick
+from handviz.rendering.highlight_strokes import CORE_COLOUR
+from handviz.rendering.legend_stack import LegendPart, notes_for, stacked_picture, stacked_size
+from handviz.rendering.options import DrawOptions
+from handviz.rendering.scene import Scene
+from handviz.rendering.target import MultisampleTarget
 
 MIDDLE = (SIZE[1] // 2, SIZE[0] // 2)
 UNCERTAIN = replace(FLAT, uncertain_above_mm=5.0)

@@ -5,17 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from handviz.render.camera import OrbitCamera, letterbox, overlay_matrix, project
-from handviz.render.colormap import (
+from handviz.rendering.camera import OrbitCamera, letterbox, overlay_matrix, project
+from handviz.rendering.colormap import (
     colours_from_deviation,
     deviation_colours,
     oklab_from_srgb,
     srgb_from_oklab,
 )
-from handviz.render.deviation_range import DEFAULT_RANGE_MM, RangeFollower, fitted_range
-from handviz.render.inferred_mark import HALF_WIDTH_PX, PERIOD_PX, marked, stripe_cover
-from handviz.render.key_light import FIRST_DIRECTION, KeyLight
-from handviz.render.legend import (
+from handviz.rendering.deviation_range import DEFAULT_RANGE_MM, RangeFollower, fitted_range
+from handviz.rendering.inferred_mark import HALF_WIDTH_PX, PERIOD_PX, marked, stripe_cover
+from handviz.rendering.key_light import FIRST_DIRECTION, KeyLight
+from handviz.rendering.legend import (
     BAR_BOTTOM_PX,
     BAR_LEFT_PX,
     BAR_RIGHT_PX,
@@ -26,7 +26,7 @@ from handviz.render.legend import (
     legend_picture,
     ticks_mm,
 )
-from handviz.render.surface import VertexNormals, unique_edges
+from handviz.rendering.surface import VertexNormals, unique_edges
 
 # Machado, Oliveira and Fernandes 2009, severity 1: what linear RGB becomes without one kind of cone.
 PROTANOPIA = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]

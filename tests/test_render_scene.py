@@ -7,19 +7,19 @@ import moderngl
 import numpy as np
 import pytest
 
-from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_display_mesh, load_open_hand
-from handviz.records import Frame, FrameResult, HandMesh, HandTexture, Intrinsics
-from handviz.render import offscreen
-from handviz.render.camera import OrbitCamera
-from handviz.render.colormap import deviation_colours
-from handviz.render.inferred_mark import marked, stripe_cover
-from handviz.render.key_light import KeyLight
-from handviz.render.legend import seen_legend_picture
-from handviz.render.options import DrawOptions
-from handviz.render.scene import Scene
-from handviz.render.surface import PlainSurface
-from handviz.render.target import MultisampleTarget
+from handviz.core.errors import HandvizError
+from handviz.core.records import Frame, FrameResult, HandMesh, HandTexture, Intrinsics
+from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
+from handviz.rendering import offscreen
+from handviz.rendering.camera import OrbitCamera
+from handviz.rendering.colormap import deviation_colours
+from handviz.rendering.inferred_mark import marked, stripe_cover
+from handviz.rendering.key_light import KeyLight
+from handviz.rendering.legend import seen_legend_picture
+from handviz.rendering.options import DrawOptions
+from handviz.rendering.scene import Scene
+from handviz.rendering.surface import PlainSurface
+from handviz.rendering.target import MultisampleTarget
 
 SIZE = (64, 48)
 BLUE = (0, 0, 200)

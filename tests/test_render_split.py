@@ -7,16 +7,16 @@ import moderngl
 import numpy as np
 import pytest
 
-from handviz.records import VARIANTS, Frame, FrameResult, HandMesh, Intrinsics, VariantName
-from handviz.render import image_pass, legend_pass
-from handviz.render.camera import OrbitCamera
-from handviz.render.colormap import deviation_colours
-from handviz.render.distance_colours import distance_colours
-from handviz.render.highlight import AttentionShown, Highlight, Pick
-from handviz.render.options import Difference, DrawOptions
-from handviz.render.split_scene import SplitScene
-from handviz.render.surface import PlainSurface
-from handviz.render.target import MultisampleTarget
+from handviz.core.records import VARIANTS, Frame, FrameResult, HandMesh, Intrinsics, VariantName
+from handviz.rendering import image_pass, legend_pass
+from handviz.rendering.camera import OrbitCamera
+from handviz.rendering.colormap import deviation_colours
+from handviz.rendering.distance_colours import distance_colours
+from handviz.rendering.highlight import AttentionShown, Highlight, Pick
+from handviz.rendering.options import Difference, DrawOptions
+from handviz.rendering.split_scene import SplitScene
+from handviz.rendering.surface import PlainSurface
+from handviz.rendering.target import MultisampleTarget
 
 SIZE = (638, 160)
 """Three panes of 211 or 212 pixels and two gaps; each shows the picture 211 pixels wide, 158 high."""

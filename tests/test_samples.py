@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.nets.model import ModelConfig, build_model
-from handviz.train.cache import load_cached
-from handviz.train.samples import load_pictures, needed_shards
+from handviz.core.errors import HandvizError
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.models.amvur.model import ModelConfig, build_model
+from handviz.training.cache import load_cached
+from handviz.training.samples import load_pictures, needed_shards
 
 SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, evidence_width=16, evidence_layers=1)
 

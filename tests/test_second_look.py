@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handviz.detect.crop import crop_hand
-from handviz.infer.second_look import reconstruct_and_look_again
-from handviz.records import CanonicalHand, HandCrop, VariantName
+from handviz.core.records import CanonicalHand, HandCrop, VariantName
+from handviz.detection.crop import crop_hand
+from handviz.pipeline.second_look import reconstruct_and_look_again
 from tests.hands import made_up_detection
 from tests.tiny_network import constant_hand
 

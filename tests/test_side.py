@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from handviz.detect.side import sided
-from handviz.infer.pipeline import Pipeline, PipelineSettings
-from handviz.paths import CLIP_FILE
-from handviz.records import Detection, Frame, Handedness, SideChoice
+from handviz.core.paths import CLIP_FILE
+from handviz.core.records import Detection, Frame, Handedness, SideChoice
+from handviz.detection.side import sided
+from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 
 
 @pytest.mark.parametrize(

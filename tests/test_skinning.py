@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from handviz.hand_model.layer import HandLayer
-from handviz.hand_model.skinning import joint_transforms, skin
+from handviz.hand_models.layer import HandLayer
+from handviz.hand_models.skinning import joint_transforms, skin
 
 HANDS = 4
 

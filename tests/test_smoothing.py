@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from handviz.infer.smoothing import (
+from handviz.core.records import HandMesh
+from handviz.pipeline.smoothing import (
     CUTOFF_HZ_PER_METRE_PER_SECOND,
     SPEED_CUTOFF_HZ,
     HandSmoother,
     OneEuroFilter,
     least_cutoff_hz,
 )
-from handviz.records import HandMesh
 from tests.hands import made_up_hand, shaken
 
 STEP_MS = 1000 / 30

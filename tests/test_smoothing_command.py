@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from handviz.__main__ import main
-from handviz.commands import smoothing
-from handviz.infer.kalman import KalmanSmoother
-from handviz.infer.known_motions import save_motion
+from handviz.pipeline.kalman import KalmanSmoother
 from tests.test_motion_scores import motion
+from tools import smoothing
+from tools.known_motions import save_motion
 
 
 def arguments(cache: Path, *more: str) -> list[str]:

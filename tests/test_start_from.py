@@ -7,12 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.nets.model import ModelConfig, build_model
-from handviz.train.checkpoint import save_checkpoint
-from handviz.train.evaluate import Crops, mediapipe_by_part
-from handviz.train.train import TrainConfig, Trainer
+from handviz.core.errors import HandvizError
+from handviz.evaluation.evaluate import Crops, mediapipe_by_part
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.models.amvur.model import ModelConfig, build_model
+from handviz.training.checkpoint import save_checkpoint
+from handviz.training.train import TrainConfig, Trainer
 from tests.training import SMALL, assert_same, run_steps
 
 PLAIN = ModelConfig(width=16, regressor_width=16, evidence="global")

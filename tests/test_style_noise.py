@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from handviz.errors import HandvizError
-from handviz.train.style_noise import StyleNoise, drawn_styles, in_other_styles, spread_of_statistics, statistics
+from handviz.core.errors import HandvizError
+from handviz.training.style_noise import StyleNoise, drawn_styles, in_other_styles, spread_of_statistics, statistics
 
 
 @pytest.fixture

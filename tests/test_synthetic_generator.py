@@ -6,9 +6,9 @@ import cv2
 import pytest
 
 from handviz.__main__ import main
+from handviz.core.errors import HandvizError
 from handviz.data.synthetic.dataset import read_shard
 from handviz.data.synthetic.generator import Plan, labels_file, pictures_file, render
-from handviz.errors import HandvizError
 
 pytestmark = pytest.mark.usefixtures("small_shards")
 

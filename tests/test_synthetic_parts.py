@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from handviz.data.synthetic import backgrounds, develop, look, pose, props
-from handviz.hand_model.open_hand import load_open_hand
+from handviz.hand_models.open_hand import load_open_hand
 
 
 def test_poses_that_are_kept_have_fingers_apart():

@@ -6,6 +6,8 @@ import pytest
 import torch
 import trimesh
 
+from handviz.core.geometry import project_points
+from handviz.core.records import Intrinsics
 from handviz.data.labels import weak_perspective
 from handviz.data.synthetic import generator, pose, sample
 from handviz.data.synthetic.arm import ArmPoser
@@ -14,11 +16,9 @@ from handviz.data.synthetic.generator import pictures_file
 from handviz.data.synthetic.scene import SceneMaker
 from handviz.data.synthetic.scene import labels as scene_labels
 from handviz.data.synthetic.viewpoint import Camera, sample_camera
-from handviz.detect.crop import camera_from_crop, crop_from_image_affine
-from handviz.geometry import project_points
-from handviz.hand_model.layer import HandLayer
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.records import Intrinsics
+from handviz.detection.crop import camera_from_crop, crop_from_image_affine
+from handviz.hand_models.layer import HandLayer
+from handviz.hand_models.open_hand import load_open_hand
 
 SAMPLES = 32
 

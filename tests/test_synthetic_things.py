@@ -9,14 +9,14 @@ import pytest
 import trimesh
 
 from handviz.__main__ import main
+from handviz.core.errors import HandvizError
 from handviz.data.synthetic import backgrounds, develop, generator, look, props, sample, things, worn
 from handviz.data.synthetic.arm import ArmPoser, object_transform
 from handviz.data.synthetic.dataset import read_labels, shard_numbers
 from handviz.data.synthetic.generator import Plan, render
 from handviz.data.synthetic.scene import SceneMaker, hidden_share
-from handviz.errors import HandvizError
-from handviz.render.studio import clip_from_camera, open_studio
-from handviz.render.studio_parts import OCCLUDER, TARGET, Lights, Material, StudioPicture, Surface, Textures
+from handviz.rendering.studio import clip_from_camera, open_studio
+from handviz.rendering.studio_parts import OCCLUDER, TARGET, Lights, Material, StudioPicture, Surface, Textures
 
 GREY = Material(*[(0.5, 0.5, 0.5)] * 5, mottle=0.0, gloss=0.0)
 pytestmark = pytest.mark.usefixtures("small_shards")

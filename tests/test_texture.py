@@ -8,20 +8,20 @@ import onnxruntime
 import pytest
 import torch
 
+from handviz.core.errors import HandvizError
+from handviz.core.paths import TEXTURE_NAME
+from handviz.core.records import Detection, Frame, HandCrop
 from handviz.data.synthetic import generator
 from handviz.data.synthetic.dataset import read_shard
-from handviz.detect.crop import crop_hand, points_in_crop
-from handviz.errors import HandvizError
-from handviz.infer import pipeline as pipeline_module
-from handviz.infer.pipeline import Pipeline, PipelineSettings
-from handviz.infer.reconstructor import Reconstructor
-from handviz.infer.texture import Texturer, inside_picture
-from handviz.nets.texture import Copying, TextureConfig, TextureNet, TextureOutput, sampled
-from handviz.paths import TEXTURE_NAME
-from handviz.records import Detection, Frame, HandCrop
-from handviz.render.surface import VertexNormals
-from handviz.train.texture import TextureLoss, at_pixels, texture_terms
-from handviz.train.texture_samples import load_texture_samples, mesh_points, missed
+from handviz.detection.crop import crop_hand, points_in_crop
+from handviz.models.reconstructor import Reconstructor
+from handviz.models.texture.texture import Copying, TextureConfig, TextureNet, TextureOutput, sampled
+from handviz.pipeline import pipeline as pipeline_module
+from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.texture import Texturer, inside_picture
+from handviz.rendering.surface import VertexNormals
+from handviz.training.texture import TextureLoss, at_pixels, texture_terms
+from handviz.training.texture_samples import load_texture_samples, mesh_points, missed
 from tests.hands import FakeLandmarker
 from tests.tiny_network import constant_hand, write_all_networks, write_network
 

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from handviz.infer.texture_memory import TextureMemory, sighting_weight
-from handviz.records import HandTexture
+from handviz.core.records import HandTexture
+from handviz.pipeline.texture_memory import TextureMemory, sighting_weight
 from tests.hands import made_up_hand
 
 FACES = np.array([[0, 1, 2]], np.int32)

@@ -9,13 +9,11 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from handviz.__main__ import main
-from handviz.commands import texture as texture_command
-from handviz.errors import HandvizError
-from handviz.metrics import decibel
-from handviz.nets.rasterise import interpolated
-from handviz.train.evaluate import Crops
-from handviz.train.texture_baseline import BaselineConfig, baseline_method, train_baseline
-from handviz.train.texture_scores import (
+from handviz.cli import texture as texture_command
+from handviz.core.errors import HandvizError
+from handviz.core.metrics import decibel
+from handviz.evaluation.evaluate import Crops
+from handviz.evaluation.texture_scores import (
     Colours,
     Score,
     evaluate_methods,
@@ -26,6 +24,8 @@ from handviz.train.texture_scores import (
     similarity_and_noise,
     table,
 )
+from handviz.models.texture.rasterise import interpolated
+from tools.texture_baseline import BaselineConfig, baseline_method, train_baseline
 
 
 @pytest.fixture(scope="module")

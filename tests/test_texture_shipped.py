@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from handviz.infer.texture import Texturer, inside_picture
-from handviz.metrics import decibel
-from handviz.paths import MODELS, TEXTURE_NAME
-from handviz.records import Detection, HandCrop
-from handviz.train.evaluate import Crops
-from handviz.train.texture_scores import Colours, projective_sampling, scenes, scores
+from handviz.core.metrics import decibel
+from handviz.core.paths import MODELS, TEXTURE_NAME
+from handviz.core.records import Detection, HandCrop
+from handviz.evaluation.evaluate import Crops
+from handviz.evaluation.texture_scores import Colours, projective_sampling, scenes, scores
+from handviz.pipeline.texture import Texturer, inside_picture
 
 HANDS = 12
 

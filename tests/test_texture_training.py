@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from handviz.errors import HandvizError
-from handviz.nets.texture import TextureConfig
-from handviz.train.texture import TextureLoss, TextureTrainConfig, TextureTrainer
-from handviz.train.texture_checkpoint import load_texture_checkpoint
+from handviz.core.errors import HandvizError
+from handviz.models.texture.texture import TextureConfig
+from handviz.training.texture import TextureLoss, TextureTrainConfig, TextureTrainer
+from handviz.training.texture_checkpoint import load_texture_checkpoint
 from tests.training import assert_same
 
 SMALL = TextureConfig(width=16, layers=1)

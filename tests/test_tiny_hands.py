@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from handviz.data.tiny.hands import TinyHand, tiny_hands
-from handviz.data.tiny.stand_in_mano import MANO_FROM_OPEN, WRIST_M, stand_in_template
-from handviz.geometry import rotation_from_axis_angle
-from handviz.hand_model.mano_parameters import MIRROR, posed
+from handviz.core.geometry import rotation_from_axis_angle
+from handviz.hand_models.mano_parameters import MIRROR, posed
+from tests.fake_datasets.hands import TinyHand, tiny_hands
+from tests.fake_datasets.stand_in_mano import MANO_FROM_OPEN, WRIST_M, stand_in_template
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from handviz.errors import HandvizError
-from handviz.nets.imagenet_backbones import EfficientNetB0, ResNet50
-from handviz.nets.torchvision_weights import load_torchvision_weights
+from handviz.core.errors import HandvizError
+from handviz.models.backbones.imagenet_backbones import EfficientNetB0, ResNet50
+from handviz.models.backbones.torchvision_weights import load_torchvision_weights
 
 
 @pytest.fixture(scope="module")

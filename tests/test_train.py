@@ -9,13 +9,13 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from handviz.__main__ import main
-from handviz.nets.model import build_model
-from handviz.records import VARIANTS
-from handviz.train.cache import load_cached
-from handviz.train.checkpoint import load_checkpoint
-from handviz.train.optimiser import learning_rate_factor, optimiser_groups
-from handviz.train.train import Trainer, train
-from handviz.train.validation import validation_errors
+from handviz.core.records import VARIANTS
+from handviz.models.amvur.model import build_model
+from handviz.training.cache import load_cached
+from handviz.training.checkpoint import load_checkpoint
+from handviz.training.optimiser import learning_rate_factor, optimiser_groups
+from handviz.training.train import Trainer, train
+from handviz.training.validation import validation_errors
 from tests.training import SMALL, run_steps
 
 NAME = "mediapipe_hand"

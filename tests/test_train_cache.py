@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from handviz.core.errors import HandvizError
 from handviz.data.synthetic.dataset import read_shard
-from handviz.errors import HandvizError
-from handviz.nets.model import build_model
-from handviz.train.cache import landmarks_file, load_cached, middle_file, with_evidence
-from handviz.train.samples import picture_batch
-from handviz.train.train import Trainer, train
+from handviz.models.amvur.model import build_model
+from handviz.training.cache import landmarks_file, load_cached, middle_file, with_evidence
+from handviz.training.samples import picture_batch
+from handviz.training.train import Trainer, train
 from tests.training import SMALL
 
 NAME = "mediapipe_hand"

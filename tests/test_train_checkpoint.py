@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from handviz.errors import HandvizError
-from handviz.nets.model import build_model
-from handviz.train import checkpoint
-from handviz.train.checkpoint import load_checkpoint, load_resume_state, recovered, save_checkpoint
+from handviz.core.errors import HandvizError
+from handviz.models.amvur.model import build_model
+from handviz.training import checkpoint
+from handviz.training.checkpoint import load_checkpoint, load_resume_state, recovered, save_checkpoint
 from tests.training import SMALL, assert_same
 
 

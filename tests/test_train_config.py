@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from handviz.errors import HandvizError
-from handviz.nets.model import ModelConfig
-from handviz.train.checkpoint import load_checkpoint, load_resume_state, save_checkpoint
-from handviz.train.config import TrainConfig, as_notes, changes
-from handviz.train.losses import LossConfig
-from handviz.train.style_noise import StyleNoise
-from handviz.train.train import Trainer, train
-from handviz.train.witness_noise import WitnessNoise
+from handviz.core.errors import HandvizError
+from handviz.models.amvur.losses import LossConfig
+from handviz.models.amvur.model import ModelConfig
+from handviz.training.checkpoint import load_checkpoint, load_resume_state, save_checkpoint
+from handviz.training.config import TrainConfig, as_notes, changes
+from handviz.training.style_noise import StyleNoise
+from handviz.training.train import Trainer, train
+from handviz.training.witness_noise import WitnessNoise
 
 SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, evidence="global")
 

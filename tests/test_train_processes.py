@@ -11,15 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from handviz.data.tiny.freihand import write
-from handviz.data.tiny.stand_in_mano import write_stand_in_mano
-from handviz.errors import HandvizError
-from handviz.nets.model import ModelConfig, build_model
-from handviz.paths import PROJECT_ROOT
-from handviz.train.cache import cache_name, middle_file
-from handviz.train.config import TrainConfig
-from handviz.train.distributed import chosen_device
-from handviz.train.train import Trainer, train
+from handviz.core.errors import HandvizError
+from handviz.core.paths import PROJECT_ROOT
+from handviz.models.amvur.model import ModelConfig, build_model
+from handviz.training.cache import cache_name, middle_file
+from handviz.training.config import TrainConfig
+from handviz.training.distributed import chosen_device
+from handviz.training.train import Trainer, train
+from tests.fake_datasets.freihand import write
+from tests.fake_datasets.stand_in_mano import write_stand_in_mano
 
 SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, evidence="global")
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from handviz.errors import HandvizError
-from handviz.train.run_log import RunLog
-from handviz.train.train import Trainer
+from handviz.core.errors import HandvizError
+from handviz.training.run_log import RunLog
+from handviz.training.train import Trainer
 from tests.training import SMALL, assert_same, run_steps
 
 

@@ -5,8 +5,8 @@ import pytest
 from gui_fakes import frame
 from PIL import Image
 
-from handviz.capture.turning import TURNS_DEG, turned
-from handviz.records import Frame
+from handviz.core.records import Frame
+from handviz.sources.turning import TURNS_DEG, turned
 
 
 @pytest.mark.parametrize("turn_deg", TURNS_DEG)

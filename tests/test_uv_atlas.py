@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import trimesh
 
-from handviz.hand_model.flatten import flatten
-from handviz.hand_model.open_hand import load_display_mesh
-from handviz.hand_model.template import HandTemplate
-from handviz.hand_model.uv_atlas import load_uv_atlas
-from handviz.infer.texels import TEXTURE_SIZE, rasterised
-from handviz.records import FloatArray
+from handviz.core.records import FloatArray
+from handviz.hand_models.flatten import flatten
+from handviz.hand_models.open_hand import load_display_mesh
+from handviz.hand_models.template import HandTemplate
+from handviz.hand_models.uv_atlas import load_uv_atlas
+from handviz.io.texels import TEXTURE_SIZE, rasterised
 
 
 def doubled_areas(corners: FloatArray) -> FloatArray:

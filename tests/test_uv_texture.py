@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import trimesh
 
-from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_display_mesh
-from handviz.hand_model.uv_atlas import load_uv_atlas
-from handviz.infer.texels import load_texels
-from handviz.infer.uv_texture import bake_texture
-from handviz.records import FloatArray, HandMesh
+from handviz.core.errors import HandvizError
+from handviz.core.records import FloatArray, HandMesh
+from handviz.hand_models.open_hand import load_display_mesh
+from handviz.hand_models.uv_atlas import load_uv_atlas
+from handviz.io.texels import load_texels
+from handviz.io.uv_texture import bake_texture
 from tests.hands import textured_hand
 
 HEIGHT, WIDTH = 260, 300

@@ -9,7 +9,7 @@ from handviz.data.synthetic.develop import Curve, Tone
 from handviz.data.synthetic.sample import scene_maker
 from handviz.data.synthetic.vertex_colours import VertexLight, bake, colours
 from handviz.data.synthetic.viewpoint import sample_camera
-from handviz.render.studio_parts import Lights, Material
+from handviz.rendering.studio_parts import Lights, Material
 
 SKIN = (0.5, 0.3, 0.2)
 FROM_THE_CAMERA = np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])

@@ -8,15 +8,15 @@ from scipy.integrate import quad
 from scipy.stats import norm
 from torch.distributions import Normal, kl_divergence
 
-from handviz.errors import HandvizError
-from handviz.nets.camera_net import CameraOutput
-from handviz.nets.model import ModelOutput
-from handviz.nets.prior_net import PriorOutput
-from handviz.probability import Gaussian, rotation_from_6d
-from handviz.train.losses import LossConfig, Truth
-from handviz.train.pose_prior import PosePrior, pose_prior
-from handviz.train.weak import WeakPriors, drawn_camera, expected_image_nll, weak_terms
-from handviz.train.weak_weights import WeakWeights
+from handviz.core.errors import HandvizError
+from handviz.core.probability import Gaussian, rotation_from_6d
+from handviz.models.amvur.camera_net import CameraOutput
+from handviz.models.amvur.losses import LossConfig, Truth
+from handviz.models.amvur.model import ModelOutput
+from handviz.models.amvur.prior_net import PriorOutput
+from handviz.models.amvur.weak import WeakPriors, drawn_camera, expected_image_nll, weak_terms
+from handviz.models.amvur.weak_weights import WeakWeights
+from handviz.training.pose_prior import PosePrior, pose_prior
 
 BATCH, VERTICES, KEYPOINTS = 2, 5, 3
 RHO = 0.7

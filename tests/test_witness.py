@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 import torch
 
-from handviz import metrics
-from handviz.detect.crop import camera_from_crop, crop_from_image_affine, wrist_from_network
-from handviz.detect.marking import as_the_detector_marks_them
-from handviz.detect.placement import CropView
-from handviz.geometry import apply_affine, invert_affine, rotation_from_axis_angle
-from handviz.hand_model.handles import vertices_from_keypoint_moves
-from handviz.hand_model.layer import HandLayer
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.infer.alignment import DEFAULT_PRIOR
-from handviz.infer.witness import (
+from handviz.core import metrics
+from handviz.core.geometry import apply_affine, invert_affine, rotation_from_axis_angle
+from handviz.core.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop, Intrinsics
+from handviz.detection.crop import camera_from_crop, crop_from_image_affine, wrist_from_network
+from handviz.detection.marking import as_the_detector_marks_them
+from handviz.detection.placement import CropView
+from handviz.hand_models.handles import vertices_from_keypoint_moves
+from handviz.hand_models.layer import HandLayer
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.pipeline.alignment import DEFAULT_PRIOR
+from handviz.pipeline.witness import (
     PRESENCE_POWER,
     SHARE,
     SHARE_IN_PICTURE,
     drawn_to_detector,
     leaning_on_witness,
 )
-from handviz.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop, Intrinsics
 from tests.tiny_network import constant_hand
 
 TEMPLATE = load_open_hand()

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from handviz import metrics
-from handviz.detect.marking import as_the_detector_marks_them
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.nets.evidence import LANDMARK_NUMBERS
-from handviz.train.losses import Truth
-from handviz.train.witness_noise import NUMBERS, WitnessNoise, true_landmarks, with_errors_of_photographs
+from handviz.core import metrics
+from handviz.detection.marking import as_the_detector_marks_them
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.models.amvur.evidence import LANDMARK_NUMBERS
+from handviz.models.amvur.losses import Truth
+from handviz.training.witness_noise import NUMBERS, WitnessNoise, true_landmarks, with_errors_of_photographs
 
 COUNT = 400
 

@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.records import CROP_SIZE, VARIANTS, FloatArray
+from handviz.core.records import CROP_SIZE, VARIANTS, FloatArray
+from handviz.hand_models.open_hand import load_open_hand
 
 
 def constant_hand() -> dict[str, FloatArray]:

@@ -2,7 +2,7 @@
 
 import torch
 
-from handviz.nets.model import ModelConfig
+from handviz.models.amvur.model import ModelConfig
 
 SMALL = ModelConfig(width=16, regressor_width=16, evidence_width=16, evidence_layers=1)
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from handviz.capture.images import IMAGE_SUFFIXES
-from handviz.errors import HandvizError
-from handviz.infer.whole_files import writing_whole
+from handviz.core.errors import HandvizError
+from handviz.core.whole_files import writing_whole
+from handviz.sources.images import IMAGE_SUFFIXES
 
 LISTING_NAME, SHARDS_NAME = "listing.jsonl", "shards.txt"
 SHARD_LINE = "{offset:016d} {count:010d}\n"

@@ -8,12 +8,12 @@ from typing import Any
 
 from handviz import __version__
 from handviz.cluster.listing import Listed
-from handviz.errors import HandvizError
-from handviz.hand_model.choice import hand_model_for
-from handviz.infer.picture_order import PictureOrder
-from handviz.infer.whole_files import write_whole
-from handviz.paths import LANDMARKER_FILE, TEXTURE_NAME, variant_file
-from handviz.records import VARIANTS
+from handviz.core.errors import HandvizError
+from handviz.core.paths import LANDMARKER_FILE, TEXTURE_NAME, variant_file
+from handviz.core.records import VARIANTS
+from handviz.core.whole_files import write_whole
+from handviz.hand_models.choice import hand_model_for
+from handviz.pipeline.picture_order import PictureOrder
 
 RECORD_NAME = "run.json"
 FORMAT = 1

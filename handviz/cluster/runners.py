@@ -16,8 +16,8 @@ from typing import Any, Protocol
 from handviz.cluster.run_record import Run
 from handviz.cluster.shards import ShardReport, report_of
 from handviz.cluster.worker import MakerFactory, Worker, make_entries
-from handviz.errors import HandvizError
-from handviz.paths import PROJECT_ROOT
+from handviz.core.errors import HandvizError
+from handviz.core.paths import PROJECT_ROOT
 
 AGAIN = "shards that are done stay, and the same command goes on"
 INSTALL = "Ray is not installed here: python -m pip install -r requirements-cluster.txt"
@@ -158,7 +158,9 @@ class Actor:
 
 def _reason(error: BaseException) -> str:
     """The last line of what Ray tells: the error in the worker."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1].removeprefix("handviz.errors.HandvizError: ")
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].removeprefix(
+        "handviz.core.errors.HandvizError: "
+    )
 
 
 @contextlib.contextmanager

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from handviz.errors import HandvizError
-from handviz.infer.whole_files import write_whole
+from handviz.core.errors import HandvizError
+from handviz.core.whole_files import write_whole
 
 SHARDS_FOLDER = "shards"
 SHARDS_PER_FOLDER = 1000

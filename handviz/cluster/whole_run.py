@@ -11,8 +11,8 @@ from handviz.cluster.listing import Listed, pictures_of_manifest, pictures_under
 from handviz.cluster.run_record import Run, identity, known_listing, write_record
 from handviz.cluster.runners import Runner
 from handviz.cluster.shards import ShardReport, entries_of_shard, is_done, read_report
-from handviz.errors import HandvizError
-from handviz.infer.whole_files import write_whole, writing_whole
+from handviz.core.errors import HandvizError
+from handviz.core.whole_files import write_whole, writing_whole
 
 MANIFEST_NAME, INDEX_NAME, UNREADABLE_NAME = "manifest.json", "index.jsonl", "unreadable.jsonl"
 logger = logging.getLogger(__name__)

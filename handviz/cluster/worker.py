@@ -10,17 +10,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from handviz.capture.images import now_ms, read_image
 from handviz.cluster.listing import pictures_of_shard
 from handviz.cluster.run_record import Run, known_listing
 from handviz.cluster.shards import MOST_TRIES, Entry, Journal, ShardReport, is_done, read_report, write_shard
-from handviz.errors import HandvizError
-from handviz.infer.onnx_session import limit_threads
-from handviz.infer.picture_order import reconstructed, written_entry
-from handviz.infer.pipeline import Pipeline
-from handviz.infer.process_memory import peak_megabytes
-from handviz.infer.report import unreadable_entry
-from handviz.records import Frame
+from handviz.core.errors import HandvizError
+from handviz.core.process_memory import peak_megabytes
+from handviz.core.records import Frame
+from handviz.io.report import unreadable_entry
+from handviz.models.onnx_session import limit_threads
+from handviz.pipeline.picture_order import reconstructed, written_entry
+from handviz.pipeline.pipeline import Pipeline
+from handviz.sources.images import now_ms, read_image
 
 logger = logging.getLogger(__name__)
 

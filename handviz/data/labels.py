@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handviz.detect.crop import camera_from_crop
-from handviz.geometry import apply_affine, project_points
-from handviz.records import CROP_SIZE, FloatArray, Intrinsics
+from handviz.core.geometry import apply_affine, project_points
+from handviz.core.records import CROP_SIZE, FloatArray, Intrinsics
+from handviz.detection.crop import camera_from_crop
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from PyQt6.QtCore import QObject
 
-from handviz.gui.shortcuts import Shortcut
+from handviz.gui.widgets.shortcuts import Shortcut
 
 
 class Feature(QObject):

@@ -8,39 +8,39 @@ from PyQt6.QtCore import Qt, pyqtSignal
 from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
 from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
-from handviz.capture.dropped import choose as choose_dropped
-from handviz.capture.sources import PICTURES_PREFIX
-from handviz.errors import HandvizError
-from handviz.gui.animating import Animating
-from handviz.gui.compare import Compare
-from handviz.gui.controller import Controller
-from handviz.gui.cut_out import CutOut
-from handviz.gui.dropping import dropped_paths, welcome
+from handviz.core.errors import HandvizError
+from handviz.core.records import FrameResult
+from handviz.gui.calibration.lens_feature import LensFeature
 from handviz.gui.feature import Feature
-from handviz.gui.insight import Insight
-from handviz.gui.inspection_feature import InspectionFeature
-from handviz.gui.keyboard import reach_by_tab_alone
-from handviz.gui.lens_feature import LensFeature
-from handviz.gui.log_window import LogKeeper, LogWindow
-from handviz.gui.mesh_saver import MESH_FORMATS, MeshOrder
-from handviz.gui.messages import Answer, Status
-from handviz.gui.output_panel import OutputPanel
-from handviz.gui.parts import ElidedLabel, named_label
-from handviz.gui.recording import Recorder
-from handviz.gui.screenshot import SCREENSHOT_FOLDER, free_path, pictures_folder, save_picture, timed_name
-from handviz.gui.settings import ViewSettings
-from handviz.gui.shortcuts import Shortcut, ShortcutWindow, install
-from handviz.gui.source_feature import SourceFeature
-from handviz.gui.source_panel import SourcePanel
-from handviz.gui.streaming import Streaming
-from handviz.gui.timeline import Timeline
-from handviz.gui.toasts import Toasts
-from handviz.gui.view_panel import ViewPanel
-from handviz.gui.viewport import Viewport
-from handviz.gui.welcome import WELCOMED, Welcome
+from handviz.gui.folder.inspection_feature import InspectionFeature
+from handviz.gui.inspector.compare import Compare
+from handviz.gui.inspector.insight import Insight
+from handviz.gui.record.animating import Animating
+from handviz.gui.record.cut_out import CutOut
+from handviz.gui.record.output_panel import OutputPanel
+from handviz.gui.record.recording import Recorder
+from handviz.gui.record.screenshot import SCREENSHOT_FOLDER, free_path, pictures_folder, save_picture, timed_name
+from handviz.gui.record.streaming import Streaming
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.mesh_saver import MESH_FORMATS, MeshOrder
+from handviz.gui.session.messages import Answer, Status
+from handviz.gui.session.settings import ViewSettings
+from handviz.gui.source.dropping import dropped_paths, welcome
+from handviz.gui.source.source_feature import SourceFeature
+from handviz.gui.source.source_panel import SourcePanel
+from handviz.gui.source.timeline import Timeline
+from handviz.gui.view.view_panel import ViewPanel
+from handviz.gui.view.viewport import Viewport
+from handviz.gui.widgets.keyboard import reach_by_tab_alone
+from handviz.gui.widgets.log_window import LogKeeper, LogWindow
+from handviz.gui.widgets.parts import ElidedLabel, named_label
+from handviz.gui.widgets.shortcuts import Shortcut, ShortcutWindow, install
+from handviz.gui.widgets.toasts import Toasts
+from handviz.gui.widgets.welcome import WELCOMED, Welcome
 from handviz.gui.window_layout import WindowLayout
-from handviz.records import FrameResult
-from handviz.render.surface import Surface
+from handviz.rendering.surface import Surface
+from handviz.sources.dropped import choose as choose_dropped
+from handviz.sources.sources import PICTURES_PREFIX
 
 CLIP_FILTER = "Clips (*.mp4 *.mov *.avi *.mkv *.webm *.m4v);;All files (*)"
 PICTURE_FILTER = "Pictures (*.jpg *.jpeg *.png *.bmp *.tif *.tiff *.webp *.gif *.ppm *.pgm *.avif);;All files (*)"

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from PyQt6.QtCore import QByteArray
 from PyQt6.QtWidgets import QMainWindow
 
-from handviz.gui.controller import Controller
 from handviz.gui.feature import Feature
-from handviz.gui.parts import Group, Panel
-from handviz.gui.settings import ViewSettings
-from handviz.gui.shortcuts import Shortcut
-from handviz.gui.welcome import WELCOMED
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.settings import ViewSettings
+from handviz.gui.widgets.parts import Group, Panel
+from handviz.gui.widgets.shortcuts import Shortcut
+from handviz.gui.widgets.welcome import WELCOMED
 
 GEOMETRY, FOLDED, PANELS_HIDDEN = "window_geometry", "folded_groups", "panels_hidden"
 FIRST_SIZE = (1240, 780)

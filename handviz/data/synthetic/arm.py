@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from handviz.core.records import FloatArray
 from handviz.data.synthetic import pose
-from handviz.hand_model.open_hand import load_arm_mesh, load_open_hand
-from handviz.hand_model.skinning import joint_transforms, skin
-from handviz.records import FloatArray
-from handviz.render.surface import VertexNormals
+from handviz.hand_models.open_hand import load_arm_mesh, load_open_hand
+from handviz.hand_models.skinning import joint_transforms, skin
+from handviz.rendering.surface import VertexNormals
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.records import CROP_SIZE
 from handviz.data.synthetic import patterns
 from handviz.data.synthetic.patterns import Picture, colour, near
-from handviz.records import CROP_SIZE
 
 DRAWN_SIZE = 352
 BANK_SIZE = 64

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.records import FloatArray
+from handviz.core.records import FloatArray
+from handviz.hand_models.open_hand import load_open_hand
 
 SIZE = 512
 CORNER_M, SIDE_M = np.array([-0.11, -0.22]), 0.25

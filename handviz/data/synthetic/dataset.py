@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.archive import read_arrays
+from handviz.core.archive import read_arrays
+from handviz.core.errors import HandvizError
+from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.data.synthetic.generator import LABELS, labels_file, pictures_file, read_manifest
-from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
-from handviz.hand_model.template import HandTemplate
-from handviz.records import CROP_SIZE, FloatArray
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.hand_models.template import HandTemplate
 
 REMEDY = "delete it, and run synthesize again"
 PICTURES_NAME = re.compile(r"shard_([0-9]{5,})_pictures\.npz")

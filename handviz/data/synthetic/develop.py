@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.records import CROP_SIZE, FloatArray
-from handviz.render.studio_parts import SUPERSAMPLING, TARGET, StudioPicture
+from handviz.core.records import CROP_SIZE, FloatArray
+from handviz.rendering.studio_parts import SUPERSAMPLING, TARGET, StudioPicture
 
 GREY_SHARE, WRONG_EXPOSURE_SHARE = 0.03, 0.12
 CREVICE_NEAR_M, CREVICE_FAR_M = 0.006, 0.05

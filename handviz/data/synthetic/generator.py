@@ -22,10 +22,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.archive import read_arrays
+from handviz.core.archive import read_arrays
+from handviz.core.errors import HandvizError
 from handviz.data.synthetic.sample import render_samples
-from handviz.errors import HandvizError
-from handviz.hand_model.open_hand import load_open_hand
+from handviz.hand_models.open_hand import load_open_hand
 
 logger = logging.getLogger(__name__)
 SHARD_SIZE = 256

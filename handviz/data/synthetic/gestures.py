@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 
-from handviz.hand_model.anatomy import JointAxes, pose_from_angles
-from handviz.hand_model.skinning import joint_transforms
-from handviz.records import FloatArray
+from handviz.core.records import FloatArray
+from handviz.hand_models.anatomy import JointAxes, pose_from_angles
+from handviz.hand_models.skinning import joint_transforms
 
 Four = tuple[float, float, float, float]
 REST_BEND_DEG = np.array([15.0, 12.0, 6.0])

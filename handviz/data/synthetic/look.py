@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.records import FloatArray
 from handviz.data.synthetic import creases, patterns
-from handviz.records import FloatArray
-from handviz.render.studio_parts import Lights, Material, Textures
+from handviz.rendering.studio_parts import Lights, Material, Textures
 
 # sRGB of skin from very light to very dark (individual typology angle of about 60 to -50 degrees).
 SKIN_TONES = np.array(

@@ -5,12 +5,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.geometry import rotation_about_z, rotation_from_axis_angle
+from handviz.core.records import FloatArray
 from handviz.data.synthetic.gestures import GestureSampler, add_noise
-from handviz.geometry import rotation_about_z, rotation_from_axis_angle
-from handviz.hand_model.anatomy import JointAxes, joint_axes, pose_from_angles, sample_angles
-from handviz.hand_model.skinning import joint_transforms
-from handviz.hand_model.template import SHAPE_SIZE, HandTemplate
-from handviz.records import FloatArray
+from handviz.hand_models.anatomy import JointAxes, joint_axes, pose_from_angles, sample_angles
+from handviz.hand_models.skinning import joint_transforms
+from handviz.hand_models.template import SHAPE_SIZE, HandTemplate
 
 CLOSEST_FINGERS_M = 0.0105
 """Middle lines of two fingers may not come closer than this: a finger is about 15 mm thick and flesh yields."""

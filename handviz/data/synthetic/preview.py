@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.records import CROP_SIZE, KEYPOINT_PARENTS, FloatArray
 from handviz.data.synthetic.dataset import read_shard
-from handviz.records import CROP_SIZE, KEYPOINT_PARENTS, FloatArray
 
 COLUMNS, ROWS = 8, 3
 

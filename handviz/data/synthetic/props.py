@@ -5,8 +5,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.records import FloatArray
-from handviz.render.studio_parts import Mesh
+from handviz.core.records import FloatArray
+from handviz.rendering.studio_parts import Mesh
 
 
 def _mesh(positions: FloatArray, normals: FloatArray, faces: NDArray[np.integer], uv: FloatArray) -> Mesh:

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.errors import HandvizError
+from handviz.core.records import CROP_SIZE
 from handviz.data.synthetic import look
 from handviz.data.synthetic.arm import PosedArm
 from handviz.data.synthetic.backgrounds import BackgroundBank
@@ -14,10 +16,8 @@ from handviz.data.synthetic.develop import Curve, camera_faults, crevices, devel
 from handviz.data.synthetic.scene import SceneMaker, hidden_share, inside_image, labels, visible_vertices
 from handviz.data.synthetic.vertex_colours import VertexColours, VertexLight, bake, colours
 from handviz.data.synthetic.viewpoint import Camera, sample_camera
-from handviz.errors import HandvizError
-from handviz.records import CROP_SIZE
-from handviz.render.studio import open_studio
-from handviz.render.studio_parts import BEHIND, SUPERSAMPLING, TARGET, StudioPicture, Surface
+from handviz.rendering.studio import open_studio
+from handviz.rendering.studio_parts import BEHIND, SUPERSAMPLING, TARGET, StudioPicture, Surface
 
 THING_TRIES, HAND_TRIES = 8, 50
 BORDER_SHARE, BORDER_LARGEST = 0.10, 0.25

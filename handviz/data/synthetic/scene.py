@@ -4,15 +4,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.geometry import apply_affine, project_points
+from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.data.labels import PlacedHand, placed_labels
 from handviz.data.synthetic import look, pose
 from handviz.data.synthetic.arm import ArmPoser, PosedArm, object_transform
 from handviz.data.synthetic.things import ThingMaker
 from handviz.data.synthetic.viewpoint import Camera
-from handviz.geometry import apply_affine, project_points
-from handviz.records import CROP_SIZE, FloatArray
-from handviz.render.studio import HandStudio, clip_from_camera
-from handviz.render.studio_parts import OCCLUDER, TARGET, Lights, Mesh, StudioPicture, Surface
+from handviz.rendering.studio import HandStudio, clip_from_camera
+from handviz.rendering.studio_parts import OCCLUDER, TARGET, Lights, Mesh, StudioPicture, Surface
 
 __all__ = ["ArmPoser", "PosedArm", "SceneMaker", "inside_image", "labels", "object_transform", "visible_vertices"]
 VISIBLE_TOLERANCE_M = 0.004

@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from handviz.core.geometry import rotation_about_z, rotation_from_axis_angle
+from handviz.core.records import FloatArray
 from handviz.data.synthetic import look, pose, props, worn
 from handviz.data.synthetic.arm import ArmPoser, PosedArm, object_transform
 from handviz.data.synthetic.viewpoint import Camera
-from handviz.geometry import rotation_about_z, rotation_from_axis_angle
-from handviz.records import FloatArray
-from handviz.render.studio_parts import BEHIND, OCCLUDER, Mesh, Surface
+from handviz.rendering.studio_parts import BEHIND, OCCLUDER, Mesh, Surface
 
 GRIP_TRIES = 8
 FLESH_M = 0.011

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.records import FloatArray
 from handviz.data.synthetic.develop import Curve, Tone
-from handviz.records import FloatArray
-from handviz.render.studio import HandStudio
-from handviz.render.studio_parts import Lights, Surface
+from handviz.rendering.studio import HandStudio
+from handviz.rendering.studio_parts import Lights, Surface
 
 EVEN_LIGHT = Lights(np.eye(3)[:2], np.zeros((2, 3)), np.ones(3), np.ones(3))
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from handviz.core.geometry import camera_from_ray, intrinsics_from_field_of_view, project_points
+from handviz.core.records import FloatArray, Intrinsics
 from handviz.data.synthetic import pose
-from handviz.detect.crop import CROP_SIDE_PER_EXTENT, crop_from_image_affine
-from handviz.geometry import camera_from_ray, intrinsics_from_field_of_view, project_points
-from handviz.records import FloatArray, Intrinsics
+from handviz.detection.crop import CROP_SIDE_PER_EXTENT, crop_from_image_affine
 
 IMAGE_SIZES = ((640, 480), (1280, 720), (480, 640))
 CAMERA_TRIES = 12

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.records import FloatArray
 from handviz.data.synthetic.arm import PosedArm
 from handviz.data.synthetic.props import grid_faces
-from handviz.hand_model.open_hand import ArmMesh
-from handviz.records import FloatArray
-from handviz.render.studio_parts import Mesh
-from handviz.render.surface import unique_edges
+from handviz.hand_models.open_hand import ArmMesh
+from handviz.rendering.studio_parts import Mesh
+from handviz.rendering.surface import unique_edges
 
 AROUND = 32
 FOREARM = 16

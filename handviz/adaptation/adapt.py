@@ -1,0 +1,276 @@
+"""Adaptation to a camera: a clip without labels in, a network that fits it better out, or the word that none was found.
+
+Frames are parted into blocks that follow each other: most to learn from, some to watch for the moment to stop, some
+that nothing but the decision sees. Neighbours in a clip are nearly the same picture, so that frames drawn at random
+would tell nothing.
+"""
+
+import copy
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from handviz.adaptation.adaptation import (
+    Adaptation,
+    AdaptConfig,
+    Agreement,
+    Teacher,
+    Views,
+    agreement,
+    distances,
+    teacher_of,
+)
+from handviz.adaptation.clip_crops import ClipCrops, Cuts, cuts_of
+from handviz.core.errors import HandvizError
+from handviz.core.paths import MODELS, variant_file
+from handviz.core.records import FloatArray
+from handviz.core.whole_files import write_whole
+from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.export import DeviationNotes, ExportNotes, export_onnx
+from handviz.models.amvur.from_onnx import Exported, read_onnx
+from handviz.models.amvur.model import Cached, HandModel
+from handviz.training.cache import stem_maps
+from handviz.training.checkpoint import deviation_notes, load_checkpoint, read_metadata
+from handviz.training.samples import picture_batch
+
+logger = logging.getLogger(__name__)
+LEAST_HANDS = 48
+"""Below this the held-out frames are too few for a decision."""
+BLOCKS = 12
+WATCHED, HELD_OUT = (3, 8), (1, 5, 10)
+"""Blocks of the twelve that are watched, and that decide; the others teach."""
+LEAST_GAIN = 0.03
+"""Of the 2D distance on held-out frames, as a share of what it was: less is chance."""
+WORST_STANDARDISED = 1.1
+"""By how much the squared standardised error may grow, at most, against what it was."""
+JITTERED = 2
+"""Further cuts of every hand to learn from."""
+SHARES = (0.5, 0.56, 0.63, 0.71, 0.79, 0.89, 1.0, 1.12, 1.26, 1.41, 1.59, 1.78, 2.0)
+"""Heights of pictures that are tried, as shares of what they are."""
+MOST_TRIED = 48
+CHECKED_CROPS = 3
+CLEARLY_NEARER = 0.05
+NOTES_NAME = "adaptation.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Rows of the hands, in order."""
+
+    fit: NDArray[np.int64]
+    watch: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What an adaptation came to; ``model`` and ``notes`` are the adapted ones whether they are kept or not."""
+
+    model: HandModel
+    notes: ExportNotes
+    before: Agreement
+    after: Agreement
+    epochs: int
+    kept: bool
+    parts: Parts
+    checked: Tensor
+    """(3, 3, 224, 224) held-out crops to compare the exported file with the network on: noise, which export would take,
+    drives an adapted network to where single precision is coarser"""
+    height_share: float
+    """how much higher the pictures have to be for square pixels"""
+
+    @property
+    def gain(self) -> float:
+        """Share by which the held-out 2D distance fell."""
+        return 1 - self.after.distance / self.before.distance
+
+
+def parted(count: int) -> Parts:
+    """Rows 0..count of hands in twelve blocks; HandvizError if there are too few."""
+    if count < LEAST_HANDS:
+        raise HandvizError(
+            f"hands were found in {count} pictures; at least {LEAST_HANDS} are needed to learn from some and to decide "
+            "on others: take a longer clip, or more pictures, with one hand in sight"
+        )
+    blocks = np.array_split(np.arange(count), BLOCKS)
+    rest = [number for number in range(BLOCKS) if number not in (*WATCHED, *HELD_OUT)]
+    return Parts(*(np.concatenate([blocks[number] for number in chosen]) for chosen in (rest, WATCHED, HELD_OUT)))
+
+
+def start_from(path: Path, template: HandTemplate) -> Exported:
+    """A checkpoint's folder or an ONNX file; HandvizError if it is neither."""
+    if path.suffix == ".onnx":
+        return read_onnx(path, template)
+    model, config, notes = load_checkpoint(path, template)
+    commit = read_metadata(path).get("commit", "unknown")
+    return Exported(model, config, ExportNotes(commit, int(notes.get("samples_seen", 0)), deviation_notes(notes)))
+
+
+def views_of(model: HandModel, cuts: Sequence[Cuts], height_share: float, true_share: float) -> Views:
+    """Hands cut several times, one cut of all of them after the other, with what the network's frozen part makes of
+    them. ``height_share``: of the pictures that they were cut from; ``true_share``: that of square pixels."""
+    maps, landmarks = stem_maps(model, np.concatenate([part.crops for part in cuts]))
+    keypoints = np.concatenate([part.keypoints for part in cuts])
+    lens = lens_in_crop(np.concatenate([part.affines for part in cuts]), height_share / true_share)
+    return Views(Cached(maps, landmarks), *(torch.tensor(part, dtype=torch.float32) for part in (keypoints, lens)))
+
+
+def lens_in_crop(affines: FloatArray, height_share: float) -> FloatArray:
+    """(N, 2, 2) what a camera whose pictures are ``height_share`` as high as square pixels would make them does to
+    directions in crops (N, 2, 3); areas stay."""
+    turn = affines[:, :, :2]
+    squeeze = np.diag([1.0, height_share]) / np.sqrt(height_share)
+    return np.asarray(turn @ squeeze @ np.linalg.inv(turn))
+
+
+def true_height_share(model: HandModel, hands: ClipCrops, regressor: Tensor, rho: float) -> float:
+    """How much higher the pictures have to be for the network to agree with the detector best; 1 unless that is
+    clear. A camera or a file whose pixels are not square shows in every frame alike."""
+    found = []
+    for share in SHARES:
+        views = views_of(model, [cuts_of(hands, height_share=share)], share, share)
+        found.append(distances(model, views, regressor, rho).numpy())
+        logger.debug("pictures %.2f times as high: 2D distance %.2f %% of the hand", share, found[-1].mean())
+    means = [float(part.mean()) for part in found]
+    return between(SHARES, means) if _is_clear(found[int(np.argmin(means))], found[SHARES.index(1.0)]) else 1.0
+
+
+def _is_clear(best: FloatArray, usual: FloatArray) -> bool:
+    """Whether distances (N,) are smaller than the usual ones: in nearly every part of the clip, and not by a little."""
+    gains = [float(part.mean()) for part in np.array_split(usual - best, 6)]
+    return float(best.mean()) < (1 - CLEARLY_NEARER) * float(usual.mean()) and sum(gain > 0 for gain in gains) >= 5
+
+
+def between(shares: Sequence[float], distances: Sequence[float]) -> float:
+    """Where the parabola through the least distance and its neighbours is least, over the logarithm of the shares."""
+    best = min(max(int(np.argmin(distances)), 1), len(shares) - 2)
+    around = slice(best - 1, best + 2)
+    bend, slope, _ = np.polyfit(np.log(shares[around]), distances[around], 2)
+    lowest = -slope / (2 * bend) if bend > 0 else np.log(shares[best])
+    return float(np.exp(np.clip(lowest, np.log(shares[best - 1]), np.log(shares[best + 1]))))
+
+
+class _Watch:
+    """How well a model fits parts of a clip, and its best weights so far."""
+
+    def __init__(self, model: HandModel, fits: Callable[[], Agreement]) -> None:
+        self.model, self.fits = model, fits
+        self.best, self.weights, self.epoch = fits(), copy.deepcopy(model.state_dict()), 0
+
+    def look(self, epoch: int) -> Agreement:
+        """Keep the weights if they are the best."""
+        now = self.fits()
+        if now.distance < self.best.distance:
+            self.best, self.weights, self.epoch = now, copy.deepcopy(self.model.state_dict()), epoch
+        return now
+
+
+def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: AdaptConfig) -> Outcome:
+    """Learn from the crops and decide on those that were held out."""
+    parts = parted(len(hands))
+    torch.manual_seed(config.seed)
+    model = copy.deepcopy(start.model)
+    rho = start.notes.deviation.vertex_correlation
+    regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
+    fit = hands.rows(parts.fit)
+    tried = fit.rows(np.arange(0, len(fit), -(-len(fit) // MOST_TRIED)))
+    share = true_height_share(model, tried, regressor, rho)
+    rows = {"fit": parts.fit, "watched": parts.watch, "held out": parts.held_out}
+    seen = {name: views_of(model, [cuts_of(hands.rows(part))], 1.0, share) for name, part in rows.items()}
+
+    def fits(name: str) -> Agreement:
+        return agreement(model, seen[name], regressor, rho, config)
+
+    before, first, watch = fits("held out"), fits("fit"), _Watch(model, lambda: fits("watched"))
+    given, teacher = _lessons(model, fit, share, config)
+    learn(Adaptation(model, given, teacher, regressor, rho, config), watch)
+    model.load_state_dict(watch.weights)
+    after, scale = fits("held out"), fits("fit").standardised / first.standardised
+    kept = watch.epoch > 0 and is_better(before, after)
+    checked = picture_batch(hands.crops[parts.held_out[:CHECKED_CROPS]])
+    return Outcome(model, _notes(start.notes, scale), before, after, watch.epoch, kept, parts, checked, share)
+
+
+def _lessons(model: HandModel, hands: ClipCrops, share: float, config: AdaptConfig) -> tuple[Views, Teacher]:
+    """What the pupil is given, cuts of the pictures as they are, and what the teacher says of pictures set right."""
+    rng = np.random.default_rng(config.seed)
+
+    def cuts(height_share: float) -> list[Cuts]:
+        jittered = [cuts_of(hands, height_share=height_share, rng=rng) for _ in range(JITTERED)]
+        return [cuts_of(hands, height_share=height_share), *jittered]
+
+    numbers = torch.from_numpy(hands.numbers) if hands.is_clip else None
+    teacher = teacher_of(model, views_of(model, cuts(share), share, share), 1 + JITTERED, numbers, config)
+    return views_of(model, cuts(1.0), 1.0, share), teacher
+
+
+def learn(run: Adaptation, watch: _Watch) -> None:
+    """Epochs, until the watched frames stop improving."""
+    config = run.config
+    with tqdm(total=config.epochs, unit="epoch", desc="learning") as bar:
+        for number in range(1, config.epochs + 1):
+            run.epoch()
+            now = watch.look(number)
+            bar.update(1)
+            bar.set_postfix_str(f"2D distance {now.distance:.2f} %")
+            if number - watch.epoch >= config.patience:
+                return
+
+
+def is_better(before: Agreement, after: Agreement) -> bool:
+    """Whether held-out frames say that the adapted network is to be kept."""
+    nearer = after.distance <= (1 - LEAST_GAIN) * before.distance
+    return nearer and after.standardised <= WORST_STANDARDISED * before.standardised
+
+
+def _notes(before: ExportNotes, scale: float) -> ExportNotes:
+    """Variances grow or shrink as the 2D errors did against what they told."""
+    known = before.deviation
+    return replace(
+        before,
+        deviation=DeviationNotes(
+            known.vertex_correlation, known.vertex_variance_scale * scale, known.keypoint_variance_scale * scale
+        ),
+    )
+
+
+def write_outcome(
+    outcome: Outcome, start: Exported, template: HandTemplate, out: Path, story: dict[str, object]
+) -> Path:
+    """The ONNX file and its notes; HandvizError if the folder cannot be written or is that of the shipped networks."""
+    path = variant_file(start.config.variant, out)
+    part = path.with_name(path.name + ".part")
+    notes = story | {"before": outcome.before._asdict(), "after": outcome.after._asdict()}
+    try:
+        export_onnx(outcome.model, start.config, template, path, outcome.notes, check_images=outcome.checked)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise HandvizError(f"{path} cannot be written ({error}): choose another --out, or make room") from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    write_whole({out / NOTES_NAME: (json.dumps(notes, indent=2) + "\n").encode()})
+    return path
+
+
+def check_out(out: Path) -> None:
+    """Make the folder; HandvizError if it cannot be written or holds the shipped networks."""
+    if out.resolve() == MODELS.resolve():
+        raise HandvizError(
+            f"{out} holds the networks that handviz ships, which adapt never overwrites: choose another --out"
+        )
+    probe = out / ".adapt.part"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise HandvizError(f"the folder {out} cannot be written ({error}): choose another --out") from error

@@ -1,0 +1,115 @@
+"""Looks of cameras that no rendered training picture has, laid over pictures of a moving hand whose truth is known."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.records import FloatArray, Frame, Handedness, Intrinsics
+from handviz.data.synthetic import look
+from handviz.rendering.studio import open_studio
+from tools.build_clip import HEIGHT, WIDTH, Clip
+from tools.motion import HandMotion, MotionPoser, motion_frames
+
+RATE_HZ = 12.5
+Picture = NDArray[np.float32]
+"""(480, 640, 3) RGB, 0 to 1"""
+LUMINANCE = np.array([0.30, 0.59, 0.11], np.float32)
+
+
+def plain(picture: Picture) -> Picture:
+    """As rendered: what training is like."""
+    return picture
+
+
+def stretched(picture: Picture) -> Picture:
+    """Pixels that are 1.43 times as wide as high: a picture shown in a format that is not its own."""
+    half = round(0.35 * WIDTH)
+    return _resized(picture[:, WIDTH // 2 - half : WIDTH // 2 + half])
+
+
+def squeezed(picture: Picture) -> Picture:
+    """Pixels that are 1.43 times as high as wide: a wide picture in a narrow format."""
+    half = round(0.35 * HEIGHT)
+    return _resized(picture[HEIGHT // 2 - half : HEIGHT // 2 + half])
+
+
+def thermal(picture: Picture) -> Picture:
+    """Soft, without colours of its own, in the false colours of a thermal camera."""
+    grey = cv2.GaussianBlur(picture @ LUMINANCE, (0, 0), 2)
+    coloured = cv2.applyColorMap((np.clip(grey, 0, 1) * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    return np.asarray(coloured[..., ::-1] / np.float32(255), np.float32)
+
+
+def haze(picture: Picture) -> Picture:
+    """Out of focus and of little contrast."""
+    return np.asarray(cv2.GaussianBlur(0.6 + 0.35 * (picture - 0.5), (0, 0), 2.0), np.float32)
+
+
+def blue(picture: Picture) -> Picture:
+    """A strong cast of colour."""
+    return np.asarray(picture * np.array([0.3, 0.6, 1.2]) + np.array([0, 0.02, 0.1]), np.float32)
+
+
+def coarse(picture: Picture) -> Picture:
+    """110 x 82 pixels."""
+    return _resized(cv2.resize(picture, (110, 82), interpolation=cv2.INTER_AREA))
+
+
+def hard(picture: Picture) -> Picture:
+    """Grey, and nearly black and white."""
+    grey = 1 / (1 + np.exp(-14 * (picture @ LUMINANCE - 0.5)))
+    return np.repeat(grey[..., None], 3, axis=2).astype(np.float32)
+
+
+def fisheye(picture: Picture) -> Picture:
+    """The middle larger than the edges: strong barrel distortion."""
+    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
+    x, y = columns / (WIDTH / 2) - 1, (rows - HEIGHT / 2) / (WIDTH / 2)
+    factor = (1 + 0.55 * (x**2 + y**2)) / 1.25
+    map_x, map_y = (x * factor + 1) * (WIDTH / 2), y * factor * (WIDTH / 2) + HEIGHT / 2
+    return np.asarray(cv2.remap(picture, map_x, map_y, cv2.INTER_LINEAR), np.float32)
+
+
+def _resized(picture: NDArray[np.generic]) -> Picture:
+    return np.asarray(cv2.resize(np.asarray(picture, np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR))
+
+
+LOOKS: Mapping[str, Callable[[Picture], Picture]] = MappingProxyType(
+    {one.__name__: one for one in (plain, stretched, squeezed, thermal, haze, blue, coarse, hard, fisheye)}
+)
+
+
+@dataclass(frozen=True, eq=False)
+class TrueClip:
+    """Pictures of one moving hand, and where it truly was."""
+
+    frames: tuple[Frame, ...]
+    keypoints_m: FloatArray
+    """(F, 21, 3) in the camera's frame"""
+    handedness: Handedness
+    intrinsics: Intrinsics
+    """of the pinhole camera before the look"""
+
+
+def true_clip(name: str, seed: int, seconds: float) -> TrueClip:
+    """A clip of a look of ``LOOKS``; the same seed gives the same motion."""
+    times_s = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+    motion = HandMotion(seed, seconds, MotionPoser())
+    studio = open_studio(look.textures(), (WIDTH, HEIGHT))
+    try:
+        clip = Clip(studio)
+        frames = tuple(_looking(name, motion_frames(clip, motion, times_s)))
+    finally:
+        studio.release()
+    keypoints_m = np.stack([motion.at(float(time_s)).keypoints_m for time_s in times_s])
+    return TrueClip(frames, keypoints_m, motion.handedness, clip.intrinsics)
+
+
+def _looking(name: str, pictures: Iterator[NDArray[np.uint8]]) -> Iterator[Frame]:
+    for number, picture in enumerate(pictures):
+        seen = np.clip(LOOKS[name](picture.astype(np.float32) / np.float32(255)), 0, 1)
+        yield Frame(number, (seen * 255).astype(np.uint8), number * 1000 / RATE_HZ)

@@ -1,0 +1,103 @@
+"""``handviz adapt``: a network learns a camera's look from a clip or folder without labels, if that helps."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from typing import get_args
+
+from handviz.adaptation.adapt import Outcome, adapt, check_out, start_from, write_outcome
+from handviz.adaptation.adaptation import AdaptConfig
+from handviz.adaptation.clip_crops import crops_of
+from handviz.core.errors import HandvizError
+from handviz.core.paths import variant_file
+from handviz.core.records import VARIANTS, SideChoice
+from handviz.hand_models.choice import add_hand_model_option, hand_model_for
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.sources.sources import open_source
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to learn from, what to start from, and where the result goes."""
+    default = AdaptConfig()
+    parser.epilog = "Exit status 0 if the network was adapted and kept, 2 if it did not help: then nothing is written."
+    parser.add_argument("input", nargs="?", help="clip or folder of pictures, with one hand in sight")
+    parser.add_argument("--out", type=Path, help="folder of the adapted network")
+    parser.add_argument("--variant", choices=VARIANTS, default="final")
+    parser.add_argument("--start-from", type=Path, help="checkpoint folder or ONNX file instead of the shipped network")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="of a clip, every N-th frame")
+    parser.add_argument("--limit", type=int, default=600, help="pictures at most (%(default)s)")
+    parser.add_argument("--side", choices=get_args(SideChoice), default="detected", help="which hand it is")
+    parser.add_argument("--epochs", type=int, default=default.epochs)
+    parser.add_argument("--seed", type=int, default=default.seed)
+    shown = parser.add_argument_group("proof, on rendered clips whose truth is known")
+    shown.add_argument(
+        "--demonstrate", nargs="+", metavar="LOOK", help="looks, or 'all': print errors before and after"
+    )
+    shown.add_argument("--clips", type=int, default=3, help="of each look (%(default)s)")
+    shown.add_argument("--seconds", type=float, default=20.0, help="length of each (%(default)s)")
+    add_hand_model_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Adapt, decide, write or say that it did not help."""
+    if min(arguments.every, arguments.limit, arguments.epochs) < 1 or arguments.seed < 0:
+        raise HandvizError("--every, --limit and --epochs must be at least 1, --seed at least 0")
+    if arguments.demonstrate:
+        return demonstration(arguments)
+    if arguments.input is None or arguments.out is None:
+        raise HandvizError("name a clip or folder, and --out, the folder of the result")
+    check_out(arguments.out)
+    path = arguments.start_from or variant_file(arguments.variant)
+    template = hand_model_for(arguments.hand_model, path.parent)
+    start = start_from(path, template)
+    source = open_source(arguments.input)
+    try:
+        if source.is_live:
+            raise HandvizError("adapt reads pictures and clips: record the camera first")
+        crops = crops_of(source, every=arguments.every, limit=arguments.limit, side=arguments.side)
+    finally:
+        source.close()
+    config = AdaptConfig(epochs=arguments.epochs, seed=arguments.seed)
+    outcome = adapt(start, crops, template, config)
+    logger.info("%s", report(outcome))
+    if not outcome.kept:
+        logger.info("It did not help: nothing was written, go on with the network that you have.")
+        return 2
+    story: dict[str, object] = {"input": arguments.input, "start": path.name, "frames": crops.frames,
+                                "hands": len(crops), "epochs": outcome.epochs, "seed": arguments.seed}  # fmt: skip
+    written = write_outcome(outcome, start, template, arguments.out, story)
+    logger.info("%s; use it with: python app.py --model-dir %s", written, arguments.out)
+    return 0
+
+
+def demonstration(arguments: argparse.Namespace) -> int:
+    """Print a table row for every clip of every look."""
+    from handviz.adaptation.adaptation_demo import FIRST_SEED, HEADER, demonstrate
+    from handviz.adaptation.unseen_looks import LOOKS
+
+    looks = list(LOOKS) if arguments.demonstrate == ["all"] else arguments.demonstrate
+    unknown = [name for name in looks if name not in LOOKS]
+    if unknown or arguments.clips < 1 or not 8 <= arguments.seconds <= 120:
+        raise HandvizError(f"looks are {', '.join(LOOKS)}; at least one clip of 8 to 120 seconds is needed")
+    path = arguments.start_from or variant_file(arguments.variant)
+    start = start_from(path, load_open_hand())
+    config = AdaptConfig(epochs=arguments.epochs, seed=arguments.seed)
+    sys.stdout.write(HEADER + "\n")
+    for look in looks:
+        for seed in range(FIRST_SEED, FIRST_SEED + arguments.clips):
+            sys.stdout.write(demonstrate(look, seed, arguments.seconds, start, config).row() + "\n")
+            sys.stdout.flush()
+    return 0
+
+
+def report(outcome: Outcome) -> str:
+    """What held-out frames say, before and after."""
+    before, after, parts = outcome.before, outcome.after, outcome.parts
+    return (
+        f"{len(parts.fit)} hands to learn from, {len(parts.watch)} watched, {len(parts.held_out)} held out; on these:\n"
+        f"2D distance from the detector {before.distance:.2f} % of the hand -> {after.distance:.2f} %; "
+        f"squared standardised error {before.standardised:.2f} -> {after.standardised:.2f}"
+    )

@@ -1,0 +1,201 @@
+"""``handviz benchmark``: every stage of the live program, end to end, and MediaPipe alone, all in one run."""
+
+import argparse
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from tqdm import tqdm
+
+from handviz.core.errors import HandvizError
+from handviz.core.paths import CLIP_FILE, MODELS
+from handviz.core.process_memory import peak_megabytes
+from handviz.core.records import VARIANTS, Frame, FrameResult
+from handviz.detection.landmarker import HandLandmarker
+from handviz.hand_models.choice import add_hand_model_option, display_mesh, hand_model
+from handviz.io.recording.costs import output_costs_ms
+from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.rendering.offscreen import OffscreenRenderer
+from handviz.rendering.options import ColourMode, DrawOptions
+from handviz.sources.sources import Source, open_source
+from tools.live_run import LiveMeasures, LiveRun
+
+WIDTH, HEIGHT = 640, 480
+WARM_UP_FRAMES, OUTPUT_FRAMES = 20, 60
+STAGES = ("detect", "crop", "reconstruct", "smooth", "texture")
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to play, how long, with which variant."""
+    parser.add_argument("--source", default=str(CLIP_FILE), help="clip, folder or camera:0 (the bundled clip)")
+    parser.add_argument("--variant", choices=VARIANTS, default="final")
+    parser.add_argument("--colour", choices=get_args(ColourMode), default="deviation", help="what is drawn")
+    parser.add_argument("--compare", action="store_true", help="all three variants of every frame, in three panes")
+    parser.add_argument("--frames", type=int, default=2000, help="frames shown end to end (%(default)s)")
+    parser.add_argument("--stage-frames", type=int, default=200, help="frames for each stage alone (%(default)s)")
+    parser.add_argument("--capture-fps", type=float, default=30.0, help="pace of the source (%(default)s)")
+    parser.add_argument("--max-hands", type=int, default=2)
+    parser.add_argument("--model-dir", type=Path, default=MODELS)
+    parser.add_argument("--metrics", action="store_true", help="only measure a dataset's evaluation, 4,000 samples")
+    parser.add_argument(
+        "--data", nargs="+", metavar="SPEC", help="only measure what datasets (NAME/SPLIT:FOLDER) deliver to training"
+    )
+    parser.add_argument("--batches", type=int, default=40, help="batches of 32 of each of them (%(default)s)")
+    add_hand_model_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print; 0 if everything ran."""
+    if arguments.metrics:
+        from handviz.evaluation.speed import measure
+
+        measure()
+        return 0
+    if arguments.data:
+        return _measure_datasets(arguments)
+    if min(arguments.frames, arguments.stage_frames, arguments.max_hands) < 1 or arguments.capture_fps <= 0:
+        raise HandvizError("frames, stage frames, hands and frames per second must be above 0")
+    with ExitStack() as resources:
+        source = open_source(arguments.source)
+        resources.callback(source.close)
+        settings = PipelineSettings(
+            arguments.model_dir,
+            arguments.variant,
+            max_hands=arguments.max_hands,
+            texture=arguments.colour == "texture",
+            compare=arguments.compare,
+            hand_model=arguments.hand_model,
+        )
+        alone_ms = _mediapipe_alone(source, arguments)
+        pipeline = resources.enter_context(Pipeline(settings))
+        renderer = resources.enter_context(
+            OffscreenRenderer(display_mesh(pipeline.template), WIDTH, HEIGHT, samples=None)
+        )
+        shown = "all variants" if arguments.compare else f"variant {arguments.variant}"
+        logger.info("%s, %s, %s", source.description, _machine(), shown)
+        logger.info("networks run by %s", pipeline.provider)
+        _report_stages(source, arguments, pipeline, renderer, alone_ms)
+        options = _draw_options(arguments)
+        live = LiveRun(source, pipeline, lambda result: renderer.draw(result, options), arguments.capture_fps)
+        with tqdm(total=arguments.frames, unit="frame", desc="end to end") as bar:
+            measures = live.run(arguments.frames, bar.update)
+        _report_live(measures)
+    return 0
+
+
+def _measure_datasets(arguments: argparse.Namespace) -> int:
+    """Loaded here: the live program needs no PyTorch."""
+    from handviz.evaluation.throughput import measure
+    from handviz.training.dataset_samples import Drawing
+    from handviz.training.joined_samples import load_dataset
+
+    if arguments.batches < 1:
+        raise HandvizError("--batches must be at least 1")
+    template, drawing = hand_model(arguments.hand_model), Drawing(seed=0, whole_truth=False)
+    measure({spec: load_dataset(spec, template, None, drawing) for spec in arguments.data}, arguments.batches)
+    return 0
+
+
+def _draw_options(arguments: argparse.Namespace) -> DrawOptions:
+    return DrawOptions(colour=arguments.colour, compare=arguments.compare)
+
+
+def _mediapipe_alone(source: Source, arguments: argparse.Namespace) -> list[float]:
+    """Milliseconds of the detector for each frame, nothing else running."""
+    with HandLandmarker(max_hands=arguments.max_hands) as landmarker:
+        frames = _endless(source)
+        for _ in range(WARM_UP_FRAMES):
+            landmarker.detect(next(frames))
+        return [_milliseconds(landmarker.detect, next(frames)) for _ in range(arguments.stage_frames)]
+
+
+def _report_stages(
+    source: Source,
+    arguments: argparse.Namespace,
+    pipeline: Pipeline,
+    renderer: OffscreenRenderer,
+    alone_ms: Sequence[float],
+) -> None:
+    """One frame after the other in one thread: what each stage costs by itself."""
+    frames, results, draw_ms = _endless(source), [], []
+    options = _draw_options(arguments)
+    for index in range(WARM_UP_FRAMES + arguments.stage_frames):
+        result = pipeline.process(next(frames))
+        if result.trouble:
+            raise HandvizError(result.trouble)
+        milliseconds = _milliseconds(renderer.draw, result, options)
+        if index >= WARM_UP_FRAMES:
+            results.append(result)
+            draw_ms.append(milliseconds)
+    hands = np.mean([len(result.hands) for result in results])
+    logger.info("one thread, %d frames, %.2f hands in each: ms, median and 95th percentile", len(results), hands)
+    totals_ms = np.array(draw_ms)
+    for stage in STAGES:
+        stage_ms = _stage_ms(results, stage)
+        totals_ms = totals_ms + stage_ms
+        _line(stage, stage_ms)
+    _line("draw", draw_ms)
+    _line("all stages", totals_ms)
+    _line("MediaPipe alone", alone_ms)
+    for name, cost_ms in output_costs_ms(
+        (result, renderer.draw(result, options)) for result in results[:OUTPUT_FRAMES]
+    ).items():
+        _line(name, cost_ms)
+    logger.info("  %-20s %7.2f", "ratio to MediaPipe", np.median(totals_ms) / np.median(alone_ms))
+
+
+def _report_live(measures: LiveMeasures) -> None:
+    if len(measures.shown_ms) < 2:
+        raise HandvizError("fewer than two frames were shown: nothing to measure")
+    logger.info("end to end, two worker threads and drawing at %dx%d, %d frames", WIDTH, HEIGHT, len(measures.age_ms))
+    for stage in STAGES:
+        _line(stage, _stage_ms(measures.results, stage))
+    _line("draw", measures.draw_ms)
+    _line("age when shown", measures.age_ms)
+    seconds = (measures.shown_ms[-1] - measures.shown_ms[0]) / 1000
+    logger.info("  %-20s %7.1f", "frames per second", (len(measures.shown_ms) - 1) / seconds)
+    logger.info("  %-20s %7d", "frames dropped", measures.dropped)
+    logger.info("  %-20s %7.0f MB", "peak memory", peak_megabytes() or float("nan"))
+    logger.info("  %-20s %+7.1f MB", "memory drift", memory_drift(measures.held_megabytes))
+
+
+def memory_drift(held_megabytes: Sequence[float]) -> float:
+    """Growth in MB from the second tenth of a run (the first warms up) to its last tenth."""
+    tenth = max(1, len(held_megabytes) // 10)
+    return float(np.median(held_megabytes[-tenth:]) - np.median(held_megabytes[tenth : 2 * tenth] or held_megabytes))
+
+
+def _stage_ms(results: Sequence[FrameResult], stage: str) -> np.ndarray:
+    return np.array([getattr(result.times, f"{stage}_ms") for result in results])
+
+
+def _line(name: str, milliseconds: Sequence[float] | np.ndarray) -> None:
+    logger.info("  %-20s %7.2f %7.2f", name, np.median(milliseconds), np.percentile(milliseconds, 95))
+
+
+def _milliseconds(call: Callable[..., object], *values: object) -> float:
+    start = time.perf_counter()
+    call(*values)
+    return (time.perf_counter() - start) * 1000
+
+
+def _endless(source: Source) -> Iterator[Frame]:
+    """The source from its beginning, again and again."""
+    source.seek(0)
+    while True:
+        frame = source.read()
+        if frame is None:
+            source.seek(0)
+        else:
+            yield frame
+
+
+def _machine() -> str:
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"

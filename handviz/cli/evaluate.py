@@ -1,0 +1,179 @@
+"""``handviz evaluate``: the model card, printed; calibration as tables and pictures."""
+
+import argparse
+import itertools
+import logging
+import re
+import sys
+import tempfile
+from collections.abc import Container
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.cli import evaluate_official
+from handviz.core.errors import HandvizError
+from handviz.core.paths import variant_file
+from handviz.core.records import VARIANTS, CanonicalHand, Detection, HandCrop
+from handviz.data.datasets.registry import is_dataset_spec
+from handviz.evaluation.calibration import Calibration, calibrate, calibration_table
+from handviz.evaluation.card import Answers, Card, card, card_table, cell
+from handviz.evaluation.evaluate import BATCH, Crops, Predictor, checkpoint_predictor, collect, mediapipe_by_part
+from handviz.evaluation.held_out import freeze, label_warnings, read_held_out, render_held_out
+from handviz.evaluation.plots import draw_reliability, draw_sparsification
+from handviz.hand_models.choice import add_hand_model_option, hand_model_or_named, named_in
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.hand_models.template import HandTemplate
+from handviz.models.reconstructor import Reconstructor
+from handviz.training.checkpoint import checked_notes, read_metadata, supervision_of
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which models, on which crops, and what to tell beside the card."""
+    parser.add_argument(
+        "models", type=Path, nargs="*", help="ONNX files or checkpoint folders; without any: the three shipped variants"
+    )
+    crops = parser.add_mutually_exclusive_group()
+    crops.add_argument(
+        "--data",
+        type=Path,
+        help="folder of rendered crops, or a dataset as NAME/SPLIT:ROOT; without it the held-out set is rendered",
+    )
+    crops.add_argument("--held-out", type=Path, metavar="DIR", help="folder that keeps the rendered held-out set")
+    parser.add_argument("--count", type=int, help="crops to evaluate; all without it, of both held-out parts alike")
+    parser.add_argument("--calibration", action="store_true", help="also print tables of calibration")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="also draw reliability and sparsification there")
+    parser.add_argument(
+        "--mediapipe", action="store_true", help="also measure MediaPipe's own landmarks on these crops"
+    )
+    parser.add_argument(
+        "--freeze",
+        action="store_true",
+        help="only write into assets/held_out.json what tells the hands of --held-out DIR again",
+    )
+    add_hand_model_option(parser)
+    evaluate_official.add_arguments(parser)
+
+
+def onnx_predictor(path: Path, template: HandTemplate | None = None) -> Predictor:
+    """Predict with ONNX Runtime, by the code of the live program; for this hand model, or the open hand."""
+    reconstructor = Reconstructor(path, template_fingerprint=(template or load_open_hand()).fingerprint)
+    nothing = Detection("right", 1.0, np.zeros((21, 2)))
+
+    def predict(pictures: NDArray[np.uint8]) -> list[CanonicalHand]:
+        crops = [HandCrop(picture.astype(np.float32) / 255, np.eye(2, 3), nothing) for picture in pictures]
+        batches = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
+        return [hand for batch in batches for hand in reconstructor.reconstruct(batch)]
+
+    return predict
+
+
+def _title(path: Path, taken: Container[str]) -> str:
+    """The file's or folder's name; of a checkpoint that learnt from 2D joints alone, that too."""
+    stem = path.stem.removeprefix("handviz_") if path.suffix == ".onnx" else _folder_title(path)
+    return stem if stem not in taken else str(path)
+
+
+def _folder_title(path: Path) -> str:
+    weak = supervision_of(checked_notes(path, read_metadata(path)["notes"])) == "weak"
+    return f"{path} (weak)" if weak else str(path)
+
+
+def held_out_crops(directory: Path, count: int | None, *, keep: bool, freezes: bool = False) -> list[Crops]:
+    """Render the frozen crops, or the first ``count`` of both parts alike, and say if they are others here."""
+    held_out = read_held_out()
+    crops = render_held_out(held_out, directory, held_out.count if count is None else count, keep=keep)
+    if freezes:
+        freeze(held_out, directory)
+    for sentence in label_warnings(held_out, crops, directory):
+        logger.warning("%s", sentence)
+    return crops
+
+
+def _template(path: Path, arguments: argparse.Namespace) -> HandTemplate:
+    """The hand model of a model file or checkpoint: the given one, or the one that it names."""
+    named = named_in(path) if path.suffix == ".onnx" else read_metadata(path)["fingerprint"]
+    return hand_model_or_named(arguments.hand_model, named)
+
+
+def _model(path: Path, arguments: argparse.Namespace) -> tuple[Predictor, HandTemplate]:
+    template = _template(path, arguments)
+    predict = onnx_predictor(path, template) if path.suffix == ".onnx" else checkpoint_predictor(path, template)
+    return predict, template
+
+
+def _answers(path: Path, crops: list[Crops], arguments: argparse.Namespace) -> Answers:
+    predict, template = _model(path, arguments)
+    return collect(crops, predict, template)
+
+
+def _picture_name(title: str, taken: set[str]) -> str:
+    """Letters and digits of a title, and a number where an earlier title has the same; the name is then taken too."""
+    stem = re.sub(r"[^A-Za-z0-9]+", "_", title).strip("_")
+    names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
+    # Some file systems take capitals for small letters.
+    name = next(name for name in names if name.lower() not in taken)
+    taken.add(name.lower())
+    return name
+
+
+def _draw(name: str, rows: tuple[Calibration, ...], directory: Path) -> None:
+    for kind, draw in (("reliability", draw_reliability), ("sparsification", draw_sparsification)):
+        logger.info("wrote %s", draw(rows, directory / f"{kind}_{name}.png"))
+
+
+def _report(models: list[Path], crops: list[Crops], arguments: argparse.Namespace) -> str:
+    """The printed text; pictures on the way."""
+    cards: dict[str, Card] = {}
+    names: set[str] = set()
+    tables, count = [], 0
+    for path in models:
+        answers = _answers(path, crops, arguments)
+        count, title = len(answers.std_m), _title(path, cards)
+        cards[title] = card(answers)
+        rows = calibrate(answers) if arguments.calibration or arguments.plots else ()
+        if arguments.calibration:
+            tables.append(f"{title}\n\n{calibration_table(rows)}\n")
+        if arguments.plots:
+            _draw(_picture_name(title, names), rows, arguments.plots)
+    return "\n".join([f"{count} crops of {arguments.data or 'the held-out set'}\n\n{card_table(cards)}\n", *tables])
+
+
+def _mediapipe(crops: list[Crops]) -> str:
+    means = [cell("{:.2f}", value) for value in mediapipe_by_part(crops, load_open_hand())]
+    return (
+        f"\nMediaPipe's own world landmarks on the same crops: PA-MPJPE {means[0]} mm, "
+        f"visible hands {means[1]} mm, heavily hidden {means[2]} mm\n"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print one table, a column a model, and what else was asked for."""
+    if arguments.count is not None and arguments.count < 1:
+        raise HandvizError("--count must be at least 1")
+    if arguments.freeze and arguments.held_out is None:
+        raise HandvizError("--freeze needs --held-out DIR")
+    models = arguments.models or [variant_file(variant) for variant in VARIANTS]
+    if arguments.data is not None and is_dataset_spec(arguments.data):
+        named: dict[str, evaluate_official.Model] = {}
+        for path in models:
+            named[_title(path, named)] = partial(_model, path, arguments)
+        sys.stdout.write(evaluate_official.official_report(arguments, named))
+        return 0
+    evaluate_official.refuse_without_dataset(arguments)
+    with tempfile.TemporaryDirectory() as temporary:
+        if arguments.data is not None:
+            crops = [Crops(arguments.data, arguments.count)]
+        else:
+            kept = arguments.held_out
+            crops = held_out_crops(
+                kept or Path(temporary), arguments.count, keep=kept is not None, freezes=arguments.freeze
+            )
+        if not arguments.freeze:
+            text = _report(models, crops, arguments)
+            sys.stdout.write(text + (_mediapipe(crops) if arguments.mediapipe else ""))
+    return 0

@@ -1,0 +1,133 @@
+"""``handviz evaluate --data NAME/SPLIT:ROOT``: a dataset's own figures, their intervals, curves, CSV and submission."""
+
+import argparse
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import Detection, Frame
+from handviz.data.datasets.annotated import AnnotatedHand, HandDataset
+from handviz.data.datasets.registry import open_dataset
+from handviz.data.datasets.usable_pictures import BadPictures
+from handviz.detection.landmarker import HandLandmarker
+from handviz.evaluation.evaluate import Predictor
+from handviz.evaluation.official import Evaluation, Options, evaluate
+from handviz.evaluation.plots import check_ending
+from handviz.evaluation.predictions import Finder, true_crop
+from handviz.evaluation.report import draw_pck, report, write_csv
+from handviz.evaluation.submissions import Submission
+from handviz.hand_models.template import HandTemplate
+
+SAME_HAND = 0.35
+"""A detection farther than this from the annotated keypoints, in extents of the hand, is of something else."""
+CROPS = {"truth": "crops of the true keypoints", "detector": "crops of the detector's keypoints"}
+Model = Callable[[], tuple[Predictor, HandTemplate]]
+"""Loads a predictor and the hand model that it speaks of."""
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What only datasets have."""
+    group = parser.add_argument_group("with --data NAME/SPLIT:ROOT, a dataset such as freihand/evaluation:FreiHAND")
+    group.add_argument("--csv", type=Path, metavar="FILE", help="write every error of every sample")
+    group.add_argument("--pck", type=Path, metavar="FILE", help="draw PCK curves (.png, .svg)")
+    group.add_argument("--submission", type=Path, metavar="FILE", help="write the zip that the dataset's server takes")
+    group.add_argument(
+        "--bad-pictures",
+        choices=get_args(BadPictures),
+        default="stop",
+        help="stop at a picture that cannot be read, or leave such pictures out and count them",
+    )
+    group.add_argument("--crops", choices=CROPS, default="truth", help="keypoints that crops are cut by (%(default)s)")
+    group.add_argument("--frame-rate", type=float, metavar="HZ", help="of the frames, for accelerations in mm/s²")
+
+
+def refuse_without_dataset(arguments: argparse.Namespace) -> None:
+    """HandvizError where an option was given that only datasets have."""
+    for name in ("csv", "pck", "submission", "frame_rate"):
+        if getattr(arguments, name) is not None:
+            option = name.replace("_", "-")
+            raise HandvizError(f"--{option} is for datasets: give --data NAME/SPLIT:ROOT, as freihand/evaluation:DIR")
+    if arguments.crops != "truth":
+        raise HandvizError("--crops detector is for datasets: give --data NAME/SPLIT:ROOT")
+
+
+def official_report(arguments: argparse.Namespace, models: dict[str, Model]) -> str:
+    """The printed text for every model by its title; CSV, curves and submission on the way."""
+    _check_outputs(arguments, len(models))
+    dataset = open_dataset(arguments.data)
+    found: dict[str, Evaluation] = {}
+    texts = []
+    with finder(arguments.crops) as find:
+        options = Options(arguments.count, find, bad_pictures=arguments.bad_pictures)
+        for title, load in models.items():
+            found[title] = _evaluated(dataset, load(), options, arguments.submission)
+            texts.append(f"{title}\n\n{report(found[title], CROPS[arguments.crops], arguments.frame_rate)}")
+    if arguments.csv is not None:
+        write_csv(next(iter(found.values())), arguments.csv)
+        logger.info("wrote %s", arguments.csv)
+    if arguments.pck is not None:
+        logger.info("wrote %s", draw_pck(found, arguments.pck))
+    return "\n".join(texts)
+
+
+def _evaluated(
+    dataset: HandDataset, model: tuple[Predictor, HandTemplate], options: Options, submission: Path | None
+) -> Evaluation:
+    predict, template = model
+    if submission is None:
+        return evaluate(dataset, predict, template, options)
+    collected = Submission(dataset, template)
+    found = evaluate(dataset, predict, template, replace(options, watch=collected.add))
+    logger.info("%s", collected.write(submission))
+    return found
+
+
+def _check_outputs(arguments: argparse.Namespace, models: int) -> None:
+    """HandvizError, before anything is computed, if what was asked for cannot be written or is not for datasets."""
+    for name in ("calibration", "plots", "mediapipe", "freeze"):
+        if getattr(arguments, name):
+            raise HandvizError(f"--{name} is for rendered hands: leave it out with --data NAME/SPLIT:ROOT")
+    for path in (arguments.csv, arguments.pck, arguments.submission):
+        if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
+            raise HandvizError(f"{path} cannot be written: name a file in a folder that is there and may be written to")
+    if arguments.pck is not None:
+        check_ending(arguments.pck)
+    if arguments.frame_rate is not None and not 0 < arguments.frame_rate < math.inf:
+        raise HandvizError("--frame-rate must be above 0")
+    if models > 1 and (arguments.csv or arguments.submission):
+        raise HandvizError("--csv and --submission are of one model: name it before --data")
+    if arguments.submission is not None and (arguments.count is not None or arguments.crops != "truth"):
+        raise HandvizError("a submission has every sample of the split: leave out --count and --crops detector")
+    if arguments.submission is not None and arguments.bad_pictures == "skip":
+        raise HandvizError("a submission has every sample of the split: leave out --bad-pictures skip")
+
+
+@contextmanager
+def finder(crops: str) -> Iterator[Finder]:
+    """Where to cut; the detector is told which hand it is, as the datasets tell everybody."""
+    if crops == "truth":
+        yield true_crop
+        return
+    with HandLandmarker(video=False) as landmarker:
+
+        def find(hand: AnnotatedHand, picture: NDArray[np.uint8]) -> Detection | None:
+            extent = float(np.ptp(hand.keypoints_px, axis=0).max())
+            found = landmarker.detect(Frame(0, picture, 0.0))
+            distances = [float(np.linalg.norm(one.keypoints_px - hand.keypoints_px, axis=1).mean()) for one in found]
+            near = [place for place, distance in enumerate(distances) if distance < SAME_HAND * extent]
+            if not near:
+                return None
+            best = found[min(near, key=distances.__getitem__)]
+            return replace(best, handedness=hand.handedness)
+
+        yield find

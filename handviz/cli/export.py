@@ -1,0 +1,48 @@
+"""``handviz export``: a checkpoint becomes the ONNX file that the program runs."""
+
+import argparse
+import hashlib
+import logging
+from pathlib import Path
+
+from handviz.core.errors import HandvizError
+from handviz.core.paths import MODELS, variant_file
+from handviz.hand_models.choice import add_hand_model_option, hand_model_or_named
+from handviz.models.amvur.export import ExportNotes, export_onnx
+from handviz.training.checkpoint import deviation_notes, load_checkpoint, read_metadata, supervision_of
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Checkpoint and folder."""
+    parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint, such as runs/final/last")
+    parser.add_argument("--model-dir", type=Path, default=MODELS)
+    add_hand_model_option(parser)
+
+
+def write_checksums(directory: Path) -> None:
+    """Write SHA256SUMS of every model file in the folder (the format of sha256sum)."""
+    files = sorted(path for path in directory.iterdir() if path.suffix in (".onnx", ".task", ".safetensors"))
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    (directory / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export, compare, and renew the checksums."""
+    metadata = read_metadata(arguments.checkpoint)
+    template = hand_model_or_named(arguments.hand_model, metadata["fingerprint"])
+    model, config, notes = load_checkpoint(arguments.checkpoint, template)
+    if "samples_seen" not in notes:
+        raise HandvizError(f"{arguments.checkpoint} does not say how many crops it saw (samples_seen): train it again")
+    path = variant_file(config.variant, arguments.model_dir)
+    export_notes = ExportNotes(
+        commit=metadata.get("commit", "unknown"),
+        samples_seen=notes["samples_seen"],
+        deviation=deviation_notes(notes),
+        supervision=supervision_of(notes),
+    )
+    difference = export_onnx(model, config, template, path, export_notes)
+    write_checksums(arguments.model_dir)
+    logger.info("%s: differs from PyTorch by at most %.2g cm", path, difference)
+    return 0

@@ -1,0 +1,149 @@
+"""``handviz inspect``: a folder inspected as the window does it, results kept as they are made; how fast it goes."""
+
+import argparse
+import logging
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from handviz.core.errors import HandvizError
+from handviz.core.lens import ASSUMED_LENS, Lens
+from handviz.core.paths import MODELS
+from handviz.core.process_memory import peak_megabytes
+from handviz.core.records import VARIANTS, Frame
+from handviz.hand_models.choice import add_hand_model_option, hand_model
+from handviz.inspection.inspection import Inspection, PictureProcessor, make_processor
+from handviz.inspection.inspection_rows import InspectionOrder, Listing, PictureRow, checked_folder
+from handviz.sources.images import now_ms, read_image
+from handviz.sources.sources import FolderSource
+
+BLOCK, WARM_UP_PICTURES = 6, 2
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which folder, with which network, and whether to measure."""
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--variant", choices=VARIANTS, default="final")
+    parser.add_argument("--field-of-view", type=float, metavar="DEG", help="over the longer side")
+    parser.add_argument("--model-dir", type=Path, default=MODELS)
+    parser.add_argument(
+        "--measure", action="store_true", help="forget what is kept, and compare the rate with the pipeline's own"
+    )
+    add_hand_model_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Inspect the folder; 0 if at least one picture was done."""
+    hand_model(arguments.hand_model)  # known from now on, so that the networks find it
+    order = InspectionOrder(
+        folder=arguments.folder,
+        variant=arguments.variant,
+        lens=Lens("angle", arguments.field_of_view) if arguments.field_of_view is not None else ASSUMED_LENS,
+        model_dir=arguments.model_dir,
+    )
+    with logging_redirect_tqdm():
+        if arguments.measure:
+            return _measure(order)
+        inspection = Inspection(order)
+        rows = _inspect(inspection)
+    done = sum(row.state == "done" for row in rows.values())
+    hands = sum(len(row.hands) for row in rows.values())
+    logger.info("%d pictures with %d hands, %d could not be done", done, hands, len(rows) - done)
+    logger.info("results are kept in %s", inspection.kept)
+    return 0 if done else 1
+
+
+def _inspect(inspection: Inspection) -> dict[str, PictureRow]:
+    """Every picture's row by its name."""
+    rows: dict[str, PictureRow] = {}
+    with tqdm(unit="picture") as bar:
+        for event in inspection.events():
+            if isinstance(event, Listing):
+                if event.note:
+                    logger.warning("%s", event.note)
+                rows = {row.file: row for row in event.rows}
+                bar.total, bar.n = len(rows), sum(row.state != "waiting" for row in event.rows)
+                bar.refresh()
+            else:
+                rows[event.file] = event
+                bar.update()
+    return rows
+
+
+def _measure(order: InspectionOrder) -> int:
+    """Print the rates of the pipeline alone and of the inspection, block by block in turn, so that both meet the same
+    machine."""
+    paths = FolderSource.of_folder(checked_folder(order.folder)).paths
+    pipeline = make_processor(order)
+    seconds = {"pipeline, pictures in memory": 0.0, "pipeline, pictures read one by one": 0.0, "inspection": 0.0}
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            _block_seconds(pipeline, order, paths[:WARM_UP_PICTURES], Path(scratch) / "warm-up")
+            for number, start in enumerate(tqdm(range(0, len(paths), BLOCK), unit="block")):
+                block = _block_seconds(pipeline, order, paths[start : start + BLOCK], Path(scratch) / str(number))
+                for name, taken_s in zip(seconds, block, strict=True):
+                    seconds[name] += taken_s
+    finally:
+        pipeline.close()
+    for name, taken_s in seconds.items():
+        logger.info("%-36s %7.2f pictures/s", name, len(paths) / taken_s)
+    in_memory_s, read_s, inspection_s = seconds.values()
+    logger.info(
+        "the inspection reaches %.1f %% of the pipeline's own rate on pictures in memory, %.1f %% of the rate "
+        "with reading",
+        100 * in_memory_s / inspection_s,
+        100 * read_s / inspection_s,
+    )
+    logger.info("%d pictures; peak memory %.0f MB", len(paths), peak_megabytes() or float("nan"))
+    return 0
+
+
+def _block_seconds(
+    pipeline: PictureProcessor, order: InspectionOrder, paths: Sequence[Path], scratch: Path
+) -> tuple[float, float, float]:
+    """Seconds for the same pictures three times: processed, read and processed, inspected."""
+    frames = [frame for frame in map(_frame, paths) if frame is not None]
+    started_s = time.perf_counter()
+    for frame in frames:
+        pipeline.process(frame)
+    processed_s = time.perf_counter()
+    del frames
+    for path in paths:
+        read = _frame(path)
+        if read is not None:
+            pipeline.process(read)
+    read_s = time.perf_counter()
+    (scratch / "pictures").mkdir(parents=True)
+    for path in paths:
+        (scratch / "pictures" / path.name).symlink_to(path)
+    inspection = Inspection(
+        replace(order, folder=scratch / "pictures"), make=lambda _: _Lent(pipeline), kept_in=scratch
+    )
+    inspection_start_s = time.perf_counter()
+    for _ in inspection.events():
+        pass
+    inspected_s = time.perf_counter()
+    return processed_s - started_s, read_s - processed_s, inspected_s - inspection_start_s
+
+
+class _Lent:
+    """A pipeline that goes on living after the inspection."""
+
+    def __init__(self, pipeline: PictureProcessor) -> None:
+        self.process = pipeline.process
+
+    def close(self) -> None:
+        """Nothing: others use it."""
+
+
+def _frame(path: Path) -> Frame | None:
+    try:
+        return Frame(0, read_image(path), now_ms(), path.name)
+    except HandvizError:
+        return None

@@ -1,0 +1,129 @@
+"""``handviz mano``: MANO parameters from one convention into another, and hands, meshes and recordings into MANO's."""
+
+import argparse
+import io
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+from tqdm import tqdm
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import KEYPOINT_COUNT, Handedness
+from handviz.core.whole_files import write_whole
+from handviz.hand_models.choice import OPTION, add_hand_model_option, found_mano, hand_model
+from handviz.hand_models.mano_conventions import mano_vertices
+from handviz.hand_models.template import HandTemplate
+from handviz.io.mano_file import FORMS, ManoRecord, fit_sentence, read_mano, write_mano
+from handviz.io.mano_of_hands import mano_of_keypoints, mano_of_vertices
+from handviz.io.mesh_io import faces_for, read_ply
+from handviz.io.recording.recorded import read_tracks
+from handviz.io.recording.recording import ABOUT
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to read, and what to write."""
+    parser.epilog = "docs/mano.md says what the conventions are, and who uses which."
+    parser.add_argument(
+        "input", type=Path, help="a file of 'reconstruct --save-mano', a hands.json, or a folder that app.py recorded"
+    )
+    parser.add_argument("--to", choices=FORMS, help="convention to write (without it the file's own, else absolute)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=".json or .npz to write")
+    parser.add_argument("--vertices", type=Path, metavar="FILE", help=".npy to write: (hands, 778, 3) in camera axes")
+    add_hand_model_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read, convert or fit, and write."""
+    if arguments.out is None and arguments.vertices is None:
+        raise HandvizError("say what to write: --out FILE.json, --out FILE.npz or --vertices FILE.npy")
+    template = hand_model(arguments.hand_model) if arguments.hand_model else found_mano()
+    if template is None:
+        raise HandvizError(f"this needs your MANO_RIGHT.pkl: give it by {OPTION}, or put it into models/mano")
+    records, form = _read(arguments.input, template)
+    if arguments.out is not None:
+        write_mano(arguments.out, records, template, arguments.to or form)
+        logger.info("%s, %s", fit_sentence(records, arguments.out), arguments.to or form)
+    if arguments.vertices is not None:
+        _write_vertices(arguments.vertices, records, template)
+    return 0
+
+
+def _read(path: Path, template: HandTemplate) -> tuple[list[ManoRecord], Any]:
+    if (path / ABOUT).is_file():
+        return list(tqdm(_of_recording(path, template), unit="hand")), "absolute"
+    listing = _listing(path)
+    if listing is not None:
+        return list(tqdm(_of_list(path, listing, template), unit="hand")), "absolute"
+    return read_mano(path, template)
+
+
+def _listing(path: Path) -> list[Any] | None:
+    """The content of a ``hands.json``; None if it is something else."""
+    if path.suffix.lower() != ".json":
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise HandvizError(f"{path} cannot be read ({error})") from error
+    return content if isinstance(content, list) else None
+
+
+def _of_list(path: Path, listing: list[Any], template: HandTemplate) -> Iterator[ManoRecord]:
+    """Of every hand its mesh, if that is MANO's; else its keypoints."""
+    try:
+        for entry in listing:
+            for number, hand in enumerate(entry["hands"]):
+                side, wrist_m = _side(hand["handedness"]), _points(hand["wrist_camera_m"], (3,))
+                vertices = _mesh(path.parent / str(hand["mesh"]), side, template) if hand.get("mesh") else None
+                if vertices is not None:
+                    yield mano_of_vertices(vertices + wrist_m, side, template, str(entry["file"]), number)
+                else:
+                    keypoints = _points(hand["keypoints_camera_m"], (KEYPOINT_COUNT, 3))
+                    yield mano_of_keypoints(keypoints + wrist_m, side, template, str(entry["file"]), number)
+    except (KeyError, TypeError, ValueError) as error:
+        raise HandvizError(f"{path} is no hands.json of handviz ({error!r})") from error
+
+
+def _mesh(path: Path, side: Handedness, template: HandTemplate) -> np.ndarray | None:
+    """(V, 3) of a PLY with the template's own triangles; None for any other mesh."""
+    if path.suffix.lower() != ".ply" or not path.is_file():
+        return None
+    vertices, faces = read_ply(path)
+    return vertices if np.array_equal(faces, faces_for(side, template.faces)) else None
+
+
+def _of_recording(path: Path, template: HandTemplate) -> Iterator[ManoRecord]:
+    for track in read_tracks(path):
+        side = _side(track.handedness)
+        for moment, wrist_m in enumerate(track.wrists_m):
+            if track.hand_model == template.fingerprint and track.vertices_m.shape[1]:
+                yield mano_of_vertices(track.vertices_m[moment] + wrist_m, side, template, track.name, moment)
+            else:
+                yield mano_of_keypoints(track.keypoints_m[moment] + wrist_m, side, template, track.name, moment)
+
+
+def _side(text: Any) -> Handedness:
+    if text not in get_args(Handedness):
+        raise ValueError(f"a hand called {text!a}")
+    return cast(Handedness, text)
+
+
+def _points(values: Any, shape: tuple[int, ...]) -> np.ndarray:
+    points = np.asarray(values, np.float64)
+    if points.shape != shape or not np.isfinite(points).all():
+        raise ValueError(f"{points.shape} numbers where {shape} finite ones belong")
+    return points
+
+
+def _write_vertices(path: Path, records: list[ManoRecord], template: HandTemplate) -> None:
+    vertices = [mano_vertices(record.parameters, template) for record in records]
+    stream = io.BytesIO()
+    np.save(stream, np.array(vertices, np.float32).reshape(-1, template.vertex_count, 3))
+    write_whole({path: stream.getvalue()})
+    logger.info("%s: vertices of %d hands", path, len(records))

@@ -1,0 +1,68 @@
+"""``python -m handviz.cli.probes NAME``: touch one piece of the machine and say in one line what is there.
+
+Drivers may hang, abort the process or write to the terminal: the doctor starts every probe in a process of its own.
+"""
+
+import sys
+from collections.abc import Callable
+
+from handviz.core.errors import HandvizError
+from handviz.core.paths import MODELS, variant_file
+from handviz.core.records import VARIANTS
+
+
+def opengl() -> str:
+    """Renderer and version of an OpenGL context without a window; HandvizError where there is none."""
+    from handviz.rendering.offscreen import create_standalone_context
+
+    context = create_standalone_context()
+    return f"{context.info['GL_RENDERER']}, OpenGL {context.info['GL_VERSION'].split()[0]}"
+
+
+def display() -> str:
+    """Qt's platform and the screen that it draws on; Qt aborts the process where it finds none."""
+    from PyQt6.QtGui import QGuiApplication
+
+    application = QGuiApplication(["handviz"])
+    screen = application.primaryScreen()
+    if screen is None:
+        raise HandvizError("Qt finds no screen")
+    return f"{application.platformName()}, {screen.size().width()}x{screen.size().height()}"
+
+
+def cameras() -> str:
+    """Names of the cameras, without opening any; HandvizError where there is none."""
+    from handviz.sources.camera import list_cameras
+
+    found = list_cameras()
+    if not found:
+        raise HandvizError("none found")
+    return ", ".join(f"{camera.index}: {camera.name}" for camera in found)
+
+
+def onnx() -> str:
+    """The execution provider that runs the smallest shipped network; HandvizError where none can be opened."""
+    from handviz.models.reconstructor import Reconstructor
+
+    there = [path for path in (variant_file(variant) for variant in VARIANTS) if path.is_file()]
+    if not there:
+        raise HandvizError(f"no network in {MODELS}")
+    files = sorted(there, key=lambda path: path.stat().st_size)
+    return f"{Reconstructor(files[0]).provider} runs {files[0].name}"
+
+
+PROBES: dict[str, Callable[[], str]] = {probe.__name__: probe for probe in (opengl, display, cameras, onnx)}
+
+
+def main(name: str) -> int:
+    """Print what the probe found; exit status 1 and the reason as last line of stderr where it failed."""
+    try:
+        sys.stdout.write(f"{PROBES[name]()}\n")
+    except (HandvizError, ImportError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,214 @@
+"""``handviz reconstruct``: image, folder or clip -> overlays, meshes and hands.json."""
+
+import argparse
+import dataclasses
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from handviz.cli.picture_arguments import add_picture_arguments, count, picture_order, share
+from handviz.core.errors import HandvizError
+from handviz.core.records import SMOOTHING_KINDS, Frame, FrameResult
+from handviz.hand_models.choice import display_mesh, found_mano, hand_model
+from handviz.hand_models.template import HandTemplate
+from handviz.io.mano_file import ManoRecord, check_mano_path, fit_sentence, write_mano
+from handviz.io.mano_of_hands import mano_of_hand
+from handviz.io.report import distance_from_detector, output_stems, unreadable_entry, write_report
+from handviz.models.onnx_session import limit_threads
+from handviz.pipeline.picture_order import reconstructed, written_entry
+from handviz.pipeline.pipeline import Pipeline
+from handviz.rendering.offscreen import OffscreenRenderer
+from handviz.rendering.options import DrawOptions
+from handviz.sources.sources import ClipSource, FolderSource, Source, open_source
+
+MOST_HANDS_OF_CLIPS = 2
+LEAST_SIDE_FOR_LEGEND_PX = 400
+REPORT_NAME = "hands.json"
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to reconstruct, with what, and where to."""
+    parser.epilog = "Exit status 0 if at least one picture was done, 1 if none was; the rest is named in messages."
+    parser.add_argument("input", help="picture, folder of pictures, or clip")
+    parser.add_argument("--out", type=Path, required=True, help="folder for overlays, meshes and hands.json")
+    add_picture_arguments(parser, mesh="ply")
+    parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="ask all variants: overlays in three panes, and their distances in hands.json",
+    )
+    parser.add_argument("--no-overlays", action="store_true", help="only meshes and hands.json; needs no OpenGL")
+    parser.add_argument("--every", type=count, default=1, metavar="N", help="of a clip, every N-th frame")
+    parser.add_argument("--smoothing", type=share, default=0.0, metavar="S", help="of a clip, 0 (off) to 1")
+    parser.add_argument("--smoothing-kind", choices=SMOOTHING_KINDS, default="kalman", help="(%(default)s)")
+    parser.add_argument("--threads", type=count, metavar="N", help="of the networks on the processor (4 at most)")
+    parser.add_argument(
+        "--save-mano", type=Path, metavar="FILE", help="also every hand as MANO parameters, json or npz"
+    )
+    parser.add_argument(
+        "--mano", type=Path, metavar="FILE", help="the MANO_RIGHT.pkl to fit, where the network is of another hand"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do all pictures that can be done; 0 if there was one."""
+    with ExitStack() as resources:
+        source = open_source(arguments.input)
+        resources.callback(source.close)
+        if source.is_live:
+            raise HandvizError("reconstruct reads pictures and clips; for a camera start app.py")
+        job = Job(arguments, source, resources)
+        try:
+            with logging_redirect_tqdm():
+                job.run()
+        finally:
+            job.finish()
+    return 0 if job.done else 1
+
+
+class Job:
+    """One run: its outputs, and what is done so far."""
+
+    def __init__(self, arguments: argparse.Namespace, source: Source, resources: ExitStack) -> None:
+        self._arguments, self._source = arguments, source
+        self._is_clip = isinstance(source, ClipSource)
+        self._order = picture_order(arguments)
+        if self._is_clip and not arguments.max_hands:
+            self._order = dataclasses.replace(self._order, max_hands=MOST_HANDS_OF_CLIPS)
+        settings = dataclasses.replace(
+            self._order.settings(),
+            smoothing=arguments.smoothing,
+            smoothing_kind=arguments.smoothing_kind,
+            video=self._is_clip,
+        )
+        if arguments.threads:
+            limit_threads(arguments.threads)
+        self._pipeline = resources.enter_context(Pipeline(settings))
+        self._renderer = self._new_renderer(resources)
+        self._mano = self._mano_model()
+        self._mano_records: list[ManoRecord] = []
+        self._make_folders()
+        self._entries: list[dict[str, Any]] = []
+        self._distances: list[float] = []
+        self._stems: dict[str, str] | None = None
+        self.done = 0
+
+    def run(self) -> None:
+        """Go through the source; unreadable pictures are named and passed."""
+        total = self._source.frame_count
+        for number, item in tqdm(self._items(), total=total and -(-total // self._arguments.every), unit="picture"):
+            file = self._file(number)
+            if isinstance(item, HandvizError):
+                logger.error("%s", item)
+                self._entries.append(unreadable_entry(file, str(item)))
+            else:
+                self._entries.append(self._reconstruct(item, file))
+                self.done += 1
+
+    def finish(self) -> None:
+        """Write the list of what is done, also after an interruption, and say where it is."""
+        report = self._arguments.out / REPORT_NAME
+        write_report(report, sorted(self._entries, key=lambda entry: str(entry["file"])))
+        if self._mano is not None:
+            write_mano(self._arguments.save_mano, self._mano_records, self._mano, "absolute")
+            logger.info("%s", fit_sentence(self._mano_records, self._arguments.save_mano))
+        failed = len(self._entries) - self.done
+        logger.info("%d pictures with %d hands, %d unreadable: %s", self.done, len(self._distances), failed, report)
+        if self._distances:
+            mean, median = 100 * np.mean(self._distances), 100 * np.median(self._distances)
+            told = "projected keypoints lie %.1f %% of the hand's box from the detector's, the middle one %.1f %%"
+            logger.info(told, mean, median)
+
+    def _items(self) -> Iterator[tuple[int, Frame | HandvizError]]:
+        """Number and frame, or what is wrong with it, of every wanted frame."""
+        number, announced = 0, self._source.frame_count or 0
+        while True:
+            item: Frame | HandvizError | None
+            try:
+                item = self._source.read()
+            except HandvizError as error:
+                item = error
+            if item is None:
+                if self._is_clip and number < announced:
+                    logger.warning("%s: of %d frames only %d can be read", self._source.name, announced, number)
+                return
+            if number % self._arguments.every == 0:
+                yield number, item
+            number += 1
+
+    def _reconstruct(self, frame: Frame, file: str) -> dict[str, Any]:
+        if self._is_clip:  # the time of the clip, not of reading it
+            frame = dataclasses.replace(frame, captured_ms=frame.number * 1000 / self._source.nominal_fps)
+        found = result, _ = reconstructed(self._pipeline, frame, self._order.camera)
+        self._distances += [
+            distance_from_detector(*found) for found in zip(result.hands, result.detections, strict=True)
+        ]
+        if self._mano is not None:
+            self._mano_records += [
+                mano_of_hand(hand, self._mano, source=file, number=number) for number, hand in enumerate(result.hands)
+            ]
+        name = self._output_name(frame.number)
+        try:
+            self._write_overlay(result, name)
+            return written_entry(file, found, self._order, self._arguments.out, f"meshes/{name}")
+        except OSError as error:
+            raise HandvizError(f"{self._arguments.out} cannot be written: {error}") from error
+
+    def _write_overlay(self, result: FrameResult, name: str) -> None:
+        if self._renderer is not None:
+            legend = min(result.frame.image.shape[:2]) >= LEAST_SIDE_FOR_LEGEND_PX
+            options = DrawOptions(colour=self._arguments.colour, legend=legend, compare=self._arguments.compare)
+            picture = self._renderer.draw(result, options)
+            Image.fromarray(picture).save(self._arguments.out / "overlays" / f"{name}.png")
+
+    def _file(self, number: int) -> str:
+        """What the list calls a picture: its file name, in clips with the frame's number."""
+        if isinstance(self._source, FolderSource):
+            return self._source.paths[number].name
+        return f"{self._source.name}#{number:06d}"
+
+    def _output_name(self, number: int) -> str:
+        """The picture's name without suffix, unless another picture differs only in that."""
+        if not isinstance(self._source, FolderSource):
+            return f"{Path(self._source.name).stem}_{number:06d}"
+        if self._stems is None:
+            self._stems = output_stems([path.name for path in self._source.paths])
+        return self._stems[self._source.paths[number].name]
+
+    def _new_renderer(self, resources: ExitStack) -> OffscreenRenderer | None:
+        if self._arguments.no_overlays:
+            return None
+        surface = display_mesh(self._pipeline.template)
+        try:
+            return resources.enter_context(OffscreenRenderer(surface))
+        except HandvizError as error:
+            raise HandvizError(f"{error}; --no-overlays does without") from error
+
+    def _mano_model(self) -> HandTemplate | None:
+        """The MANO hand to save: the network's own, or the one given to be fitted to its keypoints."""
+        if self._arguments.save_mano is None:
+            return None
+        check_mano_path(self._arguments.save_mano)
+        own = self._pipeline.template
+        fitted = hand_model(self._arguments.mano) if self._arguments.mano else found_mano()
+        if own.name == "mano" or fitted is not None:
+            return own if own.name == "mano" else fitted
+        raise HandvizError("--save-mano needs your MANO_RIGHT.pkl: give it by --mano FILE, or put it into models/mano")
+
+    def _make_folders(self) -> None:
+        out: Path = self._arguments.out
+        folders = [out, *([out / "meshes"] if self._arguments.mesh != "none" else [])]
+        folders += [out / "overlays"] if self._renderer is not None else []
+        try:
+            for folder in folders:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HandvizError(f"the folder {out} cannot be made: {error}") from error

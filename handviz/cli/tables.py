@@ -1,0 +1,54 @@
+"""``handviz tables``: the paper's tables, filled with the results of one's own runs."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from handviz.core.errors import HandvizError
+from handviz.core.whole_files import write_whole
+from handviz.evaluation.paper import TABLES
+from handviz.evaluation.recipes import load_recipe, recipe_names
+from handviz.evaluation.results import read_results
+from handviz.evaluation.tables import markdown
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where results are, and which tables."""
+    names = [table.name for table in TABLES]
+    parser.add_argument("runs", type=Path, nargs="?", default=Path("runs"), help="folder of runs (%(default)s)")
+    parser.add_argument("--table", choices=names, nargs="+", default=names, help="only these")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write them there too (Markdown)")
+    parser.add_argument("--recipes", action="store_true", help="only list the recipes, and the tables that each is in")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the tables."""
+    if arguments.recipes:
+        sys.stdout.write(listing())
+        return 0
+    results = read_results(arguments.runs)
+    recipes = {row.recipe for table in TABLES for row in table.rows}
+    if not any(result.recipe in recipes for result in results):
+        raise HandvizError(
+            f"below {arguments.runs} is no result of a recipe: "
+            "'handviz reproduce NAME --root FOLDER' trains one and evaluates it (handviz tables --recipes lists them)"
+        )
+    text = markdown(results, [table for table in TABLES if table.name in arguments.table])
+    sys.stdout.write(text)
+    if arguments.out is not None:
+        write_whole({arguments.out: text.encode("utf-8")})
+        logger.info("wrote %s", arguments.out)
+    return 0
+
+
+def listing() -> str:
+    """A line a recipe: its name, what it trains on, the tables that it is a row of."""
+    lines = []
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        places = ", ".join(table.name for table in TABLES if any(row.recipe == name for row in table.rows))
+        lines.append(f"{name:24} {recipe.dataset or 'rendered hands':20} {f'Table {places}' if places else '–'}")
+    return "\n".join(lines) + "\n"

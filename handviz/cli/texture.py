@@ -1,0 +1,201 @@
+"""``handviz texture``: train, judge, export the texture net, and draw its contact sheet."""
+
+import argparse
+import logging
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from handviz.cli.evaluate import held_out_crops, onnx_predictor
+from handviz.cli.export import write_checksums
+from handviz.core.errors import HandvizError
+from handviz.core.paths import MODELS, TEXTURE_NAME
+from handviz.core.whole_files import write_whole
+from handviz.evaluation.results import Result, as_json
+from handviz.evaluation.texture_scores import (
+    WINDOWS,
+    Colours,
+    Method,
+    Score,
+    evaluate_methods,
+    projective_sampling,
+    scenes,
+    table,
+)
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.models.texture.texture_export import export_texture
+from handviz.pipeline.texture import Texturer
+from handviz.training.checkpoint import read_metadata
+from handviz.training.texture import TextureTrainConfig, train_texture
+from handviz.training.texture_checkpoint import load_texture_checkpoint
+from tools.texture_baseline import BaselineConfig, baseline_method, train_baseline
+from tools.texture_sheet import held_out_hands, pictured_hands, sheet
+
+LEAST_HELD_OUT = 64
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to do, and with what."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_train(actions.add_parser("train", help="train on rendered hands whose colours are known"))
+    _add_baseline(actions.add_parser("baseline", help="train the global-feature MLP that evaluate compares with"))
+    _add_export(actions.add_parser("export", help="write a checkpoint as ONNX and compare the two"))
+    _add_evaluate(actions.add_parser("evaluate", help="SSIM, PSNR and hidden colours on held-out crops"))
+    _add_sheet(actions.add_parser("sheet", help="draw textured hands from all sides, for a person to judge"))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the chosen action."""
+    actions = {"train": _train, "baseline": _baseline, "export": _export, "evaluate": _evaluate, "sheet": _sheet}
+    return actions[arguments.action](arguments)
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    default = TextureTrainConfig((), Path())
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders written by 'handviz synthesize'")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the run; a started run is continued")
+    parser.add_argument("--validation", type=Path, help="another rendered folder, watched while training")
+    parser.add_argument("--epochs", type=int, default=default.epochs)
+    parser.add_argument("--batch-size", type=int, default=default.batch_size)
+    parser.add_argument("--rate", type=float, default=default.rate, help="learning rate")
+    parser.add_argument("--checkpoint-every", type=int, default=default.checkpoint_every, help="steps")
+    parser.add_argument("--limit", type=int, help="use only the first samples")
+    parser.add_argument("--start-from", type=Path, help="checkpoint of a texture net to take weights from")
+    parser.add_argument("--seed", type=int, default=default.seed)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    config = TextureTrainConfig(
+        data=tuple(arguments.data),
+        run=arguments.run,
+        epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        rate=arguments.rate,
+        seed=arguments.seed,
+        checkpoint_every=arguments.checkpoint_every,
+        validation=arguments.validation,
+        start_from=arguments.start_from,
+        limit=arguments.limit,
+    )
+    logger.info("checkpoint: %s", train_texture(config, load_open_hand()))
+    return 0
+
+
+def _add_baseline(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders written by 'handviz synthesize'")
+    parser.add_argument("--run", type=Path, required=True, help="folder for its weights")
+    parser.add_argument("--epochs", type=int, default=BaselineConfig((), Path()).epochs)
+    parser.add_argument("--limit", type=int, help="use only the first samples")
+
+
+def _baseline(arguments: argparse.Namespace) -> int:
+    config = BaselineConfig(tuple(arguments.data), arguments.run, arguments.epochs, arguments.limit)
+    logger.info("weights: %s", train_baseline(config, load_open_hand()))
+    return 0
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint, such as runs/texture/last")
+    parser.add_argument("--model-dir", type=Path, default=MODELS)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    template = load_open_hand()
+    network, config, notes = load_texture_checkpoint(arguments.checkpoint, template)
+    commit = read_metadata(arguments.checkpoint).get("commit", "unknown")
+    entries = {
+        "handviz.commit": commit,
+        "handviz.samples_seen": str(notes.get("samples_seen", 0)),
+        "handviz.tokens": f"{config.layers} layers x {config.width}",
+    }
+    path = arguments.model_dir / TEXTURE_NAME
+    difference = export_texture(network, template, path, entries)
+    write_checksums(arguments.model_dir)
+    logger.info("%s: differs from PyTorch by at most %.2g of a colour", path, difference)
+    return 0
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, default=MODELS / TEXTURE_NAME, help="ONNX file (%(default)s)")
+    parser.add_argument("--baseline", type=Path, metavar="RUN", help="folder of 'texture baseline', for its row")
+    parser.add_argument("--held-out", type=Path, metavar="DIR", help="folder that keeps the rendered held-out set")
+    parser.add_argument("--count", type=int, default=2000, help="crops, of both held-out parts alike (%(default)s)")
+    parser.add_argument(
+        "--window",
+        choices=WINDOWS,
+        default="uniform",
+        help="of SSIM: scikit-image's own 7 x 7, or the Gaussian of Wang et al. 2004, 11 x 11 (%(default)s)",
+    )
+    parser.add_argument(
+        "--meshes", type=Path, metavar="FILE", help="ONNX variant whose meshes are coloured; without it the true ones"
+    )
+    parser.add_argument("--results", type=Path, metavar="DIR", help="leave the figures there for 'handviz tables'")
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    template = load_open_hand()
+    texturer = Texturer(arguments.model, template)
+    methods: dict[str, Method] = {
+        "texture net": lambda images, points: Colours(*texturer.colours(images, points)[:2]),
+        "projective sampling": projective_sampling,
+    }
+    if arguments.baseline:
+        methods["global-feature MLP"] = baseline_method(arguments.baseline, template)
+    predict = onnx_predictor(arguments.meshes) if arguments.meshes else None
+    with tempfile.TemporaryDirectory() as temporary:
+        kept = arguments.held_out
+        crops = held_out_crops(kept or Path(temporary), arguments.count, keep=kept is not None)
+        found, shares = evaluate_methods(scenes(crops, template, predict), methods, template, arguments.window)
+    told = f"{len(shares)} crops, meshes: {arguments.meshes or 'true'}, SSIM's window: {arguments.window}"
+    sys.stdout.write(f"{told}\n\n{table(found, shares)}\n")
+    if arguments.results is not None:
+        _keep(found, arguments.results)
+    return 0
+
+
+def _keep(found: dict[str, list[Score]], folder: Path) -> None:
+    """A result of each method for the paper's Table 6: means over all crops."""
+    for name, scores in found.items():
+        figures = {"ssim": [one.ssim for one in scores], "psnr_db": [one.psnr for one in scores]}
+        recipe = name.replace(" ", "_").replace("-", "_")
+        result = Result(
+            path=folder / f"official_{recipe}.json",
+            recipe=recipe,
+            model=name,
+            dataset="rendered",
+            split="held_out",
+            samples=len(scores),
+            crops_seen=0,
+            figures={figure: float(np.nanmean(values)) for figure, values in figures.items()},
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole({result.path: as_json(result, {})})
+        logger.info("wrote %s", result.path)
+
+
+def _add_sheet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", nargs="*", help="pictures, folders or clips; without any: held-out crops")
+    parser.add_argument("--out", type=Path, required=True, help="PNG to write")
+    parser.add_argument("--count", type=int, default=10, help="hands (%(default)s)")
+    parser.add_argument("--held-out", type=Path, metavar="DIR", help="folder that keeps the rendered held-out set")
+    parser.add_argument("--model-dir", type=Path, default=MODELS)
+
+
+def _sheet(arguments: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory() as temporary:
+        if arguments.input:
+            results = pictured_hands(arguments.input, arguments.model_dir)
+        else:
+            kept = arguments.held_out
+            crops = held_out_crops(kept or Path(temporary), LEAST_HELD_OUT, keep=kept is not None)
+            results = held_out_hands([part.directory for part in crops], arguments.count, arguments.model_dir)
+        picture = sheet(results, arguments.count)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(arguments.out), picture[..., ::-1]):
+        raise HandvizError(f"cannot write {arguments.out}")
+    logger.info("wrote %s", arguments.out)
+    return 0

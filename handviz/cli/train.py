@@ -1,0 +1,113 @@
+"""``handviz train``: train one variant on rendered hands."""
+
+import argparse
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+from handviz.core.records import VARIANTS
+from handviz.data.datasets.usable_pictures import BadPictures
+from handviz.hand_models.choice import add_hand_model_option, hand_model
+from handviz.models.amvur.losses import LossConfig
+from handviz.models.amvur.model import ModelConfig
+from handviz.models.amvur.weak_weights import weights_from
+from handviz.models.backbones.backbones import BACKBONES
+from handviz.training.config import SUPERVISIONS
+from handviz.training.distributed import DEVICES
+from handviz.training.train import TrainConfig, train
+from handviz.training.witness_noise import WitnessNoise
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The numbers that one changes; all others stand in TrainConfig and ModelConfig."""
+    default = TrainConfig((), Path())
+    model = default.model
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        required=True,
+        metavar="SOURCE",
+        help="folders written by 'handviz synthesize', and datasets as NAME/SPLIT:FOLDER (docs/datasets.md)",
+    )
+    parser.add_argument("--run", type=Path, required=True, help="folder of the run; a started run is continued")
+    parser.add_argument("--validation", metavar="SOURCE", help="another of these, watched while training")
+    parser.add_argument("--variant", choices=VARIANTS, default=model.variant)
+    parser.add_argument("--backbone", choices=tuple(BACKBONES), default=model.backbone)
+    parser.add_argument("--tokens", choices=("coarse", "full"), default=model.tokens)
+    parser.add_argument("--conditioning", choices=("prior", "rest"), default=model.conditioning)
+    parser.add_argument("--evidence", choices=("joints", "global"), default=model.evidence)
+    parser.add_argument("--width", type=int, default=model.width)
+    parser.add_argument("--epochs", type=int, default=default.epochs)
+    parser.add_argument("--batch-size", type=int, default=default.batch_size)
+    parser.add_argument("--head-rate", type=float, default=default.head_rate)
+    parser.add_argument("--tail-rate", type=float, default=default.tail_rate, help="0 freezes the backbone")
+    parser.add_argument("--end-to-end", action="store_true", help="train on the pictures, the whole backbone")
+    parser.add_argument("--stem-rate", type=float, default=default.stem_rate, help="of the first blocks, end to end")
+    parser.add_argument("--device", choices=DEVICES, default=default.device, help="auto: a GPU where there is one")
+    parser.add_argument("--checkpoint-every", type=int, default=default.checkpoint_every, help="steps")
+    parser.add_argument(
+        "--supervision", choices=SUPERVISIONS, default=default.supervision, help="weak: 2D joints alone"
+    )
+    parser.add_argument("--camera-prior", type=Path, help="checkpoint whose camera net is the prior, weak training")
+    parser.add_argument(
+        "--weak", nargs="+", metavar="NAME=VALUE", default=[], help="weights of weak training, as camera=0 draws=1"
+    )
+    parser.add_argument("--weight-decay", type=float, default=default.weight_decay, help="0: AdamW is Adam")
+    parser.add_argument("--backbone-from", type=Path, help="checkpoint whose backbone to start from")
+    parser.add_argument("--backbone-weights", type=Path, metavar="FILE", help="torchvision's ImageNet weights instead")
+    parser.add_argument("--start-from", type=Path, nargs="*", default=[], help="checkpoints to take weights from")
+    parser.add_argument("--image-weight", type=float, default=default.loss.image, help="of the 2D keypoints' loss")
+    parser.add_argument(
+        "--bad-pictures",
+        choices=get_args(BadPictures),
+        default=default.bad_pictures,
+        help="what to do about a picture that cannot be read; skip: it is named, and the next one takes its place",
+    )
+    parser.add_argument("--limit", type=int, help="use only the first samples")
+    parser.add_argument("--seed", type=int, default=default.seed)
+    add_hand_model_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train or go on training."""
+    model = ModelConfig(
+        variant=arguments.variant,
+        backbone=arguments.backbone,
+        tokens=arguments.tokens,
+        conditioning=arguments.conditioning,
+        evidence=arguments.evidence,
+        width=arguments.width,
+    )
+    if arguments.end_to_end and model.has_witness:
+        model = replace(model, witness_stem=True)
+    default = TrainConfig((), Path())
+    config = TrainConfig(
+        data=tuple(arguments.data),
+        run=arguments.run,
+        model=model,
+        end_to_end=arguments.end_to_end,
+        stem_rate=arguments.stem_rate,
+        device=arguments.device,
+        checkpoint_every=arguments.checkpoint_every,
+        epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        head_rate=arguments.head_rate,
+        tail_rate=arguments.tail_rate,
+        seed=arguments.seed,
+        validation=arguments.validation,
+        backbone_from=arguments.backbone_from,
+        backbone_weights=arguments.backbone_weights,
+        start_from=tuple(arguments.start_from),
+        loss=LossConfig(image=arguments.image_weight, weak=weights_from(arguments.weak)),
+        supervision=arguments.supervision,
+        camera_prior=arguments.camera_prior,
+        witness_noise=WitnessNoise(share=0.0) if arguments.supervision == "weak" else default.witness_noise,
+        weight_decay=arguments.weight_decay,
+        limit=arguments.limit,
+        bad_pictures=arguments.bad_pictures,
+    )
+    logger.info("checkpoint: %s", train(config, hand_model(arguments.hand_model)))
+    return 0

@@ -1,0 +1,1 @@
+"""What every room stands on: records, geometry, cameras, Gaussians, metrics, files, errors."""

@@ -1,0 +1,136 @@
+"""Small pure functions on rotations, affine maps and pinhole cameras (numpy)."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from handviz.core.records import FloatArray, HandMesh, Intrinsics, IntrinsicsOrigin
+
+DEFAULT_FIELD_OF_VIEW_DEG = 60.0
+FOCAL_STD_SHARES: dict[IntrinsicsOrigin, float] = {"assumed": 0.2, "stated": 0.03, "calibrated": 0.005}
+"""Assumed: webcams span some 50 to 80 degrees, which is 23 % more to 31 % less than the focal length of 60. Stated:
+makers round, autofocus breathes."""
+NEAREST_M = 0.01
+
+
+def intrinsics_from_field_of_view(
+    width: int, height: int, field_of_view_deg: float, *, origin: IntrinsicsOrigin = "stated"
+) -> Intrinsics:
+    """Pinhole camera whose longer image side spans ``field_of_view_deg`` degrees."""
+    focal_px = 0.5 * max(width, height) / math.tan(math.radians(field_of_view_deg) / 2)
+    return Intrinsics(focal_px, width / 2, height / 2, origin=origin, focal_std_share=FOCAL_STD_SHARES[origin])
+
+
+def project_points(points_m: FloatArray, intrinsics: Intrinsics) -> FloatArray:
+    """Camera-frame points (..., 3) -> image pixels (..., 2); what is nearer than 1 cm counts as 1 cm away."""
+    depths_m = np.maximum(points_m[..., 2:], NEAREST_M)
+    return points_m[..., :2] / depths_m * intrinsics.focals_px + intrinsics.centre_px
+
+
+def projected(hand: HandMesh) -> HandMesh:
+    """The hand with its pixels, and their scale, computed anew from its metres, its wrist's place and its camera.
+
+    Whoever changes those calls this, so that all of a hand keeps to one K.
+    """
+    vertices_px = project_points(hand.vertices_m + hand.wrist_camera_m, hand.intrinsics)
+    keypoints_m = hand.keypoints_m + hand.wrist_camera_m
+    depth_m = max(float(keypoints_m[:, 2].mean()), NEAREST_M)
+    return replace(
+        hand,
+        vertices_px=vertices_px,
+        keypoints_px=project_points(keypoints_m, hand.intrinsics),
+        pixels_per_m=math.sqrt(np.prod(hand.intrinsics.focals_px)) / depth_m,
+    )
+
+
+def rescaled(intrinsics: Intrinsics, factor_x: float, factor_y: float) -> Intrinsics:
+    """The camera of the same picture with ``factor_x`` times as many columns, ``factor_y`` times as many rows."""
+    focal_x_px, focal_y_px = intrinsics.focals_px * [factor_x, factor_y]
+    centre_x_px, centre_y_px = intrinsics.centre_px * [factor_x, factor_y]
+    return replace(
+        intrinsics,
+        focal_px=float(focal_x_px),
+        focal_y_px=None if focal_x_px == focal_y_px else float(focal_y_px),
+        centre_x_px=float(centre_x_px),
+        centre_y_px=float(centre_y_px),
+    )
+
+
+def rotated(intrinsics: Intrinsics, quarter_turns: int, size: tuple[int, int]) -> Intrinsics:
+    """The camera of a picture of ``size`` (width, height) after ``quarter_turns`` to the right (clockwise)."""
+    width, height = size
+    for _ in range(quarter_turns % 4):
+        focal_x_px, focal_y_px = intrinsics.focals_px
+        intrinsics = replace(
+            intrinsics,
+            focal_px=float(focal_y_px),
+            focal_y_px=None if focal_x_px == focal_y_px else float(focal_x_px),
+            centre_x_px=height - intrinsics.centre_y_px,
+            centre_y_px=intrinsics.centre_x_px,
+        )
+        width, height = height, width
+    return intrinsics
+
+
+def apply_affine(affine: FloatArray, points: FloatArray) -> FloatArray:
+    """Map points (..., 2) by an affine (2, 3)."""
+    return points @ affine[:, :2].T + affine[:, 2]
+
+
+def invert_affine(affine: FloatArray) -> FloatArray:
+    """Inverse (2, 3) of an affine (2, 3); raises numpy.linalg.LinAlgError if it is singular."""
+    linear = np.linalg.inv(affine[:, :2])
+    return np.concatenate([linear, -(linear @ affine[:, 2:])], axis=1)
+
+
+def rotation_from_axis_angle(axis_angle: FloatArray) -> FloatArray:
+    """Rodrigues' formula: axis-angle (..., 3) in radians -> rotations (..., 3, 3)."""
+    axis_angle = np.asarray(axis_angle, dtype=np.float64)
+    angle = np.linalg.norm(axis_angle, axis=-1, keepdims=True)
+    axis = axis_angle / np.maximum(angle, 1e-12)
+    x, y, z = axis[..., 0], axis[..., 1], axis[..., 2]
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
+    angle = angle[..., None]
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+
+
+def axis_angle_from_rotation(rotation: FloatArray) -> FloatArray:
+    """Axis-angle (3,) of a rotation (3, 3), the shorter way round."""
+    axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
+    sine, cosine = float(np.linalg.norm(axis)) / 2, (float(np.trace(rotation)) - 1) / 2
+    angle = math.atan2(sine, cosine)
+    if sine > 1e-6:
+        return axis * (angle / (2 * sine))
+    if cosine > 0:
+        return axis / 2
+    # Half a turn: the axis is what the rotation keeps.
+    column = int(np.argmax(np.diag(rotation)))
+    kept = rotation[:, column] + np.eye(3)[:, column]
+    return np.asarray(kept / np.linalg.norm(kept) * angle)
+
+
+def rotation_about_z(angle_rad: float) -> FloatArray:
+    """Rotation (3, 3) by ``angle_rad`` about the z axis."""
+    cosine, sine = math.cos(angle_rad), math.sin(angle_rad)
+    return np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+
+
+def ray_through(point_px: FloatArray, intrinsics: Intrinsics) -> FloatArray:
+    """(3,) where the ray through ``point_px`` (2,) is at depth 1."""
+    return np.append((point_px - intrinsics.centre_px) / intrinsics.focals_px, 1.0)
+
+
+def camera_from_ray(point_px: FloatArray, intrinsics: Intrinsics) -> FloatArray:
+    """Smallest rotation (3, 3) that turns the optical axis into the ray through ``point_px`` (2,).
+
+    Networks see a hand along this ray; the rotation takes their answer back to the camera's axes.
+    """
+    ray = ray_through(point_px, intrinsics)
+    ray /= np.linalg.norm(ray)
+    axis = np.cross([0.0, 0.0, 1.0], ray)
+    sine = float(np.linalg.norm(axis))
+    if sine < 1e-9:
+        return np.eye(3)
+    return rotation_from_axis_angle(axis / sine * math.atan2(sine, ray[2]))

@@ -1,0 +1,200 @@
+"""What is known of a camera's lens, and of a hand's size: what makes metres of pixels."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from handviz.core.errors import HandvizError
+from handviz.core.geometry import (
+    DEFAULT_FIELD_OF_VIEW_DEG,
+    FOCAL_STD_SHARES,
+    intrinsics_from_field_of_view,
+    rescaled,
+    rotated,
+)
+from handviz.core.records import Intrinsics, IntrinsicsOrigin
+
+LensMode = Literal["assumed", "angle", "intrinsics"]
+AngleSide = Literal["longer", "horizontal", "vertical", "diagonal"]
+HandMeasure = Literal["none", "length", "breadth"]
+
+ANGLE_LIMITS_DEG = (5.0, 170.0)
+FILM_DIAGONAL_MM = 43.27
+"""Of the 24 x 36 mm picture that equivalent focal lengths refer to."""
+SAME_ASPECT = 0.01
+ORIGIN_TEXTS: dict[IntrinsicsOrigin, str] = {"assumed": "assumed", "stated": "as stated", "calibrated": "measured"}
+SIDE_TEXTS: dict[AngleSide, str] = {
+    "longer": "the longer side",
+    "horizontal": "the width",
+    "vertical": "the height",
+    "diagonal": "the diagonal",
+}
+HAND_LIMITS_MM: dict[HandMeasure, tuple[float, float]] = {
+    "none": (1.0, 1000.0), "length": (80.0, 280.0), "breadth": (35.0, 130.0)
+}  # fmt: skip
+HAND_STD_LIMITS_MM = (0.5, 20.0)
+
+
+@dataclass(frozen=True)
+class Lens:
+    """A lens as a person knows it, for pictures of any size."""
+
+    mode: LensMode = "assumed"
+    field_of_view_deg: float = DEFAULT_FIELD_OF_VIEW_DEG
+    side: AngleSide = "longer"
+    """What the angle spans."""
+    known: Intrinsics | None = None
+    """In mode ``intrinsics``: K of pictures of ``known_size``."""
+    known_size: tuple[int, int] = (0, 0)
+    """(width, height)"""
+
+    def __post_init__(self) -> None:
+        """Raise HandvizError at what cannot be a lens."""
+        low, high = ANGLE_LIMITS_DEG
+        if not low <= self.field_of_view_deg <= high:
+            raise HandvizError(f"a field of view of {self.field_of_view_deg:g}° is not between {low:g}° and {high:g}°")
+        if self.mode == "intrinsics":
+            check_intrinsics(self.known, self.known_size)
+
+    def intrinsics_for(self, width: int, height: int) -> Intrinsics:
+        """K of pictures of this size."""
+        if self.mode == "assumed":
+            return intrinsics_from_field_of_view(width, height, DEFAULT_FIELD_OF_VIEW_DEG, origin="assumed")
+        if self.mode == "angle":
+            longer_deg = _over_the_longer_side(self.field_of_view_deg, self.side, width, height)
+            return intrinsics_from_field_of_view(width, height, longer_deg)
+        assert self.known is not None
+        return _of_another_size(self.known, self.known_size, (width, height))
+
+    def intrinsics_of(self, width: int, height: int, turned_deg: int = 0) -> Intrinsics:
+        """K of pictures of this size that were turned clockwise after the camera took them."""
+        taken = (height, width) if turned_deg % 180 else (width, height)
+        return rotated(self.intrinsics_for(*taken), turned_deg // 90, taken)
+
+    def caveat_for(self, width: int, height: int) -> str:
+        """A sentence on what is doubtful about K at this size; empty if nothing is."""
+        if self.mode != "intrinsics" or _same_aspect(self._turned_size(width, height), (width, height)):
+            return ""
+        known = "x".join(map(str, self.known_size))
+        return (
+            f"The lens was measured in pictures of {known}, these are {width}x{height}: they are taken for the middle "
+            "of those. Measure it again at this size to be sure."
+        )
+
+    def _turned_size(self, width: int, height: int) -> tuple[int, int]:
+        return self.known_size[::-1] if _is_turned(self.known_size, (width, height)) else self.known_size
+
+
+ASSUMED_LENS = Lens()
+
+
+@dataclass(frozen=True)
+class HandSize:
+    """The size of a person's hand, measured with a ruler."""
+
+    measure: HandMeasure = "none"
+    """``length``: crease of the wrist to tip of the middle finger; ``breadth``: palm across the four knuckles."""
+    millimetres: float = 185.0
+    std_mm: float = 3.0
+    """Of measuring."""
+
+    def __post_init__(self) -> None:
+        """Raise HandvizError at what no hand measures."""
+        low, high = HAND_LIMITS_MM[self.measure]
+        if not low <= self.millimetres <= high:
+            what = "palm" if self.measure == "breadth" else "hand"
+            raise HandvizError(f"a {what} of {self.millimetres:g} mm is not between {low:g} and {high:g} mm")
+        if not HAND_STD_LIMITS_MM[0] <= self.std_mm <= HAND_STD_LIMITS_MM[1]:
+            raise HandvizError("the ruler's deviation has to be from {:g} to {:g} mm".format(*HAND_STD_LIMITS_MM))
+
+
+UNMEASURED = HandSize()
+
+
+def check_intrinsics(known: Intrinsics | None, size: tuple[int, int]) -> None:
+    """Raise HandvizError with a sentence at a K that no camera of pictures of ``size`` has."""
+    if known is None or min(size) < 16 or max(size) > 100_000:
+        raise HandvizError("intrinsics need the size of the pictures that they belong to, at least 16 x 16 pixels")
+    width, height = size
+    focals = known.focals_px
+    if not (0.1 * max(size) <= focals.min() and focals.max() <= 100 * max(size)):
+        raise HandvizError(
+            f"a focal length of {focals[0]:g} x {focals[1]:g} px does not fit pictures of {width} x {height}"
+        )
+    if not 0.5 <= focals[0] / focals[1] <= 2:
+        raise HandvizError("fx and fy differ by more than a factor of 2: is one of them wrong?")
+    if not (0 <= known.centre_x_px <= width and 0 <= known.centre_y_px <= height):
+        raise HandvizError(
+            f"the centre ({known.centre_x_px:g}, {known.centre_y_px:g}) lies outside of {width} x {height} pixels"
+        )
+
+
+def angle_of_equivalent_deg(equivalent_mm: float) -> float:
+    """Angle over the diagonal of a focal length "in 35 mm"."""
+    return math.degrees(2 * math.atan(FILM_DIAGONAL_MM / 2 / equivalent_mm))
+
+
+def lens_in_words(lens: Lens) -> str:
+    """What is known of the lens, in a few words."""
+    if lens.mode == "assumed":
+        return f"assumed {lens.field_of_view_deg:.0f}° field of view"
+    if lens.mode == "angle":
+        return f"{lens.field_of_view_deg:.4g}° over {SIDE_TEXTS[lens.side]}"
+    assert lens.known is not None
+    size = "x".join(map(str, lens.known_size))
+    return f"fx {lens.known.focal_px:.0f} px, {ORIGIN_TEXTS[lens.known.origin]} at {size}"
+
+
+def angles_deg(intrinsics: Intrinsics, width: int, height: int) -> tuple[float, float, float]:
+    """Horizontal, vertical and diagonal field of view of a picture of this size."""
+    focal_x, focal_y = intrinsics.focals_px
+    across, down = width / focal_x, height / focal_y
+    angles = (2 * math.atan(extent / 2) for extent in (across, down, math.hypot(across, down)))
+    horizontal, vertical, diagonal = (math.degrees(angle) for angle in angles)
+    return horizontal, vertical, diagonal
+
+
+def _over_the_longer_side(angle_deg: float, side: AngleSide, width: int, height: int) -> float:
+    extents = {
+        "longer": max(width, height), "horizontal": width, "vertical": height, "diagonal": math.hypot(width, height)
+    }  # fmt: skip
+    tangent = math.tan(math.radians(angle_deg) / 2) * max(width, height) / extents[side]
+    return math.degrees(2 * math.atan(tangent))
+
+
+def _is_turned(known: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether pictures stand that lay when the lens was measured, or the other way round."""
+    return (known[0] - known[1]) * (size[0] - size[1]) < 0
+
+
+def _same_aspect(known: tuple[int, int], size: tuple[int, int]) -> bool:
+    return abs(math.log(known[0] * size[1] / (known[1] * size[0]))) < SAME_ASPECT
+
+
+def _of_another_size(known: Intrinsics, known_size: tuple[int, int], size: tuple[int, int]) -> Intrinsics:
+    """K of the same camera's pictures of ``size``; of another shape they are taken for the middle of the known ones.
+
+    How cameras make 4:3 of 16:9 differs: then half the difference between the two ways is added to the deviation.
+    """
+    if _is_turned(known_size, size):
+        known, known_size = rotated(known, 1, known_size), (known_size[1], known_size[0])
+    factors = size[0] / known_size[0], size[1] / known_size[1]
+    if _same_aspect(known_size, size):
+        return rescaled(known, *factors)
+    factor = max(factors)
+    doubt = abs(math.log(factors[0] / factors[1])) / 2
+    scaled = rescaled(known, factor, factor)
+    cut_x, cut_y = ((factor * full - new) / 2 for full, new in zip(known_size, size, strict=True))
+    return replace(
+        scaled,
+        centre_x_px=scaled.centre_x_px - cut_x,
+        centre_y_px=scaled.centre_y_px - cut_y,
+        focal_std_share=math.hypot(known.focal_std_share, doubt),
+    )
+
+
+def lens_of_intrinsics(known: Intrinsics, size: tuple[int, int]) -> Lens:
+    """A lens whose K somebody stated or measured for pictures of ``size``; HandvizError if it cannot be."""
+    if known.focal_std_share <= 0:
+        known = replace(known, focal_std_share=FOCAL_STD_SHARES[known.origin])
+    return Lens(mode="intrinsics", known=known, known_size=size)

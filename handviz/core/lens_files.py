@@ -1,0 +1,154 @@
+"""Lenses as text: our JSON, and the YAML that OpenCV and ROS write. Files come from strangers: nothing is believed."""
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+from handviz.core.errors import HandvizError
+from handviz.core.geometry import FOCAL_STD_SHARES
+from handviz.core.lens import AngleSide, HandMeasure, HandSize, Lens, LensMode, lens_of_intrinsics
+from handviz.core.records import Intrinsics, IntrinsicsOrigin
+
+FORMAT = "handviz lens"
+LARGEST_FILE_BYTES = 1_000_000
+HALF_PIXEL = 0.5
+"""OpenCV's pixel centres lie at whole numbers, ours at halves; our own files keep to ours."""
+MATRIX_DATA = re.compile(r"\bdata:\s{0,100}\[([^\[\]]{0,2000})\]")
+EXPECTED = "expected a lens that handviz saved (JSON), or camera_matrix with image_width and image_height (OpenCV YAML)"
+
+
+def lens_text(lens: Lens) -> str:
+    """The lens as JSON."""
+    entry: dict[str, Any] = {"format": FORMAT, "mode": lens.mode}
+    if lens.mode == "angle":
+        entry |= {"field_of_view_deg": lens.field_of_view_deg, "over": lens.side}
+    if lens.mode == "intrinsics" and lens.known is not None:
+        fx, fy = lens.known.focals_px
+        entry |= {
+            "width": lens.known_size[0],
+            "height": lens.known_size[1],
+            "fx": float(fx),
+            "fy": float(fy),
+            "cx": lens.known.centre_x_px,
+            "cy": lens.known.centre_y_px,
+            "origin": lens.known.origin,
+            "focal_std_share": lens.known.focal_std_share,
+        }
+    return json.dumps(entry, indent=1) + "\n"
+
+
+def opencv_text(lens: Lens) -> str:
+    """K as OpenCV's own YAML; HandvizError if the lens is known by its angle alone."""
+    known = lens.known
+    if lens.mode != "intrinsics" or known is None:
+        raise HandvizError("only fx, fy, cx and cy can be written as OpenCV's YAML; save this lens as JSON")
+    matrix = known.matrix - [[0, 0, HALF_PIXEL], [0, 0, HALF_PIXEL], [0, 0, 0]]
+    data = ", ".join(f"{value:.9g}" for value in matrix.ravel())
+    width, height = lens.known_size
+    return (
+        f"%YAML:1.0\n---\nimage_width: {width}\nimage_height: {height}\ncamera_matrix: !!opencv-matrix\n"
+        f"   rows: 3\n   cols: 3\n   dt: d\n   data: [ {data} ]\ndistortion_coefficients: !!opencv-matrix\n"
+        "   rows: 1\n   cols: 5\n   dt: d\n   data: [ 0., 0., 0., 0., 0. ]\n"
+    )
+
+
+def read_lens(path: Path) -> Lens:
+    """The lens in a file, either kind; HandvizError with a sentence if there is none in it."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE_BYTES + 1)
+    except OSError as error:
+        raise HandvizError(f"{path} cannot be read: {error}") from error
+    if len(content) > LARGEST_FILE_BYTES:
+        raise HandvizError(f"{path} is too large for a lens; {EXPECTED}")
+    try:
+        return lens_from_text(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise HandvizError(f"{path} is no text; {EXPECTED}") from error
+    except HandvizError as error:
+        raise HandvizError(f"{path}: {error}") from error
+
+
+def lens_from_text(text: str) -> Lens:
+    """What ``lens_text`` or OpenCV wrote; HandvizError if it is neither."""
+    if "camera_matrix" in text and not text.lstrip().startswith("{"):
+        return _from_yaml(text)
+    try:
+        entry = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise HandvizError(EXPECTED) from error
+    if not isinstance(entry, dict):
+        raise HandvizError(EXPECTED)
+    return _from_entry(entry)
+
+
+def _from_entry(entry: dict[str, Any]) -> Lens:
+    mode = entry.get("mode", "intrinsics" if "fx" in entry else None)
+    if mode not in get_args(LensMode):
+        raise HandvizError(EXPECTED)
+    if mode == "assumed":
+        return Lens()
+    if mode == "angle":
+        side = entry.get("over", "longer")
+        if side not in get_args(AngleSide):
+            raise HandvizError(f"over has to be one of {', '.join(get_args(AngleSide))}")
+        return Lens("angle", _number(entry, "field_of_view_deg"), side)
+    origin: IntrinsicsOrigin = "calibrated" if entry.get("origin") == "calibrated" else "stated"
+    share = _number(entry, "focal_std_share", FOCAL_STD_SHARES[origin])
+    size = _size(_number(entry, "width"), _number(entry, "height"))
+    fx = _number(entry, "fx")
+    numbers = fx, _number(entry, "cx", size[0] / 2), _number(entry, "cy", size[1] / 2), _number(entry, "fy", fx)
+    return lens_of_intrinsics(Intrinsics(*numbers, origin=origin, focal_std_share=min(max(share, 0.0), 1.0)), size)
+
+
+def _from_yaml(text: str) -> Lens:
+    """Three entries are looked for and nothing else: no YAML reader, no aliases, no tags."""
+    begin = re.search(r"^camera_matrix:", text, re.MULTILINE)
+    # Bounded, for a file of many beginnings without an end must not take minutes; no lens has so many digits either.
+    found = MATRIX_DATA.search(text, begin.end()) if begin is not None else None
+    width, height = (
+        re.search(rf"^image_{name}:\s*(\d{{1,9}})\s*$", text, re.MULTILINE) for name in ("width", "height")
+    )
+    if found is None or width is None or height is None:
+        raise HandvizError(EXPECTED)
+    try:
+        matrix = [float(number) for number in found[1].split(",")]
+    except ValueError as error:
+        raise HandvizError("the camera_matrix holds something that is no number") from error
+    if len(matrix) != 9 or not all(map(math.isfinite, matrix)):
+        raise HandvizError("the camera_matrix has to hold nine finite numbers")
+    size = _size(float(width[1]), float(height[1]))
+    centre = matrix[2] + HALF_PIXEL, matrix[5] + HALF_PIXEL
+    known = Intrinsics(matrix[0], *centre, matrix[4], origin="calibrated")
+    return lens_of_intrinsics(known, size)
+
+
+def hand_size_text(size: HandSize) -> str:
+    """The size as JSON."""
+    return json.dumps({"measure": size.measure, "millimetres": size.millimetres, "std_mm": size.std_mm})
+
+
+def hand_size_from_text(text: str) -> HandSize:
+    """What ``hand_size_text`` wrote; HandvizError if it did not."""
+    try:
+        entry = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise HandvizError("not the size of a hand") from error
+    if not isinstance(entry, dict) or entry.get("measure") not in get_args(HandMeasure):
+        raise HandvizError("not the size of a hand")
+    return HandSize(entry["measure"], _number(entry, "millimetres"), _number(entry, "std_mm"))
+
+
+def _number(entry: dict[str, Any], name: str, default: float | None = None) -> float:
+    value = entry.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
+        raise HandvizError(f"{name} has to be a number")
+    return float(value)
+
+
+def _size(width: float, height: float) -> tuple[int, int]:
+    if width != int(width) or height != int(height):
+        raise HandvizError("width and height have to be whole numbers of pixels")
+    return int(width), int(height)

@@ -1,0 +1,182 @@
+"""How far predictions lie from the truth, and whether their deviations tell it (numpy; batches of N hands)."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from statistics import NormalDist
+
+import numpy as np
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import FloatArray
+from handviz.core.units import MILLIMETRES_PER_METRE
+
+F_SCORE_THRESHOLDS_MM = (5.0, 15.0)
+PCK_LIMIT_MM = 50.0
+
+
+def point_errors_mm(predicted_m: FloatArray, truth_m: FloatArray) -> FloatArray:
+    """Distances (N, K) in mm between points (N, K, 3) in metres; raises HandvizError if the shapes differ."""
+    _check_same_shape(predicted_m, truth_m)
+    return np.linalg.norm(predicted_m - truth_m, axis=-1) * MILLIMETRES_PER_METRE
+
+
+def mpjpe_mm(predicted_m: FloatArray, truth_m: FloatArray) -> FloatArray:
+    """Mean error (N,) in mm of each hand's points (N, K, 3): MPJPE of keypoints, MPVPE of vertices."""
+    return point_errors_mm(predicted_m, truth_m).mean(axis=1)
+
+
+def pa_mpjpe_mm(predicted_m: FloatArray, truth_m: FloatArray) -> FloatArray:
+    """``mpjpe_mm`` after ``procrustes_aligned``; keypoints (N, 21, 3)."""
+    return mpjpe_mm(procrustes_aligned(predicted_m, truth_m), truth_m)
+
+
+def pa_mpvpe_mm(predicted_m: FloatArray, truth_m: FloatArray) -> FloatArray:
+    """As ``pa_mpjpe_mm``, over vertices (N, V, 3) with an alignment of their own, as FreiHAND evaluates."""
+    return pa_mpjpe_mm(predicted_m, truth_m)
+
+
+def procrustes_aligned(
+    predicted: FloatArray, truth: FloatArray, *, may_mirror: bool = False, norm_epsilon: float = 0.0
+) -> FloatArray:
+    """The predictions (N, K, 3) after each hand's best rotation, scale and shift onto the truth (N, K, 3).
+
+    Least squares without reflection (Umeyama 1991). A hand whose points all coincide is only shifted.
+    ``may_mirror`` takes a reflection where that fits better, and ``norm_epsilon``, in the points' unit, is added to the
+    norm that predictions are divided by: FreiHAND's eval.py does both.
+    """
+    _check_same_shape(predicted, truth)
+    predicted_mean = predicted.mean(axis=1, keepdims=True)
+    truth_mean = truth.mean(axis=1, keepdims=True)
+    centred, target = predicted - predicted_mean, truth - truth_mean
+    left, singular, right = np.linalg.svd(np.einsum("nki,nkj->nij", target, centred))
+    sign = np.ones_like(singular)
+    if not may_mirror:
+        sign[:, 2] = np.sign(np.linalg.det(left @ right))
+    rotation = (left * sign[:, None, :]) @ right
+    spread = np.square(np.sqrt(np.einsum("nki,nki->n", centred, centred)) + norm_epsilon)
+    scale = np.divide((singular * sign).sum(axis=1), spread, out=np.ones_like(spread), where=spread > 0)
+    return scale[:, None, None] * (centred @ rotation.transpose(0, 2, 1)) + truth_mean
+
+
+def f_scores(
+    predicted_m: FloatArray, truth_m: FloatArray, thresholds_mm: Sequence[float] = F_SCORE_THRESHOLDS_MM
+) -> FloatArray:
+    """F-score (N, thresholds) of aligned vertices (N, V, 3) in metres (Knapitsch et al. 2017, as in FreiHAND).
+
+    Harmonic mean of the share of predicted vertices that have a true vertex nearer than the threshold, and of
+    the share of true vertices that have a predicted one.
+    """
+    _check_same_shape(predicted_m, truth_m)
+    limits = np.asarray(thresholds_mm, dtype=np.float64) / MILLIMETRES_PER_METRE
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        shares = list(threads.map(partial(_precision_and_recall, limits=limits), predicted_m, truth_m))
+    precision, recall = np.array(shares).reshape(-1, 2, len(limits)).transpose(1, 0, 2)
+    total = precision + recall
+    return np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
+
+
+def pck_auc(errors_mm: FloatArray, limit_mm: float = PCK_LIMIT_MM) -> float:
+    """Area, 0 to 1, under the share of points within a threshold, over thresholds from 0 to ``limit_mm``.
+
+    The exact integral, where the field adds up a hundred trapezoids.
+    """
+    return float(np.clip(1.0 - np.asarray(errors_mm) / limit_mm, 0.0, 1.0).mean())
+
+
+def interval_coverage(errors: FloatArray, std: FloatArray, probability: float) -> float:
+    """Share of errors inside the central interval that should hold ``probability`` of them, if they are normal.
+
+    Errors and deviations of the same shape and unit, one coordinate each.
+    """
+    half_width = NormalDist().inv_cdf(0.5 + probability / 2)
+    return float((np.abs(errors) <= half_width * std).mean())
+
+
+def gaussian_nll(errors: FloatArray, std: FloatArray) -> FloatArray:
+    """-ln N(errors; 0, std squared), elementwise, nats per coordinate in the unit of ``errors``."""
+    return 0.5 * np.square(errors / std) + np.log(std) + 0.5 * np.log(2 * np.pi)
+
+
+def reliability_curve(errors: FloatArray, std: FloatArray, probabilities: Sequence[float]) -> FloatArray:
+    """``interval_coverage`` (P,) at every probability: observed against nominal, the diagonal is perfect.
+
+    The diagram of Guo et al. 2017 for regression, with central intervals (Kuleshov et al. 2018).
+    """
+    standardised = np.abs(errors / std)
+    half_widths = [NormalDist().inv_cdf(0.5 + probability / 2) for probability in probabilities]
+    return np.array([(standardised <= half_width).mean() for half_width in half_widths])
+
+
+def means_of_kept(errors: FloatArray, order_by: FloatArray) -> FloatArray:
+    """Mean errors (n,) of the 1, 2 .. n of n points with the smallest ``order_by``, in the errors' unit.
+
+    Read from the end it is the sparsification curve: the largest ``order_by`` are thrown out first.
+    """
+    ordered = np.asarray(errors, dtype=np.float64).ravel()[np.argsort(np.ravel(order_by), kind="stable")]
+    return np.cumsum(ordered) / np.arange(1, ordered.size + 1)
+
+
+def at_removed_shares(kept_means: FloatArray, shares: Sequence[float]) -> FloatArray:
+    """``means_of_kept`` (n,) where each share from 0 to 1 of the points is thrown out; one at least is kept."""
+    size = len(kept_means)
+    kept = np.clip(np.rint((1.0 - np.asarray(shares)) * size).astype(np.int64), 1, size)
+    return np.asarray(kept_means)[kept - 1]
+
+
+def sparsification_error(errors: FloatArray, std: FloatArray) -> float:
+    """AUSE: the area above the best possible order, by the mean error; 0 is perfect (Ilg et al. 2018).
+
+    Errors >= 0 and deviations of the same shape. An order at random gives the area 1 before subtraction.
+    """
+    return excess_area(means_of_kept(errors, std), means_of_kept(errors, errors))
+
+
+def excess_area(kept_means: FloatArray, best_means: FloatArray) -> float:
+    """AUSE from ``means_of_kept`` (n,) by deviation and by the error itself; nan if there is no error at all."""
+    mean = float(best_means[-1])
+    return float(kept_means.mean() - best_means.mean()) / mean if mean > 0 else float("nan")
+
+
+def spearman(first: FloatArray, second: FloatArray) -> float:
+    """Rank correlation, -1 to 1, of two arrays of the same shape; nan if one is constant or empty."""
+    if np.size(first) == 0:
+        return float("nan")
+    # The live program, which ranks nothing, starts half a second sooner without it.
+    from scipy.stats import rankdata
+
+    ranks = [rankdata(values.ravel()) for values in (first, second)]
+    deviations = [rank - rank.mean() for rank in ranks]
+    norm = float(np.linalg.norm(deviations[0]) * np.linalg.norm(deviations[1]))
+    return float(deviations[0] @ deviations[1]) / norm if norm > 0 else float("nan")
+
+
+def _precision_and_recall(predicted: FloatArray, truth: FloatArray, limits: FloatArray) -> FloatArray:
+    """(2, limits) of one hand's vertices (V, 3)."""
+    apart = np.linalg.norm(predicted - truth, axis=1)
+    return np.stack([_share_near(predicted, truth, apart, limits), _share_near(truth, predicted, apart, limits)])
+
+
+def _share_near(points: FloatArray, others: FloatArray, apart: FloatArray, limits: FloatArray) -> FloatArray:
+    """Share of points (V, 3) whose nearest of ``others`` is nearer than each limit.
+
+    ``apart`` (V,) from a point's own counterpart: where that is near enough nobody has to search.
+    """
+    from scipy.spatial import cKDTree
+
+    distance, searched = apart.copy(), apart >= limits.min()
+    if searched.any():
+        tree = cKDTree(others, balanced_tree=False, compact_nodes=False)
+        distance[searched], _ = tree.query(points[searched], distance_upper_bound=float(limits.max()))
+    return (distance[:, None] < limits).mean(axis=0)
+
+
+def _check_same_shape(predicted: FloatArray, truth: FloatArray) -> None:
+    if predicted.shape != truth.shape or predicted.ndim != 3 or predicted.shape[-1] != 3:
+        raise HandvizError(f"expected two arrays (N, K, 3), got {predicted.shape} and {truth.shape}")
+
+
+def decibel(squared_error: float) -> float:
+    """Peak signal to noise of a mean squared error of values in [0, 1]."""
+    return -10 * float(np.log10(max(squared_error, 1e-12)))

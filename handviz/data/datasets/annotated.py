@@ -1,0 +1,59 @@
+"""What every dataset says of one hand in one picture, whatever its own format, joint order, unit and axes are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.records import FloatArray, Handedness, Intrinsics
+from handviz.hand_models.mano_parameters import ManoParameters
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotatedHand:
+    """One annotated hand; metres, camera axes, pixel centres and keypoint order are those of ``records``."""
+
+    name: str
+    """Of the sample within its split, the same on every machine: no two samples share it."""
+    picture: Path
+    handedness: Handedness
+    intrinsics: Intrinsics
+    keypoints_px: FloatArray
+    """(21, 2) in the picture; the projection of ``keypoints_m`` where the dataset has that"""
+    keypoints_m: FloatArray | None = None
+    """(21, 3) in the camera's frame, as the dataset gives them (its fingertips may be other vertices than ours)"""
+    vertices_m: FloatArray | None = None
+    """(778, 3) MANO's vertices in the camera's frame"""
+    mano: ManoParameters | None = None
+    mask: Path | None = None
+    """A picture of the hand's mask, where the dataset has one"""
+    keypoint_visible: NDArray[np.bool_] | None = None
+    """(21,) where the dataset says it"""
+
+
+class HandDataset(Protocol):
+    """A split of a dataset: annotations in memory (or memory-mapped), pictures on the disk."""
+
+    name: str
+    """freihand, ho3d_v2, ho3d_v3, dexycb, hanco"""
+    split: str
+    tip_vertices: tuple[int, int, int, int, int]
+    """MANO's vertices that this dataset calls fingertips: thumb, index, middle, ring, little"""
+
+    def __len__(self) -> int: ...
+
+    def hand(self, index: int) -> AnnotatedHand:
+        """The annotation of a sample; the picture is not opened."""
+        ...
+
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        """(H, W, 3) RGB; HandvizError names a file that is missing or damaged."""
+        ...
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """Sentences on what was left out and why, with counts; empty if nothing was."""
+        ...

@@ -1,0 +1,198 @@
+"""DexYCB as it is downloaded (Chao et al., CVPR 2021): eight cameras, right and left hands that grasp objects.
+
+Facts and where they come from (``NVlabs/dex-ycb-toolkit`` on GitHub unless said otherwise):
+- folders, names of files, splits, order of the 21 joints (ours): ``dex_ycb_toolkit/dex_ycb.py``;
+- labels: metres, camera axes x right, y down, z forward; ``pose_m`` is turn 3, principal components 45 and translation
+  3; all zero, and joints all -1, where nothing is labelled: ``README.md``;
+- 45 components relative to the mean pose (``flat_hand_mean=False``), side from ``mano_sides``, shape from
+  ``calibration/mano_*``: ``dex_ycb_toolkit/layers/mano_layer.py``;
+- fingertips are manopth's vertices (``hassony2/manopth``, ``manolayer.py``; its left hand has 445 for 444);
+- left hands are posed with the published MANO_LEFT, whose shape directions are the right hand's (issue 28);
+- pixel centres at whole numbers: RealSense's intrinsics, and ``sequence_loader.py`` lays rays through whole pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.errors import HandvizError
+from handviz.core.geometry import project_points
+from handviz.core.records import FloatArray, Handedness, Intrinsics
+from handviz.data.datasets.annotated import AnnotatedHand
+from handviz.data.datasets.dexycb_sequences import (
+    PROBLEMS,
+    USABLE,
+    Recording,
+    numbers_in,
+    part_of,
+    read_yaml,
+    sequences_of,
+)
+from handviz.data.datasets.dexycb_splits import LABELLED_COUNTS, SERIALS, SPLIT_OF, SUBJECTS
+from handviz.data.datasets.index import Arrays, parts_folder, read_parts
+from handviz.data.datasets.left_out import sentence_on
+from handviz.data.datasets.pictures import read_picture
+from handviz.hand_models.mano_parameters import ManoParameters
+
+NAME = "dexycb"
+SPLITS = {NAME: tuple(SPLIT_OF)}
+OFFICIAL_COUNTS = {(NAME, split): count for split, count in LABELLED_COUNTS.items()}
+TIP_VERTICES = (745, 317, 444, 556, 673)
+SIZE = (640, 480)
+PIXEL_CENTRE = 0.5
+LARGEST_DRIFT_PX = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class DexYcb:
+    """A split of DexYCB, its annotations in memory."""
+
+    split: str
+    root: Path
+    sequences: tuple[Recording, ...]
+    cameras: tuple[Intrinsics | None, ...]
+    """Of SERIALS; None for those that the split does not use"""
+    rows: Arrays
+    """of every usable picture: ``sequence``, ``camera``, ``frame`` (N,) and the labels (N, ...)"""
+    betas: FloatArray
+    """(sequences, 10)"""
+    is_left: NDArray[np.bool_]
+    """(sequences,)"""
+    remarks: Sequence[str]
+    name: str = NAME
+    tip_vertices: tuple[int, int, int, int, int] = TIP_VERTICES
+
+    def __len__(self) -> int:
+        return len(self.rows["camera"])
+
+    def hand(self, index: int) -> AnnotatedHand:
+        """The annotation of a sample; the picture is not opened."""
+        place, camera = int(self.rows["sequence"][index]), self.cameras[int(self.rows["camera"][index])]
+        assert camera is not None
+        path = self._path(index)
+        keypoints = self.rows["joint_3d"][index].astype(np.float64)
+        pose = self.rows["pose_m"][index].astype(np.float64)
+        side: Handedness = "left" if self.is_left[place] else "right"
+        return AnnotatedHand(
+            name="/".join([*path.parts[-4:-1], path.stem.removeprefix("color_")]),
+            picture=path,
+            handedness=side,
+            intrinsics=camera,
+            keypoints_px=project_points(keypoints, camera),
+            keypoints_m=keypoints,
+            mano=ManoParameters(
+                handedness=side,
+                kind="components",
+                pose=pose[3:48],
+                shape=self.betas[place],
+                global_rotation=pose[:3],
+                translation_m=pose[48:],
+                shape_is_published_left=side == "left",
+            ),
+        )
+
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        """(480, 640, 3) RGB; HandvizError names a file that is missing or damaged."""
+        return read_picture(self._path(index), SIZE)
+
+    def _path(self, index: int) -> Path:
+        folder = self.sequences[int(self.rows["sequence"][index])].folder / SERIALS[int(self.rows["camera"][index])]
+        return folder / f"color_{int(self.rows['frame'][index]):06d}.jpg"
+
+
+def open_split(name: str, root: Path, split: str) -> DexYcb:
+    """A split such as s0_test of a download whose folder ``root`` holds ten subjects and calibration.
+
+    The first time every label file is read (``index``). Raises HandvizError naming the first thing that is missing.
+    """
+    if name != NAME or split not in SPLIT_OF:
+        raise HandvizError(f"{name}/{split} is no split of DexYCB; there are {', '.join(SPLIT_OF)}.")
+    _check_root(root)
+    members = SPLIT_OF[split]
+    sequences, remarks = sequences_of(root, members)
+    cameras = tuple(_camera(root, serial) if place in members.serials else None for place, serial in enumerate(SERIALS))
+    results = read_parts([part_of(sequence) for sequence in sequences], parts_folder(NAME, root), f"{NAME}/{split}")
+    codes, rows = _rows(results, members.serials)
+    remarks += _left_out(sequences, codes)
+    if not len(rows["camera"]):
+        raise HandvizError(f"{root}: nothing of {NAME}/{split} can be used. {' '.join(remarks)}")
+    return DexYcb(
+        split=split,
+        root=root,
+        sequences=tuple(sequences),
+        cameras=cameras,
+        rows=rows,
+        betas=np.array([part["betas"] for part in results]),
+        is_left=np.array([part["is_left"] for part in results]),
+        remarks=remarks + _drift(rows, cameras),
+    )
+
+
+def _check_root(root: Path) -> None:
+    if not (root / "calibration").is_dir() or not any((root / subject).is_dir() for subject in SUBJECTS):
+        missing = root / ("calibration" if not (root / "calibration").is_dir() else SUBJECTS[0])
+        raise HandvizError(
+            f"{missing} is missing: {root} is not the folder of DexYCB that holds calibration and the subjects, "
+            f"{SUBJECTS[0]} to {SUBJECTS[-1]}. Download them from dex-ycb.github.io."
+        )
+
+
+def _camera(root: Path, serial: str) -> Intrinsics:
+    path = root / "calibration" / "intrinsics" / f"{serial}_{SIZE[0]}x{SIZE[1]}.yml"
+    content = read_yaml(path, "the camera's focal lengths and centre")
+    fx, fy, ppx, ppy = (float(numbers_in(content, path, 1, "color", key)[0]) for key in ("fx", "fy", "ppx", "ppy"))
+    if min(fx, fy) < 1:
+        raise HandvizError(f"{path} has no focal lengths in pixels: it is not DexYCB's.")
+    return Intrinsics(fx, ppx + PIXEL_CENTRE, ppy + PIXEL_CENTRE, focal_y_px=fy, origin="calibrated")
+
+
+def _rows(results: Sequence[Arrays], serials: Sequence[int]) -> tuple[list[Arrays], Arrays]:
+    """Every frame of these cameras with its problem, sequence by sequence, and the usable ones as rows."""
+    frames, chosen = [], []
+    for place, part in enumerate(results):
+        count = int(part["frames"])
+        camera, frame = np.repeat(np.arange(len(SERIALS)), count), np.tile(np.arange(count), len(SERIALS))
+        wanted = np.isin(camera, serials)
+        frames.append({"camera": camera[wanted], "frame": frame[wanted], "problem": part["problem"][wanted]})
+        usable = part["problem"] == USABLE
+        row = {key: part[key][wanted[usable]] for key in ("pose_m", "joint_3d", "joint_2d")}
+        both = usable & wanted
+        chosen.append(row | {"camera": camera[both], "frame": frame[both], "sequence": np.full(both.sum(), place)})
+    keys = ("pose_m", "joint_3d", "joint_2d", "camera", "frame", "sequence")
+    return frames, {key: np.concatenate([row[key] for row in chosen]) if chosen else np.zeros(0) for key in keys}
+
+
+def _left_out(sequences: Sequence[Recording], frames: Sequence[Arrays]) -> list[str]:
+    sentences = []
+    for code, kind in enumerate(PROBLEMS):
+        counts = [int((of["problem"] == code).sum()) for of in frames]
+        if code == USABLE or not sum(counts):
+            continue
+        place = int(np.flatnonzero(counts)[0])
+        row = int(np.flatnonzero(frames[place]["problem"] == code)[0])
+        serial, frame = SERIALS[frames[place]["camera"][row]], frames[place]["frame"][row]
+        first = f"{sequences[place].subject}/{sequences[place].name}/{serial}, frame {frame}"
+        sentences.append(sentence_on(kind, sum(counts), first))
+    return sentences
+
+
+def _drift(rows: Arrays, cameras: Sequence[Intrinsics | None]) -> list[str]:
+    """Whether labelled pixels are the projection of labelled metres, as they are if the cameras are the right ones."""
+    sentences = []
+    for place, camera in enumerate(cameras):
+        mine = rows["camera"] == place
+        if camera is None or not mine.any():
+            continue
+        offsets = (
+            project_points(rows["joint_3d"][mine].astype(np.float64), camera) - PIXEL_CENTRE - rows["joint_2d"][mine]
+        )
+        drift = float(np.median(np.linalg.norm(offsets, axis=-1)))
+        if drift > LARGEST_DRIFT_PX:
+            sentences.append(
+                f"The camera {SERIALS[place]} puts joints {drift:.1f} pixels from where the labels have them: "
+                "its file in calibration/intrinsics is another one's."
+            )
+    return sentences

@@ -1,0 +1,107 @@
+"""Looks through a downloaded dataset: what is there of every split, and whether its pictures open and belong to it."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.errors import HandvizError
+from handviz.data.datasets.annotated import HandDataset
+from handviz.data.datasets.posing import mano_remark
+from handviz.data.datasets.registry import DatasetSpec, open_dataset, reader, splits
+from handviz.hand_models.template import HandTemplate
+
+THREADS = 8
+LEAST_INSIDE_SHARE = 0.5
+"""Of the keypoints in the opened pictures: fewer come from another camera, or from another picture's annotation."""
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What was found of one split."""
+
+    split: str
+    count: int = 0
+    official_count: int | None = None
+    remarks: Sequence[str] = ()
+    opened: int = 0
+    """Pictures that were tried"""
+    sizes: Sequence[str] = ()
+    """Of pictures, such as "640 x 480" """
+    bad_pictures: Sequence[str] = ()
+    """A sentence for each that could not be used"""
+    inside_share: float = 1.0
+    """Of the keypoints, inside the pictures that were opened"""
+    trouble: str = ""
+    """Why the split cannot be used at all; empty if it can"""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether one can train or evaluate on it, leaving out what is bad."""
+        return not self.trouble and len(self.bad_pictures) < self.opened
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is missing and nothing was found wrong."""
+        all_there = self.official_count in (None, self.count)
+        return self.is_usable and all_there and not self.bad_pictures and self.inside_share >= LEAST_INSIDE_SHARE
+
+
+def examined(
+    name: str, root: Path, picture_count: int | None, template: HandTemplate | None = None
+) -> Iterator[SplitReport]:
+    """Every split of a dataset; ``picture_count`` pictures of each are opened, evenly spread, or all if None.
+
+    A user's MANO is held against the dataset's points.
+    """
+    for split in splits(name):
+        yield examined_split(DatasetSpec(name, split, root), picture_count, template)
+
+
+def examined_split(spec: DatasetSpec, picture_count: int | None, template: HandTemplate | None = None) -> SplitReport:
+    """One split."""
+    try:
+        dataset = open_dataset(spec)
+    except HandvizError as error:
+        return SplitReport(spec.split, trouble=str(error))
+    rows = spread_rows(len(dataset), picture_count)
+    with ThreadPoolExecutor(THREADS) as pool:
+        looks = list(pool.map(lambda row: _look(dataset, row), rows.tolist()))
+    shares = [look for look in looks if not isinstance(look, str)]
+    return SplitReport(
+        spec.split,
+        count=len(dataset),
+        official_count=getattr(reader(spec.name), "OFFICIAL_COUNTS", {}).get((spec.name, spec.split)),
+        remarks=(*dataset.remarks, *_model_remark(dataset, template)),
+        opened=len(rows),
+        sizes=sorted({size for size, _ in shares}),
+        bad_pictures=[look for look in looks if isinstance(look, str)],
+        inside_share=float(np.mean([share for _, share in shares])) if shares else 1.0,
+        trouble="" if len(dataset) else "It holds no hand that can be used.",
+    )
+
+
+def _model_remark(dataset: HandDataset, template: HandTemplate | None) -> tuple[str, ...]:
+    said = mano_remark(dataset, template) if template is not None and len(dataset) else ""
+    return (said,) if said else ()
+
+
+def spread_rows(length: int, count: int | None) -> NDArray[np.intp]:
+    """The first, the last and some in between, or all."""
+    if count is None or count >= length:
+        return np.arange(length)
+    return np.unique(np.linspace(0, length - 1, count).round().astype(np.intp))
+
+
+def _look(dataset: HandDataset, row: int) -> tuple[str, float] | str:
+    """Size of the picture and share of the keypoints inside it, or what is wrong with it."""
+    try:
+        height, width = dataset.picture(row).shape[:2]
+    except HandvizError as error:
+        return str(error)
+    keypoints = dataset.hand(row).keypoints_px
+    inside = ((keypoints >= 0) & (keypoints <= [width, height])).all(axis=1)
+    return f"{width} x {height}", float(inside.mean())

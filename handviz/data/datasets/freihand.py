@@ -1,0 +1,215 @@
+"""FreiHAND v2 as it is downloaded (Zimmermann et al., ICCV 2019), training and evaluation with its released truth.
+
+What its own toolbox says (github.com/lmb-freiburg/freihand): ``fh_utils.py``: 32,560 hands, each in four pictures, the
+green screen's (``gs``) and three post-processed ones (``hom``, ``sample``, ``auto``), numbered one block of 32,560
+after the other; keypoints in our order, metres, camera axes x right, y down, z forward; ``uv = K xyz`` drawn with pixel
+centres at whole numbers. ``model.py``: 61 MANO numbers, pose relative to the file's mean (flat_hand_mean=False),
+without principal components, and of the place only the middle knuckle's pixel and scale. ``mano_utils.py``: fingertips
+are vertices 744, 320, 443, 555, 672. All hands are right hands.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.errors import HandvizError
+from handviz.core.geometry import project_points
+from handviz.core.records import FloatArray
+from handviz.data.datasets.annotated import AnnotatedHand
+from handviz.data.datasets.backgrounds import Backgrounds, find_backgrounds
+from handviz.data.datasets.freiburg import MANO_SIZE, camera_matrices, intrinsics_from, mano_from, placed, plausible
+from handviz.data.datasets.json_arrays import number_lists
+from handviz.data.datasets.pictures import file_names, read_picture
+
+VERSIONS = ("gs", "hom", "sample", "auto")
+"""Of a training picture, in the order of their numbers."""
+OWN = "own"
+"""The green screen's pictures with the user's own backgrounds."""
+SPLITS = {"freihand": ("training", *(f"training_{version}" for version in (*VERSIONS, OWN)), "evaluation")}
+HANDS = 32_560
+OFFICIAL_COUNTS = {
+    ("freihand", "training"): len(VERSIONS) * HANDS,
+    **{("freihand", f"training_{version}"): HANDS for version in VERSIONS},
+    ("freihand", "evaluation"): 3_960,
+}
+"""``db_size`` of its ``fh_utils.py``"""
+TIP_VERTICES = (744, 320, 443, 555, 672)
+TIP_KEYPOINTS = (4, 8, 12, 16, 20)
+FARTHEST_TIP_M = 0.005
+SAMPLED_TIPS = 500
+PICTURE_SIZE = (224, 224)
+PICTURE_NAME = re.compile(r"\d{8}\.jpg")
+FOLDERS = ("FreiHAND_pub_v2", "FreiHAND_pub_v2_eval")
+ARCHIVES = {"training": "FreiHAND_pub_v2.zip", "evaluation": "FreiHAND_pub_v2_eval.zip"}
+PAGE = "lmb.informatik.uni-freiburg.de/resources/datasets/FreiHAND.en.html"
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The annotation files of training or evaluation, one row per hand."""
+
+    matrices: FloatArray
+    """(N, 3, 3) K as it is stored"""
+    keypoints_m: FloatArray
+    """(N, 21, 3)"""
+    vertices_m: FloatArray
+    """(N, 778, 3)"""
+    mano: FloatArray | None
+    """(N, 61); None for an evaluation without the file"""
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """(N,) where every number can be that of a hand before a camera."""
+        good = camera_matrices(self.matrices) & placed(self.keypoints_m) & placed(self.vertices_m)
+        return good if self.mano is None else good & plausible(self.mano[:, 0])
+
+
+@dataclass(frozen=True, eq=False)
+class FreiHand:
+    """One split; see ``HandDataset``."""
+
+    split: str
+    pictures: Path
+    masks: Path | None
+    truth: Truth
+    numbers: NDArray[np.intp]
+    """Of the pictures, in order: the hand's row is the remainder by the count of hands."""
+    remarks: Sequence[str]
+    backgrounds: Backgrounds | None = None
+    name: str = "freihand"
+    tip_vertices: tuple[int, int, int, int, int] = TIP_VERTICES
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def hand(self, index: int) -> AnnotatedHand:
+        number = int(self.numbers[index])
+        row = number % len(self.truth.matrices)
+        intrinsics = intrinsics_from(self.truth.matrices[row])
+        keypoints_m = self.truth.keypoints_m[row]
+        return AnnotatedHand(
+            name=f"{number:08d}",
+            picture=self.pictures / _file(number),
+            handedness="right",
+            intrinsics=intrinsics,
+            keypoints_px=project_points(keypoints_m, intrinsics),
+            keypoints_m=keypoints_m,
+            vertices_m=np.asarray(self.truth.vertices_m[row], np.float64),
+            mano=None if self.truth.mano is None else mano_from(self.truth.mano[row, 0]),
+            mask=None if self.masks is None else self.masks / _file(row),
+        )
+
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        picture = read_picture(self.pictures / _file(int(self.numbers[index])), PICTURE_SIZE)
+        return picture if self.backgrounds is None else self.backgrounds.behind(self.hand(index), picture)
+
+
+def open_split(name: str, root: Path, split: str) -> FreiHand:
+    """A split of FreiHAND; HandvizError says what is missing. The text of the vertices is read once (see there)."""
+    if split not in SPLITS[name]:
+        raise HandvizError(f"FreiHAND has no split {split!r}: there are {', '.join(SPLITS[name])}.")
+    part = split.partition("_")[0]
+    truth = read_truth(root, part)
+    pictures = _found(root, f"{part}/rgb", part)
+    masks = pictures.parent / "mask"
+    numbers, remarks = _numbers(truth, pictures, split)
+    if truth.mano is None:
+        remarks.append(f"MANO's parameters are not there: evaluation_mano.json of {ARCHIVES[part]} is missing.")
+    remarks += _tip_remark(truth)
+    backgrounds = find_backgrounds(root) if split.endswith(f"_{OWN}") else None
+    if backgrounds is not None and not masks.is_dir():
+        raise HandvizError(f"{masks} is missing: unpack {ARCHIVES[part]} ({PAGE}) again.")
+    return FreiHand(split, pictures, masks if masks.is_dir() else None, truth, numbers, tuple(remarks), backgrounds)
+
+
+def read_truth(root: Path, part: str) -> Truth:
+    """The annotation files of ``part``, training or evaluation, all of one folder; HandvizError if they disagree."""
+    folder = _found(root, f"{part}_xyz.json", part).parent
+    remedy = f"unpack {ARCHIVES[part]} ({PAGE}) there."
+    paths = {kind: folder / f"{part}_{kind}.json" for kind in ("K", "xyz", "verts", "mano")}
+    has_mano = part == "training" or paths["mano"].exists()
+    truth = Truth(
+        matrices=number_lists(paths["K"], (3, 3), remedy),
+        keypoints_m=number_lists(paths["xyz"], (21, 3), remedy),
+        vertices_m=number_lists(paths["verts"], (778, 3), remedy, dtype=np.float32),
+        mano=number_lists(paths["mano"], (1, MANO_SIZE), remedy) if has_mano else None,
+    )
+    arrays = (truth.matrices, truth.keypoints_m, truth.vertices_m, truth.mano)
+    lengths = {path.name: len(array) for path, array in zip(paths.values(), arrays, strict=True) if array is not None}
+    if len(set(lengths.values())) > 1:
+        said = ", ".join(f"{file} {length:,}" for file, length in lengths.items())
+        raise HandvizError(f"The lists in {folder} do not belong together ({said} hands): {remedy}")
+    return truth
+
+
+def _numbers(truth: Truth, pictures: Path, split: str) -> tuple[NDArray[np.intp], list[str]]:
+    """Numbers of the split's pictures that are there and annotated, and sentences on the others."""
+    hands, versions = len(truth.matrices), _versions(split)
+    there = file_names(pictures)
+    _check_belong(pictures, there, hands * (1 if split == "evaluation" else len(VERSIONS)), hands)
+    wanted = np.concatenate([np.arange(hands) + version * hands for version in versions])
+    found = np.array([_file(number) in there for number in wanted])
+    usable = np.tile(truth.usable, len(versions))
+    remarks = []
+    if not usable.all():
+        first = pictures / _file(wanted[~usable][0])
+        said = f"{np.count_nonzero(~usable):,} pictures are left out, the first is {first}: their annotation cannot be"
+        remarks.append(f"{said} that of a hand before a camera, in metres.")
+    if not (found | ~usable).all():
+        missing = wanted[usable & ~found]
+        remarks.append(f"{len(missing):,} pictures are missing, the first is {pictures / _file(missing[0])}.")
+    kept = wanted[usable & found]
+    if not len(kept):
+        raise HandvizError(f"No picture of FreiHAND's {split} is usable. {' '.join(remarks)} Download {PAGE} anew.")
+    return kept, remarks
+
+
+def _check_belong(pictures: Path, names: frozenset[str], most: int, hands: int) -> None:
+    """The order of numbers hangs on how many hands there are: shortened lists would name wrong pictures."""
+    last = max((name for name in names if PICTURE_NAME.fullmatch(name)), default="")
+    if last and int(last[:8]) >= most:
+        raise HandvizError(
+            f"{pictures / last} has no annotation, for the lists hold {hands:,} hands: pictures and lists are not of "
+            f"one download of {PAGE}."
+        )
+
+
+def _tip_remark(truth: Truth) -> list[str]:
+    """A sentence if fingertips do not lie on the vertices that FreiHAND calls so: the lists are not of one order."""
+    rows = np.flatnonzero(truth.usable)[:: max(len(truth.matrices) // SAMPLED_TIPS, 1)]
+    if not len(rows):
+        return []
+    offsets_m = truth.keypoints_m[rows][:, TIP_KEYPOINTS] - truth.vertices_m[rows][:, TIP_VERTICES]
+    worst_m = float(np.median(np.linalg.norm(offsets_m, axis=-1), axis=0).max())
+    if worst_m < FARTHEST_TIP_M:
+        return []
+    said = f"A fingertip lies {1e3 * worst_m:.0f} mm from its vertex (median of {len(rows)} hands)"
+    return [f"{said}: the lists of keypoints and vertices are not of one order."]
+
+
+def _versions(split: str) -> tuple[int, ...]:
+    """Blocks of pictures that belong to the split."""
+    _, _, version = split.partition("_")
+    if version in VERSIONS:
+        return (VERSIONS.index(version),)
+    return tuple(range(len(VERSIONS))) if split == "training" else (0,)
+
+
+def _found(root: Path, relative: str, part: str) -> Path:
+    """The file or folder in the root or where one of the two archives puts it; people have both layouts."""
+    if not root.is_dir():
+        raise HandvizError(f"{root} is not a folder: give the one into which {ARCHIVES[part]} was unpacked.")
+    own_name = ARCHIVES[part].removesuffix(".zip")
+    folders = [root / own_name, root, root.parent / own_name, root / FOLDERS[0], root.parent / FOLDERS[0]]
+    for folder in folders:
+        if (folder / relative).exists():
+            return folder / relative
+    raise HandvizError(f"{root / relative} is missing: download {ARCHIVES[part]} from {PAGE} and unpack it there.")
+
+
+def _file(number: int) -> str:
+    return f"{number:08d}.jpg"

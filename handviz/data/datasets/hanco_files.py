@@ -1,0 +1,243 @@
+"""HanCo's folders, its flags of every frame, and its many small annotation files, read once and kept."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import KEYPOINT_COUNT, FloatArray
+from handviz.data.datasets.freiburg import FARTHEST_M, MANO_SIZE, NEAREST_M, POSE_AND_SHAPE, camera_matrices, knuckle_of
+from handviz.data.datasets.index import Arrays, Part, parts_folder, read_parts, stamp_of
+from handviz.data.datasets.left_out import sentences_on
+
+CAMERAS = 8
+PAGE = "lmb.informatik.uni-freiburg.de/resources/datasets/HanCo.en.html"
+ARCHIVES = {
+    "meta.json": "HanCo_calib_meta",
+    "calib": "HanCo_calib_meta",
+    "xyz": "HanCo_xyz",
+    "shape": "HanCo_shape",
+    "mask_hand": "HanCo_mask_hand",
+}
+FLAGS = ("is_train", "is_valid", "has_fit")
+PICTURE_PX = 224
+LARGEST_JSON_BYTES = 2**20
+LARGEST_META_BYTES = 2**26
+READ_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the parts of a download lie."""
+
+    root: Path
+    meta: Path
+    calibration: Path
+    keypoints: Path
+    shapes: Path
+    masks: Path
+    has_masks: bool
+    pictures: dict[str, Path]
+    """``rgb``, ``rgb_merged``, ...: those that were asked for"""
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Annotations of T frames, in the world's axes."""
+
+    sequence: NDArray[np.intp]
+    """(T,)"""
+    frame: NDArray[np.intp]
+    """(T,)"""
+    keypoints_m: FloatArray
+    """(T, 21, 3)"""
+    mano: FloatArray
+    """(T, 58) turn, pose, shape"""
+    knuckles_m: FloatArray
+    """(T, 3) where the middle knuckle of the fitted hand lies; nan where the camera's numbers are missing"""
+    matrices: FloatArray
+    """(T, 8, 3, 3) K"""
+    camera_from_world: FloatArray
+    """(T, 8, 4, 4)"""
+    seen: NDArray[np.bool_]
+    """(T, 8) whether the hand lies before the camera and some of it inside the picture"""
+    remarks: tuple[str, ...]
+
+
+def found_folders(root: Path, pictures: Sequence[str]) -> Folders:
+    """Where everything lies, unpacked into one folder or each archive into its own; HandvizError names what is not."""
+    if not root.is_dir():
+        raise HandvizError(f"{root} is not a folder: give the one into which HanCo's archives were unpacked.")
+    masks = _place(root, "mask_hand")
+    return Folders(
+        root=root,
+        meta=_found(root, "meta.json"),
+        calibration=_found(root, "calib"),
+        keypoints=_found(root, "xyz"),
+        shapes=_found(root, "shape"),
+        masks=masks,
+        has_masks=masks.is_dir(),
+        pictures={name: _found(root, name) for name in pictures},
+    )
+
+
+def read_moments(folders: Folders, *, is_train: bool, only_valid: bool) -> Moments:
+    """The frames of a split that have a fit, or a validated one, and sentences on the others."""
+    flags = read_flags(folders.meta)
+    of_split = flags["is_train"] == is_train
+    fitted = flags["is_valid" if only_valid else "has_fit"] & flags["has_fit"]
+    remarks = _flag_remarks(of_split, fitted, only_valid=only_valid)
+    chosen = of_split & fitted
+    if not chosen.any():
+        raise HandvizError(f"{folders.meta} lists no frame of this split with a fit. {' '.join(remarks)}")
+    # Whole sequences are kept, so that every split finds the same files.
+    rows = np.flatnonzero(flags["has_fit"] & np.isin(flags["sequence"], flags["sequence"][chosen]))
+    sequences, starts = np.unique(flags["sequence"][rows], return_index=True)
+    frames = np.split(flags["frame"][rows], starts[1:])
+    parts = [_part(folders, int(sequence), ids) for sequence, ids in zip(sequences, frames, strict=True)]
+    read = read_parts(parts, parts_folder("hanco", folders.root), "HanCo")
+    arrays = {name: np.concatenate([part[name] for part in read])[chosen[rows]] for name in read[0]}
+    problems, kept = arrays.pop("problem"), rows[chosen[rows]]
+    good = problems == ""
+    remarks += sentences_on(str(problem) for problem in problems)
+    moments = {name: array[good] for name, array in arrays.items()}
+    return Moments(flags["sequence"][kept[good]], flags["frame"][kept[good]], remarks=tuple(remarks), **moments)
+
+
+def read_flags(path: Path) -> dict[str, NDArray[Any]]:
+    """Sequence and frame of every entry of ``meta.json``, and its flags, one row per frame; HandvizError if damaged."""
+    meta = _json(path, LARGEST_META_BYTES)
+    if not isinstance(meta, dict) or not all(isinstance(meta.get(flag), list) for flag in FLAGS):
+        raise HandvizError(f"{path} is not HanCo's: it needs lists {', '.join(FLAGS)}. Download {PAGE} anew.")
+    columns: dict[str, list[Any]] = {name: [] for name in ("sequence", "frame", *FLAGS)}
+    try:
+        for sequence, rows in enumerate(zip(*(meta[flag] for flag in FLAGS), strict=True)):
+            for frame, values in enumerate(zip(*rows, strict=True)):
+                columns["sequence"].append(sequence)
+                columns["frame"].append(frame)
+                for flag, value in zip(FLAGS, values, strict=True):
+                    columns[flag].append(bool(value))
+    except (TypeError, ValueError) as error:
+        raise HandvizError(f"{path}: its lists do not belong together ({error}). Download {PAGE} anew.") from error
+    return {name: np.array(column, bool if name in FLAGS else np.intp) for name, column in columns.items()}
+
+
+def _flag_remarks(of_split: NDArray[np.bool_], fitted: NDArray[np.bool_], *, only_valid: bool) -> list[str]:
+    left = int(np.count_nonzero(of_split & ~fitted))
+    what = "validated fit of MANO's shape" if only_valid else "fit of MANO's shape"
+    return [f"{left:,} of {np.count_nonzero(of_split):,} moments are left out: they have no {what}."] if left else []
+
+
+def _part(folders: Folders, sequence: int, frames: NDArray[np.intp]) -> Part:
+    name = f"{sequence:04d}"
+    sources = [folder / name for folder in (folders.calibration, folders.keypoints, folders.shapes)]
+    stamp = stamp_of(READ_VERSION, frames.tolist(), *sources, folders.shapes / name / "cam0")
+    return Part(name, stamp, lambda: _read_sequence(folders, name, frames))
+
+
+def _read_sequence(folders: Folders, sequence: str, frames: NDArray[np.intp]) -> Arrays:
+    """All frames of a sequence; those that cannot be used are nan, with a problem."""
+    rows = [_read_frame(folders, sequence, f"{frame:08d}.json") for frame in frames]
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _read_frame(folders: Folders, sequence: str, file: str) -> Arrays:
+    """The arrays of ``Moments`` of one frame."""
+    arrays: Arrays = {
+        "keypoints_m": np.full((KEYPOINT_COUNT, 3), np.nan),
+        "mano": np.full(POSE_AND_SHAPE, np.nan),
+        "knuckles_m": np.full(3, np.nan),
+        "matrices": np.full((CAMERAS, 3, 3), np.nan),
+        "camera_from_world": np.full((CAMERAS, 4, 4), np.nan),
+        "seen": np.zeros(CAMERAS, bool),
+        "problem": np.array(""),
+    }
+    try:
+        calibration = _json(folders.calibration / sequence / file, LARGEST_JSON_BYTES)
+        arrays["matrices"] = _numbers(calibration["K"], (CAMERAS, 3, 3))
+        arrays["camera_from_world"] = _numbers(calibration["M"], (CAMERAS, 4, 4))
+        arrays["keypoints_m"] = _numbers(_json(folders.keypoints / sequence / file, LARGEST_JSON_BYTES), (21, 3))
+        shape = _json(folders.shapes / sequence / file, LARGEST_JSON_BYTES)
+        arrays["mano"] = np.concatenate([_numbers(shape["poses"], (48,)), _numbers(shape["shapes"], (10,))])
+        arrays["knuckles_m"] = _knuckle_world_m(folders.shapes / sequence / "cam0" / file, arrays)
+        problem = _problem(arrays)
+        arrays["seen"] = _seen(arrays)
+    except HandvizError as error:
+        problem = f"an annotation cannot be read: {error}"
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        problem = f"an annotation is not HanCo's: {sequence}/{file} ({error})"
+    else:
+        problem = problem and f"{problem}: {sequence}/{file}"
+    return arrays | {"problem": np.array(problem)}
+
+
+def _knuckle_world_m(path: Path, arrays: Arrays) -> FloatArray:
+    """(3,) from the numbers of camera 0; nan where the file is missing."""
+    if not path.exists():
+        return np.full(3, np.nan)
+    numbers = _numbers(_json(path, LARGEST_JSON_BYTES), (MANO_SIZE,))
+    knuckle_camera_m = knuckle_of(numbers, arrays["matrices"][0])
+    camera_from_world = arrays["camera_from_world"][0]
+    return np.asarray((knuckle_camera_m - camera_from_world[:3, 3]) @ camera_from_world[:3, :3])
+
+
+def _problem(arrays: Arrays) -> str:
+    """Why the numbers cannot be those of a hand among cameras; empty if they can."""
+    if not camera_matrices(arrays["matrices"]).all():
+        return "a camera's K is none"
+    rotations = arrays["camera_from_world"][:, :3, :3]
+    if not np.allclose(rotations @ rotations.swapaxes(1, 2), np.eye(3), atol=1e-3):
+        return "a camera's M is no rigid transform"
+    points = np.abs(np.concatenate([arrays["keypoints_m"].ravel(), arrays["camera_from_world"][:, :3, 3].ravel()]))
+    if not (points < FARTHEST_M).all():
+        return "keypoints or cameras lie nowhere"
+    return "" if (np.abs(arrays["mano"]) < 100.0).all() else "MANO's numbers are no hand's"
+
+
+def _seen(arrays: Arrays) -> NDArray[np.bool_]:
+    """(8,) whether the whole hand lies before the camera, and at least one keypoint inside the picture."""
+    transforms = arrays["camera_from_world"]
+    points_m = np.einsum("cab,kb->cka", transforms[:, :3, :3], arrays["keypoints_m"]) + transforms[:, None, :3, 3]
+    depths_m = np.maximum(points_m[..., 2:], NEAREST_M)
+    pixels = np.einsum("cab,ckb->cka", arrays["matrices"], points_m / depths_m)[..., :2] + 0.5
+    inside = ((pixels >= 0) & (pixels <= PICTURE_PX)).all(-1)
+    return np.asarray(inside.any(1) & (points_m[..., 2] > NEAREST_M).all(1))
+
+
+def _json(path: Path, largest_bytes: int) -> Any:
+    """What a JSON file holds; HandvizError for one that is missing, damaged or too large."""
+    try:
+        if path.stat().st_size > largest_bytes:
+            raise HandvizError(f"{path} is larger than {largest_bytes:,} bytes: it is not HanCo's.")
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise HandvizError(f"{path} ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        raise HandvizError(f"{path} is cut off or no JSON") from error
+
+
+def _numbers(value: Any, shape: tuple[int, ...]) -> FloatArray:
+    """Nested lists of as many numbers; poses, shapes and translations come with outer lists of one."""
+    array = np.array(value, np.float64)
+    if array.size != np.prod(shape) or array.reshape(-1).shape != (np.prod(shape),):
+        raise ValueError(f"{array.shape} numbers instead of {shape}")
+    return array.reshape(shape)
+
+
+def _found(root: Path, name: str) -> Path:
+    place = _place(root, name)
+    if not place.exists():
+        archive = ARCHIVES.get(name, f"HanCo_{name}")
+        raise HandvizError(f"{root / name} is missing: download {archive}.zip from {PAGE} and unpack it into {root}.")
+    return place
+
+
+def _place(root: Path, name: str) -> Path:
+    """In the root, or in a folder that is named as its archive."""
+    inner = root / ARCHIVES.get(name, f"HanCo_{name}") / name
+    return inner if inner.exists() else root / name

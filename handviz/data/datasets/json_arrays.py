@@ -1,0 +1,171 @@
+"""Reads JSON files that are one long list of equally shaped lists of numbers, some of them larger than memory likes.
+
+FreiHAND's ``training_verts.json`` (32,560 x 778 x 3 numbers, 1.6 GB of text) would take 6 GB as Python's own lists.
+Here the text goes by in blocks: its brackets and commas are compared with those that the shape asks for, the numbers
+go into an array. Large files are kept as arrays in the user's cache folder and memory-mapped from then on.
+"""
+
+import hashlib
+import logging
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import platformdirs
+from numpy.typing import DTypeLike
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import FloatArray
+
+FOLDER_VARIABLE = "HANDVIZ_DATASET_CACHE"
+FOLDER_NAME = "datasets"
+BLOCK_BYTES = 16 * 2**20
+KEPT_FROM_BYTES = 32 * 2**20
+CACHE_VERSION = 1
+NOT_STRUCTURE = b"0123456789+-.eE \t\r\nNaInfity"
+"""What numbers and white space consist of; NaN and Infinity are what Python writes and no JSON has."""
+NO_BRACKETS = bytes.maketrans(b"[]", b"  ")
+EMPTY_PLACE = re.compile(rb"[\[,]\s*[,\]]")
+
+logger = logging.getLogger(__name__)
+
+
+def number_lists(path: Path, shape: tuple[int, ...], remedy: str, *, dtype: DTypeLike = np.float64) -> FloatArray:
+    """(N, *shape) the file's numbers, which may be nan; memory-mapped from the user's cache where the file is large.
+
+    Raises HandvizError, ending with the remedy, for a file that is missing, cut off or of another shape.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise HandvizError(f"{path} is missing: {remedy}") from error
+    if state.st_size < KEPT_FROM_BYTES:
+        return read_number_lists(path, shape, remedy, dtype=dtype)
+    whose = _digest(str(path.resolve()))
+    of_when = _digest(f"{CACHE_VERSION} {state.st_size} {state.st_mtime_ns} {shape} {np.dtype(dtype).str}")
+    kept = cache_folder() / f"{whose}_{of_when}.npy"
+    found = _kept_array(kept, shape, dtype)
+    if found is not None:
+        return found
+    logger.info("Reading %s, %.1f GB of text: once, it is kept as %s", path, state.st_size / 1e9, kept)
+    numbers = read_number_lists(path, shape, remedy, dtype=dtype)
+    _keep(numbers, kept, whose)
+    mapped = _kept_array(kept, shape, dtype)
+    return numbers if mapped is None else mapped
+
+
+def cache_folder() -> Path:
+    """Where arrays are kept: the user's cache folder, or the one that HANDVIZ_DATASET_CACHE names."""
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    return Path(chosen) if chosen else platformdirs.user_cache_path("handviz") / FOLDER_NAME
+
+
+def read_number_lists(path: Path, shape: tuple[int, ...], remedy: str, *, dtype: DTypeLike = np.float64) -> FloatArray:
+    """As ``number_lists``, without any cache; needs the array's own memory twice and some blocks of text."""
+    reader = _Reader(shape)
+    try:
+        # What is too large for single precision becomes infinite: readers leave such hands out.
+        with path.open("rb") as file, np.errstate(over="ignore"):
+            parts = [part.astype(dtype) for part in _parts(file, reader)]
+    except OSError as error:
+        raise HandvizError(f"{path} cannot be read ({error}): {remedy}") from error
+    except ValueError as error:
+        each = " x ".join(map(str, shape)) if shape else "one"
+        raise HandvizError(
+            f"{path} is cut off or something else: it should be a list with {each} number{'s' if shape else ''} for "
+            f"each hand, and is not after {reader.whole_samples:,} of them. {remedy}"
+        ) from error
+    numbers = np.concatenate(parts) if parts else np.zeros(0, dtype)
+    return numbers.reshape(-1, *shape)
+
+
+class _Reader:
+    """Compares the structure of the text, block by block, with that of a list of lists of this shape."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._unit = _structure(shape) + b","
+        self._size = math.prod(shape)
+        self._place = 0
+        self._count = 0
+
+    @property
+    def whole_samples(self) -> int:
+        return self._count // self._size
+
+    def numbers(self, text: bytes) -> FloatArray:
+        """Of a block that ends with a comma; ValueError if it is not as the shape asks."""
+        found = text.translate(None, NOT_STRUCTURE)
+        expected = self._unit * (len(found) // len(self._unit) + 2)
+        if found != expected[self._place : self._place + len(found)] or EMPTY_PLACE.search(text):
+            raise ValueError("another structure")
+        numbers = np.fromstring(text.translate(NO_BRACKETS).rstrip()[:-1].decode("ascii"), np.float64, sep=",")
+        if len(numbers) != found.count(b","):
+            raise ValueError("not all are numbers")
+        self._place = (self._place + len(found)) % len(self._unit)
+        self._count += len(numbers)
+        return numbers
+
+    def finish(self) -> None:
+        """ValueError if the last hand is not whole."""
+        if self._place:
+            raise ValueError("it ends early")
+
+
+def _parts(file: BinaryIO, reader: _Reader) -> Iterator[FloatArray]:
+    """The numbers of one block of text after the other."""
+    rest = file.read(BLOCK_BYTES).lstrip()
+    if not rest.startswith(b"["):
+        raise ValueError("no list")
+    rest = rest[1:]
+    while block := file.read(BLOCK_BYTES):
+        rest += block
+        cut = rest.rfind(b",") + 1
+        # A short last block could hold the end of the list alone.
+        if cut:
+            yield reader.numbers(rest[:cut])
+            rest = rest[cut:]
+    rest = rest.rstrip()
+    if not rest.endswith(b"]"):
+        raise ValueError("it ends early")
+    yield reader.numbers(rest[:-1] + b",")
+    reader.finish()
+
+
+def _structure(shape: tuple[int, ...]) -> bytes:
+    """Brackets and commas of nested lists of this shape."""
+    if not shape:
+        return b""
+    return b"[" + b",".join([_structure(shape[1:])] * shape[0]) + b"]"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
+
+
+def _kept_array(kept: Path, shape: tuple[int, ...], dtype: DTypeLike) -> FloatArray | None:
+    """The kept array, memory-mapped; None if there is none or it is damaged."""
+    try:
+        # Not np.load: it takes archives and pickles too.
+        found = np.lib.format.open_memmap(kept, mode="r")
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.shape[1:] == shape and found.dtype == dtype and len(found) else None
+
+
+def _keep(numbers: FloatArray, kept: Path, whose: str) -> None:
+    """Write the array beside whatever reads an older one, then put it in place; a full or locked disk is no error."""
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=kept.parent, suffix=".part", delete=False) as file:
+            np.save(file, numbers, allow_pickle=False)
+        os.replace(file.name, kept)
+        for older in kept.parent.glob(f"{whose}_*.npy"):
+            if older != kept:
+                older.unlink()
+    except OSError as error:
+        logger.warning("%s cannot be kept (%s): the text will be read again next time", kept, error)

@@ -1,0 +1,147 @@
+"""Hands of a still picture: several views of it are searched, and what at least two of them show is believed.
+
+MediaPipe's palm detector looks at the picture reduced to 192 x 192: it misses hands that fill the picture,
+hands that are small in it, and hands behind objects. A margin helps the first, tiles the second, a low threshold
+the third; the vote of the views takes back the false hands that a low threshold brings.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.geometry import apply_affine
+from handviz.core.records import Detection, FloatArray
+from handviz.detection.duplicates import SAME_HAND_COVER, box_cover, same_hand
+
+Finder = Callable[[NDArray[np.uint8]], Sequence[Detection]]
+STILL_PALM_SCORE = 0.1
+MARGINS = (0.0, 0.15, 0.4)
+TILES = ((2, 0.6), (3, 0.42))
+TILE_MARGIN = 0.2
+LEAST_TILED_SIDE_PX, LARGEST_SEARCHED_SIDE_PX = 320, 1920
+LEAST_VOTES = 2
+OUTVOTING_RATIO = 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A part of a picture, perhaps turned or with a margin."""
+
+    picture: NDArray[np.uint8]
+    """(h, w, 3) RGB."""
+    image_from_view: FloatArray
+    """(2, 3) affine, pixels."""
+
+
+def search_still(picture: NDArray[np.uint8], find: Finder, *, max_hands: int) -> tuple[Detection, ...]:
+    """Hands of an RGB picture (H, W, 3) that at least two views agree on, best supported first."""
+    found: list[Detection] = []
+    for view in views_of(picture):
+        for seen in find(view.picture):
+            keypoints_px = apply_affine(view.image_from_view, seen.keypoints_px)
+            found.append(Detection(seen.handedness, seen.score, keypoints_px))
+    groups = sorted(groups_of(found), key=_support, reverse=True)
+    kept: list[tuple[float, Detection]] = []
+    for group in groups:
+        hand = agreement(group)
+        support = _support(group)
+        if len(group) >= LEAST_VOTES and not any(_outvoted(hand, support, *other) for other in kept):
+            kept.append((support, hand))
+    return tuple(hand for _, hand in kept[:max_hands])
+
+
+def _outvoted(hand: Detection, support: float, other_support: float, other: Detection) -> bool:
+    """Whether ``other``, at least as well supported, is the same hand or a likelier one around it."""
+    covered = box_cover(hand.keypoints_px, other.keypoints_px) > SAME_HAND_COVER
+    return same_hand(hand, other) or (covered and other_support >= OUTVOTING_RATIO * support)
+
+
+def _support(group: Sequence[Detection]) -> float:
+    return sum(item.score**2 for item in group)
+
+
+def groups_of(found: Sequence[Detection]) -> list[list[Detection]]:
+    """Detections of the same hand together; the best of each group comes first and stands for it."""
+    groups: list[list[Detection]] = []
+    for detection in sorted(found, key=lambda item: -item.score):
+        for group in groups:
+            if same_hand(detection, group[0]):
+                group.append(detection)
+                break
+        else:
+            groups.append([detection])
+    return groups
+
+
+def agreement(group: Sequence[Detection]) -> Detection:
+    """The handedness with the larger sum of scores, and the median keypoints of those who say so."""
+    total = sum(item.score for item in group)
+    right = sum(item.score for item in group if item.handedness == "right")
+    handedness = "right" if right >= total - right else "left"
+    agreeing = [item for item in group if item.handedness == handedness]
+    return Detection(
+        handedness="right" if handedness == "right" else "left",
+        score=max(right, total - right) / len(group),
+        keypoints_px=np.median([item.keypoints_px for item in agreeing], axis=0),
+    )
+
+
+def views_of(picture: NDArray[np.uint8]) -> Iterator[View]:
+    """The picture with three margins, each turned four ways, and overlapping tiles, also turned, if it is not small."""
+    start = reduced(picture)
+    for margin in MARGINS:
+        view = _with_margin(start, margin)
+        for quarter_turns in range(4):
+            yield turned(view, quarter_turns)
+    if min(picture.shape[:2]) >= LEAST_TILED_SIDE_PX:
+        for count, part in TILES:
+            for index, tile in enumerate(_tiles(start, count, part)):
+                view = _with_margin(tile, TILE_MARGIN)
+                yield turned(view, index % 4)
+                yield turned(view, index % 4 + 2)
+
+
+def reduced(picture: NDArray[np.uint8]) -> View:
+    """The picture itself, smaller if it is larger than a search needs."""
+    height, width = picture.shape[:2]
+    share = min(1.0, LARGEST_SEARCHED_SIDE_PX / max(height, width))
+    size = max(1, round(width * share)), max(1, round(height * share))
+    if share < 1:
+        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return View(picture, np.array([[width / size[0], 0.0, 0.0], [0.0, height / size[1], 0.0]]))
+
+
+def turned(view: View, quarter_turns: int) -> View:
+    """The view turned counter-clockwise by quarters."""
+    for _ in range(quarter_turns % 4):
+        width = view.picture.shape[1]
+        before_from_after = np.array([[0.0, -1.0, width], [1.0, 0.0, 0.0]])
+        view = View(np.rot90(view.picture), _after(before_from_after, view.image_from_view))
+    return view
+
+
+def _with_margin(view: View, margin: float) -> View:
+    """The view with a black margin of this share of its longer side."""
+    margin_px = round(margin * max(view.picture.shape[:2]))
+    padded = cv2.copyMakeBorder(view.picture, *(margin_px,) * 4, cv2.BORDER_CONSTANT)
+    unpadded_from_padded = np.array([[1.0, 0.0, -margin_px], [0.0, 1.0, -margin_px]])
+    return View(np.asarray(padded, dtype=np.uint8), _after(unpadded_from_padded, view.image_from_view))
+
+
+def _after(first: FloatArray, second: FloatArray) -> FloatArray:
+    """The affine (2, 3) that maps by ``first``, then by ``second``."""
+    return np.concatenate([second[:, :2] @ first[:, :2], apply_affine(second, first[:, 2])[:, None]], axis=1)
+
+
+def _tiles(view: View, count: int, part: float) -> Iterator[View]:
+    """``count`` x ``count`` squares of ``part`` of the longer side, as far as the picture reaches."""
+    height, width = view.picture.shape[:2]
+    side = round(part * max(height, width))
+    tall, wide = min(side, height), min(side, width)
+    for y in np.unique(np.linspace(0, height - tall, count).astype(int)):
+        for x in np.unique(np.linspace(0, width - wide, count).astype(int)):
+            part_of_view = view.picture[y : y + tall, x : x + wide]
+            yield View(part_of_view, _after(np.array([[1.0, 0.0, x], [0.0, 1.0, y]]), view.image_from_view))

@@ -1,0 +1,164 @@
+"""Whether deviations tell errors: intervals, likelihood and order, for visible and for hidden points apart.
+
+Errors are those of the canonical frame without any alignment, prediction less truth: that is what the model's Gaussian
+speaks of. A point's error is the norm of its offset over x, y and z, its deviation the root of the summed variances.
+Keypoints are the 20 beside the wrist: the wrist is the origin of prediction and truth.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core import metrics
+from handviz.core.errors import HandvizError
+from handviz.core.records import FloatArray
+from handviz.core.units import CENTIMETRES_PER_METRE, MILLIMETRES_PER_METRE
+from handviz.evaluation.card import COVERAGE_PERCENTS, Answers, cell, mean_or_nan
+
+NOMINAL = tuple(float(value) for value in np.linspace(0.05, 0.95, 19))
+"""Probabilities of the reliability diagram."""
+REMOVED = tuple(float(value) for value in np.linspace(0.0, 0.99, 100))
+"""Shares thrown out in the sparsification curves."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """One row: some points of all hands. Every figure is nan where there are none."""
+
+    points: str
+    """``vertices`` or ``keypoints``"""
+    seen: str
+    """``all``, ``visible`` or ``hidden``"""
+    count: int
+    """points, not hands"""
+    coverage: FloatArray
+    """(4,) share of coordinates inside the central intervals of COVERAGE_PERCENTS"""
+    nll: float
+    """nats per coordinate, in cm"""
+    ausc_mm: float
+    """mean error of what is left, over all shares kept (Ilg et al. 2018)"""
+    ause: float
+    """what of that the best order saves, by the mean error: 0 is perfect"""
+    spearman: float
+    """of deviation and error over all points of all hands at once"""
+    spearman_each: float
+    """mean over points of the correlation over hands, so that no point is told by which one it is"""
+    error_mm: float
+    std_mm: float
+    reliability: FloatArray
+    """(19,) observed shares at NOMINAL"""
+    sparsification_mm: FloatArray
+    """(100,) mean error where REMOVED of the points are thrown out, the largest deviation first"""
+    oracle_mm: FloatArray
+    """(100,) likewise, the largest error first"""
+
+
+class VarianceScale(NamedTuple):
+    """Factors for a model's variances (not deviations)."""
+
+    vertices: float
+    keypoints: float
+
+
+def calibrate(answers: Answers) -> tuple[Calibration, ...]:
+    """Rows for vertices, then keypoints; each for all, visible and hidden ones."""
+    rows = []
+    for name, offsets_m, std_m, visible in (
+        ("vertices", answers.offsets_m, answers.std_m, answers.visible),
+        ("keypoints", answers.keypoint_offsets_m, answers.keypoint_std_m, answers.keypoint_visible),
+    ):
+        for seen, chosen in (("all", np.ones_like(visible)), ("visible", visible), ("hidden", ~visible)):
+            rows.append(_row(name, seen, offsets_m, std_m, chosen))
+    return tuple(rows)
+
+
+def _row(points: str, seen: str, offsets_m: FloatArray, std_m: FloatArray, chosen: NDArray[np.bool_]) -> Calibration:
+    """Offsets and deviations (N, P, 3), of which ``chosen`` (N, P) count."""
+    errors_mm, deviations_mm = (np.linalg.norm(part, axis=2) * MILLIMETRES_PER_METRE for part in (offsets_m, std_m))
+    each = _spearman_each(errors_mm, deviations_mm, chosen)
+    offsets_m, std_m = offsets_m[chosen], std_m[chosen]
+    errors_mm, deviations_mm = errors_mm[chosen], deviations_mm[chosen]
+    kept = _kept_means(errors_mm, deviations_mm)
+    best = _kept_means(errors_mm, errors_mm)
+    probabilities = (*(percent / 100 for percent in COVERAGE_PERCENTS), *NOMINAL)
+    observed = metrics.reliability_curve(offsets_m, std_m, probabilities) if len(std_m) else _nan(len(probabilities))
+    return Calibration(
+        points=points,
+        seen=seen,
+        count=len(errors_mm),
+        coverage=observed[: len(COVERAGE_PERCENTS)],
+        nll=mean_or_nan(metrics.gaussian_nll(offsets_m * CENTIMETRES_PER_METRE, std_m * CENTIMETRES_PER_METRE)),
+        ausc_mm=mean_or_nan(kept),
+        ause=metrics.excess_area(kept, best),
+        spearman=metrics.spearman(errors_mm, deviations_mm),
+        spearman_each=each,
+        error_mm=mean_or_nan(errors_mm),
+        std_mm=mean_or_nan(deviations_mm),
+        reliability=observed[len(COVERAGE_PERCENTS) :],
+        sparsification_mm=metrics.at_removed_shares(kept, REMOVED),
+        oracle_mm=metrics.at_removed_shares(best, REMOVED),
+    )
+
+
+def _nan(size: int) -> FloatArray:
+    return np.full(size, np.nan)
+
+
+def _kept_means(errors: FloatArray, order_by: FloatArray) -> FloatArray:
+    return metrics.means_of_kept(errors, order_by) if len(errors) else _nan(1)
+
+
+def _spearman_each(errors: FloatArray, deviations: FloatArray, chosen: NDArray[np.bool_]) -> float:
+    """Mean over points of the rank correlation over hands (N, P); points with fewer than three hands do not count."""
+    columns = zip(errors.T, deviations.T, chosen.T, strict=True)
+    found = np.array([metrics.spearman(error[use], std[use]) for error, std, use in columns if use.sum() > 2])
+    return mean_or_nan(found[np.isfinite(found)])
+
+
+def fit_variance_scale(answers: Answers) -> VarianceScale:
+    """The factors by which a model's variances, all alike, are to be multiplied; fit them on a validation split.
+
+    The mean of the squared standardised errors: where the Gaussian likelihood of these answers is largest, in closed
+    form (temperature scaling of Guo et al. 2017, for regression). Not the factor under which 68 % cover 68 %: nll is
+    a proper score, which no dishonest deviation can win, and every error counts, where the 68 % rule looks at one
+    quantile and lets the tail, the errors that hurt, go where it likes. The price: errors with heavy tails make the
+    inner intervals cover more than they promise, which the table of coverage then shows.
+    Order is untouched: AUSC, AUSE and Spearman stay. Vertices and keypoints have one factor each, because the
+    correlation between vertices, from which a keypoint's variance comes, is a guess of its own.
+    """
+    scale = VarianceScale(
+        _mean_square(answers.offsets_m, answers.std_m),
+        _mean_square(answers.keypoint_offsets_m, answers.keypoint_std_m),
+    )
+    if not all(np.isfinite(value) and value > 0 for value in scale):
+        raise HandvizError(f"no variance scale fits these answers: {scale.vertices}, {scale.keypoints}")
+    return scale
+
+
+def _mean_square(offsets_m: FloatArray, std_m: FloatArray) -> float:
+    return mean_or_nan(np.square(offsets_m / std_m))
+
+
+TABLE_COLUMNS = (
+    ("nll, nats (cm)", "nll", "{:.3f}"),
+    ("AUSC, mm", "ausc_mm", "{:.2f}"),
+    ("AUSE / mean error", "ause", "{:.3f}"),
+    ("Spearman", "spearman", "{:.2f}"),
+    ("Spearman, each point", "spearman_each", "{:.2f}"),
+    ("error, mm", "error_mm", "{:.2f}"),
+    ("deviation, mm", "std_mm", "{:.2f}"),
+)
+
+
+def calibration_table(rows: tuple[Calibration, ...]) -> str:
+    """Markdown: a row for every row, errors in the canonical frame without alignment."""
+    covers = [f"{percent} %" for percent in COVERAGE_PERCENTS]
+    titles = ["canonical frame, not aligned", "points", *covers, *(title for title, _, _ in TABLE_COLUMNS)]
+    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
+    for row in rows:
+        numbers = [cell("{:.1%}", float(share)) for share in row.coverage]
+        numbers += [cell(form, getattr(row, name)) for _, name, form in TABLE_COLUMNS]
+        lines.append("| " + " | ".join([f"{row.points}, {row.seen}", f"{row.count:,}", *numbers]) + " |")
+    return "\n".join(lines)

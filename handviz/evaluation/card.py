@@ -1,0 +1,209 @@
+"""The model card: its figures from predictions and truth, and its table."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core import metrics
+from handviz.core.errors import HandvizError
+from handviz.core.records import FloatArray
+from handviz.core.units import CENTIMETRES_PER_METRE, MILLIMETRES_PER_METRE
+
+COVERAGE_PERCENTS = (50, 68, 90, 95)
+HEAVILY_HIDDEN = 0.5
+"""Share of a hand's otherwise visible vertices that things hide, from which on it counts as heavily hidden."""
+
+
+@dataclass(frozen=True, eq=False)
+class SeenPoints:
+    """Predictions and truth of N hands in metres; points stand in the crop's axes, so rotation counts in MPJPE."""
+
+    keypoints_m: FloatArray
+    """(N, 21, 3) in the crop's axes, wrist at 0"""
+    vertices_m: FloatArray
+    """(N, V, 3) likewise"""
+    true_keypoints_m: FloatArray
+    true_vertices_m: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Answers(SeenPoints):
+    """All that the card is made of."""
+
+    offsets_m: FloatArray
+    """(N, V, 3) canonical prediction less truth"""
+    std_m: FloatArray
+    """(N, V, 3) canonical"""
+    keypoint_offsets_m: FloatArray
+    """(N, 20, 3) without the wrist, which is the origin of prediction and truth and so can tell nothing"""
+    keypoint_std_m: FloatArray
+    """(N, 20, 3) likewise"""
+    visible: NDArray[np.bool_]
+    """(N, V)"""
+    visible_alone: NDArray[np.bool_]
+    """(N, V) if nothing stood before the hand"""
+    keypoint_visible: NDArray[np.bool_]
+    """(N, 20) likewise, by ``keypoints_visible``"""
+    hidden_share: FloatArray
+    """(N,) share of otherwise visible vertices that things hide"""
+
+
+@dataclass(frozen=True)
+class Card:
+    """The numbers of one variant; nan where no crop or vertex is of the kind."""
+
+    mpjpe_mm: float
+    pa_mpjpe_mm: float
+    pa_mpjpe_visible_mm: float
+    """of hands of which things hide less than half"""
+    pa_mpjpe_hidden_mm: float
+    """of the others, the heavily hidden ones"""
+    pa_mpvpe_mm: float
+    f5: float
+    f15: float
+    nll: float
+    """nats per vertex coordinate, in cm"""
+    coverage_50: float
+    coverage_68: float
+    coverage_90: float
+    coverage_95: float
+    keypoint_coverage_50: float
+    keypoint_coverage_68: float
+    keypoint_coverage_90: float
+    keypoint_coverage_95: float
+    ause: float
+    """of vertices, by their mean error"""
+    spearman: float
+    """rank correlation of deviation and error over all vertices"""
+    std_mm: float
+    hidden_over_visible: float
+    """mean deviation of hidden vertices over that of visible ones; the hand itself hides them too, not only things"""
+    hidden_over_visible_heavy: float
+    """the same within heavily hidden hands"""
+    things_over_visible: float
+    """as ``hidden_over_visible``, but of those hidden vertices alone that would be seen if nothing stood before them"""
+    things_over_visible_heavy: float
+
+
+def mean_or_nan(values: FloatArray) -> float:
+    """Their mean in double precision; nan, without a warning, where there are none."""
+    return float(np.mean(values, dtype=np.float64)) if np.size(values) else float("nan")
+
+
+class PartMeans(NamedTuple):
+    """A mean over all hands and over those of which things hide less, or not less, than half."""
+
+    everything: float
+    visible: float
+    heavily_hidden: float
+
+
+def means_by_part(values: FloatArray, hidden_share: FloatArray) -> PartMeans:
+    """Means of values (N,) by ``hidden_share`` (N,); nan for a part without hands."""
+    parts = values, values[hidden_share < HEAVILY_HIDDEN], values[hidden_share >= HEAVILY_HIDDEN]
+    return PartMeans(*(mean_or_nan(part) for part in parts))
+
+
+def hidden_over_visible(deviation: FloatArray, hidden: NDArray[np.bool_], visible: NDArray[np.bool_]) -> float:
+    """Mean deviation of hidden over that of visible vertices, all (N, V); nan without any of either."""
+    return mean_or_nan(deviation[hidden]) / mean_or_nan(deviation[visible])
+
+
+def _coverages(offsets_m: FloatArray, std_m: FloatArray, name: str) -> dict[str, float]:
+    """The card's fields of interval coverage, ``name_50`` and so on."""
+    shares = metrics.reliability_curve(offsets_m, std_m, [percent / 100 for percent in COVERAGE_PERCENTS])
+    return {f"{name}_{percent}": float(share) for percent, share in zip(COVERAGE_PERCENTS, shares, strict=True)}
+
+
+def point_figures(points: SeenPoints) -> dict[str, float]:
+    """The errors of the card: means over all hands, in mm and shares."""
+    aligned = metrics.procrustes_aligned(points.vertices_m, points.true_vertices_m)
+    f5, f15 = metrics.f_scores(aligned, points.true_vertices_m).mean(axis=0)
+    return {
+        "mpjpe_mm": mean_or_nan(metrics.mpjpe_mm(points.keypoints_m, points.true_keypoints_m)),
+        "pa_mpvpe_mm": mean_or_nan(metrics.mpjpe_mm(aligned, points.true_vertices_m)),
+        "f5": float(f5),
+        "f15": float(f15),
+    }
+
+
+def deviation_figures(offsets_m: FloatArray, std_m: FloatArray) -> dict[str, float]:
+    """What the card says of the vertices' deviations (N, V, 3), canonical offsets (N, V, 3) beside them."""
+    deviation, error = np.linalg.norm(std_m, axis=2), np.linalg.norm(offsets_m, axis=2)
+    return {
+        "nll": mean_or_nan(metrics.gaussian_nll(offsets_m * CENTIMETRES_PER_METRE, std_m * CENTIMETRES_PER_METRE)),
+        **_coverages(offsets_m, std_m, "coverage"),
+        "ause": metrics.sparsification_error(error, deviation),
+        "spearman": metrics.spearman(error, deviation),
+        "std_mm": mean_or_nan(deviation) * MILLIMETRES_PER_METRE,
+    }
+
+
+def _hidden_ratios(answers: Answers, deviation: FloatArray) -> dict[str, float]:
+    """The card's ``hidden_over_visible``: hidden by anything or by things alone, of all or of heavily hidden hands."""
+    heavy = answers.hidden_share >= HEAVILY_HIDDEN
+    found: dict[str, float] = {}
+    for name, hidden in (("hidden", ~answers.visible), ("things", answers.visible_alone & ~answers.visible)):
+        found[f"{name}_over_visible"] = hidden_over_visible(deviation, hidden, answers.visible)
+        found[f"{name}_over_visible_heavy"] = hidden_over_visible(
+            deviation[heavy], hidden[heavy], answers.visible[heavy]
+        )
+    return found
+
+
+def card(answers: Answers) -> Card:
+    """Every figure of the card; raises HandvizError if a prediction is not finite."""
+    if not (np.isfinite(answers.vertices_m).all() and np.isfinite(answers.std_m).all()):
+        raise HandvizError("the model's answers are not finite")
+    keypoint_errors = metrics.pa_mpjpe_mm(answers.keypoints_m, answers.true_keypoints_m)
+    by_part = means_by_part(keypoint_errors, answers.hidden_share)
+    return Card(
+        pa_mpjpe_mm=by_part.everything,
+        pa_mpjpe_visible_mm=by_part.visible,
+        pa_mpjpe_hidden_mm=by_part.heavily_hidden,
+        **point_figures(answers),
+        **deviation_figures(answers.offsets_m, answers.std_m),
+        **_coverages(answers.keypoint_offsets_m, answers.keypoint_std_m, "keypoint_coverage"),
+        **_hidden_ratios(answers, np.linalg.norm(answers.std_m, axis=2)),
+    )
+
+
+CARD_ROWS = (
+    ("MPJPE, mm", "mpjpe_mm", "{:.2f}"),
+    ("PA-MPJPE, mm", "pa_mpjpe_mm", "{:.2f}"),
+    ("PA-MPJPE, visible hands, mm", "pa_mpjpe_visible_mm", "{:.2f}"),
+    ("PA-MPJPE, heavily hidden, mm", "pa_mpjpe_hidden_mm", "{:.2f}"),
+    ("PA-MPVPE, mm", "pa_mpvpe_mm", "{:.2f}"),
+    ("F@5 mm", "f5", "{:.3f}"),
+    ("F@15 mm", "f15", "{:.3f}"),
+    ("nll, nats per coordinate (cm)", "nll", "{:.3f}"),
+    *(
+        (f"{percent} % interval covers, {points}", f"{prefix}coverage_{percent}", "{:.1%}")
+        for points, prefix in (("vertices", ""), ("keypoints", "keypoint_"))
+        for percent in COVERAGE_PERCENTS
+    ),
+    ("AUSE / mean error, vertices", "ause", "{:.3f}"),
+    ("Spearman of deviation and error", "spearman", "{:.2f}"),
+    ("mean deviation, mm", "std_mm", "{:.2f}"),
+    ("deviation hidden / visible vertices", "hidden_over_visible", "{:.2f}"),
+    ("the same, heavily hidden hands", "hidden_over_visible_heavy", "{:.2f}"),
+    ("deviation hidden by things / visible", "things_over_visible", "{:.2f}"),
+    ("that, heavily hidden hands", "things_over_visible_heavy", "{:.2f}"),
+)
+
+
+def cell(form: str, value: float) -> str:
+    """A number of a table; a dash where there is none."""
+    return "–" if math.isnan(value) else form.format(value)
+
+
+def card_table(cards: dict[str, Card]) -> str:
+    """Markdown: one row a figure, one column a variant."""
+    lines = ["| | " + " | ".join(cards) + " |", "|---" * (len(cards) + 1) + "|"]
+    for title, name, form in CARD_ROWS:
+        values = " | ".join(cell(form, getattr(one, name)) for one in cards.values())
+        lines.append(f"| {title} | {values} |")
+    return "\n".join(lines)

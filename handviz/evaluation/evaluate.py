@@ -1,0 +1,134 @@
+"""Held-out crops in, the model card's numbers out; any predictor will do, a checkpoint or an ONNX file."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from handviz.core import metrics
+from handviz.core.records import CanonicalHand, FloatArray
+from handviz.core.units import CENTIMETRES_PER_METRE
+from handviz.data.synthetic.dataset import Shard, check_hand_model, read_shard, shard_numbers
+from handviz.evaluation.card import Answers, PartMeans, means_by_part
+from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.export import ExportModel, ExportOutput
+from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
+from handviz.training.cache import picture_batch, truth_from_labels
+from handviz.training.checkpoint import deviation_notes, load_checkpoint
+
+BATCH = 16
+"""Crops that a predictor takes at a time."""
+Predictor = Callable[[NDArray[np.uint8]], list[CanonicalHand]]
+"""Crops (N, 224, 224, 3) RGB -> one hand each."""
+PER_CROP = ("visible", "visible_alone", "keypoint_visible", "hidden_share")
+"""Fields of ``Answers`` that come from the crops alone."""
+
+
+@dataclass(frozen=True)
+class Crops:
+    """A folder of rendered crops."""
+
+    directory: Path
+    limit: int | None = None
+    """Use only the first ones."""
+
+
+def _seen(points_m: FloatArray, wrist_m: FloatArray, rotation: FloatArray) -> FloatArray:
+    return (points_m - wrist_m) @ rotation.T
+
+
+def keypoints_visible(visible: NDArray[np.bool_], regressor: FloatArray) -> NDArray[np.bool_]:
+    """(N, K): whether at least half of a keypoint's vertices are visible (N, V), by weights (K, V) >= 0."""
+    return np.asarray(visible @ regressor.T >= 0.5 * regressor.sum(axis=1))
+
+
+def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> Answers:
+    regressor = template.keypoint_regressor
+    true_vertices = truth_from_labels(shard.labels, template).vertices_cm.numpy() / CENTIMETRES_PER_METRE
+    hands = predict(shard.pictures)
+    columns: dict[str, list[Any]] = {name: [] for name in Answers.__dataclass_fields__ if name not in PER_CROP}
+    for hand, truth, rotation in zip(hands, true_vertices, shard.labels["rotation"], strict=True):
+        true_keypoints = regressor @ truth
+        columns["keypoints_m"].append(_seen(hand.keypoints_m, hand.keypoints_m[0], hand.rotation))
+        columns["vertices_m"].append(_seen(hand.vertices_m, hand.keypoints_m[0], hand.rotation))
+        columns["true_keypoints_m"].append(_seen(true_keypoints, true_keypoints[0], rotation))
+        columns["true_vertices_m"].append(_seen(truth, true_keypoints[0], rotation))
+        columns["offsets_m"].append(hand.vertices_m - truth)
+        columns["std_m"].append(hand.vertex_std_m)
+        columns["keypoint_offsets_m"].append((hand.keypoints_m - true_keypoints)[1:])
+        columns["keypoint_std_m"].append(hand.keypoint_std_m[1:])
+    # Single precision: 8,000 hands of 778 vertices are 75 MB an array.
+    stacked: dict[str, Any] = {name: np.stack(rows).astype(np.float32) for name, rows in columns.items()}
+    seen = keypoints_visible(shard.visible, regressor[1:])
+    return Answers(
+        **stacked,
+        visible=shard.visible,
+        visible_alone=shard.visible_alone,
+        keypoint_visible=seen,
+        hidden_share=shard.labels["hidden_share"],
+    )
+
+
+def checkpoint_predictor(directory: Path, template: HandTemplate) -> Predictor:
+    """Predict with PyTorch, through the module that is exported; HandvizError if it is not a checkpoint."""
+    model, _, notes = load_checkpoint(directory, template)
+    exported = ExportModel(model, template, deviation_notes(notes)).eval()
+
+    @torch.no_grad()
+    def predict(pictures: NDArray[np.uint8]) -> list[CanonicalHand]:
+        hands = []
+        for start in range(0, len(pictures), BATCH):
+            output = exported(picture_batch(pictures[start : start + BATCH]))
+            for row in zip(*(part.numpy() for part in output), strict=True):
+                fields = dict(zip(ExportOutput._fields, row, strict=True))
+                numbers = {name: float(fields[name]) for name in ("scale", "right_hand", "presence")}
+                hands.append(CanonicalHand(**fields | numbers))
+        return hands
+
+    return predict
+
+
+def _first(shard: Shard, count: int) -> Shard:
+    labels = {name: values[:count] for name, values in shard.labels.items()}
+    return Shard(shard.pictures[:count], labels, shard.visible[:count], shard.visible_alone[:count])
+
+
+def read_crops(crops: Sequence[Crops], template: HandTemplate) -> Iterator[Shard]:
+    """Every crop of these folders up to their limits, shard by shard."""
+    for part in crops:
+        check_hand_model(part.directory, template)
+        left = np.inf if part.limit is None else part.limit
+        for number in shard_numbers(part.directory):
+            if left <= 0:
+                break
+            shard = read_shard(part.directory, number, template.vertex_count)
+            shard = shard if len(shard.visible) <= left else _first(shard, int(left))
+            left -= len(shard.visible)
+            yield shard
+
+
+def collect(crops: Sequence[Crops], predict: Predictor, template: HandTemplate) -> Answers:
+    """Predict every crop of these folders, up to their limits."""
+    shards = tqdm(read_crops(crops, template), unit="shard", leave=False)
+    parts = [_shard_answers(shard, predict, template) for shard in shards]
+    names = Answers.__dataclass_fields__
+    return Answers(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+@torch.no_grad()
+def mediapipe_by_part(crops: Sequence[Crops], template: HandTemplate) -> PartMeans:
+    """PA-MPJPE in mm of MediaPipe's own world landmarks on the same crops: what the backbone could do before."""
+    network, errors, shares = load_mediapipe_landmark_net().eval(), [], []
+    for shard in read_crops(crops, template):
+        truth = truth_from_labels(shard.labels, template).vertices_cm.numpy() / CENTIMETRES_PER_METRE
+        seen = (template.keypoint_regressor @ truth) @ shard.labels["rotation"].transpose(0, 2, 1)
+        batches = [shard.pictures[start : start + BATCH] for start in range(0, len(seen), BATCH)]
+        world = np.concatenate([network(picture_batch(batch)).world_m.numpy() for batch in batches])
+        errors.append(metrics.pa_mpjpe_mm(world.astype(np.float64), seen.astype(np.float64)))
+        shares.append(shard.labels["hidden_share"])
+    return means_by_part(np.concatenate(errors), np.concatenate(shares))

@@ -1,0 +1,179 @@
+"""The frozen held-out crops: seeds in ``assets/held_out.json``, rendered where they are needed.
+
+Nobody trains on these seeds. The file also keeps what tells whether another machine renders the same hands: a
+digest of the first shard's labels of each part, and a few of its numbers for where rounding differs.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from handviz.core.errors import HandvizError
+from handviz.core.paths import PROJECT_ROOT
+from handviz.core.records import FloatArray
+from handviz.data.synthetic import generator
+from handviz.data.synthetic.dataset import read_labels
+from handviz.evaluation.evaluate import Crops
+from handviz.training.files import write_text
+
+logger = logging.getLogger(__name__)
+HELD_OUT_FILE = PROJECT_ROOT / "assets" / "held_out.json"
+DIGEST_STEP = 1e-3
+WITNESSES = 8
+WITNESS_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Part:
+    """Crops of one seed whose ``hidden_share`` lies in a range."""
+
+    name: str
+    seed: int
+    count: int
+    hidden: tuple[float, float]
+    labels_sha256: str | None = None
+    """of the first shard's labels, rounded; None until it was frozen"""
+    first_scales: tuple[float, ...] | None = None
+    """labels ``scale`` of its first crops, half-sides per metre"""
+
+    def folder(self, directory: Path) -> Path:
+        """Where its crops lie below the held-out folder."""
+        return directory / self.name.replace(" ", "_")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The whole set."""
+
+    generator_version: int
+    parts: tuple[Part, ...]
+
+    @property
+    def count(self) -> int:
+        return sum(part.count for part in self.parts)
+
+
+def _part(entry: dict[str, Any]) -> Part:
+    low, high = (float(value) for value in entry["hidden"])
+    scales = entry.get("first_scales")
+    part = Part(
+        name=str(entry["name"]),
+        seed=int(entry["seed"]),
+        count=int(entry["count"]),
+        hidden=(low, high),
+        labels_sha256=entry.get("labels_sha256"),
+        first_scales=None if scales is None else tuple(float(value) for value in scales),
+    )
+    if part.count < 1 or not 0 <= low < high <= 1 or not part.name.replace(" ", "").isalnum():
+        raise ValueError(f"{part}")
+    return part
+
+
+def read_held_out(path: Path = HELD_OUT_FILE) -> HeldOut:
+    """The list of seeds; raises HandvizError if the file is missing or damaged."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        held_out = HeldOut(int(entries["generator_version"]), tuple(_part(entry) for entry in entries["parts"]))
+    except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
+        raise HandvizError(f"{path} is missing or damaged ({error!r}): restore it from the repository") from error
+    for field in ("name", "seed"):
+        if len({getattr(part, field) for part in held_out.parts}) < max(1, len(held_out.parts)):
+            raise HandvizError(f"{path} has no parts, or two of the same {field}: restore it from the repository")
+    return held_out
+
+
+def shares(held_out: HeldOut, count: int) -> list[int]:
+    """How many of ``count`` crops each part gives, in proportion; raises HandvizError above the set's size."""
+    if not 1 <= count <= held_out.count:
+        raise HandvizError(f"--count must be from 1 to {held_out.count}, the size of the held-out set")
+    ends = np.rint(np.cumsum([part.count for part in held_out.parts]) * count / held_out.count).astype(int)
+    return [int(size) for size in np.diff(ends, prepend=0)]
+
+
+def plan(part: Part, directory: Path, count: int) -> generator.Plan:
+    """What the generator is to render for a part's first ``count`` crops."""
+    return generator.Plan(part.folder(directory), part.seed, count, hidden=part.hidden)
+
+
+def render_held_out(held_out: HeldOut, directory: Path, count: int, *, keep: bool = False) -> list[Crops]:
+    """Render what is missing of the first ``count`` crops, all parts in proportion.
+
+    A folder that is kept gets whole shards, so that a smaller count never spoils what a larger one made.
+    Raises HandvizError if the generator is of another version: its hands would be others.
+    """
+    if held_out.generator_version != generator.GENERATOR_VERSION:
+        raise HandvizError(
+            f"the held-out set is of generator version {held_out.generator_version}, this is version "
+            f"{generator.GENERATOR_VERSION}: its crops cannot be rendered"
+        )
+    sizes = shares(held_out, count)
+    jobs = []
+    for part, size in zip(held_out.parts, sizes, strict=True):
+        whole = min(part.count, -(-size // generator.SHARD_SIZE) * generator.SHARD_SIZE)
+        jobs += [(plan(part, directory, whole if keep else size), size)] if size else []
+    with tqdm(total=sum(job.count for job, _ in jobs), desc="rendering held-out hands", leave=False) as bar:
+        for job, _ in jobs:
+            for done in generator.render(job, os.cpu_count() or 1):
+                bar.update(done)
+    return [Crops(job.directory, size) for job, size in jobs]
+
+
+def labels_digest(labels: dict[str, FloatArray]) -> str:
+    """SHA-256 of all labels in units of DIGEST_STEP, names in order; -0 counts as 0."""
+    digest = hashlib.sha256()
+    for name in sorted(labels):
+        values = np.asarray(labels[name], np.float64)
+        digest.update(f"{name} {values.shape}".encode())
+        digest.update(np.rint(values / DIGEST_STEP).astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _first_labels(part: Part, directory: Path) -> dict[str, FloatArray] | None:
+    """Labels of the first shard; None if a small ``count`` cut it short (a shard's hands depend on its size)."""
+    labels = read_labels(part.folder(directory), 0)
+    return labels if len(labels["scale"]) == min(part.count, generator.SHARD_SIZE) else None
+
+
+def label_warnings(held_out: HeldOut, crops: Sequence[Crops], directory: Path) -> list[str]:
+    """A sentence for each rendered part whose hands are not the frozen ones; parts that were not frozen pass."""
+    found = []
+    for part in held_out.parts:
+        rendered = any(one.directory == part.folder(directory) for one in crops)
+        labels = _first_labels(part, directory) if rendered and part.labels_sha256 else None
+        if labels is None or labels_digest(labels) == part.labels_sha256:
+            continue
+        if _only_rounded(labels["scale"], part.first_scales or ()):
+            logger.info("%s: labels differ from the frozen ones by rounding", part.name)
+        else:
+            found.append(
+                f"{part.name}: these are not the frozen hands, compare figures with those of this machine only"
+            )
+    return found
+
+
+def _only_rounded(scales: FloatArray, first_scales: Sequence[float]) -> bool:
+    """Whether labels ``scale`` (N,) begin with the frozen ones but for rounding; not where nothing was frozen."""
+    found = scales[: len(first_scales)]
+    return 0 < len(first_scales) == len(found) and np.allclose(found, first_scales, rtol=WITNESS_TOLERANCE)
+
+
+def freeze(held_out: HeldOut, directory: Path, path: Path = HELD_OUT_FILE) -> HeldOut:
+    """Write what tells the rendered first shards again into the file; raises HandvizError if one is cut short."""
+    parts = []
+    for part in held_out.parts:
+        labels = _first_labels(part, directory)
+        if labels is None:
+            raise HandvizError(f"{part.folder(directory)} holds no whole first shard: render more")
+        scales = tuple(round(float(value), 4) for value in labels["scale"][:WITNESSES])
+        parts.append(replace(part, labels_sha256=labels_digest(labels), first_scales=scales))
+    frozen = replace(held_out, parts=tuple(parts))
+    write_text(path, json.dumps(asdict(frozen), indent=2) + "\n")
+    return frozen

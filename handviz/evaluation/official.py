@@ -1,0 +1,210 @@
+"""Any predictor on any dataset, by the dataset's own protocol: tables, intervals, curves, deviations, trembling."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import numpy as np
+from tqdm import tqdm
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import FloatArray
+from handviz.core.units import MILLIMETRES_PER_METRE
+from handviz.data.datasets.annotated import HandDataset
+from handviz.data.datasets.usable_pictures import BadPictures, UsablePictures
+from handviz.evaluation.bootstrap import mean_intervals
+from handviz.evaluation.card import deviation_figures
+from handviz.evaluation.definitions import CameraPoints, Scores, acceleration_errors_mm, joined, score
+from handviz.evaluation.evaluate import Predictor
+from handviz.evaluation.predictions import (
+    Finder,
+    Prediction,
+    canonical_offsets_m,
+    has_true_vertices,
+    predictions,
+    true_crop,
+)
+from handviz.evaluation.protocols import clip_of, frame_of, protocol_of, sequence_of
+from handviz.hand_models.template import HandTemplate
+
+CHUNK = 64
+MOST_DEVIATION_HANDS = 2000
+"""Hands, evenly spread, whose vertices are judged by deviation: rank correlations need all of them at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Everything that a predictor reached on a split."""
+
+    dataset: str
+    split: str
+    hand_model: str
+    total: int
+    """samples with 3D truth that were asked for and whose pictures could be read"""
+    names: tuple[str, ...]
+    """(N,) of the samples that were found"""
+    handedness: tuple[str, ...]
+    scores: Scores
+    intervals: dict[str, tuple[float, float]]
+    """of the means of ``scores.columns``, 95 %"""
+    sequences: int
+    """whole ones were drawn for the intervals; N where every sample is its own"""
+    deviation: dict[str, dict[str, float]]
+    """``card.deviation_figures`` of keypoints, and of vertices where they are compared"""
+    mean_std_mm: dict[str, FloatArray]
+    """(N,) mean deviation of each sample's keypoints and vertices"""
+    acceleration_mm: dict[str, FloatArray]
+    """(M,) acceleration errors in mm per frame^2 of all three neighbouring frames, absolute and from the wrist"""
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a split is evaluated."""
+
+    count: int | None = None
+    """samples, evenly spread; None: all"""
+    find: Finder = true_crop
+    """where crops are cut"""
+    watch: Callable[[Sequence[Prediction]], object] = len
+    """is told every prediction, in order"""
+    bad_pictures: BadPictures = "stop"
+    """what to do about a picture that cannot be read"""
+
+
+DEFAULTS = Options()
+
+
+def evaluate(
+    dataset: HandDataset, predict: Predictor, template: HandTemplate, options: Options = DEFAULTS
+) -> Evaluation:
+    """The figures of a predictor whose hand model is ``template``.
+
+    Raises HandvizError if nothing can be compared, or if an answer is not finite.
+    """
+    indices = with_truth(dataset, options.count)
+    has_mesh = all(has_true_vertices(dataset.hand(index), template) for index in indices)
+    collected, pictures = _Collected(has_mesh, len(indices)), UsablePictures(dataset, options.bad_pictures)
+    with tqdm(total=len(indices), unit="hand", leave=False) as bar:
+        for start in range(0, len(indices), CHUNK):
+            chosen = indices[start : start + CHUNK]
+            found = list(predictions(pictures, chosen, predict, template, find=options.find))
+            collected.add(found)
+            options.watch(found)
+            bar.update(len(chosen))
+    evaluation = collected.evaluation(dataset, template)
+    remarks = (*evaluation.remarks, *pictures.remarks)
+    return replace(evaluation, total=evaluation.total - len(pictures.bad), remarks=remarks)
+
+
+def with_truth(dataset: HandDataset, count: int | None = None) -> list[int]:
+    """Samples that have 3D keypoints, ``count`` of them evenly spread; HandvizError if there are none."""
+    found = [index for index in range(len(dataset)) if dataset.hand(index).keypoints_m is not None]
+    if not found:
+        raise HandvizError(
+            f"{dataset.name}/{dataset.split} has no 3D truth in this download, so nothing can be compared: "
+            "write a --submission for its server, or take a split with truth"
+        )
+    if count is None or count >= len(found):
+        return found
+    return [found[place] for place in np.linspace(0, len(found) - 1, count).round().astype(int)]
+
+
+class _Collected:
+    """What is kept of predictions once they are scored."""
+
+    def __init__(self, has_mesh: bool, expected: int) -> None:
+        self._has_mesh, self._every = has_mesh, max(1, -(-expected // MOST_DEVIATION_HANDS))
+        self._expected, self._parts = expected, list[Scores]()
+        self._names, self._handedness = list[str](), list[str]()
+        self._keypoints, self._true_keypoints = list[FloatArray](), list[FloatArray]()
+        self._offsets: dict[str, list[FloatArray]] = {"keypoints": [], "vertices": []}
+        self._stds: dict[str, list[FloatArray]] = {"keypoints": [], "vertices": []}
+        self._mean_std: dict[str, list[float]] = {"keypoints": [], "vertices": []}
+
+    def add(self, found: Sequence[Prediction]) -> None:
+        if not found:
+            return
+        points = camera_points(found, has_mesh=self._has_mesh)
+        self._parts.append(score(points))
+        self._keypoints += list(points.keypoints_m)
+        self._true_keypoints += list(points.true_keypoints_m)
+        for one in found:
+            if len(self._names) % self._every == 0:
+                self._add_deviation(one)
+            self._names.append(one.hand.name)
+            self._handedness.append(one.hand.handedness)
+            for kind, std in (("keypoints", one.canonical.keypoint_std_m), ("vertices", one.canonical.vertex_std_m)):
+                self._mean_std[kind].append(float(np.linalg.norm(std, axis=1).mean()) * MILLIMETRES_PER_METRE)
+
+    def _add_deviation(self, one: Prediction) -> None:
+        hand, answer = one.hand, one.canonical
+        assert hand.keypoints_m is not None
+        wrists, is_left = (answer.keypoints_m[0], hand.keypoints_m[0]), hand.handedness == "left"
+        offsets = canonical_offsets_m(answer.keypoints_m, hand.keypoints_m, wrists, is_left=is_left)
+        # The wrist is the origin of both and so can tell nothing.
+        self._keep("keypoints", offsets[1:], answer.keypoint_std_m[1:])
+        if self._has_mesh and one.true_vertices_m is not None:
+            offsets = canonical_offsets_m(answer.vertices_m, one.true_vertices_m, wrists, is_left=is_left)
+            self._keep("vertices", offsets, answer.vertex_std_m)
+
+    def _keep(self, kind: str, offsets_m: FloatArray, std_m: FloatArray) -> None:
+        self._offsets[kind].append(offsets_m.astype(np.float32))
+        self._stds[kind].append(std_m.astype(np.float32))
+
+    def evaluation(self, dataset: HandDataset, template: HandTemplate) -> Evaluation:
+        if not self._parts:
+            raise HandvizError(f"not one of {self._expected} hands of {dataset.name}/{dataset.split} was found")
+        scores, protocol = joined(self._parts), protocol_of(dataset.name)
+        sequences = [sequence_of(name, protocol) for name in self._names]
+        ends = mean_intervals(np.stack(list(scores.columns.values()), axis=1), sequences)
+        keypoints, truth = np.stack(self._keypoints), np.stack(self._true_keypoints)
+        return Evaluation(
+            dataset=dataset.name,
+            split=dataset.split,
+            hand_model=template.name,
+            total=self._expected,
+            names=tuple(self._names),
+            handedness=tuple(self._handedness),
+            scores=scores,
+            intervals={name: (float(low), float(high)) for name, low, high in zip(scores.columns, *ends, strict=True)},
+            sequences=len(set(sequences)),
+            deviation={
+                kind: deviation_figures(np.stack(offsets), np.stack(self._stds[kind]))
+                for kind, offsets in self._offsets.items()
+                if offsets
+            },
+            mean_std_mm={kind: np.array(values) for kind, values in self._mean_std.items()},
+            acceleration_mm=accelerations(self._names, self._handedness, keypoints, truth),
+            remarks=tuple(dataset.remarks),
+        )
+
+
+def camera_points(found: Sequence[Prediction], *, has_mesh: bool) -> CameraPoints:
+    """Predictions and truth as arrays."""
+    return CameraPoints(
+        keypoints_m=np.stack([one.keypoints_m for one in found]),
+        true_keypoints_m=np.stack([np.asarray(one.hand.keypoints_m, np.float64) for one in found]),
+        vertices_m=np.stack([one.vertices_m for one in found]) if has_mesh else None,
+        true_vertices_m=np.stack([np.asarray(one.true_vertices_m) for one in found]) if has_mesh else None,
+    )
+
+
+def accelerations(
+    names: Sequence[str], handedness: Sequence[str], keypoints_m: FloatArray, truth_m: FloatArray
+) -> dict[str, FloatArray]:
+    """(M,) each, ``absolute`` and ``root``: acceleration errors of keypoints (N, 21, 3) wherever a clip's frame has
+    both its neighbours; M is 0 where none does."""
+    places = [(clip_of(name), side, frame_of(name)) for name, side in zip(names, handedness, strict=True)]
+    known = [row for row, (_, _, frame) in enumerate(places) if frame is not None]
+    order = sorted(known, key=lambda row: places[row])
+    # Frames that count up one by one keep their distance to a counter.
+    runs = groupby(enumerate(order), key=lambda at: (*places[at[1]][:2], (places[at[1]][2] or 0) - at[0]))
+    found: dict[str, list[FloatArray]] = {"absolute": [], "root": []}
+    for _, run in runs:
+        rows = [row for _, row in run]
+        if len(rows) > 2:
+            track, truth = keypoints_m[rows], truth_m[rows]
+            found["absolute"].append(acceleration_errors_mm(track, truth))
+            found["root"].append(acceleration_errors_mm(track - track[:, :1], truth - truth[:, :1]))
+    return {name: np.concatenate(parts) if parts else np.zeros(0) for name, parts in found.items()}

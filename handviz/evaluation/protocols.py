@@ -1,0 +1,78 @@
+"""What each dataset's own evaluation prints, and what its samples' names say."""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from handviz.core.errors import HandvizError
+from handviz.data.datasets.registry import reader
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a dataset is evaluated by its own program."""
+
+    official: tuple[str, ...]
+    """alignments that its program prints, of ``definitions.ALIGNMENTS``"""
+    source: str
+    sequence_parts: int
+    """leading parts of a sample's name that are its sequence; 0: every sample is its own"""
+    samples: dict[str, int]
+    """that its server takes, by split"""
+    left_tip_vertices: tuple[int, ...] | None = None
+    """fingertips of left hands, where they are other vertices than those of right ones"""
+
+
+FREIHAND = Protocol(("absolute", "procrustes"), "printed by lmb-freiburg/freihand, eval.py", 0, {"evaluation": 3960})
+PROTOCOLS = {
+    "freihand": FREIHAND,
+    "hanco": Protocol(("absolute", "procrustes"), "as of FreiHAND: HanCo has no program of its own", 2, {}),
+    "ho3d_v2": Protocol(
+        ("root", "scale_translation", "procrustes"),
+        "printed by shreyashampali/ho3d, eval.py",
+        1,
+        {"evaluation": 11524},
+    ),
+    "ho3d_v3": Protocol(
+        ("root", "scale_translation", "procrustes"),
+        "printed by shreyashampali/ho3d, eval.py",
+        1,
+        {"evaluation": 20137},
+    ),
+    "dexycb": Protocol(
+        ("absolute", "root", "procrustes"),
+        "printed by NVlabs/dex-ycb-toolkit, hpe_eval.py",
+        2,
+        {},
+        left_tip_vertices=(745, 317, 445, 556, 673),
+    ),
+}
+
+
+def protocol_of(dataset: str) -> Protocol:
+    """The protocol of a dataset by its name; HandvizError if it has none here."""
+    if dataset not in PROTOCOLS:
+        raise HandvizError(f"no evaluation protocol is known for {dataset}: choose among {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[dataset]
+
+
+def official_count(dataset: str, split: str) -> int | None:
+    """Samples that the split has for everybody; None where nobody fixed it."""
+    counts: dict[tuple[str, str], int] = getattr(reader(dataset), "OFFICIAL_COUNTS", {})
+    return counts.get((dataset, split), protocol_of(dataset).samples.get(split))
+
+
+def sequence_of(name: str, protocol: Protocol) -> str:
+    """The sequence that a sample belongs to, all its cameras; the sample itself where there are no sequences."""
+    return "/".join(name.split("/")[: protocol.sequence_parts or None])
+
+
+def clip_of(name: str) -> str:
+    """The clip of one camera that a sample is a frame of."""
+    return str(PurePosixPath(name).parent)
+
+
+def frame_of(name: str) -> int | None:
+    """A frame's number in its clip: the digits at the end of its name; None for samples that belong to no clip."""
+    last = PurePosixPath(name).name
+    digits = last[len(last.rstrip("0123456789")) :]
+    return int(digits) if digits and "/" in name else None

@@ -1,0 +1,142 @@
+"""Recipes: one file a row of the paper's tables, with every setting of its training that is not the default.
+
+``recipes/NAME.toml`` holds the tables ``train`` (fields of TrainConfig), ``model`` (ModelConfig) and ``loss``
+(LossConfig, its ``weak`` a table of its own). Only a user's folders are missing, which the command line gives.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from handviz.core.errors import HandvizError
+from handviz.models.amvur.losses import LossConfig
+from handviz.models.amvur.model import ModelConfig
+from handviz.models.amvur.weak_weights import WeakWeights
+from handviz.training.config import TrainConfig
+
+FOLDER = Path(__file__).parent / "recipes"
+OF_THE_USER = (
+    "data",
+    "run",
+    "model",
+    "loss",
+    "camera_prior",
+    "validation",
+    "witness_noise",
+    "style_noise",
+    "recipe",
+    "backbone_weights",
+    "backbone_from",
+    "start_from",
+)
+"""Fields of TrainConfig that a recipe does not hold, or holds as a table of its own"""
+LARGEST_FILE_BYTES = 100_000
+SMOKE_BATCH, SMOKE_SAMPLES, SMOKE_EPOCHS = 2, 8, 5
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training without its folders."""
+
+    name: str
+    dataset: str
+    """NAME/SPLIT of the data spec; empty: rendered hands"""
+    train: Mapping[str, Any]
+    model: ModelConfig
+    loss: LossConfig
+
+    @property
+    def needs_camera_prior(self) -> bool:
+        """Whether its loss asks for another net's camera."""
+        return self.train.get("supervision") == "weak" and self.loss.weak.camera > 0
+
+    def config(self, data: tuple[Path | str, ...], run: Path, *, camera_prior: Path | None = None) -> TrainConfig:
+        """The training with its folders; HandvizError if a camera prior is lacking or is not wanted."""
+        if self.needs_camera_prior and camera_prior is None:
+            raise HandvizError(
+                f"recipe {self.name} weighs the camera against another net's: give that net with --camera-prior "
+                "(docs/datasets.md tells how it is trained)"
+            )
+        return TrainConfig(
+            data=data,
+            run=run,
+            model=self.model,
+            loss=self.loss,
+            camera_prior=camera_prior if self.needs_camera_prior else None,
+            recipe=self.name,
+            **self.train,
+        )
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Every recipe that comes with handviz, by name."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def load_recipe(name: str) -> Recipe:
+    """A recipe of this name, or of a user's own ``.toml`` file; HandvizError says what is wrong with it."""
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not path.is_file():
+        raise HandvizError(f"no recipe is called {name}; there are {', '.join(recipe_names())}, or give a .toml file")
+    try:
+        if path.stat().st_size > LARGEST_FILE_BYTES:
+            raise ValueError("it is too large")
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise HandvizError(f"{path} is not a recipe: {error}") from error
+    return _recipe(path, found)
+
+
+def _recipe(path: Path, found: dict[str, Any]) -> Recipe:
+    unknown = found.keys() - {"dataset", "train", "model", "loss"}
+    if unknown:
+        raise HandvizError(f"{path}: there is no {', '.join(sorted(unknown))}; there are dataset, train, model, loss")
+    tables = {name: _table(path, name, found.get(name, {})) for name in ("train", "model", "loss")}
+    weak = _table(path, "loss.weak", tables["loss"].pop("weak", {}))
+    allowed = {item.name for item in fields(TrainConfig)} - set(OF_THE_USER)
+    _check_names(path, "train", tables["train"], allowed)
+    try:
+        loss = _made(path, "loss", LossConfig, tables["loss"])
+        return Recipe(
+            name=path.stem,
+            dataset=str(found.get("dataset", "")),
+            train=tables["train"],
+            model=_made(path, "model", ModelConfig, tables["model"]),
+            loss=replace(loss, weak=_made(path, "loss.weak", WeakWeights, weak)),
+        )
+    except TypeError as error:
+        raise HandvizError(f"{path}: a value is of another kind than it must be ({error})") from error
+
+
+def _table(path: Path, name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise HandvizError(f"{path}: {name} is not a table")
+    return dict(value)
+
+
+def _check_names(path: Path, table: str, given: Mapping[str, Any], allowed: set[str]) -> None:
+    unknown = given.keys() - allowed
+    if unknown:
+        raise HandvizError(
+            f"{path}: {table} has no {', '.join(sorted(unknown))}; there are {', '.join(sorted(allowed))}"
+        )
+
+
+def _made(path: Path, table: str, kind: Any, given: Mapping[str, Any]) -> Any:
+    _check_names(path, table, given, {item.name for item in fields(kind)})
+    return kind(**given)
+
+
+def smoke(config: TrainConfig) -> TrainConfig:
+    """The same training in twenty steps of two crops: whether it runs, not what it learns."""
+    return replace(
+        config,
+        epochs=SMOKE_EPOCHS,
+        batch_size=SMOKE_BATCH,
+        limit=SMOKE_SAMPLES,
+        warm_up_steps=2,
+        checkpoint_every=SMOKE_EPOCHS * SMOKE_SAMPLES,
+        validation=None,
+    )

@@ -1,0 +1,163 @@
+"""An evaluation as text, as a CSV of its samples, and as a picture of its PCK curves."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from handviz.core.whole_files import write_whole
+from handviz.evaluation.bootstrap import RESAMPLES
+from handviz.evaluation.card import CARD_ROWS, cell, mean_or_nan
+from handviz.evaluation.definitions import ALIGNMENTS, COLUMNS, THRESHOLDS_MM
+from handviz.evaluation.official import Evaluation
+from handviz.evaluation.plots import save_figure
+from handviz.evaluation.protocols import official_count, protocol_of, sequence_of
+
+ALIGNMENT_TITLES = {
+    "absolute": "nothing (camera's frame)",
+    "root": "root (wrist on wrist)",
+    "scale_translation": "scale and translation (wrist, palm)",
+    "procrustes": "Procrustes",
+}
+COLUMN_TITLES = {
+    "mpjpe_mm": ("MPJPE, mm", "{:.2f}"),
+    "auc_keypoints": ("AUC, joints", "{:.3f}"),
+    "mpvpe_mm": ("MPVPE, mm", "{:.2f}"),
+    "auc_vertices": ("AUC, vertices", "{:.3f}"),
+    "f5": ("F@5 mm", "{:.3f}"),
+    "f15": ("F@15 mm", "{:.3f}"),
+}
+DEVIATION_NAMES = ("nll", "coverage_50", "coverage_68", "coverage_90", "coverage_95", "ause", "spearman", "std_mm")
+COLOURS = {"absolute": "#999999", "root": "#0072b2", "scale_translation": "#009e73", "procrustes": "#d55e00"}
+
+
+def report(evaluation: Evaluation, crops: str, frame_rate_hz: float | None = None) -> str:
+    """Markdown: what was evaluated, errors with intervals, deviations, trembling; ``crops`` says how they were cut."""
+    parts = [heading(evaluation, crops), error_table(evaluation), deviation_table(evaluation)]
+    parts.append(trembling(evaluation, frame_rate_hz))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def heading(evaluation: Evaluation, crops: str) -> str:
+    """Dataset, split and counts, always; then what was left out."""
+    found, official = len(evaluation.names), official_count(evaluation.dataset, evaluation.split)
+    of_official = "" if official is None else f" (the official split has {official:,})"
+    lines = [
+        f"{evaluation.dataset}/{evaluation.split}: {found:,} samples{of_official}, {crops}, "
+        f"hand model {evaluation.hand_model}"
+    ]
+    if found < evaluation.total:
+        lines.append(f"{evaluation.total - found:,} of {evaluation.total:,} hands were not found and are left out")
+    if "root_mpvpe_mm" not in evaluation.scores.columns:
+        lines.append("no vertex figures: they need a network of MANO's mesh, and a split with true vertices")
+    return "\n".join([*lines, *evaluation.remarks])
+
+
+def error_table(evaluation: Evaluation) -> str:
+    """A row for each alignment, * where the dataset's own program prints it; 95 % bootstrap intervals in brackets."""
+    titles = ["aligned by", *(title for title, _ in COLUMN_TITLES.values())]
+    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
+    official = protocol_of(evaluation.dataset)
+    for alignment in ALIGNMENTS:
+        cells = [_error_cell(evaluation, f"{alignment}_{column}", COLUMN_TITLES[column][1]) for column in COLUMNS]
+        star = " *" if alignment in official.official else ""
+        lines.append("| " + " | ".join([ALIGNMENT_TITLES[alignment] + star, *cells]) + " |")
+    lines.append(f"\n\\* {official.source}; {_interval_note(evaluation)}")
+    return "\n".join(lines)
+
+
+def _interval_note(evaluation: Evaluation) -> str:
+    if evaluation.sequences < 2:
+        return "no intervals: all samples are of one sequence"
+    drawn = "samples" if evaluation.sequences == len(evaluation.names) else f"{evaluation.sequences:,} whole sequences"
+    return f"in brackets 95 % of {RESAMPLES:,} bootstrap draws of {drawn}"
+
+
+def _error_cell(evaluation: Evaluation, name: str, form: str) -> str:
+    if name not in evaluation.scores.columns:
+        return "–"
+    mean = form.format(evaluation.scores.columns[name].mean())
+    if evaluation.sequences < 2:
+        return mean
+    low, high = evaluation.intervals[name]
+    return f"{mean} ({form.format(low)} to {form.format(high)})"
+
+
+def deviation_table(evaluation: Evaluation) -> str:
+    """The card's rows on deviations, keypoints and vertices beside each other."""
+    titles = {name: (title, form) for title, name, form in CARD_ROWS}
+    lines = [
+        "| deviation against error, wrist on wrist, best turn | " + " | ".join(evaluation.deviation) + " |",
+        "|---" * (len(evaluation.deviation) + 1) + "|",
+    ]
+    for name in DEVIATION_NAMES:
+        title, form = titles[name]
+        cells = [cell(form, figures[name]) for figures in evaluation.deviation.values()]
+        lines.append("| " + " | ".join([title.removesuffix(", vertices"), *cells]) + " |")
+    return "\n".join(lines)
+
+
+def trembling(evaluation: Evaluation, frame_rate_hz: float | None = None) -> str:
+    """A sentence on acceleration errors, by time too if the rate is told; empty where no three frames follow."""
+    errors = evaluation.acceleration_mm
+    if not len(errors["root"]):
+        return ""
+    means = {name: mean_or_nan(values) for name, values in errors.items()}
+    text = (
+        f"acceleration error over {len(errors['root']):,} frames: {means['root']:.2f} mm/frame² from the wrist, "
+        f"{means['absolute']:.2f} mm/frame² in the camera's frame"
+    )
+    if frame_rate_hz is not None:
+        by_time = {name: value * frame_rate_hz**2 for name, value in means.items()}
+        text += f" ({by_time['root']:,.0f} and {by_time['absolute']:,.0f} mm/s² at {frame_rate_hz:g} frames a second)"
+    return text
+
+
+def write_csv(evaluation: Evaluation, path: Path) -> None:
+    """A row a sample: name, sequence, side, mean deviations, every error; HandvizError if it cannot be written."""
+    columns: Mapping[str, Sequence[float] | np.ndarray] = {
+        **{f"mean_std_{kind}_mm": values for kind, values in evaluation.mean_std_mm.items()},
+        **evaluation.scores.columns,
+    }
+    protocol, text = protocol_of(evaluation.dataset), io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", "sequence", "handedness", *columns])
+    for row, (name, side) in enumerate(zip(evaluation.names, evaluation.handedness, strict=True)):
+        numbers = [f"{values[row]:.6f}" for values in columns.values()]
+        writer.writerow([name, sequence_of(name, protocol), side, *numbers])
+    write_whole({path: text.getvalue().encode()})
+
+
+def draw_pck(evaluations: Mapping[str, Evaluation], path: Path) -> Path:
+    """PCK curves of every evaluation by its title, of joints and of vertices; HandvizError as ``save_figure``."""
+    kinds = [
+        kind
+        for kind in ("keypoints", "vertices")
+        if any(f"root_{kind}" in one.scores.pck for one in evaluations.values())
+    ]
+    figure = Figure(figsize=(5.2 * len(kinds), 4.4), layout="constrained")
+    for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
+        for style, (title, evaluation) in zip(_styles(), evaluations.items(), strict=False):
+            _draw_curves(axes, evaluation, kind, (style, title if len(evaluations) > 1 else ""))
+        axes.set(title=kind, xlabel="threshold, mm", ylabel="share within it", xlim=(0, 50), ylim=(0, 1))
+        axes.grid(alpha=0.3)
+        axes.legend(loc="best", fontsize="small")
+    return save_figure(figure, path)
+
+
+def _styles() -> Sequence[str]:
+    return ("-", "--", ":", "-.") * 8
+
+
+def _draw_curves(axes: Axes, evaluation: Evaluation, kind: str, look: tuple[str, str]) -> None:
+    style, title = look
+    for alignment in ALIGNMENTS:
+        curve = evaluation.scores.pck.get(f"{alignment}_{kind}")
+        if curve is not None:
+            area = evaluation.scores.columns[f"{alignment}_auc_{kind}"].mean()
+            name = f"{title} {ALIGNMENT_TITLES[alignment]}, AUC {area:.3f}".strip()
+            axes.plot(THRESHOLDS_MM, curve, style, color=COLOURS[alignment], label=name)

@@ -1,0 +1,254 @@
+"""How well vertex colours repeat the picture, and how well they tell what it does not show (paper, Table 6).
+
+On the hand region of a crop: SSIM (Wang et al. 2004, by scikit-image) and PSNR between the picture and the hand drawn
+from vertex colours. On vertices: PSNR and mean error against the colours that the generator knows.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
+from tqdm import tqdm
+
+from handviz.core.archive import read_arrays
+from handviz.core.errors import HandvizError
+from handviz.core.metrics import decibel
+from handviz.core.records import CROP_SIZE, FloatArray
+from handviz.data.synthetic.dataset import REMEDY, bits, read_shard, shard_numbers
+from handviz.data.synthetic.generator import pictures_file
+from handviz.detection.crop import points_in_crop
+from handviz.evaluation.evaluate import Crops, Predictor
+from handviz.hand_models.template import HandTemplate
+from handviz.models.texture.rasterise import Raster, interpolated, rasterise
+from handviz.training.texture_samples import DARKEST_SHOWN, OF_COLOURS, front_triangles, mesh_points
+
+BATCH = 16
+LEAST_REGION = 200
+"""Pixels; smaller regions say nothing of structure."""
+LEVELS = 255.0
+Window = Literal["uniform", "gaussian"]
+WINDOWS: dict[Window, dict[str, Any]] = {
+    "uniform": {},
+    "gaussian": {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False},
+}
+"""scikit-image's own window, 7 x 7 pixels that count alike, and that of Wang et al. 2004, 11 x 11 under a Gaussian."""
+
+
+class Colours(NamedTuple):
+    """What a method says of hands, (N, V, 3) each, sRGB in [0, 1]."""
+
+    rgb: FloatArray
+    """in the picture's light"""
+    albedo: FloatArray
+    """in even light; the same for methods that do not tell"""
+
+
+Method = Callable[[FloatArray, FloatArray], Colours]
+"""Images (N, 3, 224, 224) and points (N, V, 3) in crop half-sides -> Colours."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Some held-out crops with the meshes that the colours are to lie on."""
+
+    pictures: NDArray[np.uint8]
+    """(N, 224, 224, 3)"""
+    points: FloatArray
+    """(N, V, 3) crop half-sides"""
+    mask: NDArray[np.bool_]
+    """(N, 224, 224)"""
+    visible: NDArray[np.bool_]
+    """(N, V)"""
+    visible_alone: NDArray[np.bool_]
+    """(N, V)"""
+    hidden_share: FloatArray
+    """(N,)"""
+    lit: NDArray[np.uint8]
+    even: NDArray[np.uint8]
+
+    @property
+    def images(self) -> FloatArray:
+        """(N, 3, 224, 224) in [0, 1]."""
+        return np.ascontiguousarray(self.pictures.transpose(0, 3, 1, 2), np.float32) / np.float32(LEVELS)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of one method on one crop; NaN where there is nothing to compare."""
+
+    ssim: float
+    psnr: float
+    hidden_even: float
+    """Mean squared error, hidden by things, against the known albedo"""
+    hidden_lit: float
+    """the same against the known colours in the picture's light"""
+    hidden_levels: float
+    """Mean absolute error of the latter, of 255"""
+    away_even: float
+    """Mean squared error of vertices that the hand itself hides, against the known albedo"""
+    away_lit: float
+
+
+def scenes(crops: Sequence[Crops], template: HandTemplate, predict: Predictor | None = None) -> Iterator[Scene]:
+    """Batches of crops with their true meshes, or with those that ``predict`` says."""
+    for part in crops:
+        left = math.inf if part.limit is None else part.limit
+        for number in shard_numbers(part.directory):
+            for scene in _scenes_of_shard(part, number, template) if left > 0 else ():
+                if left <= 0:
+                    break
+                scene = _first(scene, left)
+                left -= len(scene.pictures)
+                yield scene if predict is None else _with_points(scene, predict)
+
+
+def _first(scene: Scene, count: float) -> Scene:
+    """At most so many crops of a scene."""
+    if count >= len(scene.pictures):
+        return scene
+    return Scene(*(getattr(scene, field.name)[: int(count)] for field in fields(Scene)))
+
+
+def _scenes_of_shard(part: Crops, number: int, template: HandTemplate) -> Iterator[Scene]:
+    shard, path = read_shard(part.directory, number), pictures_file(part.directory, number)
+    columns = read_arrays(path, REMEDY)
+    if "vertex_lit" not in columns or "vertex_even" not in columns:
+        raise HandvizError(f"{path} {OF_COLOURS}")
+    count = len(shard.pictures)
+    mask = bits(columns, "mask_bits", path, (count, CROP_SIZE**2)).reshape(count, CROP_SIZE, CROP_SIZE)
+    points = mesh_points(shard.labels, template)
+    for start in range(0, count, BATCH):
+        rows = slice(start, start + BATCH)
+        yield Scene(
+            shard.pictures[rows], points[rows], mask[rows], shard.visible[rows], shard.visible_alone[rows],
+            shard.labels["hidden_share"][rows], columns["vertex_lit"][rows], columns["vertex_even"][rows],
+        )  # fmt: skip
+
+
+def _with_points(scene: Scene, predict: Predictor) -> Scene:
+    return replace(scene, points=np.stack([points_in_crop(hand.vertices_m, hand) for hand in predict(scene.pictures)]))
+
+
+def rasters(points: FloatArray, faces: torch.Tensor) -> Raster:
+    """Of points (N, V, 3), without what is seen through the open wrist."""
+    raster = rasterise(torch.from_numpy(np.asarray(points, np.float32)), faces)
+    return raster._replace(triangle=front_triangles(points, faces))
+
+
+def scores(
+    scene: Scene, methods: dict[str, Method], faces: torch.Tensor, window: Window = "uniform"
+) -> dict[str, list[Score]]:
+    """Every method on every crop of a scene."""
+    raster = rasters(scene.points, faces)
+    region = raster.mask.numpy() & scene.mask & (scene.images.max(axis=1) > DARKEST_SHOWN)
+    found: dict[str, list[Score]] = {}
+    for name, method in methods.items():
+        colours = method(scene.images, scene.points)
+        drawn = interpolated(torch.from_numpy(np.asarray(colours.rgb, np.float32)), faces, raster).numpy()
+        found[name] = [
+            Score(
+                *similarity_and_noise(scene.pictures[row] / LEVELS, drawn[row], region[row], window),
+                *_of_vertices(scene, colours, row),
+            )
+            for row in range(len(region))
+        ]
+    return found
+
+
+def similarity_and_noise(
+    picture: FloatArray, drawn: FloatArray, region: NDArray[np.bool_], window: Window = "uniform"
+) -> tuple[float, float]:
+    """SSIM and PSNR on the region (224, 224); the drawn hand lies on the picture itself, both (224, 224, 3) in [0, 1].
+
+    SSIM is the mean over the region and the colours of scikit-image's map, whose windows reach over the region's edge;
+    PSNR is that of the region's pixels alone. nan for regions too small.
+    """
+    if region.sum() < LEAST_REGION:
+        return float("nan"), float("nan")
+    shown = np.where(region[..., None], drawn, picture)
+    _, similar = structural_similarity(picture, shown, channel_axis=2, data_range=1.0, full=True, **WINDOWS[window])
+    return float(similar[region].mean()), decibel(float(((shown - picture)[region] ** 2).mean()))
+
+
+def _of_vertices(scene: Scene, colours: Colours, row: int) -> tuple[float, ...]:
+    by_things = scene.visible_alone[row] & ~scene.visible[row]
+    away = ~scene.visible_alone[row]
+    even, lit = scene.even[row] / LEVELS, scene.lit[row] / LEVELS
+    of_even, of_lit = colours.albedo[row] - even, colours.rgb[row] - lit
+
+    def squared(difference: FloatArray, where: NDArray[np.bool_]) -> float:
+        return float((difference[where] ** 2).mean()) if where.any() else float("nan")
+
+    levels = float(np.abs(of_lit[by_things]).mean() * LEVELS) if by_things.any() else float("nan")
+    return (
+        squared(of_even, by_things), squared(of_lit, by_things), levels,
+        squared(of_even, away), squared(of_lit, away),
+    )  # fmt: skip
+
+
+def projective_sampling(images: FloatArray, points: FloatArray) -> Colours:
+    """The baseline without a network: every vertex has the colour of the picture where it is projected to, whether it
+    is seen there or not."""
+    at = torch.from_numpy(np.asarray(points[:, :, None, :2], np.float32))
+    found = torch.nn.functional.grid_sample(
+        torch.from_numpy(images), at, align_corners=False, padding_mode="border"
+    ).squeeze(3)
+    rgb = found.transpose(1, 2).numpy()
+    return Colours(rgb, rgb)
+
+
+def evaluate_methods(
+    batches: Iterable[Scene], methods: dict[str, Method], template: HandTemplate, window: Window = "uniform"
+) -> tuple[dict[str, list[Score]], FloatArray]:
+    """All scores of every method, and the hidden shares of the crops (N,)."""
+    faces = torch.tensor(template.faces).long()
+    found: dict[str, list[Score]] = {name: [] for name in methods}
+    shares: list[float] = []
+    for scene in tqdm(batches, desc="texture", unit="batch"):
+        for name, values in scores(scene, methods, faces, window).items():
+            found[name] += values
+        shares += scene.hidden_share.tolist()
+    return found, np.array(shares)
+
+
+PARTS: tuple[tuple[str, Callable[[FloatArray], NDArray[np.bool_]]], ...] = (
+    ("nothing before the hand", lambda share: share == 0),
+    ("things hide less than half", lambda share: (share > 0) & (share < 0.5)),
+    ("things hide half or more", lambda share: share >= 0.5),
+)
+
+
+def table(found: dict[str, list[Score]], shares: FloatArray) -> str:
+    """Markdown: a row a method and part; PSNR over vertices is that of the mean squared error of all of a part."""
+    header = (
+        "| crops | method | SSIM | PSNR | hidden by things: PSNR to known albedo | to known light | error of 255 "
+        "| turned away: to known albedo | to known light |\n|---|---|---|---|---|---|---|---|---|"
+    )
+    rows = []
+    for part, chosen in PARTS:
+        where = np.flatnonzero(chosen(shares))
+        for name, values in found.items():
+            own = [values[row] for row in where]
+            if own:
+                rows.append(f"| {part} ({len(own)}) | {name} | {' | '.join(_cells(own))} |")
+    return "\n".join([header, *rows])
+
+
+def _cells(values: Sequence[Score]) -> list[str]:
+    columns = {field.name: np.array([getattr(value, field.name) for value in values]) for field in fields(Score)}
+    means = {name: float(np.nanmean(column)) if np.isfinite(column).any() else None for name, column in columns.items()}
+
+    def cell(name: str, text: str, turn: Callable[[float], float] = float) -> str:
+        value = means[name]
+        return "–" if value is None else text.format(turn(value))
+
+    return [
+        cell("ssim", "{:.3f}"), cell("psnr", "{:.1f}"), cell("hidden_even", "{:.1f}", decibel),
+        cell("hidden_lit", "{:.1f}", decibel), cell("hidden_levels", "{:.1f}"), cell("away_even", "{:.1f}", decibel),
+        cell("away_lit", "{:.1f}", decibel),
+    ]  # fmt: skip

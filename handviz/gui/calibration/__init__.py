@@ -1,0 +1,1 @@
+"""Camera intrinsics and hand size."""

@@ -1,0 +1,144 @@
+"""Looks for checkerboards in the live pictures or in a folder, beside everything else, and calibrates as they come."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PyQt6.QtCore import QThread, pyqtSignal
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import FloatArray
+from handviz.sources.checkerboard import (
+    ENOUGH_VIEWS,
+    FEWEST_VIEWS,
+    Board,
+    Calibration,
+    ViewCollector,
+    calibrate,
+    find_corners,
+)
+from handviz.sources.images import IMAGE_SUFFIXES, read_image
+from handviz.sources.mailbox import Mailbox
+
+POLL_S = 0.2
+PREVIEW_WIDTH_PX = 320
+MARK_RGB = (60, 220, 90)
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationProgress:
+    """How far a calibration is."""
+
+    views: int
+    sentence: str
+    """What to do now, or why there is no result."""
+    preview: NDArray[np.uint8] | None = None
+    """(h, w, 3) RGB, the corners marked."""
+    calibration: Calibration | None = None
+    """The best so far."""
+    is_done: bool = False
+
+
+class CalibrationThread(QThread):
+    """One loop over pictures: of a folder, or what ``offer`` brings."""
+
+    progressed = pyqtSignal(object)
+    """CalibrationProgress"""
+
+    def __init__(self, board: Board, folder: Path | None = None) -> None:
+        super().__init__()
+        self._board, self._folder = board, folder
+        self._mailbox: Mailbox[NDArray[np.uint8]] = Mailbox()
+        self._collector: ViewCollector | None = None
+        self._calibration: Calibration | None = None
+
+    def offer(self, image: NDArray[np.uint8]) -> None:
+        """The newest live picture; those in between are passed over."""
+        self._mailbox.put(image)
+
+    def stop(self) -> None:
+        """End the loop and wait for it."""
+        self._mailbox.close()
+        self.wait()
+
+    def run(self) -> None:
+        """Until it is stopped, or the folder is through."""
+        try:
+            if self._folder is not None:
+                self._go_through(self._folder)
+                return
+            while not self._mailbox.closed:
+                image = self._mailbox.get(POLL_S)
+                if image is not None:
+                    self.progressed.emit(self._look_at(image, must_be_still=True))
+        # The outermost loop: what fails here must not end the program.
+        except Exception as error:
+            logger.exception("calibration failed")
+            self._tell(f"The calibration failed ({error}); the log says where.", is_done=True)
+
+    def _go_through(self, folder: Path) -> None:
+        try:
+            paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        except OSError as error:
+            self._tell(f"{folder} cannot be read: {error}", is_done=True)
+            return
+        for path in paths:
+            if self._mailbox.closed:
+                return
+            try:
+                progress = self._look_at(read_image(path), must_be_still=False)
+            except HandvizError as error:
+                progress = CalibrationProgress(self._count, str(error), calibration=self._calibration)
+            self.progressed.emit(progress)
+        why = self._why_not()
+        told = f"{len(paths)} pictures, {self._count} views of the board used. {why}"
+        self._tell(told.strip(), is_done=True)
+
+    @property
+    def _count(self) -> int:
+        return len(self._collector.views) if self._collector is not None else 0
+
+    def _look_at(self, image: NDArray[np.uint8], *, must_be_still: bool) -> CalibrationProgress:
+        height, width = image.shape[:2]
+        if self._collector is None:
+            self._collector = ViewCollector(self._board, (width, height))
+        if (width, height) != self._collector.size:
+            known = "x".join(map(str, self._collector.size))
+            told = f"This picture is {width}x{height}, those before were {known}: all have to be of one size."
+            return CalibrationProgress(self._count, told, calibration=self._calibration)
+        corners = find_corners(image, self._board)
+        sentence = self._collector.offer(corners, must_be_still=must_be_still)
+        if not sentence:
+            sentence = self._why_not() or "Good. More views make it surer."
+        return CalibrationProgress(self._count, sentence, _preview(image, corners), self._calibration)
+
+    def _why_not(self) -> str:
+        """Calibrate with the views so far; a sentence where they do not suffice."""
+        if self._collector is None:
+            return "There are no pictures in this folder."
+        if self._folder is None and self._count < FEWEST_VIEWS:
+            return (
+                f"Good. {FEWEST_VIEWS - self._count} more at least, {ENOUGH_VIEWS} in all are better: lean the board."
+            )
+        try:
+            self._calibration = calibrate(self._collector.views, self._board, self._collector.size)
+        except HandvizError as error:
+            return str(error)
+        return ""
+
+    def _tell(self, sentence: str, *, is_done: bool = False) -> None:
+        self.progressed.emit(CalibrationProgress(self._count, sentence, calibration=self._calibration, is_done=is_done))
+
+
+def _preview(image: NDArray[np.uint8], corners: FloatArray | None) -> NDArray[np.uint8]:
+    """(h, w, 3) small, the corners marked."""
+    scale = PREVIEW_WIDTH_PX / image.shape[1]
+    size = (PREVIEW_WIDTH_PX, max(round(image.shape[0] * scale), 1))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    for x, y in corners * scale if corners is not None else ():
+        cv2.circle(small, (round(x), round(y)), 2, MARK_RGB, -1, cv2.LINE_AA)
+    return np.ascontiguousarray(small, np.uint8)

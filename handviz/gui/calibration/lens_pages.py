@@ -1,0 +1,197 @@
+"""The pages of the lens dialog. Each says what a person chose; none knows a controller."""
+
+from typing import get_args
+
+from PyQt6.QtCore import QSignalBlocker, pyqtSignal
+from PyQt6.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
+    QPushButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from handviz.core.errors import HandvizError
+from handviz.core.lens import (
+    ANGLE_LIMITS_DEG,
+    HAND_LIMITS_MM,
+    HAND_STD_LIMITS_MM,
+    SIDE_TEXTS,
+    AngleSide,
+    HandMeasure,
+    HandSize,
+    Lens,
+    lens_of_intrinsics,
+)
+from handviz.core.records import Intrinsics
+from handviz.gui.calibration.lens_presets import PRESETS, preset_text
+from handviz.gui.widgets.parts import named_label, number_box
+
+CHOOSE = "choose …"
+MEASURE_TEXTS: dict[HandMeasure, str] = {
+    "none": "nobody measured it",
+    "length": "length: wrist to fingertip",
+    "breadth": "breadth of the palm",
+}
+USUAL_MM: dict[HandMeasure, float] = {"none": 185.0, "length": 185.0, "breadth": 82.0}
+HOW_TO_MEASURE = (
+    "Lay the hand flat on a table, palm up, fingers together, beside a ruler.\n\n"
+    "Length: from the crease of the wrist that is nearest to the palm to the tip of the middle finger (not the nail).\n"
+    "Breadth: across the palm from the outside of the index finger's knuckle to the outside of the little finger's.\n\n"
+    "A picture does not tell how large a hand is: a small hand nearby looks like a large one farther off. With the "
+    "size stated, meshes take it, and so do all distances. It holds for all hands in the picture, until you change it."
+)
+
+
+def wide_box(limits: tuple[float, float], suffix: str, hint: str) -> QDoubleSpinBox:
+    """A number box with room for five digits."""
+    box = number_box(limits, suffix)
+    box.setFixedWidth(112)
+    box.setToolTip(hint)
+    return box
+
+
+class AnglePage(QWidget):
+    """A field of view, from a list, by hand, or as a photograph states it."""
+
+    chosen = pyqtSignal(object)
+    """Lens"""
+    exif_wanted = pyqtSignal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.presets = QComboBox()
+        self.presets.setToolTip("Kinds of cameras; a maker's number for yours is better than a typical one")
+        self.presets.addItems([CHOOSE, *map(preset_text, PRESETS)])
+        self.presets.activated.connect(self._use_preset)
+        self.angle = wide_box(ANGLE_LIMITS_DEG, " °", "The angle that the camera sees")
+        self.angle.valueChanged.connect(self._use)
+        self.side = QComboBox()
+        self.side.setToolTip("What this angle spans; makers mostly state the diagonal")
+        for side in get_args(AngleSide):
+            self.side.addItem(SIDE_TEXTS[side], side)
+        self.side.activated.connect(self._use)
+        self.exif = QPushButton("From this photograph's EXIF")
+        self.exif.setToolTip("The focal length that the photograph on the screen states; wrong if it was cut")
+        self.exif.clicked.connect(self.exif_wanted.emit)
+        form = QFormLayout(self)
+        form.addRow("Camera", self.presets)
+        form.addRow("Angle", self.angle)
+        form.addRow("over", self.side)
+        form.addRow("", self.exif)
+
+    def show_lens(self, lens: Lens) -> None:
+        """Follow the lens in use."""
+        if lens.mode == "intrinsics":
+            return
+        with QSignalBlocker(self.angle):
+            self.angle.setValue(lens.field_of_view_deg)
+        self.side.setCurrentIndex(self.side.findData(lens.side))
+
+    def _use_preset(self, row: int) -> None:
+        if row > 0:
+            preset = PRESETS[row - 1]
+            self.chosen.emit(Lens("angle", round(preset.angle_deg, 1), preset.side))
+
+    def _use(self) -> None:
+        self.chosen.emit(Lens("angle", self.angle.value(), self.side.currentData()))
+
+
+class IntrinsicsPage(QWidget):
+    """fx, fy, cx and cy, and the size of the pictures that they belong to."""
+
+    chosen = pyqtSignal(object)
+    """Lens"""
+    refused = pyqtSignal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        focal, centre = (1.0, 100_000.0), (0.0, 20_000.0)
+        self.boxes = {
+            "fx": wide_box(focal, " px", "Focal length along the width"),
+            "fy": wide_box(focal, " px", "Focal length along the height; that of fx for square pixels"),
+            "cx": wide_box(centre, " px", "Where the optical axis meets the picture, from the left"),
+            "cy": wide_box(centre, " px", "The same from above"),
+        }
+        self.width_box, self.height_box = QSpinBox(), QSpinBox()
+        for side, hint in ((self.width_box, "Width"), (self.height_box, "Height")):
+            side.setRange(16, 20_000)
+            side.setToolTip(f"{hint} of the pictures that these numbers belong to; other sizes are scaled")
+        self.use = QPushButton("Use these")
+        self.use.setToolTip("From now on, for this source")
+        self.use.clicked.connect(self._use)
+        form = QFormLayout(self)
+        for name, box in self.boxes.items():
+            form.addRow(name, box)
+        row = QHBoxLayout()
+        row.addWidget(self.width_box)
+        row.addWidget(named_label("", "x"))
+        row.addWidget(self.height_box)
+        row.addStretch(1)
+        form.addRow("in pictures of", row)
+        form.addRow("", self.use)
+
+    def show_intrinsics(self, known: Intrinsics, size: tuple[int, int]) -> None:
+        """Show these numbers."""
+        values = *known.focals_px, *known.centre_px
+        for box, value in zip(self.boxes.values(), values, strict=True):
+            box.setValue(float(value))
+        self.width_box.setValue(size[0])
+        self.height_box.setValue(size[1])
+
+    def _use(self) -> None:
+        fx, fy, cx, cy = (box.value() for box in self.boxes.values())
+        try:
+            lens = lens_of_intrinsics(Intrinsics(fx, cx, cy, fy), (self.width_box.value(), self.height_box.value()))
+        except HandvizError as error:
+            self.refused.emit(str(error))
+            return
+        self.chosen.emit(lens)
+
+
+class HandSizePage(QWidget):
+    """The size of the person's hand."""
+
+    chosen = pyqtSignal(object)
+    """HandSize"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.measure = QComboBox()
+        self.measure.setToolTip("What was measured with a ruler")
+        for measure, text in MEASURE_TEXTS.items():
+            self.measure.addItem(text, measure)
+        self.millimetres = wide_box(HAND_LIMITS_MM["length"], " mm", "What the ruler says")
+        self.std_mm = wide_box(HAND_STD_LIMITS_MM, " mm", "How far off the ruler's number may be")
+        form = QFormLayout()
+        form.addRow("Measured", self.measure)
+        form.addRow("It is", self.millimetres)
+        form.addRow("give or take", self.std_mm)
+        column = QVBoxLayout(self)
+        column.addLayout(form)
+        column.addWidget(named_label("faint", HOW_TO_MEASURE, wraps=True))
+        column.addStretch(1)
+        self.measure.activated.connect(self._change_measure)
+        self.millimetres.valueChanged.connect(self._use)
+        self.std_mm.valueChanged.connect(self._use)
+
+    def show_size(self, size: HandSize) -> None:
+        """Follow the size in use."""
+        with QSignalBlocker(self.millimetres), QSignalBlocker(self.std_mm):
+            if size.measure != "none":
+                self.millimetres.setRange(*HAND_LIMITS_MM[size.measure])
+            self.millimetres.setValue(size.millimetres)
+            self.std_mm.setValue(size.std_mm)
+        self.measure.setCurrentIndex(self.measure.findData(size.measure))
+        for box in (self.millimetres, self.std_mm):
+            box.setEnabled(size.measure != "none")
+
+    def _change_measure(self) -> None:
+        measure: HandMeasure = self.measure.currentData()
+        self.chosen.emit(HandSize(measure, USUAL_MM[measure], self.std_mm.value()))
+
+    def _use(self) -> None:
+        self.chosen.emit(HandSize(self.measure.currentData(), self.millimetres.value(), self.std_mm.value()))

@@ -1,0 +1,1 @@
+"""What a picked point says, its attention, and the networks side by side."""

@@ -1,0 +1,210 @@
+"""Click on a hand: numbers of that point, where its attention goes, and what is uncertain."""
+
+from collections.abc import Sequence
+
+from PyQt6.QtCore import QPointF, QTimer
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import FrameResult, HandMesh, VariantName
+from handviz.gui.feature import Feature
+from handviz.gui.inspector.attention_thread import (
+    AttentionAnswer,
+    AttentionJob,
+    AttentionThread,
+    SourceMaker,
+    make_source,
+)
+from handviz.gui.inspector.insight_panel import InsightPanel
+from handviz.gui.inspector.picked_hand import PickedHand
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.messages import Answer
+from handviz.gui.session.settings import ViewSettings
+from handviz.gui.view.viewport import Viewport
+from handviz.gui.widgets.parts import Panel
+from handviz.gui.widgets.shortcuts import Shortcut
+from handviz.hand_models.choice import known_hand_model
+from handviz.hand_models.template import HandTemplate
+from handviz.inspection.point_reading import other_networks, read_point
+from handviz.rendering.highlight import AttentionShown, Highlight, Pick
+
+NO_HAND = "There is no hand under this click."
+MAYBE_HIDDEN = "There is no hand to be seen under this click; H shows what is hidden as uncertain."
+NO_CROP = "This hand was not cut out of the picture, so the network cannot be asked."
+BETWEEN_NUMBERS_MS = 120
+NEXT_MODE = {"show": "fade", "fade": "hide", "hide": "show"}
+MODE_SENTENCES = {
+    "show": "Everything is shown.",
+    "fade": "Uncertain parts fade.",
+    "hide": "Uncertain parts are hidden.",
+}
+
+
+class Insight(Feature):
+    """Follows the picked point through the stream."""
+
+    def __init__(
+        self, controller: Controller, viewport: Viewport, panel: Panel, maker: SourceMaker = make_source
+    ) -> None:
+        super().__init__()
+        self._controller, self._viewport = controller, viewport
+        self.panel = InsightPanel(controller, panel)
+        self._thread = AttentionThread(controller.model_dir, maker)
+        self._result: FrameResult | None = None
+        self._picked: PickedHand | None = None
+        self._attention: AttentionShown | None = None
+        self._attention_of: VariantName | None = None
+        self._question = self._first_question = 0
+        self._numbers_timer = QTimer(self)
+        self._numbers_timer.setSingleShot(True)
+        self._numbers_timer.timeout.connect(self._write_numbers)
+        self._numbers_are_old = False
+        viewport.clicked.connect(self.pick_at)
+        controller.answered.connect(self._take_answer)
+        controller.source_changing.connect(self._forget_result)
+        controller.settings_changed.connect(self._take_settings)
+        self._had_attention = controller.settings.attention
+        self._thread.answered.connect(self._take_attention)
+
+    def shortcuts(self) -> Sequence[Shortcut]:
+        """Attention, ellipses, uncertain parts, and letting go."""
+        return (
+            Shortcut(
+                ("A",), "where the picked point's attention goes", self.toggle_attention, setting=("attention", True)
+            ),
+            Shortcut(("E",), "ellipses of the joints' deviations", self.toggle_ellipses, setting=("ellipses", True)),
+            Shortcut(("H",), "show, fade or hide what is uncertain", self.next_uncertain_mode),
+            Shortcut(("Esc",), "let go of the picked point", self.let_go),
+        )
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._numbers_timer.stop()
+        self.panel.stop()
+        self._thread.stop()
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether the picked point's attention is on the screen."""
+        return self._attention is not None
+
+    def toggle_attention(self) -> None:
+        """On or off; without a picked point there is a sentence."""
+        wanted = not self._controller.settings.attention
+        self._controller.change(attention=wanted)
+        if wanted and self._picked is None:
+            self._controller.say("Click on a hand: attention is that of the picked point.")
+
+    def toggle_ellipses(self) -> None:
+        """On or off."""
+        self._controller.change(ellipses=not self._controller.settings.ellipses)
+
+    def next_uncertain_mode(self) -> None:
+        """Show, fade, hide and again."""
+        mode = NEXT_MODE[self._controller.settings.uncertain]
+        self._controller.change(uncertain=mode)
+        self._controller.say(MODE_SENTENCES[mode])
+
+    def pick_at(self, position: QPointF) -> None:
+        """Pick what lies under a place of the viewport; beside the hands the last point stays."""
+        pick = self._viewport.pick_at(position)
+        if pick is not None:
+            self.pick(pick)
+        elif self._result is not None and self._result.hands:
+            self._controller.say(MAYBE_HIDDEN if self._controller.settings.uncertain == "hide" else NO_HAND)
+
+    def pick(self, pick: Pick) -> None:
+        """Follow this point of the present result."""
+        if self._result is None or pick.hand >= len(self._result.hands):
+            return
+        self._picked = PickedHand(self._result.hands[pick.hand], pick.vertex, pick.joint)
+        self._forget_attention(None)
+        self._numbers_timer.stop()
+        self._show()
+        self.panel.show_point_group()
+        self._controller.say(f"Picked: {self.panel.name.text()}. Esc lets go of it.")
+
+    def let_go(self) -> None:
+        """Forget the point."""
+        self._picked = None
+        self._forget_attention(None)
+        self._show()
+
+    def _take_answer(self, answer: Answer) -> None:
+        self._result = answer.result
+        if self._picked is not None:
+            self._show()
+
+    def _forget_result(self, _: str) -> None:
+        self._result = None
+        self.let_go()
+
+    def _take_settings(self, settings: ViewSettings) -> None:
+        if settings.attention != self._had_attention:
+            self._had_attention = settings.attention
+            self._forget_attention(None)
+            self._show()
+
+    def _show(self) -> None:
+        """Mark the point, write its numbers, and ask for its attention where that is wanted."""
+        picked, result = self._picked, self._result
+        if picked is None or result is None:
+            self._viewport.set_highlight(None)
+            self.panel.show_nothing()
+            return
+        pick = picked.find(result.hands)
+        if pick is None:
+            self._forget_attention(None)
+            self._viewport.set_highlight(None)
+            self.panel.show_absent()
+            return
+        if result.variant != self._attention_of:
+            self._forget_attention(result.variant)
+        self._viewport.set_highlight(Highlight(pick, self._attention))
+        self._numbers_are_old = True
+        if not self._numbers_timer.isActive():
+            self._write_numbers()
+        if self._controller.settings.attention:
+            self._ask(result, pick)
+
+    def _write_numbers(self) -> None:
+        """Of the newest result, but not so often that nobody can read them."""
+        pick = self._picked.find(self._result.hands) if self._picked is not None and self._result is not None else None
+        if pick is None or self._result is None or not self._numbers_are_old:
+            return
+        hand = self._result.hands[pick.hand]
+        self.panel.show_reading(read_point(hand, pick, _template_of(hand)), hand.texture is not None)
+        self.panel.show_networks(other_networks(self._result, pick))
+        self._numbers_are_old = False
+        self._numbers_timer.start(BETWEEN_NUMBERS_MS)
+
+    def _forget_attention(self, variant: VariantName | None) -> None:
+        """Another point, or another network's: answers to earlier questions are not wanted any more."""
+        self._attention, self._attention_of = None, variant
+        self._first_question = self._question + 1
+        self.panel.show_attention(None)
+
+    def _ask(self, result: FrameResult, pick: Pick) -> None:
+        if pick.hand >= len(result.crops):
+            self.panel.show_attention(None, NO_CROP)
+            return
+        self._question += 1
+        job = AttentionJob(self._question, result.crops[pick.hand], result.variant, pick.vertex, pick.joint)
+        self._thread.ask(job)
+
+    def _take_attention(self, answer: AttentionAnswer) -> None:
+        result, picked = self._result, self._picked
+        is_wanted = self._controller.settings.attention and answer.number >= self._first_question
+        pick = picked.find(result.hands) if is_wanted and picked is not None and result is not None else None
+        if pick is not None:
+            self._attention = answer.attention
+            self.panel.show_attention(answer, answer.sentence)
+            self._viewport.set_highlight(Highlight(pick, self._attention))
+
+
+def _template_of(hand: HandMesh) -> HandTemplate | None:
+    """The hand's model, if it is here and has as many vertices."""
+    try:
+        template = known_hand_model(hand.hand_model)
+    except HandvizError:
+        return None
+    return template if template is not None and template.vertex_count == len(hand.vertices_m) else None

@@ -1,0 +1,1 @@
+"""Recording, streaming and pictures of the view."""

@@ -1,0 +1,215 @@
+"""Starts and ends recordings, feeds them, and says on the screen how they go."""
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PyQt6.QtCore import QEvent, QObject, QStandardPaths, Qt
+from PyQt6.QtWidgets import QFileDialog, QLabel
+
+from handviz.gui.feature import Feature
+from handviz.gui.record.output_panel import OutputPanel
+from handviz.gui.record.recording_thread import Progress, RecordingThread
+from handviz.gui.record.screenshot import timed_name
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.messages import Answer
+from handviz.gui.view.viewport import Viewport
+from handviz.gui.widgets.shortcuts import Shortcut
+from handviz.io.recording.moments import ViewPicture, moment_of
+
+if TYPE_CHECKING:
+    from handviz.io.recording.recording import Recording
+
+RECORDING_FOLDER = "recording_folder"
+LAST_RECORDING = "last_recording"
+VIDEO_RATE_HZ = 30.0
+SIGN_MARGIN_PX = 50
+"""Leaves room below for what is said of the lens."""
+RED = "#ff5b4d"
+
+
+class RecordingSign(QLabel):
+    """A red dot with time and size, low in the middle of the view: where no legend, no banner and no lens is."""
+
+    def __init__(self, viewport: Viewport) -> None:
+        super().__init__(viewport)
+        self.setObjectName("recording")
+        self.setTextFormat(Qt.TextFormat.RichText)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setStyleSheet(
+            "QLabel { background: rgba(16, 19, 23, 215); color: #ffffff; border-radius: 5px; padding: 5px 10px; }"
+        )
+        self.hide()
+        viewport.installEventFilter(self)
+
+    def show_text(self, text: str) -> None:
+        """Show the dot with this, or hide with an empty text."""
+        self.setText(f'<span style="color: {RED}">●</span>&nbsp; {text}')
+        self.setVisible(bool(text))
+        self._place()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
+        """Stay in place when the view changes its size."""
+        if event is not None and event.type() == QEvent.Type.Resize:
+            self._place()
+        return super().eventFilter(watched, event)
+
+    def _place(self) -> None:
+        parent = self.parentWidget()
+        if parent is not None:
+            self.adjustSize()
+            left, top = (parent.width() - self.width()) // 2, parent.height() - self.height() - SIGN_MARGIN_PX
+            self.move(max(left, 0), max(top, 0))
+
+
+class Recorder(Feature):
+    """One recording at a time, in a folder of its own."""
+
+    def __init__(self, controller: Controller, viewport: Viewport, panel: OutputPanel) -> None:
+        super().__init__()
+        self._controller, self._viewport, self._panel = controller, viewport, panel
+        self._thread: RecordingThread | None = None
+        self._next_picture_s = 0.0
+        self.sign = RecordingSign(viewport)
+        panel.record.clicked.connect(self.toggle)
+        panel.record_folder.clicked.connect(self.choose_folder)
+        controller.answered.connect(self._take_answer)
+        viewport.picture_taker = self
+
+    def shortcuts(self) -> Sequence[Shortcut]:
+        """Recording, and where to."""
+        return (
+            Shortcut(("Ctrl+Shift+R",), "record, or end the recording", self.toggle, menu="File"),
+            Shortcut((), "folder for recordings …", self.choose_folder, menu="File"),
+        )
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether one runs, or is being ended."""
+        return self._thread is not None
+
+    def toggle(self) -> None:
+        """Begin, or end what runs."""
+        if self._thread is None:
+            self._begin()
+        else:
+            self._thread.finish()
+            self._panel.show_recording(False, "ending the files …")
+
+    def choose_folder(self) -> None:
+        """Ask where the folders of recordings go from now on."""
+        chosen = QFileDialog.getExistingDirectory(self._viewport, "Folder for recordings", str(self._parent_folder()))
+        if chosen:
+            self._controller.store.remember(RECORDING_FOLDER, chosen)
+            self._controller.say(f"Recordings go to {chosen}.")
+
+    def stop(self) -> None:
+        """End the recording and wait until its files are complete."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
+            self._controller.store.remember(LAST_RECORDING, str(thread.folder))
+
+    def wants_picture(self) -> bool:
+        """Whether the video's next frame is due and there is room for it."""
+        thread, now_s = self._thread, time.perf_counter()
+        if thread is None or thread.is_ending or now_s < self._next_picture_s:
+            return False
+        # From the last due time on, not from now: paints that come a little late would add up.
+        self._next_picture_s = max(self._next_picture_s + 1 / VIDEO_RATE_HZ, now_s + 0.5 / VIDEO_RATE_HZ)
+        if not thread.wants_picture:
+            thread.lose_picture()
+            return False
+        return True
+
+    def take_picture(self, pixels: bytes, size: tuple[int, int]) -> None:
+        """The view, as it was painted just now."""
+        if self._thread is not None:
+            self._thread.take_picture(ViewPicture(pixels, size))
+
+    def _begin(self) -> None:
+        folder = free_folder(self._parent_folder(), timed_name("handviz", datetime.now()))
+        thread = RecordingThread(partial(_open_recording, folder), folder)
+        thread.progressed.connect(self._show_progress)
+        thread.ended.connect(self._show_end)
+        self._thread, self._next_picture_s = thread, 0.0
+        thread.start()
+        self._panel.show_recording(True, "", str(folder))
+        self.sign.show_text("0:00")
+        self._controller.say(f"Recording to {folder}")
+        self._viewport.update()
+
+    def _parent_folder(self) -> Path:
+        remembered = self._controller.store.text(RECORDING_FOLDER)
+        place = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.MoviesLocation)
+        return Path(remembered or place or Path.home())
+
+    def _take_answer(self, answer: Answer) -> None:
+        source = self._controller.source
+        if self._thread is not None and source is not None:
+            self._thread.take_result(moment_of(answer.result, source.short_text))
+
+    def _show_progress(self, progress: Progress) -> None:
+        if self._thread is not None and not self._thread.is_ending:
+            self.sign.show_text(f"{clock_text(progress.duration_s)} &nbsp; {size_text(progress.size_bytes)}")
+            self._panel.show_recording(True, _facts(progress), str(progress.folder))
+
+    def _show_end(self, progress: Progress) -> None:
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return  # the window is closing, or gone
+        thread.wait()
+        self.sign.show_text("")
+        if progress.results or progress.size_bytes:
+            self._controller.store.remember(LAST_RECORDING, str(progress.folder))
+        if progress.trouble:
+            stays = progress.size_bytes and progress.folder.is_dir()
+            kept = f" What was written stays: {_facts(progress)} in {progress.folder}." if stays else ""
+            sentence = f"The recording has ended. {progress.trouble}{kept}"
+            self.sign.show_text(f"recording ended {datetime.now():%H:%M}")
+            self._controller.warn(sentence)
+        else:
+            sentence = f"Recorded {_facts(progress)}: {progress.folder}"
+            self._controller.say(sentence)
+        self._panel.show_recording(False, progress.trouble or _facts(progress), str(progress.folder))
+
+
+def free_folder(parent: Path, stem: str) -> Path:
+    """A folder of this name that is not there yet."""
+    folder, number = parent / stem, 1
+    while folder.exists():
+        number += 1
+        folder = parent / f"{stem}_{number}"
+    return folder
+
+
+def _open_recording(folder: Path) -> "Recording":
+    # Here, in the thread, for it loads OpenCV.
+    from handviz.io.recording.recording import Recording
+
+    return Recording(folder)
+
+
+def _facts(progress: Progress) -> str:
+    """How long, how much, and what is missing."""
+    facts = [clock_text(progress.duration_s), f"{progress.results} results", size_text(progress.size_bytes)]
+    if progress.results_lost:
+        facts.append(f"{progress.results_lost} results were lost, the disk was too slow")
+    if progress.pictures_lost:
+        facts.append(f"{progress.pictures_lost} pictures of the video were left out")
+    return ", ".join(facts)
+
+
+def clock_text(duration_s: float) -> str:
+    """Minutes and seconds; hours when there are some."""
+    minutes, seconds = divmod(int(duration_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def size_text(size_bytes: int) -> str:
+    """In the unit that a person reads."""
+    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"

@@ -1,0 +1,58 @@
+"""Pictures of what is on the screen."""
+
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PyQt6.QtCore import QStandardPaths
+from PyQt6.QtGui import QImage
+
+from handviz.core.errors import HandvizError
+
+SCREENSHOT_FOLDER = "screenshot_folder"
+"""Under this name the person's choice is remembered."""
+
+JPEG_QUALITY, DEFAULT_QUALITY = 90, -1
+
+
+def pictures_folder() -> Path:
+    """The person's folder for pictures."""
+    place = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.PicturesLocation)
+    return Path(place) if place else Path.home()
+
+
+def save_picture(image: QImage, path: Path) -> None:
+    """Write a picture without opacity; raises HandvizError if that is not possible."""
+    _save(image.convertToFormat(QImage.Format.Format_RGB888), path)
+
+
+def save_cut_out(pixels: NDArray[np.uint8], path: Path) -> None:
+    """Write (H, W, 4) RGB and straight alpha; raises HandvizError if that is not possible."""
+    height, width = pixels.shape[:2]
+    _save(QImage(pixels.tobytes(), width, height, 4 * width, QImage.Format.Format_RGBA8888), path)
+
+
+def _save(image: QImage, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HandvizError(f"The folder {path.parent} cannot be made ({error.strerror}).") from error
+    quality = JPEG_QUALITY if path.suffix.lower() in (".jpg", ".jpeg") else DEFAULT_QUALITY
+    if image.isNull() or not image.save(str(path), quality=quality):
+        raise HandvizError(f"The picture cannot be written to {path}.")
+
+
+def timed_name(stem: str, now: datetime) -> str:
+    """The stem with the time."""
+    return f"{stem}_{now:%Y-%m-%d_%H-%M-%S}"
+
+
+def free_path(folder: Path, stem: str, now: datetime) -> Path:
+    """A file name with the time that is not taken yet."""
+    base = timed_name(stem, now)
+    path, number = folder / f"{base}.png", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{base}_{number}.png"
+    return path

@@ -1,0 +1,372 @@
+"""Reads the chosen source and leaves its newest frame in the mailbox."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from queue import Empty, SimpleQueue
+
+from PyQt6.QtCore import QThread, pyqtSignal
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import Frame
+from handviz.gui.session.camera_finder import CameraFinder
+from handviz.gui.session.messages import Job, SourceInfo, SourceLength, SourceSetup
+from handviz.gui.session.pace import Pace
+from handviz.gui.session.rates import RateMeter
+from handviz.sources.camera import CameraInfo
+from handviz.sources.mailbox import Mailbox
+from handviz.sources.sources import (
+    CAMERA_PREFIX,
+    ChangingSource,
+    InterruptibleSource,
+    Source,
+    list_cameras,
+    open_source,
+)
+from handviz.sources.turning import turned
+
+RETRY_S = 1.0
+REFRESH_S = 2.0
+MOST_NAMED = 3
+"""Of unreadable pictures in a row, one sentence each; the rest get one together."""
+logger = logging.getLogger(__name__)
+
+
+class CaptureThread(QThread):
+    """One loop: do what was asked for, else read the next frame when it is due.
+
+    Public methods may be called from any thread and, but for ``stop``, return at once. A camera that fails is
+    opened again every second, wherever the system has put the one of its name by then.
+    """
+
+    opened = pyqtSignal(object)
+    """SourceInfo"""
+    trouble = pyqtSignal(int, str)
+    """Generation and sentence."""
+    recovered = pyqtSignal(int)
+    playing_changed = pyqtSignal(int, bool)
+    length_changed = pyqtSignal(object)
+    """SourceLength"""
+
+    def __init__(
+        self,
+        mailbox: Mailbox[Job],
+        opener: Callable[..., Source] = open_source,
+        *,
+        lister: Callable[[], list[CameraInfo]] = list_cameras,
+        retry_s: float = RETRY_S,
+        refresh_s: float = REFRESH_S,
+    ) -> None:
+        super().__init__()
+        self._mailbox = mailbox
+        self._opener, self._finder = opener, CameraFinder(lister)
+        self._retry_s, self._refresh_s = retry_s, refresh_s
+        self._requests: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._stopping = False
+        self._source: Source | None = None
+        self._text, self._turned_deg, self._generation, self._jump = "", 0, 0, 0
+        self._playing, self._loop, self._held = False, True, False
+        self._sentence = ""
+        self._pace = Pace()
+        self._retry_at_s: float | None = None
+        self._changing: ChangingSource | None = None
+        self._refresh_at_s = 0.0
+        self._told_count: int | None = None
+        self._gone = ""
+        self._seek_to: int | None = None
+        self._position = -1
+        self._last_frame: Frame | None = None
+        self._rate = RateMeter()
+
+    def open(self, text: str, generation: int, setup: SourceSetup | None = None) -> None:
+        """Change to another source; ``generation`` marks everything that comes from it."""
+        self._interrupt()
+        self._requests.put(partial(self._open, text, generation, setup or SourceSetup()))
+
+    def know_cameras(self, cameras: Sequence[CameraInfo], named: CameraInfo | None = None) -> None:
+        """What is plugged in now, and which of it is in use, if that was not known before."""
+        self._requests.put(partial(self._finder.know, cameras, named))
+
+    def turn(self, turned_deg: int) -> None:
+        """Turn pictures clockwise from the next one on; a held one is sent again."""
+        self._requests.put(partial(self._turn_pictures, turned_deg))
+
+    def set_speed(self, speed: float) -> None:
+        """How fast clips and folders play; 1 is as they were taken."""
+        self._requests.put(lambda: self._pace.set_speed(speed, time.monotonic()))
+
+    def set_playing(self, playing: bool) -> None:
+        """Go on or hold (clips and folders)."""
+        self._requests.put(partial(self._set_playing, playing))
+
+    def set_held(self, held: bool) -> None:
+        """Read nothing for now, whatever else is asked for; a clip goes on playing where it stopped."""
+        self._requests.put(partial(setattr, self, "_held", held))
+
+    def set_loop(self, loop: bool) -> None:
+        """Whether a clip or folder begins again at its end."""
+        self._requests.put(partial(setattr, self, "_loop", loop))
+
+    def seek(self, number: int) -> None:
+        """Show this frame; of several requests that wait only the last is done."""
+        self._interrupt()
+        self._requests.put(partial(setattr, self, "_seek_to", number))
+
+    def step(self, by: int) -> None:
+        """Hold, and show the frame ``by`` further, or the last one on the way there."""
+        self._requests.put(partial(self._step, by))
+
+    def repeat(self) -> None:
+        """Send the held frame again, so that it is processed with changed settings."""
+        self._requests.put(self._repeat)
+
+    def stop(self) -> None:
+        """End the loop and wait for it; the source is closed."""
+        self._stopping = True
+        self._interrupt()
+        self._requests.put(lambda: None)
+        self.wait()
+
+    def _interrupt(self) -> None:
+        """What is asked for next is not to wait for a long way through a clip."""
+        source = self._source
+        if isinstance(source, InterruptibleSource):
+            source.interrupt()
+
+    def run(self) -> None:
+        """The loop."""
+        while not self._stopping:
+            try:
+                self._turn()
+            # The outermost loop: whatever a codec or driver raises, the thread lives on for the next source.
+            except Exception:
+                logger.exception("capture failed")
+                self._report("The source failed unexpectedly; the log says where. Choose it again or another one.")
+                self._close()
+        self._close()
+
+    def _turn(self) -> None:
+        request = self._next_request()
+        if request is not None:
+            request()
+        elif self._seek_to is not None:
+            number, self._seek_to = self._seek_to, None
+            if not self._show(number, direction=1):
+                self._show(number - 1, direction=-1, recovers=False)
+        elif self._retry_at_s is not None:
+            self._open_again()
+        elif self._changing is not None and self._refresh_at_s <= time.monotonic():
+            self._refresh(self._changing)
+        elif self._source is not None and self._playing:
+            self._advance(self._source)
+        self._tell_length()
+
+    def _next_request(self) -> Callable[[], None] | None:
+        """Wait for a request until the next frame is due."""
+        try:
+            return self._requests.get(timeout=self._patience_s())
+        except Empty:
+            return None
+
+    def _patience_s(self) -> float | None:
+        if self._seek_to is not None:
+            return 0.0
+        now_s = time.monotonic()
+        if self._retry_at_s is not None:
+            return max(self._retry_at_s - now_s, 0.0)
+        if self._source is None or self._held:
+            return None
+        if self._source.is_live:
+            return 0.0
+        due_s = [self._pace.due_s] if self._playing else []
+        due_s += [self._refresh_at_s] if self._changing is not None else []
+        return max(min(due_s) - now_s, 0.0) if due_s else None
+
+    def _open(self, text: str, generation: int, setup: SourceSetup) -> None:
+        self._close()
+        self._text, self._generation, self._turned_deg = text, generation, setup.turned_deg
+        self._finder.begin(text, setup.camera)
+        self._jump, self._position, self._last_frame, self._seek_to = 0, -1, None, None
+        self._sentence = ""
+        self._rate.reset()
+        self._open_again()
+
+    def _open_again(self) -> None:
+        self._retry_at_s = None
+        try:
+            self._text = self._finder.text()
+            wish = self._finder.wish
+            source = self._opener(self._text) if wish is None else self._opener(self._text, wish)
+        except HandvizError as error:
+            self._report(str(error))
+            if self._text.startswith(CAMERA_PREFIX):
+                self._retry_at_s = time.monotonic() + self._retry_s
+            return
+        self._use(source)
+
+    def _use(self, source: Source) -> None:
+        self._source = source
+        self._changing = source if isinstance(source, ChangingSource) else None
+        self._refresh_at_s = time.monotonic() + self._refresh_s
+        self._told_count = source.frame_count
+        info = SourceInfo(
+            generation=self._generation,
+            text=self._text,
+            name=source.name,
+            description=source.description,
+            frame_count=source.frame_count,
+            is_live=source.is_live,
+            turned_deg=self._turned_deg,
+            camera=self._finder.camera,
+        )
+        self.opened.emit(info)
+        # Pictures wait for the person; cameras and clips run.
+        self._set_playing(source.is_live or source.nominal_fps > 2.0)
+        if not self._playing:
+            self._show(0, direction=1)
+
+    def _set_playing(self, playing: bool) -> None:
+        if self._source is None:
+            return
+        self._playing = playing or self._source.is_live
+        at_end = self._source.frame_count is not None and self._position + 1 >= self._source.frame_count
+        if self._playing and not self._source.is_live and at_end and self._position > 0:
+            self._source.seek(0)
+            self._jump += 1
+        self._pace.begin(time.monotonic())
+        self.playing_changed.emit(self._generation, self._playing)
+
+    def _advance(self, source: Source) -> None:
+        began_s = time.monotonic()
+        try:
+            frame = source.read()
+        except HandvizError as error:
+            self._report(str(error))
+            self._pace.go_on(None, source.nominal_fps, began_s)
+            self._position += 1
+            if source.is_live:
+                self._close()
+                self._retry_at_s = time.monotonic() + self._retry_s
+            return
+        self._pace.go_on(frame, source.nominal_fps, began_s)
+        if frame is None:
+            self._end(source)
+            return
+        self._deliver(frame)
+
+    def _end(self, source: Source) -> None:
+        if self._loop and self._position > 0 and not source.is_live:
+            source.seek(0)
+            self._jump, self._position = self._jump + 1, -1
+        else:
+            self._set_held()
+
+    def _set_held(self) -> None:
+        self._playing = False
+        self.playing_changed.emit(self._generation, False)
+
+    def _step(self, by: int) -> None:
+        source = self._source
+        if source is None or source.is_live:
+            return
+        if self._playing:
+            self._set_held()
+        # A jump that still waits comes first.
+        start, self._seek_to = self._position if self._seek_to is None else self._seek_to, None
+        number = start + by
+        if abs(by) > 1:
+            number = max(number if source.frame_count is None else min(number, source.frame_count - 1), 0)
+        if number != self._position:
+            self._show(number, direction=1 if by > 0 else -1)
+
+    def _show(self, number: int, *, direction: int, recovers: bool = True) -> bool:
+        """Read one frame out of turn; frames that cannot be read are named and passed in ``direction``.
+
+        Returns False if there is none in that direction.
+        """
+        source, passed, sentence, is_shown = self._source, 0, "", False
+        if source is None or source.is_live:
+            return True
+        while number >= 0 and (source.frame_count is None or number < source.frame_count) and not self._stopping:
+            if number != self._position + 1:
+                source.seek(number)
+            self._position = number
+            try:
+                frame = source.read()
+            except HandvizError as error:
+                passed, sentence = passed + 1, str(error)
+                if passed <= MOST_NAMED:
+                    self._report(sentence)
+                number += direction
+                continue
+            if frame is not None:
+                self._jump += 1
+                # What was passed on the way here stays named until the person goes on.
+                self._deliver(frame, recovers=recovers and not passed)
+                is_shown = True
+            break
+        if passed > MOST_NAMED:
+            self._report(f"{passed} pictures in a row cannot be read; the last one: {sentence}")
+        return is_shown
+
+    def _refresh(self, source: ChangingSource) -> None:
+        self._refresh_at_s = time.monotonic() + self._refresh_s
+        try:
+            position = source.refresh()
+        except HandvizError as error:
+            self._gone = str(error)
+            if self._gone != self._sentence:
+                self._report(self._gone)
+            return
+        if self._gone and self._gone == self._sentence:
+            self._recover()
+        self._gone = ""
+        if position is not None:
+            self._position = position
+            self._tell_length(always=True)
+
+    def _tell_length(self, *, always: bool = False) -> None:
+        source = self._source
+        if source is not None and (always or source.frame_count != self._told_count):
+            self._told_count = source.frame_count
+            length = SourceLength(self._generation, source.frame_count, self._position, source.description)
+            self.length_changed.emit(length)
+
+    def _turn_pictures(self, turned_deg: int) -> None:
+        self._turned_deg = turned_deg
+        self._jump += 1
+        self._repeat()
+
+    def _repeat(self) -> None:
+        if self._last_frame is not None and not self._playing:
+            again = replace(self._last_frame, captured_ms=time.perf_counter() * 1000)
+            self._mailbox.put(self._job(again, 0.0))
+
+    def _deliver(self, frame: Frame, *, recovers: bool = True) -> None:
+        if self._sentence and recovers:
+            self._recover()
+        self._last_frame, self._position = frame, frame.number
+        rate_hz = self._rate.tick(time.monotonic()) if self._playing else 0.0
+        self._mailbox.put(self._job(frame, rate_hz))
+
+    def _job(self, frame: Frame, capture_rate_hz: float) -> Job:
+        return Job(self._generation, self._jump, turned(frame, self._turned_deg), capture_rate_hz)
+
+    def _report(self, sentence: str) -> None:
+        # A camera that stays away is tried every second, but once is enough in the log.
+        if sentence != self._sentence:
+            logger.warning("%s", sentence)
+        self._sentence = sentence
+        self.trouble.emit(self._generation, sentence)
+
+    def _recover(self) -> None:
+        self._sentence = ""
+        self.recovered.emit(self._generation)
+
+    def _close(self) -> None:
+        self._retry_at_s = None
+        if self._source is not None:
+            self._source.close()
+            self._source = self._changing = None

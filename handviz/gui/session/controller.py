@@ -1,0 +1,354 @@
+"""What the program does, apart from any widget: sources, settings, the two workers, and what they report."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PyQt6.QtCore import QObject, pyqtSignal
+
+from handviz.core.paths import CLIP_FILE, MODELS
+from handviz.gui.session.camera_probe import CameraProbe
+from handviz.gui.session.capture_thread import CaptureThread
+from handviz.gui.session.mesh_saver import MeshOrder, MeshSaver
+from handviz.gui.session.messages import Answer, Job, SourceInfo, SourceLength, Status
+from handviz.gui.session.reconstruct_thread import PipelineMaker, ReconstructThread
+from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.gui.session.source_memory import LAST_SOURCE as LAST_SOURCE
+from handviz.gui.session.source_memory import SourceMemory
+from handviz.sources.camera import CameraMode
+from handviz.sources.mailbox import Mailbox
+from handviz.sources.sources import CAMERA_PREFIX, PICTURES_PREFIX, CameraInfo, Source, list_cameras, open_source
+
+SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+SETTINGS_OF_RECONSTRUCTION = (
+    "variant",
+    "smoothing",
+    "smoothing_kind",
+    "lens",
+    "hand_size",
+    "side",
+    "wants_texture",
+    "wants_others",
+)
+logger = logging.getLogger(__name__)
+
+
+class Controller(QObject):
+    """Widgets call its methods and follow its signals; they know nothing of the threads behind it."""
+
+    answered = pyqtSignal(object)
+    """Answer of the present source; late ones of an earlier source never come through."""
+    source_opened = pyqtSignal(object)
+    """SourceInfo"""
+    source_changing = pyqtSignal(str)
+    playing_changed = pyqtSignal(bool)
+    settings_changed = pyqtSignal(object)
+    """ViewSettings"""
+    status_changed = pyqtSignal(object)
+    """Status"""
+    warned = pyqtSignal(str)
+    """What a person asked for and did not get: shown at once, and gone after a while."""
+    cameras_found = pyqtSignal(list)
+    length_changed = pyqtSignal(object)
+    """SourceLength of the present source"""
+    speed_changed = pyqtSignal(float)
+    turned = pyqtSignal(int)
+    """Degrees by which the present source's pictures are turned clockwise."""
+
+    def __init__(
+        self,
+        make_pipeline: PipelineMaker,
+        store: SettingsStore,
+        *,
+        opener: Callable[..., Source] = open_source,
+        lister: Callable[[], list[CameraInfo]] = list_cameras,
+        fallback_clip: Path = CLIP_FILE,
+        for_this_run: Mapping[str, Any] | None = None,
+        model_dir: Path = MODELS,
+    ) -> None:
+        """``for_this_run``: settings by their names in ViewSettings that begin the run but are not remembered.
+
+        ``model_dir``: where the networks are, for what asks them beside the pipeline.
+        """
+        super().__init__()
+        self.model_dir = model_dir
+        self.store = store
+        self._remembered: ViewSettings = store.load()
+        self.settings: ViewSettings = replace(self._remembered, **(for_this_run or {}))
+        self.source: SourceInfo | None = None
+        self.is_playing = False
+        self.speed = 1.0
+        self.turned_deg = 0
+        self.cameras: list[CameraInfo] | None = None
+        self.memory = SourceMemory(store)
+        self._wanted_text = ""
+        self.camera_in_use: CameraInfo | None = None
+        self._fallback_clip = fallback_clip
+        self._generation = 0
+        self._chooses_source = False
+        self._remembers_source = False
+        self._view_trouble, self._source_trouble, self._model_trouble, self._note = "", "", "", ""
+        self._answer_to_person, self._told_troubles = "", ""
+        mailbox: Mailbox[Job] = Mailbox()
+        self._capture = CaptureThread(mailbox, opener, lister=lister)
+        self._reconstruct = ReconstructThread(mailbox, make_pipeline, self.settings)
+        self._probe = CameraProbe(lister)
+        self._saver = MeshSaver()
+        self._connect()
+
+    def _connect(self) -> None:
+        self._capture.opened.connect(self._on_opened)
+        self._capture.trouble.connect(self._on_source_trouble)
+        self._capture.recovered.connect(self._on_source_recovered)
+        self._capture.playing_changed.connect(self._on_playing_changed)
+        self._capture.length_changed.connect(self._on_length_changed)
+        self._reconstruct.answered.connect(self._on_answered)
+        self._reconstruct.trouble.connect(self._on_model_trouble)
+        self._reconstruct.recovered.connect(self._on_model_recovered)
+        self._probe.found.connect(self._on_cameras_found)
+        self._saver.said.connect(self.say)
+        self._saver.failed.connect(self.warn)
+
+    def start(self, source: str | None = None) -> None:
+        """Start the workers with a source, or with the last one, the first camera, the bundled clip."""
+        if self.store.notice:
+            self.warn(self.store.notice)
+        self._capture.start()
+        self._reconstruct.start()
+        self._capture.set_loop(self.settings.loop)
+        self._chooses_source = source is None
+        if source is not None:
+            self._open(source)
+        else:
+            self._set_note("Looking for cameras …")
+        self.find_cameras()
+
+    def close(self) -> None:
+        """Stop the workers and wait for them."""
+        self._chooses_source = False
+        # What the workers said last is still on its way; nobody who has ended is to hear of it.
+        self._generation += 1
+        self._reconstruct.stop()
+        self._capture.stop()
+        self._probe.stop()
+        self._saver.stop()
+
+    def find_cameras(self) -> None:
+        """Look for cameras in the background."""
+        self._probe.look()
+
+    def open(self, text: str) -> None:
+        """Change the source: "camera:0", a clip, a folder or a picture; the next run begins with it."""
+        self._open(text, remembers=True)
+
+    def _open(self, text: str, *, remembers: bool = False, camera: CameraInfo | None = None) -> None:
+        self._chooses_source, self._remembers_source = False, remembers
+        self._generation += 1
+        self.source = None
+        self._source_trouble = ""
+        self._set_note(f"Opening {'chosen pictures' if text.startswith(PICTURES_PREFIX) else text} …")
+        self._wanted_text, self.camera_in_use = text, camera or self.listed_camera(text)
+        setup = self.memory.setup_of(text, self.camera_in_use)
+        self._set_turned(setup.turned_deg)
+        self.source_changing.emit(text)
+        self._capture.open(text, self._generation, setup)
+        self._capture.know_cameras(self.cameras or [])
+
+    @property
+    def camera_mode(self) -> CameraMode:
+        """What is asked of the camera that is in use."""
+        return self.memory.mode_of(self._wanted_text, self.camera_in_use)
+
+    def listed_camera(self, text: str) -> CameraInfo | None:
+        """What the system says of the camera that is called "camera:0" now."""
+        return next((camera for camera in self.cameras or [] if text == f"{CAMERA_PREFIX}{camera.index}"), None)
+
+    def set_camera_mode(self, mode: CameraMode) -> None:
+        """Have the camera give pictures of another size or rate, now and whenever it is used."""
+        text = self._wanted_text
+        if text.startswith(CAMERA_PREFIX):
+            self.memory.set_mode(text, self.camera_in_use, mode)
+            self._open(text, remembers=self._remembers_source, camera=self.camera_in_use)
+
+    def turn(self, by_deg: int = 90) -> None:
+        """Turn the source's pictures clockwise; that is remembered for this source."""
+        if not self._wanted_text:
+            self.say("There are no pictures to turn yet.")
+            return
+        self._set_turned((self.turned_deg + by_deg) % 360)
+        self.memory.set_turn(self._wanted_text, self.camera_in_use, self.turned_deg)
+        self._capture.turn(self.turned_deg)
+
+    def set_speed(self, speed: float) -> None:
+        """Play clips and folders slower or faster than they were taken."""
+        if speed != self.speed:
+            self.speed = speed
+            self._capture.set_speed(speed)
+            self.speed_changed.emit(speed)
+
+    def change_speed(self, by: int) -> None:
+        """The next faster speed, or the next slower one for -1."""
+        place = SPEEDS.index(self.speed) + by
+        self.set_speed(SPEEDS[min(max(place, 0), len(SPEEDS) - 1)])
+
+    def change(self, **changes: Any) -> None:
+        """Change settings by their names in ViewSettings; the next run begins with them."""
+        self._remembered = replace(self._remembered, **changes)
+        self.store.save(self._remembered)
+        settings = replace(self.settings, **changes)
+        if settings == self.settings:
+            return
+        before, self.settings = self.settings, settings
+        self._reconstruct.apply(settings)
+        if settings.loop != before.loop:
+            self._capture.set_loop(settings.loop)
+        if any(getattr(settings, name) != getattr(before, name) for name in SETTINGS_OF_RECONSTRUCTION):
+            self._capture.repeat()
+        self.settings_changed.emit(settings)
+
+    def toggle_playing(self) -> None:
+        """Hold or go on."""
+        if self.source is not None and not self.source.is_live:
+            self._capture.set_playing(not self.is_playing)
+
+    def hold(self, held: bool) -> None:
+        """Let the stream rest while something else needs the processor; it goes on where it stopped."""
+        self._capture.set_held(held)
+
+    def step(self, by: int) -> None:
+        """Hold and go ``by`` frames further."""
+        self._capture.step(by)
+
+    def seek(self, number: int) -> None:
+        """Show this frame."""
+        self._capture.seek(number)
+
+    def go_to(self, number: int) -> None:
+        """Hold, and show this frame."""
+        self._capture.set_playing(False)
+        self.seek(number)
+
+    def go_to_end(self) -> None:
+        """Hold, and show the last frame where it is known which that is."""
+        if self.source is not None and self.source.frame_count:
+            self.go_to(self.source.frame_count - 1)
+
+    def forget_texture(self) -> None:
+        """Let the colours that earlier frames showed go; a held frame is processed again without them."""
+        if self.settings.wants_texture:
+            self._reconstruct.forget_texture()
+            self._capture.repeat()
+            self.say("Colours of earlier frames are forgotten.")
+        else:
+            self.say("There is a texture to reset in texture colour only (T).")
+
+    def save_meshes(self, order: MeshOrder) -> None:
+        """Write the meshes of a result in the background; a sentence says where they are, or why not."""
+        self._saver.save(order)
+
+    def say(self, sentence: str) -> None:
+        """Put a sentence on the screen."""
+        self._answer_to_person = sentence
+        self._set_note(sentence)
+
+    def warn(self, sentence: str) -> None:
+        """Say that something that was asked for failed: a log line, a toast, and the sentence in the line below."""
+        logger.warning("%s", sentence)
+        self._set_note(sentence)
+        self.warned.emit(sentence)
+
+    def report_view(self, sentence: str) -> None:
+        """Say why the view stays empty; that does not change while the program runs."""
+        if sentence != self._view_trouble:
+            self._view_trouble = sentence
+            logger.error("%s", sentence)
+            self._tell()
+
+    def _on_cameras_found(self, cameras: list[CameraInfo]) -> None:
+        before, self.cameras = self.cameras, cameras
+        self.cameras_found.emit(cameras)
+        if not self._chooses_source:
+            self._tell_change(before, cameras)
+            return
+        last = self.memory.last(cameras)
+        camera_texts = [f"{CAMERA_PREFIX}{camera.index}" for camera in cameras]
+        if last:
+            self._open(last)
+        elif camera_texts:
+            self._open(camera_texts[0])
+        elif self._fallback_clip.is_file():
+            self._open(str(self._fallback_clip))
+            self._set_note("No camera found: this is the bundled clip.")
+        else:
+            self._set_note("No camera found: open a clip, a folder or a picture, or drop one here.")
+
+    def _tell_change(self, before: list[CameraInfo] | None, after: list[CameraInfo]) -> None:
+        self.camera_in_use = self.camera_in_use or self.listed_camera(self._wanted_text)
+        self._capture.know_cameras(after, self.camera_in_use)
+        if before is None:
+            return
+        came = [one.name for one in after if not any(one.is_same(other) for other in before)]
+        went = [one.name for one in before if not any(one.is_same(other) for other in after)]
+        sentences = [f"{name} was plugged in." for name in came] + [f"{name} was unplugged." for name in went]
+        if sentences:
+            self.say(" ".join(sentences))
+
+    def _on_opened(self, info: SourceInfo) -> None:
+        if info.generation != self._generation:
+            return
+        self.source, self._wanted_text = info, info.text
+        self.camera_in_use = info.camera or self.camera_in_use
+        if self._remembers_source:
+            self.memory.note_opened(info.text, self.camera_in_use)
+        if self._note.startswith("Opening"):
+            self._note = ""
+        self.source_opened.emit(info)
+        self._tell()
+
+    def _on_answered(self, answer: Answer) -> None:
+        if answer.generation == self._generation:
+            self.answered.emit(answer)
+
+    def _on_source_trouble(self, generation: int, sentence: str) -> None:
+        if generation == self._generation:
+            self._source_trouble = sentence
+            self._tell()
+
+    def _on_source_recovered(self, generation: int) -> None:
+        self._on_source_trouble(generation, "")
+
+    def _on_playing_changed(self, generation: int, is_playing: bool) -> None:
+        if generation == self._generation:
+            self.is_playing = is_playing
+            self.playing_changed.emit(is_playing)
+
+    def _on_length_changed(self, length: SourceLength) -> None:
+        if length.generation == self._generation and self.source is not None:
+            self.source = replace(self.source, frame_count=length.frame_count, description=length.description)
+            self.length_changed.emit(length)
+
+    def _set_turned(self, turned_deg: int) -> None:
+        self.turned_deg = turned_deg
+        self.turned.emit(turned_deg)
+
+    def _on_model_trouble(self, sentence: str) -> None:
+        self._model_trouble = sentence
+        self._tell()
+
+    def _on_model_recovered(self) -> None:
+        self._on_model_trouble("")
+
+    def _set_note(self, sentence: str) -> None:
+        self._note = sentence
+        self._tell()
+
+    def _tell(self) -> None:
+        """Troubles go before notes."""
+        possible = self._view_trouble, self._source_trouble, self._model_trouble
+        troubles = "  ·  ".join(sentence for sentence in possible if sentence)
+        if troubles != self._told_troubles:
+            self._told_troubles, self._answer_to_person = troubles, ""
+        answer = self._answer_to_person if troubles else ""
+        self.status_changed.emit(Status(troubles or self._note, is_trouble=bool(troubles), answer=answer))

@@ -1,0 +1,216 @@
+"""What a person has set, apart from any widget; remembered between runs."""
+
+import os
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import platformdirs
+from PyQt6.QtCore import QSettings
+
+from handviz.core.errors import HandvizError
+from handviz.core.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens
+from handviz.core.lens_files import hand_size_from_text, hand_size_text, lens_from_text, lens_text
+from handviz.core.records import SMOOTHING_KINDS, VARIANTS, SideChoice, SmoothingKind, VariantName
+from handviz.rendering.options import ColourMode, Difference, DrawOptions, UncertainMode, ViewMode
+
+CONFIG_FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
+LAYOUT_VERSION = "1"
+"""Of what the file means; counted up when a name or a value comes to mean something else."""
+ThemeChoice = Literal["system", "dark", "light"]
+DifferencePair = Literal["prior_amvur", "prior_final", "amvur_final"]
+"""The two variants whose distance is shown, joined by an underscore."""
+VERSION_KEY = "memory/settings_version"
+CHOICES: dict[str, tuple[str, ...]] = {
+    "variant": VARIANTS,
+    "colour": get_args(ColourMode),
+    "view": get_args(ViewMode),
+    "uncertain": get_args(UncertainMode),
+    "smoothing_kind": SMOOTHING_KINDS,
+    "theme": get_args(ThemeChoice),
+    "side": get_args(SideChoice),
+    "difference_pair": get_args(DifferencePair),
+}
+LIMITS: dict[str, tuple[float, float]] = {
+    "opacity": (0.1, 1.0),
+    "smoothing": (0.0, 1.0),
+    "range_low_mm": (0.0, 499.0),
+    "range_high_mm": (0.5, 500.0),
+    "uncertain_above_mm": (0.5, 30.0),
+    "ellipse_sigmas": (1.0, 2.0),
+}
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """Everything that a person can set while looking."""
+
+    variant: VariantName = "final"
+    colour: ColourMode = "deviation"
+    view: ViewMode = "overlay"
+    wireframe: bool = False
+    skeleton: bool = False
+    mark_inferred: bool = False
+    relight: bool = False
+    mirror: bool = False
+    opacity: float = 0.9
+    range_is_automatic: bool = True
+    range_low_mm: float = 0.0
+    range_high_mm: float = 10.0
+    smoothing: float = 0.3
+    smoothing_kind: SmoothingKind = "kalman"
+    lens: Lens = ASSUMED_LENS
+    hand_size: HandSize = UNMEASURED
+    loop: bool = True
+    uncertain: UncertainMode = "show"
+    uncertain_above_mm: float = 10.0
+    ellipses: bool = False
+    ellipse_sigmas: float = 2.0
+    attention: bool = False
+    theme: ThemeChoice = "system"
+    side: SideChoice = "detected"
+    compare: bool = False
+    difference: bool = False
+    difference_pair: DifferencePair = "prior_final"
+    difference_aligned: bool = False
+
+    @property
+    def wants_texture(self) -> bool:
+        """Whether hands need a texture to be shown like this."""
+        return self.colour == "texture"
+
+    @property
+    def wants_others(self) -> bool:
+        """Whether the hands of all variants are needed to be shown like this."""
+        return self.compare or self.difference
+
+    @property
+    def shown_difference(self) -> Difference | None:
+        """Between which variants, None where colours show something else."""
+        if not self.difference:
+            return None
+        first, second = (variant for variant in VARIANTS if variant in self.difference_pair.split("_"))
+        return Difference(first, second, aligned=self.difference_aligned)
+
+    def draw_options(self) -> DrawOptions:
+        """The part that concerns the picture."""
+        fixed = (self.range_low_mm, max(self.range_high_mm, self.range_low_mm + 0.5))
+        return DrawOptions(
+            colour=self.colour,
+            view=self.view,
+            wireframe=self.wireframe,
+            skeleton=self.skeleton,
+            mirror=self.mirror,
+            opacity=self.opacity,
+            deviation_range_mm=None if self.range_is_automatic else fixed,
+            mark_inferred=self.mark_inferred,
+            relight=self.relight,
+            uncertain=self.uncertain,
+            uncertain_above_mm=self.uncertain_above_mm,
+            ellipses=self.ellipses,
+            ellipse_sigmas=self.ellipse_sigmas,
+            compare=self.compare,
+            difference=self.shown_difference,
+        )
+
+
+class SettingsStore:
+    """An ini file in the user's configuration folder (or in ``HANDVIZ_CONFIG_DIR``)."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        chosen = folder or os.environ.get(CONFIG_FOLDER_VARIABLE) or platformdirs.user_config_path("handviz")
+        self.path = Path(chosen) / "handviz.ini"
+        self.notice = ""
+        """What became of a file that could not be taken as it was; mostly empty."""
+        self._file = QSettings(str(self.path), QSettings.Format.IniFormat)
+        self._check()
+
+    def _check(self) -> None:
+        """A broken file, or one of another version, is kept beside the new one that begins."""
+        version = str(self._file.value(VERSION_KEY, "") or "")
+        is_broken = self._file.status() != QSettings.Status.NoError or (self.path.is_file() and not self._holds_text())
+        if is_broken:
+            self._begin_anew("could not be read")
+        elif self._file.allKeys() and version not in ("", LAYOUT_VERSION):
+            self._begin_anew(f"is of another version ({version[:20]})")
+        if not self._file.contains(VERSION_KEY):
+            self._file.setValue(VERSION_KEY, LAYOUT_VERSION)
+
+    def _holds_text(self) -> bool:
+        """Qt takes any bytes for an ini file."""
+        try:
+            return "\0" not in self.path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    def _begin_anew(self, why: str) -> None:
+        kept = self.set_aside()
+        self.notice = f"The settings file {why}: all settings are the usual ones now" + (
+            f", the old file is {kept.name} beside it." if kept else "."
+        )
+
+    def set_aside(self) -> Path | None:
+        """Forget everything; the file as it was stays beside it under the name that is returned, None without one."""
+        kept = None
+        if self.path.is_file():
+            kept = self.path.with_name(f"{self.path.name}.before-reset")
+            try:
+                kept.write_bytes(self.path.read_bytes())
+            except OSError:
+                kept = None
+        self._file.clear()
+        self._file.setValue(VERSION_KEY, LAYOUT_VERSION)
+        self._file.sync()
+        return kept
+
+    def load(self) -> ViewSettings:
+        """What was saved; a value that is no longer possible becomes the default."""
+        settings = ViewSettings()
+        for item in fields(ViewSettings):
+            value = _checked(item.name, getattr(settings, item.name), self._file.value(f"view/{item.name}"))
+            settings = replace(settings, **{item.name: value})
+        return settings
+
+    def save(self, settings: ViewSettings) -> None:
+        """Remember all settings."""
+        for item in fields(ViewSettings):
+            self._file.setValue(f"view/{item.name}", _written(getattr(settings, item.name)))
+        self._file.sync()
+
+    def text(self, name: str) -> str:
+        """A remembered text, empty if there is none."""
+        return str(self._file.value(f"memory/{name}", "") or "")
+
+    def remember(self, name: str, text: str) -> None:
+        """Keep a text for the next run."""
+        self._file.setValue(f"memory/{name}", text)
+        self._file.sync()
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, Lens):
+        return lens_text(value)
+    if isinstance(value, HandSize):
+        return hand_size_text(value)
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _checked(name: str, default: Any, saved: Any) -> Any:
+    if saved is None:
+        return default
+    text = str(saved)
+    if isinstance(default, Lens | HandSize):
+        try:
+            return (lens_from_text if isinstance(default, Lens) else hand_size_from_text)(text)
+        except HandvizError:
+            return default
+    if isinstance(default, bool):
+        return {"true": True, "false": False}.get(text, default)
+    if isinstance(default, float):
+        low, high = LIMITS[name]
+        try:
+            number = float(text)
+        except ValueError:
+            return default
+        return number if low <= number <= high else default
+    return text if text in CHOICES[name] else default

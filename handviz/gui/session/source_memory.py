@@ -1,0 +1,117 @@
+"""What is remembered of sources between runs: the last one, recent ones, and how each camera or file is used."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from handviz.gui.session.messages import SourceSetup
+from handviz.gui.session.settings import SettingsStore
+from handviz.sources.camera import USUAL_MODE, CameraInfo, CameraMode, CameraWish, find_again
+from handviz.sources.sources import CAMERA_PREFIX, PICTURES_PREFIX, source_exists
+from handviz.sources.turning import TURNS_DEG
+
+LAST_SOURCE, LAST_CAMERA, RECENT = "last_source", "last_camera", "recent_sources"
+MODES, TURNS = "camera_modes", "turns"
+MOST_RECENT, MOST_TURNS = 8, 200
+LARGEST_NUMBER = 100_000
+"""Of a camera's mode: pixels along a side, or pictures per second."""
+
+
+class SourceMemory:
+    """Keeps it in the settings file; what cannot be read there any more is as if it had never been."""
+
+    def __init__(self, store: SettingsStore) -> None:
+        self._store = store
+
+    def note_opened(self, text: str, camera: CameraInfo | None) -> None:
+        """The next run begins with this source."""
+        self._store.remember(LAST_SOURCE, text)
+        if text.startswith(CAMERA_PREFIX):
+            self._store.remember(LAST_CAMERA, json.dumps([camera.name, camera.port] if camera else []))
+        elif not text.startswith(PICTURES_PREFIX):
+            recent = [_absolute(text), *(other for other in self._recent() if other != _absolute(text))]
+            self._store.remember(RECENT, json.dumps(recent[:MOST_RECENT]))
+
+    def recent(self) -> list[str]:
+        """Files and folders that were opened last, newest first; those that are gone are left out."""
+        return [text for text in self._recent() if source_exists(text)]
+
+    def last(self, cameras: Sequence[CameraInfo]) -> str:
+        """What the last run ended with, as it is called now; empty if it is not there."""
+        text, known = self._store.text(LAST_SOURCE), [str(part) for part in self._json(LAST_CAMERA, list)]
+        if not text.startswith(CAMERA_PREFIX):
+            return text if source_exists(text) else ""
+        if len(known) == 2:
+            number = text.removeprefix(CAMERA_PREFIX)
+            lost = CameraInfo(int(number) if number.isdecimal() else 0, known[0], known[1])
+            camera = find_again(lost, cameras)
+            return f"{CAMERA_PREFIX}{camera.index}" if camera else ""
+        return text if text in [f"{CAMERA_PREFIX}{camera.index}" for camera in cameras] else ""
+
+    def setup_of(self, text: str, camera: CameraInfo | None) -> SourceSetup:
+        """How this source was used last."""
+        is_camera = text.startswith(CAMERA_PREFIX)
+        mode = self.mode_of(text, camera)
+        wish = CameraWish(mode, camera) if is_camera and (camera or mode != USUAL_MODE) else None
+        turn = self._get(TURNS, text, camera)
+        return SourceSetup(camera=wish, turned_deg=next((known for known in TURNS_DEG if known == turn), 0))
+
+    def mode_of(self, text: str, camera: CameraInfo | None) -> CameraMode:
+        """Size and rate that were chosen for a camera."""
+        saved = self._get(MODES, text, camera)
+        parts = saved if isinstance(saved, list) and len(saved) == 3 else []
+        if not parts or not all(isinstance(part, int | float) and 0 < part <= LARGEST_NUMBER for part in parts):
+            return USUAL_MODE
+        mode = CameraMode(round(parts[0]), round(parts[1]), float(parts[2]))
+        return mode if min(mode.width, mode.height) > 0 and mode.fps > 0 else USUAL_MODE
+
+    def set_mode(self, text: str, camera: CameraInfo | None, mode: CameraMode) -> None:
+        """Use the camera like this from now on."""
+        self._put(MODES, _keys(text, camera), [mode.width, mode.height, mode.fps])
+
+    def set_turn(self, text: str, camera: CameraInfo | None, turned_deg: int) -> None:
+        """Turn the source's pictures like this from now on."""
+        self._put(TURNS, _keys(text, camera), turned_deg)
+
+    def _recent(self) -> list[str]:
+        return [text for text in self._json(RECENT, list) if isinstance(text, str)]
+
+    def _table(self, name: str) -> dict[str, Any]:
+        return dict(self._json(name, dict))
+
+    def _get(self, name: str, text: str, camera: CameraInfo | None) -> object:
+        table = self._table(name)
+        return next((table[key] for key in _keys(text, camera) if key in table), None)
+
+    def _put(self, name: str, keys: Sequence[str], value: object) -> None:
+        table = self._table(name)
+        for key in keys:
+            table.pop(key, None)
+            table[key] = value
+        newest = dict(list(table.items())[-MOST_TURNS:])
+        self._store.remember(name, json.dumps(newest))
+
+    def _json(self, name: str, kind: type[Any]) -> Any:
+        try:
+            value = json.loads(self._store.text(name) or "null")
+        except (ValueError, RecursionError):
+            value = None
+        return value if isinstance(value, kind) else kind()
+
+
+def _keys(text: str, camera: CameraInfo | None) -> list[str]:
+    """The camera at its port, and wherever it is plugged in next; or the path."""
+    if camera is None:
+        return [_absolute(text)]
+    return [f"{CAMERA_PREFIX}{camera.name} @ {camera.port}", f"{CAMERA_PREFIX}{camera.name}"]
+
+
+def _absolute(text: str) -> str:
+    """A path as it is called from any folder."""
+    if text.startswith((CAMERA_PREFIX, PICTURES_PREFIX)):
+        return text
+    try:
+        return str(Path(text).expanduser().absolute())
+    except (OSError, RuntimeError, ValueError):
+        return text

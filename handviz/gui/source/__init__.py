@@ -1,0 +1,1 @@
+"""Controls of the source: cameras, clips, folders, the timeline."""

@@ -1,0 +1,264 @@
+"""Bottom: hold, step, scrub, loop, go to a frame and change the speed of clips and folders."""
+
+from PyQt6.QtCore import QSignalBlocker, QSize, Qt
+from PyQt6.QtGui import QKeyEvent, QMouseEvent, QResizeEvent
+from PyQt6.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QSlider,
+    QSpinBox,
+    QStyle,
+    QStyleOptionSlider,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from handviz.gui.session.controller import SPEEDS, Controller
+from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
+from handviz.gui.session.settings import ViewSettings
+from handviz.gui.widgets.icons import IconName, icon
+from handviz.gui.widgets.parts import named_label
+
+HIGHEST_FRAME = 2_000_000_000
+LEAST_WIDTH_PX, WIDTH_WITH_SPEED_PX, WIDTH_WITH_TIME_PX = 300, 370, 470
+
+
+class ScrubSlider(QSlider):
+    """A press anywhere on the bar goes there at once and then drags, as in every player."""
+
+    def __init__(self) -> None:
+        super().__init__(Qt.Orientation.Horizontal)
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
+        """Qt would go a page further only; where frames are few, the handle is not even under the mouse then."""
+        if event is not None and event.button() == Qt.MouseButton.LeftButton:
+            self.setSliderDown(True)
+            self.setValue(self._value_at(round(event.position().x())))
+
+    def mouseMoveEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
+        """Drag."""
+        if event is not None and self.isSliderDown():
+            self.setValue(self._value_at(round(event.position().x())))
+
+    def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
+        """Let go."""
+        if event is not None and event.button() == Qt.MouseButton.LeftButton:
+            self.setSliderDown(False)
+
+    def _value_at(self, x: int) -> int:
+        option, style = QStyleOptionSlider(), self.style()
+        self.initStyleOption(option)
+        assert style is not None
+        part = QStyle.SubControl.SC_SliderHandle
+        handle = style.subControlRect(QStyle.ComplexControl.CC_Slider, option, part, self).width()
+        span = max(self.width() - handle, 1)
+        return QStyle.sliderValueFromPosition(self.minimum(), self.maximum(), x - handle // 2, span)
+
+
+class FrameBox(QSpinBox):
+    """The frame's number, counted from 1; a number typed into it is gone to with Enter, Escape leaves it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setRange(1, HIGHEST_FRAME)
+        self.setKeyboardTracking(False)
+        self.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+        self.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.setFixedWidth(64)
+        self.setToolTip("Go to a frame (Ctrl+G)")
+        self._shown = 1
+
+    def begin_typing(self) -> None:
+        """Take the keys; the first digit replaces what is there."""
+        self.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.selectAll()
+
+    def show_frame(self, number: int) -> None:
+        """Follow the stream, but not under the person's hand."""
+        self._shown = number
+        if not self.hasFocus():
+            with QSignalBlocker(self):
+                self.setValue(number)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
+        """Enter and Escape give the keys back to the window."""
+        key = event.key() if event is not None else None
+        if key == Qt.Key.Key_Escape:
+            with QSignalBlocker(self):
+                self.setValue(self._shown)
+        else:
+            super().keyPressEvent(event)
+        if key in (Qt.Key.Key_Escape, Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.clearFocus()
+
+
+class NameLabel(QLabel):
+    """A line that leaves out its middle where it is too long for its place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setObjectName("faint")
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._whole = ""
+
+    def show_whole(self, text: str) -> None:
+        """Show it, as far as it fits; the tooltip has it all."""
+        if text != self._whole:
+            self._whole = text
+            self.setToolTip(text)
+            self._fit()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        """Fit it anew."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        middle = Qt.TextElideMode.ElideMiddle
+        self.setText(self.fontMetrics().elidedText(self._whole, middle, max(self.width() - 2, 0)))
+
+
+class Timeline(QFrame):
+    """Follows and drives a controller; hidden for cameras."""
+
+    def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("timeline")
+        self._controller = controller
+        column = QVBoxLayout(self)
+        column.setContentsMargins(12, 7, 12, 6)
+        column.setSpacing(4)
+        self.slider = ScrubSlider()
+        self.slider.setToolTip("Where in the clip or folder; drag to look through it")
+        column.addWidget(self.slider)
+        row = QHBoxLayout()
+        column.addLayout(row)
+        self._fill(row)
+        self._connect(controller)
+        self.hide()
+
+    def _fill(self, row: QHBoxLayout) -> None:
+        self.back = self._add_button(row, "back", "One frame back (←), ten (Shift+←)")
+        self.play = self._add_button(row, "play", "Hold or go on (space)")
+        self.forward = self._add_button(row, "forward", "One frame on (→), ten (Shift+→)")
+        row.addSpacing(6)
+        self.number = FrameBox()
+        row.addWidget(self.number)
+        self.place = named_label("number", "")
+        row.addWidget(self.place)
+        self.time = named_label("number", "")
+        row.addWidget(self.time)
+        row.addSpacing(6)
+        self.file_name = NameLabel()
+        row.addWidget(self.file_name, 1)
+        self.speed = QComboBox()
+        self.speed.setToolTip("How fast it plays: slower ([), faster (])")
+        for speed in SPEEDS:
+            self.speed.addItem(f"{speed:g}×", speed)
+        row.addWidget(self.speed)
+        self.loop = self._add_button(row, "loop", "Begin again at the end (L)")
+        self.loop.setCheckable(True)
+
+    def _connect(self, controller: Controller) -> None:
+        self.back.clicked.connect(lambda: controller.step(-1))
+        self.forward.clicked.connect(lambda: controller.step(1))
+        self.play.clicked.connect(controller.toggle_playing)
+        self.loop.toggled.connect(lambda checked: controller.change(loop=checked))
+        self.slider.valueChanged.connect(controller.seek)
+        self.number.valueChanged.connect(lambda number: controller.go_to(number - 1))
+        self.speed.activated.connect(lambda row: controller.set_speed(SPEEDS[row]))
+        controller.source_changing.connect(lambda _: self.hide())
+        controller.source_opened.connect(self.show_source)
+        controller.length_changed.connect(self.show_length)
+        controller.playing_changed.connect(self.show_playing)
+        controller.speed_changed.connect(self.show_speed)
+        controller.settings_changed.connect(self.show_settings)
+        controller.answered.connect(self.show_place)
+        self.show_settings(controller.settings)
+        self.show_speed(controller.speed)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """Narrower than all of its parts side by side, for it leaves some out."""
+        return QSize(LEAST_WIDTH_PX, super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        """Leave out what a narrow window has no place for; the keys do the same."""
+        super().resizeEvent(event)
+        self.speed.setVisible(self.width() >= WIDTH_WITH_SPEED_PX)
+        self.time.setVisible(self.width() >= WIDTH_WITH_TIME_PX)
+
+    def begin_going_to(self) -> None:
+        """Let a frame's number be typed."""
+        if self.isHidden():
+            self._controller.say("There are frames to go to in clips and folders only.")
+        else:
+            self.number.begin_typing()
+
+    def show_source(self, info: SourceInfo) -> None:
+        """Appear for clips and folders."""
+        self.time.setText("")
+        self.file_name.show_whole("")
+        self.number.show_frame(1)
+        with QSignalBlocker(self.slider):
+            self.slider.setValue(0)
+        self._show_count(info.frame_count)
+        self.setVisible(not info.is_live and info.frame_count != 1)
+
+    def show_length(self, length: SourceLength) -> None:
+        """Follow a folder that changes, or a clip that is not as long as it says."""
+        self._show_count(length.frame_count)
+        self._show_number(max(length.number, 0))
+        self.setVisible(length.frame_count != 1)
+
+    def show_playing(self, is_playing: bool) -> None:
+        """The button shows what it would do."""
+        self.play.setIcon(icon("hold" if is_playing else "play"))
+
+    def show_speed(self, speed: float) -> None:
+        """Follow a speed that was changed elsewhere."""
+        self.speed.setCurrentIndex(SPEEDS.index(speed))
+
+    def show_settings(self, settings: ViewSettings) -> None:
+        """Follow settings that were changed elsewhere."""
+        with QSignalBlocker(self.loop):
+            self.loop.setChecked(settings.loop)
+
+    def show_place(self, answer: Answer) -> None:
+        """Follow the stream, but not under the person's hand."""
+        frame = answer.result.frame
+        self.time.setText("" if frame.time_ms is None else time_text(frame.time_ms))
+        self.file_name.show_whole(frame.name)
+        self._show_number(frame.number)
+
+    def _show_number(self, number: int) -> None:
+        self.number.show_frame(number + 1)
+        if not self.slider.isSliderDown():
+            with QSignalBlocker(self.slider):
+                self.slider.setValue(number)
+
+    def _show_count(self, count: int | None) -> None:
+        self.place.setText(f"/ {count}" if count else "")
+        with QSignalBlocker(self.slider), QSignalBlocker(self.number):
+            self.slider.setRange(0, max((count or 1) - 1, 0))
+            self.slider.setEnabled(bool(count))
+            self.number.setMaximum(count or HIGHEST_FRAME)
+
+    def _add_button(self, row: QHBoxLayout, name: IconName, hint: str) -> QToolButton:
+        button = QToolButton()
+        button.setIcon(icon(name))
+        button.setIconSize(QSize(16, 16))
+        button.setToolTip(hint)
+        row.addWidget(button)
+        return button
+
+
+def time_text(time_ms: float) -> str:
+    """Minutes, seconds and thousandths: "01:02.345"."""
+    whole_ms = round(time_ms)
+    return f"{whole_ms // 60_000:02d}:{whole_ms // 1000 % 60:02d}.{whole_ms % 1000:03d}"

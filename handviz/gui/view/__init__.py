@@ -1,0 +1,1 @@
+"""The OpenGL viewport and what it shows."""

@@ -1,0 +1,275 @@
+"""The picture in the middle of the window."""
+
+import logging
+import time
+from contextlib import ExitStack
+from typing import Protocol
+
+import moderngl
+import numpy as np
+from numpy.typing import NDArray
+from PyQt6.QtCore import QPointF, QSize, Qt, pyqtSignal
+from PyQt6.QtGui import QMouseEvent, QOpenGLContext, QPaintEvent, QWheelEvent
+from PyQt6.QtOpenGLWidgets import QOpenGLWidget
+from PyQt6.QtWidgets import QWidget
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import FrameResult
+from handviz.gui.view.gl_context import NO_OPENGL, broken_driver, moderngl_from
+from handviz.rendering.camera import OrbitCamera
+from handviz.rendering.highlight import Highlight, Pick
+from handviz.rendering.key_light import KeyLight
+from handviz.rendering.options import DrawOptions
+from handviz.rendering.panes import PanePoint
+from handviz.rendering.split_scene import SplitScene
+from handviz.rendering.surface import Surface
+from handviz.rendering.target import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
+
+WHEEL_STEP = 120.0
+CLICK_REACH_PX = 4.0
+logger = logging.getLogger(__name__)
+
+
+class PictureTaker(Protocol):
+    """Who wants the painted view, such as a recording."""
+
+    def wants_picture(self) -> bool:
+        """Asked after every paint; reading the view back costs time."""
+        ...
+
+    def take_picture(self, pixels: bytes, size: tuple[int, int]) -> None:
+        """RGBA, the lowest row first; width and height in pixels."""
+        ...
+
+
+class Viewport(QOpenGLWidget):
+    """Shows results through a SplitScene.
+
+    In free orbit the mouse turns, the wheel zooms, a double click goes home. The right button moves the light.
+    """
+
+    painted = pyqtSignal(object, float)
+    """The result shown (None without one), and how long drawing it took in milliseconds."""
+    clicked = pyqtSignal(QPointF)
+    """Where the left button was pressed and let go without a drag."""
+    failed = pyqtSignal(str)
+    """Why nothing can be drawn here."""
+
+    def __init__(self, surface: Surface, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._surface = surface
+        self._ctx: moderngl.Context | None = None
+        self._scene: SplitScene | None = None
+        self._smooth_target: MultisampleTarget | None = None
+        self._samples = 0
+        self._result: FrameResult | None = None
+        self._options = DrawOptions()
+        self._orbit = OrbitCamera()
+        self._light = KeyLight()
+        self._dragged = Qt.MouseButton.NoButton
+        self._drag_from = QPointF()
+        self._pressed_at: QPointF | None = None
+        self._drawn_size = (0, 0)
+        self._highlight: Highlight | None = None
+        self.picture_taker: PictureTaker | None = None
+        self.setMinimumSize(QSize(320, 240))
+
+    def show_result(self, result: FrameResult | None) -> None:
+        """Draw this result from now on; None empties the view."""
+        self._result = result
+        if self._scene is not None:
+            self._scene.show(result)
+        self.update()
+
+    @property
+    def options(self) -> DrawOptions:
+        """How it is drawn now."""
+        return self._options
+
+    def set_options(self, options: DrawOptions) -> None:
+        """Draw like this from now on."""
+        self._options = options
+        self.update()
+
+    def set_highlight(self, highlight: Highlight | None) -> None:
+        """Mark a point of the present result from now on; None marks nothing."""
+        self._highlight = highlight
+        if self._scene is not None:
+            self._scene.set_highlight(highlight)
+        self.update()
+
+    def pick_at(self, position: QPointF) -> Pick | None:
+        """The vertex or joint under a place of this widget, in whichever pane; None beside the hands."""
+        if self._scene is None:
+            return None
+        ratio = self.devicePixelRatioF()
+        point_px = position.x() * ratio, position.y() * ratio
+        return self._scene.pick(point_px, self._drawn_size, self._options, orbit=self._orbit, pixel_ratio=ratio)
+
+    def range_mm(self) -> tuple[float, float] | None:
+        """The ends of the heatmap on the screen."""
+        return self._scene.range_mm(self._options) if self._scene is not None else self._options.deviation_range_mm
+
+    def pane_at(self, position: QPointF) -> PanePoint | None:
+        """The variant drawn at a place of this widget and where in its pane, in physical pixels; None beside panes."""
+        if self._scene is None:
+            return None
+        ratio = self.devicePixelRatioF()
+        point_px = position.x() * ratio, position.y() * ratio
+        return self._scene.pane_at(point_px, self._drawn_size, self._options, ratio)
+
+    def cut_out(self, scale: float = 1.0) -> NDArray[np.uint8] | None:
+        """(H, W, 4) RGB and straight alpha of the hands as they stand in the view, ``scale`` times as large.
+
+        None where nothing can be drawn; HandvizError if this is too large for the graphics card.
+        """
+        if self._ctx is None or self._scene is None:
+            return None
+        self.makeCurrent()
+        try:
+            return self._cut_out(self._ctx, self._scene, scale)
+        except moderngl.Error as error:
+            raise HandvizError(f"The graphics card cannot draw the view at this size ({error}).") from error
+        finally:
+            self._scene.set_highlight(self._highlight)
+            self.doneCurrent()
+
+    def _cut_out(self, ctx: moderngl.Context, scene: SplitScene, scale: float) -> NDArray[np.uint8]:
+        pixel_ratio = self.devicePixelRatioF() * scale
+        size = round(self.width() * pixel_ratio), round(self.height() * pixel_ratio)
+        with ExitStack() as resources:
+            smooth = MultisampleTarget(ctx, min(SAMPLES, ctx.max_samples))
+            plain = MultisampleTarget(ctx, 0)
+            for target in (smooth, plain):
+                resources.callback(target.release)
+            options = self._options.cut_out()
+            drawn = smooth.framebuffer(size)
+            scene.set_highlight(None)
+            scene.draw(drawn, options, orbit=self._orbit, light=self._light, pixel_ratio=pixel_ratio)
+            smooth.resolve(plain.framebuffer(size))
+            return straight_alpha(read_pixels(plain.framebuffer(size), components=4))
+
+    def look_from(self, orbit: OrbitCamera) -> None:
+        """Look at the hands like this in free orbit, until the mouse turns them."""
+        self._orbit = orbit
+        self.update()
+
+    def release_gl(self) -> None:
+        """Free everything on the graphics card; the viewport stays empty afterwards."""
+        if self._scene is None:
+            return
+        self.makeCurrent()
+        self._release()
+        self.doneCurrent()
+
+    def initializeGL(self) -> None:  # noqa: N802
+        """Qt calls this with its context current; again if the widget changed its window."""
+        self._release()
+        context = QOpenGLContext.currentContext()
+        assert context is not None
+        try:
+            self._ctx = moderngl_from(context)
+        except HandvizError as error:
+            self.failed.emit(str(error))
+            return
+        try:
+            self._samples = affordable_samples(self._ctx)
+            self._smooth_target = MultisampleTarget(self._ctx, self._samples)
+            self._scene = SplitScene(self._ctx, self._surface)
+        except moderngl.Error as error:
+            self._give_up(error)
+            return
+        self._scene.show(self._result)
+        self._scene.set_highlight(self._highlight)
+        logger.info("drawing with %s", self._ctx.info["GL_RENDERER"])
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802
+        """Where Qt gets no OpenGL at all it calls neither ``initializeGL`` nor ``paintGL``."""
+        super().paintEvent(event)
+        if not self.isValid():
+            self.failed.emit(NO_OPENGL)
+
+    def paintGL(self) -> None:  # noqa: N802
+        """Qt calls this with the widget's framebuffer bound; its number changes on every resize."""
+        if self._ctx is None or self._scene is None or self._smooth_target is None:
+            return
+        started_s = time.perf_counter()
+        try:
+            self._draw(self._ctx, self._scene, self._smooth_target)
+        except moderngl.Error as error:
+            self._give_up(error)
+            return
+        self.painted.emit(self._result, (time.perf_counter() - started_s) * 1000)
+
+    def _draw(self, ctx: moderngl.Context, scene: SplitScene, smooth_target: MultisampleTarget) -> None:
+        # The context's own idea of the screen is wrong inside a QOpenGLWidget.
+        screen = ctx.detect_framebuffer(self.defaultFramebufferObject())
+        target = smooth_target.framebuffer(screen.size) if self._samples else screen
+        pixel_ratio, self._drawn_size = self.devicePixelRatioF(), target.size
+        scene.draw(target, self._options, orbit=self._orbit, light=self._light, pixel_ratio=pixel_ratio)
+        if self._samples:
+            smooth_target.resolve(screen)
+        ctx.finish()
+        if self.picture_taker is not None and self.picture_taker.wants_picture():
+            self.picture_taker.take_picture(screen.read(components=4, alignment=1), screen.size)
+
+    def _give_up(self, error: moderngl.Error) -> None:
+        """The driver cannot compile or draw: it would fail at every frame, so nothing more is drawn here."""
+        logger.error("the graphics driver fails: %s", error)
+        self._release()
+        self.failed.emit(broken_driver(error))
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
+        """Begin to turn the hands or to move the light, or a click."""
+        is_left = event is not None and event.button() == Qt.MouseButton.LeftButton
+        self._pressed_at = event.position() if event is not None and is_left else None
+        if event is not None and self._can_drag(event.button()):
+            self._dragged, self._drag_from = event.button(), event.position()
+
+    def mouseMoveEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
+        """Turn the hands or move the light."""
+        if event is None or not self._can_drag(self._dragged):
+            return
+        moved = event.position() - self._drag_from
+        self._drag_from = event.position()
+        right_px = -moved.x() if self._options.mirror else moved.x()
+        if self._dragged == Qt.MouseButton.RightButton:
+            self._light = self._light.dragged(right_px, moved.y())
+        else:
+            self._orbit = self._orbit.dragged(right_px, moved.y())
+        self.update()
+
+    def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
+        """Let go; where nothing was dragged that was a click."""
+        pressed_at, self._pressed_at = self._pressed_at, None
+        if event is not None and pressed_at is not None and event.button() == Qt.MouseButton.LeftButton:
+            moved = event.position() - pressed_at
+            if moved.manhattanLength() <= CLICK_REACH_PX:
+                self.clicked.emit(event.position())
+        if event is not None and event.button() == self._dragged:
+            self._dragged = Qt.MouseButton.NoButton
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
+        """Look as the camera does again; with the right button, the light as it was at first."""
+        if event is not None and event.button() == Qt.MouseButton.RightButton:
+            self._light = KeyLight()
+        else:
+            self._orbit = OrbitCamera()
+        self.update()
+
+    def _can_drag(self, button: Qt.MouseButton) -> bool:
+        if button == Qt.MouseButton.RightButton:
+            return self._options.light_can_move
+        return button == Qt.MouseButton.LeftButton and self._options.view == "orbit"
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802
+        """Come nearer or go away."""
+        if event is not None and self._options.view == "orbit":
+            self._orbit = self._orbit.zoomed(event.angleDelta().y() / WHEEL_STEP)
+            self.update()
+
+    def _release(self) -> None:
+        for part in (self._scene, self._smooth_target):
+            if part is not None:
+                part.release()
+        self._scene = self._smooth_target = self._ctx = None

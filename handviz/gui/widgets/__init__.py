@@ -1,0 +1,1 @@
+"""Parts, theme and keys that every room of the window shares."""

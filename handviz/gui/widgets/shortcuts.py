@@ -1,0 +1,118 @@
+"""Every action of the window once: its keys, its place in the menus, and the window that lists the keys."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from PyQt6.QtCore import Qt
+from PyQt6.QtGui import QAction, QKeySequence
+from PyQt6.QtWidgets import QDialog, QGridLayout, QHBoxLayout, QMainWindow, QPushButton, QVBoxLayout, QWidget
+
+from handviz.gui.session.settings import ViewSettings
+from handviz.gui.widgets.parts import named_label
+
+MenuName = Literal["File", "Source", "Network", "View", "Tools", "Help"]
+COLUMN_COUNT = 2
+MOUSE = (
+    "click: read a point of a hand",
+    "drag: turn (free orbit)",
+    "wheel: zoom (free orbit)",
+    "double click: look as the camera does",
+    "right drag: move the light (relight)",
+    "double right click: the light as it was at first",
+)
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """One action of the window, with its keys if it has any."""
+
+    keys: tuple[str, ...]
+    text: str
+    action: Callable[[], object]
+    menu: MenuName = "View"
+    setting: tuple[str, object] | None = None
+    """Name and value in ViewSettings that it stands for: the menu marks it while they hold."""
+
+
+def install(window: QMainWindow, shortcuts: Sequence[Shortcut], settings: Callable[[], ViewSettings]) -> None:
+    """Let the keys work anywhere in the window, and put every action into its menu."""
+    bar = window.menuBar()
+    assert bar is not None
+    menus = {name: bar.addMenu(f"&{name}") for name in get_args(MenuName)}
+    marked: list[tuple[QAction, str, object]] = []
+
+    def mark() -> None:
+        for action, name, value in marked:
+            action.setChecked(getattr(settings(), name) == value)
+
+    for menu in menus.values():
+        assert menu is not None
+        menu.aboutToShow.connect(mark)
+    for shortcut in shortcuts:
+        action = QAction(shortcut.text[:1].upper() + shortcut.text[1:], window)
+        action.setShortcuts([QKeySequence(key) for key in shortcut.keys])
+        if shortcut.setting is not None:
+            action.setCheckable(True)
+            marked.append((action, *shortcut.setting))
+        action.triggered.connect(lambda _=False, do=shortcut.action: do())
+        window.addAction(action)
+        menu = menus[shortcut.menu]
+        assert menu is not None
+        menu.addAction(action)
+
+
+class ShortcutWindow(QDialog):
+    """Lists the keys by menu, and what the mouse does."""
+
+    def __init__(self, shortcuts: Sequence[Shortcut], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Shortcuts")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        with_keys = [shortcut for shortcut in shortcuts if shortcut.keys]
+        blocks = [
+            (name, [("  ".join(one.keys), one.text) for one in with_keys if one.menu == name])
+            for name in get_args(MenuName)
+        ]
+        blocks.append(("Mouse", [(mouse, meaning) for mouse, _, meaning in (text.partition(": ") for text in MOUSE)]))
+        columns = QHBoxLayout()
+        columns.setSpacing(34)
+        for part in _even_columns([block for block in blocks if block[1]]):
+            columns.addLayout(_column_of(part))
+        close = QPushButton("Close")
+        close.setToolTip("Close this list (Escape)")
+        close.clicked.connect(self.reject)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(22, 16, 22, 16)
+        whole.addLayout(columns)
+        whole.addSpacing(8)
+        whole.addWidget(close, 0, Qt.AlignmentFlag.AlignRight)
+
+
+Block = tuple[str, list[tuple[str, str]]]
+
+
+def _even_columns(blocks: list[Block]) -> list[list[Block]]:
+    """Blocks in their order, in columns of about the same length."""
+    lengths = [len(lines) + 2 for _, lines in blocks]
+    columns: list[list[Block]] = [[] for _ in range(COLUMN_COUNT)]
+    before = 0
+    for block, length in zip(blocks, lengths, strict=True):
+        columns[min((before + length // 2) * COLUMN_COUNT // sum(lengths), COLUMN_COUNT - 1)].append(block)
+        before += length
+    return [column for column in columns if column]
+
+
+def _column_of(blocks: list[Block]) -> QGridLayout:
+    grid = QGridLayout()
+    grid.setHorizontalSpacing(18)
+    grid.setVerticalSpacing(3)
+    for name, lines in blocks:
+        row = grid.rowCount()
+        grid.addWidget(named_label("faint", name.upper()), row, 0, 1, 2)
+        for number, (keys, text) in enumerate(lines, start=row + 1):
+            grid.addWidget(named_label("number", keys), number, 0)
+            grid.addWidget(named_label("", text), number, 1)
+        grid.setRowMinimumHeight(grid.rowCount(), 10)
+    grid.setRowStretch(grid.rowCount(), 1)
+    return grid

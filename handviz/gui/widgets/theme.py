@@ -1,0 +1,199 @@
+"""The dark and the light look; which one is worn is the system's or the person's choice."""
+
+from dataclasses import dataclass
+from string import Template
+
+from PyQt6.QtCore import QObject, Qt, pyqtSignal
+from PyQt6.QtGui import QColor, QPalette
+from PyQt6.QtWidgets import QApplication
+
+from handviz.gui.session.settings import ThemeChoice
+
+
+@dataclass(frozen=True)
+class Look:
+    """The colours of everything but the viewport, which stays dark: so pictures and heatmaps look the same in both."""
+
+    window: str
+    panel: str
+    field: str
+    button: str
+    button_hover: str
+    button_pressed: str
+    edge: str
+    edge_hover: str
+    split: str
+    text: str
+    faint: str
+    disabled: str
+    accent: str
+    on_accent: str
+    checked: str
+    trouble_ground: str
+    trouble_text: str
+    trouble_edge: str
+
+
+DARK = Look(
+    window="#171a1f",
+    panel="#1b1f25",
+    field="#101317",
+    button="#262b33",
+    button_hover="#2e353f",
+    button_pressed="#1f242b",
+    edge="#333a44",
+    edge_hover="#59636f",
+    split="#2a3038",
+    text="#dfe3e8",
+    faint="#97a1ad",
+    disabled="#6a737e",
+    accent="#35b8a6",
+    on_accent="#07120f",
+    checked="#1f4a45",
+    trouble_ground="#3c1c14",
+    trouble_text="#ffd9c7",
+    trouble_edge="#b4593a",
+)
+LIGHT = Look(
+    window="#e9ecef",
+    panel="#f5f6f8",
+    field="#ffffff",
+    button="#ffffff",
+    button_hover="#eef3f4",
+    button_pressed="#dde3e6",
+    edge="#c3cad1",
+    edge_hover="#8e99a4",
+    split="#d9dee3",
+    text="#1b2127",
+    faint="#56616c",
+    disabled="#8b959f",
+    accent="#0f7f72",
+    on_accent="#ffffff",
+    checked="#c6e7e2",
+    trouble_ground="#fff0e8",
+    trouble_text="#6b2410",
+    trouble_edge="#c9623d",
+)
+STYLE = Template("""
+QWidget { font-size: 12px; }
+QFrame#panel, QScrollArea, QScrollArea > QWidget > QWidget { background: $panel; }
+QScrollArea { border: none; }
+QFrame#group { border-bottom: 1px solid $split; padding-bottom: 8px; }
+QFrame#timeline { background: $panel; border-top: 1px solid $split; }
+QToolButton#heading { color: $faint; font-size: 11px; font-weight: 600; background: transparent; border: none;
+    padding: 3px 0; }
+QToolButton#heading:hover, QToolButton#heading:focus { color: $text; }
+QLabel#faint, QLabel#key { color: $faint; }
+QLabel#key { font-size: 11px; }
+QLabel#title { font-size: 17px; font-weight: 600; }
+QLabel#number { font-family: monospace; }
+QLabel#banner, QLabel#toast { background: $trouble_ground; color: $trouble_text; border: 1px solid $trouble_edge;
+    border-radius: 5px; padding: 9px 12px; }
+QLabel#toast[kind="note"] { background: $button; color: $text; border-color: $edge_hover; }
+QLabel#note { color: #e6eaef; background: rgba(20, 24, 30, 150); border-radius: 4px; padding: 2px 8px;
+    font-size: 11px; }
+QLabel#invitation { color: #97a1ad; font-size: 15px; background: transparent; }
+QFrame#card { background: $panel; border: 1px solid $edge_hover; border-radius: 8px; }
+QPushButton, QToolButton { background: $button; border: 1px solid $edge; border-radius: 4px; padding: 5px 10px; }
+QPushButton:hover, QToolButton:hover { background: $button_hover; border-color: $edge_hover; }
+QPushButton:pressed, QToolButton:pressed { background: $button_pressed; }
+QPushButton:disabled, QToolButton:disabled { color: $disabled; background: $panel; border-color: $split; }
+QPushButton:focus, QToolButton:focus { border-color: $accent; }
+QPushButton:checked { background: $checked; border-color: $accent; }
+QToolButton { padding: 4px; }
+QToolButton:checked { background: $checked; border-color: $accent; }
+QToolButton#heading:checked { background: transparent; }
+QComboBox, QSpinBox, QDoubleSpinBox, QLineEdit { background: $field; border: 1px solid $edge; border-radius: 4px;
+    padding: 4px 6px; min-height: 18px; }
+QComboBox:focus, QSpinBox:focus, QDoubleSpinBox:focus, QLineEdit:focus { border-color: $accent; }
+QComboBox:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled, QLineEdit:disabled { color: $disabled;
+    border-color: $split; }
+QComboBox QAbstractItemView { background: $field; border: 1px solid $edge; }
+QPlainTextEdit, QTableView, QListView, QTextBrowser { background: $field; border: 1px solid $edge; }
+QHeaderView::section { background: $button; color: $faint; border: none; border-right: 1px solid $split;
+    border-bottom: 1px solid $split; padding: 4px 6px; }
+QProgressBar { background: $field; border: 1px solid $edge; border-radius: 4px; text-align: center; }
+QProgressBar::chunk { background: $checked; }
+QSlider:focus { border: 1px solid $accent; border-radius: 4px; }
+QSlider::groove:horizontal { height: 4px; background: $edge; border-radius: 2px; }
+QSlider::sub-page:horizontal { background: $accent; border-radius: 2px; }
+QSlider::handle:horizontal { background: $text; width: 12px; height: 12px; margin: -4px 0; border-radius: 6px; }
+QSlider::sub-page:horizontal:disabled { background: $edge; }
+QSlider::handle:horizontal:disabled { background: $disabled; }
+QStatusBar { background: $window; border-top: 1px solid $split; color: $faint; }
+QStatusBar::item { border: none; }
+QRadioButton:focus, QCheckBox:focus { color: $accent; }
+QRadioButton::indicator, QCheckBox::indicator { width: 12px; height: 12px; border: 1px solid $edge_hover;
+    background: $field; }
+QRadioButton::indicator { border-radius: 7px; }
+QCheckBox::indicator { border-radius: 3px; }
+QRadioButton::indicator:hover, QCheckBox::indicator:hover { border-color: $accent; }
+QRadioButton::indicator:checked, QCheckBox::indicator:checked { border-color: $accent;
+    background: qradialgradient(cx: 0.5, cy: 0.5, radius: 0.5, fx: 0.5, fy: 0.5,
+    stop: 0 $accent, stop: 0.62 $accent, stop: 0.72 $field, stop: 1 $field); }
+QCheckBox::indicator:checked { background: $accent; }
+QScrollBar:vertical { background: $panel; width: 9px; }
+QScrollBar::handle:vertical { background: $edge; border-radius: 4px; min-height: 24px; }
+QScrollBar::handle:vertical:hover { background: $edge_hover; }
+QScrollBar::add-line, QScrollBar::sub-line { height: 0; }
+QToolTip { background: $button; color: $text; border: 1px solid $edge_hover; padding: 3px; }
+""")
+
+
+def palette_of(look: Look) -> QPalette:
+    """The look for what the style sheet does not reach."""
+    role = QPalette.ColorRole
+    colours = {
+        role.Window: look.window,
+        role.WindowText: look.text,
+        role.Base: look.field,
+        role.AlternateBase: look.panel,
+        role.Text: look.text,
+        role.PlaceholderText: look.faint,
+        role.Button: look.button,
+        role.ButtonText: look.text,
+        role.BrightText: look.text,
+        role.Highlight: look.accent,
+        role.HighlightedText: look.on_accent,
+        role.ToolTipBase: look.button,
+        role.ToolTipText: look.text,
+        role.Link: look.accent,
+    }
+    palette = QPalette()
+    for name, colour in colours.items():
+        palette.setColor(name, QColor(colour))
+    for name in (role.Text, role.WindowText, role.ButtonText):
+        palette.setColor(QPalette.ColorGroup.Disabled, name, QColor(look.disabled))
+    return palette
+
+
+class Theme(QObject):
+    """Dresses the whole program; follows the system as long as the person has not chosen."""
+
+    changed = pyqtSignal()
+    """The look is another one: whoever draws with its colours draws again."""
+
+    def __init__(self, application: QApplication) -> None:
+        super().__init__()
+        self._application = application
+        self._choice: ThemeChoice = "system"
+        self.look = DARK
+        application.setStyle("Fusion")
+        hints = application.styleHints()
+        assert hints is not None
+        self._hints = hints
+        hints.colorSchemeChanged.connect(lambda _: self._dress())
+        self._dress()
+
+    def choose(self, choice: ThemeChoice) -> None:
+        """Dark, light, or what the system says, also when it changes its mind."""
+        if choice != self._choice:
+            self._choice = choice
+            self._dress()
+
+    def _dress(self) -> None:
+        follows_light = self._choice == "system" and self._hints.colorScheme() == Qt.ColorScheme.Light
+        self.look = LIGHT if self._choice == "light" or follows_light else DARK
+        self._application.setPalette(palette_of(self.look))
+        self._application.setStyleSheet(STYLE.substitute(vars(self.look)))
+        self.changed.emit()

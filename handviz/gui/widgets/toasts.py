@@ -1,0 +1,78 @@
+"""Short sentences over the window's corner that go away by themselves."""
+
+from typing import Literal
+
+from PyQt6.QtCore import QEvent, QObject, QTimer
+from PyQt6.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from handviz.gui.widgets.parts import named_label
+
+ToastKind = Literal["trouble", "note"]
+SHOWN_MS = 7000
+MOST_AT_ONCE = 4
+WIDTH_PX, MARGIN_PX, TOP_PX = 360, 14, 40
+
+
+class Toasts(QWidget):
+    """Lies in the upper right corner of its parent; a click takes a toast away before its time."""
+
+    def __init__(self, parent: QWidget, *, shown_ms: int = SHOWN_MS) -> None:
+        super().__init__(parent)
+        self._shown_ms = shown_ms
+        self.labels: list[QLabel] = []
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(6)
+        parent.installEventFilter(self)
+        self.hide()
+
+    def show_toast(self, sentence: str, kind: ToastKind = "trouble") -> None:
+        """Show a sentence; one that is there already only stays longer."""
+        for label in self.labels:
+            if label.text() == sentence:
+                self._drop(label)
+                break
+        label = named_label("toast", sentence, wraps=True)
+        label.setProperty("kind", kind)
+        label.setToolTip("Click to take this away")
+        label.setAccessibleName(sentence)
+        label.installEventFilter(self)
+        timer = QTimer(label)
+        timer.setSingleShot(True)
+        timer.timeout.connect(lambda: self._drop(label))
+        timer.start(self._shown_ms)
+        self.labels.append(label)
+        self._column.addWidget(label)
+        for oldest in self.labels[:-MOST_AT_ONCE]:
+            self._drop(oldest)
+        self._place()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
+        """Follow the parent's size; take clicked toasts away."""
+        if event is not None and event.type() == QEvent.Type.Resize and watched is self.parent():
+            self._place()
+        if event is not None and event.type() == QEvent.Type.MouseButtonRelease and watched in self.labels:
+            assert isinstance(watched, QLabel)
+            self._drop(watched)
+        return super().eventFilter(watched, event)
+
+    def _drop(self, label: QLabel) -> None:
+        if label in self.labels:
+            self.labels.remove(label)
+            self._column.removeWidget(label)
+            label.hide()
+            label.deleteLater()
+            self._place()
+
+    def _place(self) -> None:
+        parent = self.parentWidget()
+        assert parent is not None
+        if not self.labels:
+            self.hide()
+            return
+        width = min(WIDTH_PX, max(parent.width() - 2 * MARGIN_PX, 80))
+        height = sum(max(label.heightForWidth(width), label.sizeHint().height()) for label in self.labels)
+        height += self._column.spacing() * (len(self.labels) - 1)
+        self.setGeometry(parent.width() - width - MARGIN_PX, TOP_PX, width, height)
+        self.show()
+        self.raise_()

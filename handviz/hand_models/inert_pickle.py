@@ -1,0 +1,186 @@
+"""Reads the arrays of a scientific pickle without running any of it.
+
+A pickle is a program: it names callables and calls them. Here every name that may occur in a MANO file or in an
+annotation of HO-3D becomes an inert record of what was asked for, any other name is refused, and arrays are made
+afterwards, from checked bytes.
+"""
+
+import io
+import math
+import pickle
+import pickletools
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.errors import HandvizError
+
+LARGEST_FILE_BYTES = 64 * 2**20
+NUMBER_CODE = re.compile(r"[<>|=]?([biuf][1248])")
+ARRAY_NAMES = {"numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"}
+BUFFER_NAMES = {"numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"}
+OBJECT_NAMES = {"copy_reg._reconstructor", "copyreg._reconstructor"}
+SPARSE_NAME = re.compile(r"scipy\.sparse\._?(csc|csr|coo)\.\1_(matrix|array)")
+CHUMPY_NAME = re.compile(r"chumpy(\.\w+)+")
+OTHER_NAMES = {"numpy.ndarray", "numpy.dtype", "_codecs.encode"}
+OTHER_NAMES |= {f"{module}.{name}" for module in ("__builtin__", "builtins") for name in ("object", "set")}
+OTHER_NAMES |= {"numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"}
+REFUSED_OPCODES = {"EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "NEXT_BUFFER", "READONLY_BUFFER"}
+MEMO_OPCODES = {"PUT", "BINPUT", "LONG_BINPUT"}
+BROKEN_PICKLE = (
+    pickle.UnpicklingError,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
+class Record:
+    """What the pickle wanted to call, with which arguments, and the state that it wanted to give the result."""
+
+    kind: ClassVar[str] = ""
+
+    def __new__(cls, *arguments: Any) -> "Record":
+        record = super().__new__(cls)
+        record.arguments = arguments
+        record.state = None
+        return record
+
+    arguments: tuple[Any, ...]
+    state: Any
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    @property
+    def name(self) -> str:
+        """The class or function that was named; for objects of protocols 0 and 1, the class they are of."""
+        if self.kind in OBJECT_NAMES:
+            return str(self.arguments[0].kind)
+        return self.kind
+
+
+class _InertUnpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, source: str) -> None:
+        super().__init__(file, encoding="latin1")
+        self._source = source
+        self._records: dict[str, type[Record]] = {}
+
+    def find_class(self, module: str, name: str) -> type[Record]:
+        """A record class of this load alone, so that nothing a pickle does to it outlives the load."""
+        full = f"{module}.{name}"
+        plain = full in ARRAY_NAMES | BUFFER_NAMES | OBJECT_NAMES | OTHER_NAMES
+        if not (plain or SPARSE_NAME.fullmatch(full) or CHUMPY_NAME.fullmatch(full)):
+            raise HandvizError(f"{self._source} asks for {full}, which a file of numbers does not need; it was not run")
+        if full not in self._records:
+            self._records[full] = type("Record", (Record,), {"kind": full})
+        return self._records[full]
+
+
+def load_records(path: Path) -> dict[str, Any]:
+    """The pickled dictionary, objects as ``Record``; raises HandvizError for anything else, naming what it met."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE_BYTES + 1)
+        if len(content) > LARGEST_FILE_BYTES:
+            raise HandvizError(f"{path} is larger than {LARGEST_FILE_BYTES} bytes: not a file that is read here")
+        _check_opcodes(content, str(path))
+        loaded = _InertUnpickler(io.BytesIO(content), str(path)).load()
+    except OSError as error:
+        raise HandvizError(f"{path} cannot be read: {error}") from error
+    except BROKEN_PICKLE as error:
+        raise HandvizError(f"{path} is damaged or is not a pickle: {error}") from error
+    if not isinstance(loaded, dict):
+        raise HandvizError(f"{path} holds a {type(loaded).__name__}, expected a dictionary")
+    return loaded
+
+
+def _check_opcodes(content: bytes, source: str) -> None:
+    """Refuse what would allocate without end (lengths, memo places) or reach outside the file."""
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name in REFUSED_OPCODES:
+            raise HandvizError(f"{source} uses the pickle opcode {opcode.name}, which a file of numbers does not need")
+        if opcode.name in MEMO_OPCODES and not 0 <= int(argument or 0) <= len(content):
+            raise HandvizError(f"{source} asks for memo place {argument}: damaged")
+
+
+def array_from(value: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """The array of this shape that a loaded value stands for: numpy, scipy.sparse (made dense) or chumpy.
+
+    Raises ValueError saying what it is instead.
+    """
+    try:
+        sparse = SPARSE_NAME.fullmatch(value.name) if isinstance(value, Record) else None
+        array = _dense(value.state, sparse.group(1), shape) if sparse else _array(value)
+    except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ValueError(f"its contents do not fit together: {error!r}") from error
+    if array.shape != shape:
+        raise ValueError(f"it has shape {array.shape}, expected {shape}")
+    return array
+
+
+def _array(value: Any) -> NDArray[Any]:
+    if not isinstance(value, Record):
+        raise ValueError(f"it is a {type(value).__name__}, expected an array")
+    if value.name in ARRAY_NAMES:
+        shape, dtype, fortran, data = value.state[-4:]
+        return _from_bytes(data, dtype, shape, "F" if fortran else "C")
+    if value.name in BUFFER_NAMES:
+        data, dtype, shape, order = value.arguments
+        return _from_bytes(data, dtype, shape, order)
+    if value.name == "chumpy.ch.Ch":
+        return _array(value.state["x"])
+    if value.name == "chumpy.reordering.Select":
+        picked = _array(value.state["a"]).ravel()[_array(value.state["idxs"]).ravel()]
+        return picked.reshape(value.state.get("preferred_shape", picked.shape))
+    raise ValueError(f"it is a {value.name}, which cannot be read as an array")
+
+
+def _from_bytes(data: Any, dtype: Any, shape: tuple[int, ...], order: Any) -> NDArray[Any]:
+    """An array of numbers whose bytes are all there."""
+    number = NUMBER_CODE.fullmatch(dtype.arguments[0]) if dtype.name == "numpy.dtype" else None
+    if number is None:
+        raise ValueError("its elements are not plain numbers")
+    byte_order = dtype.state[1] if dtype.state else "="
+    element = np.dtype(byte_order + number.group(1))
+    if isinstance(data, Record) and data.name == "_codecs.encode":
+        data = data.arguments[0]
+    content = data.encode("latin1") if isinstance(data, str) else bytes(data)
+    if min(shape, default=0) < 0 or math.prod(shape) * element.itemsize != len(content):
+        raise ValueError(f"its {len(content)} bytes do not make up the shape {shape}")
+    return np.frombuffer(content, element).reshape(shape, order=order)
+
+
+def _dense(state: dict[str, Any], layout: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """A sparse matrix as a dense one; indices are checked by numpy, not by compiled sparse code."""
+    stored = state.get("_shape", state.get("shape"))
+    if stored is None or tuple(stored) != shape:
+        raise ValueError(f"it has shape {stored}, expected {shape}")
+    values = _array(state["data"])
+    if layout == "coo":
+        places = (_array(state["row"]), _array(state["col"])) if "row" in state else _coordinates(state)
+    else:
+        counts = np.diff(_array(state["indptr"]))
+        major = np.repeat(np.arange(len(counts)), counts)
+        minor = _array(state["indices"])
+        places = (minor, major) if layout == "csc" else (major, minor)
+    if any(place.shape != values.shape or (place.size and place.min() < 0) for place in places):
+        raise ValueError("its indices do not match its values")
+    dense = np.zeros(shape)
+    np.add.at(dense, places, values)
+    return dense
+
+
+def _coordinates(state: dict[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Rows and columns as newer scipy stores them."""
+    row, column = state["coords"]
+    return _array(row), _array(column)

@@ -1,0 +1,1 @@
+"""Folders looked through: stored rows, columns, reports, exports."""

@@ -1,0 +1,271 @@
+"""A folder of pictures, one after the other, with results kept as they are made: whoever begins again goes on there."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import KEYPOINT_COUNT, FloatArray, Frame, FrameResult, HandMesh
+from handviz.hand_models.choice import hand_model_named
+from handviz.inspection.ground_truth import GroundTruth, load_ground_truth, with_errors
+from handviz.inspection.inspection_rows import (
+    GROUND_TRUTH_NAME,
+    HandRow,
+    InspectionOrder,
+    Listing,
+    PictureRow,
+    checked_folder,
+)
+from handviz.inspection.inspection_store import (
+    InspectionStore,
+    Signature,
+    StoredPicture,
+    forget_old_inspections,
+    signature_of,
+    store_path,
+)
+from handviz.io.hand_pack import pack_hands
+from handviz.io.mesh_io import faces_for
+from handviz.sources.images import now_ms, read_image
+from handviz.sources.sources import FolderSource
+
+MOST_HANDS = 10
+READ_AHEAD = 2
+"""Pictures that are read while one is reconstructed: so many more are in memory at once."""
+MOST_LOOKS = 5
+"""At the end the folder is looked through again, for what has come meanwhile; not for ever where it changes always."""
+HALF_SIDES_PER_M = 10.0
+"""``self_visible`` measures in half-sides of a crop, about 10 cm."""
+logger = logging.getLogger(__name__)
+Event = Listing | PictureRow
+
+
+class PictureProcessor(Protocol):
+    """What an inspection needs of ``handviz.pipeline.pipeline.Pipeline``."""
+
+    def process(self, frame: Frame) -> FrameResult:
+        """Hands of a picture."""
+        ...
+
+    def close(self) -> None:
+        """Free everything."""
+        ...
+
+
+ProcessorMaker = Callable[[InspectionOrder], PictureProcessor]
+
+
+def make_processor(order: InspectionOrder) -> PictureProcessor:
+    """The pipeline of an order, for pictures that do not follow each other."""
+    # Here, so that stored results are on the screen before the networks' libraries are loaded.
+    from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+
+    return Pipeline(
+        PipelineSettings(
+            model_dir=order.model_dir,
+            variant=order.variant,
+            lens=order.lens,
+            hand_size=order.hand_size,
+            max_hands=MOST_HANDS,
+            side=order.side,
+            video=False,
+            other_variants=False,
+        )
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """A picture on its way to the pipeline."""
+
+    path: Path
+    signature: Signature | None
+    image: NDArray[np.uint8] | None
+    reason: str = ""
+
+
+class Inspection:
+    """One pass over a folder; ``events`` belongs to one thread, ``cancel`` to any."""
+
+    def __init__(
+        self,
+        order: InspectionOrder,
+        *,
+        make: ProcessorMaker = make_processor,
+        faces: NDArray[np.int32] | None = None,
+        kept_in: Path | None = None,
+    ) -> None:
+        """``faces`` (F, 3) of the hand model, else each hand's own; ``kept_in``, else the user's cache folder."""
+        self.order = replace(order, folder=checked_folder(order.folder))
+        self.kept = store_path(self.order, kept_in)
+        """The file with the results."""
+        self._make, self._faces = make, faces
+        self._processor: PictureProcessor | None = None
+        self._truth: GroundTruth = {}
+        self._failed: dict[str, tuple[Signature | None, PictureRow]] = {}
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        """End after the present picture."""
+        self._is_cancelled = True
+
+    def events(self) -> Iterator[Event]:
+        """First the listing, then every picture as soon as it is done; the listing comes again if the folder changed.
+
+        Raises HandvizError if the folder, the network or the place of the results cannot be used.
+        """
+        with ExitStack() as resources:
+            store = resources.enter_context(InspectionStore(self.kept))
+            forget_old_inspections(self.kept)
+            resources.callback(self._close_processor)
+            reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-pictures")
+            resources.callback(reader.shutdown, cancel_futures=True)
+            listing, todo = self._look(store)
+            yield listing
+            for _ in range(MOST_LOOKS):
+                for read in self._reading(reader, todo):
+                    yield self._inspected(store, read)
+                if self._is_cancelled:
+                    return
+                before = {row.file for row in listing.rows}
+                listing, todo = self._look(store)
+                now = {row.file for row in listing.rows}
+                if not todo and now == before:
+                    return
+                yield replace(listing, note=_what_changed(len(now - before), len(before - now)) or listing.note)
+
+    def _look(self, store: InspectionStore) -> tuple[Listing, list[Path]]:
+        """What lies in the folder now, and of it what is still to do."""
+        folder, note = self.order.folder, ""
+        try:
+            paths = FolderSource.of_folder(folder).paths
+        except OSError as error:
+            raise HandvizError(f"{folder} cannot be read any more ({error}); what is done is kept.") from error
+        try:
+            self._truth = load_ground_truth(folder)
+        except HandvizError as error:
+            self._truth, note = {}, str(error)
+            logger.warning("%s", error)
+        known = {picture.row.file: picture for picture in store.known()}
+        rows, todo = [], []
+        for path in paths:
+            stored, failed = known.get(path.name), self._failed.get(path.name)
+            if stored is not None and not _changed(path, stored.signature):
+                rows.append(self._judged(stored.row, stored.keypoints_m))
+            elif failed is not None and not _changed(path, failed[0]):
+                rows.append(failed[1])
+            else:
+                rows.append(PictureRow(path.name))
+                todo.append(path)
+        strangers = sorted(set(self._truth) - {path.name for path in paths})
+        if strangers and not note:
+            named = f"{strangers[0]} and {len(strangers) - 1} more" if len(strangers) > 1 else strangers[0]
+            note = f"{GROUND_TRUTH_NAME} names pictures that are not here: {named}."
+        return Listing(tuple(rows), bool(self._truth), self.kept, note), todo
+
+    def _reading(self, reader: ThreadPoolExecutor, paths: Sequence[Path]) -> Iterator[_Read]:
+        """The pictures in order; the next ones are read while this one is reconstructed."""
+        waiting: deque[Future[_Read]] = deque()
+        for path in paths:
+            waiting.append(reader.submit(_read, path))
+            if len(waiting) > READ_AHEAD:
+                yield waiting.popleft().result()
+            if self._is_cancelled:
+                break
+        while waiting and not self._is_cancelled:
+            yield waiting.popleft().result()
+        for future in waiting:
+            future.cancel()
+
+    def _inspected(self, store: InspectionStore, read: _Read) -> PictureRow:
+        if read.image is None or read.signature is None:
+            return self._failure(read, read.reason)
+        if self._processor is None:
+            self._processor = self._make(self.order)
+        try:
+            result = self._processor.process(Frame(0, read.image, now_ms(), read.path.name))
+        except HandvizError as error:
+            return self._failure(read, str(error))
+        # The outermost loop: one picture that fails, for whatever reason, must not end the folder.
+        except Exception as error:
+            logger.exception("%s failed", read.path)
+            return self._failure(read, f"{read.path}: it could not be reconstructed ({error})")
+        return self._kept(store, read.signature, result)
+
+    def _failure(self, read: _Read, reason: str) -> PictureRow:
+        logger.warning("%s", reason)
+        row = PictureRow(read.path.name, "failed", reason=reason)
+        self._failed[read.path.name] = read.signature, row
+        return row
+
+    def _kept(self, store: InspectionStore, signature: Signature, result: FrameResult) -> PictureRow:
+        height, width = result.frame.image.shape[:2]
+        rows = tuple(self._row(number, hand, (width, height)) for number, hand in enumerate(result.hands))
+        row = PictureRow(result.frame.name, "done", rows, "", width, height)
+        keypoints_m = np.array([hand.keypoints_m for hand in result.hands]).reshape(-1, KEYPOINT_COUNT, 3)
+        # Nothing on the page or in an export asks for these, and they are more than all the rest.
+        hands = [replace(hand, vertex_covariance_mm2=None) for hand in result.hands]
+        store.put(StoredPicture(signature, row, keypoints_m), pack_hands(hands, result.detections))
+        return self._judged(row, keypoints_m)
+
+    def _row(self, number: int, hand: HandMesh, image_size: tuple[int, int]) -> HandRow:
+        faces = hand_model_named(hand.hand_model).faces if self._faces is None else self._faces
+        return HandRow(
+            number=number,
+            handedness=hand.handedness,
+            score=round(float(hand.detection_score), 4),
+            mean_std_mm=round(float(hand.vertex_std_mm.mean()), 4),
+            max_std_mm=round(float(hand.vertex_std_mm.max()), 4),
+            visible_share=round(visible_share(hand, faces, image_size), 4),
+        )
+
+    def _judged(self, row: PictureRow, keypoints_m: FloatArray) -> PictureRow:
+        truth = self._truth.get(row.file)
+        return replace(row, hands=with_errors(row.hands, keypoints_m, truth)) if truth else row
+
+    def _close_processor(self) -> None:
+        if self._processor is not None:
+            self._processor.close()
+
+
+def visible_share(hand: HandMesh, faces: NDArray[np.int32], image_size: tuple[int, int]) -> float:
+    """The share, 0 to 1, of a hand's vertices that lie inside the picture (width, height) and not behind the hand."""
+    # Here, for a listing needs no mesh.
+    from handviz.core.visibility import self_visible
+
+    sideways_m = (hand.vertices_px - hand.keypoints_px[0]) / hand.pixels_per_m
+    points = np.column_stack([sideways_m, hand.vertices_m[:, 2]]) * HALF_SIDES_PER_M
+    inside = ((hand.vertices_px >= 0) & (hand.vertices_px <= image_size)).all(axis=1)
+    return float((self_visible(points, faces_for(hand.handedness, faces)) & inside).mean())
+
+
+def _read(path: Path) -> _Read:
+    signature = None
+    try:
+        signature = signature_of(path)
+        return _Read(path, signature, read_image(path))
+    except HandvizError as error:
+        return _Read(path, signature, None, str(error))
+    except OSError as error:
+        return _Read(path, signature, None, f"{path}: the picture has gone ({error.strerror})")
+
+
+def _changed(path: Path, signature: Signature | None) -> bool:
+    try:
+        return signature_of(path) != signature
+    except OSError:
+        return True
+
+
+def _what_changed(come: int, gone: int) -> str:
+    """A sentence on pictures that came or went while the others were inspected; empty if none did."""
+    told = [f"{count} picture{'s' * (count != 1)} {verb}" for count, verb in ((come, "came"), (gone, "went")) if count]
+    return f"The folder changed meanwhile: {' and '.join(told)}." if told else ""

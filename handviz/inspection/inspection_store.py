@@ -1,0 +1,209 @@
+"""Results of an inspection on disk, written picture by picture: one SQLite file per folder, network and camera.
+
+Every picture is a transaction of its own, so a program that is killed loses no more than the picture it was at.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from handviz import __version__
+from handviz.core.errors import HandvizError
+from handviz.core.lens_files import hand_size_text, lens_text
+from handviz.core.paths import variant_file
+from handviz.core.records import KEYPOINT_COUNT, FloatArray
+from handviz.inspection.inspection_rows import HandRow, InspectionOrder, PictureRow, inspections_folder
+
+FORMAT = 2
+MOST_KEPT = 20
+"""Inspections; when one more begins, the one that was used longest ago is forgotten."""
+SUFFIX = ".sqlite"
+PATIENCE_S = 10.0
+TABLES = """
+CREATE TABLE IF NOT EXISTS pictures(
+    file BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, width INTEGER, height INTEGER, hands TEXT, keypoints BLOB
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS records(file BLOB PRIMARY KEY, packed BLOB);
+CREATE TABLE IF NOT EXISTS notes(name TEXT PRIMARY KEY, text TEXT);
+"""
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A picture whose size and time of change are the same is taken for the same picture."""
+
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPicture:
+    """One picture's results as they are kept."""
+
+    signature: Signature
+    row: PictureRow
+    keypoints_m: FloatArray
+    """(hands, 21, 3), wrist at the origin."""
+
+
+def signature_of(path: Path) -> Signature:
+    """Of the file as it is now; raises OSError if it is gone."""
+    state = path.stat()
+    return Signature(state.st_size, state.st_mtime_ns)
+
+
+def store_path(order: InspectionOrder, kept_in: Path | None = None) -> Path:
+    """The file of an order, in the user's cache folder unless another is given.
+
+    It changes with the network's file and the program's version, so that new weights begin anew.
+    """
+    network = variant_file(order.variant, order.model_dir)
+    try:
+        weights = signature_of(network)
+    except OSError:
+        weights = Signature(0, 0)
+    place, version = os.fsencode(order.folder).hex(), (FORMAT, __version__)
+    metres = lens_text(order.lens), hand_size_text(order.hand_size)
+    parts = (version, place, order.variant, metres, order.side, str(network), weights)
+    return (kept_in or inspections_folder()) / (hashlib.sha256(repr(parts).encode("utf-8")).hexdigest()[:24] + SUFFIX)
+
+
+class InspectionStore:
+    """An open file of results; it belongs to the thread that opened it, another thread opens its own."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or begin the file; one that is damaged is put aside. Raises HandvizError if that is not possible."""
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._opened()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise HandvizError(self._sentence(error)) from error
+            logger.warning("%s is damaged (%s): it is put aside, and pictures are inspected again", path, error)
+            self._put_aside()
+        except OSError as error:
+            raise HandvizError(self._sentence(error)) from error
+
+    def known(self) -> list[StoredPicture]:
+        """Everything that is kept, without the vertices; nothing if the file turns out to be damaged further in."""
+        try:
+            return list(self._stored())
+        except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, RecursionError) as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise HandvizError(self._sentence(error)) from error
+            logger.warning("%s is damaged (%s): it is put aside, and pictures are inspected again", self._path, error)
+            # Windows replaces no file that is open.
+            self._file.close()
+            self._put_aside()
+            return []
+
+    def _stored(self) -> Iterator[StoredPicture]:
+        for file, size, mtime_ns, width, height, hands, keypoints in self._file.execute("SELECT * FROM pictures"):
+            rows = tuple(HandRow(*values) for values in json.loads(hands))
+            row = PictureRow(os.fsdecode(file), "done", rows, "", width, height)
+            points = np.frombuffer(keypoints, np.float32).reshape(-1, KEYPOINT_COUNT, 3)
+            yield StoredPicture(Signature(size, mtime_ns), row, points)
+
+    def put(self, picture: StoredPicture, packed: bytes) -> None:
+        """Keep a picture's results, at once and whole."""
+        row, signature = picture.row, picture.signature
+        hands = json.dumps([list(_kept(hand)) for hand in row.hands])
+        key = os.fsencode(row.file)
+        keypoints = np.asarray(picture.keypoints_m, np.float32).tobytes()
+        values = (key, signature.size, signature.mtime_ns, row.width, row.height, hands, keypoints)
+        try:
+            with self._file:
+                self._file.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+                self._file.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (key, packed))
+        except sqlite3.Error as error:
+            raise HandvizError(self._sentence(error)) from error
+
+    def packed(self, file: str) -> bytes | None:
+        """What ``put`` was given for a picture; None if there is none."""
+        for (packed,) in self._ask("SELECT packed FROM records WHERE file = ?", os.fsencode(file)):
+            return bytes(packed)
+        return None
+
+    def forget(self, file: str) -> None:
+        """Let a picture's results go."""
+        try:
+            with self._file:
+                for table in ("pictures", "records"):
+                    self._file.execute(f"DELETE FROM {table} WHERE file = ?", (os.fsencode(file),))
+        except sqlite3.Error as error:
+            raise HandvizError(self._sentence(error)) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> "InspectionStore":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        file = sqlite3.connect(self._path, timeout=PATIENCE_S)
+        try:
+            # The loader of pictures reads while the inspection writes.
+            file.execute("PRAGMA journal_mode=WAL")
+            # The machine may stop too: a wait of milliseconds for the disk is little beside a picture.
+            file.execute("PRAGMA synchronous=FULL")
+            file.executescript(TABLES)
+        except sqlite3.Error:
+            file.close()
+            raise
+        return file
+
+    def _put_aside(self) -> None:
+        try:
+            os.replace(self._path, self._path.with_suffix(".damaged"))
+            for ending in ("-wal", "-shm"):
+                self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
+            self._file = self._opened()
+        except (OSError, sqlite3.Error) as error:
+            raise HandvizError(self._sentence(error)) from error
+
+    def _ask(self, question: str, *values: object) -> Iterator[tuple]:
+        try:
+            yield from self._file.execute(question, values)
+        except sqlite3.Error as error:
+            raise HandvizError(self._sentence(error)) from error
+
+    def _sentence(self, error: Exception) -> str:
+        return (
+            f"Results cannot be kept in {self._path.parent} ({error}): make room there or let it be written, "
+            "or name another folder in HANDVIZ_CONFIG_DIR."
+        )
+
+
+def forget_old_inspections(keep: Path, most: int = MOST_KEPT) -> None:
+    """Delete what was used longest ago until ``most`` inspections are left, ``keep`` among them."""
+    with contextlib.suppress(OSError):
+        files = sorted(keep.parent.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        for path in [path for path in files if path != keep][max(most - 1, 0) :]:
+            for ending in ("", "-wal", "-shm"):
+                path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def _kept(hand: HandRow) -> tuple[object, ...]:
+    """Without the errors: the ground truth may change between runs."""
+    return (
+        hand.number,
+        hand.handedness,
+        hand.score,
+        hand.mean_std_mm,
+        hand.max_std_mm,
+        hand.visible_share,
+    )

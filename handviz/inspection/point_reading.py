@@ -1,0 +1,149 @@
+"""What is known of one vertex or joint of a hand, in numbers and words."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.records import FloatArray, FrameResult, HandMesh, VariantName
+from handviz.core.units import MILLIMETRES_PER_METRE
+from handviz.core.visibility import self_visible
+from handviz.hand_models.template import HandTemplate, joint_keypoints
+from handviz.rendering.highlight import Pick
+from handviz.rendering.surface import VertexNormals
+
+FINGERS = ("thumb", "index finger", "middle finger", "ring finger", "little finger")
+THUMB_JOINTS, FINGER_JOINTS = ("CMC", "MCP", "IP", "tip"), ("MCP", "PIP", "DIP", "tip")
+THUMB_PARTS = ("metacarpal", "proximal phalanx", "distal phalanx")
+FINGER_PARTS = ("proximal phalanx", "middle phalanx", "distal phalanx")
+HALF_SIDE_M = 0.1
+"""About half a crop: the unit in which ``self_visible`` judges depth."""
+
+
+@dataclass(frozen=True, eq=False)
+class PointReading:
+    """Millimetres, camera axes: x right, y down, z away."""
+
+    name: str
+    from_wrist_mm: FloatArray
+    """(3,)"""
+    in_camera_mm: FloatArray
+    """(3,) as metric as the camera's focal length is."""
+    std_mm: float
+    """Root of the summed variances."""
+    axis_std_mm: FloatArray | None
+    """(3,) along the camera's axes."""
+    principal_std_mm: FloatArray | None
+    """(3,) along the Gaussian's own axes, the largest first."""
+    visible: float
+    """0 to 1: a network's answer where there is a texture, else whether the hand itself leaves it open."""
+    seen: float | None
+    """0 to 1: how well the frames so far have seen it; None without texture."""
+
+
+def read_point(hand: HandMesh, pick: Pick, template: HandTemplate | None) -> PointReading:
+    """Everything about a picked point; ``template`` None: of a hand model without names and surface."""
+    if pick.vertex is not None:
+        index, points_m, deviations_mm, covariances = (
+            pick.vertex,
+            hand.vertices_m,
+            hand.vertex_std_mm,
+            hand.vertex_covariance_mm2,
+        )
+    else:
+        index, points_m = pick.joint or 0, hand.keypoints_m
+        deviations_mm, covariances = hand.keypoint_std_mm, hand.keypoint_covariance_mm2
+    covariance = None if covariances is None else covariances[index]
+    return PointReading(
+        name=point_name(pick, template),
+        from_wrist_mm=points_m[index] * MILLIMETRES_PER_METRE,
+        in_camera_mm=(points_m[index] + hand.wrist_camera_m) * MILLIMETRES_PER_METRE,
+        std_mm=float(deviations_mm[index]),
+        axis_std_mm=None if covariance is None else np.sqrt(np.diag(covariance)),
+        principal_std_mm=None if covariance is None else np.sqrt(np.linalg.eigvalsh(covariance)[::-1].clip(0)),
+        visible=float(_around(pick, template, _visible(hand, template))),
+        seen=None if hand.texture is None else float(_around(pick, template, hand.texture.seen)),
+    )
+
+
+def other_networks(result: FrameResult, pick: Pick) -> dict[VariantName, tuple[float, float]]:
+    """Where networks are compared: deviation of the same point by each other one, and how far away it puts the point.
+
+    Both in mm, away counted from the wrist.
+    """
+    own, found = _point_m(result.hands[pick.hand], pick), {}
+    for variant, hands in result.others.items():
+        if pick.hand < len(hands) and len(hands[pick.hand].vertices_m) == len(result.hands[pick.hand].vertices_m):
+            hand = hands[pick.hand]
+            deviations_mm = hand.keypoint_std_mm if pick.vertex is None else hand.vertex_std_mm
+            index = pick.joint or 0 if pick.vertex is None else pick.vertex
+            away_mm = float(np.linalg.norm(_point_m(hand, pick) - own)) * MILLIMETRES_PER_METRE
+            found[variant] = (float(deviations_mm[index]), away_mm)
+    return found
+
+
+def _point_m(hand: HandMesh, pick: Pick) -> FloatArray:
+    return hand.keypoints_m[pick.joint or 0] if pick.vertex is None else hand.vertices_m[pick.vertex]
+
+
+def point_name(pick: Pick, template: HandTemplate | None) -> str:
+    """As anatomy calls it: a joint, or the part of the finger and the side that a vertex lies on."""
+    if pick.joint is not None:
+        return joint_name(pick.joint)
+    assert pick.vertex is not None
+    return f"Vertex {pick.vertex}" if template is None else f"{_part_names(template)[pick.vertex]} ({pick.vertex})"
+
+
+def joint_name(joint: int) -> str:
+    """Of the 21 keypoints."""
+    if joint == 0:
+        return "Wrist"
+    finger, place = divmod(joint - 1, 4)
+    name = FINGERS[finger].removesuffix(" finger").capitalize()
+    return f"{name} {(FINGER_JOINTS if finger else THUMB_JOINTS)[place]}"
+
+
+@cache
+def _part_names(template: HandTemplate) -> tuple[str, ...]:
+    """Of every vertex: the joint that moves it most, and its side."""
+    normals = VertexNormals(template.faces, template.vertex_count)(template.vertices_m)
+    keypoints = np.array(joint_keypoints(template))[template.skinning_weights.argmax(axis=1)]
+    wrist, index, little = (template.keypoint_regressor @ template.vertices_m)[[0, 5, 17]]
+    towards_palm = normals @ np.cross(index - wrist, little - wrist)
+    return tuple(_part_name(int(keypoint), bool(z > 0)) for keypoint, z in zip(keypoints, towards_palm, strict=True))
+
+
+def _part_name(keypoint: int, is_palm_side: bool) -> str:
+    if keypoint == 0:
+        return "Palm" if is_palm_side else "Back of the hand"
+    finger, place = divmod(keypoint - 1, 4)
+    part = (FINGER_PARTS if finger else THUMB_PARTS)[place]
+    return f"{FINGERS[finger]}, {part}, {'palm' if is_palm_side else 'back'} side".capitalize()
+
+
+def _visible(hand: HandMesh, template: HandTemplate | None) -> FloatArray:
+    """(V,) 0 to 1; everything counts as visible where neither texture nor surface is known."""
+    if hand.texture is not None:
+        return hand.texture.visible
+    if template is None:
+        return np.ones(len(hand.vertices_m))
+    return hand_self_visible(hand, template.faces).astype(np.float64)
+
+
+def hand_self_visible(hand: HandMesh, faces: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """(V,) which vertices of a hand, left or right, the camera sees past the hand itself; by its weak perspective."""
+    across_m = (hand.vertices_px - hand.keypoints_px[0]) / hand.pixels_per_m
+    points = np.column_stack([across_m, hand.vertices_m[:, 2]]) / HALF_SIDE_M
+    return self_visible(points, faces if hand.handedness == "right" else faces[:, ::-1])
+
+
+def _around(pick: Pick, template: HandTemplate | None, values: FloatArray) -> float:
+    """A value (V,) at a vertex, or around a joint as its regressor weighs the vertices."""
+    if pick.vertex is not None:
+        return float(values[pick.vertex])
+    if template is None:
+        return float(values.mean())
+    # Some joints are weighed beyond the vertices around them: negative weights are places too.
+    weights = np.abs(template.keypoint_regressor[pick.joint or 0])
+    return float(weights @ values / weights.sum())

@@ -1,0 +1,1 @@
+"""Files of hands: meshes, glTF, MANO parameters, hands.json."""

@@ -1,0 +1,140 @@
+"""Meshes as binary glTF 2.0 (GLB): one mesh, one material, the texture's picture inside.
+
+Written here and not by trimesh, which keeps vertex colours in eight bits: glTF wants them linear, and of the darkest
+tenth of all shades three would be left.
+"""
+
+import json
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.records import FloatArray
+from handviz.io.mesh_io import MeshArrays
+
+GLTF_FROM_CAMERA = np.array([1.0, -1.0, -1.0])
+"""Half a turn about x: glTF's axes are x right, y up, z towards the viewer."""
+BYTE, FLOAT, UNSIGNED_INT = 5121, 5126, 5125
+VERTEX_BUFFER, INDEX_BUFFER = 34962, 34963
+LINEAR, LINEAR_MIPMAP_LINEAR, CLAMP_TO_EDGE = 9729, 9987, 33071
+SKIN_ROUGHNESS = 0.8
+
+
+class Binary:
+    """The file's binary part, as it grows, with the entries that say what lies where in it."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+        self.views: list[dict[str, Any]] = []
+        self.accessors: list[dict[str, Any]] = []
+
+    def add(self, content: bytes, **entry: Any) -> int:
+        """Append bytes; the number of their view."""
+        self.content += bytes(-len(self.content) % 4)
+        self.views.append({"buffer": 0, "byteOffset": len(self.content), "byteLength": len(content), **entry})
+        self.content += content
+        return len(self.views) - 1
+
+    def add_vertices(self, values: FloatArray) -> int:
+        """Append values (N, C) of vertices; the number of their accessor."""
+        return self._add_numbers(values, f"VEC{values.shape[1]}", target=VERTEX_BUFFER)
+
+    def add_numbers(self, values: FloatArray) -> int:
+        """Append values (N,) or (N, 3 | 4 | 16) that are not of vertices; the number of their accessor."""
+        return self._add_numbers(values, {0: "SCALAR", 16: "MAT4"}.get(_width(values), f"VEC{_width(values)}"))
+
+    def add_joints(self, joints: NDArray[np.integer]) -> int:
+        """Append which four bones hold a vertex (V, 4); the number of their accessor."""
+        array = np.ascontiguousarray(joints, dtype="u1")
+        view = self.add(array.tobytes(), target=VERTEX_BUFFER)
+        self.accessors.append({"bufferView": view, "componentType": BYTE, "count": len(array), "type": "VEC4"})
+        return len(self.accessors) - 1
+
+    def _add_numbers(self, values: FloatArray, kind: str, **entry: Any) -> int:
+        array = np.ascontiguousarray(values, dtype="<f4")
+        view = self.add(array.tobytes(), **entry)
+        ends = {"min": np.atleast_1d(array.min(axis=0)).tolist(), "max": np.atleast_1d(array.max(axis=0)).tolist()}
+        accessor = {"bufferView": view, "componentType": FLOAT, "count": len(array), "type": kind}
+        self.accessors.append(accessor | ends)
+        return len(self.accessors) - 1
+
+    def add_faces(self, faces: NDArray[np.int32]) -> int:
+        """Append triangles (F, 3); the number of their accessor."""
+        array = np.ascontiguousarray(faces, dtype="<u4")
+        view = self.add(array.tobytes(), target=INDEX_BUFFER)
+        entry = {"bufferView": view, "componentType": UNSIGNED_INT, "count": array.size, "type": "SCALAR"}
+        self.accessors.append(entry)
+        return len(self.accessors) - 1
+
+
+def glb_bytes(mesh: MeshArrays, picture_png: bytes | None = None) -> bytes:
+    """The mesh with linear vertex colours or, where it has an atlas, with the picture wrapped around it."""
+    binary = Binary()
+    which = slice(None) if mesh.atlas is None else mesh.atlas.vertex_ids
+    attributes = {
+        "POSITION": binary.add_vertices((mesh.vertices_m * GLTF_FROM_CAMERA)[which]),
+        "NORMAL": binary.add_vertices((unit(mesh.normals) * GLTF_FROM_CAMERA)[which]),
+    }
+    gltf: dict[str, Any] = {"asset": {"version": "2.0", "generator": "handviz"}}
+    if mesh.atlas is None:
+        attributes["COLOR_0"] = binary.add_vertices(linear_from_srgb(mesh.colours))
+        gltf["materials"] = [material()]
+    else:
+        assert picture_png is not None
+        attributes["TEXCOORD_0"] = binary.add_vertices(mesh.atlas.uv)
+        gltf |= _picture_entries(binary.add(picture_png))
+    faces = binary.add_faces(mesh.faces if mesh.atlas is None else mesh.atlas.faces)
+    primitive = {"attributes": attributes, "indices": faces, "material": 0}
+    gltf |= {"scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0, "name": "hand"}]}
+    gltf |= {"meshes": [{"name": "hand", "primitives": [primitive]}]}
+    gltf |= {"bufferViews": binary.views, "accessors": binary.accessors}
+    content = bytes(binary.content + bytes(-len(binary.content) % 4))
+    return container(gltf | {"buffers": [{"byteLength": len(content)}]}, content)
+
+
+def _width(values: FloatArray) -> int:
+    return values.shape[1] if values.ndim > 1 else 0
+
+
+def linear_from_srgb(srgb: FloatArray) -> FloatArray:
+    """sRGB (..., 3) in [0, 1] -> linear (IEC 61966-2-1)."""
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def material() -> dict[str, Any]:
+    """Skin under the program's own light; the mesh is open at the wrist, so its inside is drawn too."""
+    return {
+        "name": "hand",
+        "doubleSided": True,
+        "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": SKIN_ROUGHNESS},
+    }
+
+
+def _picture_entries(view: int) -> dict[str, Any]:
+    """A material that shows the picture in that view as it is: it holds the light already."""
+    shown = material() | {"extensions": {"KHR_materials_unlit": {}}}
+    shown["pbrMetallicRoughness"]["baseColorTexture"] = {"index": 0}
+    sampler = {"magFilter": LINEAR, "minFilter": LINEAR_MIPMAP_LINEAR, "wrapS": CLAMP_TO_EDGE, "wrapT": CLAMP_TO_EDGE}
+    return {
+        "extensionsUsed": ["KHR_materials_unlit"],
+        "materials": [shown],
+        "textures": [{"source": 0, "sampler": 0}],
+        "images": [{"bufferView": view, "mimeType": "image/png"}],
+        "samplers": [sampler],
+    }
+
+
+def unit(normals: FloatArray) -> FloatArray:
+    """Normals (V, 3); glTF allows no zero, so where a vertex has none it looks towards the viewer."""
+    has_one = np.linalg.norm(normals, axis=1, keepdims=True) > 0.5
+    return np.where(has_one, normals, np.array([0.0, 0.0, -1.0]))
+
+
+def container(gltf: dict[str, Any], binary: bytes) -> bytes:
+    """GLB's header and its two chunks, each filled up to four bytes."""
+    text = json.dumps(gltf, separators=(",", ":"), allow_nan=False).encode("utf-8")
+    text += b" " * (-len(text) % 4)
+    chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks

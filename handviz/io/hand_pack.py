@@ -1,0 +1,74 @@
+"""Hands as bytes and back: what is needed to show a result again without reconstructing it."""
+
+import dataclasses
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import Detection, HandMesh
+
+NUMBERS_KEY = "numbers"
+EXACT_SIZE = 128
+"""Arrays of up to so many numbers stay as they are; longer ones (vertices) become float32: 0.01 micrometres."""
+Record = TypeVar("Record")
+Arrays = dict[str, NDArray[Any]]
+
+
+def pack_hands(hands: Sequence[HandMesh], detections: Sequence[Detection]) -> bytes:
+    """All hands of a picture with their detections, about 20 KB each."""
+    arrays: Arrays = {}
+    numbers: dict[str, Any] = {"count": len(hands)}
+    for index, (hand, detection) in enumerate(zip(hands, detections, strict=True)):
+        _take_apart(f"hand{index}", hand, arrays, numbers)
+        _take_apart(f"detection{index}", detection, arrays, numbers)
+    arrays[NUMBERS_KEY] = np.frombuffer(json.dumps(numbers).encode("utf-8"), np.uint8)
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **arrays)
+    return stream.getvalue()
+
+
+def unpack_hands(packed: bytes) -> tuple[tuple[HandMesh, ...], tuple[Detection, ...]]:
+    """What ``pack_hands`` was given; raises HandvizError if the bytes are damaged."""
+    try:
+        with np.load(io.BytesIO(packed), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        numbers = json.loads(arrays.pop(NUMBERS_KEY).tobytes())
+        count = range(numbers["count"])
+        hands = tuple(_put_together(HandMesh, f"hand{index}", arrays, numbers) for index in count)
+        detections = tuple(_put_together(Detection, f"detection{index}", arrays, numbers) for index in count)
+    except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise HandvizError(f"a stored result is damaged ({error})") from error
+    return hands, detections
+
+
+def _take_apart(prefix: str, record: Any, arrays: Arrays, numbers: dict[str, Any]) -> None:
+    for item in dataclasses.fields(record):
+        name, value = f"{prefix}.{item.name}", getattr(record, item.name)
+        if isinstance(value, np.ndarray):
+            arrays[name] = value if value.size <= EXACT_SIZE else value.astype(np.float32)
+        elif dataclasses.is_dataclass(value):
+            _take_apart(name, value, arrays, numbers)
+        elif value is not None:
+            numbers[name] = value.item() if isinstance(value, np.generic) else value
+
+
+def _put_together(kind: type[Record], prefix: str, arrays: Arrays, numbers: Mapping[str, Any]) -> Record:
+    """The record; fields that were None, or came into being later, get their defaults."""
+    values: dict[str, Any] = {}
+    hints = get_type_hints(kind)
+    for item in dataclasses.fields(kind):  # type: ignore[arg-type]
+        name, hint = f"{prefix}.{item.name}", hints[item.name]
+        inner = [one for one in (hint, *get_args(hint)) if dataclasses.is_dataclass(one)]
+        if name in arrays:
+            values[item.name] = arrays[name]
+        elif name in numbers:
+            values[item.name] = numbers[name]
+        elif inner and any(key.startswith(f"{name}.") for key in (*arrays, *numbers)):
+            values[item.name] = _put_together(inner[0], name, arrays, numbers)  # type: ignore[arg-type]
+    return kind(**values)

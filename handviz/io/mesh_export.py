@@ -1,0 +1,132 @@
+"""A hand -> mesh files for other programs: PLY, OBJ or GLB, in the colours that the window shows.
+
+PLY and OBJ keep the camera's axes (x right, y down, z forward); GLB has glTF's (x right, y up, z towards the viewer),
+which is half a turn about x. All are in metres, with the wrist keypoint at the origin.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import HandMesh
+from handviz.core.whole_files import write_whole
+from handviz.hand_models.choice import display_mesh, hand_model_named
+from handviz.hand_models.uv_atlas import load_uv_atlas
+from handviz.io.glb import glb_bytes
+from handviz.io.mesh_io import (
+    MeshArrays,
+    companion_paths,
+    faces_for,
+    material_bytes,
+    obj_bytes,
+    ply_bytes,
+    wrapped_obj_bytes,
+)
+from handviz.io.uv_texture import bake_texture, checked_texture
+from handviz.rendering.colormap import colours_from_deviation
+from handviz.rendering.deviation_range import fitted_range
+from handviz.rendering.hand_shape import PLAIN_COLOURS
+from handviz.rendering.surface import PlainSurface, Surface, VertexNormals
+
+ExportColour = Literal["texture", "deviation", "plain"]
+MeshVertices = Literal["display", "model"]
+SUFFIXES = (".glb", ".obj", ".ply")
+WRAPPED_SUFFIXES = (".glb", ".obj")
+"""What can have a picture wrapped around the mesh; PLY has colours at vertices alone."""
+
+
+def export_mesh(
+    path: Path,
+    hand: HandMesh,
+    *,
+    colour: ExportColour,
+    range_mm: tuple[float, float] | None = None,
+    picture: NDArray[np.uint8] | None = None,
+    vertices: MeshVertices = "display",
+) -> list[Path]:
+    """Write the hand; returns the files, ``path`` first (OBJ with a texture has a material and a picture beside it).
+
+    ``range_mm`` are the ends of the deviations' colours (None fits them), ``picture`` (H, W, 3) RGB the one that the
+    hand was reconstructed from: its detail goes into the texture. ``vertices``: the dense display mesh, whose texture
+    becomes a picture in GLB and OBJ, or the hand model's own vertices, whose colours stand at the vertices.
+    Raises HandvizError if the suffix is unknown, the place cannot be written or the hand holds what is no number.
+    """
+    kind = path.suffix.lower()
+    if kind not in SUFFIXES:
+        raise HandvizError(f"{path.name}: a mesh is written as {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    mesh = _mesh(hand, _surface(hand, vertices), colour, range_mm)
+    if colour == "texture" and vertices == "display" and kind in WRAPPED_SUFFIXES:
+        mesh = _wrapped(mesh, hand, picture)
+    files = _files(path, mesh)
+    write_whole(files)
+    return list(reversed(files))
+
+
+def _surface(hand: HandMesh, vertices: MeshVertices) -> Surface:
+    """The triangles to write, and how values reach them."""
+    template = hand_model_named(hand.hand_model)
+    if vertices == "display":
+        return display_mesh(template)
+    return PlainSurface(template.faces, template.vertex_count)
+
+
+def _mesh(hand: HandMesh, surface: Surface, colour: ExportColour, range_mm: tuple[float, float] | None) -> MeshArrays:
+    """The hand on that surface, coloured at its vertices."""
+    vertices_m = surface.lift(np.asarray(hand.vertices_m, dtype=np.float64))
+    if not np.isfinite(vertices_m).all():
+        raise HandvizError("the hand's vertices hold values that are not numbers: it cannot be written")
+    vertex_std_mm = np.maximum(surface.lift(np.asarray(hand.vertex_std_mm, dtype=np.float64)), 0)
+    normals = VertexNormals(surface.faces, surface.vertex_count)(vertices_m)
+    mesh = MeshArrays(
+        vertices_m=vertices_m,
+        faces=faces_for(hand.handedness, surface.faces),
+        normals=-normals if hand.handedness == "left" else normals,
+        colours=np.tile(PLAIN_COLOURS[hand.handedness], (surface.vertex_count, 1)),
+        vertex_std_mm=vertex_std_mm,
+    )
+    if colour == "deviation":
+        colours = colours_from_deviation(vertex_std_mm, range_mm or fitted_range(hand.vertex_std_mm))
+        return dataclasses.replace(mesh, colours=colours)
+    return _textured(mesh, hand, surface) if colour == "texture" else mesh
+
+
+def _textured(mesh: MeshArrays, hand: HandMesh, surface: Surface) -> MeshArrays:
+    """The mesh with the texture's colours at its vertices; what the dense mesh overshoots is cut off."""
+    texture = checked_texture(hand)
+    lifted = np.clip(surface.lift(np.concatenate([texture.rgb, texture.seen[:, None]], axis=1)), 0, 1)
+    return dataclasses.replace(mesh, colours=lifted[:, :3], seen=lifted[:, 3])
+
+
+def _wrapped(mesh: MeshArrays, hand: HandMesh, picture: NDArray[np.uint8] | None) -> MeshArrays:
+    """The dense mesh with the texture as a picture around it."""
+    atlas = load_uv_atlas()
+    atlas = dataclasses.replace(atlas, faces=faces_for(hand.handedness, atlas.faces))
+    return dataclasses.replace(mesh, picture=bake_texture(hand, picture), atlas=atlas)
+
+
+def _files(path: Path, mesh: MeshArrays) -> dict[Path, bytes]:
+    """What to write, ``path`` last."""
+    kind = path.suffix.lower()
+    if kind == ".ply":
+        return {path: ply_bytes(mesh)}
+    picture_png = None if mesh.picture is None else _png_bytes(mesh.picture)
+    if kind == ".glb":
+        return {path: glb_bytes(mesh, picture_png)}
+    if picture_png is None:
+        return {path: obj_bytes(mesh)}
+    picture_path, material_path = companion_paths(path)
+    return {
+        picture_path: picture_png,
+        material_path: material_bytes(picture_path.name),
+        path: wrapped_obj_bytes(mesh, material_path.name),
+    }
+
+
+def _png_bytes(picture: NDArray[np.uint8]) -> bytes:
+    encoded: bytes = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+    return encoded

@@ -1,0 +1,200 @@
+"""Tracks of a recording -> one animated glTF 2.0 file: a skinned mesh with bones per hand, over the time of the record.
+
+Axes are glTF's (x right, y up, z towards the viewer), metres, the camera at the origin. A hand that is not seen for
+longer than ``GAP_S`` is scaled to nothing meanwhile, as glTF recommends for what is to be hidden.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import FloatArray
+from handviz.hand_models.choice import display_mesh, hand_model_named
+from handviz.hand_models.open_hand import DisplayMesh
+from handviz.hand_models.template import JOINT_COUNT, HandTemplate, joint_keypoints
+from handviz.io.glb import GLTF_FROM_CAMERA, Binary, container, linear_from_srgb, material, unit
+from handviz.io.mesh_io import faces_for
+from handviz.io.recording.moments import KEYPOINT_NAMES
+from handviz.io.recording.recorded import GAP_S, Track
+from handviz.io.recording.skin_fit import SkinFit, fit_skin
+from handviz.rendering.colormap import colours_from_deviation
+from handviz.rendering.deviation_range import fitted_range
+from handviz.rendering.hand_shape import PLAIN_COLOURS
+from handviz.rendering.surface import VertexNormals
+
+BONES_PER_VERTEX = 4
+AnimationColour = Literal["deviation", "plain"]
+
+
+@dataclass(frozen=True, eq=False)
+class AnimatedHand:
+    """A track and what bones make of it."""
+
+    track: Track
+    fit: SkinFit
+    template: HandTemplate
+
+
+def fit_tracks(tracks: Sequence[Track]) -> list[AnimatedHand]:
+    """Bones for every track; raises HandvizError where a track's hand model is not here."""
+    hands = []
+    for track in tracks:
+        template = hand_model_named(track.hand_model)
+        if track.vertices_m.shape[1] != template.vertex_count:
+            count = track.vertices_m.shape[1]
+            raise HandvizError(f"{track.name}: {count} vertices per hand, an animation needs {template.vertex_count}.")
+        fit = fit_skin(track.vertices_m, template, is_left=track.handedness == "left")
+        hands.append(AnimatedHand(track, fit, template))
+    return hands
+
+
+def animated_glb(hands: Sequence[AnimatedHand], *, colour: AnimationColour = "plain") -> bytes:
+    """The file; ``colour``: plain skin, or each vertex's mean deviation over the recording."""
+    gltf: dict[str, Any] = {"asset": {"version": "2.0", "generator": "handviz"}, "materials": [material()]}
+    parts: dict[str, list[Any]] = {name: [] for name in ("nodes", "meshes", "skins")}
+    channels: list[dict[str, Any]] = []
+    samplers: list[dict[str, Any]] = []
+    binary = Binary()
+    roots: list[int] = []
+    for hand in hands:
+        writer = _HandWriter(binary, hand, first_node=len(parts["nodes"]))
+        roots += [writer.first_node, writer.mesh_node]
+        parts["meshes"].append(writer.mesh(colour))
+        parts["skins"].append(writer.skin())
+        parts["nodes"] += writer.nodes(len(parts["meshes"]) - 1)
+        for node, path, times, values, way in writer.movements():
+            channels.append({"sampler": len(samplers), "target": {"node": node, "path": path}})
+            samplers.append({"input": times, "output": values, "interpolation": way})
+    gltf |= {"scene": 0, "scenes": [{"nodes": roots}], **parts}
+    gltf |= {"animations": [{"name": "recording", "channels": channels, "samplers": samplers}]}
+    gltf |= {"bufferViews": binary.views, "accessors": binary.accessors}
+    content = bytes(binary.content + bytes(-len(binary.content) % 4))
+    return container(gltf | {"buffers": [{"byteLength": len(content)}]}, content)
+
+
+Movement = tuple[int, str, int, int, str]
+"""Node, path, accessors of times and values, interpolation."""
+
+
+class _HandWriter:
+    """One hand's nodes: 16 joints, then the mesh."""
+
+    def __init__(self, binary: Binary, hand: AnimatedHand, *, first_node: int) -> None:
+        self._binary, self._hand, self._fit, self._track = binary, hand, hand.fit, hand.track
+        self.first_node, self.mesh_node = first_node, first_node + JOINT_COUNT
+        self._template, self._parents = hand.template, hand.template.parents
+        self._joint_names = [KEYPOINT_NAMES[keypoint] for keypoint in joint_keypoints(hand.template)]
+        self._surface = display_mesh(hand.template)
+        self._translations, self._rotations = _local_places(hand, self._parents)
+
+    def mesh(self, colour: AnimationColour) -> dict[str, Any]:
+        """The dense mesh in the bind pose, with its shapes."""
+        surface, binary, name = self._surface, self._binary, self._track.name
+        vertices = surface.lift(self._fit.bind_m)
+        normals = VertexNormals(surface.faces, surface.vertex_count)(vertices.astype(np.float32))
+        normals = -normals if self._track.handedness == "left" else normals
+        joints, weights = _four_bones(surface, self._template)
+        attributes = {
+            "POSITION": binary.add_vertices(vertices * GLTF_FROM_CAMERA),
+            "NORMAL": binary.add_vertices(unit(normals) * GLTF_FROM_CAMERA),
+            "COLOR_0": binary.add_vertices(linear_from_srgb(self._colours(colour))),
+            "JOINTS_0": binary.add_joints(joints),
+            "WEIGHTS_0": binary.add_vertices(weights),
+        }
+        faces = binary.add_faces(faces_for(self._track.handedness, surface.faces))
+        shapes = [surface.lift(shape) * GLTF_FROM_CAMERA for shape in self._fit.shapes_m]
+        primitive: dict[str, Any] = {"attributes": attributes, "indices": faces, "material": 0}
+        if not shapes:
+            return {"name": name, "primitives": [primitive]}
+        primitive["targets"] = [{"POSITION": binary.add_vertices(shape)} for shape in shapes]
+        return {"name": name, "primitives": [primitive], "weights": self._fit.mix[0].tolist()}
+
+    def skin(self) -> dict[str, Any]:
+        """Which nodes are bones, and where they were when the mesh was bound to them."""
+        inverse = np.tile(np.eye(4), (JOINT_COUNT, 1, 1))
+        inverse[:, :3, 3] = -self._fit.joints_m * GLTF_FROM_CAMERA
+        # glTF writes matrices column by column.
+        matrices = self._binary.add_numbers(inverse.transpose(0, 2, 1).reshape(-1, 16))
+        joints = list(range(self.first_node, self.mesh_node))
+        return {"name": self._track.name, "joints": joints, "inverseBindMatrices": matrices, "skeleton": joints[0]}
+
+    def nodes(self, mesh: int) -> list[dict[str, Any]]:
+        """The joints as they are at first, and the mesh; mesh and skin have one number."""
+        nodes: list[dict[str, Any]] = []
+        for joint, name in enumerate(self._joint_names):
+            node: dict[str, Any] = {"name": f"{self._track.name}_{name}"}
+            node["translation"] = self._translations[0, joint].tolist()
+            node["rotation"] = self._rotations[0, joint].tolist()
+            children = [self.first_node + child for child, parent in enumerate(self._parents) if parent == joint]
+            nodes.append(node | ({"children": children} if children else {}))
+        return [*nodes, {"name": self._track.name, "mesh": mesh, "skin": mesh}]
+
+    def movements(self) -> list[Movement]:
+        """Every joint's place and turn, the mix of shapes, and when the hand is there at all."""
+        binary, times = self._binary, self._binary.add_numbers(self._track.times_s)
+        movements: list[Movement] = []
+        for joint in range(JOINT_COUNT):
+            node = self.first_node + joint
+            places = binary.add_numbers(self._translations[:, joint])
+            turns = binary.add_numbers(self._rotations[:, joint])
+            movements += [(node, "translation", times, places, "LINEAR"), (node, "rotation", times, turns, "LINEAR")]
+        if len(self._fit.shapes_m):
+            mix = binary.add_numbers(self._fit.mix.ravel())
+            movements.append((self.mesh_node, "weights", times, mix, "LINEAR"))
+        seen_s, is_there = presence(self._track.times_s)
+        if len(seen_s) > 1 or not is_there[0]:
+            scales = binary.add_numbers(np.repeat(is_there[:, None].astype(float), 3, axis=1))
+            movements.append((self.first_node, "scale", binary.add_numbers(seen_s), scales, "STEP"))
+        return movements
+
+    def _colours(self, colour: AnimationColour) -> FloatArray:
+        if colour == "plain":
+            return np.tile(PLAIN_COLOURS[self._track.handedness], (self._surface.vertex_count, 1))
+        std_mm = np.asarray(self._track.vertex_std_mm, np.float64).mean(axis=0)
+        lifted = np.maximum(self._surface.lift(std_mm[:, None])[:, 0], 0)
+        return colours_from_deviation(lifted, fitted_range(std_mm))
+
+
+def presence(times_s: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """From which time on the hand is there, or not: times (M,) and booleans (M,) for steps."""
+    steps: list[tuple[float, bool]] = [(0.0, bool(times_s[0] <= GAP_S))]
+    if not steps[0][1]:
+        steps.append((float(times_s[0]), True))
+    for before, after in pairwise(times_s):
+        if after - before > GAP_S:
+            steps += [(float(before) + GAP_S / 2, False), (float(after), True)]
+    return np.array([at_s for at_s, _ in steps]), np.array([is_there for _, is_there in steps])
+
+
+def _local_places(hand: AnimatedHand, parents: Sequence[int]) -> tuple[FloatArray, FloatArray]:
+    """Translations (N, 16, 3) and rotations (N, 16, 4) (x, y, z, w) of the joints, each in its parent's frame."""
+    flip = np.diag(GLTF_FROM_CAMERA)
+    turns = flip @ hand.fit.transforms[..., :3] @ flip
+    moved = np.einsum("njab,jb->nja", hand.fit.transforms[..., :3], hand.fit.joints_m) + hand.fit.transforms[..., 3]
+    places = (moved + hand.track.wrists_m[:, None]) * GLTF_FROM_CAMERA
+    local_turns, local_places = turns.copy(), places.copy()
+    for joint, parent in enumerate(parents):
+        if parent >= 0:
+            back = turns[:, parent].transpose(0, 2, 1)
+            local_turns[:, joint] = back @ turns[:, joint]
+            local_places[:, joint] = (back @ (places[:, joint] - places[:, parent])[..., None])[..., 0]
+    quaternions = Rotation.from_matrix(local_turns.reshape(-1, 3, 3)).as_quat().reshape(*places.shape[:2], 4)
+    # q and -q are the same turn; between unlike ones players would go the long way round.
+    same = np.sign(np.einsum("njq,njq->nj", quaternions[1:], quaternions[:-1]))
+    quaternions[1:] *= np.cumprod(np.where(same == 0, 1, same), axis=0)[..., None]
+    return local_places, quaternions
+
+
+def _four_bones(surface: DisplayMesh, template: HandTemplate) -> tuple[NDArray[np.integer], FloatArray]:
+    """Bones (Vd, 4) and their weights (Vd, 4) for the dense mesh, whose own weights are not all positive."""
+    weights = np.clip(surface.lift(np.asarray(template.skinning_weights, np.float64)), 0, None)
+    joints = np.argsort(-weights, axis=1)[:, :BONES_PER_VERTEX]
+    kept = np.take_along_axis(weights, joints, axis=1)
+    kept = (kept / kept.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.where(kept > 0, joints, 0), kept / kept.sum(axis=1, keepdims=True)

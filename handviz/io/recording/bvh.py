@@ -1,0 +1,147 @@
+"""Keypoints of a track -> BVH: a skeleton whose bones keep their lengths, and its turns over time.
+
+Centimetres and degrees; axes x right, y up, z towards the viewer, the camera at the origin; the root is the wrist. At
+zero turns the hand is flat and open. The palm turns as a whole (about the wrist, to the five knuckles, in least
+squares); each finger bone then turns from its parent by the smallest angle that makes it point at the next keypoint.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import KEYPOINT_COUNT, KEYPOINT_PARENTS, FloatArray
+from handviz.hand_models.choice import known_hand_model
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.io.glb import GLTF_FROM_CAMERA
+from handviz.io.recording.moments import KEYPOINT_NAMES
+from handviz.io.recording.recorded import GAP_S, Track
+
+CENTIMETRES_PER_METRE = 100
+KNUCKLES = [1, 5, 9, 13, 17]
+KNUCKLE_WEIGHTS = np.array([0.3, 1.0, 1.0, 1.0, 1.0])
+"""The thumb's moves within the palm."""
+RATE_LIMITS_HZ = (5.0, 120.0)
+PALM_ROUNDS = 5
+MOST_FRAMES = 500_000
+"""At 30 Hz more than four hours: some 2 GB while they are worked on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Skeleton:
+    """N frames of a hand whose bones keep their lengths; glTF's axes."""
+
+    frame_s: float
+    offsets_m: FloatArray
+    """(21, 3) from each keypoint's parent, at zero turns; zero for the wrist."""
+    wrists_m: FloatArray
+    """(N, 3)"""
+    turns: FloatArray
+    """(N, 21, 3, 3) of each keypoint in its parent's frame; tips do not turn."""
+    mean_error_mm: float
+    """Distance of its keypoints from the recorded ones."""
+    largest_error_mm: float
+
+
+def fit_skeleton(track: Track, rate_hz: float | None = None) -> Skeleton:
+    """Frames at an even rate (None: the middle of the recorded ones), between recorded ones in a straight line."""
+    times_s, rate_hz = _even_times(track.times_s, rate_hz)
+    keypoints_m = _at(times_s, track.times_s, track.keypoints_m * GLTF_FROM_CAMERA)
+    wrists_m = _at(times_s, track.times_s, track.wrists_m * GLTF_FROM_CAMERA)
+    offsets_m, palm = _rest(keypoints_m, track)
+    world, places_m = np.tile(palm[:, None], (1, KEYPOINT_COUNT, 1, 1)), np.zeros_like(keypoints_m)
+    turns = np.tile(np.eye(3), (len(times_s), KEYPOINT_COUNT, 1, 1))
+    turns[:, 0] = palm
+    for joint in range(1, KEYPOINT_COUNT):
+        parent = KEYPOINT_PARENTS[joint]
+        places_m[:, joint] = places_m[:, parent] + world[:, parent] @ offsets_m[joint]
+        world[:, joint] = world[:, parent]
+        if joint % 4:  # the tips are ends
+            points_at = world[:, parent] @ offsets_m[joint + 1]
+            turn = _smallest_turns(points_at, keypoints_m[:, joint + 1] - places_m[:, joint])
+            world[:, joint] = turn @ world[:, parent]
+            turns[:, joint] = world[:, parent].transpose(0, 2, 1) @ world[:, joint]
+    errors_mm = np.linalg.norm(places_m - keypoints_m, axis=2) * 1000
+    return Skeleton(1 / rate_hz, offsets_m, wrists_m, turns, float(errors_mm.mean()), float(errors_mm.max()))
+
+
+def bvh_text(skeleton: Skeleton) -> str:
+    """The file."""
+    lines = ["HIERARCHY", *_hierarchy(skeleton.offsets_m * CENTIMETRES_PER_METRE, 0, "")]
+    lines += ["MOTION", f"Frames: {len(skeleton.wrists_m)}", f"Frame Time: {skeleton.frame_s:.7f}"]
+    columns = [skeleton.wrists_m * CENTIMETRES_PER_METRE]
+    for joint in range(KEYPOINT_COUNT):
+        if joint == 0 or joint % 4:
+            angles = Rotation.from_matrix(skeleton.turns[:, joint]).as_euler("ZXY", degrees=True)
+            columns.append(np.unwrap(angles, axis=0, period=360))
+    lines += [" ".join(f"{value:.4f}" for value in row) for row in np.concatenate(columns, axis=1)]
+    return "\n".join(lines) + "\n"
+
+
+def _hierarchy(offsets_cm: FloatArray, joint: int, indent: str) -> list[str]:
+    children = [child for child, parent in enumerate(KEYPOINT_PARENTS) if parent == joint]
+    name = "End Site" if not children else f"{'JOINT' if joint else 'ROOT'} {KEYPOINT_NAMES[joint]}"
+    lines = [f"{indent}{name}", f"{indent}{{", f"{indent}  OFFSET " + " ".join(f"{v:.5f}" for v in offsets_cm[joint])]
+    if children:
+        place = "" if joint else "Xposition Yposition Zposition "
+        lines.append(f"{indent}  CHANNELS {3 if joint else 6} {place}Zrotation Xrotation Yrotation")
+    for child in children:
+        lines += _hierarchy(offsets_cm, child, indent + "  ")
+    return [*lines, f"{indent}}}"]
+
+
+def _even_times(times_s: FloatArray, rate_hz: float | None) -> tuple[FloatArray, float]:
+    if len(times_s) < 2:
+        raise HandvizError("a BVH needs a hand that is seen twice at least")
+    middle_hz = 1 / float(np.median(np.diff(times_s)))
+    rate_hz = float(np.clip(rate_hz or round(middle_hz, 2), *RATE_LIMITS_HZ))
+    count = int((times_s[-1] - times_s[0]) * rate_hz + 1e-6) + 1
+    if count > MOST_FRAMES:
+        raise HandvizError(f"a BVH of {count:,} frames is too long: record shorter pieces, {MOST_FRAMES:,} at most")
+    return times_s[0] + np.arange(count) / rate_hz, rate_hz
+
+
+def _at(wanted_s: FloatArray, times_s: FloatArray, values: FloatArray) -> FloatArray:
+    """Values (N, ...) at other times: in straight lines between their own, and held where none come for long."""
+    after = np.clip(np.searchsorted(times_s, wanted_s), 1, len(times_s) - 1)
+    step_s = times_s[after] - times_s[after - 1]
+    share = np.clip((wanted_s - times_s[after - 1]) / step_s, 0, 1)
+    share = np.where((step_s > GAP_S) & (share < 1 - 1e-9), 0.0, share)
+    share = share.reshape(-1, *[1] * (values.ndim - 1))
+    return values[after - 1] * (1 - share) + values[after] * share
+
+
+def _rest(keypoints_m: FloatArray, track: Track) -> tuple[FloatArray, FloatArray]:
+    """Offsets (21, 3): the flat hand's directions with the recorded lengths; and the palm's turns (N, 3, 3)."""
+    template = known_hand_model(track.hand_model) or load_open_hand()
+    open_m = np.asarray(template.keypoint_regressor @ template.vertices_m, np.float64) * GLTF_FROM_CAMERA
+    open_m = (open_m - open_m[0]) * np.array([-1.0 if track.handedness == "left" else 1.0, 1.0, 1.0])
+    knuckles = open_m[KNUCKLES]
+    for _ in range(PALM_ROUNDS):
+        palm = _palm_turns(knuckles, keypoints_m[:, KNUCKLES])
+        knuckles = np.einsum("nab,nka->kb", palm, keypoints_m[:, KNUCKLES]) / len(palm)
+    parents = np.array(KEYPOINT_PARENTS)
+    offsets_m = np.zeros((KEYPOINT_COUNT, 3))
+    for joint in range(1, KEYPOINT_COUNT):
+        bones = keypoints_m[:, joint] - keypoints_m[:, parents[joint]]
+        direction = open_m[joint] - open_m[parents[joint]]
+        offsets_m[joint] = direction / np.linalg.norm(direction) * np.linalg.norm(bones, axis=1).mean()
+    offsets_m[KNUCKLES] = knuckles
+    return offsets_m, palm
+
+
+def _palm_turns(rest_m: FloatArray, seen_m: FloatArray) -> FloatArray:
+    """(N, 3, 3) about the wrist, rest (5, 3) -> seen (N, 5, 3)."""
+    left, _, right = np.linalg.svd(np.einsum("k,nka,kb->nab", KNUCKLE_WEIGHTS, seen_m, rest_m))
+    left[..., -1] *= np.sign(np.linalg.det(left @ right))[:, None]
+    turns: FloatArray = left @ right
+    return turns
+
+
+def _smallest_turns(before: FloatArray, after: FloatArray) -> FloatArray:
+    """Rotations (N, 3, 3) by the smallest angle that turns vectors (N, 3) towards others (N, 3)."""
+    axis = np.cross(before, after)
+    sine, cosine = np.linalg.norm(axis, axis=1), np.einsum("na,na->n", before, after)
+    angle = np.arctan2(sine, cosine)
+    return np.asarray(Rotation.from_rotvec(axis / np.maximum(sine, 1e-12)[:, None] * angle[:, None]).as_matrix())

@@ -1,0 +1,46 @@
+"""What recording and streaming cost, for ``handviz benchmark``."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.records import FrameResult
+from handviz.io.recording.datagrams import Datagrams
+from handviz.io.recording.moments import ViewPicture, moment_of
+from handviz.io.recording.recording import Recording
+from handviz.io.recording.video import RATE_HZ
+
+
+def output_costs_ms(shown: Iterable[tuple[FrameResult, NDArray[np.uint8]]]) -> dict[str, list[float]]:
+    """Milliseconds per result, for results with the view (H, W, 3) that shows each; all but ``hand over`` beside it."""
+    costs: dict[str, list[float]] = {"hand over": [], "record": [], "record video": [], "stream OSC": []}
+    datagrams = Datagrams("OSC")
+
+    with tempfile.TemporaryDirectory() as folder:
+        recording = Recording(Path(folder) / "costs", reserve_bytes=0)
+        for number, (result, view) in enumerate(shown):
+            at_s = number / RATE_HZ
+            picture = _as_painted(view)
+            moment = moment_of(result, "benchmark")
+            costs["hand over"].append(_milliseconds(moment_of, result, "benchmark"))
+            costs["record"].append(_milliseconds(recording.add_result, moment, at_s))
+            costs["record video"].append(_milliseconds(recording.add_picture, picture, at_s))
+            costs["stream OSC"].append(_milliseconds(datagrams.of, moment))
+        recording.close()
+    return costs
+
+
+def _as_painted(view: NDArray[np.uint8]) -> ViewPicture:
+    height, width = view.shape[:2]
+    opaque = np.full((height, width, 1), 255, np.uint8)
+    return ViewPicture(np.concatenate([view, opaque], axis=2)[::-1].tobytes(), (width, height))
+
+
+def _milliseconds(call: Callable[..., object], *values: object) -> float:
+    start = time.perf_counter()
+    call(*values)
+    return (time.perf_counter() - start) * 1000

@@ -1,0 +1,115 @@
+"""A result with where and when it was seen, and what recordings and streams say about it."""
+
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from handviz.core.records import Detection, FloatArray, FrameResult, HandMesh
+from handviz.io.report import hand_entry
+
+FINGERS = ("thumb", "index", "middle", "ring", "little")
+KEYPOINT_NAMES = ("wrist", *(f"{finger}_{joint}" for finger in FINGERS for joint in range(1, 5)))
+"""Of the 21 keypoints, in their order; ``_4`` is the tip."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """One result of the running program."""
+
+    result: FrameResult
+    """Without its picture, its crops and other variants, so that many can wait."""
+    size: tuple[int, int]
+    """Width and height of that picture in pixels."""
+    source: str
+    """What the person opened: "camera:0", a clip, a folder or a picture."""
+    wall_s: float
+    """``time.time()`` when the picture was read."""
+
+    @property
+    def iso_time(self) -> str:
+        """When the picture was read, UTC with milliseconds."""
+        return datetime.fromtimestamp(self.wall_s, UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True, eq=False)
+class ViewPicture:
+    """The view as it was painted."""
+
+    pixels: bytes
+    """RGBA, the lowest row first, as OpenGL reads them."""
+    size: tuple[int, int]
+    """Width and height in pixels."""
+
+
+def moment_of(result: FrameResult, source: str) -> Moment:
+    """Now, less the age of the picture."""
+    age_s = time.perf_counter() - result.frame.captured_ms / 1000
+    height, width = result.frame.image.shape[:2]
+    frame = replace(result.frame, image=np.zeros((0, 0, 3), np.uint8), name=_text(result.frame.name))
+    slim = replace(_finite(result), frame=frame, crops=(), others={}, other_troubles={})
+    return Moment(slim, (width, height), _text(source), time.time() - age_s)
+
+
+def _text(name: str) -> str:
+    """Names of files may hold bytes that are no text, which no format here takes."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _finite(result: FrameResult) -> FrameResult:
+    """Without hands that hold what is no number: neither JSON nor a skeleton knows such."""
+    kept = [number for number, hand in enumerate(result.hands) if _is_finite(hand)]
+    if len(kept) == len(result.hands):
+        return result
+    detections = tuple(result.detections[number] for number in kept if number < len(result.detections))
+    return replace(result, hands=tuple(result.hands[number] for number in kept), detections=detections)
+
+
+def _is_finite(hand: HandMesh) -> bool:
+    places = hand.keypoints_m, hand.keypoints_px, hand.wrist_camera_m, hand.vertices_m, hand.camera_from_wrist
+    doubts = hand.keypoint_std_mm, hand.vertex_std_mm, hand.wrist_std_m
+    return all(values is None or bool(np.isfinite(values).all()) for values in (*places, *doubts))
+
+
+def moment_entry(moment: Moment) -> dict[str, Any]:
+    """The moment without its hands; one JSON object."""
+    frame = moment.result.frame
+    return {
+        "frame": frame.number,
+        "source": moment.source,
+        "picture": frame.name,
+        "time": moment.iso_time,
+        "monotonic_ms": round(frame.captured_ms, 3),
+        "clip_ms": None if frame.time_ms is None else round(frame.time_ms, 3),
+        "variant": moment.result.variant,
+        "width": moment.size[0],
+        "height": moment.size[1],
+    }
+
+
+def recorded_hands(result: FrameResult) -> list[dict[str, Any]]:
+    """The hands as in ``hands.json``, each with its rotation and the camera that was assumed."""
+    detections: list[Detection | None] = [*result.detections]
+    detections += [None] * (len(result.hands) - len(detections))
+    return [_entry(hand, detection) for hand, detection in zip(result.hands, detections, strict=False)]
+
+
+def _entry(hand: HandMesh, detection: Detection | None) -> dict[str, Any]:
+    stand_in = Detection(hand.handedness, hand.detection_score, hand.keypoints_px)
+    entry = hand_entry(hand, detection or stand_in, None)
+    del entry["mesh"]
+    if detection is None:
+        del entry["distance_from_detector"]
+    entry["wrist_std_m"] = None if hand.wrist_std_m is None else _rounded(hand.wrist_std_m, 6)
+    entry["camera_from_wrist"] = _rounded(hand.camera_from_wrist, 6)
+    entry["focals_px"] = _rounded(hand.intrinsics.focals_px, 3)
+    entry["centre_px"] = _rounded(hand.intrinsics.centre_px, 3)
+    entry["intrinsics_origin"] = hand.intrinsics.origin
+    return entry
+
+
+def _rounded(values: FloatArray, digits: int) -> list[Any]:
+    rounded: list[Any] = np.round(np.asarray(values, dtype=np.float64), digits).tolist()
+    return rounded

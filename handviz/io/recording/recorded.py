@@ -1,0 +1,140 @@
+"""Reads recordings, also those that a crash or a full disk ended."""
+
+import json
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import KEYPOINT_COUNT, FloatArray, Handedness
+from handviz.io.recording.recording import ABOUT, FORMAT, LINES, VERTEX_FLOATS, VERTICES
+
+GAP_S = 0.5
+"""A hand that is not seen for longer is away."""
+TRACK_NAME = re.compile(r"(left|right)(_[0-9]{1,6})?")
+"""What ``Tracks`` gives; files are named by it, so nothing else is believed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One hand over time: N moments that only go forward."""
+
+    name: str
+    handedness: str
+    times_s: FloatArray
+    """(N,) since the recording's first picture, strictly growing: of the clip, if one was recorded in one go."""
+    keypoints_m: FloatArray
+    """(N, 21, 3) camera axes, wrist at the origin."""
+    wrists_m: FloatArray
+    """(N, 3) in the camera frame."""
+    vertices_m: FloatArray
+    """(N, V, 3) camera axes, wrist at the origin; V is 0 where the recording has no vertices."""
+    vertex_std_mm: FloatArray
+    """(N, V)"""
+    hand_model: str = ""
+    """Fingerprint of the hand model whose vertices these are; empty: the open hand's."""
+
+
+def read_entries(folder: Path) -> list[dict[str, Any]]:
+    """The whole lines of ``hands.jsonl``; an unfinished last one is passed over.
+
+    Raises HandvizError if the folder is no recording or a line in its middle is damaged.
+    """
+    path = folder / LINES
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise HandvizError(f"{folder} is no recording of handviz: {path.name} cannot be read.") from error
+    entries = []
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            entries.append(json.loads(line))
+        except (ValueError, RecursionError) as error:
+            raise HandvizError(f"{path}, line {number}: this is no JSON ({error}).") from error
+    return entries
+
+
+def read_tracks(folder: Path) -> list[Track]:
+    """Every hand of a recording by its name; raises HandvizError if there is none, or if lines lack what they need."""
+    entries = read_entries(folder)
+    vertices, hand_model = _read_vertices(folder)
+    try:
+        found = _by_track(entries)
+        tracks = [_track(name, moments, vertices, hand_model) for name, moments in sorted(found.items(), reverse=True)]
+        for track in tracks:
+            _check(track)
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+        raise HandvizError(f"{folder / LINES} is damaged, or not of this version of handviz ({error!r}).") from error
+    if not tracks:
+        raise HandvizError(f"{folder} holds no hand.")
+    return tracks
+
+
+def _by_track(entries: list[dict[str, Any]]) -> dict[str, list[tuple[float, dict[str, Any]]]]:
+    """Times in seconds and entries of every hand; what does not go forward is left out."""
+    found: dict[str, list[tuple[float, dict[str, Any]]]] = {}
+    for at_s, entry in zip(_times_s(entries), entries, strict=True):
+        for hand in entry["hands"]:
+            moments = found.setdefault(hand["track"], [])
+            if not moments or at_s > moments[-1][0]:
+                moments.append((at_s, hand))
+    return found
+
+
+def _times_s(entries: list[dict[str, Any]]) -> list[float]:
+    """The clip's own times if one clip went on from beginning to end; else when pictures were read."""
+    clip_ms = [entry["clip_ms"] for entry in entries]
+    is_one_clip = len({entry["source"] for entry in entries}) == 1 and None not in clip_ms
+    if not is_one_clip or any(after <= before for before, after in pairwise(clip_ms)):
+        clip_ms = [entry["monotonic_ms"] for entry in entries]
+    return [(at_ms - clip_ms[0]) / 1000 for at_ms in clip_ms]
+
+
+def _track(name: str, moments: list[tuple[float, dict[str, Any]]], vertices: FloatArray, hand_model: str) -> Track:
+    rows = [hand["vertices_row"] for _, hand in moments]
+    has_vertices = all(row is not None and 0 <= row < len(vertices) for row in rows)
+    meshes = vertices[rows] if has_vertices else np.zeros((len(rows), 0, VERTEX_FLOATS), np.float32)
+    return Track(
+        name=name,
+        handedness=moments[0][1]["handedness"],
+        times_s=np.array([at_s for at_s, _ in moments], np.float64),
+        keypoints_m=np.array([hand["keypoints_camera_m"] for _, hand in moments], np.float64),
+        wrists_m=np.array([hand["wrist_camera_m"] for _, hand in moments], np.float64),
+        vertices_m=meshes[..., :3],
+        vertex_std_mm=meshes[..., 3],
+        hand_model=hand_model,
+    )
+
+
+def _check(track: Track) -> None:
+    """Raise ValueError at what no recording of ours holds."""
+    count = len(track.times_s)
+    if TRACK_NAME.fullmatch(track.name) is None or track.handedness not in get_args(Handedness):
+        raise ValueError(f"no hand is called {track.name!a} and {track.handedness!a}")
+    if (track.keypoints_m.shape, track.wrists_m.shape) != ((count, KEYPOINT_COUNT, 3), (count, 3)):
+        raise ValueError(f"{track.name}: not 21 keypoints and a wrist in every line")
+    numbers = track.times_s, track.keypoints_m, track.wrists_m, track.vertices_m, track.vertex_std_mm
+    if not all(np.isfinite(values).all() for values in numbers):
+        raise ValueError(f"{track.name}: numbers that are not finite")
+
+
+def _read_vertices(folder: Path) -> tuple[FloatArray, str]:
+    """(rows, V, 4) of whole rows, read from the disk as they are needed, and the fingerprint of their hand model."""
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        count, kind = int(about["vertices_per_hand"]), about["handviz_recording"]
+        hand_model = str(about.get("hand_model", ""))
+        if count < 0:
+            raise ValueError("fewer than no vertices")
+        whole = (folder / VERTICES).stat().st_size // max(count * VERTEX_FLOATS * 4, 1)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise HandvizError(f"{folder} is no recording of handviz: {ABOUT} or {VERTICES} cannot be read.") from error
+    if kind != FORMAT:
+        raise HandvizError(f"{folder} was recorded by another version of handviz (format {kind}, not {FORMAT}).")
+    if count == 0 or whole == 0:
+        return np.zeros((0, 0, VERTEX_FLOATS), np.float32), hand_model
+    return np.memmap(folder / VERTICES, "<f4", "r", shape=(whole, count, VERTEX_FLOATS)), hand_model

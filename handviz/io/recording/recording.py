@@ -1,0 +1,168 @@
+"""A recording: a folder that grows while the program runs. ``docs/recordings.md`` describes its files.
+
+Every file can be read up to its last whole piece at any time, whatever ended the recording.
+"""
+
+import json
+import logging
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from handviz import __version__
+from handviz.core.errors import HandvizError
+from handviz.core.records import HandMesh
+from handviz.core.whole_files import write_whole
+from handviz.io.recording import keypoint_table
+from handviz.io.recording.growing_file import GrowingFile, disk_sentence
+from handviz.io.recording.moments import Moment, ViewPicture, moment_entry, recorded_hands
+from handviz.io.recording.mp4 import copied_as_mp4
+from handviz.io.recording.tracks import Tracks
+from handviz.io.recording.video import SteadyVideo
+
+FORMAT = 1
+ABOUT, LINES, TABLE, VERTICES, VIDEO = "recording.json", "hands.jsonl", "keypoints.csv", "vertices.f32", "view.mkv"
+FINISHED_VIDEO = "view.mp4"
+MOST_COPIED_BYTES = 1_000_000_000
+"""Some six hours of video, copied in seconds."""
+RESERVE_BYTES = 50_000_000
+"""Of the disk: a recording ends before it takes the last of it."""
+VERTEX_FLOATS = 4
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Counts:
+    """What a recording holds, and what it does not."""
+
+    results: int = 0
+    hands: int = 0
+    results_lost: int = 0
+    pictures_lost: int = 0
+    """The video shows the picture before instead."""
+
+
+class Recording:
+    """Writes what it is given; times are seconds since the beginning. Every method may raise HandvizError."""
+
+    def __init__(self, folder: Path, *, with_video: bool = True, reserve_bytes: int = RESERVE_BYTES) -> None:
+        """Make the folder, which must not be there, and its files."""
+        self.folder, self.counts, self.duration_s = folder, Counts(), 0.0
+        self._with_video, self._reserve_bytes = with_video, reserve_bytes
+        self._video: SteadyVideo | None = None
+        self._vertex_count, self._hand_model = 0, ""
+        self._tracks = Tracks()
+        self._started = datetime.now(UTC).isoformat(timespec="milliseconds")
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise HandvizError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+        try:
+            self.check_room()
+        except HandvizError:
+            folder.rmdir()
+            raise
+        self._write_about()
+        self._lines, self._table, self._vertices = (GrowingFile(folder / name) for name in (LINES, TABLE, VERTICES))
+        self._table.append(keypoint_table.header())
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all files together, as far as they are on the disk."""
+        videos = (self.folder / VIDEO, self.folder / FINISHED_VIDEO)
+        video_bytes = sum(path.stat().st_size for path in videos if path.is_file())
+        return video_bytes + sum(file.size_bytes for file in (self._lines, self._table, self._vertices))
+
+    def add_result(self, moment: Moment, at_s: float) -> None:
+        """Write a result that reached the window at ``at_s``."""
+        result = moment.result
+        entry = moment_entry(moment) | {"recording_ms": round(at_s * 1000, 1), "hands": recorded_hands(result)}
+        tracks = self._tracks.names(result.hands)
+        # Vertices first: a line never names rows that are not there.
+        for hand, hand_entry, track in zip(result.hands, entry["hands"], tracks, strict=True):
+            hand_entry |= {"track": track, "vertices_row": self._add_vertices(hand)}
+        self._lines.append((json.dumps(entry, separators=(",", ":")) + "\n").encode("utf-8"))
+        self._table.append(keypoint_table.rows(entry))
+        self.counts.results += 1
+        self.counts.hands += len(result.hands)
+        self.duration_s = max(self.duration_s, at_s)
+
+    def add_picture(self, picture: ViewPicture, at_s: float) -> None:
+        """Have the video show this from ``at_s`` on."""
+        if not self._with_video:
+            return
+        if self._video is None:
+            self._video = SteadyVideo(self.folder / VIDEO, picture.size)
+        width, height = picture.size
+        upside_down = np.frombuffer(picture.pixels, np.uint8).reshape(height, width, 4)
+        self._video.show(np.asarray(cv2.cvtColor(upside_down[::-1], cv2.COLOR_RGBA2BGR), np.uint8), at_s)
+        self.duration_s = max(self.duration_s, at_s)
+
+    def go_on_until(self, at_s: float) -> None:
+        """Let the video's last picture stand until then."""
+        if self._video is not None:
+            self._video.go_on_until(at_s)
+        self.duration_s = max(self.duration_s, at_s)
+
+    def check_room(self) -> None:
+        """The encoder tells nobody that the disk is full or the folder gone; so look."""
+        try:
+            free_bytes = shutil.disk_usage(self.folder).free
+        except OSError as error:
+            raise HandvizError(disk_sentence(self.folder / LINES, error)) from error
+        if free_bytes < self._reserve_bytes:
+            room = f"less than {self._reserve_bytes / 1e6:.0f} MB are free"
+            raise HandvizError(f"The disk is nearly full: {room} for {self.folder}.")
+
+    def close(self) -> None:
+        """End every file; what cannot be ended stays as readable as it is."""
+        try:
+            if self._video is not None:
+                self._video.close()
+                self._finish_video()
+        finally:
+            for file in (self._lines, self._table, self._vertices):
+                file.close()
+        if self.folder.is_dir():
+            self._write_about()
+
+    def _finish_video(self) -> None:
+        """MP4 plays in more programs; it cannot be read before its end is written, so the video grew as Matroska."""
+        try:
+            if (self.folder / VIDEO).stat().st_size > MOST_COPIED_BYTES:
+                raise HandvizError("a copy of so large a file would keep the window from closing")
+            if shutil.disk_usage(self.folder).free < (self.folder / VIDEO).stat().st_size + self._reserve_bytes:
+                raise HandvizError("there is no room for a copy")
+            copied_as_mp4(self.folder / VIDEO, self.folder / FINISHED_VIDEO)
+            (self.folder / VIDEO).unlink()
+        except (HandvizError, OSError) as error:
+            logger.warning("the video stays %s: %s", VIDEO, error)
+
+    def _add_vertices(self, hand: HandMesh) -> int | None:
+        """The row in ``vertices.f32``; None for a hand of another size than the first."""
+        rows = np.concatenate([hand.vertices_m, np.asarray(hand.vertex_std_mm)[:, None]], axis=1).astype("<f4")
+        if self._vertex_count == 0:
+            self._vertex_count, self._hand_model = len(rows), hand.hand_model
+            self._write_about()
+        if len(rows) != self._vertex_count:
+            return None
+        row = self._vertices.size_bytes // (self._vertex_count * VERTEX_FLOATS * 4)
+        self._vertices.append(rows.tobytes())
+        return row
+
+    def _write_about(self) -> None:
+        about = {
+            "handviz_recording": FORMAT,
+            "handviz": __version__,
+            "started": self._started,
+            "duration_s": round(self.duration_s, 3),
+            "vertices_per_hand": self._vertex_count,
+            "hand_model": self._hand_model,
+            "video_rate_hz": self._video.rate_hz if self._video is not None else 0,
+            **asdict(self.counts),
+        }
+        write_whole({self.folder / ABOUT: (json.dumps(about, indent=1) + "\n").encode("utf-8")})

@@ -1,0 +1,118 @@
+"""``hands.json``: what ``handviz reconstruct`` says about every picture, and how it is written."""
+
+import itertools
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handviz.core.records import CROP_SIZE, VARIANTS, Detection, FloatArray, FrameResult, HandMesh, Intrinsics
+from handviz.core.whole_files import write_whole
+from handviz.rendering.difference import vertex_distances_mm
+
+
+def picture_entry(
+    file: str, result: FrameResult, intrinsics: Intrinsics, meshes: Sequence[str | None]
+) -> dict[str, Any]:
+    """One object of the list: the picture, the camera in use, and its hands."""
+    height, width = result.frame.image.shape[:2]
+    found = zip(result.hands, result.detections, meshes, strict=True)
+    hands = [hand_entry(hand, detection, mesh) for hand, detection, mesh in found]
+    for index, entry in enumerate(hands if result.others else []):
+        entry["distances_mm"] = distances_entry(result, index)
+    focal_of_longer_px = intrinsics.focals_px[int(height > width)]
+    field_of_view_rad = 2 * math.atan(max(width, height) / 2 / focal_of_longer_px)
+    return {
+        "file": file,
+        "width": width,
+        "height": height,
+        "variant": result.variant,
+        "network_input_px": CROP_SIZE,
+        "intrinsics": intrinsics_entry(intrinsics),
+        "assumed_focal_px": round(intrinsics.focal_px, 3),
+        "assumed_field_of_view_deg": round(math.degrees(field_of_view_rad), 3),
+        "hands": hands,
+    }
+
+
+def unreadable_entry(file: str, reason: str) -> dict[str, Any]:
+    """The object of a picture that could not be read."""
+    return {"file": file, "width": 0, "height": 0, "hands": [], "error": reason}
+
+
+def hand_entry(hand: HandMesh, detection: Detection, mesh: str | None) -> dict[str, Any]:
+    """One hand; ``mesh`` is the file with its vertices, relative to the list."""
+    return {
+        "handedness": hand.handedness,
+        "detection_score": round(hand.detection_score, 4),
+        "keypoints_camera_m": _rounded(hand.keypoints_m, 6),
+        "keypoints_image_px": _rounded(hand.keypoints_px, 3),
+        "keypoint_std_mm": _rounded(hand.keypoint_std_mm, 4),
+        "vertex_std_mm": {
+            "mean": round(float(hand.vertex_std_mm.mean()), 4),
+            "max": round(float(hand.vertex_std_mm.max()), 4),
+        },
+        "wrist_camera_m": _rounded(hand.wrist_camera_m, 6),
+        "wrist_std_m": None if hand.wrist_std_m is None else _rounded(hand.wrist_std_m, 6),
+        "assumed_focal_px": round(hand.intrinsics.focal_px, 3),
+        "distance_from_detector": round(distance_from_detector(hand, detection), 5),
+        "mesh": mesh,
+    }
+
+
+def distances_entry(result: FrameResult, index: int) -> dict[str, dict[str, float]]:
+    """How far the variants lie apart at one hand of a compared result, for every two of them (render/difference.py)."""
+    hands = {variant: result.of_variant(variant).hands[index] for variant in VARIANTS}
+    entry = {}
+    for first, second in itertools.combinations(VARIANTS, 2):
+        as_drawn = vertex_distances_mm(hands[first], hands[second])
+        aligned = vertex_distances_mm(hands[first], hands[second], aligned=True)
+        entry[f"{first}_{second}"] = {
+            "mean": round(float(as_drawn.mean()), 4),
+            "max": round(float(as_drawn.max()), 4),
+            "aligned_mean": round(float(aligned.mean()), 4),
+            "aligned_max": round(float(aligned.max()), 4),
+        }
+    return entry
+
+
+def intrinsics_entry(intrinsics: Intrinsics) -> dict[str, Any]:
+    """K in pixels (the middle of the first pixel is (0.5, 0.5)), and how it is known."""
+    (fx, fy), (cx, cy) = intrinsics.focals_px, intrinsics.centre_px
+    return {
+        "fx": round(float(fx), 3),
+        "fy": round(float(fy), 3),
+        "cx": round(float(cx), 3),
+        "cy": round(float(cy), 3),
+        "origin": intrinsics.origin,
+        "focal_std_share": round(intrinsics.focal_std_share, 5),
+    }
+
+
+def distance_from_detector(hand: HandMesh, detection: Detection) -> float:
+    """Mean distance of the projected keypoints from the detector's, as a share of the longer side of their box."""
+    distance_px = np.linalg.norm(hand.keypoints_px - detection.keypoints_px, axis=1).mean()
+    return float(distance_px / max(np.ptp(detection.keypoints_px, axis=0).max(), 1e-6))
+
+
+def write_report(path: Path, entries: Sequence[dict[str, Any]]) -> None:
+    """Write the list whole or not at all; raises HandvizError if the folder cannot be written."""
+    write_whole({path: (json.dumps(entries, indent=1, allow_nan=False) + "\n").encode("utf-8")})
+
+
+def output_stems(files: Sequence[str]) -> dict[str, str]:
+    """What the outputs of each picture are called: its name without suffix, unless another differs only in that."""
+    namesakes = Counter(Path(file).stem.casefold() for file in files)
+    return {
+        file: Path(file).stem if namesakes[Path(file).stem.casefold()] == 1 else file.replace(".", "_")
+        for file in files
+    }
+
+
+def _rounded(values: FloatArray, digits: int) -> list[Any]:
+    rounded: list[Any] = np.round(np.asarray(values, dtype=np.float64), digits).tolist()
+    return rounded

@@ -1,0 +1,180 @@
+"""Where AMVUR's attention goes: the weights of its two softmaxes, asked of the shipped files themselves.
+
+The files give hands, not attention; a copy in memory gets two more outputs. ``onnx`` is loaded here only, and this
+module only when somebody asks for attention.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from google.protobuf.message import DecodeError
+
+from handviz.core.errors import HandvizError
+from handviz.core.paths import variant_file
+from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, FloatArray, HandCrop, VariantName
+from handviz.hand_models.choice import hand_model_for
+from handviz.hand_models.template import HandTemplate
+from handviz.models.onnx_checks import INPUT_NAME, checked_variant
+from handviz.models.onnx_session import CPU_PROVIDER, ONNX_ERRORS, open_session
+from handviz.models.reconstructor import HOW_TO_GET
+from handviz.rendering.highlight import AttentionShown
+
+NO_ATTENTION = "The prior-net has no attention between vertices: choose AMVUR (2) or final (3)."
+NEITHER = "{name} has no attention from vertices to joints and to each other, so there is none to show."
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMaps:
+    """Mean over the heads of what every token of one hand looks at; rows sum to 1."""
+
+    to_joints: FloatArray
+    """(T, 21) float32"""
+    to_tokens: FloatArray
+    """(T, T) float32"""
+
+
+class AttentionReader:
+    """One variant's network with its attention as outputs."""
+
+    def __init__(self, model_path: Path, template: HandTemplate) -> None:
+        """Load the file; HandvizError if it is missing, damaged, of another hand model, or has no such attention."""
+        self._path = model_path
+        model = _loaded(model_path, template)
+        if checked_variant(model_path, _metadata(model), template.fingerprint, HOW_TO_GET) == "prior":
+            raise HandvizError(NO_ATTENTION)
+        self._names = _attention_names(model, model_path)
+        content = _with_outputs(model, self._names)
+        self._session = open_session(model_path, HOW_TO_GET, content=content)
+        try:
+            self._run(_black())
+        except ONNX_ERRORS:
+            self._session = open_session(model_path, HOW_TO_GET, content=content, may_use_card=False)
+            self._run(_black())
+
+    def maps(self, crop: HandCrop) -> AttentionMaps:
+        """The attention of the hand in a crop; HandvizError if it is not finite."""
+        to_joints, to_tokens = (heads[0].mean(axis=0) for heads in self._run(crop.image.transpose(2, 0, 1)[None]))
+        if not (np.isfinite(to_joints).all() and np.isfinite(to_tokens).all()):
+            raise HandvizError(f"{self._path.name} answered with attention that is not finite; {HOW_TO_GET}")
+        return AttentionMaps(to_joints, to_tokens)
+
+    def _run(self, images: FloatArray) -> list[FloatArray]:
+        """Images (1, 3, 224, 224) -> (1, heads, T, 21) and (1, heads, T, T)."""
+        pictures = np.ascontiguousarray(images, dtype=np.float32)
+        return [np.asarray(found) for found in self._session.run(list(self._names), {INPUT_NAME: pictures})]
+
+
+def attention_of_vertex(maps: AttentionMaps, template: HandTemplate, vertex: int) -> AttentionShown:
+    """What one of the template's vertices looks at: the tokens that make it, by the weights they make it with."""
+    asking = _full_from_tokens(maps, template)[vertex]
+    even = asking @ maps.to_tokens * len(maps.to_tokens)
+    joints = np.maximum(asking @ maps.to_joints, 0)
+    return AttentionShown(_lifted(maps, template, even), joints / joints.sum())
+
+
+def attention_to_joint(maps: AttentionMaps, template: HandTemplate, joint: int) -> AttentionShown:
+    """How much every vertex looks at one of the 21 joints; a joint itself asks nothing."""
+    return AttentionShown(_lifted(maps, template, maps.to_joints[:, joint] * KEYPOINT_COUNT))
+
+
+class AttentionSource:
+    """Attention of picked points; holds the network of one variant and the maps of one crop."""
+
+    def __init__(self, model_dir: Path) -> None:
+        self._model_dir = model_dir
+        self._template = hand_model_for(None, model_dir)
+        self._reader: tuple[VariantName, AttentionReader] | None = None
+        self._maps: tuple[VariantName, HandCrop, AttentionMaps] | None = None
+
+    def knows(self, crop: HandCrop, variant: VariantName) -> bool:
+        """Whether the next answer for this crop takes no run of the network."""
+        return self._maps is not None and self._maps[0] == variant and self._maps[1] is crop
+
+    def prepare(self, variant: VariantName) -> None:
+        """Load this variant's network, if it is not there already; HandvizError if it cannot tell."""
+        self._reader_of(variant)
+
+    def ask(self, crop: HandCrop, variant: VariantName, *, vertex: int | None, joint: int | None) -> AttentionShown:
+        """Of a vertex, or else to a joint; HandvizError if this variant cannot tell."""
+        if self._maps is None or not self.knows(crop, variant):
+            self._maps = variant, crop, self._reader_of(variant).maps(crop)
+        maps = self._maps[2]
+        if vertex is not None:
+            return attention_of_vertex(maps, self._template, vertex)
+        return attention_to_joint(maps, self._template, joint or 0)
+
+    def _reader_of(self, variant: VariantName) -> AttentionReader:
+        if self._reader is None or self._reader[0] != variant:
+            self._reader = variant, AttentionReader(variant_file(variant, self._model_dir), self._template)
+        return self._reader[1]
+
+
+def _lifted(maps: AttentionMaps, template: HandTemplate, tokens: FloatArray) -> FloatArray:
+    return np.maximum(_full_from_tokens(maps, template) @ tokens, 0)
+
+
+def _full_from_tokens(maps: AttentionMaps, template: HandTemplate) -> FloatArray:
+    """(V, T) whether the tokens are the coarse vertices or all."""
+    count = len(maps.to_tokens)
+    return np.eye(count) if count == template.vertex_count else template.full_from_coarse
+
+
+def _loaded(path: Path, template: HandTemplate) -> onnx.ModelProto:
+    if not path.is_file():
+        raise HandvizError(f"the network {path} is missing; {HOW_TO_GET}")
+    try:
+        return onnx.load(path)
+    except DecodeError as error:
+        raise HandvizError(f"{path} is truncated or not an ONNX file ({error}); {HOW_TO_GET}") from error
+
+
+def _metadata(model: onnx.ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def _attention_names(model: onnx.ModelProto, path: Path) -> tuple[str, str]:
+    """The softmaxes (1, heads, T, 21) and (1, heads, T, T), by what they give for a black picture.
+
+    The evidence's own softmaxes are of 22 tokens: only the AMVUR head has more rows than joints.
+    """
+    names = [node.output[0] for node in model.graph.node if node.op_type == "Softmax"]
+    if not names:
+        raise HandvizError(NEITHER.format(name=path.name))
+    session = onnxruntime.InferenceSession(_with_outputs(model, names), providers=[CPU_PROVIDER])
+    shapes = dict(zip(names, (np.shape(found) for found in session.run(names, {INPUT_NAME: _black()})), strict=True))
+    wide = {name: shape[2:] for name, shape in shapes.items() if len(shape) == 4 and shape[2] > KEYPOINT_COUNT + 1}
+    to_joints = [name for name, (_, keys) in wide.items() if keys == KEYPOINT_COUNT]
+    to_tokens = [name for name, (rows, keys) in wide.items() if keys == rows]
+    if len(to_joints) != 1 or len(to_tokens) != 1:
+        raise HandvizError(NEITHER.format(name=path.name))
+    return to_joints[0], to_tokens[0]
+
+
+def _with_outputs(model: onnx.ModelProto, names: list[str] | tuple[str, ...]) -> bytes:
+    """The part of the network that these values need, with them as its outputs."""
+    nodes = list(model.graph.node)
+    producer = {name: number for number, node in enumerate(nodes) for name in node.output}
+    wanted, needed = list(names), set()
+    while wanted:
+        number = producer.get(wanted.pop())
+        if number is not None and number not in needed:
+            needed.add(number)
+            wanted += nodes[number].input
+    kept = [nodes[number] for number in sorted(needed)]
+    used = {name for node in kept for name in node.input}
+    graph = onnx.helper.make_graph(
+        kept,
+        model.graph.name,
+        list(model.graph.input),
+        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names],
+        [constant for constant in model.graph.initializer if constant.name in used],
+    )
+    part = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    return bytes(part.SerializeToString())
+
+
+def _black() -> FloatArray:
+    return np.zeros((1, 3, CROP_SIZE, CROP_SIZE), np.float32)

@@ -1,0 +1,155 @@
+"""What the heads see of a crop: the paper's one vector, or ours, which also tells where in the crop each joint is.
+
+Ours (``evidence = "joints"``): one token a joint asks the backbone's maps, starting from what MediaPipe's own heads,
+kept frozen beside the fine-tuned blocks, say about that joint. So what the pre-trained network knows of real hands is
+not forgotten, and positions do not have to pass through an average over the map.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT
+from handviz.core.units import DECIMETRES_PER_METRE
+from handviz.models.amvur.attention import attention
+from handviz.models.backbones.mediapipe_hand import MediaPipeHand, load_mediapipe_landmark_net
+
+LANDMARK_NUMBERS = 6 * KEYPOINT_COUNT + 2
+"""Of one crop: screen (21 x 3, crop half-sides), world (21 x 3, decimetres), presence, handedness."""
+PRESENCE_NUMBER, RIGHT_HAND_NUMBER = LANDMARK_NUMBERS - 2, LANDMARK_NUMBERS - 1
+WORLD_NUMBERS = slice(3 * KEYPOINT_COUNT, 6 * KEYPOINT_COUNT)
+JOINT_SUMMARY = 32
+"""Numbers a joint's token hands on to the vector that prior-net and camera net read."""
+
+
+class Evidence(NamedTuple):
+    """What the heads see of a batch of crops."""
+
+    feature: Tensor
+    """(B, D) the paper's F, in "joints" with more beside it"""
+    joints: Tensor | None = None
+    """(B, 21, W) a token a joint"""
+    joints_crop: Tensor | None = None
+    """(B, 21, 3) where the joints are, crop half-sides, depth relative to the wrist: supervised directly"""
+
+
+class Witness(nn.Module):
+    """MediaPipe's last blocks and heads as they came: middle map (B, 112, 14, 14) -> landmarks (B, 128). Frozen.
+
+    It shares the first blocks with the backbone, unless that trains them: then it has them for itself (``own_stem``).
+    """
+
+    def __init__(self, *, own_stem: bool = False) -> None:
+        super().__init__()
+        network = load_mediapipe_landmark_net()
+        self.own_stem, self.heads = own_stem, network.heads
+        self.backbone = network.backbone if own_stem else _without_stem(network.backbone)
+        self.requires_grad_(False)
+
+    def forward(self, middle_map: Tensor) -> Tensor:
+        found = self.heads(self.backbone.tail(middle_map))
+        screen = found.screen_px / (CROP_SIZE / 2) - torch.tensor([1.0, 1.0, 0.0], device=middle_map.device)
+        world = found.world_m * DECIMETRES_PER_METRE
+        certain = torch.stack([found.presence, found.handedness], dim=1)
+        return torch.cat([screen.flatten(1), world.flatten(1), certain], dim=1)
+
+    def of_crops(self, image: Tensor, middle_map: Tensor) -> Tensor:
+        """Landmarks (B, 128) of crops (B, 3, 224, 224) whose middle map in the backbone is known."""
+        return self(self.backbone.stem(image)[1] if self.own_stem else middle_map)
+
+
+def _without_stem(backbone: MediaPipeHand) -> MediaPipeHand:
+    """The same backbone without the blocks that the witness shares with the trained one."""
+    backbone.first, backbone.stem_blocks = None, None  # type: ignore[assignment]
+    return backbone
+
+
+class GlobalEvidence(nn.Module):
+    """The paper's form: the backbone's global feature and nothing else."""
+
+    joint_width = 0
+
+    def __init__(self, feature_size: int) -> None:
+        super().__init__()
+        self.feature_size = feature_size
+
+    def forward(self, last_map: Tensor, middle_map: Tensor, landmarks: Tensor | None) -> Evidence:
+        return Evidence(last_map.mean((2, 3)))
+
+
+class JointEvidence(nn.Module):
+    """Maps (B, C, 7, 7) and (B, M, 14, 14), landmarks (B, 128) or None -> Evidence with a token for every joint."""
+
+    def __init__(
+        self, feature_size: int, middle_channels: int, *, width: int, heads: int, layers: int, with_landmarks: bool
+    ) -> None:
+        super().__init__()
+        self.joint_width = width
+        self.of_last = nn.Linear(feature_size, width)
+        self.of_middle = nn.Linear(middle_channels, width)
+        self.place = nn.Parameter(torch.randn(1, 7 * 7 + 14 * 14, width) * 0.02)
+        self.query = nn.Parameter(torch.randn(1, KEYPOINT_COUNT + 1, width) * 0.02)
+        self.of_landmarks = nn.Linear(LANDMARK_NUMBERS, width) if with_landmarks else None
+        self.of_landmark = nn.Linear(6 + middle_channels, width) if with_landmarks else None
+        self.layers = nn.ModuleList(JointLayer(width, heads) for _ in range(layers))
+        self.summary = nn.Linear(width, JOINT_SUMMARY)
+        self.position = nn.Linear(width, 3)
+        nn.init.normal_(self.position.weight, std=0.01)
+        nn.init.zeros_(self.position.bias)
+        added = width + KEYPOINT_COUNT * (JOINT_SUMMARY + 3) + (LANDMARK_NUMBERS if with_landmarks else 0)
+        self.feature_size = feature_size + added
+
+    def forward(self, last_map: Tensor, middle_map: Tensor, landmarks: Tensor | None) -> Evidence:
+        global_feature = last_map.mean((2, 3))
+        last, middle = (part.flatten(2).transpose(1, 2) for part in (last_map, middle_map))
+        places = torch.cat([self.of_last(last), self.of_middle(middle)], dim=1) + self.place
+        tokens = self.query.expand(last_map.shape[0], -1, -1)
+        if landmarks is not None:
+            tokens = tokens + self._told(landmarks, middle_map)
+        for layer in self.layers:
+            tokens = layer(tokens, places)
+        camera, joints = tokens[:, 0], tokens[:, 1:]
+        joints_crop = self.position(joints)
+        parts = [global_feature, camera, self.summary(joints).flatten(1)]
+        if landmarks is not None:
+            joints_crop = joints_crop + landmarks[:, : 3 * KEYPOINT_COUNT].unflatten(1, (KEYPOINT_COUNT, 3))
+            parts.append(landmarks)
+        return Evidence(torch.cat([*parts, joints_crop.flatten(1)], dim=1), joints, joints_crop)
+
+    def _told(self, landmarks: Tensor, middle_map: Tensor) -> Tensor:
+        """What the landmarks add to the 22 tokens: all of them, each joint's own, and the map where it was seen."""
+        assert self.of_landmarks is not None
+        assert self.of_landmark is not None
+        screen, world = (
+            part.unflatten(1, (KEYPOINT_COUNT, 3))
+            for part in landmarks[:, : 6 * KEYPOINT_COUNT].split(3 * KEYPOINT_COUNT, dim=1)
+        )
+        at = functional.grid_sample(middle_map, screen[:, :, None, :2], align_corners=False, padding_mode="border")
+        own = torch.cat([screen, world, at.squeeze(3).transpose(1, 2)], dim=2)
+        joints = functional.pad(self.of_landmark(own), (0, 0, 1, 0))
+        return joints + self.of_landmarks(landmarks)[:, None]
+
+
+class JointLayer(nn.Module):
+    """Tokens (B, 22, W) look at each other, then at the places of the maps (B, P, W), then think."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before_self, self.before_cross, self.before_mlp = (nn.LayerNorm(width) for _ in range(3))
+        self.before_places = nn.LayerNorm(width)
+        self.self_query_key_value = nn.Linear(width, 3 * width)
+        self.cross_query = nn.Linear(width, width)
+        self.cross_key_value = nn.Linear(width, 2 * width)
+        self.after_self, self.after_cross = nn.Linear(width, width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, tokens: Tensor, places: Tensor) -> Tensor:
+        query, key, value = self.self_query_key_value(self.before_self(tokens)).chunk(3, dim=2)
+        tokens = tokens + self.after_self(attention(query, key, value, self.heads))
+        key, value = self.cross_key_value(self.before_places(places)).chunk(2, dim=2)
+        query = self.cross_query(self.before_cross(tokens))
+        tokens = tokens + self.after_cross(attention(query, key, value, self.heads))
+        return tokens + self.mlp(self.before_mlp(tokens))

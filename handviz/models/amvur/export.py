@@ -1,0 +1,196 @@
+"""A trained variant as one ONNX file with the outputs of ``CanonicalHand``; the result is run and compared."""
+
+import logging
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from handviz import __version__
+from handviz.core.errors import HandvizError
+from handviz.core.probability import keypoints_from_vertices
+from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT
+from handviz.core.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
+from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.evidence import PRESENCE_NUMBER, RIGHT_HAND_NUMBER, WORLD_NUMBERS
+from handviz.models.amvur.model import HandModel, ModelConfig
+from handviz.models.amvur.onnx_file import INPUT_NAME, store_as_half, write_onnx
+
+logger = logging.getLogger(__name__)
+LARGEST_DIFFERENCE_CM = 1e-4
+
+
+Rounded = TypeVar("Rounded", bound=nn.Module)
+
+
+class ExportOutput(NamedTuple):
+    """Batches of the fields of ``records.CanonicalHand``, in metres."""
+
+    vertices_m: Tensor
+    vertex_std_m: Tensor
+    keypoints_m: Tensor
+    keypoint_std_m: Tensor
+    rotation: Tensor
+    scale: Tensor
+    translation: Tensor
+    right_hand: Tensor
+    witness_m: Tensor
+    presence: Tensor
+
+
+class ExportModel(nn.Module):
+    """Image (B, 3, 224, 224) -> ExportOutput: units and keypoints for the live program."""
+
+    regressor: Tensor
+
+    def __init__(self, model: HandModel, template: HandTemplate, deviation: "DeviationNotes") -> None:
+        super().__init__()
+        self.model, self.deviation = model, deviation
+        regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
+        self.register_buffer("regressor", regressor, persistent=False)
+
+    def forward(self, image: Tensor) -> ExportOutput:
+        cached = self.model.cached(image)
+        output, said = self.model.from_cached(cached), cached.landmarks
+        keypoints = keypoints_from_vertices(
+            output.mean_cm, output.log_variance, self.regressor, self.deviation.vertex_correlation
+        )
+        vertex_unit, keypoint_unit = (
+            METRES_PER_CENTIMETRE * math.sqrt(scale)
+            for scale in (self.deviation.vertex_variance_scale, self.deviation.keypoint_variance_scale)
+        )
+        return ExportOutput(
+            vertices_m=output.mean_cm * METRES_PER_CENTIMETRE,
+            vertex_std_m=torch.exp(0.5 * output.log_variance) * vertex_unit,
+            keypoints_m=keypoints.mean * METRES_PER_CENTIMETRE,
+            keypoint_std_m=torch.exp(0.5 * keypoints.log_variance) * keypoint_unit,
+            rotation=output.camera.rotation,
+            scale=output.camera.scale / METRES_PER_CENTIMETRE,
+            translation=output.camera.translation,
+            right_hand=torch.ones_like(output.camera.scale) if said is None else said[:, RIGHT_HAND_NUMBER],
+            witness_m=torch.zeros_like(keypoints.mean) if said is None else _world_m(said),
+            presence=torch.zeros_like(output.camera.scale) if said is None else said[:, PRESENCE_NUMBER],
+        )
+
+
+def _world_m(landmarks: Tensor) -> Tensor:
+    """The witness's numbers (B, 128) -> its keypoints (B, 21, 3) in space, metres."""
+    return landmarks[:, WORLD_NUMBERS].unflatten(1, (KEYPOINT_COUNT, 3)) / DECIMETRES_PER_METRE
+
+
+def rounded_to_half(model: Rounded) -> Rounded:
+    """The same model, every weight the nearest number that float16 holds."""
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            half = weight.half().float()
+            if not half.isfinite().all():
+                raise HandvizError(f"the weight {name} holds numbers that are not finite or too large for float16")
+            weight.copy_(half)
+    return model
+
+
+@dataclass(frozen=True)
+class DeviationNotes:
+    """How a model's log-variances become the deviations that it states."""
+
+    vertex_correlation: float
+    """Assumed between errors of the vertices that make a keypoint."""
+    vertex_variance_scale: float = 1.0
+    """Fitted on a validation split by ``handviz calibrate``; 1 where it was not."""
+    keypoint_variance_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class ExportNotes:
+    """What the file says of itself beside its variant and hand model."""
+
+    commit: str
+    samples_seen: int
+    deviation: DeviationNotes
+    supervision: str = "full"
+    """"weak": it learnt from 2D joints alone"""
+
+
+def add_metadata(path: Path, template: HandTemplate, entries: dict[str, str]) -> None:
+    """Let an ONNX file say for which hand model it was made, by which version, and ``entries``."""
+    model = onnx.load(path)
+    entries = {
+        "handviz.hand_model": template.name,
+        "handviz.fingerprint": template.fingerprint,
+        "handviz.version": __version__,
+        **entries,
+    }
+    _forget_the_exporter(model)
+    del model.metadata_props[:]
+    for key, value in entries.items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _forget_the_exporter(model: onnx.ModelProto) -> None:
+    """Drop the exporter's notes on every part, of which paths of the machine that it ran on are a third of a file."""
+    graph = model.graph
+    del graph.metadata_props[:]
+    for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+def _entries(config: ModelConfig, notes: ExportNotes) -> dict[str, str]:
+    return {
+        "handviz.variant": config.variant,
+        "handviz.backbone": config.backbone,
+        "handviz.tokens": f"{config.tokens} x {config.width}",
+        "handviz.commit": notes.commit,
+        "handviz.samples_seen": str(notes.samples_seen),
+        "handviz.evidence": config.evidence,
+        "handviz.supervision": notes.supervision,
+        "handviz.vertex_correlation": f"{notes.deviation.vertex_correlation:g}",
+        "handviz.vertex_variance_scale": f"{notes.deviation.vertex_variance_scale:g}",
+        "handviz.keypoint_variance_scale": f"{notes.deviation.keypoint_variance_scale:g}",
+    }
+
+
+def largest_difference_cm(exported: ExportModel, path: Path, images: Tensor) -> float:
+    """Largest difference of any coordinate or deviation between PyTorch and ONNX on images (B, 3, 224, 224)."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        wanted = exported(images)
+    outputs = session.run(list(ExportOutput._fields), {INPUT_NAME: images.numpy()})
+    found = dict(zip(ExportOutput._fields, outputs, strict=True))
+    # By how many centimetres a unit moves points that lie a decimetre from the wrist.
+    units = dict.fromkeys(found, 100.0) | dict.fromkeys(("rotation", "translation"), 10.0)
+    units |= dict.fromkeys(("scale", "right_hand", "presence"), 1.0)
+    # Not Python's max: that would let a NaN pass.
+    return float(np.max([np.abs(found[name] - getattr(wanted, name).numpy()).max() * units[name] for name in found]))
+
+
+def export_onnx(
+    model: HandModel, config: ModelConfig, template: HandTemplate, path: Path, notes: ExportNotes, *,
+    check_images: Tensor | None = None,
+) -> float:  # fmt: skip
+    """Write the file and return the largest difference (cm) to PyTorch; HandvizError if it is above 1e-4 cm.
+
+    The model's weights are rounded to float16, in place, which halves the file; it still computes in float32.
+    """
+    exported = ExportModel(rounded_to_half(model), template, notes.deviation).eval()
+    part = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_onnx(exported, part, ExportOutput._fields)
+    store_as_half(part)
+    add_metadata(part, template, _entries(config, notes))
+    if check_images is None:
+        check_images = torch.rand(3, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(0))
+    difference = largest_difference_cm(exported, part, check_images)
+    if not difference <= LARGEST_DIFFERENCE_CM:
+        raise HandvizError(f"the ONNX file differs from PyTorch by {difference:.2g} cm; kept as {part}")
+    os.replace(part, path)
+    return difference

@@ -1,0 +1,210 @@
+"""An exported ONNX file back into the module that it came from, to train it on; the two are compared.
+
+The exporter keeps most names. Of linear layers on tokens it stores the transposed weight under a number, found here by
+the named bias that is added to its product, by the named product that it is added to, or as the only one of its
+shape. Where it has multiplied a weight with the rest pose already, that is undone. What no output needs, the camera's
+deviations, is not in the file and starts anew.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import CROP_SIZE
+from handviz.core.units import CENTIMETRES_PER_DECIMETRE
+from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.amvur import TokenLinear, VertexAttention
+from handviz.models.amvur.export import DeviationNotes, ExportModel, ExportNotes, largest_difference_cm
+from handviz.models.amvur.model import HandModel, ModelConfig, build_model
+
+PREFIX = "model."
+NOT_IN_FILE = ("heads.camera.log_variance.weight", "heads.camera.log_variance.bias")
+PASSED_THROUGH = ("Unsqueeze", "Reshape", "Expand", "Cast")
+WITNESS = "witness."
+CHECKED_CROPS = 2
+SAME_ANSWER_CM = 1e-3
+"""Of pictures of noise, which drive some networks to where single precision is coarser; a misplaced weight shows in
+millimetres."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What an ONNX file of handviz holds."""
+
+    model: HandModel
+    config: ModelConfig
+    notes: ExportNotes
+
+
+def read_onnx(path: Path, template: HandTemplate) -> Exported:
+    """The module whose outputs are those of the file; HandvizError if it is none of handviz, of another hand model, or
+    if no module of this version answers as it does."""
+    graph = _Graph(_loaded(path))
+    told = graph.metadata
+    if told.get("handviz.fingerprint") != template.fingerprint:
+        made_for = told.get("handviz.hand_model", "no hand model")
+        raise HandvizError(f"{path} was made for {made_for}, not for {template.name} {template.fingerprint[:12]}")
+    try:
+        config, notes = _config(told, graph.named), _notes(told)
+        model = build_model(config, template)
+        weights = {name: torch.from_numpy(value) for name, value in _weights(graph, model).items()}
+        missing, _ = model.load_state_dict(weights, strict=False)
+    except (KeyError, ValueError, RuntimeError, np.linalg.LinAlgError) as error:
+        raise HandvizError(
+            f"{path} cannot be trained on: its weights are not where they should be ({error})"
+        ) from error
+    lost = sorted(set(missing) - set(NOT_IN_FILE))
+    if lost:
+        raise HandvizError(f"{path} cannot be trained on: it does not tell {', '.join(lost[:3])}")
+    _check_answers(path, ExportModel(model, template, notes.deviation).eval())
+    return Exported(model, config, notes)
+
+
+def _loaded(path: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(path)
+    except (OSError, DecodeError) as error:
+        raise HandvizError(f"{path} is missing, truncated or not an ONNX file ({error})") from error
+
+
+def _check_answers(path: Path, exported: ExportModel) -> None:
+    images = torch.rand(CHECKED_CROPS, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(1))
+    try:
+        difference = largest_difference_cm(exported, path, images)
+    except (RuntimeError, ValueError, onnxruntime.capi.onnxruntime_pybind11_state.Fail) as error:
+        raise HandvizError(f"{path} cannot be run, so that it cannot be trained on ({error})") from error
+    if not difference <= SAME_ANSWER_CM:
+        raise HandvizError(f"{path} answers otherwise than this version's network, by {difference:.2g} cm")
+
+
+class _Graph:
+    """An ONNX file's constants, and which node makes and uses what."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.metadata = {entry.key: entry.value for entry in model.metadata_props}
+        self.nodes = list(model.graph.node)
+        constants = {constant.name: numpy_helper.to_array(constant) for constant in model.graph.initializer}
+        for node in self.nodes:
+            if node.op_type == "Cast" and node.input[0] in constants:
+                constants[node.output[0]] = constants[node.input[0]].astype(np.float32)
+        self.constants: dict[str, NDArray[np.floating]] = constants
+        self.named = {name.removeprefix(PREFIX): value for name, value in constants.items() if name.startswith(PREFIX)}
+        self.maker = {name: node for node in self.nodes for name in node.output}
+
+    def users(self, name: str) -> list[onnx.NodeProto]:
+        """Nodes that read a value."""
+        return [node for node in self.nodes if name in node.input]
+
+    def added_to(self, name: str) -> str | None:
+        """The other summand where a value, perhaps reshaped before, is added to something."""
+        for node in self.users(name):
+            if node.op_type == "Add":
+                return str(node.input[1] if node.input[0] == name else node.input[0])
+            if node.op_type in PASSED_THROUGH and node.input[0] == name:
+                found = self.added_to(node.output[0])
+                if found is not None:
+                    return found
+        return None
+
+    def factor(self, product: str | None) -> NDArray[np.floating] | None:
+        """The constant that a MatMul's result was multiplied by."""
+        node = self.maker.get(product or "")
+        return self.constants.get(node.input[1]) if node is not None and node.op_type == "MatMul" else None
+
+    def of_feature(self, weight: str) -> str | None:
+        """What the linear layer of a named weight gives."""
+        found = [node.output[0] for node in self.users(PREFIX + weight) if node.op_type in ("Gemm", "MatMul")]
+        return str(found[0]) if len(found) == 1 else None
+
+
+def _notes(told: Mapping[str, str]) -> ExportNotes:
+    scales = [float(told[f"handviz.{name}"]) for name in (field.name for field in dataclasses.fields(DeviationNotes))]
+    return ExportNotes(told["handviz.commit"], int(told["handviz.samples_seen"]), DeviationNotes(*scales))
+
+
+def _config(told: Mapping[str, str], named: Mapping[str, NDArray[np.floating]]) -> ModelConfig:
+    """What the file says of its network, and what the shapes of its weights say."""
+    tokens, _, width = told["handviz.tokens"].partition(" x ")
+    layers = {match[1] for name in named if (match := re.match(r"evidence\.layers\.(\d+)\.", name))}
+    query = named.get("evidence.query")
+    default = ModelConfig()
+    return ModelConfig(
+        variant=told["handviz.variant"],  # type: ignore[arg-type]
+        backbone=told["handviz.backbone"],
+        tokens=tokens,
+        evidence=told["handviz.evidence"],
+        width=int(width),
+        conditioning="rest" if "heads.amvur.rest_cm" in named else default.conditioning,
+        witness_stem="witness.backbone.first.weight" in named,
+        evidence_width=default.evidence_width if query is None else query.shape[2],
+        evidence_layers=len(layers) or default.evidence_layers,
+        regressor_width=named["heads.camera.hidden.0.weight"].shape[0],
+    )
+
+
+def _weights(graph: _Graph, model: HandModel) -> dict[str, NDArray[np.floating]]:
+    """Every weight of the module that the file tells, by the module's names."""
+    wanted = model.state_dict()
+    found = {name: graph.named[name] for name in wanted if name in graph.named}
+    for name in wanted:  # Blocks that were never trained equal the witness's, and equal constants are stored once.
+        if name not in found and (twin := _twin(name)) in graph.named:
+            found[name] = graph.named[twin]
+    used: set[int] = set()
+    for name, module in model.named_modules():
+        if f"{name}.weight" in wanted and f"{name}.weight" not in found and f"{name}.bias" in graph.named:
+            _take(found, f"{name}.weight", graph.factor(graph.added_to(PREFIX + f"{name}.bias")), used)
+        if isinstance(module, TokenLinear):
+            _take(found, f"{name}.of_position.weight", _of_position(graph, name, model), used)
+    for name, weight in wanted.items():
+        if name not in found and name not in NOT_IN_FILE:
+            _take(found, name, _only_one(graph, weight, used), used)
+    return {name: np.array(value, np.float32) for name, value in found.items()}
+
+
+def _twin(name: str) -> str:
+    """The weight of the witness that a weight of the backbone began as, or the other way round."""
+    return name.removeprefix(WITNESS) if name.startswith(WITNESS) else WITNESS + name
+
+
+def _take(
+    found: dict[str, NDArray[np.floating]], name: str, transposed: NDArray[np.floating] | None, used: set[int]
+) -> None:
+    if transposed is not None and name not in found:
+        found[name] = transposed.T
+        used.add(id(transposed))
+
+
+def _only_one(graph: _Graph, weight: Tensor, used: set[int]) -> NDArray[np.floating] | None:
+    """The factor of the transposed shape that no other weight has taken, if there is one only."""
+    factors = [graph.factor(node.output[0]) for node in graph.nodes if node.op_type == "MatMul"]
+    shape = tuple(reversed(weight.shape))
+    fitting = [factor for factor in factors if factor is not None and factor.shape == shape and id(factor) not in used]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _of_position(graph: _Graph, name: str, model: nn.Module) -> NDArray[np.floating] | None:
+    """The transposed weight (P, width) of a token layer's positions."""
+    summand = graph.added_to(graph.of_feature(f"{name}.of_feature.weight") or "")
+    factor = graph.factor(summand)
+    if factor is not None or summand not in graph.constants:
+        return factor
+    # Multiplied with the rest pose when the file was written.
+    attention = model.get_submodule(name.rpartition(".")[0])
+    assert isinstance(attention, VertexAttention)
+    product = graph.constants[summand][0].astype(np.float64)
+    for positions in (attention.rest_tokens, attention.rest_keypoints):
+        if positions.shape[1] == len(product):
+            places = positions[0].double().numpy() / CENTIMETRES_PER_DECIMETRE
+            return np.linalg.lstsq(places, product, rcond=None)[0]
+    return None

@@ -1,0 +1,182 @@
+"""The losses of the paper (eqs. 3 to 6, Algorithms 1, 5 and 6), in centimetres, every term a mean over its numbers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from handviz.core.errors import HandvizError
+from handviz.core.probability import (
+    Gaussian,
+    gaussian_kl,
+    gaussian_nll,
+    image_from_keypoints,
+    keypoints_from_vertices,
+)
+from handviz.core.records import VariantName
+from handviz.models.amvur.camera_net import CameraOutput, camera_vector
+from handviz.models.amvur.model import ModelOutput
+from handviz.models.amvur.weak_weights import WeakWeights
+
+CENTIMETRES_PER_HALF_SIDE = 10.0
+IMAGE_SQUARES = 20.0
+"""Of squared 2D errors: crop half-sides are about a decimetre, 100 would bring them to square centimetres."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms."""
+
+    vertices: float = 1.0
+    keypoints: float = 1.0
+    image: float = 0.5
+    camera: float = 2.0
+    kl: float = 0.1
+    """Of KL(AMVUR || prior-net) in ``final``; at 1 it would pull every variance halfway to 1 cm² (docs/method.md)."""
+    prior: float = 0.5
+    """Squared error of the prior-net's own mesh in ``final``: ours; the paper has the divergence alone."""
+    prior_log_variance: float = 0.0
+    """ln cm² of the prior in the divergence; the paper's 1 cm²."""
+    crop: float = 1.5
+    """Distance of vertices as they stand in the crop, depth included: ours. The absolute size, which one picture does
+    not tell and which fills most of the canonical error, does not count in it."""
+    joints: float = 1.0
+    """Distance of the joints that "joints" evidence reads off the crop: ours."""
+    vertex_correlation: float = 0.95
+    """Assumed between errors of the vertices that make a keypoint (0: independent, as in the paper)."""
+    likelihood: str = "gaussian"
+    """Of AMVUR: "l2" trains the mean alone, by squared errors (supplement, Table 3)."""
+    weak: WeakWeights = field(default_factory=WeakWeights)
+    """Where 2D joints alone are known (train/weak.py); of the weights above image, joints, the correlation, the prior's
+    log-variance and the likelihood hold there too."""
+
+    def __post_init__(self) -> None:
+        if self.likelihood not in ("gaussian", "l2"):
+            raise HandvizError(f"loss likelihood is {self.likelihood!r}; there are gaussian, l2")
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Ground truth of a batch."""
+
+    vertices_cm: Tensor
+    """(B, V, 3) canonical"""
+    keypoints_crop: Tensor
+    """(B, 21, 2) in [-1, 1]"""
+    rotation: Tensor
+    scale_per_cm: Tensor
+    translation: Tensor
+
+
+LossTerms = Callable[[ModelOutput, Truth, Tensor, LossConfig], dict[str, Tensor]]
+"""An output, its truth, the regressor (21, V) and the weights -> every weighted term by name."""
+
+
+def image_gaussian(keypoints: Gaussian, camera: CameraOutput) -> Gaussian:
+    """Keypoints in the crop: the paper's projection plus the camera's variance of T and, to first order, of ln s."""
+    projected = image_from_keypoints(*keypoints, camera.rotation, camera.scale, camera.translation)
+    reach = (projected.mean - camera.translation[:, None]).square().detach()
+    of_camera = camera.log_variance[:, None, 7:].exp() + reach * camera.log_variance[:, None, 6:7].exp()
+    return Gaussian(projected.mean, torch.logaddexp(projected.log_variance, torch.log(of_camera)))
+
+
+def in_crop(vertices_cm: Tensor, rotation: Tensor, scale_per_cm: Tensor, translation: Tensor) -> Tensor:
+    """Canonical points (B, K, 3) -> where they stand in the crop (B, K, 3): half-sides, depth from the wrist."""
+    turned = scale_per_cm[:, None, None] * (vertices_cm @ rotation.transpose(1, 2))
+    return turned + functional.pad(translation, (0, 1))[:, None]
+
+
+def crop_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """Absolute errors in the crop; a half-side counts as ten centimetres, which it is about."""
+    camera = output.camera
+    mine = in_crop(output.mean_cm, camera.rotation, camera.scale, camera.translation)
+    true = in_crop(truth.vertices_cm, truth.rotation, truth.scale_per_cm, truth.translation)
+    terms = {}
+    if config.crop:
+        terms["crop"] = config.crop * CENTIMETRES_PER_HALF_SIDE * (mine - true).abs().mean()
+    if config.joints and output.joints_crop is not None:
+        depth = (regressor @ true)[..., 2:]
+        joints = torch.cat([truth.keypoints_crop, depth], dim=2)
+        terms["joints"] = config.joints * CENTIMETRES_PER_HALF_SIDE * (output.joints_crop - joints).abs().mean()
+    return terms
+
+
+def camera_error(camera: CameraOutput, true_camera: Tensor) -> Tensor:
+    """Squared error of the camera's nine numbers, and the likelihood of its variances, which do not pull the mean."""
+    likelihood = gaussian_nll(true_camera, camera.mean.detach(), camera.log_variance).mean()
+    return (camera.mean - true_camera).square().mean() + 0.05 * likelihood
+
+
+def supervised_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """Every weighted term by name; ``regressor`` (21, V)."""
+    if config.likelihood == "l2":
+        return l2_terms(output, truth, regressor, config)
+    keypoints = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, config.vertex_correlation)
+    true_keypoints = regressor @ truth.vertices_cm
+    image = image_gaussian(keypoints, output.camera)
+    camera = output.camera
+    true_camera = camera_vector(truth.rotation, truth.scale_per_cm, truth.translation)
+    terms = {
+        "vertices": config.vertices * gaussian_nll(truth.vertices_cm, output.mean_cm, output.log_variance).mean(),
+        "keypoints": config.keypoints * gaussian_nll(true_keypoints, *keypoints).mean(),
+        "image": config.image * gaussian_nll(truth.keypoints_crop, *image).mean(),
+        "camera": config.camera * camera_error(camera, true_camera),
+    }
+    if output.prior is not None and output.prior.vertices_cm is not output.mean_cm:
+        terms |= _joint_terms(output, truth, regressor, config)
+    return terms | crop_terms(output, truth, regressor, config)
+
+
+def _joint_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """What ties AMVUR and prior-net together in ``final``."""
+    assert output.prior is not None
+    prior_mean = output.prior.vertices_cm
+    prior_log_variance = torch.full_like(prior_mean, config.prior_log_variance)
+    of_vertices = gaussian_kl(output.mean_cm, output.log_variance, prior_mean, prior_log_variance)
+    rho = config.vertex_correlation
+    mine = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, rho)
+    priors = keypoints_from_vertices(prior_mean, prior_log_variance, regressor, rho)
+    of_keypoints = gaussian_kl(*mine, *priors)
+    errors = (prior_mean - truth.vertices_cm).square().mean()
+    keypoint_errors = (regressor @ (prior_mean - truth.vertices_cm)).square().mean()
+    return {
+        "kl": config.kl * (of_vertices.mean() + of_keypoints.mean()),
+        "prior": config.prior * (errors + keypoint_errors),
+    }
+
+
+def squared_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """Algorithm 5 (prior-net alone): squared errors, and the one deviation fitted beside them."""
+    camera = output.camera
+    image = in_crop(regressor @ output.mean_cm, camera.rotation, camera.scale, camera.translation)[..., :2]
+    true_camera = camera_vector(truth.rotation, truth.scale_per_cm, truth.translation)
+    errors = output.mean_cm - truth.vertices_cm
+    terms = {
+        "vertices": config.vertices * errors.square().mean(),
+        "keypoints": config.keypoints * (regressor @ errors).square().mean(),
+        "image": IMAGE_SQUARES * config.image * (image - truth.keypoints_crop).square().mean(),
+        "camera": config.camera * camera_error(camera, true_camera),
+        "deviation": gaussian_nll(errors.detach(), torch.zeros_like(errors), output.log_variance).mean(),
+    }
+    return terms | crop_terms(output, truth, regressor, config)
+
+
+def l2_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """AMVUR without a variance: squared errors of its mean, and the squared distance from the prior-net's mesh.
+
+    That distance is what the divergence says of two Gaussians whose variance is fixed.
+    """
+    terms = squared_terms(output, truth, regressor, config)
+    del terms["deviation"]
+    if output.prior is not None:
+        apart = output.mean_cm - output.prior.vertices_cm
+        terms["kl"] = config.kl * (apart.square().mean() + (regressor @ apart).square().mean())
+        terms["prior"] = _joint_terms(output, truth, regressor, config)["prior"]
+    return terms
+
+
+def loss_terms(variant: VariantName) -> LossTerms:
+    """The function that gives a variant's weighted terms by name."""
+    return squared_terms if variant == "prior" else supervised_terms

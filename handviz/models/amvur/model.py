@@ -1,0 +1,201 @@
+"""The one builder: every number of the architecture stands in ModelConfig, and variants are put together here."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import VARIANTS, VariantName
+from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.amvur import Amvur, DenseVertices, TokenSettings, VertexAttention
+from handviz.models.amvur.camera_net import CameraNet, CameraOutput
+from handviz.models.amvur.evidence import Evidence, GlobalEvidence, JointEvidence, Witness
+from handviz.models.amvur.prior_net import PriorNet, PriorOutput
+from handviz.models.backbones.backbones import BACKBONES, Backbone, make_backbone
+from handviz.models.backbones.mediapipe_hand import MediaPipeHand
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a checkpoint needs to be built again."""
+
+    variant: VariantName = "final"
+    backbone: str = "mediapipe_hand"
+    tokens: str = "coarse"
+    """"coarse": 195 attention tokens and a fitted lift; "full": one token a vertex, as in the paper."""
+    conditioning: str = "prior"
+    """What AMVUR of ``final`` starts from: "rest" is the paper's form, "prior" ours (tokens carry the prior's mesh)."""
+    evidence: str = "joints"
+    """What the heads see: "global", the paper's F; "joints", ours, a token a joint and MediaPipe's own landmarks."""
+    attention: str = "full"
+    """"full": AMVUR; "self": without cross-attention to the joints; "dense": fully connected layers in its place."""
+    positions: str = "mesh"
+    """What tells AMVUR's tokens apart: "mesh", the paper's positional encoding by rest coordinates; "index"."""
+    witness_stem: bool = False
+    """MediaPipe's landmarks come from first blocks of their own: needed where the backbone's are trained."""
+    evidence_width: int = 192
+    evidence_layers: int = 2
+    width: int = 256
+    """Of attention and MLPs; the paper has 512."""
+    heads: int = 4
+    regressor_width: int = 512
+    """Of the prior-net's and the camera net's MLPs."""
+
+    @property
+    def has_witness(self) -> bool:
+        """Whether MediaPipe's landmarks are part of what the heads see."""
+        return self.evidence == "joints" and self.backbone == "mediapipe_hand"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("variant", VARIANTS),
+            ("backbone", tuple(BACKBONES)),
+            ("tokens", ("coarse", "full")),
+            ("conditioning", ("prior", "rest")),
+            ("evidence", ("joints", "global")),
+            ("attention", ("full", "self", "dense")),
+            ("positions", ("mesh", "index")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise HandvizError(f"model {name} is {getattr(self, name)!r}; there are {', '.join(allowed)}")
+        if self.on_base and (self.attention == "dense" or self.positions == "index"):
+            raise HandvizError('model attention "dense" and positions "index" need conditioning "rest"')
+        widths = (self.width, self.evidence_width)
+        sizes_fit = all(8 <= width <= 4096 for width in (*widths, self.regressor_width))
+        layers_fit = 1 <= self.evidence_layers <= 12
+        if not sizes_fit or not layers_fit or self.heads < 1 or any(width % self.heads for width in widths):
+            raise HandvizError(
+                f"model width {self.width} and evidence_width {self.evidence_width} must lie in 8..4096 and be "
+                f"multiples of heads {self.heads}, regressor_width {self.regressor_width} in 8..4096, "
+                f"evidence_layers {self.evidence_layers} in 1..12"
+            )
+
+    @property
+    def on_base(self) -> bool:
+        """Whether AMVUR starts from the prior-net's mesh."""
+        return self.variant == "final" and self.conditioning == "prior"
+
+
+VertexNet = VertexAttention | DenseVertices
+"""AMVUR, or what stands in its place."""
+
+
+class ModelOutput(NamedTuple):
+    """What a variant says of a batch of crops; centimetres, canonical frame."""
+
+    mean_cm: Tensor
+    """(B, V, 3)"""
+    log_variance: Tensor
+    """(B, V, 3) of cm²"""
+    camera: CameraOutput
+    prior: PriorOutput | None
+    """None in ``amvur``."""
+    joints_crop: Tensor | None = None
+    """(B, 21, 3) where the evidence puts the joints, crop half-sides; None for "global" evidence."""
+
+
+class Cached(NamedTuple):
+    """What of a crop does not change while the last blocks and the heads train."""
+
+    middle_map: Tensor
+    """(B, M, 14, 14)"""
+    landmarks: Tensor | None
+    """(B, 128) of the witness, None without one"""
+
+
+class HandModel(nn.Module):
+    """Backbone, evidence and heads of one variant."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        evidence: GlobalEvidence | JointEvidence,
+        witness: Witness | None,
+        heads: "VariantHeads",
+    ) -> None:
+        super().__init__()
+        self.backbone, self.evidence, self.witness, self.heads = backbone, evidence, witness, heads
+
+    def forward(self, image: Tensor) -> ModelOutput:
+        """Image (B, 3, 224, 224), RGB in [0, 1]."""
+        return self.from_cached(self.cached(image))
+
+    def cached(self, image: Tensor) -> Cached:
+        """Image (B, 3, 224, 224) -> what training on cached maps starts from."""
+        middle_map = self.backbone.stem(image)[1]
+        return Cached(middle_map, None if self.witness is None else self.witness.of_crops(image, middle_map))
+
+    def seen(self, cached: Cached) -> Evidence:
+        """What the heads see."""
+        return self.evidence(self.backbone.last_map(cached.middle_map), *cached)
+
+    def from_cached(self, cached: Cached | Evidence) -> ModelOutput:
+        """Output from cached maps, or from the evidence itself where all before the heads is frozen."""
+        return self.heads(cached if isinstance(cached, Evidence) else self.seen(cached))
+
+
+class VariantHeads(nn.Module):
+    """Everything behind the evidence."""
+
+    def __init__(self, camera: CameraNet, prior: PriorNet | None, amvur: VertexNet | None) -> None:
+        super().__init__()
+        self.camera, self.prior, self.amvur = camera, prior, amvur
+        # The deviation of a prior-net on its own: one number for every coordinate, ln cm².
+        self.prior_log_variance = nn.Parameter(torch.zeros(())) if amvur is None else None
+
+    def forward(self, evidence: Evidence) -> ModelOutput:
+        feature = evidence.feature
+        camera = self.camera(feature)
+        prior = None if self.prior is None else self.prior(feature)
+        if self.amvur is None:
+            assert prior is not None
+            assert self.prior_log_variance is not None
+            log_variance = self.prior_log_variance.expand_as(prior.vertices_cm)
+            return ModelOutput(prior.vertices_cm, log_variance, camera, prior, evidence.joints_crop)
+        # Detached: the prior learns from its own losses, not from being a convenient start.
+        base = prior.vertices_cm.detach() if prior is not None and self.amvur.on_base else None
+        mean, log_variance = self.amvur(feature, base, evidence.joints)
+        return ModelOutput(mean, log_variance, camera, prior, evidence.joints_crop)
+
+
+def _make_evidence(config: ModelConfig, backbone: Backbone) -> tuple[GlobalEvidence | JointEvidence, Witness | None]:
+    """MediaPipe's landmarks come from its own middle map, so only that backbone has a witness."""
+    if config.evidence == "global":
+        return GlobalEvidence(backbone.feature_size), None
+    witness = Witness(own_stem=config.witness_stem) if isinstance(backbone, MediaPipeHand) else None
+    evidence = JointEvidence(
+        backbone.feature_size,
+        backbone.middle_channels,
+        width=config.evidence_width,
+        heads=config.heads,
+        layers=config.evidence_layers,
+        with_landmarks=witness is not None,
+    )
+    return evidence, witness
+
+
+def _make_vertex_net(
+    config: ModelConfig, evidence: GlobalEvidence | JointEvidence, template: HandTemplate
+) -> VertexNet:
+    size = evidence.feature_size
+    if config.attention == "dense":
+        return DenseVertices(size, template, width=config.width)
+    settings = TokenSettings(
+        config.width, config.heads, config.tokens == "coarse", config.on_base, config.positions == "index"
+    )
+    if config.attention == "self":
+        return VertexAttention(size, template, settings)
+    return Amvur(size, template, settings, evidence.joint_width)
+
+
+def build_model(config: ModelConfig, template: HandTemplate) -> HandModel:
+    """A variant, freshly initialised (mediapipe_hand: with MediaPipe's weights)."""
+    backbone = make_backbone(config.backbone)
+    evidence, witness = _make_evidence(config, backbone)
+    size = evidence.feature_size
+    prior = None if config.variant == "amvur" else PriorNet(size, config.regressor_width, template)
+    amvur = None if config.variant == "prior" else _make_vertex_net(config, evidence, template)
+    heads = VariantHeads(CameraNet(size, config.regressor_width), prior, amvur)
+    return HandModel(backbone, evidence, witness, heads)

@@ -1,0 +1,187 @@
+"""The weakly supervised losses of the paper (eqs. 7, 8, Algorithm 2; parts alone: Algorithms 5 and 6), in centimetres.
+
+Of ``Truth`` only ``keypoints_crop`` is read; a keypoint that is nan there is unknown and does not count. What the
+paper leaves open, and what is ours: docs/method.md, "Weak supervision".
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from handviz.core.probability import (
+    Gaussian,
+    gaussian_kl,
+    gaussian_nll,
+    keypoints_from_vertices,
+    rotation_from_6d,
+    sample,
+)
+from handviz.core.units import CENTIMETRES_PER_DECIMETRE
+from handviz.models.amvur.camera_net import CameraOutput
+from handviz.models.amvur.losses import (
+    CENTIMETRES_PER_HALF_SIDE,
+    IMAGE_SQUARES,
+    LossConfig,
+    Truth,
+    image_gaussian,
+    in_crop,
+)
+from handviz.models.amvur.model import ModelOutput
+from handviz.training.pose_prior import PosePrior
+
+
+@dataclass(frozen=True, eq=False)
+class WeakPriors:
+    """What is known of a batch beside its 2D joints; a part that is None gives no term."""
+
+    camera: Gaussian | None = None
+    """(B, 9) of the camera's numbers (``camera_vector``)"""
+    pose: PosePrior | None = None
+
+
+NOTHING_KNOWN = WeakPriors()
+
+
+def weak_terms(
+    output: ModelOutput,
+    truth: Truth,
+    regressor: Tensor,
+    config: LossConfig,
+    generator: torch.Generator,
+    priors: WeakPriors = NOTHING_KNOWN,
+) -> dict[str, Tensor]:
+    """Every weighted term of a batch of which only ``truth.keypoints_crop`` is known; ``regressor`` (21, V).
+
+    ``generator`` draws the samples; it lives on the device of ``output``.
+    """
+    alone = output.prior is not None and output.prior.vertices_cm is output.mean_cm
+    if alone or config.likelihood == "l2":
+        terms = _squared(output, truth, regressor, config)
+    else:
+        terms = {"image": config.image * expected_image_nll(output, truth, regressor, config, generator)}
+    if alone:
+        terms["deviation"] = _one_deviation(output, truth, regressor, config)
+    elif output.prior is not None:
+        terms |= _from_prior_net(output, truth, regressor, config)
+    if priors.camera is not None and config.weak.camera:
+        camera = output.camera
+        divergence = gaussian_kl(camera.mean, camera.log_variance, *priors.camera)
+        terms["camera"] = config.weak.camera * divergence.mean()
+    return terms | _regularisers(output, config, priors) | _evidence_term(output, truth, config)
+
+
+def drawn_camera(camera: CameraOutput, generator: torch.Generator) -> CameraOutput:
+    """A camera drawn from the net's Gaussian, differentiable (Algorithm 2, step 5); the log-variance stays."""
+    drawn = sample(camera.mean, camera.log_variance, generator)
+    scale = torch.exp(drawn[:, 6]) / CENTIMETRES_PER_DECIMETRE
+    return CameraOutput(drawn, camera.log_variance, rotation_from_6d(drawn[:, :6]), scale, drawn[:, 7:])
+
+
+def expected_image_nll(
+    output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig, generator: torch.Generator
+) -> Tensor:
+    """E[-ln P(2D joints)] over samples of vertices, 3D joints and camera: eq. 8, first term, with eq. 6 inside.
+
+    J = B V of vertices that are drawn with the correlation rho has exactly the Gaussian of
+    ``keypoints_from_vertices``; the 2D joints see no more of V, so J is drawn from it at once.
+    """
+    joints = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, config.vertex_correlation)
+    total = torch.zeros((), dtype=joints.mean.dtype, device=joints.mean.device)
+    for _ in range(config.weak.draws):
+        camera = drawn_camera(output.camera, generator)
+        drawn = Gaussian(sample(*joints, generator), joints.log_variance)
+        image = _observed(image_gaussian(drawn, camera), config)
+        known, wanted = _known(truth, image.mean)
+        total = total + _mean_of_known(gaussian_nll(wanted, *image), known)
+    return total / config.weak.draws
+
+
+def _observed(image: Gaussian, config: LossConfig) -> Gaussian:
+    """The likelihood of a 2D label, where its keypoint is drawn at ``image.mean``."""
+    label_variance = torch.as_tensor(config.weak.label_std**2, dtype=image.mean.dtype, device=image.mean.device)
+    if config.weak.variance == "labels":
+        return Gaussian(image.mean, label_variance.log().expand_as(image.mean))
+    if not config.weak.label_std:
+        return image
+    return Gaussian(image.mean, torch.logaddexp(image.log_variance, label_variance.log()))
+
+
+def _known(truth: Truth, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Which 2D joints are known (B, 21, 1), and all of them with 0 for the unknown."""
+    known = torch.isfinite(truth.keypoints_crop).all(dim=2, keepdim=True)
+    zero = torch.zeros((), dtype=like.dtype, device=like.device)
+    return known, torch.where(known, truth.keypoints_crop, zero)
+
+
+def _mean_of_known(values: Tensor, known: Tensor) -> Tensor:
+    """Mean over the known keypoints of (B, 21, 2)."""
+    return (values * known).sum() / (values.shape[2] * known.sum()).clamp(min=1)
+
+
+def _points(mean_cm: Tensor, camera: CameraOutput, regressor: Tensor) -> Tensor:
+    """Keypoints (B, 21, 2) of a mesh as the camera's mean sees them."""
+    return in_crop(regressor @ mean_cm, camera.rotation, camera.scale, camera.translation)[..., :2]
+
+
+def _squared(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """L2 on 2D joints only (Algorithms 5 and 6, step 6, weak)."""
+    points = _points(output.mean_cm, output.camera, regressor)
+    known, wanted = _known(truth, points)
+    return {"image": IMAGE_SQUARES * config.image * _mean_of_known((points - wanted).square(), known)}
+
+
+def _one_deviation(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> Tensor:
+    """The likelihood of a prior-net's one deviation, and of its camera's: 3D errors are unknown, 2D ones are not."""
+    rho = config.vertex_correlation
+    joints = keypoints_from_vertices(output.mean_cm.detach(), output.log_variance, regressor, rho)
+    means = {name: getattr(output.camera, name).detach() for name in ("mean", "rotation", "scale", "translation")}
+    camera = output.camera._replace(**means)
+    image = _observed(image_gaussian(joints, camera), config)
+    known, wanted = _known(truth, image.mean)
+    return _mean_of_known(gaussian_nll(wanted, *image), known)
+
+
+def _from_prior_net(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """What ties AMVUR and prior-net together in ``final`` (eq. 25), and the prior-net to the labels."""
+    assert output.prior is not None
+    weights, rho = config.weak, config.vertex_correlation
+    mean, prior_mean = output.mean_cm, output.prior.vertices_cm
+    prior_log_variance = torch.full_like(mean, config.prior_log_variance)
+    own = prior_log_variance if config.likelihood == "l2" else output.log_variance
+    terms = {}
+    if weights.vertices:
+        divergence = gaussian_kl(mean, own, prior_mean, prior_log_variance)
+        terms["vertices"] = weights.vertices * divergence.mean()
+    if weights.keypoints:
+        mine = keypoints_from_vertices(mean, own, regressor, rho)
+        priors = keypoints_from_vertices(prior_mean, prior_log_variance, regressor, rho)
+        terms["keypoints"] = weights.keypoints * gaussian_kl(*mine, *priors).mean()
+    if weights.prior:
+        points = _points(prior_mean, output.camera, regressor)
+        known, wanted = _known(truth, points)
+        squares = _mean_of_known((points - wanted).square(), known)
+        terms["prior"] = weights.prior * IMAGE_SQUARES * config.image * squares
+    return terms
+
+
+def _regularisers(output: ModelOutput, config: LossConfig, priors: WeakPriors) -> dict[str, Tensor]:
+    """What keeps the hand model's pose and shape those of hands: ours, the paper has the divergences alone."""
+    terms: dict[str, Tensor] = {}
+    if output.prior is None:
+        return terms
+    if config.weak.pose and priors.pose is not None:
+        terms["pose"] = config.weak.pose * priors.pose.components(output.prior.pose).square().mean()
+    if config.weak.shape:
+        terms["shape"] = config.weak.shape * output.prior.shape.square().mean()
+    return terms
+
+
+def _evidence_term(output: ModelOutput, truth: Truth, config: LossConfig) -> dict[str, Tensor]:
+    """Absolute error of the joints that "joints" evidence reads off the crop, without their depth: ours."""
+    if not config.joints or output.joints_crop is None:
+        return {}
+    points = output.joints_crop[..., :2]
+    known, wanted = _known(truth, points)
+    error = _mean_of_known((points - wanted).abs(), known)
+    return {"joints": config.joints * CENTIMETRES_PER_HALF_SIDE * error}

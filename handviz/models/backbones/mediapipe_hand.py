@@ -1,0 +1,169 @@
+"""The landmark network of MediaPipe Hands (Apache-2.0) as a backbone; its batch normalisation is folded in.
+
+The weights come from MediaPipe's own file through build_backbone.py.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from handviz.core.errors import HandvizError
+from handviz.core.paths import BACKBONE_FILE
+from handviz.core.records import KEYPOINT_COUNT
+from handviz.models.backbones.backbone_interface import Backbone
+
+
+class SameConvolution(nn.Conv2d):
+    """Convolution with TensorFlow's SAME padding for even sizes: stride 2 pads one more after than before."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, groups: int = 1) -> None:
+        padding = kernel // 2 if stride == 1 else 0
+        super().__init__(inputs, outputs, kernel, stride, padding, groups=groups)
+        before = (kernel - stride) // 2
+        after = kernel - stride - before
+        self.uneven_padding = (before, after, before, after) if stride == 2 else None
+
+    def forward(self, features: Tensor) -> Tensor:
+        if self.uneven_padding is not None:
+            features = functional.pad(features, self.uneven_padding)
+        return super().forward(features)
+
+
+class InvertedBottleneck(nn.Module):
+    """Expand by 1x1, filter each channel, project by 1x1; plus the input if shapes agree (MobileNetV2)."""
+
+    def __init__(self, inputs: int, expanded: int, outputs: int, *, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.expand = SameConvolution(inputs, expanded) if expanded != inputs else None
+        self.depthwise = SameConvolution(expanded, expanded, kernel, stride=stride, groups=expanded)
+        self.project = SameConvolution(expanded, outputs)
+        self.residual = inputs == outputs and stride == 1
+
+    def forward(self, features: Tensor) -> Tensor:
+        hidden = features if self.expand is None else functional.relu6(self.expand(features))
+        projected = self.project(functional.relu6(self.depthwise(hidden)))
+        return features + projected if self.residual else projected
+
+
+class HandLandmarks(NamedTuple):
+    """What MediaPipe's own heads say about a crop."""
+
+    screen_px: Tensor
+    """(B, 21, 3) crop pixels; z in the same scale, relative to the wrist."""
+    presence: Tensor
+    """(B,) probability that the crop shows a hand."""
+    handedness: Tensor
+    """(B,) score of MediaPipe's label "Right"."""
+    world_m: Tensor
+    """(B, 21, 3) metres, relative to the hand's centre, crop axes."""
+
+
+class MediaPipeHeads(nn.Module):
+    """The four dense layers that turn the global feature (B, 1152) into MediaPipe's landmarks."""
+
+    def __init__(self, feature_size: int) -> None:
+        super().__init__()
+        self.screen = nn.Linear(feature_size, 3 * KEYPOINT_COUNT)
+        self.presence = nn.Linear(feature_size, 1)
+        self.handedness = nn.Linear(feature_size, 1)
+        self.world = nn.Linear(feature_size, 3 * KEYPOINT_COUNT)
+
+    def forward(self, global_feature: Tensor) -> HandLandmarks:
+        return HandLandmarks(
+            screen_px=self.screen(global_feature).unflatten(1, (KEYPOINT_COUNT, 3)),
+            presence=torch.sigmoid(self.presence(global_feature)).squeeze(1),
+            handedness=torch.sigmoid(self.handedness(global_feature)).squeeze(1),
+            world_m=self.world(global_feature).unflatten(1, (KEYPOINT_COUNT, 3)),
+        )
+
+
+# (inputs, expanded, outputs, kernel, stride), read from hand_landmark_full.tflite.
+MEDIAPIPE_STEM_BLOCKS = (
+    (24, 24, 16, 3, 1),
+    (16, 64, 24, 3, 2),
+    (24, 144, 24, 3, 1),
+    (24, 144, 40, 5, 2),
+    (40, 240, 40, 5, 1),
+    (40, 240, 80, 3, 2),
+    (80, 480, 80, 3, 1),
+    (80, 480, 80, 3, 1),
+    (80, 480, 112, 5, 1),
+    (112, 672, 112, 5, 1),
+    (112, 672, 112, 5, 1),
+)
+MEDIAPIPE_TAIL_BLOCKS = (
+    (112, 672, 192, 5, 2),
+    (192, 1152, 192, 5, 1),
+    (192, 1152, 192, 5, 1),
+    (192, 1152, 192, 5, 1),
+)
+
+
+def _bottlenecks(table: tuple[tuple[int, int, int, int, int], ...]) -> nn.Sequential:
+    return nn.Sequential(
+        *(
+            InvertedBottleneck(inputs, expanded, outputs, kernel=kernel, stride=stride)
+            for inputs, expanded, outputs, kernel, stride in table
+        )
+    )
+
+
+class MediaPipeHand(Backbone):
+    """MediaPipe's hand landmark network (full): 15 inverted bottlenecks that have seen real hands."""
+
+    feature_size = 1152
+    shallow_channels = 24
+    middle_channels = 112
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = SameConvolution(3, 24, 3, stride=2)
+        self.stem_blocks = _bottlenecks(MEDIAPIPE_STEM_BLOCKS)
+        self.tail_blocks = _bottlenecks(MEDIAPIPE_TAIL_BLOCKS)
+        self.last_expand = SameConvolution(192, 1152)
+        self.last_depthwise = SameConvolution(1152, 1152, 3, groups=1152)
+
+    def stem(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        shallow_map = functional.relu6(self.first(image))
+        return shallow_map, self.stem_blocks(shallow_map)
+
+    def last_map(self, middle_map: Tensor) -> Tensor:
+        expanded = functional.relu6(self.last_expand(self.tail_blocks(middle_map)))
+        return functional.relu6(self.last_depthwise(expanded))
+
+
+class MediaPipeLandmarkNet(nn.Module):
+    """Backbone and heads together: what the committed weight file holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = MediaPipeHand()
+        self.heads = MediaPipeHeads(MediaPipeHand.feature_size)
+
+    def forward(self, image: Tensor) -> HandLandmarks:
+        """Image (B, 3, 224, 224) RGB in [0, 1] -> landmarks."""
+        return self.heads(self.backbone(image).global_feature)
+
+
+def load_mediapipe_landmark_net(path: Path = BACKBONE_FILE) -> MediaPipeLandmarkNet:
+    """MediaPipe's network with its own weights in fp32; HandvizError if the file is missing or another."""
+    network = MediaPipeLandmarkNet()
+    try:
+        weights = load_file(path)
+        network.load_state_dict(weights)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise HandvizError(
+            f"{path} is missing or is not MediaPipe's hand network; "
+            f"'python -m handviz build backbone' makes it: {error}"
+        ) from error
+    return network
+
+
+def load_mediapipe_hand(path: Path = BACKBONE_FILE) -> MediaPipeHand:
+    """The backbone alone, with MediaPipe's weights; HandvizError if the file is missing or another."""
+    return load_mediapipe_landmark_net(path).backbone

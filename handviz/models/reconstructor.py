@@ -1,0 +1,84 @@
+"""The networks as ONNX files, run by ONNX Runtime: crops -> hands."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import onnxruntime
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop, VariantName
+from handviz.models.onnx_checks import INPUT_NAME, PRESENCE, RIGHT_HAND, WITNESS, checked_variant, output_shapes
+from handviz.models.onnx_session import open_session, warm_up
+
+HOW_TO_GET = "restore it from the repository, or make it with 'python -m handviz train' and 'python -m handviz export'"
+
+
+class HandReconstructor(Protocol):
+    """Anything that makes hands of crops; AMVUR's networks are one kind, others may follow."""
+
+    variant: VariantName
+    provider: str
+
+    def reconstruct(self, crops: Sequence[HandCrop]) -> list[CanonicalHand]:
+        """One hand per crop, in order."""
+        ...
+
+
+class Reconstructor:
+    """One variant's ONNX file, checked and warmed up."""
+
+    def __init__(self, model_path: Path, *, template_fingerprint: str | None = None) -> None:
+        """Load the file; HandvizError if it is missing, damaged or made for another hand model."""
+        self._path = model_path
+        self._session = open_session(model_path, HOW_TO_GET)
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self.variant: VariantName = checked_variant(model_path, metadata, template_fingerprint, HOW_TO_GET)
+        self._shapes = output_shapes(model_path, self._session, HOW_TO_GET)
+        self._names = list(self._shapes)
+        warm_up(self._path, HOW_TO_GET, self._session, self._use)
+        self.provider: str = self._session.get_providers()[0]
+        """The execution provider that really runs it."""
+
+    def reconstruct(self, crops: Sequence[HandCrop]) -> list[CanonicalHand]:
+        """One hand per crop, in order; raises HandvizError if the network's answer is not finite."""
+        if not crops:
+            return []
+        images = np.stack([crop.image.transpose(2, 0, 1) for crop in crops]).astype(np.float32, copy=False)
+        outputs = self._run(images)
+        for name, values in outputs.items():
+            if not np.isfinite(values).all():
+                raise HandvizError(f"{self._path.name} answered with {name} that is not finite; {HOW_TO_GET}")
+        return [_hand(outputs, index) for index in range(len(crops))]
+
+    def _use(self, session: onnxruntime.InferenceSession) -> None:
+        """Run this session from now on; once for one hand and for two, which warms it up."""
+        self._session = session
+        for batch in (1, 2):
+            self._run(np.zeros((batch, 3, CROP_SIZE, CROP_SIZE), np.float32))
+
+    def _run(self, images: FloatArray) -> dict[str, FloatArray]:
+        """Images (B, 3, 224, 224) -> outputs by name, each with B first."""
+        values = cast(list[FloatArray], self._session.run(self._names, {INPUT_NAME: images}))
+        outputs = dict(zip(self._names, values, strict=True))
+        for name, shape in self._shapes.items():
+            if outputs[name].shape != (len(images), *shape):
+                expected = (len(images), *shape)
+                raise HandvizError(f"{self._path}: {name} has shape {outputs[name].shape}, expected {expected}")
+        return outputs
+
+
+def _hand(outputs: dict[str, FloatArray], index: int) -> CanonicalHand:
+    return CanonicalHand(
+        vertices_m=outputs["vertices_m"][index],
+        vertex_std_m=outputs["vertex_std_m"][index],
+        keypoints_m=outputs["keypoints_m"][index],
+        keypoint_std_m=outputs["keypoint_std_m"][index],
+        rotation=outputs["rotation"][index],
+        scale=float(outputs["scale"][index]),
+        translation=outputs["translation"][index],
+        right_hand=float(outputs[RIGHT_HAND][index]) if RIGHT_HAND in outputs else 1.0,
+        witness_m=outputs[WITNESS][index] if WITNESS in outputs else None,
+        presence=float(outputs[PRESENCE][index]) if PRESENCE in outputs else 0.0,
+    )

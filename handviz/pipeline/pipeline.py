@@ -1,0 +1,371 @@
+"""Frame -> hands: detector, crop, network and smoothing behind one call, for the live program and the commands."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.errors import HandvizError
+from handviz.core.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens
+from handviz.core.paths import LANDMARKER_FILE, MODELS, TEXTURE_NAME
+from handviz.core.records import (
+    VARIANTS,
+    CanonicalHand,
+    Frame,
+    FrameResult,
+    HandCrop,
+    HandMesh,
+    HandTexture,
+    Intrinsics,
+    SideChoice,
+    SmoothingKind,
+    StageTimes,
+    VariantName,
+)
+from handviz.detection.crop import crop_hand, hand_mesh_from_crop, mesh_in_crop
+from handviz.detection.landmarker import HandLandmarker
+from handviz.detection.side import sided
+from handviz.hand_models.choice import hand_model_for
+from handviz.hand_models.handles import vertices_from_keypoint_moves
+from handviz.models.network_shelf import NetworkShelf
+from handviz.models.reconstructor import HandReconstructor
+from handviz.pipeline.alignment import aligned_to_detector
+from handviz.pipeline.hand_size import with_measured_size
+from handviz.pipeline.second_look import reconstruct_and_look_again
+from handviz.pipeline.smoothers import VariantSmoothers
+from handviz.pipeline.texture import HandTexturer, Texturer
+from handviz.pipeline.texture_memory import TextureMemory
+from handviz.pipeline.witness import drawn_to_detector, leaning_on_witness
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """What a pipeline starts with."""
+
+    model_dir: Path = MODELS
+    variant: VariantName = "final"
+    lens: Lens = ASSUMED_LENS
+    """Of the camera that took the frames."""
+    hand_size: HandSize = UNMEASURED
+    smoothing: float = 0.3
+    """0 (off) to 1; only where frames follow each other."""
+    smoothing_kind: SmoothingKind = "kalman"
+    max_hands: int = 2
+    video: bool = True
+    """Frames follow each other; otherwise each is a picture of its own."""
+    other_variants: bool = True
+    """Load the other variants in the background too, so that switching takes no time."""
+    landmarker: Path = LANDMARKER_FILE
+    align_to_detector: bool = True
+    """Let the detector's 2D keypoints correct the network's camera (alignment.py)."""
+    correct_pose: bool = True
+    """Let MediaPipe's landmarks correct the network's pose (witness.py)."""
+    side: SideChoice = "detected"
+    """Which hand is which, where the detector gets it wrong."""
+    texture: bool = False
+    """Give hands a texture (texture.py)."""
+    compare: bool = False
+    """Ask every variant about every frame."""
+    hand_model: Path | None = None
+    """The user's MANO file; None: that which the networks name, if it is known, or the open hand."""
+
+
+class _Answer(NamedTuple):
+    """What one network made of the crops of a frame; it may have looked at a crop as the other hand's."""
+
+    crops: list[HandCrop]
+    hands: tuple[HandMesh, ...]
+
+
+class Pipeline:
+    """Finds and reconstructs the hands of frames; ``process`` belongs to one thread, the setters to any."""
+
+    def __init__(self, settings: PipelineSettings) -> None:
+        """Load detector and the chosen variant (HandvizError if that fails); the others load in the background."""
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._smoothers = VariantSmoothers(settings.smoothing_kind, settings.smoothing)
+        self._reset_wanted = False
+        self._texture_wanted, self._forget_wanted = settings.texture, False
+        self._texture_trouble = ""
+        self._compares = settings.compare
+        self._side: SideChoice = settings.side
+        self._texturer: HandTexturer | None = None
+        self._video = settings.video
+        self._lens, self._hand_size = settings.lens, settings.hand_size
+        self._variant = self._used_variant = settings.variant
+        self.template = template = hand_model_for(settings.hand_model, settings.model_dir)
+        """The hand model of the networks."""
+        self._hand_model = template.fingerprint
+        self._texture_memory = TextureMemory(template.faces, template.vertex_count)
+        self._shelf = NetworkShelf(settings.model_dir, self._hand_model)
+        first = self._shelf.request(settings.variant)
+        try:
+            # Meanwhile, for both take most of a second on a slow machine.
+            self._vertices_from_moves = vertices_from_keypoint_moves(template)
+            self._landmarker = self._new_landmarker()
+            self.provider = self._loaded(first).provider
+            """The execution provider that really runs the networks."""
+        except BaseException:
+            self._shelf.close()
+            raise
+        if settings.other_variants or settings.compare:
+            for variant in VARIANTS:
+                self._shelf.request(variant)
+
+    @property
+    def variant(self) -> VariantName:
+        """The variant that the next frame gets."""
+        with self._lock:
+            return self._variant
+
+    def process(self, frame: Frame) -> FrameResult:
+        """All hands of a frame; raises HandvizError if the chosen variant cannot be used (the last one comes back)."""
+        with self._lock:
+            lens = self._lens
+        height, width = frame.image.shape[:2]
+        return self.process_with(frame, lens.intrinsics_of(width, height, frame.turned_deg))
+
+    def process_with(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
+        """``process`` under a K of its own."""
+        variant = self._begin()
+        return self._process(frame, self._network(variant), variant, intrinsics)
+
+    def set_variant(self, variant: VariantName) -> None:
+        """Use another network from the next frame on; should it not load, ``process`` says so and goes back."""
+        self._shelf.request(variant)
+        with self._lock:
+            self._variant = variant
+
+    def set_smoothing(self, strength: float) -> None:
+        """0 (off) to 1."""
+        self._smoothers.set_strength(strength)
+
+    def set_smoothing_kind(self, kind: SmoothingKind) -> None:
+        """Smooth with another filter, which begins anew at the next frame."""
+        self._smoothers.set_kind(kind)
+
+    def set_lens(self, lens: Lens, /) -> None:
+        """What is known of the camera, from the next frame on."""
+        with self._lock:
+            self._lens = lens
+
+    def set_hand_size(self, size: HandSize, /) -> None:
+        """What is known of the hands, from the next frame on."""
+        with self._lock:
+            self._hand_size = size
+
+    def set_side(self, side: SideChoice, /) -> None:
+        """Which hand is which, from the next frame on."""
+        with self._lock:
+            self._side = side
+
+    def set_compare(self, wanted: bool, /) -> None:
+        """Whether every variant is asked, from the next frame on; one that could not be loaded is tried again."""
+        if wanted:
+            for variant in VARIANTS:
+                self._shelf.request(variant)
+        with self._lock:
+            self._compares = wanted
+
+    def set_texture(self, wanted: bool, /) -> None:
+        """Whether hands get a texture, from the next frame on."""
+        with self._lock:
+            self._texture_wanted, self._texture_trouble = wanted, ""
+
+    def forget_texture(self) -> None:
+        """Colours that earlier frames showed are forgotten; the next frame begins anew."""
+        with self._lock:
+            self._forget_wanted = True
+
+    def reset(self, *, video: bool | None = None, same_hands: bool = False) -> None:
+        """The next frame does not follow the last one; ``video``: whether those after it follow each other.
+
+        ``same_hands``: it is another place of the same source, so that hands keep the colours that they were seen in.
+        """
+        with self._lock:
+            self._reset_wanted = True
+            self._forget_wanted = self._forget_wanted or not same_hands
+            self._video = self._video if video is None else video
+
+    def close(self) -> None:
+        """Free the detector and end the loading."""
+        self._shelf.close()
+        self._landmarker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin(self) -> VariantName:
+        """What this frame gets; carries out a reset that was asked for."""
+        with self._lock:
+            variant = self._variant
+            reset, self._reset_wanted = self._reset_wanted, False
+            forget, self._forget_wanted = self._forget_wanted, False
+        if reset:
+            self._landmarker.close()
+            self._landmarker = self._new_landmarker()
+            self._smoothers.reset()
+        if forget:
+            self._texture_memory.forget()
+        return variant
+
+    def _process(
+        self, frame: Frame, network: HandReconstructor, variant: VariantName, intrinsics: Intrinsics
+    ) -> FrameResult:
+        marks = [time.perf_counter()]
+        with self._lock:
+            side = self._side
+        detections = sided(self._landmarker.detect(frame), side)
+        marks.append(time.perf_counter())
+        crops = [crop_hand(frame.image, detection) for detection in detections]
+        marks.append(time.perf_counter())
+        ask = partial(self._ask, frame.image, crops, side, intrinsics)
+        crops, found_hands = ask(network)
+        detections = tuple(crop.detection for crop in crops)
+        found, troubles = self._ask_others(variant, ask)
+        marks.append(time.perf_counter())
+        time_ms = frame.captured_ms if frame.time_ms is None else frame.time_ms
+        others = {variant: found_hands, **found}
+        if self._video:
+            others = self._smoothers.smooth(others, time_ms)
+        hands = others.pop(variant)
+        marks.append(time.perf_counter())
+        textures = self._textures(frame, crops, found_hands)
+        if textures:
+            hands = tuple(
+                replace(hand, texture=replace(own, sampled_px=found.vertices_px))
+                for hand, own, found in zip(hands, textures, found_hands, strict=True)
+            )
+            hands = self._texture_memory.fuse(hands) if self._video else hands
+            others = {name: _in_colours_of(hands, those) for name, those in others.items()}
+        marks.append(time.perf_counter())
+        steps = [(end - start) * 1000 for start, end in itertools.pairwise(marks)]
+        with self._lock:
+            trouble = self._texture_trouble
+        times = StageTimes(*steps)
+        return FrameResult(frame, variant, detections, hands, times, trouble, tuple(crops), others, troubles)
+
+    def _ask(
+        self,
+        image: NDArray[np.uint8],
+        crops: list[HandCrop],
+        side: SideChoice,
+        intrinsics: Intrinsics,
+        network: HandReconstructor,
+    ) -> _Answer:
+        """What one network makes of the crops of an image (H, W, 3)."""
+        found = crops
+        if self._video or side != "detected":
+            canonical = network.reconstruct(crops)
+        else:
+            crops, canonical = reconstruct_and_look_again(image, crops, network)
+        canonical = [
+            # Of a hand whose side the detector got wrong it has also placed the fingers wrongly.
+            self._corrected(hand, crop, intrinsics, keypoints_hold=crop is before)
+            for hand, crop, before in zip(canonical, crops, found, strict=True)
+        ]
+        hands = tuple(
+            hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant=network.variant, hand_model=self._hand_model)
+            for hand, crop in zip(canonical, crops, strict=True)
+        )
+        return _Answer(crops, hands)
+
+    def _ask_others(
+        self, variant: VariantName, ask: Callable[[HandReconstructor], _Answer]
+    ) -> tuple[dict[VariantName, tuple[HandMesh, ...]], dict[VariantName, str]]:
+        """Where variants are compared, the hands that the others find, and why one finds none."""
+        hands: dict[VariantName, tuple[HandMesh, ...]] = {}
+        troubles: dict[VariantName, str] = {}
+        with self._lock:
+            networks = self._shelf.requested() if self._compares else {}
+        for name, network in networks.items():
+            if name == variant:
+                continue
+            try:
+                # Raised anew with every frame, the loader's error would grow by a traceback each time.
+                failure = network.exception()
+                if isinstance(failure, HandvizError):
+                    troubles[name] = str(failure)
+                else:
+                    hands[name] = ask(network.result()).hands
+            except HandvizError as error:
+                troubles[name] = str(error)
+        return hands, troubles
+
+    def _textures(self, frame: Frame, crops: list[HandCrop], hands: Sequence[HandMesh]) -> list[HandTexture]:
+        """One a hand; none where they are not wanted, or cannot be had, which ``FrameResult.trouble`` then says."""
+        with self._lock:
+            if not self._texture_wanted or self._texture_trouble or not crops:
+                return []
+        height, width = frame.image.shape[:2]
+        try:
+            if self.template.name != "open_hand":
+                raise HandvizError(f"textures are made for the hand that handviz ships, not for {self.template.name}")
+            self._texturer = self._texturer or Texturer(self._settings.model_dir / TEXTURE_NAME, self.template)
+            points = [mesh_in_crop(hand, crop) for hand, crop in zip(hands, crops, strict=True)]
+            return self._texturer.texture(crops, points, (width, height))
+        except HandvizError as error:
+            with self._lock:
+                # Not tried again before textures are asked for anew.
+                self._texture_trouble = f"Without texture: {error}" if self._texture_wanted else ""
+            return []
+
+    def _corrected(
+        self, hand: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, *, keypoints_hold: bool
+    ) -> CanonicalHand:
+        """The hand after what the detector and MediaPipe's heads know better, as far as the settings allow."""
+        settings = self._settings
+        with self._lock:
+            hand_size = self._hand_size
+        if settings.correct_pose:
+            hand = leaning_on_witness(hand, self._vertices_from_moves)
+        hand = with_measured_size(hand, hand_size)
+        use_keypoints = settings.align_to_detector and keypoints_hold
+        if use_keypoints:
+            hand = aligned_to_detector(hand, crop, intrinsics)
+        if settings.correct_pose and use_keypoints:
+            hand = drawn_to_detector(hand, crop, intrinsics, self._vertices_from_moves)
+        return hand
+
+    def _loaded(self, network: Future[HandReconstructor]) -> HandReconstructor:
+        """Wait for the first network; where it cannot be had, the detector is not needed either."""
+        try:
+            return network.result()
+        except HandvizError:
+            self._landmarker.close()
+            raise
+
+    def _network(self, variant: VariantName) -> HandReconstructor:
+        try:
+            network = self._shelf.request(variant).result()
+        except HandvizError:
+            with self._lock:
+                self._variant = self._used_variant
+            raise
+        self._used_variant = variant
+        self.provider = network.provider
+        return network
+
+    def _new_landmarker(self) -> HandLandmarker:
+        settings = self._settings
+        return HandLandmarker(settings.landmarker, max_hands=settings.max_hands, video=self._video)
+
+
+def _in_colours_of(shown: Sequence[HandMesh], others: Sequence[HandMesh]) -> tuple[HandMesh, ...]:
+    """Another variant's hands in the colours of the shown variant's: vertices correspond, skin is the same skin."""
+    return tuple(replace(hand, texture=own.texture) for hand, own in zip(others, shown, strict=True))

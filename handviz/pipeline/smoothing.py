@@ -1,0 +1,171 @@
+"""Takes the jitter out of moving hands: the One Euro filter (Casiez, Roussel, Vogel, CHI 2012), deviation-aware.
+
+Cutoff of a point:  f = f0(strength) * clip(reference / deviation, 1/4, 4) + beta * speed
+Share of the new value:  alpha = 1 / (1 + 1 / (2 pi f dt))
+
+so still points are smoothed strongly, fast ones hardly lag, and what the network is unsure of moves more slowly.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from handviz.core.geometry import projected
+from handviz.core.records import FloatArray, HandMesh
+from handviz.detection.tracking import nearest_track
+from handviz.pipeline.covariances import resized
+
+HIGHEST_CUTOFF_HZ, LOWEST_CUTOFF_HZ = 12.0, 0.3
+CUTOFF_HZ_PER_METRE_PER_SECOND = 25.0
+SPEED_CUTOFF_HZ = 1.0
+REFERENCE_STD_MM = 5.0
+CERTAINTY_RANGE = (0.25, 4.0)
+LONGEST_GAP_S = 0.5
+SHORTEST_STEP_S = 1 / 240
+
+
+def least_cutoff_hz(strength: float) -> float:
+    """Cutoff of a still point: 12 Hz at strength 0, falling geometrically to 0.3 Hz at 1."""
+    return HIGHEST_CUTOFF_HZ * (LOWEST_CUTOFF_HZ / HIGHEST_CUTOFF_HZ) ** strength
+
+
+def share_of_new(cutoff_hz: FloatArray | float, step_s: float) -> FloatArray:
+    """alpha of a first-order low-pass with this cutoff after a step of ``step_s`` seconds."""
+    return 1 / (1 + 1 / (2 * math.pi * np.asarray(cutoff_hz) * step_s))
+
+
+class OneEuroFilter:
+    """Filters rows (N, D) that move; the first ``speed_columns`` of each row say how fast, in metres."""
+
+    def __init__(
+        self, speed_columns: int = 3, *, hz_per_metre_per_second: float = CUTOFF_HZ_PER_METRE_PER_SECOND
+    ) -> None:
+        self._speed_weight = hz_per_metre_per_second
+        self._speed_columns = speed_columns
+        self._value: FloatArray | None = None
+        self._raw: FloatArray | None = None
+        self._velocity: FloatArray | None = None
+
+    def __call__(
+        self, value: FloatArray, *, step_s: float, cutoff_hz: FloatArray | float, metres_per_unit: float = 1.0
+    ) -> tuple[FloatArray, FloatArray]:
+        """The filtered rows (N, D) and each row's alpha (N, 1); the first call returns its value."""
+        if self._value is None or self._raw is None or self._velocity is None:
+            self._value, self._raw = value.copy(), value.copy()
+            self._velocity = np.zeros((len(value), self._speed_columns))
+            return value, np.ones((len(value), 1))
+        columns = slice(self._speed_columns)
+        velocity = (value[:, columns] - self._raw[:, columns]) * metres_per_unit / step_s
+        self._raw = value.copy()
+        self._velocity = self._velocity + share_of_new(SPEED_CUTOFF_HZ, step_s) * (velocity - self._velocity)
+        speed = np.linalg.norm(self._velocity, axis=1)
+        alpha = share_of_new(cutoff_hz + self._speed_weight * speed, step_s)[:, None]
+        self._value = self._value + alpha * (value - self._value)
+        return self._value, alpha
+
+
+class HandTrack:
+    """One hand over time."""
+
+    def __init__(self, hand: HandMesh, time_ms: float, speed_weight: float = CUTOFF_HZ_PER_METRE_PER_SECOND) -> None:
+        self.latest = hand
+        self.time_ms = time_ms
+        self._points = OneEuroFilter(3, hz_per_metre_per_second=speed_weight)
+        self._place = OneEuroFilter(2, hz_per_metre_per_second=speed_weight)
+        self.update(hand, time_ms, strength=0.5)
+
+    def update(self, hand: HandMesh, time_ms: float, strength: float) -> HandMesh:
+        """Take the next measurement; returns the smoothed hand."""
+        step_s = max((time_ms - self.time_ms) / 1000, SHORTEST_STEP_S)
+        self.time_ms = time_ms
+        base_hz = least_cutoff_hz(strength)
+        deviation_mm = np.concatenate([hand.vertex_std_mm, hand.keypoint_std_mm])
+        certainty = np.clip(REFERENCE_STD_MM / np.maximum(deviation_mm, 1e-3), *CERTAINTY_RANGE)
+        points, alpha = self._points(_points_of(hand), step_s=step_s, cutoff_hz=base_hz * certainty)
+        place, _ = self._place(
+            _place_of(hand),
+            step_s=step_s,
+            cutoff_hz=base_hz * float(np.median(certainty)),
+            metres_per_unit=1 / hand.pixels_per_m,
+        )
+        turn_share, slow_share = float(alpha.mean()), float(share_of_new(base_hz, step_s))
+        self.latest = _assemble(hand, self.latest, points, place, turn_share, slow_share)
+        return self.latest
+
+
+class HandSmoother:
+    """Smooths all hands of a stream; hands are followed by handedness and distance."""
+
+    def __init__(
+        self, strength: float = 0.3, *, hz_per_metre_per_second: float = CUTOFF_HZ_PER_METRE_PER_SECOND
+    ) -> None:
+        self.strength = strength
+        self._speed_weight = hz_per_metre_per_second
+        self._tracks: list[HandTrack] = []
+
+    def reset(self) -> None:
+        """Forget all hands: the source or the network changed."""
+        self._tracks = []
+
+    def smooth(self, hands: Sequence[HandMesh], time_ms: float) -> tuple[HandMesh, ...]:
+        """The hands of the frame taken at ``time_ms``, smoothed by ``strength`` 0 (off) to 1."""
+        if self.strength <= 0:
+            self.reset()
+            return tuple(hands)
+        known = [track for track in self._tracks if 0 <= time_ms - track.time_ms <= LONGEST_GAP_S * 1000]
+        tracks, smoothed = [], []
+        for hand in hands:
+            track = nearest_track(hand, known)
+            if track is None:
+                track = HandTrack(hand, time_ms, self._speed_weight)
+                smoothed.append(hand)
+            else:
+                known.remove(track)
+                smoothed.append(track.update(hand, time_ms, self.strength))
+            tracks.append(track)
+        self._tracks = tracks + known
+        return tuple(smoothed)
+
+
+def _points_of(hand: HandMesh) -> FloatArray:
+    """(V + 21, 3) metres from the wrist."""
+    return np.concatenate([hand.vertices_m, hand.keypoints_m])
+
+
+def _place_of(hand: HandMesh) -> FloatArray:
+    """(1, 5): wrist in pixels, which says how fast it moves, and in the camera's frame."""
+    return np.concatenate([hand.keypoints_px[0], hand.wrist_camera_m])[None]
+
+
+def _assemble(
+    hand: HandMesh,
+    latest: HandMesh,
+    points: FloatArray,
+    place: FloatArray,
+    turn_share: float,
+    slow_share: float,
+) -> HandMesh:
+    count = len(hand.vertices_m)
+    vertex_std_mm = latest.vertex_std_mm + slow_share * (hand.vertex_std_mm - latest.vertex_std_mm)
+    keypoint_std_mm = latest.keypoint_std_mm + slow_share * (hand.keypoint_std_mm - latest.keypoint_std_mm)
+    smoothed = dataclasses.replace(
+        hand,
+        vertices_m=points[:count],
+        keypoints_m=points[count:],
+        vertex_std_mm=vertex_std_mm,
+        keypoint_std_mm=keypoint_std_mm,
+        keypoint_covariance_mm2=resized(hand.keypoint_covariance_mm2, hand.keypoint_std_mm, keypoint_std_mm),
+        vertex_covariance_mm2=resized(hand.vertex_covariance_mm2, hand.vertex_std_mm, vertex_std_mm),
+        camera_from_wrist=_blend_rotations(latest.camera_from_wrist, hand.camera_from_wrist, turn_share),
+        wrist_camera_m=place[0, 2:],
+    )
+    return projected(smoothed)
+
+
+def _blend_rotations(old: FloatArray, new: FloatArray, share: float) -> FloatArray:
+    """The rotation (3, 3) nearest to the weighted mean of two."""
+    left, _, right = np.linalg.svd(old + share * (new - old))
+    flip = np.diag([1.0, 1.0, np.linalg.det(left @ right)])
+    return left @ flip @ right

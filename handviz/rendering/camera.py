@@ -1,0 +1,98 @@
+"""From the scene to the view: pixels laid over the picture, or a free orbit around the hands.
+
+Matrices act on columns. Scene and eye axes: x right, y down, z away from the eye. Clip axes are OpenGL's.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.records import FloatArray
+
+Matrix = NDArray[np.float32]
+Size = tuple[int, int]
+MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Where a picture lies in a view: as large as fits, in the middle."""
+
+    scale: float
+    """View pixels per picture pixel."""
+    left_px: float
+    top_px: float
+
+
+def letterbox(picture_size: Size, view_size: Size) -> Letterbox:
+    """Fit a picture (width, height) into a view (width, height)."""
+    scale = min(view_size[0] / picture_size[0], view_size[1] / picture_size[1])
+    left, top = ((view - scale * picture) / 2 for view, picture in zip(view_size, picture_size, strict=True))
+    return Letterbox(scale=scale, left_px=left, top_px=top)
+
+
+def overlay_matrix(picture_size: Size, view_size: Size, depth_range_m: tuple[float, float]) -> Matrix:
+    """(4, 4) clip from (x_px, y_px, depth_m): orthographic in picture pixels, nearer depth in front."""
+    box = letterbox(picture_size, view_size)
+    near, far = depth_range_m
+    matrix = np.eye(4)
+    matrix[0, [0, 3]] = 2 * box.scale / view_size[0], 2 * box.left_px / view_size[0] - 1
+    matrix[1, [1, 3]] = -2 * box.scale / view_size[1], 1 - 2 * box.top_px / view_size[1]
+    matrix[2, [2, 3]] = 2 / (far - near), -(far + near) / (far - near)
+    return matrix.astype(np.float32)
+
+
+def project(clip_from_scene: FloatArray, points: FloatArray, view_size: Size) -> FloatArray:
+    """Scene points (N, 3) -> view pixels (N, 2), y down."""
+    clip = points @ clip_from_scene[:, :3].T + clip_from_scene[:, 3]
+    ndc = clip[:, :2] / clip[:, 3:]
+    return (ndc * [0.5, -0.5] + 0.5) * view_size
+
+
+@dataclass(frozen=True)
+class OrbitCamera:
+    """A perspective camera that circles the hands; each change gives a new camera."""
+
+    yaw_rad: float = 0.0
+    pitch_rad: float = 0.0
+    zoom: float = 1.0
+
+    FIELD_OF_VIEW_RAD = math.radians(30.0)
+    RADIANS_PER_PX = 0.008
+    STEEPEST_RAD = math.radians(89.0)
+
+    def dragged(self, right_px: float, down_px: float) -> "OrbitCamera":
+        """The near side of the hand follows the mouse."""
+        pitch = self.pitch_rad + down_px * self.RADIANS_PER_PX
+        yaw = math.remainder(self.yaw_rad - right_px * self.RADIANS_PER_PX, math.tau)
+        return replace(self, yaw_rad=yaw, pitch_rad=min(max(pitch, -self.STEEPEST_RAD), self.STEEPEST_RAD))
+
+    def zoomed(self, steps: float) -> "OrbitCamera":
+        """One step of the wheel comes 10 % nearer."""
+        return replace(self, zoom=min(max(self.zoom * 1.1**steps, 0.2), 8.0))
+
+    def rotation(self) -> Matrix:
+        """(3, 3) eye_from_scene."""
+        cos_yaw, sin_yaw = math.cos(self.yaw_rad), math.sin(self.yaw_rad)
+        cos_pitch, sin_pitch = math.cos(self.pitch_rad), math.sin(self.pitch_rad)
+        about_y = np.array([[cos_yaw, 0, sin_yaw], [0, 1, 0], [-sin_yaw, 0, cos_yaw]])
+        about_x = np.array([[1, 0, 0], [0, cos_pitch, -sin_pitch], [0, sin_pitch, cos_pitch]])
+        return (about_x @ about_y).astype(np.float32)
+
+    def matrix(self, radius_m: float, view_size: Size) -> Matrix:
+        """(4, 4) clip from scene: a ball of ``radius_m`` around the origin fits the view at zoom 1."""
+        focal = 1 / math.tan(self.FIELD_OF_VIEW_RAD / 2)
+        distance = radius_m / math.sin(self.FIELD_OF_VIEW_RAD / 2) / self.zoom
+        near, far = max(distance - 3 * radius_m, 0.01), distance + 3 * radius_m
+        shorter = min(view_size)
+        eye = np.eye(4)
+        eye[:3, :3] = self.rotation()
+        eye[2, 3] = distance
+        lens = np.zeros((4, 4))
+        lens[0, 0] = focal * shorter / view_size[0]
+        lens[1, 1] = -focal * shorter / view_size[1]
+        lens[2, 2:] = (far + near) / (far - near), -2 * far * near / (far - near)
+        lens[3, 2] = 1.0
+        return (lens @ eye).astype(np.float32)

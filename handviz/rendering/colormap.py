@@ -1,0 +1,106 @@
+"""The colours of the deviation heatmap: viridis' hues on a straight ramp of perceived lightness (Oklab)."""
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.records import FloatArray
+
+# Viridis (van der Walt and Smith, CC0) at eleven even steps.
+CONTROL_COLOURS = (
+    (0x44, 0x01, 0x54),
+    (0x48, 0x24, 0x75),
+    (0x41, 0x44, 0x87),
+    (0x35, 0x5F, 0x8D),
+    (0x2A, 0x78, 0x8E),
+    (0x21, 0x91, 0x8C),
+    (0x22, 0xA8, 0x84),
+    (0x44, 0xBF, 0x70),
+    (0x7A, 0xD1, 0x51),
+    (0xBD, 0xDF, 0x26),
+    (0xFD, 0xE7, 0x25),
+)
+# Inferno (van der Walt and Smith, CC0), without its black end: other hues than the deviations'.
+ATTENTION_CONTROL_COLOURS = (
+    (0x24, 0x1A, 0x4A),
+    (0x42, 0x0A, 0x68),
+    (0x6A, 0x17, 0x6E),
+    (0x93, 0x26, 0x67),
+    (0xBC, 0x37, 0x54),
+    (0xDD, 0x51, 0x3A),
+    (0xF3, 0x78, 0x19),
+    (0xFC, 0xA5, 0x0A),
+    (0xF6, 0xD7, 0x46),
+    (0xFC, 0xFF, 0xA4),
+)
+COLOUR_COUNT = 256
+# Björn Ottosson's Oklab: linear sRGB -> cone responses -> (lightness, a, b).
+CONES_FROM_RGB = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+OKLAB_FROM_ROOTS = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+)
+
+
+def oklab_from_srgb(srgb: FloatArray) -> FloatArray:
+    """sRGB (..., 3) in [0, 1] -> Oklab (..., 3): perceived lightness, a, b."""
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    return np.cbrt(linear @ CONES_FROM_RGB.T) @ OKLAB_FROM_ROOTS.T
+
+
+def srgb_from_oklab(oklab: FloatArray) -> FloatArray:
+    """Oklab (..., 3) -> sRGB (..., 3), clipped to [0, 1]."""
+    roots = oklab @ np.linalg.inv(OKLAB_FROM_ROOTS).T
+    linear = np.clip(roots**3 @ np.linalg.inv(CONES_FROM_RGB).T, 0.0, 1.0)
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+@cache
+def deviation_colours() -> NDArray[np.float32]:
+    """(256, 3) sRGB in [0, 1], from the smallest deviation (dark) to the largest (light)."""
+    return even_ramp(CONTROL_COLOURS)
+
+
+@cache
+def attention_colours() -> NDArray[np.float32]:
+    """(256, 3) sRGB in [0, 1], from no attention (dark) to much (light)."""
+    return even_ramp(ATTENTION_CONTROL_COLOURS)
+
+
+def even_ramp(control_colours: tuple[tuple[int, int, int], ...]) -> NDArray[np.float32]:
+    """(256, 3) sRGB in [0, 1] through these colours (0 to 255), their perceived lightness changing evenly."""
+    control = oklab_from_srgb(np.array(control_colours) / 255.0)
+    steps = np.linspace(0.0, 1.0, COLOUR_COUNT)
+    control_steps = np.linspace(0.0, 1.0, len(control))
+    oklab = np.stack([np.interp(steps, control_steps, control[:, axis]) for axis in range(3)], axis=1)
+    oklab[:, 0] = np.linspace(control[0, 0], control[-1, 0], COLOUR_COUNT)
+    colours = srgb_from_oklab(oklab).astype(np.float32)
+    colours.flags.writeable = False
+    return colours
+
+
+def colours_from_deviation(deviation_mm: FloatArray, range_mm: tuple[float, float]) -> NDArray[np.float32]:
+    """Deviations (N,) -> sRGB (N, 3); values outside ``range_mm`` take the colour of its ends."""
+    return deviation_colours()[ramp_indices(deviation_mm, range_mm)]
+
+
+def colours_from_attention(attention: FloatArray, most: float) -> NDArray[np.float32]:
+    """Attention (N,) -> sRGB (N, 3), light from ``most`` on."""
+    return attention_colours()[ramp_indices(attention, (0.0, most))]
+
+
+def ramp_indices(values: FloatArray, ends: tuple[float, float]) -> NDArray[np.intp]:
+    """Where on a ramp values (N,) between its ends lie; those outside are moved to the nearer end, NaN to the last."""
+    low, high = ends
+    share = np.nan_to_num((values - low) / max(high - low, 1e-6), nan=1.0)
+    return np.clip(np.rint(share * (COLOUR_COUNT - 1)), 0, COLOUR_COUNT - 1).astype(np.intp)

@@ -1,0 +1,190 @@
+"""A reconstructed hand -> the arrays that the graphics card gets. No OpenGL here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.records import FloatArray, HandMesh
+from handviz.core.units import MILLIMETRES_PER_METRE
+from handviz.rendering.colormap import colours_from_attention, colours_from_deviation
+from handviz.rendering.distance_colours import colours_from_distance
+from handviz.rendering.highlight import AttentionShown
+from handviz.rendering.options import DrawOptions
+from handviz.rendering.surface import Surface, VertexNormals
+
+PLAIN_COLOURS = {"right": (0.86, 0.78, 0.71), "left": (0.70, 0.78, 0.87)}
+HAND_RADIUS_M = 0.115
+DEPTH_MARGIN_M = 0.3
+MM2_PER_M2 = MILLIMETRES_PER_METRE**2
+
+
+@dataclass(frozen=True)
+class HandLook:
+    """What the viewport's light does to one hand."""
+
+    light_strength: float
+    """0: colours as they are, to 1."""
+    gloss_strength: float
+    turned_below: float = 0.0
+    """Normals that face the eye less than this are turned to it, as inside the hand. Smooth normals at its edge face
+    away a little: turned, they would catch a light that is on the other side."""
+    marks_inferred: bool = False
+
+
+PLAIN_LOOK, HEATMAP_LOOK = HandLook(1.0, 1.0), HandLook(0.45, 0.45)
+RELIT_PLAIN_LOOK, RELIT_LOOK = HandLook(1.0, 1.0, turned_below=-0.25), HandLook(1.0, 0.5, turned_below=-0.25)
+# The picture's own light is in the colours: a hint of more shows the form in free orbit.
+PHOTOGRAPH_LOOK = HandLook(0.12, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class HandShape:
+    """One hand, ready to draw."""
+
+    vertices: NDArray[np.float32]
+    """(Vd, 11) position, outward normal (scene axes), sRGB, how well it was seen, deviation in mm."""
+    keypoints: NDArray[np.float32]
+    """(21, 3) in the scene of the positions."""
+    look: HandLook
+    model_vertices: NDArray[np.float32]
+    """(V, 3) the hand model's own vertices in that scene."""
+    units_per_m: FloatArray
+    """(3,) that scene's units along each axis: pixels across the picture, or metres."""
+    keypoint_covariance: FloatArray | None = None
+    """(21, 3, 3) in that scene's units."""
+
+
+def hand_look(hand: HandMesh, options: DrawOptions) -> HandLook:
+    """A hand that has no texture, or none yet, looks plain."""
+    if options.colour == "deviation":
+        return HEATMAP_LOOK
+    if options.colour == "plain" or hand.texture is None:
+        return RELIT_PLAIN_LOOK if options.relight else PLAIN_LOOK
+    return replace(RELIT_LOOK if options.relight else PHOTOGRAPH_LOOK, marks_inferred=options.mark_inferred)
+
+
+def distance_vertex_colours(
+    distances_mm: FloatArray, surface: Surface, range_mm: tuple[float, float]
+) -> NDArray[np.float32]:
+    """As ``vertex_colours``, of distances (V,) between two variants."""
+    painted = np.ones((surface.vertex_count, 4), dtype=np.float32)
+    lifted = surface.lift(distances_mm.astype(np.float32)[:, None])[:, 0]
+    painted[:, :3] = colours_from_distance(lifted, range_mm)
+    return painted
+
+
+def vertex_colours(
+    hand: HandMesh, surface: Surface, options: DrawOptions, range_mm: tuple[float, float]
+) -> NDArray[np.float32]:
+    """(Vd, 4) of the display mesh: sRGB, and how well it was seen (1 but for textures)."""
+    if options.colour == "texture" and hand.texture is not None:
+        colours = hand.texture.albedo if options.relight else hand.texture.rgb
+        lifted = surface.lift(np.concatenate([colours, hand.texture.seen[:, None]], axis=1, dtype=np.float32))
+        # The dense mesh's weights are not all positive.
+        return np.clip(lifted, 0, 1)
+    painted = np.ones((surface.vertex_count, 4), dtype=np.float32)
+    if options.colour == "deviation":
+        deviation_mm = surface.lift(hand.vertex_std_mm.astype(np.float32)[:, None])[:, 0]
+        painted[:, :3] = colours_from_deviation(deviation_mm, range_mm)
+    else:
+        painted[:, :3] = PLAIN_COLOURS[hand.handedness]
+    return painted
+
+
+class HandShaper:
+    """Turns hands into shapes; keeps what depends on the topology alone."""
+
+    def __init__(self, surface: Surface) -> None:
+        self._surface = surface
+        self._normals = VertexNormals(surface.faces, surface.vertex_count)
+
+    def shape(
+        self,
+        hand: HandMesh,
+        options: DrawOptions,
+        *,
+        range_mm: tuple[float, float],
+        centre_m: FloatArray,
+        attention: AttentionShown | None = None,
+        distances_mm: FloatArray | None = None,
+    ) -> HandShape:
+        """``centre_m`` (3,) in the camera frame becomes the origin of the orbit's scene.
+
+        ``attention``, or distances (V,) to another variant, colour it instead of what the options say.
+        """
+        vertices_m = np.asarray(hand.vertices_m, dtype=np.float32)
+        in_picture = np.concatenate([hand.vertices_px, vertices_m[:, 2:]], axis=1, dtype=np.float32)
+        deviation_mm = hand.vertex_std_mm[:, None]
+        lifted = self._surface.lift(np.concatenate([vertices_m, in_picture, deviation_mm], axis=1, dtype=np.float32))
+        normals = self._normals(lifted[:, :3])
+        if hand.handedness == "left":
+            normals = -normals
+        if options.view == "overlay":
+            depth = np.array([0.0, 0.0, hand.wrist_camera_m[2]])
+            positions, own = lifted[:, 3:6] + depth, in_picture + depth
+            units = np.array([hand.pixels_per_m, hand.pixels_per_m, 1.0])
+            keypoints = np.concatenate([hand.keypoints_px, hand.keypoints_m[:, 2:]], axis=1) + depth
+        else:
+            shift = hand.wrist_camera_m - centre_m
+            positions, own = lifted[:, :3] + shift, vertices_m + shift
+            keypoints, units = hand.keypoints_m + shift, np.ones(3)
+        if distances_mm is not None:
+            colours = distance_vertex_colours(distances_mm, self._surface, range_mm)
+        elif attention is not None:
+            colours = _attention_colours(attention, self._surface)
+        else:
+            colours = vertex_colours(hand, self._surface, options, range_mm)
+        is_heatmap = distances_mm is not None or attention is not None
+        return HandShape(
+            vertices=np.concatenate([positions, normals, colours, lifted[:, 6:]], axis=1, dtype=np.float32),
+            keypoints=keypoints.astype(np.float32),
+            look=HEATMAP_LOOK if is_heatmap else hand_look(hand, options),
+            model_vertices=own.astype(np.float32),
+            units_per_m=units,
+            keypoint_covariance=_covariance(hand, options),
+        )
+
+
+def _covariance(hand: HandMesh, options: DrawOptions) -> FloatArray | None:
+    """(21, 3, 3) of the keypoints in the scene's units; on the picture by the pinhole's slope at each of them."""
+    if hand.keypoint_covariance_mm2 is None:
+        return None
+    covariance_m2 = hand.keypoint_covariance_mm2 / MM2_PER_M2
+    if options.view == "orbit":
+        return np.asarray(covariance_m2)
+    x, y, z = (hand.keypoints_m + hand.wrist_camera_m).T
+    focal_x, focal_y = hand.intrinsics.focals_px
+    slope = np.zeros((len(x), 3, 3))
+    slope[:, 0, 0], slope[:, 0, 2] = focal_x / z, -focal_x * x / z**2
+    slope[:, 1, 1], slope[:, 1, 2] = focal_y / z, -focal_y * y / z**2
+    slope[:, 2, 2] = 1.0
+    return np.asarray(slope @ covariance_m2 @ slope.transpose(0, 2, 1))
+
+
+def _attention_colours(attention: AttentionShown, surface: Surface) -> NDArray[np.float32]:
+    """(Vd, 4) as ``vertex_colours``."""
+    lifted = surface.lift(attention.vertices.astype(np.float32)[:, None])[:, 0]
+    painted = np.ones((surface.vertex_count, 4), dtype=np.float32)
+    painted[:, :3] = colours_from_attention(lifted, attention.most)
+    return painted
+
+
+def orbit_centre(hands: Sequence[HandMesh]) -> FloatArray:
+    """(3,) middle of all hands in the camera frame: where a free orbit turns around."""
+    if not hands:
+        return np.zeros(3)
+    return np.mean([hand.wrist_camera_m + hand.keypoints_m.mean(axis=0) for hand in hands], axis=0)
+
+
+def orbit_radius(hands: Sequence[HandMesh], centre_m: FloatArray) -> float:
+    """Metres around the centre that hold every hand; does not depend on the pose of a single one."""
+    away = [np.linalg.norm(h.wrist_camera_m + h.keypoints_m.mean(axis=0) - centre_m) for h in hands]
+    return HAND_RADIUS_M + float(max(away, default=0.0))
+
+
+def depth_range(hands: Sequence[HandMesh]) -> tuple[float, float]:
+    """Depths in metres between which every hand lies."""
+    depths = [float(hand.wrist_camera_m[2]) for hand in hands] or [0.0]
+    return min(depths) - DEPTH_MARGIN_M, max(depths) + DEPTH_MARGIN_M

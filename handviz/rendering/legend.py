@@ -1,0 +1,144 @@
+"""Legends as small pictures: the heatmap's bar with millimetres beside it, and the mark of what was not seen."""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from handviz.core.records import FloatArray
+from handviz.rendering.colormap import attention_colours, deviation_colours
+from handviz.rendering.inferred_mark import marked, stripe_cover
+
+WIDTH_PX, HEIGHT_PX = 108, 206
+TWO_TITLES_PX = (36, 18)
+BAR_LEFT_PX, BAR_RIGHT_PX, BAR_TOP_PX, BAR_BOTTOM_PX = 12, 28, 38, 190
+SEEN_WIDTH_PX, SEEN_HEIGHT_PX = 184, 34
+SEEN_LEFT_PX, INFERRED_LEFT_PX = 12, 90
+PATCH_SIZE_PX, PATCH_GAP_PX = (28, 16), 7
+# From a light skin to a dark one.
+PATCH_COLOURS = (0.91, 0.75, 0.65), (0.42, 0.27, 0.19)
+TITLE, ATTENTION_TITLE, TITLE_MIDDLE_PX = "Deviation, mm", "Attention, x", 18
+NOTE_WIDTH_PX, NOTE_LINE_PX, NOTE_MARGIN_PX = 158, 18, 8
+PANEL_COLOUR = (14, 17, 22, 190)
+TEXT_COLOUR = (238, 240, 243)
+TICK_COLOUR = (170, 178, 188)
+TEXT_SIZE_PX, TICK_LENGTH_PX, MOST_TICKS = 13, 4, 6
+NICE_STEPS_MM = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+
+
+def ticks_mm(range_mm: tuple[float, float]) -> list[float]:
+    """At most six round values from one end of the range to the other."""
+    low, high = range_mm
+    wanted = (high - low) / (MOST_TICKS - 1)
+    step = next((step for step in NICE_STEPS_MM if step >= wanted - 1e-9), NICE_STEPS_MM[-1])
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [number * step for number in range(first, last + 1)]
+
+
+class _Sheet:
+    """A translucent panel to draw on, in nominal pixels times ``pixel_ratio``."""
+
+    def __init__(self, width_px: int, height_px: int, pixel_ratio: float) -> None:
+        self._pixel_ratio = pixel_ratio
+        self._colour = Image.new("RGB", (self.scaled(width_px), self.scaled(height_px)), PANEL_COLOUR[:3])
+        self._opacity = Image.new("L", self._colour.size, PANEL_COLOUR[3])
+        # Both get the same letters: so soft edges mix with the panel and cut no holes into it.
+        self._colour_ink, self._opacity_ink = ImageDraw.Draw(self._colour), ImageDraw.Draw(self._opacity)
+        self._font = ImageFont.load_default(self.scaled(TEXT_SIZE_PX))
+
+    def scaled(self, length_px: float) -> int:
+        """Pixels of this sheet."""
+        return max(1, round(length_px * self._pixel_ratio))
+
+    def write(self, left: int, middle: int, text: str) -> None:
+        """Text, here and below in pixels of this sheet."""
+        self._colour_ink.text((left, middle), text, TEXT_COLOUR, self._font, anchor="lm")
+        self._opacity_ink.text((left, middle), text, 255, self._font, anchor="lm")
+
+    def tick(self, left: int, right: int, row: int) -> None:
+        """A line."""
+        self._colour_ink.line((left, row, right, row), TICK_COLOUR)
+        self._opacity_ink.line((left, row, right, row), 255)
+
+    def paste(self, left: int, top: int, colours: FloatArray) -> None:
+        """sRGB (H, W, 3) in [0, 1]."""
+        self._colour.paste(Image.fromarray(np.rint(colours * 255).astype(np.uint8)), (left, top))
+        self._opacity.paste(255, (left, top, left + colours.shape[1], top + colours.shape[0]))
+
+    def picture(self) -> NDArray[np.uint8]:
+        """(H, W, 4) sRGB with premultiplied opacity."""
+        alpha = np.asarray(self._opacity)[:, :, None]
+        colours = np.asarray(self._colour).astype(np.uint16) * alpha // 255
+        picture = np.concatenate([colours.astype(np.uint8), alpha], axis=2)
+        picture.flags.writeable = False
+        return picture
+
+
+@lru_cache(maxsize=8)
+def legend_picture(range_mm: tuple[float, float], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
+    """(H, W, 4) sRGB with premultiplied opacity, ``pixel_ratio`` times the nominal 108 x 206 pixels."""
+    return bar_legend((TITLE,), range_mm, deviation_colours(), pixel_ratio)
+
+
+@lru_cache(maxsize=8)
+def attention_legend_picture(most: float, pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
+    """As ``legend_picture``: attention as a multiple of an even share."""
+    return bar_legend((ATTENTION_TITLE,), (0.0, most), attention_colours(), pixel_ratio)
+
+
+def bar_legend(
+    titles: tuple[str, ...], ends: tuple[float, float], colours: FloatArray, pixel_ratio: float
+) -> NDArray[np.uint8]:
+    """As ``legend_picture``, for any colours (256, 3); a second title makes it ``TWO_TITLES_PX`` larger."""
+    more_px = TWO_TITLES_PX if len(titles) > 1 else (0, 0)
+    sheet = _Sheet(WIDTH_PX + more_px[0], HEIGHT_PX + more_px[1], pixel_ratio)
+    left, right = sheet.scaled(BAR_LEFT_PX), sheet.scaled(BAR_RIGHT_PX)
+    top, bottom = sheet.scaled(BAR_TOP_PX + more_px[1]), sheet.scaled(BAR_BOTTOM_PX + more_px[1])
+    sheet.paste(left, top, _bar(colours, right - left, bottom - top))
+    tick_px, (low, high) = sheet.scaled(TICK_LENGTH_PX), ends
+    for number, title in enumerate(titles):
+        sheet.write(left, sheet.scaled(TITLE_MIDDLE_PX + number * TWO_TITLES_PX[1]), title)
+    for tick in ticks_mm(ends):
+        share = (tick - low) / max(high - low, 1e-9)
+        row = round(bottom - 1 - share * (bottom - 1 - top))
+        sheet.tick(right, right + tick_px - 1, row)
+        sheet.write(right + 2 * tick_px, row, f"{tick:g}")
+    return sheet.picture()
+
+
+@lru_cache(maxsize=8)
+def seen_legend_picture(pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
+    """As ``legend_picture``: a patch of skin for what was seen, and the same under the mark of what was not."""
+    sheet = _Sheet(SEEN_WIDTH_PX, SEEN_HEIGHT_PX, pixel_ratio)
+    width, height = sheet.scaled(PATCH_SIZE_PX[0]), sheet.scaled(PATCH_SIZE_PX[1])
+    seen = np.broadcast_to(np.linspace(*PATCH_COLOURS, width), (height, width, 3))
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    inferred = marked(seen, stripe_cover(columns, -rows, pixel_ratio))
+    middle = sheet.scaled(SEEN_HEIGHT_PX / 2)
+    for left_px, patch, text in ((SEEN_LEFT_PX, seen, "seen"), (INFERRED_LEFT_PX, inferred, "inferred")):
+        sheet.paste(sheet.scaled(left_px), middle - height // 2, patch)
+        sheet.write(sheet.scaled(left_px + PATCH_SIZE_PX[0] + PATCH_GAP_PX), middle, text)
+    return sheet.picture()
+
+
+@lru_cache(maxsize=8)
+def note_picture(lines: tuple[str, ...], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
+    """As ``legend_picture``: sentences below each other."""
+    sheet = _Sheet(NOTE_WIDTH_PX, note_height_px(lines), pixel_ratio)
+    for number, line in enumerate(lines):
+        sheet.write(sheet.scaled(BAR_LEFT_PX), sheet.scaled(NOTE_MARGIN_PX + (number + 0.5) * NOTE_LINE_PX), line)
+    return sheet.picture()
+
+
+def note_height_px(lines: tuple[str, ...]) -> int:
+    """Nominal height of their ``note_picture``."""
+    return 2 * NOTE_MARGIN_PX + len(lines) * NOTE_LINE_PX
+
+
+def _bar(colours: FloatArray, width: int, height: int) -> FloatArray:
+    """(height, width, 3): the colour map, its largest value on top."""
+    rows = colours[np.linspace(255, 0, height).round().astype(np.intp)]
+    return np.repeat(rows[:, None], width, axis=1)

@@ -1,0 +1,179 @@
+"""Draws hands as lit surfaces, with their edges over them if wanted."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import moderngl
+import numpy as np
+
+from handviz.rendering import inferred_mark
+from handviz.rendering.camera import Matrix
+from handviz.rendering.hand_shape import HandLook, HandShape
+from handviz.rendering.key_light import KeyLight
+from handviz.rendering.programs import load_program
+from handviz.rendering.surface import Surface, unique_edges
+from handviz.rendering.uncertain_fade import Fade
+
+FLOATS_PER_VERTEX = 11
+FLOAT_BYTES = 4
+BACKGROUND = (0.055, 0.063, 0.078)
+EDGE_COLOUR = (0.03, 0.05, 0.07, 0.55)
+EDGE_DEPTH_BIAS = 2e-3
+MARK_FADES = inferred_mark.SEEN_FROM, inferred_mark.SEEN_TO
+NO_MARKS = (-2.0, -1.0)
+FADING = (
+    (0, (moderngl.ONE, moderngl.ZERO)),
+    (1, (moderngl.ZERO, moderngl.ONE)),
+    (2, (moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA)),
+)
+HIDING = ((3, (moderngl.ONE, moderngl.ZERO)),)
+
+
+@dataclass(frozen=True, eq=False)
+class MeshView:
+    """How all hands of one picture are drawn."""
+
+    clip_from_scene: Matrix
+    eye_from_scene: Matrix
+    """(3, 3) for normals."""
+    opacity: float
+    inside_opacity: float
+    """Of surfaces seen from inside, through the open wrist, on top of ``opacity``."""
+    backdrop_from_fragment: tuple[float, float, float, float]
+    """Scale and offset to the texture at unit 0, which shines through; matters below opacity 1 only."""
+    light: KeyLight
+    pixel_ratio: float
+    wireframe: bool
+    fade: Fade | None = None
+    """What becomes of uncertain parts; None: nothing."""
+    over_nothing: bool = False
+    """No backdrop: premultiplied colours, and opacity in alpha."""
+
+
+class _Slot:
+    """One hand's place on the graphics card."""
+
+    def __init__(self, ctx: moderngl.Context, owner: "MeshPass", resources: ExitStack) -> None:
+        self.buffer = ctx.buffer(reserve=owner.vertex_count * FLOATS_PER_VERTEX * FLOAT_BYTES, dynamic=True)
+        lit = [(self.buffer, "3f 3f 3f 8x", "in_position", "in_normal", "in_colour")]
+        with_mark = [(self.buffer, "3f 3f 3f 1f 4x", "in_position", "in_normal", "in_colour", "in_seen")]
+        all_names = "in_position", "in_normal", "in_colour", "in_seen", "in_deviation_mm"
+        everything = [(self.buffer, "3f 3f 3f 1f 1f", *all_names)]
+        position = [(self.buffer, "3f 32x", "in_position")]
+        with_deviation = [(self.buffer, "3f 28x 1f", "in_position", "in_deviation_mm")]
+        self.surface = ctx.vertex_array(owner.surface_program, lit, owner.face_buffer)
+        self.marked_surface = ctx.vertex_array(owner.marking_program, with_mark, owner.face_buffer)
+        self.fading_surface = ctx.vertex_array(owner.fading_program, everything, owner.face_buffer)
+        self.edges = ctx.vertex_array(owner.edge_program, position, owner.edge_buffer)
+        self.fading_edges = ctx.vertex_array(owner.fading_edge_program, with_deviation, owner.edge_buffer)
+        surfaces = self.surface, self.marked_surface, self.fading_surface
+        for resource in (self.buffer, *surfaces, self.edges, self.fading_edges):
+            resources.callback(resource.release)
+
+
+class MeshPass:
+    """Shared topology and programs; a slot per hand, made when the first picture needs it and kept."""
+
+    def __init__(self, ctx: moderngl.Context, surface: Surface) -> None:
+        self._ctx = ctx
+        self._resources = ExitStack()
+        self.vertex_count = surface.vertex_count
+        self.surface_program = load_program(ctx, "mesh")
+        # A program of its own: even unused, marks would cost a tenth of the frame where the processor draws.
+        self.marking_program = load_program(ctx, "mesh", define="MARKS_INFERRED")
+        self.fading_program = load_program(ctx, "mesh", define=("MARKS_INFERRED", "FADES_UNCERTAIN"))
+        self.edge_program = load_program(ctx, "line")
+        self.fading_edge_program = load_program(ctx, "line", define="FADES_UNCERTAIN")
+        self._surface_programs = self.surface_program, self.marking_program, self.fading_program
+        self._edge_programs = self.edge_program, self.fading_edge_program
+        self.face_buffer = ctx.buffer(np.ascontiguousarray(surface.faces, dtype=np.int32))
+        self.edge_buffer = ctx.buffer(unique_edges(surface.faces))
+        for resource in (*self._surface_programs, *self._edge_programs, self.face_buffer, self.edge_buffer):
+            self._resources.callback(resource.release)
+        self._set_constants()
+        self._slots: list[_Slot] = []
+        self._looks: list[HandLook] = []
+
+    def set_hands(self, hands: Sequence[HandShape]) -> None:
+        """Upload every hand's vertices."""
+        while len(self._slots) < len(hands):
+            self._slots.append(_Slot(self._ctx, self, self._resources))
+        for slot, hand in zip(self._slots, hands, strict=False):
+            slot.buffer.write(np.ascontiguousarray(hand.vertices, dtype=np.float32))
+        self._looks = [hand.look for hand in hands]
+
+    def draw(self, view: MeshView) -> None:
+        """Draw into the bound framebuffer, over a cleared depth buffer."""
+        if not self._looks:
+            return
+        slots = self._slots[: len(self._looks)]
+        self._set_uniforms(view)
+        self._ctx.enable_only(moderngl.DEPTH_TEST | moderngl.BLEND)
+        # Surfaces have mixed with what is behind them themselves; edges add to its alpha what they cover.
+        self._ctx.blend_func = moderngl.ONE, moderngl.ZERO
+        self._ctx.depth_func = "<="
+        if view.fade is None:
+            for slot, look in zip(slots, self._looks, strict=True):
+                marks = look.marks_inferred
+                program = self.marking_program if marks else self.surface_program
+                self._draw_surface(program, slot.marked_surface if marks else slot.surface, look)
+        else:
+            self._draw_fading(slots, hides=view.fade[2] == 0)
+        if view.wireframe:
+            over = moderngl.ONE_MINUS_SRC_ALPHA
+            # moderngl takes four factors too, whatever its types say: the last two are for alpha.
+            self._ctx.blend_func = moderngl.SRC_ALPHA, over, moderngl.ONE, over  # type: ignore[assignment]
+            for slot in slots:
+                (slot.edges if view.fade is None else slot.fading_edges).render(moderngl.LINES)
+
+    def _draw_surface(self, program: moderngl.Program, surface: moderngl.VertexArray, look: HandLook) -> None:
+        program["light_strength"] = look.light_strength
+        program["gloss_strength"] = look.gloss_strength
+        program["turned_below"] = look.turned_below
+        surface.render(moderngl.TRIANGLES)
+
+    def _draw_fading(self, slots: Sequence[_Slot], *, hides: bool) -> None:
+        """What is certain, then the nearest surface of what fades over it: first its depth, then its colour.
+
+        Hiding leaves but a line that fades: all at once, for each step costs where the processor draws.
+        """
+        for faded_part, blend_func in HIDING if hides else FADING:
+            self.fading_program["faded_part"] = faded_part
+            self._ctx.blend_func = blend_func
+            for slot, look in zip(slots, self._looks, strict=True):
+                self.fading_program["mark_fades"] = MARK_FADES if look.marks_inferred else NO_MARKS
+                self._draw_surface(self.fading_program, slot.fading_surface, look)
+
+    def _set_constants(self) -> None:
+        for program in self._surface_programs:
+            program["background"] = BACKGROUND
+        for program in (self.marking_program, self.fading_program):
+            program["mark_ground"] = (*inferred_mark.GROUND_COLOUR, inferred_mark.GROUND_SHARE)
+            program["mark_stripe"] = (*inferred_mark.STRIPE_COLOUR, inferred_mark.STRIPE_SHARE)
+            program["mark_fades"] = MARK_FADES
+        for program in self._edge_programs:
+            program["depth_bias"] = EDGE_DEPTH_BIAS
+            program["line_colour"] = EDGE_COLOUR
+
+    def _set_uniforms(self, view: MeshView) -> None:
+        for program in (*self._surface_programs, *self._edge_programs):
+            program["clip_from_scene"] = tuple(view.clip_from_scene.T.ravel())
+        for program in self._surface_programs:
+            program["eye_from_scene"] = tuple(view.eye_from_scene.T.ravel())
+            program["opacity"] = view.opacity
+            program["backdrop_opacity"] = 0.0 if view.over_nothing else 1.0
+            program["inside_opacity"] = view.inside_opacity
+            program["backdrop_from_fragment"] = view.backdrop_from_fragment
+            program["to_key_light"] = view.light.to_light
+            program["between_light_and_eye"] = view.light.between_light_and_eye()
+        sizes_px = np.array([inferred_mark.PERIOD_PX, inferred_mark.HALF_WIDTH_PX]) * view.pixel_ratio
+        for program in (self.marking_program, self.fading_program):
+            program["mark_size_px"] = tuple(sizes_px)
+        if view.fade is not None:
+            for program in (self.fading_program, self.fading_edge_program):
+                program["fade_mm"] = view.fade
+
+    def release(self) -> None:
+        """Free everything on the graphics card."""
+        self._resources.close()

@@ -1,0 +1,80 @@
+"""Where the variants' panes lie in a view: side by side or below each other. No OpenGL here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from handviz.core.records import VariantName
+from handviz.rendering.camera import Size
+from handviz.rendering.options import ViewMode
+
+GAP_PX = 2
+ROW_PREFERENCE = 1.15
+"""How much larger everything must be below each other before the row is left."""
+
+
+@dataclass(frozen=True)
+class Pane:
+    """A variant's rectangle of a view, in physical pixels, y down."""
+
+    variant: VariantName
+    left_px: int
+    top_px: int
+    width_px: int
+    height_px: int
+
+    @property
+    def size_px(self) -> Size:
+        """Width and height."""
+        return self.width_px, self.height_px
+
+    def viewport(self, target_size: Size) -> tuple[int, int, int, int]:
+        """Left, bottom, width, height as OpenGL counts in a framebuffer of this size."""
+        return self.left_px, target_size[1] - self.top_px - self.height_px, *self.size_px
+
+
+class PanePoint(NamedTuple):
+    """A place in a pane."""
+
+    variant: VariantName
+    point_px: tuple[float, float]
+    """From the pane's upper left corner, x right, y down, in physical pixels."""
+    size_px: Size
+    """Of the pane (width, height), in physical pixels."""
+
+
+def panes_of(
+    view_size: Size,
+    variants: Sequence[VariantName],
+    *,
+    picture_size: Size,
+    view: ViewMode = "overlay",
+    pixel_ratio: float = 1.0,
+) -> tuple[Pane, ...]:
+    """One pane per variant, in order, as a row or a column: whichever shows picture or hands clearly larger."""
+    gap = max(1, round(GAP_PX * pixel_ratio))
+    row = [Pane(v, start, 0, length, view_size[1]) for v, start, length in _parts(variants, view_size[0], gap)]
+    column = [Pane(v, 0, start, view_size[0], length) for v, start, length in _parts(variants, view_size[1], gap)]
+
+    def room(pane: Pane) -> float:
+        if view == "orbit":
+            return min(pane.size_px)
+        return min(pane.width_px / picture_size[0], pane.height_px / picture_size[1])
+
+    return tuple(column if room(column[0]) > ROW_PREFERENCE * room(row[0]) else row)
+
+
+def pane_at(panes: Sequence[Pane], x_px: float, y_px: float) -> PanePoint | None:
+    """The pane under a point of the view; None on a gap."""
+    for pane in panes:
+        right, down = x_px - pane.left_px, y_px - pane.top_px
+        if 0 <= right < pane.width_px and 0 <= down < pane.height_px:
+            return PanePoint(pane.variant, (right, down), pane.size_px)
+    return None
+
+
+def _parts(variants: Sequence[VariantName], length: int, gap: int) -> list[tuple[VariantName, int, int]]:
+    """Start and length of each variant's share of a side."""
+    count = len(variants)
+    ends = [round((length + gap) * number / count) for number in range(count + 1)]
+    return [(v, ends[i], max(1, ends[i + 1] - gap - ends[i])) for i, v in enumerate(variants)]

@@ -1,0 +1,104 @@
+"""Which vertex or joint of which hand lies under a point of the view. No OpenGL here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.records import FloatArray
+from handviz.rendering.camera import Matrix, Size
+from handviz.rendering.hand_shape import HandShape
+from handviz.rendering.highlight import Pick
+
+JOINT_REACH_PX = 8.0
+"""A drawn joint takes a click this near (logical pixels)."""
+LEAST_SHARE = 0.05
+"""Of a point of the display mesh that a vertex must make to be near it."""
+SMALLEST_AREA_PX2, ROUNDING = 1e-9, 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class PickView:
+    """A view as it was drawn."""
+
+    clip_from_scene: Matrix
+    size: Size
+    """Physical pixels."""
+    faces: NDArray[np.int32]
+    """(F, 3) of the display mesh."""
+    weights: FloatArray
+    """(Vd, V) what the model's vertices make of each display vertex: ``surface.lift`` of the identity."""
+
+
+def pick(view: PickView, shapes: Sequence[HandShape], point_px: FloatArray, *, joint_reach_px: float) -> Pick | None:
+    """What lies under ``point_px`` (2,) in physical view pixels, None beside the hands.
+
+    Joints within ``joint_reach_px`` win (0: joints are not drawn); among vertices the nearest one of the front-most
+    surface that the eye sees.
+    """
+    joint = _nearest_joint(view, shapes, point_px, joint_reach_px) if joint_reach_px > 0 else None
+    return joint or _front_vertex(view, shapes, point_px)
+
+
+def in_view(clip_from_scene: FloatArray, points: FloatArray, view_size: Size) -> FloatArray:
+    """Scene points (N, 3) -> (N, 3): view pixels, y down, and OpenGL's depth, which is linear over a triangle."""
+    clip = points @ clip_from_scene[:, :3].T + clip_from_scene[:, 3]
+    ndc = clip[:, :3] / clip[:, 3:]
+    return np.column_stack([(ndc[:, :2] * [0.5, -0.5] + 0.5) * view_size, ndc[:, 2]])
+
+
+def front_hit(points: FloatArray, faces: NDArray[np.int32], point_px: FloatArray) -> tuple[float, FloatArray] | None:
+    """Depth and weights (Vd,) of the nearest place of a mesh under ``point_px``; ``points`` (Vd, 3) by ``in_view``."""
+    first, second, third = (points[faces[:, corner], :2] - point_px for corner in range(3))
+    parts = np.stack([_cross(second, third), _cross(third, first), _cross(first, second)], axis=1)
+    area = parts.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = parts / area[:, None]
+    inside = (np.abs(area) > SMALLEST_AREA_PX2) & (shares >= -ROUNDING).all(axis=1)
+    hit = np.flatnonzero(inside)
+    if not len(hit):
+        return None
+    depths = np.einsum("fc,fc->f", shares[hit], points[faces[hit], 2])
+    nearest = int(depths.argmin())
+    weights = np.zeros(len(points))
+    np.add.at(weights, faces[hit[nearest]], shares[hit[nearest]])
+    return float(depths[nearest]), weights
+
+
+def _nearest_joint(view: PickView, shapes: Sequence[HandShape], point_px: FloatArray, reach_px: float) -> Pick | None:
+    found: list[tuple[float, int, int]] = []
+    for number, shape in enumerate(shapes):
+        joints = in_view(view.clip_from_scene, shape.keypoints, view.size)
+        away_px = np.linalg.norm(joints[:, :2] - point_px, axis=1)
+        joint = int(away_px.argmin())
+        found.append((float(away_px[joint]), number, joint))
+    away_px_, number, joint = min(found, default=(np.inf, 0, 0))
+    return Pick(number, joint=joint) if away_px_ <= reach_px else None
+
+
+def _front_vertex(view: PickView, shapes: Sequence[HandShape], point_px: FloatArray) -> Pick | None:
+    hits: list[tuple[float, int, FloatArray, FloatArray]] = []
+    for number, shape in enumerate(shapes):
+        points = in_view(view.clip_from_scene, shape.vertices[:, :3].astype(np.float64), view.size)
+        hit = front_hit(points, view.faces, point_px)
+        if hit is not None:
+            hits.append((hit[0], number, hit[1], points))
+    if not hits:
+        return None
+    _, number, place, points = min(hits, key=lambda hit: hit[0])
+    shape = shapes[number]
+    own_px = in_view(view.clip_from_scene, shape.model_vertices, view.size)[:, :2]
+    away_m = np.linalg.norm((shape.model_vertices - place @ shape.vertices[:, :3]) / shape.units_per_m, axis=1)
+    shares = place @ view.weights
+    around = np.flatnonzero(shares > LEAST_SHARE)
+    for vertex in around[np.argsort(away_m[around])]:
+        seen = front_hit(points, view.faces, own_px[vertex])
+        if seen is None or seen[1] @ view.weights[:, vertex] > LEAST_SHARE:
+            return Pick(number, vertex=int(vertex))
+    # At a rim where all around turn away.
+    return Pick(number, vertex=int(shares.argmax()))
+
+
+def _cross(one: FloatArray, other: FloatArray) -> FloatArray:
+    return one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]

@@ -1,0 +1,266 @@
+"""Everything in the viewport: the frame, the hands on it or alone, skeletons, the legend."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import moderngl
+import numpy as np
+
+from handviz.core.records import FloatArray, FrameResult
+from handviz.rendering.camera import (
+    MIRROR,
+    Letterbox,
+    Matrix,
+    OrbitCamera,
+    Size,
+    letterbox,
+    overlay_matrix,
+    project,
+)
+from handviz.rendering.deviation_range import RangeFollower
+from handviz.rendering.difference import Distances, name_of
+from handviz.rendering.ellipse_pass import EllipsePass
+from handviz.rendering.hand_shape import HandShape, HandShaper, depth_range, orbit_centre, orbit_radius
+from handviz.rendering.highlight import AttentionShown, Highlight, Pick
+from handviz.rendering.highlight_strokes import highlight_strokes
+from handviz.rendering.image_pass import ImagePass, Rectangle
+from handviz.rendering.key_light import KeyLight
+from handviz.rendering.legend_pass import MARGIN_PX, LegendPass
+from handviz.rendering.legend_place import LegendRoom
+from handviz.rendering.legend_stack import LegendPart, notes_for
+from handviz.rendering.mesh_pass import BACKGROUND, MeshPass, MeshView
+from handviz.rendering.options import DrawOptions
+from handviz.rendering.panes import Pane
+from handviz.rendering.picking import JOINT_REACH_PX, PickView, pick
+from handviz.rendering.skeleton_pass import SkeletonPass
+from handviz.rendering.surface import Surface
+from handviz.rendering.uncertain_fade import fade_of
+
+INSET_SHARE = 0.26
+
+
+class Scene:
+    """Draws one result after the other into whatever framebuffer it is given."""
+
+    def __init__(self, ctx: moderngl.Context, surface: Surface, frame: ImagePass | None = None) -> None:
+        """``frame``: the pass of a neighbour that shows the same pictures and frees it; None makes one."""
+        self._ctx = ctx
+        self._shaper = HandShaper(surface)
+        self._follower = RangeFollower()
+        self._resources = ExitStack()
+        self.frame = frame or ImagePass(ctx)
+        self._legend = LegendPass(ctx)
+        self._mesh = MeshPass(ctx, surface)
+        self._skeleton = SkeletonPass(ctx)
+        self._ellipses = EllipsePass(ctx)
+        own = (self.frame,) if frame is None else ()
+        for part in (*own, self._legend, self._mesh, self._skeleton, self._ellipses):
+            self._resources.callback(part.release)
+        self._surface = surface
+        self._pick_weights: FloatArray | None = None
+        self._highlight: Highlight | None = None
+        self._result: FrameResult | None = None
+        self._distances: Distances | None = None
+        self._orbit_radius_m: float | None = None
+        self._shapes: list[HandShape] = []
+        self._shaped_for: tuple[object, ...] | None = None
+
+    def show(
+        self,
+        result: FrameResult | None,
+        *,
+        distances: Distances | None = None,
+        orbit_radius_m: float | None = None,
+    ) -> None:
+        """Take a new result, or None for an empty view; nothing is uploaded before the next ``draw``.
+
+        ``distances`` to another variant colour its hands; ``orbit_radius_m`` fits the free orbit to neighbours too.
+        """
+        self._result, self._distances, self._orbit_radius_m = result, distances, orbit_radius_m
+        self._shaped_for = None
+        if result is not None and result.hands:
+            self._follower.update(np.concatenate([hand.vertex_std_mm for hand in result.hands]))
+
+    def set_highlight(self, highlight: Highlight | None) -> None:
+        """Mark this point of the present result from the next ``draw`` on; None marks nothing."""
+        self._highlight = highlight
+
+    def pick(
+        self, point_px: FloatArray, view_size: Size, options: DrawOptions, *, orbit: OrbitCamera, pixel_ratio: float
+    ) -> Pick | None:
+        """What lies under a point (2,), in physical pixels, of the view that was drawn last like this."""
+        if self._result is None or not self._shapes:
+            return None
+        vertex_count = len(self._shapes[0].model_vertices)
+        if self._pick_weights is None or self._pick_weights.shape[1] != vertex_count:
+            self._pick_weights = self._surface.lift(np.eye(vertex_count, dtype=np.float32))
+        clip_from_scene, _ = self._matrices(view_size, options, orbit)
+        view = PickView(clip_from_scene, view_size, self._surface.faces, self._pick_weights)
+        reach_px = JOINT_REACH_PX * pixel_ratio if options.skeleton or options.ellipses else 0.0
+        return pick(view, self._shapes, point_px, joint_reach_px=reach_px)
+
+    def range_mm(self, options: DrawOptions) -> tuple[float, float]:
+        """The ends of the heatmap in use."""
+        return options.deviation_range_mm or self._follower.range_mm
+
+    def draw(
+        self,
+        target: moderngl.Framebuffer,
+        options: DrawOptions,
+        *,
+        orbit: OrbitCamera | None = None,
+        light: KeyLight | None = None,
+        pixel_ratio: float = 1.0,
+        pane: Pane | None = None,
+    ) -> None:
+        """Draw into ``target``, or a pane of it; ``pixel_ratio`` is physical pixels per logical one."""
+        target.use()
+        whole = 0, 0, *target.size
+        left_px, bottom_px, width, height = whole if pane is None else pane.viewport(target.size)
+        view_size = width, height
+        target.viewport = left_px, bottom_px, width, height
+        over_nothing = options.background == "none"
+        ground = (0.0,) * 4 if over_nothing else (*BACKGROUND, 1.0)
+        target.clear(*ground, depth=1.0, viewport=target.viewport)
+        if self._result is None:
+            return
+        self._upload(options)
+        rectangle = self.picture_rectangle(view_size, options, pixel_ratio)
+        if options.view == "overlay" and not over_nothing:
+            self.frame.draw(view_size, rectangle, mirror=options.mirror)
+        clip_from_scene, eye_from_scene = self._matrices(view_size, options, orbit or OrbitCamera())
+        view = MeshView(
+            clip_from_scene=clip_from_scene,
+            eye_from_scene=eye_from_scene,
+            backdrop_from_fragment=_seen_from(
+                (left_px, bottom_px), self.frame.use_as_backdrop(view_size, rectangle, mirror=options.mirror)
+            ),
+            opacity=options.opacity if options.view == "overlay" else 1.0,
+            # On the picture the arm goes on where the mesh ends: a dark hole in textured skin would be a lie.
+            inside_opacity=0.0 if options.view == "overlay" and options.colour == "texture" else 1.0,
+            light=light if light is not None and options.light_can_move else KeyLight(),
+            pixel_ratio=pixel_ratio,
+            wireframe=options.wireframe,
+            fade=fade_of(options),
+            over_nothing=over_nothing,
+        )
+        self._mesh.draw(view)
+        if options.ellipses:
+            sigmas = options.ellipse_sigmas
+            self._ellipses.draw(self._shapes, clip_from_scene, view_size, sigmas=sigmas, pixel_ratio=pixel_ratio)
+        if options.skeleton:
+            points = [project(clip_from_scene, shape.keypoints, view_size) for shape in self._shapes]
+            self._skeleton.draw(view_size, points, pixel_ratio)
+        highlight = self._present_highlight()
+        if highlight is not None:
+            shape = self._shapes[highlight.pick.hand]
+            strokes = highlight_strokes(highlight, shape, clip_from_scene, view_size, pixel_ratio)
+            self._skeleton.draw_strokes(view_size, strokes)
+        if options.view == "orbit" and options.inset and not over_nothing:
+            self.frame.draw(view_size, rectangle, mirror=options.mirror)
+        if options.legend and self._shapes:
+            box = rectangle if options.view == "overlay" else (0.0, 0.0, *view_size)
+            points_px = _points_px(clip_from_scene, self._shapes, view_size)
+            self._legend.draw(self.legend_parts(options), LegendRoom(box, view_size, pixel_ratio), points_px)
+
+    def hands_px(self, view_size: Size, options: DrawOptions, orbit: OrbitCamera) -> FloatArray:
+        """(N, 2) where the hands' vertices lie in the view that was drawn last like this."""
+        if self._result is None or not self._shapes:
+            return np.zeros((0, 2))
+        return _points_px(self._matrices(view_size, options, orbit)[0], self._shapes, view_size)
+
+    def release(self) -> None:
+        """Free everything on the graphics card."""
+        self._resources.close()
+
+    def _picture_size(self) -> Size:
+        assert self._result is not None
+        height, width = self._result.frame.image.shape[:2]
+        return width, height
+
+    def _upload(self, options: DrawOptions) -> None:
+        assert self._result is not None
+        self.frame.set_picture(self._result.frame.image)
+        range_mm = self.range_mm(options)
+        hands = self._result.hands
+        attention = [self._attention_of(number) for number in range(len(hands))]
+        wanted = (options.view, options.colour, options.mark_inferred, options.relight, range_mm, *attention)
+        if wanted != self._shaped_for:
+            centre = orbit_centre(hands)
+            shown_mm = self._distances.hands_mm if self._distances is not None else [None] * len(hands)
+            self._shapes = [
+                self._shaper.shape(
+                    hand,
+                    options,
+                    range_mm=range_mm,
+                    centre_m=centre,
+                    attention=its_attention,
+                    distances_mm=distances_mm,
+                )
+                for hand, its_attention, distances_mm in zip(hands, attention, shown_mm, strict=True)
+            ]
+            self._mesh.set_hands(self._shapes)
+            self._shaped_for = wanted
+
+    def _present_highlight(self) -> Highlight | None:
+        """None where it points at what this result does not have."""
+        highlight = self._highlight
+        if highlight is None or highlight.pick.hand >= len(self._shapes):
+            return None
+        vertex, vertex_count = highlight.pick.vertex, len(self._shapes[highlight.pick.hand].model_vertices)
+        return highlight if vertex is None or vertex < vertex_count else None
+
+    def _attention_of(self, hand: int) -> AttentionShown | None:
+        highlight = self._highlight
+        return highlight.attention if highlight is not None and highlight.pick.hand == hand else None
+
+    def _matrices(self, view_size: Size, options: DrawOptions, orbit: OrbitCamera) -> tuple[Matrix, Matrix]:
+        """(4, 4) clip from scene, and (3, 3) eye from scene for normals."""
+        assert self._result is not None
+        hands = self._result.hands
+        if options.view == "overlay":
+            clip = overlay_matrix(self._picture_size(), view_size, depth_range(hands))
+            eye: Matrix = np.eye(3, dtype=np.float32)
+        else:
+            clip = orbit.matrix(self._orbit_radius_m or orbit_radius(hands, orbit_centre(hands)), view_size)
+            eye = orbit.rotation()
+        return (MIRROR @ clip).astype(np.float32) if options.mirror else clip, eye
+
+    def picture_rectangle(self, view_size: Size, options: DrawOptions, pixel_ratio: float) -> Rectangle:
+        """As large as fits; in free orbit small in the lower left corner."""
+        width, height = self._picture_size()
+        if options.view == "overlay":
+            box = letterbox((width, height), view_size)
+        else:
+            scale = INSET_SHARE * min(view_size[0] / width, view_size[1] / height)
+            margin = MARGIN_PX * pixel_ratio
+            box = Letterbox(scale=scale, left_px=margin, top_px=view_size[1] - margin - scale * height)
+        right, bottom = box.left_px + box.scale * width, box.top_px + box.scale * height
+        return box.left_px, box.top_px, right, bottom
+
+    def legend_parts(self, options: DrawOptions) -> tuple[LegendPart, ...]:
+        """What explains these colours, and what is drawn otherwise than it is."""
+        parts = []
+        if self._distances is not None:
+            name = name_of(self._distances.difference)
+            parts.append(LegendPart("distance", self.range_mm(options), (name,)))
+        elif self._highlight is not None and self._highlight.attention is not None:
+            parts.append(LegendPart("attention", (0.0, self._highlight.attention.most)))
+        elif options.colour == "deviation":
+            parts.append(LegendPart("deviation", self.range_mm(options)))
+        if any(shape.look.marks_inferred for shape in self._shapes):
+            parts.append(LegendPart("seen"))
+        has_ellipses = any(shape.keypoint_covariance is not None for shape in self._shapes)
+        notes = notes_for(options, ellipses=options.ellipses and has_ellipses)
+        return (*parts, LegendPart("notes", lines=notes)) if notes else tuple(parts)
+
+
+def _points_px(clip_from_scene: Matrix, shapes: Sequence[HandShape], view_size: Size) -> FloatArray:
+    """(N, 2) all vertices."""
+    return np.concatenate([project(clip_from_scene, shape.vertices[:, :3], view_size) for shape in shapes])
+
+
+def _seen_from(origin_px: tuple[int, int], backdrop_from_fragment: Rectangle) -> Rectangle:
+    """The same scale and offset for a view that does not begin in the framebuffer's lower left corner."""
+    across, up, right, down = backdrop_from_fragment
+    return across, up, right - across * origin_px[0], down - up * origin_px[1]

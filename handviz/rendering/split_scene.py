@@ -1,0 +1,240 @@
+"""The whole view: one scene, or one for each variant side by side, and the distances between two of them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import moderngl
+import numpy as np
+
+from handviz.core.records import VARIANTS, FloatArray, FrameResult, VariantName
+from handviz.rendering.camera import OrbitCamera, Size
+from handviz.rendering.deviation_range import RangeFollower
+from handviz.rendering.difference import Distances, distances_of
+from handviz.rendering.hand_shape import orbit_centre, orbit_radius
+from handviz.rendering.highlight import Highlight, Pick
+from handviz.rendering.image_pass import ImagePass, Rectangle
+from handviz.rendering.key_light import KeyLight
+from handviz.rendering.legend_pass import LegendPass
+from handviz.rendering.legend_place import LegendRoom, points_in
+from handviz.rendering.legend_stack import LegendPart
+from handviz.rendering.options import Difference, DrawOptions
+from handviz.rendering.pane_label import pane_label, pane_lines
+from handviz.rendering.panes import Pane, PanePoint, pane_at, panes_of
+from handviz.rendering.scene import Scene
+from handviz.rendering.surface import Surface
+
+GAP_COLOUR = (0.16, 0.18, 0.21)
+
+
+class _Drawn(NamedTuple):
+    """What a pane holds."""
+
+    picture: Rectangle | None
+    """Where in the pane the frame lies, in overlay."""
+    parts: tuple[LegendPart, ...]
+    taken_px: FloatArray
+    """(N, 2) in the view: the hands' vertices, and points all over the label."""
+
+
+class SplitScene:
+    """Draws results as ``DrawOptions.compare`` and ``.difference`` say; camera, light and colour scale are shared."""
+
+    def __init__(self, ctx: moderngl.Context, surface: Surface) -> None:
+        self._ctx, self._surface = ctx, surface
+        self._scenes = [Scene(ctx, surface)]
+        self._labels: dict[VariantName, ImagePass] = {}
+        self._legend = LegendPass(ctx)
+        self._deviations, self._distances_seen = RangeFollower(), RangeFollower()
+        self._result: FrameResult | None = None
+        self._distances: Distances | None = None
+        self._highlight: Highlight | None = None
+        self._measured: Difference | None = None
+        self._shown_for: tuple[object, ...] | None = None
+
+    def show(self, result: FrameResult | None) -> None:
+        """Take a new result, or None for an empty view; nothing is uploaded before the next ``draw``."""
+        self._result, self._shown_for = result, None
+
+    def range_mm(self, options: DrawOptions) -> tuple[float, float]:
+        """The ends of the deviations' colours."""
+        if options.compare:
+            return options.deviation_range_mm or self._deviations.range_mm
+        return self._scenes[0].range_mm(options)
+
+    def panes(self, view_size: Size, options: DrawOptions, pixel_ratio: float = 1.0) -> tuple[Pane, ...]:
+        """What is drawn where; none without a result."""
+        if self._result is None:
+            return ()
+        if not options.compare:
+            return (Pane(self._single(options), 0, 0, *view_size),)
+        height, width = self._result.frame.image.shape[:2]
+        return panes_of(view_size, VARIANTS, picture_size=(width, height), view=options.view, pixel_ratio=pixel_ratio)
+
+    def pane_at(
+        self, point_px: tuple[float, float], view_size: Size, options: DrawOptions, pixel_ratio: float = 1.0
+    ) -> PanePoint | None:
+        """Which variant is drawn at a point of the view, in physical pixels, and where in its pane that is."""
+        return pane_at(self.panes(view_size, options, pixel_ratio), *point_px)
+
+    def set_highlight(self, highlight: Highlight | None) -> None:
+        """Mark this point of the present result from the next ``draw`` on, in every pane; None marks nothing."""
+        self._highlight = highlight
+
+    def pick(
+        self,
+        point_px: tuple[float, float],
+        view_size: Size,
+        options: DrawOptions,
+        *,
+        orbit: OrbitCamera,
+        pixel_ratio: float,
+    ) -> Pick | None:
+        """What lies under a point, in physical pixels, of the view that was drawn last like this; in any pane."""
+        found = self.pane_at(point_px, view_size, options, pixel_ratio)
+        if found is None:
+            return None
+        point = np.array(found.point_px)
+        scene = self._scene_of(found.variant, options)
+        return scene.pick(point, found.size_px, options, orbit=orbit, pixel_ratio=pixel_ratio)
+
+    def _scene_of(self, variant: VariantName, options: DrawOptions) -> Scene:
+        self._make_scenes(len(VARIANTS) if options.compare else 1)
+        return self._scenes[VARIANTS.index(variant) if options.compare else 0]
+
+    def draw(
+        self,
+        target: moderngl.Framebuffer,
+        options: DrawOptions,
+        *,
+        orbit: OrbitCamera | None = None,
+        light: KeyLight | None = None,
+        pixel_ratio: float = 1.0,
+    ) -> None:
+        """Draw into ``target``; ``pixel_ratio`` is physical pixels per logical one."""
+        self._hand_out(options)
+        if self._result is None or not (options.compare or options.difference):
+            self._scenes[0].set_highlight(self._highlight)
+            self._scenes[0].draw(target, options, orbit=orbit, light=light, pixel_ratio=pixel_ratio)
+            return
+        target.use()
+        target.viewport = (0, 0, *target.size)
+        has_ground = options.background != "none"
+        target.clear(*(*GAP_COLOUR, 1.0) if has_ground else (0.0,) * 4, depth=1.0)
+        panes = self.panes(target.size, options, pixel_ratio)
+        drawn = [
+            self._draw_pane(target, pane, options, orbit=orbit, light=light, pixel_ratio=pixel_ratio) for pane in panes
+        ]
+        target.viewport = (0, 0, *target.size)
+        if options.legend:
+            self._draw_legend(drawn, target.size, pixel_ratio)
+
+    def _draw_pane(
+        self,
+        target: moderngl.Framebuffer,
+        pane: Pane,
+        options: DrawOptions,
+        *,
+        orbit: OrbitCamera | None,
+        light: KeyLight | None,
+        pixel_ratio: float,
+    ) -> _Drawn:
+        assert self._result is not None
+        own, scene = self._options_of(pane.variant, options), self._scene_of(pane.variant, options)
+        scene.set_highlight(self._highlight_of(pane.variant, options))
+        scene.draw(target, own, orbit=orbit, light=light, pixel_ratio=pixel_ratio, pane=pane)
+        shown = scene.picture_rectangle(pane.size_px, own, pixel_ratio) if own.view == "overlay" else None
+        lines = pane_lines(self._result, pane, options.difference, self._distances)
+        label, place = pane_label(lines, pane, shown, pixel_ratio)
+        if options.background != "none":
+            self._label_pass(pane.variant).set_picture(label)
+            self._label_pass(pane.variant).draw(pane.size_px, place)
+        hands_px = scene.hands_px(pane.size_px, own, orbit or OrbitCamera())
+        parts = scene.legend_parts(own) if len(hands_px) else ()
+        taken_px = np.concatenate([hands_px, points_in(place)])
+        return _Drawn(shown, parts, taken_px + np.array([pane.left_px, pane.top_px]))
+
+    def _draw_legend(self, drawn: Sequence[_Drawn], view_size: Size, pixel_ratio: float) -> None:
+        """One for all panes, over no hand and no label, and beside the pictures if they leave room."""
+        parts = tuple(dict.fromkeys(part for one in drawn for part in one.parts))
+        taken_px = np.concatenate([one.taken_px for one in drawn])
+        picture, beside = drawn[0].picture, None
+        box: Rectangle = (0.0, 0.0, *view_size)
+        if picture is not None and len(drawn) > 1:
+            # Pictures lie in the middle of their panes: as much is free on one side as on the other.
+            beside = picture[0], picture[1]
+        elif picture is not None:
+            box = picture
+        self._legend.draw(parts, LegendRoom(box, view_size, pixel_ratio, beside, may_shrink=True), taken_px)
+
+    def release(self) -> None:
+        """Free everything on the graphics card."""
+        # The first one's picture is shared by the others.
+        for scene in reversed(self._scenes):
+            scene.release()
+        for label in self._labels.values():
+            label.release()
+        self._legend.release()
+
+    def _single(self, options: DrawOptions) -> VariantName:
+        """The variant on the screen without panes: the chosen one, unless its distance to another is not asked for."""
+        assert self._result is not None
+        chosen, difference = self._result.variant, options.difference
+        if difference is None or chosen in difference.pair or self._distances is None:
+            return chosen
+        return difference.first
+
+    def _hand_out(self, options: DrawOptions) -> None:
+        """Give every scene its part of the result."""
+        wanted = (options.compare, options.difference)
+        if wanted == self._shown_for:
+            return
+        self._shown_for = wanted
+        result, difference = self._result, options.difference
+        if difference != self._measured:
+            self._measured, self._distances_seen = difference, RangeFollower()
+        self._distances = distances_of(result, difference) if result is not None and difference is not None else None
+        if result is None:
+            for scene in self._scenes:
+                scene.show(None)
+            return
+        if self._distances is not None:
+            self._distances_seen.update(np.concatenate(self._distances.hands_mm))
+        variants = VARIANTS if options.compare else (self._single(options),)
+        results = [result.of_variant(variant) for variant in variants]
+        if options.compare and any(one.hands for one in results):
+            hands = [hand for one in results for hand in one.hands]
+            self._deviations.update(np.concatenate([hand.vertex_std_mm for hand in hands]))
+        radius_m = max(orbit_radius(one.hands, orbit_centre(one.hands)) for one in results)
+        for one in results:
+            distances = self._distances if self._is_measured(one.variant) else None
+            self._scene_of(one.variant, options).show(one, distances=distances, orbit_radius_m=radius_m)
+
+    def _is_measured(self, variant: VariantName) -> bool:
+        return self._distances is not None and variant in self._distances.difference.pair
+
+    def _options_of(self, variant: VariantName, options: DrawOptions) -> DrawOptions:
+        """A pane's own: one scale for all, and plain where distances are shown but not of this variant."""
+        own = replace(options, legend=False)
+        if options.difference is None:
+            return replace(own, deviation_range_mm=self.range_mm(options))
+        if self._is_measured(variant):
+            range_mm = options.deviation_range_mm or (0.0, self._distances_seen.range_mm[1])
+            return replace(own, colour="deviation", deviation_range_mm=range_mm)
+        return replace(own, colour="plain")
+
+    def _highlight_of(self, variant: VariantName, options: DrawOptions) -> Highlight | None:
+        """The same point of every variant's hand; attention is the chosen one's, and gives way to distances."""
+        assert self._result is not None
+        if self._highlight is None or (variant == self._result.variant and options.difference is None):
+            return self._highlight
+        return replace(self._highlight, attention=None)
+
+    def _label_pass(self, variant: VariantName) -> ImagePass:
+        if variant not in self._labels:
+            self._labels[variant] = ImagePass(self._ctx, components=4)
+        return self._labels[variant]
+
+    def _make_scenes(self, count: int) -> None:
+        while len(self._scenes) < count:
+            self._scenes.append(Scene(self._ctx, self._surface, self._scenes[0].frame))

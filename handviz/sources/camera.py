@@ -1,0 +1,194 @@
+"""A camera through OpenCV, with errors that say missing, busy or unplugged, and the cameras' names."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# Read once, when OpenCV is loaded: without it Media Foundation takes up to a minute to open a camera,
+# and a Linux camera that hangs holds every read for ten seconds.
+os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
+os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "5")
+
+import cv2
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import Frame
+from handviz.sources.images import now_ms, rgb_from_bgr
+
+FAILED_READS_BEFORE_ERROR, LONGEST_SILENCE_MS = 5, 1000.0
+SAME_FPS = 1.0
+"""Drivers give 29.97 for 30."""
+
+
+@dataclass(frozen=True)
+class CameraMode:
+    """Size and rate of a camera's pictures."""
+
+    width: int
+    height: int
+    fps: float
+
+    def __str__(self) -> str:
+        """As people read it."""
+        return f"{self.width}x{self.height} at {self.fps:.3g}"
+
+    def is_like(self, other: "CameraMode") -> bool:
+        """Whether a driver means the same."""
+        same_size = (self.width, self.height) == (other.width, other.height)
+        return same_size and abs(self.fps - other.fps) <= SAME_FPS
+
+
+USUAL_MODE = CameraMode(640, 480, 30)
+OFFERED_MODES = (
+    USUAL_MODE,
+    CameraMode(640, 480, 60),
+    CameraMode(800, 600, 30),
+    CameraMode(1280, 720, 30),
+    CameraMode(1280, 720, 60),
+    CameraMode(1920, 1080, 30),
+    CameraMode(320, 240, 30),
+)
+
+
+@dataclass(frozen=True)
+class CameraInfo:
+    """A camera as the system names it."""
+
+    index: int
+    name: str
+    port: str = ""
+    """Where it is plugged in, in the system's words; it stays when ``index`` changes. Empty if that cannot be had."""
+
+    def is_same(self, other: "CameraInfo") -> bool:
+        """Whether both are one camera, at one port."""
+        return (self.name, self.port or self.index) == (other.name, other.port or other.index)
+
+
+@dataclass(frozen=True)
+class CameraWish:
+    """What is wanted of a camera."""
+
+    mode: CameraMode = USUAL_MODE
+    camera: CameraInfo | None = None
+    """None where only its number is known."""
+
+
+def list_cameras() -> list[CameraInfo]:
+    """Cameras by the system's names, without opening any; empty where the system offers no list."""
+    from cv2_enumerate_cameras import enumerate_cameras
+
+    try:
+        found = enumerate_cameras(_backends()[0])
+    except (OSError, RuntimeError, ValueError, NotImplementedError):
+        return []
+    known = {int(item.index): item for item in reversed(list(found))}
+    return [CameraInfo(index, str(item.name), _port(index, item.path)) for index, item in sorted(known.items())]
+
+
+def find_again(lost: CameraInfo, cameras: Sequence[CameraInfo], others: Sequence[CameraInfo] = ()) -> CameraInfo | None:
+    """Where a camera is now: at its port, or at another one if it has moved; None while it is away.
+
+    ``others``: what was plugged in beside it, for a second camera of the same name is not the lost one.
+    """
+    alike = [camera for camera in cameras if camera.name == lost.name]
+    same = [camera for camera in alike if camera.is_same(lost)]
+    moved = [camera for camera in alike if not any(camera.is_same(other) for other in others)]
+    return next(iter([*same, *moved]), None)
+
+
+def device_hint() -> frozenset[str] | None:
+    """Something that changes when a camera comes or goes, for next to nothing; None where the system has no such."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        return frozenset(name for name in os.listdir("/dev") if name.startswith("video"))
+    except OSError:
+        return None
+
+
+class CameraSource:
+    """Frames of a camera as they come."""
+
+    is_live = True
+    frame_count: int | None = None
+
+    def __init__(self, index: int, wish: CameraWish | None = None) -> None:
+        """Ask for the mode that is wished; cameras give what they can, and ``description`` says what that is."""
+        wish = wish or CameraWish()
+        mode = wish.mode
+        self.name = wish.camera.name if wish.camera else f"camera {index}"
+        self._number = 0
+        self._capture = _open(index, self.name)
+        for setting, value in (
+            (cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG")),
+            (cv2.CAP_PROP_FRAME_WIDTH, mode.width),
+            (cv2.CAP_PROP_FRAME_HEIGHT, mode.height),
+            (cv2.CAP_PROP_FPS, mode.fps),
+        ):
+            self._capture.set(setting, value)
+        width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        self.nominal_fps = float(self._capture.get(cv2.CAP_PROP_FPS)) or float(mode.fps)
+        got = CameraMode(width, height, self.nominal_fps)
+        if got.is_like(mode):
+            self.description = f"{self.name}: {width}x{height}, {self.nominal_fps:.3g} fps"
+        else:
+            self.description = f"{self.name}: asked {mode}, got {got}"
+
+    def read(self) -> Frame | None:
+        """The next frame; HandvizError when the camera gives none any more."""
+        asked_ms = now_ms()
+        for _ in range(FAILED_READS_BEFORE_ERROR):
+            found, image = self._capture.read()
+            if found and image is not None and image.size:
+                frame = Frame(number=self._number, image=rgb_from_bgr(image), captured_ms=now_ms())
+                self._number += 1
+                return frame
+            if now_ms() - asked_ms > LONGEST_SILENCE_MS:
+                break
+        raise HandvizError(f"{self.name} gives no pictures any more: is it still plugged in?")
+
+    def seek(self, number: int) -> None:
+        """A camera cannot go back."""
+
+    def close(self) -> None:
+        """Give the camera back to the system."""
+        self._capture.release()
+
+
+def _port(index: int, path: str | None) -> str:
+    if not sys.platform.startswith("linux"):
+        return path or ""
+    # "/dev/video0" is a number only; the device behind it has its place in the tree of buses. One device may have
+    # several pictures to offer, which it counts itself.
+    folder = f"/sys/class/video4linux/video{index}"
+    try:
+        count = Path(folder, "index").read_text(encoding="ascii", errors="replace").strip()
+        return f"{os.path.realpath(Path(folder, 'device'), strict=True)}:{count}"
+    except OSError:
+        return ""
+
+
+def _backends() -> tuple[int, ...]:
+    if sys.platform == "win32":
+        return cv2.CAP_DSHOW, cv2.CAP_MSMF
+    if sys.platform == "darwin":
+        return (cv2.CAP_AVFOUNDATION,)
+    return (cv2.CAP_V4L2,)
+
+
+def _open(index: int, name: str) -> cv2.VideoCapture:
+    device = Path(f"/dev/video{index}")
+    if sys.platform.startswith("linux") and not device.exists():
+        raise HandvizError(f"{name} is not there: plug it in, or choose a clip or folder")
+    for backend in _backends():
+        capture = cv2.VideoCapture(index, backend)
+        if capture.isOpened():
+            return capture
+        capture.release()
+    raise HandvizError(
+        f"{name} does not open: it is missing, another program uses it, "
+        "or this program may not use cameras (see the system's privacy settings)"
+    )

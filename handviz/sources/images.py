@@ -1,0 +1,89 @@
+"""Any still picture -> (H, W, 3) RGB uint8, upright; or a sentence that says why not."""
+
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from handviz.core.errors import HandvizError
+
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2", ".avif")
+)
+LARGEST_IMAGE_PX = 128_000_000
+# Pillow's own limit only warns; ours below is checked before any pixel is decoded.
+Image.MAX_IMAGE_PIXELS = None
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read (H, W, 3) RGB, turned as its EXIF says, alpha laid on black; HandvizError with the reason."""
+    try:
+        if path.stat().st_size == 0:
+            raise HandvizError(f"{path}: the file is empty")
+        with Image.open(path) as image:
+            _check_size(path, image)
+            image.load()
+            return _rgb_from(ImageOps.exif_transpose(image))
+    except Image.UnidentifiedImageError as error:
+        raise HandvizError(f"{path}: not a picture in a known format") from error
+    except MemoryError as error:
+        raise HandvizError(f"{path}: too large for this machine's memory") from error
+    except FileNotFoundError as error:
+        raise HandvizError(f"{path}: there is no such file") from error
+    # Pillow's readers raise whatever a broken file makes them stumble over.
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        IndexError,
+        TypeError,
+        KeyError,
+        OverflowError,
+        RuntimeError,
+    ) as error:
+        raise HandvizError(f"{path}: the picture cannot be read ({error})") from error
+
+
+def _check_size(path: Path, image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > LARGEST_IMAGE_PX:
+        raise HandvizError(
+            f"{path}: {width} x {height} pixels are more than the {LARGEST_IMAGE_PX // 1_000_000} million "
+            "that are read; make it smaller first"
+        )
+
+
+def _rgb_from(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = _eight_bit(np.asarray(image))
+        return np.ascontiguousarray(np.repeat(grey[:, :, None], 3, axis=2))
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        background = Image.new("RGBA", layer.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(background, layer)
+    return np.array(image.convert("RGB"))
+
+
+def _eight_bit(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Grey of 16 or 32 bits or floats (H, W) -> 8 bits; Pillow's own conversion would cut off above 255."""
+    values = np.nan_to_num(grey.astype(np.float64))
+    largest = float(values.max(initial=0.0))
+    if grey.dtype.kind == "f" and largest <= 1.0:
+        values = values * 255
+    elif grey.dtype.itemsize == 2 or largest > 255:
+        values = values / 257
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def rgb_from_bgr(image: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """OpenCV's channel order (H, W, 3) -> ours."""
+    return np.asarray(cv2.cvtColor(np.asarray(image, dtype=np.uint8), cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def now_ms() -> float:
+    """The clock of ``Frame.captured_ms``."""
+    return time.perf_counter() * 1000

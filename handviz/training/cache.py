@@ -1,0 +1,272 @@
+"""Samples whose 14 x 14 maps, and MediaPipe's landmarks with them, are computed once and kept beside the pictures."""
+
+import copy
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import CROP_SIZE
+from handviz.data.synthetic.dataset import read_shard
+from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.evidence import LANDMARK_NUMBERS, Evidence, Witness
+from handviz.models.amvur.losses import Truth
+from handviz.models.amvur.model import Cached, HandModel
+from handviz.models.amvur.onnx_file import INPUT_NAME, write_onnx
+from handviz.models.backbones.backbones import Backbone, make_backbone
+from handviz.training.samples import (
+    joined_truth,
+    needed_shards,
+    picture_batch,
+    take,
+    to_device,
+    truth_from_labels,
+)
+
+__all__ = ["CachedSamples", "load_cached", "picture_batch", "truth_from_labels", "with_evidence"]
+logger = logging.getLogger(__name__)
+BATCH = 32
+COMMITTED = "mediapipe_hand"
+"""The backbone whose first blocks are committed; those of others are whatever a run started from."""
+
+
+def tail_parameters(backbone: Backbone) -> Iterator[nn.Parameter]:
+    """Parameters that act behind the cached map: those that get a gradient from it."""
+    parameters = list(backbone.parameters())
+    wanted = [parameter.requires_grad for parameter in parameters]
+    backbone.requires_grad_(True)
+    was_training = backbone.training
+    backbone.eval()
+    with torch.enable_grad():
+        zeros = torch.zeros(2, backbone.middle_channels, 14, 14, device=parameters[0].device)
+        total = backbone.tail(zeros).sum()
+    gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+    backbone.train(was_training)
+    for parameter, before in zip(parameters, wanted, strict=True):
+        parameter.requires_grad_(before)
+    return (p for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None)
+
+
+def stem_digest(backbone: Backbone) -> str:
+    """A short hash of all numbers, batch statistics too, that act before the cached map."""
+    tail = {id(parameter) for parameter in tail_parameters(backbone)}
+    names = [name for name, parameter in backbone.named_parameters() if id(parameter) not in tail]
+    modules = {name.rpartition(".")[0] for name in names}
+    digest = hashlib.sha256()
+    for name, value in sorted(backbone.state_dict().items()):
+        if name in names or name.rpartition(".")[0] in modules:
+            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+@cache
+def committed_digest() -> str:
+    """Of MediaPipe's own first blocks."""
+    return stem_digest(make_backbone(COMMITTED))
+
+
+def cache_name(backbone: Backbone, backbone_name: str) -> str:
+    """What names the cache of a backbone: with other first blocks than the committed ones, their digest too."""
+    digest = stem_digest(backbone)
+    if backbone_name == COMMITTED and digest == committed_digest():
+        return backbone_name
+    return f"{backbone_name}_{digest}"
+
+
+def middle_file(directory: Path, shard: int, name: str) -> Path:
+    """Where the cached maps of a shard lie; ``name`` by ``cache_name``."""
+    return directory / f"shard_{shard:05d}_middle_{name}.npy"
+
+
+class _Stem(nn.Module):
+    """The half of a backbone whose answer is cached."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.backbone.stem(image)[1]
+
+
+def _session(network: nn.Module, example_shape: tuple[int, ...]) -> onnxruntime.InferenceSession:
+    """A network with one answer in ONNX Runtime."""
+    return fast_session(network, ["output"], example_shape)
+
+
+def fast_session(
+    network: nn.Module, outputs: Sequence[str], example_shape: tuple[int, ...]
+) -> onnxruntime.InferenceSession:
+    """A network in ONNX Runtime: three to six times faster than PyTorch on a CPU (docs/experiments.md)."""
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "network.onnx"
+        write_onnx(copy.deepcopy(network).cpu(), path, outputs, {INPUT_NAME: example_shape})
+        return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            np.save(file, array)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise HandvizError(f"cannot write {path} ({error})") from error
+
+
+def _run(session: onnxruntime.InferenceSession, batch: np.ndarray) -> np.ndarray:
+    return np.asarray(session.run(None, {INPUT_NAME: batch})[0])
+
+
+def stem_maps(model: HandModel, pictures: np.ndarray) -> tuple[Tensor, Tensor | None]:
+    """What training on cached maps starts from, of pictures (N, 224, 224, 3) uint8 in memory: float16 maps
+    (N, M, 14, 14) and the witness's landmarks (N, 128), if the model has one that shares these maps."""
+    witness = model.witness
+    if witness is not None and witness.own_stem:
+        raise HandvizError("this network was trained end to end; its landmarks do not come from the maps that are kept")
+    middle = _session(_Stem(model.backbone), (3, CROP_SIZE, CROP_SIZE))
+    heads = None if witness is None else _session(witness, (model.backbone.middle_channels, 14, 14))
+    maps, landmarks = [], []
+    for start in tqdm(range(0, len(pictures), BATCH), desc="backbone maps", unit="batch", leave=False):
+        found = _run(middle, picture_batch(pictures[start : start + BATCH]).contiguous().numpy())
+        maps.append(torch.from_numpy(found.astype(np.float16)))
+        if heads is not None:
+            landmarks.append(torch.from_numpy(_run(heads, found)))
+    return torch.cat(maps), torch.cat(landmarks) if heads is not None else None
+
+
+def _write_maps(directory: Path, shard: int, session: onnxruntime.InferenceSession, path: Path) -> None:
+    pictures = read_shard(directory, shard).pictures
+    batches = (pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH))
+    maps = [_run(session, picture_batch(part).contiguous().numpy()).astype(np.float16) for part in batches]
+    _save(path, np.concatenate(maps))
+
+
+def cache_middle_maps(directory: Path, shards: Sequence[int], backbone: Backbone, backbone_name: str) -> None:
+    """Compute the maps that these shards lack."""
+    name = cache_name(backbone, backbone_name)
+    missing = [shard for shard in shards if not middle_file(directory, shard, name).is_file()]
+    if missing:
+        session = _session(_Stem(backbone), (3, CROP_SIZE, CROP_SIZE))
+        for shard in tqdm(missing, desc="backbone maps", unit="shard"):
+            _write_maps(directory, shard, session, middle_file(directory, shard, name))
+
+
+def landmarks_file(directory: Path, shard: int) -> Path:
+    """Where the witness's cached landmarks of a shard lie."""
+    return directory / f"shard_{shard:05d}_landmarks.npy"
+
+
+def cache_landmarks(directory: Path, shards: Sequence[int], witness: Witness, backbone: Backbone) -> None:
+    """What MediaPipe's own heads say of every crop of these shards, from its cached maps, where it is missing."""
+    if witness.own_stem or cache_name(backbone, COMMITTED) != COMMITTED:
+        raise HandvizError(
+            "the backbone's first blocks are no longer MediaPipe's own, which its landmarks need: "
+            "train with --end-to-end or with --evidence global"
+        )
+    cache_middle_maps(directory, shards, backbone, COMMITTED)
+    missing = [shard for shard in shards if not landmarks_file(directory, shard).is_file()]
+    if missing:
+        session = _session(witness, (backbone.middle_channels, 14, 14))
+        for shard in tqdm(missing, desc="landmarks", unit="shard"):
+            maps = _read(middle_file(directory, shard, COMMITTED))
+            batches = (maps[start : start + BATCH].astype(np.float32) for start in range(0, len(maps), BATCH))
+            found = np.concatenate([_run(session, batch) for batch in batches])
+            _save(landmarks_file(directory, shard), found.astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class CachedSamples:
+    """A dataset as tensors."""
+
+    middle_maps: Tensor
+    """(N, M, 14, 14) float16"""
+    landmarks: Tensor | None
+    """(N, 128) float32 of the witness, None for models without one"""
+    truth: Truth
+    evidence: Evidence | None = None
+    """What the heads see, where everything before them is frozen"""
+
+    def __len__(self) -> int:
+        return len(self.truth.scale_per_cm)
+
+    def batch(self, ids: Tensor) -> tuple[Cached | Evidence, Truth]:
+        """What of the samples is cached (maps as float32, channels last), and their truth."""
+        truth = take(self.truth, ids)
+        if self.evidence is not None:
+            return Evidence(*(part if part is None else part[ids].float() for part in self.evidence)), truth  # type: ignore[arg-type]
+        maps = self.middle_maps[ids].float().contiguous(memory_format=torch.channels_last)
+        return Cached(maps, None if self.landmarks is None else self.landmarks[ids]), truth
+
+
+@torch.no_grad()
+def with_evidence(samples: CachedSamples, model: HandModel) -> CachedSamples:
+    """Run everything before the heads once for all: it will not change any more. Kept as float16."""
+    model.eval()
+    device = next(model.parameters()).device
+    chunks = torch.arange(len(samples)).split(BATCH)
+    parts: list[Evidence] = []
+    for ids in tqdm(chunks, desc="evidence", unit="batch"):
+        cached, _ = samples.batch(ids)
+        assert isinstance(cached, Cached)
+        seen = model.seen(to_device(cached, device))
+        parts.append(Evidence(*(part if part is None else part.half().cpu() for part in seen)))  # type: ignore[arg-type]
+    columns = [column[0] if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True)]
+    # Cloned, or the slice would keep all maps in memory.
+    return CachedSamples(samples.middle_maps[:0].clone(), None, samples.truth, Evidence(*columns))  # type: ignore[arg-type]
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise HandvizError(f"{path} is damaged ({error}): delete it, it is computed again") from error
+
+
+def _read_cached(path: Path, shape: tuple[int, ...]) -> Tensor:
+    found = _read(path)
+    if found.shape != shape:
+        raise HandvizError(f"{path} holds {found.shape}, its pictures need {shape}: delete it, it is computed again")
+    return torch.from_numpy(found)
+
+
+def load_cached(
+    directories: Sequence[Path], model: HandModel, backbone_name: str, template: HandTemplate, limit: int | None = None
+) -> CachedSamples:
+    """All samples of the folders (or the first ``limit``), computing what is not cached yet."""
+    places, labels = needed_shards(directories, limit, template)
+    for directory in dict.fromkeys(directories):
+        _cache(directory, [shard for place, shard in dict.fromkeys(places) if place == directory], model, backbone_name)
+    sizes = [len(part["scale"]) for part in labels]
+    count = min(sum(sizes), limit or sum(sizes))
+    name = cache_name(model.backbone, backbone_name)
+    maps = torch.empty((count, model.backbone.middle_channels, 14, 14), dtype=torch.float16)
+    landmarks = None if model.witness is None else torch.empty((count, LANDMARK_NUMBERS))
+    start = 0
+    for (directory, shard), full in zip(places, sizes, strict=True):
+        rows = slice(start, min(start + full, count))
+        size = rows.stop - start
+        maps[rows] = _read_cached(middle_file(directory, shard, name), (full, *maps.shape[1:]))[:size]
+        if landmarks is not None:
+            landmarks[rows] = _read_cached(landmarks_file(directory, shard), (full, LANDMARK_NUMBERS))[:size]
+        start = rows.stop
+    return CachedSamples(maps, landmarks, joined_truth(labels, count, template))
+
+
+def _cache(directory: Path, shards: Sequence[int], model: HandModel, backbone_name: str) -> None:
+    if model.witness is None:
+        cache_middle_maps(directory, shards, model.backbone, backbone_name)
+    else:
+        cache_landmarks(directory, shards, model.witness, model.backbone)

@@ -1,0 +1,183 @@
+"""Checkpoints: weights as safetensors with config, hand model and commit beside them; state to resume from apart."""
+
+import json
+import logging
+import math
+import os
+import pickle
+import shutil
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from handviz.core.errors import HandvizError
+from handviz.core.paths import PROJECT_ROOT
+from handviz.hand_models.choice import which_file
+from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.export import DeviationNotes
+from handviz.models.amvur.model import HandModel, ModelConfig, build_model
+
+logger = logging.getLogger(__name__)
+WEIGHTS, STATE = "model.safetensors", "resume.pt"
+OLD = ".old"
+VARIANCE_SCALES = ("vertex_variance_scale", "keypoint_variance_scale")
+BEFORE_EVIDENCE = {"evidence": "global"}
+"""Checkpoints of the first weights do not name what their heads see."""
+
+
+def current_commit() -> str:
+    """The repository's commit, or "unknown" outside of one."""
+    try:
+        result = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return result.stdout.strip()
+
+
+def save_checkpoint(
+    directory: Path, model: nn.Module, config: object, notes: dict[str, Any], template: HandTemplate,
+    state: dict[str, Any],
+) -> Path:  # fmt: skip
+    """Write ``directory`` whole or not at all: a checkpoint of that name stays until the new one is complete."""
+    part = directory.with_name(directory.name + ".part")
+    metadata = {
+        "model": json.dumps(asdict(config)),  # type: ignore[call-overload]
+        "hand_model": template.name,
+        "fingerprint": template.fingerprint,
+        "commit": current_commit(),
+        "notes": json.dumps(notes),
+    }
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        save_file(weights, part / WEIGHTS, metadata)
+        torch.save(state, part / STATE)
+        _put_in_place(part, directory)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        shutil.rmtree(part, ignore_errors=True)
+        recovered(directory)
+        raise HandvizError(f"cannot write the checkpoint {directory} ({error}); the last one is intact") from error
+    return directory
+
+
+def _put_in_place(part: Path, directory: Path) -> None:
+    """At no moment is there no checkpoint under one of the two names that ``recovered`` knows."""
+    old = recovered(directory).with_name(directory.name + OLD)
+    shutil.rmtree(old, ignore_errors=True)
+    if directory.exists():
+        os.replace(directory, old)
+    os.replace(part, directory)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recovered(directory: Path) -> Path:
+    """The same folder, brought back if the program was stopped while a new checkpoint took its place."""
+    old = directory.with_name(directory.name + OLD)
+    if old.is_dir() and not directory.exists():
+        os.replace(old, directory)
+    return directory
+
+
+def read_metadata(directory: Path) -> dict[str, str]:
+    """Metadata of a checkpoint; raises HandvizError if it is missing or not one of handviz."""
+    path = directory / WEIGHTS
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise HandvizError(f"{path} is missing or not a checkpoint ({error})") from error
+    lacking = {"model", "fingerprint", "notes"} - metadata.keys()
+    if lacking:
+        raise HandvizError(f"{path} is not a checkpoint of handviz: it lacks {', '.join(sorted(lacking))}")
+    return metadata
+
+
+def checked_metadata(directory: Path, template: HandTemplate) -> dict[str, str]:
+    """``read_metadata`` of a checkpoint for this hand model; HandvizError if it was trained for another."""
+    metadata = read_metadata(directory)
+    if metadata["fingerprint"] != template.fingerprint:
+        raise HandvizError(
+            f"{directory} was trained for the hand model {metadata.get('hand_model')} "
+            f"{metadata['fingerprint'][:12]}, not for {template.name} {template.fingerprint[:12]}: "
+            f"{which_file(metadata.get('hand_model', ''))}"
+        )
+    return metadata
+
+
+def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[HandModel, ModelConfig, dict[str, Any]]:
+    """Model, its config and notes; raises HandvizError for a foreign, damaged or mismatching checkpoint."""
+    metadata = checked_metadata(directory, template)
+    try:
+        config = ModelConfig(**BEFORE_EVIDENCE | json.loads(metadata["model"]))
+        model = build_model(config, template)
+        model.load_state_dict(load_file(directory / WEIGHTS))
+    except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise HandvizError(f"{directory} does not fit this version of handviz ({error})") from error
+    return model, config, checked_notes(directory, metadata["notes"])
+
+
+def checked_notes(directory: Path, text: str) -> dict[str, Any]:
+    """Notes as a dict; ``samples_seen``, if they say it, is an integer from 0 on."""
+    try:
+        notes = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise HandvizError(f"the notes of {directory} are damaged ({error})") from error
+    if not isinstance(notes, dict):
+        raise HandvizError(f"the notes of {directory} are damaged: they are {str(notes)[:40]!r}")
+    seen = notes.get("samples_seen", 0)
+    if type(seen) is not int or seen < 0:
+        raise HandvizError(f"the notes of {directory} are damaged: samples_seen is {str(seen)[:40]!r}")
+    return notes
+
+
+def deviation_notes(notes: dict[str, Any]) -> DeviationNotes:
+    """How the checkpoint's deviations are to be read; HandvizError if its notes lack it, or say what cannot be."""
+    try:
+        correlation = float(notes["train"]["loss"]["vertex_correlation"])
+        scales = {name: float(notes.get(name, 1.0)) for name in VARIANCE_SCALES}
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise HandvizError(f"the checkpoint does not say how its deviations are meant ({error})") from error
+    if not 0 <= correlation <= 1:
+        raise HandvizError(f"the checkpoint's vertex_correlation {correlation} is not a number from 0 to 1")
+    if not all(0 < scale < math.inf for scale in scales.values()):
+        raise HandvizError(f"the checkpoint's variance scales {scales} are not positive numbers")
+    return DeviationNotes(vertex_correlation=correlation, **scales)
+
+
+def supervision_of(notes: dict[str, Any]) -> str:
+    """ "full" or "weak"; notes of older programs do not say it and mean "full"."""
+    train = notes.get("train")
+    return str(train.get("supervision", "full")) if isinstance(train, dict) else "full"
+
+
+def load_resume_state(directory: Path) -> dict[str, Any]:
+    """What the optimiser needs to go on; only tensors and plain values are read from the file."""
+    try:
+        return dict(torch.load(directory / STATE, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch.load raises nearly anything for a damaged file
+        # Of an unpickling error torch's text recommends to run what the file holds.
+        reason = "it holds more than numbers" if isinstance(error, pickle.UnpicklingError) else error
+        raise HandvizError(f"{directory / STATE} is damaged or missing ({reason}): start a new run") from error
+
+
+def add_notes(directory: Path, notes: dict[str, Any]) -> None:
+    """Write more notes into a checkpoint; its weights stay as they are."""
+    metadata = read_metadata(directory)
+    metadata["notes"] = json.dumps(checked_notes(directory, metadata["notes"]) | notes)
+    path = directory / WEIGHTS
+    part = path.with_name(path.name + ".part")
+    try:
+        save_file(load_file(path), part, metadata)
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise HandvizError(f"cannot write {path} ({error}); it is as it was") from error

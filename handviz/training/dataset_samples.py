@@ -1,0 +1,135 @@
+"""Downloaded datasets as samples: annotations in memory, pictures read, decoded and cut batch by batch in threads.
+
+What is random of a crop depends on the seed, the step and the sample alone, so that a resumed run is the straight run
+to the bit, in one process or in several.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import FloatArray
+from handviz.core.units import CENTIMETRES_PER_METRE
+from handviz.data.datasets.annotated import AnnotatedHand, HandDataset
+from handviz.data.datasets.cut import crop_affine, labels, pose_and_shape
+from handviz.data.datasets.usable_pictures import UsablePictures
+from handviz.data.synthetic.viewpoint import sample_jitter
+from handviz.detection.crop import cut_out
+from handviz.hand_models.layer import HandLayer
+from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.losses import Truth
+from handviz.training.samples import CROP_LABELS, DECODERS, picture_batch, truth_of_vertices
+
+MOST_BAD_IN_A_ROW = 100
+LABEL_CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What a crop depends on beside its sample."""
+
+    seed: int | None = None
+    """Of the crop's jitter in training; None: the crop of the annotated keypoints, as in evaluation"""
+    step: int = 0
+    whole_truth: bool = True
+    """Whether a sample without 3D truth is refused"""
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetSamples:
+    """Some hands of a split."""
+
+    pictures: UsablePictures
+    template: HandTemplate
+    rows: NDArray[np.intp]
+    """(N,) which hands of the split"""
+    drawing: Drawing = Drawing()
+
+    @property
+    def dataset(self) -> HandDataset:
+        """The split."""
+        return self.pictures.dataset
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def truth(self) -> Truth:
+        """Of all samples in the crops of their annotated keypoints; ``batch`` has that of the jittered ones."""
+        still = replace(self, drawing=replace(self.drawing, seed=None))
+        chunks = [self.rows[start : start + LABEL_CHUNK] for start in range(0, len(self), LABEL_CHUNK)]
+        return joined_truths([still.truth_of(*still._hands(chunk)) for chunk in chunks])
+
+    def at_step(self, step: int) -> "DatasetSamples":
+        """The same samples as a step of training sees them."""
+        return replace(self, drawing=replace(self.drawing, step=step))
+
+    def batch(self, ids: Tensor) -> tuple[Tensor, Truth]:
+        """Pictures (B, 3, 224, 224) in [0, 1], and their truth; HandvizError names a picture that cannot be used."""
+        with ThreadPoolExecutor(DECODERS) as pool:
+            found = list(pool.map(self._crop, ids.tolist()))
+        crops, hands, affines = zip(*found, strict=True)
+        return picture_batch(np.stack(crops)), self.truth_of(hands, affines)
+
+    def _crop(self, number: int) -> tuple[np.ndarray, AnnotatedHand, FloatArray]:
+        """The crop of a sample, or of the next one whose picture can be used, its hand and its affine."""
+        for tried in range(MOST_BAD_IN_A_ROW):
+            other = int(self.rows[(number + tried) % len(self)])
+            picture = self.pictures.read(other)
+            if picture is None:
+                continue
+            hand = self.dataset.hand(other)
+            affine = self._affine(other, hand)
+            return cut_out(picture, affine), hand, affine
+        raise HandvizError(
+            f"{MOST_BAD_IN_A_ROW} pictures in a row cannot be used, the last because {self.pictures.bad[other]}: "
+            f"python -m handviz doctor --dataset {self.dataset.name} tells what is missing"
+        )
+
+    def _affine(self, row: int, hand: AnnotatedHand) -> FloatArray:
+        seed, step = self.drawing.seed, self.drawing.step
+        return crop_affine(hand, None if seed is None else sample_jitter(np.random.default_rng([seed, step, row])))
+
+    def _hands(self, rows: NDArray[np.intp]) -> tuple[list[AnnotatedHand], list[FloatArray]]:
+        hands = [self.dataset.hand(int(row)) for row in rows]
+        return hands, [self._affine(int(row), hand) for row, hand in zip(rows, hands, strict=True)]
+
+    def truth_of(self, hands: Sequence[AnnotatedHand], affines: Sequence[FloatArray]) -> Truth:
+        """The truth of crops, whose affines (2, 3) are given; HandvizError names a hand that lacks what is wanted."""
+        vertices_m = posed_vertices(hands, self.template)
+        rows = [
+            labels(hand, self.template, affine, None if np.isnan(vertices).any() else vertices)
+            for hand, affine, vertices in zip(hands, affines, vertices_m, strict=True)
+        ]
+        if self.drawing.whole_truth:
+            for hand, row in zip(hands, rows, strict=True):
+                if np.isnan(row["scale"]):
+                    raise HandvizError(self._lacking(hand))
+        columns = {name: np.stack([row[name] for row in rows]) for name in CROP_LABELS}
+        return truth_of_vertices(vertices_m * CENTIMETRES_PER_METRE, columns)
+
+    def _lacking(self, hand: AnnotatedHand) -> str:
+        whole = f"{self.dataset.name}/{self.dataset.split}"
+        if hand.mano is not None and self.template.name != "mano":
+            return f"{whole} has its 3D truth in MANO's numbers: give your MANO_RIGHT.pkl with --hand-model"
+        return f"{hand.name} of {whole} has no 3D truth: train on 2D keypoints alone, or on another split"
+
+
+@torch.no_grad()
+def posed_vertices(hands: Sequence[AnnotatedHand], template: HandTemplate) -> FloatArray:
+    """(N, V, 3) canonical vertices in metres; nan where pose and shape are unknown."""
+    columns = zip(*(pose_and_shape(hand, template) for hand in hands), strict=True)
+    pose, shape = (torch.from_numpy(np.stack(column).astype(np.float32)) for column in columns)
+    vertices: FloatArray = HandLayer(template)(pose, shape).vertices_m.numpy()
+    return vertices.astype(np.float64)
+
+
+def joined_truths(parts: Sequence[Truth]) -> Truth:
+    """Rows of several truths, one after the other."""
+    return Truth(*(torch.cat([getattr(part, name) for part in parts]) for name in Truth.__dataclass_fields__))

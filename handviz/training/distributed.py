@@ -1,0 +1,94 @@
+"""One process or several (torchrun), on the CPU (gloo) or one GPU each (nccl), behind one face."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import torch
+from torch import Tensor, distributed, nn
+
+from handviz.core.errors import HandvizError
+
+DEVICES = ("auto", "cpu", "cuda")
+PATIENCE = timedelta(hours=12)
+"""How long processes wait while the first one caches maps or validates."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Which of the processes this one is, and where it computes."""
+
+    rank: int = 0
+    count: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def first(self) -> bool:
+        """Whether this one writes files and shows progress."""
+        return self.rank == 0
+
+    def own_part(self, ids: Tensor) -> Tensor:
+        """This process's equal part of a batch."""
+        return ids.chunk(self.count)[self.rank]
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over all processes, the same bits in each."""
+        if self.count == 1:
+            return values
+        shared = values.detach().clone()
+        distributed.all_reduce(shared)
+        return shared / self.count
+
+    def any(self, here: bool) -> bool:
+        """Whether it is so in any process."""
+        return bool(self.mean(torch.tensor(float(here), device=self.device)) > 0)
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """The network, its gradients averaged over all processes."""
+        if self.count == 1:
+            return network
+        devices = [self.device] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(network, device_ids=devices)
+
+    @contextmanager
+    def first_before_others(self) -> Iterator[None]:
+        """The first process works alone, then all others: they find what it has cached."""
+        if self.count > 1 and not self.first:
+            distributed.barrier()
+        yield
+        if self.count > 1 and self.first:
+            distributed.barrier()
+
+
+def chosen_device(name: str, local_rank: int) -> torch.device:
+    """The device of that name; "auto" is a GPU where there is one. HandvizError if it is missing."""
+    if name not in DEVICES:
+        raise HandvizError(f"device is {name!r}; there are {', '.join(DEVICES)}")
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise HandvizError("device cuda: PyTorch finds no GPU here; install its CUDA build or use --device cpu")
+    if local_rank >= torch.cuda.device_count():
+        raise HandvizError(f"process {local_rank} has no GPU of its own: {torch.cuda.device_count()} are here")
+    return torch.device("cuda", local_rank)
+
+
+@contextmanager
+def joined(device_name: str) -> Iterator[Processes]:
+    """Join the processes that torchrun has started, if it has; leave them at the end."""
+    count, rank, local_rank = (
+        int(os.environ.get(name, default)) for name, default in (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0))
+    )
+    device = chosen_device(device_name, local_rank)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if count == 1:
+        yield Processes(device=device)
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield Processes(rank, count, device)
+    finally:
+        distributed.destroy_process_group()

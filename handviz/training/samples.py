@@ -1,0 +1,164 @@
+"""What a batch of training starts from, cached or pictures, and its truth: the one place where the two modes differ."""
+
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from handviz.core.archive import read_arrays
+from handviz.core.units import CENTIMETRES_PER_METRE
+from handviz.data.synthetic.dataset import REMEDY, check_hand_model, decode, jpeg_parts, read_labels, shard_numbers
+from handviz.data.synthetic.generator import pictures_file
+from handviz.hand_models.layer import HandLayer
+from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.evidence import Evidence
+from handviz.models.amvur.losses import Truth
+from handviz.models.amvur.model import Cached, HandModel, ModelOutput
+
+CROP_LABELS = ("rotation", "scale", "translation", "keypoints_crop")
+TRUTH_LABELS = ("pose", "shape", *CROP_LABELS)
+DECODERS = 8
+"""Threads that decode pictures; OpenCV lets go of the interpreter meanwhile."""
+Given = Tensor | Cached | Evidence
+"""Pictures (B, 3, 224, 224), what was cached of them, or what the heads see of them."""
+
+
+class Samples(Protocol):
+    """A dataset in memory."""
+
+    @property
+    def truth(self) -> Truth:
+        """Of all samples."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, ids: Tensor) -> tuple[Given, Truth]:
+        """What the network is given of some samples, and their truth."""
+        ...
+
+
+class FromGiven(nn.Module):
+    """A model that takes whatever samples give."""
+
+    def __init__(self, model: HandModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, given: Given) -> ModelOutput:
+        return self.model(given) if isinstance(given, Tensor) else self.model.from_cached(given)
+
+
+def to_device(part: Any, device: torch.device) -> Any:
+    """The same Given or Truth on a device."""
+    if part is None or isinstance(part, Tensor):
+        return None if part is None else part.to(device)
+    if isinstance(part, Truth):
+        return Truth(*(getattr(part, field.name).to(device) for field in fields(part)))
+    return type(part)(*(to_device(item, device) for item in part))
+
+
+def take(truth: Truth, ids: Tensor) -> Truth:
+    """Some rows of the ground truth."""
+    return Truth(*(getattr(truth, field.name)[ids] for field in fields(truth)))
+
+
+def picture_batch(pictures: np.ndarray) -> Tensor:
+    """uint8 (N, 224, 224, 3) -> float (N, 3, 224, 224) in [0, 1], channels last in memory."""
+    # PyTorch warns of arrays that must not be written, although nothing writes here.
+    own = pictures if pictures.flags.writeable else pictures.copy()
+    return torch.from_numpy(own).permute(0, 3, 1, 2).float().div_(255.0)
+
+
+@torch.no_grad()
+def truth_from_labels(labels: dict[str, np.ndarray], template: HandTemplate) -> Truth:
+    """Labels of the generator -> ground truth in centimetres; vertices come from pose and shape."""
+    layer = HandLayer(template)
+    columns = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in labels.items()}
+    parts = zip(columns["pose"].split(512), columns["shape"].split(512), strict=True)
+    vertices = torch.cat([layer(pose, shape).vertices_m * CENTIMETRES_PER_METRE for pose, shape in parts])
+    return truth_of_vertices(vertices, columns)
+
+
+def truth_of_vertices(vertices_cm: Tensor | np.ndarray, labels: Mapping[str, Tensor | np.ndarray]) -> Truth:
+    """Ground truth of canonical vertices (N, V, 3) and the labels in CROP_LABELS."""
+    columns = {name: torch.as_tensor(labels[name], dtype=torch.float32) for name in CROP_LABELS}
+    return Truth(
+        vertices_cm=torch.as_tensor(vertices_cm, dtype=torch.float32),
+        keypoints_crop=columns["keypoints_crop"],
+        rotation=columns["rotation"],
+        scale_per_cm=columns["scale"] / CENTIMETRES_PER_METRE,
+        translation=columns["translation"],
+    )
+
+
+def truth_labels(directory: Path, shard: int) -> dict[str, np.ndarray]:
+    """The labels that truth is made of; HandvizError names a file that holds other or broken numbers."""
+    known = read_labels(directory, shard)
+    return {name: known[name] for name in TRUTH_LABELS}
+
+
+def needed_shards(
+    directories: Sequence[Path], limit: int | None, template: HandTemplate | None = None
+) -> tuple[list[tuple[Path, int]], list[dict[str, np.ndarray]]]:
+    """Folder and number of the shards that hold all samples, or the first ``limit``, and their labels.
+
+    HandvizError if a folder's labels are of another hand model than ``template``.
+    """
+    for directory in directories:
+        if template is not None:
+            check_hand_model(directory, template)
+    places: list[tuple[Path, int]] = []
+    labels: list[dict[str, np.ndarray]] = []
+    left = math.inf if limit is None else limit
+    for place in [(directory, shard) for directory in directories for shard in shard_numbers(directory)]:
+        if left <= 0:
+            break
+        places.append(place)
+        labels.append(truth_labels(*place))
+        left -= len(labels[-1]["scale"])
+    return places, labels
+
+
+def joined_truth(labels: Sequence[dict[str, np.ndarray]], count: int, template: HandTemplate) -> Truth:
+    """Truth of the first ``count`` samples of several shards."""
+    return truth_from_labels({name: np.concatenate([part[name] for part in labels])[:count] for name in TRUTH_LABELS},
+                             template)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class PictureSamples:
+    """A dataset as JPEG bytes in memory, decoded batch by batch."""
+
+    pictures: list[tuple[np.ndarray, Path]]
+    """JPEG bytes, and the file that they come from"""
+    truth: Truth
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def batch(self, ids: Tensor) -> tuple[Tensor, Truth]:
+        """Pictures (B, 3, 224, 224) in [0, 1], and their truth."""
+        parts, paths = zip(*(self.pictures[row] for row in ids.tolist()), strict=True)
+        with ThreadPoolExecutor(DECODERS) as pool:
+            decoded = np.stack(list(pool.map(decode, parts, paths)))
+        return picture_batch(decoded), take(self.truth, ids)
+
+
+def load_pictures(directories: Sequence[Path], template: HandTemplate, limit: int | None = None) -> PictureSamples:
+    """All pictures of the folders, or the first ``limit``, undecoded."""
+    pictures: list[tuple[np.ndarray, Path]] = []
+    places, labels = needed_shards(directories, limit, template)
+    for (directory, shard), known in zip(places, labels, strict=True):
+        path = pictures_file(directory, shard)
+        columns = read_arrays(path, REMEDY, ("jpeg", "jpeg_end"))
+        parts = jpeg_parts(columns["jpeg"], columns["jpeg_end"], path, len(known["scale"]))
+        pictures += [(part, path) for part in parts]
+    pictures = pictures[:limit]
+    return PictureSamples(pictures, joined_truth(labels, len(pictures), template))

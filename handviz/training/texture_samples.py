@@ -1,0 +1,221 @@
+"""Rendered hands for the texture net: a mesh that misses the hand by as much as a network's does, what it hides of
+itself, where its vertices are really seen, the pixels that it covers, and the true colours of all vertices."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from handviz.core.archive import read_arrays
+from handviz.core.errors import HandvizError
+from handviz.core.records import CROP_SIZE, FloatArray
+from handviz.core.visibility import DEPTH_TOLERANCE, self_visible
+from handviz.data.synthetic.dataset import REMEDY, bits, decode, jpeg_parts
+from handviz.data.synthetic.generator import pictures_file
+from handviz.hand_models.handles import vertices_from_keypoint_moves
+from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.losses import in_crop
+from handviz.models.texture.rasterise import NOTHING, nearest_triangles
+from handviz.training.samples import DECODERS, needed_shards, picture_batch, truth_from_labels
+
+logger = logging.getLogger(__name__)
+PIXELS = 256
+"""Of the hand's pixels, drawn at random, in which a sample's photometric loss is evaluated."""
+LARGEST_MOVE, SHIFT, LOG_SCALE = 0.05, 0.015, 0.02
+"""By how much meshes miss: every keypoint up to so many crop half-sides (a deviation), the whole, and its size."""
+RASTER_BATCH = 32
+OF_COLOURS = "was rendered before vertices had colours: run the same synthesize again, it renders it anew"
+DARKEST_SHOWN = 4 / 255
+"""Pixels without a brighter channel are the end of the picture; they tell nothing of the hand."""
+
+
+class TextureBatch(NamedTuple):
+    """What the network is given, and the truth."""
+
+    image: Tensor
+    """(B, 3, 224, 224)"""
+    points: Tensor
+    """(B, V, 3) crop half-sides"""
+    is_open: Tensor
+    """(B, V) 1 where the mesh hides no vertex by itself"""
+    seen: Tensor
+    """(B, V) 1 where the picture shows the vertex, at the place where the mesh has it"""
+    lit: Tensor
+    """(B, V, 3) sRGB"""
+    even: Tensor
+    """(B, V, 3) sRGB"""
+    pixel: Tensor
+    """(B, P) numbers of pixels (row * 224 + column)"""
+    triangle: Tensor
+    """(B, P) the mesh's triangle there, -1 where there were too few pixels"""
+
+
+def missed(points: FloatArray, handles: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Points (N, V, 3) as a network would have them: off by smooth moves, a shift and a scale, other ones a hand."""
+    count = len(points)
+    reach = rng.uniform(0, LARGEST_MOVE, (count, 1, 1))
+    moves = np.einsum("vk,nkc->nvc", handles, rng.normal(0, 1, (count, handles.shape[1], 3)) * reach)
+    middle = points.mean(axis=1, keepdims=True)
+    scale = np.exp(rng.normal(0, LOG_SCALE, (count, 1, 1)))
+    shift = rng.normal(0, SHIFT, (count, 1, 3)) * [1, 1, 0]
+    return np.asarray(middle + (points - middle) * scale + shift + moves, np.float32)
+
+
+def mesh_points(labels: dict[str, np.ndarray], template: HandTemplate) -> FloatArray:
+    """(N, V, 3) true vertices in crop half-sides, by the weak perspective of the labels."""
+    truth = truth_from_labels(labels, template)
+    return in_crop(truth.vertices_cm, truth.rotation, truth.scale_per_cm, truth.translation).numpy()
+
+
+def front_triangles(points: FloatArray, faces: Tensor) -> Tensor:
+    """(N, 224, 224) nearest triangle of meshes (N, V, 3), -1 for none and where their inside shows, as through the
+    open wrist."""
+    at = torch.from_numpy(np.asarray(points, np.float32))
+    triangle, _ = nearest_triangles(at, faces)
+    first, second, third = at[..., :2][:, faces].unbind(2)
+    one, other = second - first, third - first
+    from_inside = one[..., 0] * other[..., 1] - one[..., 1] * other[..., 0] >= 0
+    hidden = from_inside.gather(1, triangle.flatten(1).clamp(min=0)).view_as(triangle)
+    return torch.where(hidden, NOTHING, triangle)
+
+
+def shown_at(points: FloatArray, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(N, V) whether the picture shows the hand, by masks (N, 224, 224), where points (N, V, 3) lie."""
+    cells = np.floor((points[..., :2] + 1) * (CROP_SIZE / 2)).astype(int)
+    inside = ((cells >= 0) & (cells < CROP_SIZE)).all(axis=2)
+    x, y = np.clip(cells, 0, CROP_SIZE - 1).transpose(2, 0, 1)
+    return inside & mask[np.arange(len(points))[:, None], y, x]
+
+
+class _Preparation:
+    """Turns shards of rendered hands into what the texture net learns from."""
+
+    def __init__(self, template: HandTemplate) -> None:
+        self.template = template
+        self.handles = vertices_from_keypoint_moves(template)
+        self.faces = torch.tensor(template.faces).long()
+
+    def prepare(self, directory: Path, shard: int, labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Points, visibility and pixels of a shard."""
+        path, count = pictures_file(directory, shard), len(labels["scale"])
+        columns = read_arrays(path, REMEDY, ("mask_bits", "visible"))
+        visible = bits(columns, "visible", path, (count, self.template.vertex_count))
+        mask = bits(columns, "mask_bits", path, (count, CROP_SIZE * CROP_SIZE)).reshape(count, CROP_SIZE, CROP_SIZE)
+        rng = np.random.default_rng([7, shard])
+        points = missed(mesh_points(labels, self.template), self.handles, rng).astype(np.float16)
+        exact = points.astype(np.float32)
+        is_open = np.stack([self_visible(hand, self.template.faces) for hand in exact])
+        seen = visible & is_open & shown_at(exact, mask)
+        pixel, triangle = self._pixels(exact, mask, rng)
+        return {
+            "points": points,
+            "is_open": np.packbits(is_open, axis=1),
+            "seen": np.packbits(seen, axis=1),
+            "pixel": pixel,
+            "triangle": triangle,
+        }
+
+    def _pixels(
+        self, points: FloatArray, mask: NDArray[np.bool_], rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint16], NDArray[np.int16]]:
+        pixel = np.zeros((len(points), PIXELS), np.uint16)
+        triangle = np.full((len(points), PIXELS), NOTHING, np.int16)
+        for start in range(0, len(points), RASTER_BATCH):
+            raster = front_triangles(points[start : start + RASTER_BATCH], self.faces).numpy()
+            for row, numbers in enumerate(raster, start=start):
+                covered = np.flatnonzero((numbers >= 0) & mask[row])
+                chosen = rng.permutation(covered)[:PIXELS]
+                pixel[row, : len(chosen)], triangle[row, : len(chosen)] = chosen, numbers.ravel()[chosen]
+        return pixel, triangle
+
+
+def prepared_file(directory: Path, shard: int, template: HandTemplate) -> Path:
+    """Where a shard's prepared arrays lie; the name depends on all that they were computed with."""
+    constants = f"{PIXELS} {LARGEST_MOVE} {SHIFT} {LOG_SCALE} {DEPTH_TOLERANCE} {template.fingerprint}"
+    digest = hashlib.sha256(constants.encode()).hexdigest()[:12]
+    return directory / f"shard_{shard:05d}_texture_{digest}.npz"
+
+
+def _prepared(
+    directory: Path, shard: int, preparation: _Preparation, labels: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    path = prepared_file(directory, shard, preparation.template)
+    if path.is_file():
+        found = read_arrays(path, "delete it, it is computed again", ("points", "is_open", "seen", "pixel", "triangle"))
+        if len(found["points"]) == len(labels["scale"]):
+            return found
+    arrays = preparation.prepare(directory, shard, labels)
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    os.replace(part, path)
+    return arrays
+
+
+@dataclass(frozen=True, eq=False)
+class TextureSamples:
+    """A dataset in memory: pictures as JPEG, everything else as small numbers."""
+
+    pictures: list[tuple[np.ndarray, Path]]
+    columns: dict[str, np.ndarray]
+    """``points`` (N, V, 3) float16, ``is_open`` and ``seen`` packed bits, ``pixel`` and ``triangle`` (N, P),
+    ``vertex_lit`` and ``vertex_even`` (N, V, 3) uint8"""
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def images(self, ids: Tensor) -> Tensor:
+        """Pictures of some samples (B, 3, 224, 224)."""
+        parts, paths = zip(*(self.pictures[row] for row in ids.tolist()), strict=True)
+        with ThreadPoolExecutor(DECODERS) as pool:
+            return picture_batch(np.stack(list(pool.map(decode, parts, paths)))).contiguous()
+
+    def batch(self, ids: Tensor) -> TextureBatch:
+        """Some samples as tensors."""
+        rows = ids.numpy()
+        taken = {name: values[rows] for name, values in self.columns.items()}
+        count = taken["points"].shape[1]
+        flags = {name: np.unpackbits(taken[name], axis=1)[:, :count].astype(np.float32) for name in ("is_open", "seen")}
+        return TextureBatch(
+            image=self.images(ids),
+            points=torch.from_numpy(taken["points"].astype(np.float32)),
+            is_open=torch.from_numpy(flags["is_open"]),
+            seen=torch.from_numpy(flags["seen"]),
+            lit=torch.from_numpy(taken["vertex_lit"].astype(np.float32) / 255),
+            even=torch.from_numpy(taken["vertex_even"].astype(np.float32) / 255),
+            pixel=torch.from_numpy(taken["pixel"].astype(np.int64)),
+            triangle=torch.from_numpy(taken["triangle"].astype(np.int64)),
+        )
+
+
+def load_texture_samples(
+    directories: Sequence[Path], template: HandTemplate, limit: int | None = None
+) -> TextureSamples:
+    """All samples of the folders, or the first ``limit``; prepares what is not prepared yet."""
+    preparation = _Preparation(template)
+    pictures: list[tuple[np.ndarray, Path]] = []
+    columns: dict[str, list[np.ndarray]] = {}
+    places, labels = needed_shards(directories, limit, template)
+    for (directory, shard), known in tqdm(zip(places, labels, strict=True), total=len(places), desc="meshes"):
+        path = pictures_file(directory, shard)
+        found = read_arrays(path, REMEDY)
+        if "vertex_lit" not in found or "vertex_even" not in found:
+            raise HandvizError(f"{path} {OF_COLOURS}")
+        parts = jpeg_parts(found["jpeg"], found["jpeg_end"], path, len(known["scale"]))
+        pictures += [(part, path) for part in parts]
+        own = _prepared(directory, shard, preparation, known)
+        own |= {name: found[name] for name in ("vertex_lit", "vertex_even")}
+        for name, values in own.items():
+            columns.setdefault(name, []).append(values)
+    joined = {name: np.concatenate(parts)[:limit] for name, parts in columns.items()}
+    return TextureSamples(pictures[:limit], joined)

@@ -1,0 +1,40 @@
+"""Rendered hands before another camera: datasets have one for many pictures, rendered hands each their own."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.geometry import axis_angle_from_rotation, camera_from_ray, rotation_from_axis_angle
+from handviz.core.records import FloatArray, Intrinsics
+from tests.fake_datasets.hands import TinyHand
+
+
+def seen_by(hand: TinyHand, camera: Intrinsics, towards_px: FloatArray) -> TinyHand:
+    """The same hand where ``camera``, at the same place but turned, sees its middle at ``towards_px`` (2,).
+
+    A camera that only turns sees everything that it saw before: the picture is warped, exactly.
+    """
+    middle = hand.vertices_m.mean(axis=0)
+    old_ray = hand.intrinsics.matrix @ middle
+    turn = camera_from_ray(towards_px, camera) @ camera_from_ray(old_ray[:2] / old_ray[2], hand.intrinsics).T
+    homography = camera.matrix @ turn @ np.linalg.inv(hand.intrinsics.matrix)
+    return replace(
+        hand,
+        picture=_warped(hand.picture, homography, cv2.BORDER_REPLICATE),
+        mask=_warped(hand.mask, homography, cv2.BORDER_CONSTANT),
+        intrinsics=camera,
+        global_rotation=axis_angle_from_rotation(turn @ rotation_from_axis_angle(hand.global_rotation)),
+        wrist_m=turn @ hand.wrist_m,
+        vertices_m=hand.vertices_m @ turn.T,
+        joints_m=hand.joints_m @ turn.T,
+    )
+
+
+def _warped(picture: NDArray[np.uint8], homography: FloatArray, border: int) -> NDArray[np.uint8]:
+    """Pixel centres lie at halves here, at whole numbers in OpenCV."""
+    half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
+    matrix = np.linalg.inv(half) @ homography @ half
+    size = (picture.shape[1], picture.shape[0])
+    return np.asarray(cv2.warpPerspective(picture, matrix, size, flags=cv2.INTER_AREA, borderMode=border), np.uint8)

@@ -1,0 +1,193 @@
+"""A few rendered hands as a download of DexYCB: all subjects with their hundred sequences, most of which are empty.
+
+Each hand has a sequence of one frame, which one camera sees; in the seven others nothing is labelled. Not written, for
+nobody reads them here: depth, object models, extrinsics.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+
+from handviz.core.geometry import project_points, rotation_from_axis_angle
+from handviz.core.records import FloatArray, Handedness, Intrinsics
+from handviz.data.datasets.dexycb_splits import SEQUENCES, SERIALS, SUBJECTS
+from handviz.hand_models.mano_parameters import MIRROR, TURN_MIRROR, posed
+from handviz.hand_models.skinning import joint_transforms
+from handviz.hand_models.template import HandTemplate
+from tests.fake_datasets.cameras import seen_by
+from tests.fake_datasets.hands import TinyHand, tiny_hands
+from tests.fake_datasets.shapes import keypoints_from_joints
+from tests.fake_datasets.stand_in_mano import left_arrays, right_arrays, stand_in_template
+
+SIZE = (640, 480)
+TRAINING_SEQUENCES = (16, 36, 0, 56, 76, 97, 23)
+"""Of s0's, and over the objects of s3's three splits."""
+TEST_SEQUENCES = (39, 19, 4, 59, 79, 99)
+VAL_SEQUENCES = (4, 19, 39, 59)
+TRAINING_SUBJECTS = (6, 7, 8, 9, 0, 1, 2, 3, 4, 5)
+TEST_SUBJECTS = (7, 8, 6, 9, 2, 3, 4, 5)
+VAL_SUBJECTS = (0, 1)
+TIPS: dict[Handedness, tuple[int, ...]] = {"right": (745, 317, 444, 556, 673), "left": (745, 317, 445, 556, 673)}
+HAND_LABEL, HALF_PX = 255, 0.5
+NOBODY = "nobody"
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+QUALITY = 95
+
+
+@dataclass(frozen=True)
+class _Place:
+    subject: int
+    sequence: int
+    serial: int
+
+
+def write(name: str, root: Path, count: int, seed: int = 0) -> None:
+    """``count`` hands, right and left in turn, for s0_train, as many for s0_test, four for s0_val.
+
+    They lie so that every split of s1, s2 and s3 has one.
+    """
+    places = [
+        *_places(count, TRAINING_SUBJECTS, TRAINING_SEQUENCES, 6),
+        *_places(count, TEST_SUBJECTS, TEST_SEQUENCES, 7),
+    ]
+    places += _places(4, VAL_SUBJECTS, VAL_SEQUENCES, 3)
+    filled = {(place.subject, place.sequence) for place in places}
+    for subject in range(len(SUBJECTS)):
+        for sequence in set(range(SEQUENCES)) - {number for other, number in filled if other == subject}:
+            _write_meta(root, _Place(subject, sequence, 0), "right", NOBODY, frames=0)
+    _write_shape(root, NOBODY, np.zeros(10))
+    _write_cameras(root)
+    rng = np.random.default_rng(seed)
+    hands = tiny_hands(len(places), seed=seed, size=SIZE, sides=("right", "left"))
+    for place, hand in zip(places, hands, strict=True):
+        towards = np.array(SIZE) * rng.uniform(0.4, 0.6, 2)
+        _write_sequence(root, place, seen_by(hand, camera(place.serial), towards))
+
+
+def camera(serial: int) -> Intrinsics:
+    """Of SERIALS, each another one, with two focal lengths."""
+    return Intrinsics(613.0 + 9 * serial, 313.5 - 3 * serial, 245.5 + 4 * serial, focal_y_px=598.0 + 9 * serial)
+
+
+def _places(count: int, subjects: Sequence[int], sequences: Sequence[int], first_serial: int) -> Iterator[_Place]:
+    """Each in a sequence of its own; a hundred fits and more."""
+    taken: set[tuple[int, int]] = set()
+    for number in range(count):
+        subject, sequence = subjects[number % len(subjects)], sequences[number % len(sequences)]
+        while (subject, sequence) in taken:
+            sequence = (sequence + 5) % SEQUENCES
+        taken.add((subject, sequence))
+        yield _Place(subject, sequence, (number + first_serial) % len(SERIALS))
+
+
+def _folder(root: Path, place: _Place) -> Path:
+    subject = SUBJECTS[place.subject]
+    return root / subject / f"{subject[:8]}_{140000 + place.sequence}"
+
+
+def _write_sequence(root: Path, place: _Place, hand: TinyHand) -> None:
+    labels = labels_of(hand)
+    calibration = f"{SUBJECTS[place.subject]}_{place.sequence:02d}_{hand.handedness}"
+    _write_shape(root, calibration, labels.pop("betas"))
+    _write_meta(root, place, hand.handedness, calibration, frames=1)
+    empty = {"pose_m": np.zeros((1, 51)), "joint_3d": -np.ones((1, 21, 3)), "joint_2d": -np.ones((1, 21, 2))}
+    for number, serial in enumerate(SERIALS):
+        mine = number == place.serial
+        picture = hand.picture if mine else np.full((*SIZE[::-1], 3), 90, np.uint8)
+        seg = np.where(hand.mask > 127, HAND_LABEL, 0) if mine else np.zeros(SIZE[::-1])
+        folder = _folder(root, place) / serial
+        folder.mkdir(parents=True, exist_ok=True)
+        coded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+        (folder / "color_000000.jpg").write_bytes(coded.tobytes())
+        arrays = {key: value.astype(np.float32) for key, value in (labels if mine else empty).items()}
+        objects = np.zeros((1, 3, 4), np.float32)
+        np.savez_compressed(folder / "labels_000000.npz", seg=seg.astype(np.uint8), pose_y=objects, **arrays)  # type: ignore[arg-type]
+
+
+def labels_of(hand: TinyHand) -> dict[str, FloatArray]:
+    """Arrays of a label file, and ``betas`` (10,); a left hand is one of the published MANO_LEFT, as DexYCB's are.
+
+    That one has the right hand's directions of shape, so it comes near to the rendered hand and is another one.
+    """
+    template = stand_in_template()
+    betas, keypoints = hand.shape, keypoints_from_joints(hand.joints_m, hand.vertices_m, TIPS[hand.handedness])
+    pose = (hand.pose.reshape(-1, 3) * (TURN_MIRROR if hand.handedness == "left" else 1)).ravel() - template.pose_mean
+    if hand.handedness == "left":
+        own = template.shape_basis.astype(np.float64).reshape(-1, 10)
+        published = (template.shape_basis * MIRROR[:, None]).astype(np.float64).reshape(-1, 10)
+        betas = np.linalg.lstsq(published, own @ hand.shape)[0]
+        keypoints = _published_keypoints(hand, template, pose, betas)
+    components = np.linalg.solve(template.pose_components.T.astype(np.float64), pose)
+    translation = hand.wrist_m - rest_wrist(hand.handedness, betas)
+    joint_2d = project_points(keypoints, hand.intrinsics) - HALF_PX
+    return {
+        "pose_m": np.concatenate([hand.global_rotation, components, translation])[None],
+        "joint_3d": keypoints[None],
+        "joint_2d": joint_2d[None],
+        "betas": betas,
+    }
+
+
+def _published_keypoints(hand: TinyHand, template: HandTemplate, pose: FloatArray, betas: FloatArray) -> FloatArray:
+    """(21, 3) in the camera's frame of the left hand that the published file poses."""
+    other = replace(template, shape_basis=template.shape_basis * MIRROR[:, None].astype(np.float32))
+    vertices = posed(other, pose[None], betas[None])[0]
+    rest = other.joint_regressor @ (other.vertices_m + other.shape_basis @ betas)
+    rest = rest - rest[0]
+    transforms = joint_transforms((pose + other.pose_mean)[None], rest[None], other.parents)[0]
+    joints = np.einsum("jab,jb->ja", transforms[..., :3], rest) + transforms[..., 3]
+    rotation = rotation_from_axis_angle(hand.global_rotation)
+    placed = [points * MIRROR @ rotation.T + hand.wrist_m for points in (vertices, joints)]
+    return keypoints_from_joints(placed[1], placed[0], TIPS["left"])
+
+
+def rest_wrist(side: Handedness, betas: FloatArray) -> FloatArray:
+    """(3,) the file's own place of the wrist joint before any pose: what the layer adds to the translation."""
+    file = _arrays(side)
+    return np.asarray(file["J_regressor"].toarray()[0] @ (file["v_template"] + file["shapedirs"] @ betas))
+
+
+@lru_cache(maxsize=2)
+def _arrays(side: Handedness) -> dict[str, Any]:
+    return left_arrays() if side == "left" else right_arrays()
+
+
+def _write_cameras(root: Path) -> None:
+    for number, serial in enumerate(SERIALS):
+        of = camera(number)
+        numbers = {
+            "fx": float(of.focals_px[0]),
+            "fy": float(of.focals_px[1]),
+            "ppx": of.centre_x_px - HALF_PX,
+            "ppy": of.centre_y_px - HALF_PX,
+        }
+        path = root / "calibration" / "intrinsics" / f"{serial}_{SIZE[0]}x{SIZE[1]}.yml"
+        _write_yaml(path, {"color": numbers, "depth": dict.fromkeys(numbers, 1.0)})
+
+
+def _write_shape(root: Path, calibration: str, betas: FloatArray) -> None:
+    _write_yaml(root / "calibration" / f"mano_{calibration}" / "mano.yml", {"betas": betas.tolist()})
+
+
+def _write_meta(root: Path, place: _Place, side: Handedness, calibration: str, *, frames: int) -> None:
+    content = {
+        "serials": list(SERIALS),
+        "num_frames": frames,
+        "extrinsics": "20200702_151821",
+        "ycb_ids": [1 + place.sequence // 5],
+        "ycb_grasp_ind": 0,
+        "mano_sides": [side],
+        "mano_calib": [calibration],
+    }
+    _write_yaml(_folder(root, place) / "meta.yml", content)
+
+
+def _write_yaml(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.dump(content, Dumper=DUMPER), encoding="ascii")

@@ -1,0 +1,200 @@
+"""What the pictures of the user's guide show: each scene does what a person would do, and says when to look."""
+
+from collections.abc import Generator
+from pathlib import Path
+from tempfile import gettempdir
+from typing import TypeVar
+
+from PIL import Image
+from PyQt6.QtWidgets import QDialog, QWidget
+
+from handviz.core.errors import HandvizError
+from handviz.core.paths import CLIP_FILE
+from handviz.gui.feature import Feature
+from handviz.gui.inspector.insight import Insight
+from handviz.gui.record.recording import RECORDING_FOLDER, Recorder
+from handviz.gui.widgets.shortcuts import ShortcutWindow
+from handviz.rendering.camera import OrbitCamera
+from handviz.rendering.highlight import Pick
+from handviz.sources.sources import open_source
+from tools.guide_pictures import Ready, Scene, Script, Stage
+
+GOOD_FRAME, MOVING_FRAME = 62, 150
+PICTURES_OF_CLIP, RECORDED_RESULTS = 18, 40
+AnyFeature = TypeVar("AnyFeature", bound=Feature)
+
+
+def feature(stage: Stage, kind: type[AnyFeature]) -> AnyFeature:
+    """The window's feature of this kind."""
+    return next(part for part in stage.window.features if isinstance(part, kind))
+
+
+def _held(stage: Stage, number: int = GOOD_FRAME) -> Generator[Ready, None, None]:
+    """The clip, held at a frame; shown twice, for networks warm up at the first."""
+    if stage.controller.source is None:
+        yield lambda: stage.controller.source is not None
+    if stage.controller.is_playing:
+        stage.controller.toggle_playing()
+        yield lambda: not stage.controller.is_playing
+    stage.controller.seek(number - 1)
+    yield stage.shows(number - 1)
+    stage.controller.seek(number)
+    yield stage.shows(number)
+
+
+def overview(stage: Stage) -> Script:
+    """The window as it opens."""
+    yield from _held(stage)
+    return stage.window
+
+
+def welcome(stage: Stage) -> Script:
+    """The panel of the first start."""
+    stage.window.welcome.appear()
+    yield lambda: stage.window.welcome.isVisible()
+    return stage.window
+
+
+def orbit(stage: Stage) -> Script:
+    """The hand's own skin, from aside."""
+    stage.window.welcome.hide()
+    stage.controller.change(colour="texture", view="orbit")
+    yield stage.new_results()
+    stage.window.viewport.look_from(OrbitCamera().dragged(-110, 40))
+    yield lambda: True
+    return stage.window
+
+
+def compare(stage: Stage) -> Script:
+    """Three networks side by side."""
+    stage.controller.change(colour="deviation", view="overlay", compare=True)
+    yield stage.new_results()
+    return stage.window
+
+
+def difference(stage: Stage) -> Script:
+    """Distances of two networks."""
+    stage.controller.change(compare=False, difference=True)
+    yield stage.new_paint()
+    return stage.window
+
+
+def uncertainty(stage: Stage) -> Script:
+    """Faded parts and ellipses."""
+    stage.controller.change(difference=False, uncertain="fade", ellipses=True)
+    yield stage.new_results()
+    return stage.window
+
+
+def attention(stage: Stage) -> Script:
+    """A picked point, and where its attention goes."""
+    stage.controller.change(uncertain="show", ellipses=False, attention=True)
+    insight = feature(stage, Insight)
+    insight.pick(Pick(hand=0, vertex=None, joint=8))
+    yield lambda: insight.has_attention
+    return stage.window
+
+
+def lens(stage: Stage) -> Script:
+    """What is known of the camera."""
+    feature(stage, Insight).let_go()
+    stage.controller.change(attention=False)
+    stage.press("Ctrl+L")
+    yield lambda: _open_dialog(stage) is not None
+    dialog = _open_dialog(stage)
+    assert dialog is not None
+    return dialog
+
+
+def recording(stage: Stage) -> Script:
+    """While it records."""
+    _close_dialogs(stage)
+    recorder, store = feature(stage, Recorder), stage.controller.store
+    store.remember(RECORDING_FOLDER, str(store.path.parent))
+    stage.controller.toggle_playing()
+    yield stage.new_results()
+    recorder.toggle()
+    yield stage.new_results(RECORDED_RESULTS)
+    stage.controller.say("")
+    return stage.window
+
+
+def light(stage: Stage) -> Script:
+    """The light look."""
+    recorder = feature(stage, Recorder)
+    recorder.toggle()
+    yield lambda: stage.window.sentence.text().startswith("Recorded ")
+    stage.controller.say("")
+    stage.controller.change(theme="light")
+    yield from _held(stage, MOVING_FRAME)
+    return stage.window
+
+
+def keys(stage: Stage) -> Script:
+    """The list of keys."""
+    stage.controller.change(theme="dark")
+    stage.press("F1")
+    yield lambda: bool(stage.window.findChildren(ShortcutWindow))
+    return stage.window.findChildren(ShortcutWindow)[0]
+
+
+def folder(stage: Stage) -> Script:
+    """A folder of pictures out of the clip, worst first."""
+    _close_dialogs(stage)
+    inspection = stage.window.inspection
+    inspection.inspect(str(_folder_of_pictures()))
+    yield lambda: len(inspection.page.model.rows) >= PICTURES_OF_CLIP and not inspection.is_running
+    inspection.page.show_worst_first()
+    inspection.page.choose_place(0)
+    yield lambda: inspection.page.chosen is not None
+    return stage.window
+
+
+def _folder_of_pictures() -> Path:
+    place = Path(gettempdir()) / "handviz-guide-pictures"
+    source = open_source(str(CLIP_FILE))
+    try:
+        place.mkdir(exist_ok=True)
+        count = source.frame_count or 1
+        for number in range(0, count, max(count // PICTURES_OF_CLIP, 1)):
+            source.seek(number)
+            frame = source.read()
+            if frame is not None:
+                Image.fromarray(frame.image).save(place / f"clip_{number:03d}.jpg", quality=92)
+    except OSError as error:
+        raise HandvizError(f"{place} cannot be written: {error}") from error
+    finally:
+        source.close()
+    return place
+
+
+def _open_dialog(stage: Stage) -> QDialog | None:
+    return next((dialog for dialog in _dialogs(stage.window) if dialog.isVisible()), None)
+
+
+def _close_dialogs(stage: Stage) -> None:
+    for dialog in _dialogs(stage.window):
+        dialog.close()
+
+
+def _dialogs(window: QWidget) -> list[QDialog]:
+    return window.findChildren(QDialog)
+
+
+SCENES = tuple(
+    Scene(play.__name__, play)
+    for play in (
+        overview,
+        welcome,
+        orbit,
+        compare,
+        difference,
+        uncertainty,
+        attention,
+        lens,
+        recording,
+        light,
+        keys,
+        folder,
+    )
+)

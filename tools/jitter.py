@@ -1,0 +1,100 @@
+"""``handviz jitter``: how crops cut from the detector's keypoints differ from crops cut from true ones.
+
+Training cuts its crops with the jitter that this prints (handviz.data.synthetic.viewpoint.sample_jitter).
+"""
+
+import argparse
+import logging
+import math
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from handviz.core.errors import HandvizError
+from handviz.core.geometry import apply_affine, invert_affine
+from handviz.core.records import CROP_SIZE, FloatArray
+from handviz.data.synthetic.generator import render_samples
+from handviz.detection.crop import CROP_SIDE_PER_EXTENT, crop_from_image_affine
+from handviz.detection.landmarker import HandLandmarker
+
+logger = logging.getLogger(__name__)
+FRAME_SIZE = 640
+TURN_SD_RAD = 0.7
+SAME_HAND = 0.35
+"""A detection further than this from the true keypoints, in extents of the hand, is of something else."""
+NAMES = ("turn [deg]", "shift right [sides]", "shift down [sides]", "ln of side")
+PERCENTILES = (5, 16, 50, 84, 95)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Count and seed."""
+    parser.add_argument("--count", type=int, default=300, help="rendered hands to search")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Render, detect, compare; prints percentiles of what changes between the two crops."""
+    if arguments.count < 1 or arguments.seed < 0:
+        raise HandvizError("--count must be at least 1, --seed at least 0")
+    rows = []
+    with HandLandmarker(video=False, max_hands=1) as landmarker:
+        for frame, true_px in tqdm(_frames(arguments.seed, arguments.count), total=arguments.count, unit="hand"):
+            for found in landmarker.detect_image(frame):
+                if found.handedness == "right" and _same_hand(true_px, found.keypoints_px):
+                    rows.append(crop_difference(true_px, found.keypoints_px))
+    if len(rows) < 2:
+        raise HandvizError(f"the detector found {len(rows)} of {arguments.count} hands: choose a larger --count")
+    for line in table(np.array(rows), arguments.count):
+        logger.info("%s", line)
+    return 0
+
+
+def _frames(seed: int, count: int) -> Iterator[tuple[NDArray[np.uint8], FloatArray]]:
+    """Pictures (640, 640, 3) of one rendered hand at any turn and size, before a blur of itself, and its keypoints."""
+    rng = np.random.default_rng(seed)
+    for sample in render_samples(rng, count):
+        picture = sample.picture
+        scale, angle = rng.uniform(0.7, 1.7), rng.normal(0, TURN_SD_RAD)
+        turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        shift = FRAME_SIZE / 2 - turn @ np.full(2, CROP_SIZE / 2)
+        affine = np.concatenate([turn, shift[:, None]], axis=1)
+        behind = cv2.resize(cv2.GaussianBlur(picture, (0, 0), 30), (FRAME_SIZE, FRAME_SIZE))
+        frame = cv2.warpAffine(picture, affine, (FRAME_SIZE, FRAME_SIZE), dst=behind, borderMode=cv2.BORDER_TRANSPARENT)
+        yield (
+            frame.astype(np.uint8, copy=False),
+            apply_affine(affine, (sample.labels["keypoints_crop"] + 1) * CROP_SIZE / 2),
+        )
+
+
+def _same_hand(true_px: FloatArray, found_px: FloatArray) -> bool:
+    extent = float(np.ptp(true_px, axis=0).max())
+    return float(np.linalg.norm(true_px - found_px, axis=1).mean()) < SAME_HAND * extent
+
+
+def crop_difference(true_px: FloatArray, found_px: FloatArray) -> FloatArray:
+    """(4,) turn in degrees, shift (2,) in crop sides and ln of the side's ratio, for keypoints (21, 2) of one hand.
+
+    ``crop_from_image_affine`` with this jitter makes of the true keypoints the crop of the found ones.
+    """
+    found, true = crop_from_image_affine(found_px, "right"), crop_from_image_affine(true_px, "right")
+    turn = math.atan2(found[0, 1], found[0, 0]) - math.atan2(true[0, 1], true[0, 0])
+    turn = math.remainder(turn, 2 * math.pi)
+    turned = crop_from_image_affine(true_px, "right", turn_rad=turn)
+    ratio = math.hypot(*turned[0, :2]) / math.hypot(*found[0, :2])
+    middle = apply_affine(turned, apply_affine(invert_affine(found), np.full(2, CROP_SIZE / 2)))
+    shift = (middle / CROP_SIZE - 0.5) / ratio
+    return np.array([math.degrees(turn), *shift, math.log(ratio)])
+
+
+def table(differences: FloatArray, searched: int) -> list[str]:
+    """Lines with the percentiles of differences (N, 4), the robust standard deviation, and how many were found."""
+    lines = [f"{len(differences)} right hands found in {searched}; side {CROP_SIDE_PER_EXTENT} per extent"]
+    lines.append(f"{'':20}" + "".join(f"{f'{percent} %':>9}" for percent in PERCENTILES) + f"{'sd':>9}")
+    for name, column in zip(NAMES, differences.T, strict=True):
+        values = np.percentile(column, PERCENTILES)
+        values = np.append(values, (values[3] - values[1]) / 2)
+        lines.append(f"{name:20}" + "".join(f"{value:9.3f}" for value in values))
+    return lines

@@ -1,0 +1,201 @@
+"""``app.py --measure startup | latency | soak``: the window measures itself with a playing source and says figures."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
+from typing import Any, Literal
+
+from PyQt6.QtCore import QObject, QTimer
+from PyQt6.QtGui import QOpenGLContext
+
+from handviz.core.process_memory import held_megabytes
+from handviz.gui.main_window import MainWindow
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.messages import Answer
+from handviz.gui.session.reconstruct_thread import PipelineLike, PipelineMaker
+from handviz.gui.session.settings import ViewSettings
+from tools import lateness, soak, start_stages
+from tools.gl_census import count_objects
+from tools.lateness import LatenessMeter
+
+Measurement = Literal["startup", "latency", "soak"]
+DEFAULT_MINUTES: dict[Measurement, float] = {"startup": 0.0, "latency": 1.0, "soak": 30.0}
+WARM_UP_MS, SAMPLE_MS, SWITCH_MS = 5_000, 10_000, 7_000
+SCENES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("deviation, overlay", {"colour": "deviation", "view": "overlay"}),
+    ("texture, overlay", {"colour": "texture", "view": "overlay"}),
+    ("deviation, free orbit", {"colour": "deviation", "view": "orbit"}),
+)
+SWITCHES: tuple[dict[str, Any], ...] = (
+    {"variant": "prior"},
+    {"colour": "texture"},
+    {"view": "orbit"},
+    {"smoothing_kind": "one_euro"},
+    {"variant": "amvur", "skeleton": True},
+    {"colour": "plain", "relight": True},
+    {"view": "overlay", "wireframe": True},
+    {"variant": "final", "smoothing_kind": "kalman"},
+    {"colour": "deviation", "skeleton": False, "wireframe": False, "relight": False},
+)
+logger = logging.getLogger(__name__)
+Report = Callable[[str], None]
+
+
+class StartWatch(QObject):
+    """Notes the stages from the shown window on, reports them at the first painted hands and closes the window."""
+
+    def __init__(self, window: MainWindow, controller: Controller, report: Report) -> None:
+        super().__init__(window)
+        self._window, self._report = window, report
+        controller.source_opened.connect(lambda _: start_stages.note("source opened"))
+        controller.answered.connect(self._see_answer)
+        window.result_painted.connect(self._see_painted)
+
+    def _see_answer(self, answer: Answer) -> None:
+        start_stages.note("first frame reconstructed" if answer.result.hands else "first frame without hands")
+
+    def _see_painted(self, result: Any) -> None:
+        if not result.hands:
+            return
+        start_stages.note("first hands painted")
+        for line in start_stages.lines():
+            self._report(line)
+        # Not inside the paint: closing frees what is being drawn.
+        QTimer.singleShot(0, self._window.close)
+
+
+def watched_maker(make: PipelineMaker) -> PipelineMaker:
+    """Notes when the networks are there."""
+
+    def made(settings: ViewSettings) -> PipelineLike:
+        start_stages.note("worker begins to load")
+        pipeline = make(settings)
+        start_stages.note("networks loaded")
+        return pipeline
+
+    return made
+
+
+class LatencyRun(QObject):
+    """One scene after the other; the waits of each, then the window closes."""
+
+    def __init__(self, window: MainWindow, controller: Controller, minutes: float, report: Report) -> None:
+        super().__init__(window)
+        self._window, self._controller, self._report = window, controller, report
+        self._scene_ms = round(minutes * 60_000 / len(SCENES))
+        self._scenes: Iterator[tuple[str, dict[str, Any]]] = iter(SCENES)
+        self._name = ""
+        self.meter = LatenessMeter(self)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._go_on)
+        self._step = self._next_scene
+        _at_first_hands(window, self._next_scene)
+
+    def _go_on(self) -> None:
+        self._step()
+
+    def _next_scene(self) -> None:
+        scene = next(self._scenes, None)
+        if scene is None:
+            self._window.close()
+            return
+        self._name, changes = scene
+        self._controller.change(**changes)
+        self._then(self._begin, min(WARM_UP_MS, self._scene_ms))
+
+    def _begin(self) -> None:
+        self.meter.start()
+        self._then(self._end, self._scene_ms)
+
+    def _end(self) -> None:
+        self.meter.stop()
+        self._report(lateness.told(self._name, self.meter.late_ms))
+        self._next_scene()
+
+    def _then(self, step: Callable[[], None], after_ms: int) -> None:
+        self._step = step
+        self._timer.start(after_ms)
+
+
+class SoakRun(QObject):
+    """Samples and switches until the time is over, reports, and closes the window."""
+
+    def __init__(
+        self, window: MainWindow, controller: Controller, minutes: float, report: Report, *, sample_ms: int = SAMPLE_MS
+    ) -> None:
+        super().__init__(window)
+        self._window, self._controller, self._report = window, controller, report
+        self._until_s, self._minutes = 0.0, minutes
+        self._began_s = 0.0
+        self._switches = cycle(SWITCHES)
+        self._results = 0
+        self.samples: list[soak.Sample] = []
+        self._sampler, self._switcher = QTimer(self), QTimer(self)
+        self._sampler.setInterval(sample_ms)
+        self._sampler.timeout.connect(self._sample)
+        self._switcher.setInterval(min(SWITCH_MS, sample_ms))
+        self._switcher.timeout.connect(lambda: controller.change(**next(self._switches)))
+        window.result_painted.connect(self._count)
+        _at_first_hands(window, self._begin)
+
+    def _begin(self) -> None:
+        self._began_s = time.monotonic()
+        self._sampler.start()
+        self._switcher.start()
+
+    def _count(self, _: object) -> None:
+        self._results += 1
+
+    def _sample(self) -> None:
+        at_s = time.monotonic() - self._began_s
+        sample = soak.take_sample(at_s, held_megabytes() or math.nan, _gl_objects(self._window))
+        self.samples.append(sample)
+        self._report(
+            f"{at_s / 60:6.1f} min {sample.memory_mb:8.1f} MB {sample.threads:4d} threads "
+            f"{sample.gl_objects:5d} GL objects {sample.python_objects:8d} Python objects {self._results:7d} results"
+        )
+        if at_s >= self._minutes * 60 and len(self.samples) >= soak.FEWEST_SAMPLES:
+            self._end()
+
+    def _end(self) -> None:
+        self._sampler.stop()
+        self._switcher.stop()
+        for line in soak.told(soak.growths(self.samples)):
+            self._report(line)
+        self._window.close()
+
+
+def begin(
+    kind: Measurement, window: MainWindow, controller: Controller, minutes: float | None, report: Report = logger.info
+) -> QObject:
+    """Have the window measure itself once it runs; keep what comes back."""
+    length = DEFAULT_MINUTES[kind] if minutes is None else minutes
+    if kind == "startup":
+        return StartWatch(window, controller, report)
+    return (LatencyRun if kind == "latency" else SoakRun)(window, controller, length, report)
+
+
+def _at_first_hands(window: MainWindow, action: Callable[[], None]) -> None:
+    """Once, after the first paint that shows hands."""
+
+    def see(result: Any) -> None:
+        if result.hands:
+            window.result_painted.disconnect(see)
+            QTimer.singleShot(0, action)
+
+    window.result_painted.connect(see)
+
+
+def _gl_objects(window: MainWindow) -> int:
+    viewport = window.viewport
+    viewport.makeCurrent()
+    context = QOpenGLContext.currentContext()
+    count = count_objects(context) if context is not None else 0
+    viewport.doneCurrent()
+    return count
+
+
+__all__: Sequence[str] = ("LatencyRun", "SoakRun", "StartWatch", "begin", "watched_maker")

@@ -1,0 +1,167 @@
+"""How well a smoother follows hands whose true motion is known: error, lag, and trembling at rest (numpy)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.geometry import project_points
+from handviz.core.records import FloatArray, HandMesh, Intrinsics
+from handviz.core.units import MILLIMETRES_PER_METRE
+from handviz.pipeline.smoothers import Smoother
+
+MOVING_PX_PER_S, MOVING_M_PER_S = 60.0, 0.1
+RESTING_PX_PER_S = 9.0
+REST_FRAMES = 2
+"""A frame rests if its neighbours this far on both sides do."""
+
+
+@dataclass(frozen=True, eq=False)
+class KnownMotion:
+    """What was measured of one moving hand, and the truth."""
+
+    times_s: FloatArray
+    """(T,)"""
+    truth_m: FloatArray
+    """(T, 21, 3) keypoints in the camera's frame"""
+    hands: Sequence[HandMesh | None]
+    """None in frames in which it was not found."""
+    intrinsics: Intrinsics
+    reachable: Sequence[HandMesh] | None = None
+    """What would be measured without the errors that are new in every frame, where that is known."""
+
+    def thinned(self, every: int, keep: NDArray[np.bool_] | None = None) -> "KnownMotion":
+        """Every n-th frame of it; of those the ones to ``keep``."""
+        rows = np.arange(0, len(self.times_s), every)
+        rows = rows if keep is None else rows[keep[: len(rows)]]
+        hands = [self.hands[int(row)] for row in rows]
+        reachable = None if self.reachable is None else [self.reachable[int(row)] for row in rows]
+        return KnownMotion(self.times_s[rows], self.truth_m[rows], hands, self.intrinsics, reachable)
+
+
+@dataclass(frozen=True)
+class MotionScores:
+    """Means over the keypoints of all frames; "of what came in" compares with the hands before smoothing."""
+
+    error_mm: float
+    """from the truth, wrist on wrist"""
+    error_px: float
+    """from the truth in the picture"""
+    left_px: float
+    """from what a perfect smoother could reach, which keeps the errors that last; nan where that is not known"""
+    left_mm: float
+    lag_ms: float
+    """of the overlay: by least squares over moving frames, of what came in"""
+    lag_3d_ms: float
+    """of the points counted from the wrist, likewise"""
+    apart_px: float
+    """99th percentile over moving frames of how far the overlay lies from what came in"""
+    tremble_px: float
+    """mean second difference at rest, pixels a frame squared"""
+    tremble_mm: float
+    coverage: float
+    """root mean square of error over deviation: 1 is honest, more is over-confident"""
+
+
+def scores(motions: Sequence[KnownMotion], make: Callable[[], Smoother]) -> MotionScores:
+    """Smooth every motion with a smoother of its own and compare."""
+    parts = [_Part(motion, make()) for motion in motions]
+    moving = np.concatenate([part.moving for part in parts])
+    resting = np.concatenate([part.resting for part in parts])
+    whole = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _Part.ARRAYS}
+    late_px, late_m = whole["late_px"][moving], whole["late_m"][moving]
+    speed_px, speed_m = whole["speed_px"][moving], whole["speed_m"][moving]
+    in_turn = np.linalg.norm(speed_m, axis=2).mean(axis=1) > MOVING_M_PER_S
+    return MotionScores(
+        error_mm=float(whole["error_mm"].mean()),
+        error_px=float(whole["error_px"].mean()),
+        left_px=float(whole["left_px"].mean()),
+        left_mm=float(whole["left_mm"].mean()),
+        lag_ms=_lag_ms(late_px, speed_px),
+        lag_3d_ms=_lag_ms(late_m[in_turn], speed_m[in_turn]),
+        apart_px=float(np.percentile(np.linalg.norm(late_px, axis=2).mean(axis=1), 99))
+        if moving.any()
+        else float("nan"),
+        tremble_px=float(whole["bend_px"][resting].mean()) if resting.any() else float("nan"),
+        tremble_mm=float(whole["bend_mm"][resting].mean()) if resting.any() else float("nan"),
+        coverage=float(np.sqrt((whole["ratio"][:, 1:] ** 2).mean())),
+    )
+
+
+def _lag_ms(late: FloatArray, speed: FloatArray) -> float:
+    """Late by how much: the shift in time that explains ``late`` best; nan where nothing moves."""
+    if not len(speed):
+        return float("nan")
+    return float(-(late * speed).sum() / (speed**2).sum() * 1000)
+
+
+class _Part:
+    """One motion, smoothed; arrays (T - 2, ...) of the inner frames in which the hand was there."""
+
+    ARRAYS = (
+        "left_px",
+        "left_mm",
+        "late_px",
+        "late_m",
+        "speed_px",
+        "speed_m",
+        "error_px",
+        "error_mm",
+        "bend_px",
+        "bend_mm",
+        "ratio",
+    )
+
+    def __init__(self, motion: KnownMotion, smoother: Smoother) -> None:
+        pairs = [
+            (row, hand, smoother.smooth([hand] if hand is not None else [], time_s * 1000))
+            for row, (hand, time_s) in enumerate(zip(motion.hands, motion.times_s, strict=True))
+        ]
+        rows = [row for row, hand, _ in pairs if hand is not None]
+        came = [hand for _, hand, _ in pairs if hand is not None]
+        went = [answer[0] for _, _, answer in pairs if answer]
+        times_s, truth_m = motion.times_s[rows], motion.truth_m[rows]
+        truth_px, rooted_m = project_points(truth_m, motion.intrinsics), truth_m - truth_m[:, :1]
+        (came_px, came_m), (went_px, went_m) = _stacked(came), _stacked(went)
+        self.speed_px, self.speed_m = _speed(truth_px, times_s), _speed(rooted_m, times_s)
+        self.late_px, self.late_m = (went_px - came_px)[1:-1], (went_m - came_m)[1:-1]
+        self.error_px = np.linalg.norm(went_px - truth_px, axis=2)[1:-1]
+        self.error_mm = np.linalg.norm(went_m - rooted_m, axis=2)[1:-1] * MILLIMETRES_PER_METRE
+        self.left_px, self.left_mm = np.full(1, np.nan), np.full(1, np.nan)
+        if motion.reachable is not None:
+            reachable = [motion.reachable[row] for row in rows]
+            best_px, best_m = _stacked(reachable)
+            self.left_px = np.linalg.norm(went_px - best_px, axis=2)
+            self.left_mm = np.linalg.norm(went_m - best_m, axis=2) * MILLIMETRES_PER_METRE
+        self.bend_px = np.linalg.norm(_bend(went_px), axis=2)
+        self.bend_mm = np.linalg.norm(_bend(went_m), axis=2) * MILLIMETRES_PER_METRE
+        deviation_mm = np.stack([hand.keypoint_std_mm for hand in went])[1:-1]
+        self.ratio = self.error_mm / np.maximum(deviation_mm, 1e-3)
+        fast = np.linalg.norm(self.speed_px, axis=2).mean(axis=1)
+        self.moving = fast > MOVING_PX_PER_S
+        self.resting = _all_around(fast < RESTING_PX_PER_S, REST_FRAMES)
+
+
+def _stacked(hands: Sequence[HandMesh]) -> tuple[FloatArray, FloatArray]:
+    """Keypoints (T, 21, 2) in the picture and (T, 21, 3) from the wrist."""
+    return np.stack([hand.keypoints_px for hand in hands]), np.stack([hand.keypoints_m for hand in hands])
+
+
+def _speed(points: FloatArray, times_s: FloatArray) -> FloatArray:
+    """Per second, by central differences (T - 2, K, C)."""
+    return np.asarray((points[2:] - points[:-2]) / (times_s[2:] - times_s[:-2])[:, None, None])
+
+
+def _bend(points: FloatArray) -> FloatArray:
+    """Second differences (T - 2, K, C)."""
+    return np.asarray(points[2:] - 2 * points[1:-1] + points[:-2])
+
+
+def _all_around(marks: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """(T,) whether all within ``reach`` of each place are set."""
+    held = marks.copy()
+    for by in range(1, reach + 1):
+        held[by:] &= marks[:-by]
+        held[:-by] &= marks[by:]
+    return held

@@ -1,0 +1,170 @@
+"""``handviz place``: how far wrists are from where they truly are, and whether the stated deviations cover it.
+
+Hands are rendered with known K, put back into whole pictures and found there by the whole pipeline.
+"""
+
+import argparse
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from handviz.core.errors import HandvizError
+from handviz.core.geometry import apply_affine, invert_affine
+from handviz.core.lens import ASSUMED_LENS
+from handviz.core.paths import MODELS
+from handviz.core.records import CROP_SIZE, VARIANTS, FloatArray, Frame, HandMesh, Intrinsics
+from handviz.data.synthetic.generator import render_samples
+from handviz.data.synthetic.sample import Sample
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.pipeline.hand_size import length_m
+from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+
+logger = logging.getLogger(__name__)
+SAME_HAND = 0.35
+"""A hand further than this from the true keypoints, in extents of the hand, is something else."""
+MOST_HIDDEN = 0.5
+INTERVALS = (("68 %", 0.99446), ("95 %", 1.95996))
+
+
+class Placed(NamedTuple):
+    """A picture and what is true of the hand in it."""
+
+    image: NDArray[np.uint8]
+    camera: Intrinsics
+    wrist_m: FloatArray
+    length_m: float
+    keypoints_px: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """One hand that was found: errors and deviations of its wrist (3,), in metres."""
+
+    error_m: FloatArray
+    std_m: FloatArray
+    error_of_known_size_m: FloatArray
+    fit_std_m: FloatArray
+    assumed_error_m: FloatArray
+    assumed_std_m: FloatArray
+    log_size: float
+    """ln(true / found)"""
+    distance: float
+    """Mean distance of projected keypoints from the true ones, in extents."""
+    depth_m: float
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Count, seed and network."""
+    parser.add_argument("--count", type=int, default=300, help="rendered hands to search (%(default)s)")
+    parser.add_argument("--seed", type=int, default=77)
+    parser.add_argument("--variant", choices=VARIANTS, default="final")
+    parser.add_argument("--model-dir", type=Path, default=MODELS)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Render, find, compare; prints errors and coverage."""
+    if arguments.count < 1 or arguments.seed < 0:
+        raise HandvizError("--count must be at least 1, --seed at least 0")
+    settings = PipelineSettings(arguments.model_dir, arguments.variant, video=False, other_variants=False)
+    found = []
+    with Pipeline(settings) as pipeline:
+        for truth in tqdm(pictures(arguments.seed, arguments.count), total=arguments.count, unit="hand"):
+            one = _found(pipeline, truth)
+            found += [one] if one is not None else []
+    if len(found) < 2:
+        raise HandvizError(f"{len(found)} of {arguments.count} hands were found: choose a larger --count")
+    for line in table(found, arguments.count):
+        logger.info("%s", line)
+    return 0
+
+
+def pictures(seed: int, count: int) -> Iterator[Placed]:
+    """Rendered hands, each in a whole picture before a blur of itself."""
+    rng, template = np.random.default_rng(seed), load_open_hand()
+    basis = template.shape_basis
+    for sample in render_samples(rng, count, (0.0, MOST_HIDDEN)):
+        rest_m = template.keypoint_regressor @ (template.vertices_m + basis @ sample.labels["shape"])
+        yield _placed(sample, length_m(rest_m))
+
+
+def _placed(sample: Sample, hand_length_m: float) -> Placed:
+    matrix, crop_from_image = sample.labels["camera_matrix"], sample.labels["crop_from_image"]
+    camera = Intrinsics(float(matrix[0, 0]), float(matrix[0, 2]), float(matrix[1, 2]))
+    size = (round(2 * camera.centre_x_px), round(2 * camera.centre_y_px))
+    image_from_crop = invert_affine(crop_from_image)
+    behind = cv2.resize(cv2.GaussianBlur(sample.picture, (0, 0), 30), size)
+    # OpenCV's pixel centres lie at whole numbers, ours at halves.
+    shifted = image_from_crop.copy()
+    shifted[:, 2] += image_from_crop[:, :2] @ np.full(2, 0.5) - 0.5
+    image = cv2.warpAffine(sample.picture, shifted, size, dst=behind, borderMode=cv2.BORDER_TRANSPARENT)
+    keypoints_px = apply_affine(image_from_crop, (sample.labels["keypoints_crop"] + 1) * CROP_SIZE / 2)
+    picture = np.asarray(image, dtype=np.uint8)
+    return Placed(picture, camera, sample.labels["wrist_camera_m"], hand_length_m, keypoints_px)
+
+
+def _found(pipeline: Pipeline, truth: Placed) -> Found | None:
+    height, width = truth.image.shape[:2]
+    frame = Frame(0, truth.image, 0.0)
+    hand = _right_hand(pipeline.process_with(frame, truth.camera).hands, truth)
+    assumed = _right_hand(pipeline.process_with(frame, ASSUMED_LENS.intrinsics_for(width, height)).hands, truth)
+    if hand is None or assumed is None or hand.place_doubt is None:
+        return None
+    std_m, assumed_std_m = hand.wrist_std_m, assumed.wrist_std_m
+    assert std_m is not None
+    assert assumed_std_m is not None
+    size_ratio = truth.length_m / length_m(hand.keypoints_m)
+    return Found(
+        error_m=hand.wrist_camera_m - truth.wrist_m,
+        std_m=std_m,
+        error_of_known_size_m=hand.wrist_camera_m * size_ratio - truth.wrist_m,
+        fit_std_m=np.sqrt(np.diag(hand.place_doubt.fit_covariance_m2)),
+        assumed_error_m=assumed.wrist_camera_m - truth.wrist_m,
+        assumed_std_m=assumed_std_m,
+        log_size=float(np.log(size_ratio)),
+        distance=_distance(hand, truth),
+        depth_m=float(truth.wrist_m[2]),
+    )
+
+
+def _distance(hand: HandMesh, truth: Placed) -> float:
+    extent = float(np.ptp(truth.keypoints_px, axis=0).max())
+    return float(np.linalg.norm(hand.keypoints_px - truth.keypoints_px, axis=1).mean()) / extent
+
+
+def _right_hand(hands: tuple[HandMesh, ...], truth: Placed) -> HandMesh | None:
+    near = [hand for hand in hands if hand.handedness == "right" and _distance(hand, truth) < SAME_HAND]
+    return min(near, key=lambda hand: _distance(hand, truth), default=None)
+
+
+def table(found: list[Found], searched: int) -> list[str]:
+    """Lines with errors and coverage."""
+    sizes, depths = np.array([one.log_size for one in found]), np.array([one.depth_m for one in found])
+    distances = 100 * np.array([one.distance for one in found])
+    lines = [
+        f"{len(found)} right hands found in {searched}, {depths.min():.2f} to {depths.max():.2f} m away",
+        f"projected keypoints lie {distances.mean():.2f} % of the hand's box from the true ones, "
+        f"the middle one {np.median(distances):.2f} %",
+        f"size, true against found: mean {100 * sizes.mean():+.1f} %, standard deviation {100 * sizes.std():.1f} %",
+        f"{'':34}{'RMS error x, y, z [mm]':>26}" + "".join(f"{name:>22}" for name, _ in INTERVALS),
+    ]
+    kinds = (
+        ("K and size known", "error_of_known_size_m", "fit_std_m"),
+        ("K known, size believed", "error_m", "std_m"),
+        ("60 degrees assumed, size believed", "assumed_error_m", "assumed_std_m"),
+    )
+    for name, error_name, std_name in kinds:
+        errors, stds = (np.array([getattr(one, field) for one in found]) for field in (error_name, std_name))
+        rms_mm = 1000 * np.sqrt((errors**2).mean(axis=0))
+        covered = [100 * (np.abs(errors) <= width * stds).mean(axis=0) for _, width in INTERVALS]
+        lines.append(
+            f"{name:34}{'  '.join(f'{value:.0f}' for value in rms_mm):>26}"
+            + "".join(f"{'  '.join(f'{value:.0f}' for value in share):>22}" for share in covered)
+        )
+    return lines

@@ -1,0 +1,248 @@
+"""``handviz smoothing``: Kalman against One Euro on hands whose true motion is known: error, lag, trembling."""
+
+import argparse
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from handviz.core.errors import HandvizError
+from handviz.core.geometry import intrinsics_from_field_of_view
+from handviz.core.records import VARIANTS, FloatArray, Frame, HandMesh
+from handviz.evaluation.clips import clip_scores
+from handviz.pipeline.kalman import KalmanSmoother
+from handviz.pipeline.smoothers import Smoother
+from handviz.pipeline.smoothing import CUTOFF_HZ_PER_METRE_PER_SECOND, HandSmoother
+from tools.known_motions import load_motion, save_motion
+from tools.motion import HandMotion, MotionPoser
+from tools.motion_scores import KnownMotion, MotionScores, scores
+from tools.simulated_hands import ErrorSizes, Simulation, measured_error_sizes
+
+RATE_HZ = 30
+SIMULATED_SEEDS = 1000
+STRENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
+SPEED_WEIGHTS = (1, 4, 16, 64)
+"""One Euro's weight of speed, of its usual one: what makes it quick, and lets more trembling through."""
+LOST_SHARE = 0.15
+EQUAL_MS = 0.3
+"""Lags that differ by no more count as equal: a hundredth of a frame."""
+MEASURES = ("error_px", "error_mm", "left_px", "left_mm", "tremble_px", "tremble_mm", "apart_px")
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How much to render and to simulate, and where the figure goes."""
+    parser.add_argument("--clips", type=int, default=4, help="rendered clips for the whole pipeline (%(default)s)")
+    parser.add_argument("--simulated", type=int, default=12, help="simulated hands (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=8.0, help="length of each (%(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=60, help="of the motions; the filter was designed on others (%(default)s)"
+    )
+    parser.add_argument("--variant", choices=VARIANTS, default="final")
+    parser.add_argument("--figure", type=Path, help="picture of error and trembling against lag (.png, .svg)")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "handviz_smoothing",
+        help="folder for what was reconstructed of rendered clips (%(default)s)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Render, reconstruct, simulate, smooth, compare; prints tables."""
+    if min(arguments.clips, arguments.simulated) < 1 or arguments.seconds < 2 or arguments.seed < 0:
+        raise HandvizError("at least one clip, one simulated hand, two seconds and a seed from 0 are needed")
+    rendered = rendered_motions(arguments)
+    sizes = measured_error_sizes([_unbroken(one) for one in rendered])
+    logger.info("new in every frame, measured at rest on %d rendered clips: %s", len(rendered), sizes)
+    simulated = simulated_motions(sizes, arguments)
+    worlds = {"simulated": simulated, "rendered": rendered}
+    swept = {name: sweep(motions) for name, motions in worlds.items()}
+    for name, rows in swept.items():
+        report(f"{name}, {RATE_HZ} frames a second", rows)
+        report_equal_lag(rows)
+    random = np.random.default_rng(arguments.seed)
+    for name, motions in worlds.items():
+        report(
+            f"{name}, 15 frames a second", sweep([one.thinned(2) for one in motions], strengths=(0.3,), weights=(1,))
+        )
+        lossy = [one.thinned(1, random.random(len(one.times_s)) >= LOST_SHARE) for one in motions]
+        report(f"{name}, {LOST_SHARE:.0%} of the frames dropped", sweep(lossy, strengths=(0.3,), weights=(1,)))
+    report_camera(rendered)
+    report_cost(rendered[0])
+    if arguments.figure is not None:
+        from tools.smoothing_plot import draw_sweeps
+
+        draw_sweeps(swept["simulated"], swept["rendered"], arguments.figure)
+        logger.info("saved %s", arguments.figure)
+    return 0
+
+
+def rendered_motions(arguments: argparse.Namespace) -> list[KnownMotion]:
+    """What the pipeline makes of rendered clips, without smoothing; kept in the cache."""
+    found = []
+    for seed in range(arguments.seed, arguments.seed + arguments.clips):
+        path = arguments.cache / f"{arguments.variant}_{seed}_{arguments.seconds:g}s.npz"
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_motion(path, _render(seed, arguments))
+        found.append(load_motion(path))
+    return found
+
+
+def _render(seed: int, arguments: argparse.Namespace) -> KnownMotion:
+    from handviz.data.synthetic import look
+    from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+    from handviz.rendering.studio import open_studio
+    from tools.build_clip import HEIGHT, WIDTH, Clip
+    from tools.motion import motion_frames
+
+    motion = HandMotion(seed, arguments.seconds, MotionPoser())
+    times_s = _times(arguments.seconds)
+    studio = open_studio(look.textures(), (WIDTH, HEIGHT))
+    settings = PipelineSettings(variant=arguments.variant, smoothing=0.0, max_hands=1, other_variants=False)
+    hands = []
+    with Pipeline(settings) as pipeline:
+        clip = Clip(studio)
+        frames = tqdm(motion_frames(clip, motion, times_s), total=len(times_s), unit="frame", desc=f"clip {seed}")
+        for number, picture in enumerate(frames):
+            result = pipeline.process_with(Frame(number, picture, times_s[number] * 1000), clip.intrinsics)
+            hands.append(next((hand for hand in result.hands if hand.handedness == motion.handedness), None))
+    studio.release()
+    truth_m = np.stack([motion.at(float(time_s)).keypoints_m for time_s in times_s])
+    return KnownMotion(times_s, truth_m, hands, clip.intrinsics)
+
+
+def _unbroken(motion: KnownMotion) -> tuple[list[HandMesh], FloatArray]:
+    """Without the frames in which the hand was not found: there are few."""
+    rows = [row for row, hand in enumerate(motion.hands) if hand is not None]
+    return [hand for hand in motion.hands if hand is not None], motion.truth_m[rows]
+
+
+def simulated_motions(sizes: ErrorSizes, arguments: argparse.Namespace) -> list[KnownMotion]:
+    """Measurements drawn from the truth with errors of these sizes."""
+    parts, times_s, found = MotionPoser(), _times(arguments.seconds), []
+    intrinsics = intrinsics_from_field_of_view(640, 480, 60.0)
+    first = SIMULATED_SEEDS + arguments.seed
+    for seed in tqdm(range(first, first + arguments.simulated), unit="hand", desc="simulated"):
+        motion = HandMotion(seed, arguments.seconds, parts)
+        one = Simulation(sizes, intrinsics, seed).hands(motion, times_s)
+        found.append(KnownMotion(times_s, one.truth_m, one.measured, intrinsics, one.lasting_only))
+    return found
+
+
+def _times(seconds: float) -> FloatArray:
+    return np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting of one smoother."""
+
+    kind: str
+    name: str
+    scores: MotionScores
+
+
+def sweep(
+    motions: Sequence[KnownMotion],
+    *,
+    strengths: Sequence[float] = STRENGTHS,
+    weights: Sequence[int] = SPEED_WEIGHTS,
+) -> list[Row]:
+    """No smoothing, then Kalman and One Euro at every strength, and One Euro with more weight on speed."""
+    made: list[tuple[str, str, Callable[[], Smoother]]] = [("raw", "no smoothing", partial(KalmanSmoother, 0.0))]
+    made += [("kalman", f"Kalman {strength:g}", partial(KalmanSmoother, strength)) for strength in strengths]
+    for weight in weights:
+        speed = weight * CUTOFF_HZ_PER_METRE_PER_SECOND
+        for strength in strengths:
+            name = f"One Euro {strength:g}" + (f", speed x{weight}" if weight > 1 else "")
+            made.append(("one_euro", name, partial(HandSmoother, strength, hz_per_metre_per_second=speed)))
+    return [Row(kind, name, scores(motions, make)) for kind, name, make in tqdm(made, unit="setting")]
+
+
+def report(title: str, rows: Sequence[Row]) -> None:
+    """One line a setting."""
+    logger.info("")
+    logger.info("%s", title)
+    columns = (
+        "error px",
+        "error mm",
+        "left px",
+        "left mm",
+        "lag ms",
+        "lag 3D",
+        "apart px",
+        "trem px",
+        "trem mm",
+        "err/dev",
+    )
+    logger.info("%-26s" + "%9s" * len(columns), "", *columns)
+    for row in rows:
+        one = row.scores
+        values = (
+            one.error_px,
+            one.error_mm,
+            one.left_px,
+            one.left_mm,
+            one.lag_ms,
+            one.lag_3d_ms,
+            one.apart_px,
+            one.tremble_px,
+            one.tremble_mm,
+        )
+        logger.info("%-26s" + "%9.2f" * len(columns), row.name, *values, one.coverage)
+
+
+def report_equal_lag(rows: Sequence[Row]) -> None:
+    """For every strength of Kalman the best that One Euro reaches, whatever its settings, with no more lag."""
+    logger.info("at equal lag: Kalman / the best of One Euro that lags no more")
+    for row in rows:
+        if row.kind == "kalman":
+            rivals = [
+                rival.scores
+                for rival in rows
+                if rival.kind != "kalman" and rival.scores.lag_ms <= row.scores.lag_ms + EQUAL_MS
+            ]
+            told = [
+                f"{measure} {getattr(row.scores, measure):.2f} / {min(getattr(rival, measure) for rival in rivals):.2f}"
+                for measure in MEASURES
+            ]
+            logger.info("%-12s lag %5.2f ms: %s", row.name, row.scores.lag_ms, ", ".join(told))
+
+
+def report_camera(motions: Sequence[KnownMotion]) -> None:
+    """Errors of rendered clips in the camera's frame, and acceleration errors in the field's units."""
+    logger.info("rendered, %d frames a second, MPJPE and acceleration error against the truth", RATE_HZ)
+    columns = ("camera mm", "wrist mm", "PA mm", "mm/f2", "m/s2", "mm/f2 cam", "m/s2 cam")
+    logger.info("%-26s" + "%10s" * len(columns), "", *columns)
+    kinds: dict[str, Callable[[], Smoother]] = {
+        "no smoothing": partial(KalmanSmoother, 0.0),
+        "Kalman 0.3": partial(KalmanSmoother, 0.3),
+        "One Euro 0.3": partial(HandSmoother, 0.3),
+    }
+    for name, make in kinds.items():
+        one = clip_scores(motions, make)
+        bends = [
+            part for mm in (one.acceleration_mm, one.absolute_acceleration_mm) for part in (mm, mm * RATE_HZ**2 / 1000)
+        ]
+        values = (one.absolute_mm, one.root_mm, one.procrustes_mm, *bends)
+        logger.info("%-26s" + "%10.2f" * len(columns), name, *values)
+
+
+def report_cost(motion: KnownMotion) -> None:
+    """Milliseconds a hand, the median of all frames."""
+    for kind, smoother in (("Kalman", KalmanSmoother(0.3)), ("One Euro", HandSmoother(0.3))):
+        took_ms = []
+        for hand, time_s in zip(motion.hands, motion.times_s, strict=True):
+            if hand is not None:
+                start_s = time.perf_counter()
+                smoother.smooth([hand], time_s * 1000)
+                took_ms.append((time.perf_counter() - start_s) * 1000)
+        logger.info("%s: %.2f ms a hand", kind, np.median(took_ms))

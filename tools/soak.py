@@ -1,0 +1,94 @@
+"""A long run: what the process holds is sampled while settings change, and a stated rule says whether it grew."""
+
+import gc
+import math
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from handviz.core.records import FloatArray
+
+RULES = {
+    "memory_mb": (0.03, 15.0),
+    "threads": (0.0, 0.0),
+    "gl_objects": (0.0, 0.0),
+    "python_objects": (0.02, 2000.0),
+}
+"""By how much the last quarter's median may lie above the second quarter's: the larger of a share and a number."""
+FEWEST_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the process holds at one moment."""
+
+    at_s: float
+    memory_mb: float
+    threads: int
+    """Of the system, where it says, else Python's."""
+    gl_objects: int
+    python_objects: int
+
+
+def take_sample(at_s: float, memory_mb: float, gl_objects: int) -> Sample:
+    """Look now; garbage is collected first, so that what is only late does not count as lost."""
+    gc.collect()
+    return Sample(at_s, memory_mb, _threads(), gl_objects, len(gc.get_objects()))
+
+
+def _threads() -> int:
+    if sys.platform.startswith("linux"):
+        return sum(1 for _ in Path("/proc/self/task").iterdir())
+    return threading.active_count()
+
+
+@dataclass(frozen=True)
+class Growth:
+    """One quantity over the run."""
+
+    name: str
+    first: float
+    last: float
+    per_hour: float
+    """slope of a line through the samples after the first quarter"""
+    early: float
+    """median of the second quarter: caches have filled by then"""
+    late: float
+    """median of the last quarter"""
+    holds: bool
+
+
+def growths(samples: Sequence[Sample]) -> list[Growth]:
+    """Whether each quantity stays by the rule; at least eight samples."""
+    assert len(samples) >= FEWEST_SAMPLES
+    times_s = np.array([sample.at_s for sample in samples])
+    names = [item.name for item in fields(Sample) if item.name != "at_s"]
+    return [_growth(name, times_s, np.array([getattr(one, name) for one in samples], float)) for name in names]
+
+
+def _growth(name: str, times_s: FloatArray, values: FloatArray) -> Growth:
+    quarter = len(values) // 4
+    early, late = float(np.median(values[quarter : 2 * quarter])), float(np.median(values[-quarter:]))
+    share, number = RULES[name]
+    slope = float(np.polyfit(times_s[quarter:], values[quarter:], 1)[0]) * 3600
+    allowed = max(share * early, number)
+    return Growth(name, float(values[0]), float(values[-1]), slope, early, late, late - early <= allowed)
+
+
+def told(found: Sequence[Growth]) -> list[str]:
+    """Lines of a report."""
+    head = f"{'':16}{'first':>11}{'last':>11}{'per hour':>11}{'2nd quarter':>13}{'4th quarter':>13}"
+    rows = [
+        f"{one.name:16}{one.first:11.1f}{one.last:11.1f}{one.per_hour:11.1f}{one.early:13.1f}{one.late:13.1f}  "
+        + ("holds" if one.holds else "GROWS" if math.isfinite(one.late) else "is not told by this system")
+        for one in found
+    ]
+    grew = any(not one.holds and math.isfinite(one.late) for one in found)
+    verdict = (
+        "something grew" if grew else "nothing grew" if all(one.holds for one in found) else "nothing grew of that"
+    )
+    return [head, *rows, f"verdict: {verdict}"]

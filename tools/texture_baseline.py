@@ -1,0 +1,113 @@
+"""The baseline of the paper's Table 6: vertex colours by an MLP from the backbone's global feature alone."""
+
+import logging
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import FloatArray
+from handviz.evaluation.texture_scores import Colours, Method
+from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.onnx_file import IMAGE_SHAPE, INPUT_NAME
+from handviz.models.backbones.backbones import make_backbone
+from handviz.models.texture.texture import GlobalTexture
+from handviz.training.cache import fast_session
+from handviz.training.optimiser import descend, learning_rate_factor
+from handviz.training.texture import TextureLoss, texture_terms
+from handviz.training.texture_samples import TextureSamples, load_texture_samples
+
+logger = logging.getLogger(__name__)
+BATCH, WIDTH, RATE, WARM_UP = 32, 512, 1e-3, 200
+FILE = "global_texture.safetensors"
+BACKBONE = "mediapipe_hand"
+
+
+@dataclass(frozen=True)
+class BaselineConfig:
+    """What a run depends on."""
+
+    data: tuple[Path, ...]
+    run: Path
+    epochs: int = 10
+    limit: int | None = None
+    seed: int = 0
+
+
+class _Feature(nn.Module):
+    """Images -> F."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = make_backbone(BACKBONE)
+        self.size = self.backbone.feature_size
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.backbone(image).global_feature
+
+
+@cache
+def _feature_session() -> tuple[onnxruntime.InferenceSession, int]:
+    network = _Feature()
+    return fast_session(network, ["feature"], IMAGE_SHAPE), network.size
+
+
+def _features(samples: TextureSamples) -> Tensor:
+    """(N, D) of all samples."""
+    session, _ = _feature_session()
+    found = []
+    for ids in tqdm(torch.arange(len(samples)).split(BATCH), desc="global features", unit="batch"):
+        found.append(session.run(None, {INPUT_NAME: samples.images(ids).numpy()})[0])
+    return torch.from_numpy(np.concatenate(found))
+
+
+def train_baseline(config: BaselineConfig, template: HandTemplate) -> Path:
+    """Train on the samples and the losses of the texture net; returns the file."""
+    torch.manual_seed(config.seed)
+    samples = load_texture_samples(config.data, template, config.limit)
+    features = _features(samples)
+    network = GlobalTexture(features.shape[1], WIDTH, template.vertex_count)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE)
+    faces, loss = torch.tensor(template.faces).long(), TextureLoss(seen=0.0)
+    steps = len(samples) // BATCH * config.epochs
+    if not steps:
+        raise HandvizError(f"{len(samples)} samples are fewer than a batch")
+    for step in tqdm(range(steps), unit="step"):
+        for group in optimiser.param_groups:
+            group["lr"] = RATE * learning_rate_factor(step, steps, WARM_UP)
+        ids = torch.randint(len(samples), (BATCH,))
+        terms = texture_terms(network(features[ids]), samples.batch(ids), faces, loss)
+        descend(torch.stack(list(terms.values())).sum(), network, optimiser, 1.0)
+    config.run.mkdir(parents=True, exist_ok=True)
+    path = config.run / FILE
+    save_file(
+        network.state_dict(),
+        path,
+        {"fingerprint": template.fingerprint},
+    )
+    return path
+
+
+def baseline_method(run: Path, template: HandTemplate) -> Method:
+    """A trained baseline; HandvizError if there is none in the folder."""
+    session, size = _feature_session()
+    network = GlobalTexture(size, WIDTH, template.vertex_count)
+    try:
+        network.load_state_dict(load_file(run / FILE))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise HandvizError(f"{run / FILE} is missing or not the baseline ({error})") from error
+
+    @torch.no_grad()
+    def colours(images: FloatArray, points: FloatArray) -> Colours:
+        output = network(torch.from_numpy(session.run(None, {INPUT_NAME: images})[0]))
+        return Colours(output.rgb.clamp(0, 1).numpy(), output.even.clamp(0, 1).numpy())
+
+    return colours

@@ -1,0 +1,115 @@
+"""A contact sheet of textured hands for a person to judge: ``handviz texture sheet``."""
+
+import itertools
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.errors import HandvizError
+from handviz.core.geometry import intrinsics_from_field_of_view
+from handviz.core.paths import TEXTURE_NAME, variant_file
+from handviz.core.records import CROP_SIZE, Detection, Frame, FrameResult, HandCrop
+from handviz.data.synthetic.dataset import read_shard
+from handviz.detection.crop import hand_mesh_from_crop, mesh_in_crop
+from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
+from handviz.models.reconstructor import Reconstructor
+from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.texture import Texturer
+from handviz.rendering.camera import OrbitCamera
+from handviz.rendering.offscreen import OffscreenRenderer
+from handviz.rendering.options import DrawOptions
+from handviz.sources.sources import Source, open_source
+
+logger = logging.getLogger(__name__)
+TILE = CROP_SIZE
+MARGIN = 1.35
+FAR_FIELD_OF_VIEW_DEG = 20.0
+"""Of a crop alone, whose camera nobody knows."""
+ON_PICTURE = DrawOptions(colour="texture", opacity=1.0, legend=False)
+AROUND = replace(ON_PICTURE, view="orbit", inset=False)
+BEHIND, ASIDE = OrbitCamera(yaw_rad=math.pi), OrbitCamera(yaw_rad=math.pi / 2)
+Picture = NDArray[np.uint8]
+
+
+def held_out_hands(folders: Sequence[Path], count: int, model_dir: Path) -> Iterator[FrameResult]:
+    """Hands of rendered crops, taken from the folders in turn, without a detector."""
+    template = load_open_hand()
+    network = Reconstructor(variant_file("final", model_dir), template_fingerprint=template.fingerprint)
+    texturer = Texturer(model_dir / TEXTURE_NAME, template)
+    shards = [read_shard(folder, 0).pictures for folder in folders]
+    pictures = itertools.chain.from_iterable(zip(*shards, strict=False))
+    intrinsics = intrinsics_from_field_of_view(CROP_SIZE, CROP_SIZE, FAR_FIELD_OF_VIEW_DEG)
+    for number, picture in enumerate(itertools.islice(pictures, count)):
+        crop = HandCrop(picture.astype(np.float32) / 255, np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))
+        canonical = network.reconstruct([crop])
+        hand = hand_mesh_from_crop(canonical[0], crop, intrinsics=intrinsics, variant="final")
+        (texture,) = texturer.texture([crop], [mesh_in_crop(hand, crop)], (CROP_SIZE, CROP_SIZE))
+        yield FrameResult(Frame(number, picture, 0.0), "final", hands=(replace(hand, texture=texture),))
+
+
+def pictured_hands(inputs: Sequence[str], model_dir: Path) -> Iterator[FrameResult]:
+    """One result a hand that the program finds in pictures, folders and clips."""
+    settings = PipelineSettings(model_dir, video=False, texture=True, other_variants=False)
+    with ExitStack() as resources:
+        pipeline = resources.enter_context(Pipeline(settings))
+        for text in inputs:
+            source = open_source(text)
+            resources.callback(source.close)
+            if source.is_live:
+                raise HandvizError("a contact sheet is made of pictures and clips, not of a camera")
+            for frame in _frames(source):
+                result = pipeline.process(frame)
+                if result.trouble:
+                    raise HandvizError(result.trouble)
+                yield from (replace(result, hands=(hand,)) for hand in result.hands)
+
+
+def _frames(source: Source) -> Iterator[Frame]:
+    """What can be read of a source; what cannot is named."""
+    while True:
+        try:
+            frame = source.read()
+        except HandvizError as error:
+            logger.warning("%s", error)
+            continue
+        if frame is None:
+            return
+        yield frame
+
+
+def sheet(results: Iterator[FrameResult], count: int) -> Picture:
+    """A row a hand: the picture, the hand drawn over it, the same with what is inferred marked, from aside, from
+    behind, behind marked, and under other light."""
+    rows = []
+    surface = load_display_mesh()
+    with OffscreenRenderer(surface, TILE, TILE) as around, OffscreenRenderer(surface) as over:
+        for result in itertools.islice(results, count):
+            marked = replace(ON_PICTURE, mark_inferred=True)
+            tiles = [_tile(image, result) for image in (result.frame.image, over.draw(result, ON_PICTURE))]
+            tiles.append(_tile(over.draw(result, marked), result))
+            views = [(AROUND, ASIDE), (AROUND, BEHIND), (replace(AROUND, mark_inferred=True), BEHIND)]
+            views.append((replace(AROUND, relight=True), OrbitCamera()))
+            tiles += [around.draw(result, options, orbit) for options, orbit in views]
+            rows.append(np.hstack(tiles))
+    if not rows:
+        raise HandvizError("no hand was found in these pictures")
+    return np.vstack(rows)
+
+
+def _tile(image: Picture, result: FrameResult) -> Picture:
+    """The square around the hand, cut out of a picture of any size."""
+    points = result.hands[0].vertices_px * (image.shape[1] / result.frame.image.shape[1])
+    low, high = points.min(axis=0), points.max(axis=0)
+    side = max(float((high - low).max()) * MARGIN, 8.0)
+    corner = (low + high) / 2 - side / 2
+    scale = TILE / side
+    affine = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
+    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.warpAffine(image, affine, (TILE, TILE), flags=flags), np.uint8)
