@@ -16,7 +16,7 @@ from PyQt6.QtGui import QSurfaceFormat
 from PyQt6.QtWidgets import QApplication
 
 from handviz.core.errors import HandvizError
-from handviz.core.memory_return import return_large_blocks
+from handviz.core.memory import return_large_blocks
 from handviz.core.paths import CLIP_FILE, MODELS
 from handviz.core.records import VARIANTS
 from handviz.gui.main_window import MainWindow
@@ -25,8 +25,8 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.give_way import SWITCH_INTERVAL_S
 from handviz.gui.session.reconstruct_thread import PipelineLike, PipelineMaker
 from handviz.gui.session.settings import SettingsStore, ViewSettings
-from handviz.gui.widgets.keyboard import KeyboardManners
 from handviz.gui.widgets.log_window import LogKeeper
+from handviz.gui.widgets.shortcuts import KeyboardManners
 from handviz.gui.widgets.theme import Theme
 from handviz.hand_models.choice import add_hand_model_option, display_mesh, hand_model_for
 from handviz.rendering.options import ColourMode

@@ -10,10 +10,10 @@ import torch
 from handviz.__main__ import main
 from handviz.core.errors import HandvizError
 from handviz.core.probability import gaussian_nll
-from handviz.models.amvur.amvur import Amvur, DenseVertices, TokenSettings, VertexAttention
 from handviz.models.amvur.evidence import Evidence
 from handviz.models.amvur.losses import LossConfig, l2_terms, supervised_terms
 from handviz.models.amvur.model import ModelConfig, build_model
+from handviz.models.amvur.network import Amvur, DenseVertices, TokenSettings, VertexAttention
 from handviz.training.checkpoint import load_checkpoint
 from tools.ablation import DEVIATION_FIGURES, EXPERIMENTS, TABLES, TITLES, chosen, markdown, read_results
 from tools.ablation_run import Bench, BenchCrops, Budget, batches, run_experiment, train_heads

@@ -15,7 +15,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.paths import CLIP_FILE, MODELS
 from handviz.core.records import Frame
 from handviz.detection.crop import crop_hand
-from handviz.detection.marking import as_the_detector_marks_them
+from handviz.detection.placement import as_the_detector_marks_them
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.export import DeviationNotes, ExportNotes
 from handviz.models.amvur.from_onnx import Exported

@@ -12,7 +12,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.paths import MODELS, PROJECT_ROOT, variant_file
 from handviz.core.records import CROP_SIZE, HandCrop
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur import amvur
+from handviz.models.amvur import network
 from handviz.models.amvur.attention_of_files import (
     AttentionMaps,
     AttentionReader,
@@ -61,7 +61,7 @@ def test_attention_is_what_pytorch_computes(
     model, _, _ = load_checkpoint(small_model.checkpoint, template)
     # As the export rounds them.
     model = model.half().float().eval()
-    monkeypatch.setattr(amvur, "attention", noting)
+    monkeypatch.setattr(network, "attention", noting)
     with torch.no_grad():
         model(torch.tensor(noise_crop().image.transpose(2, 0, 1)[None].copy()))
     to_joints, to_tokens = found
@@ -125,5 +125,6 @@ def test_files_without_attention_are_refused_with_a_sentence(tmp_path: Path, tem
 
 
 def test_a_live_session_loads_nothing_of_it() -> None:
-    code = "import sys, app, handviz.pipeline.pipeline; sys.exit('onnx' in sys.modules or 'google.protobuf' in sys.modules)"
+    loaded = "'onnx' in sys.modules or 'google.protobuf' in sys.modules"
+    code = f"import sys, app, handviz.pipeline.pipeline; sys.exit({loaded})"
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=True, timeout=120)

@@ -6,11 +6,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from handviz.core.metrics import f_scores, pa_mpjpe_mm
-from handviz.evaluation.bootstrap import mean_intervals
 from handviz.evaluation.definitions import (
     CameraPoints,
     acceleration_errors_mm,
     joined,
+    mean_intervals,
     official_procrustes,
     pck_curve,
     sample_auc,

@@ -11,8 +11,8 @@ import pytest
 from fake_dataset import FakeDataset, fake_dataset, says, true_answer
 
 from handviz.core.errors import HandvizError
+from handviz.data.datasets.images import UsablePictures
 from handviz.data.datasets.registry import open_dataset
-from handviz.data.datasets.usable_pictures import UsablePictures
 from handviz.evaluation.official import Evaluation, Options, accelerations, evaluate, with_truth
 from handviz.evaluation.predictions import TIPS, Prediction, predictions, true_crop, true_vertices_m
 from handviz.evaluation.protocols import clip_of, frame_of, protocol_of, sequence_of

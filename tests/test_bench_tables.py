@@ -9,8 +9,7 @@ import pytest
 from handviz.__main__ import main
 from handviz.evaluation.paper import FIGURES, TABLES
 from handviz.evaluation.recipes import recipe_names
-from handviz.evaluation.results import Result, as_json, read_results
-from handviz.evaluation.tables import COLUMN_OF, markdown
+from handviz.evaluation.tables import COLUMN_OF, Result, as_json, markdown, read_results
 
 FIGURES_FOUND = {column: 1.0 + place / 8 for place, column in enumerate(COLUMN_OF.values())}
 

@@ -9,7 +9,7 @@ from PIL import Image
 from handviz.__main__ import main
 from handviz.cli import benchmark
 from handviz.core.errors import HandvizError
-from handviz.core.process_memory import held_megabytes, peak_megabytes
+from handviz.core.memory import held_megabytes, peak_megabytes
 from handviz.core.records import FrameResult
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings

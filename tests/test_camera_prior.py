@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from handviz.core.probability import rotation_from_6d
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.models.amvur.camera_net import CameraOutput, camera_vector
+from handviz.models.amvur.network import CameraOutput, camera_vector
 from handviz.training.camera_prior import as_prior, rest_turn
 from tests.fake_datasets.stand_in_mano import MANO_FROM_OPEN, stand_in_template
 

@@ -10,9 +10,9 @@ import pytest
 from numbered_clips import number_in, write_clip, write_uneven_clip
 
 from handviz.core.errors import HandvizError
-from handviz.sources import matroska_times
+from handviz.sources import container_times
 from handviz.sources.clips import ClipSource
-from handviz.sources.mp4_times import frame_times_ms
+from handviz.sources.container_times import mp4_frame_times_ms
 from handviz.sources.sources import open_source
 
 COUNT = 60
@@ -74,7 +74,7 @@ def test_a_variable_rate_keeps_numbers_and_times_true(tmp_path: Path, name: str)
 
 
 def test_a_variable_rate_without_any_table_is_walked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matroska_times, "frame_times_ms", lambda _: [])
+    monkeypatch.setattr(container_times, "matroska_frame_times_ms", lambda _: [])
     ticks = np.concatenate([[0], np.cumsum(np.random.default_rng(3).integers(1, 5, COUNT - 1))])
     source = ClipSource(write_uneven_clip(tmp_path / "uneven.mkv", list(ticks)))
     jumps = shuffled(COUNT)
@@ -111,7 +111,7 @@ def test_a_clip_that_breaks_off_ends_where_it_breaks(tmp_path: Path, name: str, 
 
 def test_the_table_of_an_mp4_is_read_without_decoding(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", "mp4v", 5)
-    assert frame_times_ms(path) == pytest.approx([0, 40, 80, 120, 160])
+    assert mp4_frame_times_ms(path) == pytest.approx([0, 40, 80, 120, 160])
     whole = path.read_bytes()
     for broken in (
         b"",
@@ -121,7 +121,7 @@ def test_the_table_of_an_mp4_is_read_without_decoding(tmp_path: Path) -> None:
         whole.replace(b"moov", b"free"),
     ):
         path.write_bytes(broken)
-        assert frame_times_ms(path) == []
+        assert mp4_frame_times_ms(path) == []
 
 
 def box(kind: bytes, *parts: bytes) -> bytes:
@@ -139,24 +139,24 @@ def test_frames_that_are_coded_out_of_order_are_sorted_by_when_they_are_shown(tm
     kind = box(b"hdlr", head, bytes(4), b"vide", bytes(13))
     inner = box(b"minf", box(b"stbl", durations, offsets))
     (tmp_path / "a.mp4").write_bytes(box(b"moov", box(b"trak", box(b"mdia", clock, kind, inner))))
-    assert frame_times_ms(tmp_path / "a.mp4") == pytest.approx([0, 100, 200, 300])
+    assert mp4_frame_times_ms(tmp_path / "a.mp4") == pytest.approx([0, 100, 200, 300])
 
 
 @pytest.mark.parametrize(("name", "codec"), [("v.webm", "VP80"), ("b.mkv", "MPG2")])
 def test_heads_of_blocks_tell_the_times_of_matroska(tmp_path: Path, name: str, codec: str) -> None:
     path = write_clip(tmp_path / name, codec, 12)
     expected = [40.0 * number for number in range(12)]
-    assert matroska_times.frame_times_ms(path) == pytest.approx(expected, abs=1.0)
+    assert container_times.matroska_frame_times_ms(path) == pytest.approx(expected, abs=1.0)
     whole = path.read_bytes()
     segment = whole.index(bytes.fromhex("18538067")) + 4
     # A live recording does not know how long it will become.
     path.write_bytes(whole[:segment] + bytes.fromhex("01ffffffffffffff") + whole[segment + 8 :])
-    assert matroska_times.frame_times_ms(path) == pytest.approx(expected, abs=1.0)
+    assert container_times.matroska_frame_times_ms(path) == pytest.approx(expected, abs=1.0)
     half = whole[: len(whole) // 2]
     for broken in (b"", b"\x1a", bytes(50), half):
         path.write_bytes(broken)
-        assert len(matroska_times.frame_times_ms(path)) < 12
-    assert matroska_times.frame_times_ms(tmp_path / "none.mkv") == []
+        assert len(container_times.matroska_frame_times_ms(path)) < 12
+    assert container_times.matroska_frame_times_ms(tmp_path / "none.mkv") == []
 
 
 def test_several_frames_in_one_block_spoil_the_times(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_several_frames_in_one_block_spoil_the_times(tmp_path: Path) -> None:
     times_ms = []
     for flags in (0x80, 0x08, 0x02):
         path.write_bytes(clip(flags))
-        times_ms.append(matroska_times.frame_times_ms(path))
+        times_ms.append(container_times.matroska_frame_times_ms(path))
     assert times_ms == [[0.0, 20.0, 40.0], [], []]
 
 
@@ -185,11 +185,11 @@ def test_what_an_edit_cuts_away_spoils_the_table(tmp_path: Path) -> None:
     assert (entries, start) == (1, 0)
     struct.pack_into(">i", whole, edit + 16, 1000)
     path.write_bytes(whole)
-    assert frame_times_ms(path) == []
+    assert mp4_frame_times_ms(path) == []
 
 
 def test_a_long_way_can_be_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matroska_times, "frame_times_ms", lambda _: [])
+    monkeypatch.setattr(container_times, "matroska_frame_times_ms", lambda _: [])
     ticks = list(np.cumsum(np.random.default_rng(3).integers(1, 5, COUNT)))
     source = ClipSource(write_uneven_clip(tmp_path / "uneven.mkv", ticks))
     grab = source._grab

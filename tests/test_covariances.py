@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from handviz.core.records import HandMesh
-from handviz.pipeline.covariances import resized
 from handviz.pipeline.kalman import KalmanSmoother
-from handviz.pipeline.smoothing import HandSmoother
+from handviz.pipeline.smoothing import HandSmoother, resized
 from tests.hands import made_up_hand
 
 

@@ -12,7 +12,7 @@ import pytest
 from handviz.__main__ import main
 from handviz.core.errors import HandvizError
 from handviz.data.datasets.freihand import SPLITS, FreiHand, open_split
-from handviz.data.datasets.pictures import read_mask
+from handviz.data.datasets.images import read_mask
 from handviz.data.datasets.posing import agreement, mano_remark
 from tests.fake_datasets import freihand as tiny
 from tests.fake_datasets.hands import TinyHand, tiny_hands

@@ -16,7 +16,7 @@ from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.data.datasets.cut import cut
 from handviz.data.datasets.freiburg import knuckle_of, mano_from
 from handviz.data.datasets.hanco import SPLITS, HanCo, open_split
-from handviz.data.datasets.pictures import read_mask
+from handviz.data.datasets.images import read_mask
 from handviz.data.datasets.posing import keypoint_distances_mm, mano_remark, placed_vertices_m
 from handviz.hand_models.mano_parameters import posed
 from tests.fake_datasets import hanco as tiny

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from handviz.core.errors import HandvizError
-from handviz.data.datasets.pictures import file_names, read_mask, read_picture
+from handviz.data.datasets.images import file_names, read_mask, read_picture
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from handviz.data.datasets.images import sentence_on, sentences_on
 from handviz.data.datasets.index import Arrays, Part, read_parts, stamp_of
-from handviz.data.datasets.left_out import sentence_on, sentences_on
 
 
 class Reader:

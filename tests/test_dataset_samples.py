@@ -11,12 +11,11 @@ import torch
 
 from handviz.core.errors import HandvizError
 from handviz.data.datasets.cut import cut
-from handviz.data.datasets.usable_pictures import BadPictures, UsablePictures
+from handviz.data.datasets.images import BadPictures, UsablePictures
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.model import ModelConfig
 from handviz.training.config import TrainConfig, as_notes, changes
-from handviz.training.dataset_samples import DatasetSamples, Drawing
-from handviz.training.joined_samples import JoinedSamples, at_step, load_samples
+from handviz.training.dataset_samples import DatasetSamples, Drawing, JoinedSamples, at_step, load_samples
 from handviz.training.train import Trainer
 from tests.fake_datasets.hands import TinyHand, tiny_hands
 from tests.fake_datasets.stand_in_mano import stand_in_template

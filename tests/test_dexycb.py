@@ -13,7 +13,7 @@ from handviz.core.geometry import rotation_from_axis_angle
 from handviz.core.records import FloatArray
 from handviz.data.datasets.cut import cut
 from handviz.data.datasets.dexycb import SPLITS, DexYcb, open_split
-from handviz.data.datasets.dexycb_splits import SPLIT_OF, SUBJECTS
+from handviz.data.datasets.dexycb_sequences import SPLIT_OF, SUBJECTS
 from handviz.data.labels import points_in_crop
 from handviz.hand_models.mano_conventions import canonical
 from handviz.hand_models.mano_parameters import MIRROR, posed, template_of, template_pose, template_shape

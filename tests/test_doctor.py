@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from handviz.cli import checks as doctor
+from handviz.cli import doctor as doctor
 from handviz.cli import doctor as doctor_command
 from handviz.cli import probes
-from handviz.cli.checks import Finding
+from handviz.cli.doctor import Finding
 from handviz.core.errors import HandvizError
 from handviz.core.paths import CHECKSUM_FILE, MODELS, PROJECT_ROOT
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from handviz.models.amvur.attention import attention
 from handviz.models.amvur.evidence import LANDMARK_NUMBERS, JointEvidence, JointLayer, Witness
 from handviz.models.amvur.model import ModelConfig, build_model
+from handviz.models.amvur.network import attention
 from handviz.models.backbones.backbones import BACKBONES
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_hand, load_mediapipe_landmark_net
 

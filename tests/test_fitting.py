@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from handviz.hand_models.fitting import convex_weights, dense_rows, fit_rows, nearest, signed_weights
+from handviz.hand_models.coarse import convex_weights, dense_rows, fit_rows, nearest, signed_weights
 
 POSES, SOURCES = 12, 6
 

@@ -6,9 +6,16 @@ import pytest
 from PIL import Image
 
 from handviz.core.errors import HandvizError
-from handviz.sources.dropped import choose
-from handviz.sources.folders import FolderSource, natural_key
-from handviz.sources.sources import ChangingSource, listed_pictures, open_source, source_exists, text_of_pictures
+from handviz.gui.source.dropping import choose
+from handviz.sources.sources import (
+    ChangingSource,
+    FolderSource,
+    listed_pictures,
+    natural_key,
+    open_source,
+    source_exists,
+    text_of_pictures,
+)
 
 
 def put(folder: Path, *names: str) -> list[Path]:

@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
-from handviz.gui.view.gl_context import SOFTWARE_HINTS, broken_driver
+from handviz.gui.view.viewport import SOFTWARE_HINTS, broken_driver
 from handviz.rendering import mesh_pass
 from handviz.rendering.scene import Scene
 from tests.test_gui_window import controller, press, window  # noqa: F401 - fixtures

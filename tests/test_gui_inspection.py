@@ -26,8 +26,8 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.give_way import STEPS_BACK
 from handviz.gui.session.mesh_saver import MeshOrder
 from handviz.gui.session.settings import SettingsStore
+from handviz.inspection.columns import HandRow, InspectionOrder, PictureRow
 from handviz.inspection.inspection import Inspection
-from handviz.inspection.inspection_rows import HandRow, InspectionOrder, PictureRow
 from handviz.sources.sources import CameraInfo
 from tests.hands import made_up_detection
 

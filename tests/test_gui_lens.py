@@ -16,8 +16,8 @@ from handviz.core.lens_files import lens_text, read_lens
 from handviz.core.records import Frame, FrameResult, HandMesh, Intrinsics, PlaceDoubt
 from handviz.gui.calibration.lens_dialog import LensDialog
 from handviz.gui.calibration.lens_feature import LensFeature
-from handviz.gui.calibration.lens_presets import PRESETS
-from handviz.gui.calibration.place_text import apart_std_m, apart_text, place_text
+from handviz.gui.calibration.lens_pages import PRESETS
+from handviz.gui.calibration.lens_panel import apart_std_m, apart_text, place_text
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer

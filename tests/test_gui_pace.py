@@ -4,7 +4,7 @@ import pytest
 from gui_fakes import frame
 
 from handviz.core.records import Frame
-from handviz.gui.session.pace import Pace
+from handviz.gui.session.rates import Pace
 
 
 def due_times(pace: Pace, times_ms: list[float | None], fps: float = 10.0) -> list[float]:

@@ -21,7 +21,7 @@ from pytestqt.qtbot import QtBot
 from handviz.core.records import FrameResult
 from handviz.gui.calibration.lens_feature import LensFeature
 from handviz.gui.main_window import MainWindow
-from handviz.gui.record import recording_thread
+from handviz.gui.record import recording as recorder_module
 from handviz.gui.record.recording import RECORDING_FOLDER, VIDEO_RATE_HZ, Recorder, clock_text, size_text
 from handviz.gui.record.screenshot import SCREENSHOT_FOLDER
 from handviz.gui.session.controller import Controller
@@ -152,7 +152,7 @@ def test_full_disk_ends_the_recording_and_what_was_written_stays(
 def test_folder_that_vanishes_ends_the_recording(
     qtbot: QtBot, window: MainWindow, camera: FakeSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recording_thread, "PROGRESS_S", 0.0)
+    monkeypatch.setattr(recorder_module, "PROGRESS_S", 0.0)
     window._controller.start("camera:0")
     press_key(window, "Ctrl+Shift+R")
     show_frames(qtbot, window, camera, 1)
@@ -177,7 +177,7 @@ def test_what_the_disk_is_too_slow_for_is_counted_and_said(
         add_result(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(recording.Recording, "add_result", slowly)
-    monkeypatch.setattr(recording_thread, "MOST_RESULTS", 2)
+    monkeypatch.setattr(recorder_module, "MOST_RESULTS", 2)
     window._controller.start("camera:0")
     press_key(window, "Ctrl+Shift+R")
     show_frames(qtbot, window, camera, 1)
@@ -201,7 +201,7 @@ def test_pictures_are_taken_at_the_videos_rate_and_counted_where_there_is_no_roo
     assert not part.wants_picture(), "the next frame of the video is not due yet"
     part._next_picture_s = 0.0
     assert part._thread is not None
-    monkeypatch.setattr(recording_thread, "MOST_PICTURES", 0)
+    monkeypatch.setattr(recorder_module, "MOST_PICTURES", 0)
     assert not part.wants_picture()
     assert part._thread._pictures_lost == 1
 
@@ -217,7 +217,7 @@ def test_what_comes_while_the_files_are_being_ended_is_not_called_lost(
         close(self)
 
     monkeypatch.setattr(recording.Recording, "close", slowly)
-    monkeypatch.setattr(recording_thread, "MOST_RESULTS", 2)
+    monkeypatch.setattr(recorder_module, "MOST_RESULTS", 2)
     window._controller.start("camera:0")
     part = recorder(window)
     press_key(window, "Ctrl+Shift+R")

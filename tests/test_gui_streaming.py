@@ -16,7 +16,7 @@ from pytestqt.qtbot import QtBot
 
 from handviz.core.paths import PROJECT_ROOT
 from handviz.gui.main_window import MainWindow
-from handviz.gui.record import stream_thread
+from handviz.gui.record import streaming as streaming_module
 from handviz.gui.record.streaming import Streaming
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import SettingsStore
@@ -117,7 +117,7 @@ def test_receiver_of_the_documentation_prints_the_finger_tip(
 def test_nobody_listening_is_said_once(
     qtbot: QtBot, window: MainWindow, camera: FakeSource, receiver: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_thread, "CALM_AFTER_S", 60.0)
+    monkeypatch.setattr(streaming_module, "CALM_AFTER_S", 60.0)
     port = receiver.getsockname()[1]
     receiver.close()
     window._controller.start("camera:0")

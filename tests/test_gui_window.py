@@ -25,9 +25,9 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, Status
 from handviz.gui.session.rates import RateMeter
 from handviz.gui.session.settings import SettingsStore, ViewSettings
-from handviz.gui.view import gl_context
-from handviz.gui.view.gl_context import NO_OPENGL
-from handviz.gui.view.numbers import Numbers, provider_text
+from handviz.gui.view import viewport
+from handviz.gui.view.view_panel import Numbers, provider_text
+from handviz.gui.view.viewport import NO_OPENGL
 from handviz.gui.widgets.shortcuts import ShortcutWindow
 from handviz.rendering.camera import OrbitCamera
 from handviz.sources.sources import CameraInfo
@@ -315,7 +315,7 @@ def test_driver_without_opengl_3_3_is_a_sentence(
     def refuse(**_: object) -> None:
         raise ValueError("Requested OpenGL version 330, got version 210")
 
-    monkeypatch.setattr(gl_context.moderngl, "create_context", refuse)
+    monkeypatch.setattr(viewport.moderngl, "create_context", refuse)
     window.show()
     qtbot.waitUntil(lambda: NO_OPENGL in window.banner.text())
     with qtbot.waitSignal(window._controller.answered):

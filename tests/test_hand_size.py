@@ -11,7 +11,7 @@ from handviz.core.records import CROP_SIZE, CanonicalHand, Detection, FloatArray
 from handviz.detection.crop import crop_from_image_affine, hand_mesh_from_crop, points_in_crop
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.pipeline.hand_size import breadth_m, length_m, with_measured_size
+from handviz.pipeline.refinement import breadth_m, length_m, with_measured_size
 from tests.tiny_network import constant_hand
 
 TEMPLATE = load_open_hand()

@@ -20,9 +20,8 @@ from handviz.core.lens import Lens
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import Detection, Frame, FrameResult
 from handviz.hand_models.open_hand import load_open_hand
+from handviz.inspection.columns import InspectionOrder, Listing, PictureRow, common_range_mm
 from handviz.inspection.inspection import Inspection, visible_share
-from handviz.inspection.inspection_columns import common_range_mm
-from handviz.inspection.inspection_rows import InspectionOrder, Listing, PictureRow
 from handviz.inspection.inspection_store import InspectionStore, forget_old_inspections, signature_of
 from handviz.io.hand_pack import pack_hands, unpack_hands
 from tests.hands import made_up_detection, textured_hand
@@ -129,7 +128,7 @@ import os, signal, sys
 from pathlib import Path
 from handviz.inspection.inspection import Inspection
 from handviz.core.lens import Lens
-from handviz.inspection.inspection_rows import InspectionOrder
+from handviz.inspection.columns import InspectionOrder
 from tests.test_inspection import Processor
 inspection = Inspection(InspectionOrder(Path(sys.argv[1])), make=lambda _: Processor())
 events = inspection.events()

@@ -14,10 +14,9 @@ import trimesh
 
 from handviz.core.errors import HandvizError
 from handviz.inspection import inspection_report
-from handviz.inspection.export_order import PARTS, ExportOrder, ExportPart
+from handviz.inspection.columns import InspectionOrder, Listing, PictureRow
+from handviz.inspection.export import PARTS, ExportOrder, ExportPart, export_inspection
 from handviz.inspection.inspection import Inspection
-from handviz.inspection.inspection_export import export_inspection
-from handviz.inspection.inspection_rows import InspectionOrder, Listing, PictureRow
 from handviz.sources.images import read_image
 from tests.browser import run_in_browser
 from tests.test_inspection import Processor, write_pictures

@@ -9,11 +9,10 @@ from torch.distributions import Normal, kl_divergence
 from handviz.core.probability import rotation_from_6d, six_d_from_rotation
 from handviz.core.records import VARIANTS
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.models.amvur.camera_net import CameraOutput, camera_vector
 from handviz.models.amvur.evidence import Evidence
 from handviz.models.amvur.losses import LossConfig, Truth, crop_terms, squared_terms, supervised_terms
 from handviz.models.amvur.model import ModelConfig, ModelOutput, build_model
-from handviz.models.amvur.prior_net import PriorOutput
+from handviz.models.amvur.network import CameraOutput, PriorOutput, camera_vector
 
 BATCH, VERTICES, KEYPOINTS = 2, 5, 3
 SIDE_CM = 10

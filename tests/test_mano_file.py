@@ -11,7 +11,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.records import Handedness
 from handviz.hand_models.mano_conventions import mano_vertices
 from handviz.hand_models.mano_parameters import ManoParameters
-from handviz.io.mano_file import FORMS, ManoRecord, PoseForm, fit_sentence, read_mano, write_mano
+from handviz.io.mano import FORMS, ManoRecord, PoseForm, fit_sentence, read_mano, write_mano
 from tests.fake_datasets.stand_in_mano import stand_in_template
 
 SIDES: tuple[Handedness, ...] = ("right", "left")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from handviz.__main__ import main
-from handviz.detection.marking import MARKED_TOWARDS, as_the_detector_marks_them
+from handviz.detection.placement import MARKED_TOWARDS, as_the_detector_marks_them
 from tools.marking_of_hands import share_of_the_way, table
 
 

@@ -10,7 +10,7 @@ from handviz.core.paths import PROJECT_ROOT
 SCRIPT = """
 import resource, sys
 from pathlib import Path
-from handviz.core.memory_return import return_large_blocks
+from handviz.core.memory import return_large_blocks
 
 if sys.argv[1] == "return":
     assert return_large_blocks()

@@ -10,19 +10,20 @@ from handviz.core.errors import HandvizError
 from handviz.core.probability import rotation_from_6d
 from handviz.core.records import VARIANTS
 from handviz.hand_models.layer import HandLayer
-from handviz.models.amvur.amvur import (
-    HIGHEST_LOG_VARIANCE,
-    LOWEST_LOG_VARIANCE,
-    Amvur,
-    TokenLinear,
-    TokenSettings,
-    attention,
-)
-from handviz.models.amvur.camera_net import CameraNet, camera_vector
 from handviz.models.amvur.evidence import Evidence
 from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import ModelConfig, build_model
-from handviz.models.amvur.prior_net import PriorNet
+from handviz.models.amvur.network import (
+    HIGHEST_LOG_VARIANCE,
+    LOWEST_LOG_VARIANCE,
+    Amvur,
+    CameraNet,
+    PriorNet,
+    TokenLinear,
+    TokenSettings,
+    attention,
+    camera_vector,
+)
 from handviz.models.backbones.backbones import BACKBONES
 
 SMALL = ModelConfig(width=32, regressor_width=32, evidence_width=16, evidence_layers=1)

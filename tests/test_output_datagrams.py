@@ -10,9 +10,8 @@ from hands import made_up_hand
 
 from handviz.core.errors import HandvizError
 from handviz.core.records import Frame, FrameResult, HandMesh
-from handviz.io.recording.datagrams import Datagrams
 from handviz.io.recording.moments import Moment, moment_of
-from handviz.io.recording.udp import UdpSender
+from handviz.io.recording.udp import Datagrams, UdpSender
 
 
 def moment(*hands: HandMesh, number: int = 7) -> Moment:

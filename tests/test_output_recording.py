@@ -18,14 +18,12 @@ from hands import made_up_hand
 from handviz.core.errors import HandvizError
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import Detection, Frame, FrameResult, HandCrop
-from handviz.io.recording import growing_file, recording
-from handviz.io.recording.datagrams import Datagrams
-from handviz.io.recording.growing_file import GrowingFile
+from handviz.io.recording import recording, video
 from handviz.io.recording.moments import Moment, ViewPicture, moment_of
-from handviz.io.recording.mp4 import copied_as_mp4
 from handviz.io.recording.recorded import read_entries, read_tracks
 from handviz.io.recording.recording import Recording
-from handviz.io.recording.video import SteadyVideo, fitted
+from handviz.io.recording.udp import Datagrams
+from handviz.io.recording.video import GrowingFile, SteadyVideo, copied_as_mp4, fitted
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -282,7 +280,7 @@ def test_line_that_is_damaged_is_named(tmp_path: Path) -> None:
 
 
 def test_every_error_of_a_disk_is_a_sentence() -> None:
-    assert "full" in growing_file.disk_sentence(Path("a/b"), OSError(errno.EDQUOT, "quota"))
-    assert "cannot be written any more: Input/output error" in growing_file.disk_sentence(
+    assert "full" in video.disk_sentence(Path("a/b"), OSError(errno.EDQUOT, "quota"))
+    assert "cannot be written any more: Input/output error" in video.disk_sentence(
         Path("a/b"), OSError(errno.EIO, "Input/output error")
     )

@@ -11,10 +11,9 @@ from handviz.core.records import VARIANTS, Frame, FrameResult, HandMesh
 from handviz.rendering.camera import Size
 from handviz.rendering.colormap import oklab_from_srgb
 from handviz.rendering.difference import Distances, distances_of, vertex_distances_mm
-from handviz.rendering.distance_colours import colours_from_distance, distance_colours, distance_legend_picture
-from handviz.rendering.label import label_picture
+from handviz.rendering.legend import colours_from_distance, distance_colours, distance_legend_picture
 from handviz.rendering.options import Difference
-from handviz.rendering.pane_label import pane_label, pane_lines
+from handviz.rendering.pane_label import label_picture, pane_label, pane_lines
 from handviz.rendering.panes import Pane, pane_at, panes_of
 from tests.hands import made_up_hand
 

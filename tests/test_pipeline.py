@@ -13,10 +13,10 @@ from handviz.core import metrics
 from handviz.core.errors import HandvizError
 from handviz.core.lens import Lens
 from handviz.core.records import Frame, HandMesh, Intrinsics
-from handviz.detection.marking import as_the_detector_marks_them
+from handviz.detection.placement import as_the_detector_marks_them
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
-from handviz.pipeline.witness import SHARE
+from handviz.pipeline.refinement import SHARE
 from tests.hands import FakeLandmarker, made_up_detection
 from tests.tiny_network import constant_hand, write_all_networks, write_network
 

@@ -8,10 +8,9 @@ import pytest
 from test_render_scene import FLAT, SIZE, SQUARE, painted, result, square
 
 from handviz.rendering.mesh_pass import EDGE_COLOUR
-from handviz.rendering.offscreen import OffscreenRenderer
+from handviz.rendering.offscreen import MultisampleTarget, OffscreenRenderer, read_pixels, straight_alpha
 from handviz.rendering.options import DrawOptions
 from handviz.rendering.scene import Scene
-from handviz.rendering.target import MultisampleTarget, read_pixels, straight_alpha
 
 MIDDLE = (24, 32)
 

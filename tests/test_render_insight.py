@@ -10,12 +10,11 @@ from test_render_scene import BLUE, FLAT, SIZE, SQUARE, Draw, painted, result, s
 
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.colormap import attention_colours, deviation_colours, oklab_from_srgb
-from handviz.rendering.highlight import AttentionShown, Highlight, Pick
-from handviz.rendering.highlight_strokes import CORE_COLOUR
-from handviz.rendering.legend_stack import LegendPart, notes_for, stacked_picture, stacked_size
+from handviz.rendering.highlight import CORE_COLOUR, AttentionShown, Highlight, Pick
+from handviz.rendering.legend import LegendPart, notes_for, stacked_picture, stacked_size
+from handviz.rendering.offscreen import MultisampleTarget
 from handviz.rendering.options import DrawOptions
 from handviz.rendering.scene import Scene
-from handviz.rendering.target import MultisampleTarget
 
 MIDDLE = (SIZE[1] // 2, SIZE[0] // 2)
 UNCERTAIN = replace(FLAT, uncertain_above_mm=5.0)

@@ -7,14 +7,14 @@ import pytest
 
 from handviz.rendering.camera import OrbitCamera, letterbox, overlay_matrix, project
 from handviz.rendering.colormap import (
+    DEFAULT_RANGE_MM,
+    RangeFollower,
     colours_from_deviation,
     deviation_colours,
+    fitted_range,
     oklab_from_srgb,
     srgb_from_oklab,
 )
-from handviz.rendering.deviation_range import DEFAULT_RANGE_MM, RangeFollower, fitted_range
-from handviz.rendering.inferred_mark import HALF_WIDTH_PX, PERIOD_PX, marked, stripe_cover
-from handviz.rendering.key_light import FIRST_DIRECTION, KeyLight
 from handviz.rendering.legend import (
     BAR_BOTTOM_PX,
     BAR_LEFT_PX,
@@ -26,6 +26,7 @@ from handviz.rendering.legend import (
     legend_picture,
     ticks_mm,
 )
+from handviz.rendering.options import FIRST_DIRECTION, HALF_WIDTH_PX, PERIOD_PX, KeyLight, marked, stripe_cover
 from handviz.rendering.surface import VertexNormals, unique_edges
 
 # Machado, Oliveira and Fernandes 2009, severity 1: what linear RGB becomes without one kind of cone.

@@ -13,13 +13,11 @@ from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
 from handviz.rendering import offscreen
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.colormap import deviation_colours
-from handviz.rendering.inferred_mark import marked, stripe_cover
-from handviz.rendering.key_light import KeyLight
 from handviz.rendering.legend import seen_legend_picture
-from handviz.rendering.options import DrawOptions
+from handviz.rendering.offscreen import MultisampleTarget
+from handviz.rendering.options import DrawOptions, KeyLight, marked, stripe_cover
 from handviz.rendering.scene import Scene
 from handviz.rendering.surface import PlainSurface
-from handviz.rendering.target import MultisampleTarget
 
 SIZE = (64, 48)
 BLUE = (0, 0, 200)

@@ -11,12 +11,12 @@ from handviz.core.records import VARIANTS, Frame, FrameResult, HandMesh, Intrins
 from handviz.rendering import image_pass, legend_pass
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.colormap import deviation_colours
-from handviz.rendering.distance_colours import distance_colours
 from handviz.rendering.highlight import AttentionShown, Highlight, Pick
+from handviz.rendering.legend import distance_colours
+from handviz.rendering.offscreen import MultisampleTarget
 from handviz.rendering.options import Difference, DrawOptions
 from handviz.rendering.split_scene import SplitScene
 from handviz.rendering.surface import PlainSurface
-from handviz.rendering.target import MultisampleTarget
 
 SIZE = (638, 160)
 """Three panes of 211 or 212 pixels and two gaps; each shows the picture 211 pixels wide, 158 high."""

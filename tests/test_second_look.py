@@ -8,7 +8,7 @@ import pytest
 
 from handviz.core.records import CanonicalHand, HandCrop, VariantName
 from handviz.detection.crop import crop_hand
-from handviz.pipeline.second_look import reconstruct_and_look_again
+from handviz.pipeline.refinement import reconstruct_and_look_again
 from tests.hands import made_up_detection
 from tests.tiny_network import constant_hand
 

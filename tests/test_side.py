@@ -6,7 +6,7 @@ import pytest
 
 from handviz.core.paths import CLIP_FILE
 from handviz.core.records import Detection, Frame, Handedness, SideChoice
-from handviz.detection.side import sided
+from handviz.detection.tracking import sided
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 
 

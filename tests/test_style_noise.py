@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from handviz.core.errors import HandvizError
-from handviz.training.style_noise import StyleNoise, drawn_styles, in_other_styles, spread_of_statistics, statistics
+from handviz.training.augmentation import StyleNoise, drawn_styles, in_other_styles, spread_of_statistics, statistics
 
 
 @pytest.fixture

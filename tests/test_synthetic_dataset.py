@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
+from handviz.cli.synthesize import write_preview
 from handviz.core.errors import HandvizError
 from handviz.data.synthetic import generator
 from handviz.data.synthetic.dataset import read_labels, read_shard, shard_numbers
 from handviz.data.synthetic.generator import labels_file, pictures_file
-from handviz.data.synthetic.preview import write_preview
 
 
 @pytest.fixture

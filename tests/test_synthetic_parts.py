@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from handviz.data.synthetic import backgrounds, develop, look, pose, props
+from handviz.data.synthetic import backgrounds, develop, look, pose, things
 from handviz.hand_models.open_hand import load_open_hand
 
 
@@ -39,12 +39,12 @@ def test_shapes_are_standard_normal_within_their_limit():
     assert shapes.std() == pytest.approx(1, abs=0.03)
 
 
-@pytest.mark.parametrize("body", [props.box, props.ball, props.cylinder, props.bottle])
+@pytest.mark.parametrize("body", [things.box, things.ball, things.cylinder, things.bottle])
 def test_bodies_have_unit_size_and_normals_outwards(body):
     mesh = body()
     np.testing.assert_allclose(np.ptp(mesh.positions, axis=0), 1, atol=0.03)
     np.testing.assert_allclose(np.linalg.norm(mesh.normals, axis=1), 1, atol=1e-9)
-    if body is not props.bottle:  # its neck and cap are no star around the middle
+    if body is not things.bottle:  # its neck and cap are no star around the middle
         assert ((mesh.positions * mesh.normals).sum(axis=1) > 0).all()
     assert mesh.faces.max() < len(mesh.positions)
 

@@ -10,7 +10,7 @@ import trimesh
 
 from handviz.__main__ import main
 from handviz.core.errors import HandvizError
-from handviz.data.synthetic import backgrounds, develop, generator, look, props, sample, things, worn
+from handviz.data.synthetic import backgrounds, develop, generator, look, sample, things
 from handviz.data.synthetic.arm import ArmPoser, object_transform
 from handviz.data.synthetic.dataset import read_labels, shard_numbers
 from handviz.data.synthetic.generator import Plan, render
@@ -32,9 +32,9 @@ def poser():
 
 @pytest.mark.parametrize(("finger", "link"), [(1, 0), (2, 1), (3, 0), (4, 0)])
 def test_a_ring_lies_on_the_finger(poser, finger, link):
-    outlines = worn.Outlines(poser.arm)
+    outlines = things.Outlines(poser.arm)
     for hand in poser.sample(np.random.default_rng(finger), 3):
-        section = worn.finger_section(outlines, hand, finger, link, 0.5)
+        section = things.finger_section(outlines, hand, finger, link, 0.5)
         assert section is not None
         assert 0.004 < section.radii.min() <= section.radii.max() < 0.016
         skin = trimesh.Trimesh(hand.vertices_m, poser.arm.faces, process=False)
@@ -42,17 +42,17 @@ def test_a_ring_lies_on_the_finger(poser, finger, link):
         cuts = trimesh.intersections.mesh_plane(skin, section.axes[2], section.centre)
         on_skin = (cuts[:, :1] + np.linspace(0, 1, 30)[None, :, None] * (cuts[:, 1:] - cuts[:, :1])).reshape(-1, 3)
         assert np.linalg.norm(points[:, None] - on_skin, axis=-1).min(axis=1).max() < 0.0006
-        mesh = worn.band(section, 0.002, 0.001)
+        mesh = things.band(section, 0.002, 0.001)
         start, end = hand.keypoints_m[1 + 4 * finger + link], hand.keypoints_m[2 + 4 * finger + link]
         np.testing.assert_allclose(mesh.positions.mean(0), (start + end) / 2, atol=0.008)
 
 
 def test_a_watch_goes_round_the_forearm_with_its_dial_on_the_back(poser):
     for hand in poser.sample(np.random.default_rng(4), 3):
-        section = worn.wrist_section(worn.Outlines(poser.arm), hand.vertices_m, poser.arm, 0.04)
+        section = things.wrist_section(things.Outlines(poser.arm), hand.vertices_m, poser.arm, 0.04)
         assert section is not None
         assert 0.012 < section.radii.min() <= section.radii.max() < 0.045
-        place = worn.dial_transform(section, np.array([0, 0, 1.0]), 0.03, 0.008)
+        place = things.dial_transform(section, np.array([0, 0, 1.0]), 0.03, 0.008)
         assert place[2, 3] > section.centre[2] + 0.008
         assert np.linalg.norm(place[:3, 3] - section.centre) == pytest.approx(section.radii.mean(), abs=0.012)
 
@@ -60,7 +60,7 @@ def test_a_watch_goes_round_the_forearm_with_its_dial_on_the_back(poser):
 def test_a_plane_beside_the_limb_cuts_nothing(poser):
     hand = poser.sample(np.random.default_rng(0), 1)[0]
     far = np.array([0.0, 5.0, 0.0])
-    assert worn.Outlines(poser.arm).cut(hand.vertices_m, [5], far, np.array([0.0, 1, 0])) is None
+    assert things.Outlines(poser.arm).cut(hand.vertices_m, [5], far, np.array([0.0, 1, 0])) is None
 
 
 # What things hide.
@@ -77,7 +77,7 @@ def _box_before(share_of_way: float):
     def made(self, rng, hand, camera, *, cover=False):
         middle = camera.camera_from_wrist @ hand.keypoints_m[9] + camera.wrist_camera_m
         place = object_transform(np.eye(3), np.array([0.09, 0.09, 0.01]), middle * share_of_way)
-        return [Surface(props.box(), GREY, OCCLUDER, place)]
+        return [Surface(things.box(), GREY, OCCLUDER, place)]
 
     return made
 
@@ -177,10 +177,10 @@ def test_a_thing_between_light_and_wall_casts_a_shadow(studio):
         shadow_centre_m=(0.0, 0.0, 0.5),
     )
     wall = Surface(
-        props.box(), GREY, TARGET, object_transform(np.eye(3), np.array([0.4, 0.4, 0.02]), np.array([0, 0, 0.51]))
+        things.box(), GREY, TARGET, object_transform(np.eye(3), np.array([0.4, 0.4, 0.02]), np.array([0, 0, 0.51]))
     )
     small = np.full(3, 0.05)
-    box = Surface(props.box(), GREY, OCCLUDER, object_transform(np.eye(3), small, np.array([-0.05, -0.05, 0.42])))
+    box = Surface(things.box(), GREY, OCCLUDER, object_transform(np.eye(3), small, np.array([-0.05, -0.05, 0.42])))
     matrix = np.array([[300.0, 0, 112], [0, 300, 112], [0, 0, 1]])
     projection = clip_from_camera(np.eye(2, 3), matrix)
     shaded = studio.draw([wall, box], lights, projection).rgb.astype(float)

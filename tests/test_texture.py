@@ -18,7 +18,7 @@ from handviz.models.reconstructor import Reconstructor
 from handviz.models.texture.texture import Copying, TextureConfig, TextureNet, TextureOutput, sampled
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
-from handviz.pipeline.texture import Texturer, inside_picture
+from handviz.pipeline.texture_fusion import Texturer, inside_picture
 from handviz.rendering.surface import VertexNormals
 from handviz.training.texture import TextureLoss, at_pixels, texture_terms
 from handviz.training.texture_samples import load_texture_samples, mesh_points, missed

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from handviz.core.records import HandTexture
-from handviz.pipeline.texture_memory import TextureMemory, sighting_weight
+from handviz.pipeline.texture_fusion import TextureMemory, sighting_weight
 from tests.hands import made_up_hand
 
 FACES = np.array([[0, 1, 2]], np.int32)

@@ -9,7 +9,7 @@ from handviz.core.paths import MODELS, TEXTURE_NAME
 from handviz.core.records import Detection, HandCrop
 from handviz.evaluation.evaluate import Crops
 from handviz.evaluation.texture_scores import Colours, projective_sampling, scenes, scores
-from handviz.pipeline.texture import Texturer, inside_picture
+from handviz.pipeline.texture_fusion import Texturer, inside_picture
 
 HANDS = 12
 

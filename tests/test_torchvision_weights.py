@@ -7,8 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from handviz.core.errors import HandvizError
-from handviz.models.backbones.imagenet_backbones import EfficientNetB0, ResNet50
-from handviz.models.backbones.torchvision_weights import load_torchvision_weights
+from handviz.models.backbones.imagenet_backbones import EfficientNetB0, ResNet50, load_torchvision_weights
 
 
 @pytest.fixture(scope="module")

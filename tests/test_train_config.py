@@ -9,11 +9,10 @@ import pytest
 from handviz.core.errors import HandvizError
 from handviz.models.amvur.losses import LossConfig
 from handviz.models.amvur.model import ModelConfig
+from handviz.training.augmentation import StyleNoise, WitnessNoise
 from handviz.training.checkpoint import load_checkpoint, load_resume_state, save_checkpoint
 from handviz.training.config import TrainConfig, as_notes, changes
-from handviz.training.style_noise import StyleNoise
 from handviz.training.train import Trainer, train
-from handviz.training.witness_noise import WitnessNoise
 
 SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, evidence="global")
 

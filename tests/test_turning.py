@@ -6,7 +6,7 @@ from gui_fakes import frame
 from PIL import Image
 
 from handviz.core.records import Frame
-from handviz.sources.turning import TURNS_DEG, turned
+from handviz.sources.sources import TURNS_DEG, turned
 
 
 @pytest.mark.parametrize("turn_deg", TURNS_DEG)

@@ -5,11 +5,10 @@ import pytest
 import trimesh
 
 from handviz.core.records import FloatArray
-from handviz.hand_models.flatten import flatten
 from handviz.hand_models.open_hand import load_display_mesh
 from handviz.hand_models.template import HandTemplate
-from handviz.hand_models.uv_atlas import load_uv_atlas
-from handviz.io.texels import TEXTURE_SIZE, rasterised
+from handviz.hand_models.uv_atlas import flatten, load_uv_atlas
+from handviz.io.uv_texture import TEXTURE_SIZE, rasterised
 
 
 def doubled_areas(corners: FloatArray) -> FloatArray:

@@ -12,8 +12,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.records import FloatArray, HandMesh
 from handviz.hand_models.open_hand import load_display_mesh
 from handviz.hand_models.uv_atlas import load_uv_atlas
-from handviz.io.texels import load_texels
-from handviz.io.uv_texture import bake_texture
+from handviz.io.uv_texture import bake_texture, load_texels
 from tests.hands import textured_hand
 
 HEIGHT, WIDTH = 260, 300

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from handviz.data.synthetic.develop import Curve, Tone
-from handviz.data.synthetic.sample import scene_maker
-from handviz.data.synthetic.vertex_colours import VertexLight, bake, colours
+from handviz.data.synthetic.sample import VertexLight, bake, colours, scene_maker
 from handviz.data.synthetic.viewpoint import sample_camera
 from handviz.rendering.studio_parts import Lights, Material
 

@@ -10,13 +10,18 @@ from torch.distributions import Normal, kl_divergence
 
 from handviz.core.errors import HandvizError
 from handviz.core.probability import Gaussian, rotation_from_6d
-from handviz.models.amvur.camera_net import CameraOutput
 from handviz.models.amvur.losses import LossConfig, Truth
 from handviz.models.amvur.model import ModelOutput
-from handviz.models.amvur.prior_net import PriorOutput
-from handviz.models.amvur.weak import WeakPriors, drawn_camera, expected_image_nll, weak_terms
-from handviz.models.amvur.weak_weights import WeakWeights
-from handviz.training.pose_prior import PosePrior, pose_prior
+from handviz.models.amvur.network import CameraOutput, PriorOutput
+from handviz.models.amvur.weak_losses import (
+    PosePrior,
+    WeakPriors,
+    WeakWeights,
+    drawn_camera,
+    expected_image_nll,
+    pose_prior,
+    weak_terms,
+)
 
 BATCH, VERTICES, KEYPOINTS = 2, 5, 3
 RHO = 0.7

@@ -9,13 +9,13 @@ from handviz.__main__ import main
 from handviz.core.errors import HandvizError
 from handviz.core.records import VARIANTS
 from handviz.models.amvur.losses import Truth
+from handviz.training.augmentation import WitnessNoise
 from handviz.training.camera_prior import PriorSource, load_camera_prior
 from handviz.training.checkpoint import load_checkpoint
 from handviz.training.config import TrainConfig
 from handviz.training.samples import load_pictures, take
 from handviz.training.train import Trainer, train
 from handviz.training.validation import validation_errors
-from handviz.training.witness_noise import WitnessNoise
 from tests.training import SMALL, assert_same, run_steps
 
 QUIET = WitnessNoise(share=0.0)

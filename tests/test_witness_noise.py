@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from handviz.core import metrics
-from handviz.detection.marking import as_the_detector_marks_them
+from handviz.detection.placement import as_the_detector_marks_them
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.evidence import LANDMARK_NUMBERS
 from handviz.models.amvur.losses import Truth
-from handviz.training.witness_noise import NUMBERS, WitnessNoise, true_landmarks, with_errors_of_photographs
+from handviz.training.augmentation import NUMBERS, WitnessNoise, true_landmarks, with_errors_of_photographs
 
 COUNT = 400
 

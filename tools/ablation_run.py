@@ -16,13 +16,13 @@ from handviz.core.errors import HandvizError
 from handviz.core.records import FloatArray
 from handviz.core.units import METRES_PER_CENTIMETRE
 from handviz.evaluation.card import SeenPoints, deviation_figures, mean_or_nan, point_figures
+from handviz.evaluation.held_out import write_text
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.losses import loss_terms
 from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import HandModel, ModelConfig, VariantHeads, build_model
 from handviz.training.cache import CachedSamples, load_cached, with_evidence
 from handviz.training.checkpoint import load_checkpoint, save_checkpoint
-from handviz.training.files import write_text
 from handviz.training.optimiser import descend, learning_rate_factor
 from tools.ablation import DEVIATION_FIGURES, MODEL, RESULT, Experiment
 

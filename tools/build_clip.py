@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from handviz.core.geometry import intrinsics_from_field_of_view, rotation_about_z, rotation_from_axis_angle
 from handviz.core.paths import CLIP_FILE
 from handviz.core.records import FloatArray
-from handviz.data.synthetic import look, props
+from handviz.data.synthetic import look, things
 from handviz.data.synthetic.develop import develop, sample_curve
 from handviz.data.synthetic.scene import ArmPoser, PosedArm, object_transform
 from handviz.hand_models.anatomy import joint_axes, pose_from_angles
@@ -123,7 +123,7 @@ class Clip:
         transform = object_transform(np.eye(3), np.array([0.09, 0.12, 0.09]), np.array([0.34, 0.26, 0.95]))
         colour = (0.10, 0.22, 0.30)
         material = Material(colour, colour, colour, colour, colour, mottle=0.2, gloss=0.3)
-        return Surface(props.cylinder(), material, BEHIND, transform)
+        return Surface(things.cylinder(), material, BEHIND, transform)
 
     def frame(self, number: int) -> NDArray[np.uint8]:
         """RGB (480, 640, 3)."""

@@ -19,8 +19,7 @@ from scipy.spatial import cKDTree
 from handviz.core.paths import OPEN_HAND_FILE
 from handviz.core.records import FloatArray
 from handviz.hand_models.anatomy import joint_axes, pose_from_angles, sample_angles
-from handviz.hand_models.coarse import COARSE_COUNT, coarse_tokens
-from handviz.hand_models.fitting import dense_rows, fit_rows, nearest, signed_weights
+from handviz.hand_models.coarse import COARSE_COUNT, coarse_tokens, dense_rows, fit_rows, nearest, signed_weights
 from handviz.hand_models.open_hand import PARENTS, TEMPLATE_ARRAYS
 from handviz.hand_models.skinning import joint_transforms, skin
 from handviz.hand_models.template import SHAPE_SIZE, HandTemplate

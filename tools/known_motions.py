@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from handviz.core.files import write_whole
 from handviz.core.records import HandMesh, Intrinsics
-from handviz.core.whole_files import write_whole
 from tools.motion_scores import KnownMotion
 
 ARRAYS = (

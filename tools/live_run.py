@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from handviz.core.errors import HandvizError
-from handviz.core.process_memory import held_megabytes
+from handviz.core.memory import held_megabytes
 from handviz.core.records import Frame, FrameResult
 from handviz.pipeline.pipeline import Pipeline
 from handviz.sources.mailbox import Mailbox

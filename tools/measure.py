@@ -10,7 +10,7 @@ from typing import Any, Literal
 from PyQt6.QtCore import QObject, QTimer
 from PyQt6.QtGui import QOpenGLContext
 
-from handviz.core.process_memory import held_megabytes
+from handviz.core.memory import held_megabytes
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer

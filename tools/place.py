@@ -23,8 +23,8 @@ from handviz.core.records import CROP_SIZE, VARIANTS, FloatArray, Frame, HandMes
 from handviz.data.synthetic.generator import render_samples
 from handviz.data.synthetic.sample import Sample
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.pipeline.hand_size import length_m
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.pipeline.refinement import length_m
 
 logger = logging.getLogger(__name__)
 SAME_HAND = 0.35

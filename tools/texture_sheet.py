@@ -21,7 +21,7 @@ from handviz.detection.crop import hand_mesh_from_crop, mesh_in_crop
 from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
 from handviz.models.reconstructor import Reconstructor
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
-from handviz.pipeline.texture import Texturer
+from handviz.pipeline.texture_fusion import Texturer
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import DrawOptions

@@ -30,9 +30,9 @@ from handviz.adaptation.adaptation import (
 )
 from handviz.adaptation.clip_crops import ClipCrops, Cuts, cuts_of
 from handviz.core.errors import HandvizError
+from handviz.core.files import write_whole
 from handviz.core.paths import MODELS, variant_file
 from handviz.core.records import FloatArray
-from handviz.core.whole_files import write_whole
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.export import DeviationNotes, ExportNotes, export_onnx
 from handviz.models.amvur.from_onnx import Exported, read_onnx

@@ -20,13 +20,12 @@ from handviz.core import metrics
 from handviz.core.paths import variant_file
 from handviz.core.records import CanonicalHand, FloatArray, HandCrop, Intrinsics
 from handviz.detection.crop import camera_from_crop, hand_mesh_from_crop
-from handviz.hand_models.handles import vertices_from_keypoint_moves
 from handviz.hand_models.open_hand import load_open_hand
+from handviz.hand_models.skinning import vertices_from_keypoint_moves
 from handviz.models.amvur.export import export_onnx
 from handviz.models.amvur.from_onnx import Exported
 from handviz.models.reconstructor import Reconstructor
-from handviz.pipeline.alignment import aligned_to_detector
-from handviz.pipeline.witness import drawn_to_detector, leaning_on_witness
+from handviz.pipeline.refinement import aligned_to_detector, drawn_to_detector, leaning_on_witness
 
 FIRST_SEED = 500
 """Of the motions that figures are printed of; others were used to design the adaptation."""

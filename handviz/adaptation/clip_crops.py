@@ -15,7 +15,7 @@ from handviz.core.geometry import apply_affine
 from handviz.core.records import CROP_SIZE, Detection, FloatArray, Frame, SideChoice
 from handviz.detection.crop import CROP_SIDE_PER_EXTENT, crop_from_image_affine, cut_out
 from handviz.detection.landmarker import HandLandmarker
-from handviz.detection.side import sided
+from handviz.detection.tracking import sided
 from handviz.sources.sources import ClipSource, Source
 
 TURN_SD_RAD, LOG_SIZE_SD, SHIFT_SD = 0.2, 0.1, 0.03

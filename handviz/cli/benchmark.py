@@ -14,8 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from handviz.core.errors import HandvizError
+from handviz.core.memory import peak_megabytes
 from handviz.core.paths import CLIP_FILE, MODELS
-from handviz.core.process_memory import peak_megabytes
 from handviz.core.records import VARIANTS, Frame, FrameResult
 from handviz.detection.landmarker import HandLandmarker
 from handviz.hand_models.choice import add_hand_model_option, display_mesh, hand_model
@@ -93,8 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _measure_datasets(arguments: argparse.Namespace) -> int:
     """Loaded here: the live program needs no PyTorch."""
     from handviz.evaluation.throughput import measure
-    from handviz.training.dataset_samples import Drawing
-    from handviz.training.joined_samples import load_dataset
+    from handviz.training.dataset_samples import Drawing, load_dataset
 
     if arguments.batches < 1:
         raise HandvizError("--batches must be at least 1")

@@ -18,7 +18,7 @@ from handviz.cluster.shards import ShardReport
 from handviz.cluster.verification import differing
 from handviz.cluster.whole_run import do, join, prepared, shards_to_do, write_summary
 from handviz.core.errors import HandvizError
-from handviz.core.process_memory import peak_megabytes
+from handviz.core.memory import peak_megabytes
 
 MOST_NAMED = 20
 """Unreadable pictures that are named while a run goes on; its folder names all."""

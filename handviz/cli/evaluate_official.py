@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from handviz.core.errors import HandvizError
 from handviz.core.records import Detection, Frame
 from handviz.data.datasets.annotated import AnnotatedHand, HandDataset
+from handviz.data.datasets.images import BadPictures
 from handviz.data.datasets.registry import open_dataset
-from handviz.data.datasets.usable_pictures import BadPictures
 from handviz.detection.landmarker import HandLandmarker
 from handviz.evaluation.evaluate import Predictor
 from handviz.evaluation.official import Evaluation, Options, evaluate

@@ -13,12 +13,12 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from handviz.core.errors import HandvizError
 from handviz.core.lens import ASSUMED_LENS, Lens
+from handviz.core.memory import peak_megabytes
 from handviz.core.paths import MODELS
-from handviz.core.process_memory import peak_megabytes
 from handviz.core.records import VARIANTS, Frame
 from handviz.hand_models.choice import add_hand_model_option, hand_model
+from handviz.inspection.columns import InspectionOrder, Listing, PictureRow, checked_folder
 from handviz.inspection.inspection import Inspection, PictureProcessor, make_processor
-from handviz.inspection.inspection_rows import InspectionOrder, Listing, PictureRow, checked_folder
 from handviz.sources.images import now_ms, read_image
 from handviz.sources.sources import FolderSource
 

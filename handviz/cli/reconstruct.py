@@ -18,8 +18,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.records import SMOOTHING_KINDS, Frame, FrameResult
 from handviz.hand_models.choice import display_mesh, found_mano, hand_model
 from handviz.hand_models.template import HandTemplate
-from handviz.io.mano_file import ManoRecord, check_mano_path, fit_sentence, write_mano
-from handviz.io.mano_of_hands import mano_of_hand
+from handviz.io.mano import ManoRecord, check_mano_path, fit_sentence, mano_of_hand, write_mano
 from handviz.io.report import distance_from_detector, output_stems, unreadable_entry, write_report
 from handviz.models.onnx_session import limit_threads
 from handviz.pipeline.picture_order import reconstructed, written_entry

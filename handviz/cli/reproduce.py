@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import get_args
 
 from handviz.core.errors import HandvizError
-from handviz.core.whole_files import write_whole
+from handviz.core.files import write_whole
+from handviz.data.datasets.images import BadPictures
 from handviz.data.datasets.registry import DatasetSpec, open_dataset, parsed
-from handviz.data.datasets.usable_pictures import BadPictures
 from handviz.evaluation.evaluate import checkpoint_predictor
 from handviz.evaluation.official import Evaluation, Options, evaluate
 from handviz.evaluation.paper import TABLES
 from handviz.evaluation.recipes import Recipe, load_recipe, smoke
 from handviz.evaluation.report import report
-from handviz.evaluation.results import Result, as_json
+from handviz.evaluation.tables import Result, as_json
 from handviz.hand_models.choice import add_hand_model_option, hand_model
 from handviz.hand_models.template import HandTemplate
 from handviz.training.checkpoint import load_checkpoint

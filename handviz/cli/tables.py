@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 
 from handviz.core.errors import HandvizError
-from handviz.core.whole_files import write_whole
+from handviz.core.files import write_whole
 from handviz.evaluation.paper import TABLES
 from handviz.evaluation.recipes import load_recipe, recipe_names
-from handviz.evaluation.results import read_results
-from handviz.evaluation.tables import markdown
+from handviz.evaluation.tables import markdown, read_results
 
 logger = logging.getLogger(__name__)
 

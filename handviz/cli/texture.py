@@ -12,9 +12,9 @@ import numpy as np
 from handviz.cli.evaluate import held_out_crops, onnx_predictor
 from handviz.cli.export import write_checksums
 from handviz.core.errors import HandvizError
+from handviz.core.files import write_whole
 from handviz.core.paths import MODELS, TEXTURE_NAME
-from handviz.core.whole_files import write_whole
-from handviz.evaluation.results import Result, as_json
+from handviz.evaluation.tables import Result, as_json
 from handviz.evaluation.texture_scores import (
     WINDOWS,
     Colours,
@@ -27,7 +27,7 @@ from handviz.evaluation.texture_scores import (
 )
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.texture.texture_export import export_texture
-from handviz.pipeline.texture import Texturer
+from handviz.pipeline.texture_fusion import Texturer
 from handviz.training.checkpoint import read_metadata
 from handviz.training.texture import TextureTrainConfig, train_texture
 from handviz.training.texture_checkpoint import load_texture_checkpoint

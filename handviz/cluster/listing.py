@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handviz.core.errors import HandvizError
-from handviz.core.whole_files import writing_whole
+from handviz.core.files import writing_whole
 from handviz.sources.images import IMAGE_SUFFIXES
 
 LISTING_NAME, SHARDS_NAME = "listing.jsonl", "shards.txt"

@@ -9,9 +9,9 @@ from typing import Any
 from handviz import __version__
 from handviz.cluster.listing import Listed
 from handviz.core.errors import HandvizError
+from handviz.core.files import write_whole
 from handviz.core.paths import LANDMARKER_FILE, TEXTURE_NAME, variant_file
 from handviz.core.records import VARIANTS
-from handviz.core.whole_files import write_whole
 from handviz.hand_models.choice import hand_model_for
 from handviz.pipeline.picture_order import PictureOrder
 

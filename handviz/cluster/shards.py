@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from handviz.core.errors import HandvizError
-from handviz.core.whole_files import write_whole
+from handviz.core.files import write_whole
 
 SHARDS_FOLDER = "shards"
 SHARDS_PER_FOLDER = 1000

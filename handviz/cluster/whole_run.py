@@ -12,7 +12,7 @@ from handviz.cluster.run_record import Run, identity, known_listing, write_recor
 from handviz.cluster.runners import Runner
 from handviz.cluster.shards import ShardReport, entries_of_shard, is_done, read_report
 from handviz.core.errors import HandvizError
-from handviz.core.whole_files import write_whole, writing_whole
+from handviz.core.files import write_whole, writing_whole
 
 MANIFEST_NAME, INDEX_NAME, UNREADABLE_NAME = "manifest.json", "index.jsonl", "unreadable.jsonl"
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from handviz.cluster.listing import pictures_of_shard
 from handviz.cluster.run_record import Run, known_listing
 from handviz.cluster.shards import MOST_TRIES, Entry, Journal, ShardReport, is_done, read_report, write_shard
 from handviz.core.errors import HandvizError
-from handviz.core.process_memory import peak_megabytes
+from handviz.core.memory import peak_megabytes
 from handviz.core.records import Frame
 from handviz.io.report import unreadable_entry
 from handviz.models.onnx_session import limit_threads

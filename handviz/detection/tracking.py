@@ -2,13 +2,24 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import numpy as np
 
-from handviz.core.records import HandMesh
+from handviz.core.records import Detection, HandMesh, SideChoice
 
 SAME_HAND_EXTENTS = 1.0
+
+
+# The person's word on which hand is which goes before the detector's.
+
+
+def sided(detections: Sequence[Detection], choice: SideChoice) -> tuple[Detection, ...]:
+    """The detections with the side that the choice gives them."""
+    if choice == "detected":
+        return tuple(detections)
+    return tuple(replace(detection, handedness=choice) for detection in detections)
 
 
 class Track(Protocol):

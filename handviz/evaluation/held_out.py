@@ -4,6 +4,7 @@ Nobody trains on these seeds. The file also keeps what tells whether another mac
 digest of the first shard's labels of each part, and a few of its numbers for where rounding differs.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -22,13 +23,28 @@ from handviz.core.records import FloatArray
 from handviz.data.synthetic import generator
 from handviz.data.synthetic.dataset import read_labels
 from handviz.evaluation.evaluate import Crops
-from handviz.training.files import write_text
 
 logger = logging.getLogger(__name__)
 HELD_OUT_FILE = PROJECT_ROOT / "assets" / "held_out.json"
 DIGEST_STEP = 1e-3
 WITNESSES = 8
 WITNESS_TOLERANCE = 1e-3
+
+
+# Small text files, written whole or not at all.
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write beside the place and move there; raises HandvizError if it cannot be written."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise HandvizError(f"cannot write {path} ({error}); what was there is intact") from error
+    return path
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ from handviz.core.errors import HandvizError
 from handviz.core.records import FloatArray
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.data.datasets.annotated import HandDataset
-from handviz.data.datasets.usable_pictures import BadPictures, UsablePictures
-from handviz.evaluation.bootstrap import mean_intervals
+from handviz.data.datasets.images import BadPictures, UsablePictures
 from handviz.evaluation.card import deviation_figures
-from handviz.evaluation.definitions import CameraPoints, Scores, acceleration_errors_mm, joined, score
+from handviz.evaluation.definitions import CameraPoints, Scores, acceleration_errors_mm, joined, mean_intervals, score
 from handviz.evaluation.evaluate import Predictor
 from handviz.evaluation.predictions import (
     Finder,

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from handviz.core.errors import HandvizError
 from handviz.core.records import CanonicalHand, Detection, FloatArray, HandCrop
 from handviz.data.datasets.annotated import AnnotatedHand
+from handviz.data.datasets.images import UsablePictures
 from handviz.data.datasets.posing import placed_vertices_m
-from handviz.data.datasets.usable_pictures import UsablePictures
 from handviz.detection.crop import crop_hand, hand_mesh_from_crop
 from handviz.evaluation.evaluate import BATCH, Predictor
 from handviz.evaluation.protocols import protocol_of

@@ -9,10 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from handviz.core.whole_files import write_whole
-from handviz.evaluation.bootstrap import RESAMPLES
+from handviz.core.files import write_whole
 from handviz.evaluation.card import CARD_ROWS, cell, mean_or_nan
-from handviz.evaluation.definitions import ALIGNMENTS, COLUMNS, THRESHOLDS_MM
+from handviz.evaluation.definitions import ALIGNMENTS, COLUMNS, RESAMPLES, THRESHOLDS_MM
 from handviz.evaluation.official import Evaluation
 from handviz.evaluation.plots import save_figure
 from handviz.evaluation.protocols import official_count, protocol_of, sequence_of

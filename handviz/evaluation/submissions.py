@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import writing_whole
 from handviz.core.records import FloatArray
-from handviz.core.whole_files import writing_whole
 from handviz.data.datasets.annotated import HandDataset
 from handviz.evaluation.definitions import WRIST
 from handviz.evaluation.predictions import MANO, Prediction

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 from tqdm import tqdm
 
-from handviz.core.archive import read_arrays
 from handviz.core.errors import HandvizError
+from handviz.core.files import read_arrays
 from handviz.core.metrics import decibel
 from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.data.synthetic.dataset import REMEDY, bits, read_shard, shard_numbers

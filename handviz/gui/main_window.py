@@ -16,30 +16,34 @@ from handviz.gui.folder.inspection_feature import InspectionFeature
 from handviz.gui.inspector.compare import Compare
 from handviz.gui.inspector.insight import Insight
 from handviz.gui.record.animating import Animating
-from handviz.gui.record.cut_out import CutOut
 from handviz.gui.record.output_panel import OutputPanel
 from handviz.gui.record.recording import Recorder
-from handviz.gui.record.screenshot import SCREENSHOT_FOLDER, free_path, pictures_folder, save_picture, timed_name
+from handviz.gui.record.screenshot import (
+    SCREENSHOT_FOLDER,
+    CutOut,
+    free_path,
+    pictures_folder,
+    save_picture,
+    timed_name,
+)
 from handviz.gui.record.streaming import Streaming
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.mesh_saver import MESH_FORMATS, MeshOrder
 from handviz.gui.session.messages import Answer, Status
 from handviz.gui.session.settings import ViewSettings
+from handviz.gui.source.dropping import choose as choose_dropped
 from handviz.gui.source.dropping import dropped_paths, welcome
-from handviz.gui.source.source_feature import SourceFeature
-from handviz.gui.source.source_panel import SourcePanel
+from handviz.gui.source.source_panel import SourceFeature, SourcePanel
 from handviz.gui.source.timeline import Timeline
 from handviz.gui.view.view_panel import ViewPanel
 from handviz.gui.view.viewport import Viewport
-from handviz.gui.widgets.keyboard import reach_by_tab_alone
 from handviz.gui.widgets.log_window import LogKeeper, LogWindow
 from handviz.gui.widgets.parts import ElidedLabel, named_label
-from handviz.gui.widgets.shortcuts import Shortcut, ShortcutWindow, install
+from handviz.gui.widgets.shortcuts import Shortcut, ShortcutWindow, install, reach_by_tab_alone
 from handviz.gui.widgets.toasts import Toasts
 from handviz.gui.widgets.welcome import WELCOMED, Welcome
 from handviz.gui.window_layout import WindowLayout
 from handviz.rendering.surface import Surface
-from handviz.sources.dropped import choose as choose_dropped
 from handviz.sources.sources import PICTURES_PREFIX
 
 CLIP_FILTER = "Clips (*.mp4 *.mov *.avi *.mkv *.webm *.m4v);;All files (*)"

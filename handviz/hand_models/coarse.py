@@ -1,13 +1,71 @@
 """A nested subset of a mesh's vertices, and the weights that lift values on it to all vertices."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import nnls
+from scipy.spatial import cKDTree
 
 from handviz.core.records import FloatArray
-from handviz.hand_models.fitting import dense_rows, fit_rows, nearest, signed_weights
 
+SUM_WEIGHT = 10.0
+RIDGE_M = 0.001
+"""A weight of 1 costs as much as a miss of 1 mm."""
 COARSE_COUNT = 195
 NEIGHBOURS = 9
+
+
+# Local weights whose rows sum to 1: how joints and fine vertices follow from other vertices.
+
+
+def convex_weights(sources: FloatArray, targets: FloatArray) -> FloatArray:
+    """Non-negative weights (K,), summing to 1, that best give targets (N, 3) from sources (N, K, 3)."""
+    matrix = sources.transpose(0, 2, 1).reshape(-1, sources.shape[1])
+    scale = SUM_WEIGHT * np.abs(matrix).max()
+    matrix = np.concatenate([matrix, np.full((1, matrix.shape[1]), scale)])
+    weights, _ = nnls(matrix, np.append(targets.reshape(-1), scale))
+    return weights / weights.sum()
+
+
+def signed_weights(sources: FloatArray, targets: FloatArray) -> FloatArray:
+    """Weights (K,) of either sign, summing to 1, kept small by a ridge: reach points outside the sources' hull."""
+    matrix = sources.transpose(0, 2, 1).reshape(-1, sources.shape[1])
+    scale = SUM_WEIGHT * np.linalg.norm(matrix)
+    ridge = RIDGE_M * np.sqrt(len(matrix)) * np.eye(matrix.shape[1])
+    system = np.concatenate([matrix, ridge, np.full((1, matrix.shape[1]), scale)])
+    wanted = np.concatenate([targets.reshape(-1), np.zeros(len(ridge)), [scale]])
+    weights = np.linalg.lstsq(system, wanted, rcond=None)[0]
+    return weights / weights.sum()
+
+
+def fit_rows(
+    sources: FloatArray,
+    targets: FloatArray,
+    candidates: NDArray[np.integer],
+    fit: Callable[[FloatArray, FloatArray], FloatArray] = convex_weights,
+) -> tuple[FloatArray, float]:
+    """Fit every target row from its own candidates.
+
+    sources (N, S, 3) and targets (N, T, 3) are the same N poses; candidates (T, K) index into S.
+    Returns weights (T, K) and the largest error over everything, in the unit of the points.
+    """
+    weights = np.stack([fit(sources[:, row], targets[:, index]) for index, row in enumerate(candidates)])
+    fitted = np.einsum("tk,ntkc->ntc", weights, sources[:, candidates])
+    return weights, float(np.linalg.norm(fitted - targets, axis=2).max())
+
+
+def nearest(sources: FloatArray, targets: FloatArray, count: int) -> NDArray[np.integer]:
+    """Indices (T, count) of the sources (S, 3) nearest to each target (T, 3)."""
+    _, ids = cKDTree(sources).query(targets, k=count)
+    return ids
+
+
+def dense_rows(weights: FloatArray, candidates: NDArray[np.integer], width: int) -> FloatArray:
+    """Spread weights (T, K) over a dense (T, width) matrix."""
+    dense = np.zeros((len(weights), width))
+    np.put_along_axis(dense, candidates, weights, axis=1)
+    return dense
 
 
 def coarse_tokens(

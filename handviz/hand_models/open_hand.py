@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.archive import read_arrays
 from handviz.core.errors import HandvizError
+from handviz.core.files import read_arrays
 from handviz.core.paths import OPEN_HAND_FILE
 from handviz.core.records import FloatArray
 from handviz.hand_models.template import HandTemplate, checked

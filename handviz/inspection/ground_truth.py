@@ -12,7 +12,7 @@ import numpy as np
 from handviz.core.errors import HandvizError
 from handviz.core.metrics import mpjpe_mm, pa_mpjpe_mm
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
-from handviz.inspection.inspection_rows import GROUND_TRUTH_NAME, HandRow
+from handviz.inspection.columns import GROUND_TRUTH_NAME, HandRow
 
 SIDES = ("left", "right")
 FARTHEST_M, LARGEST_HAND_M = 1000.0, 1.0

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from handviz.core.errors import HandvizError
 from handviz.core.records import KEYPOINT_COUNT, FloatArray, Frame, FrameResult, HandMesh
 from handviz.hand_models.choice import hand_model_named
-from handviz.inspection.ground_truth import GroundTruth, load_ground_truth, with_errors
-from handviz.inspection.inspection_rows import (
+from handviz.inspection.columns import (
     GROUND_TRUTH_NAME,
     HandRow,
     InspectionOrder,
@@ -24,6 +23,7 @@ from handviz.inspection.inspection_rows import (
     PictureRow,
     checked_folder,
 )
+from handviz.inspection.ground_truth import GroundTruth, load_ground_truth, with_errors
 from handviz.inspection.inspection_store import (
     InspectionStore,
     Signature,

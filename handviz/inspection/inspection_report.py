@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import writing_whole
 from handviz.core.lens import lens_in_words
 from handviz.core.records import Frame, FrameResult, HandMesh
-from handviz.core.whole_files import writing_whole
 from handviz.hand_models.choice import display_mesh, hand_model_for
-from handviz.inspection.inspection_columns import COLUMNS, Column, TableRow, rows_of
-from handviz.inspection.inspection_rows import InspectionOrder, PictureRow
+from handviz.inspection.columns import COLUMNS, Column, InspectionOrder, PictureRow, TableRow, rows_of
 from handviz.rendering.colormap import colours_from_deviation
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import DrawOptions

@@ -20,7 +20,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.lens_files import hand_size_text, lens_text
 from handviz.core.paths import variant_file
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
-from handviz.inspection.inspection_rows import HandRow, InspectionOrder, PictureRow, inspections_folder
+from handviz.inspection.columns import HandRow, InspectionOrder, PictureRow, inspections_folder
 
 FORMAT = 2
 MOST_KEPT = 20

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import write_whole
 from handviz.core.records import HandMesh
-from handviz.core.whole_files import write_whole
 from handviz.hand_models.choice import display_mesh, hand_model_named
 from handviz.hand_models.uv_atlas import load_uv_atlas
 from handviz.io.glb import glb_bytes
@@ -28,8 +28,7 @@ from handviz.io.mesh_io import (
     wrapped_obj_bytes,
 )
 from handviz.io.uv_texture import bake_texture, checked_texture
-from handviz.rendering.colormap import colours_from_deviation
-from handviz.rendering.deviation_range import fitted_range
+from handviz.rendering.colormap import colours_from_deviation, fitted_range
 from handviz.rendering.hand_shape import PLAIN_COLOURS
 from handviz.rendering.surface import PlainSurface, Surface, VertexNormals
 

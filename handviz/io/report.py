@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from handviz.core.files import write_whole
 from handviz.core.records import CROP_SIZE, VARIANTS, Detection, FloatArray, FrameResult, HandMesh, Intrinsics
-from handviz.core.whole_files import write_whole
 from handviz.rendering.difference import vertex_distances_mm
 
 

@@ -1,19 +1,167 @@
 """A hand's colours as a picture to wrap around it, with the skin's own detail where the camera saw it well."""
 
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+from scipy.sparse import csr_matrix
 
 from handviz.core.errors import HandvizError
 from handviz.core.records import FloatArray, HandMesh, HandTexture
 from handviz.hand_models.open_hand import load_display_mesh
-from handviz.io.skin_detail import sampled_px, skin_detail, smooth_step
-from handviz.io.texels import load_texels
+from handviz.hand_models.uv_atlas import UvAtlas, load_uv_atlas
 from handviz.rendering.surface import VertexNormals, unique_edges
 
+BORDER_PX = (0.0, 2.0)
+"""From where to where trust grows, from the picture's border inwards."""
+OUTLINE_M = (0.0005, 0.0035)
+"""The same from the hand's outline inwards: the mesh is off by about as much, and beside it lies what is no hand."""
+SAMPLES_PER_ROW = 1024
+"""OpenCV samples at points that form a picture, none of whose sides is longer than 32767."""
+TEXTURE_SIZE = 1024
 VISIBLE = (0.5, 0.9)
 """From where to where the picture takes over, in how visible a point and all its neighbours are."""
 FACING = (0.25, 0.6)
 """The same in the cosine between the surface's normal and the way to the camera."""
+
+
+# What the picture shows at points of a hand's skin, and how far that can be trusted to be skin.
+
+
+@dataclass(frozen=True, eq=False)
+class SkinDetail:
+    """The picture around one hand, no finer than it is needed."""
+
+    part: NDArray[Any]
+    """(h, w, 3) RGB."""
+    to_outline_m: NDArray[Any]
+    """(h, w) how far inside the hand's outline a pixel lies, 0 outside."""
+    corner_px: FloatArray
+    """(2,) of ``part`` in the picture."""
+    scale: FloatArray
+    """(2,) pixels of ``part`` per pixel of the picture."""
+    size_px: FloatArray
+    """(2,) width and height of the picture."""
+
+    def at(self, points_px: FloatArray) -> tuple[NDArray[Any], FloatArray]:
+        """Colours (N, 3) from 0 to 255 and trust (N,) from 0 to 1 at points (N, 2) of the picture, inside it or not."""
+        rows = -(-len(points_px) // SAMPLES_PER_ROW)
+        places = np.zeros((rows * SAMPLES_PER_ROW, 2), dtype=np.float32)
+        places[: len(points_px)] = (points_px - self.corner_px) * self.scale - 0.5
+        across, down = places.reshape(rows, SAMPLES_PER_ROW, 2).transpose(2, 0, 1)
+
+        def sampled(image: NDArray[Any]) -> NDArray[Any]:
+            found = cv2.remap(image, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            return found.reshape(len(places), -1)[: len(points_px)]
+
+        to_border_px = np.minimum(points_px, self.size_px - points_px).min(axis=1)
+        trust = smooth_step(sampled(self.to_outline_m)[:, 0], OUTLINE_M) * smooth_step(to_border_px, BORDER_PX)
+        return sampled(self.part), trust
+
+
+def skin_detail(hand: HandMesh, picture: NDArray[np.uint8], finest_m: float) -> SkinDetail | None:
+    """The part of ``picture`` (H, W, 3) RGB with the hand, its pixels not smaller than ``finest_m``; None outside."""
+    display = load_display_mesh()
+    points_px = display.lift(sampled_px(hand))
+    size_px = np.array(picture.shape[1::-1])
+    low = np.maximum(np.floor(points_px.min(axis=0)).astype(int) - 2, 0)
+    high = np.minimum(np.ceil(points_px.max(axis=0)).astype(int) + 2, size_px)
+    if (low >= high).any():
+        return None
+    part: NDArray[Any] = picture[low[1] : high[1], low[0] : high[0]]
+    coarser = hand.pixels_per_m * finest_m
+    if coarser > 1:
+        smaller = np.maximum(np.rint((high - low) / coarser), 1).astype(int)
+        part = cv2.resize(part, smaller.tolist(), interpolation=cv2.INTER_AREA)
+    scale = np.array(part.shape[1::-1]) / (high - low)
+    to_outline = _to_outline((points_px - low) * scale - 0.5, display.faces, part.shape[:2])
+    return SkinDetail(part, to_outline / (hand.pixels_per_m * scale.mean()), low.astype(float), scale, size_px)
+
+
+def sampled_px(hand: HandMesh) -> FloatArray:
+    """(V, 2) where the picture shows the hand's vertices: a smoothed mesh lags behind it."""
+    texture = hand.texture
+    return hand.vertices_px if texture is None or texture.sampled_px is None else texture.sampled_px
+
+
+def smooth_step(values: FloatArray, ends: tuple[float, float]) -> FloatArray:
+    """0 below the first end, 1 above the second, with no kink between."""
+    share = np.clip((values - ends[0]) / (ends[1] - ends[0]), 0, 1)
+    return share * share * (3 - 2 * share)
+
+
+def _to_outline(points: FloatArray, faces: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[Any]:
+    """(h, w) pixels from each pixel on the triangles to the nearest beside them; the border is no outline."""
+    covered = np.zeros(shape, dtype=np.uint8)
+    for triangle in np.rint(points).astype(np.int32)[faces]:
+        cv2.fillConvexPoly(covered, triangle, 1)
+    return cv2.distanceTransform(covered, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+
+# Which triangle every texel of the hand's texture shows, and where in it: found once, for every hand the same.
+
+
+@dataclass(frozen=True, eq=False)
+class Texels:
+    """The N texels of the picture whose middle lies on the hand, and what the others take their colour from."""
+
+    places: NDArray[np.intp]
+    """(N,) row times size plus column."""
+    interpolation: csr_matrix
+    """(N, Vd): values at the dense mesh's vertices -> values at the texels."""
+    nearest: NDArray[np.int32]
+    """(size, size) which of the N lies closest: itself on the hand, and beside it what leaves no seam."""
+    side_m: float
+    """What a texel measures on the mean hand."""
+
+    def image(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Colours (N, 3) at the texels -> picture (size, size, 3) without a gap."""
+        return np.take(values, self.nearest, axis=0)
+
+
+@cache
+def load_texels(size: int = TEXTURE_SIZE) -> Texels:
+    """The texels of the open hand's layout."""
+    atlas = load_uv_atlas()
+    places, triangle, weights = rasterised(atlas, size)
+    # Where an edge runs through a texel's middle both triangles have it; they agree there.
+    places, first = np.unique(places, return_index=True)
+    corners = atlas.vertex_ids[atlas.faces[triangle[first]]]
+    rows = np.repeat(np.arange(len(places)), 3)
+    entries = weights[first].astype(np.float32).ravel()
+    shape = (len(places), int(atlas.vertex_ids.max()) + 1)
+    own = np.full((size, size), -1, dtype=np.int32)
+    own.flat[places] = np.arange(len(places))
+    at = distance_transform_edt(own < 0, return_distances=False, return_indices=True)
+    interpolation = csr_matrix((entries, (rows, corners.ravel())), shape)
+    return Texels(places, interpolation, own[at[0], at[1]], atlas.side_m / size)
+
+
+def rasterised(atlas: UvAtlas, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
+    """Place (N,), triangle (N,) and barycentric weights (N, 3) of every texel's middle in or on a triangle."""
+    corners = atlas.uv[atlas.faces] * size
+    low = np.ceil(corners.min(axis=1) - 0.5).astype(np.intp)
+    columns, rows = (np.floor(corners.max(axis=1) - 0.5).astype(np.intp) - low + 1).T
+    triangle = np.repeat(np.arange(len(corners)), columns * rows)
+    number = np.arange(len(triangle)) - np.repeat(np.cumsum(columns * rows) - columns * rows, columns * rows)
+    across = low[triangle, 0] + number % columns[triangle]
+    down = low[triangle, 1] + number // columns[triangle]
+    weights = _barycentric(corners[triangle], np.stack([across, down], axis=1) + 0.5)
+    inside = (weights >= -1e-9).all(axis=1)
+    return (down * size + across)[inside], triangle[inside], weights[inside]
+
+
+def _barycentric(corners: FloatArray, points: FloatArray) -> FloatArray:
+    """(N, 3) weights of the corners (N, 3, 2) that give the points (N, 2)."""
+    first, second, own = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0], points - corners[:, 0]
+    area = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
+    of_first = (own[:, 0] * second[:, 1] - own[:, 1] * second[:, 0]) / area
+    of_second = (first[:, 0] * own[:, 1] - first[:, 1] * own[:, 0]) / area
+    return np.stack([1 - of_first - of_second, of_first, of_second], axis=1)
 
 
 def bake_texture(hand: HandMesh, picture: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:

@@ -4,14 +4,26 @@ import ctypes
 import logging
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
 
 from handviz.core.errors import HandvizError
+from handviz.core.paths import variant_file
+from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, VARIANTS, VariantName
+from handviz.hand_models.choice import which_file
+from handviz.models.reconstructor import HandReconstructor, Reconstructor
 
+INPUT_NAME = "image"
+RIGHT_HAND, WITNESS, PRESENCE = "right_hand", "witness_m", "presence"
+OPTIONAL_OUTPUTS: dict[str, tuple[int, ...]] = {RIGHT_HAND: (), WITNESS: (KEYPOINT_COUNT, 3), PRESENCE: ()}
+"""What a network may lack, with its shape without the batch."""
+VARIANT_KEY, FINGERPRINT_KEY, HAND_MODEL_KEY = "handviz.variant", "handviz.fingerprint", "handviz.hand_model"
 CUDA_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
 MOST_THREADS = 4
 _thread_limit: int | None = None
@@ -19,6 +31,53 @@ logger = logging.getLogger(__name__)
 ONNX_ERRORS = tuple(
     item for item in vars(onnx_state).values() if isinstance(item, type) and issubclass(item, Exception)
 )
+
+
+# What an ONNX file of handviz must offer: checked once, when it is loaded.
+
+
+def checked_variant(
+    path: Path, metadata: Mapping[str, str], template_fingerprint: str | None, how_to_get: str
+) -> VariantName:
+    """The variant that the file says it is; HandvizError if it names none or another hand model."""
+    variant = metadata.get(VARIANT_KEY)
+    if variant not in VARIANTS:
+        raise HandvizError(f"{path} is not a network of handviz ({VARIANT_KEY} is {variant!r}); {how_to_get}")
+    found = metadata.get(FINGERPRINT_KEY, "")
+    if template_fingerprint is not None and found != template_fingerprint:
+        raise HandvizError(
+            f"{path} was made for the hand model {metadata.get(HAND_MODEL_KEY, '?')} {found[:12] or 'without name'}, "
+            f"expected {template_fingerprint[:12]}; {which_file(metadata.get(HAND_MODEL_KEY, ''))}; or {how_to_get}"
+        )
+    return cast(VariantName, variant)
+
+
+def output_shapes(path: Path, session: onnxruntime.InferenceSession, how_to_get: str) -> dict[str, tuple[int, ...]]:
+    """Shape of every output of ``CanonicalHand`` without the batch; HandvizError if the file offers others."""
+    inputs = {item.name: list(item.shape)[1:] for item in session.get_inputs() if item.type == "tensor(float)"}
+    if inputs != {INPUT_NAME: [3, CROP_SIZE, CROP_SIZE]}:
+        raise HandvizError(
+            f"{path}: its inputs are {inputs or 'not float'}, expected {INPUT_NAME} "
+            f"(B, 3, {CROP_SIZE}, {CROP_SIZE}) float32; {how_to_get}"
+        )
+    outputs = {item.name: list(item.shape)[1:] for item in session.get_outputs() if item.type == "tensor(float)"}
+    vertex_count = (outputs.get("vertices_m") or [0])[0]
+    expected = {
+        "vertices_m": (vertex_count, 3),
+        "vertex_std_m": (vertex_count, 3),
+        "keypoints_m": (KEYPOINT_COUNT, 3),
+        "keypoint_std_m": (KEYPOINT_COUNT, 3),
+        "rotation": (3, 3),
+        "scale": (),
+        "translation": (2,),
+    }
+    expected |= {name: shape for name, shape in OPTIONAL_OUTPUTS.items() if name in outputs}
+    for name, shape in expected.items():
+        if tuple(outputs.get(name, ("missing",))) != shape or not isinstance(vertex_count, int):
+            raise HandvizError(
+                f"{path}: output {name} is {outputs.get(name, 'missing')}, expected (B, {shape}) float32; {how_to_get}"
+            )
+    return expected
 
 
 def limit_threads(count: int) -> None:
@@ -82,3 +141,40 @@ def _cuda_driver() -> bool:
     except OSError:
         return False
     return True
+
+
+# The variants' networks, loaded beside everything else and kept.
+
+
+class NetworkShelf:
+    """One loading thread; every method may be called from any thread."""
+
+    def __init__(self, model_dir: Path, template_fingerprint: str) -> None:
+        self._model_dir, self._fingerprint = model_dir, template_fingerprint
+        self._lock = threading.Lock()
+        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load-network")
+        self._networks: dict[VariantName, Future[HandReconstructor]] = {}
+
+    def request(self, variant: VariantName) -> Future[HandReconstructor]:
+        """The network or its loading; one that failed is tried again, for the file may have come."""
+        with self._lock:
+            known = self._networks.get(variant)
+            if known is None or (known.done() and known.exception() is not None):
+                known = self._networks[variant] = self._loader.submit(self._load, variant)
+            return known
+
+    def requested(self) -> Mapping[VariantName, Future[HandReconstructor]]:
+        """All that were asked for so far, as they are now."""
+        with self._lock:
+            return dict(self._networks)
+
+    def close(self) -> None:
+        """End the loading."""
+        self._loader.shutdown(wait=True, cancel_futures=True)
+
+    def _load(self, variant: VariantName) -> HandReconstructor:
+        path = variant_file(variant, self._model_dir)
+        network = Reconstructor(path, template_fingerprint=self._fingerprint)
+        if network.variant != variant:
+            raise HandvizError(f"{path} holds the variant {network.variant}, expected {variant}")
+        return network

@@ -9,8 +9,16 @@ import onnxruntime
 
 from handviz.core.errors import HandvizError
 from handviz.core.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop, VariantName
-from handviz.models.onnx_checks import INPUT_NAME, PRESENCE, RIGHT_HAND, WITNESS, checked_variant, output_shapes
-from handviz.models.onnx_session import open_session, warm_up
+from handviz.models.onnx_session import (
+    INPUT_NAME,
+    PRESENCE,
+    RIGHT_HAND,
+    WITNESS,
+    checked_variant,
+    open_session,
+    output_shapes,
+    warm_up,
+)
 
 HOW_TO_GET = "restore it from the repository, or make it with 'python -m handviz train' and 'python -m handviz export'"
 

@@ -25,8 +25,7 @@ from handviz.core.records import PALM_KEYPOINTS as PALM
 from handviz.core.records import FloatArray, HandMesh
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.detection.tracking import matched_tracks
-from handviz.pipeline.covariances import resized
-from handviz.pipeline.smoothing import LONGEST_GAP_S, SHORTEST_STEP_S
+from handviz.pipeline.smoothing import LONGEST_GAP_S, SHORTEST_STEP_S, resized
 
 
 @dataclass(frozen=True)

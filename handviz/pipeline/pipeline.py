@@ -33,18 +33,20 @@ from handviz.core.records import (
 )
 from handviz.detection.crop import crop_hand, hand_mesh_from_crop, mesh_in_crop
 from handviz.detection.landmarker import HandLandmarker
-from handviz.detection.side import sided
+from handviz.detection.tracking import sided
 from handviz.hand_models.choice import hand_model_for
-from handviz.hand_models.handles import vertices_from_keypoint_moves
-from handviz.models.network_shelf import NetworkShelf
+from handviz.hand_models.skinning import vertices_from_keypoint_moves
+from handviz.models.onnx_session import NetworkShelf
 from handviz.models.reconstructor import HandReconstructor
-from handviz.pipeline.alignment import aligned_to_detector
-from handviz.pipeline.hand_size import with_measured_size
-from handviz.pipeline.second_look import reconstruct_and_look_again
+from handviz.pipeline.refinement import (
+    aligned_to_detector,
+    drawn_to_detector,
+    leaning_on_witness,
+    reconstruct_and_look_again,
+    with_measured_size,
+)
 from handviz.pipeline.smoothers import VariantSmoothers
-from handviz.pipeline.texture import HandTexturer, Texturer
-from handviz.pipeline.texture_memory import TextureMemory
-from handviz.pipeline.witness import drawn_to_detector, leaning_on_witness
+from handviz.pipeline.texture_fusion import HandTexturer, TextureMemory, Texturer
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import numpy as np
 from handviz.core.geometry import projected
 from handviz.core.records import FloatArray, HandMesh
 from handviz.detection.tracking import nearest_track
-from handviz.pipeline.covariances import resized
 
 HIGHEST_CUTOFF_HZ, LOWEST_CUTOFF_HZ = 12.0, 0.3
 CUTOFF_HZ_PER_METRE_PER_SECOND = 25.0
@@ -24,6 +23,20 @@ REFERENCE_STD_MM = 5.0
 CERTAINTY_RANGE = (0.25, 4.0)
 LONGEST_GAP_S = 0.5
 SHORTEST_STEP_S = 1 / 240
+
+
+# Covariances that follow their deviations when these are smoothed.
+
+
+def resized(covariance_mm2: FloatArray | None, std_mm: FloatArray, smoothed_std_mm: FloatArray) -> FloatArray | None:
+    """Covariances (N, 3, 3) of deviations (N,), in the same directions, as large as the smoothed deviations (N,) say.
+
+    None where there are none.
+    """
+    if covariance_mm2 is None:
+        return None
+    ratio = smoothed_std_mm / np.maximum(std_mm, 1e-6)
+    return np.asarray(covariance_mm2 * np.square(ratio)[:, None, None])
 
 
 def least_cutoff_hz(strength: float) -> float:

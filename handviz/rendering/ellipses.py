@@ -1,11 +1,23 @@
 """Where Gaussians lie in the view: covariances through a projection, and the ellipses that hold a share of them."""
 
 import math
+from collections.abc import Sequence
+from contextlib import ExitStack
 
+import moderngl
 import numpy as np
+from numpy.typing import NDArray
 
-from handviz.core.records import FloatArray
-from handviz.rendering.camera import Size
+from handviz.core.records import KEYPOINT_COUNT, FloatArray
+from handviz.rendering.camera import Matrix, Size
+from handviz.rendering.hand_shape import HandShape
+from handviz.rendering.image_pass import CORNERS
+from handviz.rendering.picking import in_view
+from handviz.rendering.programs import load_program
+from handviz.rendering.skeleton_pass import COLOURS, LARGEST_HAND_COUNT
+
+HALF_WIDTH_PX = 0.7
+FLOATS_PER_ELLIPSE = 9
 
 
 def projected_covariances(
@@ -33,3 +45,60 @@ def ellipse_axes(covariances: FloatArray, sigmas: float) -> FloatArray:
 def share_inside(sigmas: float) -> float:
     """What share of a plane's Gaussian lies within its ellipse of so many deviations: 1 - exp(-sigmas^2 / 2)."""
     return 1.0 - math.exp(-0.5 * sigmas**2)
+
+
+# Draws the ellipses of keypoints' deviations as lines over everything else.
+
+
+def ellipses(shape: HandShape, clip_from_scene: Matrix, view_size: Size, sigmas: float) -> NDArray[np.float32]:
+    """(21, 9) of a hand: centre, longer and shorter half axis in view pixels, sRGB; (0, 9) without covariances."""
+    if shape.keypoint_covariance is None:
+        return np.zeros((0, FLOATS_PER_ELLIPSE), np.float32)
+    centres = in_view(clip_from_scene, shape.keypoints, view_size)[:, :2]
+    spread = projected_covariances(clip_from_scene, shape.keypoints, shape.keypoint_covariance, view_size)
+    axes = ellipse_axes(spread, sigmas).reshape(-1, 4)
+    return np.concatenate([centres, axes, COLOURS], axis=1, dtype=np.float32)
+
+
+class EllipsePass:
+    """Instanced quads; the fragment shader cuts the lines out of them, softly."""
+
+    def __init__(self, ctx: moderngl.Context) -> None:
+        self._ctx = ctx
+        self._resources = ExitStack()
+        self._program = load_program(ctx, "ellipse")
+        self._corners = ctx.buffer(CORNERS)
+        self._ellipses = ctx.buffer(reserve=LARGEST_HAND_COUNT * KEYPOINT_COUNT * FLOATS_PER_ELLIPSE * 4, dynamic=True)
+        content = [
+            (self._corners, "2f", "in_corner"),
+            (self._ellipses, "2f 2f 2f 3f/i", "in_centre", "in_long", "in_short", "in_colour"),
+        ]
+        self._array = ctx.vertex_array(self._program, content)
+        for resource in (self._program, self._corners, self._ellipses, self._array):
+            self._resources.callback(resource.release)
+
+    def draw(
+        self,
+        shapes: Sequence[HandShape],
+        clip_from_scene: Matrix,
+        view_size: Size,
+        *,
+        sigmas: float,
+        pixel_ratio: float,
+    ) -> None:
+        """Draw every hand's ellipses, ``sigmas`` deviations large, into the bound framebuffer."""
+        shapes = shapes[:LARGEST_HAND_COUNT]
+        rows = [ellipses(shape, clip_from_scene, view_size, sigmas) for shape in shapes]
+        data = np.concatenate(rows) if rows else np.zeros((0, FLOATS_PER_ELLIPSE), np.float32)
+        if not len(data):
+            return
+        self._ellipses.write(data)
+        self._ctx.enable_only(moderngl.BLEND)
+        self._ctx.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
+        self._program["view_size"] = view_size
+        self._program["half_width"] = HALF_WIDTH_PX * pixel_ratio
+        self._array.render(moderngl.TRIANGLE_STRIP, instances=len(data))
+
+    def release(self) -> None:
+        """Free everything on the graphics card."""
+        self._resources.close()

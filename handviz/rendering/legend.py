@@ -1,15 +1,19 @@
 """Legends as small pictures: the heatmap's bar with millimetres beside it, and the mark of what was not seen."""
 
 import math
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from handviz.core.records import FloatArray
-from handviz.rendering.colormap import attention_colours, deviation_colours
-from handviz.rendering.inferred_mark import marked, stripe_cover
+from handviz.rendering.camera import Size
+from handviz.rendering.colormap import attention_colours, deviation_colours, even_ramp, ramp_indices
+from handviz.rendering.ellipses import share_inside
+from handviz.rendering.options import DrawOptions, marked, stripe_cover
 
 WIDTH_PX, HEIGHT_PX = 108, 206
 TWO_TITLES_PX = (36, 18)
@@ -26,6 +30,20 @@ TEXT_COLOUR = (238, 240, 243)
 TICK_COLOUR = (170, 178, 188)
 TEXT_SIZE_PX, TICK_LENGTH_PX, MOST_TICKS = 13, 4, 6
 NICE_STEPS_MM = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+# Sand, orange, crimson, plum.
+CONTROL_COLOURS = (
+    (0xF7, 0xEE, 0xE0),
+    (0xF6, 0xC3, 0x9E),
+    (0xF2, 0x90, 0x62),
+    (0xE4, 0x55, 0x45),
+    (0xC0, 0x28, 0x52),
+    (0x8C, 0x1B, 0x60),
+    (0x56, 0x18, 0x5C),
+    (0x2E, 0x14, 0x44),
+)
+DISTANCE_TITLE = "Distance, mm"
+DISTANCE_LEGEND_PX = WIDTH_PX + TWO_TITLES_PX[0], HEIGHT_PX + TWO_TITLES_PX[1]
+GAP_PX = 6
 
 
 def ticks_mm(range_mm: tuple[float, float]) -> list[float]:
@@ -142,3 +160,89 @@ def _bar(colours: FloatArray, width: int, height: int) -> FloatArray:
     """(height, width, 3): the colour map, its largest value on top."""
     rows = colours[np.linspace(255, 0, height).round().astype(np.intp)]
     return np.repeat(rows[:, None], width, axis=1)
+
+
+# Colours and legend of distances between variants: pale where they agree, dark where they differ. Light to dark,
+# unlike the deviations, so that nobody takes one for the other.
+
+
+@cache
+def distance_colours() -> NDArray[np.float32]:
+    """(256, 3) sRGB in [0, 1], from no distance (light) to the largest (dark); perceived lightness falls evenly."""
+    return even_ramp(CONTROL_COLOURS)
+
+
+def colours_from_distance(distances_mm: FloatArray, range_mm: tuple[float, float]) -> NDArray[np.float32]:
+    """Distances (N,) -> sRGB (N, 3); values outside ``range_mm`` take the colour of its ends."""
+    return distance_colours()[ramp_indices(distances_mm, range_mm)]
+
+
+@lru_cache(maxsize=8)
+def distance_legend_picture(name: str, range_mm: tuple[float, float], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
+    """As ``legend.legend_picture``, with a second line on which two variants, as in ``difference.name_of``."""
+    return bar_legend((DISTANCE_TITLE, name), range_mm, distance_colours(), pixel_ratio)
+
+
+# Which legends a picture needs, below each other: the colours', and what is faded or drawn around joints.
+
+
+@dataclass(frozen=True)
+class LegendPart:
+    """One legend of the stack; ``ends`` belong to the colours', ``lines`` to notes and to the name of a distance."""
+
+    kind: Literal["deviation", "attention", "distance", "seen", "notes"]
+    ends: tuple[float, float] = (0.0, 1.0)
+    lines: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> Size:
+        """Nominal (width, height)."""
+        if self.kind == "notes":
+            return NOTE_WIDTH_PX, note_height_px(self.lines)
+        if self.kind == "distance":
+            return DISTANCE_LEGEND_PX
+        return (SEEN_WIDTH_PX, SEEN_HEIGHT_PX) if self.kind == "seen" else (WIDTH_PX, HEIGHT_PX)
+
+    def picture(self, pixel_ratio: float) -> NDArray[np.uint8]:
+        """(H, W, 4) sRGB with premultiplied opacity."""
+        match self.kind:
+            case "deviation":
+                return legend_picture(self.ends, pixel_ratio)
+            case "attention":
+                return attention_legend_picture(self.ends[1], pixel_ratio)
+            case "distance":
+                return distance_legend_picture(self.lines[0], self.ends, pixel_ratio)
+            case "seen":
+                return seen_legend_picture(pixel_ratio)
+            case "notes":
+                return note_picture(self.lines, pixel_ratio)
+
+
+def notes_for(options: DrawOptions, *, ellipses: bool) -> tuple[str, ...]:
+    """Lines on what is not shown as it is, and on the ellipses."""
+    lines: tuple[str, ...] = ()
+    if options.uncertain != "show":
+        verb = "Faded" if options.uncertain == "fade" else "Hidden"
+        lines += (f"{verb} above {options.uncertain_above_mm:g} mm",)
+    if ellipses:
+        sigmas = options.ellipse_sigmas
+        lines += (f"Ellipses: {sigmas:g} sigma, {share_inside(sigmas):.0%}",)
+    return lines
+
+
+def stacked_size(parts: tuple[LegendPart, ...]) -> Size:
+    """Nominal (width, height) of legends below each other."""
+    sizes = [part.size for part in parts]
+    return max(width for width, _ in sizes), sum(height for _, height in sizes) + GAP_PX * (len(parts) - 1)
+
+
+@lru_cache(maxsize=8)
+def stacked_picture(parts: tuple[LegendPart, ...], pixel_ratio: float) -> NDArray[np.uint8]:
+    """(H, W, 4) sRGB with premultiplied opacity; the same object while nothing changes."""
+    pictures = [part.picture(pixel_ratio) for part in parts]
+    width, gap_px = max(picture.shape[1] for picture in pictures), max(1, round(GAP_PX * pixel_ratio))
+    rows: list[NDArray[np.uint8]] = []
+    for picture in pictures:
+        rows += [np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)))]
+        rows += [np.zeros((gap_px, width, 4), np.uint8)]
+    return np.concatenate(rows[:-1])

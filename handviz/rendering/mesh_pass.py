@@ -7,20 +7,19 @@ from dataclasses import dataclass
 import moderngl
 import numpy as np
 
-from handviz.rendering import inferred_mark
+from handviz.rendering import options
 from handviz.rendering.camera import Matrix
 from handviz.rendering.hand_shape import HandLook, HandShape
-from handviz.rendering.key_light import KeyLight
+from handviz.rendering.options import Fade, KeyLight
 from handviz.rendering.programs import load_program
 from handviz.rendering.surface import Surface, unique_edges
-from handviz.rendering.uncertain_fade import Fade
 
 FLOATS_PER_VERTEX = 11
 FLOAT_BYTES = 4
 BACKGROUND = (0.055, 0.063, 0.078)
 EDGE_COLOUR = (0.03, 0.05, 0.07, 0.55)
 EDGE_DEPTH_BIAS = 2e-3
-MARK_FADES = inferred_mark.SEEN_FROM, inferred_mark.SEEN_TO
+MARK_FADES = options.SEEN_FROM, options.SEEN_TO
 NO_MARKS = (-2.0, -1.0)
 FADING = (
     (0, (moderngl.ONE, moderngl.ZERO)),
@@ -149,8 +148,8 @@ class MeshPass:
         for program in self._surface_programs:
             program["background"] = BACKGROUND
         for program in (self.marking_program, self.fading_program):
-            program["mark_ground"] = (*inferred_mark.GROUND_COLOUR, inferred_mark.GROUND_SHARE)
-            program["mark_stripe"] = (*inferred_mark.STRIPE_COLOUR, inferred_mark.STRIPE_SHARE)
+            program["mark_ground"] = (*options.GROUND_COLOUR, options.GROUND_SHARE)
+            program["mark_stripe"] = (*options.STRIPE_COLOUR, options.STRIPE_SHARE)
             program["mark_fades"] = MARK_FADES
         for program in self._edge_programs:
             program["depth_bias"] = EDGE_DEPTH_BIAS
@@ -167,7 +166,7 @@ class MeshPass:
             program["backdrop_from_fragment"] = view.backdrop_from_fragment
             program["to_key_light"] = view.light.to_light
             program["between_light_and_eye"] = view.light.between_light_and_eye()
-        sizes_px = np.array([inferred_mark.PERIOD_PX, inferred_mark.HALF_WIDTH_PX]) * view.pixel_ratio
+        sizes_px = np.array([options.PERIOD_PX, options.HALF_WIDTH_PX]) * view.pixel_ratio
         for program in (self.marking_program, self.fading_program):
             program["mark_size_px"] = tuple(sizes_px)
         if view.fade is not None:

@@ -1,14 +1,29 @@
 """What a person can choose about the picture."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from handviz.core.records import VariantName
+import numpy as np
+
+from handviz.core.records import FloatArray, VariantName
 
 ColourMode = Literal["deviation", "texture", "plain"]
 ViewMode = Literal["overlay", "orbit"]
 UncertainMode = Literal["show", "fade", "hide"]
 Background = Literal["picture", "none"]
+Fade = tuple[float, float, float]
+"""Deviations in mm between which a surface fades, and the share of its opacity that is left above both."""
+FADED_FROM, FADED_TO, FADED_OPACITY = 0.8, 1.25, 0.15
+"""Shares of the threshold; deviations differ smoothly over a hand, and so does what is seen of it."""
+HIDDEN_FROM, HIDDEN_TO = 0.97, 1.03
+GROUND_COLOUR, GROUND_SHARE = (0.07, 0.13, 0.27), 0.42
+STRIPE_COLOUR, STRIPE_SHARE = (0.80, 0.93, 1.0), 0.62
+PERIOD_PX, HALF_WIDTH_PX = 7.0, 1.0
+"""Along a row of the view; fixed to the view, so that stripes are nowhere too fine or too coarse."""
+SEEN_FROM, SEEN_TO = 0.4, 0.6
+"""Values of ``seen`` between which the mark fades: half of it at 0.5."""
+Direction = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -70,3 +85,72 @@ class DrawOptions:
     def cut_out(self) -> "DrawOptions":
         """The same hands, opaque and alone, for a picture that is laid over others."""
         return replace(self, background="none", opacity=1.0, legend=False, inset=False)
+
+
+# What is less certain than a threshold fades or goes: the numbers that the mesh's shader gets.
+
+
+def fade_of(options: DrawOptions) -> Fade | None:
+    """None where everything is shown alike."""
+    above_mm = options.uncertain_above_mm
+    if options.uncertain == "fade":
+        return FADED_FROM * above_mm, FADED_TO * above_mm, FADED_OPACITY
+    if options.uncertain == "hide":
+        return HIDDEN_FROM * above_mm, HIDDEN_TO * above_mm, 0.0
+    return None
+
+
+# How parts that no picture has shown are marked: pale stripes on a ground that is darker and cooler. The stripes
+# differ from their ground in lightness, not in hue alone: so they show on every skin, to every eye.
+# ``shaders/mesh.frag.glsl`` does the same per fragment, with the numbers of this module.
+
+
+def stripe_cover(column_px: FloatArray, row_px: FloatArray, pixel_ratio: float = 1.0) -> FloatArray:
+    """How much of a pixel, 0 to 1, a stripe covers; rows count upwards as OpenGL's do."""
+    period_px = PERIOD_PX * pixel_ratio
+    away_px = np.abs((column_px + row_px) / period_px % 1.0 - 0.5) * period_px
+    return np.clip(HALF_WIDTH_PX * pixel_ratio + 0.5 - away_px, 0.0, 1.0)
+
+
+def marked(colours: FloatArray, cover: FloatArray) -> FloatArray:
+    """Colours (..., 3) as they look where they are inferred, under stripes that cover (...) of them."""
+    ground = colours + (np.array(GROUND_COLOUR) - colours) * GROUND_SHARE
+    return ground + (np.array(STRIPE_COLOUR) - ground) * (STRIPE_SHARE * cover)[..., None]
+
+
+# The main light of the viewport, which the person can move.
+
+
+def unit(direction: Direction) -> Direction:
+    """The direction at length 1, in single precision as a shader's own ``normalize`` would give it."""
+    vector = np.array(direction, dtype=np.float32)
+    x, y, z = (vector * (np.float32(1.0) / np.sqrt(vector @ vector))).tolist()
+    return x, y, z
+
+
+FIRST_DIRECTION = unit((-0.45, -0.65, -0.80))
+
+
+@dataclass(frozen=True)
+class KeyLight:
+    """Where the light comes from; each change gives a new light."""
+
+    to_light: Direction = FIRST_DIRECTION
+    """Unit vector in the eye's axes (x right, y down, z away): the light stays where it is when hands turn."""
+
+    RADIANS_PER_PX = 0.008
+    STEEPEST_RAD = math.radians(89.0)
+
+    def dragged(self, right_px: float, down_px: float) -> "KeyLight":
+        """The light follows the mouse around the hands, and behind them if it goes far enough."""
+        x, y, z = self.to_light
+        yaw = math.atan2(x, -z) + right_px * self.RADIANS_PER_PX
+        pitch = math.asin(min(max(y, -1.0), 1.0)) + down_px * self.RADIANS_PER_PX
+        pitch = min(max(pitch, -self.STEEPEST_RAD), self.STEEPEST_RAD)
+        level = math.cos(pitch)
+        return KeyLight((math.sin(yaw) * level, math.sin(pitch), -math.cos(yaw) * level))
+
+    def between_light_and_eye(self) -> Direction:
+        """Where the normal of a mirror points that shows the light; any direction for a light behind the hands."""
+        x, y, z = self.to_light
+        return unit((x, y, z - 1.0)) if z < 1.0 else (0.0, 0.0, -1.0)

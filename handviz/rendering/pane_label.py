@@ -1,17 +1,66 @@
 """What is written over a pane, and where: whose hands it shows, what distances come to, or why there are none."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from handviz.core.records import FrameResult
 from handviz.rendering.difference import DISPLAY_NAMES, Distances, name_of
 from handviz.rendering.image_pass import Rectangle
-from handviz.rendering.label import label_picture
-from handviz.rendering.legend_place import Rectangle as WholeRectangle
+from handviz.rendering.legend import PANEL_COLOUR, TEXT_COLOUR, TEXT_SIZE_PX
+from handviz.rendering.legend_pass import Rectangle as WholeRectangle
 from handviz.rendering.options import Difference
 from handviz.rendering.panes import Pane
 
+LINE_HEIGHT_PX, MARGIN_X_PX, MARGIN_Y_PX = 18, 9, 5
+FAINT_COLOUR = (178, 186, 196)
 MARGIN_PX, LEAST_BESIDE_PX = 8, 110
+
+
+# Text over a pane as a small picture: whose hands it shows, numbers, or why there are none.
+
+
+@lru_cache(maxsize=32)
+def label_picture(lines: tuple[str, ...], pixel_ratio: float, most_width: int) -> NDArray[np.uint8]:
+    """(H, W, 4) sRGB with premultiplied opacity: the first line bright, the others faint.
+
+    Lines wider than ``most_width`` pixels go on in the next one, within words where they must.
+    """
+    font = ImageFont.load_default(max(1, round(TEXT_SIZE_PX * pixel_ratio)))
+    margin_x, margin_y = round(MARGIN_X_PX * pixel_ratio), round(MARGIN_Y_PX * pixel_ratio)
+    line_height, room = round(LINE_HEIGHT_PX * pixel_ratio), max(1, most_width - 2 * margin_x)
+    rows = [(row, line == lines[0]) for line in lines for row in _wrapped(line, font, room)]
+    width = min(most_width, round(max(font.getlength(row) for row, _ in rows)) + 2 * margin_x)
+    size = max(1, width), len(rows) * line_height + 2 * margin_y
+    colour, opacity = Image.new("RGB", size, PANEL_COLOUR[:3]), Image.new("L", size, PANEL_COLOUR[3])
+    # Both get the same letters: so soft edges mix with the panel and cut no holes into it.
+    colour_ink, opacity_ink = ImageDraw.Draw(colour), ImageDraw.Draw(opacity)
+    for number, (row, is_first) in enumerate(rows):
+        place = margin_x, margin_y + (number + 0.5) * line_height
+        colour_ink.text(place, row, TEXT_COLOUR if is_first else FAINT_COLOUR, font, anchor="lm")
+        opacity_ink.text(place, row, 255, font, anchor="lm")
+    alpha = np.asarray(opacity)[:, :, None]
+    picture = np.concatenate([np.asarray(colour).astype(np.uint16) * alpha // 255, alpha], axis=2).astype(np.uint8)
+    picture.flags.writeable = False
+    return picture
+
+
+def _wrapped(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: int) -> list[str]:
+    rows, row = [], ""
+    for word in line.split(" "):
+        longer = f"{row} {word}".strip()
+        if row and font.getlength(longer) > room:
+            rows.append(row)
+            longer = word
+        # A path may be one long word.
+        while len(longer) > 1 and font.getlength(longer) > room:
+            cut = next((n for n in range(len(longer) - 1, 1, -1) if font.getlength(longer[:n]) <= room), 1)
+            rows.append(longer[:cut])
+            longer = longer[cut:]
+        row = longer
+    return [*rows, row]
 
 
 def pane_lines(

@@ -9,16 +9,14 @@ import numpy as np
 
 from handviz.core.records import VARIANTS, FloatArray, FrameResult, VariantName
 from handviz.rendering.camera import OrbitCamera, Size
-from handviz.rendering.deviation_range import RangeFollower
+from handviz.rendering.colormap import RangeFollower
 from handviz.rendering.difference import Distances, distances_of
 from handviz.rendering.hand_shape import orbit_centre, orbit_radius
 from handviz.rendering.highlight import Highlight, Pick
 from handviz.rendering.image_pass import ImagePass, Rectangle
-from handviz.rendering.key_light import KeyLight
-from handviz.rendering.legend_pass import LegendPass
-from handviz.rendering.legend_place import LegendRoom, points_in
-from handviz.rendering.legend_stack import LegendPart
-from handviz.rendering.options import Difference, DrawOptions
+from handviz.rendering.legend import LegendPart
+from handviz.rendering.legend_pass import LegendPass, LegendRoom, points_in
+from handviz.rendering.options import Difference, DrawOptions, KeyLight
 from handviz.rendering.pane_label import pane_label, pane_lines
 from handviz.rendering.panes import Pane, PanePoint, pane_at, panes_of
 from handviz.rendering.scene import Scene

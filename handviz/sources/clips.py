@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from handviz.core.errors import HandvizError
 from handviz.core.records import Frame
-from handviz.sources import matroska_times
+from handviz.sources.container_times import matroska_frame_times_ms, mp4_frame_times_ms
 from handviz.sources.images import now_ms, rgb_from_bgr
-from handviz.sources.mp4_times import frame_times_ms
 
 CLIP_FALLBACK_FPS = 30.0
 FRAMES_BACK = (0, 4, 32, 256)
@@ -51,7 +50,7 @@ class ClipSource:
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.nominal_fps = fps if 0.1 < fps < 1000 else CLIP_FALLBACK_FPS
         self._start_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
-        table_ms = frame_times_ms(path)
+        table_ms = mp4_frame_times_ms(path)
         self._times_ms = table_ms if table_ms and len(table_ms) == count else [0.0]
         """Of the first frames, as far as they are known for sure."""
         self._is_steady = self._has_steady_times()
@@ -123,7 +122,7 @@ class ClipSource:
     def _look_up_times(self) -> None:
         """From the heads of all blocks, which takes longer than a table, so only where it is needed."""
         self._has_looked_up = True
-        all_ms, known_ms = matroska_times.frame_times_ms(self._path), self._times_ms
+        all_ms, known_ms = matroska_frame_times_ms(self._path), self._times_ms
         same = SAME_FRAME * 1000 / self.nominal_fps
         fits = len(all_ms) >= len(known_ms) and np.allclose(all_ms[: len(known_ms)], known_ms, rtol=0, atol=same)
         if fits:

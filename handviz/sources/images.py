@@ -16,6 +16,8 @@ IMAGE_SUFFIXES = frozenset(
 LARGEST_IMAGE_PX = 128_000_000
 # Pillow's own limit only warns; ours below is checked before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
+EXIF_PART, FOCAL_LENGTH_IN_35MM = 0x8769, 0xA405
+LIMITS_MM = (4.0, 2000.0)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -87,3 +89,52 @@ def rgb_from_bgr(image: NDArray[np.generic]) -> NDArray[np.uint8]:
 def now_ms() -> float:
     """The clock of ``Frame.captured_ms``."""
     return time.perf_counter() * 1000
+
+
+# Small versions of pictures, read as cheaply as their formats allow.
+
+
+def read_thumbnail(path: Path, side_px: int) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB, upright, no side above ``side_px``; raises HandvizError with the reason."""
+    image = _drafted(path, side_px)
+    if image is None:
+        image = Image.fromarray(read_image(path))
+    image.thumbnail((side_px, side_px), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return np.array(image.convert("RGB"))
+
+
+def _drafted(path: Path, side_px: int) -> Image.Image | None:
+    """A JPEG, decoded no larger than needed; None for anything else, or where that fails."""
+    try:
+        with Image.open(path) as image:
+            if image.format != "JPEG":
+                return None
+            image.draft("RGB", (2 * side_px, 2 * side_px))
+            image.load()
+            return ImageOps.exif_transpose(image)
+    # Whatever is wrong with it, reading it as a whole says it in a sentence.
+    except (OSError, ValueError, SyntaxError, IndexError, TypeError, KeyError, RuntimeError):
+        return None
+
+
+def thumbnail_or_none(path: Path, side_px: int) -> NDArray[np.uint8] | None:
+    """``read_thumbnail``, None for what cannot be read."""
+    try:
+        return read_thumbnail(path, side_px)
+    except HandvizError:
+        return None
+
+
+# What a photograph says of the lens that took it.
+
+
+def equivalent_focal_mm(path: Path) -> float | None:
+    """EXIF's focal length "in 35 mm film"; None where the picture has none, or nonsense."""
+    try:
+        with Image.open(path) as image:
+            value = image.getexif().get_ifd(EXIF_PART).get(FOCAL_LENGTH_IN_35MM)
+            millimetres = float(value) if value is not None else 0.0
+    # Pillow's readers raise whatever a broken file makes them stumble over.
+    except (OSError, ValueError, SyntaxError, TypeError, KeyError, OverflowError, RuntimeError, IndexError, EOFError):
+        return None
+    return millimetres if LIMITS_MM[0] <= millimetres <= LIMITS_MM[1] else None

@@ -18,12 +18,12 @@ from handviz.core.probability import Gaussian, six_d_from_rotation
 from handviz.core.records import PALM_KEYPOINTS, FloatArray
 from handviz.hand_models.choice import hand_model_named
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.camera_net import CameraOutput
 from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import HandModel
+from handviz.models.amvur.network import CameraOutput
 from handviz.training.cache import CachedSamples, load_cached
 from handviz.training.checkpoint import load_checkpoint, read_metadata
-from handviz.training.joined_samples import rendered_folders
+from handviz.training.dataset_samples import rendered_folders
 from handviz.training.samples import FromGiven, Given, Samples, to_device
 
 CHUNK = 128

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from handviz.core.errors import HandvizError
+from handviz.data.datasets.images import BadPictures
 from handviz.data.datasets.registry import settled
-from handviz.data.datasets.usable_pictures import BadPictures
 from handviz.models.amvur.losses import LossConfig
 from handviz.models.amvur.model import ModelConfig
-from handviz.training.style_noise import StyleNoise
-from handviz.training.witness_noise import WitnessNoise
+from handviz.training.augmentation import StyleNoise, WitnessNoise
 
 SUPERVISIONS = ("full", "weak")
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from handviz.core.archive import read_arrays
+from handviz.core.files import read_arrays
 from handviz.core.units import CENTIMETRES_PER_METRE
 from handviz.data.synthetic.dataset import REMEDY, check_hand_model, decode, jpeg_parts, read_labels, shard_numbers
 from handviz.data.synthetic.generator import pictures_file

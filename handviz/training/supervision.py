@@ -7,9 +7,8 @@ from torch import Tensor
 
 from handviz.models.amvur.losses import LossConfig, Truth
 from handviz.models.amvur.model import ModelOutput
-from handviz.models.amvur.weak import WeakPriors, weak_terms
+from handviz.models.amvur.weak_losses import PosePrior, WeakPriors, weak_terms
 from handviz.training.camera_prior import CameraPrior
-from handviz.training.pose_prior import PosePrior
 from handviz.training.samples import Given
 
 

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from handviz.core.archive import read_arrays
 from handviz.core.errors import HandvizError
+from handviz.core.files import read_arrays
 from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.core.visibility import DEPTH_TOLERANCE, self_visible
 from handviz.data.synthetic.dataset import REMEDY, bits, decode, jpeg_parts
 from handviz.data.synthetic.generator import pictures_file
-from handviz.hand_models.handles import vertices_from_keypoint_moves
+from handviz.hand_models.skinning import vertices_from_keypoint_moves
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.losses import in_crop
 from handviz.models.texture.rasterise import NOTHING, nearest_triangles

@@ -19,23 +19,28 @@ from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.losses import Truth, loss_terms
 from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import Cached, HandModel, ModelOutput, build_model
-from handviz.models.backbones.torchvision_weights import load_torchvision_weights
+from handviz.models.amvur.weak_losses import pose_prior
+from handviz.models.backbones.imagenet_backbones import load_torchvision_weights
+from handviz.training.augmentation import (
+    TrueLandmarks,
+    drawn_styles,
+    in_other_styles,
+    spread_of_statistics,
+    true_landmarks,
+    with_errors_of_photographs,
+)
 from handviz.training.cache import CachedSamples, load_cached, stem_digest, with_evidence
 from handviz.training.camera_prior import PriorSource, load_camera_prior
 from handviz.training.checkpoint import load_checkpoint, load_resume_state, recovered, save_checkpoint
 from handviz.training.config import TrainConfig, as_notes, changes
-from handviz.training.dataset_samples import Drawing
+from handviz.training.dataset_samples import Drawing, at_step, load_samples, rendered_folders
 from handviz.training.distributed import Processes, joined
-from handviz.training.joined_samples import at_step, load_samples, rendered_folders
 from handviz.training.optimiser import descend, learning_rate_factor, optimiser_groups
-from handviz.training.pose_prior import pose_prior
 from handviz.training.run_log import RunLog
 from handviz.training.samples import FromGiven, Given, Samples, to_device
 from handviz.training.stopping import stop_at_signals
-from handviz.training.style_noise import drawn_styles, in_other_styles, spread_of_statistics
 from handviz.training.supervision import Seen, WeakSupervision
 from handviz.training.validation import validation_errors
-from handviz.training.witness_noise import TrueLandmarks, true_landmarks, with_errors_of_photographs
 
 __all__ = ["TrainConfig", "Trainer", "learning_rate_factor", "optimiser_groups", "train", "validation_errors"]
 logger = logging.getLogger(__name__)

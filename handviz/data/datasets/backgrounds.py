@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from handviz.core.errors import HandvizError
 from handviz.data.datasets.annotated import AnnotatedHand
-from handviz.data.datasets.pictures import file_names, read_mask
+from handviz.data.datasets.images import file_names, read_mask
 from handviz.sources.images import IMAGE_SUFFIXES, read_image
 
 FOLDER = "backgrounds"

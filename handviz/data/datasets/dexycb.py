@@ -23,7 +23,11 @@ from handviz.core.geometry import project_points
 from handviz.core.records import FloatArray, Handedness, Intrinsics
 from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.data.datasets.dexycb_sequences import (
+    LABELLED_COUNTS,
     PROBLEMS,
+    SERIALS,
+    SPLIT_OF,
+    SUBJECTS,
     USABLE,
     Recording,
     numbers_in,
@@ -31,10 +35,8 @@ from handviz.data.datasets.dexycb_sequences import (
     read_yaml,
     sequences_of,
 )
-from handviz.data.datasets.dexycb_splits import LABELLED_COUNTS, SERIALS, SPLIT_OF, SUBJECTS
+from handviz.data.datasets.images import read_picture, sentence_on
 from handviz.data.datasets.index import Arrays, parts_folder, read_parts
-from handviz.data.datasets.left_out import sentence_on
-from handviz.data.datasets.pictures import read_picture
 from handviz.hand_models.mano_parameters import ManoParameters
 
 NAME = "dexycb"

@@ -22,8 +22,8 @@ from handviz.core.records import FloatArray
 from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.data.datasets.backgrounds import Backgrounds, find_backgrounds
 from handviz.data.datasets.freiburg import MANO_SIZE, camera_matrices, intrinsics_from, mano_from, placed, plausible
+from handviz.data.datasets.images import file_names, read_picture
 from handviz.data.datasets.json_arrays import number_lists
-from handviz.data.datasets.pictures import file_names, read_picture
 
 VERSIONS = ("gs", "hom", "sample", "auto")
 """Of a training picture, in the order of their numbers."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from handviz.core.errors import HandvizError
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
 from handviz.data.datasets.freiburg import FARTHEST_M, MANO_SIZE, NEAREST_M, POSE_AND_SHAPE, camera_matrices, knuckle_of
+from handviz.data.datasets.images import sentences_on
 from handviz.data.datasets.index import Arrays, Part, parts_folder, read_parts, stamp_of
-from handviz.data.datasets.left_out import sentences_on
 
 CAMERAS = 8
 PAGE = "lmb.informatik.uni-freiburg.de/resources/datasets/HanCo.en.html"

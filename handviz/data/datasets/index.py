@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.archive import read_arrays
 from handviz.core.errors import HandvizError
+from handviz.core.files import read_arrays
 from handviz.data.datasets.json_arrays import cache_folder
 
 logger = logging.getLogger(__name__)

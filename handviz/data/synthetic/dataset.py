@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.archive import read_arrays
 from handviz.core.errors import HandvizError
+from handviz.core.files import read_arrays
 from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.data.synthetic.generator import LABELS, labels_file, pictures_file, read_manifest
 from handviz.hand_models.open_hand import load_open_hand

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.archive import read_arrays
 from handviz.core.errors import HandvizError
+from handviz.core.files import read_arrays
 from handviz.data.synthetic.sample import render_samples
 from handviz.hand_models.open_hand import load_open_hand
 

@@ -1,17 +1,204 @@
 """Things that hide parts of the hand: held, worn, passing before it; and bodies behind it."""
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
 from handviz.core.geometry import rotation_about_z, rotation_from_axis_angle
 from handviz.core.records import FloatArray
-from handviz.data.synthetic import look, pose, props, worn
+from handviz.data.synthetic import look, pose
 from handviz.data.synthetic.arm import ArmPoser, PosedArm, object_transform
 from handviz.data.synthetic.viewpoint import Camera
+from handviz.hand_models.open_hand import ArmMesh
 from handviz.rendering.studio_parts import BEHIND, OCCLUDER, Mesh, Surface
+from handviz.rendering.surface import unique_edges
 
+AROUND = 32
+FOREARM = 16
 GRIP_TRIES = 8
 FLESH_M = 0.011
 """Half of the thickness of the palm in front of the bones' middle lines."""
+
+
+# Simple bodies of unit size, with places for prints.
+
+
+def _mesh(positions: FloatArray, normals: FloatArray, faces: NDArray[np.integer], uv: FloatArray) -> Mesh:
+    """``uv`` (V, 2) is where a print lies."""
+    marks = np.column_stack([uv, np.zeros(len(uv))])
+    return Mesh(positions, normals, positions * 0.1, marks, faces.astype(np.int32))
+
+
+def box() -> Mesh:
+    """A cube of side 1 around the origin."""
+    square = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+    positions: list[FloatArray] = []
+    normals: list[FloatArray] = []
+    faces: list[list[int]] = []
+    for axis in range(3):
+        for side in (-0.5, 0.5):
+            start = len(positions)
+            for corner in square:
+                positions.append(np.insert(corner, axis, side))
+                normals.append(np.sign(side) * np.eye(3)[axis])
+            faces += [[start, start + 1, start + 2], [start, start + 2, start + 3]]
+    return _mesh(np.array(positions), np.array(normals), np.array(faces), np.tile(square + 0.5, (6, 1)))
+
+
+def _turned(profile: FloatArray, slopes: FloatArray, around: int = 24) -> Mesh:
+    """Surface of revolution about y: profile (R, 2) of radius and height, slopes (R, 2) its normals."""
+    angles = np.linspace(0, 2 * math.pi, around + 1)
+    ring = np.stack([np.cos(angles), np.ones(around + 1), np.sin(angles)], axis=1)
+    factor = [0, 1, 0]
+    positions = ring[None] * profile[:, None, factor]
+    normals = ring[None] * slopes[:, None, factor]
+    turn = np.broadcast_to(angles / (2 * math.pi), positions.shape[:2])
+    uv = np.stack([turn, positions[..., 1] + 0.5], axis=-1)
+    faces = grid_faces(len(profile), around + 1)
+    return _mesh(positions.reshape(-1, 3), normals.reshape(-1, 3), faces, uv.reshape(-1, 2))
+
+
+def grid_faces(rows: int, columns: int) -> NDArray[np.integer]:
+    """Triangles (F, 3) between the points of a grid that are numbered row by row."""
+    here = np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)
+    lower = np.stack([here, here + columns, here + 1], axis=-1).reshape(-1, 3)
+    upper = np.stack([here + 1, here + columns, here + columns + 1], axis=-1).reshape(-1, 3)
+    return np.concatenate([lower, upper])
+
+
+def ball() -> Mesh:
+    """A sphere of diameter 1."""
+    angles = np.linspace(-math.pi / 2, math.pi / 2, 12)
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return _turned(directions * 0.5, directions)
+
+
+def cylinder() -> Mesh:
+    """A closed cylinder of diameter 1 and height 1."""
+    profile = np.array([[1e-4, -0.5], [0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [0.5, 0.5], [1e-4, 0.5]])
+    slopes = np.array([[0.0, -1], [0, -1], [1, 0], [1, 0], [0, 1], [0, 1]])
+    return _turned(profile, slopes)
+
+
+def bottle() -> Mesh:
+    """A bottle of diameter 1 and height 1: body, shoulder, neck, cap."""
+    shape = [
+        [1e-4, -0.5], [0.5, -0.5], [0.5, -0.5], [0.5, 0.12], [0.45, 0.22], [0.2, 0.34],
+        [0.18, 0.4], [0.24, 0.4], [0.24, 0.4], [0.24, 0.5], [0.24, 0.5], [1e-4, 0.5],
+    ]  # fmt: skip
+    slopes = [[0.0, -1], [0, -1], [1, 0], [1, 0], [0.9, 0.43], [0.7, 0.71], [1, 0], [0, -1], [1, 0], [1, 0], [0, 1]]
+    directions = np.array([*slopes, [0, 1]])
+    return _turned(np.array(shape), directions / np.linalg.norm(directions, axis=1, keepdims=True))
+
+
+# Rings, bracelets and watches: bands that follow the skin of the posed arm.
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """The outline of a limb in a plane across it."""
+
+    centre: FloatArray
+    """(3,)"""
+    axes: FloatArray
+    """(3, 3) rows: two unit vectors in the plane, then along the limb"""
+    radii: FloatArray
+    """(32,) metres from the centre to the skin at equal angles from the first axis"""
+
+    @property
+    def directions(self) -> FloatArray:
+        """(32, 3) unit vectors from the centre to the skin."""
+        angles = np.arange(AROUND) * 2 * math.pi / AROUND
+        return np.cos(angles)[:, None] * self.axes[0] + np.sin(angles)[:, None] * self.axes[1]
+
+
+class Outlines:
+    """Cuts limbs of one arm mesh; edges of every limb are found once."""
+
+    def __init__(self, arm: ArmMesh) -> None:
+        self._edges = unique_edges(arm.faces)
+        self._weights = arm.skinning_weights
+
+    def cut(self, vertices_m: FloatArray, joints: list[int], point: FloatArray, along: FloatArray) -> Section | None:
+        """Where a plane through ``point`` (3,) across ``along`` (3,) meets the limb of some joints; None if it misses.
+
+        A point of a limb belongs to it if these joints move it by more than half.
+        """
+        own = self._weights[:, joints].sum(axis=1) > 0.5
+        edges = self._edges[own[self._edges].all(axis=1)]
+        along = along / np.linalg.norm(along)
+        height = (vertices_m - point) @ along
+        first, second = height[edges].T
+        crossing = first * second < 0
+        if crossing.sum() < 5:
+            return None
+        part = (first / (first - second))[crossing, None]
+        start, end = vertices_m[edges[crossing, 0]], vertices_m[edges[crossing, 1]]
+        return _section(start + part * (end - start), along)
+
+
+def _section(outline: FloatArray, along: FloatArray) -> Section | None:
+    """Points (K, 3) of a plane -> radii at equal angles; None if a quarter of the round is empty."""
+    centre = (outline.min(0) + outline.max(0)) / 2
+    aside = np.cross(along, np.eye(3)[np.abs(along).argmin()])
+    aside = aside / np.linalg.norm(aside)
+    axes = np.stack([aside, np.cross(along, aside), along])
+    x, y = ((outline - centre) @ axes[:2].T).T
+    angles = np.arctan2(y, x) % (2 * math.pi)
+    order = np.argsort(angles)
+    gaps = np.diff(np.append(angles[order], angles[order[0]] + 2 * math.pi))
+    if gaps.max() > math.pi / 2:
+        return None
+    wanted = np.arange(AROUND) * 2 * math.pi / AROUND
+    return Section(centre, axes, np.interp(wanted, angles[order], np.hypot(x, y)[order], period=2 * math.pi))
+
+
+def band(section: Section, half_width_m: float, thickness_m: float) -> Mesh:
+    """A closed band with a rounded profile around a section, lying on the skin."""
+    profile = np.array([[-1, -0.3], [-1, 0.6], [-0.7, 1], [0.7, 1], [1, 0.6], [1, -0.3]])
+    slopes = np.array([[-1, 0], [-0.9, 0.43], [-0.3, 0.95], [0.3, 0.95], [0.9, 0.43], [1, 0.0]])
+    closed = np.append(np.arange(AROUND), 0)
+    outwards, radii = section.directions[closed], section.radii[closed]
+    along = section.axes[2]
+    lift = radii[None] + profile[:, 1:] * thickness_m
+    positions = section.centre + outwards[None] * lift[..., None] + (profile[:, :1] * half_width_m)[..., None] * along
+    normals = outwards[None] * slopes[:, 1:, None] + along * slopes[:, :1, None]
+    turn = np.broadcast_to(np.linspace(0, 4, AROUND + 1), lift.shape)
+    marks = np.stack([turn, np.broadcast_to(profile[:, :1], lift.shape), np.zeros_like(lift)], axis=-1).reshape(-1, 3)
+    flat = positions.reshape(-1, 3)
+    return Mesh(flat, normals.reshape(-1, 3), flat, marks, grid_faces(len(profile), AROUND + 1).astype(np.int32))
+
+
+def dial_transform(section: Section, outwards: FloatArray, diameter_m: float, thickness_m: float) -> FloatArray:
+    """(4, 4) that puts a unit cylinder (axis y) as a disc on the skin, on the side of ``outwards`` (3,)."""
+    place = int(np.argmax(section.directions @ outwards))
+    normal, along = section.directions[place], section.axes[2]
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.stack([np.cross(normal, along), normal, along], axis=1) * [diameter_m, thickness_m, diameter_m]
+    matrix[:3, 3] = section.centre + normal * (section.radii[place] + thickness_m / 2)
+    return matrix
+
+
+def finger_section(outlines: Outlines, hand: PosedArm, finger: int, link: int, part: float) -> Section | None:
+    """The outline of a finger (0 thumb .. 4) ``part`` of the way along its proximal (0) or middle (1) phalanx."""
+    start, end = hand.keypoints_m[1 + 4 * finger + link], hand.keypoints_m[2 + 4 * finger + link]
+    joint = 1 + 3 * finger + link
+    return outlines.cut(hand.vertices_m, [joint], start + part * (end - start), end - start)
+
+
+def wrist_section(outlines: Outlines, vertices_m: FloatArray, arm: ArmMesh, away_m: float) -> Section | None:
+    """The outline of the forearm some way below the wrist."""
+    forearm = arm.skinning_weights[:, FOREARM] > 0.5
+    along = _forearm_axis(vertices_m, arm, forearm)
+    return outlines.cut(vertices_m, [FOREARM], along * away_m, along)
+
+
+def _forearm_axis(vertices_m: FloatArray, arm: ArmMesh, forearm: NDArray[np.bool_]) -> FloatArray:
+    near, far = (forearm & (np.abs(arm.vertices_m[:, 1] - y) < 0.02) for y in (0.03, 0.10))
+    along = vertices_m[far].mean(0) - vertices_m[near].mean(0)
+    return np.asarray(along / np.linalg.norm(along))
 
 
 class ThingMaker:
@@ -19,9 +206,9 @@ class ThingMaker:
 
     def __init__(self, poser: ArmPoser) -> None:
         self._poser = poser
-        self._outlines = worn.Outlines(poser.arm)
-        self._box, self._ball = props.box(), props.ball()
-        self._cylinder, self._bottle = props.cylinder(), props.bottle()
+        self._outlines = Outlines(poser.arm)
+        self._box, self._ball = box(), ball()
+        self._cylinder, self._bottle = cylinder(), bottle()
         self._bodies: tuple[Mesh, ...] = (self._box, self._ball, self._cylinder, self._bottle)
 
     def body(
@@ -106,23 +293,23 @@ class ThingMaker:
         for _ in range(rng.choice([1, 1, 2, 3])):
             finger, link = int(rng.integers(1, 5)), int(rng.random() < 0.2)
             part = rng.uniform(0.3, 0.65)
-            section = worn.finger_section(self._outlines, hand, finger, link, part)
+            section = finger_section(self._outlines, hand, finger, link, part)
             if section is not None:
-                mesh = worn.band(section, rng.uniform(0.001, 0.0035), rng.uniform(0.0007, 0.0018))
+                mesh = band(section, rng.uniform(0.001, 0.0035), rng.uniform(0.0007, 0.0018))
                 made.append(Surface(mesh, look.metal_material(rng), OCCLUDER, to_camera))
         return made
 
     def watch(self, rng: np.random.Generator, hand: PosedArm, to_camera: FloatArray) -> list[Surface]:
         """A bracelet, or a watch with its dial on the back of the wrist."""
-        section = worn.wrist_section(self._outlines, hand.vertices_m, self._poser.arm, rng.uniform(0.02, 0.055))
+        section = wrist_section(self._outlines, hand.vertices_m, self._poser.arm, rng.uniform(0.02, 0.055))
         if section is None:
             return []
         dial = rng.random() < 0.65
-        mesh = worn.band(section, rng.uniform(0.007, 0.012) if dial else rng.uniform(0.002, 0.009), 0.0025)
+        mesh = band(section, rng.uniform(0.007, 0.012) if dial else rng.uniform(0.002, 0.009), 0.0025)
         made = [Surface(mesh, look.metal_material(rng), OCCLUDER, to_camera)]
         if dial:
             outwards = rotation_from_axis_angle(np.array([0, rng.normal(0, 0.3), 0])) @ np.array([0, 0, 1.0])
-            place = worn.dial_transform(section, outwards, rng.uniform(0.026, 0.042), rng.uniform(0.006, 0.011))
+            place = dial_transform(section, outwards, rng.uniform(0.026, 0.042), rng.uniform(0.006, 0.011))
             material = look.thing_material(rng) if rng.random() < 0.3 else look.metal_material(rng)
             made.append(Surface(self._cylinder, material, OCCLUDER, to_camera @ place))
         return made

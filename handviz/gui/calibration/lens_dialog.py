@@ -6,17 +6,16 @@ from PyQt6.QtCore import pyqtSignal
 from PyQt6.QtWidgets import QDialog, QFileDialog, QHBoxLayout, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import write_whole
 from handviz.core.lens import ASSUMED_LENS, HandSize, Lens, angle_of_equivalent_deg
 from handviz.core.lens_files import lens_text, opencv_text, read_lens
-from handviz.core.whole_files import write_whole
-from handviz.gui.calibration.lens_board_page import BoardPage
-from handviz.gui.calibration.lens_memory import OTHER_SOURCES, keep_lens
+from handviz.gui.calibration.checkerboard_page import BoardPage
 from handviz.gui.calibration.lens_pages import AnglePage, HandSizePage, IntrinsicsPage
-from handviz.gui.calibration.place_text import lens_summary
+from handviz.gui.calibration.lens_panel import OTHER_SOURCES, keep_lens, lens_summary
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import ViewSettings
 from handviz.gui.widgets.parts import named_label
-from handviz.sources.exif import equivalent_focal_mm
+from handviz.sources.images import equivalent_focal_mm
 
 LENS_FOLDER = "lens_folder"
 LENS_FILTER = "Lenses (*.json *.yml *.yaml);;All files (*)"

@@ -10,11 +10,9 @@ from PyQt6.QtWidgets import QFileDialog, QWidget
 
 from handviz.core.lens import lens_in_words
 from handviz.core.records import Frame
-from handviz.gui.calibration.calibration_thread import CalibrationThread
+from handviz.gui.calibration.checkerboard_page import CalibrationThread
 from handviz.gui.calibration.lens_dialog import LENS_FOLDER, LensDialog
-from handviz.gui.calibration.lens_memory import keep_lens, kept_lens, owner_of
-from handviz.gui.calibration.lens_panel import LensPart
-from handviz.gui.calibration.place_text import apart_text
+from handviz.gui.calibration.lens_panel import LensPart, apart_text, keep_lens, kept_lens, owner_of
 from handviz.gui.feature import Feature
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo

@@ -1,5 +1,6 @@
 """The pages of the lens dialog. Each says what a person chose; none knows a controller."""
 
+from dataclasses import dataclass
 from typing import get_args
 
 from PyQt6.QtCore import QSignalBlocker, pyqtSignal
@@ -24,10 +25,10 @@ from handviz.core.lens import (
     HandMeasure,
     HandSize,
     Lens,
+    angle_of_equivalent_deg,
     lens_of_intrinsics,
 )
 from handviz.core.records import Intrinsics
-from handviz.gui.calibration.lens_presets import PRESETS, preset_text
 from handviz.gui.widgets.parts import named_label, number_box
 
 CHOOSE = "choose …"
@@ -44,6 +45,47 @@ HOW_TO_MEASURE = (
     "A picture does not tell how large a hand is: a small hand nearby looks like a large one farther off. With the "
     "size stated, meshes take it, and so do all distances. It holds for all hands in the picture, until you change it."
 )
+
+
+# Angles of common cameras: what makers state, what follows from a focal length "in 35 mm", and what is typical.
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A kind of camera and what it spans."""
+
+    name: str
+    angle_deg: float
+    side: AngleSide
+    source: str
+
+
+PRESETS = (
+    Preset("Laptop or simple webcam", 60.0, "horizontal", "typical"),
+    Preset("Wide webcam", 78.0, "diagonal", "typical"),
+    Preset("Logitech C920, C922", 78.0, "diagonal", "typical"),
+    Preset("Very wide webcam", 90.0, "diagonal", "typical"),
+    Preset("Telephone, main camera, 26 mm", angle_of_equivalent_deg(26), "diagonal", "follows from 26 mm"),
+    Preset("Telephone, main camera, 24 mm", angle_of_equivalent_deg(24), "diagonal", "follows from 24 mm"),
+    Preset("Telephone, front camera", 80.0, "diagonal", "typical"),
+    Preset(
+        "Telephone, ultra wide, 13 mm", angle_of_equivalent_deg(13), "diagonal", "follows from 13 mm; bends at edges"
+    ),
+    Preset("Action camera, wide", 118.0, "horizontal", "typical; bends strongly"),
+    Preset("Action camera, linear", 87.0, "horizontal", "typical"),
+    Preset("Camera, 50 mm", angle_of_equivalent_deg(50), "diagonal", "follows from 50 mm"),
+)
+
+
+def preset_text(preset: Preset) -> str:
+    """One line of the list."""
+    over = {
+        "diagonal": "over the diagonal",
+        "horizontal": "across",
+        "vertical": "down",
+        "longer": "over the longer side",
+    }
+    return f"{preset.name}: {preset.angle_deg:.0f}° {over[preset.side]} ({preset.source})"
 
 
 def wide_box(limits: tuple[float, float], suffix: str, hint: str) -> QDoubleSpinBox:

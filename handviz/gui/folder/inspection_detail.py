@@ -11,7 +11,7 @@ from handviz.gui.folder.picture_loaders import Look, image_of
 from handviz.gui.session.settings import ViewSettings
 from handviz.gui.view.viewport import Viewport
 from handviz.gui.widgets.parts import named_label
-from handviz.inspection.inspection_columns import COLUMNS, TableRow, note_of
+from handviz.inspection.columns import COLUMNS, TableRow, note_of
 from handviz.rendering.options import ViewMode
 from handviz.rendering.surface import Surface
 

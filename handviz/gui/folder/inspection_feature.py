@@ -7,17 +7,24 @@ from PyQt6.QtWidgets import QFileDialog, QTabWidget
 
 from handviz.core.errors import HandvizError
 from handviz.core.paths import MODELS
-from handviz.gui.calibration.lens_memory import OTHER_SOURCES, kept_lens
+from handviz.gui.calibration.lens_panel import OTHER_SOURCES, kept_lens
 from handviz.gui.feature import Feature
-from handviz.gui.folder.inspection_exporter import InspectionExporter
+from handviz.gui.folder.exporter import InspectionExporter
 from handviz.gui.folder.inspection_page import InspectionPage
 from handviz.gui.folder.inspection_thread import InspectionMaker, InspectionThread, Progress, make_inspection
 from handviz.gui.folder.picture_loaders import Look, LookOrder, LookThread
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import ViewSettings
 from handviz.gui.widgets.shortcuts import Shortcut
-from handviz.inspection.inspection_columns import Key, TableRow, common_range_mm
-from handviz.inspection.inspection_rows import InspectionOrder, Listing, PictureRow, checked_folder
+from handviz.inspection.columns import (
+    InspectionOrder,
+    Key,
+    Listing,
+    PictureRow,
+    TableRow,
+    checked_folder,
+    common_range_mm,
+)
 from handviz.rendering.surface import Surface
 from handviz.sources.images import IMAGE_SUFFIXES
 

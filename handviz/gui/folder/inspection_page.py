@@ -30,7 +30,7 @@ from handviz.gui.folder.inspection_thread import Progress
 from handviz.gui.folder.picture_loaders import THUMBNAIL_SIDE_PX, Thumbnails
 from handviz.gui.source.dropping import dropped_paths, welcome
 from handviz.gui.widgets.parts import named_label, number_box
-from handviz.inspection.inspection_columns import TableRow
+from handviz.inspection.columns import TableRow
 from handviz.rendering.surface import Surface
 
 SIDES = (("both", "both hands"), ("left", "left hands"), ("right", "right hands"))

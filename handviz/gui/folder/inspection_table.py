@@ -9,8 +9,7 @@ from typing import Any, Literal
 from PyQt6.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 
 from handviz.gui.folder.picture_loaders import Thumbnails
-from handviz.inspection.inspection_columns import COLUMNS, NOTHING, Key, TableRow, note_of, rows_of
-from handviz.inspection.inspection_rows import PictureRow
+from handviz.inspection.columns import COLUMNS, NOTHING, Key, PictureRow, TableRow, note_of, rows_of
 
 Shown = Literal["all", "hands", "no hands", "failed", "waiting"]
 Side = Literal["both", "left", "right"]

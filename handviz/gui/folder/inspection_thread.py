@@ -12,7 +12,7 @@ from PyQt6.QtCore import QThread, pyqtSignal
 
 from handviz.core.errors import HandvizError
 from handviz.gui.session.give_way import give_way
-from handviz.inspection.inspection_rows import InspectionOrder, Listing, PictureRow
+from handviz.inspection.columns import InspectionOrder, Listing, PictureRow
 
 BATCH_S = 0.25
 RATE_WINDOW_S = 20.0

@@ -145,7 +145,7 @@ class ThumbnailThread(QThread):
 
     def run(self) -> None:
         """The loop."""
-        from handviz.sources.thumbnails import thumbnail_or_none
+        from handviz.sources.images import thumbnail_or_none
 
         give_way(self)
         while not self._is_stopping:

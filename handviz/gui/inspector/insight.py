@@ -6,6 +6,7 @@ from PyQt6.QtCore import QPointF, QTimer
 
 from handviz.core.errors import HandvizError
 from handviz.core.records import FrameResult, HandMesh, VariantName
+from handviz.detection.tracking import matched_tracks
 from handviz.gui.feature import Feature
 from handviz.gui.inspector.attention_thread import (
     AttentionAnswer,
@@ -15,7 +16,6 @@ from handviz.gui.inspector.attention_thread import (
     make_source,
 )
 from handviz.gui.inspector.insight_panel import InsightPanel
-from handviz.gui.inspector.picked_hand import PickedHand
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.settings import ViewSettings
@@ -37,6 +37,36 @@ MODE_SENTENCES = {
     "fade": "Uncertain parts fade.",
     "hide": "Uncertain parts are hidden.",
 }
+
+
+# Follows a picked point of one hand through frames.
+
+
+class PickedHand:
+    """The hand that a point was picked on, as it was seen last."""
+
+    def __init__(self, hand: HandMesh, vertex: int | None, joint: int | None) -> None:
+        self.latest = hand
+        self.vertex, self.joint = vertex, joint
+
+    def find(self, hands: Sequence[HandMesh]) -> Pick | None:
+        """The point in a frame's hands: of the nearest of that side, or of the only one after it was lost."""
+        index = self._index(hands)
+        if index is None:
+            return None
+        self.latest = hands[index]
+        return Pick(index, vertex=self.vertex, joint=self.joint)
+
+    def _index(self, hands: Sequence[HandMesh]) -> int | None:
+        for index, track in enumerate(matched_tracks(hands, [self])):
+            if track is self:
+                return index
+        same = [
+            index
+            for index, hand in enumerate(hands)
+            if hand.handedness == self.latest.handedness and len(hand.vertices_m) == len(self.latest.vertices_m)
+        ]
+        return same[0] if len(same) == 1 else None
 
 
 class Insight(Feature):

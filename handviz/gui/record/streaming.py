@@ -1,20 +1,94 @@
 """Turns the stream for other programs on and off."""
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import Literal
 
+from PyQt6.QtCore import QThread, pyqtSignal
+
+from handviz.core.errors import HandvizError
 from handviz.gui.feature import Feature
 from handviz.gui.record.output_panel import PORT_LIMITS, STREAM_FORMATS, OutputPanel
-from handviz.gui.record.stream_thread import StreamThread
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.widgets.shortcuts import Shortcut
-from handviz.io.recording.moments import moment_of
+from handviz.io.recording.moments import Moment, moment_of
+from handviz.sources.mailbox import Mailbox
 
+TURN_S = 0.5
+CALM_AFTER_S = 2.0
+"""Refusals come for every other datagram or so: without any for so long, somebody listens."""
+logger = logging.getLogger(__name__)
 FORMAT, ADDRESS, PORT = "stream_format", "stream_address", "stream_port"
 DEFAULT_ADDRESS, DEFAULT_PORT = "127.0.0.1", 9000
-logger = logging.getLogger(__name__)
+
+
+# Sends every result to other programs, beside the window.
+
+
+class StreamThread(QThread):
+    """Sends the newest moment; one that a newer one overtakes is left out, so the stream is never late."""
+
+    told = pyqtSignal(str)
+    """How it goes, whenever that changes."""
+    failed = pyqtSignal(str)
+    """Why it has ended."""
+
+    def __init__(self, kind: Literal["OSC", "JSON"], address: str, port: int) -> None:
+        super().__init__()
+        self._kind, self._address, self._port = kind, address, port
+        self._mailbox: Mailbox[Moment] = Mailbox()
+        self._sentence = ""
+
+    def take(self, moment: Moment) -> None:
+        """Send this; returns at once."""
+        self._mailbox.put(moment)
+
+    def stop(self) -> None:
+        """End and wait for it."""
+        self._mailbox.close()
+        self.wait()
+
+    def run(self) -> None:
+        """Open the port, then send until told to stop."""
+        try:
+            self._send_all()
+        except HandvizError as error:
+            self.failed.emit(str(error))
+        # The thread's outermost place: whatever a network does, the person hears of it.
+        except Exception as error:
+            logger.exception("streaming failed")
+            self.failed.emit(f"Streaming failed unexpectedly ({error}); the log says where.")
+
+    def _send_all(self) -> None:
+        # Here, so that the window is up before they are loaded.
+        from handviz.io.recording.udp import Datagrams, UdpSender
+
+        sender, datagrams = UdpSender(self._address, self._port), Datagrams(self._kind)
+        try:
+            calm = f"Streaming {self._kind} to {sender.where}."
+            if not sender.is_loopback:
+                calm += " That is not this machine: whoever is on the way there can read it."
+            self._tell(calm)
+            troubled_s = 0.0
+            while not self._mailbox.closed:
+                moment = self._mailbox.get(TURN_S)
+                if moment is None:
+                    continue
+                trouble = sender.send(datagrams.of(moment))
+                if trouble:
+                    troubled_s = time.monotonic()
+                    self._tell(f"{calm} {trouble}")
+                elif time.monotonic() - troubled_s > CALM_AFTER_S:
+                    self._tell(calm)
+        finally:
+            sender.close()
+
+    def _tell(self, sentence: str) -> None:
+        if sentence != self._sentence:
+            self._sentence = sentence
+            self.told.emit(sentence)
 
 
 class Streaming(Feature):

@@ -11,10 +11,9 @@ from PyQt6.QtCore import QThread, pyqtSignal
 
 from handviz.core.errors import HandvizError
 from handviz.core.records import Frame
-from handviz.gui.session.camera_finder import CameraFinder
+from handviz.gui.session.camera_probe import CameraFinder
 from handviz.gui.session.messages import Job, SourceInfo, SourceLength, SourceSetup
-from handviz.gui.session.pace import Pace
-from handviz.gui.session.rates import RateMeter
+from handviz.gui.session.rates import Pace, RateMeter
 from handviz.sources.camera import CameraInfo
 from handviz.sources.mailbox import Mailbox
 from handviz.sources.sources import (
@@ -24,8 +23,8 @@ from handviz.sources.sources import (
     Source,
     list_cameras,
     open_source,
+    turned,
 )
-from handviz.sources.turning import turned
 
 RETRY_S = 1.0
 REFRESH_S = 2.0

@@ -1,6 +1,56 @@
 """Files that are dragged onto the window."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
 from PyQt6.QtGui import QDragEnterEvent, QDropEvent
+
+from handviz.sources.images import IMAGE_SUFFIXES
+from handviz.sources.sources import text_of_pictures
+
+MOST_NAMED = 3
+CLIP_SUFFIXES = frozenset(
+    (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp", ".ogv")
+)
+
+
+# Several files at once, as they are dropped on a window: what of them is opened, and what is not.
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What ``open_source`` is to open, empty if nothing fits, and a sentence on the rest."""
+
+    text: str
+    sentence: str = ""
+
+
+def choose(paths: Sequence[Path]) -> Choice:
+    """Several pictures become one list; else the first folder, clip or picture is taken."""
+    if len(paths) == 1:
+        return Choice(str(paths[0]))
+    pictures = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    others = [path for path in paths if path not in pictures]
+    if len(pictures) > 1:
+        return Choice(text_of_pictures(pictures), _left(others, "Only the pictures were opened"))
+    folders = [path for path in others if path.is_dir()]
+    first = next(iter([*folders, *_clips(others), *pictures, *others]), None)
+    if first is None:
+        return Choice("")
+    return Choice(str(first), _left([path for path in paths if path != first], "One at a time"))
+
+
+def _clips(paths: Sequence[Path]) -> list[Path]:
+    return [path for path in paths if path.suffix.lower() in CLIP_SUFFIXES]
+
+
+def _left(paths: Sequence[Path], reason: str) -> str:
+    if not paths:
+        return ""
+    names = ", ".join(path.name for path in paths[:MOST_NAMED])
+    more = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
+    return f"{reason}; not used: {names}{more}."
 
 
 def welcome(event: QDragEnterEvent | None) -> None:

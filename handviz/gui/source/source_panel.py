@@ -1,16 +1,20 @@
 """Left: where the pictures come from, and the camera's lens."""
 
+from collections.abc import Sequence
+
 from PyQt6.QtCore import pyqtSignal
 from PyQt6.QtGui import QCursor
 from PyQt6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QPushButton, QToolButton, QWidget
 
 from handviz.core.records import SideChoice
-from handviz.gui.calibration.lens_panel import LensPart
-from handviz.gui.calibration.place_text import apart_text, place_text
+from handviz.gui.calibration.lens_panel import LensPart, apart_text, place_text
+from handviz.gui.feature import Feature
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
 from handviz.gui.session.settings import ViewSettings
+from handviz.gui.source.timeline import Timeline
 from handviz.gui.widgets.parts import Panel, named_label
+from handviz.gui.widgets.shortcuts import Shortcut
 from handviz.sources.camera import OFFERED_MODES, CameraMode
 from handviz.sources.sources import CAMERA_PREFIX, PICTURES_PREFIX, CameraInfo
 
@@ -22,6 +26,7 @@ SIDE_TEXTS: dict[SideChoice, str] = {
 NO_CAMERA_TEXT = "no camera found"
 CHOOSE_TEXT = "choose a camera …"
 LONGEST_MENU_TEXT = 60
+LONG_STEP = 10
 
 
 class SourcePanel(Panel):
@@ -225,3 +230,29 @@ def _mode_text(mode: CameraMode) -> str:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= LONGEST_MENU_TEXT else f"… {text[-LONGEST_MENU_TEXT:]}"
+
+
+# What can be done with a source by keys and menus beyond holding and single steps.
+
+
+class SourceFeature(Feature):
+    """Ten frames at once, ends, speed, a frame by its number, turning, and the sources that were used lately."""
+
+    def __init__(self, controller: Controller, panel: SourcePanel, timeline: Timeline, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._controller, self._panel, self._timeline = controller, panel, timeline
+
+    def shortcuts(self) -> Sequence[Shortcut]:
+        """All in the menu of sources."""
+        controller = self._controller
+        return (
+            Shortcut(("Shift+Left",), "ten frames back", lambda: controller.step(-LONG_STEP), menu="Source"),
+            Shortcut(("Shift+Right",), "ten frames on", lambda: controller.step(LONG_STEP), menu="Source"),
+            Shortcut(("Home",), "the first frame", lambda: controller.seek(0), menu="Source"),
+            Shortcut(("End",), "the last frame", controller.go_to_end, menu="Source"),
+            Shortcut(("Ctrl+G",), "go to a frame …", self._timeline.begin_going_to, menu="Source"),
+            Shortcut(("[",), "play slower", lambda: controller.change_speed(-1), menu="Source"),
+            Shortcut(("]",), "play faster", lambda: controller.change_speed(1), menu="Source"),
+            Shortcut(("Ctrl+B",), "turn the picture by 90°", controller.turn, menu="Source"),
+            Shortcut((), "open something recent …", self._panel.show_recent, menu="Source"),
+        )

@@ -1,9 +1,11 @@
 """The picture in the middle of the window."""
 
 import logging
+import sys
 import time
 from contextlib import ExitStack
-from typing import Protocol
+from types import TracebackType
+from typing import Any, Protocol
 
 import moderngl
 import numpy as np
@@ -15,19 +17,68 @@ from PyQt6.QtWidgets import QWidget
 
 from handviz.core.errors import HandvizError
 from handviz.core.records import FrameResult
-from handviz.gui.view.gl_context import NO_OPENGL, broken_driver, moderngl_from
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.highlight import Highlight, Pick
-from handviz.rendering.key_light import KeyLight
-from handviz.rendering.options import DrawOptions
+from handviz.rendering.offscreen import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
+from handviz.rendering.options import DrawOptions, KeyLight
 from handviz.rendering.panes import PanePoint
 from handviz.rendering.split_scene import SplitScene
 from handviz.rendering.surface import Surface
-from handviz.rendering.target import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
 
+NO_OPENGL = "The graphics driver does not offer OpenGL 3.3 to this window: python -m handviz doctor says more."
+SOFTWARE_HINTS = {
+    "linux": "start it as 'LIBGL_ALWAYS_SOFTWARE=1 python app.py' to draw without the graphics card",
+    "win32": "start it after 'set QT_OPENGL=software' to draw without the graphics card",
+}
 WHEEL_STEP = 120.0
 CLICK_REACH_PX = 4.0
 logger = logging.getLogger(__name__)
+
+
+# moderngl in the context that Qt made, on every platform.
+
+
+def broken_driver(error: Exception, platform: str = sys.platform) -> str:
+    """What to say where the driver offers OpenGL and then fails at it: its first words, and how to do without it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" =-")]
+    said = lines[0][:120] if lines else type(error).__name__
+    hint = SOFTWARE_HINTS.get(platform, "update the system, which brings its graphics driver")
+    return (
+        f"The graphics driver cannot draw this ({said}). Hands are still reconstructed and can be saved; to see them, "
+        f"update the driver, or {hint}."
+    )
+
+
+class QtFunctions:
+    """Finds OpenGL functions through Qt, so that GLX, EGL (Wayland), WGL and Cocoa need no separate code."""
+
+    def __init__(self, context: QOpenGLContext) -> None:
+        self._context = context
+
+    def load_opengl_function(self, name: str) -> int:
+        """The function's address, 0 if there is none."""
+        address = self._context.getProcAddress(name.encode())
+        return int(address) if address is not None else 0
+
+    def __enter__(self) -> "QtFunctions":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Qt makes its contexts current itself."""
+
+    def release(self) -> None:
+        """Qt keeps the context."""
+
+
+def moderngl_from(context: QOpenGLContext) -> moderngl.Context:
+    """moderngl for Qt's context, which must be current; HandvizError if it is older than OpenGL 3.3."""
+    settings: dict[str, Any] = {"context": QtFunctions(context)}
+    try:
+        return moderngl.create_context(require=330, **settings)
+    except (ValueError, moderngl.Error) as error:
+        raise HandvizError(NO_OPENGL) from error
 
 
 class PictureTaker(Protocol):

@@ -19,7 +19,7 @@ from PyQt6.QtWidgets import (
 )
 
 from handviz.core.errors import HandvizError
-from handviz.core.whole_files import write_whole
+from handviz.core.files import write_whole
 from handviz.gui.widgets.parts import named_label
 
 MOST_LINES = 5000

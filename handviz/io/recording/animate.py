@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 from handviz.core.errors import HandvizError
-from handviz.core.whole_files import write_whole
-from handviz.io.recording import keypoint_table
+from handviz.core.files import write_whole
 from handviz.io.recording.animated_glb import AnimationColour, animated_glb, fit_tracks
 from handviz.io.recording.bvh import bvh_text, fit_skeleton
 from handviz.io.recording.recorded import Track, read_entries, read_tracks
+from handviz.io.recording.tracks import table_header, table_rows
 
 AnimationKind = Literal["glb", "bvh", "csv"]
 KINDS: tuple[AnimationKind, ...] = ("glb", "bvh", "csv")
@@ -42,10 +42,10 @@ def animate(
     if "csv" in kinds:
         entries = read_entries(recording)
         try:
-            rows = b"".join(keypoint_table.rows(entry) for entry in entries)
+            rows = b"".join(table_rows(entry) for entry in entries)
         except (KeyError, TypeError, ValueError) as error:
             raise HandvizError(f"{recording} is damaged, or not of this version of handviz ({error!r}).") from error
-        write_whole({folder / TABLE_NAME: keypoint_table.header() + rows})
+        write_whole({folder / TABLE_NAME: table_header() + rows})
         done.append(Animation(folder / TABLE_NAME, f"keypoints of {len(entries)} results"))
     return done
 

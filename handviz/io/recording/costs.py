@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.records import FrameResult
-from handviz.io.recording.datagrams import Datagrams
 from handviz.io.recording.moments import ViewPicture, moment_of
 from handviz.io.recording.recording import Recording
+from handviz.io.recording.udp import Datagrams
 from handviz.io.recording.video import RATE_HZ
 
 

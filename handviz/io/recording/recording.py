@@ -15,14 +15,11 @@ import numpy as np
 
 from handviz import __version__
 from handviz.core.errors import HandvizError
+from handviz.core.files import write_whole
 from handviz.core.records import HandMesh
-from handviz.core.whole_files import write_whole
-from handviz.io.recording import keypoint_table
-from handviz.io.recording.growing_file import GrowingFile, disk_sentence
 from handviz.io.recording.moments import Moment, ViewPicture, moment_entry, recorded_hands
-from handviz.io.recording.mp4 import copied_as_mp4
-from handviz.io.recording.tracks import Tracks
-from handviz.io.recording.video import SteadyVideo
+from handviz.io.recording.tracks import Tracks, table_header, table_rows
+from handviz.io.recording.video import GrowingFile, SteadyVideo, copied_as_mp4, disk_sentence
 
 FORMAT = 1
 ABOUT, LINES, TABLE, VERTICES, VIDEO = "recording.json", "hands.jsonl", "keypoints.csv", "vertices.f32", "view.mkv"
@@ -68,7 +65,7 @@ class Recording:
             raise
         self._write_about()
         self._lines, self._table, self._vertices = (GrowingFile(folder / name) for name in (LINES, TABLE, VERTICES))
-        self._table.append(keypoint_table.header())
+        self._table.append(table_header())
 
     @property
     def size_bytes(self) -> int:
@@ -86,7 +83,7 @@ class Recording:
         for hand, hand_entry, track in zip(result.hands, entry["hands"], tracks, strict=True):
             hand_entry |= {"track": track, "vertices_row": self._add_vertices(hand)}
         self._lines.append((json.dumps(entry, separators=(",", ":")) + "\n").encode("utf-8"))
-        self._table.append(keypoint_table.rows(entry))
+        self._table.append(table_rows(entry))
         self.counts.results += 1
         self.counts.hands += len(result.hands)
         self.duration_s = max(self.duration_s, at_s)

@@ -1,10 +1,26 @@
 """Which hand of a frame is which hand of the frames before: "right", "left", and "right_2" for another right one."""
 
+import csv
+import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from handviz.core.records import FloatArray, HandMesh
+from handviz.io.recording.moments import KEYPOINT_NAMES
+
+MOMENT_COLUMNS = ("frame", "time", "monotonic_ms", "clip_ms", "recording_ms", "source", "picture", "variant")
+HAND_COLUMNS = ("track", "handedness", "detection_score")
+WRIST_COLUMNS = tuple(f"wrist_camera_{axis}_m" for axis in "xyz")
+MEASURES = ("x_m", "y_m", "z_m", "std_mm", "u_px", "v_px")
+COLUMNS = (
+    *MOMENT_COLUMNS,
+    *HAND_COLUMNS,
+    *WRIST_COLUMNS,
+    *(f"{name}_{measure}" for name in KEYPOINT_NAMES for measure in MEASURES),
+)
+"""Keypoints are in the camera's axes with the wrist at the origin; add ``wrist_camera`` for the place in the room."""
 
 
 class Tracks:
@@ -29,3 +45,32 @@ class Tracks:
     def _new_name(self, hand: HandMesh) -> str:
         number = 1 + sum(name.startswith(hand.handedness) for name in self._wrists)
         return hand.handedness if number == 1 else f"{hand.handedness}_{number}"
+
+
+# ``keypoints.csv``: one row per hand and frame, one column per number.
+
+
+def table_header() -> bytes:
+    """The first line."""
+    return _line(COLUMNS)
+
+
+def table_rows(entry: dict[str, Any]) -> bytes:
+    """The lines of one line of ``hands.jsonl``; empty without a hand."""
+    return b"".join(_line(_cells(entry, hand)) for hand in entry["hands"])
+
+
+def _cells(entry: dict[str, Any], hand: dict[str, Any]) -> list[Any]:
+    points = zip(hand["keypoints_camera_m"], hand["keypoint_std_mm"], hand["keypoints_image_px"], strict=True)
+    return [
+        *(entry[name] for name in MOMENT_COLUMNS),
+        *(hand[name] for name in HAND_COLUMNS),
+        *hand["wrist_camera_m"],
+        *(value for place, std_mm, pixel in points for value in (*place, std_mm, *pixel)),
+    ]
+
+
+def _line(cells: Sequence[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode("utf-8")

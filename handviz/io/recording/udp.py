@@ -1,12 +1,78 @@
 """Sends datagrams to one place and notices what can be noticed about it."""
 
 import ipaddress
+import json
 import socket
 from collections.abc import Iterable
+from typing import Any, Literal
+
+from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
+from pythonosc.osc_message_builder import OscMessageBuilder
 
 from handviz.core.errors import HandvizError
+from handviz.io.recording.moments import Moment, moment_entry, recorded_hands
+from handviz.io.recording.tracks import Tracks
 
+StreamFormat = Literal["OSC", "JSON"]
+OscValue = tuple[str, Any]
+"""OSC's type tag and the value."""
 LOOPBACK = "127.0.0.1"
+
+
+# A moment as UDP datagrams, for other programs; ``docs/streaming.md`` describes them.
+
+
+class Datagrams:
+    """Turns moments into datagrams; keeps which hand is which."""
+
+    def __init__(self, kind: StreamFormat) -> None:
+        self._kind = kind
+        self._tracks = Tracks()
+
+    def of(self, moment: Moment) -> list[bytes]:
+        """OSC: a bundle about the frame, then one per hand. JSON: one object."""
+        entry = moment_entry(moment) | {"hands": recorded_hands(moment.result)}
+        for hand, track in zip(entry["hands"], self._tracks.names(moment.result.hands), strict=True):
+            hand["track"] = track
+        if self._kind == "JSON":
+            return [json.dumps({"handviz": 1} | entry, separators=(",", ":")).encode("utf-8")]
+        return [_frame_bundle(entry, moment), *(_hand_bundle(entry["frame"], hand) for hand in entry["hands"])]
+
+
+def _frame_bundle(entry: dict[str, Any], moment: Moment) -> bytes:
+    tracks = [("s", hand["track"]) for hand in entry["hands"]]
+    frame = [("i", entry["frame"] & 0x7FFFFFFF), ("d", moment.wall_s), ("s", entry["variant"]), ("s", entry["source"])]
+    return _bundle({"/handviz/frame": frame, "/handviz/hands": [("i", len(tracks)), *tracks]})
+
+
+def _hand_bundle(frame: int, hand: dict[str, Any]) -> bytes:
+    base = f"/handviz/{hand['track']}"
+    values = {
+        "wrist": hand["wrist_camera_m"],
+        "keypoints": _flat(hand["keypoints_camera_m"]),
+        "keypoint_std_mm": hand["keypoint_std_mm"],
+        "keypoints_px": _flat(hand["keypoints_image_px"]),
+        "vertex_std_mm": [hand["vertex_std_mm"]["mean"], hand["vertex_std_mm"]["max"]],
+        "rotation": _flat(hand["camera_from_wrist"]),
+        "score": [hand["detection_score"]],
+    }
+    messages = {f"{base}/{name}": [("f", value) for value in numbers] for name, numbers in values.items()}
+    return _bundle({f"{base}/frame": [("i", frame & 0x7FFFFFFF)], **messages})
+
+
+def _bundle(messages: dict[str, list[OscValue]]) -> bytes:
+    bundle = OscBundleBuilder(IMMEDIATELY)
+    for address, values in messages.items():
+        message = OscMessageBuilder(address)
+        for kind, value in values:
+            message.add_arg(value, kind)
+        bundle.add_content(message.build())
+    datagram: bytes = bundle.build().dgram
+    return datagram
+
+
+def _flat(rows: list[list[float]]) -> list[float]:
+    return [value for row in rows for value in row]
 
 
 class UdpSender:

@@ -17,8 +17,7 @@ from handviz.core.paths import variant_file
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, FloatArray, HandCrop, VariantName
 from handviz.hand_models.choice import hand_model_for
 from handviz.hand_models.template import HandTemplate
-from handviz.models.onnx_checks import INPUT_NAME, checked_variant
-from handviz.models.onnx_session import CPU_PROVIDER, ONNX_ERRORS, open_session
+from handviz.models.onnx_session import CPU_PROVIDER, INPUT_NAME, ONNX_ERRORS, checked_variant, open_session
 from handviz.models.reconstructor import HOW_TO_GET
 from handviz.rendering.highlight import AttentionShown
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT
 from handviz.core.units import DECIMETRES_PER_METRE
-from handviz.models.amvur.attention import attention
+from handviz.models.amvur.network import attention
 from handviz.models.backbones.mediapipe_hand import MediaPipeHand, load_mediapipe_landmark_net
 
 LANDMARK_NUMBERS = 6 * KEYPOINT_COUNT + 2

@@ -24,9 +24,9 @@ from handviz.core.errors import HandvizError
 from handviz.core.records import CROP_SIZE
 from handviz.core.units import CENTIMETRES_PER_DECIMETRE
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.amvur import TokenLinear, VertexAttention
 from handviz.models.amvur.export import DeviationNotes, ExportModel, ExportNotes, largest_difference_cm
 from handviz.models.amvur.model import HandModel, ModelConfig, build_model
+from handviz.models.amvur.network import TokenLinear, VertexAttention
 
 PREFIX = "model."
 NOT_IN_FILE = ("heads.camera.log_variance.weight", "heads.camera.log_variance.bias")

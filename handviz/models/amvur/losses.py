@@ -16,9 +16,9 @@ from handviz.core.probability import (
     keypoints_from_vertices,
 )
 from handviz.core.records import VariantName
-from handviz.models.amvur.camera_net import CameraOutput, camera_vector
 from handviz.models.amvur.model import ModelOutput
-from handviz.models.amvur.weak_weights import WeakWeights
+from handviz.models.amvur.network import CameraOutput, camera_vector
+from handviz.models.amvur.weak_losses import WeakWeights
 
 CENTIMETRES_PER_HALF_SIDE = 10.0
 IMAGE_SQUARES = 20.0

@@ -9,10 +9,17 @@ from torch import Tensor, nn
 from handviz.core.errors import HandvizError
 from handviz.core.records import VARIANTS, VariantName
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.amvur import Amvur, DenseVertices, TokenSettings, VertexAttention
-from handviz.models.amvur.camera_net import CameraNet, CameraOutput
 from handviz.models.amvur.evidence import Evidence, GlobalEvidence, JointEvidence, Witness
-from handviz.models.amvur.prior_net import PriorNet, PriorOutput
+from handviz.models.amvur.network import (
+    Amvur,
+    CameraNet,
+    CameraOutput,
+    DenseVertices,
+    PriorNet,
+    PriorOutput,
+    TokenSettings,
+    VertexAttention,
+)
 from handviz.models.backbones.backbones import BACKBONES, Backbone, make_backbone
 from handviz.models.backbones.mediapipe_hand import MediaPipeHand
 

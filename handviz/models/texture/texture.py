@@ -20,8 +20,7 @@ from torch.nn import functional
 
 from handviz.core.units import DECIMETRES_PER_METRE
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.amvur import TokenLinear
-from handviz.models.amvur.attention import attention
+from handviz.models.amvur.network import TokenLinear, attention
 from handviz.models.backbones.mediapipe_hand import InvertedBottleneck, load_mediapipe_hand
 
 STEM_CHANNELS = (24, 24, 40)

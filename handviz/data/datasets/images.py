@@ -1,0 +1,127 @@
+"""What of a download could not be used, put into sentences: how many of which kind, and the first of each by name."""
+
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.errors import HandvizError
+from handviz.data.datasets.annotated import HandDataset
+
+logger = logging.getLogger(__name__)
+BadPictures = Literal["stop", "skip"]
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+
+
+# What becomes of pictures that cannot be read: they stop the work, or they are named, counted and left out.
+
+
+@dataclass(frozen=True, eq=False)
+class UsablePictures:
+    """A dataset's pictures, read from any number of threads."""
+
+    dataset: HandDataset
+    bad_pictures: BadPictures = "stop"
+    bad: dict[int, str] = field(default_factory=dict)
+    """Samples whose picture could not be used so far, and why"""
+
+    def read(self, row: int) -> NDArray[np.uint8] | None:
+        """(H, W, 3) RGB; None for a picture that is left out, HandvizError for one that stops the work."""
+        if row in self.bad:
+            return None
+        try:
+            return self.dataset.picture(row)
+        except HandvizError as error:
+            reason = str(error).rstrip(".")
+            if self.bad_pictures == "stop":
+                raise HandvizError(f"{reason}. --bad-pictures skip leaves such pictures out.") from error
+        self.bad[row] = reason
+        logger.warning("%s. Left out, number %d of %s.", reason, len(self.bad), self.dataset.name)
+        return None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """A sentence with the count; none if no picture was left out."""
+        if not self.bad:
+            return ()
+        first = self.bad[min(self.bad)]
+        return (f"{len(self.bad):,} pictures could not be used and were left out, the first: {first}.",)
+
+
+# Opens the pictures of a dataset, and says in a sentence which one cannot be used.
+
+
+def read_picture(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB; HandvizError for a file that is missing, damaged or, where ``size`` (W, H) is given, another's."""
+    # The stored orientation is ignored: annotations belong to the pixels as they are stored.
+    picture = _decoded(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    return _of_size(picture, path, size)
+
+
+def read_mask(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """(H, W) grey; errors as ``read_picture``."""
+    return _of_size(_decoded(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION), path, size)
+
+
+def file_names(folder: Path) -> frozenset[str]:
+    """Names of what lies in the folder; none if there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries)
+    except OSError:
+        return frozenset()
+
+
+def _decoded(path: Path, flags: int) -> NDArray[np.uint8]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise HandvizError(f"{path} cannot be read ({error.strerror or error}).") from error
+    # OpenCV fills what is missing of a JPEG with grey and says so on the terminal alone.
+    if data.startswith(JPEG_START) and JPEG_END not in data[-64:]:
+        raise HandvizError(f"{path} is cut off: the download or the disk is not whole.")
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error:
+        picture = None
+    if picture is None:
+        raise HandvizError(f"{path} is not a picture, or is damaged.")
+    return np.asarray(picture, np.uint8)
+
+
+def _of_size(picture: NDArray[np.uint8], path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    height, width = picture.shape[:2]
+    if size is not None and (width, height) != size:
+        raise HandvizError(
+            f"{path} is {width} x {height} pixels and its camera is that of {size[0]} x {size[1]}: "
+            "use the pictures as they were downloaded."
+        )
+    return picture
+
+
+# What of a download could not be used, put into sentences: how many of which kind, and the first of each by name.
+
+
+def sentences_on(problems: Iterable[str]) -> tuple[str, ...]:
+    """For ``HandDataset.remarks``, from one text a sample: empty if it can be used, else KIND: WHAT EXACTLY."""
+    kinds: dict[str, list[str]] = {}
+    for problem in problems:
+        if problem:
+            kind, _, detail = str(problem).partition(": ")
+            kinds.setdefault(kind, []).append(detail)
+    return tuple(sentence_on(kind, len(details), details[0]) for kind, details in kinds.items())
+
+
+def sentence_on(kind: str, count: int, first: str) -> str:
+    """One kind of problem, how often it was met, and where first."""
+    return (
+        f"1 sample left out, {kind}: {first}."
+        if count == 1
+        else f"{count:,} samples left out, {kind}, the first: {first}."
+    )

@@ -1,0 +1,267 @@
+"""The page of the lens dialog that calibrates with a checkerboard."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PyQt6.QtCore import Qt, QThread, pyqtSignal
+from PyQt6.QtGui import QImage, QPixmap
+from PyQt6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
+
+from handviz.core.errors import HandvizError
+from handviz.core.lens import lens_of_intrinsics
+from handviz.core.records import FloatArray
+from handviz.gui.widgets.parts import named_label
+from handviz.sources.checkerboard import (
+    ENOUGH_VIEWS,
+    FEWEST_VIEWS,
+    Board,
+    Calibration,
+    ViewCollector,
+    calibrate,
+    find_corners,
+)
+from handviz.sources.images import IMAGE_SUFFIXES, read_image
+from handviz.sources.mailbox import Mailbox
+
+POLL_S = 0.2
+PREVIEW_WIDTH_PX = 320
+MARK_RGB = (60, 220, 90)
+logger = logging.getLogger(__name__)
+HOW_TO_CALIBRATE = (
+    "Print a checkerboard, or show one on a flat screen. Count inner corners, where four squares meet: a board of "
+    "10 x 7 squares has 9 x 6. Hold it still in another pose each time, leaning by about 30°, and near the edges of "
+    "the picture too. Live or from a folder, pictures have to have the size that you will use."
+)
+VISIBLE_BEND_PX = 3.0
+
+
+# Looks for checkerboards in the live pictures or in a folder, beside everything else, and calibrates as they come.
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationProgress:
+    """How far a calibration is."""
+
+    views: int
+    sentence: str
+    """What to do now, or why there is no result."""
+    preview: NDArray[np.uint8] | None = None
+    """(h, w, 3) RGB, the corners marked."""
+    calibration: Calibration | None = None
+    """The best so far."""
+    is_done: bool = False
+
+
+class CalibrationThread(QThread):
+    """One loop over pictures: of a folder, or what ``offer`` brings."""
+
+    progressed = pyqtSignal(object)
+    """CalibrationProgress"""
+
+    def __init__(self, board: Board, folder: Path | None = None) -> None:
+        super().__init__()
+        self._board, self._folder = board, folder
+        self._mailbox: Mailbox[NDArray[np.uint8]] = Mailbox()
+        self._collector: ViewCollector | None = None
+        self._calibration: Calibration | None = None
+
+    def offer(self, image: NDArray[np.uint8]) -> None:
+        """The newest live picture; those in between are passed over."""
+        self._mailbox.put(image)
+
+    def stop(self) -> None:
+        """End the loop and wait for it."""
+        self._mailbox.close()
+        self.wait()
+
+    def run(self) -> None:
+        """Until it is stopped, or the folder is through."""
+        try:
+            if self._folder is not None:
+                self._go_through(self._folder)
+                return
+            while not self._mailbox.closed:
+                image = self._mailbox.get(POLL_S)
+                if image is not None:
+                    self.progressed.emit(self._look_at(image, must_be_still=True))
+        # The outermost loop: what fails here must not end the program.
+        except Exception as error:
+            logger.exception("calibration failed")
+            self._tell(f"The calibration failed ({error}); the log says where.", is_done=True)
+
+    def _go_through(self, folder: Path) -> None:
+        try:
+            paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        except OSError as error:
+            self._tell(f"{folder} cannot be read: {error}", is_done=True)
+            return
+        for path in paths:
+            if self._mailbox.closed:
+                return
+            try:
+                progress = self._look_at(read_image(path), must_be_still=False)
+            except HandvizError as error:
+                progress = CalibrationProgress(self._count, str(error), calibration=self._calibration)
+            self.progressed.emit(progress)
+        why = self._why_not()
+        told = f"{len(paths)} pictures, {self._count} views of the board used. {why}"
+        self._tell(told.strip(), is_done=True)
+
+    @property
+    def _count(self) -> int:
+        return len(self._collector.views) if self._collector is not None else 0
+
+    def _look_at(self, image: NDArray[np.uint8], *, must_be_still: bool) -> CalibrationProgress:
+        height, width = image.shape[:2]
+        if self._collector is None:
+            self._collector = ViewCollector(self._board, (width, height))
+        if (width, height) != self._collector.size:
+            known = "x".join(map(str, self._collector.size))
+            told = f"This picture is {width}x{height}, those before were {known}: all have to be of one size."
+            return CalibrationProgress(self._count, told, calibration=self._calibration)
+        corners = find_corners(image, self._board)
+        sentence = self._collector.offer(corners, must_be_still=must_be_still)
+        if not sentence:
+            sentence = self._why_not() or "Good. More views make it surer."
+        return CalibrationProgress(self._count, sentence, _preview(image, corners), self._calibration)
+
+    def _why_not(self) -> str:
+        """Calibrate with the views so far; a sentence where they do not suffice."""
+        if self._collector is None:
+            return "There are no pictures in this folder."
+        if self._folder is None and self._count < FEWEST_VIEWS:
+            return (
+                f"Good. {FEWEST_VIEWS - self._count} more at least, {ENOUGH_VIEWS} in all are better: lean the board."
+            )
+        try:
+            self._calibration = calibrate(self._collector.views, self._board, self._collector.size)
+        except HandvizError as error:
+            return str(error)
+        return ""
+
+    def _tell(self, sentence: str, *, is_done: bool = False) -> None:
+        self.progressed.emit(CalibrationProgress(self._count, sentence, calibration=self._calibration, is_done=is_done))
+
+
+def _preview(image: NDArray[np.uint8], corners: FloatArray | None) -> NDArray[np.uint8]:
+    """(h, w, 3) small, the corners marked."""
+    scale = PREVIEW_WIDTH_PX / image.shape[1]
+    size = (PREVIEW_WIDTH_PX, max(round(image.shape[0] * scale), 1))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    for x, y in corners * scale if corners is not None else ():
+        cv2.circle(small, (round(x), round(y)), 2, MARK_RGB, -1, cv2.LINE_AA)
+    return np.ascontiguousarray(small, np.uint8)
+
+
+# The page of the lens dialog that calibrates with a checkerboard.
+
+
+class BoardPage(QWidget):
+    """Calibration with a checkerboard."""
+
+    live_wanted = pyqtSignal(object)
+    """Board"""
+    folder_wanted = pyqtSignal(object)
+    """Board"""
+    stop_wanted = pyqtSignal()
+    chosen = pyqtSignal(object)
+    """Lens"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calibration: Calibration | None = None
+        self.columns, self.rows = QSpinBox(), QSpinBox()
+        for box, count, hint in ((self.columns, 9, "along the longer side"), (self.rows, 6, "along the shorter side")):
+            box.setRange(3, 30)
+            box.setValue(count)
+            box.setToolTip(f"Inner corners {hint}")
+        self.live = QPushButton("Begin with the live picture")
+        self.live.setToolTip("Collects still views of the board while you move it; press again to end")
+        self.live.setCheckable(True)
+        self.live.clicked.connect(self._toggle_live)
+        self.folder = QPushButton("From a folder …")
+        self.folder.setToolTip("Pictures of the board, taken with this camera at this size")
+        self.folder.clicked.connect(lambda: self.folder_wanted.emit(self.board()))
+        self.preview = QLabel()
+        self.preview.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.preview.setMinimumHeight(180)
+        self.progress = named_label("number")
+        self.told = named_label("", wraps=True)
+        self.use = QPushButton("Use this lens")
+        self.use.setToolTip("From now on, for this source")
+        self.use.setEnabled(False)
+        self.use.clicked.connect(self._use)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout()
+        row.addWidget(named_label("", "Inner corners"))
+        row.addWidget(self.columns)
+        row.addWidget(named_label("", "x"))
+        row.addWidget(self.rows)
+        row.addStretch(1)
+        row.addWidget(self.live)
+        row.addWidget(self.folder)
+        column = QVBoxLayout(self)
+        column.addWidget(named_label("faint", HOW_TO_CALIBRATE, wraps=True))
+        column.addLayout(row)
+        column.addWidget(self.preview, 1)
+        for part in (self.progress, self.told, self.use):
+            column.addWidget(part)
+
+    def board(self) -> Board:
+        """As it was counted."""
+        return Board(max(self.columns.value(), self.rows.value()), min(self.columns.value(), self.rows.value()))
+
+    def show_progress(self, progress: CalibrationProgress) -> None:
+        """Follow the thread."""
+        self._calibration = progress.calibration
+        self.use.setEnabled(progress.calibration is not None)
+        self.progress.setText(f"{progress.views} of {ENOUGH_VIEWS} views{_found_text(progress.calibration)}")
+        self.told.setText(f"{progress.sentence} {_bend_text(progress.calibration)}".strip())
+        if progress.preview is not None:
+            self.preview.setPixmap(_pixmap(progress.preview))
+        if progress.is_done:
+            self.show_idle()
+
+    def show_idle(self) -> None:
+        """Nothing runs."""
+        self.live.setChecked(False)
+        self.live.setText("Begin with the live picture")
+
+    def _toggle_live(self, checked: bool) -> None:
+        self.live.setText("End" if checked else "Begin with the live picture")
+        if checked:
+            self.live_wanted.emit(self.board())
+        else:
+            self.stop_wanted.emit()
+
+    def _use(self) -> None:
+        if self._calibration is not None:
+            self.chosen.emit(lens_of_intrinsics(self._calibration.intrinsics, self._calibration.size))
+
+
+def _found_text(calibration: Calibration | None) -> str:
+    if calibration is None:
+        return ""
+    known = calibration.intrinsics
+    fx, fy = known.focals_px
+    return f"  ·  corners {calibration.rms_px:.2f} px off  ·  fx {fx:.1f}, fy {fy:.1f} px ± {known.focal_std_share:.1%}"
+
+
+def _bend_text(calibration: Calibration | None) -> str:
+    if calibration is None or calibration.bend_px < VISIBLE_BEND_PX:
+        return ""
+    return (
+        f"This lens bends: a corner of the picture lies {calibration.bend_px:.0f} px from where straight rays would "
+        "put it. handviz draws straight rays; the middle of the picture is right, its edges are not quite."
+    )
+
+
+def _pixmap(picture: NDArray[np.uint8]) -> QPixmap:
+    height, width = picture.shape[:2]
+    return QPixmap.fromImage(QImage(picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888))

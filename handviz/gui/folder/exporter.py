@@ -1,0 +1,211 @@
+"""The window's side of the export: asks what and where, shows how far it is, says where the files are."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from PyQt6.QtCore import QObject, Qt, QThread, pyqtSignal
+from PyQt6.QtWidgets import QCheckBox, QComboBox, QDialog, QDialogButtonBox, QFileDialog, QVBoxLayout, QWidget
+
+from handviz.core.errors import HandvizError
+from handviz.gui.folder.inspection_page import InspectionPage
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.give_way import give_way
+from handviz.gui.widgets.parts import named_label
+from handviz.inspection.columns import HandRow, InspectionOrder, PictureRow, TableRow, common_range_mm
+from handviz.inspection.export import ExportOrder, ExportPart
+
+PARTS: tuple[tuple[ExportPart, str], ...] = (
+    ("report", "report.html: pictures and table in one file for any browser"),
+    ("csv", "hands.csv: the table"),
+    ("json", "hands.json: keypoints, deviations, cameras, as 'handviz reconstruct' writes them"),
+    ("meshes", "meshes: one file for each hand"),
+)
+MESHES = (("PLY, with deviations", ".ply"), ("OBJ", ".obj"), ("GLB", ".glb"))
+logger = logging.getLogger(__name__)
+EXPORT_FOLDER = "inspection_export_folder"
+
+
+# Asks what of an inspection to write.
+
+
+class ExportDialog(QDialog):
+    """Which files, and of which rows."""
+
+    def __init__(self, row_count: int, *, is_filtered: bool, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Export the inspection")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(20, 16, 20, 16)
+        column.setSpacing(9)
+        self.parts = {name: QCheckBox(text) for name, text in PARTS}
+        for name, box in self.parts.items():
+            box.setChecked(name != "meshes")
+            column.addWidget(box)
+        self.meshes = QComboBox()
+        for text, suffix in MESHES:
+            self.meshes.addItem(text, suffix)
+        column.addWidget(self.meshes)
+        self.only_shown = QCheckBox(f"only the {row_count:,} rows that the table shows")
+        self.only_shown.setChecked(is_filtered)
+        self.only_shown.setEnabled(is_filtered)
+        column.addSpacing(6)
+        column.addWidget(self.only_shown)
+        column.addWidget(named_label("faint", "The report has the order of the table, and pictures of its first 500."))
+        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        self.choose = self.buttons.addButton("Choose a folder …", QDialogButtonBox.ButtonRole.AcceptRole)
+        self.buttons.accepted.connect(self.accept)
+        self.buttons.rejected.connect(self.reject)
+        column.addSpacing(8)
+        column.addWidget(self.buttons)
+        for box in self.parts.values():
+            box.toggled.connect(self._follow)
+        self._follow()
+
+    @property
+    def chosen_parts(self) -> frozenset[ExportPart]:
+        """Names of what is wanted."""
+        return frozenset(name for name, box in self.parts.items() if box.isChecked())
+
+    def _follow(self) -> None:
+        self.meshes.setEnabled(self.parts["meshes"].isChecked())
+        assert self.choose is not None
+        self.choose.setEnabled(bool(self.chosen_parts))
+
+
+# Writes an inspection's files beside everything else.
+
+
+class ExportThread(QThread):
+    """Carries out one order at a time."""
+
+    progressed = pyqtSignal(int, int)
+    """Pictures done, and of how many."""
+    ended = pyqtSignal(str, bool)
+    """Where the files are, or why they are not; whether they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._order: ExportOrder | None = None
+        self._is_cancelled = False
+
+    def export(self, order: ExportOrder) -> None:
+        """Begin; the last order must have ended."""
+        self._order, self._is_cancelled = order, False
+        self.start()
+
+    def cancel(self) -> None:
+        """End after the present picture; complete files stay."""
+        self._is_cancelled = True
+
+    def stop(self) -> None:
+        """End and wait."""
+        self.cancel()
+        self.wait()
+
+    def run(self) -> None:
+        """Write everything."""
+        assert self._order is not None
+        give_way(self)
+        try:
+            # Here, so that the window is up before these libraries are loaded.
+            from handviz.inspection.export import export_inspection
+
+            written = export_inspection(self._order, self.progressed.emit, lambda: self._is_cancelled)
+            is_saved, sentence = True, f"Saved {', '.join(path.name for path in written)} in {self._order.out}"
+        except HandvizError as error:
+            is_saved, sentence = False, str(error)
+        # The thread's outermost place: whatever a disk does, the person hears of it.
+        except Exception as error:
+            logger.exception("the inspection cannot be exported")
+            is_saved, sentence = False, f"The inspection could not be exported ({error}); the log says where."
+        self.ended.emit(sentence, is_saved)
+
+
+# The window's side of the export: asks what and where, shows how far it is, says where the files are.
+
+
+class InspectionExporter(QObject):
+    """One export at a time; its button ends a running one."""
+
+    def __init__(self, controller: Controller, page: InspectionPage) -> None:
+        super().__init__()
+        self._controller, self._page = controller, page
+        self._thread = ExportThread()
+        self._inspection: InspectionOrder | None = None
+        self._kept = Path()
+        page.export.clicked.connect(self._begin_or_end)
+        self._thread.progressed.connect(self._take_progress)
+        self._thread.ended.connect(self._take_end)
+
+    def set_inspection(self, inspection: InspectionOrder, kept: Path) -> None:
+        """What there is to export from now on."""
+        self._inspection, self._kept = inspection, kept
+        self._page.export.setEnabled(True)
+
+    def ask(self) -> ExportDialog:
+        """Open the question; its answer begins the export."""
+        model = self._page.model
+        is_filtered = len(model.rows) < model.count
+        dialog = ExportDialog(len(model.rows), is_filtered=is_filtered, parent=self._page)
+        dialog.accepted.connect(lambda: self._choose_folder(dialog))
+        dialog.open()
+        return dialog
+
+    def stop(self) -> None:
+        """End and wait."""
+        for signal in (self._thread.progressed, self._thread.ended):
+            # A window may be closed twice; then nothing is connected any more.
+            with suppress(TypeError):
+                signal.disconnect()
+        self._thread.stop()
+
+    def _begin_or_end(self) -> None:
+        if self._thread.isRunning():
+            self._thread.cancel()
+        else:
+            self.ask()
+
+    def _choose_folder(self, dialog: ExportDialog) -> None:
+        parts = dialog.chosen_parts
+        suffix, only_shown = dialog.meshes.currentData(), dialog.only_shown.isChecked()
+        start = self._controller.store.text(EXPORT_FOLDER)
+        folder = QFileDialog.getExistingDirectory(self._page, "Folder for the export", start)
+        if not folder or self._inspection is None:
+            return
+        self._controller.store.remember(EXPORT_FOLDER, folder)
+        settings = self._controller.settings
+        rows = self._page.model.rows if only_shown else self._page.model.all_rows()
+        fixed_mm = settings.draw_options().deviation_range_mm
+        order = ExportOrder(
+            out=Path(folder),
+            inspection=self._inspection,
+            kept=self._kept,
+            pictures=pictures_of(rows),
+            parts=parts,
+            mesh_suffix=suffix,
+            colour="plain" if settings.colour == "plain" else "deviation",
+            range_mm=fixed_mm or common_range_mm(self._page.model.pictures),
+        )
+        self._page.export.setText("End the export")
+        self._thread.export(order)
+
+    def _take_progress(self, done: int, total: int) -> None:
+        self._controller.say(f"Exporting: {done:,} of {total:,} …")
+
+    def _take_end(self, sentence: str, is_saved: bool) -> None:
+        self._page.export.setText("Export …")
+        (self._controller.say if is_saved else self._controller.warn)(sentence)
+
+
+def pictures_of(rows: Sequence[TableRow]) -> tuple[PictureRow, ...]:
+    """The pictures of table rows in their order, each once, with those hands that have a row."""
+    hands: dict[str, list[HandRow]] = {}
+    pictures: dict[str, PictureRow] = {}
+    for row in rows:
+        pictures[row.picture.file] = row.picture
+        hands.setdefault(row.picture.file, []).extend([row.hand] if row.hand is not None else [])
+    return tuple(replace(picture, hands=tuple(hands[file])) for file, picture in pictures.items())

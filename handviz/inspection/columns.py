@@ -1,0 +1,189 @@
+"""The columns of an inspection, the same in the window, in CSV files and in reports."""
+
+import math
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import platformdirs
+
+from handviz.core.errors import HandvizError
+from handviz.core.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens
+from handviz.core.paths import MODELS
+from handviz.core.records import Handedness, SideChoice, VariantName
+from handviz.rendering.colormap import DEFAULT_RANGE_MM
+
+PictureState = Literal["waiting", "done", "failed"]
+FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
+FOLDER_NAME = "inspections"
+GROUND_TRUTH_NAME = "ground_truth.json"
+NOTHING = "–"
+LOW_PERCENTILE, HIGH_PERCENTILE = 10.0, 75.0
+Value = float | str | None
+Key = tuple[str, int]
+"""File and number of the hand, -1 without one."""
+
+
+# What an inspection says about pictures, in plain numbers: light enough for tables of ten thousand.
+
+
+@dataclass(frozen=True)
+class InspectionOrder:
+    """What decides the results of a folder: another order has results of its own."""
+
+    folder: Path
+    variant: VariantName = "final"
+    lens: Lens = ASSUMED_LENS
+    """Of the camera that took the pictures."""
+    hand_size: HandSize = UNMEASURED
+    side: SideChoice = "detected"
+    model_dir: Path = MODELS
+
+
+@dataclass(frozen=True)
+class HandRow:
+    """One hand of a picture."""
+
+    number: int
+    """Its place among the hands of the picture."""
+    handedness: Handedness
+    score: float
+    mean_std_mm: float
+    max_std_mm: float
+    visible_share: float
+    """Of the vertices, those that lie inside the picture and that the hand does not hide itself."""
+    error_mm: float | None = None
+    """Mean distance of the 21 keypoints from the ground truth, both with the wrist at the origin."""
+    aligned_error_mm: float | None = None
+    """The same after the best rotation, scale and shift (PA-MPJPE)."""
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """One picture and its hands."""
+
+    file: str
+    state: PictureState = "waiting"
+    hands: tuple[HandRow, ...] = ()
+    reason: str = ""
+    """Why a picture could not be done."""
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The pictures of a folder by name, those that were done in an earlier run with their results."""
+
+    rows: tuple[PictureRow, ...]
+    has_ground_truth: bool
+    kept: Path
+    """The file with the results."""
+    note: str = ""
+    """A sentence about what was found, such as a ground truth that cannot be used."""
+
+
+def inspections_folder() -> Path:
+    """Where results are kept: the user's cache folder, or ``inspections`` in ``HANDVIZ_CONFIG_DIR``."""
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    return (Path(chosen) if chosen else platformdirs.user_cache_path("handviz")) / FOLDER_NAME
+
+
+def checked_folder(path: Path) -> Path:
+    """The folder in full; raises HandvizError if it is none."""
+    try:
+        whole = path.expanduser().resolve()
+        is_folder = whole.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise HandvizError(f"{path} cannot be opened ({error}).") from error
+    if not is_folder:
+        raise HandvizError(f"{path} is not a folder, or is not there any more.")
+    return whole
+
+
+# The columns of an inspection, the same in the window, in CSV files and in reports.
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A hand, or a picture without one."""
+
+    picture: PictureRow
+    hand: HandRow | None
+
+    @property
+    def key(self) -> Key:
+        """Names the row whatever the order."""
+        return self.picture.file, self.hand.number if self.hand is not None else -1
+
+
+def rows_of(picture: PictureRow) -> tuple[TableRow, ...]:
+    """One for each hand, at least one."""
+    return tuple(TableRow(picture, hand) for hand in picture.hands) or (TableRow(picture, None),)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its heading, what it means, and what a row has there."""
+
+    title: str
+    meaning: str
+    value: Callable[[TableRow], Value]
+    form: str = ""
+
+    def text(self, row: TableRow) -> str:
+        """The value as a person reads it; empty for none."""
+        value = self.value(row)
+        return "" if value is None else format(value, self.form)
+
+
+def _of_hand(name: str) -> Callable[[TableRow], Value]:
+    return lambda row: getattr(row.hand, name) if row.hand is not None else None
+
+
+def note_of(row: TableRow) -> str:
+    """What is to be said of a row apart from numbers."""
+    if row.picture.state == "failed":
+        return row.picture.reason
+    if row.picture.state == "waiting":
+        return "waiting"
+    return "" if row.hand is not None else "no hand found"
+
+
+COLUMNS = (
+    Column("Picture", "Name of the file", lambda row: row.picture.file),
+    Column("Hand", "The person's true hand", _of_hand("handedness")),
+    Column("Score", "How sure the detector is, 0 to 1", _of_hand("score"), ".2f"),
+    Column("Mean mm", "Mean deviation over the vertices", _of_hand("mean_std_mm"), ".1f"),
+    Column("Max mm", "Largest deviation of a vertex", _of_hand("max_std_mm"), ".1f"),
+    Column("Visible", "Share of the vertices that the picture shows", _of_hand("visible_share"), ".0%"),
+    Column(
+        "Error mm",
+        "Mean distance of the keypoints from the ground truth, wrists laid together",
+        _of_hand("error_mm"),
+        ".1f",
+    ),
+    Column(
+        "Aligned mm",
+        "The same after the best rotation, scale and shift (PA-MPJPE)",
+        _of_hand("aligned_error_mm"),
+        ".1f",
+    ),
+    Column("Note", "Why there are no numbers", note_of),
+)
+
+
+def common_range_mm(pictures: Iterable[PictureRow]) -> tuple[float, float]:
+    """One colour scale for all hands, so that pictures can be compared; whole millimetres, the default without hands.
+
+    A quarter of the hands have a point beyond its upper end: the worst of thousands would leave the others one colour.
+    """
+    hands = [hand for picture in pictures for hand in picture.hands]
+    if not hands:
+        return DEFAULT_RANGE_MM
+    low_mm = math.floor(np.percentile([hand.mean_std_mm for hand in hands], LOW_PERCENTILE) / 2)
+    high_mm = math.ceil(np.percentile([hand.max_std_mm for hand in hands], HIGH_PERCENTILE))
+    return float(low_mm), float(max(high_mm, low_mm + 2))

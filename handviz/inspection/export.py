@@ -1,0 +1,183 @@
+"""An inspection as files: hands.json, a table as CSV, meshes, and a report for a browser; made from what is kept."""
+
+import csv
+import io
+import json
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from handviz.core.errors import HandvizError
+from handviz.core.files import writing_whole
+from handviz.core.records import Detection, Frame, FrameResult, HandMesh
+from handviz.inspection.columns import COLUMNS, InspectionOrder, PictureRow, rows_of
+from handviz.inspection.inspection_report import ReportSettings, write_html
+from handviz.inspection.inspection_store import InspectionStore
+from handviz.io.hand_pack import unpack_hands
+from handviz.io.mesh_export import export_mesh
+from handviz.io.report import output_stems, picture_entry, unreadable_entry
+
+ExportPart = Literal["json", "csv", "meshes", "report"]
+PARTS: tuple[ExportPart, ...] = get_args(ExportPart)
+JSON_NAME, CSV_NAME, REPORT_NAME, MESH_FOLDER = "hands.json", "hands.csv", "report.html", "meshes"
+MeshSuffix = Literal[".ply", ".obj", ".glb"]
+Tell = Callable[[int, int], None]
+"""Gets how many pictures are done, and of how many."""
+
+
+# What of an inspection to write, and where to; light, for the window makes it.
+
+
+@dataclass(frozen=True)
+class ExportOrder:
+    """What to write, and where to."""
+
+    out: Path
+    inspection: InspectionOrder
+    kept: Path
+    """The file with the results."""
+    pictures: tuple[PictureRow, ...]
+    """Those to write, each with the hands to write, in the report's order."""
+    parts: frozenset[ExportPart] = frozenset(PARTS)
+    mesh_suffix: MeshSuffix = ".ply"
+    colour: Literal["deviation", "plain"] = "deviation"
+    range_mm: tuple[float, float] = (0.0, 10.0)
+    """Ends of the heatmap."""
+
+
+# An inspection as files: hands.json, a table as CSV, meshes, and a report for a browser; made from what is kept.
+
+
+class ExportCancelledError(HandvizError):
+    """The person ended it; the message says what stays."""
+
+
+def export_inspection(order: ExportOrder, tell: Tell, is_cancelled: Callable[[], bool]) -> list[Path]:
+    """Write everything; returns the files and folders. HandvizError if the folder cannot be written."""
+    done_pictures = [picture for picture in order.pictures if picture.state != "waiting"]
+    try:
+        (order.out / MESH_FOLDER if "meshes" in order.parts else order.out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HandvizError(f"The folder {order.out} cannot be made ({error.strerror}): choose another one.") from error
+    written: list[Path] = []
+    steps = _Steps(len(done_pictures) * len(order.parts - {"csv"}), tell, is_cancelled)
+    with InspectionStore(order.kept) as store:
+        job = _Job(order, done_pictures, store, steps)
+        if "csv" in order.parts:
+            written.append(job.write_csv())
+        if "meshes" in order.parts:
+            written.append(job.write_meshes())
+        if "json" in order.parts:
+            written.append(job.write_json())
+        if "report" in order.parts:
+            written.append(job.write_report())
+    return written
+
+
+class _Steps:
+    """Counts what is done, and ends everything when the person wants that."""
+
+    def __init__(self, total: int, tell: Tell, is_cancelled: Callable[[], bool]) -> None:
+        self._done, self._total = 0, total
+        self._tell, self._is_cancelled = tell, is_cancelled
+
+    def __call__(self) -> None:
+        if self._is_cancelled():
+            raise ExportCancelledError("The export was ended; files that were complete stay.")
+        self._done += 1
+        self._tell(self._done, self._total)
+
+
+class _Job:
+    def __init__(
+        self, order: ExportOrder, pictures: Sequence[PictureRow], store: InspectionStore, step: Callable[[], None]
+    ) -> None:
+        self._order, self._pictures, self._store, self._step = order, pictures, store, step
+        self._by_name = sorted(pictures, key=lambda picture: picture.file)
+        self._stems = output_stems([picture.file for picture in self._by_name])
+
+    def write_csv(self) -> Path:
+        path = self._order.out / CSV_NAME
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow([_csv_name(column.title) for column in COLUMNS])
+        for picture in self._by_name:
+            writer.writerows([column.value(row) for column in COLUMNS] for row in rows_of(picture))
+        with writing_whole(path) as file:
+            # With a mark at the beginning, for Excel takes it for the machine's own code page otherwise.
+            file.write(text.getvalue().encode("utf-8-sig", "backslashreplace"))
+        return path
+
+    def write_json(self) -> Path:
+        """The list that ``handviz reconstruct`` writes, one picture at a time."""
+        path = self._order.out / JSON_NAME
+        with writing_whole(path) as file:
+            separator = b"[\n"
+            for entry in self._entries():
+                text = json.dumps(entry, indent=1, allow_nan=False)
+                file.write(separator + textwrap.indent(text, " ").encode("utf-8"))
+                separator = b",\n"
+            file.write(b"\n]\n" if separator == b",\n" else b"[]\n")
+        return path
+
+    def write_meshes(self) -> Path:
+        folder, order = self._order.out / MESH_FOLDER, self._order
+        for picture in self._by_name:
+            self._step()
+            for number, hand, _ in self._hands(picture):
+                path = folder / self._mesh_name(picture, number, hand)
+                vertices: Literal["display", "model"] = "display" if order.mesh_suffix == ".glb" else "model"
+                export_mesh(path, hand, colour=order.colour, range_mm=order.range_mm, vertices=vertices)
+        return folder
+
+    def write_report(self) -> Path:
+        path, inspection = self._order.out / REPORT_NAME, self._order.inspection
+        settings = ReportSettings(inspection, self._order.colour, self._order.range_mm)
+
+        def hands_of(picture: PictureRow) -> list[HandMesh]:
+            self._step()
+            return [hand for _, hand, _ in self._hands(picture)]
+
+        write_html(path, self._pictures, settings, hands_of)
+        return path
+
+    def _entries(self) -> Iterator[dict[str, Any]]:
+        has_meshes = "meshes" in self._order.parts
+        for picture in self._by_name:
+            self._step()
+            if picture.state == "failed":
+                yield unreadable_entry(picture.file, picture.reason)
+                continue
+            found = list(self._hands(picture))
+            meshes = [
+                f"{MESH_FOLDER}/{self._mesh_name(picture, number, hand)}" if has_meshes else None
+                for number, hand, _ in found
+            ]
+            hands, detections = tuple(hand for _, hand, _ in found), tuple(detection for *_, detection in found)
+            # The list says how large pictures are and nothing of what is in them.
+            image = np.broadcast_to(np.uint8(0), (picture.height, picture.width, 3))
+            frame = Frame(0, image, 0.0, picture.file)
+            result = FrameResult(frame, self._order.inspection.variant, detections, hands)
+            known = self._order.inspection.lens.intrinsics_for(picture.width, picture.height)
+            yield picture_entry(picture.file, result, hands[0].intrinsics if hands else known, meshes)
+
+    def _hands(self, picture: PictureRow) -> Iterator[tuple[int, HandMesh, Detection]]:
+        """Number, hand and detection of those hands that are to be written."""
+        packed = self._store.packed(picture.file) if picture.hands else None
+        if packed is None:
+            return
+        hands, detections = unpack_hands(packed)
+        for row in picture.hands:
+            if row.number < len(hands):
+                yield row.number, hands[row.number], detections[row.number]
+
+    def _mesh_name(self, picture: PictureRow, number: int, hand: HandMesh) -> str:
+        return f"{self._stems[picture.file]}_{number}_{hand.handedness}{self._order.mesh_suffix}"
+
+
+def _csv_name(title: str) -> str:
+    return title.lower().replace(" ", "_")

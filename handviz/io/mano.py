@@ -1,0 +1,265 @@
+"""Reconstructed hands as MANO's 48 + 10: of a network of that hand model by its vertices, of any other by keypoints."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+
+from handviz.core.errors import HandvizError
+from handviz.core.files import read_arrays, write_whole
+from handviz.core.records import FloatArray, Handedness, HandMesh
+from handviz.hand_models.mano_conventions import (
+    FINGER_JOINTS,
+    JOINT_NAMES,
+    as_parameters,
+    converted,
+    file_wrist_m,
+    matrices,
+    parameters_from_matrices,
+    rotations_from_six,
+    six_numbers,
+)
+from handviz.hand_models.mano_fit import ManoFit, fit_keypoints, fit_vertices
+from handviz.hand_models.mano_parameters import ManoParameters, PoseKind, template_of
+from handviz.hand_models.template import POSE_SIZE, SHAPE_SIZE, HandTemplate
+
+PoseForm = Literal["absolute", "relative", "components", "matrices", "six_d"]
+FORMS: tuple[PoseForm, ...] = get_args(PoseForm)
+FORMAT = 1
+SUFFIXES = (".json", ".npz")
+SENTENCES: dict[str, str] = {
+    "absolute": "axis-angle of each joint from the flat hand: flat_hand_mean=True, use_pca=False",
+    "relative": "axis-angle of each joint, the file's hands_mean to be added: flat_hand_mean=False, use_pca=False",
+    "components": "coefficients of the file's hands_components, its hands_mean to be added: flat_hand_mean=False, "
+    "use_pca=True, num_pca_comps=45",
+    "matrices": "a rotation matrix for each joint, from the flat hand: rows of the matrix are the inner lists",
+    "six_d": "of each joint's rotation matrix, from the flat hand, the first column and then the second",
+}
+COLUMNS = ("source", "number", "side", "global_orient", "hand_pose", "betas", "transl")
+REMEDY = "make it with 'python -m handviz reconstruct --save-mano FILE'"
+
+
+# Files of MANO parameters: JSON or NPZ with the same names, the convention written in the file (docs/mano.md).
+
+
+@dataclass(frozen=True, eq=False)
+class ManoRecord:
+    """One hand of a picture."""
+
+    source: str
+    """The picture, as ``hands.json`` calls it."""
+    number: int
+    """Its place among the hands of the picture."""
+    parameters: ManoParameters
+    mean_error_mm: float = float("nan")
+    """How far the hand lies from what it was fitted to; nan where nothing was fitted."""
+    largest_error_mm: float = float("nan")
+    fitted_to: str = ""
+    """vertices or keypoints; empty where nothing was fitted"""
+
+
+def write_mano(path: Path, records: Sequence[ManoRecord], template: HandTemplate, form: PoseForm) -> None:
+    """Write the hands whole or not at all; HandvizError at another suffix, or a place that cannot be written."""
+    check_mano_path(path)
+    rows = [_row(record, template, form) for record in records]
+    about = _about(template, form)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HandvizError(f"the folder {path.parent} cannot be made: {error}") from error
+    if path.suffix.lower() == ".json":
+        hands = [{name: _plain(value) for name, value in row.items()} for row in rows]
+        content = json.dumps({"about": about, "hands": hands}, indent=1, allow_nan=False) + "\n"
+        write_whole({path: content.encode("utf-8")})
+    else:
+        write_whole({path: _npz_bytes(rows, about)})
+
+
+def check_mano_path(path: Path) -> None:
+    """HandvizError at a suffix that is not written."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise HandvizError(f"{path.name}: MANO parameters are written as {' or '.join(SUFFIXES)}")
+
+
+def fit_sentence(records: Sequence[ManoRecord], path: Path) -> str:
+    """What was fitted to what, and how far it lies from that."""
+    fitted = [record for record in records if record.fitted_to]
+    if not fitted:
+        return f"{path}: {len(records)} hands"
+    mean, most = np.mean([one.mean_error_mm for one in fitted]), max(one.largest_error_mm for one in fitted)
+    kinds = " and ".join(sorted({one.fitted_to for one in fitted}))
+    told = f"{path}: {len(records)} hands, fitted to {kinds}, {mean:.3f} mm away on average, {most:.3f} mm at most"
+    without = "; of keypoints the hand's thickness is not known" if "keypoints" in kinds else ""
+    return told + without
+
+
+def read_mano(path: Path, template: HandTemplate) -> tuple[list[ManoRecord], PoseForm]:
+    """The hands of a file of ours and the form that it was in; HandvizError names what is wrong with it."""
+    about, rows = _read(path)
+    form = about.get("convention")
+    if form not in FORMS or about.get("handviz_mano") != FORMAT:
+        raise HandvizError(f"{path} does not say in which convention its numbers are: {REMEDY}")
+    named = str(about.get("hand_model_fingerprint", ""))
+    if form in ("relative", "components") and named != template.fingerprint:
+        raise HandvizError(
+            f"{path} is relative to the mean pose of the hand model {named[:12]}, and the file given is "
+            f"{template.fingerprint[:12]}: give the one that it was written with by --hand-model FILE"
+        )
+    try:
+        return [_record(row, cast(PoseForm, form)) for row in rows], cast(PoseForm, form)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise HandvizError(f"{path} is damaged ({error!r}): {REMEDY}") from error
+
+
+def _about(template: HandTemplate, form: PoseForm) -> dict[str, Any]:
+    return {
+        "handviz_mano": FORMAT,
+        "convention": form,
+        "hand_pose": SENTENCES[form],
+        "hand_model": template.name,
+        "hand_model_fingerprint": template.fingerprint,
+        "units": "metres, radians",
+        "axes": "camera: x right, y down, z forward",
+        "joints": list(JOINT_NAMES),
+        "transl": "what MANO's layer adds at the end; the wrist joint lies at wrist = transl + J0(betas)",
+        "published_left": "betas go with MANO_LEFT.pkl as published; else its shape directions are mirrored (smplx#48)",
+    }
+
+
+def _row(record: ManoRecord, template: HandTemplate, form: PoseForm) -> dict[str, Any]:
+    parameters = record.parameters
+    turn, pose = _in_form(parameters, template, form)
+    own = template_of(parameters, template)
+    wrist_m = parameters.translation_m + file_wrist_m(parameters.shape, parameters.handedness, own)
+    return {
+        "source": record.source,
+        "number": record.number,
+        "side": parameters.handedness,
+        "global_orient": turn,
+        "hand_pose": pose,
+        "betas": np.asarray(parameters.shape, np.float64),
+        "transl": np.asarray(parameters.translation_m, np.float64),
+        "wrist": wrist_m,
+        "published_left": parameters.shape_is_published_left,
+        "mean_error_mm": float(record.mean_error_mm),
+        "largest_error_mm": float(record.largest_error_mm),
+        "fitted_to": record.fitted_to,
+    }
+
+
+def _in_form(parameters: ManoParameters, template: HandTemplate, form: PoseForm) -> tuple[FloatArray, FloatArray]:
+    """The wrist's turn and the fingers' pose: matrices have the wrist's as a matrix too."""
+    if form in ("matrices", "six_d"):
+        turns = matrices(parameters, template)
+        turns = six_numbers(turns) if form == "six_d" else turns
+        return turns[0], turns[1:]
+    found = converted(parameters, template, cast(PoseKind, form))
+    return found.global_rotation, found.pose
+
+
+def _record(row: Mapping[str, Any], form: PoseForm) -> ManoRecord:
+    side = str(row["side"])
+    if side not in get_args(Handedness):
+        raise ValueError(f"a side {side!a}")
+    shape, translation_m = _numbers(row["betas"], (SHAPE_SIZE,)), _numbers(row["transl"], (3,))
+    return ManoRecord(
+        source=str(row["source"]),
+        number=int(row["number"]),
+        parameters=replace(
+            _parameters(row, form, shape, translation_m), shape_is_published_left=bool(row.get("published_left"))
+        ),
+        mean_error_mm=_error(row.get("mean_error_mm")),
+        largest_error_mm=_error(row.get("largest_error_mm")),
+        fitted_to=str(row.get("fitted_to", "")),
+    )
+
+
+def _parameters(row: Mapping[str, Any], form: PoseForm, shape: FloatArray, translation_m: FloatArray) -> ManoParameters:
+    side = cast(Handedness, str(row["side"]))
+    if form in ("matrices", "six_d"):
+        inner = (3, 3) if form == "matrices" else (6,)
+        turns = np.concatenate(
+            [_numbers(row["global_orient"], inner)[None], _numbers(row["hand_pose"], (FINGER_JOINTS, *inner))]
+        )
+        turns = rotations_from_six(turns) if form == "six_d" else turns
+        return parameters_from_matrices(turns, shape, translation_m, side)
+    pose, turn = _numbers(row["hand_pose"], (POSE_SIZE,)), _numbers(row["global_orient"], (3,))
+    return ManoParameters(side, cast(PoseKind, form), pose, shape, turn, translation_m)
+
+
+def _numbers(values: Any, shape: tuple[int, ...]) -> FloatArray:
+    found = np.asarray(values, np.float64)
+    if found.shape != shape or not np.isfinite(found).all():
+        raise ValueError(f"{found.shape} numbers where {shape} finite ones belong")
+    return found
+
+
+def _error(value: Any) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _npz_bytes(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> bytes:
+    """Columns of N hands; ``about`` is JSON in a string."""
+    columns = {name: np.stack([np.asarray(row[name]) for row in rows]) for name in (rows[0] if rows else ())}
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, about=np.array(json.dumps(about)), **columns)
+    return stream.getvalue()
+
+
+def _read(path: Path) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
+    """What the file says of itself, and a row a hand."""
+    try:
+        if path.suffix.lower() == ".npz":
+            columns = read_arrays(path, REMEDY)
+            about = json.loads(str(columns.pop("about")))
+            counts = {len(column) for column in columns.values()}
+            if len(counts) > 1:
+                raise ValueError("columns of different lengths")
+            names = list(columns)
+            return about, [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        about, hands = content["about"], content["hands"]
+        if not isinstance(about, dict) or not all(isinstance(hand, dict) for hand in hands):
+            raise ValueError("not a list of hands")
+        return about, list(hands)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise HandvizError(f"{path} holds no MANO parameters of handviz ({error!r}): {REMEDY}") from error
+
+
+# Reconstructed hands as MANO's 48 + 10: of a network of that hand model by its vertices, of any other by keypoints.
+
+
+def mano_of_hand(hand: HandMesh, template: HandTemplate, *, source: str, number: int) -> ManoRecord:
+    """The MANO hand nearest to a reconstructed one, in the camera's frame."""
+    if hand.hand_model == template.fingerprint:
+        return mano_of_vertices(hand.vertices_m + hand.wrist_camera_m, hand.handedness, template, source, number)
+    return mano_of_keypoints(hand.keypoints_m + hand.wrist_camera_m, hand.handedness, template, source, number)
+
+
+def mano_of_vertices(
+    vertices_m: FloatArray, handedness: Handedness, template: HandTemplate, source: str, number: int
+) -> ManoRecord:
+    """Vertices (V, 3) of MANO's topology in the camera's frame."""
+    return _fitted_record(fit_vertices(vertices_m, handedness, template), template, source, number, "vertices")
+
+
+def mano_of_keypoints(
+    keypoints_m: FloatArray, handedness: Handedness, template: HandTemplate, source: str, number: int
+) -> ManoRecord:
+    """Keypoints (21, 3) in the camera's frame."""
+    return _fitted_record(fit_keypoints(keypoints_m, handedness, template), template, source, number, "keypoints")
+
+
+def _fitted_record(fit: ManoFit, template: HandTemplate, source: str, number: int, fitted_to: str) -> ManoRecord:
+    parameters = as_parameters(fit.hand, template, "absolute")
+    return ManoRecord(source, number, parameters, fit.mean_error_mm, fit.largest_error_mm, fitted_to)

@@ -1,0 +1,306 @@
+"""The camera net: how the canonical hand lies in the crop, as a Gaussian over [R in 6D, ln s, Tx, Ty].
+
+The paper regresses axis-angle, which jumps at 180 degrees, exactly between palm and back; six numbers do not (Zhou et
+al. 2019). Of the scale the logarithm is regressed, so that it stays positive.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from handviz.core.probability import rotation_from_6d, six_d_from_rotation
+from handviz.core.units import CENTIMETRES_PER_DECIMETRE, CENTIMETRES_PER_METRE
+from handviz.hand_models.layer import HandLayer
+from handviz.hand_models.template import POSE_SIZE, SHAPE_SIZE, HandTemplate
+
+LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE = -9.0, 4.0
+INDEX_WAVES = 8
+"""Sines and cosines each that tell a token's number where it does not carry its place on the mesh."""
+CAMERA_SIZE = 9
+
+
+# Attention in groups, once for all networks.
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """softmax(Q K^T / sqrt(d)) V (eqs. 9, 10) in ``heads`` groups: query (B, T, W), key and value (B, S, W)."""
+    split = [part.unflatten(2, (heads, -1)).transpose(1, 2) for part in (query, key, value)]
+    return functional.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
+
+
+# AMVUR: attention between joints and vertices gives every vertex a mean and a variance (paper, section 3.3). Tokens
+# are [F; p]: the image's feature F beside a position p of the mesh. F is the same for every token, so a linear
+# layer on [F; p] is W_F F + W_p p, and F is projected once. ``VertexAttention`` and ``DenseVertices`` are what the
+# paper's Table 5 measures AMVUR against.
+
+
+@dataclass(frozen=True)
+class TokenSettings:
+    """How vertices and joints become tokens."""
+
+    width: int
+    heads: int
+    coarse: bool
+    """Attend over the template's coarse vertices and lift to all; otherwise every vertex is a token."""
+    on_base: bool = False
+    """Start from a base mesh, not from the rest pose."""
+    by_index: bool = False
+    """Tokens carry their number and nothing of the mesh (experiments B and C)."""
+
+    def __post_init__(self) -> None:
+        assert not (self.on_base and self.by_index), "a base mesh tells tokens where they are"
+
+
+class TokenLinear(nn.Module):
+    """Linear layer on tokens [F; p], never built: feature (B, D), positions (B or 1, T, P) -> (B, T, width)."""
+
+    def __init__(self, feature_size: int, position_size: int, width: int) -> None:
+        super().__init__()
+        self.of_feature = nn.Linear(feature_size, width)
+        self.of_position = nn.Linear(position_size, width, bias=False)
+
+    def forward(self, feature: Tensor, positions: Tensor) -> Tensor:
+        return self.of_feature(feature)[:, None] + self.of_position(positions)
+
+
+class AmvurOutput(NamedTuple):
+    """A Gaussian for every coordinate of every vertex."""
+
+    mean_cm: Tensor
+    """(B, V, 3) canonical."""
+    log_variance: Tensor
+    """(B, V, 3) of cm²."""
+
+
+class VertexAttention(nn.Module):
+    """Feature (B, D), optionally a base mesh (B, V, 3) in cm -> AmvurOutput, by self-attention of vertices alone.
+
+    From coarse vertices mean and log-variance are lifted to all (not variance: averaging would shrink it). Without a
+    base mesh the positions are those of the rest pose (the paper's form); with one, tokens also carry its positions
+    and the mean is an offset from it.
+    """
+
+    rest_tokens: Tensor
+    rest_keypoints: Tensor
+    rest_cm: Tensor
+    keypoint_regressor: Tensor
+    token_ids: Tensor
+    lift: Tensor | None
+
+    def __init__(self, feature_size: int, template: HandTemplate, settings: TokenSettings) -> None:
+        super().__init__()
+        width, self.heads, self.on_base = settings.width, settings.heads, settings.on_base
+        self._keep_mesh(template, settings.coarse)
+        if settings.by_index:
+            self.rest_tokens, self.rest_keypoints = index_waves(self.rest_tokens), index_waves(self.rest_keypoints)
+        self.position_size = self.rest_tokens.shape[2] * (2 if settings.on_base else 1)
+        self.vertex_primary = TokenLinear(feature_size, self.position_size, width)
+        self.before_self = nn.LayerNorm(width)
+        self.self_query_key_value = nn.Linear(width, 3 * width)
+        self.before_output = nn.LayerNorm(width)
+        self.mean, self.log_variance = _output_layers(width, 3), _output_layers(width, 3)
+
+    def _keep_mesh(self, template: HandTemplate, coarse: bool) -> None:
+        vertices = _rest_cm(template)
+        regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
+        ids = torch.tensor(template.coarse_ids) if coarse else torch.arange(len(vertices))
+        self.register_buffer("rest_cm", vertices, persistent=False)
+        self.register_buffer("rest_tokens", vertices[ids][None], persistent=False)
+        self.register_buffer("rest_keypoints", (regressor @ vertices)[None], persistent=False)
+        self.register_buffer("keypoint_regressor", regressor, persistent=False)
+        self.register_buffer("token_ids", ids.long(), persistent=False)
+        lift = torch.tensor(template.full_from_coarse, dtype=torch.float32) if coarse else None
+        self.register_buffer("lift", lift, persistent=False)
+
+    def _positions(self, base_cm: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Token positions of vertices (B or 1, T, P) and joints (B or 1, 21, P), in decimetres."""
+        vertices, joints = self.rest_tokens, self.rest_keypoints
+        if base_cm is not None:
+            batch = base_cm.shape[0]
+            joints_of_base = self.keypoint_regressor @ base_cm
+            vertices = torch.cat([vertices.expand(batch, -1, -1), base_cm[:, self.token_ids]], dim=2)
+            joints = torch.cat([joints.expand(batch, -1, -1), joints_of_base], dim=2)
+        return vertices / CENTIMETRES_PER_DECIMETRE, joints / CENTIMETRES_PER_DECIMETRE
+
+    def _tokens(self, feature: Tensor, vertices: Tensor, joints: Tensor, joints_seen: Tensor | None) -> Tensor:
+        """The vertices' tokens (B, T, width) before they look at each other."""
+        return self.vertex_primary(feature, vertices)
+
+    def forward(self, feature: Tensor, base_cm: Tensor | None = None, joints_seen: Tensor | None = None) -> AmvurOutput:
+        tokens = self._tokens(feature, *self._positions(base_cm), joints_seen)
+        query, key, value = self.self_query_key_value(self.before_self(tokens)).chunk(3, dim=2)
+        tokens = self.before_output(tokens + attention(query, key, value, self.heads))
+        offset = self._all_vertices(self.mean(tokens).float())
+        log_variance = self._all_vertices(self.log_variance(tokens).float())
+        start = self.rest_cm if base_cm is None else base_cm
+        return AmvurOutput(start + offset, log_variance.clamp(LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE))
+
+    def _all_vertices(self, values: Tensor) -> Tensor:
+        """Values at the tokens (B, T, C) -> at all vertices (B, V, C)."""
+        return values if self.lift is None else self.lift @ values
+
+
+class Amvur(VertexAttention):
+    """The paper's form: before the vertices look at each other, each asks the joints.
+
+    With ``joint_width`` the joints answer with what each of them has seen (B, 21, joint_width), not with F and p alone.
+    """
+
+    def __init__(
+        self, feature_size: int, template: HandTemplate, settings: TokenSettings, joint_width: int = 0
+    ) -> None:
+        super().__init__(feature_size, template, settings)
+        width = settings.width
+        self.cross_query = TokenLinear(feature_size, self.position_size, width)
+        self.cross_key = TokenLinear(feature_size, self.position_size, width)
+        self.cross_value = TokenLinear(feature_size, self.position_size, width)
+        self.of_joint = nn.Linear(joint_width, 2 * width, bias=False) if joint_width else None
+
+    def _tokens(self, feature: Tensor, vertices: Tensor, joints: Tensor, joints_seen: Tensor | None) -> Tensor:
+        key, value = self.cross_key(feature, joints), self.cross_value(feature, joints)
+        if self.of_joint is not None:
+            assert joints_seen is not None
+            more_key, more_value = self.of_joint(joints_seen).chunk(2, dim=2)
+            key, value = key + more_key, value + more_value
+        crossed = attention(self.cross_query(feature, vertices), key, value, self.heads)
+        return self.vertex_primary(feature, vertices) + crossed
+
+
+class DenseVertices(nn.Module):
+    """Experiment A: fully connected layers from the feature (B, D) to every coordinate's Gaussian, no tokens."""
+
+    rest_cm: Tensor
+    on_base = False
+
+    def __init__(self, feature_size: int, template: HandTemplate, *, width: int) -> None:
+        super().__init__()
+        self.register_buffer("rest_cm", _rest_cm(template), persistent=False)
+        self.hidden = nn.Sequential(nn.Linear(feature_size, width), nn.GELU())
+        numbers = self.rest_cm.numel()
+        self.mean, self.log_variance = _output_layers(width, numbers), _output_layers(width, numbers)
+
+    def forward(self, feature: Tensor, base_cm: Tensor | None = None, joints_seen: Tensor | None = None) -> AmvurOutput:
+        assert base_cm is None
+        hidden = self.hidden(feature)
+        offset, log_variance = (
+            layers(hidden).float().unflatten(1, self.rest_cm.shape) for layers in (self.mean, self.log_variance)
+        )
+        return AmvurOutput(self.rest_cm + offset, log_variance.clamp(LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE))
+
+
+def index_waves(tokens: Tensor) -> Tensor:
+    """(1, T, 2 x INDEX_WAVES) for (1, T, any): sines and cosines of each token's number (Vaswani et al. 2017).
+
+    As large as positions in centimetres are.
+    """
+    numbers = torch.arange(tokens.shape[1], dtype=torch.float32)
+    angles = numbers[:, None] / 1000.0 ** torch.linspace(0, 1, INDEX_WAVES)
+    return CENTIMETRES_PER_DECIMETRE * torch.cat([angles.sin(), angles.cos()], dim=1)[None]
+
+
+def _rest_cm(template: HandTemplate) -> Tensor:
+    return torch.tensor(template.vertices_m, dtype=torch.float32) * CENTIMETRES_PER_METRE
+
+
+def _output_layers(width: int, numbers: int) -> nn.Sequential:
+    """MLP of one hidden layer whose answers are near zero at first."""
+    last = nn.Linear(width, numbers)
+    nn.init.normal_(last.weight, std=0.01)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(width, width), nn.GELU(), last)
+
+
+# The prior-net: a global feature becomes pose and shape, and the hand layer makes the mesh (paper, section 3.1).
+
+
+class PriorOutput(NamedTuple):
+    """The hand model's answer."""
+
+    pose: Tensor
+    """(B, 45) axis-angle, radians."""
+    shape: Tensor
+    """(B, 10) standard deviations."""
+    vertices_cm: Tensor
+    """(B, V, 3) canonical, wrist joint at the origin."""
+
+
+class PriorNet(nn.Module):
+    """Feature (B, D) -> PriorOutput. Pose is regressed in the template's principal components."""
+
+    pose_components: Tensor
+
+    def __init__(self, feature_size: int, width: int, template: HandTemplate) -> None:
+        super().__init__()
+        self.layer = HandLayer(template)
+        self.register_buffer(
+            "pose_components", torch.tensor(template.pose_components, dtype=torch.float32), persistent=False
+        )
+        self.regress = nn.Sequential(
+            nn.Linear(feature_size, width), nn.GELU(), nn.Linear(width, width), nn.GELU(),
+            nn.Linear(width, POSE_SIZE + SHAPE_SIZE),
+        )  # fmt: skip
+        last = self.regress[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.normal_(last.weight, std=0.01)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, feature: Tensor) -> PriorOutput:
+        coefficients, shape = self.regress(feature).split([POSE_SIZE, SHAPE_SIZE], dim=1)
+        pose = coefficients.float() @ self.pose_components
+        vertices = self.layer(pose, shape.float()).vertices_m * CENTIMETRES_PER_METRE
+        return PriorOutput(pose, shape, vertices)
+
+
+# The camera net: how the canonical hand lies in the crop, as a Gaussian over [R in 6D, ln s, Tx, Ty]. The paper
+# regresses axis-angle, which jumps at 180 degrees, exactly between palm and back; six numbers do not (Zhou et al.
+# 2019). Of the scale the logarithm is regressed, so that it stays positive.
+
+
+class CameraOutput(NamedTuple):
+    """Weak perspective: crop = scale * (rotation @ point)_xy + translation, crop in [-1, 1]."""
+
+    mean: Tensor
+    """(B, 9) [R in 6D, ln of the scale per decimetre, Tx, Ty]."""
+    log_variance: Tensor
+    """(B, 9)."""
+    rotation: Tensor
+    """(B, 3, 3) crop_from_wrist."""
+    scale: Tensor
+    """(B,) crop half-sides per centimetre."""
+    translation: Tensor
+    """(B, 2)."""
+
+
+def camera_vector(rotation: Tensor, scale_per_cm: Tensor, translation: Tensor) -> Tensor:
+    """Ground truth as the vector (B, 9) that the net regresses."""
+    log_scale = torch.log(scale_per_cm * CENTIMETRES_PER_DECIMETRE)
+    return torch.cat([six_d_from_rotation(rotation), log_scale[:, None], translation], dim=1)
+
+
+class CameraNet(nn.Module):
+    """Feature (B, D) -> CameraOutput."""
+
+    def __init__(self, feature_size: int, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential(nn.Linear(feature_size, width), nn.GELU(), nn.Linear(width, width), nn.GELU())
+        self.mean = nn.Linear(width, CAMERA_SIZE)
+        self.log_variance = nn.Linear(width, CAMERA_SIZE)
+        nn.init.normal_(self.mean.weight, std=0.01)
+        nn.init.zeros_(self.log_variance.weight)
+        nn.init.constant_(self.log_variance.bias, -2.0)
+        with torch.no_grad():
+            self.mean.bias.copy_(torch.tensor([1.0, 0, 0, 0, 1, 0, -0.4, 0, 0.4]))
+
+    def forward(self, feature: Tensor) -> CameraOutput:
+        hidden = self.hidden(feature)
+        mean, log_variance = self.mean(hidden).float(), self.log_variance(hidden.detach()).float()
+        return CameraOutput(
+            mean=mean,
+            log_variance=log_variance.clamp(-12.0, 4.0),
+            rotation=rotation_from_6d(mean[:, :6]),
+            scale=torch.exp(mean[:, 6]) / CENTIMETRES_PER_DECIMETRE,
+            translation=mean[:, 7:],
+        )

@@ -1,0 +1,304 @@
+"""The weakly supervised losses of the paper (eqs. 7, 8, Algorithm 2; parts alone: Algorithms 5 and 6), in centimetres.
+
+Of ``Truth`` only ``keypoints_crop`` is read; a keypoint that is nan there is unknown and does not count. What the
+paper leaves open, and what is ours: docs/method.md, "Weak supervision".
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handviz.core.errors import HandvizError
+from handviz.core.probability import (
+    Gaussian,
+    gaussian_kl,
+    gaussian_nll,
+    keypoints_from_vertices,
+    rotation_from_6d,
+    sample,
+)
+from handviz.core.units import CENTIMETRES_PER_DECIMETRE
+from handviz.hand_models.anatomy import joint_axes, pose_from_angles, sample_angles
+from handviz.hand_models.template import POSE_SIZE, HandTemplate
+from handviz.models.amvur.losses import (
+    CENTIMETRES_PER_HALF_SIDE,
+    IMAGE_SQUARES,
+    LossConfig,
+    Truth,
+    image_gaussian,
+    in_crop,
+)
+from handviz.models.amvur.model import ModelOutput
+from handviz.models.amvur.network import CameraOutput
+
+VARIANCES = ("projected", "labels")
+OPEN_HAND = "open_hand"
+"""The template whose poses are relative to a flat hand."""
+TIPS = (4, 8, 12, 16, 20)
+"""Keypoints at the fingers' ends."""
+POSES = 512
+
+
+# What the weakly supervised loss weighs: Table 4 of the paper is four of these.
+
+
+@dataclass(frozen=True)
+class WeakWeights:
+    """Weights of the terms of eq. 8 beside that of the 2D joints (``LossConfig.image``), and what it leaves open.
+
+    Table 4: 2D joints alone are ``camera``, ``keypoints`` and ``vertices`` 0; its rows add them in this order.
+    """
+
+    camera: float = 1.0
+    """Of KL(camera || camera prior); without a prior there is no such term."""
+    keypoints: float = 0.05
+    """Of KL(3D joints of AMVUR || of the prior-net), ``final`` alone."""
+    vertices: float = 0.05
+    """Of KL(vertices of AMVUR || of the prior-net), ``final`` alone."""
+    prior: float = 1.0
+    """Squared 2D error of the prior-net's own mesh in ``final``: ours; without it only the divergence trains it."""
+    pose: float = 0.01
+    """Mean square of the pose's principal components, in standard deviations: ours, fingers bend both ways else."""
+    shape: float = 0.01
+    """Mean square of the shape, in standard deviations: ours, 2D joints do not tell a size."""
+    draws: int = 4
+    """Samples of joints and camera for the expected likelihood; the paper draws one."""
+    label_std: float = 0.0
+    """Deviation of the 2D labels, crop half-sides: 0 for annotated joints, more for a detector's."""
+    variance: str = "projected"
+    """Of the likelihood: "projected" as in eq. 6, AMVUR's own beside the labels'; "labels" the labels' alone."""
+    camera_std: float = 0.0
+    """Deviation of all nine numbers of the camera prior; 0: what its own net says of each, 1: as printed."""
+
+    def __post_init__(self) -> None:
+        numbers = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "variance"}
+        for name, value in numbers.items():
+            if not 0 <= value < math.inf:
+                raise HandvizError(f"weak supervision: {name} is {value}, it must be a number from 0 on")
+        if self.draws < 1:
+            raise HandvizError("weak supervision: draws must be at least 1")
+        if self.variance not in VARIANCES:
+            raise HandvizError(f"weak supervision: variance is {self.variance!r}; there are {', '.join(VARIANCES)}")
+        if self.variance == "labels" and not self.label_std:
+            raise HandvizError('weak supervision: variance "labels" needs a label_std above 0')
+
+
+def weights_from(settings: Sequence[str]) -> WeakWeights:
+    """The default with some NAME=VALUE changed; HandvizError for a name or a value that there is not."""
+    default = WeakWeights()
+    kinds = {item.name: type(getattr(default, item.name)) for item in fields(default)}
+    chosen: dict[str, float | int | str] = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        if name not in kinds:
+            raise HandvizError(f"--weak has no {name!r}; there are {', '.join(kinds)}")
+        try:
+            chosen[name] = kinds[name](value)
+        except ValueError as error:
+            raise HandvizError(f"--weak {setting}: {value!r} is no number") from error
+    return replace(default, **chosen)  # type: ignore[arg-type]
+
+
+# Which poses of the hand model are likely: a Gaussian over its principal components.
+
+
+@dataclass(frozen=True, eq=False)
+class PosePrior:
+    """Poses as standard deviations from the mean pose."""
+
+    mean: Tensor
+    """(45,)"""
+    whitening: Tensor
+    """(45, 45): (pose - mean) @ whitening has variance one in every column"""
+
+    def components(self, pose: Tensor) -> Tensor:
+        """Poses (B, 45) -> (B, 45), in standard deviations."""
+        return (pose - self.mean) @ self.whitening
+
+    def to(self, device: torch.device) -> "PosePrior":
+        """The same on a device."""
+        return PosePrior(self.mean.to(device), self.whitening.to(device))
+
+
+def pose_prior(template: HandTemplate) -> PosePrior:
+    """Of a hand model.
+
+    MANO's poses are relative to the mean of its scans, so its mean is zero. The open hand's are relative to the flat
+    hand: its mean is that of the anatomical poses that its components are those of.
+    """
+    mean = np.zeros(POSE_SIZE)
+    if template.name == OPEN_HAND:
+        mean = _anatomical_mean(template)
+    whitening = np.linalg.inv(template.pose_components.astype(np.float64))
+    return PosePrior(torch.from_numpy(mean).float(), torch.from_numpy(whitening).float())
+
+
+def _anatomical_mean(template: HandTemplate) -> np.ndarray:
+    keypoints = template.keypoint_regressor @ template.vertices_m
+    axes = joint_axes(template.joint_regressor @ template.vertices_m, keypoints[list(TIPS)])
+    return np.asarray(pose_from_angles(sample_angles(np.random.default_rng(0), POSES), axes).mean(axis=0))
+
+
+# The weakly supervised losses of the paper (eqs. 7, 8, Algorithm 2; parts alone: Algorithms 5 and 6), in
+# centimetres. Of ``Truth`` only ``keypoints_crop`` is read; a keypoint that is nan there is unknown and does not
+# count. What the paper leaves open, and what is ours: docs/method.md, "Weak supervision".
+
+
+@dataclass(frozen=True, eq=False)
+class WeakPriors:
+    """What is known of a batch beside its 2D joints; a part that is None gives no term."""
+
+    camera: Gaussian | None = None
+    """(B, 9) of the camera's numbers (``camera_vector``)"""
+    pose: PosePrior | None = None
+
+
+NOTHING_KNOWN = WeakPriors()
+
+
+def weak_terms(
+    output: ModelOutput,
+    truth: Truth,
+    regressor: Tensor,
+    config: LossConfig,
+    generator: torch.Generator,
+    priors: WeakPriors = NOTHING_KNOWN,
+) -> dict[str, Tensor]:
+    """Every weighted term of a batch of which only ``truth.keypoints_crop`` is known; ``regressor`` (21, V).
+
+    ``generator`` draws the samples; it lives on the device of ``output``.
+    """
+    alone = output.prior is not None and output.prior.vertices_cm is output.mean_cm
+    if alone or config.likelihood == "l2":
+        terms = _squared(output, truth, regressor, config)
+    else:
+        terms = {"image": config.image * expected_image_nll(output, truth, regressor, config, generator)}
+    if alone:
+        terms["deviation"] = _one_deviation(output, truth, regressor, config)
+    elif output.prior is not None:
+        terms |= _from_prior_net(output, truth, regressor, config)
+    if priors.camera is not None and config.weak.camera:
+        camera = output.camera
+        divergence = gaussian_kl(camera.mean, camera.log_variance, *priors.camera)
+        terms["camera"] = config.weak.camera * divergence.mean()
+    return terms | _regularisers(output, config, priors) | _evidence_term(output, truth, config)
+
+
+def drawn_camera(camera: CameraOutput, generator: torch.Generator) -> CameraOutput:
+    """A camera drawn from the net's Gaussian, differentiable (Algorithm 2, step 5); the log-variance stays."""
+    drawn = sample(camera.mean, camera.log_variance, generator)
+    scale = torch.exp(drawn[:, 6]) / CENTIMETRES_PER_DECIMETRE
+    return CameraOutput(drawn, camera.log_variance, rotation_from_6d(drawn[:, :6]), scale, drawn[:, 7:])
+
+
+def expected_image_nll(
+    output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig, generator: torch.Generator
+) -> Tensor:
+    """E[-ln P(2D joints)] over samples of vertices, 3D joints and camera: eq. 8, first term, with eq. 6 inside.
+
+    J = B V of vertices that are drawn with the correlation rho has exactly the Gaussian of
+    ``keypoints_from_vertices``; the 2D joints see no more of V, so J is drawn from it at once.
+    """
+    joints = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, config.vertex_correlation)
+    total = torch.zeros((), dtype=joints.mean.dtype, device=joints.mean.device)
+    for _ in range(config.weak.draws):
+        camera = drawn_camera(output.camera, generator)
+        drawn = Gaussian(sample(*joints, generator), joints.log_variance)
+        image = _observed(image_gaussian(drawn, camera), config)
+        known, wanted = _known(truth, image.mean)
+        total = total + _mean_of_known(gaussian_nll(wanted, *image), known)
+    return total / config.weak.draws
+
+
+def _observed(image: Gaussian, config: LossConfig) -> Gaussian:
+    """The likelihood of a 2D label, where its keypoint is drawn at ``image.mean``."""
+    label_variance = torch.as_tensor(config.weak.label_std**2, dtype=image.mean.dtype, device=image.mean.device)
+    if config.weak.variance == "labels":
+        return Gaussian(image.mean, label_variance.log().expand_as(image.mean))
+    if not config.weak.label_std:
+        return image
+    return Gaussian(image.mean, torch.logaddexp(image.log_variance, label_variance.log()))
+
+
+def _known(truth: Truth, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Which 2D joints are known (B, 21, 1), and all of them with 0 for the unknown."""
+    known = torch.isfinite(truth.keypoints_crop).all(dim=2, keepdim=True)
+    zero = torch.zeros((), dtype=like.dtype, device=like.device)
+    return known, torch.where(known, truth.keypoints_crop, zero)
+
+
+def _mean_of_known(values: Tensor, known: Tensor) -> Tensor:
+    """Mean over the known keypoints of (B, 21, 2)."""
+    return (values * known).sum() / (values.shape[2] * known.sum()).clamp(min=1)
+
+
+def _points(mean_cm: Tensor, camera: CameraOutput, regressor: Tensor) -> Tensor:
+    """Keypoints (B, 21, 2) of a mesh as the camera's mean sees them."""
+    return in_crop(regressor @ mean_cm, camera.rotation, camera.scale, camera.translation)[..., :2]
+
+
+def _squared(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """L2 on 2D joints only (Algorithms 5 and 6, step 6, weak)."""
+    points = _points(output.mean_cm, output.camera, regressor)
+    known, wanted = _known(truth, points)
+    return {"image": IMAGE_SQUARES * config.image * _mean_of_known((points - wanted).square(), known)}
+
+
+def _one_deviation(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> Tensor:
+    """The likelihood of a prior-net's one deviation, and of its camera's: 3D errors are unknown, 2D ones are not."""
+    rho = config.vertex_correlation
+    joints = keypoints_from_vertices(output.mean_cm.detach(), output.log_variance, regressor, rho)
+    means = {name: getattr(output.camera, name).detach() for name in ("mean", "rotation", "scale", "translation")}
+    camera = output.camera._replace(**means)
+    image = _observed(image_gaussian(joints, camera), config)
+    known, wanted = _known(truth, image.mean)
+    return _mean_of_known(gaussian_nll(wanted, *image), known)
+
+
+def _from_prior_net(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
+    """What ties AMVUR and prior-net together in ``final`` (eq. 25), and the prior-net to the labels."""
+    assert output.prior is not None
+    weights, rho = config.weak, config.vertex_correlation
+    mean, prior_mean = output.mean_cm, output.prior.vertices_cm
+    prior_log_variance = torch.full_like(mean, config.prior_log_variance)
+    own = prior_log_variance if config.likelihood == "l2" else output.log_variance
+    terms = {}
+    if weights.vertices:
+        divergence = gaussian_kl(mean, own, prior_mean, prior_log_variance)
+        terms["vertices"] = weights.vertices * divergence.mean()
+    if weights.keypoints:
+        mine = keypoints_from_vertices(mean, own, regressor, rho)
+        priors = keypoints_from_vertices(prior_mean, prior_log_variance, regressor, rho)
+        terms["keypoints"] = weights.keypoints * gaussian_kl(*mine, *priors).mean()
+    if weights.prior:
+        points = _points(prior_mean, output.camera, regressor)
+        known, wanted = _known(truth, points)
+        squares = _mean_of_known((points - wanted).square(), known)
+        terms["prior"] = weights.prior * IMAGE_SQUARES * config.image * squares
+    return terms
+
+
+def _regularisers(output: ModelOutput, config: LossConfig, priors: WeakPriors) -> dict[str, Tensor]:
+    """What keeps the hand model's pose and shape those of hands: ours, the paper has the divergences alone."""
+    terms: dict[str, Tensor] = {}
+    if output.prior is None:
+        return terms
+    if config.weak.pose and priors.pose is not None:
+        terms["pose"] = config.weak.pose * priors.pose.components(output.prior.pose).square().mean()
+    if config.weak.shape:
+        terms["shape"] = config.weak.shape * output.prior.shape.square().mean()
+    return terms
+
+
+def _evidence_term(output: ModelOutput, truth: Truth, config: LossConfig) -> dict[str, Tensor]:
+    """Absolute error of the joints that "joints" evidence reads off the crop, without their depth: ours."""
+    if not config.joints or output.joints_crop is None:
+        return {}
+    points = output.joints_crop[..., :2]
+    known, wanted = _known(truth, points)
+    error = _mean_of_known((points - wanted).abs(), known)
+    return {"joints": config.joints * CENTIMETRES_PER_HALF_SIDE * error}

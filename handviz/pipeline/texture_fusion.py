@@ -1,0 +1,219 @@
+"""Colours of seen vertices are fused over the frames of a stream: turning the hand paints the whole of it.
+
+What is fused is the albedo, for light does not turn with the hand; it is shown in the present frame's light.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from handviz.core.errors import HandvizError
+from handviz.core.geometry import apply_affine, invert_affine
+from handviz.core.records import CROP_SIZE, FloatArray, HandCrop, HandMesh, HandTexture
+from handviz.core.visibility import self_visible
+from handviz.detection.tracking import matched_tracks
+from handviz.hand_models.template import HandTemplate
+from handviz.models.onnx_session import FINGERPRINT_KEY, open_session, warm_up
+from handviz.rendering.surface import VertexNormals
+
+INPUTS = ("image", "points", "is_open")
+OUTPUTS = ("vertex_rgb", "vertex_albedo", "vertex_visible")
+HOW_TO_GET = "restore it from the repository, or make it with 'python -m handviz texture train' and 'texture export'"
+REFERENCE_STD_MM = 10.0
+"""Deviation of a vertex at which a frame's word on it counts e^-1/2: its colour may be a neighbour's."""
+LONGEST_MEMORY = 30.0
+"""Frames' worth of weight that a vertex keeps: later frames go on changing its colour."""
+DOUBT = 0.25
+"""Frames' worth of weight that the inferred colour has."""
+LIGHT_RANGE = (0.2, 3.0)
+"""Of the picture's light, against even light."""
+DARKEST = 0.02
+MOST_REMEMBERED = 8
+
+
+# The texture net as an ONNX file: crops and the meshes in them -> colours of all vertices.
+
+
+class HandTexturer(Protocol):
+    """Anything that colours hands."""
+
+    def texture(
+        self, crops: Sequence[HandCrop], meshes: Sequence[FloatArray], image_size: tuple[int, int]
+    ) -> list[HandTexture]:
+        """One texture a hand, in order, whose vertices (V, 3) lie in its crop: half-sides, depth from the wrist.
+
+        ``image_size`` (width, height) is that of the picture behind the crops.
+        """
+        ...
+
+
+def inside_picture(points: FloatArray, crop: HandCrop, image_size: tuple[int, int]) -> FloatArray:
+    """(V,) 1 where points (V, 3) of a crop lie inside both the crop and the picture, else 0."""
+    in_image = apply_affine(invert_affine(crop.crop_from_image), (points[:, :2] + 1) * (CROP_SIZE / 2))
+    inside = ((in_image >= 0) & (in_image <= image_size)).all(axis=1) & (np.abs(points[:, :2]) <= 1).all(axis=1)
+    return np.asarray(inside, np.float32)
+
+
+class Texturer:
+    """The shipped texture net, checked and warmed up."""
+
+    def __init__(self, path: Path, template: HandTemplate) -> None:
+        """Load the file; HandvizError if it is missing, damaged, or made for another hand model."""
+        self._path, self._faces, self._count = path, template.faces, template.vertex_count
+        self._session = open_session(path, HOW_TO_GET)
+        self._check(template)
+        warm_up(self._path, HOW_TO_GET, self._session, self._use)
+
+    def texture(
+        self, crops: Sequence[HandCrop], meshes: Sequence[FloatArray], image_size: tuple[int, int]
+    ) -> list[HandTexture]:
+        """One texture a hand, in order; raises HandvizError if the network's answer is not finite."""
+        if not crops:
+            return []
+        images = np.stack([crop.image.transpose(2, 0, 1) for crop in crops]).astype(np.float32, copy=False)
+        points = np.stack(meshes)
+        rgb, albedo, visible = self.colours(images, points)
+        if not all(np.isfinite(values).all() for values in (rgb, albedo, visible)):
+            raise HandvizError(f"{self._path.name} answered with colours that are not finite; {HOW_TO_GET}")
+        textures = []
+        for index, crop in enumerate(crops):
+            seen = visible[index] * inside_picture(points[index], crop, image_size)
+            textures.append(HandTexture(rgb[index], albedo[index], seen, seen))
+        return textures
+
+    def colours(self, images: FloatArray, points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Images (B, 3, 224, 224) and points (B, V, 3) -> rgb (B, V, 3), albedo (B, V, 3), visibility (B, V)."""
+        is_open = np.stack([self_visible(hand, self._faces) for hand in points]).astype(np.float32)
+        values = (images, points.astype(np.float32), is_open)
+        outputs = self._session.run(list(OUTPUTS), dict(zip(INPUTS, values, strict=True)))
+        rgb, albedo, visible = cast(list[FloatArray], outputs)
+        return rgb, albedo, visible * is_open
+
+    def _use(self, session: onnxruntime.InferenceSession) -> None:
+        """Run this session from now on; once for one hand and for two, which warms it up."""
+        self._session = session
+        for batch in (1, 2):
+            images = np.zeros((batch, 3, CROP_SIZE, CROP_SIZE), np.float32)
+            self.colours(images, np.zeros((batch, self._count, 3)))
+
+    def _check(self, template: HandTemplate) -> None:
+        found = self._session.get_modelmeta().custom_metadata_map.get(FINGERPRINT_KEY, "")
+        if found != template.fingerprint:
+            raise HandvizError(
+                f"{self._path} is not a texture net of the hand model {template.name} "
+                f"({found[:12] or 'none'}, expected {template.fingerprint[:12]}); {HOW_TO_GET}"
+            )
+        count = self._count
+        wanted = dict(zip(INPUTS, ([3, CROP_SIZE, CROP_SIZE], [count, 3], [count]), strict=True))
+        wanted |= dict(zip(OUTPUTS, ([count, 3], [count, 3], [count]), strict=True))
+        offered = [*self._session.get_inputs(), *self._session.get_outputs()]
+        shapes = {item.name: list(item.shape)[1:] for item in offered if item.type == "tensor(float)"}
+        for name, shape in wanted.items():
+            if shapes.get(name) != shape:
+                raise HandvizError(
+                    f"{self._path}: {name} is {shapes.get(name, 'missing')}, expected {shape}; {HOW_TO_GET}"
+                )
+
+
+# Colours of seen vertices are fused over the frames of a stream: turning the hand paints the whole of it. What is
+# fused is the albedo, for light does not turn with the hand; it is shown in the present frame's light.
+
+
+def sighting_weight(visible: FloatArray, facing: FloatArray, std_mm: FloatArray) -> FloatArray:
+    """How much a frame's colour of vertices counts, 0 to 1, each (V,): that they are seen, how squarely (``facing`` is
+    the cosine between normal and line of sight), and how well their place is known."""
+    certain = np.exp(-0.5 * (std_mm / REFERENCE_STD_MM) ** 2)
+    return visible**2 * np.clip(facing, 0, 1) ** 2 * certain
+
+
+@dataclass(eq=False)
+class Painted:
+    """What is known of one hand's skin."""
+
+    latest: HandMesh
+    albedo: FloatArray
+    """(V, 3)"""
+    weight: FloatArray
+    """(V,) frames' worth"""
+
+    def add(self, hand: HandMesh, texture: HandTexture, weight: FloatArray) -> None:
+        """Take a frame's colours, by their weight (V,)."""
+        self.latest = hand
+        total = self.weight + weight
+        share = weight / np.maximum(total, 1e-9)
+        self.albedo = self.albedo + share[:, None] * (texture.albedo - self.albedo)
+        self.weight = np.minimum(total, LONGEST_MEMORY)
+
+    def shown(self, texture: HandTexture) -> HandTexture:
+        """The frame's texture with what is remembered in it."""
+        known = self.weight / (self.weight + DOUBT)
+        albedo = texture.albedo + known[:, None] * (self.albedo - texture.albedo)
+        light = np.clip(texture.rgb / np.maximum(texture.albedo, DARKEST), *LIGHT_RANGE)
+        return replace(
+            texture,
+            rgb=np.clip(texture.rgb + known[:, None] * (albedo * light - texture.rgb), 0, 1),
+            albedo=albedo,
+            seen=np.maximum(texture.visible, known),
+        )
+
+
+class TextureMemory:
+    """Follows the hands of a stream; a hand that was away finds its colours again, by its side."""
+
+    def __init__(self, faces: NDArray[np.int32], vertex_count: int) -> None:
+        self._normals = VertexNormals(faces, vertex_count)
+        self._painted: list[Painted] = []
+        self._present: list[Painted] = []
+        """Of the last frame's hands."""
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._painted, self._present = [], []
+
+    def fuse(self, hands: Sequence[HandMesh]) -> tuple[HandMesh, ...]:
+        """The hands of the next frame, with the colours that they had in earlier ones; those without texture stay."""
+        textured = [index for index, hand in enumerate(hands) if hand.texture is not None]
+        owners = self._owners([hands[index] for index in textured])
+        fused = list(hands)
+        for index, painted in zip(textured, owners, strict=True):
+            fused[index] = self._fused(hands[index], painted)
+        self._present = owners
+        return tuple(fused)
+
+    def _owners(self, hands: Sequence[HandMesh]) -> list[Painted]:
+        """Each hand's memory. Those that are where they were come first, so that a newcomer takes none of theirs; then
+        hands that were away are known again by their side."""
+        owners = matched_tracks(hands, self._painted)
+        away = [painted for painted in self._painted if painted not in [*owners, *self._present]]
+        found = []
+        for hand, owner in zip(hands, owners, strict=True):
+            same_side = [painted for painted in away if painted.latest.handedness == hand.handedness]
+            if owner is None and same_side:
+                owner = same_side[-1]
+                away.remove(owner)
+            found.append(owner or self._new(hand))
+        return found
+
+    def _new(self, hand: HandMesh) -> Painted:
+        assert hand.texture is not None
+        count = len(hand.texture.albedo)
+        self._painted = [*self._painted, Painted(hand, hand.texture.albedo, np.zeros(count))][-MOST_REMEMBERED:]
+        return self._painted[-1]
+
+    def _fused(self, hand: HandMesh, painted: Painted) -> HandMesh:
+        assert hand.texture is not None
+        painted.add(hand, hand.texture, sighting_weight(hand.texture.visible, self._facing(hand), hand.vertex_std_mm))
+        return replace(hand, texture=painted.shown(hand.texture))
+
+    def _facing(self, hand: HandMesh) -> FloatArray:
+        """(V,) cosine between outward normals and the line to the camera."""
+        normals = self._normals(hand.vertices_m)
+        if hand.handedness == "left":
+            normals = -normals
+        towards = -(hand.vertices_m + hand.wrist_camera_m)
+        return np.einsum("vc,vc->v", normals, towards) / np.linalg.norm(towards, axis=1)
