@@ -30,7 +30,7 @@ from handviz.gui.widgets.shortcuts import KeyboardManners
 from handviz.gui.widgets.theme import Theme
 from handviz.hand_models.choice import add_hand_model_option, display_mesh, hand_model_for
 from handviz.rendering.options import ColourMode
-from tools import measure, start_stages
+from tools import measure, measure_start
 from tools.guide_pictures import Photographer
 from tools.guide_scenes import SCENES
 from tools.measure import Measurement
@@ -111,7 +111,7 @@ def make_application(arguments: list[str]) -> QApplication:
 def measured_starts(arguments: list[str]) -> int:
     """Start the program some times and print how long its stages take; returns the exit status."""
     try:
-        start_stages.measure_starts([str(Path(__file__).resolve()), *arguments], STARTS, logger.info)
+        measure_start.measure_starts([str(Path(__file__).resolve()), *arguments], STARTS, logger.info)
     except HandvizError as error:
         logger.error("%s", error)
         return 1
@@ -164,14 +164,14 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     options = parse(arguments)
     return_large_blocks()
-    if options.measure == "startup" and start_stages.STARTED_VARIABLE not in os.environ:
+    if options.measure == "startup" and measure_start.STARTED_VARIABLE not in os.environ:
         return measured_starts(arguments)
-    start_stages.note("interpreter and imports")
+    measure_start.note("interpreter and imports")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     log_keeper = LogKeeper()
     logging.getLogger().addHandler(log_keeper)
     application = make_application(arguments)
-    start_stages.note("Qt application")
+    measure_start.note("Qt application")
     theme, manners = Theme(application), KeyboardManners()
     application.installEventFilter(manners)
     try:
@@ -196,7 +196,7 @@ def main(arguments: list[str]) -> int:
     # Python sees Ctrl+C when the window's next timer calls it.
     signal.signal(signal.SIGINT, lambda *_: window.close())
     window.show()
-    start_stages.note("window shown")
+    measure_start.note("window shown")
     if saver is photographer is measurement is None:
         window.welcome_once()
     controller.start(str(CLIP_FILE) if options.guide_pictures else options.source)

@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     chosen = parser.parse_args(arguments[:1]).command
-    module = importlib.import_module(f"handviz.commands.{chosen}")
+    module = importlib.import_module(f"handviz.cli.{chosen}")
     command_parser = argparse.ArgumentParser(prog=f"handviz {chosen}", description=COMMANDS[chosen])
     module.add_arguments(command_parser)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

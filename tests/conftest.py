@@ -242,7 +242,7 @@ def cached_hands(rendered_hands: Path) -> Path:
     """``rendered_hands`` with the backbone's maps and the landmarks beside the pictures."""
     from handviz.data.synthetic.dataset import shard_numbers
     from handviz.models.amvur.evidence import Witness
-    from handviz.models.backbones.backbones import make_backbone
+    from handviz.models.backbones.registry import make_backbone
     from handviz.training.cache import cache_landmarks
 
     cache_landmarks(rendered_hands, shard_numbers(rendered_hands), Witness(), make_backbone("mediapipe_hand"))
@@ -321,7 +321,7 @@ def small_texture(texture_hands: Path, tmp_path_factory: pytest.TempPathFactory)
     """Trained and exported by the commands' own code."""
     from handviz.__main__ import main
     from handviz.hand_models.open_hand import load_open_hand
-    from handviz.models.texture.texture import TextureConfig
+    from handviz.models.texture.network import TextureConfig
     from handviz.training.texture import TextureTrainConfig, train_texture
 
     folder = tmp_path_factory.mktemp("texture_model")

@@ -9,7 +9,7 @@ from handviz.core.geometry import project_points, rotation_from_axis_angle
 from handviz.core.records import CanonicalHand
 from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.detection.crop import camera_from_crop, crop_from_image_affine
-from handviz.hand_models.mano_parameters import MIRROR
+from handviz.hand_models.mano.parameters import MIRROR
 from tests.fake_datasets.hands import TinyHand, tiny_hands
 from tests.fake_datasets.stand_in_mano import stand_in_template
 

@@ -9,7 +9,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.records import Frame
 from handviz.gui.session.controller import Controller
 from handviz.sources.camera import CameraWish
-from handviz.sources.sources import CAMERA_PREFIX, CameraInfo, Source, open_source
+from handviz.sources.source import CAMERA_PREFIX, CameraInfo, Source, open_source
 
 
 class FakeCamera(FakeSource):

@@ -10,7 +10,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.geometry import project_points
 from handviz.core.records import FloatArray
 from handviz.data.datasets.annotated import AnnotatedHand
-from handviz.hand_models.mano_parameters import MIRROR, ManoParameters
+from handviz.hand_models.mano.parameters import MIRROR, ManoParameters
 from tests.fake_datasets.hands import TinyHand
 from tests.fake_datasets.stand_in_mano import stand_in_template
 

@@ -14,7 +14,7 @@ from types import UnionType
 from typing import Any
 
 from handviz.core.errors import HandvizError
-from handviz.evaluation.paper import ALIGNED, printed
+from handviz.evaluation.paper_tables import ALIGNED, printed
 from handviz.models.amvur.losses import LossConfig
 from handviz.models.amvur.model import ModelConfig
 

@@ -16,7 +16,7 @@ from handviz.gui.record.recording import RECORDING_FOLDER, Recorder
 from handviz.gui.widgets.shortcuts import ShortcutWindow
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.highlight import Pick
-from handviz.sources.sources import open_source
+from handviz.sources.source import open_source
 from tools.guide_pictures import Ready, Scene, Script, Stage
 
 GOOD_FRAME, MOVING_FRAME = 62, 150

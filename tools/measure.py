@@ -16,7 +16,7 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.reconstruct_thread import PipelineLike, PipelineMaker
 from handviz.gui.session.settings import ViewSettings
-from tools import lateness, soak, start_stages
+from tools import lateness, measure_start, soak
 from tools.gl_census import count_objects
 from tools.lateness import LatenessMeter
 
@@ -49,18 +49,18 @@ class StartWatch(QObject):
     def __init__(self, window: MainWindow, controller: Controller, report: Report) -> None:
         super().__init__(window)
         self._window, self._report = window, report
-        controller.source_opened.connect(lambda _: start_stages.note("source opened"))
+        controller.source_opened.connect(lambda _: measure_start.note("source opened"))
         controller.answered.connect(self._see_answer)
         window.result_painted.connect(self._see_painted)
 
     def _see_answer(self, answer: Answer) -> None:
-        start_stages.note("first frame reconstructed" if answer.result.hands else "first frame without hands")
+        measure_start.note("first frame reconstructed" if answer.result.hands else "first frame without hands")
 
     def _see_painted(self, result: Any) -> None:
         if not result.hands:
             return
-        start_stages.note("first hands painted")
-        for line in start_stages.lines():
+        measure_start.note("first hands painted")
+        for line in measure_start.lines():
             self._report(line)
         # Not inside the paint: closing frees what is being drawn.
         QTimer.singleShot(0, self._window.close)
@@ -70,9 +70,9 @@ def watched_maker(make: PipelineMaker) -> PipelineMaker:
     """Notes when the networks are there."""
 
     def made(settings: ViewSettings) -> PipelineLike:
-        start_stages.note("worker begins to load")
+        measure_start.note("worker begins to load")
         pipeline = make(settings)
-        start_stages.note("networks loaded")
+        measure_start.note("networks loaded")
         return pipeline
 
     return made

@@ -4,26 +4,31 @@ import argparse
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from handviz.core.errors import HandvizError
 from handviz.core.geometry import intrinsics_from_field_of_view
 from handviz.core.records import VARIANTS, FloatArray, Frame, HandMesh
-from handviz.evaluation.clips import clip_scores
+from handviz.evaluation.plots import save_figure
 from handviz.pipeline.kalman import KalmanSmoother
 from handviz.pipeline.smoothers import Smoother
 from handviz.pipeline.smoothing import CUTOFF_HZ_PER_METRE_PER_SECOND, HandSmoother
-from tools.known_motions import load_motion, save_motion
 from tools.motion import HandMotion, MotionPoser
-from tools.motion_scores import KnownMotion, MotionScores, scores
+from tools.motion_scores import KnownMotion, MotionScores, load_motion, save_motion, scores
+from tools.rendered_clips import clip_scores
 from tools.simulated_hands import ErrorSizes, Simulation, measured_error_sizes
 
+STYLES = {"raw": ("#333333", "x"), "kalman": ("#0072b2", "o"), "one_euro": ("#d55e00", ".")}
+NAMES = {"raw": "no smoothing", "kalman": "Kalman", "one_euro": "One Euro, any weight of speed"}
 RATE_HZ = 30
 SIMULATED_SEEDS = 1000
 STRENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -34,6 +39,50 @@ EQUAL_MS = 0.3
 """Lags that differ by no more count as equal: a hundredth of a frame."""
 MEASURES = ("error_px", "error_mm", "left_px", "left_mm", "tremble_px", "tremble_mm", "apart_px")
 logger = logging.getLogger(__name__)
+
+
+# The picture of ``handviz smoothing``: what smoothers leave of errors and trembling, against their lag.
+
+
+class Setting(Protocol):
+    """One setting of one smoother."""
+
+    @property
+    def kind(self) -> str:
+        """raw, kalman or one_euro"""
+        ...
+
+    @property
+    def scores(self) -> MotionScores:
+        """What it reached."""
+        ...
+
+
+def draw_sweeps(simulated: Sequence[Setting], rendered: Sequence[Setting], path: Path) -> Path:
+    """Four panels; raises HandvizError if it cannot be written."""
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    panels = figure.subplots(2, 2)
+    _panel(panels[0, 0], simulated, "left_px", "simulated: error that smoothing can change, px")
+    _panel(panels[0, 1], simulated, "left_mm", "simulated: error that smoothing can change, mm")
+    _panel(panels[1, 0], rendered, "error_px", "whole pipeline on rendered clips: error, px")
+    _panel(
+        panels[1, 1], rendered, "tremble_px", "whole pipeline on rendered clips: trembling at rest, px a frame squared"
+    )
+    panels[0, 0].legend()
+    return save_figure(figure, path)
+
+
+def _panel(axes: Axes, settings: Sequence[Setting], measure: str, title: str) -> None:
+    by_kind: Mapping[str, list[Setting]] = {kind: [one for one in settings if one.kind == kind] for kind in STYLES}
+    for kind, found in by_kind.items():
+        colour, marker = STYLES[kind]
+        lags = [one.scores.lag_ms for one in found]
+        values = [getattr(one.scores, measure) for one in found]
+        line = "-" if kind == "kalman" else "none"
+        axes.plot(lags, values, linestyle=line, marker=marker, color=colour, label=NAMES[kind])
+    axes.set_title(title, fontsize=9)
+    axes.set_xlabel("lag, ms")
+    axes.set_ylim(bottom=0)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

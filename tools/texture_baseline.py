@@ -18,8 +18,8 @@ from handviz.core.records import FloatArray
 from handviz.evaluation.texture_scores import Colours, Method
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.onnx_file import IMAGE_SHAPE, INPUT_NAME
-from handviz.models.backbones.backbones import make_backbone
-from handviz.models.texture.texture import GlobalTexture
+from handviz.models.backbones.registry import make_backbone
+from handviz.models.texture.network import GlobalTexture
 from handviz.training.cache import fast_session
 from handviz.training.optimiser import descend, learning_rate_factor
 from handviz.training.texture import TextureLoss, texture_terms

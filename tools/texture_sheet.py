@@ -25,7 +25,7 @@ from handviz.pipeline.texture_fusion import Texturer
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import DrawOptions
-from handviz.sources.sources import Source, open_source
+from handviz.sources.source import Source, open_source
 
 logger = logging.getLogger(__name__)
 TILE = CROP_SIZE

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from handviz.adaptation.adaptation import (
+from handviz.adaptation.clip_crops import ClipCrops, Cuts, cuts_of
+from handviz.adaptation.training import (
     Adaptation,
     AdaptConfig,
     Agreement,
@@ -28,7 +29,6 @@ from handviz.adaptation.adaptation import (
     distances,
     teacher_of,
 )
-from handviz.adaptation.clip_crops import ClipCrops, Cuts, cuts_of
 from handviz.core.errors import HandvizError
 from handviz.core.files import write_whole
 from handviz.core.paths import MODELS, variant_file

@@ -16,7 +16,7 @@ from handviz.core.records import CROP_SIZE, Detection, FloatArray, Frame, SideCh
 from handviz.detection.crop import CROP_SIDE_PER_EXTENT, crop_from_image_affine, cut_out
 from handviz.detection.landmarker import HandLandmarker
 from handviz.detection.tracking import sided
-from handviz.sources.sources import ClipSource, Source
+from handviz.sources.source import ClipSource, Source
 
 TURN_SD_RAD, LOG_SIZE_SD, SHIFT_SD = 0.2, 0.1, 0.03
 """Of further cuts of a hand: turned, larger or smaller, shifted in shares of the side, as other detections might be."""

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import get_args
 
 from handviz.adaptation.adapt import Outcome, adapt, check_out, start_from, write_outcome
-from handviz.adaptation.adaptation import AdaptConfig
 from handviz.adaptation.clip_crops import crops_of
+from handviz.adaptation.training import AdaptConfig
 from handviz.core.errors import HandvizError
 from handviz.core.paths import variant_file
 from handviz.core.records import VARIANTS, SideChoice
 from handviz.hand_models.choice import add_hand_model_option, hand_model_for
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.sources.sources import open_source
+from handviz.sources.source import open_source
 
 logger = logging.getLogger(__name__)
 
@@ -75,8 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def demonstration(arguments: argparse.Namespace) -> int:
     """Print a table row for every clip of every look."""
-    from handviz.adaptation.adaptation_demo import FIRST_SEED, HEADER, demonstrate
-    from handviz.adaptation.unseen_looks import LOOKS
+    from tools.adaptation_demo import FIRST_SEED, HEADER, demonstrate
+    from tools.unseen_looks import LOOKS
 
     looks = list(LOOKS) if arguments.demonstrate == ["all"] else arguments.demonstrate
     unknown = [name for name in looks if name not in LOOKS]

@@ -18,13 +18,13 @@ from handviz.core.memory import peak_megabytes
 from handviz.core.paths import CLIP_FILE, MODELS
 from handviz.core.records import VARIANTS, Frame, FrameResult
 from handviz.detection.landmarker import HandLandmarker
+from handviz.evaluation.performance.costs import output_costs_ms
+from handviz.evaluation.performance.live_run import LiveMeasures, LiveRun
 from handviz.hand_models.choice import add_hand_model_option, display_mesh, hand_model
-from handviz.io.recording.costs import output_costs_ms
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import ColourMode, DrawOptions
-from handviz.sources.sources import Source, open_source
-from tools.live_run import LiveMeasures, LiveRun
+from handviz.sources.source import Source, open_source
 
 WIDTH, HEIGHT = 640, 480
 WARM_UP_FRAMES, OUTPUT_FRAMES = 20, 60
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; 0 if everything ran."""
     if arguments.metrics:
-        from handviz.evaluation.speed import measure
+        from handviz.evaluation.performance.metrics_speed import measure
 
         measure()
         return 0
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _measure_datasets(arguments: argparse.Namespace) -> int:
     """Loaded here: the live program needs no PyTorch."""
-    from handviz.evaluation.throughput import measure
+    from handviz.evaluation.performance.throughput import measure
     from handviz.training.dataset_samples import Drawing, load_dataset
 
     if arguments.batches < 1:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from handviz.cli.picture_arguments import add_picture_arguments, count, number, picture_order
+from handviz.cli.image_arguments import add_picture_arguments, count, number, picture_order
 from handviz.cli.reconstruct import REPORT_NAME
 from handviz.cluster.listing import Listed
 from handviz.cluster.run_record import Run

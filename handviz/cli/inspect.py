@@ -20,7 +20,7 @@ from handviz.hand_models.choice import add_hand_model_option, hand_model
 from handviz.inspection.columns import InspectionOrder, Listing, PictureRow, checked_folder
 from handviz.inspection.inspection import Inspection, PictureProcessor, make_processor
 from handviz.sources.images import now_ms, read_image
-from handviz.sources.sources import FolderSource
+from handviz.sources.source import FolderSource
 
 BLOCK, WARM_UP_PICTURES = 6, 2
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.files import write_whole
 from handviz.core.records import KEYPOINT_COUNT, Handedness
 from handviz.hand_models.choice import OPTION, add_hand_model_option, found_mano, hand_model
-from handviz.hand_models.mano_conventions import mano_vertices
+from handviz.hand_models.mano.conventions import mano_vertices
 from handviz.hand_models.template import HandTemplate
 from handviz.io.mano import FORMS, ManoRecord, fit_sentence, mano_of_keypoints, mano_of_vertices, read_mano, write_mano
 from handviz.io.mesh_io import faces_for, read_ply

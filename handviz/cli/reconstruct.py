@@ -13,19 +13,19 @@ from PIL import Image
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from handviz.cli.picture_arguments import add_picture_arguments, count, picture_order, share
+from handviz.cli.image_arguments import add_picture_arguments, count, picture_order, share
 from handviz.core.errors import HandvizError
 from handviz.core.records import SMOOTHING_KINDS, Frame, FrameResult
 from handviz.hand_models.choice import display_mesh, found_mano, hand_model
 from handviz.hand_models.template import HandTemplate
+from handviz.io.hands_json import distance_from_detector, output_stems, unreadable_entry, write_report
 from handviz.io.mano import ManoRecord, check_mano_path, fit_sentence, mano_of_hand, write_mano
-from handviz.io.report import distance_from_detector, output_stems, unreadable_entry, write_report
 from handviz.models.onnx_session import limit_threads
-from handviz.pipeline.picture_order import reconstructed, written_entry
+from handviz.pipeline.image_request import reconstructed, written_entry
 from handviz.pipeline.pipeline import Pipeline
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import DrawOptions
-from handviz.sources.sources import ClipSource, FolderSource, Source, open_source
+from handviz.sources.source import ClipSource, FolderSource, Source, open_source
 
 MOST_HANDS_OF_CLIPS = 2
 LEAST_SIDE_FOR_LEGEND_PX = 400

@@ -13,7 +13,7 @@ from handviz.data.datasets.images import BadPictures
 from handviz.data.datasets.registry import DatasetSpec, open_dataset, parsed
 from handviz.evaluation.evaluate import checkpoint_predictor
 from handviz.evaluation.official import Evaluation, Options, evaluate
-from handviz.evaluation.paper import TABLES
+from handviz.evaluation.paper_tables import TABLES
 from handviz.evaluation.recipes import Recipe, load_recipe, smoke
 from handviz.evaluation.report import report
 from handviz.evaluation.tables import Result, as_json

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from handviz.core.errors import HandvizError
 from handviz.core.files import write_whole
-from handviz.evaluation.paper import TABLES
+from handviz.evaluation.paper_tables import TABLES
 from handviz.evaluation.recipes import load_recipe, recipe_names
 from handviz.evaluation.tables import markdown, read_results
 

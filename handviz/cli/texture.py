@@ -26,7 +26,7 @@ from handviz.evaluation.texture_scores import (
     table,
 )
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.models.texture.texture_export import export_texture
+from handviz.models.texture.export import export_texture
 from handviz.pipeline.texture_fusion import Texturer
 from handviz.training.checkpoint import read_metadata
 from handviz.training.texture import TextureTrainConfig, train_texture

@@ -9,10 +9,9 @@ from typing import get_args
 from handviz.core.records import VARIANTS
 from handviz.data.datasets.images import BadPictures
 from handviz.hand_models.choice import add_hand_model_option, hand_model
-from handviz.models.amvur.losses import LossConfig
+from handviz.models.amvur.losses import LossConfig, weights_from
 from handviz.models.amvur.model import ModelConfig
-from handviz.models.amvur.weak_losses import weights_from
-from handviz.models.backbones.backbones import BACKBONES
+from handviz.models.backbones.registry import BACKBONES
 from handviz.training.augmentation import WitnessNoise
 from handviz.training.config import SUPERVISIONS
 from handviz.training.distributed import DEVICES

@@ -13,7 +13,7 @@ from handviz.core.files import write_whole
 from handviz.core.paths import LANDMARKER_FILE, TEXTURE_NAME, variant_file
 from handviz.core.records import VARIANTS
 from handviz.hand_models.choice import hand_model_for
-from handviz.pipeline.picture_order import PictureOrder
+from handviz.pipeline.image_request import PictureOrder
 
 RECORD_NAME = "run.json"
 FORMAT = 1

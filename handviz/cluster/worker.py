@@ -16,9 +16,9 @@ from handviz.cluster.shards import MOST_TRIES, Entry, Journal, ShardReport, is_d
 from handviz.core.errors import HandvizError
 from handviz.core.memory import peak_megabytes
 from handviz.core.records import Frame
-from handviz.io.report import unreadable_entry
+from handviz.io.hands_json import unreadable_entry
 from handviz.models.onnx_session import limit_threads
-from handviz.pipeline.picture_order import reconstructed, written_entry
+from handviz.pipeline.image_request import reconstructed, written_entry
 from handviz.pipeline.pipeline import Pipeline
 from handviz.sources.images import now_ms, read_image
 

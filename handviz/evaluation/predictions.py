@@ -14,7 +14,7 @@ from handviz.data.datasets.posing import placed_vertices_m
 from handviz.detection.crop import crop_hand, hand_mesh_from_crop
 from handviz.evaluation.evaluate import BATCH, Predictor
 from handviz.evaluation.protocols import protocol_of
-from handviz.hand_models.mano_parameters import MIRROR
+from handviz.hand_models.mano.parameters import MIRROR
 from handviz.hand_models.template import HandTemplate
 
 TIPS = (4, 8, 12, 16, 20)

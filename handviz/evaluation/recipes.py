@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from handviz.core.errors import HandvizError
-from handviz.models.amvur.losses import LossConfig
+from handviz.models.amvur.losses import LossConfig, WeakWeights
 from handviz.models.amvur.model import ModelConfig
-from handviz.models.amvur.weak_losses import WeakWeights
 from handviz.training.config import TrainConfig
 
 FOLDER = Path(__file__).parent / "recipes"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from handviz.core.errors import HandvizError
-from handviz.evaluation.paper import FIGURES, TABLES, PaperRow, PaperTable
+from handviz.evaluation.paper_tables import FIGURES, TABLES, PaperRow, PaperTable
 
 FORMAT = 1
 PATTERN = "official*.json"

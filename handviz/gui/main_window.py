@@ -10,9 +10,9 @@ from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QTabWidget, Q
 
 from handviz.core.errors import HandvizError
 from handviz.core.records import FrameResult
-from handviz.gui.calibration.lens_feature import LensFeature
+from handviz.gui.calibration.feature import LensFeature
 from handviz.gui.feature import Feature
-from handviz.gui.folder.inspection_feature import InspectionFeature
+from handviz.gui.folder.feature import InspectionFeature
 from handviz.gui.inspector.compare import Compare
 from handviz.gui.inspector.insight import Insight
 from handviz.gui.record.animating import Animating
@@ -44,7 +44,7 @@ from handviz.gui.widgets.toasts import Toasts
 from handviz.gui.widgets.welcome import WELCOMED, Welcome
 from handviz.gui.window_layout import WindowLayout
 from handviz.rendering.surface import Surface
-from handviz.sources.sources import PICTURES_PREFIX
+from handviz.sources.source import PICTURES_PREFIX
 
 CLIP_FILTER = "Clips (*.mp4 *.mov *.avi *.mkv *.webm *.m4v);;All files (*)"
 PICTURE_FILTER = "Pictures (*.jpg *.jpeg *.png *.bmp *.tif *.tiff *.webp *.gif *.ppm *.pgm *.avif);;All files (*)"

@@ -11,7 +11,7 @@ import numpy as np
 from handviz.core.errors import HandvizError
 from handviz.core.paths import MANO_FOLDER, MODELS, variant_file
 from handviz.core.records import VARIANTS
-from handviz.hand_models.mano import load_mano
+from handviz.hand_models.mano.model import load_mano
 from handviz.hand_models.open_hand import DisplayMesh, load_display_mesh, load_open_hand
 from handviz.hand_models.template import HandTemplate
 

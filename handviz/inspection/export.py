@@ -15,11 +15,11 @@ from handviz.core.errors import HandvizError
 from handviz.core.files import writing_whole
 from handviz.core.records import Detection, Frame, FrameResult, HandMesh
 from handviz.inspection.columns import COLUMNS, InspectionOrder, PictureRow, rows_of
-from handviz.inspection.inspection_report import ReportSettings, write_html
-from handviz.inspection.inspection_store import InspectionStore
+from handviz.inspection.report import ReportSettings, write_html
+from handviz.inspection.store import InspectionStore
 from handviz.io.hand_pack import unpack_hands
+from handviz.io.hands_json import output_stems, picture_entry, unreadable_entry
 from handviz.io.mesh_export import export_mesh
-from handviz.io.report import output_stems, picture_entry, unreadable_entry
 
 ExportPart = Literal["json", "csv", "meshes", "report"]
 PARTS: tuple[ExportPart, ...] = get_args(ExportPart)

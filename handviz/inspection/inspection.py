@@ -24,7 +24,7 @@ from handviz.inspection.columns import (
     checked_folder,
 )
 from handviz.inspection.ground_truth import GroundTruth, load_ground_truth, with_errors
-from handviz.inspection.inspection_store import (
+from handviz.inspection.store import (
     InspectionStore,
     Signature,
     StoredPicture,
@@ -35,7 +35,7 @@ from handviz.inspection.inspection_store import (
 from handviz.io.hand_pack import pack_hands
 from handviz.io.mesh_io import faces_for
 from handviz.sources.images import now_ms, read_image
-from handviz.sources.sources import FolderSource
+from handviz.sources.source import FolderSource
 
 MOST_HANDS = 10
 READ_AHEAD = 2

@@ -12,7 +12,7 @@ import numpy as np
 from handviz.core.errors import HandvizError
 from handviz.core.files import read_arrays, write_whole
 from handviz.core.records import FloatArray, Handedness, HandMesh
-from handviz.hand_models.mano_conventions import (
+from handviz.hand_models.mano.conventions import (
     FINGER_JOINTS,
     JOINT_NAMES,
     as_parameters,
@@ -23,8 +23,8 @@ from handviz.hand_models.mano_conventions import (
     rotations_from_six,
     six_numbers,
 )
-from handviz.hand_models.mano_fit import ManoFit, fit_keypoints, fit_vertices
-from handviz.hand_models.mano_parameters import ManoParameters, PoseKind, template_of
+from handviz.hand_models.mano.fit import ManoFit, fit_keypoints, fit_vertices
+from handviz.hand_models.mano.parameters import ManoParameters, PoseKind, template_of
 from handviz.hand_models.template import POSE_SIZE, SHAPE_SIZE, HandTemplate
 
 PoseForm = Literal["absolute", "relative", "components", "matrices", "six_d"]

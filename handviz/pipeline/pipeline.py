@@ -36,8 +36,7 @@ from handviz.detection.landmarker import HandLandmarker
 from handviz.detection.tracking import sided
 from handviz.hand_models.choice import hand_model_for
 from handviz.hand_models.skinning import vertices_from_keypoint_moves
-from handviz.models.onnx_session import NetworkShelf
-from handviz.models.reconstructor import HandReconstructor
+from handviz.models.reconstructor import HandReconstructor, NetworkShelf
 from handviz.pipeline.refinement import (
     aligned_to_detector,
     drawn_to_detector,

@@ -35,6 +35,18 @@ ATTENTION_CONTROL_COLOURS = (
     (0xF6, 0xD7, 0x46),
     (0xFC, 0xFF, 0xA4),
 )
+# Of distances between models: sand, orange, crimson, plum. Light to dark, unlike the uncertainty,
+# so that nobody takes one for the other.
+DISTANCE_CONTROL_COLOURS = (
+    (0xF7, 0xEE, 0xE0),
+    (0xF6, 0xC3, 0x9E),
+    (0xF2, 0x90, 0x62),
+    (0xE4, 0x55, 0x45),
+    (0xC0, 0x28, 0x52),
+    (0x8C, 0x1B, 0x60),
+    (0x56, 0x18, 0x5C),
+    (0x2E, 0x14, 0x44),
+)
 COLOUR_COUNT = 256
 # Björn Ottosson's Oklab: linear sRGB -> cone responses -> (lightness, a, b).
 CONES_FROM_RGB = np.array(
@@ -143,3 +155,14 @@ class RangeFollower:
         own_low, own_high = self.range_mm
         inside = low >= own_low - STEP_MM / 2 and high <= own_high + STEP_MM / 2
         return bool(inside and (high - low) >= SMALLEST_FILL * (own_high - own_low - 2 * STEP_MM))
+
+
+@cache
+def distance_colours() -> NDArray[np.float32]:
+    """(256, 3) sRGB in [0, 1], from no distance (light) to the largest (dark); perceived lightness falls evenly."""
+    return even_ramp(DISTANCE_CONTROL_COLOURS)
+
+
+def colours_from_distance(distances_mm: FloatArray, range_mm: tuple[float, float]) -> NDArray[np.float32]:
+    """Distances (N,) -> sRGB (N, 3); values outside ``range_mm`` take the colour of its ends."""
+    return distance_colours()[ramp_indices(distances_mm, range_mm)]

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from handviz.core.records import FloatArray, HandMesh
 from handviz.core.units import MILLIMETRES_PER_METRE
-from handviz.rendering.colormap import colours_from_attention, colours_from_deviation
+from handviz.rendering.colormap import colours_from_attention, colours_from_deviation, colours_from_distance
 from handviz.rendering.highlight import AttentionShown
-from handviz.rendering.legend import colours_from_distance
 from handviz.rendering.options import DrawOptions
 from handviz.rendering.surface import Surface, VertexNormals
 

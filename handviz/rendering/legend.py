@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from handviz.core.records import FloatArray
 from handviz.rendering.camera import Size
-from handviz.rendering.colormap import attention_colours, deviation_colours, even_ramp, ramp_indices
+from handviz.rendering.colormap import attention_colours, deviation_colours, distance_colours
 from handviz.rendering.ellipses import share_inside
 from handviz.rendering.options import DrawOptions, marked, stripe_cover
 
@@ -30,17 +30,6 @@ TEXT_COLOUR = (238, 240, 243)
 TICK_COLOUR = (170, 178, 188)
 TEXT_SIZE_PX, TICK_LENGTH_PX, MOST_TICKS = 13, 4, 6
 NICE_STEPS_MM = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
-# Sand, orange, crimson, plum.
-CONTROL_COLOURS = (
-    (0xF7, 0xEE, 0xE0),
-    (0xF6, 0xC3, 0x9E),
-    (0xF2, 0x90, 0x62),
-    (0xE4, 0x55, 0x45),
-    (0xC0, 0x28, 0x52),
-    (0x8C, 0x1B, 0x60),
-    (0x56, 0x18, 0x5C),
-    (0x2E, 0x14, 0x44),
-)
 DISTANCE_TITLE = "Distance, mm"
 DISTANCE_LEGEND_PX = WIDTH_PX + TWO_TITLES_PX[0], HEIGHT_PX + TWO_TITLES_PX[1]
 GAP_PX = 6
@@ -160,21 +149,6 @@ def _bar(colours: FloatArray, width: int, height: int) -> FloatArray:
     """(height, width, 3): the colour map, its largest value on top."""
     rows = colours[np.linspace(255, 0, height).round().astype(np.intp)]
     return np.repeat(rows[:, None], width, axis=1)
-
-
-# Colours and legend of distances between variants: pale where they agree, dark where they differ. Light to dark,
-# unlike the deviations, so that nobody takes one for the other.
-
-
-@cache
-def distance_colours() -> NDArray[np.float32]:
-    """(256, 3) sRGB in [0, 1], from no distance (light) to the largest (dark); perceived lightness falls evenly."""
-    return even_ramp(CONTROL_COLOURS)
-
-
-def colours_from_distance(distances_mm: FloatArray, range_mm: tuple[float, float]) -> NDArray[np.float32]:
-    """Distances (N,) -> sRGB (N, 3); values outside ``range_mm`` take the colour of its ends."""
-    return distance_colours()[ramp_indices(distances_mm, range_mm)]
 
 
 @lru_cache(maxsize=8)

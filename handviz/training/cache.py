@@ -24,7 +24,7 @@ from handviz.models.amvur.evidence import LANDMARK_NUMBERS, Evidence, Witness
 from handviz.models.amvur.losses import Truth
 from handviz.models.amvur.model import Cached, HandModel
 from handviz.models.amvur.onnx_file import INPUT_NAME, write_onnx
-from handviz.models.backbones.backbones import Backbone, make_backbone
+from handviz.models.backbones.registry import Backbone, make_backbone
 from handviz.training.samples import (
     joined_truth,
     needed_shards,

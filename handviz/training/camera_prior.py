@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from handviz.core.errors import HandvizError
-from handviz.core.probability import Gaussian, six_d_from_rotation
+from handviz.core.gaussian import Gaussian, six_d_from_rotation
 from handviz.core.records import PALM_KEYPOINTS, FloatArray
 from handviz.hand_models.choice import hand_model_named
 from handviz.hand_models.template import HandTemplate

@@ -23,8 +23,8 @@ from handviz.core.errors import HandvizError
 from handviz.core.records import CROP_SIZE
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.onnx_file import IMAGE_SHAPE, INPUT_NAME
+from handviz.models.texture.network import STEM_CHANNELS, TextureConfig, TextureMaps, TextureNet, TextureOutput
 from handviz.models.texture.rasterise import barycentrics
-from handviz.models.texture.texture import STEM_CHANNELS, TextureConfig, TextureMaps, TextureNet, TextureOutput
 from handviz.training.cache import fast_session
 from handviz.training.checkpoint import load_resume_state, recovered, save_checkpoint
 from handviz.training.optimiser import descend, learning_rate_factor

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from handviz.core.errors import HandvizError
 from handviz.hand_models.template import HandTemplate
-from handviz.models.texture.texture import TextureConfig, TextureNet
+from handviz.models.texture.network import TextureConfig, TextureNet
 from handviz.training.checkpoint import WEIGHTS, checked_metadata, checked_notes
 
 

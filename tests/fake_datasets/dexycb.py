@@ -17,7 +17,7 @@ import yaml
 from handviz.core.geometry import project_points, rotation_from_axis_angle
 from handviz.core.records import FloatArray, Handedness, Intrinsics
 from handviz.data.datasets.dexycb_sequences import SEQUENCES, SERIALS, SUBJECTS
-from handviz.hand_models.mano_parameters import MIRROR, TURN_MIRROR, posed
+from handviz.hand_models.mano.parameters import MIRROR, TURN_MIRROR, posed
 from handviz.hand_models.skinning import joint_transforms
 from handviz.hand_models.template import HandTemplate
 from tests.fake_datasets.cameras import seen_by

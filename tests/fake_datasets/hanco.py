@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from handviz.core.records import FloatArray
 from handviz.data.synthetic.pose import PoseSampler
-from handviz.hand_models.mano_parameters import posed
+from handviz.hand_models.mano.parameters import posed
 from handviz.hand_models.open_hand import load_open_hand
 from tests.fake_datasets.shapes import chain_joints_m, drawn, keypoints_from_joints, write_backgrounds, write_jpeg
 from tests.fake_datasets.stand_in_mano import mano_pose, right_arrays, stand_in_template

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from handviz.core.geometry import axis_angle_from_rotation, project_points
 from handviz.core.records import CROP_SIZE, FloatArray, Handedness, Intrinsics
 from handviz.data.synthetic.sample import Sample, render_samples
-from handviz.hand_models.mano_parameters import MIRROR, TURN_MIRROR, posed
+from handviz.hand_models.mano.parameters import MIRROR, TURN_MIRROR, posed
 from handviz.hand_models.skinning import joint_transforms
 from tests.fake_datasets.stand_in_mano import MANO_FROM_OPEN, mano_pose, stand_in_template
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
 from handviz.data.datasets.backgrounds import FOLDER
-from handviz.hand_models.mano import FINGERS
+from handviz.hand_models.mano.model import FINGERS
 from handviz.hand_models.skinning import joint_transforms
 from tests.fake_datasets.hands import TinyHand
 from tests.fake_datasets.stand_in_mano import stand_in_template

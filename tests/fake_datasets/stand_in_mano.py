@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from handviz.core.records import FloatArray
-from handviz.hand_models.mano import FINGERS, load_mano
-from handviz.hand_models.mano_parameters import MIRROR, TURN_MIRROR
+from handviz.hand_models.mano.model import FINGERS, load_mano
+from handviz.hand_models.mano.parameters import MIRROR, TURN_MIRROR
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import JOINT_COUNT, POSE_SIZE, HandTemplate
 

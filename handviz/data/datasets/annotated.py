@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.records import FloatArray, Handedness, Intrinsics
-from handviz.hand_models.mano_parameters import ManoParameters
+from handviz.hand_models.mano.parameters import ManoParameters
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from handviz.data.datasets.posing import placed_wrist_m
 from handviz.data.labels import PlacedHand, placed_labels, points_in_crop, view_labels
 from handviz.data.synthetic.viewpoint import CropJitter
 from handviz.detection.crop import crop_from_image_affine, cut_out
-from handviz.hand_models.mano_parameters import MIRROR, posed, template_pose, template_shape
+from handviz.hand_models.mano.parameters import MIRROR, posed, template_pose, template_shape
 from handviz.hand_models.template import POSE_SIZE, SHAPE_SIZE, HandTemplate
 
 MANO = "mano"

@@ -37,7 +37,7 @@ from handviz.data.datasets.dexycb_sequences import (
 )
 from handviz.data.datasets.images import read_picture, sentence_on
 from handviz.data.datasets.index import Arrays, parts_folder, read_parts
-from handviz.hand_models.mano_parameters import ManoParameters
+from handviz.hand_models.mano.parameters import ManoParameters
 
 NAME = "dexycb"
 SPLITS = {NAME: tuple(SPLIT_OF)}

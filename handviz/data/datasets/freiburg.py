@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.records import FloatArray, Intrinsics
-from handviz.hand_models.mano_parameters import ManoParameters
+from handviz.hand_models.mano.parameters import ManoParameters
 
 MANO_SIZE = 61
 POSE_AND_SHAPE = 58

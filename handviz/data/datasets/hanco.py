@@ -23,7 +23,7 @@ from handviz.data.datasets.backgrounds import Backgrounds, find_backgrounds
 from handviz.data.datasets.freiburg import intrinsics_from, mano_from
 from handviz.data.datasets.hanco_files import CAMERAS, PAGE, Folders, Moments, found_folders, read_moments
 from handviz.data.datasets.images import file_names, read_picture, sentences_on
-from handviz.hand_models.mano_parameters import ManoParameters
+from handviz.hand_models.mano.parameters import ManoParameters
 
 PICTURE_FOLDERS = {
     "gs": "rgb",

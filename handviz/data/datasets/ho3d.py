@@ -29,8 +29,8 @@ from handviz.data.datasets.freiburg import intrinsics_from
 from handviz.data.datasets.images import file_names, read_picture, sentences_on
 from handviz.data.datasets.index import Arrays, Part, parts_folder, read_parts, stamp_of
 from handviz.data.datasets.json_arrays import number_lists
-from handviz.hand_models.inert_pickle import array_from, load_records
-from handviz.hand_models.mano_parameters import ManoParameters
+from handviz.hand_models.mano.inert_pickle import array_from, load_records
+from handviz.hand_models.mano.parameters import ManoParameters
 
 EVALUATION = "evaluation"
 PICTURE_SUFFIX = {"ho3d_v2": ".png", "ho3d_v3": ".jpg"}

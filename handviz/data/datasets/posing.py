@@ -9,8 +9,8 @@ from scipy.spatial.transform import Rotation
 from handviz.core.geometry import rotation_from_axis_angle
 from handviz.core.records import FloatArray
 from handviz.data.datasets.annotated import AnnotatedHand, HandDataset
-from handviz.hand_models.mano import FINGERS
-from handviz.hand_models.mano_parameters import MIRROR, posed, template_of, template_pose
+from handviz.hand_models.mano.model import FINGERS
+from handviz.hand_models.mano.parameters import MIRROR, posed, template_of, template_pose
 from handviz.hand_models.skinning import joint_transforms
 from handviz.hand_models.template import HandTemplate
 

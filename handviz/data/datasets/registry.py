@@ -10,7 +10,7 @@ from handviz.core.errors import HandvizError
 from handviz.data.datasets.annotated import HandDataset
 
 READERS = {"freihand": "freihand", "ho3d_v2": "ho3d", "ho3d_v3": "ho3d", "dexycb": "dexycb", "hanco": "hanco"}
-"""Dataset and the module of ``data/real`` and ``data/tiny`` that knows its files."""
+"""Dataset and the module of this folder that knows its files."""
 SPEC = re.compile(r"(?P<name>\w{2,})(?:[/\\](?P<split>[\w.-]+))?:(?P<root>.+)", re.DOTALL)
 """A drive has one letter, a dataset has more. ``pathlib`` turns the slash round on Windows."""
 
@@ -68,15 +68,15 @@ def open_dataset(spec: str | Path | DatasetSpec) -> HandDataset:
 
 def reader(name: str) -> ModuleType:
     """The module that reads a dataset, loaded when it is first needed."""
-    return _module("real", name)
+    return _module("handviz.data.datasets", name)
 
 
 def tiny_writer(name: str) -> ModuleType:
     """The module that writes a tiny folder of a dataset's files."""
-    return _module("tiny", name)
+    return _module("tests.fake_datasets", name)
 
 
 def _module(package: str, name: str) -> ModuleType:
     if name not in READERS:
         raise HandvizError(f"there is no dataset {name!r}; there are {', '.join(READERS)}")
-    return importlib.import_module(f"handviz.data.{package}.{READERS[name]}")
+    return importlib.import_module(f"{package}.{READERS[name]}")

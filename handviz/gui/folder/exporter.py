@@ -10,7 +10,7 @@ from PyQt6.QtCore import QObject, Qt, QThread, pyqtSignal
 from PyQt6.QtWidgets import QCheckBox, QComboBox, QDialog, QDialogButtonBox, QFileDialog, QVBoxLayout, QWidget
 
 from handviz.core.errors import HandvizError
-from handviz.gui.folder.inspection_page import InspectionPage
+from handviz.gui.folder.page import InspectionPage
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.give_way import give_way
 from handviz.gui.widgets.parts import named_label

@@ -46,7 +46,7 @@ class AttentionAnswer:
 
 
 class AttentionSourceLike(Protocol):
-    """What this thread needs of ``handviz.models.amvur.attention_of_files.AttentionSource``."""
+    """What this thread needs of ``handviz.models.amvur.attention_maps.AttentionSource``."""
 
     def knows(self, crop: HandCrop, variant: VariantName, /) -> bool:
         """Whether the answer takes no run of the network."""
@@ -66,7 +66,7 @@ SourceMaker = Callable[[Path], AttentionSourceLike]
 
 def make_source(model_dir: Path) -> AttentionSourceLike:
     """The real one; what it needs is loaded here, in the thread."""
-    from handviz.models.amvur.attention_of_files import AttentionSource
+    from handviz.models.amvur.attention_maps import AttentionSource
 
     return AttentionSource(model_dir)
 

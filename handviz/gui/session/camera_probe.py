@@ -10,7 +10,7 @@ from PyQt6.QtCore import QThread, pyqtSignal
 
 from handviz.core.errors import HandvizError
 from handviz.sources.camera import CameraWish, device_hint, find_again
-from handviz.sources.sources import CAMERA_PREFIX, CameraInfo, list_cameras
+from handviz.sources.source import CAMERA_PREFIX, CameraInfo, list_cameras
 
 WATCH_S = 2.0
 LARGEST_SHARE = 0.02

@@ -16,7 +16,7 @@ from handviz.gui.session.messages import Job, SourceInfo, SourceLength, SourceSe
 from handviz.gui.session.rates import Pace, RateMeter
 from handviz.sources.camera import CameraInfo
 from handviz.sources.mailbox import Mailbox
-from handviz.sources.sources import (
+from handviz.sources.source import (
     CAMERA_PREFIX,
     ChangingSource,
     InterruptibleSource,

@@ -19,7 +19,7 @@ from handviz.gui.session.source_memory import LAST_SOURCE as LAST_SOURCE
 from handviz.gui.session.source_memory import SourceMemory
 from handviz.sources.camera import CameraMode
 from handviz.sources.mailbox import Mailbox
-from handviz.sources.sources import CAMERA_PREFIX, PICTURES_PREFIX, CameraInfo, Source, list_cameras, open_source
+from handviz.sources.source import CAMERA_PREFIX, PICTURES_PREFIX, CameraInfo, Source, list_cameras, open_source
 
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 SETTINGS_OF_RECONSTRUCTION = (

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from handviz.core.records import Frame, FrameResult
 from handviz.sources.camera import CameraInfo, CameraWish
-from handviz.sources.sources import PICTURES_PREFIX
+from handviz.sources.source import PICTURES_PREFIX
 
 
 @dataclass(frozen=True)

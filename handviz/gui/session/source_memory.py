@@ -8,7 +8,7 @@ from typing import Any
 from handviz.gui.session.messages import SourceSetup
 from handviz.gui.session.settings import SettingsStore
 from handviz.sources.camera import USUAL_MODE, CameraInfo, CameraMode, CameraWish, find_again
-from handviz.sources.sources import CAMERA_PREFIX, PICTURES_PREFIX, TURNS_DEG, source_exists
+from handviz.sources.source import CAMERA_PREFIX, PICTURES_PREFIX, TURNS_DEG, source_exists
 
 LAST_SOURCE, LAST_CAMERA, RECENT = "last_source", "last_camera", "recent_sources"
 MODES, TURNS = "camera_modes", "turns"

@@ -7,7 +7,7 @@ from pathlib import Path
 from PyQt6.QtGui import QDragEnterEvent, QDropEvent
 
 from handviz.sources.images import IMAGE_SUFFIXES
-from handviz.sources.sources import text_of_pictures
+from handviz.sources.source import text_of_pictures
 
 MOST_NAMED = 3
 CLIP_SUFFIXES = frozenset(

@@ -7,7 +7,7 @@ from PyQt6.QtGui import QCursor
 from PyQt6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QPushButton, QToolButton, QWidget
 
 from handviz.core.records import SideChoice
-from handviz.gui.calibration.lens_panel import LensPart, apart_text, place_text
+from handviz.gui.calibration.panel import LensPart, apart_text, place_text
 from handviz.gui.feature import Feature
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
@@ -16,7 +16,7 @@ from handviz.gui.source.timeline import Timeline
 from handviz.gui.widgets.parts import Panel, named_label
 from handviz.gui.widgets.shortcuts import Shortcut
 from handviz.sources.camera import OFFERED_MODES, CameraMode
-from handviz.sources.sources import CAMERA_PREFIX, PICTURES_PREFIX, CameraInfo
+from handviz.sources.source import CAMERA_PREFIX, PICTURES_PREFIX, CameraInfo
 
 SIDE_TEXTS: dict[SideChoice, str] = {
     "detected": "left and right as detected",

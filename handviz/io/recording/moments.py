@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from handviz.core.records import Detection, FloatArray, FrameResult, HandMesh
-from handviz.io.report import hand_entry
+from handviz.io.hands_json import hand_entry
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 KEYPOINT_NAMES = ("wrist", *(f"{finger}_{joint}" for finger in FINGERS for joint in range(1, 5)))

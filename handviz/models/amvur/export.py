@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from handviz import __version__
 from handviz.core.errors import HandvizError
-from handviz.core.probability import keypoints_from_vertices
+from handviz.core.gaussian import keypoints_from_vertices
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT
 from handviz.core.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
 from handviz.hand_models.template import HandTemplate

@@ -20,8 +20,8 @@ from handviz.models.amvur.network import (
     TokenSettings,
     VertexAttention,
 )
-from handviz.models.backbones.backbones import BACKBONES, Backbone, make_backbone
 from handviz.models.backbones.mediapipe_hand import MediaPipeHand
+from handviz.models.backbones.registry import BACKBONES, Backbone, make_backbone
 
 
 @dataclass(frozen=True)

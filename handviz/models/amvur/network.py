@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from handviz.core.probability import rotation_from_6d, six_d_from_rotation
+from handviz.core.gaussian import rotation_from_6d, six_d_from_rotation
 from handviz.core.units import CENTIMETRES_PER_DECIMETRE, CENTIMETRES_PER_METRE
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.template import POSE_SIZE, SHAPE_SIZE, HandTemplate

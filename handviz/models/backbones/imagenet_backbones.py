@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from handviz.core.errors import HandvizError
-from handviz.models.backbones.backbone_interface import Backbone
+from handviz.models.backbones.interface import Backbone
 
 CLASSIFIERS = ("fc.", "classifier.")
 

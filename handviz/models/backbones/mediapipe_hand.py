@@ -15,7 +15,7 @@ from torch.nn import functional
 from handviz.core.errors import HandvizError
 from handviz.core.paths import BACKBONE_FILE
 from handviz.core.records import KEYPOINT_COUNT
-from handviz.models.backbones.backbone_interface import Backbone
+from handviz.models.backbones.interface import Backbone
 
 
 class SameConvolution(nn.Conv2d):

@@ -1,0 +1,227 @@
+"""A trained network goes on learning from pictures of which nobody knows the truth: those of the user's own camera.
+
+Two teachers. The detector's 2D keypoints, in the places where MediaPipe marks joints, with a deviation of their own and
+Huber's weights, teach the camera. The network as it came teaches the mesh: its Gaussian for every vertex, on pictures
+set right, averaged over cuts of a hand and over neighbouring frames, is the prior of eq. 8's divergence.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from handviz.core.gaussian import Gaussian, gaussian_kl, gaussian_nll, keypoints_from_vertices
+from handviz.detection.placement import MARKED_TOWARDS
+from handviz.models.amvur.losses import CENTIMETRES_PER_HALF_SIDE, image_gaussian, in_crop
+from handviz.models.amvur.memory import channels_last
+from handviz.models.amvur.model import Cached, HandModel, ModelOutput
+from handviz.training.cache import tail_parameters
+from handviz.training.optimiser import descend, learning_rate_factor
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """Everything that an adaptation depends on, beside the pictures."""
+
+    head_rate: float = 2e-4
+    tail_rate: float = 1e-4
+    epochs: int = 10
+    """over all cuts of all hands to learn from, unless the watched frames stop improving before"""
+    patience: int = 3
+    """epochs without improvement on the watched frames"""
+    image: float = 1.0
+    """weight of the detector's keypoints"""
+    labels_move_mesh: bool = False
+    """whether they bend the mesh too, not the camera alone: where the detector errs more than the network, as on
+    rendered hands, that brings the two nearer and the hand farther from the truth (docs/experiments.md)"""
+    teacher: float = 1.0
+    """weight of the divergence from the network as it came"""
+    label_std: float = 0.035
+    """of the detector's keypoints, crop half-sides (as infer/alignment.py has it)"""
+    neighbours: float = 1.0
+    """frames: deviation of the window over which the teacher's answers are averaged, in clips"""
+    gradient_norm: float = 1.0
+    seed: int = 0
+
+
+class Views(NamedTuple):
+    """Cached maps of crops with the detector's keypoints in them."""
+
+    cached: Cached
+    keypoints: Tensor
+    """(N, 21, 2) crop half-sides"""
+    lens: Tensor
+    """(N, 2, 2) what the camera does to directions in the crop beside the weak perspective: 1 for square pixels"""
+
+    def rows(self, ids: Tensor) -> "Views":
+        """Some of them, maps as float32."""
+        maps, landmarks = self.cached
+        maps = maps[ids].float().contiguous(memory_format=torch.channels_last)
+        return Views(Cached(maps, None if landmarks is None else landmarks[ids]), self.keypoints[ids], self.lens[ids])
+
+
+class Teacher(NamedTuple):
+    """What the network as it came says of every hand, averaged."""
+
+    mean_cm: Tensor
+    """(N, V, 3)"""
+    log_variance: Tensor
+    """(N, V, 3)"""
+
+    def of(self, hands: Tensor) -> "Teacher":
+        """What it says of some hands, by their numbers."""
+        return Teacher(self.mean_cm[hands], self.log_variance[hands])
+
+
+class Agreement(NamedTuple):
+    """How answers fit the detector's keypoints."""
+
+    distance: float
+    """mean distance of keypoints, as the detector marks them, in per cent of the hand's extent in the crop"""
+    standardised: float
+    """mean of squared errors over projected variances: 1 where deviations tell the errors"""
+
+
+def marks(points: Tensor) -> Tensor:
+    """``detect.marking.as_the_detector_marks_them`` for tensors (..., 21, C)."""
+    moved = [points[..., keypoint, :] for keypoint in range(points.shape[-2])]
+    for keypoint, (other, share) in MARKED_TOWARDS.items():
+        moved[keypoint] = moved[keypoint] + share * (points[..., other, :] - points[..., keypoint, :])
+    return torch.stack(moved, dim=-2)
+
+
+@torch.no_grad()
+def answers(model: HandModel, views: Views) -> list[ModelOutput]:
+    """The model's answers, batch by batch."""
+    model.eval()
+    count = len(views.keypoints)
+    return [model.from_cached(views.rows(ids).cached) for ids in torch.arange(count).split(2 * BATCH)]
+
+
+@torch.no_grad()
+def teacher_of(model: HandModel, views: Views, cuts: int, numbers: Tensor | None, config: AdaptConfig) -> Teacher:
+    """The model's answers about ``cuts`` x N crops, averaged over the cuts of a hand and, where ``numbers`` (N,) of the
+    frames are given, over neighbouring frames. Answers are canonical, so that the hand's turn does not matter."""
+    outputs = answers(model, views)
+    mean = torch.cat([output.mean_cm for output in outputs])
+    variance = torch.cat([output.log_variance for output in outputs]).exp()
+    mean, variance = (part.unflatten(0, (cuts, -1)).mean(0) for part in (mean, variance))
+    if numbers is not None and config.neighbours:
+        apart = (numbers[:, None] - numbers[None]).float() / config.neighbours
+        weights = torch.softmax(-0.5 * apart.square(), dim=1)
+        mean, variance = (torch.einsum("nm,mvc->nvc", weights, part) for part in (mean, variance))
+    return Teacher(mean.detach(), variance.log().detach())
+
+
+def adaptation_terms(
+    output: ModelOutput, views: Views, teacher: Teacher, regressor: Tensor, rho: float, config: AdaptConfig
+) -> dict[str, Tensor]:
+    """Every weighted term by name; ``regressor`` (21, V), ``rho`` the vertices' correlation."""
+    labels = views.keypoints
+    still = output._replace(mean_cm=output.mean_cm.detach(), log_variance=output.log_variance.detach())
+    image = projected(output if config.labels_move_mesh else still, views.lens, regressor, rho)
+    spread = torch.logaddexp(image.log_variance, torch.tensor(config.label_std).square().log())
+    squared = ((labels - image.mean).square() / spread.exp()).sum(2, keepdim=True)
+    weight = (2.0 / squared.detach().sqrt().clamp(min=1e-6)).clamp(max=1.0)
+    divergence = gaussian_kl(output.mean_cm, output.log_variance, teacher.mean_cm, teacher.log_variance)
+    terms = {
+        "image": config.image * (weight * gaussian_nll(labels, image.mean, spread)).mean(),
+        "teacher": config.teacher * divergence.mean(),
+    }
+    if output.prior is not None and output.prior.vertices_cm is not output.mean_cm:
+        terms["prior"] = 0.5 * (output.prior.vertices_cm - teacher.mean_cm).square().mean()
+    if output.joints_crop is not None:
+        camera = output.camera
+        mine = in_crop(regressor @ output.mean_cm, camera.rotation, camera.scale, camera.translation)
+        terms["joints"] = 0.2 * CENTIMETRES_PER_HALF_SIDE * (output.joints_crop - mine.detach()).abs().mean()
+    return terms
+
+
+def projected(output: ModelOutput, lens: Tensor, regressor: Tensor, rho: float) -> Gaussian:
+    """Where the answer puts the detector's marks in the crop, (B, 21, 2); the camera's mean is taken as it is."""
+    joints = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, rho)
+    certain = output.camera._replace(log_variance=torch.full_like(output.camera.log_variance, -12.0))
+    image = image_gaussian(joints, certain)
+    # Directions from the wrist, whose place the translation tells.
+    wrist = output.camera.translation[:, None]
+    mean = (image.mean - wrist) @ lens.transpose(1, 2) + wrist
+    variance = image.log_variance.exp() @ lens.square().transpose(1, 2)
+    return Gaussian(marks(mean), variance.log())
+
+
+@torch.no_grad()
+def agreement(model: HandModel, views: Views, regressor: Tensor, rho: float, config: AdaptConfig) -> Agreement:
+    """How well the answers fit the detector on crops."""
+    image = _images(model, views, regressor, rho)
+    variance = image.log_variance.exp() + config.label_std**2
+    standardised = ((image.mean - views.keypoints).square() / variance).mean()
+    return Agreement(_distances(image, views).mean().item(), standardised.item())
+
+
+@torch.no_grad()
+def distances(model: HandModel, views: Views, regressor: Tensor, rho: float) -> Tensor:
+    """(N,) mean distance of the keypoints from the detector's, in per cent of the hand's extent in the crop."""
+    return _distances(_images(model, views, regressor, rho), views)
+
+
+def _images(model: HandModel, views: Views, regressor: Tensor, rho: float) -> Gaussian:
+    lenses = views.lens.split(2 * BATCH)
+    outputs = zip(answers(model, views), lenses, strict=True)
+    images = [projected(output, lens, regressor, rho) for output, lens in outputs]
+    return Gaussian(*(torch.cat(part).detach() for part in zip(*images, strict=True)))
+
+
+def _distances(image: Gaussian, views: Views) -> Tensor:
+    extent = (views.keypoints.amax(1) - views.keypoints.amin(1)).amax(1)
+    return 100 * (image.mean - views.keypoints).norm(dim=2).mean(1) / extent
+
+
+def trainable(model: HandModel, config: AdaptConfig) -> list[dict[str, object]]:
+    """Optimiser groups: heads and evidence, and the backbone's last blocks. The first blocks and the witness stay."""
+    tail = list(tail_parameters(model.backbone))
+    heads = [*model.heads.parameters(), *model.evidence.parameters()]
+    model.requires_grad_(False)
+    for parameter in (*tail, *heads):
+        parameter.requires_grad_(True)
+    return [
+        {"params": heads, "lr": config.head_rate, "rate": config.head_rate},
+        {"params": tail, "lr": config.tail_rate, "rate": config.tail_rate},
+    ]
+
+
+class Adaptation:
+    """One network that goes on learning; ``epoch`` is one pass over the views."""
+
+    def __init__(
+        self, model: HandModel, views: Views, teacher: Teacher, regressor: Tensor, rho: float, config: AdaptConfig
+    ) -> None:
+        self.model, self.views, self.teacher = channels_last(model), views, teacher
+        self.regressor, self.rho, self.config = regressor, rho, config
+        self.optimiser = torch.optim.AdamW(trainable(model, config), weight_decay=0.01)
+        self.step, self.epochs_done = 0, 0
+        self.total = config.epochs * -(-len(views.keypoints) // BATCH)
+
+    def epoch(self) -> float:
+        """Learn from every view once; returns the mean loss."""
+        generator = torch.Generator().manual_seed(self.config.seed * 1000 + self.epochs_done)
+        order = torch.randperm(len(self.views.keypoints), generator=generator)
+        self.model.train()
+        losses = [self._step(ids) for ids in order.split(BATCH)]
+        self.epochs_done += 1
+        return sum(losses) / len(losses)
+
+    def _step(self, ids: Tensor) -> float:
+        factor = learning_rate_factor(self.step, self.total, 10)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["rate"] * factor
+        views = self.views.rows(ids)
+        teacher = self.teacher.of(ids % len(self.teacher.mean_cm))
+        output = self.model.from_cached(views.cached)
+        terms = adaptation_terms(output, views, teacher, self.regressor, self.rho, self.config)
+        loss = torch.stack(list(terms.values())).sum()
+        descend(loss, self.model, self.optimiser, self.config.gradient_norm)
+        self.step += 1
+        return float(loss.detach())

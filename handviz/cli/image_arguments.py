@@ -1,0 +1,148 @@
+"""The arguments of commands that reconstruct pictures."""
+
+import argparse
+from pathlib import Path
+from typing import get_args
+
+from handviz.core.errors import HandvizError
+from handviz.core.geometry import DEFAULT_FIELD_OF_VIEW_DEG, FOCAL_STD_SHARES
+from handviz.core.lens import UNMEASURED, HandSize, Lens
+from handviz.core.lens_files import read_lens
+from handviz.core.paths import MODELS
+from handviz.core.records import VARIANTS, Intrinsics, SideChoice
+from handviz.hand_models.choice import add_hand_model_option
+from handviz.pipeline.image_request import PictureCamera, PictureOrder
+
+MOST_HANDS_OF_PICTURES = 10
+
+
+def add_picture_arguments(parser: argparse.ArgumentParser, *, mesh: str) -> None:
+    """What is made of a picture; ``mesh`` is written where nothing else is asked for."""
+    parser.add_argument("--variant", choices=VARIANTS, default="final")
+    parser.add_argument("--mesh", choices=("ply", "obj", "glb", "none"), default=mesh, help="(%(default)s)")
+    parser.add_argument(
+        "--colour",
+        choices=("deviation", "plain", "texture"),
+        default="deviation",
+        help="texture is a PNG around the dense mesh in glb and obj, and colours at vertices in ply",
+    )
+    parser.add_argument(
+        "--mesh-vertices",
+        choices=("model", "display"),
+        help="the hand model's own 778 or the 1609 that are drawn (model for ply and for obj without texture)",
+    )
+    _add_camera_and_hand(parser)
+    parser.add_argument("--max-hands", type=count, metavar="N", help="10 in pictures, 2 in clips")
+    parser.add_argument(
+        "--side",
+        choices=get_args(SideChoice),
+        default="detected",
+        help="which hand is which, where the detector gets it wrong (%(default)s)",
+    )
+    parser.add_argument("--model-dir", type=Path, default=MODELS)
+    add_hand_model_option(parser)
+    parser.add_argument(
+        "--network-camera", action="store_true", help="do not let the detector's keypoints correct the network's camera"
+    )
+    parser.add_argument(
+        "--network-pose", action="store_true", help="do not let MediaPipe's landmarks correct the network's pose"
+    )
+
+
+def picture_order(arguments: argparse.Namespace) -> PictureOrder:
+    """What was asked for; HandvizError at a K, a lens or a hand that cannot be."""
+    return PictureOrder(
+        model_dir=arguments.model_dir,
+        hand_model=arguments.hand_model,
+        variant=arguments.variant,
+        camera=_camera(arguments),
+        hand_size=_hand_size(arguments),
+        max_hands=arguments.max_hands or MOST_HANDS_OF_PICTURES,
+        side=arguments.side,
+        align_to_detector=not arguments.network_camera,
+        correct_pose=not arguments.network_pose,
+        compare=arguments.compare,
+        mesh=arguments.mesh,
+        colour=arguments.colour,
+        mesh_vertices=arguments.mesh_vertices,
+    )
+
+
+def _add_camera_and_hand(parser: argparse.ArgumentParser) -> None:
+    camera = parser.add_mutually_exclusive_group()
+    camera.add_argument(
+        "--field-of-view",
+        type=_degrees,
+        metavar="DEG",
+        help=f"degrees over the longer side ({DEFAULT_FIELD_OF_VIEW_DEG:g} is assumed)",
+    )
+    camera.add_argument("--focal-px", type=_positive, metavar="F", help="focal length in pixels, if it is known")
+    camera.add_argument(
+        "--intrinsics",
+        nargs="+",
+        metavar="FX FY CX CY",
+        help="of these pictures, in pixels; or a file: a lens that handviz saved, or OpenCV's YAML",
+    )
+    hand = parser.add_mutually_exclusive_group()
+    hand.add_argument("--hand-length", type=_millimetres, metavar="MM", help="crease of the wrist to middle fingertip")
+    hand.add_argument("--hand-breadth", type=_millimetres, metavar="MM", help="palm across the four knuckles")
+    parser.add_argument(
+        "--hand-std", type=_millimetres, default=UNMEASURED.std_mm, metavar="MM", help="of that number (%(default)s)"
+    )
+
+
+def _hand_size(arguments: argparse.Namespace) -> HandSize:
+    if arguments.hand_length:
+        return HandSize("length", arguments.hand_length, arguments.hand_std)
+    if arguments.hand_breadth:
+        return HandSize("breadth", arguments.hand_breadth, arguments.hand_std)
+    return UNMEASURED
+
+
+def _camera(arguments: argparse.Namespace) -> PictureCamera:
+    if arguments.focal_px:
+        return PictureCamera(focal_px=arguments.focal_px, focal_std_share=FOCAL_STD_SHARES["stated"])
+    if arguments.field_of_view:
+        return PictureCamera(Lens("angle", arguments.field_of_view))
+    if not arguments.intrinsics:
+        return PictureCamera()
+    if len(arguments.intrinsics) == 1:
+        return PictureCamera(read_lens(Path(arguments.intrinsics[0])))
+    try:
+        fx, fy, cx, cy = map(float, arguments.intrinsics)
+    except ValueError as error:
+        raise HandvizError("--intrinsics takes four numbers, FX FY CX CY, or one file") from error
+    return PictureCamera(known=Intrinsics(fx, cx, cy, fy))
+
+
+def number(text: str, low: float, high: float) -> float:
+    """The number in a text, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from {low:g} to {high:g}")
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number from 1, for argparse."""
+    return int(number(text, 1, 1e6))
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1, for argparse."""
+    return number(text, 0.0, 1.0)
+
+
+def _degrees(text: str) -> float:
+    return number(text, 5.0, 170.0)
+
+
+def _millimetres(text: str) -> float:
+    return number(text, 0.5, 280.0)
+
+
+def _positive(text: str) -> float:
+    return number(text, 1.0, 1e6)

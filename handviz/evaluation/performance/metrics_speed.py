@@ -1,0 +1,79 @@
+"""What a dataset's evaluation costs without its network, F-scores by two ways of search."""
+
+import logging
+import time
+
+import numpy as np
+import torch
+
+from handviz.core.metrics import f_scores
+from handviz.core.records import FloatArray
+from handviz.evaluation.definitions import CameraPoints, Scores, joined, score
+from handviz.evaluation.official import CHUNK
+from handviz.hand_models.mano.parameters import posed
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.hand_models.template import POSE_SIZE, SHAPE_SIZE
+
+SAMPLES = 4000
+COMPARED = 400
+POSE_STD_RAD, POSE_ERROR_RAD, PLACE_ERROR_M = 0.3, 0.1, 0.02
+CDIST_BATCH = 8
+logger = logging.getLogger(__name__)
+
+
+def made_up_points(count: int, seed: int = 0) -> CameraPoints:
+    """Posed hands at half a metre and predictions that are off by some degrees in every joint, and by centimetres."""
+    random, template = np.random.default_rng(seed), load_open_hand()
+    pose, shape = random.normal(scale=POSE_STD_RAD, size=(count, POSE_SIZE)), random.normal(size=(count, SHAPE_SIZE))
+    wrong = pose + random.normal(scale=POSE_ERROR_RAD, size=pose.shape)
+    far = np.array([0.0, 0.0, 0.5])
+    true, found = posed(template, pose, shape) + far, posed(template, wrong, shape) + far
+    found = found + random.normal(scale=PLACE_ERROR_M, size=(count, 1, 3))
+    regressor = template.keypoint_regressor
+    return CameraPoints(regressor @ found, regressor @ true, found, true)
+
+
+def measure(count: int = SAMPLES) -> None:
+    """Log what every measure of ``count`` samples costs, and what F-scores do by k-d trees and by all distances.
+
+    Seconds of cores too, for a machine that is busy takes longer.
+    """
+    points = made_up_points(count)
+    vertices = points.vertices_m
+    true_vertices = points.true_vertices_m
+    assert vertices is not None
+    assert true_vertices is not None
+    start_s, start_cpu_s = time.perf_counter(), time.process_time()
+    scores = _scored(points)
+    took_s, took_cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
+    logger.info("%d samples of %d vertices, every measure before and after alignment:", *vertices.shape[:2])
+    logger.info("  %.1f s, of all cores together %.1f s", took_s, took_cpu_s)
+    logger.info(
+        "  F@5 %.3f, %.3f after Procrustes", *(scores.columns[f"{name}_f5"].mean() for name in ("root", "procrustes"))
+    )
+    few, true = vertices[:COMPARED], true_vertices[:COMPARED]
+    for name, search in (("k-d trees", f_scores), (f"torch.cdist, {CDIST_BATCH} hands at a time", f_scores_by_cdist)):
+        start_cpu_s = time.process_time()
+        search(few, true)
+        each_ms = (time.process_time() - start_cpu_s) / len(few) * 1000
+        logger.info("  F-scores by %-32s %.2f ms of one core a sample", name, each_ms)
+
+
+def _scored(points: CameraPoints) -> Scores:
+    names = points.__dataclass_fields__
+    starts = range(0, len(points.keypoints_m), CHUNK)
+    return joined(
+        [score(CameraPoints(**{name: getattr(points, name)[at : at + CHUNK] for name in names})) for at in starts]
+    )
+
+
+def f_scores_by_cdist(predicted_m: FloatArray, truth_m: FloatArray) -> FloatArray:
+    """``metrics.f_scores`` at 5 and 15 mm from all distances of all pairs."""
+    limits = torch.tensor([0.005, 0.015], dtype=torch.float64)
+    found = []
+    for start in range(0, len(truth_m), CDIST_BATCH):
+        rows = slice(start, start + CDIST_BATCH)
+        distances = torch.cdist(torch.from_numpy(predicted_m[rows]), torch.from_numpy(truth_m[rows]))
+        precision, recall = ((distances.amin(axis)[..., None] < limits).double().mean(1) for axis in (2, 1))
+        found.append(torch.nan_to_num(2 * precision * recall / (precision + recall)))
+    return torch.cat(found).numpy()

@@ -1,0 +1,168 @@
+"""What a person tells of the lens and of the hand; it stays open beside the running picture."""
+
+from pathlib import Path
+
+from PyQt6.QtCore import pyqtSignal
+from PyQt6.QtWidgets import QDialog, QFileDialog, QHBoxLayout, QPushButton, QTabWidget, QVBoxLayout, QWidget
+
+from handviz.core.errors import HandvizError
+from handviz.core.files import write_whole
+from handviz.core.lens import ASSUMED_LENS, HandSize, Lens, angle_of_equivalent_deg
+from handviz.core.lens_files import lens_text, opencv_text, read_lens
+from handviz.gui.calibration.checkerboard_page import BoardPage
+from handviz.gui.calibration.pages import AnglePage, HandSizePage, IntrinsicsPage
+from handviz.gui.calibration.panel import OTHER_SOURCES, keep_lens, lens_summary
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.settings import ViewSettings
+from handviz.gui.widgets.parts import named_label
+from handviz.sources.images import equivalent_focal_mm
+
+LENS_FOLDER = "lens_folder"
+LENS_FILTER = "Lenses (*.json *.yml *.yaml);;All files (*)"
+SAVE_FILTER = "handviz lens (*.json);;OpenCV calibration (*.yml *.yaml)"
+YAML_SUFFIXES = (".yml", ".yaml")
+
+
+class LensDialog(QDialog):
+    """Follows and drives a controller's lens and hand size."""
+
+    closed = pyqtSignal()
+
+    def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Lens and hand size")
+        self.resize(620, 520)
+        self._controller = controller
+        self._picture_size = (640, 480)
+        self._picture_path: Path | None = None
+        self._showing: tuple[object, ...] = ()
+        self.source = named_label("title")
+        self.summary = named_label("", wraps=True)
+        self.caveat = named_label("faint", wraps=True)
+        self.trouble = named_label("banner", wraps=True)
+        self.trouble.hide()
+        self.angle, self.numbers = AnglePage(), IntrinsicsPage()
+        self.board, self.hand = BoardPage(), HandSizePage()
+        self.pages = QTabWidget()
+        self.pages.setDocumentMode(True)
+        self._lay_out()
+        for page in (self.angle, self.numbers, self.board):
+            page.chosen.connect(self._use)
+        self.hand.chosen.connect(self._use_size)
+        self.numbers.refused.connect(self.complain)
+        self.angle.exif_wanted.connect(self._use_exif)
+        controller.settings_changed.connect(self._show)
+        self._show(controller.settings)
+
+    def _lay_out(self) -> None:
+        for page, title in (
+            (self.angle, "Field of view"),
+            (self.numbers, "fx fy cx cy"),
+            (self.board, "Checkerboard"),
+            (self.hand, "Hand size"),
+        ):
+            self.pages.addTab(page, title)
+        buttons = QHBoxLayout()
+        self._buttons: dict[str, QPushButton] = {}
+        for text, hint, action in (
+            ("Nothing is known", "Assume 60° over the longer side again", lambda: self._use(ASSUMED_LENS)),
+            ("For files too", "Clips, folders and pictures get this camera's lens", self._use_for_files),
+            ("Load …", "A lens that was saved, or OpenCV's calibration (YAML)", self._load),
+            ("Save …", "This lens, as JSON or as OpenCV's YAML", self._save),
+            ("Close", "The lens stays as it is", self.close),
+        ):
+            button = QPushButton(text)
+            button.setToolTip(hint)
+            button.setAutoDefault(False)
+            button.clicked.connect(lambda _=False, do=action: do())
+            self._buttons[text] = button
+            buttons.addWidget(button)
+        column = QVBoxLayout(self)
+        for part in (self.source, self.summary, self.caveat, self.trouble):
+            column.addWidget(part)
+        column.addWidget(self.pages, 1)
+        column.addLayout(buttons)
+
+    def show_picture(self, source: str, size: tuple[int, int], path: Path | None) -> None:
+        """The picture whose lens this is: what its source is called, (width, height), and its file if it has one."""
+        self.source.setText(source)
+        self._buttons["For files too"].setVisible(source != OTHER_SOURCES)
+        if (size, path) != (self._picture_size, self._picture_path):
+            self._picture_size, self._picture_path = size, path
+            self._show(self._controller.settings)
+
+    def complain(self, sentence: str) -> None:
+        """Say what was wrong, until something is right."""
+        self.trouble.setText(sentence)
+        self.trouble.setVisible(bool(sentence))
+
+    def done(self, result: int) -> None:
+        """Close, however it is done."""
+        self.closed.emit()
+        super().done(result)
+
+    def _show(self, settings: ViewSettings) -> None:
+        lens, size = settings.lens, self._picture_size
+        showing = lens, settings.hand_size, size, self._picture_path
+        if showing == self._showing:
+            return  # so that other settings do not take back what is being typed
+        self._showing = showing
+        known = lens.intrinsics_for(*size)
+        self.summary.setText(lens_summary(known, size))
+        self.caveat.setText(lens.caveat_for(*size))
+        self.caveat.setVisible(bool(self.caveat.text()))
+        self.angle.show_lens(lens)
+        self.angle.exif.setEnabled(self._picture_path is not None)
+        if lens.mode == "intrinsics" and lens.known is not None:
+            self.numbers.show_intrinsics(lens.known, lens.known_size)
+        else:
+            self.numbers.show_intrinsics(known, size)
+        self.hand.show_size(settings.hand_size)
+
+    def _use(self, lens: Lens) -> None:
+        self.complain("")
+        self._controller.change(lens=lens)
+
+    def _use_size(self, size: HandSize) -> None:
+        self.complain("")
+        self._controller.change(hand_size=size)
+
+    def _use_for_files(self) -> None:
+        keep_lens(self._controller.store, OTHER_SOURCES, self._controller.settings.lens)
+        self._controller.say("Clips, folders and pictures have this lens too.")
+
+    def _use_exif(self) -> None:
+        millimetres = equivalent_focal_mm(self._picture_path) if self._picture_path is not None else None
+        if millimetres is None:
+            self.complain('This picture\'s EXIF does not state a focal length "in 35 mm".')
+        else:
+            self._use(Lens("angle", round(angle_of_equivalent_deg(millimetres), 1), "diagonal"))
+
+    def _load(self) -> None:
+        store = self._controller.store
+        path = QFileDialog.getOpenFileName(self, "Load a lens", store.text(LENS_FOLDER), LENS_FILTER)[0]
+        if not path:
+            return
+        store.remember(LENS_FOLDER, str(Path(path).parent))
+        try:
+            self._use(read_lens(Path(path)))
+        except HandvizError as error:
+            self.complain(str(error))
+
+    def _save(self) -> None:
+        store, lens = self._controller.store, self._controller.settings.lens
+        start = str(Path(store.text(LENS_FOLDER)) / "lens.json")
+        chosen, kind = QFileDialog.getSaveFileName(self, "Save this lens", start, SAVE_FILTER)
+        if not chosen:
+            return
+        path = Path(chosen)
+        if not path.suffix:
+            path = path.with_suffix(".yml" if "OpenCV" in kind else ".json")
+        store.remember(LENS_FOLDER, str(path.parent))
+        try:
+            text = opencv_text(lens) if path.suffix.lower() in YAML_SUFFIXES else lens_text(lens)
+            write_whole({path: text.encode("utf-8")})
+            self._controller.say(f"Saved {path}")
+            self.complain("")
+        except HandvizError as error:
+            self.complain(str(error))

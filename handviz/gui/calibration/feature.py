@@ -1,0 +1,198 @@
+"""The lens of every source: remembered by its name, told in a dialog, and on the screen as long as it is a guess."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PyQt6.QtCore import QEvent, QObject, Qt
+from PyQt6.QtWidgets import QFileDialog, QWidget
+
+from handviz.core.lens import lens_in_words
+from handviz.core.records import Frame
+from handviz.gui.calibration.checkerboard_page import CalibrationThread
+from handviz.gui.calibration.dialog import LENS_FOLDER, LensDialog
+from handviz.gui.calibration.panel import LensPart, apart_text, keep_lens, kept_lens, owner_of
+from handviz.gui.feature import Feature
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.messages import Answer, SourceInfo
+from handviz.gui.session.settings import ViewSettings
+from handviz.gui.widgets.parts import named_label
+from handviz.gui.widgets.shortcuts import Shortcut
+from handviz.sources.checkerboard import Board
+from handviz.sources.source import PICTURES_PREFIX, listed_pictures
+
+MARGIN_PX = 10
+WIDEST_NOTE = 0.4
+"""Share of the picture's width: the corners are the legend's and, in free orbit, the small picture's."""
+KEY_HINT, PART_SEPARATOR = " (Ctrl+L)", "  ·  "
+
+
+def as_taken(frame: Frame) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) as the camera gave it, before it was turned: the lens is the camera's."""
+    return np.rot90(frame.image, frame.turned_deg // 90)
+
+
+def _file_of(frame: Frame, source: str) -> Path | None:
+    """The photograph that the frame is; None for clips and cameras."""
+    if not frame.name:
+        return None
+    if source.startswith(PICTURES_PREFIX):
+        return next((path for path in listed_pictures(source) if path.name == frame.name), None)
+    path = Path(source).expanduser()
+    return path if path.name == frame.name else path / frame.name
+
+
+class LensFeature(Feature):
+    """Ctrl+L, the line at the bottom of the viewport, and the memory of lenses."""
+
+    def __init__(self, controller: Controller, viewport: QWidget, part: LensPart) -> None:
+        super().__init__(viewport)
+        self._controller, self._viewport = controller, viewport
+        self._owner = ""
+        self._answer: Answer | None = None
+        self._dialog: LensDialog | None = None
+        self._thread: CalibrationThread | None = None
+        self.note = named_label("note")
+        self.note.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._note_text, self._note_room_px = "", 0.0
+        self.note.setParent(viewport)
+        self.note.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.note.hide()
+        viewport.installEventFilter(self)
+        part.details_wanted.connect(self.open)
+        controller.source_opened.connect(self._take_source)
+        controller.cameras_found.connect(self._take_cameras)
+        controller.answered.connect(self._take_answer)
+        controller.settings_changed.connect(self._take_settings)
+
+    def shortcuts(self) -> Sequence[Shortcut]:
+        """Ctrl+L."""
+        return (Shortcut(("Ctrl+L",), "lens and hand size …", self.open, menu="Tools"),)
+
+    def stop(self) -> None:
+        """End a calibration."""
+        self._end_calibration()
+        if self._dialog is not None:
+            self._dialog.close()
+
+    def open(self) -> LensDialog:
+        """Show the dialog beside the running picture."""
+        if self._dialog is None:
+            self._dialog = dialog = LensDialog(self._controller, self._viewport.window())
+            dialog.board.live_wanted.connect(self._calibrate)
+            dialog.board.folder_wanted.connect(self._calibrate_folder)
+            dialog.board.stop_wanted.connect(self._end_calibration)
+            dialog.closed.connect(self._end_calibration)
+        self._tell_dialog()
+        self._dialog.show()
+        self._dialog.raise_()
+        return self._dialog
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
+        """Keep the line in its place."""
+        if event is not None and event.type() == QEvent.Type.Resize:
+            self._place_note()
+        return super().eventFilter(watched, event)
+
+    def _take_source(self, info: SourceInfo) -> None:
+        """A camera has its own lens, all other sources share one."""
+        self._answer, self._owner = None, ""
+        self._take_owner(info)
+
+    def _take_cameras(self) -> None:
+        """A camera that was opened before the system named it gets its name now, and the lens of that name."""
+        if self._controller.source is not None:
+            self._take_owner(self._controller.source)
+
+    def _take_owner(self, info: SourceInfo) -> None:
+        camera = self._controller.camera_in_use or self._controller.listed_camera(info.text)
+        owner = owner_of(info.text, camera.name if camera is not None else "")
+        if owner != self._owner:
+            self._owner = owner
+            self._controller.change(lens=kept_lens(self._controller.store, owner))
+            self._write_note()
+
+    def _take_settings(self, settings: ViewSettings) -> None:
+        if self._owner:
+            keep_lens(self._controller.store, self._owner, settings.lens)
+        self._write_note()
+
+    def _take_answer(self, answer: Answer) -> None:
+        self._answer = answer
+        if self._thread is not None and self._thread.isRunning():
+            self._thread.offer(as_taken(answer.result.frame))
+        self._write_note()
+        self._tell_dialog()
+
+    def _write_note(self) -> None:
+        """What is assumed or doubtful of the lens, and in free orbit how far the hands are apart."""
+        text = ""
+        if self._answer is not None:
+            settings, result = self._controller.settings, self._answer.result
+            height, width = as_taken(result.frame).shape[:2]
+            doubt = settings.lens.caveat_for(width, height)
+            if settings.lens.mode == "assumed":
+                doubt = f"{lens_in_words(settings.lens)}{KEY_HINT}"
+            apart = apart_text(result.hands) if settings.view == "orbit" else ""
+            text = PART_SEPARATOR.join(part for part in (apart, doubt) if part)
+        room = self._room_px()
+        if (text, room) != (self._note_text, self._note_room_px):
+            self._note_text, self._note_room_px = text, room
+            self._place_note()
+        self.note.setVisible(bool(text))
+
+    def _place_note(self) -> None:
+        """At the bottom, in the middle: legends keep to the corners. Where there is little room it is said briefly."""
+        self.note.setText(self._note_text)
+        self.note.adjustSize()
+        if self.note.width() > WIDEST_NOTE * self._room_px():
+            self.note.setText(self._note_text.removesuffix(KEY_HINT).replace(PART_SEPARATOR, "\n"))
+            self.note.adjustSize()
+        width = min(self.note.width(), max(self._viewport.width() - 2 * MARGIN_PX, 1))
+        left = (self._viewport.width() - width) // 2
+        self.note.setGeometry(left, self._viewport.height() - self.note.height() - MARGIN_PX, width, self.note.height())
+
+    def _room_px(self) -> float:
+        """Width of the picture as it is drawn; in free orbit that of the view."""
+        width, height = float(self._viewport.width()), self._viewport.height()
+        if self._answer is None or self._controller.settings.view == "orbit":
+            return width
+        rows, columns = self._answer.result.frame.image.shape[:2]
+        return min(width, height * columns / rows)
+
+    def _tell_dialog(self) -> None:
+        if self._dialog is None or self._answer is None:
+            return
+        frame, source = self._answer.result.frame, self._controller.source
+        height, width = as_taken(frame).shape[:2]
+        path = _file_of(frame, source.text) if source is not None else None
+        self._dialog.show_picture(self._owner, (width, height), path)
+
+    def _calibrate_folder(self, board: Board) -> None:
+        store = self._controller.store
+        start = store.text(LENS_FOLDER)
+        folder = QFileDialog.getExistingDirectory(self._dialog, "Pictures of the checkerboard", start)
+        if folder:
+            store.remember(LENS_FOLDER, folder)
+            self._calibrate(board, Path(folder))
+
+    def _calibrate(self, board: Board, folder: Path | None = None) -> None:
+        self._stop_thread()
+        assert self._dialog is not None
+        self._thread = CalibrationThread(board, folder)
+        self._thread.progressed.connect(self._dialog.board.show_progress)
+        self._thread.start()
+        if folder is None and self._answer is not None:
+            self._thread.offer(as_taken(self._answer.result.frame))
+
+    def _stop_thread(self) -> None:
+        if self._thread is not None:
+            self._thread.stop()
+            self._thread.deleteLater()
+            self._thread = None
+
+    def _end_calibration(self) -> None:
+        self._stop_thread()
+        if self._dialog is not None:
+            self._dialog.board.show_idle()

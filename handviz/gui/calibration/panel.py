@@ -1,0 +1,153 @@
+"""What the left panel shows of the lens: its angle, how it is known, and the way to the dialog."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from PyQt6.QtCore import QSignalBlocker, pyqtSignal
+from PyQt6.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from handviz.core.errors import HandvizError
+from handviz.core.lens import ANGLE_LIMITS_DEG, ASSUMED_LENS, ORIGIN_TEXTS, Lens, angles_deg, lens_in_words
+from handviz.core.lens_files import lens_from_text, lens_text
+from handviz.core.records import HandMesh, Intrinsics
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.gui.widgets.parts import named_label, number_box
+from handviz.sources.source import CAMERA_PREFIX
+
+OTHER_SOURCES = "clips, folders and pictures"
+CENTIMETRES_PER_METRE = 100.0
+
+
+# Lenses between runs: every camera has its own, all other sources share one.
+
+
+def owner_of(source: str, camera_name: str) -> str:
+    """Whose lens a source has: the camera's, by its name in the system if it has one, or that of all files."""
+    return (camera_name or source) if source.startswith(CAMERA_PREFIX) else OTHER_SOURCES
+
+
+def kept_lens(store: SettingsStore, owner: str) -> Lens:
+    """What was told last; the assumed lens if nothing was, or nothing that can be read."""
+    try:
+        return lens_from_text(store.text(_key(owner)))
+    except HandvizError:
+        return ASSUMED_LENS
+
+
+def keep_lens(store: SettingsStore, owner: str, lens: Lens) -> None:
+    """Remember it."""
+    text = lens_text(lens)
+    if text != store.text(_key(owner)):
+        store.remember(_key(owner), text)
+
+
+def _key(owner: str) -> str:
+    # Whatever a camera is called, it makes no groups in the settings file.
+    return f"lens_of_{owner}".replace("/", "_").replace("\\", "_")
+
+
+# Where hands are, as sentences: centimetres with their deviation.
+
+
+def place_text(hand: HandMesh) -> str:
+    """Two lines: the wrist in the camera's frame, and the deviation of each number."""
+    place = ", ".join(f"{value * CENTIMETRES_PER_METRE:.1f}" for value in hand.wrist_camera_m)
+    std_m = hand.wrist_std_m
+    if std_m is None:
+        return f"wrist at {place} cm"
+    spread = ", ".join(f"{value * CENTIMETRES_PER_METRE:.1f}" for value in std_m)
+    return f"wrist at {place} cm\n± {spread} cm"
+
+
+def apart_text(hands: Sequence[HandMesh]) -> str:
+    """How far two wrists are apart; empty unless there are two hands."""
+    if len(hands) != 2:
+        return ""
+    first, second = hands
+    apart_m = second.wrist_camera_m - first.wrist_camera_m
+    distance_m = float(np.linalg.norm(apart_m))
+    std_m = apart_std_m(first, second)
+    spread = "" if std_m is None else f" ± {std_m * CENTIMETRES_PER_METRE:.1f}"
+    return f"wrists {distance_m * CENTIMETRES_PER_METRE:.1f}{spread} cm apart"
+
+
+def apart_std_m(first: HandMesh, second: HandMesh) -> float | None:
+    """Standard deviation of the distance of two wrists; None where it is not known.
+
+    The focal length is the same for both. Of the size two hands of one person share what makes it unusual, not what the
+    network sees differently in each: half of the variance is taken as shared where nobody measured.
+    """
+    doubts = first.place_doubt, second.place_doubt
+    if doubts[0] is None or doubts[1] is None:
+        return None
+    apart_m = second.wrist_camera_m - first.wrist_camera_m
+    distance_m = max(float(np.linalg.norm(apart_m)), 1e-6)
+    way = apart_m / distance_m
+    variance = float(way @ (doubts[0].fit_covariance_m2 + doubts[1].fit_covariance_m2) @ way)
+    size_variance = doubts[0].size_std_share * doubts[1].size_std_share
+    own_share = 0.0 if doubts[0].size_is_measured and doubts[1].size_is_measured else 0.5
+    variance += (1 - own_share) * size_variance * distance_m**2
+    variance += own_share * size_variance * sum(float(way @ hand.wrist_camera_m) ** 2 for hand in (first, second))
+    variance += (way[2] * apart_m[2] * first.intrinsics.focal_std_share) ** 2
+    return math.sqrt(variance)
+
+
+def lens_summary(intrinsics: Intrinsics, size: tuple[int, int]) -> str:
+    """K of these pictures and the angles that it spans."""
+    horizontal, vertical, diagonal = angles_deg(intrinsics, *size)
+    (fx, fy), (cx, cy) = intrinsics.focals_px, intrinsics.centre_px
+    numbers = f"fx {fx:.1f}, fy {fy:.1f}, cx {cx:.1f}, cy {cy:.1f} px"
+    angles = f"{horizontal:.0f}° across, {vertical:.0f}° down, {diagonal:.0f}° over the diagonal"
+    known = f"{ORIGIN_TEXTS[intrinsics.origin]}, focal length ± {100 * intrinsics.focal_std_share:.1f} %"
+    return f"{size[0]} x {size[1]}: {numbers}; {angles}; {known}"
+
+
+class LensPart(QWidget):
+    """Follows and drives a controller's lens."""
+
+    details_wanted = pyqtSignal()
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self._controller = controller
+        self.field_of_view = number_box(ANGLE_LIMITS_DEG, " °")
+        self.field_of_view.setToolTip("Angle that the longer side of the picture spans; it sets the distances")
+        self.field_of_view.valueChanged.connect(lambda angle: controller.change(lens=Lens("angle", angle)))
+        self.known = named_label("faint", wraps=True)
+        self.details = QPushButton("Lens and hand size …")
+        self.details.setToolTip("Presets, fx fy cx cy, checkerboard, the size of your hand (Ctrl+L)")
+        self.details.clicked.connect(self.details_wanted.emit)
+        self.mirror = QCheckBox("Mirror the display")
+        self.mirror.setToolTip("Only what you see is flipped; the hands are found in the true picture (M)")
+        self.mirror.toggled.connect(lambda checked: controller.change(mirror=checked))
+        self._lay_out()
+        controller.settings_changed.connect(self.show_settings)
+        self.show_settings(controller.settings)
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout()
+        row.addWidget(named_label("", "Field of view"), 1)
+        row.addWidget(self.field_of_view)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(7)
+        column.addLayout(row)
+        for part in (self.known, self.details, self.mirror):
+            column.addWidget(part)
+
+    def show_settings(self, settings: ViewSettings) -> None:
+        """Follow settings that were changed elsewhere."""
+        with QSignalBlocker(self.field_of_view), QSignalBlocker(self.mirror):
+            # Of a lens that is known otherwise the angle depends on the picture's shape: 4:3 stands for it.
+            self.field_of_view.setValue(_longer_angle_deg(settings.lens))
+            self.mirror.setChecked(settings.mirror)
+        self.known.setText(lens_in_words(settings.lens))
+
+
+def _longer_angle_deg(lens: Lens) -> float:
+    if lens.mode != "intrinsics" and lens.side == "longer":
+        return lens.field_of_view_deg
+    size = lens.known_size if lens.mode == "intrinsics" else (640, 480)
+    return max(angles_deg(lens.intrinsics_for(*size), *size)[:2])

@@ -1,0 +1,262 @@
+"""Folder inspection: brings together the page, the worker that inspects, and the controller."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PyQt6.QtWidgets import QFileDialog, QTabWidget
+
+from handviz.core.errors import HandvizError
+from handviz.core.paths import MODELS
+from handviz.gui.calibration.panel import OTHER_SOURCES, kept_lens
+from handviz.gui.feature import Feature
+from handviz.gui.folder.exporter import InspectionExporter
+from handviz.gui.folder.image_loaders import Look, LookOrder, LookThread
+from handviz.gui.folder.inspection_thread import InspectionMaker, InspectionThread, Progress, make_inspection
+from handviz.gui.folder.page import InspectionPage
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.settings import ViewSettings
+from handviz.gui.widgets.shortcuts import Shortcut
+from handviz.inspection.columns import (
+    InspectionOrder,
+    Key,
+    Listing,
+    PictureRow,
+    TableRow,
+    checked_folder,
+    common_range_mm,
+)
+from handviz.rendering.surface import Surface
+from handviz.sources.images import IMAGE_SUFFIXES
+
+INSPECTED_FOLDER = "inspected_folder"
+PAGE_NAME = "Folder"
+
+
+class InspectionFeature(Feature):
+    """The page is the second of the window; while it is shown the live stream holds."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        pages: QTabWidget,
+        surface: Surface,
+        *,
+        make: InspectionMaker = make_inspection,
+        model_dir: Path = MODELS,
+    ) -> None:
+        super().__init__()
+        self._controller, self._pages = controller, pages
+        self._model_dir = model_dir
+        self.page = InspectionPage(surface)
+        pages.addTab(self.page, PAGE_NAME)
+        self.thread_of_inspection = InspectionThread(make)
+        self._looks = LookThread()
+        self.exporter = InspectionExporter(controller, self.page)
+        self._order: InspectionOrder | None = None
+        self._number, self._look_number = 0, 0
+        self._is_running = False
+        self._listing: Listing | None = None
+        self._wanted: Key | None = None
+        self._connect()
+        self._apply_settings(controller.settings)
+        self._offer_last()
+
+    def shortcuts(self) -> Sequence[Shortcut]:
+        """Its keys."""
+        return (
+            Shortcut(("F2",), "the live page", lambda: self._pages.setCurrentIndex(0)),
+            Shortcut(("F3",), "the page for folders", self.show_page),
+            Shortcut(("Ctrl+I",), "inspect a folder …", self.choose_folder, menu="Source"),
+        )
+
+    def stop(self) -> None:
+        """End all threads; results are on disk already."""
+        self.thread_of_inspection.stop()
+        self._looks.stop()
+        self.exporter.stop()
+        # What the threads said last may still be on its way, and finds no widgets.
+        self._number, self._look_number = self._number + 1, self._look_number + 1
+        self.page.stop()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether an inspection goes on."""
+        return self._is_running
+
+    def show_page(self) -> None:
+        """Put the page in front."""
+        self._pages.setCurrentWidget(self.page)
+        self.page.table.setFocus()
+
+    def choose_folder(self) -> None:
+        """Ask for a folder and inspect it."""
+        start = self._controller.store.text(INSPECTED_FOLDER)
+        chosen = QFileDialog.getExistingDirectory(self.page, "Folder of pictures to inspect", start)
+        if chosen:
+            self.inspect(chosen)
+
+    def inspect(self, text: str) -> None:
+        """Inspect a folder, or the one around a picture, which is then chosen; stored results come at once."""
+        path = Path(text)
+        self._wanted = None
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir():
+            path, self._wanted = path.parent, (path.name, 0)
+        try:
+            folder = checked_folder(path)
+        except HandvizError as error:
+            self._controller.warn(str(error))
+            return
+        self._controller.store.remember(INSPECTED_FOLDER, str(folder))
+        self.show_page()
+        if self._order is None or folder != self._order.folder:
+            self._empty()
+        self._begin(folder)
+
+    def _begin(self, folder: Path) -> None:
+        self._order = self._order_for(folder)
+        self._set_running(True)
+        self.page.title.setText(f"{folder.name or folder}  ·  {self._order.variant}")
+        self.page.title.setToolTip(str(folder))
+        self._number = self.thread_of_inspection.begin(self._order)
+
+    def _empty(self) -> None:
+        self._listing = None
+        self.page.thumbnails.clear()
+        self.page.model.take_listing(Path(), ())
+        self._choose(None)
+
+    def _connect(self) -> None:
+        page, thread = self.page, self.thread_of_inspection
+        page.choose.clicked.connect(self.choose_folder)
+        page.go_on.clicked.connect(self._toggle_running)
+        page.folder_dropped.connect(self._take_drop)
+        page.row_chosen.connect(self._choose)
+        thread.listed.connect(self._take_listing)
+        thread.progressed.connect(self._take_progress)
+        thread.ended.connect(self._take_end)
+        self._looks.ready.connect(self._take_look)
+        self._pages.currentChanged.connect(self._follow_page)
+        self._controller.settings_changed.connect(self._apply_settings)
+        for viewport in (page.detail.large, page.detail.small):
+            viewport.failed.connect(self._controller.report_view)
+
+    def _offer_last(self) -> None:
+        last = self._controller.store.text(INSPECTED_FOLDER)
+        if last and Path(last).is_dir():
+            self._order = self._order_for(Path(last))
+            self.page.title.setText(f"last: {Path(last).name or last}")
+            self.page.title.setToolTip(last)
+        self._set_running(False)
+
+    def _toggle_running(self) -> None:
+        if self._is_running:
+            self.thread_of_inspection.cancel()
+            self.page.go_on.setEnabled(False)
+        elif self._order is not None:
+            self.inspect(str(self._order.folder))
+
+    def _set_running(self, is_running: bool) -> None:
+        self._is_running = is_running
+        self.page.show_running(is_running, can_begin=self._order is not None)
+
+    def _take_drop(self, text: str) -> None:
+        if text:
+            self.inspect(text)
+        else:
+            self._controller.warn("Only files and folders of this machine can be dropped here.")
+
+    def _take_listing(self, number: int, listing: Listing) -> None:
+        if number != self._number or self._order is None:
+            return
+        self._listing = listing
+        self.page.show_ground_truth(listing.has_ground_truth)
+        self.page.model.take_listing(self._order.folder, listing.rows)
+        self.exporter.set_inspection(self._order, listing.kept)
+        if listing.note:
+            self._controller.say(listing.note)
+        place = self.page.model.place_of(self._wanted) if self._wanted is not None else None
+        self._wanted = None
+        if place is not None or self.page.chosen is None:
+            self.page.choose_place(place or 0)
+        else:
+            self._choose(self.page.chosen)
+
+    def _take_progress(self, number: int, progress: Progress) -> None:
+        if number != self._number:
+            return
+        self.page.model.take(progress.rows)
+        self.page.show_progress(progress, is_running=self._is_running)
+        chosen = self.page.chosen
+        if chosen is not None and any(row.file == chosen.picture.file for row in progress.rows):
+            self._choose(chosen)
+
+    def _take_end(self, number: int, trouble: str) -> None:
+        if number != self._number:
+            return
+        self._set_running(False)
+        rows = self.page.model.pictures
+        left = sum(row.state == "waiting" for row in rows)
+        self.page.told.setText(trouble or end_text(rows))
+        if trouble:
+            self._controller.warn(trouble)
+        self.page.go_on.setText("Go on" if left or trouble else "Look again")
+
+    def _choose(self, row: TableRow | None) -> None:
+        """Show a row's picture; reading it takes place elsewhere, and only the newest answer counts."""
+        self.page.detail.show_row(row)
+        self._look_number += 1
+        if row is None or self._order is None or row.picture.state == "failed":
+            reason = row.picture.reason if row is not None else ""
+            order = LookOrder(self._look_number, Path(), row.picture.file if row is not None else "", None)
+            self.page.detail.show_look(Look(order, None, reason=reason))
+            return
+        kept = self._listing.kept if self._listing is not None and row.picture.state == "done" else None
+        self._looks.ask(LookOrder(self._look_number, self._order.folder, row.picture.file, kept))
+
+    def _take_look(self, look: Look) -> None:
+        if look.order.number == self._look_number:
+            self.page.detail.set_range(common_range_mm(self.page.model.pictures))
+            self.page.detail.show_look(look)
+
+    def _follow_page(self, _: int) -> None:
+        is_in_front = self._pages.currentWidget() is self.page
+        self._controller.hold(is_in_front)
+        if is_in_front:
+            self._follow_network()
+        elif self._is_running:
+            self._controller.say("The inspection of the folder goes on behind this page.")
+
+    def _apply_settings(self, settings: ViewSettings) -> None:
+        self.page.detail.apply(settings)
+        if self._pages.currentWidget() is self.page:
+            self._follow_network()
+
+    def _order_for(self, folder: Path) -> InspectionOrder:
+        settings = self._controller.settings
+        return InspectionOrder(
+            folder=folder,
+            variant=settings.variant,
+            # Whatever camera is live meanwhile.
+            lens=kept_lens(self._controller.store, OTHER_SOURCES),
+            hand_size=settings.hand_size,
+            side=settings.side,
+            model_dir=self._model_dir,
+        )
+
+    def _follow_network(self) -> None:
+        """Another network or camera has results of its own: show those, and go on with them."""
+        order = self._order
+        if order is None or self._listing is None:
+            return
+        if self._order_for(order.folder) != order:
+            self._begin(order.folder)
+
+
+def end_text(rows: Sequence[PictureRow]) -> str:
+    """What came of it."""
+    counts = {state: sum(row.state == state for row in rows) for state in ("done", "failed", "waiting")}
+    hands = sum(len(row.hands) for row in rows)
+    told = [f"{counts['done']:,} pictures with {hands:,} hands"]
+    told += [f"{counts['failed']:,} that cannot be read"] if counts["failed"] else []
+    told += [f"{counts['waiting']:,} still to do"] if counts["waiting"] else []
+    return ", ".join(told)

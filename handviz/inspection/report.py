@@ -1,0 +1,166 @@
+"""One HTML file that shows an inspection in any browser: pictures inside, a table to sort, nothing from elsewhere."""
+
+import base64
+import html
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handviz.core.errors import HandvizError
+from handviz.core.files import writing_whole
+from handviz.core.lens import lens_in_words
+from handviz.core.records import Frame, FrameResult, HandMesh
+from handviz.hand_models.choice import display_mesh, hand_model_for
+from handviz.inspection.columns import COLUMNS, Column, InspectionOrder, PictureRow, TableRow, rows_of
+from handviz.rendering.colormap import colours_from_deviation
+from handviz.rendering.offscreen import OffscreenRenderer
+from handviz.rendering.options import DrawOptions
+from handviz.sources.images import read_image, rgb_from_bgr
+
+MOST_PICTURES = 500
+"""Of a larger folder, the first in the report's order have their picture, the others a row without: some 15 MB."""
+PICTURE_SIDE_PX = 360
+JPEG_QUALITY = 80
+GRADIENT_STOPS = 9
+TEMPLATE_FILE = Path(__file__).with_name("report.html")
+NO_PICTURES = "Pictures are without meshes: {error}."
+HandsOf = Callable[[PictureRow], Sequence[HandMesh]]
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """What the report says of itself, and how it draws."""
+
+    inspection: InspectionOrder
+    colour: Literal["deviation", "plain"]
+    range_mm: tuple[float, float]
+
+
+def write_html(path: Path, pictures: Sequence[PictureRow], settings: ReportSettings, hands_of: HandsOf) -> None:
+    """Write the report piece by piece; HandvizError if that is not possible."""
+    before, after = TEMPLATE_FILE.read_text(encoding="utf-8").split("<!-- rows -->")
+    with ExitStack() as resources:
+        painter, note = _painter(resources, settings)
+        file = resources.enter_context(writing_whole(path))
+        file.write(_bytes(_filled(before, pictures, settings, note)))
+        for number, picture in enumerate(pictures):
+            hands = hands_of(picture)
+            shown = painter(picture, hands) if number < MOST_PICTURES else []
+            for row, jpeg in itertools.zip_longest(rows_of(picture), shown):
+                file.write(_bytes(_line(row, jpeg)))
+        file.write(_bytes(after))
+
+
+def _painter(
+    resources: ExitStack, settings: ReportSettings
+) -> tuple[Callable[[PictureRow, Sequence[HandMesh]], list[bytes]], str]:
+    """What makes JPEGs of a picture, one for each row, none if it cannot be read; and what is to be said about that."""
+    options = DrawOptions(colour=settings.colour, deviation_range_mm=settings.range_mm, legend=False)
+    renderer, note = None, ""
+    try:
+        renderer = resources.enter_context(
+            OffscreenRenderer(display_mesh(hand_model_for(None, settings.inspection.model_dir)))
+        )
+    except HandvizError as error:
+        note = NO_PICTURES.format(error=error)
+
+    def paint(picture: PictureRow, hands: Sequence[HandMesh]) -> list[bytes]:
+        try:
+            frame = Frame(0, read_image(settings.inspection.folder / picture.file), 0.0, picture.file)
+        except HandvizError:
+            return []
+        if renderer is None or not hands:
+            return [_jpeg(frame.image)] * max(len(hands), 1)
+        # Every row shows its own hand alone: so it is clear whose numbers they are.
+        results = (FrameResult(frame, settings.inspection.variant, hands=(hand,)) for hand in hands)
+        return [_jpeg(renderer.draw(result, options)) for result in results]
+
+    return paint, note
+
+
+def _jpeg(image: NDArray[np.uint8]) -> bytes:
+    """No side above ``PICTURE_SIDE_PX``."""
+    height, width = image.shape[:2]
+    share = min(1.0, PICTURE_SIDE_PX / max(width, height))
+    size = max(1, round(width * share)), max(1, round(height * share))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if share < 1 else image
+    # OpenCV's order of channels is the reverse of ours, so turning it round once more gives it back.
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    encoded: bytes = cv2.imencode(".jpg", rgb_from_bgr(small), quality)[1].tobytes()
+    return encoded
+
+
+def _filled(before: str, pictures: Sequence[PictureRow], settings: ReportSettings, note: str) -> str:
+    hands = [hand for picture in pictures for hand in picture.hands]
+    inspection, (low_mm, high_mm) = settings.inspection, settings.range_mm
+    failed = sum(picture.state == "failed" for picture in pictures)
+    told = [f"{len(pictures):,} pictures, {len(hands):,} hands"]
+    told += [f"{failed:,} could not be read"] if failed else []
+    told += [f"network: {inspection.variant}", f"lens: {lens_in_words(inspection.lens)}"]
+    if hands:
+        means = [hand.mean_std_mm for hand in hands]
+        told.append(f"mean deviation: {np.mean(means):.1f} mm, middle one {np.median(means):.1f} mm")
+    errors = [(hand.error_mm, hand.aligned_error_mm) for hand in hands if hand.error_mm is not None]
+    if errors:
+        error_mm, aligned_mm = np.mean(np.array(errors, dtype=np.float64), axis=0)
+        told.append(f"mean error: {error_mm:.1f} mm, aligned {aligned_mm:.1f} mm ({len(errors):,} hands)")
+    notes = [note] if note else []
+    if len(pictures) > MOST_PICTURES:
+        notes.append(f"Only the first {MOST_PICTURES} of {len(pictures):,} have their picture in this file.")
+    values = {
+        "title": _escaped(inspection.folder.name or str(inspection.folder)),
+        "folder": _escaped(str(inspection.folder)),
+        "summary": " · ".join(_escaped(part) for part in told),
+        "notes": _escaped(" ".join(notes)),
+        "gradient": _gradient(settings.range_mm) if settings.colour == "deviation" else "",
+        "low": f"{low_mm:g} mm",
+        "high": f"{high_mm:g} mm",
+        "scale": "scale" if settings.colour == "deviation" else "scale hidden",
+        "headings": "".join(_heading(column) for column in COLUMNS),
+    }
+    # In one go: what is filled in may itself look like a place to fill.
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], before)
+
+
+def _heading(column: Column) -> str:
+    kind = "number" if column.form else "text"
+    return f'<th class="{kind}" tabindex="0" title="{_escaped(column.meaning)}">{_escaped(column.title)}</th>'
+
+
+def _line(row: TableRow, jpeg: bytes | None) -> str:
+    image = ""
+    if jpeg is not None:
+        image = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode("ascii")}">'
+    cells = "".join(_cell(column, row) for column in COLUMNS[1:])
+    name = _escaped(row.picture.file)
+    return f'<tr><td data-value="{name}">{image}<span class="name">{name}</span></td>{cells}</tr>\n'
+
+
+def _cell(column: Column, row: TableRow) -> str:
+    value = column.value(row)
+    sortable = "" if value is None else _escaped(str(value))
+    kind = ' class="number"' if column.form else ""
+    return f'<td{kind} data-value="{sortable}">{_escaped(column.text(row))}</td>'
+
+
+def _gradient(range_mm: tuple[float, float]) -> str:
+    stops = colours_from_deviation(np.linspace(*range_mm, GRADIENT_STOPS), range_mm)
+    shades = np.clip(np.rint(stops * 255), 0, 255).astype(int).tolist()
+    return ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in shades)
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text, quote=True)
+
+
+def _bytes(text: str) -> bytes:
+    """Names of files may hold bytes that are no text."""
+    return text.encode("utf-8", "backslashreplace")

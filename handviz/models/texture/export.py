@@ -1,0 +1,63 @@
+"""The texture net as an ONNX file; the result is run and compared."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from handviz.core.errors import HandvizError
+from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.export import add_metadata, rounded_to_half
+from handviz.models.amvur.onnx_file import IMAGE_SHAPE, INPUT_NAME, store_as_half, write_onnx
+from handviz.models.texture.network import TextureNet
+
+OUTPUT_NAMES = ("vertex_rgb", "vertex_albedo", "vertex_visible")
+LARGEST_DIFFERENCE = 1e-3
+"""Of a colour or a probability; a step of eight bits is four times that."""
+
+
+class ExportTexture(nn.Module):
+    """Image (B, 3, 224, 224), points (B, V, 3), open (B, V) -> the outputs of ``OUTPUT_NAMES``, all in [0, 1]."""
+
+    def __init__(self, network: TextureNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor, points: Tensor, is_open: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        found = self.network(image, points, is_open)
+        return found.rgb.clamp(0.0, 1.0), found.even.clamp(0.0, 1.0), torch.sigmoid(found.seen_logit)
+
+
+def export_texture(network: TextureNet, template: HandTemplate, path: Path, entries: dict[str, str]) -> float:
+    """Write the file and return the largest difference to PyTorch; HandvizError if it is above 1e-3.
+
+    ``entries`` go into the file's metadata. Weights are rounded to float16, in place, which halves the file.
+    """
+    exported = ExportTexture(rounded_to_half(network)).eval()
+    part = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = template.vertex_count
+    write_onnx(exported, part, OUTPUT_NAMES, {INPUT_NAME: IMAGE_SHAPE, "points": (count, 3), "is_open": (count,)})
+    store_as_half(part)
+    add_metadata(part, template, entries)
+    difference = _largest_difference(exported, part, count)
+    if not difference <= LARGEST_DIFFERENCE:
+        raise HandvizError(f"the ONNX file differs from PyTorch by {difference:.2g}; kept as {part}")
+    os.replace(part, path)
+    return difference
+
+
+def _largest_difference(exported: ExportTexture, path: Path, count: int) -> float:
+    generator = torch.Generator().manual_seed(0)
+    image, points = torch.rand(3, *IMAGE_SHAPE, generator=generator), torch.rand(3, count, 3, generator=generator)
+    given = (image, points * 2.2 - 1.1, (points[..., 0] > 0.5).float())
+    with torch.no_grad():
+        wanted = exported(*given)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = (INPUT_NAME, "points", "is_open")
+    found = session.run(list(OUTPUT_NAMES), dict(zip(names, (part.numpy() for part in given), strict=True)))
+    # Not Python's max: that would let a NaN pass.
+    return float(np.max([np.abs(one - other.numpy()).max() for one, other in zip(found, wanted, strict=True)]))

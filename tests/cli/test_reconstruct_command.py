@@ -1,0 +1,278 @@
+"""``handviz reconstruct`` on pictures, folders and clips, good and bad."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from handviz.__main__ import main
+from handviz.cli import reconstruct as reconstruct_module
+from handviz.core.lens import lens_of_intrinsics
+from handviz.core.lens_files import opencv_text
+from handviz.core.records import Detection, Frame, FrameResult, HandTexture, Intrinsics
+from handviz.io import hands_json as report
+from handviz.pipeline import pipeline as pipeline_module
+from handviz.sources.images import read_image
+from tests.hands import FakeLandmarker, made_up_hand
+from tests.tiny_network import write_all_networks
+
+HAND_KEYS = {
+    "handedness",
+    "detection_score",
+    "keypoints_camera_m",
+    "keypoints_image_px",
+    "keypoint_std_mm",
+    "vertex_std_mm",
+    "wrist_camera_m",
+    "wrist_std_m",
+    "assumed_focal_px",
+    "distance_from_detector",
+    "mesh",
+}
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_all_networks(tmp_path_factory.mktemp("networks"))
+
+
+@pytest.fixture
+def reconstruct(
+    tmp_path: Path, networks: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, list[dict[str, Any]]]]:
+    """Run the command; returns its status and the list that it wrote."""
+    monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
+
+    def run(source: Path, *options: str, overlays: bool = False) -> tuple[int, list[dict[str, Any]]]:
+        out = tmp_path / "out"
+        arguments = ["reconstruct", str(source), "--out", str(out), "--model-dir", str(networks), *options]
+        status = main(arguments if overlays else [*arguments, "--no-overlays"])
+        written = out / "hands.json"
+        return status, json.loads(written.read_text()) if written.is_file() else []
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two good pictures (one without a hand), and an unreadable one."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.new("RGB", (320, 240), (90, 90, 90)).save(folder / "b.png")
+    Image.new("RGB", (200, 240)).save(folder / "c.jpg")
+    (folder / "a.jpg").write_bytes(b"broken")
+    return folder
+
+
+def test_a_folder_with_everything_in_it(
+    reconstruct: Callable[..., Any], folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    status, entries = reconstruct(folder)
+    assert status == 0
+    assert [entry["file"] for entry in entries] == ["a.jpg", "b.png", "c.jpg"]
+    assert [len(entry["hands"]) for entry in entries] == [0, 1, 0]
+    assert "a.jpg" in caplog.text
+    assert "a.jpg" in entries[0]["error"]
+    assert (entries[1]["width"], entries[1]["height"]) == (320, 240)
+    (hand,) = entries[1]["hands"]
+    assert set(hand) == HAND_KEYS
+    assert np.shape(hand["keypoints_camera_m"]) == (21, 3)
+    assert np.shape(hand["keypoints_image_px"]) == (21, 2)
+    assert np.shape(hand["keypoint_std_mm"]) == (21,)
+    np.testing.assert_allclose(hand["keypoints_camera_m"][0], 0, atol=1e-6)
+    assert 0 < hand["vertex_std_mm"]["mean"] < hand["vertex_std_mm"]["max"]
+    assert hand["assumed_focal_px"] == pytest.approx(160 / np.tan(np.radians(30)), abs=1e-2)
+    mesh = trimesh.load(tmp_path / "out" / hand["mesh"], process=False)
+    assert len(mesh.vertices) == 778
+    assert np.linalg.norm(mesh.vertices, axis=1).max() < 0.3
+
+
+def test_overlays_have_the_size_of_the_pictures(reconstruct: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    status, _ = reconstruct(folder, "--colour", "plain", "--mesh", "none", overlays=True)
+    assert status == 0
+    sizes = {path.name: read_image(path).shape for path in (tmp_path / "out" / "overlays").iterdir()}
+    assert sizes == {"b.png": (240, 320, 3), "c.png": (240, 200, 3)}
+    assert (read_image(tmp_path / "out" / "overlays" / "b.png") != 90).any()
+
+
+def test_a_known_focal_length(reconstruct: Callable[..., Any], folder: Path) -> None:
+    _, entries = reconstruct(folder / "b.png", "--focal-px", "500", "--mesh", "obj")
+    assert entries[0]["assumed_focal_px"] == 500
+    assert entries[0]["assumed_field_of_view_deg"] == pytest.approx(2 * np.degrees(np.arctan(160 / 500)), abs=1e-2)
+    assert entries[0]["hands"][0]["mesh"].endswith("b_0_right.obj")
+
+
+def test_lenses_by_numbers_and_by_file(reconstruct: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    _, (assumed,) = reconstruct(folder / "b.png", "--mesh", "none")
+    assert assumed["intrinsics"]["origin"] == "assumed"
+    assert assumed["intrinsics"]["focal_std_share"] == 0.2
+    _, (known,) = reconstruct(folder / "b.png", "--mesh", "none", "--intrinsics", "400", "410", "150", "125")
+    stated = {"fx": 400, "fy": 410, "cx": 150, "cy": 125, "origin": "stated", "focal_std_share": 0.03}
+    assert known["intrinsics"] == stated
+    assert known["hands"][0]["wrist_std_m"][2] < 0.9 * assumed["hands"][0]["wrist_std_m"][2]
+    lens = tmp_path / "lens.yml"
+    lens.write_text(opencv_text(lens_of_intrinsics(Intrinsics(800, 320, 240), (640, 480))))
+    _, (measured,) = reconstruct(folder / "b.png", "--mesh", "none", "--intrinsics", str(lens))
+    assert (measured["intrinsics"]["fx"], measured["intrinsics"]["origin"]) == (400, "calibrated")
+
+
+def test_a_measured_hand_sets_the_distance(reconstruct: Callable[..., Any], folder: Path) -> None:
+    lengths = [reconstruct(folder / "b.png", "--mesh", "none", "--hand-length", mm)[1] for mm in ("100", "200")]
+    near, far = (np.array(entries[0]["hands"][0]["wrist_camera_m"]) for entries in lengths)
+    np.testing.assert_allclose(far, 2 * near, rtol=1e-3)
+
+
+@pytest.mark.parametrize("numbers", [("1", "2"), ("a", "b", "c", "d"), ("none.json",), ("0", "0", "0", "0")])
+def test_impossible_lenses_get_a_sentence(
+    reconstruct: Callable[..., Any], folder: Path, capsys: pytest.CaptureFixture[str], numbers: tuple[str, ...]
+) -> None:
+    status, _ = reconstruct(folder / "b.png", "--mesh", "none", "--intrinsics", *numbers)
+    assert status == 1
+    assert "handviz reconstruct: " in capsys.readouterr().err
+
+
+class Texturing(pipeline_module.Pipeline):
+    """A pipeline whose hands have a grey texture if, and only if, one is asked for."""
+
+    def __init__(self, settings: pipeline_module.PipelineSettings) -> None:
+        self.texture = settings.texture
+        super().__init__(dataclasses.replace(settings, texture=False))
+
+    def process_with(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
+        result = super().process_with(frame, intrinsics)
+        visible = np.full(778, 0.2)
+        texture = HandTexture(np.full((778, 3), 0.5), np.full((778, 3), 0.5), visible, visible)
+        hands = [dataclasses.replace(hand, texture=texture if self.texture else None) for hand in result.hands]
+        return dataclasses.replace(result, hands=tuple(hands))
+
+
+@pytest.mark.parametrize(
+    ("options", "vertices", "files"),
+    [
+        (["--mesh", "glb"], 1609, {"glb"}),
+        (["--mesh", "ply", "--colour", "texture"], 778, {"ply"}),
+        (["--mesh", "ply", "--mesh-vertices", "display"], 1609, {"ply"}),
+        (["--mesh", "obj", "--colour", "texture"], 1852, {"obj", "mtl", "png"}),
+        (["--mesh", "glb", "--colour", "texture"], 1852, {"glb"}),
+    ],
+)
+def test_every_kind_of_mesh(
+    reconstruct: Callable[..., Any],
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    vertices: int,
+    files: set[str],
+) -> None:
+    monkeypatch.setattr(reconstruct_module, "Pipeline", Texturing)
+    status, entries = reconstruct(folder / "b.png", *options)
+    assert status == 0
+    (hand,) = entries[0]["hands"]
+    mesh = trimesh.load(tmp_path / "out" / hand["mesh"], process=False, force="mesh")
+    assert len(mesh.vertices) == vertices
+    assert {path.name for path in (tmp_path / "out" / "meshes").iterdir()} == {f"b_0_right.{kind}" for kind in files}
+    assert hand["mesh"] == f"meshes/b_0_right.{options[1]}"
+
+
+def test_namesakes_do_not_overwrite_each_other(reconstruct: Callable[..., Any], folder: Path) -> None:
+    Image.new("RGB", (320, 240), (90, 90, 90)).save(folder / "b.jpg")
+    _, entries = reconstruct(folder)
+    meshes = [hand["mesh"] for entry in entries for hand in entry["hands"]]
+    assert len(set(meshes)) == len(meshes) == 2
+
+
+def test_every_second_frame_of_a_clip(reconstruct: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (320, 240))
+    for _ in range(5):
+        writer.write(np.full((240, 320, 3), 90, np.uint8))
+    writer.release()
+    status, entries = reconstruct(path, "--every", "2", "--variant", "prior", "--smoothing", "0.5")
+    assert status == 0
+    assert [entry["file"] for entry in entries] == [f"clip.mp4#{number:06d}" for number in (0, 2, 4)]
+    assert {entry["variant"] for entry in entries} == {"prior"}
+
+
+def test_a_clip_that_breaks_off_is_named(
+    reconstruct: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = tmp_path / "cut.avi"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (320, 240))
+    noise = np.random.default_rng(0).integers(0, 256, (9, 240, 320, 3), dtype=np.uint8)
+    for picture in noise:
+        writer.write(picture)
+    writer.release()
+    whole = clip.read_bytes()
+    clip.write_bytes(whole[: len(whole) // 2])
+    status, entries = reconstruct(clip)
+    assert (status, 0 < len(entries) < 9) == (0, True)
+    assert f"cut.avi: of 9 frames only {len(entries)} can be read" in caplog.text
+
+
+def test_nothing_that_can_be_read(reconstruct: Callable[..., Any], folder: Path) -> None:
+    (folder / "b.png").unlink()
+    (folder / "c.jpg").unlink()
+    status, entries = reconstruct(folder)
+    assert status == 1
+    assert [entry["file"] for entry in entries] == ["a.jpg"]
+
+
+@pytest.mark.parametrize("name", ["absent.jpg", "absent/"])
+def test_an_input_that_is_not_there(
+    reconstruct: Callable[..., Any], tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reconstruct(tmp_path / name) == (1, [])
+    assert "absent" in capsys.readouterr().err
+
+
+def test_an_output_that_is_a_file(
+    reconstruct: Callable[..., Any], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").write_text("in the way")
+    assert reconstruct(folder)[0] == 1
+    assert f"the folder {tmp_path / 'out'} cannot be made" in capsys.readouterr().err
+
+
+def test_an_interruption_keeps_what_is_done(
+    reconstruct: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detect = FakeLandmarker.detect
+
+    def detect_once(self: FakeLandmarker, frame: Frame) -> Any:
+        if frame.name == "c.jpg":
+            raise KeyboardInterrupt
+        return detect(self, frame)
+
+    monkeypatch.setattr(FakeLandmarker, "detect", detect_once)
+    status, entries = reconstruct(folder)
+    assert status == 130
+    assert [entry["file"] for entry in entries] == ["a.jpg", "b.png"]
+
+
+def test_the_list_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "hands.json"
+    report.write_report(path, [{"file": "a.jpg"}])
+    with pytest.raises(ValueError, match="JSON compliant"):
+        report.write_report(path, [{"file": float("nan")}])
+    assert json.loads(path.read_text()) == [{"file": "a.jpg"}]
+
+
+def test_the_distance_from_the_detector_is_a_share_of_the_hand() -> None:
+    hand = made_up_hand()
+    box_px = np.ptp(hand.keypoints_px, axis=0).max()
+    detection = Detection("right", 1.0, hand.keypoints_px + np.array([0.3, 0.4]) * box_px)
+    assert report.distance_from_detector(hand, detection) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("options", [["--field-of-view", "0"], ["--focal-px", "-1"], ["--every", "0"]])
+def test_numbers_that_make_no_sense(options: list[str], folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["reconstruct", str(folder), "--out", str(tmp_path / "out"), *options])

@@ -1,0 +1,348 @@
+"""Cameras through the window: names, modes, plugging in and out."""
+
+import gc
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import moderngl
+import pytest
+from gui_cameras import CameraWorld, quicken
+from gui_fakes import TRIANGLE, FakePipeline
+from pytestqt.qtbot import QtBot
+
+from handviz.core.records import Frame, FrameResult
+from handviz.gui.main_window import MainWindow
+from handviz.gui.session.camera_probe import CameraProbe
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.messages import Job
+from handviz.gui.session.settings import SettingsStore
+from handviz.sources.camera import USUAL_MODE, CameraMode
+from handviz.sources.source import CameraInfo
+
+FRONT, BACK = CameraInfo(0, "Front", "usb 1"), CameraInfo(2, "Back", "usb 2")
+OTHER = CameraInfo(4, "Front", "usb 3")
+REPLUGS = 20
+GL_KINDS = (moderngl.Buffer, moderngl.Framebuffer, moderngl.Program, moderngl.Renderbuffer, moderngl.Texture)
+
+
+@pytest.fixture
+def world() -> CameraWorld:
+    """Two cameras of the same name and one of another."""
+    return CameraWorld(FRONT, BACK, OTHER)
+
+
+class Runs:
+    """Opens windows on that world one after another, each with a new controller, as a new run has."""
+
+    def __init__(self, world: CameraWorld, folder: Path) -> None:
+        self._world, self._folder = world, folder
+        self._open: MainWindow | None = None
+
+    def begin(self) -> MainWindow:
+        """The window is not shown."""
+        self.end()
+        clip = self._folder / "none.mp4"
+        world = self._world
+        controller = Controller(
+            FakePipeline, SettingsStore(), opener=world.opener, lister=world.lister, fallback_clip=clip
+        )
+        quicken(controller, world)
+        self._open = MainWindow(controller, TRIANGLE)
+        return self._open
+
+    def end(self) -> None:
+        """Close it as a person does."""
+        if self._open is not None:
+            self._world.let_go()
+            self._open.close()
+            self._open.deleteLater()
+            self._open = None
+
+
+@pytest.fixture
+def runs(qtbot: QtBot, world: CameraWorld, tmp_path: Path) -> Iterator[Runs]:
+    """Ends the last one."""
+    made = Runs(world, tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def window(runs: Runs) -> MainWindow:
+    """The first run's."""
+    return runs.begin()
+
+
+def let_picture_come(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> FrameResult:
+    """The camera gives one."""
+    with qtbot.waitSignal(window._controller.answered) as answered:
+        world.camera.may_read.release()
+    return answered.args[0].result
+
+
+def listed(window: MainWindow) -> list[str]:
+    """The cameras that a person can choose from."""
+    box = window.source_panel.cameras
+    return [box.itemText(row) for row in range(1, box.count())]
+
+
+def choose(window: MainWindow, world: CameraWorld, row: int) -> None:
+    """Take one from the list, while the one before gives its last picture."""
+    window.source_panel.cameras.setCurrentIndex(row)
+    window.source_panel.cameras.activated.emit(row)
+    world.go_on()
+
+
+def start(qtbot: QtBot, window: MainWindow, source: str | None = None) -> None:
+    """Until the cameras are known and something is open."""
+    with qtbot.waitSignals([window._controller.cameras_found, window._controller.source_opened]):
+        window._controller.start(source)
+
+
+def test_cameras_of_the_same_name_are_told_apart(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> None:
+    start(qtbot, window)
+    assert listed(window) == ["Front (0)", "Back (2)", "Front (4)"]
+    with qtbot.waitSignal(window._controller.source_opened):
+        choose(window, world, 3)
+    assert world.camera.info == OTHER
+    assert world.camera.wish is not None
+    assert world.camera.wish.camera == OTHER
+
+
+def test_the_last_camera_is_found_again_by_its_name(
+    qtbot: QtBot, window: MainWindow, world: CameraWorld, runs: Runs
+) -> None:
+    start(qtbot, window)
+    with qtbot.waitSignal(window._controller.source_opened):
+        choose(window, world, 2)
+    runs.end()
+    world.cameras = [CameraInfo(0, "Front"), CameraInfo(2, "Another"), CameraInfo(6, "Back", "usb 9")]
+    start(qtbot, runs.begin())
+    assert world.camera.info.index == 6
+
+
+def test_size_and_rate_are_asked_for_and_remembered_for_each_camera(
+    qtbot: QtBot, window: MainWindow, world: CameraWorld, runs: Runs
+) -> None:
+    start(qtbot, window)
+    panel, hd = window.source_panel, CameraMode(1280, 720, 30)
+    assert panel.mode_row.isVisibleTo(panel)
+    assert panel.modes.currentData() == USUAL_MODE
+    row = [panel.modes.itemData(row) for row in range(panel.modes.count())].index(hd)
+    with qtbot.waitSignal(window._controller.source_opened):
+        panel.modes.activated.emit(row)
+        world.go_on()
+    assert world.camera.wish is not None
+    assert (world.camera.wish.mode, panel.modes.currentData()) == (hd, hd)
+    assert panel.description.text() == "Front: 48 lines"
+    with qtbot.waitSignal(window._controller.source_opened):
+        choose(window, world, 2)
+    assert panel.modes.currentData() == USUAL_MODE
+    runs.end()
+    world.cameras = [CameraInfo(8, "Front", "usb 9")]
+    start(qtbot, runs.begin())
+    assert world.camera.wish is not None
+    assert world.camera.wish.mode == hd
+
+
+def test_a_camera_that_is_plugged_in_is_listed_and_said(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> None:
+    world.cameras = [FRONT]
+    start(qtbot, window)
+    with qtbot.waitSignal(window._controller.cameras_found):
+        world.cameras = [FRONT, BACK]
+    assert listed(window) == ["Front (0)", "Back (2)"]
+    assert window.sentence.text() == "Back was plugged in."
+    assert window.source_panel.cameras.currentText() == "Front (0)", "the choice stays"
+    with qtbot.waitSignal(window._controller.cameras_found):
+        world.cameras = [FRONT]
+    assert window.sentence.text() == "Back was unplugged."
+
+
+def test_the_camera_in_use_comes_back_under_another_number(
+    qtbot: QtBot, window: MainWindow, world: CameraWorld
+) -> None:
+    world.cameras = [FRONT, BACK]
+    start(qtbot, window)
+    before = let_picture_come(qtbot, window, world)
+    world.plug_out(FRONT)
+    qtbot.waitUntil(lambda: "Front is not plugged in" in window.banner.text())
+    assert window.viewport._result is before, "the last picture stays"
+    # Another camera takes its number: it must not be taken for it.
+    world.cameras.append(CameraInfo(0, "Stranger"))
+    qtbot.waitUntil(lambda: "Stranger (0)" in listed(window))
+    assert window.source_panel.cameras.currentIndex() == 0, "none of them is in use"
+    assert len(world.alive()) == 0
+    with qtbot.waitSignal(window._controller.source_opened):
+        world.cameras.append(CameraInfo(5, "Front", "usb 1"))
+    assert world.camera.info.index == 5
+    let_picture_come(qtbot, window, world)
+    qtbot.waitUntil(window.banner.isHidden)
+    qtbot.waitUntil(lambda: window.source_panel.cameras.currentText() == "Front (5)")
+
+
+def test_another_camera_can_be_taken_that_has_the_number_of_a_lost_one(
+    qtbot: QtBot, window: MainWindow, world: CameraWorld
+) -> None:
+    world.cameras = [FRONT]
+    start(qtbot, window)
+    world.plug_out(FRONT)
+    world.cameras.append(CameraInfo(0, "Stranger"))
+    qtbot.waitUntil(lambda: listed(window) == ["Stranger (0)"])
+    with qtbot.waitSignal(window._controller.source_opened):
+        choose(window, world, 1)
+    assert world.camera.info.name == "Stranger"
+    assert window.source_panel.cameras.currentText() == "Stranger (0)"
+
+
+def test_of_two_with_one_name_the_other_is_not_taken(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> None:
+    world.cameras = [FRONT, OTHER]
+    start(qtbot, window)
+    let_picture_come(qtbot, window, world)
+    world.plug_out(FRONT)
+    qtbot.waitUntil(lambda: "Front is not plugged in" in window.banner.text())
+    qtbot.waitUntil(lambda: listed(window) == ["Front (4)"])
+    assert window.source_panel.cameras.currentIndex() == 0
+    assert len(world.opened) == 1
+    with qtbot.waitSignal(window._controller.source_opened):
+        world.cameras.append(CameraInfo(6, "Front", "usb 8"))
+    assert world.camera.info.index == 6, "at another port, but it was not there before"
+
+
+def test_of_two_with_one_name_the_one_in_use_is_opened_again(
+    qtbot: QtBot, window: MainWindow, world: CameraWorld
+) -> None:
+    world.cameras = [FRONT, OTHER]
+    start(qtbot, window, "camera:4")
+    qtbot.waitUntil(lambda: window._controller.camera_in_use == OTHER)
+    world.plug_out(FRONT)
+    world.camera.is_plugged = False
+    with qtbot.waitSignal(window._controller.source_opened):
+        world.camera.may_read.release()
+    assert world.camera.info == OTHER
+
+
+def test_a_system_that_names_no_ports(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> None:
+    bare = CameraInfo(0, "Front")
+    world.cameras = [bare, CameraInfo(2, "Front")]
+    start(qtbot, window)
+    let_picture_come(qtbot, window, world)
+    world.plug_out(bare)
+    qtbot.waitUntil(lambda: "Front is not plugged in" in window.banner.text())
+    with qtbot.waitSignal(window._controller.source_opened):
+        world.cameras.append(CameraInfo(3, "Front"))
+    assert world.camera.info.index == 3
+    qtbot.waitUntil(lambda: window.source_panel.cameras.currentText() == "Front (3)")
+
+
+def test_a_busy_camera_is_a_sentence_until_it_is_free(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> None:
+    world.is_busy = True
+    window._controller.start("camera:2")
+    qtbot.waitUntil(lambda: "does not open: another program uses it" in window.banner.text())
+    world.is_busy = False
+    qtbot.waitUntil(lambda: bool(world.opened))
+    let_picture_come(qtbot, window, world)
+    qtbot.waitUntil(window.banner.isHidden)
+
+
+def test_a_missing_camera_leaves_the_other_sources(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> None:
+    window._controller.start("camera:7")
+    qtbot.waitUntil(lambda: "camera:7 is not there" in window.banner.text())
+    with qtbot.waitSignal(window._controller.source_opened):
+        choose(window, world, 2)
+    let_picture_come(qtbot, window, world)
+    qtbot.waitUntil(window.banner.isHidden)
+
+
+def replug(qtbot: QtBot, window: MainWindow, world: CameraWorld, times: int) -> None:
+    """Pull the camera out while it runs and put it back, until its picture is there again, larger or smaller."""
+    for turn in range(times):
+        world.plug_out(FRONT)
+        qtbot.waitUntil(lambda: not window.banner.isHidden())
+        world.height = 48 + 8 * (turn % 3)
+        with qtbot.waitSignal(window._controller.source_opened):
+            world.cameras.append(FRONT)
+        assert let_picture_come(qtbot, window, world).frame.image.shape[0] == world.height
+        qtbot.waitUntil(window.banner.isHidden)
+
+
+def left_over(world: CameraWorld) -> dict[str, int]:
+    """What there is of everything that a replug makes anew."""
+    gc.collect()
+    everything = gc.get_objects()
+    counts = {kind.__name__: sum(issubclass(type(one), kind) for one in everything) for kind in (Frame, Job, *GL_KINDS)}
+    tasks, handles = Path("/proc/self/task"), Path("/proc/self/fd")
+    return counts | {
+        "cameras": len(world.alive()),
+        "threads": len(os.listdir(tasks)) if tasks.is_dir() else threading.active_count(),
+        "files": len(os.listdir(handles)) if handles.is_dir() else 0,
+    }
+
+
+def check_replugs(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> dict[str, int]:
+    """Nothing grows over twenty times; the first few fill what is made once."""
+    world.cameras = [FRONT]
+    start(qtbot, window)
+    let_picture_come(qtbot, window, world)
+    replug(qtbot, window, world, 3)
+    before = settled(qtbot, world)
+    replug(qtbot, window, world, REPLUGS)
+    after = settled(qtbot, world)
+    assert after == before
+    assert len(world.opened) == 1 + 3 + REPLUGS
+    return after
+
+
+def settled(qtbot: QtBot, world: CameraWorld) -> dict[str, int]:
+    """What is left when the reconstructing thread waits for the next picture and the last one's is painted."""
+    qtbot.waitUntil(lambda: left_over(world)["Job"] == 0 and left_over(world)["Frame"] == 1)
+    return left_over(world)
+
+
+def test_a_camera_replugged_twenty_times_leaves_nothing(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> None:
+    assert check_replugs(qtbot, window, world)["cameras"] == 1
+
+
+@pytest.mark.display
+def test_a_camera_replugged_twenty_times_leaves_nothing_on_the_graphics_card(
+    qtbot: QtBot, window: MainWindow, world: CameraWorld
+) -> None:
+    with qtbot.waitExposed(window):
+        window.show()
+    context = window.viewport._ctx
+    assert context is not None
+    # From here on the context keeps what is dropped without being released.
+    context.gc_mode = "context_gc"
+    left = check_replugs(qtbot, window, world)
+    assert left["Texture"] > 0, "something was drawn"
+    assert left["Buffer"] > 0
+    assert [one for one in context.objects if not isinstance(one, moderngl.InvalidObject)] == []
+
+
+def test_the_watch_looks_only_where_something_may_have_changed(qtbot: QtBot) -> None:
+    looks, hint = [], ["a"]
+
+    def lister() -> list[CameraInfo]:
+        looks.append(tuple(hint))
+        return [FRONT]
+
+    asked: list[object] = []
+
+    def hinter() -> tuple[str, ...]:
+        asked.append(1)
+        return tuple(hint)
+
+    probe = CameraProbe(lister, hint=hinter, watch_s=0.002)
+    emitted: list[object] = []
+    probe.found.connect(emitted.append)
+    probe.look()
+    # The first look and one more, for what has just come may get its name a moment later.
+    qtbot.waitUntil(lambda: len(asked) > 10)
+    assert len(looks) == 2
+    hint.append("b")
+    count = len(asked)
+    qtbot.waitUntil(lambda: len(asked) > count + 10)
+    assert len(looks) == 4
+    probe.stop()
+    assert emitted == [[FRONT]], "the same cameras are told once"

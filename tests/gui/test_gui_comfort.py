@@ -1,0 +1,422 @@
+"""Themes, toasts, the log, the layout, the welcome and the keyboard, through the real window."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gui_fakes import TRIANGLE, FakePipeline, FakeSource, frame
+from PyQt6.QtCore import Qt
+from PyQt6.QtGui import QColor, QPalette
+from PyQt6.QtTest import QTest
+from PyQt6.QtWidgets import (
+    QAbstractButton,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QFileDialog,
+    QLabel,
+    QLineEdit,
+    QStatusBar,
+    QTabBar,
+    QWidget,
+)
+from pytestqt.qtbot import QtBot
+
+from handviz.core.records import FrameResult, StageTimes
+from handviz.gui.main_window import MainWindow
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.messages import Answer, SourceInfo, Status
+from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.gui.widgets.log_window import LogKeeper
+from handviz.gui.widgets.parts import ElidedLabel
+from handviz.gui.widgets.shortcuts import KeyboardManners
+from handviz.gui.widgets.theme import DARK, LIGHT, Look, Theme
+from tests.gui.test_gui_window import press
+
+
+@pytest.fixture
+def keeper() -> Iterator[LogKeeper]:
+    """Keeps what is logged while the test runs."""
+    kept = LogKeeper()
+    logging.getLogger().addHandler(kept)
+    yield kept
+    logging.getLogger().removeHandler(kept)
+
+
+def new_controller() -> Controller:
+    """With the settings that lie in the test's folder."""
+    return Controller(FakePipeline, SettingsStore(), opener=lambda _: FakeSource(5), lister=list)
+
+
+@pytest.fixture
+def window(qtbot: QtBot, keeper: LogKeeper) -> Iterator[MainWindow]:
+    """A window that is not shown."""
+    made = MainWindow(new_controller(), TRIANGLE, keeper)
+    yield made
+    made.close()
+    made.deleteLater()
+
+
+def choose(window: MainWindow, text: str) -> None:
+    """Trigger the menu's entry that begins like this."""
+    next(action for action in window.actions() if action.text().startswith(text)).trigger()
+
+
+@pytest.fixture
+def dressed(window: MainWindow) -> Iterator[Theme]:
+    """The program's look, which follows the window's settings as in ``app.py``."""
+    application = QApplication.instance()
+    assert isinstance(application, QApplication)
+    style, palette = application.style().objectName(), application.palette()
+    theme = Theme(application)
+    window._controller.settings_changed.connect(lambda settings: theme.choose(settings.theme))
+    yield theme
+    application.setStyleSheet("")
+    application.setPalette(palette)
+    application.setStyle(style)
+
+
+def lightness(role: QPalette.ColorRole) -> int:
+    """Of the program's palette."""
+    return QApplication.palette().color(role).lightness()
+
+
+def test_looks_are_chosen_from_the_menu_and_remembered(window: MainWindow, dressed: Theme) -> None:
+    choose(window, "Light")
+    assert (dressed.look, lightness(QPalette.ColorRole.Window) > 200) == (LIGHT, True)
+    choose(window, "Dark")
+    assert (dressed.look, lightness(QPalette.ColorRole.Window) < 60) == (DARK, True)
+    assert SettingsStore().load().theme == "dark"
+
+
+def test_look_follows_the_system_until_one_is_chosen(dressed: Theme, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hints:
+        scheme = Qt.ColorScheme.Light
+
+        def colorScheme(self) -> Qt.ColorScheme:  # noqa: N802
+            return self.scheme
+
+    hints = Hints()
+    monkeypatch.setattr(dressed, "_hints", hints)
+    dressed._dress()
+    assert dressed.look is LIGHT
+    hints.scheme = Qt.ColorScheme.Dark
+    dressed._dress()
+    assert dressed.look is DARK
+    dressed.choose("light")
+    dressed._dress()
+    assert dressed.look is LIGHT
+
+
+@pytest.mark.parametrize("look", [DARK, LIGHT], ids=["dark", "light"])
+def test_texts_can_be_read_in_both_looks(look: Look) -> None:
+    """WCAG 2.1, 1.4.3: at least 4.5 to 1."""
+    pairs = [
+        (look.text, look.window),
+        (look.text, look.panel),
+        (look.text, look.button),
+        (look.faint, look.panel),
+        (look.on_accent, look.accent),
+        (look.trouble_text, look.trouble_ground),
+    ]
+    assert min(contrast(*pair) for pair in pairs) >= 4.5
+
+
+def contrast(first: str, second: str) -> float:
+    """WCAG's ratio of two colours."""
+    low, high = sorted(luminance(QColor(name)) for name in (first, second))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: QColor) -> float:
+    """WCAG's relative luminance."""
+    linear = [v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4 for v in colour.getRgbF()[:3]]
+    return sum(share * value for share, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_failures_are_toasts_that_go_away_and_stay_in_the_log(
+    qtbot: QtBot, window: MainWindow, keeper: LogKeeper
+) -> None:
+    window.toasts._shown_ms = 40
+    window._controller.warn("The folder /x cannot be made.")
+    window._controller.warn("The folder /x cannot be made.")
+    assert [label.text() for label in window.toasts.labels] == ["The folder /x cannot be made."]
+    assert "cannot be made" in window.sentence.text()
+    qtbot.waitUntil(lambda: not window.toasts.labels)
+    assert window.toasts.isHidden()
+    assert sum("cannot be made" in line for _, line in keeper.lines) == 2
+
+
+def test_a_click_takes_a_toast_away_and_there_are_never_many(qtbot: QtBot, window: MainWindow) -> None:
+    for number in range(7):
+        window._controller.warn(f"trouble {number}")
+    assert [label.text() for label in window.toasts.labels] == [f"trouble {number}" for number in (3, 4, 5, 6)]
+    qtbot.mouseClick(window.toasts.labels[0], Qt.MouseButton.LeftButton)
+    assert window.toasts.labels[0].text() == "trouble 4"
+
+
+def test_log_window_follows_searches_and_saves(
+    qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = logging.getLogger("handviz.test")
+    logger.warning("a camera went away")
+    press(qtbot, window, "F12")
+    log = window.log_window
+    assert log is not None
+    assert log.isVisible()
+    logger.warning("a second trouble")
+    qtbot.waitUntil(lambda: "second trouble" in log.text.toPlainText())
+    log.search.setText("CAMERA")
+    assert "camera went away" in log.text.toPlainText()
+    assert "second trouble" not in log.text.toPlainText()
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "kept.log"), ""))
+    log.save.click()
+    assert "camera went away" in (tmp_path / "kept.log").read_text()
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "kept.log" / "x"), ""))
+    log.save.click()
+    assert "cannot be written" in log.sentence.text()
+    log.close()
+
+
+def test_a_message_that_does_not_fit_its_arguments_is_kept_as_it_is(keeper: LogKeeper) -> None:
+    keeper.emit(logging.LogRecord("x", logging.ERROR, "", 1, "%d hands", ("many",), None))
+    assert keeper.lines[-1] == (logging.ERROR, "%d hands")
+
+
+@pytest.mark.display
+def test_layout_is_remembered_and_reset(qtbot: QtBot, window: MainWindow) -> None:
+    window.show()
+    window.resize(1121, 655)
+    window.view_panel.groups[1].heading.click()
+    press(qtbot, window, "F10")
+    assert window.source_panel.isHidden()
+    window._controller.change(variant="prior", theme="light")
+    window.close()
+    second = MainWindow(new_controller(), TRIANGLE)
+    assert (second.width(), second.height()) == (1121, 655)
+    assert [group.is_folded for group in second.view_panel.groups[:3]] == [False, True, False]
+    assert second.source_panel.isHidden()
+    choose(second, "Reset settings")
+    assert second._controller.settings == ViewSettings()
+    assert not second.source_panel.isHidden()
+    assert not second.view_panel.groups[1].is_folded
+    assert "before-reset" in second.sentence.text()
+    assert "prior" in second._controller.store.path.with_name("handviz.ini.before-reset").read_text()
+    second.close()
+    second.deleteLater()
+
+
+def test_full_screen_and_back(qtbot: QtBot, window: MainWindow) -> None:
+    window.show()
+    press(qtbot, window, "F11")
+    assert window.isFullScreen()
+    press(qtbot, window, "F11")
+    assert not window.isFullScreen()
+
+
+@pytest.mark.parametrize(
+    "content", [b"[memory]\nsettings_version=77\n[view]\nvariant=prior\n", b"\xff\xfe\x00broken\x00"]
+)
+def test_settings_of_another_version_or_broken_ones_are_kept_aside_and_said(
+    qtbot: QtBot, settings_folder: Path, content: bytes
+) -> None:
+    settings_folder.mkdir()
+    (settings_folder / "handviz.ini").write_bytes(content)
+    controller = new_controller()
+    warned: list[str] = []
+    controller.warned.connect(warned.append)
+    controller.start("clip")
+    controller.close()
+    assert controller.settings == ViewSettings()
+    assert "handviz.ini.before-reset beside it" in warned[0]
+    assert (settings_folder / "handviz.ini.before-reset").read_bytes() == content
+    assert SettingsStore().notice == ""
+
+
+def test_settings_of_this_version_are_taken(window: MainWindow) -> None:
+    window._controller.change(opacity=0.5)
+    store = SettingsStore()
+    assert (store.notice, store.load().opacity) == ("", 0.5)
+
+
+def test_status_line_sums_up_the_stages(window: MainWindow) -> None:
+    result = FrameResult(frame(), "final", times=StageTimes(20.5, 1.0, 14.0, 0.25, 4.0))
+    window.view_panel.numbers.take_answer(Answer(1, result, 30.0, 15.0, 4, "CPUExecutionProvider"))
+    window.view_panel.numbers.refresh()
+    assert window.stages.text() == "detect 20 + network 18 + draw 0 ms  ·  15 /s  ·  4 dropped  ·  CPU (no GPU)"
+
+
+def test_what_a_person_does_is_answered_while_a_trouble_lasts(window: MainWindow) -> None:
+    controller = window._controller
+    controller.say("Saved before")
+    controller.report_view("There is no OpenGL")
+    assert window.sentence.text() == "There is no OpenGL"
+    controller.say("Saved to a folder")
+    assert window.sentence.text() == "Saved to a folder"
+    assert window.banner.text() == "There is no OpenGL"
+    assert not window.banner.isHidden()
+
+
+def test_reset_takes_turn_and_speed_back(qtbot: QtBot, window: MainWindow) -> None:
+    controller = window._controller
+    with qtbot.waitSignal(controller.answered):
+        controller.start("clip.mp4")
+    choose(window, "Turn the picture")
+    choose(window, "Play slower")
+    assert controller.turned_deg == 90
+    assert controller.speed < 1
+    choose(window, "Reset settings")
+    assert (controller.turned_deg, controller.speed) == (0, 1.0)
+
+
+def test_a_picture_that_cannot_be_shown_is_not_being_opened_for_ever(window: MainWindow) -> None:
+    window.show_status(Status("Opening broken.jpg …"))
+    assert window.invitation.text() == "Opening broken.jpg …"
+    window._controller.source = SourceInfo(1, "broken.jpg", "broken.jpg", "broken.jpg: 1 picture", 1, False)
+    window.show_status(Status("broken.jpg: not a picture in a known format", is_trouble=True))
+    assert "Opening" not in window.invitation.text()
+
+
+def test_welcome_is_shown_once_and_on_demand(qtbot: QtBot, window: MainWindow) -> None:
+    window.show()
+    window.welcome_once()
+    assert window.welcome.isVisible()
+    QTest.keyClick(window.welcome.close_button, Qt.Key.Key_Space)
+    assert not window.welcome.isVisible()
+    window.welcome_once()
+    assert not window.welcome.isVisible()
+    choose(window, "Welcome")
+    assert window.welcome.isVisible()
+    QTest.keyClick(window.welcome.close_button, Qt.Key.Key_Return)
+    assert not window.welcome.isVisible()
+
+
+def test_escape_puts_the_welcome_away_wherever_the_keyboard_is(window: MainWindow) -> None:
+    window.show()
+    choose(window, "Welcome")
+    QTest.keyClick(window.welcome.close_button, Qt.Key.Key_Escape)
+    assert not window.welcome.isVisible()
+    choose(window, "Welcome")
+    QTest.keyClick(window.viewport, Qt.Key.Key_Escape)
+    assert not window.welcome.isVisible()
+
+
+def test_a_long_sentence_is_cut_and_its_neighbour_is_not(qtbot: QtBot) -> None:
+    bar, sentence, stages = QStatusBar(), ElidedLabel(), QLabel("detect 20 + network 18 + draw 0 ms")
+    qtbot.addWidget(bar)
+    bar.addWidget(sentence, 1)
+    bar.addPermanentWidget(stages)
+    bar.resize(400, 24)
+    sentence.setText("Recording to " + 40 * "folder/")
+    bar.show()
+    QApplication.processEvents()
+    assert bar.width() == 400
+    assert stages.width() >= stages.sizeHint().width()
+    assert sentence.toolTip() == sentence.text()
+
+
+def test_a_text_that_grows_squeezes_nothing_in_its_panel(qtbot: QtBot, window: MainWindow) -> None:
+    window.resize(1240, 600)
+    window.show()
+    panel = window.source_panel
+    button, heights = panel.save_meshes, set[int]()
+    qtbot.waitUntil(lambda: button.height() >= button.sizeHint().height())
+    panel.hands.setText("\n".join(str(line) for line in range(30)))
+    while panel.hands.height() < panel.hands.sizeHint().height():
+        QApplication.processEvents()
+        heights.add(button.height())
+    assert heights == {button.sizeHint().height()}
+
+
+@pytest.fixture
+def manners() -> Iterator[KeyboardManners]:
+    """As ``app.py`` installs it."""
+    application = QApplication.instance()
+    assert application is not None
+    made = KeyboardManners()
+    application.installEventFilter(made)
+    yield made
+    application.removeEventFilter(made)
+
+
+@pytest.mark.display
+def test_space_serves_the_focused_button_before_the_shortcut(
+    qtbot: QtBot, window: MainWindow, manners: KeyboardManners
+) -> None:
+    with qtbot.waitActive(window):
+        window.show()
+        window.activateWindow()
+    assert QApplication.focusWidget() is window.viewport
+    box = window.view_panel.wireframe
+    toggled: list[bool] = []
+    hold = next(action for action in window.actions() if action.text() == "Hold or go on")
+    hold.triggered.connect(toggled.append)
+    box.setFocus(Qt.FocusReason.TabFocusReason)
+    QTest.keyClick(box, Qt.Key.Key_Space)
+    assert (box.isChecked(), toggled) == (True, [])
+    qtbot.mouseClick(window.viewport, Qt.MouseButton.LeftButton)
+    QTest.keyClick(window.viewport, Qt.Key.Key_Space)
+    assert toggled == [False]
+    QTest.keyClick(window, Qt.Key.Key_W)
+    assert not box.isChecked()
+
+
+CONTROLS = QAbstractButton | QAbstractSlider | QComboBox | QAbstractSpinBox
+
+
+def controls(window: MainWindow) -> list[QWidget]:
+    """Everything that can be operated, but for parts inside of other controls and scroll bars."""
+    return [
+        widget
+        for widget in window.findChildren(QWidget)
+        if isinstance(widget, CONTROLS)
+        and widget.metaObject().className() not in ("QScrollBar", "QTabBar", "CloseButton")
+        and not isinstance(widget.parent(), CONTROLS | QTabBar | QLineEdit)
+        and not widget.objectName().startswith("qt_")
+    ]
+
+
+def test_everything_is_reached_by_tab_and_explains_itself(window: MainWindow) -> None:
+    parts = controls(window)
+    assert len(parts) > 25
+    unreachable = [name_of(part) for part in parts if not part.focusPolicy() & Qt.FocusPolicy.TabFocus]
+    silent = [name_of(part) for part in parts if not part.toolTip()]
+    assert unreachable == []
+    assert silent == []
+
+
+def name_of(widget: QWidget) -> str:
+    """For a failing test's message."""
+    text = widget.text() if isinstance(widget, QAbstractButton) else ""
+    return f"{type(widget).__name__} {text} in {type(widget.parent()).__name__}"
+
+
+def test_sides_can_be_put_right_by_hand(window: MainWindow) -> None:
+    box = window.source_panel.sides
+    box.setCurrentIndex(1)
+    box.activated.emit(1)
+    assert window._controller.settings.side == "left"
+    window._controller.change(side="right")
+    assert box.currentText() == "all are right hands"
+
+
+def test_menus_mark_what_is_on(qtbot: QtBot, window: MainWindow) -> None:
+    window._controller.change(variant="amvur", wireframe=True)
+
+    def marked() -> set[str]:
+        bar = window.menuBar()
+        assert bar is not None
+        for entry in bar.actions():
+            menu = entry.menu()
+            assert menu is not None
+            menu.aboutToShow.emit()
+        return {action.text() for action in window.actions() if action.isChecked()}
+
+    usual = {"Colour by deviation", "Begin again at the end", "Look as the system does"}
+    assert marked() == usual | {"AMVUR", "Wireframe"}
+    press(qtbot, window, "2")
+    press(qtbot, window, "W")
+    press(qtbot, window, "C")
+    assert marked() == usual | {"AMVUR", "Compare: all three networks"}

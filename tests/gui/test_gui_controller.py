@@ -1,0 +1,223 @@
+"""What the program does, without a window."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gui_fakes import FakePipeline, FakeSource, frame
+from pytestqt.qtbot import QtBot
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import FrameResult
+from handviz.gui.session.controller import LAST_SOURCE, Controller
+from handviz.gui.session.messages import Answer, Status
+from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.sources.source import CameraInfo
+
+Make = Callable[..., Controller]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Makes controllers whose sources are looked up by their text."""
+    controllers: list[Controller] = []
+
+    def make_one(
+        sources: dict[str, FakeSource] | None = None, *, cameras: tuple[CameraInfo, ...] = (), **settings: Any
+    ) -> Controller:
+        def opener(text: str, _: object = None) -> FakeSource:
+            if text not in (sources or {}):
+                raise HandvizError(f"{text} is not there")
+            return (sources or {})[text]
+
+        settings.setdefault("fallback_clip", tmp_path / "no_clip.mp4")
+        controllers.append(
+            Controller(FakePipeline, SettingsStore(), opener=opener, lister=lambda: list(cameras), **settings)
+        )
+        return controllers[-1]
+
+    yield make_one
+    for controller in controllers:
+        controller.close()
+
+
+def texts(controller: Controller) -> list[str]:
+    """The sentences from here on."""
+    sentences: list[str] = []
+    controller.status_changed.connect(lambda status: sentences.append(status.text))
+    return sentences
+
+
+def test_answers_come_through(qtbot: QtBot, make: Make) -> None:
+    controller = make({"clip.mp4": FakeSource(3)})
+    with qtbot.waitSignal(controller.answered) as answered:
+        controller.start("clip.mp4")
+    assert answered.args[0].result.hands
+
+
+def test_late_answers_of_the_last_source_are_dropped(qtbot: QtBot, make: Make) -> None:
+    controller = make({"a": FakeSource(1), "b": FakeSource(1)})
+    with qtbot.waitSignal(controller.answered):
+        controller.start("a")
+    with qtbot.waitSignal(controller.answered):
+        controller.open("b")
+    late = Answer(1, FrameResult(frame(), "final"), 0.0, 0.0, 0, "")
+    with qtbot.assertNotEmitted(controller.answered):
+        controller._on_answered(late)
+
+
+def test_late_troubles_of_the_last_source_are_dropped(qtbot: QtBot, make: Make) -> None:
+    controller = make({"b": FakeSource(1)})
+    with qtbot.waitSignal(controller.answered):
+        controller.start("b")
+    with qtbot.assertNotEmitted(controller.status_changed):
+        controller._on_source_trouble(0, "the last camera is gone")
+
+
+def test_held_picture_is_processed_again_with_a_changed_variant(qtbot: QtBot, make: Make) -> None:
+    controller = make({"picture.jpg": FakeSource(1, names=True, nominal_fps=1.0)})
+    with qtbot.waitSignal(controller.answered):
+        controller.start("picture.jpg")
+    with qtbot.waitSignal(controller.answered) as again:
+        controller.change(variant="amvur")
+    assert again.args[0].result.variant == "amvur"
+
+
+def test_held_picture_gets_a_texture_and_loses_what_it_remembers(qtbot: QtBot, make: Make) -> None:
+    controller = make({"picture.jpg": FakeSource(1, names=True, nominal_fps=1.0)})
+    sentences = texts(controller)
+    with qtbot.waitSignal(controller.answered):
+        controller.start("picture.jpg")
+    with qtbot.assertNotEmitted(controller.answered, wait=50):
+        controller.forget_texture()
+    assert "texture colour only" in sentences[-1]
+    with qtbot.waitSignal(controller.answered) as again:
+        controller.change(colour="texture")
+    assert again.args[0].result.hands[0].texture is not None
+    with qtbot.waitSignal(controller.answered):
+        controller.forget_texture()
+    pipeline = controller._reconstruct._pipeline
+    assert isinstance(pipeline, FakePipeline)
+    assert pipeline.told[-2:] == [("texture", True), ("forget_texture", None)]
+    assert "forgotten" in sentences[-1]
+
+
+def test_what_concerns_only_the_display_processes_nothing(qtbot: QtBot, make: Make) -> None:
+    controller = make({"picture.jpg": FakeSource(1, names=True, nominal_fps=1.0)})
+    with qtbot.waitSignal(controller.answered):
+        controller.start("picture.jpg")
+    with qtbot.assertNotEmitted(controller.answered, wait=100), qtbot.waitSignal(controller.settings_changed):
+        controller.change(mirror=True)
+
+
+def test_settings_are_remembered(make: Make) -> None:
+    make().change(variant="prior", smoothing=0.75, wireframe=True, range_high_mm=22.5)
+    assert make().settings == ViewSettings(variant="prior", smoothing=0.75, wireframe=True, range_high_mm=22.5)
+
+
+def test_settings_for_one_run_are_not_remembered(make: Make) -> None:
+    make().change(variant="amvur", colour="plain")
+    controller = make(for_this_run={"variant": "prior", "colour": "deviation"})
+    assert (controller.settings.variant, controller.settings.colour) == ("prior", "deviation")
+    controller.change(wireframe=True)
+    assert make().settings == ViewSettings(variant="amvur", colour="plain", wireframe=True)
+
+
+def test_choosing_what_the_run_began_with_is_remembered(make: Make) -> None:
+    make(for_this_run={"variant": "prior"}).change(variant="prior")
+    assert make().settings.variant == "prior"
+
+
+def test_only_a_source_that_the_person_opened_is_remembered(qtbot: QtBot, make: Make) -> None:
+    controller = make({"given.mp4": FakeSource(1), "mine.mp4": FakeSource(1)})
+    with qtbot.waitSignal(controller.source_opened):
+        controller.start("given.mp4")
+    assert SettingsStore().text(LAST_SOURCE) == ""
+    with qtbot.waitSignal(controller.source_opened):
+        controller.open("mine.mp4")
+    assert SettingsStore().text(LAST_SOURCE) == "mine.mp4"
+
+
+def test_damaged_settings_become_defaults(settings_folder: Path) -> None:
+    settings_folder.mkdir()
+    text = "[view]\nvariant=best\nsmoothing=many\nopacity=7\nwireframe=perhaps\nskeleton=true\n"
+    (settings_folder / "handviz.ini").write_text(text)
+    assert SettingsStore().load() == ViewSettings(skeleton=True)
+
+
+def test_begins_with_the_last_source(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
+    clip = tmp_path / "mine.mp4"
+    clip.touch()
+    SettingsStore().remember(LAST_SOURCE, str(clip))
+    controller = make({str(clip): FakeSource(1)}, cameras=(CameraInfo(0, "Front"),))
+    with qtbot.waitSignal(controller.source_opened) as opened:
+        controller.start()
+    assert opened.args[0].text == str(clip)
+
+
+def test_begins_with_the_first_camera_if_the_last_source_is_gone(qtbot: QtBot, make: Make) -> None:
+    SettingsStore().remember(LAST_SOURCE, "camera:4")
+    camera = FakeSource()
+    controller = make({"camera:1": camera}, cameras=(CameraInfo(1, "Front"), CameraInfo(2, "Back")))
+    with qtbot.waitSignal(controller.source_opened) as opened:
+        controller.start()
+    assert opened.args[0].text == "camera:1"
+    assert SettingsStore().text(LAST_SOURCE) == "camera:4", "it may be plugged in again"
+    camera.let_go()
+
+
+def test_begins_with_the_bundled_clip_and_says_so(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
+    clip = tmp_path / "bundled.mp4"
+    clip.touch()
+    controller = make({str(clip): FakeSource(1)}, fallback_clip=clip)
+    sentences = texts(controller)
+    with qtbot.waitSignal(controller.answered):
+        controller.start()
+    assert sentences[-1] == "No camera found: this is the bundled clip."
+    assert SettingsStore().text(LAST_SOURCE) == ""
+
+
+def test_nothing_to_begin_with_is_a_sentence(qtbot: QtBot, make: Make) -> None:
+    controller = make()
+    sentences = texts(controller)
+    with qtbot.waitSignal(controller.cameras_found):
+        controller.start()
+    assert sentences[-1].startswith("No camera found: open a clip")
+
+
+def test_missing_camera_is_a_trouble_until_another_source_is_chosen(qtbot: QtBot, make: Make) -> None:
+    controller = make({"clip.mp4": FakeSource(1)})
+    statuses: list[Status] = []
+    controller.status_changed.connect(statuses.append)
+    controller.start("camera:0")
+    qtbot.waitUntil(lambda: Status("camera:0 is not there", is_trouble=True) in statuses)
+    with qtbot.waitSignal(controller.answered):
+        controller.open("clip.mp4")
+    assert not statuses[-1].is_trouble
+
+
+def test_missing_model_is_a_trouble_and_frames_still_come(
+    qtbot: QtBot, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise HandvizError("models/handviz_final.onnx is missing")
+
+    monkeypatch.setattr(FakePipeline, "__init__", refuse)
+    controller = make({"clip.mp4": FakeSource(1)})
+    sentences = texts(controller)
+    with qtbot.waitSignal(controller.answered) as answered:
+        controller.start("clip.mp4")
+    assert answered.args[0].provider == ""
+    assert sentences[-1] == "models/handviz_final.onnx is missing"
+
+
+def test_cameras_that_cannot_be_listed_are_none(qtbot: QtBot, tmp_path: Path) -> None:
+    def lister() -> list[CameraInfo]:
+        raise OSError("no permission")
+
+    controller = Controller(FakePipeline, SettingsStore(), lister=lister, fallback_clip=tmp_path / "none.mp4")
+    with qtbot.waitSignal(controller.cameras_found) as found:
+        controller.start()
+    assert found.args == [[]]
+    controller.close()

@@ -1,0 +1,410 @@
+"""The lens and the hand's size through the window: dialog, panel, memory, the line on the picture, calibration."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gui_fakes import TRIANGLE, FakePipeline, FakeSource, hand
+from PIL import Image
+from PyQt6.QtWidgets import QFileDialog, QPushButton
+from pytestqt.qtbot import QtBot
+
+from handviz.core.lens import ASSUMED_LENS, HandSize, Lens, lens_of_intrinsics
+from handviz.core.lens_files import lens_text, read_lens
+from handviz.core.records import Frame, FrameResult, HandMesh, Intrinsics, PlaceDoubt
+from handviz.gui.calibration.dialog import LensDialog
+from handviz.gui.calibration.feature import LensFeature
+from handviz.gui.calibration.pages import PRESETS
+from handviz.gui.calibration.panel import apart_std_m, apart_text, place_text
+from handviz.gui.main_window import MainWindow
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.messages import Answer
+from handviz.gui.session.settings import SettingsStore
+from handviz.sources.checkerboard import Board
+from handviz.sources.source import CameraInfo, text_of_pictures
+from tests.boards import VIEWS, board_picture
+
+MEASURED = lens_of_intrinsics(Intrinsics(600.0, 321.0, 239.0, 604.0, "calibrated", 0.004), (640, 480))
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Controller:
+    """Two cameras, a clip and pictures."""
+
+    def opener(text: str, *_: object) -> FakeSource:
+        return FakeSource(3, names=text == str(tmp_path))
+
+    cameras = [CameraInfo(0, "Front"), CameraInfo(2, "Back/left")]
+    return Controller(FakePipeline, SettingsStore(), opener=opener, lister=lambda: cameras)
+
+
+@pytest.fixture
+def window(qtbot: QtBot, controller: Controller) -> Iterator[MainWindow]:
+    made = MainWindow(controller, TRIANGLE)
+    yield made
+    made.close()
+    made.deleteLater()
+
+
+def feature_of(window: MainWindow) -> LensFeature:
+    return next(feature for feature in window.features if isinstance(feature, LensFeature))
+
+
+def dialog_of(window: MainWindow) -> LensDialog:
+    """Opened by its key."""
+    action = next(a for a in window.actions() if "Ctrl+L" in [key.toString() for key in a.shortcuts()])
+    action.trigger()
+    return window.findChild(LensDialog)
+
+
+def answer_of(image: np.ndarray, *hands: HandMesh, name: str = "") -> Answer:
+    result = FrameResult(Frame(0, image, 0.0, name), "final", hands=hands)
+    return Answer(0, result, 0.0, 0.0, 0, "CPUExecutionProvider")
+
+
+def grey(width: int = 640, height: int = 480) -> np.ndarray:
+    return np.full((height, width, 3), 90, np.uint8)
+
+
+def button(dialog: LensDialog, text: str) -> QPushButton:
+    return next(one for one in dialog.findChildren(QPushButton) if one.text() == text)
+
+
+def test_the_picture_says_what_is_assumed_until_it_is_known(window: MainWindow, controller: Controller) -> None:
+    note = feature_of(window).note
+    controller.answered.emit(answer_of(grey()))
+    assert note.text() == "assumed 60° field of view (Ctrl+L)"
+    assert note.isVisibleTo(window.viewport)
+    window.viewport.resize(500, 400)
+    window.source_panel.lens.field_of_view.setValue(72.5)
+    assert controller.settings.lens == Lens("angle", 72.5)
+    assert not note.isVisibleTo(window.viewport)
+    assert "72.5°" in window.source_panel.lens.known.text()
+
+
+def test_the_line_lies_in_the_middle_below_the_picture(window: MainWindow, controller: Controller) -> None:
+    controller.answered.emit(answer_of(grey()))
+    window.resize(900, 600)
+    window.show()
+    note, viewport = feature_of(window).note, window.viewport
+    assert abs(note.geometry().center().x() - viewport.width() / 2) <= 1
+    assert viewport.height() - 20 < note.geometry().bottom() < viewport.height()
+
+
+def test_in_a_narrow_view_the_line_leaves_the_corners_free(
+    qtbot: QtBot, window: MainWindow, controller: Controller
+) -> None:
+    controller.answered.emit(answer_of(grey()))
+    window.show()
+    note = feature_of(window).note
+    window.resize(900, 600)
+    qtbot.waitUntil(lambda: note.text() == "assumed 60° field of view")
+    window.resize(1400, 800)
+    qtbot.waitUntil(lambda: note.text() == "assumed 60° field of view (Ctrl+L)")
+
+
+def test_presets_angles_and_sides(window: MainWindow, controller: Controller) -> None:
+    page = dialog_of(window).angle
+    row = [preset.name for preset in PRESETS].index("Logitech C920, C922") + 1
+    page.presets.setCurrentIndex(row)
+    page.presets.activated.emit(row)
+    assert controller.settings.lens == Lens("angle", 78.0, "diagonal")
+    assert (page.angle.value(), page.side.currentData()) == (78.0, "diagonal")
+    page.angle.setValue(90.0)
+    page.side.setCurrentIndex(page.side.findData("vertical"))
+    page.side.activated.emit(page.side.currentIndex())
+    assert controller.settings.lens == Lens("angle", 90.0, "vertical")
+    button(dialog_of(window), "Nothing is known").click()
+    assert controller.settings.lens == ASSUMED_LENS
+
+
+def test_every_preset_is_a_lens() -> None:
+    for preset in PRESETS:
+        Lens("angle", preset.angle_deg, preset.side).intrinsics_for(640, 480)
+        assert preset.source
+
+
+def test_fx_fy_cx_cy_by_hand(window: MainWindow, controller: Controller) -> None:
+    dialog = dialog_of(window)
+    page = dialog.numbers
+    for name, value in {"fx": 600.0, "fy": 610.0, "cx": 330.0, "cy": 235.0}.items():
+        page.boxes[name].setValue(value)
+    page.width_box.setValue(640)
+    page.height_box.setValue(480)
+    page.use.click()
+    known = controller.settings.lens.known
+    assert known is not None
+    assert [*known.focals_px, *known.centre_px] == [600, 610, 330, 235]
+    assert "fx 600.0, fy 610.0" in dialog.summary.text()
+    assert "as stated" in dialog.summary.text()
+    before = controller.settings.lens
+    page.boxes["cx"].setValue(2000.0)
+    page.use.click()
+    assert "outside" in dialog.trouble.text()
+    assert controller.settings.lens == before
+    page.boxes["cx"].setValue(320.0)
+    controller.change(wireframe=True)
+    page.use.click()
+    assert dialog.trouble.text() == ""
+
+
+def test_another_shape_of_picture_is_doubted_on_the_screen(window: MainWindow, controller: Controller) -> None:
+    controller.change(lens=MEASURED)
+    dialog = dialog_of(window)
+    controller.answered.emit(answer_of(grey(640, 480)))
+    assert feature_of(window).note.text() == ""
+    controller.answered.emit(answer_of(grey(1280, 720)))
+    assert "measured in pictures of 640x480" in feature_of(window).note.text()
+    assert "640x480" in dialog.caveat.text()
+
+
+def test_lenses_are_saved_and_loaded(
+    window: MainWindow, controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialog = dialog_of(window)
+    controller.change(lens=MEASURED)
+    for name, kind in (("mine", "handviz lens (*.json)"), ("theirs.yml", "")):
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, n=name, k=kind: (str(tmp_path / n), k))
+        button(dialog, "Save …").click()
+    assert read_lens(tmp_path / "mine.json") == MEASURED
+    controller.change(lens=ASSUMED_LENS)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "theirs.yml"), ""))
+    button(dialog, "Load …").click()
+    loaded = controller.settings.lens.known
+    assert loaded is not None
+    assert MEASURED.known is not None
+    np.testing.assert_allclose(loaded.matrix, MEASURED.known.matrix)
+    (tmp_path / "bad.json").write_text("{}")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "bad.json"), ""))
+    button(dialog, "Load …").click()
+    assert "bad.json" in dialog.trouble.text()
+    controller.change(lens=Lens("angle", 60.0))
+    button(dialog, "Save …").click()
+    assert "JSON" in dialog.trouble.text(), "an angle is no OpenCV calibration"
+
+
+def test_every_camera_keeps_its_own_lens(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
+    controller.start("camera:0")
+    qtbot.waitUntil(lambda: controller.source is not None)
+    qtbot.waitUntil(lambda: bool(controller.cameras))
+    open_and_wait(qtbot, controller, "camera:2")
+    controller.change(lens=Lens("angle", 90.0))
+    open_and_wait(qtbot, controller, "clip.mp4")
+    assert controller.settings.lens == ASSUMED_LENS
+    controller.change(lens=MEASURED)
+    open_and_wait(qtbot, controller, "camera:2")
+    assert controller.settings.lens == Lens("angle", 90.0)
+    open_and_wait(qtbot, controller, "other.mp4")
+    assert controller.settings.lens == MEASURED, "clips and pictures share one"
+    assert SettingsStore().load().lens == MEASURED, "and the next run begins with it"
+
+
+def test_a_camera_s_lens_can_be_given_to_files(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
+    controller.start("camera:0")
+    qtbot.waitUntil(lambda: controller.source is not None)
+    qtbot.waitUntil(lambda: bool(controller.cameras))
+    dialog = dialog_of(window)
+    controller.answered.emit(answer_of(grey()))
+    assert dialog.source.text() == "Front", "its name in the system, which came after its picture"
+    controller.change(lens=MEASURED)
+    button(dialog, "For files too").click()
+    open_and_wait(qtbot, controller, "clip.mp4")
+    assert controller.settings.lens == MEASURED
+    controller.answered.emit(answer_of(grey()))
+    assert not button(dialog, "For files too").isVisibleTo(dialog)
+
+
+def open_and_wait(qtbot: QtBot, controller: Controller, text: str) -> None:
+    with qtbot.waitSignal(controller.source_opened):
+        controller.open(text)
+
+
+def test_a_spoiled_memory_is_the_assumed_lens(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
+    controller.store.remember("lens_of_clips, folders and pictures", '{"mode": "angle"}')
+    controller.start("clip.mp4")
+    qtbot.waitUntil(lambda: controller.source is not None)
+    assert controller.settings.lens == ASSUMED_LENS
+
+
+def test_the_size_of_a_hand(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
+    page = dialog_of(window).hand
+    assert not page.millimetres.isEnabled()
+    choose_measure(page, "length")
+    page.millimetres.setValue(192.0)
+    page.std_mm.setValue(2.0)
+    assert controller.settings.hand_size == HandSize("length", 192.0, 2.0)
+    choose_measure(page, "breadth")
+    assert controller.settings.hand_size == HandSize("breadth", 82.0, 2.0)
+    assert SettingsStore().load().hand_size == HandSize("breadth", 82.0, 2.0)
+    choose_measure(page, "none")
+    assert controller.settings.hand_size.measure == "none"
+    assert not page.millimetres.isEnabled()
+
+
+def choose_measure(page: object, measure: str) -> None:
+    box = page.measure  # type: ignore[attr-defined]
+    box.setCurrentIndex(box.findData(measure))
+    box.activated.emit(box.currentIndex())
+
+
+def test_exif_offers_the_photograph_s_lens(
+    qtbot: QtBot, window: MainWindow, controller: Controller, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = 26
+    Image.new("RGB", (64, 48)).save(tmp_path / "0.jpg", exif=exif)
+    Image.new("RGB", (64, 48)).save(tmp_path / "1.jpg")
+    dialog = dialog_of(window)
+    assert not dialog.angle.exif.isEnabled(), "there is no photograph"
+    controller.start(str(tmp_path))
+    qtbot.waitUntil(dialog.angle.exif.isEnabled)
+    controller.answered.emit(answer_of(grey(64, 48), name="0.jpg"))
+    dialog.angle.exif.click()
+    assert controller.settings.lens == Lens("angle", 79.5, "diagonal")
+    open_and_wait(qtbot, controller, text_of_pictures([tmp_path / "1.jpg", tmp_path / "0.jpg"]))
+    controller.answered.emit(answer_of(grey(64, 48), name="0.jpg"))
+    controller.change(lens=ASSUMED_LENS)
+    dialog.angle.exif.click()
+    assert controller.settings.lens == Lens("angle", 79.5, "diagonal")
+    controller.answered.emit(answer_of(grey(64, 48), name="1.jpg"))
+    dialog.angle.exif.click()
+    assert "EXIF does not state" in dialog.trouble.text()
+
+
+def test_a_board_before_the_camera_becomes_its_lens(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
+    camera, board = Intrinsics(615.0, 329.0, 236.0), Board(9, 6)
+    page = dialog_of(window).board
+    page.live.click()
+    assert page.live.text() == "End"
+    thread = feature_of(window)._thread
+    assert thread is not None
+    for number, view in enumerate(VIEWS, start=1):
+        picture = board_picture(camera, (640, 480), *view, board)
+        for _ in range(2):  # still for two pictures
+            with qtbot.waitSignal(thread.progressed, timeout=10_000):
+                controller.answered.emit(answer_of(picture))
+        qtbot.waitUntil(lambda number=number: page.progress.text().startswith(f"{number} of 12"))
+    assert page.preview.pixmap().width() == 320
+    assert page.use.isEnabled()
+    page.use.click()
+    known = controller.settings.lens.known
+    assert known is not None
+    assert known.origin == "calibrated"
+    np.testing.assert_allclose(known.focals_px, 615, rtol=0.01)
+    page.live.click()
+    assert feature_of(window)._thread is None
+
+
+def test_a_folder_of_boards(
+    qtbot: QtBot, window: MainWindow, controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera, board = Intrinsics(615.0, 329.0, 236.0), Board(9, 6)
+    for number, view in enumerate(VIEWS):
+        Image.fromarray(board_picture(camera, (640, 480), *view, board)).save(tmp_path / f"{number}.png")
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
+    page = dialog_of(window).board
+    page.folder.click()
+    qtbot.waitUntil(lambda: "10 pictures, 9 views of the board used" in page.told.text(), timeout=20_000)
+    page.use.click()
+    assert controller.settings.lens.known is not None
+
+
+def test_a_folder_without_boards_gets_a_sentence(
+    qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
+    page = dialog_of(window).board
+    page.folder.click()
+    qtbot.waitUntil(lambda: "no pictures" in page.told.text())
+    Image.fromarray(grey()).save(tmp_path / "a.png")
+    page.folder.click()
+    qtbot.waitUntil(lambda: "0 of at least 6" in page.told.text())
+    assert not page.use.isEnabled()
+
+
+def test_closing_the_window_ends_a_calibration(qtbot: QtBot, window: MainWindow) -> None:
+    dialog_of(window).board.live.click()
+    thread = feature_of(window)._thread
+    assert thread is not None
+    assert thread.isRunning()
+    window.close()
+    assert feature_of(window)._thread is None
+
+
+def test_a_turned_picture_is_calibrated_as_it_was_taken(
+    qtbot: QtBot, window: MainWindow, controller: Controller
+) -> None:
+    camera, board = Intrinsics(615.0, 329.0, 236.0), Board(9, 6)
+    page = dialog_of(window).board
+    page.live.click()
+    thread = feature_of(window)._thread
+    assert thread is not None
+    picture = np.rot90(board_picture(camera, (640, 480), *VIEWS[0], board), -1)
+    answer = answer_of(np.ascontiguousarray(picture))
+    turned = dataclasses.replace(answer.result, frame=dataclasses.replace(answer.result.frame, turned_deg=90))
+    with qtbot.waitSignal(thread.progressed, timeout=10_000) as told:
+        controller.answered.emit(dataclasses.replace(answer, result=turned))
+    assert told.args[0].preview.shape == (240, 320, 3)
+    assert "640 x 480" in window.findChild(LensDialog).summary.text()
+
+
+def two_hands() -> tuple[HandMesh, HandMesh]:
+    doubt = PlaceDoubt(np.diag([0.004, 0.004, 0.02]) ** 2, 0.05)
+    first = dataclasses.replace(hand(handedness="left"), place_doubt=doubt, wrist_camera_m=np.array([-0.1, 0.0, 0.5]))
+    return first, dataclasses.replace(first, handedness="right", wrist_camera_m=np.array([0.14, 0.0, 0.43]))
+
+
+def test_places_and_the_distance_of_two_hands_are_told(window: MainWindow, controller: Controller) -> None:
+    controller.answered.emit(answer_of(grey(), *two_hands()))
+    text = window.source_panel.hands.text()
+    assert "wrist at -10.0, 0.0, 50.0 cm\n± 0.6, 0.4, 3.2 cm" in text
+    assert "wrists 25.0 ± " in text
+    assert "apart" not in feature_of(window).note.text()
+    controller.change(view="orbit")
+    assert feature_of(window).note.text().startswith("wrists 25.0 ± ")
+
+
+@pytest.mark.parametrize(("measured", "own_share"), [(False, 0.5), (True, 0.0)])
+def test_the_deviation_of_the_distance_is_that_of_drawn_places(measured: bool, own_share: float) -> None:
+    first, second = (
+        dataclasses.replace(
+            one,
+            intrinsics=dataclasses.replace(one.intrinsics, focal_std_share=0.1),
+            place_doubt=dataclasses.replace(one.place_doubt, size_is_measured=measured),  # type: ignore[type-var]
+        )
+        for one in two_hands()
+    )
+    random, count = np.random.default_rng(3), 200_000
+    shared = random.normal(0, 0.05 * np.sqrt(1 - own_share), count)
+    focal = random.normal(0, 0.1, count)
+    places = []
+    for one in (first, second):
+        assert one.place_doubt is not None
+        own = random.normal(0, 0.05 * np.sqrt(own_share), count)
+        fit = random.multivariate_normal(np.zeros(3), one.place_doubt.fit_covariance_m2, count)
+        place = one.wrist_camera_m * (1 + shared + own)[:, None] + fit
+        place[:, 2] += one.wrist_camera_m[2] * focal
+        places.append(place)
+    drawn_m = np.linalg.norm(places[1] - places[0], axis=1).std()
+    assert apart_std_m(first, second) == pytest.approx(drawn_m, rel=0.05)
+
+
+def test_without_doubt_there_is_no_deviation() -> None:
+    first, second = (dataclasses.replace(one, place_doubt=None) for one in two_hands())
+    assert apart_text((first, second)) == "wrists 25.0 cm apart"
+    assert place_text(first) == "wrist at -10.0, 0.0, 50.0 cm"
+    assert apart_text((first,)) == ""
+
+
+def test_the_lens_is_told_to_the_pipeline(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
+    controller.start("clip.mp4")
+    qtbot.waitUntil(lambda: controller.source is not None and controller._reconstruct._pipeline is not None)
+    pipeline = controller._reconstruct._pipeline
+    assert isinstance(pipeline, FakePipeline)
+    window.source_panel.lens.details.click()
+    window.findChild(LensDialog).angle.angle.setValue(81.0)
+    qtbot.waitUntil(lambda: ("lens", Lens("angle", 81.0)) in pipeline.told)
+    assert lens_text(Lens("angle", 81.0)) == controller.store.text("lens_of_clips, folders and pictures")

@@ -1,0 +1,374 @@
+"""The window: offscreen without its picture, and with it where there is a display."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import pytest
+from gui_fakes import PHOTOGRAPHED, TRIANGLE, FakePipeline, FakeSource, frame, hand
+from PyQt6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PyQt6.QtGui import QColor, QDropEvent, QImage
+from PyQt6.QtWidgets import QApplication, QFileDialog
+from pytestqt.qtbot import QtBot
+
+from handviz.core.errors import HandvizError
+from handviz.core.lens import Lens
+from handviz.core.paths import PROJECT_ROOT
+from handviz.core.records import FrameResult, HandMesh, StageTimes
+from handviz.gui.main_window import MainWindow
+from handviz.gui.record.screenshot import SCREENSHOT_FOLDER, free_path, save_picture
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.messages import Answer, SourceInfo, Status
+from handviz.gui.session.rates import RateMeter
+from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.gui.view import viewport
+from handviz.gui.view.view_panel import Numbers, provider_text
+from handviz.gui.view.viewport import NO_OPENGL
+from handviz.gui.widgets.shortcuts import ShortcutWindow
+from handviz.rendering.camera import OrbitCamera
+from handviz.sources.source import CameraInfo
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Controller:
+    """Opens "clip" as five frames at a slow pace and "picture" as one."""
+    sources = {"clip": FakeSource(5, nominal_fps=10.0), "picture": FakeSource(1, names=True, nominal_fps=1.0)}
+    return Controller(
+        FakePipeline,
+        SettingsStore(),
+        opener=sources.__getitem__,
+        lister=lambda: [CameraInfo(0, "Front"), CameraInfo(2, "Back")],
+        fallback_clip=tmp_path / "none.mp4",
+    )
+
+
+@pytest.fixture
+def window(qtbot: QtBot, controller: Controller) -> Iterator[MainWindow]:
+    """A window that is not shown."""
+    made = MainWindow(controller, TRIANGLE)
+    yield made
+    made.close()
+    made.deleteLater()
+
+
+def press(qtbot: QtBot, window: MainWindow, key: str) -> None:
+    """Trigger the action of a shortcut, as Qt does for the active window."""
+    action = next(a for a in window.actions() if key in [k.toString() for k in a.shortcuts()])
+    action.trigger()
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "value"),
+    [
+        ("1", "variant", "prior"),
+        ("2", "variant", "amvur"),
+        ("P", "colour", "plain"),
+        ("T", "colour", "texture"),
+        ("I", "mark_inferred", True),
+        ("R", "relight", True),
+        ("W", "wireframe", True),
+        ("S", "skeleton", True),
+        ("K", "smoothing_kind", "one_euro"),
+        ("O", "view", "orbit"),
+        ("F", "view", "orbit"),
+        ("M", "mirror", True),
+        ("L", "loop", False),
+    ],
+)
+def test_keys_change_settings(qtbot: QtBot, window: MainWindow, key: str, name: str, value: object) -> None:
+    press(qtbot, window, key)
+    assert getattr(window._controller.settings, name) == value
+
+
+def test_panels_follow_the_keys(qtbot: QtBot, window: MainWindow) -> None:
+    press(qtbot, window, "1")
+    press(qtbot, window, "W")
+    assert window.view_panel.choice("variant", "prior").isChecked()
+    assert window.view_panel.wireframe.isChecked()
+
+
+def test_panels_change_settings(window: MainWindow) -> None:
+    panel = window.view_panel
+    panel.choice("variant", "amvur").click()
+    panel.smoothing.setValue(80)
+    panel.range_is_automatic.setChecked(False)
+    panel.range_high.setValue(25.0)
+    window.source_panel.lens.field_of_view.setValue(72.5)
+    assert window._controller.settings == ViewSettings(
+        variant="amvur", smoothing=0.8, range_is_automatic=False, range_high_mm=25.0, lens=Lens("angle", 72.5)
+    )
+    assert window.viewport._options.deviation_range_mm == (0.0, 25.0)
+
+
+def test_panel_shows_what_concerns_the_colour(qtbot: QtBot, window: MainWindow) -> None:
+    panel = window.view_panel
+
+    def shown() -> list[bool]:
+        lines = panel.range_is_automatic, panel.range_low, panel.mark_inferred, panel.relight, panel.reset_texture
+        return [line.isVisibleTo(panel) for line in lines]
+
+    assert shown() == [True, True, False, False, False]
+    panel.choice("colour", "texture").click()
+    assert shown() == [False, False, True, True, True]
+    panel.mark_inferred.click()
+    panel.relight.click()
+    assert "right mouse button" in window.sentence.text()
+    options = window.viewport.options
+    assert (options.colour, options.mark_inferred, options.relight) == ("texture", True, True)
+    panel.reset_texture.click()
+    assert "forgotten" in window.sentence.text()
+    press(qtbot, window, "P")
+    assert shown() == [False, False, False, True, False]
+    assert not panel.reset_texture.isEnabled()
+
+
+def test_switches_that_do_nothing_in_this_colour_say_so(qtbot: QtBot, window: MainWindow) -> None:
+    for key, sentence in (("R", "(T) and plain colour (P)"), ("I", "texture colour (T)"), ("Ctrl+R", "only (T)")):
+        press(qtbot, window, key)
+        assert sentence in window.sentence.text()
+
+
+def test_meshes_of_the_shown_hands_are_saved(
+    qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered: list[str] = []
+
+    def choose(_: object, __: str, start: str, filters: str) -> tuple[str, str]:
+        offered.append(start)
+        return str(tmp_path / "mine"), filters.split(";;")[1]
+
+    def export(path: Path, hand: HandMesh, *, colour: str, **others: object) -> list[Path]:
+        path.write_text(f"{hand.handedness} {colour} {sorted(others)}")
+        return [path]
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+    monkeypatch.setitem(sys.modules, "handviz.io.mesh_export", SimpleNamespace(export_mesh=export))
+    press(qtbot, window, "Ctrl+E")
+    assert "no hand" in window.sentence.text()
+    press(qtbot, window, "T")
+    hands = hand(textured=True), hand(handedness="left", textured=True)
+    window._show_answer(Answer(0, FrameResult(frame(), "final", hands=hands), 0.0, 0.0, 0, ""))
+    with qtbot.waitSignal(window._controller._saver.finished):
+        window.source_panel.save_meshes.click()
+    qtbot.waitUntil(lambda: "Saved" in window.sentence.text())
+    assert window.sentence.text() == f"Saved mine_right.obj and mine_left.obj in {tmp_path}"
+    assert (tmp_path / "mine_left.obj").read_text() == "left texture ['picture', 'range_mm']"
+    press(qtbot, window, "Ctrl+E")
+    window._controller._saver.stop()
+    assert "handviz_final_texture_" in offered[0]
+    assert offered[1].startswith(str(tmp_path))
+
+
+def test_troubles_lie_over_the_picture_and_notes_below(window: MainWindow) -> None:
+    window.show_status(Status("camera 0 is not there", is_trouble=True))
+    assert not window.banner.isHidden()
+    assert "camera 0" in window.banner.text()
+    window.show_status(Status("Saved x.png"))
+    assert window.banner.isHidden()
+    assert window.sentence.text() == "Saved x.png"
+
+
+def test_names_that_look_like_html_are_shown_as_they_are(window: MainWindow) -> None:
+    for label in (window.banner, window.sentence, window.source_panel.description, window.timeline.place):
+        assert label.textFormat() == Qt.TextFormat.PlainText
+
+
+def test_cameras_are_listed_by_name(window: MainWindow) -> None:
+    window.source_panel.show_cameras([CameraInfo(0, "Front"), CameraInfo(2, "Back")])
+    box = window.source_panel.cameras
+    assert [box.itemText(row) for row in range(1, box.count())] == ["Front (0)", "Back (2)"]
+
+
+def test_timeline_is_there_for_clips_only(window: MainWindow) -> None:
+    window.timeline.show_source(SourceInfo(1, "clip", "clip", "", 5, False))
+    assert not window.timeline.isHidden()
+    window.timeline.show_source(SourceInfo(1, "camera:0", "camera 0", "", None, True))
+    assert window.timeline.isHidden()
+
+
+def test_dropped_file_is_opened(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(tmp_path))])
+    buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    event = QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, data, buttons, keys)
+    with qtbot.waitSignal(window._controller.source_changing) as changing:
+        window.dropEvent(event)
+    assert changing.args == [str(tmp_path)]
+
+
+def test_list_of_shortcuts_names_them_all(qtbot: QtBot, window: MainWindow) -> None:
+    window.show_shortcuts()
+    (listing,) = window.findChildren(ShortcutWindow)
+    assert listing.layout() is not None
+    listing.close()
+    keys = [key for shortcut in window.shortcuts for key in shortcut.keys]
+    assert len(keys) == len(set(keys))
+
+
+def test_numbers_say_what_was_measured(qtbot: QtBot) -> None:
+    numbers = Numbers()
+    result = FrameResult(frame(), "final", times=StageTimes(20.5, 1.0, 14.0, 0.25, 4.25))
+    numbers.take_answer(Answer(1, result, 30.0, 15.0, 4, "CPUExecutionProvider"))
+    numbers.take_paint(6.54)
+    numbers.refresh()
+    shown = {name: label.text() for name, label in numbers.values.items()}
+    assert (shown["detect"], shown["draw"], shown["capture_rate"]) == ("20.5 ms", "6.5 ms", "30.0 /s")
+    assert (shown["texture"], shown["dropped"], shown["provider"]) == ("4.2 ms", "4", "CPU (no GPU)")
+    numbers.stop()
+    numbers.deleteLater()
+
+
+def test_provider_is_said_plainly() -> None:
+    assert [provider_text(name) for name in ("", "CUDAExecutionProvider")] == ["no model", "CUDA"]
+
+
+def test_rate_is_that_of_the_last_two_seconds() -> None:
+    meter = RateMeter()
+    assert meter.tick(0.0) == 0.0
+    assert [meter.tick(10.0 + number / 20) for number in range(11)][-1] == pytest.approx(20.0)
+
+
+def test_screenshots_do_not_replace_each_other(tmp_path: Path) -> None:
+    now = datetime(2025, 1, 2, 3, 4, 5)
+    first = free_path(tmp_path, "handviz", now)
+    first.touch()
+    assert first.name == "handviz_2025-01-02_03-04-05.png"
+    assert free_path(tmp_path, "handviz", now) != first
+
+
+def test_screenshot_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HandvizError, match="cannot be made"):
+        save_picture(QImage(4, 4, QImage.Format.Format_RGB32), tmp_path / "file" / "x.png")
+
+
+def test_live_program_never_loads_torch() -> None:
+    code = "import sys, app, handviz.pipeline.pipeline; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=True, timeout=120)
+
+
+@pytest.fixture
+def shown(qtbot: QtBot, window: MainWindow) -> MainWindow:
+    """The window on a display."""
+    with qtbot.waitExposed(window):
+        window.show()
+    return window
+
+
+@pytest.mark.display
+def test_stream_is_painted_and_saved_with_its_hand(qtbot: QtBot, shown: MainWindow, tmp_path: Path) -> None:
+    shown._controller.store.remember(SCREENSHOT_FOLDER, str(tmp_path / "pictures"))
+    shown._controller.change(colour="plain", opacity=1.0)
+    with qtbot.waitSignal(shown.result_painted):
+        shown._controller.start("picture")
+    press(qtbot, shown, "Ctrl+S")
+    (saved,) = (tmp_path / "pictures").glob("handviz_final_plain_*.png")
+    picture = cv2.imread(str(saved))
+    assert picture is not None
+    height, width = picture.shape[:2]
+    assert height / width == pytest.approx(shown.viewport.height() / shown.viewport.width(), abs=0.01)
+    assert picture[height // 2, width // 2].max() > 130
+    assert tuple(picture[height // 2, 5]) == (100, 100, 100)
+    assert "Saved" in shown.sentence.text()
+
+
+@pytest.mark.display
+def test_picture_survives_resizing_a_new_parent_and_smooth_edges(qtbot: QtBot, shown: MainWindow) -> None:
+    viewport = shown.viewport
+    viewport.set_options(ViewSettings(colour="plain", opacity=1.0).draw_options())
+    viewport.show_result(FrameResult(frame(), "final", hands=(hand(),)))
+    for samples, size in ((0, (900, 700)), (4, (1000, 640)), (4, (820, 620))):
+        viewport._samples = samples
+        if viewport._smooth_target is not None:
+            viewport._smooth_target._samples = samples
+        shown.resize(*size)
+        QApplication.processEvents()
+        assert middle_of(viewport.grabFramebuffer()).lightness() > 130
+    central = shown.takeCentralWidget()
+    shown.setCentralWidget(central)
+    QApplication.processEvents()
+    assert middle_of(viewport.grabFramebuffer()).lightness() > 130
+
+
+@pytest.mark.display
+def test_keys_switch_the_network_of_the_running_stream_within_one_frame(qtbot: QtBot, shown: MainWindow) -> None:
+    camera = FakeSource()
+    shown._controller._capture._opener = lambda _: camera
+    shown._controller.start("camera:0")
+    for key, variant in (("3", "final"), ("1", "prior"), ("2", "amvur"), ("3", "final")):
+        press(qtbot, shown, key)
+        with qtbot.waitSignal(shown.result_painted) as painted:
+            camera.may_read.release()
+        assert painted.args[0].variant == variant
+        assert [hand.variant for hand in painted.args[0].hands] == [variant]
+    camera.let_go()
+
+
+@pytest.mark.display
+def test_driver_without_opengl_3_3_is_a_sentence(
+    qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise ValueError("Requested OpenGL version 330, got version 210")
+
+    monkeypatch.setattr(viewport.moderngl, "create_context", refuse)
+    window.show()
+    qtbot.waitUntil(lambda: NO_OPENGL in window.banner.text())
+    with qtbot.waitSignal(window._controller.answered):
+        window._controller.start("picture")
+    assert not window.banner.isHidden()
+
+
+@pytest.mark.display
+def test_mouse_turns_and_zooms_the_free_orbit(qtbot: QtBot, shown: MainWindow) -> None:
+    viewport = shown.viewport
+    viewport.set_options(ViewSettings(view="orbit").draw_options())
+    qtbot.mousePress(viewport, Qt.MouseButton.LeftButton, pos=QPoint(100, 100))
+    qtbot.mouseMove(viewport, QPoint(140, 110))
+    qtbot.waitUntil(lambda: viewport._orbit.yaw_rad != 0)
+    qtbot.mouseRelease(viewport, Qt.MouseButton.LeftButton, pos=QPoint(140, 110))
+    qtbot.mouseDClick(viewport, Qt.MouseButton.LeftButton)
+    assert viewport._orbit.yaw_rad == 0
+
+
+@pytest.mark.display
+def test_texture_is_painted_marked_and_relit(qtbot: QtBot, shown: MainWindow) -> None:
+    shown._controller.change(opacity=1.0)
+    with qtbot.waitSignal(shown.result_painted):
+        shown._controller.start("picture")
+    with qtbot.waitSignal(shown.result_painted):
+        press(qtbot, shown, "T")
+    viewport, middle = shown.viewport, viewport_middle(shown)
+    for key in ("O", "O"):
+        press(qtbot, shown, key)
+        assert middle_of(viewport.grabFramebuffer()).getRgbF()[:3] == pytest.approx(PHOTOGRAPHED, abs=0.04)
+    press(qtbot, shown, "I")
+    row = [viewport.grabFramebuffer().pixelColor(middle.x() + right, middle.y()).lightness() for right in range(14)]
+    assert max(row) > min(row) + 40
+    press(qtbot, shown, "I")
+    press(qtbot, shown, "R")
+    lit = middle_of(viewport.grabFramebuffer())
+    assert lit.greenF() > lit.redF(), "the evenly lit colours"
+    right_button = Qt.MouseButton.RightButton
+    qtbot.mousePress(viewport, right_button, pos=QPoint(100, 100))
+    qtbot.mouseMove(viewport, QPoint(480, 100))
+    qtbot.waitUntil(lambda: middle_of(viewport.grabFramebuffer()).lightness() < 0.7 * lit.lightness())
+    qtbot.mouseRelease(viewport, right_button, pos=QPoint(480, 100))
+    assert viewport._orbit == OrbitCamera()
+    qtbot.mouseDClick(viewport, right_button)
+    assert middle_of(viewport.grabFramebuffer()) == lit
+
+
+def viewport_middle(window: MainWindow) -> QPoint:
+    """In pixels of the picture that is grabbed."""
+    image = window.viewport.grabFramebuffer()
+    return QPoint(image.width() // 2, image.height() // 2)
+
+
+def middle_of(image: QImage) -> QColor:
+    """The pixel in the middle."""
+    return image.pixelColor(image.width() // 2, image.height() // 2)

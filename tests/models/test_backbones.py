@@ -1,0 +1,111 @@
+"""The backbones: shapes, published sizes, and MediaPipe's own answers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from handviz.core.errors import HandvizError
+from handviz.models.backbones.mediapipe_hand import (
+    InvertedBottleneck,
+    MediaPipeHand,
+    SameConvolution,
+    load_mediapipe_hand,
+    load_mediapipe_landmark_net,
+)
+from handviz.models.backbones.registry import BACKBONES, make_backbone
+
+REFERENCE = Path(__file__).parents[1] / "data" / "mediapipe_hand_reference.npz"
+
+
+@pytest.fixture(scope="module", params=sorted(BACKBONES))
+def backbone(request: pytest.FixtureRequest):
+    torch.manual_seed(0)
+    return make_backbone(request.param).eval()
+
+
+@torch.no_grad()
+def test_shapes_are_as_promised_and_two_halves_make_the_whole(backbone):
+    image = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    features = backbone(image)
+    shallow_map, middle_map = backbone.stem(image)
+    assert features.global_feature.shape == (2, backbone.feature_size)
+    assert features.shallow_map.shape == (2, backbone.shallow_channels, 112, 112)
+    assert middle_map.shape == (2, backbone.middle_channels, 14, 14)
+    torch.testing.assert_close(shallow_map, features.shallow_map)
+    torch.testing.assert_close(backbone.tail(middle_map), features.global_feature)
+    assert features.global_feature.isfinite().all()
+
+
+def test_sizes_are_those_of_the_design():
+    sizes = {name: (make_backbone(name).feature_size, make_backbone(name).shallow_channels) for name in BACKBONES}
+    assert sizes == {"mediapipe_hand": (1152, 24), "resnet50": (2048, 64), "efficientnet_b0": (1280, 32)}
+
+
+@pytest.mark.parametrize(("name", "published"), [("resnet50", 23_508_032), ("efficientnet_b0", 4_007_548)])
+def test_parameter_counts_equal_the_published_ones_without_classifier(name, published):
+    assert sum(parameter.numel() for parameter in make_backbone(name).parameters()) == published
+
+
+@pytest.mark.parametrize(("name", "key"), [
+    ("resnet50", "layer3.5.bn3.running_var"),
+    ("efficientnet_b0", "features.6.3.block.2.fc2.bias"),
+])  # fmt: skip
+def test_parameter_names_are_those_of_torchvision(name, key):
+    assert key in make_backbone(name).state_dict()
+
+
+def test_mediapipe_hand_reproduces_mediapipes_own_landmarks():
+    reference = np.load(REFERENCE)
+    image = torch.from_numpy(reference["crop"]).permute(2, 0, 1)[None] / 255
+    with torch.no_grad():
+        landmarks = load_mediapipe_landmark_net().eval()(image)
+    np.testing.assert_allclose(landmarks.screen_px.flatten() / 224, reference["screen_px"] / 224, atol=1e-4)
+    np.testing.assert_allclose(landmarks.world_m.flatten(), reference["world_m"], atol=1e-5)
+    np.testing.assert_allclose(landmarks.presence, reference["presence"], atol=1e-4)
+    np.testing.assert_allclose(landmarks.handedness, reference["handedness"], atol=1e-4)
+
+
+def test_mediapipe_hand_is_what_load_state_dict_saw():
+    net, backbone = load_mediapipe_landmark_net(), load_mediapipe_hand()
+    assert isinstance(backbone, MediaPipeHand)
+    torch.testing.assert_close(backbone.state_dict(), net.backbone.state_dict())
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_same_convolution_pads_as_tensorflow(kernel):
+    size, stride = 8, 2
+    convolution = SameConvolution(1, 1, kernel, stride=stride)
+    nn.init.constant_(convolution.bias, 0.0)
+    image = torch.rand(1, 1, size, size, generator=torch.Generator().manual_seed(1))
+    total = (size // stride - 1) * stride + kernel - size
+    padded = np.pad(image[0, 0].numpy(), (total // 2, total - total // 2))
+    weight = convolution.weight[0, 0].detach().numpy()
+    slow = [
+        [(padded[y : y + kernel, x : x + kernel] * weight).sum() for x in range(0, size, stride)]
+        for y in range(0, size, stride)
+    ]
+    np.testing.assert_allclose(convolution(image)[0, 0].detach().numpy(), slow, atol=1e-5)
+
+
+def test_bottleneck_adds_its_input_only_where_shapes_agree():
+    image = torch.rand(1, 8, 4, 4)
+    same, other = (InvertedBottleneck(8, 16, outputs, kernel=3, stride=1) for outputs in (8, 12))
+    for block in (same, other):
+        nn.init.zeros_(block.project.weight)
+        nn.init.zeros_(block.project.bias)
+    torch.testing.assert_close(same(image), image)
+    assert not other(image).any()
+
+
+def test_an_unknown_name_or_a_broken_file_is_said(tmp_path):
+    with pytest.raises(HandvizError, match="resnet50"):
+        make_backbone("vgg")
+    broken = tmp_path / "mediapipe_hand.safetensors"
+    with pytest.raises(HandvizError, match="build backbone"):
+        load_mediapipe_hand(broken)
+    broken.write_bytes(b"not weights")
+    with pytest.raises(HandvizError, match="build backbone"):
+        load_mediapipe_hand(broken)

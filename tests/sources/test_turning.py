@@ -1,0 +1,24 @@
+"""Turned pictures, against Pillow's own turning."""
+
+import numpy as np
+import pytest
+from gui_fakes import frame
+from PIL import Image
+
+from handviz.core.records import Frame
+from handviz.sources.source import TURNS_DEG, turned
+
+
+@pytest.mark.parametrize("turn_deg", TURNS_DEG)
+def test_pictures_are_turned_clockwise(turn_deg: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    result = turned(Frame(3, image, 7.0, "a.png", 40.0), turn_deg)
+    expected = np.asarray(Image.fromarray(image).rotate(-turn_deg, expand=True))
+    np.testing.assert_array_equal(result.image, expected)
+    assert result.image.flags.c_contiguous
+    assert (result.number, result.name, result.time_ms, result.turned_deg) == (3, "a.png", 40.0, turn_deg)
+
+
+def test_only_quarter_turns_are_possible() -> None:
+    with pytest.raises(ValueError, match="45"):
+        turned(frame(), 45)

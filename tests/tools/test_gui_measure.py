@@ -1,0 +1,215 @@
+"""The window measures itself: stages of the start, waits, and what grows; arithmetic with known answers."""
+# ruff: noqa: F811 - fixtures are imported, then named as parameters
+
+import logging
+import math
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PyQt6.QtGui import QOpenGLContext
+from pytestqt.qtbot import QtBot
+
+import app
+from handviz.core.errors import HandvizError
+from handviz.gui.main_window import MainWindow
+from handviz.gui.session.controller import Controller
+from tests.gui.test_gui_window import controller, window  # noqa: F401 - fixtures
+from tests.gui_fakes import FakePipeline
+from tools import lateness, measure, measure_start, soak
+from tools.gl_census import count_objects
+from tools.soak import Sample
+
+
+def test_waits_count_every_moment() -> None:
+    # Ten ticks in time, and one that was 100 ms late: 110 ms idle, 100 ms of waiting for what is left of them.
+    median, most, longest = lateness.waits_ms([0.0] * 10 + [100.0])
+    moments = np.concatenate([np.zeros(111), np.arange(1, 101)])
+    assert median == np.median(moments)
+    assert most == pytest.approx(np.percentile(moments, 95), abs=1)
+    assert longest == 100
+    assert lateness.waits_ms([]) == (0, 0, 0)
+    assert "holds" in lateness.told("x", [0.0, 3.0])
+    assert "does not hold" in lateness.told("x", [200.0] * 5)
+
+
+def test_meter_notices_a_busy_thread(qtbot: QtBot) -> None:
+    meter = lateness.LatenessMeter()
+    meter.start()
+    qtbot.waitUntil(lambda: len(meter.late_ms) >= 3)
+    before, start_s = len(meter.late_ms), lateness.time.perf_counter()
+    while lateness.time.perf_counter() - start_s < 0.08:
+        pass
+    qtbot.waitUntil(lambda: len(meter.late_ms) > before)
+    meter.stop()
+    assert max(meter.late_ms[before:]) > 60
+
+
+def samples(**growing: float) -> list[Sample]:
+    """An hour's samples; what is named grows by so much in it, after a first jump that caches explain."""
+    hours = np.linspace(0, 1, 40)
+    still = {"memory_mb": 500.0, "threads": 30.0, "gl_objects": 60.0, "python_objects": 3e5}
+    return [
+        Sample(
+            hour * 3600,
+            **{name: value * (0.8 if hour == 0 else 1) + growing.get(name, 0) * hour for name, value in still.items()},
+        )
+        for hour in hours
+    ]
+
+
+@pytest.mark.parametrize("name", [None, "memory_mb", "threads", "gl_objects", "python_objects"])
+def test_what_grows_is_named_and_what_warms_up_is_not(name: str | None) -> None:
+    amount = {"memory_mb": 60.0, "threads": 4.0, "gl_objects": 5.0, "python_objects": 3e4}
+    found = soak.growths(samples(**({name: amount[name]} if name else {})))
+    assert [one.name for one in found if not one.holds] == ([name] if name else [])
+    if name:
+        slope = next(one.per_hour for one in found if one.name == name)
+        assert slope == pytest.approx(amount[name], rel=0.01)
+    assert soak.told(found)[-1] == f"verdict: {'something grew' if name else 'nothing grew'}"
+
+
+def test_what_the_system_does_not_tell_is_not_called_steady() -> None:
+    found = soak.growths([replace(one, memory_mb=math.nan) for one in samples()])
+    assert soak.told(found)[-1] == "verdict: nothing grew of that"
+    assert soak.told(found)[1].endswith("is not told by this system")
+
+
+def test_a_sample_sees_this_process() -> None:
+    sample = soak.take_sample(1.0, 100.0, 5)
+    assert sample.threads >= 1
+    assert sample.python_objects > 1000
+
+
+def test_stages_are_noted_once_and_told_since_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure_start, "noted", [])
+    monkeypatch.setenv(measure_start.STARTED_VARIABLE, "100.0")
+    for stage in ("shown", "painted", "shown"):
+        measure_start.note(stage)
+    measure_start.noted[0] = ("shown", 101.5)
+    assert measure_start.lines()[0] == "stage 1.500 shown"
+    assert len(measure_start.lines()) == 2
+
+
+def test_starts_are_medians_of_processes(tmp_path: Path) -> None:
+    program, told = tmp_path / "program.py", []
+    program.write_text("import sys; sys.stderr.write('INFO x: stage 0.250 shown\\nINFO x: stage 1.000 first hands\\n')")
+    assert measure_start.measure_starts([str(program)], 2, told.append) == 1.0
+    assert [line.split()[-2:] for line in told[1:]] == [["0.25", "0.25"], ["1.00", "0.75"]]
+    program.write_text("raise SystemExit('no display')")
+    with pytest.raises(HandvizError, match="no display"):
+        measure_start.measure_starts([str(program)], 1, told.append)
+
+
+def test_a_measured_start_tells_its_stages_and_closes(
+    qtbot: QtBot,
+    controller: Controller,
+    window: MainWindow,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(measure_start, "noted", [])
+    told: list[str] = []
+    watch = measure.begin("startup", window, controller, None, told.append)
+    measure.watched_maker(FakePipeline)(controller.settings)
+    with qtbot.waitSignal(controller.answered) as answered:
+        controller.start("picture")
+    window.result_painted.emit(answered.args[0].result)
+    qtbot.waitUntil(lambda: controller._reconstruct.isFinished())
+    assert watch is not None
+    stages = [line.split(" ", 2)[2] for line in told]
+    assert stages[:2] == ["worker begins to load", "networks loaded"]
+    assert {"source opened", "first frame reconstructed", "first hands painted"} <= set(stages)
+
+
+def test_waits_are_told_for_every_scene(
+    qtbot: QtBot,
+    controller: Controller,
+    window: MainWindow,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    seen: list[str] = []
+    controller.settings_changed.connect(lambda settings: seen.append(settings.colour))
+    run = measure.LatencyRun(window, controller, 0.01, told.append)
+    with qtbot.waitSignal(controller.answered) as answered:
+        controller.start("picture")
+    window.result_painted.emit(answered.args[0].result)
+    qtbot.waitUntil(lambda: controller._reconstruct.isFinished())
+    assert run.meter.late_ms
+    assert [line.split("  ")[0].strip() for line in told] == [name for name, _ in measure.SCENES]
+    assert "texture" in seen
+
+
+def test_a_soak_samples_switches_and_ends_with_a_verdict(
+    qtbot: QtBot,
+    controller: Controller,
+    window: MainWindow,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told, variants = [], set()
+    monkeypatch.setattr(measure, "_gl_objects", lambda _: 7)
+    controller.settings_changed.connect(
+        lambda settings: variants.add((settings.variant, settings.colour, settings.view))
+    )
+    run = measure.SoakRun(window, controller, 0.0, told.append, sample_ms=20)
+    with qtbot.waitSignal(controller.answered) as answered:
+        controller.start("picture")
+    window.result_painted.emit(answered.args[0].result)
+    qtbot.waitUntil(lambda: controller._reconstruct.isFinished(), timeout=20_000)
+    assert len(run.samples) == soak.FEWEST_SAMPLES
+    assert told[-1].startswith("verdict")
+    assert len(variants) > 3
+
+
+@pytest.mark.display
+def test_the_driver_is_asked_for_its_objects(qtbot: QtBot, window: MainWindow) -> None:
+    with qtbot.waitExposed(window):
+        window.show()
+    before = measure._gl_objects(window)
+    assert before > 5
+    viewport = window.viewport
+    viewport.makeCurrent()
+    buffer = viewport._ctx.buffer(reserve=16)  # type: ignore[union-attr]
+    context = QOpenGLContext.currentContext()
+    assert context is not None
+    assert count_objects(context) == before + 1
+    buffer.release()
+    assert count_objects(context) == before
+    viewport.doneCurrent()
+
+
+def test_measured_starts_are_processes_of_this_program(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(measure_start, "measure_starts", lambda command, *_: asked.append(command))
+    monkeypatch.delenv(measure_start.STARTED_VARIABLE, raising=False)
+    assert app.main(["--measure", "startup", "--source", "clip.mp4"]) == 0
+    assert Path(asked[0][0]).name == "app.py"
+    assert asked[0][1:] == ["--measure", "startup", "--source", "clip.mp4"]
+
+    def fail(*_: object) -> None:
+        raise HandvizError("the program did not start")
+
+    monkeypatch.setattr(measure_start, "measure_starts", fail)
+    with caplog.at_level(logging.ERROR):
+        assert app.main(["--measure", "startup"]) == 1
+    assert "did not start" in caplog.text
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere Qt's own priorities do it")
+def test_the_computing_thread_gives_way(qtbot: QtBot, controller: Controller) -> None:
+    niceness: list[int] = []
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    worker = controller._reconstruct
+    worker._make_pipeline = lambda settings: (
+        niceness.append(os.getpriority(os.PRIO_PROCESS, 0)) or FakePipeline(settings)
+    )  # type: ignore[func-returns-value]
+    with qtbot.waitSignal(controller.answered):
+        controller.start("picture")
+    controller.close()
+    assert niceness == [max(before, 5)]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before

@@ -1,0 +1,53 @@
+"""Training from outside on a downloaded dataset, one of whose pictures is damaged."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from handviz.__main__ import main
+from tests.training.test_train_processes import losses, start, weights
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FreiHAND's eight green screens, the third cut off, and files like MANO's."""
+    folder = tmp_path_factory.mktemp("downloads")
+    assert main(["tiny", "freihand", "--root", str(folder / "freihand"), "--count", "8"]) == 0
+    assert main(["tiny", "mano", "--root", str(folder / "mano")]) == 0
+    picture = folder / "freihand" / "training" / "rgb" / "00000002.jpg"
+    picture.write_bytes(picture.read_bytes()[:2000])
+    return folder
+
+
+def arguments(folder: Path, run: str, *options: str) -> list[str]:
+    """Two steps with a row of the log each."""
+    model = ["--variant", "prior", "--evidence", "global", "--width", "16", "--hand-model"]
+    data = ["--data", f"freihand/training_gs:{folder / 'freihand'}", "--end-to-end", "--run", str(folder / run)]
+    rest = ["--epochs", "1", "--checkpoint-every", "1", "--device", "cpu", *options]
+    return ["handviz", "train", *data, *model, str(folder / "mano" / "MANO_RIGHT.pkl"), *rest]
+
+
+def test_two_processes_are_one_with_twice_the_batch_and_leave_the_same_picture_out(folder: Path) -> None:
+    skip = ("--bad-pictures", "skip", "--head-rate", "0.05")
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
+    runs = [
+        start(["-m", *arguments(folder, "one", "--batch-size", "4", *skip)]),
+        start([*torchrun, *arguments(folder, "two", "--batch-size", "2", *skip)]),
+    ]
+    for run in runs:
+        said = run.communicate()[1]
+        assert run.returncode == 0, said
+        assert said.count("00000002.jpg is cut off") == 1
+    assert len(losses(folder / "one")) == 2
+    assert losses(folder / "two") == pytest.approx(losses(folder / "one"), abs=1e-3)
+    mine, other = weights(folder / "one"), weights(folder / "two")
+    assert max(float((mine[name] - other[name]).abs().max()) for name in mine) < 1e-3
+    assert all(torch.isfinite(value).all() for value in mine.values())
+
+
+def test_a_damaged_picture_stops_with_its_name_and_the_option(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments(folder, "stopped", "--batch-size", "8")[1:]) == 1
+    said = capsys.readouterr().err
+    assert "00000002.jpg is cut off" in said
+    assert "--bad-pictures skip leaves such pictures out" in said

@@ -1,0 +1,110 @@
+"""Does adaptation help in space? Measured on rendered clips of looks that training never had.
+
+Adaptation sees pictures alone. The truth is used here, afterwards, on the frames that were held out of learning, of
+watching and of the choice of anything: errors of the network's own answer and of the program's, which also leans on
+MediaPipe's landmarks, before and after.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from handviz.adaptation.adapt import Outcome, adapt
+from handviz.adaptation.clip_crops import ClipCrops, crops_of_frames, cuts_of
+from handviz.adaptation.training import AdaptConfig
+from handviz.core import metrics
+from handviz.core.paths import variant_file
+from handviz.core.records import CanonicalHand, FloatArray, HandCrop, Intrinsics
+from handviz.detection.crop import camera_from_crop, hand_mesh_from_crop
+from handviz.hand_models.open_hand import load_open_hand
+from handviz.hand_models.skinning import vertices_from_keypoint_moves
+from handviz.models.amvur.export import export_onnx
+from handviz.models.amvur.from_onnx import Exported
+from handviz.models.reconstructor import Reconstructor
+from handviz.pipeline.refinement import aligned_to_detector, drawn_to_detector, leaning_on_witness
+from tools.unseen_looks import TrueClip, true_clip
+
+FIRST_SEED = 500
+"""Of the motions that figures are printed of; others were used to design the adaptation."""
+
+
+@dataclass(frozen=True, eq=False)
+class Demonstration:
+    """Errors on the held-out frames of one clip, mm PA-MPJPE a frame."""
+
+    look: str
+    seed: int
+    found: int
+    frames: int
+    outcome: Outcome
+    own_before: FloatArray
+    own_after: FloatArray
+    program_before: FloatArray
+    program_after: FloatArray
+
+    def row(self) -> str:
+        """A line of the table."""
+        outcome = self.outcome
+        errors = (self.own_before, self.own_after, self.program_before, self.program_after)
+        means = [float(part.mean()) for part in errors]
+        changes = [100 * (means[at + 1] / means[at] - 1) for at in (0, 2)]
+        return (
+            f"| {self.look} {self.seed} | {self.found}/{self.frames} | {outcome.height_share:.2f} "
+            f"| {outcome.before.distance:.2f} -> {outcome.after.distance:.2f} "
+            f"| {outcome.before.standardised:.2f} -> {outcome.after.standardised:.2f} "
+            f"| {'yes' if outcome.kept else 'no'} "
+            f"| {means[0]:.2f} -> {means[1]:.2f} ({changes[0]:+.1f} %) "
+            f"| {means[2]:.2f} -> {means[3]:.2f} ({changes[1]:+.1f} %) |"
+        )
+
+
+HEADER = (
+    "| look, seed | hands | height | 2D distance, % | standardised | kept | network's own PA-MPJPE, mm | program's |\n"
+    "|---|---|---|---|---|---|---|---|"
+)
+
+
+def demonstrate(look: str, seed: int, seconds: float, start: Exported, config: AdaptConfig) -> Demonstration:
+    """Render a clip, adapt to it, and compare with the truth on its held-out frames."""
+    clip, template = true_clip(look, seed, seconds), load_open_hand()
+    hands = crops_of_frames(clip.frames, follows=True, side=clip.handedness, total=len(clip.frames))
+    outcome = adapt(start, hands, template, config)
+    held_out = hands.rows(outcome.parts.held_out)
+    with tempfile.TemporaryDirectory() as folder:
+        path = variant_file(start.config.variant, Path(folder))
+        own_before, program_before = _errors(start, outcome.checked, path, held_out, clip)
+        adapted = Exported(outcome.model, start.config, outcome.notes)
+        own_after, program_after = _errors(adapted, outcome.checked, path, held_out, clip)
+    return Demonstration(
+        look, seed, len(hands), len(clip.frames), outcome, own_before, own_after, program_before, program_after
+    )
+
+
+def _errors(
+    network: Exported, checked: Tensor, path: Path, hands: ClipCrops, clip: TrueClip
+) -> tuple[FloatArray, FloatArray]:
+    """PA-MPJPE in mm of every hand: as the network answers, and as the program shows it."""
+    template = load_open_hand()
+    export_onnx(network.model, network.config, template, path, network.notes, check_images=checked)
+    reconstructor, moves = Reconstructor(path), vertices_from_keypoint_moves(template)
+    own, shown = [], []
+    cut = cuts_of(hands)
+    for picture, affine, detection in zip(cut.crops, cut.affines, hands.detections, strict=True):
+        crop = HandCrop(picture.astype(np.float32) / 255, affine, detection)
+        hand = reconstructor.reconstruct([crop])[0]
+        turn = camera_from_crop(affine, clip.intrinsics) @ hand.rotation
+        own.append(hand.keypoints_m @ turn.T)
+        shown.append(_as_shown(hand, crop, clip.intrinsics, moves))
+    true = clip.keypoints_m[hands.numbers]
+    own_mm, shown_mm = (metrics.pa_mpjpe_mm(np.stack(part).astype(np.float64), true) for part in (own, shown))
+    return own_mm, shown_mm
+
+
+def _as_shown(hand: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, moves: FloatArray) -> FloatArray:
+    """Keypoints (21, 3) after all that the program corrects (infer/pipeline.py)."""
+    hand = aligned_to_detector(leaning_on_witness(hand, moves), crop, intrinsics)
+    hand = drawn_to_detector(hand, crop, intrinsics, moves)
+    return hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant="final").keypoints_m

@@ -1,0 +1,96 @@
+"""``handviz marking``: where MediaPipe marks keypoints, against the hand model's joints."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, KEYPOINT_PARENTS, FloatArray
+from handviz.data.synthetic.dataset import Shard, read_shard, shard_numbers
+from handviz.detection.placement import MARKED_TOWARDS
+from handviz.models.backbones.mediapipe_hand import MediaPipeLandmarkNet, load_mediapipe_landmark_net
+from handviz.training.samples import picture_batch
+
+BATCH = 32
+LARGEST_ERROR, LEAST_PRESENCE, MOST_HIDDEN = 0.06, 0.97, 0.05
+"""Hands that count: mean distance in shares of the hand's extent, MediaPipe's presence, share that things hide."""
+SHORTEST_BONE = 0.12
+"""of the extent: shorter ones, seen from their end, tell nothing"""
+
+
+# Where MediaPipe marks keypoints, against the hand model's joints, on rendered hands that it sees clearly.
+
+
+def marks_of_clear_hands(directory: Path, count: int) -> tuple[FloatArray, FloatArray]:
+    """MediaPipe's and the true keypoints (N, 21, 2) of a rendered folder's first crops, whole shards of them."""
+    network, left = load_mediapipe_landmark_net().eval(), count
+    found = []
+    for number in shard_numbers(directory):
+        if left <= 0:
+            break
+        shard = read_shard(directory, number)
+        found.append(clear_hands(shard, network))
+        left -= len(shard.pictures)
+    marks, true = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    if not len(true):
+        raise HandvizError(f"{directory}: MediaPipe sees none of these hands clearly")
+    return marks, true
+
+
+@torch.no_grad()
+def clear_hands(shard: Shard, network: MediaPipeLandmarkNet) -> tuple[FloatArray, FloatArray]:
+    """MediaPipe's and the true keypoints (N, 21, 2) in crop half-sides, of the hands that it sees clearly."""
+    batches = (shard.pictures[start : start + BATCH] for start in range(0, len(shard.pictures), BATCH))
+    answers = [network(picture_batch(batch)) for batch in batches]
+    marks = torch.cat([answer.screen_px[..., :2] for answer in answers]).numpy() / (CROP_SIZE / 2) - 1
+    presence = torch.cat([answer.presence for answer in answers]).numpy()
+    true = shard.labels["keypoints_crop"]
+    extent = np.ptp(true, axis=1).max(axis=1)
+    error = np.linalg.norm(marks - true, axis=2).mean(axis=1) / extent
+    clear = (error < LARGEST_ERROR) & (presence > LEAST_PRESENCE) & (shard.labels["hidden_share"] < MOST_HIDDEN)
+    return marks[clear], true[clear]
+
+
+def share_of_the_way(marks: FloatArray, true: FloatArray, keypoint: int, other: int) -> float:
+    """Median share of the way from a true keypoint to another, of (N, 21, 2), at which it is marked, or nan."""
+    way, moved = true[:, other] - true[:, keypoint], marks[:, keypoint] - true[:, keypoint]
+    squared = np.square(way).sum(axis=1)
+    long = squared > np.square(SHORTEST_BONE * np.ptp(true, axis=1).max(axis=1))
+    shares = (moved * way).sum(axis=1)[long] / squared[long]
+    return float(np.median(shares)) if len(shares) else float("nan")
+
+
+def table(marks: FloatArray, true: FloatArray) -> str:
+    """Markdown: measured shares beside those in use."""
+    lines = [
+        f"{len(true)} clear hands",
+        "",
+        "| keypoint | to its parent | to the wrist | in use |",
+        "|---|---|---|---|",
+    ]
+    for keypoint in range(KEYPOINT_COUNT):
+        parent = max(KEYPOINT_PARENTS[keypoint], 0) if keypoint else 9
+        shares = [share_of_the_way(marks, true, keypoint, other) for other in (parent, 0 if keypoint else 9)]
+        other, share = MARKED_TOWARDS.get(keypoint, (parent, 0.0))
+        lines.append(f"| {keypoint} | {shares[0]:.2f} | {shares[1]:.2f} | {share:.2f} to {other} |")
+    return "\n".join(lines) + "\n"
+
+
+# ``handviz marking``: where MediaPipe marks keypoints, against the hand model's joints.
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which hands."""
+    parser.add_argument("--data", type=Path, required=True, help="folder written by 'handviz synthesize'")
+    parser.add_argument("--count", type=int, default=4096, help="crops to look at")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print at which share of the way from each keypoint to its parent, and to the wrist, MediaPipe marks it."""
+    if arguments.count < 1:
+        raise HandvizError("--count must be at least 1")
+    sys.stdout.write(table(*marks_of_clear_hands(arguments.data, arguments.count)))
+    return 0
