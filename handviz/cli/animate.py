@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which recording, and what to make of it."""
-    parser.epilog = "Without a choice: GLB and BVH. GLB is in metres, BVH in centimetres; docs/recordings.md says more."
+    parser.epilog = "Without a choice: GLB (metres) and BVH (centimetres); docs/guide/export.md describes both."
     parser.add_argument("recording", type=Path, help="folder that app.py recorded")
     parser.add_argument("--glb", action="store_true", help="one animated glTF file with every hand, skinned")
     parser.add_argument("--bvh", action="store_true", help="a skeleton with its turns, one file per hand")

@@ -93,8 +93,8 @@ def test_osc_arrives_as_bundles(qtbot: QtBot, window: MainWindow, camera: FakeSo
 def test_receiver_of_the_documentation_prints_the_finger_tip(
     qtbot: QtBot, window: MainWindow, camera: FakeSource, receiver: socket.socket, tmp_path: Path
 ) -> None:
-    text = (PROJECT_ROOT / "docs" / "streaming.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    text = (PROJECT_ROOT / "docs" / "guide" / "export.md").read_text(encoding="utf-8")
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "import socket" in block)
     script = tmp_path / "receive.py"
     script.write_text(code)
     port = receiver.getsockname()[1]

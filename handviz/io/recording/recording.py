@@ -1,4 +1,4 @@
-"""A recording: a folder that grows while the program runs. ``docs/recordings.md`` describes its files.
+"""A recording: a folder that grows while the program runs. ``docs/guide/export.md`` describes its files.
 
 Every file can be read up to its last whole piece at any time, whatever ended the recording.
 """

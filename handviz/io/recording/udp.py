@@ -19,7 +19,7 @@ OscValue = tuple[str, Any]
 LOOPBACK = "127.0.0.1"
 
 
-# A moment as UDP datagrams, for other programs; ``docs/streaming.md`` describes them.
+# A moment as UDP datagrams, for other programs; ``docs/guide/export.md`` describes them.
 
 
 class Datagrams:
