@@ -11,7 +11,7 @@ from PyQt6.QtWidgets import QDialog, QWidget
 from handviz.core.errors import HandvizError
 from handviz.core.paths import CLIP_FILE
 from handviz.gui.feature import Feature
-from handviz.gui.inspector.insight import Insight
+from handviz.gui.inspector.point_inspector import PointInspector
 from handviz.gui.record.recording import RECORDING_FOLDER, Recorder
 from handviz.gui.widgets.shortcuts import ShortcutWindow
 from handviz.rendering.camera import OrbitCamera
@@ -89,15 +89,15 @@ def uncertainty(stage: Stage) -> Script:
 def attention(stage: Stage) -> Script:
     """A picked point, and where its attention goes."""
     stage.controller.change(uncertain="show", ellipses=False, attention=True)
-    insight = feature(stage, Insight)
-    insight.pick(Pick(hand=0, vertex=None, joint=8))
-    yield lambda: insight.has_attention
+    inspector = feature(stage, PointInspector)
+    inspector.pick(Pick(hand=0, vertex=None, joint=8))
+    yield lambda: inspector.has_attention
     return stage.window
 
 
 def lens(stage: Stage) -> Script:
     """What is known of the camera."""
-    feature(stage, Insight).let_go()
+    feature(stage, PointInspector).let_go()
     stage.controller.change(attention=False)
     stage.press("Ctrl+L")
     yield lambda: _open_dialog(stage) is not None

@@ -14,13 +14,13 @@ from handviz.gui.calibration.feature import LensFeature
 from handviz.gui.feature import Feature
 from handviz.gui.folder.feature import InspectionFeature
 from handviz.gui.inspector.compare import Compare
-from handviz.gui.inspector.insight import Insight
-from handviz.gui.record.animating import Animating
+from handviz.gui.inspector.point_inspector import PointInspector
+from handviz.gui.record.animation_export import AnimationExport
 from handviz.gui.record.output_panel import OutputPanel
 from handviz.gui.record.recording import Recorder
 from handviz.gui.record.screenshot import (
     SCREENSHOT_FOLDER,
-    CutOut,
+    TransparentExport,
     free_path,
     pictures_folder,
     save_picture,
@@ -37,8 +37,8 @@ from handviz.gui.source.source_panel import SourceFeature, SourcePanel
 from handviz.gui.source.timeline import Timeline
 from handviz.gui.view.view_panel import ViewPanel
 from handviz.gui.view.viewport import Viewport
+from handviz.gui.widgets.controls import ElidedLabel, named_label
 from handviz.gui.widgets.log_window import LogKeeper, LogWindow
-from handviz.gui.widgets.parts import ElidedLabel, named_label
 from handviz.gui.widgets.shortcuts import Shortcut, ShortcutWindow, install, reach_by_tab_alone
 from handviz.gui.widgets.toasts import Toasts
 from handviz.gui.widgets.welcome import WELCOMED, Welcome
@@ -144,10 +144,10 @@ class MainWindow(QMainWindow):
             SourceFeature(self._controller, self.source_panel, self.timeline, self),
             self.inspection,
             Recorder(self._controller, self.viewport, output),
-            CutOut(self._controller, self.viewport, output),
+            TransparentExport(self._controller, self.viewport, output),
             Streaming(self._controller, output),
-            Animating(self._controller, self, output),
-            Insight(self._controller, self.viewport, self.view_panel),
+            AnimationExport(self._controller, self, output),
+            PointInspector(self._controller, self.viewport, self.view_panel),
             Compare(self._controller, self.viewport, self.view_panel),
             WindowLayout(self, self._controller, (self.source_panel, self.view_panel)),
         ]

@@ -8,7 +8,7 @@ from PyQt6.QtWidgets import QMainWindow
 from handviz.gui.feature import Feature
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import ViewSettings
-from handviz.gui.widgets.parts import Group, Panel
+from handviz.gui.widgets.controls import Group, Panel
 from handviz.gui.widgets.shortcuts import Shortcut
 from handviz.gui.widgets.welcome import WELCOMED
 

@@ -29,8 +29,8 @@ from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, Status
 from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.gui.widgets.controls import ElidedLabel
 from handviz.gui.widgets.log_window import LogKeeper
-from handviz.gui.widgets.parts import ElidedLabel
 from handviz.gui.widgets.shortcuts import KeyboardManners
 from handviz.gui.widgets.theme import DARK, LIGHT, Look, Theme
 from tests.gui.test_gui_window import press

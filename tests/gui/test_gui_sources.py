@@ -159,13 +159,13 @@ def test_scrubbing_ends_at_the_last_place(qtbot: QtBot, window: MainWindow, clip
 
 def test_speed_by_keys_and_by_the_list(qtbot: QtBot, window: MainWindow, clip: Path) -> None:
     start(qtbot, window, clip)
-    timeline, pace = window.timeline, window._controller._capture._pace
+    timeline, clock = window.timeline, window._controller._capture._clock
     for key, text in (("]", "2×"), ("]", "4×"), ("]", "4×"), ("[", "2×"), ("[", "1×"), ("[", "0.5×")):
         press_key(window, key)
         assert timeline.speed.currentText() == text
     timeline.speed.activated.emit(0)
     assert window._controller.speed == 0.1
-    qtbot.waitUntil(lambda: pace._speed == 0.1)
+    qtbot.waitUntil(lambda: clock._speed == 0.1)
     assert timeline.speed.currentText() == "0.1×"
     timeline.speed.activated.emit(5)
     times_ms: list[float | None] = []

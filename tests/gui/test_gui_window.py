@@ -26,7 +26,7 @@ from handviz.gui.session.messages import Answer, SourceInfo, Status
 from handviz.gui.session.rates import RateMeter
 from handviz.gui.session.settings import SettingsStore, ViewSettings
 from handviz.gui.view import viewport
-from handviz.gui.view.view_panel import Numbers, provider_text
+from handviz.gui.view.view_panel import PerformancePanel, provider_text
 from handviz.gui.view.viewport import NO_OPENGL
 from handviz.gui.widgets.shortcuts import ShortcutWindow
 from handviz.rendering.camera import OrbitCamera
@@ -210,7 +210,7 @@ def test_list_of_shortcuts_names_them_all(qtbot: QtBot, window: MainWindow) -> N
 
 
 def test_numbers_say_what_was_measured(qtbot: QtBot) -> None:
-    numbers = Numbers()
+    numbers = PerformancePanel()
     result = FrameResult(frame(), "final", times=StageTimes(20.5, 1.0, 14.0, 0.25, 4.25))
     numbers.take_answer(Answer(1, result, 30.0, 15.0, 4, "CPUExecutionProvider"))
     numbers.take_paint(6.54)

@@ -14,7 +14,7 @@ from PyQt6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLay
 from handviz.core.errors import HandvizError
 from handviz.core.lens import lens_of_intrinsics
 from handviz.core.records import FloatArray
-from handviz.gui.widgets.parts import named_label
+from handviz.gui.widgets.controls import named_label
 from handviz.sources.checkerboard import (
     ENOUGH_VIEWS,
     FEWEST_VIEWS,

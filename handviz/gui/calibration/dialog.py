@@ -14,7 +14,7 @@ from handviz.gui.calibration.pages import AnglePage, HandSizePage, IntrinsicsPag
 from handviz.gui.calibration.panel import OTHER_SOURCES, keep_lens, lens_summary
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import ViewSettings
-from handviz.gui.widgets.parts import named_label
+from handviz.gui.widgets.controls import named_label
 from handviz.sources.images import equivalent_focal_mm
 
 LENS_FOLDER = "lens_folder"

@@ -17,7 +17,7 @@ from handviz.gui.feature import Feature
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo
 from handviz.gui.session.settings import ViewSettings
-from handviz.gui.widgets.parts import named_label
+from handviz.gui.widgets.controls import named_label
 from handviz.gui.widgets.shortcuts import Shortcut
 from handviz.sources.checkerboard import Board
 from handviz.sources.source import PICTURES_PREFIX, listed_pictures

@@ -29,7 +29,7 @@ from handviz.core.lens import (
     lens_of_intrinsics,
 )
 from handviz.core.records import Intrinsics
-from handviz.gui.widgets.parts import named_label, number_box
+from handviz.gui.widgets.controls import named_label, number_box
 
 CHOOSE = "choose …"
 MEASURE_TEXTS: dict[HandMeasure, str] = {

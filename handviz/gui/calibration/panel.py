@@ -13,7 +13,7 @@ from handviz.core.lens_files import lens_from_text, lens_text
 from handviz.core.records import HandMesh, Intrinsics
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import SettingsStore, ViewSettings
-from handviz.gui.widgets.parts import named_label, number_box
+from handviz.gui.widgets.controls import named_label, number_box
 from handviz.sources.source import CAMERA_PREFIX
 
 OTHER_SOURCES = "clips, folders and pictures"

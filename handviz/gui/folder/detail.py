@@ -10,7 +10,7 @@ from handviz.core.records import FrameResult
 from handviz.gui.folder.image_loaders import Look, image_of
 from handviz.gui.session.settings import ViewSettings
 from handviz.gui.view.viewport import Viewport
-from handviz.gui.widgets.parts import named_label
+from handviz.gui.widgets.controls import named_label
 from handviz.inspection.columns import COLUMNS, TableRow, note_of
 from handviz.rendering.options import ViewMode
 from handviz.rendering.surface import Surface

@@ -13,7 +13,7 @@ from handviz.core.errors import HandvizError
 from handviz.gui.folder.page import InspectionPage
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.give_way import give_way
-from handviz.gui.widgets.parts import named_label
+from handviz.gui.widgets.controls import named_label
 from handviz.inspection.columns import HandRow, InspectionOrder, PictureRow, TableRow, common_range_mm
 from handviz.inspection.export import ExportOrder, ExportPart
 

@@ -29,7 +29,7 @@ from handviz.gui.folder.table import (
     RowFilter,
 )
 from handviz.gui.source.dropping import dropped_paths, welcome
-from handviz.gui.widgets.parts import named_label, number_box
+from handviz.gui.widgets.controls import named_label, number_box
 from handviz.inspection.columns import TableRow
 from handviz.rendering.surface import Surface
 

@@ -11,7 +11,7 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.settings import DifferencePair, ViewSettings
 from handviz.gui.view.viewport import Viewport
-from handviz.gui.widgets.parts import Panel, named_label
+from handviz.gui.widgets.controls import Panel, named_label
 from handviz.gui.widgets.shortcuts import Shortcut
 
 PAIRS: tuple[tuple[DifferencePair, str], ...] = (

@@ -15,7 +15,7 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
-from handviz.gui.widgets.parts import Panel, named_label
+from handviz.gui.widgets.controls import Panel, named_label
 
 PORT_LIMITS = (1, 65535)
 STREAM_FORMATS: tuple[Literal["OSC"], Literal["JSON"]] = ("OSC", "JSON")

@@ -67,7 +67,7 @@ def free_path(folder: Path, stem: str, now: datetime) -> Path:
 # Pictures of the hands alone, to be laid over others.
 
 
-class CutOut(Feature):
+class TransparentExport(Feature):
     """Saves what the view shows of the hands, without picture and legend, as a transparent PNG."""
 
     def __init__(self, controller: Controller, viewport: Viewport, panel: OutputPanel) -> None:

@@ -13,7 +13,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.records import Frame
 from handviz.gui.session.camera_probe import CameraFinder
 from handviz.gui.session.messages import Job, SourceInfo, SourceLength, SourceSetup
-from handviz.gui.session.rates import Pace, RateMeter
+from handviz.gui.session.rates import PlaybackClock, RateMeter
 from handviz.sources.camera import CameraInfo
 from handviz.sources.mailbox import Mailbox
 from handviz.sources.source import (
@@ -68,7 +68,7 @@ class CaptureThread(QThread):
         self._text, self._turned_deg, self._generation, self._jump = "", 0, 0, 0
         self._playing, self._loop, self._held = False, True, False
         self._sentence = ""
-        self._pace = Pace()
+        self._clock = PlaybackClock()
         self._retry_at_s: float | None = None
         self._changing: ChangingSource | None = None
         self._refresh_at_s = 0.0
@@ -94,7 +94,7 @@ class CaptureThread(QThread):
 
     def set_speed(self, speed: float) -> None:
         """How fast clips and folders play; 1 is as they were taken."""
-        self._requests.put(lambda: self._pace.set_speed(speed, time.monotonic()))
+        self._requests.put(lambda: self._clock.set_speed(speed, time.monotonic()))
 
     def set_playing(self, playing: bool) -> None:
         """Go on or hold (clips and folders)."""
@@ -179,7 +179,7 @@ class CaptureThread(QThread):
             return None
         if self._source.is_live:
             return 0.0
-        due_s = [self._pace.due_s] if self._playing else []
+        due_s = [self._clock.due_s] if self._playing else []
         due_s += [self._refresh_at_s] if self._changing is not None else []
         return max(min(due_s) - now_s, 0.0) if due_s else None
 
@@ -234,7 +234,7 @@ class CaptureThread(QThread):
         if self._playing and not self._source.is_live and at_end and self._position > 0:
             self._source.seek(0)
             self._jump += 1
-        self._pace.begin(time.monotonic())
+        self._clock.begin(time.monotonic())
         self.playing_changed.emit(self._generation, self._playing)
 
     def _advance(self, source: Source) -> None:
@@ -243,13 +243,13 @@ class CaptureThread(QThread):
             frame = source.read()
         except HandvizError as error:
             self._report(str(error))
-            self._pace.go_on(None, source.nominal_fps, began_s)
+            self._clock.go_on(None, source.nominal_fps, began_s)
             self._position += 1
             if source.is_live:
                 self._close()
                 self._retry_at_s = time.monotonic() + self._retry_s
             return
-        self._pace.go_on(frame, source.nominal_fps, began_s)
+        self._clock.go_on(frame, source.nominal_fps, began_s)
         if frame is None:
             self._end(source)
             return

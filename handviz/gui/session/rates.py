@@ -31,7 +31,7 @@ class RateMeter:
 # When the next frame of a clip or folder is due.
 
 
-class Pace:
+class PlaybackClock:
     """Follows the times that a clip's frames bear, or its nominal rate where they bear none."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
 from handviz.gui.session.settings import ViewSettings
 from handviz.gui.source.timeline import Timeline
-from handviz.gui.widgets.parts import Panel, named_label
+from handviz.gui.widgets.controls import Panel, named_label
 from handviz.gui.widgets.shortcuts import Shortcut
 from handviz.sources.camera import OFFERED_MODES, CameraMode
 from handviz.sources.source import CAMERA_PREFIX, PICTURES_PREFIX, CameraInfo

@@ -21,8 +21,8 @@ from PyQt6.QtWidgets import (
 from handviz.gui.session.controller import SPEEDS, Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
 from handviz.gui.session.settings import ViewSettings
+from handviz.gui.widgets.controls import named_label
 from handviz.gui.widgets.icons import IconName, icon
-from handviz.gui.widgets.parts import named_label
 
 HIGHEST_FRAME = 2_000_000_000
 LEAST_WIDTH_PX, WIDTH_WITH_SPEED_PX, WIDTH_WITH_TIME_PX = 300, 370, 470

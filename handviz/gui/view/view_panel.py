@@ -20,7 +20,7 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.rates import RateMeter
 from handviz.gui.session.settings import LIMITS, ViewSettings
-from handviz.gui.widgets.parts import Panel, named_label, number_box
+from handviz.gui.widgets.controls import Panel, named_label, number_box
 from handviz.rendering.options import ColourMode
 
 REFRESH_MS = 250
@@ -66,7 +66,7 @@ SMOOTHING_CHOICES: tuple[Choice, ...] = (
 # Stage times, rates, the age of the picture, and the provider that really runs.
 
 
-class Numbers(QWidget):
+class PerformancePanel(QWidget):
     """Takes every answer and paint, and writes four times a second what they say."""
 
     summed_up = pyqtSignal(str)
@@ -173,7 +173,7 @@ class ViewPanel(Panel):
         self._add_choice("smoothing_kind", SMOOTHING_CHOICES)
         self.smoothing = self._add_slider("smoothing", "Strength", "0: every frame as it is; more: calmer")
         self.group("Performance")
-        self.numbers = Numbers()
+        self.numbers = PerformancePanel()
         self.column.addWidget(self.numbers)
         controller.settings_changed.connect(self.show_settings)
         self.show_settings(controller.settings)

@@ -20,7 +20,7 @@ from PyQt6.QtWidgets import (
 
 from handviz.core.errors import HandvizError
 from handviz.core.files import write_whole
-from handviz.gui.widgets.parts import named_label
+from handviz.gui.widgets.controls import named_label
 
 MOST_LINES = 5000
 LEVELS = {"everything": logging.DEBUG, "notes and worse": logging.INFO, "troubles": logging.WARNING}

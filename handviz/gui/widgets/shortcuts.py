@@ -23,7 +23,7 @@ from PyQt6.QtWidgets import (
 )
 
 from handviz.gui.session.settings import ViewSettings
-from handviz.gui.widgets.parts import named_label
+from handviz.gui.widgets.controls import named_label
 
 MenuName = Literal["File", "Source", "Network", "View", "Tools", "Help"]
 COLUMN_COUNT = 2

@@ -5,7 +5,7 @@ from typing import Literal
 from PyQt6.QtCore import QEvent, QObject, QTimer
 from PyQt6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from handviz.gui.widgets.parts import named_label
+from handviz.gui.widgets.controls import named_label
 
 ToastKind = Literal["trouble", "note"]
 SHOWN_MS = 7000

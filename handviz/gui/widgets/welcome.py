@@ -4,7 +4,7 @@ from PyQt6.QtCore import QEvent, QObject, Qt
 from PyQt6.QtGui import QKeyEvent
 from PyQt6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from handviz.gui.widgets.parts import named_label
+from handviz.gui.widgets.controls import named_label
 
 WELCOMED = "welcomed"
 INTRODUCTION = (

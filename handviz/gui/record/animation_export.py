@@ -57,7 +57,7 @@ class AnimationThread(QThread):
             self.failed.emit(f"The animation could not be made ({error}); the log says where.")
 
 
-class Animating(Feature):
+class AnimationExport(Feature):
     """Asks for a recording and has GLB and BVH made of it."""
 
     def __init__(self, controller: Controller, parent: QWidget, panel: OutputPanel) -> None:

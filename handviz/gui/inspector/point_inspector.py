@@ -15,12 +15,12 @@ from handviz.gui.inspector.attention_thread import (
     SourceMaker,
     make_source,
 )
-from handviz.gui.inspector.insight_panel import InsightPanel
+from handviz.gui.inspector.point_panel import PointPanel
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.settings import ViewSettings
 from handviz.gui.view.viewport import Viewport
-from handviz.gui.widgets.parts import Panel
+from handviz.gui.widgets.controls import Panel
 from handviz.gui.widgets.shortcuts import Shortcut
 from handviz.hand_models.choice import known_hand_model
 from handviz.hand_models.template import HandTemplate
@@ -69,7 +69,7 @@ class PickedHand:
         return same[0] if len(same) == 1 else None
 
 
-class Insight(Feature):
+class PointInspector(Feature):
     """Follows the picked point through the stream."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Insight(Feature):
     ) -> None:
         super().__init__()
         self._controller, self._viewport = controller, viewport
-        self.panel = InsightPanel(controller, panel)
+        self.panel = PointPanel(controller, panel)
         self._thread = AttentionThread(controller.model_dir, maker)
         self._result: FrameResult | None = None
         self._picked: PickedHand | None = None

@@ -9,7 +9,7 @@ from handviz.core.records import VARIANTS, FloatArray, VariantName
 from handviz.gui.inspector.attention_thread import AttentionAnswer
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import LIMITS, ViewSettings
-from handviz.gui.widgets.parts import Panel, named_label
+from handviz.gui.widgets.controls import Panel, named_label
 from handviz.inspection.point_reading import PointReading, joint_name
 from handviz.rendering.difference import DISPLAY_NAMES
 from handviz.rendering.ellipses import share_inside
@@ -42,7 +42,7 @@ MODES = (
 STEPS_PER_MM = 2
 
 
-class InsightPanel:
+class PointPanel:
     """Puts its groups into a panel, follows and drives a controller's settings."""
 
     def __init__(self, controller: Controller, panel: Panel) -> None:

@@ -16,8 +16,8 @@ from handviz.core.records import CROP_SIZE, FrameResult, HandCrop, HandMesh, Var
 from handviz.gui import main_window
 from handviz.gui.inspector import attention_thread
 from handviz.gui.inspector.attention_thread import AttentionAnswer, AttentionJob, AttentionThread
-from handviz.gui.inspector.insight import Insight
-from handviz.gui.inspector.insight_panel import ABSENT, CLICK
+from handviz.gui.inspector.point_inspector import PointInspector
+from handviz.gui.inspector.point_panel import ABSENT, CLICK
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
@@ -80,15 +80,15 @@ def window(
         return made[-1]
 
     monkeypatch.setattr(attention_thread, "PAUSE_S", 0.0)
-    monkeypatch.setattr(main_window, "Insight", lambda *parts: Insight(*parts, maker=make))
+    monkeypatch.setattr(main_window, "PointInspector", lambda *parts: PointInspector(*parts, maker=make))
     window = MainWindow(controller, TRIANGLE)
     yield window
     window.close()
     window.deleteLater()
 
 
-def insight_of(window: MainWindow) -> Insight:
-    (found,) = (feature for feature in window.features if isinstance(feature, Insight))
+def inspector_of(window: MainWindow) -> PointInspector:
+    (found,) = (feature for feature in window.features if isinstance(feature, PointInspector))
     return found
 
 
@@ -104,118 +104,118 @@ def certain_hand(**changes: object) -> HandMesh:
     return replace(hand(), **{**spread, **changes})  # type: ignore[arg-type]
 
 
-def shown_row(insight: Insight, name: str) -> list[str]:
-    return [label.text() for label in insight.panel.values[name]]
+def shown_row(inspector: PointInspector, name: str) -> list[str]:
+    return [label.text() for label in inspector.panel.values[name]]
 
 
 def test_a_picked_point_shows_its_numbers_and_follows_the_stream(qtbot: QtBot, window: MainWindow) -> None:
-    insight = insight_of(window)
-    assert insight.panel.name.text() == CLICK
+    inspector = inspector_of(window)
+    assert inspector.panel.name.text() == CLICK
     show(window, certain_hand())
-    insight.pick(Pick(0, vertex=2))
-    assert insight.panel.name.text() == "Vertex 2"
-    assert shown_row(insight, "wrist") == ["0.0", "-50.0", "0.0"]
-    assert shown_row(insight, "camera") == ["0.0", "-50.0", "500.0"]
-    assert shown_row(insight, "axes") == ["1.0", "2.0", "3.0"]
-    assert shown_row(insight, "principal") == ["3.0", "2.0", "1.0"]
-    assert insight.panel.deviation.text() == "± 6.0 mm"
-    assert "by shape" in insight.panel.visible.text()
+    inspector.pick(Pick(0, vertex=2))
+    assert inspector.panel.name.text() == "Vertex 2"
+    assert shown_row(inspector, "wrist") == ["0.0", "-50.0", "0.0"]
+    assert shown_row(inspector, "camera") == ["0.0", "-50.0", "500.0"]
+    assert shown_row(inspector, "axes") == ["1.0", "2.0", "3.0"]
+    assert shown_row(inspector, "principal") == ["3.0", "2.0", "1.0"]
+    assert inspector.panel.deviation.text() == "± 6.0 mm"
+    assert "by shape" in inspector.panel.visible.text()
     assert window.viewport._highlight is not None
     assert window.viewport._highlight.pick == Pick(0, vertex=2)
     moved = certain_hand(vertices_m=hand().vertices_m + 0.01, vertex_std_mm=np.array([2.0, 4.0, 7.5]))
     show(window, hand(handedness="left"), moved, number=1)
-    qtbot.waitUntil(lambda: shown_row(insight, "wrist") == ["10.0", "-40.0", "10.0"])
-    assert insight.panel.deviation.text() == "± 7.5 mm"
+    qtbot.waitUntil(lambda: shown_row(inspector, "wrist") == ["10.0", "-40.0", "10.0"])
+    assert inspector.panel.deviation.text() == "± 7.5 mm"
     assert window.viewport._highlight.pick == Pick(1, vertex=2)
 
 
 def test_compared_networks_tell_of_the_same_point(window: MainWindow) -> None:
-    insight = insight_of(window)
+    inspector = inspector_of(window)
     show(window, hand())
-    insight.pick(Pick(0, vertex=2))
-    assert insight.panel.networks.isHidden()
+    inspector.pick(Pick(0, vertex=2))
+    assert inspector.panel.networks.isHidden()
     moved_m = hand().vertices_m + np.array([0.003, 0, 0.004])
     other = replace(hand("prior"), vertices_m=moved_m, vertex_std_mm=np.array([1, 2, 9.5]))
     others = {"prior": (other,), "amvur": ()}
     result = FrameResult(frame(1), "final", hands=(hand(),), others=others)  # type: ignore[arg-type]
     window._controller.answered.emit(Answer(0, result, 0.0, 0.0, 0, ""))
-    insight.pick(Pick(0, vertex=2))
-    assert insight.panel.networks.text() == "prior-net: ± 9.5 mm, 5.0 mm away"
-    insight.pick(Pick(0, joint=3))
-    assert insight.panel.networks.text() == "prior-net: ± 1.0 mm, 0.0 mm away"
-    insight.let_go()
-    assert insight.panel.networks.isHidden()
+    inspector.pick(Pick(0, vertex=2))
+    assert inspector.panel.networks.text() == "prior-net: ± 9.5 mm, 5.0 mm away"
+    inspector.pick(Pick(0, joint=3))
+    assert inspector.panel.networks.text() == "prior-net: ± 1.0 mm, 0.0 mm away"
+    inspector.let_go()
+    assert inspector.panel.networks.isHidden()
 
 
 def test_a_joint_has_a_name_and_texture_says_what_is_visible(window: MainWindow) -> None:
-    insight = insight_of(window)
+    inspector = inspector_of(window)
     show(window, hand(textured=True))
-    insight.pick(Pick(0, joint=8))
-    assert insight.panel.name.text() == "Index tip"
-    assert insight.panel.visible.text() == "0%, so far 0%"
-    assert shown_row(insight, "axes") == ["–"] * 3
+    inspector.pick(Pick(0, joint=8))
+    assert inspector.panel.name.text() == "Index tip"
+    assert inspector.panel.visible.text() == "0%, so far 0%"
+    assert shown_row(inspector, "axes") == ["–"] * 3
     assert "Picked: Index tip" in window.sentence.text()
 
 
 def test_a_hand_that_leaves_comes_back_and_escape_lets_go(qtbot: QtBot, window: MainWindow) -> None:
-    insight = insight_of(window)
+    inspector = inspector_of(window)
     show(window, hand())
-    insight.pick(Pick(0, vertex=1))
+    inspector.pick(Pick(0, vertex=1))
     show(window, number=1)
-    assert insight.panel.name.text() == ABSENT
+    assert inspector.panel.name.text() == ABSENT
     assert window.viewport._highlight is None
     far = replace(hand(), keypoints_px=hand().keypoints_px + 30)
     show(window, far, number=2)
-    qtbot.waitUntil(lambda: insight.panel.name.text() == "Vertex 1")
+    qtbot.waitUntil(lambda: inspector.panel.name.text() == "Vertex 1")
     press(qtbot, window, "Esc")
-    assert insight.panel.name.text() == CLICK
+    assert inspector.panel.name.text() == CLICK
     assert window.viewport._highlight is None
     show(window, hand(), number=3)
-    assert insight.panel.name.text() == CLICK
-    insight.pick(Pick(0, vertex=1))
+    assert inspector.panel.name.text() == CLICK
+    inspector.pick(Pick(0, vertex=1))
     window._controller.source_changing.emit("another")
-    assert insight.panel.name.text() == CLICK
+    assert inspector.panel.name.text() == CLICK
 
 
 def test_a_click_beside_the_hands_says_so_and_keeps_the_point(
     window: MainWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    insight = insight_of(window)
+    inspector = inspector_of(window)
     show(window, hand())
     found: list[Pick | None] = [Pick(0, vertex=1), None]
     monkeypatch.setattr(window.viewport, "pick_at", lambda _: found.pop(0))
     window.viewport.clicked.emit(QPointF(5, 5))
     window.viewport.clicked.emit(QPointF(6, 5))
     assert "no hand under" in window.sentence.text()
-    assert insight.panel.name.text() == "Vertex 1"
+    assert inspector.panel.name.text() == "Vertex 1"
 
 
 def test_attention_is_asked_for_when_wanted_and_never_before(
     qtbot: QtBot, window: MainWindow, made: list[FakeAttention]
 ) -> None:
-    insight = insight_of(window)
+    inspector = inspector_of(window)
     press(qtbot, window, "A")
     assert "Click on a hand" in window.sentence.text()
     press(qtbot, window, "A")
     show(window, hand())
-    insight.pick(Pick(0, vertex=2))
-    assert not insight._thread.isRunning()
-    with qtbot.waitSignal(insight._thread.answered):
-        insight.panel.attention.click()
+    inspector.pick(Pick(0, vertex=2))
+    assert not inspector._thread.isRunning()
+    with qtbot.waitSignal(inspector._thread.answered):
+        inspector.panel.attention.click()
     assert made[0].model_dir == window._controller.model_dir
     assert made[0].asked == [("final", 2, None)]
-    lines = insight.panel.attention_text.text().splitlines()
+    lines = inspector.panel.attention_text.text().splitlines()
     assert [line.split() for line in lines[:2]] == [["60%", "Index", "DIP"], ["40%", "Thumb", "IP"]]
     assert any("not causes" in line for line in lines)
     assert lines[-1].endswith("ms beside the stream")
     assert window.viewport._highlight is not None
     assert window.viewport._highlight.attention is not None
-    with qtbot.waitSignal(insight._thread.answered):
-        insight.pick(Pick(0, joint=4))
+    with qtbot.waitSignal(inspector._thread.answered):
+        inspector.pick(Pick(0, joint=4))
     assert made[0].asked[-1] == ("final", None, 4)
-    assert "this joint" in insight.panel.attention_text.text()
+    assert "this joint" in inspector.panel.attention_text.text()
     press(qtbot, window, "A")
-    assert insight.panel.attention_text.text() == ""
+    assert inspector.panel.attention_text.text() == ""
     assert window.viewport._highlight.attention is None
     asked = len(made[0].asked)
     show(window, hand(), number=5)
@@ -225,46 +225,46 @@ def test_attention_is_asked_for_when_wanted_and_never_before(
 def test_networks_without_attention_and_failures_are_sentences(
     qtbot: QtBot, window: MainWindow, made: list[FakeAttention], caplog: pytest.LogCaptureFixture
 ) -> None:
-    insight = insight_of(window)
+    inspector = inspector_of(window)
     window._controller.change(attention=True)
     for variant, sentence in (("prior", "prior-net has no"), ("amvur", "could not be read (broken)"), ("final", "60%")):
-        with qtbot.waitSignal(insight._thread.answered):
+        with qtbot.waitSignal(inspector._thread.answered):
             show(window, hand(), variant=variant)  # type: ignore[arg-type]
-            insight.pick(Pick(0, vertex=0))
-        qtbot.waitUntil(lambda expected=sentence: expected in insight.panel.attention_text.text())
+            inspector.pick(Pick(0, vertex=0))
+        qtbot.waitUntil(lambda expected=sentence: expected in inspector.panel.attention_text.text())
     bare = FrameResult(frame(9), "final", hands=(hand(),))
     window._controller.answered.emit(Answer(0, bare, 0.0, 0.0, 0, ""))
-    assert "not cut out" in insight.panel.attention_text.text()
+    assert "not cut out" in inspector.panel.attention_text.text()
 
 
 def test_another_network_begins_without_the_last_ones_attention(qtbot: QtBot, window: MainWindow) -> None:
-    insight = insight_of(window)
+    inspector = inspector_of(window)
     window._controller.change(attention=True)
     show(window, hand())
-    with qtbot.waitSignal(insight._thread.answered):
-        insight.pick(Pick(0, vertex=0))
-    assert insight._attention is not None
-    late = AttentionAnswer(insight._question, insight._attention, 5.0)
+    with qtbot.waitSignal(inspector._thread.answered):
+        inspector.pick(Pick(0, vertex=0))
+    assert inspector._attention is not None
+    late = AttentionAnswer(inspector._question, inspector._attention, 5.0)
     show(window, hand(), variant="prior", number=1)
-    assert insight._attention is None
-    assert insight.panel.attention_text.text() == ""
-    insight._take_attention(late)
-    assert insight._attention is None
-    qtbot.waitUntil(lambda: "prior-net" in insight.panel.attention_text.text())
+    assert inspector._attention is None
+    assert inspector.panel.attention_text.text() == ""
+    inspector._take_attention(late)
+    assert inspector._attention is None
+    qtbot.waitUntil(lambda: "prior-net" in inspector.panel.attention_text.text())
 
 
 def test_answers_to_a_point_that_was_let_go_are_dropped(qtbot: QtBot, window: MainWindow) -> None:
-    insight = insight_of(window)
+    inspector = inspector_of(window)
     window._controller.change(attention=True)
     show(window, hand())
-    with qtbot.waitSignal(insight._thread.answered):
-        insight.pick(Pick(0, vertex=0))
-        insight.let_go()
+    with qtbot.waitSignal(inspector._thread.answered):
+        inspector.pick(Pick(0, vertex=0))
+        inspector.let_go()
     assert window.viewport._highlight is None
 
 
 def test_keys_and_panel_choose_what_becomes_of_uncertain_parts(qtbot: QtBot, window: MainWindow) -> None:
-    panel, settings = insight_of(window).panel, window._controller
+    panel, settings = inspector_of(window).panel, window._controller
     for mode in ("fade", "hide", "show"):
         press(qtbot, window, "H")
         assert settings.settings.uncertain == window.viewport.options.uncertain == mode
@@ -277,7 +277,7 @@ def test_keys_and_panel_choose_what_becomes_of_uncertain_parts(qtbot: QtBot, win
 
 
 def test_keys_and_panel_choose_the_ellipses(qtbot: QtBot, window: MainWindow) -> None:
-    panel = insight_of(window).panel
+    panel = inspector_of(window).panel
     small = panel.choice("ellipse_sigmas", 1.0)
     assert not small.isVisibleTo(panel.uncertainty_group)
     press(qtbot, window, "E")
@@ -320,25 +320,25 @@ def place_of(window: MainWindow, x_px: float, y_px: float) -> QPoint:
 
 @pytest.mark.display
 def test_a_click_picks_and_a_drag_does_not(qtbot: QtBot, shown: MainWindow) -> None:
-    insight, left = insight_of(shown), Qt.MouseButton.LeftButton
+    inspector, left = inspector_of(shown), Qt.MouseButton.LeftButton
     qtbot.mousePress(shown.viewport, left, pos=place_of(shown, 32, 12))
     qtbot.mouseMove(shown.viewport, place_of(shown, 40, 12))
     qtbot.mouseRelease(shown.viewport, left, pos=place_of(shown, 40, 12))
-    assert insight.panel.name.text() == CLICK
+    assert inspector.panel.name.text() == CLICK
     qtbot.mouseClick(shown.viewport, Qt.MouseButton.RightButton, pos=place_of(shown, 32, 12))
-    assert insight.panel.name.text() == CLICK
+    assert inspector.panel.name.text() == CLICK
     for (x_px, y_px), name in (((32, 12), "Vertex 2"), ((20, 38), "Vertex 0"), ((44, 38), "Vertex 1")):
         qtbot.mouseClick(shown.viewport, left, pos=place_of(shown, x_px, y_px))
-        assert insight.panel.name.text() == name
+        assert inspector.panel.name.text() == name
     shown._controller.change(mirror=True)
     QApplication.processEvents()
     shown.viewport.grabFramebuffer()
     qtbot.mouseClick(shown.viewport, left, pos=place_of(shown, 20, 38))
-    assert insight.panel.name.text() == "Vertex 1"
+    assert inspector.panel.name.text() == "Vertex 1"
     shown._controller.change(mirror=False, skeleton=True)
     shown.viewport.grabFramebuffer()
     qtbot.mouseClick(shown.viewport, left, pos=place_of(shown, 32, 24) + QPoint(4, 4))
-    assert insight.panel.name.text() in {"Wrist", "Thumb CMC"}
+    assert inspector.panel.name.text() in {"Wrist", "Thumb CMC"}
 
 
 @pytest.mark.display
@@ -371,13 +371,13 @@ def test_the_groups_stand_between_view_and_smoothing(window: MainWindow) -> None
 
 @pytest.mark.display
 def test_the_picked_point_comes_into_sight_in_a_low_window(qtbot: QtBot, shown: MainWindow) -> None:
-    insight, panel = insight_of(shown), shown.view_panel
+    inspector, panel = inspector_of(shown), shown.view_panel
     shown.resize(900, 100)
     show(shown, certain_hand())
-    insight.pick(Pick(0, vertex=1))
+    inspector.pick(Pick(0, vertex=1))
 
     def is_in_sight() -> bool:
-        group, view = insight.panel.point_group, panel.viewport()
+        group, view = inspector.panel.point_group, panel.viewport()
         assert view is not None
         top = group.mapTo(view, QPoint(0, 0)).y()
         return top >= 0 and top + group.height() <= view.height()
@@ -387,7 +387,7 @@ def test_the_picked_point_comes_into_sight_in_a_low_window(qtbot: QtBot, shown: 
     assert bar is not None
     bar.setValue(0 if bar.value() > 100 else bar.maximum())
     assert not is_in_sight()
-    insight.pick(Pick(0, vertex=2))
+    inspector.pick(Pick(0, vertex=2))
     qtbot.waitUntil(is_in_sight)
 
 
@@ -412,14 +412,14 @@ def test_the_stream_has_the_processor_for_itself_most_of_the_time(
 def test_answers_that_come_after_the_window_has_closed_begin_nothing(
     window: MainWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    insight, started = insight_of(window), []
+    inspector, started = inspector_of(window), []
     show(window, hand())
-    insight.pick(Pick(0, vertex=2))
+    inspector.pick(Pick(0, vertex=2))
     window._controller.change(attention=True)
     window.close()
-    monkeypatch.setattr(insight._thread, "start", lambda *_: started.append(True))
+    monkeypatch.setattr(inspector._thread, "start", lambda *_: started.append(True))
     show(window, hand(), number=1)
     assert started == []
     late = Answer(window._controller._generation - 1, FrameResult(frame(2), "final"), 0.0, 0.0, 0, "")
     window._controller._on_answered(late)
-    assert insight._result is not late.result
+    assert inspector._result is not late.result
