@@ -18,14 +18,14 @@ from handviz.core.records import Detection, Frame, FrameResult
 from handviz.gui.folder import image_loaders as picture_loaders
 from handviz.gui.folder.feature import INSPECTED_FOLDER, InspectionFeature
 from handviz.gui.folder.image_loaders import Thumbnails
-from handviz.gui.folder.inspection_thread import InspectionLike, InspectionThread
+from handviz.gui.folder.inspection_worker import InspectionLike, InspectionWorker
 from handviz.gui.folder.page import duration_text
 from handviz.gui.folder.table import InspectionModel, RowFilter
 from handviz.gui.main_window import SCREENSHOT_FOLDER, MainWindow
 from handviz.gui.session.controller import Controller
-from handviz.gui.session.give_way import STEPS_BACK
 from handviz.gui.session.mesh_saver import MeshOrder
 from handviz.gui.session.settings import SettingsStore
+from handviz.gui.session.tasks import NICENESS
 from handviz.inspection.columns import HandRow, InspectionOrder, PictureRow
 from handviz.inspection.inspection import Inspection
 from handviz.sources.source import CameraInfo
@@ -497,21 +497,12 @@ def test_thumbnails_in_memory_are_few(qtbot: QtBot, folder: Path, monkeypatch: p
     monkeypatch.setattr(picture_loaders, "MOST_THUMBNAILS", 2)
     thumbnails = Thumbnails()
     taken: list[Path] = []
-    thumbnails._thread.ready.connect(lambda path, _: taken.append(path))
+    thumbnails._worker.answered.connect(lambda path, _: taken.append(path))
     for name in ("a.png", "b.png", "d.jpg"):
         thumbnails.pixmap(folder / name)
     qtbot.waitUntil(lambda: len(taken) == 3)
     assert len(thumbnails) == 2
     thumbnails.stop()
-
-
-def test_only_thumbnails_in_sight_are_waited_for() -> None:
-    thread = picture_loaders.ThumbnailThread()
-    thread._is_stopping = True
-    for number in range(1000):
-        thread.ask(Path(str(number)))
-    assert len(thread._wanted) == picture_loaders.MOST_WAITING
-    assert thread._wanted[-1] == Path("999")
 
 
 def test_an_inspection_that_fails_unexpectedly_is_a_sentence_and_the_next_one_runs(qtbot: QtBot, folder: Path) -> None:
@@ -523,12 +514,12 @@ def test_an_inspection_that_fails_unexpectedly_is_a_sentence_and_the_next_one_ru
         def cancel(self) -> None:
             pass
 
-    thread = InspectionThread(lambda _: Broken())
+    worker = InspectionWorker(lambda _: Broken())
     for _ in range(2):
-        with qtbot.waitSignal(thread.ended) as ended:
-            thread.begin(InspectionOrder(folder))
-        assert "of all things" in ended.args[1]
-    thread.stop()
+        with qtbot.waitSignal(worker.ended) as ended:
+            worker.begin(InspectionOrder(folder))
+        assert "of all things" in ended.args[0]
+    worker.stop()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere Qt's own priorities do it")
@@ -544,11 +535,11 @@ def test_an_inspection_steps_back_behind_the_window(qtbot: QtBot, folder: Path) 
             pass
 
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    thread = InspectionThread(lambda _: Noting())
-    with qtbot.waitSignal(thread.ended):
-        thread.begin(InspectionOrder(folder))
-    thread.stop()
-    assert niceness == [max(before, STEPS_BACK)]
+    worker = InspectionWorker(lambda _: Noting())
+    with qtbot.waitSignal(worker.ended):
+        worker.begin(InspectionOrder(folder))
+    worker.stop()
+    assert niceness == [max(before, NICENESS)]
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 

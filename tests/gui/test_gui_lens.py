@@ -278,12 +278,12 @@ def test_a_board_before_the_camera_becomes_its_lens(qtbot: QtBot, window: MainWi
     page = dialog_of(window).board
     page.live.click()
     assert page.live.text() == "End"
-    thread = feature_of(window)._thread
-    assert thread is not None
+    task = feature_of(window)._task
+    assert task is not None
     for number, view in enumerate(VIEWS, start=1):
         picture = board_picture(camera, (640, 480), *view, board)
         for _ in range(2):  # still for two pictures
-            with qtbot.waitSignal(thread.progressed, timeout=10_000):
+            with qtbot.waitSignal(task.progressed, timeout=10_000):
                 controller.answered.emit(answer_of(picture))
         qtbot.waitUntil(lambda number=number: page.progress.text().startswith(f"{number} of 12"))
     assert page.preview.pixmap().width() == 320
@@ -294,7 +294,7 @@ def test_a_board_before_the_camera_becomes_its_lens(qtbot: QtBot, window: MainWi
     assert known.origin == "calibrated"
     np.testing.assert_allclose(known.focals_px, 615, rtol=0.01)
     page.live.click()
-    assert feature_of(window)._thread is None
+    assert feature_of(window)._task is None
 
 
 def test_a_folder_of_boards(
@@ -327,11 +327,11 @@ def test_a_folder_without_boards_gets_a_sentence(
 
 def test_closing_the_window_ends_a_calibration(qtbot: QtBot, window: MainWindow) -> None:
     dialog_of(window).board.live.click()
-    thread = feature_of(window)._thread
-    assert thread is not None
-    assert thread.isRunning()
+    task = feature_of(window)._task
+    assert task is not None
+    assert task.isRunning()
     window.close()
-    assert feature_of(window)._thread is None
+    assert feature_of(window)._task is None
 
 
 def test_a_turned_picture_is_calibrated_as_it_was_taken(
@@ -340,12 +340,12 @@ def test_a_turned_picture_is_calibrated_as_it_was_taken(
     camera, board = Intrinsics(615.0, 329.0, 236.0), Board(9, 6)
     page = dialog_of(window).board
     page.live.click()
-    thread = feature_of(window)._thread
-    assert thread is not None
+    task = feature_of(window)._task
+    assert task is not None
     picture = np.rot90(board_picture(camera, (640, 480), *VIEWS[0], board), -1)
     answer = answer_of(np.ascontiguousarray(picture))
     turned = dataclasses.replace(answer.result, frame=dataclasses.replace(answer.result.frame, turned_deg=90))
-    with qtbot.waitSignal(thread.progressed, timeout=10_000) as told:
+    with qtbot.waitSignal(task.progressed, timeout=10_000) as told:
         controller.answered.emit(dataclasses.replace(answer, result=turned))
     assert told.args[0].preview.shape == (240, 320, 3)
     assert "640 x 480" in window.findChild(LensDialog).summary.text()

@@ -6,12 +6,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from gui_fakes import frame, hand
+from gui_fakes import FakePipeline, frame, hand
 from pytestqt.qtbot import QtBot
 
 from handviz.core.errors import HandvizError
 from handviz.core.records import FrameResult, Handedness
-from handviz.gui.session.mesh_saver import MeshOrder, MeshSaver
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.mesh_saver import MeshOrder
+from handviz.gui.session.settings import SettingsStore
 
 
 def order(asked: Path, *sides: Handedness) -> MeshOrder:
@@ -56,17 +58,16 @@ def test_what_fails_is_a_sentence(
     may_go_on, sentences = threading.Event(), list[str]()
 
     def refuse(*_: object, **__: object) -> None:
-        assert may_go_on.wait(5)
+        assert may_go_on.wait(30)
         raise error
 
     monkeypatch.setitem(sys.modules, "handviz.io.mesh_export", SimpleNamespace(export_mesh=refuse))
-    saver = MeshSaver()
-    saver.said.connect(sentences.append)
-    saver.failed.connect(sentences.append)
-    saver.save(order(tmp_path / "a", "right"))
-    saver.save(order(tmp_path / "b", "right"))
+    controller = Controller(FakePipeline, SettingsStore(), lister=list)
+    controller.status_changed.connect(lambda status: sentences.append(status.text))
+    controller.save_meshes(order(tmp_path / "a", "right"))
+    controller.save_meshes(order(tmp_path / "b", "right"))
     assert sentences == ["Writing the meshes …", "The last meshes are still being written."]
-    with qtbot.waitSignal(saver.finished):
+    with qtbot.waitSignal(controller.warned):
         may_go_on.set()
-    qtbot.waitUntil(lambda: len(sentences) == 3)
     assert str(error) in sentences[2]
+    controller.close()

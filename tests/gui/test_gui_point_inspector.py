@@ -14,8 +14,8 @@ from pytestqt.qtbot import QtBot
 from handviz.core.errors import HandvizError
 from handviz.core.records import CROP_SIZE, FrameResult, HandCrop, HandMesh, VariantName
 from handviz.gui import main_window
-from handviz.gui.inspector import attention_thread
-from handviz.gui.inspector.attention_thread import AttentionAnswer, AttentionJob, AttentionThread
+from handviz.gui.inspector import attention
+from handviz.gui.inspector.attention import AttentionJob, AttentionReader, rest_after
 from handviz.gui.inspector.point_inspector import PointInspector
 from handviz.gui.inspector.point_panel import ABSENT, CLICK
 from handviz.gui.main_window import MainWindow
@@ -79,7 +79,7 @@ def window(
         made.append(FakeAttention(model_dir))
         return made[-1]
 
-    monkeypatch.setattr(attention_thread, "PAUSE_S", 0.0)
+    monkeypatch.setattr(attention, "PAUSE_S", 0.0)
     monkeypatch.setattr(main_window, "PointInspector", lambda *parts: PointInspector(*parts, maker=make))
     window = MainWindow(controller, TRIANGLE)
     yield window
@@ -199,8 +199,8 @@ def test_attention_is_asked_for_when_wanted_and_never_before(
     press(qtbot, window, "A")
     show(window, hand())
     inspector.pick(Pick(0, vertex=2))
-    assert not inspector._thread.isRunning()
-    with qtbot.waitSignal(inspector._thread.answered):
+    assert not inspector._worker.isRunning()
+    with qtbot.waitSignal(inspector._worker.answered):
         inspector.panel.attention.click()
     assert made[0].model_dir == window._controller.model_dir
     assert made[0].asked == [("final", 2, None)]
@@ -210,7 +210,7 @@ def test_attention_is_asked_for_when_wanted_and_never_before(
     assert lines[-1].endswith("ms beside the stream")
     assert window.viewport._highlight is not None
     assert window.viewport._highlight.attention is not None
-    with qtbot.waitSignal(inspector._thread.answered):
+    with qtbot.waitSignal(inspector._worker.answered):
         inspector.pick(Pick(0, joint=4))
     assert made[0].asked[-1] == ("final", None, 4)
     assert "this joint" in inspector.panel.attention_text.text()
@@ -228,9 +228,8 @@ def test_networks_without_attention_and_failures_are_sentences(
     inspector = inspector_of(window)
     window._controller.change(attention=True)
     for variant, sentence in (("prior", "prior-net has no"), ("amvur", "could not be read (broken)"), ("final", "60%")):
-        with qtbot.waitSignal(inspector._thread.answered):
-            show(window, hand(), variant=variant)  # type: ignore[arg-type]
-            inspector.pick(Pick(0, vertex=0))
+        show(window, hand(), variant=variant)  # type: ignore[arg-type]
+        inspector.pick(Pick(0, vertex=0))
         qtbot.waitUntil(lambda expected=sentence: expected in inspector.panel.attention_text.text())
     bare = FrameResult(frame(9), "final", hands=(hand(),))
     window._controller.answered.emit(Answer(0, bare, 0.0, 0.0, 0, ""))
@@ -241,26 +240,26 @@ def test_another_network_begins_without_the_last_ones_attention(qtbot: QtBot, wi
     inspector = inspector_of(window)
     window._controller.change(attention=True)
     show(window, hand())
-    with qtbot.waitSignal(inspector._thread.answered):
+    with qtbot.waitSignal(inspector._worker.answered):
         inspector.pick(Pick(0, vertex=0))
     assert inspector._attention is not None
-    late = AttentionAnswer(inspector._question, inspector._attention, 5.0)
     show(window, hand(), variant="prior", number=1)
     assert inspector._attention is None
     assert inspector.panel.attention_text.text() == ""
-    inspector._take_attention(late)
-    assert inspector._attention is None
     qtbot.waitUntil(lambda: "prior-net" in inspector.panel.attention_text.text())
 
 
 def test_answers_to_a_point_that_was_let_go_are_dropped(qtbot: QtBot, window: MainWindow) -> None:
-    inspector = inspector_of(window)
+    inspector, answered = inspector_of(window), []
+    inspector._worker.answered.connect(lambda job, _: answered.append(job.joint))
     window._controller.change(attention=True)
     show(window, hand())
-    with qtbot.waitSignal(inspector._thread.answered):
-        inspector.pick(Pick(0, vertex=0))
-        inspector.let_go()
+    inspector.pick(Pick(0, vertex=0))
+    inspector.let_go()
     assert window.viewport._highlight is None
+    inspector.pick(Pick(0, joint=4))
+    qtbot.waitUntil(lambda: bool(answered))
+    assert answered == [4]
 
 
 def test_keys_and_panel_choose_what_becomes_of_uncertain_parts(qtbot: QtBot, window: MainWindow) -> None:
@@ -394,19 +393,12 @@ def test_the_picked_point_comes_into_sight_in_a_low_window(qtbot: QtBot, shown: 
 def test_the_stream_has_the_processor_for_itself_most_of_the_time(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    thread = AttentionThread(tmp_path, FakeAttention)
-    waited: list[float] = []
-
-    def wait(seconds: float) -> None:
-        waited.append(seconds)
-        thread._mailbox.close()
-
-    monkeypatch.setattr(thread._stopped, "wait", wait)
-    clock = iter((10.0, 10.1))
-    monkeypatch.setattr(attention_thread.time, "perf_counter", lambda: next(clock))
-    thread._mailbox.put(AttentionJob(1, CROP, "final", 0, None))
-    thread.run()
-    assert waited == [pytest.approx(0.4)]
+    reader = AttentionReader(tmp_path, FakeAttention)
+    clock = iter((10.0, 10.1, 11.0, 12.0))
+    monkeypatch.setattr(attention.time, "perf_counter", lambda: next(clock))
+    job = AttentionJob(CROP, "final", 0, None)
+    assert rest_after(reader.read(job)) == pytest.approx(0.4)
+    assert rest_after(reader.read(job)) == 0.0, "the last run of the network knew it"
 
 
 def test_answers_that_come_after_the_window_has_closed_begin_nothing(
@@ -417,7 +409,7 @@ def test_answers_that_come_after_the_window_has_closed_begin_nothing(
     inspector.pick(Pick(0, vertex=2))
     window._controller.change(attention=True)
     window.close()
-    monkeypatch.setattr(inspector._thread, "start", lambda *_: started.append(True))
+    monkeypatch.setattr(inspector._worker, "start", lambda *_: started.append(True))
     show(window, hand(), number=1)
     assert started == []
     late = Answer(window._controller._generation - 1, FrameResult(frame(2), "final"), 0.0, 0.0, 0, "")

@@ -131,9 +131,9 @@ def test_full_disk_ends_the_recording_and_what_was_written_stays(
     window._controller.start("camera:0")
     press_key(window, "Ctrl+Shift+R")
     show_frames(qtbot, window, camera, 3)
-    thread = recorder(window)._thread
-    assert thread is not None
-    lines = thread.folder / "hands.jsonl"
+    task = recorder(window)._task
+    assert task is not None
+    lines = task.folder / "hands.jsonl"
     qtbot.waitUntil(lambda: lines.is_file() and len(lines.read_text().splitlines()) == 3)
 
     def full(*_: object) -> None:
@@ -156,9 +156,9 @@ def test_folder_that_vanishes_ends_the_recording(
     window._controller.start("camera:0")
     press_key(window, "Ctrl+Shift+R")
     show_frames(qtbot, window, camera, 1)
-    thread = recorder(window)._thread
-    assert thread is not None
-    with qtbot.waitSignal(thread.progressed):
+    task = recorder(window)._task
+    assert task is not None
+    with qtbot.waitSignal(task.progressed):
         pass
     shutil.rmtree(tmp_path / "out")
     qtbot.waitUntil(lambda: not recorder(window).is_recording)
@@ -181,9 +181,9 @@ def test_what_the_disk_is_too_slow_for_is_counted_and_said(
     window._controller.start("camera:0")
     press_key(window, "Ctrl+Shift+R")
     show_frames(qtbot, window, camera, 1)
-    thread = recorder(window)._thread
-    assert thread is not None
-    qtbot.waitUntil(lambda: not thread._results)
+    task = recorder(window)._task
+    assert task is not None
+    qtbot.waitUntil(lambda: not task._results)
     show_frames(qtbot, window, camera, 4)
     may_write.set()
     end(qtbot, window)
@@ -200,10 +200,10 @@ def test_pictures_are_taken_at_the_videos_rate_and_counted_where_there_is_no_roo
     assert part.wants_picture()
     assert not part.wants_picture(), "the next frame of the video is not due yet"
     part._next_picture_s = 0.0
-    assert part._thread is not None
+    assert part._task is not None
     monkeypatch.setattr(recorder_module, "MOST_PICTURES", 0)
     assert not part.wants_picture()
-    assert part._thread._pictures_lost == 1
+    assert part._task._pictures_lost == 1
 
 
 def test_what_comes_while_the_files_are_being_ended_is_not_called_lost(
@@ -316,9 +316,9 @@ def test_video_shows_the_view(qtbot: QtBot, shown: MainWindow, camera: FakeSourc
     for _ in range(5):
         with qtbot.waitSignal(shown.result_painted):
             camera.may_read.release()
-    thread = recorder(shown)._thread
-    assert thread is not None
-    with qtbot.waitSignal(thread.progressed) as told:
+    task = recorder(shown)._task
+    assert task is not None
+    with qtbot.waitSignal(task.progressed) as told:
         pass
     video = cv2.VideoCapture(str(next(end(qtbot, shown).glob("view.*"))))
     was_read, first = video.read()

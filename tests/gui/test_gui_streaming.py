@@ -122,9 +122,9 @@ def test_nobody_listening_is_said_once(
     receiver.close()
     window._controller.start("camera:0")
     stream_to(window, port, "OSC")
-    thread, told = streaming(window)._thread, list[str]()
-    assert thread is not None
-    thread.told.connect(told.append)
+    task, told = streaming(window)._task, list[str]()
+    assert task is not None
+    task.progressed.connect(told.append)
     for _ in range(6):
         with qtbot.waitSignal(window._controller.answered):
             camera.may_read.release()

@@ -1,19 +1,19 @@
 """The page of the lens dialog that calibrates with a checkerboard."""
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PyQt6.QtCore import Qt, QThread, pyqtSignal
+from PyQt6.QtCore import Qt, pyqtSignal
 from PyQt6.QtGui import QImage, QPixmap
 from PyQt6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from handviz.core.errors import HandvizError
 from handviz.core.lens import lens_of_intrinsics
 from handviz.core.records import FloatArray
+from handviz.gui.session.tasks import Task
 from handviz.gui.widgets.controls import named_label
 from handviz.sources.checkerboard import (
     ENOUGH_VIEWS,
@@ -30,7 +30,6 @@ from handviz.sources.mailbox import Mailbox
 POLL_S = 0.2
 PREVIEW_WIDTH_PX = 320
 MARK_RGB = (60, 220, 90)
-logger = logging.getLogger(__name__)
 HOW_TO_CALIBRATE = (
     "Print a checkerboard, or show one on a flat screen. Count inner corners, where four squares meet: a board of "
     "10 x 7 squares has 9 x 6. Hold it still in another pose each time, leaning by about 30°, and near the edges of "
@@ -56,14 +55,12 @@ class CalibrationProgress:
     is_done: bool = False
 
 
-class CalibrationThread(QThread):
-    """One loop over pictures: of a folder, or what ``offer`` brings."""
-
-    progressed = pyqtSignal(object)
-    """CalibrationProgress"""
+class CalibrationTask(Task):
+    """One loop over pictures, of a folder or what ``offer`` brings; it reports a CalibrationProgress for each."""
 
     def __init__(self, board: Board, folder: Path | None = None) -> None:
-        super().__init__()
+        super().__init__("The calibration failed")
+        self.failed.connect(lambda message: self.progressed.emit(self._progress(message, is_done=True)))
         self._board, self._folder = board, folder
         self._mailbox: Mailbox[NDArray[np.uint8]] = Mailbox()
         self._collector: ViewCollector | None = None
@@ -76,40 +73,34 @@ class CalibrationThread(QThread):
     def stop(self) -> None:
         """End the loop and wait for it."""
         self._mailbox.close()
-        self.wait()
+        super().stop()
 
-    def run(self) -> None:
-        """Until it is stopped, or the folder is through."""
-        try:
-            if self._folder is not None:
-                self._go_through(self._folder)
-                return
-            while not self._mailbox.closed:
-                image = self._mailbox.get(POLL_S)
-                if image is not None:
-                    self.progressed.emit(self._look_at(image, must_be_still=True))
-        # The outermost loop: what fails here must not end the program.
-        except Exception as error:
-            logger.exception("calibration failed")
-            self._tell(f"The calibration failed ({error}); the log says where.", is_done=True)
+    def collect(self) -> None:
+        """Go on until it is stopped, or the folder is through; for ``begin``."""
+        if self._folder is not None:
+            self._go_through(self._folder)
+            return
+        while not self.is_cancelled:
+            image = self._mailbox.get(POLL_S)
+            if image is not None:
+                self.report(self.progressed, self._look_at(image, must_be_still=True))
 
     def _go_through(self, folder: Path) -> None:
         try:
             paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
         except OSError as error:
-            self._tell(f"{folder} cannot be read: {error}", is_done=True)
-            return
+            raise HandvizError(f"{folder} cannot be read: {error}") from error
         for path in paths:
-            if self._mailbox.closed:
+            if self.is_cancelled:
                 return
             try:
                 progress = self._look_at(read_image(path), must_be_still=False)
             except HandvizError as error:
-                progress = CalibrationProgress(self._count, str(error), calibration=self._calibration)
-            self.progressed.emit(progress)
+                progress = self._progress(str(error))
+            self.report(self.progressed, progress)
         why = self._why_not()
         told = f"{len(paths)} pictures, {self._count} views of the board used. {why}"
-        self._tell(told.strip(), is_done=True)
+        self.report(self.progressed, self._progress(told.strip(), is_done=True))
 
     @property
     def _count(self) -> int:
@@ -122,7 +113,7 @@ class CalibrationThread(QThread):
         if (width, height) != self._collector.size:
             known = "x".join(map(str, self._collector.size))
             told = f"This picture is {width}x{height}, those before were {known}: all have to be of one size."
-            return CalibrationProgress(self._count, told, calibration=self._calibration)
+            return self._progress(told)
         corners = find_corners(image, self._board)
         sentence = self._collector.offer(corners, must_be_still=must_be_still)
         if not sentence:
@@ -143,8 +134,8 @@ class CalibrationThread(QThread):
             return str(error)
         return ""
 
-    def _tell(self, sentence: str, *, is_done: bool = False) -> None:
-        self.progressed.emit(CalibrationProgress(self._count, sentence, calibration=self._calibration, is_done=is_done))
+    def _progress(self, sentence: str, *, is_done: bool = False) -> CalibrationProgress:
+        return CalibrationProgress(self._count, sentence, calibration=self._calibration, is_done=is_done)
 
 
 def _preview(image: NDArray[np.uint8], corners: FloatArray | None) -> NDArray[np.uint8]:

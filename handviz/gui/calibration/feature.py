@@ -10,7 +10,7 @@ from PyQt6.QtWidgets import QFileDialog, QWidget
 
 from handviz.core.lens import lens_in_words
 from handviz.core.records import Frame
-from handviz.gui.calibration.checkerboard_page import CalibrationThread
+from handviz.gui.calibration.checkerboard_page import CalibrationTask
 from handviz.gui.calibration.dialog import LENS_FOLDER, LensDialog
 from handviz.gui.calibration.panel import LensPart, apart_text, keep_lens, kept_lens, owner_of
 from handviz.gui.feature import Feature
@@ -52,7 +52,7 @@ class LensFeature(Feature):
         self._owner = ""
         self._answer: Answer | None = None
         self._dialog: LensDialog | None = None
-        self._thread: CalibrationThread | None = None
+        self._task: CalibrationTask | None = None
         self.note = named_label("note")
         self.note.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._note_text, self._note_room_px = "", 0.0
@@ -120,8 +120,8 @@ class LensFeature(Feature):
 
     def _take_answer(self, answer: Answer) -> None:
         self._answer = answer
-        if self._thread is not None and self._thread.isRunning():
-            self._thread.offer(as_taken(answer.result.frame))
+        if self._task is not None:
+            self._task.offer(as_taken(answer.result.frame))
         self._write_note()
         self._tell_dialog()
 
@@ -178,21 +178,21 @@ class LensFeature(Feature):
             self._calibrate(board, Path(folder))
 
     def _calibrate(self, board: Board, folder: Path | None = None) -> None:
-        self._stop_thread()
+        self._stop_task()
         assert self._dialog is not None
-        self._thread = CalibrationThread(board, folder)
-        self._thread.progressed.connect(self._dialog.board.show_progress)
-        self._thread.start()
+        self._task = CalibrationTask(board, folder)
+        self._task.progressed.connect(self._dialog.board.show_progress)
+        self._task.begin(self._task.collect)
         if folder is None and self._answer is not None:
-            self._thread.offer(as_taken(self._answer.result.frame))
+            self._task.offer(as_taken(self._answer.result.frame))
 
-    def _stop_thread(self) -> None:
-        if self._thread is not None:
-            self._thread.stop()
-            self._thread.deleteLater()
-            self._thread = None
+    def _stop_task(self) -> None:
+        if self._task is not None:
+            self._task.stop()
+            self._task.deleteLater()
+            self._task = None
 
     def _end_calibration(self) -> None:
-        self._stop_thread()
+        self._stop_task()
         if self._dialog is not None:
             self._dialog.board.show_idle()

@@ -107,7 +107,7 @@ class InspectionDetail(QWidget):
         """The row's hand, alone in the small view, and as the network saw it."""
         look, row = self._look, self._row
         hand = row.hand if row is not None else None
-        fits = look is not None and row is not None and look.order.file == row.picture.file
+        fits = look is not None and row is not None and look.file == row.picture.file
         if look is None or look.result is None or hand is None or not fits or hand.number >= len(look.crops):
             self.small.show_result(self.result)
             self.crop.clear()

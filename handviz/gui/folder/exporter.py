@@ -1,18 +1,16 @@
 """The window's side of the export: asks what and where, shows how far it is, says where the files are."""
 
-import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from PyQt6.QtCore import QObject, Qt, QThread, pyqtSignal
+from PyQt6.QtCore import QObject, Qt
 from PyQt6.QtWidgets import QCheckBox, QComboBox, QDialog, QDialogButtonBox, QFileDialog, QVBoxLayout, QWidget
 
-from handviz.core.errors import HandvizError
 from handviz.gui.folder.page import InspectionPage
 from handviz.gui.session.controller import Controller
-from handviz.gui.session.give_way import give_way
+from handviz.gui.session.tasks import Task
 from handviz.gui.widgets.controls import named_label
 from handviz.inspection.columns import HandRow, InspectionOrder, PictureRow, TableRow, common_range_mm
 from handviz.inspection.export import ExportOrder, ExportPart
@@ -24,7 +22,6 @@ PARTS: tuple[tuple[ExportPart, str], ...] = (
     ("meshes", "meshes: one file for each hand"),
 )
 MESHES = (("PLY, with deviations", ".ply"), ("OBJ", ".obj"), ("GLB", ".glb"))
-logger = logging.getLogger(__name__)
 EXPORT_FOLDER = "inspection_export_folder"
 
 
@@ -79,50 +76,16 @@ class ExportDialog(QDialog):
 # Writes an inspection's files beside everything else.
 
 
-class ExportThread(QThread):
-    """Carries out one order at a time."""
+def write_export(order: ExportOrder, task: Task) -> str:
+    """Write everything within a task; returns the message that says where it is."""
+    # Here, so that the window is up before these libraries are loaded.
+    from handviz.inspection.export import export_inspection
 
-    progressed = pyqtSignal(int, int)
-    """Pictures done, and of how many."""
-    ended = pyqtSignal(str, bool)
-    """Where the files are, or why they are not; whether they are."""
+    def tell(done: int, total: int) -> None:
+        task.report(task.progressed, (done, total))
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._order: ExportOrder | None = None
-        self._is_cancelled = False
-
-    def export(self, order: ExportOrder) -> None:
-        """Begin; the last order must have ended."""
-        self._order, self._is_cancelled = order, False
-        self.start()
-
-    def cancel(self) -> None:
-        """End after the present picture; complete files stay."""
-        self._is_cancelled = True
-
-    def stop(self) -> None:
-        """End and wait."""
-        self.cancel()
-        self.wait()
-
-    def run(self) -> None:
-        """Write everything."""
-        assert self._order is not None
-        give_way(self)
-        try:
-            # Here, so that the window is up before these libraries are loaded.
-            from handviz.inspection.export import export_inspection
-
-            written = export_inspection(self._order, self.progressed.emit, lambda: self._is_cancelled)
-            is_saved, sentence = True, f"Saved {', '.join(path.name for path in written)} in {self._order.out}"
-        except HandvizError as error:
-            is_saved, sentence = False, str(error)
-        # The thread's outermost place: whatever a disk does, the person hears of it.
-        except Exception as error:
-            logger.exception("the inspection cannot be exported")
-            is_saved, sentence = False, f"The inspection could not be exported ({error}); the log says where."
-        self.ended.emit(sentence, is_saved)
+    written = export_inspection(order, tell, lambda: task.is_cancelled)
+    return f"Saved {', '.join(path.name for path in written)} in {order.out}"
 
 
 # The window's side of the export: asks what and where, shows how far it is, says where the files are.
@@ -134,12 +97,13 @@ class InspectionExporter(QObject):
     def __init__(self, controller: Controller, page: InspectionPage) -> None:
         super().__init__()
         self._controller, self._page = controller, page
-        self._thread = ExportThread()
+        self._task = Task("The inspection could not be exported", low_priority=True)
         self._inspection: InspectionOrder | None = None
         self._kept = Path()
         page.export.clicked.connect(self._begin_or_end)
-        self._thread.progressed.connect(self._take_progress)
-        self._thread.ended.connect(self._take_end)
+        self._task.progressed.connect(self._show_progress)
+        self._task.done.connect(lambda message: self._show_end(message, controller.say))
+        self._task.failed.connect(lambda message: self._show_end(message, controller.warn))
 
     def set_inspection(self, inspection: InspectionOrder, kept: Path) -> None:
         """What there is to export from now on."""
@@ -157,15 +121,11 @@ class InspectionExporter(QObject):
 
     def stop(self) -> None:
         """End and wait."""
-        for signal in (self._thread.progressed, self._thread.ended):
-            # A window may be closed twice; then nothing is connected any more.
-            with suppress(TypeError):
-                signal.disconnect()
-        self._thread.stop()
+        self._task.stop()
 
     def _begin_or_end(self) -> None:
-        if self._thread.isRunning():
-            self._thread.cancel()
+        if self._task.is_busy:
+            self._task.cancel()
         else:
             self.ask()
 
@@ -191,14 +151,15 @@ class InspectionExporter(QObject):
             range_mm=fixed_mm or common_range_mm(self._page.model.pictures),
         )
         self._page.export.setText("End the export")
-        self._thread.export(order)
+        self._task.begin(partial(write_export, order, self._task))
 
-    def _take_progress(self, done: int, total: int) -> None:
+    def _show_progress(self, progress: tuple[int, int]) -> None:
+        done, total = progress
         self._controller.say(f"Exporting: {done:,} of {total:,} …")
 
-    def _take_end(self, sentence: str, is_saved: bool) -> None:
+    def _show_end(self, message: str, tell: Callable[[str], None]) -> None:
         self._page.export.setText("Export …")
-        (self._controller.say if is_saved else self._controller.warn)(sentence)
+        tell(message)
 
 
 def pictures_of(rows: Sequence[TableRow]) -> tuple[PictureRow, ...]:

@@ -10,11 +10,12 @@ from handviz.core.paths import MODELS
 from handviz.gui.calibration.panel import OTHER_SOURCES, kept_lens
 from handviz.gui.feature import Feature
 from handviz.gui.folder.exporter import InspectionExporter
-from handviz.gui.folder.image_loaders import Look, LookOrder, LookThread
-from handviz.gui.folder.inspection_thread import InspectionMaker, InspectionThread, Progress, make_inspection
+from handviz.gui.folder.image_loaders import Look, LookOrder, read_look
+from handviz.gui.folder.inspection_worker import InspectionMaker, InspectionWorker, Progress, make_inspection
 from handviz.gui.folder.page import InspectionPage
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import ViewSettings
+from handviz.gui.session.tasks import LatestWins
 from handviz.gui.widgets.shortcuts import Shortcut
 from handviz.inspection.columns import (
     InspectionOrder,
@@ -49,11 +50,10 @@ class InspectionFeature(Feature):
         self._model_dir = model_dir
         self.page = InspectionPage(surface)
         pages.addTab(self.page, PAGE_NAME)
-        self.thread_of_inspection = InspectionThread(make)
-        self._looks = LookThread()
+        self.worker = InspectionWorker(make)
+        self._looks = LatestWins(read_look, "The picture cannot be shown")
         self.exporter = InspectionExporter(controller, self.page)
         self._order: InspectionOrder | None = None
-        self._number, self._look_number = 0, 0
         self._is_running = False
         self._listing: Listing | None = None
         self._wanted: Key | None = None
@@ -71,11 +71,9 @@ class InspectionFeature(Feature):
 
     def stop(self) -> None:
         """End all threads; results are on disk already."""
-        self.thread_of_inspection.stop()
+        self.worker.stop()
         self._looks.stop()
         self.exporter.stop()
-        # What the threads said last may still be on its way, and finds no widgets.
-        self._number, self._look_number = self._number + 1, self._look_number + 1
         self.page.stop()
 
     @property
@@ -117,7 +115,7 @@ class InspectionFeature(Feature):
         self._set_running(True)
         self.page.title.setText(f"{folder.name or folder}  ·  {self._order.variant}")
         self.page.title.setToolTip(str(folder))
-        self._number = self.thread_of_inspection.begin(self._order)
+        self.worker.begin(self._order)
 
     def _empty(self) -> None:
         self._listing = None
@@ -126,15 +124,16 @@ class InspectionFeature(Feature):
         self._choose(None)
 
     def _connect(self) -> None:
-        page, thread = self.page, self.thread_of_inspection
+        page, worker = self.page, self.worker
         page.choose.clicked.connect(self.choose_folder)
         page.go_on.clicked.connect(self._toggle_running)
         page.folder_dropped.connect(self._take_drop)
         page.row_chosen.connect(self._choose)
-        thread.listed.connect(self._take_listing)
-        thread.progressed.connect(self._take_progress)
-        thread.ended.connect(self._take_end)
-        self._looks.ready.connect(self._take_look)
+        worker.listed.connect(self._take_listing)
+        worker.progressed.connect(self._take_progress)
+        worker.ended.connect(self._take_end)
+        self._looks.answered.connect(lambda _, look: self._take_look(look))
+        self._looks.failed.connect(lambda order, message: self._take_look(Look(order.file, None, reason=message)))
         self._pages.currentChanged.connect(self._follow_page)
         self._controller.settings_changed.connect(self._apply_settings)
         for viewport in (page.detail.large, page.detail.small):
@@ -150,7 +149,7 @@ class InspectionFeature(Feature):
 
     def _toggle_running(self) -> None:
         if self._is_running:
-            self.thread_of_inspection.cancel()
+            self.worker.cancel()
             self.page.go_on.setEnabled(False)
         elif self._order is not None:
             self.inspect(str(self._order.folder))
@@ -165,8 +164,8 @@ class InspectionFeature(Feature):
         else:
             self._controller.warn("Only files and folders of this machine can be dropped here.")
 
-    def _take_listing(self, number: int, listing: Listing) -> None:
-        if number != self._number or self._order is None:
+    def _take_listing(self, listing: Listing) -> None:
+        if self._order is None:
             return
         self._listing = listing
         self.page.show_ground_truth(listing.has_ground_truth)
@@ -181,18 +180,14 @@ class InspectionFeature(Feature):
         else:
             self._choose(self.page.chosen)
 
-    def _take_progress(self, number: int, progress: Progress) -> None:
-        if number != self._number:
-            return
+    def _take_progress(self, progress: Progress) -> None:
         self.page.model.take(progress.rows)
         self.page.show_progress(progress, is_running=self._is_running)
         chosen = self.page.chosen
         if chosen is not None and any(row.file == chosen.picture.file for row in progress.rows):
             self._choose(chosen)
 
-    def _take_end(self, number: int, trouble: str) -> None:
-        if number != self._number:
-            return
+    def _take_end(self, trouble: str) -> None:
         self._set_running(False)
         rows = self.page.model.pictures
         left = sum(row.state == "waiting" for row in rows)
@@ -204,19 +199,18 @@ class InspectionFeature(Feature):
     def _choose(self, row: TableRow | None) -> None:
         """Show a row's picture; reading it takes place elsewhere, and only the newest answer counts."""
         self.page.detail.show_row(row)
-        self._look_number += 1
+        self._looks.forget()
         if row is None or self._order is None or row.picture.state == "failed":
             reason = row.picture.reason if row is not None else ""
-            order = LookOrder(self._look_number, Path(), row.picture.file if row is not None else "", None)
-            self.page.detail.show_look(Look(order, None, reason=reason))
+            file = row.picture.file if row is not None else ""
+            self.page.detail.show_look(Look(file, None, reason=reason))
             return
         kept = self._listing.kept if self._listing is not None and row.picture.state == "done" else None
-        self._looks.ask(LookOrder(self._look_number, self._order.folder, row.picture.file, kept))
+        self._looks.ask(LookOrder(self._order.folder, row.picture.file, kept))
 
     def _take_look(self, look: Look) -> None:
-        if look.order.number == self._look_number:
-            self.page.detail.set_range(common_range_mm(self.page.model.pictures))
-            self.page.detail.show_look(look)
+        self.page.detail.set_range(common_range_mm(self.page.model.pictures))
+        self.page.detail.show_look(look)
 
     def _follow_page(self, _: int) -> None:
         is_in_front = self._pages.currentWidget() is self.page

@@ -18,7 +18,7 @@ from PyQt6.QtWidgets import (
 
 from handviz.gui.folder.detail import InspectionDetail
 from handviz.gui.folder.image_loaders import THUMBNAIL_SIDE_PX, Thumbnails
-from handviz.gui.folder.inspection_thread import Progress
+from handviz.gui.folder.inspection_worker import Progress
 from handviz.gui.folder.table import (
     ALIGNED,
     ERROR,

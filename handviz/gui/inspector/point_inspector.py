@@ -8,17 +8,19 @@ from handviz.core.errors import HandvizError
 from handviz.core.records import FrameResult, HandMesh, VariantName
 from handviz.detection.tracking import matched_tracks
 from handviz.gui.feature import Feature
-from handviz.gui.inspector.attention_thread import (
+from handviz.gui.inspector.attention import (
     AttentionAnswer,
     AttentionJob,
-    AttentionThread,
+    AttentionReader,
     SourceMaker,
     make_source,
+    rest_after,
 )
 from handviz.gui.inspector.point_panel import PointPanel
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.settings import ViewSettings
+from handviz.gui.session.tasks import LatestWins
 from handviz.gui.view.viewport import Viewport
 from handviz.gui.widgets.controls import Panel
 from handviz.gui.widgets.shortcuts import Shortcut
@@ -78,12 +80,12 @@ class PointInspector(Feature):
         super().__init__()
         self._controller, self._viewport = controller, viewport
         self.panel = PointPanel(controller, panel)
-        self._thread = AttentionThread(controller.model_dir, maker)
+        reader = AttentionReader(controller.model_dir, maker)
+        self._worker = LatestWins(reader.read, "The attention could not be read", rest_s=rest_after)
         self._result: FrameResult | None = None
         self._picked: PickedHand | None = None
         self._attention: AttentionShown | None = None
         self._attention_of: VariantName | None = None
-        self._question = self._first_question = 0
         self._numbers_timer = QTimer(self)
         self._numbers_timer.setSingleShot(True)
         self._numbers_timer.timeout.connect(self._write_numbers)
@@ -93,7 +95,8 @@ class PointInspector(Feature):
         controller.source_changing.connect(self._forget_result)
         controller.settings_changed.connect(self._take_settings)
         self._had_attention = controller.settings.attention
-        self._thread.answered.connect(self._take_attention)
+        self._worker.answered.connect(lambda _, answer: self._take_attention(answer))
+        self._worker.failed.connect(lambda _, message: self._take_attention(None, message))
 
     def shortcuts(self) -> Sequence[Shortcut]:
         """Attention, ellipses, uncertain parts, and letting go."""
@@ -110,7 +113,7 @@ class PointInspector(Feature):
         """End the thread."""
         self._numbers_timer.stop()
         self.panel.stop()
-        self._thread.stop()
+        self._worker.stop()
 
     @property
     def has_attention(self) -> bool:
@@ -210,24 +213,22 @@ class PointInspector(Feature):
     def _forget_attention(self, variant: VariantName | None) -> None:
         """Another point, or another network's: answers to earlier questions are not wanted any more."""
         self._attention, self._attention_of = None, variant
-        self._first_question = self._question + 1
+        self._worker.forget()
         self.panel.show_attention(None)
 
     def _ask(self, result: FrameResult, pick: Pick) -> None:
         if pick.hand >= len(result.crops):
             self.panel.show_attention(None, NO_CROP)
             return
-        self._question += 1
-        job = AttentionJob(self._question, result.crops[pick.hand], result.variant, pick.vertex, pick.joint)
-        self._thread.ask(job)
+        self._worker.ask(AttentionJob(result.crops[pick.hand], result.variant, pick.vertex, pick.joint))
 
-    def _take_attention(self, answer: AttentionAnswer) -> None:
+    def _take_attention(self, answer: AttentionAnswer | None, message: str = "") -> None:
         result, picked = self._result, self._picked
-        is_wanted = self._controller.settings.attention and answer.number >= self._first_question
+        is_wanted = self._controller.settings.attention
         pick = picked.find(result.hands) if is_wanted and picked is not None and result is not None else None
         if pick is not None:
-            self._attention = answer.attention
-            self.panel.show_attention(answer, answer.sentence)
+            self._attention = answer.attention if answer is not None else None
+            self.panel.show_attention(answer, message)
             self._viewport.set_highlight(Highlight(pick, self._attention))
 
 

@@ -6,7 +6,7 @@ from PyQt6.QtCore import QSignalBlocker, Qt, QTimer
 from PyQt6.QtWidgets import QButtonGroup, QCheckBox, QGridLayout, QHBoxLayout, QLabel, QRadioButton, QSlider, QWidget
 
 from handviz.core.records import VARIANTS, FloatArray, VariantName
-from handviz.gui.inspector.attention_thread import AttentionAnswer
+from handviz.gui.inspector.attention import AttentionAnswer
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import LIMITS, ViewSettings
 from handviz.gui.widgets.controls import Panel, named_label
@@ -123,10 +123,10 @@ class PointPanel:
         self.networks.setText("\n".join(lines))
         self.networks.setVisible(bool(lines))
 
-    def show_attention(self, answer: AttentionAnswer | None, sentence: str = "") -> None:
+    def show_attention(self, answer: AttentionAnswer | None, message: str = "") -> None:
         """The joints that get most, or why there is nothing to tell, or not yet."""
-        if answer is None or answer.attention is None:
-            self._write_attention(sentence)
+        if answer is None:
+            self._write_attention(message)
             return
         joints = answer.attention.joints
         lines = ["Colours: how much each vertex looks at this joint, 1 is an even share."]

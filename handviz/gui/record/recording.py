@@ -1,6 +1,5 @@
 """Starts and ends recordings, feeds them, and says on the screen how they go."""
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,15 +10,15 @@ from pathlib import Path
 from threading import Condition
 from typing import TYPE_CHECKING
 
-from PyQt6.QtCore import QEvent, QObject, QStandardPaths, Qt, QThread, pyqtSignal
+from PyQt6.QtCore import QEvent, QObject, QStandardPaths, Qt
 from PyQt6.QtWidgets import QFileDialog, QLabel
 
-from handviz.core.errors import HandvizError
 from handviz.gui.feature import Feature
 from handviz.gui.record.output_panel import OutputPanel
 from handviz.gui.record.screenshot import timed_name
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
+from handviz.gui.session.tasks import Task, attempt
 from handviz.gui.view.viewport import Viewport
 from handviz.gui.widgets.shortcuts import Shortcut
 from handviz.io.recording.moments import Moment, ViewPicture, moment_of
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 MOST_PICTURES, MOST_RESULTS = 8, 300
 """That wait to be written; what comes on top is lost, and counted."""
 TURN_S, PROGRESS_S = 0.1, 0.5
-logger = logging.getLogger(__name__)
+FAILURE = "The recording failed unexpectedly"
 RECORDING_FOLDER = "recording_folder"
 LAST_RECORDING = "last_recording"
 VIDEO_RATE_HZ = 30.0
@@ -56,17 +55,15 @@ class Progress:
     """Why it ended, if nobody asked it to."""
 
 
-class RecordingThread(QThread):
-    """One recording from its first to its last file; ``take_…`` may be called from any thread and return at once."""
+class RecordingTask(Task):
+    """One recording from its first to its last file; ``take_…`` may be called from any thread and return at once.
 
-    progressed = pyqtSignal(object)
-    """Progress"""
-    ended = pyqtSignal(object)
-    """Progress, the last one"""
+    It reports a Progress now and then, and returns the last one, whatever fails.
+    """
 
     def __init__(self, make: "Callable[[], Recording]", folder: Path) -> None:
         """``make`` opens the recording, in this thread."""
-        super().__init__()
+        super().__init__(FAILURE)
         self._make, self.folder = make, folder
         self._start_s = time.perf_counter()
         self._waiting = Condition()
@@ -111,28 +108,22 @@ class RecordingThread(QThread):
     def stop(self) -> None:
         """Write what waits, end the files and wait for that."""
         self.finish()
-        self.wait()
+        super().stop()
 
     def finish(self) -> None:
-        """As ``stop``, but do not wait; ``ended`` tells."""
+        """As ``stop``, but do not wait; ``done`` tells."""
         with self._waiting:
             self._stopping = True
             self._waiting.notify()
 
-    def run(self) -> None:
-        """Open, write until told to stop or until it no longer works, close."""
-        recording, trouble = None, ""
-        try:
-            recording = self._make()
-            self._write(recording)
-        except HandvizError as error:
-            trouble = str(error)
-        # The thread's outermost place: whatever an encoder or a disk does, the person hears of it.
-        except Exception as error:
-            logger.exception("recording failed")
-            trouble = f"The recording failed unexpectedly ({error}); the log says where."
+    def record(self) -> Progress:
+        """Open, write until told to stop or until it no longer works, close; for ``begin``."""
+        recording, trouble = attempt(self._make, FAILURE)
+        if recording is not None:
+            # Whatever an encoder or a disk does, what was written is closed.
+            _, trouble = attempt(partial(self._write, recording), FAILURE)
         self._stopping = True
-        self.ended.emit(self._closed(recording, trouble))
+        return self._closed(recording, trouble)
 
     def _write(self, recording: "Recording") -> None:
         told_s = 0.0
@@ -153,22 +144,15 @@ class RecordingThread(QThread):
             if self._now_s() - told_s > PROGRESS_S:
                 told_s = self._now_s()
                 recording.check_room()
-                self.progressed.emit(self._progress(recording))
+                self.report(self.progressed, self._progress(recording))
 
     def _closed(self, recording: "Recording | None", trouble: str) -> Progress:
         if recording is None:
             return Progress(self.folder, 0.0, 0, 0, 0, 0, trouble)
-        try:
-            recording.counts.results_lost += self._results_lost
-            recording.counts.pictures_lost += self._pictures_lost
-            recording.close()
-        except HandvizError as error:
-            trouble = trouble or str(error)
-        # As in ``run``: without its last word the window would take the recording for one that goes on.
-        except Exception as error:
-            logger.exception("recording cannot be ended")
-            trouble = trouble or f"The recording could not be ended ({error}); the log says where."
-        return self._progress(recording, trouble)
+        recording.counts.results_lost += self._results_lost
+        recording.counts.pictures_lost += self._pictures_lost
+        _, why = attempt(recording.close, "The recording could not be ended")
+        return self._progress(recording, trouble or why)
 
     def _progress(self, recording: "Recording", trouble: str = "") -> Progress:
         return Progress(
@@ -225,7 +209,7 @@ class Recorder(Feature):
     def __init__(self, controller: Controller, viewport: Viewport, panel: OutputPanel) -> None:
         super().__init__()
         self._controller, self._viewport, self._panel = controller, viewport, panel
-        self._thread: RecordingThread | None = None
+        self._task: RecordingTask | None = None
         self._next_picture_s = 0.0
         self.sign = RecordingSign(viewport)
         panel.record.clicked.connect(self.toggle)
@@ -243,14 +227,14 @@ class Recorder(Feature):
     @property
     def is_recording(self) -> bool:
         """Whether one runs, or is being ended."""
-        return self._thread is not None
+        return self._task is not None
 
     def toggle(self) -> None:
         """Begin, or end what runs."""
-        if self._thread is None:
+        if self._task is None:
             self._begin()
         else:
-            self._thread.finish()
+            self._task.finish()
             self._panel.show_recording(False, "ending the files …")
 
     def choose_folder(self) -> None:
@@ -262,35 +246,35 @@ class Recorder(Feature):
 
     def stop(self) -> None:
         """End the recording and wait until its files are complete."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.stop()
-            self._controller.store.remember(LAST_RECORDING, str(thread.folder))
+        task, self._task = self._task, None
+        if task is not None:
+            task.stop()
+            self._controller.store.remember(LAST_RECORDING, str(task.folder))
 
     def wants_picture(self) -> bool:
         """Whether the video's next frame is due and there is room for it."""
-        thread, now_s = self._thread, time.perf_counter()
-        if thread is None or thread.is_ending or now_s < self._next_picture_s:
+        task, now_s = self._task, time.perf_counter()
+        if task is None or task.is_ending or now_s < self._next_picture_s:
             return False
         # From the last due time on, not from now: paints that come a little late would add up.
         self._next_picture_s = max(self._next_picture_s + 1 / VIDEO_RATE_HZ, now_s + 0.5 / VIDEO_RATE_HZ)
-        if not thread.wants_picture:
-            thread.lose_picture()
+        if not task.wants_picture:
+            task.lose_picture()
             return False
         return True
 
     def take_picture(self, pixels: bytes, size: tuple[int, int]) -> None:
         """The view, as it was painted just now."""
-        if self._thread is not None:
-            self._thread.take_picture(ViewPicture(pixels, size))
+        if self._task is not None:
+            self._task.take_picture(ViewPicture(pixels, size))
 
     def _begin(self) -> None:
         folder = free_folder(self._parent_folder(), timed_name("handviz", datetime.now()))
-        thread = RecordingThread(partial(_open_recording, folder), folder)
-        thread.progressed.connect(self._show_progress)
-        thread.ended.connect(self._show_end)
-        self._thread, self._next_picture_s = thread, 0.0
-        thread.start()
+        task = RecordingTask(partial(_open_recording, folder), folder)
+        task.progressed.connect(self._show_progress)
+        task.done.connect(self._show_end)
+        self._task, self._next_picture_s = task, 0.0
+        task.begin(task.record)
         self._panel.show_recording(True, "", str(folder))
         self.sign.show_text("0:00")
         self._controller.say(f"Recording to {folder}")
@@ -303,19 +287,18 @@ class Recorder(Feature):
 
     def _take_answer(self, answer: Answer) -> None:
         source = self._controller.source
-        if self._thread is not None and source is not None:
-            self._thread.take_result(moment_of(answer.result, source.short_text))
+        if self._task is not None and source is not None:
+            self._task.take_result(moment_of(answer.result, source.short_text))
 
     def _show_progress(self, progress: Progress) -> None:
-        if self._thread is not None and not self._thread.is_ending:
+        if self._task is not None and not self._task.is_ending:
             self.sign.show_text(f"{clock_text(progress.duration_s)} &nbsp; {size_text(progress.size_bytes)}")
             self._panel.show_recording(True, _facts(progress), str(progress.folder))
 
     def _show_end(self, progress: Progress) -> None:
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return  # the window is closing, or gone
-        thread.wait()
+        assert self._task is not None
+        self._task.stop()
+        self._task = None
         self.sign.show_text("")
         if progress.results or progress.size_bytes:
             self._controller.store.remember(LAST_RECORDING, str(progress.folder))

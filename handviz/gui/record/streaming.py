@@ -5,13 +5,11 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
-from PyQt6.QtCore import QThread, pyqtSignal
-
-from handviz.core.errors import HandvizError
 from handviz.gui.feature import Feature
 from handviz.gui.record.output_panel import PORT_LIMITS, STREAM_FORMATS, OutputPanel
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
+from handviz.gui.session.tasks import Task
 from handviz.gui.widgets.shortcuts import Shortcut
 from handviz.io.recording.moments import Moment, moment_of
 from handviz.sources.mailbox import Mailbox
@@ -27,16 +25,14 @@ DEFAULT_ADDRESS, DEFAULT_PORT = "127.0.0.1", 9000
 # Sends every result to other programs, beside the window.
 
 
-class StreamThread(QThread):
-    """Sends the newest moment; one that a newer one overtakes is left out, so the stream is never late."""
+class StreamTask(Task):
+    """Sends the newest moment; one that a newer one overtakes is left out, so the stream is never late.
 
-    told = pyqtSignal(str)
-    """How it goes, whenever that changes."""
-    failed = pyqtSignal(str)
-    """Why it has ended."""
+    Its progress is a sentence on how it goes, whenever that changes.
+    """
 
     def __init__(self, kind: Literal["OSC", "JSON"], address: str, port: int) -> None:
-        super().__init__()
+        super().__init__("Streaming failed unexpectedly")
         self._kind, self._address, self._port = kind, address, port
         self._mailbox: Mailbox[Moment] = Mailbox()
         self._sentence = ""
@@ -46,22 +42,12 @@ class StreamThread(QThread):
         self._mailbox.put(moment)
 
     def stop(self) -> None:
-        """End and wait for it."""
+        """Close the port and wait for that."""
         self._mailbox.close()
-        self.wait()
+        super().stop()
 
-    def run(self) -> None:
-        """Open the port, then send until told to stop."""
-        try:
-            self._send_all()
-        except HandvizError as error:
-            self.failed.emit(str(error))
-        # The thread's outermost place: whatever a network does, the person hears of it.
-        except Exception as error:
-            logger.exception("streaming failed")
-            self.failed.emit(f"Streaming failed unexpectedly ({error}); the log says where.")
-
-    def _send_all(self) -> None:
+    def send_all(self) -> None:
+        """Open the port, then send until told to stop; for ``begin``."""
         # Here, so that the window is up before they are loaded.
         from handviz.io.recording.udp import Datagrams, UdpSender
 
@@ -88,7 +74,7 @@ class StreamThread(QThread):
     def _tell(self, sentence: str) -> None:
         if sentence != self._sentence:
             self._sentence = sentence
-            self.told.emit(sentence)
+            self.report(self.progressed, sentence)
 
 
 class Streaming(Feature):
@@ -97,7 +83,7 @@ class Streaming(Feature):
     def __init__(self, controller: Controller, panel: OutputPanel) -> None:
         super().__init__()
         self._controller, self._panel = controller, panel
-        self._thread: StreamThread | None = None
+        self._task: StreamTask | None = None
         store = controller.store
         panel.stream_format.setCurrentIndex(max(panel.stream_format.findText(store.text(FORMAT)), 0))
         panel.stream_address.setText(store.text(ADDRESS) or DEFAULT_ADDRESS)
@@ -115,41 +101,40 @@ class Streaming(Feature):
     @property
     def is_on(self) -> bool:
         """Whether results are being sent."""
-        return self._thread is not None
+        return self._task is not None
 
     def toggle(self) -> None:
         """Begin or stop."""
-        if self._thread is not None:
+        if self._task is not None:
             self.stop()
             self._panel.show_stream(False, "")
             self._controller.say("Streaming has stopped.")
             return
         kind: Literal["OSC", "JSON"] = STREAM_FORMATS[self._panel.stream_format.currentIndex()]
-        self._thread = StreamThread(kind, self._address(), self._panel.stream_port.value())
-        self._thread.told.connect(self._show)
-        self._thread.failed.connect(self._fail)
-        self._thread.start()
+        self._task = task = StreamTask(kind, self._address(), self._panel.stream_port.value())
+        task.progressed.connect(self._show)
+        task.failed.connect(self._fail)
+        task.begin(task.send_all)
         self._panel.show_stream(True, "")
 
     def stop(self) -> None:
         """Close the port and wait for that."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.stop()
+        task, self._task = self._task, None
+        if task is not None:
+            task.stop()
 
     def _address(self) -> str:
         return self._panel.stream_address.text().strip() or DEFAULT_ADDRESS
 
     def _take_answer(self, answer: Answer) -> None:
         source = self._controller.source
-        if self._thread is not None and source is not None:
-            self._thread.take(moment_of(answer.result, source.short_text))
+        if self._task is not None and source is not None:
+            self._task.take(moment_of(answer.result, source.short_text))
 
     def _show(self, sentence: str) -> None:
-        if self._thread is not None:
-            logger.info("%s", sentence)
-            self._panel.show_stream(True, sentence)
-            self._controller.say(sentence)
+        logger.info("%s", sentence)
+        self._panel.show_stream(True, sentence)
+        self._controller.say(sentence)
 
     def _fail(self, sentence: str) -> None:
         self.stop()

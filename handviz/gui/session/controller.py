@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ from PyQt6.QtCore import QObject, pyqtSignal
 from handviz.core.paths import CLIP_FILE, MODELS
 from handviz.gui.session.camera_probe import CameraProbe
 from handviz.gui.session.capture_thread import CaptureThread
-from handviz.gui.session.mesh_saver import MeshOrder, MeshSaver
+from handviz.gui.session.mesh_saver import MeshOrder, write_meshes
 from handviz.gui.session.messages import Answer, Job, SourceInfo, SourceLength, Status
 from handviz.gui.session.reconstruct_thread import PipelineMaker, ReconstructThread
 from handviz.gui.session.settings import SettingsStore, ViewSettings
 from handviz.gui.session.source_memory import LAST_SOURCE as LAST_SOURCE
 from handviz.gui.session.source_memory import SourceMemory
+from handviz.gui.session.tasks import Task
 from handviz.sources.camera import CameraMode
 from handviz.sources.mailbox import Mailbox
 from handviz.sources.source import CAMERA_PREFIX, PICTURES_PREFIX, CameraInfo, Source, list_cameras, open_source
@@ -95,7 +97,7 @@ class Controller(QObject):
         self._capture = CaptureThread(mailbox, opener, lister=lister)
         self._reconstruct = ReconstructThread(mailbox, make_pipeline, self.settings)
         self._probe = CameraProbe(lister)
-        self._saver = MeshSaver()
+        self._saver = Task("The meshes could not be saved")
         self._connect()
 
     def _connect(self) -> None:
@@ -108,7 +110,7 @@ class Controller(QObject):
         self._reconstruct.trouble.connect(self._on_model_trouble)
         self._reconstruct.recovered.connect(self._on_model_recovered)
         self._probe.found.connect(self._on_cameras_found)
-        self._saver.said.connect(self.say)
+        self._saver.done.connect(self.say)
         self._saver.failed.connect(self.warn)
 
     def start(self, source: str | None = None) -> None:
@@ -246,7 +248,8 @@ class Controller(QObject):
 
     def save_meshes(self, order: MeshOrder) -> None:
         """Write the meshes of a result in the background; a sentence says where they are, or why not."""
-        self._saver.save(order)
+        has_begun = self._saver.begin(partial(write_meshes, order))
+        self.say("Writing the meshes …" if has_begun else "The last meshes are still being written.")
 
     def say(self, sentence: str) -> None:
         """Put a sentence on the screen."""

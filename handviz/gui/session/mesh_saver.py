@@ -1,19 +1,14 @@
-"""Meshes of the hands as files, written beside the running stream."""
+"""Meshes of the hands as files."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PyQt6.QtCore import QThread, pyqtSignal
-
-from handviz.core.errors import HandvizError
 from handviz.core.records import FrameResult, HandMesh
 from handviz.rendering.options import ColourMode
 
 MESH_FORMATS = {"GLB (*.glb)": ".glb", "OBJ with texture (*.obj)": ".obj", "PLY (*.ply)": ".ply"}
 """Filters of the file dialog and what they stand for."""
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,44 +54,8 @@ def _stems(stem: str, hands: Sequence[HandMesh]) -> list[str]:
     return [stem] if len(hands) == 1 else [f"{stem}_{hand.handedness}" for hand in hands]
 
 
-class MeshSaver(QThread):
-    """Writes one order at a time; ``said`` and ``failed`` tell how it went."""
-
-    said = pyqtSignal(str)
-    failed = pyqtSignal(str)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._order: MeshOrder | None = None
-
-    def save(self, order: MeshOrder) -> None:
-        """Begin; while the last order is being written there is only a sentence."""
-        if self.isRunning():
-            self.said.emit("The last meshes are still being written.")
-            return
-        self.said.emit("Writing the meshes …")
-        self._order = order
-        self.start()
-
-    def run(self) -> None:
-        """Write every hand."""
-        assert self._order is not None
-        try:
-            self.said.emit(_written(self._order))
-        except HandvizError as error:
-            self.failed.emit(str(error))
-        # The thread's outermost place: whatever a disk does, the person hears of it.
-        except Exception as error:
-            logger.exception("meshes cannot be saved")
-            self.failed.emit(f"The meshes could not be saved ({error}); the log says where.")
-
-    def stop(self) -> None:
-        """Wait for the files to be complete."""
-        self.wait()
-
-
-def _written(order: MeshOrder) -> str:
-    """Write the files; returns the sentence that says where they are."""
+def write_meshes(order: MeshOrder) -> str:
+    """Write a file for each hand; returns the message that says where they are."""
     # Here, so that the window is up before the formats' libraries are loaded.
     from handviz.io.mesh_export import export_mesh
 

@@ -3,17 +3,17 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from PyQt6.QtCore import QThread, pyqtSignal
 
-from handviz.core.errors import HandvizError
 from handviz.core.lens import HandSize, Lens
 from handviz.core.records import Frame, FrameResult, SideChoice, SmoothingKind, VariantName
-from handviz.gui.session.give_way import give_way
 from handviz.gui.session.messages import Answer, Job
 from handviz.gui.session.rates import RateMeter
 from handviz.gui.session.settings import ViewSettings
+from handviz.gui.session.tasks import attempt, lower_priority
 from handviz.sources.mailbox import Mailbox
 
 POLL_S = 0.5
@@ -116,22 +116,16 @@ class ReconstructThread(QThread):
 
     def run(self) -> None:
         """The loop: as long as the mailbox is open."""
-        give_way(self)
+        lower_priority(self)
         while not self._mailbox.closed:
             job = self._mailbox.get(POLL_S)
             if job is None:
                 continue
-            try:
-                result = self._result(job)
-            except HandvizError as error:
-                self._report(str(error))
-                result = self._without_hands(job)
-            # The outermost loop: one frame that fails, for whatever reason, must not end the thread.
-            except Exception as error:
-                logger.exception("frame %d failed", job.frame.number)
-                self._report(f"This frame could not be reconstructed ({error}); the log says where.")
-                result = self._without_hands(job)
-            self._answer(job, result)
+            # One frame that fails, for whatever reason, must not end the thread.
+            result, message = attempt(partial(self._result, job), "This frame could not be reconstructed")
+            if message:
+                self._report(message)
+            self._answer(job, result or self._without_hands(job))
             # A picture is not kept while the next one is waited for.
             del job, result
         if self._pipeline is not None:
