@@ -10,10 +10,9 @@ from PyQt6.QtWidgets import QDialog, QWidget
 
 from handviz.core.errors import HandvizError
 from handviz.core.paths import CLIP_FILE
-from handviz.gui.feature import Feature
 from handviz.gui.inspector.point_inspector import PointInspector
 from handviz.gui.record.recording import RECORDING_FOLDER, Recorder
-from handviz.gui.widgets.shortcuts import ShortcutWindow
+from handviz.gui.widgets.shortcuts import Feature, ShortcutWindow
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.highlight import Pick
 from handviz.sources.source import open_source

@@ -11,7 +11,6 @@ from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QTabWidget, Q
 from handviz.core.errors import HandvizError
 from handviz.core.records import FrameResult
 from handviz.gui.calibration.feature import LensFeature
-from handviz.gui.feature import Feature
 from handviz.gui.folder.feature import InspectionFeature
 from handviz.gui.inspector.compare import Compare
 from handviz.gui.inspector.point_inspector import PointInspector
@@ -31,15 +30,15 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.mesh_saver import MESH_FORMATS, MeshOrder
 from handviz.gui.session.messages import Answer, Status
 from handviz.gui.session.settings import ViewSettings
-from handviz.gui.source.dropping import choose as choose_dropped
-from handviz.gui.source.dropping import dropped_paths, welcome
 from handviz.gui.source.source_panel import SourceFeature, SourcePanel
 from handviz.gui.source.timeline import Timeline
 from handviz.gui.view.view_panel import ViewPanel
 from handviz.gui.view.viewport import Viewport
 from handviz.gui.widgets.controls import ElidedLabel, named_label
+from handviz.gui.widgets.dropping import choose as choose_dropped
+from handviz.gui.widgets.dropping import dropped_paths, welcome
 from handviz.gui.widgets.log_window import LogKeeper, LogWindow
-from handviz.gui.widgets.shortcuts import Shortcut, ShortcutWindow, install, reach_by_tab_alone
+from handviz.gui.widgets.shortcuts import Feature, MenuName, Shortcut, ShortcutWindow, install, reach_by_tab_alone
 from handviz.gui.widgets.toasts import Toasts
 from handviz.gui.widgets.welcome import WELCOMED, Welcome
 from handviz.gui.window_layout import WindowLayout
@@ -155,63 +154,34 @@ class MainWindow(QMainWindow):
     def _make_shortcuts(self) -> list[Shortcut]:
         controller = self._controller
 
-        def toggle(name: str) -> None:
-            controller.change(**{name: not getattr(controller.settings, name)})
+        def choose(text: str, name: str, value: str, *keys: str, menu: MenuName = "View") -> Shortcut:
+            return Shortcut(keys, text, lambda: controller.change(**{name: value}), menu, (name, value))
 
-        def toggle_view() -> None:
-            controller.change(view="overlay" if controller.settings.view == "orbit" else "orbit")
+        def switch(text: str, name: str, key: str, menu: MenuName = "View") -> Shortcut:
+            def toggle() -> None:
+                controller.change(**{name: not getattr(controller.settings, name)})
 
-        def toggle_smoothing() -> None:
-            kind = controller.settings.smoothing_kind
-            controller.change(smoothing_kind="one_euro" if kind == "kalman" else "kalman")
+            return Shortcut((key,), text, toggle, menu, (name, True))
 
         return [
-            Shortcut(
-                ("1",),
-                "prior-net",
-                lambda: controller.change(variant="prior"),
-                menu="Network",
-                setting=("variant", "prior"),
-            ),
-            Shortcut(
-                ("2",),
-                "AMVUR",
-                lambda: controller.change(variant="amvur"),
-                menu="Network",
-                setting=("variant", "amvur"),
-            ),
-            Shortcut(
-                ("3",),
-                "final: both trained jointly",
-                lambda: controller.change(variant="final"),
-                menu="Network",
-                setting=("variant", "final"),
-            ),
-            Shortcut(
-                ("V",),
-                "colour by deviation",
-                lambda: controller.change(colour="deviation"),
-                setting=("colour", "deviation"),
-            ),
-            Shortcut(("T",), "texture", lambda: controller.change(colour="texture"), setting=("colour", "texture")),
-            Shortcut(("P",), "plain colour", lambda: controller.change(colour="plain"), setting=("colour", "plain")),
-            Shortcut(
-                ("I",),
-                "mark what is inferred (texture)",
-                lambda: toggle("mark_inferred"),
-                setting=("mark_inferred", True),
-            ),
-            Shortcut(("R",), "relight (texture, plain colour)", lambda: toggle("relight"), setting=("relight", True)),
+            choose("prior-net", "variant", "prior", "1", menu="Network"),
+            choose("AMVUR", "variant", "amvur", "2", menu="Network"),
+            choose("final: both trained jointly", "variant", "final", "3", menu="Network"),
+            choose("colour by deviation", "colour", "deviation", "V"),
+            choose("texture", "colour", "texture", "T"),
+            choose("plain colour", "colour", "plain", "P"),
+            switch("mark what is inferred (texture)", "mark_inferred", "I"),
+            switch("relight (texture, plain colour)", "relight", "R"),
             Shortcut(("Ctrl+R",), "reset the texture", controller.forget_texture),
-            Shortcut(("W",), "wireframe", lambda: toggle("wireframe"), setting=("wireframe", True)),
-            Shortcut(("S",), "skeleton", lambda: toggle("skeleton"), setting=("skeleton", True)),
-            Shortcut(("O", "F"), "on the picture or in free orbit", toggle_view),
-            Shortcut(("K",), "smooth by Kalman or by One Euro", toggle_smoothing),
-            Shortcut(("M",), "mirror the display", lambda: toggle("mirror"), setting=("mirror", True)),
+            switch("wireframe", "wireframe", "W"),
+            switch("skeleton", "skeleton", "S"),
+            Shortcut(("O", "F"), "on the picture or in free orbit", self._toggle_view),
+            Shortcut(("K",), "smooth by Kalman or by One Euro", self._toggle_smoothing),
+            switch("mirror the display", "mirror", "M"),
             Shortcut(("Space",), "hold or go on", controller.toggle_playing, menu="Source"),
             Shortcut(("Left",), "one frame back", lambda: controller.step(-1), menu="Source"),
             Shortcut(("Right",), "one frame on", lambda: controller.step(1), menu="Source"),
-            Shortcut(("L",), "begin again at the end", lambda: toggle("loop"), menu="Source", setting=("loop", True)),
+            switch("begin again at the end", "loop", "L", menu="Source"),
             Shortcut(("Ctrl+S",), "save a picture of the view", self.save_screenshot, menu="File"),
             Shortcut(("Ctrl+Shift+S",), "save a picture elsewhere", self.save_screenshot_elsewhere, menu="File"),
             Shortcut(("Ctrl+E",), "save the meshes of the hands", self.save_meshes, menu="File"),
@@ -220,23 +190,20 @@ class MainWindow(QMainWindow):
             Shortcut((), "open a picture …", self.open_picture, menu="Source"),
             Shortcut((), "look for cameras again", controller.find_cameras, menu="Source"),
             Shortcut(("Ctrl+Q",), "quit", self.close, menu="File"),
-            *self._themes(),
+            choose("look as the system does", "theme", "system"),
+            choose("dark look", "theme", "dark"),
+            choose("light look", "theme", "light"),
             Shortcut(("F12",), "log", self.show_log, menu="Tools"),
             Shortcut((), "welcome", self.welcome.appear, menu="Help"),
             Shortcut(("F1",), "this list of keys", self.show_shortcuts, menu="Help"),
         ]
 
-    def _themes(self) -> list[Shortcut]:
-        return [
-            Shortcut(
-                (),
-                "look as the system does",
-                lambda: self._controller.change(theme="system"),
-                setting=("theme", "system"),
-            ),
-            Shortcut((), "dark look", lambda: self._controller.change(theme="dark"), setting=("theme", "dark")),
-            Shortcut((), "light look", lambda: self._controller.change(theme="light"), setting=("theme", "light")),
-        ]
+    def _toggle_view(self) -> None:
+        self._controller.change(view="overlay" if self._controller.settings.view == "orbit" else "orbit")
+
+    def _toggle_smoothing(self) -> None:
+        kind = self._controller.settings.smoothing_kind
+        self._controller.change(smoothing_kind="one_euro" if kind == "kalman" else "kalman")
 
     def welcome_once(self) -> None:
         """At the first start of all, explain the window in one panel."""

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from PyQt6.QtCore import QByteArray
 from PyQt6.QtWidgets import QMainWindow
 
-from handviz.gui.feature import Feature
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import ViewSettings
 from handviz.gui.widgets.controls import Group, Panel
-from handviz.gui.widgets.shortcuts import Shortcut
+from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.gui.widgets.welcome import WELCOMED
 
 GEOMETRY, FOLDED, PANELS_HIDDEN = "window_geometry", "folded_groups", "panels_hidden"

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from handviz.core.errors import HandvizError
-from handviz.gui.source.dropping import choose
+from handviz.gui.widgets.dropping import choose
 from handviz.sources.source import (
     ChangingSource,
     FolderSource,

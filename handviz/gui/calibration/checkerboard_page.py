@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PyQt6.QtCore import Qt, pyqtSignal
 from PyQt6.QtGui import QImage, QPixmap
-from PyQt6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import QLabel, QSpinBox, QVBoxLayout, QWidget
 
 from handviz.core.errors import HandvizError
 from handviz.core.lens import lens_of_intrinsics
 from handviz.core.records import FloatArray
 from handviz.gui.session.tasks import Task
-from handviz.gui.widgets.controls import named_label
+from handviz.gui.widgets.controls import named_label, push_button, row_of
 from handviz.sources.checkerboard import (
     ENOUGH_VIEWS,
     FEWEST_VIEWS,
@@ -170,33 +170,23 @@ class BoardPage(QWidget):
             box.setRange(3, 30)
             box.setValue(count)
             box.setToolTip(f"Inner corners {hint}")
-        self.live = QPushButton("Begin with the live picture")
-        self.live.setToolTip("Collects still views of the board while you move it; press again to end")
+        hint = "Collects still views of the board while you move it; press again to end"
+        self.live = push_button("Begin with the live picture", hint, self._toggle_live)
         self.live.setCheckable(True)
-        self.live.clicked.connect(self._toggle_live)
-        self.folder = QPushButton("From a folder …")
-        self.folder.setToolTip("Pictures of the board, taken with this camera at this size")
-        self.folder.clicked.connect(lambda: self.folder_wanted.emit(self.board()))
+        hint = "Pictures of the board, taken with this camera at this size"
+        self.folder = push_button("From a folder …", hint, lambda: self.folder_wanted.emit(self.board()))
         self.preview = QLabel()
         self.preview.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.preview.setMinimumHeight(180)
         self.progress = named_label("number")
         self.told = named_label("", wraps=True)
-        self.use = QPushButton("Use this lens")
-        self.use.setToolTip("From now on, for this source")
+        self.use = push_button("Use this lens", "From now on, for this source", self._use)
         self.use.setEnabled(False)
-        self.use.clicked.connect(self._use)
         self._lay_out()
 
     def _lay_out(self) -> None:
-        row = QHBoxLayout()
-        row.addWidget(named_label("", "Inner corners"))
-        row.addWidget(self.columns)
-        row.addWidget(named_label("", "x"))
-        row.addWidget(self.rows)
-        row.addStretch(1)
-        row.addWidget(self.live)
-        row.addWidget(self.folder)
+        corners = named_label("", "Inner corners"), self.columns, named_label("", "x"), self.rows
+        row = row_of(*corners, None, self.live, self.folder)
         column = QVBoxLayout(self)
         column.addWidget(named_label("faint", HOW_TO_CALIBRATE, wraps=True))
         column.addLayout(row)

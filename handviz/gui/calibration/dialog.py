@@ -11,9 +11,10 @@ from handviz.core.lens import ASSUMED_LENS, HandSize, Lens, angle_of_equivalent_
 from handviz.core.lens_files import lens_text, opencv_text, read_lens
 from handviz.gui.calibration.checkerboard_page import BoardPage
 from handviz.gui.calibration.pages import AnglePage, HandSizePage, IntrinsicsPage
-from handviz.gui.calibration.panel import OTHER_SOURCES, keep_lens, lens_summary
+from handviz.gui.calibration.panel import lens_summary
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import ViewSettings
+from handviz.gui.session.source_memory import OTHER_SOURCES, keep_lens
 from handviz.gui.widgets.controls import named_label
 from handviz.sources.images import equivalent_focal_mm
 

@@ -12,13 +12,13 @@ from handviz.core.lens import lens_in_words
 from handviz.core.records import Frame
 from handviz.gui.calibration.checkerboard_page import CalibrationTask
 from handviz.gui.calibration.dialog import LENS_FOLDER, LensDialog
-from handviz.gui.calibration.panel import LensPart, apart_text, keep_lens, kept_lens, owner_of
-from handviz.gui.feature import Feature
+from handviz.gui.calibration.panel import LensPart, apart_text
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo
 from handviz.gui.session.settings import ViewSettings
+from handviz.gui.session.source_memory import keep_lens, kept_lens, owner_of
 from handviz.gui.widgets.controls import named_label
-from handviz.gui.widgets.shortcuts import Shortcut
+from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.sources.checkerboard import Board
 from handviz.sources.source import PICTURES_PREFIX, listed_pictures
 

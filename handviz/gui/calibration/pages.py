@@ -8,8 +8,6 @@ from PyQt6.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
-    QHBoxLayout,
-    QPushButton,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -29,7 +27,7 @@ from handviz.core.lens import (
     lens_of_intrinsics,
 )
 from handviz.core.records import Intrinsics
-from handviz.gui.widgets.controls import named_label, number_box
+from handviz.gui.widgets.controls import combo_box, named_label, number_box, push_button, row_of
 
 CHOOSE = "choose …"
 MEASURE_TEXTS: dict[HandMeasure, str] = {
@@ -111,14 +109,11 @@ class AnglePage(QWidget):
         self.presets.activated.connect(self._use_preset)
         self.angle = wide_box(ANGLE_LIMITS_DEG, " °", "The angle that the camera sees")
         self.angle.valueChanged.connect(self._use)
-        self.side = QComboBox()
-        self.side.setToolTip("What this angle spans; makers mostly state the diagonal")
-        for side in get_args(AngleSide):
-            self.side.addItem(SIDE_TEXTS[side], side)
+        sides = {side: SIDE_TEXTS[side] for side in get_args(AngleSide)}
+        self.side = combo_box(sides, "What this angle spans; makers mostly state the diagonal")
         self.side.activated.connect(self._use)
-        self.exif = QPushButton("From this photograph's EXIF")
-        self.exif.setToolTip("The focal length that the photograph on the screen states; wrong if it was cut")
-        self.exif.clicked.connect(self.exif_wanted.emit)
+        hint = "The focal length that the photograph on the screen states; wrong if it was cut"
+        self.exif = push_button("From this photograph's EXIF", hint, self.exif_wanted.emit)
         form = QFormLayout(self)
         form.addRow("Camera", self.presets)
         form.addRow("Angle", self.angle)
@@ -162,18 +157,11 @@ class IntrinsicsPage(QWidget):
         for side, hint in ((self.width_box, "Width"), (self.height_box, "Height")):
             side.setRange(16, 20_000)
             side.setToolTip(f"{hint} of the pictures that these numbers belong to; other sizes are scaled")
-        self.use = QPushButton("Use these")
-        self.use.setToolTip("From now on, for this source")
-        self.use.clicked.connect(self._use)
+        self.use = push_button("Use these", "From now on, for this source", self._use)
         form = QFormLayout(self)
         for name, box in self.boxes.items():
             form.addRow(name, box)
-        row = QHBoxLayout()
-        row.addWidget(self.width_box)
-        row.addWidget(named_label("", "x"))
-        row.addWidget(self.height_box)
-        row.addStretch(1)
-        form.addRow("in pictures of", row)
+        form.addRow("in pictures of", row_of(self.width_box, named_label("", "x"), self.height_box, None))
         form.addRow("", self.use)
 
     def show_intrinsics(self, known: Intrinsics, size: tuple[int, int]) -> None:
@@ -202,10 +190,7 @@ class HandSizePage(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.measure = QComboBox()
-        self.measure.setToolTip("What was measured with a ruler")
-        for measure, text in MEASURE_TEXTS.items():
-            self.measure.addItem(text, measure)
+        self.measure = combo_box(MEASURE_TEXTS, "What was measured with a ruler")
         self.millimetres = wide_box(HAND_LIMITS_MM["length"], " mm", "What the ruler says")
         self.std_mm = wide_box(HAND_STD_LIMITS_MM, " mm", "How far off the ruler's number may be")
         form = QFormLayout()

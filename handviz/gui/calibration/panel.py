@@ -5,47 +5,15 @@ from collections.abc import Sequence
 
 import numpy as np
 from PyQt6.QtCore import QSignalBlocker, pyqtSignal
-from PyQt6.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import QVBoxLayout, QWidget
 
-from handviz.core.errors import HandvizError
-from handviz.core.lens import ANGLE_LIMITS_DEG, ASSUMED_LENS, ORIGIN_TEXTS, Lens, angles_deg, lens_in_words
-from handviz.core.lens_files import lens_from_text, lens_text
+from handviz.core.lens import ANGLE_LIMITS_DEG, ORIGIN_TEXTS, Lens, angles_deg, lens_in_words
 from handviz.core.records import HandMesh, Intrinsics
 from handviz.gui.session.controller import Controller
-from handviz.gui.session.settings import SettingsStore, ViewSettings
-from handviz.gui.widgets.controls import named_label, number_box
-from handviz.sources.source import CAMERA_PREFIX
+from handviz.gui.session.settings import ViewSettings
+from handviz.gui.widgets.controls import check_box, named_label, number_box, push_button, row_of
 
-OTHER_SOURCES = "clips, folders and pictures"
 CENTIMETRES_PER_METRE = 100.0
-
-
-# Lenses between runs: every camera has its own, all other sources share one.
-
-
-def owner_of(source: str, camera_name: str) -> str:
-    """Whose lens a source has: the camera's, by its name in the system if it has one, or that of all files."""
-    return (camera_name or source) if source.startswith(CAMERA_PREFIX) else OTHER_SOURCES
-
-
-def kept_lens(store: SettingsStore, owner: str) -> Lens:
-    """What was told last; the assumed lens if nothing was, or nothing that can be read."""
-    try:
-        return lens_from_text(store.text(_key(owner)))
-    except HandvizError:
-        return ASSUMED_LENS
-
-
-def keep_lens(store: SettingsStore, owner: str, lens: Lens) -> None:
-    """Remember it."""
-    text = lens_text(lens)
-    if text != store.text(_key(owner)):
-        store.remember(_key(owner), text)
-
-
-def _key(owner: str) -> str:
-    # Whatever a camera is called, it makes no groups in the settings file.
-    return f"lens_of_{owner}".replace("/", "_").replace("\\", "_")
 
 
 # Where hands are, as sentences: centimetres with their deviation.
@@ -116,24 +84,20 @@ class LensPart(QWidget):
         self.field_of_view.setToolTip("Angle that the longer side of the picture spans; it sets the distances")
         self.field_of_view.valueChanged.connect(lambda angle: controller.change(lens=Lens("angle", angle)))
         self.known = named_label("faint", wraps=True)
-        self.details = QPushButton("Lens and hand size …")
-        self.details.setToolTip("Presets, fx fy cx cy, checkerboard, the size of your hand (Ctrl+L)")
-        self.details.clicked.connect(self.details_wanted.emit)
-        self.mirror = QCheckBox("Mirror the display")
-        self.mirror.setToolTip("Only what you see is flipped; the hands are found in the true picture (M)")
-        self.mirror.toggled.connect(lambda checked: controller.change(mirror=checked))
+        hint = "Presets, fx fy cx cy, checkerboard, the size of your hand (Ctrl+L)"
+        self.details = push_button("Lens and hand size …", hint, self.details_wanted.emit)
+        hint = "Only what you see is flipped; the hands are found in the true picture (M)"
+        self.mirror = check_box("Mirror the display", hint, lambda checked: controller.change(mirror=checked))
         self._lay_out()
         controller.settings_changed.connect(self.show_settings)
         self.show_settings(controller.settings)
 
     def _lay_out(self) -> None:
-        row = QHBoxLayout()
-        row.addWidget(named_label("", "Field of view"), 1)
-        row.addWidget(self.field_of_view)
+        title = named_label("", "Field of view")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(7)
-        column.addLayout(row)
+        column.addLayout(row_of(title, self.field_of_view, wide=title))
         for part in (self.known, self.details, self.mirror):
             column.addWidget(part)
 

@@ -7,16 +7,15 @@ from PyQt6.QtWidgets import QFileDialog, QTabWidget
 
 from handviz.core.errors import HandvizError
 from handviz.core.paths import MODELS
-from handviz.gui.calibration.panel import OTHER_SOURCES, kept_lens
-from handviz.gui.feature import Feature
 from handviz.gui.folder.exporter import InspectionExporter
 from handviz.gui.folder.image_loaders import Look, LookOrder, read_look
 from handviz.gui.folder.inspection_worker import InspectionMaker, InspectionWorker, Progress, make_inspection
 from handviz.gui.folder.page import InspectionPage
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import ViewSettings
+from handviz.gui.session.source_memory import OTHER_SOURCES, kept_lens
 from handviz.gui.session.tasks import LatestWins
-from handviz.gui.widgets.shortcuts import Shortcut
+from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.inspection.columns import (
     InspectionOrder,
     Key,

@@ -4,12 +4,10 @@ from PyQt6.QtCore import QEvent, QModelIndex, QSize, Qt, pyqtSignal
 from PyQt6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent
 from PyQt6.QtWidgets import (
     QAbstractItemView,
-    QComboBox,
     QHBoxLayout,
     QHeaderView,
     QLineEdit,
     QProgressBar,
-    QPushButton,
     QSplitter,
     QTableView,
     QVBoxLayout,
@@ -28,8 +26,8 @@ from handviz.gui.folder.table import (
     InspectionModel,
     RowFilter,
 )
-from handviz.gui.source.dropping import dropped_paths, welcome
-from handviz.gui.widgets.controls import named_label, number_box
+from handviz.gui.widgets.controls import combo_box, named_label, number_box, push_button, row_of
+from handviz.gui.widgets.dropping import dropped_paths, welcome
 from handviz.inspection.columns import TableRow
 from handviz.rendering.surface import Surface
 
@@ -88,19 +86,17 @@ class InspectionPage(QWidget):
         self.thumbnails = Thumbnails()
         self.model = InspectionModel(self.thumbnails, self)
         self.detail = InspectionDetail(surface)
-        self.choose, self.go_on = QPushButton("Inspect a folder …"), QPushButton("Go on")
-        self.export = QPushButton("Export …")
-        self.choose.setToolTip("A folder of pictures; results are kept, so that an inspection can go on later (Ctrl+I)")
-        self.go_on.setToolTip("Stop, or go on where it stopped")
-        self.export.setToolTip("hands.json, CSV, meshes and a report for the browser")
-        self.worst = QPushButton("Worst first")
+        hint = "A folder of pictures; results are kept, so that an inspection can go on later (Ctrl+I)"
+        self.choose = push_button("Inspect a folder …", hint)
+        self.go_on = push_button("Go on", "Stop, or go on where it stopped")
+        self.export = push_button("Export …", "hands.json, CSV, meshes and a report for the browser")
+        self.worst = push_button("Worst first", "Sort by error where there is a ground truth, else by mean deviation")
         self.title = named_label("", INVITATION)
         self.told = named_label("faint")
         self.bar = QProgressBar()
         self.name = QLineEdit()
-        self.side, self.shown = _choices(SIDES), _choices(SHOWN)
-        self.side.setToolTip("Rows of which hand")
-        self.shown.setToolTip("Rows of which pictures")
+        self.side = combo_box(dict(SIDES), "Rows of which hand")
+        self.shown = combo_box(dict(SHOWN), "Rows of which pictures")
         self.above = number_box((0.0, 500.0), " mm")
         self.count = named_label("faint")
         self.table = self._new_table()
@@ -193,17 +189,16 @@ class InspectionPage(QWidget):
         self.name.setPlaceholderText("name contains …")
         self.name.setClearButtonEnabled(True)
         self.above.setToolTip("Only hands whose mean deviation is above this")
-        self.worst.setToolTip("Sort by error where there is a ground truth, else by mean deviation")
         self.go_on.setEnabled(False)
         self.export.setEnabled(False)
         left = QWidget()
         column = QVBoxLayout(left)
         column.setContentsMargins(10, 8, 6, 6)
-        column.addLayout(_line(self.choose, self.title, None, self.go_on, self.export))
+        column.addLayout(row_of(self.choose, self.title, None, self.go_on, self.export))
         column.addWidget(self.told)
         column.addWidget(self.bar)
-        column.addLayout(_line(self.name, self.side, self.shown))
-        column.addLayout(_line(named_label("faint", "mean above"), self.above, None, self.count, self.worst))
+        column.addLayout(row_of(self.name, self.side, self.shown))
+        column.addLayout(row_of(named_label("faint", "mean above"), self.above, None, self.count, self.worst))
         column.addWidget(self.table, 1)
         splitter = QSplitter(Qt.Orientation.Horizontal)
         splitter.addWidget(left)
@@ -254,21 +249,3 @@ def duration_text(seconds: float) -> str:
         return f"{whole} s"
     minutes = round(whole / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _choices(items: tuple[tuple[str, str], ...]) -> QComboBox:
-    box = QComboBox()
-    for value, text in items:
-        box.addItem(text, value)
-    return box
-
-
-def _line(*parts: QWidget | None) -> QHBoxLayout:
-    """Widgets beside each other; None is room that grows."""
-    line = QHBoxLayout()
-    for part in parts:
-        if part is None:
-            line.addStretch(1)
-        else:
-            line.addWidget(part)
-    return line

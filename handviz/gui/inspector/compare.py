@@ -3,22 +3,20 @@
 from collections.abc import Sequence
 
 from PyQt6.QtCore import QPointF, QSignalBlocker
-from PyQt6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QWidget
 
 from handviz.core.records import VariantName
-from handviz.gui.feature import Feature
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.settings import DifferencePair, ViewSettings
 from handviz.gui.view.viewport import Viewport
-from handviz.gui.widgets.controls import Panel, named_label
-from handviz.gui.widgets.shortcuts import Shortcut
+from handviz.gui.widgets.controls import Panel, check_box, check_quietly, combo_box
+from handviz.gui.widgets.shortcuts import Feature, Shortcut
 
-PAIRS: tuple[tuple[DifferencePair, str], ...] = (
-    ("prior_final", "prior-net – final"),
-    ("amvur_final", "AMVUR – final"),
-    ("prior_amvur", "prior-net – AMVUR"),
-)
+PAIRS: dict[DifferencePair, str] = {
+    "prior_final": "prior-net – final",
+    "amvur_final": "AMVUR – final",
+    "prior_amvur": "prior-net – AMVUR",
+}
 
 
 class Compare(Feature):
@@ -30,21 +28,22 @@ class Compare(Feature):
         self._others: frozenset[VariantName] = frozenset()
         panel.group("Compare", before="Colour")
         hint = "prior-net, AMVUR and final of the same frame, seen from the same side"
-        self.compare = self._switch(panel, "compare", "all three networks", "C", hint)
+        self.compare = panel.add_switch(
+            "all three networks", "C", hint, lambda checked: controller.change(compare=checked)
+        )
         hint = "How far corresponding vertices of two networks lie apart, as colours; wrist on wrist"
-        self.difference = self._switch(panel, "difference", "distances between two", "D", hint)
-        self.pair = QComboBox()
-        self.pair.setToolTip("Which two networks")
+        self.difference = panel.add_switch(
+            "distances between two", "D", hint, lambda checked: controller.change(difference=checked)
+        )
+        self.pair = combo_box(PAIRS, "Which two networks")
         self.pair.setAccessibleName("Networks whose distance is shown")
-        for pair, text in PAIRS:
-            self.pair.addItem(text, pair)
         self.pair.currentIndexChanged.connect(self._choose_pair)
         panel.column.addWidget(self.pair)
-        self.aligned = QCheckBox("leave out turn and size")
-        self.aligned.setToolTip(
-            "Lay one hand on the other first, by its best turn, shift and scale (Procrustes): pose and shape are left"
+        self.aligned = check_box(
+            "leave out turn and size",
+            "Lay one hand on the other first, by its best turn, shift and scale (Procrustes): pose and shape are left",
+            lambda checked: controller.change(difference_aligned=checked),
         )
-        self.aligned.toggled.connect(lambda checked: controller.change(difference_aligned=checked))
         panel.column.addWidget(self.aligned)
         viewport.clicked.connect(self.choose_at)
         controller.answered.connect(self._take_answer)
@@ -69,27 +68,13 @@ class Compare(Feature):
 
     def show_settings(self, settings: ViewSettings) -> None:
         """Follow settings that were changed elsewhere."""
-        quiet = [QSignalBlocker(box) for box in (self.compare, self.difference, self.aligned, self.pair)]
-        self.compare.setChecked(settings.compare)
-        self.difference.setChecked(settings.difference)
-        self.aligned.setChecked(settings.difference_aligned)
-        self.pair.setCurrentIndex(self.pair.findData(settings.difference_pair))
-        for blocker in quiet:
-            blocker.unblock()
+        check_quietly(self.compare, settings.compare)
+        check_quietly(self.difference, settings.difference)
+        check_quietly(self.aligned, settings.difference_aligned)
+        with QSignalBlocker(self.pair):
+            self.pair.setCurrentIndex(self.pair.findData(settings.difference_pair))
         for part in (self.pair, self.aligned):
             part.setVisible(settings.difference)
 
     def _choose_pair(self, _: int) -> None:
         self._controller.change(difference_pair=self.pair.currentData())
-
-    def _switch(self, panel: Panel, name: str, text: str, key: str, hint: str) -> QCheckBox:
-        box = QCheckBox(text)
-        box.setToolTip(hint)
-        box.toggled.connect(lambda checked: self._controller.change(**{name: checked}))
-        holder = QWidget()
-        line = QHBoxLayout(holder)
-        line.setContentsMargins(0, 0, 0, 0)
-        line.addWidget(box, 1)
-        line.addWidget(named_label("key", key))
-        panel.column.addWidget(holder)
-        return box

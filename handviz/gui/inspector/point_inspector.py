@@ -7,7 +7,6 @@ from PyQt6.QtCore import QPointF, QTimer
 from handviz.core.errors import HandvizError
 from handviz.core.records import FrameResult, HandMesh, VariantName
 from handviz.detection.tracking import matched_tracks
-from handviz.gui.feature import Feature
 from handviz.gui.inspector.attention import (
     AttentionAnswer,
     AttentionJob,
@@ -23,7 +22,7 @@ from handviz.gui.session.settings import ViewSettings
 from handviz.gui.session.tasks import LatestWins
 from handviz.gui.view.viewport import Viewport
 from handviz.gui.widgets.controls import Panel
-from handviz.gui.widgets.shortcuts import Shortcut
+from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.hand_models.choice import known_hand_model
 from handviz.hand_models.template import HandTemplate
 from handviz.inspection.point_reading import other_networks, read_point

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 from PyQt6.QtCore import QSignalBlocker, Qt, QTimer
-from PyQt6.QtWidgets import QButtonGroup, QCheckBox, QGridLayout, QHBoxLayout, QLabel, QRadioButton, QSlider, QWidget
+from PyQt6.QtWidgets import QButtonGroup, QGridLayout, QHBoxLayout, QLabel, QRadioButton, QSlider, QWidget
 
 from handviz.core.records import VARIANTS, FloatArray, VariantName
 from handviz.gui.inspector.attention import AttentionAnswer
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import LIMITS, ViewSettings
-from handviz.gui.widgets.controls import Panel, named_label
+from handviz.gui.widgets.controls import Panel, check_quietly, named_label
 from handviz.inspection.point_reading import PointReading, joint_name
 from handviz.rendering.difference import DISPLAY_NAMES
 from handviz.rendering.ellipses import share_inside
@@ -67,13 +67,11 @@ class PointPanel:
     def show_settings(self, settings: ViewSettings) -> None:
         """Follow settings that were changed elsewhere."""
         for box, checked in ((self.attention, settings.attention), (self.ellipses, settings.ellipses)):
-            with QSignalBlocker(box):
-                box.setChecked(checked)
+            check_quietly(box, checked)
         for name, buttons in self._buttons.items():
             button = buttons.get(getattr(settings, name))
             if button is not None:
-                with QSignalBlocker(button):
-                    button.setChecked(True)
+                check_quietly(button, True)
         with QSignalBlocker(self.threshold):
             self.threshold.setValue(round(settings.uncertain_above_mm * STEPS_PER_MM))
         self.threshold_text.setText(f"{settings.uncertain_above_mm:.1f} mm")
@@ -178,13 +176,15 @@ class PointPanel:
         self._panel.column.addWidget(self.networks)
 
     def _add_attention(self) -> None:
-        self.attention = self._switch("attention", "where its attention goes", "A", ATTENTION_HINT)
+        self.attention = self._panel.add_switch(
+            "where its attention goes", "A", ATTENTION_HINT, lambda checked: self._controller.change(attention=checked)
+        )
         self.attention_text = named_label("faint", wraps=True)
         self.attention_text.setToolTip(ATTENTION_HINT)
         self._panel.column.addWidget(self.attention_text)
 
     def _add_uncertainty(self) -> None:
-        line = self._line()
+        line = self._panel.add_line()
         self._radios(line, "uncertain", MODES, "What becomes of parts that are less certain than the threshold")
         line.addWidget(named_label("key", "H"))
         low, high = LIMITS["uncertain_above_mm"]
@@ -196,29 +196,21 @@ class PointPanel:
             lambda value: self._controller.change(uncertain_above_mm=value / STEPS_PER_MM)
         )
         self.threshold_text = named_label("number", "")
-        line = self._line()
+        line = self._panel.add_line()
         for part in (named_label("", "above"), self.threshold, self.threshold_text):
             line.addWidget(part)
         self._threshold_row = _holder(self.threshold)
-        self.ellipses = self._switch(
-            "ellipses", "ellipses at joints", "E", "Where each joint lies, by its Gaussian seen from here"
+        hint = "Where each joint lies, by its Gaussian seen from here"
+        self.ellipses = self._panel.add_switch(
+            "ellipses at joints", "E", hint, lambda checked: self._controller.change(ellipses=checked)
         )
-        line = self._line()
+        line = self._panel.add_line()
         sigmas = tuple((size, f"{size:g} sigma, {share_inside(size):.0%}") for size in (1.0, 2.0))
         self._radios(line, "ellipse_sigmas", sigmas, "How large; the share of the Gaussian that lies inside")
         self._sigma_row = _holder(self.choice("ellipse_sigmas", 1.0))
 
-    def _switch(self, name: str, text: str, key: str, hint: str) -> QCheckBox:
-        box = QCheckBox(text)
-        box.setToolTip(hint)
-        box.toggled.connect(lambda checked: self._controller.change(**{name: checked}))
-        line = self._line()
-        line.addWidget(box, 1)
-        line.addWidget(named_label("key", key))
-        return box
-
     def _radios(self, line: QHBoxLayout, name: str, choices: tuple[tuple[object, str], ...], hint: str) -> None:
-        group = QButtonGroup(_holder_of(line))
+        group = QButtonGroup(_holder(line))
         self._buttons[name] = {}
         for value, text in choices:
             button = QRadioButton(text)
@@ -231,23 +223,9 @@ class PointPanel:
             self._buttons[name][value] = button
         line.addStretch(1)
 
-    def _line(self) -> QHBoxLayout:
-        """A line in a widget of its own, which can be hidden."""
-        holder = QWidget()
-        line = QHBoxLayout(holder)
-        line.setContentsMargins(0, 0, 0, 0)
-        self._panel.column.addWidget(holder)
-        return line
 
-
-def _holder(part: QWidget) -> QWidget:
+def _holder(part: QWidget | QHBoxLayout) -> QWidget:
     holder = part.parentWidget()
-    assert holder is not None
-    return holder
-
-
-def _holder_of(line: QHBoxLayout) -> QWidget:
-    holder = line.parentWidget()
     assert holder is not None
     return holder
 

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from PyQt6.QtWidgets import QFileDialog, QWidget
 
-from handviz.gui.feature import Feature
 from handviz.gui.record.output_panel import OutputPanel
 from handviz.gui.record.recording import LAST_RECORDING, RECORDING_FOLDER
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.tasks import Task
-from handviz.gui.widgets.shortcuts import Shortcut
+from handviz.gui.widgets.shortcuts import Feature, Shortcut
 
 logger = logging.getLogger(__name__)
 

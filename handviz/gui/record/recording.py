@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 from PyQt6.QtCore import QEvent, QObject, QStandardPaths, Qt
 from PyQt6.QtWidgets import QFileDialog, QLabel
 
-from handviz.gui.feature import Feature
 from handviz.gui.record.output_panel import OutputPanel
 from handviz.gui.record.screenshot import timed_name
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.tasks import Task, attempt
 from handviz.gui.view.viewport import Viewport
-from handviz.gui.widgets.shortcuts import Shortcut
+from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.io.recording.moments import Moment, ViewPicture, moment_of
 
 if TYPE_CHECKING:

@@ -10,11 +10,10 @@ from PyQt6.QtCore import QStandardPaths
 from PyQt6.QtGui import QImage
 
 from handviz.core.errors import HandvizError
-from handviz.gui.feature import Feature
 from handviz.gui.record.output_panel import OutputPanel
 from handviz.gui.session.controller import Controller
 from handviz.gui.view.viewport import Viewport
-from handviz.gui.widgets.shortcuts import Shortcut
+from handviz.gui.widgets.shortcuts import Feature, Shortcut
 
 SCREENSHOT_FOLDER = "screenshot_folder"
 """Under this name the person's choice is remembered."""

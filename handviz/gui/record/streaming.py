@@ -5,12 +5,11 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
-from handviz.gui.feature import Feature
 from handviz.gui.record.output_panel import PORT_LIMITS, STREAM_FORMATS, OutputPanel
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.tasks import Task
-from handviz.gui.widgets.shortcuts import Shortcut
+from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.io.recording.moments import Moment, moment_of
 from handviz.sources.mailbox import Mailbox
 

@@ -4,17 +4,16 @@ from collections.abc import Sequence
 
 from PyQt6.QtCore import pyqtSignal
 from PyQt6.QtGui import QCursor
-from PyQt6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QPushButton, QToolButton, QWidget
+from PyQt6.QtWidgets import QComboBox, QMenu, QToolButton, QWidget
 
 from handviz.core.records import SideChoice
 from handviz.gui.calibration.panel import LensPart, apart_text, place_text
-from handviz.gui.feature import Feature
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
 from handviz.gui.session.settings import ViewSettings
 from handviz.gui.source.timeline import Timeline
-from handviz.gui.widgets.controls import Panel, named_label
-from handviz.gui.widgets.shortcuts import Shortcut
+from handviz.gui.widgets.controls import Panel, combo_box, named_label, push_button, row_of
+from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.sources.camera import OFFERED_MODES, CameraMode
 from handviz.sources.source import CAMERA_PREFIX, PICTURES_PREFIX, CameraInfo
 
@@ -63,10 +62,7 @@ class SourcePanel(Panel):
         again.setText("↻")
         again.setToolTip("Look for cameras again")
         again.clicked.connect(self._controller.find_cameras)
-        row = QHBoxLayout()
-        row.addWidget(self.cameras, 1)
-        row.addWidget(again)
-        self.column.addLayout(row)
+        self.column.addLayout(row_of(self.cameras, again, wide=self.cameras))
         self._add_mode_row()
         buttons = (
             ("Open clip …", self.clip_wanted, "A video file (Ctrl+O)"),
@@ -74,12 +70,8 @@ class SourcePanel(Panel):
             ("Open picture …", self.picture_wanted, "One picture"),
         )
         for text, wanted, hint in buttons:
-            button = QPushButton(text)
-            button.setToolTip(hint)
-            button.clicked.connect(wanted.emit)
-            self.column.addWidget(button)
-        self.recent = QPushButton("Open recent")
-        self.recent.setToolTip("Clips, folders and pictures that were opened last")
+            self.column.addWidget(push_button(text, hint, wanted.emit))
+        self.recent = push_button("Open recent", "Clips, folders and pictures that were opened last")
         self.recent_menu = QMenu(self.recent)
         self.recent_menu.aboutToShow.connect(self._fill_recent)
         self.recent.setMenu(self.recent_menu)
@@ -116,14 +108,10 @@ class SourcePanel(Panel):
 
     def _add_hands_group(self) -> None:
         self.group("Hands")
-        self.save_meshes = QPushButton("Save meshes …")
-        self.save_meshes.setToolTip("Write every hand of this picture as GLB, OBJ or PLY (Ctrl+E)")
-        self.save_meshes.clicked.connect(self.meshes_wanted.emit)
+        hint = "Write every hand of this picture as GLB, OBJ or PLY (Ctrl+E)"
+        self.save_meshes = push_button("Save meshes …", hint, self.meshes_wanted.emit)
         self.column.addWidget(self.save_meshes)
-        self.sides = QComboBox()
-        self.sides.setToolTip("Which hand is which, where the detector gets it wrong")
-        for choice, text in SIDE_TEXTS.items():
-            self.sides.addItem(text, choice)
+        self.sides = combo_box(SIDE_TEXTS, "Which hand is which, where the detector gets it wrong")
         self.sides.activated.connect(lambda row: self._controller.change(side=self.sides.itemData(row)))
         self.column.addWidget(self.sides)
         self.hands = named_label("", "none yet", wraps=True)
@@ -215,12 +203,10 @@ class SourcePanel(Panel):
 
 
 def _row(title: str, *widgets: QWidget) -> QWidget:
-    whole = QWidget()
-    row = QHBoxLayout(whole)
+    whole, label = QWidget(), named_label("", title)
+    row = row_of(label, *widgets, wide=label)
     row.setContentsMargins(0, 0, 0, 0)
-    row.addWidget(named_label("", title), 1)
-    for widget in widgets:
-        row.addWidget(widget)
+    whole.setLayout(row)
     return whole
 
 

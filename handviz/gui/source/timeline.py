@@ -4,7 +4,6 @@ from PyQt6.QtCore import QSignalBlocker, QSize, Qt
 from PyQt6.QtGui import QKeyEvent, QMouseEvent, QResizeEvent
 from PyQt6.QtWidgets import (
     QAbstractSpinBox,
-    QComboBox,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -21,7 +20,7 @@ from PyQt6.QtWidgets import (
 from handviz.gui.session.controller import SPEEDS, Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
 from handviz.gui.session.settings import ViewSettings
-from handviz.gui.widgets.controls import named_label
+from handviz.gui.widgets.controls import check_quietly, combo_box, named_label
 from handviz.gui.widgets.icons import IconName, icon
 
 HIGHEST_FRAME = 2_000_000_000
@@ -157,10 +156,8 @@ class Timeline(QFrame):
         row.addSpacing(6)
         self.file_name = NameLabel()
         row.addWidget(self.file_name, 1)
-        self.speed = QComboBox()
-        self.speed.setToolTip("How fast it plays: slower ([), faster (])")
-        for speed in SPEEDS:
-            self.speed.addItem(f"{speed:g}×", speed)
+        hint = "How fast it plays: slower ([), faster (])"
+        self.speed = combo_box({speed: f"{speed:g}×" for speed in SPEEDS}, hint)
         row.addWidget(self.speed)
         self.loop = self._add_button(row, "loop", "Begin again at the end (L)")
         self.loop.setCheckable(True)
@@ -226,8 +223,7 @@ class Timeline(QFrame):
 
     def show_settings(self, settings: ViewSettings) -> None:
         """Follow settings that were changed elsewhere."""
-        with QSignalBlocker(self.loop):
-            self.loop.setChecked(settings.loop)
+        check_quietly(self.loop, settings.loop)
 
     def show_place(self, answer: Answer) -> None:
         """Follow the stream, but not under the person's hand."""

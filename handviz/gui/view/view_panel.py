@@ -4,13 +4,10 @@ import time
 
 from PyQt6.QtCore import QSignalBlocker, Qt, QTimer, pyqtSignal
 from PyQt6.QtWidgets import (
-    QAbstractButton,
     QButtonGroup,
     QCheckBox,
     QDoubleSpinBox,
     QGridLayout,
-    QHBoxLayout,
-    QPushButton,
     QRadioButton,
     QSlider,
     QWidget,
@@ -20,7 +17,7 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.rates import RateMeter
 from handviz.gui.session.settings import LIMITS, ViewSettings
-from handviz.gui.widgets.controls import Panel, named_label, number_box
+from handviz.gui.widgets.controls import Panel, check_box, check_quietly, named_label, number_box, push_button, row_of
 from handviz.rendering.options import ColourMode
 
 REFRESH_MS = 250
@@ -185,12 +182,12 @@ class ViewPanel(Panel):
     def show_settings(self, settings: ViewSettings) -> None:
         """Follow settings that were changed elsewhere."""
         for name, buttons in self._choices.items():
-            _set_quietly(buttons[getattr(settings, name)], True)
-        _set_quietly(self.wireframe, settings.wireframe)
-        _set_quietly(self.skeleton, settings.skeleton)
-        _set_quietly(self.mark_inferred, settings.mark_inferred)
-        _set_quietly(self.relight, settings.relight)
-        _set_quietly(self.range_is_automatic, settings.range_is_automatic)
+            check_quietly(buttons[getattr(settings, name)], True)
+        check_quietly(self.wireframe, settings.wireframe)
+        check_quietly(self.skeleton, settings.skeleton)
+        check_quietly(self.mark_inferred, settings.mark_inferred)
+        check_quietly(self.relight, settings.relight)
+        check_quietly(self.range_is_automatic, settings.range_is_automatic)
         for slider, share in ((self.opacity, settings.opacity), (self.smoothing, settings.smoothing)):
             with QSignalBlocker(slider):
                 slider.setValue(round(share * PERCENT))
@@ -214,27 +211,10 @@ class ViewPanel(Panel):
             button.toggled.connect(
                 lambda checked, value=value: self._controller.change(**{name: value}) if checked else None
             )
-            self._add_with_key(button, key)
+            self.add_with_key(button, key)
 
     def _add_switch(self, name: str, text: str, key: str, hint: str) -> QCheckBox:
-        box = QCheckBox(text)
-        box.setToolTip(hint)
-        box.toggled.connect(lambda checked: self._controller.change(**{name: checked}))
-        self._add_with_key(box, key)
-        return box
-
-    def _add_with_key(self, button: QAbstractButton, key: str) -> None:
-        line = self._add_line()
-        line.addWidget(button, 1)
-        line.addWidget(named_label("key", key))
-
-    def _add_line(self) -> QHBoxLayout:
-        """A line of the panel in a widget of its own, which can be hidden: the parent of what is put into it."""
-        holder = QWidget()
-        line = QHBoxLayout(holder)
-        line.setContentsMargins(0, 0, 0, 0)
-        self.column.addWidget(holder)
-        return line
+        return self.add_switch(text, key, hint, lambda checked: self._controller.change(**{name: checked}))
 
     def _add_slider(self, name: str, text: str, hint: str) -> QSlider:
         low, high = LIMITS[name]
@@ -244,20 +224,18 @@ class ViewPanel(Panel):
         slider.setRange(round(low * PERCENT), round(high * PERCENT))
         slider.valueChanged.connect(lambda value: self._controller.change(**{name: value / PERCENT}))
         slider.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        row = QHBoxLayout()
-        row.addWidget(named_label("", text))
-        row.addWidget(slider, 1)
-        self.column.addLayout(row)
+        self.column.addLayout(row_of(named_label("", text), slider, wide=slider))
         return slider
 
     def _add_range(self) -> None:
-        self.range_is_automatic = QCheckBox("range follows the data")
-        self.range_is_automatic.setToolTip("Otherwise the two numbers below are the ends of the colours")
-        self.range_is_automatic.toggled.connect(lambda checked: self._controller.change(range_is_automatic=checked))
+        hint = "Otherwise the two numbers below are the ends of the colours"
+        self.range_is_automatic = check_box(
+            "range follows the data", hint, lambda checked: self._controller.change(range_is_automatic=checked)
+        )
         self.column.addWidget(self.range_is_automatic)
         self.range_low = self._range_box("range_low_mm")
         self.range_high = self._range_box("range_high_mm")
-        line = self._add_line()
+        line = self.add_line()
         line.addWidget(self.range_low)
         line.addWidget(named_label("", "to"))
         line.addWidget(self.range_high)
@@ -268,10 +246,9 @@ class ViewPanel(Panel):
         self.mark_inferred = self._add_switch("mark_inferred", "mark what is inferred", "I", hint)
         hint = "The light of this view instead of the picture's; drag with the right button to move it"
         self.relight = self._add_switch("relight", "relight", "R", hint)
-        self.reset_texture = QPushButton("Reset texture")
-        self.reset_texture.setToolTip("Forget the colours that earlier frames of this stream have shown")
-        self.reset_texture.clicked.connect(self._controller.forget_texture)
-        self._add_with_key(self.reset_texture, "Ctrl+R")
+        hint = "Forget the colours that earlier frames of this stream have shown"
+        self.reset_texture = push_button("Reset texture", hint, self._controller.forget_texture)
+        self.add_with_key(self.reset_texture, "Ctrl+R")
 
     def _show_what_concerns(self, colour: ColourMode) -> None:
         """Hide what does nothing in this colour: so the panel fits a low window."""
@@ -290,8 +267,3 @@ class ViewPanel(Panel):
         box.setToolTip("An end of the heatmap")
         box.valueChanged.connect(lambda value: self._controller.change(**{name: value}))
         return box
-
-
-def _set_quietly(button: QAbstractButton, checked: bool) -> None:
-    with QSignalBlocker(button):
-        button.setChecked(checked)

@@ -1,13 +1,21 @@
 """Pieces that the panels share."""
 
-from PyQt6.QtCore import QSize, Qt, pyqtSignal
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from PyQt6.QtCore import QSignalBlocker, QSize, Qt, pyqtSignal
 from PyQt6.QtGui import QPainter, QPaintEvent
 from PyQt6.QtWidgets import (
+    QAbstractButton,
     QAbstractSpinBox,
+    QCheckBox,
+    QComboBox,
     QDoubleSpinBox,
     QFrame,
+    QHBoxLayout,
     QLabel,
     QLayout,
+    QPushButton,
     QScrollArea,
     QToolButton,
     QVBoxLayout,
@@ -24,6 +32,50 @@ def named_label(name: str, text: str = "", *, wraps: bool = False) -> QLabel:
     label.setObjectName(name)
     label.setWordWrap(wraps)
     return label
+
+
+def push_button(text: str, hint: str, clicked: Callable[..., object] | None = None) -> QPushButton:
+    """Return a button with a tooltip; ``clicked`` is what it does."""
+    button = QPushButton(text)
+    button.setToolTip(hint)
+    if clicked is not None:
+        button.clicked.connect(clicked)
+    return button
+
+
+def check_box(text: str, hint: str, toggled: Callable[[bool], object] | None = None) -> QCheckBox:
+    """Return a box with a tooltip; ``toggled`` is called with its new state."""
+    box = QCheckBox(text)
+    box.setToolTip(hint)
+    if toggled is not None:
+        box.toggled.connect(toggled)
+    return box
+
+
+def combo_box(texts: Mapping[Any, str], hint: str) -> QComboBox:
+    """Return a list with a tooltip to choose from; its data are the keys of ``texts``."""
+    box = QComboBox()
+    box.setToolTip(hint)
+    for value, text in texts.items():
+        box.addItem(text, value)
+    return box
+
+
+def check_quietly(button: QAbstractButton, checked: bool) -> None:
+    """Check or uncheck a button without its signals."""
+    with QSignalBlocker(button):
+        button.setChecked(checked)
+
+
+def row_of(*parts: QWidget | None, wide: QWidget | None = None) -> QHBoxLayout:
+    """Return a layout of widgets beside each other: ``wide`` takes what room there is, and so does None."""
+    row = QHBoxLayout()
+    for part in parts:
+        if part is None:
+            row.addStretch(1)
+        else:
+            row.addWidget(part, int(part is wide))
+    return row
 
 
 def number_box(limits: tuple[float, float], suffix: str) -> QDoubleSpinBox:
@@ -140,3 +192,23 @@ class Panel(QScrollArea):
         self._whole.insertWidget(place, group)
         self.column = group.column
         return group
+
+    def add_line(self) -> QHBoxLayout:
+        """Begin a line of the present group in a widget of its own, which can be hidden: the parent of its parts."""
+        holder = QWidget()
+        line = QHBoxLayout(holder)
+        line.setContentsMargins(0, 0, 0, 0)
+        self.column.addWidget(holder)
+        return line
+
+    def add_with_key(self, button: QAbstractButton, key: str) -> None:
+        """Add a line with a button and the name of its key."""
+        line = self.add_line()
+        line.addWidget(button, 1)
+        line.addWidget(named_label("key", key))
+
+    def add_switch(self, text: str, key: str, hint: str, toggled: Callable[[bool], object]) -> QCheckBox:
+        """Add a line with a box that can be checked and the name of its key."""
+        box = check_box(text, hint, toggled)
+        self.add_with_key(box, key)
+        return box

@@ -10,17 +10,15 @@ from PyQt6.QtWidgets import (
     QComboBox,
     QDialog,
     QFileDialog,
-    QHBoxLayout,
     QLineEdit,
     QPlainTextEdit,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from handviz.core.errors import HandvizError
 from handviz.core.files import write_whole
-from handviz.gui.widgets.controls import named_label
+from handviz.gui.widgets.controls import named_label, push_button, row_of
 
 MOST_LINES = 5000
 LEVELS = {"everything": logging.DEBUG, "notes and worse": logging.INFO, "troubles": logging.WARNING}
@@ -71,8 +69,7 @@ class LogWindow(QDialog):
         self.search.setPlaceholderText("only lines with …")
         self.search.setToolTip("Show only lines that hold this text")
         self.sentence = named_label("faint")
-        self.save = QPushButton("Save …")
-        self.save.setToolTip("Write the lines that are shown into a file")
+        self.save = push_button("Save …", "Write the lines that are shown into a file")
         self._lay_out()
         self.level.currentTextChanged.connect(self._show_all)
         self.search.textChanged.connect(self._show_all)
@@ -81,12 +78,8 @@ class LogWindow(QDialog):
         self._show_all()
 
     def _lay_out(self) -> None:
-        row = QHBoxLayout()
-        row.addWidget(self.level)
-        row.addWidget(self.search, 1)
-        row.addWidget(self.save)
         column = QVBoxLayout(self)
-        column.addLayout(row)
+        column.addLayout(row_of(self.level, self.search, self.save, wide=self.search))
         column.addWidget(self.text, 1)
         column.addWidget(self.sentence)
 

@@ -1,4 +1,4 @@
-"""Every action of the window once: its keys, its place in the menus, and the window that lists the keys."""
+"""Every action of the window once: what offers it, its keys, its place in the menus, and the window that lists them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,14 +16,13 @@ from PyQt6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QMainWindow,
-    QPushButton,
     QTabBar,
     QVBoxLayout,
     QWidget,
 )
 
 from handviz.gui.session.settings import ViewSettings
-from handviz.gui.widgets.controls import named_label
+from handviz.gui.widgets.controls import named_label, push_button
 
 MenuName = Literal["File", "Source", "Network", "View", "Tools", "Help"]
 COLUMN_COUNT = 2
@@ -57,6 +56,17 @@ class Shortcut:
     menu: MenuName = "View"
     setting: tuple[str, object] | None = None
     """Name and value in ViewSettings that it stands for: the menu marks it while they hold."""
+
+
+class Feature(QObject):
+    """A function of the window with its own actions, widgets and threads; the window knows no more of it."""
+
+    def shortcuts(self) -> Sequence[Shortcut]:
+        """Return its actions for keys and menus."""
+        return ()
+
+    def stop(self) -> None:
+        """End what runs and wait for it; the window is closing."""
 
 
 def install(window: QMainWindow, shortcuts: Sequence[Shortcut], settings: Callable[[], ViewSettings]) -> None:
@@ -103,9 +113,7 @@ class ShortcutWindow(QDialog):
         columns.setSpacing(34)
         for part in _even_columns([block for block in blocks if block[1]]):
             columns.addLayout(_column_of(part))
-        close = QPushButton("Close")
-        close.setToolTip("Close this list (Escape)")
-        close.clicked.connect(self.reject)
+        close = push_button("Close", "Close this list (Escape)", self.reject)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(22, 16, 22, 16)
         whole.addLayout(columns)

@@ -2,9 +2,9 @@
 
 from PyQt6.QtCore import QEvent, QObject, Qt
 from PyQt6.QtGui import QKeyEvent
-from PyQt6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import QFrame, QGridLayout, QVBoxLayout, QWidget
 
-from handviz.gui.widgets.controls import named_label
+from handviz.gui.widgets.controls import named_label, push_button, row_of
 
 WELCOMED = "welcomed"
 INTRODUCTION = (
@@ -42,13 +42,9 @@ class Welcome(QFrame):
             grid.addWidget(named_label("number", key), row, 0, Qt.AlignmentFlag.AlignTop)
             grid.addWidget(named_label("", text, wraps=True), row, 1)
         column.addLayout(grid)
-        self.close_button = QPushButton("Begin")
-        self.close_button.setToolTip("Put this panel away; Help, Welcome brings it back")
-        self.close_button.clicked.connect(self.hide)
-        row_of_button = QHBoxLayout()
-        row_of_button.addWidget(named_label("faint", "Help, Welcome shows this again"), 1)
-        row_of_button.addWidget(self.close_button)
-        column.addLayout(row_of_button)
+        self.close_button = push_button("Begin", "Put this panel away; Help, Welcome brings it back", self.hide)
+        hint = named_label("faint", "Help, Welcome shows this again")
+        column.addLayout(row_of(hint, self.close_button, wide=hint))
         parent.installEventFilter(self)
         self.hide()
 
