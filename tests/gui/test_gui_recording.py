@@ -234,6 +234,17 @@ def test_what_comes_while_the_files_are_being_ended_is_not_called_lost(
     assert "left out" not in window.sentence.text()
 
 
+def test_a_writer_that_breaks_is_not_taken_for_one_that_goes_on(
+    qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "_open_recording", Mock(side_effect=ValueError("no file is opened")))
+    monkeypatch.setattr(recorder_module.RecordingTask, "_closed", Mock(side_effect=ZeroDivisionError("of all things")))
+    press_key(window, "Ctrl+Shift+R")
+    press_key(window, "Ctrl+Shift+R")
+    qtbot.waitUntil(lambda: not recorder(window).is_recording)
+    assert "of all things" in window.sentence.text()
+
+
 def test_files_that_cannot_be_ended_still_end_the_recording(
     qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -272,6 +272,7 @@ class Recorder(Feature):
         task = RecordingTask(partial(_open_recording, folder), folder)
         task.progressed.connect(self._show_progress)
         task.done.connect(self._show_end)
+        task.failed.connect(lambda message: self._show_end(Progress(folder, 0.0, 0, 0, 0, 0, message)))
         self._task, self._next_picture_s = task, 0.0
         task.begin(task.record)
         self._panel.show_recording(True, "", str(folder))
