@@ -2,7 +2,7 @@
 
 Every experiment trains fresh heads on one frozen trunk, from the same seed, for the same steps over the same crops.
 Heads see the paper's F ("global"), AMVUR starts from the rest pose and our own terms of the loss are off, so that the
-paper's questions are asked. Why each row is what it is: docs/ablations.md.
+paper's questions are asked. Why each row is what it is: docs/log/ablations.md.
 """
 
 import json

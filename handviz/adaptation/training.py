@@ -36,7 +36,7 @@ class AdaptConfig:
     """weight of the detector's keypoints"""
     labels_move_mesh: bool = False
     """whether they bend the mesh too, not the camera alone: where the detector errs more than the network, as on
-    rendered hands, that brings the two nearer and the hand farther from the truth (docs/experiments.md)"""
+    rendered hands, that brings the two nearer and the hand farther from the truth (docs/log/experiments.md)"""
     teacher: float = 1.0
     """weight of the divergence from the network as it came"""
     label_std: float = 0.035

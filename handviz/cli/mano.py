@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to read, and what to write."""
-    parser.epilog = "docs/mano.md says what the conventions are, and who uses which."
+    parser.epilog = "docs/research/mano.md says what the conventions are, and who uses which."
     parser.add_argument(
         "input", type=Path, help="a file of 'reconstruct --save-mano', a hands.json, or a folder that app.py recorded"
     )

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="SOURCE",
-        help="folders written by 'handviz synthesize', and datasets as NAME/SPLIT:FOLDER (docs/datasets.md)",
+        help="folders written by 'handviz synthesize', and datasets as NAME/SPLIT:FOLDER (docs/research/datasets.md)",
     )
     parser.add_argument("--run", type=Path, required=True, help="folder of the run; a started run is continued")
     parser.add_argument("--validation", metavar="SOURCE", help="another of these, watched while training")

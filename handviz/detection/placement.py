@@ -30,7 +30,7 @@ HALF = CROP_SIZE / 2
 NETWORK_LOG_DEPTH_STD, NETWORK_SHIFT_STD = 0.12, 0.08
 """How well a network alone places a wrist: logarithm of its depth, and crop half-sides across."""
 FIT_STD_FACTOR, COMMON_LOG_DEPTH_STD = 2.0, 0.12
-"""Fitted to 173 rendered hands (seed 77); docs/method.md has how well they hold on others."""
+"""Fitted to 173 rendered hands (seed 77); docs/research/method.md has how well they hold on others."""
 
 
 # Where MediaPipe marks a hand whose joints are known: its points are not the hand model's.

@@ -1,8 +1,9 @@
 """The field's measures as the datasets' own programs compute them (numpy; N samples, points in metres).
 
 Read in lmb-freiburg/freihand (eval.py and its EvalUtil), shreyashampali/ho3d (eval.py) and NVlabs/dex-ycb-toolkit
-(hpe_eval.py, which imports FreiHAND's); ``docs/metrics.md`` lists where they differ. Means over samples of a number for
-each sample: every sample has the same number of points, so the means over points of FreiHAND's EvalUtil are the same.
+(hpe_eval.py, which imports FreiHAND's); ``docs/research/metrics.md`` lists where they differ. Means over samples of a
+number for each sample: every sample has the same number of points, so the means over points of FreiHAND's EvalUtil
+are the same.
 """
 
 from collections.abc import Sequence

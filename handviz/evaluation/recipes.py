@@ -56,7 +56,7 @@ class Recipe:
         if self.needs_camera_prior and camera_prior is None:
             raise HandvizError(
                 f"recipe {self.name} weighs the camera against another net's: give that net with --camera-prior "
-                "(docs/datasets.md tells how it is trained)"
+                "(docs/research/datasets.md tells how it is trained)"
             )
         return TrainConfig(
             data=data,

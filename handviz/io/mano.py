@@ -43,7 +43,7 @@ COLUMNS = ("source", "number", "side", "global_orient", "hand_pose", "betas", "t
 REMEDY = "make it with 'python -m handviz reconstruct --save-mano FILE'"
 
 
-# Files of MANO parameters: JSON or NPZ with the same names, the convention written in the file (docs/mano.md).
+# Files of MANO parameters: JSON or NPZ with the same names, the convention written in the file (docs/research/mano.md).
 
 
 @dataclass(frozen=True, eq=False)

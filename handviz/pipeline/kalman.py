@@ -3,7 +3,7 @@
 A hand is taken apart into what moves quickly and what does not: the middle of the palm in the picture, its distance,
 the turn (on the manifold of rotations), and every point counted from the palm in a frame that turns with the hand. Each
 is a filter of place and velocity, so that steady motion has no lag. What one picture knows well, across the ray, and
-what it knows badly, along it, are filters of their own. Two things are not textbook (docs/smoothing.md has figures):
+what it knows badly, along it, are filters of their own. Two things are not textbook (figures: docs/log/smoothing.md):
 
 - The networks' errors are nearly the same from one frame to the next; only a small share of a point's deviation is new
   in every frame. That share is the measurement's noise, and the rest stays in the deviation that comes out.
@@ -30,7 +30,7 @@ from handviz.pipeline.smoothing import LONGEST_GAP_S, SHORTEST_STEP_S, resized
 
 @dataclass(frozen=True)
 class NoiseModel:
-    """What is new in every frame (standard deviations), measured on rendered clips: docs/smoothing.md."""
+    """What is new in every frame (standard deviations), measured on rendered clips: docs/log/smoothing.md."""
 
     place_m: float = 0.0002
     """of the palm's middle across the ray"""

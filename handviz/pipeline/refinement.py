@@ -79,7 +79,7 @@ def with_measured_size(canonical: CanonicalHand, size: HandSize) -> CanonicalHan
 # One pose of two witnesses: the mesh leans towards what MediaPipe says of the joints, in space and in the picture.
 # The networks were trained on rendered hands alone. On photographs their keypoints and MediaPipe's err in different
 # ways; between two answers whose errors e and w differ by d, all RMS, the best place is the share (e^2 + d^2 - w^2)
-# / (2 d^2) of the way (docs/method.md). In the picture MediaPipe errs less than in depth.
+# / (2 d^2) of the way (docs/research/method.md). In the picture MediaPipe errs less than in depth.
 
 
 def leaning_on_witness(canonical: CanonicalHand, vertices_from_moves: FloatArray) -> CanonicalHand:

@@ -4,7 +4,7 @@ The witness (nets/evidence.py) has learnt from photographs and errs more on rend
 sees only its errors on rendered hands would trust it too little. So part of the landmarks of a batch is moved towards
 the truth, each just so far that its error becomes one drawn at random, about as large as on photographs; the error's
 direction, which fingers err and how together, stays its own. (12.1 mm PA-MPJPE against a ground truth whose joints lie
-elsewhere than MediaPipe marks them; here errors count in its own places, so less is drawn. docs/method.md)
+elsewhere than MediaPipe marks them; here errors count in its own places, so less is drawn. docs/research/method.md)
 """
 
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ def in_other_styles(maps: Tensor, moves: Tensor) -> Tensor:
 # would trust it too little. So part of the landmarks of a batch is moved towards the truth, each just so far that
 # its error becomes one drawn at random, about as large as on photographs; the error's direction, which fingers err
 # and how together, stays its own. (12.1 mm PA-MPJPE against a ground truth whose joints lie elsewhere than
-# MediaPipe marks them; here errors count in its own places, so less is drawn. docs/method.md)
+# MediaPipe marks them; here errors count in its own places, so less is drawn. docs/research/method.md)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def _session(network: nn.Module, example_shape: tuple[int, ...]) -> onnxruntime.
 def fast_session(
     network: nn.Module, outputs: Sequence[str], example_shape: tuple[int, ...]
 ) -> onnxruntime.InferenceSession:
-    """A network in ONNX Runtime: three to six times faster than PyTorch on a CPU (docs/experiments.md)."""
+    """A network in ONNX Runtime: three to six times faster than PyTorch on a CPU (docs/log/experiments.md)."""
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "network.onnx"
         write_onnx(copy.deepcopy(network).cpu(), path, outputs, {INPUT_NAME: example_shape})

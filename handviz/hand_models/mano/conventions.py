@@ -1,4 +1,4 @@
-"""The same MANO hand in every convention that datasets and programs store, and back (docs/mano.md).
+"""The same MANO hand in every convention that datasets and programs store, and back (docs/research/mano.md).
 
 ``ManoParameters`` holds one of three; rotation matrices and six numbers a joint are what networks give (HaMeR,
 manopth with ``joint_rot_mode='rotmat'``): both are absolute, for a mean pose cannot be added to a matrix.

@@ -94,7 +94,7 @@ class LossConfig:
     image: float = 0.5
     camera: float = 2.0
     kl: float = 0.1
-    """Of KL(AMVUR || prior-net) in ``final``; at 1 it would pull every variance halfway to 1 cm² (docs/method.md)."""
+    """Of KL(AMVUR || prior-net) in ``final``; at 1 every variance goes halfway to 1 cm² (docs/research/method.md)."""
     prior: float = 0.5
     """Squared error of the prior-net's own mesh in ``final``: ours; the paper has the divergence alone."""
     prior_log_variance: float = 0.0
