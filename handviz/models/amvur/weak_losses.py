@@ -1,7 +1,7 @@
 """The weakly supervised losses of the paper (eqs. 7, 8, Algorithm 2; parts alone: Algorithms 5 and 6), in centimetres.
 
 Of ``Truth`` only ``keypoints_crop`` is read; a keypoint that is nan there is unknown and does not count. What the
-paper leaves open, and what is ours: docs/research/method.md, "Weak supervision".
+paper leaves open, and what is ours: docs/research/weak_supervision.md.
 """
 
 from dataclasses import dataclass
@@ -84,7 +84,7 @@ def _anatomical_mean(template: HandTemplate) -> np.ndarray:
 
 # The weakly supervised losses of the paper (eqs. 7, 8, Algorithm 2; parts alone: Algorithms 5 and 6), in
 # centimetres. Of ``Truth`` only ``keypoints_crop`` is read; a keypoint that is nan there is unknown and does not
-# count. What the paper leaves open, and what is ours: docs/research/method.md, "Weak supervision".
+# count. What the paper leaves open, and what is ours: docs/research/weak_supervision.md.
 
 
 @dataclass(frozen=True, eq=False)
