@@ -1,9 +1,11 @@
-"""``handviz build``: make the committed files anew from their public sources (needs requirements-dev.txt)."""
+"""Rebuild a committed file from its public sources (needs requirements-dev.txt)."""
 
 import argparse
 import importlib
 import logging
+import sys
 
+import tools
 from handviz.core.errors import HandvizError
 
 BUILDERS = {
@@ -29,3 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     path = builder.build()
     logger.info("wrote %s", path)
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(tools.run("build"))

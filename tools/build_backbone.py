@@ -1,4 +1,4 @@
-"""``handviz build backbone``: MediaPipe's landmark network, TensorFlow Lite -> safetensors (needs tflite).
+"""``python -m tools.build backbone``: MediaPipe's landmark network, TensorFlow Lite -> safetensors (needs tflite).
 
 ``python -m tools.build_backbone`` writes the reference that the tests compare with: it runs the
 original file and needs ai-edge-litert for that.
