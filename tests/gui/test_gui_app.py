@@ -12,9 +12,9 @@ from PIL import Image
 from PyQt6.QtGui import QSurfaceFormat
 from pytestqt.qtbot import QtBot
 
-import app
 from handviz.core.errors import HandvizError
 from handviz.core.paths import CLIP_FILE, PROJECT_ROOT
+from handviz.gui import app
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import SettingsStore, ViewSettings
@@ -75,7 +75,7 @@ def test_format_is_opengl_3_3_core_and_opencv_leaves_qt_alone(qtbot: QtBot, monk
     monkeypatch.setattr(app, "QApplication", FakeApplication)
     monkeypatch.setenv("QT_QPA_FONTDIR", "/opencv")
     before = QSurfaceFormat.defaultFormat()
-    app.make_application([])
+    app.make_application()
     chosen = QSurfaceFormat.defaultFormat()
     QSurfaceFormat.setDefaultFormat(before)
     assert chosen.version() == (3, 3)
