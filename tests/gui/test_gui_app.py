@@ -75,7 +75,7 @@ def test_format_is_opengl_3_3_core_and_opencv_leaves_qt_alone(qtbot: QtBot, monk
     monkeypatch.setattr(app, "QApplication", FakeApplication)
     monkeypatch.setenv("QT_QPA_FONTDIR", "/opencv")
     before = QSurfaceFormat.defaultFormat()
-    app.make_application()
+    app.make_application([])
     chosen = QSurfaceFormat.defaultFormat()
     QSurfaceFormat.setDefaultFormat(before)
     assert chosen.version() == (3, 3)

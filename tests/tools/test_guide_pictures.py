@@ -50,12 +50,9 @@ def test_scenes_are_saved_by_their_names_and_failures_are_told(
     made = Photographer(window, tmp_path, scenes)
     with qtbot.waitSignal(made.finished, timeout=30_000):
         pass
-    assert [path.name for path in tmp_path.iterdir()] == ["at_once.jpg"]
+    assert [path.name for path in tmp_path.glob("*.jpg")] == ["at_once.jpg"]
     assert Image.open(tmp_path / "at_once.jpg").width == window.view_panel.width()
-    assert made.failures == ["no action has the key Ctrl+Alt+Q", "never: did not become ready"] or made.failures == [
-        "without_the_key: no action has the key Ctrl+Alt+Q",
-        "never: did not become ready",
-    ]
+    assert made.failures == ["without_the_key: no action has the key Ctrl+Alt+Q", "never: did not become ready"]
 
 
 def test_every_scene_is_an_image_of_the_guide() -> None:
