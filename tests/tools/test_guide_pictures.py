@@ -51,7 +51,8 @@ def test_scenes_are_saved_by_their_names_and_failures_are_told(
     with qtbot.waitSignal(made.finished, timeout=30_000):
         pass
     assert [path.name for path in tmp_path.glob("*.jpg")] == ["at_once.jpg"]
-    assert Image.open(tmp_path / "at_once.jpg").width == window.view_panel.width()
+    with Image.open(tmp_path / "at_once.jpg") as saved:
+        assert saved.width == window.view_panel.width()
     assert made.failures == ["without_the_key: no action has the key Ctrl+Alt+Q", "never: did not become ready"]
 
 
