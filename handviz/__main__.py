@@ -4,6 +4,8 @@ import argparse
 import importlib
 import logging
 import sys
+from collections.abc import Sequence
+from typing import Protocol
 
 from handviz import __version__
 from handviz.core.errors import HandvizError
@@ -14,13 +16,9 @@ COMMANDS = {
     "inspect": "inspect a folder as the window does, and measure how fast that goes",
     "animate": "a recording of app.py -> animated GLB, BVH skeletons, CSV",
     "synthesize": "render hands with ground truth for training",
-    "jitter": "measure how the detector's crops differ from those of true keypoints",
-    "place": "measure how far wrists are from their true place, and whether deviations cover it",
-    "marking": "measure where MediaPipe marks keypoints, against the hand model's joints",
     "train": "train prior, amvur or final",
-    "curve": "draw how runs learned: error against training crops seen",
     "evaluate": "print the model card: errors, likelihood and coverage on held-out crops",
-    "texture": "train, judge and export the texture net",
+    "texture": "train, evaluate and export the texture net",
     "reproduce": "train a row of the paper's tables on a downloaded dataset, and evaluate it",
     "tables": "the paper's tables with your own runs' numbers beside the paper's",
     "ablate": "repeat the paper's ablations in a cheap form, beside the paper's numbers",
@@ -28,17 +26,57 @@ COMMANDS = {
     "calibrate": "fit one factor to a checkpoint's variances on validation crops",
     "export": "write a checkpoint as ONNX and compare the two",
     "mano": "MANO parameters: from hands, meshes and recordings, and from one convention into another",
-    "smoothing": "compare Kalman and One Euro on hands whose true motion is known",
     "benchmark": "measure every stage of the live program on this machine",
     "doctor": "check this machine and the model files, and say what to do",
-    "tiny": "write a few rendered hands in the files of a dataset, or files like MANO's",
-    "build": "rebuild committed files: the open hand, the detector, the backbone, the clip",
 }
+
+MOVED = {
+    "jitter": "crop_jitter",
+    "place": "wrist_position",
+    "marking": "landmark_offsets",
+    "curve": "plot_training",
+    "smoothing": "smoothing",
+    "tiny": "fake_datasets",
+    "build": "build",
+    "texture baseline": "texture_baseline train",
+    "texture sheet": "texture_sheet",
+    "adapt --demonstrate": "adaptation_demo",
+}
+"""Commands of version 0.1 that left the package: what they are called in ``tools/`` of a clone."""
+
+
+class Command(Protocol):
+    """A module that is a command: it says which arguments it takes, and does its work with them."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's arguments to the parser."""
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Do the work; return the exit status."""
+
+
+def run_module(program: str, module: Command, description: str, arguments: Sequence[str]) -> int:
+    """Run a module as a program; a HandvizError becomes one line on stderr. Return the exit status."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    module.add_arguments(parser)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        return int(module.run(parser.parse_args(arguments)))
+    except HandvizError as error:
+        sys.stderr.write(f"{program}: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{program}: stopped\n")
+        return 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command; return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for words in (" ".join(arguments[:1]), " ".join(arguments[:2])):
+        if words in MOVED:
+            sys.stderr.write(f"handviz {words} moved: python -m tools.{MOVED[words]} (in a clone of the repository)\n")
+            return 2
     overview = "\n".join(f"  {name:12} {text}" for name, text in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="handviz",
@@ -49,17 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     chosen = parser.parse_args(arguments[:1]).command
     module = importlib.import_module(f"handviz.cli.{chosen}")
-    command_parser = argparse.ArgumentParser(prog=f"handviz {chosen}", description=COMMANDS[chosen])
-    module.add_arguments(command_parser)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        return int(module.run(command_parser.parse_args(arguments[1:])))
-    except HandvizError as error:
-        sys.stderr.write(f"handviz {chosen}: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write(f"handviz {chosen}: stopped\n")
-        return 130
+    return run_module(f"handviz {chosen}", module, COMMANDS[chosen], arguments[1:])
 
 
 if __name__ == "__main__":

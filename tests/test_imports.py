@@ -42,7 +42,7 @@ HOMES = {
     "ray": ("cluster/",),
     "tflite": (),
 }
-LIVE_MODULES = ("handviz.pipeline.pipeline", "handviz.gui.main_window", "handviz.cli.reconstruct")
+LIVE_MODULES = ("handviz.pipeline.pipeline", "handviz.gui.app", "handviz.cli.reconstruct")
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 

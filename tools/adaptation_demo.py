@@ -1,10 +1,12 @@
-"""Does adaptation help in space? Measured on rendered clips of looks that training never had.
+"""Measure whether adaptation helps in space, on rendered clips of looks that training never had.
 
 Adaptation sees pictures alone. The truth is used here, afterwards, on the frames that were held out of learning, of
 watching and of the choice of anything: errors of the network's own answer and of the program's, which also leans on
 MediaPipe's landmarks, before and after.
 """
 
+import argparse
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +14,14 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from handviz.adaptation.adapt import Outcome, adapt
+import tools
+from handviz.adaptation.adapt import Outcome, adapt, start_from
 from handviz.adaptation.clip_crops import ClipCrops, crops_of_frames, cuts_of
 from handviz.adaptation.training import AdaptConfig
 from handviz.core import metrics
+from handviz.core.errors import HandvizError
 from handviz.core.paths import variant_file
-from handviz.core.records import CanonicalHand, FloatArray, HandCrop, Intrinsics
+from handviz.core.records import VARIANTS, CanonicalHand, FloatArray, HandCrop, Intrinsics
 from handviz.detection.crop import camera_from_crop, hand_mesh_from_crop
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.skinning import vertices_from_keypoint_moves
@@ -25,7 +29,7 @@ from handviz.models.amvur.export import export_onnx
 from handviz.models.amvur.from_onnx import Exported
 from handviz.models.reconstructor import Reconstructor
 from handviz.pipeline.refinement import aligned_to_detector, drawn_to_detector, leaning_on_witness
-from tools.unseen_looks import TrueClip, true_clip
+from tools.unseen_looks import LOOKS, TrueClip, true_clip
 
 FIRST_SEED = 500
 """Of the motions that figures are printed of; others were used to design the adaptation."""
@@ -108,3 +112,37 @@ def _as_shown(hand: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, moves
     hand = aligned_to_detector(leaning_on_witness(hand, moves), crop, intrinsics)
     hand = drawn_to_detector(hand, crop, intrinsics, moves)
     return hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant="final").keypoints_m
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add which clips to render, and which network to adapt."""
+    default = AdaptConfig()
+    parser.add_argument("looks", nargs="+", metavar="LOOK", help=f"{', '.join(LOOKS)}, or 'all'")
+    parser.add_argument("--clips", type=int, default=3, help="of each look (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each (%(default)s)")
+    parser.add_argument("--variant", choices=VARIANTS, default="final", help="the shipped network (%(default)s)")
+    parser.add_argument("--start-from", type=Path, help="checkpoint folder or ONNX file instead of the shipped network")
+    parser.add_argument("--epochs", type=int, default=default.epochs, help="(%(default)s)")
+    parser.add_argument("--seed", type=int, default=default.seed, help="(%(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print a table row for every clip of every look."""
+    looks = list(LOOKS) if arguments.looks == ["all"] else arguments.looks
+    unknown = [name for name in looks if name not in LOOKS]
+    if unknown or arguments.clips < 1 or not 8 <= arguments.seconds <= 120:
+        raise HandvizError(f"looks are {', '.join(LOOKS)}; at least one clip of 8 to 120 seconds is needed")
+    if arguments.epochs < 1 or arguments.seed < 0:
+        raise HandvizError("--epochs must be at least 1, --seed at least 0")
+    start = start_from(arguments.start_from or variant_file(arguments.variant), load_open_hand())
+    config = AdaptConfig(epochs=arguments.epochs, seed=arguments.seed)
+    sys.stdout.write(HEADER + "\n")
+    for look in looks:
+        for seed in range(FIRST_SEED, FIRST_SEED + arguments.clips):
+            sys.stdout.write(demonstrate(look, seed, arguments.seconds, start, config).row() + "\n")
+            sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(tools.run("adaptation_demo"))

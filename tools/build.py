@@ -1,17 +1,21 @@
-"""``handviz build``: make the committed files anew from their public sources (needs requirements-dev.txt)."""
+"""Rebuild a committed file from its public sources (needs requirements-dev.txt)."""
 
 import argparse
 import importlib
 import logging
+import sys
 
+import tools
 from handviz.core.errors import HandvizError
 
 BUILDERS = {
-    "open-hand": "tools.build_open_hand",
-    "landmarker": "tools.build_landmarker",
-    "backbone": "tools.build_backbone",
-    "clip": "tools.build_clip",
+    "open-hand": ("tools.build_open_hand", "build"),
+    "landmarker": ("tools.build_landmarker", "build"),
+    "backbone": ("tools.build_backbone", "build"),
+    "clip": ("tools.build_clip", "build"),
+    "backbone-reference": ("tools.build_backbone", "build_reference"),
 }
+"""Module and function that writes the file and returns its path."""
 logger = logging.getLogger(__name__)
 
 
@@ -21,11 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Each builder module offers ``build() -> Path`` of the file that it wrote."""
+    """Load what builds it, with the packages that only that needs, and build."""
+    module, function = BUILDERS[arguments.what]
     try:
-        builder = importlib.import_module(BUILDERS[arguments.what])
+        builder = importlib.import_module(module)
     except ImportError as error:
         raise HandvizError(f"{error}; first type: pip install -r requirements-dev.txt") from error
-    path = builder.build()
+    path = getattr(builder, function)()
     logger.info("wrote %s", path)
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(tools.run("build"))

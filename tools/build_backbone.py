@@ -1,10 +1,9 @@
-"""``handviz build backbone``: MediaPipe's landmark network, TensorFlow Lite -> safetensors (needs tflite).
+"""``python -m tools.build backbone``: MediaPipe's landmark network, TensorFlow Lite -> safetensors (needs tflite).
 
-``python -m tools.build_backbone`` writes the reference that the tests compare with: it runs the
+``python -m tools.build backbone-reference`` writes the reference that the tests compare with: it runs the
 original file and needs ai-edge-litert for that.
 """
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +28,6 @@ HEAD_LAYERS = {
 }
 REFERENCE_OUTPUTS = ("screen_px", "presence", "handedness", "world_m")
 """In the order of the file's output tensors."""
-logger = logging.getLogger(__name__)
 
 
 _Weights = tuple[NDArray[np.float16], NDArray[np.float16]]
@@ -139,8 +137,3 @@ def build_reference() -> Path:
     }
     np.savez_compressed(REFERENCE_FILE, crop=crop, **outputs)
     return REFERENCE_FILE
-
-
-if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO)
-    logger.info("wrote %s", build_reference())

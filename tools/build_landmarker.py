@@ -1,4 +1,4 @@
-"""``handviz build landmarker``: MediaPipe's two hand networks -> one task file that MediaPipe 1.x loads."""
+"""``python -m tools.build landmarker``: MediaPipe's two hand networks -> one task file that MediaPipe 1.x loads."""
 
 import io
 import struct

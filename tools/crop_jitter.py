@@ -1,4 +1,4 @@
-"""``handviz jitter``: how crops cut from the detector's keypoints differ from crops cut from true ones.
+"""Measure how crops cut from the detector's keypoints differ from crops cut from true ones.
 
 Training cuts its crops with the jitter that this prints (handviz.data.synthetic.viewpoint.sample_jitter).
 """
@@ -6,6 +6,7 @@ Training cuts its crops with the jitter that this prints (handviz.data.synthetic
 import argparse
 import logging
 import math
+import sys
 from collections.abc import Iterator
 
 import cv2
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+import tools
 from handviz.core.errors import HandvizError
 from handviz.core.geometry import apply_affine, invert_affine
 from handviz.core.records import CROP_SIZE, FloatArray
@@ -98,3 +100,7 @@ def table(differences: FloatArray, searched: int) -> list[str]:
         values = np.append(values, (values[3] - values[1]) / 2)
         lines.append(f"{name:20}" + "".join(f"{value:9.3f}" for value in values))
     return lines
+
+
+if __name__ == "__main__":
+    sys.exit(tools.run("crop_jitter"))

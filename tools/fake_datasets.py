@@ -1,16 +1,25 @@
-"""``handviz tiny``: a few rendered hands in a dataset's own files, to try every command without a download."""
+"""Write a few rendered hands in a dataset's own files, or files like MANO's: to try commands without a download."""
 
 import argparse
+import importlib
 import logging
+import sys
 from pathlib import Path
+from types import ModuleType
 
+import tools
 from handviz.core.errors import HandvizError
-from handviz.data.datasets.registry import READERS, splits, tiny_writer
+from handviz.data.datasets.registry import READERS, splits
 from tests.fake_datasets.stand_in_mano import write_stand_in_mano
 
 logger = logging.getLogger(__name__)
 MANO = "mano"
 COUNT = 8
+
+
+def writer(name: str) -> ModuleType:
+    """Return the module that writes a few hands in a dataset's files."""
+    return importlib.import_module(f"tests.fake_datasets.{READERS[name]}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +41,12 @@ def run(arguments: argparse.Namespace) -> int:
         right, _ = write_stand_in_mano(root)
         logger.info("wrote files like MANO's, made from the open hand: --hand-model %s", right)
         return 0
-    tiny_writer(name).write(name, root, arguments.count, seed=arguments.seed)
+    writer(name).write(name, root, arguments.count, seed=arguments.seed)
     logger.info("wrote %s: python -m handviz doctor --dataset %s --root %s", root, name, root)
     for split in splits(name):
         logger.info("  %s/%s:%s", name, split, root)
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(tools.run("fake_datasets"))

@@ -1,142 +1,232 @@
-"""The pictures of the user's guide, taken from the running window: ``python app.py --guide-pictures docs/guide``.
+"""Take the images of the user's guide from the running window.
 
-Each scene says what a person would do and when the window is ready to be photographed. The clip is held at a frame,
-so that a scene shows the same hands each time.
+Each scene does what a person would do, and says when to look.
 """
 
-import logging
-import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+import argparse
+import sys
+from collections.abc import Generator
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+from typing import TypeVar
 
-from PyQt6.QtCore import QObject, QTimer, pyqtSignal
-from PyQt6.QtWidgets import QWidget
+from PIL import Image
+from PyQt6.QtWidgets import QDialog, QWidget
 
+import tools
 from handviz.core.errors import HandvizError
-from handviz.core.records import FrameResult
+from handviz.core.paths import CLIP_FILE
+from handviz.gui import app
+from handviz.gui.inspector.point_inspector import PointInspector
 from handviz.gui.main_window import MainWindow
-from handviz.gui.record.screenshot import save_picture
+from handviz.gui.record.recording import RECORDING_FOLDER, Recorder
+from handviz.gui.session.controller import Controller
+from handviz.gui.widgets.shortcuts import Feature, ShortcutWindow
+from handviz.rendering.camera import OrbitCamera
+from handviz.rendering.highlight import Pick
+from handviz.sources.source import open_source
+from tools.photographer import Photographer, Ready, Scene, Script, Stage
 
-TICK_MS, SETTLE_MS, PATIENCE_S = 50, 400, 60.0
-logger = logging.getLogger(__name__)
-Ready = Callable[[], bool]
-Script = Generator[Ready, None, QWidget]
-"""Does something, yields what to wait for, and so on; returns the widget to photograph."""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One picture."""
-
-    name: str
-    play: Callable[["Stage"], Script]
+GOOD_FRAME, MOVING_FRAME = 62, 150
+PICTURES_OF_CLIP, RECORDED_RESULTS = 18, 40
+AnyFeature = TypeVar("AnyFeature", bound=Feature)
 
 
-class Stage:
-    """What scenes can do to the window, and what they can wait for."""
-
-    def __init__(self, window: MainWindow) -> None:
-        self.window = window
-        self.controller = window._controller
-        self._painted: FrameResult | None = None
-        self._count = self._paints = 0
-        window.viewport.painted.connect(self._note_paint)
-        window.result_painted.connect(self._note)
-
-    def _note(self, result: FrameResult) -> None:
-        self._painted = result
-        self._count += 1
-
-    def _note_paint(self) -> None:
-        self._paints += 1
-
-    def press(self, key: str) -> None:
-        """Do what this key does."""
-        for action in self.window.actions():
-            if key in [sequence.toString() for sequence in action.shortcuts()]:
-                action.trigger()
-                return
-        raise HandvizError(f"no action has the key {key}")
-
-    def new_results(self, count: int = 1) -> Ready:
-        """True when so many more results have been painted."""
-        wanted = self._count + count
-        return lambda: self._count >= wanted
-
-    def new_paint(self) -> Ready:
-        """True when the view has been painted again, whatever it shows."""
-        before = self._paints
-        return lambda: self._paints > before
-
-    def shows(self, number: int) -> Ready:
-        """True when this frame has been painted."""
-        return lambda: self._painted is not None and self._painted.frame.number == number
+def feature(stage: Stage, kind: type[AnyFeature]) -> AnyFeature:
+    """The window's feature of this kind."""
+    return next(part for part in stage.window.features if isinstance(part, kind))
 
 
-class Photographer(QObject):
-    """Plays the scenes one after the other, saves a picture of each as NAME.jpg, and closes the window."""
+def _held(stage: Stage, number: int = GOOD_FRAME) -> Generator[Ready, None, None]:
+    """The clip, held at a frame; shown twice, for networks warm up at the first."""
+    if stage.controller.source is None:
+        yield lambda: stage.controller.source is not None
+    if stage.controller.is_playing:
+        stage.controller.toggle_playing()
+        yield lambda: not stage.controller.is_playing
+    stage.controller.seek(number - 1)
+    yield stage.shows(number - 1)
+    stage.controller.seek(number)
+    yield stage.shows(number)
 
-    finished = pyqtSignal()
 
-    def __init__(self, window: MainWindow, folder: Path, scenes: tuple[Scene, ...]) -> None:
-        super().__init__(window)
-        self._stage, self._folder = Stage(window), folder
-        self._left = list(scenes)
-        self._script: Script | None = None
-        self._ready: Ready = lambda: True
-        self._began_s = 0.0
-        self.failures: list[str] = []
-        self._timer = QTimer(self)
-        self._timer.timeout.connect(self._tick)
-        self._timer.start(TICK_MS)
+def overview(stage: Stage) -> Script:
+    """The window as it opens."""
+    yield from _held(stage)
+    return stage.window
 
-    def _tick(self) -> None:
-        if self._script is None:
-            self._begin_scene()
-        elif self._ready():
-            self._go_on()
-        elif time.monotonic() - self._began_s > PATIENCE_S:
-            self._fail("did not become ready")
 
-    def _begin_scene(self) -> None:
-        if not self._left:
-            self._timer.stop()
-            self.finished.emit()
-            self._stage.window.close()
-            return
-        self._script = self._left[0].play(self._stage)
-        self._began_s, self._ready = time.monotonic(), lambda: True
+def welcome(stage: Stage) -> Script:
+    """The panel of the first start."""
+    stage.window.welcome.appear()
+    yield lambda: stage.window.welcome.isVisible()
+    return stage.window
 
-    def _go_on(self) -> None:
-        assert self._script is not None
-        try:
-            self._ready = next(self._script)
-        except StopIteration as end:
-            self._photograph(end.value)
-        except HandvizError as error:
-            self._fail(str(error))
 
-    def _photograph(self, widget: QWidget) -> None:
-        self._timer.stop()
-        QTimer.singleShot(SETTLE_MS, lambda: self._save(widget))
+def orbit(stage: Stage) -> Script:
+    """The hand's own skin, from aside."""
+    stage.window.welcome.hide()
+    stage.controller.change(colour="texture", view="orbit")
+    yield stage.new_results()
+    stage.window.viewport.look_from(OrbitCamera().dragged(-110, 40))
+    yield lambda: True
+    return stage.window
 
-    def _save(self, widget: QWidget) -> None:
-        self._stage.window.view_panel.numbers.refresh()
-        path = self._folder / f"{self._left[0].name}.jpg"
-        try:
-            save_picture(widget.grab().toImage(), path)
-            logger.info("saved %s", path)
-        except HandvizError as error:
-            self.failures.append(str(error))
-        self._next()
-        self._timer.start(TICK_MS)
 
-    def _fail(self, why: str) -> None:
-        self.failures.append(f"{self._left[0].name}: {why}")
-        logger.error("%s", self.failures[-1])
-        self._next()
+def compare(stage: Stage) -> Script:
+    """Three networks side by side."""
+    stage.controller.change(colour="deviation", view="overlay", compare=True)
+    yield stage.new_results()
+    return stage.window
 
-    def _next(self) -> None:
-        self._script = None
-        self._left.pop(0)
+
+def difference(stage: Stage) -> Script:
+    """Distances of two networks."""
+    stage.controller.change(compare=False, difference=True)
+    yield stage.new_paint()
+    return stage.window
+
+
+def uncertainty(stage: Stage) -> Script:
+    """Faded parts and ellipses."""
+    stage.controller.change(difference=False, uncertain="fade", ellipses=True)
+    yield stage.new_results()
+    return stage.window
+
+
+def attention(stage: Stage) -> Script:
+    """A picked point, and where its attention goes."""
+    stage.controller.change(uncertain="show", ellipses=False, attention=True)
+    inspector = feature(stage, PointInspector)
+    inspector.pick(Pick(hand=0, vertex=None, joint=8))
+    yield lambda: inspector.has_attention
+    return stage.window
+
+
+def lens(stage: Stage) -> Script:
+    """What is known of the camera."""
+    feature(stage, PointInspector).let_go()
+    stage.controller.change(attention=False)
+    stage.press("Ctrl+L")
+    yield lambda: _open_dialog(stage) is not None
+    dialog = _open_dialog(stage)
+    assert dialog is not None
+    return dialog
+
+
+def recording(stage: Stage) -> Script:
+    """While it records."""
+    _close_dialogs(stage)
+    recorder, store = feature(stage, Recorder), stage.controller.store
+    store.remember(RECORDING_FOLDER, str(store.path.parent))
+    stage.controller.toggle_playing()
+    yield stage.new_results()
+    recorder.toggle()
+    yield stage.new_results(RECORDED_RESULTS)
+    stage.controller.say("")
+    return stage.window
+
+
+def light(stage: Stage) -> Script:
+    """The light look."""
+    recorder = feature(stage, Recorder)
+    recorder.toggle()
+    yield lambda: stage.window.sentence.text().startswith("Recorded ")
+    stage.controller.say("")
+    stage.controller.change(theme="light")
+    yield from _held(stage, MOVING_FRAME)
+    return stage.window
+
+
+def keys(stage: Stage) -> Script:
+    """The list of keys."""
+    stage.controller.change(theme="dark")
+    stage.press("F1")
+    yield lambda: bool(stage.window.findChildren(ShortcutWindow))
+    return stage.window.findChildren(ShortcutWindow)[0]
+
+
+def folder(stage: Stage) -> Script:
+    """A folder of pictures out of the clip, worst first."""
+    _close_dialogs(stage)
+    inspection = stage.window.inspection
+    inspection.inspect(str(_folder_of_pictures()))
+    yield lambda: len(inspection.page.model.rows) >= PICTURES_OF_CLIP and not inspection.is_running
+    inspection.page.show_worst_first()
+    inspection.page.choose_place(0)
+    yield lambda: inspection.page.chosen is not None
+    return stage.window
+
+
+def _folder_of_pictures() -> Path:
+    place = Path(gettempdir()) / "handviz-guide-pictures"
+    source = open_source(str(CLIP_FILE))
+    try:
+        place.mkdir(exist_ok=True)
+        count = source.frame_count or 1
+        for number in range(0, count, max(count // PICTURES_OF_CLIP, 1)):
+            source.seek(number)
+            frame = source.read()
+            if frame is not None:
+                Image.fromarray(frame.image).save(place / f"clip_{number:03d}.jpg", quality=92)
+    except OSError as error:
+        raise HandvizError(f"{place} cannot be written: {error}") from error
+    finally:
+        source.close()
+    return place
+
+
+def _open_dialog(stage: Stage) -> QDialog | None:
+    return next((dialog for dialog in _dialogs(stage.window) if dialog.isVisible()), None)
+
+
+def _close_dialogs(stage: Stage) -> None:
+    for dialog in _dialogs(stage.window):
+        dialog.close()
+
+
+def _dialogs(window: QWidget) -> list[QDialog]:
+    return window.findChildren(QDialog)
+
+
+SCENES = tuple(
+    Scene(play.__name__, play)
+    for play in (
+        overview,
+        welcome,
+        orbit,
+        compare,
+        difference,
+        uncertainty,
+        attention,
+        lens,
+        recording,
+        light,
+        keys,
+        folder,
+    )
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add where the images go, and the options of the window."""
+    parser.add_argument("folder", type=Path, help="folder of the images, such as docs/guide")
+    app.add_arguments(parser)
+    parser.set_defaults(source=str(CLIP_FILE))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the window, play every scene, save its image; exit status 1 if one failed."""
+    photographers: list[Photographer] = []
+
+    def watch(window: MainWindow, _: Controller) -> Photographer:
+        photographers.append(Photographer(window, arguments.folder, SCENES))
+        return photographers[0]
+
+    with TemporaryDirectory(prefix="handviz-settings-") as folder:
+        status = app.run(arguments, app.Instruments(watch=watch, settings_folder=Path(folder)))
+    return 1 if photographers[0].failures else status
+
+
+if __name__ == "__main__":
+    sys.exit(tools.run("guide_pictures"))

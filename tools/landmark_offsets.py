@@ -1,4 +1,4 @@
-"""``handviz marking``: where MediaPipe marks keypoints, against the hand model's joints."""
+"""Measure where MediaPipe marks keypoints, against the hand model's joints."""
 
 import argparse
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import tools
 from handviz.core.errors import HandvizError
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, KEYPOINT_PARENTS, FloatArray
 from handviz.data.synthetic.dataset import Shard, read_shard, shard_numbers
@@ -19,9 +20,6 @@ LARGEST_ERROR, LEAST_PRESENCE, MOST_HIDDEN = 0.06, 0.97, 0.05
 """Hands that count: mean distance in shares of the hand's extent, MediaPipe's presence, share that things hide."""
 SHORTEST_BONE = 0.12
 """of the extent: shorter ones, seen from their end, tell nothing"""
-
-
-# Where MediaPipe marks keypoints, against the hand model's joints, on rendered hands that it sees clearly.
 
 
 def marks_of_clear_hands(directory: Path, count: int) -> tuple[FloatArray, FloatArray]:
@@ -79,9 +77,6 @@ def table(marks: FloatArray, true: FloatArray) -> str:
     return "\n".join(lines) + "\n"
 
 
-# ``handviz marking``: where MediaPipe marks keypoints, against the hand model's joints.
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which hands."""
     parser.add_argument("--data", type=Path, required=True, help="folder written by 'handviz synthesize'")
@@ -94,3 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise HandvizError("--count must be at least 1")
     sys.stdout.write(table(*marks_of_clear_hands(arguments.data, arguments.count)))
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(tools.run("landmark_offsets"))

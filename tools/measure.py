@@ -1,27 +1,36 @@
-"""``app.py --measure startup | latency | soak``: the window measures itself with a playing source and says figures."""
+"""Measure how fast the window starts and answers, and whether it grows: it runs with a playing source.
 
+``python -m tools.measure startup | latency | soak [--minutes N] [options of app.py]``
+"""
+
+import argparse
 import logging
 import math
+import os
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import cycle
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 from PyQt6.QtCore import QObject, QTimer
 from PyQt6.QtGui import QOpenGLContext
 
+import tools
 from handviz.core.memory import held_megabytes
+from handviz.gui import app
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
-from handviz.gui.session.reconstruct_thread import PipelineLike, PipelineMaker
-from handviz.gui.session.settings import ViewSettings
 from tools import lateness, measure_start, soak
 from tools.gl_census import count_objects
 from tools.lateness import LatenessMeter
 
 Measurement = Literal["startup", "latency", "soak"]
 DEFAULT_MINUTES: dict[Measurement, float] = {"startup": 0.0, "latency": 1.0, "soak": 30.0}
+STARTS = 5
 WARM_UP_MS, SAMPLE_MS, SWITCH_MS = 5_000, 10_000, 7_000
 SCENES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("deviation, overlay", {"colour": "deviation", "view": "overlay"}),
@@ -64,18 +73,6 @@ class StartWatch(QObject):
             self._report(line)
         # Not inside the paint: closing frees what is being drawn.
         QTimer.singleShot(0, self._window.close)
-
-
-def watched_maker(make: PipelineMaker) -> PipelineMaker:
-    """Notes when the networks are there."""
-
-    def made(settings: ViewSettings) -> PipelineLike:
-        measure_start.note("worker begins to load")
-        pipeline = make(settings)
-        measure_start.note("networks loaded")
-        return pipeline
-
-    return made
 
 
 class LatencyRun(QObject):
@@ -198,4 +195,33 @@ def _gl_objects(window: MainWindow) -> int:
     return count
 
 
-__all__: Sequence[str] = ("LatencyRun", "SoakRun", "StartWatch", "begin", "watched_maker")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what to measure, and the options of the window."""
+    parser.add_argument("kind", choices=get_args(Measurement), help="seconds to the first hands, waits, or growth")
+    parser.add_argument("--minutes", type=float, metavar="N", help="length of the run (latency 1, soak 30)")
+    app.add_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the window, or several windows one after the other for the start, and report."""
+    if arguments.kind == "startup" and measure_start.STARTED_VARIABLE not in os.environ:
+        command = ["-m", "tools.measure", "startup", *window_options(arguments)]
+        measure_start.measure_starts(command, STARTS, logger.info)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="handviz-settings-") as folder:
+        instruments = app.Instruments(
+            watch=lambda window, controller: begin(arguments.kind, window, controller, arguments.minutes),
+            note=measure_start.note,
+            settings_folder=Path(folder),
+        )
+        return app.run(arguments, instruments)
+
+
+def window_options(arguments: argparse.Namespace) -> list[str]:
+    """Return the options of the window as words of a command line."""
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    return [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if name not in ("kind", "minutes")]
+
+
+if __name__ == "__main__":
+    sys.exit(tools.run("measure"))

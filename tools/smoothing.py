@@ -1,7 +1,8 @@
-"""``handviz smoothing``: Kalman against One Euro on hands whose true motion is known: error, lag, trembling."""
+"""Compare Kalman and One Euro on hands whose true motion is known: error, lag, jitter."""
 
 import argparse
 import logging
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+import tools
 from handviz.core.errors import HandvizError
 from handviz.core.geometry import intrinsics_from_field_of_view
 from handviz.core.records import VARIANTS, FloatArray, Frame, HandMesh
@@ -41,7 +43,7 @@ MEASURES = ("error_px", "error_mm", "left_px", "left_mm", "tremble_px", "tremble
 logger = logging.getLogger(__name__)
 
 
-# The picture of ``handviz smoothing``: what smoothers leave of errors and trembling, against their lag.
+# The figure: what smoothers leave of errors and trembling, against their lag.
 
 
 class Setting(Protocol):
@@ -126,8 +128,6 @@ def run(arguments: argparse.Namespace) -> int:
     report_camera(rendered)
     report_cost(rendered[0])
     if arguments.figure is not None:
-        from tools.smoothing_plot import draw_sweeps
-
         draw_sweeps(swept["simulated"], swept["rendered"], arguments.figure)
         logger.info("saved %s", arguments.figure)
     return 0
@@ -295,3 +295,7 @@ def report_cost(motion: KnownMotion) -> None:
                 smoother.smooth([hand], time_s * 1000)
                 took_ms.append((time.perf_counter() - start_s) * 1000)
         logger.info("%s: %.2f ms a hand", kind, np.median(took_ms))
+
+
+if __name__ == "__main__":
+    sys.exit(tools.run("smoothing"))

@@ -1,4 +1,4 @@
-"""``python -m tools.structure``: print the size of the package and who imports whom, so that both can be watched.
+"""Print the size of the package and who imports whom, so that both can be watched.
 
 A *room* is what lies directly under ``handviz/``: a folder, or a module. An *arrow* is a pair of rooms of which one
 imports from the other, however often. Within ``gui/`` its folders and modules are the rooms. ``--live`` also opens the
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tools
 from handviz.core.paths import CLIP_FILE, PROJECT_ROOT
 
 PACKAGE = "handviz"
@@ -181,9 +182,9 @@ def live_files() -> list[str]:
 
 def trace_window() -> None:
     """Run the window for some seconds and print, as JSON, the files of the package whose functions a frame entered."""
-    import handviz.gui.app as app
     from PyQt6.QtCore import QThread, QTimer
 
+    import handviz.gui.app as app
     from handviz.gui.session import capture_thread, reconstruct_thread
 
     entered: set[str] = set()
@@ -244,3 +245,7 @@ def run(arguments: argparse.Namespace) -> int:
         files = live_files()
         sys.stdout.write(f"files of a live frame    {len(files)}\n" + "".join(f"  {name}\n" for name in files))
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(tools.run("structure"))

@@ -1,6 +1,11 @@
-"""The baseline of the paper's Table 6: vertex colours by an MLP from the backbone's global feature alone."""
+"""Train or evaluate the baseline of the paper's Table 6: an MLP from the backbone's global feature to colours.
 
+``evaluate`` prints the rows of ``handviz texture evaluate`` and the baseline's beside them.
+"""
+
+import argparse
 import logging
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,13 +18,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+import tools
+from handviz.cli.texture import add_evaluate_arguments, evaluate
 from handviz.core.errors import HandvizError
 from handviz.core.records import FloatArray
 from handviz.evaluation.texture_scores import Colours, Method
+from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.onnx_file import IMAGE_SHAPE, INPUT_NAME
 from handviz.models.backbones.registry import make_backbone
-from handviz.models.texture.network import GlobalTexture
+from handviz.models.texture.network import RGB, TextureOutput
 from handviz.training.cache import fast_session
 from handviz.training.optimiser import descend, learning_rate_factor
 from handviz.training.texture import TextureLoss, texture_terms
@@ -29,6 +37,23 @@ logger = logging.getLogger(__name__)
 BATCH, WIDTH, RATE, WARM_UP = 32, 512, 1e-3, 200
 FILE = "global_texture.safetensors"
 BACKBONE = "mediapipe_hand"
+
+
+class GlobalTexture(nn.Module):
+    """The baseline that the paper calls [13]: an MLP from the backbone's global feature F (B, 1152) to all colours."""
+
+    def __init__(self, feature_size: int, width: int, vertex_count: int) -> None:
+        super().__init__()
+        self.vertex_count = vertex_count
+        self.layers = nn.Sequential(
+            nn.Linear(feature_size, width), nn.GELU(), nn.Linear(width, width), nn.GELU(),
+            nn.Linear(width, 2 * RGB * vertex_count),
+        )  # fmt: skip
+
+    def forward(self, feature: Tensor) -> TextureOutput:
+        """Feature (B, 1152) -> colours; it cannot say what is seen."""
+        colours = self.layers(feature).unflatten(1, (2, self.vertex_count, RGB)) * 0.3 + 0.5
+        return TextureOutput(colours[:, 0], colours[:, 1], torch.zeros_like(colours[:, 0, :, 0]))
 
 
 @dataclass(frozen=True)
@@ -111,3 +136,30 @@ def baseline_method(run: Path, template: HandTemplate) -> Method:
         return Colours(output.rgb.clamp(0, 1).numpy(), output.even.clamp(0, 1).numpy())
 
     return colours
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what to do, and with what."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    train = actions.add_parser("train", help="train on rendered hands whose colours are known")
+    train.add_argument("--data", type=Path, nargs="+", required=True, help="folders written by 'handviz synthesize'")
+    train.add_argument("--run", type=Path, required=True, help="folder for its weights")
+    train.add_argument("--epochs", type=int, default=BaselineConfig((), Path()).epochs, help="(%(default)s)")
+    train.add_argument("--limit", type=int, help="use only the first samples")
+    compared = actions.add_parser("evaluate", help="SSIM, PSNR and hidden colours on held-out crops")
+    compared.add_argument("run", type=Path, metavar="RUN", help="folder that 'train' wrote")
+    add_evaluate_arguments(compared)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the chosen action."""
+    template = load_open_hand()
+    if arguments.action == "evaluate":
+        return evaluate(arguments, {"global-feature MLP": baseline_method(arguments.run, template)})
+    config = BaselineConfig(tuple(arguments.data), arguments.run, arguments.epochs, arguments.limit)
+    logger.info("weights: %s", train_baseline(config, template))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(tools.run("texture_baseline"))

@@ -1,8 +1,11 @@
-"""A contact sheet of textured hands for a person to judge: ``handviz texture sheet``."""
+"""Draw textured hands from all sides on one sheet, for a person to judge."""
 
+import argparse
 import itertools
 import logging
 import math
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,9 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+import tools
+from handviz.cli.evaluate import held_out_crops
 from handviz.core.errors import HandvizError
 from handviz.core.geometry import intrinsics_from_field_of_view
-from handviz.core.paths import TEXTURE_NAME, variant_file
+from handviz.core.paths import MODELS, TEXTURE_NAME, variant_file
 from handviz.core.records import CROP_SIZE, Detection, Frame, FrameResult, HandCrop
 from handviz.data.synthetic.dataset import read_shard
 from handviz.detection.crop import hand_mesh_from_crop, mesh_in_crop
@@ -29,6 +34,7 @@ from handviz.sources.source import Source, open_source
 
 logger = logging.getLogger(__name__)
 TILE = CROP_SIZE
+MIN_HELD_OUT = 64
 MARGIN = 1.35
 FAR_FIELD_OF_VIEW_DEG = 20.0
 """Of a crop alone, whose camera nobody knows."""
@@ -113,3 +119,33 @@ def _tile(image: Picture, result: FrameResult) -> Picture:
     affine = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
     flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return np.asarray(cv2.warpAffine(image, affine, (TILE, TILE), flags=flags), np.uint8)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add which hands to draw, and where."""
+    parser.add_argument("input", nargs="*", help="images, folders or clips; without any: held-out crops")
+    parser.add_argument("--out", type=Path, required=True, help="PNG to write")
+    parser.add_argument("--count", type=int, default=10, help="hands (%(default)s)")
+    parser.add_argument("--held-out", type=Path, metavar="DIR", help="folder that keeps the rendered held-out set")
+    parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files (%(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Draw and write the sheet."""
+    with tempfile.TemporaryDirectory() as temporary:
+        if arguments.input:
+            results = pictured_hands(arguments.input, arguments.model_dir)
+        else:
+            kept = arguments.held_out
+            crops = held_out_crops(kept or Path(temporary), MIN_HELD_OUT, keep=kept is not None)
+            results = held_out_hands([part.directory for part in crops], arguments.count, arguments.model_dir)
+        image = sheet(results, arguments.count)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(arguments.out), image[..., ::-1]):
+        raise HandvizError(f"cannot write {arguments.out}")
+    logger.info("wrote %s", arguments.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(tools.run("texture_sheet"))

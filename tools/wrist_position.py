@@ -1,10 +1,11 @@
-"""``handviz place``: how far wrists are from where they truly are, and whether the stated deviations cover it.
+"""Measure how far wrists are from their true positions, and whether the standard deviations cover it.
 
 Hands are rendered with known K, put back into whole pictures and found there by the whole pipeline.
 """
 
 import argparse
 import logging
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+import tools
 from handviz.core.errors import HandvizError
 from handviz.core.geometry import apply_affine, invert_affine
 from handviz.core.lens import ASSUMED_LENS
@@ -168,3 +170,7 @@ def table(found: list[Found], searched: int) -> list[str]:
             + "".join(f"{'  '.join(f'{value:.0f}' for value in share):>22}" for share in covered)
         )
     return lines
+
+
+if __name__ == "__main__":
+    sys.exit(tools.run("wrist_position"))

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import sys
 from pathlib import Path
 from typing import get_args
 
@@ -13,7 +12,6 @@ from handviz.core.errors import HandvizError
 from handviz.core.paths import variant_file
 from handviz.core.records import VARIANTS, SideChoice
 from handviz.hand_models.choice import add_hand_model_option, hand_model_for
-from handviz.hand_models.open_hand import load_open_hand
 from handviz.sources.source import open_source
 
 logger = logging.getLogger(__name__)
@@ -23,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to learn from, what to start from, and where the result goes."""
     default = AdaptConfig()
     parser.epilog = "Exit status 0 if the network was adapted and kept, 2 if it did not help: then nothing is written."
-    parser.add_argument("input", nargs="?", help="clip or folder of pictures, with one hand in sight")
-    parser.add_argument("--out", type=Path, help="folder of the adapted network")
+    parser.add_argument("input", help="clip or folder of pictures, with one hand in sight")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the adapted network")
     parser.add_argument("--variant", choices=VARIANTS, default="final")
     parser.add_argument("--start-from", type=Path, help="checkpoint folder or ONNX file instead of the shipped network")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of a clip, every N-th frame")
@@ -32,12 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--side", choices=get_args(SideChoice), default="detected", help="which hand it is")
     parser.add_argument("--epochs", type=int, default=default.epochs)
     parser.add_argument("--seed", type=int, default=default.seed)
-    shown = parser.add_argument_group("proof, on rendered clips whose truth is known")
-    shown.add_argument(
-        "--demonstrate", nargs="+", metavar="LOOK", help="looks, or 'all': print errors before and after"
-    )
-    shown.add_argument("--clips", type=int, default=3, help="of each look (%(default)s)")
-    shown.add_argument("--seconds", type=float, default=20.0, help="length of each (%(default)s)")
     add_hand_model_option(parser)
 
 
@@ -45,10 +37,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Adapt, decide, write or say that it did not help."""
     if min(arguments.every, arguments.limit, arguments.epochs) < 1 or arguments.seed < 0:
         raise HandvizError("--every, --limit and --epochs must be at least 1, --seed at least 0")
-    if arguments.demonstrate:
-        return demonstration(arguments)
-    if arguments.input is None or arguments.out is None:
-        raise HandvizError("name a clip or folder, and --out, the folder of the result")
     check_out(arguments.out)
     path = arguments.start_from or variant_file(arguments.variant)
     template = hand_model_for(arguments.hand_model, path.parent)
@@ -70,26 +58,6 @@ def run(arguments: argparse.Namespace) -> int:
                                 "hands": len(crops), "epochs": outcome.epochs, "seed": arguments.seed}  # fmt: skip
     written = write_outcome(outcome, start, template, arguments.out, story)
     logger.info("%s; use it with: python app.py --model-dir %s", written, arguments.out)
-    return 0
-
-
-def demonstration(arguments: argparse.Namespace) -> int:
-    """Print a table row for every clip of every look."""
-    from tools.adaptation_demo import FIRST_SEED, HEADER, demonstrate
-    from tools.unseen_looks import LOOKS
-
-    looks = list(LOOKS) if arguments.demonstrate == ["all"] else arguments.demonstrate
-    unknown = [name for name in looks if name not in LOOKS]
-    if unknown or arguments.clips < 1 or not 8 <= arguments.seconds <= 120:
-        raise HandvizError(f"looks are {', '.join(LOOKS)}; at least one clip of 8 to 120 seconds is needed")
-    path = arguments.start_from or variant_file(arguments.variant)
-    start = start_from(path, load_open_hand())
-    config = AdaptConfig(epochs=arguments.epochs, seed=arguments.seed)
-    sys.stdout.write(HEADER + "\n")
-    for look in looks:
-        for seed in range(FIRST_SEED, FIRST_SEED + arguments.clips):
-            sys.stdout.write(demonstrate(look, seed, arguments.seconds, start, config).row() + "\n")
-            sys.stdout.flush()
     return 0
 
 

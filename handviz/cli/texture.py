@@ -1,17 +1,17 @@
-"""``handviz texture``: train, judge, export the texture net, and draw its contact sheet."""
+"""``handviz texture``: train, evaluate and export the texture net."""
 
 import argparse
 import logging
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
-import cv2
 import numpy as np
 
 from handviz.cli.evaluate import held_out_crops, onnx_predictor
 from handviz.cli.export import write_checksums
-from handviz.core.errors import HandvizError
 from handviz.core.files import write_whole
 from handviz.core.paths import MODELS, TEXTURE_NAME
 from handviz.evaluation.tables import Result, as_json
@@ -31,10 +31,7 @@ from handviz.pipeline.texture_fusion import Texturer
 from handviz.training.checkpoint import read_metadata
 from handviz.training.texture import TextureTrainConfig, train_texture
 from handviz.training.texture_checkpoint import load_texture_checkpoint
-from tools.texture_baseline import BaselineConfig, baseline_method, train_baseline
-from tools.texture_sheet import held_out_hands, pictured_hands, sheet
 
-LEAST_HELD_OUT = 64
 logger = logging.getLogger(__name__)
 
 
@@ -42,15 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to do, and with what."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_train(actions.add_parser("train", help="train on rendered hands whose colours are known"))
-    _add_baseline(actions.add_parser("baseline", help="train the global-feature MLP that evaluate compares with"))
     _add_export(actions.add_parser("export", help="write a checkpoint as ONNX and compare the two"))
-    _add_evaluate(actions.add_parser("evaluate", help="SSIM, PSNR and hidden colours on held-out crops"))
-    _add_sheet(actions.add_parser("sheet", help="draw textured hands from all sides, for a person to judge"))
+    add_evaluate_arguments(actions.add_parser("evaluate", help="SSIM, PSNR and hidden colours on held-out crops"))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the chosen action."""
-    actions = {"train": _train, "baseline": _baseline, "export": _export, "evaluate": _evaluate, "sheet": _sheet}
+    actions = {"train": _train, "export": _export, "evaluate": evaluate}
     return actions[arguments.action](arguments)
 
 
@@ -85,19 +80,6 @@ def _train(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _add_baseline(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders written by 'handviz synthesize'")
-    parser.add_argument("--run", type=Path, required=True, help="folder for its weights")
-    parser.add_argument("--epochs", type=int, default=BaselineConfig((), Path()).epochs)
-    parser.add_argument("--limit", type=int, help="use only the first samples")
-
-
-def _baseline(arguments: argparse.Namespace) -> int:
-    config = BaselineConfig(tuple(arguments.data), arguments.run, arguments.epochs, arguments.limit)
-    logger.info("weights: %s", train_baseline(config, load_open_hand()))
-    return 0
-
-
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint, such as runs/texture/last")
     parser.add_argument("--model-dir", type=Path, default=MODELS)
@@ -119,9 +101,9 @@ def _export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what to evaluate, and on what."""
     parser.add_argument("--model", type=Path, default=MODELS / TEXTURE_NAME, help="ONNX file (%(default)s)")
-    parser.add_argument("--baseline", type=Path, metavar="RUN", help="folder of 'texture baseline', for its row")
     parser.add_argument("--held-out", type=Path, metavar="DIR", help="folder that keeps the rendered held-out set")
     parser.add_argument("--count", type=int, default=2000, help="crops, of both held-out parts alike (%(default)s)")
     parser.add_argument(
@@ -136,15 +118,15 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, metavar="DIR", help="leave the figures there for 'handviz tables'")
 
 
-def _evaluate(arguments: argparse.Namespace) -> int:
+def evaluate(arguments: argparse.Namespace, more: Mapping[str, Method] = MappingProxyType({})) -> int:
+    """Print a row for the texture net, for projective sampling, and for every further method."""
     template = load_open_hand()
     texturer = Texturer(arguments.model, template)
     methods: dict[str, Method] = {
         "texture net": lambda images, points: Colours(*texturer.colours(images, points)[:2]),
         "projective sampling": projective_sampling,
+        **more,
     }
-    if arguments.baseline:
-        methods["global-feature MLP"] = baseline_method(arguments.baseline, template)
     predict = onnx_predictor(arguments.meshes) if arguments.meshes else None
     with tempfile.TemporaryDirectory() as temporary:
         kept = arguments.held_out
@@ -175,27 +157,3 @@ def _keep(found: dict[str, list[Score]], folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole({result.path: as_json(result, {})})
         logger.info("wrote %s", result.path)
-
-
-def _add_sheet(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", nargs="*", help="pictures, folders or clips; without any: held-out crops")
-    parser.add_argument("--out", type=Path, required=True, help="PNG to write")
-    parser.add_argument("--count", type=int, default=10, help="hands (%(default)s)")
-    parser.add_argument("--held-out", type=Path, metavar="DIR", help="folder that keeps the rendered held-out set")
-    parser.add_argument("--model-dir", type=Path, default=MODELS)
-
-
-def _sheet(arguments: argparse.Namespace) -> int:
-    with tempfile.TemporaryDirectory() as temporary:
-        if arguments.input:
-            results = pictured_hands(arguments.input, arguments.model_dir)
-        else:
-            kept = arguments.held_out
-            crops = held_out_crops(kept or Path(temporary), LEAST_HELD_OUT, keep=kept is not None)
-            results = held_out_hands([part.directory for part in crops], arguments.count, arguments.model_dir)
-        picture = sheet(results, arguments.count)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(arguments.out), picture[..., ::-1]):
-        raise HandvizError(f"cannot write {arguments.out}")
-    logger.info("wrote %s", arguments.out)
-    return 0

@@ -26,7 +26,7 @@ WRIST, MIDDLE_KNUCKLE = 0, 9
 CROP_SIDE_PER_EXTENT = 1.8
 SMALLEST_EXTENT_PX = 4.0
 UNMEASURED_SIZE_STD_SHARE = 0.08
-"""Of a hand whose size nobody measured, around what the network believes; ``handviz place`` measures it."""
+"""Of a hand whose size nobody measured, around what the network believes, as tools/wrist_position.py measures it."""
 
 
 def crop_from_image_affine(

@@ -21,7 +21,7 @@ MARKED_TOWARDS = {
     17: (0, 0.09),
     20: (19, 0.28),
 }
-"""Keypoint -> (towards which other, by which share of the way), as ``python -m handviz marking`` measures it.
+"""Keypoint -> (towards which other, by which share of the way), as ``python -m tools.landmark_offsets`` measures it.
 
 MediaPipe's knuckles are nearer to the wrist than the hand model's joints, and its fingertips lie under the nail, a
 quarter of the last bone short of the end."""
@@ -103,7 +103,7 @@ def place_covariance(place_m: FloatArray, view: CropView, log_depth_and_shift: F
 
 
 def widened(covariance_m2: FloatArray, place_m: FloatArray) -> FloatArray:
-    """A fit's covariance (3, 3) as large as errors of wrists on rendered hands are (``handviz place``).
+    """A fit's covariance (3, 3) as large as errors of wrists on rendered hands are (tools/wrist_position.py).
 
     Keypoints err together, which the fit does not know, and the detector sees whole hands too large or too small.
     """

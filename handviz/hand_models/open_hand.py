@@ -28,7 +28,7 @@ TEMPLATE_ARRAYS = (
     "coarse_ids",
     "full_from_coarse",
 )
-HOW_TO_GET = "restore it from the repository or run 'python -m handviz build open-hand'"
+HOW_TO_GET = "restore it from the repository or run 'python -m tools.build open-hand'"
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,9 @@ import types
 import pytest
 
 from handviz import __version__
-from handviz.__main__ import COMMANDS, main
+from handviz.__main__ import COMMANDS, MOVED, main
 from handviz.core.errors import HandvizError
 from handviz.core.paths import PROJECT_ROOT
-from tools.build import BUILDERS
 
 
 @pytest.fixture
@@ -50,12 +49,12 @@ def test_ctrl_c_is_no_traceback(fake_command: types.SimpleNamespace, capsys: pyt
     assert "stopped" in capsys.readouterr().err
 
 
-def test_building_without_its_packages_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.setitem(BUILDERS, "clip", "handviz_does_not_exist")
-    assert main(["build", "clip"]) == 1
-    assert "pip install -r requirements-dev.txt" in capsys.readouterr().err
+@pytest.mark.parametrize("command", MOVED)
+def test_a_command_that_moved_says_where_to(command: str, capsys: pytest.CaptureFixture) -> None:
+    assert main([*command.split(), "--help"]) == 2
+    tool = MOVED[command].split()[0]
+    assert f"python -m tools.{tool}" in capsys.readouterr().err
+    assert (PROJECT_ROOT / "tools" / f"{tool}.py").is_file()
 
 
 @pytest.mark.parametrize("arguments", [[], ["no-such-command"]])

@@ -1,4 +1,4 @@
-"""The doctor of downloads, and the command that writes tiny ones."""
+"""The doctor of downloads."""
 
 import json
 import shutil
@@ -11,16 +11,15 @@ import pytest
 from handviz.__main__ import main
 from handviz.core.paths import PROJECT_ROOT
 from handviz.data.datasets.examination import spread_rows
-from handviz.data.datasets.registry import READERS, reader, splits, tiny_writer
-from handviz.hand_models.mano.model import load_mano
-from tests.fake_datasets.stand_in_mano import LEFT, RIGHT
+from handviz.data.datasets.registry import READERS, reader, splits
+from tests.fake_datasets import freihand
 
 
 @pytest.fixture(scope="module")
 def download(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """FreiHAND with three hands, written by the command; tests that change it copy it."""
+    """FreiHAND with three hands, as the fake writes it; tests that change it copy it."""
     root = tmp_path_factory.mktemp("downloads") / "freihand"
-    assert main(["tiny", "freihand", "--root", str(root), "--count", "3", "--seed", "2"]) == 0
+    freihand.write("freihand", root, 3, seed=2)
     return root
 
 
@@ -80,15 +79,11 @@ def test_wrong_options_are_said(download: Path, capsys: pytest.CaptureFixture[st
     assert main(["doctor", "--dataset", "freihand"]) == 1
     assert main(["doctor", "--dataset", "freihnd", "--root", "x"]) == 1
     assert examine(download, "--pictures", "none") == 1
-    assert main(["tiny", "freihand", "--root", str(download)]) == 1
-    assert main(["tiny", "freihand", "--root", str(download / "new"), "--count", "0"]) == 1
     said = capsys.readouterr().err
     for sentence in (
         "--dataset NAME and --root DIR go together",
         "no dataset 'freihnd'; there are freihand",
         "--pictures is none: give a number",
-        "is not an empty folder",
-        "--count must be at least 1",
     ):
         assert sentence in said
 
@@ -100,12 +95,6 @@ def test_rows_are_the_first_the_last_and_between() -> None:
     assert spread_rows(5, None).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_tiny_mano_is_a_pair_that_the_door_takes(tmp_path: Path) -> None:
-    assert main(["tiny", "mano", "--root", str(tmp_path / "mano")]) == 0
-    right, left = (load_mano(tmp_path / "mano" / name) for name in (RIGHT, LEFT))
-    assert abs(right.vertices_m - left.vertices_m).max() < 1e-6
-
-
 def test_the_doctor_needs_no_package_to_start() -> None:
     """It is what says which packages are missing."""
     script = "import sys, handviz.cli.doctor; sys.exit('numpy is loaded' if 'numpy' in sys.modules else 0)"
@@ -113,17 +102,7 @@ def test_the_doctor_needs_no_package_to_start() -> None:
     assert outcome.returncode == 0, outcome.stderr
 
 
-@pytest.mark.parametrize("name", ["ho3d_v2", "hanco"])
-def test_what_is_written_tiny_opens(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["tiny", name, "--root", str(tmp_path / name), "--count", "2"]) == 0
-    assert main(["doctor", "--dataset", name, "--root", str(tmp_path / name)]) == 0
-    said = capsys.readouterr().out
-    assert [line.split()[1] for line in said.splitlines() if not line.startswith(" ")] == list(splits(name))
-    assert "FAIL" not in said
-
-
 @pytest.mark.parametrize("name", READERS)
-def test_every_dataset_has_a_reader_and_a_tiny_writer(name: str) -> None:
+def test_every_dataset_has_a_reader(name: str) -> None:
     assert len(splits(name)) == len(set(splits(name))) > 1
     assert callable(reader(name).open_split)
-    assert callable(tiny_writer(name).write)

@@ -109,7 +109,7 @@ def test_pictures_too_small_for_a_hand(size: tuple[int, int], video: bool) -> No
 
 
 def test_a_missing_detector_file(tmp_path: Path) -> None:
-    with pytest.raises(HandvizError, match=r"absent\.task is missing; build it anew: python -m handviz build"):
+    with pytest.raises(HandvizError, match=r"absent\.task is missing; build it anew: python -m tools.build"):
         HandLandmarker(tmp_path / "absent.task")
 
 

@@ -10,13 +10,13 @@ from torch.nn import functional
 
 from handviz.__main__ import main
 from handviz.core.errors import HandvizError
-from handviz.data.datasets.registry import tiny_writer
 from handviz.evaluation.recipes import load_recipe, recipe_names, smoke
 from handviz.models.amvur.model import build_model
 from handviz.training import dataset_samples
 from handviz.training.checkpoint import load_checkpoint, save_checkpoint
 from handviz.training.train import train
 from tests.fake_datasets.stand_in_mano import stand_in_template, write_stand_in_mano
+from tools.fake_datasets import writer
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -86,7 +86,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("tiny")
     roots = {name: folder / name for name in ("freihand", "ho3d_v2", "ho3d_v3")}
     for name, root in roots.items():
-        tiny_writer(name).write(name, root, 8)
+        writer(name).write(name, root, 8)
     return roots
 
 

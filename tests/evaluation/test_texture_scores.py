@@ -1,4 +1,4 @@
-"""SSIM, PSNR and colours of hidden vertices; the baselines; the command."""
+"""SSIM, PSNR and colours of hidden vertices; projective sampling; the command."""
 
 import math
 from dataclasses import replace
@@ -10,7 +10,6 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from handviz.__main__ import main
 from handviz.cli import texture as texture_command
-from handviz.core.errors import HandvizError
 from handviz.core.metrics import decibel
 from handviz.evaluation.evaluate import Crops
 from handviz.evaluation.texture_scores import (
@@ -25,7 +24,6 @@ from handviz.evaluation.texture_scores import (
     table,
 )
 from handviz.models.texture.rasterise import interpolated
-from tools.texture_baseline import BaselineConfig, baseline_method, train_baseline
 
 
 @pytest.fixture(scope="module")
@@ -107,17 +105,6 @@ def test_the_table_groups_by_what_things_hide():
     assert decibel(0.01) == pytest.approx(20)
 
 
-def test_the_baseline_learns_and_is_read_back(texture_hands, template, tmp_path, scene, faces):
-    train_baseline(BaselineConfig((texture_hands,), tmp_path, epochs=6), template)
-    method = baseline_method(tmp_path, template)
-    found = method(scene.images, scene.points)
-    grey = Colours(np.full_like(found.rgb, 0.5), np.full_like(found.rgb, 0.5))
-    learnt, untaught = (np.abs(part.albedo - scene.even / 255).mean() for part in (found, grey))
-    assert learnt < untaught
-    with pytest.raises(HandvizError, match="missing or not the baseline"):
-        baseline_method(tmp_path / "nothing", template)
-
-
 def test_any_source_of_meshes_will_do(texture_hands, template, small_model):
     predict = texture_command.onnx_predictor(small_model.onnx)
     batches = scenes([Crops(texture_hands, 4)], template, predict)
@@ -140,21 +127,6 @@ def test_the_command_prints_a_row_a_method(small_texture, texture_hands, monkeyp
     assert ours[1::2] == ["–", "–"]
     assert 0 < float(ours[2]) <= 1
     assert float(ours[4]) > 5
-
-
-def test_the_sheet_shows_held_out_hands_from_all_sides(small_texture, texture_hands, monkeypatch, tmp_path):
-    import cv2
-
-    from tests.tiny_network import write_network
-
-    write_network(tmp_path / "handviz_final.onnx")
-    (tmp_path / "handviz_texture.onnx").write_bytes(small_texture.onnx.read_bytes())
-    monkeypatch.setattr(texture_command, "held_out_crops", lambda *_, **__: [Crops(texture_hands, 2)])
-    out = tmp_path / "deep" / "sheet.png"
-    assert main(["texture", "sheet", "--out", str(out), "--count", "2", "--model-dir", str(tmp_path)]) == 0
-    picture = cv2.imread(str(out))
-    assert picture.shape == (2 * 224, 7 * 224, 3)
-    assert not np.array_equal(picture[:224, 224:448], picture[:224, 448:672])
 
 
 def slow_ssim(one, other, row, column):

@@ -12,9 +12,9 @@ from PIL import Image
 from PyQt6.QtGui import QSurfaceFormat
 from pytestqt.qtbot import QtBot
 
-import app
 from handviz.core.errors import HandvizError
 from handviz.core.paths import CLIP_FILE, PROJECT_ROOT
+from handviz.gui import app
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import SettingsStore, ViewSettings

@@ -247,7 +247,7 @@ def test_screenshot_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None
 
 
 def test_live_program_never_loads_torch() -> None:
-    code = "import sys, app, handviz.pipeline.pipeline; sys.exit('torch' in sys.modules)"
+    code = "import sys, handviz.gui.app, handviz.pipeline.pipeline; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=True, timeout=120)
 
 

@@ -126,5 +126,5 @@ def test_files_without_attention_are_refused_with_a_sentence(tmp_path: Path, tem
 
 def test_a_live_session_loads_nothing_of_it() -> None:
     loaded = "'onnx' in sys.modules or 'google.protobuf' in sys.modules"
-    code = f"import sys, app, handviz.pipeline.pipeline; sys.exit({loaded})"
+    code = f"import sys, handviz.gui.app, handviz.pipeline.pipeline; sys.exit({loaded})"
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=True, timeout=120)

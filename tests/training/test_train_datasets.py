@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from handviz.__main__ import main
+from tests.fake_datasets import freihand
+from tests.fake_datasets.stand_in_mano import write_stand_in_mano
 from tests.training.test_train_processes import losses, start, weights
 
 
@@ -13,8 +15,8 @@ from tests.training.test_train_processes import losses, start, weights
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """FreiHAND's eight green screens, the third cut off, and files like MANO's."""
     folder = tmp_path_factory.mktemp("downloads")
-    assert main(["tiny", "freihand", "--root", str(folder / "freihand"), "--count", "8"]) == 0
-    assert main(["tiny", "mano", "--root", str(folder / "mano")]) == 0
+    freihand.write("freihand", folder / "freihand", 8)
+    write_stand_in_mano(folder / "mano")
     picture = folder / "freihand" / "training" / "rgb" / "00000002.jpg"
     picture.write_bytes(picture.read_bytes()[:2000])
     return folder

@@ -68,15 +68,6 @@ def open_dataset(spec: str | Path | DatasetSpec) -> HandDataset:
 
 def reader(name: str) -> ModuleType:
     """The module that reads a dataset, loaded when it is first needed."""
-    return _module("handviz.data.datasets", name)
-
-
-def tiny_writer(name: str) -> ModuleType:
-    """The module that writes a tiny folder of a dataset's files."""
-    return _module("tests.fake_datasets", name)
-
-
-def _module(package: str, name: str) -> ModuleType:
     if name not in READERS:
         raise HandvizError(f"there is no dataset {name!r}; there are {', '.join(READERS)}")
-    return importlib.import_module(f"{package}.{READERS[name]}")
+    return importlib.import_module(f"handviz.data.datasets.{READERS[name]}")

@@ -15,7 +15,7 @@ CAMERA_TRIES = 12
 NEAREST_M, FURTHEST_M = 0.25, 1.0
 FIELD_OF_VIEW_DEG = (45.0, 80.0)
 TURN_DEG, RIGHT_SIDES, DOWN_SIDES, LOG_SIDE = (0.3, 4.6), (0.0, 0.012), (-0.006, 0.027), (-0.11, 0.088)
-"""Middle and scale of the Laplace distributions that ``python -m handviz jitter --count 500`` was fitted with."""
+"""Middle and scale of the Laplace distributions that ``python -m tools.crop_jitter --count 500`` was fitted with."""
 LOG_SIDE_RANGE = (-0.4, 0.2)
 TRUE_SIZE_SHARE = 0.3
 """Crops without the detector's bias in size: on real hands it may be smaller than on rendered ones."""
@@ -48,7 +48,7 @@ class CropJitter:
 
 
 def sample_jitter(rng: np.random.Generator) -> CropJitter:
-    """Jitter as `handviz jitter` measured it on 203 of 500 rendered hands (5 %, 50 %, 95 %).
+    """Jitter as `python -m tools.crop_jitter` measured it on 203 of 500 rendered hands (5 %, 50 %, 95 %).
 
     Turn -7, 0.3, 14.5 degrees; shift -0.039, 0.001, 0.039 sides to the right and -0.13, -0.006, 0.044 down (it misses
     bent fingertips); logarithm of the side -0.45, -0.11, 0.03 (its hands are smaller than the true ones).

@@ -158,8 +158,7 @@ def load_mediapipe_landmark_net(path: Path = BACKBONE_FILE) -> MediaPipeLandmark
         network.load_state_dict(weights)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise HandvizError(
-            f"{path} is missing or is not MediaPipe's hand network; "
-            f"'python -m handviz build backbone' makes it: {error}"
+            f"{path} is missing or is not MediaPipe's hand network; 'python -m tools.build backbone' makes it: {error}"
         ) from error
     return network
 

@@ -241,20 +241,3 @@ def _faces_of_vertex(template: HandTemplate) -> Tensor:
             around[vertex].append(number)
     most = max(map(len, around))
     return torch.tensor([row + [len(template.faces)] * (most - len(row)) for row in around])
-
-
-class GlobalTexture(nn.Module):
-    """The baseline that the paper calls [13]: an MLP from the backbone's global feature F (B, 1152) to all colours."""
-
-    def __init__(self, feature_size: int, width: int, vertex_count: int) -> None:
-        super().__init__()
-        self.vertex_count = vertex_count
-        self.layers = nn.Sequential(
-            nn.Linear(feature_size, width), nn.GELU(), nn.Linear(width, width), nn.GELU(),
-            nn.Linear(width, 2 * RGB * vertex_count),
-        )  # fmt: skip
-
-    def forward(self, feature: Tensor) -> TextureOutput:
-        """Feature (B, 1152) -> colours; it cannot say what is seen."""
-        colours = self.layers(feature).unflatten(1, (2, self.vertex_count, RGB)) * 0.3 + 0.5
-        return TextureOutput(colours[:, 0], colours[:, 1], torch.zeros_like(colours[:, 0, :, 0]))

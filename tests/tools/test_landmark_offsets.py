@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from handviz.__main__ import main
+import tools
 from handviz.detection.placement import MARKED_TOWARDS, as_the_detector_marks_them
 from tools.landmark_offsets import share_of_the_way, table
 
@@ -33,7 +33,7 @@ def test_the_table_sets_what_is_measured_beside_what_is_in_use(true):
 
 
 def test_the_command_refuses_no_crops(capsys, tmp_path):
-    assert main(["marking", "--data", str(tmp_path), "--count", "0"]) == 1
+    assert tools.run("landmark_offsets", ["--data", str(tmp_path), "--count", "0"]) == 1
     assert "--count must be at least 1" in capsys.readouterr().err
-    assert main(["marking", "--data", str(tmp_path)]) == 1
+    assert tools.run("landmark_offsets", ["--data", str(tmp_path)]) == 1
     assert "holds no rendered hands" in capsys.readouterr().err

@@ -1,7 +1,7 @@
 """The window measures itself: stages of the start, waits, and what grows; arithmetic with known answers."""
 # ruff: noqa: F811 - fixtures are imported, then named as parameters
 
-import logging
+import argparse
 import math
 import os
 import sys
@@ -13,8 +13,9 @@ import pytest
 from PyQt6.QtGui import QOpenGLContext
 from pytestqt.qtbot import QtBot
 
-import app
+import tools
 from handviz.core.errors import HandvizError
+from handviz.gui import app
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from tests.gui.test_gui_window import controller, window  # noqa: F401 - fixtures
@@ -113,7 +114,8 @@ def test_a_measured_start_tells_its_stages_and_closes(
     monkeypatch.setattr(measure_start, "noted", [])
     told: list[str] = []
     watch = measure.begin("startup", window, controller, None, told.append)
-    measure.watched_maker(FakePipeline)(controller.settings)
+    monkeypatch.setattr("handviz.pipeline.pipeline.Pipeline", lambda settings: settings)
+    app.pipeline_maker(Path("models"), note=measure_start.note)(controller.settings)
     with qtbot.waitSignal(controller.answered) as answered:
         controller.start("picture")
     window.result_painted.emit(answered.args[0].result)
@@ -181,23 +183,41 @@ def test_the_driver_is_asked_for_its_objects(qtbot: QtBot, window: MainWindow) -
     viewport.doneCurrent()
 
 
-def test_measured_starts_are_processes_of_this_program(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_measured_starts_are_processes_of_this_tool(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: list[list[str]] = []
     monkeypatch.setattr(measure_start, "measure_starts", lambda command, *_: asked.append(command))
     monkeypatch.delenv(measure_start.STARTED_VARIABLE, raising=False)
-    assert app.main(["--measure", "startup", "--source", "clip.mp4"]) == 0
-    assert Path(asked[0][0]).name == "app.py"
-    assert asked[0][1:] == ["--measure", "startup", "--source", "clip.mp4"]
+    assert tools.run("measure", ["startup", "--source=-1 clip.mp4", "--view", "orbit"]) == 0
+    assert asked[0][:3] == ["-m", "tools.measure", "startup"]
+    again = app.parse(asked[0][3:])
+    assert again == app.parse(["--source=-1 clip.mp4", "--view", "orbit"])
 
     def fail(*_: object) -> None:
         raise HandvizError("the program did not start")
 
     monkeypatch.setattr(measure_start, "measure_starts", fail)
-    with caplog.at_level(logging.ERROR):
-        assert app.main(["--measure", "startup"]) == 1
-    assert "did not start" in caplog.text
+    assert tools.run("measure", ["startup"]) == 1
+    assert "did not start" in capsys.readouterr().err
+
+
+def test_the_window_is_run_with_instruments_and_settings_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, controller: Controller, window: MainWindow
+) -> None:
+    ran: list[app.Instruments] = []
+
+    def run(options: argparse.Namespace, instruments: app.Instruments) -> int:
+        ran.append(instruments)
+        assert options.source == "clip.mp4"
+        assert instruments.settings_folder is not None
+        assert list(instruments.settings_folder.iterdir()) == []
+        return 0
+
+    monkeypatch.setattr(app, "run", run)
+    assert tools.run("measure", ["soak", "--minutes", "2", "--source", "clip.mp4"]) == 0
+    assert not ran[0].settings_folder.exists()  # type: ignore[union-attr]
+    assert isinstance(ran[0].watch(window, controller), measure.SoakRun)  # type: ignore[misc]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere Qt's own priorities do it")

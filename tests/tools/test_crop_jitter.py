@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from handviz.__main__ import main
+import tools
 from handviz.data.synthetic import viewpoint
 from handviz.detection.crop import CROP_SIDE_PER_EXTENT, crop_from_image_affine
 from tools.crop_jitter import crop_difference, table
@@ -34,7 +34,7 @@ def test_the_table_holds_percentiles_and_robust_deviations():
 
 
 def test_the_command_says_what_it_cannot_do(capsys):
-    assert main(["jitter", "--count", "0"]) == 1
+    assert tools.run("crop_jitter", ["--count", "0"]) == 1
     assert "at least 1" in capsys.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""``handviz smoothing`` on a clip that is in the cache and two simulated hands."""
+"""The comparison of smoothers on a clip that is in the cache and two simulated hands."""
 
 import argparse
 import logging
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handviz.__main__ import main
+import tools
 from handviz.pipeline.kalman import KalmanSmoother
 from tests.tools.test_motion_scores import motion
 from tools import smoothing
@@ -16,7 +16,7 @@ from tools.motion_scores import save_motion
 
 def arguments(cache: Path, *more: str) -> list[str]:
     sizes = ["--clips", "1", "--simulated", "1", "--seconds", "3", "--seed", "0"]
-    return ["smoothing", *sizes, "--cache", str(cache), *more]
+    return [*sizes, "--cache", str(cache), *more]
 
 
 def test_tables_and_a_figure_from_what_is_in_the_cache(
@@ -27,7 +27,7 @@ def test_tables_and_a_figure_from_what_is_in_the_cache(
     monkeypatch.setattr(smoothing.sweep, "__kwdefaults__", {"strengths": (0.3,), "weights": (1, 64)})
     save_motion(tmp_path / "final_0_3s.npz", motion(shake_m=0.001, rests_s=2.0))
     with caplog.at_level(logging.INFO):
-        assert main(arguments(tmp_path, "--figure", str(tmp_path / "it.png"))) == 0
+        assert tools.run("smoothing", arguments(tmp_path, "--figure", str(tmp_path / "it.png"))) == 0
     assert (tmp_path / "it.png").stat().st_size > 10_000
     for told in (
         "new in every frame",
@@ -42,7 +42,7 @@ def test_tables_and_a_figure_from_what_is_in_the_cache(
 
 
 def test_sizes_that_make_no_sense_are_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert main(["smoothing", "--clips", "0", "--cache", str(tmp_path)]) == 1
+    assert tools.run("smoothing", ["--clips", "0", "--cache", str(tmp_path)]) == 1
     assert "at least one clip" in capsys.readouterr().err
 
 

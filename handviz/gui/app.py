@@ -1,0 +1,245 @@
+"""The program with the window: its command line, its start and its end.
+
+The networks' libraries are loaded in the worker, when the window is already up.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import get_args
+
+from PyQt6.QtCore import Qt, QTimer
+from PyQt6.QtGui import QSurfaceFormat
+from PyQt6.QtWidgets import QApplication
+
+from handviz.core.errors import HandvizError
+from handviz.core.memory import return_large_blocks
+from handviz.core.paths import MODELS
+from handviz.core.records import VARIANTS
+from handviz.gui.main_window import MainWindow
+from handviz.gui.record.screenshot import save_picture
+from handviz.gui.session.controller import Controller
+from handviz.gui.session.give_way import SWITCH_INTERVAL_S
+from handviz.gui.session.reconstruct_thread import PipelineLike, PipelineMaker
+from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.gui.widgets.log_window import LogKeeper
+from handviz.gui.widgets.shortcuts import KeyboardManners
+from handviz.gui.widgets.theme import Theme
+from handviz.hand_models.choice import add_hand_model_option, display_mesh, hand_model_for
+from handviz.rendering.options import ColourMode
+
+MOST_HANDS = 2
+SCREENSHOT_PATIENCE_MS = 60_000
+OPENCV_QT_VARIABLES = ("QT_QPA_PLATFORM_PLUGIN_PATH", "QT_QPA_FONTDIR")
+logger = logging.getLogger("handviz")
+
+
+def _note_nothing(stage: str) -> None:
+    """Forget that this stage of the start was reached."""
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """What another program attaches to the window when it runs the window for its own purpose, such as measuring."""
+
+    watch: Callable[[MainWindow, Controller], object] | None = None
+    """Called before the window is shown; the result lives as long as the window. It closes the window at its end."""
+    note: Callable[[str], None] = _note_nothing
+    """Called when a stage of the start is reached, also by the reconstructing thread."""
+    settings_folder: Path | None = None
+    """Instead of the user's own."""
+
+
+NO_INSTRUMENTS = Instruments()
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Return the options of a command line."""
+    parser = argparse.ArgumentParser(prog="app.py", description="Reconstruct the hands of a camera, clip or folder.")
+    add_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the window."""
+    parser.add_argument("--source", help="camera:0, a clip, a folder of pictures or a picture")
+    parser.add_argument("--variant", choices=VARIANTS, help="the network to begin with")
+    parser.add_argument("--colour", choices=get_args(ColourMode), help="how the mesh is coloured")
+    parser.add_argument("--view", choices=("overlay", "orbit"), help="on the picture, or in free orbit")
+    parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
+    add_hand_model_option(parser)
+    parser.add_argument("--screenshot", type=Path, metavar="FILE", help="save a picture of the window and quit")
+    parser.add_argument(
+        "--screenshot-after", type=int, default=30, metavar="N", help="results to show before that (30)"
+    )
+
+
+def settings_for_this_run(options: argparse.Namespace) -> dict[str, str]:
+    """Return the settings that the command line names; they hold for this run only."""
+    named = {name: getattr(options, name) for name in ("variant", "colour", "view")}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def pipeline_maker(
+    model_dir: Path, hand_model: Path | None = None, note: Callable[[str], None] = _note_nothing
+) -> PipelineMaker:
+    """Return what makes pipelines in the worker; the networks' libraries are loaded there, not at the start."""
+
+    def make(settings: ViewSettings) -> PipelineLike:
+        note("worker begins to load")
+        from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+
+        pipeline = Pipeline(
+            PipelineSettings(
+                model_dir=model_dir,
+                variant=settings.variant,
+                lens=settings.lens,
+                hand_size=settings.hand_size,
+                smoothing=settings.smoothing,
+                smoothing_kind=settings.smoothing_kind,
+                max_hands=MOST_HANDS,
+                side=settings.side,
+                texture=settings.wants_texture,
+                compare=settings.wants_others,
+                hand_model=hand_model,
+            )
+        )
+        note("networks loaded")
+        return pipeline
+
+    return make
+
+
+def make_application(arguments: list[str]) -> QApplication:
+    """Return Qt's application, with OpenGL 3.3 core and these options of Qt's own."""
+    # Importing OpenCV points Qt at OpenCV's own plugins; PyQt6 has the right ones.
+    for variable in OPENCV_QT_VARIABLES:
+        os.environ.pop(variable, None)
+    surface_format = QSurfaceFormat()
+    surface_format.setVersion(3, 3)
+    surface_format.setProfile(QSurfaceFormat.OpenGLContextProfile.CoreProfile)
+    surface_format.setDepthBufferSize(24)
+    QSurfaceFormat.setDefaultFormat(surface_format)
+    QApplication.setAttribute(Qt.ApplicationAttribute.AA_ShareOpenGLContexts)
+    application = QApplication(["handviz", *arguments])
+    application.setApplicationName("handviz")
+    return application
+
+
+def unexpected_error_reporter(
+    controller: Controller,
+) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
+    """Return a ``sys.excepthook`` that logs and shows the error; without one PyQt ends the process at such an error."""
+
+    def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        logger.critical("unexpected error", exc_info=(kind, error, trace))
+        controller.say(f"Something failed unexpectedly ({kind.__name__}: {error}); the log says where.")
+
+    return report
+
+
+class ScreenshotAfter:
+    """Counts results on the screen, then saves the whole window and closes it; after a minute it waits no longer."""
+
+    def __init__(self, window: MainWindow, path: Path, count: int) -> None:
+        self._window, self._path, self._left = window, path, count
+        self.has_failed = True
+        window.result_painted.connect(self._count)
+        self._timer = QTimer(window)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._save)
+        self._timer.start(SCREENSHOT_PATIENCE_MS)
+
+    def _count(self, _: object) -> None:
+        self._left -= 1
+        if self._left == 0:
+            # Not inside the paint, and after the numbers have been written.
+            self._timer.start(300)
+
+    def _save(self) -> None:
+        self._window.view_panel.numbers.refresh()
+        try:
+            save_picture(self._window.grab().toImage(), self._path)
+            self.has_failed = self._left > 0
+            logger.info("saved %s", self._path)
+        except HandvizError as error:
+            logger.error("%s", error)
+        self._window.close()
+
+
+@contextmanager
+def _attached(application: QApplication) -> Iterator[LogKeeper]:
+    """Attach the log window's handler and the keyboard's manners, and detach them at the end."""
+    log_keeper, manners = LogKeeper(), KeyboardManners()
+    logging.getLogger().addHandler(log_keeper)
+    application.installEventFilter(manners)
+    try:
+        yield log_keeper
+    finally:
+        logging.getLogger().removeHandler(log_keeper)
+        application.removeEventFilter(manners)
+
+
+def make_controller(options: argparse.Namespace, instruments: Instruments = NO_INSTRUMENTS) -> Controller:
+    """Return the controller of a run with these options."""
+    maker = pipeline_maker(options.model_dir, options.hand_model, instruments.note)
+    store = SettingsStore(instruments.settings_folder)
+    return Controller(maker, store, for_this_run=settings_for_this_run(options), model_dir=options.model_dir)
+
+
+def run(options: argparse.Namespace, instruments: Instruments = NO_INSTRUMENTS) -> int:
+    """Show the window until it is closed; return the exit status. HandvizError if there is no hand model to show."""
+    return_large_blocks()
+    instruments.note("interpreter and imports")
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    application = make_application([])
+    instruments.note("Qt application")
+    theme = Theme(application)
+    with _attached(application) as log_keeper:
+        surface = display_mesh(hand_model_for(options.hand_model, options.model_dir))
+        controller = make_controller(options, instruments)
+        theme.choose(controller.settings.theme)
+        controller.settings_changed.connect(lambda settings: theme.choose(settings.theme))
+        window = MainWindow(controller, surface, log_keeper)
+        return _show(application, window, controller, options, instruments)
+
+
+def _show(
+    application: QApplication,
+    window: MainWindow,
+    controller: Controller,
+    options: argparse.Namespace,
+    instruments: Instruments,
+) -> int:
+    """Show the made window until it is closed; return the exit status."""
+    saver = None
+    if options.screenshot is not None:
+        saver = ScreenshotAfter(window, options.screenshot, max(options.screenshot_after, 1))
+    watcher = instruments.watch(window, controller) if instruments.watch is not None else None
+    sys.excepthook = unexpected_error_reporter(controller)
+    # Python sees Ctrl+C when the window's next timer calls it.
+    signal.signal(signal.SIGINT, lambda *_: window.close())
+    window.show()
+    instruments.note("window shown")
+    if saver is watcher is None:
+        window.welcome_once()
+    controller.start(options.source)
+    status = application.exec()
+    return 1 if saver is not None and saver.has_failed else status
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        return run(parse(sys.argv[1:] if arguments is None else arguments))
+    except HandvizError as error:
+        logger.error("%s", error)
+        return 1
