@@ -106,7 +106,7 @@ def test_the_rules_bite() -> None:
     ]
     assert layer_errors("training", {"handviz.data.labels", "handviz.models.amvur.model"}) == []
     assert layer_errors("gui", {"handviz.cli.doctor"}) == ["handviz.cli.doctor"]
-    assert layer_errors("evaluation", {"tools.ablation"}) == ["tools.ablation"]
+    assert layer_errors("evaluation", {"tools.measure"}) == ["tools.measure"]
     assert imported_names("def f():\n    import torch.nn\n    from handviz.core import geometry") == {
         "torch.nn",
         "handviz.core.geometry",

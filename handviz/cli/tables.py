@@ -33,7 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not any(result.recipe in recipes for result in results):
         raise HandvizError(
             f"below {arguments.runs} is no result of a recipe: "
-            "'handviz reproduce NAME --root FOLDER' trains one and evaluates it (handviz tables --recipes lists them)"
+            "'handviz reproduce NAME --root FOLDER' (or --rendered) trains one and evaluates it "
+            "(handviz tables --recipes lists them)"
         )
     text = markdown(results, [table for table in TABLES if table.name in arguments.table])
     sys.stdout.write(text)

@@ -1,6 +1,6 @@
 """The tables of AMVUR (CVPR 2023) and its supplement: every row that is the paper's own, with its printed numbers.
 
-A row names its recipe (``bench/recipes``), so that its run can be found. Rows of other methods are left out: they
+A row names its recipe (``evaluation/recipes``), so that its run can be found. Rows of other methods are left out: they
 are not handviz's to repeat. Numbers are after Procrustes alignment where a figure's name begins with ``pa_``.
 """
 
@@ -189,14 +189,3 @@ TABLES = (
         ),
     ),
 )
-
-
-def table(name: str) -> PaperTable:
-    """The table of this name; KeyError if there is none."""
-    return {one.name: one for one in TABLES}[name]
-
-
-def printed(table_name: str, recipe: str, figures: Sequence[str]) -> tuple[float, ...]:
-    """The paper's numbers for a recipe in a table; KeyError if they are not there."""
-    (row,) = (row for row in table(table_name).rows if row.recipe == recipe)
-    return tuple(row.numbers[figure] for figure in figures)

@@ -3,11 +3,12 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import write_whole
 from handviz.evaluation.paper_tables import FIGURES, TABLES, PaperRow, PaperTable
 
 FORMAT = 1
@@ -28,7 +29,17 @@ COLUMN_OF = {
     "psnr_db": "psnr_db",
 }
 """A figure's column of an official evaluation; "before alignment" is read as wrist on wrist, as HO3D's code has it."""
+RENDERED = "rendered"
+"""``Result.dataset`` of crops that handviz renders, and ``PaperTable.test`` of a table of such results."""
 NOTE = "Of every pair of columns the first is the paper's number, the second that of the run found (a dash: none)."
+RENDERED_NOTE = """\
+## Rendered hands: no results on a dataset
+
+The tables below repeat rows in a cheap form: heads alone, trained for a short time on a frozen backbone, trained and
+tested on rendered hands (`handviz reproduce NAME --rendered`). Every such number ends in "r". The paper trains whole
+networks on photographs and tests on a dataset: compare the order of the rows, never a number with its neighbour. Every
+row is one training: small differences mean nothing."""
+UNLIKE = "**Not to be compared: these rows were trained or tested in different ways.**"
 
 
 # What an official evaluation leaves for the tables: one JSON file beside its run.
@@ -48,6 +59,8 @@ class Result:
     crops_seen: int
     figures: dict[str, float]
     """means by the columns of ``definitions.Scores``"""
+    conditions: str = ""
+    """how it was trained, where that is not the recipe's own way"""
 
     @property
     def test(self) -> str:
@@ -65,10 +78,17 @@ def as_json(result: Result, intervals: dict[str, tuple[float, float]]) -> bytes:
         "split": result.split,
         "samples": result.samples,
         "crops_seen": result.crops_seen,
+        "conditions": result.conditions,
         "figures": {name: value for name, value in result.figures.items() if math.isfinite(value)},
         "intervals_95": {name: list(pair) for name, pair in intervals.items()},
     }
     return (json.dumps(entry, indent=1) + "\n").encode("utf-8")
+
+
+def keep_result(result: Result, intervals: dict[str, tuple[float, float]]) -> Path:
+    """Write the result into its file, whose path is returned; HandvizError if it cannot be written."""
+    write_whole({result.path: as_json(result, intervals)})
+    return result.path
 
 
 def read_results(folder: Path) -> list[Result]:
@@ -85,7 +105,8 @@ def _read(path: Path) -> Result:
         entry = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(entry, dict) or entry.get("handviz_official") != FORMAT:
             raise ValueError("it is not written by 'handviz evaluate --json' of this version")
-        texts = {name: _checked(entry, name, str) for name in ("recipe", "model", "dataset", "split")}
+        entry.setdefault("conditions", "")  # of files of earlier versions
+        texts = {name: _checked(entry, name, str) for name in ("recipe", "model", "dataset", "split", "conditions")}
         counts = {name: _checked(entry, name, int) for name in ("samples", "crops_seen")}
         return Result(path=path, **texts, **counts, figures=dict(_figures(_checked(entry, "figures", dict))))
     except (OSError, ValueError, RecursionError) as error:
@@ -106,42 +127,59 @@ def _figures(found: dict[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def markdown(results: Sequence[Result], tables: Sequence[PaperTable] = TABLES) -> str:
-    """Every table, a row a recipe; below each what the runs in it were trained and tested on."""
-    return "\n\n".join([NOTE, *(_table(table, results) for table in tables)]) + "\n"
+    """Return every table, a row a recipe, then those that have rows trained on rendered hands, apart and marked.
+
+    Below each stands what the runs in it were trained and tested on.
+    """
+    parts = [NOTE, *(_table(table, results) for table in tables)]
+    rendered = [on_rendered_hands(table) for table in tables if not table.test.startswith(RENDERED)]
+    rendered = [table for table in rendered if any(found_for(row, table, results) for row in table.rows)]
+    if rendered:
+        parts += [RENDERED_NOTE, *(_table(table, results) for table in rendered)]
+    return "\n\n".join(parts) + "\n"
+
+
+def on_rendered_hands(table: PaperTable) -> PaperTable:
+    """Return the table of the same rows, trained and tested on rendered hands."""
+    return replace(table, title=f"{table.title} (the paper) beside RENDERED HANDS (ours)", test=RENDERED)
 
 
 def found_for(row: PaperRow, table: PaperTable, results: Sequence[Result]) -> Result | None:
-    """The row's run: of several the one that has seen the most crops, then the one tested on the most samples."""
-    own = [one for one in results if one.recipe == row.recipe and one.test == table.test]
+    """Return the row's run: of several the one that saw the most crops, then the one tested on the most samples."""
+    own = [one for one in results if one.recipe == row.recipe and table.test in (one.test, one.dataset)]
     return max(own, key=lambda one: (one.crops_seen, one.samples, str(one.path)), default=None)
 
 
 def _table(table: PaperTable, results: Sequence[Result]) -> str:
-    heads = [part for figure in table.figures for part in (f"{FIGURES[figure][0]}: paper", "ours")]
+    ours = "rendered" if table.test == RENDERED else "ours"
+    heads = [part for figure in table.figures for part in (f"{FIGURES[figure][0]}: paper", ours)]
     lines = [f"### Table {table.name}: {table.title}", "", "| | " + " | ".join(heads) + " |"]
     lines.append("|---" * (1 + len(heads)) + "|")
-    notes = []
-    for row in table.rows:
-        found = found_for(row, table, results)
-        lines.append(f"| {row.label} | " + " | ".join(_cells(row, table, found)) + " |")
-        if found is not None:
-            notes.append(_note(row, found))
+    runs = [(row, found_for(row, table, results)) for row in table.rows]
+    lines += [f"| {row.label} | " + " | ".join(_cells(row, table, found)) + " |" for row, found in runs]
+    notes = [_note(row, found) for row, found in runs if found is not None]
+    # Results on a dataset are its official test each; rendered ones are alike only among themselves.
+    ways = {(one.conditions, one.test, one.samples) for _, one in runs if one is not None}
+    if table.test == RENDERED and len(ways) > 1:
+        notes.append(f"\n{UNLIKE}")
     return "\n".join([*lines, *(["", *notes] if notes else [])])
 
 
 def _cells(row: PaperRow, table: PaperTable, found: Result | None) -> list[str]:
     ours = {} if found is None else found.figures
+    mark = " r" if table.test == RENDERED else ""
     return [
         cell
         for figure in table.figures
-        for cell in (_cell(figure, row.numbers.get(figure)), _cell(figure, ours.get(COLUMN_OF[figure])))
+        for cell in (_cell(figure, row.numbers.get(figure)), _cell(figure, ours.get(COLUMN_OF[figure]), mark))
     ]
 
 
-def _cell(figure: str, value: float | None) -> str:
-    return "–" if value is None else FIGURES[figure][1].format(value)
+def _cell(figure: str, value: float | None, mark: str = "") -> str:
+    return "–" if value is None else FIGURES[figure][1].format(value) + mark
 
 
 def _note(row: PaperRow, found: Result) -> str:
     place = found.path.parent.name or str(Path(found.path))
-    return f"- {row.label}: {place}, {found.crops_seen:,} crops seen, {found.samples:,} samples of {found.test}"
+    text = f"- {row.label}: {place}, {found.crops_seen:,} crops seen, {found.samples:,} samples of {found.test}"
+    return f"{text}; {found.conditions}" if found.conditions else text

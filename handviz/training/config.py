@@ -65,7 +65,7 @@ class TrainConfig:
     limit: int | None = None
     """Use only the first samples."""
     recipe: str = ""
-    """Name of the recipe that all of this comes from (bench/recipes.py); empty: from none."""
+    """Name of the recipe that all of this comes from (evaluation/recipes.py); empty: from none."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "checkpoint_every", "limit"):

@@ -105,6 +105,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset_samples, "picture_batch", lambda pictures: functional.avg_pool2d(whole(pictures), 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_runs_for_twenty_steps(
     name: str, roots: dict[str, Path], camera_prior: Path, small: None, tmp_path: Path
@@ -125,6 +126,7 @@ def test_every_recipe_runs_for_twenty_steps(
     assert ("image" in on) == (recipe.loss.image > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ho3d_v2_l2", "freihand_weak_final"])
 def test_a_row_goes_from_a_download_to_its_table(
     name: str, roots: dict[str, Path], camera_prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture

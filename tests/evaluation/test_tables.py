@@ -9,7 +9,7 @@ import pytest
 from handviz.__main__ import main
 from handviz.evaluation.paper_tables import FIGURES, TABLES
 from handviz.evaluation.recipes import recipe_names
-from handviz.evaluation.tables import COLUMN_OF, Result, as_json, markdown, read_results
+from handviz.evaluation.tables import COLUMN_OF, RENDERED, UNLIKE, Result, as_json, markdown, read_results
 
 FIGURES_FOUND = {column: 1.0 + place / 8 for place, column in enumerate(COLUMN_OF.values())}
 
@@ -42,7 +42,7 @@ def test_every_row_s_recipe_is_there_and_every_recipe_has_a_row() -> None:
 
 
 def test_results_are_read_back(tmp_path: Path) -> None:
-    written = [result(tmp_path / "a"), result(tmp_path / "b", recipe="")]
+    written = [result(tmp_path / "a"), result(tmp_path / "b", recipe="", conditions="600 steps")]
     assert read_results(tmp_path) == written
 
 
@@ -65,6 +65,51 @@ def test_the_longest_run_on_the_right_split_is_taken(tmp_path: Path) -> None:
     text = markdown(found)
     assert "| supervised: final | 0.835 | – | 8.3 | 7.7 |" in text
     assert "elsewhere" not in text
+
+
+def test_a_result_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    made = result(tmp_path / "run")
+    entry = json.loads(made.path.read_text())
+    del entry["conditions"]
+    made.path.write_text(json.dumps(entry))
+    assert read_results(tmp_path) == [made]
+
+
+def rendered(folder: Path, **changes: object) -> Result:
+    """What the cheap form of ho3d_v2_final left."""
+    made = {"dataset": RENDERED, "split": "hands", "samples": 2_000, "conditions": "600 steps"}
+    return result(folder, **(made | changes))
+
+
+def test_a_rendered_number_stands_apart_and_says_so_itself(tmp_path: Path) -> None:
+    found = [result(tmp_path / "dataset"), rendered(tmp_path / "cheap", crops_seen=99_000)]
+    of_datasets, of_rendered = markdown(found).split("## Rendered hands: no results on a dataset")
+    assert of_datasets.strip() == markdown(found[:1]).strip(), "the tables of datasets are as without it"
+    assert "cheap" not in of_datasets
+    titles = [line for line in of_rendered.splitlines() if line.startswith("### Table")]
+    assert len(titles) == len([table for table in TABLES if any(row.recipe == "ho3d_v2_final" for row in table.rows)])
+    assert all("RENDERED HANDS" in title for title in titles)
+    rows = [line for line in of_rendered.splitlines() if line.startswith("| ") and "paper" not in line]
+    ours = [cell.strip() for row in rows for cell in row.strip("|").split("|")[2::2]]
+    assert {cell for cell in ours if cell != "–"}
+    assert all(cell == "–" or cell.endswith(" r") for cell in ours)
+    assert "| supervised: final | 0.835 | 1.000 r | 8.3 | 1.1 r |" in of_rendered
+    assert "cheap, 99,000 crops seen, 2,000 samples of rendered/hands; 600 steps" in of_rendered
+    assert UNLIKE not in of_rendered
+
+
+def test_without_a_rendered_result_there_is_no_such_table(tmp_path: Path) -> None:
+    assert "rendered hands" not in markdown([result(tmp_path / "run")]).lower().replace(
+        "rendered held-out hands", "Table 6's title"
+    )
+
+
+@pytest.mark.parametrize("change", [{"conditions": "450 steps"}, {"samples": 7}, {"split": "others"}])
+def test_rendered_rows_that_were_not_made_alike_are_not_compared(tmp_path: Path, change: dict[str, object]) -> None:
+    rows = [rendered(tmp_path / "a"), rendered(tmp_path / "b", recipe="ho3d_v2_dense", **change)]
+    alike = [rows[0], rendered(tmp_path / "c", recipe="ho3d_v2_dense")]
+    assert markdown(rows).count(UNLIKE) == 1, "of Table 5 alone"
+    assert UNLIKE not in markdown(alike)
 
 
 @pytest.mark.parametrize(

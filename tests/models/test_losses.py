@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from handviz.core.gaussian import rotation_from_6d, six_d_from_rotation
+from handviz.core.errors import HandvizError
+from handviz.core.gaussian import gaussian_nll, rotation_from_6d, six_d_from_rotation
 from handviz.core.records import VARIANTS
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.evidence import Evidence
-from handviz.models.amvur.losses import LossConfig, Truth, crop_terms, squared_terms, supervised_terms
+from handviz.models.amvur.losses import LossConfig, Truth, crop_terms, l2_terms, squared_terms, supervised_terms
 from handviz.models.amvur.model import ModelConfig, ModelOutput, build_model
 from handviz.models.amvur.network import CameraOutput, PriorOutput, camera_vector
 
@@ -342,3 +343,32 @@ def test_every_parameter_behind_the_feature_learns(open_hand_truth, variant):
     names, parameters = zip(*heads.named_parameters(), strict=True)
     still = [name for name, moves in zip(names, moved_by(loss, *parameters), strict=True) if not moves]
     assert still == []
+
+
+# Squared errors in the place of likelihood and divergence (supplement, Table 3).
+
+
+def test_l2_has_the_gradient_of_squared_errors_and_none_of_the_variance(output, truth, regressor):
+    only = LossConfig(likelihood="l2", keypoints=0, image=0, camera=0, kl=0, prior=0, crop=0, joints=0)
+    loss = sum(supervised_terms(output, truth, regressor, only).values())
+    gradient, of_variance = torch.autograd.grad(loss, [output.mean_cm, output.log_variance], allow_unused=True)
+    errors = output.mean_cm.detach() - truth.vertices_cm
+    torch.testing.assert_close(gradient, 2 * errors / errors.numel())
+    assert of_variance is None
+    # Half of it is the Gaussian's at a variance of 1 cm².
+    mean = output.mean_cm.detach().requires_grad_()
+    gaussian_nll(truth.vertices_cm, mean, torch.zeros_like(mean)).mean().backward()
+    torch.testing.assert_close(mean.grad, gradient / 2)
+
+
+def test_l2_keeps_amvur_near_the_prior_without_a_divergence(output, truth, regressor):
+    apart = output.mean_cm - output.prior.vertices_cm
+    terms = l2_terms(output, truth, regressor, LossConfig(kl=2.0))
+    expected = 2 * (apart.square().mean() + (regressor @ apart).square().mean())
+    torch.testing.assert_close(terms["kl"], expected)
+    assert "deviation" not in terms
+
+
+def test_an_unknown_likelihood_is_an_error():
+    with pytest.raises(HandvizError, match="there are gaussian, l2"):
+        LossConfig(likelihood="l1")

@@ -18,9 +18,11 @@ from handviz.models.amvur.network import (
     LOWEST_LOG_VARIANCE,
     Amvur,
     CameraNet,
+    DenseVertices,
     PriorNet,
     TokenLinear,
     TokenSettings,
+    VertexAttention,
     attention,
     camera_vector,
 )
@@ -283,4 +285,70 @@ def test_the_camera_s_deviation_does_not_push_the_image_feature():
 )
 def test_a_model_that_is_none_is_said(change, named):
     with pytest.raises(HandvizError, match=named):
+        ModelConfig(**change)
+
+
+# The forms of AMVUR in the paper's Table 5.
+
+
+def vertex_net(template, kind, **options):
+    """A small net of these options whose offsets are not near zero, from the same random weights."""
+    torch.manual_seed(0)
+    net = kind(FEATURE, template, TokenSettings(width=16, heads=4, coarse=True, **options))
+    nn.init.normal_(net.mean[-1].weight, std=0.5)
+    return net.eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [Amvur, VertexAttention])
+def test_tokens_by_index_know_nothing_of_the_mesh(template, kind):
+    """Another rest pose moves where offsets start from, not the offsets."""
+    other = replace(template, vertices_m=template.vertices_m[::-1] * 1.3)
+    feature = torch.randn(2, FEATURE)
+
+    def offsets(hand, **options):
+        net = vertex_net(hand, kind, **options)
+        return net(feature).mean_cm - net.rest_cm
+
+    difference = offsets(template, by_index=True) - offsets(other, by_index=True)
+    assert difference.abs().max() < 1e-4
+    assert (offsets(template) - offsets(other)).abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_tokens_by_index_still_differ(template):
+    net = vertex_net(template, VertexAttention, by_index=True)
+    codes = net.rest_tokens[0]
+    assert codes.shape[0] == 195
+    assert torch.cdist(codes, codes).fill_diagonal_(9.0).min() > 0.1
+    assert (net(torch.randn(1, FEATURE)).mean_cm - net.rest_cm).std(dim=1).min() > 0.01
+
+
+@torch.no_grad()
+def test_self_attention_hears_nothing_of_the_joints(template):
+    for kind, hears in ((VertexAttention, False), (Amvur, True)):
+        net, feature = vertex_net(template, kind), torch.randn(2, FEATURE)
+        before = net(feature).mean_cm
+        net.rest_keypoints += 3.0
+        assert ((net(feature).mean_cm - before).abs().max() > 1e-3) == hears
+
+
+@torch.no_grad()
+def test_dense_layers_give_a_gaussian_near_the_rest_pose(template):
+    net = DenseVertices(FEATURE, template, width=16)
+    answer = net(torch.randn(3, FEATURE))
+    assert answer.mean_cm.shape == answer.log_variance.shape == (3, 778, 3)
+    assert (answer.mean_cm - net.rest_cm).abs().max() < 1.0
+
+
+@pytest.mark.parametrize("change", [{"attention": "dense"}, {"positions": "index"}])
+def test_a_base_mesh_needs_tokens_that_may_know_it(change):
+    with pytest.raises(HandvizError, match='need conditioning "rest"'):
+        ModelConfig(variant="final", conditioning="prior", **change)
+    assert not ModelConfig(variant="amvur", conditioning="prior", **change).on_base
+
+
+@pytest.mark.parametrize("change", [{"attention": "some"}, {"positions": "none"}])
+def test_an_unknown_form_is_an_error(change):
+    with pytest.raises(HandvizError, match="there are"):
         ModelConfig(**change)

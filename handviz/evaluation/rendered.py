@@ -1,0 +1,130 @@
+"""A row of the paper's tables without a download: fresh heads on a frozen backbone, on rendered hands.
+
+A recipe keeps its variant, its form of AMVUR, its supervision and its loss. What makes it cheap is the same for every
+row: the backbone's features are computed once, tokens are coarse, the training is short (docs/research/reproduction.md).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handviz.core.errors import HandvizError
+from handviz.core.records import FloatArray
+from handviz.evaluation.card import Answers, Card, card
+from handviz.evaluation.definitions import CameraPoints, mean_intervals, score
+from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect
+from handviz.evaluation.recipes import Recipe
+from handviz.evaluation.tables import RENDERED, Result, keep_result
+from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.model import ModelConfig
+from handviz.training.checkpoint import load_checkpoint
+from handviz.training.config import TrainConfig
+
+ALIGNMENTS = ("root_", "procrustes_")
+"""Of the official measures; crops have no camera, so nothing is compared in a camera's frame."""
+POINT_FIGURES = ("mpjpe_mm", "pa_mpjpe_mm", "pa_mpjpe_visible_mm", "pa_mpjpe_hidden_mm", "pa_mpvpe_mm", "f5", "f15")
+"""Figures of the card that a mean without a variance has."""
+
+
+@dataclass(frozen=True)
+class RenderedHands:
+    """What rows on rendered hands share: only rows that share all of it can be compared."""
+
+    data: tuple[Path, ...]
+    """Folders of rendered crops to train on"""
+    test: Path
+    """Another such folder, not trained on"""
+    backbone_from: Path | None = None
+    """Checkpoint whose backbone is the frozen one; None: MediaPipe's weights"""
+    epochs: int = 2
+    limit: int | None = None
+    """Train on the first crops only"""
+    test_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.test_limit is not None and self.test_limit < 1:
+            raise HandvizError(f"--test-limit is {self.test_limit}, it must be at least 1")
+        if self.test.resolve() in [folder.resolve() for folder in self.data]:
+            raise HandvizError(f"{self.test} is trained on: test on a folder of another seed")
+
+
+def rendered_config(
+    recipe: Recipe, hands: RenderedHands, run: Path, template: HandTemplate, *, camera_prior: Path | None = None
+) -> TrainConfig:
+    """Return the cheap training of a recipe; HandvizError if the checkpoint of the backbone cannot be read."""
+    small = ModelConfig()
+    backbone = small.backbone
+    if hands.backbone_from is not None:
+        backbone = load_checkpoint(hands.backbone_from, template)[1].backbone
+    config = recipe.config(hands.data, run, camera_prior=camera_prior)
+    model = replace(config.model, backbone=backbone, tokens=small.tokens, width=small.width, witness_stem=False)
+    return replace(
+        config,
+        model=model,
+        backbone_from=hands.backbone_from,
+        limit=hands.limit,
+        epochs=hands.epochs,
+        end_to_end=False,
+        tail_rate=0.0,
+        head_rate=1e-3,
+        batch_size=64,
+        warm_up_steps=60,
+    )
+
+
+def evaluate_rendered(config: TrainConfig, hands: RenderedHands, template: HandTemplate) -> tuple[Result, Card]:
+    """Test the checkpoint of a run and write its result beside it; returns that and the card of the same crops."""
+    last, name = config.run / "last", hands.test.resolve().name
+    answers = collect([Crops(hands.test, hands.test_limit)], checkpoint_predictor(last, template), template)
+    columns = rendered_scores(answers)
+    _, _, notes = load_checkpoint(last, template)
+    result = Result(
+        path=config.run / f"official_{RENDERED}_{name}.json",
+        recipe=config.recipe,
+        model=str(last),
+        dataset=RENDERED,
+        split=name,
+        samples=len(answers.hidden_share),
+        crops_seen=int(notes.get("samples_seen", 0)),
+        figures={column: float(values.mean()) for column, values in columns.items()},
+        conditions=_conditions(notes, template),
+    )
+    keep_result(result, _intervals(columns))
+    has_variance = config.model.variant == "prior" or config.loss.likelihood != "l2"
+    return result, card(answers) if has_variance else without_uncertainty(card(answers))
+
+
+def rendered_scores(answers: Answers) -> dict[str, FloatArray]:
+    """Return the official measures (N,) of points in the crop's axes, from the wrist and after Procrustes."""
+    columns = (answers.keypoints_m, answers.true_keypoints_m, answers.vertices_m, answers.true_vertices_m)
+    scores = score(CameraPoints(*(points.astype(np.float64) for points in columns)))
+    return {name: values for name, values in scores.columns.items() if name.startswith(ALIGNMENTS)}
+
+
+def without_uncertainty(found: Card) -> Card:
+    """Return a card without the figures that need a variance: L2 trains none."""
+    return replace(found, **{name: math.nan for name in vars(found) if name not in POINT_FIGURES})
+
+
+def _intervals(columns: dict[str, FloatArray]) -> dict[str, tuple[float, float]]:
+    values = np.stack(list(columns.values()), axis=1)
+    ends = mean_intervals(values, [str(row) for row in range(len(values))])
+    return {name: (float(low), float(high)) for name, low, high in zip(columns, *ends, strict=True)}
+
+
+def _conditions(notes: dict[str, Any], template: HandTemplate) -> str:
+    """How a checkpoint was trained: what must be the same for all rows of a table."""
+    train = notes["train"]
+    return (
+        f"{notes['step']:,} steps of {train['batch_size']} crops ({notes['samples']:,} of {_joined(train['data'])}), "
+        f"seed {train['seed']}, heads alone on the frozen backbone of {train['backbone_from'] or 'MediaPipe'}, "
+        f"hand model {template.name}"
+    )
+
+
+def _joined(folders: Sequence[str]) -> str:
+    return " and ".join(folders)
