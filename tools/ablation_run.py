@@ -23,7 +23,7 @@ from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import HandModel, ModelConfig, VariantHeads, build_model
 from handviz.training.cache import CachedSamples, load_cached, with_evidence
 from handviz.training.checkpoint import load_checkpoint, save_checkpoint
-from handviz.training.optimiser import descend, learning_rate_factor
+from handviz.training.trainer import learning_rate_factor
 from tools.ablation import DEVIATION_FIGURES, MODEL, RESULT, Experiment
 
 
@@ -120,7 +120,10 @@ def train_heads(
         loss = torch.stack(list(terms_of(heads(evidence), truth, regressor, experiment.loss).values())).sum()
         if not torch.isfinite(loss):
             raise HandvizError(f"{experiment.name}: the loss became {loss.item()} at step {len(losses)}")
-        descend(loss, heads, optimiser, budget.gradient_norm)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(heads.parameters(), budget.gradient_norm)
+        optimiser.step()
         losses.append(float(loss.detach()))
     return losses
 

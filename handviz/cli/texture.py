@@ -29,8 +29,7 @@ from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.texture.export import export_texture
 from handviz.pipeline.texture_fusion import Texturer
 from handviz.training.checkpoint import read_metadata
-from handviz.training.texture import TextureTrainConfig, train_texture
-from handviz.training.texture_checkpoint import load_texture_checkpoint
+from handviz.training.texture import TextureTrainConfig, load_texture_checkpoint, train_texture
 from tools.texture_baseline import BaselineConfig, baseline_method, train_baseline
 from tools.texture_sheet import held_out_hands, pictured_hands, sheet
 
@@ -93,7 +92,7 @@ def _add_baseline(parser: argparse.ArgumentParser) -> None:
 
 
 def _baseline(arguments: argparse.Namespace) -> int:
-    config = BaselineConfig(tuple(arguments.data), arguments.run, arguments.epochs, arguments.limit)
+    config = BaselineConfig(tuple(arguments.data), arguments.run, epochs=arguments.epochs, limit=arguments.limit)
     logger.info("weights: %s", train_baseline(config, load_open_hand()))
     return 0
 
