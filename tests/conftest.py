@@ -253,7 +253,7 @@ def cached_hands(rendered_hands: Path) -> Path:
 def config(tmp_path: Path, cached_hands: Path) -> "TrainConfig":
     """A training of two epochs of two steps on eight hands."""
     from handviz.training.config import TrainConfig
-    from tests.training import SMALL
+    from tests.small_trainings import SMALL
 
     return TrainConfig(
         data=(cached_hands,),

@@ -3,13 +3,20 @@
 import torch
 
 from handviz.models.amvur.model import ModelConfig
+from handviz.training.amvur import AmvurTask
+from handviz.training.trainer import Run
 
 SMALL = ModelConfig(width=16, regressor_width=16, evidence_width=16, evidence_layers=1)
 
 
+def amvur_run(config, template):
+    """A run of AMVUR that has not resumed."""
+    return Run(AmvurTask(config, template))
+
+
 def run_steps(trainer, count=None):
     """Loss of every step."""
-    trainer.model.train()
+    trainer.task.network.train()
     losses = []
     for ids in trainer.batches():
         losses.append(sum(trainer.train_step(ids).values()))

@@ -6,7 +6,7 @@
 import argparse
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -29,12 +29,13 @@ from handviz.models.amvur.onnx_file import IMAGE_SHAPE, INPUT_NAME
 from handviz.models.backbones.registry import make_backbone
 from handviz.models.texture.network import RGB, TextureOutput
 from handviz.training.cache import fast_session
-from handviz.training.optimiser import descend, learning_rate_factor
+from handviz.training.config import RunConfig
 from handviz.training.texture import TextureLoss, texture_terms
 from handviz.training.texture_samples import TextureSamples, load_texture_samples
+from handviz.training.trainer import Task, Trainer, parameter_group
 
 logger = logging.getLogger(__name__)
-BATCH, WIDTH, RATE, WARM_UP = 32, 512, 1e-3, 200
+WIDTH, RATE = 512, 1e-3
 FILE = "global_texture.safetensors"
 BACKBONE = "mediapipe_hand"
 
@@ -57,14 +58,13 @@ class GlobalTexture(nn.Module):
 
 
 @dataclass(frozen=True)
-class BaselineConfig:
+class BaselineConfig(RunConfig):
     """What a run depends on."""
 
     data: tuple[Path, ...]
-    run: Path
+    _: KW_ONLY
     epochs: int = 10
-    limit: int | None = None
-    seed: int = 0
+    batch_size: int = 32
 
 
 class _Feature(nn.Module):
@@ -85,36 +85,47 @@ def _feature_session() -> tuple[onnxruntime.InferenceSession, int]:
     return fast_session(network, ["feature"], IMAGE_SHAPE), network.size
 
 
-def _features(samples: TextureSamples) -> Tensor:
+def _features(samples: TextureSamples, batch_size: int) -> Tensor:
     """(N, D) of all samples."""
     session, _ = _feature_session()
     found = []
-    for ids in tqdm(torch.arange(len(samples)).split(BATCH), desc="global features", unit="batch"):
+    for ids in tqdm(torch.arange(len(samples)).split(batch_size), desc="global features", unit="batch"):
         found.append(session.run(None, {INPUT_NAME: samples.images(ids).numpy()})[0])
     return torch.from_numpy(np.concatenate(found))
 
 
+class BaselineTask(Task):
+    """The MLP on the samples and the losses of the texture net."""
+
+    samples: TextureSamples
+
+    def __init__(self, config: BaselineConfig, template: HandTemplate) -> None:
+        self.config = config
+        torch.manual_seed(config.seed)
+        self.samples = load_texture_samples(config.data, template, config.limit)
+        self.features = _features(self.samples, config.batch_size)
+        self.network = GlobalTexture(self.features.shape[1], WIDTH, template.vertex_count)
+        self.groups = [parameter_group(self.network.parameters(), RATE)]
+        self.faces, self.loss = torch.tensor(template.faces).long(), TextureLoss(seen=0.0)
+
+    def order(self, epoch: int) -> Tensor:
+        """Return sample numbers that are drawn with replacement, as many as fill batches."""
+        count, size = len(self.samples), self.config.batch_size
+        return torch.randint(count, (count // size * size,))
+
+    def loss_terms(self, ids: Tensor, step: int) -> dict[str, Tensor]:
+        """Return the weighted terms of a batch."""
+        return texture_terms(self.network(self.features[ids]), self.samples.batch(ids), self.faces, self.loss)
+
+
 def train_baseline(config: BaselineConfig, template: HandTemplate) -> Path:
-    """Train on the samples and the losses of the texture net; returns the file."""
-    torch.manual_seed(config.seed)
-    samples = load_texture_samples(config.data, template, config.limit)
-    features = _features(samples)
-    network = GlobalTexture(features.shape[1], WIDTH, template.vertex_count)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE)
-    faces, loss = torch.tensor(template.faces).long(), TextureLoss(seen=0.0)
-    steps = len(samples) // BATCH * config.epochs
-    if not steps:
-        raise HandvizError(f"{len(samples)} samples are fewer than a batch")
-    for step in tqdm(range(steps), unit="step"):
-        for group in optimiser.param_groups:
-            group["lr"] = RATE * learning_rate_factor(step, steps, WARM_UP)
-        ids = torch.randint(len(samples), (BATCH,))
-        terms = texture_terms(network(features[ids]), samples.batch(ids), faces, loss)
-        descend(torch.stack(list(terms.values())).sum(), network, optimiser, 1.0)
+    """Train to the end; returns the file."""
+    task = BaselineTask(config, template)
+    Trainer(task).fit()
     config.run.mkdir(parents=True, exist_ok=True)
     path = config.run / FILE
     save_file(
-        network.state_dict(),
+        task.network.state_dict(),
         path,
         {"fingerprint": template.fingerprint},
     )
@@ -156,7 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
     template = load_open_hand()
     if arguments.action == "evaluate":
         return evaluate(arguments, {"global-feature MLP": baseline_method(arguments.run, template)})
-    config = BaselineConfig(tuple(arguments.data), arguments.run, arguments.epochs, arguments.limit)
+    config = BaselineConfig(tuple(arguments.data), arguments.run, epochs=arguments.epochs, limit=arguments.limit)
     logger.info("weights: %s", train_baseline(config, template))
     return 0
 

@@ -8,7 +8,8 @@ would tell nothing.
 import copy
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,13 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from handviz.adaptation.clip_crops import ClipCrops, Cuts, cuts_of
 from handviz.adaptation.training import (
     Adaptation,
     AdaptConfig,
     Agreement,
+    Lessons,
     Teacher,
     Views,
     agreement,
@@ -40,6 +41,7 @@ from handviz.models.amvur.model import Cached, HandModel
 from handviz.training.cache import stem_maps
 from handviz.training.checkpoint import deviation_notes, load_checkpoint, read_metadata
 from handviz.training.samples import picture_batch
+from handviz.training.trainer import LossNotFiniteError, Trainer
 
 logger = logging.getLogger(__name__)
 LEAST_HANDS = 48
@@ -158,21 +160,6 @@ def between(shares: Sequence[float], distances: Sequence[float]) -> float:
     return float(np.exp(np.clip(lowest, np.log(shares[best - 1]), np.log(shares[best + 1]))))
 
 
-class _Watch:
-    """How well a model fits parts of a clip, and its best weights so far."""
-
-    def __init__(self, model: HandModel, fits: Callable[[], Agreement]) -> None:
-        self.model, self.fits = model, fits
-        self.best, self.weights, self.epoch = fits(), copy.deepcopy(model.state_dict()), 0
-
-    def look(self, epoch: int) -> Agreement:
-        """Keep the weights if they are the best."""
-        now = self.fits()
-        if now.distance < self.best.distance:
-            self.best, self.weights, self.epoch = now, copy.deepcopy(self.model.state_dict()), epoch
-        return now
-
-
 def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: AdaptConfig) -> Outcome:
     """Learn from the crops and decide on those that were held out."""
     parts = parted(len(hands))
@@ -189,17 +176,20 @@ def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: Ada
     def fits(name: str) -> Agreement:
         return agreement(model, seen[name], regressor, rho, config)
 
-    before, first, watch = fits("held out"), fits("fit"), _Watch(model, lambda: fits("watched"))
-    given, teacher = _lessons(model, fit, share, config)
-    learn(Adaptation(model, given, teacher, regressor, rho, config), watch)
-    model.load_state_dict(watch.weights)
+    before, first = fits("held out"), fits("fit")
+    lessons = Lessons(*_views_and_teacher(model, fit, share, config), regressor, rho)
+    task = Adaptation(model, lessons, config, lambda: fits("watched"))
+    # A loss that is not finite is the end of learning: the best weights stay.
+    with suppress(LossNotFiniteError):
+        Trainer(task).fit()
+    model.load_state_dict(task.best_weights)
     after, scale = fits("held out"), fits("fit").standardised / first.standardised
-    kept = watch.epoch > 0 and is_better(before, after)
+    kept = task.best_epoch > 0 and is_better(before, after)
     checked = picture_batch(hands.crops[parts.held_out[:CHECKED_CROPS]])
-    return Outcome(model, _notes(start.notes, scale), before, after, watch.epoch, kept, parts, checked, share)
+    return Outcome(model, _notes(start.notes, scale), before, after, task.best_epoch, kept, parts, checked, share)
 
 
-def _lessons(model: HandModel, hands: ClipCrops, share: float, config: AdaptConfig) -> tuple[Views, Teacher]:
+def _views_and_teacher(model: HandModel, hands: ClipCrops, share: float, config: AdaptConfig) -> tuple[Views, Teacher]:
     """What the pupil is given, cuts of the pictures as they are, and what the teacher says of pictures set right."""
     rng = np.random.default_rng(config.seed)
 
@@ -210,19 +200,6 @@ def _lessons(model: HandModel, hands: ClipCrops, share: float, config: AdaptConf
     numbers = torch.from_numpy(hands.numbers) if hands.is_clip else None
     teacher = teacher_of(model, views_of(model, cuts(share), share, share), 1 + JITTERED, numbers, config)
     return views_of(model, cuts(1.0), 1.0, share), teacher
-
-
-def learn(run: Adaptation, watch: _Watch) -> None:
-    """Epochs, until the watched frames stop improving."""
-    config = run.config
-    with tqdm(total=config.epochs, unit="epoch", desc="learning") as bar:
-        for number in range(1, config.epochs + 1):
-            run.epoch()
-            now = watch.look(number)
-            bar.update(1)
-            bar.set_postfix_str(f"2D distance {now.distance:.2f} %")
-            if number - watch.epoch >= config.patience:
-                return
 
 
 def is_better(before: Agreement, after: Agreement) -> bool:

@@ -5,8 +5,10 @@ Huber's weights, teach the camera. The network as it came teaches the mesh: its 
 set right, averaged over cuts of a hand and over neighbouring frames, is the prior of eq. 8's divergence.
 """
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,19 +19,23 @@ from handviz.models.amvur.losses import CENTIMETRES_PER_HALF_SIDE, image_gaussia
 from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import Cached, HandModel, ModelOutput
 from handviz.training.cache import tail_parameters
-from handviz.training.optimiser import descend, learning_rate_factor
+from handviz.training.config import LoopConfig
+from handviz.training.trainer import Task, parameter_group
 
-BATCH = 32
+ANSWER_BATCH = 64
 
 
-@dataclass(frozen=True)
-class AdaptConfig:
-    """Everything that an adaptation depends on, beside the pictures."""
+@dataclass(frozen=True, kw_only=True)
+class AdaptConfig(LoopConfig):
+    """Everything that an adaptation depends on, beside the images."""
 
-    head_rate: float = 2e-4
-    tail_rate: float = 1e-4
     epochs: int = 10
     """over all cuts of all hands to learn from, unless the watched frames stop improving before"""
+    batch_size: int = 32
+    warm_up_steps: int = 10
+    checkpoint_every: int | None = None
+    head_rate: float = 2e-4
+    tail_rate: float = 1e-4
     patience: int = 3
     """epochs without improvement on the watched frames"""
     image: float = 1.0
@@ -43,8 +49,6 @@ class AdaptConfig:
     """of the detector's keypoints, crop half-sides (as infer/alignment.py has it)"""
     neighbours: float = 1.0
     """frames: deviation of the window over which the teacher's answers are averaged, in clips"""
-    gradient_norm: float = 1.0
-    seed: int = 0
 
 
 class Views(NamedTuple):
@@ -98,7 +102,7 @@ def answers(model: HandModel, views: Views) -> list[ModelOutput]:
     """The model's answers, batch by batch."""
     model.eval()
     count = len(views.keypoints)
-    return [model.from_cached(views.rows(ids).cached) for ids in torch.arange(count).split(2 * BATCH)]
+    return [model.from_cached(views.rows(ids).cached) for ids in torch.arange(count).split(ANSWER_BATCH)]
 
 
 @torch.no_grad()
@@ -168,7 +172,7 @@ def distances(model: HandModel, views: Views, regressor: Tensor, rho: float) -> 
 
 
 def _images(model: HandModel, views: Views, regressor: Tensor, rho: float) -> Gaussian:
-    lenses = views.lens.split(2 * BATCH)
+    lenses = views.lens.split(ANSWER_BATCH)
     outputs = zip(answers(model, views), lenses, strict=True)
     images = [projected(output, lens, regressor, rho) for output, lens in outputs]
     return Gaussian(*(torch.cat(part).detach() for part in zip(*images, strict=True)))
@@ -179,49 +183,58 @@ def _distances(image: Gaussian, views: Views) -> Tensor:
     return 100 * (image.mean - views.keypoints).norm(dim=2).mean(1) / extent
 
 
-def trainable(model: HandModel, config: AdaptConfig) -> list[dict[str, object]]:
-    """Optimiser groups: heads and evidence, and the backbone's last blocks. The first blocks and the witness stay."""
+def trainable(model: HandModel, config: AdaptConfig) -> list[dict[str, Any]]:
+    """Return optimiser groups: heads and evidence, and the backbone's last blocks. The first blocks and the witness
+    stay."""
     tail = list(tail_parameters(model.backbone))
     heads = [*model.heads.parameters(), *model.evidence.parameters()]
     model.requires_grad_(False)
     for parameter in (*tail, *heads):
         parameter.requires_grad_(True)
-    return [
-        {"params": heads, "lr": config.head_rate, "rate": config.head_rate},
-        {"params": tail, "lr": config.tail_rate, "rate": config.tail_rate},
-    ]
+    return [parameter_group(heads, config.head_rate), parameter_group(tail, config.tail_rate)]
 
 
-class Adaptation:
-    """One network that goes on learning; ``epoch`` is one pass over the views."""
+class Lessons(NamedTuple):
+    """What a network learns from."""
+
+    views: Views
+    teacher: Teacher
+    regressor: Tensor
+    """(21, V)"""
+    rho: float
+    """the vertices' correlation"""
+
+
+class Adaptation(Task):
+    """One network that goes on learning until the watched frames stop improving."""
+
+    config: AdaptConfig
+    network: HandModel
+    drop_last = False
 
     def __init__(
-        self, model: HandModel, views: Views, teacher: Teacher, regressor: Tensor, rho: float, config: AdaptConfig
+        self, model: HandModel, lessons: Lessons, config: AdaptConfig, watched: Callable[[], Agreement]
     ) -> None:
-        self.model, self.views, self.teacher = channels_last(model), views, teacher
-        self.regressor, self.rho, self.config = regressor, rho, config
-        self.optimiser = torch.optim.AdamW(trainable(model, config), weight_decay=0.01)
-        self.step, self.epochs_done = 0, 0
-        self.total = config.epochs * -(-len(views.keypoints) // BATCH)
+        self.watched, self.best = watched, watched()
+        self.network, self.lessons, self.config = channels_last(model), lessons, config
+        self.samples = lessons.views.keypoints
+        self.groups = trainable(model, config)
+        self.best_weights = copy.deepcopy(model.state_dict())
+        self.epoch, self.best_epoch = 0, 0
 
-    def epoch(self) -> float:
-        """Learn from every view once; returns the mean loss."""
-        generator = torch.Generator().manual_seed(self.config.seed * 1000 + self.epochs_done)
-        order = torch.randperm(len(self.views.keypoints), generator=generator)
-        self.model.train()
-        losses = [self._step(ids) for ids in order.split(BATCH)]
-        self.epochs_done += 1
-        return sum(losses) / len(losses)
+    def loss_terms(self, ids: Tensor, step: int) -> dict[str, Tensor]:
+        """Return the weighted terms of a batch."""
+        views, teacher, regressor, rho = self.lessons
+        batch, answer = views.rows(ids), teacher.of(ids % len(teacher.mean_cm))
+        output = self.network.from_cached(batch.cached)
+        return adaptation_terms(output, batch, answer, regressor, rho, self.config)
 
-    def _step(self, ids: Tensor) -> float:
-        factor = learning_rate_factor(self.step, self.total, 10)
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["rate"] * factor
-        views = self.views.rows(ids)
-        teacher = self.teacher.of(ids % len(self.teacher.mean_cm))
-        output = self.model.from_cached(views.cached)
-        terms = adaptation_terms(output, views, teacher, self.regressor, self.rho, self.config)
-        loss = torch.stack(list(terms.values())).sum()
-        descend(loss, self.model, self.optimiser, self.config.gradient_norm)
-        self.step += 1
-        return float(loss.detach())
+    def validate(self) -> dict[str, float]:
+        """Return the distance on the watched frames; the best weights are kept."""
+        now = self.watched()
+        self.epoch += 1
+        if now.distance < self.best.distance:
+            self.best, self.best_epoch = now, self.epoch
+            self.best_weights = copy.deepcopy(self.network.state_dict())
+        self.finished = self.epoch - self.best_epoch >= self.config.patience
+        return {"distance_percent": now.distance}

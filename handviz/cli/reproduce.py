@@ -23,10 +23,10 @@ from handviz.evaluation.report import report
 from handviz.evaluation.tables import RENDERED, Result, keep_result
 from handviz.hand_models.choice import add_hand_model_option, hand_model
 from handviz.hand_models.template import HandTemplate
+from handviz.training.amvur import train
 from handviz.training.checkpoint import load_checkpoint
 from handviz.training.config import TrainConfig
 from handviz.training.distributed import DEVICES
-from handviz.training.train import train
 
 logger = logging.getLogger(__name__)
 SMOKE_TEST_SAMPLES = 4

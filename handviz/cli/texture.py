@@ -28,8 +28,7 @@ from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.texture.export import export_texture
 from handviz.pipeline.texture_fusion import Texturer
 from handviz.training.checkpoint import read_metadata
-from handviz.training.texture import TextureTrainConfig, train_texture
-from handviz.training.texture_checkpoint import load_texture_checkpoint
+from handviz.training.texture import TextureTrainConfig, load_texture_checkpoint, train_texture
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from handviz.hand_models.choice import add_hand_model_option, hand_model
 from handviz.models.amvur.losses import LossConfig, weights_from
 from handviz.models.amvur.model import ModelConfig
 from handviz.models.backbones.registry import BACKBONES
+from handviz.training.amvur import train
 from handviz.training.augmentation import WitnessNoise
-from handviz.training.config import SUPERVISIONS
+from handviz.training.config import SUPERVISIONS, TrainConfig
 from handviz.training.distributed import DEVICES
-from handviz.training.train import TrainConfig, train
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """A row of the paper's tables without a download: fresh heads on a frozen backbone, on rendered hands.
 
 A recipe keeps its variant, its form of AMVUR, its supervision and its loss. What makes it cheap is the same for every
-row: the backbone's features are computed once, tokens are coarse, the training is short (docs/research/reproduction.md).
+row: the backbone's features are computed once, tokens are coarse, training is short (docs/research/reproduction.md).
 """
 
 import math

@@ -6,7 +6,6 @@ The paper takes another method's camera (its reference [13]); here any checkpoin
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from handviz.models.amvur.model import HandModel
 from handviz.models.amvur.network import CameraOutput
 from handviz.training.cache import CachedSamples, load_cached
 from handviz.training.checkpoint import load_checkpoint, read_metadata
+from handviz.training.config import TrainConfig
 from handviz.training.dataset_samples import rendered_folders
 from handviz.training.samples import FromGiven, Given, Samples, to_device
 
@@ -73,41 +73,35 @@ def rest_turn(own: HandTemplate, other: HandTemplate) -> FloatArray:
     return np.asarray(rotation.as_matrix())
 
 
-@dataclass(frozen=True)
-class PriorSource:
-    """Whose camera net is the prior, and the crops that training sees."""
-
-    checkpoint: Path
-    data: tuple[Path | str, ...]
-    limit: int | None
-    std: float
-
-
 def load_camera_prior(
-    source: PriorSource, samples: Samples, template: HandTemplate, device: torch.device
-) -> CameraPrior:
-    """The prior of hands of this model; a net of another one, such as of the rendered open hand, is turned to it.
+    config: TrainConfig, samples: Samples, template: HandTemplate, device: torch.device
+) -> CameraPrior | None:
+    """Return the prior of a training's samples, None if it has none; a net of another hand model, such as of the
+    rendered open hand, is turned to this one.
 
     HandvizError for a checkpoint that is none, or whose hand model is not here.
     """
-    metadata = read_metadata(source.checkpoint)
+    checkpoint, std = config.camera_prior, config.loss.weak.camera_std
+    if checkpoint is None:
+        return None
+    metadata = read_metadata(checkpoint)
     theirs = template
     if metadata["fingerprint"] != template.fingerprint:
         theirs = hand_model_named(metadata["fingerprint"], metadata.get("hand_model", ""))
-    net, config, _ = load_checkpoint(source.checkpoint, theirs)
+    net, model, _ = load_checkpoint(checkpoint, theirs)
     channels_last(net).to(device).eval()
     turn = None
     if theirs.fingerprint != template.fingerprint:
         turn = torch.tensor(rest_turn(template, theirs), dtype=torch.float32, device=device)
     if not isinstance(samples, CachedSamples):
-        return CameraPrior(net, source.std, turn=turn)
-    if config.witness_stem:
+        return CameraPrior(net, std, turn=turn)
+    if model.witness_stem:
         raise HandvizError(
-            f"the camera prior {source.checkpoint} was trained end to end with a witness of its own and needs "
+            f"the camera prior {checkpoint} was trained end to end with a witness of its own and needs "
             "pictures: train with --end-to-end"
         )
-    seen = load_cached(rendered_folders(source.data), net, config.backbone, template, source.limit)
-    said = CameraPrior(net, source.std, turn=turn)
+    seen = load_cached(rendered_folders(config.data), net, model.backbone, template, config.limit)
+    said = CameraPrior(net, std, turn=turn)
     return replace(said, table=_table(said, seen, device))
 
 

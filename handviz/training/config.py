@@ -1,8 +1,8 @@
-"""What a training run depends on."""
+"""What trainings depend on: what all of their loops share, what all runs share, and the training of AMVUR."""
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,71 @@ from handviz.training.augmentation import StyleNoise, WitnessNoise
 SUPERVISIONS = ("full", "weak")
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """What every training loop depends on."""
+
+    epochs: int = 3
+    """Passes over the samples; the learning rate falls to zero over all of them."""
+    batch_size: int = 64
+    """Of one process; several (torchrun) take a batch each."""
+    weight_decay: float = 0.01
+    """Of AdamW; at 0 it is Adam, the paper's optimiser, to the bit."""
+    warm_up_steps: int = 200
+    """Over which the learning rate rises: AdamW's first estimates of the gradient's size are rough."""
+    gradient_norm: float = 1.0
+    """At which the gradient of all parameters together is clipped, so that one odd batch cannot undo many."""
+    seed: int = 0
+    """Of the first weights, and with the epoch of the samples' order."""
+    checkpoint_every: int | None = 200
+    """Steps from one validation, row of the log and checkpoint to the next; None: an epoch."""
+
+    def __post_init__(self) -> None:
+        self._check_at_least_one("epochs", "batch_size", "checkpoint_every")
+
+    @property
+    def source(self) -> str:
+        """Name of the samples in messages."""
+        return "the data"
+
+    def _check_at_least_one(self, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise HandvizError(f"training: {name} is {value}, it must be at least 1")
+
+
 @dataclass(frozen=True)
-class TrainConfig:
-    """Everything that a run depends on."""
+class RunConfig(LoopConfig):
+    """What every run in a folder of its own depends on."""
 
     data: tuple[Path | str, ...]
-    """Folders of rendered hands and specs of datasets (data/real/registry.py), taken together."""
+    """Folders of rendered hands and, where a training reads them, specs of datasets, taken together."""
     run: Path
     """Folder of the run: checkpoint ``last``, ``log.csv``."""
+    _: KW_ONLY
+    limit: int | None = None
+    """Use only the first samples."""
+    validation: Path | str | None = None
+    """Samples to watch at every checkpoint; they choose nothing."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_at_least_one("limit")
+
+    @property
+    def source(self) -> str:
+        """Name of the samples in messages: their folders and specs."""
+        return ", ".join(map(str, self.data))
+
+
+@dataclass(frozen=True)
+class TrainConfig(RunConfig):
+    """Everything that a run of AMVUR depends on."""
+
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    _: KW_ONLY
     supervision: str = "full"
     """"full": all of the truth; "weak": 2D joints alone (train/weak.py)."""
     camera_prior: Path | None = None
@@ -34,9 +89,6 @@ class TrainConfig:
     """How much of MediaPipe's landmarks is made as good as on photographs (train/witness_noise.py)."""
     style_noise: StyleNoise = field(default_factory=StyleNoise)
     """How many maps get another look (train/style_noise.py); not end to end, not on a frozen backbone."""
-    epochs: int = 3
-    batch_size: int = 64
-    """Of one process; several (torchrun) take a batch each."""
     head_rate: float = 1e-3
     """Learning rate of new layers (AdamW, warm-up, cosine to zero)."""
     tail_rate: float = 3e-4
@@ -46,14 +98,7 @@ class TrainConfig:
     stem_rate: float = 3e-5
     """Learning rate of the first blocks, end to end."""
     device: str = "auto"
-    weight_decay: float = 0.01
-    """Of AdamW; at 0 it is Adam, the paper's optimiser, to the bit."""
-    warm_up_steps: int = 200
     gradient_norm: float = 2.0
-    seed: int = 0
-    checkpoint_every: int = 200
-    """Steps."""
-    validation: Path | str | None = None
     bad_pictures: BadPictures = "stop"
     """What to do about a dataset's picture that cannot be read."""
     backbone_from: Path | None = None
@@ -62,16 +107,11 @@ class TrainConfig:
     """torchvision's file of ImageNet weights to start the backbone from (nets/torchvision_weights.py)."""
     start_from: tuple[Path, ...] = ()
     """Checkpoints of any variants whose matching weights to start from; later ones win."""
-    limit: int | None = None
-    """Use only the first samples."""
     recipe: str = ""
     """Name of the recipe that all of this comes from (evaluation/recipes.py); empty: from none."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "checkpoint_every", "limit"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise HandvizError(f"training: {name} is {value}, it must be at least 1")
+        super().__post_init__()
         for name in ("head_rate", "tail_rate", "stem_rate"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise HandvizError(f"training: {name} is {getattr(self, name)}, it must be a number from 0 on")
@@ -99,7 +139,7 @@ class TrainConfig:
             )
 
 
-def as_notes(config: TrainConfig) -> dict[str, Any]:
+def as_notes(config: RunConfig) -> dict[str, Any]:
     """The config as a checkpoint's notes keep it."""
     return dict(json.loads(json.dumps(asdict(config), default=str)))
 
@@ -116,7 +156,7 @@ def _lasting(notes: dict[str, Any]) -> dict[str, Any]:
     return lasting
 
 
-def changes(config: TrainConfig, noted: object) -> list[str]:
+def changes(config: RunConfig, noted: object) -> list[str]:
     """What differs between a config and the ``as_notes`` that a run was started with, in words.
 
     What the notes do not say is no difference. Epochs, rates, the device and what is watched may change on the way.

@@ -62,6 +62,9 @@ class Processes:
             distributed.barrier()
 
 
+ALONE = Processes()
+
+
 def chosen_device(name: str, local_rank: int) -> torch.device:
     """The device of that name; "auto" is a GPU where there is one. HandvizError if it is missing."""
     if name not in DEVICES:

@@ -5,9 +5,7 @@ known colours of all vertices, also of those that no picture could tell about.
 """
 
 import json
-import logging
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
 from handviz.core.errors import HandvizError
 from handviz.core.records import CROP_SIZE
@@ -26,16 +25,12 @@ from handviz.models.amvur.onnx_file import IMAGE_SHAPE, INPUT_NAME
 from handviz.models.texture.network import STEM_CHANNELS, TextureConfig, TextureMaps, TextureNet, TextureOutput
 from handviz.models.texture.rasterise import barycentrics
 from handviz.training.cache import fast_session
-from handviz.training.checkpoint import load_resume_state, recovered, save_checkpoint
-from handviz.training.optimiser import descend, learning_rate_factor
-from handviz.training.run_log import RunLog
-from handviz.training.stopping import stop_at_signals
-from handviz.training.texture_checkpoint import load_texture_checkpoint, matching_weights
+from handviz.training.checkpoint import WEIGHTS, checked_metadata, checked_notes
+from handviz.training.config import RunConfig
 from handviz.training.texture_samples import DARKEST_SHOWN, TextureBatch, TextureSamples, load_texture_samples
+from handviz.training.trainer import RunTask, complete_run, parameter_group
 
-logger = logging.getLogger(__name__)
-LAST = "last"
-LARGEST_VALIDATION = 512
+MAX_VALIDATION_SAMPLES = 512
 
 
 @dataclass(frozen=True)
@@ -51,31 +46,19 @@ class TextureLoss:
 
 
 @dataclass(frozen=True)
-class TextureTrainConfig:
+class TextureTrainConfig(RunConfig):
     """Everything that a run depends on."""
 
     data: tuple[Path, ...]
-    run: Path
     model: TextureConfig = field(default_factory=TextureConfig)
     loss: TextureLoss = field(default_factory=TextureLoss)
-    epochs: int = 3
+    _: KW_ONLY
     batch_size: int = 32
     rate: float = 1e-3
-    weight_decay: float = 0.01
-    warm_up_steps: int = 200
-    gradient_norm: float = 1.0
-    seed: int = 0
-    checkpoint_every: int = 200
+    """Learning rate of all that trains."""
     validation: Path | None = None
-    limit: int | None = None
     start_from: Path | None = None
     """Checkpoint of a texture net, perhaps of other sizes, whose matching weights to start from."""
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "checkpoint_every", "limit"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise HandvizError(f"training: {name} is {value}, it must be at least 1")
 
 
 def at_pixels(colours: Tensor, batch: TextureBatch, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -136,117 +119,45 @@ def stem_session() -> onnxruntime.InferenceSession:
     return fast_session(_Stem(), [f"map{number}" for number in range(len(STEM_CHANNELS))], IMAGE_SHAPE)
 
 
-class TextureTrainer:
-    """One run."""
+class TextureTask(RunTask):
+    """One training of the texture net."""
+
+    config: TextureTrainConfig
+    network: TextureNet
+    samples: TextureSamples
 
     def __init__(self, config: TextureTrainConfig, template: HandTemplate) -> None:
-        self.config, self.template = config, template
+        self.config, self.template, self.model_config = config, template, config.model
         torch.manual_seed(config.seed)
         self.network = TextureNet(config.model, template)
-        self.seen_before = 0
         if config.start_from is not None:
-            self._start_from(config.start_from)
+            self.start_from(config.start_from)
         self.samples = load_texture_samples(config.data, template, config.limit)
-        if len(self.samples) < config.batch_size:
-            raise HandvizError(
-                f"{', '.join(map(str, config.data))} holds {len(self.samples)} samples, fewer than a batch"
-            )
         self.validation: TextureSamples | None = None
         if config.validation is not None:
-            self.validation = load_texture_samples((config.validation,), template, LARGEST_VALIDATION)
+            self.validation = load_texture_samples((config.validation,), template, MAX_VALIDATION_SAMPLES)
         self.faces = torch.tensor(template.faces).long()
         trainable = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        self.optimiser = torch.optim.AdamW(trainable, lr=config.rate, weight_decay=config.weight_decay)
-        self.step = 0
-        self.steps_per_epoch = len(self.samples) // config.batch_size
-        self.total_steps = self.steps_per_epoch * config.epochs
+        self.groups = [parameter_group(trainable, config.rate)]
 
-    def _start_from(self, directory: Path) -> None:
-        """Take over every weight that has the same name and shape."""
-        notes, weights = matching_weights(directory, self.template, self.network)
-        self.network.load_state_dict(weights, strict=False)
-        self.seen_before = int(notes.get("samples_seen", 0))
+    def load(self, directory: Path) -> tuple[TextureNet, TextureConfig, dict[str, Any]]:
+        """Return the network, its config and the notes of a checkpoint."""
+        return load_texture_checkpoint(directory, self.template)
 
-    def resume(self) -> None:
-        """Go on from the run's last checkpoint if there is one."""
-        last = recovered(self.config.run / LAST)
-        if not last.is_dir():
-            return
-        network, config, notes = load_texture_checkpoint(last, self.template)
-        lasting = self._lasting()
-        differing = [name for name, value in lasting.items() if notes.get(name) != value]
-        if config != self.config.model or differing:
-            raise HandvizError(
-                f"{last} was trained in another way ({', '.join(differing) or config}): choose another run folder"
-            )
-        self.network.load_state_dict(network.state_dict())
-        state = load_resume_state(last)
-        try:
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.step = int(state["step"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise HandvizError(f"{last} is damaged ({error}): choose another run folder") from error
-        self.seen_before = max(0, notes.get("samples_seen", 0) - self.step * self.config.batch_size)
-        logger.info("resuming at step %d", self.step)
-
-    def _lasting(self) -> dict[str, Any]:
-        """What a run keeps from its first step to its last."""
-        config = self.config
-        return {
-            "seed": config.seed,
-            "samples": len(self.samples),
-            "batch_size": config.batch_size,
-            "data": [str(folder.resolve()) for folder in config.data],
-            "loss": asdict(config.loss),
-        }
-
-    def save(self) -> None:
-        """Write the run's last checkpoint."""
-        config = self.config
-        notes = {
-            "step": self.step,
-            "samples_seen": self.seen_before + self.step * config.batch_size,
-            **self._lasting(),
-            "train": json.loads(json.dumps(asdict(config), default=str)),
-        }
-        state = {"optimiser": self.optimiser.state_dict(), "step": self.step}
-        save_checkpoint(config.run / LAST, self.network, config.model, notes, self.template, state)
-
-    def batches(self) -> Iterator[Tensor]:
-        """Sample numbers of every step that is still to do; an epoch's order depends on seed and epoch alone."""
-        size = self.config.batch_size
-        for epoch in range(self.step // self.steps_per_epoch, self.config.epochs):
-            generator = torch.Generator().manual_seed(self.config.seed * 1000 + epoch)
-            order = torch.randperm(len(self.samples), generator=generator)[: self.steps_per_epoch * size]
-            yield from order.view(self.steps_per_epoch, size)[max(0, self.step - epoch * self.steps_per_epoch) :]
-
-    def train_step(self, ids: Tensor) -> dict[str, float]:
-        """One update; returns the loss terms. Raises HandvizError at a loss that is not finite."""
-        factor = learning_rate_factor(self.step, self.total_steps, self.config.warm_up_steps)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.config.rate * factor
+    def loss_terms(self, ids: Tensor, step: int) -> dict[str, Tensor]:
+        """Return the weighted terms of a batch."""
         batch = self.samples.batch(ids)
-        output = self._output(batch)
-        terms = texture_terms(output, batch, self.faces, self.config.loss)
-        loss = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(loss):
-            raise HandvizError(f"the loss became {loss.item()} at step {self.step}; the last checkpoint is intact")
-        descend(loss, self.network, self.optimiser, self.config.gradient_norm)
-        self.step += 1
-        return {name: float(value.detach()) for name, value in terms.items()}
+        return texture_terms(self._output(batch), batch, self.faces, self.config.loss)
 
     def _output(self, batch: TextureBatch) -> TextureOutput:
         maps = [torch.from_numpy(found) for found in stem_session().run(None, {INPUT_NAME: batch.image.numpy()})]
         return self.network.from_stem(batch.image, maps, batch.points, batch.is_open)
 
-    @torch.no_grad()
-    def validation_errors(self) -> dict[str, float]:
-        """Unweighted terms and signal to noise on the validation samples."""
+    def validate(self) -> dict[str, float]:
+        """Return signal to noise ratios on the validation samples, and how often visibility is told right."""
         if self.validation is None:
             return {}
-        self.network.eval()
         found = [self._errors_of(ids) for ids in torch.arange(len(self.validation)).split(32)]
-        self.network.train()
         means: dict[str, float] = {name: float(np.mean([part[name] for part in found])) for name in found[0]}
         return {
             name: -10 * float(np.log10(value)) if name.startswith("psnr") else value for name, value in means.items()
@@ -273,27 +184,18 @@ class TextureTrainer:
 
 def train_texture(config: TextureTrainConfig, template: HandTemplate) -> Path:
     """Train to the end, or go on to it; returns the checkpoint's folder."""
-    config.run.mkdir(parents=True, exist_ok=True)
-    trainer = TextureTrainer(config, template)
-    trainer.resume()
-    run_steps(trainer)
-    return config.run / LAST
+    return complete_run(config, lambda: TextureTask(config, template))
 
 
-def run_steps(trainer: TextureTrainer) -> None:
-    """All steps that are left; HandvizError with where to go on if somebody stops them."""
-    log = RunLog(trainer.config.run / "log.csv")
-    log.keep_until(trainer.step)
-    bar = tqdm(total=trainer.total_steps, initial=trainer.step, unit="step", smoothing=0.05)
-    with stop_at_signals() as stop, bar:
-        for ids in trainer.batches():
-            terms = trainer.train_step(ids)
-            bar.update(1)
-            at_end = trainer.step == trainer.total_steps
-            if at_end or stop.asked or trainer.step % trainer.config.checkpoint_every == 0:
-                row = {"step": trainer.step, "loss": sum(terms.values()), **terms, **trainer.validation_errors()}
-                log.add(row)
-                trainer.save()
-                bar.set_postfix_str(f"loss {row['loss']:.4f}")
-            if stop.asked and not at_end:
-                raise HandvizError(f"stopped at step {trainer.step}, saved: the same command goes on from there")
+def load_texture_checkpoint(
+    directory: Path, template: HandTemplate
+) -> tuple[TextureNet, TextureConfig, dict[str, Any]]:
+    """Network, its config and notes; raises HandvizError for a foreign, damaged or mismatching checkpoint."""
+    metadata = checked_metadata(directory, template)
+    try:
+        config = TextureConfig(**json.loads(metadata["model"]))
+        network = TextureNet(config, template)
+        network.load_state_dict(load_file(directory / WEIGHTS))
+    except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise HandvizError(f"{directory} holds no texture net of this version of handviz ({error})") from error
+    return network, config, checked_notes(directory, metadata["notes"])

@@ -10,7 +10,16 @@ from handviz.__main__ import main
 from handviz.adaptation import adapt as bench
 from handviz.adaptation.adapt import between, check_out, is_better, lens_in_crop, parted, write_outcome
 from handviz.adaptation.clip_crops import ClipCrops, crops_of_frames, cuts_of
-from handviz.adaptation.training import Adaptation, AdaptConfig, Agreement, Views, agreement, marks, teacher_of
+from handviz.adaptation.training import (
+    Adaptation,
+    AdaptConfig,
+    Agreement,
+    Lessons,
+    Views,
+    agreement,
+    marks,
+    teacher_of,
+)
 from handviz.core.errors import HandvizError
 from handviz.core.paths import CLIP_FILE, MODELS
 from handviz.core.records import Frame
@@ -19,8 +28,9 @@ from handviz.detection.placement import as_the_detector_marks_them
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.export import DeviationNotes, ExportNotes
 from handviz.models.amvur.from_onnx import Exported
-from handviz.models.amvur.model import Cached, ModelConfig, build_model
+from handviz.models.amvur.model import Cached, HandModel, ModelConfig, build_model
 from handviz.sources.source import open_source
+from handviz.training.trainer import Trainer
 
 SMALL = ModelConfig(variant="prior", evidence_width=16, evidence_layers=1, width=16, regressor_width=32)
 RHO = 0.9
@@ -55,6 +65,15 @@ def views(count: int) -> Views:
     return Views(Cached(maps.half(), landmarks), labels, torch.eye(2).expand(count, 2, 2))
 
 
+def adaptation(model: HandModel, lessons: Lessons, config: AdaptConfig) -> Adaptation:
+    """One that is watched on what it learns from."""
+
+    def watched() -> Agreement:
+        return agreement(model, lessons.views, lessons.regressor, lessons.rho, config)
+
+    return Adaptation(model, lessons, config, watched)
+
+
 def coarse_maps(model: object, pictures: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """In place of the backbone's first blocks, which take most of the time."""
     small = torch.from_numpy(pictures[:, 8::16, 8::16, :1]).permute(0, 3, 1, 2) / 255
@@ -74,15 +93,28 @@ def test_learning_brings_the_answer_to_the_detector_and_repeats_itself(small: Ex
         model.load_state_dict(small.model.state_dict())
         teacher = teacher_of(model, given, 2, torch.arange(16), config)
         before = agreement(model, given, regressor(), RHO, config)
-        run = Adaptation(model, given, teacher, regressor(), RHO, config)
-        for _ in range(config.epochs):
-            run.epoch()
+        lessons = Lessons(given, teacher, regressor(), RHO)
+        Trainer(adaptation(model, lessons, config)).fit()
         assert agreement(model, given, regressor(), RHO, config).distance < 0.97 * before.distance
         weights.append({name: value.clone() for name, value in model.state_dict().items()})
     for name, value in weights[0].items():
         assert torch.equal(value, weights[1][name]), name
         if name.startswith(("witness.", "backbone.first", "backbone.stem_blocks")):
             assert torch.equal(value, small.model.state_dict()[name]), name
+
+
+def test_without_improvement_it_ends_and_the_best_weights_are_those_of_before(small: Exported) -> None:
+    model = build_model(SMALL, load_open_hand())
+    model.load_state_dict(small.model.state_dict())
+    given, config = views(40), AdaptConfig(epochs=9, patience=2)
+    lessons = Lessons(given, teacher_of(model, given, 1, None, config), regressor(), RHO)
+    task = Adaptation(model, lessons, config, lambda: Agreement(5.0, 1.0))
+    trainer = Trainer(task)
+    trainer.fit()
+    # Every epoch has two batches, the second one of eight crops.
+    assert (trainer.total_steps, trainer.step, task.epoch, task.best_epoch) == (18, 4, 2, 0)
+    for name, value in task.best_weights.items():
+        assert torch.equal(value, small.model.state_dict()[name]), name
 
 
 def test_a_teacher_that_stays_alone_changes_the_mesh_little(small: Exported) -> None:
@@ -93,9 +125,8 @@ def test_a_teacher_that_stays_alone_changes_the_mesh_little(small: Exported) -> 
         model = build_model(SMALL, load_open_hand())
         model.load_state_dict(small.model.state_dict())
         teacher = teacher_of(model, given, 1, None, config)
-        run = Adaptation(model, given, teacher, regressor(), RHO, config)
-        for _ in range(config.epochs):
-            run.epoch()
+        lessons = Lessons(given, teacher, regressor(), RHO)
+        Trainer(adaptation(model, lessons, config)).fit()
         after = teacher_of(model, given, 1, None, config)
         moved.append(float((after.mean_cm - teacher.mean_cm).abs().mean()))
     assert moved[1] < 0.7 * moved[0]

@@ -13,8 +13,8 @@ from handviz.core.errors import HandvizError
 from handviz.evaluation.recipes import load_recipe, recipe_names, smoke
 from handviz.models.amvur.model import build_model
 from handviz.training import dataset_samples
+from handviz.training.amvur import train
 from handviz.training.checkpoint import load_checkpoint, save_checkpoint
-from handviz.training.train import train
 from tests.fake_datasets.stand_in_mano import stand_in_template, write_stand_in_mano
 from tools.fake_datasets import writer
 

@@ -16,11 +16,10 @@ from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.model import ModelConfig
 from handviz.training.config import TrainConfig, as_notes, changes
 from handviz.training.dataset_samples import DatasetSamples, Drawing, JoinedSamples, at_step, load_samples
-from handviz.training.train import Trainer
 from tests.fake_datasets.hands import TinyHand, tiny_hands
 from tests.fake_datasets.stand_in_mano import stand_in_template
 from tests.memory_dataset import MemoryDataset, annotated, reader_of
-from tests.training import assert_same, run_steps
+from tests.small_trainings import amvur_run, assert_same, run_steps
 
 TEMPLATE = stand_in_template()
 SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, evidence="global")
@@ -146,17 +145,17 @@ def config(tmp_path: Path, opened: MemoryDataset) -> TrainConfig:
 
 
 def test_training_on_a_dataset_resumes_to_the_bit(config: TrainConfig) -> None:
-    straight = Trainer(config, TEMPLATE)
+    straight = amvur_run(config, TEMPLATE)
     losses = run_steps(straight)
     assert len(losses) == 4
-    stopped = Trainer(config, TEMPLATE)
+    stopped = amvur_run(config, TEMPLATE)
     assert run_steps(stopped, 3) == losses[:3]
     stopped.save()
-    resumed = Trainer(config, TEMPLATE)
+    resumed = amvur_run(config, TEMPLATE)
     resumed.resume()
     assert run_steps(resumed) == losses[3:]
-    assert_same(resumed.model.state_dict(), straight.model.state_dict())
-    watched = straight.load_validation()
+    assert_same(resumed.task.network.state_dict(), straight.task.network.state_dict())
+    watched = straight.task.validation
     assert watched is not None
     assert torch.equal(watched.batch(torch.arange(8))[0], watched.batch(torch.arange(8))[0])
 
@@ -171,7 +170,7 @@ def test_notes_know_the_dataset_again(config: TrainConfig, tmp_path: Path, monke
 
 def test_cached_training_refuses_a_dataset(config: TrainConfig) -> None:
     with pytest.raises(HandvizError, match="freihand:x is not cached: add --end-to-end"):
-        Trainer(replace(config, end_to_end=False), TEMPLATE)
+        amvur_run(replace(config, end_to_end=False), TEMPLATE)
 
 
 def test_validation_is_from_all_over_the_split(opened: MemoryDataset) -> None:

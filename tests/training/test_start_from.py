@@ -12,8 +12,8 @@ from handviz.evaluation.evaluate import Crops, mediapipe_by_part
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.model import ModelConfig, build_model
 from handviz.training.checkpoint import save_checkpoint
-from handviz.training.train import TrainConfig, Trainer
-from tests.training import SMALL, assert_same, run_steps
+from handviz.training.config import TrainConfig
+from tests.small_trainings import SMALL, amvur_run, assert_same, run_steps
 
 PLAIN = ModelConfig(width=16, regressor_width=16, evidence="global")
 
@@ -32,7 +32,7 @@ def test_matching_weights_of_every_variant_are_taken_and_later_ones_win(tmp_path
     joint = saved(tmp_path / "joint", PLAIN, 1)
     prior = saved(tmp_path / "prior", replace(PLAIN, variant="prior"), 2)
     config = TrainConfig((cached_hands,), tmp_path / "run", PLAIN, batch_size=4, limit=4, start_from=(joint, prior))
-    state = Trainer(config, load_open_hand()).model.state_dict()
+    state = amvur_run(config, load_open_hand()).task.network.state_dict()
     sources = {}
     for name, folder in (("joint", joint), ("prior", prior)):
         sources[name] = load_file(folder / "model.safetensors")
@@ -42,16 +42,16 @@ def test_matching_weights_of_every_variant_are_taken_and_later_ones_win(tmp_path
 
 
 def test_a_backbone_can_start_from_another_run(config, template, tmp_path):
-    source = Trainer(replace(config, epochs=1, head_rate=0.0, tail_rate=0.1), template)
+    source = amvur_run(replace(config, epochs=1, head_rate=0.0, tail_rate=0.1), template)
     run_steps(source)
     source.save()
     next_config = replace(config, model=replace(SMALL, variant="prior"), backbone_from=config.run / "last")
-    started = Trainer(next_config, template)
-    assert_same(started.model.backbone.state_dict(), source.model.backbone.state_dict())
+    started = amvur_run(next_config, template)
+    assert_same(started.task.network.backbone.state_dict(), source.task.network.backbone.state_dict())
     other = replace(SMALL, variant="prior", backbone="efficientnet_b0")
     save_checkpoint(tmp_path / "other", build_model(other, template), other, {}, template, {})
     with pytest.raises(HandvizError, match="backbone efficientnet_b0"):
-        Trainer(replace(config, backbone_from=tmp_path / "other"), template)
+        amvur_run(replace(config, backbone_from=tmp_path / "other"), template)
 
 
 def test_a_model_can_start_from_other_variants(config, template):
@@ -63,7 +63,7 @@ def test_a_model_can_start_from_other_variants(config, template):
         save_checkpoint(config.run / variant, models[variant], replace(SMALL, variant=variant), {}, template, {})
     plain = replace(SMALL, conditioning="rest")
     start = replace(config, model=plain, start_from=(config.run / "prior", config.run / "amvur"))
-    heads = Trainer(start, template).model.heads
+    heads = amvur_run(start, template).task.network.heads
     for part, source in (("prior", "prior"), ("amvur", "amvur"), ("camera", "amvur")):
         assert_same(getattr(heads, part).state_dict(), getattr(models[source].heads, part).state_dict())
 

@@ -12,10 +12,10 @@ import torch
 from handviz.core.errors import HandvizError
 from handviz.data.synthetic.dataset import read_shard
 from handviz.models.amvur.model import build_model
+from handviz.training.amvur import train
 from handviz.training.cache import landmarks_file, load_cached, middle_file, with_evidence
 from handviz.training.samples import picture_batch
-from handviz.training.train import Trainer, train
-from tests.training import SMALL
+from tests.small_trainings import SMALL, amvur_run
 
 NAME = "mediapipe_hand"
 
@@ -84,12 +84,12 @@ def test_a_folder_without_hands_is_said(config, template, tmp_path):
     (tmp_path / "photo.jpg").write_bytes(b"")
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(HandvizError, match=r"holds no rendered hands.*synthesize"):
-            Trainer(replace(config, data=(folder,)), template)
+            amvur_run(replace(config, data=(folder,)), template)
 
 
 def test_fewer_hands_than_a_batch_are_said(config, template):
     with pytest.raises(HandvizError, match="32 samples, fewer than a batch"):
-        Trainer(replace(config, limit=None, batch_size=33), template)
+        amvur_run(replace(config, limit=None, batch_size=33), template)
 
 
 def damaged(path, damage):

@@ -12,7 +12,7 @@ from handviz.core.errors import HandvizError
 from handviz.models.amvur.model import build_model
 from handviz.training import checkpoint
 from handviz.training.checkpoint import load_checkpoint, load_resume_state, recovered, save_checkpoint
-from tests.training import SMALL, assert_same
+from tests.small_trainings import SMALL, assert_same
 
 
 @pytest.fixture

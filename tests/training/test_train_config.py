@@ -9,10 +9,11 @@ import pytest
 from handviz.core.errors import HandvizError
 from handviz.models.amvur.losses import LossConfig
 from handviz.models.amvur.model import ModelConfig
+from handviz.training.amvur import train
 from handviz.training.augmentation import StyleNoise, WitnessNoise
 from handviz.training.checkpoint import load_checkpoint, load_resume_state, save_checkpoint
 from handviz.training.config import TrainConfig, as_notes, changes
-from handviz.training.train import Trainer, train
+from tests.small_trainings import amvur_run
 
 SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, evidence="global")
 
@@ -100,7 +101,7 @@ def test_crops_seen_before_are_those_that_the_run_itself_remembers(config, templ
     last = train(started, template)
     assert load_checkpoint(last, template)[2]["samples_seen"] == 16
     train(replace(config, run=config.run / "start", epochs=5), template)
-    resumed = Trainer(started, template)
+    resumed = amvur_run(started, template)
     assert resumed.seen_before == 40
     resumed.resume()
     assert (resumed.seen_before, resumed.crops_seen) == (8, 16)

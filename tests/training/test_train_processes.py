@@ -14,12 +14,14 @@ from safetensors.torch import load_file
 from handviz.core.errors import HandvizError
 from handviz.core.paths import PROJECT_ROOT
 from handviz.models.amvur.model import ModelConfig, build_model
+from handviz.training.amvur import train
 from handviz.training.cache import cache_name, middle_file
 from handviz.training.config import TrainConfig
 from handviz.training.distributed import chosen_device
-from handviz.training.train import Trainer, train
+from handviz.training.trainer import Trainer
 from tests.fake_datasets.freihand import write
 from tests.fake_datasets.stand_in_mano import write_stand_in_mano
+from tests.small_trainings import amvur_run
 
 SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, evidence="global")
 
@@ -197,12 +199,12 @@ def end_to_end(config, **changes):
 
 def test_end_to_end_trains_the_first_blocks_too_and_not_the_witness(config, template):
     model = replace(SMALL, evidence="joints", evidence_width=16, evidence_layers=1, witness_stem=True)
-    trainer = Trainer(end_to_end(config, model=model, validation=config.data[0], epochs=3, limit=4), template)
+    trainer = amvur_run(end_to_end(config, model=model, validation=config.data[0], epochs=3, limit=4), template)
     assert [group["rate"] for group in trainer.optimiser.param_groups] == [1e-3, 3e-4, 3e-5]
-    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    before = {name: value.clone() for name, value in trainer.task.network.state_dict().items()}
     values = [sum(trainer.train_step(ids).values()) for ids in trainer.batches()]
     assert values[-1] < values[0]
-    still = {name for name, value in trainer.model.state_dict().items() if torch.equal(value, before[name])}
+    still = {name for name, value in trainer.task.network.state_dict().items() if torch.equal(value, before[name])}
     assert {name for name in still if not name.startswith("witness.")} == set()
     assert {name for name in before if name.startswith("witness.")} <= still
 
@@ -210,27 +212,29 @@ def test_end_to_end_trains_the_first_blocks_too_and_not_the_witness(config, temp
 @torch.no_grad()
 def test_pictures_and_what_is_cached_of_them_give_the_same(config, template):
     """Before the first step: maps are kept as float16."""
-    pictures, cached = Trainer(end_to_end(config), template), Trainer(config, template)
+    pictures, cached = amvur_run(end_to_end(config), template), amvur_run(config, template)
     ids = torch.arange(4)
-    outputs = [trainer.network(trainer.samples.batch(ids)[0]).mean_cm for trainer in (pictures, cached)]
+    outputs = [trainer.task.parallel(trainer.task.samples.batch(ids)[0]).mean_cm for trainer in (pictures, cached)]
     torch.testing.assert_close(*outputs, rtol=0, atol=0.01)
-    truths = [trainer.samples.batch(ids)[1].vertices_cm for trainer in (pictures, cached)]
+    truths = [trainer.task.samples.batch(ids)[1].vertices_cm for trainer in (pictures, cached)]
     assert torch.equal(*truths)
 
 
 def test_maps_of_another_stem_are_cached_apart(config, template):
     end = end_to_end(config, run=config.run / "end", epochs=1, stem_rate=0.1)
     folder = train(end, template)
-    started = Trainer(replace(config, start_from=(folder,)), template)
-    plain = Trainer(config, template)
-    assert not torch.equal(started.samples.batch(torch.arange(2))[0][0], plain.samples.batch(torch.arange(2))[0][0])
-    names = [cache_name(trainer.model.backbone, "mediapipe_hand") for trainer in (started, plain)]
+    started = amvur_run(replace(config, start_from=(folder,)), template)
+    plain = amvur_run(config, template)
+    assert not torch.equal(
+        started.task.samples.batch(torch.arange(2))[0][0], plain.task.samples.batch(torch.arange(2))[0][0]
+    )
+    names = [cache_name(trainer.task.network.backbone, "mediapipe_hand") for trainer in (started, plain)]
     assert names[1] == "mediapipe_hand"
     assert names[0] != names[1]
     assert all(middle_file(config.data[0], 0, name).is_file() for name in names)
     joints = replace(SMALL, evidence="joints", evidence_width=16, evidence_layers=1)
     with pytest.raises(HandvizError, match=r"no longer MediaPipe's own.*--end-to-end"):
-        Trainer(replace(config, model=joints, start_from=(folder,)), template)
+        amvur_run(replace(config, model=joints, start_from=(folder,)), template)
 
 
 @pytest.mark.parametrize("wrong", [{"tail_rate": 0.0}, {"stem_rate": 0.0}, {"model": ModelConfig()}])

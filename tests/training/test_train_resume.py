@@ -6,28 +6,27 @@ import pytest
 import torch
 
 from handviz.core.errors import HandvizError
-from handviz.training.run_log import RunLog
-from handviz.training.train import Trainer
-from tests.training import SMALL, assert_same, run_steps
+from handviz.training.trainer import RunLog
+from tests.small_trainings import SMALL, amvur_run, assert_same, run_steps
 
 
 def test_going_on_is_the_straight_run_to_the_bit(config, template):
-    straight = Trainer(config, template)
+    straight = amvur_run(config, template)
     losses = run_steps(straight)
-    stopped = Trainer(replace(config, run=config.run / "resumed"), template)
+    stopped = amvur_run(replace(config, run=config.run / "resumed"), template)
     first_half = run_steps(stopped, 2)
     stopped.save()
-    resumed = Trainer(stopped.config, template)
+    resumed = amvur_run(stopped.task.config, template)
     resumed.resume()
     assert resumed.step == 2
     assert first_half + run_steps(resumed) == losses
-    assert_same(resumed.model.state_dict(), straight.model.state_dict())
+    assert_same(resumed.task.network.state_dict(), straight.task.network.state_dict())
     for one, other in zip(resumed.optimiser.state.values(), straight.optimiser.state.values(), strict=True):
         assert_same(one, other)
 
 
 def test_going_on_in_the_middle_of_an_epoch_takes_the_other_samples(config, template):
-    trainer = Trainer(config, template)
+    trainer = amvur_run(config, template)
     whole = list(trainer.batches())
     assert len(whole) == 4
     for epoch in (whole[:2], whole[2:]):
@@ -41,17 +40,17 @@ def test_going_on_in_the_middle_of_an_epoch_takes_the_other_samples(config, temp
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_checkpoint(config, template):
-    trainer = Trainer(config, template)
+    trainer = amvur_run(config, template)
     run_steps(trainer, 2)
     trainer.save()
     before = {path.name: path.read_bytes() for path in (config.run / "last").iterdir()}
-    weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    trainer.samples.truth.vertices_cm[3:] = torch.nan
+    weights = {name: value.clone() for name, value in trainer.task.network.state_dict().items()}
+    trainer.task.samples.truth.vertices_cm[3:] = torch.nan
     with pytest.raises(HandvizError, match=r"loss became nan at step 2.*last checkpoint is intact"):
         run_steps(trainer)
-    assert_same(trainer.model.state_dict(), weights)
+    assert_same(trainer.task.network.state_dict(), weights)
     assert {path.name: path.read_bytes() for path in (config.run / "last").iterdir()} == before
-    resumed = Trainer(config, template)
+    resumed = amvur_run(config, template)
     resumed.resume()
     assert len(run_steps(resumed)) == 2
 
@@ -65,8 +64,8 @@ def test_a_foreign_log_is_said(tmp_path, text):
 
 
 def test_a_run_of_another_model_or_another_way_is_not_gone_on_with(config, template):
-    Trainer(config, template).save()
+    amvur_run(config, template).save()
     with pytest.raises(HandvizError, match=r"another model.*choose another run folder"):
-        Trainer(replace(config, model=replace(SMALL, width=32)), template).resume()
+        amvur_run(replace(config, model=replace(SMALL, width=32)), template).resume()
     with pytest.raises(HandvizError, match=r"another way.*choose another run folder"):
-        Trainer(replace(config, tail_rate=0.0), template).resume()
+        amvur_run(replace(config, tail_rate=0.0), template).resume()

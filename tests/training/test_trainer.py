@@ -1,116 +1,108 @@
-"""Training on a handful of rendered hands: it learns, moves what it should, and logs what a slow loop finds."""
+"""The one loop, on a network of four numbers: what it takes from a task, and that it does so in the right order."""
 
-import csv
-from dataclasses import replace
+import copy
 
 import numpy as np
 import pytest
 import torch
-from scipy.spatial.transform import Rotation
 
-from handviz.__main__ import main
-from handviz.core.records import VARIANTS
-from handviz.models.amvur.model import build_model
-from handviz.training.cache import load_cached
-from handviz.training.checkpoint import load_checkpoint
-from handviz.training.optimiser import learning_rate_factor, optimiser_groups
-from handviz.training.train import Trainer, train
-from handviz.training.validation import validation_errors
-from tests.training import SMALL, run_steps
+from handviz.training.config import LoopConfig
+from handviz.training.trainer import LossNotFiniteError, Task, Trainer, learning_rate_factor, parameter_group
 
-NAME = "mediapipe_hand"
+CONFIG = LoopConfig(epochs=3, batch_size=4, warm_up_steps=2, gradient_norm=0.5, weight_decay=0.1, checkpoint_every=None)
 
 
-# Learning.
+class Line(Task):
+    """A line through ten points."""
+
+    def __init__(self, config=CONFIG, *, drop_last=True):
+        generator = torch.Generator().manual_seed(1)
+        self.config, self.drop_last = config, drop_last
+        self.samples = torch.randn(10, 3, generator=generator)
+        torch.manual_seed(0)
+        self.network = torch.nn.Linear(3, 1)
+        self.groups = [parameter_group([self.network.weight], 0.1), parameter_group([self.network.bias], 0.02)]
+        self.seen, self.validations = [], []
+
+    def loss_terms(self, ids, step):
+        self.seen.append(ids)
+        found = self.network(self.samples[ids])[:, 0]
+        return {"points": (found - 5 * self.samples[ids].sum(1)).square().mean(), "size": found.square().mean()}
+
+    def validate(self):
+        self.validations.append((len(self.seen), self.network.training, torch.is_grad_enabled()))
+        return {}
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_the_loss_falls(config, template, variant):
-    one_batch = replace(config, model=replace(SMALL, variant=variant), limit=4, epochs=6, head_rate=3e-3)
-    losses = run_steps(Trainer(one_batch, template))
-    assert len(losses) == 6
-    assert losses[-1] < losses[0] - 0.5
+def test_the_loop_is_the_one_of_the_textbook():
+    """Against the same steps written one after the other."""
+    task = Line()
+    slow = copy.deepcopy(task)
+    Trainer(task).fit()
+    groups = [{"params": [slow.network.weight]}, {"params": [slow.network.bias]}]
+    optimiser = torch.optim.AdamW(groups, lr=1.0, weight_decay=0.1)
+    for step, ids in enumerate(task.seen):
+        loss = sum(slow.loss_terms(ids, step).values())
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(slow.network.parameters(), 0.5)
+        for group, rate in zip(optimiser.param_groups, (0.1, 0.02), strict=True):
+            group["lr"] = rate * learning_rate_factor(step, 6, 2)
+        optimiser.step()
+    for mine, other in zip(task.network.parameters(), slow.network.parameters(), strict=True):
+        assert torch.equal(mine, other)
 
 
-def test_a_run_writes_its_log_and_a_checkpoint_that_loads(config, template, cached_hands):
-    folder = train(replace(config, validation=cached_hands), template)
-    assert folder == config.run / "last"
-    with (config.run / "log.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["step"] for row in rows] == ["2", "4"]
-    assert [row["crops_seen"] for row in rows] == ["8", "16"]
-    assert {"loss", "vertices", "kl", "crop", "joints", "pa_mpjpe_mm", "std_mm", "image_error_percent"} <= rows[
-        0
-    ].keys()
-    model, loaded_config, notes = load_checkpoint(folder, template)
-    assert loaded_config == SMALL
-    assert (notes["step"], notes["samples_seen"], notes["samples"]) == (4, 16, 8)
-    assert notes["train"]["loss"]["vertex_correlation"] == config.loss.vertex_correlation
-    regressor = torch.from_numpy(template.keypoint_regressor.copy())
-    found = validation_errors(model, load_cached((cached_hands,), model, NAME, template), regressor)
-    for name, value in found.items():
-        assert float(rows[1][name]) == pytest.approx(value, rel=1e-4)
-    # A finished run has nothing left to do.
-    before = (folder / "model.safetensors").read_bytes()
-    train(config, template)
-    assert (folder / "model.safetensors").read_bytes() == before
+@pytest.mark.parametrize(("drop_last", "sizes"), [(True, [4, 4] * 3), (False, [4, 4, 2] * 3)])
+def test_every_epoch_takes_all_samples_in_another_order(drop_last, sizes):
+    task = Line(drop_last=drop_last)
+    trainer = Trainer(task)
+    trainer.fit()
+    assert [len(ids) for ids in task.seen] == sizes
+    assert trainer.step == trainer.total_steps == len(sizes)
+    epochs = torch.cat(task.seen).view(3, -1)
+    assert all(len(set(epoch.tolist())) == epochs.shape[1] for epoch in epochs)
+    assert not torch.equal(epochs[0], epochs[1])
+    # Once an epoch, in evaluation mode and without gradients.
+    count = len(sizes) // 3
+    assert task.validations == [(count * epoch, False, False) for epoch in (1, 2, 3)]
+    assert task.network.training
 
 
-def test_the_command_trains(tmp_path, cached_hands, template):
-    arguments = ["train", "--data", str(cached_hands), "--run", str(tmp_path / "run"), "--variant", "amvur"]
-    assert main([*arguments, "--width", "16", "--epochs", "1", "--batch-size", "4", "--limit", "4"]) == 0
-    assert load_checkpoint(tmp_path / "run" / "last", template)[1].variant == "amvur"
+def test_a_task_that_is_finished_ends_the_loop():
+    task = Line()
+    trainer = Trainer(task)
+
+    def validate():
+        task.finished = trainer.step == 4
+        return {}
+
+    task.validate = validate
+    trainer.fit()
+    assert trainer.step == 4
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("--epochs", "0"),
-        ("--batch-size", "0"),
-        ("--limit", "-1"),
-        ("--head-rate", "nan"),
-        ("--tail-rate", "-0.1"),
-        ("--width", "3"),
-    ],
-)
-def test_the_command_says_what_it_cannot_do(tmp_path, capsys, option, value):
-    assert main(["train", "--data", str(tmp_path), "--run", str(tmp_path / "run"), f"{option}={value}"]) == 1
-    assert f"{option.strip('-').replace('-', '_')} " in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
+@pytest.mark.parametrize("wrong", ["left out", "twice", "frozen"])
+def test_a_parameter_that_is_in_no_group_or_in_two_is_an_error(wrong):
+    task = Line()
+    if wrong == "left out":
+        task.groups.pop()
+    elif wrong == "twice":
+        task.groups.append(parameter_group([task.network.bias], 0.1))
+    else:
+        task.network.bias.requires_grad_(False)
+    with pytest.raises(AssertionError):
+        Trainer(task)
 
 
-def procrustes(wanted, points):
-    """``points`` turned, moved and scaled onto ``wanted``, by scipy."""
-    centre, middle = wanted.mean(axis=0), points.mean(axis=0)
-    rotation, _ = Rotation.align_vectors(wanted - centre, points - middle)
-    turned = rotation.apply(points - middle)
-    return centre + turned * (turned * (wanted - centre)).sum() / (turned**2).sum()
-
-
-def test_validation_errors_are_those_of_a_slow_loop(config, template):
-    trainer = Trainer(config, template)
-    found = validation_errors(trainer.model, trainer.samples, trainer.regressor)
-    assert trainer.model.training
-    trainer.model.eval()
-    errors, variances, apart, aligned = [], [], [], []
-    for row in range(8):
-        maps, truth = trainer.samples.batch(torch.tensor([row]))
-        with torch.no_grad():
-            output = trainer.model.from_cached(maps)
-        camera = output.camera
-        for vertex in range(0, 778):
-            errors.append((output.mean_cm[0, vertex] - truth.vertices_cm[0, vertex]).norm())
-            variances.append(output.log_variance[0, vertex].exp().sum())
-        seen = camera.scale * (camera.rotation[0] @ output.mean_cm[0].T)[:2] + camera.translation.T
-        wanted = truth.scale_per_cm * (truth.rotation[0] @ truth.vertices_cm[0].T)[:2] + truth.translation.T
-        apart.append((seen - wanted).norm(dim=0).mean())
-        mine, true = ((trainer.regressor @ mesh[0]).double().numpy() for mesh in (output.mean_cm, truth.vertices_cm))
-        fitted = procrustes(true, mine)
-        aligned.append(10 * np.linalg.norm(fitted - true, axis=1).mean())
-    assert found["vertex_error_mm"] == pytest.approx(10 * float(torch.stack(errors).mean()), rel=1e-4)
-    assert found["std_mm"] == pytest.approx(10 * float(torch.stack(variances).mean().sqrt()), rel=1e-4)
-    assert found["image_error_percent"] == pytest.approx(50 * float(torch.stack(apart).mean()), rel=1e-4)
-    assert found["pa_mpjpe_mm"] == pytest.approx(np.mean(aligned), rel=1e-3)
+def test_a_loss_that_is_not_finite_moves_nothing():
+    task = Line()
+    trainer = Trainer(task)
+    before = copy.deepcopy(task.network.state_dict())
+    task.samples[:] = torch.inf
+    with pytest.raises(LossNotFiniteError, match="at step 0"):
+        trainer.fit()
+    assert all(torch.equal(value, before[name]) for name, value in task.network.state_dict().items())
 
 
 def test_the_rate_warms_up_and_falls_to_zero():
@@ -121,41 +113,3 @@ def test_the_rate_warms_up_and_falls_to_zero():
     assert factors[100] == pytest.approx(0)
     assert (np.diff(factors[10:]) < 0).all()
     assert learning_rate_factor(0, 1, 0) == 1
-
-
-# What is trained.
-
-
-@pytest.mark.parametrize("tail_rate", [3e-4, 0.0])
-def test_every_trainable_parameter_is_in_one_group_and_the_stem_in_none(config, template, tail_rate):
-    model = build_model(SMALL, template)
-    groups = optimiser_groups(model, replace(config, tail_rate=tail_rate, head_rate=0.5))
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    grouped = [[names[id(parameter)] for parameter in group["params"]] for group in groups]
-    together = [name for group in grouped for name in group]
-    assert len(together) == len(set(together))
-    assert set(together) == {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    ours = ("heads.", "evidence.") if tail_rate else ("heads.",)
-    assert set(grouped[0]) == {name for name in names.values() if name.startswith(ours)}
-    assert [group["rate"] for group in groups] == ([0.5, tail_rate] if tail_rate else [0.5])
-    if tail_rate:
-        parts = {name.split(".")[1] for name in grouped[1]}
-        assert parts == {"tail_blocks", "last_expand", "last_depthwise"}
-
-
-def test_the_stem_never_moves_and_a_frozen_tail_does_not_either(config, template):
-    def moved(tail_rate):
-        trainer = Trainer(replace(config, tail_rate=tail_rate, epochs=1), template)
-        before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-        run_steps(trainer)
-        after = trainer.model.state_dict()
-        return {name for name, value in before.items() if not torch.equal(value, after[name])}
-
-    of_all, of_heads = moved(3e-4), moved(0.0)
-    assert {name.split(".")[1] for name in of_all if name.startswith("backbone")} == {
-        "tail_blocks",
-        "last_expand",
-        "last_depthwise",
-    }
-    assert not [name for name in of_heads if name.startswith("backbone")]
-    assert {name for name in of_heads if "log_variance" not in name}

@@ -9,14 +9,13 @@ from handviz.__main__ import main
 from handviz.core.errors import HandvizError
 from handviz.core.records import VARIANTS
 from handviz.models.amvur.losses import Truth
+from handviz.training.amvur import train, validation_errors
 from handviz.training.augmentation import WitnessNoise
-from handviz.training.camera_prior import PriorSource, load_camera_prior
+from handviz.training.camera_prior import load_camera_prior
 from handviz.training.checkpoint import load_checkpoint
 from handviz.training.config import TrainConfig
 from handviz.training.samples import load_pictures, take
-from handviz.training.train import Trainer, train
-from handviz.training.validation import validation_errors
-from tests.training import SMALL, assert_same, run_steps
+from tests.small_trainings import SMALL, amvur_run, assert_same, run_steps
 
 QUIET = WitnessNoise(share=0.0)
 CPU = torch.device("cpu")
@@ -37,7 +36,7 @@ def camera_checkpoint(tmp_path_factory, cached_hands, template):
 
 def poisoned(trainer):
     """Nan for all truth but 2D joints."""
-    truth = trainer.samples.truth
+    truth = trainer.task.samples.truth
     for item in fields(truth):
         if item.name != "keypoints_crop":
             getattr(truth, item.name).fill_(torch.nan)
@@ -45,19 +44,19 @@ def poisoned(trainer):
 
 
 def test_hands_without_3d_truth_count_in_no_3d_error(weak, template):
-    trainer = Trainer(weak, template)
-    before = validation_errors(trainer.model, trainer.samples, trainer.regressor)
-    known = replace(trainer.samples, truth=take(trainer.samples.truth, torch.arange(8)))
+    trainer = amvur_run(weak, template)
+    before = validation_errors(trainer.task.network, trainer.task.samples, trainer.task.regressor)
+    known = replace(trainer.task.samples, truth=take(trainer.task.samples.truth, torch.arange(8)))
     known.truth.vertices_cm[::2], known.truth.scale_per_cm[::2] = torch.nan, torch.nan
-    found = validation_errors(trainer.model, known, trainer.regressor)
-    trainer.samples = replace(
-        trainer.samples, middle_maps=trainer.samples.middle_maps[1::2], landmarks=trainer.samples.landmarks[1::2],
-        truth=take(trainer.samples.truth, torch.arange(1, 8, 2)),
-    )  # fmt: skip
-    expected = validation_errors(trainer.model, trainer.samples, trainer.regressor)
+    found = validation_errors(trainer.task.network, known, trainer.task.regressor)
+    samples, odd = trainer.task.samples, torch.arange(1, 8, 2)
+    trainer.task.samples = replace(
+        samples, middle_maps=samples.middle_maps[odd], landmarks=samples.landmarks[odd], truth=take(samples.truth, odd)
+    )
+    expected = validation_errors(trainer.task.network, trainer.task.samples, trainer.task.regressor)
     for name, value in expected.items():
         assert found[name] == pytest.approx((before if name == "std_mm" else expected)[name], rel=1e-4), value
-    nothing = validation_errors(poisoned(trainer).model, trainer.samples, trainer.regressor)
+    nothing = validation_errors(poisoned(trainer).task.network, trainer.task.samples, trainer.task.regressor)
     assert [name for name, value in nothing.items() if value == value] == ["std_mm"]
 
 
@@ -66,53 +65,55 @@ def test_the_loss_falls_and_truth_that_is_nan_changes_no_bit(weak, template, cam
     one_batch = replace(
         weak, model=replace(SMALL, variant=variant), limit=4, epochs=3, head_rate=3e-3, camera_prior=camera_checkpoint
     )
-    known, unknown = Trainer(one_batch, template), poisoned(Trainer(one_batch, template))
+    known, unknown = amvur_run(one_batch, template), poisoned(amvur_run(one_batch, template))
     losses = run_steps(known)
     assert losses[-1] < losses[0]
     assert run_steps(unknown) == losses
-    assert_same(known.model.state_dict(), unknown.model.state_dict())
+    assert_same(known.task.network.state_dict(), unknown.task.network.state_dict())
 
 
 def test_a_resumed_weak_run_is_the_straight_one(weak, template, camera_checkpoint):
     weak = replace(weak, camera_prior=camera_checkpoint, epochs=1)
-    straight = Trainer(weak, template)
+    straight = amvur_run(weak, template)
     run_steps(straight)
-    first = Trainer(weak, template)
+    first = amvur_run(weak, template)
     run_steps(first, 1)
     first.save()
-    resumed = Trainer(weak, template)
+    resumed = amvur_run(weak, template)
     resumed.resume()
     assert resumed.step == 1
     run_steps(resumed)
-    assert_same(straight.model.state_dict(), resumed.model.state_dict())
+    assert_same(straight.task.network.state_dict(), resumed.task.network.state_dict())
 
 
 def test_a_weak_run_does_not_go_on_as_a_full_one(weak, template):
-    first = Trainer(weak, template)
+    first = amvur_run(weak, template)
     run_steps(first, 1)
     first.save()
     with pytest.raises(HandvizError, match="--supervision weak, not full"):
-        Trainer(replace(weak, supervision="full"), template).resume()
+        amvur_run(replace(weak, supervision="full"), template).resume()
 
 
 def test_cached_or_from_pictures_the_camera_prior_is_its_nets_answer(cached_hands, template, camera_checkpoint, weak):
-    trainer = Trainer(weak, template)
+    trainer = amvur_run(weak, template)
     ids = torch.tensor([5, 2, 7])
     pictures = load_pictures((cached_hands,), template, 8)
     given, _ = pictures.batch(ids)
     model, _, _ = load_checkpoint(camera_checkpoint, template)
     with torch.no_grad():
         expected = model.eval()(given).camera
-    source = PriorSource(camera_checkpoint, (cached_hands,), 8, 0.0)
-    live = load_camera_prior(source, pictures, template, CPU).of(ids, given)
+    told = replace(weak, camera_prior=camera_checkpoint)
+    live = load_camera_prior(told, pictures, template, CPU).of(ids, given)
     torch.testing.assert_close(live.mean, expected.mean)
     torch.testing.assert_close(live.log_variance, expected.log_variance)
-    cached = load_camera_prior(source, trainer.samples, template, CPU).of(ids, given)
+    cached = load_camera_prior(told, trainer.task.samples, template, CPU).of(ids, given)
     # Cached maps are float16.
     torch.testing.assert_close(cached.mean, expected.mean, atol=2e-3, rtol=0)
-    of_one = load_camera_prior(replace(source, std=1.0), trainer.samples, template, CPU).of(ids, given)
+    fixed = replace(told, loss=replace(told.loss, weak=replace(told.loss.weak, camera_std=1.0)))
+    of_one = load_camera_prior(fixed, trainer.task.samples, template, CPU).of(ids, given)
     torch.testing.assert_close(of_one.mean, cached.mean)
     assert not of_one.log_variance.any()
+    assert load_camera_prior(weak, trainer.task.samples, template, CPU) is None
 
 
 def test_a_prior_is_for_weak_training_and_noise_that_knows_the_truth_is_not(config, camera_checkpoint):
@@ -139,17 +140,17 @@ def test_the_command_trains_weakly_and_its_notes_say_so(tmp_path, cached_hands, 
 
 def test_adamw_without_decay_is_adam(template, weak):
     """The paper's optimiser; the same bits, so there is no second one to choose."""
-    trainer, other = (Trainer(replace(weak, weight_decay=0.0, epochs=1), template) for _ in range(2))
+    trainer, other = (amvur_run(replace(weak, weight_decay=0.0, epochs=1), template) for _ in range(2))
     other.optimiser = torch.optim.Adam(other.optimiser.param_groups)
     assert run_steps(trainer) == run_steps(other)
-    assert_same(trainer.model.state_dict(), other.model.state_dict())
+    assert_same(trainer.task.network.state_dict(), other.task.network.state_dict())
 
 
 def test_efficientnet_of_the_paper_trains_on_pictures(weak, template):
     model = replace(SMALL, variant="final", backbone="efficientnet_b0", evidence="global", conditioning="rest")
     run = replace(weak, model=model, end_to_end=True, limit=2, batch_size=2, epochs=1)
-    trainer = poisoned(Trainer(run, template))
-    before = {name: value.clone() for name, value in trainer.model.backbone.named_parameters()}
+    trainer = poisoned(amvur_run(run, template))
+    before = {name: value.clone() for name, value in trainer.task.network.backbone.named_parameters()}
     assert all(loss == loss for loss in run_steps(trainer))
-    assert all(not torch.equal(value, before[name]) for name, value in trainer.model.backbone.named_parameters())
-    assert isinstance(trainer.samples.truth, Truth)
+    assert all(not torch.equal(value, before[name]) for name, value in trainer.task.network.backbone.named_parameters())
+    assert isinstance(trainer.task.samples.truth, Truth)

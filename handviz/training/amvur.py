@@ -1,0 +1,264 @@
+"""Training of AMVUR: samples in, a variant's heads and as much of the backbone as the config says out.
+
+Cached maps or pictures, all of the truth or 2D joints alone, one process or several: the loop is the trainer's.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from handviz.core import metrics
+from handviz.core.errors import HandvizError
+from handviz.hand_models.template import HandTemplate
+from handviz.models.amvur.losses import Truth, in_crop, loss_terms
+from handviz.models.amvur.memory import channels_last
+from handviz.models.amvur.model import Cached, HandModel, ModelConfig, build_model
+from handviz.models.amvur.weak_losses import WeakPriors, pose_prior, weak_terms
+from handviz.models.backbones.imagenet_backbones import load_torchvision_weights
+from handviz.training.augmentation import (
+    TrueLandmarks,
+    drawn_styles,
+    in_other_styles,
+    spread_of_statistics,
+    true_landmarks,
+    with_errors_of_photographs,
+)
+from handviz.training.cache import CachedSamples, load_cached, stem_digest, tail_parameters, with_evidence
+from handviz.training.camera_prior import load_camera_prior
+from handviz.training.checkpoint import load_checkpoint
+from handviz.training.config import TrainConfig
+from handviz.training.dataset_samples import Drawing, at_step, load_samples, rendered_folders
+from handviz.training.distributed import ALONE, Processes, joined
+from handviz.training.samples import FromGiven, Given, Samples, to_device
+from handviz.training.trainer import RunTask, complete_run, parameter_group
+
+logger = logging.getLogger(__name__)
+MAX_VALIDATION_SAMPLES = 2048
+MAX_STYLE_SAMPLES = 2048
+"""Crops that tell by how much looks differ."""
+
+
+def train(config: TrainConfig, template: HandTemplate) -> Path:
+    """Train to the end, or go on to it; returns the checkpoint's folder."""
+    with joined(config.device) as processes:
+        return complete_run(config, lambda: AmvurTask(config, template, processes))
+
+
+def optimiser_groups(model: HandModel, config: TrainConfig) -> list[dict[str, Any]]:
+    """Return every trainable parameter in one group; the stem trains end to end only, the witness never."""
+    frozen = config.tail_rate == 0
+    tail = [] if frozen else list(tail_parameters(model.backbone))
+    of_tail = {id(parameter) for parameter in tail}
+    stem = [p for p in model.backbone.parameters() if id(p) not in of_tail] if config.end_to_end else []
+    heads = list(model.heads.parameters()) + ([] if frozen else list(model.evidence.parameters()))
+    model.requires_grad_(False)
+    for parameter in (*heads, *tail, *stem):
+        parameter.requires_grad_(True)
+    groups = [(heads, config.head_rate), (tail, config.tail_rate), (stem, config.stem_rate)]
+    return [parameter_group(parameters, rate) for parameters, rate in groups if parameters]
+
+
+class AmvurTask(RunTask):
+    """One training of AMVUR, in one of its processes."""
+
+    config: TrainConfig
+    network: HandModel
+    samples: Samples
+
+    def __init__(self, config: TrainConfig, template: HandTemplate, processes: Processes = ALONE) -> None:
+        self.config, self.template, self.processes = config, template, processes
+        self.model_config = config.model
+        torch.manual_seed(config.seed)
+        self.network = build_model(config.model, template)
+        self._start_backbone()
+        self._start_weights()
+        self.samples = self._load(config.data, config.limit)
+        self.groups = optimiser_groups(self.network, config)
+        channels_last(self.network).to(processes.device)
+        self.true_landmarks = self._true_landmarks()
+        self.style_spread = self._style_spread()
+        with processes.first_before_others():
+            self.camera_prior = load_camera_prior(config, self.samples, template, processes.device)
+        self.pose_prior = pose_prior(template).to(processes.device)
+        if config.tail_rate == 0:
+            self.samples = self._evidence_of_all()
+        self.parallel = processes.wrap(FromGiven(self.network))
+        """The network that takes whatever samples give, its gradients averaged over all processes"""
+        self.regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32, device=processes.device)
+        self.validation = self._load_validation()
+
+    def _load(self, sources: Sequence[Path | str], limit: int | None) -> Samples:
+        """The one switch between pictures and what is cached of them."""
+        if self.config.end_to_end:
+            config = self.config
+            whole = config.supervision == "full"
+            drawing = Drawing(config.seed, whole_truth=whole)
+            return load_samples(sources, self.template, limit, drawing, bad_pictures=config.bad_pictures)
+        directories = rendered_folders(sources)
+        with self.processes.first_before_others():
+            return load_cached(directories, self.network, self.config.model.backbone, self.template, limit)
+
+    def _true_landmarks(self) -> TrueLandmarks | None:
+        """What the cached landmarks are moved towards; None where there are none, or nothing is to be moved."""
+        samples = self.samples
+        if not self.config.witness_noise.share or not isinstance(samples, CachedSamples) or samples.landmarks is None:
+            return None
+        regressor = torch.tensor(self.template.keypoint_regressor, dtype=torch.float32)
+        return true_landmarks(samples.landmarks, samples.truth, regressor)
+
+    def _style_spread(self) -> Tensor | None:
+        """By how much the looks of cached maps differ; None where they are to stay as they are."""
+        wanted = self.config.style_noise.share and self.config.tail_rate
+        if not wanted or not isinstance(self.samples, CachedSamples):
+            return None
+        return spread_of_statistics(self.samples.middle_maps[:MAX_STYLE_SAMPLES].float())
+
+    def _evidence_of_all(self) -> Samples:
+        """What the frozen parts see of every crop; of the landmarks' errors there is one draw for all epochs."""
+        samples, true = self.samples, self.true_landmarks
+        assert isinstance(samples, CachedSamples)
+        if true is not None and samples.landmarks is not None:
+            generator = torch.Generator().manual_seed(self.config.seed)
+            noise = self.config.witness_noise
+            drawn = with_errors_of_photographs(samples.landmarks, true.landmarks, true.error_mm, noise, generator)
+            samples, self.true_landmarks = replace(samples, landmarks=drawn), None
+        return with_evidence(samples, self.network)
+
+    def _load_validation(self) -> Samples | None:
+        """The samples to watch, in the first process alone; None if there are none."""
+        if self.config.validation is None or not self.processes.first:
+            return None
+        sources, name = (self.config.validation,), self.config.model.backbone
+        if self.config.end_to_end:
+            bad = self.config.bad_pictures
+            return load_samples(sources, self.template, MAX_VALIDATION_SAMPLES, Drawing(), bad_pictures=bad)
+        return load_cached(rendered_folders(sources), self.network, name, self.template, MAX_VALIDATION_SAMPLES)
+
+    def _start_backbone(self) -> None:
+        if self.config.backbone_weights is not None:
+            load_torchvision_weights(self.network.backbone, self.config.backbone_weights)
+        if self.config.backbone_from is None:
+            return
+        source, config, _ = load_checkpoint(self.config.backbone_from, self.template)
+        if config.backbone != self.config.model.backbone:
+            raise HandvizError(f"{self.config.backbone_from} has the backbone {config.backbone}")
+        self.network.backbone.load_state_dict(source.backbone.state_dict())
+
+    def _start_weights(self) -> None:
+        """Take over weights, whichever variant they come from."""
+        for directory in self.config.start_from:
+            self.start_from(directory)
+        if self.config.tail_rate == 0 and not self.config.start_from and self.config.model.evidence == "joints":
+            logger.warning("nothing before the heads trains, and without --start-from its evidence is random")
+
+    def load(self, directory: Path) -> tuple[HandModel, ModelConfig, dict[str, Any]]:
+        """Return the model, its config and the notes of a checkpoint."""
+        return load_checkpoint(directory, self.template)
+
+    def check_resumable(self, saved: nn.Module, place: Path) -> None:
+        """Raise HandvizError unless cached maps and evidence are those that the run began with."""
+        assert isinstance(saved, HandModel)
+        if not self.config.end_to_end and stem_digest(saved.backbone) != stem_digest(self.network.backbone):
+            raise HandvizError(f"{place} started from another backbone than this command: choose another run folder")
+        if self.config.tail_rate == 0:
+            self._check_frozen(saved, place)
+
+    def _check_frozen(self, saved: HandModel, place: Path) -> None:
+        """HandvizError unless everything before the heads is what this command's evidence was computed with."""
+        own = self.network.state_dict()
+        for name, value in saved.state_dict().items():
+            if not name.startswith("heads.") and not torch.equal(value, own[name].cpu()):
+                raise HandvizError(
+                    f"{place} was trained on another frozen backbone ({name}): give the same --start-from as before, "
+                    "or choose another run folder"
+                )
+
+    def loss_terms(self, ids: Tensor, step: int) -> dict[str, Tensor]:
+        """Return the weighted terms of this process's part of a batch."""
+        config = self.config
+        given, truth = self._batch(ids, step)
+        output = self.parallel(given)
+        if config.supervision == "full":
+            return loss_terms(config.model.variant)(output, truth, self.regressor, config.loss)
+        camera = None
+        if self.camera_prior is not None:
+            camera = self.camera_prior.of(self.processes.own_part(ids), given)
+        # Other draws in every step and process.
+        seed = (config.seed * 1_000_037 + step) * self.processes.count + self.processes.rank
+        generator = torch.Generator(self.regressor.device).manual_seed(seed)
+        priors = WeakPriors(camera, self.pose_prior)
+        return weak_terms(output, only_keypoints(truth), self.regressor, config.loss, generator, priors)
+
+    def _batch(self, ids: Tensor, step: int) -> tuple[Given, Truth]:
+        """This process's part of a batch; its landmarks' errors depend on seed and step alone."""
+        given, truth = at_step(self.samples, step).batch(self.processes.own_part(ids))
+        if self.true_landmarks is not None:
+            assert isinstance(given, Cached)
+            assert isinstance(self.samples, CachedSamples)
+            assert self.samples.landmarks is not None
+            generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
+            true, error_mm = self.true_landmarks.landmarks[ids], self.true_landmarks.error_mm[ids]
+            said = with_errors_of_photographs(
+                self.samples.landmarks[ids], true, error_mm, self.config.witness_noise, generator
+            )
+            given = given._replace(landmarks=self.processes.own_part(said))
+        if self.style_spread is not None:
+            assert isinstance(given, Cached)
+            generator = torch.Generator().manual_seed(self.config.seed * 1_000_033 + step)
+            moves = drawn_styles(len(ids), self.style_spread, self.config.style_noise, generator)
+            own = torch.stack([self.processes.own_part(part) for part in moves])
+            given = given._replace(middle_map=in_other_styles(given.middle_map, own))
+        return to_device(given, self.processes.device), to_device(truth, self.processes.device)
+
+    def validate(self) -> dict[str, float]:
+        """Return ``validation_errors`` of the samples to watch."""
+        return {} if self.validation is None else validation_errors(self.network, self.validation, self.regressor)
+
+
+def only_keypoints(truth: Truth) -> Truth:
+    """Return the same truth with nan for everything that weak training must not know."""
+    hidden = ("vertices_cm", "rotation", "scale_per_cm", "translation")
+    return replace(truth, **{name: torch.full_like(getattr(truth, name), torch.nan) for name in hidden})
+
+
+@torch.no_grad()
+def validation_errors(model: HandModel, samples: Samples, regressor: Tensor) -> dict[str, float]:
+    """PA-MPJPE and mean vertex error (mm, canonical), root of the mean variance (mm), mean 2D error (% of the crop).
+
+    Hands whose 3D truth is nan count in the third alone; without any other the errors are nan.
+    """
+    model.eval()
+    network = FromGiven(model)
+    columns: dict[str, list[Tensor]] = {"pa": [], "error": [], "variance": [], "image": []}
+    for ids in torch.arange(len(samples)).split(128):
+        given, truth = (to_device(part, regressor.device) for part in samples.batch(ids))
+        output = network(given)
+        columns["variance"].append(output.log_variance.exp().sum(2).mean(1))
+        mine, true = (regressor @ vertices for vertices in (output.mean_cm, truth.vertices_cm))
+        known = torch.isfinite(true).all(dim=2).all(dim=1)
+        columns["pa"].append(_aligned_errors_mm(mine[known], true[known]))
+        columns["error"].append((output.mean_cm - truth.vertices_cm).norm(dim=2).mean(1)[known])
+        camera = output.camera
+        wanted = in_crop(truth.vertices_cm, truth.rotation, truth.scale_per_cm, truth.translation)
+        found = in_crop(output.mean_cm, camera.rotation, camera.scale, camera.translation)
+        columns["image"].append((wanted - found)[..., :2].norm(dim=2).mean(1)[known])
+    model.train()
+    mean = {name: float(torch.cat(parts).mean()) for name, parts in columns.items()}
+    return {
+        "pa_mpjpe_mm": mean["pa"],
+        "vertex_error_mm": mean["error"] * 10,
+        "std_mm": mean["variance"] ** 0.5 * 10,
+        "image_error_percent": mean["image"] * 50,
+    }
+
+
+def _aligned_errors_mm(mine_cm: Tensor, true_cm: Tensor) -> Tensor:
+    """PA-MPJPE (B,) of keypoints (B, 21, 3), of none too."""
+    if not len(mine_cm):
+        return torch.empty(0, dtype=torch.float64)
+    return torch.from_numpy(metrics.pa_mpjpe_mm(mine_cm.cpu().numpy(), true_cm.cpu().numpy()) * 0.01)
