@@ -18,7 +18,7 @@ from handviz.evaluation.rendered import RenderedHands, evaluate_rendered, render
 from handviz.evaluation.tables import COLUMN_OF, FIGURES, read_results
 from handviz.hand_models.template import HandTemplate
 from handviz.models.backbones.registry import make_backbone
-from handviz.training import train as training
+from handviz.training import amvur as training
 from handviz.training.checkpoint import load_checkpoint
 from handviz.training.config import TrainConfig
 
