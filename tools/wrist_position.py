@@ -107,8 +107,8 @@ def _placed(sample: Sample, hand_length_m: float) -> Placed:
     shifted[:, 2] += image_from_crop[:, :2] @ np.full(2, 0.5) - 0.5
     image = cv2.warpAffine(sample.picture, shifted, size, dst=behind, borderMode=cv2.BORDER_TRANSPARENT)
     keypoints_px = apply_affine(image_from_crop, (sample.labels["keypoints_crop"] + 1) * CROP_SIZE / 2)
-    picture = np.asarray(image, dtype=np.uint8)
-    return Placed(picture, camera, sample.labels["wrist_camera_m"], hand_length_m, keypoints_px)
+    pixels = np.asarray(image, dtype=np.uint8)
+    return Placed(pixels, camera, sample.labels["wrist_camera_m"], hand_length_m, keypoints_px)
 
 
 def _found(pipeline: Pipeline, truth: Placed) -> Found | None:
@@ -167,7 +167,7 @@ def table(found: list[Found], searched: int) -> list[str]:
         covered = [100 * (np.abs(errors) <= width * stds).mean(axis=0) for _, width in INTERVALS]
         lines.append(
             f"{name:34}{'  '.join(f'{value:.0f}' for value in rms_mm):>26}"
-            + "".join(f"{'  '.join(f'{value:.0f}' for value in share):>22}" for share in covered)
+            + "".join(f"{'  '.join(f'{value:.0f}' for value in part):>22}" for part in covered)
         )
     return lines
 
