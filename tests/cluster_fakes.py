@@ -1,52 +1,55 @@
-"""Makers of entries for tests of ``handviz.cluster``, in a module that other processes can import."""
+"""Stand-ins for ``ImageReconstructor`` in tests of ``handviz.cluster``, in a module that other processes can import."""
 
 import os
 from pathlib import Path
 
-from handviz.cluster.run_record import Run
-from handviz.cluster.shards import Entry
-from handviz.cluster.worker import PipelineEntries, ReadEntries
+from handviz.cluster.shards import Entry, ShardedRun
 from handviz.core.errors import HandvizError
+from handviz.pipeline.image_request import ImageReconstructor, OutputError
 
-ENDS, ENDS_ONCE, STOPS, RAISES = "ends", "ends_once", "stops", "raises"
-"""In a picture's name: it ends its process, always or once; it stops it as Ctrl+C does; it raises."""
+KILLS, KILLS_ONCE, STOPS, RAISES, FULL = "kills", "kill_once", "stops", "raises", "full"
+"""In an image's name: it kills its process, always or once; stops it as Ctrl+C does; raises; finds the disk full."""
 
 
-class MadeUpEntries(ReadEntries):
-    """A hand for every picture, from its name alone; remembers what it was asked for."""
+class MadeUpEntries(ImageReconstructor):
+    """A hand for every image, from its name alone; remembers what it was asked for."""
 
     asked: list[str] = []  # noqa: RUF012 - the test's own record, cleared by its fixture
 
-    def entry(self, path: Path, file: str, mesh_stem: str) -> Entry:
+    def __init__(self, run: ShardedRun) -> None:
+        """Load nothing."""
+
+    def entry(self, path: Path, file: str, stem: str) -> Entry:
         self.asked.append(file)
         name = Path(file).stem
-        if ENDS in name:
+        if KILLS in name:
             os._exit(3)
         if STOPS in name:
             raise KeyboardInterrupt
         if RAISES in name:
-            raise ZeroDivisionError("this picture is special")
+            raise ZeroDivisionError("this image is special")
+        if FULL in name:
+            raise OutputError("no space left on device")
         if "broken" in name:
             raise HandvizError(f"{path}: not a picture")
-        return {"file": file, "hands": [{"mesh": None, "score": len(file) / 7}]}
+        return {"file": file, "hands": [{"mesh": stem, "score": float("nan") if "nan" in name else len(file) / 7}]}
+
+    def close(self) -> None:
+        """Hold nothing."""
 
 
-class FailingEntries(ReadEntries):
-    """Networks that do not load."""
+class KilledOnce(ImageReconstructor):
+    """The real one, but for an image that kills its process when it is seen for the first time."""
 
-    def __init__(self, run: Run) -> None:
-        raise HandvizError("the network is truncated")
+    def __init__(self, run: ShardedRun) -> None:
+        super().__init__(run.order, run.out)
+        self._asked = run.out / "asked"
 
-
-class EndingOnce(PipelineEntries):
-    """The real ones, but for a picture that ends its process when it is seen for the first time."""
-
-    def __init__(self, run: Run) -> None:
-        super().__init__(run)
-        self._mark = run.out / "seen"
-
-    def entry(self, path: Path, file: str, mesh_stem: str) -> Entry:
-        if ENDS_ONCE in file and not self._mark.exists():
-            self._mark.touch()
+    def entry(self, path: Path, file: str, stem: str) -> Entry:
+        with self._asked.open("a+", encoding="ascii") as asked:
+            asked.write(file + "\n")
+            asked.seek(0)
+            times = asked.read().split().count(file)
+        if KILLS_ONCE in file and times == 1:
             os._exit(3)
-        return super().entry(path, file, mesh_stem)
+        return super().entry(path, file, stem)

@@ -39,7 +39,7 @@ HOMES = {
     "mediapipe": ("detection/landmarker.py",),
     "anny": (),
     "pymeshlab": (),
-    "ray": ("cluster/",),
+    "ray": ("cluster/ray_run.py",),
     "tflite": (),
 }
 LIVE_MODULES = ("handviz.pipeline.pipeline", "handviz.gui.app", "handviz.cli.reconstruct")

@@ -9,27 +9,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from handviz.cli.image_arguments import add_picture_arguments, count, picture_order, share
+from handviz.cluster.shards import (
+    MAX_SHARDS,
+    REPORT_NAME,
+    Shard,
+    ShardedRun,
+    complete_shards,
+    header_of,
+    join,
+    run_shard,
+)
 from handviz.core.errors import HandvizError
-from handviz.core.records import SMOOTHING_KINDS, Frame, FrameResult
-from handviz.hand_models.choice import display_mesh, found_mano, hand_model
+from handviz.core.records import SMOOTHING_KINDS, Frame
+from handviz.hand_models.choice import found_mano, hand_model
 from handviz.hand_models.template import HandTemplate
 from handviz.io.hands_json import distance_from_detector, output_stems, unreadable_entry, write_report
 from handviz.io.mano import ManoRecord, check_mano_path, fit_sentence, mano_of_hand, write_mano
 from handviz.models.onnx_session import limit_threads
-from handviz.pipeline.image_request import reconstructed, written_entry
+from handviz.pipeline.image_request import overlay_renderer, reconstructed, write_overlay, written_entry
 from handviz.pipeline.pipeline import Pipeline
 from handviz.rendering.offscreen import OffscreenRenderer
-from handviz.rendering.options import DrawOptions
 from handviz.sources.source import ClipSource, FolderSource, Source, open_source
 
 MOST_HANDS_OF_CLIPS = 2
-LEAST_SIDE_FOR_LEGEND_PX = 400
-REPORT_NAME = "hands.json"
 logger = logging.getLogger(__name__)
 
 
@@ -55,10 +61,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mano", type=Path, metavar="FILE", help="the MANO_RIGHT.pkl to fit, where the network is of another hand"
     )
+    parser.add_argument(
+        "--shard", type=_shard, metavar="K/N", help="only the K-th of N parts of the images; the last one joins them"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="keep every result in OUT/shards, and continue what was interrupted"
+    )
+    parser.add_argument(
+        "--recursive", action="store_true", help="with --shard or --resume: also the images in folders below"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do all pictures that can be done; 0 if there was one."""
+    if arguments.shard or arguments.resume or arguments.recursive:
+        return _run_shard(arguments)
     with ExitStack() as resources:
         source = open_source(arguments.input)
         resources.callback(source.close)
@@ -71,6 +88,37 @@ def run(arguments: argparse.Namespace) -> int:
         finally:
             job.finish()
     return 0 if job.done else 1
+
+
+def _run_shard(arguments: argparse.Namespace) -> int:
+    """Reconstruct one shard, or all as a single one; write hands.json if no shard is incomplete."""
+    if arguments.save_mano:
+        raise HandvizError("--save-mano does not work with --shard, --resume and --recursive")
+    if not (arguments.shard or arguments.resume):
+        raise HandvizError("--recursive needs --resume or --shard")
+    source, shard = Path(arguments.input).expanduser(), arguments.shard or Shard(1, 1)
+    order, overlays = picture_order(arguments), not arguments.no_overlays
+    whole = ShardedRun(source, arguments.out, order, arguments.recursive, overlays, arguments.threads)
+    header = header_of(whole)
+    complete_shards(whole, shard.of, header)  # other options are told before the work
+    first, last = shard.bounds(header["images"])
+    with logging_redirect_tqdm(), tqdm(total=last - first, unit="image") as bar:
+        result = run_shard(whole, shard, header, resume=arguments.resume, progress=bar.update)
+    for error in result.errors:
+        logger.error("%s", error)
+    told = "%d images with %d hands, %d unreadable: %s"
+    logger.info(told, result.images, result.hands, result.unreadable, shard.path(whole.out))
+    complete = complete_shards(whole, shard.of, header)
+    if len(complete) == shard.of:
+        logger.info("all shards are complete: %s", join(whole, shard.of, complete))
+    return int(arguments.shard is None and result.images == result.unreadable)
+
+
+def _shard(text: str) -> Shard:
+    number, _, of = text.partition("/")
+    if number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of) < MAX_SHARDS:
+        return Shard(int(number), int(of))
+    raise argparse.ArgumentTypeError(f"{text} is no part like 3/100")
 
 
 class Job:
@@ -156,17 +204,12 @@ class Job:
             ]
         name = self._output_name(frame.number)
         try:
-            self._write_overlay(result, name)
+            if self._renderer is not None:
+                overlay = self._arguments.out / "overlays" / f"{name}.png"
+                write_overlay(self._renderer, result, self._order, overlay)
             return written_entry(file, found, self._order, self._arguments.out, f"meshes/{name}")
         except OSError as error:
             raise HandvizError(f"{self._arguments.out} cannot be written: {error}") from error
-
-    def _write_overlay(self, result: FrameResult, name: str) -> None:
-        if self._renderer is not None:
-            legend = min(result.frame.image.shape[:2]) >= LEAST_SIDE_FOR_LEGEND_PX
-            options = DrawOptions(colour=self._arguments.colour, legend=legend, compare=self._arguments.compare)
-            picture = self._renderer.draw(result, options)
-            Image.fromarray(picture).save(self._arguments.out / "overlays" / f"{name}.png")
 
     def _file(self, number: int) -> str:
         """What the list calls a picture: its file name, in clips with the frame's number."""
@@ -185,11 +228,7 @@ class Job:
     def _new_renderer(self, resources: ExitStack) -> OffscreenRenderer | None:
         if self._arguments.no_overlays:
             return None
-        surface = display_mesh(self._pipeline.template)
-        try:
-            return resources.enter_context(OffscreenRenderer(surface))
-        except HandvizError as error:
-            raise HandvizError(f"{error}; --no-overlays does without") from error
+        return resources.enter_context(overlay_renderer(self._pipeline))
 
     def _mano_model(self) -> HandTemplate | None:
         """The MANO hand to save: the network's own, or the one given to be fitted to its keypoints."""

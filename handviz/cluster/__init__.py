@@ -1,1 +1,1 @@
-"""A folder of any size, reconstructed by many processes of one machine or of a cluster (Ray Data)."""
+"""Shards of many images, each reconstructed by a process of its own: by hand, by Slurm or by Ray."""

@@ -1,155 +1,422 @@
-"""Results of a shard: one line a picture, put in place whole; and the journal of a shard that is under way."""
+"""``reconstruct --shard K/N --resume``: a fixed part of the input's images, one line of JSON an image, resumable.
 
+A shard has two files in ``OUT/shards``: ``.jsonl`` grows line by line, ``.json`` says how the shard is made
+(``header``) and, once it is complete, what it holds (``done``). Processes share nothing else and need no server.
+"""
+
+import contextlib
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+import re
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
+import numpy as np
+
+from handviz import __version__
 from handviz.core.errors import HandvizError
-from handviz.core.files import write_whole
+from handviz.core.files import write_whole, writing_whole
+from handviz.core.paths import LANDMARKER_FILE, TEXTURE_NAME, variant_file
+from handviz.core.records import VARIANTS
+from handviz.hand_models.choice import hand_model_for
+from handviz.io.hands_json import unreadable_entry
+from handviz.models.onnx_session import limit_threads
+from handviz.pipeline.image_request import ImageReconstructor, ListedImage, OutputError, PictureOrder, listed_images
+from handviz.sources.images import IMAGE_SUFFIXES
 
-SHARDS_FOLDER = "shards"
-SHARDS_PER_FOLDER = 1000
-MOST_TRIES = 3
-"""A picture at which the process ended so often is passed: it may be the picture that ends it."""
+SHARDS_FOLDER, REPORT_NAME, FORMAT = "shards", "hands.json", 2
+FILES_OF_OLD_RUNS = ("listing.jsonl", "shards.txt")
+SHARD_NAME = re.compile(r"shard-\d{6}-of-(\d{6})\.json")
+MAX_SHARDS = 1_000_000
+"""Their numbers have six digits in file names."""
+MAX_KILLS = 2
+"""An image at which the process was killed so often is skipped: the image may be the reason."""
+KILLED = f"{MAX_KILLS} processes were killed at this image; it is skipped"
+MAX_NAMED_ERRORS = 20
+"""Errors of images that are named in messages, of each shard; its file has all of them."""
 Entry = dict[str, Any]
+logger = logging.getLogger(__name__)
+
+
+class OtherRunError(HandvizError):
+    """The output folder holds results of other options, models or images."""
+
+
+class Shard(NamedTuple):
+    """Part ``number`` (from 1) of ``of`` parts."""
+
+    number: int
+    of: int
+
+    def bounds(self, images: int) -> tuple[int, int]:
+        """Return the first image and the one after the last."""
+        return images * (self.number - 1) // self.of, images * self.number // self.of
+
+    def path(self, out: Path) -> Path:
+        """Return the file of the entries; header, and marker of the image in progress, have other suffixes."""
+        return out / SHARDS_FOLDER / f"shard-{self.number:06d}-of-{self.of:06d}.jsonl"
 
 
 @dataclass(frozen=True)
-class ShardReport:
-    """What is told of a shard that is done."""
+class ShardedRun:
+    """Which images, how and where to; it is pickled to other machines, where all paths must be the same."""
 
-    number: int
-    pictures: int = 0
+    source: Path
+    """A folder, an image, or a .txt file with the path of an image on every line."""
+    out: Path
+    order: PictureOrder
+    recursive: bool = False
+    """Also the images in folders below."""
+    overlays: bool = False
+    threads: int | None = None
+    """Of the networks; None: the usual number."""
+
+    def images(self) -> Iterator[ListedImage]:
+        """Yield the images, always in the same order."""
+        return listed_images(self.source, recursive=self.recursive, leave_out=self.out)
+
+    def path_of(self, file: str) -> Path:
+        """Return the path of an image that the list names ``file``."""
+        return (self.source if self.source.is_dir() else self.source.parent) / file
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What a process says of a shard."""
+
+    shard: Shard
+    images: int = 0
     hands: int = 0
-    unreadable: tuple[tuple[str, str], ...] = ()
-    """Picture and reason."""
-    seconds: float = 0.0
-    """Of work on it, in the process that finished it."""
-    cpu_seconds: float = 0.0
-    """Of all threads of that process; unlike ``seconds`` it does not grow where others want the cores too."""
-    worked_on: int = 0
-    """How many pictures that process did; fewer than ``pictures`` where another one had begun."""
-    stage_seconds: dict[str, float] = field(default_factory=dict)
-    """Of ``seconds``, how much went where: read, detect, crop, reconstruct, write ..."""
-    bytes: int = 0
+    unreadable: int = 0
     sha256: str = ""
-    host: str = ""
-    peak_megabytes: float = 0.0
-    """Of the process, since it began."""
-    trouble: str = ""
-    """Why the shard is not done; never in a file."""
+    """Of the file of entries."""
+    errors: tuple[str, ...] = ()
+    """The first reasons of unreadable images."""
+    failure: str = ""
+    """Why the shard is not complete."""
+    is_fatal: bool = False
+    """Other shards would fail for the same reason."""
 
 
-def shard_path(out: Path, number: int) -> Path:
-    """The file with the entries."""
-    return out / SHARDS_FOLDER / f"{number // SHARDS_PER_FOLDER:06d}" / f"hands_{number:09d}.jsonl"
+def image_reconstructor(run: ShardedRun) -> ImageReconstructor:
+    """Load the networks of a run."""
+    if run.threads:
+        limit_threads(run.threads)
+    return ImageReconstructor(run.order, run.out, overlays=run.overlays)
 
 
-def report_path(out: Path, number: int) -> Path:
-    """The file that says that the shard is done, and what is in it."""
-    return shard_path(out, number).with_suffix(".done.json")
+MakerFactory = Callable[[ShardedRun], ImageReconstructor]
 
 
-def is_done(out: Path, number: int) -> bool:
-    """Whether a shard is complete."""
-    return report_path(out, number).is_file()
+# What decides the results: recorded beside every shard, compared whenever a process continues or joins.
 
 
-def write_shard(out: Path, report: ShardReport, entries: list[Entry]) -> ShardReport:
-    """Put the entries in place, then the report that stands for them; returns it with its size and sum."""
-    content = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in entries).encode("ascii")
-    facts = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    report = ShardReport(**{**asdict(report), **facts})
-    told = (json.dumps(asdict(report)) + "\n").encode("ascii")
-    write_whole({shard_path(out, report.number): content, report_path(out, report.number): told})
-    return report
+def header_of(run: ShardedRun) -> dict[str, Any]:
+    """Return program, options, models and images of a run; HandvizError if there are no images or no models."""
+    if any((run.out / name).exists() for name in FILES_OF_OLD_RUNS):
+        raise OtherRunError(f"{run.out} holds a run of an earlier version of handviz: choose another --out")
+    if run.recursive and os.path.realpath(run.out) == os.path.realpath(run.source):
+        raise HandvizError(f"{run.out}: --out cannot be the folder of the images itself; a folder below it can")
+    order, digest, count = run.order, hashlib.sha256(), 0
+    used = VARIANTS if order.compare else (order.variant,)
+    models = [LANDMARKER_FILE, *(variant_file(variant, order.model_dir) for variant in used)]
+    models += [order.model_dir / TEXTURE_NAME] if order.colour == "texture" else []
+    sums = {path.name: _sha256(path) for path in models}
+    for image in run.images():
+        digest.update(json.dumps(image.file).encode("ascii") + b"\n")
+        count += 1
+    if not count:
+        raise HandvizError(f"{run.source}: no images (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+    options = {name: value for name, value in asdict(order).items() if name not in ("model_dir", "hand_model")}
+    return {
+        "format": FORMAT,
+        "handviz": __version__,
+        "options": json.loads(json.dumps(options, default=str)),
+        "hand_model": hand_model_for(order.hand_model, order.model_dir).fingerprint,
+        "sha256": sums,
+        "images": count,
+        "images_sha256": digest.hexdigest(),
+    }
 
 
-def read_report(out: Path, number: int) -> ShardReport:
-    """The report of a shard that is done; HandvizError if it is damaged."""
-    path = report_path(out, number)
+def require_same(out: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
+    """Raise OtherRunError with the first difference, if there is one."""
+    differences = _differences(there, here)
+    if differences:
+        raise OtherRunError(f"{out} holds another run: {differences[0]}; repeat that or choose another --out")
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:
+    differences = []
+    for name in sorted(there.keys() | here.keys()):
+        old, new = there.get(name), here.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            differences += _differences(old, new, f"{prefix}{name}: ")
+        elif old != new:
+            differences.append(f"{prefix}{name} is {old} there and {new} here")
+    return differences
+
+
+def _sha256(path: Path) -> str:
     try:
-        return report_of(json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise HandvizError(f"{path} is damaged ({error}); delete it, and its shard is done again") from error
-
-
-def report_of(values: dict[str, Any]) -> ShardReport:
-    """The report in an object of JSON; TypeError, KeyError or ValueError if there is none in it."""
-    unreadable = tuple((str(file), str(reason)) for file, reason in values["unreadable"])
-    return ShardReport(**{**values, "unreadable": unreadable})
-
-
-def entries_of_shard(out: Path, number: int) -> Iterator[Entry]:
-    """The entries of a shard that is done, in order; HandvizError if its file is not what its report says."""
-    path, report = shard_path(out, number), read_report(out, number)
-    try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise HandvizError(f"{path} cannot be read: {error.strerror}") from error
-    if hashlib.sha256(content).hexdigest() != report.sha256:
-        wrong = f"{path} is not what its run wrote; delete {report_path(out, number).name}, and its shard is done again"
-        raise HandvizError(wrong)
-    for line in content.splitlines():
-        yield json.loads(line)
 
 
-class Journal:
-    """Entries of a shard that is under way, kept as soon as they are made: whoever goes on begins where this one ended.
+# One shard.
 
-    One process writes it at a time.
+
+def run_shard(
+    run: ShardedRun,
+    shard: Shard,
+    header: dict[str, Any],
+    *,
+    resume: bool = True,
+    make: MakerFactory = image_reconstructor,
+    progress: Callable[[int], None] = lambda _: None,
+) -> ShardResult:
+    """Reconstruct what a shard lacks, or all of it without ``resume``.
+
+    ``progress`` gets the number of images that were found done, then 1 for each. Raises HandvizError if the shard
+    cannot be written, OtherRunError if there are results of another run.
     """
+    record = _record(run.out, shard) if resume else None
+    if record:
+        require_same(run.out, record["header"], header)
+    if record and record["done"]:
+        progress(record["done"]["images"])
+        return _result(shard, record)
+    try:
+        _write_record(run.out, shard, header, None)
+        _write_entries(run, shard, header, make, progress, resume=record is not None)
+        done = _summary(run.out, shard)
+    except OSError as error:
+        raise HandvizError(f"shard {shard.number} cannot be written to {run.out}: {error}") from error
+    first, last = shard.bounds(header["images"])
+    if done["images"] != last - first:
+        raise HandvizError(f"{run.source}: the images changed meanwhile; choose another --out")
+    _write_record(run.out, shard, header, done)
+    return _result(shard, {"done": done})
 
-    def __init__(self, out: Path, number: int) -> None:
-        """Open or begin it; HandvizError if that is not possible."""
-        self._path = shard_path(out, number).with_suffix(".journal")
-        self.entries: list[Entry] = []
-        """What earlier processes made of the shard's first pictures."""
-        self.tries = 0
-        """How many processes ended at the picture that is next."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: BinaryIO = self._path.open("a+b")
-            self._go_on()
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise HandvizError(f"{self._path} cannot be used ({error}); delete it if it is damaged") from error
 
-    def add(self, entry: Entry) -> None:
-        """Keep the next picture's entry."""
-        self._write({"at": len(self.entries), "entry": entry})
-        self.entries.append(entry)
+def attempt_shard(run: ShardedRun, shard: Shard, expected: dict[str, Any], make: MakerFactory) -> ShardResult:
+    """Resume a shard of ``handviz cluster``, whose header is ``expected``; what goes wrong is in the result."""
+    try:
+        header = header_of(run)
+        require_same(run.out, expected, header)
+        return run_shard(run, shard, header, make=make)
+    except HandvizError as error:
+        failure = f"{socket.gethostname()}: {error}"
+        return ShardResult(shard, failure=failure, is_fatal=isinstance(error, OtherRunError))
 
-    def remove(self) -> None:
-        """The shard is done."""
-        self._file.close()
-        self._path.unlink(missing_ok=True)
 
-    def close(self) -> None:
-        """Leave it to the next process."""
-        self._file.close()
-
-    def _go_on(self) -> None:
-        self._file.seek(0)
-        content = self._file.read()
-        whole = content.rfind(b"\n") + 1  # a process that was killed may have left half a line
-        os.truncate(self._path, whole)
-        ended_at: list[int] = []
-        for line in content[:whole].splitlines():
-            values = json.loads(line)
-            if "entry" in values:
-                # A process that was thought dead may have gone on for a while and said the same again.
-                if values["at"] == len(self.entries):
-                    self.entries.append(values["entry"])
+def _write_entries(
+    run: ShardedRun,
+    shard: Shard,
+    header: dict[str, Any],
+    make: MakerFactory,
+    progress: Callable[[int], None],
+    *,
+    resume: bool,
+) -> None:
+    path, (first, last) = shard.path(run.out), shard.bounds(header["images"])
+    marker = path.with_suffix(".in_progress")
+    kept = _keep_whole_lines(path, islice(run.images(), first, last if resume else first))
+    killed_at, kills = _marked(marker) if resume else (0, 0)
+    progress(kept)
+    with contextlib.ExitStack() as resources:
+        file = resources.enter_context(path.open("ab"))
+        # Any end but that of the process itself is no kill.
+        resources.callback(marker.unlink, missing_ok=True)
+        mark = resources.enter_context(marker.open("r+b" if marker.exists() else "wb", buffering=0))
+        maker: ImageReconstructor | None = None
+        for position, image in enumerate(islice(run.images(), first + kept, last), kept):
+            kills = kills if position == killed_at else 0
+            if kills >= MAX_KILLS:
+                entry = unreadable_entry(image.file, f"{image.file}: {KILLED}")
             else:
-                ended_at.append(values["ended_at"])
-        if content:
-            self._write({"ended_at": len(self.entries)})
-            self.tries = 1 + ended_at.count(len(self.entries))
+                maker = maker or resources.enter_context(contextlib.closing(make(run)))
+                mark.seek(0)
+                mark.write(b"%09d %d" % (position, kills + 1))
+                entry = entry_or_error(maker, run, image)
+            _append(file, path, entry)
+            progress(1)
 
-    def _write(self, values: dict[str, Any]) -> None:
-        self._file.write(json.dumps(values, allow_nan=False).encode("ascii") + b"\n")
-        self._file.flush()
+
+def entry_or_error(maker: ImageReconstructor, run: ShardedRun, image: ListedImage) -> Entry:
+    """Return the entry of an image, or the one that says why there is none; OutputError if files cannot be written."""
+    path = run.path_of(image.file)
+    try:
+        entry = maker.entry(path, image.file, image.stem)
+        json.dumps(entry, allow_nan=False)
+        return entry
+    except OutputError:
+        raise
+    except HandvizError as error:
+        return unreadable_entry(image.file, str(error))
+    # The outermost loop: one of a million images that fails, for whatever reason, must not end the shard.
+    except Exception as error:
+        logger.exception("%s failed", path)
+        return unreadable_entry(image.file, f"{path}: it could not be reconstructed ({error})")
+
+
+def _append(file: BinaryIO, path: Path, entry: Entry) -> None:
+    if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        raise HandvizError(f"another process continues {path}: this one ends")
+    file.write(json.dumps(entry, allow_nan=False).encode("ascii") + b"\n")
+    file.flush()
+
+
+def _keep_whole_lines(path: Path, images: Iterator[ListedImage]) -> int:
+    """Put a copy in the place of a shard's file, without a torn last line; returns the number of lines.
+
+    A process that was thought dead goes on writing to the old file, which nobody reads any more.
+    """
+    kept = 0
+    with writing_whole(path) as copy, contextlib.suppress(FileNotFoundError), path.open("rb") as old:
+        for line, image in zip(old, images, strict=False):
+            if not _is_line_of(line, image.file):
+                break
+            copy.write(line)
+            kept += 1
+    return kept
+
+
+def _is_line_of(line: bytes, file: str) -> bool:
+    try:
+        return line.endswith(b"\n") and bool(json.loads(line)["file"] == file)
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
+def _marked(marker: Path) -> tuple[int, int]:
+    """Return the image at which a process was killed, and how many were."""
+    try:
+        position, kills = marker.read_text(encoding="ascii").split()
+        return int(position), int(kills)
+    except (OSError, ValueError):
+        return 0, 0
+
+
+# Headers and sums.
+
+
+def _write_record(out: Path, shard: Shard, header: dict[str, Any], done: dict[str, Any] | None) -> None:
+    path = shard.path(out).with_suffix(".json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole({path: (json.dumps({"header": header, "done": done}, indent=1) + "\n").encode("ascii")})
+
+
+def _record(out: Path, shard: Shard) -> dict[str, Any] | None:
+    """Return header and sums of a shard; None if it was not begun, HandvizError if they are damaged."""
+    path = shard.path(out).with_suffix(".json")
+    try:
+        record: dict[str, Any] = json.loads(path.read_bytes())
+        if record["done"] is not None:
+            _result(shard, record)
+        return {"header": dict(record["header"]), "done": record["done"]}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise HandvizError(f"{path} is damaged ({error}): delete it, and the shard is made again") from error
+
+
+def shard_count(out: Path) -> int | None:
+    """Return the number of shards that an output folder is divided into, None if it has none yet."""
+    names = (SHARD_NAME.fullmatch(path.name) for path in (out / SHARDS_FOLDER).glob("shard-*.json"))
+    return next((int(name[1]) for name in names if name), None)
+
+
+def _summary(out: Path, shard: Shard) -> dict[str, Any]:
+    images = hands = unreadable = 0
+    errors: list[str] = []
+    with shard.path(out).open("rb") as file:
+        for line in file:
+            entry = json.loads(line)
+            images, hands, unreadable = images + 1, hands + len(entry["hands"]), unreadable + ("error" in entry)
+            errors += [entry["error"]] if "error" in entry and len(errors) < MAX_NAMED_ERRORS else []
+    sums = {"images": images, "hands": hands, "unreadable": unreadable, "errors": errors}
+    return {**sums, "sha256": _sha256(shard.path(out))}
+
+
+def _result(shard: Shard, record: dict[str, Any]) -> ShardResult:
+    done = record["done"]
+    return ShardResult(shard, **{**done, "errors": tuple(done["errors"])})
+
+
+def complete_shards(run: ShardedRun, of: int, header: dict[str, Any]) -> list[ShardResult]:
+    """Return what is complete of a run; OtherRunError if any shard that was begun is of another one."""
+    there, results = shard_count(run.out), []
+    if there not in (None, of):
+        raise OtherRunError(f"{run.out} holds {there} shards, not {of}: repeat that number or choose another --out")
+    for number in range(1, of + 1):
+        shard = Shard(number, of)
+        record = _record(run.out, shard)
+        require_same(run.out, record["header"] if record else header, header)
+        results += [_result(shard, record)] if record and record["done"] else []
+    return results
+
+
+# All shards together.
+
+
+def entries_of(out: Path, result: ShardResult) -> Iterator[Entry]:
+    """Yield the entries of a complete shard; HandvizError at the end if they are not those that were written."""
+    path, digest = result.shard.path(out), hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                digest.update(line)
+                yield json.loads(line)
+    except (OSError, ValueError) as error:
+        raise HandvizError(f"{path} cannot be read ({error})") from error
+    if digest.hexdigest() != result.sha256:
+        raise HandvizError(f"{path} was changed: delete {path.with_suffix('.json').name}, and the shard is made again")
+
+
+def join(run: ShardedRun, of: int, complete: list[ShardResult]) -> Path:
+    """Write one ``hands.json`` of all shards, an image at a time: the bytes that a single process writes."""
+    if len(complete) < of:
+        raise HandvizError(f"{of - len(complete)} of {of} shards are not complete: run the command again")
+    path = run.out / REPORT_NAME
+    with writing_whole(path) as file:
+        before = b"[\n "
+        for result in complete:
+            for entry in entries_of(run.out, result):
+                # As json.dumps(entries, indent=1) has it; a line break inside of a text is never written as one.
+                file.write(before + json.dumps(entry, indent=1).replace("\n", "\n ").encode("ascii"))
+                before = b",\n "
+        file.write(b"\n]\n")
+    return path
+
+
+def differing(
+    run: ShardedRun, complete: list[ShardResult], count: int, make: MakerFactory = image_reconstructor
+) -> list[str]:
+    """Reconstruct ``count`` random images of complete shards again; returns those that get another entry now."""
+    random, filled = np.random.default_rng(0), [result for result in complete if result.images]
+    different = []
+    with contextlib.closing(make(replace(run, order=replace(run.order, mesh="none"), overlays=False))) as maker:
+        for index in random.integers(len(filled), size=count) if filled else []:
+            position = random.integers(filled[index].images)
+            # To the end, where the sum is checked.
+            (entry,) = [e for at, e in enumerate(entries_of(run.out, filled[index])) if at == position]
+            if KILLED in entry.get("error", ""):
+                continue
+            again = entry_or_error(maker, run, ListedImage(entry["file"], ""))
+            if _comparable(again) != _comparable(entry):
+                different.append(str(entry["file"]))
+    return different
+
+
+def _comparable(entry: Entry) -> Entry:
+    """Leave out meshes, which are not made again, and the text of an error, which names a path."""
+    return {**entry, "error": "error" in entry, "hands": [{**hand, "mesh": None} for hand in entry["hands"]]}

@@ -1,18 +1,40 @@
-"""What is made of pictures: by which network, under which camera, with which meshes; in one process or in many."""
+"""Which images there are, and what is made of each: by which network, under which camera, with which meshes."""
 
+import functools
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+from PIL import Image
 
 from handviz.core.errors import HandvizError
 from handviz.core.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens, lens_of_intrinsics
 from handviz.core.paths import MODELS
 from handviz.core.records import Frame, FrameResult, HandMesh, Intrinsics, SideChoice, VariantName
-from handviz.io.hands_json import picture_entry
+from handviz.hand_models.choice import display_mesh
+from handviz.io.hands_json import output_stems, picture_entry
 from handviz.io.mesh_export import ExportColour, MeshVertices, export_mesh
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
+from handviz.rendering.offscreen import OffscreenRenderer
+from handviz.rendering.options import DrawOptions
+from handviz.sources.images import IMAGE_SUFFIXES, now_ms, read_image
 
+MIN_SIDE_FOR_LEGEND_PX, LIST_SUFFIX = 400, ".txt"
+logger = logging.getLogger(__name__)
 MeshKind = Literal["ply", "obj", "glb", "none"]
+
+
+class ListedImage(NamedTuple):
+    """An image of the input."""
+
+    file: str
+    """Its path relative to the input's folder, with "/": its name in ``hands.json``."""
+    stem: str
+    """What the names of its meshes and overlays begin with."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +98,58 @@ class PictureOrder:
         )
 
 
+# Which images there are, always in the same order: that of hands.json.
+
+
+def listed_images(source: Path, *, recursive: bool, leave_out: Path) -> Iterator[ListedImage]:
+    """Yield the images of a folder, of a .txt file with a path on every line, or one image.
+
+    Images of a folder come in the order of their characters; no more names than those of one folder are in memory.
+    Hidden files and ``leave_out`` are left out, links to folders are not followed (they may lead in circles).
+    """
+    suffix = source.suffix.lower()
+    if source.is_dir():
+        yield from _images_in(source, "", recursive, os.path.realpath(leave_out))
+    elif suffix == LIST_SUFFIX:
+        try:
+            with source.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
+                names = filter(None, (line.rstrip("\r\n") for line in lines))
+                yield from (ListedImage(name, f"{at:09d}_{Path(name).stem}") for at, name in enumerate(names))
+        except OSError as error:
+            raise HandvizError(f"{source} cannot be read: {error.strerror}") from error
+    elif suffix in IMAGE_SUFFIXES and source.is_file():
+        yield ListedImage(source.name, source.stem)
+    else:
+        raise HandvizError(f"{source}: shards are made of a folder, an image or a {LIST_SUFFIX} list of images")
+
+
+def _images_in(folder: Path, prefix: str, recursive: bool, leave_out: str) -> Iterator[ListedImage]:
+    try:
+        with os.scandir(folder) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+            folders = {entry.name + "/" for entry in visible if recursive and entry.is_dir(follow_symlinks=False)}
+            images = [entry for entry in visible if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES]
+            files = [entry.name for entry in images if entry.is_file()]
+    except OSError as error:
+        _warn_once(f"{folder} cannot be read ({error.strerror}): its images are left out")
+        return
+    stems = output_stems(files)
+    # The slash of a folder takes part in the order, so that whole paths come out sorted.
+    for name in sorted({*folders, *files}):
+        if name not in folders:
+            yield ListedImage(prefix + name, prefix + stems[name])
+        elif os.path.realpath(folder / name) != leave_out:
+            yield from _images_in(folder / name, prefix + name, recursive, leave_out)
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    logger.warning("%s", message)
+
+
+# One image.
+
+
 def reconstructed(pipeline: Pipeline, frame: Frame, camera: PictureCamera) -> tuple[FrameResult, Intrinsics]:
     """Hands of a frame and their K; HandvizError where any part of what was asked for is lacking."""
     height, width = frame.image.shape[:2]
@@ -85,6 +159,64 @@ def reconstructed(pipeline: Pipeline, frame: Frame, camera: PictureCamera) -> tu
         if trouble:
             raise HandvizError(trouble)
     return result, intrinsics
+
+
+class OutputError(HandvizError):
+    """The output folder cannot be written: no fault of the image."""
+
+
+class ImageReconstructor:
+    """Networks and renderer for still images: image file in, entry of ``hands.json``, meshes and overlay out."""
+
+    def __init__(self, order: PictureOrder, out: Path, *, overlays: bool = False) -> None:
+        """Load the networks; HandvizError if they, or OpenGL for ``overlays``, are not usable."""
+        self._order, self._out = order, out
+        self._renderer: OffscreenRenderer | None = None
+        with ExitStack() as resources:
+            self._pipeline = resources.enter_context(Pipeline(order.settings()))
+            if overlays:
+                self._renderer = resources.enter_context(overlay_renderer(self._pipeline))
+            self._resources = resources.pop_all()
+
+    def entry(self, path: Path, file: str, stem: str) -> dict[str, Any]:
+        """Return the entry of the image at ``path``, named ``file`` there; ``stem`` begins the names of its outputs.
+
+        Raises HandvizError if the image cannot be reconstructed, OutputError if its outputs cannot be written.
+        """
+        frame = Frame(0, read_image(path), now_ms(), path.name)
+        found = reconstructed(self._pipeline, frame, self._order.camera)
+        try:
+            if self._renderer is not None:
+                write_overlay(self._renderer, found[0], self._order, self._out / "overlays" / f"{stem}.png")
+            if self._order.mesh != "none":
+                (self._out / "meshes" / stem).parent.mkdir(parents=True, exist_ok=True)
+            return written_entry(file, found, self._order, self._out, f"meshes/{stem}")
+        except OSError as error:
+            raise OutputError(f"{self._out} cannot be written: {error}") from error
+        except HandvizError as error:
+            if isinstance(error.__cause__, OSError):
+                raise OutputError(str(error)) from error
+            raise
+
+    def close(self) -> None:
+        """Free networks and renderer."""
+        self._resources.close()
+
+
+def overlay_renderer(pipeline: Pipeline) -> OffscreenRenderer:
+    """Return the renderer of a pipeline's hands; HandvizError if there is no OpenGL."""
+    try:
+        return OffscreenRenderer(display_mesh(pipeline.template))
+    except HandvizError as error:
+        raise HandvizError(f"{error}; --no-overlays does without") from error
+
+
+def write_overlay(renderer: OffscreenRenderer, result: FrameResult, order: PictureOrder, path: Path) -> None:
+    """Write the image with its hands drawn over it."""
+    legend = min(result.frame.image.shape[:2]) >= MIN_SIDE_FOR_LEGEND_PX
+    drawn = renderer.draw(result, DrawOptions(colour=order.colour, legend=legend, compare=order.compare))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(drawn).save(path)
 
 
 def written_entry(
