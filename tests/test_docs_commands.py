@@ -21,7 +21,7 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def test_there_are_such_pages() -> None:
-    assert {"reproduction.md"} <= {page.name for page in PAGES}
+    assert {"datasets.md", "reproduction.md"} <= {page.name for page in PAGES}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
