@@ -10,7 +10,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from handviz.core.errors import HandvizError
-from handviz.core.files import read_arrays, write_whole
+from handviz.core.files import read_arrays, write_files
 from handviz.core.records import FloatArray, Handedness, HandMesh
 from handviz.hand_models.mano.conventions import (
     FINGER_JOINTS,
@@ -74,9 +74,9 @@ def write_mano(path: Path, records: Sequence[ManoRecord], template: HandTemplate
     if path.suffix.lower() == ".json":
         hands = [{name: _plain(value) for name, value in row.items()} for row in rows]
         content = json.dumps({"about": about, "hands": hands}, indent=1, allow_nan=False) + "\n"
-        write_whole({path: content.encode("utf-8")})
+        write_files({path: content.encode("utf-8")})
     else:
-        write_whole({path: _npz_bytes(rows, about)})
+        write_files({path: _npz_bytes(rows, about)})
 
 
 def check_mano_path(path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.errors import HandvizError
-from handviz.core.files import write_whole
+from handviz.core.files import write_files
 from handviz.core.records import HandMesh
 from handviz.hand_models.choice import display_mesh, hand_model_named
 from handviz.hand_models.uv_atlas import load_uv_atlas
@@ -62,7 +62,7 @@ def export_mesh(
     if colour == "texture" and vertices == "display" and kind in WRAPPED_SUFFIXES:
         mesh = _wrapped(mesh, hand, picture)
     files = _files(path, mesh)
-    write_whole(files)
+    write_files(files)
     return list(reversed(files))
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 from PIL import Image
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import open_atomic
 from handviz.core.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens, lens_of_intrinsics
 from handviz.core.paths import MODELS
 from handviz.core.records import Frame, FrameResult, HandMesh, Intrinsics, SideChoice, VariantName
@@ -216,7 +217,8 @@ def write_overlay(renderer: OffscreenRenderer, result: FrameResult, order: Pictu
     legend = min(result.frame.image.shape[:2]) >= MIN_SIDE_FOR_LEGEND_PX
     drawn = renderer.draw(result, DrawOptions(colour=order.colour, legend=legend, compare=order.compare))
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(drawn).save(path)
+    with open_atomic(path) as file:
+        Image.fromarray(drawn).save(file, "PNG")
 
 
 def written_entry(

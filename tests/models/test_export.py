@@ -195,9 +195,10 @@ def test_a_file_that_differs_from_pytorch_is_not_put_in_place(small_model, expor
     monkeypatch.setattr(export, "write_onnx", lambda _, path, __: shutil.copy(small_model.onnx, path))
     path = tmp_path / "handviz_final.onnx"
     path.write_bytes(b"the last good one")
-    with pytest.raises(HandvizError, match=r"differs from PyTorch by .* cm; kept as .*handviz_final.onnx.part"):
+    with pytest.raises(HandvizError, match=r"differs from PyTorch by .* cm; kept as .*handviz_final.onnx.refused"):
         export_onnx(other, ModelConfig(), template, path, NOTES, check_images=images(1))
     assert path.read_bytes() == b"the last good one"
+    assert sorted(item.name for item in tmp_path.iterdir()) == [path.name, f"{path.name}.refused"]
 
 
 def test_a_checkpoint_that_hides_what_it_saw_is_said(small_model, tmp_path, capsys):

@@ -10,7 +10,6 @@ import logging
 import math
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +19,7 @@ import platformdirs
 from numpy.typing import DTypeLike
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import open_atomic
 from handviz.core.records import FloatArray
 
 FOLDER_VARIABLE = "HANDVIZ_DATASET_CACHE"
@@ -161,11 +161,10 @@ def _keep(numbers: FloatArray, kept: Path, whose: str) -> None:
     """Write the array beside whatever reads an older one, then put it in place; a full or locked disk is no error."""
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=kept.parent, suffix=".part", delete=False) as file:
+        with open_atomic(kept) as file:
             np.save(file, numbers, allow_pickle=False)
-        os.replace(file.name, kept)
         for older in kept.parent.glob(f"{whose}_*.npy"):
             if older != kept:
                 older.unlink()
-    except OSError as error:
+    except (OSError, HandvizError) as error:
         logger.warning("%s cannot be kept (%s): the text will be read again next time", kept, error)

@@ -15,7 +15,7 @@ import numpy as np
 
 from handviz import __version__
 from handviz.core.errors import HandvizError
-from handviz.core.files import write_whole
+from handviz.core.files import write_files
 from handviz.core.records import HandMesh
 from handviz.io.recording.moments import Moment, ViewPicture, moment_entry, recorded_hands
 from handviz.io.recording.tracks import Tracks, table_header, table_rows
@@ -162,4 +162,4 @@ class Recording:
             "video_rate_hz": self._video.rate_hz if self._video is not None else 0,
             **asdict(self.counts),
         }
-        write_whole({self.folder / ABOUT: (json.dumps(about, indent=1) + "\n").encode("utf-8")})
+        write_files({self.folder / ABOUT: (json.dumps(about, indent=1) + "\n").encode("utf-8")})

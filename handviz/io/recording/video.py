@@ -5,7 +5,6 @@ without an encoder to install can.
 """
 
 import errno
-import os
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import open_atomic
 
 TIME_SCALE = 30_000
 FRAMES_PER_CHUNK = 30
@@ -48,14 +48,11 @@ class _Track:
 
 def copied_as_mp4(source: Path, target: Path) -> None:
     """Write ``target`` whole or not at all; raises HandvizError if that is not possible."""
-    part = target.with_name(target.name + ".part")
     try:
-        with part.open("wb") as file:
+        with open_atomic(target) as file:
             _write(source, file)
-        os.replace(part, target)
     # What OpenCV cannot read, and what the index's 32 bits cannot count: some 40 hours.
-    except (OSError, HandvizError, cv2.error, struct.error, ArithmeticError) as error:
-        part.unlink(missing_ok=True)
+    except (cv2.error, struct.error, ArithmeticError) as error:
         raise HandvizError(f"{target} cannot be written: {error}") from error
 
 
