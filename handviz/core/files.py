@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 
 # What numpy and zipfile raise for a file that is missing, cut off, altered or something else.
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -35,13 +35,13 @@ OTHER_REMEDY = "choose another folder, or let this one be written"
 def read_arrays(path: Path, remedy: str, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
     """Return all arrays of an npz file, or those of these names; a HandvizError names the file and the remedy."""
     if not path.is_file():
-        raise HandvizError(f"{path} is missing: {remedy}")
+        raise HandvizError(f"{path} is missing: {remedy}", ErrorCode.FILE_MISSING)
     try:
         # Opened here: numpy leaves a file open that it cannot read.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in (archive.files if names is None else names)}
     except UNREADABLE as error:
-        raise HandvizError(f"{path} is damaged ({error}): {remedy}") from error
+        raise HandvizError(f"{path} is damaged ({error}): {remedy}", ErrorCode.FILE_DAMAGED) from error
 
 
 # The one atomic writer. Content goes into a file beside its place, under a name that no other process or call has,
@@ -107,7 +107,7 @@ def unfinished_path(path: Path) -> Path:
 def not_writable(path: Path, error: OSError) -> HandvizError:
     """Return the error that says that ``path`` cannot be written, why, and what to do about it."""
     remedy = REMEDIES.get(error.errno or 0, OTHER_REMEDY)
-    return HandvizError(f"{path} cannot be written ({error.strerror or error}): {remedy}")
+    return HandvizError(f"{path} cannot be written ({error.strerror or error}): {remedy}", write_error_code(error))
 
 
 @contextlib.contextmanager

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from handviz.core import files
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path, open_atomic, read_arrays, unfinished_path, write_arrays, write_files
+from tests.errors import raises
 
 Write = Callable[[Path, bytes], None]
 
@@ -80,7 +81,7 @@ def test_a_link_under_the_temporary_name_is_not_followed(
         other.write_bytes(b"of somebody else")
     planted = unfinished_path(path)
     planted.symlink_to(other)
-    with pytest.raises(HandvizError, match=r"hands\.json cannot be written"):
+    with raises(ErrorCode.NOT_WRITABLE, match=r"hands\.json cannot be written"):
         write(path, b"content")
     assert planted.is_symlink()
     assert other.exists() is exists
@@ -109,14 +110,14 @@ def half_by_pieces(path: Path, kind: type[BaseException]) -> None:
     """Write until something happens."""
     with open_atomic(path) as file:
         file.write(b"half")
-        raise kind
+        raise kind("stopped")
 
 
 def half_by_name(path: Path, kind: type[BaseException]) -> None:
     """Write until something happens."""
     with atomic_path(path) as part:
         part.write_bytes(b"half")
-        raise kind
+        raise kind("stopped")
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, ValueError, HandvizError])
@@ -162,16 +163,16 @@ def test_permissions_follow_the_umask(write: Write, tmp_path: Path, mask: int, m
 
 
 @pytest.mark.parametrize(
-    ("number", "remedy"),
+    ("number", "code", "remedy"),
     [
-        (errno.ENOSPC, "make room on the disk"),
-        (errno.EDQUOT, "make room on the disk"),
-        (errno.EROFS, "choose another folder, or let this one be written"),
-        (errno.EACCES, "choose another folder, or let this one be written"),
+        (errno.ENOSPC, ErrorCode.DISK_FULL, "make room on the disk"),
+        (errno.EDQUOT, ErrorCode.DISK_FULL, "make room on the disk"),
+        (errno.EROFS, ErrorCode.NOT_WRITABLE, "choose another folder, or let this one be written"),
+        (errno.EACCES, ErrorCode.NOT_WRITABLE, "choose another folder, or let this one be written"),
     ],
 )
 def test_a_disk_that_takes_nothing_is_named_with_a_remedy(
-    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: ErrorCode, remedy: str
 ) -> None:
     def refused(*_: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -179,7 +180,7 @@ def test_a_disk_that_takes_nothing_is_named_with_a_remedy(
     path = tmp_path / "hands.json"
     path.write_bytes(b"before")
     monkeypatch.setattr(files.os, "replace", refused)
-    with pytest.raises(HandvizError) as caught:
+    with raises(code) as caught:
         write(path, b"content")
     assert str(caught.value).startswith(f"{path} cannot be written ({os.strerror(number)}): {remedy}")
     assert path.read_bytes() == b"before"
@@ -196,7 +197,7 @@ def test_a_file_that_is_cut_off_is_removed(write: Write, tmp_path: Path) -> None
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
     try:
-        with pytest.raises(HandvizError, match=r"hands\.json cannot be written"):
+        with raises(ErrorCode.NOT_WRITABLE, match=r"hands\.json cannot be written"):
             write(path, b"more than ten bytes")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -212,7 +213,7 @@ def test_a_folder_that_is_none_is_named_with_a_remedy(write: Write, tmp_path: Pa
         tmp_path / "file" / "hands.json": "its folder is a file",
         tmp_path / "folder": "a folder has that name",
     }.items():
-        with pytest.raises(HandvizError) as caught:
+        with raises(ErrorCode.NOT_WRITABLE) as caught:
             write(path, b"content")
         assert str(caught.value).startswith(f"{path} cannot be written")
         assert remedy in str(caught.value)
@@ -222,7 +223,7 @@ def test_a_folder_that_is_none_is_named_with_a_remedy(write: Write, tmp_path: Pa
 
 def test_of_several_files_none_is_put_in_place_if_one_cannot_be_written(tmp_path: Path) -> None:
     first, last = tmp_path / "hand.obj", tmp_path / "missing" / "hand.mtl"
-    with pytest.raises(HandvizError, match=r"hand\.mtl cannot be written"):
+    with raises(ErrorCode.NOT_WRITABLE, match=r"hand\.mtl cannot be written"):
         write_files({first: b"mesh", last: b"material"})
     assert names(tmp_path) == []
 
