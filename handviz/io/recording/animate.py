@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
 from handviz.io.recording.animated_glb import AnimationColour, animated_glb, fit_tracks
 from handviz.io.recording.bvh import bvh_text, fit_skeleton
@@ -44,7 +44,9 @@ def animate(
         try:
             rows = b"".join(table_rows(entry) for entry in entries)
         except (KeyError, TypeError, ValueError) as error:
-            raise HandvizError(f"{recording} is damaged, or not of this version of handviz ({error!r}).") from error
+            raise HandvizError(
+                f"{recording} is damaged, or not of this version of handviz ({error!r}).", ErrorCode.FILE_DAMAGED
+            ) from error
         write_files({folder / TABLE_NAME: table_header() + rows})
         done.append(Animation(folder / TABLE_NAME, f"keypoints of {len(entries)} results"))
     return done

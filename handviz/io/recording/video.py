@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import open_atomic
 
 TIME_SCALE = 30_000
@@ -53,7 +53,7 @@ def copied_as_mp4(source: Path, target: Path) -> None:
             _write(source, file)
     # What OpenCV cannot read, and what the index's 32 bits cannot count: some 40 hours.
     except (cv2.error, struct.error, ArithmeticError) as error:
-        raise HandvizError(f"{target} cannot be written: {error}") from error
+        raise HandvizError(f"{target} cannot be written: {error}", ErrorCode.NOT_WRITABLE) from error
 
 
 def _write(source: Path, file: BinaryIO) -> None:
@@ -87,7 +87,7 @@ def _copy_pictures(source: Path, file: BinaryIO) -> _Track:
     finally:
         reader.release()
     if not track.sizes or not track.configuration:
-        raise HandvizError(f"{source} holds no pictures that could be copied")
+        raise HandvizError(f"{source} holds no pictures that could be copied", ErrorCode.EMPTY_INPUT)
     return track
 
 
@@ -166,7 +166,7 @@ class GrowingFile:
         try:
             self._file = path.open("xb", buffering=0)
         except OSError as error:
-            raise HandvizError(f"{path} cannot be written: {error.strerror}.") from error
+            raise HandvizError(f"{path} cannot be written: {error.strerror}.", write_error_code(error)) from error
 
     def append(self, piece: bytes) -> None:
         """Add the piece whole or not at all; raises HandvizError if the disk does not take it."""
@@ -176,7 +176,7 @@ class GrowingFile:
                 left = left[self._file.write(left) or 0 :]
         except OSError as error:
             self._drop_half_a_piece()
-            raise HandvizError(disk_sentence(self.path, error)) from error
+            raise HandvizError(disk_sentence(self.path, error), write_error_code(error)) from error
         self.size_bytes += len(piece)
 
     def close(self) -> None:
@@ -211,7 +211,7 @@ class SteadyVideo:
         self._picture: NDArray[np.uint8] | None = None
         self._writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, _code(CODEC), rate_hz, self.size)
         if not self._writer.isOpened():
-            raise HandvizError(f"{path} cannot be written as a video.")
+            raise HandvizError(f"{path} cannot be written as a video.", ErrorCode.NOT_WRITABLE)
 
     def show(self, picture_bgr: NDArray[np.uint8], at_s: float) -> None:
         """Show this picture (H, W, 3) of any size from ``at_s`` seconds after the beginning on."""
