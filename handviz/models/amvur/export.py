@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from handviz import __version__
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path
 from handviz.core.gaussian import keypoints_from_vertices
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT
@@ -92,7 +92,10 @@ def rounded_to_half(model: Rounded) -> Rounded:
         for name, weight in model.named_parameters():
             half = weight.half().float()
             if not half.isfinite().all():
-                raise HandvizError(f"the weight {name} holds numbers that are not finite or too large for float16")
+                raise HandvizError(
+                    f"the weight {name} holds numbers that are not finite or too large for float16",
+                    ErrorCode.NOT_FINITE,
+                )
             weight.copy_(half)
     return model
 
@@ -193,7 +196,9 @@ def export_onnx(
         difference = largest_difference_cm(exported, part, check_images)
         if not difference <= LARGEST_DIFFERENCE_CM:
             kept = refused(part, path)
-            raise HandvizError(f"the ONNX file differs from PyTorch by {difference:.2g} cm; kept as {kept}")
+            raise HandvizError(
+                f"the ONNX file differs from PyTorch by {difference:.2g} cm; kept as {kept}", ErrorCode.OUTPUT_DIFFERS
+            )
     return difference
 
 

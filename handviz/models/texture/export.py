@@ -7,7 +7,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.export import add_metadata, refused, rounded_to_half
@@ -46,7 +46,9 @@ def export_texture(network: TextureNet, template: HandTemplate, path: Path, entr
         difference = _largest_difference(exported, part, count)
         if not difference <= LARGEST_DIFFERENCE:
             kept = refused(part, path)
-            raise HandvizError(f"the ONNX file differs from PyTorch by {difference:.2g}; kept as {kept}")
+            raise HandvizError(
+                f"the ONNX file differs from PyTorch by {difference:.2g}; kept as {kept}", ErrorCode.OUTPUT_DIFFERS
+            )
     return difference
 
 
