@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays, write_arrays, write_files
 from handviz.data.synthetic.sample import render_samples
 from handviz.hand_models.open_hand import load_open_hand
@@ -133,7 +133,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise HandvizError(f"{path} is damaged ({error}): choose another folder") from error
+        raise HandvizError(f"{path} is damaged ({error}): choose another folder", ErrorCode.FILE_DAMAGED) from error
 
 
 def _check_manifest(plan: Plan) -> None:
@@ -153,10 +153,14 @@ def _check_manifest(plan: Plan) -> None:
             if found.get(key) != manifest[key]:
                 raise HandvizError(
                     f"{plan.directory} holds samples of {key} {found.get(key)}, not {manifest[key]}: "
-                    "choose another folder"
+                    "choose another folder",
+                    ErrorCode.FOLDER_TAKEN,
                 )
     elif plan.directory.is_file() or (plan.directory.exists() and any(plan.directory.iterdir())):
-        raise HandvizError(f"{plan.directory} holds something that synthesize did not make: choose another folder")
+        raise HandvizError(
+            f"{plan.directory} holds something that synthesize did not make: choose another folder",
+            ErrorCode.FOLDER_TAKEN,
+        )
     plan.directory.mkdir(parents=True, exist_ok=True)
     write_files({path: (json.dumps(manifest, indent=2) + "\n").encode()})
 
