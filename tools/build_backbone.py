@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import atomic_path, open_atomic
 from handviz.core.paths import BACKBONE_FILE, PROJECT_ROOT
 from handviz.models.backbones.mediapipe_hand import MediaPipeLandmarkNet
 from tools.mediapipe_wheel import HAND_LANDMARK, wheel_members
@@ -99,7 +100,8 @@ def weights_from_tflite(content: bytes) -> dict[str, Tensor]:
 def build() -> Path:
     """Write ``models/mediapipe_hand.safetensors`` from the mediapipe wheel and return its path."""
     content = wheel_members([HAND_LANDMARK])[HAND_LANDMARK]
-    save_file(weights_from_tflite(content), BACKBONE_FILE)
+    with atomic_path(BACKBONE_FILE) as part:
+        save_file(weights_from_tflite(content), part)
     return BACKBONE_FILE
 
 
@@ -135,5 +137,6 @@ def build_reference() -> Path:
         name: interpreter.get_tensor(detail["index"])[0]
         for name, detail in zip(REFERENCE_OUTPUTS, details, strict=True)
     }
-    np.savez_compressed(REFERENCE_FILE, crop=crop, **outputs)
+    with open_atomic(REFERENCE_FILE) as file:
+        np.savez_compressed(file, crop=crop, **outputs)
     return REFERENCE_FILE

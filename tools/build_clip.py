@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.files import atomic_path
 from handviz.core.geometry import intrinsics_from_field_of_view, rotation_about_z, rotation_from_axis_angle
 from handviz.core.paths import CLIP_FILE
 from handviz.core.records import FloatArray
@@ -154,9 +155,10 @@ def build(path: Path = CLIP_FILE) -> Path:
     studio = open_studio(look.textures(), (WIDTH, HEIGHT))
     clip = Clip(studio)
     path.parent.mkdir(exist_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (WIDTH, HEIGHT))
-    for number in range(FRAMES):
-        writer.write(clip.frame(number)[..., ::-1])
-    writer.release()
+    with atomic_path(path) as part:
+        writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (WIDTH, HEIGHT))
+        for number in range(FRAMES):
+            writer.write(clip.frame(number)[..., ::-1])
+        writer.release()
     studio.release()
     return path

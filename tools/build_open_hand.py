@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from handviz.core.files import open_atomic
 from handviz.core.paths import OPEN_HAND_FILE
 from handviz.core.records import FloatArray
 from handviz.hand_models.anatomy import joint_axes, pose_from_angles, sample_angles
@@ -347,5 +348,6 @@ def build(path: Path = OPEN_HAND_FILE) -> Path:
     )
     path.parent.mkdir(exist_ok=True)
     columns: dict[str, Any] = {"fingerprint": np.array(template.fingerprint), **arrays}
-    np.savez_compressed(path, **columns)
+    with open_atomic(path) as file:
+        np.savez_compressed(file, **columns)
     return path

@@ -15,6 +15,7 @@ from PyQt6.QtWidgets import QDialog, QWidget
 
 import tools
 from handviz.core.errors import HandvizError
+from handviz.core.files import open_atomic
 from handviz.core.paths import CLIP_FILE
 from handviz.gui import app
 from handviz.gui.inspector.point_inspector import PointInspector
@@ -168,7 +169,8 @@ def _folder_of_pictures() -> Path:
             source.seek(number)
             frame = source.read()
             if frame is not None:
-                Image.fromarray(frame.image).save(place / f"clip_{number:03d}.jpg", quality=92)
+                with open_atomic(place / f"clip_{number:03d}.jpg") as file:
+                    Image.fromarray(frame.image).save(file, "JPEG", quality=92)
     except OSError as error:
         raise HandvizError(f"{place} cannot be written: {error}") from error
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.files import write_whole
+from handviz.core.files import write_files
 from handviz.core.geometry import project_points
 from handviz.core.records import FloatArray, HandMesh, Intrinsics
 from handviz.core.units import MILLIMETRES_PER_METRE
@@ -194,7 +194,7 @@ def save_motion(path: Path, motion: KnownMotion) -> None:
     values["camera"] = np.array([camera.focal_px, camera.centre_x_px, camera.centre_y_px])
     content = io.BytesIO()
     np.savez(content, **values)
-    write_whole({path: content.getvalue()})
+    write_files({path: content.getvalue()})
 
 
 def load_motion(path: Path) -> KnownMotion:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 import tools
 from handviz.cli.texture import add_evaluate_arguments, evaluate
 from handviz.core.errors import HandvizError
+from handviz.core.files import atomic_path
 from handviz.core.records import FloatArray
 from handviz.evaluation.texture_scores import Colours, Method
 from handviz.hand_models.open_hand import load_open_hand
@@ -124,11 +125,8 @@ def train_baseline(config: BaselineConfig, template: HandTemplate) -> Path:
     Trainer(task).fit()
     config.run.mkdir(parents=True, exist_ok=True)
     path = config.run / FILE
-    save_file(
-        task.network.state_dict(),
-        path,
-        {"fingerprint": template.fingerprint},
-    )
+    with atomic_path(path) as part:
+        save_file(task.network.state_dict(), part, {"fingerprint": template.fingerprint})
     return path
 
 

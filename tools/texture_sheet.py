@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import tools
 from handviz.cli.evaluate import held_out_crops
 from handviz.core.errors import HandvizError
+from handviz.core.files import atomic_path
 from handviz.core.geometry import intrinsics_from_field_of_view
 from handviz.core.paths import MODELS, TEXTURE_NAME, variant_file
 from handviz.core.records import CROP_SIZE, Detection, Frame, FrameResult, HandCrop
@@ -141,8 +142,9 @@ def run(arguments: argparse.Namespace) -> int:
             results = held_out_hands([part.directory for part in crops], arguments.count, arguments.model_dir)
         image = sheet(results, arguments.count)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(arguments.out), image[..., ::-1]):
-        raise HandvizError(f"cannot write {arguments.out}")
+    with atomic_path(arguments.out) as part:
+        if not cv2.imwrite(str(part), image[..., ::-1]):
+            raise HandvizError(f"cannot write {arguments.out}")
     logger.info("wrote %s", arguments.out)
     return 0
 

@@ -31,7 +31,7 @@ from handviz.adaptation.training import (
     teacher_of,
 )
 from handviz.core.errors import HandvizError
-from handviz.core.files import write_whole
+from handviz.core.files import unfinished_path, write_files
 from handviz.core.paths import MODELS, variant_file
 from handviz.core.records import FloatArray
 from handviz.hand_models.template import HandTemplate
@@ -224,17 +224,9 @@ def write_outcome(
 ) -> Path:
     """The ONNX file and its notes; HandvizError if the folder cannot be written or is that of the shipped networks."""
     path = variant_file(start.config.variant, out)
-    part = path.with_name(path.name + ".part")
     notes = story | {"before": outcome.before._asdict(), "after": outcome.after._asdict()}
-    try:
-        export_onnx(outcome.model, start.config, template, path, outcome.notes, check_images=outcome.checked)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise HandvizError(f"{path} cannot be written ({error}): choose another --out, or make room") from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    write_whole({out / NOTES_NAME: (json.dumps(notes, indent=2) + "\n").encode()})
+    export_onnx(outcome.model, start.config, template, path, outcome.notes, check_images=outcome.checked)
+    write_files({out / NOTES_NAME: (json.dumps(notes, indent=2) + "\n").encode()})
     return path
 
 
@@ -244,10 +236,10 @@ def check_out(out: Path) -> None:
         raise HandvizError(
             f"{out} holds the networks that handviz ships, which adapt never overwrites: choose another --out"
         )
-    probe = out / ".adapt.part"
+    probe = unfinished_path(out / "adapt")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
+        probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
         raise HandvizError(f"the folder {out} cannot be written ({error}): choose another --out") from error

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import write_files
 from handviz.core.paths import MODELS, variant_file
 from handviz.hand_models.choice import add_hand_model_option, hand_model_or_named
 from handviz.models.amvur.export import ExportNotes, export_onnx
@@ -25,7 +26,7 @@ def write_checksums(directory: Path) -> None:
     """Write SHA256SUMS of every model file in the folder (the format of sha256sum)."""
     files = sorted(path for path in directory.iterdir() if path.suffix in (".onnx", ".task", ".safetensors"))
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
-    (directory / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
+    write_files({directory / "SHA256SUMS": "".join(lines).encode("utf-8")})
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from handviz.core.errors import HandvizError
-from handviz.core.files import write_whole
+from handviz.core.files import write_files
 from handviz.core.records import KEYPOINT_COUNT, Handedness
 from handviz.hand_models.choice import OPTION, add_hand_model_option, found_mano, hand_model
 from handviz.hand_models.mano.conventions import mano_vertices
@@ -124,5 +124,5 @@ def _write_vertices(path: Path, records: list[ManoRecord], template: HandTemplat
     vertices = [mano_vertices(record.parameters, template) for record in records]
     stream = io.BytesIO()
     np.save(stream, np.array(vertices, np.float32).reshape(-1, template.vertex_count, 3))
-    write_whole({path: stream.getvalue()})
+    write_files({path: stream.getvalue()})
     logger.info("%s: vertices of %d hands", path, len(records))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import atomic_path
 from handviz.core.records import CROP_SIZE, KEYPOINT_PARENTS, FloatArray
 from handviz.data.synthetic.dataset import read_shard
 from handviz.data.synthetic.generator import Plan, render
@@ -49,7 +50,8 @@ def write_preview(directory: Path, path: Path) -> None:
         empty = [np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)] * (COLUMNS - len(plain))
         rows += [np.hstack(plain + empty), np.hstack(marked + empty)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
+    with atomic_path(path) as part:
+        cv2.imwrite(str(part), np.vstack(rows)[..., ::-1])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

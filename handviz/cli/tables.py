@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from handviz.core.errors import HandvizError
-from handviz.core.files import write_whole
+from handviz.core.files import write_files
 from handviz.evaluation.paper_tables import TABLES
 from handviz.evaluation.recipes import load_recipe, recipe_names
 from handviz.evaluation.tables import markdown, read_results
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     text = markdown(results, [table for table in TABLES if table.name in arguments.table])
     sys.stdout.write(text)
     if arguments.out is not None:
-        write_whole({arguments.out: text.encode("utf-8")})
+        write_files({arguments.out: text.encode("utf-8")})
         logger.info("wrote %s", arguments.out)
     return 0
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from handviz import __version__
 from handviz.core.errors import HandvizError
-from handviz.core.files import write_whole, writing_whole
+from handviz.core.files import open_atomic, write_files
 from handviz.core.paths import LANDMARKER_FILE, TEXTURE_NAME, variant_file
 from handviz.core.records import VARIANTS
 from handviz.hand_models.choice import hand_model_for
@@ -281,7 +281,7 @@ def _keep_whole_lines(path: Path, images: Iterator[ListedImage]) -> int:
     A process that was thought dead goes on writing to the old file, which nobody reads any more.
     """
     kept = 0
-    with writing_whole(path) as copy, contextlib.suppress(FileNotFoundError), path.open("rb") as old:
+    with open_atomic(path) as copy, contextlib.suppress(FileNotFoundError), path.open("rb") as old:
         for line, image in zip(old, images, strict=False):
             if not _is_line_of(line, image.file):
                 break
@@ -312,7 +312,7 @@ def _marked(marker: Path) -> tuple[int, int]:
 def _write_record(out: Path, shard: Shard, header: dict[str, Any], done: dict[str, Any] | None) -> None:
     path = shard.path(out).with_suffix(".json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole({path: (json.dumps({"header": header, "done": done}, indent=1) + "\n").encode("ascii")})
+    write_files({path: (json.dumps({"header": header, "done": done}, indent=1) + "\n").encode("ascii")})
 
 
 def _record(out: Path, shard: Shard) -> dict[str, Any] | None:
@@ -387,7 +387,7 @@ def join(run: ShardedRun, of: int, complete: list[ShardResult]) -> Path:
     if len(complete) < of:
         raise HandvizError(f"{of - len(complete)} of {of} shards are not complete: run the command again")
     path = run.out / REPORT_NAME
-    with writing_whole(path) as file:
+    with open_atomic(path) as file:
         before = b"[\n "
         for result in complete:
             for entry in entries_of(run.out, result):

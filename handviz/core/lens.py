@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import (
     DEFAULT_FIELD_OF_VIEW_DEG,
     FOCAL_STD_SHARES,
@@ -52,7 +52,10 @@ class Lens:
         """Raise HandvizError at what cannot be a lens."""
         low, high = ANGLE_LIMITS_DEG
         if not low <= self.field_of_view_deg <= high:
-            raise HandvizError(f"a field of view of {self.field_of_view_deg:g}° is not between {low:g}° and {high:g}°")
+            raise HandvizError(
+                f"a field of view of {self.field_of_view_deg:g}° is not between {low:g}° and {high:g}°",
+                ErrorCode.BAD_VALUE,
+            )
         if self.mode == "intrinsics":
             check_intrinsics(self.known, self.known_size)
 
@@ -103,9 +106,13 @@ class HandSize:
         low, high = HAND_LIMITS_MM[self.measure]
         if not low <= self.millimetres <= high:
             what = "palm" if self.measure == "breadth" else "hand"
-            raise HandvizError(f"a {what} of {self.millimetres:g} mm is not between {low:g} and {high:g} mm")
+            raise HandvizError(
+                f"a {what} of {self.millimetres:g} mm is not between {low:g} and {high:g} mm", ErrorCode.BAD_VALUE
+            )
         if not HAND_STD_LIMITS_MM[0] <= self.std_mm <= HAND_STD_LIMITS_MM[1]:
-            raise HandvizError("the ruler's deviation has to be from {:g} to {:g} mm".format(*HAND_STD_LIMITS_MM))
+            raise HandvizError(
+                "the ruler's deviation has to be from {:g} to {:g} mm".format(*HAND_STD_LIMITS_MM), ErrorCode.BAD_VALUE
+            )
 
 
 UNMEASURED = HandSize()
@@ -114,18 +121,22 @@ UNMEASURED = HandSize()
 def check_intrinsics(known: Intrinsics | None, size: tuple[int, int]) -> None:
     """Raise HandvizError with a sentence at a K that no camera of pictures of ``size`` has."""
     if known is None or min(size) < 16 or max(size) > 100_000:
-        raise HandvizError("intrinsics need the size of the pictures that they belong to, at least 16 x 16 pixels")
+        raise HandvizError(
+            "intrinsics need the size of the pictures that they belong to, at least 16 x 16 pixels", ErrorCode.BAD_VALUE
+        )
     width, height = size
     focals = known.focals_px
     if not (0.1 * max(size) <= focals.min() and focals.max() <= 100 * max(size)):
         raise HandvizError(
-            f"a focal length of {focals[0]:g} x {focals[1]:g} px does not fit pictures of {width} x {height}"
+            f"a focal length of {focals[0]:g} x {focals[1]:g} px does not fit pictures of {width} x {height}",
+            ErrorCode.BAD_VALUE,
         )
     if not 0.5 <= focals[0] / focals[1] <= 2:
-        raise HandvizError("fx and fy differ by more than a factor of 2: is one of them wrong?")
+        raise HandvizError("fx and fy differ by more than a factor of 2: is one of them wrong?", ErrorCode.BAD_VALUE)
     if not (0 <= known.centre_x_px <= width and 0 <= known.centre_y_px <= height):
         raise HandvizError(
-            f"the centre ({known.centre_x_px:g}, {known.centre_y_px:g}) lies outside of {width} x {height} pixels"
+            f"the centre ({known.centre_x_px:g}, {known.centre_y_px:g}) lies outside of {width} x {height} pixels",
+            ErrorCode.BAD_VALUE,
         )
 
 

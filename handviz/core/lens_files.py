@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import FOCAL_STD_SHARES
 from handviz.core.lens import AngleSide, HandMeasure, HandSize, Lens, LensMode, lens_of_intrinsics
 from handviz.core.records import Intrinsics, IntrinsicsOrigin
@@ -43,7 +43,10 @@ def opencv_text(lens: Lens) -> str:
     """K as OpenCV's own YAML; HandvizError if the lens is known by its angle alone."""
     known = lens.known
     if lens.mode != "intrinsics" or known is None:
-        raise HandvizError("only fx, fy, cx and cy can be written as OpenCV's YAML; save this lens as JSON")
+        raise HandvizError(
+            "only fx, fy, cx and cy can be written as OpenCV's YAML; save this lens as JSON",
+            ErrorCode.UNSUPPORTED_FORMAT,
+        )
     matrix = known.matrix - [[0, 0, HALF_PIXEL], [0, 0, HALF_PIXEL], [0, 0, 0]]
     data = ", ".join(f"{value:.9g}" for value in matrix.ravel())
     width, height = lens.known_size
@@ -60,15 +63,15 @@ def read_lens(path: Path) -> Lens:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE_BYTES + 1)
     except OSError as error:
-        raise HandvizError(f"{path} cannot be read: {error}") from error
+        raise HandvizError(f"{path} cannot be read: {error}", ErrorCode.FILE_UNREADABLE) from error
     if len(content) > LARGEST_FILE_BYTES:
-        raise HandvizError(f"{path} is too large for a lens; {EXPECTED}")
+        raise HandvizError(f"{path} is too large for a lens; {EXPECTED}", ErrorCode.TOO_LARGE)
     try:
         return lens_from_text(content.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise HandvizError(f"{path} is no text; {EXPECTED}") from error
+        raise HandvizError(f"{path} is no text; {EXPECTED}", ErrorCode.FILE_DAMAGED) from error
     except HandvizError as error:
-        raise HandvizError(f"{path}: {error}") from error
+        raise HandvizError(f"{path}: {error}", error.code) from error
 
 
 def lens_from_text(text: str) -> Lens:
@@ -78,22 +81,22 @@ def lens_from_text(text: str) -> Lens:
     try:
         entry = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise HandvizError(EXPECTED) from error
+        raise HandvizError(EXPECTED, ErrorCode.FILE_DAMAGED) from error
     if not isinstance(entry, dict):
-        raise HandvizError(EXPECTED)
+        raise HandvizError(EXPECTED, ErrorCode.FILE_DAMAGED)
     return _from_entry(entry)
 
 
 def _from_entry(entry: dict[str, Any]) -> Lens:
     mode = entry.get("mode", "intrinsics" if "fx" in entry else None)
     if mode not in get_args(LensMode):
-        raise HandvizError(EXPECTED)
+        raise HandvizError(EXPECTED, ErrorCode.FILE_DAMAGED)
     if mode == "assumed":
         return Lens()
     if mode == "angle":
         side = entry.get("over", "longer")
         if side not in get_args(AngleSide):
-            raise HandvizError(f"over has to be one of {', '.join(get_args(AngleSide))}")
+            raise HandvizError(f"over has to be one of {', '.join(get_args(AngleSide))}", ErrorCode.UNKNOWN_NAME)
         return Lens("angle", _number(entry, "field_of_view_deg"), side)
     origin: IntrinsicsOrigin = "calibrated" if entry.get("origin") == "calibrated" else "stated"
     share = _number(entry, "focal_std_share", FOCAL_STD_SHARES[origin])
@@ -112,13 +115,13 @@ def _from_yaml(text: str) -> Lens:
         re.search(rf"^image_{name}:\s*(\d{{1,9}})\s*$", text, re.MULTILINE) for name in ("width", "height")
     )
     if found is None or width is None or height is None:
-        raise HandvizError(EXPECTED)
+        raise HandvizError(EXPECTED, ErrorCode.FILE_DAMAGED)
     try:
         matrix = [float(number) for number in found[1].split(",")]
     except ValueError as error:
-        raise HandvizError("the camera_matrix holds something that is no number") from error
+        raise HandvizError("the camera_matrix holds something that is no number", ErrorCode.FILE_DAMAGED) from error
     if len(matrix) != 9 or not all(map(math.isfinite, matrix)):
-        raise HandvizError("the camera_matrix has to hold nine finite numbers")
+        raise HandvizError("the camera_matrix has to hold nine finite numbers", ErrorCode.FILE_DAMAGED)
     size = _size(float(width[1]), float(height[1]))
     centre = matrix[2] + HALF_PIXEL, matrix[5] + HALF_PIXEL
     known = Intrinsics(matrix[0], *centre, matrix[4], origin="calibrated")
@@ -135,20 +138,20 @@ def hand_size_from_text(text: str) -> HandSize:
     try:
         entry = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise HandvizError("not the size of a hand") from error
+        raise HandvizError("not the size of a hand", ErrorCode.FILE_DAMAGED) from error
     if not isinstance(entry, dict) or entry.get("measure") not in get_args(HandMeasure):
-        raise HandvizError("not the size of a hand")
+        raise HandvizError("not the size of a hand", ErrorCode.FILE_DAMAGED)
     return HandSize(entry["measure"], _number(entry, "millimetres"), _number(entry, "std_mm"))
 
 
 def _number(entry: dict[str, Any], name: str, default: float | None = None) -> float:
     value = entry.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
-        raise HandvizError(f"{name} has to be a number")
+        raise HandvizError(f"{name} has to be a number", ErrorCode.BAD_VALUE)
     return float(value)
 
 
 def _size(width: float, height: float) -> tuple[int, int]:
     if width != int(width) or height != int(height):
-        raise HandvizError("width and height have to be whole numbers of pixels")
+        raise HandvizError("width and height have to be whole numbers of pixels", ErrorCode.BAD_VALUE)
     return int(width), int(height)

@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.core.units import MILLIMETRES_PER_METRE
 
@@ -174,7 +174,9 @@ def _share_near(points: FloatArray, others: FloatArray, apart: FloatArray, limit
 
 def _check_same_shape(predicted: FloatArray, truth: FloatArray) -> None:
     if predicted.shape != truth.shape or predicted.ndim != 3 or predicted.shape[-1] != 3:
-        raise HandvizError(f"expected two arrays (N, K, 3), got {predicted.shape} and {truth.shape}")
+        raise HandvizError(
+            f"expected two arrays (N, K, 3), got {predicted.shape} and {truth.shape}", ErrorCode.WRONG_SHAPE
+        )
 
 
 def decibel(squared_error: float) -> float:

@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import LANDMARKER_FILE
 from handviz.core.records import Detection, Frame
 from handviz.detection.still_search import STILL_PALM_SCORE, search_still, without_duplicates
@@ -143,7 +143,9 @@ class HandLandmarker:
         try:
             self._landmarker = vision.HandLandmarker.create_from_options(options)
         except (RuntimeError, ValueError, OSError) as error:
-            raise HandvizError(f"{model_path} does not load ({error}); build it anew: {HOW_TO_GET}") from error
+            raise HandvizError(
+                f"{model_path} does not load ({error}); build it anew: {HOW_TO_GET}", ErrorCode.MODEL_DAMAGED
+            ) from error
 
     def detect(self, frame: Frame) -> tuple[Detection, ...]:
         """Hands of a frame, best first, no hand twice; () for pictures too small to hold one."""
@@ -189,13 +191,17 @@ def check_task_file(path: Path) -> None:
     """HandvizError unless ``path`` is a whole zip with MediaPipe's two hand networks."""
     how = f"build it anew: {HOW_TO_GET}"
     if not path.is_file():
-        raise HandvizError(f"the hand detector {path} is missing; {how}")
+        raise HandvizError(f"the hand detector {path} is missing; {how}", ErrorCode.MODEL_MISSING)
     try:
         with zipfile.ZipFile(path) as archive:
             names, damaged = archive.namelist(), archive.testzip()
     except (OSError, zipfile.BadZipFile) as error:
-        raise HandvizError(f"the hand detector {path} is truncated or no task file ({error}); {how}") from error
+        raise HandvizError(
+            f"the hand detector {path} is truncated or no task file ({error}); {how}", ErrorCode.MODEL_DAMAGED
+        ) from error
     missing = [name for name in TASK_MEMBERS if name not in names]
     if missing or damaged:
         wrong = f"lacks {', '.join(missing)}" if missing else f"is damaged in {damaged}"
-        raise HandvizError(f"the hand detector {path} {wrong}; expected {', '.join(TASK_MEMBERS)}; {how}")
+        raise HandvizError(
+            f"the hand detector {path} {wrong}; expected {', '.join(TASK_MEMBERS)}; {how}", ErrorCode.MODEL_DAMAGED
+        )

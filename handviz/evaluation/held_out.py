@@ -4,7 +4,6 @@ Nobody trains on these seeds. The file also keeps what tells whether another mac
 digest of the first shard's labels of each part, and a few of its numbers for where rounding differs.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -18,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import write_files
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import FloatArray
 from handviz.data.synthetic import generator
@@ -36,14 +36,7 @@ WITNESS_TOLERANCE = 1e-3
 
 def write_text(path: Path, text: str) -> Path:
     """Write beside the place and move there; raises HandvizError if it cannot be written."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise HandvizError(f"cannot write {path} ({error}); what was there is intact") from error
+    write_files({path: text.encode("utf-8")})
     return path
 
 

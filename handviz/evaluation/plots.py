@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import atomic_path
 from handviz.evaluation.calibration import NOMINAL, REMOVED, Calibration
 
 ENDINGS = (".png", ".svg")
@@ -25,8 +26,9 @@ def save_figure(figure: Figure, path: Path) -> Path:
     check_ending(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
-    except OSError as error:
+        with atomic_path(path) as part:
+            figure.savefig(part, dpi=150)
+    except (OSError, HandvizError) as error:
         raise HandvizError(f"cannot write {path} ({error})") from error
     return path
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from handviz.core.errors import HandvizError
-from handviz.core.files import writing_whole
+from handviz.core.files import open_atomic
 from handviz.core.records import FloatArray
 from handviz.data.datasets.annotated import HandDataset
 from handviz.evaluation.definitions import WRIST
@@ -59,7 +59,7 @@ class Submission:
     def write(self, path: Path) -> str:
         """Write the zip and say what is in it; HandvizError if it cannot be written."""
         with (
-            writing_whole(path) as file,
+            open_atomic(path) as file,
             zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
             archive.open(MEMBER, "w", force_zip64=True) as member,
         ):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from handviz.core.errors import HandvizError
-from handviz.core.files import write_whole
+from handviz.core.files import write_files
 from handviz.evaluation.paper_tables import FIGURES, TABLES, PaperRow, PaperTable
 
 FORMAT = 1
@@ -87,7 +87,7 @@ def as_json(result: Result, intervals: dict[str, tuple[float, float]]) -> bytes:
 
 def keep_result(result: Result, intervals: dict[str, tuple[float, float]]) -> Path:
     """Write the result into its file, whose path is returned; HandvizError if it cannot be written."""
-    write_whole({result.path: as_json(result, intervals)})
+    write_files({result.path: as_json(result, intervals)})
     return result.path
 
 

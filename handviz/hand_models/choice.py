@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import MANO_FOLDER, MODELS, variant_file
 from handviz.core.records import VARIANTS
 from handviz.hand_models.mano.model import load_mano
@@ -39,7 +39,9 @@ def hand_model(path: Path | None) -> HandTemplate:
     try:
         stamp = path.stat()
     except OSError as error:
-        raise HandvizError(f"{path} cannot be read ({error.strerror}): {OPTION} takes your MANO_RIGHT.pkl") from error
+        raise HandvizError(
+            f"{path} cannot be read ({error.strerror}): {OPTION} takes your MANO_RIGHT.pkl", ErrorCode.FILE_UNREADABLE
+        ) from error
     return _mano(path.resolve(), stamp.st_mtime_ns, stamp.st_size)
 
 
@@ -77,7 +79,9 @@ def hand_model_named(fingerprint: str, name: str = "mano") -> HandTemplate:
     """``known_hand_model``; HandvizError says which file to give."""
     template = known_hand_model(fingerprint)
     if template is None:
-        raise HandvizError(f"the hand model {name} {fingerprint[:12]} is not here; {which_file(name)}")
+        raise HandvizError(
+            f"the hand model {name} {fingerprint[:12]} is not here; {which_file(name)}", ErrorCode.MODEL_MISSING
+        )
     return template
 
 

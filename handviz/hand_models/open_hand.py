@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays
 from handviz.core.paths import OPEN_HAND_FILE
 from handviz.core.records import FloatArray
@@ -86,7 +86,7 @@ def _template(arrays: dict[str, np.ndarray], path: Path) -> HandTemplate:
         **{name: arrays[name] for name in TEMPLATE_ARRAYS},
     )
     if template.fingerprint != str(arrays["fingerprint"]):
-        raise HandvizError(f"{path} does not match its own fingerprint: {HOW_TO_GET}")
+        raise HandvizError(f"{path} does not match its own fingerprint: {HOW_TO_GET}", ErrorCode.CHECKSUM)
     return checked(template)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
 
 JOINT_COUNT = 16
@@ -103,17 +103,27 @@ def checked(template: HandTemplate) -> HandTemplate:
     for name, shape in shapes.items():
         array = getattr(template, name)
         if array.shape != shape:
-            raise HandvizError(f"hand model {template.name}: {name} has shape {array.shape}, expected {shape}")
+            raise HandvizError(
+                f"hand model {template.name}: {name} has shape {array.shape}, expected {shape}", ErrorCode.WRONG_SHAPE
+            )
         if not np.isfinite(array).all():
-            raise HandvizError(f"hand model {template.name}: {name} contains values that are not finite")
+            raise HandvizError(
+                f"hand model {template.name}: {name} contains values that are not finite", ErrorCode.NOT_FINITE
+            )
         array.flags.writeable = False
     for name in ("skinning_weights", "joint_regressor", "keypoint_regressor", "full_from_coarse"):
         if not np.allclose(getattr(template, name).sum(axis=1), 1.0, atol=1e-3):
-            raise HandvizError(f"hand model {template.name}: rows of {name} do not sum to 1")
+            raise HandvizError(f"hand model {template.name}: rows of {name} do not sum to 1", ErrorCode.MODEL_DAMAGED)
     for name in ("faces", "coarse_ids"):
         array = getattr(template, name)
         if array.size and (array.min() < 0 or array.max() >= vertex_count):
-            raise HandvizError(f"hand model {template.name}: {name} points outside the {vertex_count} vertices")
+            raise HandvizError(
+                f"hand model {template.name}: {name} points outside the {vertex_count} vertices",
+                ErrorCode.MODEL_DAMAGED,
+            )
     if len(template.parents) != JOINT_COUNT:
-        raise HandvizError(f"hand model {template.name}: {len(template.parents)} parents, expected {JOINT_COUNT}")
+        raise HandvizError(
+            f"hand model {template.name}: {len(template.parents)} parents, expected {JOINT_COUNT}",
+            ErrorCode.MODEL_DAMAGED,
+        )
     return template

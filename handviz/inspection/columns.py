@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import platformdirs
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens
 from handviz.core.paths import MODELS
 from handviz.core.records import Handedness, SideChoice, VariantName
@@ -98,9 +98,9 @@ def checked_folder(path: Path) -> Path:
         whole = path.expanduser().resolve()
         is_folder = whole.is_dir()
     except (OSError, RuntimeError, ValueError) as error:
-        raise HandvizError(f"{path} cannot be opened ({error}).") from error
+        raise HandvizError(f"{path} cannot be opened ({error}).", ErrorCode.FILE_UNREADABLE) from error
     if not is_folder:
-        raise HandvizError(f"{path} is not a folder, or is not there any more.")
+        raise HandvizError(f"{path} is not a folder, or is not there any more.", ErrorCode.FILE_MISSING)
     return whole
 
 

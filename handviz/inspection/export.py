@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from handviz.core.errors import HandvizError
-from handviz.core.files import writing_whole
+from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import open_atomic
 from handviz.core.records import Detection, Frame, FrameResult, HandMesh
 from handviz.inspection.columns import COLUMNS, InspectionOrder, PictureRow, rows_of
 from handviz.inspection.report import ReportSettings, write_html
@@ -62,7 +62,9 @@ def export_inspection(order: ExportOrder, tell: Tell, is_cancelled: Callable[[],
     try:
         (order.out / MESH_FOLDER if "meshes" in order.parts else order.out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HandvizError(f"The folder {order.out} cannot be made ({error.strerror}): choose another one.") from error
+        raise HandvizError(
+            f"The folder {order.out} cannot be made ({error.strerror}): choose another one.", ErrorCode.NOT_WRITABLE
+        ) from error
     written: list[Path] = []
     steps = _Steps(len(done_pictures) * len(order.parts - {"csv"}), tell, is_cancelled)
     with InspectionStore(order.kept) as store:
@@ -87,7 +89,7 @@ class _Steps:
 
     def __call__(self) -> None:
         if self._is_cancelled():
-            raise ExportCancelledError("The export was ended; files that were complete stay.")
+            raise ExportCancelledError("The export was ended; files that were complete stay.", ErrorCode.CANCELLED)
         self._done += 1
         self._tell(self._done, self._total)
 
@@ -107,7 +109,7 @@ class _Job:
         writer.writerow([_csv_name(column.title) for column in COLUMNS])
         for picture in self._by_name:
             writer.writerows([column.value(row) for column in COLUMNS] for row in rows_of(picture))
-        with writing_whole(path) as file:
+        with open_atomic(path) as file:
             # With a mark at the beginning, for Excel takes it for the machine's own code page otherwise.
             file.write(text.getvalue().encode("utf-8-sig", "backslashreplace"))
         return path
@@ -115,7 +117,7 @@ class _Job:
     def write_json(self) -> Path:
         """The list that ``handviz reconstruct`` writes, one picture at a time."""
         path = self._order.out / JSON_NAME
-        with writing_whole(path) as file:
+        with open_atomic(path) as file:
             separator = b"[\n"
             for entry in self._entries():
                 text = json.dumps(entry, indent=1, allow_nan=False)

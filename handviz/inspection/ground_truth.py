@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.metrics import mpjpe_mm, pa_mpjpe_mm
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
 from handviz.inspection.columns import GROUND_TRUTH_NAME, HandRow
@@ -43,7 +43,8 @@ def load_ground_truth(folder: Path) -> GroundTruth:
         return dict(_picture(number, entry) for number, entry in enumerate(entries))
     except (OSError, ValueError, RecursionError) as error:
         raise HandvizError(
-            f"{path} cannot be used ({error}): pictures are inspected without errors against it."
+            f"{path} cannot be used ({error}): pictures are inspected without errors against it.",
+            ErrorCode.FILE_DAMAGED,
         ) from error
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import KEYPOINT_COUNT, FloatArray, Frame, FrameResult, HandMesh
 from handviz.hand_models.choice import hand_model_named
 from handviz.inspection.columns import (
@@ -148,7 +148,9 @@ class Inspection:
         try:
             paths = FolderSource.of_folder(folder).paths
         except OSError as error:
-            raise HandvizError(f"{folder} cannot be read any more ({error}); what is done is kept.") from error
+            raise HandvizError(
+                f"{folder} cannot be read any more ({error}); what is done is kept.", ErrorCode.FILE_UNREADABLE
+            ) from error
         try:
             self._truth = load_ground_truth(folder)
         except HandvizError as error:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.errors import HandvizError
-from handviz.core.files import writing_whole
+from handviz.core.files import open_atomic
 from handviz.core.lens import lens_in_words
 from handviz.core.records import Frame, FrameResult, HandMesh
 from handviz.hand_models.choice import display_mesh, hand_model_for
@@ -49,7 +49,7 @@ def write_html(path: Path, pictures: Sequence[PictureRow], settings: ReportSetti
     before, after = TEMPLATE_FILE.read_text(encoding="utf-8").split("<!-- rows -->")
     with ExitStack() as resources:
         painter, note = _painter(resources, settings)
-        file = resources.enter_context(writing_whole(path))
+        file = resources.enter_context(open_atomic(path))
         file.write(_bytes(_filled(before, pictures, settings, note)))
         for number, picture in enumerate(pictures):
             hands = hands_of(picture)

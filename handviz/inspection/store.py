@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from handviz import __version__
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.lens_files import hand_size_text, lens_text
 from handviz.core.paths import variant_file
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
@@ -88,11 +88,11 @@ class InspectionStore:
             self._file = self._opened()
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
-                raise HandvizError(self._sentence(error)) from error
+                raise self._not_kept(error) from error
             logger.warning("%s is damaged (%s): it is put aside, and pictures are inspected again", path, error)
             self._put_aside()
         except OSError as error:
-            raise HandvizError(self._sentence(error)) from error
+            raise self._not_kept(error) from error
 
     def known(self) -> list[StoredPicture]:
         """Everything that is kept, without the vertices; nothing if the file turns out to be damaged further in."""
@@ -100,7 +100,7 @@ class InspectionStore:
             return list(self._stored())
         except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, RecursionError) as error:
             if isinstance(error, sqlite3.OperationalError):
-                raise HandvizError(self._sentence(error)) from error
+                raise self._not_kept(error) from error
             logger.warning("%s is damaged (%s): it is put aside, and pictures are inspected again", self._path, error)
             # Windows replaces no file that is open.
             self._file.close()
@@ -126,7 +126,7 @@ class InspectionStore:
                 self._file.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)", values)
                 self._file.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (key, packed))
         except sqlite3.Error as error:
-            raise HandvizError(self._sentence(error)) from error
+            raise self._not_kept(error) from error
 
     def packed(self, file: str) -> bytes | None:
         """What ``put`` was given for a picture; None if there is none."""
@@ -141,7 +141,7 @@ class InspectionStore:
                 for table in ("pictures", "records"):
                     self._file.execute(f"DELETE FROM {table} WHERE file = ?", (os.fsencode(file),))
         except sqlite3.Error as error:
-            raise HandvizError(self._sentence(error)) from error
+            raise self._not_kept(error) from error
 
     def close(self) -> None:
         """Close the file."""
@@ -173,18 +173,19 @@ class InspectionStore:
                 self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
             self._file = self._opened()
         except (OSError, sqlite3.Error) as error:
-            raise HandvizError(self._sentence(error)) from error
+            raise self._not_kept(error) from error
 
     def _ask(self, question: str, *values: object) -> Iterator[tuple]:
         try:
             yield from self._file.execute(question, values)
         except sqlite3.Error as error:
-            raise HandvizError(self._sentence(error)) from error
+            raise self._not_kept(error) from error
 
-    def _sentence(self, error: Exception) -> str:
-        return (
+    def _not_kept(self, error: Exception) -> HandvizError:
+        return HandvizError(
             f"Results cannot be kept in {self._path.parent} ({error}): make room there or let it be written, "
-            "or name another folder in HANDVIZ_CONFIG_DIR."
+            "or name another folder in HANDVIZ_CONFIG_DIR.",
+            ErrorCode.NOT_WRITABLE,
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Detection, HandMesh
 
 NUMBERS_KEY = "numbers"
@@ -43,7 +43,7 @@ def unpack_hands(packed: bytes) -> tuple[tuple[HandMesh, ...], tuple[Detection, 
         hands = tuple(_put_together(HandMesh, f"hand{index}", arrays, numbers) for index in count)
         detections = tuple(_put_together(Detection, f"detection{index}", arrays, numbers) for index in count)
     except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise HandvizError(f"a stored result is damaged ({error})") from error
+        raise HandvizError(f"a stored result is damaged ({error})", ErrorCode.FILE_DAMAGED) from error
     return hands, detections
 
 

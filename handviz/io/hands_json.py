@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from handviz.core.files import write_whole
+from handviz.core.files import write_files
 from handviz.core.records import CROP_SIZE, VARIANTS, Detection, FloatArray, FrameResult, HandMesh, Intrinsics
 from handviz.rendering.difference import vertex_distances_mm
 
@@ -101,7 +101,7 @@ def distance_from_detector(hand: HandMesh, detection: Detection) -> float:
 
 def write_report(path: Path, entries: Sequence[dict[str, Any]]) -> None:
     """Write the list whole or not at all; raises HandvizError if the folder cannot be written."""
-    write_whole({path: (json.dumps(entries, indent=1, allow_nan=False) + "\n").encode("utf-8")})
+    write_files({path: (json.dumps(entries, indent=1, allow_nan=False) + "\n").encode("utf-8")})
 
 
 def output_stems(files: Sequence[str]) -> dict[str, str]:

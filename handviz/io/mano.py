@@ -9,8 +9,8 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from handviz.core.errors import HandvizError
-from handviz.core.files import read_arrays, write_whole
+from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import read_arrays, write_files
 from handviz.core.records import FloatArray, Handedness, HandMesh
 from handviz.hand_models.mano.conventions import (
     FINGER_JOINTS,
@@ -70,19 +70,21 @@ def write_mano(path: Path, records: Sequence[ManoRecord], template: HandTemplate
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HandvizError(f"the folder {path.parent} cannot be made: {error}") from error
+        raise HandvizError(f"the folder {path.parent} cannot be made: {error}", ErrorCode.NOT_WRITABLE) from error
     if path.suffix.lower() == ".json":
         hands = [{name: _plain(value) for name, value in row.items()} for row in rows]
         content = json.dumps({"about": about, "hands": hands}, indent=1, allow_nan=False) + "\n"
-        write_whole({path: content.encode("utf-8")})
+        write_files({path: content.encode("utf-8")})
     else:
-        write_whole({path: _npz_bytes(rows, about)})
+        write_files({path: _npz_bytes(rows, about)})
 
 
 def check_mano_path(path: Path) -> None:
     """HandvizError at a suffix that is not written."""
     if path.suffix.lower() not in SUFFIXES:
-        raise HandvizError(f"{path.name}: MANO parameters are written as {' or '.join(SUFFIXES)}")
+        raise HandvizError(
+            f"{path.name}: MANO parameters are written as {' or '.join(SUFFIXES)}", ErrorCode.UNSUPPORTED_FORMAT
+        )
 
 
 def fit_sentence(records: Sequence[ManoRecord], path: Path) -> str:
@@ -102,17 +104,18 @@ def read_mano(path: Path, template: HandTemplate) -> tuple[list[ManoRecord], Pos
     about, rows = _read(path)
     form = about.get("convention")
     if form not in FORMS or about.get("handviz_mano") != FORMAT:
-        raise HandvizError(f"{path} does not say in which convention its numbers are: {REMEDY}")
+        raise HandvizError(f"{path} does not say in which convention its numbers are: {REMEDY}", ErrorCode.FILE_DAMAGED)
     named = str(about.get("hand_model_fingerprint", ""))
     if form in ("relative", "components") and named != template.fingerprint:
         raise HandvizError(
             f"{path} is relative to the mean pose of the hand model {named[:12]}, and the file given is "
-            f"{template.fingerprint[:12]}: give the one that it was written with by --hand-model FILE"
+            f"{template.fingerprint[:12]}: give the one that it was written with by --hand-model FILE",
+            ErrorCode.MODEL_MISMATCH,
         )
     try:
         return [_record(row, cast(PoseForm, form)) for row in rows], cast(PoseForm, form)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise HandvizError(f"{path} is damaged ({error!r}): {REMEDY}") from error
+        raise HandvizError(f"{path} is damaged ({error!r}): {REMEDY}", ErrorCode.FILE_DAMAGED) from error
 
 
 def _about(template: HandTemplate, form: PoseForm) -> dict[str, Any]:
@@ -233,7 +236,9 @@ def _read(path: Path) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
             raise ValueError("not a list of hands")
         return about, list(hands)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise HandvizError(f"{path} holds no MANO parameters of handviz ({error!r}): {REMEDY}") from error
+        raise HandvizError(
+            f"{path} holds no MANO parameters of handviz ({error!r}): {REMEDY}", ErrorCode.FILE_DAMAGED
+        ) from error
 
 
 # Reconstructed hands as MANO's 48 + 10: of a network of that hand model by its vertices, of any other by keypoints.

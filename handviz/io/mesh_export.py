@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
-from handviz.core.files import write_whole
+from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import write_files
 from handviz.core.records import HandMesh
 from handviz.hand_models.choice import display_mesh, hand_model_named
 from handviz.hand_models.uv_atlas import load_uv_atlas
@@ -57,12 +57,15 @@ def export_mesh(
     """
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
-        raise HandvizError(f"{path.name}: a mesh is written as {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+        raise HandvizError(
+            f"{path.name}: a mesh is written as {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}",
+            ErrorCode.UNSUPPORTED_FORMAT,
+        )
     mesh = _mesh(hand, _surface(hand, vertices), colour, range_mm)
     if colour == "texture" and vertices == "display" and kind in WRAPPED_SUFFIXES:
         mesh = _wrapped(mesh, hand, picture)
     files = _files(path, mesh)
-    write_whole(files)
+    write_files(files)
     return list(reversed(files))
 
 
@@ -78,7 +81,9 @@ def _mesh(hand: HandMesh, surface: Surface, colour: ExportColour, range_mm: tupl
     """The hand on that surface, coloured at its vertices."""
     vertices_m = surface.lift(np.asarray(hand.vertices_m, dtype=np.float64))
     if not np.isfinite(vertices_m).all():
-        raise HandvizError("the hand's vertices hold values that are not numbers: it cannot be written")
+        raise HandvizError(
+            "the hand's vertices hold values that are not numbers: it cannot be written", ErrorCode.NOT_FINITE
+        )
     vertex_std_mm = np.maximum(surface.lift(np.asarray(hand.vertex_std_mm, dtype=np.float64)), 0)
     normals = VertexNormals(surface.faces, surface.vertex_count)(vertices_m)
     mesh = MeshArrays(

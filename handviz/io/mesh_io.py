@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.hand_models.uv_atlas import UvAtlas
 
@@ -84,7 +84,7 @@ def read_ply(path: Path) -> tuple[FloatArray, NDArray[np.int32]]:
         if not mark or "format binary_little_endian 1.0" not in lines or not np.isfinite(points).all():
             raise ValueError("another format")
     except (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
-        raise HandvizError(f"{path} is no PLY of handviz, or damaged ({error})") from error
+        raise HandvizError(f"{path} is no PLY of handviz, or damaged ({error})", ErrorCode.FILE_DAMAGED) from error
     return points, faces["vertices"].astype(np.int32)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.sparse import csr_matrix
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray, HandMesh, HandTexture
 from handviz.hand_models.open_hand import load_display_mesh
 from handviz.hand_models.uv_atlas import UvAtlas, load_uv_atlas
@@ -186,9 +186,11 @@ def checked_texture(hand: HandMesh) -> HandTexture:
     """The hand's texture; raises HandvizError if there is none, or one that is not made of numbers."""
     texture = hand.texture
     if texture is None:
-        raise HandvizError("this hand has no texture: it was reconstructed without one")
+        raise HandvizError("this hand has no texture: it was reconstructed without one", ErrorCode.NOT_PROVIDED)
     if not all(np.isfinite(values).all() for values in (texture.rgb, texture.visible, texture.seen)):
-        raise HandvizError("the hand's texture holds values that are not numbers: it cannot be written")
+        raise HandvizError(
+            "the hand's texture holds values that are not numbers: it cannot be written", ErrorCode.NOT_FINITE
+        )
     return texture
 
 

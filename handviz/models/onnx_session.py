@@ -11,7 +11,7 @@ from typing import cast
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, VARIANTS, VariantName
 from handviz.hand_models.choice import which_file
 
@@ -38,12 +38,15 @@ def checked_variant(
     """The variant that the file says it is; HandvizError if it names none or another hand model."""
     variant = metadata.get(VARIANT_KEY)
     if variant not in VARIANTS:
-        raise HandvizError(f"{path} is not a network of handviz ({VARIANT_KEY} is {variant!r}); {how_to_get}")
+        raise HandvizError(
+            f"{path} is not a network of handviz ({VARIANT_KEY} is {variant!r}); {how_to_get}", ErrorCode.MODEL_FOREIGN
+        )
     found = metadata.get(FINGERPRINT_KEY, "")
     if template_fingerprint is not None and found != template_fingerprint:
         raise HandvizError(
             f"{path} was made for the hand model {metadata.get(HAND_MODEL_KEY, '?')} {found[:12] or 'without name'}, "
-            f"expected {template_fingerprint[:12]}; {which_file(metadata.get(HAND_MODEL_KEY, ''))}; or {how_to_get}"
+            f"expected {template_fingerprint[:12]}; {which_file(metadata.get(HAND_MODEL_KEY, ''))}; or {how_to_get}",
+            ErrorCode.MODEL_MISMATCH,
         )
     return cast(VariantName, variant)
 
@@ -54,7 +57,8 @@ def output_shapes(path: Path, session: onnxruntime.InferenceSession, how_to_get:
     if inputs != {INPUT_NAME: [3, CROP_SIZE, CROP_SIZE]}:
         raise HandvizError(
             f"{path}: its inputs are {inputs or 'not float'}, expected {INPUT_NAME} "
-            f"(B, 3, {CROP_SIZE}, {CROP_SIZE}) float32; {how_to_get}"
+            f"(B, 3, {CROP_SIZE}, {CROP_SIZE}) float32; {how_to_get}",
+            ErrorCode.MODEL_FOREIGN,
         )
     outputs = {item.name: list(item.shape)[1:] for item in session.get_outputs() if item.type == "tensor(float)"}
     vertex_count = (outputs.get("vertices_m") or [0])[0]
@@ -71,7 +75,8 @@ def output_shapes(path: Path, session: onnxruntime.InferenceSession, how_to_get:
     for name, shape in expected.items():
         if tuple(outputs.get(name, ("missing",))) != shape or not isinstance(vertex_count, int):
             raise HandvizError(
-                f"{path}: output {name} is {outputs.get(name, 'missing')}, expected (B, {shape}) float32; {how_to_get}"
+                f"{path}: output {name} is {outputs.get(name, 'missing')}, expected (B, {shape}) float32; {how_to_get}",
+                ErrorCode.MODEL_FOREIGN,
             )
     return expected
 
@@ -90,7 +95,7 @@ def open_session(
     ``content``: a network made from that file, to run instead of it.
     """
     if content is None and not path.is_file():
-        raise HandvizError(f"the network {path} is missing; {how_to_get}")
+        raise HandvizError(f"the network {path} is missing; {how_to_get}", ErrorCode.MODEL_MISSING)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = _thread_limit or min(MOST_THREADS, _usable_cores())
     # Spinning between a network's layers saves a fifth of its time; between runs detector and drawing need the cores.
@@ -103,7 +108,9 @@ def open_session(
             return onnxruntime.InferenceSession(content or path, options, providers=[CUDA_PROVIDER, CPU_PROVIDER])
         return onnxruntime.InferenceSession(content or path, options, providers=[CPU_PROVIDER])
     except ONNX_ERRORS as error:
-        raise HandvizError(f"{path} is truncated or not an ONNX file ({error}); {how_to_get}") from error
+        raise HandvizError(
+            f"{path} is truncated or not an ONNX file ({error}); {how_to_get}", ErrorCode.MODEL_DAMAGED
+        ) from error
 
 
 def warm_up(
@@ -117,7 +124,7 @@ def warm_up(
         run(session)
     except ONNX_ERRORS as error:
         if session.get_providers()[0] == CPU_PROVIDER:
-            raise HandvizError(f"{path} does not run ({error}); {how_to_get}") from error
+            raise HandvizError(f"{path} does not run ({error}); {how_to_get}", ErrorCode.MODEL_DAMAGED) from error
         logger.warning("the graphics card does not run %s (%s): the processor does", path.name, error)
         warm_up(path, how_to_get, open_session(path, how_to_get, may_use_card=False), run)
 

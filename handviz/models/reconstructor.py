@@ -9,7 +9,7 @@ from typing import Protocol, cast
 import numpy as np
 import onnxruntime
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import variant_file
 from handviz.core.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop, VariantName
 from handviz.models.onnx_session import (
@@ -60,7 +60,9 @@ class Reconstructor:
         outputs = self._run(images)
         for name, values in outputs.items():
             if not np.isfinite(values).all():
-                raise HandvizError(f"{self._path.name} answered with {name} that is not finite; {HOW_TO_GET}")
+                raise HandvizError(
+                    f"{self._path.name} answered with {name} that is not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
+                )
         return [_hand(outputs, index) for index in range(len(crops))]
 
     def _use(self, session: onnxruntime.InferenceSession) -> None:
@@ -76,7 +78,10 @@ class Reconstructor:
         for name, shape in self._shapes.items():
             if outputs[name].shape != (len(images), *shape):
                 expected = (len(images), *shape)
-                raise HandvizError(f"{self._path}: {name} has shape {outputs[name].shape}, expected {expected}")
+                raise HandvizError(
+                    f"{self._path}: {name} has shape {outputs[name].shape}, expected {expected}",
+                    ErrorCode.MODEL_FOREIGN,
+                )
         return outputs
 
 
@@ -125,5 +130,7 @@ class NetworkShelf:
         path = variant_file(variant, self._model_dir)
         network = Reconstructor(path, template_fingerprint=self._fingerprint)
         if network.variant != variant:
-            raise HandvizError(f"{path} holds the variant {network.variant}, expected {variant}")
+            raise HandvizError(
+                f"{path} holds the variant {network.variant}, expected {variant}", ErrorCode.MODEL_MISMATCH
+            )
         return network

@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple
 
 from PIL import Image
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import open_atomic
 from handviz.core.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens, lens_of_intrinsics
 from handviz.core.paths import MODELS
 from handviz.core.records import Frame, FrameResult, HandMesh, Intrinsics, SideChoice, VariantName
@@ -116,11 +117,14 @@ def listed_images(source: Path, *, recursive: bool, leave_out: Path) -> Iterator
                 names = filter(None, (line.rstrip("\r\n") for line in lines))
                 yield from (ListedImage(name, f"{at:09d}_{Path(name).stem}") for at, name in enumerate(names))
         except OSError as error:
-            raise HandvizError(f"{source} cannot be read: {error.strerror}") from error
+            raise HandvizError(f"{source} cannot be read: {error.strerror}", ErrorCode.FILE_UNREADABLE) from error
     elif suffix in IMAGE_SUFFIXES and source.is_file():
         yield ListedImage(source.name, source.stem)
     else:
-        raise HandvizError(f"{source}: shards are made of a folder, an image or a {LIST_SUFFIX} list of images")
+        raise HandvizError(
+            f"{source}: shards are made of a folder, an image or a {LIST_SUFFIX} list of images",
+            ErrorCode.UNSUPPORTED_FORMAT,
+        )
 
 
 def _images_in(folder: Path, prefix: str, recursive: bool, leave_out: str) -> Iterator[ListedImage]:
@@ -157,7 +161,7 @@ def reconstructed(pipeline: Pipeline, frame: Frame, camera: PictureCamera) -> tu
     result = pipeline.process_with(frame, intrinsics)
     for trouble in (result.trouble, *result.other_troubles.values()):
         if trouble:
-            raise HandvizError(trouble)
+            raise HandvizError(trouble, ErrorCode.NO_RESULT)
     return result, intrinsics
 
 
@@ -208,7 +212,7 @@ def overlay_renderer(pipeline: Pipeline) -> OffscreenRenderer:
     try:
         return OffscreenRenderer(display_mesh(pipeline.template))
     except HandvizError as error:
-        raise HandvizError(f"{error}; --no-overlays does without") from error
+        raise HandvizError(f"{error}; --no-overlays does without", error.code) from error
 
 
 def write_overlay(renderer: OffscreenRenderer, result: FrameResult, order: PictureOrder, path: Path) -> None:
@@ -216,7 +220,8 @@ def write_overlay(renderer: OffscreenRenderer, result: FrameResult, order: Pictu
     legend = min(result.frame.image.shape[:2]) >= MIN_SIDE_FOR_LEGEND_PX
     drawn = renderer.draw(result, DrawOptions(colour=order.colour, legend=legend, compare=order.compare))
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(drawn).save(path)
+    with open_atomic(path) as file:
+        Image.fromarray(drawn).save(file, "PNG")
 
 
 def written_entry(

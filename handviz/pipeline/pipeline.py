@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens
 from handviz.core.paths import LANDMARKER_FILE, MODELS, TEXTURE_NAME
 from handviz.core.records import (
@@ -316,7 +316,10 @@ class Pipeline:
         height, width = frame.image.shape[:2]
         try:
             if self.template.name != "open_hand":
-                raise HandvizError(f"textures are made for the hand that handviz ships, not for {self.template.name}")
+                raise HandvizError(
+                    f"textures are made for the hand that handviz ships, not for {self.template.name}",
+                    ErrorCode.MODEL_MISMATCH,
+                )
             self._texturer = self._texturer or Texturer(self._settings.model_dir / TEXTURE_NAME, self.template)
             points = [mesh_in_crop(hand, crop) for hand, crop in zip(hands, crops, strict=True)]
             return self._texturer.texture(crops, points, (width, height))

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import apply_affine, invert_affine
 from handviz.core.records import CROP_SIZE, FloatArray, HandCrop, HandMesh, HandTexture
 from handviz.core.visibility import self_visible
@@ -79,7 +79,9 @@ class Texturer:
         points = np.stack(meshes)
         rgb, albedo, visible = self.colours(images, points)
         if not all(np.isfinite(values).all() for values in (rgb, albedo, visible)):
-            raise HandvizError(f"{self._path.name} answered with colours that are not finite; {HOW_TO_GET}")
+            raise HandvizError(
+                f"{self._path.name} answered with colours that are not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
+            )
         textures = []
         for index, crop in enumerate(crops):
             seen = visible[index] * inside_picture(points[index], crop, image_size)
@@ -106,7 +108,8 @@ class Texturer:
         if found != template.fingerprint:
             raise HandvizError(
                 f"{self._path} is not a texture net of the hand model {template.name} "
-                f"({found[:12] or 'none'}, expected {template.fingerprint[:12]}); {HOW_TO_GET}"
+                f"({found[:12] or 'none'}, expected {template.fingerprint[:12]}); {HOW_TO_GET}",
+                ErrorCode.MODEL_MISMATCH,
             )
         count = self._count
         wanted = dict(zip(INPUTS, ([3, CROP_SIZE, CROP_SIZE], [count, 3], [count]), strict=True))
@@ -116,7 +119,8 @@ class Texturer:
         for name, shape in wanted.items():
             if shapes.get(name) != shape:
                 raise HandvizError(
-                    f"{self._path}: {name} is {shapes.get(name, 'missing')}, expected {shape}; {HOW_TO_GET}"
+                    f"{self._path}: {name} is {shapes.get(name, 'missing')}, expected {shape}; {HOW_TO_GET}",
+                    ErrorCode.MODEL_FOREIGN,
                 )
 
 

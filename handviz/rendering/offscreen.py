@@ -9,7 +9,7 @@ import moderngl
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import VARIANTS, FrameResult
 from handviz.rendering.camera import OrbitCamera, Size
 from handviz.rendering.options import DrawOptions
@@ -89,7 +89,8 @@ def create_standalone_context() -> moderngl.Context:
     # moderngl and glcontext raise plain Exception.
     except Exception as error:
         raise HandvizError(
-            f"no OpenGL 3.3 without a window ({error}); on Debian and Ubuntu install libegl1 and libgl1-mesa-dri"
+            f"no OpenGL 3.3 without a window ({error}); on Debian and Ubuntu install libegl1 and libgl1-mesa-dri",
+            ErrorCode.NO_OPENGL,
         ) from error
 
 

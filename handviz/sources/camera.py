@@ -13,7 +13,7 @@ os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "5")
 
 import cv2
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame
 from handviz.sources.images import now_ms, rgb_from_bgr
 
@@ -148,7 +148,7 @@ class CameraSource:
                 return frame
             if now_ms() - asked_ms > LONGEST_SILENCE_MS:
                 break
-        raise HandvizError(f"{self.name} gives no pictures any more: is it still plugged in?")
+        raise HandvizError(f"{self.name} gives no pictures any more: is it still plugged in?", ErrorCode.CAMERA_LOST)
 
     def seek(self, number: int) -> None:
         """A camera cannot go back."""
@@ -182,7 +182,7 @@ def _backends() -> tuple[int, ...]:
 def _open(index: int, name: str) -> cv2.VideoCapture:
     device = Path(f"/dev/video{index}")
     if sys.platform.startswith("linux") and not device.exists():
-        raise HandvizError(f"{name} is not there: plug it in, or choose a clip or folder")
+        raise HandvizError(f"{name} is not there: plug it in, or choose a clip or folder", ErrorCode.CAMERA_MISSING)
     for backend in _backends():
         capture = cv2.VideoCapture(index, backend)
         if capture.isOpened():
@@ -190,5 +190,6 @@ def _open(index: int, name: str) -> cv2.VideoCapture:
         capture.release()
     raise HandvizError(
         f"{name} does not open: it is missing, another program uses it, "
-        "or this program may not use cameras (see the system's privacy settings)"
+        "or this program may not use cameras (see the system's privacy settings)",
+        ErrorCode.CAMERA_BUSY,
     )

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import FOCAL_STD_SHARES
 from handviz.core.lens import check_intrinsics
 from handviz.core.records import FloatArray, Intrinsics
@@ -93,7 +93,7 @@ class ViewCollector:
 def calibrate(views: Sequence[FloatArray], board: Board, size: tuple[int, int]) -> Calibration:
     """K that explains the views best; HandvizError with a sentence where they do not tell it."""
     if len(views) < FEWEST_VIEWS:
-        raise HandvizError(f"{len(views)} of at least {FEWEST_VIEWS} views of the board")
+        raise HandvizError(f"{len(views)} of at least {FEWEST_VIEWS} views of the board", ErrorCode.TOO_FEW_VIEWS)
     _check_spread(views, size)
     points = [board.points()] * len(views)
     corners = [(view - HALF_PIXEL).astype(np.float32)[:, None] for view in views]
@@ -103,7 +103,7 @@ def calibrate(views: Sequence[FloatArray], board: Board, size: tuple[int, int]) 
             points, corners, size, guess, guess, flags=MODEL
         )
     except cv2.error as error:
-        raise HandvizError(f"These views do not tell the camera: {LEAN}") from error
+        raise HandvizError(f"These views do not tell the camera: {LEAN}", ErrorCode.VIEWS_TOO_ALIKE) from error
     matrix: FloatArray = np.asarray(found, np.float64)
     _check_tilt([np.asarray(turn, np.float64) for turn in turns])
     (fx, fy), (cx, cy) = matrix[[0, 1], [0, 1]], matrix[:2, 2] + HALF_PIXEL
@@ -114,7 +114,9 @@ def calibrate(views: Sequence[FloatArray], board: Board, size: tuple[int, int]) 
     try:
         check_intrinsics(known, size)
     except HandvizError as error:
-        raise HandvizError(f"These views give an impossible camera ({error}): {LEAN}") from error
+        raise HandvizError(
+            f"These views give an impossible camera ({error}): {LEAN}", ErrorCode.VIEWS_TOO_ALIKE
+        ) from error
     return Calibration(known, size, len(views), float(rms), _bend_px(matrix, np.asarray(bend, np.float64), size))
 
 
@@ -128,7 +130,9 @@ def _moved(before: FloatArray, after: FloatArray) -> float:
 def _check_spread(views: Sequence[FloatArray], size: tuple[int, int]) -> None:
     every = np.concatenate(list(views))
     if (np.ptp(every, axis=0) / size).min() < LEAST_SPREAD:
-        raise HandvizError("All views lie in one part of the picture: show the board near its edges too.")
+        raise HandvizError(
+            "All views lie in one part of the picture: show the board near its edges too.", ErrorCode.VIEWS_TOO_ALIKE
+        )
 
 
 def _check_tilt(turns: Sequence[FloatArray]) -> None:
@@ -137,17 +141,24 @@ def _check_tilt(turns: Sequence[FloatArray]) -> None:
     normals *= np.sign(normals[:, 2:])
     widest_deg = math.degrees(math.acos(min(max(float((normals @ normals.T).min()), -1.0), 1.0)))
     if not widest_deg >= LEAST_TILT_DEG:
-        raise HandvizError(f"The board leans nearly the same way in all views ({widest_deg:.0f}° apart): {LEAN}")
+        raise HandvizError(
+            f"The board leans nearly the same way in all views ({widest_deg:.0f}° apart): {LEAN}",
+            ErrorCode.VIEWS_TOO_ALIKE,
+        )
 
 
 def _check_fit(rms_px: float, share: float, size: tuple[int, int]) -> None:
     if not rms_px <= LARGEST_RMS_SHARE * max(size):
         raise HandvizError(
             f"Corners are {rms_px:.1f} px off: is the board flat, are its inner corners counted right, "
-            "and does the camera keep its focus?"
+            "and does the camera keep its focus?",
+            ErrorCode.VIEWS_DISAGREE,
         )
     if not share <= LARGEST_FOCAL_STD_SHARE:
-        raise HandvizError(f"The focal length is known to {share:.0%} only: more views, leaning more, are needed.")
+        raise HandvizError(
+            f"The focal length is known to {share:.0%} only: more views, leaning more, are needed.",
+            ErrorCode.TOO_FEW_VIEWS,
+        )
 
 
 def _bend_px(matrix: FloatArray, bend: FloatArray, size: tuple[int, int]) -> float:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame
 from handviz.sources.container_times import matroska_frame_times_ms, mp4_frame_times_ms
 from handviz.sources.images import now_ms, rgb_from_bgr
@@ -44,7 +44,7 @@ class ClipSource:
         first = self._decode()
         if first is None:
             self.close()
-            raise HandvizError(f"{path}: the clip has no frames that can be read")
+            raise HandvizError(f"{path}: the clip has no frames that can be read", ErrorCode.EMPTY_INPUT)
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.frame_count: int | None = count if 0 < count <= MOST_FRAMES else None
         fps = self._capture.get(cv2.CAP_PROP_FPS)
@@ -207,10 +207,14 @@ def _open_clip(path: Path) -> cv2.VideoCapture:
         str(path).encode()
     except UnicodeEncodeError as error:
         # OpenCV 5.0 ends the whole process at such a name.
-        raise HandvizError(f"{str(path)!a}: rename it, clips of names that are no Unicode cannot be read") from error
+        raise HandvizError(
+            f"{str(path)!a}: rename it, clips of names that are no Unicode cannot be read", ErrorCode.FILE_UNREADABLE
+        ) from error
     for backend in (cv2.CAP_FFMPEG, cv2.CAP_ANY):
         capture = cv2.VideoCapture(str(path), backend)
         if capture.isOpened():
             return capture
         capture.release()
-    raise HandvizError(f"{path}: neither a picture nor a clip that can be read on this machine")
+    raise HandvizError(
+        f"{path}: neither a picture nor a clip that can be read on this machine", ErrorCode.UNSUPPORTED_FORMAT
+    )

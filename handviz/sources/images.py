@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2", ".avif")
@@ -24,17 +24,17 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """Read (H, W, 3) RGB, turned as its EXIF says, alpha laid on black; HandvizError with the reason."""
     try:
         if path.stat().st_size == 0:
-            raise HandvizError(f"{path}: the file is empty")
+            raise HandvizError(f"{path}: the file is empty", ErrorCode.EMPTY_INPUT)
         with Image.open(path) as image:
             _check_size(path, image)
             image.load()
             return _rgb_from(ImageOps.exif_transpose(image))
     except Image.UnidentifiedImageError as error:
-        raise HandvizError(f"{path}: not a picture in a known format") from error
+        raise HandvizError(f"{path}: not a picture in a known format", ErrorCode.UNSUPPORTED_FORMAT) from error
     except MemoryError as error:
-        raise HandvizError(f"{path}: too large for this machine's memory") from error
+        raise HandvizError(f"{path}: too large for this machine's memory", ErrorCode.TOO_LARGE) from error
     except FileNotFoundError as error:
-        raise HandvizError(f"{path}: there is no such file") from error
+        raise HandvizError(f"{path}: there is no such file", ErrorCode.FILE_MISSING) from error
     # Pillow's readers raise whatever a broken file makes them stumble over.
     except (
         OSError,
@@ -47,7 +47,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         OverflowError,
         RuntimeError,
     ) as error:
-        raise HandvizError(f"{path}: the picture cannot be read ({error})") from error
+        raise HandvizError(f"{path}: the picture cannot be read ({error})", ErrorCode.FILE_DAMAGED) from error
 
 
 def _check_size(path: Path, image: Image.Image) -> None:
@@ -55,7 +55,8 @@ def _check_size(path: Path, image: Image.Image) -> None:
     if width * height > LARGEST_IMAGE_PX:
         raise HandvizError(
             f"{path}: {width} x {height} pixels are more than the {LARGEST_IMAGE_PX // 1_000_000} million "
-            "that are read; make it smaller first"
+            "that are read; make it smaller first",
+            ErrorCode.TOO_LARGE,
         )
 
 

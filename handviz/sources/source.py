@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame
 from handviz.sources.camera import CameraInfo, CameraSource, CameraWish, list_cameras
 from handviz.sources.clips import ClipSource
@@ -53,7 +53,10 @@ class FolderSource:
         """All pictures that lie in the folder itself; HandvizError if there are none."""
         visible = _pictures_in(folder)
         if not visible:
-            raise HandvizError(f"{folder}: no pictures in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+            raise HandvizError(
+                f"{folder}: no pictures in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})",
+                ErrorCode.EMPTY_INPUT,
+            )
         return cls(visible, name=folder.resolve().name, folder=folder)
 
     @property
@@ -92,9 +95,11 @@ class FolderSource:
                 return None
             paths = _pictures_in(self._folder)
         except OSError as error:
-            raise HandvizError(f"{self._folder}: the folder cannot be read any more ({error.strerror})") from error
+            raise HandvizError(
+                f"{self._folder}: the folder cannot be read any more ({error.strerror})", ErrorCode.FILE_UNREADABLE
+            ) from error
         if not paths:
-            raise HandvizError(f"{self._folder}: there are no pictures in this folder any more")
+            raise HandvizError(f"{self._folder}: there are no pictures in this folder any more", ErrorCode.EMPTY_INPUT)
         # A folder's time may be coarse: what has just changed may change again within the same tick.
         is_settled = time.time_ns() - changed_ns > COARSEST_TIME_NS
         self._changed_ns = changed_ns if is_settled else 0
@@ -116,7 +121,7 @@ def of_pictures(paths: Iterable[Path]) -> FolderSource:
     """Several pictures that were chosen by themselves; HandvizError if none of them is there any more."""
     there = sorted((path for path in paths if path.is_file()), key=lambda path: natural_key(path.name))
     if not there:
-        raise HandvizError("None of the pictures is there any more: choose others.")
+        raise HandvizError("None of the pictures is there any more: choose others.", ErrorCode.FILE_MISSING)
     return FolderSource(there, name=there[0].name if len(there) == 1 else "chosen pictures")
 
 
@@ -195,17 +200,19 @@ def open_source(text: str, camera: CameraWish | None = None) -> Source:
     if text.startswith(CAMERA_PREFIX):
         index = text.removeprefix(CAMERA_PREFIX)
         if not index.isdecimal():
-            raise HandvizError(f"{text}: a camera is named by its number, for example camera:0")
+            raise HandvizError(f"{text}: a camera is named by its number, for example camera:0", ErrorCode.BAD_VALUE)
         return CameraSource(int(index), camera)
     try:
         if text.startswith(PICTURES_PREFIX):
             return of_pictures(listed_pictures(text))
         return _open_path(Path(text).expanduser())
     except FileNotFoundError as error:
-        raise HandvizError(f"{text}: there is no such file or folder (a camera is written camera:0)") from error
+        raise HandvizError(
+            f"{text}: there is no such file or folder (a camera is written camera:0)", ErrorCode.FILE_MISSING
+        ) from error
     # A folder that may not be read, a name that is too long, a home that is unknown.
     except (OSError, RuntimeError, ValueError) as error:
-        raise HandvizError(f"{text} cannot be opened ({error})") from error
+        raise HandvizError(f"{text} cannot be opened ({error})", ErrorCode.FILE_UNREADABLE) from error
 
 
 def text_of_pictures(paths: Sequence[Path]) -> str:
@@ -236,7 +243,9 @@ def _open_path(path: Path) -> Source:
     if stat.S_ISDIR(kind):
         return FolderSource.of_folder(path)
     if not stat.S_ISREG(kind):
-        raise HandvizError(f"{path}: this is neither a file nor a folder (a camera is written camera:0)")
+        raise HandvizError(
+            f"{path}: this is neither a file nor a folder (a camera is written camera:0)", ErrorCode.UNSUPPORTED_FORMAT
+        )
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return FolderSource([path], name=path.name)
     return ClipSource(path)

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import logging
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import open_atomic
 from handviz.core.records import CROP_SIZE
 from handviz.data.synthetic.dataset import read_shard
 from handviz.hand_models.template import HandTemplate
@@ -116,14 +116,8 @@ def fast_session(
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            np.save(file, array)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise HandvizError(f"cannot write {path} ({error})") from error
+    with open_atomic(path) as file:
+        np.save(file, array)
 
 
 def _run(session: onnxruntime.InferenceSession, batch: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import UNFINISHED, atomic_path, unfinished_path
 from handviz.core.paths import PROJECT_ROOT
 from handviz.hand_models.choice import which_file
 from handviz.hand_models.template import HandTemplate
@@ -47,7 +48,7 @@ def save_checkpoint(
     state: dict[str, Any],
 ) -> Path:  # fmt: skip
     """Write ``directory`` whole or not at all: a checkpoint of that name stays until the new one is complete."""
-    part = directory.with_name(directory.name + ".part")
+    part = unfinished_path(directory)
     metadata = {
         "model": json.dumps(asdict(config)),  # type: ignore[call-overload]
         "hand_model": template.name,
@@ -57,7 +58,9 @@ def save_checkpoint(
     }
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     try:
-        shutil.rmtree(part, ignore_errors=True)
+        # A run that was killed while it wrote left those: no other writes checkpoints of this name.
+        for left in directory.parent.glob(f"{directory.name}.*{UNFINISHED}"):
+            shutil.rmtree(left, ignore_errors=True)
         part.mkdir(parents=True)
         save_file(weights, part / WEIGHTS, metadata)
         torch.save(state, part / STATE)
@@ -66,6 +69,9 @@ def save_checkpoint(
         shutil.rmtree(part, ignore_errors=True)
         recovered(directory)
         raise HandvizError(f"cannot write the checkpoint {directory} ({error}); the last one is intact") from error
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
     return directory
 
 
@@ -174,10 +180,8 @@ def add_notes(directory: Path, notes: dict[str, Any]) -> None:
     metadata = read_metadata(directory)
     metadata["notes"] = json.dumps(checked_notes(directory, metadata["notes"]) | notes)
     path = directory / WEIGHTS
-    part = path.with_name(path.name + ".part")
     try:
-        save_file(load_file(path), part, metadata)
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
+        with atomic_path(path) as part:
+            save_file(load_file(path), part, metadata)
+    except (HandvizError, SafetensorError) as error:
         raise HandvizError(f"cannot write {path} ({error}); it is as it was") from error

@@ -3,7 +3,6 @@ itself, where its vertices are really seen, the pixels that it covers, and the t
 
 import hashlib
 import logging
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from handviz.core.errors import HandvizError
-from handviz.core.files import read_arrays
+from handviz.core.files import read_arrays, write_arrays
 from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.core.visibility import DEPTH_TOLERANCE, self_visible
 from handviz.data.synthetic.dataset import REMEDY, bits, decode, jpeg_parts
@@ -155,10 +154,7 @@ def _prepared(
         if len(found["points"]) == len(labels["scale"]):
             return found
     arrays = preparation.prepare(directory, shard, labels)
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-    os.replace(part, path)
+    write_arrays(path, arrays)
     return arrays
 
 

@@ -5,9 +5,9 @@ run is the straight run to the bit: the order of samples depends on seed and epo
 """
 
 import csv
+import io
 import logging
 import math
-import os
 import signal
 import threading
 from abc import ABC, abstractmethod
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import write_files
 from handviz.hand_models.template import HandTemplate
 from handviz.training.checkpoint import load_resume_state, recovered, save_checkpoint
 from handviz.training.config import LoopConfig, RunConfig, as_notes, changes
@@ -343,15 +344,13 @@ class RunLog:
 
     def _write(self, rows: list[dict[str, str]]) -> None:
         names = list(dict.fromkeys(name for row in rows for name in row))
-        part = self.path.with_name(self.path.name + ".part")
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, names, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
         try:
-            with part.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, names, restval="")
-                writer.writeheader()
-                writer.writerows(rows)
-            os.replace(part, self.path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
+            write_files({self.path: text.getvalue().encode("utf-8")})
+        except HandvizError as error:
             raise HandvizError(f"cannot write {self.path} ({error}); the last checkpoint is intact") from error
 
 

@@ -223,11 +223,11 @@ def test_adapting_decides_by_held_out_hands_and_writes_only_on_success(
 def test_an_interruption_leaves_nothing_half_written(
     clip: ClipCrops, small: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(model: object, config: object, template: object, path: Path, notes: object, **_: object) -> None:
-        path.with_name(path.name + ".part").write_bytes(b"half")
+    def interrupted(exported: object, path: Path, names: object) -> None:
+        path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bench, "export_onnx", interrupted)
+    monkeypatch.setattr("handviz.models.amvur.export.write_onnx", interrupted)
     parts, told = parted(50), Agreement(1.0, 1.0)
     outcome = bench.Outcome(small.model, small.notes, told, told, 1, True, parts, torch.zeros(3, 3, 224, 224), 1.0)
     with pytest.raises(KeyboardInterrupt):

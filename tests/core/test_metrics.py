@@ -7,7 +7,8 @@ from scipy.spatial import procrustes
 from scipy.spatial.transform import Rotation
 
 from handviz.core import metrics
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
+from tests.errors import raises
 
 HANDS, POINTS = 5, 21
 
@@ -172,5 +173,5 @@ def test_rank_correlation_is_that_of_scipy_also_with_ties(random):
 
 def test_shapes_that_differ_are_said(truth_m):
     for function in (metrics.mpjpe_mm, metrics.procrustes_aligned, metrics.f_scores):
-        with pytest.raises(HandvizError, match=r"\(N, K, 3\)"):
+        with raises(ErrorCode.WRONG_SHAPE):
             function(truth_m[:, :5], truth_m)

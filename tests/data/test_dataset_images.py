@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.data.datasets.images import file_names, read_mask, read_picture
+from tests.errors import raises
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_annotations_belong_to_the_stored_pixels(tmp_path: Path, pixels: np.ndar
 def test_other_files_are_named(tmp_path: Path, data: bytes, said: str) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(data)
-    with pytest.raises(HandvizError, match=rf"a\.jpg {said}"):
+    with raises(ErrorCode.FILE_DAMAGED, match=rf"a\.jpg {said}"):
         read_picture(path)
 
 
@@ -54,11 +55,11 @@ def test_half_a_jpeg_is_refused(tmp_path: Path) -> None:
     path.write_bytes(data + b"\0\0")
     read_picture(path)
     path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(HandvizError, match=r"a\.jpg is cut off"):
+    with raises(ErrorCode.FILE_DAMAGED, match=r"a\.jpg is cut off"):
         read_picture(path)
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(HandvizError, match=r"a\.jpg cannot be read \(No such file"):
+    with raises(ErrorCode.FILE_UNREADABLE, match=r"a\.jpg cannot be read \(No such file"):
         read_picture(tmp_path / "a.jpg")
     assert file_names(tmp_path / "nowhere") == frozenset()

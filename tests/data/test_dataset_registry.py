@@ -5,8 +5,9 @@ from pathlib import Path, PureWindowsPath
 
 import pytest
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.data.datasets import registry
+from tests.errors import raises
 from tests.memory_dataset import MemoryDataset, reader_of
 
 
@@ -38,7 +39,7 @@ def test_a_spec_is_taken_apart(dataset: MemoryDataset, text: str, split: str, ro
 @pytest.mark.parametrize("text", ["data/rendered", "/data/rendered", r"C:\data\rendered", "C:/data", "freihand", "a:b"])
 def test_a_folder_is_no_spec(text: str) -> None:
     assert not registry.is_dataset_spec(text)
-    with pytest.raises(HandvizError, match="NAME/SPLIT:FOLDER"):
+    with raises(ErrorCode.BAD_VALUE):
         registry.parsed(text)
 
 
@@ -50,9 +51,9 @@ def test_what_lies_on_the_disk_is_a_folder(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_there_is_not_is_said(dataset: MemoryDataset) -> None:
-    with pytest.raises(HandvizError, match="no dataset 'freihnd'; there are freihand, ho3d_v2, ho3d_v3"):
+    with raises(ErrorCode.UNKNOWN_NAME, match="no dataset 'freihnd'; there are freihand, ho3d_v2, ho3d_v3"):
         registry.open_dataset("freihnd:/data")
-    with pytest.raises(HandvizError, match="freihand has no split 'test'; there are training, evaluation"):
+    with raises(ErrorCode.UNKNOWN_NAME, match="freihand has no split 'test'; there are training, evaluation"):
         registry.open_dataset("freihand/test:/data")
 
 

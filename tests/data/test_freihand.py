@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from handviz.__main__ import main
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.data.datasets.freihand import SPLITS, FreiHand, open_split
 from handviz.data.datasets.images import read_mask
 from handviz.data.datasets.posing import agreement, mano_remark
+from tests.errors import raises
 from tests.fake_datasets import freihand as tiny
 from tests.fake_datasets.hands import TinyHand, tiny_hands
 from tests.fake_datasets.shapes import stretched
@@ -208,7 +209,7 @@ def test_unusable_annotations_are_left_out(own: Path, file: str, value: float) -
 def test_millimetres_are_refused(own: Path) -> None:
     for file in ("xyz", "verts"):
         change(own / f"training_{file}.json", lambda points: (np.array(points) * 1000).tolist())
-    with pytest.raises(HandvizError, match="in metres"):
+    with raises(ErrorCode.EMPTY_INPUT, match="in metres"):
         open_split("freihand", own, "training")
 
 
@@ -216,14 +217,14 @@ def test_millimetres_are_refused(own: Path) -> None:
 def test_what_is_missing_is_named(own: Path, missing: str) -> None:
     path = own / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(HandvizError, match=rf"{missing}.* is missing: .*FreiHAND_pub_v2\.zip"):
+    with raises(ErrorCode.FILE_MISSING, match=rf"{missing}.* is missing: .*FreiHAND_pub_v2\.zip"):
         open_split("freihand", own, "training")
 
 
 def test_nothing_is_there(tmp_path: Path) -> None:
-    with pytest.raises(HandvizError, match=r"training_xyz\.json is missing: download"):
+    with raises(ErrorCode.FILE_MISSING, match=r"training_xyz\.json is missing: download"):
         open_split("freihand", tmp_path, "training")
-    with pytest.raises(HandvizError, match="is not a folder"):
+    with raises(ErrorCode.FILE_MISSING):
         open_split("freihand", tmp_path / "nowhere", "training")
 
 
@@ -232,13 +233,13 @@ def test_nothing_is_there(tmp_path: Path) -> None:
 )
 def test_other_content_is_a_sentence(own: Path, text: str) -> None:
     (own / "training_xyz.json").write_text(text)
-    with pytest.raises(HandvizError, match=r"training_xyz.json is (cut off|empty)"):
+    with raises(ErrorCode.FILE_DAMAGED, match=r"training_xyz.json is (cut off|empty)"):
         open_split("freihand", own, "training")
 
 
 def test_lists_of_different_length_are_refused(own: Path) -> None:
     change(own / "training_K.json", lambda matrices: matrices[:2])
-    with pytest.raises(HandvizError, match=r"training_K\.json 2, training_xyz\.json 3"):
+    with raises(ErrorCode.FILES_DISAGREE, match=r"training_K\.json 2, training_xyz\.json 3"):
         open_split("freihand", own, "training")
 
 
@@ -246,7 +247,7 @@ def test_shortened_lists_are_refused(own: Path) -> None:
     """The first 2 of 3 hands would give their annotations to pictures of other hands."""
     for file in ("K", "xyz", "verts", "mano"):
         change(own / f"training_{file}.json", lambda hands: hands[:2])
-    with pytest.raises(HandvizError, match="not of one download"):
+    with raises(ErrorCode.FILES_DISAGREE):
         open_split("freihand", own, "training_hom")
 
 
@@ -258,14 +259,14 @@ def test_pictures_that_cannot_be_used_are_named(own: Path) -> None:
     (folder / "00000002.jpg").write_bytes(cv2.imencode(".jpg", np.zeros((256, 256, 3), np.uint8))[1].tobytes())
     dataset = open_split("freihand", own, "training")
     for index, said in enumerate(("is cut off", "is not a picture", "is 256 x 256 pixels and its camera")):
-        with pytest.raises(HandvizError, match=rf"0000000{index}.jpg {said}"):
+        with raises(ErrorCode.FILES_DISAGREE, ErrorCode.FILE_DAMAGED, match=rf"0000000{index}.jpg {said}"):
             dataset.picture(index)
 
 
 def test_hands_stand_before_own_backgrounds(own: Path) -> None:
     for path in (own / "backgrounds").iterdir():
         path.unlink()
-    with pytest.raises(HandvizError, match="backgrounds has no pictures"):
+    with raises(ErrorCode.EMPTY_INPUT, match="backgrounds has no pictures"):
         open_split("freihand", own, "training_own")
     cv2.imwrite(str(own / "backgrounds" / "blue.png"), np.full((300, 500, 3), (250, 10, 20), np.uint8))
     dataset, screen = open_split("freihand", own, "training_own"), open_split("freihand", own, "training_gs")
@@ -279,5 +280,5 @@ def test_hands_stand_before_own_backgrounds(own: Path) -> None:
 
 
 def test_an_unknown_split_is_a_sentence(root: Path) -> None:
-    with pytest.raises(HandvizError, match="no split 'test': there are training"):
+    with raises(ErrorCode.UNKNOWN_NAME):
         open_split("freihand", root, "test")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Intrinsics
 from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.data.datasets.cut import cut
@@ -19,6 +19,7 @@ from handviz.data.datasets.hanco import SPLITS, HanCo, open_split
 from handviz.data.datasets.images import read_mask
 from handviz.data.datasets.posing import keypoint_distances_mm, mano_remark, placed_vertices_m
 from handviz.hand_models.mano.parameters import posed
+from tests.errors import raises
 from tests.fake_datasets import hanco as tiny
 from tests.fake_datasets.hanco import Moment
 from tests.fake_datasets.stand_in_mano import stand_in_template
@@ -316,19 +317,19 @@ def test_archives_in_folders_of_their_own_are_found(own: Path) -> None:
 def test_what_is_missing_is_named(own: Path, missing: str, archive: str) -> None:
     path = own / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(HandvizError, match=rf"{missing} is missing: download {archive}\.zip"):
+    with raises(ErrorCode.FILE_MISSING, match=rf"{missing} is missing: download {archive}\.zip"):
         open_split("hanco", own, "train")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"is_train": [[true]], "is_valid": [[true]], "has_fit": [[]]}'])
 def test_a_damaged_meta_file_is_a_sentence(own: Path, text: str) -> None:
     (own / "meta.json").write_text(text)
-    with pytest.raises(HandvizError, match=r"meta\.json"):
+    with raises(ErrorCode.FILE_DAMAGED, match=r"meta\.json"):
         open_split("hanco", own, "train")
 
 
 def test_without_a_mask_no_background_is_replaced(own: Path) -> None:
     shutil.rmtree(own / "mask_hand")
     assert open_split("hanco", own, "train").hand(0).mask is None
-    with pytest.raises(HandvizError, match="mask_hand is missing"):
+    with raises(ErrorCode.FILE_MISSING, match="mask_hand is missing"):
         open_split("hanco", own, "train_own")

@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.geometry import project_points, rotation_from_axis_angle
 from handviz.data.datasets import ho3d as reader
 from handviz.data.datasets.ho3d import KEYPOINTS_FROM_HO3D, OPENGL, open_split
 from handviz.hand_models.mano.parameters import posed, template_pose
+from tests.errors import raises
 from tests.fake_datasets import ho3d as tiny
 from tests.fake_datasets.stand_in_mano import stand_in_template
 
@@ -220,12 +221,19 @@ def test_a_download_that_is_not_whole_stops_with_a_sentence(
     copy: Path, change: Callable[[Path], Any], words: str
 ) -> None:
     change(copy)
-    with pytest.raises(HandvizError, match=words):
+    with raises(
+        ErrorCode.EMPTY_INPUT,
+        ErrorCode.FILES_DISAGREE,
+        ErrorCode.FILE_DAMAGED,
+        ErrorCode.FILE_MISSING,
+        ErrorCode.FILE_UNREADABLE,
+        match=words,
+    ):
         [open_split("ho3d_v2", copy, split) for split in ("train", "evaluation")]
 
 
 def test_the_other_version_is_named(root: Path) -> None:
-    with pytest.raises(HandvizError, match=r"\.png pictures and no \.jpg ones: it is ho3d_v2"):
+    with raises(ErrorCode.FILES_DISAGREE):
         open_split("ho3d_v3", root, "train")
 
 
@@ -248,5 +256,5 @@ def test_evaluation_annotations_with_whole_hands_are_read_too(copy: Path) -> Non
 def test_a_picture_of_another_size_is_named(copy: Path) -> None:
     path = picture_file(copy, first_line(copy))
     cv2.imwrite(str(path), np.zeros((48, 64, 3), np.uint8))
-    with pytest.raises(HandvizError, match=f"{path.name} is 64 x 48"):
+    with raises(ErrorCode.FILES_DISAGREE, match=f"{path.name} is 64 x 48"):
         open_split("ho3d_v2", copy, "train").picture(0)

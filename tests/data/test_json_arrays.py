@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets import json_arrays
 from handviz.data.datasets.json_arrays import cache_folder, number_lists, read_number_lists
+from tests.errors import raises
 
 REMEDY = "download it again."
 SHAPE = (3, 2)
@@ -80,7 +81,7 @@ def test_what_is_cut_off_is_refused_and_told_how_far_it_goes(
     monkeypatch.setattr(json_arrays, "BLOCK_BYTES", 64)
     path, text = tmp_path / "list.json", json.dumps(numbers.tolist())
     path.write_text(text[: int(keep * len(text))])
-    with pytest.raises(HandvizError, match=rf"list\.json is cut off.* after {int(keep * 9)} of them"):
+    with raises(ErrorCode.FILE_DAMAGED, match=rf"list\.json is cut off.* after {int(keep * 9)} of them"):
         read_number_lists(path, SHAPE, REMEDY)
 
 

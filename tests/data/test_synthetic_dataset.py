@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from handviz.cli.synthesize import write_preview
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.data.synthetic import generator
 from handviz.data.synthetic.dataset import read_labels, read_shard, shard_numbers
 from handviz.data.synthetic.generator import labels_file, pictures_file
+from tests.errors import raises
 
 
 @pytest.fixture
@@ -22,21 +23,21 @@ def copied(tmp_path, rendered_hands) -> Path:
 
 
 def test_an_empty_folder_says_how_to_fill_it(tmp_path):
-    with pytest.raises(HandvizError, match="handviz synthesize --out"):
+    with raises(ErrorCode.EMPTY_INPUT, match="handviz synthesize --out"):
         shard_numbers(tmp_path)
 
 
 @pytest.mark.parametrize("file_of", [labels_file, pictures_file])
 def test_a_truncated_shard_is_named(copied, file_of):
     os.truncate(file_of(copied, 1), 1000)
-    with pytest.raises(HandvizError, match=rf"{file_of(copied, 1).name} is damaged.*run synthesize again"):
+    with raises(ErrorCode.FILE_DAMAGED, match=rf"{file_of(copied, 1).name} is damaged.*run synthesize again"):
         read_shard(copied, 1)
     assert len(read_shard(copied, 0).pictures) == 16
 
 
 def test_labels_that_are_missing_are_named(copied):
     labels_file(copied, 0).unlink()
-    with pytest.raises(HandvizError, match=r"labels.npz is missing.*run synthesize again"):
+    with raises(ErrorCode.FILE_MISSING, match=r"labels.npz is missing.*run synthesize again"):
         read_shard(copied, 0)
 
 
@@ -49,7 +50,7 @@ def test_a_picture_that_is_none_is_named(copied, picture):
     arrays["jpeg"] = np.concatenate([content, arrays["jpeg"][first:]])
     arrays["jpeg_end"] += len(content) - first
     np.savez(pictures_file(copied, 0), **arrays)
-    with pytest.raises(HandvizError, match="not a 224 x 224 JPEG"):
+    with raises(ErrorCode.FILE_DAMAGED):
         read_shard(copied, 0)
 
 
@@ -79,20 +80,30 @@ def test_pictures_of_other_kinds_or_numbers_are_named(copied, name, change):
     with np.load(path) as archive:
         changed = change(archive[name])
     rewritten(path, **{name: changed})
-    with pytest.raises(HandvizError, match=r"shard_00000_pictures.npz.*run synthesize again"):
+    with raises(
+        ErrorCode.FILES_DISAGREE,
+        ErrorCode.FILE_DAMAGED,
+        ErrorCode.WRONG_SHAPE,
+        match=r"shard_00000_pictures.npz.*run synthesize again",
+    ):
         read_shard(copied, 0)
 
 
 @pytest.mark.parametrize("scale", [np.full(16, "eight"), np.ones(15), np.full(16, np.inf), np.float32(8)])
 def test_labels_of_other_kinds_or_numbers_are_named(copied, scale):
     rewritten(labels_file(copied, 0), scale=scale)
-    with pytest.raises(HandvizError, match=r"shard_00000_labels.npz: .*run synthesize again"):
+    with raises(
+        ErrorCode.FILE_DAMAGED,
+        ErrorCode.NOT_FINITE,
+        ErrorCode.WRONG_SHAPE,
+        match=r"shard_00000_labels.npz: .*run synthesize again",
+    ):
         read_labels(copied, 0)
 
 
 def test_labels_of_an_older_generator_are_named(copied):
     rewritten(labels_file(copied, 0), hidden_share=None)
-    with pytest.raises(HandvizError, match=r"lacks hidden_share: .* an older generator.*another folder"):
+    with raises(ErrorCode.VERSION_MISMATCH, match=r"lacks hidden_share: .* an older generator.*another folder"):
         read_labels(copied, 0)
 
 
@@ -100,13 +111,13 @@ def test_labels_of_an_older_generator_are_named(copied):
 def test_a_manifest_without_numbers_is_named(copied, wrong):
     path = copied / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
-    with pytest.raises(HandvizError, match=r"manifest.json is damaged"):
+    with raises(ErrorCode.FILE_DAMAGED, match=r"manifest.json is damaged"):
         shard_numbers(copied)
 
 
 def test_a_foreign_shard_is_named(copied):
     (copied / "shard_last_pictures.npz").write_bytes(b"")
-    with pytest.raises(HandvizError, match=r"shard_last_pictures.npz is not a file of synthesize"):
+    with raises(ErrorCode.UNSUPPORTED_FORMAT, match=r"shard_last_pictures.npz is not a file of synthesize"):
         shard_numbers(copied)
 
 

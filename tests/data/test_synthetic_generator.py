@@ -6,9 +6,10 @@ import cv2
 import pytest
 
 from handviz.__main__ import main
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.data.synthetic.dataset import read_shard
 from handviz.data.synthetic.generator import Plan, labels_file, pictures_file, render
+from tests.errors import raises
 
 pytestmark = pytest.mark.usefixtures("small_shards")
 
@@ -56,7 +57,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "holiday.jpg").write_bytes(b"")
     (tmp_path / "file").write_bytes(b"")
     for place in (tmp_path, tmp_path / "file"):
-        with pytest.raises(HandvizError, match="choose another folder"):
+        with raises(ErrorCode.FOLDER_TAKEN):
             next(render(Plan(place, 0, 4), workers=1))
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["file", "holiday.jpg"]
 
@@ -65,14 +66,14 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 def test_samples_of_another_seed_generator_or_hand_are_not_mixed(tmp_path, rendered_hands, key, value):
     manifest = json.loads((rendered_hands / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, key: value}))
-    with pytest.raises(HandvizError, match=f"{key} {value}.*choose another folder"):
+    with raises(ErrorCode.FOLDER_TAKEN, match=f"{key} {value}.*choose another folder"):
         next(render(Plan(tmp_path, 7, 4), workers=1))
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1, 2]", "7"])
 def test_a_damaged_manifest_is_named(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
-    with pytest.raises(HandvizError, match=r"manifest.json is damaged"):
+    with raises(ErrorCode.FILE_DAMAGED, match=r"manifest.json is damaged"):
         next(render(Plan(tmp_path, 7, 4), workers=1))
 
 

@@ -9,7 +9,7 @@ import pytest
 import trimesh
 
 from handviz.__main__ import main
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.data.synthetic import backgrounds, develop, generator, look, sample, things
 from handviz.data.synthetic.arm import ArmPoser, object_transform
 from handviz.data.synthetic.dataset import read_labels, shard_numbers
@@ -17,6 +17,7 @@ from handviz.data.synthetic.generator import Plan, render
 from handviz.data.synthetic.scene import SceneMaker, hidden_share
 from handviz.rendering.studio import clip_from_camera, open_studio
 from handviz.rendering.studio_parts import OCCLUDER, TARGET, Lights, Material, StudioPicture, Surface, Textures
+from tests.errors import raises
 
 GREY = Material(*[(0.5, 0.5, 0.5)] * 5, mottle=0.0, gloss=0.0)
 pytestmark = pytest.mark.usefixtures("small_shards")
@@ -116,7 +117,7 @@ def test_the_upper_bound_belongs_to_the_range_only_if_it_is_one():
 def test_bounds_that_no_scene_meets_are_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(SceneMaker, "things", lambda *_, **__: [])
     monkeypatch.setattr(sample, "HAND_TRIES", 1)
-    with pytest.raises(HandvizError, match=r"never hide between 0.5 and 1.0 of a hand"):
+    with raises(ErrorCode.BAD_VALUE):
         next(generator.render_samples(np.random.default_rng(0), 1, (0.5, 1.0)))
 
 
@@ -125,7 +126,7 @@ def test_bounds_are_written_down_and_not_mixed(tmp_path):
     assert main([*arguments, "--hidden", "0", "0.5"]) == 0
     assert json.loads((tmp_path / "hands" / "manifest.json").read_text())["hidden"] == [0.0, 0.5]
     assert (read_labels(tmp_path / "hands", 0)["hidden_share"] < 0.5).all()
-    with pytest.raises(HandvizError, match=r"hidden \[0.0, 0.5\], not None"):
+    with raises(ErrorCode.FOLDER_TAKEN, match=r"hidden \[0.0, 0.5\], not None"):
         next(render(Plan(tmp_path / "hands", 0, 2), workers=1))
     assert main([*arguments, "--hidden", "0.5", "0.2"]) == 1
 

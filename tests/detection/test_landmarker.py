@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import apply_affine
 from handviz.core.paths import CLIP_FILE, LANDMARKER_FILE
 from handviz.core.records import Detection, Frame
@@ -24,6 +24,7 @@ from handviz.detection.still_search import (
 )
 from handviz.sources.images import read_image
 from handviz.sources.source import open_source
+from tests.errors import raises
 from tests.hands import made_up_detection
 from tools.build_landmarker import ALIGNMENT_BYTES, task_bytes
 from tools.mediapipe_wheel import PALM_DETECTION, members_of
@@ -109,7 +110,7 @@ def test_pictures_too_small_for_a_hand(size: tuple[int, int], video: bool) -> No
 
 
 def test_a_missing_detector_file(tmp_path: Path) -> None:
-    with pytest.raises(HandvizError, match=r"absent\.task is missing; build it anew: python -m tools.build"):
+    with raises(ErrorCode.MODEL_MISSING, match=r"absent\.task is missing; build it anew: python -m tools.build"):
         HandLandmarker(tmp_path / "absent.task")
 
 
@@ -118,17 +119,17 @@ def test_a_truncated_detector_file(tmp_path: Path, share: float) -> None:
     content = LANDMARKER_FILE.read_bytes()
     path = tmp_path / "cut.task"
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(HandvizError, match=r"cut\.task is truncated"):
+    with raises(ErrorCode.MODEL_DAMAGED, match=r"cut\.task is truncated"):
         HandLandmarker(path)
 
 
 def test_a_zip_with_something_else(tmp_path: Path) -> None:
     path = tmp_path / "other.task"
     path.write_bytes(task_bytes({"pose.tflite": b"x"}))
-    with pytest.raises(HandvizError, match="lacks hand_detector"):
+    with raises(ErrorCode.MODEL_DAMAGED, match="lacks hand_detector"):
         HandLandmarker(path)
     path.write_bytes(task_bytes(dict.fromkeys(TASK_MEMBERS, b"no network")))
-    with pytest.raises(HandvizError, match="does not load"):
+    with raises(ErrorCode.MODEL_DAMAGED):
         HandLandmarker(path)
     gc.collect()  # MediaPipe frees its thread with the exception
 

@@ -196,8 +196,8 @@ def test_a_list_that_cannot_be_written_stays(held_out, two_parts, tmp_path, monk
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("handviz.evaluation.held_out.os.replace", full)
-    with pytest.raises(HandvizError, match=r"cannot write .*No space left.*intact"):
+    monkeypatch.setattr("handviz.core.files.os.replace", full)
+    with pytest.raises(HandvizError, match=r"held_out.json cannot be written .*No space left"):
         freeze(held_out, tmp_path, path)
     assert path.read_text(encoding="utf-8") == "before"
     assert not list(tmp_path.glob("*.part"))

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.hand_models import choice
 from handviz.hand_models.mano.model import load_mano
 from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
+from tests.errors import raises
 from tests.fake_datasets.stand_in_mano import right_arrays
 from tests.mano_hands import stand_in_network
 from tests.tiny_network import write_network
@@ -36,19 +37,21 @@ def test_no_file_is_the_open_hand_and_a_file_is_read_once(mano_files: tuple[Path
 
 
 def test_a_left_file_a_folder_and_a_missing_file_are_said(mano_files: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(HandvizError, match=r"MANO_LEFT\.pkl is MANO's left hand where the right .*MANO_RIGHT\.pkl"):
+    with raises(
+        ErrorCode.MODEL_MISMATCH, match=r"MANO_LEFT\.pkl is MANO's left hand where the right .*MANO_RIGHT\.pkl"
+    ):
         choice.hand_model(mano_files[1])
-    with pytest.raises(HandvizError, match=r"--hand-model FILE takes your MANO_RIGHT\.pkl"):
+    with raises(ErrorCode.FILE_UNREADABLE):
         choice.hand_model(tmp_path / "MANO_RIGHT.pkl")
-    with pytest.raises(HandvizError, match="cannot be read"):
+    with raises(ErrorCode.FILE_UNREADABLE):
         choice.hand_model(tmp_path)
 
 
 def test_the_side_is_told_by_the_hand_not_by_the_name(mano_files: tuple[Path, Path], tmp_path: Path) -> None:
     renamed = shutil.copy(mano_files[1], tmp_path / "MANO_RIGHT.pkl")
-    with pytest.raises(HandvizError, match="left hand where the right one"):
+    with raises(ErrorCode.MODEL_MISMATCH):
         choice.hand_model(Path(renamed))
-    with pytest.raises(HandvizError, match=r"right hand where the left .*give MANO_LEFT\.pkl"):
+    with raises(ErrorCode.MODEL_MISMATCH, match=r"right hand where the left .*give MANO_LEFT\.pkl"):
         load_mano(mano_files[0], side="left")
     assert load_mano(mano_files[1], side="left").vertex_count == 778
 
@@ -59,7 +62,7 @@ def test_the_side_is_told_by_the_hand_not_by_the_name(mano_files: tuple[Path, Pa
 def test_a_body_model_of_the_same_authors_is_named(tmp_path: Path, name: str, body: str) -> None:
     path = tmp_path / "MANO_RIGHT.pkl"
     path.write_bytes(pickle.dumps(right_arrays() | {name: np.zeros(3), "v_template": np.zeros((10475, 3))}, protocol=2))
-    with pytest.raises(HandvizError, match=f"is the body model {body}: give MANO_RIGHT.pkl"):
+    with raises(ErrorCode.MODEL_MISMATCH, match=f"is the body model {body}: give MANO_RIGHT.pkl"):
         choice.hand_model(path)
 
 
@@ -69,7 +72,9 @@ def test_a_users_file_in_models_mano_is_found_by_its_fingerprint(
     wanted = load_mano(mano_files[0]).fingerprint
     assert choice.known_hand_model(wanted) is None
     assert choice.found_mano() is None
-    with pytest.raises(HandvizError, match=f"mano {wanted[:12]} is not here; give the MANO_RIGHT.pkl .*--hand-model"):
+    with raises(
+        ErrorCode.MODEL_MISSING, match=f"mano {wanted[:12]} is not here; give the MANO_RIGHT.pkl .*--hand-model"
+    ):
         choice.hand_model_named(wanted)
     (mano_folder / "other.pkl").write_bytes(b"something of the user's")
     for path in mano_files:

@@ -5,7 +5,7 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.paths import OPEN_HAND_FILE
 from handviz.hand_models.anatomy import pose_from_angles, sample_angles
 from handviz.hand_models.open_hand import (
@@ -17,6 +17,7 @@ from handviz.hand_models.open_hand import (
 )
 from handviz.hand_models.skinning import joint_transforms, skin
 from handviz.hand_models.template import checked
+from tests.errors import raises
 from tests.hands import TIPS
 
 
@@ -54,7 +55,7 @@ def test_nobody_can_change_it(template):
 
 def test_a_missing_file_is_named_with_the_way_to_get_it(tmp_path):
     for load in (load_open_hand, load_display_mesh, load_arm_mesh):
-        with pytest.raises(HandvizError) as caught:
+        with raises(ErrorCode.FILE_MISSING) as caught:
             load(tmp_path / "open_hand.npz")
         assert str(tmp_path / "open_hand.npz") in str(caught.value)
         assert HOW_TO_GET in str(caught.value)
@@ -65,7 +66,7 @@ def test_a_truncated_file_is_named(tmp_path, kept):
     path = tmp_path / "open_hand.npz"
     path.write_bytes(OPEN_HAND_FILE.read_bytes()[:kept])
     for load in (load_open_hand, load_display_mesh, load_arm_mesh):
-        with pytest.raises(HandvizError, match=r"open_hand.npz is damaged.*build open-hand"):
+        with raises(ErrorCode.FILE_DAMAGED, match=r"open_hand.npz is damaged.*build open-hand"):
             load(path)
 
 
@@ -73,7 +74,7 @@ def test_a_flipped_bit_is_found(tmp_path):
     path, content = tmp_path / "open_hand.npz", bytearray(OPEN_HAND_FILE.read_bytes())
     content[2000] ^= 4
     path.write_bytes(content)
-    with pytest.raises(HandvizError, match=r"open_hand.npz is damaged.*build open-hand"):
+    with raises(ErrorCode.FILE_DAMAGED, match=r"open_hand.npz is damaged.*build open-hand"):
         load_open_hand(path)
 
 
@@ -82,7 +83,7 @@ def test_an_altered_array_does_not_match_the_fingerprint(tmp_path, arrays, name)
     altered = arrays[name].copy()
     altered.flat[5] += 1
     np.savez(tmp_path / "open_hand.npz", **{**arrays, name: altered})
-    with pytest.raises(HandvizError, match=r"open_hand.npz does not match its own fingerprint.*build open-hand"):
+    with raises(ErrorCode.CHECKSUM, match=r"open_hand.npz does not match its own fingerprint.*build open-hand"):
         load_open_hand(tmp_path / "open_hand.npz")
 
 
@@ -92,7 +93,7 @@ def test_an_altered_array_does_not_match_the_fingerprint(tmp_path, arrays, name)
 )
 def test_an_array_that_is_not_there_is_named(tmp_path, arrays, load, name):
     np.savez(tmp_path / "open_hand.npz", **{key: value for key, value in arrays.items() if key != name})
-    with pytest.raises(HandvizError, match=f"open_hand.npz is damaged.*{name}"):
+    with raises(ErrorCode.FILE_DAMAGED, match=f"open_hand.npz is damaged.*{name}"):
         load(tmp_path / "open_hand.npz")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.lens import Lens
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import Detection, Frame, FrameResult
@@ -24,6 +24,7 @@ from handviz.inspection.columns import InspectionOrder, Listing, PictureRow, com
 from handviz.inspection.inspection import Inspection, visible_share
 from handviz.inspection.store import InspectionStore, forget_old_inspections, signature_of
 from handviz.io.hand_pack import pack_hands, unpack_hands
+from tests.errors import raises
 from tests.hands import made_up_detection, textured_hand
 
 
@@ -173,7 +174,7 @@ def test_a_file_of_results_that_is_damaged_further_in_is_put_aside(folder: Path,
 
 def test_a_place_for_results_that_cannot_be_written_is_a_sentence(folder: Path, settings_folder: Path) -> None:
     settings_folder.write_text("a file where the folder should be")
-    with pytest.raises(HandvizError, match="Results cannot be kept"):
+    with raises(ErrorCode.NOT_WRITABLE):
         inspect(folder, Processor())
 
 
@@ -188,7 +189,7 @@ def test_a_full_disk_is_a_sentence_and_what_was_written_stays(folder: Path, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(InspectionStore, "_opened", on_a_small_disk)
-        with pytest.raises(HandvizError, match="make room there"):
+        with raises(ErrorCode.NOT_WRITABLE):
             inspect(folder, Processor())
     processor = Processor()
     listing, rows = inspect(folder, processor)
@@ -200,7 +201,7 @@ def test_a_full_disk_is_a_sentence_and_what_was_written_stays(folder: Path, monk
 
 @pytest.mark.parametrize("path", ["absent", "a.png"])
 def test_a_folder_that_is_none_is_a_sentence(folder: Path, path: str) -> None:
-    with pytest.raises(HandvizError, match="is not a folder"):
+    with raises(ErrorCode.FILE_MISSING):
         Inspection(InspectionOrder(folder / path))
 
 
@@ -227,7 +228,7 @@ def test_a_folder_that_goes_is_a_sentence_and_what_is_done_is_kept(folder: Path)
     processor = Processor()
     moved = folder.with_name("moved")
     processor.before = lambda frame: folder.rename(moved) if frame.name == "c.png" else None
-    with pytest.raises(HandvizError, match="cannot be read any more"):
+    with raises(ErrorCode.FILE_UNREADABLE):
         inspect(folder, processor)
     moved.rename(folder)
     listing, _ = inspect(folder, Processor())
@@ -340,7 +341,7 @@ def test_hands_come_back_as_they_were_kept() -> None:
         assert same.texture.sampled_px is None
     assert isinstance(back_detections[1], Detection)
     np.testing.assert_array_equal(back_detections[1].keypoints_px, detections[1].keypoints_px)
-    with pytest.raises(HandvizError, match="damaged"):
+    with raises(ErrorCode.FILE_DAMAGED):
         unpack_hands(b"no such thing")
 
 

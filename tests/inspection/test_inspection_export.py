@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import trimesh
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.inspection import report as inspection_report
 from handviz.inspection.columns import InspectionOrder, Listing, PictureRow
 from handviz.inspection.export import PARTS, ExportOrder, ExportPart, export_inspection
 from handviz.inspection.inspection import Inspection
 from handviz.sources.images import read_image
 from tests.browser import run_in_browser
+from tests.errors import raises
 from tests.inspection.test_inspection import Processor, write_pictures
 
 HOSTILE = '<img src=x onerror=document.title="caught">&amp;{{summary}}.png'
@@ -88,20 +89,20 @@ def test_a_place_that_cannot_be_written_is_a_sentence(order: ExportOrder, part: 
     names = {"json": "hands.json", "csv": "hands.csv", "meshes": "meshes/c_0_right.ply", "report": "report.html"}
     # A folder is in the way of the file, which root cannot write either.
     (order.out / names[part] / "in the way").mkdir(parents=True)
-    with pytest.raises(HandvizError, match="cannot be written"):
+    with raises(ErrorCode.NOT_WRITABLE):
         export(order, part)
     assert not list(order.out.rglob("*.part"))
 
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(order: ExportOrder) -> None:
     order.out.write_text("in the way")
-    with pytest.raises(HandvizError, match="cannot be made"):
+    with raises(ErrorCode.NOT_WRITABLE):
         export(order)
 
 
 def test_the_person_ends_it(order: ExportOrder) -> None:
     steps: list[tuple[int, int]] = []
-    with pytest.raises(HandvizError, match="was ended"):
+    with raises(ErrorCode.CANCELLED):
         export_inspection(order, lambda done, total: steps.append((done, total)), lambda: len(steps) == 7)
     assert (order.out / "hands.csv").exists()
     assert not (order.out / "report.html").exists()

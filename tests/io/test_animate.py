@@ -12,7 +12,7 @@ from hands import textured_hand
 from scipy.spatial.transform import Rotation
 
 from handviz.__main__ import main
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.records import FloatArray, Frame, FrameResult, Handedness, HandMesh
 from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
 from handviz.hand_models.skinning import joint_transforms, skin
@@ -21,6 +21,7 @@ from handviz.io.recording.animated_glb import presence
 from handviz.io.recording.moments import moment_of
 from handviz.io.recording.recorded import read_tracks
 from handviz.io.recording.recording import Recording
+from tests.errors import raises
 
 AWAY = range(9, 15)
 """Of the left hand's moments: 0.6 s."""
@@ -277,12 +278,12 @@ def test_what_is_no_recording_is_a_sentence(
 def test_recording_without_hands_or_of_other_hands_is_a_sentence(tmp_path: Path) -> None:
     recording = Recording(tmp_path / "empty", reserve_bytes=0)
     recording.close()
-    with pytest.raises(HandvizError, match="no hand"):
+    with raises(ErrorCode.NO_HANDS):
         animate(recording.folder, ["bvh"])
     other = Recording(tmp_path / "other", reserve_bytes=0)
     hand = HandMesh(**{**vars(posed(0, "right")), "vertices_m": np.zeros((3, 3)), "vertex_std_mm": np.ones(3)})
     frame = Frame(0, np.zeros((4, 4, 3), np.uint8), 0.0)
     other.add_result(moment_of(FrameResult(frame, "final", hands=(hand,)), "x"), 0.0)
     other.close()
-    with pytest.raises(HandvizError, match="3 vertices per hand"):
+    with raises(ErrorCode.MODEL_MISMATCH):
         animate(other.folder, ["glb"])

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hands import made_up_hand
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame, FrameResult, HandMesh
 from handviz.io.recording.moments import Moment, moment_of
 from handviz.io.recording.udp import Datagrams, UdpSender
+from tests.errors import raises
 
 
 def moment(*hands: HandMesh, number: int = 7) -> Moment:
@@ -102,7 +103,7 @@ def test_a_hand_keeps_its_name_when_another_comes_near() -> None:
 
 @pytest.mark.parametrize("address", ["nowhere.invalid", "", "1.2.3", "127.0.0.1; rm"])
 def test_what_is_no_address_is_a_sentence(address: str) -> None:
-    with pytest.raises(HandvizError, match="in numbers"):
+    with raises(ErrorCode.BAD_VALUE):
         UdpSender(address, 9000)
 
 

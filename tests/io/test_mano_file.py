@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.records import Handedness
 from handviz.hand_models.mano.conventions import mano_vertices
 from handviz.hand_models.mano.parameters import ManoParameters
 from handviz.io.mano import FORMS, ManoRecord, PoseForm, fit_sentence, read_mano, write_mano
+from tests.errors import raises
 from tests.fake_datasets.stand_in_mano import stand_in_template
 
 SIDES: tuple[Handedness, ...] = ("right", "left")
@@ -70,12 +71,12 @@ def test_a_folder_without_hands_is_an_empty_file(tmp_path: Path) -> None:
 
 def test_another_suffix_and_another_hands_mean_are_said(tmp_path: Path) -> None:
     template = stand_in_template()
-    with pytest.raises(HandvizError, match=r"hands\.pkl: MANO parameters are written as \.json or \.npz"):
+    with raises(ErrorCode.UNSUPPORTED_FORMAT, match=r"hands\.pkl: MANO parameters are written as \.json or \.npz"):
         write_mano(tmp_path / "hands.pkl", records(), template, "absolute")
     other = replace(template, pose_mean=template.pose_mean + np.float32(0.1))
     write_mano(tmp_path / "relative.json", records(), template, "relative")
     write_mano(tmp_path / "absolute.json", records(), template, "absolute")
-    with pytest.raises(HandvizError, match=r"relative to the mean pose .*--hand-model FILE"):
+    with raises(ErrorCode.MODEL_MISMATCH, match=r"relative to the mean pose .*--hand-model FILE"):
         read_mano(tmp_path / "relative.json", other)
     assert len(read_mano(tmp_path / "absolute.json", other)[0]) == 3
 
@@ -107,14 +108,14 @@ def test_damaged_files_are_sentences(tmp_path: Path) -> None:
     write_mano(path, records(), template, "absolute")
     for name, content in spoiled(path.read_text(encoding="utf-8")).items():
         path.write_text(content, encoding="utf-8")
-        with pytest.raises(HandvizError, match=r"hands\.json .*reconstruct --save-mano"):
+        with raises(ErrorCode.FILE_DAMAGED, match=r"hands\.json .*reconstruct --save-mano"):
             pytest.fail(f"{name}: {read_mano(path, template)}")
     archive = tmp_path / "hands.npz"
     write_mano(archive, records(), template, "absolute")
     archive.write_bytes(archive.read_bytes()[:-300])
-    with pytest.raises(HandvizError, match=r"hands\.npz"):
+    with raises(ErrorCode.FILE_DAMAGED, match=r"hands\.npz"):
         read_mano(archive, template)
-    with pytest.raises(HandvizError, match=r"none\.npz is missing"):
+    with raises(ErrorCode.FILE_MISSING, match=r"none\.npz is missing"):
         read_mano(tmp_path / "none.npz", template)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.records import FloatArray, Handedness, HandMesh
 from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
 from handviz.hand_models.uv_atlas import load_uv_atlas
@@ -18,6 +18,7 @@ from handviz.io.glb import linear_from_srgb
 from handviz.io.mesh_export import export_mesh
 from handviz.io.uv_texture import bake_texture
 from handviz.rendering.colormap import colours_from_deviation
+from tests.errors import raises
 from tests.hands import textured_hand
 
 HALF_TURN_ABOUT_X = np.diag([1.0, -1.0, -1.0])
@@ -148,15 +149,15 @@ def test_the_hand_models_vertices_in_any_file(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     hand = textured_hand()
-    with pytest.raises(HandvizError, match=r"hand\.stl: a mesh is written as \.glb, \.obj or \.ply"):
+    with raises(ErrorCode.UNSUPPORTED_FORMAT, match=r"hand\.stl: a mesh is written as \.glb, \.obj or \.ply"):
         export_mesh(tmp_path / "hand.stl", hand, colour="plain")
     (tmp_path / "file").touch()
-    with pytest.raises(HandvizError, match="cannot be written"):
+    with raises(ErrorCode.NOT_WRITABLE):
         export_mesh(tmp_path / "file" / "hand.glb", hand, colour="plain")
-    with pytest.raises(HandvizError, match="has no texture"):
+    with raises(ErrorCode.NOT_PROVIDED):
         export_mesh(tmp_path / "hand.ply", dataclasses.replace(hand, texture=None), colour="texture")
     broken = dataclasses.replace(hand, vertices_m=np.where(np.arange(778)[:, None] == 3, np.nan, hand.vertices_m))
-    with pytest.raises(HandvizError, match="not numbers"):
+    with raises(ErrorCode.NOT_FINITE):
         export_mesh(tmp_path / "hand.glb", broken, colour="plain")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -164,7 +165,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
 def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "hand.mtl").mkdir()
     (tmp_path / "hand.obj").write_text("before")
-    with pytest.raises(HandvizError, match=r"hand\.mtl cannot be written"):
+    with raises(ErrorCode.NOT_WRITABLE, match=r"hand\.mtl cannot be written"):
         export_mesh(tmp_path / "hand.obj", textured_hand(), colour="texture")
     assert (tmp_path / "hand.obj").read_text() == "before"
     assert not list(tmp_path.glob("*.part"))

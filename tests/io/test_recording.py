@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hands import made_up_hand
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import Detection, Frame, FrameResult, HandCrop
 from handviz.io.recording import recording, video
@@ -24,6 +24,7 @@ from handviz.io.recording.recorded import read_entries, read_tracks
 from handviz.io.recording.recording import Recording
 from handviz.io.recording.udp import Datagrams
 from handviz.io.recording.video import GrowingFile, SteadyVideo, copied_as_mp4, fitted
+from tests.errors import raises
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -78,7 +79,7 @@ def test_file_on_a_full_disk_ends_with_a_whole_piece(tmp_path: Path) -> None:
     file._file = disk  # type: ignore[assignment]
     file.append(b"1234\n")
     file.append(b"56\n")
-    with pytest.raises(HandvizError, match="The disk is full"):
+    with raises(ErrorCode.DISK_FULL):
         file.append(b"7890\n")
     assert bytes(disk.content) == b"1234\n56\n"
     assert file.size_bytes == 8
@@ -86,7 +87,7 @@ def test_file_on_a_full_disk_ends_with_a_whole_piece(tmp_path: Path) -> None:
 
 def test_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("mine")
-    with pytest.raises(HandvizError, match="cannot be written"):
+    with raises(ErrorCode.NOT_WRITABLE):
         GrowingFile(tmp_path / "a")
 
 
@@ -120,15 +121,15 @@ def test_nearly_full_disk_and_a_folder_that_is_gone_are_sentences(
 ) -> None:
     running = Recording(tmp_path / "a")
     monkeypatch.setattr(recording.shutil, "disk_usage", lambda _: Usage(10**12, 10**12, 10**7))
-    with pytest.raises(HandvizError, match="less than 50 MB are free"):
+    with raises(ErrorCode.DISK_FULL):
         running.check_room()
-    with pytest.raises(HandvizError, match="nearly full"):
+    with raises(ErrorCode.DISK_FULL):
         Recording(tmp_path / "b")
     assert not (tmp_path / "b").exists()
     monkeypatch.undo()
     running.check_room()
     shutil.rmtree(tmp_path / "a")
-    with pytest.raises(HandvizError, match="cannot be written any more"):
+    with raises(ErrorCode.NOT_WRITABLE):
         running.check_room()
     running.close()
     assert not (tmp_path / "a").exists()
@@ -173,7 +174,7 @@ def test_finished_video_is_mp4_with_the_same_pictures(tmp_path: Path) -> None:
 
 def test_what_holds_no_pictures_leaves_no_mp4(tmp_path: Path) -> None:
     (tmp_path / "a.mkv").write_bytes(b"nothing")
-    with pytest.raises(HandvizError, match="no pictures"):
+    with raises(ErrorCode.EMPTY_INPUT):
         copied_as_mp4(tmp_path / "a.mkv", tmp_path / "a.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
 
@@ -257,7 +258,7 @@ def test_recording_of_a_stranger_is_a_sentence(tmp_path: Path, old: bytes, new: 
     lines = tmp_path / "a" / "hands.jsonl"
     assert old in lines.read_bytes()
     lines.write_bytes(lines.read_bytes().replace(old, new, 1))
-    with pytest.raises(HandvizError, match="is damaged"):
+    with raises(ErrorCode.FILE_DAMAGED):
         read_tracks(tmp_path / "a")
 
 
@@ -267,15 +268,15 @@ def test_line_that_is_damaged_is_named(tmp_path: Path) -> None:
     running.close()
     lines = tmp_path / "a" / "hands.jsonl"
     lines.write_bytes(b"{broken\n" + lines.read_bytes())
-    with pytest.raises(HandvizError, match="line 1"):
+    with raises(ErrorCode.FILE_DAMAGED, match="line 1"):
         read_entries(tmp_path / "a")
     lines.write_bytes(lines.read_bytes().replace(b"{broken", b'{"frame": 3}'))
-    with pytest.raises(HandvizError, match="is damaged"):
+    with raises(ErrorCode.FILE_DAMAGED):
         read_tracks(tmp_path / "a")
     about = tmp_path / "a" / "recording.json"
     about.write_text(json.dumps(json.loads(about.read_text()) | {"handviz_recording": 99}))
     lines.write_bytes(lines.read_bytes().split(b"\n", 1)[1])
-    with pytest.raises(HandvizError, match="another version"):
+    with raises(ErrorCode.VERSION_MISMATCH):
         read_tracks(tmp_path / "a")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.paths import MODELS, PROJECT_ROOT, variant_file
 from handviz.core.records import CROP_SIZE, HandCrop
 from handviz.hand_models.template import HandTemplate
@@ -22,6 +22,7 @@ from handviz.models.amvur.attention_maps import (
 )
 from handviz.training.checkpoint import load_checkpoint
 from tests.conftest import SmallModel
+from tests.errors import raises
 from tests.hands import made_up_detection
 from tests.tiny_network import write_network
 
@@ -106,21 +107,21 @@ def test_a_source_keeps_the_last_crop_and_changes_networks() -> None:
     assert shown.joints is not None
     assert shown.joints.sum() == pytest.approx(1.0)
     assert shown.most >= shown.vertices.max()
-    with pytest.raises(HandvizError, match="prior-net has no attention"):
+    with raises(ErrorCode.NOT_PROVIDED):
         source.ask(crop, "prior", vertex=300, joint=None)
 
 
 def test_files_without_attention_are_refused_with_a_sentence(tmp_path: Path, template: HandTemplate) -> None:
-    with pytest.raises(HandvizError, match="prior-net has no attention"):
+    with raises(ErrorCode.NOT_PROVIDED):
         AttentionReader(variant_file("prior"), template)
-    with pytest.raises(HandvizError, match="no attention from vertices"):
+    with raises(ErrorCode.MODEL_FOREIGN):
         AttentionReader(write_network(tmp_path / "handviz_final.onnx"), template)
-    with pytest.raises(HandvizError, match="missing"):
+    with raises(ErrorCode.MODEL_MISSING):
         AttentionReader(tmp_path / "nothing.onnx", template)
-    with pytest.raises(HandvizError, match="made for the hand model"):
+    with raises(ErrorCode.MODEL_MISMATCH):
         AttentionReader(write_network(tmp_path / "other.onnx", fingerprint="x"), template)
     (tmp_path / "cut.onnx").write_bytes(variant_file("amvur").read_bytes()[:5000])
-    with pytest.raises(HandvizError, match="truncated"):
+    with raises(ErrorCode.MODEL_DAMAGED):
         AttentionReader(tmp_path / "cut.onnx", template)
 
 

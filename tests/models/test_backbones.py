@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.models.backbones.mediapipe_hand import (
     InvertedBottleneck,
     MediaPipeHand,
@@ -16,6 +16,7 @@ from handviz.models.backbones.mediapipe_hand import (
     load_mediapipe_landmark_net,
 )
 from handviz.models.backbones.registry import BACKBONES, make_backbone
+from tests.errors import raises
 
 REFERENCE = Path(__file__).parents[1] / "data" / "mediapipe_hand_reference.npz"
 
@@ -101,11 +102,11 @@ def test_bottleneck_adds_its_input_only_where_shapes_agree():
 
 
 def test_an_unknown_name_or_a_broken_file_is_said(tmp_path):
-    with pytest.raises(HandvizError, match="resnet50"):
+    with raises(ErrorCode.UNKNOWN_NAME, match="resnet50"):
         make_backbone("vgg")
     broken = tmp_path / "mediapipe_hand.safetensors"
-    with pytest.raises(HandvizError, match="build backbone"):
+    with raises(ErrorCode.MODEL_DAMAGED):
         load_mediapipe_hand(broken)
     broken.write_bytes(b"not weights")
-    with pytest.raises(HandvizError, match="build backbone"):
+    with raises(ErrorCode.MODEL_DAMAGED):
         load_mediapipe_hand(broken)

@@ -15,7 +15,7 @@ from torch import nn
 
 from handviz import __version__
 from handviz.__main__ import main
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.gaussian import keypoints_from_vertices
 from handviz.core.records import VARIANTS, Detection, HandCrop
 from handviz.models.amvur import export
@@ -33,6 +33,7 @@ from handviz.models.amvur.onnx_file import store_as_half, write_onnx
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
 from handviz.models.reconstructor import Reconstructor
 from handviz.training.checkpoint import load_checkpoint, read_metadata
+from tests.errors import raises
 
 CORRELATION = 0.75
 DEVIATION = DeviationNotes(vertex_correlation=CORRELATION)
@@ -195,9 +196,10 @@ def test_a_file_that_differs_from_pytorch_is_not_put_in_place(small_model, expor
     monkeypatch.setattr(export, "write_onnx", lambda _, path, __: shutil.copy(small_model.onnx, path))
     path = tmp_path / "handviz_final.onnx"
     path.write_bytes(b"the last good one")
-    with pytest.raises(HandvizError, match=r"differs from PyTorch by .* cm; kept as .*handviz_final.onnx.part"):
+    with raises(ErrorCode.OUTPUT_DIFFERS, match=r"differs from PyTorch by .* cm; kept as .*handviz_final.onnx.refused"):
         export_onnx(other, ModelConfig(), template, path, NOTES, check_images=images(1))
     assert path.read_bytes() == b"the last good one"
+    assert sorted(item.name for item in tmp_path.iterdir()) == [path.name, f"{path.name}.refused"]
 
 
 def test_a_checkpoint_that_hides_what_it_saw_is_said(small_model, tmp_path, capsys):
@@ -213,7 +215,7 @@ def test_a_checkpoint_that_hides_what_it_saw_is_said(small_model, tmp_path, caps
 
 def test_another_hand_model_s_file_is_refused(small_model, template):
     other = replace(template, uv=template.uv + 1)
-    with pytest.raises(HandvizError, match=f"expected {other.fingerprint[:12]}"):
+    with raises(ErrorCode.MODEL_MISMATCH, match=f"expected {other.fingerprint[:12]}"):
         Reconstructor(small_model.onnx, template_fingerprint=other.fingerprint)
 
 

@@ -6,7 +6,7 @@ import onnx
 import pytest
 import torch
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.paths import variant_file
 from handviz.core.records import CROP_SIZE, VARIANTS, Detection, HandCrop
 from handviz.hand_models.open_hand import load_open_hand
@@ -14,6 +14,7 @@ from handviz.models.amvur.export import DeviationNotes, ExportModel, ExportNotes
 from handviz.models.amvur.from_onnx import NOT_IN_FILE, read_onnx
 from handviz.models.amvur.model import ModelConfig, build_model
 from handviz.models.reconstructor import Reconstructor
+from tests.errors import raises
 
 SMALL = ModelConfig(evidence_width=32, evidence_layers=1, width=64, regressor_width=32)
 
@@ -53,10 +54,10 @@ def test_every_weight_comes_back(change: dict[str, str], tmp_path: Path) -> None
 def test_another_hand_model_or_no_onnx_file_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no network")
-    with pytest.raises(HandvizError, match=r"broken\.onnx is missing, truncated or not an ONNX file"):
+    with raises(ErrorCode.MODEL_DAMAGED, match=r"broken\.onnx is missing, truncated or not an ONNX file"):
         read_onnx(broken, load_open_hand())
     other = replace(load_open_hand(), name="mano_right", vertices_m=load_open_hand().vertices_m * 2)
-    with pytest.raises(HandvizError, match="was made for open_hand, not for mano_right"):
+    with raises(ErrorCode.MODEL_MISMATCH):
         read_onnx(variant_file("final", Path("models")), other)
 
 
@@ -69,5 +70,5 @@ def test_a_file_that_answers_otherwise_is_refused(tmp_path: Path) -> None:
         node.input[:] = ["other" if name == scale.name else name for name in node.input]
     path = tmp_path / "other.onnx"
     onnx.save(model, path)
-    with pytest.raises(HandvizError, match=r"does not tell heads\.camera\.mean\.bias"):
+    with raises(ErrorCode.MODEL_FOREIGN, match=r"does not tell heads\.camera\.mean\.bias"):
         read_onnx(path, load_open_hand())

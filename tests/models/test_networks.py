@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.gaussian import rotation_from_6d
 from handviz.core.records import VARIANTS
 from handviz.hand_models.layer import HandLayer
@@ -27,6 +27,7 @@ from handviz.models.amvur.network import (
     camera_vector,
 )
 from handviz.models.backbones.registry import BACKBONES
+from tests.errors import raises
 
 SMALL = ModelConfig(width=32, regressor_width=32, evidence_width=16, evidence_layers=1)
 FEATURE = 24
@@ -284,7 +285,7 @@ def test_the_camera_s_deviation_does_not_push_the_image_feature():
     ],
 )
 def test_a_model_that_is_none_is_said(change, named):
-    with pytest.raises(HandvizError, match=named):
+    with raises(ErrorCode.BAD_VALUE, ErrorCode.UNKNOWN_NAME, match=named):
         ModelConfig(**change)
 
 

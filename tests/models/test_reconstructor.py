@@ -7,11 +7,12 @@ import onnx
 import pytest
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.records import Detection, HandCrop
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models import reconstructor as reconstructor_module
 from handviz.models.reconstructor import Reconstructor
+from tests.errors import raises
 from tests.tiny_network import constant_hand, write_network
 
 
@@ -67,7 +68,7 @@ def test_no_crops_no_hands(network: Path) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(HandvizError, match=r"absent\.onnx is missing; restore it"):
+    with raises(ErrorCode.MODEL_MISSING, match=r"absent\.onnx is missing; restore it"):
         Reconstructor(tmp_path / "absent.onnx")
 
 
@@ -75,26 +76,26 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_truncated_file(network: Path, share: float) -> None:
     content = network.read_bytes()
     network.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(HandvizError, match=r"handviz_final\.onnx"):
+    with raises(ErrorCode.MODEL_DAMAGED, match=r"handviz_final\.onnx"):
         Reconstructor(network)
 
 
 def test_another_file_format(tmp_path: Path) -> None:
     path = tmp_path / "handviz_final.onnx"
     path.write_text("not a network" * 100)
-    with pytest.raises(HandvizError, match="not an ONNX file"):
+    with raises(ErrorCode.MODEL_DAMAGED):
         Reconstructor(path)
 
 
 def test_another_hand_model(tmp_path: Path) -> None:
     path = write_network(tmp_path / "other.onnx", fingerprint="0123456789abcdef")
-    with pytest.raises(HandvizError, match=r"other\.onnx was made for the hand model open_hand 0123456789ab"):
+    with raises(ErrorCode.MODEL_MISMATCH, match=r"other\.onnx was made for the hand model open_hand 0123456789ab"):
         Reconstructor(path, template_fingerprint=load_open_hand().fingerprint)
 
 
 def test_a_network_that_is_not_of_handviz(tmp_path: Path) -> None:
     path = write_network(tmp_path / "other.onnx", "something")
-    with pytest.raises(HandvizError, match=r"handviz\.variant is 'something'"):
+    with raises(ErrorCode.MODEL_FOREIGN, match=r"handviz\.variant is 'something'"):
         Reconstructor(path)
 
 
@@ -103,13 +104,13 @@ def test_missing_output(tmp_path: Path, name: str) -> None:
     hand = constant_hand()
     del hand[name]
     path = write_network(tmp_path / "less.onnx", hand=hand)
-    with pytest.raises(HandvizError, match=f"output {name} is missing"):
+    with raises(ErrorCode.MODEL_FOREIGN, match=f"output {name} is missing"):
         Reconstructor(path)
 
 
 def test_wrong_shape(tmp_path: Path) -> None:
     path = write_network(tmp_path / "flat.onnx", hand=constant_hand() | {"keypoints_m": np.zeros((21, 2))})
-    with pytest.raises(HandvizError, match="output keypoints_m"):
+    with raises(ErrorCode.MODEL_FOREIGN, match="output keypoints_m"):
         Reconstructor(path)
 
 
@@ -117,13 +118,13 @@ def test_wrong_input_size(network: Path) -> None:
     model = onnx.load(network)
     model.graph.input[0].type.tensor_type.shape.dim[3].dim_value = 256
     onnx.save(model, network)
-    with pytest.raises(HandvizError, match="inputs"):
+    with raises(ErrorCode.MODEL_FOREIGN):
         Reconstructor(network)
 
 
 def test_answers_that_are_not_finite(tmp_path: Path) -> None:
     path = write_network(tmp_path / "nan.onnx", hand=constant_hand() | {"scale": np.array(np.nan)})
-    with pytest.raises(HandvizError, match="scale that is not finite"):
+    with raises(ErrorCode.NOT_FINITE):
         Reconstructor(path).reconstruct([crop_of(0.5)])
 
 
@@ -145,5 +146,5 @@ def test_a_network_tells_of_its_witness_or_has_none(tmp_path: Path, network: Pat
 
 def test_a_witness_of_another_shape(tmp_path: Path) -> None:
     path = write_network(tmp_path / "told.onnx", hand=constant_hand() | {"witness_m": np.zeros((20, 3))})
-    with pytest.raises(HandvizError, match="witness_m"):
+    with raises(ErrorCode.MODEL_FOREIGN, match="witness_m"):
         Reconstructor(path)

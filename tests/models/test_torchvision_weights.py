@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.models.backbones.imagenet_backbones import EfficientNetB0, ResNet50, load_torchvision_weights
+from tests.errors import raises
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +41,14 @@ def test_counters_of_batches_may_be_missing(tmp_path: Path, weights: dict[str, t
 def test_another_network_s_file_is_named(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
     path = tmp_path / "weights.pth"
     torch.save(weights, path)
-    with pytest.raises(HandvizError, match="not torchvision's file for ResNet50"):
+    with raises(ErrorCode.MODEL_FOREIGN):
         load_torchvision_weights(ResNet50(), path)
     first = next(iter(weights))
     torch.save(weights | {first: weights[first][:1]}, path)
-    with pytest.raises(HandvizError, match=f"1 weights differ, the first is {first}"):
+    with raises(ErrorCode.MODEL_FOREIGN, match=f"1 weights differ, the first is {first}"):
         load_torchvision_weights(EfficientNetB0(), path)
     torch.save(weights | {first: weights[first] * float("nan")}, path)
-    with pytest.raises(HandvizError, match="not finite"):
+    with raises(ErrorCode.NOT_FINITE):
         load_torchvision_weights(EfficientNetB0(), path)
 
 
@@ -65,5 +66,5 @@ def test_what_is_no_file_of_weights_is_a_sentence(tmp_path: Path, content: objec
         path.write_bytes(content)
     else:
         torch.save(content, path)
-    with pytest.raises(HandvizError, match="weights"):
+    with raises(ErrorCode.MODEL_DAMAGED):
         load_torchvision_weights(EfficientNetB0(), path)

@@ -8,7 +8,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 from torch.distributions import Normal, kl_divergence
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.gaussian import Gaussian, rotation_from_6d
 from handviz.models.amvur.losses import LossConfig, Truth, WeakWeights
 from handviz.models.amvur.model import ModelOutput
@@ -21,6 +21,7 @@ from handviz.models.amvur.weak_losses import (
     pose_prior,
     weak_terms,
 )
+from tests.errors import raises
 
 BATCH, VERTICES, KEYPOINTS = 2, 5, 3
 RHO = 0.7
@@ -344,5 +345,5 @@ def test_the_pose_prior_is_in_standard_deviations_of_anatomical_poses(template):
     ],
 )
 def test_wrong_weights_are_named(wrong, named):
-    with pytest.raises(HandvizError, match=named):
+    with raises(ErrorCode.BAD_VALUE, ErrorCode.OPTION_CONFLICT, ErrorCode.UNKNOWN_NAME, match=named):
         WeakWeights(**wrong)

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from handviz.core import metrics
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.lens import Lens
 from handviz.core.records import Frame, HandMesh, Intrinsics
 from handviz.detection.placement import as_the_detector_marks_them
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.pipeline.refinement import SHARE
+from tests.errors import raises
 from tests.hands import FakeLandmarker, made_up_detection
 from tests.tiny_network import constant_hand, write_all_networks, write_network
 
@@ -90,7 +91,7 @@ def test_a_missing_variant_is_said_once_and_the_last_one_stays(tmp_path: Path) -
     with Pipeline(PipelineSettings(tmp_path)) as pipeline:
         pipeline.process(frame(0))
         pipeline.set_variant("amvur")
-        with pytest.raises(HandvizError, match=r"handviz_amvur\.onnx is missing"):
+        with raises(ErrorCode.MODEL_MISSING, match=r"handviz_amvur\.onnx is missing"):
             pipeline.process(frame(1))
         assert pipeline.process(frame(2)).variant == "final"
         write_network(tmp_path / "handviz_amvur.onnx", "amvur")
@@ -100,14 +101,14 @@ def test_a_missing_variant_is_said_once_and_the_last_one_stays(tmp_path: Path) -
 
 @pytest.mark.usefixtures("fake_landmarker")
 def test_the_first_variant_must_be_there(tmp_path: Path) -> None:
-    with pytest.raises(HandvizError, match=r"handviz_final\.onnx is missing"):
+    with raises(ErrorCode.MODEL_MISSING, match=r"handviz_final\.onnx is missing"):
         Pipeline(PipelineSettings(tmp_path))
 
 
 @pytest.mark.usefixtures("fake_landmarker")
 def test_a_file_with_another_variant_inside(tmp_path: Path) -> None:
     write_network(tmp_path / "handviz_final.onnx", "prior")
-    with pytest.raises(HandvizError, match="holds the variant prior, expected final"):
+    with raises(ErrorCode.MODEL_MISMATCH):
         Pipeline(PipelineSettings(tmp_path))
 
 

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 import torch
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import TEXTURE_NAME
 from handviz.core.records import Detection, Frame, HandCrop
 from handviz.data.synthetic import generator
@@ -22,6 +22,7 @@ from handviz.pipeline.texture_fusion import Texturer, inside_picture
 from handviz.rendering.surface import VertexNormals
 from handviz.training.texture import TextureLoss, at_pixels, texture_terms
 from handviz.training.texture_samples import load_texture_samples, mesh_points, missed
+from tests.errors import raises
 from tests.hands import FakeLandmarker
 from tests.tiny_network import constant_hand, write_all_networks, write_network
 
@@ -221,15 +222,15 @@ def test_a_left_hand_in_a_mirror_is_the_right_one(small_texture, template, mesh)
 
 def test_a_foreign_a_missing_and_a_broken_file_are_said(small_texture, template, tmp_path):
     other = dataclasses.replace(template, name="other")
-    with pytest.raises(HandvizError, match="not a texture net of the hand model other"):
+    with raises(ErrorCode.MODEL_MISMATCH):
         Texturer(small_texture.onnx, other)
-    with pytest.raises(HandvizError, match=r"missing; restore it"):
+    with raises(ErrorCode.MODEL_MISSING):
         Texturer(tmp_path / "none.onnx", template)
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(small_texture.onnx.read_bytes()[:5000])
-    with pytest.raises(HandvizError, match="truncated"):
+    with raises(ErrorCode.MODEL_DAMAGED):
         Texturer(broken, template)
-    with pytest.raises(HandvizError, match=r"points|image"):
+    with raises(ErrorCode.MODEL_FOREIGN, match=r"points|image"):
         Texturer(write_network(tmp_path / "final.onnx"), template)
 
 

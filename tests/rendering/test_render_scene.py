@@ -7,7 +7,7 @@ import moderngl
 import numpy as np
 import pytest
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.records import Frame, FrameResult, HandMesh, HandTexture, Intrinsics
 from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
 from handviz.rendering import offscreen
@@ -18,6 +18,7 @@ from handviz.rendering.offscreen import MultisampleTarget
 from handviz.rendering.options import DrawOptions, KeyLight, marked, stripe_cover
 from handviz.rendering.scene import Scene
 from handviz.rendering.surface import PlainSurface
+from tests.errors import raises
 
 SIZE = (64, 48)
 BLUE = (0, 0, 200)
@@ -275,5 +276,5 @@ def test_no_opengl_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Exception("no libEGL")
 
     monkeypatch.setattr(offscreen.moderngl, "create_context", refuse)
-    with pytest.raises(HandvizError, match="libegl1"):
+    with raises(ErrorCode.NO_OPENGL, match="libegl1"):
         offscreen.create_standalone_context()

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from numbered_clips import number_in, write_clip, write_uneven_clip
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.sources import container_times
 from handviz.sources.clips import ClipSource
 from handviz.sources.container_times import mp4_frame_times_ms
 from handviz.sources.source import open_source
+from tests.errors import raises
 
 COUNT = 60
 KINDS = (
@@ -211,7 +212,7 @@ def test_a_long_way_can_be_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_name_that_is_no_unicode_is_refused(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"a\xff.mp4")
     write_clip(tmp_path / "a.mp4", "mp4v", 3).rename(path)
-    with pytest.raises(HandvizError, match=r"udcff\.mp4.*rename"):
+    with raises(ErrorCode.FILE_UNREADABLE, match=r"udcff\.mp4.*rename"):
         open_source(str(path))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.gui.widgets.dropping import choose
 from handviz.sources.source import (
     ChangingSource,
@@ -16,6 +16,7 @@ from handviz.sources.source import (
     source_exists,
     text_of_pictures,
 )
+from tests.errors import raises
 
 
 def put(folder: Path, *names: str) -> list[Path]:
@@ -60,7 +61,7 @@ def test_pictures_that_vanish_are_named_and_then_left_out(tmp_path: Path) -> Non
     source = FolderSource.of_folder(tmp_path)
     assert source.read() is not None
     paths[1].unlink()
-    with pytest.raises(HandvizError, match=r"2\.png.*no such file"):
+    with raises(ErrorCode.FILE_MISSING, match=r"2\.png.*no such file"):
         source.read()
     paths[0].unlink()
     assert source.refresh() == -1
@@ -74,10 +75,10 @@ def test_a_folder_that_is_emptied_or_goes_keeps_what_it_had(tmp_path: Path) -> N
     (path,) = put(folder, "1.png")
     source = FolderSource.of_folder(folder)
     path.unlink()
-    with pytest.raises(HandvizError, match="no pictures in this folder any more"):
+    with raises(ErrorCode.EMPTY_INPUT):
         source.refresh()
     folder.rmdir()
-    with pytest.raises(HandvizError, match="cannot be read any more"):
+    with raises(ErrorCode.FILE_UNREADABLE):
         source.refresh()
     assert source.frame_count == 1
     folder.mkdir()
@@ -99,9 +100,9 @@ def test_several_pictures_are_one_source(tmp_path: Path) -> None:
     for path in paths[:2]:
         path.unlink()
     assert not source_exists(text)
-    with pytest.raises(HandvizError, match="None of the pictures"):
+    with raises(ErrorCode.FILE_MISSING):
         open_source(text)
-    with pytest.raises(HandvizError, match="cannot be opened"):
+    with raises(ErrorCode.FILE_UNREADABLE):
         open_source("pictures:[")
 
 

@@ -1,6 +1,7 @@
 """Training from outside: several processes are one, a killed run goes on, a stopped one says where."""
 
 import csv
+import errno
 import os
 import signal
 import subprocess
@@ -12,8 +13,10 @@ import torch
 from safetensors.torch import load_file
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import not_writable
 from handviz.core.paths import PROJECT_ROOT
 from handviz.models.amvur.model import ModelConfig, build_model
+from handviz.training import trainer as trainer_module
 from handviz.training.amvur import train
 from handviz.training.cache import cache_name, middle_file
 from handviz.training.config import TrainConfig
@@ -138,24 +141,30 @@ def test_a_stop_saves_and_says_where_it_goes_on(config, template, monkeypatch, n
     assert all(torch.equal(value, whole[name]) for name, value in stopped.items())
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on a file's size and no device that is full")
+def no_room(files):
+    """What ``write_files`` does on a full disk."""
+    raise not_writable(*files, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on a file's size")
 @pytest.mark.parametrize("full", ["log", "checkpoint"])
 def test_a_full_disk_is_said_and_the_checkpoint_stays(config, template, full):
-    """The log goes to a device that is always full; of the checkpoint the system takes 100,000 bytes."""
+    """The log finds no room at all; of the checkpoint the system takes 100,000 bytes."""
     import resource
 
     train(replace(config, epochs=1), template)
     last = {path: path.read_bytes() for path in (config.run / "last").iterdir()}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if full == "log":
-        (config.run / "log.csv.part").symlink_to("/dev/full")
-    else:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-    try:
-        with pytest.raises(HandvizError, match=rf"cannot write .*{full}.*the last (checkpoint|one) is intact"):
-            train(config, template)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with pytest.MonkeyPatch.context() as patch:
+        if full == "log":
+            patch.setattr(trainer_module, "write_files", no_room)
+        else:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        try:
+            with pytest.raises(HandvizError, match=rf"cannot write .*{full}.*the last (checkpoint|one) is intact"):
+                train(config, template)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert {path: path.read_bytes() for path in last} == last
     assert not list(config.run.glob("*.part"))
     train(config, template)

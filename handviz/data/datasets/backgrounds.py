@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.data.datasets.images import file_names, read_mask
 from handviz.sources.images import IMAGE_SUFFIXES, read_image
@@ -36,7 +36,9 @@ class Backgrounds:
     def behind(self, hand: AnnotatedHand, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(H, W, 3) the picture with another background; HandvizError names a mask or background that is damaged."""
         if hand.mask is None:
-            raise HandvizError(f"{hand.picture} has no mask: its background cannot be replaced.")
+            raise HandvizError(
+                f"{hand.picture} has no mask: its background cannot be replaced.", ErrorCode.FILE_MISSING
+            )
         height, width = picture.shape[:2]
         rng = np.random.default_rng(crc32(hand.name.encode()))
         wall = _piece(_background(self.files[rng.integers(len(self.files))]), (width, height), rng)
@@ -49,7 +51,10 @@ def find_backgrounds(root: Path) -> Backgrounds:
     folder = root / FOLDER
     names = sorted(name for name in file_names(folder) if Path(name).suffix.lower() in IMAGE_SUFFIXES)
     if not names:
-        raise HandvizError(f"{folder} has no pictures: put some there, without hands in them, to lay the hands on.")
+        raise HandvizError(
+            f"{folder} has no pictures: put some there, without hands in them, to lay the hands on.",
+            ErrorCode.EMPTY_INPUT,
+        )
     return Backgrounds(tuple(folder / name for name in names))
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import project_points
 from handviz.core.records import FloatArray, Handedness, Intrinsics
 from handviz.data.datasets.annotated import AnnotatedHand
@@ -111,7 +111,9 @@ def open_split(name: str, root: Path, split: str) -> DexYcb:
     The first time every label file is read (``index``). Raises HandvizError naming the first thing that is missing.
     """
     if name != NAME or split not in SPLIT_OF:
-        raise HandvizError(f"{name}/{split} is no split of DexYCB; there are {', '.join(SPLIT_OF)}.")
+        raise HandvizError(
+            f"{name}/{split} is no split of DexYCB; there are {', '.join(SPLIT_OF)}.", ErrorCode.UNKNOWN_NAME
+        )
     _check_root(root)
     members = SPLIT_OF[split]
     sequences, remarks = sequences_of(root, members)
@@ -120,7 +122,7 @@ def open_split(name: str, root: Path, split: str) -> DexYcb:
     codes, rows = _rows(results, members.serials)
     remarks += _left_out(sequences, codes)
     if not len(rows["camera"]):
-        raise HandvizError(f"{root}: nothing of {NAME}/{split} can be used. {' '.join(remarks)}")
+        raise HandvizError(f"{root}: nothing of {NAME}/{split} can be used. {' '.join(remarks)}", ErrorCode.EMPTY_INPUT)
     return DexYcb(
         split=split,
         root=root,
@@ -138,7 +140,8 @@ def _check_root(root: Path) -> None:
         missing = root / ("calibration" if not (root / "calibration").is_dir() else SUBJECTS[0])
         raise HandvizError(
             f"{missing} is missing: {root} is not the folder of DexYCB that holds calibration and the subjects, "
-            f"{SUBJECTS[0]} to {SUBJECTS[-1]}. Download them from dex-ycb.github.io."
+            f"{SUBJECTS[0]} to {SUBJECTS[-1]}. Download them from dex-ycb.github.io.",
+            ErrorCode.FILE_MISSING,
         )
 
 
@@ -147,7 +150,7 @@ def _camera(root: Path, serial: str) -> Intrinsics:
     content = read_yaml(path, "the camera's focal lengths and centre")
     fx, fy, ppx, ppy = (float(numbers_in(content, path, 1, "color", key)[0]) for key in ("fx", "fy", "ppx", "ppy"))
     if min(fx, fy) < 1:
-        raise HandvizError(f"{path} has no focal lengths in pixels: it is not DexYCB's.")
+        raise HandvizError(f"{path} has no focal lengths in pixels: it is not DexYCB's.", ErrorCode.FILE_DAMAGED)
     return Intrinsics(fx, ppx + PIXEL_CENTRE, ppy + PIXEL_CENTRE, focal_y_px=fy, origin="calibrated")
 
 

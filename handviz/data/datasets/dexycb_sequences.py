@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import UNREADABLE
 from handviz.core.records import FloatArray
 from handviz.data.datasets.freiburg import LARGEST_PARAMETER
@@ -129,7 +129,8 @@ def sequences_of(root: Path, split: SplitOf) -> tuple[list[Recording], list[str]
         if len(names) != SEQUENCES:
             raise HandvizError(
                 f"{root / subject} holds {len(names)} sequences instead of {SEQUENCES}. The splits count a subject's "
-                "sequences in order, so none may be missing: unpack this subject's archive again."
+                "sequences in order, so none may be missing: unpack this subject's archive again.",
+                ErrorCode.FILE_MISSING,
             )
         found += [Recording(root, subject, names[place]) for place in split.sequences]
     return found, remarks
@@ -148,9 +149,13 @@ def read_yaml(path: Path, what: str) -> Any:
         with path.open("rb") as file:
             return yaml.load(file, Loader=LOADER)
     except OSError as error:
-        raise HandvizError(f"{path} is missing ({error.strerror}): it holds {what}. Unpack DexYCB again.") from error
+        raise HandvizError(
+            f"{path} is missing ({error.strerror}): it holds {what}. Unpack DexYCB again.", ErrorCode.FILE_MISSING
+        ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise HandvizError(f"{path} is not a YAML file of plain values: it should hold {what}.") from error
+        raise HandvizError(
+            f"{path} is not a YAML file of plain values: it should hold {what}.", ErrorCode.FILE_DAMAGED
+        ) from error
 
 
 def numbers_in(content: Any, path: Path, count: int, *keys: str) -> FloatArray:
@@ -162,7 +167,9 @@ def numbers_in(content: Any, path: Path, count: int, *keys: str) -> FloatArray:
     except (TypeError, ValueError):
         numbers = np.zeros(0)
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise HandvizError(f"{path} has no {'.'.join(keys)} of {count} numbers: it is not DexYCB's.")
+        raise HandvizError(
+            f"{path} has no {'.'.join(keys)} of {count} numbers: it is not DexYCB's.", ErrorCode.FILE_DAMAGED
+        )
     return numbers
 
 
@@ -193,9 +200,12 @@ def _read_meta(sequence: Recording) -> tuple[str, FloatArray, int]:
     frames = int(numbers_in(content, path, 1, "num_frames")[0])
     sides, calibrations = content.get("mano_sides"), content.get("mano_calib")
     if not isinstance(sides, list) or sides not in (["left"], ["right"]) or not 0 <= frames < MOST_FRAMES:
-        raise HandvizError(f"{path} does not say that one left or right hand is in the sequence: it is not DexYCB's.")
+        raise HandvizError(
+            f"{path} does not say that one left or right hand is in the sequence: it is not DexYCB's.",
+            ErrorCode.FILE_DAMAGED,
+        )
     if not isinstance(calibrations, list) or not calibrations:
-        raise HandvizError(f"{path} has no mano_calib: it is not DexYCB's.")
+        raise HandvizError(f"{path} has no mano_calib: it is not DexYCB's.", ErrorCode.FILE_DAMAGED)
     shape = sequence.root / "calibration" / f"mano_{Path(str(calibrations[0])).name}" / "mano.yml"
     return sides[0], numbers_in(read_yaml(shape, "the hand's shape"), shape, 10, "betas"), frames
 

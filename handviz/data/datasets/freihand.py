@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import project_points
 from handviz.core.records import FloatArray
 from handviz.data.datasets.annotated import AnnotatedHand
@@ -111,7 +111,9 @@ class FreiHand:
 def open_split(name: str, root: Path, split: str) -> FreiHand:
     """A split of FreiHAND; HandvizError says what is missing. The text of the vertices is read once (see there)."""
     if split not in SPLITS[name]:
-        raise HandvizError(f"FreiHAND has no split {split!r}: there are {', '.join(SPLITS[name])}.")
+        raise HandvizError(
+            f"FreiHAND has no split {split!r}: there are {', '.join(SPLITS[name])}.", ErrorCode.UNKNOWN_NAME
+        )
     part = split.partition("_")[0]
     truth = read_truth(root, part)
     pictures = _found(root, f"{part}/rgb", part)
@@ -122,7 +124,7 @@ def open_split(name: str, root: Path, split: str) -> FreiHand:
     remarks += _tip_remark(truth)
     backgrounds = find_backgrounds(root) if split.endswith(f"_{OWN}") else None
     if backgrounds is not None and not masks.is_dir():
-        raise HandvizError(f"{masks} is missing: unpack {ARCHIVES[part]} ({PAGE}) again.")
+        raise HandvizError(f"{masks} is missing: unpack {ARCHIVES[part]} ({PAGE}) again.", ErrorCode.FILE_MISSING)
     return FreiHand(split, pictures, masks if masks.is_dir() else None, truth, numbers, tuple(remarks), backgrounds)
 
 
@@ -142,7 +144,9 @@ def read_truth(root: Path, part: str) -> Truth:
     lengths = {path.name: len(array) for path, array in zip(paths.values(), arrays, strict=True) if array is not None}
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{file} {length:,}" for file, length in lengths.items())
-        raise HandvizError(f"The lists in {folder} do not belong together ({said} hands): {remedy}")
+        raise HandvizError(
+            f"The lists in {folder} do not belong together ({said} hands): {remedy}", ErrorCode.FILES_DISAGREE
+        )
     return truth
 
 
@@ -164,7 +168,10 @@ def _numbers(truth: Truth, pictures: Path, split: str) -> tuple[NDArray[np.intp]
         remarks.append(f"{len(missing):,} pictures are missing, the first is {pictures / _file(missing[0])}.")
     kept = wanted[usable & found]
     if not len(kept):
-        raise HandvizError(f"No picture of FreiHAND's {split} is usable. {' '.join(remarks)} Download {PAGE} anew.")
+        raise HandvizError(
+            f"No picture of FreiHAND's {split} is usable. {' '.join(remarks)} Download {PAGE} anew.",
+            ErrorCode.EMPTY_INPUT,
+        )
     return kept, remarks
 
 
@@ -174,7 +181,8 @@ def _check_belong(pictures: Path, names: frozenset[str], most: int, hands: int) 
     if last and int(last[:8]) >= most:
         raise HandvizError(
             f"{pictures / last} has no annotation, for the lists hold {hands:,} hands: pictures and lists are not of "
-            f"one download of {PAGE}."
+            f"one download of {PAGE}.",
+            ErrorCode.FILES_DISAGREE,
         )
 
 
@@ -202,13 +210,18 @@ def _versions(split: str) -> tuple[int, ...]:
 def _found(root: Path, relative: str, part: str) -> Path:
     """The file or folder in the root or where one of the two archives puts it; people have both layouts."""
     if not root.is_dir():
-        raise HandvizError(f"{root} is not a folder: give the one into which {ARCHIVES[part]} was unpacked.")
+        raise HandvizError(
+            f"{root} is not a folder: give the one into which {ARCHIVES[part]} was unpacked.", ErrorCode.FILE_MISSING
+        )
     own_name = ARCHIVES[part].removesuffix(".zip")
     folders = [root / own_name, root, root.parent / own_name, root / FOLDERS[0], root.parent / FOLDERS[0]]
     for folder in folders:
         if (folder / relative).exists():
             return folder / relative
-    raise HandvizError(f"{root / relative} is missing: download {ARCHIVES[part]} from {PAGE} and unpack it there.")
+    raise HandvizError(
+        f"{root / relative} is missing: download {ARCHIVES[part]} from {PAGE} and unpack it there.",
+        ErrorCode.FILE_MISSING,
+    )
 
 
 def _file(number: int) -> str:

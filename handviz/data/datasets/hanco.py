@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import axis_angle_from_rotation, project_points, rotation_from_axis_angle
 from handviz.core.records import FloatArray
 from handviz.data.datasets.annotated import AnnotatedHand
@@ -117,7 +117,9 @@ class HanCo:
 def open_split(name: str, root: Path, split: str) -> HanCo:
     """A split of HanCo; HandvizError says what is missing. The many small files are read once and kept."""
     if split not in SPLITS[name]:
-        raise HandvizError(f"HanCo has no split {split!r}: there are {', '.join(SPLITS[name])}.")
+        raise HandvizError(
+            f"HanCo has no split {split!r}: there are {', '.join(SPLITS[name])}.", ErrorCode.UNKNOWN_NAME
+        )
     part, _, choice = split.partition("_")
     backgrounds = (choice,) if choice in PICTURE_FOLDERS else ("gs",) if choice == OWN else BACKGROUNDS[part]
     own = find_backgrounds(root) if choice == OWN else None
@@ -126,10 +128,13 @@ def open_split(name: str, root: Path, split: str) -> HanCo:
     samples, problems = _samples(folders, moments, backgrounds)
     remarks = (*moments.remarks, *sentences_on(problems))
     if not len(samples):
-        raise HandvizError(f"No picture of HanCo's {split} is usable. {' '.join(remarks)} Download {PAGE} anew.")
+        raise HandvizError(
+            f"No picture of HanCo's {split} is usable. {' '.join(remarks)} Download {PAGE} anew.", ErrorCode.EMPTY_INPUT
+        )
     if own is not None and not folders.has_masks:
         raise HandvizError(
-            f"{folders.masks} is missing: download the masks of the hands from {PAGE} and unpack them there."
+            f"{folders.masks} is missing: download the masks of the hands from {PAGE} and unpack them there.",
+            ErrorCode.FILE_MISSING,
         )
     return HanCo(split, folders, moments, samples, backgrounds, remarks, own)
 

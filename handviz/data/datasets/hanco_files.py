@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
 from handviz.data.datasets.freiburg import FARTHEST_M, MANO_SIZE, NEAREST_M, POSE_AND_SHAPE, camera_matrices, knuckle_of
 from handviz.data.datasets.images import sentences_on
@@ -72,7 +72,9 @@ class Moments:
 def found_folders(root: Path, pictures: Sequence[str]) -> Folders:
     """Where everything lies, unpacked into one folder or each archive into its own; HandvizError names what is not."""
     if not root.is_dir():
-        raise HandvizError(f"{root} is not a folder: give the one into which HanCo's archives were unpacked.")
+        raise HandvizError(
+            f"{root} is not a folder: give the one into which HanCo's archives were unpacked.", ErrorCode.FILE_MISSING
+        )
     masks = _place(root, "mask_hand")
     return Folders(
         root=root,
@@ -94,7 +96,9 @@ def read_moments(folders: Folders, *, is_train: bool, only_valid: bool) -> Momen
     remarks = _flag_remarks(of_split, fitted, only_valid=only_valid)
     chosen = of_split & fitted
     if not chosen.any():
-        raise HandvizError(f"{folders.meta} lists no frame of this split with a fit. {' '.join(remarks)}")
+        raise HandvizError(
+            f"{folders.meta} lists no frame of this split with a fit. {' '.join(remarks)}", ErrorCode.EMPTY_INPUT
+        )
     # Whole sequences are kept, so that every split finds the same files.
     rows = np.flatnonzero(flags["has_fit"] & np.isin(flags["sequence"], flags["sequence"][chosen]))
     sequences, starts = np.unique(flags["sequence"][rows], return_index=True)
@@ -113,7 +117,9 @@ def read_flags(path: Path) -> dict[str, NDArray[Any]]:
     """Sequence and frame of every entry of ``meta.json``, and its flags, one row per frame; HandvizError if damaged."""
     meta = _json(path, LARGEST_META_BYTES)
     if not isinstance(meta, dict) or not all(isinstance(meta.get(flag), list) for flag in FLAGS):
-        raise HandvizError(f"{path} is not HanCo's: it needs lists {', '.join(FLAGS)}. Download {PAGE} anew.")
+        raise HandvizError(
+            f"{path} is not HanCo's: it needs lists {', '.join(FLAGS)}. Download {PAGE} anew.", ErrorCode.FILE_DAMAGED
+        )
     columns: dict[str, list[Any]] = {name: [] for name in ("sequence", "frame", *FLAGS)}
     try:
         for sequence, rows in enumerate(zip(*(meta[flag] for flag in FLAGS), strict=True)):
@@ -123,7 +129,9 @@ def read_flags(path: Path) -> dict[str, NDArray[Any]]:
                 for flag, value in zip(FLAGS, values, strict=True):
                     columns[flag].append(bool(value))
     except (TypeError, ValueError) as error:
-        raise HandvizError(f"{path}: its lists do not belong together ({error}). Download {PAGE} anew.") from error
+        raise HandvizError(
+            f"{path}: its lists do not belong together ({error}). Download {PAGE} anew.", ErrorCode.FILE_DAMAGED
+        ) from error
     return {name: np.array(column, bool if name in FLAGS else np.intp) for name, column in columns.items()}
 
 
@@ -213,12 +221,14 @@ def _json(path: Path, largest_bytes: int) -> Any:
     """What a JSON file holds; HandvizError for one that is missing, damaged or too large."""
     try:
         if path.stat().st_size > largest_bytes:
-            raise HandvizError(f"{path} is larger than {largest_bytes:,} bytes: it is not HanCo's.")
+            raise HandvizError(
+                f"{path} is larger than {largest_bytes:,} bytes: it is not HanCo's.", ErrorCode.TOO_LARGE
+            )
         return json.loads(path.read_bytes())
     except OSError as error:
-        raise HandvizError(f"{path} ({error.strerror or error})") from error
+        raise HandvizError(f"{path} ({error.strerror or error})", ErrorCode.FILE_UNREADABLE) from error
     except (ValueError, RecursionError) as error:
-        raise HandvizError(f"{path} is cut off or no JSON") from error
+        raise HandvizError(f"{path} is cut off or no JSON", ErrorCode.FILE_DAMAGED) from error
 
 
 def _numbers(value: Any, shape: tuple[int, ...]) -> FloatArray:
@@ -233,7 +243,10 @@ def _found(root: Path, name: str) -> Path:
     place = _place(root, name)
     if not place.exists():
         archive = ARCHIVES.get(name, f"HanCo_{name}")
-        raise HandvizError(f"{root / name} is missing: download {archive}.zip from {PAGE} and unpack it into {root}.")
+        raise HandvizError(
+            f"{root / name} is missing: download {archive}.zip from {PAGE} and unpack it into {root}.",
+            ErrorCode.FILE_MISSING,
+        )
     return place
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import axis_angle_from_rotation, project_points, rotation_from_axis_angle
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
 from handviz.data.datasets.annotated import AnnotatedHand
@@ -111,17 +111,21 @@ def _listed(name: str, root: Path, split: str) -> list[str]:
         raise HandvizError(
             f"{missing} is missing: {root} is not the folder of HO-3D that holds train, evaluation, train.txt and "
             f"evaluation.txt. Download {name.replace('ho3d', 'HO-3D')} from the page that README.md of "
-            "shreyashampali/ho3d on GitHub names."
+            "shreyashampali/ho3d on GitHub names.",
+            ErrorCode.FILE_MISSING,
         )
     try:
         lines = [line.strip() for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise HandvizError(f"{path} cannot be read ({error}): download it again.") from error
+        raise HandvizError(f"{path} cannot be read ({error}): download it again.", ErrorCode.FILE_UNREADABLE) from error
     wrong = next((line for line in lines if not LINE.fullmatch(line)), None)
     if wrong is not None or not lines:
-        raise HandvizError(f"{path} is not HO-3D's list: {wrong!r} is not SEQUENCE/NUMBER.")
+        raise HandvizError(f"{path} is not HO-3D's list: {wrong!r} is not SEQUENCE/NUMBER.", ErrorCode.FILE_DAMAGED)
     if len(set(lines)) != len(lines):
-        raise HandvizError(f"{path} names {len(lines) - len(set(lines))} pictures more than once: download it again.")
+        raise HandvizError(
+            f"{path} names {len(lines) - len(set(lines))} pictures more than once: download it again.",
+            ErrorCode.FILE_DAMAGED,
+        )
     return lines
 
 
@@ -154,7 +158,8 @@ def _check_version(folder: Path, suffix: str, pictures: frozenset[str]) -> None:
     endings = {Path(name).suffix for name in pictures}
     if suffix not in endings and PICTURE_SUFFIX[found] in endings:
         raise HandvizError(
-            f"{folder / 'rgb'} holds {PICTURE_SUFFIX[found]} pictures and no {suffix} ones: it is {found}: name it so."
+            f"{folder / 'rgb'} holds {PICTURE_SUFFIX[found]} pictures and no {suffix} ones: it is {found}: name it so.",
+            ErrorCode.FILES_DISAGREE,
         )
 
 
@@ -196,7 +201,7 @@ def _usable(what: str, root: Path, names: list[str], places: np.ndarray, results
     remarks = sentences_on(problems)
     good = np.flatnonzero(problems == "")
     if not len(good):
-        raise HandvizError(f"{root}: nothing of {what} can be used. " + " ".join(remarks))
+        raise HandvizError(f"{root}: nothing of {what} can be used. " + " ".join(remarks), ErrorCode.EMPTY_INPUT)
     good = good[np.argsort(places[good])]
     keys = [key for key in results[0] if key != "problem"]
     return Ho3dFrames(
@@ -214,7 +219,9 @@ def open_split(name: str, root: Path, split: str) -> "Ho3d":
     Raises HandvizError naming the first thing that is missing, or that belongs to something else.
     """
     if name not in SPLITS or split not in SPLITS[name]:
-        raise HandvizError(f"{name}/{split} is no split of HO-3D; there are {', '.join(SPLITS['ho3d_v2'])}.")
+        raise HandvizError(
+            f"{name}/{split} is no split of HO-3D; there are {', '.join(SPLITS['ho3d_v2'])}.", ErrorCode.UNKNOWN_NAME
+        )
     frames = read_frames(name, root, split)
     if split != EVALUATION:
         return Ho3d(name, split, root, frames)
@@ -315,7 +322,8 @@ def _ground_truth(root: Path, frames: Ho3dFrames) -> _Truth:
         if array is not None and len(array) != frames.listed:
             raise HandvizError(
                 f"{root}: {file} has {len(array)} entries and {EVALUATION}.txt {frames.listed} lines: they belong to "
-                "different versions of HO-3D."
+                "different versions of HO-3D.",
+                ErrorCode.FILES_DISAGREE,
             )
     _check_roots(root, joints, frames)
     return _Truth(joints, vertices)
@@ -333,7 +341,8 @@ def _released(root: Path, file: str) -> Path:
             return path
     raise HandvizError(
         f"{root / file} is missing. The authors have released the evaluation split's ground truth: see README.md of "
-        "shreyashampali/ho3d on GitHub for the archive of this version, and put its files here."
+        "shreyashampali/ho3d on GitHub for the archive of this version, and put its files here.",
+        ErrorCode.FILE_MISSING,
     )
 
 
@@ -344,5 +353,6 @@ def _check_roots(root: Path, joints: FloatArray, frames: Ho3dFrames) -> None:
     if len(errors) and np.median(errors) > LARGEST_ROOT_ERROR_M:
         raise HandvizError(
             f"{root}: the wrists in {GROUND_TRUTH} lie {np.median(errors) * 1000:.0f} mm from those in the folder "
-            f"{EVALUATION}: the file is another version's, or {EVALUATION}.txt was changed."
+            f"{EVALUATION}: the file is another version's, or {EVALUATION}.txt was changed.",
+            ErrorCode.FILES_DISAGREE,
         )

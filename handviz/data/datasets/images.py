@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets.annotated import HandDataset
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class UsablePictures:
         except HandvizError as error:
             reason = str(error).rstrip(".")
             if self.bad_pictures == "stop":
-                raise HandvizError(f"{reason}. --bad-pictures skip leaves such pictures out.") from error
+                raise HandvizError(f"{reason}. --bad-pictures skip leaves such pictures out.", error.code) from error
         self.bad[row] = reason
         logger.warning("%s. Left out, number %d of %s.", reason, len(self.bad), self.dataset.name)
         return None
@@ -82,16 +82,16 @@ def _decoded(path: Path, flags: int) -> NDArray[np.uint8]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise HandvizError(f"{path} cannot be read ({error.strerror or error}).") from error
+        raise HandvizError(f"{path} cannot be read ({error.strerror or error}).", ErrorCode.FILE_UNREADABLE) from error
     # OpenCV fills what is missing of a JPEG with grey and says so on the terminal alone.
     if data.startswith(JPEG_START) and JPEG_END not in data[-64:]:
-        raise HandvizError(f"{path} is cut off: the download or the disk is not whole.")
+        raise HandvizError(f"{path} is cut off: the download or the disk is not whole.", ErrorCode.FILE_DAMAGED)
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error:
         picture = None
     if picture is None:
-        raise HandvizError(f"{path} is not a picture, or is damaged.")
+        raise HandvizError(f"{path} is not a picture, or is damaged.", ErrorCode.FILE_DAMAGED)
     return np.asarray(picture, np.uint8)
 
 
@@ -100,7 +100,8 @@ def _of_size(picture: NDArray[np.uint8], path: Path, size: tuple[int, int] | Non
     if size is not None and (width, height) != size:
         raise HandvizError(
             f"{path} is {width} x {height} pixels and its camera is that of {size[0]} x {size[1]}: "
-            "use the pictures as they were downloaded."
+            "use the pictures as they were downloaded.",
+            ErrorCode.FILES_DISAGREE,
         )
     return picture
 

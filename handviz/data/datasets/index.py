@@ -5,22 +5,19 @@ again when its stamp differs: its folders' times, its list of samples or the way
 folder is always safe.
 """
 
-import contextlib
 import hashlib
 import logging
-import os
 import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.errors import HandvizError
-from handviz.core.files import read_arrays
+from handviz.core.files import read_arrays, write_arrays
 from handviz.data.datasets.json_arrays import cache_folder
 
 logger = logging.getLogger(__name__)
@@ -99,16 +96,9 @@ def _kept(part: Part, folder: Path) -> Arrays | None:
 
 def _read_and_keep(part: Part, folder: Path) -> Arrays:
     arrays = part.read()
-    kept: dict[str, Any] = arrays | {"stamp": np.array(part.stamp)}
-    path = _file(part, folder)
-    half = path.with_suffix(f".{os.getpid()}.part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with half.open("wb") as file:
-            np.savez(file, **kept)
-        os.replace(half, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            half.unlink()
+        write_arrays(_file(part, folder), arrays | {"stamp": np.array(part.stamp)})
+    except (OSError, HandvizError) as error:
         logger.warning("The annotations of %s cannot be kept for the next time (%s)", part.name, error)
     return arrays

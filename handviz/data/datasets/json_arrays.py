@@ -10,7 +10,6 @@ import logging
 import math
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +18,8 @@ import numpy as np
 import platformdirs
 from numpy.typing import DTypeLike
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import open_atomic
 from handviz.core.records import FloatArray
 
 FOLDER_VARIABLE = "HANDVIZ_DATASET_CACHE"
@@ -43,7 +43,7 @@ def number_lists(path: Path, shape: tuple[int, ...], remedy: str, *, dtype: DTyp
     try:
         state = path.stat()
     except OSError as error:
-        raise HandvizError(f"{path} is missing: {remedy}") from error
+        raise HandvizError(f"{path} is missing: {remedy}", ErrorCode.FILE_MISSING) from error
     if state.st_size < KEPT_FROM_BYTES:
         return read_number_lists(path, shape, remedy, dtype=dtype)
     whose = _digest(str(path.resolve()))
@@ -73,12 +73,13 @@ def read_number_lists(path: Path, shape: tuple[int, ...], remedy: str, *, dtype:
         with path.open("rb") as file, np.errstate(over="ignore"):
             parts = [part.astype(dtype) for part in _parts(file, reader)]
     except OSError as error:
-        raise HandvizError(f"{path} cannot be read ({error}): {remedy}") from error
+        raise HandvizError(f"{path} cannot be read ({error}): {remedy}", ErrorCode.FILE_UNREADABLE) from error
     except ValueError as error:
         each = " x ".join(map(str, shape)) if shape else "one"
         raise HandvizError(
             f"{path} is cut off or something else: it should be a list with {each} number{'s' if shape else ''} for "
-            f"each hand, and is not after {reader.whole_samples:,} of them. {remedy}"
+            f"each hand, and is not after {reader.whole_samples:,} of them. {remedy}",
+            ErrorCode.FILE_DAMAGED,
         ) from error
     numbers = np.concatenate(parts) if parts else np.zeros(0, dtype)
     return numbers.reshape(-1, *shape)
@@ -161,11 +162,10 @@ def _keep(numbers: FloatArray, kept: Path, whose: str) -> None:
     """Write the array beside whatever reads an older one, then put it in place; a full or locked disk is no error."""
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=kept.parent, suffix=".part", delete=False) as file:
+        with open_atomic(kept) as file:
             np.save(file, numbers, allow_pickle=False)
-        os.replace(file.name, kept)
         for older in kept.parent.glob(f"{whose}_*.npy"):
             if older != kept:
                 older.unlink()
-    except OSError as error:
+    except (OSError, HandvizError) as error:
         logger.warning("%s cannot be kept (%s): the text will be read again next time", kept, error)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets.annotated import HandDataset
 
 READERS = {"freihand": "freihand", "ho3d_v2": "ho3d", "ho3d_v3": "ho3d", "dexycb": "dexycb", "hanco": "hanco"}
@@ -36,12 +36,15 @@ def parsed(text: str | Path) -> DatasetSpec:
     """The dataset that a text names; HandvizError says which names and splits there are."""
     match = SPEC.fullmatch(str(text))
     if match is None:
-        raise HandvizError(f"{text} names no dataset: write NAME/SPLIT:FOLDER, such as freihand/evaluation:FreiHAND")
+        raise HandvizError(
+            f"{text} names no dataset: write NAME/SPLIT:FOLDER, such as freihand/evaluation:FreiHAND",
+            ErrorCode.BAD_VALUE,
+        )
     name, root = match["name"], Path(match["root"]).expanduser()
     known = splits(name)
     split = match["split"] or known[0]
     if split not in known:
-        raise HandvizError(f"{name} has no split {split!r}; there are {', '.join(known)}")
+        raise HandvizError(f"{name} has no split {split!r}; there are {', '.join(known)}", ErrorCode.UNKNOWN_NAME)
     return DatasetSpec(name, split, root)
 
 
@@ -69,5 +72,5 @@ def open_dataset(spec: str | Path | DatasetSpec) -> HandDataset:
 def reader(name: str) -> ModuleType:
     """The module that reads a dataset, loaded when it is first needed."""
     if name not in READERS:
-        raise HandvizError(f"there is no dataset {name!r}; there are {', '.join(READERS)}")
+        raise HandvizError(f"there is no dataset {name!r}; there are {', '.join(READERS)}", ErrorCode.UNKNOWN_NAME)
     return importlib.import_module(f"handviz.data.datasets.{READERS[name]}")

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays
 from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.data.synthetic.generator import LABELS, labels_file, pictures_file, read_manifest
@@ -43,7 +43,8 @@ def shard_numbers(directory: Path) -> list[int]:
     numbers = sorted(map(_shard_number, directory.glob("shard_*_pictures.npz")))
     if not numbers:
         raise HandvizError(
-            f"{directory} holds no rendered hands: make some with 'handviz synthesize --out {directory}'"
+            f"{directory} holds no rendered hands: make some with 'handviz synthesize --out {directory}'",
+            ErrorCode.EMPTY_INPUT,
         )
     manifest = directory / "manifest.json"
     if not manifest.is_file():
@@ -54,7 +55,8 @@ def shard_numbers(directory: Path) -> list[int]:
     count, size = plan["count"], plan["shard_size"]
     if type(count) is not int or type(size) is not int or min(count, size) < 1:
         raise HandvizError(
-            f"{manifest} is damaged (count {str(count)[:40]!r}, shard_size {str(size)[:40]!r}): choose another folder"
+            f"{manifest} is damaged (count {str(count)[:40]!r}, shard_size {str(size)[:40]!r}): choose another folder",
+            ErrorCode.FILE_DAMAGED,
         )
     return [number for number in numbers if number < -(-count // size)]
 
@@ -67,14 +69,15 @@ def check_hand_model(directory: Path, template: HandTemplate) -> None:
         raise HandvizError(
             f"{directory} holds rendered hands of the hand model {str(known or 'open_hand')[:12]}, not of "
             f"{template.name} {template.fingerprint[:12]}: a MANO hand is trained and evaluated on the datasets that "
-            "have its vertices (freihand:DIR, ho3d_v2:DIR, dexycb:DIR, hanco:DIR)"
+            "have its vertices (freihand:DIR, ho3d_v2:DIR, dexycb:DIR, hanco:DIR)",
+            ErrorCode.MODEL_MISMATCH,
         )
 
 
 def _shard_number(path: Path) -> int:
     known = PICTURES_NAME.fullmatch(path.name)
     if known is None:
-        raise HandvizError(f"{path} is not a file of synthesize: move it away")
+        raise HandvizError(f"{path} is not a file of synthesize: move it away", ErrorCode.UNSUPPORTED_FORMAT)
     return int(known[1])
 
 
@@ -87,11 +90,13 @@ def read_labels(directory: Path, shard: int) -> dict[str, FloatArray]:
     for name, shape in LABELS.items():
         values = found[name]
         if values.dtype.kind not in "fiu":
-            raise HandvizError(f"{path}: {name} holds no numbers: {REMEDY}")
+            raise HandvizError(f"{path}: {name} holds no numbers: {REMEDY}", ErrorCode.FILE_DAMAGED)
         if values.shape != (count, *shape):
-            raise HandvizError(f"{path}: {name} has the shape {values.shape}, not {(count, *shape)}: {REMEDY}")
+            raise HandvizError(
+                f"{path}: {name} has the shape {values.shape}, not {(count, *shape)}: {REMEDY}", ErrorCode.WRONG_SHAPE
+            )
         if not np.isfinite(values).all():
-            raise HandvizError(f"{path}: {name} holds numbers that are not finite: {REMEDY}")
+            raise HandvizError(f"{path}: {name} holds numbers that are not finite: {REMEDY}", ErrorCode.NOT_FINITE)
     return {name: found[name] for name in LABELS}
 
 
@@ -99,7 +104,8 @@ def _check_not_older(path: Path, lacking: set[str]) -> None:
     if lacking:
         raise HandvizError(
             f"{path} lacks {', '.join(sorted(lacking))}: it was rendered by an older generator; "
-            "run synthesize again, into another folder"
+            "run synthesize again, into another folder",
+            ErrorCode.VERSION_MISMATCH,
         )
 
 
@@ -110,7 +116,9 @@ def decode(data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
     except cv2.error:
         picture = None
     if picture is None or picture.shape != (CROP_SIZE, CROP_SIZE, 3):
-        raise HandvizError(f"{path} holds a picture that is not a {CROP_SIZE} x {CROP_SIZE} JPEG: {REMEDY}")
+        raise HandvizError(
+            f"{path} holds a picture that is not a {CROP_SIZE} x {CROP_SIZE} JPEG: {REMEDY}", ErrorCode.FILE_DAMAGED
+        )
     return np.asarray(picture[..., ::-1], np.uint8)
 
 
@@ -118,9 +126,11 @@ def jpeg_parts(jpeg: NDArray[Any], ends: NDArray[Any], path: Path, count: int) -
     """Bytes of ``count`` pictures that lie one after the other, from their ends (N,); HandvizError if they do not."""
     sound = jpeg.dtype == np.uint8 and jpeg.ndim == ends.ndim == 1 and ends.dtype.kind in "iu" and len(ends) > 0
     if not sound or (np.diff(ends.astype(np.int64), prepend=0) < 1).any() or ends[-1] != len(jpeg):
-        raise HandvizError(f"{path} is damaged (its pictures do not lie one after the other): {REMEDY}")
+        raise HandvizError(
+            f"{path} is damaged (its pictures do not lie one after the other): {REMEDY}", ErrorCode.FILE_DAMAGED
+        )
     if len(ends) != count:
-        raise HandvizError(f"{path} holds {len(ends)} pictures, its labels {count}: {REMEDY}")
+        raise HandvizError(f"{path} holds {len(ends)} pictures, its labels {count}: {REMEDY}", ErrorCode.FILES_DISAGREE)
     return np.split(jpeg, ends[:-1])
 
 
@@ -130,7 +140,8 @@ def bits(columns: dict[str, NDArray[Any]], name: str, path: Path, shape: tuple[i
     wanted = shape[0], -(-shape[1] // 8)
     if packed.dtype != np.uint8 or packed.shape != wanted:
         raise HandvizError(
-            f"{path}: {name} is {packed.dtype} of the shape {packed.shape}, not uint8 of {wanted}: {REMEDY}"
+            f"{path}: {name} is {packed.dtype} of the shape {packed.shape}, not uint8 of {wanted}: {REMEDY}",
+            ErrorCode.WRONG_SHAPE,
         )
     return np.unpackbits(packed, axis=1)[:, : shape[1]].astype(bool)
 

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
-from handviz.core.files import read_arrays
+from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import read_arrays, write_arrays, write_files
 from handviz.data.synthetic.sample import render_samples
 from handviz.hand_models.open_hand import load_open_hand
 
@@ -98,13 +98,6 @@ def pictures_file(directory: Path, shard: int) -> Path:
     return directory / f"shard_{shard:05d}_pictures.npz"
 
 
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-    os.replace(part, path)
-
-
 def encode(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     """RGB (H, W, 3) -> JPEG bytes."""
     _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -119,9 +112,9 @@ def render_shard(plan: Plan, shard: int) -> int:
         jpegs.append(encode(sample.picture, int(rng.integers(55, 96))))
         samples.append(sample._replace(picture=sample.picture[:0], mask=np.packbits(sample.mask)))
     columns = {name: np.stack([sample.labels[name] for sample in samples]).astype(np.float32) for name in LABELS}
-    _save(labels_file(plan.directory, shard), columns)
+    write_arrays(labels_file(plan.directory, shard), columns)
     ends = np.cumsum([len(data) for data in jpegs])
-    _save(
+    write_arrays(
         pictures_file(plan.directory, shard),
         {
             "jpeg": np.concatenate(jpegs),
@@ -140,7 +133,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise HandvizError(f"{path} is damaged ({error}): choose another folder") from error
+        raise HandvizError(f"{path} is damaged ({error}): choose another folder", ErrorCode.FILE_DAMAGED) from error
 
 
 def _check_manifest(plan: Plan) -> None:
@@ -160,12 +153,16 @@ def _check_manifest(plan: Plan) -> None:
             if found.get(key) != manifest[key]:
                 raise HandvizError(
                     f"{plan.directory} holds samples of {key} {found.get(key)}, not {manifest[key]}: "
-                    "choose another folder"
+                    "choose another folder",
+                    ErrorCode.FOLDER_TAKEN,
                 )
     elif plan.directory.is_file() or (plan.directory.exists() and any(plan.directory.iterdir())):
-        raise HandvizError(f"{plan.directory} holds something that synthesize did not make: choose another folder")
+        raise HandvizError(
+            f"{plan.directory} holds something that synthesize did not make: choose another folder",
+            ErrorCode.FOLDER_TAKEN,
+        )
     plan.directory.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    write_files({path: (json.dumps(manifest, indent=2) + "\n").encode()})
 
 
 def _job(task: tuple[Plan, int]) -> int:

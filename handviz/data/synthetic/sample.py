@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.data.synthetic import look
 from handviz.data.synthetic.arm import PosedArm
@@ -221,5 +221,5 @@ def render_samples(rng: np.random.Generator, count: int, hidden: tuple[float, fl
                 break
             sample = _sample(own, maker.poser.sample(own, 1)[0], bank, hidden)
         if sample is None:
-            raise HandvizError(_never_within(hidden))
+            raise HandvizError(_never_within(hidden), ErrorCode.BAD_VALUE)
         yield sample

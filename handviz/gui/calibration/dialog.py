@@ -6,7 +6,7 @@ from PyQt6.QtCore import pyqtSignal
 from PyQt6.QtWidgets import QDialog, QFileDialog, QHBoxLayout, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from handviz.core.errors import HandvizError
-from handviz.core.files import write_whole
+from handviz.core.files import write_files
 from handviz.core.lens import ASSUMED_LENS, HandSize, Lens, angle_of_equivalent_deg
 from handviz.core.lens_files import lens_text, opencv_text, read_lens
 from handviz.gui.calibration.checkerboard_page import BoardPage
@@ -162,7 +162,7 @@ class LensDialog(QDialog):
         store.remember(LENS_FOLDER, str(path.parent))
         try:
             text = opencv_text(lens) if path.suffix.lower() in YAML_SUFFIXES else lens_text(lens)
-            write_whole({path: text.encode("utf-8")})
+            write_files({path: text.encode("utf-8")})
             self._controller.say(f"Saved {path}")
             self.complain("")
         except HandvizError as error:

@@ -10,6 +10,7 @@ from PyQt6.QtCore import QStandardPaths
 from PyQt6.QtGui import QImage
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import atomic_path
 from handviz.gui.record.output_panel import OutputPanel
 from handviz.gui.session.controller import Controller
 from handviz.gui.view.viewport import Viewport
@@ -44,7 +45,9 @@ def _save(image: QImage, path: Path) -> None:
     except OSError as error:
         raise HandvizError(f"The folder {path.parent} cannot be made ({error.strerror}).") from error
     quality = JPEG_QUALITY if path.suffix.lower() in (".jpg", ".jpeg") else DEFAULT_QUALITY
-    if image.isNull() or not image.save(str(path), quality=quality):
+    with atomic_path(path) as part:
+        if not image.isNull() and image.save(str(part), quality=quality):
+            return
         raise HandvizError(f"The picture cannot be written to {path}.")
 
 

@@ -9,6 +9,7 @@ import platformdirs
 from PyQt6.QtCore import QSettings
 
 from handviz.core.errors import HandvizError
+from handviz.core.files import write_files
 from handviz.core.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens
 from handviz.core.lens_files import hand_size_from_text, hand_size_text, lens_from_text, lens_text
 from handviz.core.records import SMOOTHING_KINDS, VARIANTS, SideChoice, SmoothingKind, VariantName
@@ -155,8 +156,8 @@ class SettingsStore:
         if self.path.is_file():
             kept = self.path.with_name(f"{self.path.name}.before-reset")
             try:
-                kept.write_bytes(self.path.read_bytes())
-            except OSError:
+                write_files({kept: self.path.read_bytes()})
+            except (OSError, HandvizError):
                 kept = None
         self._file.clear()
         self._file.setValue(VERSION_KEY, LAYOUT_VERSION)

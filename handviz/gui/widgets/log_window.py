@@ -17,7 +17,7 @@ from PyQt6.QtWidgets import (
 )
 
 from handviz.core.errors import HandvizError
-from handviz.core.files import write_whole
+from handviz.core.files import write_files
 from handviz.gui.widgets.controls import named_label, push_button, row_of
 
 MOST_LINES = 5000
@@ -100,7 +100,7 @@ class LogWindow(QDialog):
         if not path:
             return
         try:
-            write_whole({Path(path): self.text.toPlainText().encode("utf-8")})
+            write_files({Path(path): self.text.toPlainText().encode("utf-8")})
             self.sentence.setText(f"Saved {path}")
         except HandvizError as error:
             self.sentence.setText(str(error))

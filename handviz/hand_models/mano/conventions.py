@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import axis_angle_from_rotation, rotation_from_axis_angle
 from handviz.core.records import FloatArray, Handedness
 from handviz.hand_models.mano.parameters import (
@@ -115,7 +115,9 @@ def checked_rotations(rotations: FloatArray, tolerance: float = 1e-3) -> FloatAr
         square = np.swapaxes(rotations, -1, -2) @ rotations
         is_right = np.abs(square - np.eye(3)).max(initial=0) < tolerance and (np.linalg.det(rotations) > 0).all()
     if not is_right:
-        raise HandvizError("the pose holds matrices that are no rotations: is it in another convention?")
+        raise HandvizError(
+            "the pose holds matrices that are no rotations: is it in another convention?", ErrorCode.BAD_VALUE
+        )
     return rotations
 
 
@@ -151,6 +153,8 @@ def hand_vertices(hand: CanonicalMano, template: HandTemplate) -> FloatArray:
 def split_48(numbers: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """MANO's (48 + 10,) in a row -> turn (3,), pose (45,), shape (10,); HandvizError at another count."""
     if np.shape(numbers) != (3 + POSE_SIZE + SHAPE_SIZE,):
-        raise HandvizError(f"MANO's parameters in a row are 48 + 10 numbers, not {np.shape(numbers)}")
+        raise HandvizError(
+            f"MANO's parameters in a row are 48 + 10 numbers, not {np.shape(numbers)}", ErrorCode.WRONG_SHAPE
+        )
     turn, pose, shape = np.split(np.asarray(numbers, np.float64), [3, 3 + POSE_SIZE])
     return turn, pose, shape

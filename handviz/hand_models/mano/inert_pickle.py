@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 
 LARGEST_FILE_BYTES = 64 * 2**20
 NUMBER_CODE = re.compile(r"[<>|=]?([biuf][1248])")
@@ -80,7 +80,10 @@ class _InertUnpickler(pickle.Unpickler):
         full = f"{module}.{name}"
         plain = full in ARRAY_NAMES | BUFFER_NAMES | OBJECT_NAMES | OTHER_NAMES
         if not (plain or SPARSE_NAME.fullmatch(full) or CHUMPY_NAME.fullmatch(full)):
-            raise HandvizError(f"{self._source} asks for {full}, which a file of numbers does not need; it was not run")
+            raise HandvizError(
+                f"{self._source} asks for {full}, which a file of numbers does not need; it was not run",
+                ErrorCode.UNSAFE_FILE,
+            )
         if full not in self._records:
             self._records[full] = type("Record", (Record,), {"kind": full})
         return self._records[full]
@@ -92,15 +95,17 @@ def load_records(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE_BYTES + 1)
         if len(content) > LARGEST_FILE_BYTES:
-            raise HandvizError(f"{path} is larger than {LARGEST_FILE_BYTES} bytes: not a file that is read here")
+            raise HandvizError(
+                f"{path} is larger than {LARGEST_FILE_BYTES} bytes: not a file that is read here", ErrorCode.TOO_LARGE
+            )
         _check_opcodes(content, str(path))
         loaded = _InertUnpickler(io.BytesIO(content), str(path)).load()
     except OSError as error:
-        raise HandvizError(f"{path} cannot be read: {error}") from error
+        raise HandvizError(f"{path} cannot be read: {error}", ErrorCode.FILE_UNREADABLE) from error
     except BROKEN_PICKLE as error:
-        raise HandvizError(f"{path} is damaged or is not a pickle: {error}") from error
+        raise HandvizError(f"{path} is damaged or is not a pickle: {error}", ErrorCode.FILE_DAMAGED) from error
     if not isinstance(loaded, dict):
-        raise HandvizError(f"{path} holds a {type(loaded).__name__}, expected a dictionary")
+        raise HandvizError(f"{path} holds a {type(loaded).__name__}, expected a dictionary", ErrorCode.FILE_DAMAGED)
     return loaded
 
 
@@ -108,9 +113,12 @@ def _check_opcodes(content: bytes, source: str) -> None:
     """Refuse what would allocate without end (lengths, memo places) or reach outside the file."""
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name in REFUSED_OPCODES:
-            raise HandvizError(f"{source} uses the pickle opcode {opcode.name}, which a file of numbers does not need")
+            raise HandvizError(
+                f"{source} uses the pickle opcode {opcode.name}, which a file of numbers does not need",
+                ErrorCode.UNSAFE_FILE,
+            )
         if opcode.name in MEMO_OPCODES and not 0 <= int(argument or 0) <= len(content):
-            raise HandvizError(f"{source} asks for memo place {argument}: damaged")
+            raise HandvizError(f"{source} asks for memo place {argument}: damaged", ErrorCode.FILE_DAMAGED)
 
 
 def array_from(value: Any, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import KEYPOINT_COUNT, FloatArray, Handedness
 from handviz.hand_models.coarse import coarse_tokens
 from handviz.hand_models.mano.inert_pickle import array_from, load_records
@@ -51,7 +51,10 @@ def load_mano(
     arrays = _read(path)
     found: Handedness = "left" if _is_left(arrays) else "right"
     if side not in (None, found):
-        raise HandvizError(WRONG_SIDE.format(path=path, found=found, side=side, name=f"MANO_{str(side).upper()}.pkl"))
+        raise HandvizError(
+            WRONG_SIDE.format(path=path, found=found, side=side, name=f"MANO_{str(side).upper()}.pkl"),
+            ErrorCode.MODEL_MISMATCH,
+        )
     if found == "left":
         arrays = _mirrored(arrays, left_shapes_repaired=left_shapes_repaired)
     if flat_hand_mean:
@@ -100,26 +103,34 @@ def _read(path: Path) -> dict[str, FloatArray]:
     records = load_records(path)
     body = next((model for name, model in BODY_MODELS.items() if name in records), None)
     if body is not None:
-        raise HandvizError(f"{path} is the body model {body}: give MANO_RIGHT.pkl of mano_v1_2.zip, folder models")
+        raise HandvizError(
+            f"{path} is the body model {body}: give MANO_RIGHT.pkl of mano_v1_2.zip, folder models",
+            ErrorCode.MODEL_MISMATCH,
+        )
     arrays: dict[str, FloatArray] = {}
     for name, shape in SHAPES.items():
         if name not in records:
-            raise HandvizError(f"{path} has no {name!r}: not a MANO file (MANO_RIGHT.pkl of mano_v1_2.zip is one)")
+            raise HandvizError(
+                f"{path} has no {name!r}: not a MANO file (MANO_RIGHT.pkl of mano_v1_2.zip is one)",
+                ErrorCode.FILE_DAMAGED,
+            )
         try:
             arrays[name] = array_from(records[name], shape).astype(np.float64)
         except ValueError as error:
-            raise HandvizError(f"{path}: {name!r} is not MANO's: {error}") from error
+            raise HandvizError(f"{path}: {name!r} is not MANO's: {error}", ErrorCode.FILE_DAMAGED) from error
         if not np.isfinite(arrays[name]).all():
-            raise HandvizError(f"{path}: {name!r} is not MANO's: it contains values that are not finite")
+            raise HandvizError(
+                f"{path}: {name!r} is not MANO's: it contains values that are not finite", ErrorCode.NOT_FINITE
+            )
     if not (arrays["J_regressor"].sum(axis=1) > 0).all():
-        raise HandvizError(f"{path}: 'J_regressor' is not MANO's: a row does not sum to 1")
+        raise HandvizError(f"{path}: 'J_regressor' is not MANO's: a row does not sum to 1", ErrorCode.FILE_DAMAGED)
     return arrays
 
 
 def _parents(tree: FloatArray, path: Path) -> tuple[int, ...]:
     parents = (-1, *(int(parent) for parent in tree[0, 1:]))
     if any(not 0 <= parent < joint for joint, parent in enumerate(parents) if joint):
-        raise HandvizError(f"{path}: 'kintree_table' is not MANO's: {parents}")
+        raise HandvizError(f"{path}: 'kintree_table' is not MANO's: {parents}", ErrorCode.FILE_DAMAGED)
     return parents
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from handviz.core.errors import HandvizError
-from handviz.core.files import write_whole
+from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import write_files
 from handviz.io.recording.animated_glb import AnimationColour, animated_glb, fit_tracks
 from handviz.io.recording.bvh import bvh_text, fit_skeleton
 from handviz.io.recording.recorded import Track, read_entries, read_tracks
@@ -44,8 +44,10 @@ def animate(
         try:
             rows = b"".join(table_rows(entry) for entry in entries)
         except (KeyError, TypeError, ValueError) as error:
-            raise HandvizError(f"{recording} is damaged, or not of this version of handviz ({error!r}).") from error
-        write_whole({folder / TABLE_NAME: table_header() + rows})
+            raise HandvizError(
+                f"{recording} is damaged, or not of this version of handviz ({error!r}).", ErrorCode.FILE_DAMAGED
+            ) from error
+        write_files({folder / TABLE_NAME: table_header() + rows})
         done.append(Animation(folder / TABLE_NAME, f"keypoints of {len(entries)} results"))
     return done
 
@@ -53,7 +55,7 @@ def animate(
 def _write_glb(path: Path, tracks: list[Track], colour: AnimationColour) -> Animation:
     hands = fit_tracks(tracks)
     content = animated_glb(hands, colour=colour)
-    write_whole({path: content})
+    write_files({path: content})
     told = [
         f"{hand.track.name} {len(hand.track.times_s)} keys, "
         f"{_distance(hand.fit.mean_error_mm, hand.fit.largest_error_mm)}"
@@ -64,7 +66,7 @@ def _write_glb(path: Path, tracks: list[Track], colour: AnimationColour) -> Anim
 
 def _write_bvh(path: Path, track: Track) -> Animation:
     skeleton = fit_skeleton(track)
-    write_whole({path: bvh_text(skeleton).encode("ascii")})
+    write_files({path: bvh_text(skeleton).encode("ascii")})
     distance = _distance(skeleton.mean_error_mm, skeleton.largest_error_mm)
     return Animation(path, f"{len(skeleton.wrists_m)} frames at {1 / skeleton.frame_s:.2f} Hz, {distance}")
 

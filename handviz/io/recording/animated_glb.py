@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.hand_models.choice import display_mesh, hand_model_named
 from handviz.hand_models.open_hand import DisplayMesh
@@ -202,7 +202,10 @@ def fit_tracks(tracks: Sequence[Track]) -> list[AnimatedHand]:
         template = hand_model_named(track.hand_model)
         if track.vertices_m.shape[1] != template.vertex_count:
             count = track.vertices_m.shape[1]
-            raise HandvizError(f"{track.name}: {count} vertices per hand, an animation needs {template.vertex_count}.")
+            raise HandvizError(
+                f"{track.name}: {count} vertices per hand, an animation needs {template.vertex_count}.",
+                ErrorCode.MODEL_MISMATCH,
+            )
         fit = fit_skin(track.vertices_m, template, is_left=track.handedness == "left")
         hands.append(AnimatedHand(track, fit, template))
     return hands

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import KEYPOINT_COUNT, KEYPOINT_PARENTS, FloatArray
 from handviz.hand_models.choice import known_hand_model
 from handviz.hand_models.open_hand import load_open_hand
@@ -93,12 +93,15 @@ def _hierarchy(offsets_cm: FloatArray, joint: int, indent: str) -> list[str]:
 
 def _even_times(times_s: FloatArray, rate_hz: float | None) -> tuple[FloatArray, float]:
     if len(times_s) < 2:
-        raise HandvizError("a BVH needs a hand that is seen twice at least")
+        raise HandvizError("a BVH needs a hand that is seen twice at least", ErrorCode.NO_HANDS)
     middle_hz = 1 / float(np.median(np.diff(times_s)))
     rate_hz = float(np.clip(rate_hz or round(middle_hz, 2), *RATE_LIMITS_HZ))
     count = int((times_s[-1] - times_s[0]) * rate_hz + 1e-6) + 1
     if count > MOST_FRAMES:
-        raise HandvizError(f"a BVH of {count:,} frames is too long: record shorter pieces, {MOST_FRAMES:,} at most")
+        raise HandvizError(
+            f"a BVH of {count:,} frames is too long: record shorter pieces, {MOST_FRAMES:,} at most",
+            ErrorCode.TOO_LARGE,
+        )
     return times_s[0] + np.arange(count) / rate_hz, rate_hz
 
 

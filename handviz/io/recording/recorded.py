@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import KEYPOINT_COUNT, FloatArray, Handedness
 from handviz.io.recording.recording import ABOUT, FORMAT, LINES, VERTEX_FLOATS, VERTICES
 
@@ -48,13 +48,15 @@ def read_entries(folder: Path) -> list[dict[str, Any]]:
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
-        raise HandvizError(f"{folder} is no recording of handviz: {path.name} cannot be read.") from error
+        raise HandvizError(
+            f"{folder} is no recording of handviz: {path.name} cannot be read.", ErrorCode.FILE_UNREADABLE
+        ) from error
     entries = []
     for number, line in enumerate(lines[:-1], start=1):
         try:
             entries.append(json.loads(line))
         except (ValueError, RecursionError) as error:
-            raise HandvizError(f"{path}, line {number}: this is no JSON ({error}).") from error
+            raise HandvizError(f"{path}, line {number}: this is no JSON ({error}).", ErrorCode.FILE_DAMAGED) from error
     return entries
 
 
@@ -68,9 +70,11 @@ def read_tracks(folder: Path) -> list[Track]:
         for track in tracks:
             _check(track)
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
-        raise HandvizError(f"{folder / LINES} is damaged, or not of this version of handviz ({error!r}).") from error
+        raise HandvizError(
+            f"{folder / LINES} is damaged, or not of this version of handviz ({error!r}).", ErrorCode.FILE_DAMAGED
+        ) from error
     if not tracks:
-        raise HandvizError(f"{folder} holds no hand.")
+        raise HandvizError(f"{folder} holds no hand.", ErrorCode.NO_HANDS)
     return tracks
 
 
@@ -132,9 +136,14 @@ def _read_vertices(folder: Path) -> tuple[FloatArray, str]:
             raise ValueError("fewer than no vertices")
         whole = (folder / VERTICES).stat().st_size // max(count * VERTEX_FLOATS * 4, 1)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise HandvizError(f"{folder} is no recording of handviz: {ABOUT} or {VERTICES} cannot be read.") from error
+        raise HandvizError(
+            f"{folder} is no recording of handviz: {ABOUT} or {VERTICES} cannot be read.", ErrorCode.FILE_DAMAGED
+        ) from error
     if kind != FORMAT:
-        raise HandvizError(f"{folder} was recorded by another version of handviz (format {kind}, not {FORMAT}).")
+        raise HandvizError(
+            f"{folder} was recorded by another version of handviz (format {kind}, not {FORMAT}).",
+            ErrorCode.VERSION_MISMATCH,
+        )
     if count == 0 or whole == 0:
         return np.zeros((0, 0, VERTEX_FLOATS), np.float32), hand_model
     return np.memmap(folder / VERTICES, "<f4", "r", shape=(whole, count, VERTEX_FLOATS)), hand_model

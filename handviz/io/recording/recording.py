@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from handviz import __version__
-from handviz.core.errors import HandvizError
-from handviz.core.files import write_whole
+from handviz.core.errors import ErrorCode, HandvizError, write_error_code
+from handviz.core.files import write_files
 from handviz.core.records import HandMesh
 from handviz.io.recording.moments import Moment, ViewPicture, moment_entry, recorded_hands
 from handviz.io.recording.tracks import Tracks, table_header, table_rows
@@ -57,7 +57,9 @@ class Recording:
         try:
             folder.mkdir(parents=True)
         except OSError as error:
-            raise HandvizError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+            raise HandvizError(
+                f"The folder {folder} cannot be made: {error.strerror}.", ErrorCode.NOT_WRITABLE
+            ) from error
         try:
             self.check_room()
         except HandvizError:
@@ -110,10 +112,10 @@ class Recording:
         try:
             free_bytes = shutil.disk_usage(self.folder).free
         except OSError as error:
-            raise HandvizError(disk_sentence(self.folder / LINES, error)) from error
+            raise HandvizError(disk_sentence(self.folder / LINES, error), write_error_code(error)) from error
         if free_bytes < self._reserve_bytes:
             room = f"less than {self._reserve_bytes / 1e6:.0f} MB are free"
-            raise HandvizError(f"The disk is nearly full: {room} for {self.folder}.")
+            raise HandvizError(f"The disk is nearly full: {room} for {self.folder}.", ErrorCode.DISK_FULL)
 
     def close(self) -> None:
         """End every file; what cannot be ended stays as readable as it is."""
@@ -131,9 +133,9 @@ class Recording:
         """MP4 plays in more programs; it cannot be read before its end is written, so the video grew as Matroska."""
         try:
             if (self.folder / VIDEO).stat().st_size > MOST_COPIED_BYTES:
-                raise HandvizError("a copy of so large a file would keep the window from closing")
+                raise HandvizError("a copy of so large a file would keep the window from closing", ErrorCode.TOO_LARGE)
             if shutil.disk_usage(self.folder).free < (self.folder / VIDEO).stat().st_size + self._reserve_bytes:
-                raise HandvizError("there is no room for a copy")
+                raise HandvizError("there is no room for a copy", ErrorCode.DISK_FULL)
             copied_as_mp4(self.folder / VIDEO, self.folder / FINISHED_VIDEO)
             (self.folder / VIDEO).unlink()
         except (HandvizError, OSError) as error:
@@ -162,4 +164,4 @@ class Recording:
             "video_rate_hz": self._video.rate_hz if self._video is not None else 0,
             **asdict(self.counts),
         }
-        write_whole({self.folder / ABOUT: (json.dumps(about, indent=1) + "\n").encode("utf-8")})
+        write_files({self.folder / ABOUT: (json.dumps(about, indent=1) + "\n").encode("utf-8")})

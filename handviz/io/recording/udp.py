@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 from pythonosc.osc_message_builder import OscMessageBuilder
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.io.recording.moments import Moment, moment_entry, recorded_hands
 from handviz.io.recording.tracks import Tracks
 
@@ -86,7 +86,9 @@ class UdpSender:
         try:
             numbers = ipaddress.ip_address(LOOPBACK if address == "localhost" else address)
         except ValueError as error:
-            raise HandvizError(f"'{address}' is no address: give it in numbers, as in {LOOPBACK}.") from error
+            raise HandvizError(
+                f"'{address}' is no address: give it in numbers, as in {LOOPBACK}.", ErrorCode.BAD_VALUE
+            ) from error
         self.where, self.is_loopback = f"{address}:{port}", numbers.is_loopback
         self._socket = socket.socket(socket.AF_INET if numbers.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
         try:
@@ -94,7 +96,9 @@ class UdpSender:
             self._socket.connect((str(numbers), port))
         except OSError as error:
             self._socket.close()
-            raise HandvizError(f"There is no way to {self.where}: {error.strerror}.") from error
+            raise HandvizError(
+                f"There is no way to {self.where}: {error.strerror}.", ErrorCode.NO_CONNECTION
+            ) from error
 
     def send(self, datagrams: Iterable[bytes]) -> str:
         """What is wrong, as a sentence; empty if nothing seems to be."""

@@ -5,7 +5,6 @@ without an encoder to install can.
 """
 
 import errno
-import os
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError, write_error_code
+from handviz.core.files import open_atomic
 
 TIME_SCALE = 30_000
 FRAMES_PER_CHUNK = 30
@@ -48,15 +48,12 @@ class _Track:
 
 def copied_as_mp4(source: Path, target: Path) -> None:
     """Write ``target`` whole or not at all; raises HandvizError if that is not possible."""
-    part = target.with_name(target.name + ".part")
     try:
-        with part.open("wb") as file:
+        with open_atomic(target) as file:
             _write(source, file)
-        os.replace(part, target)
     # What OpenCV cannot read, and what the index's 32 bits cannot count: some 40 hours.
-    except (OSError, HandvizError, cv2.error, struct.error, ArithmeticError) as error:
-        part.unlink(missing_ok=True)
-        raise HandvizError(f"{target} cannot be written: {error}") from error
+    except (cv2.error, struct.error, ArithmeticError) as error:
+        raise HandvizError(f"{target} cannot be written: {error}", ErrorCode.NOT_WRITABLE) from error
 
 
 def _write(source: Path, file: BinaryIO) -> None:
@@ -90,7 +87,7 @@ def _copy_pictures(source: Path, file: BinaryIO) -> _Track:
     finally:
         reader.release()
     if not track.sizes or not track.configuration:
-        raise HandvizError(f"{source} holds no pictures that could be copied")
+        raise HandvizError(f"{source} holds no pictures that could be copied", ErrorCode.EMPTY_INPUT)
     return track
 
 
@@ -169,7 +166,7 @@ class GrowingFile:
         try:
             self._file = path.open("xb", buffering=0)
         except OSError as error:
-            raise HandvizError(f"{path} cannot be written: {error.strerror}.") from error
+            raise HandvizError(f"{path} cannot be written: {error.strerror}.", write_error_code(error)) from error
 
     def append(self, piece: bytes) -> None:
         """Add the piece whole or not at all; raises HandvizError if the disk does not take it."""
@@ -179,7 +176,7 @@ class GrowingFile:
                 left = left[self._file.write(left) or 0 :]
         except OSError as error:
             self._drop_half_a_piece()
-            raise HandvizError(disk_sentence(self.path, error)) from error
+            raise HandvizError(disk_sentence(self.path, error), write_error_code(error)) from error
         self.size_bytes += len(piece)
 
     def close(self) -> None:
@@ -214,7 +211,7 @@ class SteadyVideo:
         self._picture: NDArray[np.uint8] | None = None
         self._writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, _code(CODEC), rate_hz, self.size)
         if not self._writer.isOpened():
-            raise HandvizError(f"{path} cannot be written as a video.")
+            raise HandvizError(f"{path} cannot be written as a video.", ErrorCode.NOT_WRITABLE)
 
     def show(self, picture_bgr: NDArray[np.uint8], at_s: float) -> None:
         """Show this picture (H, W, 3) of any size from ``at_s`` seconds after the beginning on."""

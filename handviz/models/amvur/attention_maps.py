@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 from google.protobuf.message import DecodeError
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import variant_file
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, FloatArray, HandCrop, VariantName
 from handviz.hand_models.choice import hand_model_for
@@ -43,7 +43,7 @@ class AttentionReader:
         self._path = model_path
         model = _loaded(model_path, template)
         if checked_variant(model_path, _metadata(model), template.fingerprint, HOW_TO_GET) == "prior":
-            raise HandvizError(NO_ATTENTION)
+            raise HandvizError(NO_ATTENTION, ErrorCode.NOT_PROVIDED)
         self._names = _attention_names(model, model_path)
         content = _with_outputs(model, self._names)
         self._session = open_session(model_path, HOW_TO_GET, content=content)
@@ -57,7 +57,9 @@ class AttentionReader:
         """The attention of the hand in a crop; HandvizError if it is not finite."""
         to_joints, to_tokens = (heads[0].mean(axis=0) for heads in self._run(crop.image.transpose(2, 0, 1)[None]))
         if not (np.isfinite(to_joints).all() and np.isfinite(to_tokens).all()):
-            raise HandvizError(f"{self._path.name} answered with attention that is not finite; {HOW_TO_GET}")
+            raise HandvizError(
+                f"{self._path.name} answered with attention that is not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
+            )
         return AttentionMaps(to_joints, to_tokens)
 
     def _run(self, images: FloatArray) -> list[FloatArray]:
@@ -123,11 +125,13 @@ def _full_from_tokens(maps: AttentionMaps, template: HandTemplate) -> FloatArray
 
 def _loaded(path: Path, template: HandTemplate) -> onnx.ModelProto:
     if not path.is_file():
-        raise HandvizError(f"the network {path} is missing; {HOW_TO_GET}")
+        raise HandvizError(f"the network {path} is missing; {HOW_TO_GET}", ErrorCode.MODEL_MISSING)
     try:
         return onnx.load(path)
     except DecodeError as error:
-        raise HandvizError(f"{path} is truncated or not an ONNX file ({error}); {HOW_TO_GET}") from error
+        raise HandvizError(
+            f"{path} is truncated or not an ONNX file ({error}); {HOW_TO_GET}", ErrorCode.MODEL_DAMAGED
+        ) from error
 
 
 def _metadata(model: onnx.ModelProto) -> dict[str, str]:
@@ -141,14 +145,14 @@ def _attention_names(model: onnx.ModelProto, path: Path) -> tuple[str, str]:
     """
     names = [node.output[0] for node in model.graph.node if node.op_type == "Softmax"]
     if not names:
-        raise HandvizError(NEITHER.format(name=path.name))
+        raise HandvizError(NEITHER.format(name=path.name), ErrorCode.MODEL_FOREIGN)
     session = onnxruntime.InferenceSession(_with_outputs(model, names), providers=[CPU_PROVIDER])
     shapes = dict(zip(names, (np.shape(found) for found in session.run(names, {INPUT_NAME: _black()})), strict=True))
     wide = {name: shape[2:] for name, shape in shapes.items() if len(shape) == 4 and shape[2] > KEYPOINT_COUNT + 1}
     to_joints = [name for name, (_, keys) in wide.items() if keys == KEYPOINT_COUNT]
     to_tokens = [name for name, (rows, keys) in wide.items() if keys == rows]
     if len(to_joints) != 1 or len(to_tokens) != 1:
-        raise HandvizError(NEITHER.format(name=path.name))
+        raise HandvizError(NEITHER.format(name=path.name), ErrorCode.MODEL_FOREIGN)
     return to_joints[0], to_tokens[0]
 
 

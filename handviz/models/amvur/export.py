@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from handviz import __version__
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import atomic_path
 from handviz.core.gaussian import keypoints_from_vertices
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT
 from handviz.core.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
@@ -91,7 +92,10 @@ def rounded_to_half(model: Rounded) -> Rounded:
         for name, weight in model.named_parameters():
             half = weight.half().float()
             if not half.isfinite().all():
-                raise HandvizError(f"the weight {name} holds numbers that are not finite or too large for float16")
+                raise HandvizError(
+                    f"the weight {name} holds numbers that are not finite or too large for float16",
+                    ErrorCode.NOT_FINITE,
+                )
             weight.copy_(half)
     return model
 
@@ -182,15 +186,24 @@ def export_onnx(
     The model's weights are rounded to float16, in place, which halves the file; it still computes in float32.
     """
     exported = ExportModel(rounded_to_half(model), template, notes.deviation).eval()
-    part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_onnx(exported, part, ExportOutput._fields)
-    store_as_half(part)
-    add_metadata(part, template, _entries(config, notes))
     if check_images is None:
         check_images = torch.rand(3, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(0))
-    difference = largest_difference_cm(exported, part, check_images)
-    if not difference <= LARGEST_DIFFERENCE_CM:
-        raise HandvizError(f"the ONNX file differs from PyTorch by {difference:.2g} cm; kept as {part}")
-    os.replace(part, path)
+    with atomic_path(path) as part:
+        write_onnx(exported, part, ExportOutput._fields)
+        store_as_half(part)
+        add_metadata(part, template, _entries(config, notes))
+        difference = largest_difference_cm(exported, part, check_images)
+        if not difference <= LARGEST_DIFFERENCE_CM:
+            kept = refused(part, path)
+            raise HandvizError(
+                f"the ONNX file differs from PyTorch by {difference:.2g} cm; kept as {kept}", ErrorCode.OUTPUT_DIFFERS
+            )
     return difference
+
+
+def refused(part: Path, path: Path) -> Path:
+    """Keep a file that is not to take its place beside it, for whoever wants to know why; return its name."""
+    kept = path.with_name(path.name + ".refused")
+    os.replace(part, kept)
+    return kept

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import CROP_SIZE
 from handviz.core.units import CENTIMETRES_PER_DECIMETRE
 from handviz.hand_models.template import HandTemplate
@@ -54,7 +54,10 @@ def read_onnx(path: Path, template: HandTemplate) -> Exported:
     told = graph.metadata
     if told.get("handviz.fingerprint") != template.fingerprint:
         made_for = told.get("handviz.hand_model", "no hand model")
-        raise HandvizError(f"{path} was made for {made_for}, not for {template.name} {template.fingerprint[:12]}")
+        raise HandvizError(
+            f"{path} was made for {made_for}, not for {template.name} {template.fingerprint[:12]}",
+            ErrorCode.MODEL_MISMATCH,
+        )
     try:
         config, notes = _config(told, graph.named), _notes(told)
         model = build_model(config, template)
@@ -62,11 +65,13 @@ def read_onnx(path: Path, template: HandTemplate) -> Exported:
         missing, _ = model.load_state_dict(weights, strict=False)
     except (KeyError, ValueError, RuntimeError, np.linalg.LinAlgError) as error:
         raise HandvizError(
-            f"{path} cannot be trained on: its weights are not where they should be ({error})"
+            f"{path} cannot be trained on: its weights are not where they should be ({error})", ErrorCode.MODEL_FOREIGN
         ) from error
     lost = sorted(set(missing) - set(NOT_IN_FILE))
     if lost:
-        raise HandvizError(f"{path} cannot be trained on: it does not tell {', '.join(lost[:3])}")
+        raise HandvizError(
+            f"{path} cannot be trained on: it does not tell {', '.join(lost[:3])}", ErrorCode.MODEL_FOREIGN
+        )
     _check_answers(path, ExportModel(model, template, notes.deviation).eval())
     return Exported(model, config, notes)
 
@@ -75,7 +80,9 @@ def _loaded(path: Path) -> onnx.ModelProto:
     try:
         return onnx.load(path)
     except (OSError, DecodeError) as error:
-        raise HandvizError(f"{path} is missing, truncated or not an ONNX file ({error})") from error
+        raise HandvizError(
+            f"{path} is missing, truncated or not an ONNX file ({error})", ErrorCode.MODEL_DAMAGED
+        ) from error
 
 
 def _check_answers(path: Path, exported: ExportModel) -> None:
@@ -83,9 +90,13 @@ def _check_answers(path: Path, exported: ExportModel) -> None:
     try:
         difference = largest_difference_cm(exported, path, images)
     except (RuntimeError, ValueError, onnxruntime.capi.onnxruntime_pybind11_state.Fail) as error:
-        raise HandvizError(f"{path} cannot be run, so that it cannot be trained on ({error})") from error
+        raise HandvizError(
+            f"{path} cannot be run, so that it cannot be trained on ({error})", ErrorCode.MODEL_DAMAGED
+        ) from error
     if not difference <= SAME_ANSWER_CM:
-        raise HandvizError(f"{path} answers otherwise than this version's network, by {difference:.2g} cm")
+        raise HandvizError(
+            f"{path} answers otherwise than this version's network, by {difference:.2g} cm", ErrorCode.OUTPUT_DIFFERS
+        )
 
 
 class _Graph:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.gaussian import (
     Gaussian,
     gaussian_kl,
@@ -55,13 +55,20 @@ class WeakWeights:
         numbers = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "variance"}
         for name, value in numbers.items():
             if not 0 <= value < math.inf:
-                raise HandvizError(f"weak supervision: {name} is {value}, it must be a number from 0 on")
+                raise HandvizError(
+                    f"weak supervision: {name} is {value}, it must be a number from 0 on", ErrorCode.BAD_VALUE
+                )
         if self.draws < 1:
-            raise HandvizError("weak supervision: draws must be at least 1")
+            raise HandvizError("weak supervision: draws must be at least 1", ErrorCode.BAD_VALUE)
         if self.variance not in VARIANCES:
-            raise HandvizError(f"weak supervision: variance is {self.variance!r}; there are {', '.join(VARIANCES)}")
+            raise HandvizError(
+                f"weak supervision: variance is {self.variance!r}; there are {', '.join(VARIANCES)}",
+                ErrorCode.UNKNOWN_NAME,
+            )
         if self.variance == "labels" and not self.label_std:
-            raise HandvizError('weak supervision: variance "labels" needs a label_std above 0')
+            raise HandvizError(
+                'weak supervision: variance "labels" needs a label_std above 0', ErrorCode.OPTION_CONFLICT
+            )
 
 
 def weights_from(settings: Sequence[str]) -> WeakWeights:
@@ -72,11 +79,11 @@ def weights_from(settings: Sequence[str]) -> WeakWeights:
     for setting in settings:
         name, _, value = setting.partition("=")
         if name not in kinds:
-            raise HandvizError(f"--weak has no {name!r}; there are {', '.join(kinds)}")
+            raise HandvizError(f"--weak has no {name!r}; there are {', '.join(kinds)}", ErrorCode.UNKNOWN_NAME)
         try:
             chosen[name] = kinds[name](value)
         except ValueError as error:
-            raise HandvizError(f"--weak {setting}: {value!r} is no number") from error
+            raise HandvizError(f"--weak {setting}: {value!r} is no number", ErrorCode.BAD_VALUE) from error
     return replace(default, **chosen)  # type: ignore[arg-type]
 
 
@@ -114,7 +121,9 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         if self.likelihood not in ("gaussian", "l2"):
-            raise HandvizError(f"loss likelihood is {self.likelihood!r}; there are gaussian, l2")
+            raise HandvizError(
+                f"loss likelihood is {self.likelihood!r}; there are gaussian, l2", ErrorCode.UNKNOWN_NAME
+            )
 
 
 @dataclass(frozen=True, eq=False)

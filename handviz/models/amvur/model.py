@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import VARIANTS, VariantName
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.evidence import Evidence, GlobalEvidence, JointEvidence, Witness
@@ -66,9 +66,13 @@ class ModelConfig:
             ("positions", ("mesh", "index")),
         ):
             if getattr(self, name) not in allowed:
-                raise HandvizError(f"model {name} is {getattr(self, name)!r}; there are {', '.join(allowed)}")
+                raise HandvizError(
+                    f"model {name} is {getattr(self, name)!r}; there are {', '.join(allowed)}", ErrorCode.UNKNOWN_NAME
+                )
         if self.on_base and (self.attention == "dense" or self.positions == "index"):
-            raise HandvizError('model attention "dense" and positions "index" need conditioning "rest"')
+            raise HandvizError(
+                'model attention "dense" and positions "index" need conditioning "rest"', ErrorCode.OPTION_CONFLICT
+            )
         widths = (self.width, self.evidence_width)
         sizes_fit = all(8 <= width <= 4096 for width in (*widths, self.regressor_width))
         layers_fit = 1 <= self.evidence_layers <= 12
@@ -76,7 +80,8 @@ class ModelConfig:
             raise HandvizError(
                 f"model width {self.width} and evidence_width {self.evidence_width} must lie in 8..4096 and be "
                 f"multiples of heads {self.heads}, regressor_width {self.regressor_width} in 8..4096, "
-                f"evidence_layers {self.evidence_layers} in 1..12"
+                f"evidence_layers {self.evidence_layers} in 1..12",
+                ErrorCode.BAD_VALUE,
             )
 
     @property

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.models.backbones.interface import Backbone
 
 CLASSIFIERS = ("fc.", "classifier.")
@@ -187,10 +187,11 @@ def load_torchvision_weights(backbone: Backbone, path: Path) -> None:
     if wrong:
         kind = type(backbone).__name__
         raise HandvizError(
-            f"{path} is not torchvision's file for {kind}: {len(wrong)} weights differ, the first is {wrong[0]}"
+            f"{path} is not torchvision's file for {kind}: {len(wrong)} weights differ, the first is {wrong[0]}",
+            ErrorCode.MODEL_FOREIGN,
         )
     if not all(torch.isfinite(found[name]).all() for name in wanted):
-        raise HandvizError(f"{path} holds weights that are not finite: download it again")
+        raise HandvizError(f"{path} holds weights that are not finite: download it again", ErrorCode.NOT_FINITE)
     backbone.load_state_dict(own | found)
 
 
@@ -200,7 +201,9 @@ def _read(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise HandvizError(f"{path} cannot be read as a file of weights ({type(error).__name__})") from error
+        raise HandvizError(
+            f"{path} cannot be read as a file of weights ({type(error).__name__})", ErrorCode.MODEL_DAMAGED
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise HandvizError(f"{path} holds something else than weights by their names")
+        raise HandvizError(f"{path} holds something else than weights by their names", ErrorCode.MODEL_DAMAGED)
     return {str(name): value for name, value in state.items()}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.models.backbones.imagenet_backbones import EfficientNetB0, ResNet50
 from handviz.models.backbones.interface import Backbone, BackboneFeatures
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_hand
@@ -19,5 +19,5 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
 def make_backbone(name: str) -> Backbone:
     """The backbone of this name; raises HandvizError for an unknown name or a missing weight file."""
     if name not in BACKBONES:
-        raise HandvizError(f"unknown backbone {name!r}; there are {', '.join(BACKBONES)}")
+        raise HandvizError(f"unknown backbone {name!r}; there are {', '.join(BACKBONES)}", ErrorCode.UNKNOWN_NAME)
     return BACKBONES[name]()

@@ -1,6 +1,5 @@
 """The texture net as an ONNX file; the result is run and compared."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +7,10 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import atomic_path
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.export import add_metadata, rounded_to_half
+from handviz.models.amvur.export import add_metadata, refused, rounded_to_half
 from handviz.models.amvur.onnx_file import IMAGE_SHAPE, INPUT_NAME, store_as_half, write_onnx
 from handviz.models.texture.network import TextureNet
 
@@ -37,16 +37,18 @@ def export_texture(network: TextureNet, template: HandTemplate, path: Path, entr
     ``entries`` go into the file's metadata. Weights are rounded to float16, in place, which halves the file.
     """
     exported = ExportTexture(rounded_to_half(network)).eval()
-    part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     count = template.vertex_count
-    write_onnx(exported, part, OUTPUT_NAMES, {INPUT_NAME: IMAGE_SHAPE, "points": (count, 3), "is_open": (count,)})
-    store_as_half(part)
-    add_metadata(part, template, entries)
-    difference = _largest_difference(exported, part, count)
-    if not difference <= LARGEST_DIFFERENCE:
-        raise HandvizError(f"the ONNX file differs from PyTorch by {difference:.2g}; kept as {part}")
-    os.replace(part, path)
+    with atomic_path(path) as part:
+        write_onnx(exported, part, OUTPUT_NAMES, {INPUT_NAME: IMAGE_SHAPE, "points": (count, 3), "is_open": (count,)})
+        store_as_half(part)
+        add_metadata(part, template, entries)
+        difference = _largest_difference(exported, part, count)
+        if not difference <= LARGEST_DIFFERENCE:
+            kept = refused(part, path)
+            raise HandvizError(
+                f"the ONNX file differs from PyTorch by {difference:.2g}; kept as {kept}", ErrorCode.OUTPUT_DIFFERS
+            )
     return difference
 
 

@@ -1,0 +1,237 @@
+"""Results are written whole or not at all, under names of their own, and no link is followed."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handviz.core import files
+from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import atomic_path, open_atomic, read_arrays, unfinished_path, write_arrays, write_files
+from tests.errors import raises
+
+Write = Callable[[Path, bytes], None]
+
+
+def _by_bytes(path: Path, content: bytes) -> None:
+    write_files({path: content})
+
+
+def _by_pieces(path: Path, content: bytes) -> None:
+    with open_atomic(path) as file:
+        for byte in content:
+            file.write(bytes([byte]))
+
+
+def _by_name(path: Path, content: bytes) -> None:
+    with atomic_path(path) as part:
+        part.write_bytes(content)
+
+
+@pytest.fixture(params=[_by_bytes, _by_pieces, _by_name])
+def write(request: pytest.FixtureRequest) -> Write:
+    """Each of the three ways to write one file."""
+    way: Write = request.param
+    return way
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder, hidden files too."""
+    return sorted(os.listdir(folder))
+
+
+def test_a_file_is_made_and_replaced(write: Write, tmp_path: Path) -> None:
+    path = tmp_path / "hands.json"
+    for content in (b"first, and longer", b"second", b""):
+        write(path, content)
+        assert path.read_bytes() == content
+    assert names(tmp_path) == ["hands.json"]
+
+
+def test_a_name_may_be_as_long_as_the_system_allows(write: Write, tmp_path: Path) -> None:
+    path = tmp_path / ("ü" * 125 + ".json")
+    write(path, b"content")
+    assert path.read_bytes() == b"content"
+
+
+def test_a_link_is_replaced_and_not_followed(write: Write, tmp_path: Path) -> None:
+    other, path = tmp_path / "other", tmp_path / "hands.json"
+    other.write_bytes(b"of somebody else")
+    for target in (other, tmp_path / "nowhere", tmp_path):
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+        write(path, b"content")
+        assert not path.is_symlink()
+        assert path.read_bytes() == b"content"
+    assert other.read_bytes() == b"of somebody else"
+    assert names(tmp_path) == ["hands.json", "other"]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_under_the_temporary_name_is_not_followed(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exists: bool
+) -> None:
+    monkeypatch.setattr(files.secrets, "token_hex", lambda _: "guessed")
+    other, path = tmp_path / "other", tmp_path / "hands.json"
+    if exists:
+        other.write_bytes(b"of somebody else")
+    planted = unfinished_path(path)
+    planted.symlink_to(other)
+    with raises(ErrorCode.NOT_WRITABLE, match=r"hands\.json cannot be written"):
+        write(path, b"content")
+    assert planted.is_symlink()
+    assert other.exists() is exists
+    assert not exists or other.read_bytes() == b"of somebody else"
+    assert not path.exists()
+
+
+def test_temporary_names_are_of_the_process_and_of_the_call(tmp_path: Path) -> None:
+    path = tmp_path / "hands.json"
+    found = {unfinished_path(path) for _ in range(100)}
+    assert len(found) == 100
+    assert all(name.parent == tmp_path and f".{os.getpid()}-" in name.name for name in found)
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "hands.json"
+    with open_atomic(path) as first:
+        first.write(b"first")
+        write_files({path: b"second"})
+        assert path.read_bytes() == b"second"
+    assert path.read_bytes() == b"first"
+    assert names(tmp_path) == ["hands.json"]
+
+
+def half_by_pieces(path: Path, kind: type[BaseException]) -> None:
+    """Write until something happens."""
+    with open_atomic(path) as file:
+        file.write(b"half")
+        raise kind("stopped")
+
+
+def half_by_name(path: Path, kind: type[BaseException]) -> None:
+    """Write until something happens."""
+    with atomic_path(path) as part:
+        part.write_bytes(b"half")
+        raise kind("stopped")
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, ValueError, HandvizError])
+def test_whatever_ends_the_writing_leaves_what_was_there(tmp_path: Path, kind: type[BaseException]) -> None:
+    path = tmp_path / "hands.json"
+    path.write_bytes(b"before")
+    for way in (half_by_pieces, half_by_name):
+        with pytest.raises(kind):
+            way(path, kind)
+    assert path.read_bytes() == b"before"
+    assert names(tmp_path) == ["hands.json"]
+
+
+def test_an_interruption_between_two_files_leaves_nothing_unfinished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, last = tmp_path / "hand.mtl", tmp_path / "hand.obj"
+    last.write_bytes(b"before")
+    move = os.replace
+
+    def interrupted(source: Path, target: Path) -> None:
+        if target == last:
+            raise KeyboardInterrupt
+        move(source, target)
+
+    monkeypatch.setattr(files.os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_files({first: b"material", last: b"mesh"})
+    assert last.read_bytes() == b"before"
+    assert names(tmp_path) == ["hand.mtl", "hand.obj"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no umask")
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_permissions_follow_the_umask(write: Write, tmp_path: Path, mask: int, mode: int) -> None:
+    path = tmp_path / "hands.json"
+    before = os.umask(mask)
+    try:
+        write(path, b"content")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "remedy"),
+    [
+        (errno.ENOSPC, ErrorCode.DISK_FULL, "make room on the disk"),
+        (errno.EDQUOT, ErrorCode.DISK_FULL, "make room on the disk"),
+        (errno.EROFS, ErrorCode.NOT_WRITABLE, "choose another folder, or let this one be written"),
+        (errno.EACCES, ErrorCode.NOT_WRITABLE, "choose another folder, or let this one be written"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_named_with_a_remedy(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: ErrorCode, remedy: str
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    path = tmp_path / "hands.json"
+    path.write_bytes(b"before")
+    monkeypatch.setattr(files.os, "replace", refused)
+    with raises(code) as caught:
+        write(path, b"content")
+    assert str(caught.value).startswith(f"{path} cannot be written ({os.strerror(number)}): {remedy}")
+    assert path.read_bytes() == b"before"
+    assert names(tmp_path) == ["hands.json"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on a file's size")
+def test_a_file_that_is_cut_off_is_removed(write: Write, tmp_path: Path) -> None:
+    """The system takes 10 bytes of a file, as a disk does that becomes full."""
+    import resource
+
+    path = tmp_path / "hands.json"
+    path.write_bytes(b"before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with raises(ErrorCode.NOT_WRITABLE, match=r"hands\.json cannot be written"):
+            write(path, b"more than ten bytes")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == b"before"
+    assert names(tmp_path) == ["hands.json"]
+
+
+def test_a_folder_that_is_none_is_named_with_a_remedy(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder" / "in the way").mkdir(parents=True)
+    for path, remedy in {
+        tmp_path / "missing" / "hands.json": "make its folder first",
+        tmp_path / "file" / "hands.json": "its folder is a file",
+        tmp_path / "folder": "a folder has that name",
+    }.items():
+        with raises(ErrorCode.NOT_WRITABLE) as caught:
+            write(path, b"content")
+        assert str(caught.value).startswith(f"{path} cannot be written")
+        assert remedy in str(caught.value)
+    assert names(tmp_path) == ["file", "folder"]
+    assert names(tmp_path / "folder") == ["in the way"]
+
+
+def test_of_several_files_none_is_put_in_place_if_one_cannot_be_written(tmp_path: Path) -> None:
+    first, last = tmp_path / "hand.obj", tmp_path / "missing" / "hand.mtl"
+    with raises(ErrorCode.NOT_WRITABLE, match=r"hand\.mtl cannot be written"):
+        write_files({first: b"mesh", last: b"material"})
+    assert names(tmp_path) == []
+
+
+def test_arrays_come_back(tmp_path: Path) -> None:
+    arrays = {"points": np.arange(6, dtype=np.float32).reshape(2, 3), "stamp": np.array("a text")}
+    write_arrays(tmp_path / "points.npz", arrays)
+    found = read_arrays(tmp_path / "points.npz", "make it again")
+    assert found.keys() == arrays.keys()
+    assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
+    assert names(tmp_path) == ["points.npz"]

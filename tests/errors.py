@@ -1,0 +1,20 @@
+"""Checks that an error is of the kind that is meant, whatever its message says."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from handviz.core.errors import ErrorCode, HandvizError
+
+
+@contextmanager
+def raises(*codes: ErrorCode, match: str | None = None) -> Iterator[pytest.ExceptionInfo[HandvizError]]:
+    """Expect a HandvizError with this code, or one of these.
+
+    ``match`` is for what a message must name (a file, an option), not for its words.
+    """
+    with pytest.raises(HandvizError, match=match) as caught:
+        yield caught
+    found = caught.value
+    assert found.code in codes, f"{found.code!r} instead of {codes}: {found}"
