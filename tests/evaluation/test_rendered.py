@@ -18,9 +18,10 @@ from handviz.evaluation.rendered import RenderedHands, evaluate_rendered, render
 from handviz.evaluation.tables import COLUMN_OF, FIGURES, read_results
 from handviz.hand_models.template import HandTemplate
 from handviz.models.backbones.registry import make_backbone
-from handviz.training import amvur as training
+from handviz.training.amvur import train
 from handviz.training.checkpoint import load_checkpoint
 from handviz.training.config import TrainConfig
+from tests.small_trainings import amvur_run
 
 SUPERVISED = [name for name in recipe_names() if name.startswith("ho3d_v2") and "_weak_" not in name]
 FORMS = ("final", "prior", "amvur", "dense", "self", "cross", "l2", "j2d_c", "weak_j2d")
@@ -73,7 +74,7 @@ def test_the_backbone_is_that_of_a_checkpoint(hands: RenderedHands, small_model,
     recipe = load_recipe("ho3d_v2_final")
     config = rendered_config(recipe, replace(hands, backbone_from=small_model.checkpoint), Path("run"), template)
     assert config.backbone_from == small_model.checkpoint
-    own = training.Trainer(small(config), template).model.backbone.state_dict()
+    own = amvur_run(small(config), template).task.network.backbone.state_dict()
     wanted = load_checkpoint(small_model.checkpoint, template)[0].backbone.state_dict()
     assert all(torch.equal(value, own[key]) for key, value in wanted.items())
 
@@ -84,10 +85,10 @@ def test_every_row_learns_with_its_backbone_frozen(
     name: str, hands: RenderedHands, template: HandTemplate, tmp_path: Path
 ) -> None:
     config = small(rendered_config(load_recipe(f"ho3d_v2_{name}"), hands, tmp_path, template))
-    trainer = training.Trainer(config, template)
+    trainer = amvur_run(config, template)
     losses = [sum(trainer.train_step(ids).values()) for ids in trainer.batches()]
     assert losses[-1] < losses[0]
-    after = trainer.model.backbone.state_dict()
+    after = trainer.task.network.backbone.state_dict()
     assert all(torch.equal(value, after[key]) for key, value in make_backbone("mediapipe_hand").state_dict().items())
 
 
@@ -101,7 +102,7 @@ def trained(
 ) -> tuple[TrainConfig, RenderedHands]:
     hands, run = RenderedHands((cached_hands,), held_out, test_limit=6), tmp_path_factory.mktemp("run")
     config = small(rendered_config(load_recipe(request.param), hands, run, template))
-    training.train(config, template)
+    train(config, template)
     return config, hands
 
 
