@@ -22,7 +22,7 @@ from handviz.core.records import (
     VariantName,
 )
 from handviz.gui.session.settings import ViewSettings
-from handviz.rendering.surface import PlainSurface
+from handviz.rendering.hand_shape import PlainSurface
 
 UNPLUGGED = "camera 0 gives no pictures any more: is it still plugged in?"
 TRIANGLE = PlainSurface(np.array([[0, 1, 2]], dtype=np.int32), 3)

@@ -10,7 +10,7 @@ import numpy as np
 from handviz.core.geometry import projected
 from handviz.core.records import Detection, Frame, Handedness, HandMesh, HandTexture, Intrinsics
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.rendering.surface import VertexNormals
+from handviz.rendering.hand_shape import VertexNormals
 
 INTRINSICS = Intrinsics(focal_px=500.0, centre_x_px=320.0, centre_y_px=240.0)
 PIXELS_PER_M = 1000.0

@@ -11,7 +11,7 @@ import tools
 from handviz.core.errors import HandvizError
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, KEYPOINT_PARENTS, FloatArray
 from handviz.data.synthetic.dataset import Shard, read_shard, shard_numbers
-from handviz.detection.placement import MARKED_TOWARDS
+from handviz.detection.crop import MARKED_TOWARDS
 from handviz.models.backbones.mediapipe_hand import MediaPipeLandmarkNet, load_mediapipe_landmark_net
 from handviz.training.samples import picture_batch
 

@@ -13,7 +13,7 @@ from handviz.core.files import write_files
 from handviz.core.geometry import project_points
 from handviz.core.records import FloatArray, HandMesh, Intrinsics
 from handviz.core.units import MILLIMETRES_PER_METRE
-from handviz.pipeline.smoothers import Smoother
+from handviz.pipeline.kalman import Smoother
 
 ARRAYS = (
     "vertices_m",

@@ -7,7 +7,7 @@ import numpy as np
 
 from handviz.core.records import FloatArray
 from handviz.evaluation.definitions import CameraPoints, acceleration_errors_mm, score
-from handviz.pipeline.smoothers import Smoother
+from handviz.pipeline.kalman import Smoother
 from tools.motion_scores import KnownMotion
 
 

@@ -21,8 +21,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.geometry import intrinsics_from_field_of_view
 from handviz.core.records import VARIANTS, FloatArray, Frame, HandMesh
 from handviz.evaluation.plots import save_figure
-from handviz.pipeline.kalman import KalmanSmoother
-from handviz.pipeline.smoothers import Smoother
+from handviz.pipeline.kalman import KalmanSmoother, Smoother
 from handviz.pipeline.smoothing import CUTOFF_HZ_PER_METRE_PER_SECOND, HandSmoother
 from tools.motion import HandMotion, MotionPoser
 from tools.motion_scores import KnownMotion, MotionScores, load_motion, save_motion, scores

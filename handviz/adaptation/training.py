@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from handviz.core.gaussian import Gaussian, gaussian_kl, gaussian_nll, keypoints_from_vertices
-from handviz.detection.placement import MARKED_TOWARDS
+from handviz.detection.crop import MARKED_TOWARDS
 from handviz.models.amvur.losses import CENTIMETRES_PER_HALF_SIDE, image_gaussian, in_crop
 from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import Cached, HandModel, ModelOutput

@@ -5,7 +5,39 @@ from dataclasses import replace
 
 import numpy as np
 
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray, HandMesh, Intrinsics, IntrinsicsOrigin
+
+
+def procrustes_aligned(
+    predicted: FloatArray, truth: FloatArray, *, may_mirror: bool = False, norm_epsilon: float = 0.0
+) -> FloatArray:
+    """The predictions (N, K, 3) after each hand's best rotation, scale and shift onto the truth (N, K, 3).
+
+    Least squares without reflection (Umeyama 1991). A hand whose points all coincide is only shifted.
+    ``may_mirror`` takes a reflection where that fits better, and ``norm_epsilon``, in the points' unit, is added to the
+    norm that predictions are divided by: FreiHAND's eval.py does both.
+    """
+    _check_same_shape(predicted, truth)
+    predicted_mean = predicted.mean(axis=1, keepdims=True)
+    truth_mean = truth.mean(axis=1, keepdims=True)
+    centred, target = predicted - predicted_mean, truth - truth_mean
+    left, singular, right = np.linalg.svd(np.einsum("nki,nkj->nij", target, centred))
+    sign = np.ones_like(singular)
+    if not may_mirror:
+        sign[:, 2] = np.sign(np.linalg.det(left @ right))
+    rotation = (left * sign[:, None, :]) @ right
+    spread = np.square(np.sqrt(np.einsum("nki,nki->n", centred, centred)) + norm_epsilon)
+    scale = np.divide((singular * sign).sum(axis=1), spread, out=np.ones_like(spread), where=spread > 0)
+    return scale[:, None, None] * (centred @ rotation.transpose(0, 2, 1)) + truth_mean
+
+
+def _check_same_shape(predicted: FloatArray, truth: FloatArray) -> None:
+    if predicted.shape != truth.shape or predicted.ndim != 3 or predicted.shape[-1] != 3:
+        raise HandvizError(
+            f"expected two arrays (N, K, 3), got {predicted.shape} and {truth.shape}", ErrorCode.WRONG_SHAPE
+        )
+
 
 DEFAULT_FIELD_OF_VIEW_DEG = 60.0
 FOCAL_STD_SHARES: dict[IntrinsicsOrigin, float] = {"assumed": 0.2, "stated": 0.03, "calibrated": 0.005}

@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.geometry import _check_same_shape, procrustes_aligned
 from handviz.core.records import FloatArray
 from handviz.core.units import MILLIMETRES_PER_METRE
 
@@ -35,29 +35,6 @@ def pa_mpjpe_mm(predicted_m: FloatArray, truth_m: FloatArray) -> FloatArray:
 def pa_mpvpe_mm(predicted_m: FloatArray, truth_m: FloatArray) -> FloatArray:
     """As ``pa_mpjpe_mm``, over vertices (N, V, 3) with an alignment of their own, as FreiHAND evaluates."""
     return pa_mpjpe_mm(predicted_m, truth_m)
-
-
-def procrustes_aligned(
-    predicted: FloatArray, truth: FloatArray, *, may_mirror: bool = False, norm_epsilon: float = 0.0
-) -> FloatArray:
-    """The predictions (N, K, 3) after each hand's best rotation, scale and shift onto the truth (N, K, 3).
-
-    Least squares without reflection (Umeyama 1991). A hand whose points all coincide is only shifted.
-    ``may_mirror`` takes a reflection where that fits better, and ``norm_epsilon``, in the points' unit, is added to the
-    norm that predictions are divided by: FreiHAND's eval.py does both.
-    """
-    _check_same_shape(predicted, truth)
-    predicted_mean = predicted.mean(axis=1, keepdims=True)
-    truth_mean = truth.mean(axis=1, keepdims=True)
-    centred, target = predicted - predicted_mean, truth - truth_mean
-    left, singular, right = np.linalg.svd(np.einsum("nki,nkj->nij", target, centred))
-    sign = np.ones_like(singular)
-    if not may_mirror:
-        sign[:, 2] = np.sign(np.linalg.det(left @ right))
-    rotation = (left * sign[:, None, :]) @ right
-    spread = np.square(np.sqrt(np.einsum("nki,nki->n", centred, centred)) + norm_epsilon)
-    scale = np.divide((singular * sign).sum(axis=1), spread, out=np.ones_like(spread), where=spread > 0)
-    return scale[:, None, None] * (centred @ rotation.transpose(0, 2, 1)) + truth_mean
 
 
 def f_scores(
@@ -170,13 +147,6 @@ def _share_near(points: FloatArray, others: FloatArray, apart: FloatArray, limit
         tree = cKDTree(others, balanced_tree=False, compact_nodes=False)
         distance[searched], _ = tree.query(points[searched], distance_upper_bound=float(limits.max()))
     return (distance[:, None] < limits).mean(axis=0)
-
-
-def _check_same_shape(predicted: FloatArray, truth: FloatArray) -> None:
-    if predicted.shape != truth.shape or predicted.ndim != 3 or predicted.shape[-1] != 3:
-        raise HandvizError(
-            f"expected two arrays (N, K, 3), got {predicted.shape} and {truth.shape}", ErrorCode.WRONG_SHAPE
-        )
 
 
 def decibel(squared_error: float) -> float:

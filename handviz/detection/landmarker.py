@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import LANDMARKER_FILE
 from handviz.core.records import Detection, Frame
-from handviz.detection.still_search import STILL_PALM_SCORE, search_still, without_duplicates
+from handviz.detection.still_search import STILL_PALM_SCORE, search_still
+from handviz.detection.tracking import without_duplicates
 
 NEVER_USED = ("matplotlib", "matplotlib.pyplot", "sounddevice")
 MEMORY = 0.9

@@ -42,7 +42,7 @@ from handviz.gui.widgets.shortcuts import Feature, MenuName, Shortcut, ShortcutW
 from handviz.gui.widgets.toasts import Toasts
 from handviz.gui.widgets.welcome import WELCOMED, Welcome
 from handviz.gui.window_layout import WindowLayout
-from handviz.rendering.surface import Surface
+from handviz.rendering.hand_shape import Surface
 from handviz.sources.source import PICTURES_PREFIX
 
 CLIP_FILTER = "Clips (*.mp4 *.mov *.avi *.mkv *.webm *.m4v);;All files (*)"

@@ -10,8 +10,8 @@ from handviz.core.records import FloatArray, FrameResult, HandMesh, VariantName
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.core.visibility import self_visible
 from handviz.hand_models.template import HandTemplate, joint_keypoints
+from handviz.rendering.hand_shape import VertexNormals
 from handviz.rendering.highlight import Pick
-from handviz.rendering.surface import VertexNormals
 
 FINGERS = ("thumb", "index finger", "middle finger", "ring finger", "little finger")
 THUMB_JOINTS, FINGER_JOINTS = ("CMC", "MCP", "IP", "tip"), ("MCP", "PIP", "DIP", "tip")

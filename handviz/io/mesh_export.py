@@ -29,8 +29,7 @@ from handviz.io.mesh_io import (
 )
 from handviz.io.uv_texture import bake_texture, checked_texture
 from handviz.rendering.colormap import colours_from_deviation, fitted_range
-from handviz.rendering.hand_shape import PLAIN_COLOURS
-from handviz.rendering.surface import PlainSurface, Surface, VertexNormals
+from handviz.rendering.hand_shape import PLAIN_COLOURS, PlainSurface, Surface, VertexNormals
 
 ExportColour = Literal["texture", "deviation", "plain"]
 MeshVertices = Literal["display", "model"]

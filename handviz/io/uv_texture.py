@@ -14,7 +14,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray, HandMesh, HandTexture
 from handviz.hand_models.open_hand import load_display_mesh
 from handviz.hand_models.uv_atlas import UvAtlas, load_uv_atlas
-from handviz.rendering.surface import VertexNormals, unique_edges
+from handviz.rendering.hand_shape import VertexNormals, unique_edges
 
 BORDER_PX = (0.0, 2.0)
 """From where to where trust grows, from the picture's border inwards."""

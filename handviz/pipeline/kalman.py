@@ -15,17 +15,18 @@ what it knows badly, along it, are filters of their own. Two things are not text
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from handviz.core.geometry import NEAREST_M, axis_angle_from_rotation, projected, rotation_from_axis_angle
 from handviz.core.records import PALM_KEYPOINTS as PALM
-from handviz.core.records import FloatArray, HandMesh
+from handviz.core.records import VARIANTS, FloatArray, HandMesh, SmoothingKind, VariantName
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.detection.tracking import matched_tracks
-from handviz.pipeline.smoothing import LONGEST_GAP_S, SHORTEST_STEP_S, resized
+from handviz.pipeline.smoothing import LONGEST_GAP_S, SHORTEST_STEP_S, HandSmoother, resized
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,27 @@ class NoiseModel:
 
 
 DEFAULT_NOISE = NoiseModel()
+
+
 NOMINAL_STEP_S = 1 / 30
+
+
 STRONGEST = 8.0
+
+
 LEAST = 0.9
+
+
 LEAST_STD_MM = 0.1
 """Nobody is surer than this."""
+
+
 FASTEST_TURN_RAD_PER_S = 25.0
+
+
 LEAST_TURN_GATE_RAD = 1.0
+
+
 LONGEST_DOUBT_S = 0.07
 
 
@@ -317,3 +332,61 @@ def _palm_m(hand: HandMesh) -> FloatArray:
     palm_m = np.array(hand.keypoints_m[PALM, :].mean(axis=0) + hand.wrist_camera_m)
     palm_m[2] = max(palm_m[2], NEAREST_M)
     return palm_m
+
+
+# The two ways to smooth a stream of hands, behind one door.
+
+
+class Smoother(Protocol):
+    """Smooths all hands of one stream."""
+
+    strength: float
+    """0 (off) to 1"""
+
+    def smooth(self, hands: Sequence[HandMesh], time_ms: float) -> tuple[HandMesh, ...]:
+        """The hands of the frame taken at ``time_ms``, in the same order."""
+        ...
+
+    def reset(self) -> None:
+        """The next frame does not follow the last one."""
+        ...
+
+
+def make_smoother(kind: SmoothingKind, strength: float) -> Smoother:
+    """A Kalman filter (kalman.py) or a One Euro filter (smoothing.py) that has seen nothing yet."""
+    return KalmanSmoother(strength) if kind == "kalman" else HandSmoother(strength)
+
+
+class VariantSmoothers:
+    """A smoother for each variant, so that tracks of two do not mix."""
+
+    def __init__(self, kind: SmoothingKind, strength: float) -> None:
+        self._smoothers: dict[VariantName, Smoother] = {v: make_smoother(kind, strength) for v in VARIANTS}
+
+    def of(self, variant: VariantName) -> Smoother:
+        """The smoother of one variant."""
+        return self._smoothers[variant]
+
+    def set_strength(self, strength: float) -> None:
+        """0 (off) to 1."""
+        for smoother in self._smoothers.values():
+            smoother.strength = min(max(strength, 0.0), 1.0)
+
+    def set_kind(self, kind: SmoothingKind) -> None:
+        """Smooth with another filter, which begins anew."""
+        self._smoothers = {v: make_smoother(kind, smoother.strength) for v, smoother in self._smoothers.items()}
+
+    def reset(self) -> None:
+        """The next frame does not follow the last one."""
+        for smoother in self._smoothers.values():
+            smoother.reset()
+
+    def smooth(
+        self, found: Mapping[VariantName, tuple[HandMesh, ...]], time_ms: float
+    ) -> dict[VariantName, tuple[HandMesh, ...]]:
+        """Every variant's hands of the frame taken at ``time_ms``; a variant that misses a frame begins anew."""
+        smoothers = self._smoothers
+        for variant, smoother in smoothers.items():
+            if variant not in found:
+                smoother.reset()
+        return {variant: smoothers[variant].smooth(hands, time_ms) for variant, hands in found.items()}

@@ -37,6 +37,7 @@ from handviz.detection.tracking import sided
 from handviz.hand_models.choice import hand_model_for
 from handviz.hand_models.skinning import vertices_from_keypoint_moves
 from handviz.models.reconstructor import HandReconstructor, NetworkShelf
+from handviz.pipeline.kalman import VariantSmoothers
 from handviz.pipeline.refinement import (
     aligned_to_detector,
     drawn_to_detector,
@@ -44,7 +45,6 @@ from handviz.pipeline.refinement import (
     reconstruct_and_look_again,
     with_measured_size,
 )
-from handviz.pipeline.smoothers import VariantSmoothers
 from handviz.pipeline.texture_fusion import HandTexturer, TextureMemory, Texturer
 
 

@@ -12,18 +12,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.geometry import apply_affine, rotation_from_axis_angle
+from handviz.core.geometry import apply_affine, procrustes_aligned, rotation_from_axis_angle
 from handviz.core.lens import HandSize
-from handviz.core.metrics import procrustes_aligned
 from handviz.core.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop, Handedness, Intrinsics
-from handviz.detection.crop import camera_from_crop, crop_hand, wrist_from_network
-from handviz.detection.placement import (
+from handviz.detection.crop import (
     NETWORK_LOG_DEPTH_STD,
     NETWORK_SHIFT_STD,
     CropView,
     as_the_detector_marks_them,
+    camera_from_crop,
+    crop_hand,
     in_front,
     place_covariance,
+    wrist_from_network,
 )
 from handviz.models.reconstructor import HandReconstructor
 

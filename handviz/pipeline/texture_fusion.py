@@ -19,7 +19,7 @@ from handviz.core.visibility import self_visible
 from handviz.detection.tracking import matched_tracks
 from handviz.hand_models.template import HandTemplate
 from handviz.models.onnx_session import FINGERPRINT_KEY, open_session, warm_up
-from handviz.rendering.surface import VertexNormals
+from handviz.rendering.hand_shape import VertexNormals
 
 INPUTS = ("image", "points", "is_open")
 OUTPUTS = ("vertex_rgb", "vertex_albedo", "vertex_visible")

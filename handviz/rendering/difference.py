@@ -6,7 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from handviz.core.metrics import point_errors_mm, procrustes_aligned
+from handviz.core.geometry import procrustes_aligned
+from handviz.core.metrics import point_errors_mm
 from handviz.core.records import FloatArray, FrameResult, HandMesh, VariantName
 from handviz.rendering.options import Difference
 

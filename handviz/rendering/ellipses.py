@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
 from handviz.rendering.camera import Matrix, Size
 from handviz.rendering.hand_shape import HandShape
-from handviz.rendering.image_pass import CORNERS
+from handviz.rendering.passes import COLOURS, CORNERS, LARGEST_HAND_COUNT
 from handviz.rendering.picking import in_view
 from handviz.rendering.programs import load_program
-from handviz.rendering.skeleton_pass import COLOURS, LARGEST_HAND_COUNT
 
 HALF_WIDTH_PX = 0.7
 FLOATS_PER_ELLIPSE = 9

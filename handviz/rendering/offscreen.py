@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import VARIANTS, FrameResult
 from handviz.rendering.camera import OrbitCamera, Size
+from handviz.rendering.hand_shape import Surface
 from handviz.rendering.options import DrawOptions
 from handviz.rendering.panes import GAP_PX
 from handviz.rendering.split_scene import SplitScene
-from handviz.rendering.surface import Surface
 
 SAMPLES = 4
 SOFTWARE_RENDERERS = ("llvmpipe", "softpipe", "swiftshader", "gdi generic", "basic render")

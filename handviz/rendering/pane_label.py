@@ -8,11 +8,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from handviz.core.records import FrameResult
 from handviz.rendering.difference import DISPLAY_NAMES, Distances, name_of
-from handviz.rendering.image_pass import Rectangle
 from handviz.rendering.legend import PANEL_COLOUR, TEXT_COLOUR, TEXT_SIZE_PX
-from handviz.rendering.legend_pass import Rectangle as WholeRectangle
+from handviz.rendering.legend import Rectangle as WholeRectangle
 from handviz.rendering.options import Difference
 from handviz.rendering.panes import Pane
+from handviz.rendering.passes import Rectangle
 
 LINE_HEIGHT_PX, MARGIN_X_PX, MARGIN_Y_PX = 18, 9, 5
 FAINT_COLOUR = (178, 186, 196)

@@ -20,17 +20,13 @@ from handviz.rendering.camera import (
 from handviz.rendering.colormap import RangeFollower
 from handviz.rendering.difference import Distances, name_of
 from handviz.rendering.ellipses import EllipsePass
-from handviz.rendering.hand_shape import HandShape, HandShaper, depth_range, orbit_centre, orbit_radius
+from handviz.rendering.hand_shape import HandShape, HandShaper, Surface, depth_range, orbit_centre, orbit_radius
 from handviz.rendering.highlight import AttentionShown, Highlight, Pick
-from handviz.rendering.image_pass import ImagePass, Rectangle
-from handviz.rendering.legend import LegendPart, notes_for
-from handviz.rendering.legend_pass import MARGIN_PX, LegendPass, LegendRoom
-from handviz.rendering.mesh_pass import BACKGROUND, MeshPass, MeshView
+from handviz.rendering.legend import MARGIN_PX, LegendPart, LegendPass, LegendRoom, notes_for
 from handviz.rendering.options import DrawOptions, KeyLight, fade_of
 from handviz.rendering.panes import Pane
+from handviz.rendering.passes import BACKGROUND, ImagePass, MeshPass, MeshView, Rectangle, SkeletonPass
 from handviz.rendering.picking import JOINT_REACH_PX, PickView, highlight_strokes, pick
-from handviz.rendering.skeleton_pass import SkeletonPass
-from handviz.rendering.surface import Surface
 
 INSET_SHARE = 0.26
 

@@ -11,16 +11,14 @@ from handviz.core.records import VARIANTS, FloatArray, FrameResult, VariantName
 from handviz.rendering.camera import OrbitCamera, Size
 from handviz.rendering.colormap import RangeFollower
 from handviz.rendering.difference import Distances, distances_of
-from handviz.rendering.hand_shape import orbit_centre, orbit_radius
+from handviz.rendering.hand_shape import Surface, orbit_centre, orbit_radius
 from handviz.rendering.highlight import Highlight, Pick
-from handviz.rendering.image_pass import ImagePass, Rectangle
-from handviz.rendering.legend import LegendPart
-from handviz.rendering.legend_pass import LegendPass, LegendRoom, points_in
+from handviz.rendering.legend import LegendPart, LegendPass, LegendRoom, points_in
 from handviz.rendering.options import Difference, DrawOptions, KeyLight
 from handviz.rendering.pane_label import pane_label, pane_lines
 from handviz.rendering.panes import Pane, PanePoint, pane_at, panes_of
+from handviz.rendering.passes import ImagePass, Rectangle
 from handviz.rendering.scene import Scene
-from handviz.rendering.surface import Surface
 
 GAP_COLOUR = (0.16, 0.18, 0.21)
 

@@ -1,5 +1,6 @@
 """Any still picture -> (H, W, 3) RGB uint8, upright; or a sentence that says why not."""
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -9,6 +10,20 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.records import Frame
+
+TURNS_DEG = (0, 90, 180, 270)
+
+
+def turned(frame: Frame, turn_deg: int) -> Frame:
+    """The frame turned clockwise by 0, 90, 180 or 270 degrees."""
+    if turn_deg not in TURNS_DEG:
+        raise ValueError(f"pictures are turned by one of {TURNS_DEG} degrees, not by {turn_deg}")
+    if not turn_deg:
+        return frame
+    image = np.ascontiguousarray(np.rot90(frame.image, -turn_deg // 90))
+    return dataclasses.replace(frame, image=image, turned_deg=turn_deg)
+
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2", ".avif")

@@ -1,6 +1,5 @@
 """Where frames come from: a camera, a clip, a folder of pictures or one picture, all behind one interface."""
 
-import dataclasses
 import json
 import re
 import stat
@@ -8,8 +7,6 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
-
-import numpy as np
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame
@@ -20,7 +17,6 @@ from handviz.sources.images import IMAGE_SUFFIXES, now_ms, read_image
 PICTURES_PER_SECOND = 1.0
 COARSEST_TIME_NS = 2_000_000_000
 DIGITS = re.compile(r"(\d+)")
-TURNS_DEG = (0, 90, 180, 270)
 __all__ = ["CameraInfo", "ClipSource", "FolderSource", "Source", "list_cameras", "open_source"]
 CAMERA_PREFIX = "camera:"
 PICTURES_PREFIX = "pictures:"
@@ -132,16 +128,6 @@ def _pictures_in(folder: Path) -> list[Path]:
 
 
 # Pictures of a camera that hangs sideways or upside down, turned upright before anything looks at them.
-
-
-def turned(frame: Frame, turn_deg: int) -> Frame:
-    """The frame turned clockwise by 0, 90, 180 or 270 degrees."""
-    if turn_deg not in TURNS_DEG:
-        raise ValueError(f"pictures are turned by one of {TURNS_DEG} degrees, not by {turn_deg}")
-    if not turn_deg:
-        return frame
-    image = np.ascontiguousarray(np.rot90(frame.image, -turn_deg // 90))
-    return dataclasses.replace(frame, image=image, turned_deg=turn_deg)
 
 
 class Source(Protocol):

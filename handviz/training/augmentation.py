@@ -16,7 +16,7 @@ from handviz.core import metrics
 from handviz.core.errors import HandvizError
 from handviz.core.records import KEYPOINT_COUNT
 from handviz.core.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
-from handviz.detection.placement import as_the_detector_marks_them
+from handviz.detection.crop import as_the_detector_marks_them
 from handviz.models.amvur.evidence import LANDMARK_NUMBERS
 from handviz.models.amvur.losses import Truth, in_crop
 

@@ -23,8 +23,7 @@ from handviz.adaptation.training import (
 from handviz.core.errors import HandvizError
 from handviz.core.paths import CLIP_FILE, MODELS
 from handviz.core.records import Frame
-from handviz.detection.crop import crop_hand
-from handviz.detection.placement import as_the_detector_marks_them
+from handviz.detection.crop import as_the_detector_marks_them, crop_hand
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.export import DeviationNotes, ExportNotes
 from handviz.models.amvur.from_onnx import Exported

@@ -9,8 +9,15 @@ from scipy.spatial.transform import Rotation
 
 from handviz.core.geometry import project_points, projected, rescaled, rotated
 from handviz.core.records import CanonicalHand, Detection, Intrinsics, PlaceDoubt
-from handviz.detection.crop import crop_from_image_affine, crop_hand, hand_mesh_from_crop, mesh_in_crop
-from handviz.detection.placement import CropView, in_front, place_in_perspective
+from handviz.detection.crop import (
+    CropView,
+    crop_from_image_affine,
+    crop_hand,
+    hand_mesh_from_crop,
+    in_front,
+    mesh_in_crop,
+    place_in_perspective,
+)
 from tests.hands import made_up_hand
 
 CAMERA = Intrinsics(610.0, 333.0, 229.0, focal_y_px=655.0)

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.view.viewport import SOFTWARE_HINTS, broken_driver
-from handviz.rendering import mesh_pass
+from handviz.rendering import passes
 from handviz.rendering.scene import Scene
 from tests.gui.test_gui_window import controller, press, window  # noqa: F401 - fixtures
 
@@ -36,7 +36,7 @@ def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         raise moderngl.Error(SAID)
 
     if request.param == "compile":
-        monkeypatch.setattr(mesh_pass, "load_program", fail)
+        monkeypatch.setattr(passes, "load_program", fail)
     else:
         monkeypatch.setattr(Scene, "draw", fail)
 

@@ -7,8 +7,13 @@ import pytest
 
 from handviz.core.geometry import apply_affine, invert_affine, rotation_from_axis_angle
 from handviz.core.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop, Intrinsics
-from handviz.detection.crop import camera_from_crop, crop_from_image_affine, wrist_from_network
-from handviz.detection.placement import CropView, as_the_detector_marks_them
+from handviz.detection.crop import (
+    CropView,
+    as_the_detector_marks_them,
+    camera_from_crop,
+    crop_from_image_affine,
+    wrist_from_network,
+)
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.pipeline.refinement import CameraPrior, _Camera, _jacobian, aligned_to_detector
 

@@ -16,9 +16,9 @@ from handviz.pipeline.kalman import (
     ConstantVelocity,
     KalmanSmoother,
     NoiseModel,
+    make_smoother,
     noise_factor,
 )
-from handviz.pipeline.smoothers import make_smoother
 from handviz.pipeline.smoothing import HandSmoother
 from tests.hands import made_up_hand, shaken, textured_hand
 

@@ -13,7 +13,7 @@ from handviz.core import metrics
 from handviz.core.errors import ErrorCode
 from handviz.core.lens import Lens
 from handviz.core.records import Frame, HandMesh, Intrinsics
-from handviz.detection.placement import as_the_detector_marks_them
+from handviz.detection.crop import as_the_detector_marks_them
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.pipeline.refinement import SHARE

@@ -19,7 +19,7 @@ from handviz.models.texture.network import Copying, TextureConfig, TextureNet, T
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.pipeline.texture_fusion import Texturer, inside_picture
-from handviz.rendering.surface import VertexNormals
+from handviz.rendering.hand_shape import VertexNormals
 from handviz.training.texture import TextureLoss, at_pixels, texture_terms
 from handviz.training.texture_samples import load_texture_samples, mesh_points, missed
 from tests.errors import raises

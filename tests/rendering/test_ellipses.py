@@ -8,9 +8,8 @@ from scipy.stats import chi2
 
 from handviz.rendering.camera import MIRROR, OrbitCamera, overlay_matrix, project
 from handviz.rendering.ellipses import ellipse_axes, projected_covariances, share_inside
-from handviz.rendering.hand_shape import HandShaper, depth_range
+from handviz.rendering.hand_shape import HandShaper, PlainSurface, depth_range
 from handviz.rendering.options import DrawOptions
-from handviz.rendering.surface import PlainSurface
 from tests.hands import INTRINSICS, made_up_hand
 
 VIEW = (800, 500)

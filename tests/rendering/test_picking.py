@@ -9,11 +9,10 @@ import pytest
 from handviz.core.records import FloatArray, HandMesh
 from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
 from handviz.rendering.camera import MIRROR, OrbitCamera, overlay_matrix, project
-from handviz.rendering.hand_shape import HandShape, HandShaper, depth_range
+from handviz.rendering.hand_shape import HandShape, HandShaper, VertexNormals, depth_range
 from handviz.rendering.highlight import Pick
 from handviz.rendering.options import DrawOptions
 from handviz.rendering.picking import PickView, front_hit, in_view, pick
-from handviz.rendering.surface import VertexNormals
 from tests.hands import textured_hand
 
 PICTURE, VIEW = (640, 480), (800, 500)

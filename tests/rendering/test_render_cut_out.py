@@ -6,9 +6,9 @@ import moderngl
 import numpy as np
 import pytest
 
-from handviz.rendering.mesh_pass import EDGE_COLOUR
 from handviz.rendering.offscreen import MultisampleTarget, OffscreenRenderer, read_pixels, straight_alpha
 from handviz.rendering.options import DrawOptions
+from handviz.rendering.passes import EDGE_COLOUR
 from handviz.rendering.scene import Scene
 from tests.rendering.test_render_scene import FLAT, SIZE, SQUARE, painted, result, square
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from handviz.rendering.legend_pass import CORNERS, LegendRoom, corner_rectangle, free_corner
+from handviz.rendering.legend import CORNERS, LegendRoom, corner_rectangle, free_corner
 
 BOX = (10.0, 20.0, 210.0, 120.0)
 SIZE = (40, 30)

@@ -15,6 +15,7 @@ from handviz.rendering.colormap import (
     oklab_from_srgb,
     srgb_from_oklab,
 )
+from handviz.rendering.hand_shape import VertexNormals, unique_edges
 from handviz.rendering.legend import (
     BAR_BOTTOM_PX,
     BAR_LEFT_PX,
@@ -27,7 +28,6 @@ from handviz.rendering.legend import (
     ticks_mm,
 )
 from handviz.rendering.options import FIRST_DIRECTION, HALF_WIDTH_PX, PERIOD_PX, KeyLight, marked, stripe_cover
-from handviz.rendering.surface import VertexNormals, unique_edges
 
 # Machado, Oliveira and Fernandes 2009, severity 1: what linear RGB becomes without one kind of cone.
 PROTANOPIA = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]

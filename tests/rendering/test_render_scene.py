@@ -13,11 +13,11 @@ from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
 from handviz.rendering import offscreen
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.colormap import deviation_colours
+from handviz.rendering.hand_shape import PlainSurface
 from handviz.rendering.legend import seen_legend_picture
 from handviz.rendering.offscreen import MultisampleTarget
 from handviz.rendering.options import DrawOptions, KeyLight, marked, stripe_cover
 from handviz.rendering.scene import Scene
-from handviz.rendering.surface import PlainSurface
 from tests.errors import raises
 
 SIZE = (64, 48)

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from handviz.core.records import VARIANTS, Frame, FrameResult, HandMesh, Intrinsics, VariantName
-from handviz.rendering import image_pass, legend_pass
+from handviz.rendering import legend, passes
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.colormap import deviation_colours, distance_colours
+from handviz.rendering.hand_shape import PlainSurface
 from handviz.rendering.highlight import AttentionShown, Highlight, Pick
 from handviz.rendering.offscreen import MultisampleTarget
 from handviz.rendering.options import Difference, DrawOptions
 from handviz.rendering.split_scene import SplitScene
-from handviz.rendering.surface import PlainSurface
 
 SIZE = (638, 160)
 """Three panes of 211 or 212 pixels and two gaps; each shows the picture 211 pixels wide, 158 high."""
@@ -197,7 +197,7 @@ def test_a_picture_is_uploaded_once_for_all_panes(draw: Draw, monkeypatch: pytes
         uploads.append(array.shape)
         return real(array, *rest, **named)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(image_pass.np, "ascontiguousarray", note)
+    monkeypatch.setattr(passes.np, "ascontiguousarray", note)
     result = compared()
     draw(result)
     draw(result, replace(COMPARED, view="orbit"))
@@ -283,7 +283,7 @@ def test_a_legend_shrinks_rather_than_cover_a_hand_and_grows_with_the_view(draw:
 def test_a_legend_that_shrank_grows_when_hands_have_been_away_for_a_while(
     draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(legend_pass, "DRAWS_BEFORE_GROWING", 5)
+    monkeypatch.setattr(legend, "DRAWS_BEFORE_GROWING", 5)
     options = replace(COMPARED, legend=True, view="orbit", inset=False)
     size, near, far = (250, 330), OrbitCamera(zoom=3.0), OrbitCamera(zoom=0.3)
 

@@ -6,7 +6,7 @@ from gui_fakes import frame
 from PIL import Image
 
 from handviz.core.records import Frame
-from handviz.sources.source import TURNS_DEG, turned
+from handviz.sources.images import TURNS_DEG, turned
 
 
 @pytest.mark.parametrize("turn_deg", TURNS_DEG)

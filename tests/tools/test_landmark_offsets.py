@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tools
-from handviz.detection.placement import MARKED_TOWARDS, as_the_detector_marks_them
+from handviz.detection.crop import MARKED_TOWARDS, as_the_detector_marks_them
 from tools.landmark_offsets import share_of_the_way, table
 
 

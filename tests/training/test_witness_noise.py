@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from handviz.core import metrics
-from handviz.detection.placement import as_the_detector_marks_them
+from handviz.detection.crop import as_the_detector_marks_them
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.evidence import LANDMARK_NUMBERS
 from handviz.models.amvur.losses import Truth

@@ -8,7 +8,7 @@ from handviz.core.records import FloatArray
 from handviz.data.synthetic import pose
 from handviz.hand_models.open_hand import load_arm_mesh, load_open_hand
 from handviz.hand_models.skinning import joint_transforms, skin
-from handviz.rendering.surface import VertexNormals
+from handviz.rendering.hand_shape import VertexNormals
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,8 @@ from handviz.data.synthetic import look, pose
 from handviz.data.synthetic.arm import ArmPoser, PosedArm, object_transform
 from handviz.data.synthetic.viewpoint import Camera
 from handviz.hand_models.open_hand import ArmMesh
+from handviz.rendering.hand_shape import unique_edges
 from handviz.rendering.studio_parts import BEHIND, OCCLUDER, Mesh, Surface
-from handviz.rendering.surface import unique_edges
 
 AROUND = 32
 FOREARM = 16

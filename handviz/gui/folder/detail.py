@@ -12,8 +12,8 @@ from handviz.gui.session.settings import ViewSettings
 from handviz.gui.view.viewport import Viewport
 from handviz.gui.widgets.controls import named_label
 from handviz.inspection.columns import COLUMNS, TableRow, note_of
+from handviz.rendering.hand_shape import Surface
 from handviz.rendering.options import ViewMode
-from handviz.rendering.surface import Surface
 
 SMALL_HEIGHT_PX = 250
 CROP_MEANING = "What the network saw of this hand; left hands are mirrored"

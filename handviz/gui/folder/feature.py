@@ -25,7 +25,7 @@ from handviz.inspection.columns import (
     checked_folder,
     common_range_mm,
 )
-from handviz.rendering.surface import Surface
+from handviz.rendering.hand_shape import Surface
 from handviz.sources.images import IMAGE_SUFFIXES
 
 INSPECTED_FOLDER = "inspected_folder"

@@ -29,7 +29,7 @@ from handviz.gui.folder.table import (
 from handviz.gui.widgets.controls import combo_box, named_label, number_box, push_button, row_of
 from handviz.gui.widgets.dropping import dropped_paths, welcome
 from handviz.inspection.columns import TableRow
-from handviz.rendering.surface import Surface
+from handviz.rendering.hand_shape import Surface
 
 SIDES = (("both", "both hands"), ("left", "left hands"), ("right", "right hands"))
 SHOWN = (

@@ -15,16 +15,9 @@ from handviz.gui.session.camera_probe import CameraFinder
 from handviz.gui.session.messages import Job, SourceInfo, SourceLength, SourceSetup
 from handviz.gui.session.rates import PlaybackClock, RateMeter
 from handviz.sources.camera import CameraInfo
+from handviz.sources.images import turned
 from handviz.sources.mailbox import Mailbox
-from handviz.sources.source import (
-    CAMERA_PREFIX,
-    ChangingSource,
-    InterruptibleSource,
-    Source,
-    list_cameras,
-    open_source,
-    turned,
-)
+from handviz.sources.source import CAMERA_PREFIX, ChangingSource, InterruptibleSource, Source, list_cameras, open_source
 
 RETRY_S = 1.0
 REFRESH_S = 2.0

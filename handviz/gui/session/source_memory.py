@@ -11,7 +11,8 @@ from handviz.core.lens_files import lens_from_text, lens_text
 from handviz.gui.session.messages import SourceSetup
 from handviz.gui.session.settings import SettingsStore
 from handviz.sources.camera import USUAL_MODE, CameraInfo, CameraMode, CameraWish, find_again
-from handviz.sources.source import CAMERA_PREFIX, PICTURES_PREFIX, TURNS_DEG, source_exists
+from handviz.sources.images import TURNS_DEG
+from handviz.sources.source import CAMERA_PREFIX, PICTURES_PREFIX, source_exists
 
 LAST_SOURCE, LAST_CAMERA, RECENT = "last_source", "last_camera", "recent_sources"
 MODES, TURNS = "camera_modes", "turns"

@@ -18,12 +18,12 @@ from PyQt6.QtWidgets import QWidget
 from handviz.core.errors import HandvizError
 from handviz.core.records import FrameResult
 from handviz.rendering.camera import OrbitCamera
+from handviz.rendering.hand_shape import Surface
 from handviz.rendering.highlight import Highlight, Pick
 from handviz.rendering.offscreen import SAMPLES, MultisampleTarget, affordable_samples, read_pixels, straight_alpha
 from handviz.rendering.options import DrawOptions, KeyLight
 from handviz.rendering.panes import PanePoint
 from handviz.rendering.split_scene import SplitScene
-from handviz.rendering.surface import Surface
 
 NO_OPENGL = "The graphics driver does not offer OpenGL 3.3 to this window: python -m handviz doctor says more."
 SOFTWARE_HINTS = {

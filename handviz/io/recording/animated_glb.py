@@ -23,8 +23,7 @@ from handviz.io.mesh_io import faces_for
 from handviz.io.recording.moments import KEYPOINT_NAMES
 from handviz.io.recording.recorded import GAP_S, Track
 from handviz.rendering.colormap import colours_from_deviation, fitted_range
-from handviz.rendering.hand_shape import PLAIN_COLOURS
-from handviz.rendering.surface import VertexNormals
+from handviz.rendering.hand_shape import PLAIN_COLOURS, VertexNormals
 
 ROUNDS = 3
 SHAPES = 16

@@ -1,19 +1,24 @@
-"""Draws hands as lit surfaces, with their edges over them if wanted."""
+"""Draws 21 keypoints and their bones as round-ended strokes, over everything else."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+import cv2
 import moderngl
 import numpy as np
+from numpy.typing import NDArray
 
+from handviz.core.records import KEYPOINT_COUNT, KEYPOINT_PARENTS, FloatArray
 from handviz.rendering import options
-from handviz.rendering.camera import Matrix
-from handviz.rendering.hand_shape import HandLook, HandShape
+from handviz.rendering.camera import Matrix, Size
+from handviz.rendering.hand_shape import HandLook, HandShape, Surface, unique_edges
 from handviz.rendering.options import Fade, KeyLight
 from handviz.rendering.programs import load_program
-from handviz.rendering.surface import Surface, unique_edges
 
+LARGEST_SIDE_PX = 2048
+CORNERS = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], dtype=np.float32)
+Rectangle = tuple[float, float, float, float]
 FLOATS_PER_VERTEX = 11
 FLOAT_BYTES = 4
 BACKGROUND = (0.055, 0.063, 0.078)
@@ -27,6 +32,91 @@ FADING = (
     (2, (moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA)),
 )
 HIDING = ((3, (moderngl.ONE, moderngl.ZERO)),)
+# Okabe and Ito's colours, which people with any colour vision tell apart: thumb ... little finger.
+WRIST_COLOUR = (0.95, 0.95, 0.95)
+FINGER_COLOURS = ((0.90, 0.62, 0.0), (0.34, 0.71, 0.91), (0.0, 0.72, 0.52), (0.94, 0.89, 0.26), (0.80, 0.47, 0.65))
+COLOURS = np.array([WRIST_COLOUR, *(colour for colour in FINGER_COLOURS for _ in range(4))], dtype=np.float32)
+BONES = np.array([(parent, child) for child, parent in enumerate(KEYPOINT_PARENTS) if parent >= 0])
+BONE_RADIUS_PX, KEYPOINT_RADIUS_PX = 1.3, 3.0
+LARGEST_HAND_COUNT = 8
+STROKES_PER_HAND = len(BONES) + KEYPOINT_COUNT
+FLOATS_PER_STROKE = 8
+
+
+# Draws pictures: the camera's frame and the legend.
+
+
+class ImagePass:
+    """One texture on one rectangle; its texture is written in place until the picture's size changes."""
+
+    def __init__(self, ctx: moderngl.Context, *, components: int = 3) -> None:
+        self._ctx = ctx
+        self._components = components
+        self._resources = ExitStack()
+        self._program = load_program(ctx, "picture")
+        self._corners = ctx.buffer(CORNERS)
+        self._array = ctx.vertex_array(self._program, [(self._corners, "2f", "in_corner")])
+        for resource in (self._program, self._corners, self._array):
+            self._resources.callback(resource.release)
+        self._texture: moderngl.Texture | None = None
+        self._picture: NDArray[np.uint8] | None = None
+
+    def set_picture(self, picture: NDArray[np.uint8]) -> None:
+        """Upload (H, W, components) sRGB, unless it is there already; very large pictures are reduced first."""
+        if picture is self._picture:
+            return
+        whole = picture
+        if max(picture.shape[:2]) > LARGEST_SIDE_PX:
+            share = LARGEST_SIDE_PX / max(picture.shape[:2])
+            size = tuple(max(1, round(side * share)) for side in picture.shape[1::-1])
+            picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        size = (picture.shape[1], picture.shape[0])
+        if self._texture is None or self._texture.size != size:
+            self._release_texture()
+            self._texture = self._ctx.texture(size, self._components, alignment=1)
+            self._texture.filter = moderngl.LINEAR, moderngl.LINEAR
+            self._texture.repeat_x = self._texture.repeat_y = False
+        self._texture.write(np.ascontiguousarray(picture), alignment=1)
+        self._picture = whole
+
+    def use_as_backdrop(self, view_size: Size, rectangle_px: Rectangle, *, mirror: bool) -> Rectangle:
+        """Bind the texture for another pass; returns scale and offset from fragments to the picture drawn there."""
+        left, top, right, bottom = _mirrored(rectangle_px) if mirror else rectangle_px
+        if self._texture is not None:
+            self._texture.use(0)
+        across, down = 1 / (right - left), 1 / (bottom - top)
+        return across, -down, -left * across, (view_size[1] - top) * down
+
+    def draw(self, view_size: Size, rectangle_px: Rectangle, *, mirror: bool = False) -> None:
+        """Draw into the bound framebuffer at (left, top, right, bottom) in view pixels, y down."""
+        if self._texture is None:
+            return
+        left, top, right, bottom = _mirrored(rectangle_px) if mirror else rectangle_px
+        width, height = view_size
+        self._ctx.enable_only(moderngl.BLEND if self._components == 4 else moderngl.NOTHING)
+        self._ctx.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
+        self._texture.use(0)
+        ndc = (2 * left / width - 1, 1 - 2 * top / height, 2 * right / width - 1, 1 - 2 * bottom / height)
+        self._program["rectangle"] = ndc
+        self._array.render(moderngl.TRIANGLE_STRIP)
+
+    def _release_texture(self) -> None:
+        if self._texture is not None:
+            self._texture.release()
+            self._texture = self._picture = None
+
+    def release(self) -> None:
+        """Free everything on the graphics card."""
+        self._release_texture()
+        self._resources.close()
+
+
+def _mirrored(rectangle: Rectangle) -> Rectangle:
+    left, top, right, bottom = rectangle
+    return right, top, left, bottom
+
+
+# Draws hands as lit surfaces, with their edges over them if wanted.
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +262,55 @@ class MeshPass:
         if view.fade is not None:
             for program in (self.fading_program, self.fading_edge_program):
                 program["fade_mm"] = view.fade
+
+    def release(self) -> None:
+        """Free everything on the graphics card."""
+        self._resources.close()
+
+
+# Draws 21 keypoints and their bones as round-ended strokes, over everything else.
+
+
+def strokes(keypoints_px: FloatArray, pixel_ratio: float) -> NDArray[np.float32]:
+    """Keypoints (21, 2) -> (41, 8): start, end, sRGB, radius; bones first, so that keypoints lie on them."""
+    starts = np.concatenate([keypoints_px[BONES[:, 0]], keypoints_px])
+    ends = np.concatenate([keypoints_px[BONES[:, 1]], keypoints_px])
+    colours = np.concatenate([COLOURS[BONES[:, 1]], COLOURS])
+    radii = np.repeat([BONE_RADIUS_PX, KEYPOINT_RADIUS_PX], [len(BONES), KEYPOINT_COUNT]) * pixel_ratio
+    return np.concatenate([starts, ends, colours, radii[:, None]], axis=1, dtype=np.float32)
+
+
+class SkeletonPass:
+    """Instanced quads; the fragment shader cuts the strokes out of them, softly."""
+
+    def __init__(self, ctx: moderngl.Context) -> None:
+        self._ctx = ctx
+        self._resources = ExitStack()
+        self._program = load_program(ctx, "capsule")
+        self._corners = ctx.buffer(CORNERS)
+        self._strokes = ctx.buffer(reserve=LARGEST_HAND_COUNT * STROKES_PER_HAND * FLOATS_PER_STROKE * 4, dynamic=True)
+        content = [
+            (self._corners, "2f", "in_corner"),
+            (self._strokes, "2f 2f 3f 1f/i", "in_start", "in_end", "in_colour", "in_radius"),
+        ]
+        self._array = ctx.vertex_array(self._program, content)
+        for resource in (self._program, self._corners, self._strokes, self._array):
+            self._resources.callback(resource.release)
+
+    def draw(self, view_size: Size, hands_px: list[FloatArray], pixel_ratio: float) -> None:
+        """Draw hands (21, 2 each) given in view pixels into the bound framebuffer."""
+        hands_px = hands_px[:LARGEST_HAND_COUNT]
+        if not hands_px:
+            return
+        self.draw_strokes(view_size, np.concatenate([strokes(keypoints, pixel_ratio) for keypoints in hands_px]))
+
+    def draw_strokes(self, view_size: Size, data: NDArray[np.float32]) -> None:
+        """Draw rows as those of ``strokes``, at most as many as eight hands have."""
+        self._strokes.write(data)
+        self._ctx.enable_only(moderngl.BLEND)
+        self._ctx.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
+        self._program["view_size"] = view_size
+        self._array.render(moderngl.TRIANGLE_STRIP, instances=len(data))
 
     def release(self) -> None:
         """Free everything on the graphics card."""
