@@ -14,7 +14,7 @@ SQUARE_PX = 40
 FINER = 3
 
 
-def board_picture(
+def board_image(
     camera: Intrinsics, size: tuple[int, int], turn_deg: Sequence[float], place: Sequence[float], board: Board
 ) -> NDArray[np.uint8]:
     """(H, W, 3) the board turned by Euler angles, its middle at ``place`` in squares, drawn finely and reduced."""

@@ -31,7 +31,7 @@ class MadeUpEntries(ImageReconstructor):
         if FULL in name:
             raise OutputError("no space left on device")
         if "broken" in name:
-            raise HandvizError(f"{path}: not a picture")
+            raise HandvizError(f"{path}: not an image")
         return {"file": file, "hands": [{"mesh": stem, "score": float("nan") if "nan" in name else len(file) / 7}]}
 
     def close(self) -> None:

@@ -239,7 +239,7 @@ def rendered_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cached_hands(rendered_hands: Path) -> Path:
-    """``rendered_hands`` with the backbone's maps and the landmarks beside the pictures."""
+    """``rendered_hands`` with the backbone's maps and the landmarks beside the images."""
     from handviz.data.synthetic.dataset import shard_numbers
     from handviz.models.amvur.evidence import Witness
     from handviz.models.backbones.registry import make_backbone
@@ -306,7 +306,7 @@ class SmallTexture(NamedTuple):
 
 @pytest.fixture(scope="session")
 def texture_hands(rendered_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``rendered_hands`` with what the texture net learns from beside the pictures."""
+    """``rendered_hands`` with what the texture net learns from beside the images."""
     from handviz.hand_models.open_hand import load_open_hand
     from handviz.training.texture_samples import load_texture_samples
 

@@ -24,7 +24,7 @@ def annotated(hand: TinyHand, name: str) -> AnnotatedHand:
     keypoints = np.vstack([hand.joints_m[:1], *fingers])
     return AnnotatedHand(
         name=name,
-        picture=Path(name),
+        image=Path(name),
         handedness=hand.handedness,
         intrinsics=hand.intrinsics,
         keypoints_px=project_points(keypoints, hand.intrinsics),
@@ -50,8 +50,8 @@ class FakeDataset:
     def hand(self, index: int) -> AnnotatedHand:
         return self.annotations[index]
 
-    def picture(self, index: int) -> np.ndarray:
-        return self.hands[index].picture
+    def image(self, index: int) -> np.ndarray:
+        return self.hands[index].image
 
 
 def fake_dataset(count: int, *, seed: int = 3) -> FakeDataset:
@@ -92,7 +92,7 @@ def true_answer(hand: TinyHand, noise_m: float = 0.0, random: np.random.Generato
 def says(answers):
     """A predictor that answers these hands one after the other."""
     left = iter(answers)
-    return lambda pictures: [next(left) for _ in pictures]
+    return lambda images: [next(left) for _ in images]
 
 
 def moved(answer: CanonicalHand, **changes) -> CanonicalHand:

@@ -13,7 +13,7 @@ from handviz.sources.source import CAMERA_PREFIX, CameraInfo, Source, open_sourc
 
 
 class FakeCamera(FakeSource):
-    """Gives pictures of a size of its own until it is unplugged."""
+    """Gives images of a size of its own until it is unplugged."""
 
     def __init__(self, info: CameraInfo, wish: CameraWish | None, height: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class FakeCamera(FakeSource):
         """As a real one: a frame when the test lets it, an error when it is gone."""
         frame = super().read()
         if not self.is_plugged or frame is None:
-            raise HandvizError(f"{self.name} gives no pictures any more: is it still plugged in?")
+            raise HandvizError(f"{self.name} gives no images any more: is it still plugged in?")
         image = np.full((self.height, self.height * 4 // 3, 3), 100, np.uint8)
         return Frame(frame.number, image, frame.captured_ms)
 
@@ -79,7 +79,7 @@ class CameraWorld:
                 camera.may_read.release()
 
     def go_on(self) -> None:
-        """Every camera gives one picture."""
+        """Every camera gives one image."""
         for camera in self.alive():
             camera.may_read.release()
 

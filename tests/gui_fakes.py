@@ -24,12 +24,12 @@ from handviz.core.records import (
 from handviz.gui.session.settings import ViewSettings
 from handviz.rendering.hand_shape import PlainSurface
 
-UNPLUGGED = "camera 0 gives no pictures any more: is it still plugged in?"
+UNPLUGGED = "camera 0 gives no images any more: is it still plugged in?"
 TRIANGLE = PlainSurface(np.array([[0, 1, 2]], dtype=np.int32), 3)
 
 
 def frame(number: int = 0, name: str = "") -> Frame:
-    """A small grey picture."""
+    """A small grey image."""
     return Frame(number, np.full((48, 64, 3), 100, dtype=np.uint8), 0.0, name)
 
 
@@ -37,13 +37,13 @@ PHOTOGRAPHED, EVENLY_LIT = (0.8, 0.5, 0.3), (0.5, 0.8, 0.3)
 
 
 def texture(seen: float = 0.0) -> HandTexture:
-    """One colour under the picture's light, another one in even light."""
+    """One colour under the image's light, another one in even light."""
     share = np.full(3, seen)
     return HandTexture(np.tile(PHOTOGRAPHED, (3, 1)), np.tile(EVENLY_LIT, (3, 1)), share, share)
 
 
 def hand(variant: VariantName = "final", *, handedness: Handedness = "right", textured: bool = False) -> HandMesh:
-    """A hand of three vertices in the picture's middle."""
+    """A hand of three vertices in the image's middle."""
     corners = np.array([[-1.0, 1, 0], [1, 1, 0], [0, -1, 0]])
     middle = np.array([32.0, 24.0])
     return HandMesh(

@@ -77,7 +77,7 @@ def made_up_detection(handedness: Handedness = "right", *, size: float = 100.0, 
 
 
 class FakeLandmarker:
-    """Finds the same right hand in every picture that is not black; remembers how it was made."""
+    """Finds the same right hand in every image that is not black; remembers how it was made."""
 
     made: list["FakeLandmarker"] = []  # noqa: RUF012 - the test's own record, cleared by its fixture
 

@@ -11,7 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from handviz.data.synthetic.dataset import shard_numbers
-from handviz.data.synthetic.generator import labels_file, pictures_file
+from handviz.data.synthetic.generator import images_file, labels_file
 from tests.fake_datasets.stand_in_mano import MANO_FROM_OPEN, mano_pose, stand_in_template, vertex_order
 
 PER_VERTEX = ("visible", "visible_alone")
@@ -19,7 +19,7 @@ PER_VERTEX = ("visible", "visible_alone")
 
 def relabelled(rendered: Path, folder: Path) -> Path:
     """A copy of rendered hands for the stand-in's pose, axes and order of vertices: the same hands, and what is cached
-    of their pictures."""
+    of their images."""
     shutil.copytree(rendered, folder)
     template = stand_in_template()
     manifest = folder / "manifest.json"
@@ -31,11 +31,11 @@ def relabelled(rendered: Path, folder: Path) -> Path:
         for name in ("rotation", "camera_from_wrist"):
             labels[name] = labels[name] @ MANO_FROM_OPEN.T
         np.savez(labels_file(folder, shard), **{name: value.astype(np.float32) for name, value in labels.items()})
-        pictures = dict(np.load(pictures_file(folder, shard)))
+        images = dict(np.load(images_file(folder, shard)))
         for name in PER_VERTEX:
-            bits = np.unpackbits(pictures[name], axis=1, count=template.vertex_count)
-            pictures[name] = np.packbits(bits[:, vertex_order()], axis=1)
-        np.savez(pictures_file(folder, shard), **pictures)
+            bits = np.unpackbits(images[name], axis=1, count=template.vertex_count)
+            images[name] = np.packbits(bits[:, vertex_order()], axis=1)
+        np.savez(images_file(folder, shard), **images)
     return folder
 
 

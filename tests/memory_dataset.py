@@ -46,7 +46,7 @@ def annotated(hand: TinyHand, name: str = "hand") -> AnnotatedHand:
 
 
 class MemoryDataset:
-    """Tiny hands as a split; those in ``broken`` have no picture, ``flat`` ones no 3D truth."""
+    """Tiny hands as a split; those in ``broken`` have no image, ``flat`` ones no 3D truth."""
 
     name, split = "freihand", "training"
     tip_vertices = (744, 320, 443, 554, 671)
@@ -62,10 +62,10 @@ class MemoryDataset:
         hand = annotated(self.hands[index], f"{index:08d}")
         return replace(hand, mano=None, vertices_m=None, keypoints_m=None) if self.flat else hand
 
-    def picture(self, index: int) -> np.ndarray:
+    def image(self, index: int) -> np.ndarray:
         if index in self.broken:
             raise HandvizError(f"{index:08d}.jpg is cut off.")
-        return self.hands[index].picture
+        return self.hands[index].image
 
 
 def reader_of(dataset: MemoryDataset) -> ModuleType:

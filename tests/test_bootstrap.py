@@ -204,7 +204,7 @@ def test_run_hands_its_arguments_to_the_program(monkeypatch: pytest.MonkeyPatch,
     assert calls.lines[0].endswith("app.py --variant prior")
 
 
-def test_without_a_display_the_clip_becomes_pictures(
+def test_without_a_display_the_clip_becomes_images(
     monkeypatch: pytest.MonkeyPatch, calls: Calls, capfd: pytest.CaptureFixture
 ) -> None:
     set_display(monkeypatch, None)

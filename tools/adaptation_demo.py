@@ -1,6 +1,6 @@
 """Measure whether adaptation helps in space, on rendered clips of looks that training never had.
 
-Adaptation sees pictures alone. The truth is used here, afterwards, on the frames that were held out of learning, of
+Adaptation sees images alone. The truth is used here, afterwards, on the frames that were held out of learning, of
 watching and of the choice of anything: errors of the network's own answer and of the program's, which also leans on
 MediaPipe's landmarks, before and after.
 """
@@ -96,8 +96,8 @@ def _errors(
     reconstructor, moves = Reconstructor(path), vertices_from_keypoint_moves(template)
     own, shown = [], []
     cut = cuts_of(hands)
-    for picture, affine, detection in zip(cut.crops, cut.affines, hands.detections, strict=True):
-        crop = HandCrop(picture.astype(np.float32) / 255, affine, detection)
+    for image, affine, detection in zip(cut.crops, cut.affines, hands.detections, strict=True):
+        crop = HandCrop(image.astype(np.float32) / 255, affine, detection)
         hand = reconstructor.reconstruct([crop])[0]
         turn = camera_from_crop(affine, clip.intrinsics) @ hand.rotation
         own.append(hand.keypoints_m @ turn.T)

@@ -108,7 +108,7 @@ def build() -> Path:
 def reference_crop() -> NDArray[np.uint8]:
     """A drawn open hand (224, 224, 3), plain enough to be drawn by capsules, hand enough for MediaPipe."""
     y, x = np.mgrid[:224, :224].astype(np.float64) + 0.5
-    picture = np.stack([90 + 0.2 * x, 110 + 0.15 * y, 130 - 0.1 * x], axis=-1)
+    image = np.stack([90 + 0.2 * x, 110 + 0.15 * y, 130 - 0.1 * x], axis=-1)
     fingers: list[tuple[tuple[int, int], tuple[int, int], float]]
     fingers = [((112, 200), (112, 150), 34), ((92, 150), (50, 112), 11), ((92, 120), (80, 52), 10)]
     fingers += [((108, 116), (106, 38), 10.5), ((124, 120), (131, 48), 10), ((138, 128), (154, 72), 8.5)]
@@ -119,8 +119,8 @@ def reference_crop() -> NDArray[np.uint8]:
         share = np.clip(share, 0, 1)
         distance = np.hypot(x - start_x - share * along_x, y - start_y - share * along_y) / radius
         skin = np.array([224.0, 172.0, 140.0]) * (1 - 0.35 * distance[..., None] ** 2)
-        picture = np.where(distance[..., None] < 1, skin, picture)
-    return picture.clip(0, 255).astype(np.uint8)
+        image = np.where(distance[..., None] < 1, skin, image)
+    return image.clip(0, 255).astype(np.uint8)
 
 
 def build_reference() -> Path:

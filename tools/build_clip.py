@@ -133,9 +133,9 @@ class Clip:
         time = number / (FRAMES - 1)
         surfaces = [self._arm("right", time, right_away)] if right_away < 1 else []
         surfaces += [self._arm("left", time, left_away)] if left_away < 1 else []
-        return self.picture(surfaces, number)
+        return self.frame_image(surfaces, number)
 
-    def picture(self, surfaces: list[Surface], number: int, *, grain: float = 0.006) -> NDArray[np.uint8]:
+    def frame_image(self, surfaces: list[Surface], number: int, *, grain: float = 0.006) -> NDArray[np.uint8]:
         """RGB (480, 640, 3) of arms in the room; ``number`` chooses the camera's noise, ``grain`` is its deviation."""
         lights = Lights(
             np.array([[-0.5, -0.55, -0.67], [0.8, -0.2, -0.56]]),

@@ -55,16 +55,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _frames(seed: int, count: int) -> Iterator[tuple[NDArray[np.uint8], FloatArray]]:
-    """Pictures (640, 640, 3) of one rendered hand at any turn and size, before a blur of itself, and its keypoints."""
+    """Images (640, 640, 3) of one rendered hand at any turn and size, before a blur of itself, and its keypoints."""
     rng = np.random.default_rng(seed)
     for sample in render_samples(rng, count):
-        picture = sample.picture
+        image = sample.image
         scale, angle = rng.uniform(0.7, 1.7), rng.normal(0, TURN_SD_RAD)
         turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
         shift = FRAME_SIZE / 2 - turn @ np.full(2, CROP_SIZE / 2)
         affine = np.concatenate([turn, shift[:, None]], axis=1)
-        behind = cv2.resize(cv2.GaussianBlur(picture, (0, 0), 30), (FRAME_SIZE, FRAME_SIZE))
-        frame = cv2.warpAffine(picture, affine, (FRAME_SIZE, FRAME_SIZE), dst=behind, borderMode=cv2.BORDER_TRANSPARENT)
+        behind = cv2.resize(cv2.GaussianBlur(image, (0, 0), 30), (FRAME_SIZE, FRAME_SIZE))
+        frame = cv2.warpAffine(image, affine, (FRAME_SIZE, FRAME_SIZE), dst=behind, borderMode=cv2.BORDER_TRANSPARENT)
         yield (
             frame.astype(np.uint8, copy=False),
             apply_affine(affine, (sample.labels["keypoints_crop"] + 1) * CROP_SIZE / 2),

@@ -13,7 +13,7 @@ from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, KEYPOINT_PARENTS, Fl
 from handviz.data.synthetic.dataset import Shard, read_shard, shard_numbers
 from handviz.detection.crop import MARKED_TOWARDS
 from handviz.models.backbones.mediapipe_hand import MediaPipeLandmarkNet, load_mediapipe_landmark_net
-from handviz.training.samples import picture_batch
+from handviz.training.samples import image_batch
 
 BATCH = 32
 LARGEST_ERROR, LEAST_PRESENCE, MOST_HIDDEN = 0.06, 0.97, 0.05
@@ -31,7 +31,7 @@ def marks_of_clear_hands(directory: Path, count: int) -> tuple[FloatArray, Float
             break
         shard = read_shard(directory, number)
         found.append(clear_hands(shard, network))
-        left -= len(shard.pictures)
+        left -= len(shard.images)
     marks, true = (np.concatenate(parts) for parts in zip(*found, strict=True))
     if not len(true):
         raise HandvizError(f"{directory}: MediaPipe sees none of these hands clearly")
@@ -41,8 +41,8 @@ def marks_of_clear_hands(directory: Path, count: int) -> tuple[FloatArray, Float
 @torch.no_grad()
 def clear_hands(shard: Shard, network: MediaPipeLandmarkNet) -> tuple[FloatArray, FloatArray]:
     """MediaPipe's and the true keypoints (N, 21, 2) in crop half-sides, of the hands that it sees clearly."""
-    batches = (shard.pictures[start : start + BATCH] for start in range(0, len(shard.pictures), BATCH))
-    answers = [network(picture_batch(batch)) for batch in batches]
+    batches = (shard.images[start : start + BATCH] for start in range(0, len(shard.images), BATCH))
+    answers = [network(image_batch(batch)) for batch in batches]
     marks = torch.cat([answer.screen_px[..., :2] for answer in answers]).numpy() / (CROP_SIZE / 2) - 1
     presence = torch.cat([answer.presence for answer in answers]).numpy()
     true = shard.labels["keypoints_crop"]

@@ -125,8 +125,8 @@ class HandMotion:
 
 
 def motion_frames(clip: Clip, motion: HandMotion, times_s: FloatArray) -> Iterator[NDArray[np.uint8]]:
-    """RGB pictures (480, 640, 3) of a moving hand in the bundled clip's room."""
+    """RGB images (480, 640, 3) of a moving hand in the bundled clip's room."""
     for number, time_s in enumerate(times_s):
         true = motion.at(float(time_s))
         surface = clip.surface(motion.handedness, true.arm, true.from_canonical, true.position_m)
-        yield clip.picture([surface], number, grain=GRAIN)
+        yield clip.frame_image([surface], number, grain=GRAIN)

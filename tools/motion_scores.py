@@ -63,7 +63,7 @@ class MotionScores:
     error_mm: float
     """from the truth, wrist on wrist"""
     error_px: float
-    """from the truth in the picture"""
+    """from the truth in the image"""
     left_px: float
     """from what a perfect smoother could reach, which keeps the errors that last; nan where that is not known"""
     left_mm: float
@@ -160,7 +160,7 @@ class _Part:
 
 
 def _stacked(hands: Sequence[HandMesh]) -> tuple[FloatArray, FloatArray]:
-    """Keypoints (T, 21, 2) in the picture and (T, 21, 3) from the wrist."""
+    """Keypoints (T, 21, 2) in the image and (T, 21, 3) from the wrist."""
     return np.stack([hand.keypoints_px for hand in hands]), np.stack([hand.keypoints_m for hand in hands])
 
 

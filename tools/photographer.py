@@ -16,7 +16,7 @@ from PyQt6.QtWidgets import QWidget
 from handviz.core.errors import HandvizError
 from handviz.core.records import FrameResult
 from handviz.gui.main_window import MainWindow
-from handviz.gui.record.screenshot import save_picture
+from handviz.gui.record.screenshot import save_image
 
 TICK_MS, SETTLE_MS, PATIENCE_S = 50, 400, 60.0
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ Script = Generator[Ready, None, QWidget]
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture."""
+    """One image."""
 
     name: str
     play: Callable[["Stage"], Script]
@@ -75,7 +75,7 @@ class Stage:
 
 
 class Photographer(QObject):
-    """Plays the scenes one after the other, saves a picture of each as NAME.jpg, and closes the window."""
+    """Plays the scenes one after the other, saves an image of each as NAME.jpg, and closes the window."""
 
     finished = pyqtSignal()
 
@@ -125,7 +125,7 @@ class Photographer(QObject):
         self._stage.window.view_panel.numbers.refresh()
         path = self._folder / f"{self._left[0].name}.jpg"
         try:
-            save_picture(widget.grab().toImage(), path)
+            save_image(widget.grab().toImage(), path)
             logger.info("saved %s", path)
         except HandvizError as error:
             self.failures.append(str(error))

@@ -112,9 +112,9 @@ def draw_learning_curve(logs: Sequence[Log], path: Path) -> Path:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which runs, and where the picture goes."""
+    """Which runs, and where the image goes."""
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs with their log.csv")
-    parser.add_argument("--out", type=Path, required=True, help="picture to write, .png or .svg")
+    parser.add_argument("--out", type=Path, required=True, help="image to write, .png or .svg")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""What networks would say of a moving hand: the truth with errors as they make them, without rendering a picture.
+"""What networks would say of a moving hand: the truth with errors as they make them, without rendering an image.
 
 Errors have two parts. The lasting part depends on the hand's pose and place alone, as most of what networks get wrong
 does, and is of the size that the deviations say; the new part is drawn in every frame, is much smaller, has long tails,

@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=60, help="of the motions; the filter was designed on others (%(default)s)"
     )
     parser.add_argument("--variant", choices=VARIANTS, default="final")
-    parser.add_argument("--figure", type=Path, help="picture of error and trembling against lag (.png, .svg)")
+    parser.add_argument("--figure", type=Path, help="image of error and trembling against lag (.png, .svg)")
     parser.add_argument(
         "--cache",
         type=Path,
@@ -159,8 +159,8 @@ def _render(seed: int, arguments: argparse.Namespace) -> KnownMotion:
     with Pipeline(settings) as pipeline:
         clip = Clip(studio)
         frames = tqdm(motion_frames(clip, motion, times_s), total=len(times_s), unit="frame", desc=f"clip {seed}")
-        for number, picture in enumerate(frames):
-            result = pipeline.process_with(Frame(number, picture, times_s[number] * 1000), clip.intrinsics)
+        for number, image in enumerate(frames):
+            result = pipeline.process_with(Frame(number, image, times_s[number] * 1000), clip.intrinsics)
             hands.append(next((hand for hand in result.hands if hand.handedness == motion.handedness), None))
     studio.release()
     truth_m = np.stack([motion.at(float(time_s)).keypoints_m for time_s in times_s])

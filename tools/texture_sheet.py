@@ -39,10 +39,10 @@ MIN_HELD_OUT = 64
 MARGIN = 1.35
 FAR_FIELD_OF_VIEW_DEG = 20.0
 """Of a crop alone, whose camera nobody knows."""
-ON_PICTURE = DrawOptions(colour="texture", opacity=1.0, legend=False)
-AROUND = replace(ON_PICTURE, view="orbit", inset=False)
+ON_IMAGE = DrawOptions(colour="texture", opacity=1.0, legend=False)
+AROUND = replace(ON_IMAGE, view="orbit", inset=False)
 BEHIND, ASIDE = OrbitCamera(yaw_rad=math.pi), OrbitCamera(yaw_rad=math.pi / 2)
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 
 def held_out_hands(folders: Sequence[Path], count: int, model_dir: Path) -> Iterator[FrameResult]:
@@ -50,19 +50,19 @@ def held_out_hands(folders: Sequence[Path], count: int, model_dir: Path) -> Iter
     template = load_open_hand()
     network = Reconstructor(variant_file("final", model_dir), template_fingerprint=template.fingerprint)
     texturer = Texturer(model_dir / TEXTURE_NAME, template)
-    shards = [read_shard(folder, 0).pictures for folder in folders]
-    pictures = itertools.chain.from_iterable(zip(*shards, strict=False))
+    shards = [read_shard(folder, 0).images for folder in folders]
+    images = itertools.chain.from_iterable(zip(*shards, strict=False))
     intrinsics = intrinsics_from_field_of_view(CROP_SIZE, CROP_SIZE, FAR_FIELD_OF_VIEW_DEG)
-    for number, picture in enumerate(itertools.islice(pictures, count)):
-        crop = HandCrop(picture.astype(np.float32) / 255, np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))
+    for number, image in enumerate(itertools.islice(images, count)):
+        crop = HandCrop(image.astype(np.float32) / 255, np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))
         canonical = network.reconstruct([crop])
         hand = hand_mesh_from_crop(canonical[0], crop, intrinsics=intrinsics, variant="final")
         (texture,) = texturer.texture([crop], [mesh_in_crop(hand, crop)], (CROP_SIZE, CROP_SIZE))
-        yield FrameResult(Frame(number, picture, 0.0), "final", hands=(replace(hand, texture=texture),))
+        yield FrameResult(Frame(number, image, 0.0), "final", hands=(replace(hand, texture=texture),))
 
 
-def pictured_hands(inputs: Sequence[str], model_dir: Path) -> Iterator[FrameResult]:
-    """One result a hand that the program finds in pictures, folders and clips."""
+def rendered_hands(inputs: Sequence[str], model_dir: Path) -> Iterator[FrameResult]:
+    """One result a hand that the program finds in images, folders and clips."""
     settings = PipelineSettings(model_dir, video=False, texture=True, other_variants=False)
     with ExitStack() as resources:
         pipeline = resources.enter_context(Pipeline(settings))
@@ -70,7 +70,7 @@ def pictured_hands(inputs: Sequence[str], model_dir: Path) -> Iterator[FrameResu
             source = open_source(text)
             resources.callback(source.close)
             if source.is_live:
-                raise HandvizError("a contact sheet is made of pictures and clips, not of a camera")
+                raise HandvizError("a contact sheet is made of images and clips, not of a camera")
             for frame in _frames(source):
                 result = pipeline.process(frame)
                 if result.trouble:
@@ -91,27 +91,27 @@ def _frames(source: Source) -> Iterator[Frame]:
         yield frame
 
 
-def sheet(results: Iterator[FrameResult], count: int) -> Picture:
-    """A row a hand: the picture, the hand drawn over it, the same with what is inferred marked, from aside, from
+def sheet(results: Iterator[FrameResult], count: int) -> Image:
+    """A row a hand: the image, the hand drawn over it, the same with what is inferred marked, from aside, from
     behind, behind marked, and under other light."""
     rows = []
     surface = load_display_mesh()
     with OffscreenRenderer(surface, TILE, TILE) as around, OffscreenRenderer(surface) as over:
         for result in itertools.islice(results, count):
-            marked = replace(ON_PICTURE, mark_inferred=True)
-            tiles = [_tile(image, result) for image in (result.frame.image, over.draw(result, ON_PICTURE))]
+            marked = replace(ON_IMAGE, mark_inferred=True)
+            tiles = [_tile(image, result) for image in (result.frame.image, over.draw(result, ON_IMAGE))]
             tiles.append(_tile(over.draw(result, marked), result))
             views = [(AROUND, ASIDE), (AROUND, BEHIND), (replace(AROUND, mark_inferred=True), BEHIND)]
             views.append((replace(AROUND, relight=True), OrbitCamera()))
             tiles += [around.draw(result, options, orbit) for options, orbit in views]
             rows.append(np.hstack(tiles))
     if not rows:
-        raise HandvizError("no hand was found in these pictures")
+        raise HandvizError("no hand was found in these images")
     return np.vstack(rows)
 
 
-def _tile(image: Picture, result: FrameResult) -> Picture:
-    """The square around the hand, cut out of a picture of any size."""
+def _tile(image: Image, result: FrameResult) -> Image:
+    """The square around the hand, cut out of an image of any size."""
     points = result.hands[0].vertices_px * (image.shape[1] / result.frame.image.shape[1])
     low, high = points.min(axis=0), points.max(axis=0)
     side = max(float((high - low).max()) * MARGIN, 8.0)
@@ -135,7 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Draw and write the sheet."""
     with tempfile.TemporaryDirectory() as temporary:
         if arguments.input:
-            results = pictured_hands(arguments.input, arguments.model_dir)
+            results = rendered_hands(arguments.input, arguments.model_dir)
         else:
             kept = arguments.held_out
             crops = held_out_crops(kept or Path(temporary), MIN_HELD_OUT, keep=kept is not None)

@@ -1,4 +1,4 @@
-"""Looks of cameras that no rendered training picture has, laid over pictures of a moving hand whose truth is known."""
+"""Looks of cameras that no rendered training image has, laid over images of a moving hand whose truth is known."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,77 +15,77 @@ from tools.build_clip import HEIGHT, WIDTH, Clip
 from tools.motion import HandMotion, MotionPoser, motion_frames
 
 RATE_HZ = 12.5
-Picture = NDArray[np.float32]
+Image = NDArray[np.float32]
 """(480, 640, 3) RGB, 0 to 1"""
 LUMINANCE = np.array([0.30, 0.59, 0.11], np.float32)
 
 
-def plain(picture: Picture) -> Picture:
+def plain(frame_image: Image) -> Image:
     """As rendered: what training is like."""
-    return picture
+    return frame_image
 
 
-def stretched(picture: Picture) -> Picture:
-    """Pixels that are 1.43 times as wide as high: a picture shown in a format that is not its own."""
+def stretched(frame_image: Image) -> Image:
+    """Pixels that are 1.43 times as wide as high: an image shown in a format that is not its own."""
     half = round(0.35 * WIDTH)
-    return _resized(picture[:, WIDTH // 2 - half : WIDTH // 2 + half])
+    return _resized(frame_image[:, WIDTH // 2 - half : WIDTH // 2 + half])
 
 
-def squeezed(picture: Picture) -> Picture:
-    """Pixels that are 1.43 times as high as wide: a wide picture in a narrow format."""
+def squeezed(frame_image: Image) -> Image:
+    """Pixels that are 1.43 times as high as wide: a wide image in a narrow format."""
     half = round(0.35 * HEIGHT)
-    return _resized(picture[HEIGHT // 2 - half : HEIGHT // 2 + half])
+    return _resized(frame_image[HEIGHT // 2 - half : HEIGHT // 2 + half])
 
 
-def thermal(picture: Picture) -> Picture:
+def thermal(frame_image: Image) -> Image:
     """Soft, without colours of its own, in the false colours of a thermal camera."""
-    grey = cv2.GaussianBlur(picture @ LUMINANCE, (0, 0), 2)
+    grey = cv2.GaussianBlur(frame_image @ LUMINANCE, (0, 0), 2)
     coloured = cv2.applyColorMap((np.clip(grey, 0, 1) * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     return np.asarray(coloured[..., ::-1] / np.float32(255), np.float32)
 
 
-def haze(picture: Picture) -> Picture:
+def haze(frame_image: Image) -> Image:
     """Out of focus and of little contrast."""
-    return np.asarray(cv2.GaussianBlur(0.6 + 0.35 * (picture - 0.5), (0, 0), 2.0), np.float32)
+    return np.asarray(cv2.GaussianBlur(0.6 + 0.35 * (frame_image - 0.5), (0, 0), 2.0), np.float32)
 
 
-def blue(picture: Picture) -> Picture:
+def blue(frame_image: Image) -> Image:
     """A strong cast of colour."""
-    return np.asarray(picture * np.array([0.3, 0.6, 1.2]) + np.array([0, 0.02, 0.1]), np.float32)
+    return np.asarray(frame_image * np.array([0.3, 0.6, 1.2]) + np.array([0, 0.02, 0.1]), np.float32)
 
 
-def coarse(picture: Picture) -> Picture:
+def coarse(frame_image: Image) -> Image:
     """110 x 82 pixels."""
-    return _resized(cv2.resize(picture, (110, 82), interpolation=cv2.INTER_AREA))
+    return _resized(cv2.resize(frame_image, (110, 82), interpolation=cv2.INTER_AREA))
 
 
-def hard(picture: Picture) -> Picture:
+def hard(frame_image: Image) -> Image:
     """Grey, and nearly black and white."""
-    grey = 1 / (1 + np.exp(-14 * (picture @ LUMINANCE - 0.5)))
+    grey = 1 / (1 + np.exp(-14 * (frame_image @ LUMINANCE - 0.5)))
     return np.repeat(grey[..., None], 3, axis=2).astype(np.float32)
 
 
-def fisheye(picture: Picture) -> Picture:
+def fisheye(frame_image: Image) -> Image:
     """The middle larger than the edges: strong barrel distortion."""
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     x, y = columns / (WIDTH / 2) - 1, (rows - HEIGHT / 2) / (WIDTH / 2)
     factor = (1 + 0.55 * (x**2 + y**2)) / 1.25
     map_x, map_y = (x * factor + 1) * (WIDTH / 2), y * factor * (WIDTH / 2) + HEIGHT / 2
-    return np.asarray(cv2.remap(picture, map_x, map_y, cv2.INTER_LINEAR), np.float32)
+    return np.asarray(cv2.remap(frame_image, map_x, map_y, cv2.INTER_LINEAR), np.float32)
 
 
-def _resized(picture: NDArray[np.generic]) -> Picture:
-    return np.asarray(cv2.resize(np.asarray(picture, np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR))
+def _resized(frame_image: NDArray[np.generic]) -> Image:
+    return np.asarray(cv2.resize(np.asarray(frame_image, np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR))
 
 
-LOOKS: Mapping[str, Callable[[Picture], Picture]] = MappingProxyType(
+LOOKS: Mapping[str, Callable[[Image], Image]] = MappingProxyType(
     {one.__name__: one for one in (plain, stretched, squeezed, thermal, haze, blue, coarse, hard, fisheye)}
 )
 
 
 @dataclass(frozen=True, eq=False)
 class TrueClip:
-    """Pictures of one moving hand, and where it truly was."""
+    """Images of one moving hand, and where it truly was."""
 
     frames: tuple[Frame, ...]
     keypoints_m: FloatArray
@@ -109,7 +109,7 @@ def true_clip(name: str, seed: int, seconds: float) -> TrueClip:
     return TrueClip(frames, keypoints_m, motion.handedness, clip.intrinsics)
 
 
-def _looking(name: str, pictures: Iterator[NDArray[np.uint8]]) -> Iterator[Frame]:
-    for number, picture in enumerate(pictures):
-        seen = np.clip(LOOKS[name](picture.astype(np.float32) / np.float32(255)), 0, 1)
+def _looking(name: str, images: Iterator[NDArray[np.uint8]]) -> Iterator[Frame]:
+    for number, frame_image in enumerate(images):
+        seen = np.clip(LOOKS[name](frame_image.astype(np.float32) / np.float32(255)), 0, 1)
         yield Frame(number, (seen * 255).astype(np.uint8), number * 1000 / RATE_HZ)

@@ -1,6 +1,6 @@
 """Measure how far wrists are from their true positions, and whether the standard deviations cover it.
 
-Hands are rendered with known K, put back into whole pictures and found there by the whole pipeline.
+Hands are rendered with known K, put back into whole images and found there by the whole pipeline.
 """
 
 import argparse
@@ -36,7 +36,7 @@ INTERVALS = (("68 %", 0.99446), ("95 %", 1.95996))
 
 
 class Placed(NamedTuple):
-    """A picture and what is true of the hand in it."""
+    """An image and what is true of the hand in it."""
 
     image: NDArray[np.uint8]
     camera: Intrinsics
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = PipelineSettings(arguments.model_dir, arguments.variant, video=False, other_variants=False)
     found = []
     with Pipeline(settings) as pipeline:
-        for truth in tqdm(pictures(arguments.seed, arguments.count), total=arguments.count, unit="hand"):
+        for truth in tqdm(images(arguments.seed, arguments.count), total=arguments.count, unit="hand"):
             one = _found(pipeline, truth)
             found += [one] if one is not None else []
     if len(found) < 2:
@@ -87,8 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def pictures(seed: int, count: int) -> Iterator[Placed]:
-    """Rendered hands, each in a whole picture before a blur of itself."""
+def images(seed: int, count: int) -> Iterator[Placed]:
+    """Rendered hands, each in a whole image before a blur of itself."""
     rng, template = np.random.default_rng(seed), load_open_hand()
     basis = template.shape_basis
     for sample in render_samples(rng, count, (0.0, MOST_HIDDEN)):
@@ -101,11 +101,11 @@ def _placed(sample: Sample, hand_length_m: float) -> Placed:
     camera = Intrinsics(float(matrix[0, 0]), float(matrix[0, 2]), float(matrix[1, 2]))
     size = (round(2 * camera.centre_x_px), round(2 * camera.centre_y_px))
     image_from_crop = invert_affine(crop_from_image)
-    behind = cv2.resize(cv2.GaussianBlur(sample.picture, (0, 0), 30), size)
+    behind = cv2.resize(cv2.GaussianBlur(sample.image, (0, 0), 30), size)
     # OpenCV's pixel centres lie at whole numbers, ours at halves.
     shifted = image_from_crop.copy()
     shifted[:, 2] += image_from_crop[:, :2] @ np.full(2, 0.5) - 0.5
-    image = cv2.warpAffine(sample.picture, shifted, size, dst=behind, borderMode=cv2.BORDER_TRANSPARENT)
+    image = cv2.warpAffine(sample.image, shifted, size, dst=behind, borderMode=cv2.BORDER_TRANSPARENT)
     keypoints_px = apply_affine(image_from_crop, (sample.labels["keypoints_crop"] + 1) * CROP_SIZE / 2)
     pixels = np.asarray(image, dtype=np.uint8)
     return Placed(pixels, camera, sample.labels["wrist_camera_m"], hand_length_m, keypoints_px)

@@ -1,7 +1,7 @@
 """Adaptation to a camera: a clip without labels in, a network that fits it better out, or the word that none was found.
 
 Frames are parted into blocks that follow each other: most to learn from, some to watch for the moment to stop, some
-that nothing but the decision sees. Neighbours in a clip are nearly the same picture, so that frames drawn at random
+that nothing but the decision sees. Neighbours in a clip are nearly the same image, so that frames drawn at random
 would tell nothing.
 """
 
@@ -40,7 +40,7 @@ from handviz.models.amvur.from_onnx import Exported, read_onnx
 from handviz.models.amvur.model import Cached, HandModel
 from handviz.training.cache import stem_maps
 from handviz.training.checkpoint import deviation_notes, load_checkpoint, read_metadata
-from handviz.training.samples import picture_batch
+from handviz.training.samples import image_batch
 from handviz.training.trainer import LossNotFiniteError, Trainer
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ WORST_STANDARDISED = 1.1
 JITTERED = 2
 """Further cuts of every hand to learn from."""
 SHARES = (0.5, 0.56, 0.63, 0.71, 0.79, 0.89, 1.0, 1.12, 1.26, 1.41, 1.59, 1.78, 2.0)
-"""Heights of pictures that are tried, as shares of what they are."""
+"""Heights of images that are tried, as shares of what they are."""
 MOST_TRIED = 48
 CHECKED_CROPS = 3
 CLEARLY_NEARER = 0.05
@@ -87,7 +87,7 @@ class Outcome:
     """(3, 3, 224, 224) held-out crops to compare the exported file with the network on: noise, which export would take,
     drives an adapted network to where single precision is coarser"""
     height_share: float
-    """how much higher the pictures have to be for square pixels"""
+    """how much higher the images have to be for square pixels"""
 
     @property
     def gain(self) -> float:
@@ -99,8 +99,8 @@ def parted(count: int) -> Parts:
     """Rows 0..count of hands in twelve blocks; HandvizError if there are too few."""
     if count < LEAST_HANDS:
         raise HandvizError(
-            f"hands were found in {count} pictures; at least {LEAST_HANDS} are needed to learn from some and to decide "
-            "on others: take a longer clip, or more pictures, with one hand in sight"
+            f"hands were found in {count} images; at least {LEAST_HANDS} are needed to learn from some and to decide "
+            "on others: take a longer clip, or more images, with one hand in sight"
         )
     blocks = np.array_split(np.arange(count), BLOCKS)
     rest = [number for number in range(BLOCKS) if number not in (*WATCHED, *HELD_OUT)]
@@ -118,7 +118,7 @@ def start_from(path: Path, template: HandTemplate) -> Exported:
 
 def views_of(model: HandModel, cuts: Sequence[Cuts], height_share: float, true_share: float) -> Views:
     """Hands cut several times, one cut of all of them after the other, with what the network's frozen part makes of
-    them. ``height_share``: of the pictures that they were cut from; ``true_share``: that of square pixels."""
+    them. ``height_share``: of the images that they were cut from; ``true_share``: that of square pixels."""
     maps, landmarks = stem_maps(model, np.concatenate([part.crops for part in cuts]))
     keypoints = np.concatenate([part.keypoints for part in cuts])
     lens = lens_in_crop(np.concatenate([part.affines for part in cuts]), height_share / true_share)
@@ -126,7 +126,7 @@ def views_of(model: HandModel, cuts: Sequence[Cuts], height_share: float, true_s
 
 
 def lens_in_crop(affines: FloatArray, height_share: float) -> FloatArray:
-    """(N, 2, 2) what a camera whose pictures are ``height_share`` as high as square pixels would make them does to
+    """(N, 2, 2) what a camera whose images are ``height_share`` as high as square pixels would make them does to
     directions in crops (N, 2, 3); areas stay."""
     turn = affines[:, :, :2]
     squeeze = np.diag([1.0, height_share]) / np.sqrt(height_share)
@@ -134,13 +134,13 @@ def lens_in_crop(affines: FloatArray, height_share: float) -> FloatArray:
 
 
 def true_height_share(model: HandModel, hands: ClipCrops, regressor: Tensor, rho: float) -> float:
-    """How much higher the pictures have to be for the network to agree with the detector best; 1 unless that is
+    """How much higher the images have to be for the network to agree with the detector best; 1 unless that is
     clear. A camera or a file whose pixels are not square shows in every frame alike."""
     found = []
     for share in SHARES:
         views = views_of(model, [cuts_of(hands, height_share=share)], share, share)
         found.append(distances(model, views, regressor, rho).numpy())
-        logger.debug("pictures %.2f times as high: 2D distance %.2f %% of the hand", share, found[-1].mean())
+        logger.debug("images %.2f times as high: 2D distance %.2f %% of the hand", share, found[-1].mean())
     means = [float(part.mean()) for part in found]
     return between(SHARES, means) if _is_clear(found[int(np.argmin(means))], found[SHARES.index(1.0)]) else 1.0
 
@@ -185,12 +185,12 @@ def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: Ada
     model.load_state_dict(task.best_weights)
     after, scale = fits("held out"), fits("fit").standardised / first.standardised
     kept = task.best_epoch > 0 and is_better(before, after)
-    checked = picture_batch(hands.crops[parts.held_out[:CHECKED_CROPS]])
+    checked = image_batch(hands.crops[parts.held_out[:CHECKED_CROPS]])
     return Outcome(model, _notes(start.notes, scale), before, after, task.best_epoch, kept, parts, checked, share)
 
 
 def _views_and_teacher(model: HandModel, hands: ClipCrops, share: float, config: AdaptConfig) -> tuple[Views, Teacher]:
-    """What the pupil is given, cuts of the pictures as they are, and what the teacher says of pictures set right."""
+    """What the pupil is given, cuts of the images as they are, and what the teacher says of images set right."""
     rng = np.random.default_rng(config.seed)
 
     def cuts(height_share: float) -> list[Cuts]:

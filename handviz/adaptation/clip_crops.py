@@ -1,4 +1,4 @@
-"""Unlabelled pictures of a clip or folder -> crops of hands, the detector's 2D keypoints in them, and nothing else."""
+"""Unlabelled images of a clip or folder -> crops of hands, the detector's 2D keypoints in them, and nothing else."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -79,7 +79,7 @@ class _Hand(NamedTuple):
 
 
 def cuts_of(hands: ClipCrops, *, height_share: float = 1.0, rng: np.random.Generator | None = None) -> Cuts:
-    """Every hand cut once: as the program cuts, or jittered, and from pictures made ``height_share`` times as high."""
+    """Every hand cut once: as the program cuts, or jittered, and from images made ``height_share`` times as high."""
     stretch = np.diag([1.0, height_share])
     affines = np.stack([_affine(detection, stretch, rng) for detection in hands.detections])
     if rng is None and height_share == 1.0:
@@ -114,7 +114,7 @@ def crops_of_frames(frames: Iterable[Frame], *, follows: bool, side: SideChoice,
 
 
 def _frames(source: Source, every: int, limit: int) -> Iterator[Frame]:
-    """What can be read; a damaged end ends it, a damaged picture of a folder is passed over."""
+    """What can be read; a damaged end ends it, a damaged image of a folder is passed over."""
     given = number = 0
     while given < limit:
         try:
@@ -168,7 +168,7 @@ def _joined(hands: list[_Hand], read: int, is_clip: bool) -> ClipCrops:
 
 
 def _affine(detection: Detection, stretch: FloatArray, rng: np.random.Generator | None) -> FloatArray:
-    """crop_from_image (2, 3) of a hand in pictures that are stretched by (2, 2) before they are cut."""
+    """crop_from_image (2, 3) of a hand in images that are stretched by (2, 2) before they are cut."""
     keypoints_px, side = detection.keypoints_px @ stretch, detection.handedness
     if rng is None:
         affine = crop_from_image_affine(keypoints_px, side)

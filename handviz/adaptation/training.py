@@ -1,7 +1,7 @@
-"""A trained network goes on learning from pictures of which nobody knows the truth: those of the user's own camera.
+"""A trained network goes on learning from images of which nobody knows the truth: those of the user's own camera.
 
 Two teachers. The detector's 2D keypoints, in the places where MediaPipe marks joints, with a deviation of their own and
-Huber's weights, teach the camera. The network as it came teaches the mesh: its Gaussian for every vertex, on pictures
+Huber's weights, teach the camera. The network as it came teaches the mesh: its Gaussian for every vertex, on images
 set right, averaged over cuts of a hand and over neighbouring frames, is the prior of eq. 8's divergence.
 """
 

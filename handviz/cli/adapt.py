@@ -21,12 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to learn from, what to start from, and where the result goes."""
     default = AdaptConfig()
     parser.epilog = "Exit status 0 if the network was adapted and kept, 2 if it did not help: then nothing is written."
-    parser.add_argument("input", help="clip or folder of pictures, with one hand in sight")
+    parser.add_argument("input", help="clip or folder of images, with one hand in sight")
     parser.add_argument("--out", type=Path, required=True, help="folder of the adapted network")
     parser.add_argument("--variant", choices=VARIANTS, default="final")
     parser.add_argument("--start-from", type=Path, help="checkpoint folder or ONNX file instead of the shipped network")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of a clip, every N-th frame")
-    parser.add_argument("--limit", type=int, default=600, help="pictures at most (%(default)s)")
+    parser.add_argument("--limit", type=int, default=600, help="images at most (%(default)s)")
     parser.add_argument("--side", choices=get_args(SideChoice), default="detected", help="which hand it is")
     parser.add_argument("--epochs", type=int, default=default.epochs)
     parser.add_argument("--seed", type=int, default=default.seed)
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     source = open_source(arguments.input)
     try:
         if source.is_live:
-            raise HandvizError("adapt reads pictures and clips: record the camera first")
+            raise HandvizError("adapt reads images and clips: record the camera first")
         crops = crops_of(source, every=arguments.every, limit=arguments.limit, side=arguments.side)
     finally:
         source.close()

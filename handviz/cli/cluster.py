@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from handviz.cli.image_arguments import add_picture_arguments, count, number, picture_order
+from handviz.cli.image_arguments import add_image_arguments, count, image_request, number
 from handviz.cluster.ray_run import RayOptions, run_on_ray
 from handviz.cluster.shards import (
     MAX_NAMED_ERRORS,
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--verify", type=count, metavar="N", help="at the end, do N random images again and compare")
     parser.add_argument("--compare", action="store_true", help="ask all variants, and write their distances")
-    add_picture_arguments(parser, mesh="none")
+    add_image_arguments(parser, mesh="none")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     source, out = (path.expanduser().absolute() for path in (arguments.input, arguments.out))
     if not source.exists():
         raise HandvizError(f"{source}: there is no such folder or list")
-    whole = ShardedRun(source, out, picture_order(arguments), recursive=True, threads=arguments.threads)
+    whole = ShardedRun(source, out, image_request(arguments), recursive=True, threads=arguments.threads)
     header = header_of(whole)
     of = arguments.shards or shard_count(out) or math.ceil(header["images"] / IMAGES_PER_SHARD)
     with logging_redirect_tqdm():

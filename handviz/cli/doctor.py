@@ -35,7 +35,7 @@ REQUIREMENTS_FILE = PROJECT_ROOT / "requirements.txt"
 PROBE_TIMEOUT_S = 60.0
 REINSTALL = "delete the folder .venv, then type: python3 bootstrap.py run"
 RESTORE = "restore it: git checkout -- {path}"
-PICTURES = 8
+IMAGES = 8
 
 
 # Checks of this machine and of the shipped files; every finding that is not well says what to do.
@@ -122,9 +122,9 @@ def check_opengl() -> Finding:
 
 
 def check_display() -> Finding:
-    """Qt can open a window; without any display pictures can still be made, so that is a warning."""
+    """Qt can open a window; without any display images can still be made, so that is a warning."""
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        remedy = "for pictures: python -m handviz reconstruct INPUT --out OUT; for the window: xvfb-run or a desktop"
+        remedy = "for images: python -m handviz reconstruct INPUT --out OUT; for the window: xvfb-run or a desktop"
         return Finding("display", "warn", "no DISPLAY and no WAYLAND_DISPLAY", remedy)
     works, text = run_probe("display")
     remedy = "" if works else "check DISPLAY and the libraries above"
@@ -201,12 +201,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The doctor needs to be told nothing; a dataset is looked through where one is named."""
     parser.epilog = (
         "Exit status 1 if something that is needed fails; warnings do not count. Of a dataset: if no split can be "
-        "used, or none of a split's pictures."
+        "used, or none of a split's images."
     )
     parser.add_argument("--dataset", metavar="NAME", help="check a download instead: freihand, dexycb, ...")
     parser.add_argument("--root", type=Path, metavar="DIR", help="folder that the dataset was unpacked into")
     parser.add_argument(
-        "--pictures", default=str(PICTURES), metavar="N", help="pictures of each split to open, or all (%(default)s)"
+        "--images", default=str(IMAGES), metavar="N", help="images of each split to open, or all (%(default)s)"
     )
     parser.add_argument(
         "--hand-model", type=Path, metavar="FILE", help="your MANO_RIGHT.pkl, to be held against the dataset's points"
@@ -227,15 +227,15 @@ def run(arguments: argparse.Namespace) -> int:
         # Loaded here: without its packages the doctor must still say which are missing.
         from handviz.data.datasets.examination import report_dataset
 
-        pictures = picture_count(arguments.pictures)
-        return report_dataset(arguments.dataset, arguments.root, pictures, arguments.hand_model)
+        images = image_count(arguments.images)
+        return report_dataset(arguments.dataset, arguments.root, images, arguments.hand_model)
     findings = examine()
     for finding in findings:
         sys.stdout.write(report(finding))
     return int(any(finding.state == "FAIL" for finding in findings))
 
 
-def picture_count(text: str) -> int | None:
+def image_count(text: str) -> int | None:
     """A number of at least 1, or None for all."""
     if text == "all":
         return None

@@ -1,4 +1,4 @@
-"""``handviz evaluate``: the model card, printed; calibration as tables and pictures."""
+"""``handviz evaluate``: the model card, printed; calibration as tables and images."""
 
 import argparse
 import itertools
@@ -64,8 +64,8 @@ def onnx_predictor(path: Path, template: HandTemplate | None = None) -> Predicto
     reconstructor = Reconstructor(path, template_fingerprint=(template or load_open_hand()).fingerprint)
     nothing = Detection("right", 1.0, np.zeros((21, 2)))
 
-    def predict(pictures: NDArray[np.uint8]) -> list[CanonicalHand]:
-        crops = [HandCrop(picture.astype(np.float32) / 255, np.eye(2, 3), nothing) for picture in pictures]
+    def predict(images: NDArray[np.uint8]) -> list[CanonicalHand]:
+        crops = [HandCrop(image.astype(np.float32) / 255, np.eye(2, 3), nothing) for image in images]
         batches = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
         return [hand for batch in batches for hand in reconstructor.reconstruct(batch)]
 
@@ -111,7 +111,7 @@ def _answers(path: Path, crops: list[Crops], arguments: argparse.Namespace) -> A
     return collect(crops, predict, template)
 
 
-def _picture_name(title: str, taken: set[str]) -> str:
+def _image_name(title: str, taken: set[str]) -> str:
     """Letters and digits of a title, and a number where an earlier title has the same; the name is then taken too."""
     stem = re.sub(r"[^A-Za-z0-9]+", "_", title).strip("_")
     names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
@@ -127,7 +127,7 @@ def _draw(name: str, rows: tuple[Calibration, ...], directory: Path) -> None:
 
 
 def _report(models: list[Path], crops: list[Crops], arguments: argparse.Namespace) -> str:
-    """The printed text; pictures on the way."""
+    """The printed text; images on the way."""
     cards: dict[str, Card] = {}
     names: set[str] = set()
     tables, count = [], 0
@@ -139,7 +139,7 @@ def _report(models: list[Path], crops: list[Crops], arguments: argparse.Namespac
         if arguments.calibration:
             tables.append(f"{title}\n\n{calibration_table(rows)}\n")
         if arguments.plots:
-            _draw(_picture_name(title, names), rows, arguments.plots)
+            _draw(_image_name(title, names), rows, arguments.plots)
     return "\n".join([f"{count} crops of {arguments.data or 'the held-out set'}\n\n{card_table(cards)}\n", *tables])
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from handviz.core.errors import HandvizError
 from handviz.core.records import Detection, Frame
 from handviz.data.datasets.annotated import AnnotatedHand, HandDataset
-from handviz.data.datasets.images import BadPictures
+from handviz.data.datasets.images import BadImages
 from handviz.data.datasets.registry import open_dataset
 from handviz.detection.landmarker import HandLandmarker
 from handviz.evaluation.evaluate import Predictor
@@ -42,10 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--pck", type=Path, metavar="FILE", help="draw PCK curves (.png, .svg)")
     group.add_argument("--submission", type=Path, metavar="FILE", help="write the zip that the dataset's server takes")
     group.add_argument(
-        "--bad-pictures",
-        choices=get_args(BadPictures),
+        "--bad-images",
+        choices=get_args(BadImages),
         default="stop",
-        help="stop at a picture that cannot be read, or leave such pictures out and count them",
+        help="stop at an image that cannot be read, or leave such images out and count them",
     )
     group.add_argument("--crops", choices=CROPS, default="truth", help="keypoints that crops are cut by (%(default)s)")
     group.add_argument("--frame-rate", type=float, metavar="HZ", help="of the frames, for accelerations in mm/s²")
@@ -68,7 +68,7 @@ def official_report(arguments: argparse.Namespace, models: dict[str, Model]) -> 
     found: dict[str, Evaluation] = {}
     texts = []
     with finder(arguments.crops) as find:
-        options = Options(arguments.count, find, bad_pictures=arguments.bad_pictures)
+        options = Options(arguments.count, find, bad_images=arguments.bad_images)
         for title, load in models.items():
             found[title] = _evaluated(dataset, load(), options, arguments.submission)
             texts.append(f"{title}\n\n{report(found[title], CROPS[arguments.crops], arguments.frame_rate)}")
@@ -108,7 +108,7 @@ def _check_outputs(arguments: argparse.Namespace, models: int) -> None:
         raise HandvizError("--csv and --submission are of one model: name it before --data")
     if arguments.submission is not None and (arguments.count is not None or arguments.crops != "truth"):
         raise HandvizError("a submission has every sample of the split: leave out --count and --crops detector")
-    if arguments.submission is not None and arguments.bad_pictures == "skip":
+    if arguments.submission is not None and arguments.bad_images == "skip":
         raise HandvizError("a submission has every sample of the split: leave out --bad-pictures skip")
 
 
@@ -120,9 +120,9 @@ def finder(crops: str) -> Iterator[Finder]:
         return
     with HandLandmarker(video=False) as landmarker:
 
-        def find(hand: AnnotatedHand, picture: NDArray[np.uint8]) -> Detection | None:
+        def find(hand: AnnotatedHand, image: NDArray[np.uint8]) -> Detection | None:
             extent = float(np.ptp(hand.keypoints_px, axis=0).max())
-            found = landmarker.detect(Frame(0, picture, 0.0))
+            found = landmarker.detect(Frame(0, image, 0.0))
             distances = [float(np.linalg.norm(one.keypoints_px - hand.keypoints_px, axis=1).mean()) for one in found]
             near = [place for place, distance in enumerate(distances) if distance < SAME_HAND * extent]
             if not near:

@@ -1,4 +1,4 @@
-"""The arguments of commands that reconstruct pictures."""
+"""The arguments of commands that reconstruct images."""
 
 import argparse
 from pathlib import Path
@@ -11,13 +11,13 @@ from handviz.core.lens_files import read_lens
 from handviz.core.paths import MODELS
 from handviz.core.records import VARIANTS, Intrinsics, SideChoice
 from handviz.hand_models.choice import add_hand_model_option
-from handviz.pipeline.image_request import PictureCamera, PictureOrder
+from handviz.pipeline.image_request import ImageCamera, ImageRequest
 
-MOST_HANDS_OF_PICTURES = 10
+MAX_HANDS_OF_IMAGES = 10
 
 
-def add_picture_arguments(parser: argparse.ArgumentParser, *, mesh: str) -> None:
-    """What is made of a picture; ``mesh`` is written where nothing else is asked for."""
+def add_image_arguments(parser: argparse.ArgumentParser, *, mesh: str) -> None:
+    """What is made of an image; ``mesh`` is written where nothing else is asked for."""
     parser.add_argument("--variant", choices=VARIANTS, default="final")
     parser.add_argument("--mesh", choices=("ply", "obj", "glb", "none"), default=mesh, help="(%(default)s)")
     parser.add_argument(
@@ -32,7 +32,7 @@ def add_picture_arguments(parser: argparse.ArgumentParser, *, mesh: str) -> None
         help="the hand model's own 778 or the 1609 that are drawn (model for ply and for obj without texture)",
     )
     _add_camera_and_hand(parser)
-    parser.add_argument("--max-hands", type=count, metavar="N", help="10 in pictures, 2 in clips")
+    parser.add_argument("--max-hands", type=count, metavar="N", help="10 in images, 2 in clips")
     parser.add_argument(
         "--side",
         choices=get_args(SideChoice),
@@ -49,15 +49,15 @@ def add_picture_arguments(parser: argparse.ArgumentParser, *, mesh: str) -> None
     )
 
 
-def picture_order(arguments: argparse.Namespace) -> PictureOrder:
+def image_request(arguments: argparse.Namespace) -> ImageRequest:
     """What was asked for; HandvizError at a K, a lens or a hand that cannot be."""
-    return PictureOrder(
+    return ImageRequest(
         model_dir=arguments.model_dir,
         hand_model=arguments.hand_model,
         variant=arguments.variant,
         camera=_camera(arguments),
         hand_size=_hand_size(arguments),
-        max_hands=arguments.max_hands or MOST_HANDS_OF_PICTURES,
+        max_hands=arguments.max_hands or MAX_HANDS_OF_IMAGES,
         side=arguments.side,
         align_to_detector=not arguments.network_camera,
         correct_pose=not arguments.network_pose,
@@ -81,7 +81,7 @@ def _add_camera_and_hand(parser: argparse.ArgumentParser) -> None:
         "--intrinsics",
         nargs="+",
         metavar="FX FY CX CY",
-        help="of these pictures, in pixels; or a file: a lens that handviz saved, or OpenCV's YAML",
+        help="of these images, in pixels; or a file: a lens that handviz saved, or OpenCV's YAML",
     )
     hand = parser.add_mutually_exclusive_group()
     hand.add_argument("--hand-length", type=_millimetres, metavar="MM", help="crease of the wrist to middle fingertip")
@@ -99,20 +99,20 @@ def _hand_size(arguments: argparse.Namespace) -> HandSize:
     return UNMEASURED
 
 
-def _camera(arguments: argparse.Namespace) -> PictureCamera:
+def _camera(arguments: argparse.Namespace) -> ImageCamera:
     if arguments.focal_px:
-        return PictureCamera(focal_px=arguments.focal_px, focal_std_share=FOCAL_STD_SHARES["stated"])
+        return ImageCamera(focal_px=arguments.focal_px, focal_std_share=FOCAL_STD_SHARES["stated"])
     if arguments.field_of_view:
-        return PictureCamera(Lens("angle", arguments.field_of_view))
+        return ImageCamera(Lens("angle", arguments.field_of_view))
     if not arguments.intrinsics:
-        return PictureCamera()
+        return ImageCamera()
     if len(arguments.intrinsics) == 1:
-        return PictureCamera(read_lens(Path(arguments.intrinsics[0])))
+        return ImageCamera(read_lens(Path(arguments.intrinsics[0])))
     try:
         fx, fy, cx, cy = map(float, arguments.intrinsics)
     except ValueError as error:
         raise HandvizError("--intrinsics takes four numbers, FX FY CX CY, or one file") from error
-    return PictureCamera(known=Intrinsics(fx, cx, cy, fy))
+    return ImageCamera(known=Intrinsics(fx, cx, cy, fy))
 
 
 def number(text: str, low: float, high: float) -> float:

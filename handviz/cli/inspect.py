@@ -17,12 +17,12 @@ from handviz.core.memory import peak_megabytes
 from handviz.core.paths import MODELS
 from handviz.core.records import VARIANTS, Frame
 from handviz.hand_models.choice import add_hand_model_option, hand_model
-from handviz.inspection.columns import InspectionOrder, Listing, PictureRow, checked_folder
-from handviz.inspection.inspection import Inspection, PictureProcessor, make_processor
+from handviz.inspection.columns import ImageRow, InspectionOrder, Listing, checked_folder
+from handviz.inspection.inspection import ImageProcessor, Inspection, make_processor
 from handviz.sources.images import now_ms, read_image
 from handviz.sources.source import FolderSource
 
-BLOCK, WARM_UP_PICTURES = 6, 2
+BLOCK, WARM_UP_IMAGES = 6, 2
 logger = logging.getLogger(__name__)
 
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Inspect the folder; 0 if at least one picture was done."""
+    """Inspect the folder; 0 if at least one image was done."""
     hand_model(arguments.hand_model)  # known from now on, so that the networks find it
     order = InspectionOrder(
         folder=arguments.folder,
@@ -54,14 +54,14 @@ def run(arguments: argparse.Namespace) -> int:
         rows = _inspect(inspection)
     done = sum(row.state == "done" for row in rows.values())
     hands = sum(len(row.hands) for row in rows.values())
-    logger.info("%d pictures with %d hands, %d could not be done", done, hands, len(rows) - done)
+    logger.info("%d images with %d hands, %d could not be done", done, hands, len(rows) - done)
     logger.info("results are kept in %s", inspection.kept)
     return 0 if done else 1
 
 
-def _inspect(inspection: Inspection) -> dict[str, PictureRow]:
-    """Every picture's row by its name."""
-    rows: dict[str, PictureRow] = {}
+def _inspect(inspection: Inspection) -> dict[str, ImageRow]:
+    """Every image's row by its name."""
+    rows: dict[str, ImageRow] = {}
     with tqdm(unit="picture") as bar:
         for event in inspection.events():
             if isinstance(event, Listing):
@@ -81,10 +81,10 @@ def _measure(order: InspectionOrder) -> int:
     machine."""
     paths = FolderSource.of_folder(checked_folder(order.folder)).paths
     pipeline = make_processor(order)
-    seconds = {"pipeline, pictures in memory": 0.0, "pipeline, pictures read one by one": 0.0, "inspection": 0.0}
+    seconds = {"pipeline, images in memory": 0.0, "pipeline, images read one by one": 0.0, "inspection": 0.0}
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            _block_seconds(pipeline, order, paths[:WARM_UP_PICTURES], Path(scratch) / "warm-up")
+            _block_seconds(pipeline, order, paths[:WARM_UP_IMAGES], Path(scratch) / "warm-up")
             for number, start in enumerate(tqdm(range(0, len(paths), BLOCK), unit="block")):
                 block = _block_seconds(pipeline, order, paths[start : start + BLOCK], Path(scratch) / str(number))
                 for name, taken_s in zip(seconds, block, strict=True):
@@ -92,22 +92,22 @@ def _measure(order: InspectionOrder) -> int:
     finally:
         pipeline.close()
     for name, taken_s in seconds.items():
-        logger.info("%-36s %7.2f pictures/s", name, len(paths) / taken_s)
+        logger.info("%-36s %7.2f images/s", name, len(paths) / taken_s)
     in_memory_s, read_s, inspection_s = seconds.values()
     logger.info(
-        "the inspection reaches %.1f %% of the pipeline's own rate on pictures in memory, %.1f %% of the rate "
+        "the inspection reaches %.1f %% of the pipeline's own rate on images in memory, %.1f %% of the rate "
         "with reading",
         100 * in_memory_s / inspection_s,
         100 * read_s / inspection_s,
     )
-    logger.info("%d pictures; peak memory %.0f MB", len(paths), peak_megabytes() or float("nan"))
+    logger.info("%d images; peak memory %.0f MB", len(paths), peak_megabytes() or float("nan"))
     return 0
 
 
 def _block_seconds(
-    pipeline: PictureProcessor, order: InspectionOrder, paths: Sequence[Path], scratch: Path
+    pipeline: ImageProcessor, order: InspectionOrder, paths: Sequence[Path], scratch: Path
 ) -> tuple[float, float, float]:
-    """Seconds for the same pictures three times: processed, read and processed, inspected."""
+    """Seconds for the same images three times: processed, read and processed, inspected."""
     frames = [frame for frame in map(_frame, paths) if frame is not None]
     started_s = time.perf_counter()
     for frame in frames:
@@ -135,7 +135,7 @@ def _block_seconds(
 class _Lent:
     """A pipeline that goes on living after the inspection."""
 
-    def __init__(self, pipeline: PictureProcessor) -> None:
+    def __init__(self, pipeline: ImageProcessor) -> None:
         self.process = pipeline.process
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from handviz.cli.image_arguments import add_picture_arguments, count, picture_order, share
+from handviz.cli.image_arguments import add_image_arguments, count, image_request, share
 from handviz.cluster.shards import (
     MAX_SHARDS,
     REPORT_NAME,
@@ -41,10 +41,10 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to reconstruct, with what, and where to."""
-    parser.epilog = "Exit status 0 if at least one picture was done, 1 if none was; the rest is named in messages."
-    parser.add_argument("input", help="picture, folder of pictures, or clip")
+    parser.epilog = "Exit status 0 if at least one image was done, 1 if none was; the rest is named in messages."
+    parser.add_argument("input", help="image, folder of images, or clip")
     parser.add_argument("--out", type=Path, required=True, help="folder for overlays, meshes and hands.json")
-    add_picture_arguments(parser, mesh="ply")
+    add_image_arguments(parser, mesh="ply")
     parser.add_argument(
         "--compare",
         action="store_true",
@@ -73,14 +73,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do all pictures that can be done; 0 if there was one."""
+    """Do all images that can be done; 0 if there was one."""
     if arguments.shard or arguments.resume or arguments.recursive:
         return _run_shard(arguments)
     with ExitStack() as resources:
         source = open_source(arguments.input)
         resources.callback(source.close)
         if source.is_live:
-            raise HandvizError("reconstruct reads pictures and clips; for a camera start app.py")
+            raise HandvizError("reconstruct reads images and clips; for a camera start app.py")
         job = Job(arguments, source, resources)
         try:
             with logging_redirect_tqdm():
@@ -97,7 +97,7 @@ def _run_shard(arguments: argparse.Namespace) -> int:
     if not (arguments.shard or arguments.resume):
         raise HandvizError("--recursive needs --resume or --shard")
     source, shard = Path(arguments.input).expanduser(), arguments.shard or Shard(1, 1)
-    order, overlays = picture_order(arguments), not arguments.no_overlays
+    order, overlays = image_request(arguments), not arguments.no_overlays
     whole = ShardedRun(source, arguments.out, order, arguments.recursive, overlays, arguments.threads)
     header = header_of(whole)
     complete_shards(whole, shard.of, header)  # other options are told before the work
@@ -127,7 +127,7 @@ class Job:
     def __init__(self, arguments: argparse.Namespace, source: Source, resources: ExitStack) -> None:
         self._arguments, self._source = arguments, source
         self._is_clip = isinstance(source, ClipSource)
-        self._order = picture_order(arguments)
+        self._order = image_request(arguments)
         if self._is_clip and not arguments.max_hands:
             self._order = dataclasses.replace(self._order, max_hands=MOST_HANDS_OF_CLIPS)
         settings = dataclasses.replace(
@@ -149,7 +149,7 @@ class Job:
         self.done = 0
 
     def run(self) -> None:
-        """Go through the source; unreadable pictures are named and passed."""
+        """Go through the source; unreadable images are named and passed."""
         total = self._source.frame_count
         for number, item in tqdm(self._items(), total=total and -(-total // self._arguments.every), unit="picture"):
             file = self._file(number)
@@ -168,7 +168,7 @@ class Job:
             write_mano(self._arguments.save_mano, self._mano_records, self._mano, "absolute")
             logger.info("%s", fit_sentence(self._mano_records, self._arguments.save_mano))
         failed = len(self._entries) - self.done
-        logger.info("%d pictures with %d hands, %d unreadable: %s", self.done, len(self._distances), failed, report)
+        logger.info("%d images with %d hands, %d unreadable: %s", self.done, len(self._distances), failed, report)
         if self._distances:
             mean, median = 100 * np.mean(self._distances), 100 * np.median(self._distances)
             told = "projected keypoints lie %.1f %% of the hand's box from the detector's, the middle one %.1f %%"
@@ -212,13 +212,13 @@ class Job:
             raise HandvizError(f"{self._arguments.out} cannot be written: {error}") from error
 
     def _file(self, number: int) -> str:
-        """What the list calls a picture: its file name, in clips with the frame's number."""
+        """What the list calls an image: its file name, in clips with the frame's number."""
         if isinstance(self._source, FolderSource):
             return self._source.paths[number].name
         return f"{self._source.name}#{number:06d}"
 
     def _output_name(self, number: int) -> str:
-        """The picture's name without suffix, unless another picture differs only in that."""
+        """The image's name without suffix, unless another image differs only in that."""
         if not isinstance(self._source, FolderSource):
             return f"{Path(self._source.name).stem}_{number:06d}"
         if self._stems is None:

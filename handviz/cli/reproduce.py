@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from handviz.core.errors import HandvizError
-from handviz.data.datasets.images import BadPictures
+from handviz.data.datasets.images import BadImages
 from handviz.data.datasets.registry import DatasetSpec, open_dataset, parsed
 from handviz.evaluation.card import card_table
 from handviz.evaluation.evaluate import checkpoint_predictor
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backbone-weights", type=Path, metavar="FILE", help="torchvision's ImageNet weights to start from"
     )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: a GPU where there is one")
-    parser.add_argument("--bad-pictures", choices=get_args(BadPictures), default="stop", help="stop, or leave them out")
+    parser.add_argument("--bad-images", choices=get_args(BadImages), default="stop", help="stop, or leave them out")
     parser.add_argument("--smoke", action="store_true", help="twenty steps of two crops: whether all of it runs here")
     parser.add_argument("--no-training", action="store_true", help="only evaluate what the run has reached")
     add_hand_model_option(parser)
@@ -121,14 +121,14 @@ def _with_options(config: TrainConfig, arguments: argparse.Namespace) -> TrainCo
     config = replace(
         config,
         device=arguments.device,
-        bad_pictures=arguments.bad_pictures,
+        bad_images=arguments.bad_images,
         backbone_weights=arguments.backbone_weights,
     )
     return smoke(config) if arguments.smoke else config
 
 
 def _evaluated(config: TrainConfig, spec: DatasetSpec, template: HandTemplate, is_smoke: bool) -> Evaluation:
-    options = Options(SMOKE_TEST_SAMPLES if is_smoke else None, bad_pictures=config.bad_pictures)
+    options = Options(SMOKE_TEST_SAMPLES if is_smoke else None, bad_images=config.bad_images)
     return evaluate(open_dataset(spec), checkpoint_predictor(config.run / "last", template), template, options)
 
 

@@ -21,31 +21,31 @@ COLUMNS, ROWS = 8, 3
 logger = logging.getLogger(__name__)
 
 
-# A contact sheet of rendered hands for a person to judge: pictures, and the same with their keypoints.
+# A contact sheet of rendered hands for a person to judge: images, and the same with their keypoints.
 
 
-def draw_skeleton(picture: NDArray[np.uint8], keypoints_px: FloatArray) -> NDArray[np.uint8]:
-    """A copy of the picture with bones (keypoints (21, 2) in pixels), one colour a finger."""
-    picture = picture.copy()
+def draw_skeleton(image: NDArray[np.uint8], keypoints_px: FloatArray) -> NDArray[np.uint8]:
+    """A copy of the image with bones (keypoints (21, 2) in pixels), one colour a finger."""
+    image = image.copy()
     colours = ((255, 99, 71), (255, 200, 0), (80, 220, 100), (70, 170, 255), (200, 120, 255))
     for child, parent in enumerate(KEYPOINT_PARENTS):
         if parent >= 0:
             ends = [tuple(int(v) for v in np.round(keypoints_px[point])) for point in (parent, child)]
-            cv2.line(picture, ends[0], ends[1], colours[(child - 1) // 4], 2, cv2.LINE_AA)
-    return picture
+            cv2.line(image, ends[0], ends[1], colours[(child - 1) // 4], 2, cv2.LINE_AA)
+    return image
 
 
 def write_preview(directory: Path, path: Path) -> None:
-    """Write the sheet of the folder's first shard: rows of pictures, each followed by a row with keypoints."""
+    """Write the sheet of the folder's first shard: rows of images, each followed by a row with keypoints."""
     shard = read_shard(directory, 0)
     rows = []
     for row in range(ROWS):
-        chosen = range(row * COLUMNS, min((row + 1) * COLUMNS, len(shard.pictures)))
+        chosen = range(row * COLUMNS, min((row + 1) * COLUMNS, len(shard.images)))
         if not len(chosen):
             break
-        plain = [shard.pictures[i] for i in chosen]
+        plain = [shard.images[i] for i in chosen]
         marked = [
-            draw_skeleton(shard.pictures[i], (shard.labels["keypoints_crop"][i] + 1) * CROP_SIZE / 2) for i in chosen
+            draw_skeleton(shard.images[i], (shard.labels["keypoints_crop"][i] + 1) * CROP_SIZE / 2) for i in chosen
         ]
         empty = [np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)] * (COLUMNS - len(plain))
         rows += [np.hstack(plain + empty), np.hstack(marked + empty)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from handviz.core.records import VARIANTS
-from handviz.data.datasets.images import BadPictures
+from handviz.data.datasets.images import BadImages
 from handviz.hand_models.choice import add_hand_model_option, hand_model
 from handviz.models.amvur.losses import LossConfig, weights_from
 from handviz.models.amvur.model import ModelConfig
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=default.batch_size)
     parser.add_argument("--head-rate", type=float, default=default.head_rate)
     parser.add_argument("--tail-rate", type=float, default=default.tail_rate, help="0 freezes the backbone")
-    parser.add_argument("--end-to-end", action="store_true", help="train on the pictures, the whole backbone")
+    parser.add_argument("--end-to-end", action="store_true", help="train on the images, the whole backbone")
     parser.add_argument("--stem-rate", type=float, default=default.stem_rate, help="of the first blocks, end to end")
     parser.add_argument("--device", choices=DEVICES, default=default.device, help="auto: a GPU where there is one")
     parser.add_argument("--checkpoint-every", type=int, default=default.checkpoint_every, help="steps")
@@ -60,10 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start-from", type=Path, nargs="*", default=[], help="checkpoints to take weights from")
     parser.add_argument("--image-weight", type=float, default=default.loss.image, help="of the 2D keypoints' loss")
     parser.add_argument(
-        "--bad-pictures",
-        choices=get_args(BadPictures),
-        default=default.bad_pictures,
-        help="what to do about a picture that cannot be read; skip: it is named, and the next one takes its place",
+        "--bad-images",
+        choices=get_args(BadImages),
+        default=default.bad_images,
+        help="what to do about an image that cannot be read; skip: it is named, and the next one takes its place",
     )
     parser.add_argument("--limit", type=int, help="use only the first samples")
     parser.add_argument("--seed", type=int, default=default.seed)
@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         witness_noise=WitnessNoise(share=0.0) if arguments.supervision == "weak" else default.witness_noise,
         weight_decay=arguments.weight_decay,
         limit=arguments.limit,
-        bad_pictures=arguments.bad_pictures,
+        bad_images=arguments.bad_images,
     )
     logger.info("checkpoint: %s", train(config, hand_model(arguments.hand_model)))
     return 0

@@ -27,7 +27,7 @@ from handviz.core.records import VARIANTS
 from handviz.hand_models.choice import hand_model_for
 from handviz.io.hands_json import unreadable_entry
 from handviz.models.onnx_session import limit_threads
-from handviz.pipeline.image_request import ImageReconstructor, ListedImage, OutputError, PictureOrder, listed_images
+from handviz.pipeline.image_request import ImageReconstructor, ImageRequest, ListedImage, OutputError, listed_images
 from handviz.sources.images import IMAGE_SUFFIXES
 
 SHARDS_FOLDER, REPORT_NAME, FORMAT = "shards", "hands.json", 2
@@ -70,7 +70,7 @@ class ShardedRun:
     source: Path
     """A folder, an image, or a .txt file with the path of an image on every line."""
     out: Path
-    order: PictureOrder
+    order: ImageRequest
     recursive: bool = False
     """Also the images in folders below."""
     overlays: bool = False

@@ -77,7 +77,7 @@ def projected(hand: HandMesh) -> HandMesh:
 
 
 def rescaled(intrinsics: Intrinsics, factor_x: float, factor_y: float) -> Intrinsics:
-    """The camera of the same picture with ``factor_x`` times as many columns, ``factor_y`` times as many rows."""
+    """The camera of the same image with ``factor_x`` times as many columns, ``factor_y`` times as many rows."""
     focal_x_px, focal_y_px = intrinsics.focals_px * [factor_x, factor_y]
     centre_x_px, centre_y_px = intrinsics.centre_px * [factor_x, factor_y]
     return replace(
@@ -90,7 +90,7 @@ def rescaled(intrinsics: Intrinsics, factor_x: float, factor_y: float) -> Intrin
 
 
 def rotated(intrinsics: Intrinsics, quarter_turns: int, size: tuple[int, int]) -> Intrinsics:
-    """The camera of a picture of ``size`` (width, height) after ``quarter_turns`` to the right (clockwise)."""
+    """The camera of an image of ``size`` (width, height) after ``quarter_turns`` to the right (clockwise)."""
     width, height = size
     for _ in range(quarter_turns % 4):
         focal_x_px, focal_y_px = intrinsics.focals_px

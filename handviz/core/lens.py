@@ -20,7 +20,7 @@ HandMeasure = Literal["none", "length", "breadth"]
 
 ANGLE_LIMITS_DEG = (5.0, 170.0)
 FILM_DIAGONAL_MM = 43.27
-"""Of the 24 x 36 mm picture that equivalent focal lengths refer to."""
+"""Of the 24 x 36 mm image that equivalent focal lengths refer to."""
 SAME_ASPECT = 0.01
 ORIGIN_TEXTS: dict[IntrinsicsOrigin, str] = {"assumed": "assumed", "stated": "as stated", "calibrated": "measured"}
 SIDE_TEXTS: dict[AngleSide, str] = {
@@ -37,14 +37,14 @@ HAND_STD_LIMITS_MM = (0.5, 20.0)
 
 @dataclass(frozen=True)
 class Lens:
-    """A lens as a person knows it, for pictures of any size."""
+    """A lens as a person knows it, for images of any size."""
 
     mode: LensMode = "assumed"
     field_of_view_deg: float = DEFAULT_FIELD_OF_VIEW_DEG
     side: AngleSide = "longer"
     """What the angle spans."""
     known: Intrinsics | None = None
-    """In mode ``intrinsics``: K of pictures of ``known_size``."""
+    """In mode ``intrinsics``: K of images of ``known_size``."""
     known_size: tuple[int, int] = (0, 0)
     """(width, height)"""
 
@@ -60,7 +60,7 @@ class Lens:
             check_intrinsics(self.known, self.known_size)
 
     def intrinsics_for(self, width: int, height: int) -> Intrinsics:
-        """K of pictures of this size."""
+        """K of images of this size."""
         if self.mode == "assumed":
             return intrinsics_from_field_of_view(width, height, DEFAULT_FIELD_OF_VIEW_DEG, origin="assumed")
         if self.mode == "angle":
@@ -70,7 +70,7 @@ class Lens:
         return _of_another_size(self.known, self.known_size, (width, height))
 
     def intrinsics_of(self, width: int, height: int, turned_deg: int = 0) -> Intrinsics:
-        """K of pictures of this size that were turned clockwise after the camera took them."""
+        """K of images of this size that were turned clockwise after the camera took them."""
         taken = (height, width) if turned_deg % 180 else (width, height)
         return rotated(self.intrinsics_for(*taken), turned_deg // 90, taken)
 
@@ -80,7 +80,7 @@ class Lens:
             return ""
         known = "x".join(map(str, self.known_size))
         return (
-            f"The lens was measured in pictures of {known}, these are {width}x{height}: they are taken for the middle "
+            f"The lens was measured in images of {known}, these are {width}x{height}: they are taken for the middle "
             "of those. Measure it again at this size to be sure."
         )
 
@@ -119,16 +119,16 @@ UNMEASURED = HandSize()
 
 
 def check_intrinsics(known: Intrinsics | None, size: tuple[int, int]) -> None:
-    """Raise HandvizError with a sentence at a K that no camera of pictures of ``size`` has."""
+    """Raise HandvizError with a sentence at a K that no camera of images of ``size`` has."""
     if known is None or min(size) < 16 or max(size) > 100_000:
         raise HandvizError(
-            "intrinsics need the size of the pictures that they belong to, at least 16 x 16 pixels", ErrorCode.BAD_VALUE
+            "intrinsics need the size of the images that they belong to, at least 16 x 16 pixels", ErrorCode.BAD_VALUE
         )
     width, height = size
     focals = known.focals_px
     if not (0.1 * max(size) <= focals.min() and focals.max() <= 100 * max(size)):
         raise HandvizError(
-            f"a focal length of {focals[0]:g} x {focals[1]:g} px does not fit pictures of {width} x {height}",
+            f"a focal length of {focals[0]:g} x {focals[1]:g} px does not fit images of {width} x {height}",
             ErrorCode.BAD_VALUE,
         )
     if not 0.5 <= focals[0] / focals[1] <= 2:
@@ -157,7 +157,7 @@ def lens_in_words(lens: Lens) -> str:
 
 
 def angles_deg(intrinsics: Intrinsics, width: int, height: int) -> tuple[float, float, float]:
-    """Horizontal, vertical and diagonal field of view of a picture of this size."""
+    """Horizontal, vertical and diagonal field of view of an image of this size."""
     focal_x, focal_y = intrinsics.focals_px
     across, down = width / focal_x, height / focal_y
     angles = (2 * math.atan(extent / 2) for extent in (across, down, math.hypot(across, down)))
@@ -174,7 +174,7 @@ def _over_the_longer_side(angle_deg: float, side: AngleSide, width: int, height:
 
 
 def _is_turned(known: tuple[int, int], size: tuple[int, int]) -> bool:
-    """Whether pictures stand that lay when the lens was measured, or the other way round."""
+    """Whether images stand that lay when the lens was measured, or the other way round."""
     return (known[0] - known[1]) * (size[0] - size[1]) < 0
 
 
@@ -183,7 +183,7 @@ def _same_aspect(known: tuple[int, int], size: tuple[int, int]) -> bool:
 
 
 def _of_another_size(known: Intrinsics, known_size: tuple[int, int], size: tuple[int, int]) -> Intrinsics:
-    """K of the same camera's pictures of ``size``; of another shape they are taken for the middle of the known ones.
+    """K of the same camera's images of ``size``; of another shape they are taken for the middle of the known ones.
 
     How cameras make 4:3 of 16:9 differs: then half the difference between the two ways is added to the deviation.
     """
@@ -205,7 +205,7 @@ def _of_another_size(known: Intrinsics, known_size: tuple[int, int], size: tuple
 
 
 def lens_of_intrinsics(known: Intrinsics, size: tuple[int, int]) -> Lens:
-    """A lens whose K somebody stated or measured for pictures of ``size``; HandvizError if it cannot be."""
+    """A lens whose K somebody stated or measured for images of ``size``; HandvizError if it cannot be."""
     if known.focal_std_share <= 0:
         known = replace(known, focal_std_share=FOCAL_STD_SHARES[known.origin])
     return Lens(mode="intrinsics", known=known, known_size=size)

@@ -59,9 +59,9 @@ def _windows_megabytes(field: str) -> float | None:
 
 
 def return_large_blocks() -> bool:
-    """Let large blocks (pictures, the networks' tensors) come from the system one by one; whether that was possible.
+    """Let large blocks (images, the networks' tensors) come from the system one by one; whether that was possible.
 
-    By itself glibc soon takes them from heaps, one set for each of some thirty threads. Pictures are made in one thread
+    By itself glibc soon takes them from heaps, one set for each of some thirty threads. Images are made in one thread
     and freed in another, so those heaps fill with holes: over half an hour the window grew by a third.
     """
     if not sys.platform.startswith("linux"):

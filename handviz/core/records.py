@@ -35,18 +35,18 @@ KEYPOINT_PARENTS = (-1, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a source."""
+    """One image of a source."""
 
     number: int
     """Counts up by one per frame read from this source, dropped frames included."""
     image: NDArray[np.uint8]
     """(H, W, 3) RGB, never mirrored."""
     captured_ms: float
-    """``time.perf_counter() * 1000`` when the picture was read."""
+    """``time.perf_counter() * 1000`` when the image was read."""
     name: str = ""
-    """File name for pictures of a folder, empty otherwise."""
+    """File name for images of a folder, empty otherwise."""
     time_ms: float | None = None
-    """When a clip shows the picture, from the clip's beginning, at whatever speed it plays; None for all else."""
+    """When a clip shows the image, from the clip's beginning, at whatever speed it plays; None for all else."""
     turned_deg: int = 0
     """How far ``image`` was turned clockwise, 0, 90, 180 or 270, after its camera or file gave it."""
 
@@ -72,7 +72,7 @@ class Intrinsics:
 
     @property
     def centre_px(self) -> FloatArray:
-        """(2,) where the optical axis meets the picture."""
+        """(2,) where the optical axis meets the image."""
         return np.array([self.centre_x_px, self.centre_y_px])
 
     @property
@@ -92,7 +92,7 @@ class PlaceDoubt:
     """Standard deviation of the hand's size, as a share of it: distances are off by as much. All hands of one person
     share this error."""
     size_is_measured: bool = False
-    """Whether a person measured it: then both hands in a picture are off by the same."""
+    """Whether a person measured it: then both hands in an image are off by the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class Detection:
 
 @dataclass(frozen=True, eq=False)
 class HandCrop:
-    """The square picture that the networks see: always a right hand, wrist -> middle knuckle upwards."""
+    """The square image that the networks see: always a right hand, wrist -> middle knuckle upwards."""
 
     image: NDArray[np.float32]
     """(224, 224, 3) RGB in [0, 1]; mirrored if ``handedness`` is left."""
@@ -157,15 +157,15 @@ class HandTexture:
     """Colours at the hand model's vertices, sRGB in [0, 1]."""
 
     rgb: FloatArray
-    """(V, 3) as the picture's own light shows them, on the sides that it does not see too."""
+    """(V, 3) as the image's own light shows them, on the sides that it does not see too."""
     albedo: FloatArray
-    """(V, 3) as even light of the picture's brightness would show them: what other light can be laid on."""
+    """(V, 3) as even light of the image's brightness would show them: what other light can be laid on."""
     visible: FloatArray
-    """(V,) how sure the network is, 0 to 1, that this picture shows the vertex: inside it, and with nothing before."""
+    """(V,) how sure the network is, 0 to 1, that this image shows the vertex: inside it, and with nothing before."""
     seen: FloatArray
-    """(V,) how well it was seen so far, 0 (colours are inferred) to 1; ``visible`` where no pictures came before."""
+    """(V,) how well it was seen so far, 0 (colours are inferred) to 1; ``visible`` where no images came before."""
     sampled_px: FloatArray | None = None
-    """(V, 2) where in the picture the vertices were looked at, before any smoothing over frames; None: as drawn."""
+    """(V, 2) where in the image the vertices were looked at, before any smoothing over frames; None: as drawn."""
 
 
 @dataclass(frozen=True, eq=False)

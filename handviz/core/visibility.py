@@ -19,7 +19,7 @@ def self_visible(points: FloatArray, faces: NDArray[np.int32]) -> NDArray[np.boo
 
     Points in crop half-sides, x right, y down, z away; triangles counter-clockwise seen from outside. Exact but for
     rounding: a ray through every vertex against every triangle that faces the eye, whose barycentrics and depth are
-    planes over the picture. Points that are not finite are hidden and hide nothing.
+    planes over the image. Points that are not finite are hidden and hide nothing.
     """
     first, second, third = (points[faces[:, corner]].astype(np.float64) for corner in range(3))
     area = _cross(second - first, third - first)

@@ -177,7 +177,7 @@ def crop_from_image_affine(
 def cut_out(image: NDArray[np.uint8], crop_from_image: FloatArray) -> NDArray[np.uint8]:
     """Resample the crop (224, 224, 3) from an image (H, W, 3); black outside the image.
 
-    The border is constant, as in MediaPipe, so that nothing is invented beyond the picture's edge. Large hands are
+    The border is constant, as in MediaPipe, so that nothing is invented beyond the image's edge. Large hands are
     first reduced with area averaging, because a bilinear look-up alone would alias.
     """
     affine = crop_from_image.copy()
@@ -198,8 +198,8 @@ def cut_out(image: NDArray[np.uint8], crop_from_image: FloatArray) -> NDArray[np
 def crop_hand(image: NDArray[np.uint8], detection: Detection) -> HandCrop:
     """Cut the detected hand out of an RGB image (H, W, 3)."""
     affine = crop_from_image_affine(detection.keypoints_px, detection.handedness)
-    picture = cut_out(image, affine).astype(np.float32) / 255.0
-    return HandCrop(image=picture, crop_from_image=affine, detection=detection)
+    pixels = cut_out(image, affine).astype(np.float32) / 255.0
+    return HandCrop(image=pixels, crop_from_image=affine, detection=detection)
 
 
 def camera_from_crop(crop_from_image: FloatArray, intrinsics: Intrinsics) -> FloatArray:
@@ -225,7 +225,7 @@ def wrist_from_network(canonical: CanonicalHand, crop: HandCrop, intrinsics: Int
     wrist = canonical.keypoints_m[WRIST]
     turned_m = (canonical.keypoints_m - wrist).astype(np.float64) @ (to_camera @ canonical.rotation).T
     in_crop = points_in_crop(canonical.keypoints_m, canonical)[:, :2]
-    # Off the axis a pinhole stretches pictures by 1 / cosine along the radius; the scale is the mean of both ways.
+    # Off the axis a pinhole stretches images by 1 / cosine along the radius; the scale is the mean of both ways.
     off_axis_stretch = (1 + 1 / to_camera[2, 2]) / 2
     crop_per_image = math.sqrt(abs(np.linalg.det(crop.crop_from_image[:, :2] * intrinsics.focals_px)))
     depth_m = crop_per_image / (canonical.scale * CROP_SIZE / 2) * off_axis_stretch - float(turned_m[:, 2].mean())

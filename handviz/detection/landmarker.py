@@ -149,17 +149,17 @@ class HandLandmarker:
             ) from error
 
     def detect(self, frame: Frame) -> tuple[Detection, ...]:
-        """Hands of a frame, best first, no hand twice; () for pictures too small to hold one."""
+        """Hands of a frame, best first, no hand twice; () for images too small to hold one."""
         if self._video:
             return self._memory.settle(without_duplicates(self.detect_image(frame.image)))
         return search_still(frame.image, self.detect_image, max_hands=self._max_hands)
 
-    def detect_image(self, picture: NDArray[np.uint8]) -> tuple[Detection, ...]:
-        """What MediaPipe finds in an RGB picture (H, W, 3), unfiltered."""
-        height, width = picture.shape[:2]
+    def detect_image(self, rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
+        """What MediaPipe finds in an RGB image (H, W, 3), unfiltered."""
+        height, width = rgb.shape[:2]
         if min(height, width) < SMALLEST_SIDE_PX:
             return ()
-        image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture))
+        image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
         if self._video:
             self._clock_ms += MILLISECONDS_PER_FRAME
             found = self._landmarker.detect_for_video(image, self._clock_ms)

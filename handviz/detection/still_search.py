@@ -1,6 +1,6 @@
-"""Hands of a still picture: several views of it are searched, and what at least two of them show is believed.
+"""Hands of a still image: several views of it are searched, and what at least two of them show is believed.
 
-MediaPipe's palm detector looks at the picture reduced to 192 x 192: it misses hands that fill the picture,
+MediaPipe's palm detector looks at the image reduced to 192 x 192: it misses hands that fill the image,
 hands that are small in it, and hands behind objects. A margin helps the first, tiles the second, a low threshold
 the third; the vote of the views takes back the false hands that a low threshold brings.
 """
@@ -31,19 +31,19 @@ OUTVOTING_RATIO = 1.5
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A part of a picture, perhaps turned or with a margin."""
+    """A part of an image, perhaps turned or with a margin."""
 
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     """(h, w, 3) RGB."""
     image_from_view: FloatArray
     """(2, 3) affine, pixels."""
 
 
-def search_still(picture: NDArray[np.uint8], find: Finder, *, max_hands: int) -> tuple[Detection, ...]:
-    """Hands of an RGB picture (H, W, 3) that at least two views agree on, best supported first."""
+def search_still(image: NDArray[np.uint8], find: Finder, *, max_hands: int) -> tuple[Detection, ...]:
+    """Hands of an RGB image (H, W, 3) that at least two views agree on, best supported first."""
     found: list[Detection] = []
-    for view in views_of(picture):
-        for seen in find(view.picture):
+    for view in views_of(image):
+        for seen in find(view.image):
             keypoints_px = apply_affine(view.image_from_view, seen.keypoints_px)
             found.append(Detection(seen.handedness, seen.score, keypoints_px))
     groups = sorted(groups_of(found), key=_support, reverse=True)
@@ -92,14 +92,14 @@ def agreement(group: Sequence[Detection]) -> Detection:
     )
 
 
-def views_of(picture: NDArray[np.uint8]) -> Iterator[View]:
-    """The picture with three margins, each turned four ways, and overlapping tiles, also turned, if it is not small."""
-    start = reduced(picture)
+def views_of(image: NDArray[np.uint8]) -> Iterator[View]:
+    """The image with three margins, each turned four ways, and overlapping tiles, also turned, if it is not small."""
+    start = reduced(image)
     for margin in MARGINS:
         view = _with_margin(start, margin)
         for quarter_turns in range(4):
             yield turned(view, quarter_turns)
-    if min(picture.shape[:2]) >= LEAST_TILED_SIDE_PX:
+    if min(image.shape[:2]) >= LEAST_TILED_SIDE_PX:
         for count, part in TILES:
             for index, tile in enumerate(_tiles(start, count, part)):
                 view = _with_margin(tile, TILE_MARGIN)
@@ -107,29 +107,29 @@ def views_of(picture: NDArray[np.uint8]) -> Iterator[View]:
                 yield turned(view, index % 4 + 2)
 
 
-def reduced(picture: NDArray[np.uint8]) -> View:
-    """The picture itself, smaller if it is larger than a search needs."""
-    height, width = picture.shape[:2]
+def reduced(image: NDArray[np.uint8]) -> View:
+    """The image itself, smaller if it is larger than a search needs."""
+    height, width = image.shape[:2]
     share = min(1.0, LARGEST_SEARCHED_SIDE_PX / max(height, width))
     size = max(1, round(width * share)), max(1, round(height * share))
     if share < 1:
-        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    return View(picture, np.array([[width / size[0], 0.0, 0.0], [0.0, height / size[1], 0.0]]))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return View(image, np.array([[width / size[0], 0.0, 0.0], [0.0, height / size[1], 0.0]]))
 
 
 def turned(view: View, quarter_turns: int) -> View:
     """The view turned counter-clockwise by quarters."""
     for _ in range(quarter_turns % 4):
-        width = view.picture.shape[1]
+        width = view.image.shape[1]
         before_from_after = np.array([[0.0, -1.0, width], [1.0, 0.0, 0.0]])
-        view = View(np.rot90(view.picture), _after(before_from_after, view.image_from_view))
+        view = View(np.rot90(view.image), _after(before_from_after, view.image_from_view))
     return view
 
 
 def _with_margin(view: View, margin: float) -> View:
     """The view with a black margin of this share of its longer side."""
-    margin_px = round(margin * max(view.picture.shape[:2]))
-    padded = cv2.copyMakeBorder(view.picture, *(margin_px,) * 4, cv2.BORDER_CONSTANT)
+    margin_px = round(margin * max(view.image.shape[:2]))
+    padded = cv2.copyMakeBorder(view.image, *(margin_px,) * 4, cv2.BORDER_CONSTANT)
     unpadded_from_padded = np.array([[1.0, 0.0, -margin_px], [0.0, 1.0, -margin_px]])
     return View(np.asarray(padded, dtype=np.uint8), _after(unpadded_from_padded, view.image_from_view))
 
@@ -140,11 +140,11 @@ def _after(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def _tiles(view: View, count: int, part: float) -> Iterator[View]:
-    """``count`` x ``count`` squares of ``part`` of the longer side, as far as the picture reaches."""
-    height, width = view.picture.shape[:2]
+    """``count`` x ``count`` squares of ``part`` of the longer side, as far as the image reaches."""
+    height, width = view.image.shape[:2]
     side = round(part * max(height, width))
     tall, wide = min(side, height), min(side, width)
     for y in np.unique(np.linspace(0, height - tall, count).astype(int)):
         for x in np.unique(np.linspace(0, width - wide, count).astype(int)):
-            part_of_view = view.picture[y : y + tall, x : x + wide]
+            part_of_view = view.image[y : y + tall, x : x + wide]
             yield View(part_of_view, _after(np.array([[1.0, 0.0, x], [0.0, 1.0, y]]), view.image_from_view))

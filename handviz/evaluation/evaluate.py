@@ -18,7 +18,7 @@ from handviz.evaluation.card import Answers, PartMeans, means_by_part
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.export import ExportModel, ExportOutput
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
-from handviz.training.cache import picture_batch, truth_from_labels
+from handviz.training.cache import image_batch, truth_from_labels
 from handviz.training.checkpoint import deviation_notes, load_checkpoint
 
 BATCH = 16
@@ -50,7 +50,7 @@ def keypoints_visible(visible: NDArray[np.bool_], regressor: FloatArray) -> NDAr
 def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> Answers:
     regressor = template.keypoint_regressor
     true_vertices = truth_from_labels(shard.labels, template).vertices_cm.numpy() / CENTIMETRES_PER_METRE
-    hands = predict(shard.pictures)
+    hands = predict(shard.images)
     columns: dict[str, list[Any]] = {name: [] for name in Answers.__dataclass_fields__ if name not in PER_CROP}
     for hand, truth, rotation in zip(hands, true_vertices, shard.labels["rotation"], strict=True):
         true_keypoints = regressor @ truth
@@ -80,10 +80,10 @@ def checkpoint_predictor(directory: Path, template: HandTemplate) -> Predictor:
     exported = ExportModel(model, template, deviation_notes(notes)).eval()
 
     @torch.no_grad()
-    def predict(pictures: NDArray[np.uint8]) -> list[CanonicalHand]:
+    def predict(images: NDArray[np.uint8]) -> list[CanonicalHand]:
         hands = []
-        for start in range(0, len(pictures), BATCH):
-            output = exported(picture_batch(pictures[start : start + BATCH]))
+        for start in range(0, len(images), BATCH):
+            output = exported(image_batch(images[start : start + BATCH]))
             for row in zip(*(part.numpy() for part in output), strict=True):
                 fields = dict(zip(ExportOutput._fields, row, strict=True))
                 numbers = {name: float(fields[name]) for name in ("scale", "right_hand", "presence")}
@@ -95,7 +95,7 @@ def checkpoint_predictor(directory: Path, template: HandTemplate) -> Predictor:
 
 def _first(shard: Shard, count: int) -> Shard:
     labels = {name: values[:count] for name, values in shard.labels.items()}
-    return Shard(shard.pictures[:count], labels, shard.visible[:count], shard.visible_alone[:count])
+    return Shard(shard.images[:count], labels, shard.visible[:count], shard.visible_alone[:count])
 
 
 def read_crops(crops: Sequence[Crops], template: HandTemplate) -> Iterator[Shard]:
@@ -127,8 +127,8 @@ def mediapipe_by_part(crops: Sequence[Crops], template: HandTemplate) -> PartMea
     for shard in read_crops(crops, template):
         truth = truth_from_labels(shard.labels, template).vertices_cm.numpy() / CENTIMETRES_PER_METRE
         seen = (template.keypoint_regressor @ truth) @ shard.labels["rotation"].transpose(0, 2, 1)
-        batches = [shard.pictures[start : start + BATCH] for start in range(0, len(seen), BATCH)]
-        world = np.concatenate([network(picture_batch(batch)).world_m.numpy() for batch in batches])
+        batches = [shard.images[start : start + BATCH] for start in range(0, len(seen), BATCH)]
+        world = np.concatenate([network(image_batch(batch)).world_m.numpy() for batch in batches])
         errors.append(metrics.pa_mpjpe_mm(world.astype(np.float64), seen.astype(np.float64)))
         shares.append(shard.labels["hidden_share"])
     return means_by_part(np.concatenate(errors), np.concatenate(shares))

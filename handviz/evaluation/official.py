@@ -11,7 +11,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.records import FloatArray
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.data.datasets.annotated import HandDataset
-from handviz.data.datasets.images import BadPictures, UsablePictures
+from handviz.data.datasets.images import BadImages, UsableImages
 from handviz.evaluation.card import deviation_figures
 from handviz.evaluation.definitions import CameraPoints, Scores, acceleration_errors_mm, joined, mean_intervals, score
 from handviz.evaluation.evaluate import Predictor
@@ -39,7 +39,7 @@ class Evaluation:
     split: str
     hand_model: str
     total: int
-    """samples with 3D truth that were asked for and whose pictures could be read"""
+    """samples with 3D truth that were asked for and whose images could be read"""
     names: tuple[str, ...]
     """(N,) of the samples that were found"""
     handedness: tuple[str, ...]
@@ -67,8 +67,8 @@ class Options:
     """where crops are cut"""
     watch: Callable[[Sequence[Prediction]], object] = len
     """is told every prediction, in order"""
-    bad_pictures: BadPictures = "stop"
-    """what to do about a picture that cannot be read"""
+    bad_images: BadImages = "stop"
+    """what to do about an image that cannot be read"""
 
 
 DEFAULTS = Options()
@@ -83,17 +83,17 @@ def evaluate(
     """
     indices = with_truth(dataset, options.count)
     has_mesh = all(has_true_vertices(dataset.hand(index), template) for index in indices)
-    collected, pictures = _Collected(has_mesh, len(indices)), UsablePictures(dataset, options.bad_pictures)
+    collected, images = _Collected(has_mesh, len(indices)), UsableImages(dataset, options.bad_images)
     with tqdm(total=len(indices), unit="hand", leave=False) as bar:
         for start in range(0, len(indices), CHUNK):
             chosen = indices[start : start + CHUNK]
-            found = list(predictions(pictures, chosen, predict, template, find=options.find))
+            found = list(predictions(images, chosen, predict, template, find=options.find))
             collected.add(found)
             options.watch(found)
             bar.update(len(chosen))
     evaluation = collected.evaluation(dataset, template)
-    remarks = (*evaluation.remarks, *pictures.remarks)
-    return replace(evaluation, total=evaluation.total - len(pictures.bad), remarks=remarks)
+    remarks = (*evaluation.remarks, *images.remarks)
+    return replace(evaluation, total=evaluation.total - len(images.bad), remarks=remarks)
 
 
 def with_truth(dataset: HandDataset, count: int | None = None) -> list[int]:

@@ -136,7 +136,7 @@ TABLES = (
         _rows(
             (),
             ("colours from the global feature alone, as [13]", "global_feature_MLP", ()),
-            ("colours where the mesh falls on the picture", "projective_sampling", ()),
+            ("colours where the mesh falls on the image", "projective_sampling", ()),
             ("occlusion-aware texture regression", "texture_net", ()),
         ),
     ),

@@ -16,13 +16,13 @@ COLOURS = {"all": "#333333", "visible": "#0072b2", "hidden": "#d55e00"}
 
 
 def check_ending(path: Path) -> None:
-    """Raise HandvizError unless a picture of that name can be drawn."""
+    """Raise HandvizError unless an image of that name can be drawn."""
     if path.suffix.lower() not in ENDINGS:
         raise HandvizError(f"{path} must end in {' or '.join(ENDINGS)}")
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a picture; raises HandvizError if that is not possible."""
+    """Write an image; raises HandvizError if that is not possible."""
     check_ending(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

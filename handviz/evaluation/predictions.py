@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from handviz.core.errors import HandvizError
 from handviz.core.records import CanonicalHand, Detection, FloatArray, HandCrop
 from handviz.data.datasets.annotated import AnnotatedHand
-from handviz.data.datasets.images import UsablePictures
+from handviz.data.datasets.images import UsableImages
 from handviz.data.datasets.posing import placed_vertices_m
 from handviz.detection.crop import crop_hand, hand_mesh_from_crop
 from handviz.evaluation.evaluate import BATCH, Predictor
@@ -21,7 +21,7 @@ TIPS = (4, 8, 12, 16, 20)
 MANO = "mano"
 """The name of templates whose vertices are those of the datasets."""
 Finder = Callable[[AnnotatedHand, NDArray[np.uint8]], Detection | None]
-"""An annotated hand and its picture -> where to cut; None if it is not found."""
+"""An annotated hand and its image -> where to cut; None if it is not found."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Prediction:
     """of the sample in its dataset"""
     canonical: CanonicalHand
     keypoints_m: FloatArray
-    """(21, 3) in the picture's camera, fingertips where the dataset has them, left hands as they are"""
+    """(21, 3) in the image's camera, fingertips where the dataset has them, left hands as they are"""
     vertices_m: FloatArray
     """(V, 3) likewise, of the network's own hand model"""
     true_vertices_m: FloatArray | None
@@ -58,23 +58,23 @@ def true_vertices_m(hand: AnnotatedHand, template: HandTemplate) -> FloatArray |
 
 
 def predictions(
-    pictures: UsablePictures, indices: Sequence[int], predict: Predictor, template: HandTemplate, *, find: Finder
+    images: UsableImages, indices: Sequence[int], predict: Predictor, template: HandTemplate, *, find: Finder
 ) -> Iterator[Prediction]:
     """Every sample that is found, in order, by a network whose hand model is ``template``.
 
-    Raises HandvizError for an answer that is not finite, and for pictures that cannot be read and are not left out.
+    Raises HandvizError for an answer that is not finite, and for images that cannot be read and are not left out.
     """
-    dataset = pictures.dataset
+    dataset = images.dataset
     left_tips = protocol_of(dataset.name).left_tip_vertices or dataset.tip_vertices
     for start in range(0, len(indices), BATCH):
         chosen, hands, crops = [], [], []
         for index in indices[start : start + BATCH]:
-            hand, picture = dataset.hand(index), pictures.read(index)
-            detection = None if picture is None else find(hand, picture)
-            if picture is not None and detection is not None:
+            hand, image = dataset.hand(index), images.read(index)
+            detection = None if image is None else find(hand, image)
+            if image is not None and detection is not None:
                 chosen.append(index)
                 hands.append(hand)
-                crops.append(crop_hand(picture, detection))
+                crops.append(crop_hand(image, detection))
         answers = predict(np.stack([_whole_numbers(crop) for crop in crops])) if crops else []
         for index, hand, crop, answer in zip(chosen, hands, crops, answers, strict=True):
             tips = left_tips if hand.handedness == "left" else dataset.tip_vertices

@@ -1,4 +1,4 @@
-"""An evaluation as text, as a CSV of its samples, and as a picture of its PCK curves."""
+"""An evaluation as text, as a CSV of its samples, and as an image of its PCK curves."""
 
 import csv
 import io

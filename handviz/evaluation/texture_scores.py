@@ -1,6 +1,6 @@
-"""How well vertex colours repeat the picture, and how well they tell what it does not show (paper, Table 6).
+"""How well vertex colours repeat the image, and how well they tell what it does not show (paper, Table 6).
 
-On the hand region of a crop: SSIM (Wang et al. 2004, by scikit-image) and PSNR between the picture and the hand drawn
+On the hand region of a crop: SSIM (Wang et al. 2004, by scikit-image) and PSNR between the image and the hand drawn
 from vertex colours. On vertices: PSNR and mean error against the colours that the generator knows.
 """
 
@@ -20,7 +20,7 @@ from handviz.core.files import read_arrays
 from handviz.core.metrics import decibel
 from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.data.synthetic.dataset import REMEDY, bits, read_shard, shard_numbers
-from handviz.data.synthetic.generator import pictures_file
+from handviz.data.synthetic.generator import images_file
 from handviz.detection.crop import points_in_crop
 from handviz.evaluation.evaluate import Crops, Predictor
 from handviz.hand_models.template import HandTemplate
@@ -43,7 +43,7 @@ class Colours(NamedTuple):
     """What a method says of hands, (N, V, 3) each, sRGB in [0, 1]."""
 
     rgb: FloatArray
-    """in the picture's light"""
+    """in the image's light"""
     albedo: FloatArray
     """in even light; the same for methods that do not tell"""
 
@@ -56,7 +56,7 @@ Method = Callable[[FloatArray, FloatArray], Colours]
 class Scene:
     """Some held-out crops with the meshes that the colours are to lie on."""
 
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     """(N, 224, 224, 3)"""
     points: FloatArray
     """(N, V, 3) crop half-sides"""
@@ -74,7 +74,7 @@ class Scene:
     @property
     def images(self) -> FloatArray:
         """(N, 3, 224, 224) in [0, 1]."""
-        return np.ascontiguousarray(self.pictures.transpose(0, 3, 1, 2), np.float32) / np.float32(LEVELS)
+        return np.ascontiguousarray(self.images.transpose(0, 3, 1, 2), np.float32) / np.float32(LEVELS)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Score:
     hidden_even: float
     """Mean squared error, hidden by things, against the known albedo"""
     hidden_lit: float
-    """the same against the known colours in the picture's light"""
+    """the same against the known colours in the image's light"""
     hidden_levels: float
     """Mean absolute error of the latter, of 255"""
     away_even: float
@@ -103,35 +103,35 @@ def scenes(crops: Sequence[Crops], template: HandTemplate, predict: Predictor | 
                 if left <= 0:
                     break
                 scene = _first(scene, left)
-                left -= len(scene.pictures)
+                left -= len(scene.images)
                 yield scene if predict is None else _with_points(scene, predict)
 
 
 def _first(scene: Scene, count: float) -> Scene:
     """At most so many crops of a scene."""
-    if count >= len(scene.pictures):
+    if count >= len(scene.images):
         return scene
     return Scene(*(getattr(scene, field.name)[: int(count)] for field in fields(Scene)))
 
 
 def _scenes_of_shard(part: Crops, number: int, template: HandTemplate) -> Iterator[Scene]:
-    shard, path = read_shard(part.directory, number), pictures_file(part.directory, number)
+    shard, path = read_shard(part.directory, number), images_file(part.directory, number)
     columns = read_arrays(path, REMEDY)
     if "vertex_lit" not in columns or "vertex_even" not in columns:
         raise HandvizError(f"{path} {OF_COLOURS}")
-    count = len(shard.pictures)
+    count = len(shard.images)
     mask = bits(columns, "mask_bits", path, (count, CROP_SIZE**2)).reshape(count, CROP_SIZE, CROP_SIZE)
     points = mesh_points(shard.labels, template)
     for start in range(0, count, BATCH):
         rows = slice(start, start + BATCH)
         yield Scene(
-            shard.pictures[rows], points[rows], mask[rows], shard.visible[rows], shard.visible_alone[rows],
+            shard.images[rows], points[rows], mask[rows], shard.visible[rows], shard.visible_alone[rows],
             shard.labels["hidden_share"][rows], columns["vertex_lit"][rows], columns["vertex_even"][rows],
         )  # fmt: skip
 
 
 def _with_points(scene: Scene, predict: Predictor) -> Scene:
-    return replace(scene, points=np.stack([points_in_crop(hand.vertices_m, hand) for hand in predict(scene.pictures)]))
+    return replace(scene, points=np.stack([points_in_crop(hand.vertices_m, hand) for hand in predict(scene.images)]))
 
 
 def rasters(points: FloatArray, faces: torch.Tensor) -> Raster:
@@ -152,7 +152,7 @@ def scores(
         drawn = interpolated(torch.from_numpy(np.asarray(colours.rgb, np.float32)), faces, raster).numpy()
         found[name] = [
             Score(
-                *similarity_and_noise(scene.pictures[row] / LEVELS, drawn[row], region[row], window),
+                *similarity_and_noise(scene.images[row] / LEVELS, drawn[row], region[row], window),
                 *_of_vertices(scene, colours, row),
             )
             for row in range(len(region))
@@ -161,18 +161,18 @@ def scores(
 
 
 def similarity_and_noise(
-    picture: FloatArray, drawn: FloatArray, region: NDArray[np.bool_], window: Window = "uniform"
+    image: FloatArray, drawn: FloatArray, region: NDArray[np.bool_], window: Window = "uniform"
 ) -> tuple[float, float]:
-    """SSIM and PSNR on the region (224, 224); the drawn hand lies on the picture itself, both (224, 224, 3) in [0, 1].
+    """SSIM and PSNR on the region (224, 224); the drawn hand lies on the image itself, both (224, 224, 3) in [0, 1].
 
     SSIM is the mean over the region and the colours of scikit-image's map, whose windows reach over the region's edge;
     PSNR is that of the region's pixels alone. nan for regions too small.
     """
     if region.sum() < LEAST_REGION:
         return float("nan"), float("nan")
-    shown = np.where(region[..., None], drawn, picture)
-    _, similar = structural_similarity(picture, shown, channel_axis=2, data_range=1.0, full=True, **WINDOWS[window])
-    return float(similar[region].mean()), decibel(float(((shown - picture)[region] ** 2).mean()))
+    shown = np.where(region[..., None], drawn, image)
+    _, similar = structural_similarity(image, shown, channel_axis=2, data_range=1.0, full=True, **WINDOWS[window])
+    return float(similar[region].mean()), decibel(float(((shown - image)[region] ** 2).mean()))
 
 
 def _of_vertices(scene: Scene, colours: Colours, row: int) -> tuple[float, ...]:
@@ -192,7 +192,7 @@ def _of_vertices(scene: Scene, colours: Colours, row: int) -> tuple[float, ...]:
 
 
 def projective_sampling(images: FloatArray, points: FloatArray) -> Colours:
-    """The baseline without a network: every vertex has the colour of the picture where it is projected to, whether it
+    """The baseline without a network: every vertex has the colour of the image where it is projected to, whether it
     is seen there or not."""
     at = torch.from_numpy(np.asarray(points[:, :, None, :2], np.float32))
     found = torch.nn.functional.grid_sample(

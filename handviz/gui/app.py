@@ -24,7 +24,7 @@ from handviz.core.memory import return_large_blocks
 from handviz.core.paths import MODELS
 from handviz.core.records import VARIANTS
 from handviz.gui.main_window import MainWindow
-from handviz.gui.record.screenshot import save_picture
+from handviz.gui.record.screenshot import save_image
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.give_way import SWITCH_INTERVAL_S
 from handviz.gui.session.reconstruct_thread import PipelineLike, PipelineMaker
@@ -69,13 +69,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the window."""
-    parser.add_argument("--source", help="camera:0, a clip, a folder of pictures or a picture")
+    parser.add_argument("--source", help="camera:0, a clip, a folder of images or an image")
     parser.add_argument("--variant", choices=VARIANTS, help="the network to begin with")
     parser.add_argument("--colour", choices=get_args(ColourMode), help="how the mesh is coloured")
-    parser.add_argument("--view", choices=("overlay", "orbit"), help="on the picture, or in free orbit")
+    parser.add_argument("--view", choices=("overlay", "orbit"), help="on the image, or in free orbit")
     parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
     add_hand_model_option(parser)
-    parser.add_argument("--screenshot", type=Path, metavar="FILE", help="save a picture of the window and quit")
+    parser.add_argument("--screenshot", type=Path, metavar="FILE", help="save an image of the window and quit")
     parser.add_argument(
         "--screenshot-after", type=int, default=30, metavar="N", help="results to show before that (30)"
     )
@@ -166,7 +166,7 @@ class ScreenshotAfter:
     def _save(self) -> None:
         self._window.view_panel.numbers.refresh()
         try:
-            save_picture(self._window.grab().toImage(), self._path)
+            save_image(self._window.grab().toImage(), self._path)
             self.has_failed = self._left > 0
             logger.info("saved %s", self._path)
         except HandvizError as error:

@@ -21,8 +21,8 @@ from handviz.gui.record.screenshot import (
     SCREENSHOT_FOLDER,
     TransparentExport,
     free_path,
-    pictures_folder,
-    save_picture,
+    images_folder,
+    save_image,
     timed_name,
 )
 from handviz.gui.record.streaming import Streaming
@@ -43,10 +43,10 @@ from handviz.gui.widgets.toasts import Toasts
 from handviz.gui.widgets.welcome import WELCOMED, Welcome
 from handviz.gui.window_layout import WindowLayout
 from handviz.rendering.hand_shape import Surface
-from handviz.sources.source import PICTURES_PREFIX
+from handviz.sources.source import IMAGES_PREFIX
 
 CLIP_FILTER = "Clips (*.mp4 *.mov *.avi *.mkv *.webm *.m4v);;All files (*)"
-PICTURE_FILTER = "Pictures (*.jpg *.jpeg *.png *.bmp *.tif *.tiff *.webp *.gif *.ppm *.pgm *.avif);;All files (*)"
+IMAGE_FILTER = "Images (*.jpg *.jpeg *.png *.bmp *.tif *.tiff *.webp *.gif *.ppm *.pgm *.avif);;All files (*)"
 INVITATION = "Choose a camera, open a clip or a folder, or drop one here"
 MOVE_THE_LIGHT = "Drag with the right mouse button to move the light; double-click it to move it back."
 NO_LIGHT_TO_MOVE = "Relighting shows in texture (T) and plain colour (P)."
@@ -87,7 +87,7 @@ class MainWindow(QMainWindow):
         self._connect(controller)
         self._apply_settings(controller.settings)
         reach_by_tab_alone(self)
-        # Keys are for the picture until the person goes elsewhere.
+        # Keys are for the image until the person goes elsewhere.
         self.viewport.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.viewport.setFocus()
 
@@ -131,7 +131,7 @@ class MainWindow(QMainWindow):
         self.viewport.failed.connect(controller.report_view)
         self.source_panel.clip_wanted.connect(self.open_clip)
         self.source_panel.folder_wanted.connect(self.open_folder)
-        self.source_panel.picture_wanted.connect(self.open_picture)
+        self.source_panel.image_wanted.connect(self.open_image)
         self.source_panel.meshes_wanted.connect(self.save_meshes)
 
     def _make_features(self) -> list[Feature]:
@@ -175,19 +175,19 @@ class MainWindow(QMainWindow):
             Shortcut(("Ctrl+R",), "reset the texture", controller.forget_texture),
             switch("wireframe", "wireframe", "W"),
             switch("skeleton", "skeleton", "S"),
-            Shortcut(("O", "F"), "on the picture or in free orbit", self._toggle_view),
+            Shortcut(("O", "F"), "on the image or in free orbit", self._toggle_view),
             Shortcut(("K",), "smooth by Kalman or by One Euro", self._toggle_smoothing),
             switch("mirror the display", "mirror", "M"),
             Shortcut(("Space",), "hold or go on", controller.toggle_playing, menu="Source"),
             Shortcut(("Left",), "one frame back", lambda: controller.step(-1), menu="Source"),
             Shortcut(("Right",), "one frame on", lambda: controller.step(1), menu="Source"),
             switch("begin again at the end", "loop", "L", menu="Source"),
-            Shortcut(("Ctrl+S",), "save a picture of the view", self.save_screenshot, menu="File"),
-            Shortcut(("Ctrl+Shift+S",), "save a picture elsewhere", self.save_screenshot_elsewhere, menu="File"),
+            Shortcut(("Ctrl+S",), "save an image of the view", self.save_screenshot, menu="File"),
+            Shortcut(("Ctrl+Shift+S",), "save an image elsewhere", self.save_screenshot_elsewhere, menu="File"),
             Shortcut(("Ctrl+E",), "save the meshes of the hands", self.save_meshes, menu="File"),
             Shortcut(("Ctrl+O",), "open a clip …", self.open_clip, menu="Source"),
-            Shortcut((), "open a folder of pictures …", self.open_folder, menu="Source"),
-            Shortcut((), "open a picture …", self.open_picture, menu="Source"),
+            Shortcut((), "open a folder of images …", self.open_folder, menu="Source"),
+            Shortcut((), "open an image …", self.open_image, menu="Source"),
             Shortcut((), "look for cameras again", controller.find_cameras, menu="Source"),
             Shortcut(("Ctrl+Q",), "quit", self.close, menu="File"),
             choose("look as the system does", "theme", "system"),
@@ -219,7 +219,7 @@ class MainWindow(QMainWindow):
             self.log_window.raise_()
 
     def show_status(self, status: Status) -> None:
-        """Notes go to the line below; troubles also lie over the picture."""
+        """Notes go to the line below; troubles also lie over the image."""
         self.sentence.setText(status.answer or status.text)
         self.banner.setText(status.text if status.is_trouble else "")
         self.banner.setVisible(status.is_trouble)
@@ -232,16 +232,16 @@ class MainWindow(QMainWindow):
         ShortcutWindow(self.shortcuts, self).show()
 
     def save_screenshot(self) -> None:
-        """Write the view as it is, legend included, into the chosen folder or the person's pictures."""
+        """Write the view as it is, legend included, into the chosen folder or the person's images."""
         folder = self._controller.store.text(SCREENSHOT_FOLDER)
         settings = self._controller.settings
         stem = f"handviz_{settings.variant}_{settings.colour}"
-        self._save_view(free_path(Path(folder) if folder else pictures_folder(), stem, datetime.now()))
+        self._save_view(free_path(Path(folder) if folder else images_folder(), stem, datetime.now()))
 
     def save_screenshot_elsewhere(self) -> None:
         """Ask for a folder; it is used from now on."""
         store = self._controller.store
-        start = store.text(SCREENSHOT_FOLDER) or str(pictures_folder())
+        start = store.text(SCREENSHOT_FOLDER) or str(images_folder())
         folder = QFileDialog.getExistingDirectory(self, "Folder for screenshots", start)
         if folder:
             store.remember(SCREENSHOT_FOLDER, folder)
@@ -253,10 +253,10 @@ class MainWindow(QMainWindow):
         (viewport, result), settings = self._in_front(), self._controller.settings
         colour, range_mm = viewport.options.colour, viewport.range_mm()
         if result is None or not result.hands:
-            self._controller.say("There is no hand in this picture whose mesh could be saved.")
+            self._controller.say("There is no hand in this image whose mesh could be saved.")
             return
         store = self._controller.store
-        folder = store.text(MESH_FOLDER) or str(pictures_folder())
+        folder = store.text(MESH_FOLDER) or str(images_folder())
         name = timed_name(f"handviz_{settings.variant}_{colour}", datetime.now())
         start, title = str(Path(folder) / name), "Save the meshes of the hands"
         chosen, chosen_filter = QFileDialog.getSaveFileName(self, title, start, ";;".join(MESH_FORMATS))
@@ -269,13 +269,13 @@ class MainWindow(QMainWindow):
         """Ask for a clip."""
         self._open(QFileDialog.getOpenFileName(self, "Open clip", self._last_folder(), CLIP_FILTER)[0])
 
-    def open_picture(self) -> None:
-        """Ask for a picture."""
-        self._open(QFileDialog.getOpenFileName(self, "Open picture", self._last_folder(), PICTURE_FILTER)[0])
+    def open_image(self) -> None:
+        """Ask for an image."""
+        self._open(QFileDialog.getOpenFileName(self, "Open image", self._last_folder(), IMAGE_FILTER)[0])
 
     def open_folder(self) -> None:
-        """Ask for a folder of pictures."""
-        self._open(QFileDialog.getExistingDirectory(self, "Open folder of pictures", self._last_folder()))
+        """Ask for a folder of images."""
+        self._open(QFileDialog.getExistingDirectory(self, "Open folder of images", self._last_folder()))
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
         """Files are welcome."""
@@ -308,7 +308,7 @@ class MainWindow(QMainWindow):
 
     def _open(self, path: str) -> None:
         if path:
-            if not path.startswith(PICTURES_PREFIX):
+            if not path.startswith(IMAGES_PREFIX):
                 self._controller.store.remember(LAST_FOLDER, str(Path(path).parent))
             self._controller.open(path)
 
@@ -323,7 +323,7 @@ class MainWindow(QMainWindow):
 
     def _save_view(self, path: Path) -> None:
         try:
-            save_picture(self._in_front()[0].grabFramebuffer(), path)
+            save_image(self._in_front()[0].grabFramebuffer(), path)
             self._controller.say(f"Saved {path}")
         except HandvizError as error:
             self._controller.warn(str(error))

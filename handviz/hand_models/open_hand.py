@@ -57,7 +57,7 @@ class DisplayMesh:
 
 @dataclass(frozen=True, eq=False)
 class ArmMesh:
-    """Hand and forearm for rendering training pictures; posed by the template's 16 joints and a forearm joint."""
+    """Hand and forearm for rendering training images; posed by the template's 16 joints and a forearm joint."""
 
     vertices_m: FloatArray
     """(Va, 3)"""

@@ -1,6 +1,6 @@
-"""Where each point of the dense mesh lies in a texture's picture: the hand cut open round its edge, both halves flat.
+"""Where each point of the dense mesh lies in a texture's image: the hand cut open round its edge, both halves flat.
 
-The uv of ``open_hand.npz`` is no use for a picture of the hand: it is the body's, of which the hand fills 4 %, and with
+The uv of ``open_hand.npz`` is no use for an image of the hand: it is the body's, of which the hand fills 4 %, and with
 one point per vertex every seventh triangle stretches across a seam. This layout follows from the rest shape alone, so
 every hand has the same.
 """
@@ -29,7 +29,7 @@ PALM_FROM_BACK_M = (-0.113, -0.117)
 MARGIN_M = 0.002
 
 
-# A cut-open surface laid flat, lengths kept as far as they can be: what a texture's picture is painted on. Least
+# A cut-open surface laid flat, lengths kept as far as they can be: what a texture's image is painted on. Least
 # squares conformal maps (Lévy et al. 2002) keep angles but shrink fingers; what repairs that is the local/global
 # method of Liu et al. (2008), which alternates between the turn of each triangle and one sparse solution for all
 # points.
@@ -40,7 +40,7 @@ def flatten(
 ) -> FloatArray:
     """Vertices (V, 3) of a disc with triangles (F, 3) -> plane (V, 2), x right, y down, as seen from outside.
 
-    ``seen_from`` (V, 2) is a rough flat picture: its highest and lowest vertex stay where they are at first.
+    ``seen_from`` (V, 2) is a rough flat image: its highest and lowest vertex stay where they are at first.
     """
     triangles = _laid_flat(vertices[faces])
     return _as_rigid_as_possible(_conformal(seen_from, faces, triangles), faces, triangles, repair_steps)
@@ -114,16 +114,16 @@ def _doubled_areas(triangles: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class UvAtlas:
-    """The dense mesh with its vertices along the cut doubled, so that each has one place in the picture."""
+    """The dense mesh with its vertices along the cut doubled, so that each has one place in the image."""
 
     vertex_ids: NDArray[np.int32]
     """(A,) the dense mesh's vertex."""
     faces: NDArray[np.int32]
     """(F, 3) the dense mesh's triangles in their order, into ``vertex_ids``."""
     uv: FloatArray
-    """(A, 2) in [0, 1], u right, v down from the picture's first row, as in glTF."""
+    """(A, 2) in [0, 1], u right, v down from the image's first row, as in glTF."""
     side_m: float
-    """What the picture's side measures on the mean hand."""
+    """What the image's side measures on the mean hand."""
 
 
 @cache

@@ -16,7 +16,7 @@ from handviz.core.paths import MODELS
 from handviz.core.records import Handedness, SideChoice, VariantName
 from handviz.rendering.colormap import DEFAULT_RANGE_MM
 
-PictureState = Literal["waiting", "done", "failed"]
+ImageState = Literal["waiting", "done", "failed"]
 FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
 FOLDER_NAME = "inspections"
 GROUND_TRUTH_NAME = "ground_truth.json"
@@ -27,7 +27,7 @@ Key = tuple[str, int]
 """File and number of the hand, -1 without one."""
 
 
-# What an inspection says about pictures, in plain numbers: light enough for tables of ten thousand.
+# What an inspection says about images, in plain numbers: light enough for tables of ten thousand.
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class InspectionOrder:
     folder: Path
     variant: VariantName = "final"
     lens: Lens = ASSUMED_LENS
-    """Of the camera that took the pictures."""
+    """Of the camera that took the images."""
     hand_size: HandSize = UNMEASURED
     side: SideChoice = "detected"
     model_dir: Path = MODELS
@@ -45,16 +45,16 @@ class InspectionOrder:
 
 @dataclass(frozen=True)
 class HandRow:
-    """One hand of a picture."""
+    """One hand of an image."""
 
     number: int
-    """Its place among the hands of the picture."""
+    """Its place among the hands of the image."""
     handedness: Handedness
     score: float
     mean_std_mm: float
     max_std_mm: float
     visible_share: float
-    """Of the vertices, those that lie inside the picture and that the hand does not hide itself."""
+    """Of the vertices, those that lie inside the image and that the hand does not hide itself."""
     error_mm: float | None = None
     """Mean distance of the 21 keypoints from the ground truth, both with the wrist at the origin."""
     aligned_error_mm: float | None = None
@@ -62,23 +62,23 @@ class HandRow:
 
 
 @dataclass(frozen=True)
-class PictureRow:
-    """One picture and its hands."""
+class ImageRow:
+    """One image and its hands."""
 
     file: str
-    state: PictureState = "waiting"
+    state: ImageState = "waiting"
     hands: tuple[HandRow, ...] = ()
     reason: str = ""
-    """Why a picture could not be done."""
+    """Why an image could not be done."""
     width: int = 0
     height: int = 0
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The pictures of a folder by name, those that were done in an earlier run with their results."""
+    """The images of a folder by name, those that were done in an earlier run with their results."""
 
-    rows: tuple[PictureRow, ...]
+    rows: tuple[ImageRow, ...]
     has_ground_truth: bool
     kept: Path
     """The file with the results."""
@@ -109,20 +109,20 @@ def checked_folder(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A hand, or a picture without one."""
+    """A hand, or an image without one."""
 
-    picture: PictureRow
+    image: ImageRow
     hand: HandRow | None
 
     @property
     def key(self) -> Key:
         """Names the row whatever the order."""
-        return self.picture.file, self.hand.number if self.hand is not None else -1
+        return self.image.file, self.hand.number if self.hand is not None else -1
 
 
-def rows_of(picture: PictureRow) -> tuple[TableRow, ...]:
+def rows_of(image: ImageRow) -> tuple[TableRow, ...]:
     """One for each hand, at least one."""
-    return tuple(TableRow(picture, hand) for hand in picture.hands) or (TableRow(picture, None),)
+    return tuple(TableRow(image, hand) for hand in image.hands) or (TableRow(image, None),)
 
 
 @dataclass(frozen=True)
@@ -146,20 +146,20 @@ def _of_hand(name: str) -> Callable[[TableRow], Value]:
 
 def note_of(row: TableRow) -> str:
     """What is to be said of a row apart from numbers."""
-    if row.picture.state == "failed":
-        return row.picture.reason
-    if row.picture.state == "waiting":
+    if row.image.state == "failed":
+        return row.image.reason
+    if row.image.state == "waiting":
         return "waiting"
     return "" if row.hand is not None else "no hand found"
 
 
 COLUMNS = (
-    Column("Picture", "Name of the file", lambda row: row.picture.file),
+    Column("Image", "Name of the file", lambda row: row.image.file),
     Column("Hand", "The person's true hand", _of_hand("handedness")),
     Column("Score", "How sure the detector is, 0 to 1", _of_hand("score"), ".2f"),
     Column("Mean mm", "Mean deviation over the vertices", _of_hand("mean_std_mm"), ".1f"),
     Column("Max mm", "Largest deviation of a vertex", _of_hand("max_std_mm"), ".1f"),
-    Column("Visible", "Share of the vertices that the picture shows", _of_hand("visible_share"), ".0%"),
+    Column("Visible", "Share of the vertices that the image shows", _of_hand("visible_share"), ".0%"),
     Column(
         "Error mm",
         "Mean distance of the keypoints from the ground truth, wrists laid together",
@@ -176,12 +176,12 @@ COLUMNS = (
 )
 
 
-def common_range_mm(pictures: Iterable[PictureRow]) -> tuple[float, float]:
-    """One colour scale for all hands, so that pictures can be compared; whole millimetres, the default without hands.
+def common_range_mm(images: Iterable[ImageRow]) -> tuple[float, float]:
+    """One colour scale for all hands, so that images can be compared; whole millimetres, the default without hands.
 
     A quarter of the hands have a point beyond its upper end: the worst of thousands would leave the others one colour.
     """
-    hands = [hand for picture in pictures for hand in picture.hands]
+    hands = [hand for image in images for hand in image.hands]
     if not hands:
         return DEFAULT_RANGE_MM
     low_mm = math.floor(np.percentile([hand.mean_std_mm for hand in hands], LOW_PERCENTILE) / 2)

@@ -14,11 +14,11 @@ import numpy as np
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import open_atomic
 from handviz.core.records import Detection, Frame, FrameResult, HandMesh
-from handviz.inspection.columns import COLUMNS, InspectionOrder, PictureRow, rows_of
+from handviz.inspection.columns import COLUMNS, ImageRow, InspectionOrder, rows_of
 from handviz.inspection.report import ReportSettings, write_html
 from handviz.inspection.store import InspectionStore
 from handviz.io.hand_pack import unpack_hands
-from handviz.io.hands_json import output_stems, picture_entry, unreadable_entry
+from handviz.io.hands_json import image_entry, output_stems, unreadable_entry
 from handviz.io.mesh_export import export_mesh
 
 ExportPart = Literal["json", "csv", "meshes", "report"]
@@ -26,7 +26,7 @@ PARTS: tuple[ExportPart, ...] = get_args(ExportPart)
 JSON_NAME, CSV_NAME, REPORT_NAME, MESH_FOLDER = "hands.json", "hands.csv", "report.html", "meshes"
 MeshSuffix = Literal[".ply", ".obj", ".glb"]
 Tell = Callable[[int, int], None]
-"""Gets how many pictures are done, and of how many."""
+"""Gets how many images are done, and of how many."""
 
 
 # What of an inspection to write, and where to; light, for the window makes it.
@@ -40,7 +40,7 @@ class ExportOrder:
     inspection: InspectionOrder
     kept: Path
     """The file with the results."""
-    pictures: tuple[PictureRow, ...]
+    images: tuple[ImageRow, ...]
     """Those to write, each with the hands to write, in the report's order."""
     parts: frozenset[ExportPart] = frozenset(PARTS)
     mesh_suffix: MeshSuffix = ".ply"
@@ -58,7 +58,7 @@ class ExportCancelledError(HandvizError):
 
 def export_inspection(order: ExportOrder, tell: Tell, is_cancelled: Callable[[], bool]) -> list[Path]:
     """Write everything; returns the files and folders. HandvizError if the folder cannot be written."""
-    done_pictures = [picture for picture in order.pictures if picture.state != "waiting"]
+    done_images = [image for image in order.images if image.state != "waiting"]
     try:
         (order.out / MESH_FOLDER if "meshes" in order.parts else order.out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -66,9 +66,9 @@ def export_inspection(order: ExportOrder, tell: Tell, is_cancelled: Callable[[],
             f"The folder {order.out} cannot be made ({error.strerror}): choose another one.", ErrorCode.NOT_WRITABLE
         ) from error
     written: list[Path] = []
-    steps = _Steps(len(done_pictures) * len(order.parts - {"csv"}), tell, is_cancelled)
+    steps = _Steps(len(done_images) * len(order.parts - {"csv"}), tell, is_cancelled)
     with InspectionStore(order.kept) as store:
-        job = _Job(order, done_pictures, store, steps)
+        job = _Job(order, done_images, store, steps)
         if "csv" in order.parts:
             written.append(job.write_csv())
         if "meshes" in order.parts:
@@ -96,26 +96,26 @@ class _Steps:
 
 class _Job:
     def __init__(
-        self, order: ExportOrder, pictures: Sequence[PictureRow], store: InspectionStore, step: Callable[[], None]
+        self, order: ExportOrder, images: Sequence[ImageRow], store: InspectionStore, step: Callable[[], None]
     ) -> None:
-        self._order, self._pictures, self._store, self._step = order, pictures, store, step
-        self._by_name = sorted(pictures, key=lambda picture: picture.file)
-        self._stems = output_stems([picture.file for picture in self._by_name])
+        self._order, self._images, self._store, self._step = order, images, store, step
+        self._by_name = sorted(images, key=lambda image: image.file)
+        self._stems = output_stems([image.file for image in self._by_name])
 
     def write_csv(self) -> Path:
         path = self._order.out / CSV_NAME
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow([_csv_name(column.title) for column in COLUMNS])
-        for picture in self._by_name:
-            writer.writerows([column.value(row) for column in COLUMNS] for row in rows_of(picture))
+        for image in self._by_name:
+            writer.writerows([column.value(row) for column in COLUMNS] for row in rows_of(image))
         with open_atomic(path) as file:
             # With a mark at the beginning, for Excel takes it for the machine's own code page otherwise.
             file.write(text.getvalue().encode("utf-8-sig", "backslashreplace"))
         return path
 
     def write_json(self) -> Path:
-        """The list that ``handviz reconstruct`` writes, one picture at a time."""
+        """The list that ``handviz reconstruct`` writes, one image at a time."""
         path = self._order.out / JSON_NAME
         with open_atomic(path) as file:
             separator = b"[\n"
@@ -128,10 +128,10 @@ class _Job:
 
     def write_meshes(self) -> Path:
         folder, order = self._order.out / MESH_FOLDER, self._order
-        for picture in self._by_name:
+        for image in self._by_name:
             self._step()
-            for number, hand, _ in self._hands(picture):
-                path = folder / self._mesh_name(picture, number, hand)
+            for number, hand, _ in self._hands(image):
+                path = folder / self._mesh_name(image, number, hand)
                 vertices: Literal["display", "model"] = "display" if order.mesh_suffix == ".glb" else "model"
                 export_mesh(path, hand, colour=order.colour, range_mm=order.range_mm, vertices=vertices)
         return folder
@@ -140,45 +140,45 @@ class _Job:
         path, inspection = self._order.out / REPORT_NAME, self._order.inspection
         settings = ReportSettings(inspection, self._order.colour, self._order.range_mm)
 
-        def hands_of(picture: PictureRow) -> list[HandMesh]:
+        def hands_of(image: ImageRow) -> list[HandMesh]:
             self._step()
-            return [hand for _, hand, _ in self._hands(picture)]
+            return [hand for _, hand, _ in self._hands(image)]
 
-        write_html(path, self._pictures, settings, hands_of)
+        write_html(path, self._images, settings, hands_of)
         return path
 
     def _entries(self) -> Iterator[dict[str, Any]]:
         has_meshes = "meshes" in self._order.parts
-        for picture in self._by_name:
+        for image in self._by_name:
             self._step()
-            if picture.state == "failed":
-                yield unreadable_entry(picture.file, picture.reason)
+            if image.state == "failed":
+                yield unreadable_entry(image.file, image.reason)
                 continue
-            found = list(self._hands(picture))
+            found = list(self._hands(image))
             meshes = [
-                f"{MESH_FOLDER}/{self._mesh_name(picture, number, hand)}" if has_meshes else None
+                f"{MESH_FOLDER}/{self._mesh_name(image, number, hand)}" if has_meshes else None
                 for number, hand, _ in found
             ]
             hands, detections = tuple(hand for _, hand, _ in found), tuple(detection for *_, detection in found)
-            # The list says how large pictures are and nothing of what is in them.
-            image = np.broadcast_to(np.uint8(0), (picture.height, picture.width, 3))
-            frame = Frame(0, image, 0.0, picture.file)
+            # The list says how large images are and nothing of what is in them.
+            image = np.broadcast_to(np.uint8(0), (image.height, image.width, 3))
+            frame = Frame(0, image, 0.0, image.file)
             result = FrameResult(frame, self._order.inspection.variant, detections, hands)
-            known = self._order.inspection.lens.intrinsics_for(picture.width, picture.height)
-            yield picture_entry(picture.file, result, hands[0].intrinsics if hands else known, meshes)
+            known = self._order.inspection.lens.intrinsics_for(image.width, image.height)
+            yield image_entry(image.file, result, hands[0].intrinsics if hands else known, meshes)
 
-    def _hands(self, picture: PictureRow) -> Iterator[tuple[int, HandMesh, Detection]]:
+    def _hands(self, image: ImageRow) -> Iterator[tuple[int, HandMesh, Detection]]:
         """Number, hand and detection of those hands that are to be written."""
-        packed = self._store.packed(picture.file) if picture.hands else None
+        packed = self._store.packed(image.file) if image.hands else None
         if packed is None:
             return
         hands, detections = unpack_hands(packed)
-        for row in picture.hands:
+        for row in image.hands:
             if row.number < len(hands):
                 yield row.number, hands[row.number], detections[row.number]
 
-    def _mesh_name(self, picture: PictureRow, number: int, hand: HandMesh) -> str:
-        return f"{self._stems[picture.file]}_{number}_{hand.handedness}{self._order.mesh_suffix}"
+    def _mesh_name(self, image: ImageRow, number: int, hand: HandMesh) -> str:
+        return f"{self._stems[image.file]}_{number}_{hand.handedness}{self._order.mesh_suffix}"
 
 
 def _csv_name(title: str) -> str:

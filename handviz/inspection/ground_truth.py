@@ -1,4 +1,4 @@
-"""``ground_truth.json`` beside pictures: the same list as ``hands.json``, with true keypoints; errors against it."""
+"""``ground_truth.json`` beside images: the same list as ``hands.json``, with true keypoints; errors against it."""
 
 import json
 import os
@@ -39,11 +39,11 @@ def load_ground_truth(folder: Path) -> GroundTruth:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(entries, list):
-            raise ValueError("it must be a list of pictures, as hands.json is")
-        return dict(_picture(number, entry) for number, entry in enumerate(entries))
+            raise ValueError("it must be a list of images, as hands.json is")
+        return dict(_image(number, entry) for number, entry in enumerate(entries))
     except (OSError, ValueError, RecursionError) as error:
         raise HandvizError(
-            f"{path} cannot be used ({error}): pictures are inspected without errors against it.",
+            f"{path} cannot be used ({error}): images are inspected without errors against it.",
             ErrorCode.FILE_DAMAGED,
         ) from error
 
@@ -76,7 +76,7 @@ def _error_mm(measure: Any, keypoints_m: FloatArray, true: TrueHand) -> float:
     return float(measure(from_wrist[None].astype(np.float64), true.keypoints_m[None])[0])
 
 
-def _picture(number: int, entry: Any) -> tuple[str, tuple[TrueHand, ...]]:
+def _image(number: int, entry: Any) -> tuple[str, tuple[TrueHand, ...]]:
     if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
         raise ValueError(f'entry {number} has no "file"')
     file, hands = entry["file"], entry.get("hands")

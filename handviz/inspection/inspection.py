@@ -1,4 +1,4 @@
-"""A folder of pictures, one after the other, with results kept as they are made: whoever begins again goes on there."""
+"""A folder of images, one after the other, with results kept as they are made: whoever begins again goes on there."""
 
 import logging
 from collections import deque
@@ -18,16 +18,16 @@ from handviz.hand_models.choice import hand_model_named
 from handviz.inspection.columns import (
     GROUND_TRUTH_NAME,
     HandRow,
+    ImageRow,
     InspectionOrder,
     Listing,
-    PictureRow,
     checked_folder,
 )
 from handviz.inspection.ground_truth import GroundTruth, load_ground_truth, with_errors
 from handviz.inspection.store import (
     InspectionStore,
     Signature,
-    StoredPicture,
+    StoredImage,
     forget_old_inspections,
     signature_of,
     store_path,
@@ -39,20 +39,20 @@ from handviz.sources.source import FolderSource
 
 MOST_HANDS = 10
 READ_AHEAD = 2
-"""Pictures that are read while one is reconstructed: so many more are in memory at once."""
+"""Images that are read while one is reconstructed: so many more are in memory at once."""
 MOST_LOOKS = 5
 """At the end the folder is looked through again, for what has come meanwhile; not for ever where it changes always."""
 HALF_SIDES_PER_M = 10.0
 """``self_visible`` measures in half-sides of a crop, about 10 cm."""
 logger = logging.getLogger(__name__)
-Event = Listing | PictureRow
+Event = Listing | ImageRow
 
 
-class PictureProcessor(Protocol):
+class ImageProcessor(Protocol):
     """What an inspection needs of ``handviz.pipeline.pipeline.Pipeline``."""
 
     def process(self, frame: Frame) -> FrameResult:
-        """Hands of a picture."""
+        """Hands of an image."""
         ...
 
     def close(self) -> None:
@@ -60,11 +60,11 @@ class PictureProcessor(Protocol):
         ...
 
 
-ProcessorMaker = Callable[[InspectionOrder], PictureProcessor]
+ProcessorMaker = Callable[[InspectionOrder], ImageProcessor]
 
 
-def make_processor(order: InspectionOrder) -> PictureProcessor:
-    """The pipeline of an order, for pictures that do not follow each other."""
+def make_processor(order: InspectionOrder) -> ImageProcessor:
+    """The pipeline of an order, for images that do not follow each other."""
     # Here, so that stored results are on the screen before the networks' libraries are loaded.
     from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 
@@ -84,7 +84,7 @@ def make_processor(order: InspectionOrder) -> PictureProcessor:
 
 @dataclass(frozen=True, eq=False)
 class _Read:
-    """A picture on its way to the pipeline."""
+    """An image on its way to the pipeline."""
 
     path: Path
     signature: Signature | None
@@ -108,17 +108,17 @@ class Inspection:
         self.kept = store_path(self.order, kept_in)
         """The file with the results."""
         self._make, self._faces = make, faces
-        self._processor: PictureProcessor | None = None
+        self._processor: ImageProcessor | None = None
         self._truth: GroundTruth = {}
-        self._failed: dict[str, tuple[Signature | None, PictureRow]] = {}
+        self._failed: dict[str, tuple[Signature | None, ImageRow]] = {}
         self._is_cancelled = False
 
     def cancel(self) -> None:
-        """End after the present picture."""
+        """End after the present image."""
         self._is_cancelled = True
 
     def events(self) -> Iterator[Event]:
-        """First the listing, then every picture as soon as it is done; the listing comes again if the folder changed.
+        """First the listing, then every image as soon as it is done; the listing comes again if the folder changed.
 
         Raises HandvizError if the folder, the network or the place of the results cannot be used.
         """
@@ -156,7 +156,7 @@ class Inspection:
         except HandvizError as error:
             self._truth, note = {}, str(error)
             logger.warning("%s", error)
-        known = {picture.row.file: picture for picture in store.known()}
+        known = {image.row.file: image for image in store.known()}
         rows, todo = [], []
         for path in paths:
             stored, failed = known.get(path.name), self._failed.get(path.name)
@@ -165,16 +165,16 @@ class Inspection:
             elif failed is not None and not _changed(path, failed[0]):
                 rows.append(failed[1])
             else:
-                rows.append(PictureRow(path.name))
+                rows.append(ImageRow(path.name))
                 todo.append(path)
         strangers = sorted(set(self._truth) - {path.name for path in paths})
         if strangers and not note:
             named = f"{strangers[0]} and {len(strangers) - 1} more" if len(strangers) > 1 else strangers[0]
-            note = f"{GROUND_TRUTH_NAME} names pictures that are not here: {named}."
+            note = f"{GROUND_TRUTH_NAME} names images that are not here: {named}."
         return Listing(tuple(rows), bool(self._truth), self.kept, note), todo
 
     def _reading(self, reader: ThreadPoolExecutor, paths: Sequence[Path]) -> Iterator[_Read]:
-        """The pictures in order; the next ones are read while this one is reconstructed."""
+        """The images in order; the next ones are read while this one is reconstructed."""
         waiting: deque[Future[_Read]] = deque()
         for path in paths:
             waiting.append(reader.submit(_read, path))
@@ -187,7 +187,7 @@ class Inspection:
         for future in waiting:
             future.cancel()
 
-    def _inspected(self, store: InspectionStore, read: _Read) -> PictureRow:
+    def _inspected(self, store: InspectionStore, read: _Read) -> ImageRow:
         if read.image is None or read.signature is None:
             return self._failure(read, read.reason)
         if self._processor is None:
@@ -196,26 +196,26 @@ class Inspection:
             result = self._processor.process(Frame(0, read.image, now_ms(), read.path.name))
         except HandvizError as error:
             return self._failure(read, str(error))
-        # The outermost loop: one picture that fails, for whatever reason, must not end the folder.
+        # The outermost loop: one image that fails, for whatever reason, must not end the folder.
         except Exception as error:
             logger.exception("%s failed", read.path)
             return self._failure(read, f"{read.path}: it could not be reconstructed ({error})")
         return self._kept(store, read.signature, result)
 
-    def _failure(self, read: _Read, reason: str) -> PictureRow:
+    def _failure(self, read: _Read, reason: str) -> ImageRow:
         logger.warning("%s", reason)
-        row = PictureRow(read.path.name, "failed", reason=reason)
+        row = ImageRow(read.path.name, "failed", reason=reason)
         self._failed[read.path.name] = read.signature, row
         return row
 
-    def _kept(self, store: InspectionStore, signature: Signature, result: FrameResult) -> PictureRow:
+    def _kept(self, store: InspectionStore, signature: Signature, result: FrameResult) -> ImageRow:
         height, width = result.frame.image.shape[:2]
         rows = tuple(self._row(number, hand, (width, height)) for number, hand in enumerate(result.hands))
-        row = PictureRow(result.frame.name, "done", rows, "", width, height)
+        row = ImageRow(result.frame.name, "done", rows, "", width, height)
         keypoints_m = np.array([hand.keypoints_m for hand in result.hands]).reshape(-1, KEYPOINT_COUNT, 3)
         # Nothing on the page or in an export asks for these, and they are more than all the rest.
         hands = [replace(hand, vertex_covariance_mm2=None) for hand in result.hands]
-        store.put(StoredPicture(signature, row, keypoints_m), pack_hands(hands, result.detections))
+        store.put(StoredImage(signature, row, keypoints_m), pack_hands(hands, result.detections))
         return self._judged(row, keypoints_m)
 
     def _row(self, number: int, hand: HandMesh, image_size: tuple[int, int]) -> HandRow:
@@ -229,7 +229,7 @@ class Inspection:
             visible_share=round(visible_share(hand, faces, image_size), 4),
         )
 
-    def _judged(self, row: PictureRow, keypoints_m: FloatArray) -> PictureRow:
+    def _judged(self, row: ImageRow, keypoints_m: FloatArray) -> ImageRow:
         truth = self._truth.get(row.file)
         return replace(row, hands=with_errors(row.hands, keypoints_m, truth)) if truth else row
 
@@ -239,7 +239,7 @@ class Inspection:
 
 
 def visible_share(hand: HandMesh, faces: NDArray[np.int32], image_size: tuple[int, int]) -> float:
-    """The share, 0 to 1, of a hand's vertices that lie inside the picture (width, height) and not behind the hand."""
+    """The share, 0 to 1, of a hand's vertices that lie inside the image (width, height) and not behind the hand."""
     # Here, for a listing needs no mesh.
     from handviz.core.visibility import self_visible
 
@@ -257,7 +257,7 @@ def _read(path: Path) -> _Read:
     except HandvizError as error:
         return _Read(path, signature, None, str(error))
     except OSError as error:
-        return _Read(path, signature, None, f"{path}: the picture has gone ({error.strerror})")
+        return _Read(path, signature, None, f"{path}: the image has gone ({error.strerror})")
 
 
 def _changed(path: Path, signature: Signature | None) -> bool:
@@ -268,6 +268,6 @@ def _changed(path: Path, signature: Signature | None) -> bool:
 
 
 def _what_changed(come: int, gone: int) -> str:
-    """A sentence on pictures that came or went while the others were inspected; empty if none did."""
-    told = [f"{count} picture{'s' * (count != 1)} {verb}" for count, verb in ((come, "came"), (gone, "went")) if count]
+    """A sentence on images that came or went while the others were inspected; empty if none did."""
+    told = [f"{count} image{'s' * (count != 1)} {verb}" for count, verb in ((come, "came"), (gone, "went")) if count]
     return f"The folder changed meanwhile: {' and '.join(told)}." if told else ""

@@ -1,4 +1,4 @@
-"""One HTML file that shows an inspection in any browser: pictures inside, a table to sort, nothing from elsewhere."""
+"""One HTML file that shows an inspection in any browser: images inside, a table to sort, nothing from elsewhere."""
 
 import base64
 import html
@@ -19,20 +19,20 @@ from handviz.core.files import open_atomic
 from handviz.core.lens import lens_in_words
 from handviz.core.records import Frame, FrameResult, HandMesh
 from handviz.hand_models.choice import display_mesh, hand_model_for
-from handviz.inspection.columns import COLUMNS, Column, InspectionOrder, PictureRow, TableRow, rows_of
+from handviz.inspection.columns import COLUMNS, Column, ImageRow, InspectionOrder, TableRow, rows_of
 from handviz.rendering.colormap import colours_from_deviation
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import DrawOptions
 from handviz.sources.images import read_image, rgb_from_bgr
 
-MOST_PICTURES = 500
-"""Of a larger folder, the first in the report's order have their picture, the others a row without: some 15 MB."""
-PICTURE_SIDE_PX = 360
+MAX_IMAGES = 500
+"""Of a larger folder, the first in the report's order have their image, the others a row without: some 15 MB."""
+IMAGE_SIDE_PX = 360
 JPEG_QUALITY = 80
 GRADIENT_STOPS = 9
 TEMPLATE_FILE = Path(__file__).with_name("report.html")
-NO_PICTURES = "Pictures are without meshes: {error}."
-HandsOf = Callable[[PictureRow], Sequence[HandMesh]]
+NO_IMAGES = "Images are without meshes: {error}."
+HandsOf = Callable[[ImageRow], Sequence[HandMesh]]
 
 
 @dataclass(frozen=True)
@@ -44,25 +44,25 @@ class ReportSettings:
     range_mm: tuple[float, float]
 
 
-def write_html(path: Path, pictures: Sequence[PictureRow], settings: ReportSettings, hands_of: HandsOf) -> None:
+def write_html(path: Path, images: Sequence[ImageRow], settings: ReportSettings, hands_of: HandsOf) -> None:
     """Write the report piece by piece; HandvizError if that is not possible."""
     before, after = TEMPLATE_FILE.read_text(encoding="utf-8").split("<!-- rows -->")
     with ExitStack() as resources:
         painter, note = _painter(resources, settings)
         file = resources.enter_context(open_atomic(path))
-        file.write(_bytes(_filled(before, pictures, settings, note)))
-        for number, picture in enumerate(pictures):
-            hands = hands_of(picture)
-            shown = painter(picture, hands) if number < MOST_PICTURES else []
-            for row, jpeg in itertools.zip_longest(rows_of(picture), shown):
+        file.write(_bytes(_filled(before, images, settings, note)))
+        for number, image in enumerate(images):
+            hands = hands_of(image)
+            shown = painter(image, hands) if number < MAX_IMAGES else []
+            for row, jpeg in itertools.zip_longest(rows_of(image), shown):
                 file.write(_bytes(_line(row, jpeg)))
         file.write(_bytes(after))
 
 
 def _painter(
     resources: ExitStack, settings: ReportSettings
-) -> tuple[Callable[[PictureRow, Sequence[HandMesh]], list[bytes]], str]:
-    """What makes JPEGs of a picture, one for each row, none if it cannot be read; and what is to be said about that."""
+) -> tuple[Callable[[ImageRow, Sequence[HandMesh]], list[bytes]], str]:
+    """What makes JPEGs of an image, one for each row, none if it cannot be read; and what is to be said about that."""
     options = DrawOptions(colour=settings.colour, deviation_range_mm=settings.range_mm, legend=False)
     renderer, note = None, ""
     try:
@@ -70,11 +70,11 @@ def _painter(
             OffscreenRenderer(display_mesh(hand_model_for(None, settings.inspection.model_dir)))
         )
     except HandvizError as error:
-        note = NO_PICTURES.format(error=error)
+        note = NO_IMAGES.format(error=error)
 
-    def paint(picture: PictureRow, hands: Sequence[HandMesh]) -> list[bytes]:
+    def paint(image: ImageRow, hands: Sequence[HandMesh]) -> list[bytes]:
         try:
-            frame = Frame(0, read_image(settings.inspection.folder / picture.file), 0.0, picture.file)
+            frame = Frame(0, read_image(settings.inspection.folder / image.file), 0.0, image.file)
         except HandvizError:
             return []
         if renderer is None or not hands:
@@ -87,9 +87,9 @@ def _painter(
 
 
 def _jpeg(image: NDArray[np.uint8]) -> bytes:
-    """No side above ``PICTURE_SIDE_PX``."""
+    """No side above ``IMAGE_SIDE_PX``."""
     height, width = image.shape[:2]
-    share = min(1.0, PICTURE_SIDE_PX / max(width, height))
+    share = min(1.0, IMAGE_SIDE_PX / max(width, height))
     size = max(1, round(width * share)), max(1, round(height * share))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if share < 1 else image
     # OpenCV's order of channels is the reverse of ours, so turning it round once more gives it back.
@@ -98,11 +98,11 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
     return encoded
 
 
-def _filled(before: str, pictures: Sequence[PictureRow], settings: ReportSettings, note: str) -> str:
-    hands = [hand for picture in pictures for hand in picture.hands]
+def _filled(before: str, images: Sequence[ImageRow], settings: ReportSettings, note: str) -> str:
+    hands = [hand for image in images for hand in image.hands]
     inspection, (low_mm, high_mm) = settings.inspection, settings.range_mm
-    failed = sum(picture.state == "failed" for picture in pictures)
-    told = [f"{len(pictures):,} pictures, {len(hands):,} hands"]
+    failed = sum(image.state == "failed" for image in images)
+    told = [f"{len(images):,} images, {len(hands):,} hands"]
     told += [f"{failed:,} could not be read"] if failed else []
     told += [f"network: {inspection.variant}", f"lens: {lens_in_words(inspection.lens)}"]
     if hands:
@@ -113,8 +113,8 @@ def _filled(before: str, pictures: Sequence[PictureRow], settings: ReportSetting
         error_mm, aligned_mm = np.mean(np.array(errors, dtype=np.float64), axis=0)
         told.append(f"mean error: {error_mm:.1f} mm, aligned {aligned_mm:.1f} mm ({len(errors):,} hands)")
     notes = [note] if note else []
-    if len(pictures) > MOST_PICTURES:
-        notes.append(f"Only the first {MOST_PICTURES} of {len(pictures):,} have their picture in this file.")
+    if len(images) > MAX_IMAGES:
+        notes.append(f"Only the first {MAX_IMAGES} of {len(images):,} have their image in this file.")
     values = {
         "title": _escaped(inspection.folder.name or str(inspection.folder)),
         "folder": _escaped(str(inspection.folder)),
@@ -140,7 +140,7 @@ def _line(row: TableRow, jpeg: bytes | None) -> str:
     if jpeg is not None:
         image = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode("ascii")}">'
     cells = "".join(_cell(column, row) for column in COLUMNS[1:])
-    name = _escaped(row.picture.file)
+    name = _escaped(row.image.file)
     return f'<tr><td data-value="{name}">{image}<span class="name">{name}</span></td>{cells}</tr>\n'
 
 

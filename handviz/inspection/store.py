@@ -1,6 +1,6 @@
-"""Results of an inspection on disk, written picture by picture: one SQLite file per folder, network and camera.
+"""Results of an inspection on disk, written image by image: one SQLite file per folder, network and camera.
 
-Every picture is a transaction of its own, so a program that is killed loses no more than the picture it was at.
+Every image is a transaction of its own, so a program that is killed loses no more than the image it was at.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.lens_files import hand_size_text, lens_text
 from handviz.core.paths import variant_file
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
-from handviz.inspection.columns import HandRow, InspectionOrder, PictureRow, inspections_folder
+from handviz.inspection.columns import HandRow, ImageRow, InspectionOrder, inspections_folder
 
 FORMAT = 2
 MOST_KEPT = 20
@@ -28,7 +28,7 @@ MOST_KEPT = 20
 SUFFIX = ".sqlite"
 PATIENCE_S = 10.0
 TABLES = """
-CREATE TABLE IF NOT EXISTS pictures(
+CREATE TABLE IF NOT EXISTS images(
     file BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, width INTEGER, height INTEGER, hands TEXT, keypoints BLOB
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records(file BLOB PRIMARY KEY, packed BLOB);
@@ -39,18 +39,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Signature:
-    """A picture whose size and time of change are the same is taken for the same picture."""
+    """An image whose size and time of change are the same is taken for the same image."""
 
     size: int
     mtime_ns: int
 
 
 @dataclass(frozen=True, eq=False)
-class StoredPicture:
-    """One picture's results as they are kept."""
+class StoredImage:
+    """One image's results as they are kept."""
 
     signature: Signature
-    row: PictureRow
+    row: ImageRow
     keypoints_m: FloatArray
     """(hands, 21, 3), wrist at the origin."""
 
@@ -89,53 +89,53 @@ class InspectionStore:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise self._not_kept(error) from error
-            logger.warning("%s is damaged (%s): it is put aside, and pictures are inspected again", path, error)
+            logger.warning("%s is damaged (%s): it is put aside, and images are inspected again", path, error)
             self._put_aside()
         except OSError as error:
             raise self._not_kept(error) from error
 
-    def known(self) -> list[StoredPicture]:
+    def known(self) -> list[StoredImage]:
         """Everything that is kept, without the vertices; nothing if the file turns out to be damaged further in."""
         try:
             return list(self._stored())
         except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, RecursionError) as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise self._not_kept(error) from error
-            logger.warning("%s is damaged (%s): it is put aside, and pictures are inspected again", self._path, error)
+            logger.warning("%s is damaged (%s): it is put aside, and images are inspected again", self._path, error)
             # Windows replaces no file that is open.
             self._file.close()
             self._put_aside()
             return []
 
-    def _stored(self) -> Iterator[StoredPicture]:
-        for file, size, mtime_ns, width, height, hands, keypoints in self._file.execute("SELECT * FROM pictures"):
+    def _stored(self) -> Iterator[StoredImage]:
+        for file, size, mtime_ns, width, height, hands, keypoints in self._file.execute("SELECT * FROM images"):
             rows = tuple(HandRow(*values) for values in json.loads(hands))
-            row = PictureRow(os.fsdecode(file), "done", rows, "", width, height)
+            row = ImageRow(os.fsdecode(file), "done", rows, "", width, height)
             points = np.frombuffer(keypoints, np.float32).reshape(-1, KEYPOINT_COUNT, 3)
-            yield StoredPicture(Signature(size, mtime_ns), row, points)
+            yield StoredImage(Signature(size, mtime_ns), row, points)
 
-    def put(self, picture: StoredPicture, packed: bytes) -> None:
-        """Keep a picture's results, at once and whole."""
-        row, signature = picture.row, picture.signature
+    def put(self, image: StoredImage, packed: bytes) -> None:
+        """Keep an image's results, at once and whole."""
+        row, signature = image.row, image.signature
         hands = json.dumps([list(_kept(hand)) for hand in row.hands])
         key = os.fsencode(row.file)
-        keypoints = np.asarray(picture.keypoints_m, np.float32).tobytes()
+        keypoints = np.asarray(image.keypoints_m, np.float32).tobytes()
         values = (key, signature.size, signature.mtime_ns, row.width, row.height, hands, keypoints)
         try:
             with self._file:
-                self._file.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+                self._file.execute("INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?, ?)", values)
                 self._file.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (key, packed))
         except sqlite3.Error as error:
             raise self._not_kept(error) from error
 
     def packed(self, file: str) -> bytes | None:
-        """What ``put`` was given for a picture; None if there is none."""
+        """What ``put`` was given for an image; None if there is none."""
         for (packed,) in self._ask("SELECT packed FROM records WHERE file = ?", os.fsencode(file)):
             return bytes(packed)
         return None
 
     def forget(self, file: str) -> None:
-        """Let a picture's results go."""
+        """Let an image's results go."""
         try:
             with self._file:
                 for table in ("pictures", "records"):
@@ -156,9 +156,9 @@ class InspectionStore:
     def _opened(self) -> sqlite3.Connection:
         file = sqlite3.connect(self._path, timeout=PATIENCE_S)
         try:
-            # The loader of pictures reads while the inspection writes.
+            # The loader of images reads while the inspection writes.
             file.execute("PRAGMA journal_mode=WAL")
-            # The machine may stop too: a wait of milliseconds for the disk is little beside a picture.
+            # The machine may stop too: a wait of milliseconds for the disk is little beside an image.
             file.execute("PRAGMA synchronous=FULL")
             file.executescript(TABLES)
         except sqlite3.Error:

@@ -1,4 +1,4 @@
-"""Meshes as binary glTF 2.0 (GLB): one mesh, one material, the texture's picture inside.
+"""Meshes as binary glTF 2.0 (GLB): one mesh, one material, the texture's image inside.
 
 Written here and not by trimesh, which keeps vertex colours in eight bits: glTF wants them linear, and of the darkest
 tenth of all shades three would be left.
@@ -69,8 +69,8 @@ class Binary:
         return len(self.accessors) - 1
 
 
-def glb_bytes(mesh: MeshArrays, picture_png: bytes | None = None) -> bytes:
-    """The mesh with linear vertex colours or, where it has an atlas, with the picture wrapped around it."""
+def glb_bytes(mesh: MeshArrays, image_png: bytes | None = None) -> bytes:
+    """The mesh with linear vertex colours or, where it has an atlas, with the image wrapped around it."""
     binary = Binary()
     which = slice(None) if mesh.atlas is None else mesh.atlas.vertex_ids
     attributes = {
@@ -82,9 +82,9 @@ def glb_bytes(mesh: MeshArrays, picture_png: bytes | None = None) -> bytes:
         attributes["COLOR_0"] = binary.add_vertices(linear_from_srgb(mesh.colours))
         gltf["materials"] = [material()]
     else:
-        assert picture_png is not None
+        assert image_png is not None
         attributes["TEXCOORD_0"] = binary.add_vertices(mesh.atlas.uv)
-        gltf |= _picture_entries(binary.add(picture_png))
+        gltf |= _image_entries(binary.add(image_png))
     faces = binary.add_faces(mesh.faces if mesh.atlas is None else mesh.atlas.faces)
     primitive = {"attributes": attributes, "indices": faces, "material": 0}
     gltf |= {"scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0, "name": "hand"}]}
@@ -112,8 +112,8 @@ def material() -> dict[str, Any]:
     }
 
 
-def _picture_entries(view: int) -> dict[str, Any]:
-    """A material that shows the picture in that view as it is: it holds the light already."""
+def _image_entries(view: int) -> dict[str, Any]:
+    """A material that shows the image in that view as it is: it holds the light already."""
     shown = material() | {"extensions": {"KHR_materials_unlit": {}}}
     shown["pbrMetallicRoughness"]["baseColorTexture"] = {"index": 0}
     sampler = {"magFilter": LINEAR, "minFilter": LINEAR_MIPMAP_LINEAR, "wrapS": CLAMP_TO_EDGE, "wrapT": CLAMP_TO_EDGE}

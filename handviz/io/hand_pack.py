@@ -21,7 +21,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def pack_hands(hands: Sequence[HandMesh], detections: Sequence[Detection]) -> bytes:
-    """All hands of a picture with their detections, about 20 KB each."""
+    """All hands of an image with their detections, about 20 KB each."""
     arrays: Arrays = {}
     numbers: dict[str, Any] = {"count": len(hands)}
     for index, (hand, detection) in enumerate(zip(hands, detections, strict=True)):

@@ -1,4 +1,4 @@
-"""``hands.json``: what ``handviz reconstruct`` says about every picture, and how it is written."""
+"""``hands.json``: what ``handviz reconstruct`` says about every image, and how it is written."""
 
 import itertools
 import json
@@ -15,10 +15,8 @@ from handviz.core.records import CROP_SIZE, VARIANTS, Detection, FloatArray, Fra
 from handviz.rendering.difference import vertex_distances_mm
 
 
-def picture_entry(
-    file: str, result: FrameResult, intrinsics: Intrinsics, meshes: Sequence[str | None]
-) -> dict[str, Any]:
-    """One object of the list: the picture, the camera in use, and its hands."""
+def image_entry(file: str, result: FrameResult, intrinsics: Intrinsics, meshes: Sequence[str | None]) -> dict[str, Any]:
+    """One object of the list: the image, the camera in use, and its hands."""
     height, width = result.frame.image.shape[:2]
     found = zip(result.hands, result.detections, meshes, strict=True)
     hands = [hand_entry(hand, detection, mesh) for hand, detection, mesh in found]
@@ -40,7 +38,7 @@ def picture_entry(
 
 
 def unreadable_entry(file: str, reason: str) -> dict[str, Any]:
-    """The object of a picture that could not be read."""
+    """The object of an image that could not be read."""
     return {"file": file, "width": 0, "height": 0, "hands": [], "error": reason}
 
 
@@ -105,7 +103,7 @@ def write_report(path: Path, entries: Sequence[dict[str, Any]]) -> None:
 
 
 def output_stems(files: Sequence[str]) -> dict[str, str]:
-    """What the outputs of each picture are called: its name without suffix, unless another differs only in that."""
+    """What the outputs of each image are called: its name without suffix, unless another differs only in that."""
     namesakes = Counter(Path(file).stem.casefold() for file in files)
     return {
         file: Path(file).stem if namesakes[Path(file).stem.casefold()] == 1 else file.replace(".", "_")

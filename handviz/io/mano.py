@@ -48,12 +48,12 @@ REMEDY = "make it with 'python -m handviz reconstruct --save-mano FILE'"
 
 @dataclass(frozen=True, eq=False)
 class ManoRecord:
-    """One hand of a picture."""
+    """One hand of an image."""
 
     source: str
-    """The picture, as ``hands.json`` calls it."""
+    """The image, as ``hands.json`` calls it."""
     number: int
-    """Its place among the hands of the picture."""
+    """Its place among the hands of the image."""
     parameters: ManoParameters
     mean_error_mm: float = float("nan")
     """How far the hand lies from what it was fitted to; nan where nothing was fitted."""

@@ -35,7 +35,7 @@ ExportColour = Literal["texture", "deviation", "plain"]
 MeshVertices = Literal["display", "model"]
 SUFFIXES = (".glb", ".obj", ".ply")
 WRAPPED_SUFFIXES = (".glb", ".obj")
-"""What can have a picture wrapped around the mesh; PLY has colours at vertices alone."""
+"""What can have an image wrapped around the mesh; PLY has colours at vertices alone."""
 
 
 def export_mesh(
@@ -44,14 +44,14 @@ def export_mesh(
     *,
     colour: ExportColour,
     range_mm: tuple[float, float] | None = None,
-    picture: NDArray[np.uint8] | None = None,
+    image: NDArray[np.uint8] | None = None,
     vertices: MeshVertices = "display",
 ) -> list[Path]:
-    """Write the hand; returns the files, ``path`` first (OBJ with a texture has a material and a picture beside it).
+    """Write the hand; returns the files, ``path`` first (OBJ with a texture has a material and an image beside it).
 
-    ``range_mm`` are the ends of the deviations' colours (None fits them), ``picture`` (H, W, 3) RGB the one that the
+    ``range_mm`` are the ends of the deviations' colours (None fits them), ``image`` (H, W, 3) RGB the one that the
     hand was reconstructed from: its detail goes into the texture. ``vertices``: the dense display mesh, whose texture
-    becomes a picture in GLB and OBJ, or the hand model's own vertices, whose colours stand at the vertices.
+    becomes an image in GLB and OBJ, or the hand model's own vertices, whose colours stand at the vertices.
     Raises HandvizError if the suffix is unknown, the place cannot be written or the hand holds what is no number.
     """
     kind = path.suffix.lower()
@@ -62,7 +62,7 @@ def export_mesh(
         )
     mesh = _mesh(hand, _surface(hand, vertices), colour, range_mm)
     if colour == "texture" and vertices == "display" and kind in WRAPPED_SUFFIXES:
-        mesh = _wrapped(mesh, hand, picture)
+        mesh = _wrapped(mesh, hand, image)
     files = _files(path, mesh)
     write_files(files)
     return list(reversed(files))
@@ -105,11 +105,11 @@ def _textured(mesh: MeshArrays, hand: HandMesh, surface: Surface) -> MeshArrays:
     return dataclasses.replace(mesh, colours=lifted[:, :3], seen=lifted[:, 3])
 
 
-def _wrapped(mesh: MeshArrays, hand: HandMesh, picture: NDArray[np.uint8] | None) -> MeshArrays:
-    """The dense mesh with the texture as a picture around it."""
+def _wrapped(mesh: MeshArrays, hand: HandMesh, image: NDArray[np.uint8] | None) -> MeshArrays:
+    """The dense mesh with the texture as an image around it."""
     atlas = load_uv_atlas()
     atlas = dataclasses.replace(atlas, faces=faces_for(hand.handedness, atlas.faces))
-    return dataclasses.replace(mesh, picture=bake_texture(hand, picture), atlas=atlas)
+    return dataclasses.replace(mesh, image=bake_texture(hand, image), atlas=atlas)
 
 
 def _files(path: Path, mesh: MeshArrays) -> dict[Path, bytes]:
@@ -117,19 +117,19 @@ def _files(path: Path, mesh: MeshArrays) -> dict[Path, bytes]:
     kind = path.suffix.lower()
     if kind == ".ply":
         return {path: ply_bytes(mesh)}
-    picture_png = None if mesh.picture is None else _png_bytes(mesh.picture)
+    image_png = None if mesh.image is None else _png_bytes(mesh.image)
     if kind == ".glb":
-        return {path: glb_bytes(mesh, picture_png)}
-    if picture_png is None:
+        return {path: glb_bytes(mesh, image_png)}
+    if image_png is None:
         return {path: obj_bytes(mesh)}
-    picture_path, material_path = companion_paths(path)
+    image_path, material_path = companion_paths(path)
     return {
-        picture_path: picture_png,
-        material_path: material_bytes(picture_path.name),
+        image_path: image_png,
+        material_path: material_bytes(image_path.name),
         path: wrapped_obj_bytes(mesh, material_path.name),
     }
 
 
-def _png_bytes(picture: NDArray[np.uint8]) -> bytes:
-    encoded: bytes = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+def _png_bytes(image: NDArray[np.uint8]) -> bytes:
+    encoded: bytes = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
     return encoded

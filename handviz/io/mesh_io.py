@@ -1,6 +1,6 @@
 """Meshes as the content of files: binary PLY with values for every vertex, or OBJ; metres, camera axes.
 
-PLY holds the deviation of every vertex and, where there is a texture, how well it was ``seen``; OBJ can wrap a picture
+PLY holds the deviation of every vertex and, where there is a texture, how well it was ``seen``; OBJ can wrap an image
 around the mesh, which a material file names.
 """
 
@@ -21,7 +21,7 @@ MATERIAL = "hand"
 
 
 def companion_paths(path: Path) -> tuple[Path, Path]:
-    """Picture and material that lie beside a wrapped OBJ; many readers take names in OBJ only up to the first space."""
+    """Image and material that lie beside a wrapped OBJ; many readers take names in OBJ only up to the first space."""
     name = "_".join(path.stem.split())
     return path.with_name(f"{name}.png"), path.with_name(f"{name}.mtl")
 
@@ -42,7 +42,7 @@ class MeshArrays:
     """(V,)"""
     seen: FloatArray | None = None
     """(V,) 0 to 1; None without a texture."""
-    picture: NDArray[np.uint8] | None = None
+    image: NDArray[np.uint8] | None = None
     """(S, S, 3) RGB, wrapped around the mesh instead of ``colours``, where there is an atlas."""
     atlas: UvAtlas | None = None
     """Of these vertices and faces."""
@@ -96,7 +96,7 @@ def obj_bytes(mesh: MeshArrays) -> bytes:
 
 
 def wrapped_obj_bytes(mesh: MeshArrays, material_file: str) -> bytes:
-    """Vertices, normals, faces and the place of every corner in the picture that ``material_file`` names, as OBJ."""
+    """Vertices, normals, faces and the place of every corner in the image that ``material_file`` names, as OBJ."""
     atlas = mesh.atlas
     assert atlas is not None
     upwards = np.array([0.0, 1.0]) + atlas.uv * np.array([1.0, -1.0])
@@ -107,9 +107,9 @@ def wrapped_obj_bytes(mesh: MeshArrays, material_file: str) -> bytes:
     return ("\n".join(lines) + "\n").encode("utf-8")
 
 
-def material_bytes(picture_file: str) -> bytes:
-    """OBJ's material: the picture as it is, for it holds the light already."""
-    lines = [f"newmtl {MATERIAL}", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "illum 0", f"map_Kd {picture_file}", ""]
+def material_bytes(image_file: str) -> bytes:
+    """OBJ's material: the image as it is, for it holds the light already."""
+    lines = [f"newmtl {MATERIAL}", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "illum 0", f"map_Kd {image_file}", ""]
     return "\n".join(lines).encode("utf-8")
 
 

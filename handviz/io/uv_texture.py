@@ -1,4 +1,4 @@
-"""A hand's colours as a picture to wrap around it, with the skin's own detail where the camera saw it well."""
+"""A hand's colours as an image to wrap around it, with the skin's own detail where the camera saw it well."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -17,38 +17,38 @@ from handviz.hand_models.uv_atlas import UvAtlas, load_uv_atlas
 from handviz.rendering.hand_shape import VertexNormals, unique_edges
 
 BORDER_PX = (0.0, 2.0)
-"""From where to where trust grows, from the picture's border inwards."""
+"""From where to where trust grows, from the image's border inwards."""
 OUTLINE_M = (0.0005, 0.0035)
 """The same from the hand's outline inwards: the mesh is off by about as much, and beside it lies what is no hand."""
 SAMPLES_PER_ROW = 1024
-"""OpenCV samples at points that form a picture, none of whose sides is longer than 32767."""
+"""OpenCV samples at points that form an image, none of whose sides is longer than 32767."""
 TEXTURE_SIZE = 1024
 VISIBLE = (0.5, 0.9)
-"""From where to where the picture takes over, in how visible a point and all its neighbours are."""
+"""From where to where the image takes over, in how visible a point and all its neighbours are."""
 FACING = (0.25, 0.6)
 """The same in the cosine between the surface's normal and the way to the camera."""
 
 
-# What the picture shows at points of a hand's skin, and how far that can be trusted to be skin.
+# What the image shows at points of a hand's skin, and how far that can be trusted to be skin.
 
 
 @dataclass(frozen=True, eq=False)
 class SkinDetail:
-    """The picture around one hand, no finer than it is needed."""
+    """The image around one hand, no finer than it is needed."""
 
     part: NDArray[Any]
     """(h, w, 3) RGB."""
     to_outline_m: NDArray[Any]
     """(h, w) how far inside the hand's outline a pixel lies, 0 outside."""
     corner_px: FloatArray
-    """(2,) of ``part`` in the picture."""
+    """(2,) of ``part`` in the image."""
     scale: FloatArray
-    """(2,) pixels of ``part`` per pixel of the picture."""
+    """(2,) pixels of ``part`` per pixel of the image."""
     size_px: FloatArray
-    """(2,) width and height of the picture."""
+    """(2,) width and height of the image."""
 
     def at(self, points_px: FloatArray) -> tuple[NDArray[Any], FloatArray]:
-        """Colours (N, 3) from 0 to 255 and trust (N,) from 0 to 1 at points (N, 2) of the picture, inside it or not."""
+        """Colours (N, 3) from 0 to 255 and trust (N,) from 0 to 1 at points (N, 2) of the image, inside it or not."""
         rows = -(-len(points_px) // SAMPLES_PER_ROW)
         places = np.zeros((rows * SAMPLES_PER_ROW, 2), dtype=np.float32)
         places[: len(points_px)] = (points_px - self.corner_px) * self.scale - 0.5
@@ -63,16 +63,16 @@ class SkinDetail:
         return sampled(self.part), trust
 
 
-def skin_detail(hand: HandMesh, picture: NDArray[np.uint8], finest_m: float) -> SkinDetail | None:
-    """The part of ``picture`` (H, W, 3) RGB with the hand, its pixels not smaller than ``finest_m``; None outside."""
+def skin_detail(hand: HandMesh, image: NDArray[np.uint8], finest_m: float) -> SkinDetail | None:
+    """The part of ``image`` (H, W, 3) RGB with the hand, its pixels not smaller than ``finest_m``; None outside."""
     display = load_display_mesh()
     points_px = display.lift(sampled_px(hand))
-    size_px = np.array(picture.shape[1::-1])
+    size_px = np.array(image.shape[1::-1])
     low = np.maximum(np.floor(points_px.min(axis=0)).astype(int) - 2, 0)
     high = np.minimum(np.ceil(points_px.max(axis=0)).astype(int) + 2, size_px)
     if (low >= high).any():
         return None
-    part: NDArray[Any] = picture[low[1] : high[1], low[0] : high[0]]
+    part: NDArray[Any] = image[low[1] : high[1], low[0] : high[0]]
     coarser = hand.pixels_per_m * finest_m
     if coarser > 1:
         smaller = np.maximum(np.rint((high - low) / coarser), 1).astype(int)
@@ -83,7 +83,7 @@ def skin_detail(hand: HandMesh, picture: NDArray[np.uint8], finest_m: float) -> 
 
 
 def sampled_px(hand: HandMesh) -> FloatArray:
-    """(V, 2) where the picture shows the hand's vertices: a smoothed mesh lags behind it."""
+    """(V, 2) where the image shows the hand's vertices: a smoothed mesh lags behind it."""
     texture = hand.texture
     return hand.vertices_px if texture is None or texture.sampled_px is None else texture.sampled_px
 
@@ -107,7 +107,7 @@ def _to_outline(points: FloatArray, faces: NDArray[np.int32], shape: tuple[int, 
 
 @dataclass(frozen=True, eq=False)
 class Texels:
-    """The N texels of the picture whose middle lies on the hand, and what the others take their colour from."""
+    """The N texels of the image whose middle lies on the hand, and what the others take their colour from."""
 
     places: NDArray[np.intp]
     """(N,) row times size plus column."""
@@ -119,7 +119,7 @@ class Texels:
     """What a texel measures on the mean hand."""
 
     def image(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Colours (N, 3) at the texels -> picture (size, size, 3) without a gap."""
+        """Colours (N, 3) at the texels -> image (size, size, 3) without a gap."""
         return np.take(values, self.nearest, axis=0)
 
 
@@ -164,8 +164,8 @@ def _barycentric(corners: FloatArray, points: FloatArray) -> FloatArray:
     return np.stack([1 - of_first - of_second, of_first, of_second], axis=1)
 
 
-def bake_texture(hand: HandMesh, picture: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-    """Picture (1024, 1024, 3), sRGB, laid out by ``load_uv_atlas``; ``picture`` (H, W, 3) RGB is what the hand is from.
+def bake_texture(hand: HandMesh, image: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    """Image (1024, 1024, 3), sRGB, laid out by ``load_uv_atlas``; ``image`` (H, W, 3) RGB is what the hand is from.
 
     Raises HandvizError if the hand has no texture or one with values that are no numbers.
     """
@@ -175,7 +175,7 @@ def bake_texture(hand: HandMesh, picture: NDArray[np.uint8] | None = None) -> ND
     at_texels = texels.interpolation @ np.concatenate([at_vertices, weight[:, None]], axis=1, dtype=np.float32)
     colours = at_texels[:, :3] * 255
     candidates = np.flatnonzero(at_texels[:, 5] > 0)
-    detail = None if picture is None else skin_detail(hand, picture, texels.side_m)
+    detail = None if image is None else skin_detail(hand, image, texels.side_m)
     if detail is not None and len(candidates):
         shown, trust = detail.at(at_texels[candidates, 3:5])
         colours[candidates] += (at_texels[candidates, 5] * trust)[:, None] * (shown - colours[candidates])
@@ -195,7 +195,7 @@ def checked_texture(hand: HandMesh) -> HandTexture:
 
 
 def _detail_at_vertices(hand: HandMesh, texture: HandTexture) -> FloatArray:
-    """(Vd,) how much of the picture each dense vertex takes: nothing beside what is hidden or seen at a low angle."""
+    """(Vd,) how much of the image each dense vertex takes: nothing beside what is hidden or seen at a low angle."""
     display = load_display_mesh()
     visible = display.lift(np.asarray(texture.visible, dtype=np.float64))
     edges = unique_edges(display.faces)

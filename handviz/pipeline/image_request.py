@@ -17,7 +17,7 @@ from handviz.core.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens, lens_of_
 from handviz.core.paths import MODELS
 from handviz.core.records import Frame, FrameResult, HandMesh, Intrinsics, SideChoice, VariantName
 from handviz.hand_models.choice import display_mesh
-from handviz.io.hands_json import output_stems, picture_entry
+from handviz.io.hands_json import image_entry, output_stems
 from handviz.io.mesh_export import ExportColour, MeshVertices, export_mesh
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
@@ -39,19 +39,19 @@ class ListedImage(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PictureCamera:
-    """The camera of pictures of any size: a lens, or K in the pixels of every single picture."""
+class ImageCamera:
+    """The camera of images of any size: a lens, or K in the pixels of every single image."""
 
     lens: Lens = ASSUMED_LENS
     known: Intrinsics | None = None
-    """The same K for pictures of all sizes."""
+    """The same K for images of all sizes."""
     focal_px: float | None = None
-    """The same focal length in pictures of all sizes, with the centre in the middle."""
+    """The same focal length in images of all sizes, with the centre in the middle."""
     focal_std_share: float = 0.0
     """Of ``focal_px``."""
 
     def intrinsics_for(self, width: int, height: int) -> Intrinsics:
-        """K of a picture of this size; HandvizError if ``known`` cannot belong to it."""
+        """K of an image of this size; HandvizError if ``known`` cannot belong to it."""
         if self.focal_px is not None:
             return Intrinsics(self.focal_px, width / 2, height / 2, focal_std_share=self.focal_std_share)
         if self.known is not None:
@@ -60,14 +60,14 @@ class PictureCamera:
 
 
 @dataclass(frozen=True)
-class PictureOrder:
-    """Everything that decides what ``hands.json`` says of a picture, and which meshes are written."""
+class ImageRequest:
+    """Everything that decides what ``hands.json`` says of an image, and which meshes are written."""
 
     model_dir: Path = MODELS
     hand_model: Path | None = None
     """The user's MANO file; None: that which the networks name, if it is known, or the open hand."""
     variant: VariantName = "final"
-    camera: PictureCamera = PictureCamera()
+    camera: ImageCamera = ImageCamera()
     hand_size: HandSize = UNMEASURED
     max_hands: int = 10
     side: SideChoice = "detected"
@@ -82,7 +82,7 @@ class PictureOrder:
     """None: the hand model's own in PLY and in OBJ without texture, else the display mesh's."""
 
     def settings(self) -> PipelineSettings:
-        """Of a pipeline for pictures that do not follow each other."""
+        """Of a pipeline for images that do not follow each other."""
         return PipelineSettings(
             model_dir=self.model_dir,
             hand_model=self.hand_model,
@@ -154,7 +154,7 @@ def _warn_once(message: str) -> None:
 # One image.
 
 
-def reconstructed(pipeline: Pipeline, frame: Frame, camera: PictureCamera) -> tuple[FrameResult, Intrinsics]:
+def reconstructed(pipeline: Pipeline, frame: Frame, camera: ImageCamera) -> tuple[FrameResult, Intrinsics]:
     """Hands of a frame and their K; HandvizError where any part of what was asked for is lacking."""
     height, width = frame.image.shape[:2]
     intrinsics = camera.intrinsics_for(width, height)
@@ -172,7 +172,7 @@ class OutputError(HandvizError):
 class ImageReconstructor:
     """Networks and renderer for still images: image file in, entry of ``hands.json``, meshes and overlay out."""
 
-    def __init__(self, order: PictureOrder, out: Path, *, overlays: bool = False) -> None:
+    def __init__(self, order: ImageRequest, out: Path, *, overlays: bool = False) -> None:
         """Load the networks; HandvizError if they, or OpenGL for ``overlays``, are not usable."""
         self._order, self._out = order, out
         self._renderer: OffscreenRenderer | None = None
@@ -215,7 +215,7 @@ def overlay_renderer(pipeline: Pipeline) -> OffscreenRenderer:
         raise HandvizError(f"{error}; --no-overlays does without", error.code) from error
 
 
-def write_overlay(renderer: OffscreenRenderer, result: FrameResult, order: PictureOrder, path: Path) -> None:
+def write_overlay(renderer: OffscreenRenderer, result: FrameResult, order: ImageRequest, path: Path) -> None:
     """Write the image with its hands drawn over it."""
     legend = min(result.frame.image.shape[:2]) >= MIN_SIDE_FOR_LEGEND_PX
     drawn = renderer.draw(result, DrawOptions(colour=order.colour, legend=legend, compare=order.compare))
@@ -225,18 +225,18 @@ def write_overlay(renderer: OffscreenRenderer, result: FrameResult, order: Pictu
 
 
 def written_entry(
-    file: str, found: tuple[FrameResult, Intrinsics], order: PictureOrder, out: Path, mesh_stem: str
+    file: str, found: tuple[FrameResult, Intrinsics], order: ImageRequest, out: Path, mesh_stem: str
 ) -> dict[str, Any]:
-    """Write the meshes of a picture, ``out / mesh_stem`` with hand and suffix; returns its object in ``hands.json``."""
+    """Write the meshes of an image, ``out / mesh_stem`` with hand and suffix; returns its object in ``hands.json``."""
     result, intrinsics = found
     meshes = [
         _written_mesh(hand, result, order, out, f"{mesh_stem}_{index}_{hand.handedness}")
         for index, hand in enumerate(result.hands)
     ]
-    return picture_entry(file, result, intrinsics, meshes)
+    return image_entry(file, result, intrinsics, meshes)
 
 
-def _written_mesh(hand: HandMesh, result: FrameResult, order: PictureOrder, out: Path, stem: str) -> str | None:
+def _written_mesh(hand: HandMesh, result: FrameResult, order: ImageRequest, out: Path, stem: str) -> str | None:
     """The file's path relative to the output folder; None if no meshes are wanted."""
     kind, colour = order.mesh, order.colour
     if kind == "none":
@@ -244,5 +244,5 @@ def _written_mesh(hand: HandMesh, result: FrameResult, order: PictureOrder, out:
     relative = f"{stem}.{kind}"
     plain_file = kind == "ply" or (kind == "obj" and colour != "texture")
     vertices: MeshVertices = order.mesh_vertices or ("model" if plain_file else "display")
-    export_mesh(out / relative, hand, colour=colour, picture=result.frame.image, vertices=vertices)
+    export_mesh(out / relative, hand, colour=colour, image=result.frame.image, vertices=vertices)
     return relative

@@ -1,8 +1,8 @@
 """Takes the jitter out of moving hands: Kalman filters that trust a frame by its own deviation.
 
-A hand is taken apart into what moves quickly and what does not: the middle of the palm in the picture, its distance,
+A hand is taken apart into what moves quickly and what does not: the middle of the palm in the image, its distance,
 the turn (on the manifold of rotations), and every point counted from the palm in a frame that turns with the hand. Each
-is a filter of place and velocity, so that steady motion has no lag. What one picture knows well, across the ray, and
+is a filter of place and velocity, so that steady motion has no lag. What one image knows well, across the ray, and
 what it knows badly, along it, are filters of their own. Two things are not textbook (figures: docs/log/smoothing.md):
 
 - The networks' errors are nearly the same from one frame to the next; only a small share of a point's deviation is new
@@ -37,7 +37,7 @@ class NoiseModel:
     """of the palm's middle across the ray"""
     log_depth: float = 0.0035
     turn_rad: tuple[float, float, float] = (0.012, 0.010, 0.004)
-    """about the camera's axes: out of the picture's plane twice, and within it"""
+    """about the camera's axes: out of the image's plane twice, and within it"""
     across_share: float = 0.03
     """of a point's deviation, along each axis across the ray"""
     along_share: float = 0.08

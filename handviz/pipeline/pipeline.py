@@ -62,7 +62,7 @@ class PipelineSettings:
     smoothing_kind: SmoothingKind = "kalman"
     max_hands: int = 2
     video: bool = True
-    """Frames follow each other; otherwise each is a picture of its own."""
+    """Frames follow each other; otherwise each is an image of its own."""
     other_variants: bool = True
     """Load the other variants in the background too, so that switching takes no time."""
     landmarker: Path = LANDMARKER_FILE

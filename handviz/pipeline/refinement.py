@@ -1,7 +1,7 @@
 """A crop that does not look like the hand it was called is tried as the other hand.
 
 The detector sometimes names a hand's side wrongly, and a mirrored hand is then reconstructed. MediaPipe's own heads,
-which the networks carry as a witness, judge the side again on the upright crop. In pictures, not in streams: there the
+which the networks carry as a witness, judge the side again on the upright crop. In images, not in streams: there the
 side is settled over frames (``detect/handedness.py``).
 """
 
@@ -38,7 +38,7 @@ SHARE = 0.35
 """Of the way in space, to heads that are sure to see a hand."""
 PRESENCE_POWER = 3
 """How fast less sure ones lose it."""
-SHARE_IN_PICTURE = 0.6
+FRACTION_IN_IMAGE = 0.6
 """Of the way across the line of sight, to the detector's keypoints."""
 STEPS = 5
 HUBER_LIMIT = 2.0
@@ -46,7 +46,7 @@ DOUBTFUL = 0.5
 CLEARLY_BETTER = 0.4
 
 
-# A measured hand makes the metres of a picture true: the mesh, and with it its distance, takes the measured size.
+# A measured hand makes the metres of an image true: the mesh, and with it its distance, takes the measured size.
 
 
 def length_m(keypoints_m: FloatArray) -> float:
@@ -77,10 +77,10 @@ def with_measured_size(canonical: CanonicalHand, size: HandSize) -> CanonicalHan
     )
 
 
-# One pose of two witnesses: the mesh leans towards what MediaPipe says of the joints, in space and in the picture.
+# One pose of two witnesses: the mesh leans towards what MediaPipe says of the joints, in space and in the image.
 # The networks were trained on rendered hands alone. On photographs their keypoints and MediaPipe's err in different
 # ways; between two answers whose errors e and w differ by d, all RMS, the best place is the share (e^2 + d^2 - w^2)
-# / (2 d^2) of the way (docs/research/method.md). In the picture MediaPipe errs less than in depth.
+# / (2 d^2) of the way (docs/research/method.md). In the image MediaPipe errs less than in depth.
 
 
 def leaning_on_witness(canonical: CanonicalHand, vertices_from_moves: FloatArray) -> CanonicalHand:
@@ -110,7 +110,7 @@ def drawn_to_detector(
     keypoints_m = canonical.keypoints_m.astype(np.float64)
     points_m = as_the_detector_marks_them(keypoints_m - keypoints_m[0]) @ turn.T + place_m
     missing = keypoints_in_crop(crop) - view.in_crop(points_m)
-    missing *= SHARE_IN_PICTURE * huber_weight(missing / DEFAULT_PRIOR.keypoint)[:, None]
+    missing *= FRACTION_IN_IMAGE * huber_weight(missing / DEFAULT_PRIOR.keypoint)[:, None]
     # The shortest motion that does it is across the line of sight.
     moves = np.einsum("kij,kj->ki", np.linalg.pinv(view.slopes(points_m)), missing)
     moved = _moved(canonical, moves @ turn, vertices_from_moves)
@@ -230,7 +230,7 @@ def _jacobian(points_m: FloatArray, place_m: FloatArray, view: CropView) -> Floa
 
 # A crop that does not look like the hand it was called is tried as the other hand. The detector sometimes names a
 # hand's side wrongly, and a mirrored hand is then reconstructed. MediaPipe's own heads, which the networks carry as
-# a witness, judge the side again on the upright crop. In pictures, not in streams: there the side is settled over
+# a witness, judge the side again on the upright crop. In images, not in streams: there the side is settled over
 # frames (``detect/handedness.py``).
 
 

@@ -31,7 +31,7 @@ LONGEST_MEMORY = 30.0
 DOUBT = 0.25
 """Frames' worth of weight that the inferred colour has."""
 LIGHT_RANGE = (0.2, 3.0)
-"""Of the picture's light, against even light."""
+"""Of the image's light, against even light."""
 DARKEST = 0.02
 MOST_REMEMBERED = 8
 
@@ -47,13 +47,13 @@ class HandTexturer(Protocol):
     ) -> list[HandTexture]:
         """One texture a hand, in order, whose vertices (V, 3) lie in its crop: half-sides, depth from the wrist.
 
-        ``image_size`` (width, height) is that of the picture behind the crops.
+        ``image_size`` (width, height) is that of the image behind the crops.
         """
         ...
 
 
-def inside_picture(points: FloatArray, crop: HandCrop, image_size: tuple[int, int]) -> FloatArray:
-    """(V,) 1 where points (V, 3) of a crop lie inside both the crop and the picture, else 0."""
+def inside_image(points: FloatArray, crop: HandCrop, image_size: tuple[int, int]) -> FloatArray:
+    """(V,) 1 where points (V, 3) of a crop lie inside both the crop and the image, else 0."""
     in_image = apply_affine(invert_affine(crop.crop_from_image), (points[:, :2] + 1) * (CROP_SIZE / 2))
     inside = ((in_image >= 0) & (in_image <= image_size)).all(axis=1) & (np.abs(points[:, :2]) <= 1).all(axis=1)
     return np.asarray(inside, np.float32)
@@ -84,7 +84,7 @@ class Texturer:
             )
         textures = []
         for index, crop in enumerate(crops):
-            seen = visible[index] * inside_picture(points[index], crop, image_size)
+            seen = visible[index] * inside_image(points[index], crop, image_size)
             textures.append(HandTexture(rgb[index], albedo[index], seen, seen))
         return textures
 

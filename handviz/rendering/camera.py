@@ -1,4 +1,4 @@
-"""From the scene to the view: pixels laid over the picture, or a free orbit around the hands.
+"""From the scene to the view: pixels laid over the image, or a free orbit around the hands.
 
 Matrices act on columns. Scene and eye axes: x right, y down, z away from the eye. Clip axes are OpenGL's.
 """
@@ -18,24 +18,24 @@ MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Where a picture lies in a view: as large as fits, in the middle."""
+    """Where an image lies in a view: as large as fits, in the middle."""
 
     scale: float
-    """View pixels per picture pixel."""
+    """View pixels per image pixel."""
     left_px: float
     top_px: float
 
 
-def letterbox(picture_size: Size, view_size: Size) -> Letterbox:
-    """Fit a picture (width, height) into a view (width, height)."""
-    scale = min(view_size[0] / picture_size[0], view_size[1] / picture_size[1])
-    left, top = ((view - scale * picture) / 2 for view, picture in zip(view_size, picture_size, strict=True))
+def letterbox(image_size: Size, view_size: Size) -> Letterbox:
+    """Fit an image (width, height) into a view (width, height)."""
+    scale = min(view_size[0] / image_size[0], view_size[1] / image_size[1])
+    left, top = ((view - scale * image) / 2 for view, image in zip(view_size, image_size, strict=True))
     return Letterbox(scale=scale, left_px=left, top_px=top)
 
 
-def overlay_matrix(picture_size: Size, view_size: Size, depth_range_m: tuple[float, float]) -> Matrix:
-    """(4, 4) clip from (x_px, y_px, depth_m): orthographic in picture pixels, nearer depth in front."""
-    box = letterbox(picture_size, view_size)
+def overlay_matrix(image_size: Size, view_size: Size, depth_range_m: tuple[float, float]) -> Matrix:
+    """(4, 4) clip from (x_px, y_px, depth_m): orthographic in image pixels, nearer depth in front."""
+    box = letterbox(image_size, view_size)
     near, far = depth_range_m
     matrix = np.eye(4)
     matrix[0, [0, 3]] = 2 * box.scale / view_size[0], 2 * box.left_px / view_size[0] - 1

@@ -24,7 +24,7 @@ def projected_covariances(
 ) -> FloatArray:
     """Covariances (N, 3, 3) of scene points (N, 3) -> (N, 2, 2) in square view pixels, y down, to first order.
 
-    J S J^T with the projection's Jacobian at each point: exact where the projection is linear, as on the picture.
+    J S J^T with the projection's Jacobian at each point: exact where the projection is linear, as on the image.
     """
     clip = points @ clip_from_scene[:, :3].T + clip_from_scene[:, 3]
     weight = clip[:, 3, None, None]

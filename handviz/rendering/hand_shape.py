@@ -105,7 +105,7 @@ PLAIN_LOOK, HEATMAP_LOOK = HandLook(1.0, 1.0), HandLook(0.45, 0.45)
 RELIT_PLAIN_LOOK, RELIT_LOOK = HandLook(1.0, 1.0, turned_below=-0.25), HandLook(1.0, 0.5, turned_below=-0.25)
 
 
-# The picture's own light is in the colours: a hint of more shows the form in free orbit.
+# The image's own light is in the colours: a hint of more shows the form in free orbit.
 PHOTOGRAPH_LOOK = HandLook(0.12, 0.0)
 
 
@@ -121,7 +121,7 @@ class HandShape:
     model_vertices: NDArray[np.float32]
     """(V, 3) the hand model's own vertices in that scene."""
     units_per_m: FloatArray
-    """(3,) that scene's units along each axis: pixels across the picture, or metres."""
+    """(3,) that scene's units along each axis: pixels across the image, or metres."""
     keypoint_covariance: FloatArray | None = None
     """(21, 3, 3) in that scene's units."""
 
@@ -185,15 +185,15 @@ class HandShaper:
         ``attention``, or distances (V,) to another variant, colour it instead of what the options say.
         """
         vertices_m = np.asarray(hand.vertices_m, dtype=np.float32)
-        in_picture = np.concatenate([hand.vertices_px, vertices_m[:, 2:]], axis=1, dtype=np.float32)
+        in_image = np.concatenate([hand.vertices_px, vertices_m[:, 2:]], axis=1, dtype=np.float32)
         deviation_mm = hand.vertex_std_mm[:, None]
-        lifted = self._surface.lift(np.concatenate([vertices_m, in_picture, deviation_mm], axis=1, dtype=np.float32))
+        lifted = self._surface.lift(np.concatenate([vertices_m, in_image, deviation_mm], axis=1, dtype=np.float32))
         normals = self._normals(lifted[:, :3])
         if hand.handedness == "left":
             normals = -normals
         if options.view == "overlay":
             depth = np.array([0.0, 0.0, hand.wrist_camera_m[2]])
-            positions, own = lifted[:, 3:6] + depth, in_picture + depth
+            positions, own = lifted[:, 3:6] + depth, in_image + depth
             units = np.array([hand.pixels_per_m, hand.pixels_per_m, 1.0])
             keypoints = np.concatenate([hand.keypoints_px, hand.keypoints_m[:, 2:]], axis=1) + depth
         else:
@@ -218,7 +218,7 @@ class HandShaper:
 
 
 def _covariance(hand: HandMesh, options: DrawOptions) -> FloatArray | None:
-    """(21, 3, 3) of the keypoints in the scene's units; on the picture by the pinhole's slope at each of them."""
+    """(21, 3, 3) of the keypoints in the scene's units; on the image by the pinhole's slope at each of them."""
     if hand.keypoint_covariance_mm2 is None:
         return None
     covariance_m2 = hand.keypoint_covariance_mm2 / MM2_PER_M2

@@ -1,4 +1,4 @@
-"""Legends as small pictures: the heatmap's bar with millimetres beside it, and the mark of what was not seen."""
+"""Legends as small images: the heatmap's bar with millimetres beside it, and the mark of what was not seen."""
 
 import math
 from collections.abc import Sequence
@@ -89,31 +89,31 @@ class _Sheet:
         self._colour.paste(Image.fromarray(np.rint(colours * 255).astype(np.uint8)), (left, top))
         self._opacity.paste(255, (left, top, left + colours.shape[1], top + colours.shape[0]))
 
-    def picture(self) -> NDArray[np.uint8]:
+    def image(self) -> NDArray[np.uint8]:
         """(H, W, 4) sRGB with premultiplied opacity."""
         alpha = np.asarray(self._opacity)[:, :, None]
         colours = np.asarray(self._colour).astype(np.uint16) * alpha // 255
-        picture = np.concatenate([colours.astype(np.uint8), alpha], axis=2)
-        picture.flags.writeable = False
-        return picture
+        image = np.concatenate([colours.astype(np.uint8), alpha], axis=2)
+        image.flags.writeable = False
+        return image
 
 
 @lru_cache(maxsize=8)
-def legend_picture(range_mm: tuple[float, float], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
+def legend_image(range_mm: tuple[float, float], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
     """(H, W, 4) sRGB with premultiplied opacity, ``pixel_ratio`` times the nominal 108 x 206 pixels."""
     return bar_legend((TITLE,), range_mm, deviation_colours(), pixel_ratio)
 
 
 @lru_cache(maxsize=8)
-def attention_legend_picture(most: float, pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
-    """As ``legend_picture``: attention as a multiple of an even share."""
+def attention_legend_image(most: float, pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
+    """As ``legend_image``: attention as a multiple of an even share."""
     return bar_legend((ATTENTION_TITLE,), (0.0, most), attention_colours(), pixel_ratio)
 
 
 def bar_legend(
     titles: tuple[str, ...], ends: tuple[float, float], colours: FloatArray, pixel_ratio: float
 ) -> NDArray[np.uint8]:
-    """As ``legend_picture``, for any colours (256, 3); a second title makes it ``TWO_TITLES_PX`` larger."""
+    """As ``legend_image``, for any colours (256, 3); a second title makes it ``TWO_TITLES_PX`` larger."""
     more_px = TWO_TITLES_PX if len(titles) > 1 else (0, 0)
     sheet = _Sheet(WIDTH_PX + more_px[0], HEIGHT_PX + more_px[1], pixel_ratio)
     left, right = sheet.scaled(BAR_LEFT_PX), sheet.scaled(BAR_RIGHT_PX)
@@ -127,12 +127,12 @@ def bar_legend(
         row = round(bottom - 1 - share * (bottom - 1 - top))
         sheet.tick(right, right + tick_px - 1, row)
         sheet.write(right + 2 * tick_px, row, f"{tick:g}")
-    return sheet.picture()
+    return sheet.image()
 
 
 @lru_cache(maxsize=8)
-def seen_legend_picture(pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
-    """As ``legend_picture``: a patch of skin for what was seen, and the same under the mark of what was not."""
+def seen_legend_image(pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
+    """As ``legend_image``: a patch of skin for what was seen, and the same under the mark of what was not."""
     sheet = _Sheet(SEEN_WIDTH_PX, SEEN_HEIGHT_PX, pixel_ratio)
     width, height = sheet.scaled(PATCH_SIZE_PX[0]), sheet.scaled(PATCH_SIZE_PX[1])
     seen = np.broadcast_to(np.linspace(*PATCH_COLOURS, width), (height, width, 3))
@@ -142,20 +142,20 @@ def seen_legend_picture(pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
     for left_px, patch, text in ((SEEN_LEFT_PX, seen, "seen"), (INFERRED_LEFT_PX, inferred, "inferred")):
         sheet.paste(sheet.scaled(left_px), middle - height // 2, patch)
         sheet.write(sheet.scaled(left_px + PATCH_SIZE_PX[0] + PATCH_GAP_PX), middle, text)
-    return sheet.picture()
+    return sheet.image()
 
 
 @lru_cache(maxsize=8)
-def note_picture(lines: tuple[str, ...], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
-    """As ``legend_picture``: sentences below each other."""
+def note_image(lines: tuple[str, ...], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
+    """As ``legend_image``: sentences below each other."""
     sheet = _Sheet(NOTE_WIDTH_PX, note_height_px(lines), pixel_ratio)
     for number, line in enumerate(lines):
         sheet.write(sheet.scaled(BAR_LEFT_PX), sheet.scaled(NOTE_MARGIN_PX + (number + 0.5) * NOTE_LINE_PX), line)
-    return sheet.picture()
+    return sheet.image()
 
 
 def note_height_px(lines: tuple[str, ...]) -> int:
-    """Nominal height of their ``note_picture``."""
+    """Nominal height of their ``note_image``."""
     return 2 * NOTE_MARGIN_PX + len(lines) * NOTE_LINE_PX
 
 
@@ -166,7 +166,7 @@ def _bar(colours: FloatArray, width: int, height: int) -> FloatArray:
 
 
 @lru_cache(maxsize=8)
-def distance_legend_picture(name: str, range_mm: tuple[float, float], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
+def distance_legend_image(name: str, range_mm: tuple[float, float], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
     """As ``legend.legend_picture``, with a second line on which two variants, as in ``difference.name_of``."""
     return bar_legend((DISTANCE_TITLE, name), range_mm, distance_colours(), pixel_ratio)
 
@@ -188,19 +188,19 @@ class LegendPart:
             return DISTANCE_LEGEND_PX
         return (SEEN_WIDTH_PX, SEEN_HEIGHT_PX) if self.kind == "seen" else (WIDTH_PX, HEIGHT_PX)
 
-    def picture(self, pixel_ratio: float) -> NDArray[np.uint8]:
+    def image(self, pixel_ratio: float) -> NDArray[np.uint8]:
         """(H, W, 4) sRGB with premultiplied opacity."""
         match self.kind:
             case "deviation":
-                return legend_picture(self.ends, pixel_ratio)
+                return legend_image(self.ends, pixel_ratio)
             case "attention":
-                return attention_legend_picture(self.ends[1], pixel_ratio)
+                return attention_legend_image(self.ends[1], pixel_ratio)
             case "distance":
-                return distance_legend_picture(self.lines[0], self.ends, pixel_ratio)
+                return distance_legend_image(self.lines[0], self.ends, pixel_ratio)
             case "seen":
-                return seen_legend_picture(pixel_ratio)
+                return seen_legend_image(pixel_ratio)
             case "notes":
-                return note_picture(self.lines, pixel_ratio)
+                return note_image(self.lines, pixel_ratio)
 
 
 def notes_for(options: DrawOptions, *, ellipses: bool) -> tuple[str, ...]:
@@ -222,13 +222,13 @@ def stacked_size(parts: tuple[LegendPart, ...]) -> Size:
 
 
 @lru_cache(maxsize=8)
-def stacked_picture(parts: tuple[LegendPart, ...], pixel_ratio: float) -> NDArray[np.uint8]:
+def stacked_image(parts: tuple[LegendPart, ...], pixel_ratio: float) -> NDArray[np.uint8]:
     """(H, W, 4) sRGB with premultiplied opacity; the same object while nothing changes."""
-    pictures = [part.picture(pixel_ratio) for part in parts]
-    width, gap_px = max(picture.shape[1] for picture in pictures), max(1, round(GAP_PX * pixel_ratio))
+    images = [part.image(pixel_ratio) for part in parts]
+    width, gap_px = max(image.shape[1] for image in images), max(1, round(GAP_PX * pixel_ratio))
     rows: list[NDArray[np.uint8]] = []
-    for picture in pictures:
-        rows += [np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)))]
+    for image in images:
+        rows += [np.pad(image, ((0, 0), (0, width - image.shape[1]), (0, 0)))]
         rows += [np.zeros((gap_px, width, 4), np.uint8)]
     return np.concatenate(rows[:-1])
 
@@ -245,7 +245,7 @@ class LegendRoom:
     view_size: tuple[int, int]
     pixel_ratio: float
     beside: tuple[float, float] | None = None
-    """Width and height that pictures leave free: the legend is made for that if it need not be much smaller."""
+    """Width and height that images leave free: the legend is made for that if it need not be much smaller."""
 
     may_shrink: bool = False
     """Whether it rather becomes smaller than cover a hand."""
@@ -297,7 +297,7 @@ class LegendPass:
     """Stays in a corner as long as it can."""
 
     def __init__(self, ctx: moderngl.Context) -> None:
-        self._picture = ImagePass(ctx, components=4)
+        self._image = ImagePass(ctx, components=4)
         self._corner: Corner = CORNERS[0]
         self._fitted_for: tuple[object, ...] | None = None
         self._steps = self._calm_draws = 0
@@ -311,11 +311,11 @@ class LegendPass:
             return
         size_px = stacked_size(tuple(parts))
         ratio, self._corner = self._fit(size_px, room, ratio, points_px)
-        picture = stacked_picture(tuple(parts), round(ratio, 2))
-        self._picture.set_picture(picture)
-        height, width = picture.shape[:2]
+        image = stacked_image(tuple(parts), round(ratio, 2))
+        self._image.set_image(image)
+        height, width = image.shape[:2]
         place = corner_rectangle(self._corner, room.inner(MARGIN_PX * ratio), (width, height))
-        self._picture.draw(room.view_size, place)
+        self._image.draw(room.view_size, place)
 
     def _fit(
         self, size_px: tuple[int, int], room: LegendRoom, largest: float, points_px: FloatArray
@@ -350,7 +350,7 @@ class LegendPass:
 
     def release(self) -> None:
         """Free everything on the graphics card."""
-        self._picture.release()
+        self._image.release()
 
 
 def _scaled(size_px: tuple[int, int], ratio: float) -> tuple[int, int]:

@@ -95,7 +95,7 @@ def create_standalone_context() -> moderngl.Context:
 
 
 class OffscreenRenderer:
-    """Pictures of results, each as large as its frame unless a size is given; a context manager."""
+    """Images of results, each as large as its frame unless a size is given; a context manager."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a person can choose about the picture."""
+"""What a person can choose about the image."""
 
 import math
 from dataclasses import dataclass, replace
@@ -47,22 +47,22 @@ class DrawOptions:
 
     colour: ColourMode = "deviation"
     view: ViewMode = "overlay"
-    """``overlay``: on the picture; ``orbit``: the hands alone, from any side."""
+    """``overlay``: on the image; ``orbit``: the hands alone, from any side."""
     wireframe: bool = False
     skeleton: bool = False
     mirror: bool = False
-    """Flip the whole picture left to right, as in a mirror."""
+    """Flip the whole image left to right, as in a mirror."""
     opacity: float = 0.9
-    """Of the mesh over the picture, 0 to 1; in free orbit hands are always opaque."""
+    """Of the mesh over the image, 0 to 1; in free orbit hands are always opaque."""
     deviation_range_mm: tuple[float, float] | None = None
     """Ends of the heatmap; None follows the data."""
     legend: bool = True
     inset: bool = True
-    """In free orbit, the picture in a corner."""
+    """In free orbit, the image in a corner."""
     mark_inferred: bool = False
-    """In texture colour: stripes over what no picture has shown."""
+    """In texture colour: stripes over what no image has shown."""
     relight: bool = False
-    """In texture and plain colour: the viewport's light instead of the picture's, from where the person puts it."""
+    """In texture and plain colour: the viewport's light instead of the image's, from where the person puts it."""
     uncertain: UncertainMode = "show"
     """What becomes of the parts of a mesh whose deviation is above ``uncertain_above_mm``."""
     uncertain_above_mm: float = 10.0
@@ -83,7 +83,7 @@ class DrawOptions:
         return self.relight and self.colour != "deviation" and self.difference is None
 
     def cut_out(self) -> "DrawOptions":
-        """The same hands, opaque and alone, for a picture that is laid over others."""
+        """The same hands, opaque and alone, for an image that is laid over others."""
         return replace(self, background="none", opacity=1.0, legend=False, inset=False)
 
 
@@ -100,7 +100,7 @@ def fade_of(options: DrawOptions) -> Fade | None:
     return None
 
 
-# How parts that no picture has shown are marked: pale stripes on a ground that is darker and cooler. The stripes
+# How parts that no image has shown are marked: pale stripes on a ground that is darker and cooler. The stripes
 # differ from their ground in lightness, not in hue alone: so they show on every skin, to every eye.
 # ``shaders/mesh.frag.glsl`` does the same per fragment, with the numbers of this module.
 

@@ -19,11 +19,11 @@ FAINT_COLOUR = (178, 186, 196)
 MARGIN_PX, LEAST_BESIDE_PX = 8, 110
 
 
-# Text over a pane as a small picture: whose hands it shows, numbers, or why there are none.
+# Text over a pane as a small image: whose hands it shows, numbers, or why there are none.
 
 
 @lru_cache(maxsize=32)
-def label_picture(lines: tuple[str, ...], pixel_ratio: float, most_width: int) -> NDArray[np.uint8]:
+def label_image(lines: tuple[str, ...], pixel_ratio: float, most_width: int) -> NDArray[np.uint8]:
     """(H, W, 4) sRGB with premultiplied opacity: the first line bright, the others faint.
 
     Lines wider than ``most_width`` pixels go on in the next one, within words where they must.
@@ -42,9 +42,9 @@ def label_picture(lines: tuple[str, ...], pixel_ratio: float, most_width: int) -
         colour_ink.text(place, row, TEXT_COLOUR if is_first else FAINT_COLOUR, font, anchor="lm")
         opacity_ink.text(place, row, 255, font, anchor="lm")
     alpha = np.asarray(opacity)[:, :, None]
-    picture = np.concatenate([np.asarray(colour).astype(np.uint16) * alpha // 255, alpha], axis=2).astype(np.uint8)
-    picture.flags.writeable = False
-    return picture
+    image = np.concatenate([np.asarray(colour).astype(np.uint16) * alpha // 255, alpha], axis=2).astype(np.uint8)
+    image.flags.writeable = False
+    return image
 
 
 def _wrapped(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: int) -> list[str]:
@@ -84,22 +84,22 @@ def pane_lines(
 
 
 def pane_label(
-    lines: tuple[str, ...], pane: Pane, picture: Rectangle | None, pixel_ratio: float
+    lines: tuple[str, ...], pane: Pane, image: Rectangle | None, pixel_ratio: float
 ) -> tuple[NDArray[np.uint8], WholeRectangle]:
     """(H, W, 4) sRGB with premultiplied opacity, the same object while nothing changes, and its place in the pane.
 
-    Beside the picture or above it if there is room, otherwise in its upper left corner; in the pane's without one.
+    Beside the image or above it if there is room, otherwise in its upper left corner; in the pane's without one.
     """
     margin = round(MARGIN_PX * pixel_ratio)
-    beside = round(picture[0]) - 2 * margin if picture is not None else 0
+    beside = round(image[0]) - 2 * margin if image is not None else 0
     is_beside = beside >= LEAST_BESIDE_PX * pixel_ratio
-    label = label_picture(lines, pixel_ratio, max(beside if is_beside else pane.width_px - 2 * margin, 1))
+    label = label_image(lines, pixel_ratio, max(beside if is_beside else pane.width_px - 2 * margin, 1))
     height, width = label.shape[:2]
     left = top = margin
-    if picture is not None and not is_beside:
-        has_room_above = picture[1] >= height + margin
-        left = round(picture[0]) + margin
-        top = round(picture[1]) + (-height - margin // 2 if has_room_above else margin)
+    if image is not None and not is_beside:
+        has_room_above = image[1] >= height + margin
+        left = round(image[0]) + margin
+        top = round(image[1]) + (-height - margin // 2 if has_room_above else margin)
     left = max(0, min(left, pane.width_px - width))
     return label, (left, top, left + width, top + height)
 

@@ -47,11 +47,11 @@ def panes_of(
     view_size: Size,
     variants: Sequence[VariantName],
     *,
-    picture_size: Size,
+    image_size: Size,
     view: ViewMode = "overlay",
     pixel_ratio: float = 1.0,
 ) -> tuple[Pane, ...]:
-    """One pane per variant, in order, as a row or a column: whichever shows picture or hands clearly larger."""
+    """One pane per variant, in order, as a row or a column: whichever shows image or hands clearly larger."""
     gap = max(1, round(GAP_PX * pixel_ratio))
     row = [Pane(v, start, 0, length, view_size[1]) for v, start, length in _parts(variants, view_size[0], gap)]
     column = [Pane(v, 0, start, view_size[0], length) for v, start, length in _parts(variants, view_size[1], gap)]
@@ -59,7 +59,7 @@ def panes_of(
     def room(pane: Pane) -> float:
         if view == "orbit":
             return min(pane.size_px)
-        return min(pane.width_px / picture_size[0], pane.height_px / picture_size[1])
+        return min(pane.width_px / image_size[0], pane.height_px / image_size[1])
 
     return tuple(column if room(column[0]) > ROW_PREFERENCE * room(row[0]) else row)
 

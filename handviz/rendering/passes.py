@@ -43,11 +43,11 @@ STROKES_PER_HAND = len(BONES) + KEYPOINT_COUNT
 FLOATS_PER_STROKE = 8
 
 
-# Draws pictures: the camera's frame and the legend.
+# Draws images: the camera's frame and the legend.
 
 
 class ImagePass:
-    """One texture on one rectangle; its texture is written in place until the picture's size changes."""
+    """One texture on one rectangle; its texture is written in place until the image's size changes."""
 
     def __init__(self, ctx: moderngl.Context, *, components: int = 3) -> None:
         self._ctx = ctx
@@ -59,28 +59,28 @@ class ImagePass:
         for resource in (self._program, self._corners, self._array):
             self._resources.callback(resource.release)
         self._texture: moderngl.Texture | None = None
-        self._picture: NDArray[np.uint8] | None = None
+        self._image: NDArray[np.uint8] | None = None
 
-    def set_picture(self, picture: NDArray[np.uint8]) -> None:
-        """Upload (H, W, components) sRGB, unless it is there already; very large pictures are reduced first."""
-        if picture is self._picture:
+    def set_image(self, image: NDArray[np.uint8]) -> None:
+        """Upload (H, W, components) sRGB, unless it is there already; very large images are reduced first."""
+        if image is self._image:
             return
-        whole = picture
-        if max(picture.shape[:2]) > LARGEST_SIDE_PX:
-            share = LARGEST_SIDE_PX / max(picture.shape[:2])
-            size = tuple(max(1, round(side * share)) for side in picture.shape[1::-1])
-            picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        size = (picture.shape[1], picture.shape[0])
+        whole = image
+        if max(image.shape[:2]) > LARGEST_SIDE_PX:
+            share = LARGEST_SIDE_PX / max(image.shape[:2])
+            size = tuple(max(1, round(side * share)) for side in image.shape[1::-1])
+            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        size = (image.shape[1], image.shape[0])
         if self._texture is None or self._texture.size != size:
             self._release_texture()
             self._texture = self._ctx.texture(size, self._components, alignment=1)
             self._texture.filter = moderngl.LINEAR, moderngl.LINEAR
             self._texture.repeat_x = self._texture.repeat_y = False
-        self._texture.write(np.ascontiguousarray(picture), alignment=1)
-        self._picture = whole
+        self._texture.write(np.ascontiguousarray(image), alignment=1)
+        self._image = whole
 
     def use_as_backdrop(self, view_size: Size, rectangle_px: Rectangle, *, mirror: bool) -> Rectangle:
-        """Bind the texture for another pass; returns scale and offset from fragments to the picture drawn there."""
+        """Bind the texture for another pass; returns scale and offset from fragments to the image drawn there."""
         left, top, right, bottom = _mirrored(rectangle_px) if mirror else rectangle_px
         if self._texture is not None:
             self._texture.use(0)
@@ -103,7 +103,7 @@ class ImagePass:
     def _release_texture(self) -> None:
         if self._texture is not None:
             self._texture.release()
-            self._texture = self._picture = None
+            self._texture = self._image = None
 
     def release(self) -> None:
         """Free everything on the graphics card."""
@@ -121,7 +121,7 @@ def _mirrored(rectangle: Rectangle) -> Rectangle:
 
 @dataclass(frozen=True, eq=False)
 class MeshView:
-    """How all hands of one picture are drawn."""
+    """How all hands of one image are drawn."""
 
     clip_from_scene: Matrix
     eye_from_scene: Matrix
@@ -162,7 +162,7 @@ class _Slot:
 
 
 class MeshPass:
-    """Shared topology and programs; a slot per hand, made when the first picture needs it and kept."""
+    """Shared topology and programs; a slot per hand, made when the first image needs it and kept."""
 
     def __init__(self, ctx: moderngl.Context, surface: Surface) -> None:
         self._ctx = ctx

@@ -35,7 +35,7 @@ class Scene:
     """Draws one result after the other into whatever framebuffer it is given."""
 
     def __init__(self, ctx: moderngl.Context, surface: Surface, frame: ImagePass | None = None) -> None:
-        """``frame``: the pass of a neighbour that shows the same pictures and frees it; None makes one."""
+        """``frame``: the pass of a neighbour that shows the same images and frees it; None makes one."""
         self._ctx = ctx
         self._shaper = HandShaper(surface)
         self._follower = RangeFollower()
@@ -117,7 +117,7 @@ class Scene:
         if self._result is None:
             return
         self._upload(options)
-        rectangle = self.picture_rectangle(view_size, options, pixel_ratio)
+        rectangle = self.image_rectangle(view_size, options, pixel_ratio)
         if options.view == "overlay" and not over_nothing:
             self.frame.draw(view_size, rectangle, mirror=options.mirror)
         clip_from_scene, eye_from_scene = self._matrices(view_size, options, orbit or OrbitCamera())
@@ -128,7 +128,7 @@ class Scene:
                 (left_px, bottom_px), self.frame.use_as_backdrop(view_size, rectangle, mirror=options.mirror)
             ),
             opacity=options.opacity if options.view == "overlay" else 1.0,
-            # On the picture the arm goes on where the mesh ends: a dark hole in textured skin would be a lie.
+            # On the image the arm goes on where the mesh ends: a dark hole in textured skin would be a lie.
             inside_opacity=0.0 if options.view == "overlay" and options.colour == "texture" else 1.0,
             light=light if light is not None and options.light_can_move else KeyLight(),
             pixel_ratio=pixel_ratio,
@@ -165,14 +165,14 @@ class Scene:
         """Free everything on the graphics card."""
         self._resources.close()
 
-    def _picture_size(self) -> Size:
+    def _image_size(self) -> Size:
         assert self._result is not None
         height, width = self._result.frame.image.shape[:2]
         return width, height
 
     def _upload(self, options: DrawOptions) -> None:
         assert self._result is not None
-        self.frame.set_picture(self._result.frame.image)
+        self.frame.set_image(self._result.frame.image)
         range_mm = self.range_mm(options)
         hands = self._result.hands
         attention = [self._attention_of(number) for number in range(len(hands))]
@@ -211,16 +211,16 @@ class Scene:
         assert self._result is not None
         hands = self._result.hands
         if options.view == "overlay":
-            clip = overlay_matrix(self._picture_size(), view_size, depth_range(hands))
+            clip = overlay_matrix(self._image_size(), view_size, depth_range(hands))
             eye: Matrix = np.eye(3, dtype=np.float32)
         else:
             clip = orbit.matrix(self._orbit_radius_m or orbit_radius(hands, orbit_centre(hands)), view_size)
             eye = orbit.rotation()
         return (MIRROR @ clip).astype(np.float32) if options.mirror else clip, eye
 
-    def picture_rectangle(self, view_size: Size, options: DrawOptions, pixel_ratio: float) -> Rectangle:
+    def image_rectangle(self, view_size: Size, options: DrawOptions, pixel_ratio: float) -> Rectangle:
         """As large as fits; in free orbit small in the lower left corner."""
-        width, height = self._picture_size()
+        width, height = self._image_size()
         if options.view == "overlay":
             box = letterbox((width, height), view_size)
         else:

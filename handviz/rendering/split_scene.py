@@ -26,7 +26,7 @@ GAP_COLOUR = (0.16, 0.18, 0.21)
 class _Drawn(NamedTuple):
     """What a pane holds."""
 
-    picture: Rectangle | None
+    image: Rectangle | None
     """Where in the pane the frame lies, in overlay."""
     parts: tuple[LegendPart, ...]
     taken_px: FloatArray
@@ -65,7 +65,7 @@ class SplitScene:
         if not options.compare:
             return (Pane(self._single(options), 0, 0, *view_size),)
         height, width = self._result.frame.image.shape[:2]
-        return panes_of(view_size, VARIANTS, picture_size=(width, height), view=options.view, pixel_ratio=pixel_ratio)
+        return panes_of(view_size, VARIANTS, image_size=(width, height), view=options.view, pixel_ratio=pixel_ratio)
 
     def pane_at(
         self, point_px: tuple[float, float], view_size: Size, options: DrawOptions, pixel_ratio: float = 1.0
@@ -139,11 +139,11 @@ class SplitScene:
         own, scene = self._options_of(pane.variant, options), self._scene_of(pane.variant, options)
         scene.set_highlight(self._highlight_of(pane.variant, options))
         scene.draw(target, own, orbit=orbit, light=light, pixel_ratio=pixel_ratio, pane=pane)
-        shown = scene.picture_rectangle(pane.size_px, own, pixel_ratio) if own.view == "overlay" else None
+        shown = scene.image_rectangle(pane.size_px, own, pixel_ratio) if own.view == "overlay" else None
         lines = pane_lines(self._result, pane, options.difference, self._distances)
         label, place = pane_label(lines, pane, shown, pixel_ratio)
         if options.background != "none":
-            self._label_pass(pane.variant).set_picture(label)
+            self._label_pass(pane.variant).set_image(label)
             self._label_pass(pane.variant).draw(pane.size_px, place)
         hands_px = scene.hands_px(pane.size_px, own, orbit or OrbitCamera())
         parts = scene.legend_parts(own) if len(hands_px) else ()
@@ -151,21 +151,21 @@ class SplitScene:
         return _Drawn(shown, parts, taken_px + np.array([pane.left_px, pane.top_px]))
 
     def _draw_legend(self, drawn: Sequence[_Drawn], view_size: Size, pixel_ratio: float) -> None:
-        """One for all panes, over no hand and no label, and beside the pictures if they leave room."""
+        """One for all panes, over no hand and no label, and beside the images if they leave room."""
         parts = tuple(dict.fromkeys(part for one in drawn for part in one.parts))
         taken_px = np.concatenate([one.taken_px for one in drawn])
-        picture, beside = drawn[0].picture, None
+        image, beside = drawn[0].image, None
         box: Rectangle = (0.0, 0.0, *view_size)
-        if picture is not None and len(drawn) > 1:
-            # Pictures lie in the middle of their panes: as much is free on one side as on the other.
-            beside = picture[0], picture[1]
-        elif picture is not None:
-            box = picture
+        if image is not None and len(drawn) > 1:
+            # Images lie in the middle of their panes: as much is free on one side as on the other.
+            beside = image[0], image[1]
+        elif image is not None:
+            box = image
         self._legend.draw(parts, LegendRoom(box, view_size, pixel_ratio, beside, may_shrink=True), taken_px)
 
     def release(self) -> None:
         """Free everything on the graphics card."""
-        # The first one's picture is shared by the others.
+        # The first one's image is shared by the others.
         for scene in reversed(self._scenes):
             scene.release()
         for label in self._labels.values():

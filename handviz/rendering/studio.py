@@ -1,4 +1,4 @@
-"""Draws training pictures: lit surfaces (arms, boxes, balls, cylinders) seen through the crop's own camera."""
+"""Draws training images: lit surfaces (arms, boxes, balls, cylinders) seen through the crop's own camera."""
 
 import sys
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ from handviz.rendering.studio_parts import (
     Lights,
     Material,
     Mesh,
-    StudioPicture,
+    StudioImage,
     Surface,
     Textures,
 )
@@ -91,7 +91,7 @@ class HandStudio:
     """Holds the buffers of one OpenGL context; ``draw`` may be called for ever, ``release`` once."""
 
     def __init__(self, context: moderngl.Context, textures: Textures, size: tuple[int, int] = CROP) -> None:
-        """``size`` (width, height) is that of the finished picture."""
+        """``size`` (width, height) is that of the finished image."""
         self.context = context
         self._stack = ExitStack()
         self._program = self._keep(load_program(context, "studio"))
@@ -178,7 +178,7 @@ class HandStudio:
         self._set("shadow_strength", lights.shadow_strength)
         self._set("shadow_softness", lights.shadow_softness_m / (2 * SHADOW_HALF_M))
 
-    def draw(self, surfaces: list[Surface], lights: Lights, projection: FloatArray) -> StudioPicture:
+    def draw(self, surfaces: list[Surface], lights: Lights, projection: FloatArray) -> StudioImage:
         """Draw the surfaces (camera axes, metres) through ``projection`` (4, 4); other contexts may have come since."""
         with self.context:
             if lights.shadow_strength > 0:
@@ -227,7 +227,7 @@ class HandStudio:
             program["sleeve_thickness_m"] = surface.material.sleeve_thickness_m
             self._arrays_of(surface.mesh).depth.render()
 
-    def _draw(self, surfaces: list[Surface], lights: Lights, projection: FloatArray) -> StudioPicture:
+    def _draw(self, surfaces: list[Surface], lights: Lights, projection: FloatArray) -> StudioImage:
         self._framebuffer.use()
         self._framebuffer.clear(0.0, 0.0, 0.0, 0.0, depth=1.0)
         self.context.enable_only(moderngl.DEPTH_TEST)
@@ -249,10 +249,10 @@ class HandStudio:
         self._shadow.use(3)
         self._set_lights(lights)
 
-    def _read(self) -> StudioPicture:
+    def _read(self) -> StudioImage:
         width, height = self._size
         pixels = np.frombuffer(self._colour.read(), np.uint8).reshape(height, width, 4)[::-1]
-        return StudioPicture(pixels[..., :3], pixels[..., 3], _read_depth(self._depth))
+        return StudioImage(pixels[..., :3], pixels[..., 3], _read_depth(self._depth))
 
     def release(self) -> None:
         """Free every OpenGL object; the context is its owner's."""

@@ -77,7 +77,7 @@ class Lights:
 
 @dataclass(frozen=True, eq=False)
 class Textures:
-    """What lies on the surfaces; the same in every picture."""
+    """What lies on the surfaces; the same in every image."""
 
     noise: NDArray[np.uint8]
     """(N, N), repeats without a seam"""
@@ -88,7 +88,7 @@ class Textures:
 
 
 @dataclass(frozen=True, eq=False)
-class StudioPicture:
+class StudioImage:
     """What was drawn, twice (H, W) of the crop in each direction, top row first."""
 
     rgb: NDArray[np.uint8]

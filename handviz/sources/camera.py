@@ -24,7 +24,7 @@ SAME_FPS = 1.0
 
 @dataclass(frozen=True)
 class CameraMode:
-    """Size and rate of a camera's pictures."""
+    """Size and rate of a camera's images."""
 
     width: int
     height: int
@@ -148,7 +148,7 @@ class CameraSource:
                 return frame
             if now_ms() - asked_ms > LONGEST_SILENCE_MS:
                 break
-        raise HandvizError(f"{self.name} gives no pictures any more: is it still plugged in?", ErrorCode.CAMERA_LOST)
+        raise HandvizError(f"{self.name} gives no images any more: is it still plugged in?", ErrorCode.CAMERA_LOST)
 
     def seek(self, number: int) -> None:
         """A camera cannot go back."""
@@ -162,7 +162,7 @@ def _port(index: int, path: str | None) -> str:
     if not sys.platform.startswith("linux"):
         return path or ""
     # "/dev/video0" is a number only; the device behind it has its place in the tree of buses. One device may have
-    # several pictures to offer, which it counts itself.
+    # several images to offer, which it counts itself.
     folder = f"/sys/class/video4linux/video{index}"
     try:
         count = Path(folder, "index").read_text(encoding="ascii", errors="replace").strip()

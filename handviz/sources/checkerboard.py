@@ -1,4 +1,4 @@
-"""A camera's K from pictures of a checkerboard (Zhang 2000, by OpenCV), with a sentence where they do not tell it."""
+"""A camera's K from images of a checkerboard (Zhang 2000, by OpenCV), with a sentence where they do not tell it."""
 
 import math
 from collections.abc import Sequence
@@ -50,11 +50,11 @@ class Calibration:
     rms_px: float
     """How far corners lie from where K puts them."""
     bend_px: float
-    """How far, at the worst corner of the picture, the lens bends rays away from where K has them."""
+    """How far, at the worst corner of the image, the lens bends rays away from where K has them."""
 
 
 def find_corners(image: NDArray[np.uint8], board: Board) -> FloatArray | None:
-    """Inner corners (N, 2) of the board in an RGB picture, in our pixels; None if it is not wholly seen."""
+    """Inner corners (N, 2) of the board in an RGB image, in our pixels; None if it is not wholly seen."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     smaller = min(1.0, LARGEST_SEARCH_PX / max(grey.shape))
     if smaller < 1:
@@ -85,7 +85,7 @@ class ViewCollector:
         if must_be_still and (before is None or _moved(before, corners) > STILL_SHARE * longer):
             return "Hold the board still."
         if any(_moved(kept, corners) < NEW_SHARE * longer for kept in self.views):
-            return "This view is known: lean the board another way, or move it to another part of the picture."
+            return "This view is known: lean the board another way, or move it to another part of the image."
         self.views.append(corners)
         return ""
 
@@ -131,7 +131,7 @@ def _check_spread(views: Sequence[FloatArray], size: tuple[int, int]) -> None:
     every = np.concatenate(list(views))
     if (np.ptp(every, axis=0) / size).min() < LEAST_SPREAD:
         raise HandvizError(
-            "All views lie in one part of the picture: show the board near its edges too.", ErrorCode.VIEWS_TOO_ALIKE
+            "All views lie in one part of the image: show the board near its edges too.", ErrorCode.VIEWS_TOO_ALIKE
         )
 
 
@@ -162,7 +162,7 @@ def _check_fit(rms_px: float, share: float, size: tuple[int, int]) -> None:
 
 
 def _bend_px(matrix: FloatArray, bend: FloatArray, size: tuple[int, int]) -> float:
-    """How far from the picture's corners the lens shows the rays that K sends through them."""
+    """How far from the image's corners the lens shows the rays that K sends through them."""
     corners = np.array([(0, 0), (size[0], 0), (0, size[1]), size], np.float64) - HALF_PIXEL
     rays = np.linalg.solve(matrix, np.concatenate([corners, np.ones((4, 1))], axis=1).T).T
     seen, _ = cv2.projectPoints(rays, np.zeros(3), np.zeros(3), matrix, bend)

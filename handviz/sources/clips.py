@@ -216,5 +216,5 @@ def _open_clip(path: Path) -> cv2.VideoCapture:
             return capture
         capture.release()
     raise HandvizError(
-        f"{path}: neither a picture nor a clip that can be read on this machine", ErrorCode.UNSUPPORTED_FORMAT
+        f"{path}: neither an image nor a clip that can be read on this machine", ErrorCode.UNSUPPORTED_FORMAT
     )

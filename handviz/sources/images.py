@@ -1,4 +1,4 @@
-"""Any still picture -> (H, W, 3) RGB uint8, upright; or a sentence that says why not."""
+"""Any still image -> (H, W, 3) RGB uint8, upright; or a sentence that says why not."""
 
 import dataclasses
 import time
@@ -18,7 +18,7 @@ TURNS_DEG = (0, 90, 180, 270)
 def turned(frame: Frame, turn_deg: int) -> Frame:
     """The frame turned clockwise by 0, 90, 180 or 270 degrees."""
     if turn_deg not in TURNS_DEG:
-        raise ValueError(f"pictures are turned by one of {TURNS_DEG} degrees, not by {turn_deg}")
+        raise ValueError(f"images are turned by one of {TURNS_DEG} degrees, not by {turn_deg}")
     if not turn_deg:
         return frame
     image = np.ascontiguousarray(np.rot90(frame.image, -turn_deg // 90))
@@ -45,7 +45,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             image.load()
             return _rgb_from(ImageOps.exif_transpose(image))
     except Image.UnidentifiedImageError as error:
-        raise HandvizError(f"{path}: not a picture in a known format", ErrorCode.UNSUPPORTED_FORMAT) from error
+        raise HandvizError(f"{path}: not an image in a known format", ErrorCode.UNSUPPORTED_FORMAT) from error
     except MemoryError as error:
         raise HandvizError(f"{path}: too large for this machine's memory", ErrorCode.TOO_LARGE) from error
     except FileNotFoundError as error:
@@ -62,7 +62,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         OverflowError,
         RuntimeError,
     ) as error:
-        raise HandvizError(f"{path}: the picture cannot be read ({error})", ErrorCode.FILE_DAMAGED) from error
+        raise HandvizError(f"{path}: the image cannot be read ({error})", ErrorCode.FILE_DAMAGED) from error
 
 
 def _check_size(path: Path, image: Image.Image) -> None:
@@ -107,7 +107,7 @@ def now_ms() -> float:
     return time.perf_counter() * 1000
 
 
-# Small versions of pictures, read as cheaply as their formats allow.
+# Small versions of images, read as cheaply as their formats allow.
 
 
 def read_thumbnail(path: Path, side_px: int) -> NDArray[np.uint8]:
@@ -145,7 +145,7 @@ def thumbnail_or_none(path: Path, side_px: int) -> NDArray[np.uint8] | None:
 
 
 def equivalent_focal_mm(path: Path) -> float | None:
-    """EXIF's focal length "in 35 mm film"; None where the picture has none, or nonsense."""
+    """EXIF's focal length "in 35 mm film"; None where the image has none, or nonsense."""
     try:
         with Image.open(path) as image:
             value = image.getexif().get_ifd(EXIF_PART).get(FOCAL_LENGTH_IN_35MM)

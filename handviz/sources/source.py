@@ -1,4 +1,4 @@
-"""Where frames come from: a camera, a clip, a folder of pictures or one picture, all behind one interface."""
+"""Where frames come from: a camera, a clip, a folder of images or one image, all behind one interface."""
 
 import json
 import re
@@ -14,15 +14,15 @@ from handviz.sources.camera import CameraInfo, CameraSource, CameraWish, list_ca
 from handviz.sources.clips import ClipSource
 from handviz.sources.images import IMAGE_SUFFIXES, now_ms, read_image
 
-PICTURES_PER_SECOND = 1.0
+IMAGES_PER_SECOND = 1.0
 COARSEST_TIME_NS = 2_000_000_000
 DIGITS = re.compile(r"(\d+)")
 __all__ = ["CameraInfo", "ClipSource", "FolderSource", "Source", "list_cameras", "open_source"]
 CAMERA_PREFIX = "camera:"
-PICTURES_PREFIX = "pictures:"
+IMAGES_PREFIX = "images:"
 
 
-# Pictures of a folder, or several that were named, one after another in the order in which people count.
+# Images of a folder, or several that were named, one after another in the order in which people count.
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, str, int]], str]:
@@ -32,13 +32,13 @@ def natural_key(name: str) -> tuple[list[tuple[int, str, int]], str]:
 
 
 class FolderSource:
-    """Pictures by natural order of their names; an unreadable one raises HandvizError once and is then passed."""
+    """Images by natural order of their names; an unreadable one raises HandvizError once and is then passed."""
 
     is_live = False
-    nominal_fps = PICTURES_PER_SECOND
+    nominal_fps = IMAGES_PER_SECOND
 
     def __init__(self, paths: list[Path], *, name: str, folder: Path | None = None) -> None:
-        """``folder``: where ``refresh`` looks for further pictures."""
+        """``folder``: where ``refresh`` looks for further images."""
         self.paths = paths
         self.name = name
         self._folder, self._changed_ns = folder, 0
@@ -46,11 +46,11 @@ class FolderSource:
 
     @classmethod
     def of_folder(cls, folder: Path) -> "FolderSource":
-        """All pictures that lie in the folder itself; HandvizError if there are none."""
-        visible = _pictures_in(folder)
+        """All images that lie in the folder itself; HandvizError if there are none."""
+        visible = _images_in(folder)
         if not visible:
             raise HandvizError(
-                f"{folder}: no pictures in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})",
+                f"{folder}: no images in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})",
                 ErrorCode.EMPTY_INPUT,
             )
         return cls(visible, name=folder.resolve().name, folder=folder)
@@ -63,10 +63,10 @@ class FolderSource:
     @property
     def description(self) -> str:
         """What it is and how many."""
-        return f"{self.name}: {len(self.paths)} picture{'s' * (len(self.paths) != 1)}"
+        return f"{self.name}: {len(self.paths)} image{'s' * (len(self.paths) != 1)}"
 
     def read(self) -> Frame | None:
-        """The next picture, None after the last; HandvizError names one that cannot be read."""
+        """The next image, None after the last; HandvizError names one that cannot be read."""
         if self._next >= len(self.paths):
             return None
         number = self._next
@@ -75,13 +75,13 @@ class FolderSource:
         return Frame(number=number, image=read_image(path), captured_ms=now_ms(), name=path.name)
 
     def seek(self, number: int) -> None:
-        """Go to a picture; numbers outside are moved to the nearest."""
+        """Go to an image; numbers outside are moved to the nearest."""
         self._next = min(max(number, 0), len(self.paths) - 1)
 
     def refresh(self) -> int | None:
-        """Look whether the folder has changed: None if not, else the new number of the picture that was read last.
+        """Look whether the folder has changed: None if not, else the new number of the image that was read last.
 
-        Raises HandvizError, and keeps what it had, while the folder or all of its pictures are gone.
+        Raises HandvizError, and keeps what it had, while the folder or all of its images are gone.
         """
         if self._folder is None:
             return None
@@ -89,13 +89,13 @@ class FolderSource:
             changed_ns = self._folder.stat().st_mtime_ns
             if changed_ns == self._changed_ns:
                 return None
-            paths = _pictures_in(self._folder)
+            paths = _images_in(self._folder)
         except OSError as error:
             raise HandvizError(
                 f"{self._folder}: the folder cannot be read any more ({error.strerror})", ErrorCode.FILE_UNREADABLE
             ) from error
         if not paths:
-            raise HandvizError(f"{self._folder}: there are no pictures in this folder any more", ErrorCode.EMPTY_INPUT)
+            raise HandvizError(f"{self._folder}: there are no images in this folder any more", ErrorCode.EMPTY_INPUT)
         # A folder's time may be coarse: what has just changed may change again within the same tick.
         is_settled = time.time_ns() - changed_ns > COARSEST_TIME_NS
         self._changed_ns = changed_ns if is_settled else 0
@@ -113,21 +113,21 @@ class FolderSource:
         return self._next - 1
 
 
-def of_pictures(paths: Iterable[Path]) -> FolderSource:
-    """Several pictures that were chosen by themselves; HandvizError if none of them is there any more."""
+def of_images(paths: Iterable[Path]) -> FolderSource:
+    """Several images that were chosen by themselves; HandvizError if none of them is there any more."""
     there = sorted((path for path in paths if path.is_file()), key=lambda path: natural_key(path.name))
     if not there:
-        raise HandvizError("None of the pictures is there any more: choose others.", ErrorCode.FILE_MISSING)
-    return FolderSource(there, name=there[0].name if len(there) == 1 else "chosen pictures")
+        raise HandvizError("None of the images is there any more: choose others.", ErrorCode.FILE_MISSING)
+    return FolderSource(there, name=there[0].name if len(there) == 1 else "chosen images")
 
 
-def _pictures_in(folder: Path) -> list[Path]:
+def _images_in(folder: Path) -> list[Path]:
     paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     visible = [path for path in paths if not path.name.startswith(".")]
     return sorted(visible, key=lambda path: natural_key(path.name))
 
 
-# Pictures of a camera that hangs sideways or upside down, turned upright before anything looks at them.
+# Images of a camera that hangs sideways or upside down, turned upright before anything looks at them.
 
 
 class Source(Protocol):
@@ -189,8 +189,8 @@ def open_source(text: str, camera: CameraWish | None = None) -> Source:
             raise HandvizError(f"{text}: a camera is named by its number, for example camera:0", ErrorCode.BAD_VALUE)
         return CameraSource(int(index), camera)
     try:
-        if text.startswith(PICTURES_PREFIX):
-            return of_pictures(listed_pictures(text))
+        if text.startswith(IMAGES_PREFIX):
+            return of_images(listed_images(text))
         return _open_path(Path(text).expanduser())
     except FileNotFoundError as error:
         raise HandvizError(
@@ -201,24 +201,24 @@ def open_source(text: str, camera: CameraWish | None = None) -> Source:
         raise HandvizError(f"{text} cannot be opened ({error})", ErrorCode.FILE_UNREADABLE) from error
 
 
-def text_of_pictures(paths: Sequence[Path]) -> str:
-    """Several pictures as one text that ``open_source`` takes."""
-    return PICTURES_PREFIX + json.dumps([str(path) for path in paths])
+def text_of_images(paths: Sequence[Path]) -> str:
+    """Several images as one text that ``open_source`` takes."""
+    return IMAGES_PREFIX + json.dumps([str(path) for path in paths])
 
 
-def listed_pictures(text: str) -> list[Path]:
-    """The paths in a text of ``text_of_pictures``; ValueError if it is none."""
-    paths = json.loads(text.removeprefix(PICTURES_PREFIX))
+def listed_images(text: str) -> list[Path]:
+    """The paths in a text of ``text_of_images``; ValueError if it is none."""
+    paths = json.loads(text.removeprefix(IMAGES_PREFIX))
     if not isinstance(paths, list):
-        raise ValueError("this is no list of pictures")
+        raise ValueError("this is no list of images")
     return [Path(str(path)) for path in paths]
 
 
 def source_exists(text: str) -> bool:
-    """Whether a file, a folder or any of several pictures is still there; never true of a camera."""
+    """Whether a file, a folder or any of several images is still there; never true of a camera."""
     try:
-        if text.startswith(PICTURES_PREFIX):
-            return any(path.exists() for path in listed_pictures(text))
+        if text.startswith(IMAGES_PREFIX):
+            return any(path.exists() for path in listed_images(text))
         return bool(text) and not text.startswith(CAMERA_PREFIX) and Path(text).expanduser().exists()
     except (OSError, RuntimeError, ValueError):
         return False

@@ -1,6 +1,6 @@
 """Training of AMVUR: samples in, a variant's heads and as much of the backbone as the config says out.
 
-Cached maps or pictures, all of the truth or 2D joints alone, one process or several: the loop is the trainer's.
+Cached maps or images, all of the truth or 2D joints alone, one process or several: the loop is the trainer's.
 """
 
 import logging
@@ -93,12 +93,12 @@ class AmvurTask(RunTask):
         self.validation = self._load_validation()
 
     def _load(self, sources: Sequence[Path | str], limit: int | None) -> Samples:
-        """The one switch between pictures and what is cached of them."""
+        """The one switch between images and what is cached of them."""
         if self.config.end_to_end:
             config = self.config
             whole = config.supervision == "full"
             drawing = Drawing(config.seed, whole_truth=whole)
-            return load_samples(sources, self.template, limit, drawing, bad_pictures=config.bad_pictures)
+            return load_samples(sources, self.template, limit, drawing, bad_images=config.bad_images)
         directories = rendered_folders(sources)
         with self.processes.first_before_others():
             return load_cached(directories, self.network, self.config.model.backbone, self.template, limit)
@@ -135,8 +135,8 @@ class AmvurTask(RunTask):
             return None
         sources, name = (self.config.validation,), self.config.model.backbone
         if self.config.end_to_end:
-            bad = self.config.bad_pictures
-            return load_samples(sources, self.template, MAX_VALIDATION_SAMPLES, Drawing(), bad_pictures=bad)
+            bad = self.config.bad_images
+            return load_samples(sources, self.template, MAX_VALIDATION_SAMPLES, Drawing(), bad_images=bad)
         return load_cached(rendered_folders(sources), self.network, name, self.template, MAX_VALIDATION_SAMPLES)
 
     def _start_backbone(self) -> None:

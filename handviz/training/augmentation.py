@@ -26,7 +26,7 @@ NUMBERS = 3 * KEYPOINT_COUNT
 
 # Maps as another camera, light or skin would have made them. Rendered hands have a look of their own, and heads
 # that rely on it lose their way on photographs. The mean and the deviation of a map's channels hold much of a
-# picture's look (Li et al., Uncertainty Modeling for Out-of-Distribution Generalization, ICLR 2022), so in training
+# image's look (Li et al., Uncertainty Modeling for Out-of-Distribution Generalization, ICLR 2022), so in training
 # both are moved at random, as far as they differ among the crops. MediaPipe's landmarks stay what they are: where a
 # look is strange, they are what can be relied on.
 

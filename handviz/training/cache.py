@@ -1,4 +1,4 @@
-"""Samples whose 14 x 14 maps, and MediaPipe's landmarks with them, are computed once and kept beside the pictures."""
+"""Samples whose 14 x 14 maps, and MediaPipe's landmarks with them, are computed once and kept beside the images."""
 
 import copy
 import hashlib
@@ -26,15 +26,15 @@ from handviz.models.amvur.model import Cached, HandModel
 from handviz.models.amvur.onnx_file import INPUT_NAME, write_onnx
 from handviz.models.backbones.registry import Backbone, make_backbone
 from handviz.training.samples import (
+    image_batch,
     joined_truth,
     needed_shards,
-    picture_batch,
     take,
     to_device,
     truth_from_labels,
 )
 
-__all__ = ["CachedSamples", "load_cached", "picture_batch", "truth_from_labels", "with_evidence"]
+__all__ = ["CachedSamples", "image_batch", "load_cached", "truth_from_labels", "with_features"]
 logger = logging.getLogger(__name__)
 BATCH = 32
 COMMITTED = "mediapipe_hand"
@@ -124,8 +124,8 @@ def _run(session: onnxruntime.InferenceSession, batch: np.ndarray) -> np.ndarray
     return np.asarray(session.run(None, {INPUT_NAME: batch})[0])
 
 
-def stem_maps(model: HandModel, pictures: np.ndarray) -> tuple[Tensor, Tensor | None]:
-    """What training on cached maps starts from, of pictures (N, 224, 224, 3) uint8 in memory: float16 maps
+def stem_maps(model: HandModel, images: np.ndarray) -> tuple[Tensor, Tensor | None]:
+    """What training on cached maps starts from, of images (N, 224, 224, 3) uint8 in memory: float16 maps
     (N, M, 14, 14) and the witness's landmarks (N, 128), if the model has one that shares these maps."""
     witness = model.witness
     if witness is not None and witness.own_stem:
@@ -133,8 +133,8 @@ def stem_maps(model: HandModel, pictures: np.ndarray) -> tuple[Tensor, Tensor | 
     middle = _session(_Stem(model.backbone), (3, CROP_SIZE, CROP_SIZE))
     heads = None if witness is None else _session(witness, (model.backbone.middle_channels, 14, 14))
     maps, landmarks = [], []
-    for start in tqdm(range(0, len(pictures), BATCH), desc="backbone maps", unit="batch", leave=False):
-        found = _run(middle, picture_batch(pictures[start : start + BATCH]).contiguous().numpy())
+    for start in tqdm(range(0, len(images), BATCH), desc="backbone maps", unit="batch", leave=False):
+        found = _run(middle, image_batch(images[start : start + BATCH]).contiguous().numpy())
         maps.append(torch.from_numpy(found.astype(np.float16)))
         if heads is not None:
             landmarks.append(torch.from_numpy(_run(heads, found)))
@@ -142,9 +142,9 @@ def stem_maps(model: HandModel, pictures: np.ndarray) -> tuple[Tensor, Tensor | 
 
 
 def _write_maps(directory: Path, shard: int, session: onnxruntime.InferenceSession, path: Path) -> None:
-    pictures = read_shard(directory, shard).pictures
-    batches = (pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH))
-    maps = [_run(session, picture_batch(part).contiguous().numpy()).astype(np.float16) for part in batches]
+    images = read_shard(directory, shard).images
+    batches = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+    maps = [_run(session, image_batch(part).contiguous().numpy()).astype(np.float16) for part in batches]
     _save(path, np.concatenate(maps))
 
 
@@ -232,7 +232,7 @@ def _read(path: Path) -> np.ndarray:
 def _read_cached(path: Path, shape: tuple[int, ...]) -> Tensor:
     found = _read(path)
     if found.shape != shape:
-        raise HandvizError(f"{path} holds {found.shape}, its pictures need {shape}: delete it, it is computed again")
+        raise HandvizError(f"{path} holds {found.shape}, its images need {shape}: delete it, it is computed again")
     return torch.from_numpy(found)
 
 

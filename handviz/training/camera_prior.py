@@ -42,7 +42,7 @@ class CameraPrior:
     """(3, 3) from the rest frame of the hand that is trained to that of the net's own; None: it is the same hand"""
 
     def of(self, ids: Tensor, given: Given) -> Gaussian:
-        """(B, 9) of some samples: from the table, or from their pictures."""
+        """(B, 9) of some samples: from the table, or from their images."""
         if self.table is not None:
             device = next(self.net.parameters()).device
             return Gaussian(*(part[ids].to(device) for part in self.table))
@@ -98,7 +98,7 @@ def load_camera_prior(
     if model.witness_stem:
         raise HandvizError(
             f"the camera prior {checkpoint} was trained end to end with a witness of its own and needs "
-            "pictures: train with --end-to-end"
+            "images: train with --end-to-end"
         )
     seen = load_cached(rendered_folders(config.data), net, model.backbone, template, config.limit)
     said = CameraPrior(net, std, turn=turn)

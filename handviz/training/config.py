@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from handviz.core.errors import HandvizError
-from handviz.data.datasets.images import BadPictures
+from handviz.data.datasets.images import BadImages
 from handviz.data.datasets.registry import settled
 from handviz.models.amvur.losses import LossConfig
 from handviz.models.amvur.model import ModelConfig
@@ -94,13 +94,13 @@ class TrainConfig(RunConfig):
     tail_rate: float = 3e-4
     """Learning rate of the backbone's last blocks; 0 freezes everything before the heads."""
     end_to_end: bool = False
-    """Train on the pictures, the backbone's first blocks too, instead of on what was cached of them."""
+    """Train on the images, the backbone's first blocks too, instead of on what was cached of them."""
     stem_rate: float = 3e-5
     """Learning rate of the first blocks, end to end."""
     device: str = "auto"
     gradient_norm: float = 2.0
-    bad_pictures: BadPictures = "stop"
-    """What to do about a dataset's picture that cannot be read."""
+    bad_images: BadImages = "stop"
+    """What to do about a dataset's image that cannot be read."""
     backbone_from: Path | None = None
     """Checkpoint whose backbone to start from."""
     backbone_weights: Path | None = None

@@ -1,4 +1,4 @@
-"""Downloaded datasets as samples: annotations in memory, pictures read, decoded and cut batch by batch in threads.
+"""Downloaded datasets as samples: annotations in memory, images read, decoded and cut batch by batch in threads.
 
 What is random of a crop depends on the seed, the step and the sample alone, so that a resumed run is the straight run
 to the bit, in one process or in several.
@@ -21,7 +21,7 @@ from handviz.core.records import FloatArray
 from handviz.core.units import CENTIMETRES_PER_METRE
 from handviz.data.datasets.annotated import AnnotatedHand, HandDataset
 from handviz.data.datasets.cut import crop_affine, labels, pose_and_shape
-from handviz.data.datasets.images import BadPictures, UsablePictures
+from handviz.data.datasets.images import BadImages, UsableImages
 from handviz.data.datasets.registry import is_dataset_spec, open_dataset
 from handviz.data.synthetic.viewpoint import sample_jitter
 from handviz.detection.crop import cut_out
@@ -31,10 +31,10 @@ from handviz.models.amvur.losses import Truth
 from handviz.training.samples import (
     CROP_LABELS,
     DECODERS,
-    PictureSamples,
+    ImageSamples,
     Samples,
-    load_pictures,
-    picture_batch,
+    image_batch,
+    load_images,
     take,
     truth_of_vertices,
 )
@@ -58,7 +58,7 @@ class Drawing:
 class DatasetSamples:
     """Some hands of a split."""
 
-    pictures: UsablePictures
+    images: UsableImages
     template: HandTemplate
     rows: NDArray[np.intp]
     """(N,) which hands of the split"""
@@ -67,7 +67,7 @@ class DatasetSamples:
     @property
     def dataset(self) -> HandDataset:
         """The split."""
-        return self.pictures.dataset
+        return self.images.dataset
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -84,24 +84,24 @@ class DatasetSamples:
         return replace(self, drawing=replace(self.drawing, step=step))
 
     def batch(self, ids: Tensor) -> tuple[Tensor, Truth]:
-        """Pictures (B, 3, 224, 224) in [0, 1], and their truth; HandvizError names a picture that cannot be used."""
+        """Images (B, 3, 224, 224) in [0, 1], and their truth; HandvizError names an image that cannot be used."""
         with ThreadPoolExecutor(DECODERS) as pool:
             found = list(pool.map(self._crop, ids.tolist()))
         crops, hands, affines = zip(*found, strict=True)
-        return picture_batch(np.stack(crops)), self.truth_of(hands, affines)
+        return image_batch(np.stack(crops)), self.truth_of(hands, affines)
 
     def _crop(self, number: int) -> tuple[np.ndarray, AnnotatedHand, FloatArray]:
-        """The crop of a sample, or of the next one whose picture can be used, its hand and its affine."""
+        """The crop of a sample, or of the next one whose image can be used, its hand and its affine."""
         for tried in range(MOST_BAD_IN_A_ROW):
             other = int(self.rows[(number + tried) % len(self)])
-            picture = self.pictures.read(other)
-            if picture is None:
+            image = self.images.read(other)
+            if image is None:
                 continue
             hand = self.dataset.hand(other)
             affine = self._affine(other, hand)
-            return cut_out(picture, affine), hand, affine
+            return cut_out(image, affine), hand, affine
         raise HandvizError(
-            f"{MOST_BAD_IN_A_ROW} pictures in a row cannot be used, the last because {self.pictures.bad[other]}: "
+            f"{MOST_BAD_IN_A_ROW} images in a row cannot be used, the last because {self.images.bad[other]}: "
             f"python -m handviz doctor --dataset {self.dataset.name} tells what is missing"
         )
 
@@ -155,7 +155,7 @@ def joined_truths(parts: Sequence[Truth]) -> Truth:
 class JoinedSamples:
     """One part after the other."""
 
-    parts: tuple[DatasetSamples | PictureSamples, ...]
+    parts: tuple[DatasetSamples | ImageSamples, ...]
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -170,23 +170,23 @@ class JoinedSamples:
         return replace(self, parts=tuple(_part_at_step(part, step) for part in self.parts))
 
     def batch(self, ids: Tensor) -> tuple[Tensor, Truth]:
-        """Pictures (B, 3, 224, 224) in [0, 1], and their truth, in the order of ``ids``."""
-        places, pictures, truths, first = [], [], [], 0
+        """Images (B, 3, 224, 224) in [0, 1], and their truth, in the order of ``ids``."""
+        places, images, truths, first = [], [], [], 0
         for part in self.parts:
             own = torch.nonzero((ids >= first) & (ids < first + len(part)))[:, 0]
             if len(own):
                 given, truth = part.batch(ids[own] - first)
                 places.append(own)
-                pictures.append(given)
+                images.append(given)
                 truths.append(truth)
             first += len(part)
         order = torch.argsort(torch.cat(places))
-        # Channels last, as picture_batch has it.
-        given = torch.cat(pictures)[order].contiguous(memory_format=torch.channels_last)
+        # Channels last, as image_batch has it.
+        given = torch.cat(images)[order].contiguous(memory_format=torch.channels_last)
         return given, take(joined_truths(truths), order)
 
 
-def _part_at_step(part: DatasetSamples | PictureSamples, step: int) -> DatasetSamples | PictureSamples:
+def _part_at_step(part: DatasetSamples | ImageSamples, step: int) -> DatasetSamples | ImageSamples:
     return part.at_step(step) if isinstance(part, DatasetSamples) else part
 
 
@@ -201,24 +201,24 @@ def load_samples(
     limit: int | None,
     drawing: Drawing,
     *,
-    bad_pictures: BadPictures = "stop",
+    bad_images: BadImages = "stop",
 ) -> Samples:
-    """Pictures of rendered folders and of datasets, all or the first ``limit``."""
-    parts: list[DatasetSamples | PictureSamples] = []
+    """Images of rendered folders and of datasets, all or the first ``limit``."""
+    parts: list[DatasetSamples | ImageSamples] = []
     for is_spec, group in groupby(sources, is_dataset_spec):
         for some in [[source] for source in group] if is_spec else [list(group)]:
             left = None if limit is None else limit - sum(map(len, parts))
             if left == 0:
                 break
             if is_spec:
-                parts.append(load_dataset(some[0], template, left, drawing, bad_pictures=bad_pictures))
+                parts.append(load_dataset(some[0], template, left, drawing, bad_images=bad_images))
             else:
-                parts.append(load_pictures([Path(folder) for folder in some], template, left))
+                parts.append(load_images([Path(folder) for folder in some], template, left))
     return parts[0] if len(parts) == 1 else JoinedSamples(tuple(parts))
 
 
 def load_dataset(
-    spec: Path | str, template: HandTemplate, limit: int | None, drawing: Drawing, *, bad_pictures: BadPictures = "stop"
+    spec: Path | str, template: HandTemplate, limit: int | None, drawing: Drawing, *, bad_images: BadImages = "stop"
 ) -> DatasetSamples:
     """The hands of a split: the first ``limit`` to train on, as many from all over it to watch or evaluate."""
     # Batches have threads of their own.
@@ -228,12 +228,12 @@ def load_dataset(
     if count == 0:
         raise HandvizError(f"{spec} holds no hand that can be used: python -m handviz doctor --dataset {dataset.name}")
     spread = np.arange(count) if drawing.seed is not None else np.linspace(0, len(dataset) - 1, count).astype(np.intp)
-    return DatasetSamples(UsablePictures(dataset, bad_pictures), template, spread, drawing)
+    return DatasetSamples(UsableImages(dataset, bad_images), template, spread, drawing)
 
 
 def rendered_folders(sources: Sequence[Path | str]) -> tuple[Path, ...]:
     """The sources as folders of rendered hands; HandvizError if one is a dataset."""
     for source in sources:
         if is_dataset_spec(source):
-            raise HandvizError(f"{source} is not cached: add --end-to-end, which trains on the pictures themselves")
+            raise HandvizError(f"{source} is not cached: add --end-to-end, which trains on the images themselves")
     return tuple(Path(source) for source in sources)

@@ -1,4 +1,4 @@
-"""What a batch of training starts from, cached or pictures, and its truth: the one place where the two modes differ."""
+"""What a batch of training starts from, cached or images, and its truth: the one place where the two modes differ."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from handviz.core.files import read_arrays
 from handviz.core.units import CENTIMETRES_PER_METRE
 from handviz.data.synthetic.dataset import REMEDY, check_hand_model, decode, jpeg_parts, read_labels, shard_numbers
-from handviz.data.synthetic.generator import pictures_file
+from handviz.data.synthetic.generator import images_file
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.evidence import Evidence
@@ -24,9 +24,9 @@ from handviz.models.amvur.model import Cached, HandModel, ModelOutput
 CROP_LABELS = ("rotation", "scale", "translation", "keypoints_crop")
 TRUTH_LABELS = ("pose", "shape", *CROP_LABELS)
 DECODERS = 8
-"""Threads that decode pictures; OpenCV lets go of the interpreter meanwhile."""
+"""Threads that decode images; OpenCV lets go of the interpreter meanwhile."""
 Given = Tensor | Cached | Evidence
-"""Pictures (B, 3, 224, 224), what was cached of them, or what the heads see of them."""
+"""Images (B, 3, 224, 224), what was cached of them, or what the heads see of them."""
 
 
 class Samples(Protocol):
@@ -69,10 +69,10 @@ def take(truth: Truth, ids: Tensor) -> Truth:
     return Truth(*(getattr(truth, field.name)[ids] for field in fields(truth)))
 
 
-def picture_batch(pictures: np.ndarray) -> Tensor:
+def image_batch(images: np.ndarray) -> Tensor:
     """uint8 (N, 224, 224, 3) -> float (N, 3, 224, 224) in [0, 1], channels last in memory."""
     # PyTorch warns of arrays that must not be written, although nothing writes here.
-    own = pictures if pictures.flags.writeable else pictures.copy()
+    own = images if images.flags.writeable else images.copy()
     return torch.from_numpy(own).permute(0, 3, 1, 2).float().div_(255.0)
 
 
@@ -133,32 +133,32 @@ def joined_truth(labels: Sequence[dict[str, np.ndarray]], count: int, template: 
 
 
 @dataclass(frozen=True, eq=False)
-class PictureSamples:
+class ImageSamples:
     """A dataset as JPEG bytes in memory, decoded batch by batch."""
 
-    pictures: list[tuple[np.ndarray, Path]]
+    images: list[tuple[np.ndarray, Path]]
     """JPEG bytes, and the file that they come from"""
     truth: Truth
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def batch(self, ids: Tensor) -> tuple[Tensor, Truth]:
-        """Pictures (B, 3, 224, 224) in [0, 1], and their truth."""
-        parts, paths = zip(*(self.pictures[row] for row in ids.tolist()), strict=True)
+        """Images (B, 3, 224, 224) in [0, 1], and their truth."""
+        parts, paths = zip(*(self.images[row] for row in ids.tolist()), strict=True)
         with ThreadPoolExecutor(DECODERS) as pool:
             decoded = np.stack(list(pool.map(decode, parts, paths)))
-        return picture_batch(decoded), take(self.truth, ids)
+        return image_batch(decoded), take(self.truth, ids)
 
 
-def load_pictures(directories: Sequence[Path], template: HandTemplate, limit: int | None = None) -> PictureSamples:
-    """All pictures of the folders, or the first ``limit``, undecoded."""
-    pictures: list[tuple[np.ndarray, Path]] = []
+def load_images(directories: Sequence[Path], template: HandTemplate, limit: int | None = None) -> ImageSamples:
+    """All images of the folders, or the first ``limit``, undecoded."""
+    images: list[tuple[np.ndarray, Path]] = []
     places, labels = needed_shards(directories, limit, template)
     for (directory, shard), known in zip(places, labels, strict=True):
-        path = pictures_file(directory, shard)
+        path = images_file(directory, shard)
         columns = read_arrays(path, REMEDY, ("jpeg", "jpeg_end"))
         parts = jpeg_parts(columns["jpeg"], columns["jpeg_end"], path, len(known["scale"]))
-        pictures += [(part, path) for part in parts]
-    pictures = pictures[:limit]
-    return PictureSamples(pictures, joined_truth(labels, len(pictures), template))
+        images += [(part, path) for part in parts]
+    images = images[:limit]
+    return ImageSamples(images, joined_truth(labels, len(images), template))

@@ -1,7 +1,7 @@
 """Training of the texture net (paper, Algorithm 4): hand, camera and the backbone's first blocks are given.
 
-Two truths at once: the picture itself, at pixels that the mesh covers and the mask calls hand (equation 12), and the
-known colours of all vertices, also of those that no picture could tell about.
+Two truths at once: the image itself, at pixels that the mesh covers and the mask calls hand (equation 12), and the
+known colours of all vertices, also of those that no image could tell about.
 """
 
 import json
@@ -62,17 +62,17 @@ class TextureTrainConfig(RunConfig):
 
 
 def at_pixels(colours: Tensor, batch: TextureBatch, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Colours (B, V, 3) drawn at the batch's pixels (B, P, 3), the picture there, and whether there is a pixel
+    """Colours (B, V, 3) drawn at the batch's pixels (B, P, 3), the image there, and whether there is a pixel
     (B, P): equation 12, at some of the pixels."""
     rows = torch.arange(len(colours), device=colours.device)[:, None, None]
     corners = faces[batch.triangle.clamp(min=0)]
     place = torch.stack([batch.pixel % CROP_SIZE, batch.pixel // CROP_SIZE], dim=2)
     weights = barycentrics(batch.points[rows, corners][..., :2], (place + 0.5) / (CROP_SIZE / 2) - 1)
     drawn = (weights[..., None] * colours[rows, corners]).sum(2)
-    picture = batch.image.flatten(2).transpose(1, 2)[rows[..., 0], batch.pixel]
-    # Black is the end of the picture; it tells nothing of the hand.
-    is_shown = picture.amax(-1) > DARKEST_SHOWN
-    return drawn, picture, (batch.triangle >= 0) & is_shown
+    image = batch.image.flatten(2).transpose(1, 2)[rows[..., 0], batch.pixel]
+    # Black is the end of the image; it tells nothing of the hand.
+    is_shown = image.amax(-1) > DARKEST_SHOWN
+    return drawn, image, (batch.triangle >= 0) & is_shown
 
 
 def colour_error(found: Tensor, true: Tensor) -> Tensor:
@@ -89,10 +89,10 @@ def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
 
 def texture_terms(output: TextureOutput, batch: TextureBatch, faces: Tensor, config: TextureLoss) -> dict[str, Tensor]:
     """Every weighted term by name."""
-    drawn, picture, is_there = at_pixels(output.rgb, batch, faces)
+    drawn, image, is_there = at_pixels(output.rgb, batch, faces)
     lit = colour_error(output.rgb, batch.lit)
     terms = {
-        "photometric": config.photometric * weighted_mean(colour_error(drawn, picture), is_there.float()),
+        "photometric": config.photometric * weighted_mean(colour_error(drawn, image), is_there.float()),
         "lit_seen": config.lit_seen * weighted_mean(lit, batch.seen),
         "lit_hidden": config.lit_hidden * weighted_mean(lit, 1 - batch.seen),
         "even": config.even * colour_error(output.even, batch.even).mean(),
@@ -167,14 +167,14 @@ class TextureTask(RunTask):
         assert self.validation is not None
         batch = self.validation.batch(ids)
         output = self._output(batch)
-        drawn, picture, is_there = at_pixels(output.rgb.clamp(0, 1), batch, self.faces)
+        drawn, image, is_there = at_pixels(output.rgb.clamp(0, 1), batch, self.faces)
 
         def squared(one: Tensor, other: Tensor, where: Tensor) -> float:
             return float(weighted_mean((one.clamp(0, 1) - other).square().mean(-1), where))
 
         right = (output.seen_logit > 0) == (batch.seen > 0)
         return {
-            "psnr_pixels": squared(drawn, picture, is_there.float()),
+            "psnr_pixels": squared(drawn, image, is_there.float()),
             "psnr_lit_hidden": squared(output.rgb, batch.lit, 1 - batch.seen),
             "psnr_even_seen": squared(output.even, batch.even, batch.seen),
             "psnr_even_hidden": squared(output.even, batch.even, 1 - batch.seen),

@@ -20,12 +20,12 @@ from handviz.core.files import read_arrays, write_arrays
 from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.core.visibility import DEPTH_TOLERANCE, self_visible
 from handviz.data.synthetic.dataset import REMEDY, bits, decode, jpeg_parts
-from handviz.data.synthetic.generator import pictures_file
+from handviz.data.synthetic.generator import images_file
 from handviz.hand_models.skinning import vertices_from_keypoint_moves
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.losses import in_crop
 from handviz.models.texture.rasterise import NOTHING, nearest_triangles
-from handviz.training.samples import DECODERS, needed_shards, picture_batch, truth_from_labels
+from handviz.training.samples import DECODERS, image_batch, needed_shards, truth_from_labels
 
 logger = logging.getLogger(__name__)
 PIXELS = 256
@@ -35,7 +35,7 @@ LARGEST_MOVE, SHIFT, LOG_SCALE = 0.05, 0.015, 0.02
 RASTER_BATCH = 32
 OF_COLOURS = "was rendered before vertices had colours: run the same synthesize again, it renders it anew"
 DARKEST_SHOWN = 4 / 255
-"""Pixels without a brighter channel are the end of the picture; they tell nothing of the hand."""
+"""Pixels without a brighter channel are the end of the image; they tell nothing of the hand."""
 
 
 class TextureBatch(NamedTuple):
@@ -48,7 +48,7 @@ class TextureBatch(NamedTuple):
     is_open: Tensor
     """(B, V) 1 where the mesh hides no vertex by itself"""
     seen: Tensor
-    """(B, V) 1 where the picture shows the vertex, at the place where the mesh has it"""
+    """(B, V) 1 where the image shows the vertex, at the place where the mesh has it"""
     lit: Tensor
     """(B, V, 3) sRGB"""
     even: Tensor
@@ -89,7 +89,7 @@ def front_triangles(points: FloatArray, faces: Tensor) -> Tensor:
 
 
 def shown_at(points: FloatArray, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(N, V) whether the picture shows the hand, by masks (N, 224, 224), where points (N, V, 3) lie."""
+    """(N, V) whether the image shows the hand, by masks (N, 224, 224), where points (N, V, 3) lie."""
     cells = np.floor((points[..., :2] + 1) * (CROP_SIZE / 2)).astype(int)
     inside = ((cells >= 0) & (cells < CROP_SIZE)).all(axis=2)
     x, y = np.clip(cells, 0, CROP_SIZE - 1).transpose(2, 0, 1)
@@ -106,7 +106,7 @@ class _Preparation:
 
     def prepare(self, directory: Path, shard: int, labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Points, visibility and pixels of a shard."""
-        path, count = pictures_file(directory, shard), len(labels["scale"])
+        path, count = images_file(directory, shard), len(labels["scale"])
         columns = read_arrays(path, REMEDY, ("mask_bits", "visible"))
         visible = bits(columns, "visible", path, (count, self.template.vertex_count))
         mask = bits(columns, "mask_bits", path, (count, CROP_SIZE * CROP_SIZE)).reshape(count, CROP_SIZE, CROP_SIZE)
@@ -160,21 +160,21 @@ def _prepared(
 
 @dataclass(frozen=True, eq=False)
 class TextureSamples:
-    """A dataset in memory: pictures as JPEG, everything else as small numbers."""
+    """A dataset in memory: images as JPEG, everything else as small numbers."""
 
-    pictures: list[tuple[np.ndarray, Path]]
+    images: list[tuple[np.ndarray, Path]]
     columns: dict[str, np.ndarray]
     """``points`` (N, V, 3) float16, ``is_open`` and ``seen`` packed bits, ``pixel`` and ``triangle`` (N, P),
     ``vertex_lit`` and ``vertex_even`` (N, V, 3) uint8"""
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def images(self, ids: Tensor) -> Tensor:
-        """Pictures of some samples (B, 3, 224, 224)."""
-        parts, paths = zip(*(self.pictures[row] for row in ids.tolist()), strict=True)
+        """Images of some samples (B, 3, 224, 224)."""
+        parts, paths = zip(*(self.images[row] for row in ids.tolist()), strict=True)
         with ThreadPoolExecutor(DECODERS) as pool:
-            return picture_batch(np.stack(list(pool.map(decode, parts, paths)))).contiguous()
+            return image_batch(np.stack(list(pool.map(decode, parts, paths)))).contiguous()
 
     def batch(self, ids: Tensor) -> TextureBatch:
         """Some samples as tensors."""
@@ -199,19 +199,19 @@ def load_texture_samples(
 ) -> TextureSamples:
     """All samples of the folders, or the first ``limit``; prepares what is not prepared yet."""
     preparation = _Preparation(template)
-    pictures: list[tuple[np.ndarray, Path]] = []
+    images: list[tuple[np.ndarray, Path]] = []
     columns: dict[str, list[np.ndarray]] = {}
     places, labels = needed_shards(directories, limit, template)
     for (directory, shard), known in tqdm(zip(places, labels, strict=True), total=len(places), desc="meshes"):
-        path = pictures_file(directory, shard)
+        path = images_file(directory, shard)
         found = read_arrays(path, REMEDY)
         if "vertex_lit" not in found or "vertex_even" not in found:
             raise HandvizError(f"{path} {OF_COLOURS}")
         parts = jpeg_parts(found["jpeg"], found["jpeg_end"], path, len(known["scale"]))
-        pictures += [(part, path) for part in parts]
+        images += [(part, path) for part in parts]
         own = _prepared(directory, shard, preparation, known)
         own |= {name: found[name] for name in ("vertex_lit", "vertex_even")}
         for name, values in own.items():
             columns.setdefault(name, []).append(values)
     joined = {name: np.concatenate(parts)[:limit] for name, parts in columns.items()}
-    return TextureSamples(pictures[:limit], joined)
+    return TextureSamples(images[:limit], joined)

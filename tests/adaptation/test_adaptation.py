@@ -73,9 +73,9 @@ def adaptation(model: HandModel, lessons: Lessons, config: AdaptConfig) -> Adapt
     return Adaptation(model, lessons, config, watched)
 
 
-def coarse_maps(model: object, pictures: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+def coarse_maps(model: object, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """In place of the backbone's first blocks, which take most of the time."""
-    small = torch.from_numpy(pictures[:, 8::16, 8::16, :1]).permute(0, 3, 1, 2) / 255
+    small = torch.from_numpy(images[:, 8::16, 8::16, :1]).permute(0, 3, 1, 2) / 255
     return small.expand(-1, 112, -1, -1).half(), small[:, 0].flatten(1)[:, :128].float()
 
 
@@ -141,11 +141,11 @@ def test_the_teacher_is_the_mean_over_cuts_and_neighbours(small: Exported) -> No
     np.testing.assert_allclose(found.numpy(), wanted, atol=1e-5)
 
 
-def test_the_lens_in_a_crop_is_what_the_picture_was_squeezed_by() -> None:
+def test_the_camera_model_in_a_crop_is_what_the_image_was_squeezed_by() -> None:
     rng = np.random.default_rng(2)
     affines = rng.normal(size=(4, 2, 3))
     lens = lens_in_crop(affines, 0.7)
-    steps_px = rng.normal(size=(5, 2))  # in pictures of square pixels
+    steps_px = rng.normal(size=(5, 2))  # in images of square pixels
     for affine, one in zip(affines, lens, strict=True):
         squeezed = steps_px * [1, 0.7] / np.sqrt(0.7)
         np.testing.assert_allclose(squeezed @ affine[:, :2].T, steps_px @ affine[:, :2].T @ one.T, atol=1e-12)
@@ -158,7 +158,7 @@ def test_parts_are_blocks_of_neighbours_and_together_all() -> None:
     assert sorted(together) == list(range(100))
     assert all(np.sum(np.diff(rows) > 1) <= 6 for rows in (parts.fit, parts.watch, parts.held_out))
     assert len(parts.held_out) == pytest.approx(25, abs=3)
-    with pytest.raises(HandvizError, match="found in 47 pictures; at least 48 are needed"):
+    with pytest.raises(HandvizError, match="found in 47 images; at least 48 are needed"):
         parted(47)
 
 
@@ -196,7 +196,7 @@ def test_cuts_are_those_of_the_program_and_keypoints_follow(clip: ClipCrops) -> 
     assert np.abs(higher.keypoints).mean() == pytest.approx(np.abs(found.keypoints).mean(), rel=0.2)
 
 
-def test_a_wide_cut_gives_nearly_the_crop_of_the_picture(clip: ClipCrops) -> None:
+def test_a_wide_cut_gives_nearly_the_crop_of_the_image(clip: ClipCrops) -> None:
     again = cuts_of(clip, height_share=1.0000001)
     difference = again.crops.astype(float) - cuts_of(clip).crops
     assert np.abs(difference).mean() < 2.0
@@ -249,7 +249,7 @@ def test_a_clip_without_hands_says_how_many_are_needed() -> None:
     black: Iterator[Frame] = (Frame(number, np.zeros((120, 160, 3), np.uint8), 0.0) for number in range(3))
     hands = crops_of_frames(black, follows=True, side="detected", total=3)
     assert len(hands) == 0
-    with pytest.raises(HandvizError, match="found in 0 pictures; at least 48 are needed"):
+    with pytest.raises(HandvizError, match="found in 0 images; at least 48 are needed"):
         parted(len(hands))
 
 

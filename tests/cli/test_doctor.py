@@ -92,7 +92,7 @@ def test_a_probe_says_in_one_line_what_failed(monkeypatch: pytest.MonkeyPatch, c
     assert capsys.readouterr().err == "the driver is missing\n"
 
 
-def test_without_a_display_pictures_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_display_images_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setattr("sys.platform", "linux")

@@ -29,15 +29,15 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def reconstruct(tmp_path: Path, networks: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, Path]]:
-    """Run the command on one picture, with this folder's network; returns its status and the output folder."""
+    """Run the command on one image, with this folder's network; returns its status and the output folder."""
     monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
     monkeypatch.setattr(choice, "MANO_FOLDER", tmp_path / "nothing")
-    picture = tmp_path / "hand.png"
-    Image.new("RGB", (320, 240), (90, 90, 90)).save(picture)
+    image = tmp_path / "hand.png"
+    Image.new("RGB", (320, 240), (90, 90, 90)).save(image)
 
     def run(model: str, *options: str) -> tuple[int, Path]:
         out = tmp_path / f"out_{model}"
-        arguments = ["reconstruct", str(picture), "--out", str(out), "--no-overlays"]
+        arguments = ["reconstruct", str(image), "--out", str(out), "--no-overlays"]
         return main([*arguments, "--model-dir", str(networks / model), *options]), out
 
     return run

@@ -1,4 +1,4 @@
-"""``handviz reconstruct`` on pictures, folders and clips, good and bad."""
+"""``handviz reconstruct`` on images, folders and clips, good and bad."""
 
 import dataclasses
 import json
@@ -62,7 +62,7 @@ def reconstruct(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two good pictures (one without a hand), and an unreadable one."""
+    """Two good images (one without a hand), and an unreadable one."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     Image.new("RGB", (320, 240), (90, 90, 90)).save(folder / "b.png")
@@ -94,7 +94,7 @@ def test_a_folder_with_everything_in_it(
     assert np.linalg.norm(mesh.vertices, axis=1).max() < 0.3
 
 
-def test_overlays_have_the_size_of_the_pictures(reconstruct: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+def test_overlays_have_the_size_of_the_images(reconstruct: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
     status, _ = reconstruct(folder, "--colour", "plain", "--mesh", "none", overlays=True)
     assert status == 0
     sizes = {path.name: read_image(path).shape for path in (tmp_path / "out" / "overlays").iterdir()}
@@ -207,8 +207,8 @@ def test_a_clip_that_breaks_off_is_named(
     clip = tmp_path / "cut.avi"
     writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (320, 240))
     noise = np.random.default_rng(0).integers(0, 256, (9, 240, 320, 3), dtype=np.uint8)
-    for picture in noise:
-        writer.write(picture)
+    for image in noise:
+        writer.write(image)
     writer.release()
     whole = clip.read_bytes()
     clip.write_bytes(whole[: len(whole) // 2])

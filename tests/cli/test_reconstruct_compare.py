@@ -1,4 +1,4 @@
-"""``handviz reconstruct --compare``: three variants of a picture, and how far they lie apart."""
+"""``handviz reconstruct --compare``: three variants of an image, and how far they lie apart."""
 
 import json
 from pathlib import Path
@@ -18,8 +18,8 @@ SIZES = {"prior": 0.8, "amvur": 1.0, "final": 1.2}
 
 
 @pytest.fixture
-def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A picture with a made-up hand, beside networks that answer hands of different size."""
+def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An image with a made-up hand, beside networks that answer hands of different size."""
     monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
     hand = constant_hand()
     for variant, size in SIZES.items():
@@ -29,20 +29,20 @@ def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "hand.png"
 
 
-def reconstruct(picture: Path, *options: str) -> int:
-    folder = picture.parent
-    return main(["reconstruct", str(picture), "--out", str(folder / "out"), "--model-dir", str(folder), *options])
+def reconstruct(image: Path, *options: str) -> int:
+    folder = image.parent
+    return main(["reconstruct", str(image), "--out", str(folder / "out"), "--model-dir", str(folder), *options])
 
 
-def test_distances_are_those_between_the_variants_own_meshes(picture: Path) -> None:
+def test_distances_are_those_between_the_variants_own_meshes(image: Path) -> None:
     meshes = {}
     for variant in VARIANTS:
-        assert reconstruct(picture, "--variant", variant, "--no-overlays") == 0
-        (mesh,) = (picture.parent / "out" / "meshes").iterdir()
+        assert reconstruct(image, "--variant", variant, "--no-overlays") == 0
+        (mesh,) = (image.parent / "out" / "meshes").iterdir()
         meshes[variant] = np.asarray(trimesh.load(mesh, process=False).vertices)
         mesh.unlink()
-    assert reconstruct(picture, "--compare", "--no-overlays") == 0
-    (entry,) = json.loads((picture.parent / "out" / "hands.json").read_text())
+    assert reconstruct(image, "--compare", "--no-overlays") == 0
+    (entry,) = json.loads((image.parent / "out" / "hands.json").read_text())
     (hand,) = entry["hands"]
     assert set(hand["distances_mm"]) == {"prior_amvur", "prior_final", "amvur_final"}
     for pair, numbers in hand["distances_mm"].items():
@@ -54,15 +54,15 @@ def test_distances_are_those_between_the_variants_own_meshes(picture: Path) -> N
         assert numbers["aligned_max"] < numbers["mean"] / 3, "almost only their size differs"
 
 
-def test_overlays_are_three_pictures_wide(picture: Path) -> None:
-    assert reconstruct(picture, "--compare", "--mesh", "none") == 0
-    overlay = np.asarray(Image.open(picture.parent / "out" / "overlays" / "hand.png")).astype(int)
+def test_overlays_are_three_images_wide(image: Path) -> None:
+    assert reconstruct(image, "--compare", "--mesh", "none") == 0
+    overlay = np.asarray(Image.open(image.parent / "out" / "overlays" / "hand.png")).astype(int)
     assert overlay.shape == (240, 3 * 320 + 4, 3)
     panes = [overlay[:, start : start + 320] for start in (0, 322, 644)]
     assert all((np.abs(pane - 90).max(axis=2) > 30).any() for pane in panes)
 
 
-def test_a_missing_variant_is_an_error_of_the_command(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (picture.parent / "handviz_amvur.onnx").unlink()
-    assert reconstruct(picture, "--compare") == 1
+def test_a_missing_variant_is_an_error_of_the_command(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (image.parent / "handviz_amvur.onnx").unlink()
+    assert reconstruct(image, "--compare") == 1
     assert "handviz_amvur.onnx is missing" in capsys.readouterr().err

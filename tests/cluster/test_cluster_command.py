@@ -131,7 +131,7 @@ def test_a_run_begun_by_shards_is_finished_joined_and_verified(
     assert command("cluster", "--no-join", "--verify", "3") == 0
     assert "5 images in 3 shards, 1 of them complete already" in caplog.text
     assert "5 of 5 images with 3 hands, 1 unreadable, in 3 of 3 shards" in caplog.text
-    assert "a.jpg: not a picture" in caplog.text
+    assert "a.jpg: not an image" in caplog.text
     assert "0 of 3 images that were done again got another entry" in caplog.text
     assert not (tmp_path / "cluster" / "hands.json").exists()
     assert command("cluster") == 0

@@ -14,7 +14,7 @@ from handviz.cluster.ray_run import RayOptions, run_on_ray
 from handviz.cluster.shards import Shard, ShardedRun, ShardResult, complete_shards, header_of, join
 from handviz.core.paths import PROJECT_ROOT
 from handviz.models import onnx_session
-from handviz.pipeline.image_request import PictureOrder
+from handviz.pipeline.image_request import ImageRequest
 from tests.cluster_fakes import KILLS_ONCE, KilledOnce
 from tests.fake_datasets.hands import tiny_hands
 
@@ -58,10 +58,10 @@ def test_two_workers_write_what_one_process_writes(tmp_path: Path, monkeypatch: 
     images = tmp_path / "images"
     images.mkdir()
     for number, hand in enumerate(tiny_hands(3, seed=3, size=(320, 240), sides=("right", "left"))):
-        Image.fromarray(hand.picture).save(images / f"{number}{'_' + KILLS_ONCE if number == 1 else ''}.png")
+        Image.fromarray(hand.image).save(images / f"{number}{'_' + KILLS_ONCE if number == 1 else ''}.png")
     (images / "broken.jpg").write_bytes(b"broken")
 
-    run = ShardedRun(images, tmp_path / "out", PictureOrder(), recursive=True, threads=1)
+    run = ShardedRun(images, tmp_path / "out", ImageRequest(), recursive=True, threads=1)
     header, todo = header_of(run), [Shard(number, 2) for number in (1, 2)]
     results = list(run_on_ray(run, todo, header, RayOptions(workers=2), KilledOnce))
     assert sorted(result.shard for result in results) == todo

@@ -31,7 +31,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.paths import PROJECT_ROOT
 from handviz.io.hands_json import write_report
 from handviz.pipeline import image_request
-from handviz.pipeline.image_request import PictureOrder, listed_images
+from handviz.pipeline.image_request import ImageRequest, listed_images
 from tests.cluster_fakes import MadeUpEntries
 from tests.tiny_network import write_all_networks
 
@@ -57,7 +57,7 @@ def new_run(tmp_path: Path, models: Path) -> Callable[..., ShardedRun]:
 
     def make(*images: str) -> ShardedRun:
         source = folder_of(tmp_path / "images", *(images or IMAGES))
-        return ShardedRun(source, tmp_path / "out", PictureOrder(models), recursive=True)
+        return ShardedRun(source, tmp_path / "out", ImageRequest(models), recursive=True)
 
     return make
 
@@ -159,7 +159,7 @@ def test_results_count_and_name(new_run: Callable[..., ShardedRun]) -> None:
     found = complete(run)
     assert [sum(getattr(result, name) for result in found) for name in ("images", "hands", "unreadable")] == [8, 7, 1]
     (error,) = [error for result in found for error in result.errors]
-    assert "broken.jpg: not a picture" in error
+    assert "broken.jpg: not an image" in error
 
 
 def test_complete_shards_are_done_again_only_without_resume(new_run: Callable[..., ShardedRun]) -> None:
@@ -299,7 +299,7 @@ def test_impossible_runs_are_refused(new_run: Callable[..., ShardedRun], tmp_pat
     with pytest.raises(HandvizError, match="no images"):
         header_of(run)
     with pytest.raises(HandvizError, match=r"handviz_final\.onnx cannot be read"):
-        header_of(dataclasses.replace(run, order=PictureOrder(tmp_path / "nowhere")))
+        header_of(dataclasses.replace(run, order=ImageRequest(tmp_path / "nowhere")))
     with pytest.raises(HandvizError, match=r"made of a folder, an image or a \.txt list"):
         header_of(dataclasses.replace(run, source=run.source / "clip.mp4"))
     with pytest.raises(HandvizError, match="cannot be the folder of the images itself"):
@@ -351,7 +351,7 @@ def test_many_images_need_no_more_memory_than_few(tmp_path: Path, models: Path) 
     def peak_bytes(count: int) -> int:
         source = tmp_path / f"{count}.txt"
         source.write_text("".join(f"{number:09d}.jpg\n" for number in range(count)))
-        run, shard = ShardedRun(source, tmp_path / str(count), PictureOrder(models)), Shard(1, 1)
+        run, shard = ShardedRun(source, tmp_path / str(count), ImageRequest(models)), Shard(1, 1)
         tracemalloc.start()
         header = header_of(run)
         assert header["images"] == count

@@ -1,4 +1,4 @@
-"""Lenses for pictures of any size, and their files, hostile ones too."""
+"""Lenses for images of any size, and their files, hostile ones too."""
 
 import json
 import math
@@ -50,7 +50,7 @@ def test_an_angle_spans_what_it_is_said_to_span(side: AngleSide, which: int, siz
 
 def test_opencv_finds_the_same_angles() -> None:
     horizontal, vertical, _, _, _ = cv2.calibrationMatrixValues(KNOWN.matrix, (1280, 720), 1.0, 1.0)
-    # OpenCV measures from the centre to both sides, ours are of a centred picture: nearly the same here.
+    # OpenCV measures from the centre to both sides, ours are of a centred image: nearly the same here.
     np.testing.assert_allclose(angles_deg(KNOWN, 1280, 720)[:2], (horizontal, vertical), atol=0.1)
 
 
@@ -60,7 +60,7 @@ def test_26_mm_is_a_telephone() -> None:
     )
 
 
-def test_a_measured_lens_scales_with_the_picture() -> None:
+def test_a_measured_camera_model_scales_with_the_image() -> None:
     camera = MEASURED.intrinsics_for(640, 360)
     np.testing.assert_allclose([*camera.focals_px, *camera.centre_px], [450, 455, 325, 175])
     assert camera.focal_std_share == 0.004
@@ -69,7 +69,7 @@ def test_a_measured_lens_scales_with_the_picture() -> None:
 
 
 def test_another_shape_is_the_middle_of_the_known_one_and_doubted() -> None:
-    """What was at a place of the 16:9 picture is at the place of the 4:3 picture that was cut out of its middle."""
+    """What was at a place of the 16:9 image is at the place of the 4:3 image that was cut out of its middle."""
     camera = MEASURED.intrinsics_for(640, 480)
     point = np.array([0.1, -0.05, 0.6])
     in_cut = (project_points(point, KNOWN) - [160, 0]) * 480 / 720
@@ -78,14 +78,14 @@ def test_another_shape_is_the_middle_of_the_known_one_and_doubted() -> None:
     assert "1280x720" in MEASURED.caveat_for(640, 480)
 
 
-def test_a_standing_picture_turns_the_lens() -> None:
+def test_a_standing_image_turns_the_camera_model() -> None:
     camera = MEASURED.intrinsics_for(720, 1280)
     np.testing.assert_allclose([*camera.focals_px, *camera.centre_px], [910, 900, 370, 650])
     assert MEASURED.caveat_for(720, 1280) == ""
 
 
 @pytest.mark.parametrize("turned_deg", [0, 90, 180, 270])
-def test_a_turned_picture_has_the_turned_lens(turned_deg: int) -> None:
+def test_a_turned_image_has_the_turned_camera_model(turned_deg: int) -> None:
     size = (720, 1280) if turned_deg % 180 else (1280, 720)
     assert MEASURED.intrinsics_of(*size, turned_deg) == rotated(KNOWN, turned_deg // 90, (1280, 720))
 

@@ -33,5 +33,5 @@ def held_after_freeing(mode: str) -> int:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc is Linux'")
-def test_freed_pictures_are_not_held() -> None:
+def test_freed_images_are_not_held() -> None:
     assert held_after_freeing("return") < 5_000_000 < held_after_freeing("as it is")

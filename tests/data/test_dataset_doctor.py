@@ -36,21 +36,21 @@ def test_every_split_is_counted_beside_the_official_count(download: Path, capsys
     assert examine(download) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines] == list(splits("freihand"))
-    assert lines[0] == "warn training           12 of 130,240 samples, 8 of 8 pictures opened (224 x 224)"
-    assert lines[-1] == "warn evaluation         3 of 3,960 samples, 3 of 3 pictures opened (224 x 224)"
+    assert lines[0] == "warn training           12 of 130,240 samples, 8 of 8 images opened (224 x 224)"
+    assert lines[-1] == "warn evaluation         3 of 3,960 samples, 3 of 3 images opened (224 x 224)"
 
 
-def test_bad_pictures_are_named_and_counted(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pictures = sorted((copy / "evaluation" / "rgb").iterdir())
-    pictures[0].write_bytes(pictures[0].read_bytes()[:900])
-    pictures[2].write_bytes(b"<html>")
-    assert examine(copy, "--pictures", "all") == 0
+def test_bad_images_are_named_and_counted(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = sorted((copy / "evaluation" / "rgb").iterdir())
+    images[0].write_bytes(images[0].read_bytes()[:900])
+    images[2].write_bytes(b"<html>")
+    assert examine(copy, "--images", "all") == 0
     said = capsys.readouterr().out
-    assert "3 of 3,960 samples, 1 of 3 pictures opened" in said
-    assert f"{pictures[0]} is cut off" in said
-    assert f"{pictures[2]} is not a picture" in said
+    assert "3 of 3,960 samples, 1 of 3 images opened" in said
+    assert f"{images[0]} is cut off" in said
+    assert f"{images[2]} is not an image" in said
     assert "download these files again, or train with --bad-pictures skip" in said
-    pictures[1].write_bytes(b"")
+    images[1].write_bytes(b"")
     assert examine(copy) == 1
     assert "FAIL evaluation" in capsys.readouterr().out
 
@@ -65,20 +65,20 @@ def test_what_is_not_there_is_said_once(copy: Path, capsys: pytest.CaptureFixtur
     assert examine(copy / "training") == 1
 
 
-def test_annotations_of_other_pictures_are_suspected(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_annotations_of_other_images_are_suspected(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = copy / "evaluation_K.json"
     cameras = [
         [[9 * fx, 0, cx], [0, 9 * fy, cy], one] for (fx, _, cx), (_, fy, cy), one in json.loads(path.read_text())
     ]
     path.write_text(json.dumps(cameras))
     assert examine(copy) == 0
-    assert "of the keypoints lie inside the pictures: pictures and annotations" in capsys.readouterr().out
+    assert "of the keypoints lie inside the images: images and annotations" in capsys.readouterr().out
 
 
 def test_wrong_options_are_said(download: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--dataset", "freihand"]) == 1
     assert main(["doctor", "--dataset", "freihnd", "--root", "x"]) == 1
-    assert examine(download, "--pictures", "none") == 1
+    assert examine(download, "--images", "none") == 1
     said = capsys.readouterr().err
     for sentence in (
         "--dataset NAME and --root DIR go together",

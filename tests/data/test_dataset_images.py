@@ -1,4 +1,4 @@
-"""Pictures of datasets: their stored pixels, or a sentence."""
+"""Images of datasets: their stored pixels, or a sentence."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from handviz.core.errors import ErrorCode
-from handviz.data.datasets.images import file_names, read_mask, read_picture
+from handviz.data.datasets.images import file_names, read_image, read_mask
 from tests.errors import raises
 
 
@@ -20,7 +20,7 @@ def pixels() -> np.ndarray:
 def test_colours_and_rows_are_pillows(tmp_path: Path, pixels: np.ndarray) -> None:
     path = tmp_path / "bild ä 手.png"
     Image.fromarray(pixels).save(path)
-    np.testing.assert_array_equal(read_picture(path, (6, 8)), pixels)
+    np.testing.assert_array_equal(read_image(path, (6, 8)), pixels)
     assert read_mask(path).shape == (8, 6)
 
 
@@ -29,23 +29,23 @@ def test_annotations_belong_to_the_stored_pixels(tmp_path: Path, pixels: np.ndar
     path, exif = tmp_path / "a.jpg", Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(pixels).save(path, exif=exif)
-    assert read_picture(path).shape == (8, 6, 3)
+    assert read_image(path).shape == (8, 6, 3)
 
 
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "is not a picture"),
-        (b"\x89PNG\r\n\x1a\n", "is not a picture"),
-        (b"\xff\xd8\xff\xd9", "is not a picture"),
-        (b"hello", "is not a picture"),
+        (b"", "is not an image"),
+        (b"\x89PNG\r\n\x1a\n", "is not an image"),
+        (b"\xff\xd8\xff\xd9", "is not an image"),
+        (b"hello", "is not an image"),
     ],
 )
 def test_other_files_are_named(tmp_path: Path, data: bytes, said: str) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(data)
     with raises(ErrorCode.FILE_DAMAGED, match=rf"a\.jpg {said}"):
-        read_picture(path)
+        read_image(path)
 
 
 def test_half_a_jpeg_is_refused(tmp_path: Path) -> None:
@@ -53,13 +53,13 @@ def test_half_a_jpeg_is_refused(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
     data, path = cv2.imencode(".jpg", noise)[1].tobytes(), tmp_path / "a.jpg"
     path.write_bytes(data + b"\0\0")
-    read_picture(path)
+    read_image(path)
     path.write_bytes(data[: len(data) // 2])
     with raises(ErrorCode.FILE_DAMAGED, match=r"a\.jpg is cut off"):
-        read_picture(path)
+        read_image(path)
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with raises(ErrorCode.FILE_UNREADABLE, match=r"a\.jpg cannot be read \(No such file"):
-        read_picture(tmp_path / "a.jpg")
+        read_image(tmp_path / "a.jpg")
     assert file_names(tmp_path / "nowhere") == frozenset()

@@ -44,8 +44,8 @@ def subject(root: Path, tmp_path: Path) -> Path:
 
 
 def label_files(hands: DexYcb) -> list[Path]:
-    pictures = [hands.hand(index).picture for index in range(len(hands))]
-    return [path.with_name(path.name.replace("color", "labels")).with_suffix(".npz") for path in pictures]
+    images = [hands.hand(index).image for index in range(len(hands))]
+    return [path.with_name(path.name.replace("color", "labels")).with_suffix(".npz") for path in images]
 
 
 def change_labels(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -86,12 +86,12 @@ def test_splits_are_those_of_the_toolkit() -> None:
     assert sizes["s2_train"] == (10, 6, 100)
     assert sizes["s3_train"] == (10, 8, 75)
     for setup in ("s0", "s1", "s2", "s3"):
-        pictures = [
+        images = [
             {(a, b, c) for a in of.subjects for b in of.serials for c in of.sequences}
             for name, of in SPLIT_OF.items()
             if name.startswith(setup)
         ]
-        assert sum(map(len, pictures)) == len(set.union(*pictures)) == 8000, f"{setup} has each camera's sequence once"
+        assert sum(map(len, images)) == len(set.union(*images)) == 8000, f"{setup} has each camera's sequence once"
 
 
 def test_splits_hold_what_was_written(root: Path) -> None:
@@ -103,7 +103,7 @@ def test_splits_hold_what_was_written(root: Path) -> None:
         assert {hands.hand(index).handedness for index in range(count)} == {"right", "left"}
         names = [hands.hand(index).name for index in range(count)]
         assert names == sorted(set(names)), "in the toolkit's order"
-        assert hands.picture(0).shape == (480, 640, 3)
+        assert hands.image(0).shape == (480, 640, 3)
 
 
 def test_every_split_has_a_hand(root: Path) -> None:
@@ -111,7 +111,7 @@ def test_every_split_has_a_hand(root: Path) -> None:
         assert len(open_split("dexycb", root, split)) > 0
 
 
-def test_hands_lie_where_the_picture_has_them(training: DexYcb) -> None:
+def test_hands_lie_where_the_image_has_them(training: DexYcb) -> None:
     """The mask stands in the label file; things in front of some hands cover them, so half of all hands counts."""
     hands, shares, mirrored = training, [], []
     for index, path in enumerate(label_files(training)):
@@ -160,7 +160,7 @@ def test_labels_of_both_sides_lie_on_the_joints(training: DexYcb) -> None:
     hands, template = training, stand_in_template()
     for index in range(len(hands)):
         hand = hands.hand(index)
-        labels = cut(hand, hands.picture(index), template).labels
+        labels = cut(hand, hands.image(index), template).labels
         knuckles = [0, 1, 5, 9, 13, 17]
         expected = points_in_crop(hand.keypoints_px[knuckles], labels["crop_from_image"])
         np.testing.assert_allclose(labels["keypoints_crop"][knuckles], expected, atol=0.08)
@@ -201,7 +201,7 @@ def test_labels_in_another_convention_are_seen(subject: Path, mistake: Callable[
 
 def test_a_camera_of_another_download_is_told(subject: Path) -> None:
     hands = open_split("dexycb", subject, "s0_val")
-    serial = hands.hand(0).picture.parent.name
+    serial = hands.hand(0).image.parent.name
     path = subject / "calibration" / "intrinsics" / f"{serial}_640x480.yml"
     camera = yaml.safe_load(path.read_text())
     camera["color"]["ppx"] += 20
@@ -235,7 +235,7 @@ def pickled(labels: dict[str, Any]) -> None:
         (lambda path: change_labels(path, pickled), "label damaged"),
         (lambda path: path.write_bytes(path.read_bytes()[:300]), "label damaged"),
         (lambda path: path.unlink(), "label missing"),
-        (lambda path: path.with_name("color_000000.jpg").unlink(), "picture missing"),
+        (lambda path: path.with_name("color_000000.jpg").unlink(), "image missing"),
     ],
 )
 def test_bad_labels_are_counted_and_named(subject: Path, change: Callable[[Path], Any], words: str) -> None:

@@ -66,7 +66,7 @@ def on_the_mask(dataset: FreiHand) -> float:
     return float(np.mean(shares))
 
 
-def test_splits_have_their_pictures(root: Path) -> None:
+def test_splits_have_their_images(root: Path) -> None:
     lengths = {split: len(open_split("freihand", root, split)) for split in SPLITS["freihand"]}
     assert lengths == {"training": 4 * COUNT, "evaluation": COUNT} | {
         f"training_{version}": COUNT for version in ("gs", "hom", "sample", "auto", "own")
@@ -186,7 +186,7 @@ def test_half_a_download_is_counted(own: Path) -> None:
         (own / "training" / "rgb" / f"{number:08d}.jpg").unlink()
     dataset = open_split("freihand", own, "training")
     assert len(dataset) == 4 * COUNT - 2
-    assert dataset.remarks == (f"2 pictures are missing, the first is {own / 'training' / 'rgb' / '00000001.jpg'}.",)
+    assert dataset.remarks == (f"2 images are missing, the first is {own / 'training' / 'rgb' / '00000001.jpg'}.",)
 
 
 def spoiled(value: float) -> Callable[[list], None]:
@@ -203,7 +203,7 @@ def test_unusable_annotations_are_left_out(own: Path, file: str, value: float) -
     dataset = open_split("freihand", own, "training")
     assert [dataset.hand(index).name for index in range(2)] == ["00000000", "00000002"]
     assert len(dataset) == 4 * (COUNT - 1)
-    assert dataset.remarks[0].startswith("4 pictures are left out, the first is")
+    assert dataset.remarks[0].startswith("4 images are left out, the first is")
 
 
 def test_millimetres_are_refused(own: Path) -> None:
@@ -244,29 +244,29 @@ def test_lists_of_different_length_are_refused(own: Path) -> None:
 
 
 def test_shortened_lists_are_refused(own: Path) -> None:
-    """The first 2 of 3 hands would give their annotations to pictures of other hands."""
+    """The first 2 of 3 hands would give their annotations to images of other hands."""
     for file in ("K", "xyz", "verts", "mano"):
         change(own / f"training_{file}.json", lambda hands: hands[:2])
     with raises(ErrorCode.FILES_DISAGREE):
         open_split("freihand", own, "training_hom")
 
 
-def test_pictures_that_cannot_be_used_are_named(own: Path) -> None:
+def test_images_that_cannot_be_used_are_named(own: Path) -> None:
     folder = own / "training" / "rgb"
     whole = (folder / "00000000.jpg").read_bytes()
     (folder / "00000000.jpg").write_bytes(whole[: len(whole) // 2])
     (folder / "00000001.jpg").write_bytes(b"")
     (folder / "00000002.jpg").write_bytes(cv2.imencode(".jpg", np.zeros((256, 256, 3), np.uint8))[1].tobytes())
     dataset = open_split("freihand", own, "training")
-    for index, said in enumerate(("is cut off", "is not a picture", "is 256 x 256 pixels and its camera")):
+    for index, said in enumerate(("is cut off", "is not an image", "is 256 x 256 pixels and its camera")):
         with raises(ErrorCode.FILES_DISAGREE, ErrorCode.FILE_DAMAGED, match=rf"0000000{index}.jpg {said}"):
-            dataset.picture(index)
+            dataset.image(index)
 
 
 def test_hands_stand_before_own_backgrounds(own: Path) -> None:
     for path in (own / "backgrounds").iterdir():
         path.unlink()
-    with raises(ErrorCode.EMPTY_INPUT, match="backgrounds has no pictures"):
+    with raises(ErrorCode.EMPTY_INPUT, match="backgrounds has no images"):
         open_split("freihand", own, "training_own")
     cv2.imwrite(str(own / "backgrounds" / "blue.png"), np.full((300, 500, 3), (250, 10, 20), np.uint8))
     dataset, screen = open_split("freihand", own, "training_own"), open_split("freihand", own, "training_gs")
@@ -275,8 +275,8 @@ def test_hands_stand_before_own_backgrounds(own: Path) -> None:
         mask = read_mask(own / "training" / "mask" / f"{index:08d}.jpg")
         inside = cv2.erode(mask, np.ones((9, 9), np.uint8)) > 250
         outside = cv2.dilate(mask, np.ones((9, 9), np.uint8)) < 5
-        np.testing.assert_array_equal(dataset.picture(index)[inside], screen.picture(index)[inside])
-        np.testing.assert_array_equal(dataset.picture(index)[outside], [[20, 10, 250]] * np.count_nonzero(outside))
+        np.testing.assert_array_equal(dataset.image(index)[inside], screen.image(index)[inside])
+        np.testing.assert_array_equal(dataset.image(index)[outside], [[20, 10, 250]] * np.count_nonzero(outside))
 
 
 def test_an_unknown_split_is_a_sentence(root: Path) -> None:

@@ -54,7 +54,7 @@ def in_camera(points_m: np.ndarray, camera_from_world: np.ndarray) -> np.ndarray
     return (np.c_[points_m, np.ones(len(points_m))] @ camera_from_world.T)[:, :3]
 
 
-def test_splits_have_their_pictures(root: Path) -> None:
+def test_splits_have_their_images(root: Path) -> None:
     lengths = {split: len(open_split("hanco", root, split)) for split in SPLITS["hanco"]}
     backgrounds = {f"train_{name}": 8 * COUNT for name in ("gs", "merged", "homo", "color_auto", "color_sample", "own")}
     checked = {"train_valid": 16 * (COUNT - 1), "test_valid": 8 * (COUNT - 1)}
@@ -72,7 +72,7 @@ def test_fitted_hands_stand_where_they_were_drawn(train: HanCo, moment: Moment) 
 def test_cut_hands_hang_on_the_fit_not_on_the_network(train: HanCo, moment: Moment) -> None:
     for index in (0, 3, 7):
         hand = train.hand(index)
-        labels = cut(hand, train.picture(index), stand_in_template()).labels
+        labels = cut(hand, train.image(index), stand_in_template()).labels
         wrist_m = in_camera(moment.wrist_m[None], moment.camera_from_world[index])[0]
         np.testing.assert_allclose(labels["wrist_camera_m"], wrist_m, atol=1e-6)
         rotation = moment.camera_from_world[index, :3, :3] @ moment.rotation.as_matrix()
@@ -120,7 +120,7 @@ def test_other_cameras_miss_the_mask(own: Path, train: HanCo, spoil: Callable[[d
 
 
 def on_the_mask_of_all(root: Path) -> float:
-    """As ``on_the_mask``, 0 if views are left out because their hand is nowhere in the picture."""
+    """As ``on_the_mask``, 0 if views are left out because their hand is nowhere in the image."""
     try:
         dataset = open_split("hanco", root, "train_gs")
     except HandvizError:
@@ -267,23 +267,23 @@ def test_other_content_is_left_out(own: Path, text: str) -> None:
     assert len(open_split("hanco", own, "train_gs")) == 8 * (COUNT - 1)
 
 
-def test_pictures_that_are_not_there_are_counted(own: Path) -> None:
+def test_images_that_are_not_there_are_counted(own: Path) -> None:
     (own / "rgb" / "0000" / "cam5" / "00000000.jpg").unlink()
     shutil.rmtree(own / "rgb_merged" / "0000" / "cam1")
     dataset = open_split("hanco", own, "train")
     assert len(dataset) == 16 * COUNT - 2
-    assert any(remark.startswith("2 samples left out, the picture is missing") for remark in dataset.remarks)
+    assert any(remark.startswith("2 samples left out, the image is missing") for remark in dataset.remarks)
     assert 5 not in [dataset.camera(view) for view in dataset.views(0)]
 
 
-def test_a_hand_outside_the_picture_is_left_out(own: Path) -> None:
+def test_a_hand_outside_the_image_is_left_out(own: Path) -> None:
     def look_away(calibration: dict) -> None:
         calibration["K"][6][0][2] += 1000
 
     change(own / "calib" / "0000" / "00000000.json", look_away)
     dataset = open_split("hanco", own, "train_gs")
     assert len(dataset) == 8 * COUNT - 1
-    assert any("outside the picture" in remark for remark in dataset.remarks)
+    assert any("outside the image" in remark for remark in dataset.remarks)
 
 
 def test_without_the_cameras_fit_the_wrist_holds_the_hand(own: Path, train: HanCo) -> None:

@@ -53,7 +53,7 @@ def test_both_splits_are_whole(root: Path) -> None:
         assert (len(hands), hands.name, hands.split, list(hands.remarks)) == (COUNT, "ho3d_v2", split, [])
         names = [hands.hand(index).name for index in range(COUNT)]
         assert names == (root / f"{split}.txt").read_text().split()
-        assert hands.picture(0).shape == (480, 640, 3)
+        assert hands.image(0).shape == (480, 640, 3)
         assert {hands.hand(index).handedness for index in range(COUNT)} == {"right"}
 
 
@@ -63,7 +63,7 @@ def test_values_are_those_that_were_rendered(root: Path, split: str) -> None:
     hands = open_split("ho3d_v2", root, split)
     for index, truth in enumerate(tiny.tiny_hands(COUNT, seed=seed, size=tiny.SIZE)):
         hand = hands.hand(index)
-        np.testing.assert_array_equal(hands.picture(index), truth.picture)
+        np.testing.assert_array_equal(hands.image(index), truth.image)
         np.testing.assert_allclose(hand.intrinsics.matrix, truth.intrinsics.matrix, atol=1e-3)
         assert hand.keypoints_m is not None
         np.testing.assert_allclose(
@@ -156,7 +156,7 @@ def text(meta: dict[str, Any]) -> None:
         (lambda root, line: meta_file(root, line).write_bytes(meta_file(root, line).read_bytes()[:99]), "damaged"),
         (lambda root, line: meta_file(root, line).write_bytes(b""), "damaged"),
         (lambda root, line: meta_file(root, line).unlink(), "annotation missing"),
-        (lambda root, line: picture_file(root, line).unlink(), "picture missing"),
+        (lambda root, line: image_file(root, line).unlink(), "image missing"),
     ],
 )
 def test_bad_annotations_are_counted_and_named(copy: Path, change: Callable[[Path, str], Any], words: str) -> None:
@@ -174,7 +174,7 @@ def meta_file(root: Path, line: str, split: str = "train") -> Path:
     return root / split / line.split("/")[0] / "meta" / f"{line.split('/')[1]}.pkl"
 
 
-def picture_file(root: Path, line: str, split: str = "train") -> Path:
+def image_file(root: Path, line: str, split: str = "train") -> Path:
     return root / split / line.split("/")[0] / "rgb" / f"{line.split('/')[1]}.png"
 
 
@@ -187,10 +187,10 @@ def test_a_frame_without_annotation_that_the_list_names_is_left_out(copy: Path) 
     assert "1 sample left out, not annotated" in hands.remarks[0]
 
 
-def test_a_left_out_picture_does_not_shift_the_ground_truth(copy: Path) -> None:
+def test_a_left_out_image_does_not_shift_the_ground_truth(copy: Path) -> None:
     whole = open_split("ho3d_v2", copy, "evaluation")
     expected = whole.hand(1).keypoints_m
-    picture_file(copy, first_line(copy, "evaluation"), "evaluation").unlink()
+    image_file(copy, first_line(copy, "evaluation"), "evaluation").unlink()
     rest = open_split("ho3d_v2", copy, "evaluation")
     assert len(rest) == COUNT - 1
     np.testing.assert_array_equal(rest.hand(0).keypoints_m, expected)
@@ -253,8 +253,8 @@ def test_evaluation_annotations_with_whole_hands_are_read_too(copy: Path) -> Non
     assert len(open_split("ho3d_v2", copy, "evaluation")) == COUNT
 
 
-def test_a_picture_of_another_size_is_named(copy: Path) -> None:
-    path = picture_file(copy, first_line(copy))
+def test_a_image_of_another_size_is_named(copy: Path) -> None:
+    path = image_file(copy, first_line(copy))
     cv2.imwrite(str(path), np.zeros((48, 64, 3), np.uint8))
     with raises(ErrorCode.FILES_DISAGREE, match=f"{path.name} is 64 x 48"):
-        open_split("ho3d_v2", copy, "train").picture(0)
+        open_split("ho3d_v2", copy, "train").image(0)

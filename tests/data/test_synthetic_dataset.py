@@ -13,7 +13,7 @@ from handviz.cli.synthesize import write_preview
 from handviz.core.errors import ErrorCode
 from handviz.data.synthetic import generator
 from handviz.data.synthetic.dataset import read_labels, read_shard, shard_numbers
-from handviz.data.synthetic.generator import labels_file, pictures_file
+from handviz.data.synthetic.generator import images_file, labels_file
 from tests.errors import raises
 
 
@@ -27,12 +27,12 @@ def test_an_empty_folder_says_how_to_fill_it(tmp_path):
         shard_numbers(tmp_path)
 
 
-@pytest.mark.parametrize("file_of", [labels_file, pictures_file])
+@pytest.mark.parametrize("file_of", [labels_file, images_file])
 def test_a_truncated_shard_is_named(copied, file_of):
     os.truncate(file_of(copied, 1), 1000)
     with raises(ErrorCode.FILE_DAMAGED, match=rf"{file_of(copied, 1).name} is damaged.*run synthesize again"):
         read_shard(copied, 1)
-    assert len(read_shard(copied, 0).pictures) == 16
+    assert len(read_shard(copied, 0).images) == 16
 
 
 def test_labels_that_are_missing_are_named(copied):
@@ -42,14 +42,14 @@ def test_labels_that_are_missing_are_named(copied):
 
 
 @pytest.mark.parametrize("picture", [np.zeros((10, 10, 3), np.uint8), None])
-def test_a_picture_that_is_none_is_named(copied, picture):
-    with np.load(pictures_file(copied, 0)) as archive:
+def test_a_image_that_is_none_is_named(copied, image):
+    with np.load(images_file(copied, 0)) as archive:
         arrays = dict(archive)
     first = arrays["jpeg_end"][0]
-    content = np.full(first, 7, np.uint8) if picture is None else generator.encode(picture, 90)
+    content = np.full(first, 7, np.uint8) if image is None else generator.encode(image, 90)
     arrays["jpeg"] = np.concatenate([content, arrays["jpeg"][first:]])
     arrays["jpeg_end"] += len(content) - first
-    np.savez(pictures_file(copied, 0), **arrays)
+    np.savez(images_file(copied, 0), **arrays)
     with raises(ErrorCode.FILE_DAMAGED):
         read_shard(copied, 0)
 
@@ -75,8 +75,8 @@ def rewritten(path, **changes):
         ("visible_alone", lambda bits: bits.astype(np.int64)),
     ],
 )
-def test_pictures_of_other_kinds_or_numbers_are_named(copied, name, change):
-    path = pictures_file(copied, 0)
+def test_images_of_other_kinds_or_numbers_are_named(copied, name, change):
+    path = images_file(copied, 0)
     with np.load(path) as archive:
         changed = change(archive[name])
     rewritten(path, **{name: changed})
@@ -84,7 +84,7 @@ def test_pictures_of_other_kinds_or_numbers_are_named(copied, name, change):
         ErrorCode.FILES_DISAGREE,
         ErrorCode.FILE_DAMAGED,
         ErrorCode.WRONG_SHAPE,
-        match=r"shard_00000_pictures.npz.*run synthesize again",
+        match=r"shard_00000_images.npz.*run synthesize again",
     ):
         read_shard(copied, 0)
 
@@ -117,14 +117,14 @@ def test_a_manifest_without_numbers_is_named(copied, wrong):
 
 def test_a_foreign_shard_is_named(copied):
     (copied / "shard_last_pictures.npz").write_bytes(b"")
-    with raises(ErrorCode.UNSUPPORTED_FORMAT, match=r"shard_last_pictures.npz is not a file of synthesize"):
+    with raises(ErrorCode.UNSUPPORTED_FORMAT, match=r"shard_last_images.npz is not a file of synthesize"):
         shard_numbers(copied)
 
 
-def test_the_preview_is_a_sheet_of_pictures_and_skeletons(tmp_path, rendered_hands):
+def test_the_preview_is_a_sheet_of_images_and_skeletons(tmp_path, rendered_hands):
     write_preview(rendered_hands, tmp_path / "new" / "sheet.png")
     sheet = cv2.imread(str(tmp_path / "new" / "sheet.png"))
     assert sheet.shape == (4 * 224, 8 * 224, 3)
-    np.testing.assert_array_equal(sheet[:224, :224, ::-1], read_shard(rendered_hands, 0).pictures[0])
+    np.testing.assert_array_equal(sheet[:224, :224, ::-1], read_shard(rendered_hands, 0).images[0])
     changed = (sheet[:224] != sheet[224:448]).any(axis=2).mean()
     assert 0.005 < changed < 0.2

@@ -8,7 +8,7 @@ import pytest
 from handviz.__main__ import main
 from handviz.core.errors import ErrorCode
 from handviz.data.synthetic.dataset import read_shard
-from handviz.data.synthetic.generator import Plan, labels_file, pictures_file, render
+from handviz.data.synthetic.generator import Plan, images_file, labels_file, render
 from tests.errors import raises
 
 pytestmark = pytest.mark.usefixtures("small_shards")
@@ -21,15 +21,15 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
     first, again, other = (labels_file(plan.directory, 0).read_bytes() for plan in plans)
     assert first == again
     assert first != other
-    pictures = [pictures_file(plan.directory, 0).read_bytes() for plan in plans]
-    assert pictures[0] == pictures[1] != pictures[2]
+    images = [images_file(plan.directory, 0).read_bytes() for plan in plans]
+    assert images[0] == images[1] != images[2]
 
 
 def test_only_what_is_missing_is_rendered_again(tmp_path):
     plan = Plan(tmp_path / "hands", 5, 10)
     assert list(render(plan, workers=1)) == [4, 4, 2]
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in plan.directory.glob("shard*")}
-    pictures_file(plan.directory, 1).unlink()
+    images_file(plan.directory, 1).unlink()
     assert list(render(plan, workers=1)) == [4, 2, 4]
     for path in plan.directory.glob("shard*"):
         content, changed_ns = before[path.name]
@@ -41,7 +41,7 @@ def test_only_what_is_missing_is_rendered_again(tmp_path):
 def test_more_samples_go_into_the_same_folder(tmp_path):
     assert list(render(Plan(tmp_path / "hands", 5, 2), workers=1)) == [2]
     assert list(render(Plan(tmp_path / "hands", 5, 6), workers=1)) == [4, 2]
-    assert len(read_shard(tmp_path / "hands", 0).pictures) == 4
+    assert len(read_shard(tmp_path / "hands", 0).images) == 4
 
 
 def test_damaged_labels_are_rendered_again(tmp_path, rendered_hands):
@@ -81,7 +81,7 @@ def test_the_command_renders_and_shows(tmp_path):
     folder, sheet = tmp_path / "hands", tmp_path / "sheet.png"
     arguments = ["synthesize", "--count", "4", "--seed", "3", "--workers", "1"]
     assert main([*arguments, "--out", str(folder), "--preview", str(sheet)]) == 0
-    assert len(read_shard(folder, 0).pictures) == 4
+    assert len(read_shard(folder, 0).images) == 4
     assert cv2.imread(str(sheet)).shape == (2 * 224, 8 * 224, 3)
 
 

@@ -58,7 +58,7 @@ def test_skin_covers_light_and_dark_and_nothing_leaves_the_range():
     assert brightness.max() > 10 * brightness.min()
     bank = backgrounds.BackgroundBank(2)
     for _ in range(30):
-        picture = bank.take(random)
-        assert picture.dtype == np.float32
-        assert 0 <= picture.min() <= picture.max() <= 1
-        assert develop.camera_faults(picture, random)[0].dtype == np.uint8
+        image = bank.take(random)
+        assert image.dtype == np.float32
+        assert 0 <= image.min() <= image.max() <= 1
+        assert develop.camera_faults(image, random)[0].dtype == np.uint8

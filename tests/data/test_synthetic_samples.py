@@ -1,4 +1,4 @@
-"""Rendered hands: what the labels say of a hand is what the picture shows."""
+"""Rendered hands: what the labels say of a hand is what the image shows."""
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from handviz.data.labels import weak_perspective
 from handviz.data.synthetic import generator, pose, sample
 from handviz.data.synthetic.arm import ArmPoser
 from handviz.data.synthetic.dataset import read_labels, read_shard, shard_numbers
-from handviz.data.synthetic.generator import pictures_file
+from handviz.data.synthetic.generator import images_file
 from handviz.data.synthetic.scene import SceneMaker
 from handviz.data.synthetic.scene import labels as scene_labels
 from handviz.data.synthetic.viewpoint import Camera, sample_camera
@@ -75,7 +75,7 @@ def test_every_sample_is_there_and_finite(rendered_hands, labels):
         "hidden_share": (32,),
     }
     assert all(np.isfinite(values).all() for values in labels.values())
-    assert read_shard(rendered_hands, 1).pictures.shape == (16, 224, 224, 3)
+    assert read_shard(rendered_hands, 1).images.shape == (16, 224, 224, 3)
     distances_m = np.linalg.norm(labels["wrist_camera_m"], axis=1)
     assert 0.15 < distances_m.min() < distances_m.max() < 1.15
 
@@ -144,13 +144,13 @@ def test_scale_and_translation_are_least_squares():
     np.testing.assert_allclose([scale, *translation], expected)
 
 
-# What the pictures show.
+# What the images show.
 
 
 def test_visible_keypoints_lie_on_the_drawn_hand(rendered_hands, labels, visible):
     masks = []
     for shard in (0, 1):
-        with np.load(pictures_file(rendered_hands, shard)) as archive:
+        with np.load(images_file(rendered_hands, shard)) as archive:
             masks += list(np.unpackbits(archive["mask_bits"], axis=1).reshape(-1, 224, 224))
     seen = visible @ load_open_hand().keypoint_regressor.T > 0.3
     hits = []
@@ -164,12 +164,12 @@ def test_visible_keypoints_lie_on_the_drawn_hand(rendered_hands, labels, visible
 
 
 def test_the_drawn_hand_is_brighter_or_darker_where_the_mask_says(rendered_hands):
-    """Pictures and masks belong together: their edges fall on each other."""
-    with np.load(pictures_file(rendered_hands, 0)) as archive:
+    """Images and masks belong together: their edges fall on each other."""
+    with np.load(images_file(rendered_hands, 0)) as archive:
         masks = np.unpackbits(archive["mask_bits"], axis=1).reshape(-1, 224, 224)
     contrast = []
-    for picture, mask in zip(read_shard(rendered_hands, 0).pictures, masks, strict=True):
-        smooth = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 2)
+    for image, mask in zip(read_shard(rendered_hands, 0).images, masks, strict=True):
+        smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 2)
         steps = np.abs(np.diff(smooth, axis=1)).sum(axis=2)
         border = np.diff(mask.astype(int), axis=1) != 0
         contrast.append(steps[border].mean() / steps.mean())
@@ -201,7 +201,7 @@ def only_the_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SceneMaker, "things", lambda *_, **__: [])
 
 
-def test_the_crop_is_black_where_the_picture_s_end_is_shown(monkeypatch: pytest.MonkeyPatch):
+def test_the_crop_is_black_where_the_image_s_end_is_shown(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sample, "BORDER_SHARE", 1.0)
     outside = 0
     for shown in generator.render_samples(np.random.default_rng(3), 12):
@@ -213,14 +213,14 @@ def test_the_crop_is_black_where_the_picture_s_end_is_shown(monkeypatch: pytest.
         beyond = ((image_px < -margin_px) | (image_px > np.array([width, height]) + margin_px)).any(axis=-1)
         if 0.01 < beyond.mean() < sample.BORDER_LARGEST - 0.05:
             outside += 1
-            assert shown.picture[beyond].max() == 0
-            assert shown.picture[~beyond].mean() > 25
+            assert shown.image[beyond].max() == 0
+            assert shown.image[~beyond].mean() > 25
         elif beyond.mean() > sample.BORDER_LARGEST + 0.05:
-            assert (shown.picture[beyond] > 0).mean() > 0.3
+            assert (shown.image[beyond] > 0).mean() > 0.3
     assert outside > 1
 
 
-def test_few_pictures_end_in_black():
+def test_few_images_end_in_black():
     random, cameras = np.random.default_rng(4), []
     for hand in ArmPoser().sample(random, 200):
         cameras.append(sample_camera(random, hand.keypoints_m))

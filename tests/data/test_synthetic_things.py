@@ -16,7 +16,7 @@ from handviz.data.synthetic.dataset import read_labels, shard_numbers
 from handviz.data.synthetic.generator import Plan, render
 from handviz.data.synthetic.scene import SceneMaker, hidden_share
 from handviz.rendering.studio import clip_from_camera, open_studio
-from handviz.rendering.studio_parts import OCCLUDER, TARGET, Lights, Material, StudioPicture, Surface, Textures
+from handviz.rendering.studio_parts import OCCLUDER, TARGET, Lights, Material, StudioImage, Surface, Textures
 from tests.errors import raises
 
 GREY = Material(*[(0.5, 0.5, 0.5)] * 5, mottle=0.0, gloss=0.0)
@@ -196,8 +196,8 @@ def test_a_thing_between_light_and_wall_casts_a_shadow(studio):
 def test_crevices_are_darker_than_open_skin():
     depth = np.full((448, 448), 0.5, np.float32)
     depth[:, 216:232] = 0.508
-    picture = StudioPicture(np.zeros((448, 448, 3), np.uint8), np.full((448, 448), 255, np.uint8), depth)
-    share = develop.crevices(picture, 900.0, 0.6)
+    image = StudioImage(np.zeros((448, 448, 3), np.uint8), np.full((448, 448), 255, np.uint8), depth)
+    share = develop.crevices(image, 900.0, 0.6)
     assert share[100, 112] < 0.75
     assert share[100, 30] == 1
 
@@ -206,15 +206,15 @@ def test_a_dark_hand_is_exposed_longer_than_a_bright_one():
     def gain(level: int) -> float:
         rgb = np.full((448, 448, 3), level, np.uint8)
         label = np.full((448, 448), 255, np.uint8)
-        picture = StudioPicture(rgb, label, np.ones((448, 448), np.float32))
-        return float(np.mean([develop.exposure(picture, np.random.default_rng(seed)) for seed in range(20)]))
+        image = StudioImage(rgb, label, np.ones((448, 448), np.float32))
+        return float(np.mean([develop.exposure(image, np.random.default_rng(seed)) for seed in range(20)]))
 
     assert gain(40) > 2 * gain(160)
 
 
 def test_hands_are_mostly_well_exposed():
     levels = [
-        cv2.cvtColor(one.picture, cv2.COLOR_RGB2GRAY)[one.mask > 0].mean()
+        cv2.cvtColor(one.image, cv2.COLOR_RGB2GRAY)[one.mask > 0].mean()
         for one in generator.render_samples(np.random.default_rng(12), 24)
         if one.mask.sum() > 500
     ]

@@ -45,9 +45,9 @@ def blob(width: int, height: int, centre_px: FloatArray, sigma_px: float) -> NDA
     return np.repeat((spot * 255).round().astype(np.uint8)[..., None], 3, axis=2)
 
 
-def centroid_px(picture: NDArray) -> FloatArray:
+def centroid_px(image: NDArray) -> FloatArray:
     """Where the light is, in pixels with centres at halves."""
-    weight = picture[..., 0].astype(np.float64)
+    weight = image[..., 0].astype(np.float64)
     y, x = np.mgrid[: weight.shape[0], : weight.shape[1]] + 0.5
     return np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
 
@@ -73,7 +73,7 @@ def test_pixels_come_back_to_a_tenth_of_a_pixel(handedness: Handedness, extent: 
 
 
 @pytest.mark.parametrize("handedness", HANDS)
-def test_large_pictures_are_reduced_to_the_same_place(handedness: Handedness) -> None:
+def test_large_images_are_reduced_to_the_same_place(handedness: Handedness) -> None:
     keypoints = flat_hand_px(centre=(1501.7, 1203.2), extent=1700.0, turn_rad=-0.4)
     affine = crop_from_image_affine(keypoints, handedness)
     assert math.sqrt(abs(np.linalg.det(affine[:, :2]))) < 0.1, "not the reduced path"
@@ -83,7 +83,7 @@ def test_large_pictures_are_reduced_to_the_same_place(handedness: Handedness) ->
         np.testing.assert_allclose(back, keypoint, atol=0.3)
 
 
-def test_large_pictures_do_not_alias() -> None:
+def test_large_images_do_not_alias() -> None:
     stripes = np.zeros((2400, 3000, 3), np.uint8)
     stripes[:, ::2] = 255
     keypoints = flat_hand_px(centre=(1500.0, 1200.0), extent=1000.0, turn_rad=0.3)
@@ -104,7 +104,7 @@ def test_the_crop_is_upright_holds_the_hand_and_looks_like_a_right_one(handednes
     assert (in_crop[4, 0] < in_crop[20, 0]) == (handedness == "right")
 
 
-def test_a_left_hand_gives_the_crop_of_its_mirrored_picture() -> None:
+def test_a_left_hand_gives_the_crop_of_its_mirrored_image() -> None:
     image = np.random.default_rng(0).integers(0, 255, (60, 80, 3)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
     keypoints = flat_hand_px(centre=(300.0, 220.0), extent=180.0, turn_rad=0.5)
     right = crop_hand(image, Detection("right", 1.0, keypoints))
@@ -127,7 +127,7 @@ def test_nothing_is_invented_beyond_the_edge() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 4000, 3), (4000, 1, 3)])
-def test_pictures_of_one_pixel_do_no_harm(shape: tuple[int, int, int]) -> None:
+def test_images_of_one_pixel_do_no_harm(shape: tuple[int, int, int]) -> None:
     keypoints = flat_hand_px(centre=(0.5, 0.5), extent=3000.0, turn_rad=0.0)
     crop = cut_out(np.zeros(shape, np.uint8), crop_from_image_affine(keypoints, "right"))
     assert crop.shape == (CROP_SIZE, CROP_SIZE, 3)

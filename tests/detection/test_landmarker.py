@@ -45,10 +45,10 @@ def test_the_persons_right_hand_is_called_right(shared_images: Path) -> None:
 @pytest.mark.parametrize("video", [True, False])
 def test_the_clips_right_hand_is_called_right_and_left_in_a_mirror(video: bool) -> None:
     source = open_source(str(CLIP_FILE))
-    picture = source.read()
+    rgb = source.read()
     source.close()
-    assert picture is not None
-    for image, name in ((picture.image, "right"), (picture.image[:, ::-1], "left")):
+    assert rgb is not None
+    for image, name in ((rgb.image, "right"), (rgb.image[:, ::-1], "left")):
         with HandLandmarker(video=video) as landmarker:
             assert [hand.handedness for hand in landmarker.detect(frame(image))] == [name]
 
@@ -72,7 +72,7 @@ def test_another_hand_somewhere_else_is_judged_anew() -> None:
     assert memory.settle([made_up_detection("left", x=300.0)])[0].handedness == "left"
 
 
-def test_close_ups_that_fill_the_picture_are_found(shared_images: Path) -> None:
+def test_close_ups_that_fill_the_image_are_found(shared_images: Path) -> None:
     paths = sorted(shared_images.glob("close_*.jpg"))
     assert paths
     with HandLandmarker(max_hands=4, video=False) as landmarker:
@@ -83,22 +83,22 @@ def test_close_ups_that_fill_the_picture_are_found(shared_images: Path) -> None:
 def test_a_close_up_of_the_clip_s_hand_is_found() -> None:
     """A twentieth of the hand is beyond every edge, as in the photographs, which not everybody has."""
     source = open_source(str(CLIP_FILE))
-    picture = source.read()
+    rgb = source.read()
     source.close()
-    assert picture is not None
+    assert rgb is not None
     with HandLandmarker(max_hands=4, video=False) as landmarker:
-        (whole,) = landmarker.detect(frame(picture.image))
+        (whole,) = landmarker.detect(frame(rgb.image))
         low, high = whole.keypoints_px.min(axis=0), whole.keypoints_px.max(axis=0)
         cut = 0.05 * (high - low)
         first, last = (low + cut).astype(int), (high - cut).astype(int)
-        (near,) = landmarker.detect(frame(picture.image[first[1] : last[1], first[0] : last[0]]))
+        (near,) = landmarker.detect(frame(rgb.image[first[1] : last[1], first[0] : last[0]]))
     apart_px = np.linalg.norm(near.keypoints_px + first - whole.keypoints_px, axis=1)
     assert apart_px.mean() < 0.05 * (high - low).max()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (7, 300), (8, 8), (300, 20)])
 @pytest.mark.parametrize("video", [True, False])
-def test_pictures_too_small_for_a_hand(size: tuple[int, int], video: bool) -> None:
+def test_images_too_small_for_a_hand(size: tuple[int, int], video: bool) -> None:
     with HandLandmarker(video=video) as landmarker:
         assert landmarker.detect(frame(np.full((*size, 3), 128, np.uint8))) == ()
 
@@ -148,30 +148,30 @@ def test_a_wheel_with_other_networks_is_refused(tmp_path: Path) -> None:
         members_of(path, ["absent"])
 
 
-def test_views_lead_back_to_the_picture() -> None:
+def test_views_lead_back_to_the_image() -> None:
     y, x = np.mgrid[0:400, 0:600]
-    picture = np.stack([x % 256, y % 256, x // 256 + 3 * (y // 256) + 1], axis=2).astype(np.uint8)
-    views = list(views_of(picture))
+    rgb = np.stack([x % 256, y % 256, x // 256 + 3 * (y // 256) + 1], axis=2).astype(np.uint8)
+    views = list(views_of(rgb))
     assert len(views) > 10
     for view in views:
-        height, width = view.picture.shape[:2]
+        height, width = view.rgb.shape[:2]
         pixels = np.array([(width * 0.4, height * 0.5), (width * 0.6, height * 0.4)]).astype(int)
         for column, row in pixels:
             back_x, back_y = apply_affine(view.image_from_view, np.array([column + 0.5, row + 0.5])) - 0.5
-            np.testing.assert_array_equal(view.picture[row, column], picture[round(back_y), round(back_x)])
+            np.testing.assert_array_equal(view.rgb[row, column], rgb[round(back_y), round(back_x)])
 
 
-def test_a_huge_picture_is_searched_reduced() -> None:
+def test_a_huge_image_is_searched_reduced() -> None:
     views = list(views_of(np.zeros((4000, 3000, 3), np.uint8)))
-    assert max(max(view.picture.shape) for view in views) < 4000
-    corner = apply_affine(views[0].image_from_view, np.array(views[0].picture.shape[1::-1]))
+    assert max(max(view.rgb.shape) for view in views) < 4000
+    corner = apply_affine(views[0].image_from_view, np.array(views[0].rgb.shape[1::-1]))
     np.testing.assert_allclose(corner, (3000, 4000))
 
 
 def test_stills_are_decided_by_vote() -> None:
     """Every view of a search shows a right hand, the first also a phantom, two of them call it left."""
-    picture = np.zeros((200, 200, 3), np.uint8)
-    views = list(views_of(picture))
+    rgb = np.zeros((200, 200, 3), np.uint8)
+    views = list(views_of(rgb))
     calls = iter(range(len(views)))
 
     def find(_: NDArray[np.uint8]) -> list[Detection]:
@@ -182,7 +182,7 @@ def test_stills_are_decided_by_vote() -> None:
         phantom = made_up_detection(size=40.0, x=170.0)
         return seen + ([phantom] if index == 0 else [])
 
-    (hand,) = search_still(picture, find, max_hands=5)
+    (hand,) = search_still(rgb, find, max_hands=5)
     assert hand.handedness == "right"
     assert hand.score == pytest.approx(0.9 * (len(views) - 2) / len(views))
     np.testing.assert_allclose(hand.keypoints_px, made_up_detection(x=60.0).keypoints_px, atol=1e-9)

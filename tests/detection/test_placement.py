@@ -1,4 +1,4 @@
-"""The pinhole camera against OpenCV's: projecting, placing a known hand, rotating and rescaling its picture."""
+"""The pinhole camera against OpenCV's: projecting, placing a known hand, rotating and rescaling its image."""
 
 import dataclasses
 
@@ -69,7 +69,7 @@ def test_nothing_is_placed_behind_the_camera() -> None:
 
 
 @pytest.mark.parametrize("turns", [-1, 0, 1, 2, 3, 5])
-def test_a_rotated_picture_has_a_rotated_camera(turns: int) -> None:
+def test_a_rotated_image_has_a_rotated_camera(turns: int) -> None:
     """A point is seen at the rotated pixel by the rotated camera, its axes turned about the line of sight."""
     image = np.zeros((SIZE[1], SIZE[0]))
     image[100, 200] = 1
@@ -80,7 +80,7 @@ def test_a_rotated_picture_has_a_rotated_camera(turns: int) -> None:
     np.testing.assert_allclose(project_points(seen, camera), [column + 0.5, row + 0.5], atol=1e-9)
 
 
-def test_a_rescaled_picture_has_a_rescaled_camera() -> None:
+def test_a_rescaled_image_has_a_rescaled_camera() -> None:
     moved = points() + AWAY_M
     camera = rescaled(CAMERA, 0.5, 0.75)
     np.testing.assert_allclose(project_points(moved, camera), project_points(moved, CAMERA) * [0.5, 0.75])
@@ -94,7 +94,7 @@ def test_a_projected_hand_keeps_to_its_camera() -> None:
     assert nearer.pixels_per_m > 1.5 * projected(hand).pixels_per_m
 
 
-def test_the_mesh_in_its_crop_lies_where_the_picture_shows_it() -> None:
+def test_the_mesh_in_its_crop_lies_where_the_image_shows_it() -> None:
     seen_px = np.random.default_rng(1).uniform(100, 300, (21, 2))
     crop = crop_hand(np.zeros((480, 640, 3), np.uint8), Detection("left", 0.9, seen_px))
     flat = np.concatenate([points(), points(30)])

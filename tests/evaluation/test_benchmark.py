@@ -31,7 +31,7 @@ def fake_landmarker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     folder = tmp_path / "pictures"
     folder.mkdir()
     for number in range(3):
@@ -39,10 +39,10 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_live_run_shows_as_many_frames_as_wanted_in_order(pictures: Path, networks: Path) -> None:
+def test_a_live_run_shows_as_many_frames_as_wanted_in_order(images: Path, networks: Path) -> None:
     drawn: list[FrameResult] = []
     with Pipeline(PipelineSettings(networks)) as pipeline:
-        run = LiveRun(open_source(str(pictures)), pipeline, drawn.append, capture_fps=1000)
+        run = LiveRun(open_source(str(images)), pipeline, drawn.append, capture_fps=1000)
         measures = run.run(10)
     assert len(drawn) == len(measures.age_ms) == len(measures.shown_ms) == 10
     assert measures.shown_ms == sorted(measures.shown_ms)
@@ -61,7 +61,7 @@ def test_what_a_worker_raises_comes_out(tmp_path: Path, networks: Path) -> None:
 
 @pytest.mark.parametrize("compare", [[], ["--compare"]])
 def test_the_report_names_every_figure(
-    pictures: Path,
+    images: Path,
     networks: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -70,7 +70,7 @@ def test_the_report_names_every_figure(
     monkeypatch.setattr(benchmark, "WARM_UP_FRAMES", 1)
     caplog.set_level("INFO")
     counts = ["--frames", "12", "--stage-frames", "3", "--capture-fps", "200"]
-    assert main(["benchmark", "--source", str(pictures), "--model-dir", str(networks), *counts, *compare]) == 0
+    assert main(["benchmark", "--source", str(images), "--model-dir", str(networks), *counts, *compare]) == 0
     for figure in (
         "detect",
         "reconstruct",
@@ -86,8 +86,8 @@ def test_the_report_names_every_figure(
         assert figure in caplog.text
 
 
-def test_numbers_that_make_no_sense(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["benchmark", "--source", str(pictures), "--frames", "0"]) == 1
+def test_numbers_that_make_no_sense(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["benchmark", "--source", str(images), "--frames", "0"]) == 1
     assert "above 0" in capsys.readouterr().err
 
 

@@ -45,7 +45,7 @@ def perfect(shards, template):
 def says(hands):
     """A predictor that answers these hands one after the other."""
     left = iter(hands)
-    return lambda pictures: [next(left) for _ in pictures]
+    return lambda images: [next(left) for _ in images]
 
 
 @pytest.fixture
@@ -171,9 +171,9 @@ def test_answers_that_are_not_finite_are_refused(card_of, perfect):
 
 @torch.no_grad()
 def test_mediapipe_itself_is_measured_by_the_same_rule(rendered_hands, template, shards, perfect):
-    pictures = torch.from_numpy(shards[0].pictures.copy()).permute(0, 3, 1, 2) / 255
+    images = torch.from_numpy(shards[0].images.copy()).permute(0, 3, 1, 2) / 255
     expected_mm = []
-    for found, hand in zip(load_mediapipe_landmark_net().eval()(pictures).world_m.numpy(), perfect, strict=False):
+    for found, hand in zip(load_mediapipe_landmark_net().eval()(images).world_m.numpy(), perfect, strict=False):
         seen = hand.keypoints_m @ hand.rotation.T
         expected_mm.append(pa_mpjpe_mm(found[None].astype(np.float64), seen[None].astype(np.float64))[0])
     for count in (16, 4):
@@ -282,10 +282,10 @@ def test_the_command_prints_the_same_for_a_checkpoint_and_its_onnx_file(small_mo
 
 
 def test_both_predictors_agree_on_a_crop(small_model, shards, template):
-    pictures = shards[0].pictures[:3]
+    images = shards[0].images[:3]
     answers = (
-        command.onnx_predictor(small_model.onnx)(pictures),
-        checkpoint_predictor(small_model.checkpoint, template)(pictures),
+        command.onnx_predictor(small_model.onnx)(images),
+        checkpoint_predictor(small_model.checkpoint, template)(images),
     )
     for one, other in zip(*answers, strict=True):
         # What the program works out later is in neither.
@@ -293,7 +293,7 @@ def test_both_predictors_agree_on_a_crop(small_model, shards, template):
             np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-3, atol=1e-4)
 
 
-def test_calibration_and_pictures_come_with_the_card(small_model, rendered_hands, tmp_path, capsys):
+def test_calibration_and_images_come_with_the_card(small_model, rendered_hands, tmp_path, capsys):
     arguments = ["--data", str(rendered_hands), "--count", "5", "--calibration", "--plots", str(tmp_path / "plots")]
     assert main(["evaluate", str(small_model.onnx), *arguments, "--mediapipe"]) == 0
     text = capsys.readouterr().out
@@ -307,9 +307,9 @@ def test_calibration_and_pictures_come_with_the_card(small_model, rendered_hands
     }
 
 
-def test_titles_that_look_alike_have_pictures_of_their_own():
+def test_titles_that_look_alike_have_images_of_their_own():
     taken = set()
-    names = [command._picture_name(title, taken) for title in ("a/b", "a_b", "A/b", "a_b_2", "/")]
+    names = [command._image_name(title, taken) for title in ("a/b", "a_b", "A/b", "a_b_2", "/")]
     assert names == ["a_b", "a_b_2", "A_b_3", "a_b_2_2", ""]
 
 

@@ -27,28 +27,28 @@ def network(tmp_path_factory):
 
 
 def test_the_command_prints_the_tables_and_writes_files(freihand, network, tmp_path, capsys):
-    table, picture = tmp_path / "samples.csv", tmp_path / "pck.png"
-    assert main(["evaluate", network, "--data", freihand, "--csv", str(table), "--pck", str(picture)]) == 0
+    table, image = tmp_path / "samples.csv", tmp_path / "pck.png"
+    assert main(["evaluate", network, "--data", freihand, "--csv", str(table), "--pck", str(image)]) == 0
     text = capsys.readouterr().out
     assert "freihand/evaluation: 4 samples (the official split has 3,960), crops of the true keypoints" in text
     assert "hand model open_hand" in text
     assert "| Procrustes * |" in text
     with table.open(newline="") as file:
         assert [row["name"] for row in csv.DictReader(file)] == [f"{number:08d}" for number in range(COUNT)]
-    assert picture.stat().st_size > 10_000
+    assert image.stat().st_size > 10_000
 
 
 def test_the_detectors_crops_are_used_and_what_it_misses_is_counted(freihand, network, capsys, monkeypatch):
-    pictures = []
+    images = []
 
     def detect(_, frame):
-        pictures.append(frame.image)
+        images.append(frame.image)
         return ()
 
     monkeypatch.setattr(HandLandmarker, "detect", detect)
     assert main(["evaluate", network, "--data", freihand, "--crops", "detector"]) == 1
     assert "not one of 4 hands of freihand/evaluation was found" in capsys.readouterr().err
-    assert len(pictures) == COUNT
+    assert len(images) == COUNT
 
 
 def test_the_detectors_hand_nearest_to_the_annotated_one_is_taken(monkeypatch):
@@ -61,7 +61,7 @@ def test_the_detectors_hand_nearest_to_the_annotated_one_is_taken(monkeypatch):
         HandLandmarker, "detect", lambda *_: (Detection("left", 0.9, far), Detection("left", 0.8, near))
     )
     with evaluate_official.finder("detector") as find:
-        found = find(hand, dataset.picture(0))
+        found = find(hand, dataset.image(0))
     assert found.handedness == hand.handedness
     assert (found.keypoints_px == near).all()
 

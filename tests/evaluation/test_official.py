@@ -11,7 +11,7 @@ import pytest
 from fake_dataset import FakeDataset, fake_dataset, says, true_answer
 
 from handviz.core.errors import HandvizError
-from handviz.data.datasets.images import UsablePictures
+from handviz.data.datasets.images import UsableImages
 from handviz.data.datasets.registry import open_dataset
 from handviz.evaluation.official import Evaluation, Options, accelerations, evaluate, with_truth
 from handviz.evaluation.predictions import TIPS, Prediction, predictions, true_crop, true_vertices_m
@@ -38,7 +38,7 @@ def noisy(dataset):
 
 @pytest.fixture(scope="module")
 def kept(dataset, noisy) -> list[Prediction]:
-    return list(predictions(UsablePictures(dataset), range(COUNT), says(noisy), stand_in_template(), find=true_crop))
+    return list(predictions(UsableImages(dataset), range(COUNT), says(noisy), stand_in_template(), find=true_crop))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_figures_are_those_of_the_independent_implementation(dataset, kept, eval
 
 def test_fingertips_are_the_datasets_own(dataset, noisy, kept):
     other = FakeDataset(dataset.hands, dataset.annotations, tip_vertices=(0, 1, 2, 3, 4))
-    found = list(predictions(UsablePictures(other), range(2), says(noisy), stand_in_template(), find=true_crop))
+    found = list(predictions(UsableImages(other), range(2), says(noisy), stand_in_template(), find=true_crop))
     for one, before in zip(found, kept[:2], strict=True):
         np.testing.assert_allclose(one.keypoints_m[[4, 8, 12, 16, 20]], before.vertices_m[:5])
         np.testing.assert_allclose(
@@ -110,8 +110,8 @@ def test_the_report_says_split_count_crops_and_what_is_official(evaluation):
 
 
 def test_remarks_of_the_reader_are_told(dataset, noisy):
-    told = FakeDataset(dataset.hands, dataset.annotations, remarks=["3 pictures were damaged."])
-    assert "3 pictures were damaged." in report(evaluate(told, says(noisy), stand_in_template()), "crops")
+    told = FakeDataset(dataset.hands, dataset.annotations, remarks=["3 images were damaged."])
+    assert "3 images were damaged." in report(evaluate(told, says(noisy), stand_in_template()), "crops")
 
 
 def test_the_table_of_samples_has_every_error(evaluation, tmp_path):
@@ -127,7 +127,7 @@ def test_the_table_of_samples_has_every_error(evaluation, tmp_path):
         write_csv(evaluation, tmp_path / "none" / "samples.csv")
 
 
-def test_curves_become_a_picture(evaluation, tmp_path):
+def test_curves_become_a_image(evaluation, tmp_path):
     assert draw_pck({"final": evaluation}, tmp_path / "pck.png").stat().st_size > 10_000
     with pytest.raises(HandvizError, match="must end in"):
         draw_pck({"final": evaluation}, tmp_path / "pck.txt")
@@ -151,8 +151,8 @@ def test_some_samples_are_spread_over_the_split(dataset):
 
 
 def test_hands_that_the_detector_misses_are_left_out_and_counted(dataset, noisy):
-    def find(hand, picture):
-        return None if hand.name.startswith("S1") else true_crop(hand, picture)
+    def find(hand, image):
+        return None if hand.name.startswith("S1") else true_crop(hand, image)
 
     found = evaluate(dataset, says(noisy[::2]), stand_in_template(), Options(find=find))
     assert len(found.names) == COUNT // 2
@@ -161,20 +161,20 @@ def test_hands_that_the_detector_misses_are_left_out_and_counted(dataset, noisy)
         evaluate(dataset, says(noisy), stand_in_template(), Options(find=lambda *_: None))
 
 
-def test_pictures_that_cannot_be_read_stop_or_are_left_out_and_counted(dataset, noisy):
+def test_images_that_cannot_be_read_stop_or_are_left_out_and_counted(dataset, noisy):
     class Broken(FakeDataset):
-        def picture(self, index):
+        def image(self, index):
             if index % 2:
                 raise HandvizError(f"{index}.jpg is cut off.")
-            return super().picture(index)
+            return super().image(index)
 
     broken = Broken(dataset.hands, dataset.annotations)
     with pytest.raises(HandvizError, match=r"1\.jpg is cut off\. --bad-pictures skip"):
         evaluate(broken, says(noisy), stand_in_template())
-    found = evaluate(broken, says(noisy[::2]), stand_in_template(), Options(bad_pictures="skip"))
+    found = evaluate(broken, says(noisy[::2]), stand_in_template(), Options(bad_images="skip"))
     assert len(found.names) == COUNT // 2
     text = report(found, "crops")
-    assert "4 pictures could not be used and were left out, the first: 1.jpg is cut off." in text
+    assert "4 images could not be used and were left out, the first: 1.jpg is cut off." in text
     assert "were not found" not in text
 
 

@@ -100,9 +100,9 @@ def camera_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures of a quarter of the side: sixteen times less work for a backbone that does not mind."""
-    whole = dataset_samples.picture_batch
-    monkeypatch.setattr(dataset_samples, "picture_batch", lambda pictures: functional.avg_pool2d(whole(pictures), 4))
+    """Images of a quarter of the side: sixteen times less work for a backbone that does not mind."""
+    whole = dataset_samples.image_batch
+    monkeypatch.setattr(dataset_samples, "image_batch", lambda images: functional.avg_pool2d(whole(images), 4))
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def known(scene):
 
 def test_limits_are_kept_over_shards(texture_hands, template):
     for limit, wanted in ((6, [6]), (18, [16, 2]), (None, [16, 16])):
-        assert [len(part.pictures) for part in scenes([Crops(texture_hands, limit)], template)] == wanted
+        assert [len(part.images) for part in scenes([Crops(texture_hands, limit)], template)] == wanted
 
 
 def test_known_colours_have_no_error_and_wrong_ones_theirs(scene, faces):
@@ -66,13 +66,13 @@ def test_similarity_and_noise_are_those_of_the_region(scene, faces):
     drawn = interpolated(torch.from_numpy(colours.rgb).float(), faces, raster).numpy()
     found = scores(scene, {"known": known(scene)}, faces)["known"]
     for row, score in enumerate(found):
-        picture = scene.pictures[row] / 255
-        region = (raster.triangle[row].numpy() >= 0) & scene.mask[row] & (scene.pictures[row].max(2) > 4)
-        pasted = picture.copy()
+        image = scene.images[row] / 255
+        region = (raster.triangle[row].numpy() >= 0) & scene.mask[row] & (scene.images[row].max(2) > 4)
+        pasted = image.copy()
         pasted[region] = drawn[row][region]
-        similar = structural_similarity(picture, pasted, channel_axis=2, data_range=1.0, full=True)[1]
+        similar = structural_similarity(image, pasted, channel_axis=2, data_range=1.0, full=True)[1]
         assert score.ssim == pytest.approx(similar[region].mean(), abs=1e-6)
-        assert score.psnr == pytest.approx(-10 * np.log10(((pasted - picture)[region] ** 2).mean()), abs=1e-4)
+        assert score.psnr == pytest.approx(-10 * np.log10(((pasted - image)[region] ** 2).mean()), abs=1e-4)
 
 
 def test_a_region_of_few_pixels_says_nothing(scene, faces):
@@ -86,7 +86,7 @@ def test_projective_sampling_takes_the_pixel_at_each_vertex_seen_or_not(scene):
     inside = (np.abs(scene.points[..., :2]) < 0.95).all(2)
     cells = ((scene.points[..., :2] + 1) * 112).astype(int)
     near = [
-        scene.pictures[hand][max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].reshape(-1, 3) / 255
+        scene.images[hand][max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].reshape(-1, 3) / 255
         for hand, vertex in zip(*np.nonzero(inside), strict=True)
         for x, y in [cells[hand, vertex]]
     ]
@@ -148,15 +148,15 @@ def slow_ssim(one, other, row, column):
 
 def test_the_gaussian_window_is_that_of_the_paper_that_defined_it():
     random = np.random.default_rng(0)
-    picture = random.uniform(size=(40, 40, 3))
-    drawn = np.clip(picture + random.normal(scale=0.2, size=picture.shape), 0, 1)
+    image = random.uniform(size=(40, 40, 3))
+    drawn = np.clip(image + random.normal(scale=0.2, size=image.shape), 0, 1)
     region = np.zeros((40, 40), bool)
     region[10:25, 12:30] = True
-    pasted = np.where(region[..., None], drawn, picture)
-    slow = np.mean([slow_ssim(picture, pasted, row, column) for row, column in zip(*np.nonzero(region), strict=True)])
-    ssim, psnr = similarity_and_noise(picture, drawn, region, "gaussian")
+    pasted = np.where(region[..., None], drawn, image)
+    slow = np.mean([slow_ssim(image, pasted, row, column) for row, column in zip(*np.nonzero(region), strict=True)])
+    ssim, psnr = similarity_and_noise(image, drawn, region, "gaussian")
     assert ssim == pytest.approx(slow, abs=1e-6)
-    assert psnr == pytest.approx(peak_signal_noise_ratio(picture[region], drawn[region], data_range=1.0), abs=1e-6)
-    uniform = similarity_and_noise(picture, drawn, region)
+    assert psnr == pytest.approx(peak_signal_noise_ratio(image[region], drawn[region], data_range=1.0), abs=1e-6)
+    uniform = similarity_and_noise(image, drawn, region)
     assert uniform[1] == psnr
     assert abs(uniform[0] - ssim) > 1e-4

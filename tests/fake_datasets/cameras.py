@@ -1,4 +1,4 @@
-"""Rendered hands before another camera: datasets have one for many pictures, rendered hands each their own."""
+"""Rendered hands before another camera: datasets have one for many images, rendered hands each their own."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from tests.fake_datasets.hands import TinyHand
 def seen_by(hand: TinyHand, camera: Intrinsics, towards_px: FloatArray) -> TinyHand:
     """The same hand where ``camera``, at the same place but turned, sees its middle at ``towards_px`` (2,).
 
-    A camera that only turns sees everything that it saw before: the picture is warped, exactly.
+    A camera that only turns sees everything that it saw before: the image is warped, exactly.
     """
     middle = hand.vertices_m.mean(axis=0)
     old_ray = hand.intrinsics.matrix @ middle
@@ -22,7 +22,7 @@ def seen_by(hand: TinyHand, camera: Intrinsics, towards_px: FloatArray) -> TinyH
     homography = camera.matrix @ turn @ np.linalg.inv(hand.intrinsics.matrix)
     return replace(
         hand,
-        picture=_warped(hand.picture, homography, cv2.BORDER_REPLICATE),
+        image=_warped(hand.image, homography, cv2.BORDER_REPLICATE),
         mask=_warped(hand.mask, homography, cv2.BORDER_CONSTANT),
         intrinsics=camera,
         global_rotation=axis_angle_from_rotation(turn @ rotation_from_axis_angle(hand.global_rotation)),
@@ -32,9 +32,9 @@ def seen_by(hand: TinyHand, camera: Intrinsics, towards_px: FloatArray) -> TinyH
     )
 
 
-def _warped(picture: NDArray[np.uint8], homography: FloatArray, border: int) -> NDArray[np.uint8]:
+def _warped(image: NDArray[np.uint8], homography: FloatArray, border: int) -> NDArray[np.uint8]:
     """Pixel centres lie at halves here, at whole numbers in OpenCV."""
     half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
     matrix = np.linalg.inv(half) @ homography @ half
-    size = (picture.shape[1], picture.shape[0])
-    return np.asarray(cv2.warpPerspective(picture, matrix, size, flags=cv2.INTER_AREA, borderMode=border), np.uint8)
+    size = (image.shape[1], image.shape[0])
+    return np.asarray(cv2.warpPerspective(image, matrix, size, flags=cv2.INTER_AREA, borderMode=border), np.uint8)

@@ -99,11 +99,11 @@ def _write_sequence(root: Path, place: _Place, hand: TinyHand) -> None:
     empty = {"pose_m": np.zeros((1, 51)), "joint_3d": -np.ones((1, 21, 3)), "joint_2d": -np.ones((1, 21, 2))}
     for number, serial in enumerate(SERIALS):
         mine = number == place.serial
-        picture = hand.picture if mine else np.full((*SIZE[::-1], 3), 90, np.uint8)
+        image = hand.image if mine else np.full((*SIZE[::-1], 3), 90, np.uint8)
         seg = np.where(hand.mask > 127, HAND_LABEL, 0) if mine else np.zeros(SIZE[::-1])
         folder = _folder(root, place) / serial
         folder.mkdir(parents=True, exist_ok=True)
-        coded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+        coded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
         (folder / "color_000000.jpg").write_bytes(coded.tobytes())
         arrays = {key: value.astype(np.float32) for key, value in (labels if mine else empty).items()}
         objects = np.zeros((1, 3, 4), np.float32)

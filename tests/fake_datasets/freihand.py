@@ -23,14 +23,14 @@ HALF_PX = 0.5
 
 
 def write(name: str, root: Path, count: int, seed: int = 0) -> None:
-    """``count`` hands for training, in four pictures each, and as many for evaluation, in one folder; and two
+    """``count`` hands for training, in four images each, and as many for evaluation, in one folder; and two
     backgrounds, which no download has."""
     write_backgrounds(root, np.random.default_rng(seed))
     for part, part_seed in (("training", seed), ("evaluation", seed + 1)):
         size = (SIDE_PX, SIDE_PX)
         hands = [stretched(hand, STRETCH) for hand in tiny_hands(count, seed=part_seed, size=size, reach=0.95)]
         _write_lists(root, part, hands)
-        _write_pictures(root / part, hands, part == "training", np.random.default_rng(part_seed))
+        _write_images(root / part, hands, part == "training", np.random.default_rng(part_seed))
 
 
 def camera_matrix(hand: TinyHand) -> FloatArray:
@@ -63,11 +63,11 @@ def _write_lists(root: Path, part: str, hands: Sequence[TinyHand]) -> None:
         (root / f"{part}_{kind}.json").write_text(json.dumps(entries))
 
 
-def _write_pictures(folder: Path, hands: Sequence[TinyHand], is_training: bool, rng: np.random.Generator) -> None:
-    """Evaluation has plain pictures; training the green screen, three other backgrounds and masks of the hand."""
+def _write_images(folder: Path, hands: Sequence[TinyHand], is_training: bool, rng: np.random.Generator) -> None:
+    """Evaluation has plain images; training the green screen, three other backgrounds and masks of the hand."""
     for number, hand in enumerate(hands):
         if not is_training:
-            write_jpeg(_file(folder / "rgb", number), hand.picture)
+            write_jpeg(_file(folder / "rgb", number), hand.image)
             continue
         write_jpeg(_file(folder / "mask", number), hand.mask)
         for version in range(4):
@@ -78,7 +78,7 @@ def _write_pictures(folder: Path, hands: Sequence[TinyHand], is_training: bool, 
 def on_background(hand: TinyHand, colour: Any) -> NDArray[np.uint8]:
     """(H, W, 3) the hand before a wall of this colour."""
     share = hand.mask[..., None] / 255.0
-    return np.asarray(np.rint(share * hand.picture + (1 - share) * np.asarray(colour, np.float64)), np.uint8)
+    return np.asarray(np.rint(share * hand.image + (1 - share) * np.asarray(colour, np.float64)), np.uint8)
 
 
 def _file(folder: Path, number: int) -> Path:

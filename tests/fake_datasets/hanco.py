@@ -134,11 +134,11 @@ def _write_moment(root: Path, sequence: int, frame: int, moment: Moment, *, is_t
         inner = Path(f"{sequence:04d}") / f"cam{camera}" / f"{frame:08d}"
         if has_fit:
             _write_json(root / "shape" / inner.with_suffix(".json"), camera_numbers(moment, camera).tolist())
-        _write_pictures(root, inner.with_suffix(".jpg"), moment, camera, is_train)
+        _write_images(root, inner.with_suffix(".jpg"), moment, camera, is_train)
 
 
-def _write_pictures(root: Path, inner: Path, moment: Moment, camera: int, is_train: bool) -> None:
-    """Pictures before the green screen and recoloured ones for training, before something grey for testing; masks."""
+def _write_images(root: Path, inner: Path, moment: Moment, camera: int, is_train: bool) -> None:
+    """Images before the green screen and recoloured ones for training, before something grey for testing; masks."""
     transform = moment.camera_from_world[camera]
     vertices_m = moment.vertices_m @ transform[:3, :3].T + transform[:3, 3]
     rng = np.random.default_rng(int(inner.stem))

@@ -1,4 +1,4 @@
-"""Rendered hands as a dataset knows them: pictures, cameras and MANO parameters that belong together exactly."""
+"""Rendered hands as a dataset knows them: images, cameras and MANO parameters that belong together exactly."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from tests.fake_datasets.stand_in_mano import MANO_FROM_OPEN, mano_pose, stand_i
 
 @dataclass(frozen=True, eq=False)
 class TinyHand:
-    """A picture of one hand and all that is known of it; MANO's numbers are those of the stand-in file of its side."""
+    """An image of one hand and all that is known of it; MANO's numbers are those of the stand-in file of its side."""
 
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     """(H, W, 3) RGB"""
     mask: NDArray[np.uint8]
     """(H, W) 255 where the hand or its arm is seen"""
@@ -47,7 +47,7 @@ class TinyHand:
 def tiny_hands(
     count: int, *, seed: int, size: tuple[int, int], sides: Sequence[Handedness] = ("right",), reach: float = 1.0
 ) -> Iterator[TinyHand]:
-    """Hands in pictures of this width and height, their sides in turn; the rendered square has ``reach`` times the
+    """Hands in images of this width and height, their sides in turn; the rendered square has ``reach`` times the
     shorter side."""
     rng = np.random.default_rng(seed)
     for number, sample in enumerate(render_samples(rng, count)):
@@ -56,7 +56,7 @@ def tiny_hands(
 
 
 def _placed(sample: Sample, rng: np.random.Generator, size: tuple[int, int], reach: float) -> TinyHand:
-    """A right hand: the rendered crop somewhere in a larger picture, seen by a camera that is turned as the crop is."""
+    """A right hand: the rendered crop somewhere in a larger image, seen by a camera that is turned as the crop is."""
     labels = sample.labels
     scale = min(size) * reach / CROP_SIZE
     shift = (np.array(size) - scale * CROP_SIZE) * rng.uniform(0.2, 0.8, 2)
@@ -72,7 +72,7 @@ def _placed(sample: Sample, rng: np.random.Generator, size: tuple[int, int], rea
     wrist_m = turn @ labels["wrist_camera_m"]
     vertices_m = canonical @ rotation.T + wrist_m
     return TinyHand(
-        picture=_pasted(sample.picture, scale, shift, size, cv2.BORDER_REFLECT),
+        image=_pasted(sample.image, scale, shift, size, cv2.BORDER_REFLECT),
         mask=_pasted(sample.mask * 255, scale, shift, size, cv2.BORDER_CONSTANT),
         intrinsics=Intrinsics(focal, *centre),
         handedness="right",
@@ -96,21 +96,21 @@ def _joints(labels: dict[str, FloatArray], rotation: FloatArray, wrist_m: FloatA
 
 
 def _pasted(
-    picture: NDArray[np.uint8], scale: float, shift: FloatArray, size: tuple[int, int], border: int
+    image: NDArray[np.uint8], scale: float, shift: FloatArray, size: tuple[int, int], border: int
 ) -> NDArray[np.uint8]:
     """The crop's pixels under ``scale * x + shift``; pixel centres lie at halves here, at whole numbers in OpenCV."""
     affine = np.array([[scale, 0, shift[0] + 0.5 * (scale - 1)], [0, scale, shift[1] + 0.5 * (scale - 1)]])
-    pasted = cv2.warpAffine(picture, affine, size, flags=cv2.INTER_LINEAR, borderMode=border)
+    pasted = cv2.warpAffine(image, affine, size, flags=cv2.INTER_LINEAR, borderMode=border)
     return np.asarray(pasted, np.uint8)
 
 
 def in_a_mirror(hand: TinyHand) -> TinyHand:
-    """The other hand of the same pose, in the mirrored picture."""
+    """The other hand of the same pose, in the mirrored image."""
     intrinsics = Intrinsics(
-        hand.intrinsics.focal_px, hand.picture.shape[1] - hand.intrinsics.centre_x_px, hand.intrinsics.centre_y_px
+        hand.intrinsics.focal_px, hand.image.shape[1] - hand.intrinsics.centre_x_px, hand.intrinsics.centre_y_px
     )
     return TinyHand(
-        picture=np.ascontiguousarray(hand.picture[:, ::-1]),
+        image=np.ascontiguousarray(hand.image[:, ::-1]),
         mask=np.ascontiguousarray(hand.mask[:, ::-1]),
         intrinsics=intrinsics,
         handedness="left",

@@ -28,11 +28,11 @@ FIRST_NUMBER, STEP = 7, 3
 OPENGL = np.array([1.0, -1.0, -1.0])
 TIPS = (744, 333, 444, 555, 672)
 WITHOUT_ANNOTATION = "0000"
-"""A picture in each sequence that its list does not name and whose annotation holds None, as in the download."""
+"""An image in each sequence that its list does not name and whose annotation holds None, as in the download."""
 
 
 def write(name: str, root: Path, count: int, seed: int = 0) -> None:
-    """Both splits with ``count`` pictures each, in two sequences; existing files of these names are overwritten."""
+    """Both splits with ``count`` images each, in two sequences; existing files of these names are overwritten."""
     if name not in SUFFIXES:
         raise HandvizError(f"{name} is no version of HO-3D; there are {', '.join(SUFFIXES)}.")
     root.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def joints_of(hand: TinyHand) -> FloatArray:
 
 def _write_hand(name: str, split: Path, line: str, hand: TinyHand, *, whole: bool) -> None:
     sequence, number = line.split("/")
-    _write_picture(split / sequence / "rgb" / (number + SUFFIXES[name]), hand.picture)
+    _write_image(split / sequence / "rgb" / (number + SUFFIXES[name]), hand.image)
     matrix = hand.intrinsics.matrix
     matrix[:2, 2] -= 0.5
     meta: dict[str, Any] = _object() | {"camMat": matrix}
@@ -114,14 +114,14 @@ def _object() -> dict[str, Any]:
 
 
 def _write_unannotated(name: str, sequence: Path) -> None:
-    _write_picture(sequence / "rgb" / (WITHOUT_ANNOTATION + SUFFIXES[name]), np.full((*SIZE[::-1], 3), 90, np.uint8))
+    _write_image(sequence / "rgb" / (WITHOUT_ANNOTATION + SUFFIXES[name]), np.full((*SIZE[::-1], 3), 90, np.uint8))
     keys = (*_object(), "handPose", "handBeta", "handTrans", "handJoints3D")
     _write_pickle(sequence / "meta" / f"{WITHOUT_ANNOTATION}.pkl", dict.fromkeys(keys) | {"camMat": np.eye(3)})
 
 
-def _write_picture(path: Path, picture: np.ndarray) -> None:
+def _write_image(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    coded = cv2.imencode(path.suffix, picture[..., ::-1], JPEG if path.suffix == ".jpg" else [])[1]
+    coded = cv2.imencode(path.suffix, image[..., ::-1], JPEG if path.suffix == ".jpg" else [])[1]
     path.write_bytes(coded.tobytes())
 
 

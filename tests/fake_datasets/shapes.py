@@ -31,23 +31,23 @@ def keypoints_from_joints(joints_m: FloatArray, vertices_m: FloatArray, tips: Se
 
 
 def stretched(hand: TinyHand, factor: float) -> TinyHand:
-    """The hand as a camera sees it whose pixels are lower by ``factor``: rows about the picture's middle."""
-    height = hand.picture.shape[0]
+    """The hand as a camera sees it whose pixels are lower by ``factor``: rows about the image's middle."""
+    height = hand.image.shape[0]
     shift = 0.5 * height * (1 - factor)
     camera = hand.intrinsics
     intrinsics = replace(
         camera, focal_y_px=camera.focals_px[1] * factor, centre_y_px=camera.centre_y_px * factor + shift
     )
-    picture = _stretched(hand.picture, factor, shift, cv2.BORDER_REFLECT)
+    image = _stretched(hand.image, factor, shift, cv2.BORDER_REFLECT)
     mask = _stretched(hand.mask, factor, shift, cv2.BORDER_CONSTANT)
-    return replace(hand, picture=picture, mask=mask, intrinsics=intrinsics)
+    return replace(hand, image=image, mask=mask, intrinsics=intrinsics)
 
 
-def _stretched(picture: NDArray[np.uint8], factor: float, shift: float, border: int) -> NDArray[np.uint8]:
+def _stretched(image: NDArray[np.uint8], factor: float, shift: float, border: int) -> NDArray[np.uint8]:
     """Rows under ``factor * y + shift``; pixel centres lie at halves here, at whole numbers in OpenCV."""
     affine = np.array([[1.0, 0.0, 0.0], [0.0, factor, shift + 0.5 * (factor - 1)]])
-    size = (picture.shape[1], picture.shape[0])
-    return np.asarray(cv2.warpAffine(picture, affine, size, flags=cv2.INTER_LINEAR, borderMode=border), np.uint8)
+    size = (image.shape[1], image.shape[0])
+    return np.asarray(cv2.warpAffine(image, affine, size, flags=cv2.INTER_LINEAR, borderMode=border), np.uint8)
 
 
 def drawn(vertices_m: FloatArray, matrix: FloatArray, size: tuple[int, int], skin: FloatArray) -> NDArray[np.uint8]:
@@ -59,12 +59,12 @@ def drawn(vertices_m: FloatArray, matrix: FloatArray, size: tuple[int, int], ski
     light = 0.25 + 0.75 * np.abs(normals[:, 2]) / np.maximum(lengths, 1e-12)
     pixels = corners_m @ matrix.T
     corners_px = np.rint(pixels[..., :2] / pixels[..., 2:] * 2**FRACTION_BITS).astype(np.int32)
-    picture = np.zeros((size[1], size[0], 3), np.uint8)
+    image = np.zeros((size[1], size[0], 3), np.uint8)
     # The nearest last: what it covers is painted over.
     for face in np.argsort(-corners_m[..., 2].mean(1)):
         if lengths[face] > 0:
-            cv2.fillConvexPoly(picture, corners_px[face], (skin * light[face]).tolist(), shift=FRACTION_BITS)
-    return picture
+            cv2.fillConvexPoly(image, corners_px[face], (skin * light[face]).tolist(), shift=FRACTION_BITS)
+    return image
 
 
 def chain_joints_m(pose: FloatArray, shape: FloatArray) -> FloatArray:
@@ -76,16 +76,16 @@ def chain_joints_m(pose: FloatArray, shape: FloatArray) -> FloatArray:
     return np.asarray(np.einsum("jab,jb->ja", transforms[..., :3], rest) + transforms[..., 3])
 
 
-def write_jpeg(path: Path, picture: NDArray[np.uint8]) -> None:
+def write_jpeg(path: Path, image: NDArray[np.uint8]) -> None:
     """RGB (H, W, 3) or grey (H, W); folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    stored = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
+    stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
     _, data = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     path.write_bytes(data.tobytes())
 
 
 def write_backgrounds(root: Path, rng: np.random.Generator) -> None:
-    """Two pictures without hands, where a user puts his own."""
+    """Two images without hands, where a user puts his own."""
     for number in range(2):
         coarse = np.asarray(rng.integers(30, 220, (6, 8, 3)), np.uint8)
         write_jpeg(root / FOLDER / f"{number}.jpg", np.asarray(cv2.resize(coarse, (480, 360)), np.uint8))

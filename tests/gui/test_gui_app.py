@@ -105,9 +105,9 @@ def test_window_is_sharp_on_a_display_of_twice_the_resolution(tmp_path: Path) ->
     surroundings = os.environ | {"QT_SCALE_FACTOR": "2", "HANDVIZ_CONFIG_DIR": str(tmp_path)}
     command += ["--screenshot-after", "2"]
     subprocess.run(command, cwd=PROJECT_ROOT, check=True, env=surroundings, timeout=120, capture_output=True)
-    picture = np.asarray(Image.open(saved).convert("L"), dtype=float)
-    assert picture.shape[1] > 1.9 * 828
+    image = np.asarray(Image.open(saved).convert("L"), dtype=float)
+    assert image.shape[1] > 1.9 * 828
     # Text and edges that were drawn at half the size and blown up would repeat every second pixel.
-    doubled = np.abs(np.diff(picture[:, : picture.shape[1] // 2 * 2], axis=1))
+    doubled = np.abs(np.diff(image[:, : image.shape[1] // 2 * 2], axis=1))
     within, between = doubled[:, ::2].mean(), doubled[:, 1::2].mean()
     assert min(within, between) > 0.75 * max(within, between)

@@ -30,7 +30,7 @@ def test_the_sentence_fits_the_system_and_the_driver() -> None:
 
 @pytest.fixture(params=["compile", "draw"])
 def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fails where shaders are compiled, or where the first picture is drawn."""
+    """Fails where shaders are compiled, or where the first image is drawn."""
 
     def fail(*_: object, **__: object) -> None:
         raise moderngl.Error(SAID)

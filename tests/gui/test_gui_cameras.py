@@ -75,7 +75,7 @@ def window(runs: Runs) -> MainWindow:
     return runs.begin()
 
 
-def let_picture_come(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> FrameResult:
+def let_image_come(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> FrameResult:
     """The camera gives one."""
     with qtbot.waitSignal(window._controller.answered) as answered:
         world.camera.may_read.release()
@@ -89,7 +89,7 @@ def listed(window: MainWindow) -> list[str]:
 
 
 def choose(window: MainWindow, world: CameraWorld, row: int) -> None:
-    """Take one from the list, while the one before gives its last picture."""
+    """Take one from the list, while the one before gives its last image."""
     window.source_panel.cameras.setCurrentIndex(row)
     window.source_panel.cameras.activated.emit(row)
     world.go_on()
@@ -165,10 +165,10 @@ def test_the_camera_in_use_comes_back_under_another_number(
 ) -> None:
     world.cameras = [FRONT, BACK]
     start(qtbot, window)
-    before = let_picture_come(qtbot, window, world)
+    before = let_image_come(qtbot, window, world)
     world.plug_out(FRONT)
     qtbot.waitUntil(lambda: "Front is not plugged in" in window.banner.text())
-    assert window.viewport._result is before, "the last picture stays"
+    assert window.viewport._result is before, "the last image stays"
     # Another camera takes its number: it must not be taken for it.
     world.cameras.append(CameraInfo(0, "Stranger"))
     qtbot.waitUntil(lambda: "Stranger (0)" in listed(window))
@@ -177,7 +177,7 @@ def test_the_camera_in_use_comes_back_under_another_number(
     with qtbot.waitSignal(window._controller.source_opened):
         world.cameras.append(CameraInfo(5, "Front", "usb 1"))
     assert world.camera.info.index == 5
-    let_picture_come(qtbot, window, world)
+    let_image_come(qtbot, window, world)
     qtbot.waitUntil(window.banner.isHidden)
     qtbot.waitUntil(lambda: window.source_panel.cameras.currentText() == "Front (5)")
 
@@ -199,7 +199,7 @@ def test_another_camera_can_be_taken_that_has_the_number_of_a_lost_one(
 def test_of_two_with_one_name_the_other_is_not_taken(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> None:
     world.cameras = [FRONT, OTHER]
     start(qtbot, window)
-    let_picture_come(qtbot, window, world)
+    let_image_come(qtbot, window, world)
     world.plug_out(FRONT)
     qtbot.waitUntil(lambda: "Front is not plugged in" in window.banner.text())
     qtbot.waitUntil(lambda: listed(window) == ["Front (4)"])
@@ -227,7 +227,7 @@ def test_a_system_that_names_no_ports(qtbot: QtBot, window: MainWindow, world: C
     bare = CameraInfo(0, "Front")
     world.cameras = [bare, CameraInfo(2, "Front")]
     start(qtbot, window)
-    let_picture_come(qtbot, window, world)
+    let_image_come(qtbot, window, world)
     world.plug_out(bare)
     qtbot.waitUntil(lambda: "Front is not plugged in" in window.banner.text())
     with qtbot.waitSignal(window._controller.source_opened):
@@ -242,7 +242,7 @@ def test_a_busy_camera_is_a_sentence_until_it_is_free(qtbot: QtBot, window: Main
     qtbot.waitUntil(lambda: "does not open: another program uses it" in window.banner.text())
     world.is_busy = False
     qtbot.waitUntil(lambda: bool(world.opened))
-    let_picture_come(qtbot, window, world)
+    let_image_come(qtbot, window, world)
     qtbot.waitUntil(window.banner.isHidden)
 
 
@@ -251,19 +251,19 @@ def test_a_missing_camera_leaves_the_other_sources(qtbot: QtBot, window: MainWin
     qtbot.waitUntil(lambda: "camera:7 is not there" in window.banner.text())
     with qtbot.waitSignal(window._controller.source_opened):
         choose(window, world, 2)
-    let_picture_come(qtbot, window, world)
+    let_image_come(qtbot, window, world)
     qtbot.waitUntil(window.banner.isHidden)
 
 
 def replug(qtbot: QtBot, window: MainWindow, world: CameraWorld, times: int) -> None:
-    """Pull the camera out while it runs and put it back, until its picture is there again, larger or smaller."""
+    """Pull the camera out while it runs and put it back, until its image is there again, larger or smaller."""
     for turn in range(times):
         world.plug_out(FRONT)
         qtbot.waitUntil(lambda: not window.banner.isHidden())
         world.height = 48 + 8 * (turn % 3)
         with qtbot.waitSignal(window._controller.source_opened):
             world.cameras.append(FRONT)
-        assert let_picture_come(qtbot, window, world).frame.image.shape[0] == world.height
+        assert let_image_come(qtbot, window, world).frame.image.shape[0] == world.height
         qtbot.waitUntil(window.banner.isHidden)
 
 
@@ -284,7 +284,7 @@ def check_replugs(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> dict[
     """Nothing grows over twenty times; the first few fill what is made once."""
     world.cameras = [FRONT]
     start(qtbot, window)
-    let_picture_come(qtbot, window, world)
+    let_image_come(qtbot, window, world)
     replug(qtbot, window, world, 3)
     before = settled(qtbot, world)
     replug(qtbot, window, world, REPLUGS)
@@ -295,7 +295,7 @@ def check_replugs(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> dict[
 
 
 def settled(qtbot: QtBot, world: CameraWorld) -> dict[str, int]:
-    """What is left when the reconstructing thread waits for the next picture and the last one's is painted."""
+    """What is left when the reconstructing thread waits for the next image and the last one's is painted."""
     qtbot.waitUntil(lambda: left_over(world)["Job"] == 0 and left_over(world)["Frame"] == 1)
     return left_over(world)
 

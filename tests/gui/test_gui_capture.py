@@ -158,7 +158,7 @@ def test_seek_shows_one_frame(qtbot: QtBot, start: Start, mailbox: NotingMailbox
     qtbot.waitUntil(lambda: mailbox.numbers()[-1:] == [6])
 
 
-def test_unreadable_pictures_are_named_and_passed_in_both_directions(
+def test_unreadable_images_are_named_and_passed_in_both_directions(
     qtbot: QtBot, start: Start, mailbox: NotingMailbox
 ) -> None:
     thread = start(FakeSource(4, broken=(1, 2), names=True, nominal_fps=1.0))

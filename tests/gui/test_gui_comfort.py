@@ -263,7 +263,7 @@ def test_reset_takes_turn_and_speed_back(qtbot: QtBot, window: MainWindow) -> No
     controller = window._controller
     with qtbot.waitSignal(controller.answered):
         controller.start("clip.mp4")
-    choose(window, "Turn the picture")
+    choose(window, "Turn the image")
     choose(window, "Play slower")
     assert controller.turned_deg == 90
     assert controller.speed < 1
@@ -271,11 +271,11 @@ def test_reset_takes_turn_and_speed_back(qtbot: QtBot, window: MainWindow) -> No
     assert (controller.turned_deg, controller.speed) == (0, 1.0)
 
 
-def test_a_picture_that_cannot_be_shown_is_not_being_opened_for_ever(window: MainWindow) -> None:
+def test_a_image_that_cannot_be_shown_is_not_being_opened_for_ever(window: MainWindow) -> None:
     window.show_status(Status("Opening broken.jpg …"))
     assert window.invitation.text() == "Opening broken.jpg …"
-    window._controller.source = SourceInfo(1, "broken.jpg", "broken.jpg", "broken.jpg: 1 picture", 1, False)
-    window.show_status(Status("broken.jpg: not a picture in a known format", is_trouble=True))
+    window._controller.source = SourceInfo(1, "broken.jpg", "broken.jpg", "broken.jpg: 1 image", 1, False)
+    window.show_status(Status("broken.jpg: not an image in a known format", is_trouble=True))
     assert "Opening" not in window.invitation.text()
 
 

@@ -59,7 +59,7 @@ def camera() -> FakeSource:
 
 @pytest.fixture
 def window(qtbot: QtBot, camera: FakeSource, tmp_path: Path) -> Iterator[MainWindow]:
-    """A window, not shown, that opens "picture" as one picture."""
+    """A window, not shown, that opens "image" as one image."""
     controller = Controller(
         SizedPipeline,
         SettingsStore(),
@@ -75,7 +75,7 @@ def window(qtbot: QtBot, camera: FakeSource, tmp_path: Path) -> Iterator[MainWin
 
 @pytest.fixture
 def shown(qtbot: QtBot, window: MainWindow) -> MainWindow:
-    """The window on a display, with a picture and its hand in it."""
+    """The window on a display, with an image and its hand in it."""
     window.resize(1300, 780)
     with qtbot.waitExposed(window):
         window.show()
@@ -126,7 +126,7 @@ def test_every_pair_is_offered_and_remembered(
     assert difference.pair == expected
 
 
-def test_a_held_picture_is_asked_again_for_the_others(qtbot: QtBot, window: MainWindow) -> None:
+def test_a_held_image_is_asked_again_for_the_others(qtbot: QtBot, window: MainWindow) -> None:
     answers: list[FrameResult] = []
     window._controller.answered.connect(lambda answer: answers.append(answer.result))
     with qtbot.waitSignal(window._controller.answered):
@@ -154,11 +154,11 @@ def rows_of_hands(window: MainWindow, above: int = 130) -> list[int]:
 def pane_pixels(window: MainWindow) -> list[np.ndarray]:
     """(H, W, 3) of the middle of every pane: without label and legend."""
     viewport = window.viewport
-    picture = rgb(viewport.grabFramebuffer())
-    panes = viewport._scene.panes(picture.shape[1::-1], viewport.options, viewport.devicePixelRatioF())
+    image = rgb(viewport.grabFramebuffer())
+    panes = viewport._scene.panes(image.shape[1::-1], viewport.options, viewport.devicePixelRatioF())
     found = []
     for pane in panes:
-        middle = picture[pane.top_px : pane.top_px + pane.height_px, pane.left_px : pane.left_px + pane.width_px]
+        middle = image[pane.top_px : pane.top_px + pane.height_px, pane.left_px : pane.left_px + pane.width_px]
         rows, columns = pane.height_px // 5, pane.width_px // (3 if pane.width_px > pane.height_px else 6)
         found.append(middle[rows:-rows, columns:-columns])
     return found

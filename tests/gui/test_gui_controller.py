@@ -75,7 +75,7 @@ def test_late_troubles_of_the_last_source_are_dropped(qtbot: QtBot, make: Make) 
         controller._on_source_trouble(0, "the last camera is gone")
 
 
-def test_held_picture_is_processed_again_with_a_changed_variant(qtbot: QtBot, make: Make) -> None:
+def test_held_image_is_processed_again_with_a_changed_variant(qtbot: QtBot, make: Make) -> None:
     controller = make({"picture.jpg": FakeSource(1, names=True, nominal_fps=1.0)})
     with qtbot.waitSignal(controller.answered):
         controller.start("picture.jpg")
@@ -84,7 +84,7 @@ def test_held_picture_is_processed_again_with_a_changed_variant(qtbot: QtBot, ma
     assert again.args[0].result.variant == "amvur"
 
 
-def test_held_picture_gets_a_texture_and_loses_what_it_remembers(qtbot: QtBot, make: Make) -> None:
+def test_held_image_gets_a_texture_and_loses_what_it_remembers(qtbot: QtBot, make: Make) -> None:
     controller = make({"picture.jpg": FakeSource(1, names=True, nominal_fps=1.0)})
     sentences = texts(controller)
     with qtbot.waitSignal(controller.answered):

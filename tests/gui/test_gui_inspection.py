@@ -15,7 +15,7 @@ from PyQt6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
 from handviz.core.records import Detection, Frame, FrameResult
-from handviz.gui.folder import image_loaders as picture_loaders
+from handviz.gui.folder import image_loaders as image_loaders
 from handviz.gui.folder.feature import INSPECTED_FOLDER, InspectionFeature
 from handviz.gui.folder.image_loaders import Thumbnails
 from handviz.gui.folder.inspection_worker import InspectionLike, InspectionWorker
@@ -26,7 +26,7 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.mesh_saver import MeshOrder
 from handviz.gui.session.settings import SettingsStore
 from handviz.gui.session.tasks import NICENESS
-from handviz.inspection.columns import HandRow, InspectionOrder, PictureRow
+from handviz.inspection.columns import HandRow, ImageRow, InspectionOrder
 from handviz.inspection.inspection import Inspection
 from handviz.sources.source import CameraInfo
 from tests.hands import made_up_detection
@@ -35,7 +35,7 @@ BOTH = 250
 
 
 class Processor:
-    """Left hands where the picture is bright, right ones where it is not, none where it is black, and once both."""
+    """Left hands where the image is bright, right ones where it is not, none where it is black, and once both."""
 
     def __init__(self) -> None:
         self.before: Callable[[Frame], None] = lambda _: None
@@ -130,12 +130,12 @@ def test_a_chosen_folder_is_inspected(
     assert cells(window, 1) == ["right", "left", "–", "–"]
     assert cells(window, 3) == ["4.0", "4.0", "–", "–"]
     assert cells(window, 8)[2] == "no hand found"
-    assert "not a picture" in cells(window, 8)[3]
-    assert window.inspection.page.told.text() == "3 pictures with 2 hands, 1 that cannot be read"
+    assert "not an image" in cells(window, 8)[3]
+    assert window.inspection.page.told.text() == "3 images with 2 hands, 1 that cannot be read"
     assert window._controller.store.text(INSPECTED_FOLDER) == str(folder)
 
 
-def test_pictures_are_listed_before_there_are_results(
+def test_images_are_listed_before_there_are_results(
     qtbot: QtBot, window: MainWindow, folder: Path, processor: Processor
 ) -> None:
     seen: list[list[str]] = []
@@ -253,7 +253,7 @@ def key_press(widget: object, key: Qt.Key) -> bool:
     return override.isAccepted()
 
 
-def test_arrows_walk_and_picture_crop_and_numbers_follow(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
+def test_arrows_walk_and_image_crop_and_numbers_follow(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
     inspect(qtbot, window, folder)
     page, detail = window.inspection.page, window.inspection.page.detail
 
@@ -276,7 +276,7 @@ def test_arrows_walk_and_picture_crop_and_numbers_follow(qtbot: QtBot, window: M
     assert detail.crop.pixmap().isNull()
     assert key_press(page.table, Qt.Key.Key_Down)
     assert detail.result is None
-    assert "not a picture" in detail.reason.text()
+    assert "not an image" in detail.reason.text()
     assert not key_press(page.table, Qt.Key.Key_Space)
 
 
@@ -332,12 +332,12 @@ def drop(widget: object, path: str) -> None:
     widget.dropEvent(QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, data, buttons, keys))  # type: ignore[attr-defined]
 
 
-def test_a_dropped_picture_is_chosen_in_its_folder(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
+def test_a_dropped_image_is_chosen_in_its_folder(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
     page = window.inspection.page
     drop(page, str(folder / "b.png"))
     wait_for_end(qtbot, window)
     assert page.chosen is not None
-    assert page.chosen.picture.file == "b.png"
+    assert page.chosen.image.file == "b.png"
 
 
 @pytest.mark.parametrize("name", ["absent", "a.txt"])
@@ -348,10 +348,10 @@ def test_what_is_no_folder_is_a_sentence(window: MainWindow, folder: Path, name:
     assert not window.inspection.is_running
 
 
-def test_a_folder_without_pictures_is_a_sentence(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
+def test_a_folder_without_images_is_a_message(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     inspect(qtbot, window, tmp_path / "empty")
-    assert "no pictures in this folder" in window.sentence.text()
+    assert "no images in this folder" in window.sentence.text()
 
 
 def test_a_folder_that_goes_while_it_is_read_is_a_sentence(
@@ -430,10 +430,10 @@ def test_nothing_is_exported_where_nothing_is_chosen(qtbot: QtBot, window: MainW
     dialog.reject()
 
 
-def many(count: int) -> list[PictureRow]:
-    """Pictures with one hand each, the worst in the middle."""
+def many(count: int) -> list[ImageRow]:
+    """Images with one hand each, the worst in the middle."""
     return [
-        PictureRow(f"{n:05d}.jpg", "done", (HandRow(0, "right", 0.9, n * 7919 % 10_007 / 1000, 9.0, 0.5),))
+        ImageRow(f"{n:05d}.jpg", "done", (HandRow(0, "right", 0.9, n * 7919 % 10_007 / 1000, 9.0, 0.5),))
         for n in range(count)
     ]
 
@@ -453,9 +453,9 @@ def test_what_is_chosen_stays_chosen_whatever_the_order(model: InspectionModel) 
     held = QPersistentModelIndex(model.index(model.rows.index(worst), 0))
     model.sort(3, Qt.SortOrder.DescendingOrder)
     assert held.row() == 0
-    model.take([PictureRow("00000.jpg", "done", (HandRow(0, "left", 0.9, 99.0, 99.0, 0.5),))])
+    model.take([ImageRow("00000.jpg", "done", (HandRow(0, "left", 0.9, 99.0, 99.0, 0.5),))])
     assert held.row() == 1
-    model.set_filter(RowFilter(text=worst.picture.file))
+    model.set_filter(RowFilter(text=worst.image.file))
     assert (held.row(), model.rowCount()) == (0, 1)
     model.set_filter(RowFilter(text="nothing"))
     assert not held.isValid()
@@ -466,13 +466,13 @@ def test_what_is_chosen_stays_chosen_whatever_the_order(model: InspectionModel) 
 def test_new_results_stand_where_sorting_all_would_put_them(
     model: InspectionModel, column: int, order: Qt.SortOrder
 ) -> None:
-    pictures = [PictureRow(f"{number:05d}.jpg") for number in range(50)]
-    model.take_listing(Path(), pictures)
+    images = [ImageRow(f"{number:05d}.jpg") for number in range(50)]
+    model.take_listing(Path(), images)
     model.sort(column, order)
     model.set_filter(RowFilter(text="0"))
-    changed = [*many(50)[::7], PictureRow("00033.jpg", "failed", reason="broken")]
-    for picture in changed:
-        model.take([picture])
+    changed = [*many(50)[::7], ImageRow("00033.jpg", "failed", reason="broken")]
+    for image in changed:
+        model.take([image])
     stepwise = [row.key for row in model.rows]
     model.sort(column, order)
     assert stepwise == [row.key for row in model.rows]
@@ -480,9 +480,9 @@ def test_new_results_stand_where_sorting_all_would_put_them(
 
 def test_numbers_are_sorted_as_numbers_and_what_has_none_comes_last(model: InspectionModel) -> None:
     rows = [
-        PictureRow("a", "done", (HandRow(0, "left", 0.9, 10.0, 9.0, 0.5), HandRow(1, "left", 0.9, 9.0, 9.0, 0.5))),
-        PictureRow("b"),
-        PictureRow("c", "done", (HandRow(0, "left", 0.9, 100.0, 9.0, 0.5),)),
+        ImageRow("a", "done", (HandRow(0, "left", 0.9, 10.0, 9.0, 0.5), HandRow(1, "left", 0.9, 9.0, 9.0, 0.5))),
+        ImageRow("b"),
+        ImageRow("c", "done", (HandRow(0, "left", 0.9, 100.0, 9.0, 0.5),)),
     ]
     model.take_listing(Path(), rows)
     for order, keys in (
@@ -494,7 +494,7 @@ def test_numbers_are_sorted_as_numbers_and_what_has_none_comes_last(model: Inspe
 
 
 def test_thumbnails_in_memory_are_few(qtbot: QtBot, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_loaders, "MOST_THUMBNAILS", 2)
+    monkeypatch.setattr(image_loaders, "MOST_THUMBNAILS", 2)
     thumbnails = Thumbnails()
     taken: list[Path] = []
     thumbnails._worker.answered.connect(lambda path, _: taken.append(path))
@@ -507,7 +507,7 @@ def test_thumbnails_in_memory_are_few(qtbot: QtBot, folder: Path, monkeypatch: p
 
 def test_an_inspection_that_fails_unexpectedly_is_a_sentence_and_the_next_one_runs(qtbot: QtBot, folder: Path) -> None:
     class Broken:
-        def events(self) -> Iterator[PictureRow]:
+        def events(self) -> Iterator[ImageRow]:
             raise ZeroDivisionError("of all things")
             yield
 
@@ -527,7 +527,7 @@ def test_an_inspection_steps_back_behind_the_window(qtbot: QtBot, folder: Path) 
     niceness: list[int] = []
 
     class Noting:
-        def events(self) -> Iterator[PictureRow]:
+        def events(self) -> Iterator[ImageRow]:
             niceness.append(os.getpriority(os.PRIO_PROCESS, 0))
             yield from ()
 
@@ -566,10 +566,10 @@ def test_the_page_is_painted(qtbot: QtBot, window: MainWindow, folder: Path) -> 
     for viewport in (detail.large, detail.small):
         image = viewport.grabFramebuffer()
         assert image.pixelColor(image.width() // 2, image.height() // 2).lightness() > 110
-    pictures = folder / "saved"
-    window._controller.store.remember(SCREENSHOT_FOLDER, str(pictures))
+    images = folder / "saved"
+    window._controller.store.remember(SCREENSHOT_FOLDER, str(images))
     press(window, "Ctrl+S")
-    (saved,) = pictures.iterdir()
+    (saved,) = images.iterdir()
     assert QImage(str(saved)).size() == detail.large.grabFramebuffer().size()
     thumbnail = page.thumbnails.pixmap(folder / "b.png").toImage()
     assert thumbnail.pixelColor(20, 15).lightness() == 200

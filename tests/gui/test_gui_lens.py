@@ -1,4 +1,4 @@
-"""The lens and the hand's size through the window: dialog, panel, memory, the line on the picture, calibration."""
+"""The lens and the hand's size through the window: dialog, panel, memory, the line on the image, calibration."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -23,15 +23,15 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.settings import SettingsStore
 from handviz.sources.checkerboard import Board
-from handviz.sources.source import CameraInfo, text_of_pictures
-from tests.boards import VIEWS, board_picture
+from handviz.sources.source import CameraInfo, text_of_images
+from tests.boards import VIEWS, board_image
 
 MEASURED = lens_of_intrinsics(Intrinsics(600.0, 321.0, 239.0, 604.0, "calibrated", 0.004), (640, 480))
 
 
 @pytest.fixture
 def controller(tmp_path: Path) -> Controller:
-    """Two cameras, a clip and pictures."""
+    """Two cameras, a clip and images."""
 
     def opener(text: str, *_: object) -> FakeSource:
         return FakeSource(3, names=text == str(tmp_path))
@@ -72,7 +72,7 @@ def button(dialog: LensDialog, text: str) -> QPushButton:
     return next(one for one in dialog.findChildren(QPushButton) if one.text() == text)
 
 
-def test_the_picture_says_what_is_assumed_until_it_is_known(window: MainWindow, controller: Controller) -> None:
+def test_the_image_says_what_is_assumed_until_it_is_known(window: MainWindow, controller: Controller) -> None:
     note = feature_of(window).note
     controller.answered.emit(answer_of(grey()))
     assert note.text() == "assumed 60° field of view (Ctrl+L)"
@@ -84,7 +84,7 @@ def test_the_picture_says_what_is_assumed_until_it_is_known(window: MainWindow, 
     assert "72.5°" in window.source_panel.lens.known.text()
 
 
-def test_the_line_lies_in_the_middle_below_the_picture(window: MainWindow, controller: Controller) -> None:
+def test_the_line_lies_in_the_middle_below_the_image(window: MainWindow, controller: Controller) -> None:
     controller.answered.emit(answer_of(grey()))
     window.resize(900, 600)
     window.show()
@@ -150,13 +150,13 @@ def test_fx_fy_cx_cy_by_hand(window: MainWindow, controller: Controller) -> None
     assert dialog.trouble.text() == ""
 
 
-def test_another_shape_of_picture_is_doubted_on_the_screen(window: MainWindow, controller: Controller) -> None:
+def test_another_shape_of_image_is_doubted_on_the_screen(window: MainWindow, controller: Controller) -> None:
     controller.change(lens=MEASURED)
     dialog = dialog_of(window)
     controller.answered.emit(answer_of(grey(640, 480)))
     assert feature_of(window).note.text() == ""
     controller.answered.emit(answer_of(grey(1280, 720)))
-    assert "measured in pictures of 640x480" in feature_of(window).note.text()
+    assert "measured in images of 640x480" in feature_of(window).note.text()
     assert "640x480" in dialog.caveat.text()
 
 
@@ -197,7 +197,7 @@ def test_every_camera_keeps_its_own_lens(qtbot: QtBot, window: MainWindow, contr
     open_and_wait(qtbot, controller, "camera:2")
     assert controller.settings.lens == Lens("angle", 90.0)
     open_and_wait(qtbot, controller, "other.mp4")
-    assert controller.settings.lens == MEASURED, "clips and pictures share one"
+    assert controller.settings.lens == MEASURED, "clips and images share one"
     assert SettingsStore().load().lens == MEASURED, "and the next run begins with it"
 
 
@@ -207,7 +207,7 @@ def test_a_camera_s_lens_can_be_given_to_files(qtbot: QtBot, window: MainWindow,
     qtbot.waitUntil(lambda: bool(controller.cameras))
     dialog = dialog_of(window)
     controller.answered.emit(answer_of(grey()))
-    assert dialog.source.text() == "Front", "its name in the system, which came after its picture"
+    assert dialog.source.text() == "Front", "its name in the system, which came after its image"
     controller.change(lens=MEASURED)
     button(dialog, "For files too").click()
     open_and_wait(qtbot, controller, "clip.mp4")
@@ -222,7 +222,7 @@ def open_and_wait(qtbot: QtBot, controller: Controller, text: str) -> None:
 
 
 def test_a_spoiled_memory_is_the_assumed_lens(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
-    controller.store.remember("lens_of_clips, folders and pictures", '{"mode": "angle"}')
+    controller.store.remember("lens_of_clips, folders and images", '{"mode": "angle"}')
     controller.start("clip.mp4")
     qtbot.waitUntil(lambda: controller.source is not None)
     assert controller.settings.lens == ASSUMED_LENS
@@ -263,7 +263,7 @@ def test_exif_offers_the_photograph_s_lens(
     controller.answered.emit(answer_of(grey(64, 48), name="0.jpg"))
     dialog.angle.exif.click()
     assert controller.settings.lens == Lens("angle", 79.5, "diagonal")
-    open_and_wait(qtbot, controller, text_of_pictures([tmp_path / "1.jpg", tmp_path / "0.jpg"]))
+    open_and_wait(qtbot, controller, text_of_images([tmp_path / "1.jpg", tmp_path / "0.jpg"]))
     controller.answered.emit(answer_of(grey(64, 48), name="0.jpg"))
     controller.change(lens=ASSUMED_LENS)
     dialog.angle.exif.click()
@@ -281,10 +281,10 @@ def test_a_board_before_the_camera_becomes_its_lens(qtbot: QtBot, window: MainWi
     task = feature_of(window)._task
     assert task is not None
     for number, view in enumerate(VIEWS, start=1):
-        picture = board_picture(camera, (640, 480), *view, board)
-        for _ in range(2):  # still for two pictures
+        image = board_image(camera, (640, 480), *view, board)
+        for _ in range(2):  # still for two images
             with qtbot.waitSignal(task.progressed, timeout=10_000):
-                controller.answered.emit(answer_of(picture))
+                controller.answered.emit(answer_of(image))
         qtbot.waitUntil(lambda number=number: page.progress.text().startswith(f"{number} of 12"))
     assert page.preview.pixmap().width() == 320
     assert page.use.isEnabled()
@@ -302,12 +302,12 @@ def test_a_folder_of_boards(
 ) -> None:
     camera, board = Intrinsics(615.0, 329.0, 236.0), Board(9, 6)
     for number, view in enumerate(VIEWS):
-        Image.fromarray(board_picture(camera, (640, 480), *view, board)).save(tmp_path / f"{number}.png")
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+        Image.fromarray(board_image(camera, (640, 480), *view, board)).save(tmp_path / f"{number}.png")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
     page = dialog_of(window).board
     page.folder.click()
-    qtbot.waitUntil(lambda: "10 pictures, 9 views of the board used" in page.told.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "10 images, 9 views of the board used" in page.told.text(), timeout=20_000)
     page.use.click()
     assert controller.settings.lens.known is not None
 
@@ -318,7 +318,7 @@ def test_a_folder_without_boards_gets_a_sentence(
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
     page = dialog_of(window).board
     page.folder.click()
-    qtbot.waitUntil(lambda: "no pictures" in page.told.text())
+    qtbot.waitUntil(lambda: "no images" in page.told.text())
     Image.fromarray(grey()).save(tmp_path / "a.png")
     page.folder.click()
     qtbot.waitUntil(lambda: "0 of at least 6" in page.told.text())
@@ -334,16 +334,14 @@ def test_closing_the_window_ends_a_calibration(qtbot: QtBot, window: MainWindow)
     assert feature_of(window)._task is None
 
 
-def test_a_turned_picture_is_calibrated_as_it_was_taken(
-    qtbot: QtBot, window: MainWindow, controller: Controller
-) -> None:
+def test_a_turned_image_is_calibrated_as_it_was_taken(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
     camera, board = Intrinsics(615.0, 329.0, 236.0), Board(9, 6)
     page = dialog_of(window).board
     page.live.click()
     task = feature_of(window)._task
     assert task is not None
-    picture = np.rot90(board_picture(camera, (640, 480), *VIEWS[0], board), -1)
-    answer = answer_of(np.ascontiguousarray(picture))
+    image = np.rot90(board_image(camera, (640, 480), *VIEWS[0], board), -1)
+    answer = answer_of(np.ascontiguousarray(image))
     turned = dataclasses.replace(answer.result, frame=dataclasses.replace(answer.result.frame, turned_deg=90))
     with qtbot.waitSignal(task.progressed, timeout=10_000) as told:
         controller.answered.emit(dataclasses.replace(answer, result=turned))
@@ -407,4 +405,4 @@ def test_the_lens_is_told_to_the_pipeline(qtbot: QtBot, window: MainWindow, cont
     window.source_panel.lens.details.click()
     window.findChild(LensDialog).angle.angle.setValue(81.0)
     qtbot.waitUntil(lambda: ("lens", Lens("angle", 81.0)) in pipeline.told)
-    assert lens_text(Lens("angle", 81.0)) == controller.store.text("lens_of_clips, folders and pictures")
+    assert lens_text(Lens("angle", 81.0)) == controller.store.text("lens_of_clips, folders and images")

@@ -41,7 +41,7 @@ def test_only_the_file_that_was_chosen_is_written_over(tmp_path: Path) -> None:
     assert names(tmp_path / "b.glb", "left", "right") == ["b_left_2.glb", "b_right.glb"]
 
 
-def test_pictures_beside_a_wrapped_mesh_are_not_written_over(tmp_path: Path) -> None:
+def test_images_beside_a_wrapped_mesh_are_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "palm.png").touch()
     hands = (hand(textured=True),)
     asked = MeshOrder(tmp_path / "palm.obj", ".obj", FrameResult(frame(), "final", hands=hands), "texture", None)

@@ -311,7 +311,7 @@ def shown(qtbot: QtBot, window: MainWindow) -> MainWindow:
 
 
 def place_of(window: MainWindow, x_px: float, y_px: float) -> QPoint:
-    """Where a pixel of the 64 x 48 picture lies in the viewport."""
+    """Where a pixel of the 64 x 48 image lies in the viewport."""
     width, height = window.viewport.width(), window.viewport.height()
     scale = min(width / 64, height / 48)
     return QPoint(round(width / 2 + scale * (x_px - 32)), round(height / 2 + scale * (y_px - 24)))
@@ -355,7 +355,7 @@ def test_the_mark_is_painted_and_goes(qtbot: QtBot, shown: MainWindow) -> None:
     press(qtbot, shown, "H")
     shown._controller.change(uncertain_above_mm=0.5)
     hidden = shown.viewport.grabFramebuffer().pixelColor(shown.viewport.width() // 2, shown.viewport.height() // 2)
-    assert hidden.getRgb()[:3] == (100, 100, 100), "the picture's grey"
+    assert hidden.getRgb()[:3] == (100, 100, 100), "the image's grey"
 
 
 def test_the_groups_stand_between_view_and_smoothing(window: MainWindow) -> None:

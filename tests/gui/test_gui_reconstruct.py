@@ -121,7 +121,7 @@ def test_pipeline_hears_where_frames_stop_following_each_other(
     assert pipeline.told == [("reset", True), ("reset", True)]
 
 
-def test_pictures_of_a_folder_never_follow_each_other(qtbot: QtBot, start: Start, mailbox: Mailbox[Job]) -> None:
+def test_images_of_a_folder_never_follow_each_other(qtbot: QtBot, start: Start, mailbox: Mailbox[Job]) -> None:
     pipeline = FakePipeline(ViewSettings())
     thread = start(pipeline)
     for sent in (job(0, jump=1, name="a.jpg"), job(1, jump=2, name="b.jpg"), job(0, generation=2)):

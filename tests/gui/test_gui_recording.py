@@ -1,4 +1,4 @@
-"""Recordings and pictures without background, through the real window."""
+"""Recordings and images without background, through the real window."""
 
 import csv
 import errno
@@ -191,19 +191,19 @@ def test_what_the_disk_is_too_slow_for_is_counted_and_said(
     assert "2 results were lost" in window.sentence.text()
 
 
-def test_pictures_are_taken_at_the_videos_rate_and_counted_where_there_is_no_room(
+def test_images_are_taken_at_the_videos_rate_and_counted_where_there_is_no_room(
     window: MainWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = recorder(window)
-    assert not part.wants_picture()
+    assert not part.wants_image()
     press_key(window, "Ctrl+Shift+R")
-    assert part.wants_picture()
-    assert not part.wants_picture(), "the next frame of the video is not due yet"
-    part._next_picture_s = 0.0
+    assert part.wants_image()
+    assert not part.wants_image(), "the next frame of the video is not due yet"
+    part._next_image_s = 0.0
     assert part._task is not None
-    monkeypatch.setattr(recorder_module, "MOST_PICTURES", 0)
-    assert not part.wants_picture()
-    assert part._task._pictures_lost == 1
+    monkeypatch.setattr(recorder_module, "MAX_IMAGES", 0)
+    assert not part.wants_image()
+    assert part._task._images_lost == 1
 
 
 def test_what_comes_while_the_files_are_being_ended_is_not_called_lost(
@@ -225,8 +225,8 @@ def test_what_comes_while_the_files_are_being_ended_is_not_called_lost(
     press_key(window, "Ctrl+Shift+R")
     show_frames(qtbot, window, camera, 4)
     assert part.is_recording
-    part._next_picture_s = 0.0
-    assert not part.wants_picture()
+    part._next_image_s = 0.0
+    assert not part.wants_image()
     may_close.set()
     qtbot.waitUntil(lambda: not part.is_recording)
     assert "1 results" in window.sentence.text()
@@ -253,7 +253,7 @@ def test_files_that_cannot_be_ended_still_end_the_recording(
 
     monkeypatch.setattr(recording.Recording, "_finish_video", fail)
     press_key(window, "Ctrl+Shift+R")
-    recorder(window).take_picture(bytes(64 * 48 * 4), (64, 48))
+    recorder(window).take_image(bytes(64 * 48 * 4), (64, 48))
     end(qtbot, window)
     assert "could not be ended" in window.sentence.text()
 
@@ -352,13 +352,13 @@ def test_cut_out_has_the_hand_alone(qtbot: QtBot, shown: MainWindow, camera: Fak
     recorder(shown)._panel.twice.setChecked(True)
     press_key(shown, "Ctrl+Shift+T")
     (saved,) = (tmp_path / "pictures").glob("*_cut_out_*.png")
-    picture = cv2.imread(str(saved), cv2.IMREAD_UNCHANGED)
-    assert picture is not None
-    height, width = picture.shape[:2]
+    image = cv2.imread(str(saved), cv2.IMREAD_UNCHANGED)
+    assert image is not None
+    height, width = image.shape[:2]
     assert (width, height) == (2 * shown.viewport.width(), 2 * shown.viewport.height())
-    assert picture[height // 2, width // 2, 3] == 255
-    assert picture[5, 5].tolist() == [0, 0, 0, 0]
-    assert picture.shape[2] == 4
+    assert image[height // 2, width // 2, 3] == 255
+    assert image[5, 5].tolist() == [0, 0, 0, 0]
+    assert image.shape[2] == 4
 
 
 @pytest.mark.display

@@ -1,4 +1,4 @@
-"""Clips, folders and pictures through the window: timeline, turning, dropping, switching, and what is bad."""
+"""Clips, folders and images through the window: timeline, turning, dropping, switching, and what is bad."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +33,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Pictures 1, 2 and 10, each of its own grey."""
+    """Images 1, 2 and 10, each of its own grey."""
     made = tmp_path / "pictures"
     made.mkdir()
     put(made, 1, 2, 10)
@@ -61,13 +61,13 @@ def window(qtbot: QtBot, world: CameraWorld, tmp_path: Path) -> Iterator[MainWin
 
 
 def put(folder: Path, *greys: int) -> None:
-    """Pictures that are named and coloured by a number."""
+    """Images that are named and coloured by a number."""
     for grey in greys:
         Image.new("RGB", (64, 48), (grey, grey, grey)).save(folder / f"{grey}.png")
 
 
 def start(qtbot: QtBot, window: MainWindow, source: Path) -> None:
-    """Until its first picture is there."""
+    """Until its first image is there."""
     with qtbot.waitSignal(window._controller.answered):
         window._controller.start(str(source))
 
@@ -184,7 +184,7 @@ def test_a_narrow_window_leaves_out_what_keys_do_as_well(window: MainWindow) -> 
         shown.append((timeline.speed.isVisibleTo(timeline), timeline.time.isVisibleTo(timeline)))
     assert shown == [(False, False), (True, False), (True, True)]
     timeline.file_name.resize(80, 20)
-    timeline.file_name.show_whole("a long name of a picture that nobody can read 1.png")
+    timeline.file_name.show_whole("a long name of an image that nobody can read 1.png")
     assert timeline.file_name.text().endswith(".png")
     assert "…" in timeline.file_name.text()
 
@@ -194,11 +194,11 @@ def test_time_is_read_in_minutes(count: float) -> None:
     assert time_text(count) == {59_999.6: "01:00.000", 0.0: "00:00.000", 3_723_004.0: "62:03.004"}[count]
 
 
-def test_pictures_are_turned_as_they_are_read_and_that_is_remembered(
+def test_images_are_turned_as_they_are_read_and_that_is_remembered(
     qtbot: QtBot, window: MainWindow, clip: Path, folder: Path
 ) -> None:
     press_key(window, "Ctrl+B")
-    assert "no pictures to turn" in window.sentence.text()
+    assert "no images to turn" in window.sentence.text()
     begin_held(qtbot, window, clip)
     upright = wait_for(qtbot, window, 0)
     for button, turned_deg in ((None, 90), (None, 180), (window.source_panel.turn_left, 90)):
@@ -223,7 +223,7 @@ def test_mirroring_leaves_the_frames_alone(qtbot: QtBot, window: MainWindow, cli
     assert number_in(wait_for(qtbot, window, 5, *["Right"] * 5).image) == 5
 
 
-def test_several_dropped_pictures_are_shown_one_after_another(
+def test_several_dropped_images_are_shown_one_after_another(
     qtbot: QtBot, window: MainWindow, folder: Path, clip: Path
 ) -> None:
     start(qtbot, window, clip)
@@ -231,13 +231,13 @@ def test_several_dropped_pictures_are_shown_one_after_another(
     notes.touch()
     drop(window, folder / "10.png", notes, folder / "2.png")
     assert wait_for(qtbot, window, 0).name == "2.png"
-    assert window.sentence.text() == "Only the pictures were opened; not used: notes.txt."
+    assert window.sentence.text() == "Only the images were opened; not used: notes.txt."
     assert wait_for(qtbot, window, 1, "Right").name == "10.png"
-    assert "chosen pictures: 2 pictures" in window.source_panel.description.text()
-    assert window._last_folder() == before, "a list of pictures is no folder to begin the next question in"
+    assert "chosen images: 2 images" in window.source_panel.description.text()
+    assert window._last_folder() == before, "a list of images is no folder to begin the next question in"
     source = window._controller.source
     assert source is not None
-    assert source.short_text == "chosen pictures"
+    assert source.short_text == "chosen images"
     drop(window, clip, folder / "2.png")
     qtbot.waitUntil(lambda: window._controller.source is not None and window._controller.source.text == str(clip))
     assert "not used: 2.png" in window.sentence.text()
@@ -291,17 +291,17 @@ def test_twenty_quick_switches_never_show_a_former_source(
     assert len(world.alive()) <= 1
 
 
-def test_new_pictures_appear_while_the_folder_is_shown(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
+def test_new_images_appear_while_the_folder_is_shown(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
     start(qtbot, window, folder)
     assert wait_for(qtbot, window, 1, "Right").name == "2.png"
     with qtbot.waitSignal(window._controller.length_changed):
         put(folder, 3)
     qtbot.waitUntil(lambda: window.timeline.place.text() == "/ 4")
-    assert window.source_panel.description.text() == "pictures: 4 pictures"
+    assert window.source_panel.description.text() == "images: 4 images"
     assert [wait_for(qtbot, window, number, "Right").name for number in (2, 3)] == ["3.png", "10.png"]
 
 
-def test_pictures_that_vanish_are_left_out(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
+def test_images_that_vanish_are_left_out(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
     start(qtbot, window, folder)
     assert wait_for(qtbot, window, 1, "Right").name == "2.png"
     (folder / "1.png").unlink()
@@ -316,24 +316,24 @@ def test_a_folder_that_goes_and_comes_back(qtbot: QtBot, window: MainWindow, fol
     start(qtbot, window, folder)
     hidden = folder.rename(folder.with_name("elsewhere"))
     qtbot.waitUntil(lambda: "cannot be read any more" in window.banner.text())
-    assert window.viewport._result is not None, "the last picture stays"
+    assert window.viewport._result is not None, "the last image stays"
     hidden.rename(folder)
     qtbot.waitUntil(window.banner.isHidden)
     assert wait_for(qtbot, window, 1, "Right").name == "2.png"
 
 
-def test_many_unreadable_pictures_are_told_together(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
+def test_many_unreadable_images_are_told_together(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
     for number in range(3, 10):
-        (folder / f"{number}.png").write_text("no picture")
+        (folder / f"{number}.png").write_text("no image")
     start(qtbot, window, folder)
     wait_for(qtbot, window, 1, "Right")
     assert wait_for(qtbot, window, 9, "Right").name == "10.png"
-    qtbot.waitUntil(lambda: "7 pictures in a row cannot be read" in window.banner.text())
+    qtbot.waitUntil(lambda: "7 images in a row cannot be read" in window.banner.text())
 
 
-def test_the_end_of_a_folder_is_its_last_readable_picture(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
+def test_the_end_of_a_folder_is_its_last_readable_image(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
     (folder / "90.png").write_bytes(b"")
-    (folder / "91.png").write_text("no picture")
+    (folder / "91.png").write_text("no image")
     start(qtbot, window, folder)
     assert wait_for(qtbot, window, 2, "End").name == "10.png"
     assert "90.png: the file is empty" in window.banner.text()
@@ -363,22 +363,22 @@ def bad_input(kind: str, folder: Path) -> Path:
     path = folder / {"empty folder": "empty", "broken clip": "clip.mp4", "not there": "gone.mp4"}.get(kind, "a.jpg")
     if kind == "empty folder":
         path.mkdir()
-    elif kind == "huge picture":
+    elif kind == "huge image":
         Image.new("L", (300, 200)).save(path)
     elif kind != "not there":
-        path.write_bytes(b"" if kind == "0 bytes" else b"no picture and no clip at all")
+        path.write_bytes(b"" if kind == "0 bytes" else b"no image and no clip at all")
     return path
 
 
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
-        ("empty folder", "no pictures in this folder"),
-        ("broken clip", "neither a picture nor a clip"),
+        ("empty folder", "no images in this folder"),
+        ("broken clip", "neither an image nor a clip"),
         ("not there", "there is no such file"),
         ("0 bytes", "the file is empty"),
-        ("text as jpg", "not a picture in a known format"),
-        ("huge picture", "make it smaller first"),
+        ("text as jpg", "not an image in a known format"),
+        ("huge image", "make it smaller first"),
     ],
 )
 def test_bad_input_is_a_sentence_and_the_next_source_works(
@@ -414,7 +414,7 @@ def test_a_file_that_may_not_be_read(
     monkeypatch.setattr(Image, "open", refuse)
     start(qtbot, window, folder)
     assert wait_for(qtbot, window, 2, "Right").name == "10.png"
-    assert "2.png: the picture cannot be read ([Errno 13] Permission denied)" in window.banner.text()
+    assert "2.png: the image cannot be read ([Errno 13] Permission denied)" in window.banner.text()
 
 
 @pytest.mark.parametrize(

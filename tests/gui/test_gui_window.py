@@ -1,4 +1,4 @@
-"""The window: offscreen without its picture, and with it where there is a display."""
+"""The window: offscreen without its image, and with it where there is a display."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ from handviz.core.lens import Lens
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import FrameResult, HandMesh, StageTimes
 from handviz.gui.main_window import MainWindow
-from handviz.gui.record.screenshot import SCREENSHOT_FOLDER, free_path, save_picture
+from handviz.gui.record.screenshot import SCREENSHOT_FOLDER, free_path, save_image
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, Status
 from handviz.gui.session.rates import RateMeter
@@ -35,7 +35,7 @@ from handviz.sources.source import CameraInfo
 
 @pytest.fixture
 def controller(tmp_path: Path) -> Controller:
-    """Opens "clip" as five frames at a slow pace and "picture" as one."""
+    """Opens "clip" as five frames at a slow pace and "image" as one."""
     sources = {"clip": FakeSource(5, nominal_fps=10.0), "picture": FakeSource(1, names=True, nominal_fps=1.0)}
     return Controller(
         FakePipeline,
@@ -156,14 +156,14 @@ def test_meshes_of_the_shown_hands_are_saved(
         window.source_panel.save_meshes.click()
     qtbot.waitUntil(lambda: "Saved" in window.sentence.text())
     assert window.sentence.text() == f"Saved mine_right.obj and mine_left.obj in {tmp_path}"
-    assert (tmp_path / "mine_left.obj").read_text() == "left texture ['picture', 'range_mm']"
+    assert (tmp_path / "mine_left.obj").read_text() == "left texture ['image', 'range_mm']"
     press(qtbot, window, "Ctrl+E")
     window._controller._saver.stop()
     assert "handviz_final_texture_" in offered[0]
     assert offered[1].startswith(str(tmp_path))
 
 
-def test_troubles_lie_over_the_picture_and_notes_below(window: MainWindow) -> None:
+def test_errors_lie_over_the_image_and_notes_below(window: MainWindow) -> None:
     window.show_status(Status("camera 0 is not there", is_trouble=True))
     assert not window.banner.isHidden()
     assert "camera 0" in window.banner.text()
@@ -243,7 +243,7 @@ def test_screenshots_do_not_replace_each_other(tmp_path: Path) -> None:
 def test_screenshot_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(HandvizError, match="cannot be made"):
-        save_picture(QImage(4, 4, QImage.Format.Format_RGB32), tmp_path / "file" / "x.png")
+        save_image(QImage(4, 4, QImage.Format.Format_RGB32), tmp_path / "file" / "x.png")
 
 
 def test_live_program_never_loads_torch() -> None:
@@ -267,17 +267,17 @@ def test_stream_is_painted_and_saved_with_its_hand(qtbot: QtBot, shown: MainWind
         shown._controller.start("picture")
     press(qtbot, shown, "Ctrl+S")
     (saved,) = (tmp_path / "pictures").glob("handviz_final_plain_*.png")
-    picture = cv2.imread(str(saved))
-    assert picture is not None
-    height, width = picture.shape[:2]
+    image = cv2.imread(str(saved))
+    assert image is not None
+    height, width = image.shape[:2]
     assert height / width == pytest.approx(shown.viewport.height() / shown.viewport.width(), abs=0.01)
-    assert picture[height // 2, width // 2].max() > 130
-    assert tuple(picture[height // 2, 5]) == (100, 100, 100)
+    assert image[height // 2, width // 2].max() > 130
+    assert tuple(image[height // 2, 5]) == (100, 100, 100)
     assert "Saved" in shown.sentence.text()
 
 
 @pytest.mark.display
-def test_picture_survives_resizing_a_new_parent_and_smooth_edges(qtbot: QtBot, shown: MainWindow) -> None:
+def test_image_survives_resizing_a_new_parent_and_smooth_edges(qtbot: QtBot, shown: MainWindow) -> None:
     viewport = shown.viewport
     viewport.set_options(ViewSettings(colour="plain", opacity=1.0).draw_options())
     viewport.show_result(FrameResult(frame(), "final", hands=(hand(),)))
@@ -364,7 +364,7 @@ def test_texture_is_painted_marked_and_relit(qtbot: QtBot, shown: MainWindow) ->
 
 
 def viewport_middle(window: MainWindow) -> QPoint:
-    """In pixels of the picture that is grabbed."""
+    """In pixels of the image that is grabbed."""
     image = window.viewport.grabFramebuffer()
     return QPoint(image.width() // 2, image.height() // 2)
 

@@ -20,7 +20,7 @@ from handviz.core.lens import Lens
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import Detection, Frame, FrameResult
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.inspection.columns import InspectionOrder, Listing, PictureRow, common_range_mm
+from handviz.inspection.columns import ImageRow, InspectionOrder, Listing, common_range_mm
 from handviz.inspection.inspection import Inspection, visible_share
 from handviz.inspection.store import InspectionStore, forget_old_inspections, signature_of
 from handviz.io.hand_pack import pack_hands, unpack_hands
@@ -29,7 +29,7 @@ from tests.hands import made_up_detection, textured_hand
 
 
 class Processor:
-    """Finds the same textured hand in every picture that is not black, and writes down which it saw."""
+    """Finds the same textured hand in every image that is not black, and writes down which it saw."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -48,8 +48,8 @@ class Processor:
         self.is_closed = True
 
 
-def write_pictures(folder: Path, *names: str, grey: int = 90) -> Path:
-    """Small grey pictures."""
+def write_images(folder: Path, *names: str, grey: int = 90) -> Path:
+    """Small grey images."""
     folder.mkdir(exist_ok=True)
     for name in names:
         Image.new("RGB", (320, 240), (grey, grey, grey)).save(folder / name)
@@ -58,15 +58,15 @@ def write_pictures(folder: Path, *names: str, grey: int = 90) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two pictures with a hand, one without, and one that cannot be read."""
-    folder = write_pictures(tmp_path / "pictures", "a.png", "c.png")
-    write_pictures(folder, "d.png", grey=0)
+    """Two images with a hand, one without, and one that cannot be read."""
+    folder = write_images(tmp_path / "pictures", "a.png", "c.png")
+    write_images(folder, "d.png", grey=0)
     (folder / "b.jpg").write_bytes(b"broken")
     return folder
 
 
-def inspect(folder: Path, processor: Processor, *, most: int | None = None) -> tuple[Listing, dict[str, PictureRow]]:
-    """The first listing, and every row as it was in the end; ``most`` pictures, then it is cancelled."""
+def inspect(folder: Path, processor: Processor, *, most: int | None = None) -> tuple[Listing, dict[str, ImageRow]]:
+    """The first listing, and every row as it was in the end; ``most`` images, then it is cancelled."""
     inspection = Inspection(InspectionOrder(folder), make=lambda _: processor)
     events = inspection.events()
     listing = next(events)
@@ -82,7 +82,7 @@ def inspect(folder: Path, processor: Processor, *, most: int | None = None) -> t
     return listing, rows
 
 
-def test_every_picture_gets_its_row(folder: Path) -> None:
+def test_every_image_gets_its_row(folder: Path) -> None:
     processor = Processor()
     listing, rows = inspect(folder, processor)
     assert [(row.file, row.state) for row in listing.rows] == [
@@ -94,7 +94,7 @@ def test_every_picture_gets_its_row(folder: Path) -> None:
         "c.png": ("done", 1),
         "d.png": ("done", 0),
     }
-    assert "not a picture" in rows["b.jpg"].reason
+    assert "not an image" in rows["b.jpg"].reason
     (hand,) = rows["a.png"].hands
     assert (hand.handedness, hand.score, hand.max_std_mm) == ("right", 0.9, 12.0)
     assert (rows["a.png"].width, rows["a.png"].height) == (320, 240)
@@ -109,7 +109,7 @@ def test_what_is_kept_is_not_done_again(folder: Path) -> None:
     assert [row.state for row in listing.rows] == ["done", "waiting", "waiting", "waiting"]
     assert processor.seen == ["c.png", "d.png"]
     assert second["a.png"] == first["a.png"]
-    write_pictures(folder, "a.png", grey=120)
+    write_images(folder, "a.png", grey=120)
     changed = Processor()
     inspect(folder, changed)
     assert changed.seen == ["a.png"]
@@ -164,7 +164,7 @@ def test_a_file_of_results_that_is_damaged_further_in_is_put_aside(folder: Path,
     inspect(folder, Processor())
     kept = Inspection(InspectionOrder(folder)).kept
     with contextlib.closing(sqlite3.connect(kept)) as file, file:
-        file.execute("UPDATE pictures SET hands = ?", (hands,))
+        file.execute("UPDATE images SET hands = ?", (hands,))
     processor = Processor()
     _, rows = inspect(folder, processor)
     assert rows["a.png"].state == "done"
@@ -179,7 +179,7 @@ def test_a_place_for_results_that_cannot_be_written_is_a_sentence(folder: Path, 
 
 
 def test_a_full_disk_is_a_sentence_and_what_was_written_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_pictures(folder, *(f"e{number}.png" for number in range(9)))
+    write_images(folder, *(f"e{number}.png" for number in range(9)))
     opened = InspectionStore._opened
 
     def on_a_small_disk(self: InspectionStore) -> sqlite3.Connection:
@@ -205,13 +205,13 @@ def test_a_folder_that_is_none_is_a_sentence(folder: Path, path: str) -> None:
         Inspection(InspectionOrder(folder / path))
 
 
-def test_pictures_that_come_go_and_change_meanwhile(folder: Path) -> None:
+def test_images_that_come_go_and_change_meanwhile(folder: Path) -> None:
     processor = Processor()
 
     def change(frame: Frame) -> None:
         if frame.name == "a.png" and not (folder / "e.png").exists():
-            write_pictures(folder, "e.png")
-            write_pictures(folder, "b.jpg")
+            write_images(folder, "e.png")
+            write_images(folder, "b.jpg")
             (folder / "d.png").unlink()
             Image.new("RGB", (32, 24), (9, 9, 9)).save(folder / "a.png")
 
@@ -235,7 +235,7 @@ def test_a_folder_that_goes_is_a_sentence_and_what_is_done_is_kept(folder: Path)
     assert "a.png" in [row.file for row in listing.rows if row.state == "done"]
 
 
-def test_a_picture_that_makes_the_pipeline_fail_does_not_end_the_folder(folder: Path) -> None:
+def test_a_image_that_makes_the_pipeline_fail_does_not_end_the_folder(folder: Path) -> None:
     processor = Processor()
 
     def fail(frame: Frame) -> None:
@@ -252,14 +252,14 @@ def test_a_picture_that_makes_the_pipeline_fail_does_not_end_the_folder(folder: 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there are names any bytes")
 def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     name = os.fsdecode(b"hand\xff.png")
-    folder = write_pictures(tmp_path / "odd", name)
+    folder = write_images(tmp_path / "odd", name)
     inspect(folder, Processor())
     listing, _ = inspect(folder, Processor())
     assert [(row.file, row.state) for row in listing.rows] == [(name, "done")]
 
 
 def write_truth(folder: Path, hands: object, file: str = "a.png") -> None:
-    """A ground truth of one picture."""
+    """A ground truth of one image."""
     (folder / "ground_truth.json").write_text(json.dumps([{"file": file, "hands": hands}]))
 
 
@@ -312,7 +312,7 @@ GOOD_HAND = hand_of([[0.0, 0.0, 0.0]] * 21)
         (json.dumps([{"file": "a.png", "hands": [hand_of([[1e308, 0, 0]] * 20 + [[-1e308, 0, 0]])]}]), "in metres"),
     ],
 )
-def test_a_malformed_ground_truth_is_a_sentence_and_pictures_are_inspected(
+def test_a_malformed_ground_truth_is_a_message_and_images_are_inspected(
     folder: Path, text: str, complaint: str
 ) -> None:
     (folder / "ground_truth.json").write_text(text)
@@ -322,7 +322,7 @@ def test_a_malformed_ground_truth_is_a_sentence_and_pictures_are_inspected(
     assert rows["a.png"].state == "done"
 
 
-def test_a_ground_truth_of_other_pictures_is_told(folder: Path) -> None:
+def test_a_ground_truth_of_other_images_is_told(folder: Path) -> None:
     write_truth(folder, [GOOD_HAND], "elsewhere.png")
     listing, _ = inspect(folder, Processor())
     assert "elsewhere.png" in listing.note
@@ -345,7 +345,7 @@ def test_hands_come_back_as_they_were_kept() -> None:
         unpack_hands(b"no such thing")
 
 
-def test_visible_share_is_that_of_what_the_picture_and_the_hand_leave_open() -> None:
+def test_visible_fraction_is_that_of_what_the_image_and_the_hand_leave_open() -> None:
     hand, faces = textured_hand(wrist_px=(150.0, 200.0)), load_open_hand().faces
     whole = visible_share(hand, faces, (320, 240))
     assert 0.3 < whole < 0.7

@@ -14,13 +14,13 @@ import trimesh
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.inspection import report as inspection_report
-from handviz.inspection.columns import InspectionOrder, Listing, PictureRow
+from handviz.inspection.columns import ImageRow, InspectionOrder, Listing
 from handviz.inspection.export import PARTS, ExportOrder, ExportPart, export_inspection
 from handviz.inspection.inspection import Inspection
 from handviz.sources.images import read_image
 from tests.browser import run_in_browser
 from tests.errors import raises
-from tests.inspection.test_inspection import Processor, write_pictures
+from tests.inspection.test_inspection import Processor, write_images
 
 HOSTILE = '<img src=x onerror=document.title="caught">&amp;{{summary}}.png'
 Export = Callable[..., list[Path]]
@@ -29,8 +29,8 @@ Export = Callable[..., list[Path]]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Hands, none, unreadable, and a name that is HTML where the system allows that."""
-    folder = write_pictures(tmp_path / "pictures", "a.png", "c.png", *([] if sys.platform == "win32" else [HOSTILE]))
-    write_pictures(folder, "d.png", grey=0)
+    folder = write_images(tmp_path / "pictures", "a.png", "c.png", *([] if sys.platform == "win32" else [HOSTILE]))
+    write_images(folder, "d.png", grey=0)
     (folder / "b.jpg").write_bytes(b"broken")
     points = [[0.001 * number, 0.0, 0.0] for number in range(21)]
     truth = [{"file": "c.png", "hands": [{"handedness": "right", "keypoints_camera_m": points}]}]
@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 def order(folder: Path, tmp_path: Path) -> ExportOrder:
     """Everything of the inspected folder."""
     inspection = Inspection(InspectionOrder(folder), make=lambda _: Processor())
-    rows = {event.file: event for event in inspection.events() if isinstance(event, PictureRow)}
+    rows = {event.file: event for event in inspection.events() if isinstance(event, ImageRow)}
     return ExportOrder(tmp_path / "out", inspection.order, inspection.kept, tuple(rows.values()))
 
 
@@ -57,7 +57,7 @@ def test_everything_is_written(order: ExportOrder) -> None:
     entries = json.loads((order.out / "hands.json").read_text())
     by_name = {entry["file"]: entry for entry in entries}
     assert [entry["file"] for entry in entries] == sorted(by_name)
-    assert "not a picture" in by_name["b.jpg"]["error"]
+    assert "not an image" in by_name["b.jpg"]["error"]
     assert (by_name["d.png"]["width"], by_name["d.png"]["hands"]) == (320, [])
     (hand,) = by_name["a.png"]["hands"]
     assert hand["mesh"] == "meshes/a_0_right.ply"
@@ -72,15 +72,15 @@ def test_everything_is_written(order: ExportOrder) -> None:
 
 
 def test_only_those_hands_that_were_asked_for(order: ExportOrder) -> None:
-    pictures = tuple(replace(one, hands=()) if one.file == "a.png" else one for one in order.pictures)
-    export(replace(order, pictures=pictures), "json", "meshes")
+    images = tuple(replace(one, hands=()) if one.file == "a.png" else one for one in order.images)
+    export(replace(order, images=images), "json", "meshes")
     entries = {entry["file"]: entry for entry in json.loads((order.out / "hands.json").read_text())}
     assert entries["a.png"]["hands"] == []
     assert not (order.out / "meshes" / "a_0_right.ply").exists()
 
 
 def test_nothing_at_all_is_a_list_too(order: ExportOrder) -> None:
-    export(replace(order, pictures=()), "json", "csv")
+    export(replace(order, images=()), "json", "csv")
     assert json.loads((order.out / "hands.json").read_text()) == []
 
 
@@ -119,7 +119,7 @@ const seen = {names: cells(0), title: document.title, hidden: hidden.length,
 click("Mean mm"); seen.worst = cells(0);
 click("Error mm"); seen.errors = cells(6);
 click("Error mm"); seen.errorsUp = cells(6);
-click("Picture"); seen.byName = cells(0);
+click("Image"); seen.byName = cells(0);
 document.getElementById("filter").value = "A.PN"; filter(); seen.filtered = cells(0);
 seen.count = document.getElementById("count").textContent;
 seen
@@ -129,9 +129,9 @@ seen
 def test_the_report_works_in_a_browser(order: ExportOrder) -> None:
     export(order, "report")
     answer = run_in_browser(order.out / "report.html", SEEN)
-    seen, names = answer["result"], [picture.file for picture in order.pictures]
+    seen, names = answer["result"], [image.file for image in order.images]
     assert (answer["requests"], answer["messages"]) == ([], [])
-    assert seen["title"] == "pictures · handviz"
+    assert seen["title"] == "images · handviz"
     assert seen["names"] == names
     assert seen["hidden"] == 0
     assert len(seen["sizes"]) == len(names) - 1
@@ -145,29 +145,27 @@ def test_the_report_works_in_a_browser(order: ExportOrder) -> None:
     assert seen["count"] == "1 row"
 
 
-def test_pictures_of_the_report_show_the_hands(order: ExportOrder, tmp_path: Path) -> None:
+def test_images_of_the_report_show_the_hands(order: ExportOrder, tmp_path: Path) -> None:
     export(order, "report")
     text = (order.out / "report.html").read_text(encoding="utf-8")
     encoded = text.split('src="data:image/jpeg;base64,')[1].split('"')[0]
     path = tmp_path / "one.jpg"
     path.write_bytes(base64.b64decode(encoded))
-    picture = read_image(path)
-    assert np.abs(picture.astype(int) - 90).max() > 60
-    assert np.abs(picture[:8].astype(int) - 90).max() < 12
+    image = read_image(path)
+    assert np.abs(image.astype(int) - 90).max() > 60
+    assert np.abs(image[:8].astype(int) - 90).max() < 12
 
 
-def test_large_folders_have_pictures_of_the_first_rows_only(
-    order: ExportOrder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(inspection_report, "MOST_PICTURES", 1)
+def test_large_folders_have_images_of_the_first_rows_only(order: ExportOrder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection_report, "MAX_IMAGES", 1)
     export(order, "report")
     text = (order.out / "report.html").read_text(encoding="utf-8")
     assert text.count("data:image/jpeg") == 1
-    assert f"Only the first 1 of {len(order.pictures)} have their picture" in text
-    assert text.count("<tr>") == len(order.pictures) + 1
+    assert f"Only the first 1 of {len(order.images)} have their image" in text
+    assert text.count("<tr>") == len(order.images) + 1
 
 
-def test_without_opengl_the_report_has_plain_pictures_and_says_so(
+def test_without_opengl_the_report_has_plain_images_and_says_so(
     order: ExportOrder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: object) -> None:
@@ -176,7 +174,7 @@ def test_without_opengl_the_report_has_plain_pictures_and_says_so(
     monkeypatch.setattr(inspection_report, "OffscreenRenderer", refuse)
     export(order, "report")
     text = (order.out / "report.html").read_text(encoding="utf-8")
-    assert "Pictures are without meshes: no OpenGL 3.3" in text
+    assert "Images are without meshes: no OpenGL 3.3" in text
     assert "data:image/jpeg" in text
 
 

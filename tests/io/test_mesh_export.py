@@ -105,8 +105,8 @@ def test_a_texture_is_wrapped_around_the_dense_mesh(tmp_path: Path, handedness: 
     upwards = atlas.uv * [1, -1] + [0, 1]
     np.testing.assert_allclose(mesh.visual.uv[mesh.faces], upwards[own_faces], atol=1e-6)
     material = mesh.visual.material
-    picture = material.baseColorTexture if suffix == ".glb" else material.image
-    np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), bake_texture(hand))
+    image = material.baseColorTexture if suffix == ".glb" else material.image
+    np.testing.assert_array_equal(np.asarray(image.convert("RGB")), bake_texture(hand))
     whole = trimesh.Trimesh(mesh.vertices, mesh.faces)
     assert whole.volume > 0
     edges, counts = np.unique(np.sort(whole.edges, axis=1), axis=0, return_counts=True)
@@ -114,10 +114,10 @@ def test_a_texture_is_wrapped_around_the_dense_mesh(tmp_path: Path, handedness: 
     assert len(edges) == 4804
 
 
-def test_the_picture_gives_its_detail(tmp_path: Path) -> None:
+def test_the_image_gives_its_detail(tmp_path: Path) -> None:
     hand = textured_hand()
     green = np.full((300, 300, 3), (0, 255, 0), np.uint8)
-    export_mesh(tmp_path / "hand.glb", hand, colour="texture", picture=green)
+    export_mesh(tmp_path / "hand.glb", hand, colour="texture", image=green)
     image = np.asarray(read_glb(tmp_path / "hand.glb").visual.material.baseColorTexture.convert("RGB"))
     np.testing.assert_array_equal(image, bake_texture(hand, green))
 

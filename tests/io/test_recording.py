@@ -19,7 +19,7 @@ from handviz.core.errors import ErrorCode
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import Detection, Frame, FrameResult, HandCrop
 from handviz.io.recording import recording, video
-from handviz.io.recording.moments import Moment, ViewPicture, moment_of
+from handviz.io.recording.moments import Moment, ViewImage, moment_of
 from handviz.io.recording.recorded import read_entries, read_tracks
 from handviz.io.recording.recording import Recording
 from handviz.io.recording.udp import Datagrams
@@ -36,9 +36,9 @@ def moment(number: int = 0, *, time_ms: float | None = None, captured_ms: float 
     return moment_of(FrameResult(frame, "final", hands=(made_up_hand(),)), "clip.mp4")
 
 
-def grey(level: int, size: tuple[int, int] = (64, 48)) -> ViewPicture:
-    """An even picture."""
-    return ViewPicture(bytes([level, level, level, 255]) * (size[0] * size[1]), size)
+def grey(level: int, size: tuple[int, int] = (64, 48)) -> ViewImage:
+    """An even image."""
+    return ViewImage(bytes([level, level, level, 255]) * (size[0] * size[1]), size)
 
 
 def frames_of(path: Path) -> list[np.ndarray]:
@@ -97,12 +97,12 @@ import os, sys
 sys.path.insert(0, {str(PROJECT_ROOT / "tests")!r})
 import numpy as np
 from pathlib import Path
-from tests.io.test_recording import Recording, ViewPicture, moment
+from tests.io.test_recording import Recording, ViewImage, moment
 recording = Recording(Path({str(tmp_path / "killed")!r}), reserve_bytes=0)
 noise = np.random.default_rng(0).integers(0, 255, (480, 640, 4), np.uint8)
 for number in range(40):
     recording.add_result(moment(number), number / 30)
-    recording.add_picture(ViewPicture(np.roll(noise, number, axis=1).tobytes(), (640, 480)), number / 30)
+    recording.add_picture(ViewImage(np.roll(noise, number, axis=1).tobytes(), (640, 480)), number / 30)
 os._exit(9)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, check=False, timeout=60)
@@ -144,17 +144,17 @@ def test_video_is_in_true_time(tmp_path: Path) -> None:
     assert levels(tmp_path / "a.mkv") == pytest.approx([40] * 3 + [120] * 2 + [200] * 4, abs=3)
 
 
-def test_pictures_of_another_size_are_fitted() -> None:
-    picture = np.full((41, 81, 3), 200, np.uint8)
-    assert fitted(picture, (80, 40)).shape == (40, 80, 3)
-    assert (fitted(picture, (80, 40)) == 200).all()
-    taller = fitted(picture, (80, 80))
+def test_images_of_another_size_are_fitted() -> None:
+    image = np.full((41, 81, 3), 200, np.uint8)
+    assert fitted(image, (80, 40)).shape == (40, 80, 3)
+    assert (fitted(image, (80, 40)) == 200).all()
+    taller = fitted(image, (80, 80))
     assert (taller[40] == 200).all()
     assert not taller[:15].any()
     assert not taller[-15:].any()
 
 
-def test_finished_video_is_mp4_with_the_same_pictures(tmp_path: Path) -> None:
+def test_finished_video_is_mp4_with_the_same_images(tmp_path: Path) -> None:
     video = SteadyVideo(tmp_path / "a.mkv", (64, 48))
     random = np.random.default_rng(0)
     for number in range(75):
@@ -172,7 +172,7 @@ def test_finished_video_is_mp4_with_the_same_pictures(tmp_path: Path) -> None:
     reader.release()
 
 
-def test_what_holds_no_pictures_leaves_no_mp4(tmp_path: Path) -> None:
+def test_what_holds_no_images_leaves_no_mp4(tmp_path: Path) -> None:
     (tmp_path / "a.mkv").write_bytes(b"nothing")
     with raises(ErrorCode.EMPTY_INPUT):
         copied_as_mp4(tmp_path / "a.mkv", tmp_path / "a.mp4")
@@ -183,7 +183,7 @@ def test_video_stays_matroska_where_there_is_no_room_for_a_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = Recording(tmp_path / "a", reserve_bytes=0)
-    running.add_picture(grey(100), 0.0)
+    running.add_image(grey(100), 0.0)
     monkeypatch.setattr(recording.shutil, "disk_usage", lambda _: Usage(10**12, 10**12, 100))
     running.close()
     assert levels(tmp_path / "a" / "view.mkv") == pytest.approx([100], abs=6)
@@ -193,7 +193,7 @@ def test_video_stays_matroska_where_there_is_no_room_for_a_copy(
 def test_view_is_the_right_way_up(tmp_path: Path) -> None:
     running = Recording(tmp_path / "a", reserve_bytes=0)
     upper, lower = bytes([250, 0, 0, 255]) * (64 * 24), bytes([0, 0, 250, 255]) * (64 * 24)
-    running.add_picture(ViewPicture(lower + upper, (64, 48)), 0.0)
+    running.add_image(ViewImage(lower + upper, (64, 48)), 0.0)
     running.close()
     (frame,) = frames_of(tmp_path / "a" / "view.mp4")
     assert frame[5, 32, 2] > 200
@@ -219,7 +219,7 @@ def test_hands_that_hold_no_numbers_are_left_out() -> None:
     assert moment_of(dataclasses.replace(result, hands=(unsure,)), "x").result.hands == ()
 
 
-def test_what_waits_holds_no_pictures_and_names_are_text(tmp_path: Path) -> None:
+def test_what_waits_holds_no_images_and_names_are_text(tmp_path: Path) -> None:
     frame = Frame(0, np.zeros((4, 4, 3), np.uint8), 0.0, name=os.fsdecode(b"a\xff.png"))
     detection = Detection("right", 0.9, np.zeros((21, 2)))
     crop = HandCrop(np.zeros((224, 224, 3), np.float32), np.eye(2, 3), detection)

@@ -1,4 +1,4 @@
-"""The baked texture: colours where they belong, the picture's detail only where the hand was seen."""
+"""The baked texture: colours where they belong, the image's detail only where the hand was seen."""
 
 import dataclasses
 from typing import Any
@@ -54,26 +54,26 @@ def test_a_ramp_of_colours_comes_back(handedness: Any) -> None:
     assert check_at_texels(image, expected, np.arange(0, 3196, 7)) > 300
 
 
-def test_the_pictures_pixels_land_where_they_were_seen() -> None:
+def test_the_images_pixels_land_where_they_were_seen() -> None:
     hand, display = with_texture(grey_hand(), visible=np.ones(778)), load_display_mesh()
     down, across = np.mgrid[0:HEIGHT, 0:WIDTH]
-    picture = np.stack([across * 0.8, down * 0.9, 0 * down], axis=2).astype(np.uint8)
+    pixels = np.stack([across * 0.8, down * 0.9, 0 * down], axis=2).astype(np.uint8)
     surface = trimesh.Trimesh(display.lift(hand.vertices_m), display.faces, process=False)
     towards_camera = -surface.vertex_normals[:, 2][display.faces].min(axis=1)
     well_inside = np.abs(surface.triangles_center - [0, -0.06, 0]).max(axis=1) < 0.025
     well_seen = np.flatnonzero(well_inside & (towards_camera > 0.7))
     points_px = display.lift(hand.vertices_px) - 0.5
     expected = np.concatenate([points_px * [0.8, 0.9], np.zeros((len(points_px), 1))], axis=1)
-    assert check_at_texels(bake_texture(hand, picture), expected, well_seen) > 30
+    assert check_at_texels(bake_texture(hand, pixels), expected, well_seen) > 30
 
 
 def test_what_lies_around_the_hand_does_not_land_on_it() -> None:
     hand, display = grey_hand(), load_display_mesh()
-    picture = np.full((HEIGHT, WIDTH, 3), RED, np.uint8)
+    pixels = np.full((HEIGHT, WIDTH, 3), RED, np.uint8)
     points_px = display.lift(hand.vertices_px)
     for face in display.faces:
-        cv2.fillConvexPoly(picture, np.rint(points_px[face] - 0.5).astype(np.int32), GREEN)
-    image = bake_texture(hand, picture).astype(int)
+        cv2.fillConvexPoly(pixels, np.rint(points_px[face] - 0.5).astype(np.int32), GREEN)
+    image = bake_texture(hand, pixels).astype(int)
     assert (image[..., 0] - image[..., 1]).max() <= 2
     assert (image[..., 1] > 190).mean() > 0.1
 
@@ -81,10 +81,10 @@ def test_what_lies_around_the_hand_does_not_land_on_it() -> None:
 def test_what_is_before_the_hand_does_not_land_on_it() -> None:
     hand = grey_hand()
     assert hand.texture is not None
-    picture = np.full((HEIGHT, WIDTH, 3), GREEN, np.uint8)
-    picture[:130] = RED
+    pixels = np.full((HEIGHT, WIDTH, 3), GREEN, np.uint8)
+    pixels[:130] = RED
     visible = np.where(hand.vertices_px[:, 1] < 132, 0.0, hand.texture.visible)
-    image = bake_texture(with_texture(hand, visible=visible), picture).astype(int)
+    image = bake_texture(with_texture(hand, visible=visible), pixels).astype(int)
     assert (image[..., 0] - image[..., 1]).max() <= 2
     assert (image[..., 1] > 190).mean() > 0.05
 
@@ -95,14 +95,14 @@ def test_a_hand_that_is_nowhere_visible_is_all_inferred() -> None:
 
 
 @pytest.mark.parametrize("wrist_px", [(20.0, 100.0), (-900.0, 200.0)])
-def test_what_lies_outside_of_the_picture_is_inferred(wrist_px: tuple[float, float]) -> None:
+def test_what_lies_outside_of_the_image_is_inferred(wrist_px: tuple[float, float]) -> None:
     hand = grey_hand(wrist_px=wrist_px)
     image = bake_texture(hand, np.full((HEIGHT, WIDTH, 3), GREEN, np.uint8)).astype(int)
     assert image[..., 1].min() >= 101
     assert (image[..., 1] > 150).any() == (wrist_px[0] > 0)
 
 
-def test_a_picture_finer_than_the_texels_is_averaged() -> None:
+def test_a_image_finer_than_the_texels_is_averaged() -> None:
     hand = grey_hand()
     down, across = np.mgrid[0 : HEIGHT * 8, 0 : WIDTH * 8]
     stripes = np.repeat(((down + across) % 2 * 255).astype(np.uint8)[..., None], 3, axis=2)

@@ -103,10 +103,10 @@ def test_the_command_renews_the_checksums(small_model):
 def test_the_live_program_loads_it(small_model, exported, template):
     reconstructor = Reconstructor(small_model.onnx, template_fingerprint=template.fingerprint)
     assert reconstructor.variant == "final"
-    pictures, nothing = images(2), Detection("right", 1.0, np.zeros((21, 2)))
-    crops = [HandCrop(picture.permute(1, 2, 0).numpy(), np.eye(2, 3), nothing) for picture in pictures]
+    two_images, nothing = images(2), Detection("right", 1.0, np.zeros((21, 2)))
+    crops = [HandCrop(image.permute(1, 2, 0).numpy(), np.eye(2, 3), nothing) for image in two_images]
     with torch.no_grad():
-        wanted = exported(pictures)
+        wanted = exported(two_images)
     for row, hand in enumerate(reconstructor.reconstruct(crops)):
         for name in ExportOutput._fields:
             np.testing.assert_allclose(getattr(hand, name), getattr(wanted, name)[row].numpy(), atol=1e-4)
@@ -156,7 +156,7 @@ def test_a_variance_scale_widens_its_deviations_by_the_root_and_moves_no_mean(te
 
 
 class Constants(nn.Module):
-    """A picture's mean times large and small weights."""
+    """An image's mean times large and small weights."""
 
     def __init__(self, weights):
         super().__init__()

@@ -74,7 +74,7 @@ def slow_keypoints(mean, log_variance, regressor, correlation):
 
 
 def slow_in_crop(points, rotation, scale, translation):
-    """Where one hand's points stand in the crop: turned and scaled, moved in the picture's plane only."""
+    """Where one hand's points stand in the crop: turned and scaled, moved in the image's plane only."""
     return [
         [float(scale * (rotation[axis] @ point)) + (float(translation[axis]) if axis < 2 else 0.0) for axis in range(3)]
         for point in points

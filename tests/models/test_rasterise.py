@@ -20,7 +20,7 @@ def faces(template):
 
 @pytest.fixture(scope="module")
 def points(template, axes):
-    """(HANDS, 778, 3) hands in natural poses, seen from anywhere, some reaching out of the picture."""
+    """(HANDS, 778, 3) hands in natural poses, seen from anywhere, some reaching out of the image."""
     rng = np.random.default_rng(3)
     pose = pose_from_angles(sample_angles(rng, HANDS), axes).reshape(HANDS, 45)
     with torch.no_grad():
@@ -94,7 +94,7 @@ def seen_in_raster(points, faces):
 
 
 def seen_by_planes(points, faces):
-    """The live program's way; it knows no picture, so its border is added here."""
+    """The live program's way; it knows no image, so its border is added here."""
     open_to_the_eye = np.stack([self_visible(hand, faces.numpy().astype(np.int32)) for hand in points.numpy()])
     return open_to_the_eye & (np.abs(points[..., :2].numpy()) <= 1).all(-1)
 
@@ -147,7 +147,7 @@ def test_a_hand_alone_and_in_a_batch_is_the_same(points, faces):
         assert torch.equal(alone.triangle[0], together.triangle[number])
 
 
-def test_a_picture_of_colours_passes_gradients_to_the_vertices_that_it_shows(points, faces):
+def test_a_image_of_colours_passes_gradients_to_the_vertices_that_it_shows(points, faces):
     raster = rasterise(points[:1], faces, SIZE)
     colours = torch.rand(1, 778, 3, dtype=torch.float64, requires_grad=True)
     interpolated(colours, faces, raster).sum().backward()
@@ -169,7 +169,7 @@ def test_points_that_are_nowhere_and_triangles_of_no_area_harm_nothing(points, f
     assert seen.any()
 
 
-def test_a_hand_outside_of_the_picture_is_not_there(points, faces):
+def test_a_hand_outside_of_the_image_is_not_there(points, faces):
     away = points[:2] + torch.tensor([5.0, 0.0, 0.0])
     raster = rasterise(away, faces, SIZE)
     assert not raster.mask.any()

@@ -44,9 +44,9 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def seen(
     networks: Path, mano_files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str, Handedness], FrameResult]:
-    """What one of the folders' networks makes of a grey picture with a hand of that side."""
+    """What one of the folders' networks makes of a grey image with a hand of that side."""
     monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
-    picture = np.full((240, 320, 3), 90, np.uint8)
+    image = np.full((240, 320, 3), 90, np.uint8)
 
     def run(name: str, side: Handedness = "right") -> FrameResult:
         found: tuple[Detection, ...] = (made_up_detection(side),)
@@ -54,7 +54,7 @@ def seen(
         path = mano_files[0] if name == "mano" else None
         settings = PipelineSettings(networks / name, other_variants=False, correct_pose=False, hand_model=path)
         with Pipeline(replace(settings, texture=True)) as pipeline:
-            return pipeline.process(Frame(0, picture, 0.0))
+            return pipeline.process(Frame(0, image, 0.0))
 
     return run
 
@@ -186,7 +186,7 @@ def test_labels_of_another_hand_are_refused(
 def test_a_mano_network_is_shown_in_the_window(mano_files: tuple[Path, Path], tmp_path: Path) -> None:
     """The whole program in a process of its own; the shipped network's hands in the stand-in's order."""
     stand_in_network(MODELS / "handviz_final.onnx", tmp_path / "handviz_final.onnx")
-    pictures = []
+    images = []
     for options in ([], ["--model-dir", str(tmp_path), "--hand-model", str(mano_files[0])]):
         saved = tmp_path / f"{len(options)}.png"
         command = [
@@ -205,8 +205,8 @@ def test_a_mano_network_is_shown_in_the_window(mano_files: tuple[Path, Path], tm
             command, cwd=PROJECT_ROOT, env=surroundings, timeout=120, capture_output=True, check=False
         )
         assert done.returncode == 0, done.stderr.decode()
-        pictures.append(np.asarray(Image.open(saved).convert("RGB"), dtype=float))
+        images.append(np.asarray(Image.open(saved).convert("RGB"), dtype=float))
     # In orbit there is the hand alone before one grey; it is small in the view where it is far away.
-    for picture in pictures:
-        view = picture[120:560, 300:940]
+    for image in images:
+        view = image[120:560, 300:940]
         assert (np.abs(view - view[0, 0]).max(axis=2) > 40).mean() > 0.01

@@ -18,7 +18,7 @@ from handviz.models.reconstructor import Reconstructor
 from handviz.models.texture.network import Copying, TextureConfig, TextureNet, TextureOutput, sampled
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
-from handviz.pipeline.texture_fusion import Texturer, inside_picture
+from handviz.pipeline.texture_fusion import Texturer, inside_image
 from handviz.rendering.hand_shape import VertexNormals
 from handviz.training.texture import TextureLoss, at_pixels, texture_terms
 from handviz.training.texture_samples import load_texture_samples, mesh_points, missed
@@ -88,7 +88,7 @@ def test_copied_colours_are_mixtures_of_those_that_are_worth_hearing():
     assert copied[0].amax() < 1.5
 
 
-def test_colours_are_finite_for_any_picture_and_mesh(network, batch):
+def test_colours_are_finite_for_any_image_and_mesh(network, batch):
     image, points = batch.image[:1], batch.points[:1]
     images = (torch.zeros_like(image), torch.ones_like(image), image.mean(1, keepdim=True).expand(-1, 3, -1, -1))
     meshes = (points, points * 0, points + 9)
@@ -99,13 +99,13 @@ def test_colours_are_finite_for_any_picture_and_mesh(network, batch):
 # What it learns from.
 
 
-def test_the_known_colours_are_those_that_the_picture_shows(rendered_hands, template):
+def test_the_known_colours_are_those_that_the_image_shows(rendered_hands, template):
     shard = read_shard(rendered_hands, 0)
-    with np.load(generator.pictures_file(rendered_hands, 0)) as columns:
+    with np.load(generator.images_file(rendered_hands, 0)) as columns:
         lit, even = columns["vertex_lit"] / 255, columns["vertex_even"] / 255
     points = mesh_points(shard.labels, template)
-    picture = torch.from_numpy(shard.pictures / 255.0).permute(0, 3, 1, 2).float()
-    shown = sampled(picture, torch.from_numpy(points[..., :2])).numpy()
+    image = torch.from_numpy(shard.images / 255.0).permute(0, 3, 1, 2).float()
+    shown = sampled(image, torch.from_numpy(points[..., :2])).numpy()
     away = np.abs(shown - lit).mean(2)
     assert np.median(away[shard.visible]) < 0.06
     assert np.median(away[~shard.visible_alone]) > 0.06
@@ -125,19 +125,19 @@ def test_meshes_miss_by_as_much_as_said_and_the_same_every_time(template):
 
 def test_pixels_lie_in_their_triangles_on_the_hand(samples, batch, template):
     faces = torch.tensor(template.faces).long()
-    drawn, picture, is_there = at_pixels(batch.points, batch, faces)
+    drawn, image, is_there = at_pixels(batch.points, batch, faces)
     place = torch.stack([batch.pixel % 224, batch.pixel // 224], 2) + 0.5
     assert is_there.float().mean() > 0.5
     torch.testing.assert_close(drawn[..., :2][is_there], (place / 112 - 1)[is_there], atol=2e-3, rtol=0)
     rows = torch.arange(16)[:, None]
-    torch.testing.assert_close(picture, batch.image[rows, :, batch.pixel // 224, batch.pixel % 224])
+    torch.testing.assert_close(image, batch.image[rows, :, batch.pixel // 224, batch.pixel % 224])
     assert (batch.seen <= batch.is_open).all()
     assert 0.05 < batch.seen.mean() < 0.6
 
 
 def test_hands_rendered_before_vertices_had_colours_are_refused(texture_hands, template, tmp_path):
     folder = shutil.copytree(texture_hands, tmp_path / "old")
-    path = generator.pictures_file(folder, 0)
+    path = generator.images_file(folder, 0)
     with np.load(path) as found:
         columns = {name: found[name] for name in found.files if not name.startswith("vertex_")}
     np.savez(path, **columns)
@@ -166,8 +166,8 @@ def test_true_colours_cost_least_and_only_seen_pixels_count(batch, template):
 
 def given_crops(count, grey=0.5):
     nothing = Detection("right", 1.0, np.zeros((21, 2)))
-    picture = np.full((224, 224, 3), grey, np.float32)
-    return [HandCrop(picture, np.eye(2, 3), nothing)] * count
+    image = np.full((224, 224, 3), grey, np.float32)
+    return [HandCrop(image, np.eye(2, 3), nothing)] * count
 
 
 @pytest.fixture(scope="module")
@@ -190,29 +190,29 @@ def test_the_file_colours_any_number_of_hands(small_texture, template, mesh):
 
 
 @pytest.mark.parametrize("grey", [0.0, 1.0])
-def test_a_black_or_overexposed_picture_leaves_finite_colours(small_texture, template, mesh, grey):
+def test_a_black_or_overexposed_image_leaves_finite_colours(small_texture, template, mesh, grey):
     texture = Texturer(small_texture.onnx, template).texture(given_crops(1, grey), [mesh], (224, 224))[0]
     assert np.isfinite(texture.rgb).all()
     assert np.isfinite(texture.albedo).all()
 
 
-def test_vertices_outside_of_the_picture_are_not_seen(small_texture, template, mesh):
+def test_vertices_outside_of_the_image_are_not_seen(small_texture, template, mesh):
     crop = given_crops(1)[0]
     whole = Texturer(small_texture.onnx, template).texture([crop], [mesh], (224, 224))[0]
     cut = Texturer(small_texture.onnx, template).texture([crop], [mesh], (224, 90))[0]
     points = np.array([[0.0, -0.5, 0], [0.0, 0.5, 0], [0.0, 1.5, 0]])
-    assert inside_picture(points, crop, (224, 90)).tolist() == [1, 0, 0]
+    assert inside_image(points, crop, (224, 90)).tolist() == [1, 0, 0]
     assert (cut.visible <= whole.visible).all()
     assert (cut.visible == 0).sum() > (whole.visible == 0).sum() + 50
 
 
 def test_a_left_hand_in_a_mirror_is_the_right_one(small_texture, template, mesh):
     rng = np.random.default_rng(1)
-    picture = rng.integers(0, 256, (120, 160, 3)).astype(np.uint8)
+    image = rng.integers(0, 256, (120, 160, 3)).astype(np.uint8)
     keypoints_px = np.column_stack([rng.uniform(90, 150, 21), rng.uniform(20, 90, 21)])
     mirrored_px = np.column_stack([160 - keypoints_px[:, 0], keypoints_px[:, 1]])
-    right = crop_hand(picture, Detection("right", 1.0, keypoints_px))
-    left = crop_hand(np.ascontiguousarray(picture[:, ::-1]), Detection("left", 1.0, mirrored_px))
+    right = crop_hand(image, Detection("right", 1.0, keypoints_px))
+    left = crop_hand(np.ascontiguousarray(image[:, ::-1]), Detection("left", 1.0, mirrored_px))
     texturer = Texturer(small_texture.onnx, template)
     one, other = (texturer.texture([crop], [mesh], (160, 120))[0] for crop in (right, left))
     assert 0 < (one.visible > 0).mean() < 1
@@ -279,7 +279,7 @@ def test_hands_get_textures_when_these_are_wanted(folder):
         assert pipeline.process(frame(11, grey=0)).hands == ()
 
 
-def test_pictures_of_a_folder_share_no_colours(folder):
+def test_images_of_a_folder_fraction_no_colours(folder):
     with Pipeline(PipelineSettings(folder, video=False, texture=True)) as pipeline:
         for number in range(3):
             texture = pipeline.process(frame(number)).hands[0].texture

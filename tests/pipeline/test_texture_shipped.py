@@ -9,7 +9,7 @@ from handviz.core.paths import MODELS, TEXTURE_NAME
 from handviz.core.records import Detection, HandCrop
 from handviz.evaluation.evaluate import Crops
 from handviz.evaluation.texture_scores import Colours, projective_sampling, scenes, scores
-from handviz.pipeline.texture_fusion import Texturer, inside_picture
+from handviz.pipeline.texture_fusion import Texturer, inside_image
 
 HANDS = 12
 
@@ -28,7 +28,7 @@ def brightness(colours):
     return colours.mean(axis=-1)
 
 
-def test_it_repeats_the_picture_and_knows_hidden_skin_better_than_sampling(texturer, scene, template):
+def test_it_repeats_the_image_and_knows_hidden_skin_better_than_sampling(texturer, scene, template):
     methods = {
         "net": lambda images, points: Colours(*texturer.colours(images, points)[:2]),
         "sampling": projective_sampling,
@@ -51,14 +51,14 @@ def test_what_it_calls_seen_is_mostly_seen(texturer, scene):
 
 
 def test_a_hand_cut_by_the_border_has_no_black_holes(texturer, scene):
-    """The picture ends at 60 % of the crop; black lies beyond."""
+    """The image ends at 60 % of the crop; black lies beyond."""
     images = scene.images.copy()
     images[..., 134:] = 0
     whole, cut = (texturer.colours(part, scene.points) for part in (scene.images, images))
     crop = HandCrop(images[0].transpose(1, 2, 0), np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))
     judged = 0
     for row in range(HANDS):
-        outside = inside_picture(scene.points[row], crop, (134, 224)) == 0
+        outside = inside_image(scene.points[row], crop, (134, 224)) == 0
         if not 100 < outside.sum() < 600:
             continue
         assert np.isfinite(cut[0][row]).all()
@@ -70,7 +70,7 @@ def test_a_hand_cut_by_the_border_has_no_black_holes(texturer, scene):
 
 
 @pytest.mark.parametrize("kind", ["overexposed", "grey"])
-def test_overexposed_and_grey_pictures_give_hands_of_their_kind(texturer, scene, kind):
+def test_overexposed_and_grey_images_give_hands_of_their_kind(texturer, scene, kind):
     grey = scene.images.mean(axis=1, keepdims=True).repeat(3, axis=1)
     images = grey if kind == "grey" else np.clip(scene.images * 2.5, 0, 1)
     rgb, albedo, _ = texturer.colours(images, scene.points)

@@ -21,9 +21,9 @@ from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.skinning import vertices_from_keypoint_moves
 from handviz.pipeline.refinement import (
     DEFAULT_PRIOR,
+    FRACTION_IN_IMAGE,
     PRESENCE_POWER,
     SHARE,
-    SHARE_IN_PICTURE,
     drawn_to_detector,
     leaning_on_witness,
 )
@@ -132,12 +132,12 @@ def test_a_detector_that_agrees_moves_nothing():
     np.testing.assert_allclose(moved.translation, hand.translation, atol=1e-6)
 
 
-def test_keypoints_go_to_the_detector_s_in_the_picture_and_keep_their_depth():
+def test_keypoints_go_to_the_detector_s_in_the_image_and_keep_their_depth():
     hand = placed()
     marks = seen_by(hand) + np.random.default_rng(4).normal(0, 0.3 * DEFAULT_PRIOR.keypoint, (21, 2))
     moved = drawn_to_detector(hand, crop_with(marks), CAMERA, LIFT)
     before, after = (np.linalg.norm(seen_by(item) - marks, axis=1).mean() for item in (hand, moved))
-    assert after / before == pytest.approx(1 - SHARE_IN_PICTURE, abs=0.08)
+    assert after / before == pytest.approx(1 - FRACTION_IN_IMAGE, abs=0.08)
     # Each goes across its own line of sight.
     rays, moves = in_camera(hand), in_camera(moved) - in_camera(hand)
     assert np.abs(np.einsum("kc,kc->k", rays, moves)).max() < 0.02 * np.linalg.norm(moves, axis=1).max()

@@ -31,7 +31,7 @@ def test_in_orbit_they_are_the_covariances_of_projected_samples(
 
 
 @pytest.mark.parametrize("focal_y_px", [None, 800.0])
-def test_on_the_picture_they_are_the_covariances_of_samples_that_the_pinhole_sees(focal_y_px: float | None) -> None:
+def test_on_the_image_they_are_the_covariances_of_samples_that_the_pinhole_sees(focal_y_px: float | None) -> None:
     hand = replace(
         made_up_hand(),
         keypoint_covariance_mm2=np.tile(COVARIANCE_M2 * 1e6, (21, 1, 1)),
@@ -46,8 +46,8 @@ def test_on_the_picture_they_are_the_covariances_of_samples_that_the_pinhole_see
     point_m = hand.keypoints_m[4] + hand.wrist_camera_m
     drawn_m = np.random.default_rng(0).multivariate_normal(point_m, COVARIANCE_M2, 60_000)
     drawn_px = drawn_m @ hand.intrinsics.matrix.T
-    view_px_per_picture_px = 500 / 480
-    wanted = np.cov((drawn_px[:, :2] / drawn_px[:, 2:]).T) * view_px_per_picture_px**2
+    view_px_per_image_px = 500 / 480
+    wanted = np.cov((drawn_px[:, :2] / drawn_px[:, 2:]).T) * view_px_per_image_px**2
     np.testing.assert_allclose(found, wanted, rtol=0.05, atol=0.02 * wanted.max())
 
 

@@ -11,13 +11,13 @@ from handviz.core.records import VARIANTS, Frame, FrameResult, HandMesh
 from handviz.rendering.camera import Size
 from handviz.rendering.colormap import colours_from_distance, distance_colours, oklab_from_srgb
 from handviz.rendering.difference import Distances, distances_of, vertex_distances_mm
-from handviz.rendering.legend import distance_legend_picture
+from handviz.rendering.legend import distance_legend_image
 from handviz.rendering.options import Difference
-from handviz.rendering.pane_label import label_picture, pane_label, pane_lines
+from handviz.rendering.pane_label import label_image, pane_label, pane_lines
 from handviz.rendering.panes import Pane, pane_at, panes_of
 from tests.hands import made_up_hand
 
-PICTURE = (640, 480)
+IMAGE = (640, 480)
 DIFFERENCE = Difference("prior", "final")
 
 
@@ -37,7 +37,7 @@ def compared(*hands: HandMesh) -> FrameResult:
 @pytest.mark.parametrize("view_size", [(732, 650), (1412, 950), (320, 240), (400, 1200), (3, 3)])
 @pytest.mark.parametrize("view", ["overlay", "orbit"])
 def test_panes_share_the_view_in_order_and_do_not_overlap(view_size: Size, view: str) -> None:
-    panes = panes_of(view_size, VARIANTS, picture_size=PICTURE, view=view)
+    panes = panes_of(view_size, VARIANTS, image_size=IMAGE, view=view)
     assert tuple(pane.variant for pane in panes) == VARIANTS
     covered = np.zeros(view_size[::-1], int)
     for pane in panes:
@@ -50,22 +50,22 @@ def test_panes_share_the_view_in_order_and_do_not_overlap(view_size: Size, view:
 
 
 @pytest.mark.parametrize(
-    ("view_size", "picture_size", "view", "is_row"),
+    ("view_size", "image_size", "view", "is_row"),
     [
-        ((1200, 400), PICTURE, "overlay", True),
-        ((600, 1200), PICTURE, "overlay", False),
-        ((730, 650), PICTURE, "overlay", False),
-        ((730, 650), PICTURE, "orbit", True),
+        ((1200, 400), IMAGE, "overlay", True),
+        ((600, 1200), IMAGE, "overlay", False),
+        ((730, 650), IMAGE, "overlay", False),
+        ((730, 650), IMAGE, "orbit", True),
         ((730, 650), (480, 800), "overlay", True),
     ],
 )
-def test_panes_lie_where_they_show_more(view_size: Size, picture_size: Size, view: str, is_row: bool) -> None:
-    first, second, _ = panes_of(view_size, VARIANTS, picture_size=picture_size, view=view)
+def test_panes_lie_where_they_show_more(view_size: Size, image_size: Size, view: str, is_row: bool) -> None:
+    first, second, _ = panes_of(view_size, VARIANTS, image_size=image_size, view=view)
     assert (first.top_px == second.top_px) == is_row
 
 
 def test_a_point_belongs_to_the_pane_around_it() -> None:
-    panes = panes_of((1000, 300), VARIANTS, picture_size=PICTURE, pixel_ratio=2.0)
+    panes = panes_of((1000, 300), VARIANTS, image_size=IMAGE, pixel_ratio=2.0)
     _, middle, last = panes
     found = pane_at(panes, middle.left_px + 5.5, 20.0)
     assert found is not None
@@ -132,22 +132,22 @@ def test_colours_darken_evenly_with_distance() -> None:
 
 def test_legend_of_distances_is_wider_than_its_longest_names() -> None:
     for name in ("prior-net to AMVUR", "prior-net to final", "AMVUR to final"):
-        picture = distance_legend_picture(name, (0.0, 12.0), 2.0)
-        assert picture[:, -12:].max(axis=(0, 1))[:3].max() < 60, "nothing reaches the edge"
+        image = distance_legend_image(name, (0.0, 12.0), 2.0)
+        assert image[:, -12:].max(axis=(0, 1))[:3].max() < 60, "nothing reaches the edge"
 
 
 def test_labels_wrap_into_the_room_there_is() -> None:
     sentence = "the file /a/very/long/path/without/any/space/in/it/handviz_amvur.onnx is missing"
-    wide, narrow = (label_picture(("AMVUR", sentence), 1.0, width) for width in (2000, 120))
+    wide, narrow = (label_image(("AMVUR", sentence), 1.0, width) for width in (2000, 120))
     assert narrow.shape[1] <= 120
     assert narrow.shape[0] > 3 * wide.shape[0] / 2
     assert (wide[:, -4:] == wide[0, -1]).all(), "nothing reaches the edge"
-    assert label_picture(("AMVUR",), 2.0, 400).shape[0] == 2 * label_picture(("AMVUR",), 1.0, 400).shape[0]
+    assert label_image(("AMVUR",), 2.0, 400).shape[0] == 2 * label_image(("AMVUR",), 1.0, 400).shape[0]
 
 
 def test_labels_say_whose_hands_what_distances_and_why_none() -> None:
     result = compared(made_up_hand(), made_up_hand(handedness="left", wrist_px=(100.0, 100.0)))
-    prior, amvur, final = panes_of((900, 300), VARIANTS, picture_size=PICTURE)
+    prior, amvur, final = panes_of((900, 300), VARIANTS, image_size=IMAGE)
     assert pane_lines(result, prior, None, None) == ("prior-net",)
     assert pane_lines(result, final, None, None) == ("final, chosen",)
     assert pane_lines(result, amvur, DIFFERENCE, None) == ("AMVUR", "no such file")
@@ -169,13 +169,13 @@ def test_labels_say_whose_hands_what_distances_and_why_none() -> None:
         (None, True),
     ],
 )
-def test_labels_keep_off_the_picture_where_they_can(picture: tuple[float, ...] | None, inside: bool) -> None:
+def test_labels_keep_off_the_image_where_they_can(image: tuple[float, ...] | None, inside: bool) -> None:
     pane = Pane("prior", 0, 0, 600, 200)
-    label, (left, top, right, bottom) = pane_label(("prior-net",), pane, picture, 1.0)
+    label, (left, top, right, bottom) = pane_label(("prior-net",), pane, image, 1.0)
     assert (bottom - top, right - left) == label.shape[:2]
     assert left >= 0
     assert top >= 0
     assert right <= 600
-    if picture is not None:
-        covers = left < picture[2] and right > picture[0] and top < picture[3] and bottom > picture[1]
+    if image is not None:
+        covers = left < image[2] and right > image[0] and top < image[3] and bottom > image[1]
         assert covers == inside

@@ -15,7 +15,7 @@ from handviz.rendering.options import DrawOptions
 from handviz.rendering.picking import PickView, front_hit, in_view, pick
 from tests.hands import textured_hand
 
-PICTURE, VIEW = (640, 480), (800, 500)
+IMAGE, VIEW = (640, 480), (800, 500)
 NEAR_MM = 30.0
 """As long as the longest edges of the open hand."""
 
@@ -32,7 +32,7 @@ def pick_view(clip_from_scene: FloatArray, size: tuple[int, int] = VIEW) -> Pick
 
 
 def overlay(hand: HandMesh, size: tuple[int, int] = VIEW, *, mirrored: bool = False) -> FloatArray:
-    clip = overlay_matrix(PICTURE, size, depth_range([hand]))
+    clip = overlay_matrix(IMAGE, size, depth_range([hand]))
     return MIRROR @ clip if mirrored else clip
 
 
@@ -77,7 +77,7 @@ def test_a_click_in_orbit_takes_a_vertex_of_the_first_surface_that_a_ray_meets(y
 
 @pytest.mark.parametrize("handedness", ["right", "left"])
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_a_click_on_the_picture_takes_the_nearest_vertex(handedness: str, mirrored: bool) -> None:
+def test_a_click_on_the_image_takes_the_nearest_vertex(handedness: str, mirrored: bool) -> None:
     hand = textured_hand(handedness=handedness)  # type: ignore[arg-type]
     (shape,) = shapes(hand)
     clip = overlay(hand, mirrored=mirrored)
@@ -111,7 +111,7 @@ def test_the_nearer_of_two_hands_is_picked_and_nothing_beside_them() -> None:
     near = textured_hand()
     far = replace(near, wrist_camera_m=near.wrist_camera_m + np.array([0, 0, 0.2]))
     both = shapes(far, near)
-    view = pick_view(overlay_matrix(PICTURE, VIEW, depth_range([near, far])))
+    view = pick_view(overlay_matrix(IMAGE, VIEW, depth_range([near, far])))
     point_px = project(view.clip_from_scene, both[1].model_vertices[[599]], VIEW)[0]
     found = pick(view, both, point_px, joint_reach_px=0)
     assert found is not None

@@ -34,7 +34,7 @@ def test_alpha_is_nothing_outside_and_all_inside(ctx: moderngl.Context) -> None:
         pixels = drawn(ctx, replace(FLAT, view=view, skeleton=False).cut_out())
         assert pixels[MIDDLE][3] == 255
         for place in ((0, 0), (40, 60), (47, 0)):
-            assert pixels[place].tolist() == [0, 0, 0, 0], f"{view}: no picture, no inset, no legend"
+            assert pixels[place].tolist() == [0, 0, 0, 0], f"{view}: no image, no inset, no legend"
         as_seen = drawn(ctx, replace(FLAT, view=view, inset=False))
         assert pixels[MIDDLE].tolist() == as_seen[MIDDLE].tolist()
 
@@ -64,7 +64,7 @@ def test_wireframe_and_skeleton_lie_on_the_hand(ctx: moderngl.Context) -> None:
     assert diagonal > 30 * EDGE_COLOUR[3]
 
 
-def test_pictures_with_background_stay_opaque(ctx: moderngl.Context) -> None:
+def test_images_with_background_stay_opaque(ctx: moderngl.Context) -> None:
     assert (drawn(ctx, replace(FLAT, wireframe=True, skeleton=True, opacity=0.5))[..., 3] == 255).all()
 
 

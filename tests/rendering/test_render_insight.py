@@ -10,7 +10,7 @@ import pytest
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.colormap import attention_colours, deviation_colours, oklab_from_srgb
 from handviz.rendering.highlight import CORE_COLOUR, AttentionShown, Highlight, Pick
-from handviz.rendering.legend import LegendPart, notes_for, stacked_picture, stacked_size
+from handviz.rendering.legend import LegendPart, notes_for, stacked_image, stacked_size
 from handviz.rendering.offscreen import MultisampleTarget
 from handviz.rendering.options import DrawOptions
 from handviz.rendering.scene import Scene
@@ -74,7 +74,7 @@ def test_behind_what_is_uncertain_a_certain_hand_is_seen(draw: Draw, mode: str) 
     for hands in ((near, far), (far, near)):
         seen = draw(result(*hands), replace(UNCERTAIN, uncertain=mode))[MIDDLE].astype(int)  # type: ignore[arg-type]
         assert np.abs(seen - alone).max() <= (0 if mode == "hide" else 25)
-        assert seen[2] < 180, "not the picture's blue"
+        assert seen[2] < 180, "not the image's blue"
 
 
 def test_edges_go_with_their_surface_and_marks_stay_marks(draw: Draw) -> None:
@@ -121,8 +121,8 @@ def test_the_mark_lies_on_its_vertex_or_joint(draw: Draw, scene: Scene) -> None:
         (Highlight(Pick(0, joint=5)), hand.keypoints_px[5]),
     ):
         scene.set_highlight(highlight)
-        picture = draw(result(hand))
-        np.testing.assert_allclose(picture[int(y), int(x)] / 255, CORE_COLOUR, atol=0.02)
+        image = draw(result(hand))
+        np.testing.assert_allclose(image[int(y), int(x)] / 255, CORE_COLOUR, atol=0.02)
     for gone in (None, Highlight(Pick(3, vertex=2)), Highlight(Pick(0, vertex=99))):
         scene.set_highlight(gone)
         np.testing.assert_array_equal(draw(result(hand)), draw(result(hand)))
@@ -141,8 +141,8 @@ def test_attention_colours_its_hand_and_sizes_its_joints(draw: Draw, scene: Scen
         AttentionShown(np.array([10.0, 10.0, 10.0, 10.0]), None),
     )
     scene.set_highlight(Highlight(Pick(0, vertex=0), most))
-    picture = draw(result(hand)).astype(int)
-    assert np.ptp(np.flatnonzero(picture[24, :32].sum(axis=1) > 500)) > 20, "the disc of joint 4"
+    image = draw(result(hand)).astype(int)
+    assert np.ptp(np.flatnonzero(image[24, :32].sum(axis=1) > 500)) > 20, "the disc of joint 4"
     scene.set_highlight(Highlight(Pick(0, vertex=0), none))
     light = draw(result(hand)).astype(int)[40, 32]
     scene.set_highlight(Highlight(Pick(0, vertex=0), AttentionShown(np.zeros(4), None)))
@@ -187,13 +187,13 @@ def test_legends_lie_below_each_other() -> None:
         LegendPart("notes", lines=("Hidden", "Ellipses")),
     )
     for ratio in (1.0, 2.0):
-        picture = stacked_picture(parts, ratio)
+        image = stacked_image(parts, ratio)
         width, height = stacked_size(parts)
-        assert picture.shape == (pytest.approx(height * ratio, abs=3), pytest.approx(width * ratio, abs=1), 4)
-        assert picture is stacked_picture(parts, ratio)
+        assert image.shape == (pytest.approx(height * ratio, abs=3), pytest.approx(width * ratio, abs=1), 4)
+        assert image is stacked_image(parts, ratio)
         # Premultiplied: no colour is above its opacity.
-        assert (picture[..., :3] <= picture[..., 3:]).all()
-    assert (stacked_picture((LegendPart("attention", (0.0, 20.0)),), 1.0) != stacked_picture(parts[:1], 1.0)).any()
+        assert (image[..., :3] <= image[..., 3:]).all()
+    assert (stacked_image((LegendPart("attention", (0.0, 20.0)),), 1.0) != stacked_image(parts[:1], 1.0)).any()
 
 
 def test_attention_has_a_ramp_of_its_own() -> None:

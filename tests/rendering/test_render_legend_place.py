@@ -34,14 +34,14 @@ def test_it_takes_the_emptiest_corner_if_hands_are_everywhere() -> None:
     assert free_corner(points, BOX, SIZE, (True, True)) == (False, False)
 
 
-def test_a_legend_shrinks_a_little_to_lie_beside_the_pictures() -> None:
+def test_a_legend_shrinks_a_little_to_lie_beside_the_images() -> None:
     def ratio(beside: tuple[float, float] | None) -> float:
         return LegendRoom((0.0, 0.0, 400.0, 700.0), (400, 700), 1.0, beside).legend_ratio((100, 200), 10)
 
     assert ratio(None) == ratio((0, 250)) == 1.0
     assert ratio((0, 176)) == pytest.approx(176 / 220)
     assert ratio((100, 0)) == pytest.approx(100 / 120)
-    assert ratio((0, 100)) == 1.0, "too small to read: rather over the picture"
+    assert ratio((0, 100)) == 1.0, "too small to read: rather over the image"
 
 
 def test_a_legend_takes_a_share_of_a_small_view_only() -> None:

@@ -1,4 +1,4 @@
-"""What can be known about a picture before it is drawn."""
+"""What can be known about an image before it is drawn."""
 
 import math
 
@@ -24,7 +24,7 @@ from handviz.rendering.legend import (
     HEIGHT_PX,
     PANEL_COLOUR,
     WIDTH_PX,
-    legend_picture,
+    legend_image,
     ticks_mm,
 )
 from handviz.rendering.options import FIRST_DIRECTION, HALF_WIDTH_PX, PERIOD_PX, KeyLight, marked, stripe_cover
@@ -84,19 +84,19 @@ def test_legend_ticks_are_round_and_few() -> None:
     assert len(ticks_mm((3.0, 26.0))) <= 6
 
 
-def test_legend_picture_grows_with_the_screen() -> None:
-    assert legend_picture((0.0, 10.0)).shape == (HEIGHT_PX, WIDTH_PX, 4)
-    picture = legend_picture((0.0, 10.0), 2.0)
-    assert picture.shape == (2 * HEIGHT_PX, 2 * WIDTH_PX, 4)
-    bar = picture[2 * BAR_TOP_PX : 2 * BAR_BOTTOM_PX, BAR_LEFT_PX + BAR_RIGHT_PX, :3].astype(int).sum(axis=1)
+def test_legend_image_grows_with_the_screen() -> None:
+    assert legend_image((0.0, 10.0)).shape == (HEIGHT_PX, WIDTH_PX, 4)
+    image = legend_image((0.0, 10.0), 2.0)
+    assert image.shape == (2 * HEIGHT_PX, 2 * WIDTH_PX, 4)
+    bar = image[2 * BAR_TOP_PX : 2 * BAR_BOTTOM_PX, BAR_LEFT_PX + BAR_RIGHT_PX, :3].astype(int).sum(axis=1)
     assert bar[0] > bar[-1]
 
 
 @pytest.mark.parametrize("pixel_ratio", [0.7, 1.0, 1.25, 2.0])
 def test_letters_of_the_legend_cut_no_holes_into_its_panel(pixel_ratio: float) -> None:
-    picture = legend_picture((2.0, 12.0), pixel_ratio)
-    title = picture[: round(BAR_TOP_PX * pixel_ratio)]
-    assert picture[..., 3].min() == PANEL_COLOUR[3]
+    image = legend_image((2.0, 12.0), pixel_ratio)
+    title = image[: round(BAR_TOP_PX * pixel_ratio)]
+    assert image[..., 3].min() == PANEL_COLOUR[3]
     assert title[..., 3].max() > 230
     assert title[..., 0].max() > 200
     assert (title[:, -2:] == title[0, 0]).all(), "the title ends before the panel does"
@@ -140,7 +140,7 @@ def test_letterbox_keeps_the_shape_and_the_middle() -> None:
     assert (box.scale, box.left_px, box.top_px) == (1.0, 180.0, 0.0)
 
 
-def test_overlay_lands_on_the_pixels_of_the_letterboxed_picture() -> None:
+def test_overlay_lands_on_the_pixels_of_the_letterboxed_image() -> None:
     matrix = overlay_matrix((640, 480), (1000, 960), (0.2, 1.0))
     box = letterbox((640, 480), (1000, 960))
     points = np.array([[0.0, 0.0, 0.5], [640.0, 480.0, 0.5], [100.0, 50.0, 0.3]])

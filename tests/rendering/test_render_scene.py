@@ -14,7 +14,7 @@ from handviz.rendering import offscreen
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.colormap import deviation_colours
 from handviz.rendering.hand_shape import PlainSurface
-from handviz.rendering.legend import seen_legend_picture
+from handviz.rendering.legend import seen_legend_image
 from handviz.rendering.offscreen import MultisampleTarget
 from handviz.rendering.options import DrawOptions, KeyLight, marked, stripe_cover
 from handviz.rendering.scene import Scene
@@ -25,13 +25,13 @@ BLUE = (0, 0, 200)
 FLAT = DrawOptions(colour="plain", opacity=1.0, legend=False)
 TEXTURED = replace(FLAT, colour="texture")
 SKIN, EVENLY_LIT = (0.7, 0.45, 0.3), (0.9, 0.6, 0.4)
-# Beside the small picture of the free orbit.
+# Beside the small image of the free orbit.
 INSIDE = (slice(17, 22), slice(25, 39))
 Draw = Callable[..., np.ndarray]
 
 
 def square(*, depth_m: float = 0.5, std_mm: float = 5.0, handedness: str = "right", side_px: float = 20.0) -> HandMesh:
-    """A square in the picture's middle that faces the camera, as a hand of four vertices."""
+    """A square in the image's middle that faces the camera, as a hand of four vertices."""
     corners = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) / 2
     middle = np.array([SIZE[0] / 2, SIZE[1] / 2])
     return HandMesh(
@@ -62,7 +62,7 @@ SQUARE = PlainSurface(np.array([[0, 2, 1], [0, 3, 2]], dtype=np.int32), 4)
 
 
 def result(*hands: HandMesh, number: int = 0) -> FrameResult:
-    """Hands on a blue picture whose left column is red."""
+    """Hands on a blue image whose left column is red."""
     image = np.full((SIZE[1], SIZE[0], 3), BLUE, dtype=np.uint8)
     image[:, :8] = (200, 0, 0)
     return FrameResult(Frame(number, image, 0.0), "final", hands=hands)
@@ -86,7 +86,7 @@ def draw(ctx: moderngl.Context) -> Iterator[Draw]:
     target.release()
 
 
-def test_picture_fills_the_view_and_mirror_flips_it(draw: Draw) -> None:
+def test_image_fills_the_view_and_mirror_flips_it(draw: Draw) -> None:
     assert tuple(draw(result())[24, 2]) == (200, 0, 0)
     assert tuple(draw(result())[24, 60]) == BLUE
     assert tuple(draw(result(), replace(FLAT, mirror=True))[24, 61]) == (200, 0, 0)
@@ -97,10 +97,10 @@ def test_nothing_to_show_is_an_empty_view(draw: Draw) -> None:
 
 
 def test_hand_covers_its_own_pixels_only(draw: Draw) -> None:
-    picture = draw(result(square()))
-    assert picture[24, 32].min() > 120
-    assert tuple(picture[24, 32 + 12]) == BLUE
-    assert tuple(picture[24 + 12, 32]) == BLUE
+    image = draw(result(square()))
+    assert image[24, 32].min() > 120
+    assert tuple(image[24, 32 + 12]) == BLUE
+    assert tuple(image[24 + 12, 32]) == BLUE
 
 
 def test_left_and_right_hands_are_lit_from_outside(draw: Draw) -> None:
@@ -138,7 +138,7 @@ def test_a_view_too_small_for_a_legend_gets_none(draw: Draw) -> None:
     assert tuple(draw(result(square()), options)[44, 60]) == BLUE
 
 
-def test_opacity_lets_the_picture_through(draw: Draw) -> None:
+def test_opacity_lets_the_image_through(draw: Draw) -> None:
     opaque = draw(result(square()))[24, 32]
     half = draw(result(square()), replace(FLAT, opacity=0.5))[24, 32]
     np.testing.assert_allclose(half, (opaque + BLUE) / 2, atol=2)
@@ -167,13 +167,13 @@ def test_orbit_shows_the_hand_alone_in_the_middle(draw: Draw) -> None:
     assert draw(result(square()), options)[2, 60].max() < 40
 
 
-def test_texture_looks_as_the_picture_shows_it(draw: Draw) -> None:
+def test_texture_looks_as_the_image_shows_it(draw: Draw) -> None:
     for options in (TEXTURED, replace(TEXTURED, view="orbit")):
         shown = draw(result(painted(square(side_px=80.0))), options)
         np.testing.assert_allclose(shown[24, 32] / 255, SKIN, atol=0.03)
 
 
-def test_the_picture_goes_on_where_textured_skin_ends(draw: Draw) -> None:
+def test_the_image_goes_on_where_textured_skin_ends(draw: Draw) -> None:
     from_inside = result(painted(square(handedness="left", side_px=80.0)))
     assert tuple(draw(from_inside, TEXTURED)[24, 32]) == BLUE
     assert draw(from_inside, replace(TEXTURED, view="orbit"))[24, 32].max() > 25
@@ -238,10 +238,10 @@ def test_mark_has_a_legend_where_something_can_be_marked(ctx: moderngl.Context) 
     assert legend_pixels(square(), options) == 0
     scene.release()
     target.release()
-    assert seen_legend_picture(2.0).shape == (68, 368, 4)
+    assert seen_legend_image(2.0).shape == (68, 368, 4)
 
 
-def test_large_and_tiny_pictures_are_drawn(draw: Draw) -> None:
+def test_large_and_tiny_images_are_drawn(draw: Draw) -> None:
     for height, width in ((3000, 4000), (1, 1)):
         frame = Frame(0, np.full((height, width, 3), 90, dtype=np.uint8), 0.0)
         assert tuple(draw(FrameResult(frame, "final"))[24, 32]) == (90, 90, 90)
@@ -261,12 +261,12 @@ def test_offscreen_draws_the_open_hand_with_its_legend() -> None:
     )
     frame = Frame(0, np.zeros((240, 320, 3), dtype=np.uint8), 0.0)
     with offscreen.OffscreenRenderer(load_display_mesh()) as renderer:
-        picture = renderer.draw(FrameResult(frame, "final", hands=(hand,)))
-        assert picture.shape == (240, 320, 3)
-        assert picture.dtype == np.uint8
+        image = renderer.draw(FrameResult(frame, "final", hands=(hand,)))
+        assert image.shape == (240, 320, 3)
+        assert image.dtype == np.uint8
         column, row = pixels.mean(axis=0).astype(int)
-        assert picture[row, column].max() > 60
-        assert picture[225, 306].max() > 0
+        assert image[row, column].max() > 60
+        assert image[225, 306].max() > 0
         plain = renderer.draw(FrameResult(frame, "final", hands=(hand,)), DrawOptions(colour="plain"))
         assert plain[225, 306].max() == 0
 

@@ -18,8 +18,8 @@ from handviz.rendering.options import Difference, DrawOptions
 from handviz.rendering.split_scene import SplitScene
 
 SIZE = (638, 160)
-"""Three panes of 211 or 212 pixels and two gaps; each shows the picture 211 pixels wide, 158 high."""
-PICTURE = (64, 48)
+"""Three panes of 211 or 212 pixels and two gaps; each shows the image 211 pixels wide, 158 high."""
+IMAGE = (64, 48)
 BLUE = (0, 0, 200)
 DIFFERENCE = Difference("prior", "final")
 COMPARED = DrawOptions(compare=True, opacity=1.0, legend=False)
@@ -30,7 +30,7 @@ Draw = Callable[..., np.ndarray]
 
 
 def square(variant: VariantName) -> HandMesh:
-    """A square in the picture's middle that faces the camera; its size and deviation are the variant's."""
+    """A square in the image's middle that faces the camera; its size and deviation are the variant's."""
     corners, middle = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) / 2, np.array([32.0, 24.0])
     return HandMesh(
         handedness="right",
@@ -50,8 +50,8 @@ def square(variant: VariantName) -> HandMesh:
 
 
 def compared(chosen: VariantName = "final", **changes: object) -> FrameResult:
-    """One square of every variant on a blue picture."""
-    image = np.full((PICTURE[1], PICTURE[0], 3), BLUE, dtype=np.uint8)
+    """One square of every variant on a blue image."""
+    image = np.full((IMAGE[1], IMAGE[0], 3), BLUE, dtype=np.uint8)
     others = {variant: (square(variant),) for variant in VARIANTS if variant != chosen}
     result = FrameResult(Frame(0, image, 0.0), chosen, hands=(square(chosen),), others=others)
     return replace(result, **changes)  # type: ignore[arg-type]
@@ -82,10 +82,10 @@ def draw(ctx: moderngl.Context, scene: SplitScene) -> Iterator[Draw]:
     target.release()
 
 
-def middles(picture: np.ndarray, scene: SplitScene, options: DrawOptions = COMPARED) -> list[np.ndarray]:
+def middles(image: np.ndarray, scene: SplitScene, options: DrawOptions = COMPARED) -> list[np.ndarray]:
     """The colour in the middle of every pane, (3,) in [0, 1] with the light's grey taken out."""
-    panes = scene.panes((picture.shape[1], picture.shape[0]), options)
-    colours = [picture[p.top_px + p.height_px // 2, p.left_px + p.width_px // 2] for p in panes]
+    panes = scene.panes((image.shape[1], image.shape[0]), options)
+    colours = [image[p.top_px + p.height_px // 2, p.left_px + p.width_px // 2] for p in panes]
     return [colour / max(colour.max(), 1) for colour in colours]
 
 
@@ -98,12 +98,12 @@ def hue(colours: np.ndarray, share: float) -> np.ndarray:
 @pytest.mark.parametrize("chosen", VARIANTS)
 def test_every_pane_shows_its_variant_on_one_scale(draw: Draw, scene: SplitScene, chosen: VariantName) -> None:
     options = replace(COMPARED, deviation_range_mm=(0.0, 12.0))
-    picture = draw(compared(chosen), options)
-    for colour, variant in zip(middles(picture, scene), VARIANTS, strict=True):
+    image = draw(compared(chosen), options)
+    for colour, variant in zip(middles(image, scene), VARIANTS, strict=True):
         np.testing.assert_allclose(colour, hue(deviation_colours(), STD_MM[variant] / 12), atol=0.12)
     for pane in scene.panes(SIZE, options):
-        assert tuple(picture[120, pane.left_px + 8]) == BLUE, "the picture lies behind every hand"
-    gaps = picture[:, [211, 212, 425, 426]]
+        assert tuple(image[120, pane.left_px + 8]) == BLUE, "the image lies behind every hand"
+    gaps = image[:, [211, 212, 425, 426]]
     assert (gaps == gaps[0, 0]).all()
     assert gaps.max() < 60
 
@@ -129,14 +129,14 @@ def test_panes_turn_and_zoom_together(draw: Draw, scene: SplitScene) -> None:
     np.testing.assert_allclose(near / front, 2.0, rtol=0.1)
 
 
-def test_translucent_hands_show_the_picture_behind_them_in_every_pane(draw: Draw, scene: SplitScene) -> None:
+def test_translucent_hands_show_the_image_behind_them_in_every_pane(draw: Draw, scene: SplitScene) -> None:
     result = compared()
     columns = np.tile(np.arange(64, dtype=np.uint8)[None, :, None] * 4, (48, 1, 3))
     result = replace(result, frame=Frame(1, columns, 0.0))
     options = replace(COMPARED, colour="plain", opacity=0.02)
-    picture = draw(result, options)
+    image = draw(result, options)
     for pane in scene.panes(SIZE, options):
-        middle = picture[80, pane.left_px + pane.width_px // 2]
+        middle = image[80, pane.left_px + pane.width_px // 2]
         np.testing.assert_allclose(middle, 4 * 32, atol=8)
 
 
@@ -165,14 +165,12 @@ def test_a_missing_variant_has_a_pane_with_a_sentence_and_no_hand(draw: Draw, sc
     result = compared()
     whole = draw(result)
     others = {"prior": result.others["prior"]}
-    picture = draw(replace(result, others=others, other_troubles={"amvur": "handviz_amvur.onnx is missing"}))
+    image = draw(replace(result, others=others, other_troubles={"amvur": "handviz_amvur.onnx is missing"}))
     _, amvur, final = scene.panes(SIZE, COMPARED)
-    assert tuple(picture[80, amvur.left_px + amvur.width_px // 2]) == BLUE
-    bright = [
-        (p[:60, amvur.left_px : amvur.left_px + amvur.width_px].min(axis=2) > 150).sum() for p in (whole, picture)
-    ]
+    assert tuple(image[80, amvur.left_px + amvur.width_px // 2]) == BLUE
+    bright = [(p[:60, amvur.left_px : amvur.left_px + amvur.width_px].min(axis=2) > 150).sum() for p in (whole, image)]
     assert bright[1] > bright[0] + 100
-    np.testing.assert_array_equal(picture[:, final.left_px :], whole[:, final.left_px :])
+    np.testing.assert_array_equal(image[:, final.left_px :], whole[:, final.left_px :])
 
 
 def test_one_legend_keeps_off_hands_and_labels(draw: Draw, scene: SplitScene) -> None:
@@ -189,7 +187,7 @@ def test_one_legend_keeps_off_hands_and_labels(draw: Draw, scene: SplitScene) ->
             assert not changed[:30, final.left_px : final.left_px + 100].any(), "the label"
 
 
-def test_a_picture_is_uploaded_once_for_all_panes(draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_image_is_uploaded_once_for_all_panes(draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
     uploads = []
     real = np.ascontiguousarray
 
@@ -220,8 +218,8 @@ def test_nothing_to_compare_is_an_empty_view(draw: Draw, scene: SplitScene) -> N
     assert draw(None).max() < 40
     assert scene.panes(SIZE, COMPARED) == ()
     without_hands = compared(hands=(), others={"prior": (), "amvur": ()})
-    picture = draw(without_hands, replace(COMPARED, difference=DIFFERENCE))
-    assert all(tuple(picture[80, column]) == BLUE for column in (100, 320, 530))
+    image = draw(without_hands, replace(COMPARED, difference=DIFFERENCE))
+    assert all(tuple(image[80, column]) == BLUE for column in (100, 320, 530))
 
 
 def test_a_picked_point_is_marked_in_every_pane_and_found_there(draw: Draw, scene: SplitScene) -> None:
@@ -255,8 +253,8 @@ def test_attention_colours_the_chosen_variant_and_gives_way_to_distances(draw: D
 
 
 def test_a_cut_out_of_panes_is_hands_alone(draw: Draw, scene: SplitScene) -> None:
-    picture = draw(compared(), replace(COMPARED, colour="plain").cut_out())
-    covered = (picture > 0).any(axis=2)
+    image = draw(compared(), replace(COMPARED, colour="plain").cut_out())
+    covered = (image > 0).any(axis=2)
     for pane in scene.panes(SIZE, COMPARED):
         own = covered[:, pane.left_px : pane.left_px + pane.width_px]
         assert own[80, pane.width_px // 2]

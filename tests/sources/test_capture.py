@@ -1,4 +1,4 @@
-"""Sources: every kind of picture, clips, folders, and sentences for what cannot be read."""
+"""Sources: every kind of image, clips, folders, and sentences for what cannot be read."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ EXIF_ORIENTATION = 0x0112
 
 
 @pytest.fixture
-def picture() -> NDArray[np.uint8]:
+def saved() -> NDArray[np.uint8]:
     """Wider than high, smooth, different in every corner and channel."""
     y, x = np.mgrid[0:24, 0:40]
     return np.stack([x * 6, y * 10, 255 - x * 3 - y * 2], axis=2).astype(np.uint8)
@@ -40,43 +40,43 @@ def grey_of(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image[..., 1]
 
 
-def test_8_bit_rgb_is_read_unchanged(tmp_path: Path, picture: NDArray[np.uint8]) -> None:
-    Image.fromarray(picture).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), picture)
+def test_8_bit_rgb_is_read_unchanged(tmp_path: Path, saved: NDArray[np.uint8]) -> None:
+    Image.fromarray(saved).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), saved)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_16_bit_grey_keeps_its_range(tmp_path: Path, picture: NDArray[np.uint8], suffix: str) -> None:
+def test_16_bit_grey_keeps_its_range(tmp_path: Path, saved: NDArray[np.uint8], suffix: str) -> None:
     path = tmp_path / f"deep{suffix}"
-    Image.fromarray(grey_of(picture).astype(np.uint16) * 257).save(path)
+    Image.fromarray(grey_of(saved).astype(np.uint16) * 257).save(path)
     image = read_image(path)
     assert image.shape == (24, 40, 3)
     for channel in range(3):
-        np.testing.assert_array_equal(image[..., channel], grey_of(picture))
+        np.testing.assert_array_equal(image[..., channel], grey_of(saved))
 
 
-def test_16_bit_colour_keeps_its_range(tmp_path: Path, picture: NDArray[np.uint8]) -> None:
-    cv2.imwrite(str(tmp_path / "deep.png"), picture[..., ::-1].astype(np.uint16) * 257)
-    np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), picture)
+def test_16_bit_colour_keeps_its_range(tmp_path: Path, saved: NDArray[np.uint8]) -> None:
+    cv2.imwrite(str(tmp_path / "deep.png"), saved[..., ::-1].astype(np.uint16) * 257)
+    np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), saved)
 
 
-def test_floating_point_grey_between_0_and_1(tmp_path: Path, picture: NDArray[np.uint8]) -> None:
-    Image.fromarray(grey_of(picture).astype(np.float32) / 255).save(tmp_path / "float.tif")
-    np.testing.assert_array_equal(grey_of(read_image(tmp_path / "float.tif")), grey_of(picture))
+def test_floating_point_grey_between_0_and_1(tmp_path: Path, saved: NDArray[np.uint8]) -> None:
+    Image.fromarray(grey_of(saved).astype(np.float32) / 255).save(tmp_path / "float.tif")
+    np.testing.assert_array_equal(grey_of(read_image(tmp_path / "float.tif")), grey_of(saved))
 
 
-def test_grey_becomes_three_equal_channels(tmp_path: Path, picture: NDArray[np.uint8]) -> None:
-    Image.fromarray(grey_of(picture)).save(tmp_path / "grey.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), np.repeat(picture[..., 1:2], 3, axis=2))
+def test_grey_becomes_three_equal_channels(tmp_path: Path, saved: NDArray[np.uint8]) -> None:
+    Image.fromarray(grey_of(saved)).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), np.repeat(saved[..., 1:2], 3, axis=2))
 
 
-def test_transparent_pixels_become_black(tmp_path: Path, picture: NDArray[np.uint8]) -> None:
-    alpha = np.full(picture.shape[:2], 255, np.uint8)
+def test_transparent_pixels_become_black(tmp_path: Path, saved: NDArray[np.uint8]) -> None:
+    alpha = np.full(saved.shape[:2], 255, np.uint8)
     alpha[:, :20] = 0
-    Image.fromarray(np.dstack([picture, alpha])).save(tmp_path / "alpha.png")
+    Image.fromarray(np.dstack([saved, alpha])).save(tmp_path / "alpha.png")
     image = read_image(tmp_path / "alpha.png")
     assert not image[:, :20].any()
-    np.testing.assert_array_equal(image[:, 20:], picture[:, 20:])
+    np.testing.assert_array_equal(image[:, 20:], saved[:, 20:])
 
 
 def test_palette(tmp_path: Path) -> None:
@@ -86,11 +86,11 @@ def test_palette(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "palette.png"), colours)
 
 
-def test_exif_turn_is_undone(tmp_path: Path, picture: NDArray[np.uint8]) -> None:
+def test_exif_turn_is_undone(tmp_path: Path, saved: NDArray[np.uint8]) -> None:
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = 6
-    Image.fromarray(picture).save(tmp_path / "turned.png", exif=exif)
-    np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), np.rot90(picture, -1))
+    Image.fromarray(saved).save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), np.rot90(saved, -1))
 
 
 def test_one_pixel(tmp_path: Path) -> None:
@@ -98,15 +98,15 @@ def test_one_pixel(tmp_path: Path) -> None:
     assert read_image(tmp_path / "one.png").tolist() == [[[9, 8, 7]]]
 
 
-def test_what_is_no_picture_is_named(tmp_path: Path, picture: NDArray[np.uint8]) -> None:
-    Image.fromarray(picture).save(tmp_path / "whole.jpg")
+def test_what_is_no_image_is_named(tmp_path: Path, saved: NDArray[np.uint8]) -> None:
+    Image.fromarray(saved).save(tmp_path / "whole.jpg")
     whole = (tmp_path / "whole.jpg").read_bytes()
     broken = {
         "empty.jpg": b"",
-        "text.png": b"no picture",
+        "text.png": b"no image",
         "cut.jpg": whole[: len(whole) // 2],
         "header.jpg": whole[:20],
-        "odd.avif": _saved_as(picture, tmp_path / "whole.avif").replace(b"av01", b"none"),
+        "odd.avif": _saved_as(saved, tmp_path / "whole.avif").replace(b"av01", b"none"),
     }
     for name, content in broken.items():
         (tmp_path / name).write_bytes(content)
@@ -116,26 +116,26 @@ def test_what_is_no_picture_is_named(tmp_path: Path, picture: NDArray[np.uint8])
         read_image(tmp_path / "absent.jpg")
 
 
-def _saved_as(picture: NDArray[np.uint8], path: Path) -> bytes:
-    Image.fromarray(picture).save(path)
+def _saved_as(saved: NDArray[np.uint8], path: Path) -> bytes:
+    Image.fromarray(saved).save(path)
     return path.read_bytes()
 
 
-def test_a_picture_that_is_too_large_is_refused_before_decoding(
-    tmp_path: Path, picture: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+def test_a_image_that_is_too_large_is_refused_before_decoding(
+    tmp_path: Path, saved: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Image.fromarray(picture).save(tmp_path / "large.png")
+    Image.fromarray(saved).save(tmp_path / "large.png")
     monkeypatch.setattr(images, "LARGEST_IMAGE_PX", 40 * 24 - 1)
     monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("decoded"))
     with raises(ErrorCode.TOO_LARGE, match="40 x 24 pixels"):
         read_image(tmp_path / "large.png")
 
 
-def test_a_folder_goes_on_after_an_unreadable_picture(tmp_path: Path, picture: NDArray[np.uint8]) -> None:
+def test_a_folder_goes_on_after_an_unreadable_image(tmp_path: Path, saved: NDArray[np.uint8]) -> None:
     for name in ("c.png", "a.png", ".hidden.png"):
-        Image.fromarray(picture).save(tmp_path / name)
+        Image.fromarray(saved).save(tmp_path / name)
     (tmp_path / "b.png").write_bytes(b"broken")
-    (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "notes.txt").write_text("not an image")
     source = open_source(str(tmp_path))
     assert isinstance(source, FolderSource)
     assert source.frame_count == 3
@@ -154,8 +154,8 @@ def test_a_folder_goes_on_after_an_unreadable_picture(tmp_path: Path, picture: N
     assert again.name == "a.png"
 
 
-def test_one_picture_is_a_folder_of_one(tmp_path: Path, picture: NDArray[np.uint8]) -> None:
-    Image.fromarray(picture).save(tmp_path / "a.PNG")
+def test_one_image_is_a_folder_of_one(tmp_path: Path, saved: NDArray[np.uint8]) -> None:
+    Image.fromarray(saved).save(tmp_path / "a.PNG")
     source = open_source(str(tmp_path / "a.PNG"))
     frame = source.read()
     assert frame is not None
@@ -183,7 +183,7 @@ def test_a_name_that_no_file_can_have() -> None:
         open_source("x" * 5000)
 
 
-def test_a_folder_without_pictures(tmp_path: Path) -> None:
+def test_a_folder_without_images(tmp_path: Path) -> None:
     with raises(ErrorCode.EMPTY_INPUT):
         open_source(str(tmp_path))
 

@@ -10,7 +10,7 @@ from handviz.core.errors import ErrorCode
 from handviz.core.geometry import project_points
 from handviz.core.records import FloatArray, Intrinsics
 from handviz.sources.checkerboard import Board, ViewCollector, calibrate, find_corners
-from tests.boards import VIEWS, board_picture
+from tests.boards import VIEWS, board_image
 from tests.errors import raises
 
 BOARD, SIZE = Board(9, 6), (640, 480)
@@ -38,7 +38,7 @@ def _rotation(turn_deg: tuple[float, float, float]) -> FloatArray:
 
 def test_corners_of_a_drawn_board_lie_where_the_camera_sees_them() -> None:
     turn_deg, place = VIEWS[4]
-    found = find_corners(board_picture(CAMERA, SIZE, turn_deg, place, BOARD), BOARD)
+    found = find_corners(board_image(CAMERA, SIZE, turn_deg, place, BOARD), BOARD)
     centred = BOARD.points() - [(BOARD.columns - 1) / 2, (BOARD.rows - 1) / 2, 0]
     true = project_points(centred @ _rotation(turn_deg).T + place, CAMERA)
     assert found is not None
@@ -46,16 +46,16 @@ def test_corners_of_a_drawn_board_lie_where_the_camera_sees_them() -> None:
     assert distance < 0.15
 
 
-def test_large_pictures_give_corners_of_full_size() -> None:
+def test_large_images_give_corners_of_full_size() -> None:
     large = Intrinsics(615 * 4.0, 329 * 4.0, 236 * 4.0)
     turn_deg, place = VIEWS[0]
-    found = find_corners(board_picture(large, (2560, 1920), turn_deg, place, BOARD), BOARD)
+    found = find_corners(board_image(large, (2560, 1920), turn_deg, place, BOARD), BOARD)
     assert found is not None
     assert found[:, 0].max() > 1500
 
 
 def test_drawn_boards_give_the_camera_back() -> None:
-    views = [find_corners(board_picture(CAMERA, SIZE, *view, BOARD), BOARD) for view in VIEWS]
+    views = [find_corners(board_image(CAMERA, SIZE, *view, BOARD), BOARD) for view in VIEWS]
     found = calibrate([view for view in views if view is not None], BOARD, SIZE)
     assert found.views == len(VIEWS)
     np.testing.assert_allclose(found.intrinsics.focals_px, CAMERA.focals_px, rtol=0.01)

@@ -28,7 +28,7 @@ KINDS = (
 
 
 def numbers_after_jumps(source: ClipSource, jumps: list[int]) -> list[tuple[int, int]]:
-    """What the frame says it is, and what its picture says."""
+    """What the frame says it is, and what its image says."""
     numbers = []
     for number in jumps:
         source.seek(number)

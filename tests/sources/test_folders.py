@@ -1,4 +1,4 @@
-"""Folders of pictures: the order in which people count, and folders that change while they are shown."""
+"""Folders of images: the order in which people count, and folders that change while they are shown."""
 
 from pathlib import Path
 
@@ -10,17 +10,17 @@ from handviz.gui.widgets.dropping import choose
 from handviz.sources.source import (
     ChangingSource,
     FolderSource,
-    listed_pictures,
+    listed_images,
     natural_key,
     open_source,
     source_exists,
-    text_of_pictures,
+    text_of_images,
 )
 from tests.errors import raises
 
 
 def put(folder: Path, *names: str) -> list[Path]:
-    """Small pictures."""
+    """Small images."""
     for name in names:
         Image.new("RGB", (4, 3)).save(folder / name)
     return [folder / name for name in names]
@@ -38,13 +38,13 @@ def test_numbers_in_names_are_counted() -> None:
     assert natural_key("A.png") != natural_key("a.png"), "two files of a case-sensitive disk have an order"
 
 
-def test_pictures_come_in_natural_order(tmp_path: Path) -> None:
+def test_images_come_in_natural_order(tmp_path: Path) -> None:
     put(tmp_path, "img10.png", "img2.png", "img1.png")
     source = FolderSource.of_folder(tmp_path)
     assert names_left(source) == ["img1.png", "img2.png", "img10.png"]
 
 
-def test_new_pictures_are_noticed_and_the_place_is_kept(tmp_path: Path) -> None:
+def test_new_images_are_noticed_and_the_place_is_kept(tmp_path: Path) -> None:
     put(tmp_path, "2.png", "4.png")
     source = FolderSource.of_folder(tmp_path)
     assert isinstance(source, ChangingSource)
@@ -52,11 +52,11 @@ def test_new_pictures_are_noticed_and_the_place_is_kept(tmp_path: Path) -> None:
     assert source.read() is not None
     put(tmp_path, "1.png", "3.png")
     assert source.refresh() == 1
-    assert (source.frame_count, source.description) == (4, f"{tmp_path.name}: 4 pictures")
+    assert (source.frame_count, source.description) == (4, f"{tmp_path.name}: 4 images")
     assert names_left(source) == ["3.png", "4.png"]
 
 
-def test_pictures_that_vanish_are_named_and_then_left_out(tmp_path: Path) -> None:
+def test_images_that_vanish_are_named_and_then_left_out(tmp_path: Path) -> None:
     paths = put(tmp_path, "1.png", "2.png", "3.png")
     source = FolderSource.of_folder(tmp_path)
     assert source.read() is not None
@@ -87,11 +87,11 @@ def test_a_folder_that_is_emptied_or_goes_keeps_what_it_had(tmp_path: Path) -> N
     assert names_left(source) == ["1.png"]
 
 
-def test_several_pictures_are_one_source(tmp_path: Path) -> None:
+def test_several_images_are_one_source(tmp_path: Path) -> None:
     paths = put(tmp_path, 'b "1", ä.png', "a.png", "gone.png")
     paths[2].unlink()
-    text = text_of_pictures(paths)
-    assert listed_pictures(text) == paths
+    text = text_of_images(paths)
+    assert listed_images(text) == paths
     source = open_source(text)
     assert isinstance(source, FolderSource)
     assert names_left(source) == ["a.png", 'b "1", ä.png']
@@ -103,7 +103,7 @@ def test_several_pictures_are_one_source(tmp_path: Path) -> None:
     with raises(ErrorCode.FILE_MISSING):
         open_source(text)
     with raises(ErrorCode.FILE_UNREADABLE):
-        open_source("pictures:[")
+        open_source("images:[")
 
 
 def test_what_is_dropped_together(tmp_path: Path) -> None:
@@ -114,16 +114,16 @@ def test_what_is_dropped_together(tmp_path: Path) -> None:
     folder.mkdir()
     assert choose([]).text == ""
     assert choose([notes]).text == str(notes), "opening it says what is wrong with it"
-    assert choose([first, second]).text == text_of_pictures([first, second])
+    assert choose([first, second]).text == text_of_images([first, second])
     assert choose([first, second]).sentence == ""
     both = choose([notes, first, clip, second])
-    assert both.text == text_of_pictures([first, second])
+    assert both.text == text_of_images([first, second])
     assert "notes.txt, c.mp4" in both.sentence
     assert choose([notes, clip, first]).text == str(clip)
     assert choose([clip, notes, folder]).text == str(folder)
     assert choose([folder, *[clip] * 6]).sentence.endswith("c.mp4, c.mp4, c.mp4 and 3 more.")
 
 
-@pytest.mark.parametrize("text", ["", "camera:0", "pictures:{", "pictures:[]", "~nobody/x", "x" * 5000, "a\0b"])
+@pytest.mark.parametrize("text", ["", "camera:0", "images:{", "images:[]", "~nobody/x", "x" * 5000, "a\0b"])
 def test_what_is_no_source_that_lasts(text: str) -> None:
     assert not source_exists(text)

@@ -1,4 +1,4 @@
-"""Turned pictures, against Pillow's own turning."""
+"""Turned images, against Pillow's own turning."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from handviz.sources.images import TURNS_DEG, turned
 
 
 @pytest.mark.parametrize("turn_deg", TURNS_DEG)
-def test_pictures_are_turned_clockwise(turn_deg: int) -> None:
+def test_images_are_turned_clockwise(turn_deg: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
     result = turned(Frame(3, image, 7.0, "a.png", 40.0), turn_deg)
     expected = np.asarray(Image.fromarray(image).rotate(-turn_deg, expand=True))

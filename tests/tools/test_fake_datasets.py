@@ -21,10 +21,10 @@ def hands() -> list[TinyHand]:
     return list(tiny_hands(4, seed=1, size=(320, 240), sides=("right", "left")))
 
 
-def test_vertices_lie_where_the_picture_has_the_hand(hands: list[TinyHand]) -> None:
+def test_vertices_lie_where_the_image_has_the_hand(hands: list[TinyHand]) -> None:
     assert [hand.handedness for hand in hands] == ["right", "left", "right", "left"]
     for hand in hands:
-        assert hand.picture.shape == (240, 320, 3)
+        assert hand.image.shape == (240, 320, 3)
         x, y = np.floor(hand.vertices_px).astype(int).T
         inside = (x >= 0) & (y >= 0) & (x < 320) & (y < 240)
         assert (hand.mask[y[inside], x[inside]] > 100).mean() > 0.8

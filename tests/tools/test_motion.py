@@ -20,7 +20,7 @@ def parts() -> MotionPoser:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_hands_move_without_leaps_rest_and_stay_in_the_picture(parts: MotionPoser, seed: int) -> None:
+def test_hands_move_without_leaps_rest_and_stay_in_the_image(parts: MotionPoser, seed: int) -> None:
     motion = HandMotion(seed, 6.0, parts)
     assert motion.handedness == ("left" if seed else "right")
     hands = [motion.at(time_s) for time_s in TIMES_S]

@@ -106,16 +106,16 @@ def test_foreign_and_damaged_logs_are_said(run, text, message):
 
 def test_the_tool_draws_several_runs(run, tmp_path):
     folders = [run("step,vertex_error_mm\n200,9\n400,8\n", name) for name in ("one", "two")]
-    picture = tmp_path / "deep" / "curve.png"
-    assert tools.run("plot_training", [*map(str, folders), "--out", str(picture)]) == 0
-    assert cv2.imread(str(picture)).std() > 5
+    image = tmp_path / "deep" / "curve.png"
+    assert tools.run("plot_training", [*map(str, folders), "--out", str(image)]) == 0
+    assert cv2.imread(str(image)).std() > 5
 
 
 @pytest.mark.parametrize(
     ("out", "message"),
     [("curve.jpg", "must end in .png or .svg"), ("curve", "must end in"), ("taken.png", "cannot write")],
 )
-def test_places_where_no_picture_can_be_are_said(run, tmp_path, capsys, out, message):
+def test_places_where_no_image_can_be_are_said(run, tmp_path, capsys, out, message):
     (tmp_path / "taken.png").mkdir()
     folder = run("step,vertex_error_mm\n200,9\n")
     assert tools.run("plot_training", [str(folder), "--out", str(tmp_path / out)]) == 1

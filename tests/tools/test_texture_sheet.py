@@ -15,6 +15,6 @@ def test_the_sheet_shows_held_out_hands_from_all_sides(small_texture, texture_ha
     monkeypatch.setattr(texture_sheet, "held_out_crops", lambda *_, **__: [Crops(texture_hands, 2)])
     out = tmp_path / "deep" / "sheet.png"
     assert tools.run("texture_sheet", ["--out", str(out), "--count", "2", "--model-dir", str(tmp_path)]) == 0
-    picture = cv2.imread(str(out))
-    assert picture.shape == (2 * 224, 7 * 224, 3)
-    assert not np.array_equal(picture[:224, 224:448], picture[:224, 448:672])
+    image = cv2.imread(str(out))
+    assert image.shape == (2 * 224, 7 * 224, 3)
+    assert not np.array_equal(image[:224, 224:448], image[:224, 448:672])

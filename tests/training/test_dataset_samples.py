@@ -1,4 +1,4 @@
-"""Training reads datasets: deterministic crops, mixtures with rendered hands, pictures that cannot be read."""
+"""Training reads datasets: deterministic crops, mixtures with rendered hands, images that cannot be read."""
 
 import logging
 import sys
@@ -11,7 +11,7 @@ import torch
 
 from handviz.core.errors import HandvizError
 from handviz.data.datasets.cut import cut
-from handviz.data.datasets.images import BadPictures, UsablePictures
+from handviz.data.datasets.images import BadImages, UsableImages
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.model import ModelConfig
 from handviz.training.config import TrainConfig, as_notes, changes
@@ -38,18 +38,18 @@ def opened(hands: list[TinyHand], monkeypatch: pytest.MonkeyPatch) -> MemoryData
     return dataset
 
 
-def samples(dataset: MemoryDataset, bad_pictures: BadPictures = "stop", **drawing: object) -> DatasetSamples:
-    pictures = UsablePictures(dataset, bad_pictures)
-    return DatasetSamples(pictures, TEMPLATE, np.arange(len(dataset)), Drawing(**drawing))
+def samples(dataset: MemoryDataset, bad_images: BadImages = "stop", **drawing: object) -> DatasetSamples:
+    images = UsableImages(dataset, bad_images)
+    return DatasetSamples(images, TEMPLATE, np.arange(len(dataset)), Drawing(**drawing))
 
 
 def test_a_batch_holds_the_crops_and_the_truth_of_its_samples(hands: list[TinyHand]) -> None:
     ids = torch.tensor([5, 0, 3])
-    pictures, truth = samples(MemoryDataset(hands)).batch(ids)
-    assert pictures.shape == (3, 3, 224, 224)
+    images, truth = samples(MemoryDataset(hands)).batch(ids)
+    assert images.shape == (3, 3, 224, 224)
     for row, number in enumerate(ids.tolist()):
-        labels, picture = cut(annotated(hands[number]), hands[number].picture, TEMPLATE)
-        np.testing.assert_allclose(pictures[row].permute(1, 2, 0) * 255, picture, atol=1e-3)
+        labels, image = cut(annotated(hands[number]), hands[number].image, TEMPLATE)
+        np.testing.assert_allclose(images[row].permute(1, 2, 0) * 255, image, atol=1e-3)
         turned_m = truth.vertices_cm[row].double().numpy() / 100 @ labels["camera_from_wrist"].T
         np.testing.assert_allclose(turned_m + labels["wrist_camera_m"], hands[number].vertices_m, atol=1e-5)
         for name in ("rotation", "translation", "keypoints_crop"):
@@ -75,32 +75,32 @@ def test_jitter_depends_on_seed_step_and_sample_alone(hands: list[TinyHand]) -> 
         assert not torch.equal(other.batch(torch.tensor([6]))[0][0], again[0])
 
 
-def test_a_picture_that_cannot_be_read_stops(hands: list[TinyHand]) -> None:
+def test_a_image_that_cannot_be_read_stops(hands: list[TinyHand]) -> None:
     with pytest.raises(HandvizError, match=r"00000003\.jpg is cut off\. --bad-pictures skip leaves"):
         samples(MemoryDataset(hands, broken=(3,))).batch(torch.tensor([2, 3]))
 
 
 def test_or_the_next_one_takes_its_place(hands: list[TinyHand], caplog: pytest.LogCaptureFixture) -> None:
-    broken = samples(MemoryDataset(hands, broken=(3, 4)), bad_pictures="skip", seed=1)
+    broken = samples(MemoryDataset(hands, broken=(3, 4)), bad_images="skip", seed=1)
     with caplog.at_level(logging.WARNING):
-        pictures, truth = broken.batch(torch.tensor([3, 7]))
+        images, truth = broken.batch(torch.tensor([3, 7]))
         wanted, known = samples(MemoryDataset(hands), seed=1).batch(torch.tensor([5, 7]))
-        assert torch.equal(pictures, wanted)
+        assert torch.equal(images, wanted)
         assert torch.equal(truth.vertices_cm, known.vertices_cm)
         broken.at_step(3).batch(torch.tensor([3]))
-    assert broken.pictures.remarks == (
-        "2 pictures could not be used and were left out, the first: 00000003.jpg is cut off.",
+    assert broken.images.remarks == (
+        "2 images could not be used and were left out, the first: 00000003.jpg is cut off.",
     )
-    assert set(broken.pictures.bad) == {3, 4}
+    assert set(broken.images.bad) == {3, 4}
     assert sorted(record.message.split(" Left out")[0] for record in caplog.records) == [
         "00000003.jpg is cut off.",
         "00000004.jpg is cut off.",
     ]
 
 
-def test_a_dataset_without_one_good_picture_is_no_endless_search(hands: list[TinyHand]) -> None:
-    with pytest.raises(HandvizError, match=r"100 pictures in a row cannot be used, the last because .*doctor"):
-        samples(MemoryDataset(hands, broken=tuple(range(8))), bad_pictures="skip").batch(torch.tensor([0]))
+def test_a_dataset_without_one_good_image_is_no_endless_search(hands: list[TinyHand]) -> None:
+    with pytest.raises(HandvizError, match=r"100 images in a row cannot be used, the last because .*doctor"):
+        samples(MemoryDataset(hands, broken=tuple(range(8))), bad_images="skip").batch(torch.tensor([0]))
 
 
 def test_a_dataset_without_3d_truth_is_refused_and_may_be_wanted(hands: list[TinyHand]) -> None:
@@ -121,13 +121,13 @@ def test_datasets_and_rendered_hands_mix(opened: MemoryDataset, rendered_hands: 
     assert isinstance(mixed, JoinedSamples)
     assert [len(part) for part in mixed.parts] == [8, 64, 3]
     ids = torch.tensor([74, 8, 2, 9, 72])
-    pictures, truth = at_step(mixed, 5).batch(ids)
+    images, truth = at_step(mixed, 5).batch(ids)
     dataset, rendered = at_step(mixed.parts[0], 5), mixed.parts[1]
-    assert torch.equal(pictures[[0, 2, 4]], dataset.batch(torch.tensor([2, 2, 0]))[0])
-    assert torch.equal(pictures[[1, 3]], rendered.batch(torch.tensor([0, 1]))[0])
+    assert torch.equal(images[[0, 2, 4]], dataset.batch(torch.tensor([2, 2, 0]))[0])
+    assert torch.equal(images[[1, 3]], rendered.batch(torch.tensor([0, 1]))[0])
     assert torch.equal(truth.vertices_cm[[1, 3]], rendered.truth.vertices_cm[:2])
     assert truth.vertices_cm[[0, 2, 4]].isnan().all()
-    assert pictures.is_contiguous(memory_format=torch.channels_last)
+    assert images.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.fixture

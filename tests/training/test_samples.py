@@ -10,7 +10,7 @@ from handviz.core.errors import HandvizError
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.model import ModelConfig, build_model
 from handviz.training.cache import load_cached
-from handviz.training.samples import load_pictures, needed_shards
+from handviz.training.samples import load_images, needed_shards
 
 SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, evidence_width=16, evidence_layers=1)
 
@@ -41,8 +41,8 @@ def test_only_what_the_limit_needs_is_cached(uncached, evidence):
     assert len(list(uncached.glob("*_middle_*.npy"))) == 2
 
 
-def test_pictures_stop_at_the_limit_too(uncached):
+def test_images_stop_at_the_limit_too(uncached):
     (uncached / "shard_00001_pictures.npz").write_bytes(b"")
-    assert len(load_pictures((uncached,), load_open_hand(), 16)) == 16
+    assert len(load_images((uncached,), load_open_hand(), 16)) == 16
     with pytest.raises(HandvizError, match="shard_00001_pictures"):
-        load_pictures((uncached,), load_open_hand(), 17)
+        load_images((uncached,), load_open_hand(), 17)

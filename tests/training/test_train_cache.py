@@ -1,4 +1,4 @@
-"""What training reads: the cache is what the network sees of the pictures, and data that is none is named."""
+"""What training reads: the cache is what the network sees of the images, and data that is none is named."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from handviz.data.synthetic.dataset import read_shard
 from handviz.models.amvur.model import build_model
 from handviz.training.amvur import train
 from handviz.training.cache import landmarks_file, load_cached, middle_file, with_evidence
-from handviz.training.samples import picture_batch
+from handviz.training.samples import image_batch
 from tests.small_trainings import SMALL, amvur_run
 
 NAME = "mediapipe_hand"
@@ -40,11 +40,11 @@ def test_what_a_frozen_network_sees_is_kept_and_changes_nothing(config, template
 
 
 @torch.no_grad()
-def test_the_cache_is_what_the_model_sees_of_the_pictures(config, template):
+def test_the_cache_is_what_the_model_sees_of_the_images(config, template):
     model = build_model(SMALL, template).eval()
     samples = load_cached(config.data, model, NAME, template)
     assert len(samples) == 32
-    expected = model.cached(picture_batch(read_shard(config.data[0], 1).pictures[:3]))
+    expected = model.cached(image_batch(read_shard(config.data[0], 1).images[:3]))
     cached, _ = samples.batch(torch.arange(16, 19))
     torch.testing.assert_close(cached.middle_map, expected.middle_map, rtol=2e-3, atol=2e-3)
     torch.testing.assert_close(cached.landmarks, expected.landmarks, rtol=1e-2, atol=1e-2)
@@ -95,13 +95,13 @@ def test_fewer_hands_than_a_batch_are_said(config, template):
 def damaged(path, damage):
     if damage == "truncated":
         os.truncate(path, 400)
-    elif damage == "of fewer pictures":
+    elif damage == "of fewer images":
         np.save(path, np.load(path)[:3])
     else:
         np.save(path, np.load(path)[:, :5])
 
 
-@pytest.mark.parametrize("damage", ["truncated", "of fewer pictures", "of another network"])
+@pytest.mark.parametrize("damage", ["truncated", "of fewer images", "of another network"])
 @pytest.mark.parametrize("kind", ["maps", "landmarks"])
 def test_a_damaged_cache_is_named_and_computed_again_when_deleted(config, template, tmp_path, kind, damage):
     folder = Path(shutil.copytree(config.data[0], tmp_path / "copy"))

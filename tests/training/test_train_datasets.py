@@ -1,4 +1,4 @@
-"""Training from outside on a downloaded dataset, one of whose pictures is damaged."""
+"""Training from outside on a downloaded dataset, one of whose images is damaged."""
 
 from pathlib import Path
 
@@ -17,8 +17,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("downloads")
     freihand.write("freihand", folder / "freihand", 8)
     write_stand_in_mano(folder / "mano")
-    picture = folder / "freihand" / "training" / "rgb" / "00000002.jpg"
-    picture.write_bytes(picture.read_bytes()[:2000])
+    image = folder / "freihand" / "training" / "rgb" / "00000002.jpg"
+    image.write_bytes(image.read_bytes()[:2000])
     return folder
 
 
@@ -30,8 +30,8 @@ def arguments(folder: Path, run: str, *options: str) -> list[str]:
     return ["handviz", "train", *data, *model, str(folder / "mano" / "MANO_RIGHT.pkl"), *rest]
 
 
-def test_two_processes_are_one_with_twice_the_batch_and_leave_the_same_picture_out(folder: Path) -> None:
-    skip = ("--bad-pictures", "skip", "--head-rate", "0.05")
+def test_two_processes_are_one_with_twice_the_batch_and_leave_the_same_image_out(folder: Path) -> None:
+    skip = ("--bad-images", "skip", "--head-rate", "0.05")
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
     runs = [
         start(["-m", *arguments(folder, "one", "--batch-size", "4", *skip)]),
@@ -48,8 +48,8 @@ def test_two_processes_are_one_with_twice_the_batch_and_leave_the_same_picture_o
     assert all(torch.isfinite(value).all() for value in mine.values())
 
 
-def test_a_damaged_picture_stops_with_its_name_and_the_option(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_image_stops_with_its_name_and_the_option(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments(folder, "stopped", "--batch-size", "8")[1:]) == 1
     said = capsys.readouterr().err
     assert "00000002.jpg is cut off" in said
-    assert "--bad-pictures skip leaves such pictures out" in said
+    assert "--bad-pictures skip leaves such images out" in said

@@ -82,7 +82,7 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path, cached_hands, temp
 
 
 def test_two_processes_read_a_dataset_as_one_does(tmp_path):
-    """A data specification in place of cached hands; the pictures are read and cut anew in every process."""
+    """A data specification in place of cached hands; the images are read and cut anew in every process."""
     write("freihand", tmp_path / "freihand", 4)
     hand_model, _ = write_stand_in_mano(tmp_path / "mano")
     chosen = ["--data", f"freihand:{tmp_path / 'freihand'}", "--hand-model", str(hand_model), "--end-to-end"]
@@ -219,13 +219,13 @@ def test_end_to_end_trains_the_first_blocks_too_and_not_the_witness(config, temp
 
 
 @torch.no_grad()
-def test_pictures_and_what_is_cached_of_them_give_the_same(config, template):
+def test_images_and_what_is_cached_of_them_give_the_same(config, template):
     """Before the first step: maps are kept as float16."""
-    pictures, cached = amvur_run(end_to_end(config), template), amvur_run(config, template)
+    images, cached = amvur_run(end_to_end(config), template), amvur_run(config, template)
     ids = torch.arange(4)
-    outputs = [trainer.task.parallel(trainer.task.samples.batch(ids)[0]).mean_cm for trainer in (pictures, cached)]
+    outputs = [trainer.task.parallel(trainer.task.samples.batch(ids)[0]).mean_cm for trainer in (images, cached)]
     torch.testing.assert_close(*outputs, rtol=0, atol=0.01)
-    truths = [trainer.task.samples.batch(ids)[1].vertices_cm for trainer in (pictures, cached)]
+    truths = [trainer.task.samples.batch(ids)[1].vertices_cm for trainer in (images, cached)]
     assert torch.equal(*truths)
 
 

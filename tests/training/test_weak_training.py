@@ -14,7 +14,7 @@ from handviz.training.augmentation import WitnessNoise
 from handviz.training.camera_prior import load_camera_prior
 from handviz.training.checkpoint import load_checkpoint
 from handviz.training.config import TrainConfig
-from handviz.training.samples import load_pictures, take
+from handviz.training.samples import load_images, take
 from tests.small_trainings import SMALL, amvur_run, assert_same, run_steps
 
 QUIET = WitnessNoise(share=0.0)
@@ -94,16 +94,16 @@ def test_a_weak_run_does_not_go_on_as_a_full_one(weak, template):
         amvur_run(replace(weak, supervision="full"), template).resume()
 
 
-def test_cached_or_from_pictures_the_camera_prior_is_its_nets_answer(cached_hands, template, camera_checkpoint, weak):
+def test_cached_or_from_images_the_camera_prior_is_its_nets_answer(cached_hands, template, camera_checkpoint, weak):
     trainer = amvur_run(weak, template)
     ids = torch.tensor([5, 2, 7])
-    pictures = load_pictures((cached_hands,), template, 8)
-    given, _ = pictures.batch(ids)
+    images = load_images((cached_hands,), template, 8)
+    given, _ = images.batch(ids)
     model, _, _ = load_checkpoint(camera_checkpoint, template)
     with torch.no_grad():
         expected = model.eval()(given).camera
     told = replace(weak, camera_prior=camera_checkpoint)
-    live = load_camera_prior(told, pictures, template, CPU).of(ids, given)
+    live = load_camera_prior(told, images, template, CPU).of(ids, given)
     torch.testing.assert_close(live.mean, expected.mean)
     torch.testing.assert_close(live.log_variance, expected.log_variance)
     cached = load_camera_prior(told, trainer.task.samples, template, CPU).of(ids, given)
@@ -146,7 +146,7 @@ def test_adamw_without_decay_is_adam(template, weak):
     assert_same(trainer.task.network.state_dict(), other.task.network.state_dict())
 
 
-def test_efficientnet_of_the_paper_trains_on_pictures(weak, template):
+def test_efficientnet_of_the_paper_trains_on_images(weak, template):
     model = replace(SMALL, variant="final", backbone="efficientnet_b0", evidence="global", conditioning="rest")
     run = replace(weak, model=model, end_to_end=True, limit=2, batch_size=2, epochs=1)
     trainer = poisoned(amvur_run(run, template))

@@ -1,4 +1,4 @@
-"""What every dataset says of one hand in one picture, whatever its own format, joint order, unit and axes are."""
+"""What every dataset says of one hand in one image, whatever its own format, joint order, unit and axes are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,24 +18,24 @@ class AnnotatedHand:
 
     name: str
     """Of the sample within its split, the same on every machine: no two samples share it."""
-    picture: Path
+    image: Path
     handedness: Handedness
     intrinsics: Intrinsics
     keypoints_px: FloatArray
-    """(21, 2) in the picture; the projection of ``keypoints_m`` where the dataset has that"""
+    """(21, 2) in the image; the projection of ``keypoints_m`` where the dataset has that"""
     keypoints_m: FloatArray | None = None
     """(21, 3) in the camera's frame, as the dataset gives them (its fingertips may be other vertices than ours)"""
     vertices_m: FloatArray | None = None
     """(778, 3) MANO's vertices in the camera's frame"""
     mano: ManoParameters | None = None
     mask: Path | None = None
-    """A picture of the hand's mask, where the dataset has one"""
+    """An image of the hand's mask, where the dataset has one"""
     keypoint_visible: NDArray[np.bool_] | None = None
     """(21,) where the dataset says it"""
 
 
 class HandDataset(Protocol):
-    """A split of a dataset: annotations in memory (or memory-mapped), pictures on the disk."""
+    """A split of a dataset: annotations in memory (or memory-mapped), images on the disk."""
 
     name: str
     """freihand, ho3d_v2, ho3d_v3, dexycb, hanco"""
@@ -46,10 +46,10 @@ class HandDataset(Protocol):
     def __len__(self) -> int: ...
 
     def hand(self, index: int) -> AnnotatedHand:
-        """The annotation of a sample; the picture is not opened."""
+        """The annotation of a sample; the image is not opened."""
         ...
 
-    def picture(self, index: int) -> NDArray[np.uint8]:
+    def image(self, index: int) -> NDArray[np.uint8]:
         """(H, W, 3) RGB; HandvizError names a file that is missing or damaged."""
         ...
 

@@ -1,7 +1,7 @@
-"""Hands taken before a green screen, laid on the user's own pictures.
+"""Hands taken before a green screen, laid on the user's own images.
 
 As the authors of HanCo lay them on photographs (``DatasetUnsupervisedMV.py`` of lmb-freiburg/contra-hand): the mask is
-made smaller against the green seam, softened, and mixes the two pictures. A sample's background depends on its name
+made smaller against the green seam, softened, and mixes the two images. A sample's background depends on its name
 alone, so that it is the same on every machine and in every run.
 """
 
@@ -29,21 +29,19 @@ KEPT_PX = 448
 
 @dataclass(frozen=True)
 class Backgrounds:
-    """The pictures of a folder."""
+    """The images of a folder."""
 
     files: tuple[Path, ...]
 
-    def behind(self, hand: AnnotatedHand, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W, 3) the picture with another background; HandvizError names a mask or background that is damaged."""
+    def behind(self, hand: AnnotatedHand, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W, 3) the image with another background; HandvizError names a mask or background that is damaged."""
         if hand.mask is None:
-            raise HandvizError(
-                f"{hand.picture} has no mask: its background cannot be replaced.", ErrorCode.FILE_MISSING
-            )
-        height, width = picture.shape[:2]
+            raise HandvizError(f"{hand.image} has no mask: its background cannot be replaced.", ErrorCode.FILE_MISSING)
+        height, width = image.shape[:2]
         rng = np.random.default_rng(crc32(hand.name.encode()))
         wall = _piece(_background(self.files[rng.integers(len(self.files))]), (width, height), rng)
         share = _share(read_mask(hand.mask, (width, height)))
-        return np.asarray(cv2.blendLinear(picture, wall, share, 1 - share), np.uint8)
+        return np.asarray(cv2.blendLinear(image, wall, share, 1 - share), np.uint8)
 
 
 def find_backgrounds(root: Path) -> Backgrounds:
@@ -52,7 +50,7 @@ def find_backgrounds(root: Path) -> Backgrounds:
     names = sorted(name for name in file_names(folder) if Path(name).suffix.lower() in IMAGE_SUFFIXES)
     if not names:
         raise HandvizError(
-            f"{folder} has no pictures: put some there, without hands in them, to lay the hands on.",
+            f"{folder} has no images: put some there, without hands in them, to lay the hands on.",
             ErrorCode.EMPTY_INPUT,
         )
     return Backgrounds(tuple(folder / name for name in names))
@@ -60,25 +58,25 @@ def find_backgrounds(root: Path) -> Backgrounds:
 
 @lru_cache(maxsize=128)
 def _background(path: Path) -> NDArray[np.uint8]:
-    picture = read_image(path)
-    shrink = KEPT_PX / min(picture.shape[:2])
+    image = read_image(path)
+    shrink = KEPT_PX / min(image.shape[:2])
     if shrink >= 1:
-        return picture
-    return np.asarray(cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
+        return image
+    return np.asarray(cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _piece(picture: NDArray[np.uint8], size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _piece(image: NDArray[np.uint8], size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
     """A random piece with this ratio of width and height, made as large as ``size``."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     scale = min(width / size[0], height / size[1]) * rng.uniform(0.6, 1.0)
     across, down = max(int(size[0] * scale), 1), max(int(size[1] * scale), 1)
     left, top = rng.integers(width - across + 1), rng.integers(height - down + 1)
-    piece = picture[top : top + down, left : left + across]
+    piece = image[top : top + down, left : left + across]
     small = cv2.resize(piece, size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(cv2.flip(small, 1) if rng.random() < 0.5 else small, np.uint8)
 
 
 def _share(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(H, W) how much of the hand's picture stays, 0 to 1."""
+    """(H, W) how much of the hand's image stays, 0 to 1."""
     inner = cv2.erode(np.asarray(mask > 127, np.uint8), np.ones((SEAM_PX, SEAM_PX), np.uint8))
     return np.asarray(cv2.GaussianBlur(inner.astype(np.float32), (0, 0), SOFTNESS_PX), np.float32)

@@ -1,7 +1,7 @@
-"""A dataset's hand and its picture -> the crop and the labels of a rendered sample: networks cannot tell them apart.
+"""A dataset's hand and its image -> the crop and the labels of a rendered sample: networks cannot tell them apart.
 
 Left hands are mirrored by ``detect/crop.py``, so that all labels are those of a right hand; the mirror stands in
-``crop_from_image`` and in ``camera_from_wrist``, which lead to the true picture and the true camera.
+``crop_from_image`` and in ``camera_from_wrist``, which lead to the true image and the true camera.
 """
 
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class CutHand(NamedTuple):
 
     labels: dict[str, FloatArray]
     """arrays named in generator.LABELS; nan where the dataset does not know"""
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     """(224, 224, 3) RGB"""
 
 
@@ -99,7 +99,7 @@ def labels(
 
 
 def cut(
-    hand: AnnotatedHand, picture: NDArray[np.uint8], template: HandTemplate, jitter: CropJitter | None = None
+    hand: AnnotatedHand, image: NDArray[np.uint8], template: HandTemplate, jitter: CropJitter | None = None
 ) -> CutHand:
     """Crop and labels; ``jitter`` is for training (viewpoint.sample_jitter), None for evaluation.
 
@@ -107,4 +107,4 @@ def cut(
     else the dataset's own.
     """
     affine = crop_affine(hand, jitter)
-    return CutHand(labels(hand, template, affine, canonical_vertices(hand, template)), cut_out(picture, affine))
+    return CutHand(labels(hand, template, affine, canonical_vertices(hand, template)), cut_out(image, affine))

@@ -35,7 +35,7 @@ from handviz.data.datasets.dexycb_sequences import (
     read_yaml,
     sequences_of,
 )
-from handviz.data.datasets.images import read_picture, sentence_on
+from handviz.data.datasets.images import read_image, sentence_on
 from handviz.data.datasets.index import Arrays, parts_folder, read_parts
 from handviz.hand_models.mano.parameters import ManoParameters
 
@@ -58,7 +58,7 @@ class DexYcb:
     cameras: tuple[Intrinsics | None, ...]
     """Of SERIALS; None for those that the split does not use"""
     rows: Arrays
-    """of every usable picture: ``sequence``, ``camera``, ``frame`` (N,) and the labels (N, ...)"""
+    """of every usable image: ``sequence``, ``camera``, ``frame`` (N,) and the labels (N, ...)"""
     betas: FloatArray
     """(sequences, 10)"""
     is_left: NDArray[np.bool_]
@@ -71,7 +71,7 @@ class DexYcb:
         return len(self.rows["camera"])
 
     def hand(self, index: int) -> AnnotatedHand:
-        """The annotation of a sample; the picture is not opened."""
+        """The annotation of a sample; the image is not opened."""
         place, camera = int(self.rows["sequence"][index]), self.cameras[int(self.rows["camera"][index])]
         assert camera is not None
         path = self._path(index)
@@ -80,7 +80,7 @@ class DexYcb:
         side: Handedness = "left" if self.is_left[place] else "right"
         return AnnotatedHand(
             name="/".join([*path.parts[-4:-1], path.stem.removeprefix("color_")]),
-            picture=path,
+            image=path,
             handedness=side,
             intrinsics=camera,
             keypoints_px=project_points(keypoints, camera),
@@ -96,9 +96,9 @@ class DexYcb:
             ),
         )
 
-    def picture(self, index: int) -> NDArray[np.uint8]:
+    def image(self, index: int) -> NDArray[np.uint8]:
         """(480, 640, 3) RGB; HandvizError names a file that is missing or damaged."""
-        return read_picture(self._path(index), SIZE)
+        return read_image(self._path(index), SIZE)
 
     def _path(self, index: int) -> Path:
         folder = self.sequences[int(self.rows["sequence"][index])].folder / SERIALS[int(self.rows["camera"][index])]

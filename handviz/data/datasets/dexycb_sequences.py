@@ -45,12 +45,12 @@ FORMAT = 1
 PROBLEMS = (
     "",
     "not labelled (no hand in view, or no pose that its authors trust)",
-    "picture missing",
+    "image missing",
     "label missing",
     "label damaged or of another kind",
     "numbers that are none",
 )
-USABLE, UNLABELLED, NO_PICTURE, NO_LABEL, DAMAGED, NO_NUMBERS = range(len(PROBLEMS))
+USABLE, UNLABELLED, NO_IMAGE, NO_LABEL, DAMAGED, NO_NUMBERS = range(len(PROBLEMS))
 LABEL_SHAPES = {"pose_m": (1, 51), "joint_3d": (1, 21, 3), "joint_2d": (1, 21, 2)}
 MOST_FRAMES = 100_000
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -99,7 +99,7 @@ SPLIT_OF = {
 
 
 LABELLED_COUNTS = {"s0_train": 406_888, "s0_test": 78_768}
-"""Pictures with a labelled hand, as HandOccNet, H2ONet and SiMA-Hand count them."""
+"""Images with a labelled hand, as HandOccNet, H2ONet and SiMA-Hand count them."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def _read_camera(folder: Path, frames: int) -> Iterator[tuple[int, dict[str, Flo
     for frame in range(frames):
         label = f"labels_{frame:06d}.npz"
         if f"color_{frame:06d}.jpg" not in names:
-            yield NO_PICTURE, None
+            yield NO_IMAGE, None
         elif label not in names:
             yield NO_LABEL, None
         else:

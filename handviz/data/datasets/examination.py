@@ -1,4 +1,4 @@
-"""Looks through a downloaded dataset: what is there of every split, and whether its pictures open and belong to it."""
+"""Looks through a downloaded dataset: what is there of every split, and whether its images open and belong to it."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,9 +18,9 @@ from handviz.hand_models.template import HandTemplate
 
 THREADS = 8
 LEAST_INSIDE_SHARE = 0.5
-"""Of the keypoints in the opened pictures: fewer come from another camera, or from another picture's annotation."""
-NAMED_PICTURES = 5
-"""Bad pictures that are named one by one."""
+"""Of the keypoints in the opened images: fewer come from another camera, or from another image's annotation."""
+NAMED_IMAGES = 5
+"""Bad images that are named one by one."""
 INDENT = " " * 23
 
 
@@ -33,46 +33,46 @@ class SplitReport:
     official_count: int | None = None
     remarks: Sequence[str] = ()
     opened: int = 0
-    """Pictures that were tried"""
+    """Images that were tried"""
     sizes: Sequence[str] = ()
-    """Of pictures, such as "640 x 480" """
-    bad_pictures: Sequence[str] = ()
+    """Of images, such as "640 x 480" """
+    bad_images: Sequence[str] = ()
     """A sentence for each that could not be used"""
     inside_share: float = 1.0
-    """Of the keypoints, inside the pictures that were opened"""
+    """Of the keypoints, inside the images that were opened"""
     trouble: str = ""
     """Why the split cannot be used at all; empty if it can"""
 
     @property
     def is_usable(self) -> bool:
         """Whether one can train or evaluate on it, leaving out what is bad."""
-        return not self.trouble and len(self.bad_pictures) < self.opened
+        return not self.trouble and len(self.bad_images) < self.opened
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing is missing and nothing was found wrong."""
         all_there = self.official_count in (None, self.count)
-        return self.is_usable and all_there and not self.bad_pictures and self.inside_share >= LEAST_INSIDE_SHARE
+        return self.is_usable and all_there and not self.bad_images and self.inside_share >= LEAST_INSIDE_SHARE
 
 
 def examined(
-    name: str, root: Path, picture_count: int | None, template: HandTemplate | None = None
+    name: str, root: Path, image_count: int | None, template: HandTemplate | None = None
 ) -> Iterator[SplitReport]:
-    """Every split of a dataset; ``picture_count`` pictures of each are opened, evenly spread, or all if None.
+    """Every split of a dataset; ``image_count`` images of each are opened, evenly spread, or all if None.
 
     A user's MANO is held against the dataset's points.
     """
     for split in splits(name):
-        yield examined_split(DatasetSpec(name, split, root), picture_count, template)
+        yield examined_split(DatasetSpec(name, split, root), image_count, template)
 
 
-def examined_split(spec: DatasetSpec, picture_count: int | None, template: HandTemplate | None = None) -> SplitReport:
+def examined_split(spec: DatasetSpec, image_count: int | None, template: HandTemplate | None = None) -> SplitReport:
     """One split."""
     try:
         dataset = open_dataset(spec)
     except HandvizError as error:
         return SplitReport(spec.split, trouble=str(error))
-    rows = spread_rows(len(dataset), picture_count)
+    rows = spread_rows(len(dataset), image_count)
     with ThreadPoolExecutor(THREADS) as pool:
         looks = list(pool.map(lambda row: _look(dataset, row), rows.tolist()))
     shares = [look for look in looks if not isinstance(look, str)]
@@ -83,7 +83,7 @@ def examined_split(spec: DatasetSpec, picture_count: int | None, template: HandT
         remarks=(*dataset.remarks, *_model_remark(dataset, template)),
         opened=len(rows),
         sizes=sorted({size for size, _ in shares}),
-        bad_pictures=[look for look in looks if isinstance(look, str)],
+        bad_images=[look for look in looks if isinstance(look, str)],
         inside_share=float(np.mean([share for _, share in shares])) if shares else 1.0,
         trouble="" if len(dataset) else "It holds no hand that can be used.",
     )
@@ -102,9 +102,9 @@ def spread_rows(length: int, count: int | None) -> NDArray[np.intp]:
 
 
 def _look(dataset: HandDataset, row: int) -> tuple[str, float] | str:
-    """Size of the picture and share of the keypoints inside it, or what is wrong with it."""
+    """Size of the image and share of the keypoints inside it, or what is wrong with it."""
     try:
-        height, width = dataset.picture(row).shape[:2]
+        height, width = dataset.image(row).shape[:2]
     except HandvizError as error:
         return str(error)
     keypoints = dataset.hand(row).keypoints_px
@@ -115,12 +115,12 @@ def _look(dataset: HandDataset, row: int) -> tuple[str, float] | str:
 # What ``handviz doctor --dataset`` prints of a download.
 
 
-def report_dataset(name: str, root: Path, picture_count: int | None, hand_model_file: Path | None = None) -> int:
-    """Print what is there of every split, then what is not; 1 if nothing, or none of a split's pictures, is usable."""
+def report_dataset(name: str, root: Path, image_count: int | None, hand_model_file: Path | None = None) -> int:
+    """Print what is there of every split, then what is not; 1 if nothing, or none of a split's images, is usable."""
     found: list[SplitReport] = []
     missing: dict[str, list[str]] = {}
     template = None if hand_model_file is None else hand_model(hand_model_file)
-    for report in examined(name, root, picture_count, template):
+    for report in examined(name, root, image_count, template):
         if report.trouble:
             missing.setdefault(report.trouble, []).append(report.split)
             continue
@@ -141,14 +141,14 @@ def split_lines(found: SplitReport) -> Iterator[str]:
     """A line on the split, then one for each thing that one should know."""
     state = "ok" if found.is_whole else "warn" if found.is_usable else "FAIL"
     official = f" of {found.official_count:,}" if found.official_count else ""
-    opened = f"{found.opened - len(found.bad_pictures)} of {found.opened} pictures opened"
+    opened = f"{found.opened - len(found.bad_images)} of {found.opened} images opened"
     yield f"{state:4} {found.split:18} {found.count:,}{official} samples, {opened} ({', '.join(found.sizes) or 'none'})"
     yield from (f"{INDENT} {remark}" for remark in found.remarks)
-    yield from (f"{INDENT} {bad}" for bad in found.bad_pictures[:NAMED_PICTURES])
-    if len(found.bad_pictures) > NAMED_PICTURES:
-        yield f"{INDENT} and {len(found.bad_pictures) - NAMED_PICTURES} more pictures that cannot be used"
-    if found.bad_pictures:
+    yield from (f"{INDENT} {bad}" for bad in found.bad_images[:NAMED_IMAGES])
+    if len(found.bad_images) > NAMED_IMAGES:
+        yield f"{INDENT} and {len(found.bad_images) - NAMED_IMAGES} more images that cannot be used"
+    if found.bad_images:
         yield f"{INDENT} ->  download these files again, or train with --bad-pictures skip"
     if found.inside_share < LEAST_INSIDE_SHARE:
-        share = f"{found.inside_share:.0%} of the keypoints lie inside the pictures"
-        yield f"{INDENT} {share}: pictures and annotations are not of the same download"
+        share = f"{found.inside_share:.0%} of the keypoints lie inside the images"
+        yield f"{INDENT} {share}: images and annotations are not of the same download"

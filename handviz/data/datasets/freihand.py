@@ -1,6 +1,6 @@
 """FreiHAND v2 as it is downloaded (Zimmermann et al., ICCV 2019), training and evaluation with its released truth.
 
-What its own toolbox says (github.com/lmb-freiburg/freihand): ``fh_utils.py``: 32,560 hands, each in four pictures, the
+What its own toolbox says (github.com/lmb-freiburg/freihand): ``fh_utils.py``: 32,560 hands, each in four images, the
 green screen's (``gs``) and three post-processed ones (``hom``, ``sample``, ``auto``), numbered one block of 32,560
 after the other; keypoints in our order, metres, camera axes x right, y down, z forward; ``uv = K xyz`` drawn with pixel
 centres at whole numbers. ``model.py``: 61 MANO numbers, pose relative to the file's mean (flat_hand_mean=False),
@@ -22,13 +22,13 @@ from handviz.core.records import FloatArray
 from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.data.datasets.backgrounds import Backgrounds, find_backgrounds
 from handviz.data.datasets.freiburg import MANO_SIZE, camera_matrices, intrinsics_from, mano_from, placed, plausible
-from handviz.data.datasets.images import file_names, read_picture
+from handviz.data.datasets.images import file_names, read_image
 from handviz.data.datasets.json_arrays import number_lists
 
 VERSIONS = ("gs", "hom", "sample", "auto")
-"""Of a training picture, in the order of their numbers."""
+"""Of a training image, in the order of their numbers."""
 OWN = "own"
-"""The green screen's pictures with the user's own backgrounds."""
+"""The green screen's images with the user's own backgrounds."""
 SPLITS = {"freihand": ("training", *(f"training_{version}" for version in (*VERSIONS, OWN)), "evaluation")}
 HANDS = 32_560
 OFFICIAL_COUNTS = {
@@ -41,8 +41,8 @@ TIP_VERTICES = (744, 320, 443, 555, 672)
 TIP_KEYPOINTS = (4, 8, 12, 16, 20)
 FARTHEST_TIP_M = 0.005
 SAMPLED_TIPS = 500
-PICTURE_SIZE = (224, 224)
-PICTURE_NAME = re.compile(r"\d{8}\.jpg")
+IMAGE_SIZE = (224, 224)
+IMAGE_NAME = re.compile(r"\d{8}\.jpg")
 FOLDERS = ("FreiHAND_pub_v2", "FreiHAND_pub_v2_eval")
 ARCHIVES = {"training": "FreiHAND_pub_v2.zip", "evaluation": "FreiHAND_pub_v2_eval.zip"}
 PAGE = "lmb.informatik.uni-freiburg.de/resources/datasets/FreiHAND.en.html"
@@ -73,11 +73,11 @@ class FreiHand:
     """One split; see ``HandDataset``."""
 
     split: str
-    pictures: Path
+    images: Path
     masks: Path | None
     truth: Truth
     numbers: NDArray[np.intp]
-    """Of the pictures, in order: the hand's row is the remainder by the count of hands."""
+    """Of the images, in order: the hand's row is the remainder by the count of hands."""
     remarks: Sequence[str]
     backgrounds: Backgrounds | None = None
     name: str = "freihand"
@@ -93,7 +93,7 @@ class FreiHand:
         keypoints_m = self.truth.keypoints_m[row]
         return AnnotatedHand(
             name=f"{number:08d}",
-            picture=self.pictures / _file(number),
+            image=self.images / _file(number),
             handedness="right",
             intrinsics=intrinsics,
             keypoints_px=project_points(keypoints_m, intrinsics),
@@ -103,9 +103,9 @@ class FreiHand:
             mask=None if self.masks is None else self.masks / _file(row),
         )
 
-    def picture(self, index: int) -> NDArray[np.uint8]:
-        picture = read_picture(self.pictures / _file(int(self.numbers[index])), PICTURE_SIZE)
-        return picture if self.backgrounds is None else self.backgrounds.behind(self.hand(index), picture)
+    def image(self, index: int) -> NDArray[np.uint8]:
+        image = read_image(self.images / _file(int(self.numbers[index])), IMAGE_SIZE)
+        return image if self.backgrounds is None else self.backgrounds.behind(self.hand(index), image)
 
 
 def open_split(name: str, root: Path, split: str) -> FreiHand:
@@ -116,16 +116,16 @@ def open_split(name: str, root: Path, split: str) -> FreiHand:
         )
     part = split.partition("_")[0]
     truth = read_truth(root, part)
-    pictures = _found(root, f"{part}/rgb", part)
-    masks = pictures.parent / "mask"
-    numbers, remarks = _numbers(truth, pictures, split)
+    images = _found(root, f"{part}/rgb", part)
+    masks = images.parent / "mask"
+    numbers, remarks = _numbers(truth, images, split)
     if truth.mano is None:
         remarks.append(f"MANO's parameters are not there: evaluation_mano.json of {ARCHIVES[part]} is missing.")
     remarks += _tip_remark(truth)
     backgrounds = find_backgrounds(root) if split.endswith(f"_{OWN}") else None
     if backgrounds is not None and not masks.is_dir():
         raise HandvizError(f"{masks} is missing: unpack {ARCHIVES[part]} ({PAGE}) again.", ErrorCode.FILE_MISSING)
-    return FreiHand(split, pictures, masks if masks.is_dir() else None, truth, numbers, tuple(remarks), backgrounds)
+    return FreiHand(split, images, masks if masks.is_dir() else None, truth, numbers, tuple(remarks), backgrounds)
 
 
 def read_truth(root: Path, part: str) -> Truth:
@@ -150,37 +150,37 @@ def read_truth(root: Path, part: str) -> Truth:
     return truth
 
 
-def _numbers(truth: Truth, pictures: Path, split: str) -> tuple[NDArray[np.intp], list[str]]:
-    """Numbers of the split's pictures that are there and annotated, and sentences on the others."""
+def _numbers(truth: Truth, images: Path, split: str) -> tuple[NDArray[np.intp], list[str]]:
+    """Numbers of the split's images that are there and annotated, and sentences on the others."""
     hands, versions = len(truth.matrices), _versions(split)
-    there = file_names(pictures)
-    _check_belong(pictures, there, hands * (1 if split == "evaluation" else len(VERSIONS)), hands)
+    there = file_names(images)
+    _check_belong(images, there, hands * (1 if split == "evaluation" else len(VERSIONS)), hands)
     wanted = np.concatenate([np.arange(hands) + version * hands for version in versions])
     found = np.array([_file(number) in there for number in wanted])
     usable = np.tile(truth.usable, len(versions))
     remarks = []
     if not usable.all():
-        first = pictures / _file(wanted[~usable][0])
-        said = f"{np.count_nonzero(~usable):,} pictures are left out, the first is {first}: their annotation cannot be"
+        first = images / _file(wanted[~usable][0])
+        said = f"{np.count_nonzero(~usable):,} images are left out, the first is {first}: their annotation cannot be"
         remarks.append(f"{said} that of a hand before a camera, in metres.")
     if not (found | ~usable).all():
         missing = wanted[usable & ~found]
-        remarks.append(f"{len(missing):,} pictures are missing, the first is {pictures / _file(missing[0])}.")
+        remarks.append(f"{len(missing):,} images are missing, the first is {images / _file(missing[0])}.")
     kept = wanted[usable & found]
     if not len(kept):
         raise HandvizError(
-            f"No picture of FreiHAND's {split} is usable. {' '.join(remarks)} Download {PAGE} anew.",
+            f"No image of FreiHAND's {split} is usable. {' '.join(remarks)} Download {PAGE} anew.",
             ErrorCode.EMPTY_INPUT,
         )
     return kept, remarks
 
 
-def _check_belong(pictures: Path, names: frozenset[str], most: int, hands: int) -> None:
-    """The order of numbers hangs on how many hands there are: shortened lists would name wrong pictures."""
-    last = max((name for name in names if PICTURE_NAME.fullmatch(name)), default="")
+def _check_belong(images: Path, names: frozenset[str], most: int, hands: int) -> None:
+    """The order of numbers hangs on how many hands there are: shortened lists would name wrong images."""
+    last = max((name for name in names if IMAGE_NAME.fullmatch(name)), default="")
     if last and int(last[:8]) >= most:
         raise HandvizError(
-            f"{pictures / last} has no annotation, for the lists hold {hands:,} hands: pictures and lists are not of "
+            f"{images / last} has no annotation, for the lists hold {hands:,} hands: images and lists are not of "
             f"one download of {PAGE}.",
             ErrorCode.FILES_DISAGREE,
         )
@@ -200,7 +200,7 @@ def _tip_remark(truth: Truth) -> list[str]:
 
 
 def _versions(split: str) -> tuple[int, ...]:
-    """Blocks of pictures that belong to the split."""
+    """Blocks of images that belong to the split."""
     _, _, version = split.partition("_")
     if version in VERSIONS:
         return (VERSIONS.index(version),)

@@ -22,31 +22,31 @@ from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.data.datasets.backgrounds import Backgrounds, find_backgrounds
 from handviz.data.datasets.freiburg import intrinsics_from, mano_from
 from handviz.data.datasets.hanco_files import CAMERAS, PAGE, Folders, Moments, found_folders, read_moments
-from handviz.data.datasets.images import file_names, read_picture, sentences_on
+from handviz.data.datasets.images import file_names, read_image, sentences_on
 from handviz.hand_models.mano.parameters import ManoParameters
 
-PICTURE_FOLDERS = {
+IMAGE_FOLDERS = {
     "gs": "rgb",
     "merged": "rgb_merged",
     "homo": "rgb_homo",
     "color_auto": "rgb_color_auto",
     "color_sample": "rgb_color_sample",
 }
-"""What the background is and where its pictures lie: the green screen, a random photograph, three recolourings."""
+"""What the background is and where its images lie: the green screen, a random photograph, three recolourings."""
 OWN = "own"
-"""The green screen's pictures with the user's own backgrounds."""
+"""The green screen's images with the user's own backgrounds."""
 BACKGROUNDS = {"train": ("gs", "merged"), "test": ("gs",)}
 SPLITS = {
     "hanco": (
         "train",
-        *(f"train_{background}" for background in (*PICTURE_FOLDERS, OWN)),
+        *(f"train_{background}" for background in (*IMAGE_FOLDERS, OWN)),
         "train_valid",
         "test",
         "test_valid",
     )
 }
 TIP_VERTICES = (745, 317, 444, 556, 673)
-PICTURE_SIZE = (224, 224)
+IMAGE_SIZE = (224, 224)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +74,8 @@ class HanCo:
         keypoints_m = moved(self.moments.keypoints_m[row], camera_from_world)
         mask = self.folders.masks / self._place(row, camera)
         return AnnotatedHand(
-            name=f"{PICTURE_FOLDERS[self._background(index)]}/{self._place(row, camera).with_suffix('').as_posix()}",
-            picture=self._picture(index),
+            name=f"{IMAGE_FOLDERS[self._background(index)]}/{self._place(row, camera).with_suffix('').as_posix()}",
+            image=self._image(index),
             handedness="right",
             intrinsics=intrinsics,
             keypoints_px=project_points(keypoints_m, intrinsics),
@@ -84,9 +84,9 @@ class HanCo:
             mask=mask if self.folders.has_masks else None,
         )
 
-    def picture(self, index: int) -> NDArray[np.uint8]:
-        picture = read_picture(self._picture(index), PICTURE_SIZE)
-        return picture if self.own is None else self.own.behind(self.hand(index), picture)
+    def image(self, index: int) -> NDArray[np.uint8]:
+        image = read_image(self._image(index), IMAGE_SIZE)
+        return image if self.own is None else self.own.behind(self.hand(index), image)
 
     def views(self, index: int) -> NDArray[np.intp]:
         """(1 to 8,) samples of the same moment before the same background, this one among them, by camera."""
@@ -96,7 +96,7 @@ class HanCo:
         return start + np.flatnonzero((near[:, 0] == background) & (near[:, 1] == row))
 
     def camera(self, index: int) -> int:
-        """Which of the eight cameras took the picture."""
+        """Which of the eight cameras took the image."""
         return int(self.samples[index, 2])
 
     def camera_from_world(self, index: int) -> FloatArray:
@@ -106,9 +106,9 @@ class HanCo:
     def _background(self, index: int) -> str:
         return self.backgrounds[self.samples[index, 0]]
 
-    def _picture(self, index: int) -> Path:
+    def _image(self, index: int) -> Path:
         _, row, camera = self.samples[index]
-        return self.folders.pictures[PICTURE_FOLDERS[self._background(index)]] / self._place(row, camera)
+        return self.folders.images[IMAGE_FOLDERS[self._background(index)]] / self._place(row, camera)
 
     def _place(self, row: int, camera: int) -> Path:
         return Path(f"{self.moments.sequence[row]:04d}") / f"cam{camera}" / f"{self.moments.frame[row]:08d}.jpg"
@@ -121,15 +121,15 @@ def open_split(name: str, root: Path, split: str) -> HanCo:
             f"HanCo has no split {split!r}: there are {', '.join(SPLITS[name])}.", ErrorCode.UNKNOWN_NAME
         )
     part, _, choice = split.partition("_")
-    backgrounds = (choice,) if choice in PICTURE_FOLDERS else ("gs",) if choice == OWN else BACKGROUNDS[part]
+    backgrounds = (choice,) if choice in IMAGE_FOLDERS else ("gs",) if choice == OWN else BACKGROUNDS[part]
     own = find_backgrounds(root) if choice == OWN else None
-    folders = found_folders(root, [PICTURE_FOLDERS[background] for background in backgrounds])
+    folders = found_folders(root, [IMAGE_FOLDERS[background] for background in backgrounds])
     moments = read_moments(folders, is_train=part == "train", only_valid=choice == "valid")
     samples, problems = _samples(folders, moments, backgrounds)
     remarks = (*moments.remarks, *sentences_on(problems))
     if not len(samples):
         raise HandvizError(
-            f"No picture of HanCo's {split} is usable. {' '.join(remarks)} Download {PAGE} anew.", ErrorCode.EMPTY_INPUT
+            f"No image of HanCo's {split} is usable. {' '.join(remarks)} Download {PAGE} anew.", ErrorCode.EMPTY_INPUT
         )
     if own is not None and not folders.has_masks:
         raise HandvizError(
@@ -153,23 +153,23 @@ def moved(points_m: FloatArray, transform: FloatArray) -> FloatArray:
 
 
 def _samples(folders: Folders, moments: Moments, backgrounds: Sequence[str]) -> tuple[NDArray[np.intp], list[str]]:
-    """Which pictures (N, 3) show an annotated hand, by background, moment and camera, and why the others do not."""
+    """Which images (N, 3) show an annotated hand, by background, moment and camera, and why the others do not."""
     rows, problems = [], []
     for number, background in enumerate(backgrounds):
-        folder = folders.pictures[PICTURE_FOLDERS[background]]
+        folder = folders.images[IMAGE_FOLDERS[background]]
         for row, camera, is_there in _listed(folder, moments):
             where = f"{folder.name}/{moments.sequence[row]:04d}/cam{camera}/{moments.frame[row]:08d}.jpg"
             if not is_there:
-                problems.append(f"the picture is missing: {where}")
+                problems.append(f"the image is missing: {where}")
             elif not moments.seen[row, camera]:
-                problems.append(f"the hand is outside the picture or behind the camera: {where}")
+                problems.append(f"the hand is outside the image or behind the camera: {where}")
             else:
                 rows.append((number, row, camera))
     return np.array(rows, np.intp).reshape(-1, 3), problems
 
 
 def _listed(folder: Path, moments: Moments) -> Iterator[tuple[int, int, bool]]:
-    """(row, camera, whether its picture is there) of every moment and camera."""
+    """(row, camera, whether its image is there) of every moment and camera."""
     for sequence in np.unique(moments.sequence):
         rows = np.flatnonzero(moments.sequence == sequence)
         there = [file_names(folder / f"{sequence:04d}" / f"cam{camera}") for camera in range(CAMERAS)]

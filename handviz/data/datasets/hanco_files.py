@@ -25,7 +25,7 @@ ARCHIVES = {
     "mask_hand": "HanCo_mask_hand",
 }
 FLAGS = ("is_train", "is_valid", "has_fit")
-PICTURE_PX = 224
+IMAGE_PX = 224
 LARGEST_JSON_BYTES = 2**20
 LARGEST_META_BYTES = 2**26
 READ_VERSION = 1
@@ -42,7 +42,7 @@ class Folders:
     shapes: Path
     masks: Path
     has_masks: bool
-    pictures: dict[str, Path]
+    images: dict[str, Path]
     """``rgb``, ``rgb_merged``, ...: those that were asked for"""
 
 
@@ -65,11 +65,11 @@ class Moments:
     camera_from_world: FloatArray
     """(T, 8, 4, 4)"""
     seen: NDArray[np.bool_]
-    """(T, 8) whether the hand lies before the camera and some of it inside the picture"""
+    """(T, 8) whether the hand lies before the camera and some of it inside the image"""
     remarks: tuple[str, ...]
 
 
-def found_folders(root: Path, pictures: Sequence[str]) -> Folders:
+def found_folders(root: Path, images: Sequence[str]) -> Folders:
     """Where everything lies, unpacked into one folder or each archive into its own; HandvizError names what is not."""
     if not root.is_dir():
         raise HandvizError(
@@ -84,7 +84,7 @@ def found_folders(root: Path, pictures: Sequence[str]) -> Folders:
         shapes=_found(root, "shape"),
         masks=masks,
         has_masks=masks.is_dir(),
-        pictures={name: _found(root, name) for name in pictures},
+        images={name: _found(root, name) for name in images},
     )
 
 
@@ -208,12 +208,12 @@ def _problem(arrays: Arrays) -> str:
 
 
 def _seen(arrays: Arrays) -> NDArray[np.bool_]:
-    """(8,) whether the whole hand lies before the camera, and at least one keypoint inside the picture."""
+    """(8,) whether the whole hand lies before the camera, and at least one keypoint inside the image."""
     transforms = arrays["camera_from_world"]
     points_m = np.einsum("cab,kb->cka", transforms[:, :3, :3], arrays["keypoints_m"]) + transforms[:, None, :3, 3]
     depths_m = np.maximum(points_m[..., 2:], NEAREST_M)
     pixels = np.einsum("cab,ckb->cka", arrays["matrices"], points_m / depths_m)[..., :2] + 0.5
-    inside = ((pixels >= 0) & (pixels <= PICTURE_PX)).all(-1)
+    inside = ((pixels >= 0) & (pixels <= IMAGE_PX)).all(-1)
     return np.asarray(inside.any(1) & (points_m[..., 2] > NEAREST_M).all(1))
 
 

@@ -1,4 +1,4 @@
-"""HO-3D versions 2 and 3 as they are downloaded (Hampali et al. 2020), each picture with one right hand.
+"""HO-3D versions 2 and 3 as they are downloaded (Hampali et al. 2020), each image with one right hand.
 
 Facts and where they come from:
 - folders, lists, keys of the annotations and OpenGL's camera axes (x right, y up, z backward): README.txt of the
@@ -26,14 +26,14 @@ from handviz.core.geometry import axis_angle_from_rotation, project_points, rota
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
 from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.data.datasets.freiburg import intrinsics_from
-from handviz.data.datasets.images import file_names, read_picture, sentences_on
+from handviz.data.datasets.images import file_names, read_image, sentences_on
 from handviz.data.datasets.index import Arrays, Part, parts_folder, read_parts, stamp_of
 from handviz.data.datasets.json_arrays import number_lists
 from handviz.hand_models.mano.inert_pickle import array_from, load_records
 from handviz.hand_models.mano.parameters import ManoParameters
 
 EVALUATION = "evaluation"
-PICTURE_SUFFIX = {"ho3d_v2": ".png", "ho3d_v3": ".jpg"}
+IMAGE_SUFFIX = {"ho3d_v2": ".png", "ho3d_v3": ".jpg"}
 FORMAT = 1
 """Goes up whenever what is kept of a sequence changes."""
 LINE = re.compile(r"(\w+)/(\d+)")
@@ -56,7 +56,7 @@ OFFICIAL_COUNTS = {
     ("ho3d_v3", EVALUATION): 20_137,
 }
 """Lines of the lists. ``db_size`` in the authors' ``vis_utils.py`` names 78,297 for version 3's training split, but its
-README counts 103,462 pictures in all, and its ``train.txt`` has the 83,325 that then remain."""
+README counts 103,462 images in all, and its ``train.txt`` has the 83,325 that then remain."""
 TIP_VERTICES = (744, 333, 444, 555, 672)
 KEYPOINTS_FROM_HO3D = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
 """MANO's joints (wrist, index, middle, little, ring, thumb), then the tips from thumb to little finger."""
@@ -69,7 +69,7 @@ GROUND_TRUTH = "evaluation_xyz.json"
 VERTICES = "evaluation_verts.json"
 
 
-# The annotation files of HO-3D: one pickle a picture, read without running it, and what of a split can be used.
+# The annotation files of HO-3D: one pickle an image, read without running it, and what of a split can be used.
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,28 +123,28 @@ def _listed(name: str, root: Path, split: str) -> list[str]:
         raise HandvizError(f"{path} is not HO-3D's list: {wrong!r} is not SEQUENCE/NUMBER.", ErrorCode.FILE_DAMAGED)
     if len(set(lines)) != len(lines):
         raise HandvizError(
-            f"{path} names {len(lines) - len(set(lines))} pictures more than once: download it again.",
+            f"{path} names {len(lines) - len(set(lines))} images more than once: download it again.",
             ErrorCode.FILE_DAMAGED,
         )
     return lines
 
 
 def _part(name: str, folder: Path, split: str, numbers: list[str]) -> Part:
-    suffix = PICTURE_SUFFIX[name]
+    suffix = IMAGE_SUFFIX[name]
     stamp = stamp_of(FORMAT, suffix, split, folder / "meta", folder / "rgb", *numbers)
     return Part(f"{split}-{folder.name}", stamp, partial(_read_sequence, folder, split, suffix, numbers))
 
 
 def _read_sequence(folder: Path, split: str, suffix: str, numbers: Sequence[str]) -> Arrays:
     """``problem`` (N,) is empty for samples that can be used, and KIND: SENTENCE for others."""
-    pictures = file_names(folder / "rgb")
-    _check_version(folder, suffix, pictures)
+    images = file_names(folder / "rgb")
+    _check_version(folder, suffix, images)
     fields = FIELDS[split]
     arrays: Arrays = {key: np.zeros((len(numbers), *shape), np.float32) for key, (_, shape) in fields.items()}
     problems = []
     for place, number in enumerate(numbers):
-        if number + suffix not in pictures:
-            problems.append(f"picture missing: {folder / 'rgb' / (number + suffix)}")
+        if number + suffix not in images:
+            problems.append(f"image missing: {folder / 'rgb' / (number + suffix)}")
             continue
         problem, values = _read_annotation(folder / "meta" / f"{number}.pkl", split)
         problems.append(problem)
@@ -153,12 +153,12 @@ def _read_sequence(folder: Path, split: str, suffix: str, numbers: Sequence[str]
     return arrays | {"problem": np.array(problems, np.str_)}
 
 
-def _check_version(folder: Path, suffix: str, pictures: frozenset[str]) -> None:
-    found = next((name for name, other in PICTURE_SUFFIX.items() if other != suffix), "")
-    endings = {Path(name).suffix for name in pictures}
-    if suffix not in endings and PICTURE_SUFFIX[found] in endings:
+def _check_version(folder: Path, suffix: str, images: frozenset[str]) -> None:
+    found = next((name for name, other in IMAGE_SUFFIX.items() if other != suffix), "")
+    endings = {Path(name).suffix for name in images}
+    if suffix not in endings and IMAGE_SUFFIX[found] in endings:
         raise HandvizError(
-            f"{folder / 'rgb'} holds {PICTURE_SUFFIX[found]} pictures and no {suffix} ones: it is {found}: name it so.",
+            f"{folder / 'rgb'} holds {IMAGE_SUFFIX[found]} images and no {suffix} ones: it is {found}: name it so.",
             ErrorCode.FILES_DISAGREE,
         )
 
@@ -259,20 +259,20 @@ class Ho3d:
         return self.frames.remarks
 
     def hand(self, index: int) -> AnnotatedHand:
-        """The annotation of a sample; the picture is not opened."""
+        """The annotation of a sample; the image is not opened."""
         if self.truth is None:
             return self._hand(index, self.frames.field("joints", index), mano=self._mano(index))
         line = int(self.frames.lines[index])
         vertices = self.truth.vertices_m
         return self._hand(index, self.truth.joints_m[line], vertices=None if vertices is None else vertices[line])
 
-    def picture(self, index: int) -> NDArray[np.uint8]:
+    def image(self, index: int) -> NDArray[np.uint8]:
         """(H, W, 3) RGB; HandvizError names a file that is missing or damaged."""
-        return read_picture(self._path(index), SIZE)
+        return read_image(self._path(index), SIZE)
 
     def _path(self, index: int) -> Path:
         sequence, number = self.frames.names[index].split("/")
-        return self.root / self.split / sequence / "rgb" / (number + PICTURE_SUFFIX[self.name])
+        return self.root / self.split / sequence / "rgb" / (number + IMAGE_SUFFIX[self.name])
 
     def _hand(
         self, index: int, joints: FloatArray, *, vertices: FloatArray | None = None, mano: ManoParameters | None = None
@@ -281,7 +281,7 @@ class Ho3d:
         keypoints = in_our_order(joints)
         return AnnotatedHand(
             name=self.frames.names[index],
-            picture=self._path(index),
+            image=self._path(index),
             handedness="right",
             intrinsics=camera,
             keypoints_px=project_points(keypoints, camera),

@@ -15,57 +15,57 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets.annotated import HandDataset
 
 logger = logging.getLogger(__name__)
-BadPictures = Literal["stop", "skip"]
+BadImages = Literal["stop", "skip"]
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
-# What becomes of pictures that cannot be read: they stop the work, or they are named, counted and left out.
+# What becomes of images that cannot be read: they stop the work, or they are named, counted and left out.
 
 
 @dataclass(frozen=True, eq=False)
-class UsablePictures:
-    """A dataset's pictures, read from any number of threads."""
+class UsableImages:
+    """A dataset's images, read from any number of threads."""
 
     dataset: HandDataset
-    bad_pictures: BadPictures = "stop"
+    bad_images: BadImages = "stop"
     bad: dict[int, str] = field(default_factory=dict)
-    """Samples whose picture could not be used so far, and why"""
+    """Samples whose image could not be used so far, and why"""
 
     def read(self, row: int) -> NDArray[np.uint8] | None:
-        """(H, W, 3) RGB; None for a picture that is left out, HandvizError for one that stops the work."""
+        """(H, W, 3) RGB; None for an image that is left out, HandvizError for one that stops the work."""
         if row in self.bad:
             return None
         try:
-            return self.dataset.picture(row)
+            return self.dataset.image(row)
         except HandvizError as error:
             reason = str(error).rstrip(".")
-            if self.bad_pictures == "stop":
-                raise HandvizError(f"{reason}. --bad-pictures skip leaves such pictures out.", error.code) from error
+            if self.bad_images == "stop":
+                raise HandvizError(f"{reason}. --bad-pictures skip leaves such images out.", error.code) from error
         self.bad[row] = reason
         logger.warning("%s. Left out, number %d of %s.", reason, len(self.bad), self.dataset.name)
         return None
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """A sentence with the count; none if no picture was left out."""
+        """A sentence with the count; none if no image was left out."""
         if not self.bad:
             return ()
         first = self.bad[min(self.bad)]
-        return (f"{len(self.bad):,} pictures could not be used and were left out, the first: {first}.",)
+        return (f"{len(self.bad):,} images could not be used and were left out, the first: {first}.",)
 
 
-# Opens the pictures of a dataset, and says in a sentence which one cannot be used.
+# Opens the images of a dataset, and says in a sentence which one cannot be used.
 
 
-def read_picture(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """(H, W, 3) RGB; HandvizError for a file that is missing, damaged or, where ``size`` (W, H) is given, another's."""
     # The stored orientation is ignored: annotations belong to the pixels as they are stored.
-    picture = _decoded(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    return _of_size(picture, path, size)
+    image = _decoded(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    return _of_size(image, path, size)
 
 
 def read_mask(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """(H, W) grey; errors as ``read_picture``."""
+    """(H, W) grey; errors as ``read_image``."""
     return _of_size(_decoded(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION), path, size)
 
 
@@ -87,23 +87,23 @@ def _decoded(path: Path, flags: int) -> NDArray[np.uint8]:
     if data.startswith(JPEG_START) and JPEG_END not in data[-64:]:
         raise HandvizError(f"{path} is cut off: the download or the disk is not whole.", ErrorCode.FILE_DAMAGED)
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error:
-        picture = None
-    if picture is None:
-        raise HandvizError(f"{path} is not a picture, or is damaged.", ErrorCode.FILE_DAMAGED)
-    return np.asarray(picture, np.uint8)
+        image = None
+    if image is None:
+        raise HandvizError(f"{path} is not an image, or is damaged.", ErrorCode.FILE_DAMAGED)
+    return np.asarray(image, np.uint8)
 
 
-def _of_size(picture: NDArray[np.uint8], path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    height, width = picture.shape[:2]
+def _of_size(image: NDArray[np.uint8], path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
     if size is not None and (width, height) != size:
         raise HandvizError(
             f"{path} is {width} x {height} pixels and its camera is that of {size[0]} x {size[1]}: "
-            "use the pictures as they were downloaded.",
+            "use the images as they were downloaded.",
             ErrorCode.FILES_DISAGREE,
         )
-    return picture
+    return image
 
 
 # What of a download could not be used, put into sentences: how many of which kind, and the first of each by name.

@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays
 from handviz.core.records import CROP_SIZE, FloatArray
-from handviz.data.synthetic.generator import LABELS, labels_file, pictures_file, read_manifest
+from handviz.data.synthetic.generator import LABELS, images_file, labels_file, read_manifest
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
 
 REMEDY = "delete it, and run synthesize again"
-PICTURES_NAME = re.compile(r"shard_([0-9]{5,})_pictures\.npz")
+IMAGES_NAME = re.compile(r"shard_([0-9]{5,})_pictures\.npz")
 
 
 @dataclass(frozen=True, eq=False)
 class Shard:
     """Some samples in memory."""
 
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     """(N, 224, 224, 3) RGB"""
     labels: dict[str, FloatArray]
     """arrays named in generator.LABELS"""
@@ -75,7 +75,7 @@ def check_hand_model(directory: Path, template: HandTemplate) -> None:
 
 
 def _shard_number(path: Path) -> int:
-    known = PICTURES_NAME.fullmatch(path.name)
+    known = IMAGES_NAME.fullmatch(path.name)
     if known is None:
         raise HandvizError(f"{path} is not a file of synthesize: move it away", ErrorCode.UNSUPPORTED_FORMAT)
     return int(known[1])
@@ -112,25 +112,25 @@ def _check_not_older(path: Path, lacking: set[str]) -> None:
 def decode(data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
     """JPEG bytes (B,) -> RGB (224, 224, 3); a HandvizError names the file that they come from."""
     try:
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error:
-        picture = None
-    if picture is None or picture.shape != (CROP_SIZE, CROP_SIZE, 3):
+        image = None
+    if image is None or image.shape != (CROP_SIZE, CROP_SIZE, 3):
         raise HandvizError(
-            f"{path} holds a picture that is not a {CROP_SIZE} x {CROP_SIZE} JPEG: {REMEDY}", ErrorCode.FILE_DAMAGED
+            f"{path} holds an image that is not a {CROP_SIZE} x {CROP_SIZE} JPEG: {REMEDY}", ErrorCode.FILE_DAMAGED
         )
-    return np.asarray(picture[..., ::-1], np.uint8)
+    return np.asarray(image[..., ::-1], np.uint8)
 
 
 def jpeg_parts(jpeg: NDArray[Any], ends: NDArray[Any], path: Path, count: int) -> list[NDArray[np.uint8]]:
-    """Bytes of ``count`` pictures that lie one after the other, from their ends (N,); HandvizError if they do not."""
+    """Bytes of ``count`` images that lie one after the other, from their ends (N,); HandvizError if they do not."""
     sound = jpeg.dtype == np.uint8 and jpeg.ndim == ends.ndim == 1 and ends.dtype.kind in "iu" and len(ends) > 0
     if not sound or (np.diff(ends.astype(np.int64), prepend=0) < 1).any() or ends[-1] != len(jpeg):
         raise HandvizError(
-            f"{path} is damaged (its pictures do not lie one after the other): {REMEDY}", ErrorCode.FILE_DAMAGED
+            f"{path} is damaged (its images do not lie one after the other): {REMEDY}", ErrorCode.FILE_DAMAGED
         )
     if len(ends) != count:
-        raise HandvizError(f"{path} holds {len(ends)} pictures, its labels {count}: {REMEDY}", ErrorCode.FILES_DISAGREE)
+        raise HandvizError(f"{path} holds {len(ends)} images, its labels {count}: {REMEDY}", ErrorCode.FILES_DISAGREE)
     return np.split(jpeg, ends[:-1])
 
 
@@ -147,13 +147,13 @@ def bits(columns: dict[str, NDArray[Any]], name: str, path: Path, shape: tuple[i
 
 
 def read_shard(directory: Path, shard: int, vertex_count: int = 778) -> Shard:
-    """Pictures, labels and visibility of one shard; raises HandvizError if a file is damaged."""
-    path, labels = pictures_file(directory, shard), read_labels(directory, shard)
+    """Images, labels and visibility of one shard; raises HandvizError if a file is damaged."""
+    path, labels = images_file(directory, shard), read_labels(directory, shard)
     shape = len(labels["scale"]), vertex_count
     columns = read_arrays(path, REMEDY, ("jpeg", "jpeg_end", "visible", "visible_alone"))
     parts = jpeg_parts(columns["jpeg"], columns["jpeg_end"], path, shape[0])
     return Shard(
-        pictures=np.stack([decode(part, path) for part in parts]),
+        images=np.stack([decode(part, path) for part in parts]),
         labels=labels,
         visible=bits(columns, "visible", path, shape),
         visible_alone=bits(columns, "visible_alone", path, shape),

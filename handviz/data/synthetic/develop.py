@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.records import CROP_SIZE, FloatArray
-from handviz.rendering.studio_parts import SUPERSAMPLING, TARGET, StudioPicture
+from handviz.rendering.studio_parts import SUPERSAMPLING, TARGET, StudioImage
 
 GREY_SHARE, WRONG_EXPOSURE_SHARE = 0.03, 0.12
 CREVICE_NEAR_M, CREVICE_FAR_M = 0.006, 0.05
@@ -17,16 +17,16 @@ LUMINANCE = np.array([0.30, 0.59, 0.11])
 
 
 def _halved(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The supersampled picture at its true size."""
+    """The supersampled image at its true size."""
     height, width = image.shape[:2]
     size = (width // SUPERSAMPLING, height // SUPERSAMPLING)
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def crevices(picture: StudioPicture, px_per_m: float, strength: float) -> NDArray[np.float32]:
+def crevices(image: StudioImage, px_per_m: float, strength: float) -> NDArray[np.float32]:
     """(H, W) share of the light that reaches a place: less where its surroundings stand before it."""
-    depth = np.ascontiguousarray(picture.depth_m[::SUPERSAMPLING, ::SUPERSAMPLING])
-    target = np.abs(picture.label[::SUPERSAMPLING, ::SUPERSAMPLING].astype(np.int16) - round(255 * TARGET)) < 20
+    depth = np.ascontiguousarray(image.depth_m[::SUPERSAMPLING, ::SUPERSAMPLING])
+    target = np.abs(image.label[::SUPERSAMPLING, ::SUPERSAMPLING].astype(np.int16) - round(255 * TARGET)) < 20
     if not target.any():
         return np.ones(depth.shape, np.float32)
     # Whatever lies far behind counts as just behind the hand, or gaps between fingers would brighten their sides.
@@ -40,17 +40,17 @@ def crevices(picture: StudioPicture, px_per_m: float, strength: float) -> NDArra
     return np.asarray(1 - strength * np.clip(dark, 0, 0.85), np.float32)
 
 
-def exposure(picture: StudioPicture, rng: np.random.Generator) -> float:
+def exposure(image: StudioImage, rng: np.random.Generator) -> float:
     """A factor for the light that brings the hand to a plausible brightness; dark skin stays darker than light."""
-    part = picture.label[::4, ::4] > round(255 * TARGET) - 20
+    part = image.label[::4, ::4] > round(255 * TARGET) - 20
     goal = rng.uniform(0.50, 0.74)
     if rng.random() < WRONG_EXPOSURE_SHARE:
         goal = rng.uniform(0.2, 0.42) if rng.random() < 0.6 else rng.uniform(0.78, 0.9)
     if part.sum() < 20:
         return 1.0
-    light = float((4 * (picture.rgb[::4, ::4][part] / 255.0) ** 2 @ LUMINANCE).mean())
+    light = float((4 * (image.rgb[::4, ::4][part] / 255.0) ** 2 @ LUMINANCE).mean())
     shown = max(light, 1e-4) ** (1 / 2.2)
-    # Cameras aim at a grey picture, not at a grey hand: half of the way to the goal.
+    # Cameras aim at a grey image, not at a grey hand: half of the way to the goal.
     wanted = goal ** rng.uniform(0.6, 0.9) * shown ** rng.uniform(0.15, 0.35)
     return float(np.clip((wanted / shown) ** 2.2, 0.3, 6.0))
 
@@ -73,7 +73,7 @@ def sample_curve(rng: np.random.Generator, gain: float = 1.0) -> Curve:
 
 
 def develop(
-    picture: StudioPicture,
+    image: StudioImage,
     behind: NDArray[np.float32],
     curve: Curve,
     light_share: NDArray[np.float32] | None = None,
@@ -84,11 +84,11 @@ def develop(
     """
     brightness = curve(np.asarray(4 * (np.arange(256, dtype=np.float32) / 255) ** 2, np.float32))
     # Nothing was drawn where the label is 0, and black stays black: the average is already weighted by cover.
-    shown = _halved(np.asarray(cv2.LUT(np.ascontiguousarray(picture.rgb), brightness), np.float32))
+    shown = _halved(np.asarray(cv2.LUT(np.ascontiguousarray(image.rgb), brightness), np.float32))
     if light_share is not None:
         # What light gets into a crevice has been reflected by skin, and is red.
         shown = np.stack([shown[..., i] * light_share ** np.float32(p) for i, p in enumerate((0.8, 1.1, 1.15))], 2)
-    cover = _halved((picture.label > 0).astype(np.float32))[..., None]
+    cover = _halved((image.label > 0).astype(np.float32))[..., None]
     return shown + behind * (1 - cover)
 
 
@@ -105,7 +105,7 @@ def _motion_blur(image: NDArray[np.float32], rng: np.random.Generator) -> NDArra
 
 
 def _blurred(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Most pictures are sharp; a tail is coarse, out of focus or moved."""
+    """Most images are sharp; a tail is coarse, out of focus or moved."""
     kind = rng.random()
     if kind < 0.15:
         size = int(rng.uniform(56, 170))
@@ -120,7 +120,7 @@ def _blurred(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
 
 @lru_cache(maxsize=1)
 def _sensor_noise() -> NDArray[np.float32]:
-    """(320, 320, 3) standard normal, always the same: pictures take random parts, drawing new ones is dear."""
+    """(320, 320, 3) standard normal, always the same: images take random parts, drawing new ones is dear."""
     return np.random.default_rng(22).standard_normal((320, 320, 3), np.float32)
 
 

@@ -2,9 +2,9 @@
 
 Every shard depends on the seed, its own number, its size and the bounds of hidden_share alone.
 
-``shard_00000_labels.npz`` holds the arrays of LABELS, ``shard_00000_pictures.npz`` JPEG bytes, masks, visibility
+``shard_00000_labels.npz`` holds the arrays of LABELS, ``shard_00000_images.npz`` JPEG bytes, masks, visibility
 and the vertices' colours (COLOURS).
-A shard counts as done when its pictures file exists; both are written beside their place and moved there.
+A shard counts as done when its images file exists; both are written beside their place and moved there.
 """
 
 import json
@@ -45,7 +45,7 @@ LABELS: dict[str, tuple[int, ...]] = {
 }
 """Names of arrays, and the shape of a sample in them"""
 COLOURS = (("vertex_lit", "lit"), ("vertex_even", "even"))
-"""Arrays (N, V, 3) uint8 beside the pictures, and the field of VertexColours that each holds."""
+"""Arrays (N, V, 3) uint8 beside the images, and the field of VertexColours that each holds."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,14 @@ class Plan:
 
     def is_done(self, shard: int) -> bool:
         """Whether the shard's files are there with the planned number of samples."""
-        if not pictures_file(self.directory, shard).is_file():
+        if not images_file(self.directory, shard).is_file():
             return False
         try:
             scales = read_arrays(labels_file(self.directory, shard), "it is rendered again", ("scale",))["scale"]
         except HandvizError as error:
             logger.warning("%s", error)
             return False
-        return scales.shape == (self.size_of(shard),) and _has_colours(pictures_file(self.directory, shard))
+        return scales.shape == (self.size_of(shard),) and _has_colours(images_file(self.directory, shard))
 
 
 def _has_colours(path: Path) -> bool:
@@ -93,14 +93,14 @@ def labels_file(directory: Path, shard: int) -> Path:
     return directory / f"shard_{shard:05d}_labels.npz"
 
 
-def pictures_file(directory: Path, shard: int) -> Path:
-    """Where a shard's pictures lie."""
+def images_file(directory: Path, shard: int) -> Path:
+    """Where a shard's images lie."""
     return directory / f"shard_{shard:05d}_pictures.npz"
 
 
-def encode(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+def encode(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     """RGB (H, W, 3) -> JPEG bytes."""
-    _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return data.reshape(-1)
 
 
@@ -109,13 +109,13 @@ def render_shard(plan: Plan, shard: int) -> int:
     rng = np.random.default_rng([plan.seed, shard])
     samples, jpegs = [], []
     for sample in render_samples(rng, plan.size_of(shard), plan.hidden):
-        jpegs.append(encode(sample.picture, int(rng.integers(55, 96))))
-        samples.append(sample._replace(picture=sample.picture[:0], mask=np.packbits(sample.mask)))
+        jpegs.append(encode(sample.image, int(rng.integers(55, 96))))
+        samples.append(sample._replace(image=sample.image[:0], mask=np.packbits(sample.mask)))
     columns = {name: np.stack([sample.labels[name] for sample in samples]).astype(np.float32) for name in LABELS}
     write_arrays(labels_file(plan.directory, shard), columns)
     ends = np.cumsum([len(data) for data in jpegs])
     write_arrays(
-        pictures_file(plan.directory, shard),
+        images_file(plan.directory, shard),
         {
             "jpeg": np.concatenate(jpegs),
             "jpeg_end": ends.astype(np.int64),

@@ -13,7 +13,7 @@ from handviz.rendering.studio_parts import Lights, Material, Textures
 
 SIZE = 512
 CORNER_M, SIDE_M = np.array([-0.11, -0.22]), 0.25
-"""The square of (x, y) at rest that the picture covers; studio.frag.glsl has the same numbers."""
+"""The square of (x, y) at rest that the image covers; studio.frag.glsl has the same numbers."""
 # Palm lines as points between the wrist (0, 0), the index's knuckle (1, 1) and the little finger's (-1, 1).
 PALM_LINES = (
     ((1.15, 0.72), (0.7, 0.68), (0.2, 0.45), (0.05, 0.1)),
@@ -46,16 +46,16 @@ def _px(points_m: FloatArray) -> FloatArray:
     return (points_m[..., :2] - CORNER_M) / SIDE_M * SIZE
 
 
-def _line(picture: NDArray[np.uint8], points: FloatArray, width: int, strength: int) -> None:
+def _line(image: NDArray[np.uint8], points: FloatArray, width: int, strength: int) -> None:
     smooth = cv2.resize(points.astype(np.float32)[:, None], (1, 32), interpolation=cv2.INTER_LINEAR)
-    cv2.polylines(picture, [(smooth * 8).astype(np.int32)], False, strength, width, cv2.LINE_AA, 3)
+    cv2.polylines(image, [(smooth * 8).astype(np.int32)], False, strength, width, cv2.LINE_AA, 3)
 
 
-def _fold(picture: NDArray[np.uint8], middle: FloatArray, along: FloatArray, half: float, strength: int) -> None:
+def _fold(image: NDArray[np.uint8], middle: FloatArray, along: FloatArray, half: float, strength: int) -> None:
     """A fold across a finger, slightly bent."""
     across = np.array([-along[1], along[0]])
     points = np.array([middle + across * half * s + along * 1.3 * (s * s) for s in np.linspace(-1, 1, 7)])
-    _line(picture, points, 1, strength)
+    _line(image, points, 1, strength)
 
 
 def skin_creases() -> NDArray[np.uint8]:

@@ -98,7 +98,7 @@ def sample_shape(rng: np.random.Generator, count: int) -> FloatArray:
     """Shapes (count, 10), standard normal but never beyond 2.5; the first, which is size, narrower.
 
     The hand model knows children too. People before a camera are mostly grown up: their hands' length varies by about
-    7 %, not by the model's 9 %, and a wider range only teaches the networks a size that no picture can confirm.
+    7 %, not by the model's 9 %, and a wider range only teaches the networks a size that no image can confirm.
     """
     shapes = np.clip(rng.normal(size=(count, SHAPE_SIZE)), -SHAPE_LIMIT, SHAPE_LIMIT)
     shapes[:, 0] *= SIZE_SPREAD

@@ -16,24 +16,24 @@ from handviz.data.synthetic.develop import Curve, Tone, camera_faults, crevices,
 from handviz.data.synthetic.scene import SceneMaker, hidden_share, inside_image, labels, visible_vertices
 from handviz.data.synthetic.viewpoint import Camera, sample_camera
 from handviz.rendering.studio import HandStudio, open_studio
-from handviz.rendering.studio_parts import BEHIND, SUPERSAMPLING, TARGET, Lights, StudioPicture, Surface
+from handviz.rendering.studio_parts import BEHIND, SUPERSAMPLING, TARGET, Lights, StudioImage, Surface
 
 EVEN_LIGHT = Lights(np.eye(3)[:2], np.zeros((2, 3)), np.ones(3), np.ones(3))
 THING_TRIES, HAND_TRIES = 8, 50
 BORDER_SHARE, BORDER_LARGEST = 0.10, 0.25
-"""How often the picture's end is shown where the crop reaches beyond it, and the largest share of the crop outside."""
+"""How often the image's end is shown where the crop reaches beyond it, and the largest share of the crop outside."""
 MOST_HIDDEN = 0.9
 _maker: SceneMaker | None = None
 
 
-# The colours of every vertex of a rendered hand, those that the picture does not show too.
+# The colours of every vertex of a rendered hand, those that the image does not show too.
 
 
 class VertexLight(NamedTuple):
     """Linear light of a hand's vertices, (V, 3) each."""
 
     lit: NDArray[np.float32]
-    """under the picture's lights and shadows, without shine"""
+    """under the image's lights and shadows, without shine"""
     albedo: NDArray[np.float32]
     """under even white light"""
     even: NDArray[np.float32]
@@ -44,13 +44,13 @@ class VertexColours(NamedTuple):
     """sRGB (V, 3) uint8 each."""
 
     lit: NDArray[np.uint8]
-    """as the picture's camera would show the vertex in the picture's light"""
+    """as the image's camera would show the vertex in the image's light"""
     even: NDArray[np.uint8]
-    """as the picture's camera would show it in even light: the known albedo, at the picture's exposure"""
+    """as the image's camera would show it in even light: the known albedo, at the image's exposure"""
 
 
 def bake(studio: HandStudio, surface: Surface, lights: Lights, hand_ids: NDArray[np.int32]) -> VertexLight:
-    """What the vertices ``hand_ids`` (V,) of a surface give off; call it right after the picture was drawn."""
+    """What the vertices ``hand_ids`` (V,) of a surface give off; call it right after the image was drawn."""
     lit = studio.bake(surface, lights)[hand_ids]
     albedo = studio.bake(surface, EVEN_LIGHT)[hand_ids]
     facing = _facing_camera(surface)[hand_ids]
@@ -80,10 +80,10 @@ class Sample(NamedTuple):
     """What is known of a crop, and the crop."""
 
     labels: dict[str, np.ndarray]
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     """(224, 224, 3) RGB"""
     mask: NDArray[np.uint8]
-    """(224, 224) 1 where the picture shows the hand that is learnt, or its arm"""
+    """(224, 224) 1 where the image shows the hand that is learnt, or its arm"""
     visible: NDArray[np.bool_]
     """(V,)"""
     visible_alone: NDArray[np.bool_]
@@ -92,9 +92,9 @@ class Sample(NamedTuple):
 
 
 class _Drawn(NamedTuple):
-    """A scene's picture, before the camera's faults."""
+    """A scene's image, before the camera's faults."""
 
-    studio: StudioPicture
+    studio: StudioImage
     image: NDArray[np.float32]
     """(224, 224, 3) over its background"""
     light: VertexLight
@@ -108,7 +108,7 @@ class _Scene(NamedTuple):
     points_camera_m: NDArray[np.floating]
     """(V, 3) the hand's vertices"""
     visible: NDArray[np.bool_] | None
-    """(V,) None where nothing stands before the hand, so that the picture's own depth tells it"""
+    """(V,) None where nothing stands before the hand, so that the image's own depth tells it"""
     visible_alone: NDArray[np.bool_] | None
     """(V,) likewise"""
     hidden_share: float
@@ -132,7 +132,7 @@ def within(share: float, bounds: tuple[float, float] | None) -> bool:
 
 
 def shown_part(rng: np.random.Generator, camera: Camera) -> NDArray[np.float32] | None:
-    """(224, 224) 1 inside the picture, or None: mostly the camera's picture goes on beyond the crop."""
+    """(224, 224) 1 inside the image, or None: mostly the camera's image goes on beyond the crop."""
     wanted = rng.random() < BORDER_SHARE
     inside = inside_image(camera) if wanted else None
     return inside if inside is not None and inside.mean() > 1 - BORDER_LARGEST else None
@@ -164,7 +164,7 @@ def _scene(
     return None
 
 
-def _picture(
+def _image(
     rng: np.random.Generator, scene: _Scene, camera: Camera, centre_m: NDArray[np.floating], bank: BackgroundBank
 ) -> _Drawn:
     """What was drawn, and how it looks over a background."""
@@ -188,19 +188,19 @@ def _sample(
     if scene is None:
         return None
     centre_m = camera.camera_from_wrist @ hand.keypoints_m[9] * 0.9 + camera.wrist_camera_m
-    drawn = _picture(rng, scene, camera, centre_m, bank)
-    picture, tone = camera_faults(drawn.image, rng)
+    drawn = _image(rng, scene, camera, centre_m, bank)
+    image, tone = camera_faults(drawn.image, rng)
     label = drawn.studio.label[::SUPERSAMPLING, ::SUPERSAMPLING]
     mask = (np.abs(label.astype(int) - round(TARGET * 255)) < 20).astype(np.uint8)
     if inside is not None:
-        picture *= inside[..., None].astype(np.uint8)
+        image *= inside[..., None].astype(np.uint8)
         mask *= inside.astype(np.uint8)
     known = labels(hand, camera) | {"hidden_share": np.array(scene.hidden_share)}
-    assert picture.shape == (CROP_SIZE, CROP_SIZE, 3)
+    assert image.shape == (CROP_SIZE, CROP_SIZE, 3)
     visible, alone = scene.visible, scene.visible_alone
     if visible is None or alone is None:
         visible = alone = visible_vertices(drawn.studio.depth_m, scene.points_camera_m, camera, inside)
-    return Sample(known, picture, mask, visible, alone, colours(drawn.light, drawn.curve, tone))
+    return Sample(known, image, mask, visible, alone, colours(drawn.light, drawn.curve, tone))
 
 
 def _never_within(bounds: tuple[float, float] | None) -> str:

@@ -12,7 +12,7 @@ from handviz.data.synthetic.arm import ArmPoser, PosedArm, object_transform
 from handviz.data.synthetic.things import ThingMaker
 from handviz.data.synthetic.viewpoint import Camera
 from handviz.rendering.studio import HandStudio, clip_from_camera
-from handviz.rendering.studio_parts import OCCLUDER, TARGET, Lights, Mesh, StudioPicture, Surface
+from handviz.rendering.studio_parts import OCCLUDER, TARGET, Lights, Mesh, StudioImage, Surface
 
 __all__ = ["ArmPoser", "PosedArm", "SceneMaker", "inside_image", "labels", "object_transform", "visible_vertices"]
 VISIBLE_TOLERANCE_M = 0.004
@@ -74,7 +74,7 @@ class SceneMaker:
             found += make.clutter(rng, camera)
         return found
 
-    def draw(self, surfaces: list[Surface], lights: Lights, camera: Camera) -> StudioPicture:
+    def draw(self, surfaces: list[Surface], lights: Lights, camera: Camera) -> StudioImage:
         """Draw through the crop's camera."""
         return self.studio.draw(surfaces, lights, clip_from_camera(camera.crop_from_image, camera.matrix))
 
@@ -84,7 +84,7 @@ class SceneMaker:
 
 
 def inside_image(camera: Camera) -> NDArray[np.float32] | None:
-    """(224, 224) 1 where the crop lies inside the picture, None where all of it does."""
+    """(224, 224) 1 where the crop lies inside the image, None where all of it does."""
     width, height = camera.image_size
     corners = apply_affine(
         np.linalg.inv(np.vstack([camera.crop_from_image, [0, 0, 1]]))[:2],
@@ -101,7 +101,7 @@ def inside_image(camera: Camera) -> NDArray[np.float32] | None:
 def visible_vertices(
     depth_m: NDArray[np.float32], vertices_camera_m: FloatArray, camera: Camera, inside: NDArray[np.float32] | None
 ) -> NDArray[np.bool_]:
-    """(V,) whether each vertex is seen: nothing nearer in the crop's depth map (H, W), and inside crop and picture."""
+    """(V,) whether each vertex is seen: nothing nearer in the crop's depth map (H, W), and inside crop and image."""
     size = len(depth_m)
     in_crop = apply_affine(camera.crop_from_image, project_points(vertices_camera_m, camera.intrinsics))
     cells = np.floor(in_crop * (size / CROP_SIZE)).astype(int)
@@ -120,7 +120,7 @@ def hidden_share(visible: NDArray[np.bool_], visible_alone: NDArray[np.bool_]) -
 
 
 def labels(hand: PosedArm, camera: Camera) -> dict[str, FloatArray]:
-    """What is known of a sample without looking at its picture (see generator.LABELS)."""
+    """What is known of a sample without looking at its image (see generator.LABELS)."""
     placed = PlacedHand(hand.keypoints_m, camera.camera_from_wrist, camera.wrist_camera_m)
     known = placed_labels(placed, camera.intrinsics, camera.crop_from_image)
     return {"pose": hand.pose, "shape": hand.shape} | known

@@ -1,4 +1,4 @@
-"""Where the camera stands, and the crop of its picture that a detector would cut."""
+"""Where the camera stands, and the crop of its image that a detector would cut."""
 
 import math
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ TRUE_SIZE_SHARE = 0.3
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """A pinhole camera, the crop of its picture, and the hand before it."""
+    """A pinhole camera, the crop of its image, and the hand before it."""
 
     intrinsics: Intrinsics
     image_size: tuple[int, int]
@@ -63,7 +63,7 @@ def sample_jitter(rng: np.random.Generator) -> CropJitter:
 def sample_camera(rng: np.random.Generator, keypoints_m: FloatArray) -> Camera:
     """A webcam or telephone 0.25 to 1 m before the hand, and the crop that a detector would cut.
 
-    Hands reach out of the picture sometimes, but a detector needs to see most of one.
+    Hands reach out of the image sometimes, but a detector needs to see most of one.
     """
     for _ in range(CAMERA_TRIES):
         camera, inside = _any_camera(rng, keypoints_m)
@@ -73,7 +73,7 @@ def sample_camera(rng: np.random.Generator, keypoints_m: FloatArray) -> Camera:
 
 
 def _any_camera(rng: np.random.Generator, keypoints_m: FloatArray) -> tuple[Camera, float]:
-    """A camera, and the share of keypoints inside its picture."""
+    """A camera, and the share of keypoints inside its image."""
     width, height = IMAGE_SIZES[rng.integers(0, len(IMAGE_SIZES))]
     intrinsics = intrinsics_from_field_of_view(width, height, rng.uniform(*FIELD_OF_VIEW_DEG))
     middle_px = np.array([width, height]) * rng.uniform(0.1, 0.9, 2)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.records import FrameResult
-from handviz.io.recording.moments import ViewPicture, moment_of
+from handviz.io.recording.moments import ViewImage, moment_of
 from handviz.io.recording.recording import Recording
 from handviz.io.recording.udp import Datagrams
 from handviz.io.recording.video import RATE_HZ
@@ -24,20 +24,20 @@ def output_costs_ms(shown: Iterable[tuple[FrameResult, NDArray[np.uint8]]]) -> d
         recording = Recording(Path(folder) / "costs", reserve_bytes=0)
         for number, (result, view) in enumerate(shown):
             at_s = number / RATE_HZ
-            picture = _as_painted(view)
+            image = _as_painted(view)
             moment = moment_of(result, "benchmark")
             costs["hand over"].append(_milliseconds(moment_of, result, "benchmark"))
             costs["record"].append(_milliseconds(recording.add_result, moment, at_s))
-            costs["record video"].append(_milliseconds(recording.add_picture, picture, at_s))
+            costs["record video"].append(_milliseconds(recording.add_image, image, at_s))
             costs["stream OSC"].append(_milliseconds(datagrams.of, moment))
         recording.close()
     return costs
 
 
-def _as_painted(view: NDArray[np.uint8]) -> ViewPicture:
+def _as_painted(view: NDArray[np.uint8]) -> ViewImage:
     height, width = view.shape[:2]
     opaque = np.full((height, width, 1), 255, np.uint8)
-    return ViewPicture(np.concatenate([view, opaque], axis=2)[::-1].tobytes(), (width, height))
+    return ViewImage(np.concatenate([view, opaque], axis=2)[::-1].tobytes(), (width, height))
 
 
 def _milliseconds(call: Callable[..., object], *values: object) -> float:

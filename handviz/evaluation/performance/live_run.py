@@ -20,7 +20,7 @@ class LiveMeasures:
     """What happened to every frame that was shown, in order."""
 
     results: list[FrameResult] = field(default_factory=list)
-    """Without their pictures."""
+    """Without their images."""
     draw_ms: list[float] = field(default_factory=list)
     age_ms: list[float] = field(default_factory=list)
     """From reading the frame to having drawn it."""
@@ -73,7 +73,7 @@ class LiveRun:
         measures.age_ms.append(now_ms - result.frame.captured_ms)
         measures.shown_ms.append(now_ms)
         measures.held_megabytes.append(held_megabytes() or 0.0)
-        measures.results.append(_without_picture(result))
+        measures.results.append(_without_image(result))
         return True
 
     def _capture(self) -> None:
@@ -106,7 +106,7 @@ class LiveRun:
         self._results.close()
 
 
-def _without_picture(result: FrameResult) -> FrameResult:
+def _without_image(result: FrameResult) -> FrameResult:
     """Times and count of hands; thousands of whole results would be counted as a leak."""
     empty = Frame(number=result.frame.number, image=result.frame.image[:0].copy(), captured_ms=result.frame.captured_ms)
     return FrameResult(empty, result.variant, times=result.times)

@@ -34,7 +34,7 @@ class Throughput:
     stage_core_ms: dict[str, float]
     """Milliseconds of a core for one crop, the median, nothing beside it"""
     size: str
-    """Of the pictures"""
+    """Of the images"""
 
     @property
     def crops_per_s(self) -> float:
@@ -58,7 +58,7 @@ def measured(samples: DatasetSamples, batches: int) -> Throughput:
         walls.append(time.perf_counter() - wall)
         cores.append(time.process_time() - core)
     rows = samples.rows[drawn.flatten()[:STAGE_SAMPLES].numpy()].tolist()
-    height, width = samples.dataset.picture(rows[0]).shape[:2]
+    height, width = samples.dataset.image(rows[0]).shape[:2]
     return Throughput(
         batch_s=tuple(walls[WARM_UP_BATCHES:]),
         core_s=statistics.mean(cores[WARM_UP_BATCHES:]),
@@ -68,7 +68,7 @@ def measured(samples: DatasetSamples, batches: int) -> Throughput:
 
 
 def _stages(samples: DatasetSamples, rows: Sequence[int]) -> dict[str, float]:
-    """Milliseconds of a core; "decode" is what is left of opening a picture once its bytes are there."""
+    """Milliseconds of a core; "decode" is what is left of opening an image once its bytes are there."""
     columns = zip(*(_of_one(samples, row) for row in rows), strict=True)
     stages = {name: statistics.median(column) for name, column in zip(STAGES, columns, strict=True)}
     stages["decode"] = max(0.0, stages["decode"] - stages["read"])
@@ -81,9 +81,9 @@ def _stages(samples: DatasetSamples, rows: Sequence[int]) -> dict[str, float]:
 def _of_one(samples: DatasetSamples, row: int) -> tuple[float, ...]:
     annotate_ms, hand = _core_ms(lambda: samples.dataset.hand(row))
     affine = crop_affine(hand)
-    read_ms, _ = _core_ms(hand.picture.read_bytes)
-    open_ms, picture = _core_ms(lambda: samples.dataset.picture(row))
-    cut_ms, _ = _core_ms(lambda: cut_out(picture, affine))
+    read_ms, _ = _core_ms(hand.image.read_bytes)
+    open_ms, image = _core_ms(lambda: samples.dataset.image(row))
+    cut_ms, _ = _core_ms(lambda: cut_out(image, affine))
     return annotate_ms, read_ms, open_ms, cut_ms
 
 
@@ -98,7 +98,7 @@ def report(source: str, found: Throughput) -> str:
     of_all = sum(found.stage_core_ms.values())
     stages = ", ".join(f"{name} {ms:.2f} ({ms / of_all:.0%})" for name, ms in found.stage_core_ms.items())
     return (
-        f"{source}, pictures of {found.size}: {found.crops_per_s:.0f} crops/s in batches of {BATCH_SIZE} "
+        f"{source}, images of {found.size}: {found.crops_per_s:.0f} crops/s in batches of {BATCH_SIZE} "
         f"({DECODERS} threads), {found.crops_per_core_s:.0f} crops in a second of a core\n"
         f"  ms of a core for a crop: {stages}"
     )

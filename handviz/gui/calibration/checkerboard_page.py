@@ -33,12 +33,12 @@ MARK_RGB = (60, 220, 90)
 HOW_TO_CALIBRATE = (
     "Print a checkerboard, or show one on a flat screen. Count inner corners, where four squares meet: a board of "
     "10 x 7 squares has 9 x 6. Hold it still in another pose each time, leaning by about 30°, and near the edges of "
-    "the picture too. Live or from a folder, pictures have to have the size that you will use."
+    "the image too. Live or from a folder, images have to have the size that you will use."
 )
 VISIBLE_BEND_PX = 3.0
 
 
-# Looks for checkerboards in the live pictures or in a folder, beside everything else, and calibrates as they come.
+# Looks for checkerboards in the live images or in a folder, beside everything else, and calibrates as they come.
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class CalibrationProgress:
 
 
 class CalibrationTask(Task):
-    """One loop over pictures, of a folder or what ``offer`` brings; it reports a CalibrationProgress for each."""
+    """One loop over images, of a folder or what ``offer`` brings; it reports a CalibrationProgress for each."""
 
     def __init__(self, board: Board, folder: Path | None = None) -> None:
         super().__init__("The calibration failed")
@@ -67,7 +67,7 @@ class CalibrationTask(Task):
         self._calibration: Calibration | None = None
 
     def offer(self, image: NDArray[np.uint8]) -> None:
-        """The newest live picture; those in between are passed over."""
+        """The newest live image; those in between are passed over."""
         self._mailbox.put(image)
 
     def stop(self) -> None:
@@ -99,7 +99,7 @@ class CalibrationTask(Task):
                 progress = self._progress(str(error))
             self.report(self.progressed, progress)
         why = self._why_not()
-        told = f"{len(paths)} pictures, {self._count} views of the board used. {why}"
+        told = f"{len(paths)} images, {self._count} views of the board used. {why}"
         self.report(self.progressed, self._progress(told.strip(), is_done=True))
 
     @property
@@ -112,7 +112,7 @@ class CalibrationTask(Task):
             self._collector = ViewCollector(self._board, (width, height))
         if (width, height) != self._collector.size:
             known = "x".join(map(str, self._collector.size))
-            told = f"This picture is {width}x{height}, those before were {known}: all have to be of one size."
+            told = f"This image is {width}x{height}, those before were {known}: all have to be of one size."
             return self._progress(told)
         corners = find_corners(image, self._board)
         sentence = self._collector.offer(corners, must_be_still=must_be_still)
@@ -123,7 +123,7 @@ class CalibrationTask(Task):
     def _why_not(self) -> str:
         """Calibrate with the views so far; a sentence where they do not suffice."""
         if self._collector is None:
-            return "There are no pictures in this folder."
+            return "There are no images in this folder."
         if self._folder is None and self._count < FEWEST_VIEWS:
             return (
                 f"Good. {FEWEST_VIEWS - self._count} more at least, {ENOUGH_VIEWS} in all are better: lean the board."
@@ -171,9 +171,9 @@ class BoardPage(QWidget):
             box.setValue(count)
             box.setToolTip(f"Inner corners {hint}")
         hint = "Collects still views of the board while you move it; press again to end"
-        self.live = push_button("Begin with the live picture", hint, self._toggle_live)
+        self.live = push_button("Begin with the live image", hint, self._toggle_live)
         self.live.setCheckable(True)
-        hint = "Pictures of the board, taken with this camera at this size"
+        hint = "Images of the board, taken with this camera at this size"
         self.folder = push_button("From a folder …", hint, lambda: self.folder_wanted.emit(self.board()))
         self.preview = QLabel()
         self.preview.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -212,10 +212,10 @@ class BoardPage(QWidget):
     def show_idle(self) -> None:
         """Nothing runs."""
         self.live.setChecked(False)
-        self.live.setText("Begin with the live picture")
+        self.live.setText("Begin with the live image")
 
     def _toggle_live(self, checked: bool) -> None:
-        self.live.setText("End" if checked else "Begin with the live picture")
+        self.live.setText("End" if checked else "Begin with the live image")
         if checked:
             self.live_wanted.emit(self.board())
         else:
@@ -238,11 +238,11 @@ def _bend_text(calibration: Calibration | None) -> str:
     if calibration is None or calibration.bend_px < VISIBLE_BEND_PX:
         return ""
     return (
-        f"This lens bends: a corner of the picture lies {calibration.bend_px:.0f} px from where straight rays would "
-        "put it. handviz draws straight rays; the middle of the picture is right, its edges are not quite."
+        f"This lens bends: a corner of the image lies {calibration.bend_px:.0f} px from where straight rays would "
+        "put it. handviz draws straight rays; the middle of the image is right, its edges are not quite."
     )
 
 
-def _pixmap(picture: NDArray[np.uint8]) -> QPixmap:
-    height, width = picture.shape[:2]
-    return QPixmap.fromImage(QImage(picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888))
+def _pixmap(image: NDArray[np.uint8]) -> QPixmap:
+    height, width = image.shape[:2]
+    return QPixmap.fromImage(QImage(image.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888))

@@ -1,4 +1,4 @@
-"""What a person tells of the lens and of the hand; it stays open beside the running picture."""
+"""What a person tells of the lens and of the hand; it stays open beside the running image."""
 
 from pathlib import Path
 
@@ -34,8 +34,8 @@ class LensDialog(QDialog):
         self.setWindowTitle("Lens and hand size")
         self.resize(620, 520)
         self._controller = controller
-        self._picture_size = (640, 480)
-        self._picture_path: Path | None = None
+        self._image_size = (640, 480)
+        self._image_path: Path | None = None
         self._showing: tuple[object, ...] = ()
         self.source = named_label("title")
         self.summary = named_label("", wraps=True)
@@ -67,7 +67,7 @@ class LensDialog(QDialog):
         self._buttons: dict[str, QPushButton] = {}
         for text, hint, action in (
             ("Nothing is known", "Assume 60° over the longer side again", lambda: self._use(ASSUMED_LENS)),
-            ("For files too", "Clips, folders and pictures get this camera's lens", self._use_for_files),
+            ("For files too", "Clips, folders and images get this camera's lens", self._use_for_files),
             ("Load …", "A lens that was saved, or OpenCV's calibration (YAML)", self._load),
             ("Save …", "This lens, as JSON or as OpenCV's YAML", self._save),
             ("Close", "The lens stays as it is", self.close),
@@ -84,12 +84,12 @@ class LensDialog(QDialog):
         column.addWidget(self.pages, 1)
         column.addLayout(buttons)
 
-    def show_picture(self, source: str, size: tuple[int, int], path: Path | None) -> None:
-        """The picture whose lens this is: what its source is called, (width, height), and its file if it has one."""
+    def show_image(self, source: str, size: tuple[int, int], path: Path | None) -> None:
+        """The image whose lens this is: what its source is called, (width, height), and its file if it has one."""
         self.source.setText(source)
         self._buttons["For files too"].setVisible(source != OTHER_SOURCES)
-        if (size, path) != (self._picture_size, self._picture_path):
-            self._picture_size, self._picture_path = size, path
+        if (size, path) != (self._image_size, self._image_path):
+            self._image_size, self._image_path = size, path
             self._show(self._controller.settings)
 
     def complain(self, sentence: str) -> None:
@@ -103,8 +103,8 @@ class LensDialog(QDialog):
         super().done(result)
 
     def _show(self, settings: ViewSettings) -> None:
-        lens, size = settings.lens, self._picture_size
-        showing = lens, settings.hand_size, size, self._picture_path
+        lens, size = settings.lens, self._image_size
+        showing = lens, settings.hand_size, size, self._image_path
         if showing == self._showing:
             return  # so that other settings do not take back what is being typed
         self._showing = showing
@@ -113,7 +113,7 @@ class LensDialog(QDialog):
         self.caveat.setText(lens.caveat_for(*size))
         self.caveat.setVisible(bool(self.caveat.text()))
         self.angle.show_lens(lens)
-        self.angle.exif.setEnabled(self._picture_path is not None)
+        self.angle.exif.setEnabled(self._image_path is not None)
         if lens.mode == "intrinsics" and lens.known is not None:
             self.numbers.show_intrinsics(lens.known, lens.known_size)
         else:
@@ -130,12 +130,12 @@ class LensDialog(QDialog):
 
     def _use_for_files(self) -> None:
         keep_lens(self._controller.store, OTHER_SOURCES, self._controller.settings.lens)
-        self._controller.say("Clips, folders and pictures have this lens too.")
+        self._controller.say("Clips, folders and images have this lens too.")
 
     def _use_exif(self) -> None:
-        millimetres = equivalent_focal_mm(self._picture_path) if self._picture_path is not None else None
+        millimetres = equivalent_focal_mm(self._image_path) if self._image_path is not None else None
         if millimetres is None:
-            self.complain('This picture\'s EXIF does not state a focal length "in 35 mm".')
+            self.complain('This image\'s EXIF does not state a focal length "in 35 mm".')
         else:
             self._use(Lens("angle", round(angle_of_equivalent_deg(millimetres), 1), "diagonal"))
 

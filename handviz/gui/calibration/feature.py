@@ -20,16 +20,16 @@ from handviz.gui.session.source_memory import keep_lens, kept_lens, owner_of
 from handviz.gui.widgets.controls import named_label
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.sources.checkerboard import Board
-from handviz.sources.source import PICTURES_PREFIX, listed_pictures
+from handviz.sources.source import IMAGES_PREFIX, listed_images
 
 MARGIN_PX = 10
 WIDEST_NOTE = 0.4
-"""Share of the picture's width: the corners are the legend's and, in free orbit, the small picture's."""
+"""Share of the image's width: the corners are the legend's and, in free orbit, the small image's."""
 KEY_HINT, PART_SEPARATOR = " (Ctrl+L)", "  ·  "
 
 
 def as_taken(frame: Frame) -> NDArray[np.uint8]:
-    """The picture (H, W, 3) as the camera gave it, before it was turned: the lens is the camera's."""
+    """The image (H, W, 3) as the camera gave it, before it was turned: the lens is the camera's."""
     return np.rot90(frame.image, frame.turned_deg // 90)
 
 
@@ -37,8 +37,8 @@ def _file_of(frame: Frame, source: str) -> Path | None:
     """The photograph that the frame is; None for clips and cameras."""
     if not frame.name:
         return None
-    if source.startswith(PICTURES_PREFIX):
-        return next((path for path in listed_pictures(source) if path.name == frame.name), None)
+    if source.startswith(IMAGES_PREFIX):
+        return next((path for path in listed_images(source) if path.name == frame.name), None)
     path = Path(source).expanduser()
     return path if path.name == frame.name else path / frame.name
 
@@ -77,7 +77,7 @@ class LensFeature(Feature):
             self._dialog.close()
 
     def open(self) -> LensDialog:
-        """Show the dialog beside the running picture."""
+        """Show the dialog beside the running image."""
         if self._dialog is None:
             self._dialog = dialog = LensDialog(self._controller, self._viewport.window())
             dialog.board.live_wanted.connect(self._calibrate)
@@ -154,7 +154,7 @@ class LensFeature(Feature):
         self.note.setGeometry(left, self._viewport.height() - self.note.height() - MARGIN_PX, width, self.note.height())
 
     def _room_px(self) -> float:
-        """Width of the picture as it is drawn; in free orbit that of the view."""
+        """Width of the image as it is drawn; in free orbit that of the view."""
         width, height = float(self._viewport.width()), self._viewport.height()
         if self._answer is None or self._controller.settings.view == "orbit":
             return width
@@ -167,12 +167,12 @@ class LensFeature(Feature):
         frame, source = self._answer.result.frame, self._controller.source
         height, width = as_taken(frame).shape[:2]
         path = _file_of(frame, source.text) if source is not None else None
-        self._dialog.show_picture(self._owner, (width, height), path)
+        self._dialog.show_image(self._owner, (width, height), path)
 
     def _calibrate_folder(self, board: Board) -> None:
         store = self._controller.store
         start = store.text(LENS_FOLDER)
-        folder = QFileDialog.getExistingDirectory(self._dialog, "Pictures of the checkerboard", start)
+        folder = QFileDialog.getExistingDirectory(self._dialog, "Images of the checkerboard", start)
         if folder:
             store.remember(LENS_FOLDER, folder)
             self._calibrate(board, Path(folder))

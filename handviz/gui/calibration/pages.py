@@ -40,8 +40,8 @@ HOW_TO_MEASURE = (
     "Lay the hand flat on a table, palm up, fingers together, beside a ruler.\n\n"
     "Length: from the crease of the wrist that is nearest to the palm to the tip of the middle finger (not the nail).\n"
     "Breadth: across the palm from the outside of the index finger's knuckle to the outside of the little finger's.\n\n"
-    "A picture does not tell how large a hand is: a small hand nearby looks like a large one farther off. With the "
-    "size stated, meshes take it, and so do all distances. It holds for all hands in the picture, until you change it."
+    "An image does not tell how large a hand is: a small hand nearby looks like a large one farther off. With the "
+    "size stated, meshes take it, and so do all distances. It holds for all hands in the image, until you change it."
 )
 
 
@@ -138,7 +138,7 @@ class AnglePage(QWidget):
 
 
 class IntrinsicsPage(QWidget):
-    """fx, fy, cx and cy, and the size of the pictures that they belong to."""
+    """fx, fy, cx and cy, and the size of the images that they belong to."""
 
     chosen = pyqtSignal(object)
     """Lens"""
@@ -150,18 +150,18 @@ class IntrinsicsPage(QWidget):
         self.boxes = {
             "fx": wide_box(focal, " px", "Focal length along the width"),
             "fy": wide_box(focal, " px", "Focal length along the height; that of fx for square pixels"),
-            "cx": wide_box(centre, " px", "Where the optical axis meets the picture, from the left"),
+            "cx": wide_box(centre, " px", "Where the optical axis meets the image, from the left"),
             "cy": wide_box(centre, " px", "The same from above"),
         }
         self.width_box, self.height_box = QSpinBox(), QSpinBox()
         for side, hint in ((self.width_box, "Width"), (self.height_box, "Height")):
             side.setRange(16, 20_000)
-            side.setToolTip(f"{hint} of the pictures that these numbers belong to; other sizes are scaled")
+            side.setToolTip(f"{hint} of the images that these numbers belong to; other sizes are scaled")
         self.use = push_button("Use these", "From now on, for this source", self._use)
         form = QFormLayout(self)
         for name, box in self.boxes.items():
             form.addRow(name, box)
-        form.addRow("in pictures of", row_of(self.width_box, named_label("", "x"), self.height_box, None))
+        form.addRow("in images of", row_of(self.width_box, named_label("", "x"), self.height_box, None))
         form.addRow("", self.use)
 
     def show_intrinsics(self, known: Intrinsics, size: tuple[int, int]) -> None:

@@ -63,7 +63,7 @@ def apart_std_m(first: HandMesh, second: HandMesh) -> float | None:
 
 
 def lens_summary(intrinsics: Intrinsics, size: tuple[int, int]) -> str:
-    """K of these pictures and the angles that it spans."""
+    """K of these images and the angles that it spans."""
     horizontal, vertical, diagonal = angles_deg(intrinsics, *size)
     (fx, fy), (cx, cy) = intrinsics.focals_px, intrinsics.centre_px
     numbers = f"fx {fx:.1f}, fy {fy:.1f}, cx {cx:.1f}, cy {cy:.1f} px"
@@ -81,12 +81,12 @@ class LensPart(QWidget):
         super().__init__()
         self._controller = controller
         self.field_of_view = number_box(ANGLE_LIMITS_DEG, " °")
-        self.field_of_view.setToolTip("Angle that the longer side of the picture spans; it sets the distances")
+        self.field_of_view.setToolTip("Angle that the longer side of the image spans; it sets the distances")
         self.field_of_view.valueChanged.connect(lambda angle: controller.change(lens=Lens("angle", angle)))
         self.known = named_label("faint", wraps=True)
         hint = "Presets, fx fy cx cy, checkerboard, the size of your hand (Ctrl+L)"
         self.details = push_button("Lens and hand size …", hint, self.details_wanted.emit)
-        hint = "Only what you see is flipped; the hands are found in the true picture (M)"
+        hint = "Only what you see is flipped; the hands are found in the true image (M)"
         self.mirror = check_box("Mirror the display", hint, lambda checked: controller.change(mirror=checked))
         self._lay_out()
         controller.settings_changed.connect(self.show_settings)
@@ -104,7 +104,7 @@ class LensPart(QWidget):
     def show_settings(self, settings: ViewSettings) -> None:
         """Follow settings that were changed elsewhere."""
         with QSignalBlocker(self.field_of_view), QSignalBlocker(self.mirror):
-            # Of a lens that is known otherwise the angle depends on the picture's shape: 4:3 stands for it.
+            # Of a lens that is known otherwise the angle depends on the image's shape: 4:3 stands for it.
             self.field_of_view.setValue(_longer_angle_deg(settings.lens))
             self.mirror.setChecked(settings.mirror)
         self.known.setText(lens_in_words(settings.lens))

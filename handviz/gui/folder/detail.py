@@ -1,4 +1,4 @@
-"""The picture of the chosen row: on it and from any side, what the network saw, and the numbers."""
+"""The image of the chosen row: on it and from any side, what the network saw, and the numbers."""
 
 from dataclasses import replace
 
@@ -64,7 +64,7 @@ class InspectionDetail(QWidget):
             self.apply(self._settings)
 
     def show_look(self, look: Look | None) -> None:
-        """Show a picture with its hands; None empties everything."""
+        """Show an image with its hands; None empties everything."""
         self._look = look
         self.large.show_result(self.result)
         self.reason.setText(look.reason if look is not None else "")
@@ -107,7 +107,7 @@ class InspectionDetail(QWidget):
         """The row's hand, alone in the small view, and as the network saw it."""
         look, row = self._look, self._row
         hand = row.hand if row is not None else None
-        fits = look is not None and row is not None and look.file == row.picture.file
+        fits = look is not None and row is not None and look.file == row.image.file
         if look is None or look.result is None or hand is None or not fits or hand.number >= len(look.crops):
             self.small.show_result(self.result)
             self.crop.clear()
@@ -130,7 +130,7 @@ class InspectionDetail(QWidget):
 def line_of(row: TableRow) -> str:
     """The row in one line."""
     numbers = [f"{column.title} {column.text(row)}" for column in COLUMNS[2:-1] if column.text(row)]
-    picture = row.picture
-    size = f"{picture.width} x {picture.height}" if picture.width else ""
+    image = row.image
+    size = f"{image.width} x {image.height}" if image.width else ""
     side = row.hand.handedness if row.hand is not None else ""
-    return "   ".join(part for part in (picture.file, size, side, *numbers, note_of(row)) if part)
+    return "   ".join(part for part in (image.file, size, side, *numbers, note_of(row)) if part)

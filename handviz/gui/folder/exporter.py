@@ -12,11 +12,11 @@ from handviz.gui.folder.page import InspectionPage
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.tasks import Task
 from handviz.gui.widgets.controls import named_label
-from handviz.inspection.columns import HandRow, InspectionOrder, PictureRow, TableRow, common_range_mm
+from handviz.inspection.columns import HandRow, ImageRow, InspectionOrder, TableRow, common_range_mm
 from handviz.inspection.export import ExportOrder, ExportPart
 
 PARTS: tuple[tuple[ExportPart, str], ...] = (
-    ("report", "report.html: pictures and table in one file for any browser"),
+    ("report", "report.html: images and table in one file for any browser"),
     ("csv", "hands.csv: the table"),
     ("json", "hands.json: keypoints, deviations, cameras, as 'handviz reconstruct' writes them"),
     ("meshes", "meshes: one file for each hand"),
@@ -51,7 +51,7 @@ class ExportDialog(QDialog):
         self.only_shown.setEnabled(is_filtered)
         column.addSpacing(6)
         column.addWidget(self.only_shown)
-        column.addWidget(named_label("faint", "The report has the order of the table, and pictures of its first 500."))
+        column.addWidget(named_label("faint", "The report has the order of the table, and images of its first 500."))
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self.choose = self.buttons.addButton("Choose a folder …", QDialogButtonBox.ButtonRole.AcceptRole)
         self.buttons.accepted.connect(self.accept)
@@ -144,11 +144,11 @@ class InspectionExporter(QObject):
             out=Path(folder),
             inspection=self._inspection,
             kept=self._kept,
-            pictures=pictures_of(rows),
+            images=images_of(rows),
             parts=parts,
             mesh_suffix=suffix,
             colour="plain" if settings.colour == "plain" else "deviation",
-            range_mm=fixed_mm or common_range_mm(self._page.model.pictures),
+            range_mm=fixed_mm or common_range_mm(self._page.model.images),
         )
         self._page.export.setText("End the export")
         self._task.begin(partial(write_export, order, self._task))
@@ -162,11 +162,11 @@ class InspectionExporter(QObject):
         tell(message)
 
 
-def pictures_of(rows: Sequence[TableRow]) -> tuple[PictureRow, ...]:
-    """The pictures of table rows in their order, each once, with those hands that have a row."""
+def images_of(rows: Sequence[TableRow]) -> tuple[ImageRow, ...]:
+    """The images of table rows in their order, each once, with those hands that have a row."""
     hands: dict[str, list[HandRow]] = {}
-    pictures: dict[str, PictureRow] = {}
+    images: dict[str, ImageRow] = {}
     for row in rows:
-        pictures[row.picture.file] = row.picture
-        hands.setdefault(row.picture.file, []).extend([row.hand] if row.hand is not None else [])
-    return tuple(replace(picture, hands=tuple(hands[file])) for file, picture in pictures.items())
+        images[row.image.file] = row.image
+        hands.setdefault(row.image.file, []).extend([row.hand] if row.hand is not None else [])
+    return tuple(replace(image, hands=tuple(hands[file])) for file, image in images.items())

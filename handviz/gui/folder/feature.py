@@ -17,10 +17,10 @@ from handviz.gui.session.source_memory import OTHER_SOURCES, kept_lens
 from handviz.gui.session.tasks import LatestWins
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.inspection.columns import (
+    ImageRow,
     InspectionOrder,
     Key,
     Listing,
-    PictureRow,
     TableRow,
     checked_folder,
     common_range_mm,
@@ -50,7 +50,7 @@ class InspectionFeature(Feature):
         self.page = InspectionPage(surface)
         pages.addTab(self.page, PAGE_NAME)
         self.worker = InspectionWorker(make)
-        self._looks = LatestWins(read_look, "The picture cannot be shown")
+        self._looks = LatestWins(read_look, "The image cannot be shown")
         self.exporter = InspectionExporter(controller, self.page)
         self._order: InspectionOrder | None = None
         self._is_running = False
@@ -88,12 +88,12 @@ class InspectionFeature(Feature):
     def choose_folder(self) -> None:
         """Ask for a folder and inspect it."""
         start = self._controller.store.text(INSPECTED_FOLDER)
-        chosen = QFileDialog.getExistingDirectory(self.page, "Folder of pictures to inspect", start)
+        chosen = QFileDialog.getExistingDirectory(self.page, "Folder of images to inspect", start)
         if chosen:
             self.inspect(chosen)
 
     def inspect(self, text: str) -> None:
-        """Inspect a folder, or the one around a picture, which is then chosen; stored results come at once."""
+        """Inspect a folder, or the one around an image, which is then chosen; stored results come at once."""
         path = Path(text)
         self._wanted = None
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir():
@@ -183,12 +183,12 @@ class InspectionFeature(Feature):
         self.page.model.take(progress.rows)
         self.page.show_progress(progress, is_running=self._is_running)
         chosen = self.page.chosen
-        if chosen is not None and any(row.file == chosen.picture.file for row in progress.rows):
+        if chosen is not None and any(row.file == chosen.image.file for row in progress.rows):
             self._choose(chosen)
 
     def _take_end(self, trouble: str) -> None:
         self._set_running(False)
-        rows = self.page.model.pictures
+        rows = self.page.model.images
         left = sum(row.state == "waiting" for row in rows)
         self.page.told.setText(trouble or end_text(rows))
         if trouble:
@@ -196,19 +196,19 @@ class InspectionFeature(Feature):
         self.page.go_on.setText("Go on" if left or trouble else "Look again")
 
     def _choose(self, row: TableRow | None) -> None:
-        """Show a row's picture; reading it takes place elsewhere, and only the newest answer counts."""
+        """Show a row's image; reading it takes place elsewhere, and only the newest answer counts."""
         self.page.detail.show_row(row)
         self._looks.forget()
-        if row is None or self._order is None or row.picture.state == "failed":
-            reason = row.picture.reason if row is not None else ""
-            file = row.picture.file if row is not None else ""
+        if row is None or self._order is None or row.image.state == "failed":
+            reason = row.image.reason if row is not None else ""
+            file = row.image.file if row is not None else ""
             self.page.detail.show_look(Look(file, None, reason=reason))
             return
-        kept = self._listing.kept if self._listing is not None and row.picture.state == "done" else None
-        self._looks.ask(LookOrder(self._order.folder, row.picture.file, kept))
+        kept = self._listing.kept if self._listing is not None and row.image.state == "done" else None
+        self._looks.ask(LookOrder(self._order.folder, row.image.file, kept))
 
     def _take_look(self, look: Look) -> None:
-        self.page.detail.set_range(common_range_mm(self.page.model.pictures))
+        self.page.detail.set_range(common_range_mm(self.page.model.images))
         self.page.detail.show_look(look)
 
     def _follow_page(self, _: int) -> None:
@@ -245,11 +245,11 @@ class InspectionFeature(Feature):
             self._begin(order.folder)
 
 
-def end_text(rows: Sequence[PictureRow]) -> str:
+def end_text(rows: Sequence[ImageRow]) -> str:
     """What came of it."""
     counts = {state: sum(row.state == state for row in rows) for state in ("done", "failed", "waiting")}
     hands = sum(len(row.hands) for row in rows)
-    told = [f"{counts['done']:,} pictures with {hands:,} hands"]
+    told = [f"{counts['done']:,} images with {hands:,} hands"]
     told += [f"{counts['failed']:,} that cannot be read"] if counts["failed"] else []
     told += [f"{counts['waiting']:,} still to do"] if counts["waiting"] else []
     return ", ".join(told)

@@ -1,4 +1,4 @@
-"""Reads in the background what a person looks at: the picture with its stored result, and thumbnails."""
+"""Reads in the background what a person looks at: the image with its stored result, and thumbnails."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -21,28 +21,28 @@ MOST_WAITING = 64
 
 @dataclass(frozen=True)
 class LookOrder:
-    """Which picture to show."""
+    """Which image to show."""
 
     folder: Path
     file: str
     kept: Path | None
-    """The file of results; None shows the picture alone."""
+    """The file of results; None shows the image alone."""
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """A picture to show."""
+    """An image to show."""
 
     file: str
     result: FrameResult | None
     crops: tuple[NDArray[np.uint8], ...] = ()
     """(224, 224, 3) RGB, what the network saw of each hand."""
     reason: str = ""
-    """Why there is no picture."""
+    """Why there is no image."""
 
 
 def read_look(order: LookOrder) -> Look:
-    """Read the picture and its stored hands; raises HandvizError where that is not possible."""
+    """Read the image and its stored hands; raises HandvizError where that is not possible."""
     # Here, so that the window is up before these are loaded.
     from handviz.core.records import Frame
     from handviz.detection.crop import crop_hand
@@ -93,7 +93,7 @@ class Thumbnails(QObject):
         return len(self._known)
 
     def pixmap(self, path: Path) -> QPixmap:
-        """The picture, or an empty place until it is there."""
+        """The image, or an empty place until it is there."""
         known = self._known.get(path)
         if known is None:
             self._worker.ask(path)
@@ -118,7 +118,7 @@ class Thumbnails(QObject):
 
 
 def image_of(pixels: NDArray[np.uint8]) -> QImage:
-    """(H, W, 3) RGB as Qt's own picture."""
+    """(H, W, 3) RGB as Qt's own image."""
     height, width = pixels.shape[:2]
     whole = np.ascontiguousarray(pixels)
     return QImage(whole.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888).copy()

@@ -9,7 +9,7 @@ from typing import Protocol
 from PyQt6.QtCore import pyqtSignal
 
 from handviz.gui.session.tasks import LatestWins
-from handviz.inspection.columns import InspectionOrder, Listing, PictureRow
+from handviz.inspection.columns import ImageRow, InspectionOrder, Listing
 
 BATCH_S = 0.25
 RATE_WINDOW_S = 20.0
@@ -18,12 +18,12 @@ RATE_WINDOW_S = 20.0
 class InspectionLike(Protocol):
     """What the worker needs of ``handviz.inspection.inspection.Inspection``."""
 
-    def events(self) -> Iterator[Listing | PictureRow]:
-        """The listing, then every picture."""
+    def events(self) -> Iterator[Listing | ImageRow]:
+        """The listing, then every image."""
         ...
 
     def cancel(self) -> None:
-        """End after the present picture."""
+        """End after the present image."""
         ...
 
 
@@ -41,11 +41,11 @@ def make_inspection(order: InspectionOrder) -> InspectionLike:
 class Progress:
     """How far an inspection is, and what came since the last time."""
 
-    rows: tuple[PictureRow, ...]
+    rows: tuple[ImageRow, ...]
     done: int
     total: int
     rate_hz: float
-    """Pictures per second over the last seconds, 0 as long as that is unknown."""
+    """Images per second over the last seconds, 0 as long as that is unknown."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -61,7 +61,7 @@ class InspectionRun:
         self._inspection: InspectionLike | None = None
         self._is_cancelled = False
 
-    def events(self) -> Iterator[Listing | PictureRow]:
+    def events(self) -> Iterator[Listing | ImageRow]:
         """Yield what the inspection says, as long as it is not cancelled."""
         if not self._is_cancelled:
             self._inspection = self._make(self._order)
@@ -69,7 +69,7 @@ class InspectionRun:
             yield from self._inspection.events()
 
     def cancel(self) -> None:
-        """End after the present picture."""
+        """End after the present image."""
         self._is_cancelled = True
         if self._inspection is not None:
             self._inspection.cancel()
@@ -89,7 +89,7 @@ class InspectionWorker(LatestWins):
         super().__init__(self._carry_out, "The inspection failed unexpectedly, what is done is kept", low_priority=True)
         self._make = make
         self._run: InspectionRun | None = None
-        self._pending: list[PictureRow] = []
+        self._pending: list[ImageRow] = []
         self._times_s: deque[float] = deque()
         self._done, self._total, self._sent_s = 0, 0, 0.0
         self.answered.connect(lambda *_: self.ended.emit(""))
@@ -103,12 +103,12 @@ class InspectionWorker(LatestWins):
         self.ask(self._run)
 
     def cancel(self) -> None:
-        """End after the present picture."""
+        """End after the present image."""
         if self._run is not None:
             self._run.cancel()
 
     def stop(self) -> None:
-        """End after the present picture and wait."""
+        """End after the present image and wait."""
         self.cancel()
         super().stop()
 
@@ -123,7 +123,7 @@ class InspectionWorker(LatestWins):
             # What was done before an error counts too.
             self._send()
 
-    def _take(self, event: Listing | PictureRow) -> None:
+    def _take(self, event: Listing | ImageRow) -> None:
         if isinstance(event, Listing):
             self._send()
             self._total, self._done = len(event.rows), sum(row.state != "waiting" for row in event.rows)

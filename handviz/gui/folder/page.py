@@ -1,4 +1,4 @@
-"""The page for folders: what to inspect and how far it is, the table at the left, the chosen picture at the right."""
+"""The page for folders: what to inspect and how far it is, the table at the left, the chosen image at the right."""
 
 from PyQt6.QtCore import QEvent, QModelIndex, QSize, Qt, pyqtSignal
 from PyQt6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent
@@ -33,7 +33,7 @@ from handviz.rendering.hand_shape import Surface
 
 SIDES = (("both", "both hands"), ("left", "left hands"), ("right", "right hands"))
 SHOWN = (
-    ("all", "all pictures"),
+    ("all", "all images"),
     ("hands", "with hands"),
     ("no hands", "without hands"),
     ("failed", "that failed"),
@@ -43,10 +43,10 @@ WIDTHS_PX = (186, 50, 56, 82, 72, 64, 78, 90, 60)
 TABLE_WIDTH_PX = 600
 ROW_HEIGHT_PX = THUMBNAIL_SIDE_PX * 3 // 4 + 6
 KEYS_OF_THE_TABLE = {Qt.Key.Key_Up: -1, Qt.Key.Key_Left: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_Right: 1}
-INVITATION = "Drop a folder of pictures here, or choose one with Ctrl+I."
+INVITATION = "Drop a folder of images here, or choose one with Ctrl+I."
 
 
-class PictureTable(QTableView):
+class ImageTable(QTableView):
     """All four arrows walk through the rows, whatever they do elsewhere in the window."""
 
     def event(self, event: QEvent | None) -> bool:
@@ -86,7 +86,7 @@ class InspectionPage(QWidget):
         self.thumbnails = Thumbnails()
         self.model = InspectionModel(self.thumbnails, self)
         self.detail = InspectionDetail(surface)
-        hint = "A folder of pictures; results are kept, so that an inspection can go on later (Ctrl+I)"
+        hint = "A folder of images; results are kept, so that an inspection can go on later (Ctrl+I)"
         self.choose = push_button("Inspect a folder …", hint)
         self.go_on = push_button("Go on", "Stop, or go on where it stopped")
         self.export = push_button("Export …", "hands.json, CSV, meshes and a report for the browser")
@@ -96,7 +96,7 @@ class InspectionPage(QWidget):
         self.bar = QProgressBar()
         self.name = QLineEdit()
         self.side = combo_box(dict(SIDES), "Rows of which hand")
-        self.shown = combo_box(dict(SHOWN), "Rows of which pictures")
+        self.shown = combo_box(dict(SHOWN), "Rows of which images")
         self.above = number_box((0.0, 500.0), " mm")
         self.count = named_label("faint")
         self.table = self._new_table()
@@ -115,7 +115,7 @@ class InspectionPage(QWidget):
         self.bar.setValue(progress.done)
         told = [f"{progress.done:,} of {progress.total:,}"]
         if is_running and progress.rate_hz > 0:
-            told.append(f"{progress.rate_hz:.1f} pictures/s")
+            told.append(f"{progress.rate_hz:.1f} images/s")
             told.append(f"{duration_text(progress.seconds_left or 0.0)} left")
         self.told.setText("  ·  ".join(told))
 
@@ -148,7 +148,7 @@ class InspectionPage(QWidget):
         welcome(event)
 
     def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
-        """The first dropped folder or picture."""
+        """The first dropped folder or image."""
         paths = dropped_paths(event)
         self.folder_dropped.emit(paths[0] if paths else "")
 
@@ -157,8 +157,8 @@ class InspectionPage(QWidget):
         self.thumbnails.stop()
         self.detail.release_gl()
 
-    def _new_table(self) -> PictureTable:
-        table = PictureTable()
+    def _new_table(self) -> ImageTable:
+        table = ImageTable()
         table.setModel(self.model)
         table.setSortingEnabled(True)
         table.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from PyQt6.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 
 from handviz.gui.folder.image_loaders import Thumbnails
-from handviz.inspection.columns import COLUMNS, NOTHING, Key, PictureRow, TableRow, note_of, rows_of
+from handviz.inspection.columns import COLUMNS, NOTHING, ImageRow, Key, TableRow, note_of, rows_of
 
 Shown = Literal["all", "hands", "no hands", "failed", "waiting"]
 Side = Literal["both", "left", "right"]
@@ -28,8 +28,8 @@ class RowFilter:
 
     def admits(self, row: TableRow) -> bool:
         """Whether the row is shown."""
-        hand, picture = row.hand, row.picture
-        if self.text and self.text.casefold() not in picture.file.casefold():
+        hand, image = row.hand, row.image
+        if self.text and self.text.casefold() not in image.file.casefold():
             return False
         if self.side != "both" and (hand is None or hand.handedness != self.side):
             return False
@@ -38,8 +38,8 @@ class RowFilter:
         if self.shown == "hands":
             return hand is not None
         if self.shown == "no hands":
-            return picture.state == "done" and hand is None
-        return self.shown == "all" or picture.state == self.shown
+            return image.state == "done" and hand is None
+        return self.shown == "all" or image.state == self.shown
 
 
 NAME, MEAN, ERROR, ALIGNED = 0, 3, 6, 7
@@ -55,13 +55,13 @@ LARGEST_FIRST = Qt.SortOrder.DescendingOrder
 
 
 class InspectionModel(QAbstractTableModel):
-    """Pictures with their hands; a new result among ten thousand takes 3 ms, sorting and filtering all anew some 30."""
+    """Images with their hands; a new result among ten thousand takes 3 ms, sorting and filtering all anew some 30."""
 
     def __init__(self, thumbnails: Thumbnails, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._thumbnails = thumbnails
         self._folder = Path()
-        self._pictures: dict[str, tuple[TableRow, ...]] = {}
+        self._images: dict[str, tuple[TableRow, ...]] = {}
         self._rows: list[TableRow] = []
         self._filter = RowFilter()
         self._column, self._order = NAME, Qt.SortOrder.AscendingOrder
@@ -69,9 +69,9 @@ class InspectionModel(QAbstractTableModel):
         self._absent: list[TableRow] = []
 
     @property
-    def pictures(self) -> list[PictureRow]:
+    def images(self) -> list[ImageRow]:
         """All of them by name, whatever is shown."""
-        return [rows[0].picture for rows in self._pictures.values()]
+        return [rows[0].image for rows in self._images.values()]
 
     @property
     def rows(self) -> Sequence[TableRow]:
@@ -81,23 +81,23 @@ class InspectionModel(QAbstractTableModel):
     @property
     def count(self) -> int:
         """Rows that there are without the filter."""
-        return sum(len(rows) for rows in self._pictures.values())
+        return sum(len(rows) for rows in self._images.values())
 
     def all_rows(self) -> list[TableRow]:
         """What would be shown without the filter, in its order."""
         return self._in_order(*self._parted(RowFilter()))
 
-    def take_listing(self, folder: Path, pictures: Iterable[PictureRow]) -> None:
-        """Show these pictures instead of all others."""
+    def take_listing(self, folder: Path, images: Iterable[ImageRow]) -> None:
+        """Show these images instead of all others."""
         self._folder = folder
-        self._pictures = {picture.file: rows_of(picture) for picture in pictures}
+        self._images = {image.file: rows_of(image) for image in images}
         self._arrange()
 
-    def take(self, pictures: Iterable[PictureRow]) -> None:
-        """Replace what is known of these pictures."""
-        changed = {picture.file: rows_of(picture) for picture in pictures}
+    def take(self, images: Iterable[ImageRow]) -> None:
+        """Replace what is known of these images."""
+        changed = {image.file: rows_of(image) for image in images}
         if changed:
-            self._pictures |= changed
+            self._images |= changed
             self._replace(changed)
 
     def set_filter(self, chosen: RowFilter) -> None:
@@ -112,7 +112,7 @@ class InspectionModel(QAbstractTableModel):
         self._arrange()
 
     def place_of(self, key: Key) -> int | None:
-        """Where a row stands now; a picture's first hand for a picture that had none; None if it is not shown."""
+        """Where a row stands now; an image's first hand for an image that had none; None if it is not shown."""
         return self._places_of({key})[key]
 
     def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008
@@ -141,11 +141,11 @@ class InspectionModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return column.text(row) or ("" if column.value is note_of else NOTHING)
         if role == Qt.ItemDataRole.DecorationRole and index.column() == NAME:
-            return self._thumbnails.pixmap(self._folder / row.picture.file)
+            return self._thumbnails.pixmap(self._folder / row.image.file)
         if role == Qt.ItemDataRole.TextAlignmentRole and column.form:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ToolTipRole and index.column() in (NAME, len(COLUMNS) - 1):
-            return note_of(row) or row.picture.file
+            return note_of(row) or row.image.file
         return None
 
     def _arrange(self) -> None:
@@ -155,8 +155,8 @@ class InspectionModel(QAbstractTableModel):
 
     def _replace(self, changed: dict[str, tuple[TableRow, ...]]) -> None:
         """Put new rows where they belong among those that stay: sorting all anew would take several times as long."""
-        self._present = [row for row in self._present if row.picture.file not in changed]
-        self._absent = [row for row in self._absent if row.picture.file not in changed]
+        self._present = [row for row in self._present if row.image.file not in changed]
+        self._absent = [row for row in self._absent if row.image.file not in changed]
         for rows in changed.values():
             for row in rows:
                 if not self._filter.admits(row):
@@ -172,7 +172,7 @@ class InspectionModel(QAbstractTableModel):
         present: list[TableRow] = []
         absent: list[TableRow] = []
         value = self._value
-        for rows in self._pictures.values():
+        for rows in self._images.values():
             for row in rows:
                 if chosen.admits(row):
                     (absent if value(row) is None else present).append(row)
@@ -203,7 +203,7 @@ class InspectionModel(QAbstractTableModel):
 
     def _places_of(self, keys: set[Key]) -> dict[Key, int | None]:
         files = {file for file, _ in keys}
-        places = {row.key: place for place, row in enumerate(self._rows) if row.picture.file in files}
+        places = {row.key: place for place, row in enumerate(self._rows) if row.image.file in files}
         return {
             key: next((places[one] for one in (key, (key[0], 0), (key[0], -1)) if one in places), None) for key in keys
         }

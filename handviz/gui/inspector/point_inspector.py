@@ -30,7 +30,7 @@ from handviz.rendering.highlight import AttentionShown, Highlight, Pick
 
 NO_HAND = "There is no hand under this click."
 MAYBE_HIDDEN = "There is no hand to be seen under this click; H shows what is hidden as uncertain."
-NO_CROP = "This hand was not cut out of the picture, so the network cannot be asked."
+NO_CROP = "This hand was not cut out of the image, so the network cannot be asked."
 BETWEEN_NUMBERS_MS = 120
 NEXT_MODE = {"show": "fade", "fade": "hide", "hide": "show"}
 MODE_SENTENCES = {

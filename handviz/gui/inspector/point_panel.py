@@ -17,7 +17,7 @@ from handviz.rendering.ellipses import share_inside
 POINT_TITLE, UNCERTAINTY_TITLE = "Picked point", "Uncertainty"
 BEFORE = "Smoothing"
 CLICK = "Click on a hand to read a vertex; with skeleton (S) or ellipses (E) a joint."
-ABSENT = "That hand is not in this picture."
+ABSENT = "That hand is not in this image."
 NOTHING = "–"
 ATTENTION_HINT = (
     "Weights that the network gave while it computed this vertex (mean over its heads). They say what was looked at, "
@@ -31,7 +31,7 @@ ROWS = (
     ("principal", "± own axes", "Deviation along the long, middle and short axis of its own Gaussian, in mm"),
 )
 DEVIATION_HINT = "The expected distance from the truth, all axes together"
-VISIBLE_BY_TEXTURE = "Network's answer, 0 to 100 %: this picture shows it; and how well frames so far have seen it"
+VISIBLE_BY_TEXTURE = "Network's answer, 0 to 100 %: this image shows it; and how well frames so far have seen it"
 VISIBLE_BY_SHAPE = "By shape alone: whether the hand itself hides it. In texture colour (T) a network answers."
 MOST_JOINTS_LISTED = 5
 MODES = (

@@ -1,1 +1,1 @@
-"""Recording, streaming and pictures of the view."""
+"""Recording, streaming and images of the view."""

@@ -1,4 +1,4 @@
-"""The group "Output" of the left panel: recording, pictures without background, the stream."""
+"""The group "Output" of the left panel: recording, images without background, the stream."""
 
 from typing import Literal
 

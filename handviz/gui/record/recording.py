@@ -20,12 +20,12 @@ from handviz.gui.session.messages import Answer
 from handviz.gui.session.tasks import Task, attempt
 from handviz.gui.view.viewport import Viewport
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
-from handviz.io.recording.moments import Moment, ViewPicture, moment_of
+from handviz.io.recording.moments import Moment, ViewImage, moment_of
 
 if TYPE_CHECKING:
     from handviz.io.recording.recording import Recording
 
-MOST_PICTURES, MOST_RESULTS = 8, 300
+MAX_IMAGES, MOST_RESULTS = 8, 300
 """That wait to be written; what comes on top is lost, and counted."""
 TURN_S, PROGRESS_S = 0.1, 0.5
 FAILURE = "The recording failed unexpectedly"
@@ -49,7 +49,7 @@ class Progress:
     size_bytes: int
     results: int
     results_lost: int
-    pictures_lost: int
+    images_lost: int
     trouble: str = ""
     """Why it ended, if nobody asked it to."""
 
@@ -67,14 +67,14 @@ class RecordingTask(Task):
         self._start_s = time.perf_counter()
         self._waiting = Condition()
         self._results: deque[tuple[float, Moment]] = deque()
-        self._pictures: deque[tuple[float, ViewPicture]] = deque()
-        self._results_lost = self._pictures_lost = 0
+        self._images: deque[tuple[float, ViewImage]] = deque()
+        self._results_lost = self._images_lost = 0
         self._stopping = False
 
     @property
-    def wants_picture(self) -> bool:
-        """Whether there is room for one more picture."""
-        return len(self._pictures) < MOST_PICTURES
+    def wants_image(self) -> bool:
+        """Whether there is room for one more image."""
+        return len(self._images) < MAX_IMAGES
 
     @property
     def is_ending(self) -> bool:
@@ -92,17 +92,17 @@ class RecordingTask(Task):
             else:
                 self._results_lost += 1
 
-    def take_picture(self, picture: ViewPicture) -> None:
+    def take_image(self, image: ViewImage) -> None:
         """Have it shown from now on."""
         with self._waiting:
             if self._stopping:
                 return
-            self._pictures.append((self._now_s(), picture))
+            self._images.append((self._now_s(), image))
             self._waiting.notify()
 
-    def lose_picture(self) -> None:
-        """Count a picture for which there was no room."""
-        self._pictures_lost += 1
+    def lose_image(self) -> None:
+        """Count an image for which there was no room."""
+        self._images_lost += 1
 
     def stop(self) -> None:
         """Write what waits, end the files and wait for that."""
@@ -126,19 +126,19 @@ class RecordingTask(Task):
 
     def _write(self, recording: "Recording") -> None:
         told_s = 0.0
-        while not self._stopping or self._results or self._pictures:
+        while not self._stopping or self._results or self._images:
             with self._waiting:
-                if not (self._results or self._pictures or self._stopping):
+                if not (self._results or self._images or self._stopping):
                     self._waiting.wait(TURN_S)
-                results, pictures = list(self._results), list(self._pictures)
+                results, images = list(self._results), list(self._images)
                 self._results.clear()
             for at_s, moment in results:
                 recording.add_result(moment, at_s)
-            for at_s, picture in pictures:
-                recording.add_picture(picture, at_s)
+            for at_s, image in images:
+                recording.add_image(image, at_s)
                 # One by one, so that those being encoded count as waiting.
-                self._pictures.popleft()
-            if not pictures:
+                self._images.popleft()
+            if not images:
                 recording.go_on_until(self._now_s() - TURN_S)
             if self._now_s() - told_s > PROGRESS_S:
                 told_s = self._now_s()
@@ -149,7 +149,7 @@ class RecordingTask(Task):
         if recording is None:
             return Progress(self.folder, 0.0, 0, 0, 0, 0, trouble)
         recording.counts.results_lost += self._results_lost
-        recording.counts.pictures_lost += self._pictures_lost
+        recording.counts.images_lost += self._images_lost
         _, why = attempt(recording.close, "The recording could not be ended")
         return self._progress(recording, trouble or why)
 
@@ -160,7 +160,7 @@ class RecordingTask(Task):
             size_bytes=recording.size_bytes,
             results=recording.counts.results,
             results_lost=self._results_lost,
-            pictures_lost=self._pictures_lost,
+            images_lost=self._images_lost,
             trouble=trouble,
         )
 
@@ -209,12 +209,12 @@ class Recorder(Feature):
         super().__init__()
         self._controller, self._viewport, self._panel = controller, viewport, panel
         self._task: RecordingTask | None = None
-        self._next_picture_s = 0.0
+        self._next_image_s = 0.0
         self.sign = RecordingSign(viewport)
         panel.record.clicked.connect(self.toggle)
         panel.record_folder.clicked.connect(self.choose_folder)
         controller.answered.connect(self._take_answer)
-        viewport.picture_taker = self
+        viewport.image_taker = self
 
     def shortcuts(self) -> Sequence[Shortcut]:
         """Recording, and where to."""
@@ -250,22 +250,22 @@ class Recorder(Feature):
             task.stop()
             self._controller.store.remember(LAST_RECORDING, str(task.folder))
 
-    def wants_picture(self) -> bool:
+    def wants_image(self) -> bool:
         """Whether the video's next frame is due and there is room for it."""
         task, now_s = self._task, time.perf_counter()
-        if task is None or task.is_ending or now_s < self._next_picture_s:
+        if task is None or task.is_ending or now_s < self._next_image_s:
             return False
         # From the last due time on, not from now: paints that come a little late would add up.
-        self._next_picture_s = max(self._next_picture_s + 1 / VIDEO_RATE_HZ, now_s + 0.5 / VIDEO_RATE_HZ)
-        if not task.wants_picture:
-            task.lose_picture()
+        self._next_image_s = max(self._next_image_s + 1 / VIDEO_RATE_HZ, now_s + 0.5 / VIDEO_RATE_HZ)
+        if not task.wants_image:
+            task.lose_image()
             return False
         return True
 
-    def take_picture(self, pixels: bytes, size: tuple[int, int]) -> None:
+    def take_image(self, pixels: bytes, size: tuple[int, int]) -> None:
         """The view, as it was painted just now."""
         if self._task is not None:
-            self._task.take_picture(ViewPicture(pixels, size))
+            self._task.take_image(ViewImage(pixels, size))
 
     def _begin(self) -> None:
         folder = free_folder(self._parent_folder(), timed_name("handviz", datetime.now()))
@@ -273,7 +273,7 @@ class Recorder(Feature):
         task.progressed.connect(self._show_progress)
         task.done.connect(self._show_end)
         task.failed.connect(lambda message: self._show_end(Progress(folder, 0.0, 0, 0, 0, 0, message)))
-        self._task, self._next_picture_s = task, 0.0
+        self._task, self._next_image_s = task, 0.0
         task.begin(task.record)
         self._panel.show_recording(True, "", str(folder))
         self.sign.show_text("0:00")
@@ -335,8 +335,8 @@ def _facts(progress: Progress) -> str:
     facts = [clock_text(progress.duration_s), f"{progress.results} results", size_text(progress.size_bytes)]
     if progress.results_lost:
         facts.append(f"{progress.results_lost} results were lost, the disk was too slow")
-    if progress.pictures_lost:
-        facts.append(f"{progress.pictures_lost} pictures of the video were left out")
+    if progress.images_lost:
+        facts.append(f"{progress.images_lost} images of the video were left out")
     return ", ".join(facts)
 
 

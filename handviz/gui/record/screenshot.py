@@ -1,4 +1,4 @@
-"""Pictures of what is on the screen."""
+"""Images of what is on the screen."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,14 +22,14 @@ JPEG_QUALITY, DEFAULT_QUALITY = 90, -1
 TWICE = "cut_out_twice"
 
 
-def pictures_folder() -> Path:
-    """The person's folder for pictures."""
+def images_folder() -> Path:
+    """The person's folder for images."""
     place = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.PicturesLocation)
     return Path(place) if place else Path.home()
 
 
-def save_picture(image: QImage, path: Path) -> None:
-    """Write a picture without opacity; raises HandvizError if that is not possible."""
+def save_image(image: QImage, path: Path) -> None:
+    """Write an image without opacity; raises HandvizError if that is not possible."""
     _save(image.convertToFormat(QImage.Format.Format_RGB888), path)
 
 
@@ -48,7 +48,7 @@ def _save(image: QImage, path: Path) -> None:
     with atomic_path(path) as part:
         if not image.isNull() and image.save(str(part), quality=quality):
             return
-        raise HandvizError(f"The picture cannot be written to {path}.")
+        raise HandvizError(f"The image cannot be written to {path}.")
 
 
 def timed_name(stem: str, now: datetime) -> str:
@@ -66,11 +66,11 @@ def free_path(folder: Path, stem: str, now: datetime) -> Path:
     return path
 
 
-# Pictures of the hands alone, to be laid over others.
+# Images of the hands alone, to be laid over others.
 
 
 class TransparentExport(Feature):
-    """Saves what the view shows of the hands, without picture and legend, as a transparent PNG."""
+    """Saves what the view shows of the hands, without image and legend, as a transparent PNG."""
 
     def __init__(self, controller: Controller, viewport: Viewport, panel: OutputPanel) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class TransparentExport(Feature):
         folder = self._controller.store.text(SCREENSHOT_FOLDER)
         settings = self._controller.settings
         stem = f"handviz_{settings.variant}_{settings.colour}_cut_out"
-        path = free_path(Path(folder) if folder else pictures_folder(), stem, datetime.now())
+        path = free_path(Path(folder) if folder else images_folder(), stem, datetime.now())
         try:
             save_cut_out(pixels, path)
             self._controller.say(f"Saved {path}")

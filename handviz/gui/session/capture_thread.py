@@ -22,7 +22,7 @@ from handviz.sources.source import CAMERA_PREFIX, ChangingSource, InterruptibleS
 RETRY_S = 1.0
 REFRESH_S = 2.0
 MOST_NAMED = 3
-"""Of unreadable pictures in a row, one sentence each; the rest get one together."""
+"""Of unreadable images in a row, one sentence each; the rest get one together."""
 logger = logging.getLogger(__name__)
 
 
@@ -82,8 +82,8 @@ class CaptureThread(QThread):
         self._requests.put(partial(self._finder.know, cameras, named))
 
     def turn(self, turned_deg: int) -> None:
-        """Turn pictures clockwise from the next one on; a held one is sent again."""
-        self._requests.put(partial(self._turn_pictures, turned_deg))
+        """Turn images clockwise from the next one on; a held one is sent again."""
+        self._requests.put(partial(self._turn_images, turned_deg))
 
     def set_speed(self, speed: float) -> None:
         """How fast clips and folders play; 1 is as they were taken."""
@@ -214,7 +214,7 @@ class CaptureThread(QThread):
             camera=self._finder.camera,
         )
         self.opened.emit(info)
-        # Pictures wait for the person; cameras and clips run.
+        # Images wait for the person; cameras and clips run.
         self._set_playing(source.is_live or source.nominal_fps > 2.0)
         if not self._playing:
             self._show(0, direction=1)
@@ -300,7 +300,7 @@ class CaptureThread(QThread):
                 is_shown = True
             break
         if passed > MOST_NAMED:
-            self._report(f"{passed} pictures in a row cannot be read; the last one: {sentence}")
+            self._report(f"{passed} images in a row cannot be read; the last one: {sentence}")
         return is_shown
 
     def _refresh(self, source: ChangingSource) -> None:
@@ -326,7 +326,7 @@ class CaptureThread(QThread):
             length = SourceLength(self._generation, source.frame_count, self._position, source.description)
             self.length_changed.emit(length)
 
-    def _turn_pictures(self, turned_deg: int) -> None:
+    def _turn_images(self, turned_deg: int) -> None:
         self._turned_deg = turned_deg
         self._jump += 1
         self._repeat()

@@ -21,7 +21,7 @@ from handviz.gui.session.source_memory import SourceMemory
 from handviz.gui.session.tasks import Task
 from handviz.sources.camera import CameraMode
 from handviz.sources.mailbox import Mailbox
-from handviz.sources.source import CAMERA_PREFIX, PICTURES_PREFIX, CameraInfo, Source, list_cameras, open_source
+from handviz.sources.source import CAMERA_PREFIX, IMAGES_PREFIX, CameraInfo, Source, list_cameras, open_source
 
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 SETTINGS_OF_RECONSTRUCTION = (
@@ -57,7 +57,7 @@ class Controller(QObject):
     """SourceLength of the present source"""
     speed_changed = pyqtSignal(float)
     turned = pyqtSignal(int)
-    """Degrees by which the present source's pictures are turned clockwise."""
+    """Degrees by which the present source's images are turned clockwise."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class Controller(QObject):
         self._probe.look()
 
     def open(self, text: str) -> None:
-        """Change the source: "camera:0", a clip, a folder or a picture; the next run begins with it."""
+        """Change the source: "camera:0", a clip, a folder or an image; the next run begins with it."""
         self._open(text, remembers=True)
 
     def _open(self, text: str, *, remembers: bool = False, camera: CameraInfo | None = None) -> None:
@@ -150,7 +150,7 @@ class Controller(QObject):
         self._generation += 1
         self.source = None
         self._source_trouble = ""
-        self._set_note(f"Opening {'chosen pictures' if text.startswith(PICTURES_PREFIX) else text} …")
+        self._set_note(f"Opening {'chosen pictures' if text.startswith(IMAGES_PREFIX) else text} …")
         self._wanted_text, self.camera_in_use = text, camera or self.listed_camera(text)
         setup = self.memory.setup_of(text, self.camera_in_use)
         self._set_turned(setup.turned_deg)
@@ -168,16 +168,16 @@ class Controller(QObject):
         return next((camera for camera in self.cameras or [] if text == f"{CAMERA_PREFIX}{camera.index}"), None)
 
     def set_camera_mode(self, mode: CameraMode) -> None:
-        """Have the camera give pictures of another size or rate, now and whenever it is used."""
+        """Have the camera give images of another size or rate, now and whenever it is used."""
         text = self._wanted_text
         if text.startswith(CAMERA_PREFIX):
             self.memory.set_mode(text, self.camera_in_use, mode)
             self._open(text, remembers=self._remembers_source, camera=self.camera_in_use)
 
     def turn(self, by_deg: int = 90) -> None:
-        """Turn the source's pictures clockwise; that is remembered for this source."""
+        """Turn the source's images clockwise; that is remembered for this source."""
         if not self._wanted_text:
-            self.say("There are no pictures to turn yet.")
+            self.say("There are no images to turn yet.")
             return
         self._set_turned((self.turned_deg + by_deg) % 360)
         self.memory.set_turn(self._wanted_text, self.camera_in_use, self.turned_deg)
@@ -285,7 +285,7 @@ class Controller(QObject):
             self._open(str(self._fallback_clip))
             self._set_note("No camera found: this is the bundled clip.")
         else:
-            self._set_note("No camera found: open a clip, a folder or a picture, or drop one here.")
+            self._set_note("No camera found: open a clip, a folder or an image, or drop one here.")
 
     def _tell_change(self, before: list[CameraInfo] | None, after: list[CameraInfo]) -> None:
         self.camera_in_use = self.camera_in_use or self.listed_camera(self._wanted_text)

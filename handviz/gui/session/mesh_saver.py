@@ -61,5 +61,5 @@ def write_meshes(order: MeshOrder) -> str:
 
     paths = order.paths()
     for path, hand in zip(paths, order.result.hands, strict=True):
-        export_mesh(path, hand, colour=order.colour, range_mm=order.range_mm, picture=order.result.frame.image)
+        export_mesh(path, hand, colour=order.colour, range_mm=order.range_mm, image=order.result.frame.image)
     return f"Saved {' and '.join(path.name for path in paths)} in {paths[0].parent}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from handviz.core.records import Frame, FrameResult
 from handviz.sources.camera import CameraInfo, CameraWish
-from handviz.sources.source import PICTURES_PREFIX
+from handviz.sources.source import IMAGES_PREFIX
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class SourceInfo:
 
     @property
     def short_text(self) -> str:
-        """``text``, but for several pictures, whose paths would fill every line and overflow a datagram, the name."""
-        return self.name if self.text.startswith(PICTURES_PREFIX) else self.text
+        """``text``, but for several images, whose paths would fill every line and overflow a datagram, the name."""
+        return self.name if self.text.startswith(IMAGES_PREFIX) else self.text
 
 
 @dataclass(frozen=True, eq=False)

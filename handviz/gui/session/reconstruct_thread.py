@@ -126,7 +126,7 @@ class ReconstructThread(QThread):
             if message:
                 self._report(message)
             self._answer(job, result or self._without_hands(job))
-            # A picture is not kept while the next one is waited for.
+            # An image is not kept while the next one is waited for.
             del job, result
         if self._pipeline is not None:
             self._pipeline.close()
@@ -148,12 +148,12 @@ class ReconstructThread(QThread):
         return result
 
     def _follow(self, pipeline: PipelineLike, job: Job) -> None:
-        """Tell the pipeline where frames stop following each other; pictures of a folder never do."""
-        are_pictures = bool(job.frame.name)
-        place = (job.generation, 0 if are_pictures else job.jump)
-        if place != self._place and (self._place is not None or are_pictures):
+        """Tell the pipeline where frames stop following each other; images of a folder never do."""
+        are_images = bool(job.frame.name)
+        place = (job.generation, 0 if are_images else job.jump)
+        if place != self._place and (self._place is not None or are_images):
             is_jump = self._place is not None and self._place[0] == job.generation
-            pipeline.reset(video=not are_pictures, same_hands=is_jump)
+            pipeline.reset(video=not are_images, same_hands=is_jump)
         self._place = place
 
     def _ready_pipeline(self, job: Job) -> PipelineLike | None:

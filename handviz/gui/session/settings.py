@@ -94,7 +94,7 @@ class ViewSettings:
         return Difference(first, second, aligned=self.difference_aligned)
 
     def draw_options(self) -> DrawOptions:
-        """The part that concerns the picture."""
+        """The part that concerns the image."""
         fixed = (self.range_low_mm, max(self.range_high_mm, self.range_low_mm + 0.5))
         return DrawOptions(
             colour=self.colour,

@@ -12,14 +12,14 @@ from handviz.gui.session.messages import SourceSetup
 from handviz.gui.session.settings import SettingsStore
 from handviz.sources.camera import USUAL_MODE, CameraInfo, CameraMode, CameraWish, find_again
 from handviz.sources.images import TURNS_DEG
-from handviz.sources.source import CAMERA_PREFIX, PICTURES_PREFIX, source_exists
+from handviz.sources.source import CAMERA_PREFIX, IMAGES_PREFIX, source_exists
 
 LAST_SOURCE, LAST_CAMERA, RECENT = "last_source", "last_camera", "recent_sources"
 MODES, TURNS = "camera_modes", "turns"
 MOST_RECENT, MOST_TURNS = 8, 200
 LARGEST_NUMBER = 100_000
-"""Of a camera's mode: pixels along a side, or pictures per second."""
-OTHER_SOURCES = "clips, folders and pictures"
+"""Of a camera's mode: pixels along a side, or images per second."""
+OTHER_SOURCES = "clips, folders and images"
 
 
 class SourceMemory:
@@ -33,7 +33,7 @@ class SourceMemory:
         self._store.remember(LAST_SOURCE, text)
         if text.startswith(CAMERA_PREFIX):
             self._store.remember(LAST_CAMERA, json.dumps([camera.name, camera.port] if camera else []))
-        elif not text.startswith(PICTURES_PREFIX):
+        elif not text.startswith(IMAGES_PREFIX):
             recent = [_absolute(text), *(other for other in self._recent() if other != _absolute(text))]
             self._store.remember(RECENT, json.dumps(recent[:MOST_RECENT]))
 
@@ -75,7 +75,7 @@ class SourceMemory:
         self._put(MODES, _keys(text, camera), [mode.width, mode.height, mode.fps])
 
     def set_turn(self, text: str, camera: CameraInfo | None, turned_deg: int) -> None:
-        """Turn the source's pictures like this from now on."""
+        """Turn the source's images like this from now on."""
         self._put(TURNS, _keys(text, camera), turned_deg)
 
     def _recent(self) -> list[str]:
@@ -113,7 +113,7 @@ def _keys(text: str, camera: CameraInfo | None) -> list[str]:
 
 def _absolute(text: str) -> str:
     """A path as it is called from any folder."""
-    if text.startswith((CAMERA_PREFIX, PICTURES_PREFIX)):
+    if text.startswith((CAMERA_PREFIX, IMAGES_PREFIX)):
         return text
     try:
         return str(Path(text).expanduser().absolute())

@@ -1,4 +1,4 @@
-"""Left: where the pictures come from, and the camera's lens."""
+"""Left: where the images come from, and the camera's lens."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from handviz.gui.source.timeline import Timeline
 from handviz.gui.widgets.controls import Panel, combo_box, named_label, push_button, row_of
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.sources.camera import OFFERED_MODES, CameraMode
-from handviz.sources.source import CAMERA_PREFIX, PICTURES_PREFIX, CameraInfo
+from handviz.sources.source import CAMERA_PREFIX, IMAGES_PREFIX, CameraInfo
 
 SIDE_TEXTS: dict[SideChoice, str] = {
     "detected": "left and right as detected",
@@ -33,7 +33,7 @@ class SourcePanel(Panel):
 
     clip_wanted = pyqtSignal()
     folder_wanted = pyqtSignal()
-    picture_wanted = pyqtSignal()
+    image_wanted = pyqtSignal()
     meshes_wanted = pyqtSignal()
 
     def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
@@ -66,25 +66,25 @@ class SourcePanel(Panel):
         self._add_mode_row()
         buttons = (
             ("Open clip …", self.clip_wanted, "A video file (Ctrl+O)"),
-            ("Open folder …", self.folder_wanted, "A folder of pictures, one after the other"),
-            ("Open picture …", self.picture_wanted, "One picture"),
+            ("Open folder …", self.folder_wanted, "A folder of images, one after the other"),
+            ("Open image …", self.image_wanted, "One image"),
         )
         for text, wanted, hint in buttons:
             self.column.addWidget(push_button(text, hint, wanted.emit))
-        self.recent = push_button("Open recent", "Clips, folders and pictures that were opened last")
+        self.recent = push_button("Open recent", "Clips, folders and images that were opened last")
         self.recent_menu = QMenu(self.recent)
         self.recent_menu.aboutToShow.connect(self._fill_recent)
         self.recent.setMenu(self.recent_menu)
         self.column.addWidget(self.recent)
         self._add_turn_row()
-        self.description = named_label("faint", "Or drop a clip, a folder or a picture on the window.", wraps=True)
+        self.description = named_label("faint", "Or drop a clip, a folder or an image on the window.", wraps=True)
         self.column.addWidget(self.description)
 
     def _add_mode_row(self) -> None:
         self.modes = QComboBox()
         self.modes.setToolTip("Size and rate to ask the camera for; what it really gives is said below")
         self.modes.activated.connect(lambda row: self._controller.set_camera_mode(self.modes.itemData(row)))
-        self.mode_row = _row("Picture", self.modes)
+        self.mode_row = _row("Image", self.modes)
         self.column.addWidget(self.mode_row)
         self.mode_row.hide()
 
@@ -92,8 +92,8 @@ class SourcePanel(Panel):
         self.turn_state = named_label("number", "0°")
         left, right = QToolButton(), QToolButton()
         for button, text, by_deg, hint in (
-            (left, "↺", -90, "Turn the picture to the left"),
-            (right, "↻", 90, "Turn the picture to the right (Ctrl+B)"),
+            (left, "↺", -90, "Turn the image to the left"),
+            (right, "↻", 90, "Turn the image to the right (Ctrl+B)"),
         ):
             button.setText(text)
             button.setToolTip(f"{hint}; it is remembered for this source")
@@ -108,7 +108,7 @@ class SourcePanel(Panel):
 
     def _add_hands_group(self) -> None:
         self.group("Hands")
-        hint = "Write every hand of this picture as GLB, OBJ or PLY (Ctrl+E)"
+        hint = "Write every hand of this image as GLB, OBJ or PLY (Ctrl+E)"
         self.save_meshes = push_button("Save meshes …", hint, self.meshes_wanted.emit)
         self.column.addWidget(self.save_meshes)
         self.sides = combo_box(SIDE_TEXTS, "Which hand is which, where the detector gets it wrong")
@@ -135,11 +135,11 @@ class SourcePanel(Panel):
         self._show_mode(info.text)
 
     def show_length(self, length: SourceLength) -> None:
-        """Say how many pictures a folder has now."""
+        """Say how many images a folder has now."""
         self.description.setText(length.description)
 
     def show_turn(self, turned_deg: int) -> None:
-        """Say how far pictures are turned."""
+        """Say how far images are turned."""
         self.turn_state.setText(f"{turned_deg}°")
 
     def show_recent(self) -> None:
@@ -152,7 +152,7 @@ class SourcePanel(Panel):
         self.sides.setCurrentIndex(self.sides.findData(settings.side))
 
     def _show_changing(self, text: str) -> None:
-        self.description.setText("chosen pictures …" if text.startswith(PICTURES_PREFIX) else f"{text} …")
+        self.description.setText("chosen images …" if text.startswith(IMAGES_PREFIX) else f"{text} …")
         self.hands.setText("none yet")
         self._mark_camera(text)
         self._show_mode(text)
@@ -165,7 +165,7 @@ class SourcePanel(Panel):
             for hand in answer.result.hands
         ]
         lines += [apart] if (apart := apart_text(answer.result.hands)) else []
-        text = "\n\n".join(lines) or "no hand in this picture"
+        text = "\n\n".join(lines) or "no hand in this image"
         if text != self.hands.text():
             self.hands.setText(text)
 
@@ -239,6 +239,6 @@ class SourceFeature(Feature):
             Shortcut(("Ctrl+G",), "go to a frame …", self._timeline.begin_going_to, menu="Source"),
             Shortcut(("[",), "play slower", lambda: controller.change_speed(-1), menu="Source"),
             Shortcut(("]",), "play faster", lambda: controller.change_speed(1), menu="Source"),
-            Shortcut(("Ctrl+B",), "turn the picture by 90°", controller.turn, menu="Source"),
+            Shortcut(("Ctrl+B",), "turn the image by 90°", controller.turn, menu="Source"),
             Shortcut((), "open something recent …", self._panel.show_recent, menu="Source"),
         )

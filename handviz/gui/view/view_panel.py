@@ -47,11 +47,11 @@ VARIANT_CHOICES: tuple[Choice, ...] = (
 )
 COLOUR_CHOICES: tuple[Choice, ...] = (
     ("deviation", "deviation", "V", "How far the network expects to be off, in millimetres"),
-    ("texture", "texture", "T", "The hand's own skin, from the picture and the texture net"),
+    ("texture", "texture", "T", "The hand's own skin, from the image and the texture net"),
     ("plain", "plain", "P", "The shape alone"),
 )
 VIEW_CHOICES: tuple[Choice, ...] = (
-    ("overlay", "on the picture", "O", "The mesh lies on the hand"),
+    ("overlay", "on the image", "O", "The mesh lies on the hand"),
     ("orbit", "free orbit", "O", "Drag to turn, wheel to zoom, double click to look as the camera does"),
 )
 SMOOTHING_CHOICES: tuple[Choice, ...] = (
@@ -60,7 +60,7 @@ SMOOTHING_CHOICES: tuple[Choice, ...] = (
 )
 
 
-# Stage times, rates, the age of the picture, and the provider that really runs.
+# Stage times, rates, the age of the image, and the provider that really runs.
 
 
 class PerformancePanel(QWidget):
@@ -165,7 +165,7 @@ class ViewPanel(Panel):
         self._add_choice("view", VIEW_CHOICES)
         self.wireframe = self._add_switch("wireframe", "wireframe", "W", "The edges of the mesh")
         self.skeleton = self._add_switch("skeleton", "skeleton", "S", "The 21 keypoints and the bones between them")
-        self.opacity = self._add_slider("opacity", "Opacity", "Of the mesh over the picture")
+        self.opacity = self._add_slider("opacity", "Opacity", "Of the mesh over the image")
         self.group("Smoothing")
         self._add_choice("smoothing_kind", SMOOTHING_CHOICES)
         self.smoothing = self._add_slider("smoothing", "Strength", "0: every frame as it is; more: calmer")
@@ -242,9 +242,9 @@ class ViewPanel(Panel):
         line.addStretch(1)
 
     def _add_texture_controls(self) -> None:
-        hint = "Stripes lie over what no picture has shown: there the network guesses"
+        hint = "Stripes lie over what no image has shown: there the network guesses"
         self.mark_inferred = self._add_switch("mark_inferred", "mark what is inferred", "I", hint)
-        hint = "The light of this view instead of the picture's; drag with the right button to move it"
+        hint = "The light of this view instead of the image's; drag with the right button to move it"
         self.relight = self._add_switch("relight", "relight", "R", hint)
         hint = "Forget the colours that earlier frames of this stream have shown"
         self.reset_texture = push_button("Reset texture", hint, self._controller.forget_texture)

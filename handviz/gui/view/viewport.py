@@ -1,4 +1,4 @@
-"""The picture in the middle of the window."""
+"""The image in the middle of the window."""
 
 import logging
 import sys
@@ -81,14 +81,14 @@ def moderngl_from(context: QOpenGLContext) -> moderngl.Context:
         raise HandvizError(NO_OPENGL) from error
 
 
-class PictureTaker(Protocol):
+class ImageTaker(Protocol):
     """Who wants the painted view, such as a recording."""
 
-    def wants_picture(self) -> bool:
+    def wants_image(self) -> bool:
         """Asked after every paint; reading the view back costs time."""
         ...
 
-    def take_picture(self, pixels: bytes, size: tuple[int, int]) -> None:
+    def take_image(self, pixels: bytes, size: tuple[int, int]) -> None:
         """RGBA, the lowest row first; width and height in pixels."""
         ...
 
@@ -122,7 +122,7 @@ class Viewport(QOpenGLWidget):
         self._pressed_at: QPointF | None = None
         self._drawn_size = (0, 0)
         self._highlight: Highlight | None = None
-        self.picture_taker: PictureTaker | None = None
+        self.image_taker: ImageTaker | None = None
         self.setMinimumSize(QSize(320, 240))
 
     def show_result(self, result: FrameResult | None) -> None:
@@ -261,8 +261,8 @@ class Viewport(QOpenGLWidget):
         if self._samples:
             smooth_target.resolve(screen)
         ctx.finish()
-        if self.picture_taker is not None and self.picture_taker.wants_picture():
-            self.picture_taker.take_picture(screen.read(components=4, alignment=1), screen.size)
+        if self.image_taker is not None and self.image_taker.wants_image():
+            self.image_taker.take_image(screen.read(components=4, alignment=1), screen.size)
 
     def _give_up(self, error: moderngl.Error) -> None:
         """The driver cannot compile or draw: it would fail at every frame, so nothing more is drawn here."""

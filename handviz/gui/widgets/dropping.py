@@ -7,7 +7,7 @@ from pathlib import Path
 from PyQt6.QtGui import QDragEnterEvent, QDropEvent
 
 from handviz.sources.images import IMAGE_SUFFIXES
-from handviz.sources.source import text_of_pictures
+from handviz.sources.source import text_of_images
 
 MOST_NAMED = 3
 CLIP_SUFFIXES = frozenset(
@@ -27,15 +27,15 @@ class Choice:
 
 
 def choose(paths: Sequence[Path]) -> Choice:
-    """Several pictures become one list; else the first folder, clip or picture is taken."""
+    """Several images become one list; else the first folder, clip or image is taken."""
     if len(paths) == 1:
         return Choice(str(paths[0]))
-    pictures = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
-    others = [path for path in paths if path not in pictures]
-    if len(pictures) > 1:
-        return Choice(text_of_pictures(pictures), _left(others, "Only the pictures were opened"))
+    images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    others = [path for path in paths if path not in images]
+    if len(images) > 1:
+        return Choice(text_of_images(images), _left(others, "Only the images were opened"))
     folders = [path for path in others if path.is_dir()]
-    first = next(iter([*folders, *_clips(others), *pictures, *others]), None)
+    first = next(iter([*folders, *_clips(others), *images, *others]), None)
     if first is None:
         return Choice("")
     return Choice(str(first), _left([path for path in paths if path != first], "One at a time"))

@@ -12,7 +12,7 @@ from handviz.gui.session.settings import ThemeChoice
 
 @dataclass(frozen=True)
 class Look:
-    """The colours of everything but the viewport, which stays dark: so pictures and heatmaps look the same in both."""
+    """The colours of everything but the viewport, which stays dark: so images and heatmaps look the same in both."""
 
     window: str
     panel: str

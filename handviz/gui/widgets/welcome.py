@@ -8,7 +8,7 @@ from handviz.gui.widgets.controls import named_label, push_button, row_of
 
 WELCOMED = "welcomed"
 INTRODUCTION = (
-    "handviz finds the hands in a picture and lays a 3D mesh on each. Its colours say how far the network expects to "
+    "handviz finds the hands in an image and lays a 3D mesh on each. Its colours say how far the network expects to "
     "be off at every point, in millimetres: dark is sure, yellow is not."
 )
 THINGS_TO_TRY = (

@@ -20,22 +20,22 @@ class Moment:
     """One result of the running program."""
 
     result: FrameResult
-    """Without its picture, its crops and other variants, so that many can wait."""
+    """Without its image, its crops and other variants, so that many can wait."""
     size: tuple[int, int]
-    """Width and height of that picture in pixels."""
+    """Width and height of that image in pixels."""
     source: str
-    """What the person opened: "camera:0", a clip, a folder or a picture."""
+    """What the person opened: "camera:0", a clip, a folder or an image."""
     wall_s: float
-    """``time.time()`` when the picture was read."""
+    """``time.time()`` when the image was read."""
 
     @property
     def iso_time(self) -> str:
-        """When the picture was read, UTC with milliseconds."""
+        """When the image was read, UTC with milliseconds."""
         return datetime.fromtimestamp(self.wall_s, UTC).isoformat(timespec="milliseconds")
 
 
 @dataclass(frozen=True, eq=False)
-class ViewPicture:
+class ViewImage:
     """The view as it was painted."""
 
     pixels: bytes
@@ -45,7 +45,7 @@ class ViewPicture:
 
 
 def moment_of(result: FrameResult, source: str) -> Moment:
-    """Now, less the age of the picture."""
+    """Now, less the age of the image."""
     age_s = time.perf_counter() - result.frame.captured_ms / 1000
     height, width = result.frame.image.shape[:2]
     frame = replace(result.frame, image=np.zeros((0, 0, 3), np.uint8), name=_text(result.frame.name))

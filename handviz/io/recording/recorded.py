@@ -26,7 +26,7 @@ class Track:
     name: str
     handedness: str
     times_s: FloatArray
-    """(N,) since the recording's first picture, strictly growing: of the clip, if one was recorded in one go."""
+    """(N,) since the recording's first image, strictly growing: of the clip, if one was recorded in one go."""
     keypoints_m: FloatArray
     """(N, 21, 3) camera axes, wrist at the origin."""
     wrists_m: FloatArray
@@ -90,7 +90,7 @@ def _by_track(entries: list[dict[str, Any]]) -> dict[str, list[tuple[float, dict
 
 
 def _times_s(entries: list[dict[str, Any]]) -> list[float]:
-    """The clip's own times if one clip went on from beginning to end; else when pictures were read."""
+    """The clip's own times if one clip went on from beginning to end; else when images were read."""
     clip_ms = [entry["clip_ms"] for entry in entries]
     is_one_clip = len({entry["source"] for entry in entries}) == 1 and None not in clip_ms
     if not is_one_clip or any(after <= before for before, after in pairwise(clip_ms)):

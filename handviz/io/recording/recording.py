@@ -17,7 +17,7 @@ from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import write_files
 from handviz.core.records import HandMesh
-from handviz.io.recording.moments import Moment, ViewPicture, moment_entry, recorded_hands
+from handviz.io.recording.moments import Moment, ViewImage, moment_entry, recorded_hands
 from handviz.io.recording.tracks import Tracks, table_header, table_rows
 from handviz.io.recording.video import GrowingFile, SteadyVideo, copied_as_mp4, disk_sentence
 
@@ -39,8 +39,8 @@ class Counts:
     results: int = 0
     hands: int = 0
     results_lost: int = 0
-    pictures_lost: int = 0
-    """The video shows the picture before instead."""
+    images_lost: int = 0
+    """The video shows the image before instead."""
 
 
 class Recording:
@@ -90,19 +90,19 @@ class Recording:
         self.counts.hands += len(result.hands)
         self.duration_s = max(self.duration_s, at_s)
 
-    def add_picture(self, picture: ViewPicture, at_s: float) -> None:
+    def add_image(self, image: ViewImage, at_s: float) -> None:
         """Have the video show this from ``at_s`` on."""
         if not self._with_video:
             return
         if self._video is None:
-            self._video = SteadyVideo(self.folder / VIDEO, picture.size)
-        width, height = picture.size
-        upside_down = np.frombuffer(picture.pixels, np.uint8).reshape(height, width, 4)
+            self._video = SteadyVideo(self.folder / VIDEO, image.size)
+        width, height = image.size
+        upside_down = np.frombuffer(image.pixels, np.uint8).reshape(height, width, 4)
         self._video.show(np.asarray(cv2.cvtColor(upside_down[::-1], cv2.COLOR_RGBA2BGR), np.uint8), at_s)
         self.duration_s = max(self.duration_s, at_s)
 
     def go_on_until(self, at_s: float) -> None:
-        """Let the video's last picture stand until then."""
+        """Let the video's last image stand until then."""
         if self._video is not None:
             self._video.go_on_until(at_s)
         self.duration_s = max(self.duration_s, at_s)

@@ -1,4 +1,4 @@
-"""Pictures that come when they come -> a video of constant rate in true time.
+"""Images that come when they come -> a video of constant rate in true time.
 
 Matroska, for it can be read up to its last cluster whatever ends the program; no other container that OpenCV writes
 without an encoder to install can.
@@ -26,7 +26,7 @@ RATE_HZ = 30.0
 CODEC = "mp4v"
 
 
-# A Matroska file that OpenCV wrote -> MP4, which more programs play; the pictures are copied, not encoded again.
+# A Matroska file that OpenCV wrote -> MP4, which more programs play; the images are copied, not encoded again.
 # Written here because OpenCV's own copying leaves out the decoder's configuration (DecoderSpecificInfo in
 # ``esds``), without which only FFmpeg finds its way. Boxes and descriptors as in ISO/IEC 14496-12, -14 and -1;
 # MPEG-4 Visual without frames that wait for later ones, as OpenCV encodes it.
@@ -34,16 +34,16 @@ CODEC = "mp4v"
 
 @dataclass
 class _Track:
-    """What the index must say about the pictures."""
+    """What the index must say about the images."""
 
     size: tuple[int, int]
     rate_hz: float
     configuration: bytes = b""
     sizes: list[int] = field(default_factory=list)
     keys: list[int] = field(default_factory=list)
-    """Numbers, from 1, of pictures that need no other."""
+    """Numbers, from 1, of images that need no other."""
     chunks: list[int] = field(default_factory=list)
-    """Where in the file every ``FRAMES_PER_CHUNK`` pictures begin."""
+    """Where in the file every ``FRAMES_PER_CHUNK`` images begin."""
 
 
 def copied_as_mp4(source: Path, target: Path) -> None:
@@ -60,7 +60,7 @@ def _write(source: Path, file: BinaryIO) -> None:
     file.write(_box(b"ftyp", b"isom", struct.pack(">I", 512), b"isomiso2mp41"))
     begin = file.tell()
     file.write(struct.pack(">I4sQ", 1, b"mdat", 0))
-    track = _copy_pictures(source, file)
+    track = _copy_images(source, file)
     end = file.tell()
     file.seek(begin + 8)
     file.write(struct.pack(">Q", end - begin))
@@ -68,7 +68,7 @@ def _write(source: Path, file: BinaryIO) -> None:
     file.write(_index(track))
 
 
-def _copy_pictures(source: Path, file: BinaryIO) -> _Track:
+def _copy_images(source: Path, file: BinaryIO) -> _Track:
     reader = cv2.VideoCapture(str(source), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
     try:
         size = int(reader.get(cv2.CAP_PROP_FRAME_WIDTH)), int(reader.get(cv2.CAP_PROP_FRAME_HEIGHT))
@@ -79,15 +79,15 @@ def _copy_pictures(source: Path, file: BinaryIO) -> _Track:
                 track.configuration = reader.retrieve(flag=at)[1].tobytes()
             if len(track.sizes) % FRAMES_PER_CHUNK == 0:
                 track.chunks.append(file.tell())
-            picture = reader.retrieve()[1].tobytes()
-            file.write(picture)
-            track.sizes.append(len(picture))
+            image = reader.retrieve()[1].tobytes()
+            file.write(image)
+            track.sizes.append(len(image))
             if reader.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME):
                 track.keys.append(len(track.sizes))
     finally:
         reader.release()
     if not track.sizes or not track.configuration:
-        raise HandvizError(f"{source} holds no pictures that could be copied", ErrorCode.EMPTY_INPUT)
+        raise HandvizError(f"{source} holds no images that could be copied", ErrorCode.EMPTY_INPUT)
     return track
 
 
@@ -201,48 +201,48 @@ def disk_sentence(path: Path, error: OSError) -> str:
 
 
 class SteadyVideo:
-    """Shows every picture from its time until the next one's; of two pictures within one frame the later is shown."""
+    """Shows every image from its time until the next one's; of two images within one frame the later is shown."""
 
     def __init__(self, path: Path, size: tuple[int, int], rate_hz: float = RATE_HZ) -> None:
         """``size``: width and height; odd ones lose a row or column. Raises HandvizError if it cannot be written."""
         self.path, self.rate_hz = path, rate_hz
         self.size = max(size[0] // 2 * 2, 2), max(size[1] // 2 * 2, 2)
         self.frame_count = 0
-        self._picture: NDArray[np.uint8] | None = None
+        self._image: NDArray[np.uint8] | None = None
         self._writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, _code(CODEC), rate_hz, self.size)
         if not self._writer.isOpened():
             raise HandvizError(f"{path} cannot be written as a video.", ErrorCode.NOT_WRITABLE)
 
-    def show(self, picture_bgr: NDArray[np.uint8], at_s: float) -> None:
-        """Show this picture (H, W, 3) of any size from ``at_s`` seconds after the beginning on."""
+    def show(self, image_bgr: NDArray[np.uint8], at_s: float) -> None:
+        """Show this image (H, W, 3) of any size from ``at_s`` seconds after the beginning on."""
         self.go_on_until(at_s)
-        self._picture = fitted(picture_bgr, self.size)
+        self._image = fitted(image_bgr, self.size)
 
     def go_on_until(self, at_s: float) -> None:
-        """Let the last picture stand until then."""
-        while self._picture is not None and self.frame_count < int(at_s * self.rate_hz):
-            self._writer.write(self._picture)
+        """Let the last image stand until then."""
+        while self._image is not None and self.frame_count < int(at_s * self.rate_hz):
+            self._writer.write(self._image)
             self.frame_count += 1
 
     def close(self) -> None:
-        """Write the last picture and the container's end."""
-        if self._picture is not None:
-            self._writer.write(self._picture)
+        """Write the last image and the container's end."""
+        if self._image is not None:
+            self._writer.write(self._image)
             self.frame_count += 1
         self._writer.release()
 
 
-def fitted(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The picture within ``size``: as it is if it fits, else scaled with its proportions kept, in the middle."""
+def fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The image within ``size``: as it is if it fits, else scaled with its proportions kept, in the middle."""
     width, height = size
-    if picture.shape[0] - height in (0, 1) and picture.shape[1] - width in (0, 1):
-        return np.ascontiguousarray(picture[:height, :width])
-    share = min(width / picture.shape[1], height / picture.shape[0])
-    inner = max(round(picture.shape[1] * share), 1), max(round(picture.shape[0] * share), 1)
+    if image.shape[0] - height in (0, 1) and image.shape[1] - width in (0, 1):
+        return np.ascontiguousarray(image[:height, :width])
+    share = min(width / image.shape[1], height / image.shape[0])
+    inner = max(round(image.shape[1] * share), 1), max(round(image.shape[0] * share), 1)
     whole = np.zeros((height, width, 3), dtype=np.uint8)
     left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
     way = cv2.INTER_AREA if share < 1 else cv2.INTER_LINEAR
-    whole[top : top + inner[1], left : left + inner[0]] = cv2.resize(picture, inner, interpolation=way)
+    whole[top : top + inner[1], left : left + inner[0]] = cv2.resize(image, inner, interpolation=way)
     return whole
 
 

@@ -64,8 +64,8 @@ class AttentionReader:
 
     def _run(self, images: FloatArray) -> list[FloatArray]:
         """Images (1, 3, 224, 224) -> (1, heads, T, 21) and (1, heads, T, T)."""
-        pictures = np.ascontiguousarray(images, dtype=np.float32)
-        return [np.asarray(found) for found in self._session.run(list(self._names), {INPUT_NAME: pictures})]
+        contiguous = np.ascontiguousarray(images, dtype=np.float32)
+        return [np.asarray(found) for found in self._session.run(list(self._names), {INPUT_NAME: contiguous})]
 
 
 def attention_of_vertex(maps: AttentionMaps, template: HandTemplate, vertex: int) -> AttentionShown:
@@ -139,7 +139,7 @@ def _metadata(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def _attention_names(model: onnx.ModelProto, path: Path) -> tuple[str, str]:
-    """The softmaxes (1, heads, T, 21) and (1, heads, T, T), by what they give for a black picture.
+    """The softmaxes (1, heads, T, 21) and (1, heads, T, T), by what they give for a black image.
 
     The evidence's own softmaxes are of 22 tokens: only the AMVUR head has more rows than joints.
     """

@@ -34,7 +34,7 @@ PASSED_THROUGH = ("Unsqueeze", "Reshape", "Expand", "Cast")
 WITNESS = "witness."
 CHECKED_CROPS = 2
 SAME_ANSWER_CM = 1e-3
-"""Of pictures of noise, which drive some networks to where single precision is coarser; a misplaced weight shows in
+"""Of images of noise, which drive some networks to where single precision is coarser; a misplaced weight shows in
 millimetres."""
 
 

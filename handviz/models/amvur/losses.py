@@ -107,7 +107,7 @@ class LossConfig:
     prior_log_variance: float = 0.0
     """ln cm² of the prior in the divergence; the paper's 1 cm²."""
     crop: float = 1.5
-    """Distance of vertices as they stand in the crop, depth included: ours. The absolute size, which one picture does
+    """Distance of vertices as they stand in the crop, depth included: ours. The absolute size, which one image does
     not tell and which fills most of the canonical error, does not count in it."""
     joints: float = 1.0
     """Distance of the joints that "joints" evidence reads off the crop: ours."""

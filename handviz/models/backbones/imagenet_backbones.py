@@ -173,7 +173,7 @@ def _initialise(network: nn.Module) -> None:
 
 
 # Weights of torchvision's classifiers (``resnet50-….pth``, ``efficientnet_b0_….pth``) for our backbones. handviz
-# does not ship them: their training pictures' terms are not ours to pass on. Names and shapes are torchvision's.
+# does not ship them: their training images' terms are not ours to pass on. Names and shapes are torchvision's.
 
 
 def load_torchvision_weights(backbone: Backbone, path: Path) -> None:

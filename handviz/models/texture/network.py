@@ -1,11 +1,11 @@
-"""The texture net: the picture at every projected vertex, and what the rest of the hand tells about those that it
+"""The texture net: the image at every projected vertex, and what the rest of the hand tells about those that it
 does not show -> colours (paper, section 3.4).
 
 As in the paper, every vertex samples a shallow map of the backbone (equation 11), is joined with a global feature and
 its place on the rest pose, and looks at the other vertices through self-attention (equation 10). Ours: it also samples
-the picture itself and two deeper maps; it says whether what it sampled *is* the vertex; attention copies colours of
+the image itself and two deeper maps; it says whether what it sampled *is* the vertex; attention copies colours of
 other vertices, by a learnt score of how far each is worth hearing, so that skin of any tone, or a glove, is continued
-to where it is not seen; and beside the colour in the picture's light there is one in even light. The maps are those of
+to where it is not seen; and beside the colour in the image's light there is one in even light. The maps are those of
 MediaPipe's first blocks, which have seen real hands; the global feature grows on top of them, for the whole backbone
 would cost more than all the rest.
 """
@@ -32,7 +32,7 @@ SAMPLED_CHANNELS = (24, 12, 16, 16)
 """Of each map, what vertices sample; all of the shallow one, as in the paper. Sampling is dear on a processor."""
 RGB = 3
 POOLS = (1, 2, 4)
-"""Pixels a side that a sample of the picture averages: vertices lie about four pixels apart, and a point alone would
+"""Pixels a side that a sample of the image averages: vertices lie about four pixels apart, and a point alone would
 tell of noise."""
 LEAST_SHARE = 1e-3
 DARKEST, LARGEST_SHADE = 0.02, 3.0
@@ -52,11 +52,11 @@ class TextureOutput(NamedTuple):
     """Of a batch of hands; colours are sRGB in about [0, 1]."""
 
     rgb: Tensor
-    """(B, V, 3) in the picture's light"""
+    """(B, V, 3) in the image's light"""
     even: Tensor
     """(B, V, 3) in even light"""
     seen_logit: Tensor
-    """(B, V) whether the picture shows the vertex where it is projected to"""
+    """(B, V) whether the image shows the vertex where it is projected to"""
 
 
 class TextureMaps(nn.Module):
@@ -206,7 +206,7 @@ class TextureNet(nn.Module):
         return self._colours(self.output(tokens), own, copied)
 
     def _colours(self, numbers: Tensor, own: Tensor, copied: Tensor) -> TextureOutput:
-        """What the last layer says of every vertex (B, V, N), the picture there in each of ``POOLS``, and colours from
+        """What the last layer says of every vertex (B, V, N), the image there in each of ``POOLS``, and colours from
         elsewhere."""
         seen_logit, gate, sharpness, mixing, shifts = numbers.split((1, 1, len(POOLS), self.heads, 4 * RGB), dim=2)
         of_own, of_copied, shade, of_even = shifts.chunk(4, dim=2)

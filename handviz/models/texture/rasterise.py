@@ -40,7 +40,7 @@ class Raster(NamedTuple):
 def rasterise(points: Tensor, faces: Tensor, size: int = CROP_SIZE) -> Raster:
     """Points (B, V, 3) in crop half-sides, x right, y down, z away, and faces (F, 3) -> Raster.
 
-    Triangles are seen from both sides. Points outside of the picture, and behind others, are no error; a triangle
+    Triangles are seen from both sides. Points outside of the image, and behind others, are no error; a triangle
     with a point that is not finite is left out.
     """
     triangle, depth = nearest_triangles(points, faces, size)
@@ -52,13 +52,13 @@ def nearest_triangles(points: Tensor, faces: Tensor, size: int = CROP_SIZE) -> t
     batch, count = points.shape[0], len(faces)
     corners = points.detach()[:, faces].flatten(0, 1)
     pixels, depths, owners = _candidates(corners, size)
-    picture = owners // count * size * size + pixels
+    image = owners // count * size * size + pixels
     nearest = torch.full((batch * size * size,), torch.inf, device=points.device, dtype=points.dtype)
-    nearest.scatter_reduce_(0, picture, depths, "amin")
-    first = depths == nearest[picture]
+    nearest.scatter_reduce_(0, image, depths, "amin")
+    first = depths == nearest[image]
     # Of triangles that are equally near, on a common edge, the one with the smaller number: any order gives the same.
     winner = torch.full_like(nearest, count, dtype=torch.long)
-    winner.scatter_reduce_(0, picture[first], owners[first] % count, "amin")
+    winner.scatter_reduce_(0, image[first], owners[first] % count, "amin")
     triangle = torch.where(winner < count, winner, NOTHING).view(batch, size, size)
     return triangle, nearest.view(batch, size, size)
 
@@ -71,15 +71,15 @@ def interpolated(values: Tensor, faces: Tensor, raster: Raster) -> Tensor:
 
 
 def visible_vertices(points: Tensor, faces: Tensor, raster: Raster, tolerance: float = DEPTH_TOLERANCE) -> Tensor:
-    """Whether vertices (B, V) lie in the picture with nothing of the mesh in front of them.
+    """Whether vertices (B, V) lie in the image with nothing of the mesh in front of them.
 
     Each is compared with the triangles that the four pixels around it see: it is seen if one of them is its own, lies
     behind it or shows no hand.
     """
     size, numbers = raster.triangle.shape[1], torch.arange(points.shape[1], device=points.device)
     at = (points[..., :2] + 1) * (size / 2) - 0.5
-    in_picture = (points[..., :2].abs() <= 1).all(-1)
-    seen = torch.zeros_like(in_picture)
+    in_image = (points[..., :2].abs() <= 1).all(-1)
+    seen = torch.zeros_like(in_image)
     for right in (0, 1):
         for down in (0, 1):
             column, row = ((at[..., axis].floor() + step).clamp(0, size - 1) for axis, step in ((0, right), (1, down)))
@@ -90,7 +90,7 @@ def visible_vertices(points: Tensor, faces: Tensor, raster: Raster, tolerance: f
             rows = torch.arange(len(points), device=points.device)[:, None, None]
             surface = _depth_of_plane(points[rows, corners], points[..., :2])
             seen |= (triangle == NOTHING) | own | (surface >= points[..., 2] - tolerance)
-    return seen & in_picture
+    return seen & in_image
 
 
 def _candidates(corners: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:

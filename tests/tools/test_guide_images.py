@@ -17,7 +17,7 @@ from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from tests.gui.test_gui_window import controller, window  # noqa: F401 - fixtures
 from tools import photographer
-from tools.guide_pictures import SCENES
+from tools.guide_images import SCENES
 from tools.photographer import Photographer, Scene, Script, Stage
 
 
@@ -80,4 +80,4 @@ def test_the_tool_plays_the_clip_with_settings_of_its_own(
         return 0
 
     monkeypatch.setattr(app, "run", run)
-    assert tools.run("guide_pictures", [str(tmp_path)]) == status
+    assert tools.run("guide_images", [str(tmp_path)]) == status

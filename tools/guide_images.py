@@ -29,7 +29,7 @@ from handviz.sources.source import open_source
 from tools.photographer import Photographer, Ready, Scene, Script, Stage
 
 GOOD_FRAME, MOVING_FRAME = 62, 150
-PICTURES_OF_CLIP, RECORDED_RESULTS = 18, 40
+IMAGES_OF_CLIP, RECORDED_RESULTS = 18, 40
 AnyFeature = TypeVar("AnyFeature", bound=Feature)
 
 
@@ -148,24 +148,24 @@ def keys(stage: Stage) -> Script:
 
 
 def folder(stage: Stage) -> Script:
-    """A folder of pictures out of the clip, worst first."""
+    """A folder of images out of the clip, worst first."""
     _close_dialogs(stage)
     inspection = stage.window.inspection
-    inspection.inspect(str(_folder_of_pictures()))
-    yield lambda: len(inspection.page.model.rows) >= PICTURES_OF_CLIP and not inspection.is_running
+    inspection.inspect(str(_folder_of_images()))
+    yield lambda: len(inspection.page.model.rows) >= IMAGES_OF_CLIP and not inspection.is_running
     inspection.page.show_worst_first()
     inspection.page.choose_place(0)
     yield lambda: inspection.page.chosen is not None
     return stage.window
 
 
-def _folder_of_pictures() -> Path:
+def _folder_of_images() -> Path:
     place = Path(gettempdir()) / "handviz-guide-pictures"
     source = open_source(str(CLIP_FILE))
     try:
         place.mkdir(exist_ok=True)
         count = source.frame_count or 1
-        for number in range(0, count, max(count // PICTURES_OF_CLIP, 1)):
+        for number in range(0, count, max(count // IMAGES_OF_CLIP, 1)):
             source.seek(number)
             frame = source.read()
             if frame is not None:
@@ -231,4 +231,4 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(tools.run("guide_pictures"))
+    sys.exit(tools.run("guide_images"))
