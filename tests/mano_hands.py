@@ -55,7 +55,7 @@ def stand_in_network(source: Path, path: Path) -> Path:
         if name.startswith("vert"):
             model.graph.node.append(helper.make_node("Gather", [turned, "mano_order"], [f"{name}_ordered"], axis=1))
             turned = f"{name}_ordered"
-        # The axes change places without a sign, so deviations turn as points do.
+        # The axes change places without a sign, so standard deviations turn as points do.
         model.graph.node.append(helper.make_node("MatMul", [turned, "mano_axes"], [name]))
     about = {entry.key: entry.value for entry in model.metadata_props}
     about |= {"handviz.hand_model": template.name, "handviz.fingerprint": template.fingerprint}

@@ -11,7 +11,7 @@ from handviz.hand_models.open_hand import load_open_hand
 
 
 def constant_hand() -> dict[str, FloatArray]:
-    """The rest pose, upright in the crop, palm to the camera, with a deviation that grows along x."""
+    """The rest pose, upright in the crop, palm to the camera, with a standard deviation that grows along x."""
     template = load_open_hand()
     vertices = template.vertices_m.astype(np.float32)
     keypoints = (template.keypoint_regressor @ vertices).astype(np.float32)

@@ -136,7 +136,8 @@ class Clip:
         return self.frame_image(surfaces, number)
 
     def frame_image(self, surfaces: list[Surface], number: int, *, grain: float = 0.006) -> NDArray[np.uint8]:
-        """RGB (480, 640, 3) of arms in the room; ``number`` chooses the camera's noise, ``grain`` is its deviation."""
+        """RGB (480, 640, 3) of arms in the room; ``number`` chooses the camera's noise, ``grain`` is its standard
+        deviation."""
         lights = Lights(
             np.array([[-0.5, -0.55, -0.67], [0.8, -0.2, -0.56]]),
             np.array([[0.75, 0.72, 0.68], [0.16, 0.17, 0.2]]),

@@ -278,7 +278,9 @@ def _assemble(arm: Arm) -> dict[str, np.ndarray]:
     mean, basis, scores, held = _shape_space(arm)
     logger.info("ten shape components hold %.2f %% of the variance", held * 100)
     lengths = np.linalg.norm(arm.joints[:, 9] - arm.joints[:, 0], axis=1)
-    logger.info("wrist to last middle joint: %.0f mm, deviation %.0f mm", lengths.mean() * 1e3, lengths.std() * 1e3)
+    logger.info(
+        "wrist to last middle joint: %.0f mm, standard deviation %.0f mm", lengths.mean() * 1e3, lengths.std() * 1e3
+    )
     mean_joints = arm.joints.mean(0)
     rest = mean + np.einsum("vcs,ns->nvc", basis, scores[:POSE_SAMPLES])
     token_in_hand, faces = decimate(mean[arm.hand], arm.hand_faces, TOKEN_COUNT)

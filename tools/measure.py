@@ -33,9 +33,9 @@ DEFAULT_MINUTES: dict[Measurement, float] = {"startup": 0.0, "latency": 1.0, "so
 STARTS = 5
 WARM_UP_MS, SAMPLE_MS, SWITCH_MS = 5_000, 10_000, 7_000
 SCENES: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("deviation, overlay", {"colour": "deviation", "view": "overlay"}),
+    ("standard deviation, overlay", {"colour": "deviation", "view": "overlay"}),
     ("texture, overlay", {"colour": "texture", "view": "overlay"}),
-    ("deviation, free orbit", {"colour": "deviation", "view": "orbit"}),
+    ("standard deviation, free orbit", {"colour": "deviation", "view": "orbit"}),
 )
 SWITCHES: tuple[dict[str, Any], ...] = (
     {"variant": "prior"},

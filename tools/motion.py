@@ -23,7 +23,7 @@ MOVES_IN_PHASE = 0.7
 """How often each of fingers, turn and place takes part."""
 SHARE_OF_PHASE = (0.5, 0.7)
 GRAIN = 0.012
-"""Deviation of the camera's noise, of 1: a webcam in a room."""
+"""Standard deviation of the camera's noise, of 1: a webcam in a room."""
 PLACE_LOW_M, PLACE_HIGH_M = np.array([-0.13, -0.06, 0.44]), np.array([0.13, 0.06, 0.66])
 TURN_SD_RAD = np.array([0.35, 0.45, 0.45])
 """Of the hand's turns about the camera's x, y and z."""

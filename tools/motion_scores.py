@@ -77,7 +77,7 @@ class MotionScores:
     """mean second difference at rest, pixels a frame squared"""
     tremble_mm: float
     coverage: float
-    """root mean square of error over deviation: 1 is honest, more is over-confident"""
+    """root mean square of error over standard deviation: 1 is honest, more is over-confident"""
 
 
 def scores(motions: Sequence[KnownMotion], make: Callable[[], Smoother]) -> MotionScores:
@@ -152,8 +152,8 @@ class _Part:
             self.left_mm = np.linalg.norm(went_m - best_m, axis=2) * MILLIMETRES_PER_METRE
         self.bend_px = np.linalg.norm(_bend(went_px), axis=2)
         self.bend_mm = np.linalg.norm(_bend(went_m), axis=2) * MILLIMETRES_PER_METRE
-        deviation_mm = np.stack([hand.keypoint_std_mm for hand in went])[1:-1]
-        self.ratio = self.error_mm / np.maximum(deviation_mm, 1e-3)
+        std_mm = np.stack([hand.keypoint_std_mm for hand in went])[1:-1]
+        self.ratio = self.error_mm / np.maximum(std_mm, 1e-3)
         fast = np.linalg.norm(self.speed_px, axis=2).mean(axis=1)
         self.moving = fast > MOVING_PX_PER_S
         self.resting = _all_around(fast < RESTING_PX_PER_S, REST_FRAMES)

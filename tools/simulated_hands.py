@@ -1,8 +1,8 @@
 """What networks would say of a moving hand: the truth with errors as they make them, without rendering an image.
 
 Errors have two parts. The lasting part depends on the hand's pose and place alone, as most of what networks get wrong
-does, and is of the size that the deviations say; the new part is drawn in every frame, is much smaller, has long tails,
-and grows with the deviations and with speed.
+does, and is of the size that the standard deviations say; the new part is drawn in every frame, is much smaller, has
+long tails, and grows with the standard deviations and with speed.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,12 +26,12 @@ RESTING_M = 0.0003
 FULL_SPEED_M_PER_S, MOVING_FACTOR = 0.2, 2.2
 """New errors of a hand that moves so fast, or faster, are so many times larger than at rest."""
 HIDDEN_FACTOR = 2.5
-"""What passes before a hand makes deviations and errors so many times larger."""
+"""What passes before a hand makes standard deviations and errors so many times larger."""
 
 
 @dataclass(frozen=True)
 class ErrorSizes:
-    """Standard deviations of the new part; of a hand whose mean deviation is ``reference_std_mm``."""
+    """Standard deviations of the new part; of a hand whose mean standard deviation is ``reference_std_mm``."""
 
     direction: float
     """of the palm's middle: x / z"""
@@ -39,7 +39,7 @@ class ErrorSizes:
     turn_rad: tuple[float, float, float]
     """about the camera's axes"""
     across_share: float
-    """of a point's deviation, along each axis across the ray"""
+    """of a point's standard deviation, along each axis across the ray"""
     along_share: float
     reference_std_mm: float = 10.0
     lasting_turn_rad: tuple[float, float, float] = (0.12, 0.12, 0.03)
@@ -71,7 +71,7 @@ def measured_error_sizes(clips: Sequence[tuple[Sequence[HandMesh], FloatArray]])
 
 
 def _bends(hands: Sequence[HandMesh], truth_m: FloatArray) -> dict[str, FloatArray]:
-    """Second differences, scaled to the deviation of one frame, where the truth rests."""
+    """Second differences, scaled to the standard deviation of one frame, where the truth rests."""
     keypoints_m = np.stack([hand.keypoints_m for hand in hands])
     palm_m = keypoints_m[:, PALM].mean(axis=1) + np.stack([hand.wrist_camera_m for hand in hands])
     std_m = np.stack([hand.keypoint_std_mm for hand in hands]) / 1000
@@ -127,7 +127,7 @@ class Simulation:
         speeds = 1 + (MOVING_FACTOR - 1) * np.minimum(speed / FULL_SPEED_M_PER_S, 1)
         blur, wave = self._blur(truth[0]), self._waves()
         measured, lasting_only = [], []
-        for true, hidden, speed_factor in zip(truth, self._doubts(times_s), speeds, strict=True):
+        for true, hidden, speed_factor in zip(truth, self._uncertainties(times_s), speeds, strict=True):
             factors, lasting = _Factors(hidden, speed_factor), wave(true)
             measured.append(self._hand(motion, true, lasting, factors, blur))
             lasting_only.append(self._hand(motion, true, lasting, _Factors(hidden, 0.0), blur))
@@ -144,8 +144,8 @@ class Simulation:
 
         return lasting
 
-    def _doubts(self, times_s: FloatArray) -> FloatArray:
-        """(T,) by how much deviations are larger than usual."""
+    def _uncertainties(self, times_s: FloatArray) -> FloatArray:
+        """(T,) by how much standard deviations are larger than usual."""
         factor, now_s = np.ones(len(times_s)), float(self._random.exponential(HIDDEN_EVERY_S))
         while now_s < times_s[-1]:
             half_s = self._random.uniform(*HIDDEN_FOR_S)
@@ -173,16 +173,16 @@ class Simulation:
         sizes, count = self._sizes, len(true.vertices_m)
         rooted_m = np.concatenate([true.vertices_m, true.keypoints_m]) - true.keypoints_m[0]
         std_m = factor * (0.004 + 0.06 * np.linalg.norm(rooted_m, axis=1))
-        doubt = speed_factor * float(std_m.mean()) * 1000 / sizes.reference_std_mm
+        uncertainty = speed_factor * float(std_m.mean()) * 1000 / sizes.reference_std_mm
         shares = np.array([sizes.across_share, sizes.across_share, sizes.along_share])
         own_m = std_m[:, None] * (
             blur @ lasting[:21] / np.sqrt(3) * 0.7 + speed_factor * shares * (blur @ self._new(21, 3))
         )
-        turn = lasting[21] * sizes.lasting_turn_rad * 0.6 + doubt * self._new(3) * sizes.turn_rad
+        turn = lasting[21] * sizes.lasting_turn_rad * 0.6 + uncertainty * self._new(3) * sizes.turn_rad
         rotation = rotation_from_axis_angle(turn)
         points_m = (rooted_m + own_m) @ rotation.T
         points_m = points_m - points_m[count]
-        place = doubt * self._new(3) * [sizes.direction, sizes.direction, sizes.log_depth]
+        place = uncertainty * self._new(3) * [sizes.direction, sizes.direction, sizes.log_depth]
         place = place + lasting[22] * [sizes.lasting_direction, sizes.lasting_direction, sizes.lasting_log_depth]
         palm_m = true.keypoints_m[PALM,].mean(axis=0)
         seen_palm_m = (palm_m + np.append(place[:2], 0) * palm_m[2]) * np.exp(place[2])

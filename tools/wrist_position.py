@@ -47,7 +47,7 @@ class Placed(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """One hand that was found: errors and deviations of its wrist (3,), in metres."""
+    """One hand that was found: errors and standard deviations of its wrist (3,), in metres."""
 
     error_m: FloatArray
     std_m: FloatArray
@@ -116,7 +116,7 @@ def _found(pipeline: Pipeline, truth: Placed) -> Found | None:
     frame = Frame(0, truth.image, 0.0)
     hand = _right_hand(pipeline.process_with(frame, truth.camera).hands, truth)
     assumed = _right_hand(pipeline.process_with(frame, ASSUMED_LENS.intrinsics_for(width, height)).hands, truth)
-    if hand is None or assumed is None or hand.place_doubt is None:
+    if hand is None or assumed is None or hand.position_uncertainty is None:
         return None
     std_m, assumed_std_m = hand.wrist_std_m, assumed.wrist_std_m
     assert std_m is not None
@@ -126,7 +126,7 @@ def _found(pipeline: Pipeline, truth: Placed) -> Found | None:
         error_m=hand.wrist_camera_m - truth.wrist_m,
         std_m=std_m,
         error_of_known_size_m=hand.wrist_camera_m * size_ratio - truth.wrist_m,
-        fit_std_m=np.sqrt(np.diag(hand.place_doubt.fit_covariance_m2)),
+        fit_std_m=np.sqrt(np.diag(hand.position_uncertainty.fit_covariance_m2)),
         assumed_error_m=assumed.wrist_camera_m - truth.wrist_m,
         assumed_std_m=assumed_std_m,
         log_size=float(np.log(size_ratio)),

@@ -35,11 +35,11 @@ from handviz.core.files import unfinished_path, write_files
 from handviz.core.paths import MODELS, variant_file
 from handviz.core.records import FloatArray
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.export import DeviationNotes, ExportNotes, export_onnx
+from handviz.models.amvur.export import CalibrationMetadata, ExportMetadata, export_onnx
 from handviz.models.amvur.from_onnx import Exported, read_onnx
 from handviz.models.amvur.model import Cached, HandModel
 from handviz.training.cache import stem_maps
-from handviz.training.checkpoint import deviation_notes, load_checkpoint, read_metadata
+from handviz.training.checkpoint import calibration_metadata, load_checkpoint, read_metadata
 from handviz.training.samples import image_batch
 from handviz.training.trainer import LossNotFiniteError, Trainer
 
@@ -77,7 +77,7 @@ class Outcome:
     """What an adaptation came to; ``model`` and ``notes`` are the adapted ones whether they are kept or not."""
 
     model: HandModel
-    notes: ExportNotes
+    notes: ExportMetadata
     before: Agreement
     after: Agreement
     epochs: int
@@ -113,7 +113,9 @@ def start_from(path: Path, template: HandTemplate) -> Exported:
         return read_onnx(path, template)
     model, config, notes = load_checkpoint(path, template)
     commit = read_metadata(path).get("commit", "unknown")
-    return Exported(model, config, ExportNotes(commit, int(notes.get("samples_seen", 0)), deviation_notes(notes)))
+    return Exported(
+        model, config, ExportMetadata(commit, int(notes.get("samples_seen", 0)), calibration_metadata(notes))
+    )
 
 
 def views_of(model: HandModel, cuts: Sequence[Cuts], height_share: float, true_share: float) -> Views:
@@ -165,7 +167,7 @@ def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: Ada
     parts = parted(len(hands))
     torch.manual_seed(config.seed)
     model = copy.deepcopy(start.model)
-    rho = start.notes.deviation.vertex_correlation
+    rho = start.notes.std.vertex_correlation
     regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
     fit = hands.rows(parts.fit)
     tried = fit.rows(np.arange(0, len(fit), -(-len(fit) // MOST_TRIED)))
@@ -208,12 +210,12 @@ def is_better(before: Agreement, after: Agreement) -> bool:
     return nearer and after.standardised <= WORST_STANDARDISED * before.standardised
 
 
-def _notes(before: ExportNotes, scale: float) -> ExportNotes:
+def _notes(before: ExportMetadata, scale: float) -> ExportMetadata:
     """Variances grow or shrink as the 2D errors did against what they told."""
-    known = before.deviation
+    known = before.std
     return replace(
         before,
-        deviation=DeviationNotes(
+        std=CalibrationMetadata(
             known.vertex_correlation, known.vertex_variance_scale * scale, known.keypoint_variance_scale * scale
         ),
     )

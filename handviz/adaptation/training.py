@@ -1,8 +1,9 @@
 """A trained network goes on learning from images of which nobody knows the truth: those of the user's own camera.
 
-Two teachers. The detector's 2D keypoints, in the places where MediaPipe marks joints, with a deviation of their own and
-Huber's weights, teach the camera. The network as it came teaches the mesh: its Gaussian for every vertex, on images
-set right, averaged over cuts of a hand and over neighbouring frames, is the prior of eq. 8's divergence.
+Two teachers. The detector's 2D keypoints, in the places where MediaPipe marks joints, with a standard deviation of
+their own and Huber's weights, teach the camera. The network as it came teaches the mesh: its Gaussian for every
+vertex, on images set right, averaged over cuts of a hand and over neighbouring frames, is the prior of eq. 8's
+divergence.
 """
 
 import copy
@@ -48,7 +49,7 @@ class AdaptConfig(LoopConfig):
     label_std: float = 0.035
     """of the detector's keypoints, crop half-sides (as infer/alignment.py has it)"""
     neighbours: float = 1.0
-    """frames: deviation of the window over which the teacher's answers are averaged, in clips"""
+    """frames: standard deviation of the window over which the teacher's answers are averaged, in clips"""
 
 
 class Views(NamedTuple):
@@ -86,7 +87,7 @@ class Agreement(NamedTuple):
     distance: float
     """mean distance of keypoints, as the detector marks them, in per cent of the hand's extent in the crop"""
     standardised: float
-    """mean of squared errors over projected variances: 1 where deviations tell the errors"""
+    """mean of squared errors over projected variances: 1 where standard deviations tell the errors"""
 
 
 def marks(points: Tensor) -> Tensor:

@@ -21,7 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_hand_model_option(parser)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to (the recording's own folder)")
     parser.add_argument(
-        "--colour", choices=("plain", "deviation"), default="plain", help="of the GLB: skin, or the mean deviation"
+        "--colour",
+        choices=("plain", "deviation"),
+        default="plain",
+        help="of the GLB: skin, or the mean standard deviation",
     )
 
 

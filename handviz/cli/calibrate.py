@@ -8,7 +8,13 @@ from handviz.core.errors import HandvizError
 from handviz.evaluation.calibration import fit_variance_scale
 from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect
 from handviz.hand_models.choice import add_hand_model_option, hand_model_or_named
-from handviz.training.checkpoint import VARIANCE_SCALES, add_notes, deviation_notes, load_checkpoint, read_metadata
+from handviz.training.checkpoint import (
+    VARIANCE_SCALES,
+    add_metadata,
+    calibration_metadata,
+    load_checkpoint,
+    read_metadata,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +33,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise HandvizError("--count must be at least 1")
     template = hand_model_or_named(arguments.hand_model, read_metadata(arguments.checkpoint)["fingerprint"])
     # Fitted anew, not on top of an earlier fit.
-    deviation = deviation_notes(load_checkpoint(arguments.checkpoint, template)[2])
-    before = [getattr(deviation, name) for name in VARIANCE_SCALES]
+    std = calibration_metadata(load_checkpoint(arguments.checkpoint, template)[2])
+    before = [getattr(std, name) for name in VARIANCE_SCALES]
     answers = collect(
         [Crops(arguments.data, arguments.count)], checkpoint_predictor(arguments.checkpoint, template), template
     )
     factors = [factor * old for factor, old in zip(fit_variance_scale(answers), before, strict=True)]
-    add_notes(arguments.checkpoint, dict(zip(VARIANCE_SCALES, factors, strict=True)))
+    add_metadata(arguments.checkpoint, dict(zip(VARIANCE_SCALES, factors, strict=True)))
     logger.info("variances x %.3f (vertices), x %.3f (keypoints), kept in %s", *factors, arguments.checkpoint)
     return 0

@@ -27,7 +27,7 @@ from handviz.hand_models.choice import add_hand_model_option, hand_model_or_name
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import HandTemplate
 from handviz.models.reconstructor import Reconstructor
-from handviz.training.checkpoint import checked_notes, read_metadata, supervision_of
+from handviz.training.checkpoint import parsed_notes, read_metadata, supervision_of
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def _title(path: Path, taken: Container[str]) -> str:
 
 
 def _folder_title(path: Path) -> str:
-    weak = supervision_of(checked_notes(path, read_metadata(path)["notes"])) == "weak"
+    weak = supervision_of(parsed_notes(path, read_metadata(path)["notes"])) == "weak"
     return f"{path} (weak)" if weak else str(path)
 
 

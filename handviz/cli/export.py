@@ -9,8 +9,8 @@ from handviz.core.errors import HandvizError
 from handviz.core.files import write_files
 from handviz.core.paths import MODELS, variant_file
 from handviz.hand_models.choice import add_hand_model_option, hand_model_or_named
-from handviz.models.amvur.export import ExportNotes, export_onnx
-from handviz.training.checkpoint import deviation_notes, load_checkpoint, read_metadata, supervision_of
+from handviz.models.amvur.export import ExportMetadata, export_onnx
+from handviz.training.checkpoint import calibration_metadata, load_checkpoint, read_metadata, supervision_of
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +37,13 @@ def run(arguments: argparse.Namespace) -> int:
     if "samples_seen" not in notes:
         raise HandvizError(f"{arguments.checkpoint} does not say how many crops it saw (samples_seen): train it again")
     path = variant_file(config.variant, arguments.model_dir)
-    export_notes = ExportNotes(
+    export_metadata = ExportMetadata(
         commit=metadata.get("commit", "unknown"),
         samples_seen=notes["samples_seen"],
-        deviation=deviation_notes(notes),
+        std=calibration_metadata(notes),
         supervision=supervision_of(notes),
     )
-    difference = export_onnx(model, config, template, path, export_notes)
+    difference = export_onnx(model, config, template, path, export_metadata)
     write_checksums(arguments.model_dir)
     logger.info("%s: differs from PyTorch by at most %.2g cm", path, difference)
     return 0

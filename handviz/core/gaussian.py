@@ -1,7 +1,7 @@
 """Gaussians with diagonal covariance: the formulas of the method, each written once (torch, any unit).
 
 Paper: Jiang et al., CVPR 2023. What it prints and what is done here instead stands in docs/research/method.md.
-Deviations are always carried as *log-variance*, the natural logarithm of sigma squared; no function returns
+Standard deviations are always carried as *log-variance*, the natural logarithm of sigma squared; no function returns
 or takes sigma.
 """
 

@@ -111,7 +111,8 @@ class HandSize:
             )
         if not HAND_STD_LIMITS_MM[0] <= self.std_mm <= HAND_STD_LIMITS_MM[1]:
             raise HandvizError(
-                "the ruler's deviation has to be from {:g} to {:g} mm".format(*HAND_STD_LIMITS_MM), ErrorCode.BAD_VALUE
+                "the ruler's standard deviation has to be from {:g} to {:g} mm".format(*HAND_STD_LIMITS_MM),
+                ErrorCode.BAD_VALUE,
             )
 
 
@@ -185,7 +186,8 @@ def _same_aspect(known: tuple[int, int], size: tuple[int, int]) -> bool:
 def _of_another_size(known: Intrinsics, known_size: tuple[int, int], size: tuple[int, int]) -> Intrinsics:
     """K of the same camera's images of ``size``; of another shape they are taken for the middle of the known ones.
 
-    How cameras make 4:3 of 16:9 differs: then half the difference between the two ways is added to the deviation.
+    How cameras make 4:3 of 16:9 differs: then half the difference between the two ways is added to the standard
+    deviation.
     """
     if _is_turned(known_size, size):
         known, known_size = rotated(known, 1, known_size), (known_size[1], known_size[0])
@@ -193,14 +195,14 @@ def _of_another_size(known: Intrinsics, known_size: tuple[int, int], size: tuple
     if _same_aspect(known_size, size):
         return rescaled(known, *factors)
     factor = max(factors)
-    doubt = abs(math.log(factors[0] / factors[1])) / 2
+    uncertainty = abs(math.log(factors[0] / factors[1])) / 2
     scaled = rescaled(known, factor, factor)
     cut_x, cut_y = ((factor * full - new) / 2 for full, new in zip(known_size, size, strict=True))
     return replace(
         scaled,
         centre_x_px=scaled.centre_x_px - cut_x,
         centre_y_px=scaled.centre_y_px - cut_y,
-        focal_std_share=math.hypot(known.focal_std_share, doubt),
+        focal_std_share=math.hypot(known.focal_std_share, uncertainty),
     )
 
 

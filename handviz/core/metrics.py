@@ -1,4 +1,4 @@
-"""How far predictions lie from the truth, and whether their deviations tell it (numpy; batches of N hands)."""
+"""How far predictions lie from the truth, and whether their standard deviations tell it (numpy; batches of N hands)."""
 
 import os
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ def pck_auc(errors_mm: FloatArray, limit_mm: float = PCK_LIMIT_MM) -> float:
 def interval_coverage(errors: FloatArray, std: FloatArray, probability: float) -> float:
     """Share of errors inside the central interval that should hold ``probability`` of them, if they are normal.
 
-    Errors and deviations of the same shape and unit, one coordinate each.
+    Errors and standard deviations of the same shape and unit, one coordinate each.
     """
     half_width = NormalDist().inv_cdf(0.5 + probability / 2)
     return float((np.abs(errors) <= half_width * std).mean())
@@ -105,13 +105,14 @@ def at_removed_shares(kept_means: FloatArray, shares: Sequence[float]) -> FloatA
 def sparsification_error(errors: FloatArray, std: FloatArray) -> float:
     """AUSE: the area above the best possible order, by the mean error; 0 is perfect (Ilg et al. 2018).
 
-    Errors >= 0 and deviations of the same shape. An order at random gives the area 1 before subtraction.
+    Errors >= 0 and standard deviations of the same shape. An order at random gives the area 1 before subtraction.
     """
     return excess_area(means_of_kept(errors, std), means_of_kept(errors, errors))
 
 
 def excess_area(kept_means: FloatArray, best_means: FloatArray) -> float:
-    """AUSE from ``means_of_kept`` (n,) by deviation and by the error itself; nan if there is no error at all."""
+    """AUSE from ``means_of_kept`` (n,) by standard deviation and by the error itself; nan if there is no error at
+    all."""
     mean = float(best_means[-1])
     return float(kept_means.mean() - best_means.mean()) / mean if mean > 0 else float("nan")
 
@@ -124,9 +125,9 @@ def spearman(first: FloatArray, second: FloatArray) -> float:
     from scipy.stats import rankdata
 
     ranks = [rankdata(values.ravel()) for values in (first, second)]
-    deviations = [rank - rank.mean() for rank in ranks]
-    norm = float(np.linalg.norm(deviations[0]) * np.linalg.norm(deviations[1]))
-    return float(deviations[0] @ deviations[1]) / norm if norm > 0 else float("nan")
+    stds = [rank - rank.mean() for rank in ranks]
+    norm = float(np.linalg.norm(stds[0]) * np.linalg.norm(stds[1]))
+    return float(stds[0] @ stds[1]) / norm if norm > 0 else float("nan")
 
 
 def _precision_and_recall(predicted: FloatArray, truth: FloatArray, limits: FloatArray) -> FloatArray:

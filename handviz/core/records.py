@@ -83,7 +83,7 @@ class Intrinsics:
 
 
 @dataclass(frozen=True, eq=False)
-class PlaceDoubt:
+class PositionUncertainty:
     """How well the wrist's place in the camera's frame is known; the focal length's share stands in Intrinsics."""
 
     fit_covariance_m2: FloatArray
@@ -200,7 +200,7 @@ class HandMesh:
     """(21, 3, 3) covariances of the keypoints in the camera's axes; the trace is ``keypoint_std_mm`` squared."""
     vertex_covariance_mm2: FloatArray | None = None
     """(V, 3, 3) as ``keypoint_covariance_mm2``."""
-    place_doubt: PlaceDoubt | None = None
+    position_uncertainty: PositionUncertainty | None = None
     """None where nobody estimated it."""
     hand_model: str = ""
     """Fingerprint of the hand model whose vertices these are; empty: the open hand's (``hand_model.choice``)."""
@@ -208,12 +208,12 @@ class HandMesh:
     @property
     def wrist_std_m(self) -> FloatArray | None:
         """(3,) standard deviation of ``wrist_camera_m`` along each axis: fit, size of the hand and focal length."""
-        if self.place_doubt is None:
+        if self.position_uncertainty is None:
             return None
-        size = self.wrist_camera_m * self.place_doubt.size_std_share
+        size = self.wrist_camera_m * self.position_uncertainty.size_std_share
         # What lies z away under f lies z * g / f away under g; across the axis it stays where it is.
         focal_z = self.wrist_camera_m[2] * self.intrinsics.focal_std_share
-        variance = np.diag(self.place_doubt.fit_covariance_m2) + size**2
+        variance = np.diag(self.position_uncertainty.fit_covariance_m2) + size**2
         return np.sqrt(variance + np.array([0.0, 0.0, focal_z**2]))
 
 

@@ -25,7 +25,7 @@ from handviz.core.records import (
     Handedness,
     HandMesh,
     Intrinsics,
-    PlaceDoubt,
+    PositionUncertainty,
     VariantName,
 )
 from handviz.core.units import MILLIMETRES_PER_METRE
@@ -267,7 +267,7 @@ def hand_mesh_from_crop(
         intrinsics=intrinsics,
         keypoint_covariance_mm2=covariances_mm2(canonical.keypoint_std_m, turn),
         vertex_covariance_mm2=covariances_mm2(canonical.vertex_std_m, turn),
-        place_doubt=PlaceDoubt(
+        position_uncertainty=PositionUncertainty(
             covariance_m2,
             UNMEASURED_SIZE_STD_SHARE if size_std_share is None else size_std_share,
             size_is_measured=size_std_share is not None,
@@ -287,7 +287,8 @@ def mesh_in_crop(hand: HandMesh, crop: HandCrop) -> FloatArray:
 
 
 def covariances_mm2(std_m: FloatArray, turn: FloatArray) -> FloatArray:
-    """Deviations (N, 3) along canonical axes -> covariances (N, 3, 3) in the axes that ``turn`` (3, 3) leads to.
+    """Standard deviations (N, 3) along canonical axes -> covariances (N, 3, 3) in the axes that ``turn`` (3, 3) leads
+    to.
 
     ``turn`` may mirror.
     """

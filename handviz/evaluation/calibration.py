@@ -1,8 +1,8 @@
-"""Whether deviations tell errors: intervals, likelihood and order, for visible and for hidden points apart.
+"""Whether standard deviations tell errors: intervals, likelihood and order, for visible and for hidden points apart.
 
 Errors are those of the canonical frame without any alignment, prediction less truth: that is what the model's Gaussian
-speaks of. A point's error is the norm of its offset over x, y and z, its deviation the root of the summed variances.
-Keypoints are the 20 beside the wrist: the wrist is the origin of prediction and truth.
+speaks of. A point's error is the norm of its offset over x, y and z, its standard deviation the root of the summed
+variances. Keypoints are the 20 beside the wrist: the wrist is the origin of prediction and truth.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Calibration:
     ause: float
     """what of that the best order saves, by the mean error: 0 is perfect"""
     spearman: float
-    """of deviation and error over all points of all hands at once"""
+    """of standard deviation and error over all points of all hands at once"""
     spearman_each: float
     """mean over points of the correlation over hands, so that no point is told by which one it is"""
     error_mm: float
@@ -50,13 +50,13 @@ class Calibration:
     reliability: FloatArray
     """(19,) observed shares at NOMINAL"""
     sparsification_mm: FloatArray
-    """(100,) mean error where REMOVED of the points are thrown out, the largest deviation first"""
+    """(100,) mean error where REMOVED of the points are thrown out, the largest standard deviation first"""
     oracle_mm: FloatArray
     """(100,) likewise, the largest error first"""
 
 
 class VarianceScale(NamedTuple):
-    """Factors for a model's variances (not deviations)."""
+    """Factors for a model's variances (not standard deviations)."""
 
     vertices: float
     keypoints: float
@@ -75,12 +75,12 @@ def calibrate(answers: Answers) -> tuple[Calibration, ...]:
 
 
 def _row(points: str, seen: str, offsets_m: FloatArray, std_m: FloatArray, chosen: NDArray[np.bool_]) -> Calibration:
-    """Offsets and deviations (N, P, 3), of which ``chosen`` (N, P) count."""
-    errors_mm, deviations_mm = (np.linalg.norm(part, axis=2) * MILLIMETRES_PER_METRE for part in (offsets_m, std_m))
-    each = _spearman_each(errors_mm, deviations_mm, chosen)
+    """Offsets and standard deviations (N, P, 3), of which ``chosen`` (N, P) count."""
+    errors_mm, std_mm = (np.linalg.norm(part, axis=2) * MILLIMETRES_PER_METRE for part in (offsets_m, std_m))
+    each = _spearman_each(errors_mm, std_mm, chosen)
     offsets_m, std_m = offsets_m[chosen], std_m[chosen]
-    errors_mm, deviations_mm = errors_mm[chosen], deviations_mm[chosen]
-    kept = _kept_means(errors_mm, deviations_mm)
+    errors_mm, std_mm = errors_mm[chosen], std_mm[chosen]
+    kept = _kept_means(errors_mm, std_mm)
     best = _kept_means(errors_mm, errors_mm)
     probabilities = (*(percent / 100 for percent in COVERAGE_PERCENTS), *NOMINAL)
     observed = metrics.reliability_curve(offsets_m, std_m, probabilities) if len(std_m) else _nan(len(probabilities))
@@ -92,10 +92,10 @@ def _row(points: str, seen: str, offsets_m: FloatArray, std_m: FloatArray, chose
         nll=mean_or_nan(metrics.gaussian_nll(offsets_m * CENTIMETRES_PER_METRE, std_m * CENTIMETRES_PER_METRE)),
         ausc_mm=mean_or_nan(kept),
         ause=metrics.excess_area(kept, best),
-        spearman=metrics.spearman(errors_mm, deviations_mm),
+        spearman=metrics.spearman(errors_mm, std_mm),
         spearman_each=each,
         error_mm=mean_or_nan(errors_mm),
-        std_mm=mean_or_nan(deviations_mm),
+        std_mm=mean_or_nan(std_mm),
         reliability=observed[len(COVERAGE_PERCENTS) :],
         sparsification_mm=metrics.at_removed_shares(kept, REMOVED),
         oracle_mm=metrics.at_removed_shares(best, REMOVED),
@@ -110,9 +110,9 @@ def _kept_means(errors: FloatArray, order_by: FloatArray) -> FloatArray:
     return metrics.means_of_kept(errors, order_by) if len(errors) else _nan(1)
 
 
-def _spearman_each(errors: FloatArray, deviations: FloatArray, chosen: NDArray[np.bool_]) -> float:
+def _spearman_each(errors: FloatArray, stds: FloatArray, chosen: NDArray[np.bool_]) -> float:
     """Mean over points of the rank correlation over hands (N, P); points with fewer than three hands do not count."""
-    columns = zip(errors.T, deviations.T, chosen.T, strict=True)
+    columns = zip(errors.T, stds.T, chosen.T, strict=True)
     found = np.array([metrics.spearman(error[use], std[use]) for error, std, use in columns if use.sum() > 2])
     return mean_or_nan(found[np.isfinite(found)])
 
@@ -122,9 +122,9 @@ def fit_variance_scale(answers: Answers) -> VarianceScale:
 
     The mean of the squared standardised errors: where the Gaussian likelihood of these answers is largest, in closed
     form (temperature scaling of Guo et al. 2017, for regression). Not the factor under which 68 % cover 68 %: nll is
-    a proper score, which no dishonest deviation can win, and every error counts, where the 68 % rule looks at one
-    quantile and lets the tail, the errors that hurt, go where it likes. The price: errors with heavy tails make the
-    inner intervals cover more than they promise, which the table of coverage then shows.
+    a proper score, which no dishonest standard deviation can win, and every error counts, where the 68 % rule looks
+    at one quantile and lets the tail, the errors that hurt, go where it likes. The price: errors with heavy tails
+    make the inner intervals cover more than they promise, which the table of coverage then shows.
     Order is untouched: AUSC, AUSE and Spearman stay. Vertices and keypoints have one factor each, because the
     correlation between vertices, from which a keypoint's variance comes, is a guess of its own.
     """
@@ -148,7 +148,7 @@ TABLE_COLUMNS = (
     ("Spearman", "spearman", "{:.2f}"),
     ("Spearman, each point", "spearman_each", "{:.2f}"),
     ("error, mm", "error_mm", "{:.2f}"),
-    ("deviation, mm", "std_mm", "{:.2f}"),
+    ("standard deviation, mm", "std_mm", "{:.2f}"),
 )
 
 

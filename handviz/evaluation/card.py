@@ -77,10 +77,11 @@ class Card:
     ause: float
     """of vertices, by their mean error"""
     spearman: float
-    """rank correlation of deviation and error over all vertices"""
+    """rank correlation of standard deviation and error over all vertices"""
     std_mm: float
     hidden_over_visible: float
-    """mean deviation of hidden vertices over that of visible ones; the hand itself hides them too, not only things"""
+    """mean standard deviation of hidden vertices over that of visible ones; the hand itself hides them too, not only
+    things"""
     hidden_over_visible_heavy: float
     """the same within heavily hidden hands"""
     things_over_visible: float
@@ -107,9 +108,9 @@ def means_by_part(values: FloatArray, hidden_share: FloatArray) -> PartMeans:
     return PartMeans(*(mean_or_nan(part) for part in parts))
 
 
-def hidden_over_visible(deviation: FloatArray, hidden: NDArray[np.bool_], visible: NDArray[np.bool_]) -> float:
-    """Mean deviation of hidden over that of visible vertices, all (N, V); nan without any of either."""
-    return mean_or_nan(deviation[hidden]) / mean_or_nan(deviation[visible])
+def hidden_over_visible(std: FloatArray, hidden: NDArray[np.bool_], visible: NDArray[np.bool_]) -> float:
+    """Mean standard deviation of hidden over that of visible vertices, all (N, V); nan without any of either."""
+    return mean_or_nan(std[hidden]) / mean_or_nan(std[visible])
 
 
 def _coverages(offsets_m: FloatArray, std_m: FloatArray, name: str) -> dict[str, float]:
@@ -130,27 +131,25 @@ def point_figures(points: SeenPoints) -> dict[str, float]:
     }
 
 
-def deviation_figures(offsets_m: FloatArray, std_m: FloatArray) -> dict[str, float]:
-    """What the card says of the vertices' deviations (N, V, 3), canonical offsets (N, V, 3) beside them."""
-    deviation, error = np.linalg.norm(std_m, axis=2), np.linalg.norm(offsets_m, axis=2)
+def uncertainty_figures(offsets_m: FloatArray, std_m: FloatArray) -> dict[str, float]:
+    """What the card says of the vertices' standard deviations (N, V, 3), canonical offsets (N, V, 3) beside them."""
+    std, error = np.linalg.norm(std_m, axis=2), np.linalg.norm(offsets_m, axis=2)
     return {
         "nll": mean_or_nan(metrics.gaussian_nll(offsets_m * CENTIMETRES_PER_METRE, std_m * CENTIMETRES_PER_METRE)),
         **_coverages(offsets_m, std_m, "coverage"),
-        "ause": metrics.sparsification_error(error, deviation),
-        "spearman": metrics.spearman(error, deviation),
-        "std_mm": mean_or_nan(deviation) * MILLIMETRES_PER_METRE,
+        "ause": metrics.sparsification_error(error, std),
+        "spearman": metrics.spearman(error, std),
+        "std_mm": mean_or_nan(std) * MILLIMETRES_PER_METRE,
     }
 
 
-def _hidden_ratios(answers: Answers, deviation: FloatArray) -> dict[str, float]:
+def _hidden_ratios(answers: Answers, std: FloatArray) -> dict[str, float]:
     """The card's ``hidden_over_visible``: hidden by anything or by things alone, of all or of heavily hidden hands."""
     heavy = answers.hidden_share >= HEAVILY_HIDDEN
     found: dict[str, float] = {}
     for name, hidden in (("hidden", ~answers.visible), ("things", answers.visible_alone & ~answers.visible)):
-        found[f"{name}_over_visible"] = hidden_over_visible(deviation, hidden, answers.visible)
-        found[f"{name}_over_visible_heavy"] = hidden_over_visible(
-            deviation[heavy], hidden[heavy], answers.visible[heavy]
-        )
+        found[f"{name}_over_visible"] = hidden_over_visible(std, hidden, answers.visible)
+        found[f"{name}_over_visible_heavy"] = hidden_over_visible(std[heavy], hidden[heavy], answers.visible[heavy])
     return found
 
 
@@ -165,7 +164,7 @@ def card(answers: Answers) -> Card:
         pa_mpjpe_visible_mm=by_part.visible,
         pa_mpjpe_hidden_mm=by_part.heavily_hidden,
         **point_figures(answers),
-        **deviation_figures(answers.offsets_m, answers.std_m),
+        **uncertainty_figures(answers.offsets_m, answers.std_m),
         **_coverages(answers.keypoint_offsets_m, answers.keypoint_std_m, "keypoint_coverage"),
         **_hidden_ratios(answers, np.linalg.norm(answers.std_m, axis=2)),
     )
@@ -186,11 +185,11 @@ CARD_ROWS = (
         for percent in COVERAGE_PERCENTS
     ),
     ("AUSE / mean error, vertices", "ause", "{:.3f}"),
-    ("Spearman of deviation and error", "spearman", "{:.2f}"),
-    ("mean deviation, mm", "std_mm", "{:.2f}"),
-    ("deviation hidden / visible vertices", "hidden_over_visible", "{:.2f}"),
+    ("Spearman of standard deviation and error", "spearman", "{:.2f}"),
+    ("mean standard deviation, mm", "std_mm", "{:.2f}"),
+    ("standard deviation hidden / visible vertices", "hidden_over_visible", "{:.2f}"),
     ("the same, heavily hidden hands", "hidden_over_visible_heavy", "{:.2f}"),
-    ("deviation hidden by things / visible", "things_over_visible", "{:.2f}"),
+    ("standard deviation hidden by things / visible", "things_over_visible", "{:.2f}"),
     ("that, heavily hidden hands", "things_over_visible_heavy", "{:.2f}"),
 )
 

@@ -19,7 +19,7 @@ from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.export import ExportModel, ExportOutput
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
 from handviz.training.cache import image_batch, truth_from_labels
-from handviz.training.checkpoint import deviation_notes, load_checkpoint
+from handviz.training.checkpoint import calibration_metadata, load_checkpoint
 
 BATCH = 16
 """Crops that a predictor takes at a time."""
@@ -77,7 +77,7 @@ def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> 
 def checkpoint_predictor(directory: Path, template: HandTemplate) -> Predictor:
     """Predict with PyTorch, through the module that is exported; HandvizError if it is not a checkpoint."""
     model, _, notes = load_checkpoint(directory, template)
-    exported = ExportModel(model, template, deviation_notes(notes)).eval()
+    exported = ExportModel(model, template, calibration_metadata(notes)).eval()
 
     @torch.no_grad()
     def predict(images: NDArray[np.uint8]) -> list[CanonicalHand]:

@@ -1,4 +1,5 @@
-"""Any predictor on any dataset, by the dataset's own protocol: tables, intervals, curves, deviations, trembling."""
+"""Any predictor on any dataset, by the dataset's own protocol: tables, intervals, curves, standard deviations,
+trembling."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from handviz.core.records import FloatArray
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.data.datasets.annotated import HandDataset
 from handviz.data.datasets.images import BadImages, UsableImages
-from handviz.evaluation.card import deviation_figures
+from handviz.evaluation.card import uncertainty_figures
 from handviz.evaluation.definitions import CameraPoints, Scores, acceleration_errors_mm, joined, mean_intervals, score
 from handviz.evaluation.evaluate import Predictor
 from handviz.evaluation.predictions import (
@@ -27,8 +28,8 @@ from handviz.evaluation.protocols import clip_of, frame_of, protocol_of, sequenc
 from handviz.hand_models.template import HandTemplate
 
 CHUNK = 64
-MOST_DEVIATION_HANDS = 2000
-"""Hands, evenly spread, whose vertices are judged by deviation: rank correlations need all of them at once."""
+MAX_UNCERTAINTY_HANDS = 2000
+"""Hands, evenly spread, whose vertices are judged by standard deviation: rank correlations need all of them at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +49,10 @@ class Evaluation:
     """of the means of ``scores.columns``, 95 %"""
     sequences: int
     """whole ones were drawn for the intervals; N where every sample is its own"""
-    deviation: dict[str, dict[str, float]]
+    std: dict[str, dict[str, float]]
     """``card.deviation_figures`` of keypoints, and of vertices where they are compared"""
     mean_std_mm: dict[str, FloatArray]
-    """(N,) mean deviation of each sample's keypoints and vertices"""
+    """(N,) mean standard deviation of each sample's keypoints and vertices"""
     acceleration_mm: dict[str, FloatArray]
     """(M,) acceleration errors in mm per frame^2 of all three neighbouring frames, absolute and from the wrist"""
     remarks: tuple[str, ...]
@@ -113,7 +114,7 @@ class _Collected:
     """What is kept of predictions once they are scored."""
 
     def __init__(self, has_mesh: bool, expected: int) -> None:
-        self._has_mesh, self._every = has_mesh, max(1, -(-expected // MOST_DEVIATION_HANDS))
+        self._has_mesh, self._every = has_mesh, max(1, -(-expected // MAX_UNCERTAINTY_HANDS))
         self._expected, self._parts = expected, list[Scores]()
         self._names, self._handedness = list[str](), list[str]()
         self._keypoints, self._true_keypoints = list[FloatArray](), list[FloatArray]()
@@ -130,13 +131,13 @@ class _Collected:
         self._true_keypoints += list(points.true_keypoints_m)
         for one in found:
             if len(self._names) % self._every == 0:
-                self._add_deviation(one)
+                self._add_uncertainty(one)
             self._names.append(one.hand.name)
             self._handedness.append(one.hand.handedness)
             for kind, std in (("keypoints", one.canonical.keypoint_std_m), ("vertices", one.canonical.vertex_std_m)):
                 self._mean_std[kind].append(float(np.linalg.norm(std, axis=1).mean()) * MILLIMETRES_PER_METRE)
 
-    def _add_deviation(self, one: Prediction) -> None:
+    def _add_uncertainty(self, one: Prediction) -> None:
         hand, answer = one.hand, one.canonical
         assert hand.keypoints_m is not None
         wrists, is_left = (answer.keypoints_m[0], hand.keypoints_m[0]), hand.handedness == "left"
@@ -168,8 +169,8 @@ class _Collected:
             scores=scores,
             intervals={name: (float(low), float(high)) for name, low, high in zip(scores.columns, *ends, strict=True)},
             sequences=len(set(sequences)),
-            deviation={
-                kind: deviation_figures(np.stack(offsets), np.stack(self._stds[kind]))
+            std={
+                kind: uncertainty_figures(np.stack(offsets), np.stack(self._stds[kind]))
                 for kind, offsets in self._offsets.items()
                 if offsets
             },

@@ -60,7 +60,8 @@ def draw_reliability(rows: Sequence[Calibration], path: Path) -> Path:
 
 
 def draw_sparsification(rows: Sequence[Calibration], path: Path) -> Path:
-    """Mean error of the points left (Ilg et al. 2018): by deviation, by the error itself (dashed), at random (dots)."""
+    """Mean error of the points left (Ilg et al. 2018): by standard deviation, by the error itself (dashed), at random
+    (dots)."""
     figure, panels = _panels(rows)
     for row in rows:
         if row.count:

@@ -30,13 +30,14 @@ COLUMN_TITLES = {
     "f5": ("F@5 mm", "{:.3f}"),
     "f15": ("F@15 mm", "{:.3f}"),
 }
-DEVIATION_NAMES = ("nll", "coverage_50", "coverage_68", "coverage_90", "coverage_95", "ause", "spearman", "std_mm")
+UNCERTAINTY_NAMES = ("nll", "coverage_50", "coverage_68", "coverage_90", "coverage_95", "ause", "spearman", "std_mm")
 COLOURS = {"absolute": "#999999", "root": "#0072b2", "scale_translation": "#009e73", "procrustes": "#d55e00"}
 
 
 def report(evaluation: Evaluation, crops: str, frame_rate_hz: float | None = None) -> str:
-    """Markdown: what was evaluated, errors with intervals, deviations, trembling; ``crops`` says how they were cut."""
-    parts = [heading(evaluation, crops), error_table(evaluation), deviation_table(evaluation)]
+    """Markdown: what was evaluated, errors with intervals, standard deviations, trembling; ``crops`` says how they
+    were cut."""
+    parts = [heading(evaluation, crops), error_table(evaluation), uncertainty_table(evaluation)]
     parts.append(trembling(evaluation, frame_rate_hz))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -86,16 +87,16 @@ def _error_cell(evaluation: Evaluation, name: str, form: str) -> str:
     return f"{mean} ({form.format(low)} to {form.format(high)})"
 
 
-def deviation_table(evaluation: Evaluation) -> str:
-    """The card's rows on deviations, keypoints and vertices beside each other."""
+def uncertainty_table(evaluation: Evaluation) -> str:
+    """The card's rows on standard deviations, keypoints and vertices beside each other."""
     titles = {name: (title, form) for title, name, form in CARD_ROWS}
     lines = [
-        "| deviation against error, wrist on wrist, best turn | " + " | ".join(evaluation.deviation) + " |",
-        "|---" * (len(evaluation.deviation) + 1) + "|",
+        "| standard deviation against error, wrist on wrist, best turn | " + " | ".join(evaluation.std) + " |",
+        "|---" * (len(evaluation.std) + 1) + "|",
     ]
-    for name in DEVIATION_NAMES:
+    for name in UNCERTAINTY_NAMES:
         title, form = titles[name]
-        cells = [cell(form, figures[name]) for figures in evaluation.deviation.values()]
+        cells = [cell(form, figures[name]) for figures in evaluation.std.values()]
         lines.append("| " + " | ".join([title.removesuffix(", vertices"), *cells]) + " |")
     return "\n".join(lines)
 
@@ -117,7 +118,8 @@ def trembling(evaluation: Evaluation, frame_rate_hz: float | None = None) -> str
 
 
 def write_csv(evaluation: Evaluation, path: Path) -> None:
-    """A row a sample: name, sequence, side, mean deviations, every error; HandvizError if it cannot be written."""
+    """A row a sample: name, sequence, side, mean standard deviations, every error; HandvizError if it cannot be
+    written."""
     columns: Mapping[str, Sequence[float] | np.ndarray] = {
         **{f"mean_std_{kind}_mm": values for kind, values in evaluation.mean_std_mm.items()},
         **evaluation.scores.columns,

@@ -157,8 +157,8 @@ COLUMNS = (
     Column("Image", "Name of the file", lambda row: row.image.file),
     Column("Hand", "The person's true hand", _of_hand("handedness")),
     Column("Score", "How sure the detector is, 0 to 1", _of_hand("score"), ".2f"),
-    Column("Mean mm", "Mean deviation over the vertices", _of_hand("mean_std_mm"), ".1f"),
-    Column("Max mm", "Largest deviation of a vertex", _of_hand("max_std_mm"), ".1f"),
+    Column("Mean mm", "Mean standard deviation over the vertices", _of_hand("mean_std_mm"), ".1f"),
+    Column("Max mm", "Largest standard deviation of a vertex", _of_hand("max_std_mm"), ".1f"),
     Column("Visible", "Share of the vertices that the image shows", _of_hand("visible_share"), ".0%"),
     Column(
         "Error mm",

@@ -45,7 +45,7 @@ class PointReading:
 def read_point(hand: HandMesh, pick: Pick, template: HandTemplate | None) -> PointReading:
     """Everything about a picked point; ``template`` None: of a hand model without names and surface."""
     if pick.vertex is not None:
-        index, points_m, deviations_mm, covariances = (
+        index, points_m, std_mm, covariances = (
             pick.vertex,
             hand.vertices_m,
             hand.vertex_std_mm,
@@ -53,13 +53,13 @@ def read_point(hand: HandMesh, pick: Pick, template: HandTemplate | None) -> Poi
         )
     else:
         index, points_m = pick.joint or 0, hand.keypoints_m
-        deviations_mm, covariances = hand.keypoint_std_mm, hand.keypoint_covariance_mm2
+        std_mm, covariances = hand.keypoint_std_mm, hand.keypoint_covariance_mm2
     covariance = None if covariances is None else covariances[index]
     return PointReading(
         name=point_name(pick, template),
         from_wrist_mm=points_m[index] * MILLIMETRES_PER_METRE,
         in_camera_mm=(points_m[index] + hand.wrist_camera_m) * MILLIMETRES_PER_METRE,
-        std_mm=float(deviations_mm[index]),
+        std_mm=float(std_mm[index]),
         axis_std_mm=None if covariance is None else np.sqrt(np.diag(covariance)),
         principal_std_mm=None if covariance is None else np.sqrt(np.linalg.eigvalsh(covariance)[::-1].clip(0)),
         visible=float(_around(pick, template, _visible(hand, template))),
@@ -68,7 +68,8 @@ def read_point(hand: HandMesh, pick: Pick, template: HandTemplate | None) -> Poi
 
 
 def other_networks(result: FrameResult, pick: Pick) -> dict[VariantName, tuple[float, float]]:
-    """Where networks are compared: deviation of the same point by each other one, and how far away it puts the point.
+    """Where networks are compared: standard deviation of the same point by each other one, and how far away it puts
+    the point.
 
     Both in mm, away counted from the wrist.
     """
@@ -76,10 +77,10 @@ def other_networks(result: FrameResult, pick: Pick) -> dict[VariantName, tuple[f
     for variant, hands in result.others.items():
         if pick.hand < len(hands) and len(hands[pick.hand].vertices_m) == len(result.hands[pick.hand].vertices_m):
             hand = hands[pick.hand]
-            deviations_mm = hand.keypoint_std_mm if pick.vertex is None else hand.vertex_std_mm
+            std_mm = hand.keypoint_std_mm if pick.vertex is None else hand.vertex_std_mm
             index = pick.joint or 0 if pick.vertex is None else pick.vertex
             away_mm = float(np.linalg.norm(_point_m(hand, pick) - own)) * MILLIMETRES_PER_METRE
-            found[variant] = (float(deviations_mm[index]), away_mm)
+            found[variant] = (float(std_mm[index]), away_mm)
     return found
 
 

@@ -20,7 +20,7 @@ from handviz.core.lens import lens_in_words
 from handviz.core.records import Frame, FrameResult, HandMesh
 from handviz.hand_models.choice import display_mesh, hand_model_for
 from handviz.inspection.columns import COLUMNS, Column, ImageRow, InspectionOrder, TableRow, rows_of
-from handviz.rendering.colormap import colours_from_deviation
+from handviz.rendering.colormap import colours_from_std
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import DrawOptions
 from handviz.sources.images import read_image, rgb_from_bgr
@@ -63,7 +63,7 @@ def _painter(
     resources: ExitStack, settings: ReportSettings
 ) -> tuple[Callable[[ImageRow, Sequence[HandMesh]], list[bytes]], str]:
     """What makes JPEGs of an image, one for each row, none if it cannot be read; and what is to be said about that."""
-    options = DrawOptions(colour=settings.colour, deviation_range_mm=settings.range_mm, legend=False)
+    options = DrawOptions(colour=settings.colour, std_range_mm=settings.range_mm, legend=False)
     renderer, note = None, ""
     try:
         renderer = resources.enter_context(
@@ -107,7 +107,7 @@ def _filled(before: str, images: Sequence[ImageRow], settings: ReportSettings, n
     told += [f"network: {inspection.variant}", f"lens: {lens_in_words(inspection.lens)}"]
     if hands:
         means = [hand.mean_std_mm for hand in hands]
-        told.append(f"mean deviation: {np.mean(means):.1f} mm, middle one {np.median(means):.1f} mm")
+        told.append(f"mean standard deviation: {np.mean(means):.1f} mm, middle one {np.median(means):.1f} mm")
     errors = [(hand.error_mm, hand.aligned_error_mm) for hand in hands if hand.error_mm is not None]
     if errors:
         error_mm, aligned_mm = np.mean(np.array(errors, dtype=np.float64), axis=0)
@@ -152,7 +152,7 @@ def _cell(column: Column, row: TableRow) -> str:
 
 
 def _gradient(range_mm: tuple[float, float]) -> str:
-    stops = colours_from_deviation(np.linspace(*range_mm, GRADIENT_STOPS), range_mm)
+    stops = colours_from_std(np.linspace(*range_mm, GRADIENT_STOPS), range_mm)
     shades = np.clip(np.rint(stops * 255), 0, 255).astype(int).tolist()
     return ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in shades)
 

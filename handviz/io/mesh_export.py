@@ -28,7 +28,7 @@ from handviz.io.mesh_io import (
     wrapped_obj_bytes,
 )
 from handviz.io.uv_texture import bake_texture, checked_texture
-from handviz.rendering.colormap import colours_from_deviation, fitted_range
+from handviz.rendering.colormap import colours_from_std, fitted_range
 from handviz.rendering.hand_shape import PLAIN_COLOURS, PlainSurface, Surface, VertexNormals
 
 ExportColour = Literal["texture", "deviation", "plain"]
@@ -49,10 +49,11 @@ def export_mesh(
 ) -> list[Path]:
     """Write the hand; returns the files, ``path`` first (OBJ with a texture has a material and an image beside it).
 
-    ``range_mm`` are the ends of the deviations' colours (None fits them), ``image`` (H, W, 3) RGB the one that the
-    hand was reconstructed from: its detail goes into the texture. ``vertices``: the dense display mesh, whose texture
-    becomes an image in GLB and OBJ, or the hand model's own vertices, whose colours stand at the vertices.
-    Raises HandvizError if the suffix is unknown, the place cannot be written or the hand holds what is no number.
+    ``range_mm`` are the ends of the standard deviations' colours (None fits them), ``image`` (H, W, 3) RGB the one
+    that the hand was reconstructed from: its detail goes into the texture. ``vertices``: the dense display mesh,
+    whose texture becomes an image in GLB and OBJ, or the hand model's own vertices, whose colours stand at the
+    vertices. Raises HandvizError if the suffix is unknown, the place cannot be written or the hand holds what is no
+    number.
     """
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
@@ -93,7 +94,7 @@ def _mesh(hand: HandMesh, surface: Surface, colour: ExportColour, range_mm: tupl
         vertex_std_mm=vertex_std_mm,
     )
     if colour == "deviation":
-        colours = colours_from_deviation(vertex_std_mm, range_mm or fitted_range(hand.vertex_std_mm))
+        colours = colours_from_std(vertex_std_mm, range_mm or fitted_range(hand.vertex_std_mm))
         return dataclasses.replace(mesh, colours=colours)
     return _textured(mesh, hand, surface) if colour == "texture" else mesh
 

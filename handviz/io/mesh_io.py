@@ -1,7 +1,7 @@
 """Meshes as the content of files: binary PLY with values for every vertex, or OBJ; metres, camera axes.
 
-PLY holds the deviation of every vertex and, where there is a texture, how well it was ``seen``; OBJ can wrap an image
-around the mesh, which a material file names.
+PLY holds the standard deviation of every vertex and, where there is a texture, how well it was ``seen``; OBJ can wrap
+an image around the mesh, which a material file names.
 """
 
 from dataclasses import dataclass
@@ -49,7 +49,8 @@ class MeshArrays:
 
 
 def ply_bytes(mesh: MeshArrays) -> bytes:
-    """Vertices, faces, colours, deviations and, if there is a texture, how well vertices were seen: binary PLY."""
+    """Vertices, faces, colours, standard deviations and, if there is a texture, how well vertices were seen: binary
+    PLY."""
     columns: dict[str, tuple[str, FloatArray]] = {
         name: ("<f4", mesh.vertices_m[:, axis]) for axis, name in enumerate("xyz")
     }

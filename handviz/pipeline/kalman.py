@@ -1,16 +1,17 @@
-"""Takes the jitter out of moving hands: Kalman filters that trust a frame by its own deviation.
+"""Takes the jitter out of moving hands: Kalman filters that trust a frame by its own standard deviation.
 
 A hand is taken apart into what moves quickly and what does not: the middle of the palm in the image, its distance,
 the turn (on the manifold of rotations), and every point counted from the palm in a frame that turns with the hand. Each
 is a filter of place and velocity, so that steady motion has no lag. What one image knows well, across the ray, and
 what it knows badly, along it, are filters of their own. Two things are not textbook (figures: docs/log/smoothing.md):
 
-- The networks' errors are nearly the same from one frame to the next; only a small share of a point's deviation is new
-  in every frame. That share is the measurement's noise, and the rest stays in the deviation that comes out.
+- The networks' errors are nearly the same from one frame to the next; only a small share of a point's standard
+deviation is new
+  in every frame. That share is the measurement's noise, and the rest stays in the standard deviation that comes out.
 - Hands rest, start and stop. The process noise is that of a resting hand, and grows with the speed: what moves may
   change its velocity soon. Wherever an innovation is larger than that explains, the predicted variance is raised until
   it explains it (strong tracking filter, Zhou and Frank 1996). So the answer is never further from a trusted
-  measurement than a few deviations of the noise.
+  measurement than a few standard deviations of the noise.
 """
 
 import dataclasses
@@ -39,15 +40,16 @@ class NoiseModel:
     turn_rad: tuple[float, float, float] = (0.012, 0.010, 0.004)
     """about the camera's axes: out of the image's plane twice, and within it"""
     across_share: float = 0.03
-    """of a point's deviation, along each axis across the ray"""
+    """of a point's standard deviation, along each axis across the ray"""
     along_share: float = 0.08
-    """of a point's deviation, along the ray"""
+    """of a point's standard deviation, along the ray"""
     reference_std_mm: float = 10.0
-    """mean deviation of a hand for which place, depth and turn are as above"""
+    """mean standard deviation of a hand for which place, depth and turn are as above"""
     rest_index: float = 0.006
     """acceleration of a resting hand times the square of a 30th of a second, in units of the noise"""
-    doubt: float = 2.5
-    """by how many of its own deviations an innovation's mean square may exceed expectation before rest is doubted"""
+    uncertainty: float = 2.5
+    """by how many of its own standard deviations an innovation's mean square may exceed expectation before rest is
+    doubted"""
     change_s: float = 0.06
     """time in which the velocity of a moving hand may change as a whole"""
     velocity_share: float = 0.6
@@ -76,7 +78,7 @@ FASTEST_TURN_RAD_PER_S = 25.0
 LEAST_TURN_GATE_RAD = 1.0
 
 
-LONGEST_DOUBT_S = 0.07
+MAX_UNCERTAIN_S = 0.07
 
 
 def noise_factor(strength: float) -> float:
@@ -112,7 +114,7 @@ class ConstantVelocity:
         """Take measurements that differ by ``innovation`` (N, D) from the prediction; returns the gains (N,)."""
         noise = self._noise
         total = self.variance + variance
-        limit = 1 + noise.doubt * math.sqrt(2 / innovation.shape[1])
+        limit = 1 + noise.uncertainty * math.sqrt(2 / innovation.shape[1])
         missing = np.maximum((innovation**2).mean(axis=1) / limit - total, 0)
         share = noise.velocity_share / step_s
         predicted, cross = self.variance + missing, self._cross + share * missing
@@ -171,29 +173,29 @@ class _Measured:
     across_variance: FloatArray
     """(V + 21,) square metres, along each axis across the ray"""
     along_variance: FloatArray
-    deviation_mm: FloatArray
+    std_mm: FloatArray
     """(V + 21,) as the networks give it"""
 
 
 def _take_apart(hand: HandMesh, strength: float, noise: NoiseModel) -> _Measured:
-    deviation_mm = np.concatenate([hand.vertex_std_mm, hand.keypoint_std_mm]).astype(np.float64)
-    # Deviations count from the wrist, points from the palm's middle: of the wrist itself that is the palm's.
+    std_mm = np.concatenate([hand.vertex_std_mm, hand.keypoint_std_mm]).astype(np.float64)
+    # Standard deviations count from the wrist, points from the palm's middle: of the wrist itself that is the palm's.
     palm_mm = max(float(np.mean(hand.keypoint_std_mm[PALM,])), LEAST_STD_MM)
-    noise_mm = np.hypot(deviation_mm, palm_mm)
+    noise_mm = np.hypot(std_mm, palm_mm)
     factor = noise_factor(strength)
-    doubt = (factor * max(float(deviation_mm.mean()), LEAST_STD_MM) / noise.reference_std_mm) ** 2
+    uncertainty = (factor * max(float(std_mm.mean()), LEAST_STD_MM) / noise.reference_std_mm) ** 2
     palm_m = _palm_m(hand)
     return _Measured(
         direction=palm_m[None, :2] / palm_m[2],
         log_depth=math.log(palm_m[2]),
         rotation=np.asarray(hand.camera_from_wrist, np.float64),
         points_m=np.concatenate([hand.vertices_m, hand.keypoints_m]) - (palm_m - hand.wrist_camera_m),
-        place_variance=np.array([doubt * (noise.place_m / palm_m[2]) ** 2]),
-        depth_variance=np.array([doubt * noise.log_depth**2]),
-        turn_variance=doubt * np.square(noise.turn_rad),
+        place_variance=np.array([uncertainty * (noise.place_m / palm_m[2]) ** 2]),
+        depth_variance=np.array([uncertainty * noise.log_depth**2]),
+        turn_variance=uncertainty * np.square(noise.turn_rad),
         across_variance=(factor * noise.across_share / MILLIMETRES_PER_METRE * noise_mm) ** 2,
         along_variance=(factor * noise.along_share / MILLIMETRES_PER_METRE * noise_mm) ** 2,
-        deviation_mm=deviation_mm,
+        std_mm=std_mm,
     )
 
 
@@ -215,7 +217,7 @@ class KalmanTrack:
         self._turn = Turn(seen.rotation, seen.turn_variance, self._noise)
         self._across = ConstantVelocity(seen.points_m[:, :2], seen.across_variance, self._noise)
         self._along = ConstantVelocity(seen.points_m[:, 2:], seen.along_variance, self._noise)
-        self._square_deviation: FloatArray = seen.deviation_mm**2
+        self._square_std: FloatArray = seen.std_mm**2
         self._doubted_s = 0.0
 
     def update(self, hand: HandMesh, time_ms: float, strength: float) -> HandMesh:
@@ -239,7 +241,7 @@ class KalmanTrack:
         gate_rad = max(LEAST_TURN_GATE_RAD, FASTEST_TURN_RAD_PER_S * step_s)
         is_trusted = float(np.linalg.norm(turned)) <= gate_rad
         self._doubted_s = 0.0 if is_trusted else self._doubted_s + step_s
-        if self._doubted_s > LONGEST_DOUBT_S:
+        if self._doubted_s > MAX_UNCERTAIN_S:
             self._begin_pose(seen)
             return
         if is_trusted:
@@ -254,7 +256,7 @@ class KalmanTrack:
         across, along = self._across, self._along
         gain = across.update(seen.points_m[:, :2] - across.value, seen.across_variance, step_s)
         along.update(seen.points_m[:, 2:] - along.value, seen.along_variance, step_s)
-        self._square_deviation = self._square_deviation + gain * (seen.deviation_mm**2 - self._square_deviation)
+        self._square_std = self._square_std + gain * (seen.std_mm**2 - self._square_std)
 
     def _turn_points(self, turn: FloatArray) -> None:
         """Carry the points and their velocities along with the hand; their variances stay with the camera's axes."""
@@ -264,10 +266,10 @@ class KalmanTrack:
         across.value, along.value = value[:, :2], value[:, 2:]
         across.velocity, along.velocity = velocity[:, :2], velocity[:, 2:]
 
-    def _deviation_mm(self, strength: float) -> FloatArray:
+    def _std_mm(self, strength: float) -> FloatArray:
         """(V + 21,): what is the same in every frame stays; of what is new there is what the filter has left of it."""
         noise = self._noise
-        lasting = (1 - 2 * noise.across_share**2 - noise.along_share**2) * self._square_deviation
+        lasting = (1 - 2 * noise.across_share**2 - noise.along_share**2) * self._square_std
         left = (2 * self._across.variance + self._along.variance) * (
             MILLIMETRES_PER_METRE / noise_factor(strength)
         ) ** 2
@@ -280,7 +282,7 @@ class KalmanTrack:
         vertices_m, keypoints_m = np.split(points_m, [len(hand.vertices_m)])
         depth_m = math.exp(float(self._depth.value[0, 0]))
         palm_m = np.append(self._place.value[0], 1.0) * depth_m
-        vertex_std_mm, keypoint_std_mm = np.split(self._deviation_mm(strength), [len(hand.vertices_m)])
+        vertex_std_mm, keypoint_std_mm = np.split(self._std_mm(strength), [len(hand.vertices_m)])
         smoothed = dataclasses.replace(
             hand,
             vertices_m=vertices_m,

@@ -84,7 +84,8 @@ def with_measured_size(canonical: CanonicalHand, size: HandSize) -> CanonicalHan
 
 
 def leaning_on_witness(canonical: CanonicalHand, vertices_from_moves: FloatArray) -> CanonicalHand:
-    """The hand with its keypoints moved part of the way to those of MediaPipe's heads in space; its deviations stay.
+    """The hand with its keypoints moved part of the way to those of MediaPipe's heads in space; its standard
+    deviations stay.
 
     ``vertices_from_moves`` (V, 21) comes from ``hand_model.handles``. A hand whose network has no such heads stays.
     """
@@ -134,7 +135,7 @@ def _moved(canonical: CanonicalHand, moves: FloatArray, vertices_from_moves: Flo
 # One camera of two witnesses: the network's view of the hand is a prior, the detector's 2D keypoints are data. The
 # detector has seen far more real hands in 2D than the networks have; the networks know the hand in 3D. The
 # posterior mode over small turns, depth and shift (Gauss-Newton, Huber's weights, true perspective) lays the mesh
-# on the hand and leaves its shape, pose and deviations alone. Its curvature says how well the wrist's place is
+# on the hand and leaves its shape, pose and standard deviations alone. Its curvature says how well the wrist's place is
 # known.
 
 
@@ -147,7 +148,7 @@ class CameraPrior:
     shift: float = NETWORK_SHIFT_STD
     """crop half-sides"""
     keypoint: float = 0.035
-    """crop half-sides; the projected deviation of the keypoint is added"""
+    """crop half-sides; the projected standard deviation of the keypoint is added"""
 
 
 DEFAULT_PRIOR = CameraPrior()
@@ -195,14 +196,14 @@ def aligned_to_detector(
         moved = moved - np.linalg.solve(information, slope)
         camera = start.moved(moved, view)
         camera = replace(camera, place_m=in_front(camera.place_m, camera.points(marked_m) - camera.place_m))
-    doubt = np.linalg.inv(information)[3:, 3:]
+    uncertainty = np.linalg.inv(information)[3:, 3:]
     return replace(
         canonical,
         rotation=(to_camera.T @ camera.turn).astype(canonical.rotation.dtype),
         scale=float(canonical.scale * np.exp(-moved[3])),
         translation=(canonical.translation + moved[4:]).astype(canonical.translation.dtype),
         wrist_camera_m=camera.place_m,
-        wrist_covariance_m2=place_covariance(camera.place_m, view, doubt),
+        wrist_covariance_m2=place_covariance(camera.place_m, view, uncertainty),
     )
 
 
@@ -212,7 +213,7 @@ def keypoints_in_crop(crop: HandCrop) -> FloatArray:
 
 
 def huber_weight(residual: FloatArray) -> FloatArray:
-    """How much residuals (N, C), in their deviations, count: 1 up to the limit, then less and less."""
+    """How much residuals (N, C), in their standard deviations, count: 1 up to the limit, then less and less."""
     return np.minimum(1, HUBER_LIMIT / np.maximum(np.linalg.norm(residual, axis=1), 1e-9))
 
 

@@ -1,6 +1,7 @@
-"""Takes the jitter out of moving hands: the One Euro filter (Casiez, Roussel, Vogel, CHI 2012), deviation-aware.
+"""Takes the jitter out of moving hands: the One Euro filter (Casiez, Roussel, Vogel, CHI 2012), standard
+deviation-aware.
 
-Cutoff of a point:  f = f0(strength) * clip(reference / deviation, 1/4, 4) + beta * speed
+Cutoff of a point:  f = f0(strength) * clip(reference / standard deviation, 1/4, 4) + beta * speed
 Share of the new value:  alpha = 1 / (1 + 1 / (2 pi f dt))
 
 so still points are smoothed strongly, fast ones hardly lag, and what the network is unsure of moves more slowly.
@@ -25,11 +26,12 @@ LONGEST_GAP_S = 0.5
 SHORTEST_STEP_S = 1 / 240
 
 
-# Covariances that follow their deviations when these are smoothed.
+# Covariances that follow their standard deviations when these are smoothed.
 
 
 def resized(covariance_mm2: FloatArray | None, std_mm: FloatArray, smoothed_std_mm: FloatArray) -> FloatArray | None:
-    """Covariances (N, 3, 3) of deviations (N,), in the same directions, as large as the smoothed deviations (N,) say.
+    """Covariances (N, 3, 3) of standard deviations (N,), in the same directions, as large as the smoothed standard
+    deviations (N,) say.
 
     None where there are none.
     """
@@ -94,8 +96,8 @@ class HandTrack:
         step_s = max((time_ms - self.time_ms) / 1000, SHORTEST_STEP_S)
         self.time_ms = time_ms
         base_hz = least_cutoff_hz(strength)
-        deviation_mm = np.concatenate([hand.vertex_std_mm, hand.keypoint_std_mm])
-        certainty = np.clip(REFERENCE_STD_MM / np.maximum(deviation_mm, 1e-3), *CERTAINTY_RANGE)
+        std_mm = np.concatenate([hand.vertex_std_mm, hand.keypoint_std_mm])
+        certainty = np.clip(REFERENCE_STD_MM / np.maximum(std_mm, 1e-3), *CERTAINTY_RANGE)
         points, alpha = self._points(_points_of(hand), step_s=step_s, cutoff_hz=base_hz * certainty)
         place, _ = self._place(
             _place_of(hand),

@@ -25,10 +25,10 @@ INPUTS = ("image", "points", "is_open")
 OUTPUTS = ("vertex_rgb", "vertex_albedo", "vertex_visible")
 HOW_TO_GET = "restore it from the repository, or make it with 'python -m handviz texture train' and 'texture export'"
 REFERENCE_STD_MM = 10.0
-"""Deviation of a vertex at which a frame's word on it counts e^-1/2: its colour may be a neighbour's."""
+"""Standard deviation of a vertex at which a frame's word on it counts e^-1/2: its colour may be a neighbour's."""
 LONGEST_MEMORY = 30.0
 """Frames' worth of weight that a vertex keeps: later frames go on changing its colour."""
-DOUBT = 0.25
+UNCERTAINTY = 0.25
 """Frames' worth of weight that the inferred colour has."""
 LIGHT_RANGE = (0.2, 3.0)
 """Of the image's light, against even light."""
@@ -155,7 +155,7 @@ class Painted:
 
     def shown(self, texture: HandTexture) -> HandTexture:
         """The frame's texture with what is remembered in it."""
-        known = self.weight / (self.weight + DOUBT)
+        known = self.weight / (self.weight + UNCERTAINTY)
         albedo = texture.albedo + known[:, None] * (self.albedo - texture.albedo)
         light = np.clip(texture.rgb / np.maximum(texture.albedo, DARKEST), *LIGHT_RANGE)
         return replace(

@@ -1,4 +1,4 @@
-"""The colours of the deviation heatmap: viridis' hues on a straight ramp of perceived lightness (Oklab)."""
+"""The colours of the standard deviation heatmap: viridis' hues on a straight ramp of perceived lightness (Oklab)."""
 
 import math
 from functools import cache
@@ -22,7 +22,7 @@ CONTROL_COLOURS = (
     (0xBD, 0xDF, 0x26),
     (0xFD, 0xE7, 0x25),
 )
-# Inferno (van der Walt and Smith, CC0), without its black end: other hues than the deviations'.
+# Inferno (van der Walt and Smith, CC0), without its black end: other hues than the standard deviations'.
 ATTENTION_CONTROL_COLOURS = (
     (0x24, 0x1A, 0x4A),
     (0x42, 0x0A, 0x68),
@@ -83,8 +83,8 @@ def srgb_from_oklab(oklab: FloatArray) -> FloatArray:
 
 
 @cache
-def deviation_colours() -> NDArray[np.float32]:
-    """(256, 3) sRGB in [0, 1], from the smallest deviation (dark) to the largest (light)."""
+def uncertainty_colours() -> NDArray[np.float32]:
+    """(256, 3) sRGB in [0, 1], from the smallest standard deviation (dark) to the largest (light)."""
     return even_ramp(CONTROL_COLOURS)
 
 
@@ -106,9 +106,9 @@ def even_ramp(control_colours: tuple[tuple[int, int, int], ...]) -> NDArray[np.f
     return colours
 
 
-def colours_from_deviation(deviation_mm: FloatArray, range_mm: tuple[float, float]) -> NDArray[np.float32]:
-    """Deviations (N,) -> sRGB (N, 3); values outside ``range_mm`` take the colour of its ends."""
-    return deviation_colours()[ramp_indices(deviation_mm, range_mm)]
+def colours_from_std(std_mm: FloatArray, range_mm: tuple[float, float]) -> NDArray[np.float32]:
+    """Standard deviations (N,) -> sRGB (N, 3); values outside ``range_mm`` take the colour of its ends."""
+    return uncertainty_colours()[ramp_indices(std_mm, range_mm)]
 
 
 def colours_from_attention(attention: FloatArray, most: float) -> NDArray[np.float32]:
@@ -123,12 +123,12 @@ def ramp_indices(values: FloatArray, ends: tuple[float, float]) -> NDArray[np.in
     return np.clip(np.rint(share * (COLOUR_COUNT - 1)), 0, COLOUR_COUNT - 1).astype(np.intp)
 
 
-# Which deviations the ends of the heatmap stand for.
+# Which standard deviations the ends of the heatmap stand for.
 
 
-def fitted_range(deviation_mm: FloatArray) -> tuple[float, float]:
-    """Whole millimetres around all but the outermost 2 % of the deviations (N,); the default for none."""
-    finite = deviation_mm[np.isfinite(deviation_mm)]
+def fitted_range(std_mm: FloatArray) -> tuple[float, float]:
+    """Whole millimetres around all but the outermost 2 % of the standard deviations (N,); the default for none."""
+    finite = std_mm[np.isfinite(std_mm)]
     if not finite.size:
         return DEFAULT_RANGE_MM
     low, high = np.percentile(finite, (LOW_PERCENTILE, HIGH_PERCENTILE))
@@ -137,21 +137,21 @@ def fitted_range(deviation_mm: FloatArray) -> tuple[float, float]:
 
 
 class RangeFollower:
-    """Follows a stream without flicker: refits only when deviations leave the range or fill it badly."""
+    """Follows a stream without flicker: refits only when standard deviations leave the range or fill it badly."""
 
     def __init__(self) -> None:
         self.range_mm = DEFAULT_RANGE_MM
         self._fitted = False
 
-    def update(self, deviation_mm: FloatArray) -> tuple[float, float]:
-        """Take the deviations (N,) of a new frame into account; returns the range in use."""
-        finite = deviation_mm[np.isfinite(deviation_mm)]
+    def update(self, std_mm: FloatArray) -> tuple[float, float]:
+        """Take the standard deviations (N,) of a new frame into account; returns the range in use."""
+        finite = std_mm[np.isfinite(std_mm)]
         if finite.size and not (self._fitted and self._still_good(finite)):
             self.range_mm, self._fitted = fitted_range(finite), True
         return self.range_mm
 
-    def _still_good(self, deviation_mm: FloatArray) -> bool:
-        low, high = np.percentile(deviation_mm, (LOW_PERCENTILE, HIGH_PERCENTILE))
+    def _still_good(self, std_mm: FloatArray) -> bool:
+        low, high = np.percentile(std_mm, (LOW_PERCENTILE, HIGH_PERCENTILE))
         own_low, own_high = self.range_mm
         inside = low >= own_low - STEP_MM / 2 and high <= own_high + STEP_MM / 2
         return bool(inside and (high - low) >= SMALLEST_FILL * (own_high - own_low - 2 * STEP_MM))

@@ -35,18 +35,20 @@ def projected_covariances(
 
 
 def ellipse_axes(covariances: FloatArray, sigmas: float) -> FloatArray:
-    """(N, 2, 2) covariances -> (N, 2, 2): rows are half axes, the longer one first, ``sigmas`` deviations long."""
+    """(N, 2, 2) covariances -> (N, 2, 2): rows are half axes, the longer one first, ``sigmas`` standard deviations
+    long."""
     variances, directions = np.linalg.eigh(covariances)
     lengths = sigmas * np.sqrt(np.maximum(variances, 0.0))
     return np.asarray((directions * lengths[:, None, :]).transpose(0, 2, 1)[:, ::-1])
 
 
 def share_inside(sigmas: float) -> float:
-    """What share of a plane's Gaussian lies within its ellipse of so many deviations: 1 - exp(-sigmas^2 / 2)."""
+    """What share of a plane's Gaussian lies within its ellipse of so many standard deviations: 1 - exp(-sigmas^2 /
+    2)."""
     return 1.0 - math.exp(-0.5 * sigmas**2)
 
 
-# Draws the ellipses of keypoints' deviations as lines over everything else.
+# Draws the ellipses of keypoints' standard deviations as lines over everything else.
 
 
 def ellipses(shape: HandShape, clip_from_scene: Matrix, view_size: Size, sigmas: float) -> NDArray[np.float32]:
@@ -85,7 +87,7 @@ class EllipsePass:
         sigmas: float,
         pixel_ratio: float,
     ) -> None:
-        """Draw every hand's ellipses, ``sigmas`` deviations large, into the bound framebuffer."""
+        """Draw every hand's ellipses, ``sigmas`` standard deviations large, into the bound framebuffer."""
         shapes = shapes[:LARGEST_HAND_COUNT]
         rows = [ellipses(shape, clip_from_scene, view_size, sigmas) for shape in shapes]
         data = np.concatenate(rows) if rows else np.zeros((0, FLOATS_PER_ELLIPSE), np.float32)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from handviz.core.records import FloatArray, HandMesh
 from handviz.core.units import MILLIMETRES_PER_METRE
-from handviz.rendering.colormap import colours_from_attention, colours_from_deviation, colours_from_distance
+from handviz.rendering.colormap import colours_from_attention, colours_from_distance, colours_from_std
 from handviz.rendering.highlight import AttentionShown
 from handviz.rendering.options import DrawOptions
 
@@ -114,7 +114,7 @@ class HandShape:
     """One hand, ready to draw."""
 
     vertices: NDArray[np.float32]
-    """(Vd, 11) position, outward normal (scene axes), sRGB, how well it was seen, deviation in mm."""
+    """(Vd, 11) position, outward normal (scene axes), sRGB, how well it was seen, standard deviation in mm."""
     keypoints: NDArray[np.float32]
     """(21, 3) in the scene of the positions."""
     look: HandLook
@@ -156,8 +156,8 @@ def vertex_colours(
         return np.clip(lifted, 0, 1)
     painted = np.ones((surface.vertex_count, 4), dtype=np.float32)
     if options.colour == "deviation":
-        deviation_mm = surface.lift(hand.vertex_std_mm.astype(np.float32)[:, None])[:, 0]
-        painted[:, :3] = colours_from_deviation(deviation_mm, range_mm)
+        std_mm = surface.lift(hand.vertex_std_mm.astype(np.float32)[:, None])[:, 0]
+        painted[:, :3] = colours_from_std(std_mm, range_mm)
     else:
         painted[:, :3] = PLAIN_COLOURS[hand.handedness]
     return painted
@@ -186,8 +186,8 @@ class HandShaper:
         """
         vertices_m = np.asarray(hand.vertices_m, dtype=np.float32)
         in_image = np.concatenate([hand.vertices_px, vertices_m[:, 2:]], axis=1, dtype=np.float32)
-        deviation_mm = hand.vertex_std_mm[:, None]
-        lifted = self._surface.lift(np.concatenate([vertices_m, in_image, deviation_mm], axis=1, dtype=np.float32))
+        std_mm = hand.vertex_std_mm[:, None]
+        lifted = self._surface.lift(np.concatenate([vertices_m, in_image, std_mm], axis=1, dtype=np.float32))
         normals = self._normals(lifted[:, :3])
         if hand.handedness == "left":
             normals = -normals

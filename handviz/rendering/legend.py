@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from handviz.core.records import FloatArray
 from handviz.rendering.camera import Size
-from handviz.rendering.colormap import attention_colours, deviation_colours, distance_colours
+from handviz.rendering.colormap import attention_colours, distance_colours, uncertainty_colours
 from handviz.rendering.ellipses import share_inside
 from handviz.rendering.options import DrawOptions, marked, stripe_cover
 from handviz.rendering.passes import ImagePass
@@ -26,7 +26,7 @@ SEEN_LEFT_PX, INFERRED_LEFT_PX = 12, 90
 PATCH_SIZE_PX, PATCH_GAP_PX = (28, 16), 7
 # From a light skin to a dark one.
 PATCH_COLOURS = (0.91, 0.75, 0.65), (0.42, 0.27, 0.19)
-TITLE, ATTENTION_TITLE, TITLE_MIDDLE_PX = "Deviation, mm", "Attention, x", 18
+TITLE, ATTENTION_TITLE, TITLE_MIDDLE_PX = "Standard deviation, mm", "Attention, x", 18
 NOTE_WIDTH_PX, NOTE_LINE_PX, NOTE_MARGIN_PX = 158, 18, 8
 PANEL_COLOUR = (14, 17, 22, 190)
 TEXT_COLOUR = (238, 240, 243)
@@ -101,7 +101,7 @@ class _Sheet:
 @lru_cache(maxsize=8)
 def legend_image(range_mm: tuple[float, float], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
     """(H, W, 4) sRGB with premultiplied opacity, ``pixel_ratio`` times the nominal 108 x 206 pixels."""
-    return bar_legend((TITLE,), range_mm, deviation_colours(), pixel_ratio)
+    return bar_legend((TITLE,), range_mm, uncertainty_colours(), pixel_ratio)
 
 
 @lru_cache(maxsize=8)

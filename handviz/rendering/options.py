@@ -13,9 +13,9 @@ ViewMode = Literal["overlay", "orbit"]
 UncertainMode = Literal["show", "fade", "hide"]
 Background = Literal["picture", "none"]
 Fade = tuple[float, float, float]
-"""Deviations in mm between which a surface fades, and the share of its opacity that is left above both."""
+"""Standard deviations in mm between which a surface fades, and the share of its opacity that is left above both."""
 FADED_FROM, FADED_TO, FADED_OPACITY = 0.8, 1.25, 0.15
-"""Shares of the threshold; deviations differ smoothly over a hand, and so does what is seen of it."""
+"""Shares of the threshold; standard deviations differ smoothly over a hand, and so does what is seen of it."""
 HIDDEN_FROM, HIDDEN_TO = 0.97, 1.03
 GROUND_COLOUR, GROUND_SHARE = (0.07, 0.13, 0.27), 0.42
 STRIPE_COLOUR, STRIPE_SHARE = (0.80, 0.93, 1.0), 0.62
@@ -54,7 +54,7 @@ class DrawOptions:
     """Flip the whole image left to right, as in a mirror."""
     opacity: float = 0.9
     """Of the mesh over the image, 0 to 1; in free orbit hands are always opaque."""
-    deviation_range_mm: tuple[float, float] | None = None
+    std_range_mm: tuple[float, float] | None = None
     """Ends of the heatmap; None follows the data."""
     legend: bool = True
     inset: bool = True
@@ -64,12 +64,12 @@ class DrawOptions:
     relight: bool = False
     """In texture and plain colour: the viewport's light instead of the image's, from where the person puts it."""
     uncertain: UncertainMode = "show"
-    """What becomes of the parts of a mesh whose deviation is above ``uncertain_above_mm``."""
+    """What becomes of the parts of a mesh whose standard deviation is above ``uncertain_above_mm``."""
     uncertain_above_mm: float = 10.0
     ellipses: bool = False
     """Around every keypoint, the ellipse of its Gaussian."""
     ellipse_sigmas: float = 2.0
-    """Its half axes in deviations."""
+    """Its half axes in standard deviations."""
     background: Background = "picture"
     """``none``: the hands alone over nothing, in premultiplied colours with their opacity in alpha."""
     compare: bool = False

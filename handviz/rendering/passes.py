@@ -150,12 +150,12 @@ class _Slot:
         all_names = "in_position", "in_normal", "in_colour", "in_seen", "in_deviation_mm"
         everything = [(self.buffer, "3f 3f 3f 1f 1f", *all_names)]
         position = [(self.buffer, "3f 32x", "in_position")]
-        with_deviation = [(self.buffer, "3f 28x 1f", "in_position", "in_deviation_mm")]
+        with_uncertainty = [(self.buffer, "3f 28x 1f", "in_position", "in_deviation_mm")]
         self.surface = ctx.vertex_array(owner.surface_program, lit, owner.face_buffer)
         self.marked_surface = ctx.vertex_array(owner.marking_program, with_mark, owner.face_buffer)
         self.fading_surface = ctx.vertex_array(owner.fading_program, everything, owner.face_buffer)
         self.edges = ctx.vertex_array(owner.edge_program, position, owner.edge_buffer)
-        self.fading_edges = ctx.vertex_array(owner.fading_edge_program, with_deviation, owner.edge_buffer)
+        self.fading_edges = ctx.vertex_array(owner.fading_edge_program, with_uncertainty, owner.edge_buffer)
         surfaces = self.surface, self.marked_surface, self.fading_surface
         for resource in (self.buffer, *surfaces, self.edges, self.fading_edges):
             resources.callback(resource.release)

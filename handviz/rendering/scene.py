@@ -93,7 +93,7 @@ class Scene:
 
     def range_mm(self, options: DrawOptions) -> tuple[float, float]:
         """The ends of the heatmap in use."""
-        return options.deviation_range_mm or self._follower.range_mm
+        return options.std_range_mm or self._follower.range_mm
 
     def draw(
         self,

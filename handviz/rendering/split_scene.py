@@ -41,7 +41,7 @@ class SplitScene:
         self._scenes = [Scene(ctx, surface)]
         self._labels: dict[VariantName, ImagePass] = {}
         self._legend = LegendPass(ctx)
-        self._deviations, self._distances_seen = RangeFollower(), RangeFollower()
+        self._stds, self._distances_seen = RangeFollower(), RangeFollower()
         self._result: FrameResult | None = None
         self._distances: Distances | None = None
         self._highlight: Highlight | None = None
@@ -53,9 +53,9 @@ class SplitScene:
         self._result, self._shown_for = result, None
 
     def range_mm(self, options: DrawOptions) -> tuple[float, float]:
-        """The ends of the deviations' colours."""
+        """The ends of the standard deviations' colours."""
         if options.compare:
-            return options.deviation_range_mm or self._deviations.range_mm
+            return options.std_range_mm or self._stds.range_mm
         return self._scenes[0].range_mm(options)
 
     def panes(self, view_size: Size, options: DrawOptions, pixel_ratio: float = 1.0) -> tuple[Pane, ...]:
@@ -200,7 +200,7 @@ class SplitScene:
         results = [result.of_variant(variant) for variant in variants]
         if options.compare and any(one.hands for one in results):
             hands = [hand for one in results for hand in one.hands]
-            self._deviations.update(np.concatenate([hand.vertex_std_mm for hand in hands]))
+            self._stds.update(np.concatenate([hand.vertex_std_mm for hand in hands]))
         radius_m = max(orbit_radius(one.hands, orbit_centre(one.hands)) for one in results)
         for one in results:
             distances = self._distances if self._is_measured(one.variant) else None
@@ -213,10 +213,10 @@ class SplitScene:
         """A pane's own: one scale for all, and plain where distances are shown but not of this variant."""
         own = replace(options, legend=False)
         if options.difference is None:
-            return replace(own, deviation_range_mm=self.range_mm(options))
+            return replace(own, std_range_mm=self.range_mm(options))
         if self._is_measured(variant):
-            range_mm = options.deviation_range_mm or (0.0, self._distances_seen.range_mm[1])
-            return replace(own, colour="deviation", deviation_range_mm=range_mm)
+            range_mm = options.std_range_mm or (0.0, self._distances_seen.range_mm[1])
+            return replace(own, colour="deviation", std_range_mm=range_mm)
         return replace(own, colour="plain")
 
     def _highlight_of(self, variant: VariantName, options: DrawOptions) -> Highlight | None:

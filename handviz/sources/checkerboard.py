@@ -99,7 +99,7 @@ def calibrate(views: Sequence[FloatArray], board: Board, size: tuple[int, int]) 
     corners = [(view - HALF_PIXEL).astype(np.float32)[:, None] for view in views]
     guess: Any = None
     try:
-        rms, found, bend, turns, _, deviations, _, _ = cv2.calibrateCameraExtended(
+        rms, found, bend, turns, _, stds, _, _ = cv2.calibrateCameraExtended(
             points, corners, size, guess, guess, flags=MODEL
         )
     except cv2.error as error:
@@ -107,7 +107,7 @@ def calibrate(views: Sequence[FloatArray], board: Board, size: tuple[int, int]) 
     matrix: FloatArray = np.asarray(found, np.float64)
     _check_tilt([np.asarray(turn, np.float64) for turn in turns])
     (fx, fy), (cx, cy) = matrix[[0, 1], [0, 1]], matrix[:2, 2] + HALF_PIXEL
-    share = float(np.max(np.ravel(deviations)[:2] / [fx, fy]))
+    share = float(np.max(np.ravel(stds)[:2] / [fx, fy]))
     _check_fit(float(rms), share, size)
     sure = max(share, FOCAL_STD_SHARES["calibrated"])
     known = Intrinsics(float(fx), float(cx), float(cy), float(fy), origin="calibrated", focal_std_share=sure)

@@ -20,12 +20,12 @@ from handviz.detection.crop import as_the_detector_marks_them
 from handviz.models.amvur.evidence import LANDMARK_NUMBERS
 from handviz.models.amvur.losses import Truth, in_crop
 
-SMALLEST_DEVIATION = 1e-4
+MIN_STD = 1e-4
 NUMBERS = 3 * KEYPOINT_COUNT
 
 
 # Maps as another camera, light or skin would have made them. Rendered hands have a look of their own, and heads
-# that rely on it lose their way on photographs. The mean and the deviation of a map's channels hold much of a
+# that rely on it lose their way on photographs. The mean and the standard deviation of a map's channels hold much of a
 # image's look (Li et al., Uncertainty Modeling for Out-of-Distribution Generalization, ICLR 2022), so in training
 # both are moved at random, as far as they differ among the crops. MediaPipe's landmarks stay what they are: where a
 # look is strange, they are what can be relied on.
@@ -38,7 +38,7 @@ class StyleNoise:
     share: float = 0.5
     """of a batch"""
     strength: float = 1.0
-    """standard deviation of the move, in those by which mean and deviation differ among crops"""
+    """standard deviation of the move, in those by which mean and standard deviation differ among crops"""
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1 or not 0 <= self.strength <= 10:
@@ -46,30 +46,31 @@ class StyleNoise:
 
 
 def statistics(maps: Tensor) -> Tensor:
-    """Mean and deviation over all places of maps (N, C, H, W): (2, N, C)."""
+    """Mean and standard deviation over all places of maps (N, C, H, W): (2, N, C)."""
     mean = maps.mean((2, 3))
-    deviation = (maps - mean[..., None, None]).pow(2).mean((2, 3)).sqrt()
-    return torch.stack([mean, deviation])
+    std = (maps - mean[..., None, None]).pow(2).mean((2, 3)).sqrt()
+    return torch.stack([mean, std])
 
 
 def spread_of_statistics(maps: Tensor) -> Tensor:
-    """By how much mean and deviation of every channel differ among maps (N, C, H, W): (2, C)."""
+    """By how much mean and standard deviation of every channel differ among maps (N, C, H, W): (2, C)."""
     return statistics(maps).std(dim=1, correction=0)
 
 
 def drawn_styles(count: int, spread: Tensor, noise: StyleNoise, generator: torch.Generator) -> Tensor:
-    """How far mean and deviation of each channel of ``count`` maps move: (2, count, C); 0 for maps that stay."""
+    """How far mean and standard deviation of each channel of ``count`` maps move: (2, count, C); 0 for maps that
+    stay."""
     moved = torch.rand(count, generator=generator) < noise.share
     drawn = torch.randn(2, count, spread.shape[1], generator=generator)
     return drawn * spread[:, None] * noise.strength * moved[None, :, None]
 
 
 def in_other_styles(maps: Tensor, moves: Tensor) -> Tensor:
-    """Maps (N, C, H, W) whose channels' mean and deviation are moved by (2, N, C)."""
-    mean, deviation = (part[..., None, None] for part in statistics(maps))
-    by_mean, by_deviation = (part[..., None, None] for part in moves)
-    wanted = (deviation + by_deviation).clamp(min=0)
-    return (maps - mean) * (wanted / deviation.clamp(min=SMALLEST_DEVIATION)) + mean + by_mean
+    """Maps (N, C, H, W) whose channels' mean and standard deviation are moved by (2, N, C)."""
+    mean, std = (part[..., None, None] for part in statistics(maps))
+    by_mean, by_uncertainty = (part[..., None, None] for part in moves)
+    wanted = (std + by_uncertainty).clamp(min=0)
+    return (maps - mean) * (wanted / std.clamp(min=MIN_STD)) + mean + by_mean
 
 
 # MediaPipe's landmarks as good in training as they are on photographs. The witness (nets/evidence.py) has learnt

@@ -35,7 +35,7 @@ class CameraPrior:
 
     net: HandModel
     std: float
-    """Deviation of all nine numbers; 0: what the net says"""
+    """Standard deviation of all nine numbers; 0: what the net says"""
     table: Gaussian | None = None
     """(N, 9), where samples are cached and so always the same"""
     turn: Tensor | None = None

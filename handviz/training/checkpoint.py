@@ -21,7 +21,7 @@ from handviz.core.files import UNFINISHED, atomic_path, unfinished_path
 from handviz.core.paths import PROJECT_ROOT
 from handviz.hand_models.choice import which_file
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.export import DeviationNotes
+from handviz.models.amvur.export import CalibrationMetadata
 from handviz.models.amvur.model import HandModel, ModelConfig, build_model
 
 logger = logging.getLogger(__name__)
@@ -128,10 +128,10 @@ def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[HandModel,
         model.load_state_dict(load_file(directory / WEIGHTS))
     except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise HandvizError(f"{directory} does not fit this version of handviz ({error})") from error
-    return model, config, checked_notes(directory, metadata["notes"])
+    return model, config, parsed_notes(directory, metadata["notes"])
 
 
-def checked_notes(directory: Path, text: str) -> dict[str, Any]:
+def parsed_notes(directory: Path, text: str) -> dict[str, Any]:
     """Notes as a dict; ``samples_seen``, if they say it, is an integer from 0 on."""
     try:
         notes = json.loads(text)
@@ -145,18 +145,19 @@ def checked_notes(directory: Path, text: str) -> dict[str, Any]:
     return notes
 
 
-def deviation_notes(notes: dict[str, Any]) -> DeviationNotes:
-    """How the checkpoint's deviations are to be read; HandvizError if its notes lack it, or say what cannot be."""
+def calibration_metadata(notes: dict[str, Any]) -> CalibrationMetadata:
+    """How the checkpoint's standard deviations are to be read; HandvizError if its notes lack it, or say what cannot
+    be."""
     try:
         correlation = float(notes["train"]["loss"]["vertex_correlation"])
         scales = {name: float(notes.get(name, 1.0)) for name in VARIANCE_SCALES}
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise HandvizError(f"the checkpoint does not say how its deviations are meant ({error})") from error
+        raise HandvizError(f"the checkpoint does not say how its standard deviations are meant ({error})") from error
     if not 0 <= correlation <= 1:
         raise HandvizError(f"the checkpoint's vertex_correlation {correlation} is not a number from 0 to 1")
     if not all(0 < scale < math.inf for scale in scales.values()):
         raise HandvizError(f"the checkpoint's variance scales {scales} are not positive numbers")
-    return DeviationNotes(vertex_correlation=correlation, **scales)
+    return CalibrationMetadata(vertex_correlation=correlation, **scales)
 
 
 def supervision_of(notes: dict[str, Any]) -> str:
@@ -175,10 +176,10 @@ def load_resume_state(directory: Path) -> dict[str, Any]:
         raise HandvizError(f"{directory / STATE} is damaged or missing ({reason}): start a new run") from error
 
 
-def add_notes(directory: Path, notes: dict[str, Any]) -> None:
+def add_metadata(directory: Path, notes: dict[str, Any]) -> None:
     """Write more notes into a checkpoint; its weights stay as they are."""
     metadata = read_metadata(directory)
-    metadata["notes"] = json.dumps(checked_notes(directory, metadata["notes"]) | notes)
+    metadata["notes"] = json.dumps(parsed_notes(directory, metadata["notes"]) | notes)
     path = directory / WEIGHTS
     try:
         with atomic_path(path) as part:

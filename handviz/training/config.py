@@ -139,7 +139,7 @@ class TrainConfig(RunConfig):
             )
 
 
-def as_notes(config: RunConfig) -> dict[str, Any]:
+def as_metadata(config: RunConfig) -> dict[str, Any]:
     """The config as a checkpoint's notes keep it."""
     return dict(json.loads(json.dumps(asdict(config), default=str)))
 
@@ -157,9 +157,9 @@ def _lasting(notes: dict[str, Any]) -> dict[str, Any]:
 
 
 def changes(config: RunConfig, noted: object) -> list[str]:
-    """What differs between a config and the ``as_notes`` that a run was started with, in words.
+    """What differs between a config and the ``as_metadata`` that a run was started with, in words.
 
     What the notes do not say is no difference. Epochs, rates, the device and what is watched may change on the way.
     """
-    then, now = _lasting(noted) if isinstance(noted, dict) else {}, _lasting(as_notes(config))
+    then, now = _lasting(noted) if isinstance(noted, dict) else {}, _lasting(as_metadata(config))
     return [f"{name} {then[name]}, not {now[name]}" for name in now if name in then and then[name] != now[name]]

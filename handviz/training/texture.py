@@ -25,7 +25,7 @@ from handviz.models.amvur.onnx_file import IMAGE_SHAPE, INPUT_NAME
 from handviz.models.texture.network import STEM_CHANNELS, TextureConfig, TextureMaps, TextureNet, TextureOutput
 from handviz.models.texture.rasterise import barycentrics
 from handviz.training.cache import fast_session
-from handviz.training.checkpoint import WEIGHTS, checked_metadata, checked_notes
+from handviz.training.checkpoint import WEIGHTS, checked_metadata, parsed_notes
 from handviz.training.config import RunConfig
 from handviz.training.texture_samples import DARKEST_SHOWN, TextureBatch, TextureSamples, load_texture_samples
 from handviz.training.trainer import RunTask, complete_run, parameter_group
@@ -198,4 +198,4 @@ def load_texture_checkpoint(
         network.load_state_dict(load_file(directory / WEIGHTS))
     except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise HandvizError(f"{directory} holds no texture net of this version of handviz ({error})") from error
-    return network, config, checked_notes(directory, metadata["notes"])
+    return network, config, parsed_notes(directory, metadata["notes"])

@@ -31,7 +31,8 @@ logger = logging.getLogger(__name__)
 PIXELS = 256
 """Of the hand's pixels, drawn at random, in which a sample's photometric loss is evaluated."""
 LARGEST_MOVE, SHIFT, LOG_SCALE = 0.05, 0.015, 0.02
-"""By how much meshes miss: every keypoint up to so many crop half-sides (a deviation), the whole, and its size."""
+"""By how much meshes miss: every keypoint up to so many crop half-sides (a standard deviation), the whole, and its
+size."""
 RASTER_BATCH = 32
 OF_COLOURS = "was rendered before vertices had colours: run the same synthesize again, it renders it anew"
 DARKEST_SHOWN = 4 / 255

@@ -25,7 +25,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.files import write_files
 from handviz.hand_models.template import HandTemplate
 from handviz.training.checkpoint import load_resume_state, recovered, save_checkpoint
-from handviz.training.config import LoopConfig, RunConfig, as_notes, changes
+from handviz.training.config import LoopConfig, RunConfig, as_metadata, changes
 from handviz.training.distributed import ALONE, Processes
 
 logger = logging.getLogger(__name__)
@@ -304,7 +304,7 @@ class Run(Trainer):
             "step": self.step,
             "samples_seen": self.crops_seen,
             "samples": len(task.samples),
-            "train": as_notes(task.config),
+            "train": as_metadata(task.config),
         }
         save_checkpoint(self.last, task.network, task.model_config, notes, task.template, state)
 

@@ -25,7 +25,7 @@ from handviz.core.paths import CLIP_FILE, MODELS
 from handviz.core.records import Frame
 from handviz.detection.crop import as_the_detector_marks_them, crop_hand
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.models.amvur.export import DeviationNotes, ExportNotes
+from handviz.models.amvur.export import CalibrationMetadata, ExportMetadata
 from handviz.models.amvur.from_onnx import Exported
 from handviz.models.amvur.model import Cached, HandModel, ModelConfig, build_model
 from handviz.sources.source import open_source
@@ -45,7 +45,7 @@ def small() -> Exported:
     model = build_model(SMALL, load_open_hand())
     with torch.no_grad():  # A camera that sees the hand in the middle of the crop.
         model.heads.camera.mean.bias.copy_(torch.tensor([1.0, 0, 0, 0, -1, 0, -0.7, 0, 0.6]))
-    return Exported(model, SMALL, ExportNotes("abc", 7, DeviationNotes(RHO)))
+    return Exported(model, SMALL, ExportMetadata("abc", 7, CalibrationMetadata(RHO)))
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,7 @@ def test_between_finds_the_bottom_of_a_parabola() -> None:
     [
         (Agreement(4.0, 1.0), True),
         (Agreement(4.9, 1.0), False),  # too little
-        (Agreement(4.0, 1.3), False),  # deviations tell less than before
+        (Agreement(4.0, 1.3), False),  # standard deviations tell less than before
         (Agreement(float("nan"), 1.0), False),
     ],
 )

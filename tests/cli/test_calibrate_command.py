@@ -12,7 +12,13 @@ from handviz.core.errors import HandvizError
 from handviz.evaluation.calibration import fit_variance_scale
 from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.training.checkpoint import VARIANCE_SCALES, add_notes, deviation_notes, load_checkpoint, read_metadata
+from handviz.training.checkpoint import (
+    VARIANCE_SCALES,
+    add_metadata,
+    calibration_metadata,
+    load_checkpoint,
+    read_metadata,
+)
 
 COUNT = 4
 
@@ -31,7 +37,7 @@ def scales(folder):
     return [notes[name] for name in VARIANCE_SCALES]
 
 
-def test_calibrated_deviations_need_no_further_factor(calibrated, rendered_hands):
+def test_calibrated_uncertainties_need_no_further_factor(calibrated, rendered_hands):
     template = load_open_hand()
     answers = collect([Crops(rendered_hands, COUNT)], checkpoint_predictor(calibrated, template), template)
     assert fit_variance_scale(answers) == pytest.approx((1, 1), rel=1e-4)
@@ -59,21 +65,21 @@ def test_the_onnx_file_says_the_factor(calibrated, tmp_path):
     ("count", "notes", "message"),
     [
         ("0", {}, "--count must be at least 1"),
-        ("4", {"vertex_variance_scale": "much"}, "does not say how its deviations are meant"),
+        ("4", {"vertex_variance_scale": "much"}, "does not say how its standard deviations are meant"),
         ("4", {"samples_seen": "many"}, "samples_seen is 'many'"),
     ],
 )
 def test_what_cannot_be_calibrated_is_said(small_model, tmp_path, capsys, count, notes, message):
     folder = shutil.copytree(small_model.checkpoint, tmp_path / "last")
-    add_notes(folder, notes)
+    add_metadata(folder, notes)
     assert main(["calibrate", str(folder), "--data", "nowhere", "--count", count]) == 1
     assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("correlation", [-0.1, 1.1, float("nan"), 10**400, "x", None])
 def test_correlations_that_are_none_are_said(correlation):
-    with pytest.raises(HandvizError, match=r"vertex_correlation|how its deviations are meant"):
-        deviation_notes({"train": {"loss": {"vertex_correlation": correlation}}})
+    with pytest.raises(HandvizError, match=r"vertex_correlation|how its standard deviations are meant"):
+        calibration_metadata({"train": {"loss": {"vertex_correlation": correlation}}})
 
 
 def test_a_checkpoint_that_cannot_be_written_stays(calibrated, monkeypatch):
@@ -83,6 +89,6 @@ def test_a_checkpoint_that_cannot_be_written_stays(calibrated, monkeypatch):
     before = (calibrated / "model.safetensors").read_bytes()
     monkeypatch.setattr("handviz.training.checkpoint.save_file", full)
     with pytest.raises(HandvizError, match=r"cannot write .*No space left.*as it was"):
-        add_notes(calibrated, {"vertex_variance_scale": 2.0})
+        add_metadata(calibrated, {"vertex_variance_scale": 2.0})
     assert (calibrated / "model.safetensors").read_bytes() == before
     assert not list(calibrated.glob("*.part"))

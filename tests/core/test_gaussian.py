@@ -78,7 +78,7 @@ def test_image_points_are_those_of_sampled_keypoints(draw, generator, rotation):
     torch.testing.assert_close(points.var(0).log(), projected_log_variance, atol=0.02, rtol=0)
 
 
-def test_deviation_in_the_image_knows_nothing_of_translation_and_depth(draw):
+def test_uncertainty_in_the_image_knows_nothing_of_translation_and_depth(draw):
     mean, eye = draw(1, KEYPOINTS, 3), torch.eye(3, dtype=torch.float64)[None]
     log_variance = draw(1, KEYPOINTS, 3)
     scale, far = torch.ones(1, dtype=torch.float64), torch.full((1, 2), 100.0, dtype=torch.float64)

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from handviz.core.geometry import project_points, projected, rescaled, rotated
-from handviz.core.records import CanonicalHand, Detection, Intrinsics, PlaceDoubt
+from handviz.core.records import CanonicalHand, Detection, Intrinsics, PositionUncertainty
 from handviz.detection.crop import (
     CropView,
     crop_from_image_affine,
@@ -110,15 +110,18 @@ def test_the_mesh_in_its_crop_lies_where_the_image_shows_it() -> None:
     assert (order == np.argsort(flat[:, 2])).mean() > 0.9, "depth grows away from the camera"
 
 
-def test_the_wrist_s_deviation_adds_fit_size_and_focal_length() -> None:
+def test_the_wrist_s_uncertainty_adds_fit_size_and_focal_length() -> None:
     random = np.random.default_rng(2)
     fit = np.diag([0.002, 0.003, 0.01]) ** 2
     camera = dataclasses.replace(CAMERA, focal_std_share=0.1)
     hand = dataclasses.replace(
-        made_up_hand(), wrist_camera_m=np.array([0.2, -0.1, 0.6]), intrinsics=camera, place_doubt=PlaceDoubt(fit, 0.05)
+        made_up_hand(),
+        wrist_camera_m=np.array([0.2, -0.1, 0.6]),
+        intrinsics=camera,
+        position_uncertainty=PositionUncertainty(fit, 0.05),
     )
     sizes, focals = 1 + random.normal(0, 0.05, 200_000), 1 + random.normal(0, 0.1, 200_000)
     places = hand.wrist_camera_m * sizes[:, None] + random.multivariate_normal(np.zeros(3), fit, 200_000)
     places[:, 2] *= focals
     np.testing.assert_allclose(hand.wrist_std_m, places.std(axis=0), rtol=0.02)
-    assert dataclasses.replace(hand, place_doubt=None).wrist_std_m is None
+    assert dataclasses.replace(hand, position_uncertainty=None).wrist_std_m is None

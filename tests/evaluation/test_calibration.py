@@ -19,7 +19,7 @@ def random():
 
 
 def answers_with(random, std_m, keypoint_std_m, factor=1.0):
-    """Normal errors of these true deviations (N, P, 3); the model says ``factor`` times as much."""
+    """Normal errors of these true standard deviations (N, P, 3); the model says ``factor`` times as much."""
     empty = np.zeros((HANDS, 0, 3))
     return Answers(
         keypoints_m=empty,
@@ -75,11 +75,11 @@ def test_hidden_points_are_judged_by_their_own_errors(answers, rows):
 def test_likelihood_and_order_are_those_of_scipy(answers, rows):
     row, hidden = rows["vertices", "hidden"], ~answers.visible
     offsets, std = answers.offsets_m[hidden].astype(float), answers.std_m[hidden].astype(float)
-    error, deviation = np.linalg.norm(offsets, axis=1), np.linalg.norm(std, axis=1)
+    error, spread = np.linalg.norm(offsets, axis=1), np.linalg.norm(std, axis=1)
     assert row.nll == pytest.approx(-stats.norm(scale=100 * std).logpdf(100 * offsets).mean(), rel=1e-5)
-    assert row.spearman == pytest.approx(stats.spearmanr(error, deviation).statistic, abs=1e-6)
+    assert row.spearman == pytest.approx(stats.spearmanr(error, spread).statistic, abs=1e-6)
     assert row.error_mm == pytest.approx(1000 * error.mean(), rel=1e-5)
-    assert row.std_mm == pytest.approx(1000 * deviation.mean(), rel=1e-5)
+    assert row.std_mm == pytest.approx(1000 * spread.mean(), rel=1e-5)
 
 
 def test_the_order_of_each_point_ignores_that_points_differ(random):
@@ -100,7 +100,7 @@ def maxwell_area():
     return integrate.quad(mean_of_smallest, 1e-9, 1)[0]
 
 
-def test_ause_of_equal_deviations_is_known(random):
+def test_ause_of_equal_uncertainties_is_known(random):
     row = calibrate(answers_with(random, np.full((HANDS, 500, 3), 0.002), np.full((HANDS, 20, 3), 0.01)))[0]
     mean = stats.maxwell.mean()
     assert row.ause == pytest.approx(1 - maxwell_area() / mean, abs=0.005)

@@ -125,7 +125,8 @@ def test_vertices_that_are_off_are_told_by_f_scores(card_of, perfect):
 
 
 def gaussian_hands(perfect, factor=1.0):
-    """Errors drawn from deviations that differ from vertex to vertex; the deviation said is ``factor`` times that."""
+    """Errors drawn from standard deviations that differ from vertex to vertex; the standard deviation said is
+    ``factor`` times that."""
     random = np.random.default_rng(1)
     for hand in perfect:
         std, keypoint_std = random.uniform(0.001, 0.02, (778, 3)), random.uniform(0.001, 0.02, (21, 3))
@@ -188,7 +189,7 @@ def test_a_limit_counts_crops(rendered_hands, template, perfect, limit, count):
     assert answers.std_m.dtype == np.float32
 
 
-def test_the_wrist_tells_nothing_of_deviations(answers_of, perfect):
+def test_the_wrist_tells_nothing_of_uncertainties(answers_of, perfect):
     answers = answers_of(
         [replace(hand, keypoint_std_m=hand.keypoint_std_m * np.arange(21)[:, None]) for hand in perfect]
     )
@@ -247,8 +248,8 @@ def test_hands_that_things_hide_are_told_apart(answers_of, perfect):
 
 def test_the_cards_order_is_that_of_scipy(answers_of, perfect):
     answers = answers_of(gaussian_hands(perfect))
-    error, deviation = (np.linalg.norm(part, axis=2).ravel() for part in (answers.offsets_m, answers.std_m))
-    assert card(answers).spearman == pytest.approx(stats.spearmanr(error, deviation).statistic)
+    error, std = (np.linalg.norm(part, axis=2).ravel() for part in (answers.offsets_m, answers.std_m))
+    assert card(answers).spearman == pytest.approx(stats.spearmanr(error, std).statistic)
 
 
 def test_the_table_has_a_row_a_figure_and_a_column_a_model(card_of, perfect):

@@ -86,16 +86,16 @@ def test_another_hand_models_vertices_are_not_compared(dataset, noisy):
     found = evaluate(dataset, says(noisy), load_open_hand())
     assert "root_mpjpe_mm" in found.scores.columns
     assert not any("mpvpe" in name or "f5" in name for name in found.scores.columns)
-    assert list(found.deviation) == ["keypoints"]
+    assert list(found.std) == ["keypoints"]
     assert "| – |" in error_table(found)
     assert "no vertex figures" in report(found, "crops")
 
 
-def test_deviations_are_judged_as_on_the_card(evaluation):
+def test_uncertainties_are_judged_as_on_the_card(evaluation):
     # An error of 4 mm on each axis where 5 mm are promised covers 79 %, less what the wrist's own error adds.
-    assert evaluation.deviation["vertices"]["std_mm"] == pytest.approx(5 * np.sqrt(3), rel=1e-5)
-    assert 0.68 < evaluation.deviation["vertices"]["coverage_68"] < 0.79
-    assert set(evaluation.deviation) == {"keypoints", "vertices"}
+    assert evaluation.std["vertices"]["std_mm"] == pytest.approx(5 * np.sqrt(3), rel=1e-5)
+    assert 0.68 < evaluation.std["vertices"]["coverage_68"] < 0.79
+    assert set(evaluation.std) == {"keypoints", "vertices"}
     np.testing.assert_allclose(evaluation.mean_std_mm["keypoints"], 5 * np.sqrt(3), rtol=1e-5)
 
 

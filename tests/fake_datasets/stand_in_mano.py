@@ -32,7 +32,7 @@ OPEN_TIPS = (4, 8, 12, 16, 20)
 OTHER_TIPS = ((745,), (317, 333), (444, 445), (555, 556), (672, 673))
 """Vertices that some datasets call the tips of thumb, index, middle, ring and little finger: near the tip too."""
 MEAN_POSE_RAD = 0.12
-"""Deviation of the mean pose: away from the flat hand, so that flat_hand_mean matters."""
+"""Standard deviation of the mean pose: away from the flat hand, so that flat_hand_mean matters."""
 
 
 def vertex_order() -> NDArray[np.intp]:

@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from handviz.core.lens import ASSUMED_LENS, HandSize, Lens, lens_of_intrinsics
 from handviz.core.lens_files import lens_text, read_lens
-from handviz.core.records import Frame, FrameResult, HandMesh, Intrinsics, PlaceDoubt
+from handviz.core.records import Frame, FrameResult, HandMesh, Intrinsics, PositionUncertainty
 from handviz.gui.calibration.dialog import LensDialog
 from handviz.gui.calibration.feature import LensFeature
 from handviz.gui.calibration.pages import PRESETS
@@ -350,8 +350,10 @@ def test_a_turned_image_is_calibrated_as_it_was_taken(qtbot: QtBot, window: Main
 
 
 def two_hands() -> tuple[HandMesh, HandMesh]:
-    doubt = PlaceDoubt(np.diag([0.004, 0.004, 0.02]) ** 2, 0.05)
-    first = dataclasses.replace(hand(handedness="left"), place_doubt=doubt, wrist_camera_m=np.array([-0.1, 0.0, 0.5]))
+    uncertainty = PositionUncertainty(np.diag([0.004, 0.004, 0.02]) ** 2, 0.05)
+    first = dataclasses.replace(
+        hand(handedness="left"), position_uncertainty=uncertainty, wrist_camera_m=np.array([-0.1, 0.0, 0.5])
+    )
     return first, dataclasses.replace(first, handedness="right", wrist_camera_m=np.array([0.14, 0.0, 0.43]))
 
 
@@ -366,12 +368,12 @@ def test_places_and_the_distance_of_two_hands_are_told(window: MainWindow, contr
 
 
 @pytest.mark.parametrize(("measured", "own_share"), [(False, 0.5), (True, 0.0)])
-def test_the_deviation_of_the_distance_is_that_of_drawn_places(measured: bool, own_share: float) -> None:
+def test_the_uncertainty_of_the_distance_is_that_of_drawn_places(measured: bool, own_share: float) -> None:
     first, second = (
         dataclasses.replace(
             one,
             intrinsics=dataclasses.replace(one.intrinsics, focal_std_share=0.1),
-            place_doubt=dataclasses.replace(one.place_doubt, size_is_measured=measured),  # type: ignore[type-var]
+            position_uncertainty=dataclasses.replace(one.position_uncertainty, size_is_measured=measured),  # type: ignore[type-var]
         )
         for one in two_hands()
     )
@@ -380,9 +382,9 @@ def test_the_deviation_of_the_distance_is_that_of_drawn_places(measured: bool, o
     focal = random.normal(0, 0.1, count)
     places = []
     for one in (first, second):
-        assert one.place_doubt is not None
+        assert one.position_uncertainty is not None
         own = random.normal(0, 0.05 * np.sqrt(own_share), count)
-        fit = random.multivariate_normal(np.zeros(3), one.place_doubt.fit_covariance_m2, count)
+        fit = random.multivariate_normal(np.zeros(3), one.position_uncertainty.fit_covariance_m2, count)
         place = one.wrist_camera_m * (1 + shared + own)[:, None] + fit
         place[:, 2] += one.wrist_camera_m[2] * focal
         places.append(place)
@@ -390,8 +392,8 @@ def test_the_deviation_of_the_distance_is_that_of_drawn_places(measured: bool, o
     assert apart_std_m(first, second) == pytest.approx(drawn_m, rel=0.05)
 
 
-def test_without_doubt_there_is_no_deviation() -> None:
-    first, second = (dataclasses.replace(one, place_doubt=None) for one in two_hands())
+def test_without_uncertainty_there_is_no_uncertainty() -> None:
+    first, second = (dataclasses.replace(one, position_uncertainty=None) for one in two_hands())
     assert apart_text((first, second)) == "wrists 25.0 cm apart"
     assert place_text(first) == "wrist at -10.0, 0.0, 50.0 cm"
     assert apart_text((first,)) == ""

@@ -118,14 +118,14 @@ def test_a_picked_point_shows_its_numbers_and_follows_the_stream(qtbot: QtBot, w
     assert shown_row(inspector, "camera") == ["0.0", "-50.0", "500.0"]
     assert shown_row(inspector, "axes") == ["1.0", "2.0", "3.0"]
     assert shown_row(inspector, "principal") == ["3.0", "2.0", "1.0"]
-    assert inspector.panel.deviation.text() == "± 6.0 mm"
+    assert inspector.panel.std.text() == "± 6.0 mm"
     assert "by shape" in inspector.panel.visible.text()
     assert window.viewport._highlight is not None
     assert window.viewport._highlight.pick == Pick(0, vertex=2)
     moved = certain_hand(vertices_m=hand().vertices_m + 0.01, vertex_std_mm=np.array([2.0, 4.0, 7.5]))
     show(window, hand(handedness="left"), moved, number=1)
     qtbot.waitUntil(lambda: shown_row(inspector, "wrist") == ["10.0", "-40.0", "10.0"])
-    assert inspector.panel.deviation.text() == "± 7.5 mm"
+    assert inspector.panel.std.text() == "± 7.5 mm"
     assert window.viewport._highlight.pick == Pick(1, vertex=2)
 
 

@@ -101,7 +101,7 @@ def test_panels_change_settings(window: MainWindow) -> None:
     assert window._controller.settings == ViewSettings(
         variant="amvur", smoothing=0.8, range_is_automatic=False, range_high_mm=25.0, lens=Lens("angle", 72.5)
     )
-    assert window.viewport._options.deviation_range_mm == (0.0, 25.0)
+    assert window.viewport._options.std_range_mm == (0.0, 25.0)
 
 
 def test_panel_shows_what_concerns_the_colour(qtbot: QtBot, window: MainWindow) -> None:

@@ -17,7 +17,7 @@ from handviz.hand_models.uv_atlas import load_uv_atlas
 from handviz.io.glb import linear_from_srgb
 from handviz.io.mesh_export import export_mesh
 from handviz.io.uv_texture import bake_texture
-from handviz.rendering.colormap import colours_from_deviation
+from handviz.rendering.colormap import colours_from_std
 from tests.errors import raises
 from tests.hands import textured_hand
 
@@ -73,12 +73,12 @@ def test_a_glb_says_truly_what_is_in_it(tmp_path: Path, colour: Any) -> None:
 
 
 @pytest.mark.parametrize("handedness", BOTH)
-def test_a_glb_with_colours_of_deviation(tmp_path: Path, handedness: Handedness) -> None:
+def test_a_glb_with_colours_of_uncertainty(tmp_path: Path, handedness: Handedness) -> None:
     hand = textured_hand(handedness=handedness)
     export_mesh(tmp_path / "hand.glb", hand, colour="deviation", range_mm=(3.0, 9.0))
     mesh = read_glb(tmp_path / "hand.glb")
     np.testing.assert_allclose(mesh.vertices, dense(hand) @ HALF_TURN_ABOUT_X, atol=1e-7)
-    colours = colours_from_deviation(load_display_mesh().lift(hand.vertex_std_mm), (3.0, 9.0))
+    colours = colours_from_std(load_display_mesh().lift(hand.vertex_std_mm), (3.0, 9.0))
     np.testing.assert_allclose(mesh.visual.vertex_attributes["color"], linear_from_srgb(colours), atol=1e-6)
     assert mesh.volume > 0, "its triangles look outwards"
     assert (mesh.vertex_normals * trimesh.Trimesh(mesh.vertices, mesh.faces).vertex_normals).sum(axis=1).mean() > 0.95

@@ -20,9 +20,9 @@ from handviz.core.gaussian import keypoints_from_vertices
 from handviz.core.records import VARIANTS, Detection, HandCrop
 from handviz.models.amvur import export
 from handviz.models.amvur.export import (
-    DeviationNotes,
+    CalibrationMetadata,
+    ExportMetadata,
     ExportModel,
-    ExportNotes,
     ExportOutput,
     export_onnx,
     largest_difference_cm,
@@ -36,16 +36,16 @@ from handviz.training.checkpoint import load_checkpoint, read_metadata
 from tests.errors import raises
 
 CORRELATION = 0.75
-DEVIATION = DeviationNotes(vertex_correlation=CORRELATION)
+UNCERTAINTY = CalibrationMetadata(vertex_correlation=CORRELATION)
 SMALL = ModelConfig(width=16, regressor_width=16, evidence_width=16, evidence_layers=1)
-NOTES = ExportNotes(commit="abc", samples_seen=9, deviation=DEVIATION)
+NOTES = ExportMetadata(commit="abc", samples_seen=9, std=UNCERTAINTY)
 
 
 @pytest.fixture(scope="module")
 def exported(small_model, template):
     """The module that was exported, in PyTorch."""
     model = rounded_to_half(load_checkpoint(small_model.checkpoint, template)[0])
-    return ExportModel(model, template, DEVIATION).eval()
+    return ExportModel(model, template, UNCERTAINTY).eval()
 
 
 def images(count):
@@ -113,7 +113,7 @@ def test_the_live_program_loads_it(small_model, exported, template):
 
 
 def test_a_prior_alone_can_be_exported_too(tmp_path, template):
-    """Its deviation is one number for every coordinate."""
+    """Its standard deviation is one number for every coordinate."""
     config = replace(SMALL, variant="prior", evidence="global")
     model = build_model(config, template)
     with torch.no_grad():
@@ -131,7 +131,7 @@ def test_a_prior_alone_can_be_exported_too(tmp_path, template):
 def test_units_are_metres_and_keypoints_those_of_the_loss(template, variant):
     torch.manual_seed(1)
     model = build_model(replace(SMALL, variant=variant), template).eval()
-    found, plain = ExportModel(model, template, DEVIATION).eval()(images(2)), model(images(2))
+    found, plain = ExportModel(model, template, UNCERTAINTY).eval()(images(2)), model(images(2))
     regressor = torch.from_numpy(template.keypoint_regressor.copy())
     keypoints = keypoints_from_vertices(plain.mean_cm, plain.log_variance, regressor, CORRELATION)
     torch.testing.assert_close(found.vertices_m, plain.mean_cm / 100)
@@ -145,11 +145,11 @@ def test_units_are_metres_and_keypoints_those_of_the_loss(template, variant):
 
 
 @torch.no_grad()
-def test_a_variance_scale_widens_its_deviations_by_the_root_and_moves_no_mean(template):
+def test_a_variance_scale_widens_its_uncertainties_by_the_root_and_moves_no_mean(template):
     torch.manual_seed(1)
     model = build_model(SMALL, template).eval()
-    scaled = replace(DEVIATION, vertex_variance_scale=4.0, keypoint_variance_scale=0.25)
-    plain, found = (ExportModel(model, template, notes).eval()(images(2)) for notes in (DEVIATION, scaled))
+    scaled = replace(UNCERTAINTY, vertex_variance_scale=4.0, keypoint_variance_scale=0.25)
+    plain, found = (ExportModel(model, template, notes).eval()(images(2)) for notes in (UNCERTAINTY, scaled))
     factors = {"vertex_std_m": 2.0, "keypoint_std_m": 0.5}
     for name in ExportOutput._fields:
         torch.testing.assert_close(getattr(found, name), getattr(plain, name) * factors.get(name, 1.0))
@@ -228,7 +228,7 @@ def test_a_folder_that_is_no_checkpoint_is_said(tmp_path, capsys):
 @torch.no_grad()
 def test_the_witness_is_mediapipe_s_network_as_it_came(template):
     torch.manual_seed(2)
-    found = ExportModel(build_model(SMALL, template).eval(), template, DEVIATION).eval()(images(2))
+    found = ExportModel(build_model(SMALL, template).eval(), template, UNCERTAINTY).eval()(images(2))
     said = load_mediapipe_landmark_net().eval()(images(2))
     torch.testing.assert_close(found.witness_m, said.world_m, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found.presence, said.presence)
@@ -239,6 +239,6 @@ def test_the_witness_is_mediapipe_s_network_as_it_came(template):
 def test_a_network_without_a_witness_says_that_none_is_present(template):
     torch.manual_seed(2)
     plain = build_model(replace(SMALL, evidence="global"), template).eval()
-    found = ExportModel(plain, template, DEVIATION).eval()(images(2))
+    found = ExportModel(plain, template, UNCERTAINTY).eval()(images(2))
     assert found.presence.tolist() == [0, 0]
     assert found.right_hand.tolist() == [1, 1]

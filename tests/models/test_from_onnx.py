@@ -10,7 +10,7 @@ from handviz.core.errors import ErrorCode
 from handviz.core.paths import variant_file
 from handviz.core.records import CROP_SIZE, VARIANTS, Detection, HandCrop
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.models.amvur.export import DeviationNotes, ExportModel, ExportNotes, export_onnx
+from handviz.models.amvur.export import CalibrationMetadata, ExportMetadata, ExportModel, export_onnx
 from handviz.models.amvur.from_onnx import NOT_IN_FILE, read_onnx
 from handviz.models.amvur.model import ModelConfig, build_model
 from handviz.models.reconstructor import Reconstructor
@@ -25,7 +25,7 @@ def test_a_shipped_file_becomes_the_module_that_answers_as_the_program_does(vari
     image = np.random.default_rng(3).random((CROP_SIZE, CROP_SIZE, 3), np.float32)
     crop = HandCrop(image, np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))
     hand = Reconstructor(variant_file(variant, Path("models"))).reconstruct([crop])[0]
-    module = ExportModel(exported.model, load_open_hand(), exported.notes.deviation).eval()
+    module = ExportModel(exported.model, load_open_hand(), exported.notes.std).eval()
     with torch.no_grad():
         found = module(torch.from_numpy(image).permute(2, 0, 1)[None])
     assert exported.config.variant == variant
@@ -42,9 +42,9 @@ def test_every_weight_comes_back(change: dict[str, str], tmp_path: Path) -> None
         for parameter in (*model.evidence.parameters(), *model.heads.parameters()):
             parameter += 0.01 * torch.randn_like(parameter)
     path = tmp_path / "network.onnx"
-    export_onnx(model, config, template, path, ExportNotes("abc", 7, DeviationNotes(0.9, 1.5, 2.0)))
+    export_onnx(model, config, template, path, ExportMetadata("abc", 7, CalibrationMetadata(0.9, 1.5, 2.0)))
     found = read_onnx(path, template)
-    assert found.notes == ExportNotes("abc", 7, DeviationNotes(0.9, 1.5, 2.0))
+    assert found.notes == ExportMetadata("abc", 7, CalibrationMetadata(0.9, 1.5, 2.0))
     assert found.config.variant == config.variant
     for name, value in found.model.state_dict().items():
         if name not in NOT_IN_FILE:

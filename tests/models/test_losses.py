@@ -63,12 +63,12 @@ def normal(mean, log_variance):
 
 def slow_keypoints(mean, log_variance, regressor, correlation):
     """Means and variances of weighted sums, by the whole covariance of every coordinate."""
-    deviation = torch.exp(0.5 * log_variance)
+    std = torch.exp(0.5 * log_variance)
     shared = torch.full((VERTICES, VERTICES), correlation, dtype=torch.float64).fill_diagonal_(1.0)
     variance = torch.zeros(BATCH, KEYPOINTS, 3, dtype=torch.float64)
     for sample in range(BATCH):
         for axis in range(3):
-            covariance = shared * torch.outer(deviation[sample, :, axis], deviation[sample, :, axis])
+            covariance = shared * torch.outer(std[sample, :, axis], std[sample, :, axis])
             variance[sample, :, axis] = torch.diagonal(regressor @ covariance @ regressor.T)
     return regressor @ mean, variance
 
@@ -158,7 +158,7 @@ def test_a_prior_alone_or_none_has_no_joint_terms(output, truth, regressor):
     assert supervised_terms(alone, truth, regressor, CONFIG).keys() == names
 
 
-def test_squared_terms_are_squared_errors_and_one_deviation(output, truth, regressor):
+def test_squared_terms_are_squared_errors_and_one_uncertainty(output, truth, regressor):
     errors = output.mean_cm - truth.vertices_cm
     camera = output.camera
     image = torch.stack(
@@ -245,7 +245,7 @@ def test_the_truth_is_the_best_answer(truth, regressor, terms):
     loss = sum(terms(output, exact, regressor, replace(CONFIG, crop=0.0)).values())
     of_mean, of_camera = torch.autograd.grad(loss, [mean, vector])
     if terms is supervised_terms:
-        # A smaller scale would make the image's deviation smaller too, which an error of exactly 0 allows.
+        # A smaller scale would make the image's standard deviation smaller too, which an error of exactly 0 allows.
         assert (of_camera[:, 6] > 0).all()
         of_camera = of_camera[:, [0, 1, 2, 3, 4, 5, 7, 8]]
     for gradient in (of_mean, of_camera):
@@ -260,7 +260,7 @@ def moved_by(term, *tensors):
     return [gradient is not None and bool(gradient.abs().sum() > 0) for gradient in gradients]
 
 
-def test_the_image_moves_mesh_deviation_and_camera(output, truth, regressor):
+def test_the_image_moves_mesh_uncertainty_and_camera(output, truth, regressor):
     parts = (output.mean_cm, output.log_variance, output.camera.mean, output.camera.log_variance)
     terms = supervised_terms(output, truth, regressor, CONFIG)
     assert moved_by(terms["image"], *parts) == [True] * 4
@@ -269,18 +269,16 @@ def test_the_image_moves_mesh_deviation_and_camera(output, truth, regressor):
     assert (gradient[:, :6].abs().sum(dim=1) > 0).all()
 
 
-def test_the_camera_s_deviation_does_not_excuse_its_mean(output, truth, regressor):
-    """Its likelihood fits the deviation only: the mean is fitted by squares. Weight 0 switches both off."""
+def test_the_camera_s_uncertainty_does_not_excuse_its_mean(output, truth, regressor):
+    """Its likelihood fits the standard deviation only: the mean is fitted by squares. Weight 0 switches both off."""
     true_camera = camera_vector(truth.rotation, truth.scale_per_cm, truth.translation)
     squares = (output.camera.mean - true_camera).square().mean()
     (wanted,) = torch.autograd.grad(squares, output.camera.mean, retain_graph=True)
     for terms in (supervised_terms, squared_terms):
         found = terms(output, truth, regressor, replace(CONFIG, camera=1.0))["camera"]
-        mean, deviation = torch.autograd.grad(
-            found, (output.camera.mean, output.camera.log_variance), retain_graph=True
-        )
+        mean, std = torch.autograd.grad(found, (output.camera.mean, output.camera.log_variance), retain_graph=True)
         torch.testing.assert_close(mean, wanted)
-        assert deviation.abs().sum() > 0
+        assert std.abs().sum() > 0
         assert terms(output, truth, regressor, replace(CONFIG, camera=0.0))["camera"].item() == 0
 
 
@@ -293,7 +291,7 @@ def test_divergence_and_prior_term_move_the_prior(output, truth, regressor):
         assert moved_by(terms[name], *parts) == [True, True, False]
 
 
-def test_the_prior_s_deviation_does_not_move_its_mesh(output, truth, regressor):
+def test_the_prior_s_uncertainty_does_not_move_its_mesh(output, truth, regressor):
     terms = squared_terms(output, truth, regressor, CONFIG)
     assert moved_by(terms["deviation"], output.mean_cm, output.log_variance) == [False, True]
     for name in ("vertices", "keypoints", "image"):

@@ -218,7 +218,7 @@ def test_the_prior_net_is_the_hand_layer_on_principal_components(template, featu
 
 
 @torch.no_grad()
-def test_the_prior_s_own_deviation_is_one_number(template):
+def test_the_prior_s_own_uncertainty_is_one_number(template):
     config = replace(SMALL, variant="prior")
     heads = build_model(config, template).heads
     assert heads.prior_log_variance.shape == ()
@@ -256,7 +256,7 @@ def test_the_camera_s_vector_and_its_parts_are_each_other_s_inverse():
         torch.testing.assert_close(camera.translation[0], vector[row, 7:])
 
 
-def test_the_camera_s_deviation_does_not_push_the_image_feature():
+def test_the_camera_s_uncertainty_does_not_push_the_image_feature():
     net, feature = CameraNet(FEATURE, 16), torch.randn(2, FEATURE, requires_grad=True)
     camera = net(feature)
     gradients = torch.autograd.grad(camera.log_variance.sum(), [feature, net.log_variance.bias], allow_unused=True)

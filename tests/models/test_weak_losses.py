@@ -136,8 +136,8 @@ def test_with_the_projected_variance_a_draw_costs_half_a_nat(output, truth, regr
     for row in range(BATCH):
         camera = known_camera.camera
         for joint in range(KEYPOINTS):
-            weights, deviation = regressor[joint], torch.exp(0.5 * output.log_variance[row])
-            variance = (1 - RHO) * (weights**2 @ deviation**2) + RHO * (weights @ deviation) ** 2
+            weights, std = regressor[joint], torch.exp(0.5 * output.log_variance[row])
+            variance = (1 - RHO) * (weights**2 @ std**2) + RHO * (weights @ std) ** 2
             for axis in range(2):
                 line = camera.scale[row] * camera.rotation[row, axis]
                 mean = line @ (weights @ output.mean_cm[row]) + camera.translation[row, axis]
@@ -188,7 +188,7 @@ def test_divergences_are_those_of_torch(output, truth, regressor, priors):
     of_vertices = kl_divergence(normal(output.mean_cm, output.log_variance), normal(output.prior.vertices_cm, one))
     torch.testing.assert_close(terms["vertices"], 5 * of_vertices.mean())
     mine, prior = (
-        Normal(regressor @ mean, deviations_of_joints(log_variance, regressor))
+        Normal(regressor @ mean, std_of_joints(log_variance, regressor))
         for mean, log_variance in ((output.mean_cm, output.log_variance), (output.prior.vertices_cm, one))
     )
     torch.testing.assert_close(terms["keypoints"], 3 * kl_divergence(mine, prior).mean())
@@ -196,11 +196,11 @@ def test_divergences_are_those_of_torch(output, truth, regressor, priors):
     torch.testing.assert_close(terms["camera"], 2 * of_camera.mean())
 
 
-def deviations_of_joints(log_variance, regressor):
+def std_of_joints(log_variance, regressor):
     """By the whole covariance."""
-    deviation = torch.exp(0.5 * log_variance)
+    std = torch.exp(0.5 * log_variance)
     shared = torch.full((VERTICES, VERTICES), RHO, dtype=torch.float64).fill_diagonal_(1.0)
-    covariance = deviation[:, :, None] * deviation[:, None] * shared[None, :, :, None]
+    covariance = std[:, :, None] * std[:, None] * shared[None, :, :, None]
     return torch.einsum("kv,bvwc,kw->bkc", regressor, covariance, regressor).sqrt()
 
 
@@ -322,7 +322,7 @@ def test_an_unknown_keypoint_is_as_if_it_were_not_there(output, truth, regressor
     assert not sum(nothing.values())
 
 
-def test_the_pose_prior_is_in_standard_deviations_of_anatomical_poses(template):
+def test_the_pose_prior_is_in_standard_uncertainties_of_anatomical_poses(template):
     prior = pose_prior(template)
     rows = torch.from_numpy(template.pose_components.copy()).float()
     torch.testing.assert_close(

@@ -1,4 +1,4 @@
-"""Covariances stay those of the deviations that smoothing leaves."""
+"""Covariances stay those of the standard deviations that smoothing leaves."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ def spread_hand(std_mm: float, shares: tuple[float, float, float]) -> HandMesh:
 
 
 @pytest.mark.parametrize("smoother", [HandSmoother(0.5), KalmanSmoother(0.5)], ids=["one_euro", "kalman"])
-def test_they_turn_with_the_newest_hand_and_are_as_large_as_its_smoothed_deviations(
+def test_they_turn_with_the_newest_hand_and_are_as_large_as_its_smoothed_uncertainties(
     smoother: HandSmoother | KalmanSmoother,
 ) -> None:
     shares = (0.0, 0.25, 0.75)

@@ -58,13 +58,13 @@ def test_metres_are_those_of_the_ruler_and_pixels_stay(size: HandSize) -> None:
     np.testing.assert_allclose(meshes[1].wrist_camera_m, meshes[0].wrist_camera_m * factor, rtol=1e-4)
     np.testing.assert_allclose(meshes[1].vertices_px, meshes[0].vertices_px, atol=0.05)
     np.testing.assert_allclose(meshes[1].vertex_std_mm, meshes[0].vertex_std_mm * factor, rtol=1e-4)
-    doubts = [mesh.place_doubt for mesh in meshes]
-    assert doubts[1] is not None
-    assert doubts[0] is not None
-    assert doubts[1].size_std_share < doubts[0].size_std_share, "measuring makes it surer"
+    uncertainties = [mesh.position_uncertainty for mesh in meshes]
+    assert uncertainties[1] is not None
+    assert uncertainties[0] is not None
+    assert uncertainties[1].size_std_share < uncertainties[0].size_std_share, "measuring makes it surer"
 
 
-def test_a_poorer_ruler_leaves_more_doubt() -> None:
+def test_a_poorer_ruler_leaves_more_uncertainty() -> None:
     shares = [with_measured_size(hand(), HandSize("length", 180.0, std_mm)).size_std_share for std_mm in (1.0, 9.0)]
     assert shares[0] is not None
     assert shares[1] is not None

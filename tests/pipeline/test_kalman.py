@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from handviz.core.geometry import axis_angle_from_rotation, projected
 from handviz.core.records import HandMesh
 from handviz.pipeline.kalman import (
-    LONGEST_DOUBT_S,
+    MAX_UNCERTAIN_S,
     NOMINAL_STEP_S,
     ConstantVelocity,
     KalmanSmoother,
@@ -23,7 +23,7 @@ from handviz.pipeline.smoothing import HandSmoother
 from tests.hands import made_up_hand, shaken, textured_hand
 
 STEP_MS = 1000 / 30
-TEXTBOOK = NoiseModel(rest_index=0.2, doubt=1e9, change_s=1e9)
+TEXTBOOK = NoiseModel(rest_index=0.2, uncertainty=1e9, change_s=1e9)
 
 
 def acceleration_variance(variance: float) -> float:
@@ -177,13 +177,13 @@ def test_one_impossible_turn_is_not_taken_and_a_lasting_one_is() -> None:
     answers = run([hand] * 10 + [flipped] + [hand] * 3)
     for answer in answers[10:]:
         np.testing.assert_allclose(answer.vertices_m, hand.vertices_m, atol=1e-6)
-    patience = math.ceil(LONGEST_DOUBT_S * 30) + 1
+    patience = math.ceil(MAX_UNCERTAIN_S * 30) + 1
     last = run([hand] * 10 + [flipped] * patience)[-1]
     np.testing.assert_allclose(last.vertices_m, flipped.vertices_m, atol=1e-6)
     np.testing.assert_allclose(last.camera_from_wrist, flip, atol=1e-9)
 
 
-def test_hands_that_claim_no_deviation_or_are_at_the_lens_are_smoothed_too() -> None:
+def test_hands_that_claim_no_uncertainty_or_are_at_the_camera_model_are_smoothed_too() -> None:
     certain = dataclasses.replace(made_up_hand(), vertex_std_mm=np.zeros(30), keypoint_std_mm=np.zeros(21))
     near = moved(certain, (0, 0, -0.499 - certain.keypoints_m[[0, 5, 9, 13, 17], 2].mean()))
     for hand in (certain, near):
@@ -247,7 +247,7 @@ def test_a_hand_that_was_away_for_some_frames_goes_on() -> None:
     )
 
 
-def test_deviations_stay_honest_although_errors_last() -> None:
+def test_uncertainties_stay_honest_although_errors_last() -> None:
     """Errors that are nearly the same in every frame: averaging them teaches nothing, and must not be claimed."""
     random, truth, std_mm = np.random.default_rng(6), made_up_hand(std_mm=8.0), 8.0
     lasting = random.normal(0, std_mm / 1000 / math.sqrt(3), (30, 3))

@@ -41,7 +41,7 @@ class Witness:
         (1.0, 1.0, "right", 1),
     ],
 )
-def test_the_other_side_needs_doubt_and_a_clear_lead(right, left, chosen, asked):
+def test_the_other_side_needs_uncertainty_and_a_clear_lead(right, left, chosen, asked):
     network = Witness(right, left)
     crop = crop_hand(IMAGE, made_up_detection())
     (kept,), (hand,) = reconstruct_and_look_again(IMAGE, [crop], network)

@@ -39,7 +39,7 @@ def memory():
     return TextureMemory(FACES, 3)
 
 
-def test_a_frame_counts_by_visibility_angle_and_deviation():
+def test_a_frame_counts_by_visibility_angle_and_uncertainty():
     full = sighting_weight(np.ones(1), np.ones(1), np.zeros(1))
     assert full == pytest.approx(1.0)
     assert sighting_weight(np.full(1, 0.5), np.ones(1), np.zeros(1)) < 0.5

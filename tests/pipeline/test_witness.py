@@ -72,7 +72,7 @@ def test_the_mesh_goes_with_its_keypoints_and_stays_a_hand():
     assert metrics.pa_mpvpe_mm(hand.vertices_m[None], partly[None])[0] < 0.7
 
 
-def test_a_witness_that_doubts_the_hand_is_trusted_less():
+def test_a_witness_that_uncertainties_the_hand_is_trusted_less():
     sure, doubting = (hand_of(bent(0.3), bent(0.45), presence) for presence in (1.0, 0.5))
     moved = [np.abs(leaning_on_witness(hand, LIFT).vertices_m - hand.vertices_m).max() for hand in (sure, doubting)]
     assert moved[1] / moved[0] == pytest.approx(0.5**PRESENCE_POWER, rel=0.01)

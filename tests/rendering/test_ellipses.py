@@ -63,5 +63,5 @@ def test_an_ellipse_holds_the_share_that_is_said(sigmas: float) -> None:
     assert long @ short == pytest.approx(0.0, abs=1e-9)
 
 
-def test_no_deviation_is_an_ellipse_of_no_size() -> None:
+def test_no_uncertainty_is_an_ellipse_of_no_size() -> None:
     np.testing.assert_array_equal(ellipse_axes(np.zeros((1, 2, 2)), 2.0), 0.0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from handviz.rendering.camera import OrbitCamera
-from handviz.rendering.colormap import attention_colours, deviation_colours, oklab_from_srgb
+from handviz.rendering.colormap import attention_colours, oklab_from_srgb, uncertainty_colours
 from handviz.rendering.highlight import CORE_COLOUR, AttentionShown, Highlight, Pick
 from handviz.rendering.legend import LegendPart, notes_for, stacked_image, stacked_size
 from handviz.rendering.offscreen import MultisampleTarget
@@ -45,7 +45,7 @@ def draw(ctx: moderngl.Context, scene: Scene) -> Iterator[Draw]:
 @pytest.mark.parametrize("colour", ["plain", "deviation", "texture"])
 def test_what_is_less_certain_than_the_threshold_fades_or_goes(draw: Draw, colour: str) -> None:
     def middle(std_mm: float, **changes: object) -> np.ndarray:
-        options = replace(UNCERTAIN, colour=colour, deviation_range_mm=(0, 20), **changes)
+        options = replace(UNCERTAIN, colour=colour, std_range_mm=(0, 20), **changes)
         return draw(result(painted(square(std_mm=std_mm))), options)[MIDDLE].astype(float)
 
     certain, uncertain = middle(3.0), middle(8.0)
@@ -94,7 +94,7 @@ def test_in_orbit_uncertain_parts_go_too(draw: Draw) -> None:
 
 
 @pytest.mark.parametrize("view", ["overlay", "orbit"])
-def test_ellipses_are_two_deviations_long(draw: Draw, view: str) -> None:
+def test_ellipses_are_two_uncertainties_long(draw: Draw, view: str) -> None:
     """4 mm and 2 mm on 1000 pixels a metre: half axes of 8 and 4 pixels at 2 sigma."""
     hand = replace(square(side_px=1.0), keypoint_covariance_mm2=np.tile(np.diag([16.0, 4.0, 0.0]), (21, 1, 1)))
     options = replace(FLAT, view=view, inset=False, ellipses=True)  # type: ignore[arg-type]
@@ -199,7 +199,7 @@ def test_legends_lie_below_each_other() -> None:
 def test_attention_has_a_ramp_of_its_own() -> None:
     lightness = oklab_from_srgb(attention_colours().astype(np.float64))[:, 0]
     assert np.diff(lightness).min() > 0
-    away = oklab_from_srgb(attention_colours().astype(float)) - oklab_from_srgb(deviation_colours().astype(float))
+    away = oklab_from_srgb(attention_colours().astype(float)) - oklab_from_srgb(uncertainty_colours().astype(float))
     assert np.linalg.norm(away, axis=1)[64:240].min() > 0.07
 
 

@@ -9,11 +9,11 @@ from handviz.rendering.camera import OrbitCamera, letterbox, overlay_matrix, pro
 from handviz.rendering.colormap import (
     DEFAULT_RANGE_MM,
     RangeFollower,
-    colours_from_deviation,
-    deviation_colours,
+    colours_from_std,
     fitted_range,
     oklab_from_srgb,
     srgb_from_oklab,
+    uncertainty_colours,
 )
 from handviz.rendering.hand_shape import VertexNormals, unique_edges
 from handviz.rendering.legend import (
@@ -46,22 +46,22 @@ def test_oklab_of_known_colours() -> None:
 
 
 def test_lightness_grows_evenly() -> None:
-    steps = np.diff(oklab_from_srgb(deviation_colours().astype(np.float64))[:, 0])
+    steps = np.diff(oklab_from_srgb(uncertainty_colours().astype(np.float64))[:, 0])
     assert steps.min() > 0
     assert steps.max() < 1.5 * steps.mean()
 
 
 @pytest.mark.parametrize("blindness", [PROTANOPIA, DEUTERANOPIA])
 def test_brightness_orders_the_colours_for_colour_blind_eyes_too(blindness: list[list[float]]) -> None:
-    seen = np.clip(_linear(deviation_colours().astype(np.float64)) @ np.array(blindness).T, 0, 1)
+    seen = np.clip(_linear(uncertainty_colours().astype(np.float64)) @ np.array(blindness).T, 0, 1)
     brightness = seen @ [0.2126, 0.7152, 0.0722]
     assert np.diff(brightness).min() > -1e-4
     assert brightness[-1] > 20 * brightness[0]
 
 
 def test_colours_outside_the_range_are_those_of_its_ends() -> None:
-    colours = colours_from_deviation(np.array([-1.0, 2.0, 12.0, 99.0, np.nan]), (2.0, 12.0))
-    first, last = deviation_colours()[[0, -1]]
+    colours = colours_from_std(np.array([-1.0, 2.0, 12.0, 99.0, np.nan]), (2.0, 12.0))
+    first, last = uncertainty_colours()[[0, -1]]
     np.testing.assert_array_equal(colours, [first, first, last, last, last])
 
 

@@ -12,7 +12,7 @@ from handviz.core.records import Frame, FrameResult, HandMesh, HandTexture, Intr
 from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
 from handviz.rendering import offscreen
 from handviz.rendering.camera import OrbitCamera
-from handviz.rendering.colormap import deviation_colours
+from handviz.rendering.colormap import uncertainty_colours
 from handviz.rendering.hand_shape import PlainSurface
 from handviz.rendering.legend import seen_legend_image
 from handviz.rendering.offscreen import MultisampleTarget
@@ -119,7 +119,7 @@ def test_inside_of_a_hand_is_darker(draw: Draw) -> None:
 
 def test_nearer_hand_hides_the_farther_one(draw: Draw) -> None:
     near, far = square(depth_m=0.4, std_mm=0.0), square(depth_m=0.8, std_mm=10.0)
-    options = replace(FLAT, colour="deviation", deviation_range_mm=(0.0, 10.0))
+    options = replace(FLAT, colour="deviation", std_range_mm=(0.0, 10.0))
     first, second = draw(result(near, far), options)[24, 32], draw(result(far, near), options)[24, 32]
     np.testing.assert_array_equal(first, second)
     assert first[1] < 60
@@ -127,9 +127,9 @@ def test_nearer_hand_hides_the_farther_one(draw: Draw) -> None:
 
 @pytest.mark.parametrize("std_mm", [0.0, 10.0])
 def test_heatmap_has_the_hue_of_its_colour_map(draw: Draw, std_mm: float) -> None:
-    options = replace(FLAT, colour="deviation", deviation_range_mm=(0.0, 10.0))
+    options = replace(FLAT, colour="deviation", std_range_mm=(0.0, 10.0))
     pixel = draw(result(square(std_mm=std_mm)), options)[24, 32] / 255
-    expected = deviation_colours()[-1 if std_mm else 0]
+    expected = uncertainty_colours()[-1 if std_mm else 0]
     np.testing.assert_allclose(pixel, expected, atol=0.2)
 
 

@@ -10,7 +10,7 @@ import pytest
 from handviz.core.records import VARIANTS, Frame, FrameResult, HandMesh, Intrinsics, VariantName
 from handviz.rendering import legend, passes
 from handviz.rendering.camera import OrbitCamera
-from handviz.rendering.colormap import deviation_colours, distance_colours
+from handviz.rendering.colormap import distance_colours, uncertainty_colours
 from handviz.rendering.hand_shape import PlainSurface
 from handviz.rendering.highlight import AttentionShown, Highlight, Pick
 from handviz.rendering.offscreen import MultisampleTarget
@@ -30,7 +30,7 @@ Draw = Callable[..., np.ndarray]
 
 
 def square(variant: VariantName) -> HandMesh:
-    """A square in the image's middle that faces the camera; its size and deviation are the variant's."""
+    """A square in the image's middle that faces the camera; its size and standard deviation are the variant's."""
     corners, middle = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) / 2, np.array([32.0, 24.0])
     return HandMesh(
         handedness="right",
@@ -97,10 +97,10 @@ def hue(colours: np.ndarray, share: float) -> np.ndarray:
 
 @pytest.mark.parametrize("chosen", VARIANTS)
 def test_every_pane_shows_its_variant_on_one_scale(draw: Draw, scene: SplitScene, chosen: VariantName) -> None:
-    options = replace(COMPARED, deviation_range_mm=(0.0, 12.0))
+    options = replace(COMPARED, std_range_mm=(0.0, 12.0))
     image = draw(compared(chosen), options)
     for colour, variant in zip(middles(image, scene), VARIANTS, strict=True):
-        np.testing.assert_allclose(colour, hue(deviation_colours(), STD_MM[variant] / 12), atol=0.12)
+        np.testing.assert_allclose(colour, hue(uncertainty_colours(), STD_MM[variant] / 12), atol=0.12)
     for pane in scene.panes(SIZE, options):
         assert tuple(image[120, pane.left_px + 8]) == BLUE, "the image lies behind every hand"
     gaps = image[:, [211, 212, 425, 426]]
@@ -113,7 +113,7 @@ def test_the_scale_holds_every_variant(draw: Draw, scene: SplitScene) -> None:
     low, high = scene.range_mm(COMPARED)
     assert low <= 2.0
     assert high >= 10.0
-    assert scene.range_mm(replace(COMPARED, deviation_range_mm=(1.0, 4.0))) == (1.0, 4.0)
+    assert scene.range_mm(replace(COMPARED, std_range_mm=(1.0, 4.0))) == (1.0, 4.0)
 
 
 def test_panes_turn_and_zoom_together(draw: Draw, scene: SplitScene) -> None:
@@ -142,7 +142,7 @@ def test_translucent_hands_show_the_image_behind_them_in_every_pane(draw: Draw, 
 
 @pytest.mark.parametrize("chosen", ["final", "amvur"])
 def test_distances_colour_the_two_and_leave_the_third_plain(draw: Draw, scene: SplitScene, chosen: VariantName) -> None:
-    options = replace(COMPARED, difference=DIFFERENCE, deviation_range_mm=(0.0, 40.0))
+    options = replace(COMPARED, difference=DIFFERENCE, std_range_mm=(0.0, 40.0))
     prior, amvur, final = middles(draw(compared(chosen), options), scene, options)
     # A corner moves by 15 mm along both axes.
     expected = hue(distance_colours(), 15 * 2**0.5 / 40)

@@ -65,7 +65,7 @@ def test_drawn_boards_give_the_camera_back() -> None:
     assert found.bend_px < 4
 
 
-def test_the_stated_deviation_of_the_focal_length_holds() -> None:
+def test_the_stated_uncertainty_of_the_focal_length_holds() -> None:
     found = calibrate(seen(noise_px=0.3), BOARD, SIZE).intrinsics
     assert abs(found.focal_px / CAMERA.focal_px - 1) < 3 * found.focal_std_share
 
@@ -110,7 +110,7 @@ def test_only_still_and_new_views_are_kept() -> None:
     assert len(collector.views) == 2
 
 
-def test_the_lens_of_a_calibration_keeps_its_deviation() -> None:
+def test_the_camera_model_of_a_calibration_keeps_its_uncertainty() -> None:
     found = calibrate(seen(), BOARD, SIZE)
     assert found.intrinsics == dataclasses.replace(found.intrinsics, focal_std_share=found.intrinsics.focal_std_share)
     assert 0.001 < found.intrinsics.focal_std_share < 0.02

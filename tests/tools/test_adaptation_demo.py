@@ -7,7 +7,7 @@ import torch
 import tools
 from handviz.adaptation.adapt import Outcome, parted
 from handviz.adaptation.training import Agreement
-from handviz.models.amvur.export import DeviationNotes, ExportNotes
+from handviz.models.amvur.export import CalibrationMetadata, ExportMetadata
 from handviz.models.amvur.model import ModelConfig, build_model
 from tools.adaptation_demo import HEADER, Demonstration
 
@@ -15,7 +15,7 @@ from tools.adaptation_demo import HEADER, Demonstration
 def test_a_row_compares_means_before_and_after(template) -> None:
     small = ModelConfig(variant="prior", evidence_width=16, evidence_layers=1, width=16, regressor_width=32)
     before, after = Agreement(2.0, 1.5), Agreement(1.0, 1.25)
-    notes = ExportNotes("abc", 7, DeviationNotes(0.9))
+    notes = ExportMetadata("abc", 7, CalibrationMetadata(0.9))
     model, images = build_model(small, template), torch.zeros(3, 3, 224, 224)
     outcome = Outcome(model, notes, before, after, 1, True, parted(50), images, 1.0)
     errors = [np.full(4, value) for value in (8.0, 6.0, 5.0, 5.5)]

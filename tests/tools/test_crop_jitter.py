@@ -25,7 +25,7 @@ def test_crop_difference_is_the_jitter_that_makes_one_crop_of_the_other():
     np.testing.assert_allclose(crop_difference(true_px, true_px), 0, atol=1e-9)
 
 
-def test_the_table_holds_percentiles_and_robust_deviations():
+def test_the_table_holds_percentiles_and_robust_uncertainties():
     lines = table(np.random.default_rng(1).normal([3, 0, 0, 0], [2, 1, 1, 1], (4000, 4)), 5000)
     assert lines[0].startswith("4000 right hands found in 5000")
     values = [float(word) for word in lines[2].split()[2:]]

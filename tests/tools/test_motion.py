@@ -47,7 +47,7 @@ def test_simulated_errors_have_the_sizes_that_were_asked_for(parts: MotionPoser)
     assert found.along_share > found.across_share
 
 
-def test_lasting_errors_are_as_large_as_deviations_say_and_rest_with_the_hand(parts: MotionPoser) -> None:
+def test_lasting_errors_are_as_large_as_uncertainties_say_and_rest_with_the_hand(parts: MotionPoser) -> None:
     ratios = []
     for seed in range(8):
         one = Simulation(SIZES, CAMERA, seed).hands(HandMotion(seed, 6.0, parts), TIMES_S)

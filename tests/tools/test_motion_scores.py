@@ -53,10 +53,12 @@ def test_a_smoother_that_is_a_frame_late_is_found_to_be() -> None:
     assert scores([motion()], lambda: Late(0)).lag_ms == pytest.approx(0, abs=1e-9)
 
 
-def test_errors_and_deviations_are_compared() -> None:
+def test_errors_and_uncertainties_are_compared() -> None:
     shaken = scores([motion(shake_m=0.005)], lambda: Late(0))
     assert shaken.error_mm == pytest.approx(5 * np.sqrt(8 / np.pi) * 20 / 21, rel=0.05)
-    assert shaken.coverage == pytest.approx(np.sqrt(3), rel=0.05), "deviations say 5 mm in all, not along each axis"
+    assert shaken.coverage == pytest.approx(np.sqrt(3), rel=0.05), (
+        "standard deviations say 5 mm in all, not along each axis"
+    )
     assert np.isnan(shaken.left_mm)
 
 

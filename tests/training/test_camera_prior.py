@@ -36,7 +36,7 @@ def test_a_turned_prior_sees_the_same_hand() -> None:
     torch.testing.assert_close(prior.mean[:, 6:], said_camera(rotation).mean[:, 6:])
 
 
-def test_deviations_are_the_net_s_their_mean_or_the_asked_one() -> None:
+def test_uncertainties_are_the_net_s_their_mean_or_the_asked_one() -> None:
     said = said_camera(torch.eye(3)[None])
     torch.testing.assert_close(as_prior(said, 0.0).log_variance, said.log_variance)
     turned = as_prior(said, 0.0, torch.eye(3)).log_variance.exp()

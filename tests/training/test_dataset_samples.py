@@ -14,7 +14,7 @@ from handviz.data.datasets.cut import cut
 from handviz.data.datasets.images import BadImages, UsableImages
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.model import ModelConfig
-from handviz.training.config import TrainConfig, as_notes, changes
+from handviz.training.config import TrainConfig, as_metadata, changes
 from handviz.training.dataset_samples import DatasetSamples, Drawing, JoinedSamples, at_step, load_samples
 from tests.fake_datasets.hands import TinyHand, tiny_hands
 from tests.fake_datasets.stand_in_mano import stand_in_template
@@ -162,7 +162,7 @@ def test_training_on_a_dataset_resumes_to_the_bit(config: TrainConfig) -> None:
 
 def test_notes_know_the_dataset_again(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    noted = as_notes(config)
+    noted = as_metadata(config)
     assert changes(config, noted) == []
     assert changes(replace(config, data=(f"freihand:{tmp_path / 'x'}",)), noted) == []
     assert len(changes(replace(config, data=("freihand/evaluation:x",)), noted)) == 1

@@ -18,7 +18,7 @@ def drawn(maps, noise, seed=0):
     return drawn_styles(len(maps), spread_of_statistics(maps), noise, torch.Generator().manual_seed(seed))
 
 
-def test_mean_and_deviation_move_by_what_was_drawn_and_the_pattern_stays(maps):
+def test_mean_and_uncertainty_move_by_what_was_drawn_and_the_pattern_stays(maps):
     moves = drawn(maps, StyleNoise(share=1.0))
     other = in_other_styles(maps, moves)
     wanted = statistics(maps) + moves

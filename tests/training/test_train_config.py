@@ -12,7 +12,7 @@ from handviz.models.amvur.model import ModelConfig
 from handviz.training.amvur import train
 from handviz.training.augmentation import StyleNoise, WitnessNoise
 from handviz.training.checkpoint import load_checkpoint, load_resume_state, save_checkpoint
-from handviz.training.config import TrainConfig, as_notes, changes
+from handviz.training.config import TrainConfig, as_metadata, changes
 from tests.small_trainings import amvur_run
 
 SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, evidence="global")
@@ -26,7 +26,7 @@ def config(tmp_path, cached_hands):
 
 def test_what_differs_is_named():
     config = TrainConfig((Path("a"), Path("b")), Path("run"))
-    noted = json.loads(json.dumps(as_notes(config)))
+    noted = json.loads(json.dumps(as_metadata(config)))
     assert changes(config, noted) == []
     assert changes(replace(config, data=(Path("./a"), Path.cwd() / "b")), noted) == []
     noises = {"witness_noise": WitnessNoise(median_mm=10), "style_noise": StyleNoise(strength=0.5)}
@@ -49,7 +49,7 @@ def test_what_may_change_is_no_difference():
         config, run=Path("elsewhere"), epochs=9, head_rate=0.5, tail_rate=0.1, device="cpu", checkpoint_every=7,
         validation=Path("v"),
     )  # fmt: skip
-    assert changes(other, as_notes(config)) == []
+    assert changes(other, as_metadata(config)) == []
 
 
 @pytest.mark.parametrize("noted", [None, "damaged", {}, {"data": "a", "loss": None}, {"loss": {"kl": 0.1}}])

@@ -106,11 +106,11 @@ def sample_shape(rng: np.random.Generator, count: int) -> FloatArray:
 
 
 def sample_wrist(rng: np.random.Generator) -> FloatArray:
-    """Rotation (3, 3) of the forearm about the wrist: flexion, deviation and a little twist."""
-    flexion, deviation, twist = np.radians(rng.normal(0, WRIST_SD_DEG))
+    """Rotation (3, 3) of the forearm about the wrist: flexion, standard deviation and a little twist."""
+    flexion, std, twist = np.radians(rng.normal(0, WRIST_SD_DEG))
     return (
         rotation_from_axis_angle(np.array([flexion, 0, 0]))
-        @ rotation_about_z(deviation)
+        @ rotation_about_z(std)
         @ rotation_from_axis_angle(np.array([0, twist, 0]))
     )
 

@@ -131,11 +131,11 @@ class LensFeature(Feature):
         if self._answer is not None:
             settings, result = self._controller.settings, self._answer.result
             height, width = as_taken(result.frame).shape[:2]
-            doubt = settings.lens.caveat_for(width, height)
+            uncertainty = settings.lens.caveat_for(width, height)
             if settings.lens.mode == "assumed":
-                doubt = f"{lens_in_words(settings.lens)}{KEY_HINT}"
+                uncertainty = f"{lens_in_words(settings.lens)}{KEY_HINT}"
             apart = apart_text(result.hands) if settings.view == "orbit" else ""
-            text = PART_SEPARATOR.join(part for part in (apart, doubt) if part)
+            text = PART_SEPARATOR.join(part for part in (apart, uncertainty) if part)
         room = self._room_px()
         if (text, room) != (self._note_text, self._note_room_px):
             self._note_text, self._note_room_px = text, room

@@ -16,11 +16,11 @@ from handviz.gui.widgets.controls import check_box, named_label, number_box, pus
 CENTIMETRES_PER_METRE = 100.0
 
 
-# Where hands are, as sentences: centimetres with their deviation.
+# Where hands are, as sentences: centimetres with their standard deviation.
 
 
 def place_text(hand: HandMesh) -> str:
-    """Two lines: the wrist in the camera's frame, and the deviation of each number."""
+    """Two lines: the wrist in the camera's frame, and the standard deviation of each number."""
     place = ", ".join(f"{value * CENTIMETRES_PER_METRE:.1f}" for value in hand.wrist_camera_m)
     std_m = hand.wrist_std_m
     if std_m is None:
@@ -47,15 +47,15 @@ def apart_std_m(first: HandMesh, second: HandMesh) -> float | None:
     The focal length is the same for both. Of the size two hands of one person share what makes it unusual, not what the
     network sees differently in each: half of the variance is taken as shared where nobody measured.
     """
-    doubts = first.place_doubt, second.place_doubt
-    if doubts[0] is None or doubts[1] is None:
+    uncertainties = first.position_uncertainty, second.position_uncertainty
+    if uncertainties[0] is None or uncertainties[1] is None:
         return None
     apart_m = second.wrist_camera_m - first.wrist_camera_m
     distance_m = max(float(np.linalg.norm(apart_m)), 1e-6)
     way = apart_m / distance_m
-    variance = float(way @ (doubts[0].fit_covariance_m2 + doubts[1].fit_covariance_m2) @ way)
-    size_variance = doubts[0].size_std_share * doubts[1].size_std_share
-    own_share = 0.0 if doubts[0].size_is_measured and doubts[1].size_is_measured else 0.5
+    variance = float(way @ (uncertainties[0].fit_covariance_m2 + uncertainties[1].fit_covariance_m2) @ way)
+    size_variance = uncertainties[0].size_std_share * uncertainties[1].size_std_share
+    own_share = 0.0 if uncertainties[0].size_is_measured and uncertainties[1].size_is_measured else 0.5
     variance += (1 - own_share) * size_variance * distance_m**2
     variance += own_share * size_variance * sum(float(way @ hand.wrist_camera_m) ** 2 for hand in (first, second))
     variance += (way[2] * apart_m[2] * first.intrinsics.focal_std_share) ** 2

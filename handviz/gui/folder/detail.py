@@ -46,11 +46,12 @@ class InspectionDetail(QWidget):
         return self._look.result if self._look is not None else None
 
     def apply(self, settings: ViewSettings) -> None:
-        """Draw as the settings say; results are of one variant, without texture, which is shown as deviation."""
+        """Draw as the settings say; results are of one variant, without texture, which is shown as standard
+        deviation."""
         self._settings = settings
         options = replace(settings.draw_options(), compare=False, difference=None)
-        if options.deviation_range_mm is None:
-            options = replace(options, deviation_range_mm=self._range_mm)
+        if options.std_range_mm is None:
+            options = replace(options, std_range_mm=self._range_mm)
         if options.colour == "texture":
             options = replace(options, colour="deviation")
         other: ViewMode = "orbit" if options.view == "overlay" else "overlay"

@@ -18,10 +18,10 @@ from handviz.inspection.export import ExportOrder, ExportPart
 PARTS: tuple[tuple[ExportPart, str], ...] = (
     ("report", "report.html: images and table in one file for any browser"),
     ("csv", "hands.csv: the table"),
-    ("json", "hands.json: keypoints, deviations, cameras, as 'handviz reconstruct' writes them"),
+    ("json", "hands.json: keypoints, standard deviations, cameras, as 'handviz reconstruct' writes them"),
     ("meshes", "meshes: one file for each hand"),
 )
-MESHES = (("PLY, with deviations", ".ply"), ("OBJ", ".obj"), ("GLB", ".glb"))
+MESHES = (("PLY, with standard deviations", ".ply"), ("OBJ", ".obj"), ("GLB", ".glb"))
 EXPORT_FOLDER = "inspection_export_folder"
 
 
@@ -139,7 +139,7 @@ class InspectionExporter(QObject):
         self._controller.store.remember(EXPORT_FOLDER, folder)
         settings = self._controller.settings
         rows = self._page.model.rows if only_shown else self._page.model.all_rows()
-        fixed_mm = settings.draw_options().deviation_range_mm
+        fixed_mm = settings.draw_options().std_range_mm
         order = ExportOrder(
             out=Path(folder),
             inspection=self._inspection,

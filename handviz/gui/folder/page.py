@@ -90,7 +90,9 @@ class InspectionPage(QWidget):
         self.choose = push_button("Inspect a folder …", hint)
         self.go_on = push_button("Go on", "Stop, or go on where it stopped")
         self.export = push_button("Export …", "hands.json, CSV, meshes and a report for the browser")
-        self.worst = push_button("Worst first", "Sort by error where there is a ground truth, else by mean deviation")
+        self.worst = push_button(
+            "Worst first", "Sort by error where there is a ground truth, else by mean standard deviation"
+        )
         self.title = named_label("", INVITATION)
         self.told = named_label("faint")
         self.bar = QProgressBar()
@@ -131,7 +133,7 @@ class InspectionPage(QWidget):
             self.table.setColumnHidden(column, not is_there)
 
     def show_worst_first(self) -> None:
-        """By error where there is one, else by mean deviation."""
+        """By error where there is one, else by mean standard deviation."""
         column = MEAN if self.table.isColumnHidden(ERROR) else ERROR
         self.table.sortByColumn(column, LARGEST_FIRST)
         self.choose_place(0)
@@ -188,7 +190,7 @@ class InspectionPage(QWidget):
         self.bar.hide()
         self.name.setPlaceholderText("name contains …")
         self.name.setClearButtonEnabled(True)
-        self.above.setToolTip("Only hands whose mean deviation is above this")
+        self.above.setToolTip("Only hands whose mean standard deviation is above this")
         self.go_on.setEnabled(False)
         self.export.setEnabled(False)
         left = QWidget()

@@ -24,7 +24,7 @@ class RowFilter:
     side: Side = "both"
     shown: Shown = "all"
     above_mm: float = 0.0
-    """Of the mean deviation."""
+    """Of the mean standard deviation."""
 
     def admits(self, row: TableRow) -> bool:
         """Whether the row is shown."""

@@ -103,7 +103,9 @@ class PointInspector(Feature):
             Shortcut(
                 ("A",), "where the picked point's attention goes", self.toggle_attention, setting=("attention", True)
             ),
-            Shortcut(("E",), "ellipses of the joints' deviations", self.toggle_ellipses, setting=("ellipses", True)),
+            Shortcut(
+                ("E",), "ellipses of the joints' standard deviations", self.toggle_ellipses, setting=("ellipses", True)
+            ),
             Shortcut(("H",), "show, fade or hide what is uncertain", self.next_uncertain_mode),
             Shortcut(("Esc",), "let go of the picked point", self.let_go),
         )

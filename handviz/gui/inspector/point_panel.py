@@ -27,10 +27,10 @@ AXES = ("right", "down", "away")
 ROWS = (
     ("wrist", "from wrist", "Mean position from the wrist along the camera's axes, never mirrored, in mm"),
     ("camera", "in camera", "Mean position from the camera in mm: as metric as the field of view and the hand's size"),
-    ("axes", "± by axis", "Deviation along the camera's axes, in mm"),
-    ("principal", "± own axes", "Deviation along the long, middle and short axis of its own Gaussian, in mm"),
+    ("axes", "± by axis", "Standard deviation along the camera's axes, in mm"),
+    ("principal", "± own axes", "Standard deviation along the long, middle and short axis of its own Gaussian, in mm"),
 )
-DEVIATION_HINT = "The expected distance from the truth, all axes together"
+UNCERTAINTY_HINT = "The expected distance from the truth, all axes together"
 VISIBLE_BY_TEXTURE = "Network's answer, 0 to 100 %: this image shows it; and how well frames so far have seen it"
 VISIBLE_BY_SHAPE = "By shape alone: whether the hand itself hides it. In texture colour (T) a network answers."
 MOST_JOINTS_LISTED = 5
@@ -106,7 +106,7 @@ class PointPanel:
         for (name, _, _), triple in zip(ROWS, numbers, strict=True):
             for label, text in zip(self.values[name], _texts(triple), strict=True):
                 label.setText(text)
-        self.deviation.setText(f"± {reading.std_mm:.1f} mm")
+        self.std.setText(f"± {reading.std_mm:.1f} mm")
         self.visible.setText(_visible_text(reading))
         self.visible.setToolTip(VISIBLE_BY_TEXTURE if has_texture else VISIBLE_BY_SHAPE)
         self._table.setVisible(True)
@@ -155,9 +155,9 @@ class PointPanel:
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setVerticalSpacing(3)
         grid.setHorizontalSpacing(4)
-        self.deviation, self.visible = named_label("number"), named_label("number")
-        self.deviation.setToolTip(DEVIATION_HINT)
-        for row, (title, value) in enumerate((("deviation", self.deviation), ("visible", self.visible))):
+        self.std, self.visible = named_label("number"), named_label("number")
+        self.std.setToolTip(UNCERTAINTY_HINT)
+        for row, (title, value) in enumerate((("deviation", self.std), ("visible", self.visible))):
             grid.addWidget(named_label("faint", title), row, 0)
             grid.addWidget(value, row, 1, 1, 3, Qt.AlignmentFlag.AlignRight)
         for column, axis in enumerate(AXES):
@@ -172,7 +172,9 @@ class PointPanel:
             self.values[name] = labels[1:]
         self._panel.column.addWidget(self._table)
         self.networks = named_label("faint", wraps=True)
-        self.networks.setToolTip("Deviation by the compared networks, and how far from here they put the point")
+        self.networks.setToolTip(
+            "Standard deviation by the compared networks, and how far from here they put the point"
+        )
         self._panel.column.addWidget(self.networks)
 
     def _add_attention(self) -> None:
@@ -190,8 +192,8 @@ class PointPanel:
         low, high = LIMITS["uncertain_above_mm"]
         self.threshold = QSlider(Qt.Orientation.Horizontal)
         self.threshold.setRange(round(low * STEPS_PER_MM), round(high * STEPS_PER_MM))
-        self.threshold.setToolTip("Parts whose deviation is above this are faded or hidden")
-        self.threshold.setAccessibleName("Threshold of deviation")
+        self.threshold.setToolTip("Parts whose standard deviation is above this are faded or hidden")
+        self.threshold.setAccessibleName("Threshold of standard deviation")
         self.threshold.valueChanged.connect(
             lambda value: self._controller.change(uncertain_above_mm=value / STEPS_PER_MM)
         )

@@ -33,7 +33,7 @@ class OutputPanel:
         hint = "Save the hands alone as a transparent PNG (Ctrl+Shift+T)"
         self.cut_out = push_button("Hands without background", hint)
         self.twice = check_box("2×", "Twice as large as the view")
-        hint = "Send joints and deviations of every frame over UDP (Ctrl+U)"
+        hint = "Send joints and standard deviations of every frame over UDP (Ctrl+U)"
         self.stream = check_box("Stream to other programs", hint)
         formats = {kind: kind for kind in STREAM_FORMATS}
         self.stream_format = combo_box(formats, "OSC messages, or one JSON object per frame")

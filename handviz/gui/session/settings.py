@@ -103,7 +103,7 @@ class ViewSettings:
             skeleton=self.skeleton,
             mirror=self.mirror,
             opacity=self.opacity,
-            deviation_range_mm=None if self.range_is_automatic else fixed,
+            std_range_mm=None if self.range_is_automatic else fixed,
             mark_inferred=self.mark_inferred,
             relight=self.relight,
             uncertain=self.uncertain,

@@ -160,7 +160,7 @@ class SourcePanel(Panel):
     def _show_hands(self, answer: Answer) -> None:
         lines = [
             f"{hand.handedness}, score {hand.detection_score:.2f}\n"
-            f"deviation {hand.vertex_std_mm.mean():.1f} mm, at most {hand.vertex_std_mm.max():.1f} mm\n"
+            f"standard deviation {hand.vertex_std_mm.mean():.1f} mm, at most {hand.vertex_std_mm.max():.1f} mm\n"
             f"{place_text(hand)}"
             for hand in answer.result.hands
         ]

@@ -55,7 +55,7 @@ VIEW_CHOICES: tuple[Choice, ...] = (
     ("orbit", "free orbit", "O", "Drag to turn, wheel to zoom, double click to look as the camera does"),
 )
 SMOOTHING_CHOICES: tuple[Choice, ...] = (
-    ("kalman", "Kalman", "K", "Trusts every frame by its own deviation; moving hands do not lag"),
+    ("kalman", "Kalman", "K", "Trusts every frame by its own standard deviation; moving hands do not lag"),
     ("one_euro", "One Euro", "K", "Smooths slow hands strongly and fast ones less, which lag a little"),
 )
 

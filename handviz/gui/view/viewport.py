@@ -159,7 +159,7 @@ class Viewport(QOpenGLWidget):
 
     def range_mm(self) -> tuple[float, float] | None:
         """The ends of the heatmap on the screen."""
-        return self._scene.range_mm(self._options) if self._scene is not None else self._options.deviation_range_mm
+        return self._scene.range_mm(self._options) if self._scene is not None else self._options.std_range_mm
 
     def pane_at(self, position: QPointF) -> PanePoint | None:
         """The variant drawn at a place of this widget and where in its pane, in physical pixels; None beside panes."""

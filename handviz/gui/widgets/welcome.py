@@ -14,7 +14,7 @@ INTRODUCTION = (
 THINGS_TO_TRY = (
     ("Source", "on the left: a camera, a clip or a folder, or drop one anywhere"),
     ("1  2  3", "prior-net, AMVUR or both; C shows them side by side"),
-    ("V  T  P", "deviation, the hand's own skin, plain colour"),
+    ("V  T  P", "standard deviation, the hand's own skin, plain colour"),
     ("O", "free orbit: drag to turn, wheel to zoom, double click to come back"),
     ("click", "on the hand: what is known of that point, and how well"),
     ("F3", "inspect a whole folder: a table, worst first, and a report"),

@@ -22,7 +22,7 @@ from handviz.io.glb import GLTF_FROM_CAMERA, Binary, container, linear_from_srgb
 from handviz.io.mesh_io import faces_for
 from handviz.io.recording.moments import KEYPOINT_NAMES
 from handviz.io.recording.recorded import GAP_S, Track
-from handviz.rendering.colormap import colours_from_deviation, fitted_range
+from handviz.rendering.colormap import colours_from_std, fitted_range
 from handviz.rendering.hand_shape import PLAIN_COLOURS, VertexNormals
 
 ROUNDS = 3
@@ -211,7 +211,7 @@ def fit_tracks(tracks: Sequence[Track]) -> list[AnimatedHand]:
 
 
 def animated_glb(hands: Sequence[AnimatedHand], *, colour: AnimationColour = "plain") -> bytes:
-    """The file; ``colour``: plain skin, or each vertex's mean deviation over the recording."""
+    """The file; ``colour``: plain skin, or each vertex's mean standard deviation over the recording."""
     gltf: dict[str, Any] = {"asset": {"version": "2.0", "generator": "handviz"}, "materials": [material()]}
     parts: dict[str, list[Any]] = {name: [] for name in ("nodes", "meshes", "skins")}
     channels: list[dict[str, Any]] = []
@@ -314,7 +314,7 @@ class _HandWriter:
             return np.tile(PLAIN_COLOURS[self._track.handedness], (self._surface.vertex_count, 1))
         std_mm = np.asarray(self._track.vertex_std_mm, np.float64).mean(axis=0)
         lifted = np.maximum(self._surface.lift(std_mm[:, None])[:, 0], 0)
-        return colours_from_deviation(lifted, fitted_range(std_mm))
+        return colours_from_std(lifted, fitted_range(std_mm))
 
 
 def presence(times_s: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:

@@ -69,8 +69,8 @@ def _finite(result: FrameResult) -> FrameResult:
 
 def _is_finite(hand: HandMesh) -> bool:
     places = hand.keypoints_m, hand.keypoints_px, hand.wrist_camera_m, hand.vertices_m, hand.camera_from_wrist
-    doubts = hand.keypoint_std_mm, hand.vertex_std_mm, hand.wrist_std_m
-    return all(values is None or bool(np.isfinite(values).all()) for values in (*places, *doubts))
+    uncertainties = hand.keypoint_std_mm, hand.vertex_std_mm, hand.wrist_std_m
+    return all(values is None or bool(np.isfinite(values).all()) for values in (*places, *uncertainties))
 
 
 def moment_entry(moment: Moment) -> dict[str, Any]:

@@ -51,9 +51,9 @@ class ExportModel(nn.Module):
 
     regressor: Tensor
 
-    def __init__(self, model: HandModel, template: HandTemplate, deviation: "DeviationNotes") -> None:
+    def __init__(self, model: HandModel, template: HandTemplate, std: "CalibrationMetadata") -> None:
         super().__init__()
-        self.model, self.deviation = model, deviation
+        self.model, self.std = model, std
         regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
         self.register_buffer("regressor", regressor, persistent=False)
 
@@ -61,11 +61,11 @@ class ExportModel(nn.Module):
         cached = self.model.cached(image)
         output, said = self.model.from_cached(cached), cached.landmarks
         keypoints = keypoints_from_vertices(
-            output.mean_cm, output.log_variance, self.regressor, self.deviation.vertex_correlation
+            output.mean_cm, output.log_variance, self.regressor, self.std.vertex_correlation
         )
         vertex_unit, keypoint_unit = (
             METRES_PER_CENTIMETRE * math.sqrt(scale)
-            for scale in (self.deviation.vertex_variance_scale, self.deviation.keypoint_variance_scale)
+            for scale in (self.std.vertex_variance_scale, self.std.keypoint_variance_scale)
         )
         return ExportOutput(
             vertices_m=output.mean_cm * METRES_PER_CENTIMETRE,
@@ -101,8 +101,8 @@ def rounded_to_half(model: Rounded) -> Rounded:
 
 
 @dataclass(frozen=True)
-class DeviationNotes:
-    """How a model's log-variances become the deviations that it states."""
+class CalibrationMetadata:
+    """How a model's log-variances become the standard deviations that it states."""
 
     vertex_correlation: float
     """Assumed between errors of the vertices that make a keypoint."""
@@ -112,12 +112,12 @@ class DeviationNotes:
 
 
 @dataclass(frozen=True)
-class ExportNotes:
+class ExportMetadata:
     """What the file says of itself beside its variant and hand model."""
 
     commit: str
     samples_seen: int
-    deviation: DeviationNotes
+    std: CalibrationMetadata
     supervision: str = "full"
     """"weak": it learnt from 2D joints alone"""
 
@@ -148,7 +148,7 @@ def _forget_the_exporter(model: onnx.ModelProto) -> None:
         part.doc_string = ""
 
 
-def _entries(config: ModelConfig, notes: ExportNotes) -> dict[str, str]:
+def _entries(config: ModelConfig, notes: ExportMetadata) -> dict[str, str]:
     return {
         "handviz.variant": config.variant,
         "handviz.backbone": config.backbone,
@@ -157,14 +157,15 @@ def _entries(config: ModelConfig, notes: ExportNotes) -> dict[str, str]:
         "handviz.samples_seen": str(notes.samples_seen),
         "handviz.evidence": config.evidence,
         "handviz.supervision": notes.supervision,
-        "handviz.vertex_correlation": f"{notes.deviation.vertex_correlation:g}",
-        "handviz.vertex_variance_scale": f"{notes.deviation.vertex_variance_scale:g}",
-        "handviz.keypoint_variance_scale": f"{notes.deviation.keypoint_variance_scale:g}",
+        "handviz.vertex_correlation": f"{notes.std.vertex_correlation:g}",
+        "handviz.vertex_variance_scale": f"{notes.std.vertex_variance_scale:g}",
+        "handviz.keypoint_variance_scale": f"{notes.std.keypoint_variance_scale:g}",
     }
 
 
 def largest_difference_cm(exported: ExportModel, path: Path, images: Tensor) -> float:
-    """Largest difference of any coordinate or deviation between PyTorch and ONNX on images (B, 3, 224, 224)."""
+    """Largest difference of any coordinate or standard deviation between PyTorch and ONNX on images (B, 3, 224,
+    224)."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     with torch.no_grad():
         wanted = exported(images)
@@ -178,14 +179,14 @@ def largest_difference_cm(exported: ExportModel, path: Path, images: Tensor) -> 
 
 
 def export_onnx(
-    model: HandModel, config: ModelConfig, template: HandTemplate, path: Path, notes: ExportNotes, *,
+    model: HandModel, config: ModelConfig, template: HandTemplate, path: Path, notes: ExportMetadata, *,
     check_images: Tensor | None = None,
 ) -> float:  # fmt: skip
     """Write the file and return the largest difference (cm) to PyTorch; HandvizError if it is above 1e-4 cm.
 
     The model's weights are rounded to float16, in place, which halves the file; it still computes in float32.
     """
-    exported = ExportModel(rounded_to_half(model), template, notes.deviation).eval()
+    exported = ExportModel(rounded_to_half(model), template, notes.std).eval()
     path.parent.mkdir(parents=True, exist_ok=True)
     if check_images is None:
         check_images = torch.rand(3, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(0))

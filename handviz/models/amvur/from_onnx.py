@@ -3,7 +3,7 @@
 The exporter keeps most names. Of linear layers on tokens it stores the transposed weight under a number, found here by
 the named bias that is added to its product, by the named product that it is added to, or as the only one of its
 shape. Where it has multiplied a weight with the rest pose already, that is undone. What no output needs, the camera's
-deviations, is not in the file and starts anew.
+standard deviations, is not in the file and starts anew.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import CROP_SIZE
 from handviz.core.units import CENTIMETRES_PER_DECIMETRE
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.export import DeviationNotes, ExportModel, ExportNotes, largest_difference_cm
+from handviz.models.amvur.export import CalibrationMetadata, ExportMetadata, ExportModel, largest_difference_cm
 from handviz.models.amvur.model import HandModel, ModelConfig, build_model
 from handviz.models.amvur.network import TokenLinear, VertexAttention
 
@@ -44,7 +44,7 @@ class Exported:
 
     model: HandModel
     config: ModelConfig
-    notes: ExportNotes
+    notes: ExportMetadata
 
 
 def read_onnx(path: Path, template: HandTemplate) -> Exported:
@@ -72,7 +72,7 @@ def read_onnx(path: Path, template: HandTemplate) -> Exported:
         raise HandvizError(
             f"{path} cannot be trained on: it does not tell {', '.join(lost[:3])}", ErrorCode.MODEL_FOREIGN
         )
-    _check_answers(path, ExportModel(model, template, notes.deviation).eval())
+    _check_answers(path, ExportModel(model, template, notes.std).eval())
     return Exported(model, config, notes)
 
 
@@ -139,9 +139,11 @@ class _Graph:
         return str(found[0]) if len(found) == 1 else None
 
 
-def _notes(told: Mapping[str, str]) -> ExportNotes:
-    scales = [float(told[f"handviz.{name}"]) for name in (field.name for field in dataclasses.fields(DeviationNotes))]
-    return ExportNotes(told["handviz.commit"], int(told["handviz.samples_seen"]), DeviationNotes(*scales))
+def _notes(told: Mapping[str, str]) -> ExportMetadata:
+    scales = [
+        float(told[f"handviz.{name}"]) for name in (field.name for field in dataclasses.fields(CalibrationMetadata))
+    ]
+    return ExportMetadata(told["handviz.commit"], int(told["handviz.samples_seen"]), CalibrationMetadata(*scales))
 
 
 def _config(told: Mapping[str, str], named: Mapping[str, NDArray[np.floating]]) -> ModelConfig:

@@ -45,11 +45,11 @@ class WeakWeights:
     draws: int = 4
     """Samples of joints and camera for the expected likelihood; the paper draws one."""
     label_std: float = 0.0
-    """Deviation of the 2D labels, crop half-sides: 0 for annotated joints, more for a detector's."""
+    """Standard deviation of the 2D labels, crop half-sides: 0 for annotated joints, more for a detector's."""
     variance: str = "projected"
     """Of the likelihood: "projected" as in eq. 6, AMVUR's own beside the labels'; "labels" the labels' alone."""
     camera_std: float = 0.0
-    """Deviation of all nine numbers of the camera prior; 0: what its own net says of each, 1: as printed."""
+    """Standard deviation of all nine numbers of the camera prior; 0: what its own net says of each, 1: as printed."""
 
     def __post_init__(self) -> None:
         numbers = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "variance"}
@@ -217,7 +217,7 @@ def _joint_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: L
 
 
 def squared_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
-    """Algorithm 5 (prior-net alone): squared errors, and the one deviation fitted beside them."""
+    """Algorithm 5 (prior-net alone): squared errors, and the one standard deviation fitted beside them."""
     camera = output.camera
     image = in_crop(regressor @ output.mean_cm, camera.rotation, camera.scale, camera.translation)[..., :2]
     true_camera = camera_vector(truth.rotation, truth.scale_per_cm, truth.translation)

@@ -154,7 +154,7 @@ class VariantHeads(nn.Module):
     def __init__(self, camera: CameraNet, prior: PriorNet | None, amvur: VertexNet | None) -> None:
         super().__init__()
         self.camera, self.prior, self.amvur = camera, prior, amvur
-        # The deviation of a prior-net on its own: one number for every coordinate, ln cm².
+        # The standard deviation of a prior-net on its own: one number for every coordinate, ln cm².
         self.prior_log_variance = nn.Parameter(torch.zeros(())) if amvur is None else None
 
     def forward(self, evidence: Evidence) -> ModelOutput:

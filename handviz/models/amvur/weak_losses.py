@@ -117,7 +117,7 @@ def weak_terms(
     else:
         terms = {"image": config.image * expected_image_nll(output, truth, regressor, config, generator)}
     if alone:
-        terms["deviation"] = _one_deviation(output, truth, regressor, config)
+        terms["deviation"] = _one_std(output, truth, regressor, config)
     elif output.prior is not None:
         terms |= _from_prior_net(output, truth, regressor, config)
     if priors.camera is not None and config.weak.camera:
@@ -187,8 +187,9 @@ def _squared(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossC
     return {"image": IMAGE_SQUARES * config.image * _mean_of_known((points - wanted).square(), known)}
 
 
-def _one_deviation(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> Tensor:
-    """The likelihood of a prior-net's one deviation, and of its camera's: 3D errors are unknown, 2D ones are not."""
+def _one_std(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> Tensor:
+    """The likelihood of a prior-net's one standard deviation, and of its camera's: 3D errors are unknown, 2D ones are
+    not."""
     rho = config.vertex_correlation
     joints = keypoints_from_vertices(output.mean_cm.detach(), output.log_variance, regressor, rho)
     means = {name: getattr(output.camera, name).detach() for name in ("mean", "rotation", "scale", "translation")}

@@ -19,7 +19,7 @@ class ImageNetNormalisation(nn.Module):
     """Shift and scale colours in [0, 1] to the statistics that ImageNet's networks are trained with."""
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class ImageNetNormalisation(nn.Module):
         self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        return (image - self.mean) / self.deviation
+        return (image - self.mean) / self.std
 
 
 class Bottleneck(nn.Module):
