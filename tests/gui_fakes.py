@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 from PyQt6.QtWidgets import QWidget
 
+from handviz.core.camera_model import CameraModel, HandSize
 from handviz.core.errors import HandvizError
-from handviz.core.lens import HandSize, Lens
 from handviz.core.records import (
     VARIANTS,
     Frame,
@@ -147,9 +147,9 @@ class FakePipeline:
         """Notes it."""
         self.told.append(("smoothing_kind", kind))
 
-    def set_lens(self, lens: Lens, /) -> None:
+    def set_camera_model(self, camera_model: CameraModel, /) -> None:
         """Notes it."""
-        self.told.append(("lens", lens))
+        self.told.append(("lens", camera_model))
 
     def set_hand_size(self, size: HandSize, /) -> None:
         """Notes it."""

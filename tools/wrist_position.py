@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import tools
+from handviz.core.camera_model import ASSUMED_CAMERA
 from handviz.core.errors import HandvizError
 from handviz.core.geometry import apply_affine, invert_affine
-from handviz.core.lens import ASSUMED_LENS
 from handviz.core.paths import MODELS
 from handviz.core.records import CROP_SIZE, VARIANTS, FloatArray, Frame, HandMesh, Intrinsics
 from handviz.data.synthetic.generator import render_samples
@@ -115,7 +115,7 @@ def _found(pipeline: Pipeline, truth: Placed) -> Found | None:
     height, width = truth.image.shape[:2]
     frame = Frame(0, truth.image, 0.0)
     hand = _right_hand(pipeline.process_with(frame, truth.camera).hands, truth)
-    assumed = _right_hand(pipeline.process_with(frame, ASSUMED_LENS.intrinsics_for(width, height)).hands, truth)
+    assumed = _right_hand(pipeline.process_with(frame, ASSUMED_CAMERA.intrinsics_for(width, height)).hands, truth)
     if hand is None or assumed is None or hand.position_uncertainty is None:
         return None
     std_m, assumed_std_m = hand.wrist_std_m, assumed.wrist_std_m

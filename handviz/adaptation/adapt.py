@@ -123,11 +123,13 @@ def views_of(model: HandModel, cuts: Sequence[Cuts], height_share: float, true_s
     them. ``height_share``: of the images that they were cut from; ``true_share``: that of square pixels."""
     maps, landmarks = stem_maps(model, np.concatenate([part.crops for part in cuts]))
     keypoints = np.concatenate([part.keypoints for part in cuts])
-    lens = lens_in_crop(np.concatenate([part.affines for part in cuts]), height_share / true_share)
-    return Views(Cached(maps, landmarks), *(torch.tensor(part, dtype=torch.float32) for part in (keypoints, lens)))
+    camera_model = intrinsics_in_crop(np.concatenate([part.affines for part in cuts]), height_share / true_share)
+    return Views(
+        Cached(maps, landmarks), *(torch.tensor(part, dtype=torch.float32) for part in (keypoints, camera_model))
+    )
 
 
-def lens_in_crop(affines: FloatArray, height_share: float) -> FloatArray:
+def intrinsics_in_crop(affines: FloatArray, height_share: float) -> FloatArray:
     """(N, 2, 2) what a camera whose images are ``height_share`` as high as square pixels would make them does to
     directions in crops (N, 2, 3); areas stay."""
     turn = affines[:, :, :2]

@@ -58,14 +58,16 @@ class Views(NamedTuple):
     cached: Cached
     keypoints: Tensor
     """(N, 21, 2) crop half-sides"""
-    lens: Tensor
+    camera_model: Tensor
     """(N, 2, 2) what the camera does to directions in the crop beside the weak perspective: 1 for square pixels"""
 
     def rows(self, ids: Tensor) -> "Views":
         """Some of them, maps as float32."""
         maps, landmarks = self.cached
         maps = maps[ids].float().contiguous(memory_format=torch.channels_last)
-        return Views(Cached(maps, None if landmarks is None else landmarks[ids]), self.keypoints[ids], self.lens[ids])
+        return Views(
+            Cached(maps, None if landmarks is None else landmarks[ids]), self.keypoints[ids], self.camera_model[ids]
+        )
 
 
 class Teacher(NamedTuple):
@@ -127,7 +129,7 @@ def adaptation_terms(
     """Every weighted term by name; ``regressor`` (21, V), ``rho`` the vertices' correlation."""
     labels = views.keypoints
     still = output._replace(mean_cm=output.mean_cm.detach(), log_variance=output.log_variance.detach())
-    image = projected(output if config.labels_move_mesh else still, views.lens, regressor, rho)
+    image = projected(output if config.labels_move_mesh else still, views.camera_model, regressor, rho)
     spread = torch.logaddexp(image.log_variance, torch.tensor(config.label_std).square().log())
     squared = ((labels - image.mean).square() / spread.exp()).sum(2, keepdim=True)
     weight = (2.0 / squared.detach().sqrt().clamp(min=1e-6)).clamp(max=1.0)
@@ -145,15 +147,15 @@ def adaptation_terms(
     return terms
 
 
-def projected(output: ModelOutput, lens: Tensor, regressor: Tensor, rho: float) -> Gaussian:
+def projected(output: ModelOutput, camera_model: Tensor, regressor: Tensor, rho: float) -> Gaussian:
     """Where the answer puts the detector's marks in the crop, (B, 21, 2); the camera's mean is taken as it is."""
     joints = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, rho)
     certain = output.camera._replace(log_variance=torch.full_like(output.camera.log_variance, -12.0))
     image = image_gaussian(joints, certain)
     # Directions from the wrist, whose place the translation tells.
     wrist = output.camera.translation[:, None]
-    mean = (image.mean - wrist) @ lens.transpose(1, 2) + wrist
-    variance = image.log_variance.exp() @ lens.square().transpose(1, 2)
+    mean = (image.mean - wrist) @ camera_model.transpose(1, 2) + wrist
+    variance = image.log_variance.exp() @ camera_model.square().transpose(1, 2)
     return Gaussian(marks(mean), variance.log())
 
 
@@ -173,9 +175,9 @@ def distances(model: HandModel, views: Views, regressor: Tensor, rho: float) -> 
 
 
 def _images(model: HandModel, views: Views, regressor: Tensor, rho: float) -> Gaussian:
-    lenses = views.lens.split(ANSWER_BATCH)
-    outputs = zip(answers(model, views), lenses, strict=True)
-    images = [projected(output, lens, regressor, rho) for output, lens in outputs]
+    camera_models = views.camera_model.split(ANSWER_BATCH)
+    outputs = zip(answers(model, views), camera_models, strict=True)
+    images = [projected(output, camera_model, regressor, rho) for output, camera_model in outputs]
     return Gaussian(*(torch.cat(part).detach() for part in zip(*images, strict=True)))
 
 

@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
+from handviz.core.camera_files import read_camera_file
+from handviz.core.camera_model import UNMEASURED, CameraModel, HandSize
 from handviz.core.errors import HandvizError
 from handviz.core.geometry import DEFAULT_FIELD_OF_VIEW_DEG, FOCAL_STD_SHARES
-from handviz.core.lens import UNMEASURED, HandSize, Lens
-from handviz.core.lens_files import read_lens
 from handviz.core.paths import MODELS
 from handviz.core.records import VARIANTS, Intrinsics, SideChoice
 from handviz.hand_models.choice import add_hand_model_option
@@ -103,11 +103,11 @@ def _camera(arguments: argparse.Namespace) -> ImageCamera:
     if arguments.focal_px:
         return ImageCamera(focal_px=arguments.focal_px, focal_std_share=FOCAL_STD_SHARES["stated"])
     if arguments.field_of_view:
-        return ImageCamera(Lens("angle", arguments.field_of_view))
+        return ImageCamera(CameraModel("angle", arguments.field_of_view))
     if not arguments.intrinsics:
         return ImageCamera()
     if len(arguments.intrinsics) == 1:
-        return ImageCamera(read_lens(Path(arguments.intrinsics[0])))
+        return ImageCamera(read_camera_file(Path(arguments.intrinsics[0])))
     try:
         fx, fy, cx, cy = map(float, arguments.intrinsics)
     except ValueError as error:

@@ -11,8 +11,8 @@ from pathlib import Path
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from handviz.core.camera_model import ASSUMED_CAMERA, CameraModel
 from handviz.core.errors import HandvizError
-from handviz.core.lens import ASSUMED_LENS, Lens
 from handviz.core.memory import peak_megabytes
 from handviz.core.paths import MODELS
 from handviz.core.records import VARIANTS, Frame
@@ -44,7 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
     order = InspectionOrder(
         folder=arguments.folder,
         variant=arguments.variant,
-        lens=Lens("angle", arguments.field_of_view) if arguments.field_of_view is not None else ASSUMED_LENS,
+        camera_model=CameraModel("angle", arguments.field_of_view)
+        if arguments.field_of_view is not None
+        else ASSUMED_CAMERA,
         model_dir=arguments.model_dir,
     )
     with logging_redirect_tqdm():

@@ -100,7 +100,7 @@ def pipeline_maker(
             PipelineSettings(
                 model_dir=model_dir,
                 variant=settings.variant,
-                lens=settings.lens,
+                camera_model=settings.camera_model,
                 hand_size=settings.hand_size,
                 smoothing=settings.smoothing,
                 smoothing_kind=settings.smoothing_kind,

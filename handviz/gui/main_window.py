@@ -10,7 +10,7 @@ from PyQt6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QTabWidget, Q
 
 from handviz.core.errors import HandvizError
 from handviz.core.records import FrameResult
-from handviz.gui.calibration.feature import LensFeature
+from handviz.gui.calibration.feature import CameraFeature
 from handviz.gui.folder.feature import InspectionFeature
 from handviz.gui.inspector.compare import Compare
 from handviz.gui.inspector.point_inspector import PointInspector
@@ -139,7 +139,7 @@ class MainWindow(QMainWindow):
         self.inspection = InspectionFeature(self._controller, self.pages, self._surface)
         output = OutputPanel(self.source_panel)
         return [
-            LensFeature(self._controller, self.viewport, self.source_panel.lens),
+            CameraFeature(self._controller, self.viewport, self.source_panel.camera_model),
             SourceFeature(self._controller, self.source_panel, self.timeline, self),
             self.inspection,
             Recorder(self._controller, self.viewport, output),

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import platformdirs
 
+from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens
 from handviz.core.paths import MODELS
 from handviz.core.records import Handedness, SideChoice, VariantName
 from handviz.rendering.colormap import DEFAULT_RANGE_MM
@@ -36,7 +36,7 @@ class InspectionOrder:
 
     folder: Path
     variant: VariantName = "final"
-    lens: Lens = ASSUMED_LENS
+    camera_model: CameraModel = ASSUMED_CAMERA
     """Of the camera that took the images."""
     hand_size: HandSize = UNMEASURED
     side: SideChoice = "detected"

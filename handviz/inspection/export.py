@@ -164,7 +164,7 @@ class _Job:
             image = np.broadcast_to(np.uint8(0), (image.height, image.width, 3))
             frame = Frame(0, image, 0.0, image.file)
             result = FrameResult(frame, self._order.inspection.variant, detections, hands)
-            known = self._order.inspection.lens.intrinsics_for(image.width, image.height)
+            known = self._order.inspection.camera_model.intrinsics_for(image.width, image.height)
             yield image_entry(image.file, result, hands[0].intrinsics if hands else known, meshes)
 
     def _hands(self, image: ImageRow) -> Iterator[tuple[int, HandMesh, Detection]]:

@@ -72,7 +72,7 @@ def make_processor(order: InspectionOrder) -> ImageProcessor:
         PipelineSettings(
             model_dir=order.model_dir,
             variant=order.variant,
-            lens=order.lens,
+            camera_model=order.camera_model,
             hand_size=order.hand_size,
             max_hands=MOST_HANDS,
             side=order.side,

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.camera_model import camera_model_in_words
 from handviz.core.errors import HandvizError
 from handviz.core.files import open_atomic
-from handviz.core.lens import lens_in_words
 from handviz.core.records import Frame, FrameResult, HandMesh
 from handviz.hand_models.choice import display_mesh, hand_model_for
 from handviz.inspection.columns import COLUMNS, Column, ImageRow, InspectionOrder, TableRow, rows_of
@@ -104,7 +104,7 @@ def _filled(before: str, images: Sequence[ImageRow], settings: ReportSettings, n
     failed = sum(image.state == "failed" for image in images)
     told = [f"{len(images):,} images, {len(hands):,} hands"]
     told += [f"{failed:,} could not be read"] if failed else []
-    told += [f"network: {inspection.variant}", f"lens: {lens_in_words(inspection.lens)}"]
+    told += [f"network: {inspection.variant}", f"lens: {camera_model_in_words(inspection.camera_model)}"]
     if hands:
         means = [hand.mean_std_mm for hand in hands]
         told.append(f"mean standard deviation: {np.mean(means):.1f} mm, middle one {np.median(means):.1f} mm")

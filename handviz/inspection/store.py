@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from handviz import __version__
+from handviz.core.camera_files import camera_model_text, hand_size_text
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.lens_files import hand_size_text, lens_text
 from handviz.core.paths import variant_file
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
 from handviz.inspection.columns import HandRow, ImageRow, InspectionOrder, inspections_folder
@@ -72,7 +72,7 @@ def store_path(order: InspectionOrder, kept_in: Path | None = None) -> Path:
     except OSError:
         weights = Signature(0, 0)
     place, version = os.fsencode(order.folder).hex(), (FORMAT, __version__)
-    metres = lens_text(order.lens), hand_size_text(order.hand_size)
+    metres = camera_model_text(order.camera_model), hand_size_text(order.hand_size)
     parts = (version, place, order.variant, metres, order.side, str(network), weights)
     return (kept_in or inspections_folder()) / (hashlib.sha256(repr(parts).encode("utf-8")).hexdigest()[:24] + SUFFIX)
 

@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple
 
 from PIL import Image
 
+from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize, camera_model_of_intrinsics
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import open_atomic
-from handviz.core.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens, lens_of_intrinsics
 from handviz.core.paths import MODELS
 from handviz.core.records import Frame, FrameResult, HandMesh, Intrinsics, SideChoice, VariantName
 from handviz.hand_models.choice import display_mesh
@@ -42,7 +42,7 @@ class ListedImage(NamedTuple):
 class ImageCamera:
     """The camera of images of any size: a lens, or K in the pixels of every single image."""
 
-    lens: Lens = ASSUMED_LENS
+    camera_model: CameraModel = ASSUMED_CAMERA
     known: Intrinsics | None = None
     """The same K for images of all sizes."""
     focal_px: float | None = None
@@ -55,8 +55,8 @@ class ImageCamera:
         if self.focal_px is not None:
             return Intrinsics(self.focal_px, width / 2, height / 2, focal_std_share=self.focal_std_share)
         if self.known is not None:
-            return lens_of_intrinsics(self.known, (width, height)).intrinsics_for(width, height)
-        return self.lens.intrinsics_for(width, height)
+            return camera_model_of_intrinsics(self.known, (width, height)).intrinsics_for(width, height)
+        return self.camera_model.intrinsics_for(width, height)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens
 from handviz.core.paths import LANDMARKER_FILE, MODELS, TEXTURE_NAME
 from handviz.core.records import (
     VARIANTS,
@@ -54,7 +54,7 @@ class PipelineSettings:
 
     model_dir: Path = MODELS
     variant: VariantName = "final"
-    lens: Lens = ASSUMED_LENS
+    camera_model: CameraModel = ASSUMED_CAMERA
     """Of the camera that took the frames."""
     hand_size: HandSize = UNMEASURED
     smoothing: float = 0.3
@@ -102,7 +102,7 @@ class Pipeline:
         self._side: SideChoice = settings.side
         self._texturer: HandTexturer | None = None
         self._video = settings.video
-        self._lens, self._hand_size = settings.lens, settings.hand_size
+        self._camera_model, self._hand_size = settings.camera_model, settings.hand_size
         self._variant = self._used_variant = settings.variant
         self.template = template = hand_model_for(settings.hand_model, settings.model_dir)
         """The hand model of the networks."""
@@ -132,9 +132,9 @@ class Pipeline:
     def process(self, frame: Frame) -> FrameResult:
         """All hands of a frame; raises HandvizError if the chosen variant cannot be used (the last one comes back)."""
         with self._lock:
-            lens = self._lens
+            camera_model = self._camera_model
         height, width = frame.image.shape[:2]
-        return self.process_with(frame, lens.intrinsics_of(width, height, frame.turned_deg))
+        return self.process_with(frame, camera_model.intrinsics_of(width, height, frame.turned_deg))
 
     def process_with(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
         """``process`` under a K of its own."""
@@ -155,10 +155,10 @@ class Pipeline:
         """Smooth with another filter, which begins anew at the next frame."""
         self._smoothers.set_kind(kind)
 
-    def set_lens(self, lens: Lens, /) -> None:
+    def set_camera_model(self, camera_model: CameraModel, /) -> None:
         """What is known of the camera, from the next frame on."""
         with self._lock:
-            self._lens = lens
+            self._camera_model = camera_model
 
     def set_hand_size(self, size: HandSize, /) -> None:
         """What is known of the hands, from the next frame on."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.camera_model import HandSize
 from handviz.core.geometry import apply_affine, procrustes_aligned, rotation_from_axis_angle
-from handviz.core.lens import HandSize
 from handviz.core.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop, Handedness, Intrinsics
 from handviz.detection.crop import (
     NETWORK_LOG_DEPTH_STD,

@@ -90,9 +90,9 @@ class OrbitCamera:
         eye = np.eye(4)
         eye[:3, :3] = self.rotation()
         eye[2, 3] = distance
-        lens = np.zeros((4, 4))
-        lens[0, 0] = focal * shorter / view_size[0]
-        lens[1, 1] = -focal * shorter / view_size[1]
-        lens[2, 2:] = (far + near) / (far - near), -2 * far * near / (far - near)
-        lens[3, 2] = 1.0
-        return (lens @ eye).astype(np.float32)
+        camera_model = np.zeros((4, 4))
+        camera_model[0, 0] = focal * shorter / view_size[0]
+        camera_model[1, 1] = -focal * shorter / view_size[1]
+        camera_model[2, 2:] = (far + near) / (far - near), -2 * far * near / (far - near)
+        camera_model[3, 2] = 1.0
+        return (camera_model @ eye).astype(np.float32)

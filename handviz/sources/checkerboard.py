@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handviz.core.camera_model import check_intrinsics
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import FOCAL_STD_SHARES
-from handviz.core.lens import check_intrinsics
 from handviz.core.records import FloatArray, Intrinsics
 
 LARGEST_SEARCH_PX = 1600

@@ -8,7 +8,7 @@ import torch
 
 from handviz.__main__ import main
 from handviz.adaptation import adapt as bench
-from handviz.adaptation.adapt import between, check_out, is_better, lens_in_crop, parted, write_outcome
+from handviz.adaptation.adapt import between, check_out, intrinsics_in_crop, is_better, parted, write_outcome
 from handviz.adaptation.clip_crops import ClipCrops, crops_of_frames, cuts_of
 from handviz.adaptation.training import (
     Adaptation,
@@ -144,9 +144,9 @@ def test_the_teacher_is_the_mean_over_cuts_and_neighbours(small: Exported) -> No
 def test_the_camera_model_in_a_crop_is_what_the_image_was_squeezed_by() -> None:
     rng = np.random.default_rng(2)
     affines = rng.normal(size=(4, 2, 3))
-    lens = lens_in_crop(affines, 0.7)
+    camera_model = intrinsics_in_crop(affines, 0.7)
     steps_px = rng.normal(size=(5, 2))  # in images of square pixels
-    for affine, one in zip(affines, lens, strict=True):
+    for affine, one in zip(affines, camera_model, strict=True):
         squeezed = steps_px * [1, 0.7] / np.sqrt(0.7)
         np.testing.assert_allclose(squeezed @ affine[:, :2].T, steps_px @ affine[:, :2].T @ one.T, atol=1e-12)
         assert np.linalg.det(one) == pytest.approx(1)

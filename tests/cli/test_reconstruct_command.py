@@ -14,8 +14,8 @@ from PIL import Image
 
 from handviz.__main__ import main
 from handviz.cli import reconstruct as reconstruct_module
-from handviz.core.lens import lens_of_intrinsics
-from handviz.core.lens_files import opencv_text
+from handviz.core.camera_files import opencv_text
+from handviz.core.camera_model import camera_model_of_intrinsics
 from handviz.core.records import Detection, Frame, FrameResult, HandTexture, Intrinsics
 from handviz.io import hands_json as report
 from handviz.pipeline import pipeline as pipeline_module
@@ -109,7 +109,7 @@ def test_a_known_focal_length(reconstruct: Callable[..., Any], folder: Path) -> 
     assert entries[0]["hands"][0]["mesh"].endswith("b_0_right.obj")
 
 
-def test_lenses_by_numbers_and_by_file(reconstruct: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+def test_camera_models_by_numbers_and_by_file(reconstruct: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
     _, (assumed,) = reconstruct(folder / "b.png", "--mesh", "none")
     assert assumed["intrinsics"]["origin"] == "assumed"
     assert assumed["intrinsics"]["focal_std_share"] == 0.2
@@ -117,9 +117,9 @@ def test_lenses_by_numbers_and_by_file(reconstruct: Callable[..., Any], folder: 
     stated = {"fx": 400, "fy": 410, "cx": 150, "cy": 125, "origin": "stated", "focal_std_share": 0.03}
     assert known["intrinsics"] == stated
     assert known["hands"][0]["wrist_std_m"][2] < 0.9 * assumed["hands"][0]["wrist_std_m"][2]
-    lens = tmp_path / "lens.yml"
-    lens.write_text(opencv_text(lens_of_intrinsics(Intrinsics(800, 320, 240), (640, 480))))
-    _, (measured,) = reconstruct(folder / "b.png", "--mesh", "none", "--intrinsics", str(lens))
+    camera_model = tmp_path / "lens.yml"
+    camera_model.write_text(opencv_text(camera_model_of_intrinsics(Intrinsics(800, 320, 240), (640, 480))))
+    _, (measured,) = reconstruct(folder / "b.png", "--mesh", "none", "--intrinsics", str(camera_model))
     assert (measured["intrinsics"]["fx"], measured["intrinsics"]["origin"]) == (400, "calibrated")
 
 
@@ -130,7 +130,7 @@ def test_a_measured_hand_sets_the_distance(reconstruct: Callable[..., Any], fold
 
 
 @pytest.mark.parametrize("numbers", [("1", "2"), ("a", "b", "c", "d"), ("none.json",), ("0", "0", "0", "0")])
-def test_impossible_lenses_get_a_sentence(
+def test_impossible_camera_models_get_a_message(
     reconstruct: Callable[..., Any], folder: Path, capsys: pytest.CaptureFixture[str], numbers: tuple[str, ...]
 ) -> None:
     status, _ = reconstruct(folder / "b.png", "--mesh", "none", "--intrinsics", *numbers)

@@ -8,8 +8,8 @@ import pytest
 from gui_fakes import FakePipeline, frame
 from pytestqt.qtbot import QtBot
 
+from handviz.core.camera_model import CameraModel, HandSize
 from handviz.core.errors import HandvizError
-from handviz.core.lens import HandSize, Lens
 from handviz.core.records import Frame
 from handviz.gui.session.messages import Answer, Job
 from handviz.gui.session.reconstruct_thread import PipelineMaker, ReconstructThread
@@ -85,13 +85,15 @@ def test_only_changed_settings_reach_the_pipeline(qtbot: QtBot, start: Start, ma
     thread = start(pipeline)
     answer_to(qtbot, thread, mailbox, job(0))
     thread.apply(
-        ViewSettings(smoothing=0.8, lens=Lens("angle", 75.0), hand_size=HandSize("length", 190.0), wireframe=True)
+        ViewSettings(
+            smoothing=0.8, camera_model=CameraModel("angle", 75.0), hand_size=HandSize("length", 190.0), wireframe=True
+        )
     )
     answer_to(qtbot, thread, mailbox, job(1))
     answer_to(qtbot, thread, mailbox, job(2))
     assert pipeline.told == [
         ("smoothing", 0.8),
-        ("lens", Lens("angle", 75.0)),
+        ("lens", CameraModel("angle", 75.0)),
         ("hand_size", HandSize("length", 190.0)),
     ]
 

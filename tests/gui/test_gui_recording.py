@@ -19,7 +19,7 @@ from PyQt6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from handviz.core.records import FrameResult
-from handviz.gui.calibration.feature import LensFeature
+from handviz.gui.calibration.feature import CameraFeature
 from handviz.gui.main_window import MainWindow
 from handviz.gui.record import recording as recorder_module
 from handviz.gui.record.recording import RECORDING_FOLDER, VIDEO_RATE_HZ, Recorder, clock_text, size_text
@@ -92,7 +92,7 @@ def test_recording_holds_every_result(qtbot: QtBot, window: MainWindow, camera: 
     assert recorder(window).sign.isHidden()
 
 
-def test_the_red_dot_leaves_the_line_about_the_lens_readable(
+def test_the_red_dot_leaves_the_line_about_the_camera_model_readable(
     qtbot: QtBot, window: MainWindow, camera: FakeSource
 ) -> None:
     window.resize(900, 600)
@@ -101,9 +101,9 @@ def test_the_red_dot_leaves_the_line_about_the_lens_readable(
     press_key(window, "O")
     press_key(window, "Ctrl+Shift+R")
     show_frames(qtbot, window, camera, 1)
-    (lens,) = (part for part in window.features if isinstance(part, LensFeature))
-    assert lens.note.isVisible()
-    assert not recorder(window).sign.geometry().intersects(lens.note.geometry())
+    (camera_model,) = (part for part in window.features if isinstance(part, CameraFeature))
+    assert camera_model.note.isVisible()
+    assert not recorder(window).sign.geometry().intersects(camera_model.note.geometry())
     end(qtbot, window)
 
 

@@ -15,8 +15,8 @@ from PyQt6.QtGui import QColor, QDropEvent, QImage
 from PyQt6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
+from handviz.core.camera_model import CameraModel
 from handviz.core.errors import HandvizError
-from handviz.core.lens import Lens
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import FrameResult, HandMesh, StageTimes
 from handviz.gui.main_window import MainWindow
@@ -97,9 +97,13 @@ def test_panels_change_settings(window: MainWindow) -> None:
     panel.smoothing.setValue(80)
     panel.range_is_automatic.setChecked(False)
     panel.range_high.setValue(25.0)
-    window.source_panel.lens.field_of_view.setValue(72.5)
+    window.source_panel.camera_model.field_of_view.setValue(72.5)
     assert window._controller.settings == ViewSettings(
-        variant="amvur", smoothing=0.8, range_is_automatic=False, range_high_mm=25.0, lens=Lens("angle", 72.5)
+        variant="amvur",
+        smoothing=0.8,
+        range_is_automatic=False,
+        range_high_mm=25.0,
+        camera_model=CameraModel("angle", 72.5),
     )
     assert window.viewport._options.std_range_mm == (0.0, 25.0)
 

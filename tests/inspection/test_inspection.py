@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from handviz.core.camera_model import CameraModel
 from handviz.core.errors import ErrorCode
-from handviz.core.lens import Lens
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import Detection, Frame, FrameResult
 from handviz.hand_models.open_hand import load_open_hand
@@ -119,7 +119,12 @@ def test_another_network_or_camera_has_results_of_its_own(folder: Path) -> None:
     order = InspectionOrder(folder)
     kept = {
         Inspection(one).kept
-        for one in (order, replace(order, variant="prior"), replace(order, lens=Lens("angle", 70.0)), order)
+        for one in (
+            order,
+            replace(order, variant="prior"),
+            replace(order, camera_model=CameraModel("angle", 70.0)),
+            order,
+        )
     }
     assert len(kept) == 3
 
@@ -128,7 +133,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from handviz.inspection.inspection import Inspection
-from handviz.core.lens import Lens
+from handviz.core.camera_model import CameraModel
 from handviz.inspection.columns import InspectionOrder
 from tests.inspection.test_inspection import Processor
 inspection = Inspection(InspectionOrder(Path(sys.argv[1])), make=lambda _: Processor())

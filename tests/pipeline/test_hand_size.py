@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from handviz.core.lens import HandSize
+from handviz.core.camera_model import HandSize
 from handviz.core.records import CROP_SIZE, CanonicalHand, Detection, FloatArray, HandCrop, Intrinsics
 from handviz.detection.crop import crop_from_image_affine, hand_mesh_from_crop, points_in_crop
 from handviz.hand_models.layer import HandLayer

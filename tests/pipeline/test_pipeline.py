@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from handviz.core import metrics
+from handviz.core.camera_model import CameraModel
 from handviz.core.errors import ErrorCode
-from handviz.core.lens import Lens
 from handviz.core.records import Frame, HandMesh, Intrinsics
 from handviz.detection.crop import as_the_detector_marks_them
 from handviz.pipeline import pipeline as pipeline_module
@@ -126,7 +126,7 @@ def test_the_camera_decides_the_distance(networks: Path) -> None:
     with Pipeline(PipelineSettings(networks)) as pipeline:
         wide = pipeline.process(frame(0)).hands[0]
         pipeline.reset()
-        pipeline.set_lens(Lens("angle", 20.0))
+        pipeline.set_camera_model(CameraModel("angle", 20.0))
         narrow = pipeline.process(frame(1)).hands[0]
         pipeline.reset()
         known = pipeline.process_with(frame(2), Intrinsics(900.0, 160.0, 120.0)).hands[0]

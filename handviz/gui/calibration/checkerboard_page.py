@@ -10,8 +10,8 @@ from PyQt6.QtCore import Qt, pyqtSignal
 from PyQt6.QtGui import QImage, QPixmap
 from PyQt6.QtWidgets import QLabel, QSpinBox, QVBoxLayout, QWidget
 
+from handviz.core.camera_model import camera_model_of_intrinsics
 from handviz.core.errors import HandvizError
-from handviz.core.lens import lens_of_intrinsics
 from handviz.core.records import FloatArray
 from handviz.gui.session.tasks import Task
 from handviz.gui.widgets.controls import named_label, push_button, row_of
@@ -223,7 +223,7 @@ class BoardPage(QWidget):
 
     def _use(self) -> None:
         if self._calibration is not None:
-            self.chosen.emit(lens_of_intrinsics(self._calibration.intrinsics, self._calibration.size))
+            self.chosen.emit(camera_model_of_intrinsics(self._calibration.intrinsics, self._calibration.size))
 
 
 def _found_text(calibration: Calibration | None) -> str:

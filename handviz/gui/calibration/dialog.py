@@ -5,26 +5,26 @@ from pathlib import Path
 from PyQt6.QtCore import pyqtSignal
 from PyQt6.QtWidgets import QDialog, QFileDialog, QHBoxLayout, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
+from handviz.core.camera_files import camera_model_text, opencv_text, read_camera_file
+from handviz.core.camera_model import ASSUMED_CAMERA, CameraModel, HandSize, angle_of_equivalent_deg
 from handviz.core.errors import HandvizError
 from handviz.core.files import write_files
-from handviz.core.lens import ASSUMED_LENS, HandSize, Lens, angle_of_equivalent_deg
-from handviz.core.lens_files import lens_text, opencv_text, read_lens
 from handviz.gui.calibration.checkerboard_page import BoardPage
 from handviz.gui.calibration.pages import AnglePage, HandSizePage, IntrinsicsPage
-from handviz.gui.calibration.panel import lens_summary
+from handviz.gui.calibration.panel import intrinsics_summary
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import ViewSettings
-from handviz.gui.session.source_memory import OTHER_SOURCES, keep_lens
+from handviz.gui.session.source_memory import OTHER_SOURCES, save_camera_model
 from handviz.gui.widgets.controls import named_label
 from handviz.sources.images import equivalent_focal_mm
 
-LENS_FOLDER = "lens_folder"
-LENS_FILTER = "Lenses (*.json *.yml *.yaml);;All files (*)"
+CAMERA_FOLDER = "lens_folder"
+CAMERA_FILE_FILTER = "Lenses (*.json *.yml *.yaml);;All files (*)"
 SAVE_FILTER = "handviz lens (*.json);;OpenCV calibration (*.yml *.yaml)"
 YAML_SUFFIXES = (".yml", ".yaml")
 
 
-class LensDialog(QDialog):
+class CameraDialog(QDialog):
     """Follows and drives a controller's lens and hand size."""
 
     closed = pyqtSignal()
@@ -66,7 +66,7 @@ class LensDialog(QDialog):
         buttons = QHBoxLayout()
         self._buttons: dict[str, QPushButton] = {}
         for text, hint, action in (
-            ("Nothing is known", "Assume 60° over the longer side again", lambda: self._use(ASSUMED_LENS)),
+            ("Nothing is known", "Assume 60° over the longer side again", lambda: self._use(ASSUMED_CAMERA)),
             ("For files too", "Clips, folders and images get this camera's lens", self._use_for_files),
             ("Load …", "A lens that was saved, or OpenCV's calibration (YAML)", self._load),
             ("Save …", "This lens, as JSON or as OpenCV's YAML", self._save),
@@ -103,33 +103,33 @@ class LensDialog(QDialog):
         super().done(result)
 
     def _show(self, settings: ViewSettings) -> None:
-        lens, size = settings.lens, self._image_size
-        showing = lens, settings.hand_size, size, self._image_path
+        camera_model, size = settings.camera_model, self._image_size
+        showing = camera_model, settings.hand_size, size, self._image_path
         if showing == self._showing:
             return  # so that other settings do not take back what is being typed
         self._showing = showing
-        known = lens.intrinsics_for(*size)
-        self.summary.setText(lens_summary(known, size))
-        self.caveat.setText(lens.caveat_for(*size))
+        known = camera_model.intrinsics_for(*size)
+        self.summary.setText(intrinsics_summary(known, size))
+        self.caveat.setText(camera_model.caveat_for(*size))
         self.caveat.setVisible(bool(self.caveat.text()))
-        self.angle.show_lens(lens)
+        self.angle.show_camera_model(camera_model)
         self.angle.exif.setEnabled(self._image_path is not None)
-        if lens.mode == "intrinsics" and lens.known is not None:
-            self.numbers.show_intrinsics(lens.known, lens.known_size)
+        if camera_model.mode == "intrinsics" and camera_model.known is not None:
+            self.numbers.show_intrinsics(camera_model.known, camera_model.known_size)
         else:
             self.numbers.show_intrinsics(known, size)
         self.hand.show_size(settings.hand_size)
 
-    def _use(self, lens: Lens) -> None:
+    def _use(self, camera_model: CameraModel) -> None:
         self.complain("")
-        self._controller.change(lens=lens)
+        self._controller.change(camera_model=camera_model)
 
     def _use_size(self, size: HandSize) -> None:
         self.complain("")
         self._controller.change(hand_size=size)
 
     def _use_for_files(self) -> None:
-        keep_lens(self._controller.store, OTHER_SOURCES, self._controller.settings.lens)
+        save_camera_model(self._controller.store, OTHER_SOURCES, self._controller.settings.camera_model)
         self._controller.say("Clips, folders and images have this lens too.")
 
     def _use_exif(self) -> None:
@@ -137,31 +137,33 @@ class LensDialog(QDialog):
         if millimetres is None:
             self.complain('This image\'s EXIF does not state a focal length "in 35 mm".')
         else:
-            self._use(Lens("angle", round(angle_of_equivalent_deg(millimetres), 1), "diagonal"))
+            self._use(CameraModel("angle", round(angle_of_equivalent_deg(millimetres), 1), "diagonal"))
 
     def _load(self) -> None:
         store = self._controller.store
-        path = QFileDialog.getOpenFileName(self, "Load a lens", store.text(LENS_FOLDER), LENS_FILTER)[0]
+        path = QFileDialog.getOpenFileName(self, "Load a lens", store.text(CAMERA_FOLDER), CAMERA_FILE_FILTER)[0]
         if not path:
             return
-        store.remember(LENS_FOLDER, str(Path(path).parent))
+        store.remember(CAMERA_FOLDER, str(Path(path).parent))
         try:
-            self._use(read_lens(Path(path)))
+            self._use(read_camera_file(Path(path)))
         except HandvizError as error:
             self.complain(str(error))
 
     def _save(self) -> None:
-        store, lens = self._controller.store, self._controller.settings.lens
-        start = str(Path(store.text(LENS_FOLDER)) / "lens.json")
+        store, camera_model = self._controller.store, self._controller.settings.camera_model
+        start = str(Path(store.text(CAMERA_FOLDER)) / "lens.json")
         chosen, kind = QFileDialog.getSaveFileName(self, "Save this lens", start, SAVE_FILTER)
         if not chosen:
             return
         path = Path(chosen)
         if not path.suffix:
             path = path.with_suffix(".yml" if "OpenCV" in kind else ".json")
-        store.remember(LENS_FOLDER, str(path.parent))
+        store.remember(CAMERA_FOLDER, str(path.parent))
         try:
-            text = opencv_text(lens) if path.suffix.lower() in YAML_SUFFIXES else lens_text(lens)
+            text = (
+                opencv_text(camera_model) if path.suffix.lower() in YAML_SUFFIXES else camera_model_text(camera_model)
+            )
             write_files({path: text.encode("utf-8")})
             self._controller.say(f"Saved {path}")
             self.complain("")

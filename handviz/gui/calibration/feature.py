@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 from PyQt6.QtCore import QEvent, QObject, Qt
 from PyQt6.QtWidgets import QFileDialog, QWidget
 
-from handviz.core.lens import lens_in_words
+from handviz.core.camera_model import camera_model_in_words
 from handviz.core.records import Frame
 from handviz.gui.calibration.checkerboard_page import CalibrationTask
-from handviz.gui.calibration.dialog import LENS_FOLDER, LensDialog
-from handviz.gui.calibration.panel import LensPart, apart_text
+from handviz.gui.calibration.dialog import CAMERA_FOLDER, CameraDialog
+from handviz.gui.calibration.panel import CameraModelControls, apart_text
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo
 from handviz.gui.session.settings import ViewSettings
-from handviz.gui.session.source_memory import keep_lens, kept_lens, owner_of
+from handviz.gui.session.source_memory import owner_of, save_camera_model, saved_camera_model
 from handviz.gui.widgets.controls import named_label
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.sources.checkerboard import Board
@@ -43,15 +43,15 @@ def _file_of(frame: Frame, source: str) -> Path | None:
     return path if path.name == frame.name else path / frame.name
 
 
-class LensFeature(Feature):
+class CameraFeature(Feature):
     """Ctrl+L, the line at the bottom of the viewport, and the memory of lenses."""
 
-    def __init__(self, controller: Controller, viewport: QWidget, part: LensPart) -> None:
+    def __init__(self, controller: Controller, viewport: QWidget, part: CameraModelControls) -> None:
         super().__init__(viewport)
         self._controller, self._viewport = controller, viewport
         self._owner = ""
         self._answer: Answer | None = None
-        self._dialog: LensDialog | None = None
+        self._dialog: CameraDialog | None = None
         self._task: CalibrationTask | None = None
         self.note = named_label("note")
         self.note.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -76,10 +76,10 @@ class LensFeature(Feature):
         if self._dialog is not None:
             self._dialog.close()
 
-    def open(self) -> LensDialog:
+    def open(self) -> CameraDialog:
         """Show the dialog beside the running image."""
         if self._dialog is None:
-            self._dialog = dialog = LensDialog(self._controller, self._viewport.window())
+            self._dialog = dialog = CameraDialog(self._controller, self._viewport.window())
             dialog.board.live_wanted.connect(self._calibrate)
             dialog.board.folder_wanted.connect(self._calibrate_folder)
             dialog.board.stop_wanted.connect(self._end_calibration)
@@ -110,12 +110,12 @@ class LensFeature(Feature):
         owner = owner_of(info.text, camera.name if camera is not None else "")
         if owner != self._owner:
             self._owner = owner
-            self._controller.change(lens=kept_lens(self._controller.store, owner))
+            self._controller.change(camera_model=saved_camera_model(self._controller.store, owner))
             self._write_note()
 
     def _take_settings(self, settings: ViewSettings) -> None:
         if self._owner:
-            keep_lens(self._controller.store, self._owner, settings.lens)
+            save_camera_model(self._controller.store, self._owner, settings.camera_model)
         self._write_note()
 
     def _take_answer(self, answer: Answer) -> None:
@@ -131,9 +131,9 @@ class LensFeature(Feature):
         if self._answer is not None:
             settings, result = self._controller.settings, self._answer.result
             height, width = as_taken(result.frame).shape[:2]
-            uncertainty = settings.lens.caveat_for(width, height)
-            if settings.lens.mode == "assumed":
-                uncertainty = f"{lens_in_words(settings.lens)}{KEY_HINT}"
+            uncertainty = settings.camera_model.caveat_for(width, height)
+            if settings.camera_model.mode == "assumed":
+                uncertainty = f"{camera_model_in_words(settings.camera_model)}{KEY_HINT}"
             apart = apart_text(result.hands) if settings.view == "orbit" else ""
             text = PART_SEPARATOR.join(part for part in (apart, uncertainty) if part)
         room = self._room_px()
@@ -171,10 +171,10 @@ class LensFeature(Feature):
 
     def _calibrate_folder(self, board: Board) -> None:
         store = self._controller.store
-        start = store.text(LENS_FOLDER)
+        start = store.text(CAMERA_FOLDER)
         folder = QFileDialog.getExistingDirectory(self._dialog, "Images of the checkerboard", start)
         if folder:
-            store.remember(LENS_FOLDER, folder)
+            store.remember(CAMERA_FOLDER, folder)
             self._calibrate(board, Path(folder))
 
     def _calibrate(self, board: Board, folder: Path | None = None) -> None:

@@ -13,19 +13,19 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
-from handviz.core.errors import HandvizError
-from handviz.core.lens import (
+from handviz.core.camera_model import (
     ANGLE_LIMITS_DEG,
     HAND_LIMITS_MM,
     HAND_STD_LIMITS_MM,
     SIDE_TEXTS,
     AngleSide,
+    CameraModel,
     HandMeasure,
     HandSize,
-    Lens,
     angle_of_equivalent_deg,
-    lens_of_intrinsics,
+    camera_model_of_intrinsics,
 )
+from handviz.core.errors import HandvizError
 from handviz.core.records import Intrinsics
 from handviz.gui.widgets.controls import combo_box, named_label, number_box, push_button, row_of
 
@@ -120,21 +120,21 @@ class AnglePage(QWidget):
         form.addRow("over", self.side)
         form.addRow("", self.exif)
 
-    def show_lens(self, lens: Lens) -> None:
+    def show_camera_model(self, camera_model: CameraModel) -> None:
         """Follow the lens in use."""
-        if lens.mode == "intrinsics":
+        if camera_model.mode == "intrinsics":
             return
         with QSignalBlocker(self.angle):
-            self.angle.setValue(lens.field_of_view_deg)
-        self.side.setCurrentIndex(self.side.findData(lens.side))
+            self.angle.setValue(camera_model.field_of_view_deg)
+        self.side.setCurrentIndex(self.side.findData(camera_model.side))
 
     def _use_preset(self, row: int) -> None:
         if row > 0:
             preset = PRESETS[row - 1]
-            self.chosen.emit(Lens("angle", round(preset.angle_deg, 1), preset.side))
+            self.chosen.emit(CameraModel("angle", round(preset.angle_deg, 1), preset.side))
 
     def _use(self) -> None:
-        self.chosen.emit(Lens("angle", self.angle.value(), self.side.currentData()))
+        self.chosen.emit(CameraModel("angle", self.angle.value(), self.side.currentData()))
 
 
 class IntrinsicsPage(QWidget):
@@ -175,11 +175,13 @@ class IntrinsicsPage(QWidget):
     def _use(self) -> None:
         fx, fy, cx, cy = (box.value() for box in self.boxes.values())
         try:
-            lens = lens_of_intrinsics(Intrinsics(fx, cx, cy, fy), (self.width_box.value(), self.height_box.value()))
+            camera_model = camera_model_of_intrinsics(
+                Intrinsics(fx, cx, cy, fy), (self.width_box.value(), self.height_box.value())
+            )
         except HandvizError as error:
             self.refused.emit(str(error))
             return
-        self.chosen.emit(lens)
+        self.chosen.emit(camera_model)
 
 
 class HandSizePage(QWidget):

@@ -7,7 +7,7 @@ import numpy as np
 from PyQt6.QtCore import QSignalBlocker, pyqtSignal
 from PyQt6.QtWidgets import QVBoxLayout, QWidget
 
-from handviz.core.lens import ANGLE_LIMITS_DEG, ORIGIN_TEXTS, Lens, angles_deg, lens_in_words
+from handviz.core.camera_model import ANGLE_LIMITS_DEG, ORIGIN_TEXTS, CameraModel, angles_deg, camera_model_in_words
 from handviz.core.records import HandMesh, Intrinsics
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import ViewSettings
@@ -62,7 +62,7 @@ def apart_std_m(first: HandMesh, second: HandMesh) -> float | None:
     return math.sqrt(variance)
 
 
-def lens_summary(intrinsics: Intrinsics, size: tuple[int, int]) -> str:
+def intrinsics_summary(intrinsics: Intrinsics, size: tuple[int, int]) -> str:
     """K of these images and the angles that it spans."""
     horizontal, vertical, diagonal = angles_deg(intrinsics, *size)
     (fx, fy), (cx, cy) = intrinsics.focals_px, intrinsics.centre_px
@@ -72,7 +72,7 @@ def lens_summary(intrinsics: Intrinsics, size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]}: {numbers}; {angles}; {known}"
 
 
-class LensPart(QWidget):
+class CameraModelControls(QWidget):
     """Follows and drives a controller's lens."""
 
     details_wanted = pyqtSignal()
@@ -82,7 +82,9 @@ class LensPart(QWidget):
         self._controller = controller
         self.field_of_view = number_box(ANGLE_LIMITS_DEG, " °")
         self.field_of_view.setToolTip("Angle that the longer side of the image spans; it sets the distances")
-        self.field_of_view.valueChanged.connect(lambda angle: controller.change(lens=Lens("angle", angle)))
+        self.field_of_view.valueChanged.connect(
+            lambda angle: controller.change(camera_model=CameraModel("angle", angle))
+        )
         self.known = named_label("faint", wraps=True)
         hint = "Presets, fx fy cx cy, checkerboard, the size of your hand (Ctrl+L)"
         self.details = push_button("Lens and hand size …", hint, self.details_wanted.emit)
@@ -105,13 +107,13 @@ class LensPart(QWidget):
         """Follow settings that were changed elsewhere."""
         with QSignalBlocker(self.field_of_view), QSignalBlocker(self.mirror):
             # Of a lens that is known otherwise the angle depends on the image's shape: 4:3 stands for it.
-            self.field_of_view.setValue(_longer_angle_deg(settings.lens))
+            self.field_of_view.setValue(_longer_angle_deg(settings.camera_model))
             self.mirror.setChecked(settings.mirror)
-        self.known.setText(lens_in_words(settings.lens))
+        self.known.setText(camera_model_in_words(settings.camera_model))
 
 
-def _longer_angle_deg(lens: Lens) -> float:
-    if lens.mode != "intrinsics" and lens.side == "longer":
-        return lens.field_of_view_deg
-    size = lens.known_size if lens.mode == "intrinsics" else (640, 480)
-    return max(angles_deg(lens.intrinsics_for(*size), *size)[:2])
+def _longer_angle_deg(camera_model: CameraModel) -> float:
+    if camera_model.mode != "intrinsics" and camera_model.side == "longer":
+        return camera_model.field_of_view_deg
+    size = camera_model.known_size if camera_model.mode == "intrinsics" else (640, 480)
+    return max(angles_deg(camera_model.intrinsics_for(*size), *size)[:2])

@@ -13,7 +13,7 @@ from handviz.gui.folder.inspection_worker import InspectionMaker, InspectionWork
 from handviz.gui.folder.page import InspectionPage
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import ViewSettings
-from handviz.gui.session.source_memory import OTHER_SOURCES, kept_lens
+from handviz.gui.session.source_memory import OTHER_SOURCES, saved_camera_model
 from handviz.gui.session.tasks import LatestWins
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.inspection.columns import (
@@ -230,7 +230,7 @@ class InspectionFeature(Feature):
             folder=folder,
             variant=settings.variant,
             # Whatever camera is live meanwhile.
-            lens=kept_lens(self._controller.store, OTHER_SOURCES),
+            camera_model=saved_camera_model(self._controller.store, OTHER_SOURCES),
             hand_size=settings.hand_size,
             side=settings.side,
             model_dir=self._model_dir,

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from PyQt6.QtCore import QThread, pyqtSignal
 
-from handviz.core.lens import HandSize, Lens
+from handviz.core.camera_model import CameraModel, HandSize
 from handviz.core.records import Frame, FrameResult, SideChoice, SmoothingKind, VariantName
 from handviz.gui.session.messages import Answer, Job
 from handviz.gui.session.rates import RateMeter
@@ -44,7 +44,7 @@ class PipelineLike(Protocol):
         """Another filter, which begins anew."""
         ...
 
-    def set_lens(self, lens: Lens, /) -> None:
+    def set_camera_model(self, camera_model: CameraModel, /) -> None:
         """What is known of the camera."""
         ...
 
@@ -173,8 +173,8 @@ class ReconstructThread(QThread):
             pipeline.set_smoothing(wanted.smoothing)
         if wanted.smoothing_kind != applied.smoothing_kind:
             pipeline.set_smoothing_kind(wanted.smoothing_kind)
-        if wanted.lens != applied.lens:
-            pipeline.set_lens(wanted.lens)
+        if wanted.camera_model != applied.camera_model:
+            pipeline.set_camera_model(wanted.camera_model)
         if wanted.hand_size != applied.hand_size:
             pipeline.set_hand_size(wanted.hand_size)
         if wanted.side != applied.side:

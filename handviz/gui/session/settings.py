@@ -8,10 +8,10 @@ from typing import Any, Literal, get_args
 import platformdirs
 from PyQt6.QtCore import QSettings
 
+from handviz.core.camera_files import camera_model_from_text, camera_model_text, hand_size_from_text, hand_size_text
+from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize
 from handviz.core.errors import HandvizError
 from handviz.core.files import write_files
-from handviz.core.lens import ASSUMED_LENS, UNMEASURED, HandSize, Lens
-from handviz.core.lens_files import hand_size_from_text, hand_size_text, lens_from_text, lens_text
 from handviz.core.records import SMOOTHING_KINDS, VARIANTS, SideChoice, SmoothingKind, VariantName
 from handviz.rendering.options import ColourMode, Difference, DrawOptions, UncertainMode, ViewMode
 
@@ -60,7 +60,7 @@ class ViewSettings:
     range_high_mm: float = 10.0
     smoothing: float = 0.3
     smoothing_kind: SmoothingKind = "kalman"
-    lens: Lens = ASSUMED_LENS
+    camera_model: CameraModel = ASSUMED_CAMERA
     hand_size: HandSize = UNMEASURED
     loop: bool = True
     uncertain: UncertainMode = "show"
@@ -189,8 +189,8 @@ class SettingsStore:
 
 
 def _written(value: Any) -> Any:
-    if isinstance(value, Lens):
-        return lens_text(value)
+    if isinstance(value, CameraModel):
+        return camera_model_text(value)
     if isinstance(value, HandSize):
         return hand_size_text(value)
     return str(value).lower() if isinstance(value, bool) else value
@@ -200,9 +200,9 @@ def _checked(name: str, default: Any, saved: Any) -> Any:
     if saved is None:
         return default
     text = str(saved)
-    if isinstance(default, Lens | HandSize):
+    if isinstance(default, CameraModel | HandSize):
         try:
-            return (lens_from_text if isinstance(default, Lens) else hand_size_from_text)(text)
+            return (camera_model_from_text if isinstance(default, CameraModel) else hand_size_from_text)(text)
         except HandvizError:
             return default
     if isinstance(default, bool):

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from handviz.core.camera_files import camera_model_from_text, camera_model_text
+from handviz.core.camera_model import ASSUMED_CAMERA, CameraModel
 from handviz.core.errors import HandvizError
-from handviz.core.lens import ASSUMED_LENS, Lens
-from handviz.core.lens_files import lens_from_text, lens_text
 from handviz.gui.session.messages import SourceSetup
 from handviz.gui.session.settings import SettingsStore
 from handviz.sources.camera import USUAL_MODE, CameraInfo, CameraMode, CameraWish, find_again
@@ -129,21 +129,21 @@ def owner_of(source: str, camera_name: str) -> str:
     return (camera_name or source) if source.startswith(CAMERA_PREFIX) else OTHER_SOURCES
 
 
-def kept_lens(store: SettingsStore, owner: str) -> Lens:
+def saved_camera_model(store: SettingsStore, owner: str) -> CameraModel:
     """What was told last; the assumed lens if nothing was, or nothing that can be read."""
     try:
-        return lens_from_text(store.text(_key(owner)))
+        return camera_model_from_text(store.text(_key(owner)))
     except HandvizError:
-        return ASSUMED_LENS
+        return ASSUMED_CAMERA
 
 
-def keep_lens(store: SettingsStore, owner: str, lens: Lens) -> None:
+def save_camera_model(store: SettingsStore, owner: str, camera_model: CameraModel) -> None:
     """Remember it."""
-    text = lens_text(lens)
+    text = camera_model_text(camera_model)
     if text != store.text(_key(owner)):
         store.remember(_key(owner), text)
 
 
 def _key(owner: str) -> str:
     # Whatever a camera is called, it makes no groups in the settings file.
-    return f"lens_of_{owner}".replace("/", "_").replace("\\", "_")
+    return f"camera_model_of_{owner}".replace("/", "_").replace("\\", "_")

@@ -7,7 +7,7 @@ from PyQt6.QtGui import QCursor
 from PyQt6.QtWidgets import QComboBox, QMenu, QToolButton, QWidget
 
 from handviz.core.records import SideChoice
-from handviz.gui.calibration.panel import LensPart, apart_text, place_text
+from handviz.gui.calibration.panel import CameraModelControls, apart_text, place_text
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
 from handviz.gui.session.settings import ViewSettings
@@ -41,7 +41,7 @@ class SourcePanel(Panel):
         self._controller = controller
         self._camera_texts: list[str] = []
         self._add_source_group()
-        self._add_lens_group()
+        self._add_camera_model_group()
         self._add_hands_group()
         controller.cameras_found.connect(self.show_cameras)
         controller.source_changing.connect(self._show_changing)
@@ -101,10 +101,10 @@ class SourcePanel(Panel):
         self.turn_left, self.turn_right = left, right
         self.column.addWidget(_row("Turned", self.turn_state, left, right))
 
-    def _add_lens_group(self) -> None:
+    def _add_camera_model_group(self) -> None:
         self.group("Camera")
-        self.lens = LensPart(self._controller)
-        self.column.addWidget(self.lens)
+        self.camera_model = CameraModelControls(self._controller)
+        self.column.addWidget(self.camera_model)
 
     def _add_hands_group(self) -> None:
         self.group("Hands")

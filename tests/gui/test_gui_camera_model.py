@@ -11,11 +11,11 @@ from PIL import Image
 from PyQt6.QtWidgets import QFileDialog, QPushButton
 from pytestqt.qtbot import QtBot
 
-from handviz.core.lens import ASSUMED_LENS, HandSize, Lens, lens_of_intrinsics
-from handviz.core.lens_files import lens_text, read_lens
+from handviz.core.camera_files import camera_model_text, read_camera_file
+from handviz.core.camera_model import ASSUMED_CAMERA, CameraModel, HandSize, camera_model_of_intrinsics
 from handviz.core.records import Frame, FrameResult, HandMesh, Intrinsics, PositionUncertainty
-from handviz.gui.calibration.dialog import LensDialog
-from handviz.gui.calibration.feature import LensFeature
+from handviz.gui.calibration.dialog import CameraDialog
+from handviz.gui.calibration.feature import CameraFeature
 from handviz.gui.calibration.pages import PRESETS
 from handviz.gui.calibration.panel import apart_std_m, apart_text, place_text
 from handviz.gui.main_window import MainWindow
@@ -26,7 +26,7 @@ from handviz.sources.checkerboard import Board
 from handviz.sources.source import CameraInfo, text_of_images
 from tests.boards import VIEWS, board_image
 
-MEASURED = lens_of_intrinsics(Intrinsics(600.0, 321.0, 239.0, 604.0, "calibrated", 0.004), (640, 480))
+MEASURED = camera_model_of_intrinsics(Intrinsics(600.0, 321.0, 239.0, 604.0, "calibrated", 0.004), (640, 480))
 
 
 @pytest.fixture
@@ -48,15 +48,15 @@ def window(qtbot: QtBot, controller: Controller) -> Iterator[MainWindow]:
     made.deleteLater()
 
 
-def feature_of(window: MainWindow) -> LensFeature:
-    return next(feature for feature in window.features if isinstance(feature, LensFeature))
+def feature_of(window: MainWindow) -> CameraFeature:
+    return next(feature for feature in window.features if isinstance(feature, CameraFeature))
 
 
-def dialog_of(window: MainWindow) -> LensDialog:
+def dialog_of(window: MainWindow) -> CameraDialog:
     """Opened by its key."""
     action = next(a for a in window.actions() if "Ctrl+L" in [key.toString() for key in a.shortcuts()])
     action.trigger()
-    return window.findChild(LensDialog)
+    return window.findChild(CameraDialog)
 
 
 def answer_of(image: np.ndarray, *hands: HandMesh, name: str = "") -> Answer:
@@ -68,7 +68,7 @@ def grey(width: int = 640, height: int = 480) -> np.ndarray:
     return np.full((height, width, 3), 90, np.uint8)
 
 
-def button(dialog: LensDialog, text: str) -> QPushButton:
+def button(dialog: CameraDialog, text: str) -> QPushButton:
     return next(one for one in dialog.findChildren(QPushButton) if one.text() == text)
 
 
@@ -78,10 +78,10 @@ def test_the_image_says_what_is_assumed_until_it_is_known(window: MainWindow, co
     assert note.text() == "assumed 60° field of view (Ctrl+L)"
     assert note.isVisibleTo(window.viewport)
     window.viewport.resize(500, 400)
-    window.source_panel.lens.field_of_view.setValue(72.5)
-    assert controller.settings.lens == Lens("angle", 72.5)
+    window.source_panel.camera_model.field_of_view.setValue(72.5)
+    assert controller.settings.camera_model == CameraModel("angle", 72.5)
     assert not note.isVisibleTo(window.viewport)
-    assert "72.5°" in window.source_panel.lens.known.text()
+    assert "72.5°" in window.source_panel.camera_model.known.text()
 
 
 def test_the_line_lies_in_the_middle_below_the_image(window: MainWindow, controller: Controller) -> None:
@@ -110,19 +110,19 @@ def test_presets_angles_and_sides(window: MainWindow, controller: Controller) ->
     row = [preset.name for preset in PRESETS].index("Logitech C920, C922") + 1
     page.presets.setCurrentIndex(row)
     page.presets.activated.emit(row)
-    assert controller.settings.lens == Lens("angle", 78.0, "diagonal")
+    assert controller.settings.camera_model == CameraModel("angle", 78.0, "diagonal")
     assert (page.angle.value(), page.side.currentData()) == (78.0, "diagonal")
     page.angle.setValue(90.0)
     page.side.setCurrentIndex(page.side.findData("vertical"))
     page.side.activated.emit(page.side.currentIndex())
-    assert controller.settings.lens == Lens("angle", 90.0, "vertical")
+    assert controller.settings.camera_model == CameraModel("angle", 90.0, "vertical")
     button(dialog_of(window), "Nothing is known").click()
-    assert controller.settings.lens == ASSUMED_LENS
+    assert controller.settings.camera_model == ASSUMED_CAMERA
 
 
-def test_every_preset_is_a_lens() -> None:
+def test_every_preset_is_a_camera_model() -> None:
     for preset in PRESETS:
-        Lens("angle", preset.angle_deg, preset.side).intrinsics_for(640, 480)
+        CameraModel("angle", preset.angle_deg, preset.side).intrinsics_for(640, 480)
         assert preset.source
 
 
@@ -134,16 +134,16 @@ def test_fx_fy_cx_cy_by_hand(window: MainWindow, controller: Controller) -> None
     page.width_box.setValue(640)
     page.height_box.setValue(480)
     page.use.click()
-    known = controller.settings.lens.known
+    known = controller.settings.camera_model.known
     assert known is not None
     assert [*known.focals_px, *known.centre_px] == [600, 610, 330, 235]
     assert "fx 600.0, fy 610.0" in dialog.summary.text()
     assert "as stated" in dialog.summary.text()
-    before = controller.settings.lens
+    before = controller.settings.camera_model
     page.boxes["cx"].setValue(2000.0)
     page.use.click()
     assert "outside" in dialog.trouble.text()
-    assert controller.settings.lens == before
+    assert controller.settings.camera_model == before
     page.boxes["cx"].setValue(320.0)
     controller.change(wireframe=True)
     page.use.click()
@@ -151,7 +151,7 @@ def test_fx_fy_cx_cy_by_hand(window: MainWindow, controller: Controller) -> None
 
 
 def test_another_shape_of_image_is_doubted_on_the_screen(window: MainWindow, controller: Controller) -> None:
-    controller.change(lens=MEASURED)
+    controller.change(camera_model=MEASURED)
     dialog = dialog_of(window)
     controller.answered.emit(answer_of(grey(640, 480)))
     assert feature_of(window).note.text() == ""
@@ -160,19 +160,19 @@ def test_another_shape_of_image_is_doubted_on_the_screen(window: MainWindow, con
     assert "640x480" in dialog.caveat.text()
 
 
-def test_lenses_are_saved_and_loaded(
+def test_camera_models_are_saved_and_loaded(
     window: MainWindow, controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dialog = dialog_of(window)
-    controller.change(lens=MEASURED)
+    controller.change(camera_model=MEASURED)
     for name, kind in (("mine", "handviz lens (*.json)"), ("theirs.yml", "")):
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, n=name, k=kind: (str(tmp_path / n), k))
         button(dialog, "Save …").click()
-    assert read_lens(tmp_path / "mine.json") == MEASURED
-    controller.change(lens=ASSUMED_LENS)
+    assert read_camera_file(tmp_path / "mine.json") == MEASURED
+    controller.change(camera_model=ASSUMED_CAMERA)
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "theirs.yml"), ""))
     button(dialog, "Load …").click()
-    loaded = controller.settings.lens.known
+    loaded = controller.settings.camera_model.known
     assert loaded is not None
     assert MEASURED.known is not None
     np.testing.assert_allclose(loaded.matrix, MEASURED.known.matrix)
@@ -180,38 +180,40 @@ def test_lenses_are_saved_and_loaded(
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "bad.json"), ""))
     button(dialog, "Load …").click()
     assert "bad.json" in dialog.trouble.text()
-    controller.change(lens=Lens("angle", 60.0))
+    controller.change(camera_model=CameraModel("angle", 60.0))
     button(dialog, "Save …").click()
     assert "JSON" in dialog.trouble.text(), "an angle is no OpenCV calibration"
 
 
-def test_every_camera_keeps_its_own_lens(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
+def test_every_camera_keeps_its_own_camera_model(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
     controller.start("camera:0")
     qtbot.waitUntil(lambda: controller.source is not None)
     qtbot.waitUntil(lambda: bool(controller.cameras))
     open_and_wait(qtbot, controller, "camera:2")
-    controller.change(lens=Lens("angle", 90.0))
+    controller.change(camera_model=CameraModel("angle", 90.0))
     open_and_wait(qtbot, controller, "clip.mp4")
-    assert controller.settings.lens == ASSUMED_LENS
-    controller.change(lens=MEASURED)
+    assert controller.settings.camera_model == ASSUMED_CAMERA
+    controller.change(camera_model=MEASURED)
     open_and_wait(qtbot, controller, "camera:2")
-    assert controller.settings.lens == Lens("angle", 90.0)
+    assert controller.settings.camera_model == CameraModel("angle", 90.0)
     open_and_wait(qtbot, controller, "other.mp4")
-    assert controller.settings.lens == MEASURED, "clips and images share one"
-    assert SettingsStore().load().lens == MEASURED, "and the next run begins with it"
+    assert controller.settings.camera_model == MEASURED, "clips and images share one"
+    assert SettingsStore().load().camera_model == MEASURED, "and the next run begins with it"
 
 
-def test_a_camera_s_lens_can_be_given_to_files(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
+def test_a_camera_s_camera_model_can_be_given_to_files(
+    qtbot: QtBot, window: MainWindow, controller: Controller
+) -> None:
     controller.start("camera:0")
     qtbot.waitUntil(lambda: controller.source is not None)
     qtbot.waitUntil(lambda: bool(controller.cameras))
     dialog = dialog_of(window)
     controller.answered.emit(answer_of(grey()))
     assert dialog.source.text() == "Front", "its name in the system, which came after its image"
-    controller.change(lens=MEASURED)
+    controller.change(camera_model=MEASURED)
     button(dialog, "For files too").click()
     open_and_wait(qtbot, controller, "clip.mp4")
-    assert controller.settings.lens == MEASURED
+    assert controller.settings.camera_model == MEASURED
     controller.answered.emit(answer_of(grey()))
     assert not button(dialog, "For files too").isVisibleTo(dialog)
 
@@ -221,11 +223,11 @@ def open_and_wait(qtbot: QtBot, controller: Controller, text: str) -> None:
         controller.open(text)
 
 
-def test_a_spoiled_memory_is_the_assumed_lens(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
-    controller.store.remember("lens_of_clips, folders and images", '{"mode": "angle"}')
+def test_a_spoiled_memory_is_the_assumed_camera_model(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
+    controller.store.remember("camera_model_of_clips, folders and images", '{"mode": "angle"}')
     controller.start("clip.mp4")
     qtbot.waitUntil(lambda: controller.source is not None)
-    assert controller.settings.lens == ASSUMED_LENS
+    assert controller.settings.camera_model == ASSUMED_CAMERA
 
 
 def test_the_size_of_a_hand(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
@@ -249,7 +251,7 @@ def choose_measure(page: object, measure: str) -> None:
     box.activated.emit(box.currentIndex())
 
 
-def test_exif_offers_the_photograph_s_lens(
+def test_exif_offers_the_photograph_s_camera_model(
     qtbot: QtBot, window: MainWindow, controller: Controller, tmp_path: Path
 ) -> None:
     exif = Image.Exif()
@@ -262,18 +264,20 @@ def test_exif_offers_the_photograph_s_lens(
     qtbot.waitUntil(dialog.angle.exif.isEnabled)
     controller.answered.emit(answer_of(grey(64, 48), name="0.jpg"))
     dialog.angle.exif.click()
-    assert controller.settings.lens == Lens("angle", 79.5, "diagonal")
+    assert controller.settings.camera_model == CameraModel("angle", 79.5, "diagonal")
     open_and_wait(qtbot, controller, text_of_images([tmp_path / "1.jpg", tmp_path / "0.jpg"]))
     controller.answered.emit(answer_of(grey(64, 48), name="0.jpg"))
-    controller.change(lens=ASSUMED_LENS)
+    controller.change(camera_model=ASSUMED_CAMERA)
     dialog.angle.exif.click()
-    assert controller.settings.lens == Lens("angle", 79.5, "diagonal")
+    assert controller.settings.camera_model == CameraModel("angle", 79.5, "diagonal")
     controller.answered.emit(answer_of(grey(64, 48), name="1.jpg"))
     dialog.angle.exif.click()
     assert "EXIF does not state" in dialog.trouble.text()
 
 
-def test_a_board_before_the_camera_becomes_its_lens(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
+def test_a_board_before_the_camera_becomes_its_camera_model(
+    qtbot: QtBot, window: MainWindow, controller: Controller
+) -> None:
     camera, board = Intrinsics(615.0, 329.0, 236.0), Board(9, 6)
     page = dialog_of(window).board
     page.live.click()
@@ -289,7 +293,7 @@ def test_a_board_before_the_camera_becomes_its_lens(qtbot: QtBot, window: MainWi
     assert page.preview.pixmap().width() == 320
     assert page.use.isEnabled()
     page.use.click()
-    known = controller.settings.lens.known
+    known = controller.settings.camera_model.known
     assert known is not None
     assert known.origin == "calibrated"
     np.testing.assert_allclose(known.focals_px, 615, rtol=0.01)
@@ -309,7 +313,7 @@ def test_a_folder_of_boards(
     page.folder.click()
     qtbot.waitUntil(lambda: "10 images, 9 views of the board used" in page.told.text(), timeout=20_000)
     page.use.click()
-    assert controller.settings.lens.known is not None
+    assert controller.settings.camera_model.known is not None
 
 
 def test_a_folder_without_boards_gets_a_sentence(
@@ -346,7 +350,7 @@ def test_a_turned_image_is_calibrated_as_it_was_taken(qtbot: QtBot, window: Main
     with qtbot.waitSignal(task.progressed, timeout=10_000) as told:
         controller.answered.emit(dataclasses.replace(answer, result=turned))
     assert told.args[0].preview.shape == (240, 320, 3)
-    assert "640 x 480" in window.findChild(LensDialog).summary.text()
+    assert "640 x 480" in window.findChild(CameraDialog).summary.text()
 
 
 def two_hands() -> tuple[HandMesh, HandMesh]:
@@ -399,12 +403,14 @@ def test_without_uncertainty_there_is_no_uncertainty() -> None:
     assert apart_text((first,)) == ""
 
 
-def test_the_lens_is_told_to_the_pipeline(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
+def test_the_camera_model_is_told_to_the_pipeline(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
     controller.start("clip.mp4")
     qtbot.waitUntil(lambda: controller.source is not None and controller._reconstruct._pipeline is not None)
     pipeline = controller._reconstruct._pipeline
     assert isinstance(pipeline, FakePipeline)
-    window.source_panel.lens.details.click()
-    window.findChild(LensDialog).angle.angle.setValue(81.0)
-    qtbot.waitUntil(lambda: ("lens", Lens("angle", 81.0)) in pipeline.told)
-    assert lens_text(Lens("angle", 81.0)) == controller.store.text("lens_of_clips, folders and images")
+    window.source_panel.camera_model.details.click()
+    window.findChild(CameraDialog).angle.angle.setValue(81.0)
+    qtbot.waitUntil(lambda: ("lens", CameraModel("angle", 81.0)) in pipeline.told)
+    assert camera_model_text(CameraModel("angle", 81.0)) == controller.store.text(
+        "camera_model_of_clips, folders and images"
+    )

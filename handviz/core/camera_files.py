@@ -6,9 +6,16 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
+from handviz.core.camera_model import (
+    AngleSide,
+    CameraModel,
+    CameraModelMode,
+    HandMeasure,
+    HandSize,
+    camera_model_of_intrinsics,
+)
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import FOCAL_STD_SHARES
-from handviz.core.lens import AngleSide, HandMeasure, HandSize, Lens, LensMode, lens_of_intrinsics
 from handviz.core.records import Intrinsics, IntrinsicsOrigin
 
 FORMAT = "handviz lens"
@@ -19,37 +26,37 @@ MATRIX_DATA = re.compile(r"\bdata:\s{0,100}\[([^\[\]]{0,2000})\]")
 EXPECTED = "expected a lens that handviz saved (JSON), or camera_matrix with image_width and image_height (OpenCV YAML)"
 
 
-def lens_text(lens: Lens) -> str:
+def camera_model_text(camera_model: CameraModel) -> str:
     """The lens as JSON."""
-    entry: dict[str, Any] = {"format": FORMAT, "mode": lens.mode}
-    if lens.mode == "angle":
-        entry |= {"field_of_view_deg": lens.field_of_view_deg, "over": lens.side}
-    if lens.mode == "intrinsics" and lens.known is not None:
-        fx, fy = lens.known.focals_px
+    entry: dict[str, Any] = {"format": FORMAT, "mode": camera_model.mode}
+    if camera_model.mode == "angle":
+        entry |= {"field_of_view_deg": camera_model.field_of_view_deg, "over": camera_model.side}
+    if camera_model.mode == "intrinsics" and camera_model.known is not None:
+        fx, fy = camera_model.known.focals_px
         entry |= {
-            "width": lens.known_size[0],
-            "height": lens.known_size[1],
+            "width": camera_model.known_size[0],
+            "height": camera_model.known_size[1],
             "fx": float(fx),
             "fy": float(fy),
-            "cx": lens.known.centre_x_px,
-            "cy": lens.known.centre_y_px,
-            "origin": lens.known.origin,
-            "focal_std_share": lens.known.focal_std_share,
+            "cx": camera_model.known.centre_x_px,
+            "cy": camera_model.known.centre_y_px,
+            "origin": camera_model.known.origin,
+            "focal_std_share": camera_model.known.focal_std_share,
         }
     return json.dumps(entry, indent=1) + "\n"
 
 
-def opencv_text(lens: Lens) -> str:
+def opencv_text(camera_model: CameraModel) -> str:
     """K as OpenCV's own YAML; HandvizError if the lens is known by its angle alone."""
-    known = lens.known
-    if lens.mode != "intrinsics" or known is None:
+    known = camera_model.known
+    if camera_model.mode != "intrinsics" or known is None:
         raise HandvizError(
             "only fx, fy, cx and cy can be written as OpenCV's YAML; save this lens as JSON",
             ErrorCode.UNSUPPORTED_FORMAT,
         )
     matrix = known.matrix - [[0, 0, HALF_PIXEL], [0, 0, HALF_PIXEL], [0, 0, 0]]
     data = ", ".join(f"{value:.9g}" for value in matrix.ravel())
-    width, height = lens.known_size
+    width, height = camera_model.known_size
     return (
         f"%YAML:1.0\n---\nimage_width: {width}\nimage_height: {height}\ncamera_matrix: !!opencv-matrix\n"
         f"   rows: 3\n   cols: 3\n   dt: d\n   data: [ {data} ]\ndistortion_coefficients: !!opencv-matrix\n"
@@ -57,7 +64,7 @@ def opencv_text(lens: Lens) -> str:
     )
 
 
-def read_lens(path: Path) -> Lens:
+def read_camera_file(path: Path) -> CameraModel:
     """The lens in a file, either kind; HandvizError with a sentence if there is none in it."""
     try:
         with path.open("rb") as file:
@@ -67,15 +74,15 @@ def read_lens(path: Path) -> Lens:
     if len(content) > LARGEST_FILE_BYTES:
         raise HandvizError(f"{path} is too large for a lens; {EXPECTED}", ErrorCode.TOO_LARGE)
     try:
-        return lens_from_text(content.decode("utf-8"))
+        return camera_model_from_text(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise HandvizError(f"{path} is no text; {EXPECTED}", ErrorCode.FILE_DAMAGED) from error
     except HandvizError as error:
         raise HandvizError(f"{path}: {error}", error.code) from error
 
 
-def lens_from_text(text: str) -> Lens:
-    """What ``lens_text`` or OpenCV wrote; HandvizError if it is neither."""
+def camera_model_from_text(text: str) -> CameraModel:
+    """What ``camera_model_text`` or OpenCV wrote; HandvizError if it is neither."""
     if "camera_matrix" in text and not text.lstrip().startswith("{"):
         return _from_yaml(text)
     try:
@@ -87,26 +94,28 @@ def lens_from_text(text: str) -> Lens:
     return _from_entry(entry)
 
 
-def _from_entry(entry: dict[str, Any]) -> Lens:
+def _from_entry(entry: dict[str, Any]) -> CameraModel:
     mode = entry.get("mode", "intrinsics" if "fx" in entry else None)
-    if mode not in get_args(LensMode):
+    if mode not in get_args(CameraModelMode):
         raise HandvizError(EXPECTED, ErrorCode.FILE_DAMAGED)
     if mode == "assumed":
-        return Lens()
+        return CameraModel()
     if mode == "angle":
         side = entry.get("over", "longer")
         if side not in get_args(AngleSide):
             raise HandvizError(f"over has to be one of {', '.join(get_args(AngleSide))}", ErrorCode.UNKNOWN_NAME)
-        return Lens("angle", _number(entry, "field_of_view_deg"), side)
+        return CameraModel("angle", _number(entry, "field_of_view_deg"), side)
     origin: IntrinsicsOrigin = "calibrated" if entry.get("origin") == "calibrated" else "stated"
     share = _number(entry, "focal_std_share", FOCAL_STD_SHARES[origin])
     size = _size(_number(entry, "width"), _number(entry, "height"))
     fx = _number(entry, "fx")
     numbers = fx, _number(entry, "cx", size[0] / 2), _number(entry, "cy", size[1] / 2), _number(entry, "fy", fx)
-    return lens_of_intrinsics(Intrinsics(*numbers, origin=origin, focal_std_share=min(max(share, 0.0), 1.0)), size)
+    return camera_model_of_intrinsics(
+        Intrinsics(*numbers, origin=origin, focal_std_share=min(max(share, 0.0), 1.0)), size
+    )
 
 
-def _from_yaml(text: str) -> Lens:
+def _from_yaml(text: str) -> CameraModel:
     """Three entries are looked for and nothing else: no YAML reader, no aliases, no tags."""
     begin = re.search(r"^camera_matrix:", text, re.MULTILINE)
     # Bounded, for a file of many beginnings without an end must not take minutes; no lens has so many digits either.
@@ -125,7 +134,7 @@ def _from_yaml(text: str) -> Lens:
     size = _size(float(width[1]), float(height[1]))
     centre = matrix[2] + HALF_PIXEL, matrix[5] + HALF_PIXEL
     known = Intrinsics(matrix[0], *centre, matrix[4], origin="calibrated")
-    return lens_of_intrinsics(known, size)
+    return camera_model_of_intrinsics(known, size)
 
 
 def hand_size_text(size: HandSize) -> str:

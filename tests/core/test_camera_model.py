@@ -8,34 +8,34 @@ import cv2
 import numpy as np
 import pytest
 
-from handviz.core.errors import ErrorCode
-from handviz.core.geometry import project_points, rotated
-from handviz.core.lens import (
-    ASSUMED_LENS,
-    AngleSide,
-    HandSize,
-    Lens,
-    angle_of_equivalent_deg,
-    angles_deg,
-    lens_of_intrinsics,
-)
-from handviz.core.lens_files import (
+from handviz.core.camera_files import (
+    camera_model_from_text,
+    camera_model_text,
     hand_size_from_text,
     hand_size_text,
-    lens_from_text,
-    lens_text,
     opencv_text,
-    read_lens,
+    read_camera_file,
 )
+from handviz.core.camera_model import (
+    ASSUMED_CAMERA,
+    AngleSide,
+    CameraModel,
+    HandSize,
+    angle_of_equivalent_deg,
+    angles_deg,
+    camera_model_of_intrinsics,
+)
+from handviz.core.errors import ErrorCode
+from handviz.core.geometry import project_points, rotated
 from handviz.core.records import Intrinsics
 from tests.errors import raises
 
 KNOWN = Intrinsics(900.0, 650.0, 350.0, 910.0, origin="calibrated", focal_std_share=0.004)
-MEASURED = lens_of_intrinsics(KNOWN, (1280, 720))
+MEASURED = camera_model_of_intrinsics(KNOWN, (1280, 720))
 
 
 def test_nothing_known_is_said_to_be_assumed() -> None:
-    camera = ASSUMED_LENS.intrinsics_for(640, 480)
+    camera = ASSUMED_CAMERA.intrinsics_for(640, 480)
     assert (camera.origin, camera.focal_std_share) == ("assumed", 0.2)
     assert angles_deg(camera, 640, 480)[0] == pytest.approx(60)
 
@@ -43,7 +43,7 @@ def test_nothing_known_is_said_to_be_assumed() -> None:
 @pytest.mark.parametrize(("side", "which"), [("horizontal", 0), ("vertical", 1), ("diagonal", 2)])
 @pytest.mark.parametrize("size", [(640, 480), (480, 640), (1280, 720)])
 def test_an_angle_spans_what_it_is_said_to_span(side: AngleSide, which: int, size: tuple[int, int]) -> None:
-    camera = Lens("angle", 70.0, side).intrinsics_for(*size)
+    camera = CameraModel("angle", 70.0, side).intrinsics_for(*size)
     assert angles_deg(camera, *size)[which] == pytest.approx(70.0)
     assert camera.origin == "stated"
 
@@ -103,18 +103,18 @@ def test_a_turned_image_has_the_turned_camera_model(turned_deg: int) -> None:
 )
 def test_impossible_cameras_get_a_sentence(known: Intrinsics, size: tuple[int, int]) -> None:
     with raises(ErrorCode.BAD_VALUE):
-        lens_of_intrinsics(known, size)
+        camera_model_of_intrinsics(known, size)
 
 
 @pytest.mark.parametrize("angle_deg", [0.0, 180.0, float("nan"), float("inf")])
 def test_impossible_angles_get_a_sentence(angle_deg: float) -> None:
     with raises(ErrorCode.BAD_VALUE):
-        Lens("angle", angle_deg)
+        CameraModel("angle", angle_deg)
 
 
-@pytest.mark.parametrize("lens", [ASSUMED_LENS, Lens("angle", 78.0, "diagonal"), MEASURED])
-def test_lenses_come_back_from_their_text(lens: Lens) -> None:
-    assert lens_from_text(lens_text(lens)) == lens
+@pytest.mark.parametrize("lens", [ASSUMED_CAMERA, CameraModel("angle", 78.0, "diagonal"), MEASURED])
+def test_camera_models_come_back_from_their_text(camera_model: CameraModel) -> None:
+    assert camera_model_from_text(camera_model_text(camera_model)) == camera_model
 
 
 def test_opencv_reads_what_we_write_and_we_read_what_opencv_writes(tmp_path: Path) -> None:
@@ -129,10 +129,10 @@ def test_opencv_reads_what_we_write_and_we_read_what_opencv_writes(tmp_path: Pat
     written.write("image_height", 720)
     written.write("camera_matrix", np.array([[900, 0, 649.5], [0, 910, 349.5], [0, 0, 1]]))
     written.release()
-    lens = read_lens(theirs)
-    assert lens.known is not None
-    np.testing.assert_allclose(lens.known.matrix, KNOWN.matrix)
-    assert (lens.known_size, lens.known.origin) == ((1280, 720), "calibrated")
+    camera_model = read_camera_file(theirs)
+    assert camera_model.known is not None
+    np.testing.assert_allclose(camera_model.known.matrix, KNOWN.matrix)
+    assert (camera_model.known_size, camera_model.known.origin) == ((1280, 720), "calibrated")
 
 
 def test_ros_files_are_read_too(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_ros_files_are_read_too(tmp_path: Path) -> None:
         "  data: [520.1, 0, 321.5, 0, 521.2, 240.5, 0, 0, 1]\ndistortion_model: plumb_bob\n"
         "distortion_coefficients:\n  rows: 1\n  cols: 5\n  data: [0.1, 0, 0, 0, 0]\n"
     )
-    known = read_lens(path).known
+    known = read_camera_file(path).known
     assert known is not None
     np.testing.assert_allclose([*known.focals_px, *known.centre_px], [520.1, 521.2, 322, 241])
 
@@ -150,7 +150,7 @@ def test_ros_files_are_read_too(tmp_path: Path) -> None:
 def test_plain_numbers_are_enough(tmp_path: Path) -> None:
     path = tmp_path / "k.json"
     path.write_text(json.dumps({"width": 640, "height": 480, "fx": 550}))
-    assert read_lens(path).intrinsics_for(640, 480).matrix.tolist() == [[550, 0, 320], [0, 550, 240], [0, 0, 1]]
+    assert read_camera_file(path).intrinsics_for(640, 480).matrix.tolist() == [[550, 0, 320], [0, 550, 240], [0, 0, 1]]
 
 
 @pytest.mark.parametrize(
@@ -184,18 +184,18 @@ def test_hostile_files_get_a_sentence(tmp_path: Path, content: bytes) -> None:
     with raises(
         ErrorCode.BAD_VALUE, ErrorCode.FILE_DAMAGED, ErrorCode.TOO_LARGE, ErrorCode.UNKNOWN_NAME, match=r"lens\.json"
     ):
-        read_lens(path)
+        read_camera_file(path)
 
 
 def test_a_missing_file_and_a_folder_get_a_sentence(tmp_path: Path) -> None:
     for path in (tmp_path / "none.json", tmp_path):
         with raises(ErrorCode.FILE_UNREADABLE):
-            read_lens(path)
+            read_camera_file(path)
 
 
 def test_an_angle_is_no_opencv_file() -> None:
     with raises(ErrorCode.UNSUPPORTED_FORMAT):
-        opencv_text(Lens("angle", 60.0))
+        opencv_text(CameraModel("angle", 60.0))
 
 
 def test_sizes_come_back_and_impossible_hands_get_a_sentence() -> None:

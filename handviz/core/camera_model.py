@@ -14,7 +14,7 @@ from handviz.core.geometry import (
 )
 from handviz.core.records import Intrinsics, IntrinsicsOrigin
 
-LensMode = Literal["assumed", "angle", "intrinsics"]
+CameraModelMode = Literal["assumed", "angle", "intrinsics"]
 AngleSide = Literal["longer", "horizontal", "vertical", "diagonal"]
 HandMeasure = Literal["none", "length", "breadth"]
 
@@ -36,10 +36,10 @@ HAND_STD_LIMITS_MM = (0.5, 20.0)
 
 
 @dataclass(frozen=True)
-class Lens:
+class CameraModel:
     """A lens as a person knows it, for images of any size."""
 
-    mode: LensMode = "assumed"
+    mode: CameraModelMode = "assumed"
     field_of_view_deg: float = DEFAULT_FIELD_OF_VIEW_DEG
     side: AngleSide = "longer"
     """What the angle spans."""
@@ -88,7 +88,7 @@ class Lens:
         return self.known_size[::-1] if _is_turned(self.known_size, (width, height)) else self.known_size
 
 
-ASSUMED_LENS = Lens()
+ASSUMED_CAMERA = CameraModel()
 
 
 @dataclass(frozen=True)
@@ -146,15 +146,15 @@ def angle_of_equivalent_deg(equivalent_mm: float) -> float:
     return math.degrees(2 * math.atan(FILM_DIAGONAL_MM / 2 / equivalent_mm))
 
 
-def lens_in_words(lens: Lens) -> str:
+def camera_model_in_words(camera_model: CameraModel) -> str:
     """What is known of the lens, in a few words."""
-    if lens.mode == "assumed":
-        return f"assumed {lens.field_of_view_deg:.0f}° field of view"
-    if lens.mode == "angle":
-        return f"{lens.field_of_view_deg:.4g}° over {SIDE_TEXTS[lens.side]}"
-    assert lens.known is not None
-    size = "x".join(map(str, lens.known_size))
-    return f"fx {lens.known.focal_px:.0f} px, {ORIGIN_TEXTS[lens.known.origin]} at {size}"
+    if camera_model.mode == "assumed":
+        return f"assumed {camera_model.field_of_view_deg:.0f}° field of view"
+    if camera_model.mode == "angle":
+        return f"{camera_model.field_of_view_deg:.4g}° over {SIDE_TEXTS[camera_model.side]}"
+    assert camera_model.known is not None
+    size = "x".join(map(str, camera_model.known_size))
+    return f"fx {camera_model.known.focal_px:.0f} px, {ORIGIN_TEXTS[camera_model.known.origin]} at {size}"
 
 
 def angles_deg(intrinsics: Intrinsics, width: int, height: int) -> tuple[float, float, float]:
@@ -206,8 +206,8 @@ def _of_another_size(known: Intrinsics, known_size: tuple[int, int], size: tuple
     )
 
 
-def lens_of_intrinsics(known: Intrinsics, size: tuple[int, int]) -> Lens:
+def camera_model_of_intrinsics(known: Intrinsics, size: tuple[int, int]) -> CameraModel:
     """A lens whose K somebody stated or measured for images of ``size``; HandvizError if it cannot be."""
     if known.focal_std_share <= 0:
         known = replace(known, focal_std_share=FOCAL_STD_SHARES[known.origin])
-    return Lens(mode="intrinsics", known=known, known_size=size)
+    return CameraModel(mode="intrinsics", known=known, known_size=size)
