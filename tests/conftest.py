@@ -241,11 +241,11 @@ def rendered_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cached_hands(rendered_hands: Path) -> Path:
     """``rendered_hands`` with the backbone's maps and the landmarks beside the images."""
     from handviz.data.synthetic.dataset import shard_numbers
-    from handviz.models.amvur.evidence import Witness
+    from handviz.models.amvur.features import LandmarkHead
     from handviz.models.backbones.registry import make_backbone
     from handviz.training.cache import cache_landmarks
 
-    cache_landmarks(rendered_hands, shard_numbers(rendered_hands), Witness(), make_backbone("mediapipe_hand"))
+    cache_landmarks(rendered_hands, shard_numbers(rendered_hands), LandmarkHead(), make_backbone("mediapipe_hand"))
     return rendered_hands
 
 

@@ -6,7 +6,7 @@ from handviz.models.amvur.model import ModelConfig
 from handviz.training.amvur import AmvurTask
 from handviz.training.trainer import Run
 
-SMALL = ModelConfig(width=16, regressor_width=16, evidence_width=16, evidence_layers=1)
+SMALL = ModelConfig(width=16, regressor_width=16, feature_width=16, feature_layers=1)
 
 
 def amvur_run(config, template):

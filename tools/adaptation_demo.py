@@ -28,7 +28,7 @@ from handviz.hand_models.skinning import vertices_from_keypoint_moves
 from handviz.models.amvur.export import export_onnx
 from handviz.models.amvur.from_onnx import Exported
 from handviz.models.reconstructor import Reconstructor
-from handviz.pipeline.refinement import aligned_to_detector, drawn_to_detector, leaning_on_witness
+from handviz.pipeline.refinement import aligned_to_detector, refine_in_2d, refine_in_3d
 from tools.unseen_looks import LOOKS, TrueClip, true_clip
 
 FIRST_SEED = 500
@@ -109,8 +109,8 @@ def _errors(
 
 def _as_shown(hand: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, moves: FloatArray) -> FloatArray:
     """Keypoints (21, 3) after all that the program corrects (infer/pipeline.py)."""
-    hand = aligned_to_detector(leaning_on_witness(hand, moves), crop, intrinsics)
-    hand = drawn_to_detector(hand, crop, intrinsics, moves)
+    hand = aligned_to_detector(refine_in_3d(hand, moves), crop, intrinsics)
+    hand = refine_in_2d(hand, crop, intrinsics, moves)
     return hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant="final").keypoints_m
 
 

@@ -190,7 +190,7 @@ def trainable(model: HandModel, config: AdaptConfig) -> list[dict[str, Any]]:
     """Return optimiser groups: heads and evidence, and the backbone's last blocks. The first blocks and the witness
     stay."""
     tail = list(tail_parameters(model.backbone))
-    heads = [*model.heads.parameters(), *model.evidence.parameters()]
+    heads = [*model.heads.parameters(), *model.features.parameters()]
     model.requires_grad_(False)
     for parameter in (*tail, *heads):
         parameter.requires_grad_(True)

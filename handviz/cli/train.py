@@ -13,7 +13,7 @@ from handviz.models.amvur.losses import LossConfig, weights_from
 from handviz.models.amvur.model import ModelConfig
 from handviz.models.backbones.registry import BACKBONES
 from handviz.training.amvur import train
-from handviz.training.augmentation import WitnessNoise
+from handviz.training.augmentation import LandmarkNoise
 from handviz.training.config import SUPERVISIONS, TrainConfig
 from handviz.training.distributed import DEVICES
 
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", choices=tuple(BACKBONES), default=model.backbone)
     parser.add_argument("--tokens", choices=("coarse", "full"), default=model.tokens)
     parser.add_argument("--conditioning", choices=("prior", "rest"), default=model.conditioning)
-    parser.add_argument("--evidence", choices=("joints", "global"), default=model.evidence)
+    parser.add_argument("--features", choices=("joints", "global"), default=model.features)
     parser.add_argument("--width", type=int, default=model.width)
     parser.add_argument("--epochs", type=int, default=default.epochs)
     parser.add_argument("--batch-size", type=int, default=default.batch_size)
@@ -77,11 +77,11 @@ def run(arguments: argparse.Namespace) -> int:
         backbone=arguments.backbone,
         tokens=arguments.tokens,
         conditioning=arguments.conditioning,
-        evidence=arguments.evidence,
+        features=arguments.features,
         width=arguments.width,
     )
-    if arguments.end_to_end and model.has_witness:
-        model = replace(model, witness_stem=True)
+    if arguments.end_to_end and model.has_landmark_head:
+        model = replace(model, landmark_stem=True)
     default = TrainConfig((), Path())
     config = TrainConfig(
         data=tuple(arguments.data),
@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         loss=LossConfig(image=arguments.image_weight, weak=weights_from(arguments.weak)),
         supervision=arguments.supervision,
         camera_prior=arguments.camera_prior,
-        witness_noise=WitnessNoise(share=0.0) if arguments.supervision == "weak" else default.witness_noise,
+        landmark_noise=LandmarkNoise(share=0.0) if arguments.supervision == "weak" else default.landmark_noise,
         weight_decay=arguments.weight_decay,
         limit=arguments.limit,
         bad_images=arguments.bad_images,

@@ -138,7 +138,7 @@ class CanonicalHand:
     """(2,) weak perspective: where the wrist lies in the crop, in [-1, 1], x right, y down."""
     right_hand: float = 1.0
     """How sure the network is, 0 to 1, that the crop shows a right hand; 1 if it does not tell."""
-    witness_m: FloatArray | None = None
+    landmarks_m: FloatArray | None = None
     """(21, 3) where MediaPipe's own heads, beside the network, say the keypoints are: the crop's axes, origin and size
     of their own, points where MediaPipe marks them (``detect/marking.py``)."""
     presence: float = 0.0

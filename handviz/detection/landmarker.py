@@ -68,13 +68,13 @@ class HandTrack:
 
     def __init__(self, detection: Detection) -> None:
         self.latest = detection
-        self.evidence = 0.0
+        self.features = 0.0
         self.frames_unseen = 0
 
     def add(self, detection: Detection) -> None:
         """Take what one frame says: its score counts from 0.5, a guess, to 1, certainty."""
         sign = 1.0 if detection.handedness == "right" else -1.0
-        self.evidence = MEMORY * self.evidence + sign * max(detection.score - 0.5, 0.01)
+        self.features = MEMORY * self.features + sign * max(detection.score - 0.5, 0.01)
         self.latest, self.frames_unseen = detection, 0
 
     def distance(self, detection: Detection) -> float:
@@ -101,7 +101,7 @@ class HandednessMemory:
                 free.remove(track)
             track.add(detection)
             used.append(track)
-            settled.append(replace(detection, handedness="right" if track.evidence > 0 else "left"))
+            settled.append(replace(detection, handedness="right" if track.features > 0 else "left"))
         for track in free:
             track.frames_unseen += 1
         self._tracks = used + [track for track in free if track.frames_unseen <= FRAMES_UNTIL_FORGOTTEN]

@@ -27,8 +27,8 @@ from handviz.evaluation.evaluate import Crops
 logger = logging.getLogger(__name__)
 HELD_OUT_FILE = PROJECT_ROOT / "assets" / "held_out.json"
 DIGEST_STEP = 1e-3
-WITNESSES = 8
-WITNESS_TOLERANCE = 1e-3
+CHECKED_SCALES = 8
+SCALE_TOLERANCE = 1e-3
 
 
 # Small text files, written whole or not at all.
@@ -171,7 +171,7 @@ def label_warnings(held_out: HeldOut, crops: Sequence[Crops], directory: Path) -
 def _only_rounded(scales: FloatArray, first_scales: Sequence[float]) -> bool:
     """Whether labels ``scale`` (N,) begin with the frozen ones but for rounding; not where nothing was frozen."""
     found = scales[: len(first_scales)]
-    return 0 < len(first_scales) == len(found) and np.allclose(found, first_scales, rtol=WITNESS_TOLERANCE)
+    return 0 < len(first_scales) == len(found) and np.allclose(found, first_scales, rtol=SCALE_TOLERANCE)
 
 
 def freeze(held_out: HeldOut, directory: Path, path: Path = HELD_OUT_FILE) -> HeldOut:
@@ -181,7 +181,7 @@ def freeze(held_out: HeldOut, directory: Path, path: Path = HELD_OUT_FILE) -> He
         labels = _first_labels(part, directory)
         if labels is None:
             raise HandvizError(f"{part.folder(directory)} holds no whole first shard: render more")
-        scales = tuple(round(float(value), 4) for value in labels["scale"][:WITNESSES])
+        scales = tuple(round(float(value), 4) for value in labels["scale"][:CHECKED_SCALES])
         parts.append(replace(part, labels_sha256=labels_digest(labels), first_scales=scales))
     frozen = replace(held_out, parts=tuple(parts))
     write_text(path, json.dumps(asdict(frozen), indent=2) + "\n")

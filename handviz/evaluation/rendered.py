@@ -61,7 +61,7 @@ def rendered_config(
     if hands.backbone_from is not None:
         backbone = load_checkpoint(hands.backbone_from, template)[1].backbone
     config = recipe.config(hands.data, run, camera_prior=camera_prior)
-    model = replace(config.model, backbone=backbone, tokens=small.tokens, width=small.width, witness_stem=False)
+    model = replace(config.model, backbone=backbone, tokens=small.tokens, width=small.width, landmark_stem=False)
     return replace(
         config,
         model=model,

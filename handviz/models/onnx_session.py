@@ -16,8 +16,8 @@ from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, VARIANTS, VariantNam
 from handviz.hand_models.choice import which_file
 
 INPUT_NAME = "image"
-RIGHT_HAND, WITNESS, PRESENCE = "right_hand", "witness_m", "presence"
-OPTIONAL_OUTPUTS: dict[str, tuple[int, ...]] = {RIGHT_HAND: (), WITNESS: (KEYPOINT_COUNT, 3), PRESENCE: ()}
+RIGHT_HAND, LANDMARKS, PRESENCE = "right_hand", "witness_m", "presence"
+OPTIONAL_OUTPUTS: dict[str, tuple[int, ...]] = {RIGHT_HAND: (), LANDMARKS: (KEYPOINT_COUNT, 3), PRESENCE: ()}
 """What a network may lack, with its shape without the batch."""
 VARIANT_KEY, FINGERPRINT_KEY, HAND_MODEL_KEY = "handviz.variant", "handviz.fingerprint", "handviz.hand_model"
 CUDA_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"

@@ -14,9 +14,9 @@ from handviz.core.paths import variant_file
 from handviz.core.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop, VariantName
 from handviz.models.onnx_session import (
     INPUT_NAME,
+    LANDMARKS,
     PRESENCE,
     RIGHT_HAND,
-    WITNESS,
     checked_variant,
     open_session,
     output_shapes,
@@ -95,7 +95,7 @@ def _hand(outputs: dict[str, FloatArray], index: int) -> CanonicalHand:
         scale=float(outputs["scale"][index]),
         translation=outputs["translation"][index],
         right_hand=float(outputs[RIGHT_HAND][index]) if RIGHT_HAND in outputs else 1.0,
-        witness_m=outputs[WITNESS][index] if WITNESS in outputs else None,
+        landmarks_m=outputs[LANDMARKS][index] if LANDMARKS in outputs else None,
         presence=float(outputs[PRESENCE][index]) if PRESENCE in outputs else 0.0,
     )
 

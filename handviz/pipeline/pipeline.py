@@ -40,9 +40,9 @@ from handviz.models.reconstructor import HandReconstructor, NetworkShelf
 from handviz.pipeline.kalman import VariantSmoothers
 from handviz.pipeline.refinement import (
     aligned_to_detector,
-    drawn_to_detector,
-    leaning_on_witness,
     reconstruct_and_look_again,
+    refine_in_2d,
+    refine_in_3d,
     with_measured_size,
 )
 from handviz.pipeline.texture_fusion import HandTexturer, TextureMemory, Texturer
@@ -337,13 +337,13 @@ class Pipeline:
         with self._lock:
             hand_size = self._hand_size
         if settings.correct_pose:
-            hand = leaning_on_witness(hand, self._vertices_from_moves)
+            hand = refine_in_3d(hand, self._vertices_from_moves)
         hand = with_measured_size(hand, hand_size)
         use_keypoints = settings.align_to_detector and keypoints_hold
         if use_keypoints:
             hand = aligned_to_detector(hand, crop, intrinsics)
         if settings.correct_pose and use_keypoints:
-            hand = drawn_to_detector(hand, crop, intrinsics, self._vertices_from_moves)
+            hand = refine_in_2d(hand, crop, intrinsics, self._vertices_from_moves)
         return hand
 
     def _loaded(self, network: Future[HandReconstructor]) -> HandReconstructor:

@@ -83,21 +83,21 @@ def with_measured_size(canonical: CanonicalHand, size: HandSize) -> CanonicalHan
 # / (2 d^2) of the way (docs/research/method.md). In the image MediaPipe errs less than in depth.
 
 
-def leaning_on_witness(canonical: CanonicalHand, vertices_from_moves: FloatArray) -> CanonicalHand:
+def refine_in_3d(canonical: CanonicalHand, vertices_from_moves: FloatArray) -> CanonicalHand:
     """The hand with its keypoints moved part of the way to those of MediaPipe's heads in space; its standard
     deviations stay.
 
     ``vertices_from_moves`` (V, 21) comes from ``hand_model.handles``. A hand whose network has no such heads stays.
     """
-    if canonical.witness_m is None or not canonical.presence:
+    if canonical.landmarks_m is None or not canonical.presence:
         return canonical
     marked = as_the_detector_marks_them(canonical.keypoints_m.astype(np.float64))
-    said = procrustes_aligned(canonical.witness_m[None].astype(np.float64), marked[None])[0]
+    said = procrustes_aligned(canonical.landmarks_m[None].astype(np.float64), marked[None])[0]
     moves = SHARE * canonical.presence**PRESENCE_POWER * (said - marked)
     return _moved(canonical, moves, vertices_from_moves)
 
 
-def drawn_to_detector(
+def refine_in_2d(
     canonical: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, vertices_from_moves: FloatArray
 ) -> CanonicalHand:
     """The hand with its keypoints moved across their lines of sight, part of the way to the detector's; depths stay.

@@ -28,7 +28,7 @@ from handviz.training.augmentation import (
     true_landmarks,
     with_errors_of_photographs,
 )
-from handviz.training.cache import CachedSamples, load_cached, stem_digest, tail_parameters, with_evidence
+from handviz.training.cache import CachedSamples, load_cached, stem_digest, tail_parameters, with_features
 from handviz.training.camera_prior import load_camera_prior
 from handviz.training.checkpoint import load_checkpoint
 from handviz.training.config import TrainConfig
@@ -55,7 +55,7 @@ def optimiser_groups(model: HandModel, config: TrainConfig) -> list[dict[str, An
     tail = [] if frozen else list(tail_parameters(model.backbone))
     of_tail = {id(parameter) for parameter in tail}
     stem = [p for p in model.backbone.parameters() if id(p) not in of_tail] if config.end_to_end else []
-    heads = list(model.heads.parameters()) + ([] if frozen else list(model.evidence.parameters()))
+    heads = list(model.heads.parameters()) + ([] if frozen else list(model.features.parameters()))
     model.requires_grad_(False)
     for parameter in (*heads, *tail, *stem):
         parameter.requires_grad_(True)
@@ -86,7 +86,7 @@ class AmvurTask(RunTask):
             self.camera_prior = load_camera_prior(config, self.samples, template, processes.device)
         self.pose_prior = pose_prior(template).to(processes.device)
         if config.tail_rate == 0:
-            self.samples = self._evidence_of_all()
+            self.samples = self._features_of_all()
         self.parallel = processes.wrap(FromGiven(self.network))
         """The network that takes whatever samples give, its gradients averaged over all processes"""
         self.regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32, device=processes.device)
@@ -106,7 +106,7 @@ class AmvurTask(RunTask):
     def _true_landmarks(self) -> TrueLandmarks | None:
         """What the cached landmarks are moved towards; None where there are none, or nothing is to be moved."""
         samples = self.samples
-        if not self.config.witness_noise.share or not isinstance(samples, CachedSamples) or samples.landmarks is None:
+        if not self.config.landmark_noise.share or not isinstance(samples, CachedSamples) or samples.landmarks is None:
             return None
         regressor = torch.tensor(self.template.keypoint_regressor, dtype=torch.float32)
         return true_landmarks(samples.landmarks, samples.truth, regressor)
@@ -118,16 +118,16 @@ class AmvurTask(RunTask):
             return None
         return spread_of_statistics(self.samples.middle_maps[:MAX_STYLE_SAMPLES].float())
 
-    def _evidence_of_all(self) -> Samples:
+    def _features_of_all(self) -> Samples:
         """What the frozen parts see of every crop; of the landmarks' errors there is one draw for all epochs."""
         samples, true = self.samples, self.true_landmarks
         assert isinstance(samples, CachedSamples)
         if true is not None and samples.landmarks is not None:
             generator = torch.Generator().manual_seed(self.config.seed)
-            noise = self.config.witness_noise
+            noise = self.config.landmark_noise
             drawn = with_errors_of_photographs(samples.landmarks, true.landmarks, true.error_mm, noise, generator)
             samples, self.true_landmarks = replace(samples, landmarks=drawn), None
-        return with_evidence(samples, self.network)
+        return with_features(samples, self.network)
 
     def _load_validation(self) -> Samples | None:
         """The samples to watch, in the first process alone; None if there are none."""
@@ -153,7 +153,7 @@ class AmvurTask(RunTask):
         """Take over weights, whichever variant they come from."""
         for directory in self.config.start_from:
             self.start_from(directory)
-        if self.config.tail_rate == 0 and not self.config.start_from and self.config.model.evidence == "joints":
+        if self.config.tail_rate == 0 and not self.config.start_from and self.config.model.features == "joints":
             logger.warning("nothing before the heads trains, and without --start-from its evidence is random")
 
     def load(self, directory: Path) -> tuple[HandModel, ModelConfig, dict[str, Any]]:
@@ -204,7 +204,7 @@ class AmvurTask(RunTask):
             generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
             true, error_mm = self.true_landmarks.landmarks[ids], self.true_landmarks.error_mm[ids]
             said = with_errors_of_photographs(
-                self.samples.landmarks[ids], true, error_mm, self.config.witness_noise, generator
+                self.samples.landmarks[ids], true, error_mm, self.config.landmark_noise, generator
             )
             given = given._replace(landmarks=self.processes.own_part(said))
         if self.style_spread is not None:

@@ -17,7 +17,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.records import KEYPOINT_COUNT
 from handviz.core.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
 from handviz.detection.crop import as_the_detector_marks_them
-from handviz.models.amvur.evidence import LANDMARK_NUMBERS
+from handviz.models.amvur.features import LANDMARK_NUMBERS
 from handviz.models.amvur.losses import Truth, in_crop
 
 MIN_STD = 1e-4
@@ -82,7 +82,7 @@ def in_other_styles(maps: Tensor, moves: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class WitnessNoise:
+class LandmarkNoise:
     """Error of the witness on photographs (mm PA-MPJPE, log-normal) and how many of a batch are given it."""
 
     share: float = 0.9
@@ -127,7 +127,7 @@ def true_landmarks(landmarks: Tensor, truth: Truth, regressor: Tensor) -> TrueLa
 
 
 def with_errors_of_photographs(
-    landmarks: Tensor, true: Tensor, error_mm: Tensor, noise: WitnessNoise, generator: torch.Generator
+    landmarks: Tensor, true: Tensor, error_mm: Tensor, noise: LandmarkNoise, generator: torch.Generator
 ) -> Tensor:
     """Landmarks (B, 128) with part of their rows moved towards the true ones; never away from them."""
     count = len(landmarks)

@@ -20,7 +20,7 @@ from handviz.core.files import open_atomic
 from handviz.core.records import CROP_SIZE
 from handviz.data.synthetic.dataset import read_shard
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.evidence import LANDMARK_NUMBERS, Evidence, Witness
+from handviz.models.amvur.features import LANDMARK_NUMBERS, ImageFeatures, LandmarkHead
 from handviz.models.amvur.losses import Truth
 from handviz.models.amvur.model import Cached, HandModel
 from handviz.models.amvur.onnx_file import INPUT_NAME, write_onnx
@@ -127,11 +127,11 @@ def _run(session: onnxruntime.InferenceSession, batch: np.ndarray) -> np.ndarray
 def stem_maps(model: HandModel, images: np.ndarray) -> tuple[Tensor, Tensor | None]:
     """What training on cached maps starts from, of images (N, 224, 224, 3) uint8 in memory: float16 maps
     (N, M, 14, 14) and the witness's landmarks (N, 128), if the model has one that shares these maps."""
-    witness = model.witness
-    if witness is not None and witness.own_stem:
+    landmark_head = model.landmark_head
+    if landmark_head is not None and landmark_head.own_stem:
         raise HandvizError("this network was trained end to end; its landmarks do not come from the maps that are kept")
     middle = _session(_Stem(model.backbone), (3, CROP_SIZE, CROP_SIZE))
-    heads = None if witness is None else _session(witness, (model.backbone.middle_channels, 14, 14))
+    heads = None if landmark_head is None else _session(landmark_head, (model.backbone.middle_channels, 14, 14))
     maps, landmarks = [], []
     for start in tqdm(range(0, len(images), BATCH), desc="backbone maps", unit="batch", leave=False):
         found = _run(middle, image_batch(images[start : start + BATCH]).contiguous().numpy())
@@ -163,9 +163,9 @@ def landmarks_file(directory: Path, shard: int) -> Path:
     return directory / f"shard_{shard:05d}_landmarks.npy"
 
 
-def cache_landmarks(directory: Path, shards: Sequence[int], witness: Witness, backbone: Backbone) -> None:
+def cache_landmarks(directory: Path, shards: Sequence[int], landmark_head: LandmarkHead, backbone: Backbone) -> None:
     """What MediaPipe's own heads say of every crop of these shards, from its cached maps, where it is missing."""
-    if witness.own_stem or cache_name(backbone, COMMITTED) != COMMITTED:
+    if landmark_head.own_stem or cache_name(backbone, COMMITTED) != COMMITTED:
         raise HandvizError(
             "the backbone's first blocks are no longer MediaPipe's own, which its landmarks need: "
             "train with --end-to-end or with --evidence global"
@@ -173,7 +173,7 @@ def cache_landmarks(directory: Path, shards: Sequence[int], witness: Witness, ba
     cache_middle_maps(directory, shards, backbone, COMMITTED)
     missing = [shard for shard in shards if not landmarks_file(directory, shard).is_file()]
     if missing:
-        session = _session(witness, (backbone.middle_channels, 14, 14))
+        session = _session(landmark_head, (backbone.middle_channels, 14, 14))
         for shard in tqdm(missing, desc="landmarks", unit="shard"):
             maps = _read(middle_file(directory, shard, COMMITTED))
             batches = (maps[start : start + BATCH].astype(np.float32) for start in range(0, len(maps), BATCH))
@@ -190,36 +190,36 @@ class CachedSamples:
     landmarks: Tensor | None
     """(N, 128) float32 of the witness, None for models without one"""
     truth: Truth
-    evidence: Evidence | None = None
+    features: ImageFeatures | None = None
     """What the heads see, where everything before them is frozen"""
 
     def __len__(self) -> int:
         return len(self.truth.scale_per_cm)
 
-    def batch(self, ids: Tensor) -> tuple[Cached | Evidence, Truth]:
+    def batch(self, ids: Tensor) -> tuple[Cached | ImageFeatures, Truth]:
         """What of the samples is cached (maps as float32, channels last), and their truth."""
         truth = take(self.truth, ids)
-        if self.evidence is not None:
-            return Evidence(*(part if part is None else part[ids].float() for part in self.evidence)), truth  # type: ignore[arg-type]
+        if self.features is not None:
+            return ImageFeatures(*(part if part is None else part[ids].float() for part in self.features)), truth  # type: ignore[arg-type]
         maps = self.middle_maps[ids].float().contiguous(memory_format=torch.channels_last)
         return Cached(maps, None if self.landmarks is None else self.landmarks[ids]), truth
 
 
 @torch.no_grad()
-def with_evidence(samples: CachedSamples, model: HandModel) -> CachedSamples:
+def with_features(samples: CachedSamples, model: HandModel) -> CachedSamples:
     """Run everything before the heads once for all: it will not change any more. Kept as float16."""
     model.eval()
     device = next(model.parameters()).device
     chunks = torch.arange(len(samples)).split(BATCH)
-    parts: list[Evidence] = []
+    parts: list[ImageFeatures] = []
     for ids in tqdm(chunks, desc="evidence", unit="batch"):
         cached, _ = samples.batch(ids)
         assert isinstance(cached, Cached)
         seen = model.seen(to_device(cached, device))
-        parts.append(Evidence(*(part if part is None else part.half().cpu() for part in seen)))  # type: ignore[arg-type]
+        parts.append(ImageFeatures(*(part if part is None else part.half().cpu() for part in seen)))  # type: ignore[arg-type]
     columns = [column[0] if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True)]
     # Cloned, or the slice would keep all maps in memory.
-    return CachedSamples(samples.middle_maps[:0].clone(), None, samples.truth, Evidence(*columns))  # type: ignore[arg-type]
+    return CachedSamples(samples.middle_maps[:0].clone(), None, samples.truth, ImageFeatures(*columns))  # type: ignore[arg-type]
 
 
 def _read(path: Path) -> np.ndarray:
@@ -247,7 +247,7 @@ def load_cached(
     count = min(sum(sizes), limit or sum(sizes))
     name = cache_name(model.backbone, backbone_name)
     maps = torch.empty((count, model.backbone.middle_channels, 14, 14), dtype=torch.float16)
-    landmarks = None if model.witness is None else torch.empty((count, LANDMARK_NUMBERS))
+    landmarks = None if model.landmark_head is None else torch.empty((count, LANDMARK_NUMBERS))
     start = 0
     for (directory, shard), full in zip(places, sizes, strict=True):
         rows = slice(start, min(start + full, count))
@@ -260,7 +260,7 @@ def load_cached(
 
 
 def _cache(directory: Path, shards: Sequence[int], model: HandModel, backbone_name: str) -> None:
-    if model.witness is None:
+    if model.landmark_head is None:
         cache_middle_maps(directory, shards, model.backbone, backbone_name)
     else:
-        cache_landmarks(directory, shards, model.witness, model.backbone)
+        cache_landmarks(directory, shards, model.landmark_head, model.backbone)

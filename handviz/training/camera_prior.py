@@ -95,7 +95,7 @@ def load_camera_prior(
         turn = torch.tensor(rest_turn(template, theirs), dtype=torch.float32, device=device)
     if not isinstance(samples, CachedSamples):
         return CameraPrior(net, std, turn=turn)
-    if model.witness_stem:
+    if model.landmark_stem:
         raise HandvizError(
             f"the camera prior {checkpoint} was trained end to end with a witness of its own and needs "
             "images: train with --end-to-end"

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 WEIGHTS, STATE = "model.safetensors", "resume.pt"
 OLD = ".old"
 VARIANCE_SCALES = ("vertex_variance_scale", "keypoint_variance_scale")
-BEFORE_EVIDENCE = {"evidence": "global"}
+BEFORE_FEATURES = {"evidence": "global"}
 """Checkpoints of the first weights do not name what their heads see."""
 
 
@@ -123,7 +123,7 @@ def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[HandModel,
     """Model, its config and notes; raises HandvizError for a foreign, damaged or mismatching checkpoint."""
     metadata = checked_metadata(directory, template)
     try:
-        config = ModelConfig(**BEFORE_EVIDENCE | json.loads(metadata["model"]))
+        config = ModelConfig(**BEFORE_FEATURES | json.loads(metadata["model"]))
         model = build_model(config, template)
         model.load_state_dict(load_file(directory / WEIGHTS))
     except (TypeError, ValueError, RuntimeError, SafetensorError) as error:

@@ -11,7 +11,7 @@ from handviz.data.datasets.images import BadImages
 from handviz.data.datasets.registry import settled
 from handviz.models.amvur.losses import LossConfig
 from handviz.models.amvur.model import ModelConfig
-from handviz.training.augmentation import StyleNoise, WitnessNoise
+from handviz.training.augmentation import LandmarkNoise, StyleNoise
 
 SUPERVISIONS = ("full", "weak")
 
@@ -85,7 +85,7 @@ class TrainConfig(RunConfig):
     """"full": all of the truth; "weak": 2D joints alone (train/weak.py)."""
     camera_prior: Path | None = None
     """Checkpoint whose camera net is the camera's prior in weak training; None: there is no such term."""
-    witness_noise: WitnessNoise = field(default_factory=WitnessNoise)
+    landmark_noise: LandmarkNoise = field(default_factory=LandmarkNoise)
     """How much of MediaPipe's landmarks is made as good as on photographs (train/witness_noise.py)."""
     style_noise: StyleNoise = field(default_factory=StyleNoise)
     """How many maps get another look (train/style_noise.py); not end to end, not on a frozen backbone."""
@@ -120,8 +120,8 @@ class TrainConfig(RunConfig):
             raise HandvizError(
                 "training: end to end trains the whole backbone: tail_rate and stem_rate must be above 0"
             )
-        if self.model.has_witness and self.model.witness_stem != self.end_to_end:
-            raise HandvizError("training: witness_stem is for end to end, and end to end needs it")
+        if self.model.has_landmark_head and self.model.landmark_stem != self.end_to_end:
+            raise HandvizError("training: landmark_stem is for end to end, and end to end needs it")
 
     def _check_supervision(self) -> None:
         if self.supervision not in SUPERVISIONS:
@@ -132,9 +132,9 @@ class TrainConfig(RunConfig):
                 raise HandvizError(
                     "training: a camera prior is for weak supervision; full supervision knows the camera"
                 )
-        elif self.model.has_witness and self.witness_noise.share:
+        elif self.model.has_landmark_head and self.landmark_noise.share:
             raise HandvizError(
-                "training: witness_noise moves MediaPipe's landmarks towards the 3D truth, which weak supervision "
+                "training: landmark_noise moves MediaPipe's landmarks towards the 3D truth, which weak supervision "
                 "does not have: its share must be 0"
             )
 

@@ -17,7 +17,7 @@ from handviz.data.synthetic.dataset import REMEDY, check_hand_model, decode, jpe
 from handviz.data.synthetic.generator import images_file
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.evidence import Evidence
+from handviz.models.amvur.features import ImageFeatures
 from handviz.models.amvur.losses import Truth
 from handviz.models.amvur.model import Cached, HandModel, ModelOutput
 
@@ -25,7 +25,7 @@ CROP_LABELS = ("rotation", "scale", "translation", "keypoints_crop")
 TRUTH_LABELS = ("pose", "shape", *CROP_LABELS)
 DECODERS = 8
 """Threads that decode images; OpenCV lets go of the interpreter meanwhile."""
-Given = Tensor | Cached | Evidence
+Given = Tensor | Cached | ImageFeatures
 """Images (B, 3, 224, 224), what was cached of them, or what the heads see of them."""
 
 

@@ -31,7 +31,7 @@ from handviz.models.amvur.model import Cached, HandModel, ModelConfig, build_mod
 from handviz.sources.source import open_source
 from handviz.training.trainer import Trainer
 
-SMALL = ModelConfig(variant="prior", evidence_width=16, evidence_layers=1, width=16, regressor_width=32)
+SMALL = ModelConfig(variant="prior", feature_width=16, feature_layers=1, width=16, regressor_width=32)
 RHO = 0.9
 
 

@@ -30,7 +30,7 @@ def test_every_recipe_keeps_to_what_the_paper_states(name: str) -> None:
     assert config.end_to_end
     assert config.supervision == ("weak" if weak else "full")
     assert config.model.backbone == ("efficientnet_b0" if weak else "resnet50")
-    assert (config.model.tokens, config.model.width, config.model.evidence) == ("full", 512, "global")
+    assert (config.model.tokens, config.model.width, config.model.features) == ("full", 512, "global")
     assert config.recipe == name
 
 

@@ -5,19 +5,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from handviz.models.amvur.evidence import LANDMARK_NUMBERS, JointEvidence, JointLayer, Witness
+from handviz.models.amvur.features import LANDMARK_NUMBERS, JointFeatures, JointLayer, LandmarkHead
 from handviz.models.amvur.model import ModelConfig, build_model
 from handviz.models.amvur.network import attention
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_hand, load_mediapipe_landmark_net
 from handviz.models.backbones.registry import BACKBONES
 
-SMALL = ModelConfig(width=16, regressor_width=16, evidence_width=16, evidence_layers=2)
+SMALL = ModelConfig(width=16, regressor_width=16, feature_width=16, feature_layers=2)
 CHANNELS, MIDDLE = 12, 10
 pytestmark = pytest.mark.usefixtures("seeded_torch")
 
 
-def joint_evidence(with_landmarks):
-    return JointEvidence(CHANNELS, MIDDLE, width=16, heads=4, layers=2, with_landmarks=with_landmarks).eval()
+def joint_features(with_landmarks):
+    return JointFeatures(CHANNELS, MIDDLE, width=16, heads=4, layers=2, with_landmarks=with_landmarks).eval()
 
 
 def seen(batch=3):
@@ -29,7 +29,7 @@ def seen(batch=3):
 def test_the_witness_says_what_mediapipe_s_network_says():
     image = torch.rand(3, 3, 224, 224)
     wanted = load_mediapipe_landmark_net().eval()(image)
-    found = Witness()(load_mediapipe_hand().stem(image)[1])
+    found = LandmarkHead()(load_mediapipe_hand().stem(image)[1])
     assert found.shape == (3, LANDMARK_NUMBERS)
     screen, world, certain = found.split([63, 63, 2], dim=1)
     pixels = 112 * screen.unflatten(1, (21, 3)) + torch.tensor([112.0, 112.0, 0.0])
@@ -39,9 +39,9 @@ def test_the_witness_says_what_mediapipe_s_network_says():
 
 
 def test_the_witness_is_frozen_and_has_no_stem_of_its_own():
-    witness = Witness()
-    assert not [name for name, parameter in witness.named_parameters() if parameter.requires_grad]
-    assert {name.split(".")[1] for name in witness.state_dict() if name.startswith("backbone")} == {
+    landmark_head = LandmarkHead()
+    assert not [name for name, parameter in landmark_head.named_parameters() if parameter.requires_grad]
+    assert {name.split(".")[1] for name in landmark_head.state_dict() if name.startswith("backbone")} == {
         "tail_blocks",
         "last_expand",
         "last_depthwise",
@@ -51,7 +51,7 @@ def test_the_witness_is_frozen_and_has_no_stem_of_its_own():
 @pytest.mark.parametrize("with_landmarks", [True, False])
 @torch.no_grad()
 def test_every_joint_has_a_token_and_a_place(with_landmarks):
-    net, (last_map, middle_map, landmarks) = joint_evidence(with_landmarks), seen()
+    net, (last_map, middle_map, landmarks) = joint_features(with_landmarks), seen()
     found = net(last_map, middle_map, landmarks if with_landmarks else None)
     assert found.feature.shape == (3, net.feature_size)
     assert found.joints.shape == (3, 21, net.joint_width)
@@ -62,7 +62,7 @@ def test_every_joint_has_a_token_and_a_place(with_landmarks):
 
 @torch.no_grad()
 def test_joints_start_where_the_landmarks_are():
-    net, (last_map, middle_map, landmarks) = joint_evidence(True), seen()
+    net, (last_map, middle_map, landmarks) = joint_features(True), seen()
     torch.nn.init.zeros_(net.position.weight)
     found = net(last_map, middle_map, landmarks)
     torch.testing.assert_close(found.joints_crop.flatten(1), landmarks[:, :63])
@@ -71,7 +71,7 @@ def test_joints_start_where_the_landmarks_are():
 @torch.no_grad()
 def test_a_joint_s_token_carries_the_map_where_its_landmark_is():
     """The middle of cell (row, column) of 14 lies at (2 column + 1) / 14 - 1."""
-    net, (_, middle_map, landmarks) = joint_evidence(True), seen(1)
+    net, (_, middle_map, landmarks) = joint_features(True), seen(1)
     landmarks[0, 3 * 4 : 3 * 4 + 2] = torch.tensor([(2 * 5 + 1) / 14 - 1, (2 * 9 + 1) / 14 - 1])
     own = torch.cat([landmarks[0, 12:15], landmarks[0, 63 + 12 : 63 + 15], middle_map[0, :, 9, 5]])
     told = net._told(landmarks, middle_map)
@@ -81,7 +81,7 @@ def test_a_joint_s_token_carries_the_map_where_its_landmark_is():
 
 @torch.no_grad()
 def test_one_crop_s_evidence_does_not_depend_on_its_neighbours():
-    net, parts = joint_evidence(True), seen(3)
+    net, parts = joint_features(True), seen(3)
     together, alone = net(*parts), net(*(part[1:2] for part in parts))
     for one, other in zip(together, alone, strict=True):
         torch.testing.assert_close(one[1:2], other)
@@ -101,7 +101,7 @@ def test_a_layer_asks_the_tokens_then_the_places_then_thinks():
 
 
 def test_every_parameter_of_the_evidence_learns():
-    net, parts = joint_evidence(True), seen()
+    net, parts = joint_features(True), seen()
     found = net(*parts)
     sum(part.square().sum() for part in found).backward()
     assert [name for name, parameter in net.named_parameters() if not parameter.grad.abs().sum() > 0] == []
@@ -109,9 +109,9 @@ def test_every_parameter_of_the_evidence_learns():
 
 @torch.no_grad()
 def test_global_evidence_is_the_paper_s_feature(template):
-    model, image = build_model(replace(SMALL, evidence="global"), template).eval(), torch.rand(2, 3, 224, 224)
+    model, image = build_model(replace(SMALL, features="global"), template).eval(), torch.rand(2, 3, 224, 224)
     cached = model.cached(image)
-    assert model.witness is None
+    assert model.landmark_head is None
     assert cached.landmarks is None
     found = model.seen(cached)
     torch.testing.assert_close(found.feature, model.backbone(image).global_feature)
@@ -127,5 +127,5 @@ def test_global_evidence_is_the_paper_s_feature(template):
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_only_mediapipe_s_backbone_has_a_witness(template, backbone):
     model = build_model(replace(SMALL, backbone=backbone), template)
-    assert (model.witness is not None) == (backbone == "mediapipe_hand")
-    assert (model.evidence.of_landmarks is not None) == (backbone == "mediapipe_hand")
+    assert (model.landmark_head is not None) == (backbone == "mediapipe_hand")
+    assert (model.features.of_landmarks is not None) == (backbone == "mediapipe_hand")

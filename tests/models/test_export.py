@@ -37,7 +37,7 @@ from tests.errors import raises
 
 CORRELATION = 0.75
 UNCERTAINTY = CalibrationMetadata(vertex_correlation=CORRELATION)
-SMALL = ModelConfig(width=16, regressor_width=16, evidence_width=16, evidence_layers=1)
+SMALL = ModelConfig(width=16, regressor_width=16, feature_width=16, feature_layers=1)
 NOTES = ExportMetadata(commit="abc", samples_seen=9, std=UNCERTAINTY)
 
 
@@ -87,7 +87,7 @@ def test_the_file_says_what_it_is(small_model, template):
         "handviz.tokens": "coarse x 32",
         "handviz.commit": read_metadata(small_model.checkpoint)["commit"],
         "handviz.samples_seen": "1234",
-        "handviz.evidence": "joints",
+        "handviz.features": "joints",
         "handviz.supervision": "full",
         "handviz.vertex_correlation": "0.75",
         "handviz.vertex_variance_scale": "1",
@@ -114,7 +114,7 @@ def test_the_live_program_loads_it(small_model, exported, template):
 
 def test_a_prior_alone_can_be_exported_too(tmp_path, template):
     """Its standard deviation is one number for every coordinate."""
-    config = replace(SMALL, variant="prior", evidence="global")
+    config = replace(SMALL, variant="prior", features="global")
     model = build_model(config, template)
     with torch.no_grad():
         model.heads.prior_log_variance.fill_(-2.0)
@@ -230,7 +230,7 @@ def test_the_witness_is_mediapipe_s_network_as_it_came(template):
     torch.manual_seed(2)
     found = ExportModel(build_model(SMALL, template).eval(), template, UNCERTAINTY).eval()(images(2))
     said = load_mediapipe_landmark_net().eval()(images(2))
-    torch.testing.assert_close(found.witness_m, said.world_m, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.landmarks_m, said.world_m, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found.presence, said.presence)
     torch.testing.assert_close(found.right_hand, said.handedness)
 
@@ -238,7 +238,7 @@ def test_the_witness_is_mediapipe_s_network_as_it_came(template):
 @torch.no_grad()
 def test_a_network_without_a_witness_says_that_none_is_present(template):
     torch.manual_seed(2)
-    plain = build_model(replace(SMALL, evidence="global"), template).eval()
+    plain = build_model(replace(SMALL, features="global"), template).eval()
     found = ExportModel(plain, template, UNCERTAINTY).eval()(images(2))
     assert found.presence.tolist() == [0, 0]
     assert found.right_hand.tolist() == [1, 1]

@@ -16,7 +16,7 @@ from handviz.models.amvur.model import ModelConfig, build_model
 from handviz.models.reconstructor import Reconstructor
 from tests.errors import raises
 
-SMALL = ModelConfig(evidence_width=32, evidence_layers=1, width=64, regressor_width=32)
+SMALL = ModelConfig(feature_width=32, feature_layers=1, width=64, regressor_width=32)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -39,7 +39,7 @@ def test_every_weight_comes_back(change: dict[str, str], tmp_path: Path) -> None
     torch.manual_seed(1)
     model = build_model(config, template)
     with torch.no_grad():  # Equal constants, as untrained layers have them, would be stored once.
-        for parameter in (*model.evidence.parameters(), *model.heads.parameters()):
+        for parameter in (*model.features.parameters(), *model.heads.parameters()):
             parameter += 0.01 * torch.randn_like(parameter)
     path = tmp_path / "network.onnx"
     export_onnx(model, config, template, path, ExportMetadata("abc", 7, CalibrationMetadata(0.9, 1.5, 2.0)))

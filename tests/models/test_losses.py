@@ -10,7 +10,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.gaussian import gaussian_nll, rotation_from_6d, six_d_from_rotation
 from handviz.core.records import VARIANTS
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.models.amvur.evidence import Evidence
+from handviz.models.amvur.features import ImageFeatures
 from handviz.models.amvur.losses import LossConfig, Truth, crop_terms, l2_terms, squared_terms, supervised_terms
 from handviz.models.amvur.model import ModelConfig, ModelOutput, build_model
 from handviz.models.amvur.network import CameraOutput, PriorOutput, camera_vector
@@ -306,12 +306,12 @@ def open_hand_truth():
     return Truth(vertices, torch.rand(BATCH, 21, 2) - 0.5, rotation, torch.full((BATCH,), 0.09), torch.zeros(BATCH, 2))
 
 
-SMALL = ModelConfig(width=16, regressor_width=16, evidence_width=16, evidence_layers=1)
+SMALL = ModelConfig(width=16, regressor_width=16, feature_width=16, feature_layers=1)
 
 
-def random_evidence(model):
+def random_features(model):
     """What the heads could see of a batch."""
-    return Evidence(torch.randn(BATCH, model.evidence.feature_size), torch.randn(BATCH, 21, 16))
+    return ImageFeatures(torch.randn(BATCH, model.features.feature_size), torch.randn(BATCH, 21, 16))
 
 
 @pytest.mark.parametrize("conditioning", ["prior", "rest"])
@@ -320,7 +320,7 @@ def test_amvur_does_not_push_the_prior_through_the_base(open_hand_truth, conditi
     model = build_model(replace(SMALL, conditioning=conditioning), template)
     heads = model.heads
     regressor = torch.from_numpy(template.keypoint_regressor.copy())
-    terms = supervised_terms(heads(random_evidence(model)), open_hand_truth, regressor, CONFIG)
+    terms = supervised_terms(heads(random_features(model)), open_hand_truth, regressor, CONFIG)
     of_prior = list(heads.prior.parameters())
     answer = terms["vertices"] + terms["keypoints"] + terms["image"] + terms["camera"]
     assert moved_by(answer, *of_prior) == [False] * len(of_prior)
@@ -337,7 +337,7 @@ def test_every_parameter_behind_the_feature_learns(open_hand_truth, variant):
     torch.nn.init.normal_(heads.camera.log_variance.weight, std=0.1)
     terms = squared_terms if variant == "prior" else supervised_terms
     regressor = torch.from_numpy(template.keypoint_regressor.copy())
-    loss = sum(terms(heads(random_evidence(model)), open_hand_truth, regressor, CONFIG).values())
+    loss = sum(terms(heads(random_features(model)), open_hand_truth, regressor, CONFIG).values())
     names, parameters = zip(*heads.named_parameters(), strict=True)
     still = [name for name, moves in zip(names, moved_by(loss, *parameters), strict=True) if not moves]
     assert still == []

@@ -10,7 +10,7 @@ from handviz.core.errors import ErrorCode
 from handviz.core.gaussian import rotation_from_6d
 from handviz.core.records import VARIANTS
 from handviz.hand_models.layer import HandLayer
-from handviz.models.amvur.evidence import Evidence
+from handviz.models.amvur.features import ImageFeatures
 from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import ModelConfig, build_model
 from handviz.models.amvur.network import (
@@ -29,7 +29,7 @@ from handviz.models.amvur.network import (
 from handviz.models.backbones.registry import BACKBONES
 from tests.errors import raises
 
-SMALL = ModelConfig(width=32, regressor_width=32, evidence_width=16, evidence_layers=1)
+SMALL = ModelConfig(width=32, regressor_width=32, feature_width=16, feature_layers=1)
 FEATURE = 24
 pytestmark = pytest.mark.usefixtures("seeded_torch")
 
@@ -47,11 +47,11 @@ def amvur(template, *, coarse=True, on_base=False):
     return net.eval()
 
 
-def random_evidence(config, template):
+def random_features(config, template):
     """What heads of this config could see of two crops."""
-    net = build_model(config, template).evidence
+    net = build_model(config, template).features
     joints = torch.randn(2, 21, net.joint_width) if net.joint_width else None
-    return Evidence(torch.randn(2, net.feature_size), joints)
+    return ImageFeatures(torch.randn(2, net.feature_size), joints)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -80,11 +80,11 @@ def test_tokens_and_conditioning_are_as_asked_for(template, tokens, conditioning
     heads = build_model(config, template).eval().heads
     assert heads.amvur.rest_tokens.shape == (1, 195 if tokens == "coarse" else 778, 3)
     assert heads.amvur.vertex_primary.of_position.in_features == (6 if conditioning == "prior" else 3)
-    evidence = random_evidence(config, template)
-    before = heads(evidence)
+    features = random_features(config, template)
+    before = heads(features)
     assert before.mean_cm.shape == (2, 778, 3)
     nn.init.normal_(heads.prior.regress[-1].bias, std=0.5)
-    moved = (heads(evidence).mean_cm - before.mean_cm).abs().max()
+    moved = (heads(features).mean_cm - before.mean_cm).abs().max()
     assert moved > 0.5 if conditioning == "prior" else moved == 0
 
 
@@ -223,7 +223,7 @@ def test_the_prior_s_own_uncertainty_is_one_number(template):
     heads = build_model(config, template).heads
     assert heads.prior_log_variance.shape == ()
     heads.prior_log_variance.fill_(-1.25)
-    assert (heads(random_evidence(config, template)).log_variance == -1.25).all()
+    assert (heads(random_features(config, template)).log_variance == -1.25).all()
     assert build_model(SMALL, template).heads.prior_log_variance is None
 
 
@@ -278,8 +278,8 @@ def test_the_camera_s_uncertainty_does_not_push_the_image_feature():
         ({"width": 8192}, "width 8192"),
         ({"width": 30}, "multiples of heads 4"),
         ({"evidence": "rumours"}, "evidence.*joints, global"),
-        ({"evidence_width": 30}, "evidence_width 30"),
-        ({"evidence_layers": 0}, "evidence_layers 0"),
+        ({"feature_width": 30}, "feature_width 30"),
+        ({"feature_layers": 0}, "feature_layers 0"),
         ({"heads": 0}, "heads 0"),
         ({"regressor_width": 0}, "regressor_width 0"),
     ],

@@ -135,12 +135,12 @@ def test_other_outputs_are_ignored(tmp_path: Path) -> None:
 
 def test_a_network_tells_of_its_witness_or_has_none(tmp_path: Path, network: Path) -> None:
     (plain,) = Reconstructor(network).reconstruct([crop_of(0.5)])
-    assert plain.witness_m is None
+    assert plain.landmarks_m is None
     assert plain.presence == 0
     said = np.random.default_rng(1).normal(size=(21, 3))
     path = write_network(tmp_path / "told.onnx", hand=constant_hand() | {"witness_m": said, "presence": np.array(0.75)})
     (told,) = Reconstructor(path).reconstruct([crop_of(0.5)])
-    np.testing.assert_allclose(told.witness_m, said, atol=1e-6)
+    np.testing.assert_allclose(told.landmarks_m, said, atol=1e-6)
     assert told.presence == 0.75
 
 

@@ -15,7 +15,7 @@ from tests.tiny_network import constant_hand
 IMAGE = np.full((240, 320, 3), 90, np.uint8)
 
 
-class Witness:
+class LandmarkHead:
     """A network that is as sure of right hands as ``sure`` says for crops called right and left."""
 
     variant: VariantName = "final"
@@ -42,7 +42,7 @@ class Witness:
     ],
 )
 def test_the_other_side_needs_uncertainty_and_a_clear_lead(right, left, chosen, asked):
-    network = Witness(right, left)
+    network = LandmarkHead(right, left)
     crop = crop_hand(IMAGE, made_up_detection())
     (kept,), (hand,) = reconstruct_and_look_again(IMAGE, [crop], network)
     assert kept.detection.handedness == chosen
@@ -57,12 +57,12 @@ def test_the_other_side_needs_uncertainty_and_a_clear_lead(right, left, chosen, 
 def test_a_left_hand_may_turn_out_right_and_others_stay():
     left = replace(made_up_detection(), handedness="left")
     crops = [crop_hand(IMAGE, left), crop_hand(IMAGE, made_up_detection())]
-    chosen, hands = reconstruct_and_look_again(IMAGE, crops, Witness(0.95, 0.05))
+    chosen, hands = reconstruct_and_look_again(IMAGE, crops, LandmarkHead(0.95, 0.05))
     assert [crop.detection.handedness for crop in chosen] == ["right", "right"]
     assert len(hands) == 2
 
 
 def test_nothing_is_asked_without_crops():
-    network = Witness(0.0, 1.0)
+    network = LandmarkHead(0.0, 1.0)
     assert reconstruct_and_look_again(IMAGE, [], network) == ([], [])
     assert network.asked == 0

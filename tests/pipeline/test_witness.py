@@ -24,8 +24,8 @@ from handviz.pipeline.refinement import (
     FRACTION_IN_IMAGE,
     PRESENCE_POWER,
     SHARE,
-    drawn_to_detector,
-    leaning_on_witness,
+    refine_in_2d,
+    refine_in_3d,
 )
 from tests.tiny_network import constant_hand
 
@@ -46,26 +46,26 @@ def hand_of(vertices_m: FloatArray, said: FloatArray, presence: float = 1.0) -> 
     fields = constant_hand()
     keypoints = TEMPLATE.keypoint_regressor @ vertices_m
     turn = rotation_from_axis_angle(np.array([0.4, 1.0, -0.3]))
-    witness = 0.8 * as_the_detector_marks_them(TEMPLATE.keypoint_regressor @ said) @ turn.T + [0.1, 0.0, 0.3]
-    own = {"vertices_m": vertices_m, "keypoints_m": keypoints, "witness_m": witness, "presence": presence}
+    landmark_head = 0.8 * as_the_detector_marks_them(TEMPLATE.keypoint_regressor @ said) @ turn.T + [0.1, 0.0, 0.3]
+    own = {"vertices_m": vertices_m, "keypoints_m": keypoints, "witness_m": landmark_head, "presence": presence}
     return CanonicalHand(**fields | {"scale": float(fields["scale"])} | own)  # type: ignore[arg-type]
 
 
 def test_a_witness_that_agrees_moves_nothing_however_it_is_turned_and_sized():
     hand = hand_of(bent(0.3), bent(0.3))
-    np.testing.assert_allclose(leaning_on_witness(hand, LIFT).vertices_m, hand.vertices_m, atol=1e-6)
+    np.testing.assert_allclose(refine_in_3d(hand, LIFT).vertices_m, hand.vertices_m, atol=1e-6)
 
 
 def test_the_pose_moves_the_stated_share_of_the_way():
     hand, said = hand_of(bent(0.3), bent(0.45)), TEMPLATE.keypoint_regressor @ bent(0.45)
     before, after = (metrics.pa_mpjpe_mm(item.keypoints_m[None], said[None])[0] for item in
-                     (hand, leaning_on_witness(hand, LIFT)))  # fmt: skip
+                     (hand, refine_in_3d(hand, LIFT)))  # fmt: skip
     assert before > 4
     assert after / before == pytest.approx(1 - SHARE, abs=0.05)
 
 
 def test_the_mesh_goes_with_its_keypoints_and_stays_a_hand():
-    hand = leaning_on_witness(hand_of(bent(0.3), bent(0.45)), LIFT)
+    hand = refine_in_3d(hand_of(bent(0.3), bent(0.45)), LIFT)
     np.testing.assert_allclose(TEMPLATE.keypoint_regressor @ hand.vertices_m, hand.keypoints_m, atol=1e-5)
     np.testing.assert_allclose(hand.keypoints_m[0], 0, atol=1e-6)
     partly = bent(0.3 + SHARE * 0.15)
@@ -74,14 +74,14 @@ def test_the_mesh_goes_with_its_keypoints_and_stays_a_hand():
 
 def test_a_witness_that_uncertainties_the_hand_is_trusted_less():
     sure, doubting = (hand_of(bent(0.3), bent(0.45), presence) for presence in (1.0, 0.5))
-    moved = [np.abs(leaning_on_witness(hand, LIFT).vertices_m - hand.vertices_m).max() for hand in (sure, doubting)]
+    moved = [np.abs(refine_in_3d(hand, LIFT).vertices_m - hand.vertices_m).max() for hand in (sure, doubting)]
     assert moved[1] / moved[0] == pytest.approx(0.5**PRESENCE_POWER, rel=0.01)
 
 
 @pytest.mark.parametrize("without", [{"witness_m": None}, {"presence": 0.0}])
 def test_a_network_without_witness_is_left_alone(without):
     hand = replace(hand_of(bent(0.3), bent(0.45)), **without)
-    assert leaning_on_witness(hand, LIFT) is hand
+    assert refine_in_3d(hand, LIFT) is hand
 
 
 def test_moves_of_keypoints_bring_about_just_these_and_a_shift_shifts_all():
@@ -127,7 +127,7 @@ def placed() -> CanonicalHand:
 
 def test_a_detector_that_agrees_moves_nothing():
     hand = placed()
-    moved = drawn_to_detector(hand, crop_with(seen_by(hand)), CAMERA, LIFT)
+    moved = refine_in_2d(hand, crop_with(seen_by(hand)), CAMERA, LIFT)
     np.testing.assert_allclose(moved.vertices_m, hand.vertices_m, atol=1e-6)
     np.testing.assert_allclose(moved.translation, hand.translation, atol=1e-6)
 
@@ -135,7 +135,7 @@ def test_a_detector_that_agrees_moves_nothing():
 def test_keypoints_go_to_the_detector_s_in_the_image_and_keep_their_depth():
     hand = placed()
     marks = seen_by(hand) + np.random.default_rng(4).normal(0, 0.3 * DEFAULT_PRIOR.keypoint, (21, 2))
-    moved = drawn_to_detector(hand, crop_with(marks), CAMERA, LIFT)
+    moved = refine_in_2d(hand, crop_with(marks), CAMERA, LIFT)
     before, after = (np.linalg.norm(seen_by(item) - marks, axis=1).mean() for item in (hand, moved))
     assert after / before == pytest.approx(1 - FRACTION_IN_IMAGE, abs=0.08)
     # Each goes across its own line of sight.
@@ -149,5 +149,5 @@ def test_a_mark_far_off_does_not_tear_the_hand():
     hand = placed()
     marks = seen_by(hand)
     marks[8] += 1.5
-    moved = drawn_to_detector(hand, crop_with(marks), CAMERA, LIFT)
+    moved = refine_in_2d(hand, crop_with(marks), CAMERA, LIFT)
     assert hand.scale * np.linalg.norm(moved.keypoints_m[8] - hand.keypoints_m[8]) < 2.5 * DEFAULT_PRIOR.keypoint

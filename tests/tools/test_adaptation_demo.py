@@ -13,7 +13,7 @@ from tools.adaptation_demo import HEADER, Demonstration
 
 
 def test_a_row_compares_means_before_and_after(template) -> None:
-    small = ModelConfig(variant="prior", evidence_width=16, evidence_layers=1, width=16, regressor_width=32)
+    small = ModelConfig(variant="prior", feature_width=16, feature_layers=1, width=16, regressor_width=32)
     before, after = Agreement(2.0, 1.5), Agreement(1.0, 1.25)
     notes = ExportMetadata("abc", 7, CalibrationMetadata(0.9))
     model, images = build_model(small, template), torch.zeros(3, 3, 224, 224)

@@ -22,7 +22,7 @@ from tests.memory_dataset import MemoryDataset, annotated, reader_of
 from tests.small_trainings import amvur_run, assert_same, run_steps
 
 TEMPLATE = stand_in_template()
-SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, evidence="global")
+SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, features="global")
 
 
 @pytest.fixture(scope="module")

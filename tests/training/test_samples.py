@@ -12,7 +12,7 @@ from handviz.models.amvur.model import ModelConfig, build_model
 from handviz.training.cache import load_cached
 from handviz.training.samples import load_images, needed_shards
 
-SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, evidence_width=16, evidence_layers=1)
+SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, feature_width=16, feature_layers=1)
 
 
 @pytest.fixture
@@ -30,12 +30,12 @@ def test_a_limit_needs_the_first_shards_alone(rendered_hands, limit, shards):
 
 
 @pytest.mark.parametrize("evidence", ["joints", "global"])
-def test_only_what_the_limit_needs_is_cached(uncached, evidence):
+def test_only_what_the_limit_needs_is_cached(uncached, features):
     template = load_open_hand()
-    model = build_model(replace(SMALL, evidence=evidence), template)
+    model = build_model(replace(SMALL, features=features), template)
     assert len(load_cached((uncached,), model, "mediapipe_hand", template, 5)) == 5
     cached = sorted(path.name for path in uncached.glob("*.npy"))
-    landmarks = ["shard_00000_landmarks.npy"] if evidence == "joints" else []
+    landmarks = ["shard_00000_landmarks.npy"] if features == "joints" else []
     assert cached == [*landmarks, "shard_00000_middle_mediapipe_hand.npy"]
     assert len(load_cached((uncached, uncached), model, "mediapipe_hand", template, 40)) == 40
     assert len(list(uncached.glob("*_middle_*.npy"))) == 2

@@ -15,7 +15,7 @@ from handviz.training.checkpoint import save_checkpoint
 from handviz.training.config import TrainConfig
 from tests.small_trainings import SMALL, amvur_run, assert_same, run_steps
 
-PLAIN = ModelConfig(width=16, regressor_width=16, evidence="global")
+PLAIN = ModelConfig(width=16, regressor_width=16, features="global")
 
 
 def saved(folder: Path, config: ModelConfig, seed: int) -> Path:

@@ -13,7 +13,7 @@ from handviz.core.errors import HandvizError
 from handviz.data.synthetic.dataset import read_shard
 from handviz.models.amvur.model import build_model
 from handviz.training.amvur import train
-from handviz.training.cache import landmarks_file, load_cached, middle_file, with_evidence
+from handviz.training.cache import landmarks_file, load_cached, middle_file, with_features
 from handviz.training.samples import image_batch
 from tests.small_trainings import SMALL, amvur_run
 
@@ -22,11 +22,11 @@ NAME = "mediapipe_hand"
 
 @pytest.mark.parametrize("evidence", ["joints", "global"])
 @torch.no_grad()
-def test_what_a_frozen_network_sees_is_kept_and_changes_nothing(config, template, evidence):
-    model = build_model(replace(SMALL, evidence=evidence), template).eval()
+def test_what_a_frozen_network_sees_is_kept_and_changes_nothing(config, template, features):
+    model = build_model(replace(SMALL, features=features), template).eval()
     samples = load_cached(config.data, model, NAME, template, 8)
     ids = torch.tensor([5, 2])
-    kept, truth = with_evidence(samples, model).batch(ids)
+    kept, truth = with_features(samples, model).batch(ids)
     cached, same_truth = samples.batch(ids)
     direct = model.seen(cached)
     assert cached.middle_map.shape == (2, 112, 14, 14)
@@ -74,7 +74,7 @@ def test_labels_that_are_none_are_named_with_their_shard(config, template, tmp_p
     else:
         arrays["pose"] = arrays["pose"][:, :12]
     np.savez(path, **arrays)
-    model = replace(SMALL, witness_stem=end_to_end)
+    model = replace(SMALL, landmark_stem=end_to_end)
     with pytest.raises(HandvizError, match=r"shard_00001_labels.npz.*pose.*delete it, and run synthesize again"):
         train(replace(config, data=(folder,), model=model, end_to_end=end_to_end, limit=None), template)
     assert not (config.run / "last").exists()

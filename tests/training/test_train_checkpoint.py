@@ -57,14 +57,14 @@ def test_a_folder_that_is_no_checkpoint_is_said(saved, template, damage):
 
 
 def test_a_checkpoint_of_before_evidence_had_a_name_is_the_paper_s(tmp_path, template):
-    plain = replace(SMALL, evidence="global")
+    plain = replace(SMALL, features="global")
     model = build_model(plain, template)
     named = {name: value for name, value in asdict(plain).items() if not name.startswith("evidence")}
     metadata = {"model": json.dumps(named), "fingerprint": template.fingerprint, "notes": "{}"}
     save_file(model.state_dict(), tmp_path / "model.safetensors", metadata)
     loaded, config, _ = load_checkpoint(tmp_path, template)
-    assert config.evidence == "global"
-    assert loaded.witness is None
+    assert config.features == "global"
+    assert loaded.landmark_head is None
     assert_same(loaded.state_dict(), model.state_dict())
 
 

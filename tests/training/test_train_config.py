@@ -10,12 +10,12 @@ from handviz.core.errors import HandvizError
 from handviz.models.amvur.losses import LossConfig
 from handviz.models.amvur.model import ModelConfig
 from handviz.training.amvur import train
-from handviz.training.augmentation import StyleNoise, WitnessNoise
+from handviz.training.augmentation import LandmarkNoise, StyleNoise
 from handviz.training.checkpoint import load_checkpoint, load_resume_state, save_checkpoint
 from handviz.training.config import TrainConfig, as_metadata, changes
 from tests.small_trainings import amvur_run
 
-SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, evidence="global")
+SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, features="global")
 
 
 @pytest.fixture
@@ -29,14 +29,14 @@ def test_what_differs_is_named():
     noted = json.loads(json.dumps(as_metadata(config)))
     assert changes(config, noted) == []
     assert changes(replace(config, data=(Path("./a"), Path.cwd() / "b")), noted) == []
-    noises = {"witness_noise": WitnessNoise(median_mm=10), "style_noise": StyleNoise(strength=0.5)}
+    noises = {"landmark_noise": LandmarkNoise(median_mm=10), "style_noise": StyleNoise(strength=0.5)}
     other = replace(config, seed=3, limit=9, loss=LossConfig(image=2.0, kl=0.2), **noises)
     assert changes(other, noted) == [
         "--seed 0, not 3",
         "--limit None, not 9",
         "loss image 0.5, not 2.0",
         "loss kl 0.1, not 0.2",
-        "witness_noise median_mm 8.0, not 10",
+        "landmark_noise median_mm 8.0, not 10",
         "style_noise strength 1.0, not 0.5",
     ]
     (swapped,) = changes(replace(config, data=(Path("b"), Path("a"))), noted)

@@ -26,7 +26,7 @@ from tests.fake_datasets.freihand import write
 from tests.fake_datasets.stand_in_mano import write_stand_in_mano
 from tests.small_trainings import amvur_run
 
-SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, evidence="global")
+SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, features="global")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def config(tmp_path, cached_hands):
 
 def command(data, run, *options):
     """The arguments behind ``python``."""
-    chosen = ["--data", str(data), "--run", str(run), "--variant", "prior", "--evidence", "global", "--device", "cpu"]
+    chosen = ["--data", str(data), "--run", str(run), "--variant", "prior", "--features", "global", "--device", "cpu"]
     return ["-m", "handviz", "train", *chosen, "--checkpoint-every", "1", *options]
 
 
@@ -86,7 +86,7 @@ def test_two_processes_read_a_dataset_as_one_does(tmp_path):
     write("freihand", tmp_path / "freihand", 4)
     hand_model, _ = write_stand_in_mano(tmp_path / "mano")
     chosen = ["--data", f"freihand:{tmp_path / 'freihand'}", "--hand-model", str(hand_model), "--end-to-end"]
-    chosen += ["--variant", "prior", "--evidence", "global", "--width", "16", "--device", "cpu", "--limit", "4"]
+    chosen += ["--variant", "prior", "--features", "global", "--width", "16", "--device", "cpu", "--limit", "4"]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--", "handviz", "train"]
     one = ["-m", "handviz", "train", *chosen, "--epochs", "1", "--batch-size", "2", "--run", str(tmp_path / "one")]
     two = [*torchrun, *chosen, "--epochs", "1", "--batch-size", "1", "--run", str(tmp_path / "two")]
@@ -207,7 +207,7 @@ def end_to_end(config, **changes):
 
 
 def test_end_to_end_trains_the_first_blocks_too_and_not_the_witness(config, template):
-    model = replace(SMALL, evidence="joints", evidence_width=16, evidence_layers=1, witness_stem=True)
+    model = replace(SMALL, features="joints", feature_width=16, feature_layers=1, landmark_stem=True)
     trainer = amvur_run(end_to_end(config, model=model, validation=config.data[0], epochs=3, limit=4), template)
     assert [group["rate"] for group in trainer.optimiser.param_groups] == [1e-3, 3e-4, 3e-5]
     before = {name: value.clone() for name, value in trainer.task.network.state_dict().items()}
@@ -241,7 +241,7 @@ def test_maps_of_another_stem_are_cached_apart(config, template):
     assert names[1] == "mediapipe_hand"
     assert names[0] != names[1]
     assert all(middle_file(config.data[0], 0, name).is_file() for name in names)
-    joints = replace(SMALL, evidence="joints", evidence_width=16, evidence_layers=1)
+    joints = replace(SMALL, features="joints", feature_width=16, feature_layers=1)
     with pytest.raises(HandvizError, match=r"no longer MediaPipe's own.*--end-to-end"):
         amvur_run(replace(config, model=joints, start_from=(folder,)), template)
 

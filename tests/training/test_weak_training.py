@@ -10,27 +10,27 @@ from handviz.core.errors import HandvizError
 from handviz.core.records import VARIANTS
 from handviz.models.amvur.losses import Truth
 from handviz.training.amvur import train, validation_errors
-from handviz.training.augmentation import WitnessNoise
+from handviz.training.augmentation import LandmarkNoise
 from handviz.training.camera_prior import load_camera_prior
 from handviz.training.checkpoint import load_checkpoint
 from handviz.training.config import TrainConfig
 from handviz.training.samples import load_images, take
 from tests.small_trainings import SMALL, amvur_run, assert_same, run_steps
 
-QUIET = WitnessNoise(share=0.0)
+QUIET = LandmarkNoise(share=0.0)
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def weak(config):
-    return replace(config, supervision="weak", witness_noise=QUIET)
+    return replace(config, supervision="weak", landmark_noise=QUIET)
 
 
 @pytest.fixture(scope="module")
 def camera_checkpoint(tmp_path_factory, cached_hands, template):
     """What ``--variant prior`` on rendered hands gives, one step old."""
     run = tmp_path_factory.mktemp("camera") / "run"
-    model = replace(SMALL, variant="prior", evidence="global")
+    model = replace(SMALL, variant="prior", features="global")
     return train(TrainConfig((cached_hands,), run, model, epochs=1, batch_size=4, limit=4), template)
 
 
@@ -119,7 +119,7 @@ def test_cached_or_from_images_the_camera_prior_is_its_nets_answer(cached_hands,
 def test_a_prior_is_for_weak_training_and_noise_that_knows_the_truth_is_not(config, camera_checkpoint):
     with pytest.raises(HandvizError, match="camera prior is for weak"):
         replace(config, camera_prior=camera_checkpoint)
-    with pytest.raises(HandvizError, match="witness_noise"):
+    with pytest.raises(HandvizError, match="landmark_noise"):
         replace(config, supervision="weak")
     with pytest.raises(HandvizError, match="there are full, weak"):
         replace(config, supervision="strong")
@@ -132,7 +132,7 @@ def test_the_command_trains_weakly_and_its_notes_say_so(tmp_path, cached_hands, 
     notes = load_checkpoint(tmp_path / "run" / "last", template)[2]["train"]
     assert notes["supervision"] == "weak"
     assert notes["camera_prior"] == str(camera_checkpoint)
-    assert notes["witness_noise"]["share"] == 0
+    assert notes["landmark_noise"]["share"] == 0
     assert notes["loss"]["weak"]["draws"] == 4
     log = (tmp_path / "run" / "log.csv").read_text(encoding="utf-8")
     assert "camera" in log.splitlines()[0]
@@ -147,7 +147,7 @@ def test_adamw_without_decay_is_adam(template, weak):
 
 
 def test_efficientnet_of_the_paper_trains_on_images(weak, template):
-    model = replace(SMALL, variant="final", backbone="efficientnet_b0", evidence="global", conditioning="rest")
+    model = replace(SMALL, variant="final", backbone="efficientnet_b0", features="global", conditioning="rest")
     run = replace(weak, model=model, end_to_end=True, limit=2, batch_size=2, epochs=1)
     trainer = poisoned(amvur_run(run, template))
     before = {name: value.clone() for name, value in trainer.task.network.backbone.named_parameters()}

@@ -7,9 +7,9 @@ import torch
 from handviz.core import metrics
 from handviz.detection.crop import as_the_detector_marks_them
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.models.amvur.evidence import LANDMARK_NUMBERS
+from handviz.models.amvur.features import LANDMARK_NUMBERS
 from handviz.models.amvur.losses import Truth
-from handviz.training.augmentation import NUMBERS, WitnessNoise, true_landmarks, with_errors_of_photographs
+from handviz.training.augmentation import NUMBERS, LandmarkNoise, true_landmarks, with_errors_of_photographs
 
 COUNT = 400
 
@@ -58,7 +58,7 @@ def test_errors_become_those_of_photographs(truth, regressor):
     before = error_mm(said, truth, regressor)
     np.testing.assert_allclose(true.error_mm.numpy(), before, rtol=1e-3)
     assert before.mean() > 30
-    noise = WitnessNoise(share=1.0)
+    noise = LandmarkNoise(share=1.0)
     moved = with_errors_of_photographs(said, true.landmarks, true.error_mm, noise, torch.Generator().manual_seed(0))
     after = error_mm(moved, truth, regressor)
     assert np.median(after) == pytest.approx(noise.median_mm, rel=0.15)
@@ -71,7 +71,7 @@ def test_only_the_share_is_moved_and_the_seed_decides(truth, regressor):
 
     def moved(seed):
         generator = torch.Generator().manual_seed(seed)
-        return with_errors_of_photographs(said, true.landmarks, true.error_mm, WitnessNoise(share=0.25), generator)
+        return with_errors_of_photographs(said, true.landmarks, true.error_mm, LandmarkNoise(share=0.25), generator)
 
     same = (moved(1) == said).all(dim=1).float().mean()
     assert 0.65 < same < 0.85

@@ -20,7 +20,7 @@ from handviz.core.gaussian import keypoints_from_vertices
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT
 from handviz.core.units import DECIMETRES_PER_METRE, METRES_PER_CENTIMETRE
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.evidence import PRESENCE_NUMBER, RIGHT_HAND_NUMBER, WORLD_NUMBERS
+from handviz.models.amvur.features import PRESENCE_NUMBER, RIGHT_HAND_NUMBER, WORLD_NUMBERS
 from handviz.models.amvur.model import HandModel, ModelConfig
 from handviz.models.amvur.onnx_file import INPUT_NAME, store_as_half, write_onnx
 
@@ -155,7 +155,7 @@ def _entries(config: ModelConfig, notes: ExportMetadata) -> dict[str, str]:
         "handviz.tokens": f"{config.tokens} x {config.width}",
         "handviz.commit": notes.commit,
         "handviz.samples_seen": str(notes.samples_seen),
-        "handviz.evidence": config.evidence,
+        "handviz.features": config.features,
         "handviz.supervision": notes.supervision,
         "handviz.vertex_correlation": f"{notes.std.vertex_correlation:g}",
         "handviz.vertex_variance_scale": f"{notes.std.vertex_variance_scale:g}",

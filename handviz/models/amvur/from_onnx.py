@@ -31,7 +31,7 @@ from handviz.models.amvur.network import TokenLinear, VertexAttention
 PREFIX = "model."
 NOT_IN_FILE = ("heads.camera.log_variance.weight", "heads.camera.log_variance.bias")
 PASSED_THROUGH = ("Unsqueeze", "Reshape", "Expand", "Cast")
-WITNESS = "witness."
+LANDMARKS = "witness."
 CHECKED_CROPS = 2
 SAME_ANSWER_CM = 1e-3
 """Of images of noise, which drive some networks to where single precision is coarser; a misplaced weight shows in
@@ -156,12 +156,12 @@ def _config(told: Mapping[str, str], named: Mapping[str, NDArray[np.floating]]) 
         variant=told["handviz.variant"],  # type: ignore[arg-type]
         backbone=told["handviz.backbone"],
         tokens=tokens,
-        evidence=told["handviz.evidence"],
+        features=told["handviz.features"],
         width=int(width),
         conditioning="rest" if "heads.amvur.rest_cm" in named else default.conditioning,
-        witness_stem="witness.backbone.first.weight" in named,
-        evidence_width=default.evidence_width if query is None else query.shape[2],
-        evidence_layers=len(layers) or default.evidence_layers,
+        landmark_stem="witness.backbone.first.weight" in named,
+        feature_width=default.feature_width if query is None else query.shape[2],
+        feature_layers=len(layers) or default.feature_layers,
         regressor_width=named["heads.camera.hidden.0.weight"].shape[0],
     )
 
@@ -187,7 +187,7 @@ def _weights(graph: _Graph, model: HandModel) -> dict[str, NDArray[np.floating]]
 
 def _twin(name: str) -> str:
     """The weight of the witness that a weight of the backbone began as, or the other way round."""
-    return name.removeprefix(WITNESS) if name.startswith(WITNESS) else WITNESS + name
+    return name.removeprefix(LANDMARKS) if name.startswith(LANDMARKS) else LANDMARKS + name
 
 
 def _take(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import VARIANTS, VariantName
 from handviz.hand_models.template import HandTemplate
-from handviz.models.amvur.evidence import Evidence, GlobalEvidence, JointEvidence, Witness
+from handviz.models.amvur.features import GlobalFeatures, ImageFeatures, JointFeatures, LandmarkHead
 from handviz.models.amvur.network import (
     Amvur,
     CameraNet,
@@ -34,16 +34,16 @@ class ModelConfig:
     """"coarse": 195 attention tokens and a fitted lift; "full": one token a vertex, as in the paper."""
     conditioning: str = "prior"
     """What AMVUR of ``final`` starts from: "rest" is the paper's form, "prior" ours (tokens carry the prior's mesh)."""
-    evidence: str = "joints"
+    features: str = "joints"
     """What the heads see: "global", the paper's F; "joints", ours, a token a joint and MediaPipe's own landmarks."""
     attention: str = "full"
     """"full": AMVUR; "self": without cross-attention to the joints; "dense": fully connected layers in its place."""
     positions: str = "mesh"
     """What tells AMVUR's tokens apart: "mesh", the paper's positional encoding by rest coordinates; "index"."""
-    witness_stem: bool = False
+    landmark_stem: bool = False
     """MediaPipe's landmarks come from first blocks of their own: needed where the backbone's are trained."""
-    evidence_width: int = 192
-    evidence_layers: int = 2
+    feature_width: int = 192
+    feature_layers: int = 2
     width: int = 256
     """Of attention and MLPs; the paper has 512."""
     heads: int = 4
@@ -51,9 +51,9 @@ class ModelConfig:
     """Of the prior-net's and the camera net's MLPs."""
 
     @property
-    def has_witness(self) -> bool:
+    def has_landmark_head(self) -> bool:
         """Whether MediaPipe's landmarks are part of what the heads see."""
-        return self.evidence == "joints" and self.backbone == "mediapipe_hand"
+        return self.features == "joints" and self.backbone == "mediapipe_hand"
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -73,14 +73,14 @@ class ModelConfig:
             raise HandvizError(
                 'model attention "dense" and positions "index" need conditioning "rest"', ErrorCode.OPTION_CONFLICT
             )
-        widths = (self.width, self.evidence_width)
+        widths = (self.width, self.feature_width)
         sizes_fit = all(8 <= width <= 4096 for width in (*widths, self.regressor_width))
-        layers_fit = 1 <= self.evidence_layers <= 12
+        layers_fit = 1 <= self.feature_layers <= 12
         if not sizes_fit or not layers_fit or self.heads < 1 or any(width % self.heads for width in widths):
             raise HandvizError(
-                f"model width {self.width} and evidence_width {self.evidence_width} must lie in 8..4096 and be "
+                f"model width {self.width} and feature_width {self.feature_width} must lie in 8..4096 and be "
                 f"multiples of heads {self.heads}, regressor_width {self.regressor_width} in 8..4096, "
-                f"evidence_layers {self.evidence_layers} in 1..12",
+                f"feature_layers {self.feature_layers} in 1..12",
                 ErrorCode.BAD_VALUE,
             )
 
@@ -123,12 +123,12 @@ class HandModel(nn.Module):
     def __init__(
         self,
         backbone: Backbone,
-        evidence: GlobalEvidence | JointEvidence,
-        witness: Witness | None,
+        features: GlobalFeatures | JointFeatures,
+        landmark_head: LandmarkHead | None,
         heads: "VariantHeads",
     ) -> None:
         super().__init__()
-        self.backbone, self.evidence, self.witness, self.heads = backbone, evidence, witness, heads
+        self.backbone, self.features, self.landmark_head, self.heads = backbone, features, landmark_head, heads
 
     def forward(self, image: Tensor) -> ModelOutput:
         """Image (B, 3, 224, 224), RGB in [0, 1]."""
@@ -137,15 +137,17 @@ class HandModel(nn.Module):
     def cached(self, image: Tensor) -> Cached:
         """Image (B, 3, 224, 224) -> what training on cached maps starts from."""
         middle_map = self.backbone.stem(image)[1]
-        return Cached(middle_map, None if self.witness is None else self.witness.of_crops(image, middle_map))
+        return Cached(
+            middle_map, None if self.landmark_head is None else self.landmark_head.of_crops(image, middle_map)
+        )
 
-    def seen(self, cached: Cached) -> Evidence:
+    def seen(self, cached: Cached) -> ImageFeatures:
         """What the heads see."""
-        return self.evidence(self.backbone.last_map(cached.middle_map), *cached)
+        return self.features(self.backbone.last_map(cached.middle_map), *cached)
 
-    def from_cached(self, cached: Cached | Evidence) -> ModelOutput:
+    def from_cached(self, cached: Cached | ImageFeatures) -> ModelOutput:
         """Output from cached maps, or from the evidence itself where all before the heads is frozen."""
-        return self.heads(cached if isinstance(cached, Evidence) else self.seen(cached))
+        return self.heads(cached if isinstance(cached, ImageFeatures) else self.seen(cached))
 
 
 class VariantHeads(nn.Module):
@@ -157,41 +159,43 @@ class VariantHeads(nn.Module):
         # The standard deviation of a prior-net on its own: one number for every coordinate, ln cm².
         self.prior_log_variance = nn.Parameter(torch.zeros(())) if amvur is None else None
 
-    def forward(self, evidence: Evidence) -> ModelOutput:
-        feature = evidence.feature
+    def forward(self, features: ImageFeatures) -> ModelOutput:
+        feature = features.feature
         camera = self.camera(feature)
         prior = None if self.prior is None else self.prior(feature)
         if self.amvur is None:
             assert prior is not None
             assert self.prior_log_variance is not None
             log_variance = self.prior_log_variance.expand_as(prior.vertices_cm)
-            return ModelOutput(prior.vertices_cm, log_variance, camera, prior, evidence.joints_crop)
+            return ModelOutput(prior.vertices_cm, log_variance, camera, prior, features.joints_crop)
         # Detached: the prior learns from its own losses, not from being a convenient start.
         base = prior.vertices_cm.detach() if prior is not None and self.amvur.on_base else None
-        mean, log_variance = self.amvur(feature, base, evidence.joints)
-        return ModelOutput(mean, log_variance, camera, prior, evidence.joints_crop)
+        mean, log_variance = self.amvur(feature, base, features.joints)
+        return ModelOutput(mean, log_variance, camera, prior, features.joints_crop)
 
 
-def _make_evidence(config: ModelConfig, backbone: Backbone) -> tuple[GlobalEvidence | JointEvidence, Witness | None]:
+def _make_features(
+    config: ModelConfig, backbone: Backbone
+) -> tuple[GlobalFeatures | JointFeatures, LandmarkHead | None]:
     """MediaPipe's landmarks come from its own middle map, so only that backbone has a witness."""
-    if config.evidence == "global":
-        return GlobalEvidence(backbone.feature_size), None
-    witness = Witness(own_stem=config.witness_stem) if isinstance(backbone, MediaPipeHand) else None
-    evidence = JointEvidence(
+    if config.features == "global":
+        return GlobalFeatures(backbone.feature_size), None
+    landmark_head = LandmarkHead(own_stem=config.landmark_stem) if isinstance(backbone, MediaPipeHand) else None
+    features = JointFeatures(
         backbone.feature_size,
         backbone.middle_channels,
-        width=config.evidence_width,
+        width=config.feature_width,
         heads=config.heads,
-        layers=config.evidence_layers,
-        with_landmarks=witness is not None,
+        layers=config.feature_layers,
+        with_landmarks=landmark_head is not None,
     )
-    return evidence, witness
+    return features, landmark_head
 
 
 def _make_vertex_net(
-    config: ModelConfig, evidence: GlobalEvidence | JointEvidence, template: HandTemplate
+    config: ModelConfig, features: GlobalFeatures | JointFeatures, template: HandTemplate
 ) -> VertexNet:
-    size = evidence.feature_size
+    size = features.feature_size
     if config.attention == "dense":
         return DenseVertices(size, template, width=config.width)
     settings = TokenSettings(
@@ -199,15 +203,15 @@ def _make_vertex_net(
     )
     if config.attention == "self":
         return VertexAttention(size, template, settings)
-    return Amvur(size, template, settings, evidence.joint_width)
+    return Amvur(size, template, settings, features.joint_width)
 
 
 def build_model(config: ModelConfig, template: HandTemplate) -> HandModel:
     """A variant, freshly initialised (mediapipe_hand: with MediaPipe's weights)."""
     backbone = make_backbone(config.backbone)
-    evidence, witness = _make_evidence(config, backbone)
-    size = evidence.feature_size
+    features, landmark_head = _make_features(config, backbone)
+    size = features.feature_size
     prior = None if config.variant == "amvur" else PriorNet(size, config.regressor_width, template)
-    amvur = None if config.variant == "prior" else _make_vertex_net(config, evidence, template)
+    amvur = None if config.variant == "prior" else _make_vertex_net(config, features, template)
     heads = VariantHeads(CameraNet(size, config.regressor_width), prior, amvur)
-    return HandModel(backbone, evidence, witness, heads)
+    return HandModel(backbone, features, landmark_head, heads)

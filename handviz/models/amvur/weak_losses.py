@@ -124,7 +124,7 @@ def weak_terms(
         camera = output.camera
         divergence = gaussian_kl(camera.mean, camera.log_variance, *priors.camera)
         terms["camera"] = config.weak.camera * divergence.mean()
-    return terms | _regularisers(output, config, priors) | _evidence_term(output, truth, config)
+    return terms | _regularisers(output, config, priors) | _feature_term(output, truth, config)
 
 
 def drawn_camera(camera: CameraOutput, generator: torch.Generator) -> CameraOutput:
@@ -234,7 +234,7 @@ def _regularisers(output: ModelOutput, config: LossConfig, priors: WeakPriors) -
     return terms
 
 
-def _evidence_term(output: ModelOutput, truth: Truth, config: LossConfig) -> dict[str, Tensor]:
+def _feature_term(output: ModelOutput, truth: Truth, config: LossConfig) -> dict[str, Tensor]:
     """Absolute error of the joints that "joints" evidence reads off the crop, without their depth: ours."""
     if not config.joints or output.joints_crop is None:
         return {}

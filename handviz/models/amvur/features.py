@@ -24,7 +24,7 @@ JOINT_SUMMARY = 32
 """Numbers a joint's token hands on to the vector that prior-net and camera net read."""
 
 
-class Evidence(NamedTuple):
+class ImageFeatures(NamedTuple):
     """What the heads see of a batch of crops."""
 
     feature: Tensor
@@ -35,7 +35,7 @@ class Evidence(NamedTuple):
     """(B, 21, 3) where the joints are, crop half-sides, depth relative to the wrist: supervised directly"""
 
 
-class Witness(nn.Module):
+class LandmarkHead(nn.Module):
     """MediaPipe's last blocks and heads as they came: middle map (B, 112, 14, 14) -> landmarks (B, 128). Frozen.
 
     It shares the first blocks with the backbone, unless that trains them: then it has them for itself (``own_stem``).
@@ -66,7 +66,7 @@ def _without_stem(backbone: MediaPipeHand) -> MediaPipeHand:
     return backbone
 
 
-class GlobalEvidence(nn.Module):
+class GlobalFeatures(nn.Module):
     """The paper's form: the backbone's global feature and nothing else."""
 
     joint_width = 0
@@ -75,11 +75,11 @@ class GlobalEvidence(nn.Module):
         super().__init__()
         self.feature_size = feature_size
 
-    def forward(self, last_map: Tensor, middle_map: Tensor, landmarks: Tensor | None) -> Evidence:
-        return Evidence(last_map.mean((2, 3)))
+    def forward(self, last_map: Tensor, middle_map: Tensor, landmarks: Tensor | None) -> ImageFeatures:
+        return ImageFeatures(last_map.mean((2, 3)))
 
 
-class JointEvidence(nn.Module):
+class JointFeatures(nn.Module):
     """Maps (B, C, 7, 7) and (B, M, 14, 14), landmarks (B, 128) or None -> Evidence with a token for every joint."""
 
     def __init__(
@@ -101,7 +101,7 @@ class JointEvidence(nn.Module):
         added = width + KEYPOINT_COUNT * (JOINT_SUMMARY + 3) + (LANDMARK_NUMBERS if with_landmarks else 0)
         self.feature_size = feature_size + added
 
-    def forward(self, last_map: Tensor, middle_map: Tensor, landmarks: Tensor | None) -> Evidence:
+    def forward(self, last_map: Tensor, middle_map: Tensor, landmarks: Tensor | None) -> ImageFeatures:
         global_feature = last_map.mean((2, 3))
         last, middle = (part.flatten(2).transpose(1, 2) for part in (last_map, middle_map))
         places = torch.cat([self.of_last(last), self.of_middle(middle)], dim=1) + self.place
@@ -116,7 +116,7 @@ class JointEvidence(nn.Module):
         if landmarks is not None:
             joints_crop = joints_crop + landmarks[:, : 3 * KEYPOINT_COUNT].unflatten(1, (KEYPOINT_COUNT, 3))
             parts.append(landmarks)
-        return Evidence(torch.cat([*parts, joints_crop.flatten(1)], dim=1), joints, joints_crop)
+        return ImageFeatures(torch.cat([*parts, joints_crop.flatten(1)], dim=1), joints, joints_crop)
 
     def _told(self, landmarks: Tensor, middle_map: Tensor) -> Tensor:
         """What the landmarks add to the 22 tokens: all of them, each joint's own, and the map where it was seen."""
