@@ -15,7 +15,7 @@ FINER = 3
 
 
 def board_image(
-    camera: Intrinsics, size: tuple[int, int], turn_deg: Sequence[float], place: Sequence[float], board: Board
+    camera: Intrinsics, size: tuple[int, int], rotation_angle_deg: Sequence[float], place: Sequence[float], board: Board
 ) -> NDArray[np.uint8]:
     """(H, W, 3) the board turned by Euler angles, its middle at ``place`` in squares, drawn finely and reduced."""
     columns, rows = board.columns + 1, board.rows + 1
@@ -23,7 +23,7 @@ def board_image(
     drawn = np.kron(np.pad(tiles, 1, constant_values=235), np.ones((SQUARE_PX, SQUARE_PX))).astype(np.uint8)
     # Pixels of the drawing (edges at whole numbers) -> squares around the middle, corner (0, 0) being the first inner.
     to_squares = np.array([[1 / SQUARE_PX, 0, -(columns + 2) / 2], [0, 1 / SQUARE_PX, -(rows + 2) / 2], [0, 0, 1]])
-    turn = Rotation.from_euler("xyz", turn_deg, degrees=True).as_matrix()
+    turn = Rotation.from_euler("xyz", rotation_angle_deg, degrees=True).as_matrix()
     homography = camera.matrix @ np.stack([turn[:, 0], turn[:, 1], np.asarray(place, float)], axis=1) @ to_squares
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     finer = np.diag([FINER, FINER, 1.0])

@@ -24,7 +24,7 @@ from handviz.core.paths import variant_file
 from handviz.core.records import VARIANTS, CanonicalHand, FloatArray, HandCrop, Intrinsics
 from handviz.detection.crop import camera_from_crop, hand_mesh_from_crop
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.hand_models.skinning import vertices_from_keypoint_moves
+from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.models.amvur.export import export_onnx
 from handviz.models.amvur.from_onnx import Exported
 from handviz.models.reconstructor import Reconstructor
@@ -93,7 +93,7 @@ def _errors(
     """PA-MPJPE in mm of every hand: as the network answers, and as the program shows it."""
     template = load_open_hand()
     export_onnx(network.model, network.config, template, path, network.notes, check_images=checked)
-    reconstructor, moves = Reconstructor(path), vertices_from_keypoint_moves(template)
+    reconstructor, displacements = Reconstructor(path), vertices_from_keypoint_displacements(template)
     own, shown = [], []
     cut = cuts_of(hands)
     for image, affine, detection in zip(cut.crops, cut.affines, hands.detections, strict=True):
@@ -101,16 +101,16 @@ def _errors(
         hand = reconstructor.reconstruct([crop])[0]
         turn = camera_from_crop(affine, clip.intrinsics) @ hand.rotation
         own.append(hand.keypoints_m @ turn.T)
-        shown.append(_as_shown(hand, crop, clip.intrinsics, moves))
+        shown.append(_as_shown(hand, crop, clip.intrinsics, displacements))
     true = clip.keypoints_m[hands.numbers]
     own_mm, shown_mm = (metrics.pa_mpjpe_mm(np.stack(part).astype(np.float64), true) for part in (own, shown))
     return own_mm, shown_mm
 
 
-def _as_shown(hand: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, moves: FloatArray) -> FloatArray:
+def _as_shown(hand: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, displacements: FloatArray) -> FloatArray:
     """Keypoints (21, 3) after all that the program corrects (infer/pipeline.py)."""
-    hand = aligned_to_detector(refine_in_3d(hand, moves), crop, intrinsics)
-    hand = refine_in_2d(hand, crop, intrinsics, moves)
+    hand = aligned_to_detector(refine_in_3d(hand, displacements), crop, intrinsics)
+    hand = refine_in_2d(hand, crop, intrinsics, displacements)
     return hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant="final").keypoints_m
 
 

@@ -24,7 +24,7 @@ from handviz.detection.landmarker import HandLandmarker
 
 logger = logging.getLogger(__name__)
 FRAME_SIZE = 640
-TURN_SD_RAD = 0.7
+ROTATION_STD_RAD = 0.7
 SAME_HAND = 0.35
 """A detection further than this from the true keypoints, in extents of the hand, is of something else."""
 NAMES = ("turn [deg]", "shift right [sides]", "shift down [sides]", "ln of side")
@@ -59,7 +59,7 @@ def _frames(seed: int, count: int) -> Iterator[tuple[NDArray[np.uint8], FloatArr
     rng = np.random.default_rng(seed)
     for sample in render_samples(rng, count):
         image = sample.image
-        scale, angle = rng.uniform(0.7, 1.7), rng.normal(0, TURN_SD_RAD)
+        scale, angle = rng.uniform(0.7, 1.7), rng.normal(0, ROTATION_STD_RAD)
         turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
         shift = FRAME_SIZE / 2 - turn @ np.full(2, CROP_SIZE / 2)
         affine = np.concatenate([turn, shift[:, None]], axis=1)
@@ -84,7 +84,7 @@ def crop_difference(true_px: FloatArray, found_px: FloatArray) -> FloatArray:
     found, true = crop_from_image_affine(found_px, "right"), crop_from_image_affine(true_px, "right")
     turn = math.atan2(found[0, 1], found[0, 0]) - math.atan2(true[0, 1], true[0, 0])
     turn = math.remainder(turn, 2 * math.pi)
-    turned = crop_from_image_affine(true_px, "right", turn_rad=turn)
+    turned = crop_from_image_affine(true_px, "right", rotation_rad=turn)
     ratio = math.hypot(*turned[0, :2]) / math.hypot(*found[0, :2])
     middle = apply_affine(turned, apply_affine(invert_affine(found), np.full(2, CROP_SIZE / 2)))
     shift = (middle / CROP_SIZE - 0.5) / ratio

@@ -24,8 +24,8 @@ MOVES_IN_PHASE = 0.7
 SHARE_OF_PHASE = (0.5, 0.7)
 GRAIN = 0.012
 """Standard deviation of the camera's noise, of 1: a webcam in a room."""
-PLACE_LOW_M, PLACE_HIGH_M = np.array([-0.13, -0.06, 0.44]), np.array([0.13, 0.06, 0.66])
-TURN_SD_RAD = np.array([0.35, 0.45, 0.45])
+POSITION_LOW_M, POSITION_HIGH_M = np.array([-0.13, -0.06, 0.44]), np.array([0.13, 0.06, 0.66])
+ROTATION_STD_RAD = np.array([0.35, 0.45, 0.45])
 """Of the hand's turns about the camera's x, y and z."""
 SHAPE_SD = 0.6
 
@@ -104,8 +104,8 @@ class HandMotion:
         self._base = self._mirror @ (np.diag([-1.0, 1.0, -1.0]) if rng.random() < 0.5 else np.eye(3))
         phases = _phases(rng, seconds)
         self._angles = Track(rng, phases, lambda: parts.gestures.sample(rng, 1)[0])
-        self._turn = Track(rng, phases, lambda: rng.normal(0, TURN_SD_RAD))
-        self._place = Track(rng, phases, lambda: rng.uniform(PLACE_LOW_M, PLACE_HIGH_M))
+        self._turn = Track(rng, phases, lambda: rng.normal(0, ROTATION_STD_RAD))
+        self._place = Track(rng, phases, lambda: rng.uniform(POSITION_LOW_M, POSITION_HIGH_M))
 
     def at(self, time_s: float) -> TrueHand:
         """The hand at a time."""

@@ -36,13 +36,13 @@ class ErrorSizes:
     direction: float
     """of the palm's middle: x / z"""
     log_depth: float
-    turn_rad: tuple[float, float, float]
+    rotation_rad: tuple[float, float, float]
     """about the camera's axes"""
     across_share: float
     """of a point's standard deviation, along each axis across the ray"""
     along_share: float
     reference_std_mm: float = 10.0
-    lasting_turn_rad: tuple[float, float, float] = (0.12, 0.12, 0.03)
+    lasting_rotation_rad: tuple[float, float, float] = (0.12, 0.12, 0.03)
     lasting_log_depth: float = 0.04
     lasting_direction: float = 0.006
 
@@ -58,12 +58,12 @@ def measured_error_sizes(clips: Sequence[tuple[Sequence[HandMesh], FloatArray]])
     for name in parts[0]:
         low, high = np.percentile(np.concatenate([part[name] for part in parts]), (16, 84), axis=0)
         half[name] = (high - low) / 2
-    turn_rad = half["turn"]
+    rotation_rad = half["turn"]
     std_m = np.concatenate([np.stack([hand.keypoint_std_mm for hand in hands]) for hands, _ in clips]) / 1000
     return ErrorSizes(
         direction=float(half["direction"].mean()),
         log_depth=float(half["log_depth"].mean()),
-        turn_rad=(float(turn_rad[0]), float(turn_rad[1]), float(turn_rad[2])),
+        rotation_rad=(float(rotation_rad[0]), float(rotation_rad[1]), float(rotation_rad[2])),
         across_share=float(np.sqrt((half["points"][:, :2] ** 2).mean())),
         along_share=float(np.sqrt((half["points"][:, 2] ** 2).mean())),
         reference_std_mm=float(std_m.mean() * 1000),
@@ -178,7 +178,7 @@ class Simulation:
         own_m = std_m[:, None] * (
             blur @ lasting[:21] / np.sqrt(3) * 0.7 + speed_factor * shares * (blur @ self._new(21, 3))
         )
-        turn = lasting[21] * sizes.lasting_turn_rad * 0.6 + uncertainty * self._new(3) * sizes.turn_rad
+        turn = lasting[21] * sizes.lasting_rotation_rad * 0.6 + uncertainty * self._new(3) * sizes.rotation_rad
         rotation = rotation_from_axis_angle(turn)
         points_m = (rooted_m + own_m) @ rotation.T
         points_m = points_m - points_m[count]

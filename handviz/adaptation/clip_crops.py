@@ -18,7 +18,7 @@ from handviz.detection.landmarker import HandLandmarker
 from handviz.detection.tracking import sided
 from handviz.sources.source import ClipSource, Source
 
-TURN_SD_RAD, LOG_SIZE_SD, SHIFT_SD = 0.2, 0.1, 0.03
+ROTATION_STD_RAD, LOG_SIZE_SD, SHIFT_SD = 0.2, 0.1, 0.03
 """Of further cuts of a hand: turned, larger or smaller, shifted in shares of the side, as other detections might be."""
 WIDE_PX, WIDE_SIDE_PER_EXTENT = 384, 2.8
 """What is kept of a hand's surroundings, so that it can be cut again: sharper than a crop, and half as wide again."""
@@ -176,7 +176,7 @@ def _affine(detection: Detection, stretch: FloatArray, rng: np.random.Generator 
         affine = crop_from_image_affine(
             keypoints_px,
             side,
-            turn_rad=float(rng.normal(0, TURN_SD_RAD)),
+            rotation_rad=float(rng.normal(0, ROTATION_STD_RAD)),
             side_per_extent=CROP_SIDE_PER_EXTENT * float(np.exp(rng.normal(0, LOG_SIZE_SD))),
             shift=rng.normal(0, SHIFT_SD, 2),
         )

@@ -69,10 +69,10 @@ class CameraModel:
         assert self.known is not None
         return _of_another_size(self.known, self.known_size, (width, height))
 
-    def intrinsics_of(self, width: int, height: int, turned_deg: int = 0) -> Intrinsics:
+    def intrinsics_of(self, width: int, height: int, rotation_deg: int = 0) -> Intrinsics:
         """K of images of this size that were turned clockwise after the camera took them."""
-        taken = (height, width) if turned_deg % 180 else (width, height)
-        return rotated(self.intrinsics_for(*taken), turned_deg // 90, taken)
+        taken = (height, width) if rotation_deg % 180 else (width, height)
+        return rotated(self.intrinsics_for(*taken), rotation_deg // 90, taken)
 
     def caveat_for(self, width: int, height: int) -> str:
         """A sentence on what is doubtful about K at this size; empty if nothing is."""
@@ -85,7 +85,7 @@ class CameraModel:
         )
 
     def _turned_size(self, width: int, height: int) -> tuple[int, int]:
-        return self.known_size[::-1] if _is_turned(self.known_size, (width, height)) else self.known_size
+        return self.known_size[::-1] if _is_rotated(self.known_size, (width, height)) else self.known_size
 
 
 ASSUMED_CAMERA = CameraModel()
@@ -174,7 +174,7 @@ def _over_the_longer_side(angle_deg: float, side: AngleSide, width: int, height:
     return math.degrees(2 * math.atan(tangent))
 
 
-def _is_turned(known: tuple[int, int], size: tuple[int, int]) -> bool:
+def _is_rotated(known: tuple[int, int], size: tuple[int, int]) -> bool:
     """Whether images stand that lay when the lens was measured, or the other way round."""
     return (known[0] - known[1]) * (size[0] - size[1]) < 0
 
@@ -189,7 +189,7 @@ def _of_another_size(known: Intrinsics, known_size: tuple[int, int], size: tuple
     How cameras make 4:3 of 16:9 differs: then half the difference between the two ways is added to the standard
     deviation.
     """
-    if _is_turned(known_size, size):
+    if _is_rotated(known_size, size):
         known, known_size = rotated(known, 1, known_size), (known_size[1], known_size[0])
     factors = size[0] / known_size[0], size[1] / known_size[1]
     if _same_aspect(known_size, size):

@@ -47,7 +47,7 @@ class Frame:
     """File name for images of a folder, empty otherwise."""
     time_ms: float | None = None
     """When a clip shows the image, from the clip's beginning, at whatever speed it plays; None for all else."""
-    turned_deg: int = 0
+    rotation_deg: int = 0
     """How far ``image`` was turned clockwise, 0, 90, 180 or 270, after its camera or file gave it."""
 
 

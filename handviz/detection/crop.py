@@ -102,46 +102,48 @@ class CropView:
         return np.pad(image_per_half / self.intrinsics.focals_px[:, None], ((0, 1), (0, 0)))
 
 
-def place_in_perspective(points_m: FloatArray, in_crop: FloatArray, view: CropView, start_m: FloatArray) -> FloatArray:
+def locate_in_perspective(points_m: FloatArray, in_crop: FloatArray, view: CropView, start_m: FloatArray) -> FloatArray:
     """The shift (3,) of turned points (N, 3) under which their projections come nearest to ``in_crop`` (N, 2).
 
     Gauss-Newton from ``start_m``; every point stays in front of the camera.
     """
-    place_m: FloatArray = start_m.astype(np.float64)
+    position_m: FloatArray = start_m.astype(np.float64)
     for _ in range(STEPS):
-        moved = points_m + place_m
+        moved = points_m + position_m
         residual = view.in_crop(moved) - in_crop
         step = np.linalg.lstsq(view.slopes(moved).reshape(-1, 3), residual.reshape(-1), rcond=None)[0]
         # A step of more than half the depth is a sign of a poor start, not of a near hand.
-        step *= min(1.0, 0.5 * place_m[2] / max(float(np.abs(step[2])), 1e-9))
-        place_m = in_front(place_m - step, points_m)
-    return place_m
+        step *= min(1.0, 0.5 * position_m[2] / max(float(np.abs(step[2])), 1e-9))
+        position_m = in_front(position_m - step, points_m)
+    return position_m
 
 
-def in_front(place_m: FloatArray, points_m: FloatArray) -> FloatArray:
+def in_front(position_m: FloatArray, points_m: FloatArray) -> FloatArray:
     """The place (3,) moved back along its ray until none of the points (N, 3) around it is nearer than 2 cm."""
     least_m = 2 * NEAREST_M - float(points_m[:, 2].min())
-    return place_m if place_m[2] >= least_m else place_m * (least_m / max(float(place_m[2]), NEAREST_M))
+    return position_m if position_m[2] >= least_m else position_m * (least_m / max(float(position_m[2]), NEAREST_M))
 
 
-def place_covariance(place_m: FloatArray, view: CropView, log_depth_and_shift: FloatArray) -> FloatArray:
+def position_covariance(position_m: FloatArray, view: CropView, log_depth_and_shift: FloatArray) -> FloatArray:
     """(3, 3) of a place (3,) from the covariance (3, 3) of its ln depth and where its ray meets the crop."""
-    slopes = np.concatenate([place_m[:, None], place_m[2] * view.ray_slopes()], axis=1)
+    slopes = np.concatenate([position_m[:, None], position_m[2] * view.ray_slopes()], axis=1)
     return np.asarray(slopes @ log_depth_and_shift @ slopes.T)
 
 
-def widened(covariance_m2: FloatArray, place_m: FloatArray) -> FloatArray:
+def widened(covariance_m2: FloatArray, position_m: FloatArray) -> FloatArray:
     """A fit's covariance (3, 3) as large as errors of wrists on rendered hands are (tools/wrist_position.py).
 
     Keypoints err together, which the fit does not know, and the detector sees whole hands too large or too small.
     """
-    common_m = COMMON_LOG_DEPTH_STD * place_m
+    common_m = COMMON_LOG_DEPTH_STD * position_m
     return FIT_STD_FACTOR**2 * covariance_m2 + np.outer(common_m, common_m)
 
 
-def network_covariance(place_m: FloatArray, view: CropView) -> FloatArray:
+def network_covariance(position_m: FloatArray, view: CropView) -> FloatArray:
     """(3, 3) of a place (3,) that a network alone has told."""
-    return place_covariance(place_m, view, np.diag([NETWORK_LOG_DEPTH_STD, NETWORK_SHIFT_STD, NETWORK_SHIFT_STD]) ** 2)
+    return position_covariance(
+        position_m, view, np.diag([NETWORK_LOG_DEPTH_STD, NETWORK_SHIFT_STD, NETWORK_SHIFT_STD]) ** 2
+    )
 
 
 def crop_from_image_affine(
@@ -149,15 +151,15 @@ def crop_from_image_affine(
     handedness: Handedness,
     *,
     side_per_extent: float = CROP_SIDE_PER_EXTENT,
-    turn_rad: float = 0.0,
+    rotation_rad: float = 0.0,
     shift: FloatArray | None = None,
 ) -> FloatArray:
     """Affine (2, 3) image pixels -> crop pixels; wrist -> middle knuckle points up, lefts are mirrored.
 
-    ``keypoints_px`` (21, 2). ``turn_rad`` and ``shift`` ((2,), in crop sides) are the jitter that training adds.
+    ``keypoints_px`` (21, 2). ``rotation_rad`` and ``shift`` ((2,), in crop sides) are the jitter that training adds.
     """
     direction = keypoints_px[MIDDLE_KNUCKLE] - keypoints_px[WRIST]
-    angle = math.atan2(direction[0], -direction[1]) + turn_rad
+    angle = math.atan2(direction[0], -direction[1]) + rotation_rad
     cosine, sine = math.cos(angle), math.sin(angle)
     upright = np.array([[cosine, sine], [-sine, cosine]])
     turned = keypoints_px @ upright.T
@@ -223,14 +225,14 @@ def wrist_from_network(canonical: CanonicalHand, crop: HandCrop, intrinsics: Int
     to_camera = camera_from_crop(crop.crop_from_image, intrinsics)
     view = CropView(crop.crop_from_image, intrinsics)
     wrist = canonical.keypoints_m[WRIST]
-    turned_m = (canonical.keypoints_m - wrist).astype(np.float64) @ (to_camera @ canonical.rotation).T
+    rotated_m = (canonical.keypoints_m - wrist).astype(np.float64) @ (to_camera @ canonical.rotation).T
     in_crop = points_in_crop(canonical.keypoints_m, canonical)[:, :2]
     # Off the axis a pinhole stretches images by 1 / cosine along the radius; the scale is the mean of both ways.
     off_axis_stretch = (1 + 1 / to_camera[2, 2]) / 2
     crop_per_image = math.sqrt(abs(np.linalg.det(crop.crop_from_image[:, :2] * intrinsics.focals_px)))
-    depth_m = crop_per_image / (canonical.scale * CROP_SIZE / 2) * off_axis_stretch - float(turned_m[:, 2].mean())
+    depth_m = crop_per_image / (canonical.scale * CROP_SIZE / 2) * off_axis_stretch - float(rotated_m[:, 2].mean())
     start_m = view.ray(in_crop[WRIST]) * max(depth_m, NEAREST_M)
-    return place_in_perspective(turned_m, in_crop, view, in_front(start_m, turned_m))
+    return locate_in_perspective(rotated_m, in_crop, view, in_front(start_m, rotated_m))
 
 
 def hand_mesh_from_crop(
@@ -243,13 +245,13 @@ def hand_mesh_from_crop(
     to_camera = camera_from_crop(crop.crop_from_image, intrinsics)
     mirror = np.diag([-1.0, 1.0, 1.0]) if crop.detection.handedness == "left" else np.eye(3)
     wrist, turn = canonical.keypoints_m[WRIST], to_camera @ canonical.rotation
-    place_m, covariance_m2 = canonical.wrist_camera_m, canonical.wrist_covariance_m2
-    if place_m is None:
-        place_m = wrist_from_network(canonical, crop, intrinsics)
+    position_m, covariance_m2 = canonical.wrist_camera_m, canonical.wrist_covariance_m2
+    if position_m is None:
+        position_m = wrist_from_network(canonical, crop, intrinsics)
     if covariance_m2 is None:
-        covariance_m2 = network_covariance(place_m, CropView(crop.crop_from_image, intrinsics))
+        covariance_m2 = network_covariance(position_m, CropView(crop.crop_from_image, intrinsics))
     else:
-        covariance_m2 = widened(covariance_m2, place_m)
+        covariance_m2 = widened(covariance_m2, position_m)
     size_std_share = canonical.size_std_share
     unprojected = HandMesh(
         handedness=crop.detection.handedness,
@@ -263,7 +265,7 @@ def hand_mesh_from_crop(
         keypoints_px=np.zeros((len(canonical.keypoints_m), 2)),
         pixels_per_m=1.0,
         camera_from_wrist=turn @ mirror,
-        wrist_camera_m=place_m,
+        wrist_camera_m=position_m,
         intrinsics=intrinsics,
         keypoint_covariance_mm2=covariances_mm2(canonical.keypoint_std_m, turn),
         vertex_covariance_mm2=covariances_mm2(canonical.vertex_std_m, turn),

@@ -64,8 +64,8 @@ class WindowLayout(Feature):
         self._controller.store.remember(WELCOMED, "true")
         self._controller.change(**vars(ViewSettings()))
         self._controller.set_speed(1.0)
-        if self._controller.turned_deg:
-            self._controller.turn(-self._controller.turned_deg)
+        if self._controller.rotation_deg:
+            self._controller.turn(-self._controller.rotation_deg)
         self._window.showNormal()
         self._window.resize(*FIRST_SIZE)
         self._set_panels_hidden(False)

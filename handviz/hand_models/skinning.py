@@ -40,7 +40,7 @@ def skin(rest: FloatArray, weights: FloatArray, transforms: FloatArray) -> Float
 # How the mesh follows when its keypoints are moved a little.
 
 
-def vertices_from_keypoint_moves(template: HandTemplate) -> FloatArray:
+def vertices_from_keypoint_displacements(template: HandTemplate) -> FloatArray:
     """(V, 21) moves of keypoints -> the smoothest moves of all vertices that bring about just these.
 
     Smoothest: least squared second difference over the mesh (Botsch and Sorkine 2008, On Linear Variational Surface

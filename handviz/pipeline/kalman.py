@@ -34,10 +34,10 @@ from handviz.pipeline.smoothing import LONGEST_GAP_S, SHORTEST_STEP_S, HandSmoot
 class NoiseModel:
     """What is new in every frame (standard deviations), measured on rendered clips: docs/log/smoothing.md."""
 
-    place_m: float = 0.0002
+    position_m: float = 0.0002
     """of the palm's middle across the ray"""
     log_depth: float = 0.0035
-    turn_rad: tuple[float, float, float] = (0.012, 0.010, 0.004)
+    rotation_rad: tuple[float, float, float] = (0.012, 0.010, 0.004)
     """about the camera's axes: out of the image's plane twice, and within it"""
     across_share: float = 0.03
     """of a point's standard deviation, along each axis across the ray"""
@@ -72,10 +72,10 @@ LEAST_STD_MM = 0.1
 """Nobody is surer than this."""
 
 
-FASTEST_TURN_RAD_PER_S = 25.0
+MAX_ROTATION_RAD_PER_S = 25.0
 
 
-LEAST_TURN_GATE_RAD = 1.0
+MIN_ROTATION_GATE_RAD = 1.0
 
 
 MAX_UNCERTAIN_S = 0.07
@@ -138,7 +138,7 @@ class Turn:
     def predict(self, step_s: float, variance: FloatArray) -> None:
         """Turn on for ``step_s``."""
         self._filter.predict(step_s, variance)
-        self._take_turn()
+        self._take_rotation()
 
     def innovation(self, rotation: FloatArray) -> FloatArray:
         """Axis-angle (3,) from the present rotation to another one."""
@@ -147,9 +147,9 @@ class Turn:
     def update(self, innovation: FloatArray, variance: FloatArray, step_s: float) -> None:
         """Take a measurement that differs by the axis-angle ``innovation`` (3,)."""
         self._filter.update(innovation[:, None], variance, step_s)
-        self._take_turn()
+        self._take_rotation()
 
-    def _take_turn(self) -> None:
+    def _take_rotation(self) -> None:
         """The filter's value is always counted from the rotation that is held."""
         self.rotation = rotation_from_axis_angle(self._filter.value[:, 0]) @ self.rotation
         self._filter.value = np.zeros((3, 1))
@@ -165,10 +165,10 @@ class _Measured:
     rotation: FloatArray
     points_m: FloatArray
     """(V + 21, 3) in the camera's axes, from the middle of the palm"""
-    place_variance: FloatArray
+    position_variance: FloatArray
     """(1,) of the direction"""
     depth_variance: FloatArray
-    turn_variance: FloatArray
+    rotation_variance: FloatArray
     """(3,)"""
     across_variance: FloatArray
     """(V + 21,) square metres, along each axis across the ray"""
@@ -190,9 +190,9 @@ def _take_apart(hand: HandMesh, strength: float, noise: NoiseModel) -> _Measured
         log_depth=math.log(palm_m[2]),
         rotation=np.asarray(hand.camera_from_wrist, np.float64),
         points_m=np.concatenate([hand.vertices_m, hand.keypoints_m]) - (palm_m - hand.wrist_camera_m),
-        place_variance=np.array([uncertainty * (noise.place_m / palm_m[2]) ** 2]),
+        position_variance=np.array([uncertainty * (noise.position_m / palm_m[2]) ** 2]),
         depth_variance=np.array([uncertainty * noise.log_depth**2]),
-        turn_variance=uncertainty * np.square(noise.turn_rad),
+        rotation_variance=uncertainty * np.square(noise.rotation_rad),
         across_variance=(factor * noise.across_share / MILLIMETRES_PER_METRE * noise_mm) ** 2,
         along_variance=(factor * noise.along_share / MILLIMETRES_PER_METRE * noise_mm) ** 2,
         std_mm=std_mm,
@@ -209,12 +209,12 @@ class KalmanTrack:
         self._begin(_take_apart(hand, strength, noise))
 
     def _begin(self, seen: _Measured) -> None:
-        self._place = ConstantVelocity(seen.direction, seen.place_variance, self._noise)
+        self._place = ConstantVelocity(seen.direction, seen.position_variance, self._noise)
         self._depth = ConstantVelocity(np.array([[seen.log_depth]]), seen.depth_variance, self._noise)
         self._begin_pose(seen)
 
     def _begin_pose(self, seen: _Measured) -> None:
-        self._turn = Turn(seen.rotation, seen.turn_variance, self._noise)
+        self._turn = Turn(seen.rotation, seen.rotation_variance, self._noise)
         self._across = ConstantVelocity(seen.points_m[:, :2], seen.across_variance, self._noise)
         self._along = ConstantVelocity(seen.points_m[:, 2:], seen.along_variance, self._noise)
         self._square_std: FloatArray = seen.std_mm**2
@@ -225,8 +225,8 @@ class KalmanTrack:
         step_s = max((time_ms - self.time_ms) / 1000, SHORTEST_STEP_S)
         self.time_ms = time_ms
         seen = _take_apart(hand, strength, self._noise)
-        self._place.predict(step_s, seen.place_variance)
-        self._place.update(seen.direction - self._place.value, seen.place_variance, step_s)
+        self._place.predict(step_s, seen.position_variance)
+        self._place.update(seen.direction - self._place.value, seen.position_variance, step_s)
         self._depth.predict(step_s, seen.depth_variance)
         self._depth.update(seen.log_depth - self._depth.value, seen.depth_variance, step_s)
         self._update_pose(seen, step_s)
@@ -236,17 +236,17 @@ class KalmanTrack:
     def _update_pose(self, seen: _Measured, step_s: float) -> None:
         """Turn and shape belong together: where one frame turns the hand impossibly, neither is taken."""
         before = self._turn.rotation
-        self._turn.predict(step_s, seen.turn_variance)
+        self._turn.predict(step_s, seen.rotation_variance)
         turned = self._turn.innovation(seen.rotation)
-        gate_rad = max(LEAST_TURN_GATE_RAD, FASTEST_TURN_RAD_PER_S * step_s)
+        gate_rad = max(MIN_ROTATION_GATE_RAD, MAX_ROTATION_RAD_PER_S * step_s)
         is_trusted = float(np.linalg.norm(turned)) <= gate_rad
         self._doubted_s = 0.0 if is_trusted else self._doubted_s + step_s
         if self._doubted_s > MAX_UNCERTAIN_S:
             self._begin_pose(seen)
             return
         if is_trusted:
-            self._turn.update(turned, seen.turn_variance, step_s)
-        self._turn_points(self._turn.rotation @ before.T)
+            self._turn.update(turned, seen.rotation_variance, step_s)
+        self._rotate_points(self._turn.rotation @ before.T)
         self._across.predict(step_s, seen.across_variance)
         self._along.predict(step_s, seen.along_variance)
         if is_trusted:
@@ -258,7 +258,7 @@ class KalmanTrack:
         along.update(seen.points_m[:, 2:] - along.value, seen.along_variance, step_s)
         self._square_std = self._square_std + gain * (seen.std_mm**2 - self._square_std)
 
-    def _turn_points(self, turn: FloatArray) -> None:
+    def _rotate_points(self, turn: FloatArray) -> None:
         """Carry the points and their velocities along with the hand; their variances stay with the camera's axes."""
         across, along = self._across, self._along
         value = np.concatenate([across.value, along.value], axis=1) @ turn.T

@@ -35,7 +35,7 @@ from handviz.detection.crop import crop_hand, hand_mesh_from_crop, mesh_in_crop
 from handviz.detection.landmarker import HandLandmarker
 from handviz.detection.tracking import sided
 from handviz.hand_models.choice import hand_model_for
-from handviz.hand_models.skinning import vertices_from_keypoint_moves
+from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.models.reconstructor import HandReconstructor, NetworkShelf
 from handviz.pipeline.kalman import VariantSmoothers
 from handviz.pipeline.refinement import (
@@ -112,7 +112,7 @@ class Pipeline:
         first = self._shelf.request(settings.variant)
         try:
             # Meanwhile, for both take most of a second on a slow machine.
-            self._vertices_from_moves = vertices_from_keypoint_moves(template)
+            self._vertices_from_displacements = vertices_from_keypoint_displacements(template)
             self._landmarker = self._new_landmarker()
             self.provider = self._loaded(first).provider
             """The execution provider that really runs the networks."""
@@ -134,7 +134,7 @@ class Pipeline:
         with self._lock:
             camera_model = self._camera_model
         height, width = frame.image.shape[:2]
-        return self.process_with(frame, camera_model.intrinsics_of(width, height, frame.turned_deg))
+        return self.process_with(frame, camera_model.intrinsics_of(width, height, frame.rotation_deg))
 
     def process_with(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
         """``process`` under a K of its own."""
@@ -337,13 +337,13 @@ class Pipeline:
         with self._lock:
             hand_size = self._hand_size
         if settings.correct_pose:
-            hand = refine_in_3d(hand, self._vertices_from_moves)
+            hand = refine_in_3d(hand, self._vertices_from_displacements)
         hand = with_measured_size(hand, hand_size)
         use_keypoints = settings.align_to_detector and keypoints_hold
         if use_keypoints:
             hand = aligned_to_detector(hand, crop, intrinsics)
         if settings.correct_pose and use_keypoints:
-            hand = refine_in_2d(hand, crop, intrinsics, self._vertices_from_moves)
+            hand = refine_in_2d(hand, crop, intrinsics, self._vertices_from_displacements)
         return hand
 
     def _loaded(self, network: Future[HandReconstructor]) -> HandReconstructor:

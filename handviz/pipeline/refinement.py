@@ -23,7 +23,7 @@ from handviz.detection.crop import (
     camera_from_crop,
     crop_hand,
     in_front,
-    place_covariance,
+    position_covariance,
     wrist_from_network,
 )
 from handviz.models.reconstructor import HandReconstructor
@@ -83,52 +83,55 @@ def with_measured_size(canonical: CanonicalHand, size: HandSize) -> CanonicalHan
 # / (2 d^2) of the way (docs/research/method.md). In the image MediaPipe errs less than in depth.
 
 
-def refine_in_3d(canonical: CanonicalHand, vertices_from_moves: FloatArray) -> CanonicalHand:
+def refine_in_3d(canonical: CanonicalHand, vertices_from_displacements: FloatArray) -> CanonicalHand:
     """The hand with its keypoints moved part of the way to those of MediaPipe's heads in space; its standard
     deviations stay.
 
-    ``vertices_from_moves`` (V, 21) comes from ``hand_model.handles``. A hand whose network has no such heads stays.
+    ``vertices_from_displacements`` (V, 21) comes from ``hand_model.handles``. A hand whose network has no such heads
+    stays.
     """
     if canonical.landmarks_m is None or not canonical.presence:
         return canonical
     marked = as_the_detector_marks_them(canonical.keypoints_m.astype(np.float64))
     said = procrustes_aligned(canonical.landmarks_m[None].astype(np.float64), marked[None])[0]
-    moves = SHARE * canonical.presence**PRESENCE_POWER * (said - marked)
-    return _moved(canonical, moves, vertices_from_moves)
+    displacements = SHARE * canonical.presence**PRESENCE_POWER * (said - marked)
+    return _moved(canonical, displacements, vertices_from_displacements)
 
 
 def refine_in_2d(
-    canonical: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, vertices_from_moves: FloatArray
+    canonical: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, vertices_from_displacements: FloatArray
 ) -> CanonicalHand:
     """The hand with its keypoints moved across their lines of sight, part of the way to the detector's; depths stay.
 
     It has to be ``aligned_to_detector`` before: what is left then is the pose. Far outliers move it less.
     """
-    place_m = canonical.wrist_camera_m
-    assert place_m is not None
+    position_m = canonical.wrist_camera_m
+    assert position_m is not None
     view = CropView(crop.crop_from_image, intrinsics)
     turn = camera_from_crop(crop.crop_from_image, intrinsics) @ canonical.rotation.astype(np.float64)
     keypoints_m = canonical.keypoints_m.astype(np.float64)
-    points_m = as_the_detector_marks_them(keypoints_m - keypoints_m[0]) @ turn.T + place_m
+    points_m = as_the_detector_marks_them(keypoints_m - keypoints_m[0]) @ turn.T + position_m
     missing = keypoints_in_crop(crop) - view.in_crop(points_m)
     missing *= FRACTION_IN_IMAGE * huber_weight(missing / DEFAULT_PRIOR.keypoint)[:, None]
     # The shortest motion that does it is across the line of sight.
-    moves = np.einsum("kij,kj->ki", np.linalg.pinv(view.slopes(points_m)), missing)
-    moved = _moved(canonical, moves @ turn, vertices_from_moves)
+    displacements = np.einsum("kij,kj->ki", np.linalg.pinv(view.slopes(points_m)), missing)
+    moved = _moved(canonical, displacements @ turn, vertices_from_displacements)
     translation = canonical.translation + missing[0]
     return replace(
-        moved, translation=translation.astype(canonical.translation.dtype), wrist_camera_m=place_m + moves[0]
+        moved, translation=translation.astype(canonical.translation.dtype), wrist_camera_m=position_m + displacements[0]
     )
 
 
-def _moved(canonical: CanonicalHand, moves: FloatArray, vertices_from_moves: FloatArray) -> CanonicalHand:
+def _moved(
+    canonical: CanonicalHand, displacements: FloatArray, vertices_from_displacements: FloatArray
+) -> CanonicalHand:
     """The hand with its keypoints moved by (21, 3) against the wrist, which stays the origin."""
-    moves = moves - moves[0]
-    vertices_m = canonical.vertices_m + vertices_from_moves @ moves
+    displacements = displacements - displacements[0]
+    vertices_m = canonical.vertices_m + vertices_from_displacements @ displacements
     return replace(
         canonical,
         vertices_m=vertices_m.astype(canonical.vertices_m.dtype),
-        keypoints_m=(canonical.keypoints_m + moves).astype(canonical.keypoints_m.dtype),
+        keypoints_m=(canonical.keypoints_m + displacements).astype(canonical.keypoints_m.dtype),
     )
 
 
@@ -143,7 +146,7 @@ def _moved(canonical: CanonicalHand, moves: FloatArray, vertices_from_moves: Flo
 class CameraPrior:
     """How far the network's camera and the detector's keypoints are trusted (standard deviations)."""
 
-    turn_rad: float = 0.2
+    rotation_rad: float = 0.2
     log_depth: float = NETWORK_LOG_DEPTH_STD
     shift: float = NETWORK_SHIFT_STD
     """crop half-sides"""
@@ -160,17 +163,17 @@ class _Camera:
 
     turn: FloatArray
     """(3, 3) camera_from_canonical; a reflection for left hands."""
-    place_m: FloatArray
+    position_m: FloatArray
     """(3,)"""
 
     def moved(self, by: FloatArray, view: CropView) -> "_Camera":
         """After a turn (3,) in radians, a step of ln depth and a shift (2,) in crop half-sides."""
-        ray = self.place_m / self.place_m[2] + view.ray_slopes() @ by[4:]
-        return _Camera(rotation_from_axis_angle(by[:3]) @ self.turn, ray * self.place_m[2] * np.exp(by[3]))
+        ray = self.position_m / self.position_m[2] + view.ray_slopes() @ by[4:]
+        return _Camera(rotation_from_axis_angle(by[:3]) @ self.turn, ray * self.position_m[2] * np.exp(by[3]))
 
     def points(self, points_m: FloatArray) -> FloatArray:
         """Canonical points (N, 3), the wrist at the origin -> camera's frame (N, 3)."""
-        return points_m @ self.turn.T + self.place_m
+        return points_m @ self.turn.T + self.position_m
 
 
 def aligned_to_detector(
@@ -181,7 +184,7 @@ def aligned_to_detector(
     to_camera = camera_from_crop(crop.crop_from_image, intrinsics)
     variance = canonical.keypoint_std_m**2 @ (canonical.rotation[:2] ** 2).T
     keypoint_std = np.sqrt(prior.keypoint**2 + canonical.scale**2 * variance)
-    prior_std = np.array([prior.turn_rad] * 3 + [prior.log_depth] + [prior.shift] * 2)
+    prior_std = np.array([prior.rotation_rad] * 3 + [prior.log_depth] + [prior.shift] * 2)
     keypoints_m = canonical.keypoints_m.astype(np.float64)
     marked_m = as_the_detector_marks_them(keypoints_m - keypoints_m[0])
     start = _Camera(to_camera @ canonical.rotation, wrist_from_network(canonical, crop, intrinsics))
@@ -189,21 +192,21 @@ def aligned_to_detector(
     for _ in range(STEPS):
         points_m = camera.points(marked_m)
         residual = (view.in_crop(points_m) - in_crop) / keypoint_std
-        jacobian = _jacobian(points_m, camera.place_m, view) / keypoint_std[..., None]
+        jacobian = _jacobian(points_m, camera.position_m, view) / keypoint_std[..., None]
         weighted = jacobian * huber_weight(residual)[:, None, None]
         information = np.einsum("kci,kcj->ij", weighted, jacobian) + np.diag(1 / prior_std**2)
         slope = np.einsum("kci,kc->i", weighted, residual) + moved / prior_std**2
         moved = moved - np.linalg.solve(information, slope)
         camera = start.moved(moved, view)
-        camera = replace(camera, place_m=in_front(camera.place_m, camera.points(marked_m) - camera.place_m))
+        camera = replace(camera, position_m=in_front(camera.position_m, camera.points(marked_m) - camera.position_m))
     uncertainty = np.linalg.inv(information)[3:, 3:]
     return replace(
         canonical,
         rotation=(to_camera.T @ camera.turn).astype(canonical.rotation.dtype),
         scale=float(canonical.scale * np.exp(-moved[3])),
         translation=(canonical.translation + moved[4:]).astype(canonical.translation.dtype),
-        wrist_camera_m=camera.place_m,
-        wrist_covariance_m2=place_covariance(camera.place_m, view, uncertainty),
+        wrist_camera_m=camera.position_m,
+        wrist_covariance_m2=position_covariance(camera.position_m, view, uncertainty),
     )
 
 
@@ -217,15 +220,15 @@ def huber_weight(residual: FloatArray) -> FloatArray:
     return np.minimum(1, HUBER_LIMIT / np.maximum(np.linalg.norm(residual, axis=1), 1e-9))
 
 
-def _jacobian(points_m: FloatArray, place_m: FloatArray, view: CropView) -> FloatArray:
-    """Derivative (N, 2, 6) of projected points (N, 3) by turn, ln depth and shift of the wrist at ``place_m``."""
-    x, y, z = (points_m - place_m).T
+def _jacobian(points_m: FloatArray, position_m: FloatArray, view: CropView) -> FloatArray:
+    """Derivative (N, 2, 6) of projected points (N, 3) by turn, ln depth and shift of the wrist at ``position_m``."""
+    x, y, z = (points_m - position_m).T
     motion = np.zeros((len(points_m), 3, 6))
     motion[:, 0, 1], motion[:, 0, 2] = z, -y
     motion[:, 1, 0], motion[:, 1, 2] = -z, x
     motion[:, 2, 0], motion[:, 2, 1] = y, -x
-    motion[:, :, 3] = place_m
-    motion[:, :, 4:] = place_m[2] * view.ray_slopes()
+    motion[:, :, 3] = position_m
+    motion[:, :, 4:] = position_m[2] * view.ray_slopes()
     return np.asarray(view.slopes(points_m) @ motion)
 
 

@@ -105,8 +105,8 @@ class HandTrack:
             cutoff_hz=base_hz * float(np.median(certainty)),
             metres_per_unit=1 / hand.pixels_per_m,
         )
-        turn_share, slow_share = float(alpha.mean()), float(share_of_new(base_hz, step_s))
-        self.latest = _assemble(hand, self.latest, points, place, turn_share, slow_share)
+        rotation_fraction, slow_share = float(alpha.mean()), float(share_of_new(base_hz, step_s))
+        self.latest = _assemble(hand, self.latest, points, place, rotation_fraction, slow_share)
         return self.latest
 
 
@@ -159,7 +159,7 @@ def _assemble(
     latest: HandMesh,
     points: FloatArray,
     place: FloatArray,
-    turn_share: float,
+    rotation_fraction: float,
     slow_share: float,
 ) -> HandMesh:
     count = len(hand.vertices_m)
@@ -173,7 +173,7 @@ def _assemble(
         keypoint_std_mm=keypoint_std_mm,
         keypoint_covariance_mm2=resized(hand.keypoint_covariance_mm2, hand.keypoint_std_mm, keypoint_std_mm),
         vertex_covariance_mm2=resized(hand.vertex_covariance_mm2, hand.vertex_std_mm, vertex_std_mm),
-        camera_from_wrist=_blend_rotations(latest.camera_from_wrist, hand.camera_from_wrist, turn_share),
+        camera_from_wrist=_blend_rotations(latest.camera_from_wrist, hand.camera_from_wrist, rotation_fraction),
         wrist_camera_m=place[0, 2:],
     )
     return projected(smoothed)

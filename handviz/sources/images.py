@@ -12,17 +12,17 @@ from PIL import Image, ImageOps
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame
 
-TURNS_DEG = (0, 90, 180, 270)
+ROTATIONS_DEG = (0, 90, 180, 270)
 
 
-def turned(frame: Frame, turn_deg: int) -> Frame:
+def turned(frame: Frame, rotation_angle_deg: int) -> Frame:
     """The frame turned clockwise by 0, 90, 180 or 270 degrees."""
-    if turn_deg not in TURNS_DEG:
-        raise ValueError(f"images are turned by one of {TURNS_DEG} degrees, not by {turn_deg}")
-    if not turn_deg:
+    if rotation_angle_deg not in ROTATIONS_DEG:
+        raise ValueError(f"images are turned by one of {ROTATIONS_DEG} degrees, not by {rotation_angle_deg}")
+    if not rotation_angle_deg:
         return frame
-    image = np.ascontiguousarray(np.rot90(frame.image, -turn_deg // 90))
-    return dataclasses.replace(frame, image=image, turned_deg=turn_deg)
+    image = np.ascontiguousarray(np.rot90(frame.image, -rotation_angle_deg // 90))
+    return dataclasses.replace(frame, image=image, rotation_deg=rotation_angle_deg)
 
 
 IMAGE_SUFFIXES = frozenset(

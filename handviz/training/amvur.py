@@ -210,8 +210,8 @@ class AmvurTask(RunTask):
         if self.style_spread is not None:
             assert isinstance(given, Cached)
             generator = torch.Generator().manual_seed(self.config.seed * 1_000_033 + step)
-            moves = drawn_styles(len(ids), self.style_spread, self.config.style_noise, generator)
-            own = torch.stack([self.processes.own_part(part) for part in moves])
+            displacements = drawn_styles(len(ids), self.style_spread, self.config.style_noise, generator)
+            own = torch.stack([self.processes.own_part(part) for part in displacements])
             given = given._replace(middle_map=in_other_styles(given.middle_map, own))
         return to_device(given, self.processes.device), to_device(truth, self.processes.device)
 

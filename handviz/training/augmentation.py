@@ -65,10 +65,10 @@ def drawn_styles(count: int, spread: Tensor, noise: StyleNoise, generator: torch
     return drawn * spread[:, None] * noise.strength * moved[None, :, None]
 
 
-def in_other_styles(maps: Tensor, moves: Tensor) -> Tensor:
+def in_other_styles(maps: Tensor, displacements: Tensor) -> Tensor:
     """Maps (N, C, H, W) whose channels' mean and standard deviation are moved by (2, N, C)."""
     mean, std = (part[..., None, None] for part in statistics(maps))
-    by_mean, by_uncertainty = (part[..., None, None] for part in moves)
+    by_mean, by_uncertainty = (part[..., None, None] for part in displacements)
     wanted = (std + by_uncertainty).clamp(min=0)
     return (maps - mean) * (wanted / std.clamp(min=MIN_STD)) + mean + by_mean
 

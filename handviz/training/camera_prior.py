@@ -66,7 +66,7 @@ def as_prior(camera: CameraOutput, std: float, turn: Tensor | None = None) -> Ga
     return Gaussian(mean, log_variance if std == 0 else torch.full_like(log_variance, 2 * math.log(std)))
 
 
-def rest_turn(own: HandTemplate, other: HandTemplate) -> FloatArray:
+def rest_rotation(own: HandTemplate, other: HandTemplate) -> FloatArray:
     """(3, 3) rotation that lays the palm of one hand model at rest on that of another, both with the wrist at 0."""
     palms = [template.keypoint_regressor[list(PALM_KEYPOINTS)] @ template.vertices_m for template in (other, own)]
     rotation, _ = Rotation.align_vectors(*(palm[1:] - palm[0] for palm in palms))
@@ -92,7 +92,7 @@ def load_camera_prior(
     channels_last(net).to(device).eval()
     turn = None
     if theirs.fingerprint != template.fingerprint:
-        turn = torch.tensor(rest_turn(template, theirs), dtype=torch.float32, device=device)
+        turn = torch.tensor(rest_rotation(template, theirs), dtype=torch.float32, device=device)
     if not isinstance(samples, CachedSamples):
         return CameraPrior(net, std, turn=turn)
     if model.landmark_stem:

@@ -21,7 +21,7 @@ from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.core.visibility import DEPTH_TOLERANCE, self_visible
 from handviz.data.synthetic.dataset import REMEDY, bits, decode, jpeg_parts
 from handviz.data.synthetic.generator import images_file
-from handviz.hand_models.skinning import vertices_from_keypoint_moves
+from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.losses import in_crop
 from handviz.models.texture.rasterise import NOTHING, nearest_triangles
@@ -64,11 +64,11 @@ def missed(points: FloatArray, handles: FloatArray, rng: np.random.Generator) ->
     """Points (N, V, 3) as a network would have them: off by smooth moves, a shift and a scale, other ones a hand."""
     count = len(points)
     reach = rng.uniform(0, LARGEST_MOVE, (count, 1, 1))
-    moves = np.einsum("vk,nkc->nvc", handles, rng.normal(0, 1, (count, handles.shape[1], 3)) * reach)
+    displacements = np.einsum("vk,nkc->nvc", handles, rng.normal(0, 1, (count, handles.shape[1], 3)) * reach)
     middle = points.mean(axis=1, keepdims=True)
     scale = np.exp(rng.normal(0, LOG_SCALE, (count, 1, 1)))
     shift = rng.normal(0, SHIFT, (count, 1, 3)) * [1, 1, 0]
-    return np.asarray(middle + (points - middle) * scale + shift + moves, np.float32)
+    return np.asarray(middle + (points - middle) * scale + shift + displacements, np.float32)
 
 
 def mesh_points(labels: dict[str, np.ndarray], template: HandTemplate) -> FloatArray:
@@ -102,7 +102,7 @@ class _Preparation:
 
     def __init__(self, template: HandTemplate) -> None:
         self.template = template
-        self.handles = vertices_from_keypoint_moves(template)
+        self.handles = vertices_from_keypoint_displacements(template)
         self.faces = torch.tensor(template.faces).long()
 
     def prepare(self, directory: Path, shard: int, labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

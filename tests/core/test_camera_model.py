@@ -85,9 +85,9 @@ def test_a_standing_image_turns_the_camera_model() -> None:
 
 
 @pytest.mark.parametrize("turned_deg", [0, 90, 180, 270])
-def test_a_turned_image_has_the_turned_camera_model(turned_deg: int) -> None:
-    size = (720, 1280) if turned_deg % 180 else (1280, 720)
-    assert MEASURED.intrinsics_of(*size, turned_deg) == rotated(KNOWN, turned_deg // 90, (1280, 720))
+def test_a_turned_image_has_the_turned_camera_model(rotation_deg: int) -> None:
+    size = (720, 1280) if rotation_deg % 180 else (1280, 720)
+    assert MEASURED.intrinsics_of(*size, rotation_deg) == rotated(KNOWN, rotation_deg // 90, (1280, 720))
 
 
 @pytest.mark.parametrize(

@@ -110,12 +110,12 @@ def millimetres(meta: dict[str, Any]) -> None:
     meta["handJoints3D"] = meta["handJoints3D"] * 1000
 
 
-def turn_in_our_axes(meta: dict[str, Any]) -> None:
+def rotation_in_our_axes(meta: dict[str, Any]) -> None:
     rotation = np.diag(OPENGL) @ cv2.Rodrigues(meta["handPose"][:3])[0]
     meta["handPose"][:3] = cv2.Rodrigues(rotation)[0].ravel()
 
 
-@pytest.mark.parametrize("mistake", [forget_flip, mean_pose_convention, our_order, millimetres, turn_in_our_axes])
+@pytest.mark.parametrize("mistake", [forget_flip, mean_pose_convention, our_order, millimetres, rotation_in_our_axes])
 def test_a_download_in_another_convention_is_seen(copy: Path, mistake: Callable[[dict[str, Any]], None]) -> None:
     for line in (copy / "train.txt").read_text().split():
         change_meta(copy, line, mistake)

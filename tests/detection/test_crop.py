@@ -26,14 +26,14 @@ MIRROR = np.diag([-1.0, 1.0, 1.0])
 CAMERA = intrinsics_from_field_of_view(1280, 960, 60.0)
 
 
-def flat_hand_px(*, centre: tuple[float, float], extent: float, turn_rad: float) -> FloatArray:
+def flat_hand_px(*, centre: tuple[float, float], extent: float, rotation_rad: float) -> FloatArray:
     """21 keypoints of a flat hand, fingers up before the turn, ``extent`` pixels tall."""
     fingers = [(np.array([-0.35, -0.35]), 0.25), *((np.array([x, -0.9]), 0.1) for x in (-0.15, 0.0, 0.12, 0.25))]
     points = [np.zeros(2)]
     for tip, start in fingers:
         points += [tip * (start + (1 - start) * step / 3) for step in range(4)]
     shape = (np.array(points) + np.array([0.05, 0.45])) * extent / 0.9
-    cosine, sine = math.cos(turn_rad), math.sin(turn_rad)
+    cosine, sine = math.cos(rotation_rad), math.sin(rotation_rad)
     return shape @ np.array([[cosine, sine], [-sine, cosine]]) + centre
 
 
@@ -53,9 +53,9 @@ def centroid_px(image: NDArray) -> FloatArray:
 
 
 @pytest.mark.parametrize("handedness", HANDS)
-@pytest.mark.parametrize("turn_rad", [0.0, 1.0, -2.5, math.pi])
-def test_points_come_back(handedness: Handedness, turn_rad: float) -> None:
-    keypoints = flat_hand_px(centre=(300.0, 200.0), extent=150.0, turn_rad=turn_rad)
+@pytest.mark.parametrize("rotation_rad", [0.0, 1.0, -2.5, math.pi])
+def test_points_come_back(handedness: Handedness, rotation_rad: float) -> None:
+    keypoints = flat_hand_px(centre=(300.0, 200.0), extent=150.0, rotation_rad=rotation_rad)
     affine = crop_from_image_affine(keypoints, handedness)
     back = apply_affine(invert_affine(affine), apply_affine(affine, keypoints))
     np.testing.assert_allclose(back, keypoints, atol=1e-9)
@@ -64,7 +64,7 @@ def test_points_come_back(handedness: Handedness, turn_rad: float) -> None:
 @pytest.mark.parametrize("handedness", HANDS)
 @pytest.mark.parametrize("extent", [40.0, 150.0, 400.0])
 def test_pixels_come_back_to_a_tenth_of_a_pixel(handedness: Handedness, extent: float) -> None:
-    keypoints = flat_hand_px(centre=(321.3, 245.8), extent=extent, turn_rad=0.7)
+    keypoints = flat_hand_px(centre=(321.3, 245.8), extent=extent, rotation_rad=0.7)
     affine = crop_from_image_affine(keypoints, handedness)
     for keypoint in keypoints[[0, 4, 9, 20]]:
         crop = cut_out(blob(640, 480, keypoint, sigma_px=extent / 20), affine)
@@ -74,7 +74,7 @@ def test_pixels_come_back_to_a_tenth_of_a_pixel(handedness: Handedness, extent: 
 
 @pytest.mark.parametrize("handedness", HANDS)
 def test_large_images_are_reduced_to_the_same_place(handedness: Handedness) -> None:
-    keypoints = flat_hand_px(centre=(1501.7, 1203.2), extent=1700.0, turn_rad=-0.4)
+    keypoints = flat_hand_px(centre=(1501.7, 1203.2), extent=1700.0, rotation_rad=-0.4)
     affine = crop_from_image_affine(keypoints, handedness)
     assert math.sqrt(abs(np.linalg.det(affine[:, :2]))) < 0.1, "not the reduced path"
     for keypoint in keypoints[[0, 12]]:
@@ -86,16 +86,18 @@ def test_large_images_are_reduced_to_the_same_place(handedness: Handedness) -> N
 def test_large_images_do_not_alias() -> None:
     stripes = np.zeros((2400, 3000, 3), np.uint8)
     stripes[:, ::2] = 255
-    keypoints = flat_hand_px(centre=(1500.0, 1200.0), extent=1000.0, turn_rad=0.3)
+    keypoints = flat_hand_px(centre=(1500.0, 1200.0), extent=1000.0, rotation_rad=0.3)
     crop = cut_out(stripes, crop_from_image_affine(keypoints, "right"))
     assert crop.std() < 3, "stripes of one pixel average to grey"
 
 
 @pytest.mark.parametrize("handedness", HANDS)
-@pytest.mark.parametrize("turn_rad", [0.0, 2.0, -1.2])
-def test_the_crop_is_upright_holds_the_hand_and_looks_like_a_right_one(handedness: Handedness, turn_rad: float) -> None:
+@pytest.mark.parametrize("rotation_rad", [0.0, 2.0, -1.2])
+def test_the_crop_is_upright_holds_the_hand_and_looks_like_a_right_one(
+    handedness: Handedness, rotation_rad: float
+) -> None:
     """The drawn thumb is on the left, as on the back of a right hand; a left hand is mirrored."""
-    keypoints = flat_hand_px(centre=(300.0, 200.0), extent=150.0, turn_rad=turn_rad)
+    keypoints = flat_hand_px(centre=(300.0, 200.0), extent=150.0, rotation_rad=rotation_rad)
     in_crop = apply_affine(crop_from_image_affine(keypoints, handedness), keypoints)
     assert in_crop[0, 0] == pytest.approx(in_crop[9, 0])
     assert in_crop[9, 1] < in_crop[0, 1]
@@ -106,7 +108,7 @@ def test_the_crop_is_upright_holds_the_hand_and_looks_like_a_right_one(handednes
 
 def test_a_left_hand_gives_the_crop_of_its_mirrored_image() -> None:
     image = np.random.default_rng(0).integers(0, 255, (60, 80, 3)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
-    keypoints = flat_hand_px(centre=(300.0, 220.0), extent=180.0, turn_rad=0.5)
+    keypoints = flat_hand_px(centre=(300.0, 220.0), extent=180.0, rotation_rad=0.5)
     right = crop_hand(image, Detection("right", 1.0, keypoints))
     mirrored = np.stack([image.shape[1] - keypoints[:, 0], keypoints[:, 1]], axis=1)
     left = crop_hand(np.ascontiguousarray(image[:, ::-1]), Detection("left", 1.0, mirrored))
@@ -118,7 +120,7 @@ def test_a_left_hand_gives_the_crop_of_its_mirrored_image() -> None:
 
 def test_nothing_is_invented_beyond_the_edge() -> None:
     white = np.full((100, 100, 3), 255, np.uint8)
-    affine = crop_from_image_affine(flat_hand_px(centre=(0.0, 50.0), extent=40.0, turn_rad=0.0), "right")
+    affine = crop_from_image_affine(flat_hand_px(centre=(0.0, 50.0), extent=40.0, rotation_rad=0.0), "right")
     crop = cut_out(white, affine)
     edge = round(apply_affine(affine, np.array([0.0, 50.0]))[0])
     assert 50 < edge < 170
@@ -128,16 +130,16 @@ def test_nothing_is_invented_beyond_the_edge() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 4000, 3), (4000, 1, 3)])
 def test_images_of_one_pixel_do_no_harm(shape: tuple[int, int, int]) -> None:
-    keypoints = flat_hand_px(centre=(0.5, 0.5), extent=3000.0, turn_rad=0.0)
+    keypoints = flat_hand_px(centre=(0.5, 0.5), extent=3000.0, rotation_rad=0.0)
     crop = cut_out(np.zeros(shape, np.uint8), crop_from_image_affine(keypoints, "right"))
     assert crop.shape == (CROP_SIZE, CROP_SIZE, 3)
 
 
 @pytest.mark.parametrize("handedness", HANDS)
 def test_jitter_turns_and_shifts_the_crop(handedness: Handedness) -> None:
-    keypoints = flat_hand_px(centre=(300.0, 200.0), extent=150.0, turn_rad=0.4)
+    keypoints = flat_hand_px(centre=(300.0, 200.0), extent=150.0, rotation_rad=0.4)
     plain = apply_affine(crop_from_image_affine(keypoints, handedness), keypoints)
-    turned = apply_affine(crop_from_image_affine(keypoints, handedness, turn_rad=0.2), keypoints)
+    turned = apply_affine(crop_from_image_affine(keypoints, handedness, rotation_rad=0.2), keypoints)
     spans = [points[9] - points[0] for points in (plain, turned)]
     angles = [math.atan2(span[1], span[0]) for span in spans]
     assert abs(angles[0] - angles[1]) == pytest.approx(0.2)
@@ -150,7 +152,7 @@ def test_jitter_turns_and_shifts_the_crop(handedness: Handedness) -> None:
 def canonical_points_m() -> FloatArray:
     """(60, 3) a right hand's size and rough form in its rest frame; the first 21 stand for keypoints, wrist at 0."""
     generator = np.random.default_rng(3)
-    flat = flat_hand_px(centre=(0.0, 0.0), extent=0.18, turn_rad=0.9)
+    flat = flat_hand_px(centre=(0.0, 0.0), extent=0.18, rotation_rad=0.9)
     keypoints = np.concatenate([flat - flat[0], generator.normal(scale=0.015, size=(21, 1))], axis=1)
     keypoints[0] = 0.0
     return np.concatenate([keypoints, keypoints.mean(axis=0) + generator.normal(scale=0.03, size=(39, 3))])
@@ -190,11 +192,11 @@ def reconstruct(
     return hand_mesh_from_crop(answer, crop, intrinsics=CAMERA, variant="final"), true_m, answer, crop
 
 
-PLACES_M = [(0.0, 0.0, 0.6), (0.28, -0.1, 0.6), (-0.25, 0.22, 0.7), (0.05, 0.02, 0.35)]
+POSITIONS_M = [(0.0, 0.0, 0.6), (0.28, -0.1, 0.6), (-0.25, 0.22, 0.7), (0.05, 0.02, 0.35)]
 
 
 @pytest.mark.parametrize("handedness", HANDS)
-@pytest.mark.parametrize("wrist_m", PLACES_M)
+@pytest.mark.parametrize("wrist_m", POSITIONS_M)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_known_hand_comes_back_from_its_crop(
     handedness: Handedness, wrist_m: tuple[float, float, float], seed: int
@@ -254,7 +256,7 @@ def test_the_scale_is_pixels_per_metre_across_the_ray(handedness: Handedness) ->
 
 @pytest.mark.parametrize("handedness", HANDS)
 def test_camera_from_crop_is_orthogonal_and_mirrors_lefts_only(handedness: Handedness) -> None:
-    keypoints = flat_hand_px(centre=(900.0, 200.0), extent=150.0, turn_rad=2.0)
+    keypoints = flat_hand_px(centre=(900.0, 200.0), extent=150.0, rotation_rad=2.0)
     to_camera = camera_from_crop(crop_from_image_affine(keypoints, handedness), CAMERA)
     np.testing.assert_allclose(to_camera @ to_camera.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(to_camera) == pytest.approx(-1.0 if handedness == "left" else 1.0)

@@ -15,8 +15,8 @@ from handviz.detection.crop import (
     crop_hand,
     hand_mesh_from_crop,
     in_front,
+    locate_in_perspective,
     mesh_in_crop,
-    place_in_perspective,
 )
 from tests.hands import made_up_hand
 
@@ -40,15 +40,15 @@ def test_what_lies_behind_the_camera_stays_finite() -> None:
 
 
 def test_a_known_hand_is_placed_where_solve_pnp_finds_it() -> None:
-    place_m = np.array([0.06, -0.03, 0.35])
-    seen_px = project_points(points() + place_m, CAMERA)
+    position_m = np.array([0.06, -0.03, 0.35])
+    seen_px = project_points(points() + position_m, CAMERA)
     affine = crop_from_image_affine(seen_px, "left")
     view = CropView(affine, CAMERA)
-    found = place_in_perspective(points(), view.in_crop(points() + place_m), view, np.array([0.0, 0.0, 0.6]))
+    found = locate_in_perspective(points(), view.in_crop(points() + position_m), view, np.array([0.0, 0.0, 0.6]))
     _, turn, shift = cv2.solvePnP(points(), seen_px, CAMERA.matrix, None)
     np.testing.assert_allclose(turn, 0, atol=1e-4)
     np.testing.assert_allclose(found, shift[:, 0], atol=1e-5)
-    np.testing.assert_allclose(found, place_m, atol=1e-5)
+    np.testing.assert_allclose(found, position_m, atol=1e-5)
 
 
 def test_slopes_are_difference_quotients() -> None:
@@ -63,9 +63,9 @@ def test_slopes_are_difference_quotients() -> None:
 
 
 def test_nothing_is_placed_behind_the_camera() -> None:
-    place_m = in_front(np.array([0.01, 0.0, 0.03]), points())
-    assert (points() + place_m)[:, 2].min() >= 0.02 - 1e-9
-    assert place_m[0] / place_m[2] == pytest.approx(1 / 3)
+    position_m = in_front(np.array([0.01, 0.0, 0.03]), points())
+    assert (points() + position_m)[:, 2].min() >= 0.02 - 1e-9
+    assert position_m[0] / position_m[2] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("turns", [-1, 0, 1, 2, 3, 5])

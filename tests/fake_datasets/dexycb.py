@@ -17,7 +17,7 @@ import yaml
 from handviz.core.geometry import project_points, rotation_from_axis_angle
 from handviz.core.records import FloatArray, Handedness, Intrinsics
 from handviz.data.datasets.dexycb_sequences import SEQUENCES, SERIALS, SUBJECTS
-from handviz.hand_models.mano.parameters import MIRROR, TURN_MIRROR, posed
+from handviz.hand_models.mano.parameters import MIRROR, ROTATION_MIRROR, posed
 from handviz.hand_models.skinning import joint_transforms
 from handviz.hand_models.template import HandTemplate
 from tests.fake_datasets.cameras import seen_by
@@ -117,7 +117,9 @@ def labels_of(hand: TinyHand) -> dict[str, FloatArray]:
     """
     template = stand_in_template()
     betas, keypoints = hand.shape, keypoints_from_joints(hand.joints_m, hand.vertices_m, TIPS[hand.handedness])
-    pose = (hand.pose.reshape(-1, 3) * (TURN_MIRROR if hand.handedness == "left" else 1)).ravel() - template.pose_mean
+    pose = (
+        hand.pose.reshape(-1, 3) * (ROTATION_MIRROR if hand.handedness == "left" else 1)
+    ).ravel() - template.pose_mean
     if hand.handedness == "left":
         own = template.shape_basis.astype(np.float64).reshape(-1, 10)
         published = (template.shape_basis * MIRROR[:, None]).astype(np.float64).reshape(-1, 10)

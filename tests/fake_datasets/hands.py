@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from handviz.core.geometry import axis_angle_from_rotation, project_points
 from handviz.core.records import CROP_SIZE, FloatArray, Handedness, Intrinsics
 from handviz.data.synthetic.sample import Sample, render_samples
-from handviz.hand_models.mano.parameters import MIRROR, TURN_MIRROR, posed
+from handviz.hand_models.mano.parameters import MIRROR, ROTATION_MIRROR, posed
 from handviz.hand_models.skinning import joint_transforms
 from tests.fake_datasets.stand_in_mano import MANO_FROM_OPEN, mano_pose, stand_in_template
 
@@ -114,9 +114,9 @@ def in_a_mirror(hand: TinyHand) -> TinyHand:
         mask=np.ascontiguousarray(hand.mask[:, ::-1]),
         intrinsics=intrinsics,
         handedness="left",
-        pose=(hand.pose.reshape(-1, 3) * TURN_MIRROR).ravel(),
+        pose=(hand.pose.reshape(-1, 3) * ROTATION_MIRROR).ravel(),
         shape=hand.shape,
-        global_rotation=hand.global_rotation * TURN_MIRROR,
+        global_rotation=hand.global_rotation * ROTATION_MIRROR,
         wrist_m=hand.wrist_m * MIRROR,
         vertices_m=hand.vertices_m * MIRROR,
         joints_m=hand.joints_m * MIRROR,

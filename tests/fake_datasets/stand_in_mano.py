@@ -16,7 +16,7 @@ from scipy import sparse
 
 from handviz.core.records import FloatArray
 from handviz.hand_models.mano.model import FINGERS, load_mano
-from handviz.hand_models.mano.parameters import MIRROR, TURN_MIRROR
+from handviz.hand_models.mano.parameters import MIRROR, ROTATION_MIRROR
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.template import JOINT_COUNT, POSE_SIZE, HandTemplate
 
@@ -83,7 +83,7 @@ def right_arrays() -> dict[str, Any]:
 def left_arrays() -> dict[str, Any]:
     """The left hand's file: the right one in a mirror, but for the shape directions, as in the published files."""
     right = right_arrays()
-    turns = np.tile(TURN_MIRROR, JOINT_COUNT - 1)
+    turns = np.tile(ROTATION_MIRROR, JOINT_COUNT - 1)
     return right | {
         "v_template": right["v_template"] * MIRROR,
         "f": right["f"][:, ::-1],

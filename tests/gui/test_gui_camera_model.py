@@ -17,7 +17,7 @@ from handviz.core.records import Frame, FrameResult, HandMesh, Intrinsics, Posit
 from handviz.gui.calibration.dialog import CameraDialog
 from handviz.gui.calibration.feature import CameraFeature
 from handviz.gui.calibration.pages import PRESETS
-from handviz.gui.calibration.panel import apart_std_m, apart_text, place_text
+from handviz.gui.calibration.panel import position_text, wrist_distance_std_m, wrist_distance_text
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
@@ -346,7 +346,7 @@ def test_a_turned_image_is_calibrated_as_it_was_taken(qtbot: QtBot, window: Main
     assert task is not None
     image = np.rot90(board_image(camera, (640, 480), *VIEWS[0], board), -1)
     answer = answer_of(np.ascontiguousarray(image))
-    turned = dataclasses.replace(answer.result, frame=dataclasses.replace(answer.result.frame, turned_deg=90))
+    turned = dataclasses.replace(answer.result, frame=dataclasses.replace(answer.result.frame, rotation_deg=90))
     with qtbot.waitSignal(task.progressed, timeout=10_000) as told:
         controller.answered.emit(dataclasses.replace(answer, result=turned))
     assert told.args[0].preview.shape == (240, 320, 3)
@@ -393,14 +393,14 @@ def test_the_uncertainty_of_the_distance_is_that_of_drawn_places(measured: bool,
         place[:, 2] += one.wrist_camera_m[2] * focal
         places.append(place)
     drawn_m = np.linalg.norm(places[1] - places[0], axis=1).std()
-    assert apart_std_m(first, second) == pytest.approx(drawn_m, rel=0.05)
+    assert wrist_distance_std_m(first, second) == pytest.approx(drawn_m, rel=0.05)
 
 
 def test_without_uncertainty_there_is_no_uncertainty() -> None:
     first, second = (dataclasses.replace(one, position_uncertainty=None) for one in two_hands())
-    assert apart_text((first, second)) == "wrists 25.0 cm apart"
-    assert place_text(first) == "wrist at -10.0, 0.0, 50.0 cm"
-    assert apart_text((first,)) == ""
+    assert wrist_distance_text((first, second)) == "wrists 25.0 cm apart"
+    assert position_text(first) == "wrist at -10.0, 0.0, 50.0 cm"
+    assert wrist_distance_text((first,)) == ""
 
 
 def test_the_camera_model_is_told_to_the_pipeline(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:

@@ -265,10 +265,10 @@ def test_reset_takes_turn_and_speed_back(qtbot: QtBot, window: MainWindow) -> No
         controller.start("clip.mp4")
     choose(window, "Turn the image")
     choose(window, "Play slower")
-    assert controller.turned_deg == 90
+    assert controller.rotation_deg == 90
     assert controller.speed < 1
     choose(window, "Reset settings")
-    assert (controller.turned_deg, controller.speed) == (0, 1.0)
+    assert (controller.rotation_deg, controller.speed) == (0, 1.0)
 
 
 def test_a_image_that_cannot_be_shown_is_not_being_opened_for_ever(window: MainWindow) -> None:

@@ -20,10 +20,10 @@ def memory() -> SourceMemory:
 
 def test_twins_are_remembered_apart_and_a_moved_camera_by_its_name(memory: SourceMemory) -> None:
     memory.set_mode("camera:0", FRONT, HD)
-    memory.set_turn("camera:2", TWIN, 180)
+    memory.set_rotation("camera:2", TWIN, 180)
     assert memory.mode_of("camera:0", FRONT) == HD
-    assert memory.setup_of("camera:2", TWIN).turned_deg == 180
-    assert memory.setup_of("camera:7", CameraInfo(7, "Front", "usb 9")).turned_deg == 180
+    assert memory.setup_of("camera:2", TWIN).rotation_deg == 180
+    assert memory.setup_of("camera:7", CameraInfo(7, "Front", "usb 9")).rotation_deg == 180
     assert memory.mode_of("camera:1", CameraInfo(1, "Back", "usb 1")) == USUAL_MODE
 
 
@@ -76,10 +76,10 @@ def test_a_broken_settings_file_is_as_if_nothing_had_been(text: str, tmp_path: P
     memory = SourceMemory(store)
     assert memory.recent() == []
     assert memory.setup_of("camera:0", None).camera is None
-    assert memory.setup_of("camera:0", None).turned_deg == 0
+    assert memory.setup_of("camera:0", None).rotation_deg == 0
     memory.last([FRONT])
-    memory.set_turn("camera:0", None, 90)
-    assert memory.setup_of("camera:0", None).turned_deg == 90
+    memory.set_rotation("camera:0", None, 90)
+    assert memory.setup_of("camera:0", None).rotation_deg == 90
 
 
 @pytest.mark.parametrize("text", ["null", "7", "{", "[" * 100_000])

@@ -201,19 +201,19 @@ def test_images_are_turned_as_they_are_read_and_that_is_remembered(
     assert "no images to turn" in window.sentence.text()
     begin_held(qtbot, window, clip)
     upright = wait_for(qtbot, window, 0)
-    for button, turned_deg in ((None, 90), (None, 180), (window.source_panel.turn_left, 90)):
+    for button, rotation_deg in ((None, 90), (None, 180), (window.source_panel.turn_left, 90)):
         press_key(window, "Ctrl+B") if button is None else button.click()
-        qtbot.waitUntil(lambda turned_deg=turned_deg: shown_frame(window).turned_deg == turned_deg)
+        qtbot.waitUntil(lambda rotation_deg=rotation_deg: shown_frame(window).rotation_deg == rotation_deg)
         frame = shown_frame(window)
-        np.testing.assert_array_equal(frame.image, np.rot90(upright.image, -turned_deg // 90))
-        assert window.source_panel.turn_state.text() == f"{turned_deg}°"
+        np.testing.assert_array_equal(frame.image, np.rot90(upright.image, -rotation_deg // 90))
+        assert window.source_panel.rotation_state.text() == f"{rotation_deg}°"
     with qtbot.waitSignal(window._controller.answered) as answered:
         window._controller.open(str(folder))
-    assert answered.args[0].result.frame.turned_deg == 0
+    assert answered.args[0].result.frame.rotation_deg == 0
     with qtbot.waitSignal(window._controller.answered) as answered:
         window._controller.open(str(clip))
-    assert answered.args[0].result.frame.turned_deg == 90
-    assert window.source_panel.turn_state.text() == "90°"
+    assert answered.args[0].result.frame.rotation_deg == 90
+    assert window.source_panel.rotation_state.text() == "90°"
 
 
 def test_mirroring_leaves_the_frames_alone(qtbot: QtBot, window: MainWindow, clip: Path) -> None:
@@ -434,4 +434,4 @@ def test_paths_of_strange_characters(qtbot: QtBot, window: MainWindow, clip: Pat
     assert window._controller.memory.recent()[0] == str(strange_clip)
     assert SettingsStore().text("last_source") == str(strange_clip)
     press_key(window, "Ctrl+B")
-    assert window._controller.memory.setup_of(str(strange_clip), None).turned_deg == 90
+    assert window._controller.memory.setup_of(str(strange_clip), None).rotation_deg == 90

@@ -133,7 +133,7 @@ def test_nobody_listening_is_said_once(
     assert streaming(window).is_on
 
 
-def test_name_that_is_no_address_turns_it_off_with_a_sentence(qtbot: QtBot, window: MainWindow) -> None:
+def test_name_that_is_no_address_turns_it_off_with_a_message(qtbot: QtBot, window: MainWindow) -> None:
     streaming(window)._panel.stream_address.setText("my.machine")
     press_key(window, "Ctrl+U")
     qtbot.waitUntil(lambda: not streaming(window).is_on)

@@ -53,7 +53,9 @@ def mano(arrays: dict[str, Arrays], tmp_path_factory: pytest.TempPathFactory) ->
     return load_mano(write_arrays(arrays["right"], tmp_path_factory.mktemp("mano") / "MANO_RIGHT.pkl"))
 
 
-def layer(arrays: Arrays, turn: FloatArray, fingers: FloatArray, shape: FloatArray, place_m: FloatArray) -> FloatArray:
+def layer(
+    arrays: Arrays, turn: FloatArray, fingers: FloatArray, shape: FloatArray, position_m: FloatArray
+) -> FloatArray:
     """(778, 3): Romero et al. 2017, eqs. 1 to 4, joint by joint; ``fingers`` (15, 3) from the flat hand."""
     shaped = arrays["v_template"] + arrays["shapedirs"] @ shape
     joints = np.asarray(arrays["J_regressor"] @ shaped)
@@ -70,7 +72,7 @@ def layer(arrays: Arrays, turn: FloatArray, fingers: FloatArray, shape: FloatArr
     for joint, transform in enumerate(transforms):
         moved = (posed - joints[joint]) @ transform[:3, :3].T + transform[:3, 3]
         vertices += arrays["weights"][:, joint, None] * moved
-    return vertices + place_m
+    return vertices + position_m
 
 
 def numbers(side: Handedness) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -87,15 +89,15 @@ def numbers(side: Handedness) -> tuple[FloatArray, FloatArray, FloatArray, Float
 def test_each_convention_gives_the_vertices_of_its_own_sides_layer(
     arrays: dict[str, Arrays], mano: HandTemplate, side: Handedness
 ) -> None:
-    turn, fingers, shape, place_m = numbers(side)
-    expected, mean = layer(arrays[side], turn, fingers, shape, place_m), arrays[side]["hands_mean"]
+    turn, fingers, shape, position_m = numbers(side)
+    expected, mean = layer(arrays[side], turn, fingers, shape, position_m), arrays[side]["hands_mean"]
     stored = {
         "absolute": fingers.ravel(),
         "relative": fingers.ravel() - mean,
         "components": np.linalg.solve(arrays[side]["hands_components"].T, fingers.ravel() - mean),
     }
     for kind in KINDS:
-        parameters = ManoParameters(side, kind, stored[kind], shape, turn, place_m)
+        parameters = ManoParameters(side, kind, stored[kind], shape, turn, position_m)
         np.testing.assert_allclose(mano_vertices(parameters, mano), expected, atol=2e-7, err_msg=kind)
         for other in KINDS:
             np.testing.assert_allclose(converted(parameters, mano, other).pose, stored[other], atol=1e-6)
@@ -105,14 +107,14 @@ def test_each_convention_gives_the_vertices_of_its_own_sides_layer(
 def test_matrices_and_six_numbers_are_absolute_and_of_the_hands_own_side(
     arrays: dict[str, Arrays], mano: HandTemplate, side: Handedness
 ) -> None:
-    turn, fingers, shape, place_m = numbers(side)
-    relative = ManoParameters(side, "relative", fingers.ravel() - arrays[side]["hands_mean"], shape, turn, place_m)
+    turn, fingers, shape, position_m = numbers(side)
+    relative = ManoParameters(side, "relative", fingers.ravel() - arrays[side]["hands_mean"], shape, turn, position_m)
     found = matrices(relative, mano)
     np.testing.assert_allclose(found, Rotation.from_rotvec(np.vstack([turn, fingers])).as_matrix(), atol=1e-6)
     six = six_numbers(found)
     np.testing.assert_array_equal(six[:, :3], found[:, :, 0])
-    back = parameters_from_matrices(rotations_from_six(six), shape, place_m, side)
-    expected = layer(arrays[side], turn, fingers, shape, place_m)
+    back = parameters_from_matrices(rotations_from_six(six), shape, position_m, side)
+    expected = layer(arrays[side], turn, fingers, shape, position_m)
     np.testing.assert_allclose(mano_vertices(back, mano), expected, atol=2e-7)
 
 
@@ -120,13 +122,13 @@ def test_the_wrist_lies_at_the_files_own_joint_and_not_at_the_translation(
     arrays: dict[str, Arrays], mano: HandTemplate
 ) -> None:
     for side in SIDES:
-        turn, fingers, shape, place_m = numbers(side)
-        parameters = ManoParameters(side, "absolute", fingers.ravel(), shape, turn, place_m)
+        turn, fingers, shape, position_m = numbers(side)
+        parameters = ManoParameters(side, "absolute", fingers.ravel(), shape, turn, position_m)
         joints = arrays[side]["J_regressor"] @ (arrays[side]["v_template"] + arrays[side]["shapedirs"] @ shape)
         hand = canonical(parameters, mano)
-        np.testing.assert_allclose(hand.wrist_m, place_m + joints[0], atol=1e-7)
+        np.testing.assert_allclose(hand.wrist_m, position_m + joints[0], atol=1e-7)
         again = as_parameters(hand, mano, "absolute")
-        np.testing.assert_allclose(again.translation_m, place_m, atol=1e-7)
+        np.testing.assert_allclose(again.translation_m, position_m, atol=1e-7)
         np.testing.assert_allclose(again.global_rotation, turn, atol=1e-7)
 
 
@@ -136,10 +138,10 @@ def test_published_left_files_are_followed_to_the_letter_on_demand(
     """smplx#48: DexYCB's left hands were annotated with the file as it was published."""
     published = arrays["left"] | {"shapedirs": arrays["right"]["shapedirs"]}
     path = write_arrays(published, tmp_path / "MANO_LEFT.pkl")
-    turn, fingers, shape, place_m = numbers("left")
-    parameters = ManoParameters("left", "absolute", fingers.ravel(), shape, turn, place_m)
+    turn, fingers, shape, position_m = numbers("left")
+    parameters = ManoParameters("left", "absolute", fingers.ravel(), shape, turn, position_m)
     literal = load_mano(path, side="left", left_shapes_repaired=True)
-    as_published = layer(published, turn, fingers, shape, place_m)
+    as_published = layer(published, turn, fingers, shape, position_m)
     of_dataset = replace(parameters, shape_is_published_left=True)
     np.testing.assert_allclose(mano_vertices(of_dataset, mano), as_published, atol=2e-7)
     np.testing.assert_allclose(mano_vertices(converted(of_dataset, mano, "relative"), mano), as_published, atol=2e-7)

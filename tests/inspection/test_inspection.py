@@ -177,7 +177,7 @@ def test_a_file_of_results_that_is_damaged_further_in_is_put_aside(folder: Path,
     assert kept.with_suffix(".damaged").exists()
 
 
-def test_a_place_for_results_that_cannot_be_written_is_a_sentence(folder: Path, settings_folder: Path) -> None:
+def test_a_place_for_results_that_cannot_be_written_is_a_message(folder: Path, settings_folder: Path) -> None:
     settings_folder.write_text("a file where the folder should be")
     with raises(ErrorCode.NOT_WRITABLE):
         inspect(folder, Processor())

@@ -85,7 +85,7 @@ def test_nothing_at_all_is_a_list_too(order: ExportOrder) -> None:
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_place_that_cannot_be_written_is_a_sentence(order: ExportOrder, part: ExportPart) -> None:
+def test_a_place_that_cannot_be_written_is_a_message(order: ExportOrder, part: ExportPart) -> None:
     names = {"json": "hands.json", "csv": "hands.csv", "meshes": "meshes/c_0_right.ply", "report": "report.html"}
     # A folder is in the way of the file, which root cannot write either.
     (order.out / names[part] / "in the way").mkdir(parents=True)

@@ -339,7 +339,7 @@ def test_every_parameter_behind_the_feature_learns(open_hand_truth, variant):
     regressor = torch.from_numpy(template.keypoint_regressor.copy())
     loss = sum(terms(heads(random_features(model)), open_hand_truth, regressor, CONFIG).values())
     names, parameters = zip(*heads.named_parameters(), strict=True)
-    still = [name for name, moves in zip(names, moved_by(loss, *parameters), strict=True) if not moves]
+    still = [name for name, displacements in zip(names, moved_by(loss, *parameters), strict=True) if not displacements]
     assert still == []
 
 

@@ -30,11 +30,11 @@ def crop_marked(marks: FloatArray) -> HandCrop:
 
 def camera_points(hand: CanonicalHand) -> FloatArray:
     """Keypoints (21, 3), as the detector marks them, in the camera's frame."""
-    place_m = hand.wrist_camera_m
-    if place_m is None:
-        place_m = wrist_from_network(hand, crop_marked(np.zeros((21, 2))), CAMERA)
+    position_m = hand.wrist_camera_m
+    if position_m is None:
+        position_m = wrist_from_network(hand, crop_marked(np.zeros((21, 2))), CAMERA)
     marked_m = as_the_detector_marks_them(hand.keypoints_m - hand.keypoints_m[0])
-    return marked_m @ (camera_from_crop(AFFINE, CAMERA) @ hand.rotation).T + place_m
+    return marked_m @ (camera_from_crop(AFFINE, CAMERA) @ hand.rotation).T + position_m
 
 
 def projected(hand: CanonicalHand) -> FloatArray:
@@ -91,7 +91,7 @@ def test_one_wild_keypoint_does_not_pull_the_hand(hand: CanonicalHand) -> None:
 
 def test_a_certain_camera_ignores_the_detector(hand: CanonicalHand) -> None:
     crop = crop_that_sees(replace(hand, translation=hand.translation + 0.3))
-    certain = CameraPrior(turn_rad=1e-6, log_depth=1e-6, shift=1e-6)
+    certain = CameraPrior(rotation_rad=1e-6, log_depth=1e-6, shift=1e-6)
     np.testing.assert_allclose(projected(aligned_to_detector(hand, crop, CAMERA, certain)), projected(hand), atol=1e-4)
 
 
@@ -111,7 +111,7 @@ def test_the_detectors_knuckles_and_tips_lie_further_in(hand: CanonicalHand) -> 
 def test_jacobian_is_the_difference_quotient(hand: CanonicalHand) -> None:
     camera = _Camera(camera_from_crop(AFFINE, CAMERA) @ hand.rotation, np.array([-0.1, 0.04, 0.4]))
     before = VIEW.in_crop(camera.points(hand.keypoints_m))
-    jacobian = _jacobian(camera.points(hand.keypoints_m), camera.place_m, VIEW)
+    jacobian = _jacobian(camera.points(hand.keypoints_m), camera.position_m, VIEW)
     for index, step in enumerate(np.eye(6) * 1e-6):
         after = VIEW.in_crop(camera.moved(step, VIEW).points(hand.keypoints_m))
         np.testing.assert_allclose(jacobian[:, :, index], (after - before) / 1e-6, atol=1e-4)
@@ -119,10 +119,10 @@ def test_jacobian_is_the_difference_quotient(hand: CanonicalHand) -> None:
 
 def test_true_perspective_tells_where_a_near_hand_is(hand: CanonicalHand) -> None:
     """Given where an exact hand is seen, and no say of the network, its camera comes out true."""
-    place_m = np.array([-0.1, 0.04, 0.33])
-    true = replace(hand, wrist_camera_m=place_m)
+    position_m = np.array([-0.1, 0.04, 0.33])
+    true = replace(hand, wrist_camera_m=position_m)
     wrong = replace(hand, scale=hand.scale * 1.1, rotation=rotation_from_axis_angle(np.full(3, 0.05)) @ hand.rotation)
-    loose = CameraPrior(turn_rad=10, log_depth=10, shift=10, keypoint=0.1)
+    loose = CameraPrior(rotation_rad=10, log_depth=10, shift=10, keypoint=0.1)
     moved = aligned_to_detector(wrong, crop_marked(projected(true)), CAMERA, loose)
     np.testing.assert_allclose(camera_points(moved), camera_points(true), atol=1e-3)
 
@@ -130,12 +130,12 @@ def test_true_perspective_tells_where_a_near_hand_is(hand: CanonicalHand) -> Non
 def test_the_covariance_of_the_place_is_that_of_noisy_marks(hand: CanonicalHand) -> None:
     """Marks that err as much as they are said to move the wrist as much as the covariance says."""
     random = np.random.default_rng(5)
-    loose = CameraPrior(turn_rad=10, log_depth=10, shift=10, keypoint=0.02)
+    loose = CameraPrior(rotation_rad=10, log_depth=10, shift=10, keypoint=0.02)
     certain = replace(hand, keypoint_std_m=np.full((21, 3), 1e-6))
     found = [
         aligned_to_detector(certain, crop_marked(projected(hand) + random.normal(0, 0.02, (21, 2))), CAMERA, loose)
         for _ in range(300)
     ]
-    places_m = np.array([one.wrist_camera_m for one in found])
+    positions_m = np.array([one.wrist_camera_m for one in found])
     said_m = np.mean([np.sqrt(np.diag(one.wrist_covariance_m2)) for one in found], axis=0)  # type: ignore[arg-type]
-    np.testing.assert_allclose(places_m.std(axis=0), said_m, rtol=0.25)
+    np.testing.assert_allclose(positions_m.std(axis=0), said_m, rtol=0.25)

@@ -18,7 +18,7 @@ from handviz.detection.crop import (
 )
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.hand_models.skinning import vertices_from_keypoint_moves
+from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.pipeline.refinement import (
     DEFAULT_PRIOR,
     FRACTION_IN_IMAGE,
@@ -30,7 +30,7 @@ from handviz.pipeline.refinement import (
 from tests.tiny_network import constant_hand
 
 TEMPLATE = load_open_hand()
-LIFT = vertices_from_keypoint_moves(TEMPLATE)
+LIFT = vertices_from_keypoint_displacements(TEMPLATE)
 
 
 def bent(angle: float) -> FloatArray:
@@ -56,7 +56,7 @@ def test_a_witness_that_agrees_moves_nothing_however_it_is_turned_and_sized():
     np.testing.assert_allclose(refine_in_3d(hand, LIFT).vertices_m, hand.vertices_m, atol=1e-6)
 
 
-def test_the_pose_moves_the_stated_share_of_the_way():
+def test_the_pose_moves_the_stated_fraction_of_the_way():
     hand, said = hand_of(bent(0.3), bent(0.45)), TEMPLATE.keypoint_regressor @ bent(0.45)
     before, after = (metrics.pa_mpjpe_mm(item.keypoints_m[None], said[None])[0] for item in
                      (hand, refine_in_3d(hand, LIFT)))  # fmt: skip
@@ -139,8 +139,8 @@ def test_keypoints_go_to_the_detector_s_in_the_image_and_keep_their_depth():
     before, after = (np.linalg.norm(seen_by(item) - marks, axis=1).mean() for item in (hand, moved))
     assert after / before == pytest.approx(1 - FRACTION_IN_IMAGE, abs=0.08)
     # Each goes across its own line of sight.
-    rays, moves = in_camera(hand), in_camera(moved) - in_camera(hand)
-    assert np.abs(np.einsum("kc,kc->k", rays, moves)).max() < 0.02 * np.linalg.norm(moves, axis=1).max()
+    rays, displacements = in_camera(hand), in_camera(moved) - in_camera(hand)
+    assert np.abs(np.einsum("kc,kc->k", rays, displacements)).max() < 0.02 * np.linalg.norm(displacements, axis=1).max()
     np.testing.assert_allclose(moved.keypoints_m[0], 0, atol=1e-9)
     np.testing.assert_allclose(TEMPLATE.keypoint_regressor @ moved.vertices_m, moved.keypoints_m, atol=1e-5)
 

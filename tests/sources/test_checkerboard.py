@@ -20,8 +20,8 @@ CAMERA = Intrinsics(615.0, 329.0, 236.0, focal_y_px=622.0)
 def seen(camera: Intrinsics = CAMERA, *, bend: float = 0.0, noise_px: float = 0.0) -> list[FloatArray]:
     """Corners of every view by OpenCV's own projection, with radial distortion k1."""
     random, views = np.random.default_rng(0), []
-    for turn_deg, place in VIEWS:
-        turn = cv2.Rodrigues(np.zeros(3))[0] if not any(turn_deg) else _rotation(turn_deg)
+    for rotation_angle_deg, place in VIEWS:
+        turn = cv2.Rodrigues(np.zeros(3))[0] if not any(rotation_angle_deg) else _rotation(rotation_angle_deg)
         centred = BOARD.points() - [(BOARD.columns - 1) / 2, (BOARD.rows - 1) / 2, 0]
         corners, _ = cv2.projectPoints(
             centred @ turn.T + place, np.zeros(3), np.zeros(3), camera.matrix, np.array([bend, 0, 0, 0, 0.0])
@@ -30,17 +30,17 @@ def seen(camera: Intrinsics = CAMERA, *, bend: float = 0.0, noise_px: float = 0.
     return views
 
 
-def _rotation(turn_deg: tuple[float, float, float]) -> FloatArray:
+def _rotation(rotation_angle_deg: tuple[float, float, float]) -> FloatArray:
     from scipy.spatial.transform import Rotation
 
-    return Rotation.from_euler("xyz", turn_deg, degrees=True).as_matrix()
+    return Rotation.from_euler("xyz", rotation_angle_deg, degrees=True).as_matrix()
 
 
 def test_corners_of_a_drawn_board_lie_where_the_camera_sees_them() -> None:
-    turn_deg, place = VIEWS[4]
-    found = find_corners(board_image(CAMERA, SIZE, turn_deg, place, BOARD), BOARD)
+    rotation_angle_deg, place = VIEWS[4]
+    found = find_corners(board_image(CAMERA, SIZE, rotation_angle_deg, place, BOARD), BOARD)
     centred = BOARD.points() - [(BOARD.columns - 1) / 2, (BOARD.rows - 1) / 2, 0]
-    true = project_points(centred @ _rotation(turn_deg).T + place, CAMERA)
+    true = project_points(centred @ _rotation(rotation_angle_deg).T + place, CAMERA)
     assert found is not None
     distance = min(np.linalg.norm(found - other, axis=1).mean() for other in (true, true[::-1]))
     assert distance < 0.15
@@ -48,8 +48,8 @@ def test_corners_of_a_drawn_board_lie_where_the_camera_sees_them() -> None:
 
 def test_large_images_give_corners_of_full_size() -> None:
     large = Intrinsics(615 * 4.0, 329 * 4.0, 236 * 4.0)
-    turn_deg, place = VIEWS[0]
-    found = find_corners(board_image(large, (2560, 1920), turn_deg, place, BOARD), BOARD)
+    rotation_angle_deg, place = VIEWS[0]
+    found = find_corners(board_image(large, (2560, 1920), rotation_angle_deg, place, BOARD), BOARD)
     assert found is not None
     assert found[:, 0].max() > 1500
 

@@ -13,11 +13,11 @@ def test_crop_difference_is_the_jitter_that_makes_one_crop_of_the_other():
     random = np.random.default_rng(0)
     true_px = random.uniform(100, 300, (21, 2))
     found_px = true_px + random.normal(0, 8, (21, 2))
-    turn_deg, right, down, ratio = crop_difference(true_px, found_px)
+    rotation_angle_deg, right, down, ratio = crop_difference(true_px, found_px)
     again = crop_from_image_affine(
         true_px,
         "right",
-        turn_rad=np.radians(turn_deg),
+        rotation_rad=np.radians(rotation_angle_deg),
         shift=np.array([right, down]),
         side_per_extent=CROP_SIDE_PER_EXTENT * np.exp(ratio),
     )
@@ -41,8 +41,8 @@ def test_the_command_says_what_it_cannot_do(capsys):
 def test_sampled_jitter_follows_what_was_measured():
     random = np.random.default_rng(2)
     rows = [viewpoint.sample_jitter(random) for _ in range(4000)]
-    turn_deg = np.degrees([row.turn_rad for row in rows])
-    assert np.percentile(turn_deg, [16, 50, 84]) == pytest.approx([-3.7, 0.3, 6.9], abs=2)
+    rotation_angle_deg = np.degrees([row.rotation_rad for row in rows])
+    assert np.percentile(rotation_angle_deg, [16, 50, 84]) == pytest.approx([-3.7, 0.3, 6.9], abs=2)
     shift = np.array([row.shift for row in rows])
     assert np.percentile(shift[:, 0], [16, 84]) == pytest.approx([-0.013, 0.014], abs=0.004)
     assert np.percentile(shift[:, 1], [16, 84]) == pytest.approx([-0.038, 0.023], abs=0.006)

@@ -8,7 +8,7 @@ from tools.motion import HandMotion, MotionPoser
 from tools.simulated_hands import ErrorSizes, Simulation, measured_error_sizes
 
 SIZES = ErrorSizes(
-    direction=0.0004, log_depth=0.004, turn_rad=(0.012, 0.010, 0.004), across_share=0.03, along_share=0.08
+    direction=0.0004, log_depth=0.004, rotation_rad=(0.012, 0.010, 0.004), across_share=0.03, along_share=0.08
 )
 CAMERA = intrinsics_from_field_of_view(640, 480, 60.0)
 TIMES_S = np.arange(180) / 30
@@ -43,7 +43,7 @@ def test_simulated_errors_have_the_sizes_that_were_asked_for(parts: MotionPoser)
     found = measured_error_sizes(clips)
     assert found.direction == pytest.approx(SIZES.direction, rel=0.5)
     assert found.log_depth == pytest.approx(SIZES.log_depth, rel=0.5)
-    np.testing.assert_allclose(found.turn_rad, SIZES.turn_rad, rtol=0.5)
+    np.testing.assert_allclose(found.rotation_rad, SIZES.rotation_rad, rtol=0.5)
     assert found.along_share > found.across_share
 
 

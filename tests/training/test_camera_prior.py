@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from handviz.core.gaussian import rotation_from_6d
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.network import CameraOutput, camera_vector
-from handviz.training.camera_prior import as_prior, rest_turn
+from handviz.training.camera_prior import as_prior, rest_rotation
 from tests.fake_datasets.stand_in_mano import MANO_FROM_OPEN, stand_in_template
 
 
@@ -21,13 +21,13 @@ def said_camera(rotation: torch.Tensor) -> CameraOutput:
 
 
 def test_the_stand_in_lies_as_it_was_turned() -> None:
-    np.testing.assert_allclose(rest_turn(stand_in_template(), load_open_hand()), MANO_FROM_OPEN.T, atol=1e-3)
-    np.testing.assert_allclose(rest_turn(load_open_hand(), load_open_hand()), np.eye(3), atol=1e-9)
+    np.testing.assert_allclose(rest_rotation(stand_in_template(), load_open_hand()), MANO_FROM_OPEN.T, atol=1e-3)
+    np.testing.assert_allclose(rest_rotation(load_open_hand(), load_open_hand()), np.eye(3), atol=1e-9)
 
 
 def test_a_turned_prior_sees_the_same_hand() -> None:
     rotation = torch.tensor(Rotation.random(4, rng=np.random.default_rng(0)).as_matrix(), dtype=torch.float32)
-    turn = torch.tensor(rest_turn(stand_in_template(), load_open_hand()), dtype=torch.float32)
+    turn = torch.tensor(rest_rotation(stand_in_template(), load_open_hand()), dtype=torch.float32)
     prior = as_prior(said_camera(rotation), 0.0, turn)
     open_points = torch.tensor(load_open_hand().vertices_m[::50])
     mano_points = open_points @ torch.tensor(MANO_FROM_OPEN.T, dtype=torch.float32)

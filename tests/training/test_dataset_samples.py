@@ -50,8 +50,8 @@ def test_a_batch_holds_the_crops_and_the_truth_of_its_samples(hands: list[TinyHa
     for row, number in enumerate(ids.tolist()):
         labels, image = cut(annotated(hands[number]), hands[number].image, TEMPLATE)
         np.testing.assert_allclose(images[row].permute(1, 2, 0) * 255, image, atol=1e-3)
-        turned_m = truth.vertices_cm[row].double().numpy() / 100 @ labels["camera_from_wrist"].T
-        np.testing.assert_allclose(turned_m + labels["wrist_camera_m"], hands[number].vertices_m, atol=1e-5)
+        rotated_m = truth.vertices_cm[row].double().numpy() / 100 @ labels["camera_from_wrist"].T
+        np.testing.assert_allclose(rotated_m + labels["wrist_camera_m"], hands[number].vertices_m, atol=1e-5)
         for name in ("rotation", "translation", "keypoints_crop"):
             np.testing.assert_allclose(getattr(truth, name)[row], labels[name], atol=1e-5)
         assert truth.scale_per_cm[row] * 100 == pytest.approx(float(labels["scale"]), rel=1e-5)

@@ -19,9 +19,9 @@ def drawn(maps, noise, seed=0):
 
 
 def test_mean_and_uncertainty_move_by_what_was_drawn_and_the_pattern_stays(maps):
-    moves = drawn(maps, StyleNoise(share=1.0))
-    other = in_other_styles(maps, moves)
-    wanted = statistics(maps) + moves
+    displacements = drawn(maps, StyleNoise(share=1.0))
+    other = in_other_styles(maps, displacements)
+    wanted = statistics(maps) + displacements
     torch.testing.assert_close(statistics(other)[0], wanted[0], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(statistics(other)[1], wanted[1].clamp(min=0), rtol=1e-4, atol=1e-4)
     for channel in range(5):
@@ -30,15 +30,15 @@ def test_mean_and_uncertainty_move_by_what_was_drawn_and_the_pattern_stays(maps)
 
 
 def test_moves_are_as_large_as_maps_differ(maps):
-    moves = torch.cat([drawn(maps, StyleNoise(share=1.0, strength=2.0), seed) for seed in range(40)], dim=1)
-    torch.testing.assert_close(moves.std(dim=1), 2 * spread_of_statistics(maps), rtol=0.06, atol=0)
+    displacements = torch.cat([drawn(maps, StyleNoise(share=1.0, strength=2.0), seed) for seed in range(40)], dim=1)
+    torch.testing.assert_close(displacements.std(dim=1), 2 * spread_of_statistics(maps), rtol=0.06, atol=0)
 
 
 def test_the_others_keep_their_look_to_the_bit_of_rounding(maps):
-    moves = drawn(maps, StyleNoise(share=0.25))
-    kept = (moves == 0).all(dim=2).all(dim=0)
+    displacements = drawn(maps, StyleNoise(share=0.25))
+    kept = (displacements == 0).all(dim=2).all(dim=0)
     assert 0.6 < kept.float().mean() < 0.9
-    torch.testing.assert_close(in_other_styles(maps, moves)[kept], maps[kept])
+    torch.testing.assert_close(in_other_styles(maps, displacements)[kept], maps[kept])
 
 
 def test_a_channel_without_any_pattern_stays_finite(maps):

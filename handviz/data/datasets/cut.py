@@ -40,7 +40,7 @@ def crop_affine(hand: AnnotatedHand, jitter: CropJitter | None = None) -> FloatA
         hand.keypoints_px,
         hand.handedness,
         side_per_extent=jitter.side_per_extent,
-        turn_rad=jitter.turn_rad,
+        rotation_rad=jitter.rotation_rad,
         shift=jitter.shift,
     )
 

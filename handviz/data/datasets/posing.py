@@ -20,7 +20,7 @@ KEYPOINT_AGREEMENT_MM = 12.0
 """Keypoints may be a network's (HanCo): another pose convention is off by more."""
 RIGHT = "the hand model and the conventions are right."
 WRONG = "this is not the MANO file of this dataset, or it was opened with another mean pose."
-TURNED_DEG = 0.5
+ROTATION_DEG = 0.5
 SAMPLED_HANDS = 32
 MIDDLE_KNUCKLE = 4
 """MANO's joint; it hangs on the wrist, so that no pose moves it in the hand's own frame."""
@@ -33,7 +33,7 @@ class Agreement(NamedTuple):
     """(H,) mean distance of the vertices, the hand turned and placed as the parameters say"""
     turned_distance_mm: FloatArray
     """(H,) the same after the best turn and shift: of pose and shape alone"""
-    turn_deg: FloatArray
+    rotation_angle_deg: FloatArray
     """(H,) that turn"""
 
 
@@ -66,7 +66,7 @@ def placed_vertices_m(hand: AnnotatedHand, template: HandTemplate) -> FloatArray
     return canonical_vertices_m(hand, template) @ rotation.T + placed_wrist_m(hand, template)
 
 
-def best_turn(points_m: FloatArray, onto_m: FloatArray) -> FloatArray:
+def best_rotation(points_m: FloatArray, onto_m: FloatArray) -> FloatArray:
     """(3, 3) the rotation after which points (P, 3), both sets about their means, lie closest to the others."""
     turn, _ = Rotation.align_vectors(onto_m - onto_m.mean(0), points_m - points_m.mean(0))
     return np.asarray(turn.as_matrix())
@@ -120,7 +120,7 @@ def mano_remark(dataset: HandDataset, template: HandTemplate) -> str:
     said += f" (median of {len(found.distance_mm)} hands)"
     if distance <= AGREEMENT_MM:
         return f"{said}: {RIGHT}"
-    if turned <= AGREEMENT_MM and turn > TURNED_DEG:
+    if turned <= AGREEMENT_MM and turn > ROTATION_DEG:
         return (
             f"{said}, {turned:.2f} mm after a turn by {turn:.1f} degrees: whole hands stand otherwise, poses are right."
         )
@@ -144,10 +144,10 @@ def _spread(dataset: HandDataset, count: int) -> list[int]:
 
 
 def _of_hand(placed_m: FloatArray, vertices_m: FloatArray) -> tuple[float, float, float]:
-    turn = best_turn(placed_m, vertices_m)
-    turned_m = (placed_m - placed_m.mean(0)) @ turn.T + vertices_m.mean(0)
+    turn = best_rotation(placed_m, vertices_m)
+    rotated_m = (placed_m - placed_m.mean(0)) @ turn.T + vertices_m.mean(0)
     degrees = np.degrees(Rotation.from_matrix(turn).magnitude())
-    return _mean_mm(placed_m - vertices_m), _mean_mm(turned_m - vertices_m), float(degrees)
+    return _mean_mm(placed_m - vertices_m), _mean_mm(rotated_m - vertices_m), float(degrees)
 
 
 def _mean_mm(offsets_m: FloatArray) -> float:

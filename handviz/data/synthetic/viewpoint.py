@@ -14,7 +14,7 @@ IMAGE_SIZES = ((640, 480), (1280, 720), (480, 640))
 CAMERA_TRIES = 12
 NEAREST_M, FURTHEST_M = 0.25, 1.0
 FIELD_OF_VIEW_DEG = (45.0, 80.0)
-TURN_DEG, RIGHT_SIDES, DOWN_SIDES, LOG_SIDE = (0.3, 4.6), (0.0, 0.012), (-0.006, 0.027), (-0.11, 0.088)
+ROTATION_DEG, RIGHT_SIDES, DOWN_SIDES, LOG_SIDE = (0.3, 4.6), (0.0, 0.012), (-0.006, 0.027), (-0.11, 0.088)
 """Middle and scale of the Laplace distributions that ``python -m tools.crop_jitter --count 500`` was fitted with."""
 LOG_SIDE_RANGE = (-0.4, 0.2)
 TRUE_SIZE_SHARE = 0.3
@@ -41,7 +41,7 @@ class Camera:
 class CropJitter:
     """How a detector's crop differs from the one of true keypoints; see crop_from_image_affine."""
 
-    turn_rad: float
+    rotation_rad: float
     shift: FloatArray
     """(2,) crop sides"""
     side_per_extent: float
@@ -53,11 +53,13 @@ def sample_jitter(rng: np.random.Generator) -> CropJitter:
     Turn -7, 0.3, 14.5 degrees; shift -0.039, 0.001, 0.039 sides to the right and -0.13, -0.006, 0.044 down (it misses
     bent fingertips); logarithm of the side -0.45, -0.11, 0.03 (its hands are smaller than the true ones).
     """
-    turn_deg, right, down, log_side = (rng.laplace(*of) for of in (TURN_DEG, RIGHT_SIDES, DOWN_SIDES, LOG_SIDE))
+    rotation_angle_deg, right, down, log_side = (
+        rng.laplace(*of) for of in (ROTATION_DEG, RIGHT_SIDES, DOWN_SIDES, LOG_SIDE)
+    )
     if rng.random() < TRUE_SIZE_SHARE:
         log_side -= LOG_SIDE[0]
     side = CROP_SIDE_PER_EXTENT * math.exp(np.clip(log_side, *LOG_SIDE_RANGE))
-    return CropJitter(math.radians(turn_deg), np.array([right, down]), side)
+    return CropJitter(math.radians(rotation_angle_deg), np.array([right, down]), side)
 
 
 def sample_camera(rng: np.random.Generator, keypoints_m: FloatArray) -> Camera:
@@ -88,7 +90,7 @@ def _any_camera(rng: np.random.Generator, keypoints_m: FloatArray) -> tuple[Came
         keypoints_px,
         "right",
         side_per_extent=jitter.side_per_extent,
-        turn_rad=jitter.turn_rad,
+        rotation_rad=jitter.rotation_rad,
         shift=jitter.shift,
     )
     inside = float(((keypoints_px > 0) & (keypoints_px < [width, height])).all(axis=1).mean())

@@ -16,7 +16,7 @@ from handviz.hand_models.template import POSE_SIZE, SHAPE_SIZE
 
 SAMPLES = 4000
 COMPARED = 400
-POSE_STD_RAD, POSE_ERROR_RAD, PLACE_ERROR_M = 0.3, 0.1, 0.02
+POSE_STD_RAD, POSE_ERROR_RAD, POSITION_ERROR_M = 0.3, 0.1, 0.02
 CDIST_BATCH = 8
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def made_up_points(count: int, seed: int = 0) -> CameraPoints:
     wrong = pose + random.normal(scale=POSE_ERROR_RAD, size=pose.shape)
     far = np.array([0.0, 0.0, 0.5])
     true, found = posed(template, pose, shape) + far, posed(template, wrong, shape) + far
-    found = found + random.normal(scale=PLACE_ERROR_M, size=(count, 1, 3))
+    found = found + random.normal(scale=POSITION_ERROR_M, size=(count, 1, 3))
     regressor = template.keypoint_regressor
     return CameraPoints(regressor @ found, regressor @ true, found, true)
 

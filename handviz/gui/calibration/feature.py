@@ -12,7 +12,7 @@ from handviz.core.camera_model import camera_model_in_words
 from handviz.core.records import Frame
 from handviz.gui.calibration.checkerboard_page import CalibrationTask
 from handviz.gui.calibration.dialog import CAMERA_FOLDER, CameraDialog
-from handviz.gui.calibration.panel import CameraModelControls, apart_text
+from handviz.gui.calibration.panel import CameraModelControls, wrist_distance_text
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo
 from handviz.gui.session.settings import ViewSettings
@@ -30,7 +30,7 @@ KEY_HINT, PART_SEPARATOR = " (Ctrl+L)", "  ·  "
 
 def as_taken(frame: Frame) -> NDArray[np.uint8]:
     """The image (H, W, 3) as the camera gave it, before it was turned: the lens is the camera's."""
-    return np.rot90(frame.image, frame.turned_deg // 90)
+    return np.rot90(frame.image, frame.rotation_deg // 90)
 
 
 def _file_of(frame: Frame, source: str) -> Path | None:
@@ -134,7 +134,7 @@ class CameraFeature(Feature):
             uncertainty = settings.camera_model.caveat_for(width, height)
             if settings.camera_model.mode == "assumed":
                 uncertainty = f"{camera_model_in_words(settings.camera_model)}{KEY_HINT}"
-            apart = apart_text(result.hands) if settings.view == "orbit" else ""
+            apart = wrist_distance_text(result.hands) if settings.view == "orbit" else ""
             text = PART_SEPARATOR.join(part for part in (apart, uncertainty) if part)
         room = self._room_px()
         if (text, room) != (self._note_text, self._note_room_px):

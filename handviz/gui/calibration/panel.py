@@ -19,7 +19,7 @@ CENTIMETRES_PER_METRE = 100.0
 # Where hands are, as sentences: centimetres with their standard deviation.
 
 
-def place_text(hand: HandMesh) -> str:
+def position_text(hand: HandMesh) -> str:
     """Two lines: the wrist in the camera's frame, and the standard deviation of each number."""
     place = ", ".join(f"{value * CENTIMETRES_PER_METRE:.1f}" for value in hand.wrist_camera_m)
     std_m = hand.wrist_std_m
@@ -29,19 +29,19 @@ def place_text(hand: HandMesh) -> str:
     return f"wrist at {place} cm\n± {spread} cm"
 
 
-def apart_text(hands: Sequence[HandMesh]) -> str:
+def wrist_distance_text(hands: Sequence[HandMesh]) -> str:
     """How far two wrists are apart; empty unless there are two hands."""
     if len(hands) != 2:
         return ""
     first, second = hands
-    apart_m = second.wrist_camera_m - first.wrist_camera_m
-    distance_m = float(np.linalg.norm(apart_m))
-    std_m = apart_std_m(first, second)
+    distance_m_apart = second.wrist_camera_m - first.wrist_camera_m
+    distance_m = float(np.linalg.norm(distance_m_apart))
+    std_m = wrist_distance_std_m(first, second)
     spread = "" if std_m is None else f" ± {std_m * CENTIMETRES_PER_METRE:.1f}"
     return f"wrists {distance_m * CENTIMETRES_PER_METRE:.1f}{spread} cm apart"
 
 
-def apart_std_m(first: HandMesh, second: HandMesh) -> float | None:
+def wrist_distance_std_m(first: HandMesh, second: HandMesh) -> float | None:
     """Standard deviation of the distance of two wrists; None where it is not known.
 
     The focal length is the same for both. Of the size two hands of one person share what makes it unusual, not what the
@@ -50,15 +50,15 @@ def apart_std_m(first: HandMesh, second: HandMesh) -> float | None:
     uncertainties = first.position_uncertainty, second.position_uncertainty
     if uncertainties[0] is None or uncertainties[1] is None:
         return None
-    apart_m = second.wrist_camera_m - first.wrist_camera_m
-    distance_m = max(float(np.linalg.norm(apart_m)), 1e-6)
-    way = apart_m / distance_m
+    distance_m_apart = second.wrist_camera_m - first.wrist_camera_m
+    distance_m = max(float(np.linalg.norm(distance_m_apart)), 1e-6)
+    way = distance_m_apart / distance_m
     variance = float(way @ (uncertainties[0].fit_covariance_m2 + uncertainties[1].fit_covariance_m2) @ way)
     size_variance = uncertainties[0].size_std_share * uncertainties[1].size_std_share
     own_share = 0.0 if uncertainties[0].size_is_measured and uncertainties[1].size_is_measured else 0.5
     variance += (1 - own_share) * size_variance * distance_m**2
     variance += own_share * size_variance * sum(float(way @ hand.wrist_camera_m) ** 2 for hand in (first, second))
-    variance += (way[2] * apart_m[2] * first.intrinsics.focal_std_share) ** 2
+    variance += (way[2] * distance_m_apart[2] * first.intrinsics.focal_std_share) ** 2
     return math.sqrt(variance)
 
 

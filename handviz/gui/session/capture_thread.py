@@ -58,7 +58,7 @@ class CaptureThread(QThread):
         self._requests: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._stopping = False
         self._source: Source | None = None
-        self._text, self._turned_deg, self._generation, self._jump = "", 0, 0, 0
+        self._text, self._rotation_deg, self._generation, self._jump = "", 0, 0, 0
         self._playing, self._loop, self._held = False, True, False
         self._sentence = ""
         self._clock = PlaybackClock()
@@ -81,9 +81,9 @@ class CaptureThread(QThread):
         """What is plugged in now, and which of it is in use, if that was not known before."""
         self._requests.put(partial(self._finder.know, cameras, named))
 
-    def turn(self, turned_deg: int) -> None:
+    def turn(self, rotation_deg: int) -> None:
         """Turn images clockwise from the next one on; a held one is sent again."""
-        self._requests.put(partial(self._turn_images, turned_deg))
+        self._requests.put(partial(self._turn_images, rotation_deg))
 
     def set_speed(self, speed: float) -> None:
         """How fast clips and folders play; 1 is as they were taken."""
@@ -178,7 +178,7 @@ class CaptureThread(QThread):
 
     def _open(self, text: str, generation: int, setup: SourceSetup) -> None:
         self._close()
-        self._text, self._generation, self._turned_deg = text, generation, setup.turned_deg
+        self._text, self._generation, self._rotation_deg = text, generation, setup.rotation_deg
         self._finder.begin(text, setup.camera)
         self._jump, self._position, self._last_frame, self._seek_to = 0, -1, None, None
         self._sentence = ""
@@ -210,7 +210,7 @@ class CaptureThread(QThread):
             description=source.description,
             frame_count=source.frame_count,
             is_live=source.is_live,
-            turned_deg=self._turned_deg,
+            rotation_deg=self._rotation_deg,
             camera=self._finder.camera,
         )
         self.opened.emit(info)
@@ -326,8 +326,8 @@ class CaptureThread(QThread):
             length = SourceLength(self._generation, source.frame_count, self._position, source.description)
             self.length_changed.emit(length)
 
-    def _turn_images(self, turned_deg: int) -> None:
-        self._turned_deg = turned_deg
+    def _turn_images(self, rotation_deg: int) -> None:
+        self._rotation_deg = rotation_deg
         self._jump += 1
         self._repeat()
 
@@ -344,7 +344,7 @@ class CaptureThread(QThread):
         self._mailbox.put(self._job(frame, rate_hz))
 
     def _job(self, frame: Frame, capture_rate_hz: float) -> Job:
-        return Job(self._generation, self._jump, turned(frame, self._turned_deg), capture_rate_hz)
+        return Job(self._generation, self._jump, turned(frame, self._rotation_deg), capture_rate_hz)
 
     def _report(self, sentence: str) -> None:
         # A camera that stays away is tried every second, but once is enough in the log.

@@ -82,7 +82,7 @@ class Controller(QObject):
         self.source: SourceInfo | None = None
         self.is_playing = False
         self.speed = 1.0
-        self.turned_deg = 0
+        self.rotation_deg = 0
         self.cameras: list[CameraInfo] | None = None
         self.memory = SourceMemory(store)
         self._wanted_text = ""
@@ -153,7 +153,7 @@ class Controller(QObject):
         self._set_note(f"Opening {'chosen pictures' if text.startswith(IMAGES_PREFIX) else text} …")
         self._wanted_text, self.camera_in_use = text, camera or self.listed_camera(text)
         setup = self.memory.setup_of(text, self.camera_in_use)
-        self._set_turned(setup.turned_deg)
+        self._set_rotation(setup.rotation_deg)
         self.source_changing.emit(text)
         self._capture.open(text, self._generation, setup)
         self._capture.know_cameras(self.cameras or [])
@@ -179,9 +179,9 @@ class Controller(QObject):
         if not self._wanted_text:
             self.say("There are no images to turn yet.")
             return
-        self._set_turned((self.turned_deg + by_deg) % 360)
-        self.memory.set_turn(self._wanted_text, self.camera_in_use, self.turned_deg)
-        self._capture.turn(self.turned_deg)
+        self._set_rotation((self.rotation_deg + by_deg) % 360)
+        self.memory.set_rotation(self._wanted_text, self.camera_in_use, self.rotation_deg)
+        self._capture.turn(self.rotation_deg)
 
     def set_speed(self, speed: float) -> None:
         """Play clips and folders slower or faster than they were taken."""
@@ -332,9 +332,9 @@ class Controller(QObject):
             self.source = replace(self.source, frame_count=length.frame_count, description=length.description)
             self.length_changed.emit(length)
 
-    def _set_turned(self, turned_deg: int) -> None:
-        self.turned_deg = turned_deg
-        self.turned.emit(turned_deg)
+    def _set_rotation(self, rotation_deg: int) -> None:
+        self.rotation_deg = rotation_deg
+        self.turned.emit(rotation_deg)
 
     def _on_model_trouble(self, sentence: str) -> None:
         self._model_trouble = sentence

@@ -13,7 +13,7 @@ class SourceSetup:
 
     camera: CameraWish | None = None
     """None: as usual, or no camera."""
-    turned_deg: int = 0
+    rotation_deg: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SourceInfo:
     description: str
     frame_count: int | None
     is_live: bool
-    turned_deg: int = 0
+    rotation_deg: int = 0
     camera: CameraInfo | None = None
     """Which one it is, as far as that is known."""
 

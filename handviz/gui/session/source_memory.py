@@ -11,12 +11,12 @@ from handviz.core.errors import HandvizError
 from handviz.gui.session.messages import SourceSetup
 from handviz.gui.session.settings import SettingsStore
 from handviz.sources.camera import USUAL_MODE, CameraInfo, CameraMode, CameraWish, find_again
-from handviz.sources.images import TURNS_DEG
+from handviz.sources.images import ROTATIONS_DEG
 from handviz.sources.source import CAMERA_PREFIX, IMAGES_PREFIX, source_exists
 
 LAST_SOURCE, LAST_CAMERA, RECENT = "last_source", "last_camera", "recent_sources"
 MODES, TURNS = "camera_modes", "turns"
-MOST_RECENT, MOST_TURNS = 8, 200
+MOST_RECENT, MAX_ROTATIONS = 8, 200
 LARGEST_NUMBER = 100_000
 """Of a camera's mode: pixels along a side, or images per second."""
 OTHER_SOURCES = "clips, folders and images"
@@ -59,7 +59,7 @@ class SourceMemory:
         mode = self.mode_of(text, camera)
         wish = CameraWish(mode, camera) if is_camera and (camera or mode != USUAL_MODE) else None
         turn = self._get(TURNS, text, camera)
-        return SourceSetup(camera=wish, turned_deg=next((known for known in TURNS_DEG if known == turn), 0))
+        return SourceSetup(camera=wish, rotation_deg=next((known for known in ROTATIONS_DEG if known == turn), 0))
 
     def mode_of(self, text: str, camera: CameraInfo | None) -> CameraMode:
         """Size and rate that were chosen for a camera."""
@@ -74,9 +74,9 @@ class SourceMemory:
         """Use the camera like this from now on."""
         self._put(MODES, _keys(text, camera), [mode.width, mode.height, mode.fps])
 
-    def set_turn(self, text: str, camera: CameraInfo | None, turned_deg: int) -> None:
+    def set_rotation(self, text: str, camera: CameraInfo | None, rotation_deg: int) -> None:
         """Turn the source's images like this from now on."""
-        self._put(TURNS, _keys(text, camera), turned_deg)
+        self._put(TURNS, _keys(text, camera), rotation_deg)
 
     def _recent(self) -> list[str]:
         return [text for text in self._json(RECENT, list) if isinstance(text, str)]
@@ -93,7 +93,7 @@ class SourceMemory:
         for key in keys:
             table.pop(key, None)
             table[key] = value
-        newest = dict(list(table.items())[-MOST_TURNS:])
+        newest = dict(list(table.items())[-MAX_ROTATIONS:])
         self._store.remember(name, json.dumps(newest))
 
     def _json(self, name: str, kind: type[Any]) -> Any:

@@ -7,7 +7,7 @@ from PyQt6.QtGui import QCursor
 from PyQt6.QtWidgets import QComboBox, QMenu, QToolButton, QWidget
 
 from handviz.core.records import SideChoice
-from handviz.gui.calibration.panel import CameraModelControls, apart_text, place_text
+from handviz.gui.calibration.panel import CameraModelControls, position_text, wrist_distance_text
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
 from handviz.gui.session.settings import ViewSettings
@@ -47,7 +47,7 @@ class SourcePanel(Panel):
         controller.source_changing.connect(self._show_changing)
         controller.source_opened.connect(self.show_source)
         controller.length_changed.connect(self.show_length)
-        controller.turned.connect(self.show_turn)
+        controller.turned.connect(self.show_rotation)
         controller.settings_changed.connect(self.show_settings)
         controller.answered.connect(self._show_hands)
         self.show_settings(controller.settings)
@@ -76,7 +76,7 @@ class SourcePanel(Panel):
         self.recent_menu.aboutToShow.connect(self._fill_recent)
         self.recent.setMenu(self.recent_menu)
         self.column.addWidget(self.recent)
-        self._add_turn_row()
+        self._add_rotation_row()
         self.description = named_label("faint", "Or drop a clip, a folder or an image on the window.", wraps=True)
         self.column.addWidget(self.description)
 
@@ -88,8 +88,8 @@ class SourcePanel(Panel):
         self.column.addWidget(self.mode_row)
         self.mode_row.hide()
 
-    def _add_turn_row(self) -> None:
-        self.turn_state = named_label("number", "0°")
+    def _add_rotation_row(self) -> None:
+        self.rotation_state = named_label("number", "0°")
         left, right = QToolButton(), QToolButton()
         for button, text, by_deg, hint in (
             (left, "↺", -90, "Turn the image to the left"),
@@ -99,7 +99,7 @@ class SourcePanel(Panel):
             button.setToolTip(f"{hint}; it is remembered for this source")
             button.clicked.connect(lambda _=False, by_deg=by_deg: self._controller.turn(by_deg))
         self.turn_left, self.turn_right = left, right
-        self.column.addWidget(_row("Turned", self.turn_state, left, right))
+        self.column.addWidget(_row("Turned", self.rotation_state, left, right))
 
     def _add_camera_model_group(self) -> None:
         self.group("Camera")
@@ -138,9 +138,9 @@ class SourcePanel(Panel):
         """Say how many images a folder has now."""
         self.description.setText(length.description)
 
-    def show_turn(self, turned_deg: int) -> None:
+    def show_rotation(self, rotation_deg: int) -> None:
         """Say how far images are turned."""
-        self.turn_state.setText(f"{turned_deg}°")
+        self.rotation_state.setText(f"{rotation_deg}°")
 
     def show_recent(self) -> None:
         """Open the list of sources that were used lately."""
@@ -161,10 +161,10 @@ class SourcePanel(Panel):
         lines = [
             f"{hand.handedness}, score {hand.detection_score:.2f}\n"
             f"standard deviation {hand.vertex_std_mm.mean():.1f} mm, at most {hand.vertex_std_mm.max():.1f} mm\n"
-            f"{place_text(hand)}"
+            f"{position_text(hand)}"
             for hand in answer.result.hands
         ]
-        lines += [apart] if (apart := apart_text(answer.result.hands)) else []
+        lines += [apart] if (apart := wrist_distance_text(answer.result.hands)) else []
         text = "\n\n".join(lines) or "no hand in this image"
         if text != self.hands.text():
             self.hands.setText(text)

@@ -176,7 +176,7 @@ class Timeline(QFrame):
         controller.playing_changed.connect(self.show_playing)
         controller.speed_changed.connect(self.show_speed)
         controller.settings_changed.connect(self.show_settings)
-        controller.answered.connect(self.show_place)
+        controller.answered.connect(self.show_position)
         self.show_settings(controller.settings)
         self.show_speed(controller.speed)
 
@@ -225,7 +225,7 @@ class Timeline(QFrame):
         """Follow settings that were changed elsewhere."""
         check_quietly(self.loop, settings.loop)
 
-    def show_place(self, answer: Answer) -> None:
+    def show_position(self, answer: Answer) -> None:
         """Follow the stream, but not under the person's hand."""
         frame = answer.result.frame
         self.time.setText("" if frame.time_ms is None else time_text(frame.time_ms))

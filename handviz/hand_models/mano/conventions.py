@@ -14,7 +14,7 @@ from handviz.core.geometry import axis_angle_from_rotation, rotation_from_axis_a
 from handviz.core.records import FloatArray, Handedness
 from handviz.hand_models.mano.parameters import (
     MIRROR,
-    TURN_MIRROR,
+    ROTATION_MIRROR,
     ManoParameters,
     PoseKind,
     posed,
@@ -79,7 +79,7 @@ def _pose(hand: CanonicalMano, template: HandTemplate, kind: PoseKind, component
         components = np.asarray(template.pose_components[:component_count], np.float64)
         return np.asarray(np.linalg.lstsq(components.T, hand.pose, rcond=None)[0])
     pose = hand.pose + template.pose_mean if kind == "absolute" else hand.pose
-    return pose * np.tile(TURN_MIRROR, FINGER_JOINTS) if hand.handedness == "left" else pose
+    return pose * np.tile(ROTATION_MIRROR, FINGER_JOINTS) if hand.handedness == "left" else pose
 
 
 def converted(parameters: ManoParameters, template: HandTemplate, kind: PoseKind) -> ManoParameters:

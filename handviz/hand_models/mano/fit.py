@@ -42,7 +42,7 @@ class _State:
     """Where the search stands: a right hand, in mirrored axes for left ones."""
 
     turn: FloatArray
-    place_m: FloatArray
+    position_m: FloatArray
     numbers: FloatArray
     """(55,) pose and shape"""
 
@@ -98,7 +98,7 @@ class _Search:
 
     def shown(self, state: _State) -> FloatArray:
         """(P, 3) where the hand has the points."""
-        return np.asarray(self._points(state.numbers[None])[0] @ state.turn.T + state.place_m)
+        return np.asarray(self._points(state.numbers[None])[0] @ state.turn.T + state.position_m)
 
     def _points(self, numbers: FloatArray) -> FloatArray:
         """(N, P, 3) not yet turned, of numbers (N, 55)."""
@@ -118,7 +118,7 @@ class _Search:
         by_turn = np.stack([np.cross(axis, here) for axis in np.eye(3)]).reshape(3, -1)
         by_shift = np.broadcast_to(np.eye(3)[:, None], (3, len(here), 3)).reshape(3, -1)
         slopes = np.concatenate([by_turn, by_shift, by_numbers])
-        normal, slope = slopes @ slopes.T, slopes @ (self.seen - here - state.place_m).ravel()
+        normal, slope = slopes @ slopes.T, slopes @ (self.seen - here - state.position_m).ravel()
         normal[6:, 6:] += np.diag(self._prior)
         slope[6:] -= self._prior * state.numbers
         return normal, slope
@@ -135,14 +135,14 @@ def _found(search: _Search, start: _State, handedness: Handedness) -> ManoFit:
         pose=pose - mean,
         shape=state.numbers[POSE_SIZE:],
         camera_from_wrist=mirror @ state.turn @ mirror,
-        wrist_m=mirror @ state.place_m,
+        wrist_m=mirror @ state.position_m,
     )
     return ManoFit(hand, float(errors_mm.mean()), float(errors_mm.max()))
 
 
 def _moved(state: _State, step: FloatArray) -> _State:
     turn = Rotation.from_rotvec(step[:3]).as_matrix() @ state.turn
-    return _State(turn, state.place_m + step[3:6], state.numbers + step[6:])
+    return _State(turn, state.position_m + step[3:6], state.numbers + step[6:])
 
 
 def _first_of_vertices(seen: FloatArray, template: HandTemplate) -> _State:

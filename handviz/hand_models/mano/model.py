@@ -12,7 +12,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import KEYPOINT_COUNT, FloatArray, Handedness
 from handviz.hand_models.coarse import coarse_tokens
 from handviz.hand_models.mano.inert_pickle import array_from, load_records
-from handviz.hand_models.mano.parameters import MIRROR, TURN_MIRROR
+from handviz.hand_models.mano.parameters import MIRROR, ROTATION_MIRROR
 from handviz.hand_models.skinning import joint_transforms, skin
 from handviz.hand_models.template import JOINT_COUNT, POSE_SIZE, SHAPE_SIZE, HandTemplate, checked
 
@@ -142,7 +142,7 @@ def _is_left(arrays: dict[str, FloatArray]) -> bool:
 
 def _mirrored(arrays: dict[str, FloatArray], *, left_shapes_repaired: bool) -> dict[str, FloatArray]:
     """A left hand as the right hand that it is in a mirror."""
-    turned = np.tile(TURN_MIRROR, JOINT_COUNT - 1)
+    turned = np.tile(ROTATION_MIRROR, JOINT_COUNT - 1)
     matrix_entries = np.tile(np.outer(MIRROR, MIRROR).ravel(), JOINT_COUNT - 1)
     mirrored = dict(arrays)
     mirrored["v_template"] = arrays["v_template"] * MIRROR

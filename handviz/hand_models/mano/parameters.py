@@ -18,7 +18,7 @@ from handviz.hand_models.template import POSE_SIZE, HandTemplate
 
 PoseKind = Literal["absolute", "relative", "components"]
 MIRROR = np.array([-1.0, 1.0, 1.0])
-TURN_MIRROR = np.array([1.0, -1.0, -1.0])
+ROTATION_MIRROR = np.array([1.0, -1.0, -1.0])
 """What a mirror in x does to an axis-angle."""
 
 
@@ -53,7 +53,7 @@ def template_pose(parameters: ManoParameters, template: HandTemplate) -> FloatAr
         return np.asarray(parameters.pose @ template.pose_components[: len(parameters.pose)], np.float64)
     pose = np.asarray(parameters.pose, np.float64)
     if parameters.handedness == "left":
-        pose = (pose.reshape(-1, 3) * TURN_MIRROR).ravel()
+        pose = (pose.reshape(-1, 3) * ROTATION_MIRROR).ravel()
     return pose - template.pose_mean if parameters.kind == "absolute" else pose
 
 

@@ -247,7 +247,7 @@ class _HandWriter:
         self._template, self._parents = hand.template, hand.template.parents
         self._joint_names = [KEYPOINT_NAMES[keypoint] for keypoint in joint_keypoints(hand.template)]
         self._surface = display_mesh(hand.template)
-        self._translations, self._rotations = _local_places(hand, self._parents)
+        self._translations, self._rotations = _local_positions(hand, self._parents)
 
     def mesh(self, colour: AnimationColour) -> dict[str, Any]:
         """The dense mesh in the bind pose, with its shapes."""
@@ -328,23 +328,23 @@ def presence(times_s: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
     return np.array([at_s for at_s, _ in steps]), np.array([is_there for _, is_there in steps])
 
 
-def _local_places(hand: AnimatedHand, parents: Sequence[int]) -> tuple[FloatArray, FloatArray]:
+def _local_positions(hand: AnimatedHand, parents: Sequence[int]) -> tuple[FloatArray, FloatArray]:
     """Translations (N, 16, 3) and rotations (N, 16, 4) (x, y, z, w) of the joints, each in its parent's frame."""
     flip = np.diag(GLTF_FROM_CAMERA)
     turns = flip @ hand.fit.transforms[..., :3] @ flip
     moved = np.einsum("njab,jb->nja", hand.fit.transforms[..., :3], hand.fit.joints_m) + hand.fit.transforms[..., 3]
     places = (moved + hand.track.wrists_m[:, None]) * GLTF_FROM_CAMERA
-    local_turns, local_places = turns.copy(), places.copy()
+    local_rotations, local_positions = turns.copy(), places.copy()
     for joint, parent in enumerate(parents):
         if parent >= 0:
             back = turns[:, parent].transpose(0, 2, 1)
-            local_turns[:, joint] = back @ turns[:, joint]
-            local_places[:, joint] = (back @ (places[:, joint] - places[:, parent])[..., None])[..., 0]
-    quaternions = Rotation.from_matrix(local_turns.reshape(-1, 3, 3)).as_quat().reshape(*places.shape[:2], 4)
+            local_rotations[:, joint] = back @ turns[:, joint]
+            local_positions[:, joint] = (back @ (places[:, joint] - places[:, parent])[..., None])[..., 0]
+    quaternions = Rotation.from_matrix(local_rotations.reshape(-1, 3, 3)).as_quat().reshape(*places.shape[:2], 4)
     # q and -q are the same turn; between unlike ones players would go the long way round.
     same = np.sign(np.einsum("njq,njq->nj", quaternions[1:], quaternions[:-1]))
     quaternions[1:] *= np.cumprod(np.where(same == 0, 1, same), axis=0)[..., None]
-    return local_places, quaternions
+    return local_positions, quaternions
 
 
 def _four_bones(surface: DisplayMesh, template: HandTemplate) -> tuple[NDArray[np.integer], FloatArray]:

@@ -50,19 +50,19 @@ def fit_skeleton(track: Track, rate_hz: float | None = None) -> Skeleton:
     keypoints_m = _at(times_s, track.times_s, track.keypoints_m * GLTF_FROM_CAMERA)
     wrists_m = _at(times_s, track.times_s, track.wrists_m * GLTF_FROM_CAMERA)
     offsets_m, palm = _rest(keypoints_m, track)
-    world, places_m = np.tile(palm[:, None], (1, KEYPOINT_COUNT, 1, 1)), np.zeros_like(keypoints_m)
+    world, positions_m = np.tile(palm[:, None], (1, KEYPOINT_COUNT, 1, 1)), np.zeros_like(keypoints_m)
     turns = np.tile(np.eye(3), (len(times_s), KEYPOINT_COUNT, 1, 1))
     turns[:, 0] = palm
     for joint in range(1, KEYPOINT_COUNT):
         parent = KEYPOINT_PARENTS[joint]
-        places_m[:, joint] = places_m[:, parent] + world[:, parent] @ offsets_m[joint]
+        positions_m[:, joint] = positions_m[:, parent] + world[:, parent] @ offsets_m[joint]
         world[:, joint] = world[:, parent]
         if joint % 4:  # the tips are ends
             points_at = world[:, parent] @ offsets_m[joint + 1]
-            turn = _smallest_turns(points_at, keypoints_m[:, joint + 1] - places_m[:, joint])
+            turn = _smallest_rotations(points_at, keypoints_m[:, joint + 1] - positions_m[:, joint])
             world[:, joint] = turn @ world[:, parent]
             turns[:, joint] = world[:, parent].transpose(0, 2, 1) @ world[:, joint]
-    errors_mm = np.linalg.norm(places_m - keypoints_m, axis=2) * 1000
+    errors_mm = np.linalg.norm(positions_m - keypoints_m, axis=2) * 1000
     return Skeleton(1 / rate_hz, offsets_m, wrists_m, turns, float(errors_mm.mean()), float(errors_mm.max()))
 
 
@@ -122,7 +122,7 @@ def _rest(keypoints_m: FloatArray, track: Track) -> tuple[FloatArray, FloatArray
     open_m = (open_m - open_m[0]) * np.array([-1.0 if track.handedness == "left" else 1.0, 1.0, 1.0])
     knuckles = open_m[KNUCKLES]
     for _ in range(PALM_ROUNDS):
-        palm = _palm_turns(knuckles, keypoints_m[:, KNUCKLES])
+        palm = _palm_rotations(knuckles, keypoints_m[:, KNUCKLES])
         knuckles = np.einsum("nab,nka->kb", palm, keypoints_m[:, KNUCKLES]) / len(palm)
     parents = np.array(KEYPOINT_PARENTS)
     offsets_m = np.zeros((KEYPOINT_COUNT, 3))
@@ -134,7 +134,7 @@ def _rest(keypoints_m: FloatArray, track: Track) -> tuple[FloatArray, FloatArray
     return offsets_m, palm
 
 
-def _palm_turns(rest_m: FloatArray, seen_m: FloatArray) -> FloatArray:
+def _palm_rotations(rest_m: FloatArray, seen_m: FloatArray) -> FloatArray:
     """(N, 3, 3) about the wrist, rest (5, 3) -> seen (N, 5, 3)."""
     left, _, right = np.linalg.svd(np.einsum("k,nka,kb->nab", KNUCKLE_WEIGHTS, seen_m, rest_m))
     left[..., -1] *= np.sign(np.linalg.det(left @ right))[:, None]
@@ -142,7 +142,7 @@ def _palm_turns(rest_m: FloatArray, seen_m: FloatArray) -> FloatArray:
     return turns
 
 
-def _smallest_turns(before: FloatArray, after: FloatArray) -> FloatArray:
+def _smallest_rotations(before: FloatArray, after: FloatArray) -> FloatArray:
     """Rotations (N, 3, 3) by the smallest angle that turns vectors (N, 3) towards others (N, 3)."""
     axis = np.cross(before, after)
     sine, cosine = np.linalg.norm(axis, axis=1), np.einsum("na,na->n", before, after)
