@@ -38,8 +38,8 @@ PHOTOGRAPHED, EVENLY_LIT = (0.8, 0.5, 0.3), (0.5, 0.8, 0.3)
 
 def texture(seen: float = 0.0) -> HandTexture:
     """One colour under the image's light, another one in even light."""
-    share = np.full(3, seen)
-    return HandTexture(np.tile(PHOTOGRAPHED, (3, 1)), np.tile(EVENLY_LIT, (3, 1)), share, share)
+    fraction = np.full(3, seen)
+    return HandTexture(np.tile(PHOTOGRAPHED, (3, 1)), np.tile(EVENLY_LIT, (3, 1)), fraction, fraction)
 
 
 def hand(variant: VariantName = "final", *, handedness: Handedness = "right", textured: bool = False) -> HandMesh:

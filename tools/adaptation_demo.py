@@ -56,7 +56,7 @@ class Demonstration:
         means = [float(part.mean()) for part in errors]
         changes = [100 * (means[at + 1] / means[at] - 1) for at in (0, 2)]
         return (
-            f"| {self.look} {self.seed} | {self.found}/{self.frames} | {outcome.height_share:.2f} "
+            f"| {self.look} {self.seed} | {self.found}/{self.frames} | {outcome.height_fraction:.2f} "
             f"| {outcome.before.distance:.2f} -> {outcome.after.distance:.2f} "
             f"| {outcome.before.standardised:.2f} -> {outcome.after.standardised:.2f} "
             f"| {'yes' if outcome.kept else 'no'} "

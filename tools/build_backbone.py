@@ -115,9 +115,9 @@ def reference_crop() -> NDArray[np.uint8]:
     fingers += [((112, 224), (112, 200), 24), ((100, 128), (128, 130), 22)]
     for (start_x, start_y), (end_x, end_y), radius in fingers:
         along_x, along_y = end_x - start_x, end_y - start_y
-        share = ((x - start_x) * along_x + (y - start_y) * along_y) / (along_x**2 + along_y**2)
-        share = np.clip(share, 0, 1)
-        distance = np.hypot(x - start_x - share * along_x, y - start_y - share * along_y) / radius
+        fraction = ((x - start_x) * along_x + (y - start_y) * along_y) / (along_x**2 + along_y**2)
+        fraction = np.clip(fraction, 0, 1)
+        distance = np.hypot(x - start_x - fraction * along_x, y - start_y - fraction * along_y) / radius
         skin = np.array([224.0, 172.0, 140.0]) * (1 - 0.35 * distance[..., None] ** 2)
         image = np.where(distance[..., None] < 1, skin, image)
     return image.clip(0, 255).astype(np.uint8)

@@ -17,7 +17,7 @@ from handviz.training.samples import image_batch
 
 BATCH = 32
 LARGEST_ERROR, LEAST_PRESENCE, MOST_HIDDEN = 0.06, 0.97, 0.05
-"""Hands that count: mean distance in shares of the hand's extent, MediaPipe's presence, share that things hide."""
+"""Hands that count: mean distance in fractions of the hand's extent, MediaPipe's presence, share that things hide."""
 SHORTEST_BONE = 0.12
 """of the extent: shorter ones, seen from their end, tell nothing"""
 
@@ -52,13 +52,13 @@ def clear_hands(shard: Shard, network: MediaPipeLandmarkNet) -> tuple[FloatArray
     return marks[clear], true[clear]
 
 
-def share_of_the_way(marks: FloatArray, true: FloatArray, keypoint: int, other: int) -> float:
-    """Median share of the way from a true keypoint to another, of (N, 21, 2), at which it is marked, or nan."""
+def fraction_of_the_way(marks: FloatArray, true: FloatArray, keypoint: int, other: int) -> float:
+    """Median fraction of the way from a true keypoint to another, of (N, 21, 2), at which it is marked, or nan."""
     way, moved = true[:, other] - true[:, keypoint], marks[:, keypoint] - true[:, keypoint]
     squared = np.square(way).sum(axis=1)
     long = squared > np.square(SHORTEST_BONE * np.ptp(true, axis=1).max(axis=1))
-    shares = (moved * way).sum(axis=1)[long] / squared[long]
-    return float(np.median(shares)) if len(shares) else float("nan")
+    fractions = (moved * way).sum(axis=1)[long] / squared[long]
+    return float(np.median(fractions)) if len(fractions) else float("nan")
 
 
 def table(marks: FloatArray, true: FloatArray) -> str:
@@ -71,9 +71,9 @@ def table(marks: FloatArray, true: FloatArray) -> str:
     ]
     for keypoint in range(KEYPOINT_COUNT):
         parent = max(KEYPOINT_PARENTS[keypoint], 0) if keypoint else 9
-        shares = [share_of_the_way(marks, true, keypoint, other) for other in (parent, 0 if keypoint else 9)]
-        other, share = MARKED_TOWARDS.get(keypoint, (parent, 0.0))
-        lines.append(f"| {keypoint} | {shares[0]:.2f} | {shares[1]:.2f} | {share:.2f} to {other} |")
+        fractions = [fraction_of_the_way(marks, true, keypoint, other) for other in (parent, 0 if keypoint else 9)]
+        other, fraction = MARKED_TOWARDS.get(keypoint, (parent, 0.0))
+        lines.append(f"| {keypoint} | {fractions[0]:.2f} | {fractions[1]:.2f} | {fraction:.2f} to {other} |")
     return "\n".join(lines) + "\n"
 
 
@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print at which share of the way from each keypoint to its parent, and to the wrist, MediaPipe marks it."""
+    """Print at which fraction of the way from each keypoint to its parent, and to the wrist, MediaPipe marks it."""
     if arguments.count < 1:
         raise HandvizError("--count must be at least 1")
     sys.stdout.write(table(*marks_of_clear_hands(arguments.data, arguments.count)))

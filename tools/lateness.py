@@ -54,9 +54,9 @@ def waits_ms(late_ms: Sequence[float]) -> tuple[float, float, float]:
 def told(name: str, late_ms: Sequence[float]) -> str:
     """One line of a report."""
     median, most, longest = waits_ms(late_ms)
-    share = float(np.mean(np.asarray(late_ms) > PROMISED_MS)) if late_ms else 0.0
+    fraction = float(np.mean(np.asarray(late_ms) > PROMISED_MS)) if late_ms else 0.0
     verdict = "holds" if most <= PROMISED_MS else "does not hold"
     return (
         f"{name:24} waits: median {median:5.1f} ms, 95 % {most:5.1f} ms, longest {longest:6.1f} ms; "
-        f"{share:.2%} of {len(late_ms)} ticks late by over {PROMISED_MS:.0f} ms: {verdict}"
+        f"{fraction:.2%} of {len(late_ms)} ticks late by over {PROMISED_MS:.0f} ms: {verdict}"
     )

@@ -21,7 +21,7 @@ from tools.build_clip import Clip
 REST_S, MOVE_S = (0.3, 1.0), (0.35, 1.0)
 MOVES_IN_PHASE = 0.7
 """How often each of fingers, turn and place takes part."""
-SHARE_OF_PHASE = (0.5, 0.7)
+FRACTION_OF_PHASE = (0.5, 0.7)
 GRAIN = 0.012
 """Standard deviation of the camera's noise, of 1: a webcam in a room."""
 POSITION_LOW_M, POSITION_HIGH_M = np.array([-0.13, -0.06, 0.44]), np.array([0.13, 0.06, 0.66])
@@ -56,7 +56,7 @@ class Track:
         for start_s, length_s in phases:
             if rng.random() < MOVES_IN_PHASE:
                 begin_s = start_s + rng.uniform(0, 0.3) * length_s
-                self._times += [begin_s, begin_s + rng.uniform(*SHARE_OF_PHASE) * length_s]
+                self._times += [begin_s, begin_s + rng.uniform(*FRACTION_OF_PHASE) * length_s]
                 self._values += [self._values[-1], draw()]
 
     def at(self, time_s: float) -> FloatArray:
@@ -64,8 +64,8 @@ class Track:
         row = bisect_right(self._times, time_s) - 1
         if row + 1 == len(self._times):
             return self._values[row]
-        share = (time_s - self._times[row]) / (self._times[row + 1] - self._times[row])
-        smooth = share**3 * (10 - 15 * share + 6 * share**2)
+        fraction = (time_s - self._times[row]) / (self._times[row + 1] - self._times[row])
+        smooth = fraction**3 * (10 - 15 * fraction + 6 * fraction**2)
         return self._values[row] + smooth * (self._values[row + 1] - self._values[row])
 
 

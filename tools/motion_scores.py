@@ -73,9 +73,9 @@ class MotionScores:
     """of the points counted from the wrist, likewise"""
     apart_px: float
     """99th percentile over moving frames of how far the overlay lies from what came in"""
-    tremble_px: float
+    jitter_px: float
     """mean second difference at rest, pixels a frame squared"""
-    tremble_mm: float
+    jitter_mm: float
     coverage: float
     """root mean square of error over standard deviation: 1 is honest, more is over-confident"""
 
@@ -99,8 +99,8 @@ def scores(motions: Sequence[KnownMotion], make: Callable[[], Smoother]) -> Moti
         apart_px=float(np.percentile(np.linalg.norm(late_px, axis=2).mean(axis=1), 99))
         if moving.any()
         else float("nan"),
-        tremble_px=float(whole["bend_px"][resting].mean()) if resting.any() else float("nan"),
-        tremble_mm=float(whole["bend_mm"][resting].mean()) if resting.any() else float("nan"),
+        jitter_px=float(whole["acceleration_px"][resting].mean()) if resting.any() else float("nan"),
+        jitter_mm=float(whole["acceleration_mm"][resting].mean()) if resting.any() else float("nan"),
         coverage=float(np.sqrt((whole["ratio"][:, 1:] ** 2).mean())),
     )
 
@@ -124,8 +124,8 @@ class _Part:
         "speed_m",
         "error_px",
         "error_mm",
-        "bend_px",
-        "bend_mm",
+        "acceleration_px",
+        "acceleration_mm",
         "ratio",
     )
 
@@ -150,8 +150,8 @@ class _Part:
             best_px, best_m = _stacked(reachable)
             self.left_px = np.linalg.norm(went_px - best_px, axis=2)
             self.left_mm = np.linalg.norm(went_m - best_m, axis=2) * MILLIMETRES_PER_METRE
-        self.bend_px = np.linalg.norm(_bend(went_px), axis=2)
-        self.bend_mm = np.linalg.norm(_bend(went_m), axis=2) * MILLIMETRES_PER_METRE
+        self.acceleration_px = np.linalg.norm(_bend(went_px), axis=2)
+        self.acceleration_mm = np.linalg.norm(_bend(went_m), axis=2) * MILLIMETRES_PER_METRE
         std_mm = np.stack([hand.keypoint_std_mm for hand in went])[1:-1]
         self.ratio = self.error_mm / np.maximum(std_mm, 1e-3)
         fast = np.linalg.norm(self.speed_px, axis=2).mean(axis=1)

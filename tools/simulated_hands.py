@@ -38,9 +38,9 @@ class ErrorSizes:
     log_depth: float
     rotation_rad: tuple[float, float, float]
     """about the camera's axes"""
-    across_share: float
+    across_fraction: float
     """of a point's standard deviation, along each axis across the ray"""
-    along_share: float
+    along_fraction: float
     reference_std_mm: float = 10.0
     lasting_rotation_rad: tuple[float, float, float] = (0.12, 0.12, 0.03)
     lasting_log_depth: float = 0.04
@@ -64,8 +64,8 @@ def measured_error_sizes(clips: Sequence[tuple[Sequence[HandMesh], FloatArray]])
         direction=float(half["direction"].mean()),
         log_depth=float(half["log_depth"].mean()),
         rotation_rad=(float(rotation_rad[0]), float(rotation_rad[1]), float(rotation_rad[2])),
-        across_share=float(np.sqrt((half["points"][:, :2] ** 2).mean())),
-        along_share=float(np.sqrt((half["points"][:, 2] ** 2).mean())),
+        across_fraction=float(np.sqrt((half["points"][:, :2] ** 2).mean())),
+        along_fraction=float(np.sqrt((half["points"][:, 2] ** 2).mean())),
         reference_std_mm=float(std_m.mean() * 1000),
     )
 
@@ -174,9 +174,9 @@ class Simulation:
         rooted_m = np.concatenate([true.vertices_m, true.keypoints_m]) - true.keypoints_m[0]
         std_m = factor * (0.004 + 0.06 * np.linalg.norm(rooted_m, axis=1))
         uncertainty = speed_factor * float(std_m.mean()) * 1000 / sizes.reference_std_mm
-        shares = np.array([sizes.across_share, sizes.across_share, sizes.along_share])
+        fractions = np.array([sizes.across_fraction, sizes.across_fraction, sizes.along_fraction])
         own_m = std_m[:, None] * (
-            blur @ lasting[:21] / np.sqrt(3) * 0.7 + speed_factor * shares * (blur @ self._new(21, 3))
+            blur @ lasting[:21] / np.sqrt(3) * 0.7 + speed_factor * fractions * (blur @ self._new(21, 3))
         )
         turn = lasting[21] * sizes.lasting_rotation_rad * 0.6 + uncertainty * self._new(3) * sizes.rotation_rad
         rotation = rotation_from_axis_angle(turn)

@@ -35,10 +35,10 @@ SIMULATED_SEEDS = 1000
 STRENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
 SPEED_WEIGHTS = (1, 4, 16, 64)
 """One Euro's weight of speed, of its usual one: what makes it quick, and lets more trembling through."""
-LOST_SHARE = 0.15
+LOST_FRACTION = 0.15
 EQUAL_MS = 0.3
 """Lags that differ by no more count as equal: a hundredth of a frame."""
-MEASURES = ("error_px", "error_mm", "left_px", "left_mm", "tremble_px", "tremble_mm", "apart_px")
+MEASURES = ("error_px", "error_mm", "left_px", "left_mm", "jitter_px", "jitter_mm", "apart_px")
 logger = logging.getLogger(__name__)
 
 
@@ -67,7 +67,7 @@ def draw_sweeps(simulated: Sequence[Setting], rendered: Sequence[Setting], path:
     _panel(panels[0, 1], simulated, "left_mm", "simulated: error that smoothing can change, mm")
     _panel(panels[1, 0], rendered, "error_px", "whole pipeline on rendered clips: error, px")
     _panel(
-        panels[1, 1], rendered, "tremble_px", "whole pipeline on rendered clips: trembling at rest, px a frame squared"
+        panels[1, 1], rendered, "jitter_px", "whole pipeline on rendered clips: trembling at rest, px a frame squared"
     )
     panels[0, 0].legend()
     return save_figure(figure, path)
@@ -122,8 +122,8 @@ def run(arguments: argparse.Namespace) -> int:
         report(
             f"{name}, 15 frames a second", sweep([one.thinned(2) for one in motions], strengths=(0.3,), weights=(1,))
         )
-        lossy = [one.thinned(1, random.random(len(one.times_s)) >= LOST_SHARE) for one in motions]
-        report(f"{name}, {LOST_SHARE:.0%} of the frames dropped", sweep(lossy, strengths=(0.3,), weights=(1,)))
+        lossy = [one.thinned(1, random.random(len(one.times_s)) >= LOST_FRACTION) for one in motions]
+        report(f"{name}, {LOST_FRACTION:.0%} of the frames dropped", sweep(lossy, strengths=(0.3,), weights=(1,)))
     report_camera(rendered)
     report_cost(rendered[0])
     if arguments.figure is not None:
@@ -242,8 +242,8 @@ def report(title: str, rows: Sequence[Row]) -> None:
             one.lag_ms,
             one.lag_3d_ms,
             one.apart_px,
-            one.tremble_px,
-            one.tremble_mm,
+            one.jitter_px,
+            one.jitter_mm,
         )
         logger.info("%-26s" + "%9.2f" * len(columns), row.name, *values, one.coverage)
 

@@ -73,9 +73,9 @@ def growths(samples: Sequence[Sample]) -> list[Growth]:
 def _growth(name: str, times_s: FloatArray, values: FloatArray) -> Growth:
     quarter = len(values) // 4
     early, late = float(np.median(values[quarter : 2 * quarter])), float(np.median(values[-quarter:]))
-    share, number = RULES[name]
+    fraction, number = RULES[name]
     slope = float(np.polyfit(times_s[quarter:], values[quarter:], 1)[0]) * 3600
-    allowed = max(share * early, number)
+    allowed = max(fraction * early, number)
     return Growth(name, float(values[0]), float(values[-1]), slope, early, late, late - early <= allowed)
 
 

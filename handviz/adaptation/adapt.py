@@ -50,13 +50,13 @@ BLOCKS = 12
 WATCHED, HELD_OUT = (3, 8), (1, 5, 10)
 """Blocks of the twelve that are watched, and that decide; the others teach."""
 LEAST_GAIN = 0.03
-"""Of the 2D distance on held-out frames, as a share of what it was: less is chance."""
+"""Of the 2D distance on held-out frames, as a fraction of what it was: less is chance."""
 WORST_STANDARDISED = 1.1
 """By how much the squared standardised error may grow, at most, against what it was."""
 JITTERED = 2
 """Further cuts of every hand to learn from."""
-SHARES = (0.5, 0.56, 0.63, 0.71, 0.79, 0.89, 1.0, 1.12, 1.26, 1.41, 1.59, 1.78, 2.0)
-"""Heights of images that are tried, as shares of what they are."""
+FRACTIONS = (0.5, 0.56, 0.63, 0.71, 0.79, 0.89, 1.0, 1.12, 1.26, 1.41, 1.59, 1.78, 2.0)
+"""Heights of images that are tried, as fractions of what they are."""
 MOST_TRIED = 48
 CHECKED_CROPS = 3
 CLEARLY_NEARER = 0.05
@@ -86,7 +86,7 @@ class Outcome:
     checked: Tensor
     """(3, 3, 224, 224) held-out crops to compare the exported file with the network on: noise, which export would take,
     drives an adapted network to where single precision is coarser"""
-    height_share: float
+    height_fraction: float
     """how much higher the images have to be for square pixels"""
 
     @property
@@ -118,35 +118,35 @@ def start_from(path: Path, template: HandTemplate) -> Exported:
     )
 
 
-def views_of(model: HandModel, cuts: Sequence[Cuts], height_share: float, true_share: float) -> Views:
+def views_of(model: HandModel, cuts: Sequence[Cuts], height_fraction: float, true_fraction: float) -> Views:
     """Hands cut several times, one cut of all of them after the other, with what the network's frozen part makes of
-    them. ``height_share``: of the images that they were cut from; ``true_share``: that of square pixels."""
+    them. ``height_fraction``: of the images that they were cut from; ``true_fraction``: that of square pixels."""
     maps, landmarks = stem_maps(model, np.concatenate([part.crops for part in cuts]))
     keypoints = np.concatenate([part.keypoints for part in cuts])
-    camera_model = intrinsics_in_crop(np.concatenate([part.affines for part in cuts]), height_share / true_share)
+    camera_model = intrinsics_in_crop(np.concatenate([part.affines for part in cuts]), height_fraction / true_fraction)
     return Views(
         Cached(maps, landmarks), *(torch.tensor(part, dtype=torch.float32) for part in (keypoints, camera_model))
     )
 
 
-def intrinsics_in_crop(affines: FloatArray, height_share: float) -> FloatArray:
-    """(N, 2, 2) what a camera whose images are ``height_share`` as high as square pixels would make them does to
+def intrinsics_in_crop(affines: FloatArray, height_fraction: float) -> FloatArray:
+    """(N, 2, 2) what a camera whose images are ``height_fraction`` as high as square pixels would make them does to
     directions in crops (N, 2, 3); areas stay."""
     turn = affines[:, :, :2]
-    squeeze = np.diag([1.0, height_share]) / np.sqrt(height_share)
+    squeeze = np.diag([1.0, height_fraction]) / np.sqrt(height_fraction)
     return np.asarray(turn @ squeeze @ np.linalg.inv(turn))
 
 
-def true_height_share(model: HandModel, hands: ClipCrops, regressor: Tensor, rho: float) -> float:
+def true_height_fraction(model: HandModel, hands: ClipCrops, regressor: Tensor, rho: float) -> float:
     """How much higher the images have to be for the network to agree with the detector best; 1 unless that is
     clear. A camera or a file whose pixels are not square shows in every frame alike."""
     found = []
-    for share in SHARES:
-        views = views_of(model, [cuts_of(hands, height_share=share)], share, share)
+    for fraction in FRACTIONS:
+        views = views_of(model, [cuts_of(hands, height_fraction=fraction)], fraction, fraction)
         found.append(distances(model, views, regressor, rho).numpy())
-        logger.debug("images %.2f times as high: 2D distance %.2f %% of the hand", share, found[-1].mean())
+        logger.debug("images %.2f times as high: 2D distance %.2f %% of the hand", fraction, found[-1].mean())
     means = [float(part.mean()) for part in found]
-    return between(SHARES, means) if _is_clear(found[int(np.argmin(means))], found[SHARES.index(1.0)]) else 1.0
+    return between(FRACTIONS, means) if _is_clear(found[int(np.argmin(means))], found[FRACTIONS.index(1.0)]) else 1.0
 
 
 def _is_clear(best: FloatArray, usual: FloatArray) -> bool:
@@ -155,13 +155,13 @@ def _is_clear(best: FloatArray, usual: FloatArray) -> bool:
     return float(best.mean()) < (1 - CLEARLY_NEARER) * float(usual.mean()) and sum(gain > 0 for gain in gains) >= 5
 
 
-def between(shares: Sequence[float], distances: Sequence[float]) -> float:
+def between(fractions: Sequence[float], distances: Sequence[float]) -> float:
     """Where the parabola through the least distance and its neighbours is least, over the logarithm of the shares."""
-    best = min(max(int(np.argmin(distances)), 1), len(shares) - 2)
+    best = min(max(int(np.argmin(distances)), 1), len(fractions) - 2)
     around = slice(best - 1, best + 2)
-    bend, slope, _ = np.polyfit(np.log(shares[around]), distances[around], 2)
-    lowest = -slope / (2 * bend) if bend > 0 else np.log(shares[best])
-    return float(np.exp(np.clip(lowest, np.log(shares[best - 1]), np.log(shares[best + 1]))))
+    bend, slope, _ = np.polyfit(np.log(fractions[around]), distances[around], 2)
+    lowest = -slope / (2 * bend) if bend > 0 else np.log(fractions[best])
+    return float(np.exp(np.clip(lowest, np.log(fractions[best - 1]), np.log(fractions[best + 1]))))
 
 
 def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: AdaptConfig) -> Outcome:
@@ -173,15 +173,15 @@ def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: Ada
     regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
     fit = hands.rows(parts.fit)
     tried = fit.rows(np.arange(0, len(fit), -(-len(fit) // MOST_TRIED)))
-    share = true_height_share(model, tried, regressor, rho)
+    fraction = true_height_fraction(model, tried, regressor, rho)
     rows = {"fit": parts.fit, "watched": parts.watch, "held out": parts.held_out}
-    seen = {name: views_of(model, [cuts_of(hands.rows(part))], 1.0, share) for name, part in rows.items()}
+    seen = {name: views_of(model, [cuts_of(hands.rows(part))], 1.0, fraction) for name, part in rows.items()}
 
     def fits(name: str) -> Agreement:
         return agreement(model, seen[name], regressor, rho, config)
 
     before, first = fits("held out"), fits("fit")
-    lessons = Lessons(*_views_and_teacher(model, fit, share, config), regressor, rho)
+    lessons = Lessons(*_views_and_teacher(model, fit, fraction, config), regressor, rho)
     task = Adaptation(model, lessons, config, lambda: fits("watched"))
     # A loss that is not finite is the end of learning: the best weights stay.
     with suppress(LossNotFiniteError):
@@ -190,20 +190,22 @@ def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: Ada
     after, scale = fits("held out"), fits("fit").standardised / first.standardised
     kept = task.best_epoch > 0 and is_better(before, after)
     checked = image_batch(hands.crops[parts.held_out[:CHECKED_CROPS]])
-    return Outcome(model, _notes(start.notes, scale), before, after, task.best_epoch, kept, parts, checked, share)
+    return Outcome(model, _notes(start.notes, scale), before, after, task.best_epoch, kept, parts, checked, fraction)
 
 
-def _views_and_teacher(model: HandModel, hands: ClipCrops, share: float, config: AdaptConfig) -> tuple[Views, Teacher]:
+def _views_and_teacher(
+    model: HandModel, hands: ClipCrops, fraction: float, config: AdaptConfig
+) -> tuple[Views, Teacher]:
     """What the pupil is given, cuts of the images as they are, and what the teacher says of images set right."""
     rng = np.random.default_rng(config.seed)
 
-    def cuts(height_share: float) -> list[Cuts]:
-        jittered = [cuts_of(hands, height_share=height_share, rng=rng) for _ in range(JITTERED)]
-        return [cuts_of(hands, height_share=height_share), *jittered]
+    def cuts(height_fraction: float) -> list[Cuts]:
+        jittered = [cuts_of(hands, height_fraction=height_fraction, rng=rng) for _ in range(JITTERED)]
+        return [cuts_of(hands, height_fraction=height_fraction), *jittered]
 
     numbers = torch.from_numpy(hands.numbers) if hands.is_clip else None
-    teacher = teacher_of(model, views_of(model, cuts(share), share, share), 1 + JITTERED, numbers, config)
-    return views_of(model, cuts(1.0), 1.0, share), teacher
+    teacher = teacher_of(model, views_of(model, cuts(fraction), fraction, fraction), 1 + JITTERED, numbers, config)
+    return views_of(model, cuts(1.0), 1.0, fraction), teacher
 
 
 def is_better(before: Agreement, after: Agreement) -> bool:

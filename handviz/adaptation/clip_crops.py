@@ -19,7 +19,8 @@ from handviz.detection.tracking import sided
 from handviz.sources.source import ClipSource, Source
 
 ROTATION_STD_RAD, LOG_SIZE_SD, SHIFT_SD = 0.2, 0.1, 0.03
-"""Of further cuts of a hand: turned, larger or smaller, shifted in shares of the side, as other detections might be."""
+"""Of further cuts of a hand: turned, larger or smaller, shifted in fractions of the side, as other detections might
+be."""
 WIDE_PX, WIDE_SIDE_PER_EXTENT = 384, 2.8
 """What is kept of a hand's surroundings, so that it can be cut again: sharper than a crop, and half as wide again."""
 
@@ -78,11 +79,11 @@ class _Hand(NamedTuple):
     detection: Detection
 
 
-def cuts_of(hands: ClipCrops, *, height_share: float = 1.0, rng: np.random.Generator | None = None) -> Cuts:
-    """Every hand cut once: as the program cuts, or jittered, and from images made ``height_share`` times as high."""
-    stretch = np.diag([1.0, height_share])
+def cuts_of(hands: ClipCrops, *, height_fraction: float = 1.0, rng: np.random.Generator | None = None) -> Cuts:
+    """Every hand cut once: as the program cuts, or jittered, and from images made ``height_fraction`` times as high."""
+    stretch = np.diag([1.0, height_fraction])
     affines = np.stack([_affine(detection, stretch, rng) for detection in hands.detections])
-    if rng is None and height_share == 1.0:
+    if rng is None and height_fraction == 1.0:
         crops = hands.crops
     else:
         back = [np.vstack([wide, [0, 0, 1]]) for wide in hands.wide_from_image]

@@ -95,8 +95,8 @@ class Agreement(NamedTuple):
 def marks(points: Tensor) -> Tensor:
     """``detect.marking.as_the_detector_marks_them`` for tensors (..., 21, C)."""
     moved = [points[..., keypoint, :] for keypoint in range(points.shape[-2])]
-    for keypoint, (other, share) in MARKED_TOWARDS.items():
-        moved[keypoint] = moved[keypoint] + share * (points[..., other, :] - points[..., keypoint, :])
+    for keypoint, (other, fraction) in MARKED_TOWARDS.items():
+        moved[keypoint] = moved[keypoint] + fraction * (points[..., other, :] - points[..., keypoint, :])
     return torch.stack(moved, dim=-2)
 
 

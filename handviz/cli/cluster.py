@@ -44,9 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for shards and hands.json")
     parser.add_argument("--workers", type=_workers, default=2, metavar="N", help="0: this process, without Ray (2)")
     parser.add_argument("--address", help="of a cluster, auto for the one around this machine (one of its own)")
-    parser.add_argument("--cpus", type=_share_of_machine, default=1.0, metavar="C", help="cores a worker (1)")
+    parser.add_argument("--cpus", type=_fraction_of_machine, default=1.0, metavar="C", help="cores a worker (1)")
     parser.add_argument(
-        "--gpus", type=_share_of_machine, default=0.0, metavar="G", help="GPUs a worker, 0.25 is fine (0)"
+        "--gpus", type=_fraction_of_machine, default=0.0, metavar="G", help="GPUs a worker, 0.25 is fine (0)"
     )
     parser.add_argument("--threads", type=count, default=1, metavar="T", help="of each worker's networks (1)")
     parser.add_argument(
@@ -130,5 +130,5 @@ def _workers(text: str) -> int:
     return int(number(text, 0, 1e6))
 
 
-def _share_of_machine(text: str) -> float:
+def _fraction_of_machine(text: str) -> float:
     return number(text, 0.0, 1024.0)

@@ -7,7 +7,7 @@ from typing import get_args
 from handviz.core.camera_files import read_camera_file
 from handviz.core.camera_model import UNMEASURED, CameraModel, HandSize
 from handviz.core.errors import HandvizError
-from handviz.core.geometry import DEFAULT_FIELD_OF_VIEW_DEG, FOCAL_STD_SHARES
+from handviz.core.geometry import DEFAULT_FIELD_OF_VIEW_DEG, FOCAL_STD_FRACTIONS
 from handviz.core.paths import MODELS
 from handviz.core.records import VARIANTS, Intrinsics, SideChoice
 from handviz.hand_models.choice import add_hand_model_option
@@ -85,7 +85,7 @@ def _add_camera_and_hand(parser: argparse.ArgumentParser) -> None:
     )
     hand = parser.add_mutually_exclusive_group()
     hand.add_argument("--hand-length", type=_millimetres, metavar="MM", help="crease of the wrist to middle fingertip")
-    hand.add_argument("--hand-breadth", type=_millimetres, metavar="MM", help="palm across the four knuckles")
+    hand.add_argument("--hand-width", type=_millimetres, metavar="MM", help="palm across the four knuckles")
     parser.add_argument(
         "--hand-std", type=_millimetres, default=UNMEASURED.std_mm, metavar="MM", help="of that number (%(default)s)"
     )
@@ -94,14 +94,14 @@ def _add_camera_and_hand(parser: argparse.ArgumentParser) -> None:
 def _hand_size(arguments: argparse.Namespace) -> HandSize:
     if arguments.hand_length:
         return HandSize("length", arguments.hand_length, arguments.hand_std)
-    if arguments.hand_breadth:
-        return HandSize("breadth", arguments.hand_breadth, arguments.hand_std)
+    if arguments.hand_width:
+        return HandSize("breadth", arguments.hand_width, arguments.hand_std)
     return UNMEASURED
 
 
 def _camera(arguments: argparse.Namespace) -> ImageCamera:
     if arguments.focal_px:
-        return ImageCamera(focal_px=arguments.focal_px, focal_std_share=FOCAL_STD_SHARES["stated"])
+        return ImageCamera(focal_px=arguments.focal_px, focal_std_fraction=FOCAL_STD_FRACTIONS["stated"])
     if arguments.field_of_view:
         return ImageCamera(CameraModel("angle", arguments.field_of_view))
     if not arguments.intrinsics:
@@ -131,7 +131,7 @@ def count(text: str) -> int:
     return int(number(text, 1, 1e6))
 
 
-def share(text: str) -> float:
+def fraction(text: str) -> float:
     """A number from 0 to 1, for argparse."""
     return number(text, 0.0, 1.0)
 

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from handviz.cli.image_arguments import add_image_arguments, count, image_request, share
+from handviz.cli.image_arguments import add_image_arguments, count, fraction, image_request
 from handviz.cluster.shards import (
     MAX_SHARDS,
     REPORT_NAME,
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-overlays", action="store_true", help="only meshes and hands.json; needs no OpenGL")
     parser.add_argument("--every", type=count, default=1, metavar="N", help="of a clip, every N-th frame")
-    parser.add_argument("--smoothing", type=share, default=0.0, metavar="S", help="of a clip, 0 (off) to 1")
+    parser.add_argument("--smoothing", type=fraction, default=0.0, metavar="S", help="of a clip, 0 (off) to 1")
     parser.add_argument("--smoothing-kind", choices=SMOOTHING_KINDS, default="kalman", help="(%(default)s)")
     parser.add_argument("--threads", type=count, metavar="N", help="of the networks on the processor (4 at most)")
     parser.add_argument(

@@ -129,9 +129,9 @@ def evaluate(arguments: argparse.Namespace, more: Mapping[str, Method] = Mapping
     with tempfile.TemporaryDirectory() as temporary:
         kept = arguments.held_out
         crops = held_out_crops(kept or Path(temporary), arguments.count, keep=kept is not None)
-        found, shares = evaluate_methods(scenes(crops, template, predict), methods, template, arguments.window)
-    told = f"{len(shares)} crops, meshes: {arguments.meshes or 'true'}, SSIM's window: {arguments.window}"
-    sys.stdout.write(f"{told}\n\n{table(found, shares)}\n")
+        found, fractions = evaluate_methods(scenes(crops, template, predict), methods, template, arguments.window)
+    told = f"{len(fractions)} crops, meshes: {arguments.meshes or 'true'}, SSIM's window: {arguments.window}"
+    sys.stdout.write(f"{told}\n\n{table(found, fractions)}\n")
     if arguments.results is not None:
         _keep(found, arguments.results)
     return 0

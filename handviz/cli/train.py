@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         loss=LossConfig(image=arguments.image_weight, weak=weights_from(arguments.weak)),
         supervision=arguments.supervision,
         camera_prior=arguments.camera_prior,
-        landmark_noise=LandmarkNoise(share=0.0) if arguments.supervision == "weak" else default.landmark_noise,
+        landmark_noise=LandmarkNoise(fraction=0.0) if arguments.supervision == "weak" else default.landmark_noise,
         weight_decay=arguments.weight_decay,
         limit=arguments.limit,
         bad_images=arguments.bad_images,

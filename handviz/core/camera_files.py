@@ -15,7 +15,7 @@ from handviz.core.camera_model import (
     camera_model_of_intrinsics,
 )
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.geometry import FOCAL_STD_SHARES
+from handviz.core.geometry import FOCAL_STD_FRACTIONS
 from handviz.core.records import Intrinsics, IntrinsicsOrigin
 
 FORMAT = "handviz lens"
@@ -41,7 +41,7 @@ def camera_model_text(camera_model: CameraModel) -> str:
             "cx": camera_model.known.centre_x_px,
             "cy": camera_model.known.centre_y_px,
             "origin": camera_model.known.origin,
-            "focal_std_share": camera_model.known.focal_std_share,
+            "focal_std_share": camera_model.known.focal_std_fraction,
         }
     return json.dumps(entry, indent=1) + "\n"
 
@@ -106,12 +106,12 @@ def _from_entry(entry: dict[str, Any]) -> CameraModel:
             raise HandvizError(f"over has to be one of {', '.join(get_args(AngleSide))}", ErrorCode.UNKNOWN_NAME)
         return CameraModel("angle", _number(entry, "field_of_view_deg"), side)
     origin: IntrinsicsOrigin = "calibrated" if entry.get("origin") == "calibrated" else "stated"
-    share = _number(entry, "focal_std_share", FOCAL_STD_SHARES[origin])
+    fraction = _number(entry, "focal_std_share", FOCAL_STD_FRACTIONS[origin])
     size = _size(_number(entry, "width"), _number(entry, "height"))
     fx = _number(entry, "fx")
     numbers = fx, _number(entry, "cx", size[0] / 2), _number(entry, "cy", size[1] / 2), _number(entry, "fy", fx)
     return camera_model_of_intrinsics(
-        Intrinsics(*numbers, origin=origin, focal_std_share=min(max(share, 0.0), 1.0)), size
+        Intrinsics(*numbers, origin=origin, focal_std_fraction=min(max(fraction, 0.0), 1.0)), size
     )
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import (
     DEFAULT_FIELD_OF_VIEW_DEG,
-    FOCAL_STD_SHARES,
+    FOCAL_STD_FRACTIONS,
     intrinsics_from_field_of_view,
     rescaled,
     rotated,
@@ -202,12 +202,12 @@ def _of_another_size(known: Intrinsics, known_size: tuple[int, int], size: tuple
         scaled,
         centre_x_px=scaled.centre_x_px - cut_x,
         centre_y_px=scaled.centre_y_px - cut_y,
-        focal_std_share=math.hypot(known.focal_std_share, uncertainty),
+        focal_std_fraction=math.hypot(known.focal_std_fraction, uncertainty),
     )
 
 
 def camera_model_of_intrinsics(known: Intrinsics, size: tuple[int, int]) -> CameraModel:
     """A lens whose K somebody stated or measured for images of ``size``; HandvizError if it cannot be."""
-    if known.focal_std_share <= 0:
-        known = replace(known, focal_std_share=FOCAL_STD_SHARES[known.origin])
+    if known.focal_std_fraction <= 0:
+        known = replace(known, focal_std_fraction=FOCAL_STD_FRACTIONS[known.origin])
     return CameraModel(mode="intrinsics", known=known, known_size=size)

@@ -40,7 +40,7 @@ def _check_same_shape(predicted: FloatArray, truth: FloatArray) -> None:
 
 
 DEFAULT_FIELD_OF_VIEW_DEG = 60.0
-FOCAL_STD_SHARES: dict[IntrinsicsOrigin, float] = {"assumed": 0.2, "stated": 0.03, "calibrated": 0.005}
+FOCAL_STD_FRACTIONS: dict[IntrinsicsOrigin, float] = {"assumed": 0.2, "stated": 0.03, "calibrated": 0.005}
 """Assumed: webcams span some 50 to 80 degrees, which is 23 % more to 31 % less than the focal length of 60. Stated:
 makers round, autofocus breathes."""
 NEAREST_M = 0.01
@@ -51,7 +51,7 @@ def intrinsics_from_field_of_view(
 ) -> Intrinsics:
     """Pinhole camera whose longer image side spans ``field_of_view_deg`` degrees."""
     focal_px = 0.5 * max(width, height) / math.tan(math.radians(field_of_view_deg) / 2)
-    return Intrinsics(focal_px, width / 2, height / 2, origin=origin, focal_std_share=FOCAL_STD_SHARES[origin])
+    return Intrinsics(focal_px, width / 2, height / 2, origin=origin, focal_std_fraction=FOCAL_STD_FRACTIONS[origin])
 
 
 def project_points(points_m: FloatArray, intrinsics: Intrinsics) -> FloatArray:

@@ -42,20 +42,20 @@ def f_scores(
 ) -> FloatArray:
     """F-score (N, thresholds) of aligned vertices (N, V, 3) in metres (Knapitsch et al. 2017, as in FreiHAND).
 
-    Harmonic mean of the share of predicted vertices that have a true vertex nearer than the threshold, and of
-    the share of true vertices that have a predicted one.
+    Harmonic mean of the fraction of predicted vertices that have a true vertex nearer than the threshold, and of
+    the fraction of true vertices that have a predicted one.
     """
     _check_same_shape(predicted_m, truth_m)
     limits = np.asarray(thresholds_mm, dtype=np.float64) / MILLIMETRES_PER_METRE
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        shares = list(threads.map(partial(_precision_and_recall, limits=limits), predicted_m, truth_m))
-    precision, recall = np.array(shares).reshape(-1, 2, len(limits)).transpose(1, 0, 2)
+        fractions = list(threads.map(partial(_precision_and_recall, limits=limits), predicted_m, truth_m))
+    precision, recall = np.array(fractions).reshape(-1, 2, len(limits)).transpose(1, 0, 2)
     total = precision + recall
     return np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
 
 
 def pck_auc(errors_mm: FloatArray, limit_mm: float = PCK_LIMIT_MM) -> float:
-    """Area, 0 to 1, under the share of points within a threshold, over thresholds from 0 to ``limit_mm``.
+    """Area, 0 to 1, under the fraction of points within a threshold, over thresholds from 0 to ``limit_mm``.
 
     The exact integral, where the field adds up a hundred trapezoids.
     """
@@ -63,7 +63,7 @@ def pck_auc(errors_mm: FloatArray, limit_mm: float = PCK_LIMIT_MM) -> float:
 
 
 def interval_coverage(errors: FloatArray, std: FloatArray, probability: float) -> float:
-    """Share of errors inside the central interval that should hold ``probability`` of them, if they are normal.
+    """Fraction of errors inside the central interval that should hold ``probability`` of them, if they are normal.
 
     Errors and standard deviations of the same shape and unit, one coordinate each.
     """
@@ -95,10 +95,10 @@ def means_of_kept(errors: FloatArray, order_by: FloatArray) -> FloatArray:
     return np.cumsum(ordered) / np.arange(1, ordered.size + 1)
 
 
-def at_removed_shares(kept_means: FloatArray, shares: Sequence[float]) -> FloatArray:
+def at_removed_fractions(kept_means: FloatArray, fractions: Sequence[float]) -> FloatArray:
     """``means_of_kept`` (n,) where each share from 0 to 1 of the points is thrown out; one at least is kept."""
     size = len(kept_means)
-    kept = np.clip(np.rint((1.0 - np.asarray(shares)) * size).astype(np.int64), 1, size)
+    kept = np.clip(np.rint((1.0 - np.asarray(fractions)) * size).astype(np.int64), 1, size)
     return np.asarray(kept_means)[kept - 1]
 
 
@@ -133,11 +133,11 @@ def spearman(first: FloatArray, second: FloatArray) -> float:
 def _precision_and_recall(predicted: FloatArray, truth: FloatArray, limits: FloatArray) -> FloatArray:
     """(2, limits) of one hand's vertices (V, 3)."""
     apart = np.linalg.norm(predicted - truth, axis=1)
-    return np.stack([_share_near(predicted, truth, apart, limits), _share_near(truth, predicted, apart, limits)])
+    return np.stack([_fraction_near(predicted, truth, apart, limits), _fraction_near(truth, predicted, apart, limits)])
 
 
-def _share_near(points: FloatArray, others: FloatArray, apart: FloatArray, limits: FloatArray) -> FloatArray:
-    """Share of points (V, 3) whose nearest of ``others`` is nearer than each limit.
+def _fraction_near(points: FloatArray, others: FloatArray, apart: FloatArray, limits: FloatArray) -> FloatArray:
+    """Fraction of points (V, 3) whose nearest of ``others`` is nearer than each limit.
 
     ``apart`` (V,) from a point's own counterpart: where that is near enough nobody has to search.
     """

@@ -62,8 +62,8 @@ class Intrinsics:
     focal_y_px: float | None = None
     origin: IntrinsicsOrigin = "stated"
     """Whether anybody said so: ``assumed`` where nobody did, ``calibrated`` where the camera was measured."""
-    focal_std_share: float = 0.0
-    """Standard deviation of the focal length, as a share of it."""
+    focal_std_fraction: float = 0.0
+    """Standard deviation of the focal length, as a fraction of it."""
 
     @property
     def focals_px(self) -> FloatArray:
@@ -88,8 +88,8 @@ class PositionUncertainty:
 
     fit_covariance_m2: FloatArray
     """(3, 3) of ``wrist_camera_m``, were the size of the hand and the focal length known."""
-    size_std_share: float
-    """Standard deviation of the hand's size, as a share of it: distances are off by as much. All hands of one person
+    size_std_fraction: float
+    """Standard deviation of the hand's size, as a fraction of it: distances are off by as much. All hands of one person
     share this error."""
     size_is_measured: bool = False
     """Whether a person measured it: then both hands in an image are off by the same."""
@@ -148,7 +148,7 @@ class CanonicalHand:
     translation are all that is known."""
     wrist_covariance_m2: FloatArray | None = None
     """(3, 3) of that place as the fit has it, the size of the hand taken as known and keypoints as independent."""
-    size_std_share: float | None = None
+    size_std_fraction: float | None = None
     """Standard deviation of the hand's size where somebody measured it, as a share; None: nobody did."""
 
 
@@ -210,9 +210,9 @@ class HandMesh:
         """(3,) standard deviation of ``wrist_camera_m`` along each axis: fit, size of the hand and focal length."""
         if self.position_uncertainty is None:
             return None
-        size = self.wrist_camera_m * self.position_uncertainty.size_std_share
+        size = self.wrist_camera_m * self.position_uncertainty.size_std_fraction
         # What lies z away under f lies z * g / f away under g; across the axis it stays where it is.
-        focal_z = self.wrist_camera_m[2] * self.intrinsics.focal_std_share
+        focal_z = self.wrist_camera_m[2] * self.intrinsics.focal_std_fraction
         variance = np.diag(self.position_uncertainty.fit_covariance_m2) + size**2
         return np.sqrt(variance + np.array([0.0, 0.0, focal_z**2]))
 

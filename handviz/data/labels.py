@@ -41,7 +41,7 @@ def view_labels(intrinsics: Intrinsics, crop_from_image: FloatArray) -> dict[str
 
 
 def placed_labels(hand: PlacedHand, intrinsics: Intrinsics, crop_from_image: FloatArray) -> dict[str, FloatArray]:
-    """Every label but pose, shape and hidden_share (see generator.LABELS).
+    """Every label but pose, shape and hidden_fraction (see generator.LABELS).
 
     Crops of left hands are mirrored, and so is ``camera_from_wrist``: ``rotation`` is a rotation of either side.
     """

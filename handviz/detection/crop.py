@@ -44,7 +44,7 @@ MARKED_TOWARDS = {
     17: (0, 0.09),
     20: (19, 0.28),
 }
-"""Keypoint -> (towards which other, by which share of the way), as ``python -m tools.landmark_offsets`` measures it.
+"""Keypoint -> (towards which other, by which fraction of the way), as ``python -m tools.landmark_offsets`` measures it.
 
 MediaPipe's knuckles are nearer to the wrist than the hand model's joints, and its fingertips lie under the nail, a
 quarter of the last bone short of the end."""
@@ -57,7 +57,7 @@ FIT_STD_FACTOR, COMMON_LOG_DEPTH_STD = 2.0, 0.12
 WRIST, MIDDLE_KNUCKLE = 0, 9
 CROP_SIDE_PER_EXTENT = 1.8
 SMALLEST_EXTENT_PX = 4.0
-UNMEASURED_SIZE_STD_SHARE = 0.08
+UNMEASURED_SIZE_STD_FRACTION = 0.08
 """Of a hand whose size nobody measured, around what the network believes, as tools/wrist_position.py measures it."""
 
 
@@ -67,8 +67,8 @@ UNMEASURED_SIZE_STD_SHARE = 0.08
 def as_the_detector_marks_them(keypoints: FloatArray) -> FloatArray:
     """Keypoints (..., 21, C) of the hand model, in any frame -> where MediaPipe would mark the same hand."""
     marked = keypoints.copy()
-    for keypoint, (other, share) in MARKED_TOWARDS.items():
-        marked[..., keypoint, :] += share * (keypoints[..., other, :] - keypoints[..., keypoint, :])
+    for keypoint, (other, fraction) in MARKED_TOWARDS.items():
+        marked[..., keypoint, :] += fraction * (keypoints[..., other, :] - keypoints[..., keypoint, :])
     return marked
 
 
@@ -252,7 +252,7 @@ def hand_mesh_from_crop(
         covariance_m2 = network_covariance(position_m, CropView(crop.crop_from_image, intrinsics))
     else:
         covariance_m2 = widened(covariance_m2, position_m)
-    size_std_share = canonical.size_std_share
+    size_std_fraction = canonical.size_std_fraction
     unprojected = HandMesh(
         handedness=crop.detection.handedness,
         detection_score=crop.detection.score,
@@ -271,8 +271,8 @@ def hand_mesh_from_crop(
         vertex_covariance_mm2=covariances_mm2(canonical.vertex_std_m, turn),
         position_uncertainty=PositionUncertainty(
             covariance_m2,
-            UNMEASURED_SIZE_STD_SHARE if size_std_share is None else size_std_share,
-            size_is_measured=size_std_share is not None,
+            UNMEASURED_SIZE_STD_FRACTION if size_std_fraction is None else size_std_fraction,
+            size_is_measured=size_std_fraction is not None,
         ),
         hand_model=hand_model,
     )

@@ -20,7 +20,7 @@ from handviz.detection.tracking import without_duplicates
 
 NEVER_USED = ("matplotlib", "matplotlib.pyplot", "sounddevice")
 MEMORY = 0.9
-"""Share of the evidence that the next frame keeps: about ten frames."""
+"""Fraction of the evidence that the next frame keeps: about ten frames."""
 SAME_TRACK_DISTANCE = 0.5
 FRAMES_UNTIL_FORGOTTEN = 5
 TASK_MEMBERS = ("hand_detector.tflite", "hand_landmarks_detector.tflite")
@@ -78,7 +78,7 @@ class HandTrack:
         self.latest, self.frames_unseen = detection, 0
 
     def distance(self, detection: Detection) -> float:
-        """Mean distance of the keypoints as a share of the hand's size."""
+        """Mean distance of the keypoints as a fraction of the hand's size."""
         distances_px = np.linalg.norm(detection.keypoints_px - self.latest.keypoints_px, axis=1)
         extent_px = max(float(np.ptp(detection.keypoints_px, axis=0).max()), 1e-6)
         return float(distances_px.mean()) / extent_px

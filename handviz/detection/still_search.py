@@ -110,9 +110,9 @@ def views_of(image: NDArray[np.uint8]) -> Iterator[View]:
 def reduced(image: NDArray[np.uint8]) -> View:
     """The image itself, smaller if it is larger than a search needs."""
     height, width = image.shape[:2]
-    share = min(1.0, LARGEST_SEARCHED_SIDE_PX / max(height, width))
-    size = max(1, round(width * share)), max(1, round(height * share))
-    if share < 1:
+    fraction = min(1.0, LARGEST_SEARCHED_SIDE_PX / max(height, width))
+    size = max(1, round(width * fraction)), max(1, round(height * fraction))
+    if fraction < 1:
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     return View(image, np.array([[width / size[0], 0.0, 0.0], [0.0, height / size[1], 0.0]]))
 
@@ -127,7 +127,7 @@ def turned(view: View, quarter_turns: int) -> View:
 
 
 def _with_margin(view: View, margin: float) -> View:
-    """The view with a black margin of this share of its longer side."""
+    """The view with a black margin of this fraction of its longer side."""
     margin_px = round(margin * max(view.image.shape[:2]))
     padded = cv2.copyMakeBorder(view.image, *(margin_px,) * 4, cv2.BORDER_CONSTANT)
     unpadded_from_padded = np.array([[1.0, 0.0, -margin_px], [0.0, 1.0, -margin_px]])

@@ -15,7 +15,7 @@ SAME_HAND_DISTANCE = 0.25
 SAME_HAND_COVER = 0.8
 
 
-SAME_HAND_UNION_SHARE = 0.6
+SAME_HAND_UNION_FRACTION = 0.6
 
 
 def without_duplicates(detections: Sequence[Detection]) -> tuple[Detection, ...]:
@@ -36,7 +36,7 @@ def same_hand(first: Detection, second: Detection) -> bool:
     covered = box_cover(first.keypoints_px, second.keypoints_px)
     if first.handedness == second.handedness:
         return covered > SAME_HAND_COVER
-    return box_union_share(first.keypoints_px, second.keypoints_px) > SAME_HAND_UNION_SHARE
+    return box_union_fraction(first.keypoints_px, second.keypoints_px) > SAME_HAND_UNION_FRACTION
 
 
 def box_cover(first_px: FloatArray, second_px: FloatArray) -> float:
@@ -45,7 +45,7 @@ def box_cover(first_px: FloatArray, second_px: FloatArray) -> float:
     return overlap / max(smaller, 1e-9)
 
 
-def box_union_share(first_px: FloatArray, second_px: FloatArray) -> float:
+def box_union_fraction(first_px: FloatArray, second_px: FloatArray) -> float:
     """Overlap of the boxes of two point sets (N, 2) over their union's area."""
     overlap, smaller, larger = _box_areas(first_px, second_px)
     return overlap / max(smaller + larger - overlap, 1e-9)

@@ -34,7 +34,7 @@ class Calibration:
     count: int
     """points, not hands"""
     coverage: FloatArray
-    """(4,) share of coordinates inside the central intervals of COVERAGE_PERCENTS"""
+    """(4,) fraction of coordinates inside the central intervals of COVERAGE_PERCENTS"""
     nll: float
     """nats per coordinate, in cm"""
     ausc_mm: float
@@ -97,8 +97,8 @@ def _row(points: str, seen: str, offsets_m: FloatArray, std_m: FloatArray, chose
         error_mm=mean_or_nan(errors_mm),
         std_mm=mean_or_nan(std_mm),
         reliability=observed[len(COVERAGE_PERCENTS) :],
-        sparsification_mm=metrics.at_removed_shares(kept, REMOVED),
-        oracle_mm=metrics.at_removed_shares(best, REMOVED),
+        sparsification_mm=metrics.at_removed_fractions(kept, REMOVED),
+        oracle_mm=metrics.at_removed_fractions(best, REMOVED),
     )
 
 
@@ -158,7 +158,7 @@ def calibration_table(rows: tuple[Calibration, ...]) -> str:
     titles = ["canonical frame, not aligned", "points", *covers, *(title for title, _, _ in TABLE_COLUMNS)]
     lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for row in rows:
-        numbers = [cell("{:.1%}", float(share)) for share in row.coverage]
+        numbers = [cell("{:.1%}", float(fraction)) for fraction in row.coverage]
         numbers += [cell(form, getattr(row, name)) for _, name, form in TABLE_COLUMNS]
         lines.append("| " + " | ".join([f"{row.points}, {row.seen}", f"{row.count:,}", *numbers]) + " |")
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from handviz.core.units import CENTIMETRES_PER_METRE, MILLIMETRES_PER_METRE
 
 COVERAGE_PERCENTS = (50, 68, 90, 95)
 HEAVILY_HIDDEN = 0.5
-"""Share of a hand's otherwise visible vertices that things hide, from which on it counts as heavily hidden."""
+"""Fraction of a hand's otherwise visible vertices that things hide, from which on it counts as heavily hidden."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +47,8 @@ class Answers(SeenPoints):
     """(N, V) if nothing stood before the hand"""
     keypoint_visible: NDArray[np.bool_]
     """(N, 20) likewise, by ``keypoints_visible``"""
-    hidden_share: FloatArray
-    """(N,) share of otherwise visible vertices that things hide"""
+    hidden_fraction: FloatArray
+    """(N,) fraction of otherwise visible vertices that things hide"""
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ class PartMeans(NamedTuple):
     heavily_hidden: float
 
 
-def means_by_part(values: FloatArray, hidden_share: FloatArray) -> PartMeans:
-    """Means of values (N,) by ``hidden_share`` (N,); nan for a part without hands."""
-    parts = values, values[hidden_share < HEAVILY_HIDDEN], values[hidden_share >= HEAVILY_HIDDEN]
+def means_by_part(values: FloatArray, hidden_fraction: FloatArray) -> PartMeans:
+    """Means of values (N,) by ``hidden_fraction`` (N,); nan for a part without hands."""
+    parts = values, values[hidden_fraction < HEAVILY_HIDDEN], values[hidden_fraction >= HEAVILY_HIDDEN]
     return PartMeans(*(mean_or_nan(part) for part in parts))
 
 
@@ -115,8 +115,10 @@ def hidden_over_visible(std: FloatArray, hidden: NDArray[np.bool_], visible: NDA
 
 def _coverages(offsets_m: FloatArray, std_m: FloatArray, name: str) -> dict[str, float]:
     """The card's fields of interval coverage, ``name_50`` and so on."""
-    shares = metrics.reliability_curve(offsets_m, std_m, [percent / 100 for percent in COVERAGE_PERCENTS])
-    return {f"{name}_{percent}": float(share) for percent, share in zip(COVERAGE_PERCENTS, shares, strict=True)}
+    fractions = metrics.reliability_curve(offsets_m, std_m, [percent / 100 for percent in COVERAGE_PERCENTS])
+    return {
+        f"{name}_{percent}": float(fraction) for percent, fraction in zip(COVERAGE_PERCENTS, fractions, strict=True)
+    }
 
 
 def point_figures(points: SeenPoints) -> dict[str, float]:
@@ -145,7 +147,7 @@ def uncertainty_figures(offsets_m: FloatArray, std_m: FloatArray) -> dict[str, f
 
 def _hidden_ratios(answers: Answers, std: FloatArray) -> dict[str, float]:
     """The card's ``hidden_over_visible``: hidden by anything or by things alone, of all or of heavily hidden hands."""
-    heavy = answers.hidden_share >= HEAVILY_HIDDEN
+    heavy = answers.hidden_fraction >= HEAVILY_HIDDEN
     found: dict[str, float] = {}
     for name, hidden in (("hidden", ~answers.visible), ("things", answers.visible_alone & ~answers.visible)):
         found[f"{name}_over_visible"] = hidden_over_visible(std, hidden, answers.visible)
@@ -158,7 +160,7 @@ def card(answers: Answers) -> Card:
     if not (np.isfinite(answers.vertices_m).all() and np.isfinite(answers.std_m).all()):
         raise HandvizError("the model's answers are not finite")
     keypoint_errors = metrics.pa_mpjpe_mm(answers.keypoints_m, answers.true_keypoints_m)
-    by_part = means_by_part(keypoint_errors, answers.hidden_share)
+    by_part = means_by_part(keypoint_errors, answers.hidden_fraction)
     return Card(
         pa_mpjpe_mm=by_part.everything,
         pa_mpjpe_visible_mm=by_part.visible,

@@ -44,7 +44,7 @@ class Scores:
     columns: dict[str, FloatArray] = field(default_factory=dict)
     """(N,) each, named ``root_mpjpe_mm`` and so on: ``ALIGNMENTS`` x ``COLUMNS``, those that there are"""
     pck: dict[str, FloatArray] = field(default_factory=dict)
-    """(100,) mean shares of points within THRESHOLDS_MM, named ``root_keypoints`` and so on"""
+    """(100,) mean fractions of points within THRESHOLDS_MM, named ``root_keypoints`` and so on"""
 
 
 COLUMNS = ("mpjpe_mm", "auc_keypoints", "mpvpe_mm", "auc_vertices", "f5", "f15")
@@ -56,7 +56,7 @@ def threshold_places(errors_mm: FloatArray) -> NDArray[np.intp]:
 
 
 def pck_curve(errors_mm: FloatArray) -> FloatArray:
-    """(100,) share of errors that are <= each threshold."""
+    """(100,) fraction of errors that are <= each threshold."""
     counts = np.bincount(np.ravel(threshold_places(errors_mm)), minlength=len(THRESHOLDS_MM) + 1)
     return np.cumsum(counts[:-1]) / np.size(errors_mm)
 

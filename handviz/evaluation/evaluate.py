@@ -70,7 +70,7 @@ def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> 
         visible=shard.visible,
         visible_alone=shard.visible_alone,
         keypoint_visible=seen,
-        hidden_share=shard.labels["hidden_share"],
+        hidden_fraction=shard.labels["hidden_share"],
     )
 
 
@@ -123,12 +123,12 @@ def collect(crops: Sequence[Crops], predict: Predictor, template: HandTemplate) 
 @torch.no_grad()
 def mediapipe_by_part(crops: Sequence[Crops], template: HandTemplate) -> PartMeans:
     """PA-MPJPE in mm of MediaPipe's own world landmarks on the same crops: what the backbone could do before."""
-    network, errors, shares = load_mediapipe_landmark_net().eval(), [], []
+    network, errors, fractions = load_mediapipe_landmark_net().eval(), [], []
     for shard in read_crops(crops, template):
         truth = truth_from_labels(shard.labels, template).vertices_cm.numpy() / CENTIMETRES_PER_METRE
         seen = (template.keypoint_regressor @ truth) @ shard.labels["rotation"].transpose(0, 2, 1)
         batches = [shard.images[start : start + BATCH] for start in range(0, len(seen), BATCH)]
         world = np.concatenate([network(image_batch(batch)).world_m.numpy() for batch in batches])
         errors.append(metrics.pa_mpjpe_mm(world.astype(np.float64), seen.astype(np.float64)))
-        shares.append(shard.labels["hidden_share"])
-    return means_by_part(np.concatenate(errors), np.concatenate(shares))
+        fractions.append(shard.labels["hidden_share"])
+    return means_by_part(np.concatenate(errors), np.concatenate(fractions))

@@ -42,7 +42,7 @@ def write_text(path: Path, text: str) -> Path:
 
 @dataclass(frozen=True)
 class Part:
-    """Crops of one seed whose ``hidden_share`` lies in a range."""
+    """Crops of one seed whose ``hidden_fraction`` lies in a range."""
 
     name: str
     seed: int
@@ -99,7 +99,7 @@ def read_held_out(path: Path = HELD_OUT_FILE) -> HeldOut:
     return held_out
 
 
-def shares(held_out: HeldOut, count: int) -> list[int]:
+def fractions(held_out: HeldOut, count: int) -> list[int]:
     """How many of ``count`` crops each part gives, in proportion; raises HandvizError above the set's size."""
     if not 1 <= count <= held_out.count:
         raise HandvizError(f"--count must be from 1 to {held_out.count}, the size of the held-out set")
@@ -123,7 +123,7 @@ def render_held_out(held_out: HeldOut, directory: Path, count: int, *, keep: boo
             f"the held-out set is of generator version {held_out.generator_version}, this is version "
             f"{generator.GENERATOR_VERSION}: its crops cannot be rendered"
         )
-    sizes = shares(held_out, count)
+    sizes = fractions(held_out, count)
     jobs = []
     for part, size in zip(held_out.parts, sizes, strict=True):
         whole = min(part.count, -(-size // generator.SHARD_SIZE) * generator.SHARD_SIZE)

@@ -88,7 +88,7 @@ def evaluate_rendered(config: TrainConfig, hands: RenderedHands, template: HandT
         model=str(last),
         dataset=RENDERED,
         split=name,
-        samples=len(answers.hidden_share),
+        samples=len(answers.hidden_fraction),
         crops_seen=int(notes.get("samples_seen", 0)),
         figures={column: float(values.mean()) for column, values in columns.items()},
         conditions=_conditions(notes, template),

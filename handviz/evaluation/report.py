@@ -38,7 +38,7 @@ def report(evaluation: Evaluation, crops: str, frame_rate_hz: float | None = Non
     """Markdown: what was evaluated, errors with intervals, standard deviations, trembling; ``crops`` says how they
     were cut."""
     parts = [heading(evaluation, crops), error_table(evaluation), uncertainty_table(evaluation)]
-    parts.append(trembling(evaluation, frame_rate_hz))
+    parts.append(jitter(evaluation, frame_rate_hz))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -101,7 +101,7 @@ def uncertainty_table(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def trembling(evaluation: Evaluation, frame_rate_hz: float | None = None) -> str:
+def jitter(evaluation: Evaluation, frame_rate_hz: float | None = None) -> str:
     """A sentence on acceleration errors, by time too if the rate is told; empty where no three frames follow."""
     errors = evaluation.acceleration_mm
     if not len(errors["root"]):

@@ -66,7 +66,7 @@ class Scene:
     """(N, V)"""
     visible_alone: NDArray[np.bool_]
     """(N, V)"""
-    hidden_share: FloatArray
+    hidden_fraction: FloatArray
     """(N,)"""
     lit: NDArray[np.uint8]
     even: NDArray[np.uint8]
@@ -179,15 +179,15 @@ def _of_vertices(scene: Scene, colours: Colours, row: int) -> tuple[float, ...]:
     by_things = scene.visible_alone[row] & ~scene.visible[row]
     away = ~scene.visible_alone[row]
     even, lit = scene.even[row] / LEVELS, scene.lit[row] / LEVELS
-    of_even, of_lit = colours.albedo[row] - even, colours.rgb[row] - lit
+    of_uniform, of_lit = colours.albedo[row] - even, colours.rgb[row] - lit
 
     def squared(difference: FloatArray, where: NDArray[np.bool_]) -> float:
         return float((difference[where] ** 2).mean()) if where.any() else float("nan")
 
     levels = float(np.abs(of_lit[by_things]).mean() * LEVELS) if by_things.any() else float("nan")
     return (
-        squared(of_even, by_things), squared(of_lit, by_things), levels,
-        squared(of_even, away), squared(of_lit, away),
+        squared(of_uniform, by_things), squared(of_lit, by_things), levels,
+        squared(of_uniform, away), squared(of_lit, away),
     )  # fmt: skip
 
 
@@ -205,25 +205,25 @@ def projective_sampling(images: FloatArray, points: FloatArray) -> Colours:
 def evaluate_methods(
     batches: Iterable[Scene], methods: dict[str, Method], template: HandTemplate, window: Window = "uniform"
 ) -> tuple[dict[str, list[Score]], FloatArray]:
-    """All scores of every method, and the hidden shares of the crops (N,)."""
+    """All scores of every method, and the hidden fractions of the crops (N,)."""
     faces = torch.tensor(template.faces).long()
     found: dict[str, list[Score]] = {name: [] for name in methods}
-    shares: list[float] = []
+    fractions: list[float] = []
     for scene in tqdm(batches, desc="texture", unit="batch"):
         for name, values in scores(scene, methods, faces, window).items():
             found[name] += values
-        shares += scene.hidden_share.tolist()
-    return found, np.array(shares)
+        fractions += scene.hidden_fraction.tolist()
+    return found, np.array(fractions)
 
 
 PARTS: tuple[tuple[str, Callable[[FloatArray], NDArray[np.bool_]]], ...] = (
-    ("nothing before the hand", lambda share: share == 0),
-    ("things hide less than half", lambda share: (share > 0) & (share < 0.5)),
-    ("things hide half or more", lambda share: share >= 0.5),
+    ("nothing before the hand", lambda fraction: fraction == 0),
+    ("things hide less than half", lambda fraction: (fraction > 0) & (fraction < 0.5)),
+    ("things hide half or more", lambda fraction: fraction >= 0.5),
 )
 
 
-def table(found: dict[str, list[Score]], shares: FloatArray) -> str:
+def table(found: dict[str, list[Score]], fractions: FloatArray) -> str:
     """Markdown: a row a method and part; PSNR over vertices is that of the mean squared error of all of a part."""
     header = (
         "| crops | method | SSIM | PSNR | hidden by things: PSNR to known albedo | to known light | error of 255 "
@@ -231,7 +231,7 @@ def table(found: dict[str, list[Score]], shares: FloatArray) -> str:
     )
     rows = []
     for part, chosen in PARTS:
-        where = np.flatnonzero(chosen(shares))
+        where = np.flatnonzero(chosen(fractions))
         for name, values in found.items():
             own = [values[row] for row in where]
             if own:

@@ -53,7 +53,7 @@ class HandRow:
     score: float
     mean_std_mm: float
     max_std_mm: float
-    visible_share: float
+    visible_fraction: float
     """Of the vertices, those that lie inside the image and that the hand does not hide itself."""
     error_mm: float | None = None
     """Mean distance of the 21 keypoints from the ground truth, both with the wrist at the origin."""
@@ -159,7 +159,7 @@ COLUMNS = (
     Column("Score", "How sure the detector is, 0 to 1", _of_hand("score"), ".2f"),
     Column("Mean mm", "Mean standard deviation over the vertices", _of_hand("mean_std_mm"), ".1f"),
     Column("Max mm", "Largest standard deviation of a vertex", _of_hand("max_std_mm"), ".1f"),
-    Column("Visible", "Share of the vertices that the image shows", _of_hand("visible_share"), ".0%"),
+    Column("Visible", "Fraction of the vertices that the image shows", _of_hand("visible_share"), ".0%"),
     Column(
         "Error mm",
         "Mean distance of the keypoints from the ground truth, wrists laid together",

@@ -226,7 +226,7 @@ class Inspection:
             score=round(float(hand.detection_score), 4),
             mean_std_mm=round(float(hand.vertex_std_mm.mean()), 4),
             max_std_mm=round(float(hand.vertex_std_mm.max()), 4),
-            visible_share=round(visible_share(hand, faces, image_size), 4),
+            visible_fraction=round(visible_fraction(hand, faces, image_size), 4),
         )
 
     def _judged(self, row: ImageRow, keypoints_m: FloatArray) -> ImageRow:
@@ -238,7 +238,7 @@ class Inspection:
             self._processor.close()
 
 
-def visible_share(hand: HandMesh, faces: NDArray[np.int32], image_size: tuple[int, int]) -> float:
+def visible_fraction(hand: HandMesh, faces: NDArray[np.int32], image_size: tuple[int, int]) -> float:
     """The share, 0 to 1, of a hand's vertices that lie inside the image (width, height) and not behind the hand."""
     # Here, for a listing needs no mesh.
     from handviz.core.visibility import self_visible

@@ -89,9 +89,9 @@ def _painter(
 def _jpeg(image: NDArray[np.uint8]) -> bytes:
     """No side above ``IMAGE_SIDE_PX``."""
     height, width = image.shape[:2]
-    share = min(1.0, IMAGE_SIDE_PX / max(width, height))
-    size = max(1, round(width * share)), max(1, round(height * share))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if share < 1 else image
+    fraction = min(1.0, IMAGE_SIDE_PX / max(width, height))
+    size = max(1, round(width * fraction)), max(1, round(height * fraction))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if fraction < 1 else image
     # OpenCV's order of channels is the reverse of ours, so turning it round once more gives it back.
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     encoded: bytes = cv2.imencode(".jpg", rgb_from_bgr(small), quality)[1].tobytes()

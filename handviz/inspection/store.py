@@ -206,5 +206,5 @@ def _kept(hand: HandRow) -> tuple[object, ...]:
         hand.score,
         hand.mean_std_mm,
         hand.max_std_mm,
-        hand.visible_share,
+        hand.visible_fraction,
     )

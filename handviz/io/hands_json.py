@@ -87,12 +87,12 @@ def intrinsics_entry(intrinsics: Intrinsics) -> dict[str, Any]:
         "cx": round(float(cx), 3),
         "cy": round(float(cy), 3),
         "origin": intrinsics.origin,
-        "focal_std_share": round(intrinsics.focal_std_share, 5),
+        "focal_std_share": round(intrinsics.focal_std_fraction, 5),
     }
 
 
 def distance_from_detector(hand: HandMesh, detection: Detection) -> float:
-    """Mean distance of the projected keypoints from the detector's, as a share of the longer side of their box."""
+    """Mean distance of the projected keypoints from the detector's, as a fraction of the longer side of their box."""
     distance_px = np.linalg.norm(hand.keypoints_px - detection.keypoints_px, axis=1).mean()
     return float(distance_px / max(np.ptp(detection.keypoints_px, axis=0).max(), 1e-6))
 

@@ -90,8 +90,8 @@ def sampled_px(hand: HandMesh) -> FloatArray:
 
 def smooth_step(values: FloatArray, ends: tuple[float, float]) -> FloatArray:
     """0 below the first end, 1 above the second, with no kink between."""
-    share = np.clip((values - ends[0]) / (ends[1] - ends[0]), 0, 1)
-    return share * share * (3 - 2 * share)
+    fraction = np.clip((values - ends[0]) / (ends[1] - ends[0]), 0, 1)
+    return fraction * fraction * (3 - 2 * fraction)
 
 
 def _to_outline(points: FloatArray, faces: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[Any]:

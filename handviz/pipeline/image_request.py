@@ -47,13 +47,13 @@ class ImageCamera:
     """The same K for images of all sizes."""
     focal_px: float | None = None
     """The same focal length in images of all sizes, with the centre in the middle."""
-    focal_std_share: float = 0.0
+    focal_std_fraction: float = 0.0
     """Of ``focal_px``."""
 
     def intrinsics_for(self, width: int, height: int) -> Intrinsics:
         """K of an image of this size; HandvizError if ``known`` cannot belong to it."""
         if self.focal_px is not None:
-            return Intrinsics(self.focal_px, width / 2, height / 2, focal_std_share=self.focal_std_share)
+            return Intrinsics(self.focal_px, width / 2, height / 2, focal_std_fraction=self.focal_std_fraction)
         if self.known is not None:
             return camera_model_of_intrinsics(self.known, (width, height)).intrinsics_for(width, height)
         return self.camera_model.intrinsics_for(width, height)

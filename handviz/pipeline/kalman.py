@@ -5,7 +5,7 @@ the turn (on the manifold of rotations), and every point counted from the palm i
 is a filter of place and velocity, so that steady motion has no lag. What one image knows well, across the ray, and
 what it knows badly, along it, are filters of their own. Two things are not textbook (figures: docs/log/smoothing.md):
 
-- The networks' errors are nearly the same from one frame to the next; only a small share of a point's standard
+- The networks' errors are nearly the same from one frame to the next; only a small fraction of a point's standard
 deviation is new
   in every frame. That share is the measurement's noise, and the rest stays in the standard deviation that comes out.
 - Hands rest, start and stop. The process noise is that of a resting hand, and grows with the speed: what moves may
@@ -39,9 +39,9 @@ class NoiseModel:
     log_depth: float = 0.0035
     rotation_rad: tuple[float, float, float] = (0.012, 0.010, 0.004)
     """about the camera's axes: out of the image's plane twice, and within it"""
-    across_share: float = 0.03
+    across_fraction: float = 0.03
     """of a point's standard deviation, along each axis across the ray"""
-    along_share: float = 0.08
+    along_fraction: float = 0.08
     """of a point's standard deviation, along the ray"""
     reference_std_mm: float = 10.0
     """mean standard deviation of a hand for which place, depth and turn are as above"""
@@ -52,7 +52,7 @@ class NoiseModel:
     doubted"""
     change_s: float = 0.06
     """time in which the velocity of a moving hand may change as a whole"""
-    velocity_share: float = 0.6
+    velocity_fraction: float = 0.6
     """what an unexplained step, divided by its time, is taken to have changed the velocity"""
 
 
@@ -116,13 +116,13 @@ class ConstantVelocity:
         total = self.variance + variance
         limit = 1 + noise.uncertainty * math.sqrt(2 / innovation.shape[1])
         missing = np.maximum((innovation**2).mean(axis=1) / limit - total, 0)
-        share = noise.velocity_share / step_s
-        predicted, cross = self.variance + missing, self._cross + share * missing
+        fraction = noise.velocity_fraction / step_s
+        predicted, cross = self.variance + missing, self._cross + fraction * missing
         total = total + missing
         gain, velocity_gain = predicted / total, cross / total
         self.value = self.value + gain[:, None] * innovation
         self.velocity = self.velocity + velocity_gain[:, None] * innovation
-        self._velocity_variance = self._velocity_variance + share**2 * missing - velocity_gain * cross
+        self._velocity_variance = self._velocity_variance + fraction**2 * missing - velocity_gain * cross
         self.variance, self._cross = (1 - gain) * predicted, (1 - gain) * cross
         return gain
 
@@ -193,8 +193,8 @@ def _take_apart(hand: HandMesh, strength: float, noise: NoiseModel) -> _Measured
         position_variance=np.array([uncertainty * (noise.position_m / palm_m[2]) ** 2]),
         depth_variance=np.array([uncertainty * noise.log_depth**2]),
         rotation_variance=uncertainty * np.square(noise.rotation_rad),
-        across_variance=(factor * noise.across_share / MILLIMETRES_PER_METRE * noise_mm) ** 2,
-        along_variance=(factor * noise.along_share / MILLIMETRES_PER_METRE * noise_mm) ** 2,
+        across_variance=(factor * noise.across_fraction / MILLIMETRES_PER_METRE * noise_mm) ** 2,
+        along_variance=(factor * noise.along_fraction / MILLIMETRES_PER_METRE * noise_mm) ** 2,
         std_mm=std_mm,
     )
 
@@ -269,7 +269,7 @@ class KalmanTrack:
     def _std_mm(self, strength: float) -> FloatArray:
         """(V + 21,): what is the same in every frame stays; of what is new there is what the filter has left of it."""
         noise = self._noise
-        lasting = (1 - 2 * noise.across_share**2 - noise.along_share**2) * self._square_std
+        lasting = (1 - 2 * noise.across_fraction**2 - noise.along_fraction**2) * self._square_std
         left = (2 * self._across.variance + self._along.variance) * (
             MILLIMETRES_PER_METRE / noise_factor(strength)
         ) ** 2

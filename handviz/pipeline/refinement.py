@@ -30,11 +30,11 @@ from handviz.models.reconstructor import HandReconstructor
 
 WRIST_TO_TIP = (0, 9, 10, 11, 12)
 INDEX_KNUCKLE, LITTLE_KNUCKLE = 5, 17
-BREADTH_PER_KNUCKLES = 1.27
+WIDTH_PER_KNUCKLES = 1.27
 """Palm, skin to skin, per distance of its two outer knuckles: of 300 open hands of random shape 1.27 to 0.01."""
-MODEL_STD_SHARES = {"length": 0.02, "breadth": 0.04}
+MODEL_STD_FRACTIONS = {"length": 0.02, "breadth": 0.04}
 """How well a ruler's ends agree with the model's: creases and skin are not joints."""
-SHARE = 0.35
+FRACTION = 0.35
 """Of the way in space, to heads that are sure to see a hand."""
 PRESENCE_POWER = 3
 """How fast less sure ones lose it."""
@@ -55,16 +55,16 @@ def length_m(keypoints_m: FloatArray) -> float:
     return float(np.linalg.norm(np.diff(chain, axis=0), axis=1).sum())
 
 
-def breadth_m(keypoints_m: FloatArray) -> float:
+def width_m(keypoints_m: FloatArray) -> float:
     """Of the palm across the knuckles of keypoints (21, 3)."""
-    return BREADTH_PER_KNUCKLES * float(np.linalg.norm(keypoints_m[LITTLE_KNUCKLE] - keypoints_m[INDEX_KNUCKLE]))
+    return WIDTH_PER_KNUCKLES * float(np.linalg.norm(keypoints_m[LITTLE_KNUCKLE] - keypoints_m[INDEX_KNUCKLE]))
 
 
 def with_measured_size(canonical: CanonicalHand, size: HandSize) -> CanonicalHand:
     """The hand at the size that somebody measured; it looks the same in its crop. Unmeasured hands stay."""
     if size.measure == "none":
         return canonical
-    found_m = (length_m if size.measure == "length" else breadth_m)(canonical.keypoints_m)
+    found_m = (length_m if size.measure == "length" else width_m)(canonical.keypoints_m)
     factor = size.millimetres / 1000 / max(found_m, 1e-3)
     return replace(
         canonical,
@@ -73,7 +73,7 @@ def with_measured_size(canonical: CanonicalHand, size: HandSize) -> CanonicalHan
         keypoints_m=canonical.keypoints_m * factor,
         keypoint_std_m=canonical.keypoint_std_m * factor,
         scale=canonical.scale / factor,
-        size_std_share=math.hypot(size.std_mm / size.millimetres, MODEL_STD_SHARES[size.measure]),
+        size_std_fraction=math.hypot(size.std_mm / size.millimetres, MODEL_STD_FRACTIONS[size.measure]),
     )
 
 
@@ -94,7 +94,7 @@ def refine_in_3d(canonical: CanonicalHand, vertices_from_displacements: FloatArr
         return canonical
     marked = as_the_detector_marks_them(canonical.keypoints_m.astype(np.float64))
     said = procrustes_aligned(canonical.landmarks_m[None].astype(np.float64), marked[None])[0]
-    displacements = SHARE * canonical.presence**PRESENCE_POWER * (said - marked)
+    displacements = FRACTION * canonical.presence**PRESENCE_POWER * (said - marked)
     return _moved(canonical, displacements, vertices_from_displacements)
 
 

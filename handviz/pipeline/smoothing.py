@@ -2,7 +2,7 @@
 deviation-aware.
 
 Cutoff of a point:  f = f0(strength) * clip(reference / standard deviation, 1/4, 4) + beta * speed
-Share of the new value:  alpha = 1 / (1 + 1 / (2 pi f dt))
+Fraction of the new value:  alpha = 1 / (1 + 1 / (2 pi f dt))
 
 so still points are smoothed strongly, fast ones hardly lag, and what the network is unsure of moves more slowly.
 """
@@ -46,7 +46,7 @@ def least_cutoff_hz(strength: float) -> float:
     return HIGHEST_CUTOFF_HZ * (LOWEST_CUTOFF_HZ / HIGHEST_CUTOFF_HZ) ** strength
 
 
-def share_of_new(cutoff_hz: FloatArray | float, step_s: float) -> FloatArray:
+def fraction_of_new(cutoff_hz: FloatArray | float, step_s: float) -> FloatArray:
     """alpha of a first-order low-pass with this cutoff after a step of ``step_s`` seconds."""
     return 1 / (1 + 1 / (2 * math.pi * np.asarray(cutoff_hz) * step_s))
 
@@ -74,9 +74,9 @@ class OneEuroFilter:
         columns = slice(self._speed_columns)
         velocity = (value[:, columns] - self._raw[:, columns]) * metres_per_unit / step_s
         self._raw = value.copy()
-        self._velocity = self._velocity + share_of_new(SPEED_CUTOFF_HZ, step_s) * (velocity - self._velocity)
+        self._velocity = self._velocity + fraction_of_new(SPEED_CUTOFF_HZ, step_s) * (velocity - self._velocity)
         speed = np.linalg.norm(self._velocity, axis=1)
-        alpha = share_of_new(cutoff_hz + self._speed_weight * speed, step_s)[:, None]
+        alpha = fraction_of_new(cutoff_hz + self._speed_weight * speed, step_s)[:, None]
         self._value = self._value + alpha * (value - self._value)
         return self._value, alpha
 
@@ -105,8 +105,8 @@ class HandTrack:
             cutoff_hz=base_hz * float(np.median(certainty)),
             metres_per_unit=1 / hand.pixels_per_m,
         )
-        rotation_fraction, slow_share = float(alpha.mean()), float(share_of_new(base_hz, step_s))
-        self.latest = _assemble(hand, self.latest, points, place, rotation_fraction, slow_share)
+        rotation_fraction, slow_fraction = float(alpha.mean()), float(fraction_of_new(base_hz, step_s))
+        self.latest = _assemble(hand, self.latest, points, place, rotation_fraction, slow_fraction)
         return self.latest
 
 
@@ -160,11 +160,11 @@ def _assemble(
     points: FloatArray,
     place: FloatArray,
     rotation_fraction: float,
-    slow_share: float,
+    slow_fraction: float,
 ) -> HandMesh:
     count = len(hand.vertices_m)
-    vertex_std_mm = latest.vertex_std_mm + slow_share * (hand.vertex_std_mm - latest.vertex_std_mm)
-    keypoint_std_mm = latest.keypoint_std_mm + slow_share * (hand.keypoint_std_mm - latest.keypoint_std_mm)
+    vertex_std_mm = latest.vertex_std_mm + slow_fraction * (hand.vertex_std_mm - latest.vertex_std_mm)
+    keypoint_std_mm = latest.keypoint_std_mm + slow_fraction * (hand.keypoint_std_mm - latest.keypoint_std_mm)
     smoothed = dataclasses.replace(
         hand,
         vertices_m=points[:count],
@@ -179,8 +179,8 @@ def _assemble(
     return projected(smoothed)
 
 
-def _blend_rotations(old: FloatArray, new: FloatArray, share: float) -> FloatArray:
+def _blend_rotations(old: FloatArray, new: FloatArray, fraction: float) -> FloatArray:
     """The rotation (3, 3) nearest to the weighted mean of two."""
-    left, _, right = np.linalg.svd(old + share * (new - old))
+    left, _, right = np.linalg.svd(old + fraction * (new - old))
     flip = np.diag([1.0, 1.0, np.linalg.det(left @ right)])
     return left @ flip @ right

@@ -149,8 +149,8 @@ class Painted:
         """Take a frame's colours, by their weight (V,)."""
         self.latest = hand
         total = self.weight + weight
-        share = weight / np.maximum(total, 1e-9)
-        self.albedo = self.albedo + share[:, None] * (texture.albedo - self.albedo)
+        fraction = weight / np.maximum(total, 1e-9)
+        self.albedo = self.albedo + fraction[:, None] * (texture.albedo - self.albedo)
         self.weight = np.minimum(total, LONGEST_MEMORY)
 
     def shown(self, texture: HandTexture) -> HandTexture:

@@ -85,16 +85,16 @@ def srgb_from_oklab(oklab: FloatArray) -> FloatArray:
 @cache
 def uncertainty_colours() -> NDArray[np.float32]:
     """(256, 3) sRGB in [0, 1], from the smallest standard deviation (dark) to the largest (light)."""
-    return even_ramp(CONTROL_COLOURS)
+    return uniform_ramp(CONTROL_COLOURS)
 
 
 @cache
 def attention_colours() -> NDArray[np.float32]:
     """(256, 3) sRGB in [0, 1], from no attention (dark) to much (light)."""
-    return even_ramp(ATTENTION_CONTROL_COLOURS)
+    return uniform_ramp(ATTENTION_CONTROL_COLOURS)
 
 
-def even_ramp(control_colours: tuple[tuple[int, int, int], ...]) -> NDArray[np.float32]:
+def uniform_ramp(control_colours: tuple[tuple[int, int, int], ...]) -> NDArray[np.float32]:
     """(256, 3) sRGB in [0, 1] through these colours (0 to 255), their perceived lightness changing evenly."""
     control = oklab_from_srgb(np.array(control_colours) / 255.0)
     steps = np.linspace(0.0, 1.0, COLOUR_COUNT)
@@ -119,8 +119,8 @@ def colours_from_attention(attention: FloatArray, most: float) -> NDArray[np.flo
 def ramp_indices(values: FloatArray, ends: tuple[float, float]) -> NDArray[np.intp]:
     """Where on a ramp values (N,) between its ends lie; those outside are moved to the nearer end, NaN to the last."""
     low, high = ends
-    share = np.nan_to_num((values - low) / max(high - low, 1e-6), nan=1.0)
-    return np.clip(np.rint(share * (COLOUR_COUNT - 1)), 0, COLOUR_COUNT - 1).astype(np.intp)
+    fraction = np.nan_to_num((values - low) / max(high - low, 1e-6), nan=1.0)
+    return np.clip(np.rint(fraction * (COLOUR_COUNT - 1)), 0, COLOUR_COUNT - 1).astype(np.intp)
 
 
 # Which standard deviations the ends of the heatmap stand for.
@@ -160,7 +160,7 @@ class RangeFollower:
 @cache
 def distance_colours() -> NDArray[np.float32]:
     """(256, 3) sRGB in [0, 1], from no distance (light) to the largest (dark); perceived lightness falls evenly."""
-    return even_ramp(DISTANCE_CONTROL_COLOURS)
+    return uniform_ramp(DISTANCE_CONTROL_COLOURS)
 
 
 def colours_from_distance(distances_mm: FloatArray, range_mm: tuple[float, float]) -> NDArray[np.float32]:

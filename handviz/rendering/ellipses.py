@@ -1,4 +1,4 @@
-"""Where Gaussians lie in the view: covariances through a projection, and the ellipses that hold a share of them."""
+"""Where Gaussians lie in the view: covariances through a projection, and the ellipses that hold a fraction of them."""
 
 import math
 from collections.abc import Sequence
@@ -42,8 +42,8 @@ def ellipse_axes(covariances: FloatArray, sigmas: float) -> FloatArray:
     return np.asarray((directions * lengths[:, None, :]).transpose(0, 2, 1)[:, ::-1])
 
 
-def share_inside(sigmas: float) -> float:
-    """What share of a plane's Gaussian lies within its ellipse of so many standard deviations: 1 - exp(-sigmas^2 /
+def fraction_inside(sigmas: float) -> float:
+    """What fraction of a plane's Gaussian lies within its ellipse of so many standard deviations: 1 - exp(-sigmas^2 /
     2)."""
     return 1.0 - math.exp(-0.5 * sigmas**2)
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from handviz.core.records import FloatArray
 from handviz.rendering.camera import Size
 from handviz.rendering.colormap import attention_colours, distance_colours, uncertainty_colours
-from handviz.rendering.ellipses import share_inside
+from handviz.rendering.ellipses import fraction_inside
 from handviz.rendering.options import DrawOptions, marked, stripe_cover
 from handviz.rendering.passes import ImagePass
 
@@ -123,8 +123,8 @@ def bar_legend(
     for number, title in enumerate(titles):
         sheet.write(left, sheet.scaled(TITLE_MIDDLE_PX + number * TWO_TITLES_PX[1]), title)
     for tick in ticks_mm(ends):
-        share = (tick - low) / max(high - low, 1e-9)
-        row = round(bottom - 1 - share * (bottom - 1 - top))
+        fraction = (tick - low) / max(high - low, 1e-9)
+        row = round(bottom - 1 - fraction * (bottom - 1 - top))
         sheet.tick(right, right + tick_px - 1, row)
         sheet.write(right + 2 * tick_px, row, f"{tick:g}")
     return sheet.image()
@@ -211,7 +211,7 @@ def notes_for(options: DrawOptions, *, ellipses: bool) -> tuple[str, ...]:
         lines += (f"{verb} above {options.uncertain_above_mm:g} mm",)
     if ellipses:
         sigmas = options.ellipse_sigmas
-        lines += (f"Ellipses: {sigmas:g} sigma, {share_inside(sigmas):.0%}",)
+        lines += (f"Ellipses: {sigmas:g} sigma, {fraction_inside(sigmas):.0%}",)
     return lines
 
 

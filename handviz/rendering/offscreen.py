@@ -161,5 +161,5 @@ def _size_of(result: FrameResult, options: DrawOptions) -> Size:
     height, width = result.frame.image.shape[:2]
     if options.compare:
         width = len(VARIANTS) * width + (len(VARIANTS) - 1) * GAP_PX
-    share = min(1.0, LARGEST_SIDE_PX / max(width, height))
-    return max(1, round(width * share)), max(1, round(height * share))
+    fraction = min(1.0, LARGEST_SIDE_PX / max(width, height))
+    return max(1, round(width * fraction)), max(1, round(height * fraction))

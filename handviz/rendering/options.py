@@ -13,12 +13,12 @@ ViewMode = Literal["overlay", "orbit"]
 UncertainMode = Literal["show", "fade", "hide"]
 Background = Literal["picture", "none"]
 Fade = tuple[float, float, float]
-"""Standard deviations in mm between which a surface fades, and the share of its opacity that is left above both."""
+"""Standard deviations in mm between which a surface fades, and the fraction of its opacity that is left above both."""
 FADED_FROM, FADED_TO, FADED_OPACITY = 0.8, 1.25, 0.15
-"""Shares of the threshold; standard deviations differ smoothly over a hand, and so does what is seen of it."""
+"""Fractions of the threshold; standard deviations differ smoothly over a hand, and so does what is seen of it."""
 HIDDEN_FROM, HIDDEN_TO = 0.97, 1.03
-GROUND_COLOUR, GROUND_SHARE = (0.07, 0.13, 0.27), 0.42
-STRIPE_COLOUR, STRIPE_SHARE = (0.80, 0.93, 1.0), 0.62
+GROUND_COLOUR, GROUND_FRACTION = (0.07, 0.13, 0.27), 0.42
+STRIPE_COLOUR, STRIPE_FRACTION = (0.80, 0.93, 1.0), 0.62
 PERIOD_PX, HALF_WIDTH_PX = 7.0, 1.0
 """Along a row of the view; fixed to the view, so that stripes are nowhere too fine or too coarse."""
 SEEN_FROM, SEEN_TO = 0.4, 0.6
@@ -114,8 +114,8 @@ def stripe_cover(column_px: FloatArray, row_px: FloatArray, pixel_ratio: float =
 
 def marked(colours: FloatArray, cover: FloatArray) -> FloatArray:
     """Colours (..., 3) as they look where they are inferred, under stripes that cover (...) of them."""
-    ground = colours + (np.array(GROUND_COLOUR) - colours) * GROUND_SHARE
-    return ground + (np.array(STRIPE_COLOUR) - ground) * (STRIPE_SHARE * cover)[..., None]
+    ground = colours + (np.array(GROUND_COLOUR) - colours) * GROUND_FRACTION
+    return ground + (np.array(STRIPE_COLOUR) - ground) * (STRIPE_FRACTION * cover)[..., None]
 
 
 # The main light of the viewport, which the person can move.

@@ -74,7 +74,7 @@ def pane_at(panes: Sequence[Pane], x_px: float, y_px: float) -> PanePoint | None
 
 
 def _parts(variants: Sequence[VariantName], length: int, gap: int) -> list[tuple[VariantName, int, int]]:
-    """Start and length of each variant's share of a side."""
+    """Start and length of each variant's fraction of a side."""
     count = len(variants)
     ends = [round((length + gap) * number / count) for number in range(count + 1)]
     return [(v, ends[i], max(1, ends[i + 1] - gap - ends[i])) for i, v in enumerate(variants)]

@@ -67,8 +67,8 @@ class ImagePass:
             return
         whole = image
         if max(image.shape[:2]) > LARGEST_SIDE_PX:
-            share = LARGEST_SIDE_PX / max(image.shape[:2])
-            size = tuple(max(1, round(side * share)) for side in image.shape[1::-1])
+            fraction = LARGEST_SIDE_PX / max(image.shape[:2])
+            size = tuple(max(1, round(side * fraction)) for side in image.shape[1::-1])
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         size = (image.shape[1], image.shape[0])
         if self._texture is None or self._texture.size != size:
@@ -238,8 +238,8 @@ class MeshPass:
         for program in self._surface_programs:
             program["background"] = BACKGROUND
         for program in (self.marking_program, self.fading_program):
-            program["mark_ground"] = (*options.GROUND_COLOUR, options.GROUND_SHARE)
-            program["mark_stripe"] = (*options.STRIPE_COLOUR, options.STRIPE_SHARE)
+            program["mark_ground"] = (*options.GROUND_COLOUR, options.GROUND_FRACTION)
+            program["mark_stripe"] = (*options.STRIPE_COLOUR, options.STRIPE_FRACTION)
             program["mark_fades"] = MARK_FADES
         for program in self._edge_programs:
             program["depth_bias"] = EDGE_DEPTH_BIAS

@@ -30,10 +30,10 @@ def highlight_strokes(
     rows = []
     attention = highlight.attention
     if attention is not None and attention.joints is not None:
-        shares = np.clip(attention.joints, 0, 1)
-        radii = SMALLEST_DISC_PX + (LARGEST_DISC_PX - SMALLEST_DISC_PX) * np.sqrt(shares)
-        colours = colours_from_attention(shares, float(shares.max()))
-        order = np.argsort(-shares)
+        fractions = np.clip(attention.joints, 0, 1)
+        radii = SMALLEST_DISC_PX + (LARGEST_DISC_PX - SMALLEST_DISC_PX) * np.sqrt(fractions)
+        colours = colours_from_attention(fractions, float(fractions.max()))
+        order = np.argsort(-fractions)
         rows.append(_discs(joints_px[order], colours[order], radii[order] * pixel_ratio))
     pick = highlight.pick
     place = shape.model_vertices[[pick.vertex]] if pick.vertex is not None else shape.keypoints[[pick.joint or 0]]
@@ -49,7 +49,7 @@ def _discs(centres_px: FloatArray, colours: FloatArray, radii_px: FloatArray) ->
 
 JOINT_REACH_PX = 8.0
 """A drawn joint takes a click this near (logical pixels)."""
-LEAST_SHARE = 0.05
+MIN_FRACTION = 0.05
 """Of a point of the display mesh that a vertex must make to be near it."""
 SMALLEST_AREA_PX2, ROUNDING = 1e-9, 1e-9
 
@@ -90,15 +90,15 @@ def front_hit(points: FloatArray, faces: NDArray[np.int32], point_px: FloatArray
     parts = np.stack([_cross(second, third), _cross(third, first), _cross(first, second)], axis=1)
     area = parts.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        shares = parts / area[:, None]
-    inside = (np.abs(area) > SMALLEST_AREA_PX2) & (shares >= -ROUNDING).all(axis=1)
+        fractions = parts / area[:, None]
+    inside = (np.abs(area) > SMALLEST_AREA_PX2) & (fractions >= -ROUNDING).all(axis=1)
     hit = np.flatnonzero(inside)
     if not len(hit):
         return None
-    depths = np.einsum("fc,fc->f", shares[hit], points[faces[hit], 2])
+    depths = np.einsum("fc,fc->f", fractions[hit], points[faces[hit], 2])
     nearest = int(depths.argmin())
     weights = np.zeros(len(points))
-    np.add.at(weights, faces[hit[nearest]], shares[hit[nearest]])
+    np.add.at(weights, faces[hit[nearest]], fractions[hit[nearest]])
     return float(depths[nearest]), weights
 
 
@@ -126,14 +126,14 @@ def _front_vertex(view: PickView, shapes: Sequence[HandShape], point_px: FloatAr
     shape = shapes[number]
     own_px = in_view(view.clip_from_scene, shape.model_vertices, view.size)[:, :2]
     away_m = np.linalg.norm((shape.model_vertices - place @ shape.vertices[:, :3]) / shape.units_per_m, axis=1)
-    shares = place @ view.weights
-    around = np.flatnonzero(shares > LEAST_SHARE)
+    fractions = place @ view.weights
+    around = np.flatnonzero(fractions > MIN_FRACTION)
     for vertex in around[np.argsort(away_m[around])]:
         seen = front_hit(points, view.faces, own_px[vertex])
-        if seen is None or seen[1] @ view.weights[:, vertex] > LEAST_SHARE:
+        if seen is None or seen[1] @ view.weights[:, vertex] > MIN_FRACTION:
             return Pick(number, vertex=int(vertex))
     # At a rim where all around turn away.
-    return Pick(number, vertex=int(shares.argmax()))
+    return Pick(number, vertex=int(fractions.argmax()))
 
 
 def _cross(one: FloatArray, other: FloatArray) -> FloatArray:

@@ -28,7 +28,7 @@ from handviz.rendering.panes import Pane
 from handviz.rendering.passes import BACKGROUND, ImagePass, MeshPass, MeshView, Rectangle, SkeletonPass
 from handviz.rendering.picking import JOINT_REACH_PX, PickView, highlight_strokes, pick
 
-INSET_SHARE = 0.26
+INSET_FRACTION = 0.26
 
 
 class Scene:
@@ -224,7 +224,7 @@ class Scene:
         if options.view == "overlay":
             box = letterbox((width, height), view_size)
         else:
-            scale = INSET_SHARE * min(view_size[0] / width, view_size[1] / height)
+            scale = INSET_FRACTION * min(view_size[0] / width, view_size[1] / height)
             margin = MARGIN_PX * pixel_ratio
             box = Letterbox(scale=scale, left_px=margin, top_px=view_size[1] - margin - scale * height)
         right, bottom = box.left_px + box.scale * width, box.top_px + box.scale * height

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from handviz.core.camera_model import check_intrinsics
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.geometry import FOCAL_STD_SHARES
+from handviz.core.geometry import FOCAL_STD_FRACTIONS
 from handviz.core.records import FloatArray, Intrinsics
 
 LARGEST_SEARCH_PX = 1600
 FEWEST_VIEWS, ENOUGH_VIEWS, MOST_VIEWS = 6, 12, 40
-STILL_SHARE, NEW_SHARE = 0.004, 0.025
+STILL_FRACTION, NEW_FRACTION = 0.004, 0.025
 """Of the longer side: how far corners may move in a still view, and how far they have to in a new one."""
-LEAST_TILT_DEG, LEAST_SPREAD, LARGEST_RMS_SHARE, LARGEST_FOCAL_STD_SHARE = 15.0, 0.4, 0.003, 0.02
+LEAST_TILT_DEG, LEAST_SPREAD, MAX_RMS_FRACTION, MAX_FOCAL_STD_FRACTION = 15.0, 0.4, 0.003, 0.02
 MODEL = cv2.CALIB_FIX_K3 | cv2.CALIB_ZERO_TANGENT_DIST
 """K and two coefficients of radial distortion. Without those a lens that bends rays would be given a wrong focal length
 (k1 of 0.1 makes it 4 % shorter), which is more than what it costs to leave them out afterwards."""
@@ -49,7 +49,7 @@ class Calibration:
     views: int
     rms_px: float
     """How far corners lie from where K puts them."""
-    bend_px: float
+    distortion_px: float
     """How far, at the worst corner of the image, the lens bends rays away from where K has them."""
 
 
@@ -82,9 +82,9 @@ class ViewCollector:
             return "No board found: all of it has to be seen, flat and lit evenly."
         if len(self.views) >= MOST_VIEWS:
             return "These are views enough."
-        if must_be_still and (before is None or _moved(before, corners) > STILL_SHARE * longer):
+        if must_be_still and (before is None or _moved(before, corners) > STILL_FRACTION * longer):
             return "Hold the board still."
-        if any(_moved(kept, corners) < NEW_SHARE * longer for kept in self.views):
+        if any(_moved(kept, corners) < NEW_FRACTION * longer for kept in self.views):
             return "This view is known: lean the board another way, or move it to another part of the image."
         self.views.append(corners)
         return ""
@@ -107,17 +107,19 @@ def calibrate(views: Sequence[FloatArray], board: Board, size: tuple[int, int]) 
     matrix: FloatArray = np.asarray(found, np.float64)
     _check_tilt([np.asarray(turn, np.float64) for turn in turns])
     (fx, fy), (cx, cy) = matrix[[0, 1], [0, 1]], matrix[:2, 2] + HALF_PIXEL
-    share = float(np.max(np.ravel(stds)[:2] / [fx, fy]))
-    _check_fit(float(rms), share, size)
-    sure = max(share, FOCAL_STD_SHARES["calibrated"])
-    known = Intrinsics(float(fx), float(cx), float(cy), float(fy), origin="calibrated", focal_std_share=sure)
+    fraction = float(np.max(np.ravel(stds)[:2] / [fx, fy]))
+    _check_fit(float(rms), fraction, size)
+    sure = max(fraction, FOCAL_STD_FRACTIONS["calibrated"])
+    known = Intrinsics(float(fx), float(cx), float(cy), float(fy), origin="calibrated", focal_std_fraction=sure)
     try:
         check_intrinsics(known, size)
     except HandvizError as error:
         raise HandvizError(
             f"These views give an impossible camera ({error}): {LEAN}", ErrorCode.VIEWS_TOO_ALIKE
         ) from error
-    return Calibration(known, size, len(views), float(rms), _bend_px(matrix, np.asarray(bend, np.float64), size))
+    return Calibration(
+        known, size, len(views), float(rms), _acceleration_px(matrix, np.asarray(bend, np.float64), size)
+    )
 
 
 def _moved(before: FloatArray, after: FloatArray) -> float:
@@ -147,21 +149,21 @@ def _check_tilt(turns: Sequence[FloatArray]) -> None:
         )
 
 
-def _check_fit(rms_px: float, share: float, size: tuple[int, int]) -> None:
-    if not rms_px <= LARGEST_RMS_SHARE * max(size):
+def _check_fit(rms_px: float, fraction: float, size: tuple[int, int]) -> None:
+    if not rms_px <= MAX_RMS_FRACTION * max(size):
         raise HandvizError(
             f"Corners are {rms_px:.1f} px off: is the board flat, are its inner corners counted right, "
             "and does the camera keep its focus?",
             ErrorCode.VIEWS_DISAGREE,
         )
-    if not share <= LARGEST_FOCAL_STD_SHARE:
+    if not fraction <= MAX_FOCAL_STD_FRACTION:
         raise HandvizError(
-            f"The focal length is known to {share:.0%} only: more views, leaning more, are needed.",
+            f"The focal length is known to {fraction:.0%} only: more views, leaning more, are needed.",
             ErrorCode.TOO_FEW_VIEWS,
         )
 
 
-def _bend_px(matrix: FloatArray, bend: FloatArray, size: tuple[int, int]) -> float:
+def _acceleration_px(matrix: FloatArray, bend: FloatArray, size: tuple[int, int]) -> float:
     """How far from the image's corners the lens shows the rays that K sends through them."""
     corners = np.array([(0, 0), (size[0], 0), (0, size[1]), size], np.float64) - HALF_PIXEL
     rays = np.linalg.solve(matrix, np.concatenate([corners, np.ones((4, 1))], axis=1).T).T

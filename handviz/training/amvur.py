@@ -106,14 +106,18 @@ class AmvurTask(RunTask):
     def _true_landmarks(self) -> TrueLandmarks | None:
         """What the cached landmarks are moved towards; None where there are none, or nothing is to be moved."""
         samples = self.samples
-        if not self.config.landmark_noise.share or not isinstance(samples, CachedSamples) or samples.landmarks is None:
+        if (
+            not self.config.landmark_noise.fraction
+            or not isinstance(samples, CachedSamples)
+            or samples.landmarks is None
+        ):
             return None
         regressor = torch.tensor(self.template.keypoint_regressor, dtype=torch.float32)
         return true_landmarks(samples.landmarks, samples.truth, regressor)
 
     def _style_spread(self) -> Tensor | None:
         """By how much the looks of cached maps differ; None where they are to stay as they are."""
-        wanted = self.config.style_noise.share and self.config.tail_rate
+        wanted = self.config.style_noise.fraction and self.config.tail_rate
         if not wanted or not isinstance(self.samples, CachedSamples):
             return None
         return spread_of_statistics(self.samples.middle_maps[:MAX_STYLE_SAMPLES].float())

@@ -35,13 +35,13 @@ NUMBERS = 3 * KEYPOINT_COUNT
 class StyleNoise:
     """How many of the maps get another look, and how different it is."""
 
-    share: float = 0.5
+    fraction: float = 0.5
     """of a batch"""
     strength: float = 1.0
     """standard deviation of the move, in those by which mean and standard deviation differ among crops"""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1 or not 0 <= self.strength <= 10:
+        if not 0 <= self.fraction <= 1 or not 0 <= self.strength <= 10:
             raise HandvizError("training: of style_noise the share must lie in [0, 1], the strength in [0, 10]")
 
 
@@ -60,7 +60,7 @@ def spread_of_statistics(maps: Tensor) -> Tensor:
 def drawn_styles(count: int, spread: Tensor, noise: StyleNoise, generator: torch.Generator) -> Tensor:
     """How far mean and standard deviation of each channel of ``count`` maps move: (2, count, C); 0 for maps that
     stay."""
-    moved = torch.rand(count, generator=generator) < noise.share
+    moved = torch.rand(count, generator=generator) < noise.fraction
     drawn = torch.randn(2, count, spread.shape[1], generator=generator)
     return drawn * spread[:, None] * noise.strength * moved[None, :, None]
 
@@ -85,7 +85,7 @@ def in_other_styles(maps: Tensor, displacements: Tensor) -> Tensor:
 class LandmarkNoise:
     """Error of the witness on photographs (mm PA-MPJPE, log-normal) and how many of a batch are given it."""
 
-    share: float = 0.9
+    fraction: float = 0.9
     """times the third power of the witness's own presence score: where it doubts, it may err as it does"""
     median_mm: float = 8.0
     spread: float = 0.45
@@ -134,6 +134,6 @@ def with_errors_of_photographs(
     drawn = noise.median_mm * torch.exp(noise.spread * torch.randn(count, generator=generator))
     drawn = drawn * (1 + noise.of_absence * (1 - landmarks[:, 2 * NUMBERS]))
     kept = (drawn / error_mm.clamp(min=1e-3)).clamp(max=1.0)
-    moved = torch.rand(count, generator=generator) < noise.share * landmarks[:, 2 * NUMBERS] ** 3
+    moved = torch.rand(count, generator=generator) < noise.fraction * landmarks[:, 2 * NUMBERS] ** 3
     kept = torch.where(moved, kept, torch.ones(()))
     return landmarks + (1 - kept[:, None]) * (true - landmarks)

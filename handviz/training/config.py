@@ -132,7 +132,7 @@ class TrainConfig(RunConfig):
                 raise HandvizError(
                     "training: a camera prior is for weak supervision; full supervision knows the camera"
                 )
-        elif self.model.has_landmark_head and self.landmark_noise.share:
+        elif self.model.has_landmark_head and self.landmark_noise.fraction:
             raise HandvizError(
                 "training: landmark_noise moves MediaPipe's landmarks towards the 3D truth, which weak supervision "
                 "does not have: its share must be 0"

@@ -163,8 +163,8 @@ def test_parts_are_blocks_of_neighbours_and_together_all() -> None:
 
 
 def test_between_finds_the_bottom_of_a_parabola() -> None:
-    shares = (0.5, 0.7, 1.0, 1.4, 2.0)
-    found = between(shares, [(np.log(share) - np.log(1.2)) ** 2 + 3 for share in shares])
+    fractions = (0.5, 0.7, 1.0, 1.4, 2.0)
+    found = between(fractions, [(np.log(fraction) - np.log(1.2)) ** 2 + 3 for fraction in fractions])
     assert found == pytest.approx(1.2, rel=1e-6)
 
 
@@ -190,14 +190,14 @@ def test_cuts_are_those_of_the_program_and_keypoints_follow(clip: ClipCrops) -> 
     found = cuts_of(clip)
     assert np.abs(found.crops[0] / 255 - wanted.image).max() < 1e-6
     np.testing.assert_allclose(found.affines[0], wanted.crop_from_image)
-    higher = cuts_of(clip, height_share=1.3, rng=np.random.default_rng(0))
+    higher = cuts_of(clip, height_fraction=1.3, rng=np.random.default_rng(0))
     assert np.ptp(higher.affines[:, :, :2].reshape(len(clip), -1), axis=0).max() > 0.01
     assert np.abs(found.keypoints).max() < 1
     assert np.abs(higher.keypoints).mean() == pytest.approx(np.abs(found.keypoints).mean(), rel=0.2)
 
 
 def test_a_wide_cut_gives_nearly_the_crop_of_the_image(clip: ClipCrops) -> None:
-    again = cuts_of(clip, height_share=1.0000001)
+    again = cuts_of(clip, height_fraction=1.0000001)
     difference = again.crops.astype(float) - cuts_of(clip).crops
     assert np.abs(difference).mean() < 2.0
 
@@ -205,7 +205,7 @@ def test_a_wide_cut_gives_nearly_the_crop_of_the_image(clip: ClipCrops) -> None:
 def test_adapting_decides_by_held_out_hands_and_writes_only_on_success(
     clip: ClipCrops, small: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench, "SHARES", (0.8, 1.0, 1.25))
+    monkeypatch.setattr(bench, "FRACTIONS", (0.8, 1.0, 1.25))
     monkeypatch.setattr(bench, "stem_maps", coarse_maps)
     monkeypatch.setattr(bench, "MOST_TRIED", 6)
     before = {name: value.clone() for name, value in small.model.state_dict().items()}

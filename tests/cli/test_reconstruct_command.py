@@ -265,7 +265,7 @@ def test_the_list_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == [{"file": "a.jpg"}]
 
 
-def test_the_distance_from_the_detector_is_a_share_of_the_hand() -> None:
+def test_the_distance_from_the_detector_is_a_fraction_of_the_hand() -> None:
     hand = made_up_hand()
     box_px = np.ptp(hand.keypoints_px, axis=0).max()
     detection = Detection("right", 1.0, hand.keypoints_px + np.array([0.3, 0.4]) * box_px)

@@ -30,13 +30,13 @@ from handviz.core.geometry import project_points, rotated
 from handviz.core.records import Intrinsics
 from tests.errors import raises
 
-KNOWN = Intrinsics(900.0, 650.0, 350.0, 910.0, origin="calibrated", focal_std_share=0.004)
+KNOWN = Intrinsics(900.0, 650.0, 350.0, 910.0, origin="calibrated", focal_std_fraction=0.004)
 MEASURED = camera_model_of_intrinsics(KNOWN, (1280, 720))
 
 
 def test_nothing_known_is_said_to_be_assumed() -> None:
     camera = ASSUMED_CAMERA.intrinsics_for(640, 480)
-    assert (camera.origin, camera.focal_std_share) == ("assumed", 0.2)
+    assert (camera.origin, camera.focal_std_fraction) == ("assumed", 0.2)
     assert angles_deg(camera, 640, 480)[0] == pytest.approx(60)
 
 
@@ -63,7 +63,7 @@ def test_26_mm_is_a_telephone() -> None:
 def test_a_measured_camera_model_scales_with_the_image() -> None:
     camera = MEASURED.intrinsics_for(640, 360)
     np.testing.assert_allclose([*camera.focals_px, *camera.centre_px], [450, 455, 325, 175])
-    assert camera.focal_std_share == 0.004
+    assert camera.focal_std_fraction == 0.004
     assert MEASURED.caveat_for(640, 360) == ""
     assert MEASURED.intrinsics_for(1280, 720) == KNOWN
 
@@ -74,7 +74,7 @@ def test_another_shape_is_the_middle_of_the_known_one_and_doubted() -> None:
     point = np.array([0.1, -0.05, 0.6])
     in_cut = (project_points(point, KNOWN) - [160, 0]) * 480 / 720
     np.testing.assert_allclose(project_points(point, camera), in_cut)
-    assert camera.focal_std_share > 0.1
+    assert camera.focal_std_fraction > 0.1
     assert "1280x720" in MEASURED.caveat_for(640, 480)
 
 

@@ -94,8 +94,8 @@ def test_f_score_of_equal_and_of_far_hands(truth_m):
 def test_area_under_pck_is_that_of_fine_trapezoids(random):
     errors = random.exponential(20, size=1000)
     thresholds = np.linspace(0, 50, 20001)
-    share = [(errors <= threshold).mean() for threshold in thresholds]
-    assert metrics.pck_auc(errors) == pytest.approx(np.trapezoid(share, thresholds) / 50, abs=1e-4)
+    fraction = [(errors <= threshold).mean() for threshold in thresholds]
+    assert metrics.pck_auc(errors) == pytest.approx(np.trapezoid(fraction, thresholds) / 50, abs=1e-4)
 
 
 @pytest.mark.parametrize("probability", [0.68, 0.95])
@@ -130,9 +130,9 @@ def test_reliability_is_coverage_at_every_probability(random):
     errors, std = random.normal(size=(40, 3)), random.uniform(0.5, 2, size=(40, 3))
     probabilities = [0.1, 0.5, 0.9]
     slow = [
-        np.mean([abs(error) <= stats.norm.interval(share, scale=one)[1] for error, one in zip(
+        np.mean([abs(error) <= stats.norm.interval(fraction, scale=one)[1] for error, one in zip(
             errors.ravel(), std.ravel(), strict=True)])
-        for share in probabilities
+        for fraction in probabilities
     ]  # fmt: skip
     np.testing.assert_allclose(metrics.reliability_curve(errors, std, probabilities), slow)
     assert metrics.reliability_curve(errors, std, [0.9])[0] == metrics.interval_coverage(errors, std, 0.9)
@@ -147,12 +147,12 @@ def test_reliability_of_normal_errors_is_the_diagonal(random):
 
 def test_the_sparsification_curve_is_that_of_a_slow_loop(random):
     errors, std = random.exponential(size=40), random.permutation(40).astype(float)
-    shares = [0.0, 0.25, 0.5, 0.975, 1.0]
+    fractions = [0.0, 0.25, 0.5, 0.975, 1.0]
     slow = []
-    for share in shares:
-        kept = sorted(zip(std, errors, strict=True))[: max(1, 40 - round(40 * share))]
+    for fraction in fractions:
+        kept = sorted(zip(std, errors, strict=True))[: max(1, 40 - round(40 * fraction))]
         slow.append(np.mean([error for _, error in kept]))
-    curve = metrics.at_removed_shares(metrics.means_of_kept(errors, std), shares)
+    curve = metrics.at_removed_fractions(metrics.means_of_kept(errors, std), fractions)
     np.testing.assert_allclose(curve, slow)
     assert curve[0] == pytest.approx(errors.mean())
 

@@ -113,7 +113,7 @@ def test_every_split_has_a_hand(root: Path) -> None:
 
 def test_hands_lie_where_the_image_has_them(training: DexYcb) -> None:
     """The mask stands in the label file; things in front of some hands cover them, so half of all hands counts."""
-    hands, shares, mirrored = training, [], []
+    hands, fractions, mirrored = training, [], []
     for index, path in enumerate(label_files(training)):
         with np.load(path) as label:
             mask, joint_2d = label["seg"] == 255, label["joint_2d"][0]
@@ -121,9 +121,9 @@ def test_hands_lie_where_the_image_has_them(training: DexYcb) -> None:
         np.testing.assert_allclose(hand.keypoints_px, joint_2d + 0.5, atol=2e-3)
         pixels = posed_m(hands, index) @ hand.intrinsics.matrix.T
         x, y = np.floor(pixels[:, :2] / pixels[:, 2:]).astype(int).T
-        shares.append(mask[y, x].mean())
+        fractions.append(mask[y, x].mean())
         mirrored.append(mask[y, 2 * x[0] - x].mean())
-    assert np.median(shares) > 0.9
+    assert np.median(fractions) > 0.9
     assert np.median(mirrored) < 0.6
 
 

@@ -56,14 +56,14 @@ def change(path: Path, of_content: Callable[[list], object]) -> None:
 
 
 def on_the_mask(dataset: FreiHand) -> float:
-    """Share of keypoints that lie on a mask."""
-    shares = []
+    """Fraction of keypoints that lie on a mask."""
+    fractions = []
     for index in range(COUNT):
         hand = dataset.hand(index)
         assert hand.mask is not None
         x, y = np.clip(np.floor(hand.keypoints_px).astype(int), 0, 223).T
-        shares.append((read_mask(hand.mask)[y, x] > 100).mean())
-    return float(np.mean(shares))
+        fractions.append((read_mask(hand.mask)[y, x] > 100).mean())
+    return float(np.mean(fractions))
 
 
 def test_splits_have_their_images(root: Path) -> None:

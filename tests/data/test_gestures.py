@@ -92,8 +92,8 @@ def test_fingers_do_not_bend_on_their_own():
 
 
 def test_most_poses_are_natural_and_some_are_not():
-    assert sum(pose.KIND_SHARES) == pytest.approx(1)
-    assert pose.KIND_SHARES[pose.NATURAL] > 0.5
+    assert sum(pose.KIND_FRACTIONS) == pytest.approx(1)
+    assert pose.KIND_FRACTIONS[pose.NATURAL] > 0.5
     template = load_open_hand()
     sampler = pose.PoseSampler(template)
     poses = sampler.sample(np.random.default_rng(3), 300)

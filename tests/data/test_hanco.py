@@ -80,14 +80,14 @@ def test_cut_hands_hang_on_the_fit_not_on_the_network(train: HanCo, moment: Mome
 
 
 def on_the_mask(dataset: HanCo) -> float:
-    """Share of keypoints of the first moment that lie on a mask."""
-    shares = []
+    """Fraction of keypoints of the first moment that lie on a mask."""
+    fractions = []
     for index in range(8):
         hand = dataset.hand(index)
         assert hand.mask is not None
         x, y = np.clip(np.floor(hand.keypoints_px).astype(int), 0, 223).T
-        shares.append((read_mask(hand.mask)[y, x] > 100).mean())
-    return float(np.mean(shares))
+        fractions.append((read_mask(hand.mask)[y, x] > 100).mean())
+    return float(np.mean(fractions))
 
 
 def world_from_camera(calibration: dict) -> None:

@@ -102,8 +102,8 @@ def test_labels_of_other_kinds_or_numbers_are_named(copied, scale):
 
 
 def test_labels_of_an_older_generator_are_named(copied):
-    rewritten(labels_file(copied, 0), hidden_share=None)
-    with raises(ErrorCode.VERSION_MISMATCH, match=r"lacks hidden_share: .* an older generator.*another folder"):
+    rewritten(labels_file(copied, 0), hidden_fraction=None)
+    with raises(ErrorCode.VERSION_MISMATCH, match=r"lacks hidden_fraction: .* an older generator.*another folder"):
         read_labels(copied, 0)
 
 

@@ -178,7 +178,7 @@ def test_the_drawn_hand_is_brighter_or_darker_where_the_mask_says(rendered_hands
 
 @pytest.mark.usefixtures("only_the_hand")
 def test_what_is_visible_without_occluders_faces_the_camera():
-    template, shares = load_open_hand(), []
+    template, fractions = load_open_hand(), []
     samples = list(generator.render_samples(np.random.default_rng(11), 6))
     for known, _, mask, visible, alone, _ in samples:
         assert (visible == alone).all()
@@ -187,11 +187,11 @@ def test_what_is_visible_without_occluders_faces_the_camera():
         hand = in_camera(HandLayer(template)(pose, shape).vertices_m.numpy(), rows)[0]
         normals = trimesh.Trimesh(hand, template.faces, process=False).vertex_normals
         facing = (normals * -hand).sum(axis=1) / np.linalg.norm(hand, axis=1)
-        shares.append((facing[visible] > -0.2).mean())
+        fractions.append((facing[visible] > -0.2).mean())
         assert 0.05 < visible.mean() < 0.75
         assert facing[visible].mean() > facing[~visible].mean() + 0.3
         assert mask.any()
-    assert np.mean(shares) > 0.9
+    assert np.mean(fractions) > 0.9
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def only_the_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_crop_is_black_where_the_image_s_end_is_shown(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sample, "BORDER_SHARE", 1.0)
+    monkeypatch.setattr(sample, "BORDER_FRACTION", 1.0)
     outside = 0
     for shown in generator.render_samples(np.random.default_rng(3), 12):
         width, height = 2 * shown.labels["camera_matrix"][:2, 2]

@@ -14,7 +14,7 @@ from handviz.data.synthetic import backgrounds, develop, generator, look, sample
 from handviz.data.synthetic.arm import ArmPoser, object_transform
 from handviz.data.synthetic.dataset import read_labels, shard_numbers
 from handviz.data.synthetic.generator import Plan, render
-from handviz.data.synthetic.scene import SceneMaker, hidden_share
+from handviz.data.synthetic.scene import SceneMaker, hidden_fraction
 from handviz.rendering.studio import clip_from_camera, open_studio
 from handviz.rendering.studio_parts import OCCLUDER, TARGET, Lights, Material, StudioImage, Surface, Textures
 from tests.errors import raises
@@ -67,17 +67,17 @@ def test_a_plane_beside_the_limb_cuts_nothing(poser):
 # What things hide.
 
 
-def test_hidden_share_counts_what_was_seen_alone():
+def test_hidden_fraction_counts_what_was_seen_alone():
     alone = np.array([True, True, True, True, False])
-    assert hidden_share(np.array([True, True, True, False, False]), alone) == 0.25
-    assert hidden_share(alone, alone) == 0
-    assert hidden_share(np.zeros(5, bool), np.zeros(5, bool)) == 0
+    assert hidden_fraction(np.array([True, True, True, False, False]), alone) == 0.25
+    assert hidden_fraction(alone, alone) == 0
+    assert hidden_fraction(np.zeros(5, bool), np.zeros(5, bool)) == 0
 
 
-def _box_before(share_of_way: float):
+def _box_before(fraction_of_way: float):
     def made(self, rng, hand, camera, *, cover=False):
         middle = camera.camera_from_wrist @ hand.keypoints_m[9] + camera.wrist_camera_m
-        place = object_transform(np.eye(3), np.array([0.09, 0.09, 0.01]), middle * share_of_way)
+        place = object_transform(np.eye(3), np.array([0.09, 0.09, 0.01]), middle * fraction_of_way)
         return [Surface(things.box(), GREY, OCCLUDER, place)]
 
     return made
@@ -89,10 +89,10 @@ def test_nothing_is_hidden_without_things_and_something_behind_a_box(monkeypatch
     for name, made in (("none", lambda *_, **__: []), ("before", _box_before(0.7)), ("behind", _box_before(1.6))):
         monkeypatch.setattr(SceneMaker, "things", made)
         found[name] = list(generator.render_samples(np.random.default_rng(5), 4))
-    shares = {name: [float(one.labels["hidden_share"]) for one in samples] for name, samples in found.items()}
-    assert shares["none"] == [0, 0, 0, 0]
-    assert max(shares["behind"]) < 0.02
-    assert min(shares["before"]) > 0.1
+    fractions = {name: [float(one.labels["hidden_share"]) for one in samples] for name, samples in found.items()}
+    assert fractions["none"] == [0, 0, 0, 0]
+    assert max(fractions["behind"]) < 0.02
+    assert min(fractions["before"]) > 0.1
     for free, covered in zip(found["none"], found["before"], strict=True):
         assert covered.visible.sum() < free.visible.sum()
         assert not (covered.visible & ~free.visible).sum() > 25
@@ -101,11 +101,11 @@ def test_nothing_is_hidden_without_things_and_something_behind_a_box(monkeypatch
 @pytest.mark.parametrize("bounds", [(0.0, 0.1), (0.5, 1.0)])
 def test_bounds_of_what_is_hidden_are_kept(bounds):
     samples = list(generator.render_samples(np.random.default_rng(8), 6, bounds))
-    shares = [float(one.labels["hidden_share"]) for one in samples]
-    assert len(shares) == 6
-    assert all(sample.within(share, bounds) for share in shares)
-    assert (bounds[0] <= np.array(shares)).all()
-    assert (np.array(shares) <= bounds[1]).all()
+    fractions = [float(one.labels["hidden_share"]) for one in samples]
+    assert len(fractions) == 6
+    assert all(sample.within(fraction, bounds) for fraction in fractions)
+    assert (bounds[0] <= np.array(fractions)).all()
+    assert (np.array(fractions) <= bounds[1]).all()
 
 
 def test_the_upper_bound_belongs_to_the_range_only_if_it_is_one():
@@ -197,9 +197,9 @@ def test_crevices_are_darker_than_open_skin():
     depth = np.full((448, 448), 0.5, np.float32)
     depth[:, 216:232] = 0.508
     image = StudioImage(np.zeros((448, 448, 3), np.uint8), np.full((448, 448), 255, np.uint8), depth)
-    share = develop.crevices(image, 900.0, 0.6)
-    assert share[100, 112] < 0.75
-    assert share[100, 30] == 1
+    fraction = develop.crevices(image, 900.0, 0.6)
+    assert fraction[100, 112] < 0.75
+    assert fraction[100, 30] == 1
 
 
 def test_a_dark_hand_is_exposed_longer_than_a_bright_one():

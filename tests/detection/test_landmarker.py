@@ -15,7 +15,7 @@ from handviz.core.paths import CLIP_FILE, LANDMARKER_FILE
 from handviz.core.records import Detection, Frame
 from handviz.detection.landmarker import TASK_MEMBERS, HandednessMemory, HandLandmarker
 from handviz.detection.still_search import search_still, views_of
-from handviz.detection.tracking import box_cover, box_union_share, same_hand, without_duplicates
+from handviz.detection.tracking import box_cover, box_union_fraction, same_hand, without_duplicates
 from handviz.sources.images import read_image
 from handviz.sources.source import open_source
 from tests.errors import raises
@@ -109,10 +109,10 @@ def test_a_missing_detector_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
-def test_a_truncated_detector_file(tmp_path: Path, share: float) -> None:
+def test_a_truncated_detector_file(tmp_path: Path, fraction: float) -> None:
     content = LANDMARKER_FILE.read_bytes()
     path = tmp_path / "cut.task"
-    path.write_bytes(content[: int(share * len(content))])
+    path.write_bytes(content[: int(fraction * len(content))])
     with raises(ErrorCode.MODEL_DAMAGED, match=r"cut\.task is truncated"):
         HandLandmarker(path)
 
@@ -202,5 +202,5 @@ def test_box_overlaps() -> None:
     box = np.array([(0.0, 0.0), (4.0, 2.0)])
     half = np.array([(2.0, 0.0), (4.0, 2.0)])
     assert box_cover(box, half) == pytest.approx(1.0)
-    assert box_union_share(box, half) == pytest.approx(0.5)
-    assert box_cover(box, half + 10) == box_union_share(box, half + 10) == 0.0
+    assert box_union_fraction(box, half) == pytest.approx(0.5)
+    assert box_cover(box, half + 10) == box_union_fraction(box, half + 10) == 0.0

@@ -113,7 +113,7 @@ def test_the_mesh_in_its_crop_lies_where_the_image_shows_it() -> None:
 def test_the_wrist_s_uncertainty_adds_fit_size_and_focal_length() -> None:
     random = np.random.default_rng(2)
     fit = np.diag([0.002, 0.003, 0.01]) ** 2
-    camera = dataclasses.replace(CAMERA, focal_std_share=0.1)
+    camera = dataclasses.replace(CAMERA, focal_std_fraction=0.1)
     hand = dataclasses.replace(
         made_up_hand(),
         wrist_camera_m=np.array([0.2, -0.1, 0.6]),

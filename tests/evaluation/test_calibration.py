@@ -33,7 +33,7 @@ def answers_with(random, std_m, keypoint_std_m, factor=1.0):
         visible=random.random(std_m.shape[:2]) < 0.7,
         visible_alone=np.ones(std_m.shape[:2], bool),
         keypoint_visible=random.random(keypoint_std_m.shape[:2]) < 0.6,
-        hidden_share=np.full(HANDS, np.nan),
+        hidden_fraction=np.full(HANDS, np.nan),
     )
 
 
@@ -93,9 +93,9 @@ def test_the_order_of_each_point_ignores_that_points_differ(random):
 def maxwell_area():
     """Area under the best order's curve of errors whose three axes are standard normal."""
 
-    def mean_of_smallest(share):
-        bound = stats.maxwell.ppf(share)
-        return integrate.quad(lambda x: x * stats.maxwell.pdf(x), 0, bound)[0] / share
+    def mean_of_smallest(fraction):
+        bound = stats.maxwell.ppf(fraction)
+        return integrate.quad(lambda x: x * stats.maxwell.pdf(x), 0, bound)[0] / fraction
 
     return integrate.quad(mean_of_smallest, 1e-9, 1)[0]
 

@@ -213,20 +213,20 @@ def test_a_keypoint_is_seen_with_half_of_its_weight():
 
 
 def test_means_by_part():
-    values, share = np.array([1.0, 2.0, 6.0]), np.array([0.0, 0.49, 0.5])
-    assert means_by_part(values, share) == (3.0, 1.5, 6.0)
+    values, fraction = np.array([1.0, 2.0, 6.0]), np.array([0.0, 0.49, 0.5])
+    assert means_by_part(values, fraction) == (3.0, 1.5, 6.0)
     assert np.isnan(means_by_part(values, np.zeros(3)).heavily_hidden)
 
 
 def test_hands_that_things_hide_are_told_apart(answers_of, perfect):
     answers = answers_of(perfect)
-    share = np.tile([0.1, 0.9], HANDS // 2)
-    off = np.where(share[:, None] > 0.5, 0.021, 0.0) * (np.arange(21) == 8)
+    fraction = np.tile([0.1, 0.9], HANDS // 2)
+    off = np.where(fraction[:, None] > 0.5, 0.021, 0.0) * (np.arange(21) == 8)
     answers = replace(
         answers,
-        hidden_share=share,
+        hidden_fraction=fraction,
         keypoints_m=answers.keypoints_m + off[..., None] * [0, 1, 0],
-        std_m=np.where(answers.visible, 0.001, np.where(share > 0.5, 0.004, 0.002)[:, None])[..., None] * np.ones(3),
+        std_m=np.where(answers.visible, 0.001, np.where(fraction > 0.5, 0.004, 0.002)[:, None])[..., None] * np.ones(3),
     )
     found = card(answers)
     assert found.pa_mpjpe_visible_mm == pytest.approx(0, abs=1e-3)
@@ -235,12 +235,12 @@ def test_hands_that_things_hide_are_told_apart(answers_of, perfect):
     assert 2 < found.hidden_over_visible < 4
     # The hand itself hides all but one vertex of those not seen; that one is 10 mm unsure, on every axis.
     alone, std = answers.visible.copy(), answers.std_m.copy()
-    hidden = np.argwhere(~answers.visible & (share > 0.5)[:, None])[0]
+    hidden = np.argwhere(~answers.visible & (fraction > 0.5)[:, None])[0]
     alone[tuple(hidden)], std[tuple(hidden)] = True, 0.01
     things = card(replace(answers, visible_alone=alone, std_m=std))
     assert things.things_over_visible == pytest.approx(10, rel=1e-5)
     assert things.things_over_visible_heavy == pytest.approx(10, rel=1e-5)
-    open_hands = card(replace(answers, hidden_share=np.zeros(HANDS)))
+    open_hands = card(replace(answers, hidden_fraction=np.zeros(HANDS)))
     assert np.isnan([open_hands.pa_mpjpe_hidden_mm, open_hands.hidden_over_visible_heavy]).all()
     assert open_hands.pa_mpjpe_visible_mm == open_hands.pa_mpjpe_mm == found.pa_mpjpe_mm
     assert "| PA-MPJPE, heavily hidden, mm | – |" in card_table({"one": open_hands})

@@ -16,12 +16,12 @@ from handviz.evaluation.card import HEAVILY_HIDDEN
 from handviz.evaluation.evaluate import Crops
 from handviz.evaluation.held_out import (
     HELD_OUT_FILE,
+    fractions,
     freeze,
     label_warnings,
     labels_digest,
     read_held_out,
     render_held_out,
-    shares,
 )
 
 VISIBLE, HIDDEN = "visible_hands", "heavily_hidden"
@@ -65,13 +65,13 @@ def test_the_list_is_the_issues(held_out):
 
 @pytest.mark.parametrize(("count", "expected"), [(8000, [6000, 2000]), (800, [600, 200]), (3, [2, 1]), (1, [1, 0])])
 def test_fewer_crops_are_taken_of_all_parts_alike(held_out, count, expected):
-    assert shares(held_out, count) == expected
+    assert fractions(held_out, count) == expected
 
 
 @pytest.mark.parametrize("count", [0, -1, 8001])
 def test_other_numbers_of_crops_are_said(held_out, count):
     with pytest.raises(HandvizError, match="from 1 to 8000"):
-        shares(held_out, count)
+        fractions(held_out, count)
 
 
 def test_every_part_is_rendered_with_its_seed_and_range(held_out, rendered, tmp_path):

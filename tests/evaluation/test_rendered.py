@@ -61,7 +61,7 @@ def test_a_row_keeps_what_it_asks(name: str, template: HandTemplate) -> None:
     assert (config.tail_rate, config.end_to_end, config.model.backbone) == (0, False, "mediapipe_hand")
 
 
-def test_rows_of_a_table_share_all_else(template: HandTemplate) -> None:
+def test_rows_of_a_table_fraction_all_else(template: HandTemplate) -> None:
     for table in TABLES:
         recipes = [load_recipe(row.recipe) for row in table.rows if row.recipe in SUPERVISED]
         configs = [rendered_config(recipe, SOMEWHERE, Path("run"), template) for recipe in recipes]

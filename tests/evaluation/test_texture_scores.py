@@ -108,8 +108,8 @@ def test_the_table_groups_by_what_things_hide():
 def test_any_source_of_meshes_will_do(texture_hands, template, small_model):
     predict = texture_command.onnx_predictor(small_model.onnx)
     batches = scenes([Crops(texture_hands, 4)], template, predict)
-    found, shares = evaluate_methods(batches, {"sampling": projective_sampling}, template)
-    assert len(found["sampling"]) == len(shares) == 4
+    found, fractions = evaluate_methods(batches, {"sampling": projective_sampling}, template)
+    assert len(found["sampling"]) == len(fractions) == 4
 
 
 def test_the_command_prints_a_row_a_method(small_texture, texture_hands, monkeypatch, capsys, tmp_path):

@@ -77,8 +77,8 @@ def _write_images(folder: Path, hands: Sequence[TinyHand], is_training: bool, rn
 
 def on_background(hand: TinyHand, colour: Any) -> NDArray[np.uint8]:
     """(H, W, 3) the hand before a wall of this colour."""
-    share = hand.mask[..., None] / 255.0
-    return np.asarray(np.rint(share * hand.image + (1 - share) * np.asarray(colour, np.float64)), np.uint8)
+    fraction = hand.mask[..., None] / 255.0
+    return np.asarray(np.rint(fraction * hand.image + (1 - fraction) * np.asarray(colour, np.float64)), np.uint8)
 
 
 def _file(folder: Path, number: int) -> Path:

@@ -371,23 +371,23 @@ def test_places_and_the_distance_of_two_hands_are_told(window: MainWindow, contr
     assert feature_of(window).note.text().startswith("wrists 25.0 ± ")
 
 
-@pytest.mark.parametrize(("measured", "own_share"), [(False, 0.5), (True, 0.0)])
-def test_the_uncertainty_of_the_distance_is_that_of_drawn_places(measured: bool, own_share: float) -> None:
+@pytest.mark.parametrize(("measured", "own_fraction"), [(False, 0.5), (True, 0.0)])
+def test_the_uncertainty_of_the_distance_is_that_of_drawn_places(measured: bool, own_fraction: float) -> None:
     first, second = (
         dataclasses.replace(
             one,
-            intrinsics=dataclasses.replace(one.intrinsics, focal_std_share=0.1),
+            intrinsics=dataclasses.replace(one.intrinsics, focal_std_fraction=0.1),
             position_uncertainty=dataclasses.replace(one.position_uncertainty, size_is_measured=measured),  # type: ignore[type-var]
         )
         for one in two_hands()
     )
     random, count = np.random.default_rng(3), 200_000
-    shared = random.normal(0, 0.05 * np.sqrt(1 - own_share), count)
+    shared = random.normal(0, 0.05 * np.sqrt(1 - own_fraction), count)
     focal = random.normal(0, 0.1, count)
     places = []
     for one in (first, second):
         assert one.position_uncertainty is not None
-        own = random.normal(0, 0.05 * np.sqrt(own_share), count)
+        own = random.normal(0, 0.05 * np.sqrt(own_fraction), count)
         fit = random.multivariate_normal(np.zeros(3), one.position_uncertainty.fit_covariance_m2, count)
         place = one.wrist_camera_m * (1 + shared + own)[:, None] + fit
         place[:, 2] += one.wrist_camera_m[2] * focal

@@ -133,7 +133,7 @@ def contrast(first: str, second: str) -> float:
 def luminance(colour: QColor) -> float:
     """WCAG's relative luminance."""
     linear = [v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4 for v in colour.getRgbF()[:3]]
-    return sum(share * value for share, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return sum(fraction * value for fraction, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def test_failures_are_toasts_that_go_away_and_stay_in_the_log(

@@ -21,7 +21,7 @@ from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import Detection, Frame, FrameResult
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.inspection.columns import ImageRow, InspectionOrder, Listing, common_range_mm
-from handviz.inspection.inspection import Inspection, visible_share
+from handviz.inspection.inspection import Inspection, visible_fraction
 from handviz.inspection.store import InspectionStore, forget_old_inspections, signature_of
 from handviz.io.hand_pack import pack_hands, unpack_hands
 from tests.errors import raises
@@ -352,13 +352,13 @@ def test_hands_come_back_as_they_were_kept() -> None:
 
 def test_visible_fraction_is_that_of_what_the_image_and_the_hand_leave_open() -> None:
     hand, faces = textured_hand(wrist_px=(150.0, 200.0)), load_open_hand().faces
-    whole = visible_share(hand, faces, (320, 240))
+    whole = visible_fraction(hand, faces, (320, 240))
     assert 0.3 < whole < 0.7
-    assert visible_share(textured_hand(handedness="left", wrist_px=(150.0, 200.0)), faces, (320, 240)) == pytest.approx(
-        whole, abs=0.02
-    )
+    assert visible_fraction(
+        textured_hand(handedness="left", wrist_px=(150.0, 200.0)), faces, (320, 240)
+    ) == pytest.approx(whole, abs=0.02)
     shifted = replace(hand, vertices_px=hand.vertices_px - 1e4, keypoints_px=hand.keypoints_px - 1e4)
-    assert visible_share(shifted, faces, (320, 240)) == 0
+    assert visible_fraction(shifted, faces, (320, 240)) == 0
 
 
 def test_only_the_last_inspections_are_kept(tmp_path: Path) -> None:

@@ -32,14 +32,14 @@ GLTF = np.array([1.0, -1.0, -1.0])
 def posed(moment: int, handedness: Handedness) -> HandMesh:
     """The open hand that closes its fingers, turns and goes its way, and that also bulges as no bone can make it."""
     template = load_open_hand()
-    share = moment / COUNT
+    fraction = moment / COUNT
     pose = np.zeros((1, 15, 3))
-    pose[0, :, 0] = 1.1 * share
+    pose[0, :, 0] = 1.1 * fraction
     joints = np.asarray(template.joint_regressor @ template.vertices_m, np.float64)[None]
     transforms = joint_transforms(pose.reshape(1, 45), joints, template.parents)
     vertices = skin(np.asarray(template.vertices_m, np.float64)[None], template.skinning_weights, transforms)[0]
-    vertices = vertices * (1 + 0.03 * np.sin(60 * vertices[:, :1] + 4 * share))
-    turn = Rotation.from_rotvec([0.3 * share, 0.9 * share, -0.4]).as_matrix()
+    vertices = vertices * (1 + 0.03 * np.sin(60 * vertices[:, :1] + 4 * fraction))
+    turn = Rotation.from_rotvec([0.3 * fraction, 0.9 * fraction, -0.4]).as_matrix()
     vertices = (vertices * [-1.0 if handedness == "left" else 1.0, 1, 1]) @ turn.T
     keypoints = template.keypoint_regressor @ vertices
     return HandMesh(
@@ -47,7 +47,7 @@ def posed(moment: int, handedness: Handedness) -> HandMesh:
             **vars(textured_hand(handedness=handedness)),
             "vertices_m": vertices - keypoints[0],
             "keypoints_m": keypoints - keypoints[0],
-            "wrist_camera_m": np.array([0.1 * share, -0.05, 0.5 + 0.1 * share]),
+            "wrist_camera_m": np.array([0.1 * fraction, -0.05, 0.5 + 0.1 * fraction]),
         }
     )
 

@@ -64,8 +64,8 @@ def silhouette_distance(hand, faces, at):
     edges = np.array([edge for edge, towards in sides.items() if len(set(towards)) == 2 or len(towards) == 1])
     start, end = hand[edges[:, 0], :2], hand[edges[:, 1], :2]
     along = end - start
-    share = ((at[:, None] - start) * along).sum(-1) / np.maximum((along**2).sum(-1), 1e-12)
-    foot = start + np.clip(share, 0, 1)[..., None] * along
+    fraction = ((at[:, None] - start) * along).sum(-1) / np.maximum((along**2).sum(-1), 1e-12)
+    foot = start + np.clip(fraction, 0, 1)[..., None] * along
     return np.linalg.norm(at[:, None] - foot, axis=-1).min(1)
 
 

@@ -73,9 +73,9 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
-def test_truncated_file(network: Path, share: float) -> None:
+def test_truncated_file(network: Path, fraction: float) -> None:
     content = network.read_bytes()
-    network.write_bytes(content[: int(share * len(content))])
+    network.write_bytes(content[: int(fraction * len(content))])
     with raises(ErrorCode.MODEL_DAMAGED, match=r"handviz_final\.onnx"):
         Reconstructor(network)
 

@@ -11,8 +11,8 @@ from handviz.pipeline.smoothing import HandSmoother, resized
 from tests.hands import made_up_hand
 
 
-def spread_hand(std_mm: float, shares: tuple[float, float, float]) -> HandMesh:
-    covariance = np.diag(shares) * std_mm**2
+def spread_hand(std_mm: float, fractions: tuple[float, float, float]) -> HandMesh:
+    covariance = np.diag(fractions) * std_mm**2
     return replace(
         made_up_hand(std_mm=std_mm),
         keypoint_covariance_mm2=np.tile(covariance, (21, 1, 1)),
@@ -24,9 +24,9 @@ def spread_hand(std_mm: float, shares: tuple[float, float, float]) -> HandMesh:
 def test_they_turn_with_the_newest_hand_and_are_as_large_as_its_smoothed_uncertainties(
     smoother: HandSmoother | KalmanSmoother,
 ) -> None:
-    shares = (0.0, 0.25, 0.75)
+    fractions = (0.0, 0.25, 0.75)
     smoother.smooth([spread_hand(4.0, (1.0, 0.0, 0.0))], 0.0)
-    (hand,) = smoother.smooth([spread_hand(8.0, shares)], 33.0)
+    (hand,) = smoother.smooth([spread_hand(8.0, fractions)], 33.0)
     assert hand.keypoint_covariance_mm2 is not None
     assert hand.vertex_covariance_mm2 is not None
     assert hand.vertex_std_mm[0] != 8.0
@@ -35,7 +35,7 @@ def test_they_turn_with_the_newest_hand_and_are_as_large_as_its_smoothed_uncerta
         (hand.vertex_covariance_mm2, hand.vertex_std_mm),
     ):
         np.testing.assert_allclose(np.trace(covariances, axis1=1, axis2=2), std_mm**2)
-        np.testing.assert_allclose(covariances[5] / std_mm[5] ** 2, np.diag(shares), atol=1e-12)
+        np.testing.assert_allclose(covariances[5] / std_mm[5] ** 2, np.diag(fractions), atol=1e-12)
 
 
 def test_none_stay_none() -> None:

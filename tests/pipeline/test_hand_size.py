@@ -11,7 +11,7 @@ from handviz.core.records import CROP_SIZE, CanonicalHand, Detection, FloatArray
 from handviz.detection.crop import crop_from_image_affine, hand_mesh_from_crop, points_in_crop
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.pipeline.refinement import breadth_m, length_m, with_measured_size
+from handviz.pipeline.refinement import length_m, width_m, with_measured_size
 from tests.tiny_network import constant_hand
 
 TEMPLATE = load_open_hand()
@@ -35,14 +35,14 @@ def test_bending_changes_the_length_little() -> None:
     flat, bent = posed_keypoints(0.0), posed_keypoints(0.9)
     assert np.linalg.norm(bent[12] - bent[0]) < 0.85 * np.linalg.norm(flat[12] - flat[0])
     assert length_m(bent) == pytest.approx(length_m(flat), rel=0.02)
-    assert breadth_m(bent) == pytest.approx(breadth_m(flat), rel=0.02)
+    assert width_m(bent) == pytest.approx(width_m(flat), rel=0.02)
 
 
 @pytest.mark.parametrize("size", [HandSize("length", 170.0), HandSize("breadth", 75.0)])
 def test_metres_are_those_of_the_ruler_and_pixels_stay(size: HandSize) -> None:
     before = hand()
     after = with_measured_size(before, size)
-    found_m = (length_m if size.measure == "length" else breadth_m)(after.keypoints_m)
+    found_m = (length_m if size.measure == "length" else width_m)(after.keypoints_m)
     assert found_m * 1000 == pytest.approx(size.millimetres, rel=1e-5)
     np.testing.assert_allclose(
         points_in_crop(after.vertices_m, after), points_in_crop(before.vertices_m, before), atol=1e-5
@@ -61,17 +61,19 @@ def test_metres_are_those_of_the_ruler_and_pixels_stay(size: HandSize) -> None:
     uncertainties = [mesh.position_uncertainty for mesh in meshes]
     assert uncertainties[1] is not None
     assert uncertainties[0] is not None
-    assert uncertainties[1].size_std_share < uncertainties[0].size_std_share, "measuring makes it surer"
+    assert uncertainties[1].size_std_fraction < uncertainties[0].size_std_fraction, "measuring makes it surer"
 
 
 def test_a_poorer_ruler_leaves_more_uncertainty() -> None:
-    shares = [with_measured_size(hand(), HandSize("length", 180.0, std_mm)).size_std_share for std_mm in (1.0, 9.0)]
-    assert shares[0] is not None
-    assert shares[1] is not None
-    assert shares[0] < shares[1] == pytest.approx(np.hypot(0.05, 0.02))
+    fractions = [
+        with_measured_size(hand(), HandSize("length", 180.0, std_mm)).size_std_fraction for std_mm in (1.0, 9.0)
+    ]
+    assert fractions[0] is not None
+    assert fractions[1] is not None
+    assert fractions[0] < fractions[1] == pytest.approx(np.hypot(0.05, 0.02))
 
 
 def test_without_a_ruler_nothing_changes() -> None:
     one = hand()
     assert with_measured_size(one, HandSize()) is one
-    assert dataclasses.replace(one).size_std_share is None
+    assert dataclasses.replace(one).size_std_fraction is None

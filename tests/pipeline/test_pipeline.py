@@ -16,7 +16,7 @@ from handviz.core.records import Frame, HandMesh, Intrinsics
 from handviz.detection.crop import as_the_detector_marks_them
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
-from handviz.pipeline.refinement import SHARE
+from handviz.pipeline.refinement import FRACTION
 from tests.errors import raises
 from tests.hands import FakeLandmarker, made_up_detection
 from tests.tiny_network import constant_hand, write_all_networks, write_network
@@ -155,7 +155,7 @@ def test_the_pose_leans_on_the_witness_unless_it_is_told_not_to(tmp_path: Path) 
     np.testing.assert_allclose(found[1], hand["keypoints_m"], atol=1e-5)
     leaning, alone = metrics.pa_mpjpe_mm(np.stack(found), np.stack([bent, bent]))
     assert alone > 3
-    assert leaning / alone == pytest.approx(1 - SHARE, abs=0.1)
+    assert leaning / alone == pytest.approx(1 - FRACTION, abs=0.1)
 
 
 @pytest.mark.usefixtures("fake_landmarker")

@@ -31,8 +31,8 @@ def reference_one_euro(values: list[float], step_s: float, least_hz: float) -> l
     for value in values[1:]:
         rate = alpha(SPEED_CUTOFF_HZ)
         speed = rate * (value - previous) / step_s + (1 - rate) * speed
-        share = alpha(least_hz + CUTOFF_HZ_PER_METRE_PER_SECOND * abs(speed))
-        filtered.append(share * value + (1 - share) * filtered[-1])
+        fraction = alpha(least_hz + CUTOFF_HZ_PER_METRE_PER_SECOND * abs(speed))
+        filtered.append(fraction * value + (1 - fraction) * filtered[-1])
         previous = value
     return filtered
 

@@ -105,7 +105,7 @@ def test_two_hands_keep_their_own_colours_and_find_them_again(memory):
     np.testing.assert_allclose(back[0].texture.albedo, np.tile(right, (3, 1)), atol=0.05)
 
 
-def test_two_hands_of_one_side_do_not_share_a_memory(memory):
+def test_two_hands_of_one_side_do_not_fraction_a_memory(memory):
     first, second = np.array([0.9, 0.2, 0.2]), np.array([0.2, 0.9, 0.2])
     frame = [textured(albedo=first, wrist_px=(100.0, 200.0)), textured(albedo=second, wrist_px=(500.0, 200.0))]
     for _ in range(5):

@@ -21,9 +21,9 @@ from handviz.hand_models.open_hand import load_open_hand
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.pipeline.refinement import (
     DEFAULT_PRIOR,
+    FRACTION,
     FRACTION_IN_IMAGE,
     PRESENCE_POWER,
-    SHARE,
     refine_in_2d,
     refine_in_3d,
 )
@@ -61,14 +61,14 @@ def test_the_pose_moves_the_stated_fraction_of_the_way():
     before, after = (metrics.pa_mpjpe_mm(item.keypoints_m[None], said[None])[0] for item in
                      (hand, refine_in_3d(hand, LIFT)))  # fmt: skip
     assert before > 4
-    assert after / before == pytest.approx(1 - SHARE, abs=0.05)
+    assert after / before == pytest.approx(1 - FRACTION, abs=0.05)
 
 
 def test_the_mesh_goes_with_its_keypoints_and_stays_a_hand():
     hand = refine_in_3d(hand_of(bent(0.3), bent(0.45)), LIFT)
     np.testing.assert_allclose(TEMPLATE.keypoint_regressor @ hand.vertices_m, hand.keypoints_m, atol=1e-5)
     np.testing.assert_allclose(hand.keypoints_m[0], 0, atol=1e-6)
-    partly = bent(0.3 + SHARE * 0.15)
+    partly = bent(0.3 + FRACTION * 0.15)
     assert metrics.pa_mpvpe_mm(hand.vertices_m[None], partly[None])[0] < 0.7
 
 

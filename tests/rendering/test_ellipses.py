@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import chi2
 
 from handviz.rendering.camera import MIRROR, OrbitCamera, overlay_matrix, project
-from handviz.rendering.ellipses import ellipse_axes, projected_covariances, share_inside
+from handviz.rendering.ellipses import ellipse_axes, fraction_inside, projected_covariances
 from handviz.rendering.hand_shape import HandShaper, PlainSurface, depth_range
 from handviz.rendering.options import DrawOptions
 from tests.hands import INTRINSICS, made_up_hand
@@ -52,13 +52,13 @@ def test_on_the_image_they_are_the_covariances_of_samples_that_the_pinhole_sees(
 
 
 @pytest.mark.parametrize("sigmas", [1.0, 2.0])
-def test_an_ellipse_holds_the_share_that_is_said(sigmas: float) -> None:
+def test_an_ellipse_holds_the_fraction_that_is_said(sigmas: float) -> None:
     covariance = np.array([[30.0, 12.0], [12.0, 9.0]])
     (long, short) = ellipse_axes(covariance[None], sigmas)[0]
     drawn = np.random.default_rng(1).multivariate_normal([0, 0], covariance, 40_000)
     inside = (drawn @ long / (long @ long)) ** 2 + (drawn @ short / (short @ short)) ** 2 <= 1
-    assert inside.mean() == pytest.approx(share_inside(sigmas), abs=0.01)
-    assert share_inside(sigmas) == pytest.approx(chi2(2).cdf(sigmas**2))
+    assert inside.mean() == pytest.approx(fraction_inside(sigmas), abs=0.01)
+    assert fraction_inside(sigmas) == pytest.approx(chi2(2).cdf(sigmas**2))
     assert np.linalg.norm(long) > np.linalg.norm(short)
     assert long @ short == pytest.approx(0.0, abs=1e-9)
 

@@ -36,7 +36,7 @@ def compared(*hands: HandMesh) -> FrameResult:
 
 @pytest.mark.parametrize("view_size", [(732, 650), (1412, 950), (320, 240), (400, 1200), (3, 3)])
 @pytest.mark.parametrize("view", ["overlay", "orbit"])
-def test_panes_share_the_view_in_order_and_do_not_overlap(view_size: Size, view: str) -> None:
+def test_panes_fraction_the_view_in_order_and_do_not_overlap(view_size: Size, view: str) -> None:
     panes = panes_of(view_size, VARIANTS, image_size=IMAGE, view=view)
     assert tuple(pane.variant for pane in panes) == VARIANTS
     covered = np.zeros(view_size[::-1], int)

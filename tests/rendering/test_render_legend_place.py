@@ -44,7 +44,7 @@ def test_a_legend_shrinks_a_little_to_lie_beside_the_images() -> None:
     assert ratio((0, 100)) == 1.0, "too small to read: rather over the image"
 
 
-def test_a_legend_takes_a_share_of_a_small_view_only() -> None:
+def test_a_legend_takes_a_fraction_of_a_small_view_only() -> None:
     assert LegendRoom((0, 0, 100, 600), (100, 600), 1.0).legend_ratio((100, 200), 10) == pytest.approx(0.4)
     assert LegendRoom((0, 0, 600, 100), (600, 100), 2.0).legend_ratio((100, 200), 10) == pytest.approx(0.3)
     assert LegendRoom((0, 0, 600, 900), (600, 900), 2.0).legend_ratio((100, 200), 10) == pytest.approx(2.0)

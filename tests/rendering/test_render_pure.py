@@ -114,7 +114,7 @@ def test_stripes_stand_out_on_every_skin_to_every_eye(blindness: list[list[float
 
 
 @pytest.mark.parametrize("pixel_ratio", [1.0, 1.5])
-def test_stripes_cover_the_same_share_everywhere(pixel_ratio: float) -> None:
+def test_stripes_cover_the_same_fraction_everywhere(pixel_ratio: float) -> None:
     columns, rows = np.meshgrid(np.arange(210) + 0.5, np.arange(210) + 0.5)
     cover = stripe_cover(columns, rows, pixel_ratio)
     assert cover.mean() == pytest.approx(2 * HALF_WIDTH_PX / PERIOD_PX, abs=0.02)

@@ -89,9 +89,9 @@ def middles(image: np.ndarray, scene: SplitScene, options: DrawOptions = COMPARE
     return [colour / max(colour.max(), 1) for colour in colours]
 
 
-def hue(colours: np.ndarray, share: float) -> np.ndarray:
+def hue(colours: np.ndarray, fraction: float) -> np.ndarray:
     """Of a colour map, in the same way."""
-    colour = colours[round(share * 255)]
+    colour = colours[round(fraction * 255)]
     return np.asarray(colour / colour.max())
 
 
@@ -246,9 +246,9 @@ def test_attention_colours_the_chosen_variant_and_gives_way_to_distances(draw: D
         scene.set_highlight(Highlight(Pick(hand=0, vertex=2), attention))
         changed = (draw(compared("amvur"), options) != before).any(axis=2)
         # Beside the marked corner.
-        shares = [changed[60:78, p.left_px + 90 : p.left_px + 104].mean() for p in scene.panes(SIZE, options)]
+        fractions = [changed[60:78, p.left_px + 90 : p.left_px + 104].mean() for p in scene.panes(SIZE, options)]
         expected = [0.0, 1.0, 0.0] if options.difference is None else [0.0, 0.0, 0.0]
-        np.testing.assert_allclose(shares, expected, atol=0.01)
+        np.testing.assert_allclose(fractions, expected, atol=0.01)
         scene.set_highlight(None)
 
 

@@ -62,20 +62,20 @@ def test_drawn_boards_give_the_camera_back() -> None:
     np.testing.assert_allclose(found.intrinsics.centre_px, CAMERA.centre_px, atol=4)
     assert found.intrinsics.origin == "calibrated"
     assert found.rms_px < 0.3
-    assert found.bend_px < 4
+    assert found.distortion_px < 4
 
 
 def test_the_stated_uncertainty_of_the_focal_length_holds() -> None:
     found = calibrate(seen(noise_px=0.3), BOARD, SIZE).intrinsics
-    assert abs(found.focal_px / CAMERA.focal_px - 1) < 3 * found.focal_std_share
+    assert abs(found.focal_px / CAMERA.focal_px - 1) < 3 * found.focal_std_fraction
 
 
 def test_distortion_is_told_in_pixels_at_the_corner() -> None:
     """k1 of 0.1 moves the corner by f r^3 k1, and leaves the focal length as it is."""
-    assert calibrate(seen(), BOARD, SIZE).bend_px < 0.5
+    assert calibrate(seen(), BOARD, SIZE).distortion_px < 0.5
     radius = np.linalg.norm((np.array(SIZE) / 2 + [10, 0]) / CAMERA.focals_px)
     bent = calibrate(seen(bend=0.1), BOARD, SIZE)
-    assert bent.bend_px == pytest.approx(CAMERA.focal_px * radius**3 * 0.1, rel=0.1)
+    assert bent.distortion_px == pytest.approx(CAMERA.focal_px * radius**3 * 0.1, rel=0.1)
     np.testing.assert_allclose(bent.intrinsics.focals_px, CAMERA.focals_px, rtol=0.002)
 
 
@@ -112,5 +112,7 @@ def test_only_still_and_new_views_are_kept() -> None:
 
 def test_the_camera_model_of_a_calibration_keeps_its_uncertainty() -> None:
     found = calibrate(seen(), BOARD, SIZE)
-    assert found.intrinsics == dataclasses.replace(found.intrinsics, focal_std_share=found.intrinsics.focal_std_share)
-    assert 0.001 < found.intrinsics.focal_std_share < 0.02
+    assert found.intrinsics == dataclasses.replace(
+        found.intrinsics, focal_std_fraction=found.intrinsics.focal_std_fraction
+    )
+    assert 0.001 < found.intrinsics.focal_std_fraction < 0.02

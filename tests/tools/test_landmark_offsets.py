@@ -5,7 +5,7 @@ import pytest
 
 import tools
 from handviz.detection.crop import MARKED_TOWARDS, as_the_detector_marks_them
-from tools.landmark_offsets import share_of_the_way, table
+from tools.landmark_offsets import fraction_of_the_way, table
 
 
 @pytest.fixture
@@ -15,14 +15,14 @@ def true():
 
 def test_a_known_shift_is_found(true):
     marks = as_the_detector_marks_them(true)
-    for keypoint, (other, share) in MARKED_TOWARDS.items():
-        assert share_of_the_way(marks, true, keypoint, other) == pytest.approx(share, abs=1e-9)
-    assert share_of_the_way(marks, true, 6, 5) == pytest.approx(0, abs=1e-9)
+    for keypoint, (other, fraction) in MARKED_TOWARDS.items():
+        assert fraction_of_the_way(marks, true, keypoint, other) == pytest.approx(fraction, abs=1e-9)
+    assert fraction_of_the_way(marks, true, 6, 5) == pytest.approx(0, abs=1e-9)
 
 
 def test_bones_seen_from_their_end_tell_nothing(true):
     true[:, 8] = true[:, 7] + 1e-3
-    assert np.isnan(share_of_the_way(true, true, 8, 7))
+    assert np.isnan(fraction_of_the_way(true, true, 8, 7))
 
 
 def test_the_table_sets_what_is_measured_beside_what_is_in_use(true):

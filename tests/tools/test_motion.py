@@ -8,7 +8,7 @@ from tools.motion import HandMotion, MotionPoser
 from tools.simulated_hands import ErrorSizes, Simulation, measured_error_sizes
 
 SIZES = ErrorSizes(
-    direction=0.0004, log_depth=0.004, rotation_rad=(0.012, 0.010, 0.004), across_share=0.03, along_share=0.08
+    direction=0.0004, log_depth=0.004, rotation_rad=(0.012, 0.010, 0.004), across_fraction=0.03, along_fraction=0.08
 )
 CAMERA = intrinsics_from_field_of_view(640, 480, 60.0)
 TIMES_S = np.arange(180) / 30
@@ -44,7 +44,7 @@ def test_simulated_errors_have_the_sizes_that_were_asked_for(parts: MotionPoser)
     assert found.direction == pytest.approx(SIZES.direction, rel=0.5)
     assert found.log_depth == pytest.approx(SIZES.log_depth, rel=0.5)
     np.testing.assert_allclose(found.rotation_rad, SIZES.rotation_rad, rtol=0.5)
-    assert found.along_share > found.across_share
+    assert found.along_fraction > found.across_fraction
 
 
 def test_lasting_errors_are_as_large_as_uncertainties_say_and_rest_with_the_hand(parts: MotionPoser) -> None:

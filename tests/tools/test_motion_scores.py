@@ -62,13 +62,13 @@ def test_errors_and_uncertainties_are_compared() -> None:
     assert np.isnan(shaken.left_mm)
 
 
-def test_trembling_counts_at_rest_only() -> None:
-    still, trembling = motion(rests_s=9.0), motion(rests_s=9.0, shake_m=0.001)
-    assert scores([still], lambda: Late(0)).tremble_px == pytest.approx(0, abs=1e-9)
+def test_jitter_counts_at_rest_only() -> None:
+    still, jitter = motion(rests_s=9.0), motion(rests_s=9.0, shake_m=0.001)
+    assert scores([still], lambda: Late(0)).jitter_px == pytest.approx(0, abs=1e-9)
     # A second difference of noise is the root of six times as large.
-    found = scores([trembling], lambda: Late(0)).tremble_mm
+    found = scores([jitter], lambda: Late(0)).jitter_mm
     assert found == pytest.approx(np.sqrt(6) * np.sqrt(8 / np.pi) * 20 / 21, rel=0.05)
-    assert np.isnan(scores([motion(shake_m=0.001)], lambda: Late(0)).tremble_px), "never at rest"
+    assert np.isnan(scores([motion(shake_m=0.001)], lambda: Late(0)).jitter_px), "never at rest"
 
 
 def test_what_a_perfect_smoother_could_reach_is_the_reference_where_it_is_known() -> None:

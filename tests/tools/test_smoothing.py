@@ -47,14 +47,14 @@ def test_sizes_that_make_no_sense_are_a_sentence(tmp_path: Path, capsys: pytest.
 
 
 def test_kalman_errs_and_trembles_less_than_one_euro_at_its_lag(tmp_path: Path) -> None:
-    sizes = smoothing.ErrorSizes(0.00035, 0.0035, (0.012, 0.010, 0.004), across_share=0.03, along_share=0.075)
+    sizes = smoothing.ErrorSizes(0.00035, 0.0035, (0.012, 0.010, 0.004), across_fraction=0.03, along_fraction=0.075)
     wanted = argparse.Namespace(simulated=2, seconds=6.0, seed=0)
     rows = smoothing.sweep(smoothing.simulated_motions(sizes, wanted), strengths=(0.1, 0.3), weights=(1, 4, 16, 64))
     (ours,) = (row.scores for row in rows if row.name == "Kalman 0.3")
     rivals = [row.scores for row in rows if row.kind != "kalman" and row.scores.lag_ms <= ours.lag_ms + 0.5]
     assert len(rivals) >= 2
     assert ours.lag_ms < 2
-    for measure in ("left_px", "left_mm", "tremble_px", "tremble_mm"):
+    for measure in ("left_px", "left_mm", "jitter_px", "jitter_mm"):
         assert getattr(ours, measure) < min(getattr(rival, measure) for rival in rivals)
 
 

@@ -19,7 +19,7 @@ def drawn(maps, noise, seed=0):
 
 
 def test_mean_and_uncertainty_move_by_what_was_drawn_and_the_pattern_stays(maps):
-    displacements = drawn(maps, StyleNoise(share=1.0))
+    displacements = drawn(maps, StyleNoise(fraction=1.0))
     other = in_other_styles(maps, displacements)
     wanted = statistics(maps) + displacements
     torch.testing.assert_close(statistics(other)[0], wanted[0], rtol=1e-4, atol=1e-4)
@@ -30,12 +30,12 @@ def test_mean_and_uncertainty_move_by_what_was_drawn_and_the_pattern_stays(maps)
 
 
 def test_moves_are_as_large_as_maps_differ(maps):
-    displacements = torch.cat([drawn(maps, StyleNoise(share=1.0, strength=2.0), seed) for seed in range(40)], dim=1)
+    displacements = torch.cat([drawn(maps, StyleNoise(fraction=1.0, strength=2.0), seed) for seed in range(40)], dim=1)
     torch.testing.assert_close(displacements.std(dim=1), 2 * spread_of_statistics(maps), rtol=0.06, atol=0)
 
 
 def test_the_others_keep_their_look_to_the_bit_of_rounding(maps):
-    displacements = drawn(maps, StyleNoise(share=0.25))
+    displacements = drawn(maps, StyleNoise(fraction=0.25))
     kept = (displacements == 0).all(dim=2).all(dim=0)
     assert 0.6 < kept.float().mean() < 0.9
     torch.testing.assert_close(in_other_styles(maps, displacements)[kept], maps[kept])
@@ -43,10 +43,10 @@ def test_the_others_keep_their_look_to_the_bit_of_rounding(maps):
 
 def test_a_channel_without_any_pattern_stays_finite(maps):
     maps[:, 2] = 0
-    assert in_other_styles(maps, drawn(maps, StyleNoise(share=1.0, strength=10.0))).isfinite().all()
+    assert in_other_styles(maps, drawn(maps, StyleNoise(fraction=1.0, strength=10.0))).isfinite().all()
 
 
 @pytest.mark.parametrize("wrong", [{"share": 1.5}, {"share": -0.1}, {"strength": float("nan")}, {"strength": -1.0}])
-def test_a_share_or_strength_out_of_range_is_refused(wrong):
+def test_a_fraction_or_strength_out_of_range_is_refused(wrong):
     with pytest.raises(HandvizError, match="style_noise"):
         StyleNoise(**wrong)

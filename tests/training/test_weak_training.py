@@ -17,7 +17,7 @@ from handviz.training.config import TrainConfig
 from handviz.training.samples import load_images, take
 from tests.small_trainings import SMALL, amvur_run, assert_same, run_steps
 
-QUIET = LandmarkNoise(share=0.0)
+QUIET = LandmarkNoise(fraction=0.0)
 CPU = torch.device("cpu")
 
 

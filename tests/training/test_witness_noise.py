@@ -58,20 +58,20 @@ def test_errors_become_those_of_photographs(truth, regressor):
     before = error_mm(said, truth, regressor)
     np.testing.assert_allclose(true.error_mm.numpy(), before, rtol=1e-3)
     assert before.mean() > 30
-    noise = LandmarkNoise(share=1.0)
+    noise = LandmarkNoise(fraction=1.0)
     moved = with_errors_of_photographs(said, true.landmarks, true.error_mm, noise, torch.Generator().manual_seed(0))
     after = error_mm(moved, truth, regressor)
     assert np.median(after) == pytest.approx(noise.median_mm, rel=0.15)
     assert (after <= before + 1e-3).all()
 
 
-def test_only_the_share_is_moved_and_the_seed_decides(truth, regressor):
+def test_only_the_fraction_is_moved_and_the_seed_decides(truth, regressor):
     said = landmarks_with_error(truth, regressor, 0.35)
     true = true_landmarks(said, truth, regressor)
 
     def moved(seed):
         generator = torch.Generator().manual_seed(seed)
-        return with_errors_of_photographs(said, true.landmarks, true.error_mm, LandmarkNoise(share=0.25), generator)
+        return with_errors_of_photographs(said, true.landmarks, true.error_mm, LandmarkNoise(fraction=0.25), generator)
 
     same = (moved(1) == said).all(dim=1).float().mean()
     assert 0.65 < same < 0.85

@@ -40,8 +40,8 @@ class Backgrounds:
         height, width = image.shape[:2]
         rng = np.random.default_rng(crc32(hand.name.encode()))
         wall = _piece(_background(self.files[rng.integers(len(self.files))]), (width, height), rng)
-        share = _share(read_mask(hand.mask, (width, height)))
-        return np.asarray(cv2.blendLinear(image, wall, share, 1 - share), np.uint8)
+        fraction = _fraction(read_mask(hand.mask, (width, height)))
+        return np.asarray(cv2.blendLinear(image, wall, fraction, 1 - fraction), np.uint8)
 
 
 def find_backgrounds(root: Path) -> Backgrounds:
@@ -76,7 +76,7 @@ def _piece(image: NDArray[np.uint8], size: tuple[int, int], rng: np.random.Gener
     return np.asarray(cv2.flip(small, 1) if rng.random() < 0.5 else small, np.uint8)
 
 
-def _share(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _fraction(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(H, W) how much of the hand's image stays, 0 to 1."""
     inner = cv2.erode(np.asarray(mask > 127, np.uint8), np.ones((SEAM_PX, SEAM_PX), np.uint8))
     return np.asarray(cv2.GaussianBlur(inner.astype(np.float32), (0, 0), SOFTNESS_PX), np.float32)

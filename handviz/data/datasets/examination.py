@@ -17,7 +17,7 @@ from handviz.hand_models.choice import hand_model
 from handviz.hand_models.template import HandTemplate
 
 THREADS = 8
-LEAST_INSIDE_SHARE = 0.5
+MIN_INSIDE_FRACTION = 0.5
 """Of the keypoints in the opened images: fewer come from another camera, or from another image's annotation."""
 NAMED_IMAGES = 5
 """Bad images that are named one by one."""
@@ -38,7 +38,7 @@ class SplitReport:
     """Of images, such as "640 x 480" """
     bad_images: Sequence[str] = ()
     """A sentence for each that could not be used"""
-    inside_share: float = 1.0
+    inside_fraction: float = 1.0
     """Of the keypoints, inside the images that were opened"""
     trouble: str = ""
     """Why the split cannot be used at all; empty if it can"""
@@ -52,7 +52,7 @@ class SplitReport:
     def is_whole(self) -> bool:
         """Whether nothing is missing and nothing was found wrong."""
         all_there = self.official_count in (None, self.count)
-        return self.is_usable and all_there and not self.bad_images and self.inside_share >= LEAST_INSIDE_SHARE
+        return self.is_usable and all_there and not self.bad_images and self.inside_fraction >= MIN_INSIDE_FRACTION
 
 
 def examined(
@@ -75,16 +75,16 @@ def examined_split(spec: DatasetSpec, image_count: int | None, template: HandTem
     rows = spread_rows(len(dataset), image_count)
     with ThreadPoolExecutor(THREADS) as pool:
         looks = list(pool.map(lambda row: _look(dataset, row), rows.tolist()))
-    shares = [look for look in looks if not isinstance(look, str)]
+    fractions = [look for look in looks if not isinstance(look, str)]
     return SplitReport(
         spec.split,
         count=len(dataset),
         official_count=getattr(reader(spec.name), "OFFICIAL_COUNTS", {}).get((spec.name, spec.split)),
         remarks=(*dataset.remarks, *_model_remark(dataset, template)),
         opened=len(rows),
-        sizes=sorted({size for size, _ in shares}),
+        sizes=sorted({size for size, _ in fractions}),
         bad_images=[look for look in looks if isinstance(look, str)],
-        inside_share=float(np.mean([share for _, share in shares])) if shares else 1.0,
+        inside_fraction=float(np.mean([fraction for _, fraction in fractions])) if fractions else 1.0,
         trouble="" if len(dataset) else "It holds no hand that can be used.",
     )
 
@@ -102,7 +102,7 @@ def spread_rows(length: int, count: int | None) -> NDArray[np.intp]:
 
 
 def _look(dataset: HandDataset, row: int) -> tuple[str, float] | str:
-    """Size of the image and share of the keypoints inside it, or what is wrong with it."""
+    """Size of the image and fraction of the keypoints inside it, or what is wrong with it."""
     try:
         height, width = dataset.image(row).shape[:2]
     except HandvizError as error:
@@ -149,6 +149,6 @@ def split_lines(found: SplitReport) -> Iterator[str]:
         yield f"{INDENT} and {len(found.bad_images) - NAMED_IMAGES} more images that cannot be used"
     if found.bad_images:
         yield f"{INDENT} ->  download these files again, or train with --bad-pictures skip"
-    if found.inside_share < LEAST_INSIDE_SHARE:
-        share = f"{found.inside_share:.0%} of the keypoints lie inside the images"
-        yield f"{INDENT} {share}: images and annotations are not of the same download"
+    if found.inside_fraction < MIN_INSIDE_FRACTION:
+        fraction = f"{found.inside_fraction:.0%} of the keypoints lie inside the images"
+        yield f"{INDENT} {fraction}: images and annotations are not of the same download"

@@ -169,7 +169,7 @@ KINDS = (
 
 def draw(rng: np.random.Generator) -> Image:
     """One large background (352, 352, 3)."""
-    kind = KINDS[rng.choice(len(KINDS), p=[share for _, share in KINDS])][0]
+    kind = KINDS[rng.choice(len(KINDS), p=[fraction for _, fraction in KINDS])][0]
     image = np.ascontiguousarray(kind(rng, DRAWN_SIZE))
     if kind is not room and rng.random() < 0.35:
         for _ in range(rng.integers(1, 4)):

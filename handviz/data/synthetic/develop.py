@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.rendering.studio_parts import SUPERSAMPLING, TARGET, StudioImage
 
-GREY_SHARE, WRONG_EXPOSURE_SHARE = 0.03, 0.12
+GREY_FRACTION, WRONG_EXPOSURE_FRACTION = 0.03, 0.12
 CREVICE_NEAR_M, CREVICE_FAR_M = 0.006, 0.05
 """Depth behind the surroundings at which a crevice is darkest, and beyond which it is another thing far behind."""
 LUMINANCE = np.array([0.30, 0.59, 0.11])
@@ -24,7 +24,7 @@ def _halved(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def crevices(image: StudioImage, px_per_m: float, strength: float) -> NDArray[np.float32]:
-    """(H, W) share of the light that reaches a place: less where its surroundings stand before it."""
+    """(H, W) fraction of the light that reaches a place: less where its surroundings stand before it."""
     depth = np.ascontiguousarray(image.depth_m[::SUPERSAMPLING, ::SUPERSAMPLING])
     target = np.abs(image.label[::SUPERSAMPLING, ::SUPERSAMPLING].astype(np.int16) - round(255 * TARGET)) < 20
     if not target.any():
@@ -44,7 +44,7 @@ def exposure(image: StudioImage, rng: np.random.Generator) -> float:
     """A factor for the light that brings the hand to a plausible brightness; dark skin stays darker than light."""
     part = image.label[::4, ::4] > round(255 * TARGET) - 20
     goal = rng.uniform(0.50, 0.74)
-    if rng.random() < WRONG_EXPOSURE_SHARE:
+    if rng.random() < WRONG_EXPOSURE_FRACTION:
         goal = rng.uniform(0.2, 0.42) if rng.random() < 0.6 else rng.uniform(0.78, 0.9)
     if part.sum() < 20:
         return 1.0
@@ -76,18 +76,18 @@ def develop(
     image: StudioImage,
     behind: NDArray[np.float32],
     curve: Curve,
-    light_share: NDArray[np.float32] | None = None,
+    light_fraction: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Lay the drawing over a background (H, W, 3) and take it to display brightness: (H, W, 3) in 0..1.
 
-    ``light_share`` (H, W) darkens the drawing where it is below 1, as crevices do.
+    ``light_fraction`` (H, W) darkens the drawing where it is below 1, as crevices do.
     """
     brightness = curve(np.asarray(4 * (np.arange(256, dtype=np.float32) / 255) ** 2, np.float32))
     # Nothing was drawn where the label is 0, and black stays black: the average is already weighted by cover.
     shown = _halved(np.asarray(cv2.LUT(np.ascontiguousarray(image.rgb), brightness), np.float32))
-    if light_share is not None:
+    if light_fraction is not None:
         # What light gets into a crevice has been reflected by skin, and is red.
-        shown = np.stack([shown[..., i] * light_share ** np.float32(p) for i, p in enumerate((0.8, 1.1, 1.15))], 2)
+        shown = np.stack([shown[..., i] * light_fraction ** np.float32(p) for i, p in enumerate((0.8, 1.1, 1.15))], 2)
     cover = _halved((image.label > 0).astype(np.float32))[..., None]
     return shown + behind * (1 - cover)
 
@@ -144,7 +144,7 @@ class Tone:
 def _sample_tone(rng: np.random.Generator) -> Tone:
     contrast, brightness = rng.uniform(0.82, 1.2), rng.normal(0, 0.03)
     tint = rng.normal(0, 0.016, 3).astype(np.float32)
-    return Tone(contrast, brightness, tint, rng.random() < GREY_SHARE)
+    return Tone(contrast, brightness, tint, rng.random() < GREY_FRACTION)
 
 
 def camera_faults(image: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArray[np.uint8], Tone]:

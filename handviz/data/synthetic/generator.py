@@ -1,6 +1,6 @@
 """Training samples in shards, so that work resumes anywhere.
 
-Every shard depends on the seed, its own number, its size and the bounds of hidden_share alone.
+Every shard depends on the seed, its own number, its size and the bounds of hidden_fraction alone.
 
 ``shard_00000_labels.npz`` holds the arrays of LABELS, ``shard_00000_images.npz`` JPEG bytes, masks, visibility
 and the vertices' colours (COLOURS).
@@ -56,7 +56,7 @@ class Plan:
     seed: int
     count: int
     hidden: tuple[float, float] | None = None
-    """bounds of hidden_share: the lower one belongs to the range, the upper one only if it is 1"""
+    """bounds of hidden_fraction: the lower one belongs to the range, the upper one only if it is 1"""
 
     @property
     def shard_count(self) -> int:

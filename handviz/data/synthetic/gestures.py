@@ -26,7 +26,7 @@ HIGHEST_DEG = np.array([90.0, 110.0, 80.0])
 FINGER_RADIUS_MM = 8.5
 END_PER_MIDDLE = 0.5
 BANK_SIZE = 8000
-SHARE_BETWEEN = 0.2
+FRACTION_BETWEEN = 0.2
 
 
 @dataclass(frozen=True)
@@ -188,9 +188,9 @@ class GestureSampler:
             return self._of(rng, [names[row % len(names)] for row in range(count)])
         weights = np.array([gesture.weight for gesture in GESTURES.values()])
         first, second = rng.choice(list(GESTURES), (2, count), p=weights / weights.sum())
-        share = (rng.random(count) < SHARE_BETWEEN) * rng.uniform(0.15, 0.5, count)
-        mixed = self._of(rng, list(first)) * (1 - share[:, None, None])
-        return mixed + self._of(rng, list(second)) * share[:, None, None]
+        fraction = (rng.random(count) < FRACTION_BETWEEN) * rng.uniform(0.15, 0.5, count)
+        mixed = self._of(rng, list(first)) * (1 - fraction[:, None, None])
+        return mixed + self._of(rng, list(second)) * fraction[:, None, None]
 
     def _of(self, rng: np.random.Generator, names: list[str]) -> FloatArray:
         """Angles (N, 15, 3) of the named gestures."""

@@ -34,7 +34,7 @@ SKIN_TONES = np.array(
     ]
 )
 PRINT_COUNT = 48
-HARD_LIGHT_SHARE, SHADOW_SHARE = 0.12, 0.85
+HARD_LIGHT_FRACTION, SHADOW_FRACTION = 0.12, 0.85
 PALM_TINT = np.array([0.90, 0.66, 0.56])
 NAIL_TINT = np.array([0.95, 0.76, 0.72])
 
@@ -173,7 +173,7 @@ def sample_lights(rng: np.random.Generator, centre_m: FloatArray) -> Lights:
     directions[:, 2] = -np.abs(directions[:, 2]) - rng.uniform(0.0, 0.9)
     directions[:, 1] -= rng.uniform(0.1, 1.3)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    hard = rng.random() < HARD_LIGHT_SHARE
+    hard = rng.random() < HARD_LIGHT_FRACTION
     tint = 1 + rng.normal(0, 0.045, 3)
     first, second = (rng.uniform(0.8, 1.4), 0.0) if hard else (rng.uniform(0.35, 1.0), rng.uniform(0, 0.35))
     ambient = rng.uniform(0.06, 0.22) if hard else rng.uniform(0.3, 0.65)
@@ -184,7 +184,7 @@ def sample_lights(rng: np.random.Generator, centre_m: FloatArray) -> Lights:
         colours=np.clip(np.array([[first], [second]]) * tint * (1 + rng.normal(0, 0.03, (2, 3))), 0, 2),
         ambient_above=above,
         ambient_below=above * rng.uniform(0.45, 0.9) * (1 + rng.normal(0, 0.05, 3)),
-        shadow_strength=float(rng.uniform(0.75, 1.0)) if rng.random() < SHADOW_SHARE else 0.0,
+        shadow_strength=float(rng.uniform(0.75, 1.0)) if rng.random() < SHADOW_FRACTION else 0.0,
         shadow_softness_m=float(softness_m),
         shadow_centre_m=tuple(centre_m),
     )

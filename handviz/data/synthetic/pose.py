@@ -21,11 +21,11 @@ PALM_M = ((-0.045, 0.030), (-0.095, -0.015))
 POSITIONS_ALONG_BONE = np.array([0.25, 0.6, 1.0])
 SHAPE_LIMIT = 2.5
 SIZE_SPREAD = 0.8
-UNIFORM_VIEW_SHARE = 0.2
+UNIFORM_VIEW_FRACTION = 0.2
 YAW_SD_DEG, PITCH_SD_DEG = 45.0, 28.0
 WRIST_SD_DEG = (22.0, 10.0, 10.0)
 NATURAL, NOISY, BROAD = range(3)
-KIND_SHARES = (0.65, 0.15, 0.20)
+KIND_FRACTIONS = (0.65, 0.15, 0.20)
 """Gestures, gestures with strong noise, and fingers that bend on their own: the last two cover the tails."""
 NOISE_SD_DEG = 14.0
 
@@ -43,7 +43,7 @@ class PoseSampler:
 
     def sample(self, rng: np.random.Generator, count: int) -> FloatArray:
         """Poses (count, 45); of three tries each the first without penetration, or the least bad."""
-        kinds = np.tile(rng.choice(len(KIND_SHARES), count, p=KIND_SHARES), 3)
+        kinds = np.tile(rng.choice(len(KIND_FRACTIONS), count, p=KIND_FRACTIONS), 3)
         tries = pose_from_angles(self._angles(rng, kinds), self._axes)
         gap = np.minimum(self.finger_gap_m(tries), self.palm_gap_m(tries)).reshape(3, count)
         clear = gap > CLOSEST_FINGERS_M
@@ -128,7 +128,7 @@ def _uniform_rotation(rng: np.random.Generator) -> FloatArray:
 
 def sample_view(rng: np.random.Generator) -> FloatArray:
     """Rotation (3, 3) of the hand as seen along the ray to it: palms and backs mostly, but every direction."""
-    if rng.random() < UNIFORM_VIEW_SHARE:
+    if rng.random() < UNIFORM_VIEW_FRACTION:
         return _uniform_rotation(rng)
     yaw = math.radians(rng.normal(0, YAW_SD_DEG)) + (math.pi if rng.random() < 0.5 else 0.0)
     pitch = math.radians(rng.normal(0, PITCH_SD_DEG))

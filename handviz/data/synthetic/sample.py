@@ -13,15 +13,15 @@ from handviz.data.synthetic import look
 from handviz.data.synthetic.arm import PosedArm
 from handviz.data.synthetic.backgrounds import BackgroundBank
 from handviz.data.synthetic.develop import Curve, Tone, camera_faults, crevices, develop, exposure, sample_curve
-from handviz.data.synthetic.scene import SceneMaker, hidden_share, inside_image, labels, visible_vertices
+from handviz.data.synthetic.scene import SceneMaker, hidden_fraction, inside_image, labels, visible_vertices
 from handviz.data.synthetic.viewpoint import Camera, sample_camera
 from handviz.rendering.studio import HandStudio, open_studio
 from handviz.rendering.studio_parts import BEHIND, SUPERSAMPLING, TARGET, Lights, StudioImage, Surface
 
-EVEN_LIGHT = Lights(np.eye(3)[:2], np.zeros((2, 3)), np.ones(3), np.ones(3))
+UNIFORM_LIGHT = Lights(np.eye(3)[:2], np.zeros((2, 3)), np.ones(3), np.ones(3))
 THING_TRIES, HAND_TRIES = 8, 50
-BORDER_SHARE, BORDER_LARGEST = 0.10, 0.25
-"""How often the image's end is shown where the crop reaches beyond it, and the largest share of the crop outside."""
+BORDER_FRACTION, BORDER_LARGEST = 0.10, 0.25
+"""How often the image's end is shown where the crop reaches beyond it, and the largest fraction of the crop outside."""
 MOST_HIDDEN = 0.9
 _maker: SceneMaker | None = None
 
@@ -52,7 +52,7 @@ class VertexColours(NamedTuple):
 def bake(studio: HandStudio, surface: Surface, lights: Lights, hand_ids: NDArray[np.int32]) -> VertexLight:
     """What the vertices ``hand_ids`` (V,) of a surface give off; call it right after the image was drawn."""
     lit = studio.bake(surface, lights)[hand_ids]
-    albedo = studio.bake(surface, EVEN_LIGHT)[hand_ids]
+    albedo = studio.bake(surface, UNIFORM_LIGHT)[hand_ids]
     facing = _facing_camera(surface)[hand_ids]
     reaching = lit[facing].sum(axis=0) / np.maximum(albedo[facing].sum(axis=0), 1e-6)
     return VertexLight(lit, albedo, np.asarray(albedo * reaching, np.float32))
@@ -111,7 +111,7 @@ class _Scene(NamedTuple):
     """(V,) None where nothing stands before the hand, so that the image's own depth tells it"""
     visible_alone: NDArray[np.bool_] | None
     """(V,) likewise"""
-    hidden_share: float
+    hidden_fraction: float
 
 
 def scene_maker() -> SceneMaker:
@@ -123,17 +123,17 @@ def scene_maker() -> SceneMaker:
     return _maker
 
 
-def within(share: float, bounds: tuple[float, float] | None) -> bool:
+def within(fraction: float, bounds: tuple[float, float] | None) -> bool:
     """Whether a hidden share keeps to its bounds: low <= share < high, and 1 belongs to a range up to 1.
 
     Without bounds it need only leave enough for a detector to find.
     """
-    return share < MOST_HIDDEN if bounds is None else bounds[0] <= share < bounds[1] or share == bounds[1] == 1
+    return fraction < MOST_HIDDEN if bounds is None else bounds[0] <= fraction < bounds[1] or fraction == bounds[1] == 1
 
 
 def shown_part(rng: np.random.Generator, camera: Camera) -> NDArray[np.float32] | None:
     """(224, 224) 1 inside the image, or None: mostly the camera's image goes on beyond the crop."""
-    wanted = rng.random() < BORDER_SHARE
+    wanted = rng.random() < BORDER_FRACTION
     inside = inside_image(camera) if wanted else None
     return inside if inside is not None and inside.mean() > 1 - BORDER_LARGEST else None
 
@@ -145,7 +145,7 @@ def _scene(
     inside: NDArray[np.float32] | None,
     bounds: tuple[float, float] | None,
 ) -> _Scene | None:
-    """Surfaces within the bounds of hidden_share, or None if no try was."""
+    """Surfaces within the bounds of hidden_fraction, or None if no try was."""
     maker = scene_maker()
     arm = maker.hand_surface(rng, hand, camera)
     points = hand.vertices_m[maker.poser.arm.hand_ids] @ camera.camera_from_wrist.T + camera.wrist_camera_m
@@ -153,14 +153,14 @@ def _scene(
     for _ in range(THING_TRIES):
         things = maker.things(rng, hand, camera, cover=bounds is not None and bounds[0] > 0)
         before = [thing for thing in things if thing.label > BEHIND]
-        visible, share = None, 0.0
+        visible, fraction = None, 0.0
         if before:
             if alone is None:
                 alone = visible_vertices(maker.depth_m([arm], camera), points, camera, inside)
             visible = alone & visible_vertices(maker.depth_m([arm, *before], camera), points, camera, inside)
-            share = hidden_share(visible, alone)
-        if within(share, bounds):
-            return _Scene([arm, *things], points, visible, alone if before else None, share)
+            fraction = hidden_fraction(visible, alone)
+        if within(fraction, bounds):
+            return _Scene([arm, *things], points, visible, alone if before else None, fraction)
     return None
 
 
@@ -172,10 +172,10 @@ def _image(
     drawn = maker.draw(scene.surfaces, lights, camera)
     light = bake(maker.studio, scene.surfaces[0], lights, maker.poser.arm.hand_ids)
     px_per_m = camera.intrinsics.focal_px / centre_m[2] * np.sqrt(np.linalg.det(camera.crop_from_image[:, :2]))
-    share = crevices(drawn, float(px_per_m), float(rng.uniform(0.35, 0.8)))
+    fraction = crevices(drawn, float(px_per_m), float(rng.uniform(0.35, 0.8)))
     behind, gain = bank.take(rng), exposure(drawn, rng)
     curve = sample_curve(rng, gain)
-    return _Drawn(drawn, develop(drawn, behind, curve, share), light, curve)
+    return _Drawn(drawn, develop(drawn, behind, curve, fraction), light, curve)
 
 
 def _sample(
@@ -195,7 +195,7 @@ def _sample(
     if inside is not None:
         image *= inside[..., None].astype(np.uint8)
         mask *= inside.astype(np.uint8)
-    known = labels(hand, camera) | {"hidden_share": np.array(scene.hidden_share)}
+    known = labels(hand, camera) | {"hidden_share": np.array(scene.hidden_fraction)}
     assert image.shape == (CROP_SIZE, CROP_SIZE, 3)
     visible, alone = scene.visible, scene.visible_alone
     if visible is None or alone is None:
@@ -210,7 +210,7 @@ def _never_within(bounds: tuple[float, float] | None) -> str:
 
 
 def render_samples(rng: np.random.Generator, count: int, hidden: tuple[float, float] | None = None) -> Iterator[Sample]:
-    """Random samples whose hidden_share lies within the bounds; raises HandvizError if hardly any hand does."""
+    """Random samples whose hidden_fraction lies within the bounds; raises HandvizError if hardly any hand does."""
     maker = scene_maker()
     bank = BackgroundBank(int(rng.integers(0, 2**63)))
     for hand in maker.poser.sample(rng, count):

@@ -113,8 +113,8 @@ def visible_vertices(
     return seen
 
 
-def hidden_share(visible: NDArray[np.bool_], visible_alone: NDArray[np.bool_]) -> float:
-    """The share of the vertices (V,) seen of the hand alone that things hide; 0 if none is seen anyway."""
+def hidden_fraction(visible: NDArray[np.bool_], visible_alone: NDArray[np.bool_]) -> float:
+    """The fraction of the vertices (V,) seen of the hand alone that things hide; 0 if none is seen anyway."""
     seen = int(visible_alone.sum())
     return float((visible_alone & ~visible).sum() / seen) if seen else 0.0
 

@@ -17,7 +17,7 @@ FIELD_OF_VIEW_DEG = (45.0, 80.0)
 ROTATION_DEG, RIGHT_SIDES, DOWN_SIDES, LOG_SIDE = (0.3, 4.6), (0.0, 0.012), (-0.006, 0.027), (-0.11, 0.088)
 """Middle and scale of the Laplace distributions that ``python -m tools.crop_jitter --count 500`` was fitted with."""
 LOG_SIDE_RANGE = (-0.4, 0.2)
-TRUE_SIZE_SHARE = 0.3
+TRUE_SIZE_FRACTION = 0.3
 """Crops without the detector's bias in size: on real hands it may be smaller than on rendered ones."""
 
 
@@ -56,7 +56,7 @@ def sample_jitter(rng: np.random.Generator) -> CropJitter:
     rotation_angle_deg, right, down, log_side = (
         rng.laplace(*of) for of in (ROTATION_DEG, RIGHT_SIDES, DOWN_SIDES, LOG_SIDE)
     )
-    if rng.random() < TRUE_SIZE_SHARE:
+    if rng.random() < TRUE_SIZE_FRACTION:
         log_side -= LOG_SIDE[0]
     side = CROP_SIDE_PER_EXTENT * math.exp(np.clip(log_side, *LOG_SIDE_RANGE))
     return CropJitter(math.radians(rotation_angle_deg), np.array([right, down]), side)
@@ -75,7 +75,7 @@ def sample_camera(rng: np.random.Generator, keypoints_m: FloatArray) -> Camera:
 
 
 def _any_camera(rng: np.random.Generator, keypoints_m: FloatArray) -> tuple[Camera, float]:
-    """A camera, and the share of keypoints inside its image."""
+    """A camera, and the fraction of keypoints inside its image."""
     width, height = IMAGE_SIZES[rng.integers(0, len(IMAGE_SIZES))]
     intrinsics = intrinsics_from_field_of_view(width, height, rng.uniform(*FIELD_OF_VIEW_DEG))
     middle_px = np.array([width, height]) * rng.uniform(0.1, 0.9, 2)

@@ -35,7 +35,7 @@ HOW_TO_CALIBRATE = (
     "10 x 7 squares has 9 x 6. Hold it still in another pose each time, leaning by about 30°, and near the edges of "
     "the image too. Live or from a folder, images have to have the size that you will use."
 )
-VISIBLE_BEND_PX = 3.0
+VISIBLE_DISTORTION_PX = 3.0
 
 
 # Looks for checkerboards in the live images or in a folder, beside everything else, and calibrates as they come.
@@ -231,14 +231,16 @@ def _found_text(calibration: Calibration | None) -> str:
         return ""
     known = calibration.intrinsics
     fx, fy = known.focals_px
-    return f"  ·  corners {calibration.rms_px:.2f} px off  ·  fx {fx:.1f}, fy {fy:.1f} px ± {known.focal_std_share:.1%}"
+    return (
+        f"  ·  corners {calibration.rms_px:.2f} px off  ·  fx {fx:.1f}, fy {fy:.1f} px ± {known.focal_std_fraction:.1%}"
+    )
 
 
 def _bend_text(calibration: Calibration | None) -> str:
-    if calibration is None or calibration.bend_px < VISIBLE_BEND_PX:
+    if calibration is None or calibration.distortion_px < VISIBLE_DISTORTION_PX:
         return ""
     return (
-        f"This lens bends: a corner of the image lies {calibration.bend_px:.0f} px from where straight rays would "
+        f"This lens bends: a corner of the image lies {calibration.distortion_px:.0f} px from where straight rays would "
         "put it. handviz draws straight rays; the middle of the image is right, its edges are not quite."
     )
 

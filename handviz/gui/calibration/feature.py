@@ -24,7 +24,7 @@ from handviz.sources.source import IMAGES_PREFIX, listed_images
 
 MARGIN_PX = 10
 WIDEST_NOTE = 0.4
-"""Share of the image's width: the corners are the legend's and, in free orbit, the small image's."""
+"""Fraction of the image's width: the corners are the legend's and, in free orbit, the small image's."""
 KEY_HINT, PART_SEPARATOR = " (Ctrl+L)", "  ·  "
 
 

@@ -54,11 +54,11 @@ def wrist_distance_std_m(first: HandMesh, second: HandMesh) -> float | None:
     distance_m = max(float(np.linalg.norm(distance_m_apart)), 1e-6)
     way = distance_m_apart / distance_m
     variance = float(way @ (uncertainties[0].fit_covariance_m2 + uncertainties[1].fit_covariance_m2) @ way)
-    size_variance = uncertainties[0].size_std_share * uncertainties[1].size_std_share
-    own_share = 0.0 if uncertainties[0].size_is_measured and uncertainties[1].size_is_measured else 0.5
-    variance += (1 - own_share) * size_variance * distance_m**2
-    variance += own_share * size_variance * sum(float(way @ hand.wrist_camera_m) ** 2 for hand in (first, second))
-    variance += (way[2] * distance_m_apart[2] * first.intrinsics.focal_std_share) ** 2
+    size_variance = uncertainties[0].size_std_fraction * uncertainties[1].size_std_fraction
+    own_fraction = 0.0 if uncertainties[0].size_is_measured and uncertainties[1].size_is_measured else 0.5
+    variance += (1 - own_fraction) * size_variance * distance_m**2
+    variance += own_fraction * size_variance * sum(float(way @ hand.wrist_camera_m) ** 2 for hand in (first, second))
+    variance += (way[2] * distance_m_apart[2] * first.intrinsics.focal_std_fraction) ** 2
     return math.sqrt(variance)
 
 
@@ -68,7 +68,7 @@ def intrinsics_summary(intrinsics: Intrinsics, size: tuple[int, int]) -> str:
     (fx, fy), (cx, cy) = intrinsics.focals_px, intrinsics.centre_px
     numbers = f"fx {fx:.1f}, fy {fy:.1f}, cx {cx:.1f}, cy {cy:.1f} px"
     angles = f"{horizontal:.0f}° across, {vertical:.0f}° down, {diagonal:.0f}° over the diagonal"
-    known = f"{ORIGIN_TEXTS[intrinsics.origin]}, focal length ± {100 * intrinsics.focal_std_share:.1f} %"
+    known = f"{ORIGIN_TEXTS[intrinsics.origin]}, focal length ± {100 * intrinsics.focal_std_fraction:.1f} %"
     return f"{size[0]} x {size[1]}: {numbers}; {angles}; {known}"
 
 

@@ -12,7 +12,7 @@ from handviz.gui.session.settings import LIMITS, ViewSettings
 from handviz.gui.widgets.controls import Panel, check_quietly, named_label
 from handviz.inspection.point_reading import PointReading, joint_name
 from handviz.rendering.difference import DISPLAY_NAMES
-from handviz.rendering.ellipses import share_inside
+from handviz.rendering.ellipses import fraction_inside
 
 POINT_TITLE, UNCERTAINTY_TITLE = "Picked point", "Uncertainty"
 BEFORE = "Smoothing"
@@ -207,8 +207,8 @@ class PointPanel:
             "ellipses at joints", "E", hint, lambda checked: self._controller.change(ellipses=checked)
         )
         line = self._panel.add_line()
-        sigmas = tuple((size, f"{size:g} sigma, {share_inside(size):.0%}") for size in (1.0, 2.0))
-        self._radios(line, "ellipse_sigmas", sigmas, "How large; the share of the Gaussian that lies inside")
+        sigmas = tuple((size, f"{size:g} sigma, {fraction_inside(size):.0%}") for size in (1.0, 2.0))
+        self._radios(line, "ellipse_sigmas", sigmas, "How large; the fraction of the Gaussian that lies inside")
         self._sigma_row = _holder(self.choice("ellipse_sigmas", 1.0))
 
     def _radios(self, line: QHBoxLayout, name: str, choices: tuple[tuple[object, str], ...], hint: str) -> None:

@@ -13,7 +13,7 @@ from handviz.sources.camera import CameraWish, device_hint, find_again
 from handviz.sources.source import CAMERA_PREFIX, CameraInfo, list_cameras
 
 WATCH_S = 2.0
-LARGEST_SHARE = 0.02
+MAX_FRACTION = 0.02
 """Of its time that the thread may spend on looking where only a full look tells."""
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class CameraProbe(QThread):
                 self._look(is_asked)
             known, is_fresh = hint, has_changed and hint is not None
             cost_s = time.monotonic() - began_s
-            self._wake.wait(max(self._watch_s, cost_s / LARGEST_SHARE))
+            self._wake.wait(max(self._watch_s, cost_s / MAX_FRACTION))
             self._wake.clear()
 
     def stop(self) -> None:

@@ -188,9 +188,9 @@ class ViewPanel(Panel):
         check_quietly(self.mark_inferred, settings.mark_inferred)
         check_quietly(self.relight, settings.relight)
         check_quietly(self.range_is_automatic, settings.range_is_automatic)
-        for slider, share in ((self.opacity, settings.opacity), (self.smoothing, settings.smoothing)):
+        for slider, fraction in ((self.opacity, settings.opacity), (self.smoothing, settings.smoothing)):
             with QSignalBlocker(slider):
-                slider.setValue(round(share * PERCENT))
+                slider.setValue(round(fraction * PERCENT))
         for box, value in (
             (self.range_low, settings.range_low_mm),
             (self.range_high, settings.range_high_mm),

@@ -158,6 +158,6 @@ def _first_of_vertices(seen: FloatArray, template: HandTemplate) -> _State:
 
 def _turn(points: FloatArray, onto: FloatArray, weights: FloatArray) -> FloatArray:
     """(3, 3) rotation that brings weighted points (P, 3) nearest to others, both about their means."""
-    share = weights / weights.sum()
-    turn, _ = Rotation.align_vectors(onto - share @ onto, points - share @ points, weights=share)
+    fraction = weights / weights.sum()
+    turn, _ = Rotation.align_vectors(onto - fraction @ onto, points - fraction @ points, weights=fraction)
     return np.asarray(turn.as_matrix())

@@ -160,9 +160,9 @@ def _next_bind(bind: FloatArray, weights: FloatArray, wanted: FloatArray, transf
 
 def _rigid(points: FloatArray, wanted: FloatArray, weight: FloatArray) -> FloatArray:
     """(N, 3, 4) rigid, points (V, 3) -> wanted (N, V, 3), by weights (V,) (Kabsch 1976)."""
-    share = weight / weight.sum()
-    middle, middles = share @ points, share @ wanted
-    spread = (wanted - middles[:, None]).transpose(0, 2, 1) @ (share[:, None] * (points - middle))
+    fraction = weight / weight.sum()
+    middle, middles = fraction @ points, fraction @ wanted
+    spread = (wanted - middles[:, None]).transpose(0, 2, 1) @ (fraction[:, None] * (points - middle))
     left, _, right = np.linalg.svd(spread)
     left[..., -1] *= np.sign(np.linalg.det(left @ right))[:, None]
     rotation = left @ right

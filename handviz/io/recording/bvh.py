@@ -109,10 +109,10 @@ def _at(wanted_s: FloatArray, times_s: FloatArray, values: FloatArray) -> FloatA
     """Values (N, ...) at other times: in straight lines between their own, and held where none come for long."""
     after = np.clip(np.searchsorted(times_s, wanted_s), 1, len(times_s) - 1)
     step_s = times_s[after] - times_s[after - 1]
-    share = np.clip((wanted_s - times_s[after - 1]) / step_s, 0, 1)
-    share = np.where((step_s > GAP_S) & (share < 1 - 1e-9), 0.0, share)
-    share = share.reshape(-1, *[1] * (values.ndim - 1))
-    return values[after - 1] * (1 - share) + values[after] * share
+    fraction = np.clip((wanted_s - times_s[after - 1]) / step_s, 0, 1)
+    fraction = np.where((step_s > GAP_S) & (fraction < 1 - 1e-9), 0.0, fraction)
+    fraction = fraction.reshape(-1, *[1] * (values.ndim - 1))
+    return values[after - 1] * (1 - fraction) + values[after] * fraction
 
 
 def _rest(keypoints_m: FloatArray, track: Track) -> tuple[FloatArray, FloatArray]:

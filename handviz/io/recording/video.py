@@ -237,11 +237,11 @@ def fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
     width, height = size
     if image.shape[0] - height in (0, 1) and image.shape[1] - width in (0, 1):
         return np.ascontiguousarray(image[:height, :width])
-    share = min(width / image.shape[1], height / image.shape[0])
-    inner = max(round(image.shape[1] * share), 1), max(round(image.shape[0] * share), 1)
+    fraction = min(width / image.shape[1], height / image.shape[0])
+    inner = max(round(image.shape[1] * fraction), 1), max(round(image.shape[0] * fraction), 1)
     whole = np.zeros((height, width, 3), dtype=np.uint8)
     left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-    way = cv2.INTER_AREA if share < 1 else cv2.INTER_LINEAR
+    way = cv2.INTER_AREA if fraction < 1 else cv2.INTER_LINEAR
     whole[top : top + inner[1], left : left + inner[0]] = cv2.resize(image, inner, interpolation=way)
     return whole
 

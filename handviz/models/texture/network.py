@@ -34,7 +34,7 @@ RGB = 3
 POOLS = (1, 2, 4)
 """Pixels a side that a sample of the image averages: vertices lie about four pixels apart, and a point alone would
 tell of noise."""
-LEAST_SHARE = 1e-3
+MIN_FRACTION = 1e-3
 DARKEST, LARGEST_SHADE = 0.02, 3.0
 
 
@@ -137,10 +137,10 @@ class Copying(nn.Module):
             for part in (self.query(self.before_query(tokens)), key, value)
         )
         scores = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
-        heard = torch.log(torch.sigmoid(worth) + LEAST_SHARE)[:, None, None]
-        shares = (scores + heard).softmax(-1)
-        told = (shares @ value).transpose(1, 2).flatten(2)
-        copied = (shares @ colours[:, None]).transpose(1, 2)
+        heard = torch.log(torch.sigmoid(worth) + MIN_FRACTION)[:, None, None]
+        fractions = (scores + heard).softmax(-1)
+        told = (fractions @ value).transpose(1, 2).flatten(2)
+        copied = (fractions @ colours[:, None]).transpose(1, 2)
         return tokens + self.after(told), copied
 
 
@@ -209,13 +209,13 @@ class TextureNet(nn.Module):
         """What the last layer says of every vertex (B, V, N), the image there in each of ``POOLS``, and colours from
         elsewhere."""
         seen_logit, gate, sharpness, mixing, shifts = numbers.split((1, 1, len(POOLS), self.heads, 4 * RGB), dim=2)
-        of_own, of_copied, shade, of_even = shifts.chunk(4, dim=2)
+        of_own, of_copied, shade, of_uniform = shifts.chunk(4, dim=2)
         shown = (sharpness.softmax(-1)[..., None] * own).sum(2) + of_own
         inferred = (mixing.softmax(-1)[..., None] * copied).sum(2) + of_copied
-        share = torch.sigmoid(gate)
-        rgb = share * shown + (1 - share) * inferred
+        fraction = torch.sigmoid(gate)
+        rgb = fraction * shown + (1 - fraction) * inferred
         # Light multiplies; what deep shadow or white has swallowed cannot be multiplied back.
-        even = rgb.clamp(DARKEST, 1.0) * torch.exp(shade.clamp(-LARGEST_SHADE, LARGEST_SHADE)) + of_even
+        even = rgb.clamp(DARKEST, 1.0) * torch.exp(shade.clamp(-LARGEST_SHADE, LARGEST_SHADE)) + of_uniform
         return TextureOutput(rgb, even, seen_logit.squeeze(2))
 
     def _geometry(self, points: Tensor, is_open: Tensor) -> Tensor:
