@@ -42,7 +42,7 @@ class FakeDataset:
     name: str = "freihand"
     split: str = "evaluation"
     tip_vertices: tuple[int, int, int, int, int] = TIPS
-    remarks: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.hands)

@@ -121,7 +121,7 @@ class FakePipeline:
         self.variant: VariantName = settings.variant
         self.gives_texture = settings.wants_texture
         self.compares = settings.wants_others
-        self.trouble = ""
+        self.error = ""
         self.told: list[tuple[str, object]] = []
         self.before_process: Callable[[Frame], None] = lambda _: None
         self.is_closed = False
@@ -132,7 +132,7 @@ class FakePipeline:
         times = StageTimes(20, 1, 14, 0.2, 4.5 if self.gives_texture else 0.0)
         hands = (hand(self.variant, textured=self.gives_texture),)
         others = {other: (hand(other),) for other in VARIANTS if self.compares and other != self.variant}
-        return FrameResult(frame, self.variant, hands=hands, times=times, trouble=self.trouble, others=others)
+        return FrameResult(frame, self.variant, hands=hands, times=times, error=self.error, others=others)
 
     def set_variant(self, variant: VariantName, /) -> None:
         """Notes it."""

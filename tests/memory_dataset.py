@@ -50,7 +50,7 @@ class MemoryDataset:
 
     name, split = "freihand", "training"
     tip_vertices = (744, 320, 443, 554, 671)
-    remarks = ("2 hands were left out.",)
+    warnings = ("2 hands were left out.",)
 
     def __init__(self, hands: list[TinyHand], broken: tuple[int, ...] = (), *, flat: bool = False) -> None:
         self.hands, self.broken, self.flat = hands, broken, flat

@@ -227,7 +227,7 @@ def test_every_check_runs_and_the_first_failure_counts(
     assert capfd.readouterr().out.splitlines()[-1] == "[handviz] FAILED: mypy, pytest"
 
 
-def test_a_program_that_is_not_there_is_a_sentence_and_a_status(capfd: pytest.CaptureFixture) -> None:
+def test_a_program_that_is_not_there_is_a_message_and_a_status(capfd: pytest.CaptureFixture) -> None:
     assert bootstrap.call("handviz-does-not-exist") == 127
     assert "handviz-does-not-exist does not start" in capfd.readouterr().out
 

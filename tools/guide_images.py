@@ -124,7 +124,7 @@ def recording(stage: Stage) -> Script:
     yield stage.new_results()
     recorder.toggle()
     yield stage.new_results(RECORDED_RESULTS)
-    stage.controller.say("")
+    stage.controller.notify("")
     return stage.window
 
 
@@ -132,8 +132,8 @@ def light(stage: Stage) -> Script:
     """The light look."""
     recorder = feature(stage, Recorder)
     recorder.toggle()
-    yield lambda: stage.window.sentence.text().startswith("Recorded ")
-    stage.controller.say("")
+    yield lambda: stage.window.message.text().startswith("Recorded ")
+    stage.controller.notify("")
     stage.controller.change(theme="light")
     yield from _held(stage, MOVING_FRAME)
     return stage.window

@@ -73,8 +73,8 @@ def rendered_hands(inputs: Sequence[str], model_dir: Path) -> Iterator[FrameResu
                 raise HandvizError("a contact sheet is made of images and clips, not of a camera")
             for frame in _frames(source):
                 result = pipeline.process(frame)
-                if result.trouble:
-                    raise HandvizError(result.trouble)
+                if result.error:
+                    raise HandvizError(result.error)
                 yield from (replace(result, hands=(hand,)) for hand in result.hands)
 
 

@@ -38,5 +38,5 @@ def run(arguments: argparse.Namespace) -> int:
         except OSError as error:
             raise HandvizError(f"the folder {arguments.out} cannot be made: {error.strerror}") from error
     for made in animate(arguments.recording, kinds, arguments.out, colour=arguments.colour):
-        logger.info("%s: %s", made.path, made.sentence)
+        logger.info("%s: %s", made.path, made.message)
     return 0

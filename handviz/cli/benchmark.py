@@ -127,8 +127,8 @@ def _report_stages(
     options = _draw_options(arguments)
     for index in range(WARM_UP_FRAMES + arguments.stage_frames):
         result = pipeline.process(next(frames))
-        if result.trouble:
-            raise HandvizError(result.trouble)
+        if result.error:
+            raise HandvizError(result.error)
         milliseconds = _milliseconds(renderer.draw, result, options)
         if index >= WARM_UP_FRAMES:
             results.append(result)

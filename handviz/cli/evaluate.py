@@ -89,8 +89,8 @@ def held_out_crops(directory: Path, count: int | None, *, keep: bool, freezes: b
     crops = render_held_out(held_out, directory, held_out.count if count is None else count, keep=keep)
     if freezes:
         freeze(held_out, directory)
-    for sentence in label_warnings(held_out, crops, directory):
-        logger.warning("%s", sentence)
+    for message in label_warnings(held_out, crops, directory):
+        logger.warning("%s", message)
     return crops
 
 

@@ -17,7 +17,7 @@ from handviz.core.records import KEYPOINT_COUNT, Handedness
 from handviz.hand_models.choice import OPTION, add_hand_model_option, found_mano, hand_model
 from handviz.hand_models.mano.conventions import mano_vertices
 from handviz.hand_models.template import HandTemplate
-from handviz.io.mano import FORMS, ManoRecord, fit_sentence, mano_of_keypoints, mano_of_vertices, read_mano, write_mano
+from handviz.io.mano import FORMS, ManoRecord, fit_message, mano_of_keypoints, mano_of_vertices, read_mano, write_mano
 from handviz.io.mesh_io import faces_for, read_ply
 from handviz.io.recording.recorded import read_tracks
 from handviz.io.recording.recording import ABOUT
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     records, form = _read(arguments.input, template)
     if arguments.out is not None:
         write_mano(arguments.out, records, template, arguments.to or form)
-        logger.info("%s, %s", fit_sentence(records, arguments.out), arguments.to or form)
+        logger.info("%s, %s", fit_message(records, arguments.out), arguments.to or form)
     if arguments.vertices is not None:
         _write_vertices(arguments.vertices, records, template)
     return 0

@@ -28,7 +28,7 @@ from handviz.core.records import SMOOTHING_KINDS, Frame
 from handviz.hand_models.choice import found_mano, hand_model
 from handviz.hand_models.template import HandTemplate
 from handviz.io.hands_json import distance_from_detector, output_stems, unreadable_entry, write_report
-from handviz.io.mano import ManoRecord, check_mano_path, fit_sentence, mano_of_hand, write_mano
+from handviz.io.mano import ManoRecord, check_mano_path, fit_message, mano_of_hand, write_mano
 from handviz.models.onnx_session import limit_threads
 from handviz.pipeline.image_request import overlay_renderer, reconstructed, write_overlay, written_entry
 from handviz.pipeline.pipeline import Pipeline
@@ -166,7 +166,7 @@ class Job:
         write_report(report, sorted(self._entries, key=lambda entry: str(entry["file"])))
         if self._mano is not None:
             write_mano(self._arguments.save_mano, self._mano_records, self._mano, "absolute")
-            logger.info("%s", fit_sentence(self._mano_records, self._arguments.save_mano))
+            logger.info("%s", fit_message(self._mano_records, self._arguments.save_mano))
         failed = len(self._entries) - self.done
         logger.info("%d images with %d hands, %d unreadable: %s", self.done, len(self._distances), failed, report)
         if self._distances:

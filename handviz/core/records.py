@@ -237,22 +237,22 @@ class FrameResult:
     detections: tuple[Detection, ...] = ()
     hands: tuple[HandMesh, ...] = ()
     times: StageTimes = field(default_factory=StageTimes)
-    trouble: str = ""
+    error: str = ""
     """A sentence on what could not be done although it was asked for, such as textures; mostly empty."""
     crops: tuple[HandCrop, ...] = ()
     """What the network saw of each hand: index i belongs to ``hands[i]``; empty where hands were not cut out."""
     others: Mapping[VariantName, tuple[HandMesh, ...]] = field(default_factory=dict)
     """Where variants are compared: the other variants' hands, as many as ``hands`` and in the same order."""
-    other_troubles: Mapping[VariantName, str] = field(default_factory=dict)
+    other_errors: Mapping[VariantName, str] = field(default_factory=dict)
     """Where variants are compared: a sentence on why a variant is not among ``others``."""
 
     @property
     def is_compared(self) -> bool:
         """Whether the other variants were asked."""
-        return bool(self.others or self.other_troubles)
+        return bool(self.others or self.other_errors)
 
     def of_variant(self, variant: VariantName) -> "FrameResult":
         """The same frame as another variant sees it; without hands if that one was not asked or has none."""
         if variant == self.variant:
             return self
-        return replace(self, variant=variant, hands=self.others.get(variant, ()), others={}, other_troubles={})
+        return replace(self, variant=variant, hands=self.others.get(variant, ()), others={}, other_errors={})

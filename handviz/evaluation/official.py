@@ -55,7 +55,7 @@ class Evaluation:
     """(N,) mean standard deviation of each sample's keypoints and vertices"""
     acceleration_mm: dict[str, FloatArray]
     """(M,) acceleration errors in mm per frame^2 of all three neighbouring frames, absolute and from the wrist"""
-    remarks: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def evaluate(
             options.watch(found)
             bar.update(len(chosen))
     evaluation = collected.evaluation(dataset, template)
-    remarks = (*evaluation.remarks, *images.remarks)
-    return replace(evaluation, total=evaluation.total - len(images.bad), remarks=remarks)
+    warnings = (*evaluation.warnings, *images.warnings)
+    return replace(evaluation, total=evaluation.total - len(images.bad), warnings=warnings)
 
 
 def with_truth(dataset: HandDataset, count: int | None = None) -> list[int]:
@@ -176,7 +176,7 @@ class _Collected:
             },
             mean_std_mm={kind: np.array(values) for kind, values in self._mean_std.items()},
             acceleration_mm=accelerations(self._names, self._handedness, keypoints, truth),
-            remarks=tuple(dataset.remarks),
+            warnings=tuple(dataset.warnings),
         )
 
 

@@ -54,7 +54,7 @@ def heading(evaluation: Evaluation, crops: str) -> str:
         lines.append(f"{evaluation.total - found:,} of {evaluation.total:,} hands were not found and are left out")
     if "root_mpvpe_mm" not in evaluation.scores.columns:
         lines.append("no vertex figures: they need a network of MANO's mesh, and a split with true vertices")
-    return "\n".join([*lines, *evaluation.remarks])
+    return "\n".join([*lines, *evaluation.warnings])
 
 
 def error_table(evaluation: Evaluation) -> str:

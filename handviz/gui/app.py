@@ -140,7 +140,7 @@ def unexpected_error_reporter(
 
     def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         logger.critical("unexpected error", exc_info=(kind, error, trace))
-        controller.say(f"Something failed unexpectedly ({kind.__name__}: {error}); the log says where.")
+        controller.notify(f"Something failed unexpectedly ({kind.__name__}: {error}); the log says where.")
 
     return report
 

@@ -74,7 +74,7 @@ class MainWindow(QMainWindow):
         self.timeline = Timeline(controller)
         self.invitation = named_label("invitation", INVITATION, wraps=True)
         self.banner = named_label("banner", wraps=True)
-        self.sentence = ElidedLabel()
+        self.message = ElidedLabel()
         self.pages = QTabWidget()
         self.toasts = Toasts(self.pages)
         self.welcome = Welcome(self.pages)
@@ -116,7 +116,7 @@ class MainWindow(QMainWindow):
         assert bar is not None
         bar.setSizeGripEnabled(False)
         bar.setContentsMargins(10, 0, 10, 0)
-        bar.addWidget(self.sentence, 1)
+        bar.addWidget(self.message, 1)
         bar.addPermanentWidget(self.stages)
         bar.addPermanentWidget(named_label("faint", "  ·  F1: shortcuts"))
 
@@ -220,11 +220,11 @@ class MainWindow(QMainWindow):
 
     def show_status(self, status: Status) -> None:
         """Notes go to the line below; troubles also lie over the image."""
-        self.sentence.setText(status.answer or status.text)
-        self.banner.setText(status.text if status.is_trouble else "")
-        self.banner.setVisible(status.is_trouble)
-        if self._controller.source is None or status.is_trouble:
-            self.invitation.setText(INVITATION if status.is_trouble else status.text)
+        self.message.setText(status.answer or status.text)
+        self.banner.setText(status.text if status.is_error else "")
+        self.banner.setVisible(status.is_error)
+        if self._controller.source is None or status.is_error:
+            self.invitation.setText(INVITATION if status.is_error else status.text)
         self._place_labels()
 
     def show_shortcuts(self) -> None:
@@ -253,7 +253,7 @@ class MainWindow(QMainWindow):
         (viewport, result), settings = self._in_front(), self._controller.settings
         colour, range_mm = viewport.options.colour, viewport.range_mm()
         if result is None or not result.hands:
-            self._controller.say("There is no hand in this image whose mesh could be saved.")
+            self._controller.notify("There is no hand in this image whose mesh could be saved.")
             return
         store = self._controller.store
         folder = store.text(MESH_FOLDER) or str(images_folder())
@@ -287,8 +287,8 @@ class MainWindow(QMainWindow):
         if paths:
             choice = choose_dropped([Path(path) for path in paths])
             self._open(choice.text)
-            if choice.sentence:
-                self._controller.warn(choice.sentence)
+            if choice.message:
+                self._controller.warn(choice.message)
         else:
             self._controller.warn("Only files and folders of this machine can be dropped here.")
 
@@ -324,7 +324,7 @@ class MainWindow(QMainWindow):
     def _save_view(self, path: Path) -> None:
         try:
             save_image(self._in_front()[0].grabFramebuffer(), path)
-            self._controller.say(f"Saved {path}")
+            self._controller.notify(f"Saved {path}")
         except HandvizError as error:
             self._controller.warn(str(error))
 
@@ -345,9 +345,9 @@ class MainWindow(QMainWindow):
         before, options = self.viewport.options, settings.draw_options()
         self.viewport.set_options(options)
         if options.mark_inferred and not before.mark_inferred and options.colour != "texture":
-            self._controller.say("What is inferred is marked in texture colour (T).")
+            self._controller.notify("What is inferred is marked in texture colour (T).")
         if options.relight and not before.relight:
-            self._controller.say(MOVE_THE_LIGHT if options.light_can_move else NO_LIGHT_TO_MOVE)
+            self._controller.notify(MOVE_THE_LIGHT if options.light_can_move else NO_LIGHT_TO_MOVE)
 
     def _note_paint(self, result: FrameResult | None, draw_ms: float) -> None:
         self.view_panel.numbers.take_paint(draw_ms)

@@ -72,7 +72,7 @@ class WindowLayout(Feature):
         for group in self._groups():
             group.set_folded(False)
         old = f"; the old ones are in {kept}" if kept else ""
-        self._controller.say(f"Settings and layout are as at the first start{old}.")
+        self._controller.notify(f"Settings and layout are as at the first start{old}.")
 
     def _groups(self) -> list[Group]:
         return [group for panel in self._panels for group in panel.groups]

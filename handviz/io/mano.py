@@ -31,7 +31,7 @@ PoseForm = Literal["absolute", "relative", "components", "matrices", "six_d"]
 FORMS: tuple[PoseForm, ...] = get_args(PoseForm)
 FORMAT = 1
 SUFFIXES = (".json", ".npz")
-SENTENCES: dict[str, str] = {
+MESSAGES: dict[str, str] = {
     "absolute": "axis-angle of each joint from the flat hand: flat_hand_mean=True, use_pca=False",
     "relative": "axis-angle of each joint, the file's hands_mean to be added: flat_hand_mean=False, use_pca=False",
     "components": "coefficients of the file's hands_components, its hands_mean to be added: flat_hand_mean=False, "
@@ -87,7 +87,7 @@ def check_mano_path(path: Path) -> None:
         )
 
 
-def fit_sentence(records: Sequence[ManoRecord], path: Path) -> str:
+def fit_message(records: Sequence[ManoRecord], path: Path) -> str:
     """What was fitted to what, and how far it lies from that."""
     fitted = [record for record in records if record.fitted_to]
     if not fitted:
@@ -122,7 +122,7 @@ def _about(template: HandTemplate, form: PoseForm) -> dict[str, Any]:
     return {
         "handviz_mano": FORMAT,
         "convention": form,
-        "hand_pose": SENTENCES[form],
+        "hand_pose": MESSAGES[form],
         "hand_model": template.name,
         "hand_model_fingerprint": template.fingerprint,
         "units": "metres, radians",

@@ -159,9 +159,9 @@ def reconstructed(pipeline: Pipeline, frame: Frame, camera: ImageCamera) -> tupl
     height, width = frame.image.shape[:2]
     intrinsics = camera.intrinsics_for(width, height)
     result = pipeline.process_with(frame, intrinsics)
-    for trouble in (result.trouble, *result.other_troubles.values()):
-        if trouble:
-            raise HandvizError(trouble, ErrorCode.NO_RESULT)
+    for error in (result.error, *result.other_errors.values()):
+        if error:
+            raise HandvizError(error, ErrorCode.NO_RESULT)
     return result, intrinsics
 
 

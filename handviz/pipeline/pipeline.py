@@ -97,7 +97,7 @@ class Pipeline:
         self._smoothers = VariantSmoothers(settings.smoothing_kind, settings.smoothing)
         self._reset_wanted = False
         self._texture_wanted, self._forget_wanted = settings.texture, False
-        self._texture_trouble = ""
+        self._texture_error = ""
         self._compares = settings.compare
         self._side: SideChoice = settings.side
         self._texturer: HandTexturer | None = None
@@ -181,7 +181,7 @@ class Pipeline:
     def set_texture(self, wanted: bool, /) -> None:
         """Whether hands get a texture, from the next frame on."""
         with self._lock:
-            self._texture_wanted, self._texture_trouble = wanted, ""
+            self._texture_wanted, self._texture_error = wanted, ""
 
     def forget_texture(self) -> None:
         """Colours that earlier frames showed are forgotten; the next frame begins anew."""
@@ -238,7 +238,7 @@ class Pipeline:
         ask = partial(self._ask, frame.image, crops, side, intrinsics)
         crops, found_hands = ask(network)
         detections = tuple(crop.detection for crop in crops)
-        found, troubles = self._ask_others(variant, ask)
+        found, errors = self._ask_others(variant, ask)
         marks.append(time.perf_counter())
         time_ms = frame.captured_ms if frame.time_ms is None else frame.time_ms
         others = {variant: found_hands, **found}
@@ -257,9 +257,9 @@ class Pipeline:
         marks.append(time.perf_counter())
         steps = [(end - start) * 1000 for start, end in itertools.pairwise(marks)]
         with self._lock:
-            trouble = self._texture_trouble
+            error = self._texture_error
         times = StageTimes(*steps)
-        return FrameResult(frame, variant, detections, hands, times, trouble, tuple(crops), others, troubles)
+        return FrameResult(frame, variant, detections, hands, times, error, tuple(crops), others, errors)
 
     def _ask(
         self,
@@ -291,7 +291,7 @@ class Pipeline:
     ) -> tuple[dict[VariantName, tuple[HandMesh, ...]], dict[VariantName, str]]:
         """Where variants are compared, the hands that the others find, and why one finds none."""
         hands: dict[VariantName, tuple[HandMesh, ...]] = {}
-        troubles: dict[VariantName, str] = {}
+        errors: dict[VariantName, str] = {}
         with self._lock:
             networks = self._shelf.requested() if self._compares else {}
         for name, network in networks.items():
@@ -301,17 +301,17 @@ class Pipeline:
                 # Raised anew with every frame, the loader's error would grow by a traceback each time.
                 failure = network.exception()
                 if isinstance(failure, HandvizError):
-                    troubles[name] = str(failure)
+                    errors[name] = str(failure)
                 else:
                     hands[name] = ask(network.result()).hands
             except HandvizError as error:
-                troubles[name] = str(error)
-        return hands, troubles
+                errors[name] = str(error)
+        return hands, errors
 
     def _textures(self, frame: Frame, crops: list[HandCrop], hands: Sequence[HandMesh]) -> list[HandTexture]:
         """One a hand; none where they are not wanted, or cannot be had, which ``FrameResult.trouble`` then says."""
         with self._lock:
-            if not self._texture_wanted or self._texture_trouble or not crops:
+            if not self._texture_wanted or self._texture_error or not crops:
                 return []
         height, width = frame.image.shape[:2]
         try:
@@ -326,7 +326,7 @@ class Pipeline:
         except HandvizError as error:
             with self._lock:
                 # Not tried again before textures are asked for anew.
-                self._texture_trouble = f"Without texture: {error}" if self._texture_wanted else ""
+                self._texture_error = f"Without texture: {error}" if self._texture_wanted else ""
             return []
 
     def _corrected(

@@ -70,8 +70,8 @@ def pane_lines(
     name = DISPLAY_NAMES[pane.variant]
     if pane.variant == result.variant and result.is_compared:
         name += ", chosen"
-    if pane.variant in result.other_troubles:
-        return name, result.other_troubles[pane.variant]
+    if pane.variant in result.other_errors:
+        return name, result.other_errors[pane.variant]
     if pane.variant != result.variant and result.hands and not result.is_compared:
         return name, "comes in a moment"
     if difference is None or not result.hands:

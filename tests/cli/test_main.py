@@ -31,7 +31,7 @@ def test_arguments_reach_the_command_and_its_status_comes_back() -> None:
     assert main(["doctor", "--number", "3"]) == 3
 
 
-def test_a_handviz_error_is_one_sentence(fake_command: types.SimpleNamespace, capsys: pytest.CaptureFixture) -> None:
+def test_a_handviz_error_is_one_message(fake_command: types.SimpleNamespace, capsys: pytest.CaptureFixture) -> None:
     def run(arguments: argparse.Namespace) -> int:
         raise HandvizError("the clip is empty")
 

@@ -87,7 +87,7 @@ def test_of_the_open_hand_mano_is_fitted_to_keypoints(
     np.testing.assert_allclose(fitted["hand_pose"], saved["hand_pose"], atol=0.01)
 
 
-def test_what_is_missing_is_a_sentence(
+def test_what_is_missing_is_a_message(
     reconstruct: Callable[..., tuple[int, Path]],
     mano_files: tuple[Path, Path],
     tmp_path: Path,

@@ -101,13 +101,13 @@ def test_a_turned_image_has_the_turned_camera_model(rotation_deg: int) -> None:
         (Intrinsics(1e6, 320, 240), (640, 480)),
     ],
 )
-def test_impossible_cameras_get_a_sentence(known: Intrinsics, size: tuple[int, int]) -> None:
+def test_impossible_cameras_get_a_message(known: Intrinsics, size: tuple[int, int]) -> None:
     with raises(ErrorCode.BAD_VALUE):
         camera_model_of_intrinsics(known, size)
 
 
 @pytest.mark.parametrize("angle_deg", [0.0, 180.0, float("nan"), float("inf")])
-def test_impossible_angles_get_a_sentence(angle_deg: float) -> None:
+def test_impossible_angles_get_a_message(angle_deg: float) -> None:
     with raises(ErrorCode.BAD_VALUE):
         CameraModel("angle", angle_deg)
 
@@ -178,7 +178,7 @@ def test_plain_numbers_are_enough(tmp_path: Path) -> None:
         b"{" + b" " * 1_100_000,
     ],
 )
-def test_hostile_files_get_a_sentence(tmp_path: Path, content: bytes) -> None:
+def test_hostile_files_get_a_message(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "lens.json"
     path.write_bytes(content)
     with raises(
@@ -187,7 +187,7 @@ def test_hostile_files_get_a_sentence(tmp_path: Path, content: bytes) -> None:
         read_camera_file(path)
 
 
-def test_a_missing_file_and_a_folder_get_a_sentence(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_get_a_message(tmp_path: Path) -> None:
     for path in (tmp_path / "none.json", tmp_path):
         with raises(ErrorCode.FILE_UNREADABLE):
             read_camera_file(path)
@@ -198,7 +198,7 @@ def test_an_angle_is_no_opencv_file() -> None:
         opencv_text(CameraModel("angle", 60.0))
 
 
-def test_sizes_come_back_and_impossible_hands_get_a_sentence() -> None:
+def test_sizes_come_back_and_impossible_hands_get_a_message() -> None:
     size = HandSize("breadth", 81.5, 2.0)
     assert hand_size_from_text(hand_size_text(size)) == size
     for text in ("", "[]", '{"measure": "foot"}', '{"measure": "length", "millimetres": 5, "std_mm": 3}', "[" * 10**5):

@@ -80,12 +80,12 @@ def test_wrong_options_are_said(download: Path, capsys: pytest.CaptureFixture[st
     assert main(["doctor", "--dataset", "freihnd", "--root", "x"]) == 1
     assert examine(download, "--images", "none") == 1
     said = capsys.readouterr().err
-    for sentence in (
+    for message in (
         "--dataset NAME and --root DIR go together",
         "no dataset 'freihnd'; there are freihand",
         "--pictures is none: give a number",
     ):
-        assert sentence in said
+        assert message in said
 
 
 def test_rows_are_the_first_the_last_and_between() -> None:

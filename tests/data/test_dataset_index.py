@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handviz.data.datasets.images import sentence_on, sentences_on
+from handviz.data.datasets.images import message_on, messages_on
 from handviz.data.datasets.index import Arrays, Part, read_parts, stamp_of
 
 
@@ -72,8 +72,8 @@ def test_stamps_change_with_lists_and_folders(tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_is_counted_by_kind() -> None:
-    assert sentences_on(["", "missing: a", "damaged: b: c", "", "missing: d"]) == (
+    assert messages_on(["", "missing: a", "damaged: b: c", "", "missing: d"]) == (
         "2 samples left out, missing, the first: a.",
         "1 sample left out, damaged: b: c.",
     )
-    assert sentence_on("missing", 1234, "x") == "1,234 samples left out, missing, the first: x."
+    assert message_on("missing", 1234, "x") == "1,234 samples left out, missing, the first: x."

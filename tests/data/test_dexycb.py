@@ -98,8 +98,8 @@ def test_splits_hold_what_was_written(root: Path) -> None:
     for split, count in (("s0_train", COUNT), ("s0_test", COUNT), ("s0_val", 4)):
         hands = open_split("dexycb", root, split)
         assert len(hands) == count
-        assert len(hands.remarks) == 1
-        assert f"{7 * count} samples left out, not labelled" in hands.remarks[0]
+        assert len(hands.warnings) == 1
+        assert f"{7 * count} samples left out, not labelled" in hands.warnings[0]
         assert {hands.hand(index).handedness for index in range(count)} == {"right", "left"}
         names = [hands.hand(index).name for index in range(count)]
         assert names == sorted(set(names)), "in the toolkit's order"
@@ -206,7 +206,7 @@ def test_a_camera_of_another_download_is_told(subject: Path) -> None:
     camera = yaml.safe_load(path.read_text())
     camera["color"]["ppx"] += 20
     path.write_text(yaml.safe_dump(camera))
-    assert any(f"{serial} puts joints 20" in remark for remark in open_split("dexycb", subject, "s0_val").remarks)
+    assert any(f"{serial} puts joints 20" in warning for warning in open_split("dexycb", subject, "s0_val").warnings)
 
 
 def not_a_number(labels: dict[str, Any]) -> None:
@@ -244,6 +244,6 @@ def test_bad_labels_are_counted_and_named(subject: Path, change: Callable[[Path]
     change(path)
     hands = open_split("dexycb", subject, "s0_val")
     assert len(hands) == 1
-    remark = next(remark for remark in hands.remarks if words in remark)
-    assert remark.startswith("1 sample left out")
-    assert f"{path.parts[-3]}/{path.parts[-2]}, frame 0" in remark
+    warning = next(warning for warning in hands.warnings if words in warning)
+    assert warning.startswith("1 sample left out")
+    assert f"{path.parts[-3]}/{path.parts[-2]}, frame 0" in warning

@@ -13,7 +13,7 @@ from handviz.__main__ import main
 from handviz.core.errors import ErrorCode
 from handviz.data.datasets.freihand import SPLITS, FreiHand, open_split
 from handviz.data.datasets.images import read_mask
-from handviz.data.datasets.posing import agreement, mano_remark
+from handviz.data.datasets.posing import agreement, mano_warning
 from tests.errors import raises
 from tests.fake_datasets import freihand as tiny
 from tests.fake_datasets.hands import TinyHand, tiny_hands
@@ -85,7 +85,7 @@ def test_versions_are_blocks_of_numbers(root: Path) -> None:
 
 
 def test_hands_are_those_that_were_drawn(training: FreiHand, drawn: list[TinyHand]) -> None:
-    assert training.remarks == ()
+    assert training.warnings == ()
     for index, shown in enumerate(drawn):
         hand = training.hand(index)
         assert hand.handedness == "right"
@@ -104,7 +104,7 @@ def test_keypoints_lie_on_the_mask(training: FreiHand) -> None:
 def test_parameters_give_the_vertices(root: Path, training: FreiHand) -> None:
     for dataset in (training, open_split("freihand", root, "evaluation")):
         assert agreement(dataset, stand_in_template()).distance_mm.max() < 0.01
-        assert "are right" in mano_remark(dataset, stand_in_template())
+        assert "are right" in mano_warning(dataset, stand_in_template())
 
 
 def test_the_doctor_holds_a_mano_file_against_it(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -132,7 +132,7 @@ def mirrored(points: list) -> list:
 )
 def test_points_of_other_hands_are_told(own: Path, file: str, spoil: Callable[[list], list]) -> None:
     change(own / f"training_{file}.json", spoil)
-    assert any("A fingertip lies" in remark for remark in open_split("freihand", own, "training").remarks)
+    assert any("A fingertip lies" in warning for warning in open_split("freihand", own, "training").warnings)
 
 
 def absolute_pose(hands: list) -> list:
@@ -145,9 +145,9 @@ def other_turn(hands: list) -> list:
 
 
 @pytest.mark.parametrize(("spoil", "sentence"), [(absolute_pose, "another mean pose"), (other_turn, "poses are right")])
-def test_other_conventions_of_mano_are_told(own: Path, spoil: Callable[[list], list], sentence: str) -> None:
+def test_other_conventions_of_mano_are_told(own: Path, spoil: Callable[[list], list], message: str) -> None:
     change(own / "training_mano.json", spoil)
-    assert sentence in mano_remark(open_split("freihand", own, "training"), stand_in_template())
+    assert message in mano_warning(open_split("freihand", own, "training"), stand_in_template())
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_evaluation_needs_no_parameters(own: Path) -> None:
     (own / "evaluation_mano.json").unlink()
     dataset = open_split("freihand", own, "evaluation")
     assert dataset.hand(0).mano is None
-    assert "evaluation_mano.json" in dataset.remarks[0]
+    assert "evaluation_mano.json" in dataset.warnings[0]
 
 
 def test_half_a_download_is_counted(own: Path) -> None:
@@ -186,7 +186,7 @@ def test_half_a_download_is_counted(own: Path) -> None:
         (own / "training" / "rgb" / f"{number:08d}.jpg").unlink()
     dataset = open_split("freihand", own, "training")
     assert len(dataset) == 4 * COUNT - 2
-    assert dataset.remarks == (f"2 images are missing, the first is {own / 'training' / 'rgb' / '00000001.jpg'}.",)
+    assert dataset.warnings == (f"2 images are missing, the first is {own / 'training' / 'rgb' / '00000001.jpg'}.",)
 
 
 def spoiled(value: float) -> Callable[[list], None]:
@@ -203,7 +203,7 @@ def test_unusable_annotations_are_left_out(own: Path, file: str, value: float) -
     dataset = open_split("freihand", own, "training")
     assert [dataset.hand(index).name for index in range(2)] == ["00000000", "00000002"]
     assert len(dataset) == 4 * (COUNT - 1)
-    assert dataset.remarks[0].startswith("4 images are left out, the first is")
+    assert dataset.warnings[0].startswith("4 images are left out, the first is")
 
 
 def test_millimetres_are_refused(own: Path) -> None:
@@ -231,7 +231,7 @@ def test_nothing_is_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "[", "{}", "[]", "[1, 2]", "null", "[[1, 2, 3]]", '["a"]', "<html>", "[[[[[[[[1]]]]]]]]"]
 )
-def test_other_content_is_a_sentence(own: Path, text: str) -> None:
+def test_other_content_is_a_message(own: Path, text: str) -> None:
     (own / "training_xyz.json").write_text(text)
     with raises(ErrorCode.FILE_DAMAGED, match=r"training_xyz.json is (cut off|empty)"):
         open_split("freihand", own, "training")
@@ -279,6 +279,6 @@ def test_hands_stand_before_own_backgrounds(own: Path) -> None:
         np.testing.assert_array_equal(dataset.image(index)[outside], [[20, 10, 250]] * np.count_nonzero(outside))
 
 
-def test_an_unknown_split_is_a_sentence(root: Path) -> None:
+def test_an_unknown_split_is_a_message(root: Path) -> None:
     with raises(ErrorCode.UNKNOWN_NAME):
         open_split("freihand", root, "test")

@@ -17,7 +17,7 @@ from handviz.data.datasets.cut import cut
 from handviz.data.datasets.freiburg import knuckle_of, mano_from
 from handviz.data.datasets.hanco import SPLITS, HanCo, open_split
 from handviz.data.datasets.images import read_mask
-from handviz.data.datasets.posing import keypoint_distances_mm, mano_remark, placed_vertices_m
+from handviz.data.datasets.posing import keypoint_distances_mm, mano_warning, placed_vertices_m
 from handviz.hand_models.mano.parameters import posed
 from tests.errors import raises
 from tests.fake_datasets import hanco as tiny
@@ -188,11 +188,11 @@ def other_mean(numbers: list) -> list:
 def test_conventions_of_mano_are_held_against_the_keypoints(own: Path) -> None:
     dataset = open_split("hanco", own, "train_gs")
     assert keypoint_distances_mm(dataset, stand_in_template()).max() < 8, "the network's noise alone"
-    assert "are right" in mano_remark(dataset, stand_in_template())
+    assert "are right" in mano_warning(dataset, stand_in_template())
     for path in (own / "shape").glob("*/*.json"):
         change(path, lambda shape: shape["poses"].__setitem__(0, other_mean(shape["poses"][0])))
         path.parent.touch()
-    assert "another mean pose" in mano_remark(open_split("hanco", own, "train_gs"), stand_in_template())
+    assert "another mean pose" in mano_warning(open_split("hanco", own, "train_gs"), stand_in_template())
 
 
 def test_nothing_is_read_twice(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +209,7 @@ def test_a_frame_that_came_late_is_read(own: Path) -> None:
     late.unlink()
     dataset = open_split("hanco", own, "train_gs")
     assert len(dataset) == 8 * (COUNT - 1)
-    assert any("an annotation cannot be read" in remark for remark in dataset.remarks)
+    assert any("an annotation cannot be read" in warning for warning in dataset.warnings)
     late.write_text(text)
     assert len(open_split("hanco", own, "train_gs")) == 8 * COUNT
 
@@ -258,7 +258,7 @@ def test_unusable_annotations_are_left_out(own: Path, file: str, spoil: Callable
     change(own / file / "0000" / "00000000.json", spoil)
     dataset = open_split("hanco", own, "train_gs")
     assert len(dataset) == 8 * (COUNT - 1)
-    assert "0000/00000000.json" in " ".join(dataset.remarks)
+    assert "0000/00000000.json" in " ".join(dataset.warnings)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "null", '{"K": 1, "M": 2}', "<html>"])
@@ -272,7 +272,7 @@ def test_images_that_are_not_there_are_counted(own: Path) -> None:
     shutil.rmtree(own / "rgb_merged" / "0000" / "cam1")
     dataset = open_split("hanco", own, "train")
     assert len(dataset) == 16 * COUNT - 2
-    assert any(remark.startswith("2 samples left out, the image is missing") for remark in dataset.remarks)
+    assert any(warning.startswith("2 samples left out, the image is missing") for warning in dataset.warnings)
     assert 5 not in [dataset.camera(view) for view in dataset.views(0)]
 
 
@@ -283,7 +283,7 @@ def test_a_hand_outside_the_image_is_left_out(own: Path) -> None:
     change(own / "calib" / "0000" / "00000000.json", look_away)
     dataset = open_split("hanco", own, "train_gs")
     assert len(dataset) == 8 * COUNT - 1
-    assert any("outside the image" in remark for remark in dataset.remarks)
+    assert any("outside the image" in warning for warning in dataset.warnings)
 
 
 def test_without_the_cameras_fit_the_wrist_holds_the_hand(own: Path, train: HanCo) -> None:
@@ -322,7 +322,7 @@ def test_what_is_missing_is_named(own: Path, missing: str, archive: str) -> None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"is_train": [[true]], "is_valid": [[true]], "has_fit": [[]]}'])
-def test_a_damaged_meta_file_is_a_sentence(own: Path, text: str) -> None:
+def test_a_damaged_meta_file_is_a_message(own: Path, text: str) -> None:
     (own / "meta.json").write_text(text)
     with raises(ErrorCode.FILE_DAMAGED, match=r"meta\.json"):
         open_split("hanco", own, "train")

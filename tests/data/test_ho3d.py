@@ -50,7 +50,7 @@ def first_line(root: Path, split: str = "train") -> str:
 def test_both_splits_are_whole(root: Path) -> None:
     for split in ("train", "evaluation"):
         hands = open_split("ho3d_v2", root, split)
-        assert (len(hands), hands.name, hands.split, list(hands.remarks)) == (COUNT, "ho3d_v2", split, [])
+        assert (len(hands), hands.name, hands.split, list(hands.warnings)) == (COUNT, "ho3d_v2", split, [])
         names = [hands.hand(index).name for index in range(COUNT)]
         assert names == (root / f"{split}.txt").read_text().split()
         assert hands.image(0).shape == (480, 640, 3)
@@ -164,10 +164,10 @@ def test_bad_annotations_are_counted_and_named(copy: Path, change: Callable[[Pat
     change(copy, line)
     hands = open_split("ho3d_v2", copy, "train")
     assert [hands.hand(index).name for index in range(len(hands))] == (copy / "train.txt").read_text().split()[1:]
-    (remark,) = hands.remarks
-    assert remark.startswith("1 sample left out")
-    assert words in remark
-    assert line.split("/")[1] in remark
+    (warning,) = hands.warnings
+    assert warning.startswith("1 sample left out")
+    assert words in warning
+    assert line.split("/")[1] in warning
 
 
 def meta_file(root: Path, line: str, split: str = "train") -> Path:
@@ -184,7 +184,7 @@ def test_a_frame_without_annotation_that_the_list_names_is_left_out(copy: Path) 
         file.write(f"{sequence}/{tiny.WITHOUT_ANNOTATION}\n")
     hands = open_split("ho3d_v2", copy, "train")
     assert len(hands) == COUNT
-    assert "1 sample left out, not annotated" in hands.remarks[0]
+    assert "1 sample left out, not annotated" in hands.warnings[0]
 
 
 def test_a_left_out_image_does_not_shift_the_ground_truth(copy: Path) -> None:
@@ -217,7 +217,7 @@ def rewrite(path: Path, change: Callable[[Any], Any]) -> None:
         (lambda root: rewrite(root / "evaluation_verts.json", lambda lists: [a[:5] for a in lists]), "cut off"),
     ],
 )
-def test_a_download_that_is_not_whole_stops_with_a_sentence(
+def test_a_download_that_is_not_whole_stops_with_a_message(
     copy: Path, change: Callable[[Path], Any], words: str
 ) -> None:
     change(copy)
@@ -243,7 +243,7 @@ def test_ground_truth_may_lie_in_a_folder_of_its_own_and_lack_vertices(copy: Pat
     (copy / "evaluation_verts.json").unlink()
     hands = open_split("ho3d_v2", copy, "evaluation")
     assert hands.hand(0).vertices_m is None
-    assert "vertices cannot be measured" in hands.remarks[0]
+    assert "vertices cannot be measured" in hands.warnings[0]
 
 
 def test_evaluation_annotations_with_whole_hands_are_read_too(copy: Path) -> None:

@@ -78,12 +78,10 @@ def test_the_detectors_hand_nearest_to_the_annotated_one_is_taken(monkeypatch):
         (["--plots", "{folder}/plots"], "is for rendered hands"),
     ],
 )
-def test_what_cannot_be_is_a_sentence_before_anything_is_computed(
-    freihand, network, tmp_path, capsys, options, sentence
-):
+def test_what_cannot_be_is_a_message_before_anything_is_computed(freihand, network, tmp_path, capsys, options, message):
     chosen = [option.format(folder=tmp_path) for option in options]
     assert main(["evaluate", network, "--data", freihand, *chosen]) == 1
-    assert sentence in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -101,7 +99,7 @@ def test_options_of_datasets_need_one(tmp_path, network, options, capsys):
     assert "--data NAME/SPLIT:ROOT" in capsys.readouterr().err
 
 
-def test_a_model_of_another_hand_model_is_a_sentence(freihand, tmp_path, capsys):
+def test_a_model_of_another_hand_model_is_a_message(freihand, tmp_path, capsys):
     other = write_network(tmp_path / "handviz_final.onnx", fingerprint="of another hand")
     assert main(["evaluate", str(other), "--data", freihand]) == 1
     assert "hand model" in capsys.readouterr().err

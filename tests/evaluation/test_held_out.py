@@ -170,8 +170,8 @@ def test_other_labels_are_said_but_rounding_is_not(held_out, two_parts, tmp_path
     rounding = replace(visible, labels_sha256="0" * 64)
     other = replace(hidden, labels_sha256="0" * 64, first_scales=(1.0,) * 8)
     caplog.set_level("INFO")
-    (sentence,) = label_warnings(replace(frozen, parts=(rounding, other)), two_parts, tmp_path)
-    assert sentence.startswith("heavily hidden: these are not the frozen hands")
+    (message,) = label_warnings(replace(frozen, parts=(rounding, other)), two_parts, tmp_path)
+    assert message.startswith("heavily hidden: these are not the frozen hands")
     assert "visible hands: labels differ from the frozen ones by rounding" in caplog.text
     for scales in (None, (), tuple(range(99))):
         untold = replace(rounding, first_scales=scales)

@@ -109,8 +109,8 @@ def test_the_report_says_split_count_crops_and_what_is_official(evaluation):
     assert "95 % interval covers" in text
 
 
-def test_remarks_of_the_reader_are_told(dataset, noisy):
-    told = FakeDataset(dataset.hands, dataset.annotations, remarks=["3 images were damaged."])
+def test_warnings_of_the_reader_are_told(dataset, noisy):
+    told = FakeDataset(dataset.hands, dataset.annotations, warnings=["3 images were damaged."])
     assert "3 images were damaged." in report(evaluate(told, says(noisy), stand_in_template()), "crops")
 
 
@@ -139,7 +139,7 @@ def test_answers_that_are_not_finite_are_named(dataset, noisy):
         evaluate(dataset, says(broken), stand_in_template())
 
 
-def test_a_split_without_truth_is_a_sentence(dataset, noisy):
+def test_a_split_without_truth_is_a_message(dataset, noisy):
     blind = FakeDataset(dataset.hands, [replace(hand, keypoints_m=None) for hand in dataset.annotations])
     with pytest.raises(HandvizError, match="has no 3D truth"):
         evaluate(blind, says(noisy), stand_in_template())

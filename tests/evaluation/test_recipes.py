@@ -68,14 +68,14 @@ def test_terms_are_those_of_the_rows() -> None:
         ("[", "is not a recipe"),
     ],
 )
-def test_a_wrong_file_is_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+def test_a_wrong_file_is_a_message(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(text)
-    with pytest.raises(HandvizError, match=sentence):
+    with pytest.raises(HandvizError, match=message):
         load_recipe(str(path))
 
 
-def test_an_unknown_name_is_a_sentence() -> None:
+def test_an_unknown_name_is_a_message() -> None:
     with pytest.raises(HandvizError, match="no recipe is called ho3d; there are"):
         load_recipe("ho3d")
 

@@ -36,7 +36,7 @@ def test_unknown_variant_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "final" in capsys.readouterr().err
 
 
-def test_missing_model_folder_is_a_sentence_that_names_the_file(tmp_path: Path) -> None:
+def test_missing_model_folder_is_a_message_that_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(HandvizError, match=r"handviz_final\.onnx"):
         app.pipeline_maker(tmp_path)(ViewSettings())
 
@@ -47,7 +47,7 @@ def test_pipeline_begins_with_textures_only_where_they_are_shown(monkeypatch: py
     assert [make(ViewSettings(colour=colour)).texture for colour in ("texture", "plain")] == [True, False]
 
 
-def test_error_that_nobody_caught_is_a_sentence_and_a_log_entry(qtbot: QtBot, caplog: pytest.LogCaptureFixture) -> None:
+def test_error_that_nobody_caught_is_a_message_and_a_log_entry(qtbot: QtBot, caplog: pytest.LogCaptureFixture) -> None:
     controller = Controller(FakePipeline, SettingsStore())
     report = app.unexpected_error_reporter(controller)
     with qtbot.waitSignal(controller.status_changed) as said:

@@ -19,7 +19,7 @@ from tests.gui.test_gui_window import controller, press, window  # noqa: F401 - 
 SAID = "GLSL Compiler failed\n\nfragment_shader\n===============\n0:1(10): error: GLSL 3.30 is not supported"
 
 
-def test_the_sentence_fits_the_system_and_the_driver() -> None:
+def test_the_message_fits_the_system_and_the_driver() -> None:
     error = moderngl.Error(SAID)
     assert "GLSL Compiler failed" in broken_driver(error, "linux")
     assert "LIBGL_ALWAYS_SOFTWARE=1" in broken_driver(error, "linux")

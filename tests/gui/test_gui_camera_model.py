@@ -142,12 +142,12 @@ def test_fx_fy_cx_cy_by_hand(window: MainWindow, controller: Controller) -> None
     before = controller.settings.camera_model
     page.boxes["cx"].setValue(2000.0)
     page.use.click()
-    assert "outside" in dialog.trouble.text()
+    assert "outside" in dialog.error.text()
     assert controller.settings.camera_model == before
     page.boxes["cx"].setValue(320.0)
     controller.change(wireframe=True)
     page.use.click()
-    assert dialog.trouble.text() == ""
+    assert dialog.error.text() == ""
 
 
 def test_another_shape_of_image_is_doubted_on_the_screen(window: MainWindow, controller: Controller) -> None:
@@ -179,10 +179,10 @@ def test_camera_models_are_saved_and_loaded(
     (tmp_path / "bad.json").write_text("{}")
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "bad.json"), ""))
     button(dialog, "Load …").click()
-    assert "bad.json" in dialog.trouble.text()
+    assert "bad.json" in dialog.error.text()
     controller.change(camera_model=CameraModel("angle", 60.0))
     button(dialog, "Save …").click()
-    assert "JSON" in dialog.trouble.text(), "an angle is no OpenCV calibration"
+    assert "JSON" in dialog.error.text(), "an angle is no OpenCV calibration"
 
 
 def test_every_camera_keeps_its_own_camera_model(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
@@ -272,7 +272,7 @@ def test_exif_offers_the_photograph_s_camera_model(
     assert controller.settings.camera_model == CameraModel("angle", 79.5, "diagonal")
     controller.answered.emit(answer_of(grey(64, 48), name="1.jpg"))
     dialog.angle.exif.click()
-    assert "EXIF does not state" in dialog.trouble.text()
+    assert "EXIF does not state" in dialog.error.text()
 
 
 def test_a_board_before_the_camera_becomes_its_camera_model(
@@ -316,7 +316,7 @@ def test_a_folder_of_boards(
     assert controller.settings.camera_model.known is not None
 
 
-def test_a_folder_without_boards_gets_a_sentence(
+def test_a_folder_without_boards_gets_a_message(
     qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))

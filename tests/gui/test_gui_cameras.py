@@ -153,11 +153,11 @@ def test_a_camera_that_is_plugged_in_is_listed_and_said(qtbot: QtBot, window: Ma
     with qtbot.waitSignal(window._controller.cameras_found):
         world.cameras = [FRONT, BACK]
     assert listed(window) == ["Front (0)", "Back (2)"]
-    assert window.sentence.text() == "Back was plugged in."
+    assert window.message.text() == "Back was plugged in."
     assert window.source_panel.cameras.currentText() == "Front (0)", "the choice stays"
     with qtbot.waitSignal(window._controller.cameras_found):
         world.cameras = [FRONT]
-    assert window.sentence.text() == "Back was unplugged."
+    assert window.message.text() == "Back was unplugged."
 
 
 def test_the_camera_in_use_comes_back_under_another_number(
@@ -236,7 +236,7 @@ def test_a_system_that_names_no_ports(qtbot: QtBot, window: MainWindow, world: C
     qtbot.waitUntil(lambda: window.source_panel.cameras.currentText() == "Front (3)")
 
 
-def test_a_busy_camera_is_a_sentence_until_it_is_free(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> None:
+def test_a_busy_camera_is_a_message_until_it_is_free(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> None:
     world.is_busy = True
     window._controller.start("camera:2")
     qtbot.waitUntil(lambda: "does not open: another program uses it" in window.banner.text())

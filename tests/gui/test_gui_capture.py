@@ -77,9 +77,9 @@ def test_camera_frames_arrive_and_carry_the_generation(qtbot: QtBot, start: Star
     assert mailbox.dropped == 2
 
 
-def test_missing_camera_is_a_sentence_and_is_tried_again(qtbot: QtBot, start: Start) -> None:
+def test_missing_camera_is_a_message_and_is_tried_again(qtbot: QtBot, start: Start) -> None:
     thread = start(HandvizError(MISSING), HandvizError(MISSING), FakeSource())
-    with qtbot.waitSignals([thread.trouble, thread.trouble, thread.opened], order="strict") as signals:
+    with qtbot.waitSignals([thread.error, thread.error, thread.opened], order="strict") as signals:
         thread.open("camera:0", 1)
     assert signals.all_signals_and_args[0].args == (1, MISSING)
 
@@ -90,7 +90,7 @@ def test_camera_unplugged_in_mid_stream_comes_back(qtbot: QtBot, start: Start, m
     thread.open("camera:0", 1)
     first.may_read.release(2)
     qtbot.waitUntil(lambda: mailbox.numbers() == [0, 1])
-    with qtbot.waitSignals([thread.trouble, thread.trouble, thread.opened], order="strict") as signals:
+    with qtbot.waitSignals([thread.error, thread.error, thread.opened], order="strict") as signals:
         first.may_read.release()
     assert signals.all_signals_and_args[0].args == (1, UNPLUGGED)
     assert first.is_closed
@@ -99,9 +99,9 @@ def test_camera_unplugged_in_mid_stream_comes_back(qtbot: QtBot, start: Start, m
     qtbot.waitUntil(lambda: mailbox.numbers() == [0, 1, 0])
 
 
-def test_missing_clip_is_a_sentence_and_is_not_tried_again(qtbot: QtBot, start: Start) -> None:
+def test_missing_clip_is_a_message_and_is_not_tried_again(qtbot: QtBot, start: Start) -> None:
     thread = start(HandvizError("clip.mp4: there is no such file"), FakeSource(3))
-    with qtbot.waitSignal(thread.trouble):
+    with qtbot.waitSignal(thread.error):
         thread.open("clip.mp4", 1)
     with qtbot.waitSignal(thread.opened):
         thread.open("other.mp4", 2)
@@ -163,7 +163,7 @@ def test_unreadable_images_are_named_and_passed_in_both_directions(
 ) -> None:
     thread = start(FakeSource(4, broken=(1, 2), names=True, nominal_fps=1.0))
     thread.open("folder", 1)
-    with qtbot.waitSignals([thread.trouble] * 2) as signals:
+    with qtbot.waitSignals([thread.error] * 2) as signals:
         thread.step(1)
     assert [signal.args[1][:5] for signal in signals.all_signals_and_args] == ["1.jpg", "2.jpg"]
     qtbot.waitUntil(lambda: mailbox.numbers() == [0, 3])
@@ -210,9 +210,9 @@ def test_source_that_breaks_in_an_unknown_way_is_reported(qtbot: QtBot, start: S
             raise ZeroDivisionError
 
     thread = start(Odd(3), FakeSource(3))
-    with qtbot.waitSignal(thread.trouble) as trouble:
+    with qtbot.waitSignal(thread.error) as error:
         thread.open("clip.mp4", 1)
-    assert "unexpectedly" in trouble.args[1]
+    assert "unexpectedly" in error.args[1]
     thread.open("other.mp4", 2)
     qtbot.waitUntil(lambda: mailbox.numbers()[:1] == [0])
 

@@ -119,7 +119,7 @@ def test_texts_can_be_read_in_both_looks(look: Look) -> None:
         (look.text, look.button),
         (look.faint, look.panel),
         (look.on_accent, look.accent),
-        (look.trouble_text, look.trouble_ground),
+        (look.error_text, look.error_ground),
     ]
     assert min(contrast(*pair) for pair in pairs) >= 4.5
 
@@ -143,7 +143,7 @@ def test_failures_are_toasts_that_go_away_and_stay_in_the_log(
     window._controller.warn("The folder /x cannot be made.")
     window._controller.warn("The folder /x cannot be made.")
     assert [label.text() for label in window.toasts.labels] == ["The folder /x cannot be made."]
-    assert "cannot be made" in window.sentence.text()
+    assert "cannot be made" in window.message.text()
     qtbot.waitUntil(lambda: not window.toasts.labels)
     assert window.toasts.isHidden()
     assert sum("cannot be made" in line for _, line in keeper.lines) == 2
@@ -176,7 +176,7 @@ def test_log_window_follows_searches_and_saves(
     assert "camera went away" in (tmp_path / "kept.log").read_text()
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "kept.log" / "x"), ""))
     log.save.click()
-    assert "cannot be written" in log.sentence.text()
+    assert "cannot be written" in log.message.text()
     log.close()
 
 
@@ -202,7 +202,7 @@ def test_layout_is_remembered_and_reset(qtbot: QtBot, window: MainWindow) -> Non
     assert second._controller.settings == ViewSettings()
     assert not second.source_panel.isHidden()
     assert not second.view_panel.groups[1].is_folded
-    assert "before-reset" in second.sentence.text()
+    assert "before-reset" in second.message.text()
     assert "prior" in second._controller.store.path.with_name("handviz.ini.before-reset").read_text()
     second.close()
     second.deleteLater()
@@ -248,13 +248,13 @@ def test_status_line_sums_up_the_stages(window: MainWindow) -> None:
     assert window.stages.text() == "detect 20 + network 18 + draw 0 ms  ·  15 /s  ·  4 dropped  ·  CPU (no GPU)"
 
 
-def test_what_a_person_does_is_answered_while_a_trouble_lasts(window: MainWindow) -> None:
+def test_what_a_person_does_is_answered_while_a_error_lasts(window: MainWindow) -> None:
     controller = window._controller
-    controller.say("Saved before")
+    controller.notify("Saved before")
     controller.report_view("There is no OpenGL")
-    assert window.sentence.text() == "There is no OpenGL"
-    controller.say("Saved to a folder")
-    assert window.sentence.text() == "Saved to a folder"
+    assert window.message.text() == "There is no OpenGL"
+    controller.notify("Saved to a folder")
+    assert window.message.text() == "Saved to a folder"
     assert window.banner.text() == "There is no OpenGL"
     assert not window.banner.isHidden()
 
@@ -275,7 +275,7 @@ def test_a_image_that_cannot_be_shown_is_not_being_opened_for_ever(window: MainW
     window.show_status(Status("Opening broken.jpg …"))
     assert window.invitation.text() == "Opening broken.jpg …"
     window._controller.source = SourceInfo(1, "broken.jpg", "broken.jpg", "broken.jpg: 1 image", 1, False)
-    window.show_status(Status("broken.jpg: not an image in a known format", is_trouble=True))
+    window.show_status(Status("broken.jpg: not an image in a known format", is_error=True))
     assert "Opening" not in window.invitation.text()
 
 
@@ -303,18 +303,18 @@ def test_escape_puts_the_welcome_away_wherever_the_keyboard_is(window: MainWindo
     assert not window.welcome.isVisible()
 
 
-def test_a_long_sentence_is_cut_and_its_neighbour_is_not(qtbot: QtBot) -> None:
-    bar, sentence, stages = QStatusBar(), ElidedLabel(), QLabel("detect 20 + network 18 + draw 0 ms")
+def test_a_long_message_is_cut_and_its_neighbour_is_not(qtbot: QtBot) -> None:
+    bar, message, stages = QStatusBar(), ElidedLabel(), QLabel("detect 20 + network 18 + draw 0 ms")
     qtbot.addWidget(bar)
-    bar.addWidget(sentence, 1)
+    bar.addWidget(message, 1)
     bar.addPermanentWidget(stages)
     bar.resize(400, 24)
-    sentence.setText("Recording to " + 40 * "folder/")
+    message.setText("Recording to " + 40 * "folder/")
     bar.show()
     QApplication.processEvents()
     assert bar.width() == 400
     assert stages.width() >= stages.sizeHint().width()
-    assert sentence.toolTip() == sentence.text()
+    assert message.toolTip() == message.text()
 
 
 def test_a_text_that_grows_squeezes_nothing_in_its_panel(qtbot: QtBot, window: MainWindow) -> None:

@@ -45,11 +45,11 @@ class SizedPipeline(FakePipeline):
             for variant in VARIANTS
         }
         others = {variant: hands[variant] for variant in result.others}
-        troubles = {}
+        errors = {}
         if self.misses_amvur and "amvur" in others:
             del others["amvur"]
-            troubles = {"amvur": "handviz_amvur.onnx is missing"}
-        return replace(result, hands=hands[result.variant], others=others, other_troubles=troubles)
+            errors = {"amvur": "handviz_amvur.onnx is missing"}
+        return replace(result, hands=hands[result.variant], others=others, other_errors=errors)
 
 
 @pytest.fixture

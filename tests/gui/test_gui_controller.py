@@ -44,9 +44,9 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 def texts(controller: Controller) -> list[str]:
     """The sentences from here on."""
-    sentences: list[str] = []
-    controller.status_changed.connect(lambda status: sentences.append(status.text))
-    return sentences
+    messages: list[str] = []
+    controller.status_changed.connect(lambda status: messages.append(status.text))
+    return messages
 
 
 def test_answers_come_through(qtbot: QtBot, make: Make) -> None:
@@ -67,12 +67,12 @@ def test_late_answers_of_the_last_source_are_dropped(qtbot: QtBot, make: Make) -
         controller._on_answered(late)
 
 
-def test_late_troubles_of_the_last_source_are_dropped(qtbot: QtBot, make: Make) -> None:
+def test_late_errors_of_the_last_source_are_dropped(qtbot: QtBot, make: Make) -> None:
     controller = make({"b": FakeSource(1)})
     with qtbot.waitSignal(controller.answered):
         controller.start("b")
     with qtbot.assertNotEmitted(controller.status_changed):
-        controller._on_source_trouble(0, "the last camera is gone")
+        controller._on_source_error(0, "the last camera is gone")
 
 
 def test_held_image_is_processed_again_with_a_changed_variant(qtbot: QtBot, make: Make) -> None:
@@ -86,12 +86,12 @@ def test_held_image_is_processed_again_with_a_changed_variant(qtbot: QtBot, make
 
 def test_held_image_gets_a_texture_and_loses_what_it_remembers(qtbot: QtBot, make: Make) -> None:
     controller = make({"picture.jpg": FakeSource(1, names=True, nominal_fps=1.0)})
-    sentences = texts(controller)
+    messages = texts(controller)
     with qtbot.waitSignal(controller.answered):
         controller.start("picture.jpg")
     with qtbot.assertNotEmitted(controller.answered, wait=50):
         controller.forget_texture()
-    assert "texture colour only" in sentences[-1]
+    assert "texture colour only" in messages[-1]
     with qtbot.waitSignal(controller.answered) as again:
         controller.change(colour="texture")
     assert again.args[0].result.hands[0].texture is not None
@@ -100,7 +100,7 @@ def test_held_image_gets_a_texture_and_loses_what_it_remembers(qtbot: QtBot, mak
     pipeline = controller._reconstruct._pipeline
     assert isinstance(pipeline, FakePipeline)
     assert pipeline.told[-2:] == [("texture", True), ("forget_texture", None)]
-    assert "forgotten" in sentences[-1]
+    assert "forgotten" in messages[-1]
 
 
 def test_what_concerns_only_the_display_processes_nothing(qtbot: QtBot, make: Make) -> None:
@@ -171,33 +171,33 @@ def test_begins_with_the_bundled_clip_and_says_so(qtbot: QtBot, make: Make, tmp_
     clip = tmp_path / "bundled.mp4"
     clip.touch()
     controller = make({str(clip): FakeSource(1)}, fallback_clip=clip)
-    sentences = texts(controller)
+    messages = texts(controller)
     with qtbot.waitSignal(controller.answered):
         controller.start()
-    assert sentences[-1] == "No camera found: this is the bundled clip."
+    assert messages[-1] == "No camera found: this is the bundled clip."
     assert SettingsStore().text(LAST_SOURCE) == ""
 
 
-def test_nothing_to_begin_with_is_a_sentence(qtbot: QtBot, make: Make) -> None:
+def test_nothing_to_begin_with_is_a_message(qtbot: QtBot, make: Make) -> None:
     controller = make()
-    sentences = texts(controller)
+    messages = texts(controller)
     with qtbot.waitSignal(controller.cameras_found):
         controller.start()
-    assert sentences[-1].startswith("No camera found: open a clip")
+    assert messages[-1].startswith("No camera found: open a clip")
 
 
-def test_missing_camera_is_a_trouble_until_another_source_is_chosen(qtbot: QtBot, make: Make) -> None:
+def test_missing_camera_is_a_error_until_another_source_is_chosen(qtbot: QtBot, make: Make) -> None:
     controller = make({"clip.mp4": FakeSource(1)})
     statuses: list[Status] = []
     controller.status_changed.connect(statuses.append)
     controller.start("camera:0")
-    qtbot.waitUntil(lambda: Status("camera:0 is not there", is_trouble=True) in statuses)
+    qtbot.waitUntil(lambda: Status("camera:0 is not there", is_error=True) in statuses)
     with qtbot.waitSignal(controller.answered):
         controller.open("clip.mp4")
-    assert not statuses[-1].is_trouble
+    assert not statuses[-1].is_error
 
 
-def test_missing_model_is_a_trouble_and_frames_still_come(
+def test_missing_model_is_a_error_and_frames_still_come(
     qtbot: QtBot, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -205,11 +205,11 @@ def test_missing_model_is_a_trouble_and_frames_still_come(
 
     monkeypatch.setattr(FakePipeline, "__init__", refuse)
     controller = make({"clip.mp4": FakeSource(1)})
-    sentences = texts(controller)
+    messages = texts(controller)
     with qtbot.waitSignal(controller.answered) as answered:
         controller.start("clip.mp4")
     assert answered.args[0].provider == ""
-    assert sentences[-1] == "models/handviz_final.onnx is missing"
+    assert messages[-1] == "models/handviz_final.onnx is missing"
 
 
 def test_cameras_that_cannot_be_listed_are_none(qtbot: QtBot, tmp_path: Path) -> None:

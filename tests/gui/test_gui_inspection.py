@@ -240,7 +240,7 @@ def test_worst_first_is_by_error_where_there_is_a_truth(qtbot: QtBot, window: Ma
     page.go_on.click()
     wait_for_end(qtbot, window)
     assert page.table.isColumnHidden(6)
-    assert "ground_truth.json cannot be used" in window.sentence.text()
+    assert "ground_truth.json cannot be used" in window.message.text()
 
 
 def key_press(widget: object, key: Qt.Key) -> bool:
@@ -321,7 +321,7 @@ def test_meshes_are_those_of_the_page_in_front(
     press(window, "F2")
     press(window, "Ctrl+E")
     assert len(orders) == 1
-    assert "no hand" in window.sentence.text()
+    assert "no hand" in window.message.text()
 
 
 def drop(widget: object, path: str) -> None:
@@ -341,20 +341,20 @@ def test_a_dropped_image_is_chosen_in_its_folder(qtbot: QtBot, window: MainWindo
 
 
 @pytest.mark.parametrize("name", ["absent", "a.txt"])
-def test_what_is_no_folder_is_a_sentence(window: MainWindow, folder: Path, name: str) -> None:
+def test_what_is_no_folder_is_a_message(window: MainWindow, folder: Path, name: str) -> None:
     (folder / "a.txt").touch()
     drop(window.inspection.page, str(folder / name))
-    assert "is not a folder" in window.sentence.text()
+    assert "is not a folder" in window.message.text()
     assert not window.inspection.is_running
 
 
 def test_a_folder_without_images_is_a_message(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     inspect(qtbot, window, tmp_path / "empty")
-    assert "no images in this folder" in window.sentence.text()
+    assert "no images in this folder" in window.message.text()
 
 
-def test_a_folder_that_goes_while_it_is_read_is_a_sentence(
+def test_a_folder_that_goes_while_it_is_read_is_a_message(
     qtbot: QtBot, window: MainWindow, folder: Path, processor: Processor
 ) -> None:
     processor.before = lambda frame: (folder.rename(folder.with_name("moved")), None)[1] if folder.exists() else None
@@ -408,15 +408,15 @@ def test_export_asks_what_and_where(
         dialog.parts[name].setChecked(False)
     assert not dialog.meshes.isEnabled()
     dialog.accept()
-    qtbot.waitUntil(lambda: "Saved" in window.sentence.text())
-    assert window.sentence.text() == f"Saved hands.csv, hands.json in {out}"
+    qtbot.waitUntil(lambda: "Saved" in window.message.text())
+    assert window.message.text() == f"Saved hands.csv, hands.json in {out}"
     assert [entry["file"] for entry in json.loads((out / "hands.json").read_text())] == ["b.png"]
     out_file = tmp_path / "file"
     out_file.touch()
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(out_file))
     dialog = window.inspection.exporter.ask()
     dialog.accept()
-    qtbot.waitUntil(lambda: "cannot be made" in window.sentence.text())
+    qtbot.waitUntil(lambda: "cannot be made" in window.message.text())
     assert window.inspection.page.export.text() == "Export …"
 
 
@@ -505,7 +505,7 @@ def test_thumbnails_in_memory_are_few(qtbot: QtBot, folder: Path, monkeypatch: p
     thumbnails.stop()
 
 
-def test_an_inspection_that_fails_unexpectedly_is_a_sentence_and_the_next_one_runs(qtbot: QtBot, folder: Path) -> None:
+def test_an_inspection_that_fails_unexpectedly_is_a_message_and_the_next_one_runs(qtbot: QtBot, folder: Path) -> None:
     class Broken:
         def events(self) -> Iterator[ImageRow]:
             raise ZeroDivisionError("of all things")

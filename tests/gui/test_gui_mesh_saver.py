@@ -52,10 +52,10 @@ def test_images_beside_a_wrapped_mesh_are_not_written_over(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("error", [HandvizError("this hand has no texture"), OSError("disk full")])
-def test_what_fails_is_a_sentence(
+def test_what_fails_is_a_message(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    may_go_on, sentences = threading.Event(), list[str]()
+    may_go_on, messages = threading.Event(), list[str]()
 
     def refuse(*_: object, **__: object) -> None:
         assert may_go_on.wait(30)
@@ -63,11 +63,11 @@ def test_what_fails_is_a_sentence(
 
     monkeypatch.setitem(sys.modules, "handviz.io.mesh_export", SimpleNamespace(export_mesh=refuse))
     controller = Controller(FakePipeline, SettingsStore(), lister=list)
-    controller.status_changed.connect(lambda status: sentences.append(status.text))
+    controller.status_changed.connect(lambda status: messages.append(status.text))
     controller.save_meshes(order(tmp_path / "a", "right"))
     controller.save_meshes(order(tmp_path / "b", "right"))
-    assert sentences == ["Writing the meshes …", "The last meshes are still being written."]
+    assert messages == ["Writing the meshes …", "The last meshes are still being written."]
     with qtbot.waitSignal(controller.warned):
         may_go_on.set()
-    assert str(error) in sentences[2]
+    assert str(error) in messages[2]
     controller.close()

@@ -154,7 +154,7 @@ def test_a_joint_has_a_name_and_texture_says_what_is_visible(window: MainWindow)
     assert inspector.panel.name.text() == "Index tip"
     assert inspector.panel.visible.text() == "0%, so far 0%"
     assert shown_row(inspector, "axes") == ["–"] * 3
-    assert "Picked: Index tip" in window.sentence.text()
+    assert "Picked: Index tip" in window.message.text()
 
 
 def test_a_hand_that_leaves_comes_back_and_escape_lets_go(qtbot: QtBot, window: MainWindow) -> None:
@@ -186,7 +186,7 @@ def test_a_click_beside_the_hands_says_so_and_keeps_the_point(
     monkeypatch.setattr(window.viewport, "pick_at", lambda _: found.pop(0))
     window.viewport.clicked.emit(QPointF(5, 5))
     window.viewport.clicked.emit(QPointF(6, 5))
-    assert "no hand under" in window.sentence.text()
+    assert "no hand under" in window.message.text()
     assert inspector.panel.name.text() == "Vertex 1"
 
 
@@ -195,7 +195,7 @@ def test_attention_is_asked_for_when_wanted_and_never_before(
 ) -> None:
     inspector = inspector_of(window)
     press(qtbot, window, "A")
-    assert "Click on a hand" in window.sentence.text()
+    assert "Click on a hand" in window.message.text()
     press(qtbot, window, "A")
     show(window, hand())
     inspector.pick(Pick(0, vertex=2))
@@ -222,15 +222,15 @@ def test_attention_is_asked_for_when_wanted_and_never_before(
     assert len(made[0].asked) == asked
 
 
-def test_networks_without_attention_and_failures_are_sentences(
+def test_networks_without_attention_and_failures_are_messages(
     qtbot: QtBot, window: MainWindow, made: list[FakeAttention], caplog: pytest.LogCaptureFixture
 ) -> None:
     inspector = inspector_of(window)
     window._controller.change(attention=True)
-    for variant, sentence in (("prior", "prior-net has no"), ("amvur", "could not be read (broken)"), ("final", "60%")):
+    for variant, message in (("prior", "prior-net has no"), ("amvur", "could not be read (broken)"), ("final", "60%")):
         show(window, hand(), variant=variant)  # type: ignore[arg-type]
         inspector.pick(Pick(0, vertex=0))
-        qtbot.waitUntil(lambda expected=sentence: expected in inspector.panel.attention_text.text())
+        qtbot.waitUntil(lambda expected=message: expected in inspector.panel.attention_text.text())
     bare = FrameResult(frame(9), "final", hands=(hand(),))
     window._controller.answered.emit(Answer(0, bare, 0.0, 0.0, 0, ""))
     assert "not cut out" in inspector.panel.attention_text.text()

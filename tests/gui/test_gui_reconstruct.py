@@ -143,12 +143,12 @@ def test_missing_model_is_said_once_and_looked_for_again_with_the_next_source(
         return FakePipeline(settings)
 
     thread = start(make)
-    troubles: list[str] = []
-    thread.trouble.connect(troubles.append)
+    errors: list[str] = []
+    thread.error.connect(errors.append)
     first = answer_to(qtbot, thread, mailbox, job(0))
     second = answer_to(qtbot, thread, mailbox, job(1))
     assert (first.result.hands, second.result.hands, second.provider) == ((), (), "")
-    assert (len(tries), len(troubles)) == (1, 1)
+    assert (len(tries), len(errors)) == (1, 1)
     with qtbot.waitSignal(thread.recovered):
         assert answer_to(qtbot, thread, mailbox, job(0, generation=2)).result.hands
 
@@ -177,14 +177,14 @@ def test_frame_that_fails_is_reported_and_the_next_one_works(qtbot: QtBot, start
 
     pipeline.before_process = fail_on_the_first
     thread = start(pipeline)
-    with qtbot.waitSignal(thread.trouble) as trouble:
+    with qtbot.waitSignal(thread.error) as error:
         assert answer_to(qtbot, thread, mailbox, job(0)).result.hands == ()
-    assert "odd" in trouble.args[0]
+    assert "odd" in error.args[0]
     with qtbot.waitSignal(thread.recovered):
         assert answer_to(qtbot, thread, mailbox, job(1)).result.hands
 
 
-def test_variant_that_cannot_be_used_stays_on_the_screen_as_a_sentence(
+def test_variant_that_cannot_be_used_stays_on_the_screen_as_a_message(
     qtbot: QtBot, start: Start, mailbox: Mailbox[Job]
 ) -> None:
     class Refusing(FakePipeline):
@@ -200,7 +200,7 @@ def test_variant_that_cannot_be_used_stays_on_the_screen_as_a_sentence(
     thread.recovered.connect(lambda: recoveries.append(1))
     answer_to(qtbot, thread, mailbox, job(0))
     thread.apply(ViewSettings(variant="prior"))
-    with qtbot.waitSignal(thread.trouble):
+    with qtbot.waitSignal(thread.error):
         answer_to(qtbot, thread, mailbox, job(1))
     assert answer_to(qtbot, thread, mailbox, job(2)).result.variant == "final"
     assert recoveries == []
@@ -216,13 +216,13 @@ def test_pipeline_is_closed_with_the_thread(qtbot: QtBot, start: Start, mailbox:
 
 def test_what_a_result_lacks_stays_said_until_it_is_there(qtbot: QtBot, start: Start, mailbox: Mailbox[Job]) -> None:
     pipeline = FakePipeline(ViewSettings())
-    pipeline.trouble = "Without texture: its file is missing"
+    pipeline.error = "Without texture: its file is missing"
     thread = start(pipeline)
     said: list[str] = []
-    thread.trouble.connect(said.append)
+    thread.error.connect(said.append)
     answers = [answer_to(qtbot, thread, mailbox, job(number)) for number in range(3)]
-    assert said == [pipeline.trouble]
+    assert said == [pipeline.error]
     assert all(answer.result.hands for answer in answers)
-    pipeline.trouble = ""
+    pipeline.error = ""
     with qtbot.waitSignal(thread.recovered):
         mailbox.put(job(3))

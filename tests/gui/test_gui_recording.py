@@ -88,7 +88,7 @@ def test_recording_holds_every_result(qtbot: QtBot, window: MainWindow, camera: 
     assert float(rows[0]["little_4_u_px"]) == 32.0
     (track,) = read_tracks(folder)
     np.testing.assert_allclose(track.vertices_m, [hand().vertices_m] * len(track.times_s), atol=1e-7)
-    assert "4 results" in window.sentence.text()
+    assert "4 results" in window.message.text()
     assert recorder(window).sign.isHidden()
 
 
@@ -117,11 +117,11 @@ def test_closing_the_window_ends_the_recording(qtbot: QtBot, window: MainWindow,
     assert json.loads((folder / "recording.json").read_text())["results"] >= 2
 
 
-def test_folder_that_cannot_be_made_is_a_sentence(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
+def test_folder_that_cannot_be_made_is_a_message(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     press_key(window, "Ctrl+Shift+R")
     qtbot.waitUntil(lambda: not recorder(window).is_recording)
-    assert "cannot be made" in window.sentence.text()
+    assert "cannot be made" in window.message.text()
     assert not recorder(window)._panel.record.isChecked()
 
 
@@ -137,13 +137,13 @@ def test_full_disk_ends_the_recording_and_what_was_written_stays(
     qtbot.waitUntil(lambda: lines.is_file() and len(lines.read_text().splitlines()) == 3)
 
     def full(*_: object) -> None:
-        raise recording.HandvizError(recording.disk_sentence(Path("x/y"), OSError(errno.ENOSPC, "No space left")))
+        raise recording.HandvizError(recording.disk_message(Path("x/y"), OSError(errno.ENOSPC, "No space left")))
 
     monkeypatch.setattr(recording.GrowingFile, "append", full)
     camera.may_read.release()
     qtbot.waitUntil(lambda: not recorder(window).is_recording)
-    assert "The disk is full" in window.sentence.text()
-    assert "What was written stays" in window.sentence.text()
+    assert "The disk is full" in window.message.text()
+    assert "What was written stays" in window.message.text()
     assert not recorder(window).sign.isHidden()
     folder = Path(window._controller.store.text("last_recording"))
     assert len((folder / "hands.jsonl").read_text().splitlines()) == 3
@@ -162,8 +162,8 @@ def test_folder_that_vanishes_ends_the_recording(
         pass
     shutil.rmtree(tmp_path / "out")
     qtbot.waitUntil(lambda: not recorder(window).is_recording)
-    assert "cannot be written any more" in window.sentence.text()
-    assert "stays" not in window.sentence.text()
+    assert "cannot be written any more" in window.message.text()
+    assert "stays" not in window.message.text()
 
 
 def test_what_the_disk_is_too_slow_for_is_counted_and_said(
@@ -187,8 +187,8 @@ def test_what_the_disk_is_too_slow_for_is_counted_and_said(
     show_frames(qtbot, window, camera, 4)
     may_write.set()
     end(qtbot, window)
-    assert "3 results" in window.sentence.text()
-    assert "2 results were lost" in window.sentence.text()
+    assert "3 results" in window.message.text()
+    assert "2 results were lost" in window.message.text()
 
 
 def test_images_are_taken_at_the_videos_rate_and_counted_where_there_is_no_room(
@@ -229,9 +229,9 @@ def test_what_comes_while_the_files_are_being_ended_is_not_called_lost(
     assert not part.wants_image()
     may_close.set()
     qtbot.waitUntil(lambda: not part.is_recording)
-    assert "1 results" in window.sentence.text()
-    assert "lost" not in window.sentence.text()
-    assert "left out" not in window.sentence.text()
+    assert "1 results" in window.message.text()
+    assert "lost" not in window.message.text()
+    assert "left out" not in window.message.text()
 
 
 def test_a_writer_that_breaks_is_not_taken_for_one_that_goes_on(
@@ -242,7 +242,7 @@ def test_a_writer_that_breaks_is_not_taken_for_one_that_goes_on(
     press_key(window, "Ctrl+Shift+R")
     press_key(window, "Ctrl+Shift+R")
     qtbot.waitUntil(lambda: not recorder(window).is_recording)
-    assert "of all things" in window.sentence.text()
+    assert "of all things" in window.message.text()
 
 
 def test_files_that_cannot_be_ended_still_end_the_recording(
@@ -255,7 +255,7 @@ def test_files_that_cannot_be_ended_still_end_the_recording(
     press_key(window, "Ctrl+Shift+R")
     recorder(window).take_image(bytes(64 * 48 * 4), (64, 48))
     end(qtbot, window)
-    assert "could not be ended" in window.sentence.text()
+    assert "could not be ended" in window.message.text()
 
 
 def test_folder_is_chosen_and_remembered(window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,18 +286,18 @@ def test_recording_is_animated_from_the_window(
 
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", choose)
     recorder(window)._panel.animate.click()
-    qtbot.waitUntil(lambda: "Made hands.glb, right.bvh" in window.sentence.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "Made hands.glb, right.bvh" in window.message.text(), timeout=20_000)
     assert offered == [str(folder)]
     assert (folder / "hands.glb").read_bytes().startswith(b"glTF")
     assert (folder / "right.bvh").read_text().startswith("HIERARCHY")
 
 
-def test_folder_that_is_no_recording_is_a_sentence(
+def test_folder_that_is_no_recording_is_a_message(
     qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
     recorder(window)._panel.animate.click()
-    qtbot.waitUntil(lambda: "is no recording" in window.sentence.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "is no recording" in window.message.text(), timeout=20_000)
 
 
 def test_times_and_sizes_read_well() -> None:
@@ -307,7 +307,7 @@ def test_times_and_sizes_read_well() -> None:
 
 def test_no_view_means_no_cut_out(window: MainWindow) -> None:
     press_key(window, "Ctrl+Shift+T")
-    assert "no hand in the view" in window.sentence.text()
+    assert "no hand in the view" in window.message.text()
 
 
 @pytest.fixture
@@ -362,7 +362,7 @@ def test_cut_out_has_the_hand_alone(qtbot: QtBot, shown: MainWindow, camera: Fak
 
 
 @pytest.mark.display
-def test_a_cut_out_that_the_card_refuses_is_a_sentence_and_the_view_goes_on(
+def test_a_cut_out_that_the_card_refuses_is_a_message_and_the_view_goes_on(
     qtbot: QtBot, shown: MainWindow, camera: FakeSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown._controller.start("camera:0")
@@ -370,7 +370,7 @@ def test_a_cut_out_that_the_card_refuses_is_a_sentence_and_the_view_goes_on(
     monkeypatch.setattr(viewport, "read_pixels", Mock(side_effect=moderngl.Error("too large")))
     shown.viewport.set_highlight(mark := Highlight(Pick(0, vertex=0)))
     press_key(shown, "Ctrl+Shift+T")
-    assert "cannot draw the view at this size" in shown.sentence.text()
+    assert "cannot draw the view at this size" in shown.message.text()
     scene = shown.viewport._scene
     assert scene is not None
     assert scene._highlight is mark

@@ -132,7 +132,7 @@ def test_a_typed_number_is_gone_to_and_holds(qtbot: QtBot, window: MainWindow, c
 
 def test_there_is_no_frame_to_go_to_without_a_clip(qtbot: QtBot, window: MainWindow) -> None:
     press_key(window, "Ctrl+G")
-    assert "clips and folders only" in window.sentence.text()
+    assert "clips and folders only" in window.message.text()
 
 
 def test_a_click_on_the_bar_goes_there_and_drags_on(qtbot: QtBot, window: MainWindow, clip: Path) -> None:
@@ -198,7 +198,7 @@ def test_images_are_turned_as_they_are_read_and_that_is_remembered(
     qtbot: QtBot, window: MainWindow, clip: Path, folder: Path
 ) -> None:
     press_key(window, "Ctrl+B")
-    assert "no images to turn" in window.sentence.text()
+    assert "no images to turn" in window.message.text()
     begin_held(qtbot, window, clip)
     upright = wait_for(qtbot, window, 0)
     for button, rotation_deg in ((None, 90), (None, 180), (window.source_panel.turn_left, 90)):
@@ -231,7 +231,7 @@ def test_several_dropped_images_are_shown_one_after_another(
     notes.touch()
     drop(window, folder / "10.png", notes, folder / "2.png")
     assert wait_for(qtbot, window, 0).name == "2.png"
-    assert window.sentence.text() == "Only the images were opened; not used: notes.txt."
+    assert window.message.text() == "Only the images were opened; not used: notes.txt."
     assert wait_for(qtbot, window, 1, "Right").name == "10.png"
     assert "chosen images: 2 images" in window.source_panel.description.text()
     assert window._last_folder() == before, "a list of images is no folder to begin the next question in"
@@ -240,7 +240,7 @@ def test_several_dropped_images_are_shown_one_after_another(
     assert source.short_text == "chosen images"
     drop(window, clip, folder / "2.png")
     qtbot.waitUntil(lambda: window._controller.source is not None and window._controller.source.text == str(clip))
-    assert "not used: 2.png" in window.sentence.text()
+    assert "not used: 2.png" in window.message.text()
 
 
 def test_recent_sources_are_in_a_menu_while_they_are_there(
@@ -381,19 +381,19 @@ def bad_input(kind: str, folder: Path) -> Path:
         ("huge image", "make it smaller first"),
     ],
 )
-def test_bad_input_is_a_sentence_and_the_next_source_works(
+def test_bad_input_is_a_message_and_the_next_source_works(
     qtbot: QtBot,
     window: MainWindow,
     clip: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
-    sentence: str,
+    message: str,
 ) -> None:
     monkeypatch.setattr(images, "LARGEST_IMAGE_PX", 300 * 200 - 1)
     bad = bad_input(kind, tmp_path)
     window._controller.start(str(bad))
-    qtbot.waitUntil(lambda: sentence in window.banner.text())
+    qtbot.waitUntil(lambda: message in window.banner.text())
     assert bad.name in window.banner.text()
     assert not window.banner.isHidden()
     drop(window, clip)

@@ -68,7 +68,7 @@ def stream_to(window: MainWindow, port: int, kind: str) -> None:
 def test_every_result_is_sent(qtbot: QtBot, window: MainWindow, camera: FakeSource, receiver: socket.socket) -> None:
     window._controller.start("camera:0")
     stream_to(window, receiver.getsockname()[1], "JSON")
-    qtbot.waitUntil(lambda: "Streaming JSON to 127.0.0.1" in window.sentence.text())
+    qtbot.waitUntil(lambda: "Streaming JSON to 127.0.0.1" in window.message.text())
     for number in range(3):
         with qtbot.waitSignal(window._controller.answered):
             camera.may_read.release()
@@ -128,8 +128,8 @@ def test_nobody_listening_is_said_once(
     for _ in range(6):
         with qtbot.waitSignal(window._controller.answered):
             camera.may_read.release()
-    qtbot.waitUntil(lambda: "No program listens" in window.sentence.text())
-    assert sum("No program listens" in sentence for sentence in told) == 1
+    qtbot.waitUntil(lambda: "No program listens" in window.message.text())
+    assert sum("No program listens" in message for message in told) == 1
     assert streaming(window).is_on
 
 
@@ -137,7 +137,7 @@ def test_name_that_is_no_address_turns_it_off_with_a_message(qtbot: QtBot, windo
     streaming(window)._panel.stream_address.setText("my.machine")
     press_key(window, "Ctrl+U")
     qtbot.waitUntil(lambda: not streaming(window).is_on)
-    assert "in numbers" in window.sentence.text()
+    assert "in numbers" in window.message.text()
     assert not streaming(window)._panel.stream.isChecked()
 
 
@@ -169,4 +169,4 @@ def test_address_elsewhere_is_warned_about(qtbot: QtBot, window: MainWindow, mon
     monkeypatch.setattr(udp.socket.socket, "connect", lambda *_: None)
     streaming(window)._panel.stream_address.setText("192.0.2.7")
     press_key(window, "Ctrl+U")
-    qtbot.waitUntil(lambda: "not this machine" in window.sentence.text())
+    qtbot.waitUntil(lambda: "not this machine" in window.message.text())

@@ -120,20 +120,20 @@ def test_panel_shows_what_concerns_the_colour(qtbot: QtBot, window: MainWindow) 
     assert shown() == [False, False, True, True, True]
     panel.mark_inferred.click()
     panel.relight.click()
-    assert "right mouse button" in window.sentence.text()
+    assert "right mouse button" in window.message.text()
     options = window.viewport.options
     assert (options.colour, options.mark_inferred, options.relight) == ("texture", True, True)
     panel.reset_texture.click()
-    assert "forgotten" in window.sentence.text()
+    assert "forgotten" in window.message.text()
     press(qtbot, window, "P")
     assert shown() == [False, False, False, True, False]
     assert not panel.reset_texture.isEnabled()
 
 
 def test_switches_that_do_nothing_in_this_colour_say_so(qtbot: QtBot, window: MainWindow) -> None:
-    for key, sentence in (("R", "(T) and plain colour (P)"), ("I", "texture colour (T)"), ("Ctrl+R", "only (T)")):
+    for key, message in (("R", "(T) and plain colour (P)"), ("I", "texture colour (T)"), ("Ctrl+R", "only (T)")):
         press(qtbot, window, key)
-        assert sentence in window.sentence.text()
+        assert message in window.message.text()
 
 
 def test_meshes_of_the_shown_hands_are_saved(
@@ -152,14 +152,14 @@ def test_meshes_of_the_shown_hands_are_saved(
     monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
     monkeypatch.setitem(sys.modules, "handviz.io.mesh_export", SimpleNamespace(export_mesh=export))
     press(qtbot, window, "Ctrl+E")
-    assert "no hand" in window.sentence.text()
+    assert "no hand" in window.message.text()
     press(qtbot, window, "T")
     hands = hand(textured=True), hand(handedness="left", textured=True)
     window._show_answer(Answer(0, FrameResult(frame(), "final", hands=hands), 0.0, 0.0, 0, ""))
     with qtbot.waitSignal(window._controller._saver.finished):
         window.source_panel.save_meshes.click()
-    qtbot.waitUntil(lambda: "Saved" in window.sentence.text())
-    assert window.sentence.text() == f"Saved mine_right.obj and mine_left.obj in {tmp_path}"
+    qtbot.waitUntil(lambda: "Saved" in window.message.text())
+    assert window.message.text() == f"Saved mine_right.obj and mine_left.obj in {tmp_path}"
     assert (tmp_path / "mine_left.obj").read_text() == "left texture ['image', 'range_mm']"
     press(qtbot, window, "Ctrl+E")
     window._controller._saver.stop()
@@ -168,16 +168,16 @@ def test_meshes_of_the_shown_hands_are_saved(
 
 
 def test_errors_lie_over_the_image_and_notes_below(window: MainWindow) -> None:
-    window.show_status(Status("camera 0 is not there", is_trouble=True))
+    window.show_status(Status("camera 0 is not there", is_error=True))
     assert not window.banner.isHidden()
     assert "camera 0" in window.banner.text()
     window.show_status(Status("Saved x.png"))
     assert window.banner.isHidden()
-    assert window.sentence.text() == "Saved x.png"
+    assert window.message.text() == "Saved x.png"
 
 
 def test_names_that_look_like_html_are_shown_as_they_are(window: MainWindow) -> None:
-    for label in (window.banner, window.sentence, window.source_panel.description, window.timeline.place):
+    for label in (window.banner, window.message, window.source_panel.description, window.timeline.place):
         assert label.textFormat() == Qt.TextFormat.PlainText
 
 
@@ -244,7 +244,7 @@ def test_screenshots_do_not_replace_each_other(tmp_path: Path) -> None:
     assert free_path(tmp_path, "handviz", now) != first
 
 
-def test_screenshot_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+def test_screenshot_that_cannot_be_written_is_a_message(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(HandvizError, match="cannot be made"):
         save_image(QImage(4, 4, QImage.Format.Format_RGB32), tmp_path / "file" / "x.png")
@@ -277,7 +277,7 @@ def test_stream_is_painted_and_saved_with_its_hand(qtbot: QtBot, shown: MainWind
     assert height / width == pytest.approx(shown.viewport.height() / shown.viewport.width(), abs=0.01)
     assert image[height // 2, width // 2].max() > 130
     assert tuple(image[height // 2, 5]) == (100, 100, 100)
-    assert "Saved" in shown.sentence.text()
+    assert "Saved" in shown.message.text()
 
 
 @pytest.mark.display
@@ -313,7 +313,7 @@ def test_keys_switch_the_network_of_the_running_stream_within_one_frame(qtbot: Q
 
 
 @pytest.mark.display
-def test_driver_without_opengl_3_3_is_a_sentence(
+def test_driver_without_opengl_3_3_is_a_message(
     qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(**_: object) -> None:

@@ -39,7 +39,7 @@ def test_vertices_give_their_parameters_back(side: Handedness, kind: PoseKind) -
     np.testing.assert_allclose(found.translation_m, truth.translation_m, atol=1e-5)
 
 
-def test_a_fist_and_single_precision_are_no_trouble() -> None:
+def test_a_fist_and_single_precision_are_no_error() -> None:
     template = stand_in_template()
     curl = np.zeros((15, 3))
     curl[:12, 2] = 1.5  # every finger's joints towards the palm

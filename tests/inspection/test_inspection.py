@@ -183,7 +183,7 @@ def test_a_place_for_results_that_cannot_be_written_is_a_message(folder: Path, s
         inspect(folder, Processor())
 
 
-def test_a_full_disk_is_a_sentence_and_what_was_written_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_a_message_and_what_was_written_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_images(folder, *(f"e{number}.png" for number in range(9)))
     opened = InspectionStore._opened
 
@@ -205,7 +205,7 @@ def test_a_full_disk_is_a_sentence_and_what_was_written_stays(folder: Path, monk
 
 
 @pytest.mark.parametrize("path", ["absent", "a.png"])
-def test_a_folder_that_is_none_is_a_sentence(folder: Path, path: str) -> None:
+def test_a_folder_that_is_none_is_a_message(folder: Path, path: str) -> None:
     with raises(ErrorCode.FILE_MISSING):
         Inspection(InspectionOrder(folder / path))
 
@@ -229,7 +229,7 @@ def test_images_that_come_go_and_change_meanwhile(folder: Path) -> None:
     assert rows["a.png"].width == 32
 
 
-def test_a_folder_that_goes_is_a_sentence_and_what_is_done_is_kept(folder: Path) -> None:
+def test_a_folder_that_goes_is_a_message_and_what_is_done_is_kept(folder: Path) -> None:
     processor = Processor()
     moved = folder.with_name("moved")
     processor.before = lambda frame: folder.rename(moved) if frame.name == "c.png" else None

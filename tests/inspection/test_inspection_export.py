@@ -94,7 +94,7 @@ def test_a_place_that_cannot_be_written_is_a_message(order: ExportOrder, part: E
     assert not list(order.out.rglob("*.part"))
 
 
-def test_a_folder_that_cannot_be_made_is_a_sentence(order: ExportOrder) -> None:
+def test_a_folder_that_cannot_be_made_is_a_message(order: ExportOrder) -> None:
     order.out.write_text("in the way")
     with raises(ErrorCode.NOT_WRITABLE):
         export(order)

@@ -133,7 +133,7 @@ def test_glb_shows_the_recorded_hands(recorded_folder: Path, tmp_path: Path) -> 
             errors.append(np.linalg.norm(gltf.vertices(track.name, key, track.times_s) - wanted, axis=1) * 1000)
         assert np.mean(errors) < 0.25
         assert np.max(errors) < 3.0
-    assert "mm from the record on average" in made.sentence
+    assert "mm from the record on average" in made.message
 
 
 def test_glb_loads_in_trimesh(recorded_folder: Path, tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_command_writes_all_and_says_how_near(
     assert caplog.text.count("mm from the record on average") == 4
 
 
-def test_what_is_no_recording_is_a_sentence(
+def test_what_is_no_recording_is_a_message(
     tmp_path: Path, recorded_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["animate", str(tmp_path)]) == 1
@@ -275,7 +275,7 @@ def test_what_is_no_recording_is_a_sentence(
     assert "cannot be made" in capsys.readouterr().err
 
 
-def test_recording_without_hands_or_of_other_hands_is_a_sentence(tmp_path: Path) -> None:
+def test_recording_without_hands_or_of_other_hands_is_a_message(tmp_path: Path) -> None:
     recording = Recording(tmp_path / "empty", reserve_bytes=0)
     recording.close()
     with raises(ErrorCode.NO_HANDS):

@@ -102,7 +102,7 @@ def test_a_hand_keeps_its_name_when_another_comes_near() -> None:
 
 
 @pytest.mark.parametrize("address", ["nowhere.invalid", "", "1.2.3", "127.0.0.1; rm"])
-def test_what_is_no_address_is_a_sentence(address: str) -> None:
+def test_what_is_no_address_is_a_message(address: str) -> None:
     with raises(ErrorCode.BAD_VALUE):
         UdpSender(address, 9000)
 
@@ -112,8 +112,8 @@ def test_nobody_listening_is_noticed_and_nothing_is_lost_once_somebody_does() ->
         receiver.bind(("127.0.0.1", 0))
         port = receiver.getsockname()[1]
     sender = UdpSender("localhost", port)
-    sentences = [sender.send([b"a"]) for _ in range(4)]
-    assert any("No program listens" in sentence for sentence in sentences)
+    messages = [sender.send([b"a"]) for _ in range(4)]
+    assert any("No program listens" in message for message in messages)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.settimeout(5)
         receiver.bind(("127.0.0.1", port))

@@ -11,7 +11,7 @@ from handviz.core.errors import ErrorCode
 from handviz.core.records import Handedness
 from handviz.hand_models.mano.conventions import mano_vertices
 from handviz.hand_models.mano.parameters import ManoParameters
-from handviz.io.mano import FORMS, ManoRecord, PoseForm, fit_sentence, read_mano, write_mano
+from handviz.io.mano import FORMS, ManoRecord, PoseForm, fit_message, read_mano, write_mano
 from tests.errors import raises
 from tests.fake_datasets.stand_in_mano import stand_in_template
 
@@ -103,7 +103,7 @@ def spoiled(content: str) -> dict[str, str]:
     }
 
 
-def test_damaged_files_are_sentences(tmp_path: Path) -> None:
+def test_damaged_files_are_messages(tmp_path: Path) -> None:
     template, path = stand_in_template(), tmp_path / "hands.json"
     write_mano(path, records(), template, "absolute")
     for name, content in spoiled(path.read_text(encoding="utf-8")).items():
@@ -121,5 +121,5 @@ def test_damaged_files_are_sentences(tmp_path: Path) -> None:
 
 def test_what_was_fitted_to_keypoints_is_said_plainly() -> None:
     keypoints = replace(records()[0], fitted_to="keypoints")
-    assert "thickness is not known" in fit_sentence([keypoints], Path("x.json"))
-    assert "vertices, 0.250 mm" in fit_sentence(records(), Path("x.json"))
+    assert "thickness is not known" in fit_message([keypoints], Path("x.json"))
+    assert "vertices, 0.250 mm" in fit_message(records(), Path("x.json"))

@@ -116,7 +116,7 @@ os._exit(9)
     assert len(frames_of(folder / "view.mkv")) >= 20
 
 
-def test_nearly_full_disk_and_a_folder_that_is_gone_are_sentences(
+def test_nearly_full_disk_and_a_folder_that_is_gone_are_messages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = Recording(tmp_path / "a")
@@ -249,7 +249,7 @@ def test_what_waits_holds_no_images_and_names_are_text(tmp_path: Path) -> None:
         (b'"wrist_camera_m":[', b'"wrist_camera_m":[NaN],"x":['),
     ],
 )
-def test_recording_of_a_stranger_is_a_sentence(tmp_path: Path, old: bytes, new: bytes) -> None:
+def test_recording_of_a_stranger_is_a_message(tmp_path: Path, old: bytes, new: bytes) -> None:
     running = Recording(tmp_path / "a", reserve_bytes=0)
     running.add_result(moment(0), 0.0)
     running.add_result(moment(1), 0.1)
@@ -280,8 +280,8 @@ def test_line_that_is_damaged_is_named(tmp_path: Path) -> None:
         read_tracks(tmp_path / "a")
 
 
-def test_every_error_of_a_disk_is_a_sentence() -> None:
-    assert "full" in video.disk_sentence(Path("a/b"), OSError(errno.EDQUOT, "quota"))
-    assert "cannot be written any more: Input/output error" in video.disk_sentence(
+def test_every_error_of_a_disk_is_a_message() -> None:
+    assert "full" in video.disk_message(Path("a/b"), OSError(errno.EDQUOT, "quota"))
+    assert "cannot be written any more: Input/output error" in video.disk_message(
         Path("a/b"), OSError(errno.EIO, "Input/output error")
     )

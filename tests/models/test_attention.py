@@ -111,7 +111,7 @@ def test_a_source_keeps_the_last_crop_and_changes_networks() -> None:
         source.ask(crop, "prior", vertex=300, joint=None)
 
 
-def test_files_without_attention_are_refused_with_a_sentence(tmp_path: Path, template: HandTemplate) -> None:
+def test_files_without_attention_are_refused_with_a_message(tmp_path: Path, template: HandTemplate) -> None:
     with raises(ErrorCode.NOT_PROVIDED):
         AttentionReader(variant_file("prior"), template)
     with raises(ErrorCode.MODEL_FOREIGN):

@@ -60,7 +60,7 @@ class Harm:
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", Harm(), [1, 2], {"a": "b"}])
-def test_what_is_no_file_of_weights_is_a_sentence(tmp_path: Path, content: object) -> None:
+def test_what_is_no_file_of_weights_is_a_message(tmp_path: Path, content: object) -> None:
     path = tmp_path / "weights.pth"
     if isinstance(content, bytes):
         path.write_bytes(content)

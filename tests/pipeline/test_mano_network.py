@@ -73,11 +73,11 @@ def test_the_same_hand_in_manos_order_and_axes_lies_at_the_same_place(
     np.testing.assert_allclose(mano.keypoints_px, known.keypoints_px, atol=1e-3)
 
 
-def test_textures_are_refused_in_a_sentence_and_the_hand_is_shown_without(
+def test_textures_are_refused_in_a_message_and_the_hand_is_shown_without(
     seen: Callable[[str, Handedness], FrameResult],
 ) -> None:
     result = seen("mano", "right")
-    assert result.trouble == "Without texture: textures are made for the hand that handviz ships, not for mano"
+    assert result.error == "Without texture: textures are made for the hand that handviz ships, not for mano"
     assert result.hands[0].texture is None
 
 

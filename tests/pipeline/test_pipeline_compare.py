@@ -58,7 +58,7 @@ def test_three_variants_together_are_as_each_alone(networks: Path, video: bool) 
     with Pipeline(PipelineSettings(networks, compare=True, video=video)) as pipeline:
         together = [pipeline.process(frame(number)) for number in range(3)]
     for number, result in enumerate(together):
-        assert (set(result.others), result.other_troubles) == ({"prior", "amvur"}, {})
+        assert (set(result.others), result.other_errors) == ({"prior", "amvur"}, {})
         for variant in VARIANTS:
             (one,), (other,) = result.of_variant(variant).hands, alone[variant][number].hands
             assert_same(one, other)
@@ -108,11 +108,11 @@ def test_a_missing_variant_is_said_and_the_others_go_on(tmp_path: Path) -> None:
         for number in range(2):
             result = pipeline.process(frame(number))
             assert set(result.others) == {"prior"}
-            assert "handviz_amvur.onnx is missing" in result.other_troubles["amvur"]
+            assert "handviz_amvur.onnx is missing" in result.other_errors["amvur"]
         write_network(tmp_path / "handviz_amvur.onnx", "amvur")
         pipeline.set_compare(True)
         result = pipeline.process(frame(2))
-        assert (set(result.others), result.other_troubles) == ({"prior", "amvur"}, {})
+        assert (set(result.others), result.other_errors) == ({"prior", "amvur"}, {})
 
 
 def test_a_network_that_fails_on_a_frame_stops_no_other(networks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +127,7 @@ def test_a_network_that_fails_on_a_frame_stops_no_other(networks: Path, monkeypa
         monkeypatch.setattr(Reconstructor, "reconstruct", fail_prior)
         result = pipeline.process(frame())
     assert set(result.others) == {"amvur"}
-    assert "not finite" in result.other_troubles["prior"]
+    assert "not finite" in result.other_errors["prior"]
 
 
 def test_all_variants_wear_the_colours_of_the_chosen_one(networks: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -290,11 +290,11 @@ def test_a_texture_net_that_is_not_there_is_said_and_hands_go_on(folder, small_t
     (folder / TEXTURE_NAME).unlink()
     with Pipeline(PipelineSettings(folder, texture=True)) as pipeline:
         result = pipeline.process(frame(0))
-        assert "handviz_texture.onnx is missing" in result.trouble
+        assert "handviz_texture.onnx is missing" in result.error
         assert result.hands[0].texture is None
         shutil.copy(small_texture.onnx, folder / TEXTURE_NAME)
-        assert pipeline.process(frame(1)).trouble, "a file is not looked for with every frame"
+        assert pipeline.process(frame(1)).error, "a file is not looked for with every frame"
         pipeline.set_texture(True)
         result = pipeline.process(frame(2))
-        assert result.trouble == ""
+        assert result.error == ""
         assert result.hands[0].texture is not None

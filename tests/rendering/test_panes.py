@@ -31,7 +31,7 @@ def compared(*hands: HandMesh) -> FrameResult:
     """A result of final whose prior sees the hands elsewhere; AMVUR is missing."""
     frame = Frame(0, np.zeros((480, 640, 3), np.uint8), 0.0)
     others = {"prior": tuple(moved(hand) for hand in hands)}
-    return FrameResult(frame, "final", hands=hands, others=others, other_troubles={"amvur": "no such file"})
+    return FrameResult(frame, "final", hands=hands, others=others, other_errors={"amvur": "no such file"})
 
 
 @pytest.mark.parametrize("view_size", [(732, 650), (1412, 950), (320, 240), (400, 1200), (3, 3)])
@@ -137,8 +137,8 @@ def test_legend_of_distances_is_wider_than_its_longest_names() -> None:
 
 
 def test_labels_wrap_into_the_room_there_is() -> None:
-    sentence = "the file /a/very/long/path/without/any/space/in/it/handviz_amvur.onnx is missing"
-    wide, narrow = (label_image(("AMVUR", sentence), 1.0, width) for width in (2000, 120))
+    message = "the file /a/very/long/path/without/any/space/in/it/handviz_amvur.onnx is missing"
+    wide, narrow = (label_image(("AMVUR", message), 1.0, width) for width in (2000, 120))
     assert narrow.shape[1] <= 120
     assert narrow.shape[0] > 3 * wide.shape[0] / 2
     assert (wide[:, -4:] == wide[0, -1]).all(), "nothing reaches the edge"
@@ -154,7 +154,7 @@ def test_labels_say_whose_hands_what_distances_and_why_none() -> None:
     distances = Distances(DIFFERENCE, (np.array([1.0, 2.0]), np.array([4.0, 5.0])))
     lines = ("right: mean 1.5, most 2.0 mm", "left: mean 4.5, most 5.0 mm")
     assert pane_lines(result, prior, DIFFERENCE, distances) == ("prior-net", *lines)
-    without = replace(result, others={"prior": (), "amvur": ()}, other_troubles={})
+    without = replace(result, others={"prior": (), "amvur": ()}, other_errors={})
     assert pane_lines(without, amvur, DIFFERENCE, distances)[1] == "not one of the two"
     assert pane_lines(without, prior, DIFFERENCE, None)[1] == "no distance prior-net to final"
     assert pane_lines(replace(without, others={}), prior, None, None)[1] == "comes in a moment"

@@ -271,7 +271,7 @@ def test_offscreen_draws_the_open_hand_with_its_legend() -> None:
         assert plain[225, 306].max() == 0
 
 
-def test_no_opengl_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_opengl_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**_: object) -> None:
         raise Exception("no libEGL")
 

@@ -161,11 +161,11 @@ def test_distances_without_panes_lie_on_a_mesh_of_the_pair(draw: Draw, scene: Sp
     assert scene.panes(SIZE, replace(options, difference=None))[0].variant == "amvur"
 
 
-def test_a_missing_variant_has_a_pane_with_a_sentence_and_no_hand(draw: Draw, scene: SplitScene) -> None:
+def test_a_missing_variant_has_a_pane_with_a_message_and_no_hand(draw: Draw, scene: SplitScene) -> None:
     result = compared()
     whole = draw(result)
     others = {"prior": result.others["prior"]}
-    image = draw(replace(result, others=others, other_troubles={"amvur": "handviz_amvur.onnx is missing"}))
+    image = draw(replace(result, others=others, other_errors={"amvur": "handviz_amvur.onnx is missing"}))
     _, amvur, final = scene.panes(SIZE, COMPARED)
     assert tuple(image[80, amvur.left_px + amvur.width_px // 2]) == BLUE
     bright = [(p[:60, amvur.left_px : amvur.left_px + amvur.width_px].min(axis=2) > 150).sum() for p in (whole, image)]

@@ -62,6 +62,6 @@ def test_a_system_that_cannot_list_has_none(monkeypatch: pytest.MonkeyPatch) -> 
     assert list_cameras() == []
 
 
-def test_sentences_name_the_camera() -> None:
+def test_messages_name_the_camera() -> None:
     with pytest.raises(camera.HandvizError, match=r"Front (is not there|does not open)"):
         camera.CameraSource(93, CameraWish(camera=CameraInfo(93, "Front")))

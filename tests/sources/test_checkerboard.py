@@ -88,7 +88,7 @@ def test_boards_that_all_face_the_camera_are_refused() -> None:
         calibrate(views, BOARD, SIZE)
 
 
-def test_poor_sets_get_a_sentence() -> None:
+def test_poor_sets_get_a_message() -> None:
     views = seen()
     with raises(ErrorCode.TOO_FEW_VIEWS):
         calibrate(views[:3], BOARD, SIZE)

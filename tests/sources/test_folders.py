@@ -115,13 +115,13 @@ def test_what_is_dropped_together(tmp_path: Path) -> None:
     assert choose([]).text == ""
     assert choose([notes]).text == str(notes), "opening it says what is wrong with it"
     assert choose([first, second]).text == text_of_images([first, second])
-    assert choose([first, second]).sentence == ""
+    assert choose([first, second]).message == ""
     both = choose([notes, first, clip, second])
     assert both.text == text_of_images([first, second])
-    assert "notes.txt, c.mp4" in both.sentence
+    assert "notes.txt, c.mp4" in both.message
     assert choose([notes, clip, first]).text == str(clip)
     assert choose([clip, notes, folder]).text == str(folder)
-    assert choose([folder, *[clip] * 6]).sentence.endswith("c.mp4, c.mp4, c.mp4 and 3 more.")
+    assert choose([folder, *[clip] * 6]).message.endswith("c.mp4, c.mp4, c.mp4 and 3 more.")
 
 
 @pytest.mark.parametrize("text", ["", "camera:0", "images:{", "images:[]", "~nobody/x", "x" * 5000, "a\0b"])

@@ -41,7 +41,7 @@ def test_tables_and_a_figure_from_what_is_in_the_cache(
         assert told in caplog.text
 
 
-def test_sizes_that_make_no_sense_are_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_sizes_that_make_no_sense_are_a_message(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert tools.run("smoothing", ["--clips", "0", "--cache", str(tmp_path)]) == 1
     assert "at least one clip" in capsys.readouterr().err
 

@@ -88,7 +88,7 @@ def test_or_the_next_one_takes_its_place(hands: list[TinyHand], caplog: pytest.L
         assert torch.equal(images, wanted)
         assert torch.equal(truth.vertices_cm, known.vertices_cm)
         broken.at_step(3).batch(torch.tensor([3]))
-    assert broken.images.remarks == (
+    assert broken.images.warnings == (
         "2 images could not be used and were left out, the first: 00000003.jpg is cut off.",
     )
     assert set(broken.images.bad) == {3, 4}

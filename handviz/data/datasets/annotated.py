@@ -54,6 +54,6 @@ class HandDataset(Protocol):
         ...
 
     @property
-    def remarks(self) -> Sequence[str]:
+    def warnings(self) -> Sequence[str]:
         """Sentences on what was left out and why, with counts; empty if nothing was."""
         ...

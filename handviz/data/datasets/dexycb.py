@@ -35,7 +35,7 @@ from handviz.data.datasets.dexycb_sequences import (
     read_yaml,
     sequences_of,
 )
-from handviz.data.datasets.images import read_image, sentence_on
+from handviz.data.datasets.images import message_on, read_image
 from handviz.data.datasets.index import Arrays, parts_folder, read_parts
 from handviz.hand_models.mano.parameters import ManoParameters
 
@@ -63,7 +63,7 @@ class DexYcb:
     """(sequences, 10)"""
     is_left: NDArray[np.bool_]
     """(sequences,)"""
-    remarks: Sequence[str]
+    warnings: Sequence[str]
     name: str = NAME
     tip_vertices: tuple[int, int, int, int, int] = TIP_VERTICES
 
@@ -116,13 +116,15 @@ def open_split(name: str, root: Path, split: str) -> DexYcb:
         )
     _check_root(root)
     members = SPLIT_OF[split]
-    sequences, remarks = sequences_of(root, members)
+    sequences, warnings = sequences_of(root, members)
     cameras = tuple(_camera(root, serial) if place in members.serials else None for place, serial in enumerate(SERIALS))
     results = read_parts([part_of(sequence) for sequence in sequences], parts_folder(NAME, root), f"{NAME}/{split}")
     codes, rows = _rows(results, members.serials)
-    remarks += _left_out(sequences, codes)
+    warnings += _left_out(sequences, codes)
     if not len(rows["camera"]):
-        raise HandvizError(f"{root}: nothing of {NAME}/{split} can be used. {' '.join(remarks)}", ErrorCode.EMPTY_INPUT)
+        raise HandvizError(
+            f"{root}: nothing of {NAME}/{split} can be used. {' '.join(warnings)}", ErrorCode.EMPTY_INPUT
+        )
     return DexYcb(
         split=split,
         root=root,
@@ -131,7 +133,7 @@ def open_split(name: str, root: Path, split: str) -> DexYcb:
         rows=rows,
         betas=np.array([part["betas"] for part in results]),
         is_left=np.array([part["is_left"] for part in results]),
-        remarks=remarks + _drift(rows, cameras),
+        warnings=warnings + _drift(rows, cameras),
     )
 
 
@@ -171,7 +173,7 @@ def _rows(results: Sequence[Arrays], serials: Sequence[int]) -> tuple[list[Array
 
 
 def _left_out(sequences: Sequence[Recording], frames: Sequence[Arrays]) -> list[str]:
-    sentences = []
+    messages = []
     for code, kind in enumerate(PROBLEMS):
         counts = [int((of["problem"] == code).sum()) for of in frames]
         if code == USABLE or not sum(counts):
@@ -180,13 +182,13 @@ def _left_out(sequences: Sequence[Recording], frames: Sequence[Arrays]) -> list[
         row = int(np.flatnonzero(frames[place]["problem"] == code)[0])
         serial, frame = SERIALS[frames[place]["camera"][row]], frames[place]["frame"][row]
         first = f"{sequences[place].subject}/{sequences[place].name}/{serial}, frame {frame}"
-        sentences.append(sentence_on(kind, sum(counts), first))
-    return sentences
+        messages.append(message_on(kind, sum(counts), first))
+    return messages
 
 
 def _drift(rows: Arrays, cameras: Sequence[Intrinsics | None]) -> list[str]:
     """Whether labelled pixels are the projection of labelled metres, as they are if the cameras are the right ones."""
-    sentences = []
+    messages = []
     for place, camera in enumerate(cameras):
         mine = rows["camera"] == place
         if camera is None or not mine.any():
@@ -196,8 +198,8 @@ def _drift(rows: Arrays, cameras: Sequence[Intrinsics | None]) -> list[str]:
         )
         drift = float(np.median(np.linalg.norm(offsets, axis=-1)))
         if drift > LARGEST_DRIFT_PX:
-            sentences.append(
+            messages.append(
                 f"The camera {SERIALS[place]} puts joints {drift:.1f} pixels from where the labels have them: "
                 "its file in calibration/intrinsics is another one's."
             )
-    return sentences
+    return messages

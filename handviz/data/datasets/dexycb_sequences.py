@@ -120,10 +120,10 @@ def sequences_of(root: Path, split: SplitOf) -> tuple[list[Recording], list[str]
 
     Raises HandvizError where a subject's hundred is not whole: the split counts in them.
     """
-    found, remarks = [], []
+    found, warnings = [], []
     for subject in (SUBJECTS[place] for place in split.subjects):
         if not (root / subject).is_dir():
-            remarks.append(f"The subject {subject} with {len(split.sequences)} sequences is missing in {root}.")
+            warnings.append(f"The subject {subject} with {len(split.sequences)} sequences is missing in {root}.")
             continue
         names = sorted(name for name in file_names(root / subject) if (root / subject / name).is_dir())
         if len(names) != SEQUENCES:
@@ -133,7 +133,7 @@ def sequences_of(root: Path, split: SplitOf) -> tuple[list[Recording], list[str]
                 ErrorCode.FILE_MISSING,
             )
         found += [Recording(root, subject, names[place]) for place in split.sequences]
-    return found, remarks
+    return found, warnings
 
 
 def part_of(sequence: Recording) -> Part:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from handviz.core.errors import HandvizError
 from handviz.data.datasets.annotated import HandDataset
-from handviz.data.datasets.posing import mano_remark
+from handviz.data.datasets.posing import mano_warning
 from handviz.data.datasets.registry import DatasetSpec, open_dataset, reader, splits
 from handviz.hand_models.choice import hand_model
 from handviz.hand_models.template import HandTemplate
@@ -31,7 +31,7 @@ class SplitReport:
     split: str
     count: int = 0
     official_count: int | None = None
-    remarks: Sequence[str] = ()
+    warnings: Sequence[str] = ()
     opened: int = 0
     """Images that were tried"""
     sizes: Sequence[str] = ()
@@ -40,13 +40,13 @@ class SplitReport:
     """A sentence for each that could not be used"""
     inside_fraction: float = 1.0
     """Of the keypoints, inside the images that were opened"""
-    trouble: str = ""
+    error: str = ""
     """Why the split cannot be used at all; empty if it can"""
 
     @property
     def is_usable(self) -> bool:
         """Whether one can train or evaluate on it, leaving out what is bad."""
-        return not self.trouble and len(self.bad_images) < self.opened
+        return not self.error and len(self.bad_images) < self.opened
 
     @property
     def is_whole(self) -> bool:
@@ -71,7 +71,7 @@ def examined_split(spec: DatasetSpec, image_count: int | None, template: HandTem
     try:
         dataset = open_dataset(spec)
     except HandvizError as error:
-        return SplitReport(spec.split, trouble=str(error))
+        return SplitReport(spec.split, error=str(error))
     rows = spread_rows(len(dataset), image_count)
     with ThreadPoolExecutor(THREADS) as pool:
         looks = list(pool.map(lambda row: _look(dataset, row), rows.tolist()))
@@ -80,17 +80,17 @@ def examined_split(spec: DatasetSpec, image_count: int | None, template: HandTem
         spec.split,
         count=len(dataset),
         official_count=getattr(reader(spec.name), "OFFICIAL_COUNTS", {}).get((spec.name, spec.split)),
-        remarks=(*dataset.remarks, *_model_remark(dataset, template)),
+        warnings=(*dataset.warnings, *_model_warning(dataset, template)),
         opened=len(rows),
         sizes=sorted({size for size, _ in fractions}),
         bad_images=[look for look in looks if isinstance(look, str)],
         inside_fraction=float(np.mean([fraction for _, fraction in fractions])) if fractions else 1.0,
-        trouble="" if len(dataset) else "It holds no hand that can be used.",
+        error="" if len(dataset) else "It holds no hand that can be used.",
     )
 
 
-def _model_remark(dataset: HandDataset, template: HandTemplate | None) -> tuple[str, ...]:
-    said = mano_remark(dataset, template) if template is not None and len(dataset) else ""
+def _model_warning(dataset: HandDataset, template: HandTemplate | None) -> tuple[str, ...]:
+    said = mano_warning(dataset, template) if template is not None and len(dataset) else ""
     return (said,) if said else ()
 
 
@@ -121,17 +121,17 @@ def report_dataset(name: str, root: Path, image_count: int | None, hand_model_fi
     missing: dict[str, list[str]] = {}
     template = None if hand_model_file is None else hand_model(hand_model_file)
     for report in examined(name, root, image_count, template):
-        if report.trouble:
-            missing.setdefault(report.trouble, []).append(report.split)
+        if report.error:
+            missing.setdefault(report.error, []).append(report.split)
             continue
         found.append(report)
-        _say(split_lines(report))
-    for trouble, of_splits in missing.items():
-        _say([f"none {', '.join(of_splits)}", f"{INDENT} {trouble}"])
+        _notify(split_lines(report))
+    for error, of_splits in missing.items():
+        _notify([f"none {', '.join(of_splits)}", f"{INDENT} {error}"])
     return int(not found or not all(report.is_usable for report in found))
 
 
-def _say(lines: Iterable[str]) -> None:
+def _notify(lines: Iterable[str]) -> None:
     sys.stdout.writelines(f"{line}\n" for line in lines)
     # Annotations of the next split may take minutes to read.
     sys.stdout.flush()
@@ -143,7 +143,7 @@ def split_lines(found: SplitReport) -> Iterator[str]:
     official = f" of {found.official_count:,}" if found.official_count else ""
     opened = f"{found.opened - len(found.bad_images)} of {found.opened} images opened"
     yield f"{state:4} {found.split:18} {found.count:,}{official} samples, {opened} ({', '.join(found.sizes) or 'none'})"
-    yield from (f"{INDENT} {remark}" for remark in found.remarks)
+    yield from (f"{INDENT} {warning}" for warning in found.warnings)
     yield from (f"{INDENT} {bad}" for bad in found.bad_images[:NAMED_IMAGES])
     if len(found.bad_images) > NAMED_IMAGES:
         yield f"{INDENT} and {len(found.bad_images) - NAMED_IMAGES} more images that cannot be used"

@@ -78,7 +78,7 @@ class FreiHand:
     truth: Truth
     numbers: NDArray[np.intp]
     """Of the images, in order: the hand's row is the remainder by the count of hands."""
-    remarks: Sequence[str]
+    warnings: Sequence[str]
     backgrounds: Backgrounds | None = None
     name: str = "freihand"
     tip_vertices: tuple[int, int, int, int, int] = TIP_VERTICES
@@ -118,14 +118,14 @@ def open_split(name: str, root: Path, split: str) -> FreiHand:
     truth = read_truth(root, part)
     images = _found(root, f"{part}/rgb", part)
     masks = images.parent / "mask"
-    numbers, remarks = _numbers(truth, images, split)
+    numbers, warnings = _numbers(truth, images, split)
     if truth.mano is None:
-        remarks.append(f"MANO's parameters are not there: evaluation_mano.json of {ARCHIVES[part]} is missing.")
-    remarks += _tip_remark(truth)
+        warnings.append(f"MANO's parameters are not there: evaluation_mano.json of {ARCHIVES[part]} is missing.")
+    warnings += _tip_warning(truth)
     backgrounds = find_backgrounds(root) if split.endswith(f"_{OWN}") else None
     if backgrounds is not None and not masks.is_dir():
         raise HandvizError(f"{masks} is missing: unpack {ARCHIVES[part]} ({PAGE}) again.", ErrorCode.FILE_MISSING)
-    return FreiHand(split, images, masks if masks.is_dir() else None, truth, numbers, tuple(remarks), backgrounds)
+    return FreiHand(split, images, masks if masks.is_dir() else None, truth, numbers, tuple(warnings), backgrounds)
 
 
 def read_truth(root: Path, part: str) -> Truth:
@@ -158,21 +158,21 @@ def _numbers(truth: Truth, images: Path, split: str) -> tuple[NDArray[np.intp], 
     wanted = np.concatenate([np.arange(hands) + version * hands for version in versions])
     found = np.array([_file(number) in there for number in wanted])
     usable = np.tile(truth.usable, len(versions))
-    remarks = []
+    warnings = []
     if not usable.all():
         first = images / _file(wanted[~usable][0])
         said = f"{np.count_nonzero(~usable):,} images are left out, the first is {first}: their annotation cannot be"
-        remarks.append(f"{said} that of a hand before a camera, in metres.")
+        warnings.append(f"{said} that of a hand before a camera, in metres.")
     if not (found | ~usable).all():
         missing = wanted[usable & ~found]
-        remarks.append(f"{len(missing):,} images are missing, the first is {images / _file(missing[0])}.")
+        warnings.append(f"{len(missing):,} images are missing, the first is {images / _file(missing[0])}.")
     kept = wanted[usable & found]
     if not len(kept):
         raise HandvizError(
-            f"No image of FreiHAND's {split} is usable. {' '.join(remarks)} Download {PAGE} anew.",
+            f"No image of FreiHAND's {split} is usable. {' '.join(warnings)} Download {PAGE} anew.",
             ErrorCode.EMPTY_INPUT,
         )
-    return kept, remarks
+    return kept, warnings
 
 
 def _check_belong(images: Path, names: frozenset[str], most: int, hands: int) -> None:
@@ -186,7 +186,7 @@ def _check_belong(images: Path, names: frozenset[str], most: int, hands: int) ->
         )
 
 
-def _tip_remark(truth: Truth) -> list[str]:
+def _tip_warning(truth: Truth) -> list[str]:
     """A sentence if fingertips do not lie on the vertices that FreiHAND calls so: the lists are not of one order."""
     rows = np.flatnonzero(truth.usable)[:: max(len(truth.matrices) // SAMPLED_TIPS, 1)]
     if not len(rows):

@@ -22,7 +22,7 @@ from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.data.datasets.backgrounds import Backgrounds, find_backgrounds
 from handviz.data.datasets.freiburg import intrinsics_from, mano_from
 from handviz.data.datasets.hanco_files import CAMERAS, PAGE, Folders, Moments, found_folders, read_moments
-from handviz.data.datasets.images import file_names, read_image, sentences_on
+from handviz.data.datasets.images import file_names, messages_on, read_image
 from handviz.hand_models.mano.parameters import ManoParameters
 
 IMAGE_FOLDERS = {
@@ -59,7 +59,7 @@ class HanCo:
     samples: NDArray[np.intp]
     """(N, 3) which of ``backgrounds``, row of ``moments``, camera"""
     backgrounds: tuple[str, ...]
-    remarks: Sequence[str]
+    warnings: Sequence[str]
     own: Backgrounds | None = None
     name: str = "hanco"
     tip_vertices: tuple[int, int, int, int, int] = TIP_VERTICES
@@ -126,17 +126,17 @@ def open_split(name: str, root: Path, split: str) -> HanCo:
     folders = found_folders(root, [IMAGE_FOLDERS[background] for background in backgrounds])
     moments = read_moments(folders, is_train=part == "train", only_valid=choice == "valid")
     samples, problems = _samples(folders, moments, backgrounds)
-    remarks = (*moments.remarks, *sentences_on(problems))
+    warnings = (*moments.warnings, *messages_on(problems))
     if not len(samples):
         raise HandvizError(
-            f"No image of HanCo's {split} is usable. {' '.join(remarks)} Download {PAGE} anew.", ErrorCode.EMPTY_INPUT
+            f"No image of HanCo's {split} is usable. {' '.join(warnings)} Download {PAGE} anew.", ErrorCode.EMPTY_INPUT
         )
     if own is not None and not folders.has_masks:
         raise HandvizError(
             f"{folders.masks} is missing: download the masks of the hands from {PAGE} and unpack them there.",
             ErrorCode.FILE_MISSING,
         )
-    return HanCo(split, folders, moments, samples, backgrounds, remarks, own)
+    return HanCo(split, folders, moments, samples, backgrounds, warnings, own)
 
 
 def mano_in_camera(numbers: FloatArray, knuckle_world_m: FloatArray, camera_from_world: FloatArray) -> ManoParameters:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
 from handviz.data.datasets.freiburg import FARTHEST_M, MANO_SIZE, NEAREST_M, POSE_AND_SHAPE, camera_matrices, knuckle_of
-from handviz.data.datasets.images import sentences_on
+from handviz.data.datasets.images import messages_on
 from handviz.data.datasets.index import Arrays, Part, parts_folder, read_parts, stamp_of
 
 CAMERAS = 8
@@ -66,7 +66,7 @@ class Moments:
     """(T, 8, 4, 4)"""
     seen: NDArray[np.bool_]
     """(T, 8) whether the hand lies before the camera and some of it inside the image"""
-    remarks: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def found_folders(root: Path, images: Sequence[str]) -> Folders:
@@ -93,11 +93,11 @@ def read_moments(folders: Folders, *, is_train: bool, only_valid: bool) -> Momen
     flags = read_flags(folders.meta)
     of_split = flags["is_train"] == is_train
     fitted = flags["is_valid" if only_valid else "has_fit"] & flags["has_fit"]
-    remarks = _flag_remarks(of_split, fitted, only_valid=only_valid)
+    warnings = _flag_warnings(of_split, fitted, only_valid=only_valid)
     chosen = of_split & fitted
     if not chosen.any():
         raise HandvizError(
-            f"{folders.meta} lists no frame of this split with a fit. {' '.join(remarks)}", ErrorCode.EMPTY_INPUT
+            f"{folders.meta} lists no frame of this split with a fit. {' '.join(warnings)}", ErrorCode.EMPTY_INPUT
         )
     # Whole sequences are kept, so that every split finds the same files.
     rows = np.flatnonzero(flags["has_fit"] & np.isin(flags["sequence"], flags["sequence"][chosen]))
@@ -108,9 +108,9 @@ def read_moments(folders: Folders, *, is_train: bool, only_valid: bool) -> Momen
     arrays = {name: np.concatenate([part[name] for part in read])[chosen[rows]] for name in read[0]}
     problems, kept = arrays.pop("problem"), rows[chosen[rows]]
     good = problems == ""
-    remarks += sentences_on(str(problem) for problem in problems)
+    warnings += messages_on(str(problem) for problem in problems)
     moments = {name: array[good] for name, array in arrays.items()}
-    return Moments(flags["sequence"][kept[good]], flags["frame"][kept[good]], remarks=tuple(remarks), **moments)
+    return Moments(flags["sequence"][kept[good]], flags["frame"][kept[good]], warnings=tuple(warnings), **moments)
 
 
 def read_flags(path: Path) -> dict[str, NDArray[Any]]:
@@ -135,7 +135,7 @@ def read_flags(path: Path) -> dict[str, NDArray[Any]]:
     return {name: np.array(column, bool if name in FLAGS else np.intp) for name, column in columns.items()}
 
 
-def _flag_remarks(of_split: NDArray[np.bool_], fitted: NDArray[np.bool_], *, only_valid: bool) -> list[str]:
+def _flag_warnings(of_split: NDArray[np.bool_], fitted: NDArray[np.bool_], *, only_valid: bool) -> list[str]:
     left = int(np.count_nonzero(of_split & ~fitted))
     what = "validated fit of MANO's shape" if only_valid else "fit of MANO's shape"
     return [f"{left:,} of {np.count_nonzero(of_split):,} moments are left out: they have no {what}."] if left else []

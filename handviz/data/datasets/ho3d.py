@@ -26,7 +26,7 @@ from handviz.core.geometry import axis_angle_from_rotation, project_points, rota
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
 from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.data.datasets.freiburg import intrinsics_from
-from handviz.data.datasets.images import file_names, read_image, sentences_on
+from handviz.data.datasets.images import file_names, messages_on, read_image
 from handviz.data.datasets.index import Arrays, Part, parts_folder, read_parts, stamp_of
 from handviz.data.datasets.json_arrays import number_lists
 from handviz.hand_models.mano.inert_pickle import array_from, load_records
@@ -84,7 +84,7 @@ class Ho3dFrames:
     """How many the list has."""
     arrays: Arrays
     """(N, ...) for each of FIELDS, as the files have them"""
-    remarks: Sequence[str]
+    warnings: Sequence[str]
 
     def field(self, name: str, index: int) -> FloatArray:
         """One sample's array, double precision."""
@@ -198,10 +198,10 @@ def _numbers(value: Any, shape: tuple[int, ...]) -> FloatArray:
 def _usable(what: str, root: Path, names: list[str], places: np.ndarray, results: Sequence[Arrays]) -> Ho3dFrames:
     """The samples without a problem, in the order of the list; HandvizError if there is none."""
     problems = np.concatenate([part["problem"] for part in results])
-    remarks = sentences_on(problems)
+    warnings = messages_on(problems)
     good = np.flatnonzero(problems == "")
     if not len(good):
-        raise HandvizError(f"{root}: nothing of {what} can be used. " + " ".join(remarks), ErrorCode.EMPTY_INPUT)
+        raise HandvizError(f"{root}: nothing of {what} can be used. " + " ".join(warnings), ErrorCode.EMPTY_INPUT)
     good = good[np.argsort(places[good])]
     keys = [key for key in results[0] if key != "problem"]
     return Ho3dFrames(
@@ -209,7 +209,7 @@ def _usable(what: str, root: Path, names: list[str], places: np.ndarray, results
         lines=places[good],
         listed=len(names),
         arrays={key: np.concatenate([part[key] for part in results])[good] for key in keys},
-        remarks=remarks,
+        warnings=warnings,
     )
 
 
@@ -252,11 +252,11 @@ class Ho3d:
         return len(self.frames.names)
 
     @property
-    def remarks(self) -> Sequence[str]:
+    def warnings(self) -> Sequence[str]:
         """Sentences on what was left out and why, with counts."""
         if self.truth is not None and self.truth.vertices_m is None:
-            return (*self.frames.remarks, f"There is no {VERTICES}: vertices cannot be measured, joints can.")
-        return self.frames.remarks
+            return (*self.frames.warnings, f"There is no {VERTICES}: vertices cannot be measured, joints can.")
+        return self.frames.warnings
 
     def hand(self, index: int) -> AnnotatedHand:
         """The annotation of a sample; the image is not opened."""

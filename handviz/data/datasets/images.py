@@ -46,7 +46,7 @@ class UsableImages:
         return None
 
     @property
-    def remarks(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """A sentence with the count; none if no image was left out."""
         if not self.bad:
             return ()
@@ -109,17 +109,17 @@ def _of_size(image: NDArray[np.uint8], path: Path, size: tuple[int, int] | None)
 # What of a download could not be used, put into sentences: how many of which kind, and the first of each by name.
 
 
-def sentences_on(problems: Iterable[str]) -> tuple[str, ...]:
+def messages_on(problems: Iterable[str]) -> tuple[str, ...]:
     """For ``HandDataset.remarks``, from one text a sample: empty if it can be used, else KIND: WHAT EXACTLY."""
     kinds: dict[str, list[str]] = {}
     for problem in problems:
         if problem:
             kind, _, detail = str(problem).partition(": ")
             kinds.setdefault(kind, []).append(detail)
-    return tuple(sentence_on(kind, len(details), details[0]) for kind, details in kinds.items())
+    return tuple(message_on(kind, len(details), details[0]) for kind, details in kinds.items())
 
 
-def sentence_on(kind: str, count: int, first: str) -> str:
+def message_on(kind: str, count: int, first: str) -> str:
     """One kind of problem, how often it was met, and where first."""
     return (
         f"1 sample left out, {kind}: {first}."

@@ -110,11 +110,11 @@ def placed_keypoints_m(hand: AnnotatedHand, template: HandTemplate, tips: Sequen
     return np.array([placed[0], *(point for finger in fingers for point in finger)])
 
 
-def mano_remark(dataset: HandDataset, template: HandTemplate) -> str:
+def mano_warning(dataset: HandDataset, template: HandTemplate) -> str:
     """A sentence on how well this hand model gives the dataset's points; empty where nothing can be compared."""
     found = agreement(dataset, template)
     if not len(found.distance_mm):
-        return _keypoint_remark(dataset, template)
+        return _keypoint_warning(dataset, template)
     distance, turned, turn = (float(np.median(column)) for column in found)
     said = f"Posed with {template.name}, MANO's parameters lie {distance:.2f} mm from the vertices of {dataset.name}"
     said += f" (median of {len(found.distance_mm)} hands)"
@@ -127,7 +127,7 @@ def mano_remark(dataset: HandDataset, template: HandTemplate) -> str:
     return f"{said}: {WRONG}"
 
 
-def _keypoint_remark(dataset: HandDataset, template: HandTemplate) -> str:
+def _keypoint_warning(dataset: HandDataset, template: HandTemplate) -> str:
     distances_mm = keypoint_distances_mm(dataset, template)
     if not len(distances_mm):
         return ""

@@ -46,7 +46,7 @@ class CalibrationProgress:
     """How far a calibration is."""
 
     views: int
-    sentence: str
+    message: str
     """What to do now, or why there is no result."""
     preview: NDArray[np.uint8] | None = None
     """(h, w, 3) RGB, the corners marked."""
@@ -115,10 +115,10 @@ class CalibrationTask(Task):
             told = f"This image is {width}x{height}, those before were {known}: all have to be of one size."
             return self._progress(told)
         corners = find_corners(image, self._board)
-        sentence = self._collector.offer(corners, must_be_still=must_be_still)
-        if not sentence:
-            sentence = self._why_not() or "Good. More views make it surer."
-        return CalibrationProgress(self._count, sentence, _preview(image, corners), self._calibration)
+        message = self._collector.offer(corners, must_be_still=must_be_still)
+        if not message:
+            message = self._why_not() or "Good. More views make it surer."
+        return CalibrationProgress(self._count, message, _preview(image, corners), self._calibration)
 
     def _why_not(self) -> str:
         """Calibrate with the views so far; a sentence where they do not suffice."""
@@ -134,8 +134,8 @@ class CalibrationTask(Task):
             return str(error)
         return ""
 
-    def _progress(self, sentence: str, *, is_done: bool = False) -> CalibrationProgress:
-        return CalibrationProgress(self._count, sentence, calibration=self._calibration, is_done=is_done)
+    def _progress(self, message: str, *, is_done: bool = False) -> CalibrationProgress:
+        return CalibrationProgress(self._count, message, calibration=self._calibration, is_done=is_done)
 
 
 def _preview(image: NDArray[np.uint8], corners: FloatArray | None) -> NDArray[np.uint8]:
@@ -203,7 +203,7 @@ class BoardPage(QWidget):
         self._calibration = progress.calibration
         self.use.setEnabled(progress.calibration is not None)
         self.progress.setText(f"{progress.views} of {ENOUGH_VIEWS} views{_found_text(progress.calibration)}")
-        self.told.setText(f"{progress.sentence} {_bend_text(progress.calibration)}".strip())
+        self.told.setText(f"{progress.message} {_bend_text(progress.calibration)}".strip())
         if progress.preview is not None:
             self.preview.setPixmap(_pixmap(progress.preview))
         if progress.is_done:

@@ -40,8 +40,8 @@ class CameraDialog(QDialog):
         self.source = named_label("title")
         self.summary = named_label("", wraps=True)
         self.caveat = named_label("faint", wraps=True)
-        self.trouble = named_label("banner", wraps=True)
-        self.trouble.hide()
+        self.error = named_label("banner", wraps=True)
+        self.error.hide()
         self.angle, self.numbers = AnglePage(), IntrinsicsPage()
         self.board, self.hand = BoardPage(), HandSizePage()
         self.pages = QTabWidget()
@@ -79,7 +79,7 @@ class CameraDialog(QDialog):
             self._buttons[text] = button
             buttons.addWidget(button)
         column = QVBoxLayout(self)
-        for part in (self.source, self.summary, self.caveat, self.trouble):
+        for part in (self.source, self.summary, self.caveat, self.error):
             column.addWidget(part)
         column.addWidget(self.pages, 1)
         column.addLayout(buttons)
@@ -92,10 +92,10 @@ class CameraDialog(QDialog):
             self._image_size, self._image_path = size, path
             self._show(self._controller.settings)
 
-    def complain(self, sentence: str) -> None:
+    def complain(self, message: str) -> None:
         """Say what was wrong, until something is right."""
-        self.trouble.setText(sentence)
-        self.trouble.setVisible(bool(sentence))
+        self.error.setText(message)
+        self.error.setVisible(bool(message))
 
     def done(self, result: int) -> None:
         """Close, however it is done."""
@@ -130,7 +130,7 @@ class CameraDialog(QDialog):
 
     def _use_for_files(self) -> None:
         save_camera_model(self._controller.store, OTHER_SOURCES, self._controller.settings.camera_model)
-        self._controller.say("Clips, folders and images have this lens too.")
+        self._controller.notify("Clips, folders and images have this lens too.")
 
     def _use_exif(self) -> None:
         millimetres = equivalent_focal_mm(self._image_path) if self._image_path is not None else None
@@ -165,7 +165,7 @@ class CameraDialog(QDialog):
                 opencv_text(camera_model) if path.suffix.lower() in YAML_SUFFIXES else camera_model_text(camera_model)
             )
             write_files({path: text.encode("utf-8")})
-            self._controller.say(f"Saved {path}")
+            self._controller.notify(f"Saved {path}")
             self.complain("")
         except HandvizError as error:
             self.complain(str(error))

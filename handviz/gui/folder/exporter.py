@@ -102,7 +102,7 @@ class InspectionExporter(QObject):
         self._kept = Path()
         page.export.clicked.connect(self._begin_or_end)
         self._task.progressed.connect(self._show_progress)
-        self._task.done.connect(lambda message: self._show_end(message, controller.say))
+        self._task.done.connect(lambda message: self._show_end(message, controller.notify))
         self._task.failed.connect(lambda message: self._show_end(message, controller.warn))
 
     def set_inspection(self, inspection: InspectionOrder, kept: Path) -> None:
@@ -155,7 +155,7 @@ class InspectionExporter(QObject):
 
     def _show_progress(self, progress: tuple[int, int]) -> None:
         done, total = progress
-        self._controller.say(f"Exporting: {done:,} of {total:,} …")
+        self._controller.notify(f"Exporting: {done:,} of {total:,} …")
 
     def _show_end(self, message: str, tell: Callable[[str], None]) -> None:
         self._page.export.setText("Export …")

@@ -171,7 +171,7 @@ class InspectionFeature(Feature):
         self.page.model.take_listing(self._order.folder, listing.rows)
         self.exporter.set_inspection(self._order, listing.kept)
         if listing.note:
-            self._controller.say(listing.note)
+            self._controller.notify(listing.note)
         place = self.page.model.place_of(self._wanted) if self._wanted is not None else None
         self._wanted = None
         if place is not None or self.page.chosen is None:
@@ -186,14 +186,14 @@ class InspectionFeature(Feature):
         if chosen is not None and any(row.file == chosen.image.file for row in progress.rows):
             self._choose(chosen)
 
-    def _take_end(self, trouble: str) -> None:
+    def _take_end(self, error: str) -> None:
         self._set_running(False)
         rows = self.page.model.images
         left = sum(row.state == "waiting" for row in rows)
-        self.page.told.setText(trouble or end_text(rows))
-        if trouble:
-            self._controller.warn(trouble)
-        self.page.go_on.setText("Go on" if left or trouble else "Look again")
+        self.page.told.setText(error or end_text(rows))
+        if error:
+            self._controller.warn(error)
+        self.page.go_on.setText("Go on" if left or error else "Look again")
 
     def _choose(self, row: TableRow | None) -> None:
         """Show a row's image; reading it takes place elsewhere, and only the newest answer counts."""
@@ -217,7 +217,7 @@ class InspectionFeature(Feature):
         if is_in_front:
             self._follow_network()
         elif self._is_running:
-            self._controller.say("The inspection of the folder goes on behind this page.")
+            self._controller.notify("The inspection of the folder goes on behind this page.")
 
     def _apply_settings(self, settings: ViewSettings) -> None:
         self.page.detail.apply(settings)

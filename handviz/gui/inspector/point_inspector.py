@@ -33,7 +33,7 @@ MAYBE_HIDDEN = "There is no hand to be seen under this click; H shows what is hi
 NO_CROP = "This hand was not cut out of the image, so the network cannot be asked."
 BETWEEN_NUMBERS_MS = 120
 NEXT_MODE = {"show": "fade", "fade": "hide", "hide": "show"}
-MODE_SENTENCES = {
+MODE_MESSAGES = {
     "show": "Everything is shown.",
     "fade": "Uncertain parts fade.",
     "hide": "Uncertain parts are hidden.",
@@ -126,7 +126,7 @@ class PointInspector(Feature):
         wanted = not self._controller.settings.attention
         self._controller.change(attention=wanted)
         if wanted and self._picked is None:
-            self._controller.say("Click on a hand: attention is that of the picked point.")
+            self._controller.notify("Click on a hand: attention is that of the picked point.")
 
     def toggle_ellipses(self) -> None:
         """On or off."""
@@ -136,7 +136,7 @@ class PointInspector(Feature):
         """Show, fade, hide and again."""
         mode = NEXT_MODE[self._controller.settings.uncertain]
         self._controller.change(uncertain=mode)
-        self._controller.say(MODE_SENTENCES[mode])
+        self._controller.notify(MODE_MESSAGES[mode])
 
     def pick_at(self, position: QPointF) -> None:
         """Pick what lies under a place of the viewport; beside the hands the last point stays."""
@@ -144,7 +144,7 @@ class PointInspector(Feature):
         if pick is not None:
             self.pick(pick)
         elif self._result is not None and self._result.hands:
-            self._controller.say(MAYBE_HIDDEN if self._controller.settings.uncertain == "hide" else NO_HAND)
+            self._controller.notify(MAYBE_HIDDEN if self._controller.settings.uncertain == "hide" else NO_HAND)
 
     def pick(self, pick: Pick) -> None:
         """Follow this point of the present result."""
@@ -155,7 +155,7 @@ class PointInspector(Feature):
         self._numbers_timer.stop()
         self._show()
         self.panel.show_point_group()
-        self._controller.say(f"Picked: {self.panel.name.text()}. Esc lets go of it.")
+        self._controller.notify(f"Picked: {self.panel.name.text()}. Esc lets go of it.")
 
     def let_go(self) -> None:
         """Forget the point."""

@@ -142,9 +142,9 @@ class PointPanel:
         self.attention_text.setText(text)
         self.attention_text.setVisible(bool(text))
 
-    def _show_text(self, sentence: str) -> None:
+    def _show_text(self, message: str) -> None:
         self.show_networks({})
-        self.name.setText(sentence)
+        self.name.setText(message)
         self._table.setVisible(False)
 
     def _add_point(self) -> None:

@@ -23,9 +23,9 @@ def make_animations(folder: Path) -> str:
 
     made = animate(folder, ("glb", "bvh"))
     for animation in made:
-        logger.info("%s: %s", animation.path, animation.sentence)
+        logger.info("%s: %s", animation.path, animation.message)
     names = ", ".join(animation.path.name for animation in made)
-    return f"Made {names} in {folder} ({made[0].sentence})"
+    return f"Made {names} in {folder} ({made[0].message})"
 
 
 class AnimationExport(Feature):
@@ -35,7 +35,7 @@ class AnimationExport(Feature):
         super().__init__()
         self._controller, self._parent = controller, parent
         self._task = Task("The animation could not be made", low_priority=True)
-        self._task.done.connect(controller.say)
+        self._task.done.connect(controller.notify)
         self._task.failed.connect(controller.warn)
         panel.animate.clicked.connect(self.choose)
 
@@ -52,7 +52,7 @@ class AnimationExport(Feature):
             folder = Path(chosen)
             has_begun = self._task.begin(partial(make_animations, folder))
             now = f"Making GLB and BVH of {folder.name} …" if has_begun else "The last animation is still being made."
-            self._controller.say(now)
+            self._controller.notify(now)
 
     def stop(self) -> None:
         """Wait for the files to be complete."""

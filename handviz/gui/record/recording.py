@@ -50,7 +50,7 @@ class Progress:
     results: int
     results_lost: int
     images_lost: int
-    trouble: str = ""
+    error: str = ""
     """Why it ended, if nobody asked it to."""
 
 
@@ -117,12 +117,12 @@ class RecordingTask(Task):
 
     def record(self) -> Progress:
         """Open, write until told to stop or until it no longer works, close; for ``begin``."""
-        recording, trouble = attempt(self._make, FAILURE)
+        recording, error = attempt(self._make, FAILURE)
         if recording is not None:
             # Whatever an encoder or a disk does, what was written is closed.
-            _, trouble = attempt(partial(self._write, recording), FAILURE)
+            _, error = attempt(partial(self._write, recording), FAILURE)
         self._stopping = True
-        return self._closed(recording, trouble)
+        return self._closed(recording, error)
 
     def _write(self, recording: "Recording") -> None:
         told_s = 0.0
@@ -145,15 +145,15 @@ class RecordingTask(Task):
                 recording.check_room()
                 self.report(self.progressed, self._progress(recording))
 
-    def _closed(self, recording: "Recording | None", trouble: str) -> Progress:
+    def _closed(self, recording: "Recording | None", error: str) -> Progress:
         if recording is None:
-            return Progress(self.folder, 0.0, 0, 0, 0, 0, trouble)
+            return Progress(self.folder, 0.0, 0, 0, 0, 0, error)
         recording.counts.results_lost += self._results_lost
         recording.counts.images_lost += self._images_lost
         _, why = attempt(recording.close, "The recording could not be ended")
-        return self._progress(recording, trouble or why)
+        return self._progress(recording, error or why)
 
-    def _progress(self, recording: "Recording", trouble: str = "") -> Progress:
+    def _progress(self, recording: "Recording", error: str = "") -> Progress:
         return Progress(
             folder=recording.folder,
             duration_s=recording.duration_s,
@@ -161,7 +161,7 @@ class RecordingTask(Task):
             results=recording.counts.results,
             results_lost=self._results_lost,
             images_lost=self._images_lost,
-            trouble=trouble,
+            error=error,
         )
 
     def _now_s(self) -> float:
@@ -241,7 +241,7 @@ class Recorder(Feature):
         chosen = QFileDialog.getExistingDirectory(self._viewport, "Folder for recordings", str(self._parent_folder()))
         if chosen:
             self._controller.store.remember(RECORDING_FOLDER, chosen)
-            self._controller.say(f"Recordings go to {chosen}.")
+            self._controller.notify(f"Recordings go to {chosen}.")
 
     def stop(self) -> None:
         """End the recording and wait until its files are complete."""
@@ -277,7 +277,7 @@ class Recorder(Feature):
         task.begin(task.record)
         self._panel.show_recording(True, "", str(folder))
         self.sign.show_text("0:00")
-        self._controller.say(f"Recording to {folder}")
+        self._controller.notify(f"Recording to {folder}")
         self._viewport.update()
 
     def _parent_folder(self) -> Path:
@@ -302,16 +302,16 @@ class Recorder(Feature):
         self.sign.show_text("")
         if progress.results or progress.size_bytes:
             self._controller.store.remember(LAST_RECORDING, str(progress.folder))
-        if progress.trouble:
+        if progress.error:
             stays = progress.size_bytes and progress.folder.is_dir()
             kept = f" What was written stays: {_facts(progress)} in {progress.folder}." if stays else ""
-            sentence = f"The recording has ended. {progress.trouble}{kept}"
+            message = f"The recording has ended. {progress.error}{kept}"
             self.sign.show_text(f"recording ended {datetime.now():%H:%M}")
-            self._controller.warn(sentence)
+            self._controller.warn(message)
         else:
-            sentence = f"Recorded {_facts(progress)}: {progress.folder}"
-            self._controller.say(sentence)
-        self._panel.show_recording(False, progress.trouble or _facts(progress), str(progress.folder))
+            message = f"Recorded {_facts(progress)}: {progress.folder}"
+            self._controller.notify(message)
+        self._panel.show_recording(False, progress.error or _facts(progress), str(progress.folder))
 
 
 def free_folder(parent: Path, stem: str) -> Path:

@@ -91,7 +91,7 @@ class TransparentExport(Feature):
             self._controller.warn(str(error))
             return
         if pixels is None or not pixels[..., 3].any():
-            self._controller.say("There is no hand in the view that could be saved without its background.")
+            self._controller.notify("There is no hand in the view that could be saved without its background.")
             return
         folder = self._controller.store.text(SCREENSHOT_FOLDER)
         settings = self._controller.settings
@@ -99,6 +99,6 @@ class TransparentExport(Feature):
         path = free_path(Path(folder) if folder else images_folder(), stem, datetime.now())
         try:
             save_cut_out(pixels, path)
-            self._controller.say(f"Saved {path}")
+            self._controller.notify(f"Saved {path}")
         except HandvizError as error:
             self._controller.warn(str(error))

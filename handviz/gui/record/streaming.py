@@ -34,7 +34,7 @@ class StreamTask(Task):
         super().__init__("Streaming failed unexpectedly")
         self._kind, self._address, self._port = kind, address, port
         self._mailbox: Mailbox[Moment] = Mailbox()
-        self._sentence = ""
+        self._message = ""
 
     def take(self, moment: Moment) -> None:
         """Send this; returns at once."""
@@ -61,19 +61,19 @@ class StreamTask(Task):
                 moment = self._mailbox.get(TURN_S)
                 if moment is None:
                     continue
-                trouble = sender.send(datagrams.of(moment))
-                if trouble:
+                error = sender.send(datagrams.of(moment))
+                if error:
                     troubled_s = time.monotonic()
-                    self._tell(f"{calm} {trouble}")
+                    self._tell(f"{calm} {error}")
                 elif time.monotonic() - troubled_s > CALM_AFTER_S:
                     self._tell(calm)
         finally:
             sender.close()
 
-    def _tell(self, sentence: str) -> None:
-        if sentence != self._sentence:
-            self._sentence = sentence
-            self.report(self.progressed, sentence)
+    def _tell(self, message: str) -> None:
+        if message != self._message:
+            self._message = message
+            self.report(self.progressed, message)
 
 
 class Streaming(Feature):
@@ -107,7 +107,7 @@ class Streaming(Feature):
         if self._task is not None:
             self.stop()
             self._panel.show_stream(False, "")
-            self._controller.say("Streaming has stopped.")
+            self._controller.notify("Streaming has stopped.")
             return
         kind: Literal["OSC", "JSON"] = STREAM_FORMATS[self._panel.stream_format.currentIndex()]
         self._task = task = StreamTask(kind, self._address(), self._panel.stream_port.value())
@@ -130,15 +130,15 @@ class Streaming(Feature):
         if self._task is not None and source is not None:
             self._task.take(moment_of(answer.result, source.short_text))
 
-    def _show(self, sentence: str) -> None:
-        logger.info("%s", sentence)
-        self._panel.show_stream(True, sentence)
-        self._controller.say(sentence)
+    def _show(self, message: str) -> None:
+        logger.info("%s", message)
+        self._panel.show_stream(True, message)
+        self._controller.notify(message)
 
-    def _fail(self, sentence: str) -> None:
+    def _fail(self, message: str) -> None:
         self.stop()
-        self._panel.show_stream(False, sentence)
-        self._controller.warn(sentence)
+        self._panel.show_stream(False, message)
+        self._controller.warn(message)
 
 
 def _port(text: str) -> int:

@@ -35,7 +35,7 @@ class CaptureThread(QThread):
 
     opened = pyqtSignal(object)
     """SourceInfo"""
-    trouble = pyqtSignal(int, str)
+    error = pyqtSignal(int, str)
     """Generation and sentence."""
     recovered = pyqtSignal(int)
     playing_changed = pyqtSignal(int, bool)
@@ -60,7 +60,7 @@ class CaptureThread(QThread):
         self._source: Source | None = None
         self._text, self._rotation_deg, self._generation, self._jump = "", 0, 0, 0
         self._playing, self._loop, self._held = False, True, False
-        self._sentence = ""
+        self._message = ""
         self._clock = PlaybackClock()
         self._retry_at_s: float | None = None
         self._changing: ChangingSource | None = None
@@ -181,7 +181,7 @@ class CaptureThread(QThread):
         self._text, self._generation, self._rotation_deg = text, generation, setup.rotation_deg
         self._finder.begin(text, setup.camera)
         self._jump, self._position, self._last_frame, self._seek_to = 0, -1, None, None
-        self._sentence = ""
+        self._message = ""
         self._rate.reset()
         self._open_again()
 
@@ -278,7 +278,7 @@ class CaptureThread(QThread):
 
         Returns False if there is none in that direction.
         """
-        source, passed, sentence, is_shown = self._source, 0, "", False
+        source, passed, message, is_shown = self._source, 0, "", False
         if source is None or source.is_live:
             return True
         while number >= 0 and (source.frame_count is None or number < source.frame_count) and not self._stopping:
@@ -288,9 +288,9 @@ class CaptureThread(QThread):
             try:
                 frame = source.read()
             except HandvizError as error:
-                passed, sentence = passed + 1, str(error)
+                passed, message = passed + 1, str(error)
                 if passed <= MOST_NAMED:
-                    self._report(sentence)
+                    self._report(message)
                 number += direction
                 continue
             if frame is not None:
@@ -300,7 +300,7 @@ class CaptureThread(QThread):
                 is_shown = True
             break
         if passed > MOST_NAMED:
-            self._report(f"{passed} images in a row cannot be read; the last one: {sentence}")
+            self._report(f"{passed} images in a row cannot be read; the last one: {message}")
         return is_shown
 
     def _refresh(self, source: ChangingSource) -> None:
@@ -309,10 +309,10 @@ class CaptureThread(QThread):
             position = source.refresh()
         except HandvizError as error:
             self._gone = str(error)
-            if self._gone != self._sentence:
+            if self._gone != self._message:
                 self._report(self._gone)
             return
-        if self._gone and self._gone == self._sentence:
+        if self._gone and self._gone == self._message:
             self._recover()
         self._gone = ""
         if position is not None:
@@ -337,7 +337,7 @@ class CaptureThread(QThread):
             self._mailbox.put(self._job(again, 0.0))
 
     def _deliver(self, frame: Frame, *, recovers: bool = True) -> None:
-        if self._sentence and recovers:
+        if self._message and recovers:
             self._recover()
         self._last_frame, self._position = frame, frame.number
         rate_hz = self._rate.tick(time.monotonic()) if self._playing else 0.0
@@ -346,15 +346,15 @@ class CaptureThread(QThread):
     def _job(self, frame: Frame, capture_rate_hz: float) -> Job:
         return Job(self._generation, self._jump, turned(frame, self._rotation_deg), capture_rate_hz)
 
-    def _report(self, sentence: str) -> None:
+    def _report(self, message: str) -> None:
         # A camera that stays away is tried every second, but once is enough in the log.
-        if sentence != self._sentence:
-            logger.warning("%s", sentence)
-        self._sentence = sentence
-        self.trouble.emit(self._generation, sentence)
+        if message != self._message:
+            logger.warning("%s", message)
+        self._message = message
+        self.error.emit(self._generation, message)
 
     def _recover(self) -> None:
-        self._sentence = ""
+        self._message = ""
         self.recovered.emit(self._generation)
 
     def _close(self) -> None:

@@ -91,8 +91,8 @@ class Controller(QObject):
         self._generation = 0
         self._chooses_source = False
         self._remembers_source = False
-        self._view_trouble, self._source_trouble, self._model_trouble, self._note = "", "", "", ""
-        self._answer_to_person, self._told_troubles = "", ""
+        self._view_error, self._source_error, self._model_error, self._note = "", "", "", ""
+        self._answer_to_person, self._told_errors = "", ""
         mailbox: Mailbox[Job] = Mailbox()
         self._capture = CaptureThread(mailbox, opener, lister=lister)
         self._reconstruct = ReconstructThread(mailbox, make_pipeline, self.settings)
@@ -102,15 +102,15 @@ class Controller(QObject):
 
     def _connect(self) -> None:
         self._capture.opened.connect(self._on_opened)
-        self._capture.trouble.connect(self._on_source_trouble)
+        self._capture.error.connect(self._on_source_error)
         self._capture.recovered.connect(self._on_source_recovered)
         self._capture.playing_changed.connect(self._on_playing_changed)
         self._capture.length_changed.connect(self._on_length_changed)
         self._reconstruct.answered.connect(self._on_answered)
-        self._reconstruct.trouble.connect(self._on_model_trouble)
+        self._reconstruct.error.connect(self._on_model_error)
         self._reconstruct.recovered.connect(self._on_model_recovered)
         self._probe.found.connect(self._on_cameras_found)
-        self._saver.done.connect(self.say)
+        self._saver.done.connect(self.notify)
         self._saver.failed.connect(self.warn)
 
     def start(self, source: str | None = None) -> None:
@@ -149,7 +149,7 @@ class Controller(QObject):
         self._chooses_source, self._remembers_source = False, remembers
         self._generation += 1
         self.source = None
-        self._source_trouble = ""
+        self._source_error = ""
         self._set_note(f"Opening {'chosen pictures' if text.startswith(IMAGES_PREFIX) else text} …")
         self._wanted_text, self.camera_in_use = text, camera or self.listed_camera(text)
         setup = self.memory.setup_of(text, self.camera_in_use)
@@ -177,7 +177,7 @@ class Controller(QObject):
     def turn(self, by_deg: int = 90) -> None:
         """Turn the source's images clockwise; that is remembered for this source."""
         if not self._wanted_text:
-            self.say("There are no images to turn yet.")
+            self.notify("There are no images to turn yet.")
             return
         self._set_rotation((self.rotation_deg + by_deg) % 360)
         self.memory.set_rotation(self._wanted_text, self.camera_in_use, self.rotation_deg)
@@ -242,31 +242,31 @@ class Controller(QObject):
         if self.settings.wants_texture:
             self._reconstruct.forget_texture()
             self._capture.repeat()
-            self.say("Colours of earlier frames are forgotten.")
+            self.notify("Colours of earlier frames are forgotten.")
         else:
-            self.say("There is a texture to reset in texture colour only (T).")
+            self.notify("There is a texture to reset in texture colour only (T).")
 
     def save_meshes(self, order: MeshOrder) -> None:
         """Write the meshes of a result in the background; a sentence says where they are, or why not."""
         has_begun = self._saver.begin(partial(write_meshes, order))
-        self.say("Writing the meshes …" if has_begun else "The last meshes are still being written.")
+        self.notify("Writing the meshes …" if has_begun else "The last meshes are still being written.")
 
-    def say(self, sentence: str) -> None:
+    def notify(self, message: str) -> None:
         """Put a sentence on the screen."""
-        self._answer_to_person = sentence
-        self._set_note(sentence)
+        self._answer_to_person = message
+        self._set_note(message)
 
-    def warn(self, sentence: str) -> None:
+    def warn(self, message: str) -> None:
         """Say that something that was asked for failed: a log line, a toast, and the sentence in the line below."""
-        logger.warning("%s", sentence)
-        self._set_note(sentence)
-        self.warned.emit(sentence)
+        logger.warning("%s", message)
+        self._set_note(message)
+        self.warned.emit(message)
 
-    def report_view(self, sentence: str) -> None:
+    def report_view(self, message: str) -> None:
         """Say why the view stays empty; that does not change while the program runs."""
-        if sentence != self._view_trouble:
-            self._view_trouble = sentence
-            logger.error("%s", sentence)
+        if message != self._view_error:
+            self._view_error = message
+            logger.error("%s", message)
             self._tell()
 
     def _on_cameras_found(self, cameras: list[CameraInfo]) -> None:
@@ -294,9 +294,9 @@ class Controller(QObject):
             return
         came = [one.name for one in after if not any(one.is_same(other) for other in before)]
         went = [one.name for one in before if not any(one.is_same(other) for other in after)]
-        sentences = [f"{name} was plugged in." for name in came] + [f"{name} was unplugged." for name in went]
-        if sentences:
-            self.say(" ".join(sentences))
+        messages = [f"{name} was plugged in." for name in came] + [f"{name} was unplugged." for name in went]
+        if messages:
+            self.notify(" ".join(messages))
 
     def _on_opened(self, info: SourceInfo) -> None:
         if info.generation != self._generation:
@@ -314,13 +314,13 @@ class Controller(QObject):
         if answer.generation == self._generation:
             self.answered.emit(answer)
 
-    def _on_source_trouble(self, generation: int, sentence: str) -> None:
+    def _on_source_error(self, generation: int, message: str) -> None:
         if generation == self._generation:
-            self._source_trouble = sentence
+            self._source_error = message
             self._tell()
 
     def _on_source_recovered(self, generation: int) -> None:
-        self._on_source_trouble(generation, "")
+        self._on_source_error(generation, "")
 
     def _on_playing_changed(self, generation: int, is_playing: bool) -> None:
         if generation == self._generation:
@@ -336,22 +336,22 @@ class Controller(QObject):
         self.rotation_deg = rotation_deg
         self.turned.emit(rotation_deg)
 
-    def _on_model_trouble(self, sentence: str) -> None:
-        self._model_trouble = sentence
+    def _on_model_error(self, message: str) -> None:
+        self._model_error = message
         self._tell()
 
     def _on_model_recovered(self) -> None:
-        self._on_model_trouble("")
+        self._on_model_error("")
 
-    def _set_note(self, sentence: str) -> None:
-        self._note = sentence
+    def _set_note(self, message: str) -> None:
+        self._note = message
         self._tell()
 
     def _tell(self) -> None:
         """Troubles go before notes."""
-        possible = self._view_trouble, self._source_trouble, self._model_trouble
-        troubles = "  ·  ".join(sentence for sentence in possible if sentence)
-        if troubles != self._told_troubles:
-            self._told_troubles, self._answer_to_person = troubles, ""
-        answer = self._answer_to_person if troubles else ""
-        self.status_changed.emit(Status(troubles or self._note, is_trouble=bool(troubles), answer=answer))
+        possible = self._view_error, self._source_error, self._model_error
+        errors = "  ·  ".join(message for message in possible if message)
+        if errors != self._told_errors:
+            self._told_errors, self._answer_to_person = errors, ""
+        answer = self._answer_to_person if errors else ""
+        self.status_changed.emit(Status(errors or self._note, is_error=bool(errors), answer=answer))

@@ -79,6 +79,6 @@ class Status:
     """One sentence for the person in front of the screen."""
 
     text: str
-    is_trouble: bool = False
+    is_error: bool = False
     answer: str = ""
     """What was said since the trouble began, to something that the person did: it must not be lost behind that."""

@@ -85,7 +85,7 @@ class ReconstructThread(QThread):
 
     answered = pyqtSignal(object)
     """Answer"""
-    trouble = pyqtSignal(str)
+    error = pyqtSignal(str)
     recovered = pyqtSignal()
 
     def __init__(self, mailbox: Mailbox[Job], make_pipeline: PipelineMaker, settings: ViewSettings) -> None:
@@ -98,7 +98,7 @@ class ReconstructThread(QThread):
         self._tried_for: tuple[int, VariantName] | None = None
         self._place: tuple[int, int] | None = None
         self._forgets_texture = False
-        self._sentence = ""
+        self._message = ""
         self._rate = RateMeter()
 
     def apply(self, settings: ViewSettings) -> None:
@@ -140,10 +140,10 @@ class ReconstructThread(QThread):
         self._follow(pipeline, job)
         result = pipeline.process(job.frame)
         # A variant that could not be used leaves the last one in place: the sentence stays until another is chosen.
-        if result.trouble:
-            self._report(result.trouble)
-        elif self._sentence and result.variant == self._applied.variant:
-            self._sentence = ""
+        if result.error:
+            self._report(result.error)
+        elif self._message and result.variant == self._applied.variant:
+            self._message = ""
             self.recovered.emit()
         return result
 
@@ -202,8 +202,8 @@ class ReconstructThread(QThread):
         )
         self.answered.emit(answer)
 
-    def _report(self, sentence: str) -> None:
-        if sentence != self._sentence:
-            self._sentence = sentence
-            logger.error("%s", sentence)
-            self.trouble.emit(sentence)
+    def _report(self, message: str) -> None:
+        if message != self._message:
+            self._message = message
+            logger.error("%s", message)
+            self.error.emit(message)

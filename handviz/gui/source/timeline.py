@@ -193,7 +193,7 @@ class Timeline(QFrame):
     def begin_going_to(self) -> None:
         """Let a frame's number be typed."""
         if self.isHidden():
-            self._controller.say("There are frames to go to in clips and folders only.")
+            self._controller.notify("There are frames to go to in clips and folders only.")
         else:
             self.number.begin_typing()
 

@@ -23,7 +23,7 @@ class Choice:
     """What ``open_source`` is to open, empty if nothing fits, and a sentence on the rest."""
 
     text: str
-    sentence: str = ""
+    message: str = ""
 
 
 def choose(paths: Sequence[Path]) -> Choice:

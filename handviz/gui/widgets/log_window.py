@@ -68,7 +68,7 @@ class LogWindow(QDialog):
         self.search = QLineEdit()
         self.search.setPlaceholderText("only lines with …")
         self.search.setToolTip("Show only lines that hold this text")
-        self.sentence = named_label("faint")
+        self.message = named_label("faint")
         self.save = push_button("Save …", "Write the lines that are shown into a file")
         self._lay_out()
         self.level.currentTextChanged.connect(self._show_all)
@@ -81,7 +81,7 @@ class LogWindow(QDialog):
         column = QVBoxLayout(self)
         column.addLayout(row_of(self.level, self.search, self.save, wide=self.search))
         column.addWidget(self.text, 1)
-        column.addWidget(self.sentence)
+        column.addWidget(self.message)
 
     def _is_wanted(self, level: int, line: str) -> bool:
         return level >= LEVELS[self.level.currentText()] and self.search.text().lower() in line.lower()
@@ -101,6 +101,6 @@ class LogWindow(QDialog):
             return
         try:
             write_files({Path(path): self.text.toPlainText().encode("utf-8")})
-            self.sentence.setText(f"Saved {path}")
+            self.message.setText(f"Saved {path}")
         except HandvizError as error:
-            self.sentence.setText(str(error))
+            self.message.setText(str(error))

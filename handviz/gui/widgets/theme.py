@@ -29,9 +29,9 @@ class Look:
     accent: str
     on_accent: str
     checked: str
-    trouble_ground: str
-    trouble_text: str
-    trouble_edge: str
+    error_ground: str
+    error_text: str
+    error_edge: str
 
 
 DARK = Look(
@@ -50,9 +50,9 @@ DARK = Look(
     accent="#35b8a6",
     on_accent="#07120f",
     checked="#1f4a45",
-    trouble_ground="#3c1c14",
-    trouble_text="#ffd9c7",
-    trouble_edge="#b4593a",
+    error_ground="#3c1c14",
+    error_text="#ffd9c7",
+    error_edge="#b4593a",
 )
 LIGHT = Look(
     window="#e9ecef",
@@ -70,9 +70,9 @@ LIGHT = Look(
     accent="#0f7f72",
     on_accent="#ffffff",
     checked="#c6e7e2",
-    trouble_ground="#fff0e8",
-    trouble_text="#6b2410",
-    trouble_edge="#c9623d",
+    error_ground="#fff0e8",
+    error_text="#6b2410",
+    error_edge="#c9623d",
 )
 STYLE = Template("""
 QWidget { font-size: 12px; }
@@ -87,7 +87,7 @@ QLabel#faint, QLabel#key { color: $faint; }
 QLabel#key { font-size: 11px; }
 QLabel#title { font-size: 17px; font-weight: 600; }
 QLabel#number { font-family: monospace; }
-QLabel#banner, QLabel#toast { background: $trouble_ground; color: $trouble_text; border: 1px solid $trouble_edge;
+QLabel#banner, QLabel#toast { background: $error_ground; color: $error_text; border: 1px solid $error_edge;
     border-radius: 5px; padding: 9px 12px; }
 QLabel#toast[kind="note"] { background: $button; color: $text; border-color: $edge_hover; }
 QLabel#note { color: #e6eaef; background: rgba(20, 24, 30, 150); border-radius: 4px; padding: 2px 8px;

@@ -26,16 +26,16 @@ class Toasts(QWidget):
         parent.installEventFilter(self)
         self.hide()
 
-    def show_toast(self, sentence: str, kind: ToastKind = "trouble") -> None:
+    def show_toast(self, message: str, kind: ToastKind = "trouble") -> None:
         """Show a sentence; one that is there already only stays longer."""
         for label in self.labels:
-            if label.text() == sentence:
+            if label.text() == message:
                 self._drop(label)
                 break
-        label = named_label("toast", sentence, wraps=True)
+        label = named_label("toast", message, wraps=True)
         label.setProperty("kind", kind)
         label.setToolTip("Click to take this away")
-        label.setAccessibleName(sentence)
+        label.setAccessibleName(message)
         label.installEventFilter(self)
         timer = QTimer(label)
         timer.setSingleShot(True)

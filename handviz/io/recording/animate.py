@@ -22,7 +22,7 @@ class Animation:
     """A file that was made of a recording."""
 
     path: Path
-    sentence: str
+    message: str
     """What is in it, and how far it lies from the record."""
 
 

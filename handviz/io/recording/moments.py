@@ -49,7 +49,7 @@ def moment_of(result: FrameResult, source: str) -> Moment:
     age_s = time.perf_counter() - result.frame.captured_ms / 1000
     height, width = result.frame.image.shape[:2]
     frame = replace(result.frame, image=np.zeros((0, 0, 3), np.uint8), name=_text(result.frame.name))
-    slim = replace(_finite(result), frame=frame, crops=(), others={}, other_troubles={})
+    slim = replace(_finite(result), frame=frame, crops=(), others={}, other_errors={})
     return Moment(slim, (width, height), _text(source), time.time() - age_s)
 
 

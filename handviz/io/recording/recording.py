@@ -19,7 +19,7 @@ from handviz.core.files import write_files
 from handviz.core.records import HandMesh
 from handviz.io.recording.moments import Moment, ViewImage, moment_entry, recorded_hands
 from handviz.io.recording.tracks import Tracks, table_header, table_rows
-from handviz.io.recording.video import GrowingFile, SteadyVideo, copied_as_mp4, disk_sentence
+from handviz.io.recording.video import GrowingFile, SteadyVideo, copied_as_mp4, disk_message
 
 FORMAT = 1
 ABOUT, LINES, TABLE, VERTICES, VIDEO = "recording.json", "hands.jsonl", "keypoints.csv", "vertices.f32", "view.mkv"
@@ -112,7 +112,7 @@ class Recording:
         try:
             free_bytes = shutil.disk_usage(self.folder).free
         except OSError as error:
-            raise HandvizError(disk_sentence(self.folder / LINES, error), write_error_code(error)) from error
+            raise HandvizError(disk_message(self.folder / LINES, error), write_error_code(error)) from error
         if free_bytes < self._reserve_bytes:
             room = f"less than {self._reserve_bytes / 1e6:.0f} MB are free"
             raise HandvizError(f"The disk is nearly full: {room} for {self.folder}.", ErrorCode.DISK_FULL)

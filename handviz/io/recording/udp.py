@@ -102,8 +102,8 @@ class UdpSender:
 
     def send(self, datagrams: Iterable[bytes]) -> str:
         """What is wrong, as a sentence; empty if nothing seems to be."""
-        troubles = [self._send(datagram) for datagram in datagrams]
-        return next((trouble for trouble in troubles if trouble), "")
+        errors = [self._send(datagram) for datagram in datagrams]
+        return next((error for error in errors if error), "")
 
     def _send(self, datagram: bytes, *, again: bool = True) -> str:
         try:

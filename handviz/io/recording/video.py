@@ -176,7 +176,7 @@ class GrowingFile:
                 left = left[self._file.write(left) or 0 :]
         except OSError as error:
             self._drop_half_a_piece()
-            raise HandvizError(disk_sentence(self.path, error), write_error_code(error)) from error
+            raise HandvizError(disk_message(self.path, error), write_error_code(error)) from error
         self.size_bytes += len(piece)
 
     def close(self) -> None:
@@ -193,7 +193,7 @@ class GrowingFile:
             return  # readers pass over an unfinished end
 
 
-def disk_sentence(path: Path, error: OSError) -> str:
+def disk_message(path: Path, error: OSError) -> str:
     """What a person hears when a file stops growing."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk is full: {path.parent} takes no more."
