@@ -8,16 +8,16 @@ from gui_fakes import FakeSource
 from handviz.core.errors import HandvizError
 from handviz.core.records import Frame
 from handviz.gui.session.controller import Controller
-from handviz.sources.camera import CameraWish
+from handviz.sources.camera import CameraRequest
 from handviz.sources.source import CAMERA_PREFIX, CameraInfo, Source, open_source
 
 
 class FakeCamera(FakeSource):
     """Gives images of a size of its own until it is unplugged."""
 
-    def __init__(self, info: CameraInfo, wish: CameraWish | None, height: int) -> None:
+    def __init__(self, info: CameraInfo, request: CameraRequest | None, height: int) -> None:
         super().__init__()
-        self.info, self.wish, self.height = info, wish, height
+        self.info, self.request, self.height = info, request, height
         self.name = info.name
         self.description = f"{info.name}: {height} lines"
         self.is_plugged = True
@@ -45,15 +45,15 @@ class CameraWorld:
         """What is plugged in now."""
         return list(self.cameras)
 
-    def opener(self, text: str, wish: CameraWish | None = None) -> Source:
+    def opener(self, text: str, request: CameraRequest | None = None) -> Source:
         """A fake camera, or a real file."""
         if not text.startswith(CAMERA_PREFIX):
             return open_source(text)
         info = next((one for one in self.cameras if text == f"{CAMERA_PREFIX}{one.index}"), None)
         if info is None or self.is_busy:
-            name = wish.camera.name if wish and wish.camera else text
+            name = request.camera.name if request and request.camera else text
             raise HandvizError(f"{name} {'does not open: another program uses it' if info else 'is not there'}")
-        camera = FakeCamera(info, wish, self.height)
+        camera = FakeCamera(info, request, self.height)
         self.opened.append(weakref.ref(camera))
         if self._is_free:
             camera.let_go()

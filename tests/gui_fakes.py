@@ -13,10 +13,10 @@ from handviz.core.records import (
     Frame,
     FrameResult,
     Handedness,
+    HandednessSetting,
     HandMesh,
     HandTexture,
     Intrinsics,
-    SideChoice,
     SmoothingKind,
     StageTimes,
     VariantName,
@@ -155,7 +155,7 @@ class FakePipeline:
         """Notes it."""
         self.told.append(("hand_size", size))
 
-    def set_side(self, side: SideChoice, /) -> None:
+    def set_side(self, side: HandednessSetting, /) -> None:
         """Notes it."""
         self.told.append(("side", side))
 

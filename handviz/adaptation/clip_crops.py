@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from handviz.core.errors import HandvizError
 from handviz.core.geometry import apply_affine
-from handviz.core.records import CROP_SIZE, Detection, FloatArray, Frame, SideChoice
+from handviz.core.records import CROP_SIZE, Detection, FloatArray, Frame, HandednessSetting
 from handviz.detection.crop import CROP_SIDE_PER_EXTENT, crop_from_image_affine, cut_out
 from handviz.detection.landmarker import HandLandmarker
-from handviz.detection.tracking import sided
+from handviz.detection.tracking import override_handedness
 from handviz.sources.source import ClipSource, Source
 
 ROTATION_STD_RAD, LOG_SIZE_SD, SHIFT_SD = 0.2, 0.1, 0.03
@@ -93,21 +93,21 @@ def cuts_of(hands: ClipCrops, *, height_fraction: float = 1.0, rng: np.random.Ge
     return Cuts(crops, affines, np.stack(in_crop) / (CROP_SIZE / 2) - 1)
 
 
-def crops_of(source: Source, *, every: int, limit: int, side: SideChoice) -> ClipCrops:
+def crops_of(source: Source, *, every: int, limit: int, side: HandednessSetting) -> ClipCrops:
     """One hand a frame, of every ``every``-th frame, up to ``limit`` frames; HandvizError if a clip cannot be read."""
     total = min(limit, -(-(source.frame_count or limit * every) // every))
     follows = isinstance(source, ClipSource)
     return crops_of_frames(_frames(source, every, limit), follows=follows, side=side, total=total)
 
 
-def crops_of_frames(frames: Iterable[Frame], *, follows: bool, side: SideChoice, total: int) -> ClipCrops:
+def crops_of_frames(frames: Iterable[Frame], *, follows: bool, side: HandednessSetting, total: int) -> ClipCrops:
     """``crops_of`` frames; ``follows``: whether they follow each other."""
     hands: list[_Hand] = []
     read = 0
     with HandLandmarker(max_hands=2, video=follows) as landmarker:
         for frame in tqdm(frames, total=total, unit="picture", desc="hands"):
             read += 1
-            detections = sided(landmarker.detect(frame), side)
+            detections = override_handedness(landmarker.detect(frame), side)
             if detections:
                 hands.append(_cut(frame, max(detections, key=lambda hand: hand.score)))
     hands = _of_one_side(hands) if follows and side == "detected" else hands

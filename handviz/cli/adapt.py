@@ -10,7 +10,7 @@ from handviz.adaptation.clip_crops import crops_of
 from handviz.adaptation.training import AdaptConfig
 from handviz.core.errors import HandvizError
 from handviz.core.paths import variant_file
-from handviz.core.records import VARIANTS, SideChoice
+from handviz.core.records import VARIANTS, HandednessSetting
 from handviz.hand_models.choice import add_hand_model_option, hand_model_for
 from handviz.sources.source import open_source
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start-from", type=Path, help="checkpoint folder or ONNX file instead of the shipped network")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of a clip, every N-th frame")
     parser.add_argument("--limit", type=int, default=600, help="images at most (%(default)s)")
-    parser.add_argument("--side", choices=get_args(SideChoice), default="detected", help="which hand it is")
+    parser.add_argument("--side", choices=get_args(HandednessSetting), default="detected", help="which hand it is")
     parser.add_argument("--epochs", type=int, default=default.epochs)
     parser.add_argument("--seed", type=int, default=default.seed)
     add_hand_model_option(parser)

@@ -9,7 +9,7 @@ from handviz.core.camera_model import UNMEASURED, CameraModel, HandSize
 from handviz.core.errors import HandvizError
 from handviz.core.geometry import DEFAULT_FIELD_OF_VIEW_DEG, FOCAL_STD_FRACTIONS
 from handviz.core.paths import MODELS
-from handviz.core.records import VARIANTS, Intrinsics, SideChoice
+from handviz.core.records import VARIANTS, HandednessSetting, Intrinsics
 from handviz.hand_models.choice import add_hand_model_option
 from handviz.pipeline.image_request import ImageCamera, ImageRequest
 
@@ -35,7 +35,7 @@ def add_image_arguments(parser: argparse.ArgumentParser, *, mesh: str) -> None:
     parser.add_argument("--max-hands", type=count, metavar="N", help="10 in images, 2 in clips")
     parser.add_argument(
         "--side",
-        choices=get_args(SideChoice),
+        choices=get_args(HandednessSetting),
         default="detected",
         help="which hand is which, where the detector gets it wrong (%(default)s)",
     )

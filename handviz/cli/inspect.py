@@ -17,7 +17,7 @@ from handviz.core.memory import peak_megabytes
 from handviz.core.paths import MODELS
 from handviz.core.records import VARIANTS, Frame
 from handviz.hand_models.choice import add_hand_model_option, hand_model
-from handviz.inspection.columns import ImageRow, InspectionOrder, Listing, checked_folder
+from handviz.inspection.columns import ImageRow, InspectionRequest, Listing, checked_folder
 from handviz.inspection.inspection import ImageProcessor, Inspection, make_processor
 from handviz.sources.images import now_ms, read_image
 from handviz.sources.source import FolderSource
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Inspect the folder; 0 if at least one image was done."""
     hand_model(arguments.hand_model)  # known from now on, so that the networks find it
-    order = InspectionOrder(
+    order = InspectionRequest(
         folder=arguments.folder,
         variant=arguments.variant,
         camera_model=CameraModel("angle", arguments.field_of_view)
@@ -78,7 +78,7 @@ def _inspect(inspection: Inspection) -> dict[str, ImageRow]:
     return rows
 
 
-def _measure(order: InspectionOrder) -> int:
+def _measure(order: InspectionRequest) -> int:
     """Print the rates of the pipeline alone and of the inspection, block by block in turn, so that both meet the same
     machine."""
     paths = FolderSource.of_folder(checked_folder(order.folder)).paths
@@ -107,7 +107,7 @@ def _measure(order: InspectionOrder) -> int:
 
 
 def _block_seconds(
-    pipeline: ImageProcessor, order: InspectionOrder, paths: Sequence[Path], scratch: Path
+    pipeline: ImageProcessor, order: InspectionRequest, paths: Sequence[Path], scratch: Path
 ) -> tuple[float, float, float]:
     """Seconds for the same images three times: processed, read and processed, inspected."""
     frames = [frame for frame in map(_frame, paths) if frame is not None]

@@ -21,7 +21,7 @@ VariantName = Literal["prior", "amvur", "final"]
 SmoothingKind = Literal["kalman", "one_euro"]
 IntrinsicsOrigin = Literal["assumed", "stated", "calibrated"]
 
-SideChoice = Literal["detected", "left", "right"]
+HandednessSetting = Literal["detected", "left", "right"]
 """Whose word counts on which hand is which: the detector's or the person's."""
 
 VARIANTS: tuple[VariantName, ...] = ("prior", "amvur", "final")

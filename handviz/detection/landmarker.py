@@ -84,7 +84,7 @@ class HandTrack:
         return float(distances_px.mean()) / extent_px
 
 
-class HandednessMemory:
+class HandednessHistory:
     """Names the hands of a stream by the evidence of the frames so far."""
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ class HandLandmarker:
         self._video = video
         self._max_hands = max_hands
         self._clock_ms = 0
-        self._memory = HandednessMemory()
+        self._memory = HandednessHistory()
         mode = vision.RunningMode.VIDEO if video else vision.RunningMode.IMAGE
         options = vision.HandLandmarkerOptions(
             # As bytes: on Windows MediaPipe stumbles over paths that are not plain ASCII.

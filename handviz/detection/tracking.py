@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from handviz.core.records import Detection, FloatArray, HandMesh, SideChoice
+from handviz.core.records import Detection, FloatArray, HandednessSetting, HandMesh
 
 SAME_HAND_DISTANCE = 0.25
 
@@ -70,7 +70,7 @@ SAME_HAND_EXTENTS = 1.0
 # The person's word on which hand is which goes before the detector's.
 
 
-def sided(detections: Sequence[Detection], choice: SideChoice) -> tuple[Detection, ...]:
+def override_handedness(detections: Sequence[Detection], choice: HandednessSetting) -> tuple[Detection, ...]:
     """The detections with the side that the choice gives them."""
     if choice == "detected":
         return tuple(detections)

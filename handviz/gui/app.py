@@ -29,7 +29,7 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.give_way import SWITCH_INTERVAL_S
 from handviz.gui.session.reconstruct_thread import PipelineLike, PipelineMaker
 from handviz.gui.session.settings import SettingsStore, ViewSettings
-from handviz.gui.widgets.log_window import LogKeeper
+from handviz.gui.widgets.log_window import LogBuffer
 from handviz.gui.widgets.shortcuts import KeyboardManners
 from handviz.gui.widgets.theme import Theme
 from handviz.hand_models.choice import add_hand_model_option, display_mesh, hand_model_for
@@ -175,15 +175,15 @@ class ScreenshotAfter:
 
 
 @contextmanager
-def _attached(application: QApplication) -> Iterator[LogKeeper]:
+def _attached(application: QApplication) -> Iterator[LogBuffer]:
     """Attach the log window's handler and the keyboard's manners, and detach them at the end."""
-    log_keeper, manners = LogKeeper(), KeyboardManners()
-    logging.getLogger().addHandler(log_keeper)
+    log_buffer, manners = LogBuffer(), KeyboardManners()
+    logging.getLogger().addHandler(log_buffer)
     application.installEventFilter(manners)
     try:
-        yield log_keeper
+        yield log_buffer
     finally:
-        logging.getLogger().removeHandler(log_keeper)
+        logging.getLogger().removeHandler(log_buffer)
         application.removeEventFilter(manners)
 
 
@@ -202,12 +202,12 @@ def run(options: argparse.Namespace, instruments: Instruments = NO_INSTRUMENTS) 
     application = make_application([])
     instruments.note("Qt application")
     theme = Theme(application)
-    with _attached(application) as log_keeper:
+    with _attached(application) as log_buffer:
         surface = display_mesh(hand_model_for(options.hand_model, options.model_dir))
         controller = make_controller(options, instruments)
         theme.choose(controller.settings.theme)
         controller.settings_changed.connect(lambda settings: theme.choose(settings.theme))
-        window = MainWindow(controller, surface, log_keeper)
+        window = MainWindow(controller, surface, log_buffer)
         return _show(application, window, controller, options, instruments)
 
 

@@ -27,7 +27,7 @@ from handviz.gui.record.screenshot import (
 )
 from handviz.gui.record.streaming import Streaming
 from handviz.gui.session.controller import Controller
-from handviz.gui.session.mesh_saver import MESH_FORMATS, MeshOrder
+from handviz.gui.session.mesh_saver import MESH_FORMATS, MeshRequest
 from handviz.gui.session.messages import Answer, Status
 from handviz.gui.session.settings import ViewSettings
 from handviz.gui.source.source_panel import SourceFeature, SourcePanel
@@ -37,7 +37,7 @@ from handviz.gui.view.viewport import Viewport
 from handviz.gui.widgets.controls import ElidedLabel, named_label
 from handviz.gui.widgets.dropping import choose as choose_dropped
 from handviz.gui.widgets.dropping import dropped_paths, welcome
-from handviz.gui.widgets.log_window import LogKeeper, LogWindow
+from handviz.gui.widgets.log_window import LogBuffer, LogWindow
 from handviz.gui.widgets.shortcuts import Feature, MenuName, Shortcut, ShortcutWindow, install, reach_by_tab_alone
 from handviz.gui.widgets.toasts import Toasts
 from handviz.gui.widgets.welcome import WELCOMED, Welcome
@@ -60,7 +60,7 @@ class MainWindow(QMainWindow):
     result_painted = pyqtSignal(object)
     """FrameResult, each one once, when it is on the screen."""
 
-    def __init__(self, controller: Controller, surface: Surface, log_keeper: LogKeeper | None = None) -> None:
+    def __init__(self, controller: Controller, surface: Surface, log_buffer: LogBuffer | None = None) -> None:
         super().__init__()
         self.setWindowTitle("handviz")
         self.setAcceptDrops(True)
@@ -78,7 +78,7 @@ class MainWindow(QMainWindow):
         self.pages = QTabWidget()
         self.toasts = Toasts(self.pages)
         self.welcome = Welcome(self.pages)
-        self.log_window = LogWindow(log_keeper, self) if log_keeper is not None else None
+        self.log_window = LogWindow(log_buffer, self) if log_buffer is not None else None
         self.stages = named_label("faint", "")
         self._lay_out()
         self.features: Sequence[Feature] = self._make_features()
@@ -263,7 +263,7 @@ class MainWindow(QMainWindow):
         if chosen:
             store.remember(MESH_FOLDER, str(Path(chosen).parent))
             suffix = MESH_FORMATS.get(chosen_filter, ".glb")
-            self._controller.save_meshes(MeshOrder(Path(chosen), suffix, result, colour, range_mm))
+            self._controller.save_meshes(MeshRequest(Path(chosen), suffix, result, colour, range_mm))
 
     def open_clip(self) -> None:
         """Ask for a clip."""

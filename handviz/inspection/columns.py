@@ -13,7 +13,7 @@ import platformdirs
 from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import MODELS
-from handviz.core.records import Handedness, SideChoice, VariantName
+from handviz.core.records import Handedness, HandednessSetting, VariantName
 from handviz.rendering.colormap import DEFAULT_RANGE_MM
 
 ImageState = Literal["waiting", "done", "failed"]
@@ -31,7 +31,7 @@ Key = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class InspectionOrder:
+class InspectionRequest:
     """What decides the results of a folder: another order has results of its own."""
 
     folder: Path
@@ -39,7 +39,7 @@ class InspectionOrder:
     camera_model: CameraModel = ASSUMED_CAMERA
     """Of the camera that took the images."""
     hand_size: HandSize = UNMEASURED
-    side: SideChoice = "detected"
+    side: HandednessSetting = "detected"
     model_dir: Path = MODELS
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import open_atomic
 from handviz.core.records import Detection, Frame, FrameResult, HandMesh
-from handviz.inspection.columns import COLUMNS, ImageRow, InspectionOrder, rows_of
+from handviz.inspection.columns import COLUMNS, ImageRow, InspectionRequest, rows_of
 from handviz.inspection.report import ReportSettings, write_html
 from handviz.inspection.store import InspectionStore
 from handviz.io.hand_pack import unpack_hands
@@ -33,11 +33,11 @@ Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class ExportOrder:
+class ExportRequest:
     """What to write, and where to."""
 
     out: Path
-    inspection: InspectionOrder
+    inspection: InspectionRequest
     kept: Path
     """The file with the results."""
     images: tuple[ImageRow, ...]
@@ -56,7 +56,7 @@ class ExportCancelledError(HandvizError):
     """The person ended it; the message says what stays."""
 
 
-def export_inspection(order: ExportOrder, tell: Tell, is_cancelled: Callable[[], bool]) -> list[Path]:
+def export_inspection(order: ExportRequest, tell: Tell, is_cancelled: Callable[[], bool]) -> list[Path]:
     """Write everything; returns the files and folders. HandvizError if the folder cannot be written."""
     done_images = [image for image in order.images if image.state != "waiting"]
     try:
@@ -96,7 +96,7 @@ class _Steps:
 
 class _Job:
     def __init__(
-        self, order: ExportOrder, images: Sequence[ImageRow], store: InspectionStore, step: Callable[[], None]
+        self, order: ExportRequest, images: Sequence[ImageRow], store: InspectionStore, step: Callable[[], None]
     ) -> None:
         self._order, self._images, self._store, self._step = order, images, store, step
         self._by_name = sorted(images, key=lambda image: image.file)

@@ -19,7 +19,7 @@ from handviz.inspection.columns import (
     GROUND_TRUTH_NAME,
     HandRow,
     ImageRow,
-    InspectionOrder,
+    InspectionRequest,
     Listing,
     checked_folder,
 )
@@ -60,10 +60,10 @@ class ImageProcessor(Protocol):
         ...
 
 
-ProcessorMaker = Callable[[InspectionOrder], ImageProcessor]
+ProcessorMaker = Callable[[InspectionRequest], ImageProcessor]
 
 
-def make_processor(order: InspectionOrder) -> ImageProcessor:
+def make_processor(order: InspectionRequest) -> ImageProcessor:
     """The pipeline of an order, for images that do not follow each other."""
     # Here, so that stored results are on the screen before the networks' libraries are loaded.
     from handviz.pipeline.pipeline import Pipeline, PipelineSettings
@@ -97,7 +97,7 @@ class Inspection:
 
     def __init__(
         self,
-        order: InspectionOrder,
+        order: InspectionRequest,
         *,
         make: ProcessorMaker = make_processor,
         faces: NDArray[np.int32] | None = None,

@@ -19,7 +19,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.files import open_atomic
 from handviz.core.records import Frame, FrameResult, HandMesh
 from handviz.hand_models.choice import display_mesh, hand_model_for
-from handviz.inspection.columns import COLUMNS, Column, ImageRow, InspectionOrder, TableRow, rows_of
+from handviz.inspection.columns import COLUMNS, Column, ImageRow, InspectionRequest, TableRow, rows_of
 from handviz.rendering.colormap import colours_from_std
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import DrawOptions
@@ -39,7 +39,7 @@ HandsOf = Callable[[ImageRow], Sequence[HandMesh]]
 class ReportSettings:
     """What the report says of itself, and how it draws."""
 
-    inspection: InspectionOrder
+    inspection: InspectionRequest
     colour: Literal["deviation", "plain"]
     range_mm: tuple[float, float]
 

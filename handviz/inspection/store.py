@@ -20,7 +20,7 @@ from handviz.core.camera_files import camera_model_text, hand_size_text
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import variant_file
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
-from handviz.inspection.columns import HandRow, ImageRow, InspectionOrder, inspections_folder
+from handviz.inspection.columns import HandRow, ImageRow, InspectionRequest, inspections_folder
 
 FORMAT = 2
 MOST_KEPT = 20
@@ -61,7 +61,7 @@ def signature_of(path: Path) -> Signature:
     return Signature(state.st_size, state.st_mtime_ns)
 
 
-def store_path(order: InspectionOrder, kept_in: Path | None = None) -> Path:
+def store_path(order: InspectionRequest, kept_in: Path | None = None) -> Path:
     """The file of an order, in the user's cache folder unless another is given.
 
     It changes with the network's file and the program's version, so that new weights begin anew.

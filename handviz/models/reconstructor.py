@@ -100,7 +100,7 @@ def _hand(outputs: dict[str, FloatArray], index: int) -> CanonicalHand:
     )
 
 
-class NetworkShelf:
+class NetworkCache:
     """One loading thread; every method may be called from any thread."""
 
     def __init__(self, model_dir: Path, template_fingerprint: str) -> None:

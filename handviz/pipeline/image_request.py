@@ -15,7 +15,7 @@ from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, H
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import open_atomic
 from handviz.core.paths import MODELS
-from handviz.core.records import Frame, FrameResult, HandMesh, Intrinsics, SideChoice, VariantName
+from handviz.core.records import Frame, FrameResult, HandednessSetting, HandMesh, Intrinsics, VariantName
 from handviz.hand_models.choice import display_mesh
 from handviz.io.hands_json import image_entry, output_stems
 from handviz.io.mesh_export import ExportColour, MeshVertices, export_mesh
@@ -70,7 +70,7 @@ class ImageRequest:
     camera: ImageCamera = ImageCamera()
     hand_size: HandSize = UNMEASURED
     max_hands: int = 10
-    side: SideChoice = "detected"
+    side: HandednessSetting = "detected"
     align_to_detector: bool = True
     correct_pose: bool = True
     compare: bool = False

@@ -23,20 +23,20 @@ from handviz.core.records import (
     Frame,
     FrameResult,
     HandCrop,
+    HandednessSetting,
     HandMesh,
     HandTexture,
     Intrinsics,
-    SideChoice,
     SmoothingKind,
     StageTimes,
     VariantName,
 )
 from handviz.detection.crop import crop_hand, hand_mesh_from_crop, mesh_in_crop
 from handviz.detection.landmarker import HandLandmarker
-from handviz.detection.tracking import sided
+from handviz.detection.tracking import override_handedness
 from handviz.hand_models.choice import hand_model_for
 from handviz.hand_models.skinning import vertices_from_keypoint_displacements
-from handviz.models.reconstructor import HandReconstructor, NetworkShelf
+from handviz.models.reconstructor import HandReconstructor, NetworkCache
 from handviz.pipeline.kalman import VariantSmoothers
 from handviz.pipeline.refinement import (
     aligned_to_detector,
@@ -45,7 +45,7 @@ from handviz.pipeline.refinement import (
     refine_in_3d,
     with_measured_size,
 )
-from handviz.pipeline.texture_fusion import HandTexturer, TextureMemory, Texturer
+from handviz.pipeline.texture_fusion import HandTexturer, TextureCache, Texturer
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class PipelineSettings:
     """Let the detector's 2D keypoints correct the network's camera (alignment.py)."""
     correct_pose: bool = True
     """Let MediaPipe's landmarks correct the network's pose (witness.py)."""
-    side: SideChoice = "detected"
+    side: HandednessSetting = "detected"
     """Which hand is which, where the detector gets it wrong."""
     texture: bool = False
     """Give hands a texture (texture.py)."""
@@ -99,7 +99,7 @@ class Pipeline:
         self._texture_wanted, self._forget_wanted = settings.texture, False
         self._texture_error = ""
         self._compares = settings.compare
-        self._side: SideChoice = settings.side
+        self._side: HandednessSetting = settings.side
         self._texturer: HandTexturer | None = None
         self._video = settings.video
         self._camera_model, self._hand_size = settings.camera_model, settings.hand_size
@@ -107,9 +107,9 @@ class Pipeline:
         self.template = template = hand_model_for(settings.hand_model, settings.model_dir)
         """The hand model of the networks."""
         self._hand_model = template.fingerprint
-        self._texture_memory = TextureMemory(template.faces, template.vertex_count)
-        self._shelf = NetworkShelf(settings.model_dir, self._hand_model)
-        first = self._shelf.request(settings.variant)
+        self._texture_cache = TextureCache(template.faces, template.vertex_count)
+        self._cache = NetworkCache(settings.model_dir, self._hand_model)
+        first = self._cache.request(settings.variant)
         try:
             # Meanwhile, for both take most of a second on a slow machine.
             self._vertices_from_displacements = vertices_from_keypoint_displacements(template)
@@ -117,11 +117,11 @@ class Pipeline:
             self.provider = self._loaded(first).provider
             """The execution provider that really runs the networks."""
         except BaseException:
-            self._shelf.close()
+            self._cache.close()
             raise
         if settings.other_variants or settings.compare:
             for variant in VARIANTS:
-                self._shelf.request(variant)
+                self._cache.request(variant)
 
     @property
     def variant(self) -> VariantName:
@@ -143,7 +143,7 @@ class Pipeline:
 
     def set_variant(self, variant: VariantName) -> None:
         """Use another network from the next frame on; should it not load, ``process`` says so and goes back."""
-        self._shelf.request(variant)
+        self._cache.request(variant)
         with self._lock:
             self._variant = variant
 
@@ -165,7 +165,7 @@ class Pipeline:
         with self._lock:
             self._hand_size = size
 
-    def set_side(self, side: SideChoice, /) -> None:
+    def set_side(self, side: HandednessSetting, /) -> None:
         """Which hand is which, from the next frame on."""
         with self._lock:
             self._side = side
@@ -174,7 +174,7 @@ class Pipeline:
         """Whether every variant is asked, from the next frame on; one that could not be loaded is tried again."""
         if wanted:
             for variant in VARIANTS:
-                self._shelf.request(variant)
+                self._cache.request(variant)
         with self._lock:
             self._compares = wanted
 
@@ -200,7 +200,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Free the detector and end the loading."""
-        self._shelf.close()
+        self._cache.close()
         self._landmarker.close()
 
     def __enter__(self) -> Self:
@@ -222,7 +222,7 @@ class Pipeline:
             self._landmarker = self._new_landmarker()
             self._smoothers.reset()
         if forget:
-            self._texture_memory.forget()
+            self._texture_cache.forget()
         return variant
 
     def _process(
@@ -231,7 +231,7 @@ class Pipeline:
         marks = [time.perf_counter()]
         with self._lock:
             side = self._side
-        detections = sided(self._landmarker.detect(frame), side)
+        detections = override_handedness(self._landmarker.detect(frame), side)
         marks.append(time.perf_counter())
         crops = [crop_hand(frame.image, detection) for detection in detections]
         marks.append(time.perf_counter())
@@ -252,7 +252,7 @@ class Pipeline:
                 replace(hand, texture=replace(own, sampled_px=found.vertices_px))
                 for hand, own, found in zip(hands, textures, found_hands, strict=True)
             )
-            hands = self._texture_memory.fuse(hands) if self._video else hands
+            hands = self._texture_cache.fuse(hands) if self._video else hands
             others = {name: _in_colours_of(hands, those) for name, those in others.items()}
         marks.append(time.perf_counter())
         steps = [(end - start) * 1000 for start, end in itertools.pairwise(marks)]
@@ -265,7 +265,7 @@ class Pipeline:
         self,
         image: NDArray[np.uint8],
         crops: list[HandCrop],
-        side: SideChoice,
+        side: HandednessSetting,
         intrinsics: Intrinsics,
         network: HandReconstructor,
     ) -> _Answer:
@@ -293,7 +293,7 @@ class Pipeline:
         hands: dict[VariantName, tuple[HandMesh, ...]] = {}
         errors: dict[VariantName, str] = {}
         with self._lock:
-            networks = self._shelf.requested() if self._compares else {}
+            networks = self._cache.requested() if self._compares else {}
         for name, network in networks.items():
             if name == variant:
                 continue
@@ -356,7 +356,7 @@ class Pipeline:
 
     def _network(self, variant: VariantName) -> HandReconstructor:
         try:
-            network = self._shelf.request(variant).result()
+            network = self._cache.request(variant).result()
         except HandvizError:
             with self._lock:
                 self._variant = self._used_variant

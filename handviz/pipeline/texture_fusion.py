@@ -26,7 +26,7 @@ OUTPUTS = ("vertex_rgb", "vertex_albedo", "vertex_visible")
 HOW_TO_GET = "restore it from the repository, or make it with 'python -m handviz texture train' and 'texture export'"
 REFERENCE_STD_MM = 10.0
 """Standard deviation of a vertex at which a frame's word on it counts e^-1/2: its colour may be a neighbour's."""
-LONGEST_MEMORY = 30.0
+MAX_MEMORY = 30.0
 """Frames' worth of weight that a vertex keeps: later frames go on changing its colour."""
 UNCERTAINTY = 0.25
 """Frames' worth of weight that the inferred colour has."""
@@ -151,7 +151,7 @@ class Painted:
         total = self.weight + weight
         fraction = weight / np.maximum(total, 1e-9)
         self.albedo = self.albedo + fraction[:, None] * (texture.albedo - self.albedo)
-        self.weight = np.minimum(total, LONGEST_MEMORY)
+        self.weight = np.minimum(total, MAX_MEMORY)
 
     def shown(self, texture: HandTexture) -> HandTexture:
         """The frame's texture with what is remembered in it."""
@@ -166,7 +166,7 @@ class Painted:
         )
 
 
-class TextureMemory:
+class TextureCache:
     """Follows the hands of a stream; a hand that was away finds its colours again, by its side."""
 
     def __init__(self, faces: NDArray[np.int32], vertex_count: int) -> None:

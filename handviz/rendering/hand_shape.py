@@ -87,7 +87,7 @@ def unique_edges(faces: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 @dataclass(frozen=True)
-class HandLook:
+class HandMaterial:
     """What the viewport's light does to one hand."""
 
     light_strength: float
@@ -99,14 +99,14 @@ class HandLook:
     marks_inferred: bool = False
 
 
-PLAIN_LOOK, HEATMAP_LOOK = HandLook(1.0, 1.0), HandLook(0.45, 0.45)
+PLAIN_LOOK, HEATMAP_LOOK = HandMaterial(1.0, 1.0), HandMaterial(0.45, 0.45)
 
 
-RELIT_PLAIN_LOOK, RELIT_LOOK = HandLook(1.0, 1.0, turned_below=-0.25), HandLook(1.0, 0.5, turned_below=-0.25)
+RELIT_PLAIN_LOOK, RELIT_LOOK = HandMaterial(1.0, 1.0, turned_below=-0.25), HandMaterial(1.0, 0.5, turned_below=-0.25)
 
 
 # The image's own light is in the colours: a hint of more shows the form in free orbit.
-PHOTOGRAPH_LOOK = HandLook(0.12, 0.0)
+PHOTOGRAPH_LOOK = HandMaterial(0.12, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +117,7 @@ class HandShape:
     """(Vd, 11) position, outward normal (scene axes), sRGB, how well it was seen, standard deviation in mm."""
     keypoints: NDArray[np.float32]
     """(21, 3) in the scene of the positions."""
-    look: HandLook
+    look: HandMaterial
     model_vertices: NDArray[np.float32]
     """(V, 3) the hand model's own vertices in that scene."""
     units_per_m: FloatArray
@@ -126,7 +126,7 @@ class HandShape:
     """(21, 3, 3) in that scene's units."""
 
 
-def hand_look(hand: HandMesh, options: DrawOptions) -> HandLook:
+def hand_material(hand: HandMesh, options: DrawOptions) -> HandMaterial:
     """A hand that has no texture, or none yet, looks plain."""
     if options.colour == "deviation":
         return HEATMAP_LOOK
@@ -210,7 +210,7 @@ class HandShaper:
         return HandShape(
             vertices=np.concatenate([positions, normals, colours, lifted[:, 6:]], axis=1, dtype=np.float32),
             keypoints=keypoints.astype(np.float32),
-            look=HEATMAP_LOOK if is_heatmap else hand_look(hand, options),
+            look=HEATMAP_LOOK if is_heatmap else hand_material(hand, options),
             model_vertices=own.astype(np.float32),
             units_per_m=units,
             keypoint_covariance=_covariance(hand, options),

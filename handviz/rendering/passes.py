@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from handviz.core.records import KEYPOINT_COUNT, KEYPOINT_PARENTS, FloatArray
 from handviz.rendering import options
 from handviz.rendering.camera import Matrix, Size
-from handviz.rendering.hand_shape import HandLook, HandShape, Surface, unique_edges
+from handviz.rendering.hand_shape import HandMaterial, HandShape, Surface, unique_edges
 from handviz.rendering.options import Fade, KeyLight
 from handviz.rendering.programs import load_program
 
@@ -182,7 +182,7 @@ class MeshPass:
             self._resources.callback(resource.release)
         self._set_constants()
         self._slots: list[_Slot] = []
-        self._looks: list[HandLook] = []
+        self._looks: list[HandMaterial] = []
 
     def set_hands(self, hands: Sequence[HandShape]) -> None:
         """Upload every hand's vertices."""
@@ -216,7 +216,7 @@ class MeshPass:
             for slot in slots:
                 (slot.edges if view.fade is None else slot.fading_edges).render(moderngl.LINES)
 
-    def _draw_surface(self, program: moderngl.Program, surface: moderngl.VertexArray, look: HandLook) -> None:
+    def _draw_surface(self, program: moderngl.Program, surface: moderngl.VertexArray, look: HandMaterial) -> None:
         program["light_strength"] = look.light_strength
         program["gloss_strength"] = look.gloss_strength
         program["turned_below"] = look.turned_below

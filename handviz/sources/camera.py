@@ -67,7 +67,7 @@ class CameraInfo:
 
 
 @dataclass(frozen=True)
-class CameraWish:
+class CameraRequest:
     """What is wanted of a camera."""
 
     mode: CameraMode = USUAL_MODE
@@ -114,11 +114,11 @@ class CameraSource:
     is_live = True
     frame_count: int | None = None
 
-    def __init__(self, index: int, wish: CameraWish | None = None) -> None:
+    def __init__(self, index: int, request: CameraRequest | None = None) -> None:
         """Ask for the mode that is wished; cameras give what they can, and ``description`` says what that is."""
-        wish = wish or CameraWish()
-        mode = wish.mode
-        self.name = wish.camera.name if wish.camera else f"camera {index}"
+        request = request or CameraRequest()
+        mode = request.mode
+        self.name = request.camera.name if request.camera else f"camera {index}"
         self._number = 0
         self._capture = _open(index, self.name)
         for setting, value in (

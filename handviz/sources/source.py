@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame
-from handviz.sources.camera import CameraInfo, CameraSource, CameraWish, list_cameras
+from handviz.sources.camera import CameraInfo, CameraRequest, CameraSource, list_cameras
 from handviz.sources.clips import ClipSource
 from handviz.sources.images import IMAGE_SUFFIXES, now_ms, read_image
 
@@ -181,7 +181,7 @@ class InterruptibleSource(Protocol):
         ...
 
 
-def open_source(text: str, camera: CameraWish | None = None) -> Source:
+def open_source(text: str, camera: CameraRequest | None = None) -> Source:
     """Open "camera:0" as wished, "clip.mp4", "folder" or "image.jpg"; raises HandvizError with the reason."""
     if text.startswith(CAMERA_PREFIX):
         index = text.removeprefix(CAMERA_PREFIX)

@@ -13,7 +13,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import apply_affine
 from handviz.core.paths import CLIP_FILE, LANDMARKER_FILE
 from handviz.core.records import Detection, Frame
-from handviz.detection.landmarker import TASK_MEMBERS, HandednessMemory, HandLandmarker
+from handviz.detection.landmarker import TASK_MEMBERS, HandednessHistory, HandLandmarker
 from handviz.detection.still_search import search_still, views_of
 from handviz.detection.tracking import box_cover, box_union_fraction, same_hand, without_duplicates
 from handviz.sources.images import read_image
@@ -54,7 +54,7 @@ def test_the_clips_right_hand_is_called_right_and_left_in_a_mirror(video: bool) 
 
 
 def test_a_hand_does_not_change_sides_for_a_frame() -> None:
-    memory = HandednessMemory()
+    memory = HandednessHistory()
     right, left = made_up_detection(), made_up_detection("left", x=400.0)
     for _ in range(5):
         memory.settle([right, left])
@@ -66,7 +66,7 @@ def test_a_hand_does_not_change_sides_for_a_frame() -> None:
 
 
 def test_another_hand_somewhere_else_is_judged_anew() -> None:
-    memory = HandednessMemory()
+    memory = HandednessHistory()
     for _ in range(10):
         memory.settle([made_up_detection("right", x=100.0)])
     assert memory.settle([made_up_detection("left", x=300.0)])[0].handedness == "left"

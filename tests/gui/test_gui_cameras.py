@@ -107,8 +107,8 @@ def test_cameras_of_the_same_name_are_told_apart(qtbot: QtBot, window: MainWindo
     with qtbot.waitSignal(window._controller.source_opened):
         choose(window, world, 3)
     assert world.camera.info == OTHER
-    assert world.camera.wish is not None
-    assert world.camera.wish.camera == OTHER
+    assert world.camera.request is not None
+    assert world.camera.request.camera == OTHER
 
 
 def test_the_last_camera_is_found_again_by_its_name(
@@ -134,8 +134,8 @@ def test_size_and_rate_are_asked_for_and_remembered_for_each_camera(
     with qtbot.waitSignal(window._controller.source_opened):
         panel.modes.activated.emit(row)
         world.go_on()
-    assert world.camera.wish is not None
-    assert (world.camera.wish.mode, panel.modes.currentData()) == (hd, hd)
+    assert world.camera.request is not None
+    assert (world.camera.request.mode, panel.modes.currentData()) == (hd, hd)
     assert panel.description.text() == "Front: 48 lines"
     with qtbot.waitSignal(window._controller.source_opened):
         choose(window, world, 2)
@@ -143,8 +143,8 @@ def test_size_and_rate_are_asked_for_and_remembered_for_each_camera(
     runs.end()
     world.cameras = [CameraInfo(8, "Front", "usb 9")]
     start(qtbot, runs.begin())
-    assert world.camera.wish is not None
-    assert world.camera.wish.mode == hd
+    assert world.camera.request is not None
+    assert world.camera.request.mode == hd
 
 
 def test_a_camera_that_is_plugged_in_is_listed_and_said(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> None:

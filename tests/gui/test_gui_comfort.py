@@ -30,16 +30,16 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, Status
 from handviz.gui.session.settings import SettingsStore, ViewSettings
 from handviz.gui.widgets.controls import ElidedLabel
-from handviz.gui.widgets.log_window import LogKeeper
+from handviz.gui.widgets.log_window import LogBuffer
 from handviz.gui.widgets.shortcuts import KeyboardManners
 from handviz.gui.widgets.theme import DARK, LIGHT, Look, Theme
 from tests.gui.test_gui_window import press
 
 
 @pytest.fixture
-def keeper() -> Iterator[LogKeeper]:
+def keeper() -> Iterator[LogBuffer]:
     """Keeps what is logged while the test runs."""
-    kept = LogKeeper()
+    kept = LogBuffer()
     logging.getLogger().addHandler(kept)
     yield kept
     logging.getLogger().removeHandler(kept)
@@ -51,7 +51,7 @@ def new_controller() -> Controller:
 
 
 @pytest.fixture
-def window(qtbot: QtBot, keeper: LogKeeper) -> Iterator[MainWindow]:
+def window(qtbot: QtBot, keeper: LogBuffer) -> Iterator[MainWindow]:
     """A window that is not shown."""
     made = MainWindow(new_controller(), TRIANGLE, keeper)
     yield made
@@ -137,7 +137,7 @@ def luminance(colour: QColor) -> float:
 
 
 def test_failures_are_toasts_that_go_away_and_stay_in_the_log(
-    qtbot: QtBot, window: MainWindow, keeper: LogKeeper
+    qtbot: QtBot, window: MainWindow, keeper: LogBuffer
 ) -> None:
     window.toasts._shown_ms = 40
     window._controller.warn("The folder /x cannot be made.")
@@ -180,7 +180,7 @@ def test_log_window_follows_searches_and_saves(
     log.close()
 
 
-def test_a_message_that_does_not_fit_its_arguments_is_kept_as_it_is(keeper: LogKeeper) -> None:
+def test_a_message_that_does_not_fit_its_arguments_is_kept_as_it_is(keeper: LogBuffer) -> None:
     keeper.emit(logging.LogRecord("x", logging.ERROR, "", 1, "%d hands", ("many",), None))
     assert keeper.lines[-1] == (logging.ERROR, "%d hands")
 

@@ -23,10 +23,10 @@ from handviz.gui.folder.page import duration_text
 from handviz.gui.folder.table import InspectionModel, RowFilter
 from handviz.gui.main_window import SCREENSHOT_FOLDER, MainWindow
 from handviz.gui.session.controller import Controller
-from handviz.gui.session.mesh_saver import MeshOrder
+from handviz.gui.session.mesh_saver import MeshRequest
 from handviz.gui.session.settings import SettingsStore
 from handviz.gui.session.tasks import NICENESS
-from handviz.inspection.columns import HandRow, ImageRow, InspectionOrder
+from handviz.inspection.columns import HandRow, ImageRow, InspectionRequest
 from handviz.inspection.inspection import Inspection
 from handviz.sources.source import CameraInfo
 from tests.hands import made_up_detection
@@ -74,7 +74,7 @@ def folder(tmp_path: Path) -> Path:
 def window(qtbot: QtBot, tmp_path: Path, processor: Processor, monkeypatch: pytest.MonkeyPatch) -> Iterator[MainWindow]:
     """The real window; its inspections are real but for the networks."""
 
-    def make(order: InspectionOrder) -> InspectionLike:
+    def make(order: InspectionRequest) -> InspectionLike:
         return Inspection(order, make=lambda _: processor, faces=TRIANGLE.faces)
 
     monkeypatch.setattr(InspectionFeature.__init__, "__kwdefaults__", {"make": make, "model_dir": tmp_path})
@@ -308,7 +308,7 @@ def test_views_follow_the_settings(window: MainWindow) -> None:
 def test_meshes_are_those_of_the_page_in_front(
     qtbot: QtBot, window: MainWindow, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    orders: list[MeshOrder] = []
+    orders: list[MeshRequest] = []
     monkeypatch.setattr(window._controller, "save_meshes", orders.append)
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(folder / "mine"), ""))
     inspect(qtbot, window, folder)
@@ -517,7 +517,7 @@ def test_an_inspection_that_fails_unexpectedly_is_a_message_and_the_next_one_run
     worker = InspectionWorker(lambda _: Broken())
     for _ in range(2):
         with qtbot.waitSignal(worker.ended) as ended:
-            worker.begin(InspectionOrder(folder))
+            worker.begin(InspectionRequest(folder))
         assert "of all things" in ended.args[0]
     worker.stop()
 
@@ -537,7 +537,7 @@ def test_an_inspection_steps_back_behind_the_window(qtbot: QtBot, folder: Path) 
     before = os.getpriority(os.PRIO_PROCESS, 0)
     worker = InspectionWorker(lambda _: Noting())
     with qtbot.waitSignal(worker.ended):
-        worker.begin(InspectionOrder(folder))
+        worker.begin(InspectionRequest(folder))
     worker.stop()
     assert niceness == [max(before, NICENESS)]
     assert os.getpriority(os.PRIO_PROCESS, 0) == before

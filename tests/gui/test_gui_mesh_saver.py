@@ -12,14 +12,14 @@ from pytestqt.qtbot import QtBot
 from handviz.core.errors import HandvizError
 from handviz.core.records import FrameResult, Handedness
 from handviz.gui.session.controller import Controller
-from handviz.gui.session.mesh_saver import MeshOrder
+from handviz.gui.session.mesh_saver import MeshRequest
 from handviz.gui.session.settings import SettingsStore
 
 
-def order(asked: Path, *sides: Handedness) -> MeshOrder:
+def order(asked: Path, *sides: Handedness) -> MeshRequest:
     """For hands of these sides."""
     hands = tuple(hand(handedness=side) for side in sides)
-    return MeshOrder(asked, ".glb", FrameResult(frame(), "final", hands=hands), "plain", None)
+    return MeshRequest(asked, ".glb", FrameResult(frame(), "final", hands=hands), "plain", None)
 
 
 def names(asked: Path, *sides: Handedness) -> list[str]:
@@ -44,7 +44,7 @@ def test_only_the_file_that_was_chosen_is_written_over(tmp_path: Path) -> None:
 def test_images_beside_a_wrapped_mesh_are_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "palm.png").touch()
     hands = (hand(textured=True),)
-    asked = MeshOrder(tmp_path / "palm.obj", ".obj", FrameResult(frame(), "final", hands=hands), "texture", None)
+    asked = MeshRequest(tmp_path / "palm.obj", ".obj", FrameResult(frame(), "final", hands=hands), "texture", None)
     assert [path.name for path in asked.paths()] == ["palm_2.obj"]
     for name in ("palm.obj", "palm.mtl"):
         (tmp_path / name).touch()

@@ -15,7 +15,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.records import CROP_SIZE, FrameResult, HandCrop, HandMesh, VariantName
 from handviz.gui import main_window
 from handviz.gui.inspector import attention
-from handviz.gui.inspector.attention import AttentionJob, AttentionReader, rest_after
+from handviz.gui.inspector.attention import AttentionReader, AttentionRequest, rest_after
 from handviz.gui.inspector.point_inspector import PointInspector
 from handviz.gui.inspector.point_panel import ABSENT, CLICK
 from handviz.gui.main_window import MainWindow
@@ -396,7 +396,7 @@ def test_the_stream_has_the_processor_for_itself_most_of_the_time(
     reader = AttentionReader(tmp_path, FakeAttention)
     clock = iter((10.0, 10.1, 11.0, 12.0))
     monkeypatch.setattr(attention.time, "perf_counter", lambda: next(clock))
-    job = AttentionJob(CROP, "final", 0, None)
+    job = AttentionRequest(CROP, "final", 0, None)
     assert rest_after(reader.read(job)) == pytest.approx(0.4)
     assert rest_after(reader.read(job)) == 0.0, "the last run of the network knew it"
 

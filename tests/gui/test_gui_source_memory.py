@@ -22,17 +22,17 @@ def test_twins_are_remembered_apart_and_a_moved_camera_by_its_name(memory: Sourc
     memory.set_mode("camera:0", FRONT, HD)
     memory.set_rotation("camera:2", TWIN, 180)
     assert memory.mode_of("camera:0", FRONT) == HD
-    assert memory.setup_of("camera:2", TWIN).rotation_deg == 180
-    assert memory.setup_of("camera:7", CameraInfo(7, "Front", "usb 9")).rotation_deg == 180
+    assert memory.config_of("camera:2", TWIN).rotation_deg == 180
+    assert memory.config_of("camera:7", CameraInfo(7, "Front", "usb 9")).rotation_deg == 180
     assert memory.mode_of("camera:1", CameraInfo(1, "Back", "usb 1")) == USUAL_MODE
 
 
 def test_a_camera_without_a_name_is_known_by_its_number(memory: SourceMemory) -> None:
     memory.set_mode("camera:3", None, HD)
-    setup = memory.setup_of("camera:3", None)
+    setup = memory.config_of("camera:3", None)
     assert setup.camera is not None
     assert (setup.camera.mode, setup.camera.camera) == (HD, None)
-    assert memory.setup_of("camera:4", None).camera is None
+    assert memory.config_of("camera:4", None).camera is None
 
 
 def test_the_last_of_two_twins_is_begun_with(memory: SourceMemory) -> None:
@@ -75,11 +75,11 @@ def test_a_broken_settings_file_is_as_if_nothing_had_been(text: str, tmp_path: P
     store.remember(LAST_SOURCE, "camera:0")
     memory = SourceMemory(store)
     assert memory.recent() == []
-    assert memory.setup_of("camera:0", None).camera is None
-    assert memory.setup_of("camera:0", None).rotation_deg == 0
+    assert memory.config_of("camera:0", None).camera is None
+    assert memory.config_of("camera:0", None).rotation_deg == 0
     memory.last([FRONT])
     memory.set_rotation("camera:0", None, 90)
-    assert memory.setup_of("camera:0", None).rotation_deg == 90
+    assert memory.config_of("camera:0", None).rotation_deg == 90
 
 
 @pytest.mark.parametrize("text", ["null", "7", "{", "[" * 100_000])

@@ -434,4 +434,4 @@ def test_paths_of_strange_characters(qtbot: QtBot, window: MainWindow, clip: Pat
     assert window._controller.memory.recent()[0] == str(strange_clip)
     assert SettingsStore().text("last_source") == str(strange_clip)
     press_key(window, "Ctrl+B")
-    assert window._controller.memory.setup_of(str(strange_clip), None).rotation_deg == 90
+    assert window._controller.memory.config_of(str(strange_clip), None).rotation_deg == 90

@@ -20,7 +20,7 @@ from handviz.core.errors import ErrorCode
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import Detection, Frame, FrameResult
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.inspection.columns import ImageRow, InspectionOrder, Listing, common_range_mm
+from handviz.inspection.columns import ImageRow, InspectionRequest, Listing, common_range_mm
 from handviz.inspection.inspection import Inspection, visible_fraction
 from handviz.inspection.store import InspectionStore, forget_old_inspections, signature_of
 from handviz.io.hand_pack import pack_hands, unpack_hands
@@ -67,7 +67,7 @@ def folder(tmp_path: Path) -> Path:
 
 def inspect(folder: Path, processor: Processor, *, most: int | None = None) -> tuple[Listing, dict[str, ImageRow]]:
     """The first listing, and every row as it was in the end; ``most`` images, then it is cancelled."""
-    inspection = Inspection(InspectionOrder(folder), make=lambda _: processor)
+    inspection = Inspection(InspectionRequest(folder), make=lambda _: processor)
     events = inspection.events()
     listing = next(events)
     assert isinstance(listing, Listing)
@@ -116,7 +116,7 @@ def test_what_is_kept_is_not_done_again(folder: Path) -> None:
 
 
 def test_another_network_or_camera_has_results_of_its_own(folder: Path) -> None:
-    order = InspectionOrder(folder)
+    order = InspectionRequest(folder)
     kept = {
         Inspection(one).kept
         for one in (
@@ -134,9 +134,9 @@ import os, signal, sys
 from pathlib import Path
 from handviz.inspection.inspection import Inspection
 from handviz.core.camera_model import CameraModel
-from handviz.inspection.columns import InspectionOrder
+from handviz.inspection.columns import InspectionRequest
 from tests.inspection.test_inspection import Processor
-inspection = Inspection(InspectionOrder(Path(sys.argv[1])), make=lambda _: Processor())
+inspection = Inspection(InspectionRequest(Path(sys.argv[1])), make=lambda _: Processor())
 events = inspection.events()
 next(events)
 next(events)
@@ -156,7 +156,7 @@ def test_a_killed_run_goes_on_where_it_was(folder: Path) -> None:
 
 
 def test_a_damaged_file_of_results_is_put_aside(folder: Path) -> None:
-    kept = Inspection(InspectionOrder(folder)).kept
+    kept = Inspection(InspectionRequest(folder)).kept
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"this is no database" * 100)
     _, rows = inspect(folder, Processor())
@@ -167,7 +167,7 @@ def test_a_damaged_file_of_results_is_put_aside(folder: Path) -> None:
 @pytest.mark.parametrize("hands", ["{", "[[1]]", "[7]"])
 def test_a_file_of_results_that_is_damaged_further_in_is_put_aside(folder: Path, hands: str) -> None:
     inspect(folder, Processor())
-    kept = Inspection(InspectionOrder(folder)).kept
+    kept = Inspection(InspectionRequest(folder)).kept
     with contextlib.closing(sqlite3.connect(kept)) as file, file:
         file.execute("UPDATE images SET hands = ?", (hands,))
     processor = Processor()
@@ -207,7 +207,7 @@ def test_a_full_disk_is_a_message_and_what_was_written_stays(folder: Path, monke
 @pytest.mark.parametrize("path", ["absent", "a.png"])
 def test_a_folder_that_is_none_is_a_message(folder: Path, path: str) -> None:
     with raises(ErrorCode.FILE_MISSING):
-        Inspection(InspectionOrder(folder / path))
+        Inspection(InspectionRequest(folder / path))
 
 
 def test_images_that_come_go_and_change_meanwhile(folder: Path) -> None:

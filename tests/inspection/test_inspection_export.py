@@ -14,8 +14,8 @@ import trimesh
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.inspection import report as inspection_report
-from handviz.inspection.columns import ImageRow, InspectionOrder, Listing
-from handviz.inspection.export import PARTS, ExportOrder, ExportPart, export_inspection
+from handviz.inspection.columns import ImageRow, InspectionRequest, Listing
+from handviz.inspection.export import PARTS, ExportPart, ExportRequest, export_inspection
 from handviz.inspection.inspection import Inspection
 from handviz.sources.images import read_image
 from tests.browser import run_in_browser
@@ -39,20 +39,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def order(folder: Path, tmp_path: Path) -> ExportOrder:
+def order(folder: Path, tmp_path: Path) -> ExportRequest:
     """Everything of the inspected folder."""
-    inspection = Inspection(InspectionOrder(folder), make=lambda _: Processor())
+    inspection = Inspection(InspectionRequest(folder), make=lambda _: Processor())
     rows = {event.file: event for event in inspection.events() if isinstance(event, ImageRow)}
-    return ExportOrder(tmp_path / "out", inspection.order, inspection.kept, tuple(rows.values()))
+    return ExportRequest(tmp_path / "out", inspection.order, inspection.kept, tuple(rows.values()))
 
 
-def export(order: ExportOrder, *parts: ExportPart) -> list[str]:
+def export(order: ExportRequest, *parts: ExportPart) -> list[str]:
     """Names of what was written."""
     wanted = replace(order, parts=frozenset(parts or PARTS))
     return [path.name for path in export_inspection(wanted, lambda done, total: None, lambda: False)]
 
 
-def test_everything_is_written(order: ExportOrder) -> None:
+def test_everything_is_written(order: ExportRequest) -> None:
     assert export(order) == ["hands.csv", "meshes", "hands.json", "report.html"]
     entries = json.loads((order.out / "hands.json").read_text())
     by_name = {entry["file"]: entry for entry in entries}
@@ -71,7 +71,7 @@ def test_everything_is_written(order: ExportOrder) -> None:
     assert not list(order.out.rglob("*.part"))
 
 
-def test_only_those_hands_that_were_asked_for(order: ExportOrder) -> None:
+def test_only_those_hands_that_were_asked_for(order: ExportRequest) -> None:
     images = tuple(replace(one, hands=()) if one.file == "a.png" else one for one in order.images)
     export(replace(order, images=images), "json", "meshes")
     entries = {entry["file"]: entry for entry in json.loads((order.out / "hands.json").read_text())}
@@ -79,13 +79,13 @@ def test_only_those_hands_that_were_asked_for(order: ExportOrder) -> None:
     assert not (order.out / "meshes" / "a_0_right.ply").exists()
 
 
-def test_nothing_at_all_is_a_list_too(order: ExportOrder) -> None:
+def test_nothing_at_all_is_a_list_too(order: ExportRequest) -> None:
     export(replace(order, images=()), "json", "csv")
     assert json.loads((order.out / "hands.json").read_text()) == []
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_place_that_cannot_be_written_is_a_message(order: ExportOrder, part: ExportPart) -> None:
+def test_a_place_that_cannot_be_written_is_a_message(order: ExportRequest, part: ExportPart) -> None:
     names = {"json": "hands.json", "csv": "hands.csv", "meshes": "meshes/c_0_right.ply", "report": "report.html"}
     # A folder is in the way of the file, which root cannot write either.
     (order.out / names[part] / "in the way").mkdir(parents=True)
@@ -94,13 +94,13 @@ def test_a_place_that_cannot_be_written_is_a_message(order: ExportOrder, part: E
     assert not list(order.out.rglob("*.part"))
 
 
-def test_a_folder_that_cannot_be_made_is_a_message(order: ExportOrder) -> None:
+def test_a_folder_that_cannot_be_made_is_a_message(order: ExportRequest) -> None:
     order.out.write_text("in the way")
     with raises(ErrorCode.NOT_WRITABLE):
         export(order)
 
 
-def test_the_person_ends_it(order: ExportOrder) -> None:
+def test_the_person_ends_it(order: ExportRequest) -> None:
     steps: list[tuple[int, int]] = []
     with raises(ErrorCode.CANCELLED):
         export_inspection(order, lambda done, total: steps.append((done, total)), lambda: len(steps) == 7)
@@ -126,7 +126,7 @@ seen
 """
 
 
-def test_the_report_works_in_a_browser(order: ExportOrder) -> None:
+def test_the_report_works_in_a_browser(order: ExportRequest) -> None:
     export(order, "report")
     answer = run_in_browser(order.out / "report.html", SEEN)
     seen, names = answer["result"], [image.file for image in order.images]
@@ -145,7 +145,7 @@ def test_the_report_works_in_a_browser(order: ExportOrder) -> None:
     assert seen["count"] == "1 row"
 
 
-def test_images_of_the_report_show_the_hands(order: ExportOrder, tmp_path: Path) -> None:
+def test_images_of_the_report_show_the_hands(order: ExportRequest, tmp_path: Path) -> None:
     export(order, "report")
     text = (order.out / "report.html").read_text(encoding="utf-8")
     encoded = text.split('src="data:image/jpeg;base64,')[1].split('"')[0]
@@ -156,7 +156,9 @@ def test_images_of_the_report_show_the_hands(order: ExportOrder, tmp_path: Path)
     assert np.abs(image[:8].astype(int) - 90).max() < 12
 
 
-def test_large_folders_have_images_of_the_first_rows_only(order: ExportOrder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_folders_have_images_of_the_first_rows_only(
+    order: ExportRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(inspection_report, "MAX_IMAGES", 1)
     export(order, "report")
     text = (order.out / "report.html").read_text(encoding="utf-8")
@@ -166,7 +168,7 @@ def test_large_folders_have_images_of_the_first_rows_only(order: ExportOrder, mo
 
 
 def test_without_opengl_the_report_has_plain_images_and_says_so(
-    order: ExportOrder, monkeypatch: pytest.MonkeyPatch
+    order: ExportRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: object) -> None:
         raise HandvizError("no OpenGL 3.3 without a window")
@@ -178,7 +180,7 @@ def test_without_opengl_the_report_has_plain_images_and_says_so(
     assert "data:image/jpeg" in text
 
 
-def test_listing_of_the_order_is_one(order: ExportOrder) -> None:
+def test_listing_of_the_order_is_one(order: ExportRequest) -> None:
     """The fixture's inspection told of its ground truth."""
     events = Inspection(order.inspection, make=lambda _: Processor()).events()
     listing = next(events)

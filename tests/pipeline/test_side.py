@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from handviz.core.paths import CLIP_FILE
-from handviz.core.records import Detection, Frame, Handedness, SideChoice
-from handviz.detection.tracking import sided
+from handviz.core.records import Detection, Frame, Handedness, HandednessSetting
+from handviz.detection.tracking import override_handedness
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 
 
@@ -18,9 +18,9 @@ from handviz.pipeline.pipeline import Pipeline, PipelineSettings
         ("right", ("right", "right")),
     ],
 )
-def test_choice_goes_before_the_detector(choice: SideChoice, wanted: tuple[Handedness, ...]) -> None:
+def test_choice_goes_before_the_detector(choice: HandednessSetting, wanted: tuple[Handedness, ...]) -> None:
     found = [Detection(side, 0.9, np.zeros((21, 2))) for side in ("left", "right")]
-    assert tuple(detection.handedness for detection in sided(found, choice)) == wanted
+    assert tuple(detection.handedness for detection in override_handedness(found, choice)) == wanted
 
 
 def test_a_hand_is_reconstructed_as_the_side_that_it_is_called() -> None:
@@ -30,7 +30,7 @@ def test_a_hand_is_reconstructed_as_the_side_that_it_is_called() -> None:
     clip.release()
     with Pipeline(PipelineSettings(video=False, other_variants=False)) as pipeline:
         (detected,) = pipeline.process(frame).hands
-        other: SideChoice = "left" if detected.handedness == "right" else "right"
+        other: HandednessSetting = "left" if detected.handedness == "right" else "right"
         pipeline.set_side(other)
         (called,) = pipeline.process(frame).hands
         pipeline.set_side(detected.handedness)

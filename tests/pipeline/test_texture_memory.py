@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from handviz.core.records import HandTexture
-from handviz.pipeline.texture_fusion import TextureMemory, sighting_weight
+from handviz.pipeline.texture_fusion import TextureCache, sighting_weight
 from tests.hands import made_up_hand
 
 FACES = np.array([[0, 1, 2]], np.int32)
@@ -36,7 +36,7 @@ def fused(memory, *frames):
 
 @pytest.fixture
 def memory():
-    return TextureMemory(FACES, 3)
+    return TextureCache(FACES, 3)
 
 
 def test_a_frame_counts_by_visibility_angle_and_uncertainty():

@@ -7,7 +7,7 @@ import cv2_enumerate_cameras
 import pytest
 
 from handviz.sources import camera
-from handviz.sources.camera import CameraInfo, CameraMode, CameraWish, find_again, list_cameras
+from handviz.sources.camera import CameraInfo, CameraMode, CameraRequest, find_again, list_cameras
 
 FRONT, TWIN = CameraInfo(0, "Front", "usb 1"), CameraInfo(2, "Front", "usb 2")
 
@@ -64,4 +64,4 @@ def test_a_system_that_cannot_list_has_none(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_messages_name_the_camera() -> None:
     with pytest.raises(camera.HandvizError, match=r"Front (is not there|does not open)"):
-        camera.CameraSource(93, CameraWish(camera=CameraInfo(93, "Front")))
+        camera.CameraSource(93, CameraRequest(camera=CameraInfo(93, "Front")))

@@ -48,7 +48,7 @@ def _window(rng: np.random.Generator, image: Image) -> None:
     cv2.line(image, (x + width // 2, y), (x + width // 2, y + height), frame, thick // 2 + 1)
 
 
-def _shelf(rng: np.random.Generator, image: Image) -> None:
+def _cache(rng: np.random.Generator, image: Image) -> None:
     size = len(image)
     y, height = int(rng.integers(40, size)), int(rng.integers(25, 80))
     x = int(rng.integers(-20, size // 2))
@@ -142,7 +142,7 @@ def room(rng: np.random.Generator, size: int) -> Image:
     for part, often, most in (
         (_window, 0.35, 2),
         (_floor, 0.6, 1),
-        (_shelf, 0.3, 2),
+        (_cache, 0.3, 2),
         (_box, 0.75, 5),
         (_bar, 0.3, 3),
         (_cable, 0.25, 3),

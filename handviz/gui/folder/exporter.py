@@ -12,8 +12,8 @@ from handviz.gui.folder.page import InspectionPage
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.tasks import Task
 from handviz.gui.widgets.controls import named_label
-from handviz.inspection.columns import HandRow, ImageRow, InspectionOrder, TableRow, common_range_mm
-from handviz.inspection.export import ExportOrder, ExportPart
+from handviz.inspection.columns import HandRow, ImageRow, InspectionRequest, TableRow, common_range_mm
+from handviz.inspection.export import ExportPart, ExportRequest
 
 PARTS: tuple[tuple[ExportPart, str], ...] = (
     ("report", "report.html: images and table in one file for any browser"),
@@ -76,7 +76,7 @@ class ExportDialog(QDialog):
 # Writes an inspection's files beside everything else.
 
 
-def write_export(order: ExportOrder, task: Task) -> str:
+def write_export(order: ExportRequest, task: Task) -> str:
     """Write everything within a task; returns the message that says where it is."""
     # Here, so that the window is up before these libraries are loaded.
     from handviz.inspection.export import export_inspection
@@ -98,14 +98,14 @@ class InspectionExporter(QObject):
         super().__init__()
         self._controller, self._page = controller, page
         self._task = Task("The inspection could not be exported", low_priority=True)
-        self._inspection: InspectionOrder | None = None
+        self._inspection: InspectionRequest | None = None
         self._kept = Path()
         page.export.clicked.connect(self._begin_or_end)
         self._task.progressed.connect(self._show_progress)
         self._task.done.connect(lambda message: self._show_end(message, controller.notify))
         self._task.failed.connect(lambda message: self._show_end(message, controller.warn))
 
-    def set_inspection(self, inspection: InspectionOrder, kept: Path) -> None:
+    def set_inspection(self, inspection: InspectionRequest, kept: Path) -> None:
         """What there is to export from now on."""
         self._inspection, self._kept = inspection, kept
         self._page.export.setEnabled(True)
@@ -140,7 +140,7 @@ class InspectionExporter(QObject):
         settings = self._controller.settings
         rows = self._page.model.rows if only_shown else self._page.model.all_rows()
         fixed_mm = settings.draw_options().std_range_mm
-        order = ExportOrder(
+        order = ExportRequest(
             out=Path(folder),
             inspection=self._inspection,
             kept=self._kept,

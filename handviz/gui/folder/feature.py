@@ -8,7 +8,7 @@ from PyQt6.QtWidgets import QFileDialog, QTabWidget
 from handviz.core.errors import HandvizError
 from handviz.core.paths import MODELS
 from handviz.gui.folder.exporter import InspectionExporter
-from handviz.gui.folder.image_loaders import Look, LookOrder, read_look
+from handviz.gui.folder.image_loaders import Look, PreviewRequest, read_look
 from handviz.gui.folder.inspection_worker import InspectionMaker, InspectionWorker, Progress, make_inspection
 from handviz.gui.folder.page import InspectionPage
 from handviz.gui.session.controller import Controller
@@ -18,7 +18,7 @@ from handviz.gui.session.tasks import LatestWins
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.inspection.columns import (
     ImageRow,
-    InspectionOrder,
+    InspectionRequest,
     Key,
     Listing,
     TableRow,
@@ -52,7 +52,7 @@ class InspectionFeature(Feature):
         self.worker = InspectionWorker(make)
         self._looks = LatestWins(read_look, "The image cannot be shown")
         self.exporter = InspectionExporter(controller, self.page)
-        self._order: InspectionOrder | None = None
+        self._order: InspectionRequest | None = None
         self._is_running = False
         self._listing: Listing | None = None
         self._wanted: Key | None = None
@@ -205,7 +205,7 @@ class InspectionFeature(Feature):
             self.page.detail.show_look(Look(file, None, reason=reason))
             return
         kept = self._listing.kept if self._listing is not None and row.image.state == "done" else None
-        self._looks.ask(LookOrder(self._order.folder, row.image.file, kept))
+        self._looks.ask(PreviewRequest(self._order.folder, row.image.file, kept))
 
     def _take_look(self, look: Look) -> None:
         self.page.detail.set_range(common_range_mm(self.page.model.images))
@@ -224,9 +224,9 @@ class InspectionFeature(Feature):
         if self._pages.currentWidget() is self.page:
             self._follow_network()
 
-    def _order_for(self, folder: Path) -> InspectionOrder:
+    def _order_for(self, folder: Path) -> InspectionRequest:
         settings = self._controller.settings
-        return InspectionOrder(
+        return InspectionRequest(
             folder=folder,
             variant=settings.variant,
             # Whatever camera is live meanwhile.

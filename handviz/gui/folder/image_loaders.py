@@ -20,7 +20,7 @@ MOST_WAITING = 64
 
 
 @dataclass(frozen=True)
-class LookOrder:
+class PreviewRequest:
     """Which image to show."""
 
     folder: Path
@@ -41,7 +41,7 @@ class Look:
     """Why there is no image."""
 
 
-def read_look(order: LookOrder) -> Look:
+def read_look(order: PreviewRequest) -> Look:
     """Read the image and its stored hands; raises HandvizError where that is not possible."""
     # Here, so that the window is up before these are loaded.
     from handviz.core.records import Frame

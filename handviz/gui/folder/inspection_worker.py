@@ -9,7 +9,7 @@ from typing import Protocol
 from PyQt6.QtCore import pyqtSignal
 
 from handviz.gui.session.tasks import LatestWins
-from handviz.inspection.columns import ImageRow, InspectionOrder, Listing
+from handviz.inspection.columns import ImageRow, InspectionRequest, Listing
 
 BATCH_S = 0.25
 RATE_WINDOW_S = 20.0
@@ -27,10 +27,10 @@ class InspectionLike(Protocol):
         ...
 
 
-InspectionMaker = Callable[[InspectionOrder], InspectionLike]
+InspectionMaker = Callable[[InspectionRequest], InspectionLike]
 
 
-def make_inspection(order: InspectionOrder) -> InspectionLike:
+def make_inspection(order: InspectionRequest) -> InspectionLike:
     """The real one; its libraries are loaded in the worker."""
     from handviz.inspection.inspection import Inspection
 
@@ -56,7 +56,7 @@ class Progress:
 class InspectionRun:
     """One order on its way; it may be cancelled before it begins, from any thread."""
 
-    def __init__(self, order: InspectionOrder, make: InspectionMaker) -> None:
+    def __init__(self, order: InspectionRequest, make: InspectionMaker) -> None:
         self._order, self._make = order, make
         self._inspection: InspectionLike | None = None
         self._is_cancelled = False
@@ -95,7 +95,7 @@ class InspectionWorker(LatestWins):
         self.answered.connect(lambda *_: self.ended.emit(""))
         self.failed.connect(lambda _, message: self.ended.emit(message))
 
-    def begin(self, order: InspectionOrder) -> None:
+    def begin(self, order: InspectionRequest) -> None:
         """Carry out this order, at once instead of any other."""
         self.cancel()
         self.forget()

@@ -16,7 +16,7 @@ PAUSE_PER_RUN = 4.0
 
 
 @dataclass(frozen=True, eq=False)
-class AttentionJob:
+class AttentionRequest:
     """A question."""
 
     crop: HandCrop
@@ -67,7 +67,7 @@ class AttentionReader:
         self._model_dir, self._maker = model_dir, maker
         self._source: AttentionSourceLike | None = None
 
-    def read(self, job: AttentionJob) -> AttentionAnswer:
+    def read(self, job: AttentionRequest) -> AttentionAnswer:
         """Return the attention; raises HandvizError where the network has none."""
         if self._source is None:
             self._source = self._maker(self._model_dir)

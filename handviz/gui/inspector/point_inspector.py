@@ -9,8 +9,8 @@ from handviz.core.records import FrameResult, HandMesh, VariantName
 from handviz.detection.tracking import matched_tracks
 from handviz.gui.inspector.attention import (
     AttentionAnswer,
-    AttentionJob,
     AttentionReader,
+    AttentionRequest,
     SourceMaker,
     make_source,
     rest_after,
@@ -221,7 +221,7 @@ class PointInspector(Feature):
         if pick.hand >= len(result.crops):
             self.panel.show_attention(None, NO_CROP)
             return
-        self._worker.ask(AttentionJob(result.crops[pick.hand], result.variant, pick.vertex, pick.joint))
+        self._worker.ask(AttentionRequest(result.crops[pick.hand], result.variant, pick.vertex, pick.joint))
 
     def _take_attention(self, answer: AttentionAnswer | None, message: str = "") -> None:
         result, picked = self._result, self._picked

@@ -9,7 +9,7 @@ from dataclasses import replace
 from PyQt6.QtCore import QThread, pyqtSignal
 
 from handviz.core.errors import HandvizError
-from handviz.sources.camera import CameraWish, device_hint, find_again
+from handviz.sources.camera import CameraRequest, device_hint, find_again
 from handviz.sources.source import CAMERA_PREFIX, CameraInfo, list_cameras
 
 WATCH_S = 2.0
@@ -28,21 +28,21 @@ class CameraFinder:
         self._lister = lister
         self._text = ""
         self._beside: Sequence[CameraInfo] = ()
-        self.wish: CameraWish | None = None
+        self.request: CameraRequest | None = None
 
     @property
     def camera(self) -> CameraInfo | None:
         """Which one is in use, as far as that is known."""
-        return self.wish.camera if self.wish else None
+        return self.request.camera if self.request else None
 
-    def begin(self, text: str, wish: CameraWish | None) -> None:
+    def begin(self, text: str, request: CameraRequest | None) -> None:
         """Another source: "camera:0", or no camera at all."""
-        self._text, self.wish, self._beside = text, wish, ()
+        self._text, self.request, self._beside = text, request, ()
 
     def know(self, cameras: Sequence[CameraInfo], named: CameraInfo | None) -> None:
         """What is plugged in now, and which of it is in use, if that was not known before."""
         if named is not None and self._text == f"{CAMERA_PREFIX}{named.index}" and self.camera is None:
-            self.wish = replace(self.wish or CameraWish(), camera=named)
+            self.request = replace(self.request or CameraRequest(), camera=named)
         mine = self.camera
         if mine is not None and any(mine.is_same(camera) for camera in cameras):
             self._beside = [camera for camera in cameras if not camera.is_same(mine)]
@@ -55,7 +55,7 @@ class CameraFinder:
         cameras = self._lister()
         camera = find_again(lost, cameras, self._beside)
         if camera is not None:
-            self.wish = replace(self.wish or CameraWish(), camera=camera)
+            self.request = replace(self.request or CameraRequest(), camera=camera)
             self._text = f"{CAMERA_PREFIX}{camera.index}"
         elif cameras:
             raise HandvizError(f"{lost.name} is not plugged in; it is used again as soon as it is back")

@@ -12,7 +12,7 @@ from PyQt6.QtCore import QThread, pyqtSignal
 from handviz.core.errors import HandvizError
 from handviz.core.records import Frame
 from handviz.gui.session.camera_probe import CameraFinder
-from handviz.gui.session.messages import Job, SourceInfo, SourceLength, SourceSetup
+from handviz.gui.session.messages import Job, SourceConfig, SourceInfo, SourceLength
 from handviz.gui.session.rates import PlaybackClock, RateMeter
 from handviz.sources.camera import CameraInfo
 from handviz.sources.images import turned
@@ -72,10 +72,10 @@ class CaptureThread(QThread):
         self._last_frame: Frame | None = None
         self._rate = RateMeter()
 
-    def open(self, text: str, generation: int, setup: SourceSetup | None = None) -> None:
+    def open(self, text: str, generation: int, setup: SourceConfig | None = None) -> None:
         """Change to another source; ``generation`` marks everything that comes from it."""
         self._interrupt()
-        self._requests.put(partial(self._open, text, generation, setup or SourceSetup()))
+        self._requests.put(partial(self._open, text, generation, setup or SourceConfig()))
 
     def know_cameras(self, cameras: Sequence[CameraInfo], named: CameraInfo | None = None) -> None:
         """What is plugged in now, and which of it is in use, if that was not known before."""
@@ -176,7 +176,7 @@ class CaptureThread(QThread):
         due_s += [self._refresh_at_s] if self._changing is not None else []
         return max(min(due_s) - now_s, 0.0) if due_s else None
 
-    def _open(self, text: str, generation: int, setup: SourceSetup) -> None:
+    def _open(self, text: str, generation: int, setup: SourceConfig) -> None:
         self._close()
         self._text, self._generation, self._rotation_deg = text, generation, setup.rotation_deg
         self._finder.begin(text, setup.camera)
@@ -189,8 +189,8 @@ class CaptureThread(QThread):
         self._retry_at_s = None
         try:
             self._text = self._finder.text()
-            wish = self._finder.wish
-            source = self._opener(self._text) if wish is None else self._opener(self._text, wish)
+            request = self._finder.request
+            source = self._opener(self._text) if request is None else self._opener(self._text, request)
         except HandvizError as error:
             self._report(str(error))
             if self._text.startswith(CAMERA_PREFIX):

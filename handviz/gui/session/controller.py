@@ -12,7 +12,7 @@ from PyQt6.QtCore import QObject, pyqtSignal
 from handviz.core.paths import CLIP_FILE, MODELS
 from handviz.gui.session.camera_probe import CameraProbe
 from handviz.gui.session.capture_thread import CaptureThread
-from handviz.gui.session.mesh_saver import MeshOrder, write_meshes
+from handviz.gui.session.mesh_saver import MeshRequest, write_meshes
 from handviz.gui.session.messages import Answer, Job, SourceInfo, SourceLength, Status
 from handviz.gui.session.reconstruct_thread import PipelineMaker, ReconstructThread
 from handviz.gui.session.settings import SettingsStore, ViewSettings
@@ -152,7 +152,7 @@ class Controller(QObject):
         self._source_error = ""
         self._set_note(f"Opening {'chosen pictures' if text.startswith(IMAGES_PREFIX) else text} …")
         self._wanted_text, self.camera_in_use = text, camera or self.listed_camera(text)
-        setup = self.memory.setup_of(text, self.camera_in_use)
+        setup = self.memory.config_of(text, self.camera_in_use)
         self._set_rotation(setup.rotation_deg)
         self.source_changing.emit(text)
         self._capture.open(text, self._generation, setup)
@@ -246,7 +246,7 @@ class Controller(QObject):
         else:
             self.notify("There is a texture to reset in texture colour only (T).")
 
-    def save_meshes(self, order: MeshOrder) -> None:
+    def save_meshes(self, order: MeshRequest) -> None:
         """Write the meshes of a result in the background; a sentence says where they are, or why not."""
         has_begun = self._saver.begin(partial(write_meshes, order))
         self.notify("Writing the meshes …" if has_begun else "The last meshes are still being written.")

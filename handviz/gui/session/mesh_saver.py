@@ -12,7 +12,7 @@ MESH_FORMATS = {"GLB (*.glb)": ".glb", "OBJ with texture (*.obj)": ".obj", "PLY 
 
 
 @dataclass(frozen=True, eq=False)
-class MeshOrder:
+class MeshRequest:
     """Which hands to write, where and how."""
 
     asked: Path
@@ -54,7 +54,7 @@ def _stems(stem: str, hands: Sequence[HandMesh]) -> list[str]:
     return [stem] if len(hands) == 1 else [f"{stem}_{hand.handedness}" for hand in hands]
 
 
-def write_meshes(order: MeshOrder) -> str:
+def write_meshes(order: MeshRequest) -> str:
     """Write a file for each hand; returns the message that says where they are."""
     # Here, so that the window is up before the formats' libraries are loaded.
     from handviz.io.mesh_export import export_mesh

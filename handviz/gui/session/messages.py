@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 
 from handviz.core.records import Frame, FrameResult
-from handviz.sources.camera import CameraInfo, CameraWish
+from handviz.sources.camera import CameraInfo, CameraRequest
 from handviz.sources.source import IMAGES_PREFIX
 
 
 @dataclass(frozen=True)
-class SourceSetup:
+class SourceConfig:
     """What goes with a source beside its text."""
 
-    camera: CameraWish | None = None
+    camera: CameraRequest | None = None
     """None: as usual, or no camera."""
     rotation_deg: int = 0
 

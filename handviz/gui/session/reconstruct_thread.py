@@ -9,7 +9,7 @@ from typing import Protocol
 from PyQt6.QtCore import QThread, pyqtSignal
 
 from handviz.core.camera_model import CameraModel, HandSize
-from handviz.core.records import Frame, FrameResult, SideChoice, SmoothingKind, VariantName
+from handviz.core.records import Frame, FrameResult, HandednessSetting, SmoothingKind, VariantName
 from handviz.gui.session.messages import Answer, Job
 from handviz.gui.session.rates import RateMeter
 from handviz.gui.session.settings import ViewSettings
@@ -52,7 +52,7 @@ class PipelineLike(Protocol):
         """What is known of the hands."""
         ...
 
-    def set_side(self, side: SideChoice, /) -> None:
+    def set_side(self, side: HandednessSetting, /) -> None:
         """Which hand is which."""
         ...
 

@@ -12,13 +12,13 @@ from handviz.core.camera_files import camera_model_from_text, camera_model_text,
 from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize
 from handviz.core.errors import HandvizError
 from handviz.core.files import write_files
-from handviz.core.records import SMOOTHING_KINDS, VARIANTS, SideChoice, SmoothingKind, VariantName
+from handviz.core.records import SMOOTHING_KINDS, VARIANTS, HandednessSetting, SmoothingKind, VariantName
 from handviz.rendering.options import ColourMode, Difference, DrawOptions, UncertainMode, ViewMode
 
 CONFIG_FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
 LAYOUT_VERSION = "1"
 """Of what the file means; counted up when a name or a value comes to mean something else."""
-ThemeChoice = Literal["system", "dark", "light"]
+ThemeSetting = Literal["system", "dark", "light"]
 DifferencePair = Literal["prior_amvur", "prior_final", "amvur_final"]
 """The two variants whose distance is shown, joined by an underscore."""
 VERSION_KEY = "memory/settings_version"
@@ -28,8 +28,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "view": get_args(ViewMode),
     "uncertain": get_args(UncertainMode),
     "smoothing_kind": SMOOTHING_KINDS,
-    "theme": get_args(ThemeChoice),
-    "side": get_args(SideChoice),
+    "theme": get_args(ThemeSetting),
+    "side": get_args(HandednessSetting),
     "difference_pair": get_args(DifferencePair),
 }
 LIMITS: dict[str, tuple[float, float]] = {
@@ -68,8 +68,8 @@ class ViewSettings:
     ellipses: bool = False
     ellipse_sigmas: float = 2.0
     attention: bool = False
-    theme: ThemeChoice = "system"
-    side: SideChoice = "detected"
+    theme: ThemeSetting = "system"
+    side: HandednessSetting = "detected"
     compare: bool = False
     difference: bool = False
     difference_pair: DifferencePair = "prior_final"

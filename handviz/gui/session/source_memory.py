@@ -8,9 +8,9 @@ from typing import Any
 from handviz.core.camera_files import camera_model_from_text, camera_model_text
 from handviz.core.camera_model import ASSUMED_CAMERA, CameraModel
 from handviz.core.errors import HandvizError
-from handviz.gui.session.messages import SourceSetup
+from handviz.gui.session.messages import SourceConfig
 from handviz.gui.session.settings import SettingsStore
-from handviz.sources.camera import USUAL_MODE, CameraInfo, CameraMode, CameraWish, find_again
+from handviz.sources.camera import USUAL_MODE, CameraInfo, CameraMode, CameraRequest, find_again
 from handviz.sources.images import ROTATIONS_DEG
 from handviz.sources.source import CAMERA_PREFIX, IMAGES_PREFIX, source_exists
 
@@ -53,13 +53,13 @@ class SourceMemory:
             return f"{CAMERA_PREFIX}{camera.index}" if camera else ""
         return text if text in [f"{CAMERA_PREFIX}{camera.index}" for camera in cameras] else ""
 
-    def setup_of(self, text: str, camera: CameraInfo | None) -> SourceSetup:
+    def config_of(self, text: str, camera: CameraInfo | None) -> SourceConfig:
         """How this source was used last."""
         is_camera = text.startswith(CAMERA_PREFIX)
         mode = self.mode_of(text, camera)
-        wish = CameraWish(mode, camera) if is_camera and (camera or mode != USUAL_MODE) else None
+        request = CameraRequest(mode, camera) if is_camera and (camera or mode != USUAL_MODE) else None
         turn = self._get(TURNS, text, camera)
-        return SourceSetup(camera=wish, rotation_deg=next((known for known in ROTATIONS_DEG if known == turn), 0))
+        return SourceConfig(camera=request, rotation_deg=next((known for known in ROTATIONS_DEG if known == turn), 0))
 
     def mode_of(self, text: str, camera: CameraInfo | None) -> CameraMode:
         """Size and rate that were chosen for a camera."""

@@ -6,7 +6,7 @@ from PyQt6.QtCore import pyqtSignal
 from PyQt6.QtGui import QCursor
 from PyQt6.QtWidgets import QComboBox, QMenu, QToolButton, QWidget
 
-from handviz.core.records import SideChoice
+from handviz.core.records import HandednessSetting
 from handviz.gui.calibration.panel import CameraModelControls, position_text, wrist_distance_text
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
@@ -17,7 +17,7 @@ from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.sources.camera import OFFERED_MODES, CameraMode
 from handviz.sources.source import CAMERA_PREFIX, IMAGES_PREFIX, CameraInfo
 
-SIDE_TEXTS: dict[SideChoice, str] = {
+SIDE_TEXTS: dict[HandednessSetting, str] = {
     "detected": "left and right as detected",
     "left": "all are left hands",
     "right": "all are right hands",

@@ -25,7 +25,7 @@ LEVELS = {"everything": logging.DEBUG, "notes and worse": logging.INFO, "trouble
 FORMAT = "%(asctime)s  %(levelname)-8s  %(name)s: %(message)s"
 
 
-class LogKeeper(QObject, logging.Handler):
+class LogBuffer(QObject, logging.Handler):
     """Keeps the newest lines of every thread; ``written`` tells the window of each."""
 
     written = pyqtSignal(int, str)
@@ -49,9 +49,9 @@ class LogKeeper(QObject, logging.Handler):
 
 
 class LogWindow(QDialog):
-    """Follows a LogKeeper."""
+    """Follows a LogBuffer."""
 
-    def __init__(self, keeper: LogKeeper, parent: QWidget | None = None) -> None:
+    def __init__(self, keeper: LogBuffer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Log")
         self.resize(860, 420)

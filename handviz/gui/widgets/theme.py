@@ -7,7 +7,7 @@ from PyQt6.QtCore import QObject, Qt, pyqtSignal
 from PyQt6.QtGui import QColor, QPalette
 from PyQt6.QtWidgets import QApplication
 
-from handviz.gui.session.settings import ThemeChoice
+from handviz.gui.session.settings import ThemeSetting
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class Theme(QObject):
     def __init__(self, application: QApplication) -> None:
         super().__init__()
         self._application = application
-        self._choice: ThemeChoice = "system"
+        self._choice: ThemeSetting = "system"
         self.look = DARK
         application.setStyle("Fusion")
         hints = application.styleHints()
@@ -185,7 +185,7 @@ class Theme(QObject):
         hints.colorSchemeChanged.connect(lambda _: self._dress())
         self._dress()
 
-    def choose(self, choice: ThemeChoice) -> None:
+    def choose(self, choice: ThemeSetting) -> None:
         """Dark, light, or what the system says, also when it changes its mind."""
         if choice != self._choice:
             self._choice = choice
