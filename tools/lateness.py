@@ -43,11 +43,11 @@ def waits_ms(late_ms: Sequence[float]) -> tuple[float, float, float]:
     Ticks that are late tell how long the interface was busy; who comes in the middle of that waits for the rest of it.
     So long busy times count for as many moments as they last.
     """
-    moments = [np.zeros(1)]
+    timed_results = [np.zeros(1)]
     for late in late_ms:
         # One moment a millisecond: first those that wait for the busy time's end, then those of the idle interval.
-        moments += [np.arange(late, 0, -1.0), np.zeros(INTERVAL_MS)]
-    every = np.concatenate(moments)
+        timed_results += [np.arange(late, 0, -1.0), np.zeros(INTERVAL_MS)]
+    every = np.concatenate(timed_results)
     return float(np.median(every)), float(np.percentile(every, 95)), float(every.max())
 
 

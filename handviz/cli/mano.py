@@ -100,11 +100,15 @@ def _mesh(path: Path, side: Handedness, template: HandTemplate) -> np.ndarray | 
 def _of_recording(path: Path, template: HandTemplate) -> Iterator[ManoRecord]:
     for track in read_tracks(path):
         side = _side(track.handedness)
-        for moment, wrist_m in enumerate(track.wrists_m):
+        for timed_result, wrist_m in enumerate(track.wrists_m):
             if track.hand_model == template.fingerprint and track.vertices_m.shape[1]:
-                yield mano_of_vertices(track.vertices_m[moment] + wrist_m, side, template, track.name, moment)
+                yield mano_of_vertices(
+                    track.vertices_m[timed_result] + wrist_m, side, template, track.name, timed_result
+                )
             else:
-                yield mano_of_keypoints(track.keypoints_m[moment] + wrist_m, side, template, track.name, moment)
+                yield mano_of_keypoints(
+                    track.keypoints_m[timed_result] + wrist_m, side, template, track.name, timed_result
+                )
 
 
 def _side(text: Any) -> Handedness:

@@ -86,7 +86,7 @@ def test_uncertainty_in_the_image_knows_nothing_of_translation_and_depth(draw):
     torch.testing.assert_close(projected, log_variance[..., :2])
 
 
-def test_sample_has_the_given_moments_and_repeats_by_seed(generator):
+def test_sample_has_the_given_timed_results_and_repeats_by_seed(generator):
     mean, log_variance = torch.tensor([1.0, -2.0]), torch.tensor([0.5, -3.0])
     draws = sample(mean.expand(DRAWS, 2), log_variance, generator)
     torch.testing.assert_close(draws.mean(0), mean, atol=0.01, rtol=0)

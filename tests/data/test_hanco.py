@@ -40,9 +40,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def moment() -> Moment:
+def timed_result() -> Moment:
     """The first one that the folder has."""
-    return next(tiny.iter_moments(2 * COUNT + 2, 0))
+    return next(tiny.iter_timed_results(2 * COUNT + 2, 0))
 
 
 @pytest.fixture
@@ -61,21 +61,21 @@ def test_splits_have_their_images(root: Path) -> None:
     assert lengths == {"train": 16 * COUNT, "test": 8 * COUNT} | backgrounds | checked
 
 
-def test_fitted_hands_stand_where_they_were_drawn(train: HanCo, moment: Moment) -> None:
+def test_fitted_hands_stand_where_they_were_drawn(train: HanCo, timed_result: Moment) -> None:
     for index in range(8):
         hand, transform = train.hand(index), train.camera_from_world(index)
-        expected = in_camera(moment.vertices_m, moment.camera_from_world[index])
-        np.testing.assert_array_equal(transform, moment.camera_from_world[index])
+        expected = in_camera(timed_result.vertices_m, timed_result.camera_from_world[index])
+        np.testing.assert_array_equal(transform, timed_result.camera_from_world[index])
         np.testing.assert_allclose(placed_vertices_m(hand, stand_in_template()), expected, atol=1e-7)
 
 
-def test_cut_hands_hang_on_the_fit_not_on_the_network(train: HanCo, moment: Moment) -> None:
+def test_cut_hands_hang_on_the_fit_not_on_the_network(train: HanCo, timed_result: Moment) -> None:
     for index in (0, 3, 7):
         hand = train.hand(index)
         labels = cut(hand, train.image(index), stand_in_template()).labels
-        wrist_m = in_camera(moment.wrist_m[None], moment.camera_from_world[index])[0]
+        wrist_m = in_camera(timed_result.wrist_m[None], timed_result.camera_from_world[index])[0]
         np.testing.assert_allclose(labels["wrist_camera_m"], wrist_m, atol=1e-6)
-        rotation = moment.camera_from_world[index, :3, :3] @ moment.rotation.as_matrix()
+        rotation = timed_result.camera_from_world[index, :3, :3] @ timed_result.rotation.as_matrix()
         np.testing.assert_allclose(labels["camera_from_wrist"], rotation, atol=1e-6)
 
 
@@ -128,7 +128,7 @@ def on_the_mask_of_all(root: Path) -> float:
     return on_the_mask(dataset) if len(dataset) == 8 * COUNT else 0.0
 
 
-def test_views_of_a_moment_stand_together(train: HanCo) -> None:
+def test_views_of_a_timed_result_stand_together(train: HanCo) -> None:
     for index in (0, 9, len(train) - 1):
         views = train.views(index)
         assert index in views
@@ -150,34 +150,34 @@ def change(path: Path, of_content: Callable[[Any], object]) -> None:
     path.write_text(json.dumps(content))
 
 
-def test_fits_of_world_and_camera_say_the_same(root: Path, moment: Moment) -> None:
+def test_fits_of_world_and_camera_say_the_same(root: Path, timed_result: Moment) -> None:
     """What is in the files of the cameras, which the reader takes the knuckle from alone."""
     for camera in range(8):
         numbers = np.array(json.loads((root / f"shape/0000/cam{camera}/00000000.json").read_text()))
-        seen = mano_from(numbers, knuckle_of(numbers, moment.matrices[camera]))
+        seen = mano_from(numbers, knuckle_of(numbers, timed_result.matrices[camera]))
         hand = AnnotatedHand("", root, "right", Intrinsics(1, 0, 0), np.zeros((21, 2)), mano=seen)
-        expected = in_camera(moment.vertices_m, moment.camera_from_world[camera])
+        expected = in_camera(timed_result.vertices_m, timed_result.camera_from_world[camera])
         np.testing.assert_allclose(placed_vertices_m(hand, stand_in_template()), expected, atol=1e-7)
 
 
-def test_fits_of_the_world_are_manos_layer(root: Path, moment: Moment) -> None:
+def test_fits_of_the_world_are_manos_layer(root: Path, timed_result: Moment) -> None:
     """Turned about MANO's own wrist joint, then moved by global_t: what show_dataset.py draws."""
     world = json.loads((root / "shape/0000/00000000.json").read_text())
     assert [np.shape(world[name]) for name in ("poses", "shapes", "global_t")] == [(1, 48), (1, 10), (1, 1, 3)]
     pose, shape = np.array(world["poses"][0]), np.array(world["shapes"][0])
     canonical = posed(stand_in_template(), pose[None, 3:], shape[None])[0]
     vertices_m = Rotation.from_rotvec(pose[:3]).apply(canonical) + tiny.wrist_rest_m(shape) + world["global_t"][0][0]
-    np.testing.assert_allclose(vertices_m, moment.vertices_m, atol=1e-6)
+    np.testing.assert_allclose(vertices_m, timed_result.vertices_m, atol=1e-6)
 
 
-def test_keypoints_are_the_networks(train: HanCo, moment: Moment) -> None:
+def test_keypoints_are_the_networks(train: HanCo, timed_result: Moment) -> None:
     """In our order, from the world to the camera; MANO's own joints lie elsewhere."""
     for index in range(8):
         hand = train.hand(index)
         assert hand.keypoints_m is not None
-        offsets_m = hand.keypoints_m - in_camera(moment.keypoints_m, moment.camera_from_world[index])
+        offsets_m = hand.keypoints_m - in_camera(timed_result.keypoints_m, timed_result.camera_from_world[index])
         assert 0.001 < np.linalg.norm(offsets_m, axis=1).mean() < 0.01
-        pixels = (hand.keypoints_m / hand.keypoints_m[:, 2:]) @ moment.matrices[index].T
+        pixels = (hand.keypoints_m / hand.keypoints_m[:, 2:]) @ timed_result.matrices[index].T
         np.testing.assert_allclose(hand.keypoints_px, pixels[:, :2] + 0.5, atol=1e-9)
 
 

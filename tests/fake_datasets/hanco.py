@@ -50,10 +50,12 @@ def write(name: str, root: Path, count: int, seed: int = 0) -> None:
     """``count`` moments with a fit for training and as many for testing, and one more of each without; two
     backgrounds, which no download has. Existing files of these names are overwritten."""
     meta: dict[str, list[list[Any]]] = {}
-    moments = iter_moments(2 * count + 2, seed)
+    timed_results = iter_timed_results(2 * count + 2, seed)
     for sequence, flags in enumerate(_sequences(count)):
         for frame, has_fit in enumerate(flags["has_fit"]):
-            _write_moment(root, sequence, frame, next(moments), is_train=flags["is_train"][frame], has_fit=has_fit)
+            _write_timed_result(
+                root, sequence, frame, next(timed_results), is_train=flags["is_train"][frame], has_fit=has_fit
+            )
         for name_of_flag, values in flags.items():
             meta.setdefault(name_of_flag, []).append(values)
     (root / "meta.json").write_text(json.dumps(meta))
@@ -74,15 +76,15 @@ def _sequences(count: int) -> Iterator[dict[str, list[Any]]]:
         }
 
 
-def iter_moments(count: int, seed: int) -> Iterator[Moment]:
+def iter_timed_results(count: int, seed: int) -> Iterator[Moment]:
     """The moments that ``write`` writes, one after the other."""
     rng = np.random.default_rng(seed)
     poses = PoseSampler(load_open_hand()).sample(rng, count)
     for open_pose in poses:
-        yield _moment(rng, mano_pose(open_pose))
+        yield _timed_result(rng, mano_pose(open_pose))
 
 
-def _moment(rng: np.random.Generator, pose: FloatArray) -> Moment:
+def _timed_result(rng: np.random.Generator, pose: FloatArray) -> Moment:
     template = stand_in_template()
     relative, shape = pose - template.pose_mean, rng.normal(scale=0.7, size=10)
     rotation, wrist_m = Rotation.random(rng=rng), rng.uniform(-0.3, 0.3, 3)
@@ -110,39 +112,49 @@ def wrist_rest_m(shape: FloatArray) -> FloatArray:
     return np.asarray((arrays["J_regressor"] @ (arrays["v_template"] + arrays["shapedirs"] @ shape))[0])
 
 
-def camera_numbers(moment: Moment, camera: int) -> FloatArray:
+def camera_numbers(timed_result: Moment, camera: int) -> FloatArray:
     """(61,) MANO's numbers in the axes of a camera, the hand placed by its middle knuckle's pixel and scale."""
-    transform, matrix = moment.camera_from_world[camera], moment.matrices[camera]
-    turn = (Rotation.from_matrix(transform[:3, :3]) * moment.rotation).as_rotvec()
-    knuckle_m = transform[:3, :3] @ moment.keypoints_m[9] + transform[:3, 3]
+    transform, matrix = timed_result.camera_from_world[camera], timed_result.matrices[camera]
+    turn = (Rotation.from_matrix(transform[:3, :3]) * timed_result.rotation).as_rotvec()
+    knuckle_m = transform[:3, :3] @ timed_result.keypoints_m[9] + transform[:3, 3]
     scale = 0.5 * (matrix[0, 0] + matrix[1, 1]) / knuckle_m[2]
-    return np.concatenate([turn, moment.pose, moment.shape, (matrix @ knuckle_m)[:2] / knuckle_m[2], [scale]])
+    return np.concatenate(
+        [turn, timed_result.pose, timed_result.shape, (matrix @ knuckle_m)[:2] / knuckle_m[2], [scale]]
+    )
 
 
-def _write_moment(root: Path, sequence: int, frame: int, moment: Moment, *, is_train: bool, has_fit: bool) -> None:
+def _write_timed_result(
+    root: Path, sequence: int, frame: int, timed_result: Moment, *, is_train: bool, has_fit: bool
+) -> None:
     place = Path(f"{sequence:04d}") / f"{frame:08d}.json"
     rng = np.random.default_rng([sequence, frame])
-    seen_m = moment.keypoints_m + rng.normal(scale=NETWORK_NOISE_M, size=(21, 3))
-    _write_json(root / "calib" / place, {"K": moment.matrices.tolist(), "M": moment.camera_from_world.tolist()})
+    seen_m = timed_result.keypoints_m + rng.normal(scale=NETWORK_NOISE_M, size=(21, 3))
+    _write_json(
+        root / "calib" / place, {"K": timed_result.matrices.tolist(), "M": timed_result.camera_from_world.tolist()}
+    )
     _write_json(root / "xyz" / place, seen_m.tolist())
     if has_fit:
-        poses = np.concatenate([moment.rotation.as_rotvec(), moment.pose])
-        translation_m = moment.wrist_m - wrist_rest_m(moment.shape)
-        world = {"poses": [poses.tolist()], "shapes": [moment.shape.tolist()], "global_t": [[translation_m.tolist()]]}
+        poses = np.concatenate([timed_result.rotation.as_rotvec(), timed_result.pose])
+        translation_m = timed_result.wrist_m - wrist_rest_m(timed_result.shape)
+        world = {
+            "poses": [poses.tolist()],
+            "shapes": [timed_result.shape.tolist()],
+            "global_t": [[translation_m.tolist()]],
+        }
         _write_json(root / "shape" / place, world)
     for camera in range(CAMERAS):
         inner = Path(f"{sequence:04d}") / f"cam{camera}" / f"{frame:08d}"
         if has_fit:
-            _write_json(root / "shape" / inner.with_suffix(".json"), camera_numbers(moment, camera).tolist())
-        _write_images(root, inner.with_suffix(".jpg"), moment, camera, is_train)
+            _write_json(root / "shape" / inner.with_suffix(".json"), camera_numbers(timed_result, camera).tolist())
+        _write_images(root, inner.with_suffix(".jpg"), timed_result, camera, is_train)
 
 
-def _write_images(root: Path, inner: Path, moment: Moment, camera: int, is_train: bool) -> None:
+def _write_images(root: Path, inner: Path, timed_result: Moment, camera: int, is_train: bool) -> None:
     """Images before the green screen and recoloured ones for training, before something grey for testing; masks."""
-    transform = moment.camera_from_world[camera]
-    vertices_m = moment.vertices_m @ transform[:3, :3].T + transform[:3, 3]
+    transform = timed_result.camera_from_world[camera]
+    vertices_m = timed_result.vertices_m @ transform[:3, :3].T + transform[:3, 3]
     rng = np.random.default_rng(int(inner.stem))
-    hand = drawn(vertices_m, moment.matrices[camera], SIZE, np.array([230.0, 180.0, 150.0]))
+    hand = drawn(vertices_m, timed_result.matrices[camera], SIZE, np.array([230.0, 180.0, 150.0]))
     mask = np.asarray(255 * hand.any(axis=2), np.uint8)
     for folder in ("mask_hand", "mask_fg"):
         write_jpeg(root / folder / inner, mask)

@@ -72,8 +72,8 @@ def test_every_result_is_sent(qtbot: QtBot, window: MainWindow, camera: FakeSour
     for number in range(3):
         with qtbot.waitSignal(window._controller.answered):
             camera.may_read.release()
-        moment = json.loads(receiver.recv(65535))
-        assert (moment["frame"], moment["source"], len(moment["hands"])) == (number, "camera:0", 1)
+        timed_result = json.loads(receiver.recv(65535))
+        assert (timed_result["frame"], timed_result["source"], len(timed_result["hands"])) == (number, "camera:0", 1)
     press_key(window, "Ctrl+U")
     assert not streaming(window).is_on
     assert streaming(window)._panel.stream_address.isEnabled()

@@ -18,9 +18,9 @@ from handviz.hand_models.open_hand import load_display_mesh, load_open_hand
 from handviz.hand_models.skinning import joint_transforms, skin
 from handviz.io.recording.animate import animate
 from handviz.io.recording.animated_glb import presence
-from handviz.io.recording.moments import moment_of
 from handviz.io.recording.recorded import read_tracks
 from handviz.io.recording.recording import Recording
+from handviz.io.recording.timed_results import timed_result_of
 from tests.errors import raises
 
 AWAY = range(9, 15)
@@ -29,10 +29,10 @@ COUNT = 24
 GLTF = np.array([1.0, -1.0, -1.0])
 
 
-def posed(moment: int, handedness: Handedness) -> HandMesh:
+def posed(timed_result: int, handedness: Handedness) -> HandMesh:
     """The open hand that closes its fingers, turns and goes its way, and that also bulges as no bone can make it."""
     template = load_open_hand()
-    fraction = moment / COUNT
+    fraction = timed_result / COUNT
     pose = np.zeros((1, 15, 3))
     pose[0, :, 0] = 1.1 * fraction
     joints = np.asarray(template.joint_regressor @ template.vertices_m, np.float64)[None]
@@ -60,7 +60,7 @@ def recorded_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sides: list[Handedness] = ["right"] if number in AWAY else ["right", "left"]
         frame = Frame(number, np.zeros((480, 640, 3), np.uint8), 5000.0 + 100 * number)
         hands = tuple(posed(number, side) for side in sides)
-        recording.add_result(moment_of(FrameResult(frame, "final", hands=hands), "clip.mp4"), number / 10)
+        recording.add_result(timed_result_of(FrameResult(frame, "final", hands=hands), "clip.mp4"), number / 10)
     recording.close()
     return recording.folder
 
@@ -240,7 +240,7 @@ def test_bvh_of_a_skeleton_with_fixed_lengths_is_exact(tmp_path: Path) -> None:
         keypoints[6:9] = keypoints[5] + (keypoints[6:9] - keypoints[5]) @ bend.T
         hand = HandMesh(**{**vars(hand), "keypoints_m": keypoints})
         frame = Frame(number, np.zeros((4, 4, 3), np.uint8), 40.0 * number)
-        recording.add_result(moment_of(FrameResult(frame, "final", hands=(hand,)), "x"), 0.0)
+        recording.add_result(timed_result_of(FrameResult(frame, "final", hands=(hand,)), "x"), 0.0)
     recording.close()
     (made,) = animate(recording.folder, ["bvh"])
     (track,) = read_tracks(recording.folder)
@@ -283,7 +283,7 @@ def test_recording_without_hands_or_of_other_hands_is_a_message(tmp_path: Path) 
     other = Recording(tmp_path / "other", reserve_bytes=0)
     hand = HandMesh(**{**vars(posed(0, "right")), "vertices_m": np.zeros((3, 3)), "vertex_std_mm": np.ones(3)})
     frame = Frame(0, np.zeros((4, 4, 3), np.uint8), 0.0)
-    other.add_result(moment_of(FrameResult(frame, "final", hands=(hand,)), "x"), 0.0)
+    other.add_result(timed_result_of(FrameResult(frame, "final", hands=(hand,)), "x"), 0.0)
     other.close()
     with raises(ErrorCode.MODEL_MISMATCH):
         animate(other.folder, ["glb"])

@@ -10,15 +10,15 @@ from hands import made_up_hand
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame, FrameResult, HandMesh
-from handviz.io.recording.moments import Moment, moment_of
+from handviz.io.recording.timed_results import Moment, timed_result_of
 from handviz.io.recording.udp import Datagrams, UdpSender
 from tests.errors import raises
 
 
-def moment(*hands: HandMesh, number: int = 7) -> Moment:
+def timed_result(*hands: HandMesh, number: int = 7) -> Moment:
     """A frame of a clip with these hands."""
     frame = Frame(number, np.zeros((480, 640, 3), np.uint8), 1000.0)
-    return moment_of(FrameResult(frame, "final", hands=hands), "clip.mp4")
+    return timed_result_of(FrameResult(frame, "final", hands=hands), "clip.mp4")
 
 
 def padded_text(data: bytes, at: int) -> tuple[str, int]:
@@ -54,7 +54,7 @@ def read_osc(data: bytes) -> dict[str, list[object]]:
 
 def test_osc_says_what_the_table_of_the_docs_says() -> None:
     hands = made_up_hand(), made_up_hand(handedness="left", wrist_px=(100.0, 90.0))
-    frame, *bundles = [read_osc(datagram) for datagram in Datagrams("OSC").of(moment(*hands))]
+    frame, *bundles = [read_osc(datagram) for datagram in Datagrams("OSC").of(timed_result(*hands))]
     number, wall_s, variant, source = frame["/handviz/frame"]
     assert (number, variant, source) == (7, "final", "clip.mp4")
     assert isinstance(wall_s, float)
@@ -77,14 +77,14 @@ def test_osc_says_what_the_table_of_the_docs_says() -> None:
 
 def test_datagrams_of_two_hands_fit_into_udp() -> None:
     hands = made_up_hand(), made_up_hand(handedness="left")
-    assert max(map(len, Datagrams("OSC").of(moment(*hands)))) < 1472, "one Ethernet packet"
-    assert max(map(len, Datagrams("JSON").of(moment(*hands)))) < 9000
+    assert max(map(len, Datagrams("OSC").of(timed_result(*hands)))) < 1472, "one Ethernet packet"
+    assert max(map(len, Datagrams("JSON").of(timed_result(*hands)))) < 9000
 
 
 def test_no_hand_is_said_too() -> None:
-    (datagram,) = Datagrams("OSC").of(moment())
+    (datagram,) = Datagrams("OSC").of(timed_result())
     assert read_osc(datagram)["/handviz/hands"] == [0]
-    (text,) = Datagrams("JSON").of(moment())
+    (text,) = Datagrams("JSON").of(timed_result())
     assert json.loads(text)["hands"] == []
 
 
@@ -93,7 +93,7 @@ def test_a_hand_keeps_its_name_when_another_comes_near() -> None:
     datagrams = Datagrams("JSON")
 
     def tracks(*hands: HandMesh) -> list[str]:
-        return [hand["track"] for hand in json.loads(datagrams.of(moment(*hands))[0])["hands"]]
+        return [hand["track"] for hand in json.loads(datagrams.of(timed_result(*hands))[0])["hands"]]
 
     assert tracks(near) == ["right"]
     assert tracks(near, far) == ["right", "right_2"]

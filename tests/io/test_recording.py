@@ -19,9 +19,9 @@ from handviz.core.errors import ErrorCode
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import Detection, Frame, FrameResult, HandCrop
 from handviz.io.recording import recording, video
-from handviz.io.recording.moments import Moment, ViewImage, moment_of
 from handviz.io.recording.recorded import read_entries, read_tracks
 from handviz.io.recording.recording import Recording
+from handviz.io.recording.timed_results import Moment, ViewImage, timed_result_of
 from handviz.io.recording.udp import Datagrams
 from handviz.io.recording.video import GrowingFile, SteadyVideo, copied_as_mp4, fitted
 from tests.errors import raises
@@ -29,11 +29,11 @@ from tests.errors import raises
 Usage = namedtuple("Usage", "total used free")
 
 
-def moment(number: int = 0, *, time_ms: float | None = None, captured_ms: float | None = None) -> Moment:
+def timed_result(number: int = 0, *, time_ms: float | None = None, captured_ms: float | None = None) -> Moment:
     """One right hand."""
     captured_ms = 40.0 * number if captured_ms is None else captured_ms
     frame = Frame(number, np.zeros((480, 640, 3), np.uint8), captured_ms, time_ms=time_ms)
-    return moment_of(FrameResult(frame, "final", hands=(made_up_hand(),)), "clip.mp4")
+    return timed_result_of(FrameResult(frame, "final", hands=(made_up_hand(),)), "clip.mp4")
 
 
 def grey(level: int, size: tuple[int, int] = (64, 48)) -> ViewImage:
@@ -204,7 +204,7 @@ def test_times_are_the_clips_own_where_one_clip_went_on(tmp_path: Path) -> None:
     for name, clip_ms, wanted in (("once", [0.0, 40.0, 80.0], 0.08), ("looped", [40.0, 80.0, 0.0], 0.2)):
         running = Recording(tmp_path / name, reserve_bytes=0)
         for number, time_ms in enumerate(clip_ms):
-            running.add_result(moment(number, time_ms=time_ms, captured_ms=100.0 * number), 0.0)
+            running.add_result(timed_result(number, time_ms=time_ms, captured_ms=100.0 * number), 0.0)
         running.close()
         (track,) = read_tracks(tmp_path / name)
         assert track.times_s[-1] == pytest.approx(wanted)
@@ -214,9 +214,9 @@ def test_hands_that_hold_no_numbers_are_left_out() -> None:
     good, bad = made_up_hand(), made_up_hand(handedness="left")
     broken = dataclasses.replace(bad, keypoints_m=np.full((21, 3), np.nan))
     result = FrameResult(Frame(0, np.zeros((4, 4, 3), np.uint8), 0.0), "final", hands=(broken, good))
-    assert [hand.handedness for hand in moment_of(result, "x").result.hands] == ["right"]
+    assert [hand.handedness for hand in timed_result_of(result, "x").result.hands] == ["right"]
     unsure = dataclasses.replace(bad, keypoint_std_mm=np.full(21, np.inf))
-    assert moment_of(dataclasses.replace(result, hands=(unsure,)), "x").result.hands == ()
+    assert timed_result_of(dataclasses.replace(result, hands=(unsure,)), "x").result.hands == ()
 
 
 def test_what_waits_holds_no_images_and_names_are_text(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_what_waits_holds_no_images_and_names_are_text(tmp_path: Path) -> None:
     detection = Detection("right", 0.9, np.zeros((21, 2)))
     crop = HandCrop(np.zeros((224, 224, 3), np.float32), np.eye(2, 3), detection)
     hands = (made_up_hand(),)
-    waiting = moment_of(
+    waiting = timed_result_of(
         FrameResult(frame, "final", hands=hands, crops=(crop,), others={"prior": hands}), os.fsdecode(b"\xff.mp4")
     )
     assert (waiting.result.crops, dict(waiting.result.others)) == ((), {})
@@ -251,8 +251,8 @@ def test_what_waits_holds_no_images_and_names_are_text(tmp_path: Path) -> None:
 )
 def test_recording_of_a_stranger_is_a_message(tmp_path: Path, old: bytes, new: bytes) -> None:
     running = Recording(tmp_path / "a", reserve_bytes=0)
-    running.add_result(moment(0), 0.0)
-    running.add_result(moment(1), 0.1)
+    running.add_result(timed_result(0), 0.0)
+    running.add_result(timed_result(1), 0.1)
     running.close()
     assert len(read_tracks(tmp_path / "a")) == 1
     lines = tmp_path / "a" / "hands.jsonl"
@@ -264,7 +264,7 @@ def test_recording_of_a_stranger_is_a_message(tmp_path: Path, old: bytes, new: b
 
 def test_line_that_is_damaged_is_named(tmp_path: Path) -> None:
     running = Recording(tmp_path / "a", reserve_bytes=0)
-    running.add_result(moment(0), 0.0)
+    running.add_result(timed_result(0), 0.0)
     running.close()
     lines = tmp_path / "a" / "hands.jsonl"
     lines.write_bytes(b"{broken\n" + lines.read_bytes())

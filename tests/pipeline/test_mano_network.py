@@ -20,8 +20,8 @@ from handviz.inspection.point_reading import read_point
 from handviz.io.mesh_export import export_mesh
 from handviz.io.recording.animated_glb import animated_glb, fit_tracks
 from handviz.io.recording.bvh import fit_skeleton
-from handviz.io.recording.moments import KEYPOINT_NAMES
 from handviz.io.recording.recorded import Track
+from handviz.io.recording.timed_results import KEYPOINT_NAMES
 from handviz.pipeline import pipeline as pipeline_module
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.rendering.highlight import Pick

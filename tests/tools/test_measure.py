@@ -25,12 +25,12 @@ from tools.gl_census import count_objects
 from tools.soak import Sample
 
 
-def test_waits_count_every_moment() -> None:
+def test_waits_count_every_timed_result() -> None:
     # Ten ticks in time, and one that was 100 ms late: 110 ms idle, 100 ms of waiting for what is left of them.
     median, most, longest = lateness.waits_ms([0.0] * 10 + [100.0])
-    moments = np.concatenate([np.zeros(111), np.arange(1, 101)])
-    assert median == np.median(moments)
-    assert most == pytest.approx(np.percentile(moments, 95), abs=1)
+    timed_results = np.concatenate([np.zeros(111), np.arange(1, 101)])
+    assert median == np.median(timed_results)
+    assert most == pytest.approx(np.percentile(timed_results, 95), abs=1)
     assert longest == 100
     assert lateness.waits_ms([]) == (0, 0, 0)
     assert "holds" in lateness.told("x", [0.0, 3.0])

@@ -21,7 +21,7 @@ from handviz.core.records import FloatArray
 from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.data.datasets.backgrounds import Backgrounds, find_backgrounds
 from handviz.data.datasets.freiburg import intrinsics_from, mano_from
-from handviz.data.datasets.hanco_files import CAMERAS, PAGE, Folders, Moments, found_folders, read_moments
+from handviz.data.datasets.hanco_files import CAMERAS, PAGE, Folders, Moments, found_folders, read_timed_results
 from handviz.data.datasets.images import file_names, messages_on, read_image
 from handviz.hand_models.mano.parameters import ManoParameters
 
@@ -55,7 +55,7 @@ class HanCo:
 
     split: str
     folders: Folders
-    moments: Moments
+    timed_results: Moments
     samples: NDArray[np.intp]
     """(N, 3) which of ``backgrounds``, row of ``moments``, camera"""
     backgrounds: tuple[str, ...]
@@ -69,9 +69,9 @@ class HanCo:
 
     def hand(self, index: int) -> AnnotatedHand:
         _, row, camera = self.samples[index]
-        camera_from_world = self.moments.camera_from_world[row, camera]
-        intrinsics = intrinsics_from(self.moments.matrices[row, camera])
-        keypoints_m = moved(self.moments.keypoints_m[row], camera_from_world)
+        camera_from_world = self.timed_results.camera_from_world[row, camera]
+        intrinsics = intrinsics_from(self.timed_results.matrices[row, camera])
+        keypoints_m = moved(self.timed_results.keypoints_m[row], camera_from_world)
         mask = self.folders.masks / self._place(row, camera)
         return AnnotatedHand(
             name=f"{IMAGE_FOLDERS[self._background(index)]}/{self._place(row, camera).with_suffix('').as_posix()}",
@@ -80,7 +80,7 @@ class HanCo:
             intrinsics=intrinsics,
             keypoints_px=project_points(keypoints_m, intrinsics),
             keypoints_m=keypoints_m,
-            mano=mano_in_camera(self.moments.mano[row], self.moments.knuckles_m[row], camera_from_world),
+            mano=mano_in_camera(self.timed_results.mano[row], self.timed_results.knuckles_m[row], camera_from_world),
             mask=mask if self.folders.has_masks else None,
         )
 
@@ -101,7 +101,7 @@ class HanCo:
 
     def camera_from_world(self, index: int) -> FloatArray:
         """(4, 4) of the sample's camera, metres: with ``views``, the cameras of a moment relative to each other."""
-        return np.asarray(self.moments.camera_from_world[self.samples[index, 1], self.camera(index)])
+        return np.asarray(self.timed_results.camera_from_world[self.samples[index, 1], self.camera(index)])
 
     def _background(self, index: int) -> str:
         return self.backgrounds[self.samples[index, 0]]
@@ -111,7 +111,11 @@ class HanCo:
         return self.folders.images[IMAGE_FOLDERS[self._background(index)]] / self._place(row, camera)
 
     def _place(self, row: int, camera: int) -> Path:
-        return Path(f"{self.moments.sequence[row]:04d}") / f"cam{camera}" / f"{self.moments.frame[row]:08d}.jpg"
+        return (
+            Path(f"{self.timed_results.sequence[row]:04d}")
+            / f"cam{camera}"
+            / f"{self.timed_results.frame[row]:08d}.jpg"
+        )
 
 
 def open_split(name: str, root: Path, split: str) -> HanCo:
@@ -124,9 +128,9 @@ def open_split(name: str, root: Path, split: str) -> HanCo:
     backgrounds = (choice,) if choice in IMAGE_FOLDERS else ("gs",) if choice == OWN else BACKGROUNDS[part]
     own = find_backgrounds(root) if choice == OWN else None
     folders = found_folders(root, [IMAGE_FOLDERS[background] for background in backgrounds])
-    moments = read_moments(folders, is_train=part == "train", only_valid=choice == "valid")
-    samples, problems = _samples(folders, moments, backgrounds)
-    warnings = (*moments.warnings, *messages_on(problems))
+    timed_results = read_timed_results(folders, is_train=part == "train", only_valid=choice == "valid")
+    samples, problems = _samples(folders, timed_results, backgrounds)
+    warnings = (*timed_results.warnings, *messages_on(problems))
     if not len(samples):
         raise HandvizError(
             f"No image of HanCo's {split} is usable. {' '.join(warnings)} Download {PAGE} anew.", ErrorCode.EMPTY_INPUT
@@ -136,7 +140,7 @@ def open_split(name: str, root: Path, split: str) -> HanCo:
             f"{folders.masks} is missing: download the masks of the hands from {PAGE} and unpack them there.",
             ErrorCode.FILE_MISSING,
         )
-    return HanCo(split, folders, moments, samples, backgrounds, warnings, own)
+    return HanCo(split, folders, timed_results, samples, backgrounds, warnings, own)
 
 
 def mano_in_camera(numbers: FloatArray, knuckle_world_m: FloatArray, camera_from_world: FloatArray) -> ManoParameters:
@@ -152,28 +156,30 @@ def moved(points_m: FloatArray, transform: FloatArray) -> FloatArray:
     return np.asarray(points_m @ transform[:3, :3].T + transform[:3, 3])
 
 
-def _samples(folders: Folders, moments: Moments, backgrounds: Sequence[str]) -> tuple[NDArray[np.intp], list[str]]:
+def _samples(
+    folders: Folders, timed_results: Moments, backgrounds: Sequence[str]
+) -> tuple[NDArray[np.intp], list[str]]:
     """Which images (N, 3) show an annotated hand, by background, moment and camera, and why the others do not."""
     rows, problems = [], []
     for number, background in enumerate(backgrounds):
         folder = folders.images[IMAGE_FOLDERS[background]]
-        for row, camera, is_there in _listed(folder, moments):
-            where = f"{folder.name}/{moments.sequence[row]:04d}/cam{camera}/{moments.frame[row]:08d}.jpg"
+        for row, camera, is_there in _listed(folder, timed_results):
+            where = f"{folder.name}/{timed_results.sequence[row]:04d}/cam{camera}/{timed_results.frame[row]:08d}.jpg"
             if not is_there:
                 problems.append(f"the image is missing: {where}")
-            elif not moments.seen[row, camera]:
+            elif not timed_results.seen[row, camera]:
                 problems.append(f"the hand is outside the image or behind the camera: {where}")
             else:
                 rows.append((number, row, camera))
     return np.array(rows, np.intp).reshape(-1, 3), problems
 
 
-def _listed(folder: Path, moments: Moments) -> Iterator[tuple[int, int, bool]]:
+def _listed(folder: Path, timed_results: Moments) -> Iterator[tuple[int, int, bool]]:
     """(row, camera, whether its image is there) of every moment and camera."""
-    for sequence in np.unique(moments.sequence):
-        rows = np.flatnonzero(moments.sequence == sequence)
+    for sequence in np.unique(timed_results.sequence):
+        rows = np.flatnonzero(timed_results.sequence == sequence)
         there = [file_names(folder / f"{sequence:04d}" / f"cam{camera}") for camera in range(CAMERAS)]
         for row in rows.tolist():
-            name = f"{moments.frame[row]:08d}.jpg"
+            name = f"{timed_results.frame[row]:08d}.jpg"
             for camera in range(CAMERAS):
                 yield row, camera, name in there[camera]

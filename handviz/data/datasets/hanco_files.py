@@ -88,7 +88,7 @@ def found_folders(root: Path, images: Sequence[str]) -> Folders:
     )
 
 
-def read_moments(folders: Folders, *, is_train: bool, only_valid: bool) -> Moments:
+def read_timed_results(folders: Folders, *, is_train: bool, only_valid: bool) -> Moments:
     """The frames of a split that have a fit, or a validated one, and sentences on the others."""
     flags = read_flags(folders.meta)
     of_split = flags["is_train"] == is_train
@@ -109,8 +109,8 @@ def read_moments(folders: Folders, *, is_train: bool, only_valid: bool) -> Momen
     problems, kept = arrays.pop("problem"), rows[chosen[rows]]
     good = problems == ""
     warnings += messages_on(str(problem) for problem in problems)
-    moments = {name: array[good] for name, array in arrays.items()}
-    return Moments(flags["sequence"][kept[good]], flags["frame"][kept[good]], warnings=tuple(warnings), **moments)
+    timed_results = {name: array[good] for name, array in arrays.items()}
+    return Moments(flags["sequence"][kept[good]], flags["frame"][kept[good]], warnings=tuple(warnings), **timed_results)
 
 
 def read_flags(path: Path) -> dict[str, NDArray[Any]]:

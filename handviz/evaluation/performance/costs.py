@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.records import FrameResult
-from handviz.io.recording.moments import ViewImage, moment_of
 from handviz.io.recording.recording import Recording
+from handviz.io.recording.timed_results import ViewImage, timed_result_of
 from handviz.io.recording.udp import Datagrams
 from handviz.io.recording.video import RATE_HZ
 
@@ -25,11 +25,11 @@ def output_costs_ms(shown: Iterable[tuple[FrameResult, NDArray[np.uint8]]]) -> d
         for number, (result, view) in enumerate(shown):
             at_s = number / RATE_HZ
             image = _as_painted(view)
-            moment = moment_of(result, "benchmark")
-            costs["hand over"].append(_milliseconds(moment_of, result, "benchmark"))
-            costs["record"].append(_milliseconds(recording.add_result, moment, at_s))
+            timed_result = timed_result_of(result, "benchmark")
+            costs["hand over"].append(_milliseconds(timed_result_of, result, "benchmark"))
+            costs["record"].append(_milliseconds(recording.add_result, timed_result, at_s))
             costs["record video"].append(_milliseconds(recording.add_image, image, at_s))
-            costs["stream OSC"].append(_milliseconds(datagrams.of, moment))
+            costs["stream OSC"].append(_milliseconds(datagrams.of, timed_result))
         recording.close()
     return costs
 

@@ -20,7 +20,7 @@ from handviz.gui.session.messages import Answer
 from handviz.gui.session.tasks import Task, attempt
 from handviz.gui.view.viewport import Viewport
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
-from handviz.io.recording.moments import Moment, ViewImage, moment_of
+from handviz.io.recording.timed_results import Moment, ViewImage, timed_result_of
 
 if TYPE_CHECKING:
     from handviz.io.recording.recording import Recording
@@ -81,13 +81,13 @@ class RecordingTask(Task):
         """Whether what comes now no longer belongs to the recording."""
         return self._stopping
 
-    def take_result(self, moment: Moment) -> None:
+    def take_result(self, timed_result: Moment) -> None:
         """Have it written."""
         with self._waiting:
             if self._stopping:
                 return
             if len(self._results) < MOST_RESULTS:
-                self._results.append((self._now_s(), moment))
+                self._results.append((self._now_s(), timed_result))
                 self._waiting.notify()
             else:
                 self._results_lost += 1
@@ -132,8 +132,8 @@ class RecordingTask(Task):
                     self._waiting.wait(TURN_S)
                 results, images = list(self._results), list(self._images)
                 self._results.clear()
-            for at_s, moment in results:
-                recording.add_result(moment, at_s)
+            for at_s, timed_result in results:
+                recording.add_result(timed_result, at_s)
             for at_s, image in images:
                 recording.add_image(image, at_s)
                 # One by one, so that those being encoded count as waiting.
@@ -288,7 +288,7 @@ class Recorder(Feature):
     def _take_answer(self, answer: Answer) -> None:
         source = self._controller.source
         if self._task is not None and source is not None:
-            self._task.take_result(moment_of(answer.result, source.short_text))
+            self._task.take_result(timed_result_of(answer.result, source.short_text))
 
     def _show_progress(self, progress: Progress) -> None:
         if self._task is not None and not self._task.is_ending:

@@ -10,7 +10,7 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.tasks import Task
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
-from handviz.io.recording.moments import Moment, moment_of
+from handviz.io.recording.timed_results import Moment, timed_result_of
 from handviz.sources.mailbox import Mailbox
 
 TURN_S = 0.5
@@ -36,9 +36,9 @@ class StreamTask(Task):
         self._mailbox: Mailbox[Moment] = Mailbox()
         self._message = ""
 
-    def take(self, moment: Moment) -> None:
+    def take(self, timed_result: Moment) -> None:
         """Send this; returns at once."""
-        self._mailbox.put(moment)
+        self._mailbox.put(timed_result)
 
     def stop(self) -> None:
         """Close the port and wait for that."""
@@ -58,10 +58,10 @@ class StreamTask(Task):
             self._tell(calm)
             troubled_s = 0.0
             while not self._mailbox.closed:
-                moment = self._mailbox.get(TURN_S)
-                if moment is None:
+                timed_result = self._mailbox.get(TURN_S)
+                if timed_result is None:
                     continue
-                error = sender.send(datagrams.of(moment))
+                error = sender.send(datagrams.of(timed_result))
                 if error:
                     troubled_s = time.monotonic()
                     self._tell(f"{calm} {error}")
@@ -128,7 +128,7 @@ class Streaming(Feature):
     def _take_answer(self, answer: Answer) -> None:
         source = self._controller.source
         if self._task is not None and source is not None:
-            self._task.take(moment_of(answer.result, source.short_text))
+            self._task.take(timed_result_of(answer.result, source.short_text))
 
     def _show(self, message: str) -> None:
         logger.info("%s", message)

@@ -20,8 +20,8 @@ from handviz.hand_models.open_hand import DisplayMesh
 from handviz.hand_models.template import JOINT_COUNT, HandTemplate, joint_keypoints
 from handviz.io.glb import GLTF_FROM_CAMERA, Binary, container, linear_from_srgb, material, unit
 from handviz.io.mesh_io import faces_for
-from handviz.io.recording.moments import KEYPOINT_NAMES
 from handviz.io.recording.recorded import GAP_S, Track
+from handviz.io.recording.timed_results import KEYPOINT_NAMES
 from handviz.rendering.colormap import colours_from_std, fitted_range
 from handviz.rendering.hand_shape import PLAIN_COLOURS, VertexNormals
 

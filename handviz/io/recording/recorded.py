@@ -66,7 +66,10 @@ def read_tracks(folder: Path) -> list[Track]:
     vertices, hand_model = _read_vertices(folder)
     try:
         found = _by_track(entries)
-        tracks = [_track(name, moments, vertices, hand_model) for name, moments in sorted(found.items(), reverse=True)]
+        tracks = [
+            _track(name, timed_results, vertices, hand_model)
+            for name, timed_results in sorted(found.items(), reverse=True)
+        ]
         for track in tracks:
             _check(track)
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
@@ -83,9 +86,9 @@ def _by_track(entries: list[dict[str, Any]]) -> dict[str, list[tuple[float, dict
     found: dict[str, list[tuple[float, dict[str, Any]]]] = {}
     for at_s, entry in zip(_times_s(entries), entries, strict=True):
         for hand in entry["hands"]:
-            moments = found.setdefault(hand["track"], [])
-            if not moments or at_s > moments[-1][0]:
-                moments.append((at_s, hand))
+            timed_results = found.setdefault(hand["track"], [])
+            if not timed_results or at_s > timed_results[-1][0]:
+                timed_results.append((at_s, hand))
     return found
 
 
@@ -98,16 +101,18 @@ def _times_s(entries: list[dict[str, Any]]) -> list[float]:
     return [(at_ms - clip_ms[0]) / 1000 for at_ms in clip_ms]
 
 
-def _track(name: str, moments: list[tuple[float, dict[str, Any]]], vertices: FloatArray, hand_model: str) -> Track:
-    rows = [hand["vertices_row"] for _, hand in moments]
+def _track(
+    name: str, timed_results: list[tuple[float, dict[str, Any]]], vertices: FloatArray, hand_model: str
+) -> Track:
+    rows = [hand["vertices_row"] for _, hand in timed_results]
     has_vertices = all(row is not None and 0 <= row < len(vertices) for row in rows)
     meshes = vertices[rows] if has_vertices else np.zeros((len(rows), 0, VERTEX_FLOATS), np.float32)
     return Track(
         name=name,
-        handedness=moments[0][1]["handedness"],
-        times_s=np.array([at_s for at_s, _ in moments], np.float64),
-        keypoints_m=np.array([hand["keypoints_camera_m"] for _, hand in moments], np.float64),
-        wrists_m=np.array([hand["wrist_camera_m"] for _, hand in moments], np.float64),
+        handedness=timed_results[0][1]["handedness"],
+        times_s=np.array([at_s for at_s, _ in timed_results], np.float64),
+        keypoints_m=np.array([hand["keypoints_camera_m"] for _, hand in timed_results], np.float64),
+        wrists_m=np.array([hand["wrist_camera_m"] for _, hand in timed_results], np.float64),
         vertices_m=meshes[..., :3],
         vertex_std_mm=meshes[..., 3],
         hand_model=hand_model,

@@ -17,7 +17,7 @@ from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import write_files
 from handviz.core.records import HandMesh
-from handviz.io.recording.moments import Moment, ViewImage, moment_entry, recorded_hands
+from handviz.io.recording.timed_results import Moment, ViewImage, recorded_hands, timed_result_entry
 from handviz.io.recording.tracks import Tracks, table_header, table_rows
 from handviz.io.recording.video import GrowingFile, SteadyVideo, copied_as_mp4, disk_message
 
@@ -76,10 +76,13 @@ class Recording:
         video_bytes = sum(path.stat().st_size for path in videos if path.is_file())
         return video_bytes + sum(file.size_bytes for file in (self._lines, self._table, self._vertices))
 
-    def add_result(self, moment: Moment, at_s: float) -> None:
+    def add_result(self, timed_result: Moment, at_s: float) -> None:
         """Write a result that reached the window at ``at_s``."""
-        result = moment.result
-        entry = moment_entry(moment) | {"recording_ms": round(at_s * 1000, 1), "hands": recorded_hands(result)}
+        result = timed_result.result
+        entry = timed_result_entry(timed_result) | {
+            "recording_ms": round(at_s * 1000, 1),
+            "hands": recorded_hands(result),
+        }
         tracks = self._tracks.names(result.hands)
         # Vertices first: a line never names rows that are not there.
         for hand, hand_entry, track in zip(result.hands, entry["hands"], tracks, strict=True):

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from handviz.core.records import FloatArray, HandMesh
-from handviz.io.recording.moments import KEYPOINT_NAMES
+from handviz.io.recording.timed_results import KEYPOINT_NAMES
 
-MOMENT_COLUMNS = ("frame", "time", "monotonic_ms", "clip_ms", "recording_ms", "source", "picture", "variant")
+TIMED_RESULT_COLUMNS = ("frame", "time", "monotonic_ms", "clip_ms", "recording_ms", "source", "picture", "variant")
 HAND_COLUMNS = ("track", "handedness", "detection_score")
 WRIST_COLUMNS = tuple(f"wrist_camera_{axis}_m" for axis in "xyz")
 MEASURES = ("x_m", "y_m", "z_m", "std_mm", "u_px", "v_px")
 COLUMNS = (
-    *MOMENT_COLUMNS,
+    *TIMED_RESULT_COLUMNS,
     *HAND_COLUMNS,
     *WRIST_COLUMNS,
     *(f"{name}_{measure}" for name in KEYPOINT_NAMES for measure in MEASURES),
@@ -63,7 +63,7 @@ def table_rows(entry: dict[str, Any]) -> bytes:
 def _cells(entry: dict[str, Any], hand: dict[str, Any]) -> list[Any]:
     points = zip(hand["keypoints_camera_m"], hand["keypoint_std_mm"], hand["keypoints_image_px"], strict=True)
     return [
-        *(entry[name] for name in MOMENT_COLUMNS),
+        *(entry[name] for name in TIMED_RESULT_COLUMNS),
         *(hand[name] for name in HAND_COLUMNS),
         *hand["wrist_camera_m"],
         *(value for place, std_mm, pixel in points for value in (*place, std_mm, *pixel)),

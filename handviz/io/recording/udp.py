@@ -10,7 +10,7 @@ from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 from pythonosc.osc_message_builder import OscMessageBuilder
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.io.recording.moments import Moment, moment_entry, recorded_hands
+from handviz.io.recording.timed_results import Moment, recorded_hands, timed_result_entry
 from handviz.io.recording.tracks import Tracks
 
 StreamFormat = Literal["OSC", "JSON"]
@@ -29,19 +29,24 @@ class Datagrams:
         self._kind = kind
         self._tracks = Tracks()
 
-    def of(self, moment: Moment) -> list[bytes]:
+    def of(self, timed_result: Moment) -> list[bytes]:
         """OSC: a bundle about the frame, then one per hand. JSON: one object."""
-        entry = moment_entry(moment) | {"hands": recorded_hands(moment.result)}
-        for hand, track in zip(entry["hands"], self._tracks.names(moment.result.hands), strict=True):
+        entry = timed_result_entry(timed_result) | {"hands": recorded_hands(timed_result.result)}
+        for hand, track in zip(entry["hands"], self._tracks.names(timed_result.result.hands), strict=True):
             hand["track"] = track
         if self._kind == "JSON":
             return [json.dumps({"handviz": 1} | entry, separators=(",", ":")).encode("utf-8")]
-        return [_frame_bundle(entry, moment), *(_hand_bundle(entry["frame"], hand) for hand in entry["hands"])]
+        return [_frame_bundle(entry, timed_result), *(_hand_bundle(entry["frame"], hand) for hand in entry["hands"])]
 
 
-def _frame_bundle(entry: dict[str, Any], moment: Moment) -> bytes:
+def _frame_bundle(entry: dict[str, Any], timed_result: Moment) -> bytes:
     tracks = [("s", hand["track"]) for hand in entry["hands"]]
-    frame = [("i", entry["frame"] & 0x7FFFFFFF), ("d", moment.wall_s), ("s", entry["variant"]), ("s", entry["source"])]
+    frame = [
+        ("i", entry["frame"] & 0x7FFFFFFF),
+        ("d", timed_result.wall_s),
+        ("s", entry["variant"]),
+        ("s", entry["source"]),
+    ]
     return _bundle({"/handviz/frame": frame, "/handviz/hands": [("i", len(tracks)), *tracks]})
 
 

@@ -44,7 +44,7 @@ class ViewImage:
     """Width and height in pixels."""
 
 
-def moment_of(result: FrameResult, source: str) -> Moment:
+def timed_result_of(result: FrameResult, source: str) -> Moment:
     """Now, less the age of the image."""
     age_s = time.perf_counter() - result.frame.captured_ms / 1000
     height, width = result.frame.image.shape[:2]
@@ -73,19 +73,19 @@ def _is_finite(hand: HandMesh) -> bool:
     return all(values is None or bool(np.isfinite(values).all()) for values in (*places, *uncertainties))
 
 
-def moment_entry(moment: Moment) -> dict[str, Any]:
+def timed_result_entry(timed_result: Moment) -> dict[str, Any]:
     """The moment without its hands; one JSON object."""
-    frame = moment.result.frame
+    frame = timed_result.result.frame
     return {
         "frame": frame.number,
-        "source": moment.source,
+        "source": timed_result.source,
         "picture": frame.name,
-        "time": moment.iso_time,
+        "time": timed_result.iso_time,
         "monotonic_ms": round(frame.captured_ms, 3),
         "clip_ms": None if frame.time_ms is None else round(frame.time_ms, 3),
-        "variant": moment.result.variant,
-        "width": moment.size[0],
-        "height": moment.size[1],
+        "variant": timed_result.result.variant,
+        "width": timed_result.size[0],
+        "height": timed_result.size[1],
     }
 
 
