@@ -78,7 +78,7 @@ class CameraWorld:
                 camera.is_plugged = False
                 camera.may_read.release()
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Every camera gives one image."""
         for camera in self.alive():
             camera.may_read.release()

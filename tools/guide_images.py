@@ -38,7 +38,7 @@ def feature(stage: Stage, kind: type[AnyFeature]) -> AnyFeature:
     return next(part for part in stage.window.features if isinstance(part, kind))
 
 
-def _held(stage: Stage, number: int = GOOD_FRAME) -> Generator[Ready, None, None]:
+def _paused(stage: Stage, number: int = GOOD_FRAME) -> Generator[Ready, None, None]:
     """The clip, held at a frame; shown twice, for networks warm up at the first."""
     if stage.controller.source is None:
         yield lambda: stage.controller.source is not None
@@ -53,7 +53,7 @@ def _held(stage: Stage, number: int = GOOD_FRAME) -> Generator[Ready, None, None
 
 def overview(stage: Stage) -> Script:
     """The window as it opens."""
-    yield from _held(stage)
+    yield from _paused(stage)
     return stage.window
 
 
@@ -119,7 +119,7 @@ def recording(stage: Stage) -> Script:
     """While it records."""
     _close_dialogs(stage)
     recorder, store = feature(stage, Recorder), stage.controller.store
-    store.remember(RECORDING_FOLDER, str(store.path.parent))
+    store.save_text(RECORDING_FOLDER, str(store.path.parent))
     stage.controller.toggle_playing()
     yield stage.new_results()
     recorder.toggle()
@@ -135,7 +135,7 @@ def light(stage: Stage) -> Script:
     yield lambda: stage.window.message.text().startswith("Recorded ")
     stage.controller.notify("")
     stage.controller.change(theme="light")
-    yield from _held(stage, MOVING_FRAME)
+    yield from _paused(stage, MOVING_FRAME)
     return stage.window
 
 

@@ -19,7 +19,7 @@ from PyQt6.QtCore import QObject, QTimer
 from PyQt6.QtGui import QOpenGLContext
 
 import tools
-from handviz.core.memory import held_megabytes
+from handviz.core.memory import resident_megabytes
 from handviz.gui import app
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
@@ -87,11 +87,11 @@ class LatencyRun(QObject):
         self.meter = LatenessMeter(self)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._go_on)
+        self._timer.timeout.connect(self._resume)
         self._step = self._next_scene
         _at_first_hands(window, self._next_scene)
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         self._step()
 
     def _next_scene(self) -> None:
@@ -148,7 +148,7 @@ class SoakRun(QObject):
 
     def _sample(self) -> None:
         at_s = time.monotonic() - self._began_s
-        sample = soak.take_sample(at_s, held_megabytes() or math.nan, _gl_objects(self._window))
+        sample = soak.take_sample(at_s, resident_megabytes() or math.nan, _gl_objects(self._window))
         self.samples.append(sample)
         self._report(
             f"{at_s / 60:6.1f} min {sample.memory_mb:8.1f} MB {sample.threads:4d} threads "

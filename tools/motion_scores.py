@@ -176,11 +176,11 @@ def _bend(points: FloatArray) -> FloatArray:
 
 def _all_around(marks: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
     """(T,) whether all within ``reach`` of each place are set."""
-    held = marks.copy()
+    paused = marks.copy()
     for by in range(1, reach + 1):
-        held[by:] &= marks[:-by]
-        held[:-by] &= marks[by:]
-    return held
+        paused[by:] &= marks[:-by]
+        paused[:-by] &= marks[by:]
+    return paused
 
 
 def save_motion(path: Path, motion: KnownMotion) -> None:

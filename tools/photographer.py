@@ -95,7 +95,7 @@ class Photographer(QObject):
         if self._script is None:
             self._begin_scene()
         elif self._ready():
-            self._go_on()
+            self._resume()
         elif time.monotonic() - self._began_s > PATIENCE_S:
             self._fail("did not become ready")
 
@@ -108,7 +108,7 @@ class Photographer(QObject):
         self._script = self._left[0].play(self._stage)
         self._began_s, self._ready = time.monotonic(), lambda: True
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         assert self._script is not None
         try:
             self._ready = next(self._script)

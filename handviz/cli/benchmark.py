@@ -162,13 +162,15 @@ def _report_live(measures: LiveMeasures) -> None:
     logger.info("  %-20s %7.1f", "frames per second", (len(measures.shown_ms) - 1) / seconds)
     logger.info("  %-20s %7d", "frames dropped", measures.dropped)
     logger.info("  %-20s %7.0f MB", "peak memory", peak_megabytes() or float("nan"))
-    logger.info("  %-20s %+7.1f MB", "memory drift", memory_drift(measures.held_megabytes))
+    logger.info("  %-20s %+7.1f MB", "memory drift", memory_drift(measures.resident_megabytes))
 
 
-def memory_drift(held_megabytes: Sequence[float]) -> float:
+def memory_drift(resident_megabytes: Sequence[float]) -> float:
     """Growth in MB from the second tenth of a run (the first warms up) to its last tenth."""
-    tenth = max(1, len(held_megabytes) // 10)
-    return float(np.median(held_megabytes[-tenth:]) - np.median(held_megabytes[tenth : 2 * tenth] or held_megabytes))
+    tenth = max(1, len(resident_megabytes) // 10)
+    return float(
+        np.median(resident_megabytes[-tenth:]) - np.median(resident_megabytes[tenth : 2 * tenth] or resident_megabytes)
+    )
 
 
 def _stage_ms(results: Sequence[FrameResult], stage: str) -> np.ndarray:

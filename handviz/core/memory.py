@@ -23,7 +23,7 @@ class _WindowsCounters(ctypes.Structure):
     )
 
 
-def held_megabytes() -> float | None:
+def resident_megabytes() -> float | None:
     """Resident memory now; None where the system does not say."""
     if sys.platform.startswith("linux"):
         import resource

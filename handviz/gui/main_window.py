@@ -209,7 +209,7 @@ class MainWindow(QMainWindow):
         """At the first start of all, explain the window in one panel."""
         store = self._controller.store
         if store.text(WELCOMED) != "true":
-            store.remember(WELCOMED, "true")
+            store.save_text(WELCOMED, "true")
             self.welcome.appear()
 
     def show_log(self) -> None:
@@ -244,7 +244,7 @@ class MainWindow(QMainWindow):
         start = store.text(SCREENSHOT_FOLDER) or str(images_folder())
         folder = QFileDialog.getExistingDirectory(self, "Folder for screenshots", start)
         if folder:
-            store.remember(SCREENSHOT_FOLDER, folder)
+            store.save_text(SCREENSHOT_FOLDER, folder)
             self.save_screenshot()
 
     def save_meshes(self) -> None:
@@ -261,7 +261,7 @@ class MainWindow(QMainWindow):
         start, title = str(Path(folder) / name), "Save the meshes of the hands"
         chosen, chosen_filter = QFileDialog.getSaveFileName(self, title, start, ";;".join(MESH_FORMATS))
         if chosen:
-            store.remember(MESH_FOLDER, str(Path(chosen).parent))
+            store.save_text(MESH_FOLDER, str(Path(chosen).parent))
             suffix = MESH_FORMATS.get(chosen_filter, ".glb")
             self._controller.save_meshes(MeshRequest(Path(chosen), suffix, result, colour, range_mm))
 
@@ -309,7 +309,7 @@ class MainWindow(QMainWindow):
     def _open(self, path: str) -> None:
         if path:
             if not path.startswith(IMAGES_PREFIX):
-                self._controller.store.remember(LAST_FOLDER, str(Path(path).parent))
+                self._controller.store.save_text(LAST_FOLDER, str(Path(path).parent))
             self._controller.open(path)
 
     def _last_folder(self) -> str:

@@ -43,9 +43,9 @@ class WindowLayout(Feature):
         """Remember how the window is now."""
         store = self._controller.store
         geometry = bytes(self._window.saveGeometry().toBase64().data()).decode("ascii")
-        store.remember(GEOMETRY, geometry)
-        store.remember(FOLDED, SEPARATOR.join(group.title for group in self._groups() if group.is_folded))
-        store.remember(PANELS_HIDDEN, str(self._panels_hidden).lower())
+        store.save_text(GEOMETRY, geometry)
+        store.save_text(FOLDED, SEPARATOR.join(group.title for group in self._groups() if group.is_folded))
+        store.save_text(PANELS_HIDDEN, str(self._panels_hidden).lower())
 
     def toggle_panels(self) -> None:
         """The viewport alone, or the panels beside it."""
@@ -61,7 +61,7 @@ class WindowLayout(Feature):
     def reset(self) -> None:
         """Everything as at the first start; the settings as they were stay in a file beside the new ones."""
         kept = self._controller.store.set_aside()
-        self._controller.store.remember(WELCOMED, "true")
+        self._controller.store.save_text(WELCOMED, "true")
         self._controller.change(**vars(ViewSettings()))
         self._controller.set_speed(1.0)
         if self._controller.rotation_deg:

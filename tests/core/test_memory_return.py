@@ -14,15 +14,15 @@ from handviz.core.memory import return_large_blocks
 
 if sys.argv[1] == "return":
     assert return_large_blocks()
-held = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+paused = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 # From the first one that is freed glibc learns to take such blocks from its heap.
 del (first := [bytearray(1_000_000)])[:]
-before, blocks, kept = held(), [], []
+before, blocks, kept = paused(), [], []
 for _ in range(60):
     blocks.append(bytearray(1_000_000))
     kept.append(bytearray(2000))
 blocks.clear()
-print(held() - before)
+print(paused() - before)
 """
 
 

@@ -146,7 +146,7 @@ def test_held_things_touch_the_hand_and_leave_most_of_it_outside(poser):
     maker, random = things.ThingMaker(poser), np.random.default_rng(9)
     for hand in poser.sample(random, 12):
         camera = sample_camera(random, hand.keypoints_m)
-        surface = maker.held(random, hand, camera)
+        surface = maker.paused(random, hand, camera)
         points = hand.vertices_m[poser.arm.hand_ids] @ camera.camera_from_wrist.T + camera.wrist_camera_m
         own = np.linalg.inv(surface.camera_from_object)
         local = points @ own[:3, :3].T + own[:3, 3]

@@ -224,7 +224,7 @@ def open_and_wait(qtbot: QtBot, controller: Controller, text: str) -> None:
 
 
 def test_a_spoiled_memory_is_the_assumed_camera_model(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
-    controller.store.remember("camera_model_of_clips, folders and images", '{"mode": "angle"}')
+    controller.store.save_text("camera_model_of_clips, folders and images", '{"mode": "angle"}')
     controller.start("clip.mp4")
     qtbot.waitUntil(lambda: controller.source is not None)
     assert controller.settings.camera_model == ASSUMED_CAMERA

@@ -92,7 +92,7 @@ def choose(window: MainWindow, world: CameraWorld, row: int) -> None:
     """Take one from the list, while the one before gives its last image."""
     window.source_panel.cameras.setCurrentIndex(row)
     window.source_panel.cameras.activated.emit(row)
-    world.go_on()
+    world.resume()
 
 
 def start(qtbot: QtBot, window: MainWindow, source: str | None = None) -> None:
@@ -133,7 +133,7 @@ def test_size_and_rate_are_asked_for_and_remembered_for_each_camera(
     row = [panel.modes.itemData(row) for row in range(panel.modes.count())].index(hd)
     with qtbot.waitSignal(window._controller.source_opened):
         panel.modes.activated.emit(row)
-        world.go_on()
+        world.resume()
     assert world.camera.request is not None
     assert (world.camera.request.mode, panel.modes.currentData()) == (hd, hd)
     assert panel.description.text() == "Front: 48 lines"

@@ -351,8 +351,8 @@ def test_space_serves_the_focused_button_before_the_shortcut(
     assert QApplication.focusWidget() is window.viewport
     box = window.view_panel.wireframe
     toggled: list[bool] = []
-    hold = next(action for action in window.actions() if action.text() == "Hold or go on")
-    hold.triggered.connect(toggled.append)
+    pause = next(action for action in window.actions() if action.text() == "Hold or go on")
+    pause.triggered.connect(toggled.append)
     box.setFocus(Qt.FocusReason.TabFocusReason)
     QTest.keyClick(box, Qt.Key.Key_Space)
     assert (box.isChecked(), toggled) == (True, [])

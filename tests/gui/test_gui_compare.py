@@ -209,7 +209,7 @@ def test_one_scale_colours_all_panes(qtbot: QtBot, shown: MainWindow) -> None:
 
 @pytest.mark.display
 def test_distances_appear_and_a_screenshot_has_all_panes(qtbot: QtBot, shown: MainWindow, tmp_path: Path) -> None:
-    shown._controller.store.remember(SCREENSHOT_FOLDER, str(tmp_path))
+    shown._controller.store.save_text(SCREENSHOT_FOLDER, str(tmp_path))
     with qtbot.waitSignal(shown.result_painted):
         press_key(shown, "D")
     (single,) = pane_pixels(shown)

@@ -149,7 +149,7 @@ def test_damaged_settings_become_defaults(settings_folder: Path) -> None:
 def test_begins_with_the_last_source(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
     clip = tmp_path / "mine.mp4"
     clip.touch()
-    SettingsStore().remember(LAST_SOURCE, str(clip))
+    SettingsStore().save_text(LAST_SOURCE, str(clip))
     controller = make({str(clip): FakeSource(1)}, cameras=(CameraInfo(0, "Front"),))
     with qtbot.waitSignal(controller.source_opened) as opened:
         controller.start()
@@ -157,7 +157,7 @@ def test_begins_with_the_last_source(qtbot: QtBot, make: Make, tmp_path: Path) -
 
 
 def test_begins_with_the_first_camera_if_the_last_source_is_gone(qtbot: QtBot, make: Make) -> None:
-    SettingsStore().remember(LAST_SOURCE, "camera:4")
+    SettingsStore().save_text(LAST_SOURCE, "camera:4")
     camera = FakeSource()
     controller = make({"camera:1": camera}, cameras=(CameraInfo(1, "Front"), CameraInfo(2, "Back")))
     with qtbot.waitSignal(controller.source_opened) as opened:

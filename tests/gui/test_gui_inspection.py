@@ -168,17 +168,17 @@ def test_cancel_and_go_on(qtbot: QtBot, window: MainWindow, folder: Path, proces
     processor.before = wait
     window.inspection.inspect(str(folder))
     qtbot.waitUntil(lambda: bool(started))
-    assert page.go_on.text() == "Cancel"
-    page.go_on.click()
+    assert page.resume.text() == "Cancel"
+    page.resume.click()
     go.append(True)
     wait_for_end(qtbot, window)
     assert started == ["a.png"]
-    assert page.go_on.text() == "Go on"
+    assert page.resume.text() == "Go on"
     assert "still to do" in page.told.text()
-    page.go_on.click()
+    page.resume.click()
     wait_for_end(qtbot, window)
     assert started == ["a.png", "b.png", "c.png"]
-    assert page.go_on.text() == "Look again"
+    assert page.resume.text() == "Look again"
 
 
 def test_another_start_of_the_program_goes_on_with_the_last_folder(
@@ -186,7 +186,7 @@ def test_another_start_of_the_program_goes_on_with_the_last_folder(
 ) -> None:
     inspect(qtbot, window, folder)
     again = InspectionFeature(window._controller, window.pages, TRIANGLE)
-    assert again.page.go_on.isEnabled()
+    assert again.page.resume.isEnabled()
     assert folder.name in again.page.title.text()
     again.stop()
 
@@ -237,7 +237,7 @@ def test_worst_first_is_by_error_where_there_is_a_truth(qtbot: QtBot, window: Ma
     assert cells(window, 0)[:2] == ["b.png", "a.png"]
     assert cells(window, 6)[:2] == ["30.0", "10.0"]
     (folder / "ground_truth.json").write_text("{")
-    page.go_on.click()
+    page.resume.click()
     wait_for_end(qtbot, window)
     assert page.table.isColumnHidden(6)
     assert "ground_truth.json cannot be used" in window.message.text()
@@ -386,7 +386,7 @@ def test_the_stream_holds_while_the_page_is_shown(qtbot: QtBot, window: MainWind
     controller.start("clip")
     qtbot.waitUntil(lambda: len(answers) > 1)
     press(window, "F3")
-    qtbot.waitUntil(lambda: controller._capture._held)
+    qtbot.waitUntil(lambda: controller._capture._paused)
     QApplication.processEvents()
     count = len(answers)
     qtbot.wait(400)
@@ -450,15 +450,15 @@ def model(qtbot: QtBot) -> Iterator[InspectionModel]:
 
 def test_what_is_chosen_stays_chosen_whatever_the_order(model: InspectionModel) -> None:
     worst = max(model.rows, key=lambda row: row.hand.mean_std_mm if row.hand is not None else 0)
-    held = QPersistentModelIndex(model.index(model.rows.index(worst), 0))
+    paused = QPersistentModelIndex(model.index(model.rows.index(worst), 0))
     model.sort(3, Qt.SortOrder.DescendingOrder)
-    assert held.row() == 0
+    assert paused.row() == 0
     model.take([ImageRow("00000.jpg", "done", (HandRow(0, "left", 0.9, 99.0, 99.0, 0.5),))])
-    assert held.row() == 1
+    assert paused.row() == 1
     model.set_filter(RowFilter(text=worst.image.file))
-    assert (held.row(), model.rowCount()) == (0, 1)
+    assert (paused.row(), model.rowCount()) == (0, 1)
     model.set_filter(RowFilter(text="nothing"))
-    assert not held.isValid()
+    assert not paused.isValid()
 
 
 @pytest.mark.parametrize("order", [Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder])
@@ -567,7 +567,7 @@ def test_the_page_is_painted(qtbot: QtBot, window: MainWindow, folder: Path) -> 
         image = viewport.grabFramebuffer()
         assert image.pixelColor(image.width() // 2, image.height() // 2).lightness() > 110
     images = folder / "saved"
-    window._controller.store.remember(SCREENSHOT_FOLDER, str(images))
+    window._controller.store.save_text(SCREENSHOT_FOLDER, str(images))
     press(window, "Ctrl+S")
     (saved,) = images.iterdir()
     assert QImage(str(saved)).size() == detail.large.grabFramebuffer().size()

@@ -13,7 +13,7 @@ def due_times(clock: PlaybackClock, times_ms: list[float | None], fps: float = 1
     due = []
     for number, time_ms in enumerate(times_ms):
         due.append(clock.due_s)
-        clock.go_on(Frame(number, frame().image, 0.0, time_ms=time_ms), fps, clock.due_s)
+        clock.resume(Frame(number, frame().image, 0.0, time_ms=time_ms), fps, clock.due_s)
     return due
 
 
@@ -45,5 +45,5 @@ def test_a_new_speed_shortens_what_is_waited_for() -> None:
 def test_what_is_late_is_not_made_up_for() -> None:
     clock = PlaybackClock()
     clock.begin(0.0)
-    clock.go_on(frame(), 10.0, 5.0)
+    clock.resume(frame(), 10.0, 5.0)
     assert clock.due_s == 5.0

@@ -44,7 +44,7 @@ def window(qtbot: QtBot, tmp_path: Path, camera: FakeSource) -> Iterator[MainWin
     controller = Controller(
         FakePipeline, SettingsStore(), opener=lambda _: camera, lister=list, fallback_clip=tmp_path / "none.mp4"
     )
-    controller.store.remember(RECORDING_FOLDER, str(tmp_path / "out"))
+    controller.store.save_text(RECORDING_FOLDER, str(tmp_path / "out"))
     made = MainWindow(controller, TRIANGLE)
     yield made
     camera.let_go()
@@ -346,7 +346,7 @@ def test_video_shows_the_view(qtbot: QtBot, shown: MainWindow, camera: FakeSourc
 
 @pytest.mark.display
 def test_cut_out_has_the_hand_alone(qtbot: QtBot, shown: MainWindow, camera: FakeSource, tmp_path: Path) -> None:
-    shown._controller.store.remember(SCREENSHOT_FOLDER, str(tmp_path / "pictures"))
+    shown._controller.store.save_text(SCREENSHOT_FOLDER, str(tmp_path / "pictures"))
     shown._controller.start("camera:0")
     show_frames(qtbot, shown, camera, 1)
     recorder(shown)._panel.twice.setChecked(True)

@@ -71,8 +71,8 @@ def test_recent_sources_are_eight_and_have_no_doubles(memory: SourceMemory, tmp_
 def test_a_broken_settings_file_is_as_if_nothing_had_been(text: str, tmp_path: Path) -> None:
     store = SettingsStore()
     for name in (LAST_CAMERA, MODES, RECENT, TURNS):
-        store.remember(name, text)
-    store.remember(LAST_SOURCE, "camera:0")
+        store.save_text(name, text)
+    store.save_text(LAST_SOURCE, "camera:0")
     memory = SourceMemory(store)
     assert memory.recent() == []
     assert memory.config_of("camera:0", None).camera is None
@@ -84,5 +84,5 @@ def test_a_broken_settings_file_is_as_if_nothing_had_been(text: str, tmp_path: P
 
 @pytest.mark.parametrize("text", ["null", "7", "{", "[" * 100_000])
 def test_images_that_are_no_list_are_as_if_nothing_had_been(text: str, memory: SourceMemory) -> None:
-    SettingsStore().remember(LAST_SOURCE, f"images:{text}")
+    SettingsStore().save_text(LAST_SOURCE, f"images:{text}")
     assert memory.last([FRONT]) == ""

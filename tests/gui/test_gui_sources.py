@@ -72,7 +72,7 @@ def start(qtbot: QtBot, window: MainWindow, source: Path) -> None:
         window._controller.start(str(source))
 
 
-def begin_held(qtbot: QtBot, window: MainWindow, clip: Path) -> None:
+def start_paused(qtbot: QtBot, window: MainWindow, clip: Path) -> None:
     """A clip that stands at some frame."""
     start(qtbot, window, clip)
     with qtbot.waitSignal(window._controller.playing_changed):
@@ -103,7 +103,7 @@ def drop(window: MainWindow, *paths: Path) -> None:
 
 
 def test_steps_ends_and_numbers_go_where_they_say(qtbot: QtBot, window: MainWindow, clip: Path) -> None:
-    begin_held(qtbot, window, clip)
+    start_paused(qtbot, window, clip)
     timeline = window.timeline
     for key, number in (("Shift+Right", 10), ("Right", 11), ("Shift+Left", 1), ("Shift+Left", 0), ("End", COUNT - 1)):
         frame = wait_for(qtbot, window, number, key)
@@ -136,7 +136,7 @@ def test_there_is_no_frame_to_go_to_without_a_clip(qtbot: QtBot, window: MainWin
 
 
 def test_a_click_on_the_bar_goes_there_and_drags_on(qtbot: QtBot, window: MainWindow, clip: Path) -> None:
-    begin_held(qtbot, window, clip)
+    start_paused(qtbot, window, clip)
     slider = window.timeline.slider
     slider.resize(600, 20)
     qtbot.mousePress(slider, Qt.MouseButton.LeftButton, pos=QPoint(300, 10))
@@ -151,7 +151,7 @@ def test_a_click_on_the_bar_goes_there_and_drags_on(qtbot: QtBot, window: MainWi
 
 
 def test_scrubbing_ends_at_the_last_place(qtbot: QtBot, window: MainWindow, clip: Path) -> None:
-    begin_held(qtbot, window, clip)
+    start_paused(qtbot, window, clip)
     for number in (3, 25, 8, 19, 27, 6):
         window.timeline.slider.setValue(number)
     assert number_in(wait_for(qtbot, window, 6).image) == 6
@@ -199,7 +199,7 @@ def test_images_are_turned_as_they_are_read_and_that_is_remembered(
 ) -> None:
     press_key(window, "Ctrl+B")
     assert "no images to turn" in window.message.text()
-    begin_held(qtbot, window, clip)
+    start_paused(qtbot, window, clip)
     upright = wait_for(qtbot, window, 0)
     for button, rotation_deg in ((None, 90), (None, 180), (window.source_panel.turn_left, 90)):
         press_key(window, "Ctrl+B") if button is None else button.click()
@@ -217,7 +217,7 @@ def test_images_are_turned_as_they_are_read_and_that_is_remembered(
 
 
 def test_mirroring_leaves_the_frames_alone(qtbot: QtBot, window: MainWindow, clip: Path) -> None:
-    begin_held(qtbot, window, clip)
+    start_paused(qtbot, window, clip)
     press_key(window, "M")
     assert window.viewport.options.mirror
     assert number_in(wait_for(qtbot, window, 5, *["Right"] * 5).image) == 5
@@ -281,7 +281,7 @@ def test_twenty_quick_switches_never_show_a_former_source(
     sources = [str(folder), "camera:0", str(clip)]
     for turn in range(SWITCHES):
         controller.open(sources[turn % 3])
-        world.go_on()
+        world.resume()
         if turn % 4 == 3:
             qtbot.wait(5)
     world.let_go()
@@ -347,7 +347,7 @@ def test_a_clip_that_ends_early_is_as_long_as_it_is(
     whole = clip.read_bytes()
     short = tmp_path / "short.mkv"
     short.write_bytes(whole[: len(whole) // 2])
-    begin_held(qtbot, window, short)
+    start_paused(qtbot, window, short)
     with qtbot.waitSignal(window._controller.length_changed):
         press_key(window, "End")
     length = window._controller.source

@@ -265,7 +265,7 @@ def shown(qtbot: QtBot, window: MainWindow) -> MainWindow:
 
 @pytest.mark.display
 def test_stream_is_painted_and_saved_with_its_hand(qtbot: QtBot, shown: MainWindow, tmp_path: Path) -> None:
-    shown._controller.store.remember(SCREENSHOT_FOLDER, str(tmp_path / "pictures"))
+    shown._controller.store.save_text(SCREENSHOT_FOLDER, str(tmp_path / "pictures"))
     shown._controller.change(colour="plain", opacity=1.0)
     with qtbot.waitSignal(shown.result_painted):
         shown._controller.start("picture")

@@ -61,7 +61,7 @@ class SceneMaker:
         to_camera = object_transform(camera.camera_from_wrist, np.ones(3), camera.wrist_camera_m)
         make, found = self._things, []
         if rng.random() < HELD:
-            found.append(make.held(rng, hand, camera))
+            found.append(make.paused(rng, hand, camera))
         if cover or rng.random() < PASSING:
             found += [make.passing(rng, hand, camera, large=cover) for _ in range(rng.integers(1, 3))]
         if rng.random() < OTHER_HAND:

@@ -220,7 +220,7 @@ class ThingMaker:
         transform = object_transform(pose.sample_view(rng), size, position)
         return Surface(mesh, look.thing_material(rng), label, transform)
 
-    def held(self, rng: np.random.Generator, hand: PosedArm, camera: Camera) -> Surface:
+    def paused(self, rng: np.random.Generator, hand: PosedArm, camera: Camera) -> Surface:
         """Something in the hand's hollow, or between thumb and index."""
         return self._gripped(rng, hand, camera) if rng.random() < 0.7 else self._pinched(rng, hand, camera)
 

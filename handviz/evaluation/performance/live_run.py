@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from handviz.core.errors import HandvizError
-from handviz.core.memory import held_megabytes
+from handviz.core.memory import resident_megabytes
 from handviz.core.records import Frame, FrameResult
 from handviz.pipeline.pipeline import Pipeline
 from handviz.sources.mailbox import Mailbox
@@ -25,7 +25,7 @@ class LiveMeasures:
     age_ms: list[float] = field(default_factory=list)
     """From reading the frame to having drawn it."""
     shown_ms: list[float] = field(default_factory=list)
-    held_megabytes: list[float] = field(default_factory=list)
+    resident_megabytes: list[float] = field(default_factory=list)
     dropped: int = 0
 
 
@@ -72,7 +72,7 @@ class LiveRun:
         measures.draw_ms.append(now_ms - start_ms)
         measures.age_ms.append(now_ms - result.frame.captured_ms)
         measures.shown_ms.append(now_ms)
-        measures.held_megabytes.append(held_megabytes() or 0.0)
+        measures.resident_megabytes.append(resident_megabytes() or 0.0)
         measures.results.append(_without_image(result))
         return True
 

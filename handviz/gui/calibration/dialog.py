@@ -144,7 +144,7 @@ class CameraDialog(QDialog):
         path = QFileDialog.getOpenFileName(self, "Load a lens", store.text(CAMERA_FOLDER), CAMERA_FILE_FILTER)[0]
         if not path:
             return
-        store.remember(CAMERA_FOLDER, str(Path(path).parent))
+        store.save_text(CAMERA_FOLDER, str(Path(path).parent))
         try:
             self._use(read_camera_file(Path(path)))
         except HandvizError as error:
@@ -159,7 +159,7 @@ class CameraDialog(QDialog):
         path = Path(chosen)
         if not path.suffix:
             path = path.with_suffix(".yml" if "OpenCV" in kind else ".json")
-        store.remember(CAMERA_FOLDER, str(path.parent))
+        store.save_text(CAMERA_FOLDER, str(path.parent))
         try:
             text = (
                 opencv_text(camera_model) if path.suffix.lower() in YAML_SUFFIXES else camera_model_text(camera_model)

@@ -174,7 +174,7 @@ class CameraFeature(Feature):
         start = store.text(CAMERA_FOLDER)
         folder = QFileDialog.getExistingDirectory(self._dialog, "Images of the checkerboard", start)
         if folder:
-            store.remember(CAMERA_FOLDER, folder)
+            store.save_text(CAMERA_FOLDER, folder)
             self._calibrate(board, Path(folder))
 
     def _calibrate(self, board: Board, folder: Path | None = None) -> None:

@@ -136,7 +136,7 @@ class InspectionExporter(QObject):
         folder = QFileDialog.getExistingDirectory(self._page, "Folder for the export", start)
         if not folder or self._inspection is None:
             return
-        self._controller.store.remember(EXPORT_FOLDER, folder)
+        self._controller.store.save_text(EXPORT_FOLDER, folder)
         settings = self._controller.settings
         rows = self._page.model.rows if only_shown else self._page.model.all_rows()
         fixed_mm = settings.draw_options().std_range_mm

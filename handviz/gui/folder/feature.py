@@ -103,7 +103,7 @@ class InspectionFeature(Feature):
         except HandvizError as error:
             self._controller.warn(str(error))
             return
-        self._controller.store.remember(INSPECTED_FOLDER, str(folder))
+        self._controller.store.save_text(INSPECTED_FOLDER, str(folder))
         self.show_page()
         if self._order is None or folder != self._order.folder:
             self._empty()
@@ -125,7 +125,7 @@ class InspectionFeature(Feature):
     def _connect(self) -> None:
         page, worker = self.page, self.worker
         page.choose.clicked.connect(self.choose_folder)
-        page.go_on.clicked.connect(self._toggle_running)
+        page.resume.clicked.connect(self._toggle_running)
         page.folder_dropped.connect(self._take_drop)
         page.row_chosen.connect(self._choose)
         worker.listed.connect(self._take_listing)
@@ -149,7 +149,7 @@ class InspectionFeature(Feature):
     def _toggle_running(self) -> None:
         if self._is_running:
             self.worker.cancel()
-            self.page.go_on.setEnabled(False)
+            self.page.resume.setEnabled(False)
         elif self._order is not None:
             self.inspect(str(self._order.folder))
 
@@ -193,7 +193,7 @@ class InspectionFeature(Feature):
         self.page.told.setText(error or end_text(rows))
         if error:
             self._controller.warn(error)
-        self.page.go_on.setText("Go on" if left or error else "Look again")
+        self.page.resume.setText("Go on" if left or error else "Look again")
 
     def _choose(self, row: TableRow | None) -> None:
         """Show a row's image; reading it takes place elsewhere, and only the newest answer counts."""
@@ -213,7 +213,7 @@ class InspectionFeature(Feature):
 
     def _follow_page(self, _: int) -> None:
         is_in_front = self._pages.currentWidget() is self.page
-        self._controller.hold(is_in_front)
+        self._controller.pause(is_in_front)
         if is_in_front:
             self._follow_network()
         elif self._is_running:

@@ -88,7 +88,7 @@ class InspectionPage(QWidget):
         self.detail = InspectionDetail(surface)
         hint = "A folder of images; results are kept, so that an inspection can go on later (Ctrl+I)"
         self.choose = push_button("Inspect a folder …", hint)
-        self.go_on = push_button("Go on", "Stop, or go on where it stopped")
+        self.resume = push_button("Go on", "Stop, or go on where it stopped")
         self.export = push_button("Export …", "hands.json, CSV, meshes and a report for the browser")
         self.worst = push_button(
             "Worst first", "Sort by error where there is a ground truth, else by mean standard deviation"
@@ -123,8 +123,8 @@ class InspectionPage(QWidget):
 
     def show_running(self, is_running: bool, *, can_begin: bool) -> None:
         """The one button that ends or goes on."""
-        self.go_on.setText("Cancel" if is_running else "Go on")
-        self.go_on.setEnabled(is_running or can_begin)
+        self.resume.setText("Cancel" if is_running else "Go on")
+        self.resume.setEnabled(is_running or can_begin)
         self.bar.setVisible(is_running)
 
     def show_ground_truth(self, is_there: bool) -> None:
@@ -191,12 +191,12 @@ class InspectionPage(QWidget):
         self.name.setPlaceholderText("name contains …")
         self.name.setClearButtonEnabled(True)
         self.above.setToolTip("Only hands whose mean standard deviation is above this")
-        self.go_on.setEnabled(False)
+        self.resume.setEnabled(False)
         self.export.setEnabled(False)
         left = QWidget()
         column = QVBoxLayout(left)
         column.setContentsMargins(10, 8, 6, 6)
-        column.addLayout(row_of(self.choose, self.title, None, self.go_on, self.export))
+        column.addLayout(row_of(self.choose, self.title, None, self.resume, self.export))
         column.addWidget(self.told)
         column.addWidget(self.bar)
         column.addLayout(row_of(self.name, self.side, self.shown))

@@ -240,7 +240,7 @@ class Recorder(Feature):
         """Ask where the folders of recordings go from now on."""
         chosen = QFileDialog.getExistingDirectory(self._viewport, "Folder for recordings", str(self._parent_folder()))
         if chosen:
-            self._controller.store.remember(RECORDING_FOLDER, chosen)
+            self._controller.store.save_text(RECORDING_FOLDER, chosen)
             self._controller.notify(f"Recordings go to {chosen}.")
 
     def stop(self) -> None:
@@ -248,7 +248,7 @@ class Recorder(Feature):
         task, self._task = self._task, None
         if task is not None:
             task.stop()
-            self._controller.store.remember(LAST_RECORDING, str(task.folder))
+            self._controller.store.save_text(LAST_RECORDING, str(task.folder))
 
     def wants_image(self) -> bool:
         """Whether the video's next frame is due and there is room for it."""
@@ -301,7 +301,7 @@ class Recorder(Feature):
         self._task = None
         self.sign.show_text("")
         if progress.results or progress.size_bytes:
-            self._controller.store.remember(LAST_RECORDING, str(progress.folder))
+            self._controller.store.save_text(LAST_RECORDING, str(progress.folder))
         if progress.error:
             stays = progress.size_bytes and progress.folder.is_dir()
             kept = f" What was written stays: {_facts(progress)} in {progress.folder}." if stays else ""

@@ -76,7 +76,7 @@ class TransparentExport(Feature):
         super().__init__()
         self._controller, self._viewport, self._panel = controller, viewport, panel
         panel.twice.setChecked(controller.store.text(TWICE) == "yes")
-        panel.twice.toggled.connect(lambda checked: controller.store.remember(TWICE, "yes" if checked else ""))
+        panel.twice.toggled.connect(lambda checked: controller.store.save_text(TWICE, "yes" if checked else ""))
         panel.cut_out.clicked.connect(self.save)
 
     def shortcuts(self) -> Sequence[Shortcut]:

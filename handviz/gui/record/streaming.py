@@ -87,9 +87,9 @@ class Streaming(Feature):
         panel.stream_format.setCurrentIndex(max(panel.stream_format.findText(store.text(FORMAT)), 0))
         panel.stream_address.setText(store.text(ADDRESS) or DEFAULT_ADDRESS)
         panel.stream_port.setValue(_port(store.text(PORT)))
-        panel.stream_format.textActivated.connect(lambda text: store.remember(FORMAT, text))
-        panel.stream_address.editingFinished.connect(lambda: store.remember(ADDRESS, self._address()))
-        panel.stream_port.valueChanged.connect(lambda value: store.remember(PORT, str(value)))
+        panel.stream_format.textActivated.connect(lambda text: store.save_text(FORMAT, text))
+        panel.stream_address.editingFinished.connect(lambda: store.save_text(ADDRESS, self._address()))
+        panel.stream_port.valueChanged.connect(lambda value: store.save_text(PORT, str(value)))
         panel.stream.clicked.connect(self.toggle)
         controller.answered.connect(self._take_answer)
 

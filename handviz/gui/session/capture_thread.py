@@ -59,7 +59,7 @@ class CaptureThread(QThread):
         self._stopping = False
         self._source: Source | None = None
         self._text, self._rotation_deg, self._generation, self._jump = "", 0, 0, 0
-        self._playing, self._loop, self._held = False, True, False
+        self._playing, self._loop, self._paused = False, True, False
         self._message = ""
         self._clock = PlaybackClock()
         self._retry_at_s: float | None = None
@@ -93,9 +93,9 @@ class CaptureThread(QThread):
         """Go on or hold (clips and folders)."""
         self._requests.put(partial(self._set_playing, playing))
 
-    def set_held(self, held: bool) -> None:
+    def set_paused(self, paused: bool) -> None:
         """Read nothing for now, whatever else is asked for; a clip goes on playing where it stopped."""
-        self._requests.put(partial(setattr, self, "_held", held))
+        self._requests.put(partial(setattr, self, "_held", paused))
 
     def set_loop(self, loop: bool) -> None:
         """Whether a clip or folder begins again at its end."""
@@ -168,7 +168,7 @@ class CaptureThread(QThread):
         now_s = time.monotonic()
         if self._retry_at_s is not None:
             return max(self._retry_at_s - now_s, 0.0)
-        if self._source is None or self._held:
+        if self._source is None or self._paused:
             return None
         if self._source.is_live:
             return 0.0
@@ -236,13 +236,13 @@ class CaptureThread(QThread):
             frame = source.read()
         except HandvizError as error:
             self._report(str(error))
-            self._clock.go_on(None, source.nominal_fps, began_s)
+            self._clock.resume(None, source.nominal_fps, began_s)
             self._position += 1
             if source.is_live:
                 self._close()
                 self._retry_at_s = time.monotonic() + self._retry_s
             return
-        self._clock.go_on(frame, source.nominal_fps, began_s)
+        self._clock.resume(frame, source.nominal_fps, began_s)
         if frame is None:
             self._end(source)
             return
@@ -253,9 +253,9 @@ class CaptureThread(QThread):
             source.seek(0)
             self._jump, self._position = self._jump + 1, -1
         else:
-            self._set_held()
+            self._set_paused()
 
-    def _set_held(self) -> None:
+    def _set_paused(self) -> None:
         self._playing = False
         self.playing_changed.emit(self._generation, False)
 
@@ -264,7 +264,7 @@ class CaptureThread(QThread):
         if source is None or source.is_live:
             return
         if self._playing:
-            self._set_held()
+            self._set_paused()
         # A jump that still waits comes first.
         start, self._seek_to = self._position if self._seek_to is None else self._seek_to, None
         number = start + by

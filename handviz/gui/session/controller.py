@@ -215,9 +215,9 @@ class Controller(QObject):
         if self.source is not None and not self.source.is_live:
             self._capture.set_playing(not self.is_playing)
 
-    def hold(self, held: bool) -> None:
+    def pause(self, paused: bool) -> None:
         """Let the stream rest while something else needs the processor; it goes on where it stopped."""
-        self._capture.set_held(held)
+        self._capture.set_paused(paused)
 
     def step(self, by: int) -> None:
         """Hold and go ``by`` frames further."""

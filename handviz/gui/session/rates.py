@@ -49,7 +49,7 @@ class PlaybackClock:
         self._speed = speed
         self.due_s = min(self.due_s, now_s + self._interval_s / speed)
 
-    def go_on(self, frame: Frame | None, nominal_fps: float, began_s: float) -> None:
+    def resume(self, frame: Frame | None, nominal_fps: float, began_s: float) -> None:
         """This frame, read at ``began_s``, was due: say when the next one is; what is late is not made up for."""
         self._interval_s = self._interval_of(frame, nominal_fps)
         self.due_s = max(self.due_s + self._interval_s / self._speed, began_s)

@@ -131,9 +131,9 @@ class SettingsStore:
         version = str(self._file.value(VERSION_KEY, "") or "")
         is_broken = self._file.status() != QSettings.Status.NoError or (self.path.is_file() and not self._holds_text())
         if is_broken:
-            self._begin_anew("could not be read")
+            self._reset("could not be read")
         elif self._file.allKeys() and version not in ("", LAYOUT_VERSION):
-            self._begin_anew(f"is of another version ({version[:20]})")
+            self._reset(f"is of another version ({version[:20]})")
         if not self._file.contains(VERSION_KEY):
             self._file.setValue(VERSION_KEY, LAYOUT_VERSION)
 
@@ -144,7 +144,7 @@ class SettingsStore:
         except (OSError, UnicodeDecodeError):
             return False
 
-    def _begin_anew(self, why: str) -> None:
+    def _reset(self, why: str) -> None:
         kept = self.set_aside()
         self.notice = f"The settings file {why}: all settings are the usual ones now" + (
             f", the old file is {kept.name} beside it." if kept else "."
@@ -182,7 +182,7 @@ class SettingsStore:
         """A remembered text, empty if there is none."""
         return str(self._file.value(f"memory/{name}", "") or "")
 
-    def remember(self, name: str, text: str) -> None:
+    def save_text(self, name: str, text: str) -> None:
         """Keep a text for the next run."""
         self._file.setValue(f"memory/{name}", text)
         self._file.sync()

@@ -30,12 +30,12 @@ class SourceMemory:
 
     def note_opened(self, text: str, camera: CameraInfo | None) -> None:
         """The next run begins with this source."""
-        self._store.remember(LAST_SOURCE, text)
+        self._store.save_text(LAST_SOURCE, text)
         if text.startswith(CAMERA_PREFIX):
-            self._store.remember(LAST_CAMERA, json.dumps([camera.name, camera.port] if camera else []))
+            self._store.save_text(LAST_CAMERA, json.dumps([camera.name, camera.port] if camera else []))
         elif not text.startswith(IMAGES_PREFIX):
             recent = [_absolute(text), *(other for other in self._recent() if other != _absolute(text))]
-            self._store.remember(RECENT, json.dumps(recent[:MOST_RECENT]))
+            self._store.save_text(RECENT, json.dumps(recent[:MOST_RECENT]))
 
     def recent(self) -> list[str]:
         """Files and folders that were opened last, newest first; those that are gone are left out."""
@@ -94,7 +94,7 @@ class SourceMemory:
             table.pop(key, None)
             table[key] = value
         newest = dict(list(table.items())[-MAX_ROTATIONS:])
-        self._store.remember(name, json.dumps(newest))
+        self._store.save_text(name, json.dumps(newest))
 
     def _json(self, name: str, kind: type[Any]) -> Any:
         try:
@@ -141,7 +141,7 @@ def save_camera_model(store: SettingsStore, owner: str, camera_model: CameraMode
     """Remember it."""
     text = camera_model_text(camera_model)
     if text != store.text(_key(owner)):
-        store.remember(_key(owner), text)
+        store.save_text(_key(owner), text)
 
 
 def _key(owner: str) -> str:

@@ -129,8 +129,8 @@ def _principal(offsets_m: FloatArray) -> FloatArray:
 
 def _first_transforms(bind: FloatArray, weights: FloatArray, wanted: FloatArray) -> FloatArray:
     """Each bone moves what it holds as if it held it alone."""
-    held = [np.flatnonzero(column > LEAST_WEIGHT) for column in weights.T]
-    bones = enumerate(held)
+    paused = [np.flatnonzero(column > LEAST_WEIGHT) for column in weights.T]
+    bones = enumerate(paused)
     return np.stack([_rigid(bind[ids], wanted[:, ids], weights[ids, bone]) for bone, ids in bones], axis=1)
 
 
@@ -139,13 +139,13 @@ def _next_transforms(bind: FloatArray, weights: FloatArray, wanted: FloatArray, 
     transforms = transforms.copy()
     shown = skinned(bind, weights, transforms)
     for bone in range(weights.shape[1]):
-        held = np.flatnonzero(weights[:, bone] > LEAST_WEIGHT)
-        weight = weights[held, bone]
+        paused = np.flatnonzero(weights[:, bone] > LEAST_WEIGHT)
+        weight = weights[paused, bone]
         own = transforms[:, bone]
-        moved = _moved(bind[held], own)
-        rest = wanted[:, held] - shown[:, held] + weight[:, None] * moved
-        transforms[:, bone] = _rigid(bind[held], rest / weight[:, None], weight**2)
-        shown[:, held] += weight[:, None] * (_moved(bind[held], transforms[:, bone]) - moved)
+        moved = _moved(bind[paused], own)
+        rest = wanted[:, paused] - shown[:, paused] + weight[:, None] * moved
+        transforms[:, bone] = _rigid(bind[paused], rest / weight[:, None], weight**2)
+        shown[:, paused] += weight[:, None] * (_moved(bind[paused], transforms[:, bone]) - moved)
     return transforms
 
 
