@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-LONGEST_S = 90
+MAX_S = 90
 QUIET_CHROMIUM = {
     "QT_QPA_PLATFORM": "offscreen",
     # Chromium's sandbox refuses to run as root, as containers do.
@@ -23,7 +23,7 @@ def run_in_browser(path: Path, script: str) -> dict[str, Any]:
     """``result`` of the script, ``requests`` for anything but the file, and ``messages`` of its console."""
     command = [sys.executable, __file__, str(path), script]
     environment = os.environ | QUIET_CHROMIUM
-    outcome = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONGEST_S, check=False)
+    outcome = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=MAX_S, check=False)
     assert outcome.returncode == 0, outcome.stderr
     answer: dict[str, Any] = json.loads(outcome.stdout.splitlines()[-1])
     return answer

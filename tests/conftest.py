@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 MESSAGE_BOX_DOORS = ("about", "critical", "exec", "information", "open", "question", "warning")
-LONGEST_GOODBYE_S = 1.0
+MAX_GOODBYE_S = 1.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -110,7 +110,7 @@ def nothing_left_behind(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
     leftovers = find_qt_leftovers()
     for thread in set(threading.enumerate()) - threads_before:
         if not thread.daemon:
-            thread.join(LONGEST_GOODBYE_S)
+            thread.join(MAX_GOODBYE_S)
             leftovers += [f"thread {thread.name}"] if thread.is_alive() else []
     assert not leftovers, f"{request.node.name} left behind: {', '.join(leftovers)}"
 

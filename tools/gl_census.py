@@ -5,7 +5,7 @@ import ctypes
 from PyQt6.QtGui import QOpenGLContext
 
 KINDS = ("Buffer", "Texture", "Framebuffer", "Renderbuffer", "VertexArray", "Program", "Shader", "Query", "Sampler")
-HIGHEST_NAME = 4096
+MAX_NAME = 4096
 """Drivers number objects from 1 and use free numbers again; what leaks climbs through them."""
 
 
@@ -19,4 +19,4 @@ def _count(context: QOpenGLContext, kind: str) -> int:
     if address is None or int(address) == 0:
         return 0
     exists = ctypes.CFUNCTYPE(ctypes.c_ubyte, ctypes.c_uint)(int(address))
-    return sum(1 for name in range(1, HIGHEST_NAME + 1) if exists(name))
+    return sum(1 for name in range(1, MAX_NAME + 1) if exists(name))

@@ -16,7 +16,7 @@ from handviz.models.backbones.mediapipe_hand import MediaPipeLandmarkNet, load_m
 from handviz.training.samples import image_batch
 
 BATCH = 32
-LARGEST_ERROR, LEAST_PRESENCE, MOST_HIDDEN = 0.06, 0.97, 0.05
+MAX_ERROR, MIN_PRESENCE, MAX_HIDDEN = 0.06, 0.97, 0.05
 """Hands that count: mean distance in fractions of the hand's extent, MediaPipe's presence, share that things hide."""
 SHORTEST_BONE = 0.12
 """of the extent: shorter ones, seen from their end, tell nothing"""
@@ -48,7 +48,7 @@ def clear_hands(shard: Shard, network: MediaPipeLandmarkNet) -> tuple[FloatArray
     true = shard.labels["keypoints_crop"]
     extent = np.ptp(true, axis=1).max(axis=1)
     error = np.linalg.norm(marks - true, axis=2).mean(axis=1) / extent
-    clear = (error < LARGEST_ERROR) & (presence > LEAST_PRESENCE) & (shard.labels["hidden_share"] < MOST_HIDDEN)
+    clear = (error < MAX_ERROR) & (presence > MIN_PRESENCE) & (shard.labels["hidden_share"] < MAX_HIDDEN)
     return marks[clear], true[clear]
 
 

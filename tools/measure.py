@@ -154,7 +154,7 @@ class SoakRun(QObject):
             f"{at_s / 60:6.1f} min {sample.memory_mb:8.1f} MB {sample.threads:4d} threads "
             f"{sample.gl_objects:5d} GL objects {sample.python_objects:8d} Python objects {self._results:7d} results"
         )
-        if at_s >= self._minutes * 60 and len(self.samples) >= soak.FEWEST_SAMPLES:
+        if at_s >= self._minutes * 60 and len(self.samples) >= soak.MIN_SAMPLES:
             self._end()
 
     def _end(self) -> None:

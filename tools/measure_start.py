@@ -12,7 +12,7 @@ from handviz.core.errors import HandvizError
 STARTED_VARIABLE = "HANDVIZ_STARTED_S"
 """Environment: when the process was asked for, ``time.time()``; only a measured start has it."""
 LINE = "stage "
-LONGEST_START_S = 120
+MAX_START_S = 120
 noted: list[tuple[str, float]] = []
 """Name and ``time.time()``."""
 
@@ -55,11 +55,11 @@ def _start(command: Sequence[str]) -> dict[str, float]:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=LONGEST_START_S,
+            timeout=MAX_START_S,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise HandvizError(f"the program showed no hands within {LONGEST_START_S} s: has its source any?") from error
+        raise HandvizError(f"the program showed no hands within {MAX_START_S} s: has its source any?") from error
     # The program says its stages in its log.
     told = [line.partition(LINE)[2].split(" ", 1) for line in done.stderr.splitlines() if LINE in line]
     if done.returncode != 0 or not told:

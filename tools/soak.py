@@ -19,7 +19,7 @@ RULES = {
     "python_objects": (0.02, 2000.0),
 }
 """By how much the last quarter's median may lie above the second quarter's: the larger of a share and a number."""
-FEWEST_SAMPLES = 8
+MIN_SAMPLES = 8
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Growth:
 
 def growths(samples: Sequence[Sample]) -> list[Growth]:
     """Whether each quantity stays by the rule; at least eight samples."""
-    assert len(samples) >= FEWEST_SAMPLES
+    assert len(samples) >= MIN_SAMPLES
     times_s = np.array([sample.at_s for sample in samples])
     names = [item.name for item in fields(Sample) if item.name != "at_s"]
     return [_growth(name, times_s, np.array([getattr(one, name) for one in samples], float)) for name in names]

@@ -24,7 +24,7 @@ from handviz.core.paths import CLIP_FILE, PROJECT_ROOT
 PACKAGE = "handviz"
 Graph = Mapping[str, frozenset[str]]
 """Module -> the modules of the package that it imports."""
-LARGEST_SHOWN = 8
+MAX_SHOWN = 8
 WARM_UP_MS, TRACED_MS = 12_000, 3_000
 FRAME_ROOMS_OF_GUI = ("gui/session/", "gui/view/viewport.py", "gui/main_window.py")
 """Of the window's modules these pass a frame on; the panels beside the image read results and draw nothing of it."""
@@ -151,7 +151,7 @@ def report(structure: Structure) -> str:
         f"import circles           {len(structure.circles())}",
     ]
     lines += [f"  circle: {', '.join(group)}" for group in structure.circles()]
-    largest = sorted(structure.modules, key=lambda module: -module.lines)[:LARGEST_SHOWN]
+    largest = sorted(structure.modules, key=lambda module: -module.lines)[:MAX_SHOWN]
     lines += ["largest modules"] + [f"  {module.lines:4} {module.name}" for module in largest]
     sole = structure.sole_importers()
     sizes = {module.name: module.lines for module in structure.modules}

@@ -91,7 +91,7 @@ def _features(samples: TextureSamples, batch_size: int) -> Tensor:
     session, _ = _feature_session()
     found = []
     for ids in tqdm(torch.arange(len(samples)).split(batch_size), desc="global features", unit="batch"):
-        found.append(session.run(None, {INPUT_NAME: samples.images(ids).numpy()})[0])
+        found.append(session.run(None, {INPUT_NAME: samples.images_of(ids).numpy()})[0])
     return torch.from_numpy(np.concatenate(found))
 
 
@@ -140,8 +140,8 @@ def baseline_method(run: Path, template: HandTemplate) -> Method:
         raise HandvizError(f"{run / FILE} is missing or not the baseline ({error})") from error
 
     @torch.no_grad()
-    def colours(images: FloatArray, points: FloatArray) -> Colours:
-        output = network(torch.from_numpy(session.run(None, {INPUT_NAME: images})[0]))
+    def colours(images_of: FloatArray, points: FloatArray) -> Colours:
+        output = network(torch.from_numpy(session.run(None, {INPUT_NAME: images_of})[0]))
         return Colours(output.rgb.clamp(0, 1).numpy(), output.even.clamp(0, 1).numpy())
 
     return colours

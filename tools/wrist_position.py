@@ -31,7 +31,7 @@ from handviz.pipeline.refinement import length_m
 logger = logging.getLogger(__name__)
 SAME_HAND = 0.35
 """A hand further than this from the true keypoints, in extents of the hand, is something else."""
-MOST_HIDDEN = 0.5
+MAX_HIDDEN = 0.5
 INTERVALS = (("68 %", 0.99446), ("95 %", 1.95996))
 
 
@@ -91,7 +91,7 @@ def images(seed: int, count: int) -> Iterator[Placed]:
     """Rendered hands, each in a whole image before a blur of itself."""
     rng, template = np.random.default_rng(seed), load_open_hand()
     basis = template.shape_basis
-    for sample in render_samples(rng, count, (0.0, MOST_HIDDEN)):
+    for sample in render_samples(rng, count, (0.0, MAX_HIDDEN)):
         rest_m = template.keypoint_regressor @ (template.vertices_m + basis @ sample.labels["shape"])
         yield _placed(sample, length_m(rest_m))
 

@@ -44,12 +44,12 @@ from handviz.training.samples import image_batch
 from handviz.training.trainer import LossNotFiniteError, Trainer
 
 logger = logging.getLogger(__name__)
-LEAST_HANDS = 48
+MIN_HANDS = 48
 """Below this the held-out frames are too few for a decision."""
 BLOCKS = 12
 WATCHED, HELD_OUT = (3, 8), (1, 5, 10)
 """Blocks of the twelve that are watched, and that decide; the others teach."""
-LEAST_GAIN = 0.03
+MIN_GAIN = 0.03
 """Of the 2D distance on held-out frames, as a fraction of what it was: less is chance."""
 WORST_STANDARDISED = 1.1
 """By how much the squared standardised error may grow, at most, against what it was."""
@@ -57,7 +57,7 @@ JITTERED = 2
 """Further cuts of every hand to learn from."""
 FRACTIONS = (0.5, 0.56, 0.63, 0.71, 0.79, 0.89, 1.0, 1.12, 1.26, 1.41, 1.59, 1.78, 2.0)
 """Heights of images that are tried, as fractions of what they are."""
-MOST_TRIED = 48
+MAX_TRIED = 48
 CHECKED_CROPS = 3
 CLEARLY_NEARER = 0.05
 NOTES_NAME = "adaptation.json"
@@ -97,9 +97,9 @@ class Outcome:
 
 def parted(count: int) -> Parts:
     """Rows 0..count of hands in twelve blocks; HandvizError if there are too few."""
-    if count < LEAST_HANDS:
+    if count < MIN_HANDS:
         raise HandvizError(
-            f"hands were found in {count} images; at least {LEAST_HANDS} are needed to learn from some and to decide "
+            f"hands were found in {count} images; at least {MIN_HANDS} are needed to learn from some and to decide "
             "on others: take a longer clip, or more images, with one hand in sight"
         )
     blocks = np.array_split(np.arange(count), BLOCKS)
@@ -172,7 +172,7 @@ def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: Ada
     rho = start.notes.std.vertex_correlation
     regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
     fit = hands.rows(parts.fit)
-    tried = fit.rows(np.arange(0, len(fit), -(-len(fit) // MOST_TRIED)))
+    tried = fit.rows(np.arange(0, len(fit), -(-len(fit) // MAX_TRIED)))
     fraction = true_height_fraction(model, tried, regressor, rho)
     rows = {"fit": parts.fit, "watched": parts.watch, "held out": parts.held_out}
     seen = {name: views_of(model, [cuts_of(hands.rows(part))], 1.0, fraction) for name, part in rows.items()}
@@ -210,7 +210,7 @@ def _views_and_teacher(
 
 def is_better(before: Agreement, after: Agreement) -> bool:
     """Whether held-out frames say that the adapted network is to be kept."""
-    nearer = after.distance <= (1 - LEAST_GAIN) * before.distance
+    nearer = after.distance <= (1 - MIN_GAIN) * before.distance
     return nearer and after.standardised <= WORST_STANDARDISED * before.standardised
 
 

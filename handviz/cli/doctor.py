@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 State = Literal["ok", "warn", "FAIL"]
-OLDEST_PYTHON = (3, 11)
+MIN_PYTHON = (3, 11)
 REQUIREMENTS_FILE = PROJECT_ROOT / "requirements.txt"
 PROBE_TIMEOUT_S = 60.0
 REINSTALL = "delete the folder .venv, then type: python3 bootstrap.py run"
@@ -55,7 +55,7 @@ class Finding:
 def check_python() -> Finding:
     """The interpreter is new enough."""
     detail = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    if sys.version_info < OLDEST_PYTHON:
+    if sys.version_info < MIN_PYTHON:
         return Finding("Python", "FAIL", detail, "install Python 3.11 or newer, then python3 bootstrap.py run")
     return Finding("Python", "ok", detail)
 

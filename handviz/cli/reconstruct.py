@@ -35,7 +35,7 @@ from handviz.pipeline.pipeline import Pipeline
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.sources.source import ClipSource, FolderSource, Source, open_source
 
-MOST_HANDS_OF_CLIPS = 2
+MAX_HANDS_OF_CLIPS = 2
 logger = logging.getLogger(__name__)
 
 
@@ -129,7 +129,7 @@ class Job:
         self._is_clip = isinstance(source, ClipSource)
         self._order = image_request(arguments)
         if self._is_clip and not arguments.max_hands:
-            self._order = dataclasses.replace(self._order, max_hands=MOST_HANDS_OF_CLIPS)
+            self._order = dataclasses.replace(self._order, max_hands=MAX_HANDS_OF_CLIPS)
         settings = dataclasses.replace(
             self._order.settings(),
             smoothing=arguments.smoothing,

@@ -19,7 +19,7 @@ from handviz.core.geometry import FOCAL_STD_FRACTIONS
 from handviz.core.records import Intrinsics, IntrinsicsOrigin
 
 FORMAT = "handviz lens"
-LARGEST_FILE_BYTES = 1_000_000
+MAX_FILE_BYTES = 1_000_000
 HALF_PIXEL = 0.5
 """OpenCV's pixel centres lie at whole numbers, ours at halves; our own files keep to ours."""
 MATRIX_DATA = re.compile(r"\bdata:\s{0,100}\[([^\[\]]{0,2000})\]")
@@ -68,10 +68,10 @@ def read_camera_file(path: Path) -> CameraModel:
     """The lens in a file, either kind; HandvizError with a sentence if there is none in it."""
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST_FILE_BYTES + 1)
+            content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise HandvizError(f"{path} cannot be read: {error}", ErrorCode.FILE_UNREADABLE) from error
-    if len(content) > LARGEST_FILE_BYTES:
+    if len(content) > MAX_FILE_BYTES:
         raise HandvizError(f"{path} is too large for a lens; {EXPECTED}", ErrorCode.TOO_LARGE)
     try:
         return camera_model_from_text(content.decode("utf-8"))

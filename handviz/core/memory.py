@@ -7,7 +7,7 @@ from pathlib import Path
 BYTES_PER_MEGABYTE = 1024 * 1024
 # Of glibc's malloc.h.
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
-LARGE_BYTES, MOST_ARENAS = 256 * 1024, 2
+LARGE_BYTES, MAX_ARENAS = 256 * 1024, 2
 
 
 # How much memory this process holds.
@@ -70,4 +70,4 @@ def return_large_blocks() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)) and bool(mallopt(M_ARENA_MAX, MOST_ARENAS))
+    return bool(mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)) and bool(mallopt(M_ARENA_MAX, MAX_ARENAS))

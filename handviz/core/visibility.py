@@ -7,7 +7,7 @@ from handviz.core.records import FloatArray
 
 DEPTH_TOLERANCE = 0.02
 """Crop half-sides, about 2 mm: nearer surfaces than this in front of a vertex do not hide it."""
-SMALLEST_AREA = 1e-9
+MIN_AREA = 1e-9
 ROUNDING = 1e-5
 ROWS = 48
 """Points at a time: what is computed of them stays in the processor's cache, and products so small are computed in one
@@ -23,7 +23,7 @@ def self_visible(points: FloatArray, faces: NDArray[np.int32]) -> NDArray[np.boo
     """
     first, second, third = (points[faces[:, corner]].astype(np.float64) for corner in range(3))
     area = _cross(second - first, third - first)
-    front = area < -SMALLEST_AREA
+    front = area < -MIN_AREA
     first, second, third, area = first[front], second[front], third[front], area[front]
     seen = np.zeros(len(points), dtype=bool)
     # A vertex without a triangle that faces the eye lies on the far side.

@@ -56,7 +56,7 @@ FIT_STD_FACTOR, COMMON_LOG_DEPTH_STD = 2.0, 0.12
 """Fitted to 173 rendered hands (seed 77); docs/research/method.md has how well they hold on others."""
 WRIST, MIDDLE_KNUCKLE = 0, 9
 CROP_SIDE_PER_EXTENT = 1.8
-SMALLEST_EXTENT_PX = 4.0
+MIN_EXTENT_PX = 4.0
 UNMEASURED_SIZE_STD_FRACTION = 0.08
 """Of a hand whose size nobody measured, around what the network believes, as tools/wrist_position.py measures it."""
 
@@ -164,7 +164,7 @@ def crop_from_image_affine(
     upright = np.array([[cosine, sine], [-sine, cosine]])
     turned = keypoints_px @ upright.T
     low, high = turned.min(axis=0), turned.max(axis=0)
-    side = max(float((high - low).max()), SMALLEST_EXTENT_PX) * side_per_extent
+    side = max(float((high - low).max()), MIN_EXTENT_PX) * side_per_extent
     middle = (low + high) / 2
     if shift is not None:
         middle = middle + shift * side

@@ -26,7 +26,7 @@ FRAMES_UNTIL_FORGOTTEN = 5
 TASK_MEMBERS = ("hand_detector.tflite", "hand_landmarks_detector.tflite")
 HOW_TO_GET = "python -m tools.build landmarker"
 MILLISECONDS_PER_FRAME = 33
-SMALLEST_SIDE_PX = 8
+MIN_SIDE_PX = 8
 VIDEO_PALM_SCORE = 0.5
 
 
@@ -157,7 +157,7 @@ class HandLandmarker:
     def detect_image(self, rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
         """What MediaPipe finds in an RGB image (H, W, 3), unfiltered."""
         height, width = rgb.shape[:2]
-        if min(height, width) < SMALLEST_SIDE_PX:
+        if min(height, width) < MIN_SIDE_PX:
             return ()
         image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
         if self._video:

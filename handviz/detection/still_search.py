@@ -21,8 +21,8 @@ STILL_PALM_SCORE = 0.1
 MARGINS = (0.0, 0.15, 0.4)
 TILES = ((2, 0.6), (3, 0.42))
 TILE_MARGIN = 0.2
-LEAST_TILED_SIDE_PX, LARGEST_SEARCHED_SIDE_PX = 320, 1920
-LEAST_VOTES = 2
+MIN_TILED_SIDE_PX, MAX_SEARCHED_SIDE_PX = 320, 1920
+MIN_VOTES = 2
 OUTVOTING_RATIO = 1.5
 
 
@@ -51,7 +51,7 @@ def search_still(image: NDArray[np.uint8], find: Finder, *, max_hands: int) -> t
     for group in groups:
         hand = agreement(group)
         support = _support(group)
-        if len(group) >= LEAST_VOTES and not any(_outvoted(hand, support, *other) for other in kept):
+        if len(group) >= MIN_VOTES and not any(_outvoted(hand, support, *other) for other in kept):
             kept.append((support, hand))
     return tuple(hand for _, hand in kept[:max_hands])
 
@@ -99,7 +99,7 @@ def views_of(image: NDArray[np.uint8]) -> Iterator[View]:
         view = _with_margin(start, margin)
         for quarter_turns in range(4):
             yield turned(view, quarter_turns)
-    if min(image.shape[:2]) >= LEAST_TILED_SIDE_PX:
+    if min(image.shape[:2]) >= MIN_TILED_SIDE_PX:
         for count, part in TILES:
             for index, tile in enumerate(_tiles(start, count, part)):
                 view = _with_margin(tile, TILE_MARGIN)
@@ -110,7 +110,7 @@ def views_of(image: NDArray[np.uint8]) -> Iterator[View]:
 def reduced(image: NDArray[np.uint8]) -> View:
     """The image itself, smaller if it is larger than a search needs."""
     height, width = image.shape[:2]
-    fraction = min(1.0, LARGEST_SEARCHED_SIDE_PX / max(height, width))
+    fraction = min(1.0, MAX_SEARCHED_SIDE_PX / max(height, width))
     size = max(1, round(width * fraction)), max(1, round(height * fraction))
     if fraction < 1:
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -31,7 +31,7 @@ OF_THE_USER = (
     "start_from",
 )
 """Fields of TrainConfig that a recipe does not hold, or holds as a table of its own"""
-LARGEST_FILE_BYTES = 100_000
+MAX_FILE_BYTES = 100_000
 SMOKE_BATCH, SMOKE_SAMPLES, SMOKE_EPOCHS = 2, 8, 5
 
 
@@ -80,7 +80,7 @@ def load_recipe(name: str) -> Recipe:
     if not path.is_file():
         raise HandvizError(f"no recipe is called {name}; there are {', '.join(recipe_names())}, or give a .toml file")
     try:
-        if path.stat().st_size > LARGEST_FILE_BYTES:
+        if path.stat().st_size > MAX_FILE_BYTES:
             raise ValueError("it is too large")
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -13,7 +13,7 @@ from handviz.evaluation.paper_tables import FIGURES, TABLES, PaperRow, PaperTabl
 
 FORMAT = 1
 PATTERN = "official*.json"
-LARGEST_FILE_BYTES = 1_000_000
+MAX_FILE_BYTES = 1_000_000
 COLUMN_OF = {
     "auc_joints": "procrustes_auc_keypoints",
     "pa_mpjpe_mm": "procrustes_mpjpe_mm",
@@ -100,7 +100,7 @@ def read_results(folder: Path) -> list[Result]:
 
 def _read(path: Path) -> Result:
     try:
-        if path.stat().st_size > LARGEST_FILE_BYTES:
+        if path.stat().st_size > MAX_FILE_BYTES:
             raise ValueError("it is too large")
         entry = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(entry, dict) or entry.get("handviz_official") != FORMAT:

@@ -28,7 +28,7 @@ from handviz.models.texture.rasterise import Raster, interpolated, rasterise
 from handviz.training.texture_samples import DARKEST_SHOWN, OF_COLOURS, front_triangles, mesh_points
 
 BATCH = 16
-LEAST_REGION = 200
+MIN_REGION = 200
 """Pixels; smaller regions say nothing of structure."""
 LEVELS = 255.0
 Window = Literal["uniform", "gaussian"]
@@ -56,7 +56,7 @@ Method = Callable[[FloatArray, FloatArray], Colours]
 class Scene:
     """Some held-out crops with the meshes that the colours are to lie on."""
 
-    images: NDArray[np.uint8]
+    float_images: NDArray[np.uint8]
     """(N, 224, 224, 3)"""
     points: FloatArray
     """(N, V, 3) crop half-sides"""
@@ -72,9 +72,9 @@ class Scene:
     even: NDArray[np.uint8]
 
     @property
-    def images(self) -> FloatArray:
+    def float_images(self) -> FloatArray:
         """(N, 3, 224, 224) in [0, 1]."""
-        return np.ascontiguousarray(self.images.transpose(0, 3, 1, 2), np.float32) / np.float32(LEVELS)
+        return np.ascontiguousarray(self.float_images.transpose(0, 3, 1, 2), np.float32) / np.float32(LEVELS)
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,13 @@ def scenes(crops: Sequence[Crops], template: HandTemplate, predict: Predictor | 
                 if left <= 0:
                     break
                 scene = _first(scene, left)
-                left -= len(scene.images)
+                left -= len(scene.float_images)
                 yield scene if predict is None else _with_points(scene, predict)
 
 
 def _first(scene: Scene, count: float) -> Scene:
     """At most so many crops of a scene."""
-    if count >= len(scene.images):
+    if count >= len(scene.float_images):
         return scene
     return Scene(*(getattr(scene, field.name)[: int(count)] for field in fields(Scene)))
 
@@ -119,19 +119,21 @@ def _scenes_of_shard(part: Crops, number: int, template: HandTemplate) -> Iterat
     columns = read_arrays(path, REMEDY)
     if "vertex_lit" not in columns or "vertex_even" not in columns:
         raise HandvizError(f"{path} {OF_COLOURS}")
-    count = len(shard.images)
+    count = len(shard.float_images)
     mask = bits(columns, "mask_bits", path, (count, CROP_SIZE**2)).reshape(count, CROP_SIZE, CROP_SIZE)
     points = mesh_points(shard.labels, template)
     for start in range(0, count, BATCH):
         rows = slice(start, start + BATCH)
         yield Scene(
-            shard.images[rows], points[rows], mask[rows], shard.visible[rows], shard.visible_alone[rows],
+            shard.float_images[rows], points[rows], mask[rows], shard.visible[rows], shard.visible_alone[rows],
             shard.labels["hidden_share"][rows], columns["vertex_lit"][rows], columns["vertex_even"][rows],
         )  # fmt: skip
 
 
 def _with_points(scene: Scene, predict: Predictor) -> Scene:
-    return replace(scene, points=np.stack([points_in_crop(hand.vertices_m, hand) for hand in predict(scene.images)]))
+    return replace(
+        scene, points=np.stack([points_in_crop(hand.vertices_m, hand) for hand in predict(scene.float_images)])
+    )
 
 
 def rasters(points: FloatArray, faces: torch.Tensor) -> Raster:
@@ -145,14 +147,14 @@ def scores(
 ) -> dict[str, list[Score]]:
     """Every method on every crop of a scene."""
     raster = rasters(scene.points, faces)
-    region = raster.mask.numpy() & scene.mask & (scene.images.max(axis=1) > DARKEST_SHOWN)
+    region = raster.mask.numpy() & scene.mask & (scene.float_images.max(axis=1) > DARKEST_SHOWN)
     found: dict[str, list[Score]] = {}
     for name, method in methods.items():
-        colours = method(scene.images, scene.points)
+        colours = method(scene.float_images, scene.points)
         drawn = interpolated(torch.from_numpy(np.asarray(colours.rgb, np.float32)), faces, raster).numpy()
         found[name] = [
             Score(
-                *similarity_and_noise(scene.images[row] / LEVELS, drawn[row], region[row], window),
+                *similarity_and_noise(scene.float_images[row] / LEVELS, drawn[row], region[row], window),
                 *_of_vertices(scene, colours, row),
             )
             for row in range(len(region))
@@ -168,7 +170,7 @@ def similarity_and_noise(
     SSIM is the mean over the region and the colours of scikit-image's map, whose windows reach over the region's edge;
     PSNR is that of the region's pixels alone. nan for regions too small.
     """
-    if region.sum() < LEAST_REGION:
+    if region.sum() < MIN_REGION:
         return float("nan"), float("nan")
     shown = np.where(region[..., None], drawn, image)
     _, similar = structural_similarity(image, shown, channel_axis=2, data_range=1.0, full=True, **WINDOWS[window])
@@ -191,12 +193,12 @@ def _of_vertices(scene: Scene, colours: Colours, row: int) -> tuple[float, ...]:
     )  # fmt: skip
 
 
-def projective_sampling(images: FloatArray, points: FloatArray) -> Colours:
+def projective_sampling(float_images: FloatArray, points: FloatArray) -> Colours:
     """The baseline without a network: every vertex has the colour of the image where it is projected to, whether it
     is seen there or not."""
     at = torch.from_numpy(np.asarray(points[:, :, None, :2], np.float32))
     found = torch.nn.functional.grid_sample(
-        torch.from_numpy(images), at, align_corners=False, padding_mode="border"
+        torch.from_numpy(float_images), at, align_corners=False, padding_mode="border"
     ).squeeze(3)
     rgb = found.transpose(1, 2).numpy()
     return Colours(rgb, rgb)

@@ -35,7 +35,7 @@ from handviz.gui.widgets.theme import Theme
 from handviz.hand_models.choice import add_hand_model_option, display_mesh, hand_model_for
 from handviz.rendering.options import ColourMode
 
-MOST_HANDS = 2
+MAX_HANDS = 2
 SCREENSHOT_PATIENCE_MS = 60_000
 OPENCV_QT_VARIABLES = ("QT_QPA_PLATFORM_PLUGIN_PATH", "QT_QPA_FONTDIR")
 logger = logging.getLogger("handviz")
@@ -104,7 +104,7 @@ def pipeline_maker(
                 hand_size=settings.hand_size,
                 smoothing=settings.smoothing,
                 smoothing_kind=settings.smoothing_kind,
-                max_hands=MOST_HANDS,
+                max_hands=MAX_HANDS,
                 side=settings.side,
                 texture=settings.wants_texture,
                 compare=settings.wants_others,

@@ -37,10 +37,10 @@ from handviz.io.mesh_io import faces_for
 from handviz.sources.images import now_ms, read_image
 from handviz.sources.source import FolderSource
 
-MOST_HANDS = 10
+MAX_HANDS = 10
 READ_AHEAD = 2
 """Images that are read while one is reconstructed: so many more are in memory at once."""
-MOST_LOOKS = 5
+MAX_LOOKS = 5
 """At the end the folder is looked through again, for what has come meanwhile; not for ever where it changes always."""
 HALF_SIDES_PER_M = 10.0
 """``self_visible`` measures in half-sides of a crop, about 10 cm."""
@@ -74,7 +74,7 @@ def make_processor(order: InspectionRequest) -> ImageProcessor:
             variant=order.variant,
             camera_model=order.camera_model,
             hand_size=order.hand_size,
-            max_hands=MOST_HANDS,
+            max_hands=MAX_HANDS,
             side=order.side,
             video=False,
             other_variants=False,
@@ -130,7 +130,7 @@ class Inspection:
             resources.callback(reader.shutdown, cancel_futures=True)
             listing, todo = self._look(store)
             yield listing
-            for _ in range(MOST_LOOKS):
+            for _ in range(MAX_LOOKS):
                 for read in self._reading(reader, todo):
                     yield self._inspected(store, read)
                 if self._is_cancelled:

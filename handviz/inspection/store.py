@@ -23,7 +23,7 @@ from handviz.core.records import KEYPOINT_COUNT, FloatArray
 from handviz.inspection.columns import HandRow, ImageRow, InspectionRequest, inspections_folder
 
 FORMAT = 2
-MOST_KEPT = 20
+MAX_KEPT = 20
 """Inspections; when one more begins, the one that was used longest ago is forgotten."""
 SUFFIX = ".sqlite"
 PATIENCE_S = 10.0
@@ -189,7 +189,7 @@ class InspectionStore:
         )
 
 
-def forget_old_inspections(keep: Path, most: int = MOST_KEPT) -> None:
+def forget_old_inspections(keep: Path, most: int = MAX_KEPT) -> None:
     """Delete what was used longest ago until ``most`` inspections are left, ``keep`` among them."""
     with contextlib.suppress(OSError):
         files = sorted(keep.parent.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)

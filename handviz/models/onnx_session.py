@@ -21,7 +21,7 @@ OPTIONAL_OUTPUTS: dict[str, tuple[int, ...]] = {RIGHT_HAND: (), LANDMARKS: (KEYP
 """What a network may lack, with its shape without the batch."""
 VARIANT_KEY, FINGERPRINT_KEY, HAND_MODEL_KEY = "handviz.variant", "handviz.fingerprint", "handviz.hand_model"
 CUDA_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
-MOST_THREADS = 4
+MAX_THREADS = 4
 _thread_limit: int | None = None
 logger = logging.getLogger(__name__)
 ONNX_ERRORS = tuple(
@@ -97,7 +97,7 @@ def open_session(
     if content is None and not path.is_file():
         raise HandvizError(f"the network {path} is missing; {how_to_get}", ErrorCode.MODEL_MISSING)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = _thread_limit or min(MOST_THREADS, _usable_cores())
+    options.intra_op_num_threads = _thread_limit or min(MAX_THREADS, _usable_cores())
     # Spinning between a network's layers saves a fifth of its time; between runs detector and drawing need the cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")

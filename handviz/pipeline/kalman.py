@@ -27,7 +27,7 @@ from handviz.core.records import PALM_KEYPOINTS as PALM
 from handviz.core.records import VARIANTS, FloatArray, HandMesh, SmoothingKind, VariantName
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.detection.tracking import matched_tracks
-from handviz.pipeline.smoothing import LONGEST_GAP_S, SHORTEST_STEP_S, HandSmoother, resized
+from handviz.pipeline.smoothing import MAX_GAP_S, SHORTEST_STEP_S, HandSmoother, resized
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ STRONGEST = 8.0
 LEAST = 0.9
 
 
-LEAST_STD_MM = 0.1
+MIN_STD_MM = 0.1
 """Nobody is surer than this."""
 
 
@@ -180,10 +180,10 @@ class _Measured:
 def _take_apart(hand: HandMesh, strength: float, noise: NoiseModel) -> _Measured:
     std_mm = np.concatenate([hand.vertex_std_mm, hand.keypoint_std_mm]).astype(np.float64)
     # Standard deviations count from the wrist, points from the palm's middle: of the wrist itself that is the palm's.
-    palm_mm = max(float(np.mean(hand.keypoint_std_mm[PALM,])), LEAST_STD_MM)
+    palm_mm = max(float(np.mean(hand.keypoint_std_mm[PALM,])), MIN_STD_MM)
     noise_mm = np.hypot(std_mm, palm_mm)
     factor = noise_factor(strength)
-    uncertainty = (factor * max(float(std_mm.mean()), LEAST_STD_MM) / noise.reference_std_mm) ** 2
+    uncertainty = (factor * max(float(std_mm.mean()), MIN_STD_MM) / noise.reference_std_mm) ** 2
     palm_m = _palm_m(hand)
     return _Measured(
         direction=palm_m[None, :2] / palm_m[2],
@@ -315,7 +315,7 @@ class KalmanSmoother:
         if strength <= 0:
             self.reset()
             return tuple(hands)
-        known = [track for track in self._tracks if 0 <= time_ms - track.time_ms <= LONGEST_GAP_S * 1000]
+        known = [track for track in self._tracks if 0 <= time_ms - track.time_ms <= MAX_GAP_S * 1000]
         tracks, smoothed = [], []
         for hand, track in zip(hands, matched_tracks(hands, known), strict=True):
             if track is None:

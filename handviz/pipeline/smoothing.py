@@ -17,12 +17,12 @@ from handviz.core.geometry import projected
 from handviz.core.records import FloatArray, HandMesh
 from handviz.detection.tracking import nearest_track
 
-HIGHEST_CUTOFF_HZ, LOWEST_CUTOFF_HZ = 12.0, 0.3
+MAX_CUTOFF_HZ, LOWEST_CUTOFF_HZ = 12.0, 0.3
 CUTOFF_HZ_PER_METRE_PER_SECOND = 25.0
 SPEED_CUTOFF_HZ = 1.0
 REFERENCE_STD_MM = 5.0
 CERTAINTY_RANGE = (0.25, 4.0)
-LONGEST_GAP_S = 0.5
+MAX_GAP_S = 0.5
 SHORTEST_STEP_S = 1 / 240
 
 
@@ -43,7 +43,7 @@ def resized(covariance_mm2: FloatArray | None, std_mm: FloatArray, smoothed_std_
 
 def least_cutoff_hz(strength: float) -> float:
     """Cutoff of a still point: 12 Hz at strength 0, falling geometrically to 0.3 Hz at 1."""
-    return HIGHEST_CUTOFF_HZ * (LOWEST_CUTOFF_HZ / HIGHEST_CUTOFF_HZ) ** strength
+    return MAX_CUTOFF_HZ * (LOWEST_CUTOFF_HZ / MAX_CUTOFF_HZ) ** strength
 
 
 def fraction_of_new(cutoff_hz: FloatArray | float, step_s: float) -> FloatArray:
@@ -129,7 +129,7 @@ class HandSmoother:
         if self.strength <= 0:
             self.reset()
             return tuple(hands)
-        known = [track for track in self._tracks if 0 <= time_ms - track.time_ms <= LONGEST_GAP_S * 1000]
+        known = [track for track in self._tracks if 0 <= time_ms - track.time_ms <= MAX_GAP_S * 1000]
         tracks, smoothed = [], []
         for hand in hands:
             track = nearest_track(hand, known)

@@ -33,7 +33,7 @@ UNCERTAINTY = 0.25
 LIGHT_RANGE = (0.2, 3.0)
 """Of the image's light, against even light."""
 DARKEST = 0.02
-MOST_REMEMBERED = 8
+MAX_REMEMBERED = 8
 
 
 # The texture net as an ONNX file: crops and the meshes in them -> colours of all vertices.
@@ -206,7 +206,7 @@ class TextureCache:
     def _new(self, hand: HandMesh) -> Painted:
         assert hand.texture is not None
         count = len(hand.texture.albedo)
-        self._painted = [*self._painted, Painted(hand, hand.texture.albedo, np.zeros(count))][-MOST_REMEMBERED:]
+        self._painted = [*self._painted, Painted(hand, hand.texture.albedo, np.zeros(count))][-MAX_REMEMBERED:]
         return self._painted[-1]
 
     def _fused(self, hand: HandMesh, painted: Painted) -> HandMesh:

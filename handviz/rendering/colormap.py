@@ -66,7 +66,7 @@ OKLAB_FROM_ROOTS = np.array(
 DEFAULT_RANGE_MM = (0.0, 10.0)
 STEP_MM = 1.0
 LOW_PERCENTILE, HIGH_PERCENTILE = 2.0, 98.0
-SMALLEST_FILL = 0.45
+MIN_FILL = 0.45
 
 
 def oklab_from_srgb(srgb: FloatArray) -> FloatArray:
@@ -154,7 +154,7 @@ class RangeFollower:
         low, high = np.percentile(std_mm, (LOW_PERCENTILE, HIGH_PERCENTILE))
         own_low, own_high = self.range_mm
         inside = low >= own_low - STEP_MM / 2 and high <= own_high + STEP_MM / 2
-        return bool(inside and (high - low) >= SMALLEST_FILL * (own_high - own_low - 2 * STEP_MM))
+        return bool(inside and (high - low) >= MIN_FILL * (own_high - own_low - 2 * STEP_MM))
 
 
 @cache

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
 from handviz.rendering.camera import Matrix, Size
 from handviz.rendering.hand_shape import HandShape
-from handviz.rendering.passes import COLOURS, CORNERS, LARGEST_HAND_COUNT
+from handviz.rendering.passes import COLOURS, CORNERS, MAX_HAND_COUNT
 from handviz.rendering.picking import in_view
 from handviz.rendering.programs import load_program
 
@@ -69,7 +69,7 @@ class EllipsePass:
         self._resources = ExitStack()
         self._program = load_program(ctx, "ellipse")
         self._corners = ctx.buffer(CORNERS)
-        self._ellipses = ctx.buffer(reserve=LARGEST_HAND_COUNT * KEYPOINT_COUNT * FLOATS_PER_ELLIPSE * 4, dynamic=True)
+        self._ellipses = ctx.buffer(reserve=MAX_HAND_COUNT * KEYPOINT_COUNT * FLOATS_PER_ELLIPSE * 4, dynamic=True)
         content = [
             (self._corners, "2f", "in_corner"),
             (self._ellipses, "2f 2f 2f 3f/i", "in_centre", "in_long", "in_short", "in_colour"),
@@ -88,7 +88,7 @@ class EllipsePass:
         pixel_ratio: float,
     ) -> None:
         """Draw every hand's ellipses, ``sigmas`` standard deviations large, into the bound framebuffer."""
-        shapes = shapes[:LARGEST_HAND_COUNT]
+        shapes = shapes[:MAX_HAND_COUNT]
         rows = [ellipses(shape, clip_from_scene, view_size, sigmas) for shape in shapes]
         data = np.concatenate(rows) if rows else np.zeros((0, FLOATS_PER_ELLIPSE), np.float32)
         if not len(data):

@@ -31,7 +31,7 @@ NOTE_WIDTH_PX, NOTE_LINE_PX, NOTE_MARGIN_PX = 158, 18, 8
 PANEL_COLOUR = (14, 17, 22, 190)
 TEXT_COLOUR = (238, 240, 243)
 TICK_COLOUR = (170, 178, 188)
-TEXT_SIZE_PX, TICK_LENGTH_PX, MOST_TICKS = 13, 4, 6
+TEXT_SIZE_PX, TICK_LENGTH_PX, MAX_TICKS = 13, 4, 6
 NICE_STEPS_MM = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 DISTANCE_TITLE = "Distance, mm"
 DISTANCE_LEGEND_PX = WIDTH_PX + TWO_TITLES_PX[0], HEIGHT_PX + TWO_TITLES_PX[1]
@@ -41,18 +41,18 @@ Rectangle = tuple[int, int, int, int]
 Corner = tuple[bool, bool]
 """right rather than left, bottom rather than top"""
 CORNERS: tuple[Corner, ...] = ((True, True), (True, False), (False, True), (False, False))
-LEAST_BESIDE_RATIO = 0.7
+MIN_BESIDE_RATIO = 0.7
 LABEL_WEIGHT = 40
 """Points a side: what a label counts against vertices of a hand."""
 MARGIN_PX = 14
-LEAST_RATIO, SHRINKING = 0.5, 0.85
+MIN_RATIO, SHRINKING = 0.5, 0.85
 DRAWS_BEFORE_GROWING = 60
 
 
 def ticks_mm(range_mm: tuple[float, float]) -> list[float]:
     """At most six round values from one end of the range to the other."""
     low, high = range_mm
-    wanted = (high - low) / (MOST_TICKS - 1)
+    wanted = (high - low) / (MAX_TICKS - 1)
     step = next((step for step in NICE_STEPS_MM if step >= wanted - 1e-9), NICE_STEPS_MM[-1])
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
@@ -262,7 +262,7 @@ class LegendRoom:
         if self.beside is None:
             return ratio
         beside = max(self.beside[0] / (width + 2 * margin), self.beside[1] / (height + 2 * margin))
-        return min(ratio, beside) if beside >= LEAST_BESIDE_RATIO * self.pixel_ratio else ratio
+        return min(ratio, beside) if beside >= MIN_BESIDE_RATIO * self.pixel_ratio else ratio
 
 
 def points_in(rectangle: Rectangle) -> FloatArray:
@@ -307,7 +307,7 @@ class LegendPass:
         if not parts:
             return
         ratio = room.legend_ratio(stacked_size(tuple(parts)), MARGIN_PX)
-        if ratio < LEAST_RATIO:
+        if ratio < MIN_RATIO:
             return
         size_px = stacked_size(tuple(parts))
         ratio, self._corner = self._fit(size_px, room, ratio, points_px)
@@ -327,9 +327,9 @@ class LegendPass:
         if wanted != self._fitted_for:
             self._fitted_for, self._steps, self._calm_draws = wanted, 0, 0
         while True:
-            ratio = max(largest * SHRINKING**self._steps, LEAST_RATIO)
+            ratio = max(largest * SHRINKING**self._steps, MIN_RATIO)
             corner, is_free = self._corner_at(ratio, size_px, room, points_px)
-            if is_free or ratio <= LEAST_RATIO:
+            if is_free or ratio <= MIN_RATIO:
                 break
             self._steps += 1
             self._calm_draws = 0

@@ -19,7 +19,7 @@ from handviz.rendering.split_scene import SplitScene
 
 SAMPLES = 4
 SOFTWARE_RENDERERS = ("llvmpipe", "softpipe", "swiftshader", "gdi generic", "basic render")
-LARGEST_SIDE_PX = 2048
+MAX_SIDE_PX = 2048
 
 
 # Smooth edges: a multisampled framebuffer that is resolved into a plain one.
@@ -161,5 +161,5 @@ def _size_of(result: FrameResult, options: DrawOptions) -> Size:
     height, width = result.frame.image.shape[:2]
     if options.compare:
         width = len(VARIANTS) * width + (len(VARIANTS) - 1) * GAP_PX
-    fraction = min(1.0, LARGEST_SIDE_PX / max(width, height))
+    fraction = min(1.0, MAX_SIDE_PX / max(width, height))
     return max(1, round(width * fraction)), max(1, round(height * fraction))

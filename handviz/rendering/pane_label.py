@@ -16,7 +16,7 @@ from handviz.rendering.passes import Rectangle
 
 LINE_HEIGHT_PX, MARGIN_X_PX, MARGIN_Y_PX = 18, 9, 5
 FAINT_COLOUR = (178, 186, 196)
-MARGIN_PX, LEAST_BESIDE_PX = 8, 110
+MARGIN_PX, MIN_BESIDE_PX = 8, 110
 
 
 # Text over a pane as a small image: whose hands it shows, numbers, or why there are none.
@@ -92,7 +92,7 @@ def pane_label(
     """
     margin = round(MARGIN_PX * pixel_ratio)
     beside = round(image[0]) - 2 * margin if image is not None else 0
-    is_beside = beside >= LEAST_BESIDE_PX * pixel_ratio
+    is_beside = beside >= MIN_BESIDE_PX * pixel_ratio
     label = label_image(lines, pixel_ratio, max(beside if is_beside else pane.width_px - 2 * margin, 1))
     height, width = label.shape[:2]
     left = top = margin

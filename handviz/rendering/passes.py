@@ -16,7 +16,7 @@ from handviz.rendering.hand_shape import HandMaterial, HandShape, Surface, uniqu
 from handviz.rendering.options import Fade, KeyLight
 from handviz.rendering.programs import load_program
 
-LARGEST_SIDE_PX = 2048
+MAX_SIDE_PX = 2048
 CORNERS = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], dtype=np.float32)
 Rectangle = tuple[float, float, float, float]
 FLOATS_PER_VERTEX = 11
@@ -38,7 +38,7 @@ FINGER_COLOURS = ((0.90, 0.62, 0.0), (0.34, 0.71, 0.91), (0.0, 0.72, 0.52), (0.9
 COLOURS = np.array([WRIST_COLOUR, *(colour for colour in FINGER_COLOURS for _ in range(4))], dtype=np.float32)
 BONES = np.array([(parent, child) for child, parent in enumerate(KEYPOINT_PARENTS) if parent >= 0])
 BONE_RADIUS_PX, KEYPOINT_RADIUS_PX = 1.3, 3.0
-LARGEST_HAND_COUNT = 8
+MAX_HAND_COUNT = 8
 STROKES_PER_HAND = len(BONES) + KEYPOINT_COUNT
 FLOATS_PER_STROKE = 8
 
@@ -66,8 +66,8 @@ class ImagePass:
         if image is self._image:
             return
         whole = image
-        if max(image.shape[:2]) > LARGEST_SIDE_PX:
-            fraction = LARGEST_SIDE_PX / max(image.shape[:2])
+        if max(image.shape[:2]) > MAX_SIDE_PX:
+            fraction = MAX_SIDE_PX / max(image.shape[:2])
             size = tuple(max(1, round(side * fraction)) for side in image.shape[1::-1])
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         size = (image.shape[1], image.shape[0])
@@ -288,7 +288,7 @@ class SkeletonPass:
         self._resources = ExitStack()
         self._program = load_program(ctx, "capsule")
         self._corners = ctx.buffer(CORNERS)
-        self._strokes = ctx.buffer(reserve=LARGEST_HAND_COUNT * STROKES_PER_HAND * FLOATS_PER_STROKE * 4, dynamic=True)
+        self._strokes = ctx.buffer(reserve=MAX_HAND_COUNT * STROKES_PER_HAND * FLOATS_PER_STROKE * 4, dynamic=True)
         content = [
             (self._corners, "2f", "in_corner"),
             (self._strokes, "2f 2f 3f 1f/i", "in_start", "in_end", "in_colour", "in_radius"),
@@ -299,7 +299,7 @@ class SkeletonPass:
 
     def draw(self, view_size: Size, hands_px: list[FloatArray], pixel_ratio: float) -> None:
         """Draw hands (21, 2 each) given in view pixels into the bound framebuffer."""
-        hands_px = hands_px[:LARGEST_HAND_COUNT]
+        hands_px = hands_px[:MAX_HAND_COUNT]
         if not hands_px:
             return
         self.draw_strokes(view_size, np.concatenate([strokes(keypoints, pixel_ratio) for keypoints in hands_px]))

@@ -18,7 +18,7 @@ MARK_RADIUS_PX, CORE_RADIUS_PX = 5.0, 3.0
 MARK_COLOUR, CORE_COLOUR = (1.0, 1.0, 1.0), (0.91, 0.13, 0.42)
 
 
-SMALLEST_DISC_PX, LARGEST_DISC_PX = 2.0, 26.0
+MIN_DISC_PX, MAX_DISC_PX = 2.0, 26.0
 """Radii of joints that get none and all of the attention; areas grow with it."""
 
 
@@ -31,7 +31,7 @@ def highlight_strokes(
     attention = highlight.attention
     if attention is not None and attention.joints is not None:
         fractions = np.clip(attention.joints, 0, 1)
-        radii = SMALLEST_DISC_PX + (LARGEST_DISC_PX - SMALLEST_DISC_PX) * np.sqrt(fractions)
+        radii = MIN_DISC_PX + (MAX_DISC_PX - MIN_DISC_PX) * np.sqrt(fractions)
         colours = colours_from_attention(fractions, float(fractions.max()))
         order = np.argsort(-fractions)
         rows.append(_discs(joints_px[order], colours[order], radii[order] * pixel_ratio))
@@ -51,7 +51,7 @@ JOINT_REACH_PX = 8.0
 """A drawn joint takes a click this near (logical pixels)."""
 MIN_FRACTION = 0.05
 """Of a point of the display mesh that a vertex must make to be near it."""
-SMALLEST_AREA_PX2, ROUNDING = 1e-9, 1e-9
+MIN_AREA_PX2, ROUNDING = 1e-9, 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ def front_hit(points: FloatArray, faces: NDArray[np.int32], point_px: FloatArray
     area = parts.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         fractions = parts / area[:, None]
-    inside = (np.abs(area) > SMALLEST_AREA_PX2) & (fractions >= -ROUNDING).all(axis=1)
+    inside = (np.abs(area) > MIN_AREA_PX2) & (fractions >= -ROUNDING).all(axis=1)
     hit = np.flatnonzero(inside)
     if not len(hit):
         return None

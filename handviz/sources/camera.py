@@ -17,7 +17,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame
 from handviz.sources.images import now_ms, rgb_from_bgr
 
-FAILED_READS_BEFORE_ERROR, LONGEST_SILENCE_MS = 5, 1000.0
+FAILED_READS_BEFORE_ERROR, MAX_SILENCE_MS = 5, 1000.0
 SAME_FPS = 1.0
 """Drivers give 29.97 for 30."""
 
@@ -146,7 +146,7 @@ class CameraSource:
                 frame = Frame(number=self._number, image=rgb_from_bgr(image), captured_ms=now_ms())
                 self._number += 1
                 return frame
-            if now_ms() - asked_ms > LONGEST_SILENCE_MS:
+            if now_ms() - asked_ms > MAX_SILENCE_MS:
                 break
         raise HandvizError(f"{self.name} gives no images any more: is it still plugged in?", ErrorCode.CAMERA_LOST)
 

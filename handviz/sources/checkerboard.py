@@ -14,11 +14,11 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import FOCAL_STD_FRACTIONS
 from handviz.core.records import FloatArray, Intrinsics
 
-LARGEST_SEARCH_PX = 1600
-FEWEST_VIEWS, ENOUGH_VIEWS, MOST_VIEWS = 6, 12, 40
+MAX_SEARCH_PX = 1600
+MIN_VIEWS, ENOUGH_VIEWS, MAX_VIEWS = 6, 12, 40
 STILL_FRACTION, NEW_FRACTION = 0.004, 0.025
 """Of the longer side: how far corners may move in a still view, and how far they have to in a new one."""
-LEAST_TILT_DEG, LEAST_SPREAD, MAX_RMS_FRACTION, MAX_FOCAL_STD_FRACTION = 15.0, 0.4, 0.003, 0.02
+MIN_TILT_DEG, MIN_SPREAD, MAX_RMS_FRACTION, MAX_FOCAL_STD_FRACTION = 15.0, 0.4, 0.003, 0.02
 MODEL = cv2.CALIB_FIX_K3 | cv2.CALIB_ZERO_TANGENT_DIST
 """K and two coefficients of radial distortion. Without those a lens that bends rays would be given a wrong focal length
 (k1 of 0.1 makes it 4 % shorter), which is more than what it costs to leave them out afterwards."""
@@ -56,7 +56,7 @@ class Calibration:
 def find_corners(image: NDArray[np.uint8], board: Board) -> FloatArray | None:
     """Inner corners (N, 2) of the board in an RGB image, in our pixels; None if it is not wholly seen."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    smaller = min(1.0, LARGEST_SEARCH_PX / max(grey.shape))
+    smaller = min(1.0, MAX_SEARCH_PX / max(grey.shape))
     if smaller < 1:
         grey = cv2.resize(grey, None, fx=smaller, fy=smaller, interpolation=cv2.INTER_AREA)
     flags = cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_ACCURACY
@@ -80,7 +80,7 @@ class ViewCollector:
         longer = max(self.size)
         if corners is None:
             return "No board found: all of it has to be seen, flat and lit evenly."
-        if len(self.views) >= MOST_VIEWS:
+        if len(self.views) >= MAX_VIEWS:
             return "These are views enough."
         if must_be_still and (before is None or _moved(before, corners) > STILL_FRACTION * longer):
             return "Hold the board still."
@@ -92,8 +92,8 @@ class ViewCollector:
 
 def calibrate(views: Sequence[FloatArray], board: Board, size: tuple[int, int]) -> Calibration:
     """K that explains the views best; HandvizError with a sentence where they do not tell it."""
-    if len(views) < FEWEST_VIEWS:
-        raise HandvizError(f"{len(views)} of at least {FEWEST_VIEWS} views of the board", ErrorCode.TOO_FEW_VIEWS)
+    if len(views) < MIN_VIEWS:
+        raise HandvizError(f"{len(views)} of at least {MIN_VIEWS} views of the board", ErrorCode.TOO_FEW_VIEWS)
     _check_spread(views, size)
     points = [board.points()] * len(views)
     corners = [(view - HALF_PIXEL).astype(np.float32)[:, None] for view in views]
@@ -131,7 +131,7 @@ def _moved(before: FloatArray, after: FloatArray) -> float:
 
 def _check_spread(views: Sequence[FloatArray], size: tuple[int, int]) -> None:
     every = np.concatenate(list(views))
-    if (np.ptp(every, axis=0) / size).min() < LEAST_SPREAD:
+    if (np.ptp(every, axis=0) / size).min() < MIN_SPREAD:
         raise HandvizError(
             "All views lie in one part of the image: show the board near its edges too.", ErrorCode.VIEWS_TOO_ALIKE
         )
@@ -142,7 +142,7 @@ def _check_tilt(turns: Sequence[FloatArray]) -> None:
     normals = np.array([cv2.Rodrigues(turn)[0][:, 2] for turn in turns])
     normals *= np.sign(normals[:, 2:])
     widest_deg = math.degrees(math.acos(min(max(float((normals @ normals.T).min()), -1.0), 1.0)))
-    if not widest_deg >= LEAST_TILT_DEG:
+    if not widest_deg >= MIN_TILT_DEG:
         raise HandvizError(
             f"The board leans nearly the same way in all views ({widest_deg:.0f}° apart): {LEAN}",
             ErrorCode.VIEWS_TOO_ALIKE,

@@ -24,7 +24,7 @@ NEAR_FRAMES = 8
 """So few are passed faster than a jump takes."""
 PROBED_FRAMES = 32
 """So many in step, and a clip whose file has no table counts as one of steady rate."""
-MOST_FRAMES = 2_000_000_000
+MAX_FRAMES = 2_000_000_000
 """A clip whose head says more does not know how many it has."""
 SAME_FRAME = 0.45
 """Of a frame's duration: times nearer than this are the same frame."""
@@ -46,7 +46,7 @@ class ClipSource:
             self.close()
             raise HandvizError(f"{path}: the clip has no frames that can be read", ErrorCode.EMPTY_INPUT)
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.frame_count: int | None = count if 0 < count <= MOST_FRAMES else None
+        self.frame_count: int | None = count if 0 < count <= MAX_FRAMES else None
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.nominal_fps = fps if 0.1 < fps < 1000 else CLIP_FALLBACK_FPS
         self._start_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)

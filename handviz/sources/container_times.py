@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-LARGEST_INDEX_BYTES = 256 << 20
-LONGEST_CLIP_FRAMES = 10_000_000
+MAX_INDEX_BYTES = 256 << 20
+MAX_CLIP_FRAMES = 10_000_000
 CONTAINERS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts")
 SEGMENT, INFO, SCALE = 0x18538067, 0x1549A966, 0x2AD7B1
 TRACKS, TRACK, TRACK_NUMBER, TRACK_TYPE, VIDEO = 0x1654AE6B, 0xAE, 0xD7, 0x83, 1
@@ -14,7 +14,7 @@ CLUSTER, CLUSTER_TIME, SIMPLE_BLOCK, BLOCK_GROUP, BLOCK = 0x1F43B675, 0xE7, 0xA3
 OPENED = frozenset((SEGMENT, INFO, TRACKS, TRACK, CLUSTER, BLOCK_GROUP))
 READ = frozenset((SCALE, TRACK_NUMBER, TRACK_TYPE, CLUSTER_TIME))
 BLOCKS = frozenset((SIMPLE_BLOCK, BLOCK))
-LONGEST_HEAD, LACING, INVISIBLE = 12, 0x06, 0x08
+MAX_HEAD, LACING, INVISIBLE = 12, 0x06, 0x08
 NANOSECONDS_PER_MS = 1_000_000
 
 
@@ -50,7 +50,7 @@ def _index(file: BinaryIO) -> bytes:
         if body < 0:
             break
         if kind == b"moov":
-            return file.read(body) if body <= LARGEST_INDEX_BYTES else b""
+            return file.read(body) if body <= MAX_INDEX_BYTES else b""
         file.seek(body, 1)
     return b""
 
@@ -83,7 +83,7 @@ def _times_ms(parts: dict[bytes, bytes]) -> list[float]:
     offsets = _runs(parts[b"ctts"], ">Ii") if b"ctts" in parts else []
     header = parts.get(b"mdhd", b"")
     ticks_per_s = struct.unpack_from(">I", header, 20 if header[:1] == b"\x01" else 12)[0]
-    if not ticks_per_s or not 0 < sum(count for count, _ in durations) <= LONGEST_CLIP_FRAMES:
+    if not ticks_per_s or not 0 < sum(count for count, _ in durations) <= MAX_CLIP_FRAMES:
         return []
     shifts = [shift for count, shift in offsets for _ in range(count)]
     ticks: list[int] = []
@@ -102,7 +102,7 @@ def _runs(box: bytes, layout: str) -> list[tuple[int, int]]:
     """(count, value) pairs of a table with that many entries."""
     (entries,) = struct.unpack_from(">I", box, 4)
     runs = list(struct.iter_unpack(layout, box[8 : 8 + 8 * entries]))
-    if len(runs) != entries or sum(count for count, _ in runs) > LONGEST_CLIP_FRAMES:
+    if len(runs) != entries or sum(count for count, _ in runs) > MAX_CLIP_FRAMES:
         raise ValueError("the table breaks off")
     return runs
 
@@ -167,7 +167,7 @@ def _ticks(elements: Iterator[Element]) -> tuple[list[int], int]:
 def _elements(file: BinaryIO) -> Iterator[Element]:
     """What matters, in the order of the file; what holds further elements is gone into, whatever its length says."""
     place = 0
-    while len(head := _read_at(file, place, LONGEST_HEAD)) >= 2:
+    while len(head := _read_at(file, place, MAX_HEAD)) >= 2:
         kind, kind_length = _number(head, 0, keeps_marker=True)
         size, size_length = _number(head, kind_length)
         place += kind_length + size_length
@@ -177,7 +177,7 @@ def _elements(file: BinaryIO) -> Iterator[Element]:
         if is_unknown:
             raise ValueError("an element without a length that is not known here")
         if kind in READ or kind in BLOCKS:
-            yield Element(kind, _read_at(file, place, min(size, LONGEST_HEAD)))
+            yield Element(kind, _read_at(file, place, min(size, MAX_HEAD)))
         place += size
 
 

@@ -28,7 +28,7 @@ def turned(frame: Frame, rotation_angle_deg: int) -> Frame:
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2", ".avif")
 )
-LARGEST_IMAGE_PX = 128_000_000
+MAX_IMAGE_PX = 128_000_000
 # Pillow's own limit only warns; ours below is checked before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
 EXIF_PART, FOCAL_LENGTH_IN_35MM = 0x8769, 0xA405
@@ -67,9 +67,9 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 def _check_size(path: Path, image: Image.Image) -> None:
     width, height = image.size
-    if width * height > LARGEST_IMAGE_PX:
+    if width * height > MAX_IMAGE_PX:
         raise HandvizError(
-            f"{path}: {width} x {height} pixels are more than the {LARGEST_IMAGE_PX // 1_000_000} million "
+            f"{path}: {width} x {height} pixels are more than the {MAX_IMAGE_PX // 1_000_000} million "
             "that are read; make it smaller first",
             ErrorCode.TOO_LARGE,
         )

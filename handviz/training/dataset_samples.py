@@ -39,7 +39,7 @@ from handviz.training.samples import (
     truth_of_vertices,
 )
 
-MOST_BAD_IN_A_ROW = 100
+MAX_BAD_IN_A_ROW = 100
 LABEL_CHUNK = 512
 
 
@@ -92,7 +92,7 @@ class DatasetSamples:
 
     def _crop(self, number: int) -> tuple[np.ndarray, AnnotatedHand, FloatArray]:
         """The crop of a sample, or of the next one whose image can be used, its hand and its affine."""
-        for tried in range(MOST_BAD_IN_A_ROW):
+        for tried in range(MAX_BAD_IN_A_ROW):
             other = int(self.rows[(number + tried) % len(self)])
             image = self.images.read(other)
             if image is None:
@@ -101,7 +101,7 @@ class DatasetSamples:
             affine = self._affine(other, hand)
             return cut_out(image, affine), hand, affine
         raise HandvizError(
-            f"{MOST_BAD_IN_A_ROW} images in a row cannot be used, the last because {self.images.bad[other]}: "
+            f"{MAX_BAD_IN_A_ROW} images in a row cannot be used, the last because {self.images.bad[other]}: "
             f"python -m handviz doctor --dataset {self.dataset.name} tells what is missing"
         )
 

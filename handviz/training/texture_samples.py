@@ -30,7 +30,7 @@ from handviz.training.samples import DECODERS, image_batch, needed_shards, truth
 logger = logging.getLogger(__name__)
 PIXELS = 256
 """Of the hand's pixels, drawn at random, in which a sample's photometric loss is evaluated."""
-LARGEST_MOVE, SHIFT, LOG_SCALE = 0.05, 0.015, 0.02
+MAX_MOVE, SHIFT, LOG_SCALE = 0.05, 0.015, 0.02
 """By how much meshes miss: every keypoint up to so many crop half-sides (a standard deviation), the whole, and its
 size."""
 RASTER_BATCH = 32
@@ -63,7 +63,7 @@ class TextureBatch(NamedTuple):
 def missed(points: FloatArray, handles: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Points (N, V, 3) as a network would have them: off by smooth moves, a shift and a scale, other ones a hand."""
     count = len(points)
-    reach = rng.uniform(0, LARGEST_MOVE, (count, 1, 1))
+    reach = rng.uniform(0, MAX_MOVE, (count, 1, 1))
     displacements = np.einsum("vk,nkc->nvc", handles, rng.normal(0, 1, (count, handles.shape[1], 3)) * reach)
     middle = points.mean(axis=1, keepdims=True)
     scale = np.exp(rng.normal(0, LOG_SCALE, (count, 1, 1)))
@@ -141,7 +141,7 @@ class _Preparation:
 
 def prepared_file(directory: Path, shard: int, template: HandTemplate) -> Path:
     """Where a shard's prepared arrays lie; the name depends on all that they were computed with."""
-    constants = f"{PIXELS} {LARGEST_MOVE} {SHIFT} {LOG_SCALE} {DEPTH_TOLERANCE} {template.fingerprint}"
+    constants = f"{PIXELS} {MAX_MOVE} {SHIFT} {LOG_SCALE} {DEPTH_TOLERANCE} {template.fingerprint}"
     digest = hashlib.sha256(constants.encode()).hexdigest()[:12]
     return directory / f"shard_{shard:05d}_texture_{digest}.npz"
 
@@ -163,17 +163,17 @@ def _prepared(
 class TextureSamples:
     """A dataset in memory: images as JPEG, everything else as small numbers."""
 
-    images: list[tuple[np.ndarray, Path]]
+    images_of: list[tuple[np.ndarray, Path]]
     columns: dict[str, np.ndarray]
     """``points`` (N, V, 3) float16, ``is_open`` and ``seen`` packed bits, ``pixel`` and ``triangle`` (N, P),
     ``vertex_lit`` and ``vertex_even`` (N, V, 3) uint8"""
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.images_of)
 
-    def images(self, ids: Tensor) -> Tensor:
+    def images_of(self, ids: Tensor) -> Tensor:
         """Images of some samples (B, 3, 224, 224)."""
-        parts, paths = zip(*(self.images[row] for row in ids.tolist()), strict=True)
+        parts, paths = zip(*(self.images_of[row] for row in ids.tolist()), strict=True)
         with ThreadPoolExecutor(DECODERS) as pool:
             return image_batch(np.stack(list(pool.map(decode, parts, paths)))).contiguous()
 
@@ -184,7 +184,7 @@ class TextureSamples:
         count = taken["points"].shape[1]
         flags = {name: np.unpackbits(taken[name], axis=1)[:, :count].astype(np.float32) for name in ("is_open", "seen")}
         return TextureBatch(
-            image=self.images(ids),
+            image=self.images_of(ids),
             points=torch.from_numpy(taken["points"].astype(np.float32)),
             is_open=torch.from_numpy(flags["is_open"]),
             seen=torch.from_numpy(flags["seen"]),
@@ -200,7 +200,7 @@ def load_texture_samples(
 ) -> TextureSamples:
     """All samples of the folders, or the first ``limit``; prepares what is not prepared yet."""
     preparation = _Preparation(template)
-    images: list[tuple[np.ndarray, Path]] = []
+    images_of: list[tuple[np.ndarray, Path]] = []
     columns: dict[str, list[np.ndarray]] = {}
     places, labels = needed_shards(directories, limit, template)
     for (directory, shard), known in tqdm(zip(places, labels, strict=True), total=len(places), desc="meshes"):
@@ -209,10 +209,10 @@ def load_texture_samples(
         if "vertex_lit" not in found or "vertex_even" not in found:
             raise HandvizError(f"{path} {OF_COLOURS}")
         parts = jpeg_parts(found["jpeg"], found["jpeg_end"], path, len(known["scale"]))
-        images += [(part, path) for part in parts]
+        images_of += [(part, path) for part in parts]
         own = _prepared(directory, shard, preparation, known)
         own |= {name: found[name] for name in ("vertex_lit", "vertex_even")}
         for name, values in own.items():
             columns.setdefault(name, []).append(values)
     joined = {name: np.concatenate(parts)[:limit] for name, parts in columns.items()}
-    return TextureSamples(images[:limit], joined)
+    return TextureSamples(images_of[:limit], joined)

@@ -207,7 +207,7 @@ def test_adapting_decides_by_held_out_hands_and_writes_only_on_success(
 ) -> None:
     monkeypatch.setattr(bench, "FRACTIONS", (0.8, 1.0, 1.25))
     monkeypatch.setattr(bench, "stem_maps", coarse_maps)
-    monkeypatch.setattr(bench, "MOST_TRIED", 6)
+    monkeypatch.setattr(bench, "MAX_TRIED", 6)
     before = {name: value.clone() for name, value in small.model.state_dict().items()}
     outcome = bench.adapt(small, clip, load_open_hand(), AdaptConfig(epochs=2, head_rate=5e-3, teacher=0.0))
     assert outcome.kept

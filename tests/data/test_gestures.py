@@ -7,8 +7,8 @@ from handviz.data.synthetic import pose
 from handviz.data.synthetic.gestures import (
     BANK_SIZE,
     GESTURES,
-    HIGHEST_DEG,
     LOWEST_DEG,
+    MAX_DEG,
     GestureSampler,
     add_noise,
     finger_noise,
@@ -41,7 +41,7 @@ def test_every_gesture_keeps_the_clinical_limits(sampler, noise_deg):
     random = np.random.default_rng(1)
     angles = add_noise(random, sampler.sample(random, 1500), noise_deg).reshape(-1, 5, 3, 3)
     assert (angles[:, 1:, :, 0] >= LOWEST_DEG).all()
-    assert (angles[:, 1:, :, 0] <= HIGHEST_DEG).all()
+    assert (angles[:, 1:, :, 0] <= MAX_DEG).all()
     assert np.abs(angles[:, 1:, 0, 1]).max() < 40
     assert not angles[:, 1:, 1:, 1:].any()
     assert np.abs(angles[:, 0, 0]).max() < 80

@@ -84,7 +84,7 @@ def _box_before(fraction_of_way: float):
 
 
 def test_nothing_is_hidden_without_things_and_something_behind_a_box(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sample, "MOST_HIDDEN", 2.0)
+    monkeypatch.setattr(sample, "MAX_HIDDEN", 2.0)
     found = {}
     for name, made in (("none", lambda *_, **__: []), ("before", _box_before(0.7)), ("behind", _box_before(1.6))):
         monkeypatch.setattr(SceneMaker, "things", made)

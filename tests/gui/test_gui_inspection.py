@@ -494,7 +494,7 @@ def test_numbers_are_sorted_as_numbers_and_what_has_none_comes_last(model: Inspe
 
 
 def test_thumbnails_in_memory_are_few(qtbot: QtBot, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_loaders, "MOST_THUMBNAILS", 2)
+    monkeypatch.setattr(image_loaders, "MAX_THUMBNAILS", 2)
     thumbnails = Thumbnails()
     taken: list[Path] = []
     thumbnails._worker.answered.connect(lambda path, _: taken.append(path))

@@ -177,7 +177,7 @@ def test_what_the_disk_is_too_slow_for_is_counted_and_said(
         add_result(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(recording.Recording, "add_result", slowly)
-    monkeypatch.setattr(recorder_module, "MOST_RESULTS", 2)
+    monkeypatch.setattr(recorder_module, "MAX_RESULTS", 2)
     window._controller.start("camera:0")
     press_key(window, "Ctrl+Shift+R")
     show_frames(qtbot, window, camera, 1)
@@ -217,7 +217,7 @@ def test_what_comes_while_the_files_are_being_ended_is_not_called_lost(
         close(self)
 
     monkeypatch.setattr(recording.Recording, "close", slowly)
-    monkeypatch.setattr(recorder_module, "MOST_RESULTS", 2)
+    monkeypatch.setattr(recorder_module, "MAX_RESULTS", 2)
     window._controller.start("camera:0")
     part = recorder(window)
     press_key(window, "Ctrl+Shift+R")

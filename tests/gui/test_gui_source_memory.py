@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from handviz.gui.session.settings import SettingsStore
-from handviz.gui.session.source_memory import LAST_CAMERA, LAST_SOURCE, MODES, MOST_RECENT, RECENT, TURNS, SourceMemory
+from handviz.gui.session.source_memory import LAST_CAMERA, LAST_SOURCE, MAX_RECENT, MODES, RECENT, TURNS, SourceMemory
 from handviz.sources.camera import USUAL_MODE, CameraInfo, CameraMode
 
 FRONT, TWIN = CameraInfo(0, "Front", "usb 1"), CameraInfo(2, "Front", "usb 2")
@@ -47,10 +47,10 @@ def test_recent_sources_are_eight_and_have_no_doubles(memory: SourceMemory, tmp_
         path = tmp_path / f"{number}, ü.mp4"
         path.touch()
         memory.note_opened(str(path), None)
-    assert len(memory.recent()) == MOST_RECENT
+    assert len(memory.recent()) == MAX_RECENT
     assert [Path(text).name for text in memory.recent()[:3]] == ["5, ü.mp4", "11, ü.mp4", "10, ü.mp4"]
     memory.note_opened("camera:0", FRONT)
-    assert len(memory.recent()) == MOST_RECENT, "cameras have a list of their own"
+    assert len(memory.recent()) == MAX_RECENT, "cameras have a list of their own"
 
 
 @pytest.mark.parametrize(

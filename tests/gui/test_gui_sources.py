@@ -390,7 +390,7 @@ def test_bad_input_is_a_message_and_the_next_source_works(
     kind: str,
     message: str,
 ) -> None:
-    monkeypatch.setattr(images, "LARGEST_IMAGE_PX", 300 * 200 - 1)
+    monkeypatch.setattr(images, "MAX_IMAGE_PX", 300 * 200 - 1)
     bad = bad_input(kind, tmp_path)
     window._controller.start(str(bad))
     qtbot.waitUntil(lambda: message in window.banner.text())

@@ -17,7 +17,7 @@ from scipy import sparse
 
 from handviz.core.errors import ErrorCode
 from handviz.hand_models.layer import HandLayer
-from handviz.hand_models.mano.inert_pickle import LARGEST_FILE_BYTES, Record, array_from, load_records
+from handviz.hand_models.mano.inert_pickle import MAX_FILE_BYTES, Record, array_from, load_records
 from handviz.hand_models.mano.model import FINGERS, load_mano
 from tests.errors import raises
 
@@ -284,7 +284,7 @@ def test_a_missing_and_a_far_too_large_file_are_said(tmp_path):
         load_mano(tmp_path / "none.pkl")
     path = tmp_path / "large.pkl"
     with path.open("wb") as file:
-        file.truncate(LARGEST_FILE_BYTES + 1)
+        file.truncate(MAX_FILE_BYTES + 1)
     with raises(ErrorCode.TOO_LARGE):
         load_mano(path)
 

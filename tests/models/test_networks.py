@@ -14,8 +14,8 @@ from handviz.models.amvur.features import ImageFeatures
 from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import ModelConfig, build_model
 from handviz.models.amvur.network import (
-    HIGHEST_LOG_VARIANCE,
     LOWEST_LOG_VARIANCE,
+    MAX_LOG_VARIANCE,
     Amvur,
     CameraNet,
     DenseVertices,
@@ -173,7 +173,7 @@ def test_amvur_is_cross_attention_then_self_attention_then_two_outputs(template,
     hidden = net.before_output(hidden + attention(*parts, 4))
     output = net(feature)
     torch.testing.assert_close(output.mean_cm, net.rest_cm + net.mean(hidden))
-    expected = net.log_variance(hidden).clamp(LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE)
+    expected = net.log_variance(hidden).clamp(LOWEST_LOG_VARIANCE, MAX_LOG_VARIANCE)
     torch.testing.assert_close(output.log_variance, expected)
 
 
@@ -192,7 +192,7 @@ def test_coarse_tokens_are_lifted_by_the_template(template, feature):
 def test_log_variance_is_kept_between_its_limits(template, feature):
     net = amvur(template)
     nn.init.constant_(net.log_variance[-1].bias, 50.0)
-    assert (net(feature).log_variance == HIGHEST_LOG_VARIANCE).all()
+    assert (net(feature).log_variance == MAX_LOG_VARIANCE).all()
     nn.init.constant_(net.log_variance[-1].bias, -50.0)
     assert (net(feature).log_variance == LOWEST_LOG_VARIANCE).all()
 

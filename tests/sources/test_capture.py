@@ -125,7 +125,7 @@ def test_a_image_that_is_too_large_is_refused_before_decoding(
     tmp_path: Path, saved: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.fromarray(saved).save(tmp_path / "large.png")
-    monkeypatch.setattr(images, "LARGEST_IMAGE_PX", 40 * 24 - 1)
+    monkeypatch.setattr(images, "MAX_IMAGE_PX", 40 * 24 - 1)
     monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("decoded"))
     with raises(ErrorCode.TOO_LARGE, match="40 x 24 pixels"):
         read_image(tmp_path / "large.png")

@@ -161,7 +161,7 @@ def test_a_soak_samples_switches_and_ends_with_a_verdict(
         controller.start("picture")
     window.result_painted.emit(answered.args[0].result)
     qtbot.waitUntil(lambda: controller._reconstruct.isFinished(), timeout=20_000)
-    assert len(run.samples) == soak.FEWEST_SAMPLES
+    assert len(run.samples) == soak.MIN_SAMPLES
     assert told[-1].startswith("verdict")
     assert len(variants) > 3
 

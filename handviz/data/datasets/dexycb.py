@@ -45,7 +45,7 @@ OFFICIAL_COUNTS = {(NAME, split): count for split, count in LABELLED_COUNTS.item
 TIP_VERTICES = (745, 317, 444, 556, 673)
 SIZE = (640, 480)
 PIXEL_CENTRE = 0.5
-LARGEST_DRIFT_PX = 1.0
+MAX_DRIFT_PX = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +197,7 @@ def _drift(rows: Arrays, cameras: Sequence[Intrinsics | None]) -> list[str]:
             project_points(rows["joint_3d"][mine].astype(np.float64), camera) - PIXEL_CENTRE - rows["joint_2d"][mine]
         )
         drift = float(np.median(np.linalg.norm(offsets, axis=-1)))
-        if drift > LARGEST_DRIFT_PX:
+        if drift > MAX_DRIFT_PX:
             messages.append(
                 f"The camera {SERIALS[place]} puts joints {drift:.1f} pixels from where the labels have them: "
                 "its file in calibration/intrinsics is another one's."

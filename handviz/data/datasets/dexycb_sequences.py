@@ -12,7 +12,7 @@ import yaml
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import UNREADABLE
 from handviz.core.records import FloatArray
-from handviz.data.datasets.freiburg import LARGEST_PARAMETER
+from handviz.data.datasets.freiburg import MAX_PARAMETER
 from handviz.data.datasets.images import file_names
 from handviz.data.datasets.index import Arrays, Part, stamp_of
 
@@ -52,7 +52,7 @@ PROBLEMS = (
 )
 USABLE, UNLABELLED, NO_IMAGE, NO_LABEL, DAMAGED, NO_NUMBERS = range(len(PROBLEMS))
 LABEL_SHAPES = {"pose_m": (1, 51), "joint_3d": (1, 21, 3), "joint_2d": (1, 21, 2)}
-MOST_FRAMES = 100_000
+MAX_FRAMES = 100_000
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -199,7 +199,7 @@ def _read_meta(sequence: Recording) -> tuple[str, FloatArray, int]:
     content = read_yaml(path, "side, shape and length of the sequence")
     frames = int(numbers_in(content, path, 1, "num_frames")[0])
     sides, calibrations = content.get("mano_sides"), content.get("mano_calib")
-    if not isinstance(sides, list) or sides not in (["left"], ["right"]) or not 0 <= frames < MOST_FRAMES:
+    if not isinstance(sides, list) or sides not in (["left"], ["right"]) or not 0 <= frames < MAX_FRAMES:
         raise HandvizError(
             f"{path} does not say that one left or right hand is in the sequence: it is not DexYCB's.",
             ErrorCode.FILE_DAMAGED,
@@ -236,6 +236,6 @@ def _read_label(path: Path) -> tuple[int, dict[str, FloatArray] | None]:
     if not label["pose_m"].any() or (label["joint_3d"] == -1).all():
         return UNLABELLED, None
     # nan is below nothing.
-    if not all((np.abs(array) < LARGEST_PARAMETER).all() for key, array in label.items() if key != "joint_2d"):
+    if not all((np.abs(array) < MAX_PARAMETER).all() for key, array in label.items() if key != "joint_2d"):
         return NO_NUMBERS, None
     return USABLE, label

@@ -13,10 +13,10 @@ from handviz.hand_models.mano.parameters import ManoParameters
 
 MANO_SIZE = 61
 POSE_AND_SHAPE = 58
-LARGEST_PARAMETER = 100.0
+MAX_PARAMETER = 100.0
 FARTHEST_M = 10.0
 NEAREST_M = 0.05
-LARGEST_PX = 1e5
+MAX_PX = 1e5
 PIXEL_CENTRE = 0.5
 """Their code draws ``K xyz`` with the first pixel's centre at (0, 0); ours is at (0.5, 0.5)."""
 
@@ -55,7 +55,7 @@ def knuckle_of(numbers: FloatArray, matrix: FloatArray) -> FloatArray:
 
 def plausible(numbers: FloatArray) -> NDArray[np.bool_]:
     """(N,) whether pose and shape of 61 numbers (N, 61) can be a hand's; nan cannot."""
-    return np.asarray((np.abs(numbers[:, :POSE_AND_SHAPE]) < LARGEST_PARAMETER).all(1) & (numbers[:, -1] > 0))
+    return np.asarray((np.abs(numbers[:, :POSE_AND_SHAPE]) < MAX_PARAMETER).all(1) & (numbers[:, -1] > 0))
 
 
 def placed(points_m: FloatArray) -> NDArray[np.bool_]:
@@ -69,5 +69,5 @@ def camera_matrices(matrices: FloatArray) -> NDArray[np.bool_]:
     """(N,) whether K (N, 3, 3) is a pinhole camera's, without skew."""
     focals, centres = matrices[:, [0, 1], [0, 1]], matrices[:, :2, 2]
     others = matrices[:, [0, 1, 2, 2, 2], [1, 0, 0, 1, 2]]
-    sane = (focals > 1).all(1) & (focals < LARGEST_PX).all(1) & (np.abs(centres) < LARGEST_PX).all(1)
+    sane = (focals > 1).all(1) & (focals < MAX_PX).all(1) & (np.abs(centres) < MAX_PX).all(1)
     return np.asarray(sane & (np.abs(others - [0, 0, 0, 0, 1]) < 1e-6).all(1))

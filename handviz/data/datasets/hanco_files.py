@@ -26,8 +26,8 @@ ARCHIVES = {
 }
 FLAGS = ("is_train", "is_valid", "has_fit")
 IMAGE_PX = 224
-LARGEST_JSON_BYTES = 2**20
-LARGEST_META_BYTES = 2**26
+MAX_JSON_BYTES = 2**20
+MAX_META_BYTES = 2**26
 READ_VERSION = 1
 
 
@@ -115,7 +115,7 @@ def read_timed_results(folders: Folders, *, is_train: bool, only_valid: bool) ->
 
 def read_flags(path: Path) -> dict[str, NDArray[Any]]:
     """Sequence and frame of every entry of ``meta.json``, and its flags, one row per frame; HandvizError if damaged."""
-    meta = _json(path, LARGEST_META_BYTES)
+    meta = _json(path, MAX_META_BYTES)
     if not isinstance(meta, dict) or not all(isinstance(meta.get(flag), list) for flag in FLAGS):
         raise HandvizError(
             f"{path} is not HanCo's: it needs lists {', '.join(FLAGS)}. Download {PAGE} anew.", ErrorCode.FILE_DAMAGED
@@ -166,11 +166,11 @@ def _read_frame(folders: Folders, sequence: str, file: str) -> Arrays:
         "problem": np.array(""),
     }
     try:
-        calibration = _json(folders.calibration / sequence / file, LARGEST_JSON_BYTES)
+        calibration = _json(folders.calibration / sequence / file, MAX_JSON_BYTES)
         arrays["matrices"] = _numbers(calibration["K"], (CAMERAS, 3, 3))
         arrays["camera_from_world"] = _numbers(calibration["M"], (CAMERAS, 4, 4))
-        arrays["keypoints_m"] = _numbers(_json(folders.keypoints / sequence / file, LARGEST_JSON_BYTES), (21, 3))
-        shape = _json(folders.shapes / sequence / file, LARGEST_JSON_BYTES)
+        arrays["keypoints_m"] = _numbers(_json(folders.keypoints / sequence / file, MAX_JSON_BYTES), (21, 3))
+        shape = _json(folders.shapes / sequence / file, MAX_JSON_BYTES)
         arrays["mano"] = np.concatenate([_numbers(shape["poses"], (48,)), _numbers(shape["shapes"], (10,))])
         arrays["knuckles_m"] = _knuckle_world_m(folders.shapes / sequence / "cam0" / file, arrays)
         problem = _problem(arrays)
@@ -188,7 +188,7 @@ def _knuckle_world_m(path: Path, arrays: Arrays) -> FloatArray:
     """(3,) from the numbers of camera 0; nan where the file is missing."""
     if not path.exists():
         return np.full(3, np.nan)
-    numbers = _numbers(_json(path, LARGEST_JSON_BYTES), (MANO_SIZE,))
+    numbers = _numbers(_json(path, MAX_JSON_BYTES), (MANO_SIZE,))
     knuckle_camera_m = knuckle_of(numbers, arrays["matrices"][0])
     camera_from_world = arrays["camera_from_world"][0]
     return np.asarray((knuckle_camera_m - camera_from_world[:3, 3]) @ camera_from_world[:3, :3])

@@ -64,7 +64,7 @@ OPENGL = np.array([1.0, -1.0, -1.0])
 """Ours from OpenGL's axes, and back: half a turn about x."""
 SIZE = (640, 480)
 VERTEX_COUNT = 778
-LARGEST_ROOT_ERROR_M = 0.002
+MAX_ROOT_ERROR_M = 0.002
 GROUND_TRUTH = "evaluation_xyz.json"
 VERTICES = "evaluation_verts.json"
 
@@ -350,7 +350,7 @@ def _check_roots(root: Path, joints: FloatArray, frames: Ho3dFrames) -> None:
     """The annotations of the evaluation split have the root joint: it must be that of the ground truth."""
     roots = frames.arrays["joints"]
     errors = np.linalg.norm(joints[frames.lines, 0] - roots, axis=1)
-    if len(errors) and np.median(errors) > LARGEST_ROOT_ERROR_M:
+    if len(errors) and np.median(errors) > MAX_ROOT_ERROR_M:
         raise HandvizError(
             f"{root}: the wrists in {GROUND_TRUTH} lie {np.median(errors) * 1000:.0f} mm from those in the folder "
             f"{EVALUATION}: the file is another version's, or {EVALUATION}.txt was changed.",

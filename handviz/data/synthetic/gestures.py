@@ -22,7 +22,7 @@ TOGETHER_DEG = np.array([-4.0, 1.0, 3.0, 5.0])
 APART_DEG = np.array([15.0, -4.0, -21.0, -37.0])
 """Directions of index..little seen from the palm, positive towards the thumb."""
 LOWEST_DEG = np.array([-35.0, -20.0, -14.0])
-HIGHEST_DEG = np.array([90.0, 110.0, 80.0])
+MAX_DEG = np.array([90.0, 110.0, 80.0])
 FINGER_RADIUS_MM = 8.5
 END_PER_MIDDLE = 0.5
 BANK_SIZE = 8000
@@ -154,7 +154,7 @@ def add_noise(rng: np.random.Generator, angles_deg: FloatArray, sd_deg: float) -
     """Angles (N, 15, 3) with more noise, within the limits."""
     noisy = angles_deg.reshape(-1, 5, 3, 3).copy()
     count = len(noisy)
-    noisy[:, 1:, :, 0] = np.clip(noisy[:, 1:, :, 0] + finger_noise(rng, count, sd_deg), LOWEST_DEG, HIGHEST_DEG)
+    noisy[:, 1:, :, 0] = np.clip(noisy[:, 1:, :, 0] + finger_noise(rng, count, sd_deg), LOWEST_DEG, MAX_DEG)
     noisy[:, 1:, 0, 1] = np.clip(noisy[:, 1:, 0, 1] + rng.normal(0, 0.3 * sd_deg, (count, 4)), -39, 39)
     noisy[:, 0, 0] += rng.normal(0, 0.5 * sd_deg, (count, 3))
     thumb = noisy[:, 0, 1:, 0] + rng.normal(0, 0.8 * sd_deg, (count, 2))
@@ -204,7 +204,7 @@ class GestureSampler:
         bend[..., 2] += END_PER_MIDDLE * bend[..., 1]
         spread = rng.uniform(*np.array([gesture.spread for gesture in gestures]).T)
         angles = np.zeros((count, 5, 3, 3))
-        angles[:, 1:, :, 0] = np.clip(bend - REST_BEND_DEG, LOWEST_DEG, HIGHEST_DEG)
+        angles[:, 1:, :, 0] = np.clip(bend - REST_BEND_DEG, LOWEST_DEG, MAX_DEG)
         angles[:, 1:, 0, 1] = spread_angles(spread, bend[..., 0]) + rng.normal(0, 1.2, (count, 4))
         flat = angles.reshape(count, 15, 3)
         flat[:, :3] = self._thumbs(rng, flat, [g.thumbs[rng.integers(0, len(g.thumbs))] for g in gestures])

@@ -22,7 +22,7 @@ UNIFORM_LIGHT = Lights(np.eye(3)[:2], np.zeros((2, 3)), np.ones(3), np.ones(3))
 THING_TRIES, HAND_TRIES = 8, 50
 BORDER_FRACTION, BORDER_LARGEST = 0.10, 0.25
 """How often the image's end is shown where the crop reaches beyond it, and the largest fraction of the crop outside."""
-MOST_HIDDEN = 0.9
+MAX_HIDDEN = 0.9
 _maker: SceneMaker | None = None
 
 
@@ -128,7 +128,7 @@ def within(fraction: float, bounds: tuple[float, float] | None) -> bool:
 
     Without bounds it need only leave enough for a detector to find.
     """
-    return fraction < MOST_HIDDEN if bounds is None else bounds[0] <= fraction < bounds[1] or fraction == bounds[1] == 1
+    return fraction < MAX_HIDDEN if bounds is None else bounds[0] <= fraction < bounds[1] or fraction == bounds[1] == 1
 
 
 def shown_part(rng: np.random.Generator, camera: Camera) -> NDArray[np.float32] | None:
@@ -205,7 +205,7 @@ def _sample(
 
 def _never_within(bounds: tuple[float, float] | None) -> str:
     if bounds is None:
-        return f"things always hide {MOST_HIDDEN} of a hand or more: choose another seed"
+        return f"things always hide {MAX_HIDDEN} of a hand or more: choose another seed"
     return f"things never hide between {bounds[0]} and {bounds[1]} of a hand: choose wider bounds"
 
 

@@ -12,7 +12,7 @@ from handviz.pipeline.pipeline import Pipeline
 from handviz.sources.mailbox import Mailbox
 from handviz.sources.source import Source
 
-LONGEST_WAIT_S = 30.0
+MAX_WAIT_S = 30.0
 
 
 @dataclass
@@ -63,7 +63,7 @@ class LiveRun:
 
     def _show(self, measures: LiveMeasures) -> bool:
         """Draw the next result; False when there is none any more."""
-        result = self._results.get(LONGEST_WAIT_S)
+        result = self._results.get(MAX_WAIT_S)
         if result is None:
             return False
         start_ms = time.perf_counter() * 1000
@@ -88,7 +88,7 @@ class LiveRun:
 
     def _reconstruct(self) -> None:
         while not self._stop.is_set():
-            frame = self._frames.get(LONGEST_WAIT_S)
+            frame = self._frames.get(MAX_WAIT_S)
             if frame is not None:
                 self._results.put(self._pipeline.process(frame))
 

@@ -17,7 +17,7 @@ from handviz.gui.session.tasks import Task
 from handviz.gui.widgets.controls import named_label, push_button, row_of
 from handviz.sources.checkerboard import (
     ENOUGH_VIEWS,
-    FEWEST_VIEWS,
+    MIN_VIEWS,
     Board,
     Calibration,
     ViewCollector,
@@ -124,10 +124,8 @@ class CalibrationTask(Task):
         """Calibrate with the views so far; a sentence where they do not suffice."""
         if self._collector is None:
             return "There are no images in this folder."
-        if self._folder is None and self._count < FEWEST_VIEWS:
-            return (
-                f"Good. {FEWEST_VIEWS - self._count} more at least, {ENOUGH_VIEWS} in all are better: lean the board."
-            )
+        if self._folder is None and self._count < MIN_VIEWS:
+            return f"Good. {MIN_VIEWS - self._count} more at least, {ENOUGH_VIEWS} in all are better: lean the board."
         try:
             self._calibration = calibrate(self._collector.views, self._board, self._collector.size)
         except HandvizError as error:

@@ -23,7 +23,7 @@ from handviz.sources.checkerboard import Board
 from handviz.sources.source import IMAGES_PREFIX, listed_images
 
 MARGIN_PX = 10
-WIDEST_NOTE = 0.4
+MAX_NOTE = 0.4
 """Fraction of the image's width: the corners are the legend's and, in free orbit, the small image's."""
 KEY_HINT, PART_SEPARATOR = " (Ctrl+L)", "  ·  "
 
@@ -146,7 +146,7 @@ class CameraFeature(Feature):
         """At the bottom, in the middle: legends keep to the corners. Where there is little room it is said briefly."""
         self.note.setText(self._note_text)
         self.note.adjustSize()
-        if self.note.width() > WIDEST_NOTE * self._room_px():
+        if self.note.width() > MAX_NOTE * self._room_px():
             self.note.setText(self._note_text.removesuffix(KEY_HINT).replace(PART_SEPARATOR, "\n"))
             self.note.adjustSize()
         width = min(self.note.width(), max(self._viewport.width() - 2 * MARGIN_PX, 1))

@@ -13,9 +13,9 @@ from handviz.core.records import FrameResult
 from handviz.gui.session.tasks import LatestWins
 
 THUMBNAIL_SIDE_PX = 56
-MOST_THUMBNAILS = 1000
+MAX_THUMBNAILS = 1000
 """About 10 MB."""
-MOST_WAITING = 64
+MAX_WAITING = 64
 """Thumbnails that were asked for longest ago are no longer in sight."""
 
 
@@ -81,9 +81,7 @@ class Thumbnails(QObject):
     def __init__(self) -> None:
         super().__init__()
         self._known: OrderedDict[Path, QPixmap] = OrderedDict()
-        self._worker = LatestWins(
-            read_thumbnail, "A thumbnail cannot be read", capacity=MOST_WAITING, low_priority=True
-        )
+        self._worker = LatestWins(read_thumbnail, "A thumbnail cannot be read", capacity=MAX_WAITING, low_priority=True)
         self._worker.answered.connect(self._take)
         self._worker.failed.connect(lambda path, _: self._take(path, QImage()))
         self._waiting = QPixmap(THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX * 3 // 4)
@@ -112,7 +110,7 @@ class Thumbnails(QObject):
 
     def _take(self, path: Path, image: QImage) -> None:
         self._known[path] = self._waiting if image.isNull() else QPixmap.fromImage(image)
-        while len(self._known) > MOST_THUMBNAILS:
+        while len(self._known) > MAX_THUMBNAILS:
             self._known.popitem(last=False)
         self.changed.emit()
 

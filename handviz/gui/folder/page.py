@@ -20,7 +20,7 @@ from handviz.gui.folder.inspection_worker import Progress
 from handviz.gui.folder.table import (
     ALIGNED,
     ERROR,
-    LARGEST_FIRST,
+    MAX_FIRST,
     MEAN,
     NAME,
     InspectionModel,
@@ -135,7 +135,7 @@ class InspectionPage(QWidget):
     def show_worst_first(self) -> None:
         """By error where there is one, else by mean standard deviation."""
         column = MEAN if self.table.isColumnHidden(ERROR) else ERROR
-        self.table.sortByColumn(column, LARGEST_FIRST)
+        self.table.sortByColumn(column, MAX_FIRST)
         self.choose_place(0)
 
     def choose_place(self, place: int) -> None:

@@ -51,7 +51,7 @@ ROLES = frozenset(
         Qt.ItemDataRole.ToolTipRole,
     )
 )
-LARGEST_FIRST = Qt.SortOrder.DescendingOrder
+MAX_FIRST = Qt.SortOrder.DescendingOrder
 
 
 class InspectionModel(QAbstractTableModel):
@@ -180,7 +180,7 @@ class InspectionModel(QAbstractTableModel):
         return present, absent
 
     def _in_order(self, present: list[TableRow], absent: list[TableRow]) -> list[TableRow]:
-        return (present[::-1] if self._order == LARGEST_FIRST else present) + absent
+        return (present[::-1] if self._order == MAX_FIRST else present) + absent
 
     @property
     def _value(self) -> Callable[[TableRow], Any]:

@@ -33,7 +33,7 @@ ROWS = (
 UNCERTAINTY_HINT = "The expected distance from the truth, all axes together"
 VISIBLE_BY_TEXTURE = "Network's answer, 0 to 100 %: this image shows it; and how well frames so far have seen it"
 VISIBLE_BY_SHAPE = "By shape alone: whether the hand itself hides it. In texture colour (T) a network answers."
-MOST_JOINTS_LISTED = 5
+MAX_JOINTS_LISTED = 5
 MODES = (
     ("show", "show all"),
     ("fade", "fade"),
@@ -130,7 +130,7 @@ class PointPanel:
         lines = ["Colours: how much each vertex looks at this joint, 1 is an even share."]
         if joints is not None:
             lines = [
-                f"{joints[joint]:4.0%}  {joint_name(int(joint))}" for joint in (-joints).argsort()[:MOST_JOINTS_LISTED]
+                f"{joints[joint]:4.0%}  {joint_name(int(joint))}" for joint in (-joints).argsort()[:MAX_JOINTS_LISTED]
             ]
             lines += ["Colours: attention to vertices, 1 is an even share."]
         lines.append("Weights inside the network, not causes.")

@@ -25,7 +25,7 @@ from handviz.io.recording.timed_results import Moment, ViewImage, timed_result_o
 if TYPE_CHECKING:
     from handviz.io.recording.recording import Recording
 
-MAX_IMAGES, MOST_RESULTS = 8, 300
+MAX_IMAGES, MAX_RESULTS = 8, 300
 """That wait to be written; what comes on top is lost, and counted."""
 TURN_S, PROGRESS_S = 0.1, 0.5
 FAILURE = "The recording failed unexpectedly"
@@ -86,7 +86,7 @@ class RecordingTask(Task):
         with self._waiting:
             if self._stopping:
                 return
-            if len(self._results) < MOST_RESULTS:
+            if len(self._results) < MAX_RESULTS:
                 self._results.append((self._now_s(), timed_result))
                 self._waiting.notify()
             else:

@@ -21,7 +21,7 @@ from handviz.sources.source import CAMERA_PREFIX, ChangingSource, InterruptibleS
 
 RETRY_S = 1.0
 REFRESH_S = 2.0
-MOST_NAMED = 3
+MAX_NAMED = 3
 """Of unreadable images in a row, one sentence each; the rest get one together."""
 logger = logging.getLogger(__name__)
 
@@ -289,7 +289,7 @@ class CaptureThread(QThread):
                 frame = source.read()
             except HandvizError as error:
                 passed, message = passed + 1, str(error)
-                if passed <= MOST_NAMED:
+                if passed <= MAX_NAMED:
                     self._report(message)
                 number += direction
                 continue
@@ -299,7 +299,7 @@ class CaptureThread(QThread):
                 self._deliver(frame, recovers=recovers and not passed)
                 is_shown = True
             break
-        if passed > MOST_NAMED:
+        if passed > MAX_NAMED:
             self._report(f"{passed} images in a row cannot be read; the last one: {message}")
         return is_shown
 

@@ -5,7 +5,7 @@ from collections import deque
 from handviz.core.records import Frame
 
 WINDOW_S = 2.0
-LONGEST_PAUSE_S = 2.0
+MAX_PAUSE_S = 2.0
 """Of a clip that stands still for longer at normal speed."""
 
 
@@ -62,4 +62,4 @@ class PlaybackClock:
         self._last = frame.number, frame.time_ms
         if before is None or before[0] + 1 != frame.number:
             return 1 / nominal_fps
-        return min(max(frame.time_ms - before[1], 0.0) / 1000, LONGEST_PAUSE_S)
+        return min(max(frame.time_ms - before[1], 0.0) / 1000, MAX_PAUSE_S)

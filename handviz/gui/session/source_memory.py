@@ -16,8 +16,8 @@ from handviz.sources.source import CAMERA_PREFIX, IMAGES_PREFIX, source_exists
 
 LAST_SOURCE, LAST_CAMERA, RECENT = "last_source", "last_camera", "recent_sources"
 MODES, TURNS = "camera_modes", "turns"
-MOST_RECENT, MAX_ROTATIONS = 8, 200
-LARGEST_NUMBER = 100_000
+MAX_RECENT, MAX_ROTATIONS = 8, 200
+MAX_NUMBER = 100_000
 """Of a camera's mode: pixels along a side, or images per second."""
 OTHER_SOURCES = "clips, folders and images"
 
@@ -35,7 +35,7 @@ class SourceMemory:
             self._store.save_text(LAST_CAMERA, json.dumps([camera.name, camera.port] if camera else []))
         elif not text.startswith(IMAGES_PREFIX):
             recent = [_absolute(text), *(other for other in self._recent() if other != _absolute(text))]
-            self._store.save_text(RECENT, json.dumps(recent[:MOST_RECENT]))
+            self._store.save_text(RECENT, json.dumps(recent[:MAX_RECENT]))
 
     def recent(self) -> list[str]:
         """Files and folders that were opened last, newest first; those that are gone are left out."""
@@ -65,7 +65,7 @@ class SourceMemory:
         """Size and rate that were chosen for a camera."""
         saved = self._get(MODES, text, camera)
         parts = saved if isinstance(saved, list) and len(saved) == 3 else []
-        if not parts or not all(isinstance(part, int | float) and 0 < part <= LARGEST_NUMBER for part in parts):
+        if not parts or not all(isinstance(part, int | float) and 0 < part <= MAX_NUMBER for part in parts):
             return USUAL_MODE
         mode = CameraMode(round(parts[0]), round(parts[1]), float(parts[2]))
         return mode if min(mode.width, mode.height) > 0 and mode.fps > 0 else USUAL_MODE

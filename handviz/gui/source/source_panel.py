@@ -24,7 +24,7 @@ SIDE_TEXTS: dict[HandednessSetting, str] = {
 }
 NO_CAMERA_TEXT = "no camera found"
 CHOOSE_TEXT = "choose a camera …"
-LONGEST_MENU_TEXT = 60
+MAX_MENU_TEXT = 60
 LONG_STEP = 10
 
 
@@ -215,7 +215,7 @@ def _mode_text(mode: CameraMode) -> str:
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= LONGEST_MENU_TEXT else f"… {text[-LONGEST_MENU_TEXT:]}"
+    return text if len(text) <= MAX_MENU_TEXT else f"… {text[-MAX_MENU_TEXT:]}"
 
 
 # What can be done with a source by keys and menus beyond holding and single steps.

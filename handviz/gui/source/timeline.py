@@ -23,8 +23,8 @@ from handviz.gui.session.settings import ViewSettings
 from handviz.gui.widgets.controls import check_quietly, combo_box, named_label
 from handviz.gui.widgets.icons import IconName, icon
 
-HIGHEST_FRAME = 2_000_000_000
-LEAST_WIDTH_PX, WIDTH_WITH_SPEED_PX, WIDTH_WITH_TIME_PX = 300, 370, 470
+MAX_FRAME = 2_000_000_000
+MIN_WIDTH_PX, WIDTH_WITH_SPEED_PX, WIDTH_WITH_TIME_PX = 300, 370, 470
 
 
 class ScrubSlider(QSlider):
@@ -64,7 +64,7 @@ class FrameBox(QSpinBox):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setRange(1, HIGHEST_FRAME)
+        self.setRange(1, MAX_FRAME)
         self.setKeyboardTracking(False)
         self.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
         self.setAlignment(Qt.AlignmentFlag.AlignRight)
@@ -182,7 +182,7 @@ class Timeline(QFrame):
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
         """Narrower than all of its parts side by side, for it leaves some out."""
-        return QSize(LEAST_WIDTH_PX, super().minimumSizeHint().height())
+        return QSize(MIN_WIDTH_PX, super().minimumSizeHint().height())
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
         """Leave out what a narrow window has no place for; the keys do the same."""
@@ -243,7 +243,7 @@ class Timeline(QFrame):
         with QSignalBlocker(self.slider), QSignalBlocker(self.number):
             self.slider.setRange(0, max((count or 1) - 1, 0))
             self.slider.setEnabled(bool(count))
-            self.number.setMaximum(count or HIGHEST_FRAME)
+            self.number.setMaximum(count or MAX_FRAME)
 
     def _add_button(self, row: QHBoxLayout, name: IconName, hint: str) -> QToolButton:
         button = QToolButton()

@@ -9,7 +9,7 @@ from PyQt6.QtGui import QDragEnterEvent, QDropEvent
 from handviz.sources.images import IMAGE_SUFFIXES
 from handviz.sources.source import text_of_images
 
-MOST_NAMED = 3
+MAX_NAMED = 3
 CLIP_SUFFIXES = frozenset(
     (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp", ".ogv")
 )
@@ -48,8 +48,8 @@ def _clips(paths: Sequence[Path]) -> list[Path]:
 def _left(paths: Sequence[Path], reason: str) -> str:
     if not paths:
         return ""
-    names = ", ".join(path.name for path in paths[:MOST_NAMED])
-    more = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
+    names = ", ".join(path.name for path in paths[:MAX_NAMED])
+    more = f" and {len(paths) - MAX_NAMED} more" if len(paths) > MAX_NAMED else ""
     return f"{reason}; not used: {names}{more}."
 
 

@@ -20,7 +20,7 @@ from handviz.core.errors import HandvizError
 from handviz.core.files import write_files
 from handviz.gui.widgets.controls import named_label, push_button, row_of
 
-MOST_LINES = 5000
+MAX_LINES = 5000
 LEVELS = {"everything": logging.DEBUG, "notes and worse": logging.INFO, "troubles": logging.WARNING}
 FORMAT = "%(asctime)s  %(levelname)-8s  %(name)s: %(message)s"
 
@@ -35,7 +35,7 @@ class LogBuffer(QObject, logging.Handler):
         QObject.__init__(self)
         logging.Handler.__init__(self)
         self.setFormatter(logging.Formatter(FORMAT))
-        self.lines: deque[tuple[int, str]] = deque(maxlen=MOST_LINES)
+        self.lines: deque[tuple[int, str]] = deque(maxlen=MAX_LINES)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record (logging calls this, in whichever thread)."""
@@ -58,7 +58,7 @@ class LogWindow(QDialog):
         self._keeper = keeper
         self.text = QPlainTextEdit()
         self.text.setReadOnly(True)
-        self.text.setMaximumBlockCount(MOST_LINES)
+        self.text.setMaximumBlockCount(MAX_LINES)
         self.text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.text.setAccessibleName("Log lines")
         self.level = QComboBox()

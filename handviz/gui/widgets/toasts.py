@@ -9,7 +9,7 @@ from handviz.gui.widgets.controls import named_label
 
 ToastKind = Literal["trouble", "note"]
 SHOWN_MS = 7000
-MOST_AT_ONCE = 4
+MAX_AT_ONCE = 4
 WIDTH_PX, MARGIN_PX, TOP_PX = 360, 14, 40
 
 
@@ -43,7 +43,7 @@ class Toasts(QWidget):
         timer.start(self._shown_ms)
         self.labels.append(label)
         self._column.addWidget(label)
-        for oldest in self.labels[:-MOST_AT_ONCE]:
+        for oldest in self.labels[:-MAX_AT_ONCE]:
             self._drop(oldest)
         self._place()
 

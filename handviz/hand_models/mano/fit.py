@@ -19,7 +19,7 @@ from handviz.hand_models.template import JOINT_COUNT, POSE_SIZE, SHAPE_SIZE, Han
 ROUNDS = 40
 STEP = 1e-6
 """Of pose (radians) and shape, for numerical derivatives."""
-DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-4, 1e-9, 1e6
+DAMPING, MIN_DAMPING, MAX_DAMPING = 1e-4, 1e-9, 1e6
 ENOUGH = 1e-7
 """A step that moves no number more ends the search."""
 POSE_STD_RAD, SHAPE_STD = 0.4, 1.0
@@ -86,12 +86,12 @@ class _Search:
                 step = np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-12), slope)
                 moved = _moved(state, step)
                 new_cost = self.cost(moved)
-                if new_cost <= cost or damping > MOST_DAMPING:
+                if new_cost <= cost or damping > MAX_DAMPING:
                     break
                 damping *= 10
             if new_cost > cost:
                 break
-            state, cost, damping = moved, new_cost, max(damping / 10, LEAST_DAMPING)
+            state, cost, damping = moved, new_cost, max(damping / 10, MIN_DAMPING)
             if np.abs(step).max() < ENOUGH:
                 break
         return state

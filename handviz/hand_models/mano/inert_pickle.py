@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
 
-LARGEST_FILE_BYTES = 64 * 2**20
+MAX_FILE_BYTES = 64 * 2**20
 NUMBER_CODE = re.compile(r"[<>|=]?([biuf][1248])")
 ARRAY_NAMES = {"numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"}
 BUFFER_NAMES = {"numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"}
@@ -93,10 +93,10 @@ def load_records(path: Path) -> dict[str, Any]:
     """The pickled dictionary, objects as ``Record``; raises HandvizError for anything else, naming what it met."""
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST_FILE_BYTES + 1)
-        if len(content) > LARGEST_FILE_BYTES:
+            content = file.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
             raise HandvizError(
-                f"{path} is larger than {LARGEST_FILE_BYTES} bytes: not a file that is read here", ErrorCode.TOO_LARGE
+                f"{path} is larger than {MAX_FILE_BYTES} bytes: not a file that is read here", ErrorCode.TOO_LARGE
             )
         _check_opcodes(content, str(path))
         loaded = _InertUnpickler(io.BytesIO(content), str(path)).load()

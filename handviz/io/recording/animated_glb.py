@@ -29,7 +29,7 @@ ROUNDS = 3
 SHAPES = 16
 BIND_MOMENTS = 200
 """The bind shape is learned from at most so many moments, evenly taken."""
-CHUNK, LEAST_WEIGHT = 256, 1e-6
+CHUNK, MIN_WEIGHT = 256, 1e-6
 STIFFNESS = 1e-3
 """How much a bone that few vertices hold prefers the transform that it has."""
 BONES_PER_VERTEX = 4
@@ -129,7 +129,7 @@ def _principal(offsets_m: FloatArray) -> FloatArray:
 
 def _first_transforms(bind: FloatArray, weights: FloatArray, wanted: FloatArray) -> FloatArray:
     """Each bone moves what it holds as if it held it alone."""
-    paused = [np.flatnonzero(column > LEAST_WEIGHT) for column in weights.T]
+    paused = [np.flatnonzero(column > MIN_WEIGHT) for column in weights.T]
     bones = enumerate(paused)
     return np.stack([_rigid(bind[ids], wanted[:, ids], weights[ids, bone]) for bone, ids in bones], axis=1)
 
@@ -139,7 +139,7 @@ def _next_transforms(bind: FloatArray, weights: FloatArray, wanted: FloatArray, 
     transforms = transforms.copy()
     shown = skinned(bind, weights, transforms)
     for bone in range(weights.shape[1]):
-        paused = np.flatnonzero(weights[:, bone] > LEAST_WEIGHT)
+        paused = np.flatnonzero(weights[:, bone] > MIN_WEIGHT)
         weight = weights[paused, bone]
         own = transforms[:, bone]
         moved = _moved(bind[paused], own)

@@ -24,7 +24,7 @@ KNUCKLE_WEIGHTS = np.array([0.3, 1.0, 1.0, 1.0, 1.0])
 """The thumb's moves within the palm."""
 RATE_LIMITS_HZ = (5.0, 120.0)
 PALM_ROUNDS = 5
-MOST_FRAMES = 500_000
+MAX_FRAMES = 500_000
 """At 30 Hz more than four hours: some 2 GB while they are worked on."""
 
 
@@ -97,9 +97,9 @@ def _even_times(times_s: FloatArray, rate_hz: float | None) -> tuple[FloatArray,
     middle_hz = 1 / float(np.median(np.diff(times_s)))
     rate_hz = float(np.clip(rate_hz or round(middle_hz, 2), *RATE_LIMITS_HZ))
     count = int((times_s[-1] - times_s[0]) * rate_hz + 1e-6) + 1
-    if count > MOST_FRAMES:
+    if count > MAX_FRAMES:
         raise HandvizError(
-            f"a BVH of {count:,} frames is too long: record shorter pieces, {MOST_FRAMES:,} at most",
+            f"a BVH of {count:,} frames is too long: record shorter pieces, {MAX_FRAMES:,} at most",
             ErrorCode.TOO_LARGE,
         )
     return times_s[0] + np.arange(count) / rate_hz, rate_hz

@@ -24,7 +24,7 @@ from handviz.io.recording.video import GrowingFile, SteadyVideo, copied_as_mp4, 
 FORMAT = 1
 ABOUT, LINES, TABLE, VERTICES, VIDEO = "recording.json", "hands.jsonl", "keypoints.csv", "vertices.f32", "view.mkv"
 FINISHED_VIDEO = "view.mp4"
-MOST_COPIED_BYTES = 1_000_000_000
+MAX_COPIED_BYTES = 1_000_000_000
 """Some six hours of video, copied in seconds."""
 RESERVE_BYTES = 50_000_000
 """Of the disk: a recording ends before it takes the last of it."""
@@ -135,7 +135,7 @@ class Recording:
     def _finish_video(self) -> None:
         """MP4 plays in more programs; it cannot be read before its end is written, so the video grew as Matroska."""
         try:
-            if (self.folder / VIDEO).stat().st_size > MOST_COPIED_BYTES:
+            if (self.folder / VIDEO).stat().st_size > MAX_COPIED_BYTES:
                 raise HandvizError("a copy of so large a file would keep the window from closing", ErrorCode.TOO_LARGE)
             if shutil.disk_usage(self.folder).free < (self.folder / VIDEO).stat().st_size + self._reserve_bytes:
                 raise HandvizError("there is no room for a copy", ErrorCode.DISK_FULL)

@@ -25,7 +25,7 @@ from handviz.models.amvur.model import HandModel, ModelConfig
 from handviz.models.amvur.onnx_file import INPUT_NAME, store_as_half, write_onnx
 
 logger = logging.getLogger(__name__)
-LARGEST_DIFFERENCE_CM = 1e-4
+MAX_DIFFERENCE_CM = 1e-4
 
 
 Rounded = TypeVar("Rounded", bound=nn.Module)
@@ -195,7 +195,7 @@ def export_onnx(
         store_as_half(part)
         add_metadata(part, template, _entries(config, notes))
         difference = largest_difference_cm(exported, part, check_images)
-        if not difference <= LARGEST_DIFFERENCE_CM:
+        if not difference <= MAX_DIFFERENCE_CM:
             kept = refused(part, path)
             raise HandvizError(
                 f"the ONNX file differs from PyTorch by {difference:.2g} cm; kept as {kept}", ErrorCode.OUTPUT_DIFFERS

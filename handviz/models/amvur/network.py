@@ -16,7 +16,7 @@ from handviz.core.units import CENTIMETRES_PER_DECIMETRE, CENTIMETRES_PER_METRE
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.template import POSE_SIZE, SHAPE_SIZE, HandTemplate
 
-LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE = -9.0, 4.0
+LOWEST_LOG_VARIANCE, MAX_LOG_VARIANCE = -9.0, 4.0
 INDEX_WAVES = 8
 """Sines and cosines each that tell a token's number where it does not carry its place on the mesh."""
 CAMERA_SIZE = 9
@@ -136,7 +136,7 @@ class VertexAttention(nn.Module):
         offset = self._all_vertices(self.mean(tokens).float())
         log_variance = self._all_vertices(self.log_variance(tokens).float())
         start = self.rest_cm if base_cm is None else base_cm
-        return AmvurOutput(start + offset, log_variance.clamp(LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE))
+        return AmvurOutput(start + offset, log_variance.clamp(LOWEST_LOG_VARIANCE, MAX_LOG_VARIANCE))
 
     def _all_vertices(self, values: Tensor) -> Tensor:
         """Values at the tokens (B, T, C) -> at all vertices (B, V, C)."""
@@ -188,7 +188,7 @@ class DenseVertices(nn.Module):
         offset, log_variance = (
             layers(hidden).float().unflatten(1, self.rest_cm.shape) for layers in (self.mean, self.log_variance)
         )
-        return AmvurOutput(self.rest_cm + offset, log_variance.clamp(LOWEST_LOG_VARIANCE, HIGHEST_LOG_VARIANCE))
+        return AmvurOutput(self.rest_cm + offset, log_variance.clamp(LOWEST_LOG_VARIANCE, MAX_LOG_VARIANCE))
 
 
 def index_waves(tokens: Tensor) -> Tensor:

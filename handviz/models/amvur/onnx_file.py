@@ -18,8 +18,8 @@ from handviz.core.records import CROP_SIZE
 INPUT_NAME = "image"
 IMAGE_SHAPE = (3, CROP_SIZE, CROP_SIZE)
 OPSET = 18
-LARGEST_BATCH = 1024
-LEAST_HALVED = 1024
+MAX_BATCH = 1024
+MIN_HALVED = 1024
 """Numbers in a constant that is worth storing as float16."""
 CHATTY = ("onnx_ir", "onnxscript", "torch.onnx")
 """Loggers that report every rewritten node, or that torchvision is not there."""
@@ -49,7 +49,7 @@ def write_onnx(
     inputs: Mapping[str, tuple[int, ...]] = MappingProxyType({INPUT_NAME: IMAGE_SHAPE}),
 ) -> None:
     """Write a network of images (B, 3, 224, 224), or of other inputs by name and shape behind B, with B free."""
-    batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
+    batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
     with _quiet():
         torch.onnx.export(
             network.eval(),
@@ -71,7 +71,7 @@ def store_as_half(path: Path) -> None:
     casts = []
     for constant in model.graph.initializer:
         values = numpy_helper.to_array(constant)
-        if constant.data_type != TensorProto.FLOAT or values.size < LEAST_HALVED:
+        if constant.data_type != TensorProto.FLOAT or values.size < MIN_HALVED:
             continue
         with np.errstate(over="ignore"):
             half = values.astype(np.float16)

@@ -15,7 +15,7 @@ from handviz.models.amvur.onnx_file import IMAGE_SHAPE, INPUT_NAME, store_as_hal
 from handviz.models.texture.network import TextureNet
 
 OUTPUT_NAMES = ("vertex_rgb", "vertex_albedo", "vertex_visible")
-LARGEST_DIFFERENCE = 1e-3
+MAX_DIFFERENCE = 1e-3
 """Of a colour or a probability; a step of eight bits is four times that."""
 
 
@@ -44,7 +44,7 @@ def export_texture(network: TextureNet, template: HandTemplate, path: Path, entr
         store_as_half(part)
         add_metadata(part, template, entries)
         difference = _largest_difference(exported, part, count)
-        if not difference <= LARGEST_DIFFERENCE:
+        if not difference <= MAX_DIFFERENCE:
             kept = refused(part, path)
             raise HandvizError(
                 f"the ONNX file differs from PyTorch by {difference:.2g}; kept as {kept}", ErrorCode.OUTPUT_DIFFERS

@@ -35,7 +35,7 @@ POOLS = (1, 2, 4)
 """Pixels a side that a sample of the image averages: vertices lie about four pixels apart, and a point alone would
 tell of noise."""
 MIN_FRACTION = 1e-3
-DARKEST, LARGEST_SHADE = 0.02, 3.0
+DARKEST, MAX_SHADE = 0.02, 3.0
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class TextureNet(nn.Module):
         fraction = torch.sigmoid(gate)
         rgb = fraction * shown + (1 - fraction) * inferred
         # Light multiplies; what deep shadow or white has swallowed cannot be multiplied back.
-        even = rgb.clamp(DARKEST, 1.0) * torch.exp(shade.clamp(-LARGEST_SHADE, LARGEST_SHADE)) + of_uniform
+        even = rgb.clamp(DARKEST, 1.0) * torch.exp(shade.clamp(-MAX_SHADE, MAX_SHADE)) + of_uniform
         return TextureOutput(rgb, even, seen_logit.squeeze(2))
 
     def _geometry(self, points: Tensor, is_open: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from handviz.core.visibility import DEPTH_TOLERANCE
 WINDOWS = (2, 4, 8, 16, 32, 64, CROP_SIZE)
 """Sides in pixels; a triangle is compared with the pixels of the smallest that it fits into."""
 NOTHING = -1
-SMALLEST_AREA = 1e-12
+MIN_AREA = 1e-12
 ROUNDING = 1e-5
 """By which a pixel's middle may lie outside of a triangle, so that none falls between two."""
 
@@ -120,7 +120,7 @@ def barycentrics(corners: Tensor, points: Tensor) -> Tensor:
     """Triangles (..., 3, 2) and points (..., 2) -> weights (..., 3) that sum to 1; all -1 for those without area."""
     first, second, third = corners.unbind(-2)
     area = _cross(second - first, third - first)
-    flat = area.abs() < SMALLEST_AREA
+    flat = area.abs() < MIN_AREA
     safe = torch.where(flat, 1.0, area)
     of_second = _cross(points - first, third - first) / safe
     of_third = _cross(second - first, points - first) / safe
