@@ -56,7 +56,7 @@ Method = Callable[[FloatArray, FloatArray], Colours]
 class Scene:
     """Some held-out crops with the meshes that the colours are to lie on."""
 
-    float_images: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     """(N, 224, 224, 3)"""
     points: FloatArray
     """(N, V, 3) crop half-sides"""
@@ -74,7 +74,7 @@ class Scene:
     @property
     def float_images(self) -> FloatArray:
         """(N, 3, 224, 224) in [0, 1]."""
-        return np.ascontiguousarray(self.float_images.transpose(0, 3, 1, 2), np.float32) / np.float32(LEVELS)
+        return np.ascontiguousarray(self.images.transpose(0, 3, 1, 2), np.float32) / np.float32(LEVELS)
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,13 @@ def scenes(crops: Sequence[Crops], template: HandTemplate, predict: Predictor | 
                 if left <= 0:
                     break
                 scene = _first(scene, left)
-                left -= len(scene.float_images)
+                left -= len(scene.images)
                 yield scene if predict is None else _with_points(scene, predict)
 
 
 def _first(scene: Scene, count: float) -> Scene:
     """At most so many crops of a scene."""
-    if count >= len(scene.float_images):
+    if count >= len(scene.images):
         return scene
     return Scene(*(getattr(scene, field.name)[: int(count)] for field in fields(Scene)))
 
@@ -119,21 +119,19 @@ def _scenes_of_shard(part: Crops, number: int, template: HandTemplate) -> Iterat
     columns = read_arrays(path, REMEDY)
     if "vertex_lit" not in columns or "vertex_even" not in columns:
         raise HandvizError(f"{path} {OF_COLOURS}")
-    count = len(shard.float_images)
+    count = len(shard.images)
     mask = bits(columns, "mask_bits", path, (count, CROP_SIZE**2)).reshape(count, CROP_SIZE, CROP_SIZE)
     points = mesh_points(shard.labels, template)
     for start in range(0, count, BATCH):
         rows = slice(start, start + BATCH)
         yield Scene(
-            shard.float_images[rows], points[rows], mask[rows], shard.visible[rows], shard.visible_alone[rows],
+            shard.images[rows], points[rows], mask[rows], shard.visible[rows], shard.visible_alone[rows],
             shard.labels["hidden_share"][rows], columns["vertex_lit"][rows], columns["vertex_even"][rows],
         )  # fmt: skip
 
 
 def _with_points(scene: Scene, predict: Predictor) -> Scene:
-    return replace(
-        scene, points=np.stack([points_in_crop(hand.vertices_m, hand) for hand in predict(scene.float_images)])
-    )
+    return replace(scene, points=np.stack([points_in_crop(hand.vertices_m, hand) for hand in predict(scene.images)]))
 
 
 def rasters(points: FloatArray, faces: torch.Tensor) -> Raster:
@@ -154,7 +152,7 @@ def scores(
         drawn = interpolated(torch.from_numpy(np.asarray(colours.rgb, np.float32)), faces, raster).numpy()
         found[name] = [
             Score(
-                *similarity_and_noise(scene.float_images[row] / LEVELS, drawn[row], region[row], window),
+                *similarity_and_noise(scene.images[row] / LEVELS, drawn[row], region[row], window),
                 *_of_vertices(scene, colours, row),
             )
             for row in range(len(region))

@@ -58,7 +58,7 @@ class ExportCancelledError(HandvizError):
 
 def export_inspection(order: ExportRequest, tell: Tell, is_cancelled: Callable[[], bool]) -> list[Path]:
     """Write everything; returns the files and folders. HandvizError if the folder cannot be written."""
-    done_images = [blank for blank in order.images if blank.state != "waiting"]
+    done_images = [image for image in order.images if image.state != "waiting"]
     try:
         (order.out / MESH_FOLDER if "meshes" in order.parts else order.out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -99,16 +99,16 @@ class _Job:
         self, order: ExportRequest, images: Sequence[ImageRow], store: InspectionStore, step: Callable[[], None]
     ) -> None:
         self._order, self._images, self._store, self._step = order, images, store, step
-        self._by_name = sorted(images, key=lambda blank: blank.file)
-        self._stems = output_stems([blank.file for blank in self._by_name])
+        self._by_name = sorted(images, key=lambda image: image.file)
+        self._stems = output_stems([image.file for image in self._by_name])
 
     def write_csv(self) -> Path:
         path = self._order.out / CSV_NAME
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow([_csv_name(column.title) for column in COLUMNS])
-        for blank in self._by_name:
-            writer.writerows([column.value(row) for column in COLUMNS] for row in rows_of(blank))
+        for image in self._by_name:
+            writer.writerows([column.value(row) for column in COLUMNS] for row in rows_of(image))
         with open_atomic(path) as file:
             # With a mark at the beginning, for Excel takes it for the machine's own code page otherwise.
             file.write(text.getvalue().encode("utf-8-sig", "backslashreplace"))
@@ -128,10 +128,10 @@ class _Job:
 
     def write_meshes(self) -> Path:
         folder, order = self._order.out / MESH_FOLDER, self._order
-        for blank in self._by_name:
+        for image in self._by_name:
             self._step()
-            for number, hand, _ in self._hands(blank):
-                path = folder / self._mesh_name(blank, number, hand)
+            for number, hand, _ in self._hands(image):
+                path = folder / self._mesh_name(image, number, hand)
                 vertices: Literal["display", "model"] = "display" if order.mesh_suffix == ".glb" else "model"
                 export_mesh(path, hand, colour=order.colour, range_mm=order.range_mm, vertices=vertices)
         return folder
@@ -140,45 +140,45 @@ class _Job:
         path, inspection = self._order.out / REPORT_NAME, self._order.inspection
         settings = ReportSettings(inspection, self._order.colour, self._order.range_mm)
 
-        def hands_of(blank: ImageRow) -> list[HandMesh]:
+        def hands_of(image: ImageRow) -> list[HandMesh]:
             self._step()
-            return [hand for _, hand, _ in self._hands(blank)]
+            return [hand for _, hand, _ in self._hands(image)]
 
         write_html(path, self._images, settings, hands_of)
         return path
 
     def _entries(self) -> Iterator[dict[str, Any]]:
         has_meshes = "meshes" in self._order.parts
-        for blank in self._by_name:
+        for image in self._by_name:
             self._step()
-            if blank.state == "failed":
-                yield unreadable_entry(blank.file, blank.reason)
+            if image.state == "failed":
+                yield unreadable_entry(image.file, image.reason)
                 continue
-            found = list(self._hands(blank))
+            found = list(self._hands(image))
             meshes = [
-                f"{MESH_FOLDER}/{self._mesh_name(blank, number, hand)}" if has_meshes else None
+                f"{MESH_FOLDER}/{self._mesh_name(image, number, hand)}" if has_meshes else None
                 for number, hand, _ in found
             ]
             hands, detections = tuple(hand for _, hand, _ in found), tuple(detection for *_, detection in found)
             # The list says how large images are and nothing of what is in them.
-            blank = np.broadcast_to(np.uint8(0), (blank.height, blank.width, 3))
-            frame = Frame(0, blank, 0.0, blank.file)
+            blank = np.broadcast_to(np.uint8(0), (image.height, image.width, 3))
+            frame = Frame(0, blank, 0.0, image.file)
             result = FrameResult(frame, self._order.inspection.variant, detections, hands)
-            known = self._order.inspection.camera_model.intrinsics_for(blank.width, blank.height)
-            yield image_entry(blank.file, result, hands[0].intrinsics if hands else known, meshes)
+            known = self._order.inspection.camera_model.intrinsics_for(image.width, image.height)
+            yield image_entry(image.file, result, hands[0].intrinsics if hands else known, meshes)
 
-    def _hands(self, blank: ImageRow) -> Iterator[tuple[int, HandMesh, Detection]]:
+    def _hands(self, image: ImageRow) -> Iterator[tuple[int, HandMesh, Detection]]:
         """Number, hand and detection of those hands that are to be written."""
-        packed = self._store.packed(blank.file) if blank.hands else None
+        packed = self._store.packed(image.file) if image.hands else None
         if packed is None:
             return
         hands, detections = unpack_hands(packed)
-        for row in blank.hands:
+        for row in image.hands:
             if row.number < len(hands):
                 yield row.number, hands[row.number], detections[row.number]
 
-    def _mesh_name(self, blank: ImageRow, number: int, hand: HandMesh) -> str:
-        return f"{self._stems[blank.file]}_{number}_{hand.handedness}{self._order.mesh_suffix}"
+    def _mesh_name(self, image: ImageRow, number: int, hand: HandMesh) -> str:
+        return f"{self._stems[image.file]}_{number}_{hand.handedness}{self._order.mesh_suffix}"
 
 
 def _csv_name(title: str) -> str:

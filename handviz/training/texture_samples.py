@@ -163,17 +163,17 @@ def _prepared(
 class TextureSamples:
     """A dataset in memory: images as JPEG, everything else as small numbers."""
 
-    images_of: list[tuple[np.ndarray, Path]]
+    images: list[tuple[np.ndarray, Path]]
     columns: dict[str, np.ndarray]
     """``points`` (N, V, 3) float16, ``is_open`` and ``seen`` packed bits, ``pixel`` and ``triangle`` (N, P),
     ``vertex_lit`` and ``vertex_even`` (N, V, 3) uint8"""
 
     def __len__(self) -> int:
-        return len(self.images_of)
+        return len(self.images)
 
     def images_of(self, ids: Tensor) -> Tensor:
         """Images of some samples (B, 3, 224, 224)."""
-        parts, paths = zip(*(self.images_of[row] for row in ids.tolist()), strict=True)
+        parts, paths = zip(*(self.images[row] for row in ids.tolist()), strict=True)
         with ThreadPoolExecutor(DECODERS) as pool:
             return image_batch(np.stack(list(pool.map(decode, parts, paths)))).contiguous()
 
@@ -200,7 +200,7 @@ def load_texture_samples(
 ) -> TextureSamples:
     """All samples of the folders, or the first ``limit``; prepares what is not prepared yet."""
     preparation = _Preparation(template)
-    images_of: list[tuple[np.ndarray, Path]] = []
+    images: list[tuple[np.ndarray, Path]] = []
     columns: dict[str, list[np.ndarray]] = {}
     places, labels = needed_shards(directories, limit, template)
     for (directory, shard), known in tqdm(zip(places, labels, strict=True), total=len(places), desc="meshes"):
@@ -209,10 +209,10 @@ def load_texture_samples(
         if "vertex_lit" not in found or "vertex_even" not in found:
             raise HandvizError(f"{path} {OF_COLOURS}")
         parts = jpeg_parts(found["jpeg"], found["jpeg_end"], path, len(known["scale"]))
-        images_of += [(part, path) for part in parts]
+        images += [(part, path) for part in parts]
         own = _prepared(directory, shard, preparation, known)
         own |= {name: found[name] for name in ("vertex_lit", "vertex_even")}
         for name, values in own.items():
             columns.setdefault(name, []).append(values)
     joined = {name: np.concatenate(parts)[:limit] for name, parts in columns.items()}
-    return TextureSamples(images_of[:limit], joined)
+    return TextureSamples(images[:limit], joined)
