@@ -149,7 +149,7 @@ class FakePipeline:
 
     def set_camera_model(self, camera_model: CameraModel, /) -> None:
         """Notes it."""
-        self.told.append(("lens", camera_model))
+        self.told.append(("camera_model", camera_model))
 
     def set_hand_size(self, size: HandSize, /) -> None:
         """Notes it."""

@@ -76,7 +76,7 @@ def orbit(stage: Stage) -> Script:
 
 def compare(stage: Stage) -> Script:
     """Three networks side by side."""
-    stage.controller.change(colour="deviation", view="overlay", compare=True)
+    stage.controller.change(colour="uncertainty", view="overlay", compare=True)
     yield stage.new_results()
     return stage.window
 

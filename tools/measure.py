@@ -33,9 +33,9 @@ DEFAULT_MINUTES: dict[Measurement, float] = {"startup": 0.0, "latency": 1.0, "so
 STARTS = 5
 WARM_UP_MS, SAMPLE_MS, SWITCH_MS = 5_000, 10_000, 7_000
 SCENES: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("standard deviation, overlay", {"colour": "deviation", "view": "overlay"}),
+    ("standard deviation, overlay", {"colour": "uncertainty", "view": "overlay"}),
     ("texture, overlay", {"colour": "texture", "view": "overlay"}),
-    ("standard deviation, free orbit", {"colour": "deviation", "view": "orbit"}),
+    ("standard deviation, free orbit", {"colour": "uncertainty", "view": "orbit"}),
 )
 SWITCHES: tuple[dict[str, Any], ...] = (
     {"variant": "prior"},
@@ -46,7 +46,7 @@ SWITCHES: tuple[dict[str, Any], ...] = (
     {"colour": "plain", "relight": True},
     {"view": "overlay", "wireframe": True},
     {"variant": "final", "smoothing_kind": "kalman"},
-    {"colour": "deviation", "skeleton": False, "wireframe": False, "relight": False},
+    {"colour": "uncertainty", "skeleton": False, "wireframe": False, "relight": False},
 )
 logger = logging.getLogger(__name__)
 Report = Callable[[str], None]

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to (the recording's own folder)")
     parser.add_argument(
         "--colour",
-        choices=("plain", "deviation"),
+        choices=("plain", "uncertainty"),
         default="plain",
         help="of the GLB: skin, or the mean standard deviation",
     )

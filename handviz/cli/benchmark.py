@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to play, how long, with which variant."""
     parser.add_argument("--source", default=str(CLIP_FILE), help="clip, folder or camera:0 (the bundled clip)")
     parser.add_argument("--variant", choices=VARIANTS, default="final")
-    parser.add_argument("--colour", choices=get_args(ColourMode), default="deviation", help="what is drawn")
+    parser.add_argument("--colour", choices=get_args(ColourMode), default="uncertainty", help="what is drawn")
     parser.add_argument("--compare", action="store_true", help="all three variants of every frame, in three panes")
     parser.add_argument("--frames", type=int, default=2000, help="frames shown end to end (%(default)s)")
     parser.add_argument("--stage-frames", type=int, default=200, help="frames for each stage alone (%(default)s)")

@@ -22,8 +22,8 @@ def add_image_arguments(parser: argparse.ArgumentParser, *, mesh: str) -> None:
     parser.add_argument("--mesh", choices=("ply", "obj", "glb", "none"), default=mesh, help="(%(default)s)")
     parser.add_argument(
         "--colour",
-        choices=("deviation", "plain", "texture"),
-        default="deviation",
+        choices=("uncertainty", "plain", "texture"),
+        default="uncertainty",
         help="texture is a PNG around the dense mesh in glb and obj, and colours at vertices in ply",
     )
     parser.add_argument(

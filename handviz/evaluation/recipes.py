@@ -23,7 +23,7 @@ OF_THE_USER = (
     "loss",
     "camera_prior",
     "validation",
-    "witness_noise",
+    "landmark_noise",
     "style_noise",
     "recipe",
     "backbone_weights",

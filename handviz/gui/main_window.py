@@ -167,7 +167,7 @@ class MainWindow(QMainWindow):
             choose("prior-net", "variant", "prior", "1", menu="Network"),
             choose("AMVUR", "variant", "amvur", "2", menu="Network"),
             choose("final: both trained jointly", "variant", "final", "3", menu="Network"),
-            choose("colour by standard deviation", "colour", "deviation", "V"),
+            choose("colour by standard deviation", "colour", "uncertainty", "V"),
             choose("texture", "colour", "texture", "T"),
             choose("plain colour", "colour", "plain", "P"),
             switch("mark what is inferred (texture)", "mark_inferred", "I"),

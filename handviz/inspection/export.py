@@ -44,7 +44,7 @@ class ExportRequest:
     """Those to write, each with the hands to write, in the report's order."""
     parts: frozenset[ExportPart] = frozenset(PARTS)
     mesh_suffix: MeshSuffix = ".ply"
-    colour: Literal["deviation", "plain"] = "deviation"
+    colour: Literal["uncertainty", "plain"] = "uncertainty"
     range_mm: tuple[float, float] = (0.0, 10.0)
     """Ends of the heatmap."""
 

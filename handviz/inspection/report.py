@@ -40,7 +40,7 @@ class ReportSettings:
     """What the report says of itself, and how it draws."""
 
     inspection: InspectionRequest
-    colour: Literal["deviation", "plain"]
+    colour: Literal["uncertainty", "plain"]
     range_mm: tuple[float, float]
 
 
@@ -120,10 +120,10 @@ def _filled(before: str, images: Sequence[ImageRow], settings: ReportSettings, n
         "folder": _escaped(str(inspection.folder)),
         "summary": " · ".join(_escaped(part) for part in told),
         "notes": _escaped(" ".join(notes)),
-        "gradient": _gradient(settings.range_mm) if settings.colour == "deviation" else "",
+        "gradient": _gradient(settings.range_mm) if settings.colour == "uncertainty" else "",
         "low": f"{low_mm:g} mm",
         "high": f"{high_mm:g} mm",
-        "scale": "scale" if settings.colour == "deviation" else "scale hidden",
+        "scale": "scale" if settings.colour == "uncertainty" else "scale hidden",
         "headings": "".join(_heading(column) for column in COLUMNS),
     }
     # In one go: what is filled in may itself look like a place to fill.

@@ -28,7 +28,7 @@ MAX_KEPT = 20
 SUFFIX = ".sqlite"
 PATIENCE_S = 10.0
 TABLES = """
-CREATE TABLE IF NOT EXISTS images(
+CREATE TABLE IF NOT EXISTS pictures(
     file BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, width INTEGER, height INTEGER, hands TEXT, keypoints BLOB
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records(file BLOB PRIMARY KEY, packed BLOB);
@@ -108,7 +108,7 @@ class InspectionStore:
             return []
 
     def _stored(self) -> Iterator[StoredImage]:
-        for file, size, mtime_ns, width, height, hands, keypoints in self._file.execute("SELECT * FROM images"):
+        for file, size, mtime_ns, width, height, hands, keypoints in self._file.execute("SELECT * FROM pictures"):
             rows = tuple(HandRow(*values) for values in json.loads(hands))
             row = ImageRow(os.fsdecode(file), "done", rows, "", width, height)
             points = np.frombuffer(keypoints, np.float32).reshape(-1, KEYPOINT_COUNT, 3)
@@ -123,7 +123,7 @@ class InspectionStore:
         values = (key, signature.size, signature.mtime_ns, row.width, row.height, hands, keypoints)
         try:
             with self._file:
-                self._file.execute("INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+                self._file.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)", values)
                 self._file.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (key, packed))
         except sqlite3.Error as error:
             raise self._not_kept(error) from error

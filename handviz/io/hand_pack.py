@@ -16,6 +16,12 @@ from handviz.core.records import Detection, HandMesh
 NUMBERS_KEY = "numbers"
 EXACT_SIZE = 128
 """Arrays of up to so many numbers stay as they are; longer ones (vertices) become float32: 0.01 micrometres."""
+NAMES_NOW = {
+    "place_doubt": "position_uncertainty",
+    "size_std_share": "size_std_fraction",
+    "focal_std_share": "focal_std_fraction",
+}
+"""Fields of records in stores of version 0.1, and what they are called now."""
 Record = TypeVar("Record")
 Arrays = dict[str, NDArray[Any]]
 
@@ -37,14 +43,19 @@ def unpack_hands(packed: bytes) -> tuple[tuple[HandMesh, ...], tuple[Detection, 
     """What ``pack_hands`` was given; raises HandvizError if the bytes are damaged."""
     try:
         with np.load(io.BytesIO(packed), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        numbers = json.loads(arrays.pop(NUMBERS_KEY).tobytes())
+            arrays = {_name_now(name): file[name] for name in file.files}
+        saved = json.loads(arrays.pop(NUMBERS_KEY).tobytes())
+        numbers = {_name_now(name): value for name, value in saved.items()}
         count = range(numbers["count"])
         hands = tuple(_put_together(HandMesh, f"hand{index}", arrays, numbers) for index in count)
         detections = tuple(_put_together(Detection, f"detection{index}", arrays, numbers) for index in count)
-    except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise HandvizError(f"a stored result is damaged ({error})", ErrorCode.FILE_DAMAGED) from error
     return hands, detections
+
+
+def _name_now(path: str) -> str:
+    return ".".join(NAMES_NOW.get(part, part) for part in path.split("."))
 
 
 def _take_apart(prefix: str, record: Any, arrays: Arrays, numbers: dict[str, Any]) -> None:

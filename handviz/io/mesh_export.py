@@ -31,7 +31,7 @@ from handviz.io.uv_texture import bake_texture, checked_texture
 from handviz.rendering.colormap import colours_from_std, fitted_range
 from handviz.rendering.hand_shape import PLAIN_COLOURS, PlainSurface, Surface, VertexNormals
 
-ExportColour = Literal["texture", "deviation", "plain"]
+ExportColour = Literal["texture", "uncertainty", "plain"]
 MeshVertices = Literal["display", "model"]
 SUFFIXES = (".glb", ".obj", ".ply")
 WRAPPED_SUFFIXES = (".glb", ".obj")
@@ -93,7 +93,7 @@ def _mesh(hand: HandMesh, surface: Surface, colour: ExportColour, range_mm: tupl
         colours=np.tile(PLAIN_COLOURS[hand.handedness], (surface.vertex_count, 1)),
         vertex_std_mm=vertex_std_mm,
     )
-    if colour == "deviation":
+    if colour == "uncertainty":
         colours = colours_from_std(vertex_std_mm, range_mm or fitted_range(hand.vertex_std_mm))
         return dataclasses.replace(mesh, colours=colours)
     return _textured(mesh, hand, surface) if colour == "texture" else mesh

@@ -76,7 +76,7 @@ class ImageRequest:
     compare: bool = False
     """Ask every variant, and say how far they lie apart."""
     mesh: MeshKind = "none"
-    colour: ExportColour = "deviation"
+    colour: ExportColour = "uncertainty"
     """Of meshes."""
     mesh_vertices: MeshVertices | None = None
     """None: the hand model's own in PLY and in OBJ without texture, else the display mesh's."""

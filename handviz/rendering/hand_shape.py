@@ -128,7 +128,7 @@ class HandShape:
 
 def hand_material(hand: HandMesh, options: DrawOptions) -> HandMaterial:
     """A hand that has no texture, or none yet, looks plain."""
-    if options.colour == "deviation":
+    if options.colour == "uncertainty":
         return HEATMAP_LOOK
     if options.colour == "plain" or hand.texture is None:
         return RELIT_PLAIN_LOOK if options.relight else PLAIN_LOOK
@@ -155,7 +155,7 @@ def vertex_colours(
         # The dense mesh's weights are not all positive.
         return np.clip(lifted, 0, 1)
     painted = np.ones((surface.vertex_count, 4), dtype=np.float32)
-    if options.colour == "deviation":
+    if options.colour == "uncertainty":
         std_mm = surface.lift(hand.vertex_std_mm.astype(np.float32)[:, None])[:, 0]
         painted[:, :3] = colours_from_std(std_mm, range_mm)
     else:

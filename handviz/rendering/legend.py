@@ -175,7 +175,7 @@ def distance_legend_image(name: str, range_mm: tuple[float, float], pixel_ratio:
 class LegendPart:
     """One legend of the stack; ``ends`` belong to the colours', ``lines`` to notes and to the name of a distance."""
 
-    kind: Literal["deviation", "attention", "distance", "seen", "notes"]
+    kind: Literal["uncertainty", "attention", "distance", "seen", "notes"]
     ends: tuple[float, float] = (0.0, 1.0)
     lines: tuple[str, ...] = ()
 
@@ -191,7 +191,7 @@ class LegendPart:
     def image(self, pixel_ratio: float) -> NDArray[np.uint8]:
         """(H, W, 4) sRGB with premultiplied opacity."""
         match self.kind:
-            case "deviation":
+            case "uncertainty":
                 return legend_image(self.ends, pixel_ratio)
             case "attention":
                 return attention_legend_image(self.ends[1], pixel_ratio)

@@ -8,7 +8,7 @@ import numpy as np
 
 from handviz.core.records import FloatArray, VariantName
 
-ColourMode = Literal["deviation", "texture", "plain"]
+ColourMode = Literal["uncertainty", "texture", "plain"]
 ViewMode = Literal["overlay", "orbit"]
 UncertainMode = Literal["show", "fade", "hide"]
 Background = Literal["picture", "none"]
@@ -45,7 +45,7 @@ class Difference:
 class DrawOptions:
     """How a result is drawn; changes nothing in the result."""
 
-    colour: ColourMode = "deviation"
+    colour: ColourMode = "uncertainty"
     view: ViewMode = "overlay"
     """``overlay``: on the image; ``orbit``: the hands alone, from any side."""
     wireframe: bool = False
@@ -80,7 +80,7 @@ class DrawOptions:
     @property
     def light_can_move(self) -> bool:
         """Whether the person moves the light; in the heatmap it would change what colours seem to say."""
-        return self.relight and self.colour != "deviation" and self.difference is None
+        return self.relight and self.colour != "uncertainty" and self.difference is None
 
     def cut_out(self) -> "DrawOptions":
         """The same hands, opaque and alone, for an image that is laid over others."""

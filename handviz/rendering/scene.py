@@ -238,8 +238,8 @@ class Scene:
             parts.append(LegendPart("distance", self.range_mm(options), (name,)))
         elif self._highlight is not None and self._highlight.attention is not None:
             parts.append(LegendPart("attention", (0.0, self._highlight.attention.most)))
-        elif options.colour == "deviation":
-            parts.append(LegendPart("deviation", self.range_mm(options)))
+        elif options.colour == "uncertainty":
+            parts.append(LegendPart("uncertainty", self.range_mm(options)))
         if any(shape.look.marks_inferred for shape in self._shapes):
             parts.append(LegendPart("seen"))
         has_ellipses = any(shape.keypoint_covariance is not None for shape in self._shapes)

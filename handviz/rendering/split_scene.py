@@ -216,7 +216,7 @@ class SplitScene:
             return replace(own, std_range_mm=self.range_mm(options))
         if self._is_measured(variant):
             range_mm = options.std_range_mm or (0.0, self._distances_seen.range_mm[1])
-            return replace(own, colour="deviation", std_range_mm=range_mm)
+            return replace(own, colour="uncertainty", std_range_mm=range_mm)
         return replace(own, colour="plain")
 
     def _highlight_of(self, variant: VariantName, options: DrawOptions) -> Highlight | None:

@@ -19,7 +19,7 @@ COARSEST_TIME_NS = 2_000_000_000
 DIGITS = re.compile(r"(\d+)")
 __all__ = ["CameraInfo", "ClipSource", "FolderSource", "Source", "list_cameras", "open_source"]
 CAMERA_PREFIX = "camera:"
-IMAGES_PREFIX = "images:"
+IMAGES_PREFIX = "pictures:"
 
 
 # Images of a folder, or several that were named, one after another in the order in which people count.

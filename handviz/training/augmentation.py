@@ -42,7 +42,7 @@ class StyleNoise:
 
     def __post_init__(self) -> None:
         if not 0 <= self.fraction <= 1 or not 0 <= self.strength <= 10:
-            raise HandvizError("training: of style_noise the share must lie in [0, 1], the strength in [0, 10]")
+            raise HandvizError("training: of style_noise the fraction must lie in [0, 1], the strength in [0, 10]")
 
 
 def statistics(maps: Tensor) -> Tensor:

@@ -212,7 +212,7 @@ def with_features(samples: CachedSamples, model: HandModel) -> CachedSamples:
     device = next(model.parameters()).device
     chunks = torch.arange(len(samples)).split(BATCH)
     parts: list[ImageFeatures] = []
-    for ids in tqdm(chunks, desc="evidence", unit="batch"):
+    for ids in tqdm(chunks, desc="features", unit="batch"):
         cached, _ = samples.batch(ids)
         assert isinstance(cached, Cached)
         seen = model.seen(to_device(cached, device))

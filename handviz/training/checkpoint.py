@@ -22,14 +22,12 @@ from handviz.core.paths import PROJECT_ROOT
 from handviz.hand_models.choice import which_file
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.export import CalibrationMetadata
-from handviz.models.amvur.model import HandModel, ModelConfig, build_model
+from handviz.models.amvur.model import HandModel, ModelConfig, build_model, config_from_saved, current_weight_name
 
 logger = logging.getLogger(__name__)
 WEIGHTS, STATE = "model.safetensors", "resume.pt"
 OLD = ".old"
 VARIANCE_SCALES = ("vertex_variance_scale", "keypoint_variance_scale")
-BEFORE_FEATURES = {"evidence": "global"}
-"""Checkpoints of the first weights do not name what their heads see."""
 
 
 def current_commit() -> str:
@@ -123,9 +121,10 @@ def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[HandModel,
     """Model, its config and notes; raises HandvizError for a foreign, damaged or mismatching checkpoint."""
     metadata = checked_metadata(directory, template)
     try:
-        config = ModelConfig(**BEFORE_FEATURES | json.loads(metadata["model"]))
+        config = config_from_saved(json.loads(metadata["model"]))
         model = build_model(config, template)
-        model.load_state_dict(load_file(directory / WEIGHTS))
+        weights = load_file(directory / WEIGHTS)
+        model.load_state_dict({current_weight_name(name): weight for name, weight in weights.items()})
     except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise HandvizError(f"{directory} does not fit this version of handviz ({error})") from error
     return model, config, parsed_notes(directory, metadata["notes"])

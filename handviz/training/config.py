@@ -13,6 +13,8 @@ from handviz.models.amvur.losses import LossConfig
 from handviz.models.amvur.model import ModelConfig
 from handviz.training.augmentation import LandmarkNoise, StyleNoise
 
+FORMER_PARTS = {"landmark_noise": "witness_noise"}
+"""Parts of ``TrainConfig`` under their names in notes of version 0.1."""
 SUPERVISIONS = ("full", "weak")
 
 
@@ -135,7 +137,7 @@ class TrainConfig(RunConfig):
         elif self.model.has_landmark_head and self.landmark_noise.fraction:
             raise HandvizError(
                 "training: landmark_noise moves MediaPipe's landmarks towards the 3D truth, which weak supervision "
-                "does not have: its share must be 0"
+                "does not have: its fraction must be 0"
             )
 
 
@@ -150,8 +152,8 @@ def _lasting(notes: dict[str, Any]) -> dict[str, Any]:
     lasting = {f"--{name}": notes[name] for name in kept if name in notes}
     if isinstance(notes.get("data"), list):
         lasting["--data"] = [settled(str(source)) for source in notes["data"]]
-    for part in ("loss", "witness_noise", "style_noise"):
-        weights = notes.get(part)
+    for part in ("loss", "landmark_noise", "style_noise"):
+        weights = notes.get(part, notes.get(FORMER_PARTS.get(part, part)))
         lasting |= {f"{part} {name}": value for name, value in weights.items()} if isinstance(weights, dict) else {}
     return lasting
 

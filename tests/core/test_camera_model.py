@@ -84,7 +84,7 @@ def test_a_standing_image_turns_the_camera_model() -> None:
     assert MEASURED.caveat_for(720, 1280) == ""
 
 
-@pytest.mark.parametrize("turned_deg", [0, 90, 180, 270])
+@pytest.mark.parametrize("rotation_deg", [0, 90, 180, 270])
 def test_a_turned_image_has_the_turned_camera_model(rotation_deg: int) -> None:
     size = (720, 1280) if rotation_deg % 180 else (1280, 720)
     assert MEASURED.intrinsics_of(*size, rotation_deg) == rotated(KNOWN, rotation_deg // 90, (1280, 720))
@@ -112,7 +112,7 @@ def test_impossible_angles_get_a_message(angle_deg: float) -> None:
         CameraModel("angle", angle_deg)
 
 
-@pytest.mark.parametrize("lens", [ASSUMED_CAMERA, CameraModel("angle", 78.0, "diagonal"), MEASURED])
+@pytest.mark.parametrize("camera_model", [ASSUMED_CAMERA, CameraModel("angle", 78.0, "diagonal"), MEASURED])
 def test_camera_models_come_back_from_their_text(camera_model: CameraModel) -> None:
     assert camera_model_from_text(camera_model_text(camera_model)) == camera_model
 

@@ -144,7 +144,7 @@ def other_turn(hands: list) -> list:
     return [[[hand[0][0] + 0.3, *hand[0][1:]]] for hand in hands]
 
 
-@pytest.mark.parametrize(("spoil", "sentence"), [(absolute_pose, "another mean pose"), (other_turn, "poses are right")])
+@pytest.mark.parametrize(("spoil", "message"), [(absolute_pose, "another mean pose"), (other_turn, "poses are right")])
 def test_other_conventions_of_mano_are_told(own: Path, spoil: Callable[[list], list], message: str) -> None:
     change(own / "training_mano.json", spoil)
     assert message in mano_warning(open_split("freihand", own, "training"), stand_in_template())

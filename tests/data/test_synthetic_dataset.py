@@ -41,7 +41,7 @@ def test_labels_that_are_missing_are_named(copied):
         read_shard(copied, 0)
 
 
-@pytest.mark.parametrize("picture", [np.zeros((10, 10, 3), np.uint8), None])
+@pytest.mark.parametrize("image", [np.zeros((10, 10, 3), np.uint8), None])
 def test_a_image_that_is_none_is_named(copied, image):
     with np.load(images_file(copied, 0)) as archive:
         arrays = dict(archive)

@@ -108,7 +108,7 @@ def test_a_missing_detector_file(tmp_path: Path) -> None:
         HandLandmarker(tmp_path / "absent.task")
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+@pytest.mark.parametrize("fraction", [0.0, 0.5, 0.999])
 def test_a_truncated_detector_file(tmp_path: Path, fraction: float) -> None:
     content = LANDMARKER_FILE.read_bytes()
     path = tmp_path / "cut.task"

@@ -67,7 +67,7 @@ def test_the_detectors_hand_nearest_to_the_annotated_one_is_taken(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "message"),
     [
         (["--csv", "{folder}/none/samples.csv"], "cannot be written"),
         (["--csv", "{folder}"], "cannot be written"),

@@ -55,7 +55,7 @@ def test_terms_are_those_of_the_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "message"),
     [
         ("train = 3", "train is not a table"),
         ("[training]\nepochs = 3", "there is no training"),

@@ -56,7 +56,7 @@ def test_a_row_keeps_what_it_asks(name: str, template: HandTemplate) -> None:
     config = rendered_config(recipe, SOMEWHERE, Path("run"), template, camera_prior=prior)
     assert (config.loss, config.recipe, config.camera_prior) == (recipe.loss, name, prior)
     assert config.supervision == recipe.train["supervision"]
-    for field in ("variant", "evidence", "conditioning", "attention", "positions"):
+    for field in ("variant", "features", "conditioning", "attention", "positions"):
         assert getattr(config.model, field) == getattr(recipe.model, field)
     assert (config.tail_rate, config.end_to_end, config.model.backbone) == (0, False, "mediapipe_hand")
 

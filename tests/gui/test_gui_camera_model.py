@@ -410,7 +410,7 @@ def test_the_camera_model_is_told_to_the_pipeline(qtbot: QtBot, window: MainWind
     assert isinstance(pipeline, FakePipeline)
     window.source_panel.camera_model.details.click()
     window.findChild(CameraDialog).angle.angle.setValue(81.0)
-    qtbot.waitUntil(lambda: ("lens", CameraModel("angle", 81.0)) in pipeline.told)
+    qtbot.waitUntil(lambda: ("camera_model", CameraModel("angle", 81.0)) in pipeline.told)
     assert camera_model_text(CameraModel("angle", 81.0)) == controller.store.text(
         "camera_model_of_clips, folders and images"
     )

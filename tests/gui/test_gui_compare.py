@@ -196,7 +196,7 @@ def test_three_panes_show_three_hands_and_turn_together(qtbot: QtBot, shown: Mai
 
 @pytest.mark.display
 def test_one_scale_colours_all_panes(qtbot: QtBot, shown: MainWindow) -> None:
-    shown._controller.change(colour="deviation")
+    shown._controller.change(colour="uncertainty")
     with qtbot.waitSignal(shown.result_painted):
         press_key(shown, "C")
     assert shown.viewport.range_mm() == (1.0, 7.0)

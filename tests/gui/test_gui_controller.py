@@ -118,8 +118,8 @@ def test_settings_are_remembered(make: Make) -> None:
 
 def test_settings_for_one_run_are_not_remembered(make: Make) -> None:
     make().change(variant="amvur", colour="plain")
-    controller = make(for_this_run={"variant": "prior", "colour": "deviation"})
-    assert (controller.settings.variant, controller.settings.colour) == ("prior", "deviation")
+    controller = make(for_this_run={"variant": "prior", "colour": "uncertainty"})
+    assert (controller.settings.variant, controller.settings.colour) == ("prior", "uncertainty")
     controller.change(wireframe=True)
     assert make().settings == ViewSettings(variant="amvur", colour="plain", wireframe=True)
 

@@ -299,7 +299,7 @@ def test_views_follow_the_settings(window: MainWindow) -> None:
     press(window, "O")
     assert (detail.large.options.view, detail.small.options.view) == ("orbit", "overlay")
     press(window, "T")
-    assert detail.large.options.colour == "deviation"
+    assert detail.large.options.colour == "uncertainty"
     for key in ("C", "D"):
         press(window, key)
     assert not any(one.options.compare or one.options.difference for one in (detail.large, detail.small))
@@ -317,7 +317,7 @@ def test_meshes_are_those_of_the_page_in_front(
     press(window, "T")
     press(window, "Ctrl+E")
     assert orders[0].result is detail.result
-    assert orders[0].colour == "deviation", "results are kept without texture"
+    assert orders[0].colour == "uncertainty", "results are kept without texture"
     press(window, "F2")
     press(window, "Ctrl+E")
     assert len(orders) == 1

@@ -93,7 +93,7 @@ def test_only_changed_settings_reach_the_pipeline(qtbot: QtBot, start: Start, ma
     answer_to(qtbot, thread, mailbox, job(2))
     assert pipeline.told == [
         ("smoothing", 0.8),
-        ("lens", CameraModel("angle", 75.0)),
+        ("camera_model", CameraModel("angle", 75.0)),
         ("hand_size", HandSize("length", 190.0)),
     ]
 
@@ -103,7 +103,7 @@ def test_texture_is_asked_for_in_its_colour_only_and_forgotten_before_the_next_f
 ) -> None:
     pipeline = FakePipeline(ViewSettings())
     thread = start(pipeline)
-    for number, colour in enumerate(("deviation", "texture", "texture", "plain")):
+    for number, colour in enumerate(("uncertainty", "texture", "texture", "plain")):
         thread.apply(ViewSettings(colour=colour))  # type: ignore[arg-type]
         has_texture = answer_to(qtbot, thread, mailbox, job(number)).result.hands[0].texture is not None
         assert has_texture == (colour == "texture")

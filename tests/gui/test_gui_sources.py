@@ -371,7 +371,7 @@ def bad_input(kind: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kind", "sentence"),
+    ("kind", "message"),
     [
         ("empty folder", "no images in this folder"),
         ("broken clip", "neither an image nor a clip"),

@@ -137,7 +137,7 @@ def test_glb_shows_the_recorded_hands(recorded_folder: Path, tmp_path: Path) -> 
 
 
 def test_glb_loads_in_trimesh(recorded_folder: Path, tmp_path: Path) -> None:
-    (made,) = animate(recorded_folder, ["glb"], tmp_path, colour="deviation")
+    (made,) = animate(recorded_folder, ["glb"], tmp_path, colour="uncertainty")
     scene = trimesh.load(made.path)
     assert sorted(scene.geometry) == ["left", "right"]
     assert {len(mesh.faces) for mesh in scene.geometry.values()} == {len(load_display_mesh().faces)}

@@ -48,7 +48,7 @@ def chunks(path: Path) -> tuple[dict[str, Any], bytes]:
     return json.loads(content[20 : 20 + json_length]), content[28 + json_length :]
 
 
-@pytest.mark.parametrize("colour", ["texture", "deviation"])
+@pytest.mark.parametrize("colour", ["texture", "uncertainty"])
 def test_a_glb_says_truly_what_is_in_it(tmp_path: Path, colour: Any) -> None:
     path = tmp_path / "hand.glb"
     assert export_mesh(path, textured_hand(), colour=colour) == [path]
@@ -75,7 +75,7 @@ def test_a_glb_says_truly_what_is_in_it(tmp_path: Path, colour: Any) -> None:
 @pytest.mark.parametrize("handedness", BOTH)
 def test_a_glb_with_colours_of_uncertainty(tmp_path: Path, handedness: Handedness) -> None:
     hand = textured_hand(handedness=handedness)
-    export_mesh(tmp_path / "hand.glb", hand, colour="deviation", range_mm=(3.0, 9.0))
+    export_mesh(tmp_path / "hand.glb", hand, colour="uncertainty", range_mm=(3.0, 9.0))
     mesh = read_glb(tmp_path / "hand.glb")
     np.testing.assert_allclose(mesh.vertices, dense(hand) @ HALF_TURN_ABOUT_X, atol=1e-7)
     colours = colours_from_std(load_display_mesh().lift(hand.vertex_std_mm), (3.0, 9.0))

@@ -72,7 +72,7 @@ def test_missing_file(tmp_path: Path) -> None:
         Reconstructor(tmp_path / "absent.onnx")
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.99])
 def test_truncated_file(network: Path, fraction: float) -> None:
     content = network.read_bytes()
     network.write_bytes(content[: int(fraction * len(content))])

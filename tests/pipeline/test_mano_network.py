@@ -86,7 +86,7 @@ def test_meshes_points_and_animations_are_those_of_the_hands_own_model(
 ) -> None:
     (hand,) = seen("mano", "left").hands
     template = hand_model(mano_files[0])
-    export_mesh(tmp_path / "hand.ply", hand, colour="deviation", vertices="display")
+    export_mesh(tmp_path / "hand.ply", hand, colour="uncertainty", vertices="display")
     mesh = trimesh.load(tmp_path / "hand.ply", process=False)
     np.testing.assert_array_equal(mesh.faces, template.faces[:, ::-1])
     np.testing.assert_allclose(mesh.vertices, hand.vertices_m, atol=1e-6)

@@ -42,7 +42,7 @@ def draw(ctx: moderngl.Context, scene: Scene) -> Iterator[Draw]:
     target.release()
 
 
-@pytest.mark.parametrize("colour", ["plain", "deviation", "texture"])
+@pytest.mark.parametrize("colour", ["plain", "uncertainty", "texture"])
 def test_what_is_less_certain_than_the_threshold_fades_or_goes(draw: Draw, colour: str) -> None:
     def middle(std_mm: float, **changes: object) -> np.ndarray:
         options = replace(UNCERTAIN, colour=colour, std_range_mm=(0, 20), **changes)
@@ -182,7 +182,7 @@ def test_legends_say_what_is_not_shown_as_it_is() -> None:
 
 def test_legends_lie_below_each_other() -> None:
     parts = (
-        LegendPart("deviation", (0.0, 10.0)),
+        LegendPart("uncertainty", (0.0, 10.0)),
         LegendPart("seen"),
         LegendPart("notes", lines=("Hidden", "Ellipses")),
     )

@@ -119,7 +119,7 @@ def test_inside_of_a_hand_is_darker(draw: Draw) -> None:
 
 def test_nearer_hand_hides_the_farther_one(draw: Draw) -> None:
     near, far = square(depth_m=0.4, std_mm=0.0), square(depth_m=0.8, std_mm=10.0)
-    options = replace(FLAT, colour="deviation", std_range_mm=(0.0, 10.0))
+    options = replace(FLAT, colour="uncertainty", std_range_mm=(0.0, 10.0))
     first, second = draw(result(near, far), options)[24, 32], draw(result(far, near), options)[24, 32]
     np.testing.assert_array_equal(first, second)
     assert first[1] < 60
@@ -127,14 +127,14 @@ def test_nearer_hand_hides_the_farther_one(draw: Draw) -> None:
 
 @pytest.mark.parametrize("std_mm", [0.0, 10.0])
 def test_heatmap_has_the_hue_of_its_colour_map(draw: Draw, std_mm: float) -> None:
-    options = replace(FLAT, colour="deviation", std_range_mm=(0.0, 10.0))
+    options = replace(FLAT, colour="uncertainty", std_range_mm=(0.0, 10.0))
     pixel = draw(result(square(std_mm=std_mm)), options)[24, 32] / 255
     expected = uncertainty_colours()[-1 if std_mm else 0]
     np.testing.assert_allclose(pixel, expected, atol=0.2)
 
 
 def test_a_view_too_small_for_a_legend_gets_none(draw: Draw) -> None:
-    options = replace(FLAT, colour="deviation", legend=True)
+    options = replace(FLAT, colour="uncertainty", legend=True)
     assert tuple(draw(result(square()), options)[44, 60]) == BLUE
 
 
@@ -215,7 +215,7 @@ def test_relighting_lays_the_moved_light_on_evenly_lit_colours(draw: Draw) -> No
 
 def test_the_light_moves_only_where_it_says_nothing_else(draw: Draw) -> None:
     shown, moved = result(painted(square())), KeyLight().dragged(400, 0)
-    for options in (FLAT, TEXTURED, replace(FLAT, colour="deviation", relight=True)):
+    for options in (FLAT, TEXTURED, replace(FLAT, colour="uncertainty", relight=True)):
         np.testing.assert_array_equal(draw(shown, options, light=moved), draw(shown, options))
     relit = replace(FLAT, relight=True)
     assert draw(shown, relit, light=moved)[24, 32].sum() < draw(shown, FLAT)[24, 32].sum() / 2

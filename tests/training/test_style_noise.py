@@ -46,7 +46,9 @@ def test_a_channel_without_any_pattern_stays_finite(maps):
     assert in_other_styles(maps, drawn(maps, StyleNoise(fraction=1.0, strength=10.0))).isfinite().all()
 
 
-@pytest.mark.parametrize("wrong", [{"share": 1.5}, {"share": -0.1}, {"strength": float("nan")}, {"strength": -1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"fraction": 1.5}, {"fraction": -0.1}, {"strength": float("nan")}, {"strength": -1.0}]
+)
 def test_a_fraction_or_strength_out_of_range_is_refused(wrong):
     with pytest.raises(HandvizError, match="style_noise"):
         StyleNoise(**wrong)

@@ -20,7 +20,7 @@ from tests.small_trainings import SMALL, amvur_run
 NAME = "mediapipe_hand"
 
 
-@pytest.mark.parametrize("evidence", ["joints", "global"])
+@pytest.mark.parametrize("features", ["joints", "global"])
 @torch.no_grad()
 def test_what_a_frozen_network_sees_is_kept_and_changes_nothing(config, template, features):
     model = build_model(replace(SMALL, features=features), template).eval()

@@ -132,7 +132,7 @@ def test_the_command_trains_weakly_and_its_notes_say_so(tmp_path, cached_hands, 
     notes = load_checkpoint(tmp_path / "run" / "last", template)[2]["train"]
     assert notes["supervision"] == "weak"
     assert notes["camera_prior"] == str(camera_checkpoint)
-    assert notes["landmark_noise"]["share"] == 0
+    assert notes["landmark_noise"]["fraction"] == 0
     assert notes["loss"]["weak"]["draws"] == 4
     log = (tmp_path / "run" / "log.csv").read_text(encoding="utf-8")
     assert "camera" in log.splitlines()[0]

@@ -98,7 +98,7 @@ class AnglePage(QWidget):
     """A field of view, from a list, by hand, or as a photograph states it."""
 
     chosen = pyqtSignal(object)
-    """Lens"""
+    """CameraModel"""
     exif_wanted = pyqtSignal()
 
     def __init__(self) -> None:
@@ -141,7 +141,7 @@ class IntrinsicsPage(QWidget):
     """fx, fy, cx and cy, and the size of the images that they belong to."""
 
     chosen = pyqtSignal(object)
-    """Lens"""
+    """CameraModel"""
     refused = pyqtSignal(str)
 
     def __init__(self) -> None:

@@ -53,7 +53,7 @@ class InspectionDetail(QWidget):
         if options.std_range_mm is None:
             options = replace(options, std_range_mm=self._range_mm)
         if options.colour == "texture":
-            options = replace(options, colour="deviation")
+            options = replace(options, colour="uncertainty")
         other: ViewMode = "orbit" if options.view == "overlay" else "overlay"
         self.large.set_options(replace(options, inset=False))
         self.small.set_options(replace(options, view=other, inset=False, legend=False))

@@ -147,7 +147,7 @@ class InspectionExporter(QObject):
             images=images_of(rows),
             parts=parts,
             mesh_suffix=suffix,
-            colour="plain" if settings.colour == "plain" else "deviation",
+            colour="plain" if settings.colour == "plain" else "uncertainty",
             range_mm=fixed_mm or common_range_mm(self._page.model.images),
         )
         self._page.export.setText("End the export")

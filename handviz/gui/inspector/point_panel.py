@@ -157,7 +157,7 @@ class PointPanel:
         grid.setHorizontalSpacing(4)
         self.std, self.visible = named_label("number"), named_label("number")
         self.std.setToolTip(UNCERTAINTY_HINT)
-        for row, (title, value) in enumerate((("deviation", self.std), ("visible", self.visible))):
+        for row, (title, value) in enumerate((("uncertainty", self.std), ("visible", self.visible))):
             grid.addWidget(named_label("faint", title), row, 0)
             grid.addWidget(value, row, 1, 1, 3, Qt.AlignmentFlag.AlignRight)
         for column, axis in enumerate(AXES):

@@ -95,7 +95,7 @@ class CaptureThread(QThread):
 
     def set_paused(self, paused: bool) -> None:
         """Read nothing for now, whatever else is asked for; a clip goes on playing where it stopped."""
-        self._requests.put(partial(setattr, self, "_held", paused))
+        self._requests.put(partial(setattr, self, "_paused", paused))
 
     def set_loop(self, loop: bool) -> None:
         """Whether a clip or folder begins again at its end."""

@@ -28,7 +28,7 @@ SETTINGS_OF_RECONSTRUCTION = (
     "variant",
     "smoothing",
     "smoothing_kind",
-    "lens",
+    "camera_model",
     "hand_size",
     "side",
     "wants_texture",

@@ -22,6 +22,10 @@ ThemeSetting = Literal["system", "dark", "light"]
 DifferencePair = Literal["prior_amvur", "prior_final", "amvur_final"]
 """The two variants whose distance is shown, joined by an underscore."""
 VERSION_KEY = "memory/settings_version"
+FORMER_KEYS = {"camera_model": "lens"}
+"""Names of fields in files of version 0.1."""
+FORMER_VALUES = {("colour", "deviation"): "uncertainty"}
+"""Values of fields in files of version 0.1."""
 CHOICES: dict[str, tuple[str, ...]] = {
     "variant": VARIANTS,
     "colour": get_args(ColourMode),
@@ -47,7 +51,7 @@ class ViewSettings:
     """Everything that a person can set while looking."""
 
     variant: VariantName = "final"
-    colour: ColourMode = "deviation"
+    colour: ColourMode = "uncertainty"
     view: ViewMode = "overlay"
     wireframe: bool = False
     skeleton: bool = False
@@ -168,9 +172,16 @@ class SettingsStore:
         """What was saved; a value that is no longer possible becomes the default."""
         settings = ViewSettings()
         for item in fields(ViewSettings):
-            value = _checked(item.name, getattr(settings, item.name), self._file.value(f"view/{item.name}"))
+            value = _checked(item.name, getattr(settings, item.name), self._saved(item.name))
             settings = replace(settings, **{item.name: value})
         return settings
+
+    def _saved(self, name: str) -> Any:
+        """Return what the file holds for a field, under its present or its former name; None for nothing."""
+        saved = self._file.value(f"view/{name}")
+        if saved is None and name in FORMER_KEYS:
+            saved = self._file.value(f"view/{FORMER_KEYS[name]}")
+        return FORMER_VALUES.get((name, str(saved)), saved)
 
     def save(self, settings: ViewSettings) -> None:
         """Remember all settings."""

@@ -146,4 +146,4 @@ def save_camera_model(store: SettingsStore, owner: str, camera_model: CameraMode
 
 def _key(owner: str) -> str:
     # Whatever a camera is called, it makes no groups in the settings file.
-    return f"camera_model_of_{owner}".replace("/", "_").replace("\\", "_")
+    return f"lens_of_{owner}".replace("/", "_").replace("\\", "_")

@@ -46,7 +46,7 @@ VARIANT_CHOICES: tuple[Choice, ...] = (
     ("final", "final", "3", "AMVUR and prior-net trained jointly"),
 )
 COLOUR_CHOICES: tuple[Choice, ...] = (
-    ("deviation", "deviation", "V", "How far the network expects to be off, in millimetres"),
+    ("uncertainty", "uncertainty", "V", "How far the network expects to be off, in millimetres"),
     ("texture", "texture", "T", "The hand's own skin, from the image and the texture net"),
     ("plain", "plain", "P", "The shape alone"),
 )
@@ -254,7 +254,7 @@ class ViewPanel(Panel):
         """Hide what does nothing in this colour: so the panel fits a low window."""
         self.reset_texture.setEnabled(colour == "texture")
         concerned = {
-            "deviation": (self.range_is_automatic, self.range_low.parentWidget()),
+            "uncertainty": (self.range_is_automatic, self.range_low.parentWidget()),
             "texture": tuple(box.parentWidget() for box in (self.mark_inferred, self.relight, self.reset_texture)),
             "plain": (self.relight.parentWidget(),),
         }

@@ -33,7 +33,7 @@ CHUNK, MIN_WEIGHT = 256, 1e-6
 STIFFNESS = 1e-3
 """How much a bone that few vertices hold prefers the transform that it has."""
 BONES_PER_VERTEX = 4
-AnimationColour = Literal["deviation", "plain"]
+AnimationColour = Literal["uncertainty", "plain"]
 
 
 # Recorded vertices -> one bind shape, a rigid transform per bone and moment, and a few shapes that are mixed into

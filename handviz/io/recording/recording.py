@@ -6,7 +6,7 @@ Every file can be read up to its last whole piece at any time, whatever ended th
 import json
 import logging
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,6 +41,15 @@ class Counts:
     results_lost: int = 0
     images_lost: int = 0
     """The video shows the image before instead."""
+
+    def as_json(self) -> dict[str, int]:
+        """Return the entries of ``recording.json``, which keep the names of version 0.1."""
+        return {
+            "results": self.results,
+            "hands": self.hands,
+            "results_lost": self.results_lost,
+            "pictures_lost": self.images_lost,
+        }
 
 
 class Recording:
@@ -165,6 +174,6 @@ class Recording:
             "vertices_per_hand": self._vertex_count,
             "hand_model": self._hand_model,
             "video_rate_hz": self._video.rate_hz if self._video is not None else 0,
-            **asdict(self.counts),
+            **self.counts.as_json(),
         }
         write_files({self.folder / ABOUT: (json.dumps(about, indent=1) + "\n").encode("utf-8")})

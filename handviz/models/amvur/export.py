@@ -155,7 +155,7 @@ def _entries(config: ModelConfig, notes: ExportMetadata) -> dict[str, str]:
         "handviz.tokens": f"{config.tokens} x {config.width}",
         "handviz.commit": notes.commit,
         "handviz.samples_seen": str(notes.samples_seen),
-        "handviz.features": config.features,
+        "handviz.evidence": config.features,
         "handviz.supervision": notes.supervision,
         "handviz.vertex_correlation": f"{notes.std.vertex_correlation:g}",
         "handviz.vertex_variance_scale": f"{notes.std.vertex_variance_scale:g}",

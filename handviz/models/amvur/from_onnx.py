@@ -25,13 +25,13 @@ from handviz.core.records import CROP_SIZE
 from handviz.core.units import CENTIMETRES_PER_DECIMETRE
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.export import CalibrationMetadata, ExportMetadata, ExportModel, largest_difference_cm
-from handviz.models.amvur.model import HandModel, ModelConfig, build_model
+from handviz.models.amvur.model import HandModel, ModelConfig, build_model, current_weight_name
 from handviz.models.amvur.network import TokenLinear, VertexAttention
 
 PREFIX = "model."
 NOT_IN_FILE = ("heads.camera.log_variance.weight", "heads.camera.log_variance.bias")
 PASSED_THROUGH = ("Unsqueeze", "Reshape", "Expand", "Cast")
-LANDMARKS = "witness."
+LANDMARKS = "landmark_head."
 CHECKED_CROPS = 2
 SAME_ANSWER_CM = 1e-3
 """Of images of noise, which drive some networks to where single precision is coarser; a misplaced weight shows in
@@ -99,11 +99,27 @@ def _check_answers(path: Path, exported: ExportModel) -> None:
         )
 
 
+def _rename_former_modules(graph: onnx.GraphProto) -> None:
+    """Give weights that version 0.1 exported the names that the network has now."""
+    for constant in graph.initializer:
+        constant.name = _current_name(constant.name)
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = _current_name(name)
+
+
+def _current_name(name: str) -> str:
+    if not name.startswith(PREFIX):
+        return name
+    return PREFIX + current_weight_name(name.removeprefix(PREFIX))
+
+
 class _Graph:
     """An ONNX file's constants, and which node makes and uses what."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.metadata = {entry.key: entry.value for entry in model.metadata_props}
+        _rename_former_modules(model.graph)
         self.nodes = list(model.graph.node)
         constants = {constant.name: numpy_helper.to_array(constant) for constant in model.graph.initializer}
         for node in self.nodes:
@@ -149,17 +165,17 @@ def _notes(told: Mapping[str, str]) -> ExportMetadata:
 def _config(told: Mapping[str, str], named: Mapping[str, NDArray[np.floating]]) -> ModelConfig:
     """What the file says of its network, and what the shapes of its weights say."""
     tokens, _, width = told["handviz.tokens"].partition(" x ")
-    layers = {match[1] for name in named if (match := re.match(r"evidence\.layers\.(\d+)\.", name))}
-    query = named.get("evidence.query")
+    layers = {match[1] for name in named if (match := re.match(r"features\.layers\.(\d+)\.", name))}
+    query = named.get("features.query")
     default = ModelConfig()
     return ModelConfig(
         variant=told["handviz.variant"],  # type: ignore[arg-type]
         backbone=told["handviz.backbone"],
         tokens=tokens,
-        features=told["handviz.features"],
+        features=told["handviz.evidence"],
         width=int(width),
         conditioning="rest" if "heads.amvur.rest_cm" in named else default.conditioning,
-        landmark_stem="witness.backbone.first.weight" in named,
+        landmark_stem="landmark_head.backbone.first.weight" in named,
         feature_width=default.feature_width if query is None else query.shape[2],
         feature_layers=len(layers) or default.feature_layers,
         regressor_width=named["heads.camera.hidden.0.weight"].shape[0],

@@ -1,7 +1,8 @@
 """The one builder: every number of the architecture stands in ModelConfig, and variants are put together here."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,29 @@ from handviz.models.amvur.network import (
 )
 from handviz.models.backbones.mediapipe_hand import MediaPipeHand
 from handviz.models.backbones.registry import BACKBONES, Backbone, make_backbone
+
+FORMER_FIELDS = {
+    "evidence": "features",
+    "evidence_width": "feature_width",
+    "evidence_layers": "feature_layers",
+    "witness_stem": "landmark_stem",
+}
+"""Fields of ``ModelConfig`` in checkpoints of version 0.1."""
+FORMER_MODULES = {"evidence.": "features.", "witness.": "landmark_head."}
+"""Parts of ``HandModel`` in checkpoints and ONNX files of version 0.1."""
+BEFORE_FEATURES = {"features": "global"}
+"""Checkpoints of the first weights do not name what their heads see."""
+
+
+def config_from_saved(saved: Mapping[str, Any]) -> "ModelConfig":
+    """Return the config that a checkpoint of this version or an older one holds; TypeError for unknown fields."""
+    return ModelConfig(**BEFORE_FEATURES | {FORMER_FIELDS.get(name, name): value for name, value in saved.items()})
+
+
+def current_weight_name(saved: str) -> str:
+    """Return the name in ``HandModel.state_dict`` of a weight that a file of this version or an older one holds."""
+    former = next((part for part in FORMER_MODULES if saved.startswith(part)), "")
+    return FORMER_MODULES[former] + saved.removeprefix(former) if former else saved
 
 
 @dataclass(frozen=True)
@@ -61,7 +85,7 @@ class ModelConfig:
             ("backbone", tuple(BACKBONES)),
             ("tokens", ("coarse", "full")),
             ("conditioning", ("prior", "rest")),
-            ("evidence", ("joints", "global")),
+            ("features", ("joints", "global")),
             ("attention", ("full", "self", "dense")),
             ("positions", ("mesh", "index")),
         ):
