@@ -344,12 +344,12 @@ def test_dense_layers_give_a_gaussian_near_the_rest_pose(template):
 
 @pytest.mark.parametrize("change", [{"attention": "dense"}, {"positions": "index"}])
 def test_a_base_mesh_needs_tokens_that_may_know_it(change):
-    with raises(ErrorCode.OPTION_CONFLICT, ErrorCode.BAD_VALUE, match='need conditioning "rest"'):
+    with raises(ErrorCode.OPTION_CONFLICT):
         ModelConfig(variant="final", conditioning="prior", **change)
     assert not ModelConfig(variant="amvur", conditioning="prior", **change).on_base
 
 
 @pytest.mark.parametrize("change", [{"attention": "some"}, {"positions": "none"}])
 def test_an_unknown_form_is_an_error(change):
-    with raises(ErrorCode.UNKNOWN_NAME, ErrorCode.BAD_VALUE, match="there are"):
+    with raises(ErrorCode.UNKNOWN_NAME):
         ModelConfig(**change)
