@@ -159,7 +159,7 @@ COLUMNS = (
     Column("Score", "How sure the detector is, 0 to 1", _of_hand("score"), ".2f"),
     Column("Mean mm", "Mean standard deviation over the vertices", _of_hand("mean_std_mm"), ".1f"),
     Column("Max mm", "Largest standard deviation of a vertex", _of_hand("max_std_mm"), ".1f"),
-    Column("Visible", "Fraction of the vertices that the image shows", _of_hand("visible_share"), ".0%"),
+    Column("Visible", "Fraction of the vertices that the image shows", _of_hand("visible_fraction"), ".0%"),
     Column(
         "Error mm",
         "Mean distance of the keypoints from the ground truth, wrists laid together",

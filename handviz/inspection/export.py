@@ -27,6 +27,8 @@ JSON_NAME, CSV_NAME, REPORT_NAME, MESH_FOLDER = "hands.json", "hands.csv", "repo
 MeshSuffix = Literal[".ply", ".obj", ".glb"]
 Tell = Callable[[int, int], None]
 """Gets how many images are done, and of how many."""
+CSV_NAMES = {"Image": "picture"}
+"""Columns whose name in ``hands.csv`` is that of version 0.1."""
 
 
 # What of an inspection to write, and where to; light, for the window makes it.
@@ -182,4 +184,4 @@ class _Job:
 
 
 def _csv_name(title: str) -> str:
-    return title.lower().replace(" ", "_")
+    return CSV_NAMES.get(title, title.lower().replace(" ", "_"))

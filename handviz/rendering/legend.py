@@ -26,7 +26,7 @@ SEEN_LEFT_PX, INFERRED_LEFT_PX = 12, 90
 PATCH_SIZE_PX, PATCH_GAP_PX = (28, 16), 7
 # From a light skin to a dark one.
 PATCH_COLOURS = (0.91, 0.75, 0.65), (0.42, 0.27, 0.19)
-TITLE, ATTENTION_TITLE, TITLE_MIDDLE_PX = "Standard deviation, mm", "Attention, x", 18
+TITLE, ATTENTION_TITLE, TITLE_CENTRE_PX = "Std. dev., mm", "Attention, x", 18
 NOTE_WIDTH_PX, NOTE_LINE_PX, NOTE_MARGIN_PX = 158, 18, 8
 PANEL_COLOUR = (14, 17, 22, 190)
 TEXT_COLOUR = (238, 240, 243)
@@ -121,7 +121,7 @@ def bar_legend(
     sheet.paste(left, top, _bar(colours, right - left, bottom - top))
     tick_px, (low, high) = sheet.scaled(TICK_LENGTH_PX), ends
     for number, title in enumerate(titles):
-        sheet.write(left, sheet.scaled(TITLE_MIDDLE_PX + number * TWO_TITLES_PX[1]), title)
+        sheet.write(left, sheet.scaled(TITLE_CENTRE_PX + number * TWO_TITLES_PX[1]), title)
     for tick in ticks_mm(ends):
         fraction = (tick - low) / max(high - low, 1e-9)
         row = round(bottom - 1 - fraction * (bottom - 1 - top))

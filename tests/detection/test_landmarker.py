@@ -154,17 +154,17 @@ def test_views_lead_back_to_the_image() -> None:
     views = list(views_of(rgb))
     assert len(views) > 10
     for view in views:
-        height, width = view.rgb.shape[:2]
+        height, width = view.image.shape[:2]
         pixels = np.array([(width * 0.4, height * 0.5), (width * 0.6, height * 0.4)]).astype(int)
         for column, row in pixels:
             back_x, back_y = apply_affine(view.image_from_view, np.array([column + 0.5, row + 0.5])) - 0.5
-            np.testing.assert_array_equal(view.rgb[row, column], rgb[round(back_y), round(back_x)])
+            np.testing.assert_array_equal(view.image[row, column], rgb[round(back_y), round(back_x)])
 
 
 def test_a_huge_image_is_searched_reduced() -> None:
     views = list(views_of(np.zeros((4000, 3000, 3), np.uint8)))
-    assert max(max(view.rgb.shape) for view in views) < 4000
-    corner = apply_affine(views[0].image_from_view, np.array(views[0].rgb.shape[1::-1]))
+    assert max(max(view.image.shape) for view in views) < 4000
+    corner = apply_affine(views[0].image_from_view, np.array(views[0].image.shape[1::-1]))
     np.testing.assert_allclose(corner, (3000, 4000))
 
 

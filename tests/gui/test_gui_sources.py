@@ -297,7 +297,7 @@ def test_new_images_appear_while_the_folder_is_shown(qtbot: QtBot, window: MainW
     with qtbot.waitSignal(window._controller.length_changed):
         put(folder, 3)
     qtbot.waitUntil(lambda: window.timeline.place.text() == "/ 4")
-    assert window.source_panel.description.text() == "images: 4 images"
+    assert window.source_panel.description.text() == "pictures: 4 images"
     assert [wait_for(qtbot, window, number, "Right").name for number in (2, 3)] == ["3.png", "10.png"]
 
 

@@ -169,7 +169,7 @@ def test_a_file_of_results_that_is_damaged_further_in_is_put_aside(folder: Path,
     inspect(folder, Processor())
     kept = Inspection(InspectionRequest(folder)).kept
     with contextlib.closing(sqlite3.connect(kept)) as file, file:
-        file.execute("UPDATE images SET hands = ?", (hands,))
+        file.execute("UPDATE pictures SET hands = ?", (hands,))
     processor = Processor()
     _, rows = inspect(folder, processor)
     assert rows["a.png"].state == "done"

@@ -131,7 +131,7 @@ def test_the_report_works_in_a_browser(order: ExportRequest) -> None:
     answer = run_in_browser(order.out / "report.html", SEEN)
     seen, names = answer["result"], [image.file for image in order.images]
     assert (answer["requests"], answer["messages"]) == ([], [])
-    assert seen["title"] == "images · handviz"
+    assert seen["title"] == "pictures · handviz"
     assert seen["names"] == names
     assert seen["hidden"] == 0
     assert len(seen["sizes"]) == len(names) - 1

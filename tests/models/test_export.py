@@ -87,7 +87,7 @@ def test_the_file_says_what_it_is(small_model, template):
         "handviz.tokens": "coarse x 32",
         "handviz.commit": read_metadata(small_model.checkpoint)["commit"],
         "handviz.samples_seen": "1234",
-        "handviz.features": "joints",
+        "handviz.evidence": "joints",
         "handviz.supervision": "full",
         "handviz.vertex_correlation": "0.75",
         "handviz.vertex_variance_scale": "1",
@@ -108,8 +108,10 @@ def test_the_live_program_loads_it(small_model, exported, template):
     with torch.no_grad():
         wanted = exported(two_images)
     for row, hand in enumerate(reconstructor.reconstruct(crops)):
-        for name in ExportOutput._fields:
-            np.testing.assert_allclose(getattr(hand, name), getattr(wanted, name)[row].numpy(), atol=1e-4)
+        for output in ExportOutput._fields:
+            # The file keeps its output's first name; the record has the field's word.
+            field = {"witness_m": "landmarks_m"}.get(output, output)
+            np.testing.assert_allclose(getattr(hand, field), getattr(wanted, output)[row].numpy(), atol=1e-4)
 
 
 def test_a_prior_alone_can_be_exported_too(tmp_path, template):
@@ -230,7 +232,7 @@ def test_the_witness_is_mediapipe_s_network_as_it_came(template):
     torch.manual_seed(2)
     found = ExportModel(build_model(SMALL, template).eval(), template, UNCERTAINTY).eval()(images(2))
     said = load_mediapipe_landmark_net().eval()(images(2))
-    torch.testing.assert_close(found.landmarks_m, said.world_m, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.witness_m, said.world_m, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found.presence, said.presence)
     torch.testing.assert_close(found.right_hand, said.handedness)
 

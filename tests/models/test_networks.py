@@ -277,7 +277,7 @@ def test_the_camera_s_uncertainty_does_not_push_the_image_feature():
         ({"width": 4}, "width 4"),
         ({"width": 8192}, "width 8192"),
         ({"width": 30}, "multiples of heads 4"),
-        ({"features": "rumours"}, "evidence.*joints, global"),
+        ({"features": "rumours"}, "features.*joints, global"),
         ({"feature_width": 30}, "feature_width 30"),
         ({"feature_layers": 0}, "feature_layers 0"),
         ({"heads": 0}, "heads 0"),

@@ -161,7 +161,7 @@ def test_labels_say_whose_hands_what_distances_and_why_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "inside"),
+    ("image", "inside"),
     [
         ((200.0, 0.0, 400.0, 200.0), False),
         ((0.0, 100.0, 600.0, 200.0), False),

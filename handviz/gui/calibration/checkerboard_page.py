@@ -238,8 +238,8 @@ def _bend_text(calibration: Calibration | None) -> str:
     if calibration is None or calibration.distortion_px < VISIBLE_DISTORTION_PX:
         return ""
     return (
-        f"This lens distorts: a corner of the image lies {calibration.distortion_px:.0f} px from where a pinhole camera "
-        "would put it. handviz draws without distortion: right at the centre of the image, not quite at its edges."
+        f"This lens distorts: a corner of the image lies {calibration.distortion_px:.0f} px from where a pinhole camera"
+        " would put it. handviz draws without distortion: right at the centre of the image, not quite at its edges."
     )
 
 

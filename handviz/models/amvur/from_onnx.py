@@ -104,8 +104,9 @@ def _rename_former_modules(graph: onnx.GraphProto) -> None:
     for constant in graph.initializer:
         constant.name = _current_name(constant.name)
     for node in graph.node:
-        for index, name in enumerate(node.input):
-            node.input[index] = _current_name(name)
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                names[index] = _current_name(name)
 
 
 def _current_name(name: str) -> str:
