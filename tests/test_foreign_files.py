@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from handviz.core.errors import HandvizError
-from handviz.core.lens import HandSize, Lens, lens_of_intrinsics
-from handviz.core.lens_files import (
+from handviz.core.camera_model import CameraModel, HandSize, camera_model_of_intrinsics
+from handviz.core.camera_files import (
     hand_size_from_text,
     hand_size_text,
-    lens_from_text,
-    lens_text,
+    camera_model_from_text,
+    camera_model_text,
     opencv_text,
-    read_lens,
+    read_camera_file,
 )
 from handviz.core.records import Frame, FrameResult, Intrinsics
 from handviz.data.datasets.json_arrays import read_number_lists
@@ -38,7 +38,7 @@ from handviz.inspection.columns import GROUND_TRUTH_NAME
 from handviz.inspection.ground_truth import load_ground_truth
 from handviz.io.hand_pack import pack_hands, unpack_hands
 from handviz.io.mano import ManoRecord, read_mano, write_mano
-from handviz.io.recording.moments import moment_of
+from handviz.io.recording.timed_results import timed_result_of
 from handviz.io.recording.recorded import read_tracks
 from handviz.io.recording.recording import ABOUT, LINES, Recording
 from tests.fake_datasets.stand_in_mano import right_arrays, stand_in_template
@@ -103,29 +103,29 @@ def test_a_mano_file_with_another_value_in_it(name: str, other: object) -> None:
 
 # Cameras.
 
-CALIBRATED = lens_of_intrinsics(Intrinsics(600.0, 320.0, 240.0, 610.0, origin="calibrated"), (640, 480))
-LENSES = (Lens(), Lens("angle", 70.0), CALIBRATED)
+CALIBRATED = camera_model_of_intrinsics(Intrinsics(600.0, 320.0, 240.0, 610.0, origin="calibrated"), (640, 480))
+CAMERA_MODELS = (CameraModel(), CameraModel("angle", 70.0), CALIBRATED)
 
 
 @FEW
 @given(
     st.one_of(
         st.text(max_size=200),
-        *(damaged_json(json.loads(lens_text(lens))) for lens in LENSES),
+        *(damaged_json(json.loads(camera_model_text(model))) for model in CAMERA_MODELS),
         damaged(opencv_text(CALIBRATED).encode()).map(lambda content: content.decode("latin1")),
     )
 )
 def test_a_damaged_camera(text: str) -> None:
-    lens = value_of(lambda: lens_from_text(text))
-    if lens is not None:
-        assert value_of(lambda: lens_from_text(lens_text(lens))) == lens
+    model = value_of(lambda: camera_model_from_text(text))
+    if model is not None:
+        assert value_of(lambda: camera_model_from_text(camera_model_text(model))) == model
     with file_of(text) as path:
-        read = value_of(lambda: read_lens(path))
-    assert read is None or isinstance(read, Lens)
+        read = value_of(lambda: read_camera_file(path))
+    assert read is None or isinstance(read, CameraModel)
 
 
 @FEW
-@given(damaged_json(json.loads(hand_size_text(HandSize("breadth", 85.0, 2.0)))))
+@given(damaged_json(json.loads(hand_size_text(HandSize("width", 85.0, 2.0)))))
 def test_a_damaged_hand_size(text: str) -> None:
     size = value_of(lambda: hand_size_from_text(text))
     assert size is None or isinstance(size, HandSize)
@@ -149,7 +149,7 @@ def assert_possible(found: ViewSettings) -> None:
 def settings_bytes() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         store = SettingsStore(Path(folder))
-        store.save(ViewSettings(lens=CALIBRATED, opacity=0.5))
+        store.save(ViewSettings(camera_model=CALIBRATED, opacity=0.5))
         return store.path.read_bytes()
 
 
@@ -179,7 +179,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = Recording(tmp_path_factory.mktemp("recordings") / "first", reserve_bytes=0)
     for number in range(3):
         frame = Frame(number, np.zeros((48, 64, 3), np.uint8), 100.0 * number)
-        made.add_result(moment_of(FrameResult(frame, "final", hands=(made_up_hand(),)), "clip.mp4"), number / 10)
+        made.add_result(timed_result_of(FrameResult(frame, "final", hands=(made_up_hand(),)), "clip.mp4"), number / 10)
     made.close()
     assert len(read_tracks(made.folder)[0].times_s) == 3
     return made.folder
