@@ -18,16 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from handviz.core.errors import HandvizError
-from handviz.core.camera_model import CameraModel, HandSize, camera_model_of_intrinsics
 from handviz.core.camera_files import (
-    hand_size_from_text,
-    hand_size_text,
     camera_model_from_text,
     camera_model_text,
+    hand_size_from_text,
+    hand_size_text,
     opencv_text,
     read_camera_file,
 )
+from handviz.core.camera_model import CameraModel, HandSize, camera_model_of_intrinsics
+from handviz.core.errors import HandvizError
 from handviz.core.records import Frame, FrameResult, Intrinsics
 from handviz.data.datasets.json_arrays import read_number_lists
 from handviz.gui.session.settings import CHOICES, LIMITS, SettingsStore, ViewSettings
@@ -38,9 +38,9 @@ from handviz.inspection.columns import GROUND_TRUTH_NAME
 from handviz.inspection.ground_truth import load_ground_truth
 from handviz.io.hand_pack import pack_hands, unpack_hands
 from handviz.io.mano import ManoRecord, read_mano, write_mano
-from handviz.io.recording.timed_results import timed_result_of
 from handviz.io.recording.recorded import read_tracks
 from handviz.io.recording.recording import ABOUT, LINES, Recording
+from handviz.io.recording.timed_results import timed_result_of
 from tests.fake_datasets.stand_in_mano import right_arrays, stand_in_template
 from tests.foreign import FEW, damaged, damaged_json
 from tests.hands import made_up_detection, made_up_hand

@@ -9,10 +9,11 @@ import pytest
 
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.colormap import attention_colours, oklab_from_srgb, uncertainty_colours
-from handviz.rendering.highlight import CORE_COLOUR, AttentionShown, Highlight, Pick
+from handviz.rendering.highlight import AttentionShown, Highlight, Pick
 from handviz.rendering.legend import LegendPart, notes_for, stacked_image, stacked_size
 from handviz.rendering.offscreen import MultisampleTarget
 from handviz.rendering.options import DrawOptions
+from handviz.rendering.picking import CORE_COLOUR
 from handviz.rendering.scene import Scene
 from tests.rendering.test_render_scene import BLUE, FLAT, SIZE, SQUARE, Draw, painted, result, square
 
