@@ -125,7 +125,7 @@ def test_a_damaged_camera(text: str) -> None:
 
 
 @FEW
-@given(damaged_json(json.loads(hand_size_text(HandSize("width", 85.0, 2.0)))))
+@given(damaged_json(json.loads(hand_size_text(HandSize("breadth", 85.0, 2.0)))))
 def test_a_damaged_hand_size(text: str) -> None:
     size = value_of(lambda: hand_size_from_text(text))
     assert size is None or isinstance(size, HandSize)
