@@ -1,7 +1,8 @@
-"""``python3 bootstrap.py run [arguments of app.py]`` and ``python3 bootstrap.py test [arguments of pytest]``.
+"""``python3 bootstrap.py run [arguments of app.py]`` and ``python3 bootstrap.py test [--quick] [arguments of pytest]``.
 
 Needs nothing but Python 3.11: makes ``.venv``, installs requirements.txt into it and what the system lacks,
-then starts the program or the checks. A second start finds everything in place and begins at once.
+then starts the program or the checks (``--quick``: without the slow tests). A second start finds everything in place
+and begins at once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -23,6 +25,10 @@ TEST_REQUIREMENTS = ROOT / "requirements-cluster.txt"
 STAMP = VENV / "handviz-requirements.sha256"
 UNFINISHED = VENV / "handviz-installing"
 OLDEST_PYTHON = (3, 11)
+QUICK = "--quick"
+DISPLAY_TESTS = "pytest on a display"
+# Each leaves a core to the other one.
+SINGLE_PROCESS = (DISPLAY_TESTS, "mypy")
 NO_TESTS_COLLECTED = 5
 COMMAND_NOT_FOUND = 127
 
@@ -214,24 +220,37 @@ def run_program(arguments: list[str]) -> int:
     return status
 
 
-def run_tests(arguments: list[str]) -> int:
-    """Lint, format, types, tests, tests that want a real display; returns the first failing status."""
+def check_commands(arguments: list[str], *, is_quick: bool) -> dict[str, list[str]]:
+    """Every check's command by its name; the quick ones leave out slow tests and those that want a real display."""
     python = [str(venv_python()), "-m"]
     screen = [] if has_display() else ["xvfb-run", "-a", "-s", "-screen 0 1280x1024x24"]
+    choice = ["-m", "not slow"] if is_quick else []
     steps = {
         "ruff check": [*python, "ruff", "check", "."],
         "ruff format": [*python, "ruff", "format", "--check", "."],
-        "mypy": [*python, "mypy"],
-        # A module stays in one process: what its fixtures made is made once.
-        "pytest": [*python, "pytest", "-n", "auto", "--maxprocesses", "4", "--dist", "loadscope", *arguments],
-        "pytest on a display": [*screen, *python, "pytest", "-m", "display", *arguments],
+        "pytest": [*python, "pytest", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal", *choice, *arguments],
     }
-    failed = {}
-    for name, command in steps.items():
-        say(name)
-        status = call(*command)
-        if status and (name, status) != ("pytest on a display", NO_TESTS_COLLECTED):
-            failed[name] = status
+    if not is_quick:
+        steps[DISPLAY_TESTS] = [*screen, *python, "pytest", "-m", "display", *arguments]
+    return steps | {"mypy": [*python, "mypy"]}
+
+
+def check(name: str, command: list[str]) -> int:
+    """Run one of the checks; returns its exit status."""
+    say(name)
+    status = call(*command)
+    return 0 if (name, status) == (DISPLAY_TESTS, NO_TESTS_COLLECTED) else status
+
+
+def run_tests(arguments: list[str]) -> int:
+    """Lint, format, types, tests, and tests that want a real display unless ``--quick``; the first failing status."""
+    steps = check_commands([argument for argument in arguments if argument != QUICK], is_quick=QUICK in arguments)
+    alone = [name for name in steps if name not in SINGLE_PROCESS]
+    statuses = {name: check(name, steps[name]) for name in alone}
+    with ThreadPoolExecutor() as pool:
+        together = [name for name in steps if name in SINGLE_PROCESS]
+        statuses |= dict(zip(together, pool.map(check, together, [steps[name] for name in together]), strict=True))
+    failed = {name: status for name, status in statuses.items() if status}
     if failed:
         say(f"FAILED: {', '.join(failed)}")
         return next(iter(failed.values()))

@@ -6,12 +6,15 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import pytest
+from pytestqt.qtbot import QtBot
 
 from handviz.core.paths import PROJECT_ROOT
+from tests.waiting import LIMIT_MS, LIMIT_S
 
 if TYPE_CHECKING:
     import moderngl
@@ -23,12 +26,13 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 MESSAGE_BOX_DOORS = ("about", "critical", "exec", "information", "open", "question", "warning")
-MAX_GOODBYE_S = 1.0
+SLOW_FIXTURES = frozenset({"cached_hands", "small_model", "small_texture", "texture_hands"})
+# Their timeout is 5 s unless a caller says another.
+QTBOT_WAITS = ("waitActive", "waitCallback", "waitExposed", "waitSignal", "waitSignals", "waitUntil")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Qt tests draw nowhere, except in ``pytest -m display``, which takes the screen that there is."""
-    config.addinivalue_line("markers", "display: needs a real display; runs in 'pytest -m display' only")
     if config.getoption("markexpr") != "display":
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -36,8 +40,17 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
 
 
+@pytest.hookimpl(tryfirst=True)  # Before "-m" chooses.
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the tests that another run takes, and say why; asked for without a screen, they are an error."""
+    """Mark as slow what stands on a trained or exported network, and skip what another run takes."""
+    for item in items:
+        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+    _skip_what_wants_a_display(config, items)
+
+
+def _skip_what_wants_a_display(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Say why; asked for without a screen, such tests are an error."""
     wanting_a_display = [item for item in items if item.get_closest_marker("display")]
     reason = ""
     if config.getoption("markexpr") != "display":
@@ -48,6 +61,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         reason = "the only display here is Wayland's, and the tests want X11: run under xvfb-run"
     for item in wanting_a_display if reason else []:
         item.add_marker(pytest.mark.skip(reason=reason))
+
+
+class PatientQtBot(QtBot):
+    """pytest-qt's robot with the waits of ``tests.waiting``."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        super().__init__(request)
+        for name in QTBOT_WAITS:
+            setattr(self, name, partial(getattr(self, name), timeout=LIMIT_MS))
+
+
+@pytest.fixture
+def qtbot(qapp: object, request: pytest.FixtureRequest) -> PatientQtBot:
+    """In place of pytest-qt's own, which waits for 5 s."""
+    return PatientQtBot(request)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -72,20 +100,23 @@ def standalone_context() -> Iterator["moderngl.Context"]:
 @pytest.fixture
 def ctx(standalone_context: "moderngl.Context") -> Iterator["moderngl.Context"]:
     """An OpenGL context without a window; an OpenGL error or an object that was not released fails the test."""
-    _release_unreleased(standalone_context)
+    _release_dropped(standalone_context)
+    # What was there before the test is none of its leaks, and looking through it takes a second once torch is loaded.
+    gc.freeze()
     with standalone_context:
         assert standalone_context.error == "GL_NO_ERROR"
         yield standalone_context
-        leaked = _release_unreleased(standalone_context)
+        gc.collect()
+        gc.unfreeze()
+        leaked = _release_dropped(standalone_context)
         assert standalone_context.error == "GL_NO_ERROR"
         assert not leaked, f"OpenGL objects that nobody released: {leaked}"
 
 
-def _release_unreleased(context: "moderngl.Context") -> list[str]:
+def _release_dropped(context: "moderngl.Context") -> list[str]:
     """Free what was dropped without ``release()``; returns the kinds."""
     import moderngl
 
-    gc.collect()
     dropped = [part for part in context.objects if not isinstance(part, moderngl.InvalidObject)]
     context.objects.clear()
     for part in dropped:
@@ -110,7 +141,7 @@ def nothing_left_behind(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
     leftovers = find_qt_leftovers()
     for thread in set(threading.enumerate()) - threads_before:
         if not thread.daemon:
-            thread.join(MAX_GOODBYE_S)
+            thread.join(LIMIT_S)
             leftovers += [f"thread {thread.name}"] if thread.is_alive() else []
     assert not leftovers, f"{request.node.name} left behind: {', '.join(leftovers)}"
 

@@ -128,6 +128,7 @@ def test_an_install_that_is_killed_leaves_its_mark(calls: Calls, sound_venv: Pat
     assert not bootstrap.venv_is_sound()
 
 
+@pytest.mark.slow
 def test_a_real_environment_is_made_and_found_sound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("# nothing\n")
@@ -219,12 +220,21 @@ def test_every_check_runs_and_the_first_failure_counts(
     monkeypatch: pytest.MonkeyPatch, calls: Calls, capfd: pytest.CaptureFixture, display: str | None
 ) -> None:
     set_display(monkeypatch, display)
-    statuses = {"mypy": 3, "loadscope -k crop": 1, "pytest -m display -k crop": 5}
+    statuses = {"mypy": 3, "worksteal -k crop": 1, "pytest -m display -k crop": 5}
     calls.answer = lambda line: next((code for end, code in statuses.items() if line.endswith(end)), 0)
-    assert bootstrap.run_tests(["-k", "crop"]) == 3
+    assert bootstrap.run_tests(["-k", "crop"]) == 1
     assert len(calls.lines) == 5
-    assert calls.lines[-1].startswith("xvfb-run") == (display is None)
-    assert capfd.readouterr().out.splitlines()[-1] == "[handviz] FAILED: mypy, pytest"
+    (on_display,) = (line for line in calls.lines if "-m display" in line)
+    assert on_display.startswith("xvfb-run") == (display is None)
+    assert capfd.readouterr().out.splitlines()[-1] == "[handviz] FAILED: pytest, mypy"
+
+
+def test_quick_checks_leave_out_slow_tests_and_the_display(monkeypatch: pytest.MonkeyPatch, calls: Calls) -> None:
+    set_display(monkeypatch, ":0")
+    assert bootstrap.run_tests(["--quick", "-k", "crop"]) == 0
+    assert len(calls.lines) == 4
+    (tests,) = (line for line in calls.lines if "-m pytest" in line)
+    assert tests.endswith("-m not slow -k crop")
 
 
 def test_a_program_that_is_not_there_is_a_message_and_a_status(capfd: pytest.CaptureFixture) -> None:

@@ -60,7 +60,10 @@ def test_display():
 def guarded(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A folder of tests of its own, under our conftest."""
     monkeypatch.setenv("PYTHONPATH", str(CONFTEST.parents[1]))
-    pytester.makeconftest(CONFTEST.read_text().replace('pytest_plugins = ["pytester"]', ""))
+    conftest = CONFTEST.read_text().replace('pytest_plugins = ["pytester"]', "")
+    assert "thread.join(LIMIT_S)" in conftest
+    pytester.makeconftest(conftest.replace("thread.join(LIMIT_S)", "thread.join(0.1)"))
+    pytester.makeini("[pytest]\nmarkers =\n    display\n    slow\n")
     return pytester
 
 

@@ -24,6 +24,7 @@ def test_there_are_such_pages() -> None:
     assert {"datasets.md", "reproduction.md"} <= {page.name for page in PAGES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_of_the_page_works(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,12 @@ def imported_names(source: str) -> set[str]:
     return names
 
 
+@cache
+def names_in(path: Path) -> set[str]:
+    """``imported_names`` of a file, read once."""
+    return imported_names(path.read_text(encoding="utf-8"))
+
+
 def layer_errors(room: str, names: set[str]) -> list[str]:
     """What a module of ``room`` imports against the rules: from its own level, from a higher one, from outside."""
     errors = []
@@ -82,7 +89,7 @@ def test_every_room_has_a_level() -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_lower_never_imports_higher_and_siblings_not_each_other(path: Path) -> None:
-    names = imported_names(path.read_text(encoding="utf-8"))
+    names = names_in(path)
     assert room_of(path) == "__init__" or layer_errors(room_of(path), names) == []
 
 
@@ -91,7 +98,7 @@ def test_each_heavy_library_has_one_home(library: str) -> None:
     strangers = [
         str(path.relative_to(PACKAGE))
         for path in SOURCES
-        if library in {name.partition(".")[0] for name in imported_names(path.read_text(encoding="utf-8"))}
+        if library in {name.partition(".")[0] for name in names_in(path)}
         and not str(path.relative_to(PACKAGE).as_posix()).startswith(HOMES[library])
     ]
     assert strangers == []

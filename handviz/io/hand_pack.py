@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import UNREADABLE
 from handviz.core.records import Detection, HandMesh
 
 NUMBERS_KEY = "numbers"
@@ -49,7 +49,7 @@ def unpack_hands(packed: bytes) -> tuple[tuple[HandMesh, ...], tuple[Detection, 
         count = range(numbers["count"])
         hands = tuple(_put_together(HandMesh, f"hand{index}", arrays, numbers) for index in count)
         detections = tuple(_put_together(Detection, f"detection{index}", arrays, numbers) for index in count)
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, AttributeError, RecursionError, MemoryError) as error:
         raise HandvizError(f"a stored result is damaged ({error})", ErrorCode.FILE_DAMAGED) from error
     return hands, detections
 

@@ -84,6 +84,7 @@ def test_marks_are_those_of_the_program() -> None:
     np.testing.assert_allclose(marks(torch.tensor(points)).numpy(), as_the_detector_marks_them(points), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_learning_brings_the_answer_to_the_detector_and_repeats_itself(small: Exported) -> None:
     config, weights = AdaptConfig(epochs=4, head_rate=5e-3, teacher=0.0, labels_move_mesh=True), []
     given = views(32)
@@ -102,6 +103,7 @@ def test_learning_brings_the_answer_to_the_detector_and_repeats_itself(small: Ex
             assert torch.equal(value, small.model.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_without_improvement_it_ends_and_the_best_weights_are_those_of_before(small: Exported) -> None:
     model = build_model(SMALL, load_open_hand())
     model.load_state_dict(small.model.state_dict())
@@ -116,6 +118,7 @@ def test_without_improvement_it_ends_and_the_best_weights_are_those_of_before(sm
         assert torch.equal(value, small.model.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_a_teacher_that_stays_alone_changes_the_mesh_little(small: Exported) -> None:
     given = views(16)
     moved = []
@@ -202,6 +205,7 @@ def test_a_wide_cut_gives_nearly_the_crop_of_the_image(clip: ClipCrops) -> None:
     assert np.abs(difference).mean() < 2.0
 
 
+@pytest.mark.slow
 def test_adapting_decides_by_held_out_hands_and_writes_only_on_success(
     clip: ClipCrops, small: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,8 @@ from handviz.training.checkpoint import (
     read_metadata,
 )
 
+pytestmark = pytest.mark.slow
+
 COUNT = 4
 
 

@@ -28,6 +28,7 @@ def frame(image: NDArray[np.uint8]) -> Frame:
     return Frame(number=0, image=np.ascontiguousarray(image), captured_ms=0.0)
 
 
+@pytest.mark.slow
 def test_the_persons_right_hand_is_called_right(shared_images: Path) -> None:
     photo = read_image(shared_images / "hamer_test5.jpg")
     width = photo.shape[1]
@@ -72,6 +73,7 @@ def test_another_hand_somewhere_else_is_judged_anew() -> None:
     assert memory.settle([made_up_detection("left", x=300.0)])[0].handedness == "left"
 
 
+@pytest.mark.slow
 def test_close_ups_that_fill_the_image_are_found(shared_images: Path) -> None:
     paths = sorted(shared_images.glob("close_*.jpg"))
     assert paths

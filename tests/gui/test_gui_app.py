@@ -64,7 +64,7 @@ def test_window_is_saved_after_some_results(qtbot: QtBot, tmp_path: Path) -> Non
     saver = app.ScreenshotAfter(window, tmp_path / "window.png", 3)
     window.show()
     controller.start("clip")
-    qtbot.waitUntil(lambda: not window.isVisible(), timeout=60_000)
+    qtbot.waitUntil(lambda: not window.isVisible())
     assert (tmp_path / "window.png").stat().st_size > 10_000
     assert not saver.has_failed
     window.deleteLater()

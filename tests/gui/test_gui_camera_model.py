@@ -287,7 +287,7 @@ def test_a_board_before_the_camera_becomes_its_camera_model(
     for number, view in enumerate(VIEWS, start=1):
         image = board_image(camera, (640, 480), *view, board)
         for _ in range(2):  # still for two images
-            with qtbot.waitSignal(task.progressed, timeout=10_000):
+            with qtbot.waitSignal(task.progressed):
                 controller.answered.emit(answer_of(image))
         qtbot.waitUntil(lambda number=number: page.progress.text().startswith(f"{number} of 12"))
     assert page.preview.pixmap().width() == 320
@@ -311,7 +311,7 @@ def test_a_folder_of_boards(
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
     page = dialog_of(window).board
     page.folder.click()
-    qtbot.waitUntil(lambda: "10 images, 9 views of the board used" in page.told.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "10 images, 9 views of the board used" in page.told.text())
     page.use.click()
     assert controller.settings.camera_model.known is not None
 
@@ -347,7 +347,7 @@ def test_a_turned_image_is_calibrated_as_it_was_taken(qtbot: QtBot, window: Main
     image = np.rot90(board_image(camera, (640, 480), *VIEWS[0], board), -1)
     answer = answer_of(np.ascontiguousarray(image))
     turned = dataclasses.replace(answer.result, frame=dataclasses.replace(answer.result.frame, rotation_deg=90))
-    with qtbot.waitSignal(task.progressed, timeout=10_000) as told:
+    with qtbot.waitSignal(task.progressed) as told:
         controller.answered.emit(dataclasses.replace(answer, result=turned))
     assert told.args[0].preview.shape == (240, 320, 3)
     assert "640 x 480" in window.findChild(CameraDialog).summary.text()

@@ -14,6 +14,7 @@ from handviz.core.records import FrameResult, Handedness
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.mesh_saver import MeshRequest
 from handviz.gui.session.settings import SettingsStore
+from tests.waiting import LIMIT_S
 
 
 def order(asked: Path, *sides: Handedness) -> MeshRequest:
@@ -58,7 +59,7 @@ def test_what_fails_is_a_message(
     may_go_on, messages = threading.Event(), list[str]()
 
     def refuse(*_: object, **__: object) -> None:
-        assert may_go_on.wait(30)
+        assert may_go_on.wait(LIMIT_S)
         raise error
 
     monkeypatch.setitem(sys.modules, "handviz.io.mesh_export", SimpleNamespace(export_mesh=refuse))

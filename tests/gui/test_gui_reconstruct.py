@@ -15,6 +15,7 @@ from handviz.gui.session.messages import Answer, Job
 from handviz.gui.session.reconstruct_thread import PipelineMaker, ReconstructThread
 from handviz.gui.session.settings import ViewSettings
 from handviz.sources.mailbox import Mailbox
+from tests.waiting import LIMIT_S
 
 Start = Callable[..., ReconstructThread]
 
@@ -66,13 +67,13 @@ def test_variant_changes_with_the_next_frame(qtbot: QtBot, start: Start, mailbox
 
     def wait_in_the_middle(_: Frame) -> None:
         is_busy.set()
-        assert may_go_on.wait(5)
+        assert may_go_on.wait(LIMIT_S)
 
     pipeline.before_process = wait_in_the_middle
     answers: list[Answer] = []
     thread.answered.connect(answers.append)
     mailbox.put(job(0))
-    assert is_busy.wait(5)
+    assert is_busy.wait(LIMIT_S)
     thread.apply(replace(ViewSettings(), variant="prior"))
     mailbox.put(job(1))
     may_go_on.set()

@@ -30,6 +30,7 @@ from handviz.gui.view import viewport
 from handviz.io.recording import recording
 from handviz.io.recording.recorded import read_tracks
 from handviz.rendering.highlight import Highlight, Pick
+from tests.waiting import LIMIT_S
 
 
 @pytest.fixture
@@ -173,7 +174,7 @@ def test_what_the_disk_is_too_slow_for_is_counted_and_said(
     add_result = recording.Recording.add_result
 
     def slowly(self: recording.Recording, *arguments: object) -> None:
-        assert may_write.wait(10)
+        assert may_write.wait(LIMIT_S)
         add_result(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(recording.Recording, "add_result", slowly)
@@ -213,7 +214,7 @@ def test_what_comes_while_the_files_are_being_ended_is_not_called_lost(
     close = recording.Recording.close
 
     def slowly(self: recording.Recording) -> None:
-        assert may_close.wait(10)
+        assert may_close.wait(LIMIT_S)
         close(self)
 
     monkeypatch.setattr(recording.Recording, "close", slowly)
@@ -286,7 +287,7 @@ def test_recording_is_animated_from_the_window(
 
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", choose)
     recorder(window)._panel.animate.click()
-    qtbot.waitUntil(lambda: "Made hands.glb, right.bvh" in window.message.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "Made hands.glb, right.bvh" in window.message.text())
     assert offered == [str(folder)]
     assert (folder / "hands.glb").read_bytes().startswith(b"glTF")
     assert (folder / "right.bvh").read_text().startswith("HIERARCHY")
@@ -297,7 +298,7 @@ def test_folder_that_is_no_recording_is_a_message(
 ) -> None:
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
     recorder(window)._panel.animate.click()
-    qtbot.waitUntil(lambda: "is no recording" in window.message.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "is no recording" in window.message.text())
 
 
 def test_times_and_sizes_read_well() -> None:

@@ -20,6 +20,7 @@ from handviz.gui.record import streaming as streaming_module
 from handviz.gui.record.streaming import Streaming
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import SettingsStore
+from tests.waiting import LIMIT_S
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def streaming(window: MainWindow) -> Streaming:
 def receiver() -> Iterator[socket.socket]:
     """A program that listens."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
-        listening.settimeout(10)
+        listening.settimeout(LIMIT_S)
         listening.bind(("127.0.0.1", 0))
         yield listening
 
@@ -104,12 +105,12 @@ def test_receiver_of_the_documentation_prints_the_finger_tip(
         lines: queue.Queue[str] = queue.Queue()
         reader = threading.Thread(target=lambda: [lines.put(line) for line in program.stdout or ()])
         reader.start()
-        assert lines.get(timeout=20) == "listening\n"
+        assert lines.get(timeout=LIMIT_S) == "listening\n"
         window._controller.start("camera:0")
         stream_to(window, port, "JSON")
         with qtbot.waitSignal(window._controller.answered):
             camera.may_read.release()
-        assert lines.get(timeout=20) == "0 right index tip [0.0, 0.0, 0.5] m +- 1.0 mm\n"
+        assert lines.get(timeout=LIMIT_S) == "0 right index tip [0.0, 0.0, 0.5] m +- 1.0 mm\n"
         program.kill()
         reader.join()
 

@@ -138,6 +138,7 @@ def test_nothing_of_the_template_goes_into_a_checkpoint(template):
     assert not HandLayer(template).state_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_onnx_gives_the_same_hand(template, pose_and_shape, tmp_path):
     layer = HandLayer(template).eval()

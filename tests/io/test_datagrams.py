@@ -13,6 +13,7 @@ from handviz.core.records import Frame, FrameResult, HandMesh
 from handviz.io.recording.timed_results import Moment, timed_result_of
 from handviz.io.recording.udp import Datagrams, UdpSender
 from tests.errors import raises
+from tests.waiting import LIMIT_S
 
 
 def timed_result(*hands: HandMesh, number: int = 7) -> Moment:
@@ -115,7 +116,7 @@ def test_nobody_listening_is_noticed_and_nothing_is_lost_once_somebody_does() ->
     messages = [sender.send([b"a"]) for _ in range(4)]
     assert any("No program listens" in message for message in messages)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
-        receiver.settimeout(5)
+        receiver.settimeout(LIMIT_S)
         receiver.bind(("127.0.0.1", port))
         sender.send([b"b"])
         assert receiver.recv(10) == b"b"

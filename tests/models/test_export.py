@@ -35,6 +35,8 @@ from handviz.models.reconstructor import Reconstructor
 from handviz.training.checkpoint import load_checkpoint, read_metadata
 from tests.errors import raises
 
+pytestmark = pytest.mark.slow
+
 CORRELATION = 0.75
 UNCERTAINTY = CalibrationMetadata(vertex_correlation=CORRELATION)
 SMALL = ModelConfig(width=16, regressor_width=16, feature_width=16, feature_layers=1)

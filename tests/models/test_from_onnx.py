@@ -33,6 +33,7 @@ def test_a_shipped_file_becomes_the_module_that_answers_as_the_program_does(vari
     assert np.abs(found.vertex_std_m[0].numpy() - hand.vertex_std_m).max() < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{}, {"variant": "amvur"}])
 def test_every_weight_comes_back(change: dict[str, str], tmp_path: Path) -> None:
     template, config = load_open_hand(), replace(SMALL, **change)

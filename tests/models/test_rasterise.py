@@ -69,6 +69,7 @@ def silhouette_distance(hand, faces, at):
     return np.linalg.norm(at[:, None] - foot, axis=-1).min(1)
 
 
+@pytest.mark.slow
 def test_every_pixel_sees_the_nearest_triangle_that_its_ray_meets(points, faces):
     raster = rasterise(points, faces, SIZE)
     for hand, triangle, depth in zip(points.numpy(), raster.triangle.numpy(), raster.depth.numpy(), strict=True):

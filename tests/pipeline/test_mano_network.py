@@ -30,6 +30,8 @@ from tests.hands import FakeLandmarker, made_up_detection
 from tests.mano_hands import relabelled, stand_in_network
 from tests.tiny_network import write_network
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:

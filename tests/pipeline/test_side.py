@@ -23,6 +23,7 @@ def test_choice_goes_before_the_detector(choice: HandednessSetting, wanted: tupl
     assert tuple(detection.handedness for detection in override_handedness(found, choice)) == wanted
 
 
+@pytest.mark.slow
 def test_a_hand_is_reconstructed_as_the_side_that_it_is_called() -> None:
     clip = cv2.VideoCapture(str(CLIP_FILE))
     clip.set(cv2.CAP_PROP_POS_FRAMES, 30)

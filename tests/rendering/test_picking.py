@@ -53,6 +53,7 @@ def first_hit_of_ray(shape: HandShape, origin: FloatArray, direction: FloatArray
     return None if math.isinf(nearest) else origin + nearest * direction
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("yaw_rad", [0.0, 0.9, 2.6])
 def test_a_click_in_orbit_takes_a_vertex_of_the_first_surface_that_a_ray_meets(yaw_rad: float) -> None:
     (shape,) = shapes(textured_hand(), orbit=True)

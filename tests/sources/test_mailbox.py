@@ -3,6 +3,7 @@
 import threading
 
 from handviz.sources.mailbox import Mailbox
+from tests.waiting import LIMIT_S
 
 
 def test_a_newer_item_replaces_an_older_one_and_is_counted() -> None:
@@ -28,7 +29,7 @@ def test_close_wakes_who_waits_and_ends_everything() -> None:
     waiting = threading.Thread(target=lambda: answers.append(mailbox.get(60.0)))
     waiting.start()
     mailbox.close()
-    waiting.join(5.0)
+    waiting.join(LIMIT_S)
     assert answers == [None]
     mailbox.put(4)
     assert mailbox.closed
@@ -41,5 +42,5 @@ def test_an_item_wakes_who_waits() -> None:
     waiting = threading.Thread(target=lambda: answers.append(mailbox.get(60.0)))
     waiting.start()
     mailbox.put(7)
-    waiting.join(5.0)
+    waiting.join(LIMIT_S)
     assert answers == [7]

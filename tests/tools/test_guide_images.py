@@ -48,7 +48,7 @@ def test_scenes_are_saved_by_their_names_and_failures_are_told(
     monkeypatch.setattr(photographer, "PATIENCE_S", 0.05)
     scenes = tuple(Scene(play.__name__, play) for play in (at_once, without_the_key, never, at_once))
     made = Photographer(window, tmp_path, scenes)
-    with qtbot.waitSignal(made.finished, timeout=30_000):
+    with qtbot.waitSignal(made.finished):
         pass
     assert [path.name for path in tmp_path.glob("*.jpg")] == ["at_once.jpg"]
     with Image.open(tmp_path / "at_once.jpg") as saved:

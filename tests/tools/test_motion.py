@@ -35,6 +35,7 @@ def test_hands_move_without_leaps_rest_and_stay_in_the_image(parts: MotionPoser,
         assert np.linalg.det(hand.from_canonical) == pytest.approx(-1 if seed else 1)
 
 
+@pytest.mark.slow
 def test_simulated_errors_have_the_sizes_that_were_asked_for(parts: MotionPoser) -> None:
     clips = []
     for seed in range(6):
@@ -47,6 +48,7 @@ def test_simulated_errors_have_the_sizes_that_were_asked_for(parts: MotionPoser)
     assert found.along_fraction > found.across_fraction
 
 
+@pytest.mark.slow
 def test_lasting_errors_are_as_large_as_uncertainties_say_and_rest_with_the_hand(parts: MotionPoser) -> None:
     ratios = []
     for seed in range(8):

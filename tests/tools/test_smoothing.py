@@ -19,6 +19,7 @@ def arguments(cache: Path, *more: str) -> list[str]:
     return [*sizes, "--cache", str(cache), *more]
 
 
+@pytest.mark.slow
 def test_tables_and_a_figure_from_what_is_in_the_cache(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,6 +47,7 @@ def test_sizes_that_make_no_sense_are_a_message(tmp_path: Path, capsys: pytest.C
     assert "at least one clip" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_kalman_errs_and_trembles_less_than_one_euro_at_its_lag(tmp_path: Path) -> None:
     sizes = smoothing.ErrorSizes(0.00035, 0.0035, (0.012, 0.010, 0.004), across_fraction=0.03, along_fraction=0.075)
     wanted = argparse.Namespace(simulated=2, seconds=6.0, seed=0)

@@ -16,6 +16,8 @@ from handviz.training.cache import load_cached
 from handviz.training.checkpoint import load_checkpoint
 from tests.small_trainings import SMALL, amvur_run, run_steps
 
+pytestmark = pytest.mark.slow
+
 NAME = "mediapipe_hand"
 
 

@@ -144,6 +144,7 @@ def config(tmp_path: Path, opened: MemoryDataset) -> TrainConfig:
     )
 
 
+@pytest.mark.slow
 def test_training_on_a_dataset_resumes_to_the_bit(config: TrainConfig) -> None:
     straight = amvur_run(config, TEMPLATE)
     losses = run_steps(straight)

@@ -29,6 +29,7 @@ def test_a_limit_needs_the_first_shards_alone(rendered_hands, limit, shards):
     assert [len(part["scale"]) for part in labels] == [16] * shards
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", ["joints", "global"])
 def test_only_what_the_limit_needs_is_cached(uncached, features):
     template = load_open_hand()

@@ -15,6 +15,8 @@ from handviz.training.checkpoint import save_checkpoint
 from handviz.training.config import TrainConfig
 from tests.small_trainings import SMALL, amvur_run, assert_same, run_steps
 
+pytestmark = pytest.mark.slow
+
 PLAIN = ModelConfig(width=16, regressor_width=16, features="global")
 
 

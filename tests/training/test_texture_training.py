@@ -11,6 +11,8 @@ from handviz.training.texture import TextureLoss, TextureTask, TextureTrainConfi
 from handviz.training.trainer import Run
 from tests.small_trainings import assert_same
 
+pytestmark = pytest.mark.slow
+
 SMALL = TextureConfig(width=16, layers=1)
 
 

@@ -17,6 +17,8 @@ from handviz.training.cache import landmarks_file, load_cached, middle_file, wit
 from handviz.training.samples import image_batch
 from tests.small_trainings import SMALL, amvur_run
 
+pytestmark = pytest.mark.slow
+
 NAME = "mediapipe_hand"
 
 

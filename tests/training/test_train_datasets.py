@@ -10,6 +10,8 @@ from tests.fake_datasets import freihand
 from tests.fake_datasets.stand_in_mano import write_stand_in_mano
 from tests.training.test_train_processes import losses, start, weights
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

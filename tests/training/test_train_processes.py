@@ -26,6 +26,8 @@ from tests.fake_datasets.freihand import write
 from tests.fake_datasets.stand_in_mano import write_stand_in_mano
 from tests.small_trainings import amvur_run
 
+pytestmark = pytest.mark.slow
+
 SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, features="global")
 
 

@@ -9,6 +9,8 @@ from handviz.core.errors import HandvizError
 from handviz.training.trainer import RunLog
 from tests.small_trainings import SMALL, amvur_run, assert_same, run_steps
 
+pytestmark = pytest.mark.slow
+
 
 def test_going_on_is_the_straight_run_to_the_bit(config, template):
     straight = amvur_run(config, template)

@@ -17,6 +17,8 @@ from handviz.training.config import TrainConfig
 from handviz.training.samples import load_images, take
 from tests.small_trainings import SMALL, amvur_run, assert_same, run_steps
 
+pytestmark = pytest.mark.slow
+
 QUIET = LandmarkNoise(fraction=0.0)
 CPU = torch.device("cpu")
 

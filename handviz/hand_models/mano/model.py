@@ -34,6 +34,8 @@ ring, thumb, and it has none for the tips: these vertices are the field's common
 WRONG_SIDE = "{path} is MANO's {found} hand where the {side} one is expected: give {name}"
 BODY_MODELS = {"lmk_faces_idx": "SMPL-X", "hands_meanl": "SMPL+H", "J_regressor_prior": "SMPL"}
 """What only they have, of the same authors: the first name that is found says which."""
+MAX_NUMBER = 1e10
+"""Above the largest number of a MANO file (4294967295, the wrist's parent); squares of it are finite."""
 SAMPLE_POSES = 24
 SAMPLE_POSE_STD_RAD = 0.4
 
@@ -71,7 +73,7 @@ def _template(arrays: dict[str, FloatArray], parents: tuple[int, ...]) -> HandTe
     return HandTemplate(
         name="mano",
         vertices_m=_single(vertices),
-        faces=np.ascontiguousarray(arrays["f"], dtype=np.int32),
+        faces=np.ascontiguousarray(arrays["f"].clip(-1, VERTEX_COUNT), dtype=np.int32),
         shape_basis=_single(arrays["shapedirs"]),
         pose_basis=_single(arrays["posedirs"]),
         skinning_weights=_single(arrays["weights"]),
@@ -118,9 +120,10 @@ def _read(path: Path) -> dict[str, FloatArray]:
             arrays[name] = array_from(records[name], shape).astype(np.float64)
         except ValueError as error:
             raise HandvizError(f"{path}: {name!r} is not MANO's: {error}", ErrorCode.FILE_DAMAGED) from error
-        if not np.isfinite(arrays[name]).all():
+        if not (np.abs(arrays[name]) < MAX_NUMBER).all():
             raise HandvizError(
-                f"{path}: {name!r} is not MANO's: it contains values that are not finite", ErrorCode.NOT_FINITE
+                f"{path}: {name!r} is not MANO's: it contains values that are not finite or too large",
+                ErrorCode.NOT_FINITE,
             )
     if not (arrays["J_regressor"].sum(axis=1) > 0).all():
         raise HandvizError(f"{path}: 'J_regressor' is not MANO's: a row does not sum to 1", ErrorCode.FILE_DAMAGED)

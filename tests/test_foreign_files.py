@@ -1,0 +1,286 @@
+"""Files from elsewhere, damaged in every way that hypothesis thinks of: a value or a HandvizError, nothing else."""
+
+import contextlib
+import dataclasses
+import functools
+import io
+import json
+import math
+import pickle
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from handviz.core.camera_files import (
+    camera_model_from_text,
+    camera_model_text,
+    hand_size_from_text,
+    hand_size_text,
+    opencv_text,
+    read_camera_file,
+)
+from handviz.core.camera_model import CameraModel, HandSize, camera_model_of_intrinsics
+from handviz.core.errors import HandvizError
+from handviz.core.records import Frame, FrameResult, Intrinsics
+from handviz.data.datasets.json_arrays import read_number_lists
+from handviz.gui.session.settings import CHOICES, LIMITS, SettingsStore, ViewSettings
+from handviz.hand_models.mano.inert_pickle import array_from, load_records
+from handviz.hand_models.mano.model import load_mano
+from handviz.hand_models.mano.parameters import ManoParameters
+from handviz.inspection.columns import GROUND_TRUTH_NAME
+from handviz.inspection.ground_truth import load_ground_truth
+from handviz.io.hand_pack import pack_hands, unpack_hands
+from handviz.io.mano import ManoRecord, read_mano, write_mano
+from handviz.io.recording.recorded import read_tracks
+from handviz.io.recording.recording import ABOUT, LINES, Recording
+from handviz.io.recording.timed_results import timed_result_of
+from tests.fake_datasets.stand_in_mano import right_arrays, stand_in_template
+from tests.foreign import FEW, damaged, damaged_json
+from tests.hands import made_up_detection, made_up_hand
+
+
+@contextlib.contextmanager
+def file_of(content: bytes | str, name: str = "file") -> Iterator[Path]:
+    """The content in a folder that goes away."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
+        yield path
+
+
+def value_of(read: Callable[[], object]) -> object | None:
+    """What was read; None for a HandvizError. Anything else that is raised fails the test."""
+    with contextlib.suppress(HandvizError):
+        return read()
+    return None
+
+
+# Pickles.
+
+ARRAYS = {"a": np.arange(6.0).reshape(2, 3), "b": np.arange(4, dtype=np.uint32), "c": sparse.csc_matrix(np.eye(3))}
+ARRAY_SHAPES = {"a": (2, 3), "b": (4,), "c": (3, 3)}
+
+
+@FEW
+@given(st.sampled_from((0, 2, 4)).flatmap(lambda protocol: damaged(pickle.dumps(ARRAYS, protocol=protocol))))
+def test_a_damaged_pickle(content: bytes) -> None:
+    with file_of(content) as path:
+        records = value_of(lambda: load_records(path))
+    assert records is None or isinstance(records, dict)
+    for name, value in (records or {}).items():
+        shape = ARRAY_SHAPES.get(name, (2, 3))
+        with contextlib.suppress(ValueError):
+            assert array_from(value, shape).shape == shape
+
+
+MANO = right_arrays()
+STRANGE_ARRAYS = (None, 0, "x", [], {}, np.zeros(0), np.zeros((778, 3), object), np.array(["a"]), sparse.eye(3).tocsr())
+
+
+@settings(FEW, max_examples=25)
+@given(
+    st.sampled_from(sorted(MANO)),
+    st.one_of(st.sampled_from(STRANGE_ARRAYS), st.sampled_from((math.nan, math.inf, -1.0, 0.0, 1e9, 1e300))),
+)
+def test_a_mano_file_with_another_value_in_it(name: str, other: object) -> None:
+    if isinstance(other, float):
+        array = np.array(MANO[name].toarray() if sparse.issparse(MANO[name]) else MANO[name])
+        if array.dtype.kind not in "fu":
+            return
+        number, other = other, array.astype(float)
+        other.flat[0] = number
+    with file_of(pickle.dumps(MANO | {name: other}, protocol=2), "MANO_RIGHT.pkl") as path:
+        template = value_of(lambda: load_mano(path))
+    assert template is None or np.isfinite(template.vertices_m).all()
+
+
+# Cameras.
+
+CALIBRATED = camera_model_of_intrinsics(Intrinsics(600.0, 320.0, 240.0, 610.0, origin="calibrated"), (640, 480))
+CAMERA_MODELS = (CameraModel(), CameraModel("angle", 70.0), CALIBRATED)
+
+
+@FEW
+@given(
+    st.one_of(
+        st.text(max_size=200),
+        *(damaged_json(json.loads(camera_model_text(model))) for model in CAMERA_MODELS),
+        damaged(opencv_text(CALIBRATED).encode()).map(lambda content: content.decode("latin1")),
+    )
+)
+def test_a_damaged_camera(text: str) -> None:
+    model = value_of(lambda: camera_model_from_text(text))
+    if model is not None:
+        assert value_of(lambda: camera_model_from_text(camera_model_text(model))) == model
+    with file_of(text) as path:
+        read = value_of(lambda: read_camera_file(path))
+    assert read is None or isinstance(read, CameraModel)
+
+
+@FEW
+@given(damaged_json(json.loads(hand_size_text(HandSize("breadth", 85.0, 2.0)))))
+def test_a_damaged_hand_size(text: str) -> None:
+    size = value_of(lambda: hand_size_from_text(text))
+    assert size is None or isinstance(size, HandSize)
+
+
+# Settings.
+
+
+def assert_possible(found: ViewSettings) -> None:
+    for item in dataclasses.fields(found):
+        value, usual = getattr(found, item.name), getattr(ViewSettings(), item.name)
+        assert type(value) is type(usual)
+        if item.name in CHOICES:
+            assert value in CHOICES[item.name]
+        if item.name in LIMITS:
+            low, high = LIMITS[item.name]
+            assert low <= value <= high
+
+
+@functools.cache
+def settings_bytes() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        store = SettingsStore(Path(folder))
+        store.save(ViewSettings(camera_model=CALIBRATED, opacity=0.5))
+        return store.path.read_bytes()
+
+
+@FEW
+@given(st.data())
+def test_damaged_settings(data: st.DataObject) -> None:
+    with file_of(data.draw(damaged(settings_bytes())), "handviz.ini") as path:
+        assert_possible(SettingsStore(path.parent).load())
+
+
+@FEW
+@given(
+    st.sampled_from([item.name for item in dataclasses.fields(ViewSettings)]),
+    st.one_of(st.text(st.characters(exclude_characters="\0\r\n"), max_size=40), st.sampled_from(("nan", "inf", "-1"))),
+)
+def test_settings_with_another_value(name: str, value: str) -> None:
+    with file_of(f"[view]\n{name}={value}\n".encode("utf-8", "replace"), "handviz.ini") as path:
+        assert_possible(SettingsStore(path.parent).load())
+
+
+# Recordings.
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three frames with a hand each."""
+    made = Recording(tmp_path_factory.mktemp("recordings") / "first", reserve_bytes=0)
+    for number in range(3):
+        frame = Frame(number, np.zeros((48, 64, 3), np.uint8), 100.0 * number)
+        made.add_result(timed_result_of(FrameResult(frame, "final", hands=(made_up_hand(),)), "clip.mp4"), number / 10)
+    made.close()
+    assert len(read_tracks(made.folder)[0].times_s) == 3
+    return made.folder
+
+
+@FEW
+@given(st.data())
+def test_a_damaged_recording(recording: Path, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copytree(recording, Path(folder) / "copy"))
+        name = data.draw(st.sampled_from((LINES, ABOUT)))
+        content = (copy / name).read_bytes()
+        first, _, rest = content.partition(b"\n") if name == LINES else (content, b"", b"")
+        way = data.draw(st.sampled_from(("bytes", "values")))
+        if way == "bytes":
+            (copy / name).write_bytes(data.draw(damaged(content)))
+        else:
+            (copy / name).write_bytes(data.draw(damaged_json(json.loads(first))).encode() + b"\n" + rest)
+        for track in value_of(lambda: read_tracks(copy)) or ():
+            assert np.isfinite(track.keypoints_m).all()
+            assert (np.diff(track.times_s) > 0).all()
+
+
+# Lists of numbers, stored hands, ground truth, MANO's parameters.
+
+NUMBER_LISTS = json.dumps(np.arange(12.0).reshape(2, 2, 3).tolist()).encode()
+
+
+@FEW
+@given(st.one_of(damaged(NUMBER_LISTS), damaged_json(json.loads(NUMBER_LISTS)).map(str.encode)))
+def test_damaged_lists_of_numbers(content: bytes) -> None:
+    with file_of(content) as path:
+        numbers = value_of(lambda: read_number_lists(path, (2, 3), "Download it again."))
+    assert numbers is None or numbers.shape[1:] == (2, 3)
+    if numbers is not None:
+        with contextlib.suppress(ValueError, OverflowError):
+            np.testing.assert_array_equal(numbers, np.array(json.loads(content), float).reshape(-1, 2, 3))
+
+
+PACKED = pack_hands((made_up_hand(),), (made_up_detection(),))
+
+
+@FEW
+@given(damaged(PACKED))
+def test_damaged_stored_hands(content: bytes) -> None:
+    hands, detections = value_of(lambda: unpack_hands(content)) or ((), ())
+    assert len(hands) == len(detections)
+
+
+def with_numbers(text: str) -> bytes:
+    """The stored hands with another JSON beside their arrays."""
+    with np.load(io.BytesIO(PACKED)) as file:
+        arrays = {name: file[name] for name in file.files}
+    stream = io.BytesIO()
+    np.savez(stream, **arrays | {"numbers": np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)})
+    return stream.getvalue()
+
+
+def stored_numbers() -> dict[str, object]:
+    with np.load(io.BytesIO(PACKED)) as file:
+        return dict(json.loads(file["numbers"].tobytes()))
+
+
+@FEW
+@given(damaged_json(stored_numbers()))
+def test_stored_hands_with_other_values(text: str) -> None:
+    value_of(lambda: unpack_hands(with_numbers(text)))
+
+
+TRUTH = [{"file": "a.png", "hands": [{"handedness": "left", "keypoints_camera_m": (np.eye(21, 3) / 9).tolist()}]}]
+
+
+@FEW
+@given(st.one_of(damaged(json.dumps(TRUTH).encode()), damaged_json(TRUTH).map(str.encode)))
+def test_damaged_ground_truth(content: bytes) -> None:
+    with file_of(content, GROUND_TRUTH_NAME) as path:
+        truth = value_of(lambda: load_ground_truth(path.parent))
+    for hands in (truth or {}).values():
+        assert all(np.isfinite(hand.keypoints_m).all() for hand in hands)
+
+
+@functools.cache
+def mano_content(form: str, suffix: str) -> bytes:
+    parameters = ManoParameters("right", "absolute", *(np.full(size, 0.1) for size in (45, 10, 3, 3)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"hands{suffix}"
+        write_mano(path, [ManoRecord("a.jpg", 0, parameters, 0.25, 1.5, "vertices")], stand_in_template(), form)
+        return path.read_bytes()
+
+
+@pytest.mark.parametrize("form", ["absolute", "six_d", "matrices"])
+@FEW
+@given(st.data())
+def test_damaged_mano_parameters(form: str, data: st.DataObject) -> None:
+    suffix = data.draw(st.sampled_from((".json", ".npz")))
+    content = mano_content(form, suffix)
+    if suffix == ".json" and data.draw(st.booleans()):
+        content = data.draw(damaged_json(json.loads(content))).encode()
+    else:
+        content = data.draw(damaged(content))
+    with file_of(content, f"hands{suffix}") as path:
+        found = value_of(lambda: read_mano(path, stand_in_template()))
+    for record in found[0] if found else ():
+        assert np.isfinite(record.parameters.pose).all()
