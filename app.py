@@ -1,4 +1,4 @@
-"""The window: ``python app.py [--source camera:0 | clip.mp4 | folder/] [--variant final]``."""
+"""The window: ``python app.py [--source camera:0 | clip.mp4 | folder/] [--model final]``."""
 
 import sys
 

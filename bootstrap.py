@@ -214,7 +214,7 @@ def run_program(arguments: list[str]) -> int:
     if arguments:
         say(f"left aside, as they are for the window: {' '.join(arguments)}")
     clip, out = ROOT / "assets" / "hands.mp4", ROOT / "out"
-    status = call(venv_python(), "-m", "handviz", "reconstruct", clip, "--variant", "final", "--out", out)
+    status = call(venv_python(), "-m", "handviz", "reconstruct", clip, "--model", "final", "--out", out)
     if status == 0:
         say(f"the pictures, meshes and hands.json are in {out}")
     return status

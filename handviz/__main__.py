@@ -1,4 +1,4 @@
-"""``python -m handviz COMMAND``: finds the command's module and loads nothing else."""
+"""``python -m handviz COMMAND``: find the command's module and load nothing else."""
 
 import argparse
 import importlib
@@ -9,6 +9,7 @@ from typing import Protocol
 
 from handviz import __version__
 from handviz.core.errors import HandvizError
+from handviz.core.options import Parser, current_arguments
 
 COMMANDS = {
     "reconstruct": "hands of an image, a folder or a clip -> overlays, meshes, hands.json",
@@ -30,18 +31,19 @@ COMMANDS = {
 }
 
 MOVED = {
-    "jitter": "crop_jitter",
-    "place": "wrist_position",
-    "marking": "landmark_offsets",
-    "curve": "plot_training",
-    "smoothing": "smoothing",
-    "tiny": "fake_datasets",
-    "build": "build",
-    "texture baseline": "texture_baseline train",
-    "texture sheet": "texture_sheet",
-    "adapt --demonstrate": "adaptation_demo",
+    "jitter": "python -m tools.crop_jitter",
+    "place": "python -m tools.wrist_position",
+    "marking": "python -m tools.landmark_offsets",
+    "curve": "python -m tools.plot_training",
+    "smoothing": "python -m tools.smoothing",
+    "tiny": "python -m tools.fake_datasets",
+    "build": "python -m tools.build",
+    "texture baseline": "python -m tools.texture_baseline train",
+    "texture sheet": "python -m tools.texture_sheet",
+    "adapt --demonstrate": "python -m tools.adaptation_demo",
+    "ablate": "handviz reproduce NAME --rendered --data DIR... --test DIR",
 }
-"""Commands of version 0.1 that left the package: what they are called in ``tools/`` of a clone."""
+"""Commands of version 0.1: what takes their place. Tools are run from a clone of the repository."""
 
 
 class Command(Protocol):
@@ -56,11 +58,11 @@ class Command(Protocol):
 
 def run_module(program: str, module: Command, description: str, arguments: Sequence[str]) -> int:
     """Run a module as a program; a HandvizError becomes one line on stderr. Return the exit status."""
-    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser = Parser(prog=program, description=description)
     module.add_arguments(parser)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        return int(module.run(parser.parse_args(arguments)))
+        return int(module.run(parser.parse_args(current_arguments(program, arguments))))
     except HandvizError as error:
         sys.stderr.write(f"{program}: {error}\n")
         return 1
@@ -74,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     for words in (" ".join(arguments[:1]), " ".join(arguments[:2])):
         if words in MOVED:
-            sys.stderr.write(f"handviz {words} moved: python -m tools.{MOVED[words]} (in a clone of the repository)\n")
+            sys.stderr.write(f"handviz {words} moved: {MOVED[words]}\n")
             return 2
     overview = "\n".join(f"  {name:12} {text}" for name, text in COMMANDS.items())
     parser = argparse.ArgumentParser(

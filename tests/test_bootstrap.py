@@ -201,8 +201,8 @@ def test_without_rights_the_line_to_type_is_said(
 
 def test_run_hands_its_arguments_to_the_program(monkeypatch: pytest.MonkeyPatch, calls: Calls) -> None:
     set_display(monkeypatch, ":0")
-    assert bootstrap.run_program(["--variant", "prior"]) == 0
-    assert calls.lines[0].endswith("app.py --variant prior")
+    assert bootstrap.run_program(["--model", "prior"]) == 0
+    assert calls.lines[0].endswith("app.py --model prior")
 
 
 def test_without_a_display_the_clip_becomes_images(
@@ -211,7 +211,7 @@ def test_without_a_display_the_clip_becomes_images(
     set_display(monkeypatch, None)
     assert bootstrap.run_program([]) == 0
     assert "-m handviz reconstruct" in calls.lines[0]
-    assert calls.lines[0].endswith(f"hands.mp4 --variant final --out {PROJECT_ROOT / 'out'}")
+    assert calls.lines[0].endswith(f"hands.mp4 --model final --out {PROJECT_ROOT / 'out'}")
     assert str(PROJECT_ROOT / "out") in capfd.readouterr().out
 
 

@@ -120,7 +120,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("looks", nargs="+", metavar="LOOK", help=f"{', '.join(LOOKS)}, or 'all'")
     parser.add_argument("--clips", type=int, default=3, help="of each look (%(default)s)")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each (%(default)s)")
-    parser.add_argument("--variant", choices=VARIANTS, default="final", help="the shipped network (%(default)s)")
+    parser.add_argument(
+        "--model", dest="variant", choices=VARIANTS, default="final", help="the shipped network (%(default)s)"
+    )
     parser.add_argument("--start-from", type=Path, help="checkpoint folder or ONNX file instead of the shipped network")
     parser.add_argument("--epochs", type=int, default=default.epochs, help="(%(default)s)")
     parser.add_argument("--seed", type=int, default=default.seed, help="(%(default)s)")

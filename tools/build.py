@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to build."""
-    parser.add_argument("what", choices=BUILDERS)
+    parser.add_argument("what", choices=BUILDERS, help="the committed file to make anew")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -34,7 +34,7 @@ PERCENTILES = (5, 16, 50, 84, 95)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Count and seed."""
     parser.add_argument("--count", type=int, default=300, help="rendered hands to search")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", choices=(*READERS, MANO), help="mano: files that stand in for MANO_RIGHT and MANO_LEFT")
     parser.add_argument("--root", type=Path, required=True, help="folder to write; it must be empty or not there")
     parser.add_argument("--count", type=int, default=COUNT, help="hands in each split (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
 
 
 def run(arguments: argparse.Namespace) -> int:

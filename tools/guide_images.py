@@ -104,7 +104,7 @@ def attention(stage: Stage) -> Script:
     return stage.window
 
 
-def camera_model(stage: Stage) -> Script:
+def camera(stage: Stage) -> Script:
     """What is known of the camera."""
     feature(stage, PointInspector).let_go()
     stage.controller.change(attention=False)
@@ -201,7 +201,7 @@ SCENES = tuple(
         difference,
         uncertainty,
         attention,
-        camera_model,
+        camera,
         recording,
         light,
         keys,

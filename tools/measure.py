@@ -33,9 +33,9 @@ DEFAULT_MINUTES: dict[Measurement, float] = {"startup": 0.0, "latency": 1.0, "so
 STARTS = 5
 WARM_UP_MS, SAMPLE_MS, SWITCH_MS = 5_000, 10_000, 7_000
 SCENES: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("standard deviation, overlay", {"colour": "uncertainty", "view": "overlay"}),
+    ("uncertainty, overlay", {"colour": "uncertainty", "view": "overlay"}),
     ("texture, overlay", {"colour": "texture", "view": "overlay"}),
-    ("standard deviation, free orbit", {"colour": "uncertainty", "view": "orbit"}),
+    ("uncertainty, 3D view", {"colour": "uncertainty", "view": "orbit"}),
 )
 SWITCHES: tuple[dict[str, Any], ...] = (
     {"variant": "prior"},

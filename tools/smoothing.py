@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=60, help="of the motions; the filter was designed on others (%(default)s)"
     )
-    parser.add_argument("--variant", choices=VARIANTS, default="final")
+    parser.add_argument("--model", dest="variant", choices=VARIANTS, default="final", help="the model to use")
     parser.add_argument("--figure", type=Path, help="image of error and trembling against lag (.png, .svg)")
     parser.add_argument(
         "--cache",

@@ -140,8 +140,8 @@ def baseline_method(run: Path, template: HandTemplate) -> Method:
         raise HandvizError(f"{run / FILE} is missing or not the baseline ({error})") from error
 
     @torch.no_grad()
-    def colours(images_of: FloatArray, points: FloatArray) -> Colours:
-        output = network(torch.from_numpy(session.run(None, {INPUT_NAME: images_of})[0]))
+    def colours(images: FloatArray, points: FloatArray) -> Colours:
+        output = network(torch.from_numpy(session.run(None, {INPUT_NAME: images})[0]))
         return Colours(output.rgb.clamp(0, 1).numpy(), output.even.clamp(0, 1).numpy())
 
     return colours

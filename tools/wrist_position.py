@@ -65,9 +65,9 @@ class Found:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Count, seed and network."""
     parser.add_argument("--count", type=int, default=300, help="rendered hands to search (%(default)s)")
-    parser.add_argument("--seed", type=int, default=77)
-    parser.add_argument("--variant", choices=VARIANTS, default="final")
-    parser.add_argument("--model-dir", type=Path, default=MODELS)
+    parser.add_argument("--seed", type=int, default=77, help="seed of all random numbers")
+    parser.add_argument("--model", dest="variant", choices=VARIANTS, default="final", help="the model to use")
+    parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -23,13 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Exit status 0 if the network was adapted and kept, 2 if it did not help: then nothing is written."
     parser.add_argument("input", help="clip or folder of images, with one hand in sight")
     parser.add_argument("--out", type=Path, required=True, help="folder of the adapted network")
-    parser.add_argument("--variant", choices=VARIANTS, default="final")
+    parser.add_argument("--model", dest="variant", choices=VARIANTS, default="final", help="the model to use")
     parser.add_argument("--start-from", type=Path, help="checkpoint folder or ONNX file instead of the shipped network")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of a clip, every N-th frame")
     parser.add_argument("--limit", type=int, default=600, help="images at most (%(default)s)")
     parser.add_argument("--side", choices=get_args(HandednessSetting), default="detected", help="which hand it is")
-    parser.add_argument("--epochs", type=int, default=default.epochs)
-    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--epochs", type=int, default=default.epochs, help="passes over the samples")
+    parser.add_argument("--seed", type=int, default=default.seed, help="seed of all random numbers")
     add_hand_model_option(parser)
 
 

@@ -35,14 +35,14 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to play, how long, with which variant."""
     parser.add_argument("--source", default=str(CLIP_FILE), help="clip, folder or camera:0 (the bundled clip)")
-    parser.add_argument("--variant", choices=VARIANTS, default="final")
+    parser.add_argument("--model", dest="variant", choices=VARIANTS, default="final", help="the model to use")
     parser.add_argument("--colour", choices=get_args(ColourMode), default="uncertainty", help="what is drawn")
     parser.add_argument("--compare", action="store_true", help="all three variants of every frame, in three panes")
     parser.add_argument("--frames", type=int, default=2000, help="frames shown end to end (%(default)s)")
     parser.add_argument("--stage-frames", type=int, default=200, help="frames for each stage alone (%(default)s)")
     parser.add_argument("--capture-fps", type=float, default=30.0, help="pace of the source (%(default)s)")
-    parser.add_argument("--max-hands", type=int, default=2)
-    parser.add_argument("--model-dir", type=Path, default=MODELS)
+    parser.add_argument("--max-hands", type=int, default=2, help="hands looked for in a frame")
+    parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
     parser.add_argument("--metrics", action="store_true", help="only measure a dataset's evaluation, 4,000 samples")
     parser.add_argument(
         "--data", nargs="+", metavar="SPEC", help="only measure what datasets (NAME/SPLIT:FOLDER) deliver to training"

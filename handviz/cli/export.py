@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Checkpoint and folder."""
     parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint, such as runs/final/last")
-    parser.add_argument("--model-dir", type=Path, default=MODELS)
+    parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
     add_hand_model_option(parser)
 
 

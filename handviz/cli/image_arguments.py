@@ -18,7 +18,7 @@ MAX_HANDS_OF_IMAGES = 10
 
 def add_image_arguments(parser: argparse.ArgumentParser, *, mesh: str) -> None:
     """What is made of an image; ``mesh`` is written where nothing else is asked for."""
-    parser.add_argument("--variant", choices=VARIANTS, default="final")
+    parser.add_argument("--model", dest="variant", choices=VARIANTS, default="final", help="the model to use")
     parser.add_argument("--mesh", choices=("ply", "obj", "glb", "none"), default=mesh, help="(%(default)s)")
     parser.add_argument(
         "--colour",
@@ -39,7 +39,7 @@ def add_image_arguments(parser: argparse.ArgumentParser, *, mesh: str) -> None:
         default="detected",
         help="which hand is which, where the detector gets it wrong (%(default)s)",
     )
-    parser.add_argument("--model-dir", type=Path, default=MODELS)
+    parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
     add_hand_model_option(parser)
     parser.add_argument(
         "--network-camera", action="store_true", help="do not let the detector's keypoints correct the network's camera"

@@ -28,10 +28,10 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which folder, with which network, and whether to measure."""
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--variant", choices=VARIANTS, default="final")
+    parser.add_argument("folder", type=Path, help="folder of images")
+    parser.add_argument("--model", dest="variant", choices=VARIANTS, default="final", help="the model to use")
     parser.add_argument("--field-of-view", type=float, metavar="DEG", help="over the longer side")
-    parser.add_argument("--model-dir", type=Path, default=MODELS)
+    parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
     parser.add_argument(
         "--measure", action="store_true", help="forget what is kept, and compare the rate with the pipeline's own"
     )

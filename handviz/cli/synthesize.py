@@ -57,7 +57,7 @@ def write_preview(directory: Path, path: Path) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Count, seed, folder."""
     parser.add_argument("--count", type=int, default=1024, help="samples in the folder when done")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
     parser.add_argument("--out", type=Path, required=True, help="folder of shards; started work is continued")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument(

@@ -52,13 +52,13 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders written by 'handviz synthesize'")
     parser.add_argument("--run", type=Path, required=True, help="folder of the run; a started run is continued")
     parser.add_argument("--validation", type=Path, help="another rendered folder, watched while training")
-    parser.add_argument("--epochs", type=int, default=default.epochs)
-    parser.add_argument("--batch-size", type=int, default=default.batch_size)
+    parser.add_argument("--epochs", type=int, default=default.epochs, help="passes over the samples")
+    parser.add_argument("--batch-size", type=int, default=default.batch_size, help="crops in a batch, for each process")
     parser.add_argument("--rate", type=float, default=default.rate, help="learning rate")
     parser.add_argument("--checkpoint-every", type=int, default=default.checkpoint_every, help="steps")
     parser.add_argument("--limit", type=int, help="use only the first samples")
     parser.add_argument("--start-from", type=Path, help="checkpoint of a texture net to take weights from")
-    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--seed", type=int, default=default.seed, help="seed of all random numbers")
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -80,7 +80,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint, such as runs/texture/last")
-    parser.add_argument("--model-dir", type=Path, default=MODELS)
+    parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
 
 
 def _export(arguments: argparse.Namespace) -> int:

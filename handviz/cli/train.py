@@ -33,15 +33,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--run", type=Path, required=True, help="folder of the run; a started run is continued")
     parser.add_argument("--validation", metavar="SOURCE", help="another of these, watched while training")
-    parser.add_argument("--variant", choices=VARIANTS, default=model.variant)
-    parser.add_argument("--backbone", choices=tuple(BACKBONES), default=model.backbone)
-    parser.add_argument("--tokens", choices=("coarse", "full"), default=model.tokens)
-    parser.add_argument("--conditioning", choices=("prior", "rest"), default=model.conditioning)
-    parser.add_argument("--features", choices=("joints", "global"), default=model.features)
-    parser.add_argument("--width", type=int, default=model.width)
-    parser.add_argument("--epochs", type=int, default=default.epochs)
-    parser.add_argument("--batch-size", type=int, default=default.batch_size)
-    parser.add_argument("--head-rate", type=float, default=default.head_rate)
+    parser.add_argument("--model", dest="variant", choices=VARIANTS, default=model.variant, help="the model to use")
+    parser.add_argument(
+        "--backbone", choices=tuple(BACKBONES), default=model.backbone, help="network that turns a crop into features"
+    )
+    parser.add_argument(
+        "--tokens",
+        choices=("coarse", "full"),
+        default=model.tokens,
+        help="attention tokens: 195 coarse ones and a fitted lift, or one for each vertex",
+    )
+    parser.add_argument(
+        "--conditioning",
+        choices=("prior", "rest"),
+        default=model.conditioning,
+        help="what AMVUR starts from: the prior-net's mesh or the rest pose",
+    )
+    parser.add_argument(
+        "--features",
+        choices=("joints", "global"),
+        default=model.features,
+        help="what the heads get: a token for each joint, or the paper's global feature",
+    )
+    parser.add_argument("--width", type=int, default=model.width, help="width of attention and MLPs")
+    parser.add_argument("--epochs", type=int, default=default.epochs, help="passes over the samples")
+    parser.add_argument("--batch-size", type=int, default=default.batch_size, help="crops in a batch, for each process")
+    parser.add_argument("--head-rate", type=float, default=default.head_rate, help="learning rate of the heads")
     parser.add_argument("--tail-rate", type=float, default=default.tail_rate, help="0 freezes the backbone")
     parser.add_argument("--end-to-end", action="store_true", help="train on the images, the whole backbone")
     parser.add_argument("--stem-rate", type=float, default=default.stem_rate, help="of the first blocks, end to end")
@@ -66,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to do about an image that cannot be read; skip: it is named, and the next one takes its place",
     )
     parser.add_argument("--limit", type=int, help="use only the first samples")
-    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--seed", type=int, default=default.seed, help="seed of all random numbers")
     add_hand_model_option(parser)
 
 

@@ -25,7 +25,7 @@ BATCH = 16
 """Crops that a predictor takes at a time."""
 Predictor = Callable[[NDArray[np.uint8]], list[CanonicalHand]]
 """Crops (N, 224, 224, 3) RGB -> one hand each."""
-PER_CROP = ("visible", "visible_alone", "keypoint_visible", "hidden_share")
+PER_CROP = ("visible", "visible_alone", "keypoint_visible", "hidden_fraction")
 """Fields of ``Answers`` that come from the crops alone."""
 
 

@@ -21,6 +21,7 @@ from PyQt6.QtWidgets import QApplication
 
 from handviz.core.errors import HandvizError
 from handviz.core.memory import return_large_blocks
+from handviz.core.options import Parser, current_arguments
 from handviz.core.paths import MODELS
 from handviz.core.records import VARIANTS
 from handviz.gui.main_window import MainWindow
@@ -62,15 +63,15 @@ NO_INSTRUMENTS = Instruments()
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Return the options of a command line."""
-    parser = argparse.ArgumentParser(prog="app.py", description="Reconstruct the hands of a camera, clip or folder.")
+    parser = Parser(prog="app.py", description="Reconstruct the hands of a camera, clip or folder.")
     add_arguments(parser)
-    return parser.parse_args(arguments)
+    return parser.parse_args(current_arguments("app.py", arguments))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the window."""
     parser.add_argument("--source", help="camera:0, a clip, a folder of images or an image")
-    parser.add_argument("--variant", choices=VARIANTS, help="the network to begin with")
+    parser.add_argument("--model", dest="variant", choices=VARIANTS, help="the network to begin with")
     parser.add_argument("--colour", choices=get_args(ColourMode), help="how the mesh is coloured")
     parser.add_argument("--view", choices=("overlay", "orbit"), help="on the image, or in free orbit")
     parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")

@@ -1,7 +1,7 @@
 """The prior of the camera in weak training: what a camera net says that was trained before, on rendered hands.
 
 The paper takes another method's camera (its reference [13]); here any checkpoint has a camera net, and one of
-``--variant prior`` on rendered hands is the cheapest.
+``--model prior`` on rendered hands is the cheapest.
 """
 
 import math

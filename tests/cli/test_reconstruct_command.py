@@ -195,7 +195,7 @@ def test_every_second_frame_of_a_clip(reconstruct: Callable[..., Any], tmp_path:
     for _ in range(5):
         writer.write(np.full((240, 320, 3), 90, np.uint8))
     writer.release()
-    status, entries = reconstruct(path, "--every", "2", "--variant", "prior", "--smoothing", "0.5")
+    status, entries = reconstruct(path, "--every", "2", "--model", "prior", "--smoothing", "0.5")
     assert status == 0
     assert [entry["file"] for entry in entries] == [f"clip.mp4#{number:06d}" for number in (0, 2, 4)]
     assert {entry["variant"] for entry in entries} == {"prior"}

@@ -37,7 +37,7 @@ def reconstruct(image: Path, *options: str) -> int:
 def test_distances_are_those_between_the_variants_own_meshes(image: Path) -> None:
     meshes = {}
     for variant in VARIANTS:
-        assert reconstruct(image, "--variant", variant, "--no-overlays") == 0
+        assert reconstruct(image, "--model", variant, "--no-overlays") == 0
         (mesh,) = (image.parent / "out" / "meshes").iterdir()
         meshes[variant] = np.asarray(trimesh.load(mesh, process=False).vertices)
         mesh.unlink()

@@ -21,18 +21,18 @@ from handviz.gui.session.settings import SettingsStore, ViewSettings
 
 
 def test_command_line() -> None:
-    options = app.parse(["--source", "camera:1", "--variant", "prior", "--view", "orbit", "--colour", "texture"])
+    options = app.parse(["--source", "camera:1", "--model", "prior", "--view", "orbit", "--colour", "texture"])
     assert (options.source, options.variant, options.view, options.colour) == ("camera:1", "prior", "orbit", "texture")
 
 
 def test_only_named_options_change_the_settings_of_a_run() -> None:
-    options = app.parse(["--variant", "prior", "--screenshot", "x.png"])
+    options = app.parse(["--model", "prior", "--screenshot", "x.png"])
     assert app.settings_for_this_run(options) == {"variant": "prior"}
 
 
 def test_unknown_variant_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        app.parse(["--variant", "best"])
+        app.parse(["--model", "best"])
     assert "final" in capsys.readouterr().err
 
 

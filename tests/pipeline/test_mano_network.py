@@ -133,7 +133,7 @@ def mano_hands(cached_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def _train(variant: str, data: Path, run: Path, file: Path) -> Path:
-    small = ["--width", "16", "--batch-size", "4", "--limit", "8", "--epochs", "1", "--variant", variant]
+    small = ["--width", "16", "--batch-size", "4", "--limit", "8", "--epochs", "1", "--model", variant]
     assert main(["train", "--data", str(data), "--run", str(run), *small, "--hand-model", str(file)]) == 0
     return run / "last"
 

@@ -57,7 +57,7 @@ def test_a_run_writes_its_log_and_a_checkpoint_that_loads(config, template, cach
 
 
 def test_the_command_trains(tmp_path, cached_hands, template):
-    arguments = ["train", "--data", str(cached_hands), "--run", str(tmp_path / "run"), "--variant", "amvur"]
+    arguments = ["train", "--data", str(cached_hands), "--run", str(tmp_path / "run"), "--model", "amvur"]
     assert main([*arguments, "--width", "16", "--epochs", "1", "--batch-size", "4", "--limit", "4"]) == 0
     assert load_checkpoint(tmp_path / "run" / "last", template)[1].variant == "amvur"
 

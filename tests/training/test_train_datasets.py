@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def arguments(folder: Path, run: str, *options: str) -> list[str]:
     """Two steps with a row of the log each."""
-    model = ["--variant", "prior", "--features", "global", "--width", "16", "--hand-model"]
+    model = ["--model", "prior", "--features", "global", "--width", "16", "--hand-model"]
     data = ["--data", f"freihand/training_gs:{folder / 'freihand'}", "--end-to-end", "--run", str(folder / run)]
     rest = ["--epochs", "1", "--checkpoint-every", "1", "--device", "cpu", *options]
     return ["handviz", "train", *data, *model, str(folder / "mano" / "MANO_RIGHT.pkl"), *rest]

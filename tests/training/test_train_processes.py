@@ -41,7 +41,7 @@ def config(tmp_path, cached_hands):
 
 def command(data, run, *options):
     """The arguments behind ``python``."""
-    chosen = ["--data", str(data), "--run", str(run), "--variant", "prior", "--features", "global", "--device", "cpu"]
+    chosen = ["--data", str(data), "--run", str(run), "--model", "prior", "--features", "global", "--device", "cpu"]
     return ["-m", "handviz", "train", *chosen, "--checkpoint-every", "1", *options]
 
 
@@ -88,7 +88,7 @@ def test_two_processes_read_a_dataset_as_one_does(tmp_path):
     write("freihand", tmp_path / "freihand", 4)
     hand_model, _ = write_stand_in_mano(tmp_path / "mano")
     chosen = ["--data", f"freihand:{tmp_path / 'freihand'}", "--hand-model", str(hand_model), "--end-to-end"]
-    chosen += ["--variant", "prior", "--features", "global", "--width", "16", "--device", "cpu", "--limit", "4"]
+    chosen += ["--model", "prior", "--features", "global", "--width", "16", "--device", "cpu", "--limit", "4"]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--", "handviz", "train"]
     one = ["-m", "handviz", "train", *chosen, "--epochs", "1", "--batch-size", "2", "--run", str(tmp_path / "one")]
     two = [*torchrun, *chosen, "--epochs", "1", "--batch-size", "1", "--run", str(tmp_path / "two")]

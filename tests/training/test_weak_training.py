@@ -30,7 +30,7 @@ def weak(config):
 
 @pytest.fixture(scope="module")
 def camera_checkpoint(tmp_path_factory, cached_hands, template):
-    """What ``--variant prior`` on rendered hands gives, one step old."""
+    """What ``--model prior`` on rendered hands gives, one step old."""
     run = tmp_path_factory.mktemp("camera") / "run"
     model = replace(SMALL, variant="prior", features="global")
     return train(TrainConfig((cached_hands,), run, model, epochs=1, batch_size=4, limit=4), template)

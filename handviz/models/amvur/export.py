@@ -42,8 +42,12 @@ class ExportOutput(NamedTuple):
     scale: Tensor
     translation: Tensor
     right_hand: Tensor
-    witness_m: Tensor
+    landmarks_m: Tensor
     presence: Tensor
+
+
+OUTPUT_NAMES = tuple({"landmarks_m": "witness_m"}.get(name, name) for name in ExportOutput._fields)
+"""The fields as an ONNX file names them: its contract keeps the names of version 0.1."""
 
 
 class ExportModel(nn.Module):
@@ -76,7 +80,7 @@ class ExportModel(nn.Module):
             scale=output.camera.scale / METRES_PER_CENTIMETRE,
             translation=output.camera.translation,
             right_hand=torch.ones_like(output.camera.scale) if said is None else said[:, RIGHT_HAND_NUMBER],
-            witness_m=torch.zeros_like(keypoints.mean) if said is None else _world_m(said),
+            landmarks_m=torch.zeros_like(keypoints.mean) if said is None else _world_m(said),
             presence=torch.zeros_like(output.camera.scale) if said is None else said[:, PRESENCE_NUMBER],
         )
 
@@ -169,7 +173,7 @@ def largest_difference_cm(exported: ExportModel, path: Path, images: Tensor) -> 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     with torch.no_grad():
         wanted = exported(images)
-    outputs = session.run(list(ExportOutput._fields), {INPUT_NAME: images.numpy()})
+    outputs = session.run(list(OUTPUT_NAMES), {INPUT_NAME: images.numpy()})
     found = dict(zip(ExportOutput._fields, outputs, strict=True))
     # By how many centimetres a unit moves points that lie a decimetre from the wrist.
     units = dict.fromkeys(found, 100.0) | dict.fromkeys(("rotation", "translation"), 10.0)
@@ -191,7 +195,7 @@ def export_onnx(
     if check_images is None:
         check_images = torch.rand(3, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(0))
     with atomic_path(path) as part:
-        write_onnx(exported, part, ExportOutput._fields)
+        write_onnx(exported, part, OUTPUT_NAMES)
         store_as_half(part)
         add_metadata(part, template, _entries(config, notes))
         difference = largest_difference_cm(exported, part, check_images)
