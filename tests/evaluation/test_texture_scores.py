@@ -81,7 +81,7 @@ def test_a_region_of_few_pixels_says_nothing(scene, faces):
 
 
 def test_projective_sampling_takes_the_pixel_at_each_vertex_seen_or_not(scene):
-    found = projective_sampling(scene.images, scene.points)
+    found = projective_sampling(scene.float_images, scene.points)
     assert found.rgb is found.albedo
     inside = (np.abs(scene.points[..., :2]) < 0.95).all(2)
     cells = ((scene.points[..., :2] + 1) * 112).astype(int)

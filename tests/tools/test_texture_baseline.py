@@ -19,7 +19,7 @@ def scene(texture_hands, template):
 def test_the_baseline_learns_and_is_read_back(texture_hands, template, tmp_path, scene):
     train_baseline(BaselineConfig((texture_hands,), tmp_path, epochs=6), template)
     method = baseline_method(tmp_path, template)
-    found = method(scene.images, scene.points)
+    found = method(scene.float_images, scene.points)
     grey = Colours(np.full_like(found.rgb, 0.5), np.full_like(found.rgb, 0.5))
     learnt, untaught = (np.abs(part.albedo - scene.even / 255).mean() for part in (found, grey))
     assert learnt < untaught
