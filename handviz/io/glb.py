@@ -15,7 +15,7 @@ from handviz.core.records import FloatArray
 from handviz.io.mesh_io import MeshArrays
 
 GLTF_FROM_CAMERA = np.array([1.0, -1.0, -1.0])
-"""Half a turn about x: glTF's axes are x right, y up, z towards the viewer."""
+"""Rotation by 180 degrees about x: glTF's axes are x right, y up, z towards the viewer."""
 BYTE, FLOAT, UNSIGNED_INT = 5121, 5126, 5125
 VERTEX_BUFFER, INDEX_BUFFER = 34962, 34963
 LINEAR, LINEAR_MIPMAP_LINEAR, CLAMP_TO_EDGE = 9729, 9987, 33071
@@ -23,7 +23,7 @@ SKIN_ROUGHNESS = 0.8
 
 
 class Binary:
-    """The file's binary part, as it grows, with the entries that say what lies where in it."""
+    """The binary chunk of a file under construction, with its buffer views and accessors."""
 
     def __init__(self) -> None:
         self.content = bytearray()
@@ -31,22 +31,22 @@ class Binary:
         self.accessors: list[dict[str, Any]] = []
 
     def add(self, content: bytes, **entry: Any) -> int:
-        """Append bytes; the number of their view."""
+        """Append bytes; returns the index of their buffer view."""
         self.content += bytes(-len(self.content) % 4)
         self.views.append({"buffer": 0, "byteOffset": len(self.content), "byteLength": len(content), **entry})
         self.content += content
         return len(self.views) - 1
 
     def add_vertices(self, values: FloatArray) -> int:
-        """Append values (N, C) of vertices; the number of their accessor."""
+        """Append values (N, C) of vertices; returns the index of their accessor."""
         return self._add_numbers(values, f"VEC{values.shape[1]}", target=VERTEX_BUFFER)
 
     def add_numbers(self, values: FloatArray) -> int:
-        """Append values (N,) or (N, 3 | 4 | 16) that are not of vertices; the number of their accessor."""
+        """Append values (N,) or (N, 3 | 4 | 16) not of vertices; returns the index of their accessor."""
         return self._add_numbers(values, {0: "SCALAR", 16: "MAT4"}.get(_width(values), f"VEC{_width(values)}"))
 
     def add_joints(self, joints: NDArray[np.integer]) -> int:
-        """Append which four bones hold a vertex (V, 4); the number of their accessor."""
+        """Append the indices (V, 4) of each vertex's four bones; returns the index of their accessor."""
         array = np.ascontiguousarray(joints, dtype="u1")
         view = self.add(array.tobytes(), target=VERTEX_BUFFER)
         self.accessors.append({"bufferView": view, "componentType": BYTE, "count": len(array), "type": "VEC4"})
@@ -61,7 +61,7 @@ class Binary:
         return len(self.accessors) - 1
 
     def add_faces(self, faces: NDArray[np.int32]) -> int:
-        """Append triangles (F, 3); the number of their accessor."""
+        """Append triangles (F, 3); returns the index of their accessor."""
         array = np.ascontiguousarray(faces, dtype="<u4")
         view = self.add(array.tobytes(), target=INDEX_BUFFER)
         entry = {"bufferView": view, "componentType": UNSIGNED_INT, "count": array.size, "type": "SCALAR"}
@@ -70,12 +70,12 @@ class Binary:
 
 
 def glb_bytes(mesh: MeshArrays, image_png: bytes | None = None) -> bytes:
-    """The mesh with linear vertex colours or, where it has an atlas, with the image wrapped around it."""
+    """Return the mesh as GLB: with linear vertex colours or, if it has an atlas, with the image as its texture."""
     binary = Binary()
-    which = slice(None) if mesh.atlas is None else mesh.atlas.vertex_ids
+    ids = slice(None) if mesh.atlas is None else mesh.atlas.vertex_ids
     attributes = {
-        "POSITION": binary.add_vertices((mesh.vertices_m * GLTF_FROM_CAMERA)[which]),
-        "NORMAL": binary.add_vertices((unit(mesh.normals) * GLTF_FROM_CAMERA)[which]),
+        "POSITION": binary.add_vertices((mesh.vertices_m * GLTF_FROM_CAMERA)[ids]),
+        "NORMAL": binary.add_vertices((unit(mesh.normals) * GLTF_FROM_CAMERA)[ids]),
     }
     gltf: dict[str, Any] = {"asset": {"version": "2.0", "generator": "handviz"}}
     if mesh.atlas is None:
@@ -99,12 +99,12 @@ def _width(values: FloatArray) -> int:
 
 
 def linear_from_srgb(srgb: FloatArray) -> FloatArray:
-    """sRGB (..., 3) in [0, 1] -> linear (IEC 61966-2-1)."""
+    """Convert sRGB (..., 3) in [0, 1] to linear RGB (IEC 61966-2-1)."""
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
 def material() -> dict[str, Any]:
-    """Skin under the program's own light; the mesh is open at the wrist, so its inside is drawn too."""
+    """Return a lit, double-sided skin material: the mesh is open at the wrist, so its inside is visible."""
     return {
         "name": "hand",
         "doubleSided": True,
@@ -113,7 +113,7 @@ def material() -> dict[str, Any]:
 
 
 def _image_entries(view: int) -> dict[str, Any]:
-    """A material that shows the image in that view as it is: it holds the light already."""
+    """Return an unlit material with the image of that buffer view: the image already contains the light."""
     shown = material() | {"extensions": {"KHR_materials_unlit": {}}}
     shown["pbrMetallicRoughness"]["baseColorTexture"] = {"index": 0}
     sampler = {"magFilter": LINEAR, "minFilter": LINEAR_MIPMAP_LINEAR, "wrapS": CLAMP_TO_EDGE, "wrapT": CLAMP_TO_EDGE}
@@ -127,13 +127,13 @@ def _image_entries(view: int) -> dict[str, Any]:
 
 
 def unit(normals: FloatArray) -> FloatArray:
-    """Normals (V, 3); glTF allows no zero, so where a vertex has none it looks towards the viewer."""
+    """Replace zero normals (V, 3), which glTF forbids, by ones towards the viewer."""
     has_one = np.linalg.norm(normals, axis=1, keepdims=True) > 0.5
     return np.where(has_one, normals, np.array([0.0, 0.0, -1.0]))
 
 
 def container(gltf: dict[str, Any], binary: bytes) -> bytes:
-    """GLB's header and its two chunks, each filled up to four bytes."""
+    """Return a GLB file: header and two chunks, each padded to four bytes."""
     text = json.dumps(gltf, separators=(",", ":"), allow_nan=False).encode("utf-8")
     text += b" " * (-len(text) % 4)
     chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary

@@ -1,4 +1,4 @@
-"""Hands as bytes and back: what is needed to show a result again without reconstructing it."""
+"""Serialization of hands and detections, to show a result again without reconstructing it."""
 
 import dataclasses
 import io
@@ -15,19 +15,19 @@ from handviz.core.records import Detection, HandMesh
 
 NUMBERS_KEY = "numbers"
 EXACT_SIZE = 128
-"""Arrays of up to so many numbers stay as they are; longer ones (vertices) become float32: 0.01 micrometres."""
+"""Arrays of up to this size keep their type; larger ones (vertices) become float32: 0.01 micrometres."""
 NAMES_NOW = {
     "place_doubt": "position_uncertainty",
     "size_std_share": "size_std_fraction",
     "focal_std_share": "focal_std_fraction",
 }
-"""Fields of records in stores of version 0.1, and what they are called now."""
+"""Field names in stores of version 0.1 -> present names."""
 Record = TypeVar("Record")
 Arrays = dict[str, NDArray[Any]]
 
 
 def pack_hands(hands: Sequence[HandMesh], detections: Sequence[Detection]) -> bytes:
-    """All hands of an image with their detections, about 20 KB each."""
+    """Serialize all hands of an image with their detections, about 20 KB each."""
     arrays: Arrays = {}
     numbers: dict[str, Any] = {"count": len(hands)}
     for index, (hand, detection) in enumerate(zip(hands, detections, strict=True)):
@@ -40,7 +40,7 @@ def pack_hands(hands: Sequence[HandMesh], detections: Sequence[Detection]) -> by
 
 
 def unpack_hands(packed: bytes) -> tuple[tuple[HandMesh, ...], tuple[Detection, ...]]:
-    """What ``pack_hands`` was given; raises HandvizError if the bytes are damaged."""
+    """Invert ``pack_hands``; raises HandvizError if the bytes are damaged."""
     try:
         with np.load(io.BytesIO(packed), allow_pickle=False) as file:
             arrays = {_name_now(name): file[name] for name in file.files}
@@ -50,7 +50,7 @@ def unpack_hands(packed: bytes) -> tuple[tuple[HandMesh, ...], tuple[Detection, 
         hands = tuple(_put_together(HandMesh, f"hand{index}", arrays, numbers) for index in count)
         detections = tuple(_put_together(Detection, f"detection{index}", arrays, numbers) for index in count)
     except (*UNREADABLE, AttributeError, RecursionError, MemoryError) as error:
-        raise HandvizError(f"a stored result is damaged ({error})", ErrorCode.FILE_DAMAGED) from error
+        raise HandvizError(f"a stored result is damaged: reconstruct again ({error})", ErrorCode.FILE_DAMAGED) from error
     return hands, detections
 
 
@@ -70,7 +70,7 @@ def _take_apart(prefix: str, record: Any, arrays: Arrays, numbers: dict[str, Any
 
 
 def _put_together(kind: type[Record], prefix: str, arrays: Arrays, numbers: Mapping[str, Any]) -> Record:
-    """The record; fields that were None, or came into being later, get their defaults."""
+    """Rebuild a record; fields that were None, or were added later, get their defaults."""
     values: dict[str, Any] = {}
     hints = get_type_hints(kind)
     for item in dataclasses.fields(kind):  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""``hands.json``: what ``handviz reconstruct`` says about every image, and how it is written."""
+"""``hands.json``: the results of ``handviz reconstruct``, one object per image."""
 
 import itertools
 import json
@@ -16,7 +16,7 @@ from handviz.rendering.difference import vertex_distances_mm
 
 
 def image_entry(file: str, result: FrameResult, intrinsics: Intrinsics, meshes: Sequence[str | None]) -> dict[str, Any]:
-    """One object of the list: the image, the camera in use, and its hands."""
+    """Return the object of an image: its size, the intrinsics in use, and its hands."""
     height, width = result.frame.image.shape[:2]
     found = zip(result.hands, result.detections, meshes, strict=True)
     hands = [hand_entry(hand, detection, mesh) for hand, detection, mesh in found]
@@ -38,12 +38,12 @@ def image_entry(file: str, result: FrameResult, intrinsics: Intrinsics, meshes: 
 
 
 def unreadable_entry(file: str, reason: str) -> dict[str, Any]:
-    """The object of an image that could not be read."""
+    """Return the object of an image that could not be read."""
     return {"file": file, "width": 0, "height": 0, "hands": [], "error": reason}
 
 
 def hand_entry(hand: HandMesh, detection: Detection, mesh: str | None) -> dict[str, Any]:
-    """One hand; ``mesh`` is the file with its vertices, relative to the list."""
+    """Return the object of a hand; ``mesh`` is the file with its vertices, relative to ``hands.json``."""
     return {
         "handedness": hand.handedness,
         "detection_score": round(hand.detection_score, 4),
@@ -63,7 +63,7 @@ def hand_entry(hand: HandMesh, detection: Detection, mesh: str | None) -> dict[s
 
 
 def distances_entry(result: FrameResult, index: int) -> dict[str, dict[str, float]]:
-    """How far the variants lie apart at one hand of a compared result, for every two of them (render/difference.py)."""
+    """Return vertex distances between every two models at one hand of a compared result (rendering/difference.py)."""
     hands = {variant: result.of_variant(variant).hands[index] for variant in VARIANTS}
     entry = {}
     for first, second in itertools.combinations(VARIANTS, 2):
@@ -79,7 +79,7 @@ def distances_entry(result: FrameResult, index: int) -> dict[str, dict[str, floa
 
 
 def intrinsics_entry(intrinsics: Intrinsics) -> dict[str, Any]:
-    """K in pixels (the middle of the first pixel is (0.5, 0.5)), and how it is known."""
+    """Return K in pixels (the centre of the first pixel is (0.5, 0.5)) and its origin."""
     (fx, fy), (cx, cy) = intrinsics.focals_px, intrinsics.centre_px
     return {
         "fx": round(float(fx), 3),
@@ -92,18 +92,18 @@ def intrinsics_entry(intrinsics: Intrinsics) -> dict[str, Any]:
 
 
 def distance_from_detector(hand: HandMesh, detection: Detection) -> float:
-    """Mean distance of the projected keypoints from the detector's, as a fraction of the longer side of their box."""
+    """Return the mean distance of projected from detected keypoints, as a fraction of the longer side of their box."""
     distance_px = np.linalg.norm(hand.keypoints_px - detection.keypoints_px, axis=1).mean()
     return float(distance_px / max(np.ptp(detection.keypoints_px, axis=0).max(), 1e-6))
 
 
 def write_report(path: Path, entries: Sequence[dict[str, Any]]) -> None:
-    """Write the list whole or not at all; raises HandvizError if the folder cannot be written."""
+    """Write the list atomically; raises HandvizError if the folder cannot be written."""
     write_files({path: (json.dumps(entries, indent=1, allow_nan=False) + "\n").encode("utf-8")})
 
 
 def output_stems(files: Sequence[str]) -> dict[str, str]:
-    """What the outputs of each image are called: its name without suffix, unless another differs only in that."""
+    """Name each image's outputs: the file name without suffix, unless another image differs only in the suffix."""
     namesakes = Counter(Path(file).stem.casefold() for file in files)
     return {
         file: Path(file).stem if namesakes[Path(file).stem.casefold()] == 1 else file.replace(".", "_")

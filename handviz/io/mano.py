@@ -1,4 +1,8 @@
-"""Reconstructed hands as MANO's 48 + 10: of a network of that hand model by its vertices, of any other by keypoints."""
+"""MANO parameters (48 + 10) of reconstructed hands, and their files (docs/research/mano.md).
+
+MANO is fitted to the vertices of networks of that hand model, and to the keypoints of any other. Files are JSON or NPZ
+with the same names, the convention written in the file.
+"""
 
 import io
 import json
@@ -43,27 +47,24 @@ COLUMNS = ("source", "number", "side", "global_orient", "hand_pose", "betas", "t
 REMEDY = "make it with 'python -m handviz reconstruct --save-mano FILE'"
 
 
-# Files of MANO parameters: JSON or NPZ with the same names, the convention written in the file (docs/research/mano.md).
-
-
 @dataclass(frozen=True, eq=False)
 class ManoRecord:
     """One hand of an image."""
 
     source: str
-    """The image, as ``hands.json`` calls it."""
+    """File name of the image, as in ``hands.json``."""
     number: int
-    """Its place among the hands of the image."""
+    """Index among the hands of the image."""
     parameters: ManoParameters
     mean_error_mm: float = float("nan")
-    """How far the hand lies from what it was fitted to; nan where nothing was fitted."""
+    """Distance from the points of the fit; nan if nothing was fitted."""
     largest_error_mm: float = float("nan")
     fitted_to: str = ""
-    """vertices or keypoints; empty where nothing was fitted"""
+    """vertices or keypoints; empty if nothing was fitted"""
 
 
 def write_mano(path: Path, records: Sequence[ManoRecord], template: HandTemplate, form: PoseForm) -> None:
-    """Write the hands whole or not at all; HandvizError at another suffix, or a place that cannot be written."""
+    """Write the hands atomically; raises HandvizError at another suffix, or if the file cannot be written."""
     check_mano_path(path)
     rows = [_row(record, template, form) for record in records]
     about = _about(template, form)
@@ -80,7 +81,7 @@ def write_mano(path: Path, records: Sequence[ManoRecord], template: HandTemplate
 
 
 def check_mano_path(path: Path) -> None:
-    """HandvizError at a suffix that is not written."""
+    """Raise HandvizError at a suffix that is not supported."""
     if path.suffix.lower() not in SUFFIXES:
         raise HandvizError(
             f"{path.name}: MANO parameters are written as {' or '.join(SUFFIXES)}", ErrorCode.UNSUPPORTED_FORMAT
@@ -88,28 +89,27 @@ def check_mano_path(path: Path) -> None:
 
 
 def fit_message(records: Sequence[ManoRecord], path: Path) -> str:
-    """What was fitted to what, and how far it lies from that."""
+    """Summarize the fits: number of hands, kind of points, and errors."""
     fitted = [record for record in records if record.fitted_to]
     if not fitted:
         return f"{path}: {len(records)} hands"
-    mean, most = np.mean([one.mean_error_mm for one in fitted]), max(one.largest_error_mm for one in fitted)
+    mean, largest = np.mean([one.mean_error_mm for one in fitted]), max(one.largest_error_mm for one in fitted)
     kinds = " and ".join(sorted({one.fitted_to for one in fitted}))
-    told = f"{path}: {len(records)} hands, fitted to {kinds}, {mean:.3f} mm away on average, {most:.3f} mm at most"
-    without = "; of keypoints the hand's thickness is not known" if "keypoints" in kinds else ""
-    return told + without
+    note = "; keypoints do not determine the hand's thickness" if "keypoints" in kinds else ""
+    return f"{path}: {len(records)} hands, fitted to {kinds}, error mean {mean:.3f} mm, max {largest:.3f} mm{note}"
 
 
 def read_mano(path: Path, template: HandTemplate) -> tuple[list[ManoRecord], PoseForm]:
-    """The hands of a file of ours and the form that it was in; HandvizError names what is wrong with it."""
+    """Read the hands of a file of ``write_mano`` and its pose form; raises HandvizError if it is not usable."""
     about, rows = _read(path)
     form = about.get("convention")
     if form not in FORMS or about.get("handviz_mano") != FORMAT:
-        raise HandvizError(f"{path} does not say in which convention its numbers are: {REMEDY}", ErrorCode.FILE_DAMAGED)
+        raise HandvizError(f"{path} does not state its pose convention: {REMEDY}", ErrorCode.FILE_DAMAGED)
     named = str(about.get("hand_model_fingerprint", ""))
     if form in ("relative", "components") and named != template.fingerprint:
         raise HandvizError(
-            f"{path} is relative to the mean pose of the hand model {named[:12]}, and the file given is "
-            f"{template.fingerprint[:12]}: give the one that it was written with by --hand-model FILE",
+            f"{path} is relative to the mean pose of the hand model {named[:12]}, not of {template.fingerprint[:12]}: "
+            "select the one that it was written with by --hand-model FILE",
             ErrorCode.MODEL_MISMATCH,
         )
     try:
@@ -135,14 +135,14 @@ def _about(template: HandTemplate, form: PoseForm) -> dict[str, Any]:
 
 def _row(record: ManoRecord, template: HandTemplate, form: PoseForm) -> dict[str, Any]:
     parameters = record.parameters
-    turn, pose = _in_form(parameters, template, form)
+    rotation, pose = _in_form(parameters, template, form)
     own = template_of(parameters, template)
     wrist_m = parameters.translation_m + file_wrist_m(parameters.shape, parameters.handedness, own)
     return {
         "source": record.source,
         "number": record.number,
         "side": parameters.handedness,
-        "global_orient": turn,
+        "global_orient": rotation,
         "hand_pose": pose,
         "betas": np.asarray(parameters.shape, np.float64),
         "transl": np.asarray(parameters.translation_m, np.float64),
@@ -155,11 +155,11 @@ def _row(record: ManoRecord, template: HandTemplate, form: PoseForm) -> dict[str
 
 
 def _in_form(parameters: ManoParameters, template: HandTemplate, form: PoseForm) -> tuple[FloatArray, FloatArray]:
-    """The wrist's turn and the fingers' pose: matrices have the wrist's as a matrix too."""
+    """Return the wrist's rotation and the fingers' pose, both as matrices in the form ``matrices``."""
     if form in ("matrices", "six_d"):
-        turns = matrices(parameters, template)
-        turns = six_numbers(turns) if form == "six_d" else turns
-        return turns[0], turns[1:]
+        rotations = matrices(parameters, template)
+        rotations = six_numbers(rotations) if form == "six_d" else rotations
+        return rotations[0], rotations[1:]
     found = converted(parameters, template, cast(PoseKind, form))
     return found.global_rotation, found.pose
 
@@ -185,19 +185,19 @@ def _parameters(row: Mapping[str, Any], form: PoseForm, shape: FloatArray, trans
     side = cast(Handedness, str(row["side"]))
     if form in ("matrices", "six_d"):
         inner = (3, 3) if form == "matrices" else (6,)
-        turns = np.concatenate(
+        rotations = np.concatenate(
             [_numbers(row["global_orient"], inner)[None], _numbers(row["hand_pose"], (FINGER_JOINTS, *inner))]
         )
-        turns = rotations_from_six(turns) if form == "six_d" else turns
-        return parameters_from_matrices(turns, shape, translation_m, side)
-    pose, turn = _numbers(row["hand_pose"], (POSE_SIZE,)), _numbers(row["global_orient"], (3,))
-    return ManoParameters(side, cast(PoseKind, form), pose, shape, turn, translation_m)
+        rotations = rotations_from_six(rotations) if form == "six_d" else rotations
+        return parameters_from_matrices(rotations, shape, translation_m, side)
+    pose, rotation = _numbers(row["hand_pose"], (POSE_SIZE,)), _numbers(row["global_orient"], (3,))
+    return ManoParameters(side, cast(PoseKind, form), pose, shape, rotation, translation_m)
 
 
 def _numbers(values: Any, shape: tuple[int, ...]) -> FloatArray:
     found = np.asarray(values, np.float64)
     if found.shape != shape or not np.isfinite(found).all():
-        raise ValueError(f"{found.shape} numbers where {shape} finite ones belong")
+        raise ValueError(f"an array of shape {found.shape} instead of finite numbers of shape {shape}")
     return found
 
 
@@ -212,7 +212,7 @@ def _plain(value: Any) -> Any:
 
 
 def _npz_bytes(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> bytes:
-    """Columns of N hands; ``about`` is JSON in a string."""
+    """Serialize columns of N hands; ``about`` is JSON in a string."""
     columns = {name: np.stack([np.asarray(row[name]) for row in rows]) for name in (rows[0] if rows else ())}
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, about=np.array(json.dumps(about)), **columns)
@@ -220,7 +220,7 @@ def _npz_bytes(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> b
 
 
 def _read(path: Path) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
-    """What the file says of itself, and a row a hand."""
+    """Return the file's header and a row per hand."""
     try:
         if path.suffix.lower() == ".npz":
             columns = read_arrays(path, REMEDY)
@@ -241,11 +241,8 @@ def _read(path: Path) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
         ) from error
 
 
-# Reconstructed hands as MANO's 48 + 10: of a network of that hand model by its vertices, of any other by keypoints.
-
-
 def mano_of_hand(hand: HandMesh, template: HandTemplate, *, source: str, number: int) -> ManoRecord:
-    """The MANO hand nearest to a reconstructed one, in the camera's frame."""
+    """Fit MANO to a reconstructed hand, in the camera frame."""
     if hand.hand_model == template.fingerprint:
         return mano_of_vertices(hand.vertices_m + hand.wrist_camera_m, hand.handedness, template, source, number)
     return mano_of_keypoints(hand.keypoints_m + hand.wrist_camera_m, hand.handedness, template, source, number)
@@ -254,14 +251,14 @@ def mano_of_hand(hand: HandMesh, template: HandTemplate, *, source: str, number:
 def mano_of_vertices(
     vertices_m: FloatArray, handedness: Handedness, template: HandTemplate, source: str, number: int
 ) -> ManoRecord:
-    """Vertices (V, 3) of MANO's topology in the camera's frame."""
+    """Fit MANO to vertices (V, 3) of its topology in the camera frame."""
     return _fitted_record(fit_vertices(vertices_m, handedness, template), template, source, number, "vertices")
 
 
 def mano_of_keypoints(
     keypoints_m: FloatArray, handedness: Handedness, template: HandTemplate, source: str, number: int
 ) -> ManoRecord:
-    """Keypoints (21, 3) in the camera's frame."""
+    """Fit MANO to keypoints (21, 3) in the camera frame."""
     return _fitted_record(fit_keypoints(keypoints_m, handedness, template), template, source, number, "keypoints")
 
 

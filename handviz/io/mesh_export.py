@@ -1,7 +1,7 @@
-"""A hand -> mesh files for other programs: PLY, OBJ or GLB, in the colours that the window shows.
+"""Export of a hand as PLY, OBJ or GLB, in the colours of the window.
 
 PLY and OBJ keep the camera's axes (x right, y down, z forward); GLB has glTF's (x right, y up, z towards the viewer),
-which is half a turn about x. All are in metres, with the wrist keypoint at the origin.
+a rotation by 180 degrees about x. All are in metres, with the wrist keypoint at the origin.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ ExportColour = Literal["texture", "uncertainty", "plain"]
 MeshVertices = Literal["display", "model"]
 SUFFIXES = (".glb", ".obj", ".ply")
 WRAPPED_SUFFIXES = (".glb", ".obj")
-"""What can have an image wrapped around the mesh; PLY has colours at vertices alone."""
+"""Formats with texture images; PLY has vertex colours only."""
 
 
 def export_mesh(
@@ -49,11 +49,10 @@ def export_mesh(
 ) -> list[Path]:
     """Write the hand; returns the files, ``path`` first (OBJ with a texture has a material and an image beside it).
 
-    ``range_mm`` are the ends of the standard deviations' colours (None fits them), ``image`` (H, W, 3) RGB the one
-    that the hand was reconstructed from: its detail goes into the texture. ``vertices``: the dense display mesh,
-    whose texture becomes an image in GLB and OBJ, or the hand model's own vertices, whose colours stand at the
-    vertices. Raises HandvizError if the suffix is unknown, the place cannot be written or the hand holds what is no
-    number.
+    ``range_mm`` are the ends of the uncertainty's colour map (None fits them), ``image`` (H, W, 3) RGB the one that the
+    hand was reconstructed from: its detail goes into the texture. ``vertices``: the dense display mesh, whose texture
+    becomes an image in GLB and OBJ, or the hand model's own vertices with vertex colours. Raises HandvizError if the
+    suffix is unknown, the file cannot be written or the hand is not finite.
     """
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
@@ -70,7 +69,7 @@ def export_mesh(
 
 
 def _surface(hand: HandMesh, vertices: MeshVertices) -> Surface:
-    """The triangles to write, and how values reach them."""
+    """Return the surface to write."""
     template = hand_model_named(hand.hand_model)
     if vertices == "display":
         return display_mesh(template)
@@ -78,11 +77,11 @@ def _surface(hand: HandMesh, vertices: MeshVertices) -> Surface:
 
 
 def _mesh(hand: HandMesh, surface: Surface, colour: ExportColour, range_mm: tuple[float, float] | None) -> MeshArrays:
-    """The hand on that surface, coloured at its vertices."""
+    """Return the hand on that surface with vertex colours."""
     vertices_m = surface.lift(np.asarray(hand.vertices_m, dtype=np.float64))
     if not np.isfinite(vertices_m).all():
         raise HandvizError(
-            "the hand's vertices hold values that are not numbers: it cannot be written", ErrorCode.NOT_FINITE
+            "the hand's vertices contain values that are not numbers: reconstruct it again", ErrorCode.NOT_FINITE
         )
     vertex_std_mm = np.maximum(surface.lift(np.asarray(hand.vertex_std_mm, dtype=np.float64)), 0)
     normals = VertexNormals(surface.faces, surface.vertex_count)(vertices_m)
@@ -100,21 +99,21 @@ def _mesh(hand: HandMesh, surface: Surface, colour: ExportColour, range_mm: tupl
 
 
 def _textured(mesh: MeshArrays, hand: HandMesh, surface: Surface) -> MeshArrays:
-    """The mesh with the texture's colours at its vertices; what the dense mesh overshoots is cut off."""
+    """Return the mesh with the texture as vertex colours, clipped where the dense mesh overshoots."""
     texture = checked_texture(hand)
     lifted = np.clip(surface.lift(np.concatenate([texture.rgb, texture.seen[:, None]], axis=1)), 0, 1)
     return dataclasses.replace(mesh, colours=lifted[:, :3], seen=lifted[:, 3])
 
 
 def _wrapped(mesh: MeshArrays, hand: HandMesh, image: NDArray[np.uint8] | None) -> MeshArrays:
-    """The dense mesh with the texture as an image around it."""
+    """Return the dense mesh with the texture as an image."""
     atlas = load_uv_atlas()
     atlas = dataclasses.replace(atlas, faces=faces_for(hand.handedness, atlas.faces))
     return dataclasses.replace(mesh, image=bake_texture(hand, image), atlas=atlas)
 
 
 def _files(path: Path, mesh: MeshArrays) -> dict[Path, bytes]:
-    """What to write, ``path`` last."""
+    """Return the contents of all files to write, ``path`` last."""
     kind = path.suffix.lower()
     if kind == ".ply":
         return {path: ply_bytes(mesh)}

@@ -1,7 +1,7 @@
 """Meshes as the content of files: binary PLY with values for every vertex, or OBJ; metres, camera axes.
 
-PLY holds the standard deviation of every vertex and, where there is a texture, how well it was ``seen``; OBJ can wrap
-an image around the mesh, which a material file names.
+PLY has the standard deviation of every vertex and, with a texture, how well it was ``seen``; OBJ can have a texture
+image, which a material file names.
 """
 
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ MATERIAL = "hand"
 
 
 def companion_paths(path: Path) -> tuple[Path, Path]:
-    """Image and material that lie beside a wrapped OBJ; many readers take names in OBJ only up to the first space."""
+    """Return the paths of a textured OBJ's image and material, without spaces: many readers end names at one."""
     name = "_".join(path.stem.split())
     return path.with_name(f"{name}.png"), path.with_name(f"{name}.mtl")
 
 
 @dataclass(frozen=True, eq=False)
 class MeshArrays:
-    """A hand's surface, ready to be written."""
+    """Arrays of a hand's surface to write."""
 
     vertices_m: FloatArray
     """(V, 3) camera axes."""
@@ -43,14 +43,13 @@ class MeshArrays:
     seen: FloatArray | None = None
     """(V,) 0 to 1; None without a texture."""
     image: NDArray[np.uint8] | None = None
-    """(S, S, 3) RGB, wrapped around the mesh instead of ``colours``, where there is an atlas."""
+    """(S, S, 3) RGB texture instead of ``colours``, if there is an atlas."""
     atlas: UvAtlas | None = None
     """Of these vertices and faces."""
 
 
 def ply_bytes(mesh: MeshArrays) -> bytes:
-    """Vertices, faces, colours, standard deviations and, if there is a texture, how well vertices were seen: binary
-    PLY."""
+    """Return binary PLY: vertices, faces, colours, standard deviations and, with a texture, ``seen``."""
     columns: dict[str, tuple[str, FloatArray]] = {
         name: ("<f4", mesh.vertices_m[:, axis]) for axis, name in enumerate("xyz")
     }
@@ -71,7 +70,7 @@ def ply_bytes(mesh: MeshArrays) -> bytes:
 
 
 def read_ply(path: Path) -> tuple[FloatArray, NDArray[np.int32]]:
-    """Vertices (V, 3) and faces (F, 3) of a file that ``ply_bytes`` made; HandvizError at any other."""
+    """Read vertices (V, 3) and faces (F, 3) of a file of ``ply_bytes``; raises HandvizError at any other."""
     try:
         header, mark, content = path.read_bytes().partition(b"end_header\n")
         lines = header.decode("ascii").split("\n")
@@ -83,21 +82,21 @@ def read_ply(path: Path) -> tuple[FloatArray, NDArray[np.int32]]:
         faces = np.frombuffer(content, PLY_FACE, counts[1], offset=counts[0] * row.itemsize)
         points = np.stack([vertices[axis] for axis in "xyz"], axis=1).astype(np.float64)
         if not mark or "format binary_little_endian 1.0" not in lines or not np.isfinite(points).all():
-            raise ValueError("another format")
+            raise ValueError("not a binary little-endian PLY with finite vertices")
     except (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
-        raise HandvizError(f"{path} is no PLY of handviz, or damaged ({error})", ErrorCode.FILE_DAMAGED) from error
+        raise HandvizError(f"{path} is damaged or not a PLY of handviz ({error})", ErrorCode.FILE_DAMAGED) from error
     return points, faces["vertices"].astype(np.int32)
 
 
 def obj_bytes(mesh: MeshArrays) -> bytes:
-    """Vertices and faces as OBJ; the colours follow the coordinates."""
+    """Return OBJ with vertices and faces; vertex colours follow the coordinates."""
     lines = [f"# {AXES}", *_lines("v", np.concatenate([mesh.vertices_m, mesh.colours], axis=1))]
     lines += [f"f {a} {b} {c}" for a, b, c in mesh.faces + 1]
     return ("\n".join(lines) + "\n").encode("ascii")
 
 
 def wrapped_obj_bytes(mesh: MeshArrays, material_file: str) -> bytes:
-    """Vertices, normals, faces and the place of every corner in the image that ``material_file`` names, as OBJ."""
+    """Return OBJ with vertices, normals, faces, and texture coordinates in the image that ``material_file`` names."""
     atlas = mesh.atlas
     assert atlas is not None
     upwards = np.array([0.0, 1.0]) + atlas.uv * np.array([1.0, -1.0])
@@ -109,13 +108,13 @@ def wrapped_obj_bytes(mesh: MeshArrays, material_file: str) -> bytes:
 
 
 def material_bytes(image_file: str) -> bytes:
-    """OBJ's material: the image as it is, for it holds the light already."""
+    """Return OBJ's material: the image unlit, since it already contains the light."""
     lines = [f"newmtl {MATERIAL}", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "illum 0", f"map_Kd {image_file}", ""]
     return "\n".join(lines).encode("utf-8")
 
 
 def faces_for(handedness: str, faces: NDArray[np.int32]) -> NDArray[np.int32]:
-    """A left hand is the mirrored right one, so its triangles (F, 3) turn the other way round."""
+    """Return faces (F, 3) of a hand: a left hand is a mirrored right one, so its winding is reversed."""
     return faces[:, ::-1] if handedness == "left" else faces
 
 

@@ -1,4 +1,4 @@
-"""A hand's colours as an image to wrap around it, with the skin's own detail where the camera saw it well."""
+"""A hand's texture image, with detail of the camera's image where that shows the skin well."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -17,29 +17,26 @@ from handviz.hand_models.uv_atlas import UvAtlas, load_uv_atlas
 from handviz.rendering.hand_shape import VertexNormals, unique_edges
 
 BORDER_PX = (0.0, 2.0)
-"""From where to where trust grows, from the image's border inwards."""
+"""Distances from the image's border between which its weight rises from 0 to 1."""
 OUTLINE_M = (0.0005, 0.0035)
-"""The same from the hand's outline inwards: the mesh is off by about as much, and beside it lies what is no hand."""
+"""The same from the hand's outline inwards: about the mesh's error, and beyond it is background."""
 SAMPLES_PER_ROW = 1024
-"""OpenCV samples at points that form an image, none of whose sides is longer than 32767."""
+"""cv2.remap takes points as an image, none of whose sides is longer than 32767."""
 TEXTURE_SIZE = 1024
 VISIBLE = (0.5, 0.9)
-"""From where to where the image takes over, in how visible a point and all its neighbours are."""
+"""Visibilities of a point and its neighbours between which the image's weight rises from 0 to 1."""
 FACING = (0.25, 0.6)
-"""The same in the cosine between the surface's normal and the way to the camera."""
-
-
-# What the image shows at points of a hand's skin, and how far that can be trusted to be skin.
+"""The same for the cosine between the surface's normal and the direction to the camera."""
 
 
 @dataclass(frozen=True, eq=False)
 class SkinDetail:
-    """The image around one hand, no finer than it is needed."""
+    """Part of an image around one hand, at the resolution of the texture or below."""
 
     part: NDArray[Any]
     """(h, w, 3) RGB."""
     to_outline_m: NDArray[Any]
-    """(h, w) how far inside the hand's outline a pixel lies, 0 outside."""
+    """(h, w) distance of each pixel from the hand's outline, 0 outside."""
     corner_px: FloatArray
     """(2,) of ``part`` in the image."""
     scale: FloatArray
@@ -48,23 +45,23 @@ class SkinDetail:
     """(2,) width and height of the image."""
 
     def at(self, points_px: FloatArray) -> tuple[NDArray[Any], FloatArray]:
-        """Colours (N, 3) from 0 to 255 and trust (N,) from 0 to 1 at points (N, 2) of the image, inside it or not."""
+        """Return colours (N, 3) in [0, 255] and weights (N,) in [0, 1] at points (N, 2), inside the image or not."""
         rows = -(-len(points_px) // SAMPLES_PER_ROW)
-        places = np.zeros((rows * SAMPLES_PER_ROW, 2), dtype=np.float32)
-        places[: len(points_px)] = (points_px - self.corner_px) * self.scale - 0.5
-        across, down = places.reshape(rows, SAMPLES_PER_ROW, 2).transpose(2, 0, 1)
+        positions = np.zeros((rows * SAMPLES_PER_ROW, 2), dtype=np.float32)
+        positions[: len(points_px)] = (points_px - self.corner_px) * self.scale - 0.5
+        across, down = positions.reshape(rows, SAMPLES_PER_ROW, 2).transpose(2, 0, 1)
 
         def sampled(image: NDArray[Any]) -> NDArray[Any]:
             found = cv2.remap(image, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            return found.reshape(len(places), -1)[: len(points_px)]
+            return found.reshape(len(positions), -1)[: len(points_px)]
 
         to_border_px = np.minimum(points_px, self.size_px - points_px).min(axis=1)
-        trust = smooth_step(sampled(self.to_outline_m)[:, 0], OUTLINE_M) * smooth_step(to_border_px, BORDER_PX)
-        return sampled(self.part), trust
+        weights = smooth_step(sampled(self.to_outline_m)[:, 0], OUTLINE_M) * smooth_step(to_border_px, BORDER_PX)
+        return sampled(self.part), weights
 
 
 def skin_detail(hand: HandMesh, image: NDArray[np.uint8], finest_m: float) -> SkinDetail | None:
-    """The part of ``image`` (H, W, 3) RGB with the hand, its pixels not smaller than ``finest_m``; None outside."""
+    """Crop ``image`` (H, W, 3) RGB to the hand, with pixels of at least ``finest_m``; None if it lies outside."""
     display = load_display_mesh()
     points_px = display.lift(sampled_px(hand))
     size_px = np.array(image.shape[1::-1])
@@ -83,66 +80,63 @@ def skin_detail(hand: HandMesh, image: NDArray[np.uint8], finest_m: float) -> Sk
 
 
 def sampled_px(hand: HandMesh) -> FloatArray:
-    """(V, 2) where the image shows the hand's vertices: a smoothed mesh lags behind it."""
+    """Return pixels (V, 2) of the unsmoothed vertices: a smoothed mesh lags behind the image."""
     texture = hand.texture
     return hand.vertices_px if texture is None or texture.sampled_px is None else texture.sampled_px
 
 
 def smooth_step(values: FloatArray, ends: tuple[float, float]) -> FloatArray:
-    """0 below the first end, 1 above the second, with no kink between."""
+    """Interpolate smoothly from 0 below the first end to 1 above the second (cubic Hermite)."""
     fraction = np.clip((values - ends[0]) / (ends[1] - ends[0]), 0, 1)
     return fraction * fraction * (3 - 2 * fraction)
 
 
 def _to_outline(points: FloatArray, faces: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[Any]:
-    """(h, w) pixels from each pixel on the triangles to the nearest beside them; the border is no outline."""
+    """Return distances (h, w) in pixels to the outline of the triangles; the image's border is no outline."""
     covered = np.zeros(shape, dtype=np.uint8)
     for triangle in np.rint(points).astype(np.int32)[faces]:
         cv2.fillConvexPoly(covered, triangle, 1)
     return cv2.distanceTransform(covered, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
-# Which triangle every texel of the hand's texture shows, and where in it: found once, for every hand the same.
-
-
 @dataclass(frozen=True, eq=False)
 class Texels:
-    """The N texels of the image whose middle lies on the hand, and what the others take their colour from."""
+    """The N texels whose centre lies on the mesh, the same for every hand, and each other texel's nearest of them."""
 
-    places: NDArray[np.intp]
-    """(N,) row times size plus column."""
+    positions: NDArray[np.intp]
+    """(N,) flat indices: row times size plus column."""
     interpolation: csr_matrix
     """(N, Vd): values at the dense mesh's vertices -> values at the texels."""
     nearest: NDArray[np.int32]
-    """(size, size) which of the N lies closest: itself on the hand, and beside it what leaves no seam."""
+    """(size, size) index of the nearest of the N, which avoids seams."""
     side_m: float
-    """What a texel measures on the mean hand."""
+    """Side of a texel on the mean hand."""
 
     def image(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Colours (N, 3) at the texels -> image (size, size, 3) without a gap."""
+        """Spread colours (N, 3) at the texels over the image (size, size, 3) without a gap."""
         return np.take(values, self.nearest, axis=0)
 
 
 @cache
 def load_texels(size: int = TEXTURE_SIZE) -> Texels:
-    """The texels of the open hand's layout."""
+    """Compute the texels of the open hand's UV layout."""
     atlas = load_uv_atlas()
-    places, triangle, weights = rasterised(atlas, size)
-    # Where an edge runs through a texel's middle both triangles have it; they agree there.
-    places, first = np.unique(places, return_index=True)
+    positions, triangle, weights = rasterised(atlas, size)
+    # A texel whose centre lies on an edge belongs to both triangles, whose values agree there.
+    positions, first = np.unique(positions, return_index=True)
     corners = atlas.vertex_ids[atlas.faces[triangle[first]]]
-    rows = np.repeat(np.arange(len(places)), 3)
+    rows = np.repeat(np.arange(len(positions)), 3)
     entries = weights[first].astype(np.float32).ravel()
-    shape = (len(places), int(atlas.vertex_ids.max()) + 1)
+    shape = (len(positions), int(atlas.vertex_ids.max()) + 1)
     own = np.full((size, size), -1, dtype=np.int32)
-    own.flat[places] = np.arange(len(places))
+    own.flat[positions] = np.arange(len(positions))
     at = distance_transform_edt(own < 0, return_distances=False, return_indices=True)
     interpolation = csr_matrix((entries, (rows, corners.ravel())), shape)
-    return Texels(places, interpolation, own[at[0], at[1]], atlas.side_m / size)
+    return Texels(positions, interpolation, own[at[0], at[1]], atlas.side_m / size)
 
 
 def rasterised(atlas: UvAtlas, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
-    """Place (N,), triangle (N,) and barycentric weights (N, 3) of every texel's middle in or on a triangle."""
+    """Return flat index (N,), triangle (N,) and barycentric weights (N, 3) of texel centres in or on triangles."""
     corners = atlas.uv[atlas.faces] * size
     low = np.ceil(corners.min(axis=1) - 0.5).astype(np.intp)
     columns, rows = (np.floor(corners.max(axis=1) - 0.5).astype(np.intp) - low + 1).T
@@ -156,7 +150,7 @@ def rasterised(atlas: UvAtlas, size: int) -> tuple[NDArray[np.intp], NDArray[np.
 
 
 def _barycentric(corners: FloatArray, points: FloatArray) -> FloatArray:
-    """(N, 3) weights of the corners (N, 3, 2) that give the points (N, 2)."""
+    """Return barycentric weights (N, 3) of points (N, 2) in triangles (N, 3, 2)."""
     first, second, own = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0], points - corners[:, 0]
     area = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
     of_first = (own[:, 0] * second[:, 1] - own[:, 1] * second[:, 0]) / area
@@ -165,9 +159,9 @@ def _barycentric(corners: FloatArray, points: FloatArray) -> FloatArray:
 
 
 def bake_texture(hand: HandMesh, image: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-    """Image (1024, 1024, 3), sRGB, laid out by ``load_uv_atlas``; ``image`` (H, W, 3) RGB is what the hand is from.
+    """Return the texture (1024, 1024, 3), sRGB, in the layout of ``load_uv_atlas``.
 
-    Raises HandvizError if the hand has no texture or one with values that are no numbers.
+    ``image`` (H, W, 3) RGB is the hand's. Raises HandvizError if the hand has no texture, or one that is not finite.
     """
     texels, texture = load_texels(), checked_texture(hand)
     weight = _detail_at_vertices(hand, texture)
@@ -177,29 +171,29 @@ def bake_texture(hand: HandMesh, image: NDArray[np.uint8] | None = None) -> NDAr
     candidates = np.flatnonzero(at_texels[:, 5] > 0)
     detail = None if image is None else skin_detail(hand, image, texels.side_m)
     if detail is not None and len(candidates):
-        shown, trust = detail.at(at_texels[candidates, 3:5])
-        colours[candidates] += (at_texels[candidates, 5] * trust)[:, None] * (shown - colours[candidates])
+        shown, weights = detail.at(at_texels[candidates, 3:5])
+        colours[candidates] += (at_texels[candidates, 5] * weights)[:, None] * (shown - colours[candidates])
     return texels.image(np.clip(np.rint(colours), 0, 255).astype(np.uint8))
 
 
 def checked_texture(hand: HandMesh) -> HandTexture:
-    """The hand's texture; raises HandvizError if there is none, or one that is not made of numbers."""
+    """Return the hand's texture; raises HandvizError if there is none, or if it is not finite."""
     texture = hand.texture
     if texture is None:
-        raise HandvizError("this hand has no texture: it was reconstructed without one", ErrorCode.NOT_PROVIDED)
+        raise HandvizError("this hand has no texture: choose another colour", ErrorCode.NOT_PROVIDED)
     if not all(np.isfinite(values).all() for values in (texture.rgb, texture.visible, texture.seen)):
         raise HandvizError(
-            "the hand's texture holds values that are not numbers: it cannot be written", ErrorCode.NOT_FINITE
+            "the hand's texture contains values that are not numbers: reconstruct it again", ErrorCode.NOT_FINITE
         )
     return texture
 
 
 def _detail_at_vertices(hand: HandMesh, texture: HandTexture) -> FloatArray:
-    """(Vd,) how much of the image each dense vertex takes: nothing beside what is hidden or seen at a low angle."""
+    """Return the image's weight (Vd,) at each dense vertex: 0 next to hidden ones and at grazing angles."""
     display = load_display_mesh()
     visible = display.lift(np.asarray(texture.visible, dtype=np.float64))
     edges = unique_edges(display.faces)
-    # What hides a vertex ends somewhere on the way to the next: that one, though visible, must not pull it in.
+    # An occluder ends between a hidden and a visible vertex, so visible neighbours of hidden ones count as hidden.
     seen_around = visible.copy()
     np.minimum.at(seen_around, edges.ravel(), visible[edges[:, ::-1]].ravel())
     normals = VertexNormals(display.faces, display.vertex_count)(display.lift(hand.vertices_m))

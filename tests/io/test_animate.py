@@ -24,23 +24,23 @@ from handviz.io.recording.timed_results import timed_result_of
 from tests.errors import raises
 
 AWAY = range(9, 15)
-"""Of the left hand's moments: 0.6 s."""
+"""Frames without the left hand: 0.6 s."""
 COUNT = 24
 GLTF = np.array([1.0, -1.0, -1.0])
 
 
-def posed(timed_result: int, handedness: Handedness) -> HandMesh:
-    """The open hand that closes its fingers, turns and goes its way, and that also bulges as no bone can make it."""
+def posed(number: int, handedness: Handedness) -> HandMesh:
+    """Pose the open hand: it closes, rotates, translates, and is deformed as bones alone cannot deform it."""
     template = load_open_hand()
-    fraction = timed_result / COUNT
+    fraction = number / COUNT
     pose = np.zeros((1, 15, 3))
     pose[0, :, 0] = 1.1 * fraction
     joints = np.asarray(template.joint_regressor @ template.vertices_m, np.float64)[None]
     transforms = joint_transforms(pose.reshape(1, 45), joints, template.parents)
     vertices = skin(np.asarray(template.vertices_m, np.float64)[None], template.skinning_weights, transforms)[0]
     vertices = vertices * (1 + 0.03 * np.sin(60 * vertices[:, :1] + 4 * fraction))
-    turn = Rotation.from_rotvec([0.3 * fraction, 0.9 * fraction, -0.4]).as_matrix()
-    vertices = (vertices * [-1.0 if handedness == "left" else 1.0, 1, 1]) @ turn.T
+    rotation = Rotation.from_rotvec([0.3 * fraction, 0.9 * fraction, -0.4]).as_matrix()
+    vertices = (vertices * [-1.0 if handedness == "left" else 1.0, 1, 1]) @ rotation.T
     keypoints = template.keypoint_regressor @ vertices
     return HandMesh(
         **{
@@ -54,7 +54,7 @@ def posed(timed_result: int, handedness: Handedness) -> HandMesh:
 
 @pytest.fixture(scope="session")
 def recorded_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two hands at 10 Hz; the left one is away for 0.6 s."""
+    """Record two hands at 10 Hz; the left one is absent for 0.6 s."""
     recording = Recording(tmp_path_factory.mktemp("recordings") / "first", reserve_bytes=0)
     for number in range(COUNT):
         sides: list[Handedness] = ["right"] if number in AWAY else ["right", "left"]
@@ -66,7 +66,7 @@ def recorded_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Gltf:
-    """What a viewer does with a GLB, by the glTF 2.0 specification."""
+    """Viewer of a GLB, after the glTF 2.0 specification."""
 
     def __init__(self, content: bytes) -> None:
         magic, version, size = struct.unpack_from("<4sII", content)
@@ -83,7 +83,7 @@ class Gltf:
         return np.frombuffer(self.binary, kind, entry["count"] * width, view["byteOffset"]).reshape(-1, width)
 
     def vertices(self, name: str, key: int, track_times: FloatArray) -> np.ndarray:
-        """World positions (V, 3) at the key-th moment of the mesh with this name."""
+        """Return world positions (V, 3) of the mesh with this name at a key."""
         nodes = [dict(node) for node in self.tree["nodes"]]
         animation = self.tree["animations"][0]
         for channel in animation["channels"]:
@@ -143,7 +143,7 @@ def test_glb_loads_in_trimesh(recorded_folder: Path, tmp_path: Path) -> None:
     assert {len(mesh.faces) for mesh in scene.geometry.values()} == {len(load_display_mesh().faces)}
 
 
-def test_hand_that_is_away_is_hidden_meanwhile(recorded_folder: Path, tmp_path: Path) -> None:
+def test_absent_hand_is_hidden(recorded_folder: Path, tmp_path: Path) -> None:
     (made,) = animate(recorded_folder, ["glb"], tmp_path)
     gltf = Gltf(made.path.read_bytes())
     left = next(track for track in read_tracks(recorded_folder) if track.name == "left")
@@ -157,7 +157,7 @@ def test_hand_that_is_away_is_hidden_meanwhile(recorded_folder: Path, tmp_path: 
 
 @dataclass
 class Bvh:
-    """A reader of the tests' own, after the format's usual description."""
+    """Independent reader, after the format's usual description."""
 
     names: list[str]
     parents: list[int]
@@ -194,22 +194,23 @@ class Bvh:
                 frames = np.array([float(value) for value in words]).reshape(count, -1)
         return Bvh(names, parents, np.array(offsets), channels, frames, frame_s)
 
-    def places(self, frame: int) -> np.ndarray:
-        """(21, 3) world positions, by matrices multiplied one after the other."""
+    def positions(self, frame: int) -> np.ndarray:
+        """Compute world positions (21, 3), one matrix after the other."""
         values = iter(self.frames[frame])
-        turns, places = [], []
+        rotations, positions = [], []
         for joint, parent in enumerate(self.parents):
-            turn = np.eye(3) if parent < 0 else turns[parent]
-            place = self.offsets[joint] if parent < 0 else places[parent] + turns[parent] @ self.offsets[joint]
+            rotation = np.eye(3) if parent < 0 else rotations[parent]
+            position = self.offsets[joint]
+            position = position if parent < 0 else positions[parent] + rotations[parent] @ position
             for channel in self.channels[joint]:
                 value, axis = next(values), "XYZ".index(channel[0])
                 if channel.endswith("position"):
-                    place = place + np.eye(3)[axis] * value
+                    position = position + np.eye(3)[axis] * value
                 else:
-                    turn = turn @ Rotation.from_rotvec(np.eye(3)[axis] * np.radians(value)).as_matrix()
-            turns.append(turn)
-            places.append(place)
-        return np.array(places)
+                    rotation = rotation @ Rotation.from_rotvec(np.eye(3)[axis] * np.radians(value)).as_matrix()
+            rotations.append(rotation)
+            positions.append(position)
+        return np.array(positions)
 
 
 def test_bvh_brings_the_keypoints_back(recorded_folder: Path, tmp_path: Path) -> None:
@@ -223,7 +224,7 @@ def test_bvh_brings_the_keypoints_back(recorded_folder: Path, tmp_path: Path) ->
         errors = []
         for key, at_s in enumerate(track.times_s):
             wanted = (track.keypoints_m[key] + track.wrists_m[key]) * GLTF * 1000
-            errors.append(np.linalg.norm(bvh.places(round(at_s * 10)) * 10 - wanted, axis=1))
+            errors.append(np.linalg.norm(bvh.positions(round(at_s * 10)) * 10 - wanted, axis=1))
         assert np.max([error[0] for error in errors]) < 0.01, "the wrist is exact"
         assert np.mean(errors) < 2.0
         assert np.max(errors) < 8.0
@@ -233,10 +234,10 @@ def test_bvh_of_a_skeleton_with_fixed_lengths_is_exact(tmp_path: Path) -> None:
     recording = Recording(tmp_path / "stiff", reserve_bytes=0)
     for number in range(5):
         hand = posed(0, "right")
-        turn = Rotation.from_rotvec([0.2 * number, 0.5, -0.3 * number]).as_matrix()
-        keypoints = hand.keypoints_m @ turn.T
+        rotation = Rotation.from_rotvec([0.2 * number, 0.5, -0.3 * number]).as_matrix()
+        keypoints = hand.keypoints_m @ rotation.T
         # A finger that bends about an axis of its own, with its bones as long as they were.
-        bend = Rotation.from_rotvec(turn @ [-0.2 * number, 0, 0]).as_matrix()
+        bend = Rotation.from_rotvec(rotation @ [-0.2 * number, 0, 0]).as_matrix()
         keypoints[6:9] = keypoints[5] + (keypoints[6:9] - keypoints[5]) @ bend.T
         hand = HandMesh(**{**vars(hand), "keypoints_m": keypoints})
         frame = Frame(number, np.zeros((4, 4, 3), np.uint8), 40.0 * number)
@@ -247,10 +248,10 @@ def test_bvh_of_a_skeleton_with_fixed_lengths_is_exact(tmp_path: Path) -> None:
     bvh = Bvh.read(made.path.read_text())
     for key in range(5):
         wanted = (track.keypoints_m[key] + track.wrists_m[key]) * GLTF * 100
-        np.testing.assert_allclose(bvh.places(key), wanted, atol=0.002)
+        np.testing.assert_allclose(bvh.positions(key), wanted, atol=0.002)
 
 
-def test_command_writes_all_and_says_how_near(
+def test_command_writes_all_and_states_errors(
     recorded_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")

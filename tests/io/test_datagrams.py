@@ -1,4 +1,4 @@
-"""What other programs get: OSC read by hand as its standard says, and JSON."""
+"""Datagrams of streams: OSC, read after its specification, and JSON."""
 
 import json
 import socket
@@ -10,26 +10,26 @@ from hands import made_up_hand
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame, FrameResult, HandMesh
-from handviz.io.recording.timed_results import Moment, timed_result_of
+from handviz.io.recording.timed_results import TimedResult, timed_result_of
 from handviz.io.recording.udp import Datagrams, UdpSender
 from tests.errors import raises
 from tests.waiting import LIMIT_S
 
 
-def timed_result(*hands: HandMesh, number: int = 7) -> Moment:
-    """A frame of a clip with these hands."""
+def timed_result(*hands: HandMesh, number: int = 7) -> TimedResult:
+    """Return a result of a clip with these hands."""
     frame = Frame(number, np.zeros((480, 640, 3), np.uint8), 1000.0)
     return timed_result_of(FrameResult(frame, "final", hands=hands), "clip.mp4")
 
 
 def padded_text(data: bytes, at: int) -> tuple[str, int]:
-    """OSC 1.0: a string ends with a zero and fills up to four bytes."""
+    """Read a string of OSC 1.0: it ends with a zero and is padded to four bytes."""
     end = data.index(b"\0", at)
     return data[at:end].decode(), (end // 4 + 1) * 4
 
 
 def read_osc(data: bytes) -> dict[str, list[object]]:
-    """Messages of a bundle, after the text of the OSC 1.0 specification alone."""
+    """Read the messages of a bundle, after the OSC 1.0 specification."""
     assert data[:8] == b"#bundle\0"
     messages: dict[str, list[object]] = {}
     at = 16
@@ -53,7 +53,7 @@ def read_osc(data: bytes) -> dict[str, list[object]]:
     return messages
 
 
-def test_osc_says_what_the_table_of_the_docs_says() -> None:
+def test_osc_contains_the_values_of_the_documented_table() -> None:
     hands = made_up_hand(), made_up_hand(handedness="left", wrist_px=(100.0, 90.0))
     frame, *bundles = [read_osc(datagram) for datagram in Datagrams("OSC").of(timed_result(*hands))]
     number, wall_s, variant, source = frame["/handviz/frame"]
@@ -82,7 +82,7 @@ def test_datagrams_of_two_hands_fit_into_udp() -> None:
     assert max(map(len, Datagrams("JSON").of(timed_result(*hands)))) < 9000
 
 
-def test_no_hand_is_said_too() -> None:
+def test_frames_without_hands_are_sent() -> None:
     (datagram,) = Datagrams("OSC").of(timed_result())
     assert read_osc(datagram)["/handviz/hands"] == [0]
     (text,) = Datagrams("JSON").of(timed_result())
@@ -123,7 +123,7 @@ def test_nobody_listening_is_noticed_and_nothing_is_lost_once_somebody_does() ->
     sender.close()
 
 
-def test_addresses_elsewhere_are_told_apart() -> None:
+def test_loopback_addresses_are_recognized() -> None:
     for address, is_loopback in (("127.0.0.1", True), ("localhost", True), ("192.0.2.1", False)):
         try:
             sender = UdpSender(address, 9)

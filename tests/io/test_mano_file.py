@@ -50,7 +50,7 @@ def test_every_form_is_the_same_hand_again(form: PoseForm, suffix: str, tmp_path
         np.testing.assert_allclose(*vertices, atol=2e-7)
 
 
-def test_the_file_says_its_convention_units_and_joints(tmp_path: Path) -> None:
+def test_the_file_states_its_convention_units_and_joints(tmp_path: Path) -> None:
     path = tmp_path / "hands.json"
     write_mano(path, records(), stand_in_template(), "relative")
     content = json.loads(path.read_text(encoding="utf-8"))
@@ -69,7 +69,7 @@ def test_a_folder_without_hands_is_an_empty_file(tmp_path: Path) -> None:
         assert read_mano(tmp_path / f"none{suffix}", stand_in_template())[0] == []
 
 
-def test_another_suffix_and_another_hands_mean_are_said(tmp_path: Path) -> None:
+def test_another_suffix_and_another_hand_models_mean_are_errors(tmp_path: Path) -> None:
     template = stand_in_template()
     with raises(ErrorCode.UNSUPPORTED_FORMAT, match=r"hands\.pkl: MANO parameters are written as \.json or \.npz"):
         write_mano(tmp_path / "hands.pkl", records(), template, "absolute")
@@ -82,7 +82,7 @@ def test_another_suffix_and_another_hands_mean_are_said(tmp_path: Path) -> None:
 
 
 def spoiled(content: str) -> dict[str, str]:
-    """JSON files that are not right, by what is wrong."""
+    """Return invalid JSON files by their fault."""
     whole = json.loads(content)
     short = json.loads(content)
     short["hands"][0]["hand_pose"] = short["hands"][0]["hand_pose"][:44]
@@ -119,7 +119,7 @@ def test_damaged_files_are_messages(tmp_path: Path) -> None:
         read_mano(tmp_path / "none.npz", template)
 
 
-def test_what_was_fitted_to_keypoints_is_said_plainly() -> None:
+def test_message_of_fits_to_keypoints_warns_of_thickness() -> None:
     keypoints = replace(records()[0], fitted_to="keypoints")
-    assert "thickness is not known" in fit_message([keypoints], Path("x.json"))
-    assert "vertices, 0.250 mm" in fit_message(records(), Path("x.json"))
+    assert "do not determine the hand's thickness" in fit_message([keypoints], Path("x.json"))
+    assert "vertices, error mean 0.250 mm" in fit_message(records(), Path("x.json"))

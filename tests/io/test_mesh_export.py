@@ -21,23 +21,23 @@ from handviz.rendering.colormap import colours_from_std
 from tests.errors import raises
 from tests.hands import textured_hand
 
-HALF_TURN_ABOUT_X = np.diag([1.0, -1.0, -1.0])
+GLTF_FROM_CAMERA = np.diag([1.0, -1.0, -1.0])
 BOTH: tuple[Handedness, ...] = ("left", "right")
 
 
 def dense(hand: HandMesh) -> FloatArray:
-    """(1609, 3) metres."""
+    """Return the vertices (1609, 3) of the dense mesh in metres."""
     return load_display_mesh().lift(hand.vertices_m)
 
 
 def read_glb(path: Path) -> trimesh.Trimesh:
-    """The one mesh in the file, its vertices as they are."""
+    """Read the only mesh of a file without merging vertices."""
     (mesh,) = trimesh.load(path, process=False).geometry.values()
     return mesh
 
 
 def chunks(path: Path) -> tuple[dict[str, Any], bytes]:
-    """JSON and binary part of a GLB whose lengths all agree."""
+    """Read the JSON and binary chunks of a GLB and check their lengths."""
     content = path.read_bytes()
     magic, version, length = struct.unpack_from("<4sII", content)
     assert (magic, version, length) == (b"glTF", 2, len(content))
@@ -49,7 +49,7 @@ def chunks(path: Path) -> tuple[dict[str, Any], bytes]:
 
 
 @pytest.mark.parametrize("colour", ["texture", "uncertainty"])
-def test_a_glb_says_truly_what_is_in_it(tmp_path: Path, colour: Any) -> None:
+def test_accessors_of_a_glb_match_its_content(tmp_path: Path, colour: Any) -> None:
     path = tmp_path / "hand.glb"
     assert export_mesh(path, textured_hand(), colour=colour) == [path]
     gltf, binary = chunks(path)
@@ -77,7 +77,7 @@ def test_a_glb_with_colours_of_uncertainty(tmp_path: Path, handedness: Handednes
     hand = textured_hand(handedness=handedness)
     export_mesh(tmp_path / "hand.glb", hand, colour="uncertainty", range_mm=(3.0, 9.0))
     mesh = read_glb(tmp_path / "hand.glb")
-    np.testing.assert_allclose(mesh.vertices, dense(hand) @ HALF_TURN_ABOUT_X, atol=1e-7)
+    np.testing.assert_allclose(mesh.vertices, dense(hand) @ GLTF_FROM_CAMERA, atol=1e-7)
     colours = colours_from_std(load_display_mesh().lift(hand.vertex_std_mm), (3.0, 9.0))
     np.testing.assert_allclose(mesh.visual.vertex_attributes["color"], linear_from_srgb(colours), atol=1e-6)
     assert mesh.volume > 0, "its triangles look outwards"
@@ -98,9 +98,9 @@ def test_a_texture_is_wrapped_around_the_dense_mesh(tmp_path: Path, handedness: 
         [] if suffix == ".glb" else ["my_hand.mtl", "my_hand.png"]
     )
     mesh = read_glb(files[0]) if suffix == ".glb" else trimesh.load(files[0], process=False)
-    turn = HALF_TURN_ABOUT_X if suffix == ".glb" else np.eye(3)
+    rotation = GLTF_FROM_CAMERA if suffix == ".glb" else np.eye(3)
     own_faces = atlas.faces if handedness == "right" else atlas.faces[:, ::-1]
-    corners = dense(hand)[atlas.vertex_ids][own_faces] @ turn
+    corners = dense(hand)[atlas.vertex_ids][own_faces] @ rotation
     np.testing.assert_allclose(mesh.vertices[mesh.faces], corners, atol=1e-6)
     upwards = atlas.uv * [1, -1] + [0, 1]
     np.testing.assert_allclose(mesh.visual.uv[mesh.faces], upwards[own_faces], atol=1e-6)
@@ -147,7 +147,7 @@ def test_the_hand_models_vertices_in_any_file(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mesh.faces, load_open_hand().faces)
 
 
-def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     hand = textured_hand()
     with raises(ErrorCode.UNSUPPORTED_FORMAT, match=r"hand\.stl: a mesh is written as \.glb, \.obj or \.ply"):
         export_mesh(tmp_path / "hand.stl", hand, colour="plain")

@@ -15,7 +15,7 @@ def ball() -> trimesh.Trimesh:
 
 
 def arrays(ball: trimesh.Trimesh, colours: np.ndarray, **values: np.ndarray) -> MeshArrays:
-    """The ball as what is written."""
+    """Return the ball with colours and values."""
     std_mm = np.linspace(1, 9, len(ball.vertices))
     return MeshArrays(ball.vertices, ball.faces, ball.vertex_normals, colours, std_mm, **values)
 

@@ -1,4 +1,4 @@
-"""Recordings on the disk: whole pieces whatever happens, and a video in true time."""
+"""Recordings on the disk: complete records whatever happens, and a video with the right times."""
 
 import dataclasses
 import errno
@@ -21,7 +21,7 @@ from handviz.core.records import Detection, Frame, FrameResult, HandCrop
 from handviz.io.recording import recording, video
 from handviz.io.recording.recorded import read_entries, read_tracks
 from handviz.io.recording.recording import Recording
-from handviz.io.recording.timed_results import Moment, ViewImage, timed_result_of
+from handviz.io.recording.timed_results import TimedResult, ViewImage, timed_result_of
 from handviz.io.recording.udp import Datagrams
 from handviz.io.recording.video import GrowingFile, SteadyVideo, copied_as_mp4, fitted
 from tests.errors import raises
@@ -29,20 +29,20 @@ from tests.errors import raises
 Usage = namedtuple("Usage", "total used free")
 
 
-def timed_result(number: int = 0, *, time_ms: float | None = None, captured_ms: float | None = None) -> Moment:
-    """One right hand."""
+def timed_result(number: int = 0, *, time_ms: float | None = None, captured_ms: float | None = None) -> TimedResult:
+    """Return a result with one right hand."""
     captured_ms = 40.0 * number if captured_ms is None else captured_ms
     frame = Frame(number, np.zeros((480, 640, 3), np.uint8), captured_ms, time_ms=time_ms)
     return timed_result_of(FrameResult(frame, "final", hands=(made_up_hand(),)), "clip.mp4")
 
 
 def grey(level: int, size: tuple[int, int] = (64, 48)) -> ViewImage:
-    """An even image."""
+    """Return a uniform image."""
     return ViewImage(bytes([level, level, level, 255]) * (size[0] * size[1]), size)
 
 
 def frames_of(path: Path) -> list[np.ndarray]:
-    """All that OpenCV reads."""
+    """Read all frames with OpenCV."""
     video, frames = cv2.VideoCapture(str(path)), []
     while (found := video.read())[0]:
         frames.append(found[1])
@@ -51,12 +51,12 @@ def frames_of(path: Path) -> list[np.ndarray]:
 
 
 def levels(path: Path) -> list[int]:
-    """Mean grey of every frame."""
+    """Return the mean grey of every frame."""
     return [round(float(frame.mean())) for frame in frames_of(path)]
 
 
 class FullDisk:
-    """A file on a disk that takes so many bytes and no more."""
+    """File on a disk with room for so many bytes."""
 
     def __init__(self, room: int) -> None:
         self.content, self._room = bytearray(), room
@@ -72,7 +72,7 @@ class FullDisk:
         del self.content[size:]
 
 
-def test_file_on_a_full_disk_ends_with_a_whole_piece(tmp_path: Path) -> None:
+def test_file_on_a_full_disk_ends_with_a_complete_record(tmp_path: Path) -> None:
     file = GrowingFile(tmp_path / "a")
     file._file.close()
     disk = FullDisk(10)
@@ -97,12 +97,12 @@ import os, sys
 sys.path.insert(0, {str(PROJECT_ROOT / "tests")!r})
 import numpy as np
 from pathlib import Path
-from tests.io.test_recording import Recording, ViewImage, moment
+from tests.io.test_recording import Recording, ViewImage, timed_result
 recording = Recording(Path({str(tmp_path / "killed")!r}), reserve_bytes=0)
 noise = np.random.default_rng(0).integers(0, 255, (480, 640, 4), np.uint8)
 for number in range(40):
-    recording.add_result(moment(number), number / 30)
-    recording.add_picture(ViewImage(np.roll(noise, number, axis=1).tobytes(), (640, 480)), number / 30)
+    recording.add_result(timed_result(number), number / 30)
+    recording.add_image(ViewImage(np.roll(noise, number, axis=1).tobytes(), (640, 480)), number / 30)
 os._exit(9)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, check=False, timeout=60)
@@ -139,7 +139,7 @@ def test_video_is_in_true_time(tmp_path: Path) -> None:
     video = SteadyVideo(tmp_path / "a.mkv", (64, 48), rate_hz=10)
     for level, at_s in ((40, 0.02), (90, 0.3), (120, 0.34), (200, 0.5)):
         video.show(np.full((48, 64, 3), level, np.uint8), at_s)
-    video.go_on_until(0.8)
+    video.extend_until(0.8)
     video.close()
     assert levels(tmp_path / "a.mkv") == pytest.approx([40] * 3 + [120] * 2 + [200] * 4, abs=3)
 

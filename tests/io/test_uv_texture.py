@@ -1,4 +1,4 @@
-"""The baked texture: colours where they belong, the image's detail only where the hand was seen."""
+"""The baked texture: colours at the right texels, the image's detail only where the hand was seen."""
 
 import dataclasses
 from typing import Any
@@ -21,18 +21,18 @@ GREEN, RED = (0, 200, 0), (200, 0, 0)
 
 
 def with_texture(hand: HandMesh, **values: Any) -> HandMesh:
-    """The hand with parts of its texture replaced."""
+    """Replace parts of the hand's texture."""
     assert hand.texture is not None
     return dataclasses.replace(hand, texture=dataclasses.replace(hand.texture, **values))
 
 
 def grey_hand(**options: Any) -> HandMesh:
-    """A hand whose inferred colour is an even grey."""
+    """Return a hand with uniform grey as its inferred colour."""
     return with_texture(textured_hand(**options), rgb=np.full((778, 3), 0.4))
 
 
 def check_at_texels(image: Any, at_vertices: FloatArray, faces: FloatArray) -> int:
-    """Compare the texel in the middle of each face with values (Vd, 3) at the vertices; how many lie on their face."""
+    """Compare texels at face centres with values (Vd, 3) at the vertices; returns how many lie on their face."""
     atlas, display, checked = load_uv_atlas(), load_display_mesh(), 0
     for face in faces:
         corners = atlas.uv[atlas.faces[face]] * len(image)
@@ -102,7 +102,7 @@ def test_what_lies_outside_of_the_image_is_inferred(wrist_px: tuple[float, float
     assert (image[..., 1] > 150).any() == (wrist_px[0] > 0)
 
 
-def test_a_image_finer_than_the_texels_is_averaged() -> None:
+def test_an_image_finer_than_the_texels_is_averaged() -> None:
     hand = grey_hand()
     down, across = np.mgrid[0 : HEIGHT * 8, 0 : WIDTH * 8]
     stripes = np.repeat(((down + across) % 2 * 255).astype(np.uint8)[..., None], 3, axis=2)
@@ -114,11 +114,11 @@ def test_a_image_finer_than_the_texels_is_averaged() -> None:
 def test_every_texel_has_the_colour_of_the_nearest_on_the_hand() -> None:
     texels = load_texels()
     numbers = texels.nearest.ravel()
-    np.testing.assert_array_equal(numbers[texels.places], np.arange(len(texels.places)))
-    on_hand = np.stack(np.divmod(texels.places, 1024), axis=1)
+    np.testing.assert_array_equal(numbers[texels.positions], np.arange(len(texels.positions)))
+    on_hand = np.stack(np.divmod(texels.positions, 1024), axis=1)
     for row, column in [(0, 0), (1023, 0), (0, 1023), (500, 30), (700, 800)]:
-        away = np.hypot(*(on_hand - [row, column]).T)
-        assert away[texels.nearest[row, column]] == pytest.approx(away.min())
+        distances = np.hypot(*(on_hand - [row, column]).T)
+        assert distances[texels.nearest[row, column]] == pytest.approx(distances.min())
 
 
 def test_a_texture_that_is_no_numbers_is_refused() -> None:

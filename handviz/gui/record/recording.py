@@ -20,7 +20,7 @@ from handviz.gui.session.messages import Answer
 from handviz.gui.session.tasks import Task, attempt
 from handviz.gui.view.viewport import Viewport
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
-from handviz.io.recording.timed_results import Moment, ViewImage, timed_result_of
+from handviz.io.recording.timed_results import TimedResult, ViewImage, timed_result_of
 
 if TYPE_CHECKING:
     from handviz.io.recording.recording import Recording
@@ -66,7 +66,7 @@ class RecordingTask(Task):
         self._make, self.folder = make, folder
         self._start_s = time.perf_counter()
         self._waiting = Condition()
-        self._results: deque[tuple[float, Moment]] = deque()
+        self._results: deque[tuple[float, TimedResult]] = deque()
         self._images: deque[tuple[float, ViewImage]] = deque()
         self._results_lost = self._images_lost = 0
         self._stopping = False
@@ -81,7 +81,7 @@ class RecordingTask(Task):
         """Whether what comes now no longer belongs to the recording."""
         return self._stopping
 
-    def take_result(self, timed_result: Moment) -> None:
+    def take_result(self, timed_result: TimedResult) -> None:
         """Have it written."""
         with self._waiting:
             if self._stopping:
@@ -139,7 +139,7 @@ class RecordingTask(Task):
                 # One by one, so that those being encoded count as waiting.
                 self._images.popleft()
             if not images:
-                recording.go_on_until(self._now_s() - TURN_S)
+                recording.extend_until(self._now_s() - TURN_S)
             if self._now_s() - told_s > PROGRESS_S:
                 told_s = self._now_s()
                 recording.check_room()

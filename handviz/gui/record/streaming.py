@@ -10,7 +10,7 @@ from handviz.gui.session.controller import Controller
 from handviz.gui.session.messages import Answer
 from handviz.gui.session.tasks import Task
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
-from handviz.io.recording.timed_results import Moment, timed_result_of
+from handviz.io.recording.timed_results import TimedResult, timed_result_of
 from handviz.sources.mailbox import Mailbox
 
 TURN_S = 0.5
@@ -33,10 +33,10 @@ class StreamTask(Task):
     def __init__(self, kind: Literal["OSC", "JSON"], address: str, port: int) -> None:
         super().__init__("Streaming failed unexpectedly")
         self._kind, self._address, self._port = kind, address, port
-        self._mailbox: Mailbox[Moment] = Mailbox()
+        self._mailbox: Mailbox[TimedResult] = Mailbox()
         self._message = ""
 
-    def take(self, timed_result: Moment) -> None:
+    def take(self, timed_result: TimedResult) -> None:
         """Send this; returns at once."""
         self._mailbox.put(timed_result)
 

@@ -1,1 +1,1 @@
-"""What leaves the running program: recordings, animations made of them, and a stream for other programs."""
+"""Recordings of sessions, animations made of them, and UDP streams."""

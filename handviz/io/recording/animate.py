@@ -1,4 +1,4 @@
-"""A recording -> files for other programs: what the command and the window's menu share."""
+"""Export of recordings as animations, for the command and the window's menu."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ GLB_NAME, TABLE_NAME = "hands.glb", "keypoints.csv"
 
 @dataclass(frozen=True)
 class Animation:
-    """A file that was made of a recording."""
+    """A file exported from a recording."""
 
     path: Path
     message: str
-    """What is in it, and how far it lies from the record."""
+    """Its content and its distance from the recorded hands."""
 
 
 def animate(
@@ -44,9 +44,7 @@ def animate(
         try:
             rows = b"".join(table_rows(entry) for entry in entries)
         except (KeyError, TypeError, ValueError) as error:
-            raise HandvizError(
-                f"{recording} is damaged, or not of this version of handviz ({error!r}).", ErrorCode.FILE_DAMAGED
-            ) from error
+            raise HandvizError(f"{recording} is damaged: record again ({error!r}).", ErrorCode.FILE_DAMAGED) from error
         write_files({folder / TABLE_NAME: table_header() + rows})
         done.append(Animation(folder / TABLE_NAME, f"keypoints of {len(entries)} results"))
     return done
@@ -56,12 +54,12 @@ def _write_glb(path: Path, tracks: list[Track], colour: AnimationColour) -> Anim
     hands = fit_tracks(tracks)
     content = animated_glb(hands, colour=colour)
     write_files({path: content})
-    told = [
+    hand_messages = [
         f"{hand.track.name} {len(hand.track.times_s)} keys, "
         f"{_distance(hand.fit.mean_error_mm, hand.fit.largest_error_mm)}"
         for hand in hands
     ]
-    return Animation(path, f"{'; '.join(told)}; {len(content) / 1e6:.1f} MB")
+    return Animation(path, f"{'; '.join(hand_messages)}; {len(content) / 1e6:.1f} MB")
 
 
 def _write_bvh(path: Path, track: Track) -> Animation:

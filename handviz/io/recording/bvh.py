@@ -1,8 +1,8 @@
-"""Keypoints of a track -> BVH: a skeleton whose bones keep their lengths, and its turns over time.
+"""Export of a track's keypoints as BVH: a skeleton with bones of constant length, and its rotations over time.
 
 Centimetres and degrees; axes x right, y up, z towards the viewer, the camera at the origin; the root is the wrist. At
-zero turns the hand is flat and open. The palm turns as a whole (about the wrist, to the five knuckles, in least
-squares); each finger bone then turns from its parent by the smallest angle that makes it point at the next keypoint.
+zero rotation the hand is flat and open. The palm rotates as a whole (about the wrist, to the five knuckles, in least
+squares); each finger bone then rotates in its parent by the smallest angle that makes it point at the next keypoint.
 """
 
 from dataclasses import dataclass
@@ -21,59 +21,59 @@ from handviz.io.recording.timed_results import KEYPOINT_NAMES
 CENTIMETRES_PER_METRE = 100
 KNUCKLES = [1, 5, 9, 13, 17]
 KNUCKLE_WEIGHTS = np.array([0.3, 1.0, 1.0, 1.0, 1.0])
-"""The thumb's moves within the palm."""
+"""Lower for the thumb's, which moves within the palm."""
 RATE_LIMITS_HZ = (5.0, 120.0)
 PALM_ROUNDS = 5
 MAX_FRAMES = 500_000
-"""At 30 Hz more than four hours: some 2 GB while they are worked on."""
+"""More than four hours at 30 Hz; takes some 2 GB of memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class Skeleton:
-    """N frames of a hand whose bones keep their lengths; glTF's axes."""
+    """N frames of a hand with bones of constant length; glTF's axes."""
 
     frame_s: float
     offsets_m: FloatArray
-    """(21, 3) from each keypoint's parent, at zero turns; zero for the wrist."""
+    """(21, 3) from each keypoint's parent, at zero rotation; 0 for the wrist."""
     wrists_m: FloatArray
     """(N, 3)"""
-    turns: FloatArray
-    """(N, 21, 3, 3) of each keypoint in its parent's frame; tips do not turn."""
+    rotations: FloatArray
+    """(N, 21, 3, 3) of each keypoint in its parent's frame; identity for tips."""
     mean_error_mm: float
     """Distance of its keypoints from the recorded ones."""
     largest_error_mm: float
 
 
 def fit_skeleton(track: Track, rate_hz: float | None = None) -> Skeleton:
-    """Frames at an even rate (None: the middle of the recorded ones), between recorded ones in a straight line."""
-    times_s, rate_hz = _even_times(track.times_s, rate_hz)
+    """Fit a skeleton to frames at a uniform rate (None: the median recorded one), linearly interpolated."""
+    times_s, rate_hz = _uniform_times(track.times_s, rate_hz)
     keypoints_m = _at(times_s, track.times_s, track.keypoints_m * GLTF_FROM_CAMERA)
     wrists_m = _at(times_s, track.times_s, track.wrists_m * GLTF_FROM_CAMERA)
     offsets_m, palm = _rest(keypoints_m, track)
     world, positions_m = np.tile(palm[:, None], (1, KEYPOINT_COUNT, 1, 1)), np.zeros_like(keypoints_m)
-    turns = np.tile(np.eye(3), (len(times_s), KEYPOINT_COUNT, 1, 1))
-    turns[:, 0] = palm
+    rotations = np.tile(np.eye(3), (len(times_s), KEYPOINT_COUNT, 1, 1))
+    rotations[:, 0] = palm
     for joint in range(1, KEYPOINT_COUNT):
         parent = KEYPOINT_PARENTS[joint]
         positions_m[:, joint] = positions_m[:, parent] + world[:, parent] @ offsets_m[joint]
         world[:, joint] = world[:, parent]
         if joint % 4:  # the tips are ends
             points_at = world[:, parent] @ offsets_m[joint + 1]
-            turn = _smallest_rotations(points_at, keypoints_m[:, joint + 1] - positions_m[:, joint])
-            world[:, joint] = turn @ world[:, parent]
-            turns[:, joint] = world[:, parent].transpose(0, 2, 1) @ world[:, joint]
+            rotation = _smallest_rotations(points_at, keypoints_m[:, joint + 1] - positions_m[:, joint])
+            world[:, joint] = rotation @ world[:, parent]
+            rotations[:, joint] = world[:, parent].transpose(0, 2, 1) @ world[:, joint]
     errors_mm = np.linalg.norm(positions_m - keypoints_m, axis=2) * 1000
-    return Skeleton(1 / rate_hz, offsets_m, wrists_m, turns, float(errors_mm.mean()), float(errors_mm.max()))
+    return Skeleton(1 / rate_hz, offsets_m, wrists_m, rotations, float(errors_mm.mean()), float(errors_mm.max()))
 
 
 def bvh_text(skeleton: Skeleton) -> str:
-    """The file."""
+    """Return the file's text."""
     lines = ["HIERARCHY", *_hierarchy(skeleton.offsets_m * CENTIMETRES_PER_METRE, 0, "")]
     lines += ["MOTION", f"Frames: {len(skeleton.wrists_m)}", f"Frame Time: {skeleton.frame_s:.7f}"]
     columns = [skeleton.wrists_m * CENTIMETRES_PER_METRE]
     for joint in range(KEYPOINT_COUNT):
         if joint == 0 or joint % 4:
-            angles = Rotation.from_matrix(skeleton.turns[:, joint]).as_euler("ZXY", degrees=True)
+            angles = Rotation.from_matrix(skeleton.rotations[:, joint]).as_euler("ZXY", degrees=True)
             columns.append(np.unwrap(angles, axis=0, period=360))
     lines += [" ".join(f"{value:.4f}" for value in row) for row in np.concatenate(columns, axis=1)]
     return "\n".join(lines) + "\n"
@@ -84,29 +84,29 @@ def _hierarchy(offsets_cm: FloatArray, joint: int, indent: str) -> list[str]:
     name = "End Site" if not children else f"{'JOINT' if joint else 'ROOT'} {KEYPOINT_NAMES[joint]}"
     lines = [f"{indent}{name}", f"{indent}{{", f"{indent}  OFFSET " + " ".join(f"{v:.5f}" for v in offsets_cm[joint])]
     if children:
-        place = "" if joint else "Xposition Yposition Zposition "
-        lines.append(f"{indent}  CHANNELS {3 if joint else 6} {place}Zrotation Xrotation Yrotation")
+        position = "" if joint else "Xposition Yposition Zposition "
+        lines.append(f"{indent}  CHANNELS {3 if joint else 6} {position}Zrotation Xrotation Yrotation")
     for child in children:
         lines += _hierarchy(offsets_cm, child, indent + "  ")
     return [*lines, f"{indent}}}"]
 
 
-def _even_times(times_s: FloatArray, rate_hz: float | None) -> tuple[FloatArray, float]:
+def _uniform_times(times_s: FloatArray, rate_hz: float | None) -> tuple[FloatArray, float]:
     if len(times_s) < 2:
-        raise HandvizError("a BVH needs a hand that is seen twice at least", ErrorCode.NO_HANDS)
-    middle_hz = 1 / float(np.median(np.diff(times_s)))
-    rate_hz = float(np.clip(rate_hz or round(middle_hz, 2), *RATE_LIMITS_HZ))
+        raise HandvizError("a BVH needs a hand in at least two frames: record a longer clip", ErrorCode.NO_HANDS)
+    median_hz = 1 / float(np.median(np.diff(times_s)))
+    rate_hz = float(np.clip(rate_hz or round(median_hz, 2), *RATE_LIMITS_HZ))
     count = int((times_s[-1] - times_s[0]) * rate_hz + 1e-6) + 1
     if count > MAX_FRAMES:
         raise HandvizError(
-            f"a BVH of {count:,} frames is too long: record shorter pieces, {MAX_FRAMES:,} at most",
+            f"a BVH of {count:,} frames is too long: record at most {MAX_FRAMES:,} frames at a time",
             ErrorCode.TOO_LARGE,
         )
     return times_s[0] + np.arange(count) / rate_hz, rate_hz
 
 
 def _at(wanted_s: FloatArray, times_s: FloatArray, values: FloatArray) -> FloatArray:
-    """Values (N, ...) at other times: in straight lines between their own, and held where none come for long."""
+    """Interpolate values (N, ...) linearly at other times; constant in gaps of more than ``GAP_S``."""
     after = np.clip(np.searchsorted(times_s, wanted_s), 1, len(times_s) - 1)
     step_s = times_s[after] - times_s[after - 1]
     fraction = np.clip((wanted_s - times_s[after - 1]) / step_s, 0, 1)
@@ -116,7 +116,7 @@ def _at(wanted_s: FloatArray, times_s: FloatArray, values: FloatArray) -> FloatA
 
 
 def _rest(keypoints_m: FloatArray, track: Track) -> tuple[FloatArray, FloatArray]:
-    """Offsets (21, 3): the flat hand's directions with the recorded lengths; and the palm's turns (N, 3, 3)."""
+    """Return offsets (21, 3) with the flat hand's directions and recorded lengths, and palm rotations (N, 3, 3)."""
     template = known_hand_model(track.hand_model) or load_open_hand()
     open_m = np.asarray(template.keypoint_regressor @ template.vertices_m, np.float64) * GLTF_FROM_CAMERA
     open_m = (open_m - open_m[0]) * np.array([-1.0 if track.handedness == "left" else 1.0, 1.0, 1.0])
@@ -134,16 +134,16 @@ def _rest(keypoints_m: FloatArray, track: Track) -> tuple[FloatArray, FloatArray
     return offsets_m, palm
 
 
-def _palm_rotations(rest_m: FloatArray, seen_m: FloatArray) -> FloatArray:
-    """(N, 3, 3) about the wrist, rest (5, 3) -> seen (N, 5, 3)."""
-    left, _, right = np.linalg.svd(np.einsum("k,nka,kb->nab", KNUCKLE_WEIGHTS, seen_m, rest_m))
+def _palm_rotations(rest_m: FloatArray, recorded_m: FloatArray) -> FloatArray:
+    """Fit rotations (N, 3, 3) about the wrist from rest (5, 3) to recorded (N, 5, 3)."""
+    left, _, right = np.linalg.svd(np.einsum("k,nka,kb->nab", KNUCKLE_WEIGHTS, recorded_m, rest_m))
     left[..., -1] *= np.sign(np.linalg.det(left @ right))[:, None]
-    turns: FloatArray = left @ right
-    return turns
+    rotations: FloatArray = left @ right
+    return rotations
 
 
 def _smallest_rotations(before: FloatArray, after: FloatArray) -> FloatArray:
-    """Rotations (N, 3, 3) by the smallest angle that turns vectors (N, 3) towards others (N, 3)."""
+    """Return the smallest rotations (N, 3, 3) that align vectors (N, 3) with others (N, 3)."""
     axis = np.cross(before, after)
     sine, cosine = np.linalg.norm(axis, axis=1), np.einsum("na,na->n", before, after)
     angle = np.arctan2(sine, cosine)

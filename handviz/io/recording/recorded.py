@@ -1,4 +1,4 @@
-"""Reads recordings, also those that a crash or a full disk ended."""
+"""Reading of recordings, including those that a crash or a full disk ended."""
 
 import json
 import re
@@ -14,19 +14,19 @@ from handviz.core.records import KEYPOINT_COUNT, FloatArray, Handedness
 from handviz.io.recording.recording import ABOUT, FORMAT, LINES, VERTEX_FLOATS, VERTICES
 
 GAP_S = 0.5
-"""A hand that is not seen for longer is away."""
+"""A hand that is missing for longer is absent."""
 TRACK_NAME = re.compile(r"(left|right)(_[0-9]{1,6})?")
-"""What ``Tracks`` gives; files are named by it, so nothing else is believed."""
+"""Names of ``Tracks``; checked because files are named after them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """One hand over time: N moments that only go forward."""
+    """One hand over time: N frames of increasing time."""
 
     name: str
     handedness: str
     times_s: FloatArray
-    """(N,) since the recording's first image, strictly growing: of the clip, if one was recorded in one go."""
+    """(N,) since the first frame, strictly increasing; the clip's own times if one was recorded without a jump."""
     keypoints_m: FloatArray
     """(N, 21, 3) camera axes, wrist at the origin."""
     wrists_m: FloatArray
@@ -36,13 +36,13 @@ class Track:
     vertex_std_mm: FloatArray
     """(N, V)"""
     hand_model: str = ""
-    """Fingerprint of the hand model whose vertices these are; empty: the open hand's."""
+    """Fingerprint of the hand model of the vertices; empty: the open hand."""
 
 
 def read_entries(folder: Path) -> list[dict[str, Any]]:
-    """The whole lines of ``hands.jsonl``; an unfinished last one is passed over.
+    """Read the lines of ``hands.jsonl``; an unfinished last one is skipped.
 
-    Raises HandvizError if the folder is no recording or a line in its middle is damaged.
+    Raises HandvizError if the folder is no recording or another line is damaged.
     """
     path = folder / LINES
     try:
@@ -56,12 +56,14 @@ def read_entries(folder: Path) -> list[dict[str, Any]]:
         try:
             entries.append(json.loads(line))
         except (ValueError, RecursionError) as error:
-            raise HandvizError(f"{path}, line {number}: this is no JSON ({error}).", ErrorCode.FILE_DAMAGED) from error
+            raise HandvizError(
+                f"{path}, line {number}: invalid JSON, delete it ({error}).", ErrorCode.FILE_DAMAGED
+            ) from error
     return entries
 
 
 def read_tracks(folder: Path) -> list[Track]:
-    """Every hand of a recording by its name; raises HandvizError if there is none, or if lines lack what they need."""
+    """Read every track of a recording; raises HandvizError if there is none, or if lines are incomplete."""
     entries = read_entries(folder)
     vertices, hand_model = _read_vertices(folder)
     try:
@@ -73,16 +75,14 @@ def read_tracks(folder: Path) -> list[Track]:
         for track in tracks:
             _check(track)
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
-        raise HandvizError(
-            f"{folder / LINES} is damaged, or not of this version of handviz ({error!r}).", ErrorCode.FILE_DAMAGED
-        ) from error
+        raise HandvizError(f"{folder / LINES} is damaged: record again ({error!r}).", ErrorCode.FILE_DAMAGED) from error
     if not tracks:
-        raise HandvizError(f"{folder} holds no hand.", ErrorCode.NO_HANDS)
+        raise HandvizError(f"{folder} contains no hands: record it again.", ErrorCode.NO_HANDS)
     return tracks
 
 
 def _by_track(entries: list[dict[str, Any]]) -> dict[str, list[tuple[float, dict[str, Any]]]]:
-    """Times in seconds and entries of every hand; what does not go forward is left out."""
+    """Return times in seconds and entries of every hand, without those whose time does not increase."""
     found: dict[str, list[tuple[float, dict[str, Any]]]] = {}
     for at_s, entry in zip(_times_s(entries), entries, strict=True):
         for hand in entry["hands"]:
@@ -93,7 +93,7 @@ def _by_track(entries: list[dict[str, Any]]) -> dict[str, list[tuple[float, dict
 
 
 def _times_s(entries: list[dict[str, Any]]) -> list[float]:
-    """The clip's own times if one clip went on from beginning to end; else when images were read."""
+    """Return the clip's times if they increase throughout one clip; otherwise the times of capture."""
     clip_ms = [entry["clip_ms"] for entry in entries]
     is_one_clip = len({entry["source"] for entry in entries}) == 1 and None not in clip_ms
     if not is_one_clip or any(after <= before for before, after in pairwise(clip_ms)):
@@ -120,35 +120,35 @@ def _track(
 
 
 def _check(track: Track) -> None:
-    """Raise ValueError at what no recording of ours holds."""
+    """Raise ValueError at contents that no recording has."""
     count = len(track.times_s)
     if TRACK_NAME.fullmatch(track.name) is None or track.handedness not in get_args(Handedness):
-        raise ValueError(f"no hand is called {track.name!a} and {track.handedness!a}")
+        raise ValueError(f"invalid track {track.name!a} or handedness {track.handedness!a}")
     if (track.keypoints_m.shape, track.wrists_m.shape) != ((count, KEYPOINT_COUNT, 3), (count, 3)):
-        raise ValueError(f"{track.name}: not 21 keypoints and a wrist in every line")
+        raise ValueError(f"{track.name}: a line without 21 keypoints and a wrist")
     numbers = track.times_s, track.keypoints_m, track.wrists_m, track.vertices_m, track.vertex_std_mm
     if not all(np.isfinite(values).all() for values in numbers):
-        raise ValueError(f"{track.name}: numbers that are not finite")
+        raise ValueError(f"{track.name}: values that are not finite")
 
 
 def _read_vertices(folder: Path) -> tuple[FloatArray, str]:
-    """(rows, V, 4) of whole rows, read from the disk as they are needed, and the fingerprint of their hand model."""
+    """Map the complete rows (rows, V, 4) from disk; returns them and the fingerprint of their hand model."""
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         count, kind = int(about["vertices_per_hand"]), about["handviz_recording"]
         hand_model = str(about.get("hand_model", ""))
         if count < 0:
-            raise ValueError("fewer than no vertices")
-        whole = (folder / VERTICES).stat().st_size // max(count * VERTEX_FLOATS * 4, 1)
+            raise ValueError("a negative number of vertices")
+        row_count = (folder / VERTICES).stat().st_size // max(count * VERTEX_FLOATS * 4, 1)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise HandvizError(
             f"{folder} is no recording of handviz: {ABOUT} or {VERTICES} cannot be read.", ErrorCode.FILE_DAMAGED
         ) from error
     if kind != FORMAT:
         raise HandvizError(
-            f"{folder} was recorded by another version of handviz (format {kind}, not {FORMAT}).",
+            f"{folder} was recorded by another version of handviz (format {kind}, not {FORMAT}); use that version.",
             ErrorCode.VERSION_MISMATCH,
         )
-    if count == 0 or whole == 0:
+    if count == 0 or row_count == 0:
         return np.zeros((0, 0, VERTEX_FLOATS), np.float32), hand_model
-    return np.memmap(folder / VERTICES, "<f4", "r", shape=(whole, count, VERTEX_FLOATS)), hand_model
+    return np.memmap(folder / VERTICES, "<f4", "r", shape=(row_count, count, VERTEX_FLOATS)), hand_model

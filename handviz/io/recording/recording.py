@@ -1,6 +1,6 @@
-"""A recording: a folder that grows while the program runs. ``docs/guide/export.md`` describes its files.
+"""Writing of recordings, whose files ``docs/guide/export.md`` describes.
 
-Every file can be read up to its last whole piece at any time, whatever ended the recording.
+Every file can be read up to its last complete record at any time, whatever ended the recording.
 """
 
 import json
@@ -17,7 +17,7 @@ from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import write_files
 from handviz.core.records import HandMesh
-from handviz.io.recording.timed_results import Moment, ViewImage, recorded_hands, timed_result_entry
+from handviz.io.recording.timed_results import TimedResult, ViewImage, recorded_hands, timed_result_entry
 from handviz.io.recording.tracks import Tracks, table_header, table_rows
 from handviz.io.recording.video import GrowingFile, SteadyVideo, copied_as_mp4, disk_message
 
@@ -27,20 +27,20 @@ FINISHED_VIDEO = "view.mp4"
 MAX_COPIED_BYTES = 1_000_000_000
 """Some six hours of video, copied in seconds."""
 RESERVE_BYTES = 50_000_000
-"""Of the disk: a recording ends before it takes the last of it."""
+"""Free space on the disk below which a recording ends."""
 VERTEX_FLOATS = 4
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class Counts:
-    """What a recording holds, and what it does not."""
+    """Numbers of recorded and lost results and images."""
 
     results: int = 0
     hands: int = 0
     results_lost: int = 0
     images_lost: int = 0
-    """The video shows the image before instead."""
+    """The video shows the previous image instead."""
 
     def as_json(self) -> dict[str, int]:
         """Return the entries of ``recording.json``, which keep the names of version 0.1."""
@@ -53,10 +53,10 @@ class Counts:
 
 
 class Recording:
-    """Writes what it is given; times are seconds since the beginning. Every method may raise HandvizError."""
+    """Writer of one recording; times are seconds since its start. Every method may raise HandvizError."""
 
     def __init__(self, folder: Path, *, with_video: bool = True, reserve_bytes: int = RESERVE_BYTES) -> None:
-        """Make the folder, which must not be there, and its files."""
+        """Create the folder, which must not exist, and its files."""
         self.folder, self.counts, self.duration_s = folder, Counts(), 0.0
         self._with_video, self._reserve_bytes = with_video, reserve_bytes
         self._video: SteadyVideo | None = None
@@ -67,7 +67,7 @@ class Recording:
             folder.mkdir(parents=True)
         except OSError as error:
             raise HandvizError(
-                f"The folder {folder} cannot be made: {error.strerror}.", ErrorCode.NOT_WRITABLE
+                f"The folder {folder} cannot be made ({error.strerror}): choose another.", ErrorCode.NOT_WRITABLE
             ) from error
         try:
             self.check_room()
@@ -80,20 +80,20 @@ class Recording:
 
     @property
     def size_bytes(self) -> int:
-        """Of all files together, as far as they are on the disk."""
+        """Total size of the files on disk."""
         videos = (self.folder / VIDEO, self.folder / FINISHED_VIDEO)
         video_bytes = sum(path.stat().st_size for path in videos if path.is_file())
         return video_bytes + sum(file.size_bytes for file in (self._lines, self._table, self._vertices))
 
-    def add_result(self, timed_result: Moment, at_s: float) -> None:
-        """Write a result that reached the window at ``at_s``."""
+    def add_result(self, timed_result: TimedResult, at_s: float) -> None:
+        """Write a result that was shown at ``at_s``."""
         result = timed_result.result
         entry = timed_result_entry(timed_result) | {
             "recording_ms": round(at_s * 1000, 1),
             "hands": recorded_hands(result),
         }
         tracks = self._tracks.names(result.hands)
-        # Vertices first: a line never names rows that are not there.
+        # Vertices first: a line never refers to missing rows.
         for hand, hand_entry, track in zip(result.hands, entry["hands"], tracks, strict=True):
             hand_entry |= {"track": track, "vertices_row": self._add_vertices(hand)}
         self._lines.append((json.dumps(entry, separators=(",", ":")) + "\n").encode("utf-8"))
@@ -103,7 +103,7 @@ class Recording:
         self.duration_s = max(self.duration_s, at_s)
 
     def add_image(self, image: ViewImage, at_s: float) -> None:
-        """Have the video show this from ``at_s`` on."""
+        """Show this image in the video from ``at_s`` on."""
         if not self._with_video:
             return
         if self._video is None:
@@ -113,24 +113,24 @@ class Recording:
         self._video.show(np.asarray(cv2.cvtColor(upside_down[::-1], cv2.COLOR_RGBA2BGR), np.uint8), at_s)
         self.duration_s = max(self.duration_s, at_s)
 
-    def go_on_until(self, at_s: float) -> None:
-        """Let the video's last image stand until then."""
+    def extend_until(self, at_s: float) -> None:
+        """Extend the video's last image until then."""
         if self._video is not None:
-            self._video.go_on_until(at_s)
+            self._video.extend_until(at_s)
         self.duration_s = max(self.duration_s, at_s)
 
     def check_room(self) -> None:
-        """The encoder tells nobody that the disk is full or the folder gone; so look."""
+        """Raise HandvizError if the disk is nearly full or the folder is gone, which the encoder does not report."""
         try:
             free_bytes = shutil.disk_usage(self.folder).free
         except OSError as error:
             raise HandvizError(disk_message(self.folder / LINES, error), write_error_code(error)) from error
         if free_bytes < self._reserve_bytes:
-            room = f"less than {self._reserve_bytes / 1e6:.0f} MB are free"
-            raise HandvizError(f"The disk is nearly full: {room} for {self.folder}.", ErrorCode.DISK_FULL)
+            message = f"The disk is nearly full: keep {self._reserve_bytes / 1e6:.0f} MB free for {self.folder}."
+            raise HandvizError(message, ErrorCode.DISK_FULL)
 
     def close(self) -> None:
-        """End every file; what cannot be ended stays as readable as it is."""
+        """Finish and close every file; those that fail stay readable as they are."""
         try:
             if self._video is not None:
                 self._video.close()
@@ -142,19 +142,19 @@ class Recording:
             self._write_about()
 
     def _finish_video(self) -> None:
-        """MP4 plays in more programs; it cannot be read before its end is written, so the video grew as Matroska."""
+        """Copy the video to MP4, which more programs play but which is unreadable until it is complete."""
         try:
             if (self.folder / VIDEO).stat().st_size > MAX_COPIED_BYTES:
-                raise HandvizError("a copy of so large a file would keep the window from closing", ErrorCode.TOO_LARGE)
+                raise HandvizError("the file is too large to copy to MP4 on closing", ErrorCode.TOO_LARGE)
             if shutil.disk_usage(self.folder).free < (self.folder / VIDEO).stat().st_size + self._reserve_bytes:
-                raise HandvizError("there is no room for a copy", ErrorCode.DISK_FULL)
+                raise HandvizError("there is no free space for a copy as MP4", ErrorCode.DISK_FULL)
             copied_as_mp4(self.folder / VIDEO, self.folder / FINISHED_VIDEO)
             (self.folder / VIDEO).unlink()
         except (HandvizError, OSError) as error:
-            logger.warning("the video stays %s: %s", VIDEO, error)
+            logger.warning("the video remains %s: %s", VIDEO, error)
 
     def _add_vertices(self, hand: HandMesh) -> int | None:
-        """The row in ``vertices.f32``; None for a hand of another size than the first."""
+        """Append the hand; returns its row in ``vertices.f32``, None if its vertex count is not the first hand's."""
         rows = np.concatenate([hand.vertices_m, np.asarray(hand.vertex_std_mm)[:, None]], axis=1).astype("<f4")
         if self._vertex_count == 0:
             self._vertex_count, self._hand_model = len(rows), hand.hand_model

@@ -1,4 +1,4 @@
-"""A result with where and when it was seen, and what recordings and streams say about it."""
+"""Results with source and time, and their entries in recordings and streams."""
 
 import time
 from dataclasses import dataclass, replace
@@ -12,19 +12,19 @@ from handviz.io.hands_json import hand_entry
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 KEYPOINT_NAMES = ("wrist", *(f"{finger}_{joint}" for finger in FINGERS for joint in range(1, 5)))
-"""Of the 21 keypoints, in their order; ``_4`` is the tip."""
+"""Of the 21 keypoints in order; ``_4`` is the tip."""
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
-    """One result of the running program."""
+class TimedResult:
+    """A result with its source and time."""
 
     result: FrameResult
-    """Without its image, its crops and other variants, so that many can wait."""
+    """Without image, crops and other models, so that many fit in a queue."""
     size: tuple[int, int]
     """Width and height of that image in pixels."""
     source: str
-    """What the person opened: "camera:0", a clip, a folder or an image."""
+    """"camera:0", or the path of a clip, a folder or an image."""
     wall_s: float
     """``time.time()`` when the image was read."""
 
@@ -36,7 +36,7 @@ class Moment:
 
 @dataclass(frozen=True, eq=False)
 class ViewImage:
-    """The view as it was painted."""
+    """An image of the rendered view."""
 
     pixels: bytes
     """RGBA, the lowest row first, as OpenGL reads them."""
@@ -44,37 +44,37 @@ class ViewImage:
     """Width and height in pixels."""
 
 
-def timed_result_of(result: FrameResult, source: str) -> Moment:
-    """Now, less the age of the image."""
+def timed_result_of(result: FrameResult, source: str) -> TimedResult:
+    """Attach source and time of capture: now, minus the age of the image."""
     age_s = time.perf_counter() - result.frame.captured_ms / 1000
     height, width = result.frame.image.shape[:2]
     frame = replace(result.frame, image=np.zeros((0, 0, 3), np.uint8), name=_text(result.frame.name))
     slim = replace(_finite(result), frame=frame, crops=(), others={}, other_errors={})
-    return Moment(slim, (width, height), _text(source), time.time() - age_s)
+    return TimedResult(slim, (width, height), _text(source), time.time() - age_s)
 
 
 def _text(name: str) -> str:
-    """Names of files may hold bytes that are no text, which no format here takes."""
+    """Escape bytes in file names that are not UTF-8, which no format here accepts."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _finite(result: FrameResult) -> FrameResult:
-    """Without hands that hold what is no number: neither JSON nor a skeleton knows such."""
-    kept = [number for number, hand in enumerate(result.hands) if _is_finite(hand)]
-    if len(kept) == len(result.hands):
+    """Remove hands with values that are not finite, which JSON cannot represent."""
+    finite = [number for number, hand in enumerate(result.hands) if _is_finite(hand)]
+    if len(finite) == len(result.hands):
         return result
-    detections = tuple(result.detections[number] for number in kept if number < len(result.detections))
-    return replace(result, hands=tuple(result.hands[number] for number in kept), detections=detections)
+    detections = tuple(result.detections[number] for number in finite if number < len(result.detections))
+    return replace(result, hands=tuple(result.hands[number] for number in finite), detections=detections)
 
 
 def _is_finite(hand: HandMesh) -> bool:
-    places = hand.keypoints_m, hand.keypoints_px, hand.wrist_camera_m, hand.vertices_m, hand.camera_from_wrist
+    positions = hand.keypoints_m, hand.keypoints_px, hand.wrist_camera_m, hand.vertices_m, hand.camera_from_wrist
     uncertainties = hand.keypoint_std_mm, hand.vertex_std_mm, hand.wrist_std_m
-    return all(values is None or bool(np.isfinite(values).all()) for values in (*places, *uncertainties))
+    return all(values is None or bool(np.isfinite(values).all()) for values in (*positions, *uncertainties))
 
 
-def timed_result_entry(timed_result: Moment) -> dict[str, Any]:
-    """The moment without its hands; one JSON object."""
+def timed_result_entry(timed_result: TimedResult) -> dict[str, Any]:
+    """Return the JSON object of a result without its hands."""
     frame = timed_result.result.frame
     return {
         "frame": frame.number,
@@ -90,7 +90,7 @@ def timed_result_entry(timed_result: Moment) -> dict[str, Any]:
 
 
 def recorded_hands(result: FrameResult) -> list[dict[str, Any]]:
-    """The hands as in ``hands.json``, each with its rotation and the camera that was assumed."""
+    """Return the hands as in ``hands.json``, each with its rotation and intrinsics."""
     detections: list[Detection | None] = [*result.detections]
     detections += [None] * (len(result.hands) - len(detections))
     return [_entry(hand, detection) for hand, detection in zip(result.hands, detections, strict=False)]

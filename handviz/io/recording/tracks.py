@@ -1,4 +1,4 @@
-"""Which hand of a frame is which hand of the frames before: "right", "left", and "right_2" for another right one."""
+"""Tracks of hands over frames, such as "right" and "right_2", and the rows of ``keypoints.csv``."""
 
 import csv
 import io
@@ -20,17 +20,17 @@ COLUMNS = (
     *WRIST_COLUMNS,
     *(f"{name}_{measure}" for name in KEYPOINT_NAMES for measure in MEASURES),
 )
-"""Keypoints are in the camera's axes with the wrist at the origin; add ``wrist_camera`` for the place in the room."""
+"""Keypoints are in the camera's axes with the wrist at the origin; add ``wrist_camera`` for the camera frame."""
 
 
 class Tracks:
-    """Names hands by their side; of several of one side, the one nearest to where a track's wrist was last takes it."""
+    """Names of hands by handedness and, among several of one side, by the nearest last wrist of a track."""
 
     def __init__(self) -> None:
         self._wrists: dict[str, FloatArray] = {}
 
     def names(self, hands: Sequence[HandMesh]) -> list[str]:
-        """One name per hand, no name twice."""
+        """Assign a unique track to every hand of a frame."""
         taken: list[str] = []
         for hand in hands:
             known = [name for name in self._wrists if name.startswith(hand.handedness) and name not in taken]
@@ -47,16 +47,13 @@ class Tracks:
         return hand.handedness if number == 1 else f"{hand.handedness}_{number}"
 
 
-# ``keypoints.csv``: one row per hand and frame, one column per number.
-
-
 def table_header() -> bytes:
-    """The first line."""
+    """Return the header line of ``keypoints.csv``."""
     return _line(COLUMNS)
 
 
 def table_rows(entry: dict[str, Any]) -> bytes:
-    """The lines of one line of ``hands.jsonl``; empty without a hand."""
+    """Return the rows of ``keypoints.csv``, one per hand, of one entry of ``hands.jsonl``."""
     return b"".join(_line(_cells(entry, hand)) for hand in entry["hands"])
 
 
@@ -66,7 +63,7 @@ def _cells(entry: dict[str, Any], hand: dict[str, Any]) -> list[Any]:
         *(entry[name] for name in TIMED_RESULT_COLUMNS),
         *(hand[name] for name in HAND_COLUMNS),
         *hand["wrist_camera_m"],
-        *(value for place, std_mm, pixel in points for value in (*place, std_mm, *pixel)),
+        *(value for position, std_mm, pixel in points for value in (*position, std_mm, *pixel)),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Sends datagrams to one place and notices what can be noticed about it."""
+"""Streaming of results over UDP, as OSC or JSON; ``docs/guide/export.md`` describes the datagrams."""
 
 import ipaddress
 import json
@@ -10,27 +10,24 @@ from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 from pythonosc.osc_message_builder import OscMessageBuilder
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.io.recording.timed_results import Moment, recorded_hands, timed_result_entry
+from handviz.io.recording.timed_results import TimedResult, recorded_hands, timed_result_entry
 from handviz.io.recording.tracks import Tracks
 
 StreamFormat = Literal["OSC", "JSON"]
 OscValue = tuple[str, Any]
-"""OSC's type tag and the value."""
+"""type tag and value"""
 LOOPBACK = "127.0.0.1"
 
 
-# A moment as UDP datagrams, for other programs; ``docs/guide/export.md`` describes them.
-
-
 class Datagrams:
-    """Turns moments into datagrams; keeps which hand is which."""
+    """Conversion of results to datagrams, with tracks over frames."""
 
     def __init__(self, kind: StreamFormat) -> None:
         self._kind = kind
         self._tracks = Tracks()
 
-    def of(self, timed_result: Moment) -> list[bytes]:
-        """OSC: a bundle about the frame, then one per hand. JSON: one object."""
+    def of(self, timed_result: TimedResult) -> list[bytes]:
+        """Return a bundle for the frame and one per hand (OSC), or one object (JSON)."""
         entry = timed_result_entry(timed_result) | {"hands": recorded_hands(timed_result.result)}
         for hand, track in zip(entry["hands"], self._tracks.names(timed_result.result.hands), strict=True):
             hand["track"] = track
@@ -39,7 +36,7 @@ class Datagrams:
         return [_frame_bundle(entry, timed_result), *(_hand_bundle(entry["frame"], hand) for hand in entry["hands"])]
 
 
-def _frame_bundle(entry: dict[str, Any], timed_result: Moment) -> bytes:
+def _frame_bundle(entry: dict[str, Any], timed_result: TimedResult) -> bytes:
     tracks = [("s", hand["track"]) for hand in entry["hands"]]
     frame = [
         ("i", entry["frame"] & 0x7FFFFFFF),
@@ -81,18 +78,18 @@ def _flat(rows: list[list[float]]) -> list[float]:
 
 
 class UdpSender:
-    """A socket that never waits: what the system does not take at once is lost, as UDP is."""
+    """A non-blocking UDP socket: datagrams that the system does not accept at once are lost."""
 
     def __init__(self, address: str, port: int) -> None:
-        """An address in numbers: names are not looked up, for that can take half a minute.
+        """Connect to a numeric address; names are not resolved, which can take half a minute.
 
-        Raises HandvizError if it is none, or if there is no way there.
+        Raises HandvizError if the address is invalid or has no route.
         """
         try:
             numbers = ipaddress.ip_address(LOOPBACK if address == "localhost" else address)
         except ValueError as error:
             raise HandvizError(
-                f"'{address}' is no address: give it in numbers, as in {LOOPBACK}.", ErrorCode.BAD_VALUE
+                f"'{address}' is not a numeric address: use one such as {LOOPBACK}.", ErrorCode.BAD_VALUE
             ) from error
         self.where, self.is_loopback = f"{address}:{port}", numbers.is_loopback
         self._socket = socket.socket(socket.AF_INET if numbers.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
@@ -102,11 +99,11 @@ class UdpSender:
         except OSError as error:
             self._socket.close()
             raise HandvizError(
-                f"There is no way to {self.where}: {error.strerror}.", ErrorCode.NO_CONNECTION
+                f"No route to {self.where} ({error.strerror}): check the address.", ErrorCode.NO_CONNECTION
             ) from error
 
     def send(self, datagrams: Iterable[bytes]) -> str:
-        """What is wrong, as a sentence; empty if nothing seems to be."""
+        """Send the datagrams; returns the first error's message, empty if there was none."""
         errors = [self._send(datagram) for datagram in datagrams]
         return next((error for error in errors if error), "")
 
@@ -116,7 +113,7 @@ class UdpSender:
         except BlockingIOError:
             return ""
         except ConnectionRefusedError:
-            # That is the answer to the datagram before; the system has not taken this one.
+            # The error is of the previous datagram; this one was not sent.
             if again:
                 self._send(datagram, again=False)
             return f"No program listens at {self.where} yet."
@@ -125,5 +122,5 @@ class UdpSender:
         return ""
 
     def close(self) -> None:
-        """Free the port."""
+        """Close the socket."""
         self._socket.close()

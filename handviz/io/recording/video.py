@@ -1,7 +1,9 @@
-"""Images that come when they come -> a video of constant rate in true time.
+"""Video files of recordings: images at irregular times become a video of constant rate.
 
-Matroska, for it can be read up to its last cluster whatever ends the program; no other container that OpenCV writes
-without an encoder to install can.
+It is written as Matroska, which can be read up to its last cluster whatever ends the program, unlike the other
+containers that OpenCV writes without an encoder to install, and then copied to MP4 without encoding it again. OpenCV's
+own copying omits the decoder's configuration (DecoderSpecificInfo in ``esds``), without which only FFmpeg can decode
+it. Boxes and descriptors as in ISO/IEC 14496-12, -14 and -1; MPEG-4 Visual without B-frames, as OpenCV encodes it.
 """
 
 import errno
@@ -26,32 +28,26 @@ RATE_HZ = 30.0
 CODEC = "mp4v"
 
 
-# A Matroska file that OpenCV wrote -> MP4, which more programs play; the images are copied, not encoded again.
-# Written here because OpenCV's own copying leaves out the decoder's configuration (DecoderSpecificInfo in
-# ``esds``), without which only FFmpeg finds its way. Boxes and descriptors as in ISO/IEC 14496-12, -14 and -1;
-# MPEG-4 Visual without frames that wait for later ones, as OpenCV encodes it.
-
-
 @dataclass
 class _Track:
-    """What the index must say about the images."""
+    """Content of the index of images."""
 
     size: tuple[int, int]
     rate_hz: float
     configuration: bytes = b""
     sizes: list[int] = field(default_factory=list)
     keys: list[int] = field(default_factory=list)
-    """Numbers, from 1, of images that need no other."""
+    """Numbers, from 1, of key frames."""
     chunks: list[int] = field(default_factory=list)
-    """Where in the file every ``FRAMES_PER_CHUNK`` images begin."""
+    """File offsets of every ``FRAMES_PER_CHUNK`` images."""
 
 
 def copied_as_mp4(source: Path, target: Path) -> None:
-    """Write ``target`` whole or not at all; raises HandvizError if that is not possible."""
+    """Copy a video to MP4 atomically; raises HandvizError if that fails."""
     try:
         with open_atomic(target) as file:
             _write(source, file)
-    # What OpenCV cannot read, and what the index's 32 bits cannot count: some 40 hours.
+    # Unreadable for OpenCV, or longer than the index's 32 bits can count: some 40 hours.
     except (cv2.error, struct.error, ArithmeticError) as error:
         raise HandvizError(f"{target} cannot be written: {error}", ErrorCode.NOT_WRITABLE) from error
 
@@ -87,7 +83,7 @@ def _copy_images(source: Path, file: BinaryIO) -> _Track:
     finally:
         reader.release()
     if not track.sizes or not track.configuration:
-        raise HandvizError(f"{source} holds no images that could be copied", ErrorCode.EMPTY_INPUT)
+        raise HandvizError(f"{source} contains no images: record it again", ErrorCode.EMPTY_INPUT)
     return track
 
 
@@ -134,8 +130,8 @@ def _sample_entry(track: _Track) -> bytes:
     decoder = struct.pack(">2B3s2I", MPEG4_VISUAL, VISUAL_STREAM, bytes(3), rate_bits, rate_bits)
     decoder = _descriptor(4, decoder + _descriptor(5, track.configuration))
     stream = _full_box(b"esds", 0, _descriptor(3, struct.pack(">HB", 1, 0) + decoder + _descriptor(6, b"\x02")))
-    look = struct.pack(">6xH16x2H2I4xH32xHh", 1, width, height, RESOLUTION_72_DPI, RESOLUTION_72_DPI, 1, 24, -1)
-    return _box(b"mp4v", look, stream)
+    visual_entry = struct.pack(">6xH16x2H2I4xH32xHh", 1, width, height, RESOLUTION_72_DPI, RESOLUTION_72_DPI, 1, 24, -1)
+    return _box(b"mp4v", visual_entry, stream)
 
 
 def _box(kind: bytes, *content: bytes) -> bytes:
@@ -148,19 +144,16 @@ def _full_box(kind: bytes, flags: int, *content: bytes) -> bytes:
 
 
 def _descriptor(tag: int, content: bytes) -> bytes:
-    """A length in four bytes of seven bits, as all readers take it."""
+    """Return a descriptor with its length in four bytes of seven bits, which all readers accept."""
     size = [0x80 | len(content) >> shift & 0x7F for shift in (21, 14, 7)]
     return bytes([tag, *size, len(content) & 0x7F]) + content
 
 
-# A file that grows piece by piece and holds whole pieces only, whatever happens to the disk or the program.
-
-
 class GrowingFile:
-    """Append-only and unbuffered: what ``append`` has taken outlives the program."""
+    """Append-only unbuffered file of complete records, which survive a crash of the program."""
 
     def __init__(self, path: Path) -> None:
-        """Raises HandvizError if the file is there already or cannot be made."""
+        """Create the file; raises HandvizError if it exists already or cannot be made."""
         self.path = path
         self.size_bytes = 0
         try:
@@ -168,58 +161,58 @@ class GrowingFile:
         except OSError as error:
             raise HandvizError(f"{path} cannot be written: {error.strerror}.", write_error_code(error)) from error
 
-    def append(self, piece: bytes) -> None:
-        """Add the piece whole or not at all; raises HandvizError if the disk does not take it."""
+    def append(self, record: bytes) -> None:
+        """Append the record whole or not at all; raises HandvizError if writing fails."""
         try:
-            left = memoryview(piece)
+            left = memoryview(record)
             while left:
                 left = left[self._file.write(left) or 0 :]
         except OSError as error:
-            self._drop_half_a_piece()
+            self._truncate_incomplete_record()
             raise HandvizError(disk_message(self.path, error), write_error_code(error)) from error
-        self.size_bytes += len(piece)
+        self.size_bytes += len(record)
 
     def close(self) -> None:
-        """Let go of the file; a disk that complains even now has all that it took."""
+        """Close the file; errors are ignored, since all records are written."""
         try:
             self._file.close()
         except OSError:
             return
 
-    def _drop_half_a_piece(self) -> None:
+    def _truncate_incomplete_record(self) -> None:
         try:
             self._file.truncate(self.size_bytes)
         except OSError:
-            return  # readers pass over an unfinished end
+            return  # readers skip an incomplete last record
 
 
 def disk_message(path: Path, error: OSError) -> str:
-    """What a person hears when a file stops growing."""
+    """Return the message for an error while writing a file."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk is full: {path.parent} takes no more."
+        return f"The disk is full: free some space for {path.parent}."
     return f"{path} cannot be written any more: {error.strerror}."
 
 
 class SteadyVideo:
-    """Shows every image from its time until the next one's; of two images within one frame the later is shown."""
+    """Video of constant rate in which each image lasts until the next; of two within one frame the later is shown."""
 
     def __init__(self, path: Path, size: tuple[int, int], rate_hz: float = RATE_HZ) -> None:
-        """``size``: width and height; odd ones lose a row or column. Raises HandvizError if it cannot be written."""
+        """Create a video of ``size`` (width, height), rounded down to even; raises HandvizError if that fails."""
         self.path, self.rate_hz = path, rate_hz
         self.size = max(size[0] // 2 * 2, 2), max(size[1] // 2 * 2, 2)
         self.frame_count = 0
         self._image: NDArray[np.uint8] | None = None
         self._writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, _code(CODEC), rate_hz, self.size)
         if not self._writer.isOpened():
-            raise HandvizError(f"{path} cannot be written as a video.", ErrorCode.NOT_WRITABLE)
+            raise HandvizError(f"{path} cannot be written as a video: choose another folder.", ErrorCode.NOT_WRITABLE)
 
     def show(self, image_bgr: NDArray[np.uint8], at_s: float) -> None:
-        """Show this image (H, W, 3) of any size from ``at_s`` seconds after the beginning on."""
-        self.go_on_until(at_s)
+        """Show this image (H, W, 3) of any size from ``at_s`` seconds after the start on."""
+        self.extend_until(at_s)
         self._image = fitted(image_bgr, self.size)
 
-    def go_on_until(self, at_s: float) -> None:
-        """Let the last image stand until then."""
+    def extend_until(self, at_s: float) -> None:
+        """Repeat the last image until then."""
         while self._image is not None and self.frame_count < int(at_s * self.rate_hz):
             self._writer.write(self._image)
             self.frame_count += 1
@@ -233,7 +226,7 @@ class SteadyVideo:
 
 
 def fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The image within ``size``: as it is if it fits, else scaled with its proportions kept, in the middle."""
+    """Fit an image to ``size`` (width, height): cropped by one pixel, or scaled and centred on black."""
     width, height = size
     if image.shape[0] - height in (0, 1) and image.shape[1] - width in (0, 1):
         return np.ascontiguousarray(image[:height, :width])
@@ -241,8 +234,8 @@ def fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
     inner = max(round(image.shape[1] * fraction), 1), max(round(image.shape[0] * fraction), 1)
     whole = np.zeros((height, width, 3), dtype=np.uint8)
     left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-    way = cv2.INTER_AREA if fraction < 1 else cv2.INTER_LINEAR
-    whole[top : top + inner[1], left : left + inner[0]] = cv2.resize(image, inner, interpolation=way)
+    method = cv2.INTER_AREA if fraction < 1 else cv2.INTER_LINEAR
+    whole[top : top + inner[1], left : left + inner[0]] = cv2.resize(image, inner, interpolation=method)
     return whole
 
 
