@@ -1,4 +1,4 @@
-"""From the scene to the view: pixels laid over the image, or a free orbit around the hands.
+"""Projections from the scene to the view: overlay on the image, or an orbit around the hands.
 
 Matrices act on columns. Scene and eye axes: x right, y down, z away from the eye. Clip axes are OpenGL's.
 """
@@ -18,7 +18,7 @@ MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Where an image lies in a view: as large as fits, in the middle."""
+    """Position of an image in a view: as large as fits, centred."""
 
     scale: float
     """View pixels per image pixel."""
@@ -34,7 +34,7 @@ def letterbox(image_size: Size, view_size: Size) -> Letterbox:
 
 
 def overlay_matrix(image_size: Size, view_size: Size, depth_range_m: tuple[float, float]) -> Matrix:
-    """(4, 4) clip from (x_px, y_px, depth_m): orthographic in image pixels, nearer depth in front."""
+    """Return (4, 4) clip from (x_px, y_px, depth_m): orthographic in image pixels, nearer depth in front."""
     box = letterbox(image_size, view_size)
     near, far = depth_range_m
     matrix = np.eye(4)
@@ -45,7 +45,7 @@ def overlay_matrix(image_size: Size, view_size: Size, depth_range_m: tuple[float
 
 
 def project(clip_from_scene: FloatArray, points: FloatArray, view_size: Size) -> FloatArray:
-    """Scene points (N, 3) -> view pixels (N, 2), y down."""
+    """Project scene points (N, 3) to view pixels (N, 2), y down."""
     clip = points @ clip_from_scene[:, :3].T + clip_from_scene[:, 3]
     ndc = clip[:, :2] / clip[:, 3:]
     return (ndc * [0.5, -0.5] + 0.5) * view_size
@@ -64,17 +64,17 @@ class OrbitCamera:
     STEEPEST_RAD = math.radians(89.0)
 
     def dragged(self, right_px: float, down_px: float) -> "OrbitCamera":
-        """The near side of the hand follows the mouse."""
+        """Rotate such that the near side of the hand follows the mouse."""
         pitch = self.pitch_rad + down_px * self.RADIANS_PER_PX
         yaw = math.remainder(self.yaw_rad - right_px * self.RADIANS_PER_PX, math.tau)
         return replace(self, yaw_rad=yaw, pitch_rad=min(max(pitch, -self.STEEPEST_RAD), self.STEEPEST_RAD))
 
     def zoomed(self, steps: float) -> "OrbitCamera":
-        """One step of the wheel comes 10 % nearer."""
+        """Zoom in by 10 % per step of the wheel."""
         return replace(self, zoom=min(max(self.zoom * 1.1**steps, 0.2), 8.0))
 
     def rotation(self) -> Matrix:
-        """(3, 3) eye_from_scene."""
+        """Return (3, 3) eye_from_scene."""
         cos_yaw, sin_yaw = math.cos(self.yaw_rad), math.sin(self.yaw_rad)
         cos_pitch, sin_pitch = math.cos(self.pitch_rad), math.sin(self.pitch_rad)
         about_y = np.array([[cos_yaw, 0, sin_yaw], [0, 1, 0], [-sin_yaw, 0, cos_yaw]])
@@ -82,7 +82,7 @@ class OrbitCamera:
         return (about_x @ about_y).astype(np.float32)
 
     def matrix(self, radius_m: float, view_size: Size) -> Matrix:
-        """(4, 4) clip from scene: a ball of ``radius_m`` around the origin fits the view at zoom 1."""
+        """Return (4, 4) clip from scene: a ball of ``radius_m`` around the origin fits the view at zoom 1."""
         focal = 1 / math.tan(self.FIELD_OF_VIEW_RAD / 2)
         distance = radius_m / math.sin(self.FIELD_OF_VIEW_RAD / 2) / self.zoom
         near, far = max(distance - 3 * radius_m, 0.01), distance + 3 * radius_m

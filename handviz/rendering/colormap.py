@@ -1,4 +1,4 @@
-"""The colours of the standard deviation heatmap: viridis' hues on a straight ramp of perceived lightness (Oklab)."""
+"""Colour maps with linear perceived lightness (Oklab): uncertainty has viridis' hues."""
 
 import math
 from functools import cache
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from handviz.core.records import FloatArray
 
-# Viridis (van der Walt and Smith, CC0) at eleven even steps.
+# Viridis (van der Walt and Smith, CC0) at eleven uniform steps.
 CONTROL_COLOURS = (
     (0x44, 0x01, 0x54),
     (0x48, 0x24, 0x75),
@@ -35,8 +35,7 @@ ATTENTION_CONTROL_COLOURS = (
     (0xF6, 0xD7, 0x46),
     (0xFC, 0xFF, 0xA4),
 )
-# Of distances between models: sand, orange, crimson, plum. Light to dark, unlike the uncertainty,
-# so that nobody takes one for the other.
+# Distances between models: sand, orange, crimson, plum; light to dark, to differ from the uncertainty.
 DISTANCE_CONTROL_COLOURS = (
     (0xF7, 0xEE, 0xE0),
     (0xF6, 0xC3, 0x9E),
@@ -70,13 +69,13 @@ MIN_FILL = 0.45
 
 
 def oklab_from_srgb(srgb: FloatArray) -> FloatArray:
-    """sRGB (..., 3) in [0, 1] -> Oklab (..., 3): perceived lightness, a, b."""
+    """Convert sRGB (..., 3) in [0, 1] to Oklab (..., 3): perceived lightness, a, b."""
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     return np.cbrt(linear @ CONES_FROM_RGB.T) @ OKLAB_FROM_ROOTS.T
 
 
 def srgb_from_oklab(oklab: FloatArray) -> FloatArray:
-    """Oklab (..., 3) -> sRGB (..., 3), clipped to [0, 1]."""
+    """Convert Oklab (..., 3) to sRGB (..., 3), clipped to [0, 1]."""
     roots = oklab @ np.linalg.inv(OKLAB_FROM_ROOTS).T
     linear = np.clip(roots**3 @ np.linalg.inv(CONES_FROM_RGB).T, 0.0, 1.0)
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
@@ -84,18 +83,18 @@ def srgb_from_oklab(oklab: FloatArray) -> FloatArray:
 
 @cache
 def uncertainty_colours() -> NDArray[np.float32]:
-    """(256, 3) sRGB in [0, 1], from the smallest standard deviation (dark) to the largest (light)."""
+    """Return (256, 3) sRGB in [0, 1], from the smallest standard deviation (dark) to the largest (light)."""
     return uniform_ramp(CONTROL_COLOURS)
 
 
 @cache
 def attention_colours() -> NDArray[np.float32]:
-    """(256, 3) sRGB in [0, 1], from no attention (dark) to much (light)."""
+    """Return (256, 3) sRGB in [0, 1], from no attention (dark) to much (light)."""
     return uniform_ramp(ATTENTION_CONTROL_COLOURS)
 
 
 def uniform_ramp(control_colours: tuple[tuple[int, int, int], ...]) -> NDArray[np.float32]:
-    """(256, 3) sRGB in [0, 1] through these colours (0 to 255), their perceived lightness changing evenly."""
+    """Interpolate colours (0 to 255) to (256, 3) sRGB in [0, 1] with linear perceived lightness."""
     control = oklab_from_srgb(np.array(control_colours) / 255.0)
     steps = np.linspace(0.0, 1.0, COLOUR_COUNT)
     control_steps = np.linspace(0.0, 1.0, len(control))
@@ -107,27 +106,24 @@ def uniform_ramp(control_colours: tuple[tuple[int, int, int], ...]) -> NDArray[n
 
 
 def colours_from_std(std_mm: FloatArray, range_mm: tuple[float, float]) -> NDArray[np.float32]:
-    """Standard deviations (N,) -> sRGB (N, 3); values outside ``range_mm`` take the colour of its ends."""
+    """Map standard deviations (N,) to sRGB (N, 3); values outside ``range_mm`` take the colour of its ends."""
     return uncertainty_colours()[ramp_indices(std_mm, range_mm)]
 
 
-def colours_from_attention(attention: FloatArray, most: float) -> NDArray[np.float32]:
-    """Attention (N,) -> sRGB (N, 3), light from ``most`` on."""
-    return attention_colours()[ramp_indices(attention, (0.0, most))]
+def colours_from_attention(attention: FloatArray, upper: float) -> NDArray[np.float32]:
+    """Map attention (N,) to sRGB (N, 3), lightest from ``upper`` on."""
+    return attention_colours()[ramp_indices(attention, (0.0, upper))]
 
 
 def ramp_indices(values: FloatArray, ends: tuple[float, float]) -> NDArray[np.intp]:
-    """Where on a ramp values (N,) between its ends lie; those outside are moved to the nearer end, NaN to the last."""
+    """Return colour map indices of values (N,); those outside the ends are clipped, NaN becomes the last."""
     low, high = ends
     fraction = np.nan_to_num((values - low) / max(high - low, 1e-6), nan=1.0)
     return np.clip(np.rint(fraction * (COLOUR_COUNT - 1)), 0, COLOUR_COUNT - 1).astype(np.intp)
 
 
-# Which standard deviations the ends of the heatmap stand for.
-
-
 def fitted_range(std_mm: FloatArray) -> tuple[float, float]:
-    """Whole millimetres around all but the outermost 2 % of the standard deviations (N,); the default for none."""
+    """Return whole millimetres around the 2nd to 98th percentile of standard deviations (N,); the default for none."""
     finite = std_mm[np.isfinite(std_mm)]
     if not finite.size:
         return DEFAULT_RANGE_MM
@@ -137,14 +133,14 @@ def fitted_range(std_mm: FloatArray) -> tuple[float, float]:
 
 
 class RangeFollower:
-    """Follows a stream without flicker: refits only when standard deviations leave the range or fill it badly."""
+    """Range for a stream, without flicker: refitted only when values leave it or fill too little of it."""
 
     def __init__(self) -> None:
         self.range_mm = DEFAULT_RANGE_MM
         self._fitted = False
 
     def update(self, std_mm: FloatArray) -> tuple[float, float]:
-        """Take the standard deviations (N,) of a new frame into account; returns the range in use."""
+        """Update by the values (N,) of a new frame; returns the range in use."""
         finite = std_mm[np.isfinite(std_mm)]
         if finite.size and not (self._fitted and self._still_good(finite)):
             self.range_mm, self._fitted = fitted_range(finite), True
@@ -159,10 +155,10 @@ class RangeFollower:
 
 @cache
 def distance_colours() -> NDArray[np.float32]:
-    """(256, 3) sRGB in [0, 1], from no distance (light) to the largest (dark); perceived lightness falls evenly."""
+    """Return (256, 3) sRGB in [0, 1], from no distance (light) to the largest (dark)."""
     return uniform_ramp(DISTANCE_CONTROL_COLOURS)
 
 
 def colours_from_distance(distances_mm: FloatArray, range_mm: tuple[float, float]) -> NDArray[np.float32]:
-    """Distances (N,) -> sRGB (N, 3); values outside ``range_mm`` take the colour of its ends."""
+    """Map distances (N,) to sRGB (N, 3); values outside ``range_mm`` take the colour of its ends."""
     return distance_colours()[ramp_indices(distances_mm, range_mm)]

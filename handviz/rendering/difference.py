@@ -1,4 +1,4 @@
-"""How far two variants' answers to the same hand lie apart, vertex by vertex. No OpenGL here."""
+"""Distances between two models' results for the same hand, per vertex. No OpenGL here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,11 +15,10 @@ DISPLAY_NAMES: Mapping[VariantName, str] = {"prior": "prior-net", "amvur": "AMVU
 
 
 def vertex_distances_mm(first: HandMesh, second: HandMesh, *, aligned: bool = False) -> FloatArray:
-    """(V,) distances in mm between corresponding vertices of one hand as two variants give it.
+    """Return distances (V,) in mm between corresponding vertices of two models' results for one hand.
 
-    Both as drawn: in the camera's axes, wrist on wrist. So pose, shape, size and the turn of the whole hand count;
-    where in space the wrists are does not. ``aligned``: after the first hand's best turn, shift and scale onto the
-    second (Procrustes), so that pose and shape alone count.
+    Both are in the camera's axes with the wrist at the origin: pose, shape, size and global rotation count, translation
+    does not. ``aligned``: after Procrustes alignment of the first to the second, so that only pose and shape count.
     """
     first_m, second_m = first.vertices_m[None], second.vertices_m[None]
     if aligned:
@@ -29,7 +28,7 @@ def vertex_distances_mm(first: HandMesh, second: HandMesh, *, aligned: bool = Fa
 
 @dataclass(frozen=True, eq=False)
 class Distances:
-    """What is shown of a difference in one frame."""
+    """Distances of one frame, for a difference map."""
 
     difference: Difference
     hands_mm: tuple[FloatArray, ...]
@@ -37,17 +36,17 @@ class Distances:
 
     @cached_property
     def mean_mm(self) -> tuple[float, ...]:
-        """Of every hand."""
+        """Mean distance of every hand."""
         return tuple(float(distances.mean()) for distances in self.hands_mm)
 
     @cached_property
-    def most_mm(self) -> tuple[float, ...]:
-        """Of every hand."""
+    def max_mm(self) -> tuple[float, ...]:
+        """Largest distance of every hand."""
         return tuple(float(distances.max()) for distances in self.hands_mm)
 
 
 def distances_of(result: FrameResult, difference: Difference) -> Distances | None:
-    """The distances in a compared result; None if one of the two has no hands to compare."""
+    """Compute the distances in a compared result; None if one of the two models has no hands to compare."""
     first, second = (result.of_variant(variant).hands for variant in (difference.first, difference.second))
     if not first or len(first) != len(second) or any(_differ(*pair) for pair in zip(first, second, strict=True)):
         return None
@@ -58,7 +57,7 @@ def distances_of(result: FrameResult, difference: Difference) -> Distances | Non
 
 
 def name_of(difference: Difference) -> str:
-    """As "prior-net to final"; the font of legends has no dash."""
+    """Name a pair, as "prior-net to final"; the font of legends has no dash."""
     return f"{DISPLAY_NAMES[difference.first]} to {DISPLAY_NAMES[difference.second]}"
 
 

@@ -1,4 +1,4 @@
-"""Where Gaussians lie in the view: covariances through a projection, and the ellipses that hold a fraction of them."""
+"""Ellipses of the keypoints' Gaussians: covariances projected to the view, and their drawing."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ FLOATS_PER_ELLIPSE = 9
 def projected_covariances(
     clip_from_scene: FloatArray, points: FloatArray, covariances: FloatArray, view_size: Size
 ) -> FloatArray:
-    """Covariances (N, 3, 3) of scene points (N, 3) -> (N, 2, 2) in square view pixels, y down, to first order.
+    """Project covariances (N, 3, 3) of scene points (N, 3) to (N, 2, 2) in square view pixels, y down, to first order.
 
     J S J^T with the projection's Jacobian at each point: exact where the projection is linear, as on the image.
     """
@@ -35,24 +35,19 @@ def projected_covariances(
 
 
 def ellipse_axes(covariances: FloatArray, sigmas: float) -> FloatArray:
-    """(N, 2, 2) covariances -> (N, 2, 2): rows are half axes, the longer one first, ``sigmas`` standard deviations
-    long."""
+    """Return half axes of covariances (N, 2, 2) as rows (N, 2, 2), the longer one first, ``sigmas`` long."""
     variances, directions = np.linalg.eigh(covariances)
     lengths = sigmas * np.sqrt(np.maximum(variances, 0.0))
     return np.asarray((directions * lengths[:, None, :]).transpose(0, 2, 1)[:, ::-1])
 
 
 def fraction_inside(sigmas: float) -> float:
-    """What fraction of a plane's Gaussian lies within its ellipse of so many standard deviations: 1 - exp(-sigmas^2 /
-    2)."""
+    """Return the fraction of a 2D Gaussian within its ellipse of ``sigmas``: 1 - exp(-sigmas^2 / 2)."""
     return 1.0 - math.exp(-0.5 * sigmas**2)
 
 
-# Draws the ellipses of keypoints' standard deviations as lines over everything else.
-
-
 def ellipses(shape: HandShape, clip_from_scene: Matrix, view_size: Size, sigmas: float) -> NDArray[np.float32]:
-    """(21, 9) of a hand: centre, longer and shorter half axis in view pixels, sRGB; (0, 9) without covariances."""
+    """Return (21, 9): centre, longer and shorter half axis in view pixels, sRGB; (0, 9) without covariances."""
     if shape.keypoint_covariance is None:
         return np.zeros((0, FLOATS_PER_ELLIPSE), np.float32)
     centres = in_view(clip_from_scene, shape.keypoints, view_size)[:, :2]
@@ -62,7 +57,7 @@ def ellipses(shape: HandShape, clip_from_scene: Matrix, view_size: Size, sigmas:
 
 
 class EllipsePass:
-    """Instanced quads; the fragment shader cuts the lines out of them, softly."""
+    """Instanced quads, of which the fragment shader draws antialiased lines."""
 
     def __init__(self, ctx: moderngl.Context) -> None:
         self._ctx = ctx
@@ -101,5 +96,5 @@ class EllipsePass:
         self._array.render(moderngl.TRIANGLE_STRIP, instances=len(data))
 
     def release(self) -> None:
-        """Free everything on the graphics card."""
+        """Free all GPU resources."""
         self._resources.close()

@@ -1,4 +1,4 @@
-"""A reconstructed hand -> the arrays that the graphics card gets. No OpenGL here."""
+"""Vertex arrays of a reconstructed hand for the GPU. No OpenGL here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,11 +19,8 @@ DEPTH_MARGIN_M = 0.3
 MM2_PER_M2 = MILLIMETRES_PER_METRE**2
 
 
-# The surface that is drawn: triangles, normals, and how values at the hand model's vertices reach it.
-
-
 class Surface(Protocol):
-    """A display mesh over a hand model's V vertices."""
+    """Display mesh interpolated from a hand model's V vertices."""
 
     @property
     def faces(self) -> NDArray[np.int32]:
@@ -32,23 +29,23 @@ class Surface(Protocol):
 
     @property
     def vertex_count(self) -> int:
-        """Vertices of the display mesh."""
+        """Number of vertices of the display mesh."""
         ...
 
     def lift(self, values: FloatArray) -> FloatArray:
-        """Values (V, C) at the hand model's vertices -> (vertex_count, C)."""
+        """Interpolate values (V, C) at the hand model's vertices to (vertex_count, C)."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class PlainSurface:
-    """Draws the hand model's own vertices."""
+    """The hand model's own vertices and faces."""
 
     faces: NDArray[np.int32]
     vertex_count: int
 
     def lift(self, values: FloatArray) -> FloatArray:
-        """The values themselves."""
+        """Return the values unchanged."""
         return values
 
 
@@ -64,7 +61,7 @@ class VertexNormals:
         self._used_vertices, self._starts = np.unique(corners[order], return_index=True)
 
     def __call__(self, vertices: FloatArray) -> FloatArray:
-        """Vertices (V, 3) -> unit normals (V, 3), outwards if faces are counter-clockwise; 0 without faces."""
+        """Compute unit normals (V, 3) of vertices (V, 3), outwards if faces are counter-clockwise; 0 without faces."""
         first, second, third = (vertices[self._faces[:, corner]] for corner in range(3))
         face_normals = _cross(second - first, third - first)
         normals = np.zeros((self._vertex_count, 3), dtype=vertices.dtype)
@@ -75,38 +72,38 @@ class VertexNormals:
 
 
 def _cross(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Cross product of rows (N, 3); several times faster than numpy's general one."""
+    """Return cross products of rows (N, 3), several times faster than ``np.cross``."""
     (ax, ay, az), (bx, by, bz) = first.T, second.T
     return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=1)
 
 
 def unique_edges(faces: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Every edge of the triangles (F, 3) once: (E, 2)."""
+    """Return every edge of the triangles (F, 3) once: (E, 2)."""
     edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
     return np.unique(edges, axis=0).astype(np.int32)
 
 
 @dataclass(frozen=True)
 class HandMaterial:
-    """What the viewport's light does to one hand."""
+    """Reaction of one hand to the viewport's light."""
 
     light_strength: float
-    """0: colours as they are, to 1."""
+    """From 0 (unlit colours) to 1."""
     gloss_strength: float
-    turned_below: float = 0.0
-    """Normals that face the eye less than this are turned to it, as inside the hand. Smooth normals at its edge face
-    away a little: turned, they would catch a light that is on the other side."""
+    flipped_below: float = 0.0
+    """Normals whose cosine to the eye is below this are flipped, as inside the hand. Smooth normals at its edge face
+    away slightly: flipped, they would be lit by a light on the other side."""
     marks_inferred: bool = False
 
 
-PLAIN_LOOK, HEATMAP_LOOK = HandMaterial(1.0, 1.0), HandMaterial(0.45, 0.45)
+PLAIN_MATERIAL, HEATMAP_MATERIAL = HandMaterial(1.0, 1.0), HandMaterial(0.45, 0.45)
 
-
-RELIT_PLAIN_LOOK, RELIT_LOOK = HandMaterial(1.0, 1.0, turned_below=-0.25), HandMaterial(1.0, 0.5, turned_below=-0.25)
-
-
-# The image's own light is in the colours: a hint of more shows the form in free orbit.
-PHOTOGRAPH_LOOK = HandMaterial(0.12, 0.0)
+RELIT_PLAIN_MATERIAL, RELIT_MATERIAL = (
+    HandMaterial(1.0, 1.0, flipped_below=-0.25),
+    HandMaterial(1.0, 0.5, flipped_below=-0.25),
+)
+# The colours contain the image's light: a little more shows the shape in the 3D view.
+PHOTOGRAPH_MATERIAL = HandMaterial(0.12, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,31 +111,31 @@ class HandShape:
     """One hand, ready to draw."""
 
     vertices: NDArray[np.float32]
-    """(Vd, 11) position, outward normal (scene axes), sRGB, how well it was seen, standard deviation in mm."""
+    """(Vd, 11) position, outward normal (scene axes), sRGB, ``seen`` in [0, 1], standard deviation in mm."""
     keypoints: NDArray[np.float32]
     """(21, 3) in the scene of the positions."""
-    look: HandMaterial
+    material: HandMaterial
     model_vertices: NDArray[np.float32]
     """(V, 3) the hand model's own vertices in that scene."""
     units_per_m: FloatArray
-    """(3,) that scene's units along each axis: pixels across the image, or metres."""
+    """(3,) scene units per metre along each axis: pixels on the image, or metres."""
     keypoint_covariance: FloatArray | None = None
     """(21, 3, 3) in that scene's units."""
 
 
 def hand_material(hand: HandMesh, options: DrawOptions) -> HandMaterial:
-    """A hand that has no texture, or none yet, looks plain."""
+    """Choose the material; a hand without a texture is plain."""
     if options.colour == "uncertainty":
-        return HEATMAP_LOOK
+        return HEATMAP_MATERIAL
     if options.colour == "plain" or hand.texture is None:
-        return RELIT_PLAIN_LOOK if options.relight else PLAIN_LOOK
-    return replace(RELIT_LOOK if options.relight else PHOTOGRAPH_LOOK, marks_inferred=options.mark_inferred)
+        return RELIT_PLAIN_MATERIAL if options.relight else PLAIN_MATERIAL
+    return replace(RELIT_MATERIAL if options.relight else PHOTOGRAPH_MATERIAL, marks_inferred=options.mark_inferred)
 
 
 def distance_vertex_colours(
     distances_mm: FloatArray, surface: Surface, range_mm: tuple[float, float]
 ) -> NDArray[np.float32]:
-    """As ``vertex_colours``, of distances (V,) between two variants."""
+    """Return (Vd, 4) as ``vertex_colours``, of distances (V,) between two models."""
     painted = np.ones((surface.vertex_count, 4), dtype=np.float32)
     lifted = surface.lift(distances_mm.astype(np.float32)[:, None])[:, 0]
     painted[:, :3] = colours_from_distance(lifted, range_mm)
@@ -148,7 +145,7 @@ def distance_vertex_colours(
 def vertex_colours(
     hand: HandMesh, surface: Surface, options: DrawOptions, range_mm: tuple[float, float]
 ) -> NDArray[np.float32]:
-    """(Vd, 4) of the display mesh: sRGB, and how well it was seen (1 but for textures)."""
+    """Return (Vd, 4) of the display mesh: sRGB, and ``seen`` (1 except for textures)."""
     if options.colour == "texture" and hand.texture is not None:
         colours = hand.texture.albedo if options.relight else hand.texture.rgb
         lifted = surface.lift(np.concatenate([colours, hand.texture.seen[:, None]], axis=1, dtype=np.float32))
@@ -164,7 +161,7 @@ def vertex_colours(
 
 
 class HandShaper:
-    """Turns hands into shapes; keeps what depends on the topology alone."""
+    """Conversion of hands to shapes, with the topology's normals prepared once."""
 
     def __init__(self, surface: Surface) -> None:
         self._surface = surface
@@ -180,9 +177,9 @@ class HandShaper:
         attention: AttentionShown | None = None,
         distances_mm: FloatArray | None = None,
     ) -> HandShape:
-        """``centre_m`` (3,) in the camera frame becomes the origin of the orbit's scene.
+        """Return the shape; ``centre_m`` (3,) in the camera frame becomes the origin of the orbit's scene.
 
-        ``attention``, or distances (V,) to another variant, colour it instead of what the options say.
+        ``attention``, or distances (V,) to another model, replace the colours of the options.
         """
         vertices_m = np.asarray(hand.vertices_m, dtype=np.float32)
         in_image = np.concatenate([hand.vertices_px, vertices_m[:, 2:]], axis=1, dtype=np.float32)
@@ -210,7 +207,7 @@ class HandShaper:
         return HandShape(
             vertices=np.concatenate([positions, normals, colours, lifted[:, 6:]], axis=1, dtype=np.float32),
             keypoints=keypoints.astype(np.float32),
-            look=HEATMAP_LOOK if is_heatmap else hand_material(hand, options),
+            material=HEATMAP_MATERIAL if is_heatmap else hand_material(hand, options),
             model_vertices=own.astype(np.float32),
             units_per_m=units,
             keypoint_covariance=_covariance(hand, options),
@@ -218,7 +215,7 @@ class HandShaper:
 
 
 def _covariance(hand: HandMesh, options: DrawOptions) -> FloatArray | None:
-    """(21, 3, 3) of the keypoints in the scene's units; on the image by the pinhole's slope at each of them."""
+    """Return (21, 3, 3) of the keypoints in the scene's units; on the image by the pinhole's Jacobian at each."""
     if hand.keypoint_covariance_mm2 is None:
         return None
     covariance_m2 = hand.keypoint_covariance_mm2 / MM2_PER_M2
@@ -234,27 +231,27 @@ def _covariance(hand: HandMesh, options: DrawOptions) -> FloatArray | None:
 
 
 def _attention_colours(attention: AttentionShown, surface: Surface) -> NDArray[np.float32]:
-    """(Vd, 4) as ``vertex_colours``."""
+    """Return (Vd, 4) as ``vertex_colours``."""
     lifted = surface.lift(attention.vertices.astype(np.float32)[:, None])[:, 0]
     painted = np.ones((surface.vertex_count, 4), dtype=np.float32)
-    painted[:, :3] = colours_from_attention(lifted, attention.most)
+    painted[:, :3] = colours_from_attention(lifted, attention.upper)
     return painted
 
 
 def orbit_centre(hands: Sequence[HandMesh]) -> FloatArray:
-    """(3,) middle of all hands in the camera frame: where a free orbit turns around."""
+    """Return the centre (3,) of all hands in the camera frame, about which the orbit rotates."""
     if not hands:
         return np.zeros(3)
     return np.mean([hand.wrist_camera_m + hand.keypoints_m.mean(axis=0) for hand in hands], axis=0)
 
 
 def orbit_radius(hands: Sequence[HandMesh], centre_m: FloatArray) -> float:
-    """Metres around the centre that hold every hand; does not depend on the pose of a single one."""
-    away = [np.linalg.norm(h.wrist_camera_m + h.keypoints_m.mean(axis=0) - centre_m) for h in hands]
-    return HAND_RADIUS_M + float(max(away, default=0.0))
+    """Return a radius in metres that contains every hand; independent of a single hand's pose."""
+    distances = [np.linalg.norm(h.wrist_camera_m + h.keypoints_m.mean(axis=0) - centre_m) for h in hands]
+    return HAND_RADIUS_M + float(max(distances, default=0.0))
 
 
 def depth_range(hands: Sequence[HandMesh]) -> tuple[float, float]:
-    """Depths in metres between which every hand lies."""
+    """Return the depths in metres between which every hand lies."""
     depths = [float(hand.wrist_camera_m[2]) for hand in hands] or [0.0]
     return min(depths) - DEPTH_MARGIN_M, max(depths) + DEPTH_MARGIN_M

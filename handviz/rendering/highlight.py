@@ -1,4 +1,4 @@
-"""What a person points at, and where its attention goes: shown over a result, no part of it."""
+"""The picked point and its attention, drawn over a result."""
 
 from dataclasses import dataclass
 
@@ -19,26 +19,23 @@ class Pick:
 
 @dataclass(frozen=True, eq=False)
 class AttentionShown:
-    """Attention of one vertex to all others and to the joints, or of all vertices to one joint."""
+    """Attention weights of one vertex to all others and to the joints, or of all vertices to one joint."""
 
     vertices: FloatArray
-    """(V,) 1 is an even share; slightly below 0 where it was lifted from fewer tokens."""
+    """(V,) multiples of uniform attention; interpolation from fewer tokens can make them slightly negative."""
     joints: FloatArray | None = None
-    """(21,) shares that sum to 1; None where a joint was picked."""
+    """(21,) fractions that sum to 1; None if a joint was picked."""
 
     @property
-    def most(self) -> float:
-        """Upper end of the colours: the round number that holds all of it."""
+    def upper(self) -> float:
+        """Upper end of the colours: the next round number."""
         largest = float(self.vertices.max(initial=0.0))
         return next((number for number in ROUND_NUMBERS if number >= largest), ROUND_NUMBERS[-1])
 
 
 @dataclass(frozen=True, eq=False)
 class Highlight:
-    """A picked point of the result that is shown."""
+    """A picked point of the displayed result."""
 
     pick: Pick
     attention: AttentionShown | None = None
-
-
-# The picked point's mark and the joints' discs, as strokes of the skeleton's pass.

@@ -1,4 +1,4 @@
-"""Legends as small images: the heatmap's bar with millimetres beside it, and the mark of what was not seen."""
+"""Legends as small images, and their position in a view."""
 
 import math
 from collections.abc import Sequence
@@ -26,15 +26,15 @@ SEEN_LEFT_PX, INFERRED_LEFT_PX = 12, 90
 PATCH_SIZE_PX, PATCH_GAP_PX = (28, 16), 7
 # From a light skin to a dark one.
 PATCH_COLOURS = (0.91, 0.75, 0.65), (0.42, 0.27, 0.19)
-TITLE, ATTENTION_TITLE, TITLE_CENTRE_PX = "Std. dev., mm", "Attention, x", 18
-NOTE_WIDTH_PX, NOTE_LINE_PX, NOTE_MARGIN_PX = 158, 18, 8
+TITLE, ATTENTION_TITLES, TITLE_CENTRE_PX = "Std. dev., mm", ("Attention,", "multiple of uniform"), 18
+NOTE_WIDTH_PX, NOTE_LINE_PX, NOTE_MARGIN_PX = 176, 18, 8
 PANEL_COLOUR = (14, 17, 22, 190)
 TEXT_COLOUR = (238, 240, 243)
 TICK_COLOUR = (170, 178, 188)
 TEXT_SIZE_PX, TICK_LENGTH_PX, MAX_TICKS = 13, 4, 6
 NICE_STEPS_MM = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 DISTANCE_TITLE = "Distance, mm"
-DISTANCE_LEGEND_PX = WIDTH_PX + TWO_TITLES_PX[0], HEIGHT_PX + TWO_TITLES_PX[1]
+TWO_TITLES_LEGEND_PX = WIDTH_PX + TWO_TITLES_PX[0], HEIGHT_PX + TWO_TITLES_PX[1]
 GAP_PX = 6
 Rectangle = tuple[int, int, int, int]
 """left, top, right, bottom in pixels"""
@@ -43,14 +43,14 @@ Corner = tuple[bool, bool]
 CORNERS: tuple[Corner, ...] = ((True, True), (True, False), (False, True), (False, False))
 MIN_BESIDE_RATIO = 0.7
 LABEL_WEIGHT = 40
-"""Points a side: what a label counts against vertices of a hand."""
+"""Points per side: a label's weight against vertices of a hand."""
 MARGIN_PX = 14
 MIN_RATIO, SHRINKING = 0.5, 0.85
 DRAWS_BEFORE_GROWING = 60
 
 
 def ticks_mm(range_mm: tuple[float, float]) -> list[float]:
-    """At most six round values from one end of the range to the other."""
+    """Return at most six round values within the range."""
     low, high = range_mm
     wanted = (high - low) / (MAX_TICKS - 1)
     step = next((step for step in NICE_STEPS_MM if step >= wanted - 1e-9), NICE_STEPS_MM[-1])
@@ -60,37 +60,37 @@ def ticks_mm(range_mm: tuple[float, float]) -> list[float]:
 
 
 class _Sheet:
-    """A translucent panel to draw on, in nominal pixels times ``pixel_ratio``."""
+    """Translucent panel to draw on, in nominal pixels times ``pixel_ratio``."""
 
     def __init__(self, width_px: int, height_px: int, pixel_ratio: float) -> None:
         self._pixel_ratio = pixel_ratio
         self._colour = Image.new("RGB", (self.scaled(width_px), self.scaled(height_px)), PANEL_COLOUR[:3])
         self._opacity = Image.new("L", self._colour.size, PANEL_COLOUR[3])
-        # Both get the same letters: so soft edges mix with the panel and cut no holes into it.
+        # Text goes into both, so that antialiased edges blend with the panel.
         self._colour_ink, self._opacity_ink = ImageDraw.Draw(self._colour), ImageDraw.Draw(self._opacity)
         self._font = ImageFont.load_default(self.scaled(TEXT_SIZE_PX))
 
     def scaled(self, length_px: float) -> int:
-        """Pixels of this sheet."""
+        """Scale a length to pixels of this sheet."""
         return max(1, round(length_px * self._pixel_ratio))
 
-    def write(self, left: int, middle: int, text: str) -> None:
-        """Text, here and below in pixels of this sheet."""
-        self._colour_ink.text((left, middle), text, TEXT_COLOUR, self._font, anchor="lm")
-        self._opacity_ink.text((left, middle), text, 255, self._font, anchor="lm")
+    def write(self, left: int, centre: int, text: str) -> None:
+        """Write text; here and below in pixels of this sheet."""
+        self._colour_ink.text((left, centre), text, TEXT_COLOUR, self._font, anchor="lm")
+        self._opacity_ink.text((left, centre), text, 255, self._font, anchor="lm")
 
     def tick(self, left: int, right: int, row: int) -> None:
-        """A line."""
+        """Draw a horizontal line."""
         self._colour_ink.line((left, row, right, row), TICK_COLOUR)
         self._opacity_ink.line((left, row, right, row), 255)
 
     def paste(self, left: int, top: int, colours: FloatArray) -> None:
-        """sRGB (H, W, 3) in [0, 1]."""
+        """Paste sRGB (H, W, 3) in [0, 1]."""
         self._colour.paste(Image.fromarray(np.rint(colours * 255).astype(np.uint8)), (left, top))
         self._opacity.paste(255, (left, top, left + colours.shape[1], top + colours.shape[0]))
 
     def image(self) -> NDArray[np.uint8]:
-        """(H, W, 4) sRGB with premultiplied opacity."""
+        """Return (H, W, 4) sRGB with premultiplied opacity."""
         alpha = np.asarray(self._opacity)[:, :, None]
         colours = np.asarray(self._colour).astype(np.uint16) * alpha // 255
         image = np.concatenate([colours.astype(np.uint8), alpha], axis=2)
@@ -100,20 +100,20 @@ class _Sheet:
 
 @lru_cache(maxsize=8)
 def legend_image(range_mm: tuple[float, float], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
-    """(H, W, 4) sRGB with premultiplied opacity, ``pixel_ratio`` times the nominal 108 x 206 pixels."""
+    """Return (H, W, 4) sRGB with premultiplied opacity, ``pixel_ratio`` times the nominal 108 x 206 pixels."""
     return bar_legend((TITLE,), range_mm, uncertainty_colours(), pixel_ratio)
 
 
 @lru_cache(maxsize=8)
-def attention_legend_image(most: float, pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
-    """As ``legend_image``: attention as a multiple of an even share."""
-    return bar_legend((ATTENTION_TITLE,), (0.0, most), attention_colours(), pixel_ratio)
+def attention_legend_image(upper: float, pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
+    """Return an image as ``legend_image``, for attention as a multiple of uniform."""
+    return bar_legend(ATTENTION_TITLES, (0.0, upper), attention_colours(), pixel_ratio)
 
 
 def bar_legend(
     titles: tuple[str, ...], ends: tuple[float, float], colours: FloatArray, pixel_ratio: float
 ) -> NDArray[np.uint8]:
-    """As ``legend_image``, for any colours (256, 3); a second title makes it ``TWO_TITLES_PX`` larger."""
+    """Return an image as ``legend_image`` for colours (256, 3); a second title makes it ``TWO_TITLES_PX`` larger."""
     more_px = TWO_TITLES_PX if len(titles) > 1 else (0, 0)
     sheet = _Sheet(WIDTH_PX + more_px[0], HEIGHT_PX + more_px[1], pixel_ratio)
     left, right = sheet.scaled(BAR_LEFT_PX), sheet.scaled(BAR_RIGHT_PX)
@@ -132,22 +132,22 @@ def bar_legend(
 
 @lru_cache(maxsize=8)
 def seen_legend_image(pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
-    """As ``legend_image``: a patch of skin for what was seen, and the same under the mark of what was not."""
+    """Return an image as ``legend_image``, with patches of seen and of inferred skin."""
     sheet = _Sheet(SEEN_WIDTH_PX, SEEN_HEIGHT_PX, pixel_ratio)
     width, height = sheet.scaled(PATCH_SIZE_PX[0]), sheet.scaled(PATCH_SIZE_PX[1])
     seen = np.broadcast_to(np.linspace(*PATCH_COLOURS, width), (height, width, 3))
     rows, columns = np.mgrid[:height, :width] + 0.5
     inferred = marked(seen, stripe_cover(columns, -rows, pixel_ratio))
-    middle = sheet.scaled(SEEN_HEIGHT_PX / 2)
+    centre = sheet.scaled(SEEN_HEIGHT_PX / 2)
     for left_px, patch, text in ((SEEN_LEFT_PX, seen, "seen"), (INFERRED_LEFT_PX, inferred, "inferred")):
-        sheet.paste(sheet.scaled(left_px), middle - height // 2, patch)
-        sheet.write(sheet.scaled(left_px + PATCH_SIZE_PX[0] + PATCH_GAP_PX), middle, text)
+        sheet.paste(sheet.scaled(left_px), centre - height // 2, patch)
+        sheet.write(sheet.scaled(left_px + PATCH_SIZE_PX[0] + PATCH_GAP_PX), centre, text)
     return sheet.image()
 
 
 @lru_cache(maxsize=8)
 def note_image(lines: tuple[str, ...], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
-    """As ``legend_image``: sentences below each other."""
+    """Return an image as ``legend_image``, with lines of text."""
     sheet = _Sheet(NOTE_WIDTH_PX, note_height_px(lines), pixel_ratio)
     for number, line in enumerate(lines):
         sheet.write(sheet.scaled(BAR_LEFT_PX), sheet.scaled(NOTE_MARGIN_PX + (number + 0.5) * NOTE_LINE_PX), line)
@@ -155,25 +155,25 @@ def note_image(lines: tuple[str, ...], pixel_ratio: float = 1.0) -> NDArray[np.u
 
 
 def note_height_px(lines: tuple[str, ...]) -> int:
-    """Nominal height of their ``note_image``."""
+    """Return the nominal height of a ``note_image``."""
     return 2 * NOTE_MARGIN_PX + len(lines) * NOTE_LINE_PX
 
 
 def _bar(colours: FloatArray, width: int, height: int) -> FloatArray:
-    """(height, width, 3): the colour map, its largest value on top."""
+    """Return (height, width, 3): the colour map, its largest value on top."""
     rows = colours[np.linspace(255, 0, height).round().astype(np.intp)]
     return np.repeat(rows[:, None], width, axis=1)
 
 
 @lru_cache(maxsize=8)
 def distance_legend_image(name: str, range_mm: tuple[float, float], pixel_ratio: float = 1.0) -> NDArray[np.uint8]:
-    """As ``legend.legend_picture``, with a second line on which two variants, as in ``difference.name_of``."""
+    """Return an image as ``legend_image``, with the two models of ``difference.name_of`` as second title."""
     return bar_legend((DISTANCE_TITLE, name), range_mm, distance_colours(), pixel_ratio)
 
 
 @dataclass(frozen=True)
 class LegendPart:
-    """One legend of the stack; ``ends`` belong to the colours', ``lines`` to notes and to the name of a distance."""
+    """One legend of the stack; ``ends`` are for colours, ``lines`` for notes and the name of a distance."""
 
     kind: Literal["uncertainty", "attention", "distance", "seen", "notes"]
     ends: tuple[float, float] = (0.0, 1.0)
@@ -184,12 +184,12 @@ class LegendPart:
         """Nominal (width, height)."""
         if self.kind == "notes":
             return NOTE_WIDTH_PX, note_height_px(self.lines)
-        if self.kind == "distance":
-            return DISTANCE_LEGEND_PX
+        if self.kind in ("distance", "attention"):
+            return TWO_TITLES_LEGEND_PX
         return (SEEN_WIDTH_PX, SEEN_HEIGHT_PX) if self.kind == "seen" else (WIDTH_PX, HEIGHT_PX)
 
     def image(self, pixel_ratio: float) -> NDArray[np.uint8]:
-        """(H, W, 4) sRGB with premultiplied opacity."""
+        """Return (H, W, 4) sRGB with premultiplied opacity."""
         match self.kind:
             case "uncertainty":
                 return legend_image(self.ends, pixel_ratio)
@@ -204,11 +204,11 @@ class LegendPart:
 
 
 def notes_for(options: DrawOptions, *, ellipses: bool) -> tuple[str, ...]:
-    """Lines on what is not shown as it is, and on the ellipses."""
+    """Return lines about faded or hidden parts, and about the ellipses."""
     lines: tuple[str, ...] = ()
     if options.uncertain != "show":
         verb = "Faded" if options.uncertain == "fade" else "Hidden"
-        lines += (f"{verb} above {options.uncertain_above_mm:g} mm",)
+        lines += (f"{verb}: sigma > {options.uncertain_above_mm:g} mm",)
     if ellipses:
         sigmas = options.ellipse_sigmas
         lines += (f"Ellipses: {sigmas:g} sigma, {fraction_inside(sigmas):.0%}",)
@@ -216,14 +216,14 @@ def notes_for(options: DrawOptions, *, ellipses: bool) -> tuple[str, ...]:
 
 
 def stacked_size(parts: tuple[LegendPart, ...]) -> Size:
-    """Nominal (width, height) of legends below each other."""
+    """Return the nominal (width, height) of legends below each other."""
     sizes = [part.size for part in parts]
     return max(width for width, _ in sizes), sum(height for _, height in sizes) + GAP_PX * (len(parts) - 1)
 
 
 @lru_cache(maxsize=8)
 def stacked_image(parts: tuple[LegendPart, ...], pixel_ratio: float) -> NDArray[np.uint8]:
-    """(H, W, 4) sRGB with premultiplied opacity; the same object while nothing changes."""
+    """Return (H, W, 4) sRGB with premultiplied opacity; the same object while nothing changes."""
     images = [part.image(pixel_ratio) for part in parts]
     width, gap_px = max(image.shape[1] for image in images), max(1, round(GAP_PX * pixel_ratio))
     rows: list[NDArray[np.uint8]] = []
@@ -233,30 +233,26 @@ def stacked_image(parts: tuple[LegendPart, ...], pixel_ratio: float) -> NDArray[
     return np.concatenate(rows[:-1])
 
 
-# Draws legends into a corner of a view, where they cover no hand.
-
-
 @dataclass(frozen=True)
 class LegendRoom:
-    """Where a legend may go."""
+    """Space for a legend."""
 
     box: tuple[float, float, float, float]
     """left, top, right, bottom, in one of whose corners it lies"""
     view_size: tuple[int, int]
     pixel_ratio: float
     beside: tuple[float, float] | None = None
-    """Width and height that images leave free: the legend is made for that if it need not be much smaller."""
-
+    """Width and height that images leave free: used if the legend need not shrink much for it."""
     may_shrink: bool = False
-    """Whether it rather becomes smaller than cover a hand."""
+    """Whether it shrinks rather than cover a hand."""
 
     def inner(self, margin: float) -> tuple[float, float, float, float]:
-        """The box without a margin."""
+        """Return the box without a margin."""
         left, top, right, bottom = self.box
         return left + margin, top + margin, right - margin, bottom - margin
 
     def legend_ratio(self, size: tuple[int, int], margin: float) -> float:
-        """How large, against its nominal size (width, height), a legend may be here."""
+        """Return a legend's largest scale here, relative to its nominal size (width, height)."""
         (width, height), (view_width, view_height) = size, self.view_size
         ratio = min(self.pixel_ratio, 0.4 * view_width / width, 0.6 * view_height / height)
         if self.beside is None:
@@ -266,14 +262,14 @@ class LegendRoom:
 
 
 def points_in(rectangle: Rectangle) -> FloatArray:
-    """A grid of points (N, 2) all over a rectangle, its edges included."""
+    """Return a grid of points (N, 2) over a rectangle, edges included."""
     left, top, right, bottom = rectangle
     across, down = np.linspace(left, right, LABEL_WEIGHT), np.linspace(top, bottom, LABEL_WEIGHT)
     return np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 2)
 
 
 def corner_rectangle(corner: Corner, box: tuple[float, float, float, float], size: tuple[int, int]) -> Rectangle:
-    """A rectangle of ``size`` (width, height) in a corner of ``box`` (left, top, right, bottom)."""
+    """Return a rectangle of ``size`` (width, height) in a corner of ``box`` (left, top, right, bottom)."""
     left = box[2] - size[0] if corner[0] else box[0]
     top = box[3] - size[1] if corner[1] else box[1]
     return round(left), round(top), round(left) + size[0], round(top) + size[1]
@@ -282,28 +278,28 @@ def corner_rectangle(corner: Corner, box: tuple[float, float, float, float], siz
 def free_corner(
     points_px: FloatArray, box: tuple[float, float, float, float], size: tuple[int, int], current: Corner
 ) -> Corner:
-    """The current corner if none of the points (N, 2) lies under the legend there, otherwise the emptiest one."""
+    """Return the current corner if the legend covers none of the points (N, 2) there, otherwise the emptiest one."""
     return min((current, *CORNERS), key=lambda corner: covered_points(points_px, corner_rectangle(corner, box, size)))
 
 
 def covered_points(points_px: FloatArray, rectangle: Rectangle) -> int:
-    """How many of the points (N, 2) lie in a rectangle."""
+    """Count the points (N, 2) in a rectangle."""
     left, top, right, bottom = rectangle
     inside = (points_px >= [left, top]) & (points_px <= [right, bottom])
     return int(np.count_nonzero(inside.all(axis=1)))
 
 
 class LegendPass:
-    """Stays in a corner as long as it can."""
+    """Drawing of legends in a corner where they cover no hand; changes the corner only if it must."""
 
     def __init__(self, ctx: moderngl.Context) -> None:
         self._image = ImagePass(ctx, components=4)
         self._corner: Corner = CORNERS[0]
         self._fitted_for: tuple[object, ...] | None = None
-        self._steps = self._calm_draws = 0
+        self._steps = self._free_draws = 0
 
     def draw(self, parts: Sequence[LegendPart], room: LegendRoom, points_px: FloatArray) -> None:
-        """Draw into the bound framebuffer, off the points (N, 2); a small view gets a smaller one, a tiny view none."""
+        """Draw into the bound framebuffer, away from points (N, 2); smaller in small views, not at all in tiny ones."""
         if not parts:
             return
         ratio = room.legend_ratio(stacked_size(tuple(parts)), MARGIN_PX)
@@ -314,42 +310,42 @@ class LegendPass:
         image = stacked_image(tuple(parts), round(ratio, 2))
         self._image.set_image(image)
         height, width = image.shape[:2]
-        place = corner_rectangle(self._corner, room.inner(MARGIN_PX * ratio), (width, height))
-        self._image.draw(room.view_size, place)
+        rectangle = corner_rectangle(self._corner, room.inner(MARGIN_PX * ratio), (width, height))
+        self._image.draw(room.view_size, rectangle)
 
     def _fit(
         self, size_px: tuple[int, int], room: LegendRoom, largest: float, points_px: FloatArray
     ) -> tuple[float, Corner]:
-        """Ratio and corner: where it may shrink it does rather than cover a point, and grows when that is long past."""
+        """Return scale and corner: it may shrink rather than cover a point, and grows again after a while."""
         if not room.may_shrink:
             return largest, self._corner_at(largest, size_px, room, points_px)[0]
         wanted = (size_px, room, largest)
         if wanted != self._fitted_for:
-            self._fitted_for, self._steps, self._calm_draws = wanted, 0, 0
+            self._fitted_for, self._steps, self._free_draws = wanted, 0, 0
         while True:
             ratio = max(largest * SHRINKING**self._steps, MIN_RATIO)
             corner, is_free = self._corner_at(ratio, size_px, room, points_px)
             if is_free or ratio <= MIN_RATIO:
                 break
             self._steps += 1
-            self._calm_draws = 0
+            self._free_draws = 0
         if self._steps:
             could_grow = self._corner_at(ratio / SHRINKING, size_px, room, points_px)[1]
-            self._calm_draws = self._calm_draws + 1 if could_grow else 0
-            if self._calm_draws > DRAWS_BEFORE_GROWING:
-                self._steps, self._calm_draws = self._steps - 1, 0
+            self._free_draws = self._free_draws + 1 if could_grow else 0
+            if self._free_draws > DRAWS_BEFORE_GROWING:
+                self._steps, self._free_draws = self._steps - 1, 0
         return ratio, corner
 
     def _corner_at(
         self, ratio: float, size_px: tuple[int, int], room: LegendRoom, points_px: FloatArray
     ) -> tuple[Corner, bool]:
-        """The corner for this size, and whether no point is covered there."""
+        """Return the corner for this scale, and whether it covers no point there."""
         inner, size = room.inner(MARGIN_PX * ratio), _scaled(size_px, ratio)
         corner = free_corner(points_px, inner, size, self._corner)
         return corner, not covered_points(points_px, corner_rectangle(corner, inner, size))
 
     def release(self) -> None:
-        """Free everything on the graphics card."""
+        """Free all GPU resources."""
         self._image.release()
 
 

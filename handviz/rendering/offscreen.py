@@ -1,4 +1,4 @@
-"""Draws results without a window or a display."""
+"""Rendering of results without a window or a display."""
 
 import sys
 from contextlib import ExitStack
@@ -22,17 +22,14 @@ SOFTWARE_RENDERERS = ("llvmpipe", "softpipe", "swiftshader", "gdi generic", "bas
 MAX_SIDE_PX = 2048
 
 
-# Smooth edges: a multisampled framebuffer that is resolved into a plain one.
-
-
 def affordable_samples(ctx: moderngl.Context) -> int:
-    """Samples per pixel for live drawing: none where the processor draws and they would double the cost."""
+    """Return samples per pixel for live drawing: 0 with a software renderer, where they would double the cost."""
     renderer = str(ctx.info["GL_RENDERER"]).lower()
     return 0 if any(name in renderer for name in SOFTWARE_RENDERERS) else min(SAMPLES, ctx.max_samples)
 
 
 class MultisampleTarget:
-    """Made anew only when the size changes."""
+    """Multisampled framebuffer, recreated only when the size changes."""
 
     def __init__(self, ctx: moderngl.Context, samples: int) -> None:
         self._ctx = ctx
@@ -41,7 +38,7 @@ class MultisampleTarget:
         self._framebuffer: moderngl.Framebuffer | None = None
 
     def framebuffer(self, size: Size) -> moderngl.Framebuffer:
-        """A framebuffer with depth of this size."""
+        """Return a framebuffer with depth of this size."""
         if self._framebuffer is None or self._framebuffer.size != size:
             self.release()
             colour = self._ctx.renderbuffer(size, samples=self._samples)
@@ -57,7 +54,7 @@ class MultisampleTarget:
         self._ctx.copy_framebuffer(into, self._framebuffer)
 
     def release(self) -> None:
-        """Free the framebuffer; moderngl would go back to it later if it stayed bound."""
+        """Free the framebuffer, unbound first: moderngl would restore it later."""
         if self._framebuffer is not None:
             self._ctx.detect_framebuffer(0).use()
         self._resources.close()
@@ -65,37 +62,34 @@ class MultisampleTarget:
 
 
 def read_pixels(framebuffer: moderngl.Framebuffer, *, components: int) -> NDArray[np.uint8]:
-    """(H, W, components), the upper row first."""
+    """Read (H, W, components), the top row first."""
     width, height = framebuffer.size
     pixels = np.frombuffer(framebuffer.read(components=components, alignment=1), dtype=np.uint8)
     return np.ascontiguousarray(pixels.reshape(height, width, components)[::-1])
 
 
 def straight_alpha(premultiplied: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pixels (H, W, 4) as files keep them: what covers half of a pixel has its full colour, and alpha one half.
-
-    Averaging the samples of an edge leaves the colour multiplied by what it covers; kept so, edges would be dark.
-    """
+    """Convert premultiplied pixels (H, W, 4) to straight alpha, as image files need: edges would be dark otherwise."""
     alpha = premultiplied[..., 3:].astype(np.float32)
     colours = premultiplied[..., :3] * (255 / np.maximum(alpha, 1))
     return np.concatenate([np.rint(np.minimum(colours, 255)), alpha], axis=2).astype(np.uint8)
 
 
 def create_standalone_context() -> moderngl.Context:
-    """An OpenGL 3.3 context of its own (EGL on Linux); raises HandvizError where there is none."""
+    """Create an OpenGL 3.3 context without a window (EGL on Linux); raises HandvizError if there is none."""
     settings: dict[str, Any] = {"backend": "egl"} if sys.platform.startswith("linux") else {}
     try:
         return moderngl.create_context(standalone=True, require=330, **settings)
     # moderngl and glcontext raise plain Exception.
     except Exception as error:
         raise HandvizError(
-            f"no OpenGL 3.3 without a window ({error}); on Debian and Ubuntu install libegl1 and libgl1-mesa-dri",
+            f"no OpenGL 3.3 without a window ({error}): on Debian and Ubuntu install libegl1 and libgl1-mesa-dri",
             ErrorCode.NO_OPENGL,
         ) from error
 
 
 class OffscreenRenderer:
-    """Images of results, each as large as its frame unless a size is given; a context manager."""
+    """Renderer of results, in their frames' size unless one is given; a context manager."""
 
     def __init__(
         self,
@@ -105,7 +99,7 @@ class OffscreenRenderer:
         *,
         samples: int | None = SAMPLES,
     ) -> None:
-        """``samples`` per pixel smooth the edges; None takes as many as the live window does here."""
+        """Create with ``samples`` per pixel against aliasing; None: as the live window."""
         self._fixed_size = (width, height) if width and height else None
         self._resources = ExitStack()
         self._ctx = create_standalone_context()
@@ -122,13 +116,13 @@ class OffscreenRenderer:
     def draw(
         self, result: FrameResult, options: DrawOptions | None = None, orbit: OrbitCamera | None = None
     ) -> NDArray[np.uint8]:
-        """(H, W, 3) RGB of the result."""
+        """Render (H, W, 3) RGB."""
         return self._pixels(result, options or DrawOptions(), orbit, components=3)
 
     def draw_cut_out(
         self, result: FrameResult, options: DrawOptions | None = None, orbit: OrbitCamera | None = None
     ) -> NDArray[np.uint8]:
-        """(H, W, 4) RGB and straight alpha of the hands alone."""
+        """Render (H, W, 4) RGB and straight alpha of the hands alone."""
         return straight_alpha(self._pixels(result, (options or DrawOptions()).cut_out(), orbit, components=4))
 
     def _pixels(
@@ -157,7 +151,7 @@ class OffscreenRenderer:
 
 
 def _size_of(result: FrameResult, options: DrawOptions) -> Size:
-    """The frame's, or three of them side by side; reduced if that is very large."""
+    """Return the frame's size, or that of all panes side by side, at most ``MAX_SIDE_PX``."""
     height, width = result.frame.image.shape[:2]
     if options.compare:
         width = len(VARIANTS) * width + (len(VARIANTS) - 1) * GAP_PX

@@ -1,4 +1,4 @@
-"""What is written over a pane, and where: whose hands it shows, what distances come to, or why there are none."""
+"""Labels of panes: the model, its distances, or why there are none."""
 
 from functools import lru_cache
 
@@ -19,28 +19,25 @@ FAINT_COLOUR = (178, 186, 196)
 MARGIN_PX, MIN_BESIDE_PX = 8, 110
 
 
-# Text over a pane as a small image: whose hands it shows, numbers, or why there are none.
-
-
 @lru_cache(maxsize=32)
-def label_image(lines: tuple[str, ...], pixel_ratio: float, most_width: int) -> NDArray[np.uint8]:
-    """(H, W, 4) sRGB with premultiplied opacity: the first line bright, the others faint.
+def label_image(lines: tuple[str, ...], pixel_ratio: float, max_width: int) -> NDArray[np.uint8]:
+    """Return (H, W, 4) sRGB with premultiplied opacity: the first line bright, the others faint.
 
-    Lines wider than ``most_width`` pixels go on in the next one, within words where they must.
+    Lines wider than ``max_width`` pixels are wrapped, within words if necessary.
     """
     font = ImageFont.load_default(max(1, round(TEXT_SIZE_PX * pixel_ratio)))
     margin_x, margin_y = round(MARGIN_X_PX * pixel_ratio), round(MARGIN_Y_PX * pixel_ratio)
-    line_height, room = round(LINE_HEIGHT_PX * pixel_ratio), max(1, most_width - 2 * margin_x)
+    line_height, room = round(LINE_HEIGHT_PX * pixel_ratio), max(1, max_width - 2 * margin_x)
     rows = [(row, line == lines[0]) for line in lines for row in _wrapped(line, font, room)]
-    width = min(most_width, round(max(font.getlength(row) for row, _ in rows)) + 2 * margin_x)
+    width = min(max_width, round(max(font.getlength(row) for row, _ in rows)) + 2 * margin_x)
     size = max(1, width), len(rows) * line_height + 2 * margin_y
     colour, opacity = Image.new("RGB", size, PANEL_COLOUR[:3]), Image.new("L", size, PANEL_COLOUR[3])
-    # Both get the same letters: so soft edges mix with the panel and cut no holes into it.
+    # Text goes into both, so that antialiased edges blend with the panel.
     colour_ink, opacity_ink = ImageDraw.Draw(colour), ImageDraw.Draw(opacity)
     for number, (row, is_first) in enumerate(rows):
-        place = margin_x, margin_y + (number + 0.5) * line_height
-        colour_ink.text(place, row, TEXT_COLOUR if is_first else FAINT_COLOUR, font, anchor="lm")
-        opacity_ink.text(place, row, 255, font, anchor="lm")
+        position = margin_x, margin_y + (number + 0.5) * line_height
+        colour_ink.text(position, row, TEXT_COLOUR if is_first else FAINT_COLOUR, font, anchor="lm")
+        opacity_ink.text(position, row, 255, font, anchor="lm")
     alpha = np.asarray(opacity)[:, :, None]
     image = np.concatenate([np.asarray(colour).astype(np.uint16) * alpha // 255, alpha], axis=2).astype(np.uint8)
     image.flags.writeable = False
@@ -66,18 +63,18 @@ def _wrapped(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room
 def pane_lines(
     result: FrameResult, pane: Pane, difference: Difference | None, distances: Distances | None
 ) -> tuple[str, ...]:
-    """The variant's name and a few facts, a line each."""
+    """Return lines with the model's name and its state or distances."""
     name = DISPLAY_NAMES[pane.variant]
     if pane.variant == result.variant and result.is_compared:
-        name += ", chosen"
+        name += " (active)"
     if pane.variant in result.other_errors:
         return name, result.other_errors[pane.variant]
     if pane.variant != result.variant and result.hands and not result.is_compared:
-        return name, "comes in a moment"
+        return name, "computing"
     if difference is None or not result.hands:
         return (name,)
     if pane.variant not in difference.pair:
-        return name, "not one of the two"
+        return name, "not compared"
     return (
         (name, *_numbers(result, distances)) if distances is not None else (name, f"no distance {name_of(difference)}")
     )
@@ -86,9 +83,9 @@ def pane_lines(
 def pane_label(
     lines: tuple[str, ...], pane: Pane, image: Rectangle | None, pixel_ratio: float
 ) -> tuple[NDArray[np.uint8], WholeRectangle]:
-    """(H, W, 4) sRGB with premultiplied opacity, the same object while nothing changes, and its place in the pane.
+    """Return (H, W, 4) sRGB with premultiplied opacity, the same object while nothing changes, and its rectangle.
 
-    Beside the image or above it if there is room, otherwise in its upper left corner; in the pane's without one.
+    Beside the image or above it if there is room, otherwise in its upper left corner; in the pane's without an image.
     """
     margin = round(MARGIN_PX * pixel_ratio)
     beside = round(image[0]) - 2 * margin if image is not None else 0
@@ -108,6 +105,6 @@ def _numbers(result: FrameResult, distances: Distances) -> list[str]:
     several = len(result.hands) > 1
     sides = [f"{hand.handedness}: " if several else "" for hand in result.hands]
     return [
-        f"{side}mean {mean:.1f}, most {most:.1f} mm"
-        for side, mean, most in zip(sides, distances.mean_mm, distances.most_mm, strict=True)
+        f"{side}mean {mean:.1f}, max {largest:.1f} mm"
+        for side, mean, largest in zip(sides, distances.mean_mm, distances.max_mm, strict=True)
     ]

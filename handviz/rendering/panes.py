@@ -1,4 +1,4 @@
-"""Where the variants' panes lie in a view: side by side or below each other. No OpenGL here."""
+"""Layout of the models' panes in a view: side by side or below each other. No OpenGL here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from handviz.rendering.options import ViewMode
 
 GAP_PX = 2
 ROW_PREFERENCE = 1.15
-"""How much larger everything must be below each other before the row is left."""
+"""How much larger images must be in a column for it to replace the row."""
 
 
 @dataclass(frozen=True)
 class Pane:
-    """A variant's rectangle of a view, in physical pixels, y down."""
+    """A model's rectangle of a view, in physical pixels, y down."""
 
     variant: VariantName
     left_px: int
@@ -29,12 +29,12 @@ class Pane:
         return self.width_px, self.height_px
 
     def viewport(self, target_size: Size) -> tuple[int, int, int, int]:
-        """Left, bottom, width, height as OpenGL counts in a framebuffer of this size."""
+        """Return left, bottom, width, height in OpenGL's coordinates of a framebuffer of this size."""
         return self.left_px, target_size[1] - self.top_px - self.height_px, *self.size_px
 
 
 class PanePoint(NamedTuple):
-    """A place in a pane."""
+    """A point in a pane."""
 
     variant: VariantName
     point_px: tuple[float, float]
@@ -51,7 +51,7 @@ def panes_of(
     view: ViewMode = "overlay",
     pixel_ratio: float = 1.0,
 ) -> tuple[Pane, ...]:
-    """One pane per variant, in order, as a row or a column: whichever shows image or hands clearly larger."""
+    """Return one pane per model, in order, as a row or a column: whichever shows image or hands clearly larger."""
     gap = max(1, round(GAP_PX * pixel_ratio))
     row = [Pane(v, start, 0, length, view_size[1]) for v, start, length in _parts(variants, view_size[0], gap)]
     column = [Pane(v, 0, start, view_size[0], length) for v, start, length in _parts(variants, view_size[1], gap)]
@@ -65,7 +65,7 @@ def panes_of(
 
 
 def pane_at(panes: Sequence[Pane], x_px: float, y_px: float) -> PanePoint | None:
-    """The pane under a point of the view; None on a gap."""
+    """Return the pane under a point of the view; None on a gap."""
     for pane in panes:
         right, down = x_px - pane.left_px, y_px - pane.top_px
         if 0 <= right < pane.width_px and 0 <= down < pane.height_px:
@@ -74,7 +74,7 @@ def pane_at(panes: Sequence[Pane], x_px: float, y_px: float) -> PanePoint | None
 
 
 def _parts(variants: Sequence[VariantName], length: int, gap: int) -> list[tuple[VariantName, int, int]]:
-    """Start and length of each variant's fraction of a side."""
+    """Return start and length of each model's part of a side."""
     count = len(variants)
     ends = [round((length + gap) * number / count) for number in range(count + 1)]
     return [(v, ends[i], max(1, ends[i + 1] - gap - ends[i])) for i, v in enumerate(variants)]

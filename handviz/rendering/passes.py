@@ -1,4 +1,4 @@
-"""Draws 21 keypoints and their bones as round-ended strokes, over everything else."""
+"""Render passes: images, hand meshes, and skeletons."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -32,7 +32,7 @@ FADING = (
     (2, (moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA)),
 )
 HIDING = ((3, (moderngl.ONE, moderngl.ZERO)),)
-# Okabe and Ito's colours, which people with any colour vision tell apart: thumb ... little finger.
+# Okabe and Ito's colours for any colour vision: thumb ... little finger.
 WRIST_COLOUR = (0.95, 0.95, 0.95)
 FINGER_COLOURS = ((0.90, 0.62, 0.0), (0.34, 0.71, 0.91), (0.0, 0.72, 0.52), (0.94, 0.89, 0.26), (0.80, 0.47, 0.65))
 COLOURS = np.array([WRIST_COLOUR, *(colour for colour in FINGER_COLOURS for _ in range(4))], dtype=np.float32)
@@ -43,17 +43,14 @@ STROKES_PER_HAND = len(BONES) + KEYPOINT_COUNT
 FLOATS_PER_STROKE = 8
 
 
-# Draws images: the camera's frame and the legend.
-
-
 class ImagePass:
-    """One texture on one rectangle; its texture is written in place until the image's size changes."""
+    """One textured rectangle; the texture is updated in place until the image's size changes."""
 
     def __init__(self, ctx: moderngl.Context, *, components: int = 3) -> None:
         self._ctx = ctx
         self._components = components
         self._resources = ExitStack()
-        self._program = load_program(ctx, "picture")
+        self._program = load_program(ctx, "image")
         self._corners = ctx.buffer(CORNERS)
         self._array = ctx.vertex_array(self._program, [(self._corners, "2f", "in_corner")])
         for resource in (self._program, self._corners, self._array):
@@ -62,7 +59,7 @@ class ImagePass:
         self._image: NDArray[np.uint8] | None = None
 
     def set_image(self, image: NDArray[np.uint8]) -> None:
-        """Upload (H, W, components) sRGB, unless it is there already; very large images are reduced first."""
+        """Upload (H, W, components) sRGB, unless already done; very large images are reduced first."""
         if image is self._image:
             return
         whole = image
@@ -80,7 +77,7 @@ class ImagePass:
         self._image = whole
 
     def use_as_backdrop(self, view_size: Size, rectangle_px: Rectangle, *, mirror: bool) -> Rectangle:
-        """Bind the texture for another pass; returns scale and offset from fragments to the image drawn there."""
+        """Bind the texture for another pass; returns scale and offset from fragments to the texture."""
         left, top, right, bottom = _mirrored(rectangle_px) if mirror else rectangle_px
         if self._texture is not None:
             self._texture.use(0)
@@ -106,7 +103,7 @@ class ImagePass:
             self._texture = self._image = None
 
     def release(self) -> None:
-        """Free everything on the graphics card."""
+        """Free all GPU resources."""
         self._release_texture()
         self._resources.close()
 
@@ -116,12 +113,9 @@ def _mirrored(rectangle: Rectangle) -> Rectangle:
     return right, top, left, bottom
 
 
-# Draws hands as lit surfaces, with their edges over them if wanted.
-
-
 @dataclass(frozen=True, eq=False)
 class MeshView:
-    """How all hands of one image are drawn."""
+    """Settings for drawing all hands of one image."""
 
     clip_from_scene: Matrix
     eye_from_scene: Matrix
@@ -130,27 +124,27 @@ class MeshView:
     inside_opacity: float
     """Of surfaces seen from inside, through the open wrist, on top of ``opacity``."""
     backdrop_from_fragment: tuple[float, float, float, float]
-    """Scale and offset to the texture at unit 0, which shines through; matters below opacity 1 only."""
+    """Scale and offset to the texture at unit 0 behind the hands; used below opacity 1 only."""
     light: KeyLight
     pixel_ratio: float
     wireframe: bool
     fade: Fade | None = None
-    """What becomes of uncertain parts; None: nothing."""
+    """For uncertain regions; None: none fades."""
     over_nothing: bool = False
     """No backdrop: premultiplied colours, and opacity in alpha."""
 
 
 class _Slot:
-    """One hand's place on the graphics card."""
+    """Vertex buffer and arrays of one hand."""
 
     def __init__(self, ctx: moderngl.Context, owner: "MeshPass", resources: ExitStack) -> None:
         self.buffer = ctx.buffer(reserve=owner.vertex_count * FLOATS_PER_VERTEX * FLOAT_BYTES, dynamic=True)
         lit = [(self.buffer, "3f 3f 3f 8x", "in_position", "in_normal", "in_colour")]
         with_mark = [(self.buffer, "3f 3f 3f 1f 4x", "in_position", "in_normal", "in_colour", "in_seen")]
-        all_names = "in_position", "in_normal", "in_colour", "in_seen", "in_deviation_mm"
+        all_names = "in_position", "in_normal", "in_colour", "in_seen", "in_std_mm"
         everything = [(self.buffer, "3f 3f 3f 1f 1f", *all_names)]
         position = [(self.buffer, "3f 32x", "in_position")]
-        with_uncertainty = [(self.buffer, "3f 28x 1f", "in_position", "in_deviation_mm")]
+        with_uncertainty = [(self.buffer, "3f 28x 1f", "in_position", "in_std_mm")]
         self.surface = ctx.vertex_array(owner.surface_program, lit, owner.face_buffer)
         self.marked_surface = ctx.vertex_array(owner.marking_program, with_mark, owner.face_buffer)
         self.fading_surface = ctx.vertex_array(owner.fading_program, everything, owner.face_buffer)
@@ -162,14 +156,14 @@ class _Slot:
 
 
 class MeshPass:
-    """Shared topology and programs; a slot per hand, made when the first image needs it and kept."""
+    """Lit surfaces of hands and their edges: shared topology and programs, and a slot per hand, created when needed."""
 
     def __init__(self, ctx: moderngl.Context, surface: Surface) -> None:
         self._ctx = ctx
         self._resources = ExitStack()
         self.vertex_count = surface.vertex_count
         self.surface_program = load_program(ctx, "mesh")
-        # A program of its own: even unused, marks would cost a tenth of the frame where the processor draws.
+        # A separate program: even unused, marks would cost a tenth of the frame with a software renderer.
         self.marking_program = load_program(ctx, "mesh", define="MARKS_INFERRED")
         self.fading_program = load_program(ctx, "mesh", define=("MARKS_INFERRED", "FADES_UNCERTAIN"))
         self.edge_program = load_program(ctx, "line")
@@ -182,7 +176,7 @@ class MeshPass:
             self._resources.callback(resource.release)
         self._set_constants()
         self._slots: list[_Slot] = []
-        self._looks: list[HandMaterial] = []
+        self._materials: list[HandMaterial] = []
 
     def set_hands(self, hands: Sequence[HandShape]) -> None:
         """Upload every hand's vertices."""
@@ -190,49 +184,49 @@ class MeshPass:
             self._slots.append(_Slot(self._ctx, self, self._resources))
         for slot, hand in zip(self._slots, hands, strict=False):
             slot.buffer.write(np.ascontiguousarray(hand.vertices, dtype=np.float32))
-        self._looks = [hand.look for hand in hands]
+        self._materials = [hand.material for hand in hands]
 
     def draw(self, view: MeshView) -> None:
         """Draw into the bound framebuffer, over a cleared depth buffer."""
-        if not self._looks:
+        if not self._materials:
             return
-        slots = self._slots[: len(self._looks)]
+        slots = self._slots[: len(self._materials)]
         self._set_uniforms(view)
         self._ctx.enable_only(moderngl.DEPTH_TEST | moderngl.BLEND)
-        # Surfaces have mixed with what is behind them themselves; edges add to its alpha what they cover.
+        # Surfaces blend with the backdrop in their shader; edges add their coverage to its alpha.
         self._ctx.blend_func = moderngl.ONE, moderngl.ZERO
         self._ctx.depth_func = "<="
         if view.fade is None:
-            for slot, look in zip(slots, self._looks, strict=True):
-                marks = look.marks_inferred
+            for slot, material in zip(slots, self._materials, strict=True):
+                marks = material.marks_inferred
                 program = self.marking_program if marks else self.surface_program
-                self._draw_surface(program, slot.marked_surface if marks else slot.surface, look)
+                self._draw_surface(program, slot.marked_surface if marks else slot.surface, material)
         else:
             self._draw_fading(slots, hides=view.fade[2] == 0)
         if view.wireframe:
             over = moderngl.ONE_MINUS_SRC_ALPHA
-            # moderngl takes four factors too, whatever its types say: the last two are for alpha.
+            # moderngl accepts four factors, unlike its types: the last two are for alpha.
             self._ctx.blend_func = moderngl.SRC_ALPHA, over, moderngl.ONE, over  # type: ignore[assignment]
             for slot in slots:
                 (slot.edges if view.fade is None else slot.fading_edges).render(moderngl.LINES)
 
-    def _draw_surface(self, program: moderngl.Program, surface: moderngl.VertexArray, look: HandMaterial) -> None:
-        program["light_strength"] = look.light_strength
-        program["gloss_strength"] = look.gloss_strength
-        program["turned_below"] = look.turned_below
+    def _draw_surface(self, program: moderngl.Program, surface: moderngl.VertexArray, material: HandMaterial) -> None:
+        program["light_strength"] = material.light_strength
+        program["gloss_strength"] = material.gloss_strength
+        program["flipped_below"] = material.flipped_below
         surface.render(moderngl.TRIANGLES)
 
     def _draw_fading(self, slots: Sequence[_Slot], *, hides: bool) -> None:
-        """What is certain, then the nearest surface of what fades over it: first its depth, then its colour.
+        """Draw certain regions, then the depth and the colour of the nearest fading surface over them.
 
-        Hiding leaves but a line that fades: all at once, for each step costs where the processor draws.
+        Hiding leaves only a fading line, drawn in one step, since each is expensive with a software renderer.
         """
         for faded_part, blend_func in HIDING if hides else FADING:
             self.fading_program["faded_part"] = faded_part
             self._ctx.blend_func = blend_func
-            for slot, look in zip(slots, self._looks, strict=True):
-                self.fading_program["mark_fades"] = MARK_FADES if look.marks_inferred else NO_MARKS
-                self._draw_surface(self.fading_program, slot.fading_surface, look)
+            for slot, material in zip(slots, self._materials, strict=True):
+                self.fading_program["mark_fades"] = MARK_FADES if material.marks_inferred else NO_MARKS
+                self._draw_surface(self.fading_program, slot.fading_surface, material)
 
     def _set_constants(self) -> None:
         for program in self._surface_programs:
@@ -264,15 +258,12 @@ class MeshPass:
                 program["fade_mm"] = view.fade
 
     def release(self) -> None:
-        """Free everything on the graphics card."""
+        """Free all GPU resources."""
         self._resources.close()
 
 
-# Draws 21 keypoints and their bones as round-ended strokes, over everything else.
-
-
 def strokes(keypoints_px: FloatArray, pixel_ratio: float) -> NDArray[np.float32]:
-    """Keypoints (21, 2) -> (41, 8): start, end, sRGB, radius; bones first, so that keypoints lie on them."""
+    """Convert keypoints (21, 2) to (41, 8): start, end, sRGB, radius; bones first, so that keypoints cover them."""
     starts = np.concatenate([keypoints_px[BONES[:, 0]], keypoints_px])
     ends = np.concatenate([keypoints_px[BONES[:, 1]], keypoints_px])
     colours = np.concatenate([COLOURS[BONES[:, 1]], COLOURS])
@@ -281,7 +272,7 @@ def strokes(keypoints_px: FloatArray, pixel_ratio: float) -> NDArray[np.float32]
 
 
 class SkeletonPass:
-    """Instanced quads; the fragment shader cuts the strokes out of them, softly."""
+    """Keypoints and bones as instanced quads, of which the fragment shader draws antialiased strokes."""
 
     def __init__(self, ctx: moderngl.Context) -> None:
         self._ctx = ctx
@@ -305,7 +296,7 @@ class SkeletonPass:
         self.draw_strokes(view_size, np.concatenate([strokes(keypoints, pixel_ratio) for keypoints in hands_px]))
 
     def draw_strokes(self, view_size: Size, data: NDArray[np.float32]) -> None:
-        """Draw rows as those of ``strokes``, at most as many as eight hands have."""
+        """Draw rows as of ``strokes``, at most those of ``MAX_HAND_COUNT`` hands."""
         self._strokes.write(data)
         self._ctx.enable_only(moderngl.BLEND)
         self._ctx.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
@@ -313,5 +304,5 @@ class SkeletonPass:
         self._array.render(moderngl.TRIANGLE_STRIP, instances=len(data))
 
     def release(self) -> None:
-        """Free everything on the graphics card."""
+        """Free all GPU resources."""
         self._resources.close()

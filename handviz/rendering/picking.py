@@ -1,4 +1,4 @@
-"""Which vertex or joint of which hand lies under a point of the view. No OpenGL here."""
+"""Picking of vertices and joints in the view, and marks of the picked point. No OpenGL here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,19 +13,15 @@ from handviz.rendering.hand_shape import HandShape
 from handviz.rendering.highlight import Highlight, Pick
 
 MARK_RADIUS_PX, CORE_RADIUS_PX = 5.0, 3.0
-
-
 MARK_COLOUR, CORE_COLOUR = (1.0, 1.0, 1.0), (0.91, 0.13, 0.42)
-
-
 MIN_DISC_PX, MAX_DISC_PX = 2.0, 26.0
-"""Radii of joints that get none and all of the attention; areas grow with it."""
+"""Radii of joints with none and all of the attention, to which areas are proportional."""
 
 
 def highlight_strokes(
     highlight: Highlight, shape: HandShape, clip_from_scene: Matrix, view_size: Size, pixel_ratio: float
 ) -> NDArray[np.float32]:
-    """(N, 8) as ``skeleton_pass.strokes``: discs at the joints, then the mark over them."""
+    """Return (N, 8) as ``passes.strokes``: discs at the joints, then the mark over them."""
     joints_px = in_view(clip_from_scene, shape.keypoints, view_size)[:, :2]
     rows = []
     attention = highlight.attention
@@ -36,8 +32,8 @@ def highlight_strokes(
         order = np.argsort(-fractions)
         rows.append(_discs(joints_px[order], colours[order], radii[order] * pixel_ratio))
     pick = highlight.pick
-    place = shape.model_vertices[[pick.vertex]] if pick.vertex is not None else shape.keypoints[[pick.joint or 0]]
-    marked = np.repeat(in_view(clip_from_scene, place, view_size)[:, :2], 2, axis=0)
+    point = shape.model_vertices[[pick.vertex]] if pick.vertex is not None else shape.keypoints[[pick.joint or 0]]
+    marked = np.repeat(in_view(clip_from_scene, point, view_size)[:, :2], 2, axis=0)
     radii = np.array([MARK_RADIUS_PX, CORE_RADIUS_PX]) * pixel_ratio
     rows.append(_discs(marked, np.array([MARK_COLOUR, CORE_COLOUR]), radii))
     return np.concatenate(rows)
@@ -48,9 +44,9 @@ def _discs(centres_px: FloatArray, colours: FloatArray, radii_px: FloatArray) ->
 
 
 JOINT_REACH_PX = 8.0
-"""A drawn joint takes a click this near (logical pixels)."""
+"""Radius around a drawn joint in which a click picks it (logical pixels)."""
 MIN_FRACTION = 0.05
-"""Of a point of the display mesh that a vertex must make to be near it."""
+"""Smallest weight of a vertex that counts as near a point of the display mesh."""
 MIN_AREA_PX2, ROUNDING = 1e-9, 1e-9
 
 
@@ -64,28 +60,28 @@ class PickView:
     faces: NDArray[np.int32]
     """(F, 3) of the display mesh."""
     weights: FloatArray
-    """(Vd, V) what the model's vertices make of each display vertex: ``surface.lift`` of the identity."""
+    """(Vd, V) weights of the model's vertices in each display vertex: ``surface.lift`` of the identity."""
 
 
 def pick(view: PickView, shapes: Sequence[HandShape], point_px: FloatArray, *, joint_reach_px: float) -> Pick | None:
-    """What lies under ``point_px`` (2,) in physical view pixels, None beside the hands.
+    """Return the vertex or joint under ``point_px`` (2,) in physical view pixels, None beside the hands.
 
-    Joints within ``joint_reach_px`` win (0: joints are not drawn); among vertices the nearest one of the front-most
-    surface that the eye sees.
+    Joints within ``joint_reach_px`` come first (0: joints are not drawn), then the nearest visible vertex of the
+    front-most surface.
     """
     joint = _nearest_joint(view, shapes, point_px, joint_reach_px) if joint_reach_px > 0 else None
     return joint or _front_vertex(view, shapes, point_px)
 
 
 def in_view(clip_from_scene: FloatArray, points: FloatArray, view_size: Size) -> FloatArray:
-    """Scene points (N, 3) -> (N, 3): view pixels, y down, and OpenGL's depth, which is linear over a triangle."""
+    """Project scene points (N, 3) to view pixels, y down, and OpenGL's depth, linear over a triangle: (N, 3)."""
     clip = points @ clip_from_scene[:, :3].T + clip_from_scene[:, 3]
     ndc = clip[:, :3] / clip[:, 3:]
     return np.column_stack([(ndc[:, :2] * [0.5, -0.5] + 0.5) * view_size, ndc[:, 2]])
 
 
 def front_hit(points: FloatArray, faces: NDArray[np.int32], point_px: FloatArray) -> tuple[float, FloatArray] | None:
-    """Depth and weights (Vd,) of the nearest place of a mesh under ``point_px``; ``points`` (Vd, 3) by ``in_view``."""
+    """Return depth and weights (Vd,) of the first mesh point under ``point_px``; ``points`` (Vd, 3) of ``in_view``."""
     first, second, third = (points[faces[:, corner], :2] - point_px for corner in range(3))
     parts = np.stack([_cross(second, third), _cross(third, first), _cross(first, second)], axis=1)
     area = parts.sum(axis=1)
@@ -106,11 +102,11 @@ def _nearest_joint(view: PickView, shapes: Sequence[HandShape], point_px: FloatA
     found: list[tuple[float, int, int]] = []
     for number, shape in enumerate(shapes):
         joints = in_view(view.clip_from_scene, shape.keypoints, view.size)
-        away_px = np.linalg.norm(joints[:, :2] - point_px, axis=1)
-        joint = int(away_px.argmin())
-        found.append((float(away_px[joint]), number, joint))
-    away_px_, number, joint = min(found, default=(np.inf, 0, 0))
-    return Pick(number, joint=joint) if away_px_ <= reach_px else None
+        distances_px = np.linalg.norm(joints[:, :2] - point_px, axis=1)
+        joint = int(distances_px.argmin())
+        found.append((float(distances_px[joint]), number, joint))
+    nearest_px, number, joint = min(found, default=(np.inf, 0, 0))
+    return Pick(number, joint=joint) if nearest_px <= reach_px else None
 
 
 def _front_vertex(view: PickView, shapes: Sequence[HandShape], point_px: FloatArray) -> Pick | None:
@@ -122,17 +118,17 @@ def _front_vertex(view: PickView, shapes: Sequence[HandShape], point_px: FloatAr
             hits.append((hit[0], number, hit[1], points))
     if not hits:
         return None
-    _, number, place, points = min(hits, key=lambda hit: hit[0])
+    _, number, weights, points = min(hits, key=lambda hit: hit[0])
     shape = shapes[number]
     own_px = in_view(view.clip_from_scene, shape.model_vertices, view.size)[:, :2]
-    away_m = np.linalg.norm((shape.model_vertices - place @ shape.vertices[:, :3]) / shape.units_per_m, axis=1)
-    fractions = place @ view.weights
+    distances_m = np.linalg.norm((shape.model_vertices - weights @ shape.vertices[:, :3]) / shape.units_per_m, axis=1)
+    fractions = weights @ view.weights
     around = np.flatnonzero(fractions > MIN_FRACTION)
-    for vertex in around[np.argsort(away_m[around])]:
+    for vertex in around[np.argsort(distances_m[around])]:
         seen = front_hit(points, view.faces, own_px[vertex])
         if seen is None or seen[1] @ view.weights[:, vertex] > MIN_FRACTION:
             return Pick(number, vertex=int(vertex))
-    # At a rim where all around turn away.
+    # At a silhouette all vertices around may be hidden.
     return Pick(number, vertex=int(fractions.argmax()))
 
 

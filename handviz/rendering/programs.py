@@ -10,7 +10,7 @@ SHADERS = Path(__file__).with_name("shaders")
 def load_program(
     ctx: moderngl.Context, vertex: str, fragment: str | None = None, *, define: str | tuple[str, ...] | None = None
 ) -> moderngl.Program:
-    """Compile ``shaders/<vertex>.vert.glsl`` with ``shaders/<fragment or vertex>.frag.glsl``, with words defined."""
+    """Compile ``shaders/<vertex>.vert.glsl`` with ``shaders/<fragment or vertex>.frag.glsl`` and these macros."""
     return ctx.program(
         vertex_shader=_source(f"{vertex}.vert.glsl", define),
         fragment_shader=_source(f"{fragment or vertex}.frag.glsl", define),

@@ -1,4 +1,4 @@
-"""Everything in the viewport: the frame, the hands on it or alone, skeletons, the legend."""
+"""One view: the frame, the hands on it or in 3D, skeletons, the legend."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -32,10 +32,10 @@ INSET_FRACTION = 0.26
 
 
 class Scene:
-    """Draws one result after the other into whatever framebuffer it is given."""
+    """Drawing of results into any framebuffer."""
 
     def __init__(self, ctx: moderngl.Context, surface: Surface, frame: ImagePass | None = None) -> None:
-        """``frame``: the pass of a neighbour that shows the same images and frees it; None makes one."""
+        """Create the passes; ``frame`` is shared with another scene, which frees it; None creates one."""
         self._ctx = ctx
         self._shaper = HandShaper(surface)
         self._follower = RangeFollower()
@@ -64,9 +64,9 @@ class Scene:
         distances: Distances | None = None,
         orbit_radius_m: float | None = None,
     ) -> None:
-        """Take a new result, or None for an empty view; nothing is uploaded before the next ``draw``.
+        """Set a new result, or None for an empty view; nothing is uploaded before the next ``draw``.
 
-        ``distances`` to another variant colour its hands; ``orbit_radius_m`` fits the free orbit to neighbours too.
+        ``distances`` to another model colour its hands; ``orbit_radius_m`` fits the orbit to other panes too.
         """
         self._result, self._distances, self._orbit_radius_m = result, distances, orbit_radius_m
         self._shaped_for = None
@@ -74,13 +74,13 @@ class Scene:
             self._follower.update(np.concatenate([hand.vertex_std_mm for hand in result.hands]))
 
     def set_highlight(self, highlight: Highlight | None) -> None:
-        """Mark this point of the present result from the next ``draw`` on; None marks nothing."""
+        """Mark this point of the current result from the next ``draw`` on; None marks nothing."""
         self._highlight = highlight
 
     def pick(
         self, point_px: FloatArray, view_size: Size, options: DrawOptions, *, orbit: OrbitCamera, pixel_ratio: float
     ) -> Pick | None:
-        """What lies under a point (2,), in physical pixels, of the view that was drawn last like this."""
+        """Return the vertex or joint under a point (2,), in physical pixels, of the view as last drawn."""
         if self._result is None or not self._shapes:
             return None
         vertex_count = len(self._shapes[0].model_vertices)
@@ -92,7 +92,7 @@ class Scene:
         return pick(view, self._shapes, point_px, joint_reach_px=reach_px)
 
     def range_mm(self, options: DrawOptions) -> tuple[float, float]:
-        """The ends of the heatmap in use."""
+        """Return the ends of the uncertainty's colour map in use."""
         return options.std_range_mm or self._follower.range_mm
 
     def draw(
@@ -124,11 +124,11 @@ class Scene:
         view = MeshView(
             clip_from_scene=clip_from_scene,
             eye_from_scene=eye_from_scene,
-            backdrop_from_fragment=_seen_from(
+            backdrop_from_fragment=_shifted_backdrop(
                 (left_px, bottom_px), self.frame.use_as_backdrop(view_size, rectangle, mirror=options.mirror)
             ),
             opacity=options.opacity if options.view == "overlay" else 1.0,
-            # On the image the arm goes on where the mesh ends: a dark hole in textured skin would be a lie.
+            # On the image the arm continues where the mesh ends: no dark inside in textured skin.
             inside_opacity=0.0 if options.view == "overlay" and options.colour == "texture" else 1.0,
             light=light if light is not None and options.light_can_move else KeyLight(),
             pixel_ratio=pixel_ratio,
@@ -143,7 +143,7 @@ class Scene:
         if options.skeleton:
             points = [project(clip_from_scene, shape.keypoints, view_size) for shape in self._shapes]
             self._skeleton.draw(view_size, points, pixel_ratio)
-        highlight = self._present_highlight()
+        highlight = self._current_highlight()
         if highlight is not None:
             shape = self._shapes[highlight.pick.hand]
             strokes = highlight_strokes(highlight, shape, clip_from_scene, view_size, pixel_ratio)
@@ -156,13 +156,13 @@ class Scene:
             self._legend.draw(self.legend_parts(options), LegendRoom(box, view_size, pixel_ratio), points_px)
 
     def hands_px(self, view_size: Size, options: DrawOptions, orbit: OrbitCamera) -> FloatArray:
-        """(N, 2) where the hands' vertices lie in the view that was drawn last like this."""
+        """Return pixels (N, 2) of the hands' vertices in the view last drawn with these options."""
         if self._result is None or not self._shapes:
             return np.zeros((0, 2))
         return _points_px(self._matrices(view_size, options, orbit)[0], self._shapes, view_size)
 
     def release(self) -> None:
-        """Free everything on the graphics card."""
+        """Free all GPU resources."""
         self._resources.close()
 
     def _image_size(self) -> Size:
@@ -186,16 +186,16 @@ class Scene:
                     options,
                     range_mm=range_mm,
                     centre_m=centre,
-                    attention=its_attention,
+                    attention=hand_attention,
                     distances_mm=distances_mm,
                 )
-                for hand, its_attention, distances_mm in zip(hands, attention, shown_mm, strict=True)
+                for hand, hand_attention, distances_mm in zip(hands, attention, shown_mm, strict=True)
             ]
             self._mesh.set_hands(self._shapes)
             self._shaped_for = wanted
 
-    def _present_highlight(self) -> Highlight | None:
-        """None where it points at what this result does not have."""
+    def _current_highlight(self) -> Highlight | None:
+        """Return the highlight; None if this result does not have its point."""
         highlight = self._highlight
         if highlight is None or highlight.pick.hand >= len(self._shapes):
             return None
@@ -207,7 +207,7 @@ class Scene:
         return highlight.attention if highlight is not None and highlight.pick.hand == hand else None
 
     def _matrices(self, view_size: Size, options: DrawOptions, orbit: OrbitCamera) -> tuple[Matrix, Matrix]:
-        """(4, 4) clip from scene, and (3, 3) eye from scene for normals."""
+        """Return (4, 4) clip from scene, and (3, 3) eye from scene for normals."""
         assert self._result is not None
         hands = self._result.hands
         if options.view == "overlay":
@@ -219,7 +219,7 @@ class Scene:
         return (MIRROR @ clip).astype(np.float32) if options.mirror else clip, eye
 
     def image_rectangle(self, view_size: Size, options: DrawOptions, pixel_ratio: float) -> Rectangle:
-        """As large as fits; in free orbit small in the lower left corner."""
+        """Return the image's rectangle: as large as fits; in the 3D view small in the lower left corner."""
         width, height = self._image_size()
         if options.view == "overlay":
             box = letterbox((width, height), view_size)
@@ -231,16 +231,16 @@ class Scene:
         return box.left_px, box.top_px, right, bottom
 
     def legend_parts(self, options: DrawOptions) -> tuple[LegendPart, ...]:
-        """What explains these colours, and what is drawn otherwise than it is."""
+        """Return the legends of the colours, of inferred regions and of uncertain ones."""
         parts = []
         if self._distances is not None:
             name = name_of(self._distances.difference)
             parts.append(LegendPart("distance", self.range_mm(options), (name,)))
         elif self._highlight is not None and self._highlight.attention is not None:
-            parts.append(LegendPart("attention", (0.0, self._highlight.attention.most)))
+            parts.append(LegendPart("attention", (0.0, self._highlight.attention.upper)))
         elif options.colour == "uncertainty":
             parts.append(LegendPart("uncertainty", self.range_mm(options)))
-        if any(shape.look.marks_inferred for shape in self._shapes):
+        if any(shape.material.marks_inferred for shape in self._shapes):
             parts.append(LegendPart("seen"))
         has_ellipses = any(shape.keypoint_covariance is not None for shape in self._shapes)
         notes = notes_for(options, ellipses=options.ellipses and has_ellipses)
@@ -248,11 +248,11 @@ class Scene:
 
 
 def _points_px(clip_from_scene: Matrix, shapes: Sequence[HandShape], view_size: Size) -> FloatArray:
-    """(N, 2) all vertices."""
+    """Project all vertices to view pixels (N, 2)."""
     return np.concatenate([project(clip_from_scene, shape.vertices[:, :3], view_size) for shape in shapes])
 
 
-def _seen_from(origin_px: tuple[int, int], backdrop_from_fragment: Rectangle) -> Rectangle:
-    """The same scale and offset for a view that does not begin in the framebuffer's lower left corner."""
+def _shifted_backdrop(origin_px: tuple[int, int], backdrop_from_fragment: Rectangle) -> Rectangle:
+    """Return scale and offset for a view whose lower left corner is not the framebuffer's."""
     across, up, right, down = backdrop_from_fragment
     return across, up, right - across * origin_px[0], down - up * origin_px[1]

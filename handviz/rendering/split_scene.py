@@ -1,4 +1,4 @@
-"""The whole view: one scene, or one for each variant side by side, and the distances between two of them."""
+"""The whole view: one scene, or one for each model side by side, and the distances between two of them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,17 +24,17 @@ GAP_COLOUR = (0.16, 0.18, 0.21)
 
 
 class _Drawn(NamedTuple):
-    """What a pane holds."""
+    """Content of a drawn pane."""
 
     image: Rectangle | None
-    """Where in the pane the frame lies, in overlay."""
+    """Rectangle of the frame in the pane, in overlay."""
     parts: tuple[LegendPart, ...]
-    taken_px: FloatArray
+    occupied_px: FloatArray
     """(N, 2) in the view: the hands' vertices, and points all over the label."""
 
 
 class SplitScene:
-    """Draws results as ``DrawOptions.compare`` and ``.difference`` say; camera, light and colour scale are shared."""
+    """Drawing of results by ``DrawOptions.compare`` and ``.difference``, with shared camera, light and colour scale."""
 
     def __init__(self, ctx: moderngl.Context, surface: Surface) -> None:
         self._ctx, self._surface = ctx, surface
@@ -49,17 +49,17 @@ class SplitScene:
         self._shown_for: tuple[object, ...] | None = None
 
     def show(self, result: FrameResult | None) -> None:
-        """Take a new result, or None for an empty view; nothing is uploaded before the next ``draw``."""
+        """Set a new result, or None for an empty view; nothing is uploaded before the next ``draw``."""
         self._result, self._shown_for = result, None
 
     def range_mm(self, options: DrawOptions) -> tuple[float, float]:
-        """The ends of the standard deviations' colours."""
+        """Return the ends of the uncertainty's colour map in use."""
         if options.compare:
             return options.std_range_mm or self._stds.range_mm
         return self._scenes[0].range_mm(options)
 
     def panes(self, view_size: Size, options: DrawOptions, pixel_ratio: float = 1.0) -> tuple[Pane, ...]:
-        """What is drawn where; none without a result."""
+        """Return the panes of the view; none without a result."""
         if self._result is None:
             return ()
         if not options.compare:
@@ -70,11 +70,11 @@ class SplitScene:
     def pane_at(
         self, point_px: tuple[float, float], view_size: Size, options: DrawOptions, pixel_ratio: float = 1.0
     ) -> PanePoint | None:
-        """Which variant is drawn at a point of the view, in physical pixels, and where in its pane that is."""
+        """Return the model drawn at a point of the view, in physical pixels, and the point in its pane."""
         return pane_at(self.panes(view_size, options, pixel_ratio), *point_px)
 
     def set_highlight(self, highlight: Highlight | None) -> None:
-        """Mark this point of the present result from the next ``draw`` on, in every pane; None marks nothing."""
+        """Mark this point of the current result from the next ``draw`` on, in every pane; None marks nothing."""
         self._highlight = highlight
 
     def pick(
@@ -86,7 +86,7 @@ class SplitScene:
         orbit: OrbitCamera,
         pixel_ratio: float,
     ) -> Pick | None:
-        """What lies under a point, in physical pixels, of the view that was drawn last like this; in any pane."""
+        """Return the vertex or joint under a point, in physical pixels, of the view as last drawn."""
         found = self.pane_at(point_px, view_size, options, pixel_ratio)
         if found is None:
             return None
@@ -108,7 +108,7 @@ class SplitScene:
         pixel_ratio: float = 1.0,
     ) -> None:
         """Draw into ``target``; ``pixel_ratio`` is physical pixels per logical one."""
-        self._hand_out(options)
+        self._distribute(options)
         if self._result is None or not (options.compare or options.difference):
             self._scenes[0].set_highlight(self._highlight)
             self._scenes[0].draw(target, options, orbit=orbit, light=light, pixel_ratio=pixel_ratio)
@@ -141,31 +141,30 @@ class SplitScene:
         scene.draw(target, own, orbit=orbit, light=light, pixel_ratio=pixel_ratio, pane=pane)
         shown = scene.image_rectangle(pane.size_px, own, pixel_ratio) if own.view == "overlay" else None
         lines = pane_lines(self._result, pane, options.difference, self._distances)
-        label, place = pane_label(lines, pane, shown, pixel_ratio)
+        label, rectangle = pane_label(lines, pane, shown, pixel_ratio)
         if options.background != "none":
             self._label_pass(pane.variant).set_image(label)
-            self._label_pass(pane.variant).draw(pane.size_px, place)
+            self._label_pass(pane.variant).draw(pane.size_px, rectangle)
         hands_px = scene.hands_px(pane.size_px, own, orbit or OrbitCamera())
         parts = scene.legend_parts(own) if len(hands_px) else ()
-        taken_px = np.concatenate([hands_px, points_in(place)])
-        return _Drawn(shown, parts, taken_px + np.array([pane.left_px, pane.top_px]))
+        occupied_px = np.concatenate([hands_px, points_in(rectangle)])
+        return _Drawn(shown, parts, occupied_px + np.array([pane.left_px, pane.top_px]))
 
     def _draw_legend(self, drawn: Sequence[_Drawn], view_size: Size, pixel_ratio: float) -> None:
-        """One for all panes, over no hand and no label, and beside the images if they leave room."""
+        """Draw one legend for all panes, away from hands and labels, and beside the images if they leave room."""
         parts = tuple(dict.fromkeys(part for one in drawn for part in one.parts))
-        taken_px = np.concatenate([one.taken_px for one in drawn])
+        occupied_px = np.concatenate([one.occupied_px for one in drawn])
         image, beside = drawn[0].image, None
         box: Rectangle = (0.0, 0.0, *view_size)
         if image is not None and len(drawn) > 1:
-            # Images lie in the middle of their panes: as much is free on one side as on the other.
+            # Images are centred in their panes, with the same margin on both sides.
             beside = image[0], image[1]
         elif image is not None:
             box = image
-        self._legend.draw(parts, LegendRoom(box, view_size, pixel_ratio, beside, may_shrink=True), taken_px)
+        self._legend.draw(parts, LegendRoom(box, view_size, pixel_ratio, beside, may_shrink=True), occupied_px)
 
     def release(self) -> None:
-        """Free everything on the graphics card."""
-        # The first one's image is shared by the others.
+        """Free all GPU resources; the first scene last, since the others share its image."""
         for scene in reversed(self._scenes):
             scene.release()
         for label in self._labels.values():
@@ -173,15 +172,15 @@ class SplitScene:
         self._legend.release()
 
     def _single(self, options: DrawOptions) -> VariantName:
-        """The variant on the screen without panes: the chosen one, unless its distance to another is not asked for."""
+        """Return the model drawn without panes: the active one, or the first of a difference without it."""
         assert self._result is not None
         chosen, difference = self._result.variant, options.difference
         if difference is None or chosen in difference.pair or self._distances is None:
             return chosen
         return difference.first
 
-    def _hand_out(self, options: DrawOptions) -> None:
-        """Give every scene its part of the result."""
+    def _distribute(self, options: DrawOptions) -> None:
+        """Set every scene's part of the result."""
         wanted = (options.compare, options.difference)
         if wanted == self._shown_for:
             return
@@ -210,7 +209,7 @@ class SplitScene:
         return self._distances is not None and variant in self._distances.difference.pair
 
     def _options_of(self, variant: VariantName, options: DrawOptions) -> DrawOptions:
-        """A pane's own: one scale for all, and plain where distances are shown but not of this variant."""
+        """Return a pane's options: one scale for all, and plain if distances are shown but not of this model."""
         own = replace(options, legend=False)
         if options.difference is None:
             return replace(own, std_range_mm=self.range_mm(options))
@@ -220,7 +219,7 @@ class SplitScene:
         return replace(own, colour="plain")
 
     def _highlight_of(self, variant: VariantName, options: DrawOptions) -> Highlight | None:
-        """The same point of every variant's hand; attention is the chosen one's, and gives way to distances."""
+        """Return the same point in every pane; with attention for the active model only, and not with distances."""
         assert self._result is not None
         if self._highlight is None or (variant == self._result.variant and options.difference is None):
             return self._highlight

@@ -1,4 +1,4 @@
-"""Draws training images: lit surfaces (arms, boxes, balls, cylinders) seen through the crop's own camera."""
+"""Rendering of training images: lit surfaces (arms, boxes, balls, cylinders) through the crop's own camera."""
 
 import sys
 from contextlib import ExitStack
@@ -41,7 +41,7 @@ Kept = TypeVar("Kept", bound=Releasable)
 def clip_from_camera(
     crop_from_image: FloatArray, camera_matrix: FloatArray, size: tuple[int, int] = CROP
 ) -> FloatArray:
-    """(4, 4) OpenGL projection that shows exactly the crop of a pinhole camera (3, 3); ``size`` is the crop's."""
+    """Return (4, 4) OpenGL projection of exactly the crop of a pinhole camera (3, 3); ``size`` is the crop's."""
     to_crop = np.vstack([crop_from_image, [0, 0, 1]]) @ camera_matrix
     width, height = size
     to_device = np.array([[2 / width, 0, -1], [0, -2 / height, 1], [0, 0, 1]]) @ to_crop
@@ -54,13 +54,13 @@ def clip_from_camera(
 
 
 def depth_from_buffer(buffer: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Depth buffer values in 0..1 -> metres along z."""
+    """Convert depth buffer values in [0, 1] to metres along z."""
     device = buffer * 2 - 1
     return 2 * FAR_M * NEAR_M / ((FAR_M + NEAR_M) - device * (FAR_M - NEAR_M))
 
 
 class _Arrays(NamedTuple):
-    """Buffers of one topology and what draws them: lit, depth alone, and vertices."""
+    """Buffers of one topology and their vertex arrays: lit, depth only, and points."""
 
     vertices: moderngl.Buffer
     faces: moderngl.Buffer
@@ -70,28 +70,28 @@ class _Arrays(NamedTuple):
 
 
 def shadow_from_camera(lights: Lights) -> FloatArray:
-    """(4, 4) parallel projection of the cube around the shadow's centre along the first light."""
+    """Return the (4, 4) parallel projection of the cube around the shadow's centre along the first light."""
     towards = lights.directions[0]
     aside = np.cross(towards, np.eye(3)[np.abs(towards).argmin()])
     aside = aside / np.linalg.norm(aside)
     axes = np.stack([aside, np.cross(towards, aside), -towards])
     projection = np.eye(4)
     projection[:3, :3] = axes / SHADOW_HALF_M
-    projection[2, :3] /= 2  # things twice as far off still cast shadows
+    projection[2, :3] /= 2  # objects up to twice as far cast shadows too
     projection[:3, 3] = -projection[:3, :3] @ np.asarray(lights.shadow_centre_m)
     return projection
 
 
 def _read_depth(texture: moderngl.Texture) -> NDArray[np.float32]:
-    """Metres along z (H, W), top row first."""
+    """Read metres along z (H, W), top row first."""
     return depth_from_buffer(np.frombuffer(texture.read(), np.float32).reshape(texture.size[::-1])[::-1])
 
 
 class HandStudio:
-    """Holds the buffers of one OpenGL context; ``draw`` may be called for ever, ``release`` once."""
+    """Renderer with the buffers of one OpenGL context."""
 
     def __init__(self, context: moderngl.Context, textures: Textures, size: tuple[int, int] = CROP) -> None:
-        """``size`` (width, height) is that of the finished image."""
+        """Create the buffers for images of ``size`` (width, height)."""
         self.context = context
         self._stack = ExitStack()
         self._program = self._keep(load_program(context, "studio"))
@@ -125,7 +125,7 @@ class HandStudio:
         return thing
 
     def _arrays_of(self, mesh: Mesh) -> _Arrays:
-        """Buffers are kept per mesh topology and written anew for every surface."""
+        """Write the mesh into the buffers of its topology, which are cached."""
         key = (len(mesh.positions), len(mesh.faces))
         if key not in self._arrays:
             vertices = self._keep(self.context.buffer(reserve=len(mesh.positions) * 48))
@@ -179,20 +179,20 @@ class HandStudio:
         self._set("shadow_softness", lights.shadow_softness_m / (2 * SHADOW_HALF_M))
 
     def draw(self, surfaces: list[Surface], lights: Lights, projection: FloatArray) -> StudioImage:
-        """Draw the surfaces (camera axes, metres) through ``projection`` (4, 4); other contexts may have come since."""
+        """Draw the surfaces (camera axes, metres) through ``projection`` (4, 4)."""
         with self.context:
             if lights.shadow_strength > 0:
                 self._draw_shadow(surfaces, lights)
             return self._draw(surfaces, lights, projection)
 
     def depth(self, surfaces: list[Surface], projection: FloatArray) -> NDArray[np.float32]:
-        """(H, W) distance along z of the surfaces, without colours: much cheaper than ``draw``."""
+        """Render only the depth (H, W) along z of the surfaces: much cheaper than ``draw``."""
         with self.context:
             self._draw_depth(self._coarse_framebuffer, surfaces, projection)
             return _read_depth(self._coarse)
 
     def bake(self, surface: Surface, lights: Lights) -> NDArray[np.float32]:
-        """(V, 3) linear light that every vertex gives off, seen or not, in the shadows of the last ``draw``."""
+        """Return linear light (V, 3) from every vertex, visible or not, with the shadows of the last ``draw``."""
         count = len(surface.mesh.positions)
         with self.context, ExitStack() as resources:
             texture = self.context.texture((count, 1), 4, dtype="f4")
@@ -241,7 +241,7 @@ class HandStudio:
         return self._read()
 
     def _prepare(self, lights: Lights) -> None:
-        """What shines and what lies on the surfaces."""
+        """Bind textures and set lights."""
         noise, creases, prints = self._textures
         noise.use(0)
         creases.use(1)
@@ -255,13 +255,13 @@ class HandStudio:
         return StudioImage(pixels[..., :3], pixels[..., 3], _read_depth(self._depth))
 
     def release(self) -> None:
-        """Free every OpenGL object; the context is its owner's."""
+        """Free every OpenGL object, but not the context."""
         self._arrays.clear()
         with self.context:
             self._stack.close()
 
 
 def open_studio(textures: Textures, size: tuple[int, int] = CROP) -> HandStudio:
-    """A studio with a context of its own that needs no display (EGL on Linux)."""
+    """Create a studio with its own context, without a display (EGL on Linux)."""
     options: dict[str, Any] = {"backend": "egl"} if sys.platform.startswith("linux") else {}
     return HandStudio(moderngl.create_context(standalone=True, **options), textures, size)

@@ -1,4 +1,4 @@
-"""What stands in the studio, and what comes out of it."""
+"""Inputs and outputs of the renderer of training images."""
 
 from dataclasses import dataclass, field
 
@@ -9,19 +9,19 @@ from handviz.core.records import FloatArray
 
 SUPERSAMPLING = 2
 TARGET, OCCLUDER, BEHIND = 1.0, 0.6, 0.3
-"""Values of ``Surface.label``: the hand that is learnt, things before it, things behind it."""
+"""Values of ``Surface.label``: the labelled hand, objects before it, objects behind it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """Triangles with what the shader needs at every vertex."""
+    """Triangles with the shader's vertex attributes."""
 
     positions: FloatArray
     """(V, 3)"""
     normals: FloatArray
     """(V, 3) unit"""
     rest: FloatArray
-    """(V, 3) metres: where textures stick"""
+    """(V, 3) metres: coordinates of textures"""
     marks: FloatArray
     """(V, 3) palm, nail, sleeve in 0..1"""
     faces: NDArray[np.int32]
@@ -29,7 +29,7 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Material:
-    """Linear RGB colours and how rough the surface looks."""
+    """Linear RGB colours and roughness of a surface."""
 
     back: tuple[float, ...]
     palm: tuple[float, ...]
@@ -44,14 +44,14 @@ class Material:
     crease_depth: float = 0.0
     """palm lines and finger folds, 0..1"""
     print_layer: int = -1
-    """which of the studio's prints lies on the sleeve, or on the body where ``print_is_body``; -1 for none"""
+    """index of the print on the sleeve, or on the body if ``print_is_body``; -1 for none"""
     print_is_body: bool = False
     print_repeats: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """One thing in the scene."""
+    """One object in the scene."""
 
     mesh: Mesh
     material: Material
@@ -70,14 +70,14 @@ class Lights:
     ambient_above: FloatArray
     ambient_below: FloatArray
     shadow_strength: float = 0.0
-    """0: the first light casts no shadow, 1: no part of it comes into the shadow"""
+    """fraction of the first light that shadows remove"""
     shadow_softness_m: float = 0.002
     shadow_centre_m: tuple[float, ...] = (0.0, 0.0, 0.5)
 
 
 @dataclass(frozen=True, eq=False)
 class Textures:
-    """What lies on the surfaces; the same in every image."""
+    """Textures of surfaces; the same in every image."""
 
     noise: NDArray[np.uint8]
     """(N, N), repeats without a seam"""
@@ -89,7 +89,7 @@ class Textures:
 
 @dataclass(frozen=True, eq=False)
 class StudioImage:
-    """What was drawn, twice (H, W) of the crop in each direction, top row first."""
+    """Rendered image, twice (H, W) of the crop in each direction, top row first."""
 
     rgb: NDArray[np.uint8]
     """(2H, 2W, 3), square root of a quarter of the linear light"""

@@ -106,7 +106,7 @@ def test_a_source_keeps_the_last_crop_and_changes_networks() -> None:
     assert not source.knows(crop, "final")
     assert shown.joints is not None
     assert shown.joints.sum() == pytest.approx(1.0)
-    assert shown.most >= shown.vertices.max()
+    assert shown.upper >= shown.vertices.max()
     with raises(ErrorCode.NOT_PROVIDED):
         source.ask(crop, "prior", vertex=300, joint=None)
 

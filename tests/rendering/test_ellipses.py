@@ -52,7 +52,7 @@ def test_on_the_image_they_are_the_covariances_of_samples_that_the_pinhole_sees(
 
 
 @pytest.mark.parametrize("sigmas", [1.0, 2.0])
-def test_an_ellipse_holds_the_fraction_that_is_said(sigmas: float) -> None:
+def test_an_ellipse_contains_the_stated_fraction(sigmas: float) -> None:
     covariance = np.array([[30.0, 12.0], [12.0, 9.0]])
     (long, short) = ellipse_axes(covariance[None], sigmas)[0]
     drawn = np.random.default_rng(1).multivariate_normal([0, 0], covariance, 40_000)

@@ -22,13 +22,13 @@ DIFFERENCE = Difference("prior", "final")
 
 
 def moved(hand: HandMesh, seed: int = 1) -> HandMesh:
-    """The same hand after another opinion."""
+    """Perturb the vertices of a hand."""
     offset = np.random.default_rng(seed).normal(0, 0.01, hand.vertices_m.shape)
     return replace(hand, vertices_m=hand.vertices_m + offset)
 
 
 def compared(*hands: HandMesh) -> FrameResult:
-    """A result of final whose prior sees the hands elsewhere; AMVUR is missing."""
+    """Return a result of final whose prior-net has perturbed hands; AMVUR is missing."""
     frame = Frame(0, np.zeros((480, 640, 3), np.uint8), 0.0)
     others = {"prior": tuple(moved(hand) for hand in hands)}
     return FrameResult(frame, "final", hands=hands, others=others, other_errors={"amvur": "no such file"})
@@ -36,7 +36,7 @@ def compared(*hands: HandMesh) -> FrameResult:
 
 @pytest.mark.parametrize("view_size", [(732, 650), (1412, 950), (320, 240), (400, 1200), (3, 3)])
 @pytest.mark.parametrize("view", ["overlay", "orbit"])
-def test_panes_fraction_the_view_in_order_and_do_not_overlap(view_size: Size, view: str) -> None:
+def test_panes_divide_the_view_in_order_and_do_not_overlap(view_size: Size, view: str) -> None:
     panes = panes_of(view_size, VARIANTS, image_size=IMAGE, view=view)
     assert tuple(pane.variant for pane in panes) == VARIANTS
     covered = np.zeros(view_size[::-1], int)
@@ -66,11 +66,11 @@ def test_panes_lie_where_they_show_more(view_size: Size, image_size: Size, view:
 
 def test_a_point_belongs_to_the_pane_around_it() -> None:
     panes = panes_of((1000, 300), VARIANTS, image_size=IMAGE, pixel_ratio=2.0)
-    _, middle, last = panes
-    found = pane_at(panes, middle.left_px + 5.5, 20.0)
+    _, second, last = panes
+    found = pane_at(panes, second.left_px + 5.5, 20.0)
     assert found is not None
-    assert (found.variant, found.point_px, found.size_px) == ("amvur", (5.5, 20.0), middle.size_px)
-    assert pane_at(panes, middle.left_px - 1, 20) is None, "the gap"
+    assert (found.variant, found.point_px, found.size_px) == ("amvur", (5.5, 20.0), second.size_px)
+    assert pane_at(panes, second.left_px - 1, 20) is None, "the gap"
     assert pane_at(panes, last.left_px + last.width_px, 20) is None
     assert pane_at(panes, 20, -1) is None
 
@@ -90,10 +90,10 @@ def test_distances_are_those_of_a_slow_loop() -> None:
     np.testing.assert_allclose(vertex_distances_mm(second, first), expected)
 
 
-def test_aligned_distances_leave_out_turn_shift_and_size() -> None:
+def test_aligned_distances_leave_out_rotation_translation_and_size() -> None:
     first = made_up_hand()
-    turn = Rotation.from_rotvec([0.4, -0.7, 1.1]).as_matrix()
-    turned = replace(first, vertices_m=1.3 * first.vertices_m @ turn.T + [0.1, 0.2, 0.3])
+    rotation = Rotation.from_rotvec([0.4, -0.7, 1.1]).as_matrix()
+    turned = replace(first, vertices_m=1.3 * first.vertices_m @ rotation.T + [0.1, 0.2, 0.3])
     assert vertex_distances_mm(first, turned).mean() > 50
     assert vertex_distances_mm(first, turned, aligned=True).max() < 1e-6
     second = moved(turned)
@@ -109,11 +109,11 @@ def test_distances_of_a_result_go_with_its_hands() -> None:
     result = compared(*hands)
     distances = distances_of(result, DIFFERENCE)
     assert distances is not None
-    for hand, other, shown, mean, most in zip(
-        hands, result.others["prior"], distances.hands_mm, distances.mean_mm, distances.most_mm, strict=True
+    for hand, other, shown, mean, largest in zip(
+        hands, result.others["prior"], distances.hands_mm, distances.mean_mm, distances.max_mm, strict=True
     ):
         np.testing.assert_array_equal(shown, vertex_distances_mm(other, hand))
-        assert (mean, most) == (shown.mean(), shown.max())
+        assert (mean, largest) == (shown.mean(), shown.max())
 
 
 def test_there_is_no_distance_to_what_is_missing() -> None:
@@ -121,7 +121,7 @@ def test_there_is_no_distance_to_what_is_missing() -> None:
     assert distances_of(compared(), DIFFERENCE) is None
 
 
-def test_colours_darken_evenly_with_distance() -> None:
+def test_colours_darken_uniformly_with_distance() -> None:
     lightness = oklab_from_srgb(distance_colours().astype(float))[:, 0]
     steps = np.diff(lightness)
     assert steps.max() < 0
@@ -145,19 +145,19 @@ def test_labels_wrap_into_the_room_there_is() -> None:
     assert label_image(("AMVUR",), 2.0, 400).shape[0] == 2 * label_image(("AMVUR",), 1.0, 400).shape[0]
 
 
-def test_labels_say_whose_hands_what_distances_and_why_none() -> None:
+def test_labels_name_model_distances_and_errors() -> None:
     result = compared(made_up_hand(), made_up_hand(handedness="left", wrist_px=(100.0, 100.0)))
     prior, amvur, final = panes_of((900, 300), VARIANTS, image_size=IMAGE)
     assert pane_lines(result, prior, None, None) == ("prior-net",)
-    assert pane_lines(result, final, None, None) == ("final, chosen",)
+    assert pane_lines(result, final, None, None) == ("final (active)",)
     assert pane_lines(result, amvur, DIFFERENCE, None) == ("AMVUR", "no such file")
     distances = Distances(DIFFERENCE, (np.array([1.0, 2.0]), np.array([4.0, 5.0])))
-    lines = ("right: mean 1.5, most 2.0 mm", "left: mean 4.5, most 5.0 mm")
+    lines = ("right: mean 1.5, max 2.0 mm", "left: mean 4.5, max 5.0 mm")
     assert pane_lines(result, prior, DIFFERENCE, distances) == ("prior-net", *lines)
     without = replace(result, others={"prior": (), "amvur": ()}, other_errors={})
-    assert pane_lines(without, amvur, DIFFERENCE, distances)[1] == "not one of the two"
+    assert pane_lines(without, amvur, DIFFERENCE, distances)[1] == "not compared"
     assert pane_lines(without, prior, DIFFERENCE, None)[1] == "no distance prior-net to final"
-    assert pane_lines(replace(without, others={}), prior, None, None)[1] == "comes in a moment"
+    assert pane_lines(replace(without, others={}), prior, None, None)[1] == "computing"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_labels_say_whose_hands_what_distances_and_why_none() -> None:
         (None, True),
     ],
 )
-def test_labels_keep_off_the_image_where_they_can(image: tuple[float, ...] | None, inside: bool) -> None:
+def test_labels_avoid_the_image_if_possible(image: tuple[float, ...] | None, inside: bool) -> None:
     pane = Pane("prior", 0, 0, 600, 200)
     label, (left, top, right, bottom) = pane_label(("prior-net",), pane, image, 1.0)
     assert (bottom - top, right - left) == label.shape[:2]

@@ -1,4 +1,4 @@
-"""Which vertex or joint a click means, against rays in space."""
+"""Picking of vertices and joints, against rays in space."""
 
 import math
 from dataclasses import replace
@@ -37,7 +37,7 @@ def overlay(hand: HandMesh, size: tuple[int, int] = VIEW, *, mirrored: bool = Fa
 
 
 def first_hit_of_ray(shape: HandShape, origin: FloatArray, direction: FloatArray) -> FloatArray | None:
-    """The first place on the display mesh along a ray of the scene (Möller and Trumbore 1997), triangle by triangle."""
+    """Intersect a ray with the display mesh, triangle by triangle (Möller and Trumbore 1997)."""
     first, second, third = shape.vertices[load_display_mesh().faces, :3].astype(np.float64).transpose(1, 0, 2)
     nearest = math.inf
     for corner, along, other in zip(first, second - first, third - first, strict=True):
@@ -45,11 +45,11 @@ def first_hit_of_ray(shape: HandShape, origin: FloatArray, direction: FloatArray
         determinant = along @ normal
         if abs(determinant) < 1e-18:
             continue
-        away = origin - corner
-        u = away @ normal / determinant
-        v = direction @ np.cross(away, along) / determinant
+        offset = origin - corner
+        u = offset @ normal / determinant
+        v = direction @ np.cross(offset, along) / determinant
         if u >= 0 and v >= 0 and u + v <= 1:
-            nearest = min(nearest, other @ np.cross(away, along) / determinant)
+            nearest = min(nearest, other @ np.cross(offset, along) / determinant)
     return None if math.isinf(nearest) else origin + nearest * direction
 
 
@@ -63,12 +63,12 @@ def test_a_click_in_orbit_takes_a_vertex_of_the_first_surface_that_a_ray_meets(y
     eye = np.linalg.solve(clip[[0, 1, 3], :3].astype(np.float64), -clip[[0, 1, 3], 3].astype(np.float64))
     random, met, nearest = np.random.default_rng(3), 0, 0
     for target in shape.vertices[random.choice(1609, 25), :3].astype(np.float64):
-        place = first_hit_of_ray(shape, eye, (target - eye) / np.linalg.norm(target - eye))
+        point = first_hit_of_ray(shape, eye, (target - eye) / np.linalg.norm(target - eye))
         found = pick(view, [shape], project(clip, target[None], VIEW)[0], joint_reach_px=0)
-        if place is None or found is None:
+        if point is None or found is None:
             continue
         assert found.vertex is not None
-        away_mm = np.linalg.norm(shape.model_vertices - place, axis=1) * 1000
+        away_mm = np.linalg.norm(shape.model_vertices - point, axis=1) * 1000
         assert away_mm[found.vertex] < NEAR_MM
         met += 1
         nearest += away_mm[found.vertex] < away_mm.min() + 0.1
@@ -101,8 +101,8 @@ def test_a_display_of_twice_the_resolution_gives_the_same_vertex() -> None:
     hand = textured_hand()
     (shape,) = shapes(hand)
     large = (2 * VIEW[0], 2 * VIEW[1])
-    for place in ((360.0, 220.0), (300.0, 180.0), (330.0, 260.0)):
-        point_px = np.array(place)
+    for point in ((360.0, 220.0), (300.0, 180.0), (330.0, 260.0)):
+        point_px = np.array(point)
         one = pick(pick_view(overlay(hand)), [shape], point_px, joint_reach_px=8)
         two = pick(pick_view(overlay(hand, large), large), [shape], 2 * point_px, joint_reach_px=16)
         assert one == two
@@ -127,9 +127,9 @@ def test_joints_win_where_they_are_drawn_and_near() -> None:
     view = pick_view(overlay(hand))
     joint_px = project(view.clip_from_scene, shape.keypoints[[9]], VIEW)[0]
     assert pick(view, [shape], joint_px + 5, joint_reach_px=8) == Pick(0, joint=9)
-    away = pick(view, [shape], joint_px + 7, joint_reach_px=8)
+    outside = pick(view, [shape], joint_px + 7, joint_reach_px=8)
     hidden = pick(view, [shape], joint_px, joint_reach_px=0)
-    assert away is None or away.joint is None
+    assert outside is None or outside.joint is None
     assert hidden is not None
     assert hidden.vertex is not None
 

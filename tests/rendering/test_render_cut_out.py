@@ -1,4 +1,4 @@
-"""Hands without background: what covers a pixel goes into alpha, and edges keep their colour."""
+"""Hands without background: coverage becomes alpha, and edges keep their colour."""
 
 from dataclasses import replace
 
@@ -12,11 +12,11 @@ from handviz.rendering.passes import EDGE_COLOUR
 from handviz.rendering.scene import Scene
 from tests.rendering.test_render_scene import FLAT, SIZE, SQUARE, painted, result, square
 
-MIDDLE = (24, 32)
+CENTRE = (24, 32)
 
 
 def drawn(ctx: moderngl.Context, options: DrawOptions, *, samples: int = 0, side_px: float = 20.0) -> np.ndarray:
-    """(48, 64, 4) premultiplied, of a textured square."""
+    """Draw a textured square: (48, 64, 4) premultiplied."""
     scene = Scene(ctx, SQUARE)
     smooth, plain = MultisampleTarget(ctx, samples), MultisampleTarget(ctx, 0)
     scene.show(result(painted(square(side_px=side_px))))
@@ -32,17 +32,17 @@ def drawn(ctx: moderngl.Context, options: DrawOptions, *, samples: int = 0, side
 def test_alpha_is_nothing_outside_and_all_inside(ctx: moderngl.Context) -> None:
     for view in ("overlay", "orbit"):
         pixels = drawn(ctx, replace(FLAT, view=view, skeleton=False).cut_out())
-        assert pixels[MIDDLE][3] == 255
-        for place in ((0, 0), (40, 60), (47, 0)):
-            assert pixels[place].tolist() == [0, 0, 0, 0], f"{view}: no image, no inset, no legend"
+        assert pixels[CENTRE][3] == 255
+        for point in ((0, 0), (40, 60), (47, 0)):
+            assert pixels[point].tolist() == [0, 0, 0, 0], f"{view}: no image, no inset, no legend"
         as_seen = drawn(ctx, replace(FLAT, view=view, inset=False))
-        assert pixels[MIDDLE].tolist() == as_seen[MIDDLE].tolist()
+        assert pixels[CENTRE].tolist() == as_seen[CENTRE].tolist()
 
 
 def test_edges_keep_their_colour(ctx: moderngl.Context) -> None:
-    # An odd size, so that the square's edge runs through the middle of pixels.
+    # An odd size, so that the square's edge runs through the centres of pixels.
     pixels = straight_alpha(drawn(ctx, FLAT.cut_out(), samples=4, side_px=21.0))
-    inside = pixels[MIDDLE][:3].astype(int)
+    inside = pixels[CENTRE][:3].astype(int)
     partly = (pixels[..., 3] > 0) & (pixels[..., 3] < 255)
     assert partly.sum() >= 20
     assert np.abs(pixels[partly][:, :3].astype(int) - inside).max() <= 4
@@ -51,9 +51,9 @@ def test_edges_keep_their_colour(ctx: moderngl.Context) -> None:
 def test_opacity_below_one_is_alpha(ctx: moderngl.Context) -> None:
     through = replace(FLAT.cut_out(), opacity=0.4)
     pixels = drawn(ctx, through)
-    assert pixels[MIDDLE][3] == pytest.approx(0.4 * 255, abs=1)
+    assert pixels[CENTRE][3] == pytest.approx(0.4 * 255, abs=1)
     whole = drawn(ctx, FLAT.cut_out())
-    np.testing.assert_allclose(straight_alpha(pixels)[MIDDLE], [*whole[MIDDLE][:3], 102], atol=2)
+    np.testing.assert_allclose(straight_alpha(pixels)[CENTRE], [*whole[CENTRE][:3], 102], atol=2)
 
 
 def test_wireframe_and_skeleton_lie_on_the_hand(ctx: moderngl.Context) -> None:
@@ -78,4 +78,4 @@ def test_renderer_without_a_window_cuts_out_too() -> None:
     with OffscreenRenderer(SQUARE) as renderer:
         pixels = renderer.draw_cut_out(result(square()), FLAT)
     assert pixels.shape == (*SIZE[::-1], 4)
-    assert (pixels[MIDDLE][3], pixels[0, 0, 3]) == (255, 0)
+    assert (pixels[CENTRE][3], pixels[0, 0, 3]) == (255, 0)

@@ -1,4 +1,4 @@
-"""Single pixels of what is uncertain, of ellipses, marks and attention, and their legends."""
+"""Single pixels of uncertain regions, ellipses, marks and attention, and their legends."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +17,7 @@ from handviz.rendering.picking import CORE_COLOUR
 from handviz.rendering.scene import Scene
 from tests.rendering.test_render_scene import BLUE, FLAT, SIZE, SQUARE, Draw, painted, result, square
 
-MIDDLE = (SIZE[1] // 2, SIZE[0] // 2)
+CENTRE = (SIZE[1] // 2, SIZE[0] // 2)
 UNCERTAIN = replace(FLAT, uncertain_above_mm=5.0)
 
 
@@ -30,7 +30,7 @@ def scene(ctx: moderngl.Context) -> Iterator[Scene]:
 
 @pytest.fixture
 def draw(ctx: moderngl.Context, scene: Scene) -> Iterator[Draw]:
-    """Draws into a 64 x 48 framebuffer and reads it back, row 0 on top."""
+    """Draw into a 64 x 48 framebuffer and read it back, row 0 on top."""
     target = MultisampleTarget(ctx, 0)
 
     def draw_one(shown: object, options: DrawOptions = FLAT, **settings: object) -> np.ndarray:
@@ -45,15 +45,15 @@ def draw(ctx: moderngl.Context, scene: Scene) -> Iterator[Draw]:
 
 @pytest.mark.parametrize("colour", ["plain", "uncertainty", "texture"])
 def test_what_is_less_certain_than_the_threshold_fades_or_goes(draw: Draw, colour: str) -> None:
-    def middle(std_mm: float, **changes: object) -> np.ndarray:
+    def centre(std_mm: float, **changes: object) -> np.ndarray:
         options = replace(UNCERTAIN, colour=colour, std_range_mm=(0, 20), **changes)
-        return draw(result(painted(square(std_mm=std_mm))), options)[MIDDLE].astype(float)
+        return draw(result(painted(square(std_mm=std_mm))), options)[CENTRE].astype(float)
 
-    certain, uncertain = middle(3.0), middle(8.0)
-    np.testing.assert_array_equal(middle(3.0, uncertain="hide"), certain)
-    np.testing.assert_array_equal(middle(3.0, uncertain="fade"), certain)
-    np.testing.assert_array_equal(middle(8.0, uncertain="hide"), BLUE)
-    np.testing.assert_allclose(middle(8.0, uncertain="fade"), 0.15 * uncertain + 0.85 * np.array(BLUE), atol=2)
+    certain, uncertain = centre(3.0), centre(8.0)
+    np.testing.assert_array_equal(centre(3.0, uncertain="hide"), certain)
+    np.testing.assert_array_equal(centre(3.0, uncertain="fade"), certain)
+    np.testing.assert_array_equal(centre(8.0, uncertain="hide"), BLUE)
+    np.testing.assert_allclose(centre(8.0, uncertain="fade"), 0.15 * uncertain + 0.85 * np.array(BLUE), atol=2)
 
 
 @pytest.mark.parametrize("mode", ["fade", "hide"])
@@ -71,9 +71,9 @@ def test_it_is_smooth_at_the_threshold(draw: Draw, mode: str) -> None:
 @pytest.mark.parametrize("mode", ["fade", "hide"])
 def test_behind_what_is_uncertain_a_certain_hand_is_seen(draw: Draw, mode: str) -> None:
     near, far = square(depth_m=0.4, std_mm=9.0, handedness="left"), square(depth_m=0.6, std_mm=1.0)
-    alone = draw(result(far), FLAT)[MIDDLE].astype(int)
+    alone = draw(result(far), FLAT)[CENTRE].astype(int)
     for hands in ((near, far), (far, near)):
-        seen = draw(result(*hands), replace(UNCERTAIN, uncertain=mode))[MIDDLE].astype(int)  # type: ignore[arg-type]
+        seen = draw(result(*hands), replace(UNCERTAIN, uncertain=mode))[CENTRE].astype(int)  # type: ignore[arg-type]
         assert np.abs(seen - alone).max() <= (0 if mode == "hide" else 25)
         assert seen[2] < 180, "not the image's blue"
 
@@ -91,12 +91,12 @@ def test_edges_go_with_their_surface_and_marks_stay_marks(draw: Draw) -> None:
 def test_in_orbit_uncertain_parts_go_too(draw: Draw) -> None:
     options = replace(UNCERTAIN, view="orbit", inset=False, uncertain="hide")
     assert draw(result(square(std_mm=9.0)), options).max() < 30
-    assert draw(result(square(std_mm=2.0)), options)[MIDDLE].max() > 100
+    assert draw(result(square(std_mm=2.0)), options)[CENTRE].max() > 100
 
 
 @pytest.mark.parametrize("view", ["overlay", "orbit"])
-def test_ellipses_are_two_uncertainties_long(draw: Draw, view: str) -> None:
-    """4 mm and 2 mm on 1000 pixels a metre: half axes of 8 and 4 pixels at 2 sigma."""
+def test_half_axes_of_ellipses_are_two_sigma(draw: Draw, view: str) -> None:
+    """Check 4 mm and 2 mm at 1000 pixels per metre: half axes of 8 and 4 pixels at 2 sigma."""
     hand = replace(square(side_px=1.0), keypoint_covariance_mm2=np.tile(np.diag([16.0, 4.0, 0.0]), (21, 1, 1)))
     options = replace(FLAT, view=view, inset=False, ellipses=True)  # type: ignore[arg-type]
     changed = np.abs(draw(result(hand), options).astype(int) - draw(result(hand), replace(options, ellipses=False)))
@@ -137,14 +137,14 @@ def test_attention_colours_its_hand_and_sizes_its_joints(draw: Draw, scene: Scen
     hand = replace(hand, keypoints_px=keypoints_px)
     joints = np.zeros(21)
     joints[4], joints[8] = 0.9, 0.1
-    most, none = (
+    to_joints, to_vertices = (
         AttentionShown(np.full(4, 0.0), joints),
         AttentionShown(np.array([10.0, 10.0, 10.0, 10.0]), None),
     )
-    scene.set_highlight(Highlight(Pick(0, vertex=0), most))
+    scene.set_highlight(Highlight(Pick(0, vertex=0), to_joints))
     image = draw(result(hand)).astype(int)
     assert np.ptp(np.flatnonzero(image[24, :32].sum(axis=1) > 500)) > 20, "the disc of joint 4"
-    scene.set_highlight(Highlight(Pick(0, vertex=0), none))
+    scene.set_highlight(Highlight(Pick(0, vertex=0), to_vertices))
     light = draw(result(hand)).astype(int)[40, 32]
     scene.set_highlight(Highlight(Pick(0, vertex=0), AttentionShown(np.zeros(4), None)))
     dark = draw(result(hand)).astype(int)[40, 32]
@@ -174,11 +174,11 @@ def test_picking_asks_the_view_that_was_drawn(draw: Draw, scene: Scene) -> None:
     assert on_hand.vertex is not None
 
 
-def test_legends_say_what_is_not_shown_as_it_is() -> None:
+def test_legends_state_what_is_faded_or_hidden() -> None:
     assert notes_for(DrawOptions(), ellipses=False) == ()
     options = DrawOptions(uncertain="fade", uncertain_above_mm=7.5, ellipse_sigmas=1.0)
-    assert notes_for(options, ellipses=True) == ("Faded above 7.5 mm", "Ellipses: 1 sigma, 39%")
-    assert notes_for(replace(options, uncertain="hide"), ellipses=False) == ("Hidden above 7.5 mm",)
+    assert notes_for(options, ellipses=True) == ("Faded: sigma > 7.5 mm", "Ellipses: 1 sigma, 39%")
+    assert notes_for(replace(options, uncertain="hide"), ellipses=False) == ("Hidden: sigma > 7.5 mm",)
 
 
 def test_legends_lie_below_each_other() -> None:
@@ -194,15 +194,24 @@ def test_legends_lie_below_each_other() -> None:
         assert image is stacked_image(parts, ratio)
         # Premultiplied: no colour is above its opacity.
         assert (image[..., :3] <= image[..., 3:]).all()
-    assert (stacked_image((LegendPart("attention", (0.0, 20.0)),), 1.0) != stacked_image(parts[:1], 1.0)).any()
+
+
+def test_titles_and_notes_end_before_their_panels_do() -> None:
+    notes = LegendPart("notes", lines=("Hidden: sigma > 12.5 mm", "Ellipses: 2.5 sigma, 96%"))
+    for part in (LegendPart("attention", (0.0, 20.0)), notes):
+        image = stacked_image((part,), 2.0)
+        assert image.shape == (2 * part.size[1], 2 * part.size[0], 4)
+        assert (image[:, -2:] == image[0, 0]).all()
 
 
 def test_attention_has_a_ramp_of_its_own() -> None:
     lightness = oklab_from_srgb(attention_colours().astype(np.float64))[:, 0]
     assert np.diff(lightness).min() > 0
-    away = oklab_from_srgb(attention_colours().astype(float)) - oklab_from_srgb(uncertainty_colours().astype(float))
-    assert np.linalg.norm(away, axis=1)[64:240].min() > 0.07
+    difference = oklab_from_srgb(attention_colours().astype(float)) - oklab_from_srgb(
+        uncertainty_colours().astype(float)
+    )
+    assert np.linalg.norm(difference, axis=1)[64:240].min() > 0.07
 
 
 def test_the_scale_of_attention_is_round() -> None:
-    assert [AttentionShown(np.array([value])).most for value in (0.0, 2.1, 31.0, 999.0)] == [2.0, 5.0, 50.0, 200.0]
+    assert [AttentionShown(np.array([value])).upper for value in (0.0, 2.1, 31.0, 999.0)] == [2.0, 5.0, 50.0, 200.0]

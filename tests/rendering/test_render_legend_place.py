@@ -1,4 +1,4 @@
-"""The legend keeps out of the hands' way."""
+"""Position of the legend, away from hands."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ BOX = (10.0, 20.0, 210.0, 120.0)
 SIZE = (40, 30)
 
 
-def middle(corner: tuple[bool, bool]) -> list[float]:
+def centre(corner: tuple[bool, bool]) -> list[float]:
     left, top, right, bottom = corner_rectangle(corner, BOX, SIZE)
     return [(left + right) / 2, (top + bottom) / 2]
 
@@ -25,12 +25,12 @@ def test_it_stays_where_no_hand_is() -> None:
 
 
 def test_it_leaves_a_hand_for_an_empty_corner() -> None:
-    points = np.array([middle((True, True)), middle((True, False))])
+    points = np.array([centre((True, True)), centre((True, False))])
     assert free_corner(points, BOX, SIZE, (True, True)) == (False, True)
 
 
 def test_it_takes_the_emptiest_corner_if_hands_are_everywhere() -> None:
-    points = np.array([middle(corner) for corner in CORNERS] + [middle(corner) for corner in CORNERS[:3]])
+    points = np.array([centre(corner) for corner in CORNERS] + [centre(corner) for corner in CORNERS[:3]])
     assert free_corner(points, BOX, SIZE, (True, True)) == (False, False)
 
 

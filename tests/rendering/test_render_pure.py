@@ -1,4 +1,4 @@
-"""What can be known about an image before it is drawn."""
+"""Colours, legends, light, cameras and normals, without OpenGL."""
 
 import math
 
@@ -27,9 +27,9 @@ from handviz.rendering.legend import (
     legend_image,
     ticks_mm,
 )
-from handviz.rendering.options import FIRST_DIRECTION, HALF_WIDTH_PX, PERIOD_PX, KeyLight, marked, stripe_cover
+from handviz.rendering.options import DEFAULT_DIRECTION, HALF_WIDTH_PX, PERIOD_PX, KeyLight, marked, stripe_cover
 
-# Machado, Oliveira and Fernandes 2009, severity 1: what linear RGB becomes without one kind of cone.
+# Linear RGB without one kind of cone: Machado, Oliveira and Fernandes 2009, severity 1.
 PROTANOPIA = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
 DEUTERANOPIA = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]
 
@@ -45,7 +45,7 @@ def test_oklab_of_known_colours() -> None:
     np.testing.assert_allclose(srgb_from_oklab(oklab_from_srgb(known)), known, atol=1e-6)
 
 
-def test_lightness_grows_evenly() -> None:
+def test_lightness_grows_linearly() -> None:
     steps = np.diff(oklab_from_srgb(uncertainty_colours().astype(np.float64))[:, 0])
     assert steps.min() > 0
     assert steps.max() < 1.5 * steps.mean()
@@ -123,7 +123,7 @@ def test_stripes_cover_the_same_fraction_everywhere(pixel_ratio: float) -> None:
 
 def test_light_follows_the_mouse_around_the_hands() -> None:
     light = KeyLight()
-    assert light.to_light == FIRST_DIRECTION
+    assert light.to_light == DEFAULT_DIRECTION
     right, below, behind = light.dragged(100, 0), light.dragged(0, 150), light.dragged(400, 0)
     assert right.to_light[0] > light.to_light[0]
     assert right.to_light[1] == pytest.approx(light.to_light[1])
@@ -135,7 +135,7 @@ def test_light_follows_the_mouse_around_the_hands() -> None:
     np.testing.assert_allclose(right.dragged(-100, 0).to_light, light.to_light, atol=1e-6)
 
 
-def test_letterbox_keeps_the_shape_and_the_middle() -> None:
+def test_letterbox_keeps_shape_and_centre() -> None:
     box = letterbox((640, 480), (1000, 480))
     assert (box.scale, box.left_px, box.top_px) == (1.0, 180.0, 0.0)
 
@@ -198,7 +198,7 @@ def test_every_edge_once() -> None:
 
 
 def octahedron() -> tuple[np.ndarray, np.ndarray]:
-    """Six vertices at distance 1 and eight faces, counter-clockwise seen from outside."""
+    """Return six vertices at distance 1 and eight faces, counter-clockwise seen from outside."""
     vertices = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], dtype=np.float64)
     faces = [(0, 2, 4), (2, 1, 4), (1, 3, 4), (3, 0, 4), (2, 0, 5), (1, 2, 5), (3, 1, 5), (0, 3, 5)]
     return vertices, np.array(faces, dtype=np.int32)

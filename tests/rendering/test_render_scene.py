@@ -31,9 +31,9 @@ Draw = Callable[..., np.ndarray]
 
 
 def square(*, depth_m: float = 0.5, std_mm: float = 5.0, handedness: str = "right", side_px: float = 20.0) -> HandMesh:
-    """A square in the image's middle that faces the camera, as a hand of four vertices."""
+    """Return a square at the image's centre that faces the camera, as a hand of four vertices."""
     corners = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) / 2
-    middle = np.array([SIZE[0] / 2, SIZE[1] / 2])
+    centre = np.array([SIZE[0] / 2, SIZE[1] / 2])
     return HandMesh(
         handedness=handedness,  # type: ignore[arg-type]
         detection_score=1.0,
@@ -42,17 +42,17 @@ def square(*, depth_m: float = 0.5, std_mm: float = 5.0, handedness: str = "righ
         vertex_std_mm=np.full(4, std_mm),
         keypoints_m=np.zeros((21, 3)),
         keypoint_std_mm=np.zeros(21),
-        vertices_px=corners[:, :2] * side_px + middle,
-        keypoints_px=np.tile(middle, (21, 1)),
+        vertices_px=corners[:, :2] * side_px + centre,
+        keypoints_px=np.tile(centre, (21, 1)),
         pixels_per_m=1000.0,
         camera_from_wrist=np.eye(3),
         wrist_camera_m=np.array([0.0, 0.0, depth_m]),
-        intrinsics=Intrinsics(500.0, *middle),
+        intrinsics=Intrinsics(500.0, *centre),
     )
 
 
 def painted(hand: HandMesh, seen: float = 1.0) -> HandMesh:
-    """The hand with a texture of one colour."""
+    """Add a texture of one colour."""
     texture = HandTexture(np.tile(SKIN, (4, 1)), np.tile(EVENLY_LIT, (4, 1)), np.full(4, seen), np.full(4, seen))
     return replace(hand, texture=texture)
 
@@ -62,7 +62,7 @@ SQUARE = PlainSurface(np.array([[0, 2, 1], [0, 3, 2]], dtype=np.int32), 4)
 
 
 def result(*hands: HandMesh, number: int = 0) -> FrameResult:
-    """Hands on a blue image whose left column is red."""
+    """Return hands on a blue image whose left columns are red."""
     image = np.full((SIZE[1], SIZE[0], 3), BLUE, dtype=np.uint8)
     image[:, :8] = (200, 0, 0)
     return FrameResult(Frame(number, image, 0.0), "final", hands=hands)
@@ -70,7 +70,7 @@ def result(*hands: HandMesh, number: int = 0) -> FrameResult:
 
 @pytest.fixture
 def draw(ctx: moderngl.Context) -> Iterator[Draw]:
-    """Draws into a 64 x 48 framebuffer and reads it back as (48, 64, 3), row 0 on top."""
+    """Draw into a 64 x 48 framebuffer and read it back as (48, 64, 3), row 0 on top."""
     scene = Scene(ctx, SQUARE)
     target = MultisampleTarget(ctx, 0)
 
@@ -159,7 +159,7 @@ def test_new_result_replaces_the_old_one_in_place(draw: Draw) -> None:
     assert tuple(draw(result(number=1))[24, 32]) == BLUE
 
 
-def test_orbit_shows_the_hand_alone_in_the_middle(draw: Draw) -> None:
+def test_orbit_shows_the_hand_alone_at_the_centre(draw: Draw) -> None:
     options = replace(FLAT, view="orbit")
     assert draw(result(square(side_px=80.0)), options)[24, 32].min() > 100
     from_behind = OrbitCamera(yaw_rad=np.pi)
@@ -213,7 +213,7 @@ def test_relighting_lays_the_moved_light_on_evenly_lit_colours(draw: Draw) -> No
     np.testing.assert_allclose(dim / dim.sum(), np.array(EVENLY_LIT) / np.sum(EVENLY_LIT), atol=0.03)
 
 
-def test_the_light_moves_only_where_it_says_nothing_else(draw: Draw) -> None:
+def test_the_light_does_not_move_in_heatmaps(draw: Draw) -> None:
     shown, moved = result(painted(square())), KeyLight().dragged(400, 0)
     for options in (FLAT, TEXTURED, replace(FLAT, colour="uncertainty", relight=True)):
         np.testing.assert_array_equal(draw(shown, options, light=moved), draw(shown, options))

@@ -30,8 +30,8 @@ Draw = Callable[..., np.ndarray]
 
 
 def square(variant: VariantName) -> HandMesh:
-    """A square in the image's middle that faces the camera; its size and standard deviation are the variant's."""
-    corners, middle = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) / 2, np.array([32.0, 24.0])
+    """Return a square at the image's centre that faces the camera; size and standard deviation depend on the model."""
+    corners, centre = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) / 2, np.array([32.0, 24.0])
     return HandMesh(
         handedness="right",
         detection_score=1.0,
@@ -40,17 +40,17 @@ def square(variant: VariantName) -> HandMesh:
         vertex_std_mm=np.full(4, STD_MM[variant]),
         keypoints_m=np.zeros((21, 3)),
         keypoint_std_mm=np.zeros(21),
-        vertices_px=corners[:, :2] * 12 + middle,
-        keypoints_px=np.tile(middle, (21, 1)),
+        vertices_px=corners[:, :2] * 12 + centre,
+        keypoints_px=np.tile(centre, (21, 1)),
         pixels_per_m=1000.0,
         camera_from_wrist=np.eye(3),
         wrist_camera_m=np.array([0.0, 0.0, 0.5]),
-        intrinsics=Intrinsics(500.0, *middle),
+        intrinsics=Intrinsics(500.0, *centre),
     )
 
 
 def compared(chosen: VariantName = "final", **changes: object) -> FrameResult:
-    """One square of every variant on a blue image."""
+    """Return one square of every model on a blue image."""
     image = np.full((IMAGE[1], IMAGE[0], 3), BLUE, dtype=np.uint8)
     others = {variant: (square(variant),) for variant in VARIANTS if variant != chosen}
     result = FrameResult(Frame(0, image, 0.0), chosen, hands=(square(chosen),), others=others)
@@ -66,7 +66,7 @@ def scene(ctx: moderngl.Context) -> Iterator[SplitScene]:
 
 @pytest.fixture
 def draw(ctx: moderngl.Context, scene: SplitScene) -> Iterator[Draw]:
-    """Draws into a framebuffer and reads it back as (H, W, 3), row 0 on top."""
+    """Draw into a framebuffer and read it back as (H, W, 3), row 0 on top."""
     target = MultisampleTarget(ctx, 0)
 
     def draw_one(
@@ -82,15 +82,15 @@ def draw(ctx: moderngl.Context, scene: SplitScene) -> Iterator[Draw]:
     target.release()
 
 
-def middles(image: np.ndarray, scene: SplitScene, options: DrawOptions = COMPARED) -> list[np.ndarray]:
-    """The colour in the middle of every pane, (3,) in [0, 1] with the light's grey taken out."""
+def centre_colours(image: np.ndarray, scene: SplitScene, options: DrawOptions = COMPARED) -> list[np.ndarray]:
+    """Return the colour at the centre of every pane, (3,), divided by its largest channel."""
     panes = scene.panes((image.shape[1], image.shape[0]), options)
     colours = [image[p.top_px + p.height_px // 2, p.left_px + p.width_px // 2] for p in panes]
     return [colour / max(colour.max(), 1) for colour in colours]
 
 
 def hue(colours: np.ndarray, fraction: float) -> np.ndarray:
-    """Of a colour map, in the same way."""
+    """Return a colour of a colour map, normalized likewise."""
     colour = colours[round(fraction * 255)]
     return np.asarray(colour / colour.max())
 
@@ -99,7 +99,7 @@ def hue(colours: np.ndarray, fraction: float) -> np.ndarray:
 def test_every_pane_shows_its_variant_on_one_scale(draw: Draw, scene: SplitScene, chosen: VariantName) -> None:
     options = replace(COMPARED, std_range_mm=(0.0, 12.0))
     image = draw(compared(chosen), options)
-    for colour, variant in zip(middles(image, scene), VARIANTS, strict=True):
+    for colour, variant in zip(centre_colours(image, scene), VARIANTS, strict=True):
         np.testing.assert_allclose(colour, hue(uncertainty_colours(), STD_MM[variant] / 12), atol=0.12)
     for pane in scene.panes(SIZE, options):
         assert tuple(image[120, pane.left_px + 8]) == BLUE, "the image lies behind every hand"
@@ -136,19 +136,19 @@ def test_translucent_hands_show_the_image_behind_them_in_every_pane(draw: Draw, 
     options = replace(COMPARED, colour="plain", opacity=0.02)
     image = draw(result, options)
     for pane in scene.panes(SIZE, options):
-        middle = image[80, pane.left_px + pane.width_px // 2]
-        np.testing.assert_allclose(middle, 4 * 32, atol=8)
+        centre = image[80, pane.left_px + pane.width_px // 2]
+        np.testing.assert_allclose(centre, 4 * 32, atol=8)
 
 
 @pytest.mark.parametrize("chosen", ["final", "amvur"])
 def test_distances_colour_the_two_and_leave_the_third_plain(draw: Draw, scene: SplitScene, chosen: VariantName) -> None:
     options = replace(COMPARED, difference=DIFFERENCE, std_range_mm=(0.0, 40.0))
-    prior, amvur, final = middles(draw(compared(chosen), options), scene, options)
+    prior, amvur, final = centre_colours(draw(compared(chosen), options), scene, options)
     # A corner moves by 15 mm along both axes.
     expected = hue(distance_colours(), 15 * 2**0.5 / 40)
     np.testing.assert_allclose(prior, expected, atol=0.12)
     np.testing.assert_allclose(final, expected, atol=0.12)
-    plain = middles(draw(compared(chosen), replace(COMPARED, colour="plain")), scene)[1]
+    plain = centre_colours(draw(compared(chosen), replace(COMPARED, colour="plain")), scene)[1]
     np.testing.assert_allclose(amvur, plain, atol=0.01)
 
 
@@ -187,7 +187,7 @@ def test_one_legend_keeps_off_hands_and_labels(draw: Draw, scene: SplitScene) ->
             assert not changed[:30, final.left_px : final.left_px + 100].any(), "the label"
 
 
-def test_a_image_is_uploaded_once_for_all_panes(draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_is_uploaded_once_for_all_panes(draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
     uploads = []
     real = np.ascontiguousarray
 

@@ -1,5 +1,5 @@
 #version 330 core
-// Signed distance to the capsule: a filled core with a dark rim, both one pixel soft.
+// Signed distance to the capsule: a filled core with a dark rim, both antialiased.
 in vec2 along_across;
 flat in float span;
 flat in float radius;

@@ -6,17 +6,17 @@ uniform vec3 to_key_light;
 uniform vec3 between_light_and_eye;
 uniform float light_strength;
 uniform float gloss_strength;
-uniform float turned_below;
+uniform float flipped_below;
 uniform float opacity;
 uniform float inside_opacity;
-// What lies behind a translucent hand. Mixing here, not by blending, shows a hand's nearest surface alone.
+// The image behind a translucent hand; mixing here, not by blending, shows a hand's nearest surface alone.
 uniform sampler2D backdrop;
 uniform vec4 backdrop_from_fragment;
 uniform vec3 background;
-// 0 where nothing lies behind: then colours are premultiplied, and alpha says how much of the pixel they cover.
+// 0 without a background: then colours are premultiplied, and alpha is their coverage.
 uniform float backdrop_opacity;
 #ifdef MARKS_INFERRED
-// As in inferred_mark.py: colours with their shares, period and half width of stripes in pixels, where the mark fades.
+// As in options.py: colours with their fractions, period and half width of stripes in pixels, ``seen`` where they fade.
 uniform vec4 mark_ground;
 uniform vec4 mark_stripe;
 uniform vec2 mark_size_px;
@@ -24,11 +24,11 @@ uniform vec2 mark_fades;
 in float seen;
 #endif
 #ifdef FADES_UNCERTAIN
-// As in uncertain_fade.py: deviations between which a surface fades, and what is left of it above.
+// As in options.py: standard deviations between which a surface fades, and the opacity above both.
 uniform vec3 fade_mm;
-// 0 draws what is certain; 1 gives the depth of what fades, 2 draws it over what lies behind. 3 draws all at once.
+// 0 draws certain regions; 1 writes the depth of fading ones, 2 draws these. 3 draws all at once.
 uniform int faded_part;
-in float deviation_mm;
+in float std_mm;
 #endif
 in vec3 normal;
 in vec3 colour;
@@ -36,7 +36,7 @@ out vec4 out_colour;
 
 void main() {
 #ifdef FADES_UNCERTAIN
-    float certain = mix(1.0, fade_mm.z, smoothstep(fade_mm.x, fade_mm.y, deviation_mm));
+    float certain = mix(1.0, fade_mm.z, smoothstep(fade_mm.x, fade_mm.y, std_mm));
     if (certain < 0.01 || (faded_part < 3 && (certain < 0.995) != (faded_part > 0))) {
         discard;
     }
@@ -48,11 +48,11 @@ void main() {
     vec3 n = normalize(normal);
     float facing = dot(n, TO_EYE);
     float inside = step(facing, -0.25);
-    n = facing < turned_below ? -n : n;
+    n = facing < flipped_below ? -n : n;
     float key = 0.5 + 0.5 * dot(n, to_key_light);
     float fill = 0.5 + 0.5 * dot(n, TO_FILL_LIGHT);
     float light = 0.16 + 0.78 * key * key + 0.20 * fill;
-    // To the 24th power; pow() would cost a third of the frame where the processor draws.
+    // To the 24th power; pow() would cost a third of the frame with a software renderer.
     float gloss = max(dot(n, between_light_and_eye), 0.0);
     gloss *= gloss * gloss;
     gloss *= gloss;
@@ -60,8 +60,8 @@ void main() {
     gloss *= gloss;
     vec3 lit = colour * mix(1.0, light, light_strength) + 0.16 * gloss_strength * gloss;
 #ifdef MARKS_INFERRED
-    float away_px = abs(fract((gl_FragCoord.x + gl_FragCoord.y) / mark_size_px.x) - 0.5) * mark_size_px.x;
-    float striped = clamp(mark_size_px.y + 0.5 - away_px, 0.0, 1.0);
+    float distance_px = abs(fract((gl_FragCoord.x + gl_FragCoord.y) / mark_size_px.x) - 0.5) * mark_size_px.x;
+    float striped = clamp(mark_size_px.y + 0.5 - distance_px, 0.0, 1.0);
     vec3 marked = mix(mix(lit, mark_ground.rgb, mark_ground.a), mark_stripe.rgb, mark_stripe.a * striped);
     lit = mix(marked, lit, smoothstep(mark_fades.x, mark_fades.y, seen));
 #endif

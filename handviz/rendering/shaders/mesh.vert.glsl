@@ -9,8 +9,8 @@ in float in_seen;
 out float seen;
 #endif
 #ifdef FADES_UNCERTAIN
-in float in_deviation_mm;
-out float deviation_mm;
+in float in_std_mm;
+out float std_mm;
 #endif
 out vec3 normal;
 out vec3 colour;
@@ -23,6 +23,6 @@ void main() {
     seen = in_seen;
 #endif
 #ifdef FADES_UNCERTAIN
-    deviation_mm = in_deviation_mm;
+    std_mm = in_std_mm;
 #endif
 }

@@ -30,7 +30,7 @@ uniform vec3 light_colour[2];
 uniform vec3 ambient_above;
 uniform vec3 ambient_below;
 uniform float label;
-// Above 0: colours of vertices, which no eye looks at: no shine, no rim, no grain finer than the mesh.
+// Above 0: colours of vertices, independent of the view: no gloss, no rim, no grain finer than the mesh.
 uniform float baked_count;
 
 out vec4 colour;
@@ -43,8 +43,8 @@ float grain(float per_m) {
     return texture(noise, (rest.xy + rest.z * vec2(0.61, -0.47)) * per_m + noise_shift.xy).r;
 }
 
-vec3 printed(vec2 place) {
-    vec3 shown = texture(prints, vec3(place * print_repeats + noise_shift.xy, print_layer)).rgb;
+vec3 printed(vec2 point) {
+    vec3 shown = texture(prints, vec3(point * print_repeats + noise_shift.xy, print_layer)).rgb;
     return shown * shown;
 }
 
@@ -73,17 +73,17 @@ vec3 albedo(float fine) {
 
 const vec2 TAPS[4] = vec2[4](vec2(0.62, 0.54), vec2(-0.71, 0.32), vec2(0.25, -0.80), vec2(-0.30, -0.22));
 
-float light_share(vec3 n) {
+float lit_fraction(vec3 n) {
     if (shadow_strength <= 0.0) {
         return 1.0;
     }
-    vec3 place = (shadow_from_camera * vec4(position + n * 0.0018, 1.0)).xyz * 0.5 + 0.5;
-    if (any(lessThan(place.xy, vec2(0.02))) || any(greaterThan(place.xy, vec2(0.98)))) {
+    vec3 point = (shadow_from_camera * vec4(position + n * 0.0018, 1.0)).xyz * 0.5 + 0.5;
+    if (any(lessThan(point.xy, vec2(0.02))) || any(greaterThan(point.xy, vec2(0.98)))) {
         return 1.0;
     }
     float lit = 0.0;
     for (int i = 0; i < 4; i++) {
-        lit += texture(shadow_map, vec3(place.xy + TAPS[i] * shadow_softness, place.z - 0.0008));
+        lit += texture(shadow_map, vec3(point.xy + TAPS[i] * shadow_softness, point.z - 0.0008));
     }
     return 1.0 - shadow_strength * (1.0 - lit / 4.0);
 }
@@ -92,7 +92,7 @@ void main() {
     vec3 n = normalize(normal);
     vec3 view = normalize(-position);
     n = dot(n, view) < 0.0 && baked_count <= 0.0 ? -n : n;
-    float share = light_share(n);
+    float fraction = lit_fraction(n);
     float fine = baked_count > 0.0 ? 0.5 : grain(55.0);
     float bump = (fine - 0.5) * 0.2 * mottle;
     n = normalize(n + bump * vec3(0.6, 0.5, 0.0));
@@ -100,8 +100,8 @@ void main() {
     vec3 shine = vec3(0.0);
     for (int i = 0; i < 2; i++) {
         float facing = dot(n, light_direction[i]);
-        vec3 arriving = light_colour[i] * (i == 0 ? share : 1.0);
-        // Wrap softens the terminator, more so in red, as scattering skin does.
+        vec3 arriving = light_colour[i] * (i == 0 ? fraction : 1.0);
+        // Wrapped lighting softens the terminator, more so in red, like subsurface scattering.
         vec3 wrap = vec3(0.22, 0.13, 0.10);
         lit += arriving * max((vec3(facing) + wrap) / (1.0 + wrap), vec3(0.0));
         shine += arriving * pow(max(dot(n, normalize(light_direction[i] + view)), 0.0), 22.0) * gloss;
@@ -111,6 +111,6 @@ void main() {
         rim = 1.0;
         shine = vec3(0.0);
     }
-    // The square root of a quarter of the light: eight bits hold shadows, and light beyond white.
+    // The square root of a quarter of the light: eight bits for shadows and for light beyond white.
     colour = vec4(sqrt(clamp((albedo(fine) * lit * rim + shine) * 0.25, 0.0, 1.0)), label);
 }

@@ -23,6 +23,6 @@ void main() {
     normal = mat3(camera_from_object) * in_normal;
     rest = in_rest;
     marks = in_marks;
-    float place = (float(gl_VertexID) + 0.5) / max(baked_count, 1.0) * 2.0 - 1.0;
-    gl_Position = baked_count > 0.0 ? vec4(place, 0.0, 0.0, 1.0) : clip_from_camera * in_camera;
+    float column = (float(gl_VertexID) + 0.5) / max(baked_count, 1.0) * 2.0 - 1.0;
+    gl_Position = baked_count > 0.0 ? vec4(column, 0.0, 0.0, 1.0) : clip_from_camera * in_camera;
 }
