@@ -50,7 +50,7 @@ def unpack_hands(packed: bytes) -> tuple[tuple[HandMesh, ...], tuple[Detection, 
         hands = tuple(_put_together(HandMesh, f"hand{index}", arrays, numbers) for index in count)
         detections = tuple(_put_together(Detection, f"detection{index}", arrays, numbers) for index in count)
     except (*UNREADABLE, AttributeError, RecursionError, MemoryError) as error:
-        raise HandvizError(f"a stored result is damaged: reconstruct again ({error})", ErrorCode.FILE_DAMAGED) from error
+        raise HandvizError(f"a stored result is damaged: inspect again ({error})", ErrorCode.FILE_DAMAGED) from error
     return hands, detections
 
 
