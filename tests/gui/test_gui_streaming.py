@@ -138,7 +138,7 @@ def test_name_that_is_no_address_turns_it_off_with_a_message(qtbot: QtBot, windo
     streaming(window)._panel.stream_address.setText("my.machine")
     press_key(window, "Ctrl+U")
     qtbot.waitUntil(lambda: not streaming(window).is_on)
-    assert "in numbers" in window.message.text()
+    assert "not a numeric address" in window.message.text()
     assert not streaming(window)._panel.stream.isChecked()
 
 
