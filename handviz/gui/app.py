@@ -53,7 +53,7 @@ class Instruments:
 
     watch: Callable[[MainWindow, Controller], object] | None = None
     """Called before the window is shown; the result lives as long as the window, which it closes."""
-    note: Callable[[str], None] = _ignore_stage
+    on_stage: Callable[[str], None] = _ignore_stage
     """Called at each stage of the start, also in the reconstruction thread"""
     settings_folder: Path | None = None
     """Folder of the settings instead of the user's own"""
@@ -90,12 +90,12 @@ def settings_for_this_run(options: argparse.Namespace) -> dict[str, str]:
 
 
 def pipeline_maker(
-    model_dir: Path, hand_model: Path | None = None, note: Callable[[str], None] = _ignore_stage
+    model_dir: Path, hand_model: Path | None = None, on_stage: Callable[[str], None] = _ignore_stage
 ) -> PipelineMaker:
     """Return the function that makes pipelines in the worker, where it loads the networks' libraries."""
 
     def make(settings: ViewSettings) -> PipelineLike:
-        note("worker begins to load")
+        on_stage("worker begins to load")
         from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 
         pipeline = Pipeline(
@@ -113,7 +113,7 @@ def pipeline_maker(
                 hand_model=hand_model,
             )
         )
-        note("networks loaded")
+        on_stage("networks loaded")
         return pipeline
 
     return make
@@ -191,7 +191,7 @@ def _attached(application: QApplication) -> Iterator[LogBuffer]:
 
 def make_controller(options: argparse.Namespace, instruments: Instruments = NO_INSTRUMENTS) -> Controller:
     """Return the controller of a run with these options."""
-    maker = pipeline_maker(options.model_dir, options.hand_model, instruments.note)
+    maker = pipeline_maker(options.model_dir, options.hand_model, instruments.on_stage)
     store = SettingsStore(instruments.settings_folder)
     return Controller(maker, store, for_this_run=settings_for_this_run(options), model_dir=options.model_dir)
 
@@ -199,10 +199,10 @@ def make_controller(options: argparse.Namespace, instruments: Instruments = NO_I
 def run(options: argparse.Namespace, instruments: Instruments = NO_INSTRUMENTS) -> int:
     """Show the window until it is closed and return the exit status; HandvizError without a hand model."""
     return_large_blocks()
-    instruments.note("interpreter and imports")
+    instruments.on_stage("interpreter and imports")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     application = make_application([])
-    instruments.note("Qt application")
+    instruments.on_stage("Qt application")
     theme = Theme(application)
     with _attached(application) as log_buffer:
         surface = display_mesh(hand_model_for(options.hand_model, options.model_dir))
@@ -229,7 +229,7 @@ def _show(
     # Python sees Ctrl+C when the window's next timer calls it.
     signal.signal(signal.SIGINT, lambda *_: window.close())
     window.show()
-    instruments.note("window shown")
+    instruments.on_stage("window shown")
     if saver is watcher is None:
         window.welcome_once()
     controller.start(options.source)

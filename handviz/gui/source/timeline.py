@@ -6,8 +6,6 @@ from PyQt6.QtWidgets import (
     QAbstractSpinBox,
     QFrame,
     QHBoxLayout,
-    QLabel,
-    QSizePolicy,
     QSlider,
     QSpinBox,
     QStyle,
@@ -20,7 +18,7 @@ from PyQt6.QtWidgets import (
 from handviz.gui.session.controller import SPEEDS, Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
 from handviz.gui.session.settings import ViewSettings
-from handviz.gui.widgets.controls import check_quietly, combo_box, named_label
+from handviz.gui.widgets.controls import ElidedLabel, check_quietly, combo_box, named_label
 from handviz.gui.widgets.icons import IconName, icon
 
 MAX_FRAME = 2_000_000_000
@@ -96,33 +94,6 @@ class FrameBox(QSpinBox):
             self.clearFocus()
 
 
-class NameLabel(QLabel):
-    """Line of text that is elided in the middle where it is too long."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setTextFormat(Qt.TextFormat.PlainText)
-        self.setObjectName("faint")
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._whole = ""
-
-    def show_whole(self, text: str) -> None:
-        """Show the text as far as it fits; the tooltip has all of it."""
-        if text != self._whole:
-            self._whole = text
-            self.setToolTip(text)
-            self._fit()
-
-    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
-        """Elide the text for the new width."""
-        super().resizeEvent(event)
-        self._fit()
-
-    def _fit(self) -> None:
-        middle = Qt.TextElideMode.ElideMiddle
-        self.setText(self.fontMetrics().elidedText(self._whole, middle, max(self.width() - 2, 0)))
-
-
 class Timeline(QFrame):
     """Timeline that shows and changes the position in the source; hidden for cameras."""
 
@@ -154,7 +125,8 @@ class Timeline(QFrame):
         self.time = named_label("number", "")
         row.addWidget(self.time)
         row.addSpacing(6)
-        self.file_name = NameLabel()
+        self.file_name = ElidedLabel()
+        self.file_name.setObjectName("faint")
         row.addWidget(self.file_name, 1)
         hint = "Playback speed: slower ([), faster (])"
         self.speed = combo_box({speed: f"{speed:g}×" for speed in SPEEDS}, hint)
@@ -200,7 +172,7 @@ class Timeline(QFrame):
     def show_source(self, info: SourceInfo) -> None:
         """Show the timeline for clips and folders."""
         self.time.setText("")
-        self.file_name.show_whole("")
+        self.file_name.setText("")
         self.number.show_frame(1)
         with QSignalBlocker(self.slider):
             self.slider.setValue(0)
@@ -229,7 +201,7 @@ class Timeline(QFrame):
         """Follow the stream unless the user edits."""
         frame = answer.result.frame
         self.time.setText("" if frame.time_ms is None else time_text(frame.time_ms))
-        self.file_name.show_whole(frame.name)
+        self.file_name.setText(frame.name)
         self._show_number(frame.number)
 
     def _show_number(self, number: int) -> None:
