@@ -1,11 +1,11 @@
-"""A system whose cameras a test plugs in and out, and a window on it."""
+"""A fake system whose cameras a test plugs in and unplugs."""
 
 import weakref
 
 import numpy as np
 from gui_fakes import FakeSource
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame
 from handviz.gui.session.controller import Controller
 from handviz.sources.camera import CameraRequest
@@ -13,7 +13,7 @@ from handviz.sources.source import CAMERA_PREFIX, CameraInfo, Source, open_sourc
 
 
 class FakeCamera(FakeSource):
-    """Gives images of a size of its own until it is unplugged."""
+    """Camera with its own image size, until it is unplugged."""
 
     def __init__(self, info: CameraInfo, request: CameraRequest | None, height: int) -> None:
         super().__init__()
@@ -23,16 +23,16 @@ class FakeCamera(FakeSource):
         self.is_plugged = True
 
     def read(self) -> Frame | None:
-        """As a real one: a frame when the test lets it, an error when it is gone."""
+        """Return a frame when the test allows it; raise an error when unplugged."""
         frame = super().read()
         if not self.is_plugged or frame is None:
-            raise HandvizError(f"{self.name} gives no images any more: is it still plugged in?")
+            raise HandvizError(f"{self.name} gives no images any more: is it still plugged in?", ErrorCode.CAMERA_LOST)
         image = np.full((self.height, self.height * 4 // 3, 3), 100, np.uint8)
         return Frame(frame.number, image, frame.captured_ms)
 
 
 class CameraWorld:
-    """``lister`` and ``opener`` of a controller; all that is no camera is opened as it really is."""
+    """``lister`` and ``opener`` of a controller; sources other than cameras are opened for real."""
 
     def __init__(self, *cameras: CameraInfo) -> None:
         self.cameras = list(cameras)
@@ -42,17 +42,22 @@ class CameraWorld:
         self._is_free = False
 
     def lister(self) -> list[CameraInfo]:
-        """What is plugged in now."""
+        """Return the cameras that are plugged in."""
         return list(self.cameras)
 
     def opener(self, text: str, request: CameraRequest | None = None) -> Source:
-        """A fake camera, or a real file."""
+        """Return a fake camera, or a real file."""
         if not text.startswith(CAMERA_PREFIX):
             return open_source(text)
         info = next((one for one in self.cameras if text == f"{CAMERA_PREFIX}{one.index}"), None)
         if info is None or self.is_busy:
             name = request.camera.name if request and request.camera else text
-            raise HandvizError(f"{name} {'does not open: another program uses it' if info else 'is not there'}")
+            reason, code = (
+                ("does not open: another program uses it", ErrorCode.CAMERA_BUSY)
+                if info
+                else ("is not there", ErrorCode.CAMERA_MISSING)
+            )
+            raise HandvizError(f"{name} {reason}", code)
         camera = FakeCamera(info, request, self.height)
         self.opened.append(weakref.ref(camera))
         if self._is_free:
@@ -61,17 +66,17 @@ class CameraWorld:
 
     @property
     def camera(self) -> FakeCamera:
-        """The one that was opened last."""
+        """The camera that was opened last."""
         camera = self.opened[-1]()
         assert camera is not None
         return camera
 
     def alive(self) -> list[FakeCamera]:
-        """Those that somebody still holds."""
+        """Return the cameras that are still referenced."""
         return [camera for reference in self.opened if (camera := reference()) is not None]
 
     def plug_out(self, info: CameraInfo) -> None:
-        """Its stream breaks, and it leaves the list."""
+        """Break the camera's stream and remove it from the list."""
         self.cameras.remove(info)
         for camera in self.alive():
             if camera.info == info:
@@ -79,19 +84,19 @@ class CameraWorld:
                 camera.may_read.release()
 
     def resume(self) -> None:
-        """Every camera gives one image."""
+        """Let every camera give one image."""
         for camera in self.alive():
             camera.may_read.release()
 
     def let_go(self) -> None:
-        """So that threads can end."""
+        """Let all reads return, so that threads can end."""
         self._is_free = True
         for camera in self.alive():
             camera.let_go()
 
 
 def quicken(controller: Controller, world: CameraWorld) -> None:
-    """Look for cameras and try again in milliseconds instead of seconds."""
+    """Search and retry after milliseconds instead of seconds."""
     controller._capture._retry_s = controller._capture._refresh_s = 0.002
     controller._probe._watch_s = 0.002
     controller._probe._hint = lambda: tuple(world.cameras)

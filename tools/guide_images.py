@@ -69,7 +69,7 @@ def orbit(stage: Stage) -> Script:
     stage.window.welcome.hide()
     stage.controller.change(colour="texture", view="orbit")
     yield stage.new_results()
-    stage.window.viewport.look_from(OrbitCamera().dragged(-110, 40))
+    stage.window.viewport.set_orbit(OrbitCamera().dragged(-110, 40))
     yield lambda: True
     return stage.window
 

@@ -211,7 +211,7 @@ def run(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="handviz-settings-") as folder:
         instruments = app.Instruments(
             watch=lambda window, controller: begin(arguments.kind, window, controller, arguments.minutes),
-            note=measure_start.note,
+            on_stage=measure_start.note,
             settings_folder=Path(folder),
         )
         return app.run(arguments, instruments)

@@ -1,6 +1,6 @@
-"""The program with the window: its command line, its start and its end.
+"""Program with the window: command line, start and end.
 
-The networks' libraries are loaded in the worker, when the window is already up.
+The networks' libraries are loaded in the worker, after the window is shown.
 """
 
 import argparse
@@ -27,35 +27,36 @@ from handviz.core.records import VARIANTS
 from handviz.gui.main_window import MainWindow
 from handviz.gui.record.screenshot import save_image
 from handviz.gui.session.controller import Controller
-from handviz.gui.session.give_way import SWITCH_INTERVAL_S
 from handviz.gui.session.reconstruct_thread import PipelineLike, PipelineMaker
 from handviz.gui.session.settings import SettingsStore, ViewSettings
 from handviz.gui.widgets.log_window import LogBuffer
-from handviz.gui.widgets.shortcuts import KeyboardManners
+from handviz.gui.widgets.shortcuts import FocusKeyFilter
 from handviz.gui.widgets.theme import Theme
 from handviz.hand_models.choice import add_hand_model_option, display_mesh, hand_model_for
 from handviz.rendering.options import ColourMode
 
 MAX_HANDS = 2
-SCREENSHOT_PATIENCE_MS = 60_000
+SCREENSHOT_TIMEOUT_MS = 60_000
+SWITCH_INTERVAL_S = 0.001
+"""How long a thread in Python may block the others; the default of 5 ms adds up in a paint of fifty calls."""
 OPENCV_QT_VARIABLES = ("QT_QPA_PLATFORM_PLUGIN_PATH", "QT_QPA_FONTDIR")
 logger = logging.getLogger("handviz")
 
 
-def _note_nothing(stage: str) -> None:
-    """Forget that this stage of the start was reached."""
+def _ignore_stage(stage: str) -> None:
+    """Ignore a stage of the start."""
 
 
 @dataclass(frozen=True)
 class Instruments:
-    """What another program attaches to the window when it runs the window for its own purpose, such as measuring."""
+    """Hooks of a program that runs the window for its own purpose, such as measuring."""
 
     watch: Callable[[MainWindow, Controller], object] | None = None
-    """Called before the window is shown; the result lives as long as the window. It closes the window at its end."""
-    note: Callable[[str], None] = _note_nothing
-    """Called when a stage of the start is reached, also by the reconstructing thread."""
+    """Called before the window is shown; the result lives as long as the window, which it closes."""
+    on_stage: Callable[[str], None] = _ignore_stage
+    """Called at each stage of the start, also in the reconstruction thread"""
     settings_folder: Path | None = None
-    """Instead of the user's own."""
+    """Folder of the settings instead of the user's own"""
 
 
 NO_INSTRUMENTS = Instruments()
@@ -83,18 +84,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_for_this_run(options: argparse.Namespace) -> dict[str, str]:
-    """Return the settings that the command line names; they hold for this run only."""
+    """Return the settings of the command line, for this run only."""
     named = {name: getattr(options, name) for name in ("variant", "colour", "view")}
     return {name: value for name, value in named.items() if value is not None}
 
 
 def pipeline_maker(
-    model_dir: Path, hand_model: Path | None = None, note: Callable[[str], None] = _note_nothing
+    model_dir: Path, hand_model: Path | None = None, on_stage: Callable[[str], None] = _ignore_stage
 ) -> PipelineMaker:
-    """Return what makes pipelines in the worker; the networks' libraries are loaded there, not at the start."""
+    """Return the function that makes pipelines in the worker, where it loads the networks' libraries."""
 
     def make(settings: ViewSettings) -> PipelineLike:
-        note("worker begins to load")
+        on_stage("worker begins to load")
         from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 
         pipeline = Pipeline(
@@ -112,15 +113,15 @@ def pipeline_maker(
                 hand_model=hand_model,
             )
         )
-        note("networks loaded")
+        on_stage("networks loaded")
         return pipeline
 
     return make
 
 
 def make_application(arguments: list[str]) -> QApplication:
-    """Return Qt's application, with OpenGL 3.3 core and these options of Qt's own."""
-    # Importing OpenCV points Qt at OpenCV's own plugins; PyQt6 has the right ones.
+    """Return Qt's application, with OpenGL 3.3 core and these Qt options."""
+    # Importing OpenCV points Qt at OpenCV's plugins instead of PyQt6's.
     for variable in OPENCV_QT_VARIABLES:
         os.environ.pop(variable, None)
     surface_format = QSurfaceFormat()
@@ -137,17 +138,17 @@ def make_application(arguments: list[str]) -> QApplication:
 def unexpected_error_reporter(
     controller: Controller,
 ) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
-    """Return a ``sys.excepthook`` that logs and shows the error; without one PyQt ends the process at such an error."""
+    """Return a ``sys.excepthook`` that logs and shows the error; without one PyQt ends the process."""
 
     def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        logger.critical("unexpected error", exc_info=(kind, error, trace))
-        controller.notify(f"Something failed unexpectedly ({kind.__name__}: {error}); the log says where.")
+        logger.critical("Unexpected error", exc_info=(kind, error, trace))
+        controller.notify(f"Unexpected error ({kind.__name__}: {error}); details are in the log.")
 
     return report
 
 
 class ScreenshotAfter:
-    """Counts results on the screen, then saves the whole window and closes it; after a minute it waits no longer."""
+    """Saver of the whole window after a number of results, or a minute; closes the window."""
 
     def __init__(self, window: MainWindow, path: Path, count: int) -> None:
         self._window, self._path, self._left = window, path, count
@@ -156,12 +157,12 @@ class ScreenshotAfter:
         self._timer = QTimer(window)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._save)
-        self._timer.start(SCREENSHOT_PATIENCE_MS)
+        self._timer.start(SCREENSHOT_TIMEOUT_MS)
 
     def _count(self, _: object) -> None:
         self._left -= 1
         if self._left == 0:
-            # Not inside the paint, and after the numbers have been written.
+            # After the paint, when the performance values are shown.
             self._timer.start(300)
 
     def _save(self) -> None:
@@ -169,7 +170,7 @@ class ScreenshotAfter:
         try:
             save_image(self._window.grab().toImage(), self._path)
             self.has_failed = self._left > 0
-            logger.info("saved %s", self._path)
+            logger.info("Saved %s", self._path)
         except HandvizError as error:
             logger.error("%s", error)
         self._window.close()
@@ -177,31 +178,31 @@ class ScreenshotAfter:
 
 @contextmanager
 def _attached(application: QApplication) -> Iterator[LogBuffer]:
-    """Attach the log window's handler and the keyboard's manners, and detach them at the end."""
-    log_buffer, manners = LogBuffer(), KeyboardManners()
+    """Attach the log handler and the key filter, and detach them at the end."""
+    log_buffer, key_filter = LogBuffer(), FocusKeyFilter()
     logging.getLogger().addHandler(log_buffer)
-    application.installEventFilter(manners)
+    application.installEventFilter(key_filter)
     try:
         yield log_buffer
     finally:
         logging.getLogger().removeHandler(log_buffer)
-        application.removeEventFilter(manners)
+        application.removeEventFilter(key_filter)
 
 
 def make_controller(options: argparse.Namespace, instruments: Instruments = NO_INSTRUMENTS) -> Controller:
     """Return the controller of a run with these options."""
-    maker = pipeline_maker(options.model_dir, options.hand_model, instruments.note)
+    maker = pipeline_maker(options.model_dir, options.hand_model, instruments.on_stage)
     store = SettingsStore(instruments.settings_folder)
     return Controller(maker, store, for_this_run=settings_for_this_run(options), model_dir=options.model_dir)
 
 
 def run(options: argparse.Namespace, instruments: Instruments = NO_INSTRUMENTS) -> int:
-    """Show the window until it is closed; return the exit status. HandvizError if there is no hand model to show."""
+    """Show the window until it is closed and return the exit status; HandvizError without a hand model."""
     return_large_blocks()
-    instruments.note("interpreter and imports")
+    instruments.on_stage("interpreter and imports")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     application = make_application([])
-    instruments.note("Qt application")
+    instruments.on_stage("Qt application")
     theme = Theme(application)
     with _attached(application) as log_buffer:
         surface = display_mesh(hand_model_for(options.hand_model, options.model_dir))
@@ -219,7 +220,7 @@ def _show(
     options: argparse.Namespace,
     instruments: Instruments,
 ) -> int:
-    """Show the made window until it is closed; return the exit status."""
+    """Show this window until it is closed; return the exit status."""
     saver = None
     if options.screenshot is not None:
         saver = ScreenshotAfter(window, options.screenshot, max(options.screenshot_after, 1))
@@ -228,7 +229,7 @@ def _show(
     # Python sees Ctrl+C when the window's next timer calls it.
     signal.signal(signal.SIGINT, lambda *_: window.close())
     window.show()
-    instruments.note("window shown")
+    instruments.on_stage("window shown")
     if saver is watcher is None:
         window.welcome_once()
     controller.start(options.source)

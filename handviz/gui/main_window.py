@@ -1,4 +1,4 @@
-"""The window: viewport in the middle, panels at its sides, timeline and sentences below."""
+"""Main window: viewport, panels at its sides, timeline and status bar below."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -38,7 +38,7 @@ from handviz.gui.widgets.controls import ElidedLabel, named_label
 from handviz.gui.widgets.dropping import choose as choose_dropped
 from handviz.gui.widgets.dropping import dropped_paths, welcome
 from handviz.gui.widgets.log_window import LogBuffer, LogWindow
-from handviz.gui.widgets.shortcuts import Feature, MenuName, Shortcut, ShortcutWindow, install, reach_by_tab_alone
+from handviz.gui.widgets.shortcuts import Feature, MenuName, Shortcut, ShortcutWindow, focus_by_tab_only, install
 from handviz.gui.widgets.toasts import Toasts
 from handviz.gui.widgets.welcome import WELCOMED, Welcome
 from handviz.gui.window_layout import WindowLayout
@@ -47,18 +47,18 @@ from handviz.sources.source import IMAGES_PREFIX
 
 CLIP_FILTER = "Clips (*.mp4 *.mov *.avi *.mkv *.webm *.m4v);;All files (*)"
 IMAGE_FILTER = "Images (*.jpg *.jpeg *.png *.bmp *.tif *.tiff *.webp *.gif *.ppm *.pgm *.avif);;All files (*)"
-INVITATION = "Choose a camera, open a clip or a folder, or drop one here"
-MOVE_THE_LIGHT = "Drag with the right mouse button to move the light; double-click it to move it back."
-NO_LIGHT_TO_MOVE = "Relighting shows in texture (T) and plain colour (P)."
+INVITATION = "Choose a camera, open a clip or folder, or drop one here"
+MOVE_THE_LIGHT = "Drag with the right mouse button to move the light; double-click to reset it."
+NO_LIGHT_TO_MOVE = "Studio light is shown in texture (T) and shaded (P) only."
 BANNER_MARGIN_PX = 14
 LAST_FOLDER, MESH_FOLDER = "last_folder", "mesh_folder"
 
 
 class MainWindow(QMainWindow):
-    """Puts the widgets together and passes on what the person wants."""
+    """Main window, which connects the widgets and the controller."""
 
     result_painted = pyqtSignal(object)
-    """FrameResult, each one once, when it is on the screen."""
+    """FrameResult, once, when it is on the screen"""
 
     def __init__(self, controller: Controller, surface: Surface, log_buffer: LogBuffer | None = None) -> None:
         super().__init__()
@@ -86,8 +86,8 @@ class MainWindow(QMainWindow):
         install(self, self.shortcuts, lambda: controller.settings)
         self._connect(controller)
         self._apply_settings(controller.settings)
-        reach_by_tab_alone(self)
-        # Keys are for the image until the person goes elsewhere.
+        focus_by_tab_only(self)
+        # The viewport has the focus first.
         self.viewport.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.viewport.setFocus()
 
@@ -96,8 +96,8 @@ class MainWindow(QMainWindow):
             label.setParent(self.viewport)
         self.invitation.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.banner.hide()
-        middle = QWidget()
-        column = QVBoxLayout(middle)
+        centre = QWidget()
+        column = QVBoxLayout(centre)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self.viewport, 1)
@@ -107,7 +107,7 @@ class MainWindow(QMainWindow):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
         row.addWidget(self.source_panel)
-        row.addWidget(middle, 1)
+        row.addWidget(centre, 1)
         row.addWidget(self.view_panel)
         self.pages.addTab(content, "Live")
         self.pages.setDocumentMode(True)
@@ -126,8 +126,8 @@ class MainWindow(QMainWindow):
         controller.settings_changed.connect(self._apply_settings)
         controller.status_changed.connect(self.show_status)
         controller.warned.connect(self.toasts.show_toast)
-        self.view_panel.numbers.summed_up.connect(self.stages.setText)
-        self.viewport.painted.connect(self._note_paint)
+        self.view_panel.numbers.summarised.connect(self.stages.setText)
+        self.viewport.painted.connect(self._on_painted)
         self.viewport.failed.connect(controller.report_view)
         self.source_panel.clip_wanted.connect(self.open_clip)
         self.source_panel.folder_wanted.connect(self.open_folder)
@@ -135,7 +135,7 @@ class MainWindow(QMainWindow):
         self.source_panel.meshes_wanted.connect(self.save_meshes)
 
     def _make_features(self) -> list[Feature]:
-        """What stands by itself; each puts its own widgets where they belong. The layout is last: it sees them all."""
+        """Return the features, which add their own widgets; the layout is last, because it needs all groups."""
         self.inspection = InspectionFeature(self._controller, self.pages, self._surface)
         output = OutputPanel(self.source_panel)
         return [
@@ -164,38 +164,38 @@ class MainWindow(QMainWindow):
             return Shortcut((key,), text, toggle, menu, (name, True))
 
         return [
-            choose("prior-net", "variant", "prior", "1", menu="Network"),
-            choose("AMVUR", "variant", "amvur", "2", menu="Network"),
-            choose("final: both trained jointly", "variant", "final", "3", menu="Network"),
-            choose("colour by standard deviation", "colour", "uncertainty", "V"),
-            choose("texture", "colour", "texture", "T"),
-            choose("plain colour", "colour", "plain", "P"),
-            switch("mark what is inferred (texture)", "mark_inferred", "I"),
-            switch("relight (texture, plain colour)", "relight", "R"),
-            Shortcut(("Ctrl+R",), "reset the texture", controller.forget_texture),
-            switch("wireframe", "wireframe", "W"),
-            switch("skeleton", "skeleton", "S"),
-            Shortcut(("O", "F"), "on the image or in free orbit", self._toggle_view),
-            Shortcut(("K",), "smooth by Kalman or by One Euro", self._toggle_smoothing),
-            switch("mirror the display", "mirror", "M"),
-            Shortcut(("Space",), "hold or go on", controller.toggle_playing, menu="Source"),
-            Shortcut(("Left",), "one frame back", lambda: controller.step(-1), menu="Source"),
-            Shortcut(("Right",), "one frame on", lambda: controller.step(1), menu="Source"),
-            switch("begin again at the end", "loop", "L", menu="Source"),
-            Shortcut(("Ctrl+S",), "save an image of the view", self.save_screenshot, menu="File"),
-            Shortcut(("Ctrl+Shift+S",), "save an image elsewhere", self.save_screenshot_elsewhere, menu="File"),
-            Shortcut(("Ctrl+E",), "save the meshes of the hands", self.save_meshes, menu="File"),
-            Shortcut(("Ctrl+O",), "open a clip …", self.open_clip, menu="Source"),
-            Shortcut((), "open a folder of images …", self.open_folder, menu="Source"),
-            Shortcut((), "open an image …", self.open_image, menu="Source"),
-            Shortcut((), "look for cameras again", controller.find_cameras, menu="Source"),
-            Shortcut(("Ctrl+Q",), "quit", self.close, menu="File"),
-            choose("look as the system does", "theme", "system"),
-            choose("dark look", "theme", "dark"),
-            choose("light look", "theme", "light"),
-            Shortcut(("F12",), "log", self.show_log, menu="Tools"),
-            Shortcut((), "welcome", self.welcome.appear, menu="Help"),
-            Shortcut(("F1",), "this list of keys", self.show_shortcuts, menu="Help"),
+            choose("Prior-net", "variant", "prior", "1", menu="Model"),
+            choose("AMVUR", "variant", "amvur", "2", menu="Model"),
+            choose("Final (trained jointly)", "variant", "final", "3", menu="Model"),
+            choose("Colour: uncertainty", "colour", "uncertainty", "V"),
+            choose("Colour: texture", "colour", "texture", "T"),
+            choose("Colour: shaded", "colour", "plain", "P"),
+            switch("Hatch unobserved regions (texture)", "mark_inferred", "I"),
+            switch("Studio light (texture, shaded)", "relight", "R"),
+            Shortcut(("Ctrl+R",), "Reset texture", controller.forget_texture),
+            switch("Wireframe", "wireframe", "W"),
+            switch("Skeleton", "skeleton", "S"),
+            Shortcut(("O", "F"), "Overlay / 3D view", self._toggle_view),
+            Shortcut(("K",), "Kalman / One Euro smoothing", self._toggle_smoothing),
+            switch("Mirror the display", "mirror", "M"),
+            Shortcut(("Space",), "Play / pause", controller.toggle_playing, menu="Source"),
+            Shortcut(("Left",), "Previous frame", lambda: controller.step(-1), menu="Source"),
+            Shortcut(("Right",), "Next frame", lambda: controller.step(1), menu="Source"),
+            switch("Loop", "loop", "L", menu="Source"),
+            Shortcut(("Ctrl+S",), "Save screenshot", self.save_screenshot, menu="File"),
+            Shortcut(("Ctrl+Shift+S",), "Save screenshot as…", self.save_screenshot_elsewhere, menu="File"),
+            Shortcut(("Ctrl+E",), "Save meshes…", self.save_meshes, menu="File"),
+            Shortcut(("Ctrl+O",), "Open clip…", self.open_clip, menu="Source"),
+            Shortcut((), "Open folder…", self.open_folder, menu="Source"),
+            Shortcut((), "Open image…", self.open_image, menu="Source"),
+            Shortcut((), "Refresh camera list", controller.find_cameras, menu="Source"),
+            Shortcut(("Ctrl+Q",), "Quit", self.close, menu="File"),
+            choose("Theme: System", "theme", "system"),
+            choose("Theme: Dark", "theme", "dark"),
+            choose("Theme: Light", "theme", "light"),
+            Shortcut(("F12",), "Log", self.show_log, menu="Tools"),
+            Shortcut((), "Welcome", self.welcome.appear, menu="Help"),
+            Shortcut(("F1",), "Keyboard shortcuts", self.show_shortcuts, menu="Help"),
         ]
 
     def _toggle_view(self) -> None:
@@ -206,20 +206,20 @@ class MainWindow(QMainWindow):
         self._controller.change(smoothing_kind="one_euro" if kind == "kalman" else "kalman")
 
     def welcome_once(self) -> None:
-        """At the first start of all, explain the window in one panel."""
+        """Show the welcome panel at the first start."""
         store = self._controller.store
         if store.text(WELCOMED) != "true":
             store.save_text(WELCOMED, "true")
             self.welcome.appear()
 
     def show_log(self) -> None:
-        """Open what was logged beside the running window."""
+        """Open the log window."""
         if self.log_window is not None:
             self.log_window.show()
             self.log_window.raise_()
 
     def show_status(self, status: Status) -> None:
-        """Notes go to the line below; troubles also lie over the image."""
+        """Show a message in the status bar, and an error over the image too."""
         self.message.setText(status.answer or status.text)
         self.banner.setText(status.text if status.is_error else "")
         self.banner.setVisible(status.is_error)
@@ -228,18 +228,18 @@ class MainWindow(QMainWindow):
         self._place_labels()
 
     def show_shortcuts(self) -> None:
-        """Open the list of shortcuts beside the running window."""
+        """Open the list of keyboard shortcuts."""
         ShortcutWindow(self.shortcuts, self).show()
 
     def save_screenshot(self) -> None:
-        """Write the view as it is, legend included, into the chosen folder or the person's images."""
+        """Save the view, legend included, into the chosen folder or the user's folder for images."""
         folder = self._controller.store.text(SCREENSHOT_FOLDER)
         settings = self._controller.settings
         stem = f"handviz_{settings.variant}_{settings.colour}"
         self._save_view(free_path(Path(folder) if folder else images_folder(), stem, datetime.now()))
 
     def save_screenshot_elsewhere(self) -> None:
-        """Ask for a folder; it is used from now on."""
+        """Ask for a folder, which is used from now on, and save the view there."""
         store = self._controller.store
         start = store.text(SCREENSHOT_FOLDER) or str(images_folder())
         folder = QFileDialog.getExistingDirectory(self, "Folder for screenshots", start)
@@ -248,17 +248,17 @@ class MainWindow(QMainWindow):
             self.save_screenshot()
 
     def save_meshes(self) -> None:
-        """Ask for a file and write every hand of the result that is shown now, in its colours."""
-        # The stream goes on behind the dialog.
+        """Ask for a file and write every hand of the present result, in its colours."""
+        # The stream continues behind the dialog.
         (viewport, result), settings = self._in_front(), self._controller.settings
         colour, range_mm = viewport.options.colour, viewport.range_mm()
         if result is None or not result.hands:
-            self._controller.notify("There is no hand in this image whose mesh could be saved.")
+            self._controller.notify("There is no hand in this image to save.")
             return
         store = self._controller.store
         folder = store.text(MESH_FOLDER) or str(images_folder())
         name = timed_name(f"handviz_{settings.variant}_{colour}", datetime.now())
-        start, title = str(Path(folder) / name), "Save the meshes of the hands"
+        start, title = str(Path(folder) / name), "Save meshes"
         chosen, chosen_filter = QFileDialog.getSaveFileName(self, title, start, ";;".join(MESH_FORMATS))
         if chosen:
             store.save_text(MESH_FOLDER, str(Path(chosen).parent))
@@ -275,20 +275,20 @@ class MainWindow(QMainWindow):
 
     def open_folder(self) -> None:
         """Ask for a folder of images."""
-        self._open(QFileDialog.getExistingDirectory(self, "Open folder of images", self._last_folder()))
+        self._open(QFileDialog.getExistingDirectory(self, "Open folder", self._last_folder()))
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
-        """Files are welcome."""
+        """Accept files."""
         welcome(event)
 
     def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
-        """Open what was dropped; a sentence names what is left over."""
+        """Open what was dropped; a message names what is not used."""
         paths = dropped_paths(event)
         if paths:
-            choice = choose_dropped([Path(path) for path in paths])
-            self._open(choice.text)
-            if choice.message:
-                self._controller.warn(choice.message)
+            source = choose_dropped([Path(path) for path in paths])
+            self._open(source.text)
+            if source.message:
+                self._controller.warn(source.message)
         else:
             self._controller.warn("Only files and folders of this machine can be dropped here.")
 
@@ -298,7 +298,7 @@ class MainWindow(QMainWindow):
         self._place_labels()
 
     def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802
-        """Threads first, then the graphics card."""
+        """Stop the threads, then free the OpenGL objects."""
         for feature in self.features:
             feature.stop()
         self._controller.close()
@@ -316,7 +316,7 @@ class MainWindow(QMainWindow):
         return self._controller.store.text(LAST_FOLDER)
 
     def _in_front(self) -> tuple[Viewport, FrameResult | None]:
-        """The large view of the page in front, and what it shows."""
+        """Return the large view of the page in front, and its result."""
         if self.pages.currentWidget() is self.inspection.page:
             return self.inspection.page.detail.large, self.inspection.page.detail.result
         return self.viewport, self._shown
@@ -345,11 +345,11 @@ class MainWindow(QMainWindow):
         before, options = self.viewport.options, settings.draw_options()
         self.viewport.set_options(options)
         if options.mark_inferred and not before.mark_inferred and options.colour != "texture":
-            self._controller.notify("What is inferred is marked in texture colour (T).")
+            self._controller.notify("Unobserved regions are hatched in texture colour (T).")
         if options.relight and not before.relight:
             self._controller.notify(MOVE_THE_LIGHT if options.light_can_move else NO_LIGHT_TO_MOVE)
 
-    def _note_paint(self, result: FrameResult | None, draw_ms: float) -> None:
+    def _on_painted(self, result: FrameResult | None, draw_ms: float) -> None:
         self.view_panel.numbers.take_paint(draw_ms)
         if result is not None and result is not self._last_painted:
             self._last_painted = result

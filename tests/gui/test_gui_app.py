@@ -1,4 +1,4 @@
-"""The door of the program."""
+"""Start of the program."""
 
 import os
 import subprocess
@@ -84,22 +84,22 @@ def test_format_is_opengl_3_3_core_and_opencv_leaves_qt_alone(qtbot: QtBot, monk
 
 
 class FakeApplication:
-    """There is one application already."""
+    """Replacement of QApplication, of which one exists already."""
 
     def __init__(self, _: list[str]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     @staticmethod
     def setAttribute(_: object) -> None:  # noqa: N802
-        """Nothing."""
+        """Do nothing."""
 
     def setApplicationName(self, _: str) -> None:  # noqa: N802
-        """Nothing."""
+        """Do nothing."""
 
 
 @pytest.mark.display
 def test_window_is_sharp_on_a_display_of_twice_the_resolution(tmp_path: Path) -> None:
-    """The whole program in a process of its own: the scale is read once, when Qt begins."""
+    """Run the program in its own process, because Qt reads the scale once."""
     saved = tmp_path / "window.png"
     command = [sys.executable, "app.py", "--source", str(CLIP_FILE), "--colour", "plain", "--screenshot", str(saved)]
     surroundings = os.environ | {"QT_SCALE_FACTOR": "2", "HANDVIZ_CONFIG_DIR": str(tmp_path)}

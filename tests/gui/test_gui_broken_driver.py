@@ -1,4 +1,4 @@
-"""A driver that offers OpenGL and then fails: the person learns why nothing is drawn, and hands go on."""
+"""A driver that offers OpenGL and then fails: a message explains it, and reconstruction continues."""
 # ruff: noqa: F811 - fixtures are imported, then named as parameters
 
 import sys
@@ -30,7 +30,7 @@ def test_the_message_fits_the_system_and_the_driver() -> None:
 
 @pytest.fixture(params=["compile", "draw"])
 def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fails where shaders are compiled, or where the first image is drawn."""
+    """Make the driver fail at compiling shaders, or at drawing the first image."""
 
     def fail(*_: object, **__: object) -> None:
         raise moderngl.Error(SAID)

@@ -224,7 +224,7 @@ def open_and_wait(qtbot: QtBot, controller: Controller, text: str) -> None:
 
 
 def test_a_spoiled_memory_is_the_assumed_camera_model(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
-    controller.store.save_text("camera_model_of_clips, folders and images", '{"mode": "angle"}')
+    controller.store.save_text("lens_of_clips, folders and pictures", '{"mode": "angle"}')
     controller.start("clip.mp4")
     qtbot.waitUntil(lambda: controller.source is not None)
     assert controller.settings.camera_model == ASSUMED_CAMERA
@@ -411,6 +411,4 @@ def test_the_camera_model_is_told_to_the_pipeline(qtbot: QtBot, window: MainWind
     window.source_panel.camera_model.details.click()
     window.findChild(CameraDialog).angle.angle.setValue(81.0)
     qtbot.waitUntil(lambda: ("camera_model", CameraModel("angle", 81.0)) in pipeline.told)
-    assert camera_model_text(CameraModel("angle", 81.0)) == controller.store.text(
-        "camera_model_of_clips, folders and images"
-    )
+    assert camera_model_text(CameraModel("angle", 81.0)) == controller.store.text("lens_of_clips, folders and pictures")

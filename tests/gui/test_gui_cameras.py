@@ -17,7 +17,7 @@ from handviz.core.records import Frame, FrameResult
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.camera_probe import CameraProbe
 from handviz.gui.session.controller import Controller
-from handviz.gui.session.messages import Job
+from handviz.gui.session.messages import FrameRequest
 from handviz.gui.session.settings import SettingsStore
 from handviz.sources.camera import USUAL_MODE, CameraMode
 from handviz.sources.source import CameraInfo
@@ -30,19 +30,19 @@ GL_KINDS = (moderngl.Buffer, moderngl.Framebuffer, moderngl.Program, moderngl.Re
 
 @pytest.fixture
 def world() -> CameraWorld:
-    """Two cameras of the same name and one of another."""
+    """Return two cameras of the same name and one of another."""
     return CameraWorld(FRONT, BACK, OTHER)
 
 
 class Runs:
-    """Opens windows on that world one after another, each with a new controller, as a new run has."""
+    """Windows on that world, one after another, each with a new controller as in a new run."""
 
     def __init__(self, world: CameraWorld, folder: Path) -> None:
         self._world, self._folder = world, folder
         self._open: MainWindow | None = None
 
     def begin(self) -> MainWindow:
-        """The window is not shown."""
+        """Make a window, which is not shown."""
         self.end()
         clip = self._folder / "none.mp4"
         world = self._world
@@ -54,7 +54,7 @@ class Runs:
         return self._open
 
     def end(self) -> None:
-        """Close it as a person does."""
+        """Close the window as a user does."""
         if self._open is not None:
             self._world.let_go()
             self._open.close()
@@ -64,7 +64,7 @@ class Runs:
 
 @pytest.fixture
 def runs(qtbot: QtBot, world: CameraWorld, tmp_path: Path) -> Iterator[Runs]:
-    """Ends the last one."""
+    """Return the runs, and end the last one."""
     made = Runs(world, tmp_path)
     yield made
     made.end()
@@ -72,32 +72,32 @@ def runs(qtbot: QtBot, world: CameraWorld, tmp_path: Path) -> Iterator[Runs]:
 
 @pytest.fixture
 def window(runs: Runs) -> MainWindow:
-    """The first run's."""
+    """Return the window of the first run."""
     return runs.begin()
 
 
 def let_image_come(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> FrameResult:
-    """The camera gives one."""
+    """Let the camera give an image; return its result."""
     with qtbot.waitSignal(window._controller.answered) as answered:
         world.camera.may_read.release()
     return answered.args[0].result
 
 
 def listed(window: MainWindow) -> list[str]:
-    """The cameras that a person can choose from."""
+    """Return the cameras that can be chosen."""
     box = window.source_panel.cameras
     return [box.itemText(row) for row in range(1, box.count())]
 
 
 def choose(window: MainWindow, world: CameraWorld, row: int) -> None:
-    """Take one from the list, while the one before gives its last image."""
+    """Choose a camera from the list, while the one before gives its last image."""
     window.source_panel.cameras.setCurrentIndex(row)
     window.source_panel.cameras.activated.emit(row)
     world.resume()
 
 
 def start(qtbot: QtBot, window: MainWindow, source: str | None = None) -> None:
-    """Until the cameras are known and something is open."""
+    """Start, and wait until the cameras are known and a source is open."""
     with qtbot.waitSignals([window._controller.cameras_found, window._controller.source_opened]):
         window._controller.start(source)
 
@@ -124,7 +124,7 @@ def test_the_last_camera_is_found_again_by_its_name(
     assert world.camera.info.index == 6
 
 
-def test_size_and_rate_are_asked_for_and_remembered_for_each_camera(
+def test_size_and_rate_are_requested_and_saved_for_each_camera(
     qtbot: QtBot, window: MainWindow, world: CameraWorld, runs: Runs
 ) -> None:
     start(qtbot, window)
@@ -148,17 +148,19 @@ def test_size_and_rate_are_asked_for_and_remembered_for_each_camera(
     assert world.camera.request.mode == hd
 
 
-def test_a_camera_that_is_plugged_in_is_listed_and_said(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> None:
+def test_a_camera_that_is_plugged_in_is_listed_and_reported(
+    qtbot: QtBot, window: MainWindow, world: CameraWorld
+) -> None:
     world.cameras = [FRONT]
     start(qtbot, window)
     with qtbot.waitSignal(window._controller.cameras_found):
         world.cameras = [FRONT, BACK]
     assert listed(window) == ["Front (0)", "Back (2)"]
-    assert window.message.text() == "Back was plugged in."
+    assert window.message.text() == "Back plugged in."
     assert window.source_panel.cameras.currentText() == "Front (0)", "the choice stays"
     with qtbot.waitSignal(window._controller.cameras_found):
         world.cameras = [FRONT]
-    assert window.message.text() == "Back was unplugged."
+    assert window.message.text() == "Back unplugged."
 
 
 def test_the_camera_in_use_comes_back_under_another_number(
@@ -259,10 +261,10 @@ def test_a_missing_camera_leaves_the_other_sources(qtbot: QtBot, window: MainWin
 
 def replug(qtbot: QtBot, window: MainWindow, world: CameraWorld, times: int) -> None:
     """Pull the camera out while it runs and put it back, until its image is there again, larger or smaller."""
-    for turn in range(times):
+    for count in range(times):
         world.plug_out(FRONT)
         qtbot.waitUntil(lambda: not window.banner.isHidden())
-        world.height = 48 + 8 * (turn % 3)
+        world.height = 48 + 8 * (count % 3)
         with qtbot.waitSignal(window._controller.source_opened):
             world.cameras.append(FRONT)
         assert let_image_come(qtbot, window, world).frame.image.shape[0] == world.height
@@ -271,7 +273,7 @@ def replug(qtbot: QtBot, window: MainWindow, world: CameraWorld, times: int) -> 
 
 @pytest.fixture
 def without_older_objects() -> Iterator[None]:
-    """The garbage collector sees what is made from here on: nothing of other tests, and none of torch's millions."""
+    """Hide objects that exist already, of other tests and of torch, from the garbage collector."""
     gc.collect()
     gc.freeze()
     yield
@@ -279,12 +281,12 @@ def without_older_objects() -> Iterator[None]:
 
 
 def left_over(world: CameraWorld) -> dict[str, int]:
-    """What there is of everything that a replug makes anew."""
+    """Return the counts of everything that a replug creates."""
     gc.collect()
     kinds = Counter(map(type, gc.get_objects()))
     counts = {
         kind.__name__: sum(count for one, count in kinds.items() if issubclass(one, kind))
-        for kind in (Frame, Job, *GL_KINDS)
+        for kind in (Frame, FrameRequest, *GL_KINDS)
     }
     tasks, handles = Path("/proc/self/task"), Path("/proc/self/fd")
     return counts | {
@@ -295,7 +297,7 @@ def left_over(world: CameraWorld) -> dict[str, int]:
 
 
 def check_replugs(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> dict[str, int]:
-    """Nothing grows over twenty times; the first few fill what is made once."""
+    """Check that nothing grows over twenty replugs, after the first few."""
     world.cameras = [FRONT]
     start(qtbot, window)
     let_image_come(qtbot, window, world)
@@ -309,11 +311,11 @@ def check_replugs(qtbot: QtBot, window: MainWindow, world: CameraWorld) -> dict[
 
 
 def settled(qtbot: QtBot, world: CameraWorld) -> dict[str, int]:
-    """What is left when the reconstructing thread waits for the next image and the last one's is painted."""
+    """Return the counts when the reconstruction thread waits and the last result is painted."""
 
     def is_settled() -> bool:
         found = left_over(world)
-        return found["Job"] == 0 and found["Frame"] == 1
+        return found["FrameRequest"] == 0 and found["Frame"] == 1
 
     qtbot.waitUntil(is_settled)
     return left_over(world)
@@ -341,11 +343,11 @@ def test_a_camera_replugged_twenty_times_leaves_nothing_on_the_graphics_card(
     assert [one for one in context.objects if not isinstance(one, moderngl.InvalidObject)] == []
 
 
-def test_the_watch_looks_only_where_something_may_have_changed(qtbot: QtBot) -> None:
-    looks, hint = [], ["a"]
+def test_the_probe_searches_only_where_something_may_have_changed(qtbot: QtBot) -> None:
+    searches, hint = [], ["a"]
 
     def lister() -> list[CameraInfo]:
-        looks.append(tuple(hint))
+        searches.append(tuple(hint))
         return [FRONT]
 
     asked: list[object] = []
@@ -357,13 +359,13 @@ def test_the_watch_looks_only_where_something_may_have_changed(qtbot: QtBot) -> 
     probe = CameraProbe(lister, hint=hinter, watch_s=0.002)
     emitted: list[object] = []
     probe.found.connect(emitted.append)
-    probe.look()
-    # The first look and one more, for what has just come may get its name a moment later.
+    probe.refresh()
+    # The first search and one more, because a new device may get its name a moment later.
     qtbot.waitUntil(lambda: len(asked) > 10)
-    assert len(looks) == 2
+    assert len(searches) == 2
     hint.append("b")
     count = len(asked)
     qtbot.waitUntil(lambda: len(asked) > count + 10)
-    assert len(looks) == 4
+    assert len(searches) == 4
     probe.stop()
-    assert emitted == [[FRONT]], "the same cameras are told once"
+    assert emitted == [[FRONT]], "the same cameras are reported once"

@@ -1,4 +1,4 @@
-"""The capture thread with sources that do what the test says."""
+"""The capture thread with scripted sources."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,39 +8,39 @@ from pytestqt.qtbot import QtBot
 
 from handviz.core.errors import HandvizError
 from handviz.gui.session.capture_thread import CaptureThread
-from handviz.gui.session.messages import Job, SourceInfo
+from handviz.gui.session.messages import FrameRequest, SourceInfo
 from handviz.sources.mailbox import Mailbox
 
 MISSING = "camera 0 is not there"
 Start = Callable[..., CaptureThread]
 
 
-class NotingMailbox(Mailbox[Job]):
-    """Remembers all that was put in."""
+class RecordingMailbox(Mailbox[FrameRequest]):
+    """Mailbox that records all requests."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.jobs: list[Job] = []
+        self.requests: list[FrameRequest] = []
 
-    def put(self, item: Job) -> None:
-        """Note and keep."""
-        self.jobs.append(item)
+    def put(self, item: FrameRequest) -> None:
+        """Record and pass on."""
+        self.requests.append(item)
         super().put(item)
 
     def numbers(self) -> list[int]:
-        """The frames so far."""
-        return [job.frame.number for job in self.jobs]
+        """Return the frame numbers so far."""
+        return [request.frame.number for request in self.requests]
 
 
 @pytest.fixture
-def mailbox() -> NotingMailbox:
-    """Where frames arrive."""
-    return NotingMailbox()
+def mailbox() -> RecordingMailbox:
+    """Return the mailbox for frames."""
+    return RecordingMailbox()
 
 
 @pytest.fixture
-def start(mailbox: NotingMailbox) -> Iterator[Start]:
-    """Starts a capture thread whose sources are given; an error among them is raised instead."""
+def start(mailbox: RecordingMailbox) -> Iterator[Start]:
+    """Return a function that starts a capture thread with these sources; errors among them are raised."""
     threads: list[tuple[CaptureThread, list[FakeSource]]] = []
 
     def start_one(*sources: FakeSource | HandvizError) -> CaptureThread:
@@ -65,7 +65,7 @@ def start(mailbox: NotingMailbox) -> Iterator[Start]:
         assert all(source.is_closed for source in sources)
 
 
-def test_camera_frames_arrive_and_carry_the_generation(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
+def test_camera_frames_arrive_and_carry_the_generation(qtbot: QtBot, start: Start, mailbox: RecordingMailbox) -> None:
     camera = FakeSource()
     thread = start(camera)
     with qtbot.waitSignal(thread.opened) as opened:
@@ -73,7 +73,7 @@ def test_camera_frames_arrive_and_carry_the_generation(qtbot: QtBot, start: Star
     assert opened.args == [SourceInfo(7, "camera:0", "fake", camera.description, None, True)]
     camera.may_read.release(3)
     qtbot.waitUntil(lambda: mailbox.numbers() == [0, 1, 2])
-    assert {job.generation for job in mailbox.jobs} == {7}
+    assert {request.generation for request in mailbox.requests} == {7}
     assert mailbox.dropped == 2
 
 
@@ -84,7 +84,7 @@ def test_missing_camera_is_a_message_and_is_tried_again(qtbot: QtBot, start: Sta
     assert signals.all_signals_and_args[0].args == (1, MISSING)
 
 
-def test_camera_unplugged_in_mid_stream_comes_back(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
+def test_camera_unplugged_in_mid_stream_comes_back(qtbot: QtBot, start: Start, mailbox: RecordingMailbox) -> None:
     first, second = FakeSource(broken=(2,)), FakeSource()
     thread = start(first, HandvizError(MISSING), second)
     thread.open("camera:0", 1)
@@ -107,7 +107,7 @@ def test_missing_clip_is_a_message_and_is_not_tried_again(qtbot: QtBot, start: S
         thread.open("other.mp4", 2)
 
 
-def test_clip_plays_to_its_end_and_holds(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
+def test_clip_plays_to_its_end_and_pauses(qtbot: QtBot, start: Start, mailbox: RecordingMailbox) -> None:
     thread = start(FakeSource(3))
     thread.set_loop(False)
     with qtbot.waitSignals([thread.playing_changed] * 2, check_params_cbs=[_is(True), _is(False)]):
@@ -115,16 +115,14 @@ def test_clip_plays_to_its_end_and_holds(qtbot: QtBot, start: Start, mailbox: No
     assert mailbox.numbers() == [0, 1, 2]
 
 
-def test_clip_begins_again_and_says_that_frames_do_not_follow(
-    qtbot: QtBot, start: Start, mailbox: NotingMailbox
-) -> None:
+def test_clip_starts_again_with_a_discontinuity(qtbot: QtBot, start: Start, mailbox: RecordingMailbox) -> None:
     start(FakeSource(2)).open("clip.mp4", 1)
-    qtbot.waitUntil(lambda: len(mailbox.jobs) >= 4)
+    qtbot.waitUntil(lambda: len(mailbox.requests) >= 4)
     assert mailbox.numbers()[:4] == [0, 1, 0, 1]
-    assert mailbox.jobs[0].jump == mailbox.jobs[1].jump != mailbox.jobs[2].jump
+    assert mailbox.requests[0].jump == mailbox.requests[1].jump != mailbox.requests[2].jump
 
 
-def test_playing_again_at_the_end_begins_anew(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
+def test_playing_again_at_the_end_starts_again(qtbot: QtBot, start: Start, mailbox: RecordingMailbox) -> None:
     thread = start(FakeSource(2))
     thread.set_loop(False)
     with qtbot.waitSignal(thread.playing_changed, check_params_cb=_is(False)):
@@ -134,7 +132,7 @@ def test_playing_again_at_the_end_begins_anew(qtbot: QtBot, start: Start, mailbo
     assert mailbox.numbers() == [0, 1, 0, 1]
 
 
-def test_steps_hold_the_clip(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
+def test_steps_pause_the_clip(qtbot: QtBot, start: Start, mailbox: RecordingMailbox) -> None:
     thread = start(FakeSource(9, nominal_fps=1.0))
     thread.open("folder", 1)
     thread.step(1)
@@ -143,7 +141,7 @@ def test_steps_hold_the_clip(qtbot: QtBot, start: Start, mailbox: NotingMailbox)
     qtbot.waitUntil(lambda: mailbox.numbers() == [0, 1, 2, 1])
 
 
-def test_steps_at_the_ends_stay_there(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
+def test_steps_at_the_ends_stay_there(qtbot: QtBot, start: Start, mailbox: RecordingMailbox) -> None:
     thread = start(FakeSource(2, nominal_fps=1.0))
     thread.open("folder", 1)
     for by in (-1, 1, 1, -1):
@@ -151,15 +149,15 @@ def test_steps_at_the_ends_stay_there(qtbot: QtBot, start: Start, mailbox: Notin
     qtbot.waitUntil(lambda: mailbox.numbers() == [0, 1, 0])
 
 
-def test_seek_shows_one_frame(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
+def test_seek_shows_one_frame(qtbot: QtBot, start: Start, mailbox: RecordingMailbox) -> None:
     thread = start(FakeSource(9, nominal_fps=1.0))
     thread.open("folder", 1)
     thread.seek(6)
     qtbot.waitUntil(lambda: mailbox.numbers()[-1:] == [6])
 
 
-def test_unreadable_images_are_named_and_passed_in_both_directions(
-    qtbot: QtBot, start: Start, mailbox: NotingMailbox
+def test_unreadable_images_are_reported_and_skipped_in_both_directions(
+    qtbot: QtBot, start: Start, mailbox: RecordingMailbox
 ) -> None:
     thread = start(FakeSource(4, broken=(1, 2), names=True, nominal_fps=1.0))
     thread.open("folder", 1)
@@ -171,8 +169,8 @@ def test_unreadable_images_are_named_and_passed_in_both_directions(
     qtbot.waitUntil(lambda: mailbox.numbers() == [0, 3, 0])
 
 
-def test_what_was_passed_stays_named_until_the_person_goes_on(
-    qtbot: QtBot, start: Start, mailbox: NotingMailbox
+def test_skipped_images_stay_reported_until_the_next_step(
+    qtbot: QtBot, start: Start, mailbox: RecordingMailbox
 ) -> None:
     thread = start(FakeSource(4, broken=(1,), names=True, nominal_fps=1.0))
     recoveries: list[int] = []
@@ -193,18 +191,20 @@ def test_a_camera_that_stays_away_is_logged_once(qtbot: QtBot, start: Start, cap
     assert caplog.text.count(MISSING) == 1
 
 
-def test_held_frame_is_sent_again(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
+def test_paused_frame_is_sent_again(qtbot: QtBot, start: Start, mailbox: RecordingMailbox) -> None:
     thread = start(FakeSource(1, names=True, nominal_fps=1.0))
     thread.open("picture.jpg", 1)
     qtbot.waitUntil(lambda: mailbox.numbers() == [0])
     thread.repeat()
     qtbot.waitUntil(lambda: mailbox.numbers() == [0, 0])
-    assert mailbox.jobs[1].frame.image is mailbox.jobs[0].frame.image
-    assert mailbox.jobs[1].frame.captured_ms > mailbox.jobs[0].frame.captured_ms
-    assert mailbox.jobs[1].jump == mailbox.jobs[0].jump
+    assert mailbox.requests[1].frame.image is mailbox.requests[0].frame.image
+    assert mailbox.requests[1].frame.captured_ms > mailbox.requests[0].frame.captured_ms
+    assert mailbox.requests[1].jump == mailbox.requests[0].jump
 
 
-def test_source_that_breaks_in_an_unknown_way_is_reported(qtbot: QtBot, start: Start, mailbox: NotingMailbox) -> None:
+def test_source_that_breaks_in_an_unknown_way_is_reported(
+    qtbot: QtBot, start: Start, mailbox: RecordingMailbox
+) -> None:
     class Odd(FakeSource):
         def read(self) -> None:  # type: ignore[override]
             raise ZeroDivisionError

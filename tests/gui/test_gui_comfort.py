@@ -31,42 +31,42 @@ from handviz.gui.session.messages import Answer, SourceInfo, Status
 from handviz.gui.session.settings import SettingsStore, ViewSettings
 from handviz.gui.widgets.controls import ElidedLabel
 from handviz.gui.widgets.log_window import LogBuffer
-from handviz.gui.widgets.shortcuts import KeyboardManners
-from handviz.gui.widgets.theme import DARK, LIGHT, Look, Theme
+from handviz.gui.widgets.shortcuts import FocusKeyFilter
+from handviz.gui.widgets.theme import DARK, LIGHT, Theme, ThemeColours
 from tests.gui.test_gui_window import press
 
 
 @pytest.fixture
-def keeper() -> Iterator[LogBuffer]:
-    """Keeps what is logged while the test runs."""
-    kept = LogBuffer()
-    logging.getLogger().addHandler(kept)
-    yield kept
-    logging.getLogger().removeHandler(kept)
+def log_buffer() -> Iterator[LogBuffer]:
+    """Collect what is logged while the test runs."""
+    made = LogBuffer()
+    logging.getLogger().addHandler(made)
+    yield made
+    logging.getLogger().removeHandler(made)
 
 
 def new_controller() -> Controller:
-    """With the settings that lie in the test's folder."""
+    """Return a controller with the settings in the test's folder."""
     return Controller(FakePipeline, SettingsStore(), opener=lambda _: FakeSource(5), lister=list)
 
 
 @pytest.fixture
-def window(qtbot: QtBot, keeper: LogBuffer) -> Iterator[MainWindow]:
-    """A window that is not shown."""
-    made = MainWindow(new_controller(), TRIANGLE, keeper)
+def window(qtbot: QtBot, log_buffer: LogBuffer) -> Iterator[MainWindow]:
+    """Return a window that is not shown."""
+    made = MainWindow(new_controller(), TRIANGLE, log_buffer)
     yield made
     made.close()
     made.deleteLater()
 
 
 def choose(window: MainWindow, text: str) -> None:
-    """Trigger the menu's entry that begins like this."""
+    """Trigger the menu entry that starts with this text."""
     next(action for action in window.actions() if action.text().startswith(text)).trigger()
 
 
 @pytest.fixture
-def dressed(window: MainWindow) -> Iterator[Theme]:
-    """The program's look, which follows the window's settings as in ``app.py``."""
+def theme(window: MainWindow) -> Iterator[Theme]:
+    """Return the theme, which follows the window's settings as in ``app.py``."""
     application = QApplication.instance()
     assert isinstance(application, QApplication)
     style, palette = application.style().objectName(), application.palette()
@@ -79,19 +79,19 @@ def dressed(window: MainWindow) -> Iterator[Theme]:
 
 
 def lightness(role: QPalette.ColorRole) -> int:
-    """Of the program's palette."""
+    """Return the lightness of a colour of the palette."""
     return QApplication.palette().color(role).lightness()
 
 
-def test_looks_are_chosen_from_the_menu_and_remembered(window: MainWindow, dressed: Theme) -> None:
-    choose(window, "Light")
-    assert (dressed.look, lightness(QPalette.ColorRole.Window) > 200) == (LIGHT, True)
-    choose(window, "Dark")
-    assert (dressed.look, lightness(QPalette.ColorRole.Window) < 60) == (DARK, True)
+def test_theme_is_chosen_from_the_menu_and_saved(window: MainWindow, theme: Theme) -> None:
+    choose(window, "Theme: Light")
+    assert (theme.colours, lightness(QPalette.ColorRole.Window) > 200) == (LIGHT, True)
+    choose(window, "Theme: Dark")
+    assert (theme.colours, lightness(QPalette.ColorRole.Window) < 60) == (DARK, True)
     assert SettingsStore().load().theme == "dark"
 
 
-def test_look_follows_the_system_until_one_is_chosen(dressed: Theme, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_theme_follows_the_system_until_one_is_chosen(theme: Theme, monkeypatch: pytest.MonkeyPatch) -> None:
     class Hints:
         scheme = Qt.ColorScheme.Light
 
@@ -99,45 +99,45 @@ def test_look_follows_the_system_until_one_is_chosen(dressed: Theme, monkeypatch
             return self.scheme
 
     hints = Hints()
-    monkeypatch.setattr(dressed, "_hints", hints)
-    dressed._dress()
-    assert dressed.look is LIGHT
+    monkeypatch.setattr(theme, "_hints", hints)
+    theme._apply()
+    assert theme.colours is LIGHT
     hints.scheme = Qt.ColorScheme.Dark
-    dressed._dress()
-    assert dressed.look is DARK
-    dressed.choose("light")
-    dressed._dress()
-    assert dressed.look is LIGHT
+    theme._apply()
+    assert theme.colours is DARK
+    theme.choose("light")
+    theme._apply()
+    assert theme.colours is LIGHT
 
 
-@pytest.mark.parametrize("look", [DARK, LIGHT], ids=["dark", "light"])
-def test_texts_can_be_read_in_both_looks(look: Look) -> None:
-    """WCAG 2.1, 1.4.3: at least 4.5 to 1."""
+@pytest.mark.parametrize("colours", [DARK, LIGHT], ids=["dark", "light"])
+def test_texts_can_be_read_in_both_themes(colours: ThemeColours) -> None:
+    """Check WCAG 2.1, 1.4.3: at least 4.5 to 1."""
     pairs = [
-        (look.text, look.window),
-        (look.text, look.panel),
-        (look.text, look.button),
-        (look.faint, look.panel),
-        (look.on_accent, look.accent),
-        (look.error_text, look.error_ground),
+        (colours.text, colours.window),
+        (colours.text, colours.panel),
+        (colours.text, colours.button),
+        (colours.faint, colours.panel),
+        (colours.on_accent, colours.accent),
+        (colours.error_text, colours.error_ground),
     ]
     assert min(contrast(*pair) for pair in pairs) >= 4.5
 
 
 def contrast(first: str, second: str) -> float:
-    """WCAG's ratio of two colours."""
+    """Return WCAG's contrast ratio of two colours."""
     low, high = sorted(luminance(QColor(name)) for name in (first, second))
     return (high + 0.05) / (low + 0.05)
 
 
 def luminance(colour: QColor) -> float:
-    """WCAG's relative luminance."""
+    """Return WCAG's relative luminance."""
     linear = [v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4 for v in colour.getRgbF()[:3]]
     return sum(fraction * value for fraction, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def test_failures_are_toasts_that_go_away_and_stay_in_the_log(
-    qtbot: QtBot, window: MainWindow, keeper: LogBuffer
+def test_failures_are_toasts_that_disappear_and_stay_in_the_log(
+    qtbot: QtBot, window: MainWindow, log_buffer: LogBuffer
 ) -> None:
     window.toasts._shown_ms = 40
     window._controller.warn("The folder /x cannot be made.")
@@ -146,15 +146,15 @@ def test_failures_are_toasts_that_go_away_and_stay_in_the_log(
     assert "cannot be made" in window.message.text()
     qtbot.waitUntil(lambda: not window.toasts.labels)
     assert window.toasts.isHidden()
-    assert sum("cannot be made" in line for _, line in keeper.lines) == 2
+    assert sum("cannot be made" in line for _, line in log_buffer.lines) == 2
 
 
-def test_a_click_takes_a_toast_away_and_there_are_never_many(qtbot: QtBot, window: MainWindow) -> None:
+def test_a_click_dismisses_a_toast_and_there_are_at_most_four(qtbot: QtBot, window: MainWindow) -> None:
     for number in range(7):
-        window._controller.warn(f"trouble {number}")
-    assert [label.text() for label in window.toasts.labels] == [f"trouble {number}" for number in (3, 4, 5, 6)]
+        window._controller.warn(f"error {number}")
+    assert [label.text() for label in window.toasts.labels] == [f"error {number}" for number in (3, 4, 5, 6)]
     qtbot.mouseClick(window.toasts.labels[0], Qt.MouseButton.LeftButton)
-    assert window.toasts.labels[0].text() == "trouble 4"
+    assert window.toasts.labels[0].text() == "error 4"
 
 
 def test_log_window_follows_searches_and_saves(
@@ -166,27 +166,27 @@ def test_log_window_follows_searches_and_saves(
     log = window.log_window
     assert log is not None
     assert log.isVisible()
-    logger.warning("a second trouble")
-    qtbot.waitUntil(lambda: "second trouble" in log.text.toPlainText())
+    logger.warning("a second error")
+    qtbot.waitUntil(lambda: "second error" in log.text.toPlainText())
     log.search.setText("CAMERA")
     assert "camera went away" in log.text.toPlainText()
-    assert "second trouble" not in log.text.toPlainText()
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "kept.log"), ""))
+    assert "second error" not in log.text.toPlainText()
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "saved.log"), ""))
     log.save.click()
-    assert "camera went away" in (tmp_path / "kept.log").read_text()
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "kept.log" / "x"), ""))
+    assert "camera went away" in (tmp_path / "saved.log").read_text()
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "saved.log" / "x"), ""))
     log.save.click()
     assert "cannot be written" in log.message.text()
     log.close()
 
 
-def test_a_message_that_does_not_fit_its_arguments_is_kept_as_it_is(keeper: LogBuffer) -> None:
-    keeper.emit(logging.LogRecord("x", logging.ERROR, "", 1, "%d hands", ("many",), None))
-    assert keeper.lines[-1] == (logging.ERROR, "%d hands")
+def test_a_message_that_does_not_fit_its_arguments_is_logged_unchanged(log_buffer: LogBuffer) -> None:
+    log_buffer.emit(logging.LogRecord("x", logging.ERROR, "", 1, "%d hands", ("many",), None))
+    assert log_buffer.lines[-1] == (logging.ERROR, "%d hands")
 
 
 @pytest.mark.display
-def test_layout_is_remembered_and_reset(qtbot: QtBot, window: MainWindow) -> None:
+def test_layout_is_saved_and_reset(qtbot: QtBot, window: MainWindow) -> None:
     window.show()
     window.resize(1121, 655)
     window.view_panel.groups[1].heading.click()
@@ -219,7 +219,7 @@ def test_full_screen_and_back(qtbot: QtBot, window: MainWindow) -> None:
 @pytest.mark.parametrize(
     "content", [b"[memory]\nsettings_version=77\n[view]\nvariant=prior\n", b"\xff\xfe\x00broken\x00"]
 )
-def test_settings_of_another_version_or_broken_ones_are_kept_aside_and_said(
+def test_settings_of_another_version_or_broken_ones_are_backed_up_and_reported(
     qtbot: QtBot, settings_folder: Path, content: bytes
 ) -> None:
     settings_folder.mkdir()
@@ -245,10 +245,10 @@ def test_status_line_sums_up_the_stages(window: MainWindow) -> None:
     result = FrameResult(frame(), "final", times=StageTimes(20.5, 1.0, 14.0, 0.25, 4.0))
     window.view_panel.numbers.take_answer(Answer(1, result, 30.0, 15.0, 4, "CPUExecutionProvider"))
     window.view_panel.numbers.refresh()
-    assert window.stages.text() == "detect 20 + network 18 + draw 0 ms  ·  15 /s  ·  4 dropped  ·  CPU (no GPU)"
+    assert window.stages.text() == "detect 20 + network 18 + draw 0 ms  ·  15 /s  ·  4 frames skipped  ·  CPU (no GPU)"
 
 
-def test_what_a_person_does_is_answered_while_a_error_lasts(window: MainWindow) -> None:
+def test_user_actions_are_answered_while_an_error_lasts(window: MainWindow) -> None:
     controller = window._controller
     controller.notify("Saved before")
     controller.report_view("There is no OpenGL")
@@ -259,21 +259,21 @@ def test_what_a_person_does_is_answered_while_a_error_lasts(window: MainWindow) 
     assert not window.banner.isHidden()
 
 
-def test_reset_takes_turn_and_speed_back(qtbot: QtBot, window: MainWindow) -> None:
+def test_reset_includes_rotation_and_speed(qtbot: QtBot, window: MainWindow) -> None:
     controller = window._controller
     with qtbot.waitSignal(controller.answered):
         controller.start("clip.mp4")
-    choose(window, "Turn the image")
-    choose(window, "Play slower")
+    choose(window, "Rotate")
+    choose(window, "Slower")
     assert controller.rotation_deg == 90
     assert controller.speed < 1
     choose(window, "Reset settings")
     assert (controller.rotation_deg, controller.speed) == (0, 1.0)
 
 
-def test_a_image_that_cannot_be_shown_is_not_being_opened_for_ever(window: MainWindow) -> None:
-    window.show_status(Status("Opening broken.jpg …"))
-    assert window.invitation.text() == "Opening broken.jpg …"
+def test_an_image_that_cannot_be_shown_is_not_being_opened_for_ever(window: MainWindow) -> None:
+    window.show_status(Status("Opening broken.jpg…"))
+    assert window.invitation.text() == "Opening broken.jpg…"
     window._controller.source = SourceInfo(1, "broken.jpg", "broken.jpg", "broken.jpg: 1 image", 1, False)
     window.show_status(Status("broken.jpg: not an image in a known format", is_error=True))
     assert "Opening" not in window.invitation.text()
@@ -293,7 +293,7 @@ def test_welcome_is_shown_once_and_on_demand(qtbot: QtBot, window: MainWindow) -
     assert not window.welcome.isVisible()
 
 
-def test_escape_puts_the_welcome_away_wherever_the_keyboard_is(window: MainWindow) -> None:
+def test_escape_closes_the_welcome_wherever_the_focus_is(window: MainWindow) -> None:
     window.show()
     choose(window, "Welcome")
     QTest.keyClick(window.welcome.close_button, Qt.Key.Key_Escape)
@@ -331,11 +331,11 @@ def test_a_text_that_grows_squeezes_nothing_in_its_panel(qtbot: QtBot, window: M
 
 
 @pytest.fixture
-def manners() -> Iterator[KeyboardManners]:
-    """As ``app.py`` installs it."""
+def key_filter() -> Iterator[FocusKeyFilter]:
+    """Return the key filter, installed as in ``app.py``."""
     application = QApplication.instance()
     assert application is not None
-    made = KeyboardManners()
+    made = FocusKeyFilter()
     application.installEventFilter(made)
     yield made
     application.removeEventFilter(made)
@@ -343,7 +343,7 @@ def manners() -> Iterator[KeyboardManners]:
 
 @pytest.mark.display
 def test_space_serves_the_focused_button_before_the_shortcut(
-    qtbot: QtBot, window: MainWindow, manners: KeyboardManners
+    qtbot: QtBot, window: MainWindow, key_filter: FocusKeyFilter
 ) -> None:
     with qtbot.waitActive(window):
         window.show()
@@ -351,7 +351,7 @@ def test_space_serves_the_focused_button_before_the_shortcut(
     assert QApplication.focusWidget() is window.viewport
     box = window.view_panel.wireframe
     toggled: list[bool] = []
-    pause = next(action for action in window.actions() if action.text() == "Hold or go on")
+    pause = next(action for action in window.actions() if action.text() == "Play / pause")
     pause.triggered.connect(toggled.append)
     box.setFocus(Qt.FocusReason.TabFocusReason)
     QTest.keyClick(box, Qt.Key.Key_Space)
@@ -367,7 +367,7 @@ CONTROLS = QAbstractButton | QAbstractSlider | QComboBox | QAbstractSpinBox
 
 
 def controls(window: MainWindow) -> list[QWidget]:
-    """Everything that can be operated, but for parts inside of other controls and scroll bars."""
+    """Return all controls except scroll bars and parts of other controls."""
     return [
         widget
         for widget in window.findChildren(QWidget)
@@ -388,18 +388,18 @@ def test_everything_is_reached_by_tab_and_explains_itself(window: MainWindow) ->
 
 
 def name_of(widget: QWidget) -> str:
-    """For a failing test's message."""
+    """Return a name for the message of a failing test."""
     text = widget.text() if isinstance(widget, QAbstractButton) else ""
     return f"{type(widget).__name__} {text} in {type(widget.parent()).__name__}"
 
 
-def test_sides_can_be_put_right_by_hand(window: MainWindow) -> None:
+def test_handedness_can_be_overridden(window: MainWindow) -> None:
     box = window.source_panel.sides
     box.setCurrentIndex(1)
     box.activated.emit(1)
     assert window._controller.settings.side == "left"
     window._controller.change(side="right")
-    assert box.currentText() == "all are right hands"
+    assert box.currentText() == "Force right"
 
 
 def test_menus_mark_what_is_on(qtbot: QtBot, window: MainWindow) -> None:
@@ -414,9 +414,10 @@ def test_menus_mark_what_is_on(qtbot: QtBot, window: MainWindow) -> None:
             menu.aboutToShow.emit()
         return {action.text() for action in window.actions() if action.isChecked()}
 
-    usual = {"Colour by standard deviation", "Begin again at the end", "Look as the system does"}
+    usual = {"Colour: uncertainty", "Loop", "Theme: System"}
     assert marked() == usual | {"AMVUR", "Wireframe"}
     press(qtbot, window, "2")
     press(qtbot, window, "W")
     press(qtbot, window, "C")
-    assert marked() == usual | {"AMVUR", "Compare: all three networks"}
+    (compare,) = marked() - usual - {"AMVUR"}
+    assert compare.startswith("Compare")

@@ -1,4 +1,4 @@
-"""What the program does, without a window."""
+"""The controller, without a window."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ Make = Callable[..., Controller]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """Makes controllers whose sources are looked up by their text."""
+    """Return a function that makes controllers whose sources are found by their text."""
     controllers: list[Controller] = []
 
     def make_one(
@@ -43,7 +43,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 
 def texts(controller: Controller) -> list[str]:
-    """The sentences from here on."""
+    """Return the list of messages from now on."""
     messages: list[str] = []
     controller.status_changed.connect(lambda status: messages.append(status.text))
     return messages
@@ -75,7 +75,7 @@ def test_late_errors_of_the_last_source_are_dropped(qtbot: QtBot, make: Make) ->
         controller._on_source_error(0, "the last camera is gone")
 
 
-def test_held_image_is_processed_again_with_a_changed_variant(qtbot: QtBot, make: Make) -> None:
+def test_paused_image_is_processed_again_with_a_changed_variant(qtbot: QtBot, make: Make) -> None:
     controller = make({"picture.jpg": FakeSource(1, names=True, nominal_fps=1.0)})
     with qtbot.waitSignal(controller.answered):
         controller.start("picture.jpg")
@@ -84,7 +84,7 @@ def test_held_image_is_processed_again_with_a_changed_variant(qtbot: QtBot, make
     assert again.args[0].result.variant == "amvur"
 
 
-def test_held_image_gets_a_texture_and_loses_what_it_remembers(qtbot: QtBot, make: Make) -> None:
+def test_paused_image_gets_a_texture_that_can_be_reset(qtbot: QtBot, make: Make) -> None:
     controller = make({"picture.jpg": FakeSource(1, names=True, nominal_fps=1.0)})
     messages = texts(controller)
     with qtbot.waitSignal(controller.answered):
@@ -100,7 +100,7 @@ def test_held_image_gets_a_texture_and_loses_what_it_remembers(qtbot: QtBot, mak
     pipeline = controller._reconstruct._pipeline
     assert isinstance(pipeline, FakePipeline)
     assert pipeline.told[-2:] == [("texture", True), ("forget_texture", None)]
-    assert "forgotten" in messages[-1]
+    assert messages[-1] == "Texture reset."
 
 
 def test_what_concerns_only_the_display_processes_nothing(qtbot: QtBot, make: Make) -> None:
@@ -111,12 +111,12 @@ def test_what_concerns_only_the_display_processes_nothing(qtbot: QtBot, make: Ma
         controller.change(mirror=True)
 
 
-def test_settings_are_remembered(make: Make) -> None:
+def test_settings_are_saved(make: Make) -> None:
     make().change(variant="prior", smoothing=0.75, wireframe=True, range_high_mm=22.5)
     assert make().settings == ViewSettings(variant="prior", smoothing=0.75, wireframe=True, range_high_mm=22.5)
 
 
-def test_settings_for_one_run_are_not_remembered(make: Make) -> None:
+def test_settings_for_one_run_are_not_saved(make: Make) -> None:
     make().change(variant="amvur", colour="plain")
     controller = make(for_this_run={"variant": "prior", "colour": "uncertainty"})
     assert (controller.settings.variant, controller.settings.colour) == ("prior", "uncertainty")
@@ -124,12 +124,12 @@ def test_settings_for_one_run_are_not_remembered(make: Make) -> None:
     assert make().settings == ViewSettings(variant="amvur", colour="plain", wireframe=True)
 
 
-def test_choosing_what_the_run_began_with_is_remembered(make: Make) -> None:
+def test_choosing_what_the_run_began_with_is_saved(make: Make) -> None:
     make(for_this_run={"variant": "prior"}).change(variant="prior")
     assert make().settings.variant == "prior"
 
 
-def test_only_a_source_that_the_person_opened_is_remembered(qtbot: QtBot, make: Make) -> None:
+def test_only_a_source_that_the_user_opened_is_saved(qtbot: QtBot, make: Make) -> None:
     controller = make({"given.mp4": FakeSource(1), "mine.mp4": FakeSource(1)})
     with qtbot.waitSignal(controller.source_opened):
         controller.start("given.mp4")
@@ -167,14 +167,14 @@ def test_begins_with_the_first_camera_if_the_last_source_is_gone(qtbot: QtBot, m
     camera.let_go()
 
 
-def test_begins_with_the_bundled_clip_and_says_so(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
+def test_begins_with_the_bundled_clip_and_reports_it(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
     clip = tmp_path / "bundled.mp4"
     clip.touch()
     controller = make({str(clip): FakeSource(1)}, fallback_clip=clip)
     messages = texts(controller)
     with qtbot.waitSignal(controller.answered):
         controller.start()
-    assert messages[-1] == "No camera found: this is the bundled clip."
+    assert messages[-1] == "No camera found; playing the bundled clip."
     assert SettingsStore().text(LAST_SOURCE) == ""
 
 
@@ -183,10 +183,10 @@ def test_nothing_to_begin_with_is_a_message(qtbot: QtBot, make: Make) -> None:
     messages = texts(controller)
     with qtbot.waitSignal(controller.cameras_found):
         controller.start()
-    assert messages[-1].startswith("No camera found: open a clip")
+    assert messages[-1].startswith("No camera found. Open a clip")
 
 
-def test_missing_camera_is_a_error_until_another_source_is_chosen(qtbot: QtBot, make: Make) -> None:
+def test_missing_camera_is_an_error_until_another_source_is_chosen(qtbot: QtBot, make: Make) -> None:
     controller = make({"clip.mp4": FakeSource(1)})
     statuses: list[Status] = []
     controller.status_changed.connect(statuses.append)
@@ -197,7 +197,7 @@ def test_missing_camera_is_a_error_until_another_source_is_chosen(qtbot: QtBot, 
     assert not statuses[-1].is_error
 
 
-def test_missing_model_is_a_error_and_frames_still_come(
+def test_missing_model_is_an_error_and_frames_still_come(
     qtbot: QtBot, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:

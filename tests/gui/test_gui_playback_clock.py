@@ -1,4 +1,4 @@
-"""When frames of clips are due."""
+"""Due times of the frames of clips."""
 
 import pytest
 from gui_fakes import frame
@@ -8,12 +8,12 @@ from handviz.gui.session.rates import PlaybackClock
 
 
 def due_times(clock: PlaybackClock, times_ms: list[float | None], fps: float = 10.0) -> list[float]:
-    """When each frame is read by somebody who is never late."""
+    """Return when each frame is read without delay."""
     clock.begin(0.0)
     due = []
     for number, time_ms in enumerate(times_ms):
         due.append(clock.due_s)
-        clock.resume(Frame(number, frame().image, 0.0, time_ms=time_ms), fps, clock.due_s)
+        clock.advance(Frame(number, frame().image, 0.0, time_ms=time_ms), fps, clock.due_s)
     return due
 
 
@@ -45,5 +45,5 @@ def test_a_new_speed_shortens_what_is_waited_for() -> None:
 def test_what_is_late_is_not_made_up_for() -> None:
     clock = PlaybackClock()
     clock.begin(0.0)
-    clock.resume(frame(), 10.0, 5.0)
+    clock.advance(frame(), 10.0, 5.0)
     assert clock.due_s == 5.0

@@ -1,4 +1,4 @@
-"""The reconstruction thread with a pipeline that does what the test says."""
+"""The reconstruction thread with a scripted pipeline."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,24 +11,25 @@ from pytestqt.qtbot import QtBot
 from handviz.core.camera_model import CameraModel, HandSize
 from handviz.core.errors import HandvizError
 from handviz.core.records import Frame
-from handviz.gui.session.messages import Answer, Job
+from handviz.gui.session.messages import Answer, FrameRequest
 from handviz.gui.session.reconstruct_thread import PipelineMaker, ReconstructThread
 from handviz.gui.session.settings import ViewSettings
 from handviz.sources.mailbox import Mailbox
 from tests.waiting import LIMIT_S
 
+Requests = Mailbox[FrameRequest]
 Start = Callable[..., ReconstructThread]
 
 
 @pytest.fixture
-def mailbox() -> Mailbox[Job]:
-    """Where frames are left."""
+def mailbox() -> Requests:
+    """Return the mailbox for frames."""
     return Mailbox()
 
 
 @pytest.fixture
-def start(mailbox: Mailbox[Job]) -> Iterator[Start]:
-    """Starts a thread with a pipeline or a maker of one."""
+def start(mailbox: Requests) -> Iterator[Start]:
+    """Return a function that starts a thread with a pipeline or a maker of one."""
     threads: list[ReconstructThread] = []
 
     def start_one(pipeline: FakePipeline | PipelineMaker) -> ReconstructThread:
@@ -42,25 +43,25 @@ def start(mailbox: Mailbox[Job]) -> Iterator[Start]:
         thread.stop()
 
 
-def job(number: int, *, generation: int = 1, jump: int = 0, name: str = "") -> Job:
-    """A frame in its envelope."""
-    return Job(generation, jump, frame(number, name), 30.0)
+def request(number: int, *, generation: int = 1, jump: int = 0, name: str = "") -> FrameRequest:
+    """Return a request with this frame."""
+    return FrameRequest(generation, jump, frame(number, name), 30.0)
 
 
-def answer_to(qtbot: QtBot, thread: ReconstructThread, mailbox: Mailbox[Job], sent: Job) -> Answer:
-    """Send one frame and wait for what comes back."""
+def answer_to(qtbot: QtBot, thread: ReconstructThread, mailbox: Requests, sent: FrameRequest) -> Answer:
+    """Send a frame and return its answer."""
     with qtbot.waitSignal(thread.answered) as answered:
         mailbox.put(sent)
     return answered.args[0]
 
 
-def test_answers_carry_numbers_generation_and_provider(qtbot: QtBot, start: Start, mailbox: Mailbox[Job]) -> None:
-    answer = answer_to(qtbot, start(FakePipeline(ViewSettings())), mailbox, job(5, generation=3))
+def test_answers_carry_numbers_generation_and_provider(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
+    answer = answer_to(qtbot, start(FakePipeline(ViewSettings())), mailbox, request(5, generation=3))
     assert (answer.generation, answer.result.frame.number) == (3, 5)
     assert (answer.capture_rate_hz, answer.provider, len(answer.result.hands)) == (30.0, "CPUExecutionProvider", 1)
 
 
-def test_variant_changes_with_the_next_frame(qtbot: QtBot, start: Start, mailbox: Mailbox[Job]) -> None:
+def test_variant_changes_with_the_next_frame(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
     pipeline = FakePipeline(ViewSettings())
     thread = start(pipeline)
     is_busy, may_go_on = threading.Event(), threading.Event()
@@ -72,26 +73,26 @@ def test_variant_changes_with_the_next_frame(qtbot: QtBot, start: Start, mailbox
     pipeline.before_process = wait_in_the_middle
     answers: list[Answer] = []
     thread.answered.connect(answers.append)
-    mailbox.put(job(0))
+    mailbox.put(request(0))
     assert is_busy.wait(LIMIT_S)
     thread.apply(replace(ViewSettings(), variant="prior"))
-    mailbox.put(job(1))
+    mailbox.put(request(1))
     may_go_on.set()
     qtbot.waitUntil(lambda: len(answers) == 2)
     assert [answer.result.variant for answer in answers] == ["final", "prior"]
 
 
-def test_only_changed_settings_reach_the_pipeline(qtbot: QtBot, start: Start, mailbox: Mailbox[Job]) -> None:
+def test_only_changed_settings_reach_the_pipeline(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
     pipeline = FakePipeline(ViewSettings())
     thread = start(pipeline)
-    answer_to(qtbot, thread, mailbox, job(0))
+    answer_to(qtbot, thread, mailbox, request(0))
     thread.apply(
         ViewSettings(
             smoothing=0.8, camera_model=CameraModel("angle", 75.0), hand_size=HandSize("length", 190.0), wireframe=True
         )
     )
-    answer_to(qtbot, thread, mailbox, job(1))
-    answer_to(qtbot, thread, mailbox, job(2))
+    answer_to(qtbot, thread, mailbox, request(1))
+    answer_to(qtbot, thread, mailbox, request(2))
     assert pipeline.told == [
         ("smoothing", 0.8),
         ("camera_model", CameraModel("angle", 75.0)),
@@ -100,40 +101,38 @@ def test_only_changed_settings_reach_the_pipeline(qtbot: QtBot, start: Start, ma
 
 
 def test_texture_is_asked_for_in_its_colour_only_and_forgotten_before_the_next_frame(
-    qtbot: QtBot, start: Start, mailbox: Mailbox[Job]
+    qtbot: QtBot, start: Start, mailbox: Requests
 ) -> None:
     pipeline = FakePipeline(ViewSettings())
     thread = start(pipeline)
     for number, colour in enumerate(("uncertainty", "texture", "texture", "plain")):
         thread.apply(ViewSettings(colour=colour))  # type: ignore[arg-type]
-        has_texture = answer_to(qtbot, thread, mailbox, job(number)).result.hands[0].texture is not None
+        has_texture = answer_to(qtbot, thread, mailbox, request(number)).result.hands[0].texture is not None
         assert has_texture == (colour == "texture")
     thread.forget_texture()
-    answer_to(qtbot, thread, mailbox, job(4))
-    answer_to(qtbot, thread, mailbox, job(5))
+    answer_to(qtbot, thread, mailbox, request(4))
+    answer_to(qtbot, thread, mailbox, request(5))
     assert pipeline.told == [("texture", True), ("texture", False), ("forget_texture", None)]
 
 
-def test_pipeline_hears_where_frames_stop_following_each_other(
-    qtbot: QtBot, start: Start, mailbox: Mailbox[Job]
-) -> None:
+def test_pipeline_hears_where_frames_stop_following_each_other(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
     pipeline = FakePipeline(ViewSettings())
     thread = start(pipeline)
-    for sent in (job(0), job(1), job(7, jump=1), job(0, generation=2), job(1, generation=2)):
+    for sent in (request(0), request(1), request(7, jump=1), request(0, generation=2), request(1, generation=2)):
         answer_to(qtbot, thread, mailbox, sent)
     assert pipeline.told == [("reset", True), ("reset", True)]
 
 
-def test_images_of_a_folder_never_follow_each_other(qtbot: QtBot, start: Start, mailbox: Mailbox[Job]) -> None:
+def test_images_of_a_folder_never_follow_each_other(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
     pipeline = FakePipeline(ViewSettings())
     thread = start(pipeline)
-    for sent in (job(0, jump=1, name="a.jpg"), job(1, jump=2, name="b.jpg"), job(0, generation=2)):
+    for sent in (request(0, jump=1, name="a.jpg"), request(1, jump=2, name="b.jpg"), request(0, generation=2)):
         answer_to(qtbot, thread, mailbox, sent)
     assert pipeline.told == [("reset", False), ("reset", True)]
 
 
 def test_missing_model_is_said_once_and_looked_for_again_with_the_next_source(
-    qtbot: QtBot, start: Start, mailbox: Mailbox[Job]
+    qtbot: QtBot, start: Start, mailbox: Requests
 ) -> None:
     tries: list[int] = []
 
@@ -146,30 +145,28 @@ def test_missing_model_is_said_once_and_looked_for_again_with_the_next_source(
     thread = start(make)
     errors: list[str] = []
     thread.error.connect(errors.append)
-    first = answer_to(qtbot, thread, mailbox, job(0))
-    second = answer_to(qtbot, thread, mailbox, job(1))
+    first = answer_to(qtbot, thread, mailbox, request(0))
+    second = answer_to(qtbot, thread, mailbox, request(1))
     assert (first.result.hands, second.result.hands, second.provider) == ((), (), "")
     assert (len(tries), len(errors)) == (1, 1)
     with qtbot.waitSignal(thread.recovered):
-        assert answer_to(qtbot, thread, mailbox, job(0, generation=2)).result.hands
+        assert answer_to(qtbot, thread, mailbox, request(0, generation=2)).result.hands
 
 
-def test_another_variant_is_tried_where_the_first_one_is_missing(
-    qtbot: QtBot, start: Start, mailbox: Mailbox[Job]
-) -> None:
+def test_another_variant_is_tried_where_the_first_one_is_missing(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
     def make(settings: ViewSettings) -> FakePipeline:
         if settings.variant == "final":
             raise HandvizError("models/handviz_final.onnx is missing")
         return FakePipeline(settings)
 
     thread = start(make)
-    assert answer_to(qtbot, thread, mailbox, job(0)).result.hands == ()
+    assert answer_to(qtbot, thread, mailbox, request(0)).result.hands == ()
     thread.apply(ViewSettings(variant="prior"))
     with qtbot.waitSignal(thread.recovered):
-        assert answer_to(qtbot, thread, mailbox, job(1)).result.variant == "prior"
+        assert answer_to(qtbot, thread, mailbox, request(1)).result.variant == "prior"
 
 
-def test_frame_that_fails_is_reported_and_the_next_one_works(qtbot: QtBot, start: Start, mailbox: Mailbox[Job]) -> None:
+def test_frame_that_fails_is_reported_and_the_next_one_works(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
     pipeline = FakePipeline(ViewSettings())
 
     def fail_on_the_first(taken: Frame) -> None:
@@ -179,14 +176,14 @@ def test_frame_that_fails_is_reported_and_the_next_one_works(qtbot: QtBot, start
     pipeline.before_process = fail_on_the_first
     thread = start(pipeline)
     with qtbot.waitSignal(thread.error) as error:
-        assert answer_to(qtbot, thread, mailbox, job(0)).result.hands == ()
+        assert answer_to(qtbot, thread, mailbox, request(0)).result.hands == ()
     assert "odd" in error.args[0]
     with qtbot.waitSignal(thread.recovered):
-        assert answer_to(qtbot, thread, mailbox, job(1)).result.hands
+        assert answer_to(qtbot, thread, mailbox, request(1)).result.hands
 
 
 def test_variant_that_cannot_be_used_stays_on_the_screen_as_a_message(
-    qtbot: QtBot, start: Start, mailbox: Mailbox[Job]
+    qtbot: QtBot, start: Start, mailbox: Requests
 ) -> None:
     class Refusing(FakePipeline):
         def set_variant(self, variant: str, /) -> None:
@@ -199,31 +196,31 @@ def test_variant_that_cannot_be_used_stays_on_the_screen_as_a_message(
     thread = start(Refusing(ViewSettings()))
     recoveries: list[int] = []
     thread.recovered.connect(lambda: recoveries.append(1))
-    answer_to(qtbot, thread, mailbox, job(0))
+    answer_to(qtbot, thread, mailbox, request(0))
     thread.apply(ViewSettings(variant="prior"))
     with qtbot.waitSignal(thread.error):
-        answer_to(qtbot, thread, mailbox, job(1))
-    assert answer_to(qtbot, thread, mailbox, job(2)).result.variant == "final"
+        answer_to(qtbot, thread, mailbox, request(1))
+    assert answer_to(qtbot, thread, mailbox, request(2)).result.variant == "final"
     assert recoveries == []
 
 
-def test_pipeline_is_closed_with_the_thread(qtbot: QtBot, start: Start, mailbox: Mailbox[Job]) -> None:
+def test_pipeline_is_closed_with_the_thread(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
     pipeline = FakePipeline(ViewSettings())
     thread = start(pipeline)
-    answer_to(qtbot, thread, mailbox, job(0))
+    answer_to(qtbot, thread, mailbox, request(0))
     thread.stop()
     assert pipeline.is_closed
 
 
-def test_what_a_result_lacks_stays_said_until_it_is_there(qtbot: QtBot, start: Start, mailbox: Mailbox[Job]) -> None:
+def test_what_a_result_lacks_stays_reported_until_it_is_there(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
     pipeline = FakePipeline(ViewSettings())
     pipeline.error = "Without texture: its file is missing"
     thread = start(pipeline)
     said: list[str] = []
     thread.error.connect(said.append)
-    answers = [answer_to(qtbot, thread, mailbox, job(number)) for number in range(3)]
+    answers = [answer_to(qtbot, thread, mailbox, request(number)) for number in range(3)]
     assert said == [pipeline.error]
     assert all(answer.result.hands for answer in answers)
     pipeline.error = ""
     with qtbot.waitSignal(thread.recovered):
-        mailbox.put(job(3))
+        mailbox.put(request(3))

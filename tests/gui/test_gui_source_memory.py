@@ -1,11 +1,19 @@
-"""What is remembered of sources."""
+"""Saved settings of sources."""
 
 from pathlib import Path
 
 import pytest
 
 from handviz.gui.session.settings import SettingsStore
-from handviz.gui.session.source_memory import LAST_CAMERA, LAST_SOURCE, MAX_RECENT, MODES, RECENT, TURNS, SourceMemory
+from handviz.gui.session.source_memory import (
+    LAST_CAMERA,
+    LAST_SOURCE,
+    MAX_RECENT,
+    MODES,
+    RECENT,
+    ROTATIONS,
+    SourceMemory,
+)
 from handviz.sources.camera import USUAL_MODE, CameraInfo, CameraMode
 
 FRONT, TWIN = CameraInfo(0, "Front", "usb 1"), CameraInfo(2, "Front", "usb 2")
@@ -14,11 +22,11 @@ HD = CameraMode(1280, 720, 30)
 
 @pytest.fixture
 def memory() -> SourceMemory:
-    """An empty one."""
+    """Return an empty memory."""
     return SourceMemory(SettingsStore())
 
 
-def test_twins_are_remembered_apart_and_a_moved_camera_by_its_name(memory: SourceMemory) -> None:
+def test_twins_are_saved_separately_and_a_moved_camera_by_its_name(memory: SourceMemory) -> None:
     memory.set_mode("camera:0", FRONT, HD)
     memory.set_rotation("camera:2", TWIN, 180)
     assert memory.mode_of("camera:0", FRONT) == HD
@@ -29,14 +37,14 @@ def test_twins_are_remembered_apart_and_a_moved_camera_by_its_name(memory: Sourc
 
 def test_a_camera_without_a_name_is_known_by_its_number(memory: SourceMemory) -> None:
     memory.set_mode("camera:3", None, HD)
-    setup = memory.config_of("camera:3", None)
-    assert setup.camera is not None
-    assert (setup.camera.mode, setup.camera.camera) == (HD, None)
+    config = memory.config_of("camera:3", None)
+    assert config.camera is not None
+    assert (config.camera.mode, config.camera.camera) == (HD, None)
     assert memory.config_of("camera:4", None).camera is None
 
 
-def test_the_last_of_two_twins_is_begun_with(memory: SourceMemory) -> None:
-    memory.note_opened("camera:2", TWIN)
+def test_the_last_of_two_twins_is_opened_first(memory: SourceMemory) -> None:
+    memory.save_opened("camera:2", TWIN)
     assert memory.last([FRONT, TWIN]) == "camera:2"
     assert memory.last([CameraInfo(5, "Front", "usb 2"), FRONT]) == "camera:5"
     assert memory.last([CameraInfo(0, "Other", "usb 2")]) == ""
@@ -46,10 +54,10 @@ def test_recent_sources_are_eight_and_have_no_doubles(memory: SourceMemory, tmp_
     for number in [*range(12), 5]:
         path = tmp_path / f"{number}, ü.mp4"
         path.touch()
-        memory.note_opened(str(path), None)
+        memory.save_opened(str(path), None)
     assert len(memory.recent()) == MAX_RECENT
     assert [Path(text).name for text in memory.recent()[:3]] == ["5, ü.mp4", "11, ü.mp4", "10, ü.mp4"]
-    memory.note_opened("camera:0", FRONT)
+    memory.save_opened("camera:0", FRONT)
     assert len(memory.recent()) == MAX_RECENT, "cameras have a list of their own"
 
 
@@ -70,7 +78,7 @@ def test_recent_sources_are_eight_and_have_no_doubles(memory: SourceMemory, tmp_
 )
 def test_a_broken_settings_file_is_as_if_nothing_had_been(text: str, tmp_path: Path) -> None:
     store = SettingsStore()
-    for name in (LAST_CAMERA, MODES, RECENT, TURNS):
+    for name in (LAST_CAMERA, MODES, RECENT, ROTATIONS):
         store.save_text(name, text)
     store.save_text(LAST_SOURCE, "camera:0")
     memory = SourceMemory(store)

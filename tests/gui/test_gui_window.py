@@ -35,7 +35,7 @@ from handviz.sources.source import CameraInfo
 
 @pytest.fixture
 def controller(tmp_path: Path) -> Controller:
-    """Opens "clip" as five frames at a slow pace and "image" as one."""
+    """Return a controller that opens "clip" as five slow frames and "picture" as one."""
     sources = {"clip": FakeSource(5, nominal_fps=10.0), "picture": FakeSource(1, names=True, nominal_fps=1.0)}
     return Controller(
         FakePipeline,
@@ -48,7 +48,7 @@ def controller(tmp_path: Path) -> Controller:
 
 @pytest.fixture
 def window(qtbot: QtBot, controller: Controller) -> Iterator[MainWindow]:
-    """A window that is not shown."""
+    """Return a window that is not shown."""
     made = MainWindow(controller, TRIANGLE)
     yield made
     made.close()
@@ -108,7 +108,7 @@ def test_panels_change_settings(window: MainWindow) -> None:
     assert window.viewport._options.std_range_mm == (0.0, 25.0)
 
 
-def test_panel_shows_what_concerns_the_colour(qtbot: QtBot, window: MainWindow) -> None:
+def test_panel_shows_what_is_relevant_for_the_colour(qtbot: QtBot, window: MainWindow) -> None:
     panel = window.view_panel
 
     def shown() -> list[bool]:
@@ -124,14 +124,14 @@ def test_panel_shows_what_concerns_the_colour(qtbot: QtBot, window: MainWindow) 
     options = window.viewport.options
     assert (options.colour, options.mark_inferred, options.relight) == ("texture", True, True)
     panel.reset_texture.click()
-    assert "forgotten" in window.message.text()
+    assert "Texture reset" in window.message.text()
     press(qtbot, window, "P")
     assert shown() == [False, False, False, True, False]
     assert not panel.reset_texture.isEnabled()
 
 
-def test_switches_that_do_nothing_in_this_colour_say_so(qtbot: QtBot, window: MainWindow) -> None:
-    for key, message in (("R", "(T) and plain colour (P)"), ("I", "texture colour (T)"), ("Ctrl+R", "only (T)")):
+def test_switches_without_effect_in_this_colour_are_explained(qtbot: QtBot, window: MainWindow) -> None:
+    for key, message in (("R", "(T) and shaded (P)"), ("I", "texture colour (T)"), ("Ctrl+R", "only (T)")):
         press(qtbot, window, key)
         assert message in window.message.text()
 
@@ -167,7 +167,7 @@ def test_meshes_of_the_shown_hands_are_saved(
     assert offered[1].startswith(str(tmp_path))
 
 
-def test_errors_lie_over_the_image_and_notes_below(window: MainWindow) -> None:
+def test_errors_lie_over_the_image_and_messages_below(window: MainWindow) -> None:
     window.show_status(Status("camera 0 is not there", is_error=True))
     assert not window.banner.isHidden()
     assert "camera 0" in window.banner.text()
@@ -177,7 +177,7 @@ def test_errors_lie_over_the_image_and_notes_below(window: MainWindow) -> None:
 
 
 def test_names_that_look_like_html_are_shown_as_they_are(window: MainWindow) -> None:
-    for label in (window.banner, window.message, window.source_panel.description, window.timeline.place):
+    for label in (window.banner, window.message, window.source_panel.description, window.timeline.count):
         assert label.textFormat() == Qt.TextFormat.PlainText
 
 
@@ -213,7 +213,7 @@ def test_list_of_shortcuts_names_them_all(qtbot: QtBot, window: MainWindow) -> N
     assert len(keys) == len(set(keys))
 
 
-def test_numbers_say_what_was_measured(qtbot: QtBot) -> None:
+def test_performance_panel_shows_what_was_measured(qtbot: QtBot) -> None:
     numbers = PerformancePanel()
     result = FrameResult(frame(), "final", times=StageTimes(20.5, 1.0, 14.0, 0.25, 4.25))
     numbers.take_answer(Answer(1, result, 30.0, 15.0, 4, "CPUExecutionProvider"))
@@ -226,8 +226,8 @@ def test_numbers_say_what_was_measured(qtbot: QtBot) -> None:
     numbers.deleteLater()
 
 
-def test_provider_is_said_plainly() -> None:
-    assert [provider_text(name) for name in ("", "CUDAExecutionProvider")] == ["no model", "CUDA"]
+def test_provider_has_a_short_name() -> None:
+    assert [provider_text(name) for name in ("", "CUDAExecutionProvider")] == ["No model", "CUDA"]
 
 
 def test_rate_is_that_of_the_last_two_seconds() -> None:
@@ -257,7 +257,7 @@ def test_live_program_never_loads_torch() -> None:
 
 @pytest.fixture
 def shown(qtbot: QtBot, window: MainWindow) -> MainWindow:
-    """The window on a display."""
+    """Return the window on a display."""
     with qtbot.waitExposed(window):
         window.show()
     return window
@@ -291,11 +291,11 @@ def test_image_survives_resizing_a_new_parent_and_smooth_edges(qtbot: QtBot, sho
             viewport._smooth_target._samples = samples
         shown.resize(*size)
         QApplication.processEvents()
-        assert middle_of(viewport.grabFramebuffer()).lightness() > 130
+        assert centre_of(viewport.grabFramebuffer()).lightness() > 130
     central = shown.takeCentralWidget()
     shown.setCentralWidget(central)
     QApplication.processEvents()
-    assert middle_of(viewport.grabFramebuffer()).lightness() > 130
+    assert centre_of(viewport.grabFramebuffer()).lightness() > 130
 
 
 @pytest.mark.display
@@ -328,7 +328,7 @@ def test_driver_without_opengl_3_3_is_a_message(
 
 
 @pytest.mark.display
-def test_mouse_turns_and_zooms_the_free_orbit(qtbot: QtBot, shown: MainWindow) -> None:
+def test_mouse_rotates_and_zooms_the_3d_view(qtbot: QtBot, shown: MainWindow) -> None:
     viewport = shown.viewport
     viewport.set_options(ViewSettings(view="orbit").draw_options())
     qtbot.mousePress(viewport, Qt.MouseButton.LeftButton, pos=QPoint(100, 100))
@@ -346,33 +346,33 @@ def test_texture_is_painted_marked_and_relit(qtbot: QtBot, shown: MainWindow) ->
         shown._controller.start("picture")
     with qtbot.waitSignal(shown.result_painted):
         press(qtbot, shown, "T")
-    viewport, middle = shown.viewport, viewport_middle(shown)
+    viewport, centre = shown.viewport, viewport_centre(shown)
     for key in ("O", "O"):
         press(qtbot, shown, key)
-        assert middle_of(viewport.grabFramebuffer()).getRgbF()[:3] == pytest.approx(PHOTOGRAPHED, abs=0.04)
+        assert centre_of(viewport.grabFramebuffer()).getRgbF()[:3] == pytest.approx(PHOTOGRAPHED, abs=0.04)
     press(qtbot, shown, "I")
-    row = [viewport.grabFramebuffer().pixelColor(middle.x() + right, middle.y()).lightness() for right in range(14)]
+    row = [viewport.grabFramebuffer().pixelColor(centre.x() + right, centre.y()).lightness() for right in range(14)]
     assert max(row) > min(row) + 40
     press(qtbot, shown, "I")
     press(qtbot, shown, "R")
-    lit = middle_of(viewport.grabFramebuffer())
+    lit = centre_of(viewport.grabFramebuffer())
     assert lit.greenF() > lit.redF(), "the evenly lit colours"
     right_button = Qt.MouseButton.RightButton
     qtbot.mousePress(viewport, right_button, pos=QPoint(100, 100))
     qtbot.mouseMove(viewport, QPoint(480, 100))
-    qtbot.waitUntil(lambda: middle_of(viewport.grabFramebuffer()).lightness() < 0.7 * lit.lightness())
+    qtbot.waitUntil(lambda: centre_of(viewport.grabFramebuffer()).lightness() < 0.7 * lit.lightness())
     qtbot.mouseRelease(viewport, right_button, pos=QPoint(480, 100))
     assert viewport._orbit == OrbitCamera()
     qtbot.mouseDClick(viewport, right_button)
-    assert middle_of(viewport.grabFramebuffer()) == lit
+    assert centre_of(viewport.grabFramebuffer()) == lit
 
 
-def viewport_middle(window: MainWindow) -> QPoint:
-    """In pixels of the image that is grabbed."""
+def viewport_centre(window: MainWindow) -> QPoint:
+    """Return the centre in pixels of the grabbed image."""
     image = window.viewport.grabFramebuffer()
     return QPoint(image.width() // 2, image.height() // 2)
 
 
-def middle_of(image: QImage) -> QColor:
-    """The pixel in the middle."""
+def centre_of(image: QImage) -> QColor:
+    """Return the colour at the centre."""
     return image.pixelColor(image.width() // 2, image.height() // 2)

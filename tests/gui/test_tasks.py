@@ -19,7 +19,7 @@ FAILURE = "The cake could not be baked"
 
 
 class Gate:
-    """Holds a thread until the test lets it go on, and says that it has come."""
+    """Gate that blocks a thread until the test opens it, and reports its arrival."""
 
     def __init__(self) -> None:
         self.come, self.open = threading.Event(), threading.Event()
@@ -35,7 +35,7 @@ class Gate:
 
 
 def open_when_waited_for(thread: QThread, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Open the gate no sooner than somebody waits for the thread to end."""
+    """Open the gate once ``stop`` waits for the thread to end."""
 
     def wait() -> bool:
         gate.open.set()
@@ -50,7 +50,7 @@ def fail(error: Exception) -> NoReturn:
 
 @pytest.fixture
 def gate() -> Iterator[Gate]:
-    """A gate that is open at the end."""
+    """Return a gate that is open at the end."""
     made = Gate()
     yield made
     made.open.set()
@@ -58,7 +58,7 @@ def gate() -> Iterator[Gate]:
 
 @pytest.fixture
 def task(qapp: QCoreApplication) -> Iterator[Task]:
-    """Stopped at the end; conftest.py fails a test whose thread still runs then."""
+    """Return a task that is stopped at the end; conftest.py fails a test whose thread still runs."""
     made = Task(FAILURE)
     yield made
     made.stop()
@@ -68,7 +68,7 @@ Heard = list[tuple[str, object]]
 
 
 def heard_of(task: Task) -> Heard:
-    """What the task says from now on."""
+    """Return the signals of the task from now on."""
     heard: Heard = []
     for name in ("done", "failed", "progressed"):
         getattr(task, name).connect(lambda value, name=name: heard.append((name, value)))
@@ -89,7 +89,7 @@ def test_result_is_reported_in_the_thread_that_asked(qtbot: QtBot, task: Task) -
     ("error", "message", "is_logged"),
     [
         (HandvizError("There is no flour."), "There is no flour.", False),
-        (ZeroDivisionError("no eggs"), f"{FAILURE} (no eggs); the log says where.", True),
+        (ZeroDivisionError("no eggs"), f"{FAILURE} (no eggs); details are in the log.", True),
     ],
 )
 def test_error_becomes_a_message_and_the_next_function_runs(
@@ -187,7 +187,7 @@ Make = Callable[..., LatestWins]
 
 @pytest.fixture
 def make(qapp: QCoreApplication) -> Iterator[Make]:
-    """Makes workers, and stops them at the end."""
+    """Return a function that makes workers, which are stopped at the end."""
     made: list[LatestWins] = []
 
     def make_one(answer: Callable[[int], object], **options: object) -> LatestWins:
@@ -200,7 +200,7 @@ def make(qapp: QCoreApplication) -> Iterator[Make]:
 
 
 def answers_of(worker: LatestWins) -> list[tuple[object, object]]:
-    """Requests with their answers, or the messages of those that failed, from now on."""
+    """Return the requests with their answers or error messages from now on."""
     answers: list[tuple[object, object]] = []
     for signal in (worker.answered, worker.failed):
         signal.connect(lambda request, answer: answers.append((request, answer)))
@@ -208,7 +208,7 @@ def answers_of(worker: LatestWins) -> list[tuple[object, object]]:
 
 
 class Kitchen:
-    """Answers a number with its double; number 0 waits at the gate."""
+    """Function that doubles numbers; number 0 waits at the gate."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -279,7 +279,7 @@ def test_request_that_fails_is_told_and_the_next_one_answered(
         worker.ask(request)
         qtbot.waitUntil(lambda count=count: len(answers) == count)
     messages = [answer for _, answer in answers]
-    assert messages == ["Only positive numbers.", f"{FAILURE} (division by zero); the log says where.", 0.5]
+    assert messages == ["Only positive numbers.", f"{FAILURE} (division by zero); details are in the log.", 0.5]
     assert len(caplog.records) == 1
 
 

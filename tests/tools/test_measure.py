@@ -115,7 +115,7 @@ def test_a_measured_start_tells_its_stages_and_closes(
     told: list[str] = []
     watch = measure.begin("startup", window, controller, None, told.append)
     monkeypatch.setattr("handviz.pipeline.pipeline.Pipeline", lambda settings: settings)
-    app.pipeline_maker(Path("models"), note=measure_start.note)(controller.settings)
+    app.pipeline_maker(Path("models"), on_stage=measure_start.note)(controller.settings)
     with qtbot.waitSignal(controller.answered) as answered:
         controller.start("picture")
     window.result_painted.emit(answered.args[0].result)

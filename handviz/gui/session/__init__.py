@@ -1,1 +1,1 @@
-"""What runs behind the window: workers, controller, settings."""
+"""Workers, controller and settings of the window."""

@@ -1,4 +1,4 @@
-"""Reads the chosen source and leaves its newest frame in the mailbox."""
+"""Read the chosen source and put its newest frame into the mailbox."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ from PyQt6.QtCore import QThread, pyqtSignal
 from handviz.core.errors import HandvizError
 from handviz.core.records import Frame
 from handviz.gui.session.camera_probe import CameraFinder
-from handviz.gui.session.messages import Job, SourceConfig, SourceInfo, SourceLength
+from handviz.gui.session.messages import FrameRequest, SourceConfig, SourceInfo, SourceLength
 from handviz.gui.session.rates import PlaybackClock, RateMeter
 from handviz.sources.camera import CameraInfo
 from handviz.sources.images import turned
@@ -21,22 +21,22 @@ from handviz.sources.source import CAMERA_PREFIX, ChangingSource, InterruptibleS
 
 RETRY_S = 1.0
 REFRESH_S = 2.0
-MAX_NAMED = 3
-"""Of unreadable images in a row, one sentence each; the rest get one together."""
+MAX_REPORTED = 3
+"""Unreadable images in a row that are reported one by one; the rest are reported together."""
 logger = logging.getLogger(__name__)
 
 
 class CaptureThread(QThread):
-    """One loop: do what was asked for, else read the next frame when it is due.
+    """Thread that handles requests, and otherwise reads the next frame when it is due.
 
-    Public methods may be called from any thread and, but for ``stop``, return at once. A camera that fails is
-    opened again every second, wherever the system has put the one of its name by then.
+    Public methods may be called from any thread and, except ``stop``, return at once. A camera that fails is
+    opened again every second, by its name, also under another number.
     """
 
     opened = pyqtSignal(object)
     """SourceInfo"""
     error = pyqtSignal(int, str)
-    """Generation and sentence."""
+    """Generation and message"""
     recovered = pyqtSignal(int)
     playing_changed = pyqtSignal(int, bool)
     length_changed = pyqtSignal(object)
@@ -44,7 +44,7 @@ class CaptureThread(QThread):
 
     def __init__(
         self,
-        mailbox: Mailbox[Job],
+        mailbox: Mailbox[FrameRequest],
         opener: Callable[..., Source] = open_source,
         *,
         lister: Callable[[], list[CameraInfo]] = list_cameras,
@@ -65,53 +65,53 @@ class CaptureThread(QThread):
         self._retry_at_s: float | None = None
         self._changing: ChangingSource | None = None
         self._refresh_at_s = 0.0
-        self._told_count: int | None = None
-        self._gone = ""
+        self._sent_count: int | None = None
+        self._refresh_error = ""
         self._seek_to: int | None = None
         self._position = -1
         self._last_frame: Frame | None = None
         self._rate = RateMeter()
 
-    def open(self, text: str, generation: int, setup: SourceConfig | None = None) -> None:
+    def open(self, text: str, generation: int, config: SourceConfig | None = None) -> None:
         """Change to another source; ``generation`` marks everything that comes from it."""
         self._interrupt()
-        self._requests.put(partial(self._open, text, generation, setup or SourceConfig()))
+        self._requests.put(partial(self._open, text, generation, config or SourceConfig()))
 
-    def know_cameras(self, cameras: Sequence[CameraInfo], named: CameraInfo | None = None) -> None:
-        """What is plugged in now, and which of it is in use, if that was not known before."""
-        self._requests.put(partial(self._finder.know, cameras, named))
+    def set_cameras(self, cameras: Sequence[CameraInfo], named: CameraInfo | None = None) -> None:
+        """Take the list of cameras; ``named`` is the one in use, if that was not known before."""
+        self._requests.put(partial(self._finder.update, cameras, named))
 
-    def turn(self, rotation_deg: int) -> None:
-        """Turn images clockwise from the next one on; a held one is sent again."""
-        self._requests.put(partial(self._turn_images, rotation_deg))
+    def rotate(self, rotation_deg: int) -> None:
+        """Rotate images clockwise from the next one on; a paused frame is sent again."""
+        self._requests.put(partial(self._rotate, rotation_deg))
 
     def set_speed(self, speed: float) -> None:
-        """How fast clips and folders play; 1 is as they were taken."""
+        """Set how fast clips and folders play; 1 is the original speed."""
         self._requests.put(lambda: self._clock.set_speed(speed, time.monotonic()))
 
     def set_playing(self, playing: bool) -> None:
-        """Go on or hold (clips and folders)."""
+        """Play or pause a clip or folder."""
         self._requests.put(partial(self._set_playing, playing))
 
     def set_paused(self, paused: bool) -> None:
-        """Read nothing for now, whatever else is asked for; a clip goes on playing where it stopped."""
+        """Pause or resume all reading; a clip resumes where it stopped."""
         self._requests.put(partial(setattr, self, "_paused", paused))
 
     def set_loop(self, loop: bool) -> None:
-        """Whether a clip or folder begins again at its end."""
+        """Set whether a clip or folder starts again at its end."""
         self._requests.put(partial(setattr, self, "_loop", loop))
 
     def seek(self, number: int) -> None:
-        """Show this frame; of several requests that wait only the last is done."""
+        """Show this frame; of several waiting requests only the last is done."""
         self._interrupt()
         self._requests.put(partial(setattr, self, "_seek_to", number))
 
     def step(self, by: int) -> None:
-        """Hold, and show the frame ``by`` further, or the last one on the way there."""
+        """Pause, and show the frame ``by`` further, or the last one before the end."""
         self._requests.put(partial(self._step, by))
 
     def repeat(self) -> None:
-        """Send the held frame again, so that it is processed with changed settings."""
+        """Send the paused frame again, to be processed with changed settings."""
         self._requests.put(self._repeat)
 
     def stop(self) -> None:
@@ -122,24 +122,24 @@ class CaptureThread(QThread):
         self.wait()
 
     def _interrupt(self) -> None:
-        """What is asked for next is not to wait for a long way through a clip."""
+        """Interrupt a long seek, so that the next request is handled at once."""
         source = self._source
         if isinstance(source, InterruptibleSource):
             source.interrupt()
 
     def run(self) -> None:
-        """The loop."""
+        """Handle requests and read frames until ``stop``."""
         while not self._stopping:
             try:
-                self._turn()
-            # The outermost loop: whatever a codec or driver raises, the thread lives on for the next source.
+                self._run_once()
+            # The outermost loop: whatever a codec or driver raises, the thread continues with the next source.
             except Exception:
-                logger.exception("capture failed")
-                self._report("The source failed unexpectedly; the log says where. Choose it again or another one.")
+                logger.exception("The source failed unexpectedly")
+                self._report("The source failed unexpectedly (details in the log); open it again or another one.")
                 self._close()
         self._close()
 
-    def _turn(self) -> None:
+    def _run_once(self) -> None:
         request = self._next_request()
         if request is not None:
             request()
@@ -153,16 +153,16 @@ class CaptureThread(QThread):
             self._refresh(self._changing)
         elif self._source is not None and self._playing:
             self._advance(self._source)
-        self._tell_length()
+        self._report_length()
 
     def _next_request(self) -> Callable[[], None] | None:
         """Wait for a request until the next frame is due."""
         try:
-            return self._requests.get(timeout=self._patience_s())
+            return self._requests.get(timeout=self._timeout_s())
         except Empty:
             return None
 
-    def _patience_s(self) -> float | None:
+    def _timeout_s(self) -> float | None:
         if self._seek_to is not None:
             return 0.0
         now_s = time.monotonic()
@@ -176,10 +176,10 @@ class CaptureThread(QThread):
         due_s += [self._refresh_at_s] if self._changing is not None else []
         return max(min(due_s) - now_s, 0.0) if due_s else None
 
-    def _open(self, text: str, generation: int, setup: SourceConfig) -> None:
+    def _open(self, text: str, generation: int, config: SourceConfig) -> None:
         self._close()
-        self._text, self._generation, self._rotation_deg = text, generation, setup.rotation_deg
-        self._finder.begin(text, setup.camera)
+        self._text, self._generation, self._rotation_deg = text, generation, config.rotation_deg
+        self._finder.reset(text, config.camera)
         self._jump, self._position, self._last_frame, self._seek_to = 0, -1, None, None
         self._message = ""
         self._rate.reset()
@@ -202,7 +202,7 @@ class CaptureThread(QThread):
         self._source = source
         self._changing = source if isinstance(source, ChangingSource) else None
         self._refresh_at_s = time.monotonic() + self._refresh_s
-        self._told_count = source.frame_count
+        self._sent_count = source.frame_count
         info = SourceInfo(
             generation=self._generation,
             text=self._text,
@@ -214,7 +214,7 @@ class CaptureThread(QThread):
             camera=self._finder.camera,
         )
         self.opened.emit(info)
-        # Images wait for the person; cameras and clips run.
+        # Folders of images start paused; cameras and clips play.
         self._set_playing(source.is_live or source.nominal_fps > 2.0)
         if not self._playing:
             self._show(0, direction=1)
@@ -236,13 +236,13 @@ class CaptureThread(QThread):
             frame = source.read()
         except HandvizError as error:
             self._report(str(error))
-            self._clock.resume(None, source.nominal_fps, began_s)
+            self._clock.advance(None, source.nominal_fps, began_s)
             self._position += 1
             if source.is_live:
                 self._close()
                 self._retry_at_s = time.monotonic() + self._retry_s
             return
-        self._clock.resume(frame, source.nominal_fps, began_s)
+        self._clock.advance(frame, source.nominal_fps, began_s)
         if frame is None:
             self._end(source)
             return
@@ -253,9 +253,9 @@ class CaptureThread(QThread):
             source.seek(0)
             self._jump, self._position = self._jump + 1, -1
         else:
-            self._set_paused()
+            self._pause()
 
-    def _set_paused(self) -> None:
+    def _pause(self) -> None:
         self._playing = False
         self.playing_changed.emit(self._generation, False)
 
@@ -264,8 +264,8 @@ class CaptureThread(QThread):
         if source is None or source.is_live:
             return
         if self._playing:
-            self._set_paused()
-        # A jump that still waits comes first.
+            self._pause()
+        # A seek that still waits comes first.
         start, self._seek_to = self._position if self._seek_to is None else self._seek_to, None
         number = start + by
         if abs(by) > 1:
@@ -274,11 +274,11 @@ class CaptureThread(QThread):
             self._show(number, direction=1 if by > 0 else -1)
 
     def _show(self, number: int, *, direction: int, recovers: bool = True) -> bool:
-        """Read one frame out of turn; frames that cannot be read are named and passed in ``direction``.
+        """Show one frame out of order; unreadable frames are reported and skipped in ``direction``.
 
-        Returns False if there is none in that direction.
+        Return False if there is none in that direction.
         """
-        source, passed, message, is_shown = self._source, 0, "", False
+        source, skipped, message, is_shown = self._source, 0, "", False
         if source is None or source.is_live:
             return True
         while number >= 0 and (source.frame_count is None or number < source.frame_count) and not self._stopping:
@@ -288,19 +288,19 @@ class CaptureThread(QThread):
             try:
                 frame = source.read()
             except HandvizError as error:
-                passed, message = passed + 1, str(error)
-                if passed <= MAX_NAMED:
+                skipped, message = skipped + 1, str(error)
+                if skipped <= MAX_REPORTED:
                     self._report(message)
                 number += direction
                 continue
             if frame is not None:
                 self._jump += 1
-                # What was passed on the way here stays named until the person goes on.
-                self._deliver(frame, recovers=recovers and not passed)
+                # The report of skipped frames stays until the next step.
+                self._deliver(frame, recovers=recovers and not skipped)
                 is_shown = True
             break
-        if passed > MAX_NAMED:
-            self._report(f"{passed} images in a row cannot be read; the last one: {message}")
+        if skipped > MAX_REPORTED:
+            self._report(f"{skipped} images in a row cannot be read; the last error: {message}")
         return is_shown
 
     def _refresh(self, source: ChangingSource) -> None:
@@ -308,25 +308,25 @@ class CaptureThread(QThread):
         try:
             position = source.refresh()
         except HandvizError as error:
-            self._gone = str(error)
-            if self._gone != self._message:
-                self._report(self._gone)
+            self._refresh_error = str(error)
+            if self._refresh_error != self._message:
+                self._report(self._refresh_error)
             return
-        if self._gone and self._gone == self._message:
+        if self._refresh_error and self._refresh_error == self._message:
             self._recover()
-        self._gone = ""
+        self._refresh_error = ""
         if position is not None:
             self._position = position
-            self._tell_length(always=True)
+            self._report_length(always=True)
 
-    def _tell_length(self, *, always: bool = False) -> None:
+    def _report_length(self, *, always: bool = False) -> None:
         source = self._source
-        if source is not None and (always or source.frame_count != self._told_count):
-            self._told_count = source.frame_count
+        if source is not None and (always or source.frame_count != self._sent_count):
+            self._sent_count = source.frame_count
             length = SourceLength(self._generation, source.frame_count, self._position, source.description)
             self.length_changed.emit(length)
 
-    def _turn_images(self, rotation_deg: int) -> None:
+    def _rotate(self, rotation_deg: int) -> None:
         self._rotation_deg = rotation_deg
         self._jump += 1
         self._repeat()
@@ -334,20 +334,20 @@ class CaptureThread(QThread):
     def _repeat(self) -> None:
         if self._last_frame is not None and not self._playing:
             again = replace(self._last_frame, captured_ms=time.perf_counter() * 1000)
-            self._mailbox.put(self._job(again, 0.0))
+            self._mailbox.put(self._frame_request(again, 0.0))
 
     def _deliver(self, frame: Frame, *, recovers: bool = True) -> None:
         if self._message and recovers:
             self._recover()
         self._last_frame, self._position = frame, frame.number
         rate_hz = self._rate.tick(time.monotonic()) if self._playing else 0.0
-        self._mailbox.put(self._job(frame, rate_hz))
+        self._mailbox.put(self._frame_request(frame, rate_hz))
 
-    def _job(self, frame: Frame, capture_rate_hz: float) -> Job:
-        return Job(self._generation, self._jump, turned(frame, self._rotation_deg), capture_rate_hz)
+    def _frame_request(self, frame: Frame, capture_rate_hz: float) -> FrameRequest:
+        return FrameRequest(self._generation, self._jump, turned(frame, self._rotation_deg), capture_rate_hz)
 
     def _report(self, message: str) -> None:
-        # A camera that stays away is tried every second, but once is enough in the log.
+        # A missing camera is tried every second, but logged once.
         if message != self._message:
             logger.warning("%s", message)
         self._message = message

@@ -1,4 +1,4 @@
-"""What the program does, apart from any widget: sources, settings, the two workers, and what they report."""
+"""Controller of the window, without widgets: sources, settings, the two workers and their messages."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from handviz.core.paths import CLIP_FILE, MODELS
 from handviz.gui.session.camera_probe import CameraProbe
 from handviz.gui.session.capture_thread import CaptureThread
 from handviz.gui.session.mesh_saver import MeshRequest, write_meshes
-from handviz.gui.session.messages import Answer, Job, SourceInfo, SourceLength, Status
+from handviz.gui.session.messages import Answer, FrameRequest, SourceInfo, SourceLength, Status
 from handviz.gui.session.reconstruct_thread import PipelineMaker, ReconstructThread
 from handviz.gui.session.settings import SettingsStore, ViewSettings
 from handviz.gui.session.source_memory import LAST_SOURCE as LAST_SOURCE
@@ -38,10 +38,10 @@ logger = logging.getLogger(__name__)
 
 
 class Controller(QObject):
-    """Widgets call its methods and follow its signals; they know nothing of the threads behind it."""
+    """Interface between the widgets, which call its methods and follow its signals, and the threads."""
 
     answered = pyqtSignal(object)
-    """Answer of the present source; late ones of an earlier source never come through."""
+    """Answer of the present source; late ones of earlier sources are dropped"""
     source_opened = pyqtSignal(object)
     """SourceInfo"""
     source_changing = pyqtSignal(str)
@@ -51,13 +51,13 @@ class Controller(QObject):
     status_changed = pyqtSignal(object)
     """Status"""
     warned = pyqtSignal(str)
-    """What a person asked for and did not get: shown at once, and gone after a while."""
+    """message about a request that failed, shown as a toast"""
     cameras_found = pyqtSignal(list)
     length_changed = pyqtSignal(object)
     """SourceLength of the present source"""
     speed_changed = pyqtSignal(float)
-    turned = pyqtSignal(int)
-    """Degrees by which the present source's images are turned clockwise."""
+    rotated = pyqtSignal(int)
+    """clockwise rotation of the present source's images in degrees"""
 
     def __init__(
         self,
@@ -70,15 +70,15 @@ class Controller(QObject):
         for_this_run: Mapping[str, Any] | None = None,
         model_dir: Path = MODELS,
     ) -> None:
-        """``for_this_run``: settings by their names in ViewSettings that begin the run but are not remembered.
+        """``for_this_run``: settings by their names in ViewSettings that are not saved.
 
-        ``model_dir``: where the networks are, for what asks them beside the pipeline.
+        ``model_dir``: folder of the networks, for functions outside the pipeline.
         """
         super().__init__()
         self.model_dir = model_dir
         self.store = store
-        self._remembered: ViewSettings = store.load()
-        self.settings: ViewSettings = replace(self._remembered, **(for_this_run or {}))
+        self._saved: ViewSettings = store.load()
+        self.settings: ViewSettings = replace(self._saved, **(for_this_run or {}))
         self.source: SourceInfo | None = None
         self.is_playing = False
         self.speed = 1.0
@@ -90,10 +90,10 @@ class Controller(QObject):
         self._fallback_clip = fallback_clip
         self._generation = 0
         self._chooses_source = False
-        self._remembers_source = False
-        self._view_error, self._source_error, self._model_error, self._note = "", "", "", ""
-        self._answer_to_person, self._told_errors = "", ""
-        mailbox: Mailbox[Job] = Mailbox()
+        self._saves_source = False
+        self._view_error, self._source_error, self._model_error, self._message = "", "", "", ""
+        self._reply, self._sent_errors = "", ""
+        mailbox: Mailbox[FrameRequest] = Mailbox()
         self._capture = CaptureThread(mailbox, opener, lister=lister)
         self._reconstruct = ReconstructThread(mailbox, make_pipeline, self.settings)
         self._probe = CameraProbe(lister)
@@ -114,7 +114,7 @@ class Controller(QObject):
         self._saver.failed.connect(self.warn)
 
     def start(self, source: str | None = None) -> None:
-        """Start the workers with a source, or with the last one, the first camera, the bundled clip."""
+        """Start the workers with a source, or with the last one, the first camera or the bundled clip."""
         if self.store.notice:
             self.warn(self.store.notice)
         self._capture.start()
@@ -124,13 +124,13 @@ class Controller(QObject):
         if source is not None:
             self._open(source)
         else:
-            self._set_note("Looking for cameras …")
+            self._set_message("Looking for cameras…")
         self.find_cameras()
 
     def close(self) -> None:
         """Stop the workers and wait for them."""
         self._chooses_source = False
-        # What the workers said last is still on its way; nobody who has ended is to hear of it.
+        # Signals of the workers may still be queued; they are dropped.
         self._generation += 1
         self._reconstruct.stop()
         self._capture.stop()
@@ -138,67 +138,67 @@ class Controller(QObject):
         self._saver.stop()
 
     def find_cameras(self) -> None:
-        """Look for cameras in the background."""
-        self._probe.look()
+        """Refresh the list of cameras in the background."""
+        self._probe.refresh()
 
     def open(self, text: str) -> None:
-        """Change the source: "camera:0", a clip, a folder or an image; the next run begins with it."""
-        self._open(text, remembers=True)
+        """Open a source ("camera:0", a clip, folder or image), and save it for the next run."""
+        self._open(text, saves=True)
 
-    def _open(self, text: str, *, remembers: bool = False, camera: CameraInfo | None = None) -> None:
-        self._chooses_source, self._remembers_source = False, remembers
+    def _open(self, text: str, *, saves: bool = False, camera: CameraInfo | None = None) -> None:
+        self._chooses_source, self._saves_source = False, saves
         self._generation += 1
         self.source = None
         self._source_error = ""
-        self._set_note(f"Opening {'chosen pictures' if text.startswith(IMAGES_PREFIX) else text} …")
+        self._set_message(f"Opening {'chosen images' if text.startswith(IMAGES_PREFIX) else text}…")
         self._wanted_text, self.camera_in_use = text, camera or self.listed_camera(text)
-        setup = self.memory.config_of(text, self.camera_in_use)
-        self._set_rotation(setup.rotation_deg)
+        config = self.memory.config_of(text, self.camera_in_use)
+        self._set_rotation(config.rotation_deg)
         self.source_changing.emit(text)
-        self._capture.open(text, self._generation, setup)
-        self._capture.know_cameras(self.cameras or [])
+        self._capture.open(text, self._generation, config)
+        self._capture.set_cameras(self.cameras or [])
 
     @property
     def camera_mode(self) -> CameraMode:
-        """What is asked of the camera that is in use."""
+        """Requested image size and rate of the camera in use."""
         return self.memory.mode_of(self._wanted_text, self.camera_in_use)
 
     def listed_camera(self, text: str) -> CameraInfo | None:
-        """What the system says of the camera that is called "camera:0" now."""
+        """Return the listed camera with this text, such as "camera:0"."""
         return next((camera for camera in self.cameras or [] if text == f"{CAMERA_PREFIX}{camera.index}"), None)
 
     def set_camera_mode(self, mode: CameraMode) -> None:
-        """Have the camera give images of another size or rate, now and whenever it is used."""
+        """Request another image size or rate of the camera, and save it."""
         text = self._wanted_text
         if text.startswith(CAMERA_PREFIX):
             self.memory.set_mode(text, self.camera_in_use, mode)
-            self._open(text, remembers=self._remembers_source, camera=self.camera_in_use)
+            self._open(text, saves=self._saves_source, camera=self.camera_in_use)
 
-    def turn(self, by_deg: int = 90) -> None:
-        """Turn the source's images clockwise; that is remembered for this source."""
+    def rotate(self, by_deg: int = 90) -> None:
+        """Rotate the source's images clockwise, and save the rotation for this source."""
         if not self._wanted_text:
-            self.notify("There are no images to turn yet.")
+            self.notify("No images to rotate yet.")
             return
         self._set_rotation((self.rotation_deg + by_deg) % 360)
         self.memory.set_rotation(self._wanted_text, self.camera_in_use, self.rotation_deg)
-        self._capture.turn(self.rotation_deg)
+        self._capture.rotate(self.rotation_deg)
 
     def set_speed(self, speed: float) -> None:
-        """Play clips and folders slower or faster than they were taken."""
+        """Set the playback speed of clips and folders."""
         if speed != self.speed:
             self.speed = speed
             self._capture.set_speed(speed)
             self.speed_changed.emit(speed)
 
     def change_speed(self, by: int) -> None:
-        """The next faster speed, or the next slower one for -1."""
-        place = SPEEDS.index(self.speed) + by
-        self.set_speed(SPEEDS[min(max(place, 0), len(SPEEDS) - 1)])
+        """Choose the next faster speed, or the next slower one for -1."""
+        index = SPEEDS.index(self.speed) + by
+        self.set_speed(SPEEDS[min(max(index, 0), len(SPEEDS) - 1)])
 
     def change(self, **changes: Any) -> None:
-        """Change settings by their names in ViewSettings; the next run begins with them."""
-        self._remembered = replace(self._remembered, **changes)
-        self.store.save(self._remembered)
+        """Change and save settings by their names in ViewSettings."""
+        self._saved = replace(self._saved, **changes)
+        self.store.save(self._saved)
         settings = replace(self.settings, **changes)
         if settings == self.settings:
             return
@@ -211,16 +211,16 @@ class Controller(QObject):
         self.settings_changed.emit(settings)
 
     def toggle_playing(self) -> None:
-        """Hold or go on."""
+        """Play or pause a clip or folder."""
         if self.source is not None and not self.source.is_live:
             self._capture.set_playing(not self.is_playing)
 
     def pause(self, paused: bool) -> None:
-        """Let the stream rest while something else needs the processor; it goes on where it stopped."""
+        """Pause or resume the stream while something else needs the processor."""
         self._capture.set_paused(paused)
 
     def step(self, by: int) -> None:
-        """Hold and go ``by`` frames further."""
+        """Pause and go ``by`` frames further."""
         self._capture.step(by)
 
     def seek(self, number: int) -> None:
@@ -228,52 +228,52 @@ class Controller(QObject):
         self._capture.seek(number)
 
     def go_to(self, number: int) -> None:
-        """Hold, and show this frame."""
+        """Pause and show this frame."""
         self._capture.set_playing(False)
         self.seek(number)
 
     def go_to_end(self) -> None:
-        """Hold, and show the last frame where it is known which that is."""
+        """Pause and show the last frame, if the length is known."""
         if self.source is not None and self.source.frame_count:
             self.go_to(self.source.frame_count - 1)
 
     def forget_texture(self) -> None:
-        """Let the colours that earlier frames showed go; a held frame is processed again without them."""
+        """Discard the colours of earlier frames, and process a paused frame again without them."""
         if self.settings.wants_texture:
             self._reconstruct.forget_texture()
             self._capture.repeat()
-            self.notify("Colours of earlier frames are forgotten.")
+            self.notify("Texture reset.")
         else:
-            self.notify("There is a texture to reset in texture colour only (T).")
+            self.notify("A texture can be reset in texture colour only (T).")
 
-    def save_meshes(self, order: MeshRequest) -> None:
-        """Write the meshes of a result in the background; a sentence says where they are, or why not."""
-        has_begun = self._saver.begin(partial(write_meshes, order))
-        self.notify("Writing the meshes …" if has_begun else "The last meshes are still being written.")
+    def save_meshes(self, request: MeshRequest) -> None:
+        """Write the meshes of a result in the background; a message reports the paths or the error."""
+        has_begun = self._saver.begin(partial(write_meshes, request))
+        self.notify("Writing meshes…" if has_begun else "Still writing the previous meshes; try again soon.")
 
     def notify(self, message: str) -> None:
-        """Put a sentence on the screen."""
-        self._answer_to_person = message
-        self._set_note(message)
+        """Show a message in the status bar."""
+        self._reply = message
+        self._set_message(message)
 
     def warn(self, message: str) -> None:
-        """Say that something that was asked for failed: a log line, a toast, and the sentence in the line below."""
+        """Report that a request failed: in the log, as a toast and in the status bar."""
         logger.warning("%s", message)
-        self._set_note(message)
+        self._set_message(message)
         self.warned.emit(message)
 
     def report_view(self, message: str) -> None:
-        """Say why the view stays empty; that does not change while the program runs."""
+        """Report why the view stays empty, for the rest of the run."""
         if message != self._view_error:
             self._view_error = message
             logger.error("%s", message)
-            self._tell()
+            self._emit_status()
 
     def _on_cameras_found(self, cameras: list[CameraInfo]) -> None:
         before, self.cameras = self.cameras, cameras
         self.cameras_found.emit(cameras)
         if not self._chooses_source:
-            self._tell_change(before, cameras)
+            self._report_camera_changes(before, cameras)
             return
         last = self.memory.last(cameras)
         camera_texts = [f"{CAMERA_PREFIX}{camera.index}" for camera in cameras]
@@ -283,18 +283,18 @@ class Controller(QObject):
             self._open(camera_texts[0])
         elif self._fallback_clip.is_file():
             self._open(str(self._fallback_clip))
-            self._set_note("No camera found: this is the bundled clip.")
+            self._set_message("No camera found; playing the bundled clip.")
         else:
-            self._set_note("No camera found: open a clip, a folder or an image, or drop one here.")
+            self._set_message("No camera found. Open a clip, folder or image, or drop one here.")
 
-    def _tell_change(self, before: list[CameraInfo] | None, after: list[CameraInfo]) -> None:
+    def _report_camera_changes(self, before: list[CameraInfo] | None, after: list[CameraInfo]) -> None:
         self.camera_in_use = self.camera_in_use or self.listed_camera(self._wanted_text)
-        self._capture.know_cameras(after, self.camera_in_use)
+        self._capture.set_cameras(after, self.camera_in_use)
         if before is None:
             return
-        came = [one.name for one in after if not any(one.is_same(other) for other in before)]
-        went = [one.name for one in before if not any(one.is_same(other) for other in after)]
-        messages = [f"{name} was plugged in." for name in came] + [f"{name} was unplugged." for name in went]
+        added = [one.name for one in after if not any(one.is_same(other) for other in before)]
+        removed = [one.name for one in before if not any(one.is_same(other) for other in after)]
+        messages = [f"{name} plugged in." for name in added] + [f"{name} unplugged." for name in removed]
         if messages:
             self.notify(" ".join(messages))
 
@@ -303,12 +303,12 @@ class Controller(QObject):
             return
         self.source, self._wanted_text = info, info.text
         self.camera_in_use = info.camera or self.camera_in_use
-        if self._remembers_source:
-            self.memory.note_opened(info.text, self.camera_in_use)
-        if self._note.startswith("Opening"):
-            self._note = ""
+        if self._saves_source:
+            self.memory.save_opened(info.text, self.camera_in_use)
+        if self._message.startswith("Opening"):
+            self._message = ""
         self.source_opened.emit(info)
-        self._tell()
+        self._emit_status()
 
     def _on_answered(self, answer: Answer) -> None:
         if answer.generation == self._generation:
@@ -317,7 +317,7 @@ class Controller(QObject):
     def _on_source_error(self, generation: int, message: str) -> None:
         if generation == self._generation:
             self._source_error = message
-            self._tell()
+            self._emit_status()
 
     def _on_source_recovered(self, generation: int) -> None:
         self._on_source_error(generation, "")
@@ -334,24 +334,24 @@ class Controller(QObject):
 
     def _set_rotation(self, rotation_deg: int) -> None:
         self.rotation_deg = rotation_deg
-        self.turned.emit(rotation_deg)
+        self.rotated.emit(rotation_deg)
 
     def _on_model_error(self, message: str) -> None:
         self._model_error = message
-        self._tell()
+        self._emit_status()
 
     def _on_model_recovered(self) -> None:
         self._on_model_error("")
 
-    def _set_note(self, message: str) -> None:
-        self._note = message
-        self._tell()
+    def _set_message(self, message: str) -> None:
+        self._message = message
+        self._emit_status()
 
-    def _tell(self) -> None:
-        """Troubles go before notes."""
+    def _emit_status(self) -> None:
+        """Send the present message; errors come first."""
         possible = self._view_error, self._source_error, self._model_error
         errors = "  ·  ".join(message for message in possible if message)
-        if errors != self._told_errors:
-            self._told_errors, self._answer_to_person = errors, ""
-        answer = self._answer_to_person if errors else ""
-        self.status_changed.emit(Status(errors or self._note, is_error=bool(errors), answer=answer))
+        if errors != self._sent_errors:
+            self._sent_errors, self._reply = errors, ""
+        answer = self._reply if errors else ""
+        self.status_changed.emit(Status(errors or self._message, is_error=bool(errors), answer=answer))

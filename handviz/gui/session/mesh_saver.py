@@ -1,4 +1,4 @@
-"""Meshes of the hands as files."""
+"""Write the meshes of the hands as files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,24 +8,24 @@ from handviz.core.records import FrameResult, HandMesh
 from handviz.rendering.options import ColourMode
 
 MESH_FORMATS = {"GLB (*.glb)": ".glb", "OBJ with texture (*.obj)": ".obj", "PLY (*.ply)": ".ply"}
-"""Filters of the file dialog and what they stand for."""
+"""Filters of the file dialog and their file name extensions"""
 
 
 @dataclass(frozen=True, eq=False)
 class MeshRequest:
-    """Which hands to write, where and how."""
+    """Hands to write, where and how."""
 
     asked: Path
-    """What the person chose, with or without an ending."""
+    """the chosen path, with or without an extension"""
     suffix: str
-    """For a choice without an ending."""
+    """for a path without an extension"""
     result: FrameResult
     colour: ColourMode
     range_mm: tuple[float, float] | None
-    """Ends of the heatmap."""
+    """ends of the colour scale"""
 
     def paths(self) -> list[Path]:
-        """One per hand; only the very file that the person chose is written over."""
+        """Return one path per hand; only the chosen file itself may be overwritten."""
         has_suffix = self.asked.suffix.lower() in MESH_FORMATS.values()
         base = self.asked if has_suffix else self.asked.with_name(self.asked.name + self.suffix)
         taken: list[Path] = []
@@ -38,10 +38,10 @@ class MeshRequest:
         return taken
 
     def _would_overwrite(self, path: Path) -> bool:
-        """Whether a file is there that the person did not choose, or one beside it that this mesh would bring along."""
+        """Return whether ``path``, or a file that belongs to its mesh, exists and was not chosen."""
         if path != self.asked and path.exists():
             return True
-        # Here, so that the window is up before the formats' libraries are loaded.
+        # Imported late: loads the formats' libraries.
         from handviz.io.mesh_io import companion_paths
 
         is_wrapped = path.suffix.lower() == ".obj" and self.colour == "texture"
@@ -54,12 +54,12 @@ def _stems(stem: str, hands: Sequence[HandMesh]) -> list[str]:
     return [stem] if len(hands) == 1 else [f"{stem}_{hand.handedness}" for hand in hands]
 
 
-def write_meshes(order: MeshRequest) -> str:
-    """Write a file for each hand; returns the message that says where they are."""
-    # Here, so that the window is up before the formats' libraries are loaded.
+def write_meshes(request: MeshRequest) -> str:
+    """Write a file for each hand; return a message with their paths."""
+    # Imported late: loads the formats' libraries.
     from handviz.io.mesh_export import export_mesh
 
-    paths = order.paths()
-    for path, hand in zip(paths, order.result.hands, strict=True):
-        export_mesh(path, hand, colour=order.colour, range_mm=order.range_mm, image=order.result.frame.image)
+    paths = request.paths()
+    for path, hand in zip(paths, request.result.hands, strict=True):
+        export_mesh(path, hand, colour=request.colour, range_mm=request.range_mm, image=request.result.frame.image)
     return f"Saved {' and '.join(path.name for path in paths)} in {paths[0].parent}"

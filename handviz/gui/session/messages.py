@@ -1,4 +1,4 @@
-"""What crosses the threads, all frozen."""
+"""Frozen records that are passed between threads."""
 
 from dataclasses import dataclass
 
@@ -9,21 +9,21 @@ from handviz.sources.source import IMAGES_PREFIX
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """What goes with a source beside its text."""
+    """Settings of a source."""
 
     camera: CameraRequest | None = None
-    """None: as usual, or no camera."""
+    """None for the defaults, or for no camera"""
     rotation_deg: int = 0
 
 
 @dataclass(frozen=True)
 class SourceLength:
-    """A clip turned out shorter or longer than its head says, or a folder has changed."""
+    """New length of a clip whose header was wrong, or of a folder that has changed."""
 
     generation: int
     frame_count: int | None
     number: int
-    """Of the frame that is shown, as it is counted now."""
+    """present number of the frame that is shown"""
     description: str
 
 
@@ -32,53 +32,53 @@ class SourceInfo:
     """A source that has been opened."""
 
     generation: int
-    """Counts the sources up; answers of an earlier one are late and dropped."""
+    """number of the source; answers of earlier ones are dropped"""
     text: str
-    """What ``open_source`` was given."""
+    """argument of ``open_source``"""
     name: str
     description: str
     frame_count: int | None
     is_live: bool
     rotation_deg: int = 0
     camera: CameraInfo | None = None
-    """Which one it is, as far as that is known."""
+    """the camera, None while unknown"""
 
     @property
     def short_text(self) -> str:
-        """``text``, but for several images, whose paths would fill every line and overflow a datagram, the name."""
+        """``text``; for several images, whose paths are too long for a line or a datagram, the name."""
         return self.name if self.text.startswith(IMAGES_PREFIX) else self.text
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """A frame on its way to the reconstructor."""
+class FrameRequest:
+    """Frame to reconstruct."""
 
     generation: int
     jump: int
-    """Counts up whenever the next frame does not follow the last one, as after a seek."""
+    """counts discontinuities such as seeks"""
     frame: Frame
     capture_rate_hz: float
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """A result on its way to the window."""
+    """Result for the window."""
 
     generation: int
     result: FrameResult
     capture_rate_hz: float
     inference_rate_hz: float
     dropped: int
-    """Frames that the reconstructor was too slow for, over all sources."""
+    """frames skipped so far because the reconstruction was too slow, over all sources"""
     provider: str
-    """The execution provider that really runs, empty without a model."""
+    """the execution provider in use, empty without a model"""
 
 
 @dataclass(frozen=True)
 class Status:
-    """One sentence for the person in front of the screen."""
+    """Message for the user."""
 
     text: str
     is_error: bool = False
     answer: str = ""
-    """What was said since the trouble began, to something that the person did: it must not be lost behind that."""
+    """reply to a user action since the error began, shown instead of the error in the status bar"""

@@ -1,4 +1,4 @@
-"""How often something happens."""
+"""Rates of events, and the times at which frames of clips are due."""
 
 from collections import deque
 
@@ -6,7 +6,7 @@ from handviz.core.records import Frame
 
 WINDOW_S = 2.0
 MAX_PAUSE_S = 2.0
-"""Of a clip that stands still for longer at normal speed."""
+"""Longest time between two frames of a clip at normal speed"""
 
 
 class RateMeter:
@@ -16,7 +16,7 @@ class RateMeter:
         self._times_s: deque[float] = deque()
 
     def tick(self, now_s: float) -> float:
-        """Count an event at ``now_s``; returns the present rate in Hz, 0 until there are two events."""
+        """Count an event at ``now_s``; return the present rate in Hz, 0 until there are two events."""
         self._times_s.append(now_s)
         while now_s - self._times_s[0] > WINDOW_S:
             self._times_s.popleft()
@@ -24,15 +24,12 @@ class RateMeter:
         return (len(self._times_s) - 1) / span_s if span_s > 0 else 0.0
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Forget all events."""
         self._times_s.clear()
 
 
-# When the next frame of a clip or folder is due.
-
-
 class PlaybackClock:
-    """Follows the times that a clip's frames bear, or its nominal rate where they bear none."""
+    """Due time of the next frame, by the clip's timestamps or its nominal rate where there are none."""
 
     def __init__(self) -> None:
         self.due_s = 0.0
@@ -41,21 +38,21 @@ class PlaybackClock:
         self._last: tuple[int, float] | None = None
 
     def begin(self, now_s: float) -> None:
-        """The next frame is due now."""
+        """Make the next frame due now."""
         self.due_s, self._interval_s, self._last = now_s, 0.0, None
 
     def set_speed(self, speed: float, now_s: float) -> None:
-        """1 is as fast as it was taken; what is waited for already gets the new speed too."""
+        """Set the speed (1 is the original one), also for the frame that is being waited for."""
         self._speed = speed
         self.due_s = min(self.due_s, now_s + self._interval_s / speed)
 
-    def resume(self, frame: Frame | None, nominal_fps: float, began_s: float) -> None:
-        """This frame, read at ``began_s``, was due: say when the next one is; what is late is not made up for."""
+    def advance(self, frame: Frame | None, nominal_fps: float, began_s: float) -> None:
+        """Schedule the frame after this one, which was read at ``began_s``; delays are not made up for."""
         self._interval_s = self._interval_of(frame, nominal_fps)
         self.due_s = max(self.due_s + self._interval_s / self._speed, began_s)
 
     def _interval_of(self, frame: Frame | None, nominal_fps: float) -> float:
-        """How long it lasts: as long as the one before it did, for the time of the next one is not known yet."""
+        """Return the duration of the previous frame, because the next timestamp is not known yet."""
         before, self._last = self._last, None
         if frame is None or frame.time_ms is None:
             return 1 / nominal_fps

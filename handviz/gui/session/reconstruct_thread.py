@@ -1,4 +1,4 @@
-"""Takes frames from the mailbox and sends what the pipeline makes of them to the window."""
+"""Run the pipeline on frames from the mailbox and send the results to the window."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ from PyQt6.QtCore import QThread, pyqtSignal
 
 from handviz.core.camera_model import CameraModel, HandSize
 from handviz.core.records import Frame, FrameResult, HandednessSetting, SmoothingKind, VariantName
-from handviz.gui.session.messages import Answer, Job
+from handviz.gui.session.messages import Answer, FrameRequest
 from handviz.gui.session.rates import RateMeter
 from handviz.gui.session.settings import ViewSettings
 from handviz.gui.session.tasks import attempt, lower_priority
@@ -21,59 +21,59 @@ logger = logging.getLogger(__name__)
 
 
 class PipelineLike(Protocol):
-    """What this thread needs of ``handviz.pipeline.pipeline.Pipeline``."""
+    """Interface of ``handviz.pipeline.pipeline.Pipeline`` as this thread uses it."""
 
     @property
     def provider(self) -> str:
-        """The execution provider that really runs."""
+        """The execution provider in use."""
         ...
 
     def process(self, frame: Frame) -> FrameResult:
-        """Hands of a frame."""
+        """Reconstruct the hands of a frame."""
         ...
 
     def set_variant(self, variant: VariantName, /) -> None:
-        """From the next frame on."""
+        """Use this model from the next frame on."""
         ...
 
     def set_smoothing(self, strength: float, /) -> None:
-        """0 to 1."""
+        """Set the strength, 0 to 1."""
         ...
 
     def set_smoothing_kind(self, kind: SmoothingKind, /) -> None:
-        """Another filter, which begins anew."""
+        """Use another filter, starting from its initial state."""
         ...
 
     def set_camera_model(self, camera_model: CameraModel, /) -> None:
-        """What is known of the camera."""
+        """Use these intrinsics."""
         ...
 
     def set_hand_size(self, size: HandSize, /) -> None:
-        """What is known of the hands."""
+        """Use this hand size."""
         ...
 
     def set_side(self, side: HandednessSetting, /) -> None:
-        """Which hand is which."""
+        """Detect or override handedness."""
         ...
 
     def set_compare(self, wanted: bool, /) -> None:
-        """Whether every variant is asked, from the next frame on."""
+        """Set whether all models run from the next frame on."""
         ...
 
     def set_texture(self, wanted: bool, /) -> None:
-        """Whether hands get a texture, from the next frame on."""
+        """Set whether hands get a texture from the next frame on."""
         ...
 
     def forget_texture(self) -> None:
-        """The next frame's colours owe nothing to earlier frames."""
+        """Discard the colours of earlier frames."""
         ...
 
     def reset(self, *, video: bool | None = None, same_hands: bool = False) -> None:
-        """The next frame does not follow the last one; ``video``: whether those after it follow each other."""
+        """Expect a discontinuity; ``video`` states whether the frames after it are consecutive."""
         ...
 
     def close(self) -> None:
-        """Free everything."""
+        """Free all resources."""
         ...
 
 
@@ -81,14 +81,14 @@ PipelineMaker = Callable[[ViewSettings], PipelineLike]
 
 
 class ReconstructThread(QThread):
-    """One loop; the pipeline is made, used and closed in this thread only."""
+    """Thread in which the pipeline is made, used and closed."""
 
     answered = pyqtSignal(object)
     """Answer"""
     error = pyqtSignal(str)
     recovered = pyqtSignal()
 
-    def __init__(self, mailbox: Mailbox[Job], make_pipeline: PipelineMaker, settings: ViewSettings) -> None:
+    def __init__(self, mailbox: Mailbox[FrameRequest], make_pipeline: PipelineMaker, settings: ViewSettings) -> None:
         super().__init__()
         self._mailbox = mailbox
         self._make_pipeline = make_pipeline
@@ -96,17 +96,17 @@ class ReconstructThread(QThread):
         self._applied = settings
         self._pipeline: PipelineLike | None = None
         self._tried_for: tuple[int, VariantName] | None = None
-        self._place: tuple[int, int] | None = None
+        self._position: tuple[int, int] | None = None
         self._forgets_texture = False
         self._message = ""
         self._rate = RateMeter()
 
     def apply(self, settings: ViewSettings) -> None:
-        """Use these settings from the next frame on; may be called from any thread."""
+        """Use these settings from the next frame on (any thread)."""
         self._wanted = settings
 
     def forget_texture(self) -> None:
-        """Have the pipeline forget colours before the next frame; may be called from any thread."""
+        """Discard the colours of earlier frames before the next one (any thread)."""
         self._forgets_texture = True
 
     def stop(self) -> None:
@@ -115,31 +115,31 @@ class ReconstructThread(QThread):
         self.wait()
 
     def run(self) -> None:
-        """The loop: as long as the mailbox is open."""
+        """Reconstruct frames until the mailbox is closed."""
         lower_priority(self)
         while not self._mailbox.closed:
-            job = self._mailbox.get(POLL_S)
-            if job is None:
+            request = self._mailbox.get(POLL_S)
+            if request is None:
                 continue
-            # One frame that fails, for whatever reason, must not end the thread.
-            result, message = attempt(partial(self._result, job), "This frame could not be reconstructed")
+            # A frame that fails must not end the thread.
+            result, message = attempt(partial(self._result, request), "This frame could not be reconstructed")
             if message:
                 self._report(message)
-            self._answer(job, result or self._without_hands(job))
-            # An image is not kept while the next one is waited for.
-            del job, result
+            self._answer(request, result or self._without_hands(request))
+            # Free the image while waiting for the next one.
+            del request, result
         if self._pipeline is not None:
             self._pipeline.close()
             self._pipeline = None
 
-    def _result(self, job: Job) -> FrameResult:
-        pipeline = self._ready_pipeline(job)
+    def _result(self, request: FrameRequest) -> FrameResult:
+        pipeline = self._ready_pipeline(request)
         if pipeline is None:
-            return self._without_hands(job)
+            return self._without_hands(request)
         self._apply_changes(pipeline)
-        self._follow(pipeline, job)
-        result = pipeline.process(job.frame)
-        # A variant that could not be used leaves the last one in place: the sentence stays until another is chosen.
+        self._follow(pipeline, request)
+        result = pipeline.process(request.frame)
+        # If a model cannot be used, the previous one stays, and so does the message until another is chosen.
         if result.error:
             self._report(result.error)
         elif self._message and result.variant == self._applied.variant:
@@ -147,20 +147,20 @@ class ReconstructThread(QThread):
             self.recovered.emit()
         return result
 
-    def _follow(self, pipeline: PipelineLike, job: Job) -> None:
-        """Tell the pipeline where frames stop following each other; images of a folder never do."""
-        are_images = bool(job.frame.name)
-        place = (job.generation, 0 if are_images else job.jump)
-        if place != self._place and (self._place is not None or are_images):
-            is_jump = self._place is not None and self._place[0] == job.generation
+    def _follow(self, pipeline: PipelineLike, request: FrameRequest) -> None:
+        """Report discontinuities to the pipeline; images of a folder are never consecutive."""
+        are_images = bool(request.frame.name)
+        position = (request.generation, 0 if are_images else request.jump)
+        if position != self._position and (self._position is not None or are_images):
+            is_jump = self._position is not None and self._position[0] == request.generation
             pipeline.reset(video=not are_images, same_hands=is_jump)
-        self._place = place
+        self._position = position
 
-    def _ready_pipeline(self, job: Job) -> PipelineLike | None:
-        """Missing model files are looked for again with another source or variant, not for every frame."""
+    def _ready_pipeline(self, request: FrameRequest) -> PipelineLike | None:
+        """Return the pipeline; if it cannot be made, try again with another source or model only."""
         wanted = self._wanted
-        if self._pipeline is None and self._tried_for != (job.generation, wanted.variant):
-            self._tried_for = job.generation, wanted.variant
+        if self._pipeline is None and self._tried_for != (request.generation, wanted.variant):
+            self._tried_for = request.generation, wanted.variant
             self._applied = wanted
             self._pipeline = self._make_pipeline(self._applied)
         return self._pipeline
@@ -188,14 +188,14 @@ class ReconstructThread(QThread):
             self._forgets_texture = False
             pipeline.forget_texture()
 
-    def _without_hands(self, job: Job) -> FrameResult:
-        return FrameResult(frame=job.frame, variant=self._wanted.variant)
+    def _without_hands(self, request: FrameRequest) -> FrameResult:
+        return FrameResult(frame=request.frame, variant=self._wanted.variant)
 
-    def _answer(self, job: Job, result: FrameResult) -> None:
+    def _answer(self, request: FrameRequest, result: FrameResult) -> None:
         answer = Answer(
-            generation=job.generation,
+            generation=request.generation,
             result=result,
-            capture_rate_hz=job.capture_rate_hz,
+            capture_rate_hz=request.capture_rate_hz,
             inference_rate_hz=self._rate.tick(time.monotonic()),
             dropped=self._mailbox.dropped,
             provider=self._pipeline.provider if self._pipeline is not None else "",

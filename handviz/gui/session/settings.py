@@ -1,4 +1,4 @@
-"""What a person has set, apart from any widget; remembered between runs."""
+"""Settings of the user, saved between runs."""
 
 import os
 from dataclasses import dataclass, fields, replace
@@ -17,10 +17,10 @@ from handviz.rendering.options import ColourMode, Difference, DrawOptions, Uncer
 
 CONFIG_FOLDER_VARIABLE = "HANDVIZ_CONFIG_DIR"
 LAYOUT_VERSION = "1"
-"""Of what the file means; counted up when a name or a value comes to mean something else."""
+"""Version of the file; increased when the meaning of a name or value changes."""
 ThemeSetting = Literal["system", "dark", "light"]
 DifferencePair = Literal["prior_amvur", "prior_final", "amvur_final"]
-"""The two variants whose distance is shown, joined by an underscore."""
+"""The two models whose difference is shown, joined by an underscore."""
 VERSION_KEY = "memory/settings_version"
 FORMER_KEYS = {"camera_model": "lens"}
 """Names of fields in files of version 0.1."""
@@ -48,7 +48,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class ViewSettings:
-    """Everything that a person can set while looking."""
+    """Settings of the live view."""
 
     variant: VariantName = "final"
     colour: ColourMode = "uncertainty"
@@ -81,24 +81,24 @@ class ViewSettings:
 
     @property
     def wants_texture(self) -> bool:
-        """Whether hands need a texture to be shown like this."""
+        """Whether a texture is needed."""
         return self.colour == "texture"
 
     @property
     def wants_others(self) -> bool:
-        """Whether the hands of all variants are needed to be shown like this."""
+        """Whether the hands of all models are needed."""
         return self.compare or self.difference
 
     @property
     def shown_difference(self) -> Difference | None:
-        """Between which variants, None where colours show something else."""
+        """The two models that are compared, None if no difference map is shown."""
         if not self.difference:
             return None
         first, second = (variant for variant in VARIANTS if variant in self.difference_pair.split("_"))
         return Difference(first, second, aligned=self.difference_aligned)
 
     def draw_options(self) -> DrawOptions:
-        """The part that concerns the image."""
+        """Return the settings that concern drawing."""
         fixed = (self.range_low_mm, max(self.range_high_mm, self.range_low_mm + 0.5))
         return DrawOptions(
             colour=self.colour,
@@ -126,12 +126,12 @@ class SettingsStore:
         chosen = folder or os.environ.get(CONFIG_FOLDER_VARIABLE) or platformdirs.user_config_path("handviz")
         self.path = Path(chosen) / "handviz.ini"
         self.notice = ""
-        """What became of a file that could not be taken as it was; mostly empty."""
+        """message about a settings file that could not be used, mostly empty"""
         self._file = QSettings(str(self.path), QSettings.Format.IniFormat)
         self._check()
 
     def _check(self) -> None:
-        """A broken file, or one of another version, is kept beside the new one that begins."""
+        """Replace a damaged file, or one of another version, and keep it beside the new one."""
         version = str(self._file.value(VERSION_KEY, "") or "")
         is_broken = self._file.status() != QSettings.Status.NoError or (self.path.is_file() and not self._holds_text())
         if is_broken:
@@ -142,34 +142,33 @@ class SettingsStore:
             self._file.setValue(VERSION_KEY, LAYOUT_VERSION)
 
     def _holds_text(self) -> bool:
-        """Qt takes any bytes for an ini file."""
+        """Return whether the file is text; Qt accepts any bytes as an ini file."""
         try:
             return "\0" not in self.path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return False
 
     def _reset(self, why: str) -> None:
-        kept = self.set_aside()
-        self.notice = f"The settings file {why}: all settings are the usual ones now" + (
-            f", the old file is {kept.name} beside it." if kept else "."
-        )
+        backup = self.set_aside()
+        suffix = f", the old file is {backup.name} beside it." if backup else "."
+        self.notice = f"The settings file {why}: settings reset to defaults{suffix}"
 
     def set_aside(self) -> Path | None:
-        """Forget everything; the file as it was stays beside it under the name that is returned, None without one."""
-        kept = None
+        """Reset all settings; return the path of a backup of the old file, None without one."""
+        backup = None
         if self.path.is_file():
-            kept = self.path.with_name(f"{self.path.name}.before-reset")
+            backup = self.path.with_name(f"{self.path.name}.before-reset")
             try:
-                write_files({kept: self.path.read_bytes()})
+                write_files({backup: self.path.read_bytes()})
             except (OSError, HandvizError):
-                kept = None
+                backup = None
         self._file.clear()
         self._file.setValue(VERSION_KEY, LAYOUT_VERSION)
         self._file.sync()
-        return kept
+        return backup
 
     def load(self) -> ViewSettings:
-        """What was saved; a value that is no longer possible becomes the default."""
+        """Return the saved settings; invalid values become the defaults."""
         settings = ViewSettings()
         for item in fields(ViewSettings):
             value = _checked(item.name, getattr(settings, item.name), self._saved(item.name))
@@ -184,17 +183,17 @@ class SettingsStore:
         return FORMER_VALUES.get((name, str(saved)), saved)
 
     def save(self, settings: ViewSettings) -> None:
-        """Remember all settings."""
+        """Save all settings."""
         for item in fields(ViewSettings):
             self._file.setValue(f"view/{item.name}", _written(getattr(settings, item.name)))
         self._file.sync()
 
     def text(self, name: str) -> str:
-        """A remembered text, empty if there is none."""
+        """Return a saved text, empty if there is none."""
         return str(self._file.value(f"memory/{name}", "") or "")
 
     def save_text(self, name: str, text: str) -> None:
-        """Keep a text for the next run."""
+        """Save a text for the next run."""
         self._file.setValue(f"memory/{name}", text)
         self._file.sync()
 

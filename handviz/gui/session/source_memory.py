@@ -1,4 +1,4 @@
-"""What is remembered of sources between runs: the last one, recent ones, how each was used, and lenses."""
+"""Saved sources: the last and recent ones, the settings of each, and intrinsics."""
 
 import json
 from collections.abc import Sequence
@@ -15,21 +15,24 @@ from handviz.sources.images import ROTATIONS_DEG
 from handviz.sources.source import CAMERA_PREFIX, IMAGES_PREFIX, source_exists
 
 LAST_SOURCE, LAST_CAMERA, RECENT = "last_source", "last_camera", "recent_sources"
-MODES, TURNS = "camera_modes", "turns"
+MODES, ROTATIONS = "camera_modes", "turns"
 MAX_RECENT, MAX_ROTATIONS = 8, 200
 MAX_NUMBER = 100_000
-"""Of a camera's mode: pixels along a side, or images per second."""
-OTHER_SOURCES = "clips, folders and images"
+"""Of pixels along a side, or of images per second, in a camera mode"""
+OTHER_SOURCES = "all files"
+"""Owner of the intrinsics of clips, folders and images"""
+OTHER_SOURCES_KEY = "clips, folders and pictures"
+"""Its name in the settings file, as in version 0.1"""
 
 
 class SourceMemory:
-    """Keeps it in the settings file; what cannot be read there any more is as if it had never been."""
+    """Saved sources in the settings file; unreadable entries are ignored."""
 
     def __init__(self, store: SettingsStore) -> None:
         self._store = store
 
-    def note_opened(self, text: str, camera: CameraInfo | None) -> None:
-        """The next run begins with this source."""
+    def save_opened(self, text: str, camera: CameraInfo | None) -> None:
+        """Save this source as the one to start with next time."""
         self._store.save_text(LAST_SOURCE, text)
         if text.startswith(CAMERA_PREFIX):
             self._store.save_text(LAST_CAMERA, json.dumps([camera.name, camera.port] if camera else []))
@@ -38,11 +41,11 @@ class SourceMemory:
             self._store.save_text(RECENT, json.dumps(recent[:MAX_RECENT]))
 
     def recent(self) -> list[str]:
-        """Files and folders that were opened last, newest first; those that are gone are left out."""
+        """Return the files and folders that were opened last and still exist, newest first."""
         return [text for text in self._recent() if source_exists(text)]
 
     def last(self, cameras: Sequence[CameraInfo]) -> str:
-        """What the last run ended with, as it is called now; empty if it is not there."""
+        """Return the last source of the previous run under its present name, empty if it is missing."""
         text, known = self._store.text(LAST_SOURCE), [str(part) for part in self._json(LAST_CAMERA, list)]
         if not text.startswith(CAMERA_PREFIX):
             return text if source_exists(text) else ""
@@ -54,15 +57,17 @@ class SourceMemory:
         return text if text in [f"{CAMERA_PREFIX}{camera.index}" for camera in cameras] else ""
 
     def config_of(self, text: str, camera: CameraInfo | None) -> SourceConfig:
-        """How this source was used last."""
+        """Return the saved settings of this source."""
         is_camera = text.startswith(CAMERA_PREFIX)
         mode = self.mode_of(text, camera)
         request = CameraRequest(mode, camera) if is_camera and (camera or mode != USUAL_MODE) else None
-        turn = self._get(TURNS, text, camera)
-        return SourceConfig(camera=request, rotation_deg=next((known for known in ROTATIONS_DEG if known == turn), 0))
+        rotation_deg = self._get(ROTATIONS, text, camera)
+        return SourceConfig(
+            camera=request, rotation_deg=next((known for known in ROTATIONS_DEG if known == rotation_deg), 0)
+        )
 
     def mode_of(self, text: str, camera: CameraInfo | None) -> CameraMode:
-        """Size and rate that were chosen for a camera."""
+        """Return the image size and rate that were chosen for a camera."""
         saved = self._get(MODES, text, camera)
         parts = saved if isinstance(saved, list) and len(saved) == 3 else []
         if not parts or not all(isinstance(part, int | float) and 0 < part <= MAX_NUMBER for part in parts):
@@ -71,12 +76,12 @@ class SourceMemory:
         return mode if min(mode.width, mode.height) > 0 and mode.fps > 0 else USUAL_MODE
 
     def set_mode(self, text: str, camera: CameraInfo | None, mode: CameraMode) -> None:
-        """Use the camera like this from now on."""
+        """Save the image size and rate of a camera."""
         self._put(MODES, _keys(text, camera), [mode.width, mode.height, mode.fps])
 
     def set_rotation(self, text: str, camera: CameraInfo | None, rotation_deg: int) -> None:
-        """Turn the source's images like this from now on."""
-        self._put(TURNS, _keys(text, camera), rotation_deg)
+        """Save the rotation of a source's images."""
+        self._put(ROTATIONS, _keys(text, camera), rotation_deg)
 
     def _recent(self) -> list[str]:
         return [text for text in self._json(RECENT, list) if isinstance(text, str)]
@@ -105,14 +110,14 @@ class SourceMemory:
 
 
 def _keys(text: str, camera: CameraInfo | None) -> list[str]:
-    """The camera at its port, and wherever it is plugged in next; or the path."""
+    """Return the keys of a camera, with and without its port, or the key of a path."""
     if camera is None:
         return [_absolute(text)]
     return [f"{CAMERA_PREFIX}{camera.name} @ {camera.port}", f"{CAMERA_PREFIX}{camera.name}"]
 
 
 def _absolute(text: str) -> str:
-    """A path as it is called from any folder."""
+    """Return an absolute path; cameras and lists of images stay as they are."""
     if text.startswith((CAMERA_PREFIX, IMAGES_PREFIX)):
         return text
     try:
@@ -121,16 +126,13 @@ def _absolute(text: str) -> str:
         return text
 
 
-# Lenses between runs: every camera has its own, all other sources share one.
-
-
 def owner_of(source: str, camera_name: str) -> str:
-    """Whose lens a source has: the camera's, by its name in the system if it has one, or that of all files."""
+    """Return whose intrinsics a source uses: those of the camera, by its name if it has one, or those of all files."""
     return (camera_name or source) if source.startswith(CAMERA_PREFIX) else OTHER_SOURCES
 
 
 def saved_camera_model(store: SettingsStore, owner: str) -> CameraModel:
-    """What was told last; the assumed lens if nothing was, or nothing that can be read."""
+    """Return the saved intrinsics, or the assumed ones if there are none that can be read."""
     try:
         return camera_model_from_text(store.text(_key(owner)))
     except HandvizError:
@@ -138,12 +140,13 @@ def saved_camera_model(store: SettingsStore, owner: str) -> CameraModel:
 
 
 def save_camera_model(store: SettingsStore, owner: str, camera_model: CameraModel) -> None:
-    """Remember it."""
+    """Save the intrinsics of a camera, or of all files."""
     text = camera_model_text(camera_model)
     if text != store.text(_key(owner)):
         store.save_text(_key(owner), text)
 
 
 def _key(owner: str) -> str:
-    # Whatever a camera is called, it makes no groups in the settings file.
-    return f"lens_of_{owner}".replace("/", "_").replace("\\", "_")
+    # A slash would make a group in the settings file.
+    name = OTHER_SOURCES_KEY if owner == OTHER_SOURCES else owner
+    return f"lens_of_{name}".replace("/", "_").replace("\\", "_")

@@ -1,4 +1,4 @@
-"""Work in threads beside the window: one function at a time (``Task``), or the newest request (``LatestWins``)."""
+"""Threads beside the window: one function at a time (``Task``), or the newest request (``LatestWins``)."""
 
 import contextlib
 import logging
@@ -19,12 +19,9 @@ logger = logging.getLogger(__name__)
 
 
 def lower_priority(thread: QThread) -> None:
-    """Lower the priority of the present thread, which is ``thread``, and of those that it starts from now on.
-
-    Where the window wants a core, threads that compute leave it: the window answers sooner, and they lose little.
-    """
+    """Lower the priority of ``thread``, the present one, and of those it starts, so that the window responds sooner."""
     if sys.platform.startswith("linux"):
-        # Qt has no priorities under Linux' usual scheduler; there every thread has a niceness of its own.
+        # Qt has no priorities under Linux' default scheduler; every thread has its own niceness.
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
     else:
@@ -34,7 +31,7 @@ def lower_priority(thread: QThread) -> None:
 def attempt(function: Callable[[], Result], failure: str) -> tuple[Result | None, str]:
     """Return the function's result, or None and the message of the error that it raised.
 
-    This is the outermost place of a thread: an error other than HandvizError is logged, and ``failure`` goes before it.
+    The outermost call of a thread: errors other than HandvizError are logged and begin with ``failure``.
     """
     try:
         return function(), ""
@@ -42,14 +39,14 @@ def attempt(function: Callable[[], Result], failure: str) -> tuple[Result | None
         return None, str(error)
     except Exception as error:
         logger.exception("%s", failure)
-        return None, f"{failure} ({error}); the log says where."
+        return None, f"{failure} ({error}); details are in the log."
 
 
 class _Worker(QThread):
-    """A thread whose signals are emitted in the thread that made it, and no longer once nobody waits for them."""
+    """Thread whose signals are emitted in the thread that made it, until ``stop``."""
 
     _sent = pyqtSignal(int, object)
-    """Generation, and the call that emits."""
+    """Generation, and the function that emits"""
 
     def __init__(self, failure: str, *, low_priority: bool) -> None:
         super().__init__()
@@ -59,11 +56,11 @@ class _Worker(QThread):
         self._sent.connect(self._deliver)
 
     def report(self, signal: pyqtBoundSignal, *values: object) -> None:
-        """Emit a signal from within the thread; lost if its request was forgotten meanwhile."""
+        """Emit a signal from within the thread; dropped if its request was forgotten meanwhile."""
         self._sent.emit(self._present_generation, lambda: signal.emit(*values))
 
     def stop(self) -> None:
-        """Wait for the thread to end; no signal is emitted from now on, and nothing can be begun any more."""
+        """Wait for the thread to end; no signal is emitted and nothing can be started from now on."""
         self._is_stopped = True
         self._generation += 1
         self.wait()
@@ -74,14 +71,14 @@ class _Worker(QThread):
 
 
 class Task(_Worker):
-    """Runs one function at a time, each in a thread that ends with it."""
+    """Runner of one function at a time, each in a thread that ends with it."""
 
     done = pyqtSignal(object)
-    """What the function returned."""
+    """result of the function"""
     failed = pyqtSignal(str)
-    """The message of the error that it raised."""
+    """message of the error that it raised"""
     progressed = pyqtSignal(object)
-    """What the function reports on its way: ``task.report(task.progressed, value)``."""
+    """progress, which the function reports by ``task.report(task.progressed, value)``"""
 
     def __init__(self, failure: str, *, low_priority: bool = False) -> None:
         """``failure`` begins the message of an error that is not a HandvizError: "The meshes could not be saved"."""
@@ -93,19 +90,19 @@ class Task(_Worker):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a function was begun whose end has not been told yet."""
+        """Whether a function was started whose end has not been reported yet."""
         return self._function is not None
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether the function is to end early; a long one asks now and then."""
+        """Whether the function should end early; long functions check it."""
         return self._is_cancelled
 
     def begin(self, function: Callable[[], object]) -> bool:
-        """Run it in the thread; returns False, and does nothing, while another one runs or after ``stop``."""
+        """Run it in the thread; return False, and do nothing, while another one runs or after ``stop``."""
         if self.is_busy or self._is_stopped:
             return False
-        # The last function has ended, but its thread may need another moment.
+        # The last function has ended, but its thread may need a moment.
         self.wait()
         self._function, self._is_cancelled = function, False
         self.start()
@@ -137,15 +134,15 @@ class Task(_Worker):
 
 
 class LatestWins(_Worker):
-    """Answers requests in one thread, the newest first; it starts with the first request and ends with ``stop``.
+    """Thread that answers requests, the newest first, from the first request until ``stop``.
 
-    Of the requests that wait only the newest ``capacity`` stay. A request that fails does not end the thread.
+    Only the newest ``capacity`` requests wait. A request that fails does not end the thread.
     """
 
     answered = pyqtSignal(object, object)
-    """Request and answer."""
+    """Request and answer"""
     failed = pyqtSignal(object, str)
-    """Request, and the message of the error that it raised."""
+    """Request, and the message of the error that it raised"""
 
     def __init__(
         self,
@@ -156,14 +153,14 @@ class LatestWins(_Worker):
         low_priority: bool = False,
         rest_s: Callable[[Any], float] | None = None,
     ) -> None:
-        """``answer`` is called in the thread; ``rest_s``: how long to rest after an answer; ``failure`` as in Task."""
+        """``answer`` is called in the thread, which rests ``rest_s`` after each; ``failure`` as in Task."""
         super().__init__(failure, low_priority=low_priority)
         self._answer, self._capacity, self._rest_s = answer, capacity, rest_s
         self._waiting: dict[Hashable, int] = {}
         self._changed = threading.Condition()
 
     def ask(self, request: Hashable) -> None:
-        """Have this answered next; the same request asked for again waits once."""
+        """Queue a request to be answered next; equal requests wait once."""
         with self._changed:
             if self._is_stopped:
                 return
@@ -176,7 +173,7 @@ class LatestWins(_Worker):
             self.start()
 
     def forget(self) -> None:
-        """Drop all requests so far: those that wait, and the answer to the one that is being answered."""
+        """Drop all requests so far, including the one that is being answered."""
         with self._changed:
             self._waiting.clear()
             self._generation += 1
@@ -197,7 +194,7 @@ class LatestWins(_Worker):
             pass
 
     def _answer_next(self) -> bool:
-        """Wait for a request and answer it; returns False when stopped. What it holds is free while the next waits."""
+        """Wait for a request and answer it; return False when stopped. Its memory is freed before the next wait."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._is_stopped)
             if self._is_stopped:

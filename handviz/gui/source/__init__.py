@@ -1,1 +1,1 @@
-"""Controls of the source: cameras, clips, folders, the timeline."""
+"""Controls of the source: cameras, clips, folders, timeline."""

@@ -1,4 +1,4 @@
-"""Bottom: hold, step, scrub, loop, go to a frame and change the speed of clips and folders."""
+"""Timeline below the image: play, step, seek, loop and speed of clips and folders."""
 
 from PyQt6.QtCore import QSignalBlocker, QSize, Qt
 from PyQt6.QtGui import QKeyEvent, QMouseEvent, QResizeEvent
@@ -6,8 +6,6 @@ from PyQt6.QtWidgets import (
     QAbstractSpinBox,
     QFrame,
     QHBoxLayout,
-    QLabel,
-    QSizePolicy,
     QSlider,
     QSpinBox,
     QStyle,
@@ -20,7 +18,7 @@ from PyQt6.QtWidgets import (
 from handviz.gui.session.controller import SPEEDS, Controller
 from handviz.gui.session.messages import Answer, SourceInfo, SourceLength
 from handviz.gui.session.settings import ViewSettings
-from handviz.gui.widgets.controls import check_quietly, combo_box, named_label
+from handviz.gui.widgets.controls import ElidedLabel, check_quietly, combo_box, named_label
 from handviz.gui.widgets.icons import IconName, icon
 
 MAX_FRAME = 2_000_000_000
@@ -28,24 +26,24 @@ MIN_WIDTH_PX, WIDTH_WITH_SPEED_PX, WIDTH_WITH_TIME_PX = 300, 370, 470
 
 
 class ScrubSlider(QSlider):
-    """A press anywhere on the bar goes there at once and then drags, as in every player."""
+    """Slider that jumps to the position of a press and then drags, as in video players."""
 
     def __init__(self) -> None:
         super().__init__(Qt.Orientation.Horizontal)
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Qt would go a page further only; where frames are few, the handle is not even under the mouse then."""
+        """Jump to the position of the press; Qt would only go a page further."""
         if event is not None and event.button() == Qt.MouseButton.LeftButton:
             self.setSliderDown(True)
             self.setValue(self._value_at(round(event.position().x())))
 
     def mouseMoveEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Drag."""
+        """Drag the handle."""
         if event is not None and self.isSliderDown():
             self.setValue(self._value_at(round(event.position().x())))
 
     def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Let go."""
+        """End the drag."""
         if event is not None and event.button() == Qt.MouseButton.LeftButton:
             self.setSliderDown(False)
 
@@ -60,7 +58,7 @@ class ScrubSlider(QSlider):
 
 
 class FrameBox(QSpinBox):
-    """The frame's number, counted from 1; a number typed into it is gone to with Enter, Escape leaves it."""
+    """Frame number, counted from 1; Enter seeks to a typed number, Escape cancels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,23 +67,23 @@ class FrameBox(QSpinBox):
         self.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
         self.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.setFixedWidth(64)
-        self.setToolTip("Go to a frame (Ctrl+G)")
+        self.setToolTip("Go to frame (Ctrl+G)")
         self._shown = 1
 
     def begin_typing(self) -> None:
-        """Take the keys; the first digit replaces what is there."""
+        """Take the focus; the first digit replaces the number."""
         self.setFocus(Qt.FocusReason.ShortcutFocusReason)
         self.selectAll()
 
     def show_frame(self, number: int) -> None:
-        """Follow the stream, but not under the person's hand."""
+        """Follow the stream unless the user edits."""
         self._shown = number
         if not self.hasFocus():
             with QSignalBlocker(self):
                 self.setValue(number)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
-        """Enter and Escape give the keys back to the window."""
+        """Give the focus back after Enter and Escape."""
         key = event.key() if event is not None else None
         if key == Qt.Key.Key_Escape:
             with QSignalBlocker(self):
@@ -96,35 +94,8 @@ class FrameBox(QSpinBox):
             self.clearFocus()
 
 
-class NameLabel(QLabel):
-    """A line that leaves out its middle where it is too long for its place."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setTextFormat(Qt.TextFormat.PlainText)
-        self.setObjectName("faint")
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._whole = ""
-
-    def show_whole(self, text: str) -> None:
-        """Show it, as far as it fits; the tooltip has it all."""
-        if text != self._whole:
-            self._whole = text
-            self.setToolTip(text)
-            self._fit()
-
-    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
-        """Fit it anew."""
-        super().resizeEvent(event)
-        self._fit()
-
-    def _fit(self) -> None:
-        middle = Qt.TextElideMode.ElideMiddle
-        self.setText(self.fontMetrics().elidedText(self._whole, middle, max(self.width() - 2, 0)))
-
-
 class Timeline(QFrame):
-    """Follows and drives a controller; hidden for cameras."""
+    """Timeline that shows and changes the position in the source; hidden for cameras."""
 
     def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -134,7 +105,7 @@ class Timeline(QFrame):
         column.setContentsMargins(12, 7, 12, 6)
         column.setSpacing(4)
         self.slider = ScrubSlider()
-        self.slider.setToolTip("Where in the clip or folder; drag to look through it")
+        self.slider.setToolTip("Position in the clip or folder; drag to scrub")
         column.addWidget(self.slider)
         row = QHBoxLayout()
         column.addLayout(row)
@@ -143,23 +114,24 @@ class Timeline(QFrame):
         self.hide()
 
     def _fill(self, row: QHBoxLayout) -> None:
-        self.back = self._add_button(row, "back", "One frame back (←), ten (Shift+←)")
-        self.play = self._add_button(row, "play", "Hold or go on (space)")
-        self.forward = self._add_button(row, "forward", "One frame on (→), ten (Shift+→)")
+        self.back = self._add_button(row, "back", "Previous frame (←), -10 frames (Shift+←)")
+        self.play = self._add_button(row, "play", "Play / pause (Space)")
+        self.forward = self._add_button(row, "forward", "Next frame (→), +10 frames (Shift+→)")
         row.addSpacing(6)
         self.number = FrameBox()
         row.addWidget(self.number)
-        self.place = named_label("number", "")
-        row.addWidget(self.place)
+        self.count = named_label("number", "")
+        row.addWidget(self.count)
         self.time = named_label("number", "")
         row.addWidget(self.time)
         row.addSpacing(6)
-        self.file_name = NameLabel()
+        self.file_name = ElidedLabel()
+        self.file_name.setObjectName("faint")
         row.addWidget(self.file_name, 1)
-        hint = "How fast it plays: slower ([), faster (])"
+        hint = "Playback speed: slower ([), faster (])"
         self.speed = combo_box({speed: f"{speed:g}×" for speed in SPEEDS}, hint)
         row.addWidget(self.speed)
-        self.loop = self._add_button(row, "loop", "Begin again at the end (L)")
+        self.loop = self._add_button(row, "loop", "Loop (L)")
         self.loop.setCheckable(True)
 
     def _connect(self, controller: Controller) -> None:
@@ -181,26 +153,26 @@ class Timeline(QFrame):
         self.show_speed(controller.speed)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        """Narrower than all of its parts side by side, for it leaves some out."""
+        """Return a width without the controls that a narrow window leaves out."""
         return QSize(MIN_WIDTH_PX, super().minimumSizeHint().height())
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
-        """Leave out what a narrow window has no place for; the keys do the same."""
+        """Hide speed and time where the window is too narrow."""
         super().resizeEvent(event)
         self.speed.setVisible(self.width() >= WIDTH_WITH_SPEED_PX)
         self.time.setVisible(self.width() >= WIDTH_WITH_TIME_PX)
 
-    def begin_going_to(self) -> None:
-        """Let a frame's number be typed."""
+    def edit_number(self) -> None:
+        """Let the user type a frame number."""
         if self.isHidden():
-            self._controller.notify("There are frames to go to in clips and folders only.")
+            self._controller.notify("Go to frame works in clips and folders only.")
         else:
             self.number.begin_typing()
 
     def show_source(self, info: SourceInfo) -> None:
-        """Appear for clips and folders."""
+        """Show the timeline for clips and folders."""
         self.time.setText("")
-        self.file_name.show_whole("")
+        self.file_name.setText("")
         self.number.show_frame(1)
         with QSignalBlocker(self.slider):
             self.slider.setValue(0)
@@ -208,28 +180,28 @@ class Timeline(QFrame):
         self.setVisible(not info.is_live and info.frame_count != 1)
 
     def show_length(self, length: SourceLength) -> None:
-        """Follow a folder that changes, or a clip that is not as long as it says."""
+        """Show the new length of a folder that changed or of a clip whose header was wrong."""
         self._show_count(length.frame_count)
         self._show_number(max(length.number, 0))
         self.setVisible(length.frame_count != 1)
 
     def show_playing(self, is_playing: bool) -> None:
-        """The button shows what it would do."""
-        self.play.setIcon(icon("hold" if is_playing else "play"))
+        """Show the icon of what the button would do."""
+        self.play.setIcon(icon("pause" if is_playing else "play"))
 
     def show_speed(self, speed: float) -> None:
-        """Follow a speed that was changed elsewhere."""
+        """Show a speed that was changed elsewhere."""
         self.speed.setCurrentIndex(SPEEDS.index(speed))
 
     def show_settings(self, settings: ViewSettings) -> None:
-        """Follow settings that were changed elsewhere."""
+        """Show settings that were changed elsewhere."""
         check_quietly(self.loop, settings.loop)
 
     def show_position(self, answer: Answer) -> None:
-        """Follow the stream, but not under the person's hand."""
+        """Follow the stream unless the user edits."""
         frame = answer.result.frame
         self.time.setText("" if frame.time_ms is None else time_text(frame.time_ms))
-        self.file_name.show_whole(frame.name)
+        self.file_name.setText(frame.name)
         self._show_number(frame.number)
 
     def _show_number(self, number: int) -> None:
@@ -239,7 +211,7 @@ class Timeline(QFrame):
                 self.slider.setValue(number)
 
     def _show_count(self, count: int | None) -> None:
-        self.place.setText(f"/ {count}" if count else "")
+        self.count.setText(f"/ {count}" if count else "")
         with QSignalBlocker(self.slider), QSignalBlocker(self.number):
             self.slider.setRange(0, max((count or 1) - 1, 0))
             self.slider.setEnabled(bool(count))
@@ -255,6 +227,6 @@ class Timeline(QFrame):
 
 
 def time_text(time_ms: float) -> str:
-    """Minutes, seconds and thousandths: "01:02.345"."""
+    """Return minutes, seconds and milliseconds, such as "01:02.345"."""
     whole_ms = round(time_ms)
     return f"{whole_ms // 60_000:02d}:{whole_ms // 1000 % 60:02d}.{whole_ms % 1000:03d}"

@@ -1,1 +1,1 @@
-"""The OpenGL viewport and what it shows."""
+"""OpenGL viewport, and the panel of its settings."""

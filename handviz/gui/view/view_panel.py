@@ -1,4 +1,4 @@
-"""Right: which network, how it is shown, and how it performs."""
+"""Right panel: model, colours, view, smoothing and performance."""
 
 import time
 
@@ -34,40 +34,37 @@ ROWS = (
     ("inference_rate", "Reconstructed"),
     ("draw_rate", "Drawn"),
     ("age", "Age when shown"),
-    ("dropped", "Frames dropped"),
+    ("dropped", "Frames skipped"),
     ("provider", "Runs on"),
 )
 PERCENT = 100
 Choice = tuple[str, str, str, str]
-"""Value, text, key, hint."""
+"""value, text, key, tooltip"""
 VARIANT_CHOICES: tuple[Choice, ...] = (
-    ("prior", "prior-net", "1", "The hand model's pose and shape alone, without attention"),
-    ("amvur", "AMVUR", "2", "Attention between joints and vertices, trained without a prior"),
-    ("final", "final", "3", "AMVUR and prior-net trained jointly"),
+    ("prior", "Prior-net", "1", "Pose and shape of the hand model, without attention"),
+    ("amvur", "AMVUR", "2", "Attention between joints and vertices, trained without the prior-net"),
+    ("final", "Final", "3", "Prior-net and AMVUR, trained jointly"),
 )
 COLOUR_CHOICES: tuple[Choice, ...] = (
-    ("uncertainty", "uncertainty", "V", "How far the network expects to be off, in millimetres"),
-    ("texture", "texture", "T", "The hand's own skin, from the image and the texture net"),
-    ("plain", "plain", "P", "The shape alone"),
+    ("uncertainty", "Uncertainty", "V", "Standard deviation of each vertex, in millimetres"),
+    ("texture", "Texture", "T", "Skin colours from the image and the texture net"),
+    ("plain", "Shaded", "P", "The shape only, without colours"),
 )
 VIEW_CHOICES: tuple[Choice, ...] = (
-    ("overlay", "on the image", "O", "The mesh lies on the hand"),
-    ("orbit", "free orbit", "O", "Drag to turn, wheel to zoom, double click to look as the camera does"),
+    ("overlay", "Overlay", "O", "The mesh drawn over the image"),
+    ("orbit", "3D view", "O", "Drag to rotate, wheel to zoom, double-click to reset"),
 )
 SMOOTHING_CHOICES: tuple[Choice, ...] = (
-    ("kalman", "Kalman", "K", "Trusts every frame by its own standard deviation; moving hands do not lag"),
-    ("one_euro", "One Euro", "K", "Smooths slow hands strongly and fast ones less, which lag a little"),
+    ("kalman", "Kalman", "K", "Weights each frame by its own standard deviation; little lag"),
+    ("one_euro", "One Euro", "K", "Smooths slow hands strongly and fast ones less; some lag"),
 )
-
-
-# Stage times, rates, the age of the image, and the provider that really runs.
 
 
 class PerformancePanel(QWidget):
-    """Takes every answer and paint, and writes four times a second what they say."""
+    """Stage times, rates, age of the frame and execution provider, updated four times a second."""
 
-    summed_up = pyqtSignal(str)
-    """The same in one line."""
+    summarised = pyqtSignal(str)
+    """the same in one line"""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -87,11 +84,11 @@ class PerformancePanel(QWidget):
         self._timer.start(REFRESH_MS)
 
     def take_answer(self, answer: Answer) -> None:
-        """A new result came."""
+        """Take a new result."""
         self._answer, self._is_new = answer, True
 
     def take_paint(self, draw_ms: float) -> None:
-        """The viewport was painted; only the first paint of a result says how old it is."""
+        """Take the time of a paint; the first one of a result also measures its age."""
         self._draw_ms = draw_ms
         if self._answer is not None and self._is_new:
             self._is_new = False
@@ -99,19 +96,19 @@ class PerformancePanel(QWidget):
             self._draw_rate_hz = self._draw_rate.tick(time.monotonic())
 
     def clear(self) -> None:
-        """Another source comes."""
+        """Empty the values for another source."""
         self._answer = None
         self._draw_rate.reset()
         for label in self.values.values():
             label.setText(NOTHING)
-        self.summed_up.emit("")
+        self.summarised.emit("")
 
     def stop(self) -> None:
-        """Write no more."""
+        """Stop updating."""
         self._timer.stop()
 
     def refresh(self) -> None:
-        """Write the present numbers."""
+        """Show the present values."""
         if self._answer is None:
             return
         answer, times = self._answer, self._answer.result.times
@@ -134,28 +131,28 @@ class PerformancePanel(QWidget):
             if self.values[name].text() != text:
                 self.values[name].setText(text)
         network_ms = times.reconstruct_ms + times.texture_ms
-        self.summed_up.emit(
+        self.summarised.emit(
             f"detect {times.detect_ms:.0f} + network {network_ms:.0f} + draw {self._draw_ms:.0f} ms"
             + (f"  ·  {answer.inference_rate_hz:.0f} /s" if is_streaming else "")
-            + f"  ·  {answer.dropped} dropped  ·  {texts['provider']}"
+            + f"  ·  {answer.dropped} frames skipped  ·  {texts['provider']}"
         )
 
 
 def provider_text(provider: str) -> str:
-    """ONNX Runtime's name as a person would say it; a missing graphics card is said plainly."""
+    """Return a short name of ONNX Runtime's execution provider."""
     if not provider:
-        return "no model"
+        return "No model"
     return "CPU (no GPU)" if provider == CPU_PROVIDER else provider.removesuffix("ExecutionProvider")
 
 
 class ViewPanel(Panel):
-    """Follows and drives a controller's settings."""
+    """Panel that shows and changes the controller's settings."""
 
     def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._controller = controller
         self._choices: dict[str, dict[str, QRadioButton]] = {}
-        self.group("Network")
+        self.group("Model")
         self._add_choice("variant", VARIANT_CHOICES)
         self.group("Colour")
         self._add_choice("colour", COLOUR_CHOICES)
@@ -163,12 +160,12 @@ class ViewPanel(Panel):
         self._add_texture_controls()
         self.group("View")
         self._add_choice("view", VIEW_CHOICES)
-        self.wireframe = self._add_switch("wireframe", "wireframe", "W", "The edges of the mesh")
-        self.skeleton = self._add_switch("skeleton", "skeleton", "S", "The 21 keypoints and the bones between them")
-        self.opacity = self._add_slider("opacity", "Opacity", "Of the mesh over the image")
+        self.wireframe = self._add_switch("wireframe", "Wireframe", "W", "Edges of the mesh")
+        self.skeleton = self._add_switch("skeleton", "Skeleton", "S", "The 21 keypoints and the bones between them")
+        self.opacity = self._add_slider("opacity", "Opacity", "Opacity of the mesh over the image")
         self.group("Smoothing")
         self._add_choice("smoothing_kind", SMOOTHING_CHOICES)
-        self.smoothing = self._add_slider("smoothing", "Strength", "0: every frame as it is; more: calmer")
+        self.smoothing = self._add_slider("smoothing", "Strength", "0: unsmoothed; higher = smoother")
         self.group("Performance")
         self.numbers = PerformancePanel()
         self.column.addWidget(self.numbers)
@@ -176,11 +173,11 @@ class ViewPanel(Panel):
         self.show_settings(controller.settings)
 
     def choice(self, name: str, value: str) -> QRadioButton:
-        """The radio button of a value, for tests."""
+        """Return the radio button of a value, for tests."""
         return self._choices[name][value]
 
     def show_settings(self, settings: ViewSettings) -> None:
-        """Follow settings that were changed elsewhere."""
+        """Show settings that were changed elsewhere."""
         for name, buttons in self._choices.items():
             check_quietly(buttons[getattr(settings, name)], True)
         check_quietly(self.wireframe, settings.wireframe)
@@ -198,7 +195,7 @@ class ViewPanel(Panel):
             with QSignalBlocker(box):
                 box.setValue(value)
             box.setEnabled(not settings.range_is_automatic)
-        self._show_what_concerns(settings.colour)
+        self._show_relevant(settings.colour)
 
     def _add_choice(self, name: str, choices: tuple[Choice, ...]) -> None:
         group = QButtonGroup(self)
@@ -228,13 +225,13 @@ class ViewPanel(Panel):
         return slider
 
     def _add_range(self) -> None:
-        hint = "Otherwise the two numbers below are the ends of the colours"
+        hint = "Fit the colour scale to the data; otherwise it has the two ends below"
         self.range_is_automatic = check_box(
-            "range follows the data", hint, lambda checked: self._controller.change(range_is_automatic=checked)
+            "Auto range", hint, lambda checked: self._controller.change(range_is_automatic=checked)
         )
         self.column.addWidget(self.range_is_automatic)
-        self.range_low = self._range_box("range_low_mm")
-        self.range_high = self._range_box("range_high_mm")
+        self.range_low = self._range_box("range_low_mm", "Lower end of the colour scale")
+        self.range_high = self._range_box("range_high_mm", "Upper end of the colour scale")
         line = self.add_line()
         line.addWidget(self.range_low)
         line.addWidget(named_label("", "to"))
@@ -242,28 +239,28 @@ class ViewPanel(Panel):
         line.addStretch(1)
 
     def _add_texture_controls(self) -> None:
-        hint = "Stripes lie over what no image has shown: there the network guesses"
-        self.mark_inferred = self._add_switch("mark_inferred", "mark what is inferred", "I", hint)
-        hint = "The light of this view instead of the image's; drag with the right button to move it"
-        self.relight = self._add_switch("relight", "relight", "R", hint)
-        hint = "Forget the colours that earlier frames of this stream have shown"
+        hint = "Stripes over regions that no image has shown, whose colours are inferred"
+        self.mark_inferred = self._add_switch("mark_inferred", "Hatch unobserved regions", "I", hint)
+        hint = "Studio light instead of the image's; drag with the right mouse button to move it"
+        self.relight = self._add_switch("relight", "Studio light", "R", hint)
+        hint = "Discard the colours that earlier frames of this stream have shown"
         self.reset_texture = push_button("Reset texture", hint, self._controller.forget_texture)
         self.add_with_key(self.reset_texture, "Ctrl+R")
 
-    def _show_what_concerns(self, colour: ColourMode) -> None:
-        """Hide what does nothing in this colour: so the panel fits a low window."""
+    def _show_relevant(self, colour: ColourMode) -> None:
+        """Hide controls that have no effect in this colour, so that the panel fits a low window."""
         self.reset_texture.setEnabled(colour == "texture")
-        concerned = {
+        relevant = {
             "uncertainty": (self.range_is_automatic, self.range_low.parentWidget()),
             "texture": tuple(box.parentWidget() for box in (self.mark_inferred, self.relight, self.reset_texture)),
             "plain": (self.relight.parentWidget(),),
         }
-        for part in {part for parts in concerned.values() for part in parts}:
+        for part in {part for parts in relevant.values() for part in parts}:
             assert part is not None
-            part.setVisible(part in concerned[colour])
+            part.setVisible(part in relevant[colour])
 
-    def _range_box(self, name: str) -> QDoubleSpinBox:
+    def _range_box(self, name: str, hint: str) -> QDoubleSpinBox:
         box = number_box(LIMITS[name], " mm")
-        box.setToolTip("An end of the heatmap")
+        box.setToolTip(hint)
         box.valueChanged.connect(lambda value: self._controller.change(**{name: value}))
         return box

@@ -1,4 +1,4 @@
-"""The image in the middle of the window."""
+"""OpenGL viewport of the window."""
 
 import logging
 import sys
@@ -15,7 +15,7 @@ from PyQt6.QtGui import QMouseEvent, QOpenGLContext, QPaintEvent, QWheelEvent
 from PyQt6.QtOpenGLWidgets import QOpenGLWidget
 from PyQt6.QtWidgets import QWidget
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FrameResult
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.hand_shape import Surface
@@ -25,7 +25,7 @@ from handviz.rendering.options import DrawOptions, KeyLight
 from handviz.rendering.panes import PanePoint
 from handviz.rendering.split_scene import SplitScene
 
-NO_OPENGL = "The graphics driver does not offer OpenGL 3.3 to this window: python -m handviz doctor says more."
+NO_OPENGL = "The graphics driver offers no OpenGL 3.3 to this window; 'python -m handviz doctor' shows details."
 SOFTWARE_HINTS = {
     "linux": "start it as 'LIBGL_ALWAYS_SOFTWARE=1 python app.py' to draw without the graphics card",
     "win32": "start it after 'set QT_OPENGL=software' to draw without the graphics card",
@@ -35,28 +35,25 @@ CLICK_REACH_PX = 4.0
 logger = logging.getLogger(__name__)
 
 
-# moderngl in the context that Qt made, on every platform.
-
-
 def broken_driver(error: Exception, platform: str = sys.platform) -> str:
-    """What to say where the driver offers OpenGL and then fails at it: its first words, and how to do without it."""
+    """Return the message for a driver that fails: the first line of its error, and the remedy."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip(" =-")]
-    said = lines[0][:120] if lines else type(error).__name__
+    reason = lines[0][:120] if lines else type(error).__name__
     hint = SOFTWARE_HINTS.get(platform, "update the system, which brings its graphics driver")
     return (
-        f"The graphics driver cannot draw this ({said}). Hands are still reconstructed and can be saved; to see them, "
-        f"update the driver, or {hint}."
+        f"The graphics driver cannot draw this ({reason}). Hands are still reconstructed and can be saved. "
+        f"To see them, update the driver or {hint}."
     )
 
 
 class QtFunctions:
-    """Finds OpenGL functions through Qt, so that GLX, EGL (Wayland), WGL and Cocoa need no separate code."""
+    """OpenGL functions found through Qt, for GLX, EGL (Wayland), WGL and Cocoa alike."""
 
     def __init__(self, context: QOpenGLContext) -> None:
         self._context = context
 
     def load_opengl_function(self, name: str) -> int:
-        """The function's address, 0 if there is none."""
+        """Return the function's address, 0 if there is none."""
         address = self._context.getProcAddress(name.encode())
         return int(address) if address is not None else 0
 
@@ -66,45 +63,45 @@ class QtFunctions:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Qt makes its contexts current itself."""
+        """Do nothing: Qt makes its contexts current itself."""
 
     def release(self) -> None:
-        """Qt keeps the context."""
+        """Do nothing: Qt owns the context."""
 
 
 def moderngl_from(context: QOpenGLContext) -> moderngl.Context:
-    """moderngl for Qt's context, which must be current; HandvizError if it is older than OpenGL 3.3."""
+    """Wrap Qt's context, which must be current; raise HandvizError if it is older than OpenGL 3.3."""
     settings: dict[str, Any] = {"context": QtFunctions(context)}
     try:
         return moderngl.create_context(require=330, **settings)
     except (ValueError, moderngl.Error) as error:
-        raise HandvizError(NO_OPENGL) from error
+        raise HandvizError(NO_OPENGL, ErrorCode.NO_OPENGL) from error
 
 
 class ImageTaker(Protocol):
-    """Who wants the painted view, such as a recording."""
+    """Receiver of the painted view, such as a recording."""
 
     def wants_image(self) -> bool:
-        """Asked after every paint; reading the view back costs time."""
+        """Return whether the last paint is wanted; reading it back costs time."""
         ...
 
     def take_image(self, pixels: bytes, size: tuple[int, int]) -> None:
-        """RGBA, the lowest row first; width and height in pixels."""
+        """Take RGBA pixels, the lowest row first; ``size`` is width and height."""
         ...
 
 
 class Viewport(QOpenGLWidget):
-    """Shows results through a SplitScene.
+    """Widget that draws results through a SplitScene.
 
-    In free orbit the mouse turns, the wheel zooms, a double click goes home. The right button moves the light.
+    In the 3D view dragging rotates, the wheel zooms, a double click resets. The right button moves the light.
     """
 
     painted = pyqtSignal(object, float)
-    """The result shown (None without one), and how long drawing it took in milliseconds."""
+    """the result shown or None, and the drawing time in milliseconds"""
     clicked = pyqtSignal(QPointF)
-    """Where the left button was pressed and let go without a drag."""
+    """position of a click with the left button"""
     failed = pyqtSignal(str)
-    """Why nothing can be drawn here."""
+    """message why nothing can be drawn"""
 
     def __init__(self, surface: Surface, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -126,7 +123,7 @@ class Viewport(QOpenGLWidget):
         self.setMinimumSize(QSize(320, 240))
 
     def show_result(self, result: FrameResult | None) -> None:
-        """Draw this result from now on; None empties the view."""
+        """Draw this result from now on, or nothing."""
         self._result = result
         if self._scene is not None:
             self._scene.show(result)
@@ -134,23 +131,23 @@ class Viewport(QOpenGLWidget):
 
     @property
     def options(self) -> DrawOptions:
-        """How it is drawn now."""
+        """The present drawing options."""
         return self._options
 
     def set_options(self, options: DrawOptions) -> None:
-        """Draw like this from now on."""
+        """Draw with these options from now on."""
         self._options = options
         self.update()
 
     def set_highlight(self, highlight: Highlight | None) -> None:
-        """Mark a point of the present result from now on; None marks nothing."""
+        """Mark a point of the present result from now on, or none."""
         self._highlight = highlight
         if self._scene is not None:
             self._scene.set_highlight(highlight)
         self.update()
 
     def pick_at(self, position: QPointF) -> Pick | None:
-        """The vertex or joint under a place of this widget, in whichever pane; None beside the hands."""
+        """Return the vertex or joint at a position of this widget, in any pane; None beside the hands."""
         if self._scene is None:
             return None
         ratio = self.devicePixelRatioF()
@@ -158,11 +155,11 @@ class Viewport(QOpenGLWidget):
         return self._scene.pick(point_px, self._drawn_size, self._options, orbit=self._orbit, pixel_ratio=ratio)
 
     def range_mm(self) -> tuple[float, float] | None:
-        """The ends of the heatmap on the screen."""
+        """Return the ends of the colour scale on the screen."""
         return self._scene.range_mm(self._options) if self._scene is not None else self._options.std_range_mm
 
     def pane_at(self, position: QPointF) -> PanePoint | None:
-        """The variant drawn at a place of this widget and where in its pane, in physical pixels; None beside panes."""
+        """Return the pane at a position of this widget, and the point in it in physical pixels; None beside panes."""
         if self._scene is None:
             return None
         ratio = self.devicePixelRatioF()
@@ -170,7 +167,7 @@ class Viewport(QOpenGLWidget):
         return self._scene.pane_at(point_px, self._drawn_size, self._options, ratio)
 
     def cut_out(self, scale: float = 1.0) -> NDArray[np.uint8] | None:
-        """(H, W, 4) RGB and straight alpha of the hands as they stand in the view, ``scale`` times as large.
+        """Return (H, W, 4) RGB and straight alpha of the hands in the view, ``scale`` times as large.
 
         None where nothing can be drawn; HandvizError if this is too large for the graphics card.
         """
@@ -180,7 +177,8 @@ class Viewport(QOpenGLWidget):
         try:
             return self._cut_out(self._ctx, self._scene, scale)
         except moderngl.Error as error:
-            raise HandvizError(f"The graphics card cannot draw the view at this size ({error}).") from error
+            message = f"The graphics card cannot draw the view at this size ({error}); make the window smaller."
+            raise HandvizError(message, ErrorCode.TOO_LARGE) from error
         finally:
             self._scene.set_highlight(self._highlight)
             self.doneCurrent()
@@ -200,13 +198,13 @@ class Viewport(QOpenGLWidget):
             smooth.resolve(plain.framebuffer(size))
             return straight_alpha(read_pixels(plain.framebuffer(size), components=4))
 
-    def look_from(self, orbit: OrbitCamera) -> None:
-        """Look at the hands like this in free orbit, until the mouse turns them."""
+    def set_orbit(self, orbit: OrbitCamera) -> None:
+        """Set the viewpoint of the 3D view, until the mouse changes it."""
         self._orbit = orbit
         self.update()
 
     def release_gl(self) -> None:
-        """Free everything on the graphics card; the viewport stays empty afterwards."""
+        """Free all OpenGL objects; the viewport stays empty afterwards."""
         if self._scene is None:
             return
         self.makeCurrent()
@@ -214,7 +212,7 @@ class Viewport(QOpenGLWidget):
         self.doneCurrent()
 
     def initializeGL(self) -> None:  # noqa: N802
-        """Qt calls this with its context current; again if the widget changed its window."""
+        """Build the scene; Qt calls this with its context current, again if the widget moves to another window."""
         self._release()
         context = QOpenGLContext.currentContext()
         assert context is not None
@@ -232,16 +230,16 @@ class Viewport(QOpenGLWidget):
             return
         self._scene.show(self._result)
         self._scene.set_highlight(self._highlight)
-        logger.info("drawing with %s", self._ctx.info["GL_RENDERER"])
+        logger.info("Drawing with %s", self._ctx.info["GL_RENDERER"])
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802
-        """Where Qt gets no OpenGL at all it calls neither ``initializeGL`` nor ``paintGL``."""
+        """Report missing OpenGL, without which Qt calls neither ``initializeGL`` nor ``paintGL``."""
         super().paintEvent(event)
         if not self.isValid():
             self.failed.emit(NO_OPENGL)
 
     def paintGL(self) -> None:  # noqa: N802
-        """Qt calls this with the widget's framebuffer bound; its number changes on every resize."""
+        """Draw; Qt calls this with the widget's framebuffer bound, whose number changes on every resize."""
         if self._ctx is None or self._scene is None or self._smooth_target is None:
             return
         started_s = time.perf_counter()
@@ -253,7 +251,7 @@ class Viewport(QOpenGLWidget):
         self.painted.emit(self._result, (time.perf_counter() - started_s) * 1000)
 
     def _draw(self, ctx: moderngl.Context, scene: SplitScene, smooth_target: MultisampleTarget) -> None:
-        # The context's own idea of the screen is wrong inside a QOpenGLWidget.
+        # The context's own screen is wrong inside a QOpenGLWidget.
         screen = ctx.detect_framebuffer(self.defaultFramebufferObject())
         target = smooth_target.framebuffer(screen.size) if self._samples else screen
         pixel_ratio, self._drawn_size = self.devicePixelRatioF(), target.size
@@ -265,20 +263,20 @@ class Viewport(QOpenGLWidget):
             self.image_taker.take_image(screen.read(components=4, alignment=1), screen.size)
 
     def _give_up(self, error: moderngl.Error) -> None:
-        """The driver cannot compile or draw: it would fail at every frame, so nothing more is drawn here."""
-        logger.error("the graphics driver fails: %s", error)
+        """Draw nothing more: the driver cannot compile or draw and would fail at every frame."""
+        logger.error("The graphics driver fails: %s", error)
         self._release()
         self.failed.emit(broken_driver(error))
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Begin to turn the hands or to move the light, or a click."""
+        """Begin a drag or a click."""
         is_left = event is not None and event.button() == Qt.MouseButton.LeftButton
         self._pressed_at = event.position() if event is not None and is_left else None
         if event is not None and self._can_drag(event.button()):
             self._dragged, self._drag_from = event.button(), event.position()
 
     def mouseMoveEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Turn the hands or move the light."""
+        """Rotate the hands or move the light."""
         if event is None or not self._can_drag(self._dragged):
             return
         moved = event.position() - self._drag_from
@@ -291,7 +289,7 @@ class Viewport(QOpenGLWidget):
         self.update()
 
     def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Let go; where nothing was dragged that was a click."""
+        """End a drag, or report a click."""
         pressed_at, self._pressed_at = self._pressed_at, None
         if event is not None and pressed_at is not None and event.button() == Qt.MouseButton.LeftButton:
             moved = event.position() - pressed_at
@@ -301,7 +299,7 @@ class Viewport(QOpenGLWidget):
             self._dragged = Qt.MouseButton.NoButton
 
     def mouseDoubleClickEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Look as the camera does again; with the right button, the light as it was at first."""
+        """Reset the view, or with the right button the light."""
         if event is not None and event.button() == Qt.MouseButton.RightButton:
             self._light = KeyLight()
         else:
@@ -314,7 +312,7 @@ class Viewport(QOpenGLWidget):
         return button == Qt.MouseButton.LeftButton and self._options.view == "orbit"
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802
-        """Come nearer or go away."""
+        """Zoom the 3D view."""
         if event is not None and self._options.view == "orbit":
             self._orbit = self._orbit.zoomed(event.angleDelta().y() / WHEEL_STEP)
             self.update()

@@ -1,1 +1,1 @@
-"""Parts, theme and keys that every room of the window shares."""
+"""Widgets, theme and shortcuts that all parts of the window share."""

@@ -1,4 +1,4 @@
-"""Pieces that the panels share."""
+"""Widgets that the panels share."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,7 +26,7 @@ PANEL_WIDTH_PX = 254
 
 
 def named_label(name: str, text: str = "", *, wraps: bool = False) -> QLabel:
-    """A label that the theme styles by ``name``; it shows ``text`` as it is, for names of files may look like HTML."""
+    """Return a plain-text label (file names may look like HTML) that the theme styles by ``name``."""
     label = QLabel(text)
     label.setTextFormat(Qt.TextFormat.PlainText)
     label.setObjectName(name)
@@ -35,7 +35,7 @@ def named_label(name: str, text: str = "", *, wraps: bool = False) -> QLabel:
 
 
 def push_button(text: str, hint: str, clicked: Callable[..., object] | None = None) -> QPushButton:
-    """Return a button with a tooltip; ``clicked`` is what it does."""
+    """Return a button with a tooltip."""
     button = QPushButton(text)
     button.setToolTip(hint)
     if clicked is not None:
@@ -44,7 +44,7 @@ def push_button(text: str, hint: str, clicked: Callable[..., object] | None = No
 
 
 def check_box(text: str, hint: str, toggled: Callable[[bool], object] | None = None) -> QCheckBox:
-    """Return a box with a tooltip; ``toggled`` is called with its new state."""
+    """Return a check box with a tooltip; ``toggled`` is called with its new state."""
     box = QCheckBox(text)
     box.setToolTip(hint)
     if toggled is not None:
@@ -53,7 +53,7 @@ def check_box(text: str, hint: str, toggled: Callable[[bool], object] | None = N
 
 
 def combo_box(texts: Mapping[Any, str], hint: str) -> QComboBox:
-    """Return a list with a tooltip to choose from; its data are the keys of ``texts``."""
+    """Return a combo box with a tooltip; its data are the keys of ``texts``."""
     box = QComboBox()
     box.setToolTip(hint)
     for value, text in texts.items():
@@ -68,7 +68,7 @@ def check_quietly(button: QAbstractButton, checked: bool) -> None:
 
 
 def row_of(*parts: QWidget | None, wide: QWidget | None = None) -> QHBoxLayout:
-    """Return a layout of widgets beside each other: ``wide`` takes what room there is, and so does None."""
+    """Return a row of widgets; ``wide`` takes the free space, and so does None."""
     row = QHBoxLayout()
     for part in parts:
         if part is None:
@@ -79,7 +79,7 @@ def row_of(*parts: QWidget | None, wide: QWidget | None = None) -> QHBoxLayout:
 
 
 def number_box(limits: tuple[float, float], suffix: str) -> QDoubleSpinBox:
-    """A field for a number with one decimal; it speaks when the number is complete."""
+    """Return a field for a number with one decimal, which signals complete numbers only."""
     box = QDoubleSpinBox()
     box.setRange(*limits)
     box.setDecimals(1)
@@ -93,7 +93,7 @@ def number_box(limits: tuple[float, float], suffix: str) -> QDoubleSpinBox:
 
 
 class ElidedLabel(QLabel):
-    """One line that takes what room there is; a text that is longer loses its middle, and the tooltip has all of it."""
+    """Line of text, elided in the middle where it is too long; the tooltip has all of it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,16 +101,16 @@ class ElidedLabel(QLabel):
         self.setMinimumWidth(1)
 
     def setText(self, text: str | None) -> None:  # noqa: N802
-        """All of it can be read by pointing at the line."""
+        """Set the text and the tooltip."""
         super().setText(text)
         self.setToolTip(text or "")
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        """No width: neighbours need not give way to a long text."""
+        """Return no width, so that long texts do not displace neighbours."""
         return QSize(1, super().minimumSizeHint().height())
 
     def paintEvent(self, _: QPaintEvent | None) -> None:  # noqa: N802
-        """What fits of the text."""
+        """Draw as much of the text as fits."""
         fitting = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideMiddle, self.width())
         painter = QPainter(self)
         painter.setPen(self.palette().color(self.foregroundRole()))
@@ -119,7 +119,7 @@ class ElidedLabel(QLabel):
 
 
 class Group(QFrame):
-    """A titled part of a panel; a click on its title, or space on it, folds it away."""
+    """Titled part of a panel; a click on its title, or Space, collapses it."""
 
     folded = pyqtSignal(bool)
 
@@ -130,7 +130,7 @@ class Group(QFrame):
         self.heading = QToolButton()
         self.heading.setObjectName("heading")
         self.heading.setText(title.upper())
-        self.heading.setToolTip("Fold this group away or open it")
+        self.heading.setToolTip("Collapse or expand this group")
         self.heading.setCheckable(True)
         self.heading.setChecked(True)
         self.heading.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
@@ -149,11 +149,11 @@ class Group(QFrame):
 
     @property
     def is_folded(self) -> bool:
-        """Whether only the title is there."""
+        """Whether only the title is shown."""
         return not self.heading.isChecked()
 
     def set_folded(self, folded: bool) -> None:
-        """Fold it or unfold it."""
+        """Collapse or expand the group."""
         self.heading.setChecked(not folded)
 
     def _follow_heading(self, is_open: bool) -> None:
@@ -163,7 +163,7 @@ class Group(QFrame):
 
 
 class Panel(QScrollArea):
-    """A column of groups at the side of the window; it scrolls where the window is low."""
+    """Column of groups at the side of the window, which scrolls if the window is low."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -175,26 +175,26 @@ class Panel(QScrollArea):
         self._whole = QVBoxLayout(content)
         self._whole.setContentsMargins(14, 8, 14, 12)
         self._whole.setSpacing(9)
-        # Without this a text that grows squeezes the parts above it until the scroll area has noticed: it flickers.
+        # Without this a growing text squeezes the widgets above it until the scroll area adapts: flicker.
         self._whole.setSizeConstraint(QLayout.SizeConstraint.SetMinimumSize)
         self._whole.addStretch(1)
         self.groups: list[Group] = []
         self.column = self._whole
-        """Where the present group's parts go."""
+        """layout of the present group"""
         self.setWidget(content)
 
     def group(self, title: str, *, before: str = "") -> Group:
-        """Begin a new group: what is added to ``column`` from now on is part of it; ``before``: another's title."""
+        """Add a group, which ``column`` belongs to from now on; ``before`` is the title of another group."""
         group = Group(title)
-        places = [place for place, other in enumerate(self.groups) if other.title == before]
-        place = places[0] if places else len(self.groups)
-        self.groups.insert(place, group)
-        self._whole.insertWidget(place, group)
+        indices = [index for index, other in enumerate(self.groups) if other.title == before]
+        index = indices[0] if indices else len(self.groups)
+        self.groups.insert(index, group)
+        self._whole.insertWidget(index, group)
         self.column = group.column
         return group
 
     def add_line(self) -> QHBoxLayout:
-        """Begin a line of the present group in a widget of its own, which can be hidden: the parent of its parts."""
+        """Add a line to the present group; its widgets' parent can be hidden."""
         holder = QWidget()
         line = QHBoxLayout(holder)
         line.setContentsMargins(0, 0, 0, 0)
@@ -202,13 +202,13 @@ class Panel(QScrollArea):
         return line
 
     def add_with_key(self, button: QAbstractButton, key: str) -> None:
-        """Add a line with a button and the name of its key."""
+        """Add a line with a button and its key."""
         line = self.add_line()
         line.addWidget(button, 1)
         line.addWidget(named_label("key", key))
 
     def add_switch(self, text: str, key: str, hint: str, toggled: Callable[[bool], object]) -> QCheckBox:
-        """Add a line with a box that can be checked and the name of its key."""
+        """Add a line with a check box and its key."""
         box = check_box(text, hint, toggled)
         self.add_with_key(box, key)
         return box

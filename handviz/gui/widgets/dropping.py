@@ -1,4 +1,4 @@
-"""Files that are dragged onto the window."""
+"""Files and folders that are dropped on the window."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,37 +15,36 @@ CLIP_SUFFIXES = frozenset(
 )
 
 
-# Several files at once, as they are dropped on a window: what of them is opened, and what is not.
-
-
 @dataclass(frozen=True)
-class Choice:
-    """What ``open_source`` is to open, empty if nothing fits, and a sentence on the rest."""
+class DroppedSource:
+    """Argument for ``open_source``, empty if nothing fits, and a message about the unused rest."""
 
     text: str
     message: str = ""
 
 
-def choose(paths: Sequence[Path]) -> Choice:
-    """Several images become one list; else the first folder, clip or image is taken."""
+def choose(paths: Sequence[Path]) -> DroppedSource:
+    """Return several images as one list, otherwise the first folder, clip or image."""
     if len(paths) == 1:
-        return Choice(str(paths[0]))
+        return DroppedSource(str(paths[0]))
     images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     others = [path for path in paths if path not in images]
     if len(images) > 1:
-        return Choice(text_of_images(images), _left(others, "Only the images were opened"))
+        return DroppedSource(text_of_images(images), _unused_message(others, "Only the images were opened"))
     folders = [path for path in others if path.is_dir()]
     first = next(iter([*folders, *_clips(others), *images, *others]), None)
     if first is None:
-        return Choice("")
-    return Choice(str(first), _left([path for path in paths if path != first], "One at a time"))
+        return DroppedSource("")
+    return DroppedSource(
+        str(first), _unused_message([path for path in paths if path != first], "Only one source was opened")
+    )
 
 
 def _clips(paths: Sequence[Path]) -> list[Path]:
     return [path for path in paths if path.suffix.lower() in CLIP_SUFFIXES]
 
 
-def _left(paths: Sequence[Path], reason: str) -> str:
+def _unused_message(paths: Sequence[Path], reason: str) -> str:
     if not paths:
         return ""
     names = ", ".join(path.name for path in paths[:MAX_NAMED])
@@ -54,13 +53,13 @@ def _left(paths: Sequence[Path], reason: str) -> str:
 
 
 def welcome(event: QDragEnterEvent | None) -> None:
-    """Let files and folders be dropped."""
+    """Accept a drag of files and folders."""
     data = event.mimeData() if event is not None else None
     if event is not None and data is not None and data.hasUrls():
         event.acceptProposedAction()
 
 
 def dropped_paths(event: QDropEvent | None) -> list[str]:
-    """Files and folders of this machine that were dropped; empty if there were none."""
+    """Return the paths of dropped local files and folders."""
     data = event.mimeData() if event is not None else None
     return [url.toLocalFile() for url in data.urls() if url.isLocalFile()] if data is not None else []

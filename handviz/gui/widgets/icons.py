@@ -1,4 +1,4 @@
-"""Small icons of the timeline, drawn rather than shipped."""
+"""Icons of the timeline, drawn by code."""
 
 from typing import Literal
 
@@ -16,13 +16,13 @@ from PyQt6.QtGui import (
     QPolygonF,
 )
 
-IconName = Literal["play", "hold", "back", "forward", "loop"]
+IconName = Literal["play", "pause", "back", "forward", "loop"]
 SIDE_PX = 48.0
-"""Of the square that the shapes below are drawn in."""
+"""Side of the square in which the shapes are drawn"""
 
 
 def icon(name: IconName) -> QIcon:
-    """An icon in whatever colour the texts of buttons have when it is painted."""
+    """Return an icon in the colour of button texts at the time of painting."""
     return QIcon(_DrawnIcon(name))
 
 
@@ -32,7 +32,7 @@ class _DrawnIcon(QIconEngine):
         self._name = name
 
     def paint(self, painter: QPainter | None, rect: QRect, mode: QIcon.Mode, state: QIcon.State) -> None:
-        """Qt calls this."""
+        """Paint the icon; Qt calls this."""
         assert painter is not None
         is_disabled = mode == QIcon.Mode.Disabled
         group = QPalette.ColorGroup.Disabled if is_disabled else QPalette.ColorGroup.Normal
@@ -48,7 +48,7 @@ class _DrawnIcon(QIconEngine):
         painter.restore()
 
     def pixmap(self, size: QSize, mode: QIcon.Mode, state: QIcon.State) -> QPixmap:
-        """Qt calls this; without it icons would lie on black."""
+        """Return the icon on a transparent ground, which is black by default."""
         pixmap = QPixmap(size)
         pixmap.fill(Qt.GlobalColor.transparent)
         painter = QPainter(pixmap)
@@ -57,7 +57,7 @@ class _DrawnIcon(QIconEngine):
         return pixmap
 
     def clone(self) -> QIconEngine:
-        """Qt calls this when the icon is copied."""
+        """Return a copy; Qt calls this."""
         return _DrawnIcon(self._name)
 
 
@@ -65,7 +65,7 @@ def _path(name: IconName) -> QPainterPath:
     path = QPainterPath()
     if name == "play":
         path.addPolygon(_triangle(14, 38))
-    elif name == "hold":
+    elif name == "pause":
         path.addRect(QRectF(13, 10, 8, 28))
         path.addRect(QRectF(27, 10, 8, 28))
     elif name == "forward":

@@ -1,4 +1,4 @@
-"""What the program has written to its log, in a window that can be searched, copied and saved."""
+"""Window with the program's log, which can be filtered, copied and saved."""
 
 import logging
 from collections import deque
@@ -21,15 +21,15 @@ from handviz.core.files import write_files
 from handviz.gui.widgets.controls import named_label, push_button, row_of
 
 MAX_LINES = 5000
-LEVELS = {"everything": logging.DEBUG, "notes and worse": logging.INFO, "troubles": logging.WARNING}
+LEVELS = {"Everything": logging.DEBUG, "Info and above": logging.INFO, "Warnings and above": logging.WARNING}
 FORMAT = "%(asctime)s  %(levelname)-8s  %(name)s: %(message)s"
 
 
 class LogBuffer(QObject, logging.Handler):
-    """Keeps the newest lines of every thread; ``written`` tells the window of each."""
+    """Log handler that stores the newest lines of all threads; ``written`` reports each."""
 
     written = pyqtSignal(int, str)
-    """Level and line."""
+    """level and line"""
 
     def __init__(self) -> None:
         QObject.__init__(self)
@@ -38,24 +38,24 @@ class LogBuffer(QObject, logging.Handler):
         self.lines: deque[tuple[int, str]] = deque(maxlen=MAX_LINES)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record (logging calls this, in whichever thread)."""
+        """Store a record; logging calls this in any thread."""
         try:
             line = self.format(record)
         except (TypeError, ValueError):
-            # A message that does not fit its arguments must not end the thread that wrote it.
+            # A message that does not fit its arguments must not end its thread.
             line = str(record.msg)
         self.lines.append((record.levelno, line))
         self.written.emit(record.levelno, line)
 
 
 class LogWindow(QDialog):
-    """Follows a LogBuffer."""
+    """Dialog that shows the lines of a LogBuffer."""
 
-    def __init__(self, keeper: LogBuffer, parent: QWidget | None = None) -> None:
+    def __init__(self, buffer: LogBuffer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Log")
         self.resize(860, 420)
-        self._keeper = keeper
+        self._buffer = buffer
         self.text = QPlainTextEdit()
         self.text.setReadOnly(True)
         self.text.setMaximumBlockCount(MAX_LINES)
@@ -63,18 +63,18 @@ class LogWindow(QDialog):
         self.text.setAccessibleName("Log lines")
         self.level = QComboBox()
         self.level.addItems(list(LEVELS))
-        self.level.setCurrentText("notes and worse")
-        self.level.setToolTip("Which lines are shown")
+        self.level.setCurrentText("Info and above")
+        self.level.setToolTip("Minimum level of the lines shown")
         self.search = QLineEdit()
-        self.search.setPlaceholderText("only lines with …")
-        self.search.setToolTip("Show only lines that hold this text")
+        self.search.setPlaceholderText("Filter…")
+        self.search.setToolTip("Show only lines that contain this text")
         self.message = named_label("faint")
-        self.save = push_button("Save …", "Write the lines that are shown into a file")
+        self.save = push_button("Save…", "Save the shown lines to a file")
         self._lay_out()
         self.level.currentTextChanged.connect(self._show_all)
         self.search.textChanged.connect(self._show_all)
         self.save.clicked.connect(self._save)
-        keeper.written.connect(self._show_line)
+        buffer.written.connect(self._show_line)
         self._show_all()
 
     def _lay_out(self) -> None:
@@ -87,7 +87,7 @@ class LogWindow(QDialog):
         return level >= LEVELS[self.level.currentText()] and self.search.text().lower() in line.lower()
 
     def _show_all(self) -> None:
-        lines = [line for level, line in list(self._keeper.lines) if self._is_wanted(level, line)]
+        lines = [line for level, line in list(self._buffer.lines) if self._is_wanted(level, line)]
         self.text.setPlainText("\n".join(lines))
         self.text.moveCursor(QTextCursor.MoveOperation.End)
 
@@ -96,7 +96,7 @@ class LogWindow(QDialog):
             self.text.appendPlainText(line)
 
     def _save(self) -> None:
-        path = QFileDialog.getSaveFileName(self, "Save the log", "handviz.log", "Text (*.log *.txt)")[0]
+        path = QFileDialog.getSaveFileName(self, "Save log", "handviz.log", "Text (*.log *.txt)")[0]
         if not path:
             return
         try:

@@ -1,4 +1,4 @@
-"""Every action of the window once: what offers it, its keys, its place in the menus, and the window that lists them."""
+"""Actions of the window: keys, menus, and the list of keyboard shortcuts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ from PyQt6.QtWidgets import (
 from handviz.gui.session.settings import ViewSettings
 from handviz.gui.widgets.controls import named_label, push_button
 
-MenuName = Literal["File", "Source", "Network", "View", "Tools", "Help"]
+MenuName = Literal["File", "Source", "Model", "View", "Tools", "Help"]
 COLUMN_COUNT = 2
 MOUSE = (
-    "click: read a point of a hand",
-    "drag: turn (free orbit)",
-    "wheel: zoom (free orbit)",
-    "double click: look as the camera does",
-    "right drag: move the light (relight)",
-    "double right click: the light as it was at first",
+    "Click: Read a point of a hand",
+    "Drag: Rotate (3D view)",
+    "Wheel: Zoom (3D view)",
+    "Double-click: Reset the 3D view",
+    "Right drag: Move the light (studio light)",
+    "Right double-click: Reset the light",
 )
 ARROWS = frozenset((Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_Down))
 ENDS = frozenset((Qt.Key.Key_Home, Qt.Key.Key_End, Qt.Key.Key_PageUp, Qt.Key.Key_PageDown))
@@ -48,29 +48,29 @@ OWN_KEYS: tuple[tuple[type[QWidget], frozenset[Qt.Key]], ...] = (
 
 @dataclass(frozen=True)
 class Shortcut:
-    """One action of the window, with its keys if it has any."""
+    """Action of the window, with its keys if it has any."""
 
     keys: tuple[str, ...]
     text: str
     action: Callable[[], object]
     menu: MenuName = "View"
     setting: tuple[str, object] | None = None
-    """Name and value in ViewSettings that it stands for: the menu marks it while they hold."""
+    """name and value in ViewSettings for which the menu marks the action"""
 
 
 class Feature(QObject):
-    """A function of the window with its own actions, widgets and threads; the window knows no more of it."""
+    """Function of the window with its own actions, widgets and threads."""
 
     def shortcuts(self) -> Sequence[Shortcut]:
-        """Return its actions for keys and menus."""
+        """Return the actions for keys and menus."""
         return ()
 
     def stop(self) -> None:
-        """End what runs and wait for it; the window is closing."""
+        """Stop all threads and wait for them; the window is closing."""
 
 
 def install(window: QMainWindow, shortcuts: Sequence[Shortcut], settings: Callable[[], ViewSettings]) -> None:
-    """Let the keys work anywhere in the window, and put every action into its menu."""
+    """Add the actions to the window and its menus."""
     bar = window.menuBar()
     assert bar is not None
     menus = {name: bar.addMenu(f"&{name}") for name in get_args(MenuName)}
@@ -97,11 +97,11 @@ def install(window: QMainWindow, shortcuts: Sequence[Shortcut], settings: Callab
 
 
 class ShortcutWindow(QDialog):
-    """Lists the keys by menu, and what the mouse does."""
+    """Dialog that lists the keys by menu, and the mouse."""
 
     def __init__(self, shortcuts: Sequence[Shortcut], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Shortcuts")
+        self.setWindowTitle("Keyboard shortcuts")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         with_keys = [shortcut for shortcut in shortcuts if shortcut.keys]
         blocks = [
@@ -113,7 +113,7 @@ class ShortcutWindow(QDialog):
         columns.setSpacing(34)
         for part in _even_columns([block for block in blocks if block[1]]):
             columns.addLayout(_column_of(part))
-        close = push_button("Close", "Close this list (Escape)", self.reject)
+        close = push_button("Close", "Close (Escape)", self.reject)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(22, 16, 22, 16)
         whole.addLayout(columns)
@@ -125,7 +125,7 @@ Block = tuple[str, list[tuple[str, str]]]
 
 
 def _even_columns(blocks: list[Block]) -> list[list[Block]]:
-    """Blocks in their order, in columns of about the same length."""
+    """Distribute blocks, in their order, over columns of about the same length."""
     lengths = [len(lines) + 2 for _, lines in blocks]
     columns: list[list[Block]] = [[] for _ in range(COLUMN_COUNT)]
     before = 0
@@ -150,19 +150,20 @@ def _column_of(blocks: list[Block]) -> QGridLayout:
     return grid
 
 
-# Keys go to the widget that has the focus where it has a use for them, and to the window's shortcuts otherwise.
+class FocusKeyFilter(QObject):
+    """Event filter of the application: a focused button takes the space bar before the shortcut for play / pause.
 
-
-class KeyboardManners(QObject):
-    """An event filter for the application: a focused button takes the space bar before the shortcut "hold" does.
-
-    Buttons get the focus by Tab alone (``parts``), so whoever uses the mouse keeps the shortcuts.
+    Buttons get the focus by Tab only (``focus_by_tab_only``), so that mouse users keep the shortcuts.
     """
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
-        """Qt asks every focused widget before it runs a shortcut."""
-        is_question = event is not None and event.type() == QEvent.Type.ShortcutOverride
-        if is_question and isinstance(event, QKeyEvent) and not event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier:
+        """Accept keys that the focused widget uses; Qt asks before it runs a shortcut."""
+        asks_for_key = event is not None and event.type() == QEvent.Type.ShortcutOverride
+        if (
+            asks_for_key
+            and isinstance(event, QKeyEvent)
+            and not event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
+        ):
             for kind, keys in OWN_KEYS:
                 if isinstance(watched, kind) and event.key() in keys:
                     event.accept()
@@ -170,8 +171,8 @@ class KeyboardManners(QObject):
         return super().eventFilter(watched, event)
 
 
-def reach_by_tab_alone(root: QWidget) -> None:
-    """Buttons, sliders and lists under ``root`` get the focus by Tab, never by a click; fields are as they were."""
+def focus_by_tab_only(root: QWidget) -> None:
+    """Give buttons, sliders and lists under ``root`` the focus by Tab only; fields are unchanged."""
     for widget in root.findChildren(QWidget):
         if isinstance(widget, QAbstractButton | QAbstractSlider | QComboBox | QTabBar):
             widget.setFocusPolicy(Qt.FocusPolicy.TabFocus)

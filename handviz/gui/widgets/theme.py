@@ -1,4 +1,4 @@
-"""The dark and the light look; which one is worn is the system's or the person's choice."""
+"""Dark and light theme, chosen by the system or the user."""
 
 from dataclasses import dataclass
 from string import Template
@@ -11,8 +11,8 @@ from handviz.gui.session.settings import ThemeSetting
 
 
 @dataclass(frozen=True)
-class Look:
-    """The colours of everything but the viewport, which stays dark: so images and heatmaps look the same in both."""
+class ThemeColours:
+    """Colours of all but the viewport, which is dark in both themes."""
 
     window: str
     panel: str
@@ -34,7 +34,7 @@ class Look:
     error_edge: str
 
 
-DARK = Look(
+DARK = ThemeColours(
     window="#171a1f",
     panel="#1b1f25",
     field="#101317",
@@ -54,7 +54,7 @@ DARK = Look(
     error_text="#ffd9c7",
     error_edge="#b4593a",
 )
-LIGHT = Look(
+LIGHT = ThemeColours(
     window="#e9ecef",
     panel="#f5f6f8",
     field="#ffffff",
@@ -89,7 +89,6 @@ QLabel#title { font-size: 17px; font-weight: 600; }
 QLabel#number { font-family: monospace; }
 QLabel#banner, QLabel#toast { background: $error_ground; color: $error_text; border: 1px solid $error_edge;
     border-radius: 5px; padding: 9px 12px; }
-QLabel#toast[kind="note"] { background: $button; color: $text; border-color: $edge_hover; }
 QLabel#note { color: #e6eaef; background: rgba(20, 24, 30, 150); border-radius: 4px; padding: 2px 8px;
     font-size: 11px; }
 QLabel#invitation { color: #97a1ad; font-size: 15px; background: transparent; }
@@ -140,60 +139,60 @@ QToolTip { background: $button; color: $text; border: 1px solid $edge_hover; pad
 """)
 
 
-def palette_of(look: Look) -> QPalette:
-    """The look for what the style sheet does not reach."""
+def palette_of(colours: ThemeColours) -> QPalette:
+    """Return the palette for what the style sheet does not cover."""
     role = QPalette.ColorRole
-    colours = {
-        role.Window: look.window,
-        role.WindowText: look.text,
-        role.Base: look.field,
-        role.AlternateBase: look.panel,
-        role.Text: look.text,
-        role.PlaceholderText: look.faint,
-        role.Button: look.button,
-        role.ButtonText: look.text,
-        role.BrightText: look.text,
-        role.Highlight: look.accent,
-        role.HighlightedText: look.on_accent,
-        role.ToolTipBase: look.button,
-        role.ToolTipText: look.text,
-        role.Link: look.accent,
+    of_role = {
+        role.Window: colours.window,
+        role.WindowText: colours.text,
+        role.Base: colours.field,
+        role.AlternateBase: colours.panel,
+        role.Text: colours.text,
+        role.PlaceholderText: colours.faint,
+        role.Button: colours.button,
+        role.ButtonText: colours.text,
+        role.BrightText: colours.text,
+        role.Highlight: colours.accent,
+        role.HighlightedText: colours.on_accent,
+        role.ToolTipBase: colours.button,
+        role.ToolTipText: colours.text,
+        role.Link: colours.accent,
     }
     palette = QPalette()
-    for name, colour in colours.items():
+    for name, colour in of_role.items():
         palette.setColor(name, QColor(colour))
     for name in (role.Text, role.WindowText, role.ButtonText):
-        palette.setColor(QPalette.ColorGroup.Disabled, name, QColor(look.disabled))
+        palette.setColor(QPalette.ColorGroup.Disabled, name, QColor(colours.disabled))
     return palette
 
 
 class Theme(QObject):
-    """Dresses the whole program; follows the system as long as the person has not chosen."""
+    """Theme of the whole program; follows the system unless the user chooses."""
 
     changed = pyqtSignal()
-    """The look is another one: whoever draws with its colours draws again."""
+    """other colours are in use"""
 
     def __init__(self, application: QApplication) -> None:
         super().__init__()
         self._application = application
         self._choice: ThemeSetting = "system"
-        self.look = DARK
+        self.colours = DARK
         application.setStyle("Fusion")
         hints = application.styleHints()
         assert hints is not None
         self._hints = hints
-        hints.colorSchemeChanged.connect(lambda _: self._dress())
-        self._dress()
+        hints.colorSchemeChanged.connect(lambda _: self._apply())
+        self._apply()
 
     def choose(self, choice: ThemeSetting) -> None:
-        """Dark, light, or what the system says, also when it changes its mind."""
+        """Use dark or light, or follow the system."""
         if choice != self._choice:
             self._choice = choice
-            self._dress()
+            self._apply()
 
-    def _dress(self) -> None:
+    def _apply(self) -> None:
         follows_light = self._choice == "system" and self._hints.colorScheme() == Qt.ColorScheme.Light
-        self.look = LIGHT if self._choice == "light" or follows_light else DARK
-        self._application.setPalette(palette_of(self.look))
-        self._application.setStyleSheet(STYLE.substitute(vars(self.look)))
+        self.colours = LIGHT if self._choice == "light" or follows_light else DARK
+        self._application.setPalette(palette_of(self.colours))
+        self._application.setStyleSheet(STYLE.substitute(vars(self.colours)))
         self.changed.emit()

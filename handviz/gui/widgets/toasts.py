@@ -1,20 +1,17 @@
-"""Short sentences over the window's corner that go away by themselves."""
-
-from typing import Literal
+"""Short messages over the window's corner that disappear by themselves."""
 
 from PyQt6.QtCore import QEvent, QObject, QTimer
 from PyQt6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from handviz.gui.widgets.controls import named_label
 
-ToastKind = Literal["trouble", "note"]
 SHOWN_MS = 7000
 MAX_AT_ONCE = 4
 WIDTH_PX, MARGIN_PX, TOP_PX = 360, 14, 40
 
 
 class Toasts(QWidget):
-    """Lies in the upper right corner of its parent; a click takes a toast away before its time."""
+    """Messages in the upper right corner of the parent; a click dismisses one."""
 
     def __init__(self, parent: QWidget, *, shown_ms: int = SHOWN_MS) -> None:
         super().__init__(parent)
@@ -26,15 +23,14 @@ class Toasts(QWidget):
         parent.installEventFilter(self)
         self.hide()
 
-    def show_toast(self, message: str, kind: ToastKind = "trouble") -> None:
-        """Show a sentence; one that is there already only stays longer."""
+    def show_toast(self, message: str) -> None:
+        """Show a message; one that is already shown stays longer."""
         for label in self.labels:
             if label.text() == message:
                 self._drop(label)
                 break
         label = named_label("toast", message, wraps=True)
-        label.setProperty("kind", kind)
-        label.setToolTip("Click to take this away")
+        label.setToolTip("Click to dismiss")
         label.setAccessibleName(message)
         label.installEventFilter(self)
         timer = QTimer(label)
@@ -48,7 +44,7 @@ class Toasts(QWidget):
         self._place()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
-        """Follow the parent's size; take clicked toasts away."""
+        """Follow the parent's size; dismiss clicked messages."""
         if event is not None and event.type() == QEvent.Type.Resize and watched is self.parent():
             self._place()
         if event is not None and event.type() == QEvent.Type.MouseButtonRelease and watched in self.labels:

@@ -1,4 +1,4 @@
-"""The panel of the first start: what this is, and the five things to try."""
+"""Panel of the first start: what the program does, and what to try."""
 
 from PyQt6.QtCore import QEvent, QObject, Qt
 from PyQt6.QtGui import QKeyEvent
@@ -8,24 +8,24 @@ from handviz.gui.widgets.controls import named_label, push_button, row_of
 
 WELCOMED = "welcomed"
 INTRODUCTION = (
-    "handviz finds the hands in an image and lays a 3D mesh on each. Its colours say how far the network expects to "
-    "be off at every point, in millimetres: dark is sure, yellow is not."
+    "handviz detects the hands in an image and reconstructs a 3D mesh of each. Colours show the uncertainty of every "
+    "point in millimetres: dark = confident, yellow = uncertain."
 )
 THINGS_TO_TRY = (
-    ("Source", "on the left: a camera, a clip or a folder, or drop one anywhere"),
-    ("1  2  3", "prior-net, AMVUR or both; C shows them side by side"),
-    ("V  T  P", "standard deviation, the hand's own skin, plain colour"),
-    ("O", "free orbit: drag to turn, wheel to zoom, double click to come back"),
-    ("click", "on the hand: what is known of that point, and how well"),
-    ("F3", "inspect a whole folder: a table, worst first, and a report"),
-    ("Ctrl+L", "tell your camera's field of view: until then distances are assumed"),
-    ("F1", "all keys; the menus hold everything too"),
+    ("Source", "On the left: a camera, clip or folder; or drop one anywhere"),
+    ("1  2  3", "Prior-net, AMVUR or final (trained jointly); C compares them"),
+    ("V  T  P", "Colour: uncertainty, texture or shaded"),
+    ("O", "Overlay or 3D view: drag to rotate, wheel to zoom, double-click to reset"),
+    ("Click", "On a hand: position, uncertainty and visibility of that point"),
+    ("F3", "Folder inspector: a table of all images, worst first, and a report"),
+    ("Ctrl+L", "Camera intrinsics: distances rest on an assumed field of view until you state yours"),
+    ("F1", "Keyboard shortcuts; the menus have every function"),
 )
 WIDTH_PX = 520
 
 
 class Welcome(QFrame):
-    """A card in the middle of its parent, until it is put away."""
+    """Card in the centre of its parent."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -42,28 +42,28 @@ class Welcome(QFrame):
             grid.addWidget(named_label("number", key), row, 0, Qt.AlignmentFlag.AlignTop)
             grid.addWidget(named_label("", text, wraps=True), row, 1)
         column.addLayout(grid)
-        self.close_button = push_button("Begin", "Put this panel away; Help, Welcome brings it back", self.hide)
-        hint = named_label("faint", "Help, Welcome shows this again")
+        self.close_button = push_button("Get started", "Close this panel", self.hide)
+        hint = named_label("faint", "Show again from Help > Welcome")
         column.addLayout(row_of(hint, self.close_button, wide=hint))
         parent.installEventFilter(self)
         self.hide()
 
     def appear(self) -> None:
-        """Show it, with the keyboard on its button."""
+        """Show the card, with the focus on its button."""
         self.show()
         self._place()
         self.raise_()
         self.close_button.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
-        """Enter begins, as it would in a dialog."""
+        """Close on Enter, as a dialog does."""
         if event is not None and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self.hide()
         else:
             super().keyPressEvent(event)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
-        """Stay in the middle; Escape puts it away before it means anything else."""
+        """Stay in the centre; Escape closes the card before any other use of the key."""
         if event is not None and event.type() == QEvent.Type.Resize and self.isVisible():
             self._place()
         if self.isVisible() and isinstance(event, QKeyEvent) and _is_escape(event):
@@ -83,5 +83,5 @@ class Welcome(QFrame):
 
 
 def _is_escape(event: QKeyEvent) -> bool:
-    """Asked before it is taken for a shortcut."""
+    """Return whether Qt asks for Escape before it runs a shortcut."""
     return event.type() == QEvent.Type.ShortcutOverride and event.key() == Qt.Key.Key_Escape
