@@ -9,7 +9,7 @@ import pytest
 from gui_fakes import FakePipeline, frame, hand
 from pytestqt.qtbot import QtBot
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FrameResult, Handedness
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.mesh_saver import MeshRequest
@@ -17,14 +17,14 @@ from handviz.gui.session.settings import SettingsStore
 from tests.waiting import LIMIT_S
 
 
-def order(asked: Path, *sides: Handedness) -> MeshRequest:
-    """For hands of these sides."""
+def request_for(asked: Path, *sides: Handedness) -> MeshRequest:
+    """Return a request for hands of this handedness."""
     hands = tuple(hand(handedness=side) for side in sides)
     return MeshRequest(asked, ".glb", FrameResult(frame(), "final", hands=hands), "plain", None)
 
 
 def names(asked: Path, *sides: Handedness) -> list[str]:
-    return [path.name for path in order(asked, *sides).paths()]
+    return [path.name for path in request_for(asked, *sides).paths()]
 
 
 def test_every_hand_gets_a_file_of_its_own(tmp_path: Path) -> None:
@@ -52,23 +52,25 @@ def test_images_beside_a_wrapped_mesh_are_not_written_over(tmp_path: Path) -> No
     assert [path.name for path in asked.paths()] == ["palm.obj"], "its own files are"
 
 
-@pytest.mark.parametrize("error", [HandvizError("this hand has no texture"), OSError("disk full")])
+@pytest.mark.parametrize(
+    "error", [HandvizError("this hand has no texture", ErrorCode.NOT_PROVIDED), OSError("disk full")]
+)
 def test_what_fails_is_a_message(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    may_go_on, messages = threading.Event(), list[str]()
+    may_finish, messages = threading.Event(), list[str]()
 
     def refuse(*_: object, **__: object) -> None:
-        assert may_go_on.wait(LIMIT_S)
+        assert may_finish.wait(LIMIT_S)
         raise error
 
     monkeypatch.setitem(sys.modules, "handviz.io.mesh_export", SimpleNamespace(export_mesh=refuse))
     controller = Controller(FakePipeline, SettingsStore(), lister=list)
     controller.status_changed.connect(lambda status: messages.append(status.text))
-    controller.save_meshes(order(tmp_path / "a", "right"))
-    controller.save_meshes(order(tmp_path / "b", "right"))
+    controller.save_meshes(request_for(tmp_path / "a", "right"))
+    controller.save_meshes(request_for(tmp_path / "b", "right"))
     assert messages == ["Writing the meshes …", "The last meshes are still being written."]
     with qtbot.waitSignal(controller.warned):
-        may_go_on.set()
+        may_finish.set()
     assert str(error) in messages[2]
     controller.close()
