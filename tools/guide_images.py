@@ -106,7 +106,7 @@ def attention(stage: Stage) -> Script:
 
 def camera(stage: Stage) -> Script:
     """What is known of the camera."""
-    feature(stage, PointInspector).let_go()
+    feature(stage, PointInspector).deselect()
     stage.controller.change(attention=False)
     stage.press("Ctrl+L")
     yield lambda: _open_dialog(stage) is not None
@@ -154,7 +154,7 @@ def folder(stage: Stage) -> Script:
     inspection.inspect(str(_folder_of_images()))
     yield lambda: len(inspection.page.model.rows) >= IMAGES_OF_CLIP and not inspection.is_running
     inspection.page.show_worst_first()
-    inspection.page.choose_place(0)
+    inspection.page.select_row(0)
     yield lambda: inspection.page.chosen is not None
     return stage.window
 

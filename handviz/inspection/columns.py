@@ -149,26 +149,26 @@ def note_of(row: TableRow) -> str:
     if row.image.state == "failed":
         return row.image.reason
     if row.image.state == "waiting":
-        return "waiting"
+        return "pending"
     return "" if row.hand is not None else "no hand found"
 
 
 COLUMNS = (
     Column("Image", "Name of the file", lambda row: row.image.file),
-    Column("Hand", "The person's true hand", _of_hand("handedness")),
-    Column("Score", "How sure the detector is, 0 to 1", _of_hand("score"), ".2f"),
-    Column("Mean mm", "Mean standard deviation over the vertices", _of_hand("mean_std_mm"), ".1f"),
-    Column("Max mm", "Largest standard deviation of a vertex", _of_hand("max_std_mm"), ".1f"),
+    Column("Hand", "Left or right hand of the person", _of_hand("handedness")),
+    Column("Score", "Score of the detector, 0 to 1", _of_hand("score"), ".2f"),
+    Column("Sigma mean (mm)", "Mean standard deviation over the vertices", _of_hand("mean_std_mm"), ".1f"),
+    Column("Sigma max (mm)", "Largest standard deviation of a vertex", _of_hand("max_std_mm"), ".1f"),
     Column("Visible", "Fraction of the vertices that the image shows", _of_hand("visible_fraction"), ".0%"),
     Column(
-        "Error mm",
-        "Mean distance of the keypoints from the ground truth, wrists laid together",
+        "Error (mm)",
+        "Mean distance of the keypoints from the ground truth, wrist-aligned",
         _of_hand("error_mm"),
         ".1f",
     ),
     Column(
-        "Aligned mm",
-        "The same after the best rotation, scale and shift (PA-MPJPE)",
+        "Aligned (mm)",
+        "The same after the best rotation, scale and translation (PA-MPJPE)",
         _of_hand("aligned_error_mm"),
         ".1f",
     ),

@@ -27,7 +27,13 @@ JSON_NAME, CSV_NAME, REPORT_NAME, MESH_FOLDER = "hands.json", "hands.csv", "repo
 MeshSuffix = Literal[".ply", ".obj", ".glb"]
 Tell = Callable[[int, int], None]
 """Gets how many images are done, and of how many."""
-CSV_NAMES = {"Image": "picture"}
+CSV_NAMES = {
+    "Image": "picture",
+    "Sigma mean (mm)": "mean_mm",
+    "Sigma max (mm)": "max_mm",
+    "Error (mm)": "error_mm",
+    "Aligned (mm)": "aligned_mm",
+}
 """Columns whose name in ``hands.csv`` is that of version 0.1."""
 
 

@@ -103,11 +103,11 @@ def _filled(before: str, images: Sequence[ImageRow], settings: ReportSettings, n
     inspection, (low_mm, high_mm) = settings.inspection, settings.range_mm
     failed = sum(image.state == "failed" for image in images)
     told = [f"{len(images):,} images, {len(hands):,} hands"]
-    told += [f"{failed:,} could not be read"] if failed else []
-    told += [f"network: {inspection.variant}", f"lens: {camera_model_in_words(inspection.camera_model)}"]
+    told += [f"{failed:,} unreadable"] if failed else []
+    told += [f"model: {inspection.variant}", f"camera: {camera_model_in_words(inspection.camera_model)}"]
     if hands:
         means = [hand.mean_std_mm for hand in hands]
-        told.append(f"mean standard deviation: {np.mean(means):.1f} mm, middle one {np.median(means):.1f} mm")
+        told.append(f"sigma mean {np.mean(means):.1f} mm, median {np.median(means):.1f} mm")
     errors = [(hand.error_mm, hand.aligned_error_mm) for hand in hands if hand.error_mm is not None]
     if errors:
         error_mm, aligned_mm = np.mean(np.array(errors, dtype=np.float64), axis=0)

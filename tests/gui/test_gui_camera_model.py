@@ -1,4 +1,4 @@
-"""The lens and the hand's size through the window: dialog, panel, memory, the line on the image, calibration."""
+"""Camera intrinsics and hand size through the window: dialog, panel, saved settings, line on the image, calibration."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from handviz.core.camera_files import camera_model_text, read_camera_file
 from handviz.core.camera_model import ASSUMED_CAMERA, CameraModel, HandSize, camera_model_of_intrinsics
 from handviz.core.records import Frame, FrameResult, HandMesh, Intrinsics, PositionUncertainty
-from handviz.gui.calibration.dialog import CameraDialog
+from handviz.gui.calibration.dialog import FOR_FILES, CameraDialog
 from handviz.gui.calibration.feature import CameraFeature
 from handviz.gui.calibration.pages import PRESETS
 from handviz.gui.calibration.panel import position_text, wrist_distance_std_m, wrist_distance_text
@@ -31,7 +31,7 @@ MEASURED = camera_model_of_intrinsics(Intrinsics(600.0, 321.0, 239.0, 604.0, "ca
 
 @pytest.fixture
 def controller(tmp_path: Path) -> Controller:
-    """Two cameras, a clip and images."""
+    """Make a controller with two cameras, a clip and images."""
 
     def opener(text: str, *_: object) -> FakeSource:
         return FakeSource(3, names=text == str(tmp_path))
@@ -53,7 +53,7 @@ def feature_of(window: MainWindow) -> CameraFeature:
 
 
 def dialog_of(window: MainWindow) -> CameraDialog:
-    """Opened by its key."""
+    """Open the dialog by its key."""
     action = next(a for a in window.actions() if "Ctrl+L" in [key.toString() for key in a.shortcuts()])
     action.trigger()
     return window.findChild(CameraDialog)
@@ -72,7 +72,7 @@ def button(dialog: CameraDialog, text: str) -> QPushButton:
     return next(one for one in dialog.findChildren(QPushButton) if one.text() == text)
 
 
-def test_the_image_says_what_is_assumed_until_it_is_known(window: MainWindow, controller: Controller) -> None:
+def test_the_image_states_what_is_assumed_until_it_is_known(window: MainWindow, controller: Controller) -> None:
     note = feature_of(window).note
     controller.answered.emit(answer_of(grey()))
     assert note.text() == "assumed 60° field of view (Ctrl+L)"
@@ -84,12 +84,12 @@ def test_the_image_says_what_is_assumed_until_it_is_known(window: MainWindow, co
     assert "72.5°" in window.source_panel.camera_model.known.text()
 
 
-def test_the_line_lies_in_the_middle_below_the_image(window: MainWindow, controller: Controller) -> None:
+def test_the_line_is_centred_below_the_image(window: MainWindow, controller: Controller) -> None:
     controller.answered.emit(answer_of(grey()))
     window.resize(900, 600)
     window.show()
     note, viewport = feature_of(window).note, window.viewport
-    assert abs(note.geometry().center().x() - viewport.width() / 2) <= 1
+    assert abs(note.x() + note.width() / 2 - viewport.width() / 2) <= 1
     assert viewport.height() - 20 < note.geometry().bottom() < viewport.height()
 
 
@@ -116,7 +116,7 @@ def test_presets_angles_and_sides(window: MainWindow, controller: Controller) ->
     page.side.setCurrentIndex(page.side.findData("vertical"))
     page.side.activated.emit(page.side.currentIndex())
     assert controller.settings.camera_model == CameraModel("angle", 90.0, "vertical")
-    button(dialog_of(window), "Nothing is known").click()
+    button(dialog_of(window), "Reset to default (60° assumed)").click()
     assert controller.settings.camera_model == ASSUMED_CAMERA
 
 
@@ -150,7 +150,7 @@ def test_fx_fy_cx_cy_by_hand(window: MainWindow, controller: Controller) -> None
     assert dialog.error.text() == ""
 
 
-def test_another_shape_of_image_is_doubted_on_the_screen(window: MainWindow, controller: Controller) -> None:
+def test_another_aspect_ratio_is_stated_on_the_screen(window: MainWindow, controller: Controller) -> None:
     controller.change(camera_model=MEASURED)
     dialog = dialog_of(window)
     controller.answered.emit(answer_of(grey(640, 480)))
@@ -165,23 +165,23 @@ def test_camera_models_are_saved_and_loaded(
 ) -> None:
     dialog = dialog_of(window)
     controller.change(camera_model=MEASURED)
-    for name, kind in (("mine", "handviz lens (*.json)"), ("theirs.yml", "")):
+    for name, kind in (("mine", "handviz intrinsics (*.json)"), ("theirs.yml", "")):
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, n=name, k=kind: (str(tmp_path / n), k))
-        button(dialog, "Save …").click()
+        button(dialog, "Save…").click()
     assert read_camera_file(tmp_path / "mine.json") == MEASURED
     controller.change(camera_model=ASSUMED_CAMERA)
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "theirs.yml"), ""))
-    button(dialog, "Load …").click()
+    button(dialog, "Load…").click()
     loaded = controller.settings.camera_model.known
     assert loaded is not None
     assert MEASURED.known is not None
     np.testing.assert_allclose(loaded.matrix, MEASURED.known.matrix)
     (tmp_path / "bad.json").write_text("{}")
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "bad.json"), ""))
-    button(dialog, "Load …").click()
+    button(dialog, "Load…").click()
     assert "bad.json" in dialog.error.text()
     controller.change(camera_model=CameraModel("angle", 60.0))
-    button(dialog, "Save …").click()
+    button(dialog, "Save…").click()
     assert "JSON" in dialog.error.text(), "an angle is no OpenCV calibration"
 
 
@@ -209,13 +209,14 @@ def test_a_camera_s_camera_model_can_be_given_to_files(
     qtbot.waitUntil(lambda: bool(controller.cameras))
     dialog = dialog_of(window)
     controller.answered.emit(answer_of(grey()))
-    assert dialog.source.text() == "Front", "its name in the system, which came after its image"
+    assert dialog.source.text() == "Applies to: Front", "its name in the system, which came after its image"
     controller.change(camera_model=MEASURED)
-    button(dialog, "For files too").click()
+    button(dialog, FOR_FILES).click()
     open_and_wait(qtbot, controller, "clip.mp4")
     assert controller.settings.camera_model == MEASURED
     controller.answered.emit(answer_of(grey()))
-    assert not button(dialog, "For files too").isVisibleTo(dialog)
+    assert dialog.source.text() == "Applies to: all files"
+    assert not button(dialog, FOR_FILES).isVisibleTo(dialog)
 
 
 def open_and_wait(qtbot: QtBot, controller: Controller, text: str) -> None:
@@ -223,7 +224,9 @@ def open_and_wait(qtbot: QtBot, controller: Controller, text: str) -> None:
         controller.open(text)
 
 
-def test_a_spoiled_memory_is_the_assumed_camera_model(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
+def test_damaged_saved_intrinsics_are_the_assumed_ones(
+    qtbot: QtBot, window: MainWindow, controller: Controller
+) -> None:
     controller.store.save_text("lens_of_clips, folders and pictures", '{"mode": "angle"}')
     controller.start("clip.mp4")
     qtbot.waitUntil(lambda: controller.source is not None)
@@ -272,7 +275,7 @@ def test_exif_offers_the_photograph_s_camera_model(
     assert controller.settings.camera_model == CameraModel("angle", 79.5, "diagonal")
     controller.answered.emit(answer_of(grey(64, 48), name="1.jpg"))
     dialog.angle.exif.click()
-    assert "EXIF does not state" in dialog.error.text()
+    assert "EXIF" in dialog.error.text()
 
 
 def test_a_board_before_the_camera_becomes_its_camera_model(
@@ -281,7 +284,7 @@ def test_a_board_before_the_camera_becomes_its_camera_model(
     camera, board = Intrinsics(615.0, 329.0, 236.0), Board(9, 6)
     page = dialog_of(window).board
     page.live.click()
-    assert page.live.text() == "End"
+    assert page.live.text() == "Stop live capture"
     task = feature_of(window)._task
     assert task is not None
     for number, view in enumerate(VIEWS, start=1):
@@ -311,7 +314,7 @@ def test_a_folder_of_boards(
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
     page = dialog_of(window).board
     page.folder.click()
-    qtbot.waitUntil(lambda: "10 images, 9 views of the board used" in page.told.text())
+    qtbot.waitUntil(lambda: "10 images, 9 views of the board used" in page.message.text())
     page.use.click()
     assert controller.settings.camera_model.known is not None
 
@@ -322,10 +325,10 @@ def test_a_folder_without_boards_gets_a_message(
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
     page = dialog_of(window).board
     page.folder.click()
-    qtbot.waitUntil(lambda: "no images" in page.told.text())
+    qtbot.waitUntil(lambda: "no images" in page.message.text())
     Image.fromarray(grey()).save(tmp_path / "a.png")
     page.folder.click()
-    qtbot.waitUntil(lambda: "0 of at least 6" in page.told.text())
+    qtbot.waitUntil(lambda: "0 of at least 6" in page.message.text())
     assert not page.use.isEnabled()
 
 
@@ -338,7 +341,9 @@ def test_closing_the_window_ends_a_calibration(qtbot: QtBot, window: MainWindow)
     assert feature_of(window)._task is None
 
 
-def test_a_turned_image_is_calibrated_as_it_was_taken(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
+def test_a_rotated_image_is_calibrated_as_it_was_taken(
+    qtbot: QtBot, window: MainWindow, controller: Controller
+) -> None:
     camera, board = Intrinsics(615.0, 329.0, 236.0), Board(9, 6)
     page = dialog_of(window).board
     page.live.click()
@@ -346,10 +351,10 @@ def test_a_turned_image_is_calibrated_as_it_was_taken(qtbot: QtBot, window: Main
     assert task is not None
     image = np.rot90(board_image(camera, (640, 480), *VIEWS[0], board), -1)
     answer = answer_of(np.ascontiguousarray(image))
-    turned = dataclasses.replace(answer.result, frame=dataclasses.replace(answer.result.frame, rotation_deg=90))
-    with qtbot.waitSignal(task.progressed) as told:
-        controller.answered.emit(dataclasses.replace(answer, result=turned))
-    assert told.args[0].preview.shape == (240, 320, 3)
+    rotated = dataclasses.replace(answer.result, frame=dataclasses.replace(answer.result.frame, rotation_deg=90))
+    with qtbot.waitSignal(task.progressed) as progress:
+        controller.answered.emit(dataclasses.replace(answer, result=rotated))
+    assert progress.args[0].preview.shape == (240, 320, 3)
     assert "640 x 480" in window.findChild(CameraDialog).summary.text()
 
 
@@ -361,18 +366,18 @@ def two_hands() -> tuple[HandMesh, HandMesh]:
     return first, dataclasses.replace(first, handedness="right", wrist_camera_m=np.array([0.14, 0.0, 0.43]))
 
 
-def test_places_and_the_distance_of_two_hands_are_told(window: MainWindow, controller: Controller) -> None:
+def test_positions_and_the_distance_of_two_hands_are_shown(window: MainWindow, controller: Controller) -> None:
     controller.answered.emit(answer_of(grey(), *two_hands()))
     text = window.source_panel.hands.text()
-    assert "wrist at -10.0, 0.0, 50.0 cm\n± 0.6, 0.4, 3.2 cm" in text
-    assert "wrists 25.0 ± " in text
-    assert "apart" not in feature_of(window).note.text()
+    assert "wrist x -10.0 y 0.0 z 50.0 cm\nsigma x 0.6 y 0.4 z 3.2 cm" in text
+    assert "wrist distance 25.0 ± " in text
+    assert "distance" not in feature_of(window).note.text()
     controller.change(view="orbit")
-    assert feature_of(window).note.text().startswith("wrists 25.0 ± ")
+    assert feature_of(window).note.text().startswith("wrist distance 25.0 ± ")
 
 
 @pytest.mark.parametrize(("measured", "own_fraction"), [(False, 0.5), (True, 0.0)])
-def test_the_uncertainty_of_the_distance_is_that_of_drawn_places(measured: bool, own_fraction: float) -> None:
+def test_the_uncertainty_of_the_distance_is_that_of_sampled_positions(measured: bool, own_fraction: float) -> None:
     first, second = (
         dataclasses.replace(
             one,
@@ -384,26 +389,26 @@ def test_the_uncertainty_of_the_distance_is_that_of_drawn_places(measured: bool,
     random, count = np.random.default_rng(3), 200_000
     shared = random.normal(0, 0.05 * np.sqrt(1 - own_fraction), count)
     focal = random.normal(0, 0.1, count)
-    places = []
+    positions = []
     for one in (first, second):
         assert one.position_uncertainty is not None
         own = random.normal(0, 0.05 * np.sqrt(own_fraction), count)
         fit = random.multivariate_normal(np.zeros(3), one.position_uncertainty.fit_covariance_m2, count)
-        place = one.wrist_camera_m * (1 + shared + own)[:, None] + fit
-        place[:, 2] += one.wrist_camera_m[2] * focal
-        places.append(place)
-    drawn_m = np.linalg.norm(places[1] - places[0], axis=1).std()
+        position = one.wrist_camera_m * (1 + shared + own)[:, None] + fit
+        position[:, 2] += one.wrist_camera_m[2] * focal
+        positions.append(position)
+    drawn_m = np.linalg.norm(positions[1] - positions[0], axis=1).std()
     assert wrist_distance_std_m(first, second) == pytest.approx(drawn_m, rel=0.05)
 
 
 def test_without_uncertainty_there_is_no_uncertainty() -> None:
     first, second = (dataclasses.replace(one, position_uncertainty=None) for one in two_hands())
-    assert wrist_distance_text((first, second)) == "wrists 25.0 cm apart"
-    assert position_text(first) == "wrist at -10.0, 0.0, 50.0 cm"
+    assert wrist_distance_text((first, second)) == "wrist distance 25.0 cm"
+    assert position_text(first) == "wrist x -10.0 y 0.0 z 50.0 cm"
     assert wrist_distance_text((first,)) == ""
 
 
-def test_the_camera_model_is_told_to_the_pipeline(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
+def test_the_camera_model_reaches_the_pipeline(qtbot: QtBot, window: MainWindow, controller: Controller) -> None:
     controller.start("clip.mp4")
     qtbot.waitUntil(lambda: controller.source is not None and controller._reconstruct._pipeline is not None)
     pipeline = controller._reconstruct._pipeline

@@ -1,4 +1,4 @@
-"""Compare and the distances between two networks, through the real window."""
+"""Comparison of models and difference maps, through the real window."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,23 +22,23 @@ SIZES: dict[VariantName, float] = {"prior": 0.5, "amvur": 0.75, "final": 1.0}
 
 
 def sized(hand: HandMesh, size: float) -> HandMesh:
-    """The hand, smaller; what is small is uncertain too."""
-    middle = hand.keypoints_px[0]
+    """Return the hand scaled by ``size``; smaller hands are more uncertain."""
+    wrist = hand.keypoints_px[0]
     return replace(
         hand,
         vertices_m=hand.vertices_m * size,
-        vertices_px=(hand.vertices_px - middle) * size + middle,
+        vertices_px=(hand.vertices_px - wrist) * size + wrist,
         vertex_std_mm=np.full(3, 12.0 * (1 - size) + 1),
     )
 
 
 class SizedPipeline(FakePipeline):
-    """Every variant answers a hand of its own size; AMVUR can be missing."""
+    """Pipeline whose models answer with hands of different sizes; AMVUR can be missing."""
 
     misses_amvur = False
 
     def process(self, frame: Frame) -> FrameResult:
-        """As FakePipeline, in sizes."""
+        """Return the results of FakePipeline, scaled for each model."""
         result = super().process(frame)
         hands = {
             variant: tuple(sized(hand, SIZES[variant]) for hand in result.of_variant(variant).hands)
@@ -59,7 +59,7 @@ def camera() -> FakeSource:
 
 @pytest.fixture
 def window(qtbot: QtBot, camera: FakeSource, tmp_path: Path) -> Iterator[MainWindow]:
-    """A window, not shown, that opens "image" as one image."""
+    """Make a window, not shown, that opens "image" as one image."""
     controller = Controller(
         SizedPipeline,
         SettingsStore(),
@@ -75,7 +75,7 @@ def window(qtbot: QtBot, camera: FakeSource, tmp_path: Path) -> Iterator[MainWin
 
 @pytest.fixture
 def shown(qtbot: QtBot, window: MainWindow) -> MainWindow:
-    """The window on a display, with an image and its hand in it."""
+    """Show the window with an image and its hand."""
     window.resize(1300, 780)
     with qtbot.waitExposed(window):
         window.show()
@@ -86,7 +86,7 @@ def shown(qtbot: QtBot, window: MainWindow) -> MainWindow:
 
 
 def control(window: MainWindow):
-    """The group of the panel."""
+    """Return the feature behind the group."""
     return next(feature for feature in window.features if type(feature).__name__ == "Compare")
 
 
@@ -112,7 +112,7 @@ def test_keys_and_boxes_switch_compare_and_distances(window: MainWindow) -> None
     ("pair", "expected"),
     [("prior_amvur", ("prior", "amvur")), ("prior_final", ("prior", "final")), ("amvur_final", ("amvur", "final"))],
 )
-def test_every_pair_is_offered_and_remembered(
+def test_every_pair_is_offered_and_saved(
     window: MainWindow, pair: str, expected: tuple[VariantName, VariantName]
 ) -> None:
     controls = control(window)
@@ -126,7 +126,7 @@ def test_every_pair_is_offered_and_remembered(
     assert difference.pair == expected
 
 
-def test_a_held_image_is_asked_again_for_the_others(qtbot: QtBot, window: MainWindow) -> None:
+def test_a_paused_image_is_reconstructed_again_for_the_others(qtbot: QtBot, window: MainWindow) -> None:
     answers: list[FrameResult] = []
     window._controller.answered.connect(lambda answer: answers.append(answer.result))
     with qtbot.waitSignal(window._controller.answered):
@@ -147,12 +147,12 @@ def test_the_page_for_folders_shows_its_one_variant(window: MainWindow) -> None:
 
 
 def rows_of_hands(window: MainWindow, above: int = 130) -> list[int]:
-    """How many pixels wide what is lighter than this, the hand, is in each pane, in the row where it is widest."""
+    """Return for each pane the largest number of pixels in a row that are lighter than ``above``: the hand."""
     return [int((pixels > above).all(axis=2).sum(axis=1).max()) for pixels in pane_pixels(window)]
 
 
 def pane_pixels(window: MainWindow) -> list[np.ndarray]:
-    """(H, W, 3) of the middle of every pane: without label and legend."""
+    """Return (H, W, 3) of the centre of every pane, without label and legend."""
     viewport = window.viewport
     image = rgb(viewport.grabFramebuffer())
     panes = viewport._scene.panes(image.shape[1::-1], viewport.options, viewport.devicePixelRatioF())
@@ -165,7 +165,7 @@ def pane_pixels(window: MainWindow) -> list[np.ndarray]:
 
 
 def rgb(image: QImage) -> np.ndarray:
-    """(H, W, 3)"""
+    """Convert an image to (H, W, 3)."""
     image = image.convertToFormat(QImage.Format.Format_RGB888)
     bits = image.constBits()
     assert bits is not None
@@ -175,7 +175,7 @@ def rgb(image: QImage) -> np.ndarray:
 
 
 @pytest.mark.display
-def test_three_panes_show_three_hands_and_turn_together(qtbot: QtBot, shown: MainWindow) -> None:
+def test_three_panes_show_three_hands_and_rotate_together(qtbot: QtBot, shown: MainWindow) -> None:
     assert len(rows_of_hands(shown)) == 1
     with qtbot.waitSignal(shown.result_painted):
         press_key(shown, "C")
@@ -190,8 +190,8 @@ def test_three_panes_show_three_hands_and_turn_together(qtbot: QtBot, shown: Mai
     qtbot.mouseMove(viewport, QPoint(220, 100))
     qtbot.waitUntil(lambda: viewport._orbit.yaw_rad != 0)
     qtbot.mouseRelease(viewport, Qt.MouseButton.LeftButton, pos=QPoint(220, 100))
-    turned = rows_of_hands(shown, above=40)
-    np.testing.assert_allclose(np.divide(turned, (small, middle, large)), np.cos(120 * 0.008), atol=0.12)
+    rotated = rows_of_hands(shown, above=40)
+    np.testing.assert_allclose(np.divide(rotated, (small, middle, large)), np.cos(120 * 0.008), atol=0.12)
 
 
 @pytest.mark.display
@@ -225,7 +225,7 @@ def test_distances_appear_and_a_screenshot_has_all_panes(qtbot: QtBot, shown: Ma
 
 
 @pytest.mark.display
-def test_a_missing_network_is_said_in_its_pane_alone(
+def test_a_missing_network_is_reported_in_its_pane_alone(
     qtbot: QtBot, shown: MainWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SizedPipeline, "misses_amvur", True)

@@ -1,4 +1,4 @@
-"""The page for folders, driven through the window."""
+"""The folder inspector, driven through the window."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from PyQt6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
 from handviz.core.records import Detection, Frame, FrameResult
-from handviz.gui.folder import image_loaders as image_loaders
+from handviz.gui.folder import image_loaders
 from handviz.gui.folder.feature import INSPECTED_FOLDER, InspectionFeature
 from handviz.gui.folder.image_loaders import Thumbnails
 from handviz.gui.folder.inspection_worker import InspectionLike, InspectionWorker
@@ -35,13 +35,13 @@ BOTH = 250
 
 
 class Processor:
-    """Left hands where the image is bright, right ones where it is not, none where it is black, and once both."""
+    """Left hands in bright images, right ones in dark ones, none in black ones, both at the brightness ``BOTH``."""
 
     def __init__(self) -> None:
         self.before: Callable[[Frame], None] = lambda _: None
 
     def process(self, frame: Frame) -> FrameResult:
-        """The hands of its brightness."""
+        """Return the hands of the image's brightness."""
         self.before(frame)
         brightness = int(frame.image[0, 0, 0])
         hands = (hand(handedness="left" if brightness > 128 else "right"),) if brightness else ()
@@ -55,13 +55,13 @@ class Processor:
 
 @pytest.fixture
 def processor() -> Processor:
-    """What every inspection of the test asks."""
+    """Return the pipeline of every inspection of the test."""
     return Processor()
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Right, left, none, unreadable."""
+    """Make images with a right hand, a left one, none, and one that is unreadable."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     for name, grey in (("a.png", 90), ("b.png", 200), ("c.png", 0)):
@@ -72,10 +72,10 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def window(qtbot: QtBot, tmp_path: Path, processor: Processor, monkeypatch: pytest.MonkeyPatch) -> Iterator[MainWindow]:
-    """The real window; its inspections are real but for the networks."""
+    """Make the real window; its inspections are real but for the networks."""
 
-    def make(order: InspectionRequest) -> InspectionLike:
-        return Inspection(order, make=lambda _: processor, faces=TRIANGLE.faces)
+    def make(request: InspectionRequest) -> InspectionLike:
+        return Inspection(request, make=lambda _: processor, faces=TRIANGLE.faces)
 
     monkeypatch.setattr(InspectionFeature.__init__, "__kwdefaults__", {"make": make, "model_dir": tmp_path})
     controller = Controller(
@@ -97,18 +97,18 @@ def press(window: MainWindow, key: str) -> None:
 
 
 def inspect(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
-    """Inspect it to the end."""
+    """Inspect a folder to the end."""
     window.inspection.inspect(str(folder))
     wait_for_end(qtbot, window)
 
 
 def wait_for_end(qtbot: QtBot, window: MainWindow) -> None:
-    """Until nothing is being inspected."""
+    """Wait until nothing is being inspected."""
     qtbot.waitUntil(lambda: not window.inspection.is_running)
 
 
 def cells(window: MainWindow, column: int) -> list[str]:
-    """What the table shows there."""
+    """Return the texts of a column."""
     model = window.inspection.page.model
     return [model.data(model.index(row, column)) for row in range(model.rowCount())]
 
@@ -131,7 +131,7 @@ def test_a_chosen_folder_is_inspected(
     assert cells(window, 3) == ["4.0", "4.0", "–", "–"]
     assert cells(window, 8)[2] == "no hand found"
     assert "not an image" in cells(window, 8)[3]
-    assert window.inspection.page.told.text() == "3 images with 2 hands, 1 that cannot be read"
+    assert window.inspection.page.status.text() == "3 images with 2 hands, 1 unreadable"
     assert window._controller.store.text(INSPECTED_FOLDER) == str(folder)
 
 
@@ -143,7 +143,7 @@ def test_images_are_listed_before_there_are_results(
     window.inspection.inspect(str(folder))
     qtbot.waitUntil(lambda: window.inspection.page.model.rowCount() == 4)
     seen.append(cells(window, 8))
-    assert seen[0][:3] == ["waiting"] * 3
+    assert seen[0][:3] == ["pending"] * 3
     wait_for_end(qtbot, window)
 
 
@@ -156,7 +156,7 @@ def qtbot_wait_in_worker(condition: Callable[[], bool]) -> None:
         pause.wait(0.01)
 
 
-def test_cancel_and_go_on(qtbot: QtBot, window: MainWindow, folder: Path, processor: Processor) -> None:
+def test_pause_and_resume(qtbot: QtBot, window: MainWindow, folder: Path, processor: Processor) -> None:
     page = window.inspection.page
     started: list[str] = []
     go: list[bool] = []
@@ -168,22 +168,20 @@ def test_cancel_and_go_on(qtbot: QtBot, window: MainWindow, folder: Path, proces
     processor.before = wait
     window.inspection.inspect(str(folder))
     qtbot.waitUntil(lambda: bool(started))
-    assert page.resume.text() == "Cancel"
+    assert page.resume.text() == "Pause"
     page.resume.click()
     go.append(True)
     wait_for_end(qtbot, window)
     assert started == ["a.png"]
-    assert page.resume.text() == "Go on"
-    assert "still to do" in page.told.text()
+    assert page.resume.text() == "Resume"
+    assert "3 pending" in page.status.text()
     page.resume.click()
     wait_for_end(qtbot, window)
     assert started == ["a.png", "b.png", "c.png"]
-    assert page.resume.text() == "Look again"
+    assert page.resume.text() == "Rescan"
 
 
-def test_another_start_of_the_program_goes_on_with_the_last_folder(
-    qtbot: QtBot, window: MainWindow, folder: Path
-) -> None:
+def test_another_start_of_the_program_resumes_the_last_folder(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
     inspect(qtbot, window, folder)
     again = InspectionFeature(window._controller, window.pages, TRIANGLE)
     assert again.page.resume.isEnabled()
@@ -210,6 +208,8 @@ def test_filters_and_worst_first(qtbot: QtBot, window: MainWindow, folder: Path)
     assert cells(window, 0) == ["b.png"]
     assert page.count.text() == "1 row"
     page.name.clear()
+    page.above.setValue(4.0)
+    assert cells(window, 0) == ["a.png", "b.png"]
     page.above.setValue(5.0)
     assert cells(window, 0) == []
     page.above.setValue(0.0)
@@ -244,7 +244,7 @@ def test_worst_first_is_by_error_where_there_is_a_truth(qtbot: QtBot, window: Ma
 
 
 def key_press(widget: object, key: Qt.Key) -> bool:
-    """As Qt does it: first whether the widget wants it rather than the window's shortcuts."""
+    """Press a key as Qt does; returns whether the widget took it before the window's shortcuts."""
     override = QKeyEvent(QEvent.Type.ShortcutOverride, key, Qt.KeyboardModifier.NoModifier)
     override.ignore()
     QApplication.sendEvent(widget, override)
@@ -269,7 +269,7 @@ def test_arrows_walk_and_image_crop_and_numbers_follow(qtbot: QtBot, window: Mai
     assert detail.large._result is detail.result
     assert detail.small._result.hands == detail.result.hands
     assert not detail.crop.pixmap().isNull()
-    assert "b.png   64 x 48   left   Score 0.90" in detail.numbers.text()
+    assert "b.png   64 x 48   left   Score\N{NO-BREAK SPACE}0.90" in detail.numbers.text()
     assert key_press(page.table, Qt.Key.Key_Down)
     qtbot.waitUntil(lambda: shows("c.png"))
     assert detail.result.hands == ()
@@ -286,8 +286,8 @@ def test_of_several_hands_the_chosen_one_stands_alone_in_the_small_view(
     Image.new("RGB", (64, 48), (BOTH, BOTH, BOTH)).save(folder / "a.png")
     inspect(qtbot, window, folder)
     page, detail = window.inspection.page, window.inspection.page.detail
-    for place, side in enumerate(("left", "right")):
-        page.choose_place(place)
+    for row, side in enumerate(("left", "right")):
+        page.select_row(row)
         qtbot.waitUntil(lambda: detail.result is not None and len(detail.result.hands) == 2)
         qtbot.waitUntil(lambda side=side: [one.handedness for one in detail.small._result.hands] == [side])
     assert [one.handedness for one in detail.large._result.hands] == ["left", "right"]
@@ -308,24 +308,24 @@ def test_views_follow_the_settings(window: MainWindow) -> None:
 def test_meshes_are_those_of_the_page_in_front(
     qtbot: QtBot, window: MainWindow, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    orders: list[MeshRequest] = []
-    monkeypatch.setattr(window._controller, "save_meshes", orders.append)
+    requests: list[MeshRequest] = []
+    monkeypatch.setattr(window._controller, "save_meshes", requests.append)
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(folder / "mine"), ""))
     inspect(qtbot, window, folder)
     detail = window.inspection.page.detail
     qtbot.waitUntil(lambda: detail.result is not None and bool(detail.result.hands))
     press(window, "T")
     press(window, "Ctrl+E")
-    assert orders[0].result is detail.result
-    assert orders[0].colour == "uncertainty", "results are kept without texture"
+    assert requests[0].result is detail.result
+    assert requests[0].colour == "uncertainty", "results are saved without texture"
     press(window, "F2")
     press(window, "Ctrl+E")
-    assert len(orders) == 1
+    assert len(requests) == 1
     assert "no hand" in window.message.text()
 
 
 def drop(widget: object, path: str) -> None:
-    """Drop a file."""
+    """Drop a file on a widget."""
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(path)])
     buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
@@ -359,7 +359,7 @@ def test_a_folder_that_goes_while_it_is_read_is_a_message(
 ) -> None:
     processor.before = lambda frame: (folder.rename(folder.with_name("moved")), None)[1] if folder.exists() else None
     inspect(qtbot, window, folder)
-    assert "cannot be read any more" in window.inspection.page.told.text()
+    assert "cannot be read any more" in window.inspection.page.status.text()
     assert cells(window, 1)[0] == "right"
 
 
@@ -376,10 +376,10 @@ def test_another_network_has_a_table_of_its_own(
     assert "prior" in window.inspection.page.title.text()
     press(window, "3")
     wait_for_end(qtbot, window)
-    assert len(seen) == 3, "what was kept of the first is shown again"
+    assert len(seen) == 3, "the saved results of the first are shown again"
 
 
-def test_the_stream_holds_while_the_page_is_shown(qtbot: QtBot, window: MainWindow) -> None:
+def test_the_stream_is_paused_while_the_page_is_shown(qtbot: QtBot, window: MainWindow) -> None:
     controller = window._controller
     answers: list[object] = []
     controller.answered.connect(answers.append)
@@ -417,7 +417,7 @@ def test_export_asks_what_and_where(
     dialog = window.inspection.exporter.ask()
     dialog.accept()
     qtbot.waitUntil(lambda: "cannot be made" in window.message.text())
-    assert window.inspection.page.export.text() == "Export …"
+    assert window.inspection.page.export.text() == "Export…"
 
 
 def test_nothing_is_exported_where_nothing_is_chosen(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
@@ -431,7 +431,7 @@ def test_nothing_is_exported_where_nothing_is_chosen(qtbot: QtBot, window: MainW
 
 
 def many(count: int) -> list[ImageRow]:
-    """Images with one hand each, the worst in the middle."""
+    """Return images with one hand each, with scattered standard deviations."""
     return [
         ImageRow(f"{n:05d}.jpg", "done", (HandRow(0, "right", 0.9, n * 7919 % 10_007 / 1000, 9.0, 0.5),))
         for n in range(count)
@@ -440,7 +440,7 @@ def many(count: int) -> list[ImageRow]:
 
 @pytest.fixture
 def model(qtbot: QtBot) -> Iterator[InspectionModel]:
-    """Ten thousand rows without a view."""
+    """Make ten thousand rows without a view."""
     thumbnails = Thumbnails()
     model = InspectionModel(thumbnails)
     model.take_listing(Path("nowhere"), many(10_000))
@@ -543,7 +543,7 @@ def test_an_inspection_steps_back_behind_the_window(qtbot: QtBot, folder: Path) 
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
-def test_time_left_is_said_as_a_person_would() -> None:
+def test_remaining_time_is_formatted() -> None:
     assert [duration_text(seconds) for seconds in (5.2, 89, 120, 4000, 7380)] == [
         "5 s",
         "89 s",

@@ -1,4 +1,4 @@
-"""Picked points, attention, uncertain parts and ellipses through the window."""
+"""Picked points, attention, uncertain regions and ellipses through the window."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,12 +11,12 @@ from PyQt6.QtCore import QPoint, QPointF, Qt
 from PyQt6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import CROP_SIZE, FrameResult, HandCrop, HandMesh, VariantName
 from handviz.gui import main_window
 from handviz.gui.inspector import attention
 from handviz.gui.inspector.attention import AttentionReader, AttentionRequest, rest_after
-from handviz.gui.inspector.point_inspector import PointInspector
+from handviz.gui.inspector.point_inspector import NO_HAND, PointInspector
 from handviz.gui.inspector.point_panel import ABSENT, CLICK
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
@@ -31,7 +31,7 @@ JOINTS = np.eye(21)[7] * 0.6 + np.eye(21)[3] * 0.4
 
 
 class FakeAttention:
-    """Answers with the same shares; the prior has none."""
+    """Attention that is always the same; the prior has none."""
 
     def __init__(self, model_dir: Path) -> None:
         self.model_dir = model_dir
@@ -43,7 +43,7 @@ class FakeAttention:
 
     def prepare(self, variant: VariantName, /) -> None:
         if variant == "prior":
-            raise HandvizError("The prior-net has no attention.")
+            raise HandvizError("The prior-net has no attention.", ErrorCode.NOT_PROVIDED)
         if variant == "amvur":
             raise ZeroDivisionError("broken")
 
@@ -119,7 +119,7 @@ def test_a_picked_point_shows_its_numbers_and_follows_the_stream(qtbot: QtBot, w
     assert shown_row(inspector, "axes") == ["1.0", "2.0", "3.0"]
     assert shown_row(inspector, "principal") == ["3.0", "2.0", "1.0"]
     assert inspector.panel.std.text() == "± 6.0 mm"
-    assert "by shape" in inspector.panel.visible.text()
+    assert "geometry only" in inspector.panel.visible.text()
     assert window.viewport._highlight is not None
     assert window.viewport._highlight.pick == Pick(0, vertex=2)
     moved = certain_hand(vertices_m=hand().vertices_m + 0.01, vertex_std_mm=np.array([2.0, 4.0, 7.5]))
@@ -129,7 +129,7 @@ def test_a_picked_point_shows_its_numbers_and_follows_the_stream(qtbot: QtBot, w
     assert window.viewport._highlight.pick == Pick(1, vertex=2)
 
 
-def test_compared_networks_tell_of_the_same_point(window: MainWindow) -> None:
+def test_compared_models_show_the_same_point(window: MainWindow) -> None:
     inspector = inspector_of(window)
     show(window, hand())
     inspector.pick(Pick(0, vertex=2))
@@ -140,10 +140,10 @@ def test_compared_networks_tell_of_the_same_point(window: MainWindow) -> None:
     result = FrameResult(frame(1), "final", hands=(hand(),), others=others)  # type: ignore[arg-type]
     window._controller.answered.emit(Answer(0, result, 0.0, 0.0, 0, ""))
     inspector.pick(Pick(0, vertex=2))
-    assert inspector.panel.networks.text() == "prior-net: ± 9.5 mm, 5.0 mm away"
+    assert inspector.panel.networks.text() == "prior-net: ± 9.5, distance 5.0 mm"
     inspector.pick(Pick(0, joint=3))
-    assert inspector.panel.networks.text() == "prior-net: ± 1.0 mm, 0.0 mm away"
-    inspector.let_go()
+    assert inspector.panel.networks.text() == "prior-net: ± 1.0, distance 0.0 mm"
+    inspector.deselect()
     assert inspector.panel.networks.isHidden()
 
 
@@ -157,7 +157,7 @@ def test_a_joint_has_a_name_and_texture_says_what_is_visible(window: MainWindow)
     assert "Picked: Index tip" in window.message.text()
 
 
-def test_a_hand_that_leaves_comes_back_and_escape_lets_go(qtbot: QtBot, window: MainWindow) -> None:
+def test_a_hand_that_leaves_comes_back_and_escape_deselects(qtbot: QtBot, window: MainWindow) -> None:
     inspector = inspector_of(window)
     show(window, hand())
     inspector.pick(Pick(0, vertex=1))
@@ -186,7 +186,7 @@ def test_a_click_beside_the_hands_says_so_and_keeps_the_point(
     monkeypatch.setattr(window.viewport, "pick_at", lambda _: found.pop(0))
     window.viewport.clicked.emit(QPointF(5, 5))
     window.viewport.clicked.emit(QPointF(6, 5))
-    assert "no hand under" in window.message.text()
+    assert window.message.text() == NO_HAND
     assert inspector.panel.name.text() == "Vertex 1"
 
 
@@ -207,7 +207,7 @@ def test_attention_is_asked_for_when_wanted_and_never_before(
     lines = inspector.panel.attention_text.text().splitlines()
     assert [line.split() for line in lines[:2]] == [["60%", "Index", "DIP"], ["40%", "Thumb", "IP"]]
     assert any("not causes" in line for line in lines)
-    assert lines[-1].endswith("ms beside the stream")
+    assert lines[-1].endswith("ms per run")
     assert window.viewport._highlight is not None
     assert window.viewport._highlight.attention is not None
     with qtbot.waitSignal(inspector._worker.answered):
@@ -233,7 +233,7 @@ def test_networks_without_attention_and_failures_are_messages(
         qtbot.waitUntil(lambda expected=message: expected in inspector.panel.attention_text.text())
     bare = FrameResult(frame(9), "final", hands=(hand(),))
     window._controller.answered.emit(Answer(0, bare, 0.0, 0.0, 0, ""))
-    assert "not cut out" in inspector.panel.attention_text.text()
+    assert "no crop" in inspector.panel.attention_text.text()
 
 
 def test_another_network_begins_without_the_last_ones_attention(qtbot: QtBot, window: MainWindow) -> None:
@@ -249,20 +249,20 @@ def test_another_network_begins_without_the_last_ones_attention(qtbot: QtBot, wi
     qtbot.waitUntil(lambda: "prior-net" in inspector.panel.attention_text.text())
 
 
-def test_answers_to_a_point_that_was_let_go_are_dropped(qtbot: QtBot, window: MainWindow) -> None:
+def test_answers_for_a_deselected_point_are_dropped(qtbot: QtBot, window: MainWindow) -> None:
     inspector, answered = inspector_of(window), []
-    inspector._worker.answered.connect(lambda job, _: answered.append(job.joint))
+    inspector._worker.answered.connect(lambda request, _: answered.append(request.joint))
     window._controller.change(attention=True)
     show(window, hand())
     inspector.pick(Pick(0, vertex=0))
-    inspector.let_go()
+    inspector.deselect()
     assert window.viewport._highlight is None
     inspector.pick(Pick(0, joint=4))
     qtbot.waitUntil(lambda: bool(answered))
     assert answered == [4]
 
 
-def test_keys_and_panel_choose_what_becomes_of_uncertain_parts(qtbot: QtBot, window: MainWindow) -> None:
+def test_keys_and_panel_choose_the_mode_of_uncertain_regions(qtbot: QtBot, window: MainWindow) -> None:
     panel, settings = inspector_of(window).panel, window._controller
     for mode in ("fade", "hide", "show"):
         press(qtbot, window, "H")
@@ -289,7 +289,7 @@ def test_keys_and_panel_choose_the_ellipses(qtbot: QtBot, window: MainWindow) ->
     assert not window.viewport.options.ellipses
 
 
-def test_the_choices_are_remembered(window: MainWindow) -> None:
+def test_the_choices_are_saved(window: MainWindow) -> None:
     window._controller.change(uncertain="fade", uncertain_above_mm=12.5, ellipses=True, ellipse_sigmas=1.0)
     loaded = SettingsStore().load()
     assert (loaded.uncertain, loaded.uncertain_above_mm, loaded.ellipses, loaded.ellipse_sigmas) == (
@@ -302,7 +302,7 @@ def test_the_choices_are_remembered(window: MainWindow) -> None:
 
 @pytest.fixture
 def shown(qtbot: QtBot, window: MainWindow) -> MainWindow:
-    """The window on a display, with its hand of three vertices."""
+    """Show the window with its hand of three vertices."""
     with qtbot.waitExposed(window):
         window.show()
     with qtbot.waitSignal(window.result_painted):
@@ -310,8 +310,8 @@ def shown(qtbot: QtBot, window: MainWindow) -> MainWindow:
     return window
 
 
-def place_of(window: MainWindow, x_px: float, y_px: float) -> QPoint:
-    """Where a pixel of the 64 x 48 image lies in the viewport."""
+def position_of(window: MainWindow, x_px: float, y_px: float) -> QPoint:
+    """Return the position of a pixel of the 64 x 48 image in the viewport."""
     width, height = window.viewport.width(), window.viewport.height()
     scale = min(width / 64, height / 48)
     return QPoint(round(width / 2 + scale * (x_px - 32)), round(height / 2 + scale * (y_px - 24)))
@@ -320,32 +320,32 @@ def place_of(window: MainWindow, x_px: float, y_px: float) -> QPoint:
 @pytest.mark.display
 def test_a_click_picks_and_a_drag_does_not(qtbot: QtBot, shown: MainWindow) -> None:
     inspector, left = inspector_of(shown), Qt.MouseButton.LeftButton
-    qtbot.mousePress(shown.viewport, left, pos=place_of(shown, 32, 12))
-    qtbot.mouseMove(shown.viewport, place_of(shown, 40, 12))
-    qtbot.mouseRelease(shown.viewport, left, pos=place_of(shown, 40, 12))
+    qtbot.mousePress(shown.viewport, left, pos=position_of(shown, 32, 12))
+    qtbot.mouseMove(shown.viewport, position_of(shown, 40, 12))
+    qtbot.mouseRelease(shown.viewport, left, pos=position_of(shown, 40, 12))
     assert inspector.panel.name.text() == CLICK
-    qtbot.mouseClick(shown.viewport, Qt.MouseButton.RightButton, pos=place_of(shown, 32, 12))
+    qtbot.mouseClick(shown.viewport, Qt.MouseButton.RightButton, pos=position_of(shown, 32, 12))
     assert inspector.panel.name.text() == CLICK
     for (x_px, y_px), name in (((32, 12), "Vertex 2"), ((20, 38), "Vertex 0"), ((44, 38), "Vertex 1")):
-        qtbot.mouseClick(shown.viewport, left, pos=place_of(shown, x_px, y_px))
+        qtbot.mouseClick(shown.viewport, left, pos=position_of(shown, x_px, y_px))
         assert inspector.panel.name.text() == name
     shown._controller.change(mirror=True)
     QApplication.processEvents()
     shown.viewport.grabFramebuffer()
-    qtbot.mouseClick(shown.viewport, left, pos=place_of(shown, 20, 38))
+    qtbot.mouseClick(shown.viewport, left, pos=position_of(shown, 20, 38))
     assert inspector.panel.name.text() == "Vertex 1"
     shown._controller.change(mirror=False, skeleton=True)
     shown.viewport.grabFramebuffer()
-    qtbot.mouseClick(shown.viewport, left, pos=place_of(shown, 32, 24) + QPoint(4, 4))
+    qtbot.mouseClick(shown.viewport, left, pos=position_of(shown, 32, 24) + QPoint(4, 4))
     assert inspector.panel.name.text() in {"Wrist", "Thumb CMC"}
 
 
 @pytest.mark.display
 def test_the_mark_is_painted_and_goes(qtbot: QtBot, shown: MainWindow) -> None:
     before = shown.viewport.grabFramebuffer()
-    place = place_of(shown, 32, 12)
-    qtbot.mouseClick(shown.viewport, Qt.MouseButton.LeftButton, pos=place)
-    corner = place_of(shown, 32, 9)
+    position = position_of(shown, 32, 12)
+    qtbot.mouseClick(shown.viewport, Qt.MouseButton.LeftButton, pos=position)
+    corner = position_of(shown, 32, 9)
     marked = shown.viewport.grabFramebuffer()
     assert marked.pixelColor(corner).red() > 200
     assert marked.pixelColor(corner).green() < 80
@@ -360,8 +360,8 @@ def test_the_mark_is_painted_and_goes(qtbot: QtBot, shown: MainWindow) -> None:
 
 def test_the_groups_stand_between_view_and_smoothing(window: MainWindow) -> None:
     titles = [group.title for group in window.view_panel.groups]
-    place = titles.index("Picked point")
-    assert titles[place - 1 : place + 3] == ["View", "Picked point", "Uncertainty", "Smoothing"]
+    index = titles.index("Picked point")
+    assert titles[index - 1 : index + 3] == ["View", "Picked point", "Uncertainty", "Smoothing"]
     column = window.view_panel.widget().layout()  # type: ignore[union-attr]
     assert column is not None
     shown = [column.itemAt(row).widget() for row in range(len(titles))]  # type: ignore[union-attr]
@@ -396,9 +396,9 @@ def test_the_stream_has_the_processor_for_itself_most_of_the_time(
     reader = AttentionReader(tmp_path, FakeAttention)
     clock = iter((10.0, 10.1, 11.0, 12.0))
     monkeypatch.setattr(attention.time, "perf_counter", lambda: next(clock))
-    job = AttentionRequest(CROP, "final", 0, None)
-    assert rest_after(reader.read(job)) == pytest.approx(0.4)
-    assert rest_after(reader.read(job)) == 0.0, "the last run of the network knew it"
+    request = AttentionRequest(CROP, "final", 0, None)
+    assert rest_after(reader.read(request)) == pytest.approx(0.4)
+    assert rest_after(reader.read(request)) == 0.0, "the last run of the network gave the answer"
 
 
 def test_answers_that_come_after_the_window_has_closed_begin_nothing(

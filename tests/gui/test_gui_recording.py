@@ -1,4 +1,4 @@
-"""Recordings and images without background, through the real window."""
+"""Recordings and transparent PNGs, through the real window."""
 
 import csv
 import errno
@@ -18,6 +18,7 @@ from hands import textured_hand as open_hand
 from PyQt6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
+from handviz.core.errors import ErrorCode
 from handviz.core.records import FrameResult
 from handviz.gui.calibration.feature import CameraFeature
 from handviz.gui.main_window import MainWindow
@@ -35,13 +36,13 @@ from tests.waiting import LIMIT_S
 
 @pytest.fixture
 def camera() -> FakeSource:
-    """Gives a frame when the test lets it."""
+    """Make a camera that gives a frame when the test lets it."""
     return FakeSource()
 
 
 @pytest.fixture
 def window(qtbot: QtBot, tmp_path: Path, camera: FakeSource) -> Iterator[MainWindow]:
-    """A window that is not shown, with recordings going to a folder of the test."""
+    """Make a window, not shown, whose recordings go to a folder of the test."""
     controller = Controller(
         FakePipeline, SettingsStore(), opener=lambda _: camera, lister=list, fallback_clip=tmp_path / "none.mp4"
     )
@@ -54,12 +55,12 @@ def window(qtbot: QtBot, tmp_path: Path, camera: FakeSource) -> Iterator[MainWin
 
 
 def recorder(window: MainWindow) -> Recorder:
-    """The window's."""
+    """Return the window's recorder."""
     return next(part for part in window.features if isinstance(part, Recorder))
 
 
 def show_frames(qtbot: QtBot, window: MainWindow, camera: FakeSource, count: int) -> None:
-    """Let the camera give that many, one after the other."""
+    """Let the camera give frames one after the other."""
     for _ in range(count):
         with qtbot.waitSignal(window._controller.answered):
             camera.may_read.release()
@@ -89,7 +90,7 @@ def test_recording_holds_every_result(qtbot: QtBot, window: MainWindow, camera: 
     assert float(rows[0]["little_4_u_px"]) == 32.0
     (track,) = read_tracks(folder)
     np.testing.assert_allclose(track.vertices_m, [hand().vertices_m] * len(track.times_s), atol=1e-7)
-    assert "4 results" in window.message.text()
+    assert "4 frames" in window.message.text()
     assert recorder(window).sign.isHidden()
 
 
@@ -138,13 +139,14 @@ def test_full_disk_ends_the_recording_and_what_was_written_stays(
     qtbot.waitUntil(lambda: lines.is_file() and len(lines.read_text().splitlines()) == 3)
 
     def full(*_: object) -> None:
-        raise recording.HandvizError(recording.disk_message(Path("x/y"), OSError(errno.ENOSPC, "No space left")))
+        error = OSError(errno.ENOSPC, "No space left")
+        raise recording.HandvizError(recording.disk_message(Path("x/y"), error), ErrorCode.DISK_FULL)
 
     monkeypatch.setattr(recording.GrowingFile, "append", full)
     camera.may_read.release()
     qtbot.waitUntil(lambda: not recorder(window).is_recording)
     assert "The disk is full" in window.message.text()
-    assert "What was written stays" in window.message.text()
+    assert "Saved so far: " in window.message.text()
     assert not recorder(window).sign.isHidden()
     folder = Path(window._controller.store.text("last_recording"))
     assert len((folder / "hands.jsonl").read_text().splitlines()) == 3
@@ -164,10 +166,10 @@ def test_folder_that_vanishes_ends_the_recording(
     shutil.rmtree(tmp_path / "out")
     qtbot.waitUntil(lambda: not recorder(window).is_recording)
     assert "cannot be written any more" in window.message.text()
-    assert "stays" not in window.message.text()
+    assert "Saved so far" not in window.message.text()
 
 
-def test_what_the_disk_is_too_slow_for_is_counted_and_said(
+def test_what_the_disk_is_too_slow_for_is_counted_and_reported(
     qtbot: QtBot, window: MainWindow, camera: FakeSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_write = threading.Event()
@@ -188,8 +190,8 @@ def test_what_the_disk_is_too_slow_for_is_counted_and_said(
     show_frames(qtbot, window, camera, 4)
     may_write.set()
     end(qtbot, window)
-    assert "3 results" in window.message.text()
-    assert "2 results were lost" in window.message.text()
+    assert "3 frames" in window.message.text()
+    assert "2 frames lost" in window.message.text()
 
 
 def test_images_are_taken_at_the_videos_rate_and_counted_where_there_is_no_room(
@@ -230,9 +232,9 @@ def test_what_comes_while_the_files_are_being_ended_is_not_called_lost(
     assert not part.wants_image()
     may_close.set()
     qtbot.waitUntil(lambda: not part.is_recording)
-    assert "1 results" in window.message.text()
+    assert "1 frames" in window.message.text()
     assert "lost" not in window.message.text()
-    assert "left out" not in window.message.text()
+    assert "skipped" not in window.message.text()
 
 
 def test_a_writer_that_breaks_is_not_taken_for_one_that_goes_on(
@@ -259,7 +261,7 @@ def test_files_that_cannot_be_ended_still_end_the_recording(
     assert "could not be ended" in window.message.text()
 
 
-def test_folder_is_chosen_and_remembered(window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_is_chosen_and_saved(window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "mine"))
     recorder(window)._panel.record_folder.click()
     assert window._controller.store.text(RECORDING_FOLDER) == str(tmp_path / "mine")
@@ -287,7 +289,7 @@ def test_recording_is_animated_from_the_window(
 
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", choose)
     recorder(window)._panel.animate.click()
-    qtbot.waitUntil(lambda: "Made hands.glb, right.bvh" in window.message.text())
+    qtbot.waitUntil(lambda: "Saved hands.glb, right.bvh" in window.message.text())
     assert offered == [str(folder)]
     assert (folder / "hands.glb").read_bytes().startswith(b"glTF")
     assert (folder / "right.bvh").read_text().startswith("HIERARCHY")
@@ -313,7 +315,7 @@ def test_no_view_means_no_cut_out(window: MainWindow) -> None:
 
 @pytest.fixture
 def shown(qtbot: QtBot, window: MainWindow) -> MainWindow:
-    """The window on a display."""
+    """Show the window."""
     with qtbot.waitExposed(window):
         window.show()
     return window
@@ -330,7 +332,7 @@ def test_video_shows_the_view(qtbot: QtBot, shown: MainWindow, camera: FakeSourc
             camera.may_read.release()
     task = recorder(shown)._task
     assert task is not None
-    with qtbot.waitSignal(task.progressed) as told:
+    with qtbot.waitSignal(task.progressed) as progress:
         pass
     video = cv2.VideoCapture(str(next(end(qtbot, shown).glob("view.*"))))
     was_read, first = video.read()
@@ -342,7 +344,7 @@ def test_video_shows_the_view(qtbot: QtBot, shown: MainWindow, camera: FakeSourc
     count = 1
     while video.read()[0]:
         count += 1
-    assert count > (told.args[0].duration_s - 0.2) * VIDEO_RATE_HZ > 0
+    assert count > (progress.args[0].duration_s - 0.2) * VIDEO_RATE_HZ > 0
 
 
 @pytest.mark.display

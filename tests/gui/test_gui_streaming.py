@@ -1,4 +1,4 @@
-"""The stream for other programs, through the real window, read by the documentation's own receiver."""
+"""UDP stream through the real window, read by the receiver of the documentation."""
 
 import json
 import queue
@@ -25,13 +25,13 @@ from tests.waiting import LIMIT_S
 
 @pytest.fixture
 def camera() -> FakeSource:
-    """Gives a frame when the test lets it."""
+    """Make a camera that gives a frame when the test lets it."""
     return FakeSource()
 
 
 @pytest.fixture
 def window(qtbot: QtBot, tmp_path: Path, camera: FakeSource) -> Iterator[MainWindow]:
-    """A window that is not shown."""
+    """Make a window that is not shown."""
     made = MainWindow(
         Controller(
             FakePipeline, SettingsStore(), opener=lambda _: camera, lister=list, fallback_clip=tmp_path / "none.mp4"
@@ -45,13 +45,13 @@ def window(qtbot: QtBot, tmp_path: Path, camera: FakeSource) -> Iterator[MainWin
 
 
 def streaming(window: MainWindow) -> Streaming:
-    """The window's."""
+    """Return the window's stream."""
     return next(part for part in window.features if isinstance(part, Streaming))
 
 
 @pytest.fixture
 def receiver() -> Iterator[socket.socket]:
-    """A program that listens."""
+    """Make a socket that listens."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
         listening.settimeout(LIMIT_S)
         listening.bind(("127.0.0.1", 0))
@@ -115,22 +115,22 @@ def test_receiver_of_the_documentation_prints_the_finger_tip(
         reader.join()
 
 
-def test_nobody_listening_is_said_once(
+def test_a_missing_receiver_is_reported_once(
     qtbot: QtBot, window: MainWindow, camera: FakeSource, receiver: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming_module, "CALM_AFTER_S", 60.0)
+    monkeypatch.setattr(streaming_module, "QUIET_AFTER_S", 60.0)
     port = receiver.getsockname()[1]
     receiver.close()
     window._controller.start("camera:0")
     stream_to(window, port, "OSC")
-    task, told = streaming(window)._task, list[str]()
+    task, messages = streaming(window)._task, list[str]()
     assert task is not None
-    task.progressed.connect(told.append)
+    task.progressed.connect(messages.append)
     for _ in range(6):
         with qtbot.waitSignal(window._controller.answered):
             camera.may_read.release()
     qtbot.waitUntil(lambda: "No program listens" in window.message.text())
-    assert sum("No program listens" in message for message in told) == 1
+    assert sum("No program listens" in message for message in messages) == 1
     assert streaming(window).is_on
 
 
@@ -142,7 +142,7 @@ def test_name_that_is_no_address_turns_it_off_with_a_message(qtbot: QtBot, windo
     assert not streaming(window)._panel.stream.isChecked()
 
 
-def test_where_to_is_remembered_but_not_that_it_ran(qtbot: QtBot, window: MainWindow) -> None:
+def test_the_receiver_is_saved_but_not_that_it_ran(qtbot: QtBot, window: MainWindow) -> None:
     panel = streaming(window)._panel
     assert (panel.stream_address.text(), panel.stream_port.value(), panel.stream.isChecked()) == (
         "127.0.0.1",
@@ -164,7 +164,9 @@ def test_where_to_is_remembered_but_not_that_it_ran(qtbot: QtBot, window: MainWi
     again.deleteLater()
 
 
-def test_address_elsewhere_is_warned_about(qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_of_another_machine_is_warned_about(
+    qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from handviz.io.recording import udp
 
     monkeypatch.setattr(udp.socket.socket, "connect", lambda *_: None)

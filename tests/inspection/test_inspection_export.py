@@ -64,6 +64,7 @@ def test_everything_is_written(order: ExportRequest) -> None:
     mesh = trimesh.load(order.out / hand["mesh"], process=False)
     assert len(mesh.vertices) == 778
     table = list(csv.DictReader((order.out / "hands.csv").read_text(encoding="utf-8-sig").splitlines()))
+    assert ",".join(table[0]) == "picture,hand,score,mean_mm,max_mm,visible,error_mm,aligned_mm,note"
     assert [row["picture"] for row in table] == sorted(by_name)
     with_error = {row["picture"]: row["error_mm"] for row in table if row["error_mm"]}
     assert list(with_error) == ["c.png"]
@@ -116,9 +117,9 @@ const click = title => headings.find(one => one.textContent === title).click();
 const hidden = headings.filter(one => one.style.display === "none");
 const seen = {names: cells(0), title: document.title, hidden: hidden.length,
   sizes: Array.from(document.images).map(image => [image.naturalWidth, image.naturalHeight])};
-click("Mean mm"); seen.worst = cells(0);
-click("Error mm"); seen.errors = cells(6);
-click("Error mm"); seen.errorsUp = cells(6);
+click("Sigma mean (mm)"); seen.worst = cells(0);
+click("Error (mm)"); seen.errors = cells(6);
+click("Error (mm)"); seen.errorsUp = cells(6);
 click("Image"); seen.byName = cells(0);
 document.getElementById("filter").value = "A.PN"; filter(); seen.filtered = cells(0);
 seen.count = document.getElementById("count").textContent;

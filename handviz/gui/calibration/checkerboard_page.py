@@ -1,4 +1,4 @@
-"""The page of the lens dialog that calibrates with a checkerboard."""
+"""Page of the camera dialog that calibrates with a checkerboard."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from PyQt6.QtGui import QImage, QPixmap
 from PyQt6.QtWidgets import QLabel, QSpinBox, QVBoxLayout, QWidget
 
 from handviz.core.camera_model import camera_model_of_intrinsics
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.gui.session.tasks import Task
 from handviz.gui.widgets.controls import named_label, push_button, row_of
@@ -29,25 +29,23 @@ from handviz.sources.mailbox import Mailbox
 
 POLL_S = 0.2
 PREVIEW_WIDTH_PX = 320
+START_LIVE = "Start live capture"
 MARK_RGB = (60, 220, 90)
 HOW_TO_CALIBRATE = (
-    "Print a checkerboard, or show one on a flat screen. Count inner corners, where four squares meet: a board of "
-    "10 x 7 squares has 9 x 6. Hold it still in another pose each time, leaning by about 30°, and near the edges of "
-    "the image too. Live or from a folder, images have to have the size that you will use."
+    "Print a checkerboard, or show one on a flat screen. Count its inner corners: a board of 10 x 7 squares has 9 x 6. "
+    "Hold it still in a different pose each time, tilted by about 30°, also near the edges of the image. Images must "
+    "have the size that you will use."
 )
 VISIBLE_DISTORTION_PX = 3.0
 
 
-# Looks for checkerboards in the live images or in a folder, beside everything else, and calibrates as they come.
-
-
 @dataclass(frozen=True, eq=False)
 class CalibrationProgress:
-    """How far a calibration is."""
+    """State of a calibration."""
 
     views: int
     message: str
-    """What to do now, or why there is no result."""
+    """What to do next, or why there is no result."""
     preview: NDArray[np.uint8] | None = None
     """(h, w, 3) RGB, the corners marked."""
     calibration: Calibration | None = None
@@ -56,7 +54,7 @@ class CalibrationProgress:
 
 
 class CalibrationTask(Task):
-    """One loop over images, of a folder or what ``offer`` brings; it reports a CalibrationProgress for each."""
+    """Loop over the images of a folder, or those given to ``offer``; it reports a CalibrationProgress for each."""
 
     def __init__(self, board: Board, folder: Path | None = None) -> None:
         super().__init__("The calibration failed")
@@ -67,7 +65,7 @@ class CalibrationTask(Task):
         self._calibration: Calibration | None = None
 
     def offer(self, image: NDArray[np.uint8]) -> None:
-        """The newest live image; those in between are passed over."""
+        """Give the newest live image; it replaces one that still waits."""
         self._mailbox.put(image)
 
     def stop(self) -> None:
@@ -76,56 +74,57 @@ class CalibrationTask(Task):
         super().stop()
 
     def collect(self) -> None:
-        """Go on until it is stopped, or the folder is through; for ``begin``."""
+        """Collect views until stopped or the folder ends; for ``begin``."""
         if self._folder is not None:
-            self._go_through(self._folder)
+            self._use_folder(self._folder)
             return
         while not self.is_cancelled:
             image = self._mailbox.get(POLL_S)
             if image is not None:
-                self.report(self.progressed, self._look_at(image, must_be_still=True))
+                self.report(self.progressed, self._use_image(image, must_be_still=True))
 
-    def _go_through(self, folder: Path) -> None:
+    def _use_folder(self, folder: Path) -> None:
         try:
             paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
         except OSError as error:
-            raise HandvizError(f"{folder} cannot be read: {error}") from error
+            raise HandvizError(
+                f"{folder} cannot be read ({error}): choose another folder.", ErrorCode.FILE_UNREADABLE
+            ) from error
         for path in paths:
             if self.is_cancelled:
                 return
             try:
-                progress = self._look_at(read_image(path), must_be_still=False)
+                progress = self._use_image(read_image(path), must_be_still=False)
             except HandvizError as error:
                 progress = self._progress(str(error))
             self.report(self.progressed, progress)
-        why = self._why_not()
-        told = f"{len(paths)} images, {self._count} views of the board used. {why}"
-        self.report(self.progressed, self._progress(told.strip(), is_done=True))
+        message = f"{len(paths)} images, {self._count} views of the board used. {self._calibrate()}"
+        self.report(self.progressed, self._progress(message.strip(), is_done=True))
 
     @property
     def _count(self) -> int:
         return len(self._collector.views) if self._collector is not None else 0
 
-    def _look_at(self, image: NDArray[np.uint8], *, must_be_still: bool) -> CalibrationProgress:
+    def _use_image(self, image: NDArray[np.uint8], *, must_be_still: bool) -> CalibrationProgress:
         height, width = image.shape[:2]
         if self._collector is None:
             self._collector = ViewCollector(self._board, (width, height))
         if (width, height) != self._collector.size:
             known = "x".join(map(str, self._collector.size))
-            told = f"This image is {width}x{height}, those before were {known}: all have to be of one size."
-            return self._progress(told)
+            return self._progress(f"This image is {width}x{height}, earlier ones were {known}: all must have one size.")
         corners = find_corners(image, self._board)
         message = self._collector.offer(corners, must_be_still=must_be_still)
         if not message:
-            message = self._why_not() or "Good. More views make it surer."
+            message = self._calibrate() or "View captured. More views improve the accuracy."
         return CalibrationProgress(self._count, message, _preview(image, corners), self._calibration)
 
-    def _why_not(self) -> str:
-        """Calibrate with the views so far; a sentence where they do not suffice."""
+    def _calibrate(self) -> str:
+        """Calibrate with the views so far; returns a message if they do not suffice."""
         if self._collector is None:
-            return "There are no images in this folder."
+            return "This folder contains no images."
         if self._folder is None and self._count < MIN_VIEWS:
-            return f"Good. {MIN_VIEWS - self._count} more at least, {ENOUGH_VIEWS} in all are better: lean the board."
+            missing = MIN_VIEWS - self._count
+            return f"View captured. {missing} more needed, {ENOUGH_VIEWS} in all recommended: tilt the board."
         try:
             self._calibration = calibrate(self._collector.views, self._board, self._collector.size)
         except HandvizError as error:
@@ -137,7 +136,7 @@ class CalibrationTask(Task):
 
 
 def _preview(image: NDArray[np.uint8], corners: FloatArray | None) -> NDArray[np.uint8]:
-    """(h, w, 3) small, the corners marked."""
+    """Return a small image (h, w, 3) with the corners marked."""
     scale = PREVIEW_WIDTH_PX / image.shape[1]
     size = (PREVIEW_WIDTH_PX, max(round(image.shape[0] * scale), 1))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
@@ -146,11 +145,8 @@ def _preview(image: NDArray[np.uint8], corners: FloatArray | None) -> NDArray[np
     return np.ascontiguousarray(small, np.uint8)
 
 
-# The page of the lens dialog that calibrates with a checkerboard.
-
-
 class BoardPage(QWidget):
-    """Calibration with a checkerboard."""
+    """Page for the calibration with a checkerboard."""
 
     live_wanted = pyqtSignal(object)
     """Board"""
@@ -168,17 +164,17 @@ class BoardPage(QWidget):
             box.setRange(3, 30)
             box.setValue(count)
             box.setToolTip(f"Inner corners {hint}")
-        hint = "Collects still views of the board while you move it; press again to end"
-        self.live = push_button("Begin with the live image", hint, self._toggle_live)
+        hint = "Capture a view whenever the board is still; press again to stop"
+        self.live = push_button(START_LIVE, hint, self._toggle_live)
         self.live.setCheckable(True)
         hint = "Images of the board, taken with this camera at this size"
-        self.folder = push_button("From a folder …", hint, lambda: self.folder_wanted.emit(self.board()))
+        self.folder = push_button("From folder…", hint, lambda: self.folder_wanted.emit(self.board()))
         self.preview = QLabel()
         self.preview.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.preview.setMinimumHeight(180)
         self.progress = named_label("number")
-        self.told = named_label("", wraps=True)
-        self.use = push_button("Use this lens", "From now on, for this source", self._use)
+        self.message = named_label("", wraps=True)
+        self.use = push_button("Apply", "Use these intrinsics for this source", self._use)
         self.use.setEnabled(False)
         self._lay_out()
 
@@ -189,31 +185,31 @@ class BoardPage(QWidget):
         column.addWidget(named_label("faint", HOW_TO_CALIBRATE, wraps=True))
         column.addLayout(row)
         column.addWidget(self.preview, 1)
-        for part in (self.progress, self.told, self.use):
+        for part in (self.progress, self.message, self.use):
             column.addWidget(part)
 
     def board(self) -> Board:
-        """As it was counted."""
+        """Return the board with the entered corner counts."""
         return Board(max(self.columns.value(), self.rows.value()), min(self.columns.value(), self.rows.value()))
 
     def show_progress(self, progress: CalibrationProgress) -> None:
-        """Follow the thread."""
+        """Show the state of the calibration."""
         self._calibration = progress.calibration
         self.use.setEnabled(progress.calibration is not None)
         self.progress.setText(f"{progress.views} of {ENOUGH_VIEWS} views{_found_text(progress.calibration)}")
-        self.told.setText(f"{progress.message} {_bend_text(progress.calibration)}".strip())
+        self.message.setText(f"{progress.message} {_distortion_text(progress.calibration)}".strip())
         if progress.preview is not None:
             self.preview.setPixmap(_pixmap(progress.preview))
         if progress.is_done:
             self.show_idle()
 
     def show_idle(self) -> None:
-        """Nothing runs."""
+        """Reset the button of the live capture."""
         self.live.setChecked(False)
-        self.live.setText("Begin with the live image")
+        self.live.setText(START_LIVE)
 
     def _toggle_live(self, checked: bool) -> None:
-        self.live.setText("End" if checked else "Begin with the live image")
+        self.live.setText("Stop live capture" if checked else START_LIVE)
         if checked:
             self.live_wanted.emit(self.board())
         else:
@@ -230,16 +226,17 @@ def _found_text(calibration: Calibration | None) -> str:
     known = calibration.intrinsics
     fx, fy = known.focals_px
     return (
-        f"  ·  corners {calibration.rms_px:.2f} px off  ·  fx {fx:.1f}, fy {fy:.1f} px ± {known.focal_std_fraction:.1%}"
+        f"  ·  reprojection error {calibration.rms_px:.2f} px  ·  "
+        f"fx {fx:.1f}, fy {fy:.1f} px ± {known.focal_std_fraction:.1%}"
     )
 
 
-def _bend_text(calibration: Calibration | None) -> str:
+def _distortion_text(calibration: Calibration | None) -> str:
     if calibration is None or calibration.distortion_px < VISIBLE_DISTORTION_PX:
         return ""
     return (
-        f"This lens distorts: a corner of the image lies {calibration.distortion_px:.0f} px from where a pinhole camera"
-        " would put it. handviz draws without distortion: right at the centre of the image, not quite at its edges."
+        f"This lens distorts by {calibration.distortion_px:.0f} px at the corner of the image. handviz projects "
+        "without distortion: correct at the centre of the image, slightly off at its edges."
     )
 
 

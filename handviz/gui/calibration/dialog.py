@@ -1,4 +1,4 @@
-"""What a person tells of the lens and of the hand; it stays open beside the running image."""
+"""Dialog for the camera intrinsics and the hand size; it stays open beside the running view."""
 
 from pathlib import Path
 
@@ -19,19 +19,20 @@ from handviz.gui.widgets.controls import named_label
 from handviz.sources.images import equivalent_focal_mm
 
 CAMERA_FOLDER = "lens_folder"
-CAMERA_FILE_FILTER = "Lenses (*.json *.yml *.yaml);;All files (*)"
-SAVE_FILTER = "handviz lens (*.json);;OpenCV calibration (*.yml *.yaml)"
+CAMERA_FILE_FILTER = "Camera intrinsics (*.json *.yml *.yaml);;All files (*)"
+SAVE_FILTER = "handviz intrinsics (*.json);;OpenCV calibration (*.yml *.yaml)"
+FOR_FILES = "Apply to all files"
 YAML_SUFFIXES = (".yml", ".yaml")
 
 
 class CameraDialog(QDialog):
-    """Follows and drives a controller's lens and hand size."""
+    """View and controls of a controller's intrinsics and hand size."""
 
     closed = pyqtSignal()
 
     def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Lens and hand size")
+        self.setWindowTitle("Camera intrinsics and hand size")
         self.resize(620, 520)
         self._controller = controller
         self._image_size = (640, 480)
@@ -57,8 +58,8 @@ class CameraDialog(QDialog):
 
     def _lay_out(self) -> None:
         for page, title in (
-            (self.angle, "Field of view"),
-            (self.numbers, "fx fy cx cy"),
+            (self.angle, "FOV"),
+            (self.numbers, "Intrinsics"),
             (self.board, "Checkerboard"),
             (self.hand, "Hand size"),
         ):
@@ -66,11 +67,15 @@ class CameraDialog(QDialog):
         buttons = QHBoxLayout()
         self._buttons: dict[str, QPushButton] = {}
         for text, hint, action in (
-            ("Nothing is known", "Assume 60° over the longer side again", lambda: self._use(ASSUMED_CAMERA)),
-            ("For files too", "Clips, folders and images get this camera's lens", self._use_for_files),
-            ("Load …", "A lens that was saved, or OpenCV's calibration (YAML)", self._load),
-            ("Save …", "This lens, as JSON or as OpenCV's YAML", self._save),
-            ("Close", "The lens stays as it is", self.close),
+            (
+                "Reset to default (60° assumed)",
+                "Assume a FOV of 60° over the longer side",
+                lambda: self._use(ASSUMED_CAMERA),
+            ),
+            (FOR_FILES, "Use these intrinsics for clips, folders and images too", self._use_for_files),
+            ("Load…", "Load saved intrinsics (JSON), or a calibration of OpenCV or ROS (YAML)", self._load),
+            ("Save…", "Save these intrinsics as JSON or as OpenCV YAML", self._save),
+            ("Close", "Close the dialog; changes are already applied", self.close),
         ):
             button = QPushButton(text)
             button.setToolTip(hint)
@@ -85,20 +90,20 @@ class CameraDialog(QDialog):
         column.addLayout(buttons)
 
     def show_image(self, source: str, size: tuple[int, int], path: Path | None) -> None:
-        """The image whose lens this is: what its source is called, (width, height), and its file if it has one."""
-        self.source.setText(source)
-        self._buttons["For files too"].setVisible(source != OTHER_SOURCES)
+        """Set what the intrinsics belong to: name of the source, image size (width, height), file of an image."""
+        self.source.setText(f"Applies to: {'all files' if source == OTHER_SOURCES else source}")
+        self._buttons[FOR_FILES].setVisible(source != OTHER_SOURCES)
         if (size, path) != (self._image_size, self._image_path):
             self._image_size, self._image_path = size, path
             self._show(self._controller.settings)
 
     def complain(self, message: str) -> None:
-        """Say what was wrong, until something is right."""
+        """Show an error message; an empty one hides it."""
         self.error.setText(message)
         self.error.setVisible(bool(message))
 
     def done(self, result: int) -> None:
-        """Close, however it is done."""
+        """Report that the dialog closes, in whatever way."""
         self.closed.emit()
         super().done(result)
 
@@ -106,7 +111,7 @@ class CameraDialog(QDialog):
         camera_model, size = settings.camera_model, self._image_size
         showing = camera_model, settings.hand_size, size, self._image_path
         if showing == self._showing:
-            return  # so that other settings do not take back what is being typed
+            return  # other settings must not overwrite what is being typed
         self._showing = showing
         known = camera_model.intrinsics_for(*size)
         self.summary.setText(intrinsics_summary(known, size))
@@ -130,18 +135,18 @@ class CameraDialog(QDialog):
 
     def _use_for_files(self) -> None:
         save_camera_model(self._controller.store, OTHER_SOURCES, self._controller.settings.camera_model)
-        self._controller.notify("Clips, folders and images have this lens too.")
+        self._controller.notify("Clips, folders and images use these intrinsics too.")
 
     def _use_exif(self) -> None:
         millimetres = equivalent_focal_mm(self._image_path) if self._image_path is not None else None
         if millimetres is None:
-            self.complain('This image\'s EXIF does not state a focal length "in 35 mm".')
+            self.complain("The EXIF data of this image do not state a 35 mm equivalent focal length.")
         else:
             self._use(CameraModel("angle", round(angle_of_equivalent_deg(millimetres), 1), "diagonal"))
 
     def _load(self) -> None:
         store = self._controller.store
-        path = QFileDialog.getOpenFileName(self, "Load a lens", store.text(CAMERA_FOLDER), CAMERA_FILE_FILTER)[0]
+        path = QFileDialog.getOpenFileName(self, "Load intrinsics", store.text(CAMERA_FOLDER), CAMERA_FILE_FILTER)[0]
         if not path:
             return
         store.save_text(CAMERA_FOLDER, str(Path(path).parent))
@@ -152,8 +157,8 @@ class CameraDialog(QDialog):
 
     def _save(self) -> None:
         store, camera_model = self._controller.store, self._controller.settings.camera_model
-        start = str(Path(store.text(CAMERA_FOLDER)) / "lens.json")
-        chosen, kind = QFileDialog.getSaveFileName(self, "Save this lens", start, SAVE_FILTER)
+        start = str(Path(store.text(CAMERA_FOLDER)) / "intrinsics.json")
+        chosen, kind = QFileDialog.getSaveFileName(self, "Save intrinsics", start, SAVE_FILTER)
         if not chosen:
             return
         path = Path(chosen)

@@ -1,4 +1,4 @@
-"""The lens of every source: remembered by its name, told in a dialog, and on the screen as long as it is a guess."""
+"""Intrinsics of every source: saved by its name, set in a dialog, and stated on the view while they are assumed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,17 +24,17 @@ from handviz.sources.source import IMAGES_PREFIX, listed_images
 
 MARGIN_PX = 10
 MAX_NOTE = 0.4
-"""Fraction of the image's width: the corners are the legend's and, in free orbit, the small image's."""
+"""Fraction of the image's width: the corners are for the legend and, in the 3D view, the small image."""
 KEY_HINT, PART_SEPARATOR = " (Ctrl+L)", "  ·  "
 
 
 def as_taken(frame: Frame) -> NDArray[np.uint8]:
-    """The image (H, W, 3) as the camera gave it, before it was turned: the lens is the camera's."""
+    """Return the image (H, W, 3) as the camera took it, before rotation: the intrinsics belong to that."""
     return np.rot90(frame.image, frame.rotation_deg // 90)
 
 
 def _file_of(frame: Frame, source: str) -> Path | None:
-    """The photograph that the frame is; None for clips and cameras."""
+    """Return the file of a frame that is a photograph; None for clips and cameras."""
     if not frame.name:
         return None
     if source.startswith(IMAGES_PREFIX):
@@ -44,9 +44,9 @@ def _file_of(frame: Frame, source: str) -> Path | None:
 
 
 class CameraFeature(Feature):
-    """Ctrl+L, the line at the bottom of the viewport, and the memory of lenses."""
+    """Camera dialog, line at the bottom of the viewport, and saved intrinsics of every source."""
 
-    def __init__(self, controller: Controller, viewport: QWidget, part: CameraModelControls) -> None:
+    def __init__(self, controller: Controller, viewport: QWidget, controls: CameraModelControls) -> None:
         super().__init__(viewport)
         self._controller, self._viewport = controller, viewport
         self._owner = ""
@@ -60,15 +60,15 @@ class CameraFeature(Feature):
         self.note.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.note.hide()
         viewport.installEventFilter(self)
-        part.details_wanted.connect(self.open)
+        controls.details_wanted.connect(self.open)
         controller.source_opened.connect(self._take_source)
         controller.cameras_found.connect(self._take_cameras)
         controller.answered.connect(self._take_answer)
         controller.settings_changed.connect(self._take_settings)
 
     def shortcuts(self) -> Sequence[Shortcut]:
-        """Ctrl+L."""
-        return (Shortcut(("Ctrl+L",), "lens and hand size …", self.open, menu="Tools"),)
+        """Return the key of the dialog."""
+        return (Shortcut(("Ctrl+L",), "Camera intrinsics and hand size…", self.open, menu="Tools"),)
 
     def stop(self) -> None:
         """End a calibration."""
@@ -84,24 +84,24 @@ class CameraFeature(Feature):
             dialog.board.folder_wanted.connect(self._calibrate_folder)
             dialog.board.stop_wanted.connect(self._end_calibration)
             dialog.closed.connect(self._end_calibration)
-        self._tell_dialog()
+        self._update_dialog()
         self._dialog.show()
         self._dialog.raise_()
         return self._dialog
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
-        """Keep the line in its place."""
+        """Keep the line in its position."""
         if event is not None and event.type() == QEvent.Type.Resize:
-            self._place_note()
+            self._position_note()
         return super().eventFilter(watched, event)
 
     def _take_source(self, info: SourceInfo) -> None:
-        """A camera has its own lens, all other sources share one."""
+        """Load the intrinsics of a camera, or those that all other sources share."""
         self._answer, self._owner = None, ""
         self._take_owner(info)
 
     def _take_cameras(self) -> None:
-        """A camera that was opened before the system named it gets its name now, and the lens of that name."""
+        """Load the intrinsics of a camera that was opened before the system named it."""
         if self._controller.source is not None:
             self._take_owner(self._controller.source)
 
@@ -123,10 +123,10 @@ class CameraFeature(Feature):
         if self._task is not None:
             self._task.offer(as_taken(answer.result.frame))
         self._write_note()
-        self._tell_dialog()
+        self._update_dialog()
 
     def _write_note(self) -> None:
-        """What is assumed or doubtful of the lens, and in free orbit how far the hands are apart."""
+        """Write what is assumed or uncertain of the camera, and in the 3D view the distance of the wrists."""
         text = ""
         if self._answer is not None:
             settings, result = self._controller.settings, self._answer.result
@@ -134,16 +134,16 @@ class CameraFeature(Feature):
             uncertainty = settings.camera_model.caveat_for(width, height)
             if settings.camera_model.mode == "assumed":
                 uncertainty = f"{camera_model_in_words(settings.camera_model)}{KEY_HINT}"
-            apart = wrist_distance_text(result.hands) if settings.view == "orbit" else ""
-            text = PART_SEPARATOR.join(part for part in (apart, uncertainty) if part)
+            distance = wrist_distance_text(result.hands) if settings.view == "orbit" else ""
+            text = PART_SEPARATOR.join(part for part in (distance, uncertainty) if part)
         room = self._room_px()
         if (text, room) != (self._note_text, self._note_room_px):
             self._note_text, self._note_room_px = text, room
-            self._place_note()
+            self._position_note()
         self.note.setVisible(bool(text))
 
-    def _place_note(self) -> None:
-        """At the bottom, in the middle: legends keep to the corners. Where there is little room it is said briefly."""
+    def _position_note(self) -> None:
+        """Centre the line at the bottom, between the legends in the corners; shorten it where space is short."""
         self.note.setText(self._note_text)
         self.note.adjustSize()
         if self.note.width() > MAX_NOTE * self._room_px():
@@ -154,14 +154,14 @@ class CameraFeature(Feature):
         self.note.setGeometry(left, self._viewport.height() - self.note.height() - MARGIN_PX, width, self.note.height())
 
     def _room_px(self) -> float:
-        """Width of the image as it is drawn; in free orbit that of the view."""
+        """Return the width of the image as drawn; in the 3D view that of the view."""
         width, height = float(self._viewport.width()), self._viewport.height()
         if self._answer is None or self._controller.settings.view == "orbit":
             return width
         rows, columns = self._answer.result.frame.image.shape[:2]
         return min(width, height * columns / rows)
 
-    def _tell_dialog(self) -> None:
+    def _update_dialog(self) -> None:
         if self._dialog is None or self._answer is None:
             return
         frame, source = self._answer.result.frame, self._controller.source

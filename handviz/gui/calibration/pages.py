@@ -1,4 +1,4 @@
-"""The pages of the lens dialog. Each says what a person chose; none knows a controller."""
+"""Pages of the camera dialog. Each emits what is chosen; none knows a controller."""
 
 from dataclasses import dataclass
 from typing import get_args
@@ -29,28 +29,25 @@ from handviz.core.errors import HandvizError
 from handviz.core.records import Intrinsics
 from handviz.gui.widgets.controls import combo_box, named_label, number_box, push_button, row_of
 
-CHOOSE = "choose …"
+CHOOSE = "Choose…"
 MEASURE_TEXTS: dict[HandMeasure, str] = {
-    "none": "nobody measured it",
-    "length": "length: wrist to fingertip",
-    "breadth": "breadth of the palm",
+    "none": "Unknown",
+    "length": "Length: wrist to fingertip",
+    "breadth": "Breadth of the palm",
 }
 USUAL_MM: dict[HandMeasure, float] = {"none": 185.0, "length": 185.0, "breadth": 82.0}
 HOW_TO_MEASURE = (
     "Lay the hand flat on a table, palm up, fingers together, beside a ruler.\n\n"
     "Length: from the crease of the wrist that is nearest to the palm to the tip of the middle finger (not the nail).\n"
     "Breadth: across the palm from the outside of the index finger's knuckle to the outside of the little finger's.\n\n"
-    "An image does not tell how large a hand is: a small hand nearby looks like a large one farther off. With the "
-    "size stated, meshes take it, and so do all distances. It holds for all hands in the image, until you change it."
+    "An image does not determine the size of a hand: a small hand nearby looks like a large one farther away. Meshes "
+    "are scaled to the stated size, and distances follow. It applies to all hands until you change it."
 )
-
-
-# Angles of common cameras: what makers state, what follows from a focal length "in 35 mm", and what is typical.
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A kind of camera and what it spans."""
+    """Field of view of a kind of camera: stated by makers, computed from a 35 mm equivalent, or typical."""
 
     name: str
     angle_deg: float
@@ -63,31 +60,26 @@ PRESETS = (
     Preset("Wide webcam", 78.0, "diagonal", "typical"),
     Preset("Logitech C920, C922", 78.0, "diagonal", "typical"),
     Preset("Very wide webcam", 90.0, "diagonal", "typical"),
-    Preset("Telephone, main camera, 26 mm", angle_of_equivalent_deg(26), "diagonal", "follows from 26 mm"),
-    Preset("Telephone, main camera, 24 mm", angle_of_equivalent_deg(24), "diagonal", "follows from 24 mm"),
-    Preset("Telephone, front camera", 80.0, "diagonal", "typical"),
+    Preset("Phone, main camera, 26 mm", angle_of_equivalent_deg(26), "diagonal", "follows from 26 mm"),
+    Preset("Phone, main camera, 24 mm", angle_of_equivalent_deg(24), "diagonal", "follows from 24 mm"),
+    Preset("Phone, front camera", 80.0, "diagonal", "typical"),
     Preset(
-        "Telephone, ultra wide, 13 mm", angle_of_equivalent_deg(13), "diagonal", "follows from 13 mm; bends at edges"
+        "Phone, ultra wide, 13 mm", angle_of_equivalent_deg(13), "diagonal", "follows from 13 mm; distorted at edges"
     ),
-    Preset("Action camera, wide", 118.0, "horizontal", "typical; bends strongly"),
+    Preset("Action camera, wide", 118.0, "horizontal", "typical; strongly distorted"),
     Preset("Action camera, linear", 87.0, "horizontal", "typical"),
     Preset("Camera, 50 mm", angle_of_equivalent_deg(50), "diagonal", "follows from 50 mm"),
 )
 
 
 def preset_text(preset: Preset) -> str:
-    """One line of the list."""
-    over = {
-        "diagonal": "over the diagonal",
-        "horizontal": "across",
-        "vertical": "down",
-        "longer": "over the longer side",
-    }
-    return f"{preset.name}: {preset.angle_deg:.0f}° {over[preset.side]} ({preset.source})"
+    """Return the line of a preset in the list."""
+    names = {"diagonal": "DFOV", "horizontal": "HFOV", "vertical": "VFOV", "longer": "FOV (longer side)"}
+    return f"{preset.name}: {names[preset.side]} {preset.angle_deg:.0f}° ({preset.source})"
 
 
 def wide_box(limits: tuple[float, float], suffix: str, hint: str) -> QDoubleSpinBox:
-    """A number box with room for five digits."""
+    """Return a number box with room for five digits."""
     box = number_box(limits, suffix)
     box.setFixedWidth(112)
     box.setToolTip(hint)
@@ -95,7 +87,7 @@ def wide_box(limits: tuple[float, float], suffix: str, hint: str) -> QDoubleSpin
 
 
 class AnglePage(QWidget):
-    """A field of view, from a list, by hand, or as a photograph states it."""
+    """Page for a field of view: from a list, typed, or from a photograph's EXIF."""
 
     chosen = pyqtSignal(object)
     """CameraModel"""
@@ -104,24 +96,26 @@ class AnglePage(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.presets = QComboBox()
-        self.presets.setToolTip("Kinds of cameras; a maker's number for yours is better than a typical one")
+        self.presets.setToolTip(
+            "Kinds of cameras; the value that your camera's maker states is better than a typical one"
+        )
         self.presets.addItems([CHOOSE, *map(preset_text, PRESETS)])
         self.presets.activated.connect(self._use_preset)
-        self.angle = wide_box(ANGLE_LIMITS_DEG, " °", "The angle that the camera sees")
+        self.angle = wide_box(ANGLE_LIMITS_DEG, " °", "Field of view of the camera")
         self.angle.valueChanged.connect(self._use)
-        sides = {side: SIDE_TEXTS[side] for side in get_args(AngleSide)}
-        self.side = combo_box(sides, "What this angle spans; makers mostly state the diagonal")
+        sides = {side: SIDE_TEXTS[side].removeprefix("the ").capitalize() for side in get_args(AngleSide)}
+        self.side = combo_box(sides, "Direction that the angle spans; makers mostly state the diagonal")
         self.side.activated.connect(self._use)
-        hint = "The focal length that the photograph on the screen states; wrong if it was cut"
+        hint = "35 mm equivalent focal length of the photograph on screen; wrong if it was cropped"
         self.exif = push_button("From this photograph's EXIF", hint, self.exif_wanted.emit)
         form = QFormLayout(self)
         form.addRow("Camera", self.presets)
-        form.addRow("Angle", self.angle)
-        form.addRow("over", self.side)
+        form.addRow("FOV", self.angle)
+        form.addRow("Direction", self.side)
         form.addRow("", self.exif)
 
     def show_camera_model(self, camera_model: CameraModel) -> None:
-        """Follow the lens in use."""
+        """Show the intrinsics in use."""
         if camera_model.mode == "intrinsics":
             return
         with QSignalBlocker(self.angle):
@@ -138,7 +132,7 @@ class AnglePage(QWidget):
 
 
 class IntrinsicsPage(QWidget):
-    """fx, fy, cx and cy, and the size of the images that they belong to."""
+    """Page for fx, fy, cx and cy, and the image size that they belong to."""
 
     chosen = pyqtSignal(object)
     """CameraModel"""
@@ -149,23 +143,23 @@ class IntrinsicsPage(QWidget):
         focal, centre = (1.0, 100_000.0), (0.0, 20_000.0)
         self.boxes = {
             "fx": wide_box(focal, " px", "Focal length along the width"),
-            "fy": wide_box(focal, " px", "Focal length along the height; that of fx for square pixels"),
-            "cx": wide_box(centre, " px", "Where the optical axis meets the image, from the left"),
-            "cy": wide_box(centre, " px", "The same from above"),
+            "fy": wide_box(focal, " px", "Focal length along the height; equal to fx for square pixels"),
+            "cx": wide_box(centre, " px", "Principal point, from the left edge"),
+            "cy": wide_box(centre, " px", "Principal point, from the upper edge"),
         }
         self.width_box, self.height_box = QSpinBox(), QSpinBox()
         for side, hint in ((self.width_box, "Width"), (self.height_box, "Height")):
             side.setRange(16, 20_000)
-            side.setToolTip(f"{hint} of the images that these numbers belong to; other sizes are scaled")
-        self.use = push_button("Use these", "From now on, for this source", self._use)
+            side.setToolTip(f"{hint} of the images that were calibrated; other sizes are scaled")
+        self.use = push_button("Apply", "Use these intrinsics for this source", self._use)
         form = QFormLayout(self)
         for name, box in self.boxes.items():
             form.addRow(name, box)
-        form.addRow("in images of", row_of(self.width_box, named_label("", "x"), self.height_box, None))
+        form.addRow("Calibrated at", row_of(self.width_box, named_label("", "x"), self.height_box, None))
         form.addRow("", self.use)
 
     def show_intrinsics(self, known: Intrinsics, size: tuple[int, int]) -> None:
-        """Show these numbers."""
+        """Show these intrinsics."""
         values = *known.focals_px, *known.centre_px
         for box, value in zip(self.boxes.values(), values, strict=True):
             box.setValue(float(value))
@@ -185,20 +179,20 @@ class IntrinsicsPage(QWidget):
 
 
 class HandSizePage(QWidget):
-    """The size of the person's hand."""
+    """Page for the size of the hand."""
 
     chosen = pyqtSignal(object)
     """HandSize"""
 
     def __init__(self) -> None:
         super().__init__()
-        self.measure = combo_box(MEASURE_TEXTS, "What was measured with a ruler")
-        self.millimetres = wide_box(HAND_LIMITS_MM["length"], " mm", "What the ruler says")
-        self.std_mm = wide_box(HAND_STD_LIMITS_MM, " mm", "How far off the ruler's number may be")
+        self.measure = combo_box(MEASURE_TEXTS, "Which measure of the hand is known")
+        self.millimetres = wide_box(HAND_LIMITS_MM["length"], " mm", "Measured value")
+        self.std_mm = wide_box(HAND_STD_LIMITS_MM, " mm", "Standard deviation of the value")
         form = QFormLayout()
-        form.addRow("Measured", self.measure)
-        form.addRow("It is", self.millimetres)
-        form.addRow("give or take", self.std_mm)
+        form.addRow("Measure", self.measure)
+        form.addRow("Value", self.millimetres)
+        form.addRow("± (1 sigma)", self.std_mm)
         column = QVBoxLayout(self)
         column.addLayout(form)
         column.addWidget(named_label("faint", HOW_TO_MEASURE, wraps=True))
@@ -208,7 +202,7 @@ class HandSizePage(QWidget):
         self.std_mm.valueChanged.connect(self._use)
 
     def show_size(self, size: HandSize) -> None:
-        """Follow the size in use."""
+        """Show the size in use."""
         with QSignalBlocker(self.millimetres), QSignalBlocker(self.std_mm):
             if size.measure != "none":
                 self.millimetres.setRange(*HAND_LIMITS_MM[size.measure])

@@ -1,4 +1,4 @@
-"""The image of the chosen row: on it and from any side, what the network saw, and the numbers."""
+"""The image of the selected row: overlay and 3D view, the crop that the network received, and the numbers."""
 
 from dataclasses import replace
 
@@ -7,20 +7,20 @@ from PyQt6.QtGui import QPixmap, QResizeEvent
 from PyQt6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from handviz.core.records import FrameResult
-from handviz.gui.folder.image_loaders import Look, image_of
+from handviz.gui.folder.image_loaders import Preview, image_of
 from handviz.gui.session.settings import ViewSettings
 from handviz.gui.view.viewport import Viewport
 from handviz.gui.widgets.controls import named_label
-from handviz.inspection.columns import COLUMNS, TableRow, note_of
+from handviz.inspection.columns import COLUMNS, Column, TableRow, note_of
 from handviz.rendering.hand_shape import Surface
 from handviz.rendering.options import ViewMode
 
 SMALL_HEIGHT_PX = 250
-CROP_MEANING = "What the network saw of this hand; left hands are mirrored"
+CROP_MEANING = "Crop that the network received; left hands are mirrored"
 
 
 class InspectionDetail(QWidget):
-    """Follows the table's row; the large view is the one of the settings, the small one the other."""
+    """View of the selected row; the large view is the overlay or the 3D view as set, the small one the other."""
 
     def __init__(self, surface: Surface, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -34,7 +34,7 @@ class InspectionDetail(QWidget):
         self.reason = named_label("banner", wraps=True)
         self.reason.setParent(self.large)
         self.reason.hide()
-        self._look: Look | None = None
+        self._preview: Preview | None = None
         self._row: TableRow | None = None
         self._settings = ViewSettings()
         self._range_mm: tuple[float, float] | None = None
@@ -42,12 +42,11 @@ class InspectionDetail(QWidget):
 
     @property
     def result(self) -> FrameResult | None:
-        """What is shown now."""
-        return self._look.result if self._look is not None else None
+        """The result on screen."""
+        return self._preview.result if self._preview is not None else None
 
     def apply(self, settings: ViewSettings) -> None:
-        """Draw as the settings say; results are of one variant, without texture, which is shown as standard
-        deviation."""
+        """Draw by the settings; results are of one model and without texture, so uncertainty is shown instead."""
         self._settings = settings
         options = replace(settings.draw_options(), compare=False, difference=None)
         if options.std_range_mm is None:
@@ -59,22 +58,22 @@ class InspectionDetail(QWidget):
         self.small.set_options(replace(options, view=other, inset=False, legend=False))
 
     def set_range(self, range_mm: tuple[float, float]) -> None:
-        """The heatmap's ends for the whole folder, where the settings fix none."""
+        """Set the colour range of the whole folder, used unless the settings fix one."""
         if range_mm != self._range_mm:
             self._range_mm = range_mm
             self.apply(self._settings)
 
-    def show_look(self, look: Look | None) -> None:
+    def show_preview(self, preview: Preview | None) -> None:
         """Show an image with its hands; None empties everything."""
-        self._look = look
+        self._preview = preview
         self.large.show_result(self.result)
-        self.reason.setText(look.reason if look is not None else "")
+        self.reason.setText(preview.reason if preview is not None else "")
         self.reason.setVisible(bool(self.reason.text()))
-        self._place_reason()
+        self._position_reason()
         self._show_hand()
 
     def show_row(self, row: TableRow | None) -> None:
-        """Write the numbers of a row, and show what the network saw of its hand."""
+        """Write the numbers of a row, and show the crop of its hand."""
         self._row = row
         self.numbers.setText(line_of(row) if row is not None else "")
         self._show_hand()
@@ -85,9 +84,9 @@ class InspectionDetail(QWidget):
             viewport.release_gl()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
-        """Keep the sentence in its place."""
+        """Keep the message in its position."""
         super().resizeEvent(event)
-        self._place_reason()
+        self._position_reason()
 
     def _lay_out(self) -> None:
         bottom = QHBoxLayout()
@@ -105,16 +104,16 @@ class InspectionDetail(QWidget):
         self.numbers.setMargin(6)
 
     def _show_hand(self) -> None:
-        """The row's hand, alone in the small view, and as the network saw it."""
-        look, row = self._look, self._row
+        """Show the row's hand alone in the small view, and its crop."""
+        preview, row = self._preview, self._row
         hand = row.hand if row is not None else None
-        fits = look is not None and row is not None and look.file == row.image.file
-        if look is None or look.result is None or hand is None or not fits or hand.number >= len(look.crops):
+        fits = preview is not None and row is not None and preview.file == row.image.file
+        if preview is None or preview.result is None or hand is None or not fits or hand.number >= len(preview.crops):
             self.small.show_result(self.result)
             self.crop.clear()
             return
-        self.small.show_result(replace(look.result, hands=look.result.hands[hand.number : hand.number + 1]))
-        pixmap = QPixmap.fromImage(image_of(look.crops[hand.number]))
+        self.small.show_result(replace(preview.result, hands=preview.result.hands[hand.number : hand.number + 1]))
+        pixmap = QPixmap.fromImage(image_of(preview.crops[hand.number]))
         ratio = self.devicePixelRatioF()
         side = round((SMALL_HEIGHT_PX - 12) * ratio)
         pixmap = pixmap.scaled(
@@ -123,15 +122,21 @@ class InspectionDetail(QWidget):
         pixmap.setDevicePixelRatio(ratio)
         self.crop.setPixmap(pixmap)
 
-    def _place_reason(self) -> None:
+    def _position_reason(self) -> None:
         width = max(self.large.width() - 28, 100)
         self.reason.setGeometry(14, 14, width, self.reason.heightForWidth(width))
 
 
 def line_of(row: TableRow) -> str:
-    """The row in one line."""
-    numbers = [f"{column.title} {column.text(row)}" for column in COLUMNS[2:-1] if column.text(row)]
+    """Return the row in one line."""
+    numbers = [_number_text(column, row) for column in COLUMNS[2:-1] if column.text(row)]
     image = row.image
     size = f"{image.width} x {image.height}" if image.width else ""
     side = row.hand.handedness if row.hand is not None else ""
     return "   ".join(part for part in (image.file, size, side, *numbers, note_of(row)) if part)
+
+
+def _number_text(column: Column, row: TableRow) -> str:
+    name, _, unit = column.title.partition(" (")
+    # Lines break between numbers, not within one.
+    return f"{name} {column.text(row)} {unit.rstrip(')')}".rstrip().replace(" ", "\N{NO-BREAK SPACE}")

@@ -1,4 +1,4 @@
-"""The window's side of the export: asks what and where, shows how far it is, says where the files are."""
+"""Export of an inspection from the window: dialog, progress, message."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,24 +16,21 @@ from handviz.inspection.columns import HandRow, ImageRow, InspectionRequest, Tab
 from handviz.inspection.export import ExportPart, ExportRequest
 
 PARTS: tuple[tuple[ExportPart, str], ...] = (
-    ("report", "report.html: images and table in one file for any browser"),
+    ("report", "report.html: images and table in one file for the browser"),
     ("csv", "hands.csv: the table"),
-    ("json", "hands.json: keypoints, standard deviations, cameras, as 'handviz reconstruct' writes them"),
-    ("meshes", "meshes: one file for each hand"),
+    ("json", "hands.json: keypoints, standard deviations, cameras, as from 'handviz reconstruct'"),
+    ("meshes", "meshes: one file per hand"),
 )
 MESHES = (("PLY, with standard deviations", ".ply"), ("OBJ", ".obj"), ("GLB", ".glb"))
 EXPORT_FOLDER = "inspection_export_folder"
 
 
-# Asks what of an inspection to write.
-
-
 class ExportDialog(QDialog):
-    """Which files, and of which rows."""
+    """Dialog that asks which files to write, and of which rows."""
 
     def __init__(self, row_count: int, *, is_filtered: bool, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Export the inspection")
+        self.setWindowTitle("Export inspection")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         column = QVBoxLayout(self)
         column.setContentsMargins(20, 16, 20, 16)
@@ -46,14 +43,16 @@ class ExportDialog(QDialog):
         for text, suffix in MESHES:
             self.meshes.addItem(text, suffix)
         column.addWidget(self.meshes)
-        self.only_shown = QCheckBox(f"only the {row_count:,} rows that the table shows")
+        self.only_shown = QCheckBox(f"Filtered rows only ({row_count:,})")
         self.only_shown.setChecked(is_filtered)
         self.only_shown.setEnabled(is_filtered)
         column.addSpacing(6)
         column.addWidget(self.only_shown)
-        column.addWidget(named_label("faint", "The report has the order of the table, and images of its first 500."))
+        column.addWidget(
+            named_label("faint", "The report has the order of the table; its first 500 images are included.")
+        )
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
-        self.choose = self.buttons.addButton("Choose a folder …", QDialogButtonBox.ButtonRole.AcceptRole)
+        self.choose = self.buttons.addButton("Choose folder…", QDialogButtonBox.ButtonRole.AcceptRole)
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
         column.addSpacing(8)
@@ -64,7 +63,7 @@ class ExportDialog(QDialog):
 
     @property
     def chosen_parts(self) -> frozenset[ExportPart]:
-        """Names of what is wanted."""
+        """Names of the chosen parts."""
         return frozenset(name for name, box in self.parts.items() if box.isChecked())
 
     def _follow(self) -> None:
@@ -73,45 +72,39 @@ class ExportDialog(QDialog):
         self.choose.setEnabled(bool(self.chosen_parts))
 
 
-# Writes an inspection's files beside everything else.
-
-
-def write_export(order: ExportRequest, task: Task) -> str:
+def write_export(request: ExportRequest, task: Task) -> str:
     """Write everything within a task; returns the message that says where it is."""
     # Here, so that the window is up before these libraries are loaded.
     from handviz.inspection.export import export_inspection
 
-    def tell(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         task.report(task.progressed, (done, total))
 
-    written = export_inspection(order, tell, lambda: task.is_cancelled)
-    return f"Saved {', '.join(path.name for path in written)} in {order.out}"
-
-
-# The window's side of the export: asks what and where, shows how far it is, says where the files are.
+    written = export_inspection(request, report, lambda: task.is_cancelled)
+    return f"Saved {', '.join(path.name for path in written)} in {request.out}"
 
 
 class InspectionExporter(QObject):
-    """One export at a time; its button ends a running one."""
+    """Export button of the page; one export at a time, which a second click cancels."""
 
     def __init__(self, controller: Controller, page: InspectionPage) -> None:
         super().__init__()
         self._controller, self._page = controller, page
         self._task = Task("The inspection could not be exported", low_priority=True)
         self._inspection: InspectionRequest | None = None
-        self._kept = Path()
-        page.export.clicked.connect(self._begin_or_end)
+        self._results_path = Path()
+        page.export.clicked.connect(self._start_or_cancel)
         self._task.progressed.connect(self._show_progress)
         self._task.done.connect(lambda message: self._show_end(message, controller.notify))
         self._task.failed.connect(lambda message: self._show_end(message, controller.warn))
 
-    def set_inspection(self, inspection: InspectionRequest, kept: Path) -> None:
-        """What there is to export from now on."""
-        self._inspection, self._kept = inspection, kept
+    def set_inspection(self, inspection: InspectionRequest, results_path: Path) -> None:
+        """Set the inspection to export, and the file of its results."""
+        self._inspection, self._results_path = inspection, results_path
         self._page.export.setEnabled(True)
 
     def ask(self) -> ExportDialog:
-        """Open the question; its answer begins the export."""
+        """Open the dialog; accepting it starts the export."""
         model = self._page.model
         is_filtered = len(model.rows) < model.count
         dialog = ExportDialog(len(model.rows), is_filtered=is_filtered, parent=self._page)
@@ -123,7 +116,7 @@ class InspectionExporter(QObject):
         """End and wait."""
         self._task.stop()
 
-    def _begin_or_end(self) -> None:
+    def _start_or_cancel(self) -> None:
         if self._task.is_busy:
             self._task.cancel()
         else:
@@ -133,37 +126,37 @@ class InspectionExporter(QObject):
         parts = dialog.chosen_parts
         suffix, only_shown = dialog.meshes.currentData(), dialog.only_shown.isChecked()
         start = self._controller.store.text(EXPORT_FOLDER)
-        folder = QFileDialog.getExistingDirectory(self._page, "Folder for the export", start)
+        folder = QFileDialog.getExistingDirectory(self._page, "Export folder", start)
         if not folder or self._inspection is None:
             return
         self._controller.store.save_text(EXPORT_FOLDER, folder)
         settings = self._controller.settings
         rows = self._page.model.rows if only_shown else self._page.model.all_rows()
         fixed_mm = settings.draw_options().std_range_mm
-        order = ExportRequest(
+        request = ExportRequest(
             out=Path(folder),
             inspection=self._inspection,
-            kept=self._kept,
+            kept=self._results_path,
             images=images_of(rows),
             parts=parts,
             mesh_suffix=suffix,
             colour="plain" if settings.colour == "plain" else "uncertainty",
             range_mm=fixed_mm or common_range_mm(self._page.model.images),
         )
-        self._page.export.setText("End the export")
-        self._task.begin(partial(write_export, order, self._task))
+        self._page.export.setText("Cancel export")
+        self._task.begin(partial(write_export, request, self._task))
 
     def _show_progress(self, progress: tuple[int, int]) -> None:
         done, total = progress
-        self._controller.notify(f"Exporting: {done:,} of {total:,} …")
+        self._controller.notify(f"Exporting: {done:,} of {total:,}…")
 
-    def _show_end(self, message: str, tell: Callable[[str], None]) -> None:
-        self._page.export.setText("Export …")
-        tell(message)
+    def _show_end(self, message: str, show: Callable[[str], None]) -> None:
+        self._page.export.setText("Export…")
+        show(message)
 
 
 def images_of(rows: Sequence[TableRow]) -> tuple[ImageRow, ...]:
-    """The images of table rows in their order, each once, with those hands that have a row."""
+    """Return the images of table rows in their order, each once, with the hands that have a row."""
     hands: dict[str, list[HandRow]] = {}
     images: dict[str, ImageRow] = {}
     for row in rows:

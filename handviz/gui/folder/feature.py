@@ -1,4 +1,4 @@
-"""Folder inspection: brings together the page, the worker that inspects, and the controller."""
+"""Folder inspection: connects the page, the worker and the controller."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from PyQt6.QtWidgets import QFileDialog, QTabWidget
 from handviz.core.errors import HandvizError
 from handviz.core.paths import MODELS
 from handviz.gui.folder.exporter import InspectionExporter
-from handviz.gui.folder.image_loaders import Look, PreviewRequest, read_look
+from handviz.gui.folder.image_loaders import Preview, PreviewRequest, read_preview
 from handviz.gui.folder.inspection_worker import InspectionMaker, InspectionWorker, Progress, make_inspection
 from handviz.gui.folder.page import InspectionPage
 from handviz.gui.session.controller import Controller
@@ -29,11 +29,11 @@ from handviz.rendering.hand_shape import Surface
 from handviz.sources.images import IMAGE_SUFFIXES
 
 INSPECTED_FOLDER = "inspected_folder"
-PAGE_NAME = "Folder"
+PAGE_NAME = "Folder inspector"
 
 
 class InspectionFeature(Feature):
-    """The page is the second of the window; while it is shown the live stream holds."""
+    """Second page of the window; while it is shown the live stream is paused."""
 
     def __init__(
         self,
@@ -50,9 +50,9 @@ class InspectionFeature(Feature):
         self.page = InspectionPage(surface)
         pages.addTab(self.page, PAGE_NAME)
         self.worker = InspectionWorker(make)
-        self._looks = LatestWins(read_look, "The image cannot be shown")
+        self._previews = LatestWins(read_preview, "The image cannot be shown")
         self.exporter = InspectionExporter(controller, self.page)
-        self._order: InspectionRequest | None = None
+        self._request: InspectionRequest | None = None
         self._is_running = False
         self._listing: Listing | None = None
         self._wanted: Key | None = None
@@ -61,27 +61,27 @@ class InspectionFeature(Feature):
         self._offer_last()
 
     def shortcuts(self) -> Sequence[Shortcut]:
-        """Its keys."""
+        """Return the keys of the two pages and of the folder dialog."""
         return (
-            Shortcut(("F2",), "the live page", lambda: self._pages.setCurrentIndex(0)),
-            Shortcut(("F3",), "the page for folders", self.show_page),
-            Shortcut(("Ctrl+I",), "inspect a folder …", self.choose_folder, menu="Source"),
+            Shortcut(("F2",), "Live", lambda: self._pages.setCurrentIndex(0)),
+            Shortcut(("F3",), "Folder inspector", self.show_page),
+            Shortcut(("Ctrl+I",), "Inspect folder…", self.choose_folder, menu="Source"),
         )
 
     def stop(self) -> None:
         """End all threads; results are on disk already."""
         self.worker.stop()
-        self._looks.stop()
+        self._previews.stop()
         self.exporter.stop()
         self.page.stop()
 
     @property
     def is_running(self) -> bool:
-        """Whether an inspection goes on."""
+        """Whether an inspection runs."""
         return self._is_running
 
     def show_page(self) -> None:
-        """Put the page in front."""
+        """Show the page."""
         self._pages.setCurrentWidget(self.page)
         self.page.table.setFocus()
 
@@ -93,7 +93,7 @@ class InspectionFeature(Feature):
             self.inspect(chosen)
 
     def inspect(self, text: str) -> None:
-        """Inspect a folder, or the one around an image, which is then chosen; stored results come at once."""
+        """Inspect a folder, or an image's folder with the image selected; stored results are shown at once."""
         path = Path(text)
         self._wanted = None
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir():
@@ -105,16 +105,16 @@ class InspectionFeature(Feature):
             return
         self._controller.store.save_text(INSPECTED_FOLDER, str(folder))
         self.show_page()
-        if self._order is None or folder != self._order.folder:
+        if self._request is None or folder != self._request.folder:
             self._empty()
         self._begin(folder)
 
     def _begin(self, folder: Path) -> None:
-        self._order = self._order_for(folder)
+        self._request = self._request_for(folder)
         self._set_running(True)
-        self.page.title.setText(f"{folder.name or folder}  ·  {self._order.variant}")
+        self.page.title.setText(f"{folder.name or folder}  ·  {self._request.variant}")
         self.page.title.setToolTip(str(folder))
-        self.worker.begin(self._order)
+        self.worker.begin(self._request)
 
     def _empty(self) -> None:
         self._listing = None
@@ -131,8 +131,10 @@ class InspectionFeature(Feature):
         worker.listed.connect(self._take_listing)
         worker.progressed.connect(self._take_progress)
         worker.ended.connect(self._take_end)
-        self._looks.answered.connect(lambda _, look: self._take_look(look))
-        self._looks.failed.connect(lambda order, message: self._take_look(Look(order.file, None, reason=message)))
+        self._previews.answered.connect(lambda _, preview: self._take_preview(preview))
+        self._previews.failed.connect(
+            lambda request, message: self._take_preview(Preview(request.file, None, reason=message))
+        )
         self._pages.currentChanged.connect(self._follow_page)
         self._controller.settings_changed.connect(self._apply_settings)
         for viewport in (page.detail.large, page.detail.small):
@@ -141,8 +143,8 @@ class InspectionFeature(Feature):
     def _offer_last(self) -> None:
         last = self._controller.store.text(INSPECTED_FOLDER)
         if last and Path(last).is_dir():
-            self._order = self._order_for(Path(last))
-            self.page.title.setText(f"last: {Path(last).name or last}")
+            self._request = self._request_for(Path(last))
+            self.page.title.setText(f"Last: {Path(last).name or last}")
             self.page.title.setToolTip(last)
         self._set_running(False)
 
@@ -150,32 +152,32 @@ class InspectionFeature(Feature):
         if self._is_running:
             self.worker.cancel()
             self.page.resume.setEnabled(False)
-        elif self._order is not None:
-            self.inspect(str(self._order.folder))
+        elif self._request is not None:
+            self.inspect(str(self._request.folder))
 
     def _set_running(self, is_running: bool) -> None:
         self._is_running = is_running
-        self.page.show_running(is_running, can_begin=self._order is not None)
+        self.page.show_running(is_running, can_start=self._request is not None)
 
     def _take_drop(self, text: str) -> None:
         if text:
             self.inspect(text)
         else:
-            self._controller.warn("Only files and folders of this machine can be dropped here.")
+            self._controller.warn("Only local files and folders can be dropped here.")
 
     def _take_listing(self, listing: Listing) -> None:
-        if self._order is None:
+        if self._request is None:
             return
         self._listing = listing
         self.page.show_ground_truth(listing.has_ground_truth)
-        self.page.model.take_listing(self._order.folder, listing.rows)
-        self.exporter.set_inspection(self._order, listing.kept)
+        self.page.model.take_listing(self._request.folder, listing.rows)
+        self.exporter.set_inspection(self._request, listing.kept)
         if listing.note:
             self._controller.notify(listing.note)
-        place = self.page.model.place_of(self._wanted) if self._wanted is not None else None
+        row = self.page.model.index_of(self._wanted) if self._wanted is not None else None
         self._wanted = None
-        if place is not None or self.page.chosen is None:
-            self.page.choose_place(place or 0)
+        if row is not None or self.page.chosen is None:
+            self.page.select_row(row or 0)
         else:
             self._choose(self.page.chosen)
 
@@ -189,27 +191,27 @@ class InspectionFeature(Feature):
     def _take_end(self, error: str) -> None:
         self._set_running(False)
         rows = self.page.model.images
-        left = sum(row.state == "waiting" for row in rows)
-        self.page.told.setText(error or end_text(rows))
+        pending = sum(row.state == "waiting" for row in rows)
+        self.page.status.setText(error or end_text(rows))
         if error:
             self._controller.warn(error)
-        self.page.resume.setText("Go on" if left or error else "Look again")
+        self.page.resume.setText("Resume" if pending or error else "Rescan")
 
     def _choose(self, row: TableRow | None) -> None:
-        """Show a row's image; reading it takes place elsewhere, and only the newest answer counts."""
+        """Show a row's image, which is read in a thread; only the newest answer counts."""
         self.page.detail.show_row(row)
-        self._looks.forget()
-        if row is None or self._order is None or row.image.state == "failed":
+        self._previews.forget()
+        if row is None or self._request is None or row.image.state == "failed":
             reason = row.image.reason if row is not None else ""
             file = row.image.file if row is not None else ""
-            self.page.detail.show_look(Look(file, None, reason=reason))
+            self.page.detail.show_preview(Preview(file, None, reason=reason))
             return
-        kept = self._listing.kept if self._listing is not None and row.image.state == "done" else None
-        self._looks.ask(PreviewRequest(self._order.folder, row.image.file, kept))
+        results_path = self._listing.kept if self._listing is not None and row.image.state == "done" else None
+        self._previews.ask(PreviewRequest(self._request.folder, row.image.file, results_path))
 
-    def _take_look(self, look: Look) -> None:
+    def _take_preview(self, preview: Preview) -> None:
         self.page.detail.set_range(common_range_mm(self.page.model.images))
-        self.page.detail.show_look(look)
+        self.page.detail.show_preview(preview)
 
     def _follow_page(self, _: int) -> None:
         is_in_front = self._pages.currentWidget() is self.page
@@ -217,19 +219,21 @@ class InspectionFeature(Feature):
         if is_in_front:
             self._follow_network()
         elif self._is_running:
-            self._controller.notify("The inspection of the folder goes on behind this page.")
+            bar = self.page.bar
+            done = f"{bar.value():,} / {bar.maximum():,}"
+            self._controller.notify(f"Folder inspection continues in the background ({done}).")
 
     def _apply_settings(self, settings: ViewSettings) -> None:
         self.page.detail.apply(settings)
         if self._pages.currentWidget() is self.page:
             self._follow_network()
 
-    def _order_for(self, folder: Path) -> InspectionRequest:
+    def _request_for(self, folder: Path) -> InspectionRequest:
         settings = self._controller.settings
         return InspectionRequest(
             folder=folder,
             variant=settings.variant,
-            # Whatever camera is live meanwhile.
+            # Not the intrinsics of the live camera.
             camera_model=saved_camera_model(self._controller.store, OTHER_SOURCES),
             hand_size=settings.hand_size,
             side=settings.side,
@@ -237,19 +241,19 @@ class InspectionFeature(Feature):
         )
 
     def _follow_network(self) -> None:
-        """Another network or camera has results of its own: show those, and go on with them."""
-        order = self._order
-        if order is None or self._listing is None:
+        """Show the results of the present model and camera, and inspect what they lack."""
+        request = self._request
+        if request is None or self._listing is None:
             return
-        if self._order_for(order.folder) != order:
-            self._begin(order.folder)
+        if self._request_for(request.folder) != request:
+            self._begin(request.folder)
 
 
 def end_text(rows: Sequence[ImageRow]) -> str:
-    """What came of it."""
+    """Return a summary of a finished or paused inspection."""
     counts = {state: sum(row.state == state for row in rows) for state in ("done", "failed", "waiting")}
     hands = sum(len(row.hands) for row in rows)
-    told = [f"{counts['done']:,} images with {hands:,} hands"]
-    told += [f"{counts['failed']:,} that cannot be read"] if counts["failed"] else []
-    told += [f"{counts['waiting']:,} still to do"] if counts["waiting"] else []
-    return ", ".join(told)
+    parts = [f"{counts['done']:,} images with {hands:,} hands"]
+    parts += [f"{counts['failed']:,} unreadable"] if counts["failed"] else []
+    parts += [f"{counts['waiting']:,} pending"] if counts["waiting"] else []
+    return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""Reads in the background what a person looks at: the image with its stored result, and thumbnails."""
+"""Background loading of images with their stored results, and of thumbnails."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -16,50 +16,50 @@ THUMBNAIL_SIDE_PX = 56
 MAX_THUMBNAILS = 1000
 """About 10 MB."""
 MAX_WAITING = 64
-"""Thumbnails that were asked for longest ago are no longer in sight."""
+"""Older requests are dropped: their rows are no longer in sight."""
 
 
 @dataclass(frozen=True)
 class PreviewRequest:
-    """Which image to show."""
+    """Request for the image of a row."""
 
     folder: Path
     file: str
-    kept: Path | None
+    results_path: Path | None
     """The file of results; None shows the image alone."""
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """An image to show."""
+class Preview:
+    """Image of a row with its result."""
 
     file: str
     result: FrameResult | None
     crops: tuple[NDArray[np.uint8], ...] = ()
-    """(224, 224, 3) RGB, what the network saw of each hand."""
+    """(224, 224, 3) RGB, the crop of each hand."""
     reason: str = ""
     """Why there is no image."""
 
 
-def read_look(order: PreviewRequest) -> Look:
+def read_preview(request: PreviewRequest) -> Preview:
     """Read the image and its stored hands; raises HandvizError where that is not possible."""
-    # Here, so that the window is up before these are loaded.
+    # Imported here so that the window is up before these are loaded.
     from handviz.core.records import Frame
     from handviz.detection.crop import crop_hand
     from handviz.inspection.store import InspectionStore
     from handviz.io.hand_pack import unpack_hands
     from handviz.sources.images import now_ms, read_image
 
-    image = read_image(order.folder / order.file)
+    image = read_image(request.folder / request.file)
     packed = None
-    if order.kept is not None and order.kept.exists():
-        with InspectionStore(order.kept) as store:
-            packed = store.packed(order.file)
+    if request.results_path is not None and request.results_path.exists():
+        with InspectionStore(request.results_path) as store:
+            packed = store.packed(request.file)
     hands, detections = unpack_hands(packed) if packed is not None else ((), ())
     crops = tuple(np.rint(crop_hand(image, detection).image * 255).astype(np.uint8) for detection in detections)
     variant = hands[0].variant if hands else "final"
-    frame = Frame(0, image, now_ms(), order.file)
-    return Look(order.file, FrameResult(frame, variant, detections, hands), crops)
+    frame = Frame(0, image, now_ms(), request.file)
+    return Preview(request.file, FrameResult(frame, variant, detections, hands), crops)
 
 
 def read_thumbnail(path: Path) -> QImage:
@@ -74,7 +74,7 @@ def read_thumbnail(path: Path) -> QImage:
 
 
 class Thumbnails(QObject):
-    """Thumbnails that were read, the last thousand that were looked at; others are asked for."""
+    """Cache of the thousand thumbnails used last; others are read in a thread."""
 
     changed = pyqtSignal()
 
@@ -91,7 +91,7 @@ class Thumbnails(QObject):
         return len(self._known)
 
     def pixmap(self, path: Path) -> QPixmap:
-        """The image, or an empty place until it is there."""
+        """Return the thumbnail, or a placeholder until it has been read."""
         known = self._known.get(path)
         if known is None:
             self._worker.ask(path)
@@ -100,7 +100,7 @@ class Thumbnails(QObject):
         return known
 
     def clear(self) -> None:
-        """Another folder comes."""
+        """Forget all thumbnails."""
         self._worker.forget()
         self._known.clear()
 
@@ -116,7 +116,7 @@ class Thumbnails(QObject):
 
 
 def image_of(pixels: NDArray[np.uint8]) -> QImage:
-    """(H, W, 3) RGB as Qt's own image."""
+    """Convert (H, W, 3) RGB to a QImage."""
     height, width = pixels.shape[:2]
     whole = np.ascontiguousarray(pixels)
     return QImage(whole.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888).copy()

@@ -1,4 +1,4 @@
-"""Runs inspections, one after the other, and sends what they say in batches that a window can take in."""
+"""Thread that runs inspections one after the other and reports their results in batches."""
 
 import time
 from collections import deque
@@ -16,10 +16,10 @@ RATE_WINDOW_S = 20.0
 
 
 class InspectionLike(Protocol):
-    """What the worker needs of ``handviz.inspection.inspection.Inspection``."""
+    """Interface of ``handviz.inspection.inspection.Inspection`` that the worker needs."""
 
     def events(self) -> Iterator[Listing | ImageRow]:
-        """The listing, then every image."""
+        """Yield the listing, then every image."""
         ...
 
     def cancel(self) -> None:
@@ -30,41 +30,41 @@ class InspectionLike(Protocol):
 InspectionMaker = Callable[[InspectionRequest], InspectionLike]
 
 
-def make_inspection(order: InspectionRequest) -> InspectionLike:
-    """The real one; its libraries are loaded in the worker."""
+def make_inspection(request: InspectionRequest) -> InspectionLike:
+    """Return a real inspection; its libraries are loaded in the worker."""
     from handviz.inspection.inspection import Inspection
 
-    return Inspection(order)
+    return Inspection(request)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an inspection is, and what came since the last time."""
+    """Progress of an inspection, with the rows since the last report."""
 
     rows: tuple[ImageRow, ...]
     done: int
     total: int
     rate_hz: float
-    """Images per second over the last seconds, 0 as long as that is unknown."""
+    """Images per second over the last seconds; 0 while unknown."""
 
     @property
     def seconds_left(self) -> float | None:
-        """None as long as that is unknown."""
+        """Remaining time; None while unknown."""
         return (self.total - self.done) / self.rate_hz if self.rate_hz > 0 else None
 
 
 class InspectionRun:
-    """One order on its way; it may be cancelled before it begins, from any thread."""
+    """One inspection; it may be cancelled before it starts, from any thread."""
 
-    def __init__(self, order: InspectionRequest, make: InspectionMaker) -> None:
-        self._order, self._make = order, make
+    def __init__(self, request: InspectionRequest, make: InspectionMaker) -> None:
+        self._request, self._make = request, make
         self._inspection: InspectionLike | None = None
         self._is_cancelled = False
 
     def events(self) -> Iterator[Listing | ImageRow]:
-        """Yield what the inspection says, as long as it is not cancelled."""
+        """Yield the events of the inspection until it is cancelled."""
         if not self._is_cancelled:
-            self._inspection = self._make(self._order)
+            self._inspection = self._make(self._request)
         if self._inspection is not None and not self._is_cancelled:
             yield from self._inspection.events()
 
@@ -76,17 +76,19 @@ class InspectionRun:
 
 
 class InspectionWorker(LatestWins):
-    """Carries out one order after the other; a newer order ends the present one, of which nothing is heard any more."""
+    """Worker for one request after the other; a newer request cancels the present one, whose reports are dropped."""
 
     listed = pyqtSignal(object)
     """Listing"""
     progressed = pyqtSignal(object)
     """Progress"""
     ended = pyqtSignal(str)
-    """Why it could not go on; empty if it was done or cancelled."""
+    """Error message; empty if it finished or was cancelled."""
 
     def __init__(self, make: InspectionMaker = make_inspection) -> None:
-        super().__init__(self._carry_out, "The inspection failed unexpectedly, what is done is kept", low_priority=True)
+        super().__init__(
+            self._inspect, "The inspection failed unexpectedly; finished results are saved", low_priority=True
+        )
         self._make = make
         self._run: InspectionRun | None = None
         self._pending: list[ImageRow] = []
@@ -95,11 +97,11 @@ class InspectionWorker(LatestWins):
         self.answered.connect(lambda *_: self.ended.emit(""))
         self.failed.connect(lambda _, message: self.ended.emit(message))
 
-    def begin(self, order: InspectionRequest) -> None:
-        """Carry out this order, at once instead of any other."""
+    def begin(self, request: InspectionRequest) -> None:
+        """Start this request instead of any other."""
         self.cancel()
         self.forget()
-        self._run = InspectionRun(order, self._make)
+        self._run = InspectionRun(request, self._make)
         self.ask(self._run)
 
     def cancel(self) -> None:
@@ -112,7 +114,7 @@ class InspectionWorker(LatestWins):
         self.cancel()
         super().stop()
 
-    def _carry_out(self, run: InspectionRun) -> None:
+    def _inspect(self, run: InspectionRun) -> None:
         self._pending.clear()
         self._times_s.clear()
         self._done = self._total = 0
@@ -120,7 +122,7 @@ class InspectionWorker(LatestWins):
             for event in run.events():
                 self._take(event)
         finally:
-            # What was done before an error counts too.
+            # Results before an error count too.
             self._send()
 
     def _take(self, event: Listing | ImageRow) -> None:

@@ -1,4 +1,4 @@
-"""The page for folders: what to inspect and how far it is, the table at the left, the chosen image at the right."""
+"""Folder inspector: folder and progress above the table at the left, the selected image at the right."""
 
 from PyQt6.QtCore import QEvent, QModelIndex, QSize, Qt, pyqtSignal
 from PyQt6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent
@@ -31,26 +31,26 @@ from handviz.gui.widgets.dropping import dropped_paths, welcome
 from handviz.inspection.columns import TableRow
 from handviz.rendering.hand_shape import Surface
 
-SIDES = (("both", "both hands"), ("left", "left hands"), ("right", "right hands"))
+SIDES = (("both", "Any hand"), ("left", "Left hands"), ("right", "Right hands"))
 SHOWN = (
-    ("all", "all images"),
-    ("hands", "with hands"),
-    ("no hands", "without hands"),
-    ("failed", "that failed"),
-    ("waiting", "still waiting"),
+    ("all", "All images"),
+    ("hands", "With hands"),
+    ("no hands", "Without hands"),
+    ("failed", "Unreadable"),
+    ("waiting", "Pending"),
 )
-WIDTHS_PX = (186, 50, 56, 82, 72, 64, 78, 90, 60)
-TABLE_WIDTH_PX = 600
+WIDTHS_PX = (176, 50, 56, 136, 128, 62, 90, 102, 60)
+TABLE_WIDTH_PX = 710
 ROW_HEIGHT_PX = THUMBNAIL_SIDE_PX * 3 // 4 + 6
 KEYS_OF_THE_TABLE = {Qt.Key.Key_Up: -1, Qt.Key.Key_Left: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_Right: 1}
 INVITATION = "Drop a folder of images here, or choose one with Ctrl+I."
 
 
 class ImageTable(QTableView):
-    """All four arrows walk through the rows, whatever they do elsewhere in the window."""
+    """Table in which all four arrow keys move through the rows, whatever they do elsewhere in the window."""
 
     def event(self, event: QEvent | None) -> bool:
-        """Take the arrows before the window's shortcuts do."""
+        """Take the arrow keys before the window's shortcuts do."""
         if event is not None and event.type() == QEvent.Type.ShortcutOverride:
             assert isinstance(event, QKeyEvent)
             if event.key() in KEYS_OF_THE_TABLE and not event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier:
@@ -59,14 +59,14 @@ class ImageTable(QTableView):
         return super().event(event)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
-        """Left and right are up and down."""
+        """Treat left and right as up and down."""
         if event is not None and event.key() in (Qt.Key.Key_Left, Qt.Key.Key_Right):
-            self.walk(KEYS_OF_THE_TABLE[Qt.Key(event.key())])
+            self.move_by(KEYS_OF_THE_TABLE[Qt.Key(event.key())])
             return
         super().keyPressEvent(event)
 
-    def walk(self, by: int) -> None:
-        """Go ``by`` rows further, as far as there are any."""
+    def move_by(self, by: int) -> None:
+        """Move the selection by ``by`` rows, within the table."""
         model = self.model()
         count = model.rowCount() if model is not None else 0
         if count:
@@ -74,7 +74,7 @@ class ImageTable(QTableView):
 
 
 class InspectionPage(QWidget):
-    """Widgets only; what they mean is the feature's."""
+    """Widgets of the page; the feature connects them."""
 
     folder_dropped = pyqtSignal(str)
     row_chosen = pyqtSignal(object)
@@ -86,19 +86,19 @@ class InspectionPage(QWidget):
         self.thumbnails = Thumbnails()
         self.model = InspectionModel(self.thumbnails, self)
         self.detail = InspectionDetail(surface)
-        hint = "A folder of images; results are kept, so that an inspection can go on later (Ctrl+I)"
-        self.choose = push_button("Inspect a folder …", hint)
-        self.resume = push_button("Go on", "Stop, or go on where it stopped")
-        self.export = push_button("Export …", "hands.json, CSV, meshes and a report for the browser")
+        hint = "Reconstruct all images of a folder; results are saved and an inspection can be resumed later (Ctrl+I)"
+        self.choose = push_button("Inspect folder…", hint)
+        self.resume = push_button("Resume", "Pause or resume the inspection; rescan a finished folder")
+        self.export = push_button("Export…", "Save hands.json, CSV, meshes and a report for the browser")
         self.worst = push_button(
             "Worst first", "Sort by error where there is a ground truth, else by mean standard deviation"
         )
         self.title = named_label("", INVITATION)
-        self.told = named_label("faint")
+        self.status = named_label("faint")
         self.bar = QProgressBar()
         self.name = QLineEdit()
-        self.side = combo_box(dict(SIDES), "Rows of which hand")
-        self.shown = combo_box(dict(SHOWN), "Rows of which images")
+        self.side = combo_box(dict(SIDES), "Filter by handedness")
+        self.shown = combo_box(dict(SHOWN), "Filter by state")
         self.above = number_box((0.0, 500.0), " mm")
         self.count = named_label("faint")
         self.table = self._new_table()
@@ -107,50 +107,50 @@ class InspectionPage(QWidget):
 
     @property
     def chosen(self) -> TableRow | None:
-        """The row that the person looks at."""
-        place = self.table.currentIndex().row()
-        return self.model.rows[place] if 0 <= place < len(self.model.rows) else None
+        """The selected row."""
+        row = self.table.currentIndex().row()
+        return self.model.rows[row] if 0 <= row < len(self.model.rows) else None
 
     def show_progress(self, progress: Progress, *, is_running: bool) -> None:
-        """Bar, rate and time left."""
+        """Show progress, rate and remaining time."""
         self.bar.setRange(0, max(progress.total, 1))
         self.bar.setValue(progress.done)
-        told = [f"{progress.done:,} of {progress.total:,}"]
+        parts = [f"{progress.done:,} of {progress.total:,}"]
         if is_running and progress.rate_hz > 0:
-            told.append(f"{progress.rate_hz:.1f} images/s")
-            told.append(f"{duration_text(progress.seconds_left or 0.0)} left")
-        self.told.setText("  ·  ".join(told))
+            parts.append(f"{progress.rate_hz:.1f} images/s")
+            parts.append(f"{duration_text(progress.seconds_left or 0.0)} left")
+        self.status.setText("  ·  ".join(parts))
 
-    def show_running(self, is_running: bool, *, can_begin: bool) -> None:
-        """The one button that ends or goes on."""
-        self.resume.setText("Cancel" if is_running else "Go on")
-        self.resume.setEnabled(is_running or can_begin)
+    def show_running(self, is_running: bool, *, can_start: bool) -> None:
+        """Set the button that pauses and resumes."""
+        self.resume.setText("Pause" if is_running else "Resume")
+        self.resume.setEnabled(is_running or can_start)
         self.bar.setVisible(is_running)
 
-    def show_ground_truth(self, is_there: bool) -> None:
-        """Errors have columns only where there is a truth."""
+    def show_ground_truth(self, has_ground_truth: bool) -> None:
+        """Show the columns of errors only with a ground truth."""
         for column in (ERROR, ALIGNED):
-            self.table.setColumnHidden(column, not is_there)
+            self.table.setColumnHidden(column, not has_ground_truth)
 
     def show_worst_first(self) -> None:
-        """By error where there is one, else by mean standard deviation."""
+        """Sort by error with a ground truth, else by mean standard deviation."""
         column = MEAN if self.table.isColumnHidden(ERROR) else ERROR
         self.table.sortByColumn(column, MAX_FIRST)
-        self.choose_place(0)
+        self.select_row(0)
 
-    def choose_place(self, place: int) -> None:
-        """Go to a row."""
-        if 0 <= place < self.model.rowCount():
-            self.table.selectRow(place)
-            self.table.scrollTo(self.model.index(place, NAME))
+    def select_row(self, row: int) -> None:
+        """Select a row and scroll to it."""
+        if 0 <= row < self.model.rowCount():
+            self.table.selectRow(row)
+            self.table.scrollTo(self.model.index(row, NAME))
             self.table.setFocus()
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
-        """Files are welcome."""
+        """Accept dragged files."""
         welcome(event)
 
     def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
-        """The first dropped folder or image."""
+        """Report the first dropped folder or image."""
         paths = dropped_paths(event)
         self.folder_dropped.emit(paths[0] if paths else "")
 
@@ -175,7 +175,7 @@ class InspectionPage(QWidget):
         assert rows is not None
         assert columns is not None
         rows.hide()
-        # Rows of one height: the view needs to measure none of ten thousand.
+        # Rows of one height need not be measured, even ten thousand.
         rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         rows.setDefaultSectionSize(ROW_HEIGHT_PX)
         for column, width in enumerate(WIDTHS_PX):
@@ -188,19 +188,19 @@ class InspectionPage(QWidget):
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(6)
         self.bar.hide()
-        self.name.setPlaceholderText("name contains …")
+        self.name.setPlaceholderText("Filter by name…")
         self.name.setClearButtonEnabled(True)
-        self.above.setToolTip("Only hands whose mean standard deviation is above this")
+        self.above.setToolTip("Only hands with at least this mean standard deviation")
         self.resume.setEnabled(False)
         self.export.setEnabled(False)
         left = QWidget()
         column = QVBoxLayout(left)
         column.setContentsMargins(10, 8, 6, 6)
         column.addLayout(row_of(self.choose, self.title, None, self.resume, self.export))
-        column.addWidget(self.told)
+        column.addWidget(self.status)
         column.addWidget(self.bar)
         column.addLayout(row_of(self.name, self.side, self.shown))
-        column.addLayout(row_of(named_label("faint", "mean above"), self.above, None, self.count, self.worst))
+        column.addLayout(row_of(named_label("faint", "Sigma mean ≥"), self.above, None, self.count, self.worst))
         column.addWidget(self.table, 1)
         splitter = QSplitter(Qt.Orientation.Horizontal)
         splitter.addWidget(left)
@@ -225,14 +225,14 @@ class InspectionPage(QWidget):
         self.thumbnails.changed.connect(viewport.update)
         selection = self.table.selectionModel()
         assert selection is not None
-        selection.currentRowChanged.connect(self._tell_choice)
+        selection.currentRowChanged.connect(self._report_selection)
 
     def _apply_filter(self) -> None:
         chosen = RowFilter(
             text=self.name.text(),
             side=self.side.currentData(),
             shown=self.shown.currentData(),
-            above_mm=self.above.value(),
+            min_std_mm=self.above.value(),
         )
         self.model.set_filter(chosen)
 
@@ -240,12 +240,12 @@ class InspectionPage(QWidget):
         count = self.model.rowCount()
         self.count.setText(f"{count:,} row{'s' * (count != 1)}")
 
-    def _tell_choice(self, _: QModelIndex, __: QModelIndex) -> None:
+    def _report_selection(self, _: QModelIndex, __: QModelIndex) -> None:
         self.row_chosen.emit(self.chosen)
 
 
 def duration_text(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """Format seconds as s, min or h."""
     whole = round(seconds)
     if whole < 90:
         return f"{whole} s"

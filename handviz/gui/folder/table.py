@@ -1,4 +1,4 @@
-"""The rows of an inspection, sorted and filtered in one go; the view asks for those in sight."""
+"""Table model of an inspection: its rows, sorted and filtered."""
 
 from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
@@ -17,23 +17,23 @@ Side = Literal["both", "left", "right"]
 
 @dataclass(frozen=True)
 class RowFilter:
-    """Which rows are shown."""
+    """Condition for rows to be shown."""
 
     text: str = ""
     """Part of the file's name."""
     side: Side = "both"
     shown: Shown = "all"
-    above_mm: float = 0.0
-    """Of the mean standard deviation."""
+    min_std_mm: float = 0.0
+    """Least mean standard deviation; 0 admits all."""
 
     def admits(self, row: TableRow) -> bool:
-        """Whether the row is shown."""
+        """Return whether the row is shown."""
         hand, image = row.hand, row.image
         if self.text and self.text.casefold() not in image.file.casefold():
             return False
         if self.side != "both" and (hand is None or hand.handedness != self.side):
             return False
-        if self.above_mm > 0 and (hand is None or hand.mean_std_mm <= self.above_mm):
+        if self.min_std_mm > 0 and (hand is None or hand.mean_std_mm < self.min_std_mm):
             return False
         if self.shown == "hands":
             return hand is not None
@@ -55,7 +55,7 @@ MAX_FIRST = Qt.SortOrder.DescendingOrder
 
 
 class InspectionModel(QAbstractTableModel):
-    """Images with their hands; a new result among ten thousand takes 3 ms, sorting and filtering all anew some 30."""
+    """Images with their hands; among ten thousand, a new result takes 3 ms, sorting and filtering all some 30."""
 
     def __init__(self, thumbnails: Thumbnails, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -70,21 +70,21 @@ class InspectionModel(QAbstractTableModel):
 
     @property
     def images(self) -> list[ImageRow]:
-        """All of them by name, whatever is shown."""
+        """All images by name, shown or not."""
         return [rows[0].image for rows in self._images.values()]
 
     @property
     def rows(self) -> Sequence[TableRow]:
-        """What is shown, in its order."""
+        """The rows that are shown, in order."""
         return self._rows
 
     @property
     def count(self) -> int:
-        """Rows that there are without the filter."""
+        """Number of rows without the filter."""
         return sum(len(rows) for rows in self._images.values())
 
     def all_rows(self) -> list[TableRow]:
-        """What would be shown without the filter, in its order."""
+        """Return all rows without the filter, in order."""
         return self._in_order(*self._parted(RowFilter()))
 
     def take_listing(self, folder: Path, images: Iterable[ImageRow]) -> None:
@@ -94,39 +94,39 @@ class InspectionModel(QAbstractTableModel):
         self._arrange()
 
     def take(self, images: Iterable[ImageRow]) -> None:
-        """Replace what is known of these images."""
+        """Replace the rows of these images."""
         changed = {image.file: rows_of(image) for image in images}
         if changed:
             self._images |= changed
             self._replace(changed)
 
     def set_filter(self, chosen: RowFilter) -> None:
-        """Show what this admits."""
+        """Show the rows that this admits."""
         if chosen != self._filter:
             self._filter = chosen
             self._arrange()
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Rows without a value in the column come last either way."""
+        """Sort by a column; rows without a value come last in both orders."""
         self._column, self._order = column, order
         self._arrange()
 
-    def place_of(self, key: Key) -> int | None:
-        """Where a row stands now; an image's first hand for an image that had none; None if it is not shown."""
-        return self._places_of({key})[key]
+    def index_of(self, key: Key) -> int | None:
+        """Return the index of a row; that of an image's first hand if it had none before; None if it is not shown."""
+        return self._indices_of({key})[key]
 
     def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008
-        """Qt asks."""
+        """Return the number of rows shown."""
         return 0 if parent.isValid() else len(self._rows)
 
     def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008
-        """Qt asks."""
+        """Return the number of columns."""
         return 0 if parent.isValid() else len(COLUMNS)
 
     def headerData(  # noqa: N802
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
     ) -> Any:
-        """Headings and what they mean."""
+        """Return headings and their tooltips."""
         if orientation != Qt.Orientation.Horizontal:
             return None
         if role == Qt.ItemDataRole.DisplayRole:
@@ -134,7 +134,7 @@ class InspectionModel(QAbstractTableModel):
         return COLUMNS[section].meaning if role == Qt.ItemDataRole.ToolTipRole else None
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Asked for rows in sight only."""
+        """Return what a cell shows; the view asks only for rows in sight."""
         if role not in ROLES:
             return None
         row, column = self._rows[index.row()], COLUMNS[index.column()]
@@ -149,12 +149,12 @@ class InspectionModel(QAbstractTableModel):
         return None
 
     def _arrange(self) -> None:
-        """Filter and sort anew."""
+        """Filter and sort all rows."""
         self._present, self._absent = self._parted(self._filter)
         self._show(self._in_order(self._present, self._absent))
 
     def _replace(self, changed: dict[str, tuple[TableRow, ...]]) -> None:
-        """Put new rows where they belong among those that stay: sorting all anew would take several times as long."""
+        """Insert the new rows among the sorted ones, several times as fast as sorting all."""
         self._present = [row for row in self._present if row.image.file not in changed]
         self._absent = [row for row in self._absent if row.image.file not in changed]
         for rows in changed.values():
@@ -168,7 +168,7 @@ class InspectionModel(QAbstractTableModel):
         self._show(self._in_order(self._present, self._absent))
 
     def _parted(self, chosen: RowFilter) -> tuple[list[TableRow], list[TableRow]]:
-        """What the filter admits: by the value that is sorted by, and, by name, what has none."""
+        """Return what the filter admits: rows with a value of the sort column by that value, the others by name."""
         present: list[TableRow] = []
         absent: list[TableRow] = []
         value = self._value
@@ -184,28 +184,29 @@ class InspectionModel(QAbstractTableModel):
 
     @property
     def _value(self) -> Callable[[TableRow], Any]:
-        """What is sorted by."""
+        """The sort key."""
         return _name_of if self._column == NAME else COLUMNS[self._column].value
 
     def _show(self, rows: list[TableRow]) -> None:
-        """Show these; what is selected stays selected."""
+        """Show these rows and keep the selection."""
         self.layoutAboutToBeChanged.emit()
         before = self.persistentIndexList()
         keys = [self._rows[index.row()].key for index in before]
         self._rows = rows
-        places = self._places_of(set(keys))
-        after = [self._index(places[key], index.column()) for index, key in zip(before, keys, strict=True)]
+        indices = self._indices_of(set(keys))
+        after = [self._index(indices[key], index.column()) for index, key in zip(before, keys, strict=True)]
         self.changePersistentIndexList(before, after)
         self.layoutChanged.emit()
 
-    def _index(self, place: int | None, column: int) -> QModelIndex:
-        return QModelIndex() if place is None else self.createIndex(place, column)
+    def _index(self, row: int | None, column: int) -> QModelIndex:
+        return QModelIndex() if row is None else self.createIndex(row, column)
 
-    def _places_of(self, keys: set[Key]) -> dict[Key, int | None]:
+    def _indices_of(self, keys: set[Key]) -> dict[Key, int | None]:
         files = {file for file, _ in keys}
-        places = {row.key: place for place, row in enumerate(self._rows) if row.image.file in files}
+        indices = {row.key: index for index, row in enumerate(self._rows) if row.image.file in files}
         return {
-            key: next((places[one] for one in (key, (key[0], 0), (key[0], -1)) if one in places), None) for key in keys
+            key: next((indices[one] for one in (key, (key[0], 0), (key[0], -1)) if one in indices), None)
+            for key in keys
         }
 
 

@@ -1,1 +1,1 @@
-"""What a picked point says, its attention, and the networks side by side."""
+"""Picked point, its attention, and the comparison of models."""

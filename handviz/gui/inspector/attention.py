@@ -1,4 +1,4 @@
-"""Asks the network where a picked point's attention goes, beside the running stream."""
+"""Attention of a picked point, computed beside the running stream."""
 
 import time
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from handviz.core.records import HandCrop, VariantName
 from handviz.rendering.highlight import AttentionShown
 
 PAUSE_S = 0.2
-"""Between two runs of the network, at least: the stream needs the processor more."""
+"""Minimum pause between two runs of the network: the stream has precedence."""
 PAUSE_PER_RUN = 4.0
-"""At least so much of the run's own time: where the machine is slow or busy it takes a fifth of the time, no more."""
+"""Minimum pause as a multiple of the run's time: attention takes at most a fifth of the time."""
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionRequest:
-    """A question."""
+    """Request for the attention of a vertex or joint."""
 
     crop: HandCrop
     variant: VariantName
@@ -27,26 +27,26 @@ class AttentionRequest:
 
 @dataclass(frozen=True, eq=False)
 class AttentionAnswer:
-    """Attention, and what it took."""
+    """Attention, and the time that it took."""
 
     attention: AttentionShown
     cost_ms: float
-    """Of a run of the network; 0 where the last run knew the answer."""
+    """Time of the run of the network; 0 where the last run gave the answer."""
 
 
 class AttentionSourceLike(Protocol):
-    """What the reader needs of ``handviz.models.amvur.attention_maps.AttentionSource``."""
+    """Interface of ``handviz.models.amvur.attention_maps.AttentionSource`` that the reader needs."""
 
     def knows(self, crop: HandCrop, variant: VariantName, /) -> bool:
-        """Whether the answer takes no run of the network."""
+        """Return whether the answer takes no run of the network."""
         ...
 
     def prepare(self, variant: VariantName, /) -> None:
-        """Load what answers for this variant."""
+        """Load the network of this variant."""
         ...
 
     def ask(self, crop: HandCrop, variant: VariantName, /, *, vertex: int | None, joint: int | None) -> AttentionShown:
-        """Of a vertex, or else to a joint."""
+        """Return the attention of a vertex, or else to a joint."""
         ...
 
 
@@ -54,30 +54,30 @@ SourceMaker = Callable[[Path], AttentionSourceLike]
 
 
 def make_source(model_dir: Path) -> AttentionSourceLike:
-    """The real one; what it needs is loaded here, in the thread."""
+    """Return the real source; its libraries are loaded here, in the thread."""
     from handviz.models.amvur.attention_maps import AttentionSource
 
     return AttentionSource(model_dir)
 
 
 class AttentionReader:
-    """Answers jobs; the source is made with the first one, in whatever thread asks."""
+    """Reader of attention; it makes its source at the first request, in the calling thread."""
 
     def __init__(self, model_dir: Path, maker: SourceMaker = make_source) -> None:
         self._model_dir, self._maker = model_dir, maker
         self._source: AttentionSourceLike | None = None
 
-    def read(self, job: AttentionRequest) -> AttentionAnswer:
+    def read(self, request: AttentionRequest) -> AttentionAnswer:
         """Return the attention; raises HandvizError where the network has none."""
         if self._source is None:
             self._source = self._maker(self._model_dir)
-        self._source.prepare(job.variant)
-        is_known = self._source.knows(job.crop, job.variant)
+        self._source.prepare(request.variant)
+        is_known = self._source.knows(request.crop, request.variant)
         started_s = time.perf_counter()
-        attention = self._source.ask(job.crop, job.variant, vertex=job.vertex, joint=job.joint)
+        attention = self._source.ask(request.crop, request.variant, vertex=request.vertex, joint=request.joint)
         return AttentionAnswer(attention, 0.0 if is_known else (time.perf_counter() - started_s) * 1000)
 
 
 def rest_after(answer: AttentionAnswer) -> float:
-    """Return for how many seconds the network rests after an answer."""
+    """Return how many seconds to pause after an answer."""
     return max(PAUSE_S, PAUSE_PER_RUN * answer.cost_ms / 1000) if answer.cost_ms else 0.0

@@ -1,4 +1,4 @@
-"""All variants side by side, and the distances between two of them: controls and keys."""
+"""All models side by side, and the difference map of two of them: controls and keys."""
 
 from collections.abc import Sequence
 
@@ -20,28 +20,28 @@ PAIRS: dict[DifferencePair, str] = {
 
 
 class Compare(Feature):
-    """Follows and drives a controller's settings."""
+    """Controls of the group "Compare"."""
 
     def __init__(self, controller: Controller, viewport: Viewport, panel: Panel) -> None:
         super().__init__()
         self._controller, self._viewport = controller, viewport
         self._others: frozenset[VariantName] = frozenset()
         panel.group("Compare", before="Colour")
-        hint = "prior-net, AMVUR and final of the same frame, seen from the same side"
+        hint = "prior-net, AMVUR and final of the same frame, from the same viewpoint"
         self.compare = panel.add_switch(
-            "all three networks", "C", hint, lambda checked: controller.change(compare=checked)
+            "All three models", "C", hint, lambda checked: controller.change(compare=checked)
         )
-        hint = "How far corresponding vertices of two networks lie apart, as colours; wrist on wrist"
+        hint = "Distances between corresponding vertices of two models, wrist-aligned, as colours"
         self.difference = panel.add_switch(
-            "distances between two", "D", hint, lambda checked: controller.change(difference=checked)
+            "Difference map", "D", hint, lambda checked: controller.change(difference=checked)
         )
-        self.pair = combo_box(PAIRS, "Which two networks")
-        self.pair.setAccessibleName("Networks whose distance is shown")
+        self.pair = combo_box(PAIRS, "Pair of models")
+        self.pair.setAccessibleName("Pair of models of the difference map")
         self.pair.currentIndexChanged.connect(self._choose_pair)
         panel.column.addWidget(self.pair)
         self.aligned = check_box(
-            "leave out turn and size",
-            "Lay one hand on the other first, by its best turn, shift and scale (Procrustes): pose and shape are left",
+            "Procrustes-align first",
+            "Remove the best rotation, translation and scale first: differences of pose and shape remain",
             lambda checked: controller.change(difference_aligned=checked),
         )
         panel.column.addWidget(self.aligned)
@@ -51,14 +51,14 @@ class Compare(Feature):
         self.show_settings(controller.settings)
 
     def shortcuts(self) -> Sequence[Shortcut]:
-        """Both switches."""
+        """Return the keys of both switches."""
         return (
-            Shortcut(("C",), "compare: all three networks", self.compare.toggle, setting=("compare", True)),
-            Shortcut(("D",), "distances between two networks", self.difference.toggle, setting=("difference", True)),
+            Shortcut(("C",), "Compare all three models", self.compare.toggle, setting=("compare", True)),
+            Shortcut(("D",), "Difference map (pair of models)", self.difference.toggle, setting=("difference", True)),
         )
 
     def choose_at(self, position: QPointF) -> None:
-        """The variant whose pane was clicked is the chosen one: numbers, attention and saved meshes are its own."""
+        """Activate the model whose pane was clicked, for numbers, attention and saved meshes."""
         pane = self._viewport.pane_at(position)
         if pane is not None and self._controller.settings.compare and pane.variant in self._others:
             self._controller.change(variant=pane.variant)
@@ -67,7 +67,7 @@ class Compare(Feature):
         self._others = frozenset(answer.result.others)
 
     def show_settings(self, settings: ViewSettings) -> None:
-        """Follow settings that were changed elsewhere."""
+        """Show settings that were changed elsewhere."""
         check_quietly(self.compare, settings.compare)
         check_quietly(self.difference, settings.difference)
         check_quietly(self.aligned, settings.difference_aligned)

@@ -1,4 +1,4 @@
-"""Click on a hand: numbers of that point, where its attention goes, and what is uncertain."""
+"""Picked point of a hand: its numbers and its attention; keys for uncertain regions and ellipses."""
 
 from collections.abc import Sequence
 
@@ -28,30 +28,27 @@ from handviz.hand_models.template import HandTemplate
 from handviz.inspection.point_reading import other_networks, read_point
 from handviz.rendering.highlight import AttentionShown, Highlight, Pick
 
-NO_HAND = "There is no hand under this click."
-MAYBE_HIDDEN = "There is no hand to be seen under this click; H shows what is hidden as uncertain."
-NO_CROP = "This hand was not cut out of the image, so the network cannot be asked."
+NO_HAND = "No hand at this position."
+MAYBE_HIDDEN = "No visible hand at this position; H shows hidden uncertain regions."
+NO_CROP = "There is no crop of this hand, so its attention cannot be computed."
 BETWEEN_NUMBERS_MS = 120
 NEXT_MODE = {"show": "fade", "fade": "hide", "hide": "show"}
 MODE_MESSAGES = {
-    "show": "Everything is shown.",
-    "fade": "Uncertain parts fade.",
-    "hide": "Uncertain parts are hidden.",
+    "show": "Uncertain regions: show",
+    "fade": "Uncertain regions: fade",
+    "hide": "Uncertain regions: hide",
 }
 
 
-# Follows a picked point of one hand through frames.
-
-
 class PickedHand:
-    """The hand that a point was picked on, as it was seen last."""
+    """The last state of the hand that a point was picked on, followed through frames."""
 
     def __init__(self, hand: HandMesh, vertex: int | None, joint: int | None) -> None:
         self.latest = hand
         self.vertex, self.joint = vertex, joint
 
     def find(self, hands: Sequence[HandMesh]) -> Pick | None:
-        """The point in a frame's hands: of the nearest of that side, or of the only one after it was lost."""
+        """Return the point in a frame's hands: on the same track, else on the only hand of that handedness, or None."""
         index = self._index(hands)
         if index is None:
             return None
@@ -71,7 +68,7 @@ class PickedHand:
 
 
 class PointInspector(Feature):
-    """Follows the picked point through the stream."""
+    """Picked point, followed through the stream."""
 
     def __init__(
         self, controller: Controller, viewport: Viewport, panel: Panel, maker: SourceMaker = make_source
@@ -98,16 +95,12 @@ class PointInspector(Feature):
         self._worker.failed.connect(lambda _, message: self._take_attention(None, message))
 
     def shortcuts(self) -> Sequence[Shortcut]:
-        """Attention, ellipses, uncertain parts, and letting go."""
+        """Return the keys for attention, ellipses, uncertain regions and deselection."""
         return (
-            Shortcut(
-                ("A",), "where the picked point's attention goes", self.toggle_attention, setting=("attention", True)
-            ),
-            Shortcut(
-                ("E",), "ellipses of the joints' standard deviations", self.toggle_ellipses, setting=("ellipses", True)
-            ),
-            Shortcut(("H",), "show, fade or hide what is uncertain", self.next_uncertain_mode),
-            Shortcut(("Esc",), "let go of the picked point", self.let_go),
+            Shortcut(("A",), "Show attention of the picked point", self.toggle_attention, setting=("attention", True)),
+            Shortcut(("E",), "Uncertainty ellipses at joints", self.toggle_ellipses, setting=("ellipses", True)),
+            Shortcut(("H",), "Uncertain regions: show / fade / hide", self.next_uncertain_mode),
+            Shortcut(("Esc",), "Deselect the picked point", self.deselect),
         )
 
     def stop(self) -> None:
@@ -122,24 +115,24 @@ class PointInspector(Feature):
         return self._attention is not None
 
     def toggle_attention(self) -> None:
-        """On or off; without a picked point there is a sentence."""
+        """Switch attention on or off; without a picked point a message says how to pick one."""
         wanted = not self._controller.settings.attention
         self._controller.change(attention=wanted)
         if wanted and self._picked is None:
-            self._controller.notify("Click on a hand: attention is that of the picked point.")
+            self._controller.notify("Click on a hand to show the attention of that point.")
 
     def toggle_ellipses(self) -> None:
-        """On or off."""
+        """Switch the ellipses on or off."""
         self._controller.change(ellipses=not self._controller.settings.ellipses)
 
     def next_uncertain_mode(self) -> None:
-        """Show, fade, hide and again."""
+        """Cycle through show, fade and hide."""
         mode = NEXT_MODE[self._controller.settings.uncertain]
         self._controller.change(uncertain=mode)
         self._controller.notify(MODE_MESSAGES[mode])
 
     def pick_at(self, position: QPointF) -> None:
-        """Pick what lies under a place of the viewport; beside the hands the last point stays."""
+        """Pick the point at a position of the viewport; beside the hands the last point stays."""
         pick = self._viewport.pick_at(position)
         if pick is not None:
             self.pick(pick)
@@ -155,10 +148,10 @@ class PointInspector(Feature):
         self._numbers_timer.stop()
         self._show()
         self.panel.show_point_group()
-        self._controller.notify(f"Picked: {self.panel.name.text()}. Esc lets go of it.")
+        self._controller.notify(f"Picked: {self.panel.name.text()}. Esc to deselect.")
 
-    def let_go(self) -> None:
-        """Forget the point."""
+    def deselect(self) -> None:
+        """Deselect the point."""
         self._picked = None
         self._forget_attention(None)
         self._show()
@@ -170,7 +163,7 @@ class PointInspector(Feature):
 
     def _forget_result(self, _: str) -> None:
         self._result = None
-        self.let_go()
+        self.deselect()
 
     def _take_settings(self, settings: ViewSettings) -> None:
         if settings.attention != self._had_attention:
@@ -179,7 +172,7 @@ class PointInspector(Feature):
             self._show()
 
     def _show(self) -> None:
-        """Mark the point, write its numbers, and ask for its attention where that is wanted."""
+        """Mark the point, write its numbers, and request its attention if that is switched on."""
         picked, result = self._picked, self._result
         if picked is None or result is None:
             self._viewport.set_highlight(None)
@@ -201,7 +194,7 @@ class PointInspector(Feature):
             self._ask(result, pick)
 
     def _write_numbers(self) -> None:
-        """Of the newest result, but not so often that nobody can read them."""
+        """Write the numbers of the newest result, at a rate that can be read."""
         pick = self._picked.find(self._result.hands) if self._picked is not None and self._result is not None else None
         if pick is None or self._result is None or not self._numbers_are_old:
             return
@@ -212,7 +205,7 @@ class PointInspector(Feature):
         self._numbers_timer.start(BETWEEN_NUMBERS_MS)
 
     def _forget_attention(self, variant: VariantName | None) -> None:
-        """Another point, or another network's: answers to earlier questions are not wanted any more."""
+        """Drop the attention and pending answers, of another point or model."""
         self._attention, self._attention_of = None, variant
         self._worker.forget()
         self.panel.show_attention(None)
@@ -234,7 +227,7 @@ class PointInspector(Feature):
 
 
 def _template_of(hand: HandMesh) -> HandTemplate | None:
-    """The hand's model, if it is here and has as many vertices."""
+    """Return the hand model of this hand, if it is installed and has as many vertices."""
     try:
         template = known_hand_model(hand.hand_model)
     except HandvizError:

@@ -1,4 +1,4 @@
-"""Groups of the right panel: the picked point with its attention, and what becomes of uncertain parts."""
+"""Groups of the right panel: the picked point with its attention, and uncertainty."""
 
 from collections.abc import Mapping
 
@@ -17,33 +17,46 @@ from handviz.rendering.ellipses import fraction_inside
 POINT_TITLE, UNCERTAINTY_TITLE = "Picked point", "Uncertainty"
 BEFORE = "Smoothing"
 CLICK = "Click on a hand to read a vertex; with skeleton (S) or ellipses (E) a joint."
-ABSENT = "That hand is not in this image."
+ABSENT = "This hand is not in the image."
 NOTHING = "–"
 ATTENTION_HINT = (
-    "Weights that the network gave while it computed this vertex (mean over its heads). They say what was looked at, "
-    "not what caused the answer."
+    "Attention weights with which the network computed this vertex, averaged over its heads. They show what was "
+    "attended to, not what caused the result."
 )
-AXES = ("right", "down", "away")
+AXES_HINT = "camera axes: x right, y down, z forward, never mirrored"
+AXES = ("x", "y", "z")
 ROWS = (
-    ("wrist", "from wrist", "Mean position from the wrist along the camera's axes, never mirrored, in mm"),
-    ("camera", "in camera", "Mean position from the camera in mm: as metric as the field of view and the hand's size"),
-    ("axes", "± by axis", "Standard deviation along the camera's axes, in mm"),
-    ("principal", "± own axes", "Standard deviation along the long, middle and short axis of its own Gaussian, in mm"),
+    ("wrist", "wrist frame", f"Mean position relative to the wrist, in mm; {AXES_HINT}"),
+    (
+        "camera",
+        "camera frame",
+        f"Mean position in the camera frame, in mm, as metric as FOV and hand size; {AXES_HINT}",
+    ),
+    ("axes", "sigma x y z", "Standard deviation along the camera's axes, in mm"),
+    (
+        "principal",
+        "sigma principal axes",
+        "Standard deviation along the long, middle and short axis of the Gaussian, in mm",
+    ),
 )
-UNCERTAINTY_HINT = "The expected distance from the truth, all axes together"
-VISIBLE_BY_TEXTURE = "Network's answer, 0 to 100 %: this image shows it; and how well frames so far have seen it"
-VISIBLE_BY_SHAPE = "By shape alone: whether the hand itself hides it. In texture colour (T) a network answers."
+UNCERTAINTY_HINT = "Standard deviation over all three axes together"
+VISIBLE_BY_TEXTURE = (
+    "Prediction of the texture net: whether this image shows the point, and how well frames so far have seen it"
+)
+VISIBLE_BY_SHAPE = (
+    "Geometry only: whether the hand itself occludes it. In texture colour (T) the texture net predicts it."
+)
 MAX_JOINTS_LISTED = 5
 MODES = (
-    ("show", "show all"),
-    ("fade", "fade"),
-    ("hide", "hide"),
+    ("show", "Show"),
+    ("fade", "Fade"),
+    ("hide", "Hide"),
 )
 STEPS_PER_MM = 2
 
 
 class PointPanel:
-    """Puts its groups into a panel, follows and drives a controller's settings."""
+    """The groups "Picked point" and "Uncertainty"; follows and changes a controller's settings."""
 
     def __init__(self, controller: Controller, panel: Panel) -> None:
         self._controller, self._panel = controller, panel
@@ -61,11 +74,11 @@ class PointPanel:
         self.show_nothing()
 
     def choice(self, name: str, value: object) -> QRadioButton:
-        """The radio button of a value, for tests."""
+        """Return the radio button of a value, for tests."""
         return self._buttons[name][value]
 
     def show_settings(self, settings: ViewSettings) -> None:
-        """Follow settings that were changed elsewhere."""
+        """Show settings that were changed elsewhere."""
         for box, checked in ((self.attention, settings.attention), (self.ellipses, settings.ellipses)):
             check_quietly(box, checked)
         for name, buttons in self._buttons.items():
@@ -81,21 +94,21 @@ class PointPanel:
             self._write_attention("")
 
     def show_point_group(self) -> None:
-        """Unfold the picked point and bring it into sight, as soon as it has its size."""
+        """Unfold the picked point and scroll to it as soon as it has its size."""
         self.point_group.set_folded(False)
         self._soon.start(0)
 
     def stop(self) -> None:
-        """Bring nothing into sight any more."""
+        """Cancel pending scrolling."""
         self._soon.stop()
 
     def show_nothing(self) -> None:
-        """Say how to pick."""
+        """Show how to pick a point."""
         self._show_text(CLICK)
         self._write_attention("")
 
     def show_absent(self) -> None:
-        """The hand has left."""
+        """Show that the hand has left the image."""
         self._show_text(ABSENT)
         self._write_attention("")
 
@@ -112,9 +125,9 @@ class PointPanel:
         self._table.setVisible(True)
 
     def show_networks(self, others: Mapping[VariantName, tuple[float, float]]) -> None:
-        """What the compared networks say of the same point; nothing where none are compared."""
+        """Show the same point of the compared models; nothing where none are compared."""
         lines = [
-            f"{DISPLAY_NAMES[variant]}: ± {others[variant][0]:.1f} mm, {others[variant][1]:.1f} mm away"
+            f"{DISPLAY_NAMES[variant]}: ± {others[variant][0]:.1f}, distance {others[variant][1]:.1f} mm"
             for variant in VARIANTS
             if variant in others
         ]
@@ -122,20 +135,20 @@ class PointPanel:
         self.networks.setVisible(bool(lines))
 
     def show_attention(self, answer: AttentionAnswer | None, message: str = "") -> None:
-        """The joints that get most, or why there is nothing to tell, or not yet."""
+        """List the joints with the largest weights, or show why there are none."""
         if answer is None:
             self._write_attention(message)
             return
         joints = answer.attention.joints
-        lines = ["Colours: how much each vertex looks at this joint, 1 is an even share."]
+        lines = ["Colours: attention of vertices to this joint (1 = uniform)."]
         if joints is not None:
             lines = [
                 f"{joints[joint]:4.0%}  {joint_name(int(joint))}" for joint in (-joints).argsort()[:MAX_JOINTS_LISTED]
             ]
-            lines += ["Colours: attention to vertices, 1 is an even share."]
-        lines.append("Weights inside the network, not causes.")
+            lines += ["Colours: attention to vertices (1 = uniform)."]
+        lines.append("Attention weights, not causes.")
         if answer.cost_ms:
-            lines.append(f"{answer.cost_ms:.0f} ms beside the stream")
+            lines.append(f"{answer.cost_ms:.0f} ms per run")
         self._write_attention("\n".join(lines))
 
     def _write_attention(self, text: str) -> None:
@@ -164,51 +177,59 @@ class PointPanel:
             grid.addWidget(named_label("faint", axis), 2, column + 1, Qt.AlignmentFlag.AlignRight)
         grid.addWidget(named_label("faint", "mm"), 2, 0)
         self.values: dict[str, list[QLabel]] = {}
-        for row, (name, title, hint) in enumerate(ROWS):
+        row = 3
+        for name, title, hint in ROWS:
             labels = [named_label("faint", title), *(named_label("number") for _ in AXES)]
+            # Principal axes are not x, y and z: their title takes a row of its own.
+            has_own_row = name == "principal"
+            grid.addWidget(labels[0], row, 0, 1, 4 if has_own_row else 1)
+            row += has_own_row
             for column, label in enumerate(labels):
                 label.setToolTip(hint)
-                grid.addWidget(label, row + 3, column, Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag(0))
+                if column:
+                    grid.addWidget(label, row, column, Qt.AlignmentFlag.AlignRight)
             self.values[name] = labels[1:]
+            row += 1
         self._panel.column.addWidget(self._table)
         self.networks = named_label("faint", wraps=True)
         self.networks.setToolTip(
-            "Standard deviation by the compared networks, and how far from here they put the point"
+            "Standard deviation of the compared models, and the distance of their point from this one"
         )
         self._panel.column.addWidget(self.networks)
 
     def _add_attention(self) -> None:
         self.attention = self._panel.add_switch(
-            "where its attention goes", "A", ATTENTION_HINT, lambda checked: self._controller.change(attention=checked)
+            "Show attention", "A", ATTENTION_HINT, lambda checked: self._controller.change(attention=checked)
         )
         self.attention_text = named_label("faint", wraps=True)
         self.attention_text.setToolTip(ATTENTION_HINT)
         self._panel.column.addWidget(self.attention_text)
 
     def _add_uncertainty(self) -> None:
+        self._panel.column.addWidget(named_label("faint", "Uncertain regions"))
         line = self._panel.add_line()
-        self._radios(line, "uncertain", MODES, "What becomes of parts that are less certain than the threshold")
+        self._radios(line, "uncertain", MODES, "Fade or hide regions that are less certain than the threshold")
         line.addWidget(named_label("key", "H"))
         low, high = LIMITS["uncertain_above_mm"]
         self.threshold = QSlider(Qt.Orientation.Horizontal)
         self.threshold.setRange(round(low * STEPS_PER_MM), round(high * STEPS_PER_MM))
-        self.threshold.setToolTip("Parts whose standard deviation is above this are faded or hidden")
+        self.threshold.setToolTip("Regions whose standard deviation is above this are faded or hidden")
         self.threshold.setAccessibleName("Threshold of standard deviation")
         self.threshold.valueChanged.connect(
             lambda value: self._controller.change(uncertain_above_mm=value / STEPS_PER_MM)
         )
         self.threshold_text = named_label("number", "")
         line = self._panel.add_line()
-        for part in (named_label("", "above"), self.threshold, self.threshold_text):
+        for part in (named_label("", "Sigma >"), self.threshold, self.threshold_text):
             line.addWidget(part)
         self._threshold_row = _holder(self.threshold)
-        hint = "Where each joint lies, by its Gaussian seen from here"
+        hint = "Gaussian of each joint, projected to the view"
         self.ellipses = self._panel.add_switch(
-            "ellipses at joints", "E", hint, lambda checked: self._controller.change(ellipses=checked)
+            "Ellipses at joints", "E", hint, lambda checked: self._controller.change(ellipses=checked)
         )
         line = self._panel.add_line()
         sigmas = tuple((size, f"{size:g} sigma, {fraction_inside(size):.0%}") for size in (1.0, 2.0))
-        self._radios(line, "ellipse_sigmas", sigmas, "How large; the fraction of the Gaussian that lies inside")
+        self._radios(line, "ellipse_sigmas", sigmas, "Size of the ellipses, and the fraction of the Gaussian inside")
         self._sigma_row = _holder(self.choice("ellipse_sigmas", 1.0))
 
     def _radios(self, line: QHBoxLayout, name: str, choices: tuple[tuple[object, str], ...], hint: str) -> None:
@@ -240,5 +261,5 @@ def _visible_text(reading: PointReading) -> str:
     if reading.seen is not None:
         return f"{reading.visible:.0%}, so far {reading.seen:.0%}"
     if reading.visible in (0.0, 1.0):
-        return "yes, by shape" if reading.visible else "no, by shape"
-    return f"{reading.visible:.0%}, by shape"
+        return "yes (geometry only)" if reading.visible else "no (geometry only)"
+    return f"{reading.visible:.0%} (geometry only)"

@@ -1,1 +1,1 @@
-"""Recording, streaming and images of the view."""
+"""Recordings, streams, screenshots and animations."""

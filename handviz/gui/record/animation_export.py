@@ -1,4 +1,4 @@
-"""Makes files for other programs of recordings, beside the window."""
+"""Export of recordings as animations, beside the window."""
 
 import logging
 from collections.abc import Sequence
@@ -18,41 +18,41 @@ logger = logging.getLogger(__name__)
 
 def make_animations(folder: Path) -> str:
     """Read a recording, write GLB and BVH beside it; returns the message that says where they are."""
-    # Here, so that the window is up before the formats' libraries are loaded.
+    # Imported here so that the window is up before the formats' libraries are loaded.
     from handviz.io.recording.animate import animate
 
     made = animate(folder, ("glb", "bvh"))
     for animation in made:
         logger.info("%s: %s", animation.path, animation.message)
     names = ", ".join(animation.path.name for animation in made)
-    return f"Made {names} in {folder} ({made[0].message})"
+    return f"Saved {names} in {folder} ({made[0].message})"
 
 
 class AnimationExport(Feature):
-    """Asks for a recording and has GLB and BVH made of it."""
+    """Dialog and task that export a recording as GLB and BVH."""
 
     def __init__(self, controller: Controller, parent: QWidget, panel: OutputPanel) -> None:
         super().__init__()
         self._controller, self._parent = controller, parent
-        self._task = Task("The animation could not be made", low_priority=True)
+        self._task = Task("The animation could not be exported", low_priority=True)
         self._task.done.connect(controller.notify)
         self._task.failed.connect(controller.warn)
         panel.animate.clicked.connect(self.choose)
 
     def shortcuts(self) -> Sequence[Shortcut]:
-        """One."""
-        return (Shortcut((), "make GLB and BVH of a recording …", self.choose, menu="File"),)
+        """Return the menu entry."""
+        return (Shortcut((), "Export recording as animation (GLB, BVH)…", self.choose, menu="File"),)
 
     def choose(self) -> None:
-        """Ask for the recording, the last one first."""
+        """Ask for the recording, with the last one selected, and export it."""
         store = self._controller.store
         start = store.text(LAST_RECORDING) or store.text(RECORDING_FOLDER)
         chosen = QFileDialog.getExistingDirectory(self._parent, "Folder of the recording", start)
         if chosen:
             folder = Path(chosen)
-            has_begun = self._task.begin(partial(make_animations, folder))
-            now = f"Making GLB and BVH of {folder.name} …" if has_begun else "The last animation is still being made."
-            self._controller.notify(now)
+            has_started = self._task.begin(partial(make_animations, folder))
+            running = "An animation is still being exported: wait until it is finished."
+            self._controller.notify(f"Exporting {folder.name} as GLB and BVH…" if has_started else running)
 
     def stop(self) -> None:
         """Wait for the files to be complete."""

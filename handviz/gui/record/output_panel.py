@@ -1,4 +1,4 @@
-"""The group "Output" of the left panel: recording, images without background, the stream."""
+"""The group "Output" of the left panel: recording, animation, transparent PNG, stream."""
 
 from typing import Literal
 
@@ -16,29 +16,29 @@ STREAM_FORMATS: tuple[Literal["OSC"], Literal["JSON"]] = ("OSC", "JSON")
 
 
 class OutputPanel:
-    """The widgets; the features that stand behind them connect them and tell them what to show."""
+    """Widgets of the group; features connect them and set what they show."""
 
     def __init__(self, panel: Panel) -> None:
         panel.group("Output")
-        hint = "Write the view as a video, and every hand of every frame with its time (Ctrl+Shift+R)"
+        hint = "Record the view as a video, and every hand of every frame (Ctrl+Shift+R)"
         self.record = push_button("Record", hint)
         self.record.setCheckable(True)
         self.record_folder = QToolButton()
         self.record_folder.setText("…")
-        self.record_folder.setToolTip("Choose the folder for recordings")
+        self.record_folder.setToolTip("Folder for recordings")
         self.recorded = named_label("faint", "", wraps=True)
         self.recorded.hide()
-        hint = "Make an animated GLB and BVH skeletons of it, for Blender and its like"
-        self.animate = push_button("Animate a recording …", hint)
-        hint = "Save the hands alone as a transparent PNG (Ctrl+Shift+T)"
-        self.cut_out = push_button("Hands without background", hint)
-        self.twice = check_box("2×", "Twice as large as the view")
-        hint = "Send joints and standard deviations of every frame over UDP (Ctrl+U)"
-        self.stream = check_box("Stream to other programs", hint)
+        hint = "Export a recording as an animated GLB and BVH skeletons, for Blender and other programs"
+        self.animate = push_button("Export animation (GLB, BVH)…", hint)
+        hint = "Save the hands without image and legend (Ctrl+Shift+T)"
+        self.cut_out = push_button("Save transparent PNG", hint)
+        self.twice = check_box("2x resolution", "Transparent PNG of twice the size of the view")
+        hint = "Send joints and standard deviations of every frame to other programs (Ctrl+U)"
+        self.stream = check_box("Stream over UDP (OSC / JSON)", hint)
         formats = {kind: kind for kind in STREAM_FORMATS}
-        self.stream_format = combo_box(formats, "OSC messages, or one JSON object per frame")
+        self.stream_format = combo_box(formats, "Format: OSC messages, or one JSON object per frame")
         self.stream_address = QLineEdit()
-        self.stream_address.setToolTip("Where to: 127.0.0.1 is this machine")
+        self.stream_address.setToolTip("IP address of the receiver; 127.0.0.1 is this machine")
         self.stream_port = _port_box()
         self.streamed = named_label("faint", "", wraps=True)
         self.streamed.hide()
@@ -49,22 +49,23 @@ class OutputPanel:
         column.addLayout(row_of(self.record, self.record_folder, wide=self.record))
         column.addWidget(self.recorded)
         column.addWidget(self.animate)
-        column.addLayout(row_of(self.cut_out, self.twice, wide=self.cut_out))
+        column.addWidget(self.cut_out)
+        column.addWidget(self.twice)
         column.addWidget(self.stream)
-        where = (self.stream_format, self.stream_address, self.stream_port)
-        column.addLayout(row_of(*where, wide=self.stream_address))
+        receiver = (self.stream_format, self.stream_address, self.stream_port)
+        column.addLayout(row_of(*receiver, wide=self.stream_address))
         column.addWidget(self.streamed)
 
-    def show_recording(self, is_recording: bool, text: str, more: str = "") -> None:
-        """The button's state and the line below it, which explains itself by ``more``."""
+    def show_recording(self, is_recording: bool, text: str, hint: str = "") -> None:
+        """Set the state of the button, and the line below it with its tooltip."""
         check_quietly(self.record, is_recording)
         self.record.setText("Stop recording" if is_recording else "Record")
         self.recorded.setText(text)
-        self.recorded.setToolTip(more)
+        self.recorded.setToolTip(hint)
         self.recorded.setVisible(bool(text))
 
     def show_stream(self, is_on: bool, text: str) -> None:
-        """The switch's state and the line below it."""
+        """Set the state of the switch and the line below it."""
         check_quietly(self.stream, is_on)
         for part in (self.stream_format, self.stream_address, self.stream_port):
             part.setEnabled(not is_on)

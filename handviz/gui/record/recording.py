@@ -1,4 +1,4 @@
-"""Starts and ends recordings, feeds them, and says on the screen how they go."""
+"""Recording: its task, its controls, and its indicator in the view."""
 
 import time
 from collections import deque
@@ -26,23 +26,20 @@ if TYPE_CHECKING:
     from handviz.io.recording.recording import Recording
 
 MAX_IMAGES, MAX_RESULTS = 8, 300
-"""That wait to be written; what comes on top is lost, and counted."""
-TURN_S, PROGRESS_S = 0.1, 0.5
+"""Maximum lengths of the queues to be written; what exceeds them is lost, and counted."""
+WAIT_S, PROGRESS_S = 0.1, 0.5
 FAILURE = "The recording failed unexpectedly"
 RECORDING_FOLDER = "recording_folder"
 LAST_RECORDING = "last_recording"
 VIDEO_RATE_HZ = 30.0
 SIGN_MARGIN_PX = 50
-"""Leaves room below for what is said of the lens."""
+"""Leaves room below for the line about the camera."""
 RED = "#ff5b4d"
-
-
-# Writes a recording beside the window, so that no disk and no encoder ever holds the window up.
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a recording says of itself while it runs, and once more when it has ended."""
+    """State of a recording while it runs, and at its end."""
 
     folder: Path
     duration_s: float
@@ -51,13 +48,14 @@ class Progress:
     results_lost: int
     images_lost: int
     error: str = ""
-    """Why it ended, if nobody asked it to."""
+    """Why it ended, if the user did not end it."""
 
 
 class RecordingTask(Task):
-    """One recording from its first to its last file; ``take_…`` may be called from any thread and return at once.
+    """Thread that writes one recording, so that neither disk nor encoder blocks the window.
 
-    It reports a Progress now and then, and returns the last one, whatever fails.
+    ``take_…`` may be called from any thread and return at once. It reports a Progress now and then, and returns the
+    last one, whatever fails.
     """
 
     def __init__(self, make: "Callable[[], Recording]", folder: Path) -> None:
@@ -73,16 +71,16 @@ class RecordingTask(Task):
 
     @property
     def wants_image(self) -> bool:
-        """Whether there is room for one more image."""
+        """Whether the queue has room for one more image."""
         return len(self._images) < MAX_IMAGES
 
     @property
     def is_ending(self) -> bool:
-        """Whether what comes now no longer belongs to the recording."""
+        """Whether the recording is being ended and takes nothing more."""
         return self._stopping
 
     def take_result(self, timed_result: TimedResult) -> None:
-        """Have it written."""
+        """Queue a result."""
         with self._waiting:
             if self._stopping:
                 return
@@ -93,7 +91,7 @@ class RecordingTask(Task):
                 self._results_lost += 1
 
     def take_image(self, image: ViewImage) -> None:
-        """Have it shown from now on."""
+        """Queue an image of the video, shown from now on."""
         with self._waiting:
             if self._stopping:
                 return
@@ -105,43 +103,43 @@ class RecordingTask(Task):
         self._images_lost += 1
 
     def stop(self) -> None:
-        """Write what waits, end the files and wait for that."""
+        """Write the queues, close the files and wait for that."""
         self.finish()
         super().stop()
 
     def finish(self) -> None:
-        """As ``stop``, but do not wait; ``done`` tells."""
+        """Stop without waiting; ``done`` reports the end."""
         with self._waiting:
             self._stopping = True
             self._waiting.notify()
 
     def record(self) -> Progress:
-        """Open, write until told to stop or until it no longer works, close; for ``begin``."""
+        """Open, write until stopped or until an error, close; for ``begin``."""
         recording, error = attempt(self._make, FAILURE)
         if recording is not None:
-            # Whatever an encoder or a disk does, what was written is closed.
+            # Files are closed whatever the encoder or the disk does.
             _, error = attempt(partial(self._write, recording), FAILURE)
         self._stopping = True
         return self._closed(recording, error)
 
     def _write(self, recording: "Recording") -> None:
-        told_s = 0.0
+        reported_s = 0.0
         while not self._stopping or self._results or self._images:
             with self._waiting:
                 if not (self._results or self._images or self._stopping):
-                    self._waiting.wait(TURN_S)
+                    self._waiting.wait(WAIT_S)
                 results, images = list(self._results), list(self._images)
                 self._results.clear()
             for at_s, timed_result in results:
                 recording.add_result(timed_result, at_s)
             for at_s, image in images:
                 recording.add_image(image, at_s)
-                # One by one, so that those being encoded count as waiting.
+                # One by one, so that those being encoded count as queued.
                 self._images.popleft()
             if not images:
-                recording.extend_until(self._now_s() - TURN_S)
-            if self._now_s() - told_s > PROGRESS_S:
-                told_s = self._now_s()
+                recording.extend_until(self._now_s() - WAIT_S)
+            if self._now_s() - reported_s > PROGRESS_S:
+                reported_s = self._now_s()
                 recording.check_room()
                 self.report(self.progressed, self._progress(recording))
 
@@ -169,7 +167,7 @@ class RecordingTask(Task):
 
 
 class RecordingSign(QLabel):
-    """A red dot with time and size, low in the middle of the view: where no legend, no banner and no lens is."""
+    """A red dot with time and size, low in the centre of the view, clear of legend, banner and camera line."""
 
     def __init__(self, viewport: Viewport) -> None:
         super().__init__(viewport)
@@ -183,18 +181,18 @@ class RecordingSign(QLabel):
         viewport.installEventFilter(self)
 
     def show_text(self, text: str) -> None:
-        """Show the dot with this, or hide with an empty text."""
+        """Show the dot with this text; an empty text hides it."""
         self.setText(f'<span style="color: {RED}">●</span>&nbsp; {text}')
         self.setVisible(bool(text))
-        self._place()
+        self._update_position()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
-        """Stay in place when the view changes its size."""
+        """Keep the position when the view is resized."""
         if event is not None and event.type() == QEvent.Type.Resize:
-            self._place()
+            self._update_position()
         return super().eventFilter(watched, event)
 
-    def _place(self) -> None:
+    def _update_position(self) -> None:
         parent = self.parentWidget()
         if parent is not None:
             self.adjustSize()
@@ -203,7 +201,7 @@ class RecordingSign(QLabel):
 
 
 class Recorder(Feature):
-    """One recording at a time, in a folder of its own."""
+    """Controls of recordings, one at a time, each in a folder of its own."""
 
     def __init__(self, controller: Controller, viewport: Viewport, panel: OutputPanel) -> None:
         super().__init__()
@@ -217,45 +215,45 @@ class Recorder(Feature):
         viewport.image_taker = self
 
     def shortcuts(self) -> Sequence[Shortcut]:
-        """Recording, and where to."""
+        """Return the menu entries for recording and its folder."""
         return (
-            Shortcut(("Ctrl+Shift+R",), "record, or end the recording", self.toggle, menu="File"),
-            Shortcut((), "folder for recordings …", self.choose_folder, menu="File"),
+            Shortcut(("Ctrl+Shift+R",), "Start / stop recording", self.toggle, menu="File"),
+            Shortcut((), "Folder for recordings…", self.choose_folder, menu="File"),
         )
 
     @property
     def is_recording(self) -> bool:
-        """Whether one runs, or is being ended."""
+        """Whether a recording runs or is being ended."""
         return self._task is not None
 
     def toggle(self) -> None:
-        """Begin, or end what runs."""
+        """Start a recording, or stop the running one."""
         if self._task is None:
-            self._begin()
+            self._start()
         else:
             self._task.finish()
-            self._panel.show_recording(False, "ending the files …")
+            self._panel.show_recording(False, "Finishing files…")
 
     def choose_folder(self) -> None:
-        """Ask where the folders of recordings go from now on."""
+        """Ask for the folder of future recordings."""
         chosen = QFileDialog.getExistingDirectory(self._viewport, "Folder for recordings", str(self._parent_folder()))
         if chosen:
             self._controller.store.save_text(RECORDING_FOLDER, chosen)
-            self._controller.notify(f"Recordings go to {chosen}.")
+            self._controller.notify(f"Folder for recordings: {chosen}")
 
     def stop(self) -> None:
-        """End the recording and wait until its files are complete."""
+        """Stop the recording and wait until its files are complete."""
         task, self._task = self._task, None
         if task is not None:
             task.stop()
             self._controller.store.save_text(LAST_RECORDING, str(task.folder))
 
     def wants_image(self) -> bool:
-        """Whether the video's next frame is due and there is room for it."""
+        """Return whether the video's next frame is due and the queue has room for it."""
         task, now_s = self._task, time.perf_counter()
         if task is None or task.is_ending or now_s < self._next_image_s:
             return False
-        # From the last due time on, not from now: paints that come a little late would add up.
+        # Counted from the last due time, so that late paints do not add up.
         self._next_image_s = max(self._next_image_s + 1 / VIDEO_RATE_HZ, now_s + 0.5 / VIDEO_RATE_HZ)
         if not task.wants_image:
             task.lose_image()
@@ -263,11 +261,11 @@ class Recorder(Feature):
         return True
 
     def take_image(self, pixels: bytes, size: tuple[int, int]) -> None:
-        """The view, as it was painted just now."""
+        """Queue the view as it was just painted."""
         if self._task is not None:
             self._task.take_image(ViewImage(pixels, size))
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         folder = free_folder(self._parent_folder(), timed_name("handviz", datetime.now()))
         task = RecordingTask(partial(_open_recording, folder), folder)
         task.progressed.connect(self._show_progress)
@@ -281,9 +279,9 @@ class Recorder(Feature):
         self._viewport.update()
 
     def _parent_folder(self) -> Path:
-        remembered = self._controller.store.text(RECORDING_FOLDER)
-        place = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.MoviesLocation)
-        return Path(remembered or place or Path.home())
+        saved = self._controller.store.text(RECORDING_FOLDER)
+        default = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.MoviesLocation)
+        return Path(saved or default or Path.home())
 
     def _take_answer(self, answer: Answer) -> None:
         source = self._controller.source
@@ -293,7 +291,7 @@ class Recorder(Feature):
     def _show_progress(self, progress: Progress) -> None:
         if self._task is not None and not self._task.is_ending:
             self.sign.show_text(f"{clock_text(progress.duration_s)} &nbsp; {size_text(progress.size_bytes)}")
-            self._panel.show_recording(True, _facts(progress), str(progress.folder))
+            self._panel.show_recording(True, _summary(progress), str(progress.folder))
 
     def _show_end(self, progress: Progress) -> None:
         assert self._task is not None
@@ -304,18 +302,18 @@ class Recorder(Feature):
             self._controller.store.save_text(LAST_RECORDING, str(progress.folder))
         if progress.error:
             stays = progress.size_bytes and progress.folder.is_dir()
-            kept = f" What was written stays: {_facts(progress)} in {progress.folder}." if stays else ""
-            message = f"The recording has ended. {progress.error}{kept}"
-            self.sign.show_text(f"recording ended {datetime.now():%H:%M}")
+            saved = f" Saved so far: {_summary(progress)} in {progress.folder}." if stays else ""
+            message = f"The recording has stopped. {progress.error}{saved}"
+            self.sign.show_text(f"Recording stopped {datetime.now():%H:%M}")
             self._controller.warn(message)
         else:
-            message = f"Recorded {_facts(progress)}: {progress.folder}"
+            message = f"Recorded {_summary(progress)}: {progress.folder}"
             self._controller.notify(message)
-        self._panel.show_recording(False, progress.error or _facts(progress), str(progress.folder))
+        self._panel.show_recording(False, progress.error or _summary(progress), str(progress.folder))
 
 
 def free_folder(parent: Path, stem: str) -> Path:
-    """A folder of this name that is not there yet."""
+    """Return a folder of this name that does not exist yet."""
     folder, number = parent / stem, 1
     while folder.exists():
         number += 1
@@ -324,29 +322,29 @@ def free_folder(parent: Path, stem: str) -> Path:
 
 
 def _open_recording(folder: Path) -> "Recording":
-    # Here, in the thread, for it loads OpenCV.
+    # Imported in the thread, because it loads OpenCV.
     from handviz.io.recording.recording import Recording
 
     return Recording(folder)
 
 
-def _facts(progress: Progress) -> str:
-    """How long, how much, and what is missing."""
-    facts = [clock_text(progress.duration_s), f"{progress.results} results", size_text(progress.size_bytes)]
+def _summary(progress: Progress) -> str:
+    """Return duration, number of frames, size, and what was lost."""
+    parts = [clock_text(progress.duration_s), f"{progress.results} frames", size_text(progress.size_bytes)]
     if progress.results_lost:
-        facts.append(f"{progress.results_lost} results were lost, the disk was too slow")
+        parts.append(f"{progress.results_lost} frames lost because the disk was too slow")
     if progress.images_lost:
-        facts.append(f"{progress.images_lost} images of the video were left out")
-    return ", ".join(facts)
+        parts.append(f"{progress.images_lost} video frames skipped")
+    return ", ".join(parts)
 
 
 def clock_text(duration_s: float) -> str:
-    """Minutes and seconds; hours when there are some."""
+    """Format a duration as m:ss, or h:mm:ss from one hour on."""
     minutes, seconds = divmod(int(duration_s), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def size_text(size_bytes: int) -> str:
-    """In the unit that a person reads."""
+    """Format a size in MB or GB."""
     return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"

@@ -1,4 +1,4 @@
-"""Images of what is on the screen."""
+"""Screenshots and transparent PNGs."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PyQt6.QtCore import QStandardPaths
 from PyQt6.QtGui import QImage
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path
 from handviz.gui.record.output_panel import OutputPanel
 from handviz.gui.session.controller import Controller
@@ -17,15 +17,15 @@ from handviz.gui.view.viewport import Viewport
 from handviz.gui.widgets.shortcuts import Feature, Shortcut
 
 SCREENSHOT_FOLDER = "screenshot_folder"
-"""Under this name the person's choice is remembered."""
+"""Settings key of the chosen folder."""
 JPEG_QUALITY, DEFAULT_QUALITY = 90, -1
 TWICE = "cut_out_twice"
 
 
 def images_folder() -> Path:
-    """The person's folder for images."""
-    place = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.PicturesLocation)
-    return Path(place) if place else Path.home()
+    """Return the user's folder for images."""
+    folder = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.PicturesLocation)
+    return Path(folder) if folder else Path.home()
 
 
 def save_image(image: QImage, path: Path) -> None:
@@ -43,21 +43,22 @@ def _save(image: QImage, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HandvizError(f"The folder {path.parent} cannot be made ({error.strerror}).") from error
+        message = f"The folder {path.parent} cannot be made ({error.strerror}): choose another one."
+        raise HandvizError(message, ErrorCode.NOT_WRITABLE) from error
     quality = JPEG_QUALITY if path.suffix.lower() in (".jpg", ".jpeg") else DEFAULT_QUALITY
     with atomic_path(path) as part:
         if not image.isNull() and image.save(str(part), quality=quality):
             return
-        raise HandvizError(f"The image cannot be written to {path}.")
+        raise HandvizError(f"The image cannot be written to {path}: choose another folder.", ErrorCode.NOT_WRITABLE)
 
 
 def timed_name(stem: str, now: datetime) -> str:
-    """The stem with the time."""
+    """Return the stem followed by the time."""
     return f"{stem}_{now:%Y-%m-%d_%H-%M-%S}"
 
 
 def free_path(folder: Path, stem: str, now: datetime) -> Path:
-    """A file name with the time that is not taken yet."""
+    """Return a PNG path with the time in its name that does not exist yet."""
     base = timed_name(stem, now)
     path, number = folder / f"{base}.png", 1
     while path.exists():
@@ -66,11 +67,8 @@ def free_path(folder: Path, stem: str, now: datetime) -> Path:
     return path
 
 
-# Images of the hands alone, to be laid over others.
-
-
 class TransparentExport(Feature):
-    """Saves what the view shows of the hands, without image and legend, as a transparent PNG."""
+    """Export of the hands in the view, without image and legend, as a transparent PNG."""
 
     def __init__(self, controller: Controller, viewport: Viewport, panel: OutputPanel) -> None:
         super().__init__()
@@ -80,18 +78,18 @@ class TransparentExport(Feature):
         panel.cut_out.clicked.connect(self.save)
 
     def shortcuts(self) -> Sequence[Shortcut]:
-        """One."""
-        return (Shortcut(("Ctrl+Shift+T",), "save the hands without background", self.save, menu="File"),)
+        """Return the key."""
+        return (Shortcut(("Ctrl+Shift+T",), "Save transparent PNG", self.save, menu="File"),)
 
     def save(self) -> None:
-        """Write it beside the other screenshots; a sentence says where, or why not."""
+        """Save the PNG beside the screenshots; a message says where, or why not."""
         try:
             pixels = self._viewport.cut_out(2.0 if self._panel.twice.isChecked() else 1.0)
         except HandvizError as error:
             self._controller.warn(str(error))
             return
         if pixels is None or not pixels[..., 3].any():
-            self._controller.notify("There is no hand in the view that could be saved without its background.")
+            self._controller.notify("There is no hand in the view to save.")
             return
         folder = self._controller.store.text(SCREENSHOT_FOLDER)
         settings = self._controller.settings

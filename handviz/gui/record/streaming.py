@@ -1,4 +1,4 @@
-"""Turns the stream for other programs on and off."""
+"""UDP stream of results to other programs."""
 
 import logging
 import time
@@ -13,21 +13,18 @@ from handviz.gui.widgets.shortcuts import Feature, Shortcut
 from handviz.io.recording.timed_results import TimedResult, timed_result_of
 from handviz.sources.mailbox import Mailbox
 
-TURN_S = 0.5
-CALM_AFTER_S = 2.0
-"""Refusals come for every other datagram or so: without any for so long, somebody listens."""
+WAIT_S = 0.5
+QUIET_AFTER_S = 2.0
+"""A missing receiver refuses about every other datagram; after this time without refusals one listens."""
 logger = logging.getLogger(__name__)
 FORMAT, ADDRESS, PORT = "stream_format", "stream_address", "stream_port"
 DEFAULT_ADDRESS, DEFAULT_PORT = "127.0.0.1", 9000
 
 
-# Sends every result to other programs, beside the window.
-
-
 class StreamTask(Task):
-    """Sends the newest moment; one that a newer one overtakes is left out, so the stream is never late.
+    """Thread that sends the newest result; one that a newer one overtakes is not sent, so the stream is never late.
 
-    Its progress is a sentence on how it goes, whenever that changes.
+    It reports a status message whenever that changes.
     """
 
     def __init__(self, kind: Literal["OSC", "JSON"], address: str, port: int) -> None:
@@ -37,7 +34,7 @@ class StreamTask(Task):
         self._message = ""
 
     def take(self, timed_result: TimedResult) -> None:
-        """Send this; returns at once."""
+        """Send this result; returns at once."""
         self._mailbox.put(timed_result)
 
     def stop(self) -> None:
@@ -46,38 +43,38 @@ class StreamTask(Task):
         super().stop()
 
     def send_all(self) -> None:
-        """Open the port, then send until told to stop; for ``begin``."""
-        # Here, so that the window is up before they are loaded.
+        """Open the port, then send until stopped; for ``begin``."""
+        # Imported here so that the window is up before they are loaded.
         from handviz.io.recording.udp import Datagrams, UdpSender
 
         sender, datagrams = UdpSender(self._address, self._port), Datagrams(self._kind)
         try:
-            calm = f"Streaming {self._kind} to {sender.where}."
+            status = f"Streaming {self._kind} to {sender.where}."
             if not sender.is_loopback:
-                calm += " That is not this machine: whoever is on the way there can read it."
-            self._tell(calm)
-            troubled_s = 0.0
+                status += " This is not this machine: others on the network path can read it."
+            self._report_status(status)
+            refused_s = 0.0
             while not self._mailbox.closed:
-                timed_result = self._mailbox.get(TURN_S)
+                timed_result = self._mailbox.get(WAIT_S)
                 if timed_result is None:
                     continue
                 error = sender.send(datagrams.of(timed_result))
                 if error:
-                    troubled_s = time.monotonic()
-                    self._tell(f"{calm} {error}")
-                elif time.monotonic() - troubled_s > CALM_AFTER_S:
-                    self._tell(calm)
+                    refused_s = time.monotonic()
+                    self._report_status(f"{status} {error}")
+                elif time.monotonic() - refused_s > QUIET_AFTER_S:
+                    self._report_status(status)
         finally:
             sender.close()
 
-    def _tell(self, message: str) -> None:
+    def _report_status(self, message: str) -> None:
         if message != self._message:
             self._message = message
             self.report(self.progressed, message)
 
 
 class Streaming(Feature):
-    """Off at every start; only where to and in which format is remembered."""
+    """Controls of the stream: off at every start; address, port and format are saved."""
 
     def __init__(self, controller: Controller, panel: OutputPanel) -> None:
         super().__init__()
@@ -94,20 +91,20 @@ class Streaming(Feature):
         controller.answered.connect(self._take_answer)
 
     def shortcuts(self) -> Sequence[Shortcut]:
-        """One."""
-        return (Shortcut(("Ctrl+U",), "stream to other programs, or stop that", self.toggle, menu="Tools"),)
+        """Return the key."""
+        return (Shortcut(("Ctrl+U",), "Stream over UDP (OSC / JSON)", self.toggle, menu="Tools"),)
 
     @property
     def is_on(self) -> bool:
-        """Whether results are being sent."""
+        """Whether results are sent."""
         return self._task is not None
 
     def toggle(self) -> None:
-        """Begin or stop."""
+        """Start or stop the stream."""
         if self._task is not None:
             self.stop()
             self._panel.show_stream(False, "")
-            self._controller.notify("Streaming has stopped.")
+            self._controller.notify("Streaming stopped.")
             return
         kind: Literal["OSC", "JSON"] = STREAM_FORMATS[self._panel.stream_format.currentIndex()]
         self._task = task = StreamTask(kind, self._address(), self._panel.stream_port.value())
