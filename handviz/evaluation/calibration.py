@@ -1,7 +1,7 @@
-"""Whether standard deviations tell errors: intervals, likelihood and order, for visible and for hidden points apart.
+"""Calibration of standard deviations: coverage, likelihood and order, separately for visible and hidden points.
 
-Errors are those of the canonical frame without any alignment, prediction less truth: that is what the model's Gaussian
-speaks of. A point's error is the norm of its offset over x, y and z, its standard deviation the root of the summed
+Errors are those of the canonical frame without any alignment, prediction minus truth, as the model's Gaussian describes
+them. A point's error is the norm of its offset over x, y and z, its standard deviation the root of the summed
 variances. Keypoints are the 20 beside the wrist: the wrist is the origin of prediction and truth.
 """
 
@@ -20,12 +20,12 @@ from handviz.evaluation.card import COVERAGE_PERCENTS, Answers, cell, mean_or_na
 NOMINAL = tuple(float(value) for value in np.linspace(0.05, 0.95, 19))
 """Probabilities of the reliability diagram."""
 REMOVED = tuple(float(value) for value in np.linspace(0.0, 0.99, 100))
-"""Shares thrown out in the sparsification curves."""
+"""Fractions removed in the sparsification curves."""
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """One row: some points of all hands. Every figure is nan where there are none."""
+    """One row: some points of all hands. Every number is nan where there are none."""
 
     points: str
     """``vertices`` or ``keypoints``"""
@@ -38,21 +38,21 @@ class Calibration:
     nll: float
     """nats per coordinate, in cm"""
     ausc_mm: float
-    """mean error of what is left, over all shares kept (Ilg et al. 2018)"""
+    """mean error of the remaining points, over all fractions kept (Ilg et al. 2018)"""
     ause: float
-    """what of that the best order saves, by the mean error: 0 is perfect"""
+    """difference of that from the best order's, by the mean error: 0 is perfect"""
     spearman: float
     """of standard deviation and error over all points of all hands at once"""
     spearman_each: float
-    """mean over points of the correlation over hands, so that no point is told by which one it is"""
+    """mean over points of the correlation over hands, so that it does not depend on which point it is"""
     error_mm: float
     std_mm: float
     reliability: FloatArray
-    """(19,) observed shares at NOMINAL"""
+    """(19,) observed fractions at NOMINAL"""
     sparsification_mm: FloatArray
-    """(100,) mean error where REMOVED of the points are thrown out, the largest standard deviation first"""
+    """(100,) mean error without the REMOVED fractions of largest standard deviation"""
     oracle_mm: FloatArray
-    """(100,) likewise, the largest error first"""
+    """(100,) likewise, without those of largest error"""
 
 
 class VarianceScale(NamedTuple):
@@ -63,7 +63,7 @@ class VarianceScale(NamedTuple):
 
 
 def calibrate(answers: Answers) -> tuple[Calibration, ...]:
-    """Rows for vertices, then keypoints; each for all, visible and hidden ones."""
+    """Return rows for vertices, then keypoints; each for all, visible and hidden ones."""
     rows = []
     for name, offsets_m, std_m, visible in (
         ("vertices", answers.offsets_m, answers.std_m, answers.visible),
@@ -75,7 +75,7 @@ def calibrate(answers: Answers) -> tuple[Calibration, ...]:
 
 
 def _row(points: str, seen: str, offsets_m: FloatArray, std_m: FloatArray, chosen: NDArray[np.bool_]) -> Calibration:
-    """Offsets and standard deviations (N, P, 3), of which ``chosen`` (N, P) count."""
+    """Return the row of offsets and standard deviations (N, P, 3), of which ``chosen`` (N, P) count."""
     errors_mm, std_mm = (np.linalg.norm(part, axis=2) * MILLIMETRES_PER_METRE for part in (offsets_m, std_m))
     each = _spearman_each(errors_mm, std_mm, chosen)
     offsets_m, std_m = offsets_m[chosen], std_m[chosen]
@@ -111,22 +111,21 @@ def _kept_means(errors: FloatArray, order_by: FloatArray) -> FloatArray:
 
 
 def _spearman_each(errors: FloatArray, stds: FloatArray, chosen: NDArray[np.bool_]) -> float:
-    """Mean over points of the rank correlation over hands (N, P); points with fewer than three hands do not count."""
+    """Return the mean over points of the rank correlation over hands (N, P); points with fewer than three are left out."""
     columns = zip(errors.T, stds.T, chosen.T, strict=True)
     found = np.array([metrics.spearman(error[use], std[use]) for error, std, use in columns if use.sum() > 2])
     return mean_or_nan(found[np.isfinite(found)])
 
 
 def fit_variance_scale(answers: Answers) -> VarianceScale:
-    """The factors by which a model's variances, all alike, are to be multiplied; fit them on a validation split.
+    """Return the factors that calibrate a model's variances; fit them on a validation split.
 
-    The mean of the squared standardised errors: where the Gaussian likelihood of these answers is largest, in closed
-    form (temperature scaling of Guo et al. 2017, for regression). Not the factor under which 68 % cover 68 %: nll is
-    a proper score, which no dishonest standard deviation can win, and every error counts, where the 68 % rule looks
-    at one quantile and lets the tail, the errors that hurt, go where it likes. The price: errors with heavy tails
-    make the inner intervals cover more than they promise, which the table of coverage then shows.
-    Order is untouched: AUSC, AUSE and Spearman stay. Vertices and keypoints have one factor each, because the
-    correlation between vertices, from which a keypoint's variance comes, is a guess of its own.
+    They are the means of the squared standardised errors, which maximise the Gaussian likelihood in closed form
+    (temperature scaling of Guo et al. 2017, for regression). A factor under which 68 % cover 68 % would fit one
+    quantile and ignore the tail; nll is a proper score, to which every error counts. The price: with heavy tails the
+    inner intervals cover more than their nominal fraction, which the table of coverage shows. Order is unchanged: AUSC,
+    AUSE and Spearman stay. Vertices and keypoints have one factor each, because the correlation between vertices, from
+    which a keypoint's variance comes, is an assumption of its own.
     """
     scale = VarianceScale(
         _mean_square(answers.offsets_m, answers.std_m),
@@ -153,7 +152,7 @@ TABLE_COLUMNS = (
 
 
 def calibration_table(rows: tuple[Calibration, ...]) -> str:
-    """Markdown: a row for every row, errors in the canonical frame without alignment."""
+    """Return a Markdown table of the rows, errors in the canonical frame without alignment."""
     covers = [f"{percent} %" for percent in COVERAGE_PERCENTS]
     titles = ["canonical frame, not aligned", "points", *covers, *(title for title, _, _ in TABLE_COLUMNS)]
     lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]

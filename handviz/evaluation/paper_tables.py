@@ -1,7 +1,7 @@
-"""The tables of AMVUR (CVPR 2023) and its supplement: every row that is the paper's own, with its printed numbers.
+"""The tables of AMVUR (CVPR 2023) and its supplement: the paper's own rows, with their printed numbers.
 
-A row names its recipe (``evaluation/recipes``), so that its run can be found. Rows of other methods are left out: they
-are not handviz's to repeat. Numbers are after Procrustes alignment where a figure's name begins with ``pa_``.
+A row names its recipe (``evaluation/recipes``), so that its run can be found. Rows of other methods are left out.
+Numbers are after Procrustes alignment where a figure's name begins with ``pa_``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "ssim": ("SSIM", "{:.3f}"),
     "psnr_db": ("PSNR, dB", "{:.1f}"),
 }
-"""Title and form of every figure that a table prints"""
+"""Title and format of every figure in the tables"""
 WITH_CURVES = ("auc_joints", "pa_mpjpe_mm", "auc_vertices", "pa_mpvpe_mm", "f5", "f15")
 ALIGNED = ("pa_mpjpe_mm", "pa_mpvpe_mm", "f5", "f15")
 UNALIGNED = ("mpjpe_mm", "mpvpe_mm", "f5_unaligned", "f15_unaligned")
@@ -34,7 +34,7 @@ class PaperRow:
     label: str
     recipe: str
     numbers: Mapping[str, float] = field(default_factory=dict)
-    """By figure; what the paper leaves out, or our copy of it, is not there"""
+    """By figure; those that the paper, or our copy of it, leaves out are missing"""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class PaperTable:
     """A table, with the split that all of its rows are tested on."""
 
     name: str
-    """As ``handviz tables`` calls it: 1 to 6, and S2 to S5 of the supplement"""
+    """Its name in ``handviz tables``: 1 to 6, and S2 to S5 of the supplement"""
     title: str
     test: str
     """NAME/SPLIT of the data spec"""

@@ -1,4 +1,4 @@
-"""Figures of calibration, drawn by matplotlib without a window: PNG or SVG by the file's ending."""
+"""Figures of calibration, drawn by matplotlib without a window: PNG or SVG by the file's suffix."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,17 +12,17 @@ from handviz.evaluation.calibration import NOMINAL, REMOVED, Calibration
 
 ENDINGS = (".png", ".svg")
 COLOURS = {"all": "#333333", "visible": "#0072b2", "hidden": "#d55e00"}
-"""Told apart by colour-blind readers too (Okabe and Ito 2008)."""
+"""Distinguishable for colour-blind readers too (Okabe and Ito 2008)."""
 
 
 def check_ending(path: Path) -> None:
-    """Raise HandvizError unless an image of that name can be drawn."""
+    """Raise HandvizError unless the suffix is that of an image format."""
     if path.suffix.lower() not in ENDINGS:
         raise HandvizError(f"{path} must end in {' or '.join(ENDINGS)}")
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write an image; raises HandvizError if that is not possible."""
+    """Write an image; HandvizError if that fails."""
     check_ending(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def save_figure(figure: Figure, path: Path) -> Path:
 
 
 def _panels(rows: Sequence[Calibration]) -> tuple[Figure, dict[str, Axes]]:
-    """A panel for each kind of points."""
+    """Yield a panel for each kind of points."""
     names = list(dict.fromkeys(row.points for row in rows))
     figure = Figure(figsize=(4.5 * len(names), 4.2), layout="constrained")
     panels = dict(zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True))
@@ -45,7 +45,7 @@ def _panels(rows: Sequence[Calibration]) -> tuple[Figure, dict[str, Axes]]:
 
 
 def draw_reliability(rows: Sequence[Calibration], path: Path) -> Path:
-    """Observed over nominal coverage of central intervals; above the diagonal the model is too unsure."""
+    """Plot observed over nominal coverage of central intervals; above the diagonal the variances are too large."""
     figure, panels = _panels(rows)
     for axes in panels.values():
         axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect")
@@ -60,7 +60,7 @@ def draw_reliability(rows: Sequence[Calibration], path: Path) -> Path:
 
 
 def draw_sparsification(rows: Sequence[Calibration], path: Path) -> Path:
-    """Mean error of the points left (Ilg et al. 2018): by standard deviation, by the error itself (dashed), at random
+    """Plot the mean error of the points left (Ilg et al. 2018): by standard deviation, by error (dashed), at random
     (dots)."""
     figure, panels = _panels(rows)
     for row in rows:

@@ -1,7 +1,7 @@
-"""Recipes: one file a row of the paper's tables, with every setting of its training that is not the default.
+"""Recipes: one file per row of the paper's tables, with every setting of its training that is not the default.
 
 ``recipes/NAME.toml`` holds the tables ``train`` (fields of TrainConfig), ``model`` (ModelConfig) and ``loss``
-(LossConfig, its ``weak`` a table of its own). Only a user's folders are missing, which the command line gives.
+(LossConfig, its ``weak`` a table of its own). The user's folders come from the command line.
 """
 
 import tomllib
@@ -37,7 +37,7 @@ SMOKE_BATCH, SMOKE_SAMPLES, SMOKE_EPOCHS = 2, 8, 5
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training without its folders."""
+    """A training config without its folders."""
 
     name: str
     dataset: str
@@ -48,11 +48,11 @@ class Recipe:
 
     @property
     def needs_camera_prior(self) -> bool:
-        """Whether its loss asks for another net's camera."""
+        """Whether its loss needs another net's camera."""
         return self.train.get("supervision") == "weak" and self.loss.weak.camera > 0
 
     def config(self, data: tuple[Path | str, ...], run: Path, *, camera_prior: Path | None = None) -> TrainConfig:
-        """The training with its folders; HandvizError if a camera prior is lacking or is not wanted."""
+        """Return the config with its folders; HandvizError if a camera prior is missing or not used."""
         if self.needs_camera_prior and camera_prior is None:
             raise HandvizError(
                 f"recipe {self.name} weighs the camera against another net's: give that net with --camera-prior "
@@ -70,12 +70,12 @@ class Recipe:
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Every recipe that comes with handviz, by name."""
+    """Return the names of all recipes that handviz ships."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
 def load_recipe(name: str) -> Recipe:
-    """A recipe of this name, or of a user's own ``.toml`` file; HandvizError says what is wrong with it."""
+    """Load a recipe by name, or from a user's ``.toml`` file; HandvizError names what is wrong with it."""
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
         raise HandvizError(f"no recipe is called {name}; there are {', '.join(recipe_names())}, or give a .toml file")
@@ -129,7 +129,7 @@ def _made(path: Path, table: str, kind: Any, given: Mapping[str, Any]) -> Any:
 
 
 def smoke(config: TrainConfig) -> TrainConfig:
-    """The same training in twenty steps of two crops: whether it runs, not what it learns."""
+    """Return the same config with twenty steps of two crops: to test that it runs."""
     return replace(
         config,
         epochs=SMOKE_EPOCHS,

@@ -1,4 +1,4 @@
-"""An inspection as files: hands.json, a table as CSV, meshes, and a report for a browser; made from what is kept."""
+"""Exports stored results of an inspection: hands.json, a table as CSV, meshes, and a report for a browser."""
 
 import csv
 import io
@@ -26,40 +26,34 @@ PARTS: tuple[ExportPart, ...] = get_args(ExportPart)
 JSON_NAME, CSV_NAME, REPORT_NAME, MESH_FOLDER = "hands.json", "hands.csv", "report.html", "meshes"
 MeshSuffix = Literal[".ply", ".obj", ".glb"]
 Tell = Callable[[int, int], None]
-"""Gets how many images are done, and of how many."""
+"""Receives how many images are done, and of how many."""
 CSV_NAMES = {"Image": "picture"}
 """Columns whose name in ``hands.csv`` is that of version 0.1."""
 
 
-# What of an inspection to write, and where to; light, for the window makes it.
-
-
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to write, and where to."""
+    """The parts of an inspection to export, and the folder."""
 
     out: Path
     inspection: InspectionRequest
     kept: Path
     """The file with the results."""
     images: tuple[ImageRow, ...]
-    """Those to write, each with the hands to write, in the report's order."""
+    """The images, each with its hands to write, in the report's order."""
     parts: frozenset[ExportPart] = frozenset(PARTS)
     mesh_suffix: MeshSuffix = ".ply"
     colour: Literal["uncertainty", "plain"] = "uncertainty"
     range_mm: tuple[float, float] = (0.0, 10.0)
-    """Ends of the heatmap."""
-
-
-# An inspection as files: hands.json, a table as CSV, meshes, and a report for a browser; made from what is kept.
+    """Ends of the colour range."""
 
 
 class ExportCancelledError(HandvizError):
-    """The person ended it; the message says what stays."""
+    """Cancellation by the user; the message says which files are left."""
 
 
 def export_inspection(order: ExportRequest, tell: Tell, is_cancelled: Callable[[], bool]) -> list[Path]:
-    """Write everything; returns the files and folders. HandvizError if the folder cannot be written."""
+    """Write everything; return the files and folders. HandvizError if the folder cannot be written."""
     done_images = [image for image in order.images if image.state != "waiting"]
     try:
         (order.out / MESH_FOLDER if "meshes" in order.parts else order.out).mkdir(parents=True, exist_ok=True)
@@ -83,7 +77,7 @@ def export_inspection(order: ExportRequest, tell: Tell, is_cancelled: Callable[[
 
 
 class _Steps:
-    """Counts what is done, and ends everything when the person wants that."""
+    """Counts finished images, and raises when the user cancels."""
 
     def __init__(self, total: int, tell: Tell, is_cancelled: Callable[[], bool]) -> None:
         self._done, self._total = 0, total
@@ -112,12 +106,12 @@ class _Job:
         for image in self._by_name:
             writer.writerows([column.value(row) for column in COLUMNS] for row in rows_of(image))
         with open_atomic(path) as file:
-            # With a mark at the beginning, for Excel takes it for the machine's own code page otherwise.
+            # With a byte order mark, else Excel assumes the machine's code page.
             file.write(text.getvalue().encode("utf-8-sig", "backslashreplace"))
         return path
 
     def write_json(self) -> Path:
-        """The list that ``handviz reconstruct`` writes, one image at a time."""
+        """Write the list as ``handviz reconstruct`` does, one image at a time."""
         path = self._order.out / JSON_NAME
         with open_atomic(path) as file:
             separator = b"[\n"
@@ -162,7 +156,7 @@ class _Job:
                 for number, hand, _ in found
             ]
             hands, detections = tuple(hand for _, hand, _ in found), tuple(detection for *_, detection in found)
-            # The list says how large images are and nothing of what is in them.
+            # The list needs the images' sizes only, not their pixels.
             blank = np.broadcast_to(np.uint8(0), (image.height, image.width, 3))
             frame = Frame(0, blank, 0.0, image.file)
             result = FrameResult(frame, self._order.inspection.variant, detections, hands)
@@ -170,7 +164,7 @@ class _Job:
             yield image_entry(image.file, result, hands[0].intrinsics if hands else known, meshes)
 
     def _hands(self, image: ImageRow) -> Iterator[tuple[int, HandMesh, Detection]]:
-        """Number, hand and detection of those hands that are to be written."""
+        """Yield number, hand and detection of the hands to write."""
         packed = self._store.packed(image.file) if image.hands else None
         if packed is None:
             return

@@ -1,4 +1,4 @@
-"""A folder of images, one after the other, with results kept as they are made: whoever begins again goes on there."""
+"""Inspects a folder, image by image; results are stored at once, so that an interrupted run is resumed."""
 
 import logging
 from collections import deque
@@ -39,9 +39,9 @@ from handviz.sources.source import FolderSource
 
 MAX_HANDS = 10
 READ_AHEAD = 2
-"""Images that are read while one is reconstructed: so many more are in memory at once."""
+"""Images that are read ahead while one is reconstructed, and are in memory at once."""
 MAX_LOOKS = 5
-"""At the end the folder is looked through again, for what has come meanwhile; not for ever where it changes always."""
+"""Limit of passes over a folder that changes during the inspection."""
 HALF_SIDES_PER_M = 10.0
 """``self_visible`` measures in half-sides of a crop, about 10 cm."""
 logger = logging.getLogger(__name__)
@@ -49,10 +49,10 @@ Event = Listing | ImageRow
 
 
 class ImageProcessor(Protocol):
-    """What an inspection needs of ``handviz.pipeline.pipeline.Pipeline``."""
+    """The part of ``handviz.pipeline.pipeline.Pipeline`` that an inspection uses."""
 
     def process(self, frame: Frame) -> FrameResult:
-        """Hands of an image."""
+        """Return the hands of an image."""
         ...
 
     def close(self) -> None:
@@ -64,8 +64,8 @@ ProcessorMaker = Callable[[InspectionRequest], ImageProcessor]
 
 
 def make_processor(order: InspectionRequest) -> ImageProcessor:
-    """The pipeline of an order, for images that do not follow each other."""
-    # Here, so that stored results are on the screen before the networks' libraries are loaded.
+    """Return a request's pipeline, for images that do not follow each other."""
+    # Imported here, so that stored results appear before the networks' libraries are loaded.
     from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 
     return Pipeline(
@@ -84,7 +84,7 @@ def make_processor(order: InspectionRequest) -> ImageProcessor:
 
 @dataclass(frozen=True, eq=False)
 class _Read:
-    """An image on its way to the pipeline."""
+    """An image that was read, or the reason why not."""
 
     path: Path
     signature: Signature | None
@@ -103,7 +103,8 @@ class Inspection:
         faces: NDArray[np.int32] | None = None,
         kept_in: Path | None = None,
     ) -> None:
-        """``faces`` (F, 3) of the hand model, else each hand's own; ``kept_in``, else the user's cache folder."""
+        """Prepare the inspection; ``faces`` (F, 3): of the hand model, else each hand's own; ``kept_in``: folder of the
+        results."""
         self.order = replace(order, folder=checked_folder(order.folder))
         self.kept = store_path(self.order, kept_in)
         """The file with the results."""
@@ -114,13 +115,13 @@ class Inspection:
         self._is_cancelled = False
 
     def cancel(self) -> None:
-        """End after the present image."""
+        """Stop after the present image."""
         self._is_cancelled = True
 
     def events(self) -> Iterator[Event]:
-        """First the listing, then every image as soon as it is done; the listing comes again if the folder changed.
+        """Yield the listing, then every image as soon as it is done; the listing again if the folder changed.
 
-        Raises HandvizError if the folder, the network or the place of the results cannot be used.
+        HandvizError if the folder, the network or the folder of the results cannot be used.
         """
         with ExitStack() as resources:
             store = resources.enter_context(InspectionStore(self.kept))
@@ -143,7 +144,7 @@ class Inspection:
                 yield replace(listing, note=_what_changed(len(now - before), len(before - now)) or listing.note)
 
     def _look(self, store: InspectionStore) -> tuple[Listing, list[Path]]:
-        """What lies in the folder now, and of it what is still to do."""
+        """Return the folder's listing and the images that are still to do."""
         folder, note = self.order.folder, ""
         try:
             paths = FolderSource.of_folder(folder).paths
@@ -174,7 +175,7 @@ class Inspection:
         return Listing(tuple(rows), bool(self._truth), self.kept, note), todo
 
     def _reading(self, reader: ThreadPoolExecutor, paths: Sequence[Path]) -> Iterator[_Read]:
-        """The images in order; the next ones are read while this one is reconstructed."""
+        """Yield the images in order; the next ones are read while this one is reconstructed."""
         waiting: deque[Future[_Read]] = deque()
         for path in paths:
             waiting.append(reader.submit(_read, path))
@@ -196,7 +197,7 @@ class Inspection:
             result = self._processor.process(Frame(0, read.image, now_ms(), read.path.name))
         except HandvizError as error:
             return self._failure(read, str(error))
-        # The outermost loop: one image that fails, for whatever reason, must not end the folder.
+        # The outermost loop: one failing image must not end the inspection.
         except Exception as error:
             logger.exception("%s failed", read.path)
             return self._failure(read, f"{read.path}: it could not be reconstructed ({error})")
@@ -213,7 +214,7 @@ class Inspection:
         rows = tuple(self._row(number, hand, (width, height)) for number, hand in enumerate(result.hands))
         row = ImageRow(result.frame.name, "done", rows, "", width, height)
         keypoints_m = np.array([hand.keypoints_m for hand in result.hands]).reshape(-1, KEYPOINT_COUNT, 3)
-        # Nothing on the page or in an export asks for these, and they are more than all the rest.
+        # Large, and neither shown nor exported.
         hands = [replace(hand, vertex_covariance_mm2=None) for hand in result.hands]
         store.put(StoredImage(signature, row, keypoints_m), pack_hands(hands, result.detections))
         return self._judged(row, keypoints_m)
@@ -239,8 +240,8 @@ class Inspection:
 
 
 def visible_fraction(hand: HandMesh, faces: NDArray[np.int32], image_size: tuple[int, int]) -> float:
-    """The share, 0 to 1, of a hand's vertices that lie inside the image (width, height) and not behind the hand."""
-    # Here, for a listing needs no mesh.
+    """Return the fraction of vertices inside the image (width, height) that the hand does not occlude itself."""
+    # Imported here, since a listing needs no mesh.
     from handviz.core.visibility import self_visible
 
     sideways_m = (hand.vertices_px - hand.keypoints_px[0]) / hand.pixels_per_m
@@ -268,6 +269,6 @@ def _changed(path: Path, signature: Signature | None) -> bool:
 
 
 def _what_changed(come: int, gone: int) -> str:
-    """A sentence on images that came or went while the others were inspected; empty if none did."""
+    """Return a message on images that came or went during the inspection; empty if none did."""
     told = [f"{count} image{'s' * (count != 1)} {verb}" for count, verb in ((come, "came"), (gone, "went")) if count]
     return f"The folder changed meanwhile: {' and '.join(told)}." if told else ""

@@ -1,4 +1,4 @@
-"""A trained variant as one ONNX file with the outputs of ``CanonicalHand``; the result is run and compared."""
+"""Exports a trained variant as one ONNX file with the outputs of ``CanonicalHand`` and compares it with PyTorch."""
 
 import logging
 import math
@@ -82,12 +82,12 @@ class ExportModel(nn.Module):
 
 
 def _world_m(landmarks: Tensor) -> Tensor:
-    """The witness's numbers (B, 128) -> its keypoints (B, 21, 3) in space, metres."""
+    """Return MediaPipe's world landmarks (B, 21, 3) in metres from all landmark numbers (B, 128)."""
     return landmarks[:, WORLD_NUMBERS].unflatten(1, (KEYPOINT_COUNT, 3)) / DECIMETRES_PER_METRE
 
 
 def rounded_to_half(model: Rounded) -> Rounded:
-    """The same model, every weight the nearest number that float16 holds."""
+    """Round every weight, in place, to the nearest number that float16 represents; return the model."""
     with torch.no_grad():
         for name, weight in model.named_parameters():
             half = weight.half().float()
@@ -102,10 +102,10 @@ def rounded_to_half(model: Rounded) -> Rounded:
 
 @dataclass(frozen=True)
 class CalibrationMetadata:
-    """How a model's log-variances become the standard deviations that it states."""
+    """The factors from log-variances to the reported standard deviations."""
 
     vertex_correlation: float
-    """Assumed between errors of the vertices that make a keypoint."""
+    """Assumed between errors of the vertices that a keypoint is computed from."""
     vertex_variance_scale: float = 1.0
     """Fitted on a validation split by ``handviz calibrate``; 1 where it was not."""
     keypoint_variance_scale: float = 1.0
@@ -113,17 +113,17 @@ class CalibrationMetadata:
 
 @dataclass(frozen=True)
 class ExportMetadata:
-    """What the file says of itself beside its variant and hand model."""
+    """Metadata of the file beside its variant and hand model."""
 
     commit: str
     samples_seen: int
     std: CalibrationMetadata
     supervision: str = "full"
-    """"weak": it learnt from 2D joints alone"""
+    """"weak": trained on 2D joints alone"""
 
 
 def add_metadata(path: Path, template: HandTemplate, entries: dict[str, str]) -> None:
-    """Let an ONNX file say for which hand model it was made, by which version, and ``entries``."""
+    """Write an ONNX file's metadata: the hand model, the version and ``entries``."""
     model = onnx.load(path)
     entries = {
         "handviz.hand_model": template.name,
@@ -140,7 +140,7 @@ def add_metadata(path: Path, template: HandTemplate, entries: dict[str, str]) ->
 
 
 def _forget_the_exporter(model: onnx.ModelProto) -> None:
-    """Drop the exporter's notes on every part, of which paths of the machine that it ran on are a third of a file."""
+    """Remove the exporter's metadata of every node: paths of the exporting machine, a third of a file."""
     graph = model.graph
     del graph.metadata_props[:]
     for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
@@ -164,17 +164,16 @@ def _entries(config: ModelConfig, notes: ExportMetadata) -> dict[str, str]:
 
 
 def largest_difference_cm(exported: ExportModel, path: Path, images: Tensor) -> float:
-    """Largest difference of any coordinate or standard deviation between PyTorch and ONNX on images (B, 3, 224,
-    224)."""
+    """Return the largest difference of any output between PyTorch and ONNX for images (B, 3, 224, 224), in cm."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     with torch.no_grad():
         wanted = exported(images)
     outputs = session.run(list(ExportOutput._fields), {INPUT_NAME: images.numpy()})
     found = dict(zip(ExportOutput._fields, outputs, strict=True))
-    # By how many centimetres a unit moves points that lie a decimetre from the wrist.
+    # By how many centimetres a unit moves points at a decimetre from the wrist.
     units = dict.fromkeys(found, 100.0) | dict.fromkeys(("rotation", "translation"), 10.0)
     units |= dict.fromkeys(("scale", "right_hand", "presence"), 1.0)
-    # Not Python's max: that would let a NaN pass.
+    # Python's max would ignore NaN.
     return float(np.max([np.abs(found[name] - getattr(wanted, name).numpy()).max() * units[name] for name in found]))
 
 
@@ -182,7 +181,7 @@ def export_onnx(
     model: HandModel, config: ModelConfig, template: HandTemplate, path: Path, notes: ExportMetadata, *,
     check_images: Tensor | None = None,
 ) -> float:  # fmt: skip
-    """Write the file and return the largest difference (cm) to PyTorch; HandvizError if it is above 1e-4 cm.
+    """Write the file and return the largest difference (cm) from PyTorch; HandvizError if it is above 1e-4 cm.
 
     The model's weights are rounded to float16, in place, which halves the file; it still computes in float32.
     """
@@ -204,7 +203,7 @@ def export_onnx(
 
 
 def refused(part: Path, path: Path) -> Path:
-    """Keep a file that is not to take its place beside it, for whoever wants to know why; return its name."""
+    """Move a file that failed its check to NAME.refused beside its destination; return that path."""
     kept = path.with_name(path.name + ".refused")
     os.replace(part, kept)
     return kept

@@ -1,4 +1,4 @@
-"""The texture net as an ONNX file; the result is run and compared."""
+"""Exports the texture net as an ONNX file and compares it with PyTorch."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class ExportTexture(nn.Module):
 
 
 def export_texture(network: TextureNet, template: HandTemplate, path: Path, entries: dict[str, str]) -> float:
-    """Write the file and return the largest difference to PyTorch; HandvizError if it is above 1e-3.
+    """Write the file and return the largest difference from PyTorch; HandvizError if it is above 1e-3.
 
     ``entries`` go into the file's metadata. Weights are rounded to float16, in place, which halves the file.
     """
@@ -61,5 +61,5 @@ def _largest_difference(exported: ExportTexture, path: Path, count: int) -> floa
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = (INPUT_NAME, "points", "is_open")
     found = session.run(list(OUTPUT_NAMES), dict(zip(names, (part.numpy() for part in given), strict=True)))
-    # Not Python's max: that would let a NaN pass.
+    # Python's max would ignore NaN.
     return float(np.max([np.abs(one - other.numpy()).max() for one, other in zip(found, wanted, strict=True)]))
