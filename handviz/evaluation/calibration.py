@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core import metrics
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.core.units import CENTIMETRES_PER_METRE, MILLIMETRES_PER_METRE
 from handviz.evaluation.card import COVERAGE_PERCENTS, Answers, cell, mean_or_nan
@@ -38,7 +38,7 @@ class Calibration:
     nll: float
     """nats per coordinate, in cm"""
     ausc_mm: float
-    """mean error of the remaining points, over all fractions kept (Ilg et al. 2018)"""
+    """mean error of the remaining points, over all fractions (Ilg et al. 2018)"""
     ause: float
     """difference of that from the best order's, by the mean error: 0 is perfect"""
     spearman: float
@@ -80,8 +80,8 @@ def _row(points: str, seen: str, offsets_m: FloatArray, std_m: FloatArray, chose
     each = _spearman_each(errors_mm, std_mm, chosen)
     offsets_m, std_m = offsets_m[chosen], std_m[chosen]
     errors_mm, std_mm = errors_mm[chosen], std_mm[chosen]
-    kept = _kept_means(errors_mm, std_mm)
-    best = _kept_means(errors_mm, errors_mm)
+    remaining = _remaining_means(errors_mm, std_mm)
+    best = _remaining_means(errors_mm, errors_mm)
     probabilities = (*(percent / 100 for percent in COVERAGE_PERCENTS), *NOMINAL)
     observed = metrics.reliability_curve(offsets_m, std_m, probabilities) if len(std_m) else _nan(len(probabilities))
     return Calibration(
@@ -90,14 +90,14 @@ def _row(points: str, seen: str, offsets_m: FloatArray, std_m: FloatArray, chose
         count=len(errors_mm),
         coverage=observed[: len(COVERAGE_PERCENTS)],
         nll=mean_or_nan(metrics.gaussian_nll(offsets_m * CENTIMETRES_PER_METRE, std_m * CENTIMETRES_PER_METRE)),
-        ausc_mm=mean_or_nan(kept),
-        ause=metrics.excess_area(kept, best),
+        ausc_mm=mean_or_nan(remaining),
+        ause=metrics.excess_area(remaining, best),
         spearman=metrics.spearman(errors_mm, std_mm),
         spearman_each=each,
         error_mm=mean_or_nan(errors_mm),
         std_mm=mean_or_nan(std_mm),
         reliability=observed[len(COVERAGE_PERCENTS) :],
-        sparsification_mm=metrics.at_removed_fractions(kept, REMOVED),
+        sparsification_mm=metrics.at_removed_fractions(remaining, REMOVED),
         oracle_mm=metrics.at_removed_fractions(best, REMOVED),
     )
 
@@ -106,12 +106,12 @@ def _nan(size: int) -> FloatArray:
     return np.full(size, np.nan)
 
 
-def _kept_means(errors: FloatArray, order_by: FloatArray) -> FloatArray:
+def _remaining_means(errors: FloatArray, order_by: FloatArray) -> FloatArray:
     return metrics.means_of_kept(errors, order_by) if len(errors) else _nan(1)
 
 
 def _spearman_each(errors: FloatArray, stds: FloatArray, chosen: NDArray[np.bool_]) -> float:
-    """Return the mean over points of the rank correlation over hands (N, P); points with fewer than three are left out."""
+    """Return the mean over points of the rank correlation over hands (N, P), without points of fewer than three."""
     columns = zip(errors.T, stds.T, chosen.T, strict=True)
     found = np.array([metrics.spearman(error[use], std[use]) for error, std, use in columns if use.sum() > 2])
     return mean_or_nan(found[np.isfinite(found)])
@@ -132,7 +132,9 @@ def fit_variance_scale(answers: Answers) -> VarianceScale:
         _mean_square(answers.keypoint_offsets_m, answers.keypoint_std_m),
     )
     if not all(np.isfinite(value) and value > 0 for value in scale):
-        raise HandvizError(f"no variance scale fits these answers: {scale.vertices}, {scale.keypoints}")
+        raise HandvizError(
+            f"no variance scale fits these predictions: {scale.vertices}, {scale.keypoints}", ErrorCode.NOT_FINITE
+        )
     return scale
 
 

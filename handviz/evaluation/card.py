@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core import metrics
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.core.units import CENTIMETRES_PER_METRE, MILLIMETRES_PER_METRE
 
@@ -158,7 +158,7 @@ def _hidden_ratios(answers: Answers, std: FloatArray) -> dict[str, float]:
 def card(answers: Answers) -> Card:
     """Return every number of the card; HandvizError if a prediction is not finite."""
     if not (np.isfinite(answers.vertices_m).all() and np.isfinite(answers.std_m).all()):
-        raise HandvizError("the model's answers are not finite")
+        raise HandvizError("the model's predictions are not finite", ErrorCode.NOT_FINITE)
     keypoint_errors = metrics.pa_mpjpe_mm(answers.keypoints_m, answers.true_keypoints_m)
     by_part = means_by_part(keypoint_errors, answers.hidden_fraction)
     return Card(

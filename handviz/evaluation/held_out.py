@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import FloatArray
@@ -89,17 +89,23 @@ def read_held_out(path: Path = HELD_OUT_FILE) -> HeldOut:
         entries = json.loads(path.read_text(encoding="utf-8"))
         held_out = HeldOut(int(entries["generator_version"]), tuple(_part(entry) for entry in entries["parts"]))
     except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
-        raise HandvizError(f"{path} is missing or damaged ({error!r}): restore it from the repository") from error
+        code = ErrorCode.FILE_MISSING if isinstance(error, FileNotFoundError) else ErrorCode.FILE_DAMAGED
+        raise HandvizError(f"{path} is missing or damaged ({error!r}): restore it from the repository", code) from error
     for field in ("name", "seed"):
         if len({getattr(part, field) for part in held_out.parts}) < max(1, len(held_out.parts)):
-            raise HandvizError(f"{path} has no parts, or two of the same {field}: restore it from the repository")
+            raise HandvizError(
+                f"{path} has no parts, or two of the same {field}: restore it from the repository",
+                ErrorCode.FILE_DAMAGED,
+            )
     return held_out
 
 
 def fractions(held_out: HeldOut, count: int) -> list[int]:
     """Return how many of ``count`` crops each part gives, in proportion; HandvizError above the set's size."""
     if not 1 <= count <= held_out.count:
-        raise HandvizError(f"--count must be from 1 to {held_out.count}, the size of the held-out set")
+        raise HandvizError(
+            f"--count must be from 1 to {held_out.count}, the size of the held-out set", ErrorCode.BAD_VALUE
+        )
     ends = np.rint(np.cumsum([part.count for part in held_out.parts]) * count / held_out.count).astype(int)
     return [int(size) for size in np.diff(ends, prepend=0)]
 
@@ -118,7 +124,8 @@ def render_held_out(held_out: HeldOut, directory: Path, count: int, *, keep: boo
     if held_out.generator_version != generator.GENERATOR_VERSION:
         raise HandvizError(
             f"the held-out set is of generator version {held_out.generator_version}, this is version "
-            f"{generator.GENERATOR_VERSION}: its crops cannot be rendered"
+            f"{generator.GENERATOR_VERSION}: its crops cannot be rendered",
+            ErrorCode.VERSION_MISMATCH,
         )
     sizes = fractions(held_out, count)
     jobs = []
@@ -178,7 +185,9 @@ def freeze(held_out: HeldOut, directory: Path, path: Path = HELD_OUT_FILE) -> He
     for part in held_out.parts:
         labels = _first_labels(part, directory)
         if labels is None:
-            raise HandvizError(f"{part.folder(directory)} holds no whole first shard: render more")
+            raise HandvizError(
+                f"{part.folder(directory)} holds no whole first shard: render more", ErrorCode.EMPTY_INPUT
+            )
         scales = tuple(round(float(value), 4) for value in labels["scale"][:CHECKED_SCALES])
         parts.append(replace(part, labels_sha256=labels_digest(labels), first_scales=scales))
     frozen = replace(held_out, parts=tuple(parts))

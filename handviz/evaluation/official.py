@@ -7,7 +7,7 @@ from itertools import groupby
 import numpy as np
 from tqdm import tqdm
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.data.datasets.annotated import HandDataset
@@ -102,11 +102,12 @@ def with_truth(dataset: HandDataset, count: int | None = None) -> list[int]:
     if not found:
         raise HandvizError(
             f"{dataset.name}/{dataset.split} has no 3D truth in this download, so nothing can be compared: "
-            "write a --submission for its server, or take a split with truth"
+            "write a --submission for its server, or take a split with truth",
+            ErrorCode.NOT_PROVIDED,
         )
     if count is None or count >= len(found):
         return found
-    return [found[place] for place in np.linspace(0, len(found) - 1, count).round().astype(int)]
+    return [found[index] for index in np.linspace(0, len(found) - 1, count).round().astype(int)]
 
 
 class _Collected:
@@ -137,23 +138,25 @@ class _Collected:
                 self._mean_std[kind].append(float(np.linalg.norm(std, axis=1).mean()) * MILLIMETRES_PER_METRE)
 
     def _add_uncertainty(self, one: Prediction) -> None:
-        hand, answer = one.hand, one.canonical
+        hand, predicted = one.hand, one.canonical
         assert hand.keypoints_m is not None
-        wrists, is_left = (answer.keypoints_m[0], hand.keypoints_m[0]), hand.handedness == "left"
-        offsets = canonical_offsets_m(answer.keypoints_m, hand.keypoints_m, wrists, is_left=is_left)
+        wrists, is_left = (predicted.keypoints_m[0], hand.keypoints_m[0]), hand.handedness == "left"
+        offsets = canonical_offsets_m(predicted.keypoints_m, hand.keypoints_m, wrists, is_left=is_left)
         # The wrist is the origin of both.
-        self._keep("keypoints", offsets[1:], answer.keypoint_std_m[1:])
+        self._store("keypoints", offsets[1:], predicted.keypoint_std_m[1:])
         if self._has_mesh and one.true_vertices_m is not None:
-            offsets = canonical_offsets_m(answer.vertices_m, one.true_vertices_m, wrists, is_left=is_left)
-            self._keep("vertices", offsets, answer.vertex_std_m)
+            offsets = canonical_offsets_m(predicted.vertices_m, one.true_vertices_m, wrists, is_left=is_left)
+            self._store("vertices", offsets, predicted.vertex_std_m)
 
-    def _keep(self, kind: str, offsets_m: FloatArray, std_m: FloatArray) -> None:
+    def _store(self, kind: str, offsets_m: FloatArray, std_m: FloatArray) -> None:
         self._offsets[kind].append(offsets_m.astype(np.float32))
         self._stds[kind].append(std_m.astype(np.float32))
 
     def evaluation(self, dataset: HandDataset, template: HandTemplate) -> Evaluation:
         if not self._parts:
-            raise HandvizError(f"not one of {self._expected} hands of {dataset.name}/{dataset.split} was found")
+            raise HandvizError(
+                f"not one of {self._expected} hands of {dataset.name}/{dataset.split} was found", ErrorCode.NO_HANDS
+            )
         scores, protocol = joined(self._parts), protocol_of(dataset.name)
         sequences = [sequence_of(name, protocol) for name in self._names]
         ends = mean_intervals(np.stack(list(scores.columns.values()), axis=1), sequences)
@@ -194,11 +197,11 @@ def accelerations(
 ) -> dict[str, FloatArray]:
     """Return acceleration errors (M,), ``absolute`` and ``root``, of keypoints (N, 21, 3) at every frame with both its
     neighbours in its clip; M may be 0."""
-    places = [(clip_of(name), side, frame_of(name)) for name, side in zip(names, handedness, strict=True)]
-    known = [row for row, (_, _, frame) in enumerate(places) if frame is not None]
-    order = sorted(known, key=lambda row: places[row])
+    positions = [(clip_of(name), side, frame_of(name)) for name, side in zip(names, handedness, strict=True)]
+    known = [row for row, (_, _, frame) in enumerate(positions) if frame is not None]
+    order = sorted(known, key=lambda row: positions[row])
     # Frames that count up one by one keep their distance to a counter.
-    runs = groupby(enumerate(order), key=lambda at: (*places[at[1]][:2], (places[at[1]][2] or 0) - at[0]))
+    runs = groupby(enumerate(order), key=lambda at: (*positions[at[1]][:2], (positions[at[1]][2] or 0) - at[0]))
     found: dict[str, list[FloatArray]] = {"absolute": [], "root": []}
     for _, run in runs:
         rows = [row for _, row in run]

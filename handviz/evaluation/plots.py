@@ -6,19 +6,19 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import atomic_path
 from handviz.evaluation.calibration import NOMINAL, REMOVED, Calibration
 
-ENDINGS = (".png", ".svg")
+SUFFIXES = (".png", ".svg")
 COLOURS = {"all": "#333333", "visible": "#0072b2", "hidden": "#d55e00"}
 """Distinguishable for colour-blind readers too (Okabe and Ito 2008)."""
 
 
 def check_ending(path: Path) -> None:
     """Raise HandvizError unless the suffix is that of an image format."""
-    if path.suffix.lower() not in ENDINGS:
-        raise HandvizError(f"{path} must end in {' or '.join(ENDINGS)}")
+    if path.suffix.lower() not in SUFFIXES:
+        raise HandvizError(f"{path} must end in {' or '.join(SUFFIXES)}", ErrorCode.UNSUPPORTED_FORMAT)
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
@@ -29,7 +29,8 @@ def save_figure(figure: Figure, path: Path) -> Path:
         with atomic_path(path) as part:
             figure.savefig(part, dpi=150)
     except (OSError, HandvizError) as error:
-        raise HandvizError(f"cannot write {path} ({error})") from error
+        code = write_error_code(error) if isinstance(error, OSError) else error.code
+        raise HandvizError(f"cannot write {path} ({error})", code) from error
     return path
 
 
@@ -70,9 +71,9 @@ def draw_sparsification(rows: Sequence[Calibration], path: Path) -> Path:
             axes.plot(REMOVED, row.oracle_mm, color=colour, linestyle="--")
             axes.axhline(row.error_mm, color=colour, linestyle=":")
     for axes in panels.values():
-        axes.set(xlabel="share thrown out, most unsure first", ylabel="mean error of the rest, mm", xlim=(0, 1))
+        axes.set(xlabel="fraction removed, most uncertain first", ylabel="mean error of the rest, mm", xlim=(0, 1))
         axes.set_ylim(bottom=0)
         axes.plot([], [], color="grey", linestyle="--", label="best order")
-        axes.plot([], [], color="grey", linestyle=":", label="order at random")
+        axes.plot([], [], color="grey", linestyle=":", label="random order")
         axes.legend(loc="best", fontsize="small")
     return save_figure(figure, path)

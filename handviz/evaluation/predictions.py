@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import CanonicalHand, Detection, FloatArray, HandCrop
 from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.data.datasets.images import UsableImages
@@ -75,25 +75,28 @@ def predictions(
                 chosen.append(index)
                 hands.append(hand)
                 crops.append(crop_hand(image, detection))
-        answers = predict(np.stack([_whole_numbers(crop) for crop in crops])) if crops else []
-        for index, hand, crop, answer in zip(chosen, hands, crops, answers, strict=True):
+        outputs = predict(np.stack([_as_bytes(crop) for crop in crops])) if crops else []
+        for index, hand, crop, output in zip(chosen, hands, crops, outputs, strict=True):
             tips = left_tips if hand.handedness == "left" else dataset.tip_vertices
-            keypoints_m, vertices_m = _in_camera(hand, crop, answer, tips if template.name == MANO else None)
-            yield Prediction(hand, index, answer, keypoints_m, vertices_m, true_vertices_m(hand, template))
+            keypoints_m, vertices_m = _in_camera(hand, crop, output, tips if template.name == MANO else None)
+            yield Prediction(hand, index, output, keypoints_m, vertices_m, true_vertices_m(hand, template))
 
 
-def _whole_numbers(crop: HandCrop) -> NDArray[np.uint8]:
+def _as_bytes(crop: HandCrop) -> NDArray[np.uint8]:
     return np.rint(crop.image * 255).astype(np.uint8)
 
 
 def _in_camera(
-    hand: AnnotatedHand, crop: HandCrop, answer: CanonicalHand, tips: Sequence[int] | None
+    hand: AnnotatedHand, crop: HandCrop, output: CanonicalHand, tips: Sequence[int] | None
 ) -> tuple[FloatArray, FloatArray]:
     """Return keypoints and vertices in the camera; ``tips``: vertices of the fingertips, None: the network's own."""
-    parts = (answer.vertices_m, answer.keypoints_m, answer.rotation, answer.vertex_std_m, answer.keypoint_std_m)
+    parts = (output.vertices_m, output.keypoints_m, output.rotation, output.vertex_std_m, output.keypoint_std_m)
     if not all(np.isfinite(part).all() for part in parts):
-        raise HandvizError(f"the network's answer for {hand.name} is not finite: train it again, or with a lower rate")
-    mesh = hand_mesh_from_crop(answer, crop, intrinsics=hand.intrinsics, variant="final")
+        raise HandvizError(
+            f"the network's output for {hand.name} is not finite: train it again, or with a lower rate",
+            ErrorCode.NOT_FINITE,
+        )
+    mesh = hand_mesh_from_crop(output, crop, intrinsics=hand.intrinsics, variant="final")
     keypoints_m, vertices_m = (
         points.astype(np.float64) + mesh.wrist_camera_m for points in (mesh.keypoints_m, mesh.vertices_m)
     )
@@ -110,7 +113,7 @@ def canonical_offsets_m(
     Points (K, 3): ``answer_m`` canonical, ``truth_m`` in the camera; their wrists beside them. Datasets do not define
     the network's canonical frame, so the best-fitting rotation stands for the true one: no scale, no mirror.
     """
-    answer, truth = answer_m - wrists_m[0], (truth_m - wrists_m[1]) * (MIRROR if is_left else 1.0)
-    left, _, right = np.linalg.svd(answer.T.astype(np.float64) @ truth)
+    output, truth = answer_m - wrists_m[0], (truth_m - wrists_m[1]) * (MIRROR if is_left else 1.0)
+    left, _, right = np.linalg.svd(output.T.astype(np.float64) @ truth)
     sign = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
-    return np.asarray(answer - truth @ ((left * sign) @ right).T)
+    return np.asarray(output - truth @ ((left * sign) @ right).T)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets.registry import reader
 
 
@@ -51,7 +51,10 @@ PROTOCOLS = {
 def protocol_of(dataset: str) -> Protocol:
     """Return the protocol of a dataset by its name; HandvizError for an unknown one."""
     if dataset not in PROTOCOLS:
-        raise HandvizError(f"no evaluation protocol is known for {dataset}: choose among {', '.join(PROTOCOLS)}")
+        raise HandvizError(
+            f"no evaluation protocol is known for {dataset}: choose among {', '.join(PROTOCOLS)}",
+            ErrorCode.UNKNOWN_NAME,
+        )
     return PROTOCOLS[dataset]
 
 

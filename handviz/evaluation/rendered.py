@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.evaluation.card import Answers, Card, card
 from handviz.evaluation.definitions import CameraPoints, mean_intervals, score
 from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect
 from handviz.evaluation.recipes import Recipe
-from handviz.evaluation.tables import RENDERED, Result, keep_result
+from handviz.evaluation.tables import RENDERED, Result, write_result
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.model import ModelConfig
 from handviz.training.checkpoint import load_checkpoint
@@ -47,9 +47,11 @@ class RenderedHands:
 
     def __post_init__(self) -> None:
         if self.test_limit is not None and self.test_limit < 1:
-            raise HandvizError(f"--test-limit is {self.test_limit}, it must be at least 1")
+            raise HandvizError(f"--test-limit is {self.test_limit}, it must be at least 1", ErrorCode.BAD_VALUE)
         if self.test.resolve() in [folder.resolve() for folder in self.data]:
-            raise HandvizError(f"{self.test} is trained on: test on a folder of another seed")
+            raise HandvizError(
+                f"{self.test} is trained on: test on a folder of another seed", ErrorCode.OPTION_CONFLICT
+            )
 
 
 def rendered_config(
@@ -93,7 +95,7 @@ def evaluate_rendered(config: TrainConfig, hands: RenderedHands, template: HandT
         figures={column: float(values.mean()) for column, values in columns.items()},
         conditions=_conditions(notes, template),
     )
-    keep_result(result, _intervals(columns))
+    write_result(result, _intervals(columns))
     has_variance = config.model.variant == "prior" or config.loss.likelihood != "l2"
     return result, card(answers) if has_variance else without_uncertainty(card(answers))
 

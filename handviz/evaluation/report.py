@@ -143,7 +143,7 @@ def draw_pck(evaluations: Mapping[str, Evaluation], path: Path) -> Path:
     for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
         for style, (title, evaluation) in zip(_styles(), evaluations.items(), strict=False):
             _draw_curves(axes, evaluation, kind, (style, title if len(evaluations) > 1 else ""))
-        axes.set(title=kind, xlabel="threshold, mm", ylabel="share within it", xlim=(0, 50), ylim=(0, 1))
+        axes.set(title=kind, xlabel="threshold, mm", ylabel="fraction within it", xlim=(0, 50), ylim=(0, 1))
         axes.grid(alpha=0.3)
         axes.legend(loc="best", fontsize="small")
     return save_figure(figure, path)
@@ -153,8 +153,8 @@ def _styles() -> Sequence[str]:
     return ("-", "--", ":", "-.") * 8
 
 
-def _draw_curves(axes: Axes, evaluation: Evaluation, kind: str, look: tuple[str, str]) -> None:
-    style, title = look
+def _draw_curves(axes: Axes, evaluation: Evaluation, kind: str, style_and_title: tuple[str, str]) -> None:
+    style, title = style_and_title
     for alignment in ALIGNMENTS:
         curve = evaluation.scores.pck.get(f"{alignment}_{kind}")
         if curve is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import open_atomic
 from handviz.core.records import FloatArray
 from handviz.data.datasets.annotated import HandDataset
@@ -41,12 +41,14 @@ class Submission:
         if dataset.name not in SERVED or dataset.split != EVALUATION:
             raise HandvizError(
                 f"there is no server for {dataset.name}/{dataset.split}: submissions are for "
-                f"{', '.join(f'{name}/{EVALUATION}' for name in SERVED)}"
+                f"{', '.join(f'{name}/{EVALUATION}' for name in SERVED)}",
+                ErrorCode.NOT_PROVIDED,
             )
         if template.name != MANO:
             raise HandvizError(
                 f"a submission has MANO's vertices and this network has the {template.name} hand's: "
-                "evaluate one that was trained with --hand-model MANO_RIGHT.pkl"
+                "evaluate one that was trained with --hand-model MANO_RIGHT.pkl",
+                ErrorCode.MODEL_MISMATCH,
             )
         self._dataset, self._keypoints, self._vertices = dataset, list[FloatArray](), list[FloatArray]()
 
@@ -66,9 +68,9 @@ class Submission:
         ):
             for text in _json([self._keypoints, self._vertices]):
                 member.write(text.encode())
-        wanted, count = protocol_of(self._dataset.name).samples[EVALUATION], len(self._keypoints)
-        said = f"wrote {path}: {count:,} samples"
-        return said if count == wanted else f"{said}; the server takes {wanted:,} and will refuse it"
+        expected, count = protocol_of(self._dataset.name).samples[EVALUATION], len(self._keypoints)
+        message = f"wrote {path}: {count:,} samples"
+        return message if count == expected else f"{message}; the server takes {expected:,} and will refuse it"
 
 
 def server_points(dataset: str, one: Prediction) -> tuple[FloatArray, FloatArray]:
@@ -85,8 +87,8 @@ def server_points(dataset: str, one: Prediction) -> tuple[FloatArray, FloatArray
 def _json(lists: Sequence[Sequence[FloatArray]]) -> Iterator[str]:
     """Yield [[points, ..], [points, ..]] piece by piece: HO3D's text has over 500 MB."""
     yield "["
-    for place, points in enumerate(lists):
-        yield ", [" if place else "["
+    for index, points in enumerate(lists):
+        yield ", [" if index else "["
         for row, one in enumerate(points):
             yield (", " if row else "") + json.dumps(np.round(one, DECIMALS).tolist())
         yield "]"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
 from handviz.evaluation.paper_tables import FIGURES, TABLES, PaperRow, PaperTable
 
@@ -82,7 +82,7 @@ def as_json(result: Result, intervals: dict[str, tuple[float, float]]) -> bytes:
     return (json.dumps(entry, indent=1) + "\n").encode("utf-8")
 
 
-def keep_result(result: Result, intervals: dict[str, tuple[float, float]]) -> Path:
+def write_result(result: Result, intervals: dict[str, tuple[float, float]]) -> Path:
     """Write the result and return its path; HandvizError if it cannot be written."""
     write_files({result.path: as_json(result, intervals)})
     return result.path
@@ -91,7 +91,7 @@ def keep_result(result: Result, intervals: dict[str, tuple[float, float]]) -> Pa
 def read_results(folder: Path) -> list[Result]:
     """Read every result below the folder, in the order of their paths; HandvizError names one that is damaged."""
     if not folder.is_dir():
-        raise HandvizError(f"{folder} is not a folder")
+        raise HandvizError(f"{folder} is not a folder", ErrorCode.FILE_MISSING)
     return [_read(path) for path in sorted(folder.rglob(PATTERN))]
 
 
@@ -107,7 +107,9 @@ def _read(path: Path) -> Result:
         counts = {name: _checked(entry, name, int) for name in ("samples", "crops_seen")}
         return Result(path=path, **texts, **counts, figures=dict(_figures(_checked(entry, "figures", dict))))
     except (OSError, ValueError, RecursionError) as error:
-        raise HandvizError(f"{path} cannot be used ({error}): move it away, or evaluate that model again") from error
+        raise HandvizError(
+            f"{path} cannot be used ({error}): move it away, or evaluate that model again", ErrorCode.FILE_DAMAGED
+        ) from error
 
 
 def _checked(entry: dict[str, Any], name: str, kind: type) -> Any:
@@ -177,6 +179,6 @@ def _cell(figure: str, value: float | None, mark: str = "") -> str:
 
 
 def _note(row: PaperRow, found: Result) -> str:
-    place = found.path.parent.name or str(Path(found.path))
-    text = f"- {row.label}: {place}, {found.crops_seen:,} crops seen, {found.samples:,} samples of {found.test}"
+    folder = found.path.parent.name or str(Path(found.path))
+    text = f"- {row.label}: {folder}, {found.crops_seen:,} crops seen, {found.samples:,} samples of {found.test}"
     return f"{text}; {found.conditions}" if found.conditions else text

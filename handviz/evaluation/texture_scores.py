@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 from tqdm import tqdm
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays
 from handviz.core.metrics import decibel
 from handviz.core.records import CROP_SIZE, FloatArray
@@ -118,7 +118,7 @@ def _scenes_of_shard(part: Crops, number: int, template: HandTemplate) -> Iterat
     shard, path = read_shard(part.directory, number), images_file(part.directory, number)
     columns = read_arrays(path, REMEDY)
     if "vertex_lit" not in columns or "vertex_even" not in columns:
-        raise HandvizError(f"{path} {OF_COLOURS}")
+        raise HandvizError(f"{path} {OF_COLOURS}", ErrorCode.VERSION_MISMATCH)
     count = len(shard.images)
     mask = bits(columns, "mask_bits", path, (count, CROP_SIZE**2)).reshape(count, CROP_SIZE, CROP_SIZE)
     points = mesh_points(shard.labels, template)

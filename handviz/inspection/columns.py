@@ -77,7 +77,7 @@ class Listing:
 
     rows: tuple[ImageRow, ...]
     has_ground_truth: bool
-    kept: Path
+    results_path: Path
     """The file with the results."""
     note: str = ""
     """A message about the folder, such as a ground truth that cannot be used."""

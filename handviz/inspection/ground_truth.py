@@ -15,7 +15,7 @@ from handviz.core.records import KEYPOINT_COUNT, FloatArray
 from handviz.inspection.columns import GROUND_TRUTH_NAME, HandRow
 
 SIDES = ("left", "right")
-FARTHEST_M, MAX_HAND_M = 1000.0, 1.0
+MAX_POSITION_M, MAX_HAND_M = 1000.0, 1.0
 """Larger numbers are in other units, most often millimetres."""
 
 
@@ -95,6 +95,6 @@ def _hand(file: str, hand: Any) -> TrueHand:
         points = np.empty(0)
     if points.shape != (KEYPOINT_COUNT, 3) or not np.isfinite(points).all():
         raise ValueError(f'{file}: "keypoints_camera_m" is not 21 x 3 numbers')
-    if np.abs(points).max() > FARTHEST_M or np.abs(points - points[0]).max() > MAX_HAND_M:
+    if np.abs(points).max() > MAX_POSITION_M or np.abs(points - points[0]).max() > MAX_HAND_M:
         raise ValueError(f'{file}: "keypoints_camera_m" is no hand in metres')
     return TrueHand(str(side), points - points[0])

@@ -99,9 +99,9 @@ def joint_name(joint: int) -> str:
     """Return the name of one of the 21 keypoints."""
     if joint == 0:
         return "Wrist"
-    finger, place = divmod(joint - 1, 4)
+    finger, index_in_finger = divmod(joint - 1, 4)
     name = FINGERS[finger].removesuffix(" finger").capitalize()
-    return f"{name} {(FINGER_JOINTS if finger else THUMB_JOINTS)[place]}"
+    return f"{name} {(FINGER_JOINTS if finger else THUMB_JOINTS)[index_in_finger]}"
 
 
 @cache
@@ -117,8 +117,8 @@ def _part_names(template: HandTemplate) -> tuple[str, ...]:
 def _part_name(keypoint: int, is_palm_side: bool) -> str:
     if keypoint == 0:
         return "Palm" if is_palm_side else "Back of the hand"
-    finger, place = divmod(keypoint - 1, 4)
-    part = (FINGER_PARTS if finger else THUMB_PARTS)[place]
+    finger, index_in_finger = divmod(keypoint - 1, 4)
+    part = (FINGER_PARTS if finger else THUMB_PARTS)[index_in_finger]
     return f"{FINGERS[finger]}, {part}, {'palm' if is_palm_side else 'back'} side".capitalize()
 
 

@@ -102,23 +102,23 @@ def _filled(before: str, images: Sequence[ImageRow], settings: ReportSettings, n
     hands = [hand for image in images for hand in image.hands]
     inspection, (low_mm, high_mm) = settings.inspection, settings.range_mm
     failed = sum(image.state == "failed" for image in images)
-    told = [f"{len(images):,} images, {len(hands):,} hands"]
-    told += [f"{failed:,} could not be read"] if failed else []
-    told += [f"network: {inspection.variant}", f"lens: {camera_model_in_words(inspection.camera_model)}"]
+    summary = [f"{len(images):,} images, {len(hands):,} hands"]
+    summary += [f"{failed:,} could not be read"] if failed else []
+    summary += [f"network: {inspection.variant}", f"camera: {camera_model_in_words(inspection.camera_model)}"]
     if hands:
         means = [hand.mean_std_mm for hand in hands]
-        told.append(f"mean standard deviation: {np.mean(means):.1f} mm, middle one {np.median(means):.1f} mm")
+        summary.append(f"mean standard deviation: {np.mean(means):.1f} mm, median {np.median(means):.1f} mm")
     errors = [(hand.error_mm, hand.aligned_error_mm) for hand in hands if hand.error_mm is not None]
     if errors:
         error_mm, aligned_mm = np.mean(np.array(errors, dtype=np.float64), axis=0)
-        told.append(f"mean error: {error_mm:.1f} mm, aligned {aligned_mm:.1f} mm ({len(errors):,} hands)")
+        summary.append(f"mean error: {error_mm:.1f} mm, aligned {aligned_mm:.1f} mm ({len(errors):,} hands)")
     notes = [note] if note else []
     if len(images) > MAX_IMAGES:
         notes.append(f"Only the first {MAX_IMAGES} of {len(images):,} have their image in this file.")
     values = {
         "title": _escaped(inspection.folder.name or str(inspection.folder)),
         "folder": _escaped(str(inspection.folder)),
-        "summary": " · ".join(_escaped(part) for part in told),
+        "summary": " · ".join(_escaped(part) for part in summary),
         "notes": _escaped(" ".join(notes)),
         "gradient": _gradient(settings.range_mm) if settings.colour == "uncertainty" else "",
         "low": f"{low_mm:g} mm",

@@ -61,7 +61,7 @@ class Reconstructor:
         for name, values in outputs.items():
             if not np.isfinite(values).all():
                 raise HandvizError(
-                    f"{self._path.name} answered with {name} that is not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
+                    f"{self._path.name} gave {name} that are not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
                 )
         return [_hand(outputs, index) for index in range(len(crops))]
 

@@ -166,12 +166,12 @@ class OutputError(HandvizError):
 class ImageReconstructor:
     """Networks and renderer for still images: image file in, entry of ``hands.json``, meshes and overlay out."""
 
-    def __init__(self, order: ImageRequest, out: Path, *, overlays: bool = False) -> None:
+    def __init__(self, request: ImageRequest, out: Path, *, overlays: bool = False) -> None:
         """Load the networks; HandvizError if they, or OpenGL for ``overlays``, are not usable."""
-        self._order, self._out = order, out
+        self._request, self._out = request, out
         self._renderer: OffscreenRenderer | None = None
         with ExitStack() as resources:
-            self._pipeline = resources.enter_context(Pipeline(order.settings()))
+            self._pipeline = resources.enter_context(Pipeline(request.settings()))
             if overlays:
                 self._renderer = resources.enter_context(overlay_renderer(self._pipeline))
             self._resources = resources.pop_all()
@@ -182,13 +182,13 @@ class ImageReconstructor:
         Raises HandvizError if the image cannot be reconstructed, OutputError if its outputs cannot be written.
         """
         frame = Frame(0, read_image(path), now_ms(), path.name)
-        found = reconstructed(self._pipeline, frame, self._order.camera)
+        found = reconstructed(self._pipeline, frame, self._request.camera)
         try:
             if self._renderer is not None:
-                write_overlay(self._renderer, found[0], self._order, self._out / "overlays" / f"{stem}.png")
-            if self._order.mesh != "none":
+                write_overlay(self._renderer, found[0], self._request, self._out / "overlays" / f"{stem}.png")
+            if self._request.mesh != "none":
                 (self._out / "meshes" / stem).parent.mkdir(parents=True, exist_ok=True)
-            return written_entry(file, found, self._order, self._out, f"meshes/{stem}")
+            return written_entry(file, found, self._request, self._out, f"meshes/{stem}")
         except OSError as error:
             raise OutputError(f"{self._out} cannot be written: {error}") from error
         except HandvizError as error:
@@ -209,34 +209,34 @@ def overlay_renderer(pipeline: Pipeline) -> OffscreenRenderer:
         raise HandvizError(f"{error}; --no-overlays does without", error.code) from error
 
 
-def write_overlay(renderer: OffscreenRenderer, result: FrameResult, order: ImageRequest, path: Path) -> None:
+def write_overlay(renderer: OffscreenRenderer, result: FrameResult, request: ImageRequest, path: Path) -> None:
     """Write the image with its hands drawn over it."""
     legend = min(result.frame.image.shape[:2]) >= MIN_SIDE_FOR_LEGEND_PX
-    drawn = renderer.draw(result, DrawOptions(colour=order.colour, legend=legend, compare=order.compare))
+    drawn = renderer.draw(result, DrawOptions(colour=request.colour, legend=legend, compare=request.compare))
     path.parent.mkdir(parents=True, exist_ok=True)
     with open_atomic(path) as file:
         Image.fromarray(drawn).save(file, "PNG")
 
 
 def written_entry(
-    file: str, found: tuple[FrameResult, Intrinsics], order: ImageRequest, out: Path, mesh_stem: str
+    file: str, found: tuple[FrameResult, Intrinsics], request: ImageRequest, out: Path, mesh_stem: str
 ) -> dict[str, Any]:
     """Write the meshes of an image, ``out / mesh_stem`` with hand and suffix; return its object in ``hands.json``."""
     result, intrinsics = found
     meshes = [
-        _written_mesh(hand, result, order, out, f"{mesh_stem}_{index}_{hand.handedness}")
+        _written_mesh(hand, result, request, out, f"{mesh_stem}_{index}_{hand.handedness}")
         for index, hand in enumerate(result.hands)
     ]
     return image_entry(file, result, intrinsics, meshes)
 
 
-def _written_mesh(hand: HandMesh, result: FrameResult, order: ImageRequest, out: Path, stem: str) -> str | None:
+def _written_mesh(hand: HandMesh, result: FrameResult, request: ImageRequest, out: Path, stem: str) -> str | None:
     """Write a hand's mesh; return its path relative to the output folder, or None if no meshes are requested."""
-    kind, colour = order.mesh, order.colour
+    kind, colour = request.mesh, request.colour
     if kind == "none":
         return None
     relative = f"{stem}.{kind}"
     plain_file = kind == "ply" or (kind == "obj" and colour != "texture")
-    vertices: MeshVertices = order.mesh_vertices or ("model" if plain_file else "display")
+    vertices: MeshVertices = request.mesh_vertices or ("model" if plain_file else "display")
     export_mesh(out / relative, hand, colour=colour, image=result.frame.image, vertices=vertices)
     return relative

@@ -27,7 +27,7 @@ from handviz.core.records import PALM_KEYPOINTS as PALM
 from handviz.core.records import VARIANTS, FloatArray, HandMesh, SmoothingKind, VariantName
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.detection.tracking import matched_tracks
-from handviz.pipeline.smoothing import MAX_GAP_S, SHORTEST_STEP_S, HandSmoother, resized
+from handviz.pipeline.smoothing import MAX_GAP_S, MIN_STEP_S, HandSmoother, resized
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class ConstantVelocity:
         return gain
 
 
-class Turn:
+class RotationFilter:
     """Filter of a rotation (3, 3) and its rate about each of the camera's axes."""
 
     def __init__(self, rotation: FloatArray, variance: FloatArray, noise: NoiseModel = DEFAULT_NOISE) -> None:
@@ -137,7 +137,7 @@ class Turn:
     def predict(self, step_s: float, variance: FloatArray) -> None:
         """Predict ``step_s`` ahead."""
         self._filter.predict(step_s, variance)
-        self._take_rotation()
+        self._absorb_rotation()
 
     def innovation(self, rotation: FloatArray) -> FloatArray:
         """Return the axis-angle (3,) from the present rotation to another one."""
@@ -146,9 +146,9 @@ class Turn:
     def update(self, innovation: FloatArray, variance: FloatArray, step_s: float) -> None:
         """Add a measurement that differs by the axis-angle ``innovation`` (3,)."""
         self._filter.update(innovation[:, None], variance, step_s)
-        self._take_rotation()
+        self._absorb_rotation()
 
-    def _take_rotation(self) -> None:
+    def _absorb_rotation(self) -> None:
         """Move the filter's value into the rotation, relative to which it is measured."""
         self.rotation = rotation_from_axis_angle(self._filter.value[:, 0]) @ self.rotation
         self._filter.value = np.zeros((3, 1))
@@ -176,7 +176,7 @@ class _Measured:
     """(V + 21,) of the networks"""
 
 
-def _take_apart(hand: HandMesh, strength: float, noise: NoiseModel) -> _Measured:
+def _measured(hand: HandMesh, strength: float, noise: NoiseModel) -> _Measured:
     std_mm = np.concatenate([hand.vertex_std_mm, hand.keypoint_std_mm]).astype(np.float64)
     # Standard deviations are relative to the wrist, points to the palm's centre: the wrist's own noise is the palm's.
     palm_mm = max(float(np.mean(hand.keypoint_std_mm[PALM,])), MIN_STD_MM)
@@ -205,63 +205,63 @@ class KalmanTrack:
         self.latest = hand
         self.time_ms = time_ms
         self._noise = noise
-        self._begin(_take_apart(hand, strength, noise))
+        self._start(_measured(hand, strength, noise))
 
-    def _begin(self, seen: _Measured) -> None:
-        self._place = ConstantVelocity(seen.direction, seen.position_variance, self._noise)
-        self._depth = ConstantVelocity(np.array([[seen.log_depth]]), seen.depth_variance, self._noise)
-        self._begin_pose(seen)
+    def _start(self, measured: _Measured) -> None:
+        self._direction = ConstantVelocity(measured.direction, measured.position_variance, self._noise)
+        self._depth = ConstantVelocity(np.array([[measured.log_depth]]), measured.depth_variance, self._noise)
+        self._start_pose(measured)
 
-    def _begin_pose(self, seen: _Measured) -> None:
-        self._turn = Turn(seen.rotation, seen.rotation_variance, self._noise)
-        self._across = ConstantVelocity(seen.points_m[:, :2], seen.across_variance, self._noise)
-        self._along = ConstantVelocity(seen.points_m[:, 2:], seen.along_variance, self._noise)
-        self._square_std: FloatArray = seen.std_mm**2
-        self._doubted_s = 0.0
+    def _start_pose(self, measured: _Measured) -> None:
+        self._rotation = RotationFilter(measured.rotation, measured.rotation_variance, self._noise)
+        self._across = ConstantVelocity(measured.points_m[:, :2], measured.across_variance, self._noise)
+        self._along = ConstantVelocity(measured.points_m[:, 2:], measured.along_variance, self._noise)
+        self._square_std: FloatArray = measured.std_mm**2
+        self._rejected_s = 0.0
 
     def update(self, hand: HandMesh, time_ms: float, strength: float) -> HandMesh:
         """Add the next measurement; return the smoothed hand."""
-        step_s = max((time_ms - self.time_ms) / 1000, SHORTEST_STEP_S)
+        step_s = max((time_ms - self.time_ms) / 1000, MIN_STEP_S)
         self.time_ms = time_ms
-        seen = _take_apart(hand, strength, self._noise)
-        self._place.predict(step_s, seen.position_variance)
-        self._place.update(seen.direction - self._place.value, seen.position_variance, step_s)
-        self._depth.predict(step_s, seen.depth_variance)
-        self._depth.update(seen.log_depth - self._depth.value, seen.depth_variance, step_s)
-        self._update_pose(seen, step_s)
+        measured = _measured(hand, strength, self._noise)
+        self._direction.predict(step_s, measured.position_variance)
+        self._direction.update(measured.direction - self._direction.value, measured.position_variance, step_s)
+        self._depth.predict(step_s, measured.depth_variance)
+        self._depth.update(measured.log_depth - self._depth.value, measured.depth_variance, step_s)
+        self._update_pose(measured, step_s)
         self.latest = self._assemble(hand, strength)
         return self.latest
 
-    def _update_pose(self, seen: _Measured, step_s: float) -> None:
+    def _update_pose(self, measured: _Measured, step_s: float) -> None:
         """Update rotation and shape together: if one frame's rotation is impossible, both are rejected."""
-        before = self._turn.rotation
-        self._turn.predict(step_s, seen.rotation_variance)
-        turned = self._turn.innovation(seen.rotation)
+        before = self._rotation.rotation
+        self._rotation.predict(step_s, measured.rotation_variance)
+        innovation_rad = self._rotation.innovation(measured.rotation)
         gate_rad = max(MIN_ROTATION_GATE_RAD, MAX_ROTATION_RAD_PER_S * step_s)
-        is_trusted = float(np.linalg.norm(turned)) <= gate_rad
-        self._doubted_s = 0.0 if is_trusted else self._doubted_s + step_s
-        if self._doubted_s > MAX_UNCERTAIN_S:
-            self._begin_pose(seen)
+        is_trusted = float(np.linalg.norm(innovation_rad)) <= gate_rad
+        self._rejected_s = 0.0 if is_trusted else self._rejected_s + step_s
+        if self._rejected_s > MAX_UNCERTAIN_S:
+            self._start_pose(measured)
             return
         if is_trusted:
-            self._turn.update(turned, seen.rotation_variance, step_s)
-        self._rotate_points(self._turn.rotation @ before.T)
-        self._across.predict(step_s, seen.across_variance)
-        self._along.predict(step_s, seen.along_variance)
+            self._rotation.update(innovation_rad, measured.rotation_variance, step_s)
+        self._rotate_points(self._rotation.rotation @ before.T)
+        self._across.predict(step_s, measured.across_variance)
+        self._along.predict(step_s, measured.along_variance)
         if is_trusted:
-            self._update_points(seen, step_s)
+            self._update_points(measured, step_s)
 
-    def _update_points(self, seen: _Measured, step_s: float) -> None:
+    def _update_points(self, measured: _Measured, step_s: float) -> None:
         across, along = self._across, self._along
-        gain = across.update(seen.points_m[:, :2] - across.value, seen.across_variance, step_s)
-        along.update(seen.points_m[:, 2:] - along.value, seen.along_variance, step_s)
-        self._square_std = self._square_std + gain * (seen.std_mm**2 - self._square_std)
+        gain = across.update(measured.points_m[:, :2] - across.value, measured.across_variance, step_s)
+        along.update(measured.points_m[:, 2:] - along.value, measured.along_variance, step_s)
+        self._square_std = self._square_std + gain * (measured.std_mm**2 - self._square_std)
 
-    def _rotate_points(self, turn: FloatArray) -> None:
+    def _rotate_points(self, rotation: FloatArray) -> None:
         """Rotate the points and their velocities with the hand; their variances stay in the camera's axes."""
         across, along = self._across, self._along
-        value = np.concatenate([across.value, along.value], axis=1) @ turn.T
-        velocity = np.concatenate([across.velocity, along.velocity], axis=1) @ turn.T
+        value = np.concatenate([across.value, along.value], axis=1) @ rotation.T
+        velocity = np.concatenate([across.velocity, along.velocity], axis=1) @ rotation.T
         across.value, along.value = value[:, :2], value[:, 2:]
         across.velocity, along.velocity = velocity[:, :2], velocity[:, 2:]
 
@@ -280,7 +280,7 @@ class KalmanTrack:
         points_m = points_m - points_m[len(hand.vertices_m)]
         vertices_m, keypoints_m = np.split(points_m, [len(hand.vertices_m)])
         depth_m = math.exp(float(self._depth.value[0, 0]))
-        palm_m = np.append(self._place.value[0], 1.0) * depth_m
+        palm_m = np.append(self._direction.value[0], 1.0) * depth_m
         vertex_std_mm, keypoint_std_mm = np.split(self._std_mm(strength), [len(hand.vertices_m)])
         smoothed = dataclasses.replace(
             hand,
@@ -290,7 +290,7 @@ class KalmanTrack:
             keypoints_m=keypoints_m,
             keypoint_std_mm=keypoint_std_mm,
             keypoint_covariance_mm2=resized(hand.keypoint_covariance_mm2, hand.keypoint_std_mm, keypoint_std_mm),
-            camera_from_wrist=self._turn.rotation,
+            camera_from_wrist=self._rotation.rotation,
             wrist_camera_m=palm_m - keypoints_m[PALM, :].mean(axis=0),
         )
         return projected(smoothed)

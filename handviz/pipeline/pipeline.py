@@ -39,11 +39,11 @@ from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.models.reconstructor import HandReconstructor, NetworkCache
 from handviz.pipeline.kalman import VariantSmoothers
 from handviz.pipeline.refinement import (
-    aligned_to_detector,
-    reconstruct_and_look_again,
+    reconstruct_with_recheck,
+    refine_camera,
     refine_in_2d,
     refine_in_3d,
-    with_measured_size,
+    scale_to_measured_size,
 )
 from handviz.pipeline.texture_fusion import HandTexturer, TextureCache, Texturer
 
@@ -80,7 +80,7 @@ class PipelineSettings:
     """The user's MANO file; None: the hand model that the networks name, if it is known, or the open hand."""
 
 
-class _Answer(NamedTuple):
+class _Reconstruction(NamedTuple):
     """One network's hands of a frame; a recheck of handedness may have replaced crops."""
 
     crops: list[HandCrop]
@@ -95,8 +95,8 @@ class Pipeline:
         self._settings = settings
         self._lock = threading.Lock()
         self._smoothers = VariantSmoothers(settings.smoothing_kind, settings.smoothing)
-        self._reset_wanted = False
-        self._texture_wanted, self._forget_wanted = settings.texture, False
+        self._reset_requested = False
+        self._texture_requested, self._forget_requested = settings.texture, False
         self._texture_error = ""
         self._compares = settings.compare
         self._side: HandednessSetting = settings.side
@@ -170,23 +170,23 @@ class Pipeline:
         with self._lock:
             self._side = side
 
-    def set_compare(self, wanted: bool, /) -> None:
+    def set_compare(self, enabled: bool, /) -> None:
         """Run every variant, or not, from the next frame on; one that could not be loaded is tried again."""
-        if wanted:
+        if enabled:
             for variant in VARIANTS:
                 self._cache.request(variant)
         with self._lock:
-            self._compares = wanted
+            self._compares = enabled
 
-    def set_texture(self, wanted: bool, /) -> None:
+    def set_texture(self, enabled: bool, /) -> None:
         """Give hands a texture, or not, from the next frame on."""
         with self._lock:
-            self._texture_wanted, self._texture_error = wanted, ""
+            self._texture_requested, self._texture_error = enabled, ""
 
     def forget_texture(self) -> None:
         """Reset the fused textures before the next frame."""
         with self._lock:
-            self._forget_wanted = True
+            self._forget_requested = True
 
     def reset(self, *, video: bool | None = None, same_hands: bool = False) -> None:
         """Start again: the next frame does not follow the last one; ``video``: whether later ones follow each other.
@@ -194,8 +194,8 @@ class Pipeline:
         ``same_hands``: it is another position in the same source, so that hands keep their fused textures.
         """
         with self._lock:
-            self._reset_wanted = True
-            self._forget_wanted = self._forget_wanted or not same_hands
+            self._reset_requested = True
+            self._forget_requested = self._forget_requested or not same_hands
             self._video = self._video if video is None else video
 
     def close(self) -> None:
@@ -215,8 +215,8 @@ class Pipeline:
         """Carry out requested resets; return the variant of this frame."""
         with self._lock:
             variant = self._variant
-            reset, self._reset_wanted = self._reset_wanted, False
-            forget, self._forget_wanted = self._forget_wanted, False
+            reset, self._reset_requested = self._reset_requested, False
+            forget, self._forget_requested = self._forget_requested, False
         if reset:
             self._landmarker.close()
             self._landmarker = self._new_landmarker()
@@ -228,24 +228,24 @@ class Pipeline:
     def _process(
         self, frame: Frame, network: HandReconstructor, variant: VariantName, intrinsics: Intrinsics
     ) -> FrameResult:
-        marks = [time.perf_counter()]
+        times_s = [time.perf_counter()]
         with self._lock:
             side = self._side
         detections = override_handedness(self._landmarker.detect(frame), side)
-        marks.append(time.perf_counter())
+        times_s.append(time.perf_counter())
         crops = [crop_hand(frame.image, detection) for detection in detections]
-        marks.append(time.perf_counter())
-        ask = partial(self._ask, frame.image, crops, side, intrinsics)
-        crops, found_hands = ask(network)
+        times_s.append(time.perf_counter())
+        reconstruct = partial(self._reconstruct, frame.image, crops, side, intrinsics)
+        crops, found_hands = reconstruct(network)
         detections = tuple(crop.detection for crop in crops)
-        found, errors = self._ask_others(variant, ask)
-        marks.append(time.perf_counter())
+        found, errors = self._reconstruct_others(variant, reconstruct)
+        times_s.append(time.perf_counter())
         time_ms = frame.captured_ms if frame.time_ms is None else frame.time_ms
         others = {variant: found_hands, **found}
         if self._video:
             others = self._smoothers.smooth(others, time_ms)
         hands = others.pop(variant)
-        marks.append(time.perf_counter())
+        times_s.append(time.perf_counter())
         textures = self._textures(frame, crops, found_hands)
         if textures:
             hands = tuple(
@@ -253,41 +253,41 @@ class Pipeline:
                 for hand, own, found in zip(hands, textures, found_hands, strict=True)
             )
             hands = self._texture_cache.fuse(hands) if self._video else hands
-            others = {name: _in_colours_of(hands, those) for name, those in others.items()}
-        marks.append(time.perf_counter())
-        steps = [(end - start) * 1000 for start, end in itertools.pairwise(marks)]
+            others = {name: _with_textures_of(hands, those) for name, those in others.items()}
+        times_s.append(time.perf_counter())
+        steps = [(end - start) * 1000 for start, end in itertools.pairwise(times_s)]
         with self._lock:
             error = self._texture_error
         times = StageTimes(*steps)
         return FrameResult(frame, variant, detections, hands, times, error, tuple(crops), others, errors)
 
-    def _ask(
+    def _reconstruct(
         self,
         image: NDArray[np.uint8],
         crops: list[HandCrop],
         side: HandednessSetting,
         intrinsics: Intrinsics,
         network: HandReconstructor,
-    ) -> _Answer:
+    ) -> _Reconstruction:
         """Reconstruct the crops of an image (H, W, 3) by one network."""
         found = crops
         if self._video or side != "detected":
             canonical = network.reconstruct(crops)
         else:
-            crops, canonical = reconstruct_and_look_again(image, crops, network)
+            crops, canonical = reconstruct_with_recheck(image, crops, network)
         canonical = [
             # Where the detector got the handedness wrong, its keypoints are wrong too.
-            self._corrected(hand, crop, intrinsics, keypoints_hold=crop is before)
+            self._corrected(hand, crop, intrinsics, keypoints_valid=crop is before)
             for hand, crop, before in zip(canonical, crops, found, strict=True)
         ]
         hands = tuple(
             hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant=network.variant, hand_model=self._hand_model)
             for hand, crop in zip(canonical, crops, strict=True)
         )
-        return _Answer(crops, hands)
+        return _Reconstruction(crops, hands)
 
-    def _ask_others(
-        self, variant: VariantName, ask: Callable[[HandReconstructor], _Answer]
+    def _reconstruct_others(
+        self, variant: VariantName, reconstruct: Callable[[HandReconstructor], _Reconstruction]
     ) -> tuple[dict[VariantName, tuple[HandMesh, ...]], dict[VariantName, str]]:
         """Return the hands of the other variants where variants are compared, and the errors of those that fail."""
         hands: dict[VariantName, tuple[HandMesh, ...]] = {}
@@ -303,7 +303,7 @@ class Pipeline:
                 if isinstance(failure, HandvizError):
                     errors[name] = str(failure)
                 else:
-                    hands[name] = ask(network.result()).hands
+                    hands[name] = reconstruct(network.result()).hands
             except HandvizError as error:
                 errors[name] = str(error)
         return hands, errors
@@ -311,7 +311,7 @@ class Pipeline:
     def _textures(self, frame: Frame, crops: list[HandCrop], hands: Sequence[HandMesh]) -> list[HandTexture]:
         """Return one texture per hand; none if not requested or unavailable (then ``FrameResult.error`` says why)."""
         with self._lock:
-            if not self._texture_wanted or self._texture_error or not crops:
+            if not self._texture_requested or self._texture_error or not crops:
                 return []
         height, width = frame.image.shape[:2]
         try:
@@ -326,11 +326,11 @@ class Pipeline:
         except HandvizError as error:
             with self._lock:
                 # Not tried again until textures are requested again.
-                self._texture_error = f"Without texture: {error}" if self._texture_wanted else ""
+                self._texture_error = f"Without texture: {error}" if self._texture_requested else ""
             return []
 
     def _corrected(
-        self, hand: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, *, keypoints_hold: bool
+        self, hand: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, *, keypoints_valid: bool
     ) -> CanonicalHand:
         """Refine the hand by the detector's and MediaPipe's landmarks, as far as the settings allow."""
         settings = self._settings
@@ -338,10 +338,10 @@ class Pipeline:
             hand_size = self._hand_size
         if settings.correct_pose:
             hand = refine_in_3d(hand, self._vertices_from_displacements)
-        hand = with_measured_size(hand, hand_size)
-        use_keypoints = settings.align_to_detector and keypoints_hold
+        hand = scale_to_measured_size(hand, hand_size)
+        use_keypoints = settings.align_to_detector and keypoints_valid
         if use_keypoints:
-            hand = aligned_to_detector(hand, crop, intrinsics)
+            hand = refine_camera(hand, crop, intrinsics)
         if settings.correct_pose and use_keypoints:
             hand = refine_in_2d(hand, crop, intrinsics, self._vertices_from_displacements)
         return hand
@@ -370,6 +370,6 @@ class Pipeline:
         return HandLandmarker(settings.landmarker, max_hands=settings.max_hands, video=self._video)
 
 
-def _in_colours_of(shown: Sequence[HandMesh], others: Sequence[HandMesh]) -> tuple[HandMesh, ...]:
+def _with_textures_of(shown: Sequence[HandMesh], others: Sequence[HandMesh]) -> tuple[HandMesh, ...]:
     """Return another variant's hands with the shown variant's textures: vertices correspond."""
     return tuple(replace(hand, texture=own.texture) for hand, own in zip(others, shown, strict=True))

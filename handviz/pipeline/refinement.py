@@ -37,8 +37,8 @@ FRACTION_IN_IMAGE = 0.6
 """Of the way to the 2D landmarks across the line of sight."""
 STEPS = 5
 HUBER_LIMIT = 2.0
-DOUBTFUL = 0.5
-CLEARLY_BETTER = 0.4
+RECHECK_BELOW = 0.5
+MIN_IMPROVEMENT = 0.4
 
 
 # A measured hand makes the metres of an image true: mesh and distance are scaled to the measured size.
@@ -56,7 +56,7 @@ def width_m(keypoints_m: FloatArray) -> float:
     return WIDTH_PER_KNUCKLES * float(np.linalg.norm(keypoints_m[LITTLE_KNUCKLE] - keypoints_m[INDEX_KNUCKLE]))
 
 
-def with_measured_size(canonical: CanonicalHand, size: HandSize) -> CanonicalHand:
+def scale_to_measured_size(canonical: CanonicalHand, size: HandSize) -> CanonicalHand:
     """Scale the hand to its measured size, at the same projection in its crop; unmeasured hands stay."""
     if size.measure == "none":
         return canonical
@@ -88,8 +88,8 @@ def refine_in_3d(canonical: CanonicalHand, vertices_from_displacements: FloatArr
     if canonical.landmarks_m is None or not canonical.presence:
         return canonical
     marked = as_the_detector_marks_them(canonical.keypoints_m.astype(np.float64))
-    said = procrustes_aligned(canonical.landmarks_m[None].astype(np.float64), marked[None])[0]
-    displacements = FRACTION * canonical.presence**PRESENCE_POWER * (said - marked)
+    aligned = procrustes_aligned(canonical.landmarks_m[None].astype(np.float64), marked[None])[0]
+    displacements = FRACTION * canonical.presence**PRESENCE_POWER * (aligned - marked)
     return _moved(canonical, displacements, vertices_from_displacements)
 
 
@@ -103,15 +103,15 @@ def refine_in_2d(
     position_m = canonical.wrist_camera_m
     assert position_m is not None
     view = CropView(crop.crop_from_image, intrinsics)
-    turn = camera_from_crop(crop.crop_from_image, intrinsics) @ canonical.rotation.astype(np.float64)
+    rotation = camera_from_crop(crop.crop_from_image, intrinsics) @ canonical.rotation.astype(np.float64)
     keypoints_m = canonical.keypoints_m.astype(np.float64)
-    points_m = as_the_detector_marks_them(keypoints_m - keypoints_m[0]) @ turn.T + position_m
-    missing = keypoints_in_crop(crop) - view.in_crop(points_m)
-    missing *= FRACTION_IN_IMAGE * huber_weight(missing / DEFAULT_PRIOR.keypoint)[:, None]
+    points_m = as_the_detector_marks_them(keypoints_m - keypoints_m[0]) @ rotation.T + position_m
+    offsets = keypoints_in_crop(crop) - view.in_crop(points_m)
+    offsets *= FRACTION_IN_IMAGE * huber_weight(offsets / DEFAULT_PRIOR.keypoint)[:, None]
     # The shortest such motion is across the line of sight.
-    displacements = np.einsum("kij,kj->ki", np.linalg.pinv(view.slopes(points_m)), missing)
-    moved = _moved(canonical, displacements @ turn, vertices_from_displacements)
-    translation = canonical.translation + missing[0]
+    displacements = np.einsum("kij,kj->ki", np.linalg.pinv(view.slopes(points_m)), offsets)
+    moved = _moved(canonical, displacements @ rotation, vertices_from_displacements)
+    translation = canonical.translation + offsets[0]
     return replace(
         moved, translation=translation.astype(canonical.translation.dtype), wrist_camera_m=position_m + displacements[0]
     )
@@ -155,7 +155,7 @@ DEFAULT_PRIOR = CameraPrior()
 class _Camera:
     """The camera under refinement: rotation of its axes, and the wrist's position."""
 
-    turn: FloatArray
+    rotation: FloatArray
     """(3, 3) camera_from_canonical; a reflection for left hands."""
     position_m: FloatArray
     """(3,)"""
@@ -163,14 +163,14 @@ class _Camera:
     def moved(self, by: FloatArray, view: CropView) -> "_Camera":
         """Return the view after a rotation (3,) in radians, a step of ln depth and a shift (2,) in crop half-sides."""
         ray = self.position_m / self.position_m[2] + view.ray_slopes() @ by[4:]
-        return _Camera(rotation_from_axis_angle(by[:3]) @ self.turn, ray * self.position_m[2] * np.exp(by[3]))
+        return _Camera(rotation_from_axis_angle(by[:3]) @ self.rotation, ray * self.position_m[2] * np.exp(by[3]))
 
     def points(self, points_m: FloatArray) -> FloatArray:
         """Transform canonical points (N, 3), the wrist at the origin, to the camera frame (N, 3)."""
-        return points_m @ self.turn.T + self.position_m
+        return points_m @ self.rotation.T + self.position_m
 
 
-def aligned_to_detector(
+def refine_camera(
     canonical: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, prior: CameraPrior = DEFAULT_PRIOR
 ) -> CanonicalHand:
     """Rotate and move the hand so that its keypoints, in true perspective, meet the detector's."""
@@ -196,7 +196,7 @@ def aligned_to_detector(
     uncertainty = np.linalg.inv(information)[3:, 3:]
     return replace(
         canonical,
-        rotation=(to_camera.T @ camera.turn).astype(canonical.rotation.dtype),
+        rotation=(to_camera.T @ camera.rotation).astype(canonical.rotation.dtype),
         scale=float(canonical.scale * np.exp(-moved[3])),
         translation=(canonical.translation + moved[4:]).astype(canonical.translation.dtype),
         wrist_camera_m=camera.position_m,
@@ -231,19 +231,19 @@ def _jacobian(points_m: FloatArray, position_m: FloatArray, view: CropView) -> F
 # frames (``detection/tracking.py``).
 
 
-def reconstruct_and_look_again(
+def reconstruct_with_recheck(
     image: NDArray[np.uint8], crops: Sequence[HandCrop], network: HandReconstructor
 ) -> tuple[list[HandCrop], list[CanonicalHand]]:
     """Reconstruct crops of an RGB image (H, W, 3); as the other hand where that fits far better."""
     chosen, hands = list(crops), network.reconstruct(crops)
-    doubtful = [index for index, hand in enumerate(hands) if hand.right_hand < DOUBTFUL]
-    others = [_as_the_other_hand(image, crops[index]) for index in doubtful]
-    for index, crop, hand in zip(doubtful, others, network.reconstruct(others), strict=True):
-        if hand.right_hand - hands[index].right_hand > CLEARLY_BETTER:
+    rechecked = [index for index, hand in enumerate(hands) if hand.right_hand < RECHECK_BELOW]
+    others = [_crop_as_other_hand(image, crops[index]) for index in rechecked]
+    for index, crop, hand in zip(rechecked, others, network.reconstruct(others), strict=True):
+        if hand.right_hand - hands[index].right_hand > MIN_IMPROVEMENT:
             chosen[index], hands[index] = crop, hand
     return chosen, hands
 
 
-def _as_the_other_hand(image: NDArray[np.uint8], crop: HandCrop) -> HandCrop:
+def _crop_as_other_hand(image: NDArray[np.uint8], crop: HandCrop) -> HandCrop:
     other: Handedness = "left" if crop.detection.handedness == "right" else "right"
     return crop_hand(image, replace(crop.detection, handedness=other))

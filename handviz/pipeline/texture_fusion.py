@@ -33,7 +33,7 @@ UNCERTAINTY = 0.25
 LIGHT_RANGE = (0.2, 3.0)
 """Of the image's light, relative to uniform light."""
 DARKEST = 0.02
-MAX_REMEMBERED = 8
+MAX_CACHED = 8
 
 
 class HandTexturer(Protocol):
@@ -77,7 +77,7 @@ class Texturer:
         rgb, albedo, visible = self.colours(images, points)
         if not all(np.isfinite(values).all() for values in (rgb, albedo, visible)):
             raise HandvizError(
-                f"{self._path.name} answered with colours that are not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
+                f"{self._path.name} gave colours that are not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
             )
         textures = []
         for index, crop in enumerate(crops):
@@ -109,11 +109,11 @@ class Texturer:
                 ErrorCode.MODEL_MISMATCH,
             )
         count = self._count
-        wanted = dict(zip(INPUTS, ([3, CROP_SIZE, CROP_SIZE], [count, 3], [count]), strict=True))
-        wanted |= dict(zip(OUTPUTS, ([count, 3], [count, 3], [count]), strict=True))
+        expected = dict(zip(INPUTS, ([3, CROP_SIZE, CROP_SIZE], [count, 3], [count]), strict=True))
+        expected |= dict(zip(OUTPUTS, ([count, 3], [count, 3], [count]), strict=True))
         offered = [*self._session.get_inputs(), *self._session.get_outputs()]
         shapes = {item.name: list(item.shape)[1:] for item in offered if item.type == "tensor(float)"}
-        for name, shape in wanted.items():
+        for name, shape in expected.items():
             if shapes.get(name) != shape:
                 raise HandvizError(
                     f"{self._path}: {name} is {shapes.get(name, 'missing')}, expected {shape}; {HOW_TO_GET}",
@@ -129,7 +129,7 @@ def sighting_weight(visible: FloatArray, facing: FloatArray, std_mm: FloatArray)
 
 
 @dataclass(eq=False)
-class Painted:
+class FusedTexture:
     """The fused colours of one hand."""
 
     latest: HandMesh
@@ -164,48 +164,50 @@ class TextureCache:
 
     def __init__(self, faces: NDArray[np.int32], vertex_count: int) -> None:
         self._normals = VertexNormals(faces, vertex_count)
-        self._painted: list[Painted] = []
-        self._present: list[Painted] = []
+        self._textures: list[FusedTexture] = []
+        self._present: list[FusedTexture] = []
         """Of the last frame's hands."""
 
     def forget(self) -> None:
         """Remove all colours."""
-        self._painted, self._present = [], []
+        self._textures, self._present = [], []
 
     def fuse(self, hands: Sequence[HandMesh]) -> tuple[HandMesh, ...]:
         """Return the next frame's hands with the fused colours; those without texture stay."""
         textured = [index for index, hand in enumerate(hands) if hand.texture is not None]
         owners = self._owners([hands[index] for index in textured])
         fused = list(hands)
-        for index, painted in zip(textured, owners, strict=True):
-            fused[index] = self._fused(hands[index], painted)
+        for index, fused_texture in zip(textured, owners, strict=True):
+            fused[index] = self._fused(hands[index], fused_texture)
         self._present = owners
         return tuple(fused)
 
-    def _owners(self, hands: Sequence[HandMesh]) -> list[Painted]:
+    def _owners(self, hands: Sequence[HandMesh]) -> list[FusedTexture]:
         """Return each hand's fused colours: first of hands near their last position, then, by handedness, of hands that
         were away."""
-        owners = matched_tracks(hands, self._painted)
-        away = [painted for painted in self._painted if painted not in [*owners, *self._present]]
+        owners = matched_tracks(hands, self._textures)
+        away = [fused_texture for fused_texture in self._textures if fused_texture not in [*owners, *self._present]]
         found = []
         for hand, owner in zip(hands, owners, strict=True):
-            same_side = [painted for painted in away if painted.latest.handedness == hand.handedness]
+            same_side = [fused_texture for fused_texture in away if fused_texture.latest.handedness == hand.handedness]
             if owner is None and same_side:
                 owner = same_side[-1]
                 away.remove(owner)
             found.append(owner or self._new(hand))
         return found
 
-    def _new(self, hand: HandMesh) -> Painted:
+    def _new(self, hand: HandMesh) -> FusedTexture:
         assert hand.texture is not None
         count = len(hand.texture.albedo)
-        self._painted = [*self._painted, Painted(hand, hand.texture.albedo, np.zeros(count))][-MAX_REMEMBERED:]
-        return self._painted[-1]
+        self._textures = [*self._textures, FusedTexture(hand, hand.texture.albedo, np.zeros(count))][-MAX_CACHED:]
+        return self._textures[-1]
 
-    def _fused(self, hand: HandMesh, painted: Painted) -> HandMesh:
+    def _fused(self, hand: HandMesh, fused_texture: FusedTexture) -> HandMesh:
         assert hand.texture is not None
-        painted.add(hand, hand.texture, sighting_weight(hand.texture.visible, self._facing(hand), hand.vertex_std_mm))
-        return replace(hand, texture=painted.shown(hand.texture))
+        fused_texture.add(
+            hand, hand.texture, sighting_weight(hand.texture.visible, self._facing(hand), hand.vertex_std_mm)
+        )
+        return replace(hand, texture=fused_texture.shown(hand.texture))
 
     def _facing(self, hand: HandMesh) -> FloatArray:
         """Return the cosine (V,) between outward normals and the line to the camera."""

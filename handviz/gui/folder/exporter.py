@@ -143,7 +143,7 @@ class InspectionExporter(QObject):
         order = ExportRequest(
             out=Path(folder),
             inspection=self._inspection,
-            kept=self._kept,
+            results_path=self._kept,
             images=images_of(rows),
             parts=parts,
             mesh_suffix=suffix,

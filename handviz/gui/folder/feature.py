@@ -169,7 +169,7 @@ class InspectionFeature(Feature):
         self._listing = listing
         self.page.show_ground_truth(listing.has_ground_truth)
         self.page.model.take_listing(self._order.folder, listing.rows)
-        self.exporter.set_inspection(self._order, listing.kept)
+        self.exporter.set_inspection(self._order, listing.results_path)
         if listing.note:
             self._controller.notify(listing.note)
         place = self.page.model.place_of(self._wanted) if self._wanted is not None else None
@@ -204,7 +204,7 @@ class InspectionFeature(Feature):
             file = row.image.file if row is not None else ""
             self.page.detail.show_look(Look(file, None, reason=reason))
             return
-        kept = self._listing.kept if self._listing is not None and row.image.state == "done" else None
+        kept = self._listing.results_path if self._listing is not None and row.image.state == "done" else None
         self._looks.ask(PreviewRequest(self._order.folder, row.image.file, kept))
 
     def _take_look(self, look: Look) -> None:

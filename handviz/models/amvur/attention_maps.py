@@ -58,7 +58,7 @@ class AttentionReader:
         to_joints, to_tokens = (heads[0].mean(axis=0) for heads in self._run(crop.image.transpose(2, 0, 1)[None]))
         if not (np.isfinite(to_joints).all() and np.isfinite(to_tokens).all()):
             raise HandvizError(
-                f"{self._path.name} answered with attention that is not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
+                f"{self._path.name} gave attention weights that are not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
             )
         return AttentionMaps(to_joints, to_tokens)
 
@@ -161,16 +161,16 @@ def _with_outputs(model: onnx.ModelProto, names: list[str] | tuple[str, ...]) ->
     """Return the part of the network that these values need, with them as its outputs."""
     nodes = list(model.graph.node)
     producer = {name: number for number, node in enumerate(nodes) for name in node.output}
-    wanted, needed = list(names), set()
-    while wanted:
-        number = producer.get(wanted.pop())
+    pending, needed = list(names), set()
+    while pending:
+        number = producer.get(pending.pop())
         if number is not None and number not in needed:
             needed.add(number)
-            wanted += nodes[number].input
-    kept = [nodes[number] for number in sorted(needed)]
-    used = {name for node in kept for name in node.input}
+            pending += nodes[number].input
+    parts = [nodes[number] for number in sorted(needed)]
+    used = {name for node in parts for name in node.input}
     graph = onnx.helper.make_graph(
-        kept,
+        parts,
         model.graph.name,
         list(model.graph.input),
         [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names],

@@ -104,12 +104,12 @@ class JointFeatures(nn.Module):
     def forward(self, last_map: Tensor, middle_map: Tensor, landmarks: Tensor | None) -> ImageFeatures:
         global_feature = last_map.mean((2, 3))
         last, middle = (part.flatten(2).transpose(1, 2) for part in (last_map, middle_map))
-        places = torch.cat([self.of_last(last), self.of_middle(middle)], dim=1) + self.place
+        positions = torch.cat([self.of_last(last), self.of_middle(middle)], dim=1) + self.place
         tokens = self.query.expand(last_map.shape[0], -1, -1)
         if landmarks is not None:
-            tokens = tokens + self._told(landmarks, middle_map)
+            tokens = tokens + self._landmark_tokens(landmarks, middle_map)
         for layer in self.layers:
-            tokens = layer(tokens, places)
+            tokens = layer(tokens, positions)
         camera, joints = tokens[:, 0], tokens[:, 1:]
         joints_crop = self.position(joints)
         parts = [global_feature, camera, self.summary(joints).flatten(1)]
@@ -118,7 +118,7 @@ class JointFeatures(nn.Module):
             parts.append(landmarks)
         return ImageFeatures(torch.cat([*parts, joints_crop.flatten(1)], dim=1), joints, joints_crop)
 
-    def _told(self, landmarks: Tensor, middle_map: Tensor) -> Tensor:
+    def _landmark_tokens(self, landmarks: Tensor, middle_map: Tensor) -> Tensor:
         """Return the landmarks' part of the 22 tokens: of all landmarks, of the joint's own, and of the map at its
         position."""
         assert self.of_landmarks is not None
@@ -147,10 +147,10 @@ class JointLayer(nn.Module):
         self.after_self, self.after_cross = nn.Linear(width, width), nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
-    def forward(self, tokens: Tensor, places: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         query, key, value = self.self_query_key_value(self.before_self(tokens)).chunk(3, dim=2)
         tokens = tokens + self.after_self(attention(query, key, value, self.heads))
-        key, value = self.cross_key_value(self.before_places(places)).chunk(2, dim=2)
+        key, value = self.cross_key_value(self.before_places(positions)).chunk(2, dim=2)
         query = self.cross_query(self.before_cross(tokens))
         tokens = tokens + self.after_cross(attention(query, key, value, self.heads))
         return tokens + self.mlp(self.before_mlp(tokens))

@@ -43,7 +43,7 @@ class Exported:
 
     model: HandModel
     config: ModelConfig
-    notes: ExportMetadata
+    metadata: ExportMetadata
 
 
 def read_onnx(path: Path, template: HandTemplate) -> Exported:
@@ -53,15 +53,15 @@ def read_onnx(path: Path, template: HandTemplate) -> Exported:
     outputs.
     """
     graph = _Graph(_loaded(path))
-    told = graph.metadata
-    if told.get("handviz.fingerprint") != template.fingerprint:
-        made_for = told.get("handviz.hand_model", "no hand model")
+    entries = graph.metadata
+    if entries.get("handviz.fingerprint") != template.fingerprint:
+        made_for = entries.get("handviz.hand_model", "no hand model")
         raise HandvizError(
             f"{path} was made for {made_for}, not for {template.name} {template.fingerprint[:12]}",
             ErrorCode.MODEL_MISMATCH,
         )
     try:
-        config, notes = _config(told, graph.named), _notes(told)
+        config, metadata = _config(entries, graph.named), _metadata(entries)
         model = build_model(config, template)
         weights = {name: torch.from_numpy(value) for name, value in _weights(graph, model).items()}
         missing, _ = model.load_state_dict(weights, strict=False)
@@ -69,13 +69,13 @@ def read_onnx(path: Path, template: HandTemplate) -> Exported:
         raise HandvizError(
             f"{path} cannot be trained on: its weights are not where they should be ({error})", ErrorCode.MODEL_FOREIGN
         ) from error
-    lost = sorted(set(missing) - set(NOT_IN_FILE))
-    if lost:
+    missing_weights = sorted(set(missing) - set(NOT_IN_FILE))
+    if missing_weights:
         raise HandvizError(
-            f"{path} cannot be trained on: it does not tell {', '.join(lost[:3])}", ErrorCode.MODEL_FOREIGN
+            f"{path} cannot be trained on: it lacks {', '.join(missing_weights[:3])}", ErrorCode.MODEL_FOREIGN
         )
-    _check_answers(path, ExportModel(model, template, notes.std).eval())
-    return Exported(model, config, notes)
+    _check_answers(path, ExportModel(model, template, metadata.std).eval())
+    return Exported(model, config, metadata)
 
 
 def _loaded(path: Path) -> onnx.ModelProto:
@@ -97,7 +97,7 @@ def _check_answers(path: Path, exported: ExportModel) -> None:
         ) from error
     if not difference <= SAME_ANSWER_CM:
         raise HandvizError(
-            f"{path} answers otherwise than this version's network, by {difference:.2g} cm", ErrorCode.OUTPUT_DIFFERS
+            f"{path} gives other outputs than this version's network, by {difference:.2g} cm", ErrorCode.OUTPUT_DIFFERS
         )
 
 
@@ -158,24 +158,24 @@ class _Graph:
         return str(found[0]) if len(found) == 1 else None
 
 
-def _notes(told: Mapping[str, str]) -> ExportMetadata:
+def _metadata(entries: Mapping[str, str]) -> ExportMetadata:
     scales = [
-        float(told[f"handviz.{name}"]) for name in (field.name for field in dataclasses.fields(CalibrationMetadata))
+        float(entries[f"handviz.{name}"]) for name in (field.name for field in dataclasses.fields(CalibrationMetadata))
     ]
-    return ExportMetadata(told["handviz.commit"], int(told["handviz.samples_seen"]), CalibrationMetadata(*scales))
+    return ExportMetadata(entries["handviz.commit"], int(entries["handviz.samples_seen"]), CalibrationMetadata(*scales))
 
 
-def _config(told: Mapping[str, str], named: Mapping[str, NDArray[np.floating]]) -> ModelConfig:
+def _config(entries: Mapping[str, str], named: Mapping[str, NDArray[np.floating]]) -> ModelConfig:
     """Return the network's config from the file's metadata and the shapes of its weights."""
-    tokens, _, width = told["handviz.tokens"].partition(" x ")
+    tokens, _, width = entries["handviz.tokens"].partition(" x ")
     layers = {match[1] for name in named if (match := re.match(r"features\.layers\.(\d+)\.", name))}
     query = named.get("features.query")
     default = ModelConfig()
     return ModelConfig(
-        variant=told["handviz.variant"],  # type: ignore[arg-type]
-        backbone=told["handviz.backbone"],
+        variant=entries["handviz.variant"],  # type: ignore[arg-type]
+        backbone=entries["handviz.backbone"],
         tokens=tokens,
-        features=told["handviz.evidence"],
+        features=entries["handviz.evidence"],
         width=int(width),
         conditioning="rest" if "heads.amvur.rest_cm" in named else default.conditioning,
         landmark_stem="landmark_head.backbone.first.weight" in named,
@@ -187,18 +187,18 @@ def _config(told: Mapping[str, str], named: Mapping[str, NDArray[np.floating]]) 
 
 def _weights(graph: _Graph, model: HandModel) -> dict[str, NDArray[np.floating]]:
     """Return every weight of the module that the file holds, by the module's names."""
-    wanted = model.state_dict()
-    found = {name: graph.named[name] for name in wanted if name in graph.named}
-    for name in wanted:  # Untrained blocks equal those of the landmark head, and equal constants are stored once.
+    expected = model.state_dict()
+    found = {name: graph.named[name] for name in expected if name in graph.named}
+    for name in expected:  # Untrained blocks equal those of the landmark head, and equal constants are stored once.
         if name not in found and (twin := _twin(name)) in graph.named:
             found[name] = graph.named[twin]
     used: set[int] = set()
     for name, module in model.named_modules():
-        if f"{name}.weight" in wanted and f"{name}.weight" not in found and f"{name}.bias" in graph.named:
+        if f"{name}.weight" in expected and f"{name}.weight" not in found and f"{name}.bias" in graph.named:
             _take(found, f"{name}.weight", graph.factor(graph.added_to(PREFIX + f"{name}.bias")), used)
         if isinstance(module, TokenLinear):
             _take(found, f"{name}.of_position.weight", _of_position(graph, name, model), used)
-    for name, weight in wanted.items():
+    for name, weight in expected.items():
         if name not in found and name not in NOT_IN_FILE:
             _take(found, name, _only_one(graph, weight, used), used)
     return {name: np.array(value, np.float32) for name, value in found.items()}
@@ -237,6 +237,6 @@ def _of_position(graph: _Graph, name: str, model: nn.Module) -> NDArray[np.float
     product = graph.constants[summand][0].astype(np.float64)
     for positions in (attention.rest_tokens, attention.rest_keypoints):
         if positions.shape[1] == len(product):
-            places = positions[0].double().numpy() / CENTIMETRES_PER_DECIMETRE
-            return np.linalg.lstsq(places, product, rcond=None)[0]
+            positions_dm = positions[0].double().numpy() / CENTIMETRES_PER_DECIMETRE
+            return np.linalg.lstsq(positions_dm, product, rcond=None)[0]
     return None

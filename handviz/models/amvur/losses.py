@@ -155,8 +155,8 @@ def image_gaussian(keypoints: Gaussian, camera: CameraOutput) -> Gaussian:
 
 def in_crop(vertices_cm: Tensor, rotation: Tensor, scale_per_cm: Tensor, translation: Tensor) -> Tensor:
     """Project canonical points (B, K, 3) to the crop (B, K, 3): half-sides, depth from the wrist."""
-    turned = scale_per_cm[:, None, None] * (vertices_cm @ rotation.transpose(1, 2))
-    return turned + functional.pad(translation, (0, 1))[:, None]
+    rotated = scale_per_cm[:, None, None] * (vertices_cm @ rotation.transpose(1, 2))
+    return rotated + functional.pad(translation, (0, 1))[:, None]
 
 
 def crop_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
@@ -244,8 +244,8 @@ def l2_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossC
     terms = squared_terms(output, truth, regressor, config)
     del terms["deviation"]
     if output.prior is not None:
-        apart = output.mean_cm - output.prior.vertices_cm
-        terms["kl"] = config.kl * (apart.square().mean() + (regressor @ apart).square().mean())
+        difference = output.mean_cm - output.prior.vertices_cm
+        terms["kl"] = config.kl * (difference.square().mean() + (regressor @ difference).square().mean())
         terms["prior"] = _joint_terms(output, truth, regressor, config)["prior"]
     return terms
 

@@ -12,7 +12,7 @@ from handviz.core.units import CENTIMETRES_PER_DECIMETRE, CENTIMETRES_PER_METRE
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.template import POSE_SIZE, SHAPE_SIZE, HandTemplate
 
-LOWEST_LOG_VARIANCE, MAX_LOG_VARIANCE = -9.0, 4.0
+MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -9.0, 4.0
 INDEX_WAVES = 8
 """Number of sines, and of cosines, that encode a token's index where it has no position on the mesh."""
 CAMERA_SIZE = 9
@@ -86,7 +86,7 @@ class VertexAttention(nn.Module):
     def __init__(self, feature_size: int, template: HandTemplate, settings: TokenSettings) -> None:
         super().__init__()
         width, self.heads, self.on_base = settings.width, settings.heads, settings.on_base
-        self._keep_mesh(template, settings.coarse)
+        self._register_mesh(template, settings.coarse)
         if settings.by_index:
             self.rest_tokens, self.rest_keypoints = index_waves(self.rest_tokens), index_waves(self.rest_keypoints)
         self.position_size = self.rest_tokens.shape[2] * (2 if settings.on_base else 1)
@@ -96,7 +96,7 @@ class VertexAttention(nn.Module):
         self.before_output = nn.LayerNorm(width)
         self.mean, self.log_variance = _output_layers(width, 3), _output_layers(width, 3)
 
-    def _keep_mesh(self, template: HandTemplate, coarse: bool) -> None:
+    def _register_mesh(self, template: HandTemplate, coarse: bool) -> None:
         vertices = _rest_cm(template)
         regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
         ids = torch.tensor(template.coarse_ids) if coarse else torch.arange(len(vertices))
@@ -129,7 +129,7 @@ class VertexAttention(nn.Module):
         offset = self._all_vertices(self.mean(tokens).float())
         log_variance = self._all_vertices(self.log_variance(tokens).float())
         start = self.rest_cm if base_cm is None else base_cm
-        return AmvurOutput(start + offset, log_variance.clamp(LOWEST_LOG_VARIANCE, MAX_LOG_VARIANCE))
+        return AmvurOutput(start + offset, log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE))
 
     def _all_vertices(self, values: Tensor) -> Tensor:
         """Lift values at the tokens (B, T, C) to all vertices (B, V, C)."""
@@ -182,7 +182,7 @@ class DenseVertices(nn.Module):
         offset, log_variance = (
             layers(hidden).float().unflatten(1, self.rest_cm.shape) for layers in (self.mean, self.log_variance)
         )
-        return AmvurOutput(self.rest_cm + offset, log_variance.clamp(LOWEST_LOG_VARIANCE, MAX_LOG_VARIANCE))
+        return AmvurOutput(self.rest_cm + offset, log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE))
 
 
 def index_waves(tokens: Tensor) -> Tensor:

@@ -137,8 +137,8 @@ def expected_image_nll(
         camera = drawn_camera(output.camera, generator)
         drawn = Gaussian(sample(*joints, generator), joints.log_variance)
         image = _observed(image_gaussian(drawn, camera), config)
-        known, wanted = _known(truth, image.mean)
-        total = total + _mean_of_known(gaussian_nll(wanted, *image), known)
+        known, target = _known(truth, image.mean)
+        total = total + _mean_of_known(gaussian_nll(target, *image), known)
     return total / config.weak.draws
 
 
@@ -172,8 +172,8 @@ def _points(mean_cm: Tensor, camera: CameraOutput, regressor: Tensor) -> Tensor:
 def _squared(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
     """Return the L2 term on 2D joints alone (Algorithms 5 and 6, step 6, weak)."""
     points = _points(output.mean_cm, output.camera, regressor)
-    known, wanted = _known(truth, points)
-    return {"image": IMAGE_SQUARES * config.image * _mean_of_known((points - wanted).square(), known)}
+    known, target = _known(truth, points)
+    return {"image": IMAGE_SQUARES * config.image * _mean_of_known((points - target).square(), known)}
 
 
 def _one_std(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> Tensor:
@@ -183,8 +183,8 @@ def _one_std(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossC
     means = {name: getattr(output.camera, name).detach() for name in ("mean", "rotation", "scale", "translation")}
     camera = output.camera._replace(**means)
     image = _observed(image_gaussian(joints, camera), config)
-    known, wanted = _known(truth, image.mean)
-    return _mean_of_known(gaussian_nll(wanted, *image), known)
+    known, target = _known(truth, image.mean)
+    return _mean_of_known(gaussian_nll(target, *image), known)
 
 
 def _from_prior_net(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
@@ -204,8 +204,8 @@ def _from_prior_net(output: ModelOutput, truth: Truth, regressor: Tensor, config
         terms["keypoints"] = weights.keypoints * gaussian_kl(*mine, *priors).mean()
     if weights.prior:
         points = _points(prior_mean, output.camera, regressor)
-        known, wanted = _known(truth, points)
-        squares = _mean_of_known((points - wanted).square(), known)
+        known, target = _known(truth, points)
+        squares = _mean_of_known((points - target).square(), known)
         terms["prior"] = weights.prior * IMAGE_SQUARES * config.image * squares
     return terms
 
@@ -227,6 +227,6 @@ def _feature_term(output: ModelOutput, truth: Truth, config: LossConfig) -> dict
     if not config.joints or output.joints_crop is None:
         return {}
     points = output.joints_crop[..., :2]
-    known, wanted = _known(truth, points)
-    error = _mean_of_known((points - wanted).abs(), known)
+    known, target = _known(truth, points)
+    error = _mean_of_known((points - target).abs(), known)
     return {"joints": config.joints * CENTIMETRES_PER_HALF_SIDE * error}

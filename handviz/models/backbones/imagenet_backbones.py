@@ -181,16 +181,16 @@ def load_torchvision_weights(backbone: Backbone, path: Path) -> None:
     found = {name: value for name, value in _read(path).items() if not name.startswith(CLASSIFIERS)}
     own = backbone.state_dict()
     # Old files lack the batch counters, which are not used here.
-    wanted = {name for name in own if not name.endswith("num_batches_tracked")}
-    wrong = sorted((wanted - found.keys()) | (found.keys() - own.keys()))
-    wrong += sorted(name for name in wanted & found.keys() if found[name].shape != own[name].shape)
+    expected = {name for name in own if not name.endswith("num_batches_tracked")}
+    wrong = sorted((expected - found.keys()) | (found.keys() - own.keys()))
+    wrong += sorted(name for name in expected & found.keys() if found[name].shape != own[name].shape)
     if wrong:
         kind = type(backbone).__name__
         raise HandvizError(
             f"{path} is not torchvision's file for {kind}: {len(wrong)} weights differ, the first is {wrong[0]}",
             ErrorCode.MODEL_FOREIGN,
         )
-    if not all(torch.isfinite(found[name]).all() for name in wanted):
+    if not all(torch.isfinite(found[name]).all() for name in expected):
         raise HandvizError(f"{path} holds weights that are not finite: download it again", ErrorCode.NOT_FINITE)
     backbone.load_state_dict(own | found)
 
@@ -205,5 +205,5 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path} cannot be read as a file of weights ({type(error).__name__})", ErrorCode.MODEL_DAMAGED
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise HandvizError(f"{path} holds something else than weights by their names", ErrorCode.MODEL_DAMAGED)
+        raise HandvizError(f"{path} is not a state dict (weights by their names)", ErrorCode.MODEL_DAMAGED)
     return {str(name): value for name, value in state.items()}

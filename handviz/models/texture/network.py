@@ -139,9 +139,9 @@ class Copying(nn.Module):
         scores = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
         heard = torch.log(torch.sigmoid(worth) + MIN_FRACTION)[:, None, None]
         fractions = (scores + heard).softmax(-1)
-        told = (fractions @ value).transpose(1, 2).flatten(2)
+        inputs = (fractions @ value).transpose(1, 2).flatten(2)
         copied = (fractions @ colours[:, None]).transpose(1, 2)
-        return tokens + self.after(told), copied
+        return tokens + self.after(inputs), copied
 
 
 class TextureNet(nn.Module):
@@ -191,14 +191,14 @@ class TextureNet(nn.Module):
         own = torch.stack([sampled(pool, at) for pool in pools], dim=2)
         around = own[:, :, -1]
         geometry = self._geometry(points, is_open)
-        told = [
+        inputs = [
             own[:, :, 0],
             around,
             *(sampled(part, at) for part in maps),
             geometry,
             self.rest.expand(points.shape[0], -1, -1),
         ]
-        tokens = self.think(self.token(feature, torch.cat(told, dim=2)))
+        tokens = self.think(self.token(feature, torch.cat(inputs, dim=2)))
         coarse = tokens[:, self.coarse_ids]
         for layer in self.layers:
             coarse = layer(coarse)
