@@ -28,7 +28,7 @@ from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.models.amvur.export import export_onnx
 from handviz.models.amvur.from_onnx import Exported
 from handviz.models.reconstructor import Reconstructor
-from handviz.pipeline.refinement import aligned_to_detector, refine_in_2d, refine_in_3d
+from handviz.pipeline.refinement import refine_camera, refine_in_2d, refine_in_3d
 from tools.unseen_looks import LOOKS, TrueClip, true_clip
 
 FIRST_SEED = 500
@@ -92,7 +92,7 @@ def _errors(
 ) -> tuple[FloatArray, FloatArray]:
     """PA-MPJPE in mm of every hand: as the network answers, and as the program shows it."""
     template = load_open_hand()
-    export_onnx(network.model, network.config, template, path, network.notes, check_images=checked)
+    export_onnx(network.model, network.config, template, path, network.metadata, check_images=checked)
     reconstructor, displacements = Reconstructor(path), vertices_from_keypoint_displacements(template)
     own, shown = [], []
     cut = cuts_of(hands)
@@ -109,7 +109,7 @@ def _errors(
 
 def _as_shown(hand: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, displacements: FloatArray) -> FloatArray:
     """Keypoints (21, 3) after all that the program corrects (infer/pipeline.py)."""
-    hand = aligned_to_detector(refine_in_3d(hand, displacements), crop, intrinsics)
+    hand = refine_camera(refine_in_3d(hand, displacements), crop, intrinsics)
     hand = refine_in_2d(hand, crop, intrinsics, displacements)
     return hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant="final").keypoints_m
 

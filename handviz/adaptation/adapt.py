@@ -169,7 +169,7 @@ def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: Ada
     parts = parted(len(hands))
     torch.manual_seed(config.seed)
     model = copy.deepcopy(start.model)
-    rho = start.notes.std.vertex_correlation
+    rho = start.metadata.std.vertex_correlation
     regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
     fit = hands.rows(parts.fit)
     tried = fit.rows(np.arange(0, len(fit), -(-len(fit) // MAX_TRIED)))
@@ -190,7 +190,7 @@ def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: Ada
     after, scale = fits("held out"), fits("fit").standardised / first.standardised
     kept = task.best_epoch > 0 and is_better(before, after)
     checked = image_batch(hands.crops[parts.held_out[:CHECKED_CROPS]])
-    return Outcome(model, _notes(start.notes, scale), before, after, task.best_epoch, kept, parts, checked, fraction)
+    return Outcome(model, _notes(start.metadata, scale), before, after, task.best_epoch, kept, parts, checked, fraction)
 
 
 def _views_and_teacher(

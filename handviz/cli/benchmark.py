@@ -20,7 +20,7 @@ from handviz.core.records import VARIANTS, Frame, FrameResult
 from handviz.detection.landmarker import HandLandmarker
 from handviz.evaluation.performance.costs import output_costs_ms
 from handviz.evaluation.performance.live_run import LiveMeasures, LiveRun
-from handviz.hand_models.choice import add_hand_model_option, display_mesh, hand_model
+from handviz.hand_models.choice import add_hand_model_option, display_mesh
 from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 from handviz.rendering.offscreen import OffscreenRenderer
 from handviz.rendering.options import ColourMode, DrawOptions
@@ -43,23 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--capture-fps", type=float, default=30.0, help="pace of the source (%(default)s)")
     parser.add_argument("--max-hands", type=int, default=2, help="hands looked for in a frame")
     parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
-    parser.add_argument("--metrics", action="store_true", help="only measure a dataset's evaluation, 4,000 samples")
-    parser.add_argument(
-        "--data", nargs="+", metavar="SPEC", help="only measure what datasets (NAME/SPLIT:FOLDER) deliver to training"
-    )
-    parser.add_argument("--batches", type=int, default=40, help="batches of 32 of each of them (%(default)s)")
     add_hand_model_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; 0 if everything ran."""
-    if arguments.metrics:
-        from handviz.evaluation.performance.metrics_speed import measure
-
-        measure()
-        return 0
-    if arguments.data:
-        return _measure_datasets(arguments)
     if min(arguments.frames, arguments.stage_frames, arguments.max_hands) < 1 or arguments.capture_fps <= 0:
         raise HandvizError("frames, stage frames, hands and frames per second must be above 0")
     with ExitStack() as resources:
@@ -87,18 +75,6 @@ def run(arguments: argparse.Namespace) -> int:
         with tqdm(total=arguments.frames, unit="frame", desc="end to end") as bar:
             measures = live.run(arguments.frames, bar.update)
         _report_live(measures)
-    return 0
-
-
-def _measure_datasets(arguments: argparse.Namespace) -> int:
-    """Loaded here: the live program needs no PyTorch."""
-    from handviz.evaluation.performance.throughput import measure
-    from handviz.training.dataset_samples import Drawing, load_dataset
-
-    if arguments.batches < 1:
-        raise HandvizError("--batches must be at least 1")
-    template, drawing = hand_model(arguments.hand_model), Drawing(seed=0, whole_truth=False)
-    measure({spec: load_dataset(spec, template, None, drawing) for spec in arguments.data}, arguments.batches)
     return 0
 
 

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     done = sum(row.state == "done" for row in rows.values())
     hands = sum(len(row.hands) for row in rows.values())
     logger.info("%d images with %d hands, %d could not be done", done, hands, len(rows) - done)
-    logger.info("results are kept in %s", inspection.kept)
+    logger.info("results are in %s", inspection.results_path)
     return 0 if done else 1
 
 
@@ -125,7 +125,7 @@ def _block_seconds(
     for path in paths:
         (scratch / "pictures" / path.name).symlink_to(path)
     inspection = Inspection(
-        replace(order, folder=scratch / "pictures"), make=lambda _: _Lent(pipeline), kept_in=scratch
+        replace(order, folder=scratch / "pictures"), make=lambda _: _Lent(pipeline), results_folder=scratch
     )
     inspection_start_s = time.perf_counter()
     for _ in inspection.events():

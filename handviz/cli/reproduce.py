@@ -20,7 +20,7 @@ from handviz.evaluation.paper_tables import TABLES
 from handviz.evaluation.recipes import Recipe, load_recipe, smoke
 from handviz.evaluation.rendered import RenderedHands, evaluate_rendered, rendered_config
 from handviz.evaluation.report import report
-from handviz.evaluation.tables import RENDERED, Result, keep_result
+from handviz.evaluation.tables import RENDERED, Result, write_result
 from handviz.hand_models.choice import add_hand_model_option, hand_model
 from handviz.hand_models.template import HandTemplate
 from handviz.training.amvur import train
@@ -144,4 +144,4 @@ def _keep(found: Evaluation, recipe: Recipe, config: TrainConfig, template: Hand
         crops_seen=int(notes.get("samples_seen", 0)),
         figures={name: float(values.mean()) for name, values in found.scores.columns.items()},
     )
-    return keep_result(result, found.intervals)
+    return write_result(result, found.intervals)

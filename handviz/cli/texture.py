@@ -13,7 +13,7 @@ import numpy as np
 from handviz.cli.evaluate import held_out_crops, onnx_predictor
 from handviz.cli.export import write_checksums
 from handviz.core.paths import MODELS, TEXTURE_NAME
-from handviz.evaluation.tables import Result, keep_result
+from handviz.evaluation.tables import Result, write_result
 from handviz.evaluation.texture_scores import (
     WINDOWS,
     Colours,
@@ -153,4 +153,4 @@ def _keep(found: dict[str, list[Score]], folder: Path) -> None:
             figures={figure: float(np.nanmean(values)) for figure, values in figures.items()},
         )
         folder.mkdir(parents=True, exist_ok=True)
-        logger.info("wrote %s", keep_result(result, {}))
+        logger.info("wrote %s", write_result(result, {}))

@@ -1,1 +1,1 @@
-"""The bench: datasets' own evaluation, on any predictor."""
+"""Evaluation of any predictor on datasets and rendered crops, by the datasets' own measures."""

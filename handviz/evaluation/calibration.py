@@ -1,7 +1,7 @@
-"""Whether standard deviations tell errors: intervals, likelihood and order, for visible and for hidden points apart.
+"""Calibration of standard deviations: coverage, likelihood and order, separately for visible and hidden points.
 
-Errors are those of the canonical frame without any alignment, prediction less truth: that is what the model's Gaussian
-speaks of. A point's error is the norm of its offset over x, y and z, its standard deviation the root of the summed
+Errors are those of the canonical frame without any alignment, prediction minus truth, as the model's Gaussian describes
+them. A point's error is the norm of its offset over x, y and z, its standard deviation the root of the summed
 variances. Keypoints are the 20 beside the wrist: the wrist is the origin of prediction and truth.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core import metrics
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.core.units import CENTIMETRES_PER_METRE, MILLIMETRES_PER_METRE
 from handviz.evaluation.card import COVERAGE_PERCENTS, Answers, cell, mean_or_nan
@@ -20,12 +20,12 @@ from handviz.evaluation.card import COVERAGE_PERCENTS, Answers, cell, mean_or_na
 NOMINAL = tuple(float(value) for value in np.linspace(0.05, 0.95, 19))
 """Probabilities of the reliability diagram."""
 REMOVED = tuple(float(value) for value in np.linspace(0.0, 0.99, 100))
-"""Shares thrown out in the sparsification curves."""
+"""Fractions removed in the sparsification curves."""
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """One row: some points of all hands. Every figure is nan where there are none."""
+    """One row: some points of all hands. Every number is nan where there are none."""
 
     points: str
     """``vertices`` or ``keypoints``"""
@@ -38,21 +38,21 @@ class Calibration:
     nll: float
     """nats per coordinate, in cm"""
     ausc_mm: float
-    """mean error of what is left, over all shares kept (Ilg et al. 2018)"""
+    """mean error of the remaining points, over all fractions (Ilg et al. 2018)"""
     ause: float
-    """what of that the best order saves, by the mean error: 0 is perfect"""
+    """difference of that from the best order's, by the mean error: 0 is perfect"""
     spearman: float
     """of standard deviation and error over all points of all hands at once"""
     spearman_each: float
-    """mean over points of the correlation over hands, so that no point is told by which one it is"""
+    """mean over points of the correlation over hands, so that it does not depend on which point it is"""
     error_mm: float
     std_mm: float
     reliability: FloatArray
-    """(19,) observed shares at NOMINAL"""
+    """(19,) observed fractions at NOMINAL"""
     sparsification_mm: FloatArray
-    """(100,) mean error where REMOVED of the points are thrown out, the largest standard deviation first"""
+    """(100,) mean error without the REMOVED fractions of largest standard deviation"""
     oracle_mm: FloatArray
-    """(100,) likewise, the largest error first"""
+    """(100,) likewise, without those of largest error"""
 
 
 class VarianceScale(NamedTuple):
@@ -63,7 +63,7 @@ class VarianceScale(NamedTuple):
 
 
 def calibrate(answers: Answers) -> tuple[Calibration, ...]:
-    """Rows for vertices, then keypoints; each for all, visible and hidden ones."""
+    """Return rows for vertices, then keypoints; each for all, visible and hidden ones."""
     rows = []
     for name, offsets_m, std_m, visible in (
         ("vertices", answers.offsets_m, answers.std_m, answers.visible),
@@ -75,13 +75,13 @@ def calibrate(answers: Answers) -> tuple[Calibration, ...]:
 
 
 def _row(points: str, seen: str, offsets_m: FloatArray, std_m: FloatArray, chosen: NDArray[np.bool_]) -> Calibration:
-    """Offsets and standard deviations (N, P, 3), of which ``chosen`` (N, P) count."""
+    """Return the row of offsets and standard deviations (N, P, 3), of which ``chosen`` (N, P) count."""
     errors_mm, std_mm = (np.linalg.norm(part, axis=2) * MILLIMETRES_PER_METRE for part in (offsets_m, std_m))
     each = _spearman_each(errors_mm, std_mm, chosen)
     offsets_m, std_m = offsets_m[chosen], std_m[chosen]
     errors_mm, std_mm = errors_mm[chosen], std_mm[chosen]
-    kept = _kept_means(errors_mm, std_mm)
-    best = _kept_means(errors_mm, errors_mm)
+    remaining = _remaining_means(errors_mm, std_mm)
+    best = _remaining_means(errors_mm, errors_mm)
     probabilities = (*(percent / 100 for percent in COVERAGE_PERCENTS), *NOMINAL)
     observed = metrics.reliability_curve(offsets_m, std_m, probabilities) if len(std_m) else _nan(len(probabilities))
     return Calibration(
@@ -90,14 +90,14 @@ def _row(points: str, seen: str, offsets_m: FloatArray, std_m: FloatArray, chose
         count=len(errors_mm),
         coverage=observed[: len(COVERAGE_PERCENTS)],
         nll=mean_or_nan(metrics.gaussian_nll(offsets_m * CENTIMETRES_PER_METRE, std_m * CENTIMETRES_PER_METRE)),
-        ausc_mm=mean_or_nan(kept),
-        ause=metrics.excess_area(kept, best),
+        ausc_mm=mean_or_nan(remaining),
+        ause=metrics.excess_area(remaining, best),
         spearman=metrics.spearman(errors_mm, std_mm),
         spearman_each=each,
         error_mm=mean_or_nan(errors_mm),
         std_mm=mean_or_nan(std_mm),
         reliability=observed[len(COVERAGE_PERCENTS) :],
-        sparsification_mm=metrics.at_removed_fractions(kept, REMOVED),
+        sparsification_mm=metrics.at_removed_fractions(remaining, REMOVED),
         oracle_mm=metrics.at_removed_fractions(best, REMOVED),
     )
 
@@ -106,34 +106,35 @@ def _nan(size: int) -> FloatArray:
     return np.full(size, np.nan)
 
 
-def _kept_means(errors: FloatArray, order_by: FloatArray) -> FloatArray:
+def _remaining_means(errors: FloatArray, order_by: FloatArray) -> FloatArray:
     return metrics.means_of_kept(errors, order_by) if len(errors) else _nan(1)
 
 
 def _spearman_each(errors: FloatArray, stds: FloatArray, chosen: NDArray[np.bool_]) -> float:
-    """Mean over points of the rank correlation over hands (N, P); points with fewer than three hands do not count."""
+    """Return the mean over points of the rank correlation over hands (N, P), without points of fewer than three."""
     columns = zip(errors.T, stds.T, chosen.T, strict=True)
     found = np.array([metrics.spearman(error[use], std[use]) for error, std, use in columns if use.sum() > 2])
     return mean_or_nan(found[np.isfinite(found)])
 
 
 def fit_variance_scale(answers: Answers) -> VarianceScale:
-    """The factors by which a model's variances, all alike, are to be multiplied; fit them on a validation split.
+    """Return the factors that calibrate a model's variances; fit them on a validation split.
 
-    The mean of the squared standardised errors: where the Gaussian likelihood of these answers is largest, in closed
-    form (temperature scaling of Guo et al. 2017, for regression). Not the factor under which 68 % cover 68 %: nll is
-    a proper score, which no dishonest standard deviation can win, and every error counts, where the 68 % rule looks
-    at one quantile and lets the tail, the errors that hurt, go where it likes. The price: errors with heavy tails
-    make the inner intervals cover more than they promise, which the table of coverage then shows.
-    Order is untouched: AUSC, AUSE and Spearman stay. Vertices and keypoints have one factor each, because the
-    correlation between vertices, from which a keypoint's variance comes, is a guess of its own.
+    They are the means of the squared standardised errors, which maximise the Gaussian likelihood in closed form
+    (temperature scaling of Guo et al. 2017, for regression). A factor under which 68 % cover 68 % would fit one
+    quantile and ignore the tail; nll is a proper score, to which every error counts. The price: with heavy tails the
+    inner intervals cover more than their nominal fraction, which the table of coverage shows. Order is unchanged: AUSC,
+    AUSE and Spearman stay. Vertices and keypoints have one factor each, because the correlation between vertices, from
+    which a keypoint's variance comes, is an assumption of its own.
     """
     scale = VarianceScale(
         _mean_square(answers.offsets_m, answers.std_m),
         _mean_square(answers.keypoint_offsets_m, answers.keypoint_std_m),
     )
     if not all(np.isfinite(value) and value > 0 for value in scale):
-        raise HandvizError(f"no variance scale fits these answers: {scale.vertices}, {scale.keypoints}")
+        raise HandvizError(
+            f"no variance scale fits these predictions: {scale.vertices}, {scale.keypoints}", ErrorCode.NOT_FINITE
+        )
     return scale
 
 
@@ -153,7 +154,7 @@ TABLE_COLUMNS = (
 
 
 def calibration_table(rows: tuple[Calibration, ...]) -> str:
-    """Markdown: a row for every row, errors in the canonical frame without alignment."""
+    """Return a Markdown table of the rows, errors in the canonical frame without alignment."""
     covers = [f"{percent} %" for percent in COVERAGE_PERCENTS]
     titles = ["canonical frame, not aligned", "points", *covers, *(title for title, _, _ in TABLE_COLUMNS)]
     lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]

@@ -1,4 +1,4 @@
-"""The model card: its figures from predictions and truth, and its table."""
+"""The model card: its numbers from predictions and truth, and its table."""
 
 import math
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core import metrics
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.core.units import CENTIMETRES_PER_METRE, MILLIMETRES_PER_METRE
 
 COVERAGE_PERCENTS = (50, 68, 90, 95)
 HEAVILY_HIDDEN = 0.5
-"""Fraction of a hand's otherwise visible vertices that things hide, from which on it counts as heavily hidden."""
+"""Fraction of a hand's otherwise visible vertices that objects occlude, from which it counts as heavily hidden."""
 
 
 @dataclass(frozen=True, eq=False)
 class SeenPoints:
-    """Predictions and truth of N hands in metres; points stand in the crop's axes, so rotation counts in MPJPE."""
+    """Predictions and truth of N hands in metres, in the crop's axes, so that rotation counts in MPJPE."""
 
     keypoints_m: FloatArray
     """(N, 21, 3) in the crop's axes, wrist at 0"""
@@ -31,24 +31,24 @@ class SeenPoints:
 
 @dataclass(frozen=True, eq=False)
 class Answers(SeenPoints):
-    """All that the card is made of."""
+    """The predictions and labels that the card is computed from."""
 
     offsets_m: FloatArray
-    """(N, V, 3) canonical prediction less truth"""
+    """(N, V, 3) canonical prediction minus truth"""
     std_m: FloatArray
     """(N, V, 3) canonical"""
     keypoint_offsets_m: FloatArray
-    """(N, 20, 3) without the wrist, which is the origin of prediction and truth and so can tell nothing"""
+    """(N, 20, 3) without the wrist, which is the origin of prediction and truth"""
     keypoint_std_m: FloatArray
     """(N, 20, 3) likewise"""
     visible: NDArray[np.bool_]
     """(N, V)"""
     visible_alone: NDArray[np.bool_]
-    """(N, V) if nothing stood before the hand"""
+    """(N, V) without the objects in front of the hand"""
     keypoint_visible: NDArray[np.bool_]
     """(N, 20) likewise, by ``keypoints_visible``"""
     hidden_fraction: FloatArray
-    """(N,) fraction of otherwise visible vertices that things hide"""
+    """(N,) fraction of otherwise visible vertices that objects occlude"""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Card:
     mpjpe_mm: float
     pa_mpjpe_mm: float
     pa_mpjpe_visible_mm: float
-    """of hands of which things hide less than half"""
+    """of hands less than half occluded by objects"""
     pa_mpjpe_hidden_mm: float
     """of the others, the heavily hidden ones"""
     pa_mpvpe_mm: float
@@ -80,22 +80,21 @@ class Card:
     """rank correlation of standard deviation and error over all vertices"""
     std_mm: float
     hidden_over_visible: float
-    """mean standard deviation of hidden vertices over that of visible ones; the hand itself hides them too, not only
-    things"""
+    """mean standard deviation of hidden vertices over that of visible ones, occluded by objects or the hand itself"""
     hidden_over_visible_heavy: float
     """the same within heavily hidden hands"""
     things_over_visible: float
-    """as ``hidden_over_visible``, but of those hidden vertices alone that would be seen if nothing stood before them"""
+    """as ``hidden_over_visible``, but of those hidden vertices alone that only objects occlude"""
     things_over_visible_heavy: float
 
 
 def mean_or_nan(values: FloatArray) -> float:
-    """Their mean in double precision; nan, without a warning, where there are none."""
+    """Return the mean in double precision; nan, without a warning, for no values."""
     return float(np.mean(values, dtype=np.float64)) if np.size(values) else float("nan")
 
 
 class PartMeans(NamedTuple):
-    """A mean over all hands and over those of which things hide less, or not less, than half."""
+    """A mean over all hands, and over those of which objects occlude less, or not less, than half."""
 
     everything: float
     visible: float
@@ -103,18 +102,19 @@ class PartMeans(NamedTuple):
 
 
 def means_by_part(values: FloatArray, hidden_fraction: FloatArray) -> PartMeans:
-    """Means of values (N,) by ``hidden_fraction`` (N,); nan for a part without hands."""
+    """Return the means of values (N,) by ``hidden_fraction`` (N,); nan for a part without hands."""
     parts = values, values[hidden_fraction < HEAVILY_HIDDEN], values[hidden_fraction >= HEAVILY_HIDDEN]
     return PartMeans(*(mean_or_nan(part) for part in parts))
 
 
 def hidden_over_visible(std: FloatArray, hidden: NDArray[np.bool_], visible: NDArray[np.bool_]) -> float:
-    """Mean standard deviation of hidden over that of visible vertices, all (N, V); nan without any of either."""
+    """Return the mean standard deviation of hidden over that of visible vertices, all (N, V); nan without any of
+    either."""
     return mean_or_nan(std[hidden]) / mean_or_nan(std[visible])
 
 
 def _coverages(offsets_m: FloatArray, std_m: FloatArray, name: str) -> dict[str, float]:
-    """The card's fields of interval coverage, ``name_50`` and so on."""
+    """Return the card's fields of interval coverage, ``name_50`` and so on."""
     fractions = metrics.reliability_curve(offsets_m, std_m, [percent / 100 for percent in COVERAGE_PERCENTS])
     return {
         f"{name}_{percent}": float(fraction) for percent, fraction in zip(COVERAGE_PERCENTS, fractions, strict=True)
@@ -122,7 +122,7 @@ def _coverages(offsets_m: FloatArray, std_m: FloatArray, name: str) -> dict[str,
 
 
 def point_figures(points: SeenPoints) -> dict[str, float]:
-    """The errors of the card: means over all hands, in mm and shares."""
+    """Return the errors of the card: means over all hands, in mm and fractions."""
     aligned = metrics.procrustes_aligned(points.vertices_m, points.true_vertices_m)
     f5, f15 = metrics.f_scores(aligned, points.true_vertices_m).mean(axis=0)
     return {
@@ -134,7 +134,7 @@ def point_figures(points: SeenPoints) -> dict[str, float]:
 
 
 def uncertainty_figures(offsets_m: FloatArray, std_m: FloatArray) -> dict[str, float]:
-    """What the card says of the vertices' standard deviations (N, V, 3), canonical offsets (N, V, 3) beside them."""
+    """Return the card's numbers on the vertices' standard deviations (N, V, 3) and canonical offsets (N, V, 3)."""
     std, error = np.linalg.norm(std_m, axis=2), np.linalg.norm(offsets_m, axis=2)
     return {
         "nll": mean_or_nan(metrics.gaussian_nll(offsets_m * CENTIMETRES_PER_METRE, std_m * CENTIMETRES_PER_METRE)),
@@ -146,7 +146,7 @@ def uncertainty_figures(offsets_m: FloatArray, std_m: FloatArray) -> dict[str, f
 
 
 def _hidden_ratios(answers: Answers, std: FloatArray) -> dict[str, float]:
-    """The card's ``hidden_over_visible``: hidden by anything or by things alone, of all or of heavily hidden hands."""
+    """Return the card's ``hidden_over_visible``: by anything or by objects alone, of all or of heavily hidden hands."""
     heavy = answers.hidden_fraction >= HEAVILY_HIDDEN
     found: dict[str, float] = {}
     for name, hidden in (("hidden", ~answers.visible), ("things", answers.visible_alone & ~answers.visible)):
@@ -156,9 +156,9 @@ def _hidden_ratios(answers: Answers, std: FloatArray) -> dict[str, float]:
 
 
 def card(answers: Answers) -> Card:
-    """Every figure of the card; raises HandvizError if a prediction is not finite."""
+    """Return every number of the card; HandvizError if a prediction is not finite."""
     if not (np.isfinite(answers.vertices_m).all() and np.isfinite(answers.std_m).all()):
-        raise HandvizError("the model's answers are not finite")
+        raise HandvizError("the model's predictions are not finite", ErrorCode.NOT_FINITE)
     keypoint_errors = metrics.pa_mpjpe_mm(answers.keypoints_m, answers.true_keypoints_m)
     by_part = means_by_part(keypoint_errors, answers.hidden_fraction)
     return Card(
@@ -197,12 +197,12 @@ CARD_ROWS = (
 
 
 def cell(form: str, value: float) -> str:
-    """A number of a table; a dash where there is none."""
+    """Format a number of a table; a dash where there is none."""
     return "–" if math.isnan(value) else form.format(value)
 
 
 def card_table(cards: dict[str, Card]) -> str:
-    """Markdown: one row a figure, one column a variant."""
+    """Return a Markdown table: one row per measure, one column per variant."""
     lines = ["| | " + " | ".join(cards) + " |", "|---" * (len(cards) + 1) + "|"]
     for title, name, form in CARD_ROWS:
         values = " | ".join(cell(form, getattr(one, name)) for one in cards.values())

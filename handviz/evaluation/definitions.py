@@ -1,9 +1,8 @@
 """The field's measures as the datasets' own programs compute them (numpy; N samples, points in metres).
 
 Read in lmb-freiburg/freihand (eval.py and its EvalUtil), shreyashampali/ho3d (eval.py) and NVlabs/dex-ycb-toolkit
-(hpe_eval.py, which imports FreiHAND's); ``docs/research/metrics.md`` lists where they differ. Means over samples of a
-number for each sample: every sample has the same number of points, so the means over points of FreiHAND's EvalUtil
-are the same.
+(hpe_eval.py, which imports FreiHAND's); ``docs/research/metrics.md`` lists where they differ. Means are over samples,
+which all have the same number of points: they equal the means over points of FreiHAND's EvalUtil.
 """
 
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from handviz.core.units import MILLIMETRES_PER_METRE
 
 ALIGNMENTS = ("absolute", "root", "scale_translation", "procrustes")
 THRESHOLDS_MM = np.linspace(0.0, metrics.PCK_LIMIT_MM, 100)
-"""np.linspace(val_min, val_max, steps): a hundred thresholds with 0 and 50 among them, so 99 trapezoids."""
+"""np.linspace(val_min, val_max, steps): a hundred thresholds including 0 and 50, so 99 trapezoids."""
 WRIST, MIDDLE_KNUCKLE = 0, 9
 NORM_EPSILON_M = 1e-8
 RESAMPLES = 2000
@@ -39,10 +38,10 @@ class CameraPoints:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What N samples reached."""
+    """The measures of N samples."""
 
     columns: dict[str, FloatArray] = field(default_factory=dict)
-    """(N,) each, named ``root_mpjpe_mm`` and so on: ``ALIGNMENTS`` x ``COLUMNS``, those that there are"""
+    """(N,) each, named ``root_mpjpe_mm`` and so on: those of ``ALIGNMENTS`` x ``COLUMNS`` that are defined"""
     pck: dict[str, FloatArray] = field(default_factory=dict)
     """(100,) mean fractions of points within THRESHOLDS_MM, named ``root_keypoints`` and so on"""
 
@@ -51,20 +50,20 @@ COLUMNS = ("mpjpe_mm", "auc_keypoints", "mpvpe_mm", "auc_vertices", "f5", "f15")
 
 
 def threshold_places(errors_mm: FloatArray) -> NDArray[np.intp]:
-    """For errors of any shape the first threshold that is not smaller (<=, as EvalUtil compares); 100 beyond all."""
+    """Return each error's index of the first threshold not below it (<=, as EvalUtil compares); 100 beyond all."""
     return np.searchsorted(THRESHOLDS_MM, errors_mm, side="left")
 
 
 def pck_curve(errors_mm: FloatArray) -> FloatArray:
-    """(100,) fraction of errors that are <= each threshold."""
+    """Return the fraction (100,) of errors that are <= each threshold."""
     counts = np.bincount(np.ravel(threshold_places(errors_mm)), minlength=len(THRESHOLDS_MM) + 1)
     return np.cumsum(counts[:-1]) / np.size(errors_mm)
 
 
 def sample_auc(errors_mm: FloatArray) -> FloatArray:
-    """(N,) area by trapezoids under the PCK curve of each sample's errors (N, K), 1 at best.
+    """Return the area (N,) by trapezoids under the PCK curve of each sample's errors (N, K), 1 at best.
 
-    Their mean is the area under the curve of all, for areas add up.
+    Their mean is the area under the curve of all samples.
     """
     weights = np.full(len(THRESHOLDS_MM), 1.0 / (len(THRESHOLDS_MM) - 1))
     weights[[0, -1]] /= 2
@@ -74,7 +73,8 @@ def sample_auc(errors_mm: FloatArray) -> FloatArray:
 
 
 def scale_translation_aligned(keypoints: FloatArray, truth: FloatArray) -> FloatArray:
-    """HO3D's align_sc_tr on keypoints (N, 21, 3): wrist on wrist, and wrist to middle knuckle as long as in truth.
+    """Align keypoints (N, 21, 3) by HO3D's align_sc_tr: wrist on wrist, and wrist to middle knuckle as long as in
+    truth.
 
     Its joint 4 is the middle knuckle in its own order. A prediction without that length is only multiplied, as there.
     """
@@ -86,14 +86,14 @@ def scale_translation_aligned(keypoints: FloatArray, truth: FloatArray) -> Float
 
 
 def official_procrustes(predicted: FloatArray, truth: FloatArray) -> FloatArray:
-    """FreiHAND's align_w_scale of points (N, K, 3) in metres: a mirrored fit is allowed where it is better."""
+    """Align points (N, K, 3) in metres by FreiHAND's align_w_scale: a mirrored fit is allowed where it is better."""
     return metrics.procrustes_aligned(predicted, truth, may_mirror=True, norm_epsilon=NORM_EPSILON_M)
 
 
 def aligned(points: CameraPoints, alignment: str) -> tuple[FloatArray, FloatArray | None]:
-    """Predicted keypoints and vertices after one of ALIGNMENTS; None where there are no vertices, or no definition.
+    """Align predicted keypoints and vertices by one of ALIGNMENTS; None where there are no vertices, or no definition.
 
-    Keypoints and vertices are Procrustes-aligned each by themselves, shifted together where the root is.
+    Keypoints and vertices are Procrustes-aligned each by themselves, but shifted together to the root.
     """
     keypoints, vertices, truth = points.keypoints_m, points.vertices_m, points.true_keypoints_m
     if alignment == "root":
@@ -110,7 +110,7 @@ def aligned(points: CameraPoints, alignment: str) -> tuple[FloatArray, FloatArra
 
 
 def score(points: CameraPoints) -> Scores:
-    """Every column and curve of these samples, before and after each alignment."""
+    """Return every column and curve of these samples, before and after each alignment."""
     scores = Scores()
     for alignment in ALIGNMENTS:
         keypoints, vertices = aligned(points, alignment)
@@ -130,7 +130,7 @@ def _add_errors(scores: Scores, mean: str, area: str, predicted: FloatArray, tru
 
 
 def joined(parts: Sequence[Scores]) -> Scores:
-    """The scores of all samples from those of batches, none of them empty."""
+    """Join the scores of batches, none of them empty."""
     sizes = np.array([len(next(iter(part.columns.values()))) for part in parts])
     columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
     curves = {name: np.average([part.pck[name] for part in parts], axis=0, weights=sizes) for name in parts[0].pck}
@@ -138,7 +138,7 @@ def joined(parts: Sequence[Scores]) -> Scores:
 
 
 def acceleration_errors_mm(predicted_m: FloatArray, truth_m: FloatArray) -> FloatArray:
-    """(T - 2,) mean over points of the distance between second differences of tracks (T, K, 3), in mm per frame^2.
+    """Return the acceleration errors (T - 2,) of tracks (T, K, 3), mean over points, in mm per frame^2.
 
     The acceleration error of HMMR and VIBE (compute_error_accel), which divides by no time: times the square of the
     frames per second it is in mm/s^2.
@@ -148,16 +148,15 @@ def acceleration_errors_mm(predicted_m: FloatArray, truth_m: FloatArray) -> Floa
     return np.asarray(np.linalg.norm(seconds, axis=-1).mean(axis=1) * MILLIMETRES_PER_METRE)
 
 
-# How far means would move if other samples had been drawn (Efron 1979).
+# Bootstrap: the variation of means over other draws of samples (Efron 1979).
 
 
 def mean_intervals(
     values: FloatArray, groups: Sequence[str], *, percent: float = 95.0, resamples: int = RESAMPLES, seed: int = 0
 ) -> FloatArray:
-    """(2, C) ends of percentile intervals of the means of values (N, C).
+    """Return the ends (2, C) of percentile intervals of the means of values (N, C).
 
-    Whole groups are drawn: samples of a sequence look alike, and to draw them one by one would claim too much. The
-    same seed gives the same interval.
+    Whole groups are drawn, since samples of a sequence are correlated. The same seed gives the same interval.
     """
     _, group = np.unique(np.asarray(groups), return_inverse=True)
     count = int(group.max()) + 1

@@ -1,4 +1,4 @@
-"""Held-out crops in, the model card's numbers out; any predictor will do, a checkpoint or an ONNX file."""
+"""Computes the model card of any predictor, a checkpoint or an ONNX file, on rendered crops."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from handviz.training.cache import image_batch, truth_from_labels
 from handviz.training.checkpoint import calibration_metadata, load_checkpoint
 
 BATCH = 16
-"""Crops that a predictor takes at a time."""
+"""Crops per call of a predictor."""
 Predictor = Callable[[NDArray[np.uint8]], list[CanonicalHand]]
 """Crops (N, 224, 224, 3) RGB -> one hand each."""
 PER_CROP = ("visible", "visible_alone", "keypoint_visible", "hidden_fraction")
@@ -35,7 +35,7 @@ class Crops:
 
     directory: Path
     limit: int | None = None
-    """Use only the first ones."""
+    """Number of first crops to use; None: all."""
 
 
 def _seen(points_m: FloatArray, wrist_m: FloatArray, rotation: FloatArray) -> FloatArray:
@@ -43,7 +43,7 @@ def _seen(points_m: FloatArray, wrist_m: FloatArray, rotation: FloatArray) -> Fl
 
 
 def keypoints_visible(visible: NDArray[np.bool_], regressor: FloatArray) -> NDArray[np.bool_]:
-    """(N, K): whether at least half of a keypoint's vertices are visible (N, V), by weights (K, V) >= 0."""
+    """Return (N, K): whether at least half of a keypoint's vertices are visible (N, V), by weights (K, V) >= 0."""
     return np.asarray(visible @ regressor.T >= 0.5 * regressor.sum(axis=1))
 
 
@@ -75,7 +75,7 @@ def _shard_answers(shard: Shard, predict: Predictor, template: HandTemplate) -> 
 
 
 def checkpoint_predictor(directory: Path, template: HandTemplate) -> Predictor:
-    """Predict with PyTorch, through the module that is exported; HandvizError if it is not a checkpoint."""
+    """Return a PyTorch predictor of the module that is exported; HandvizError if the folder is not a checkpoint."""
     model, _, notes = load_checkpoint(directory, template)
     exported = ExportModel(model, template, calibration_metadata(notes)).eval()
 
@@ -99,7 +99,7 @@ def _first(shard: Shard, count: int) -> Shard:
 
 
 def read_crops(crops: Sequence[Crops], template: HandTemplate) -> Iterator[Shard]:
-    """Every crop of these folders up to their limits, shard by shard."""
+    """Yield every crop of these folders up to their limits, shard by shard."""
     for part in crops:
         check_hand_model(part.directory, template)
         left = np.inf if part.limit is None else part.limit
@@ -122,7 +122,7 @@ def collect(crops: Sequence[Crops], predict: Predictor, template: HandTemplate) 
 
 @torch.no_grad()
 def mediapipe_by_part(crops: Sequence[Crops], template: HandTemplate) -> PartMeans:
-    """PA-MPJPE in mm of MediaPipe's own world landmarks on the same crops: what the backbone could do before."""
+    """Return PA-MPJPE in mm of MediaPipe's own world landmarks on the same crops, as a baseline."""
     network, errors, fractions = load_mediapipe_landmark_net().eval(), [], []
     for shard in read_crops(crops, template):
         truth = truth_from_labels(shard.labels, template).vertices_cm.numpy() / CENTIMETRES_PER_METRE

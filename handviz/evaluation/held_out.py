@@ -1,7 +1,7 @@
 """The frozen held-out crops: seeds in ``assets/held_out.json``, rendered where they are needed.
 
-Nobody trains on these seeds. The file also keeps what tells whether another machine renders the same hands: a
-digest of the first shard's labels of each part, and a few of its numbers for where rounding differs.
+Nothing is trained on these seeds. The file also holds, to check that another machine renders the same hands, a digest
+of the first shard's labels of each part, and a few of its numbers for where rounding differs.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
 from handviz.core.paths import PROJECT_ROOT
 from handviz.core.records import FloatArray
@@ -31,11 +31,8 @@ CHECKED_SCALES = 8
 SCALE_TOLERANCE = 1e-3
 
 
-# Small text files, written whole or not at all.
-
-
 def write_text(path: Path, text: str) -> Path:
-    """Write beside the place and move there; raises HandvizError if it cannot be written."""
+    """Write a file atomically; HandvizError if that fails."""
     write_files({path: text.encode("utf-8")})
     return path
 
@@ -49,18 +46,18 @@ class Part:
     count: int
     hidden: tuple[float, float]
     labels_sha256: str | None = None
-    """of the first shard's labels, rounded; None until it was frozen"""
+    """of the first shard's labels, rounded; None until it is frozen"""
     first_scales: tuple[float, ...] | None = None
     """labels ``scale`` of its first crops, half-sides per metre"""
 
     def folder(self, directory: Path) -> Path:
-        """Where its crops lie below the held-out folder."""
+        """Return the folder of its crops below the held-out folder."""
         return directory / self.name.replace(" ", "_")
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The whole set."""
+    """The parts of the held-out set, with their generator's version."""
 
     generator_version: int
     parts: tuple[Part, ...]
@@ -87,41 +84,48 @@ def _part(entry: dict[str, Any]) -> Part:
 
 
 def read_held_out(path: Path = HELD_OUT_FILE) -> HeldOut:
-    """The list of seeds; raises HandvizError if the file is missing or damaged."""
+    """Read the list of seeds; HandvizError if the file is missing or damaged."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         held_out = HeldOut(int(entries["generator_version"]), tuple(_part(entry) for entry in entries["parts"]))
     except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
-        raise HandvizError(f"{path} is missing or damaged ({error!r}): restore it from the repository") from error
+        code = ErrorCode.FILE_MISSING if isinstance(error, FileNotFoundError) else ErrorCode.FILE_DAMAGED
+        raise HandvizError(f"{path} is missing or damaged ({error!r}): restore it from the repository", code) from error
     for field in ("name", "seed"):
         if len({getattr(part, field) for part in held_out.parts}) < max(1, len(held_out.parts)):
-            raise HandvizError(f"{path} has no parts, or two of the same {field}: restore it from the repository")
+            raise HandvizError(
+                f"{path} has no parts, or two of the same {field}: restore it from the repository",
+                ErrorCode.FILE_DAMAGED,
+            )
     return held_out
 
 
 def fractions(held_out: HeldOut, count: int) -> list[int]:
-    """How many of ``count`` crops each part gives, in proportion; raises HandvizError above the set's size."""
+    """Return how many of ``count`` crops each part gives, in proportion; HandvizError above the set's size."""
     if not 1 <= count <= held_out.count:
-        raise HandvizError(f"--count must be from 1 to {held_out.count}, the size of the held-out set")
+        raise HandvizError(
+            f"--count must be from 1 to {held_out.count}, the size of the held-out set", ErrorCode.BAD_VALUE
+        )
     ends = np.rint(np.cumsum([part.count for part in held_out.parts]) * count / held_out.count).astype(int)
     return [int(size) for size in np.diff(ends, prepend=0)]
 
 
 def plan(part: Part, directory: Path, count: int) -> generator.Plan:
-    """What the generator is to render for a part's first ``count`` crops."""
+    """Return the generator's config for a part's first ``count`` crops."""
     return generator.Plan(part.folder(directory), part.seed, count, hidden=part.hidden)
 
 
 def render_held_out(held_out: HeldOut, directory: Path, count: int, *, keep: bool = False) -> list[Crops]:
     """Render what is missing of the first ``count`` crops, all parts in proportion.
 
-    A folder that is kept gets whole shards, so that a smaller count never spoils what a larger one made.
-    Raises HandvizError if the generator is of another version: its hands would be others.
+    A folder that is kept gets whole shards, so that a smaller count never spoils those of a larger one. HandvizError if
+    the generator is of another version, which renders other hands.
     """
     if held_out.generator_version != generator.GENERATOR_VERSION:
         raise HandvizError(
             f"the held-out set is of generator version {held_out.generator_version}, this is version "
-            f"{generator.GENERATOR_VERSION}: its crops cannot be rendered"
+            f"{generator.GENERATOR_VERSION}: its crops cannot be rendered",
+            ErrorCode.VERSION_MISMATCH,
         )
     sizes = fractions(held_out, count)
     jobs = []
@@ -136,7 +140,7 @@ def render_held_out(held_out: HeldOut, directory: Path, count: int, *, keep: boo
 
 
 def labels_digest(labels: dict[str, FloatArray]) -> str:
-    """SHA-256 of all labels in units of DIGEST_STEP, names in order; -0 counts as 0."""
+    """Return the SHA-256 of all labels in units of DIGEST_STEP, names in order; -0 counts as 0."""
     digest = hashlib.sha256()
     for name in sorted(labels):
         values = np.asarray(labels[name], np.float64)
@@ -146,13 +150,14 @@ def labels_digest(labels: dict[str, FloatArray]) -> str:
 
 
 def _first_labels(part: Part, directory: Path) -> dict[str, FloatArray] | None:
-    """Labels of the first shard; None if a small ``count`` cut it short (a shard's hands depend on its size)."""
+    """Return the labels of the first shard; None if a small ``count`` cut it short (a shard's hands depend on its
+    size)."""
     labels = read_labels(part.folder(directory), 0)
     return labels if len(labels["scale"]) == min(part.count, generator.SHARD_SIZE) else None
 
 
 def label_warnings(held_out: HeldOut, crops: Sequence[Crops], directory: Path) -> list[str]:
-    """A sentence for each rendered part whose hands are not the frozen ones; parts that were not frozen pass."""
+    """Return a warning for each rendered part whose hands differ from the frozen ones, if it was frozen."""
     found = []
     for part in held_out.parts:
         rendered = any(one.directory == part.folder(directory) for one in crops)
@@ -169,18 +174,20 @@ def label_warnings(held_out: HeldOut, crops: Sequence[Crops], directory: Path) -
 
 
 def _only_rounded(scales: FloatArray, first_scales: Sequence[float]) -> bool:
-    """Whether labels ``scale`` (N,) begin with the frozen ones but for rounding; not where nothing was frozen."""
+    """Return whether labels ``scale`` (N,) begin with the frozen ones but for rounding; False if nothing was frozen."""
     found = scales[: len(first_scales)]
     return 0 < len(first_scales) == len(found) and np.allclose(found, first_scales, rtol=SCALE_TOLERANCE)
 
 
 def freeze(held_out: HeldOut, directory: Path, path: Path = HELD_OUT_FILE) -> HeldOut:
-    """Write what tells the rendered first shards again into the file; raises HandvizError if one is cut short."""
+    """Write the digests of the rendered first shards into the file; HandvizError if one is cut short."""
     parts = []
     for part in held_out.parts:
         labels = _first_labels(part, directory)
         if labels is None:
-            raise HandvizError(f"{part.folder(directory)} holds no whole first shard: render more")
+            raise HandvizError(
+                f"{part.folder(directory)} holds no whole first shard: render more", ErrorCode.EMPTY_INPUT
+            )
         scales = tuple(round(float(value), 4) for value in labels["scale"][:CHECKED_SCALES])
         parts.append(replace(part, labels_sha256=labels_digest(labels), first_scales=scales))
     frozen = replace(held_out, parts=tuple(parts))

@@ -1,5 +1,4 @@
-"""Any predictor on any dataset, by the dataset's own protocol: tables, intervals, curves, standard deviations,
-trembling."""
+"""Evaluates any predictor on any dataset by its own protocol, with intervals, curves, uncertainty and jitter."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +7,7 @@ from itertools import groupby
 import numpy as np
 from tqdm import tqdm
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.data.datasets.annotated import HandDataset
@@ -29,18 +28,18 @@ from handviz.hand_models.template import HandTemplate
 
 CHUNK = 64
 MAX_UNCERTAINTY_HANDS = 2000
-"""Hands, evenly spread, whose vertices are judged by standard deviation: rank correlations need all of them at once."""
+"""Hands, uniformly spaced, whose vertices' uncertainty is evaluated: rank correlations need all of them at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Everything that a predictor reached on a split."""
+    """A predictor's results on a split."""
 
     dataset: str
     split: str
     hand_model: str
     total: int
-    """samples with 3D truth that were asked for and whose images could be read"""
+    """requested samples with 3D truth whose images could be read"""
     names: tuple[str, ...]
     """(N,) of the samples that were found"""
     handedness: tuple[str, ...]
@@ -48,28 +47,28 @@ class Evaluation:
     intervals: dict[str, tuple[float, float]]
     """of the means of ``scores.columns``, 95 %"""
     sequences: int
-    """whole ones were drawn for the intervals; N where every sample is its own"""
+    """number of sequences that the intervals draw from; N where every sample is its own"""
     std: dict[str, dict[str, float]]
-    """``card.deviation_figures`` of keypoints, and of vertices where they are compared"""
+    """``card.uncertainty_figures`` of keypoints, and of vertices where they are compared"""
     mean_std_mm: dict[str, FloatArray]
     """(N,) mean standard deviation of each sample's keypoints and vertices"""
     acceleration_mm: dict[str, FloatArray]
-    """(M,) acceleration errors in mm per frame^2 of all three neighbouring frames, absolute and from the wrist"""
+    """(M,) acceleration errors in mm per frame^2 of three neighbouring frames, absolute and relative to the wrist"""
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a split is evaluated."""
+    """Options of an evaluation."""
 
     count: int | None = None
-    """samples, evenly spread; None: all"""
+    """samples, uniformly spaced; None: all"""
     find: Finder = true_crop
     """where crops are cut"""
     watch: Callable[[Sequence[Prediction]], object] = len
-    """is told every prediction, in order"""
+    """receives every prediction, in order"""
     bad_images: BadImages = "stop"
-    """what to do about an image that cannot be read"""
+    """handling of images that cannot be read"""
 
 
 DEFAULTS = Options()
@@ -78,9 +77,9 @@ DEFAULTS = Options()
 def evaluate(
     dataset: HandDataset, predict: Predictor, template: HandTemplate, options: Options = DEFAULTS
 ) -> Evaluation:
-    """The figures of a predictor whose hand model is ``template``.
+    """Evaluate a predictor whose hand model is ``template``.
 
-    Raises HandvizError if nothing can be compared, or if an answer is not finite.
+    HandvizError if nothing can be compared, or if an output is not finite.
     """
     indices = with_truth(dataset, options.count)
     has_mesh = all(has_true_vertices(dataset.hand(index), template) for index in indices)
@@ -98,20 +97,21 @@ def evaluate(
 
 
 def with_truth(dataset: HandDataset, count: int | None = None) -> list[int]:
-    """Samples that have 3D keypoints, ``count`` of them evenly spread; HandvizError if there are none."""
+    """Return the samples with 3D keypoints, ``count`` of them uniformly spaced; HandvizError if there are none."""
     found = [index for index in range(len(dataset)) if dataset.hand(index).keypoints_m is not None]
     if not found:
         raise HandvizError(
             f"{dataset.name}/{dataset.split} has no 3D truth in this download, so nothing can be compared: "
-            "write a --submission for its server, or take a split with truth"
+            "write a --submission for its server, or take a split with truth",
+            ErrorCode.NOT_PROVIDED,
         )
     if count is None or count >= len(found):
         return found
-    return [found[place] for place in np.linspace(0, len(found) - 1, count).round().astype(int)]
+    return [found[index] for index in np.linspace(0, len(found) - 1, count).round().astype(int)]
 
 
 class _Collected:
-    """What is kept of predictions once they are scored."""
+    """The parts of predictions that are needed after they are scored."""
 
     def __init__(self, has_mesh: bool, expected: int) -> None:
         self._has_mesh, self._every = has_mesh, max(1, -(-expected // MAX_UNCERTAINTY_HANDS))
@@ -138,23 +138,25 @@ class _Collected:
                 self._mean_std[kind].append(float(np.linalg.norm(std, axis=1).mean()) * MILLIMETRES_PER_METRE)
 
     def _add_uncertainty(self, one: Prediction) -> None:
-        hand, answer = one.hand, one.canonical
+        hand, predicted = one.hand, one.canonical
         assert hand.keypoints_m is not None
-        wrists, is_left = (answer.keypoints_m[0], hand.keypoints_m[0]), hand.handedness == "left"
-        offsets = canonical_offsets_m(answer.keypoints_m, hand.keypoints_m, wrists, is_left=is_left)
-        # The wrist is the origin of both and so can tell nothing.
-        self._keep("keypoints", offsets[1:], answer.keypoint_std_m[1:])
+        wrists, is_left = (predicted.keypoints_m[0], hand.keypoints_m[0]), hand.handedness == "left"
+        offsets = canonical_offsets_m(predicted.keypoints_m, hand.keypoints_m, wrists, is_left=is_left)
+        # The wrist is the origin of both.
+        self._store("keypoints", offsets[1:], predicted.keypoint_std_m[1:])
         if self._has_mesh and one.true_vertices_m is not None:
-            offsets = canonical_offsets_m(answer.vertices_m, one.true_vertices_m, wrists, is_left=is_left)
-            self._keep("vertices", offsets, answer.vertex_std_m)
+            offsets = canonical_offsets_m(predicted.vertices_m, one.true_vertices_m, wrists, is_left=is_left)
+            self._store("vertices", offsets, predicted.vertex_std_m)
 
-    def _keep(self, kind: str, offsets_m: FloatArray, std_m: FloatArray) -> None:
+    def _store(self, kind: str, offsets_m: FloatArray, std_m: FloatArray) -> None:
         self._offsets[kind].append(offsets_m.astype(np.float32))
         self._stds[kind].append(std_m.astype(np.float32))
 
     def evaluation(self, dataset: HandDataset, template: HandTemplate) -> Evaluation:
         if not self._parts:
-            raise HandvizError(f"not one of {self._expected} hands of {dataset.name}/{dataset.split} was found")
+            raise HandvizError(
+                f"not one of {self._expected} hands of {dataset.name}/{dataset.split} was found", ErrorCode.NO_HANDS
+            )
         scores, protocol = joined(self._parts), protocol_of(dataset.name)
         sequences = [sequence_of(name, protocol) for name in self._names]
         ends = mean_intervals(np.stack(list(scores.columns.values()), axis=1), sequences)
@@ -181,7 +183,7 @@ class _Collected:
 
 
 def camera_points(found: Sequence[Prediction], *, has_mesh: bool) -> CameraPoints:
-    """Predictions and truth as arrays."""
+    """Stack predictions and truth."""
     return CameraPoints(
         keypoints_m=np.stack([one.keypoints_m for one in found]),
         true_keypoints_m=np.stack([np.asarray(one.hand.keypoints_m, np.float64) for one in found]),
@@ -193,13 +195,13 @@ def camera_points(found: Sequence[Prediction], *, has_mesh: bool) -> CameraPoint
 def accelerations(
     names: Sequence[str], handedness: Sequence[str], keypoints_m: FloatArray, truth_m: FloatArray
 ) -> dict[str, FloatArray]:
-    """(M,) each, ``absolute`` and ``root``: acceleration errors of keypoints (N, 21, 3) wherever a clip's frame has
-    both its neighbours; M is 0 where none does."""
-    places = [(clip_of(name), side, frame_of(name)) for name, side in zip(names, handedness, strict=True)]
-    known = [row for row, (_, _, frame) in enumerate(places) if frame is not None]
-    order = sorted(known, key=lambda row: places[row])
+    """Return acceleration errors (M,), ``absolute`` and ``root``, of keypoints (N, 21, 3) at every frame with both its
+    neighbours in its clip; M may be 0."""
+    positions = [(clip_of(name), side, frame_of(name)) for name, side in zip(names, handedness, strict=True)]
+    known = [row for row, (_, _, frame) in enumerate(positions) if frame is not None]
+    order = sorted(known, key=lambda row: positions[row])
     # Frames that count up one by one keep their distance to a counter.
-    runs = groupby(enumerate(order), key=lambda at: (*places[at[1]][:2], (places[at[1]][2] or 0) - at[0]))
+    runs = groupby(enumerate(order), key=lambda at: (*positions[at[1]][:2], (positions[at[1]][2] or 0) - at[0]))
     found: dict[str, list[FloatArray]] = {"absolute": [], "root": []}
     for _, run in runs:
         rows = [row for _, row in run]

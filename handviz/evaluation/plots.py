@@ -1,4 +1,4 @@
-"""Figures of calibration, drawn by matplotlib without a window: PNG or SVG by the file's ending."""
+"""Figures of calibration, drawn by matplotlib without a window: PNG or SVG by the file's suffix."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,35 +6,36 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import atomic_path
 from handviz.evaluation.calibration import NOMINAL, REMOVED, Calibration
 
-ENDINGS = (".png", ".svg")
+SUFFIXES = (".png", ".svg")
 COLOURS = {"all": "#333333", "visible": "#0072b2", "hidden": "#d55e00"}
-"""Told apart by colour-blind readers too (Okabe and Ito 2008)."""
+"""Distinguishable for colour-blind readers too (Okabe and Ito 2008)."""
 
 
 def check_ending(path: Path) -> None:
-    """Raise HandvizError unless an image of that name can be drawn."""
-    if path.suffix.lower() not in ENDINGS:
-        raise HandvizError(f"{path} must end in {' or '.join(ENDINGS)}")
+    """Raise HandvizError unless the suffix is that of an image format."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise HandvizError(f"{path} must end in {' or '.join(SUFFIXES)}", ErrorCode.UNSUPPORTED_FORMAT)
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write an image; raises HandvizError if that is not possible."""
+    """Write an image; HandvizError if that fails."""
     check_ending(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as part:
             figure.savefig(part, dpi=150)
     except (OSError, HandvizError) as error:
-        raise HandvizError(f"cannot write {path} ({error})") from error
+        code = write_error_code(error) if isinstance(error, OSError) else error.code
+        raise HandvizError(f"cannot write {path} ({error})", code) from error
     return path
 
 
 def _panels(rows: Sequence[Calibration]) -> tuple[Figure, dict[str, Axes]]:
-    """A panel for each kind of points."""
+    """Yield a panel for each kind of points."""
     names = list(dict.fromkeys(row.points for row in rows))
     figure = Figure(figsize=(4.5 * len(names), 4.2), layout="constrained")
     panels = dict(zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True))
@@ -45,7 +46,7 @@ def _panels(rows: Sequence[Calibration]) -> tuple[Figure, dict[str, Axes]]:
 
 
 def draw_reliability(rows: Sequence[Calibration], path: Path) -> Path:
-    """Observed over nominal coverage of central intervals; above the diagonal the model is too unsure."""
+    """Plot observed over nominal coverage of central intervals; above the diagonal the variances are too large."""
     figure, panels = _panels(rows)
     for axes in panels.values():
         axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect")
@@ -60,7 +61,7 @@ def draw_reliability(rows: Sequence[Calibration], path: Path) -> Path:
 
 
 def draw_sparsification(rows: Sequence[Calibration], path: Path) -> Path:
-    """Mean error of the points left (Ilg et al. 2018): by standard deviation, by the error itself (dashed), at random
+    """Plot the mean error of the points left (Ilg et al. 2018): by standard deviation, by error (dashed), at random
     (dots)."""
     figure, panels = _panels(rows)
     for row in rows:
@@ -70,9 +71,9 @@ def draw_sparsification(rows: Sequence[Calibration], path: Path) -> Path:
             axes.plot(REMOVED, row.oracle_mm, color=colour, linestyle="--")
             axes.axhline(row.error_mm, color=colour, linestyle=":")
     for axes in panels.values():
-        axes.set(xlabel="share thrown out, most unsure first", ylabel="mean error of the rest, mm", xlim=(0, 1))
+        axes.set(xlabel="fraction removed, most uncertain first", ylabel="mean error of the rest, mm", xlim=(0, 1))
         axes.set_ylim(bottom=0)
         axes.plot([], [], color="grey", linestyle="--", label="best order")
-        axes.plot([], [], color="grey", linestyle=":", label="order at random")
+        axes.plot([], [], color="grey", linestyle=":", label="random order")
         axes.legend(loc="best", fontsize="small")
     return save_figure(figure, path)

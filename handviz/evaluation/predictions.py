@@ -1,4 +1,4 @@
-"""A dataset's samples -> what a network says of them, in the dataset's own camera, hands and fingertips."""
+"""A dataset's samples -> a network's predictions in the dataset's own camera, with its handedness and fingertips."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import CanonicalHand, Detection, FloatArray, HandCrop
 from handviz.data.datasets.annotated import AnnotatedHand
 from handviz.data.datasets.images import UsableImages
@@ -21,12 +21,12 @@ TIPS = (4, 8, 12, 16, 20)
 MANO = "mano"
 """The name of templates whose vertices are those of the datasets."""
 Finder = Callable[[AnnotatedHand, NDArray[np.uint8]], Detection | None]
-"""An annotated hand and its image -> where to cut; None if it is not found."""
+"""An annotated hand and its image -> its detection, or None."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a network says of one sample, and the sample."""
+    """A network's prediction for one sample, and the sample."""
 
     hand: AnnotatedHand
     index: int
@@ -37,21 +37,21 @@ class Prediction:
     vertices_m: FloatArray
     """(V, 3) likewise, of the network's own hand model"""
     true_vertices_m: FloatArray | None
-    """(778, 3) likewise; None where the hand model is not MANO, or nobody knows them"""
+    """(778, 3) likewise; None if the hand model is not MANO, or they are unknown"""
 
 
 def true_crop(hand: AnnotatedHand, _: NDArray[np.uint8]) -> Detection:
-    """Cut by the annotated keypoints, which is the field's custom."""
+    """Return the annotated keypoints as a detection, as the field does."""
     return Detection(hand.handedness, 1.0, hand.keypoints_px)
 
 
 def has_true_vertices(hand: AnnotatedHand, template: HandTemplate) -> bool:
-    """Whether vertices of this hand model can be compared: they are given, or MANO's parameters are."""
+    """Return whether vertices of this hand model can be compared: they are given, or MANO's parameters are."""
     return template.name == MANO and (hand.vertices_m is not None or hand.mano is not None)
 
 
 def true_vertices_m(hand: AnnotatedHand, template: HandTemplate) -> FloatArray | None:
-    """(778, 3) in the camera's frame as the dataset gives them, else posed by its parameters with the user's MANO."""
+    """Return vertices (778, 3) in the camera frame, the dataset's or posed by its parameters with the user's MANO."""
     if not has_true_vertices(hand, template):
         return None
     return placed_vertices_m(hand, template) if hand.vertices_m is None else np.asarray(hand.vertices_m, np.float64)
@@ -60,9 +60,9 @@ def true_vertices_m(hand: AnnotatedHand, template: HandTemplate) -> FloatArray |
 def predictions(
     images: UsableImages, indices: Sequence[int], predict: Predictor, template: HandTemplate, *, find: Finder
 ) -> Iterator[Prediction]:
-    """Every sample that is found, in order, by a network whose hand model is ``template``.
+    """Predict every detected sample, in order, by a network whose hand model is ``template``.
 
-    Raises HandvizError for an answer that is not finite, and for images that cannot be read and are not left out.
+    HandvizError for an output that is not finite, and for images that cannot be read and are not left out.
     """
     dataset = images.dataset
     left_tips = protocol_of(dataset.name).left_tip_vertices or dataset.tip_vertices
@@ -75,25 +75,28 @@ def predictions(
                 chosen.append(index)
                 hands.append(hand)
                 crops.append(crop_hand(image, detection))
-        answers = predict(np.stack([_whole_numbers(crop) for crop in crops])) if crops else []
-        for index, hand, crop, answer in zip(chosen, hands, crops, answers, strict=True):
+        outputs = predict(np.stack([_as_bytes(crop) for crop in crops])) if crops else []
+        for index, hand, crop, output in zip(chosen, hands, crops, outputs, strict=True):
             tips = left_tips if hand.handedness == "left" else dataset.tip_vertices
-            keypoints_m, vertices_m = _in_camera(hand, crop, answer, tips if template.name == MANO else None)
-            yield Prediction(hand, index, answer, keypoints_m, vertices_m, true_vertices_m(hand, template))
+            keypoints_m, vertices_m = _in_camera(hand, crop, output, tips if template.name == MANO else None)
+            yield Prediction(hand, index, output, keypoints_m, vertices_m, true_vertices_m(hand, template))
 
 
-def _whole_numbers(crop: HandCrop) -> NDArray[np.uint8]:
+def _as_bytes(crop: HandCrop) -> NDArray[np.uint8]:
     return np.rint(crop.image * 255).astype(np.uint8)
 
 
 def _in_camera(
-    hand: AnnotatedHand, crop: HandCrop, answer: CanonicalHand, tips: Sequence[int] | None
+    hand: AnnotatedHand, crop: HandCrop, output: CanonicalHand, tips: Sequence[int] | None
 ) -> tuple[FloatArray, FloatArray]:
-    """Keypoints and vertices; ``tips``: vertices to take for fingertips, None: the network's own."""
-    parts = (answer.vertices_m, answer.keypoints_m, answer.rotation, answer.vertex_std_m, answer.keypoint_std_m)
+    """Return keypoints and vertices in the camera; ``tips``: vertices of the fingertips, None: the network's own."""
+    parts = (output.vertices_m, output.keypoints_m, output.rotation, output.vertex_std_m, output.keypoint_std_m)
     if not all(np.isfinite(part).all() for part in parts):
-        raise HandvizError(f"the network's answer for {hand.name} is not finite: train it again, or with a lower rate")
-    mesh = hand_mesh_from_crop(answer, crop, intrinsics=hand.intrinsics, variant="final")
+        raise HandvizError(
+            f"the network's output for {hand.name} is not finite: train it again, or with a lower rate",
+            ErrorCode.NOT_FINITE,
+        )
+    mesh = hand_mesh_from_crop(output, crop, intrinsics=hand.intrinsics, variant="final")
     keypoints_m, vertices_m = (
         points.astype(np.float64) + mesh.wrist_camera_m for points in (mesh.keypoints_m, mesh.vertices_m)
     )
@@ -105,12 +108,12 @@ def _in_camera(
 def canonical_offsets_m(
     answer_m: FloatArray, truth_m: FloatArray, wrists_m: tuple[FloatArray, FloatArray], *, is_left: bool
 ) -> FloatArray:
-    """(K, 3) canonical prediction less truth, the wrist on the wrist and the truth turned by the best rotation.
+    """Return canonical prediction minus truth (K, 3), wrist on wrist, the truth rotated by the best fit.
 
-    Points (K, 3): ``answer_m`` canonical, ``truth_m`` in the camera; their wrists beside them. Datasets do not say how
-    a network's canonical frame lies, so the turn that fits best stands for the true one: no scale, no mirror.
+    Points (K, 3): ``answer_m`` canonical, ``truth_m`` in the camera; their wrists beside them. Datasets do not define
+    the network's canonical frame, so the best-fitting rotation stands for the true one: no scale, no mirror.
     """
-    answer, truth = answer_m - wrists_m[0], (truth_m - wrists_m[1]) * (MIRROR if is_left else 1.0)
-    left, _, right = np.linalg.svd(answer.T.astype(np.float64) @ truth)
+    output, truth = answer_m - wrists_m[0], (truth_m - wrists_m[1]) * (MIRROR if is_left else 1.0)
+    left, _, right = np.linalg.svd(output.T.astype(np.float64) @ truth)
     sign = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
-    return np.asarray(answer - truth @ ((left * sign) @ right).T)
+    return np.asarray(output - truth @ ((left * sign) @ right).T)

@@ -1,15 +1,15 @@
-"""What each dataset's own evaluation prints, and what its samples' names say."""
+"""The datasets' own evaluation protocols, and the parts of their samples' names."""
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets.registry import reader
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a dataset is evaluated by its own program."""
+    """A dataset's own evaluation."""
 
     official: tuple[str, ...]
     """alignments that its program prints, of ``definitions.ALIGNMENTS``"""
@@ -17,7 +17,7 @@ class Protocol:
     sequence_parts: int
     """leading parts of a sample's name that are its sequence; 0: every sample is its own"""
     samples: dict[str, int]
-    """that its server takes, by split"""
+    """number that its server takes, by split"""
     left_tip_vertices: tuple[int, ...] | None = None
     """fingertips of left hands, where they are other vertices than those of right ones"""
 
@@ -49,30 +49,33 @@ PROTOCOLS = {
 
 
 def protocol_of(dataset: str) -> Protocol:
-    """The protocol of a dataset by its name; HandvizError if it has none here."""
+    """Return the protocol of a dataset by its name; HandvizError for an unknown one."""
     if dataset not in PROTOCOLS:
-        raise HandvizError(f"no evaluation protocol is known for {dataset}: choose among {', '.join(PROTOCOLS)}")
+        raise HandvizError(
+            f"no evaluation protocol is known for {dataset}: choose among {', '.join(PROTOCOLS)}",
+            ErrorCode.UNKNOWN_NAME,
+        )
     return PROTOCOLS[dataset]
 
 
 def official_count(dataset: str, split: str) -> int | None:
-    """Samples that the split has for everybody; None where nobody fixed it."""
+    """Return the split's official number of samples; None where there is none."""
     counts: dict[tuple[str, str], int] = getattr(reader(dataset), "OFFICIAL_COUNTS", {})
     return counts.get((dataset, split), protocol_of(dataset).samples.get(split))
 
 
 def sequence_of(name: str, protocol: Protocol) -> str:
-    """The sequence that a sample belongs to, all its cameras; the sample itself where there are no sequences."""
+    """Return the sequence that a sample belongs to, all its cameras; the sample itself where there are no sequences."""
     return "/".join(name.split("/")[: protocol.sequence_parts or None])
 
 
 def clip_of(name: str) -> str:
-    """The clip of one camera that a sample is a frame of."""
+    """Return the clip of one camera that a sample is a frame of."""
     return str(PurePosixPath(name).parent)
 
 
 def frame_of(name: str) -> int | None:
-    """A frame's number in its clip: the digits at the end of its name; None for samples that belong to no clip."""
+    """Return a frame's number in its clip, the digits at the end of its name; None for samples without a clip."""
     last = PurePosixPath(name).name
     digits = last[len(last.rstrip("0123456789")) :]
     return int(digits) if digits and "/" in name else None

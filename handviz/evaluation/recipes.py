@@ -1,7 +1,7 @@
-"""Recipes: one file a row of the paper's tables, with every setting of its training that is not the default.
+"""Recipes: one file per row of the paper's tables, with every setting of its training that is not the default.
 
 ``recipes/NAME.toml`` holds the tables ``train`` (fields of TrainConfig), ``model`` (ModelConfig) and ``loss``
-(LossConfig, its ``weak`` a table of its own). Only a user's folders are missing, which the command line gives.
+(LossConfig, its ``weak`` a table of its own). The user's folders come from the command line.
 """
 
 import tomllib
@@ -10,13 +10,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.models.amvur.losses import LossConfig, WeakWeights
 from handviz.models.amvur.model import ModelConfig
 from handviz.training.config import TrainConfig
 
 FOLDER = Path(__file__).parent / "recipes"
-OF_THE_USER = (
+USER_FIELDS = (
     "data",
     "run",
     "model",
@@ -37,7 +37,7 @@ SMOKE_BATCH, SMOKE_SAMPLES, SMOKE_EPOCHS = 2, 8, 5
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training without its folders."""
+    """A training config without its folders."""
 
     name: str
     dataset: str
@@ -48,15 +48,16 @@ class Recipe:
 
     @property
     def needs_camera_prior(self) -> bool:
-        """Whether its loss asks for another net's camera."""
+        """Whether its loss needs another net's camera."""
         return self.train.get("supervision") == "weak" and self.loss.weak.camera > 0
 
     def config(self, data: tuple[Path | str, ...], run: Path, *, camera_prior: Path | None = None) -> TrainConfig:
-        """The training with its folders; HandvizError if a camera prior is lacking or is not wanted."""
+        """Return the config with its folders; HandvizError if a camera prior is missing or not used."""
         if self.needs_camera_prior and camera_prior is None:
             raise HandvizError(
                 f"recipe {self.name} weighs the camera against another net's: give that net with --camera-prior "
-                "(docs/research/datasets.md tells how it is trained)"
+                "(docs/research/datasets.md says how it is trained)",
+                ErrorCode.OPTION_CONFLICT,
             )
         return TrainConfig(
             data=data,
@@ -70,31 +71,37 @@ class Recipe:
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Every recipe that comes with handviz, by name."""
+    """Return the names of all recipes that handviz ships."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
 def load_recipe(name: str) -> Recipe:
-    """A recipe of this name, or of a user's own ``.toml`` file; HandvizError says what is wrong with it."""
+    """Load a recipe by name, or from a user's ``.toml`` file; HandvizError names what is wrong with it."""
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
-        raise HandvizError(f"no recipe is called {name}; there are {', '.join(recipe_names())}, or give a .toml file")
+        raise HandvizError(
+            f"no recipe is called {name}; there are {', '.join(recipe_names())}, or give a .toml file",
+            ErrorCode.UNKNOWN_NAME,
+        )
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ValueError("it is too large")
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise HandvizError(f"{path} is not a recipe: {error}") from error
+        raise HandvizError(f"{path} is not a recipe: {error}", ErrorCode.FILE_DAMAGED) from error
     return _recipe(path, found)
 
 
 def _recipe(path: Path, found: dict[str, Any]) -> Recipe:
     unknown = found.keys() - {"dataset", "train", "model", "loss"}
     if unknown:
-        raise HandvizError(f"{path}: there is no {', '.join(sorted(unknown))}; there are dataset, train, model, loss")
+        raise HandvizError(
+            f"{path}: there is no {', '.join(sorted(unknown))}; there are dataset, train, model, loss",
+            ErrorCode.UNKNOWN_NAME,
+        )
     tables = {name: _table(path, name, found.get(name, {})) for name in ("train", "model", "loss")}
     weak = _table(path, "loss.weak", tables["loss"].pop("weak", {}))
-    allowed = {item.name for item in fields(TrainConfig)} - set(OF_THE_USER)
+    allowed = {item.name for item in fields(TrainConfig)} - set(USER_FIELDS)
     _check_names(path, "train", tables["train"], allowed)
     try:
         loss = _made(path, "loss", LossConfig, tables["loss"])
@@ -106,30 +113,31 @@ def _recipe(path: Path, found: dict[str, Any]) -> Recipe:
             loss=replace(loss, weak=_made(path, "loss.weak", WeakWeights, weak)),
         )
     except TypeError as error:
-        raise HandvizError(f"{path}: a value is of another kind than it must be ({error})") from error
+        raise HandvizError(f"{path}: a value has the wrong type ({error})", ErrorCode.BAD_VALUE) from error
 
 
 def _table(path: Path, name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise HandvizError(f"{path}: {name} is not a table")
+        raise HandvizError(f"{path}: {name} is not a table", ErrorCode.BAD_VALUE)
     return dict(value)
 
 
-def _check_names(path: Path, table: str, given: Mapping[str, Any], allowed: set[str]) -> None:
-    unknown = given.keys() - allowed
+def _check_names(path: Path, table: str, values: Mapping[str, Any], allowed: set[str]) -> None:
+    unknown = values.keys() - allowed
     if unknown:
         raise HandvizError(
-            f"{path}: {table} has no {', '.join(sorted(unknown))}; there are {', '.join(sorted(allowed))}"
+            f"{path}: {table} has no {', '.join(sorted(unknown))}; there are {', '.join(sorted(allowed))}",
+            ErrorCode.UNKNOWN_NAME,
         )
 
 
-def _made(path: Path, table: str, kind: Any, given: Mapping[str, Any]) -> Any:
-    _check_names(path, table, given, {item.name for item in fields(kind)})
-    return kind(**given)
+def _made(path: Path, table: str, kind: Any, values: Mapping[str, Any]) -> Any:
+    _check_names(path, table, values, {item.name for item in fields(kind)})
+    return kind(**values)
 
 
 def smoke(config: TrainConfig) -> TrainConfig:
-    """The same training in twenty steps of two crops: whether it runs, not what it learns."""
+    """Return the same config with twenty steps of two crops: to test that it runs."""
     return replace(
         config,
         epochs=SMOKE_EPOCHS,

@@ -1,7 +1,7 @@
-"""A row of the paper's tables without a download: fresh heads on a frozen backbone, on rendered hands.
+"""Rows of the paper's tables without a download: new heads on a frozen backbone, trained on rendered hands.
 
-A recipe keeps its variant, its form of AMVUR, its supervision and its loss. What makes it cheap is the same for every
-row: the backbone's features are computed once, tokens are coarse, training is short (docs/research/reproduction.md).
+A recipe's variant, form of AMVUR, supervision and loss are used; what makes it cheap is the same for every row: the
+backbone's features are computed once, tokens are coarse, training is short (docs/research/reproduction.md).
 """
 
 import math
@@ -12,27 +12,27 @@ from typing import Any
 
 import numpy as np
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.evaluation.card import Answers, Card, card
 from handviz.evaluation.definitions import CameraPoints, mean_intervals, score
 from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect
 from handviz.evaluation.recipes import Recipe
-from handviz.evaluation.tables import RENDERED, Result, keep_result
+from handviz.evaluation.tables import RENDERED, Result, write_result
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.model import ModelConfig
 from handviz.training.checkpoint import load_checkpoint
 from handviz.training.config import TrainConfig
 
 ALIGNMENTS = ("root_", "procrustes_")
-"""Of the official measures; crops have no camera, so nothing is compared in a camera's frame."""
+"""Of the official measures; crops have no camera, so nothing is compared in the camera frame."""
 POINT_FIGURES = ("mpjpe_mm", "pa_mpjpe_mm", "pa_mpjpe_visible_mm", "pa_mpjpe_hidden_mm", "pa_mpvpe_mm", "f5", "f15")
-"""Figures of the card that a mean without a variance has."""
+"""Numbers of the card that a mean without a variance has."""
 
 
 @dataclass(frozen=True)
 class RenderedHands:
-    """What rows on rendered hands share: only rows that share all of it can be compared."""
+    """The settings that rows on rendered hands share: only rows that share all of them can be compared."""
 
     data: tuple[Path, ...]
     """Folders of rendered crops to train on"""
@@ -47,15 +47,17 @@ class RenderedHands:
 
     def __post_init__(self) -> None:
         if self.test_limit is not None and self.test_limit < 1:
-            raise HandvizError(f"--test-limit is {self.test_limit}, it must be at least 1")
+            raise HandvizError(f"--test-limit is {self.test_limit}, it must be at least 1", ErrorCode.BAD_VALUE)
         if self.test.resolve() in [folder.resolve() for folder in self.data]:
-            raise HandvizError(f"{self.test} is trained on: test on a folder of another seed")
+            raise HandvizError(
+                f"{self.test} is trained on: test on a folder of another seed", ErrorCode.OPTION_CONFLICT
+            )
 
 
 def rendered_config(
     recipe: Recipe, hands: RenderedHands, run: Path, template: HandTemplate, *, camera_prior: Path | None = None
 ) -> TrainConfig:
-    """Return the cheap training of a recipe; HandvizError if the checkpoint of the backbone cannot be read."""
+    """Return the cheap training config of a recipe; HandvizError if the backbone's checkpoint cannot be read."""
     small = ModelConfig()
     backbone = small.backbone
     if hands.backbone_from is not None:
@@ -77,7 +79,7 @@ def rendered_config(
 
 
 def evaluate_rendered(config: TrainConfig, hands: RenderedHands, template: HandTemplate) -> tuple[Result, Card]:
-    """Test the checkpoint of a run and write its result beside it; returns that and the card of the same crops."""
+    """Test the checkpoint of a run and write its result beside it; return that and the card of the same crops."""
     last, name = config.run / "last", hands.test.resolve().name
     answers = collect([Crops(hands.test, hands.test_limit)], checkpoint_predictor(last, template), template)
     columns = rendered_scores(answers)
@@ -93,20 +95,20 @@ def evaluate_rendered(config: TrainConfig, hands: RenderedHands, template: HandT
         figures={column: float(values.mean()) for column, values in columns.items()},
         conditions=_conditions(notes, template),
     )
-    keep_result(result, _intervals(columns))
+    write_result(result, _intervals(columns))
     has_variance = config.model.variant == "prior" or config.loss.likelihood != "l2"
     return result, card(answers) if has_variance else without_uncertainty(card(answers))
 
 
 def rendered_scores(answers: Answers) -> dict[str, FloatArray]:
-    """Return the official measures (N,) of points in the crop's axes, from the wrist and after Procrustes."""
+    """Return the official measures (N,) of points in the crop's axes, root-relative and after Procrustes."""
     columns = (answers.keypoints_m, answers.true_keypoints_m, answers.vertices_m, answers.true_vertices_m)
     scores = score(CameraPoints(*(points.astype(np.float64) for points in columns)))
     return {name: values for name, values in scores.columns.items() if name.startswith(ALIGNMENTS)}
 
 
 def without_uncertainty(found: Card) -> Card:
-    """Return a card without the figures that need a variance: L2 trains none."""
+    """Return a card without the numbers that need a variance: L2 trains none."""
     return replace(found, **{name: math.nan for name in vars(found) if name not in POINT_FIGURES})
 
 
@@ -117,7 +119,7 @@ def _intervals(columns: dict[str, FloatArray]) -> dict[str, tuple[float, float]]
 
 
 def _conditions(notes: dict[str, Any], template: HandTemplate) -> str:
-    """How a checkpoint was trained: what must be the same for all rows of a table."""
+    """Return the training conditions of a checkpoint that all rows of a table must share."""
     train = notes["train"]
     return (
         f"{notes['step']:,} steps of {train['batch_size']} crops ({notes['samples']:,} of {_joined(train['data'])}), "

@@ -1,4 +1,4 @@
-"""An evaluation as text, as a CSV of its samples, and as an image of its PCK curves."""
+"""An evaluation as text, as a CSV file of its samples, and as a plot of its PCK curves."""
 
 import csv
 import io
@@ -35,15 +35,14 @@ COLOURS = {"absolute": "#999999", "root": "#0072b2", "scale_translation": "#009e
 
 
 def report(evaluation: Evaluation, crops: str, frame_rate_hz: float | None = None) -> str:
-    """Markdown: what was evaluated, errors with intervals, standard deviations, trembling; ``crops`` says how they
-    were cut."""
+    """Return Markdown: counts, errors with intervals, uncertainty, jitter; ``crops`` says how crops were cut."""
     parts = [heading(evaluation, crops), error_table(evaluation), uncertainty_table(evaluation)]
     parts.append(jitter(evaluation, frame_rate_hz))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def heading(evaluation: Evaluation, crops: str) -> str:
-    """Dataset, split and counts, always; then what was left out."""
+    """Return dataset, split and counts; then what was left out."""
     found, official = len(evaluation.names), official_count(evaluation.dataset, evaluation.split)
     of_official = "" if official is None else f" (the official split has {official:,})"
     lines = [
@@ -58,7 +57,8 @@ def heading(evaluation: Evaluation, crops: str) -> str:
 
 
 def error_table(evaluation: Evaluation) -> str:
-    """A row for each alignment, * where the dataset's own program prints it; 95 % bootstrap intervals in brackets."""
+    """Return a table, a row per alignment, * where the dataset's own program prints it; 95 % bootstrap intervals in
+    brackets."""
     titles = ["aligned by", *(title for title, _ in COLUMN_TITLES.values())]
     lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     official = protocol_of(evaluation.dataset)
@@ -88,7 +88,7 @@ def _error_cell(evaluation: Evaluation, name: str, form: str) -> str:
 
 
 def uncertainty_table(evaluation: Evaluation) -> str:
-    """The card's rows on standard deviations, keypoints and vertices beside each other."""
+    """Return the card's rows on uncertainty, keypoints and vertices beside each other."""
     titles = {name: (title, form) for title, name, form in CARD_ROWS}
     lines = [
         "| standard deviation against error, wrist on wrist, best turn | " + " | ".join(evaluation.std) + " |",
@@ -102,7 +102,7 @@ def uncertainty_table(evaluation: Evaluation) -> str:
 
 
 def jitter(evaluation: Evaluation, frame_rate_hz: float | None = None) -> str:
-    """A sentence on acceleration errors, by time too if the rate is told; empty where no three frames follow."""
+    """Return a line on acceleration errors, by time too if the rate is known; empty without three such frames."""
     errors = evaluation.acceleration_mm
     if not len(errors["root"]):
         return ""
@@ -118,8 +118,7 @@ def jitter(evaluation: Evaluation, frame_rate_hz: float | None = None) -> str:
 
 
 def write_csv(evaluation: Evaluation, path: Path) -> None:
-    """A row a sample: name, sequence, side, mean standard deviations, every error; HandvizError if it cannot be
-    written."""
+    """Write a row per sample: name, sequence, side, mean stds, every error; HandvizError if that fails."""
     columns: Mapping[str, Sequence[float] | np.ndarray] = {
         **{f"mean_std_{kind}_mm": values for kind, values in evaluation.mean_std_mm.items()},
         **evaluation.scores.columns,
@@ -134,7 +133,7 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
 
 
 def draw_pck(evaluations: Mapping[str, Evaluation], path: Path) -> Path:
-    """PCK curves of every evaluation by its title, of joints and of vertices; HandvizError as ``save_figure``."""
+    """Plot the PCK curves of evaluations by title, of joints and of vertices; HandvizError as ``save_figure``."""
     kinds = [
         kind
         for kind in ("keypoints", "vertices")
@@ -144,7 +143,7 @@ def draw_pck(evaluations: Mapping[str, Evaluation], path: Path) -> Path:
     for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
         for style, (title, evaluation) in zip(_styles(), evaluations.items(), strict=False):
             _draw_curves(axes, evaluation, kind, (style, title if len(evaluations) > 1 else ""))
-        axes.set(title=kind, xlabel="threshold, mm", ylabel="share within it", xlim=(0, 50), ylim=(0, 1))
+        axes.set(title=kind, xlabel="threshold, mm", ylabel="fraction within it", xlim=(0, 50), ylim=(0, 1))
         axes.grid(alpha=0.3)
         axes.legend(loc="best", fontsize="small")
     return save_figure(figure, path)
@@ -154,8 +153,8 @@ def _styles() -> Sequence[str]:
     return ("-", "--", ":", "-.") * 8
 
 
-def _draw_curves(axes: Axes, evaluation: Evaluation, kind: str, look: tuple[str, str]) -> None:
-    style, title = look
+def _draw_curves(axes: Axes, evaluation: Evaluation, kind: str, style_and_title: tuple[str, str]) -> None:
+    style, title = style_and_title
     for alignment in ALIGNMENTS:
         curve = evaluation.scores.pck.get(f"{alignment}_{kind}")
         if curve is not None:

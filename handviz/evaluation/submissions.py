@@ -1,10 +1,10 @@
-"""What the servers of FreiHAND and HO3D take: a zip with one ``pred.json``, [[21 x 3 ..], [778 x 3 ..]], in metres.
+"""Submissions to the servers of FreiHAND and HO3D: a zip of ``pred.json``, [[21 x 3 ..], [778 x 3 ..]], in metres.
 
-lmb-freiburg/freihand (pred.py) and shreyashampali/ho3d (pred.py, README) write it so, one entry for each sample of the
-evaluation split in its order. FreiHAND wants the camera's frame as it is here (x right, y down, z forward) and its own
-keypoint order, which is ours. HO3D wants OpenGL's axes (y up, z backward) and its own order: wrist, then three joints
-of index, middle, little, ring, thumb, then the tips of thumb, index, middle, ring, little (vis_utils.py and
-vis_HO3D.py, jointsMapManoToSimple). Both compare in the camera's frame, so neither is relative to the root.
+As in lmb-freiburg/freihand (pred.py) and shreyashampali/ho3d (pred.py, README), one entry for each sample of the
+evaluation split in its order. FreiHAND uses the camera frame as it is here (x right, y down, z forward) and our
+keypoint order. HO3D uses OpenGL's axes (y up, z backward) and its own order: wrist, then three joints of index, middle,
+little, ring, thumb, then the tips of thumb, index, middle, ring, little (vis_utils.py and vis_HO3D.py,
+jointsMapManoToSimple). Both compare in the camera frame, so neither is relative to the root.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import open_atomic
 from handviz.core.records import FloatArray
 from handviz.data.datasets.annotated import HandDataset
@@ -33,31 +33,34 @@ SERVED = ("freihand", "ho3d_v2", "ho3d_v3")
 
 
 class Submission:
-    """Predictions of a whole split on their way to its server."""
+    """Writer of a whole split's predictions for its server."""
 
     def __init__(self, dataset: HandDataset, template: HandTemplate) -> None:
-        """HandvizError if there is no server for this split, or if the network's mesh is not MANO's."""
+        """Check the split and hand model; HandvizError if the split has no server, or if the network's mesh is not
+        MANO's."""
         if dataset.name not in SERVED or dataset.split != EVALUATION:
             raise HandvizError(
                 f"there is no server for {dataset.name}/{dataset.split}: submissions are for "
-                f"{', '.join(f'{name}/{EVALUATION}' for name in SERVED)}"
+                f"{', '.join(f'{name}/{EVALUATION}' for name in SERVED)}",
+                ErrorCode.NOT_PROVIDED,
             )
         if template.name != MANO:
             raise HandvizError(
                 f"a submission has MANO's vertices and this network has the {template.name} hand's: "
-                "evaluate one that was trained with --hand-model MANO_RIGHT.pkl"
+                "evaluate one that was trained with --hand-model MANO_RIGHT.pkl",
+                ErrorCode.MODEL_MISMATCH,
             )
         self._dataset, self._keypoints, self._vertices = dataset, list[FloatArray](), list[FloatArray]()
 
     def add(self, found: Sequence[Prediction]) -> None:
-        """The next samples of the split, in its order."""
+        """Add the next samples of the split, in its order."""
         for one in found:
             keypoints, vertices = server_points(self._dataset.name, one)
             self._keypoints.append(keypoints)
             self._vertices.append(vertices)
 
     def write(self, path: Path) -> str:
-        """Write the zip and say what is in it; HandvizError if it cannot be written."""
+        """Write the zip and return a message on its content; HandvizError if it cannot be written."""
         with (
             open_atomic(path) as file,
             zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
@@ -65,15 +68,15 @@ class Submission:
         ):
             for text in _json([self._keypoints, self._vertices]):
                 member.write(text.encode())
-        wanted, count = protocol_of(self._dataset.name).samples[EVALUATION], len(self._keypoints)
-        said = f"wrote {path}: {count:,} samples"
-        return said if count == wanted else f"{said}; the server takes {wanted:,} and will refuse it"
+        expected, count = protocol_of(self._dataset.name).samples[EVALUATION], len(self._keypoints)
+        message = f"wrote {path}: {count:,} samples"
+        return message if count == expected else f"{message}; the server takes {expected:,} and will refuse it"
 
 
 def server_points(dataset: str, one: Prediction) -> tuple[FloatArray, FloatArray]:
-    """Keypoints (21, 3) and vertices (778, 3) of a sample in the server's order and axes.
+    """Return keypoints (21, 3) and vertices (778, 3) of a sample in the server's order and axes.
 
-    HO3D gives the wrist's true place to everybody, so its hands are put there, as the entries of its board are.
+    HO3D publishes the wrist's true position, so its hands are moved there, as on its leaderboard.
     """
     if dataset == "freihand":
         return one.keypoints_m, one.vertices_m
@@ -82,10 +85,10 @@ def server_points(dataset: str, one: Prediction) -> tuple[FloatArray, FloatArray
 
 
 def _json(lists: Sequence[Sequence[FloatArray]]) -> Iterator[str]:
-    """[[points, ..], [points, ..]] piece by piece: HO3D's text has over 500 MB."""
+    """Yield [[points, ..], [points, ..]] piece by piece: HO3D's text has over 500 MB."""
     yield "["
-    for place, points in enumerate(lists):
-        yield ", [" if place else "["
+    for index, points in enumerate(lists):
+        yield ", [" if index else "["
         for row, one in enumerate(points):
             yield (", " if row else "") + json.dumps(np.round(one, DECIMALS).tolist())
         yield "]"

@@ -1,4 +1,4 @@
-"""The paper's tables with what one's own runs reached beside its numbers."""
+"""The paper's tables with the results of one's own runs beside its numbers."""
 
 import json
 import math
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
 from handviz.evaluation.paper_tables import FIGURES, TABLES, PaperRow, PaperTable
 
@@ -28,7 +28,7 @@ COLUMN_OF = {
     "ssim": "ssim",
     "psnr_db": "psnr_db",
 }
-"""A figure's column of an official evaluation; "before alignment" is read as wrist on wrist, as HO3D's code has it."""
+"""A figure's column of an official evaluation; "before alignment" is root-relative, as in HO3D's code."""
 RENDERED = "rendered"
 """``Result.dataset`` of crops that handviz renders, and ``PaperTable.test`` of a table of such results."""
 NOTE = "Of every pair of columns the first is the paper's number, the second that of the run found (a dash: none)."
@@ -42,16 +42,13 @@ row is one training: small differences mean nothing."""
 UNLIKE = "**Not to be compared: these rows were trained or tested in different ways.**"
 
 
-# What an official evaluation leaves for the tables: one JSON file beside its run.
-
-
 @dataclass(frozen=True)
 class Result:
     """One model on one split."""
 
     path: Path
     recipe: str
-    """empty: the model was not trained by a recipe"""
+    """empty: not trained by a recipe"""
     model: str
     dataset: str
     split: str
@@ -60,7 +57,7 @@ class Result:
     figures: dict[str, float]
     """means by the columns of ``definitions.Scores``"""
     conditions: str = ""
-    """how it was trained, where that is not the recipe's own way"""
+    """of the training, where they are not the recipe's own"""
 
     @property
     def test(self) -> str:
@@ -69,7 +66,7 @@ class Result:
 
 
 def as_json(result: Result, intervals: dict[str, tuple[float, float]]) -> bytes:
-    """The file's content; figures that are no number are left out."""
+    """Return the file's content; numbers that are not finite are left out."""
     entry = {
         "handviz_official": FORMAT,
         "recipe": result.recipe,
@@ -85,16 +82,16 @@ def as_json(result: Result, intervals: dict[str, tuple[float, float]]) -> bytes:
     return (json.dumps(entry, indent=1) + "\n").encode("utf-8")
 
 
-def keep_result(result: Result, intervals: dict[str, tuple[float, float]]) -> Path:
-    """Write the result into its file, whose path is returned; HandvizError if it cannot be written."""
+def write_result(result: Result, intervals: dict[str, tuple[float, float]]) -> Path:
+    """Write the result and return its path; HandvizError if it cannot be written."""
     write_files({result.path: as_json(result, intervals)})
     return result.path
 
 
 def read_results(folder: Path) -> list[Result]:
-    """Every result below the folder, in the order of their paths; HandvizError names one that is damaged."""
+    """Read every result below the folder, in the order of their paths; HandvizError names one that is damaged."""
     if not folder.is_dir():
-        raise HandvizError(f"{folder} is not a folder")
+        raise HandvizError(f"{folder} is not a folder", ErrorCode.FILE_MISSING)
     return [_read(path) for path in sorted(folder.rglob(PATTERN))]
 
 
@@ -110,7 +107,9 @@ def _read(path: Path) -> Result:
         counts = {name: _checked(entry, name, int) for name in ("samples", "crops_seen")}
         return Result(path=path, **texts, **counts, figures=dict(_figures(_checked(entry, "figures", dict))))
     except (OSError, ValueError, RecursionError) as error:
-        raise HandvizError(f"{path} cannot be used ({error}): move it away, or evaluate that model again") from error
+        raise HandvizError(
+            f"{path} cannot be used ({error}): move it away, or evaluate that model again", ErrorCode.FILE_DAMAGED
+        ) from error
 
 
 def _checked(entry: dict[str, Any], name: str, kind: type) -> Any:
@@ -127,9 +126,9 @@ def _figures(found: dict[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def markdown(results: Sequence[Result], tables: Sequence[PaperTable] = TABLES) -> str:
-    """Return every table, a row a recipe, then those that have rows trained on rendered hands, apart and marked.
+    """Return every table, a row per recipe, then, marked, those with rows trained on rendered hands.
 
-    Below each stands what the runs in it were trained and tested on.
+    Below each stands what its runs were trained and tested on.
     """
     parts = [NOTE, *(_table(table, results) for table in tables)]
     rendered = [on_rendered_hands(table) for table in tables if not table.test.startswith(RENDERED)]
@@ -145,7 +144,7 @@ def on_rendered_hands(table: PaperTable) -> PaperTable:
 
 
 def found_for(row: PaperRow, table: PaperTable, results: Sequence[Result]) -> Result | None:
-    """Return the row's run: of several the one that saw the most crops, then the one tested on the most samples."""
+    """Return the row's run: of several the one trained on the most crops, then the one tested on the most samples."""
     own = [one for one in results if one.recipe == row.recipe and table.test in (one.test, one.dataset)]
     return max(own, key=lambda one: (one.crops_seen, one.samples, str(one.path)), default=None)
 
@@ -158,7 +157,7 @@ def _table(table: PaperTable, results: Sequence[Result]) -> str:
     runs = [(row, found_for(row, table, results)) for row in table.rows]
     lines += [f"| {row.label} | " + " | ".join(_cells(row, table, found)) + " |" for row, found in runs]
     notes = [_note(row, found) for row, found in runs if found is not None]
-    # Results on a dataset are its official test each; rendered ones are alike only among themselves.
+    # Results on a dataset each count as its official test; rendered ones are comparable only among themselves.
     ways = {(one.conditions, one.test, one.samples) for _, one in runs if one is not None}
     if table.test == RENDERED and len(ways) > 1:
         notes.append(f"\n{UNLIKE}")
@@ -180,6 +179,6 @@ def _cell(figure: str, value: float | None, mark: str = "") -> str:
 
 
 def _note(row: PaperRow, found: Result) -> str:
-    place = found.path.parent.name or str(Path(found.path))
-    text = f"- {row.label}: {place}, {found.crops_seen:,} crops seen, {found.samples:,} samples of {found.test}"
+    folder = found.path.parent.name or str(Path(found.path))
+    text = f"- {row.label}: {folder}, {found.crops_seen:,} crops seen, {found.samples:,} samples of {found.test}"
     return f"{text}; {found.conditions}" if found.conditions else text

@@ -1,7 +1,7 @@
-"""How well vertex colours repeat the image, and how well they tell what it does not show (paper, Table 6).
+"""Scores of vertex colours: in the image, and on vertices that it does not show (paper, Table 6).
 
 On the hand region of a crop: SSIM (Wang et al. 2004, by scikit-image) and PSNR between the image and the hand drawn
-from vertex colours. On vertices: PSNR and mean error against the colours that the generator knows.
+from vertex colours. On vertices: PSNR and mean error against the generator's true colours.
 """
 
 import math
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 from tqdm import tqdm
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays
 from handviz.core.metrics import decibel
 from handviz.core.records import CROP_SIZE, FloatArray
@@ -29,23 +29,23 @@ from handviz.training.texture_samples import DARKEST_SHOWN, OF_COLOURS, front_tr
 
 BATCH = 16
 MIN_REGION = 200
-"""Pixels; smaller regions say nothing of structure."""
+"""Pixels; smaller regions have no structure to compare."""
 LEVELS = 255.0
 Window = Literal["uniform", "gaussian"]
 WINDOWS: dict[Window, dict[str, Any]] = {
     "uniform": {},
     "gaussian": {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False},
 }
-"""scikit-image's own window, 7 x 7 pixels that count alike, and that of Wang et al. 2004, 11 x 11 under a Gaussian."""
+"""scikit-image's own window, 7 x 7 pixels of equal weight, and that of Wang et al. 2004, 11 x 11 under a Gaussian."""
 
 
 class Colours(NamedTuple):
-    """What a method says of hands, (N, V, 3) each, sRGB in [0, 1]."""
+    """A method's colours of hands, (N, V, 3) each, sRGB in [0, 1]."""
 
     rgb: FloatArray
     """in the image's light"""
     albedo: FloatArray
-    """in even light; the same for methods that do not tell"""
+    """in uniform light; equal to ``rgb`` for methods without albedo"""
 
 
 Method = Callable[[FloatArray, FloatArray], Colours]
@@ -54,7 +54,7 @@ Method = Callable[[FloatArray, FloatArray], Colours]
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Some held-out crops with the meshes that the colours are to lie on."""
+    """Some held-out crops with the meshes to be coloured."""
 
     images: NDArray[np.uint8]
     """(N, 224, 224, 3)"""
@@ -79,23 +79,23 @@ class Scene:
 
 @dataclass(frozen=True)
 class Score:
-    """Of one method on one crop; NaN where there is nothing to compare."""
+    """One method's scores on one crop; NaN where there is nothing to compare."""
 
     ssim: float
     psnr: float
     hidden_even: float
-    """Mean squared error, hidden by things, against the known albedo"""
+    """Mean squared error of vertices occluded by objects, against the true albedo"""
     hidden_lit: float
-    """the same against the known colours in the image's light"""
+    """the same against the true colours in the image's light"""
     hidden_levels: float
     """Mean absolute error of the latter, of 255"""
     away_even: float
-    """Mean squared error of vertices that the hand itself hides, against the known albedo"""
+    """Mean squared error of vertices that the hand itself occludes, against the true albedo"""
     away_lit: float
 
 
 def scenes(crops: Sequence[Crops], template: HandTemplate, predict: Predictor | None = None) -> Iterator[Scene]:
-    """Batches of crops with their true meshes, or with those that ``predict`` says."""
+    """Yield batches of crops with their true meshes, or with those of ``predict``."""
     for part in crops:
         left = math.inf if part.limit is None else part.limit
         for number in shard_numbers(part.directory):
@@ -108,7 +108,7 @@ def scenes(crops: Sequence[Crops], template: HandTemplate, predict: Predictor | 
 
 
 def _first(scene: Scene, count: float) -> Scene:
-    """At most so many crops of a scene."""
+    """Return a scene with at most ``count`` crops."""
     if count >= len(scene.images):
         return scene
     return Scene(*(getattr(scene, field.name)[: int(count)] for field in fields(Scene)))
@@ -118,7 +118,7 @@ def _scenes_of_shard(part: Crops, number: int, template: HandTemplate) -> Iterat
     shard, path = read_shard(part.directory, number), images_file(part.directory, number)
     columns = read_arrays(path, REMEDY)
     if "vertex_lit" not in columns or "vertex_even" not in columns:
-        raise HandvizError(f"{path} {OF_COLOURS}")
+        raise HandvizError(f"{path} {OF_COLOURS}", ErrorCode.VERSION_MISMATCH)
     count = len(shard.images)
     mask = bits(columns, "mask_bits", path, (count, CROP_SIZE**2)).reshape(count, CROP_SIZE, CROP_SIZE)
     points = mesh_points(shard.labels, template)
@@ -135,7 +135,7 @@ def _with_points(scene: Scene, predict: Predictor) -> Scene:
 
 
 def rasters(points: FloatArray, faces: torch.Tensor) -> Raster:
-    """Of points (N, V, 3), without what is seen through the open wrist."""
+    """Rasterise points (N, V, 3), without what is seen through the open wrist."""
     raster = rasterise(torch.from_numpy(np.asarray(points, np.float32)), faces)
     return raster._replace(triangle=front_triangles(points, faces))
 
@@ -143,7 +143,7 @@ def rasters(points: FloatArray, faces: torch.Tensor) -> Raster:
 def scores(
     scene: Scene, methods: dict[str, Method], faces: torch.Tensor, window: Window = "uniform"
 ) -> dict[str, list[Score]]:
-    """Every method on every crop of a scene."""
+    """Score every method on every crop of a scene."""
     raster = rasters(scene.points, faces)
     region = raster.mask.numpy() & scene.mask & (scene.float_images.max(axis=1) > DARKEST_SHOWN)
     found: dict[str, list[Score]] = {}
@@ -163,7 +163,7 @@ def scores(
 def similarity_and_noise(
     image: FloatArray, drawn: FloatArray, region: NDArray[np.bool_], window: Window = "uniform"
 ) -> tuple[float, float]:
-    """SSIM and PSNR on the region (224, 224); the drawn hand lies on the image itself, both (224, 224, 3) in [0, 1].
+    """Return SSIM and PSNR on the region (224, 224) of the drawn hand over the image, both (224, 224, 3) in [0, 1].
 
     SSIM is the mean over the region and the colours of scikit-image's map, whose windows reach over the region's edge;
     PSNR is that of the region's pixels alone. nan for regions too small.
@@ -192,8 +192,7 @@ def _of_vertices(scene: Scene, colours: Colours, row: int) -> tuple[float, ...]:
 
 
 def projective_sampling(float_images: FloatArray, points: FloatArray) -> Colours:
-    """The baseline without a network: every vertex has the colour of the image where it is projected to, whether it
-    is seen there or not."""
+    """Return the baseline without a network: every vertex has the image's colour at its projection, visible or not."""
     at = torch.from_numpy(np.asarray(points[:, :, None, :2], np.float32))
     found = torch.nn.functional.grid_sample(
         torch.from_numpy(float_images), at, align_corners=False, padding_mode="border"
@@ -205,7 +204,7 @@ def projective_sampling(float_images: FloatArray, points: FloatArray) -> Colours
 def evaluate_methods(
     batches: Iterable[Scene], methods: dict[str, Method], template: HandTemplate, window: Window = "uniform"
 ) -> tuple[dict[str, list[Score]], FloatArray]:
-    """All scores of every method, and the hidden fractions of the crops (N,)."""
+    """Return all scores of every method, and the hidden fractions of the crops (N,)."""
     faces = torch.tensor(template.faces).long()
     found: dict[str, list[Score]] = {name: [] for name in methods}
     fractions: list[float] = []
@@ -224,7 +223,7 @@ PARTS: tuple[tuple[str, Callable[[FloatArray], NDArray[np.bool_]]], ...] = (
 
 
 def table(found: dict[str, list[Score]], fractions: FloatArray) -> str:
-    """Markdown: a row a method and part; PSNR over vertices is that of the mean squared error of all of a part."""
+    """Return a Markdown table, a row per method and part; PSNR over vertices is that of a part's mean squared error."""
     header = (
         "| crops | method | SSIM | PSNR | hidden by things: PSNR to known albedo | to known light | error of 255 "
         "| turned away: to known albedo | to known light |\n|---|---|---|---|---|---|---|---|---|"

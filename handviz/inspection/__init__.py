@@ -1,1 +1,1 @@
-"""Folders looked through: stored rows, columns, reports, exports."""
+"""Inspection of folders: stored rows, columns, reports, exports."""

@@ -27,12 +27,9 @@ Key = tuple[str, int]
 """File and number of the hand, -1 without one."""
 
 
-# What an inspection says about images, in plain numbers: light enough for tables of ten thousand.
-
-
 @dataclass(frozen=True)
 class InspectionRequest:
-    """What decides the results of a folder: another order has results of its own."""
+    """The options that determine a folder's results; each combination has results of its own."""
 
     folder: Path
     variant: VariantName = "final"
@@ -48,17 +45,17 @@ class HandRow:
     """One hand of an image."""
 
     number: int
-    """Its place among the hands of the image."""
+    """Its index among the hands of the image."""
     handedness: Handedness
     score: float
     mean_std_mm: float
     max_std_mm: float
     visible_fraction: float
-    """Of the vertices, those that lie inside the image and that the hand does not hide itself."""
+    """Of the vertices, those inside the image that the hand does not occlude itself."""
     error_mm: float | None = None
     """Mean distance of the 21 keypoints from the ground truth, both with the wrist at the origin."""
     aligned_error_mm: float | None = None
-    """The same after the best rotation, scale and shift (PA-MPJPE)."""
+    """The same after the best rotation, scale and translation (PA-MPJPE)."""
 
 
 @dataclass(frozen=True)
@@ -69,31 +66,31 @@ class ImageRow:
     state: ImageState = "waiting"
     hands: tuple[HandRow, ...] = ()
     reason: str = ""
-    """Why an image could not be done."""
+    """Why an image failed."""
     width: int = 0
     height: int = 0
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a folder by name, those that were done in an earlier run with their results."""
+    """The images of a folder by name, with the results of those done in an earlier run."""
 
     rows: tuple[ImageRow, ...]
     has_ground_truth: bool
-    kept: Path
+    results_path: Path
     """The file with the results."""
     note: str = ""
-    """A sentence about what was found, such as a ground truth that cannot be used."""
+    """A message about the folder, such as a ground truth that cannot be used."""
 
 
 def inspections_folder() -> Path:
-    """Where results are kept: the user's cache folder, or ``inspections`` in ``HANDVIZ_CONFIG_DIR``."""
+    """Return the folder of results: in the user's cache folder, or ``inspections`` in ``HANDVIZ_CONFIG_DIR``."""
     chosen = os.environ.get(FOLDER_VARIABLE)
     return (Path(chosen) if chosen else platformdirs.user_cache_path("handviz")) / FOLDER_NAME
 
 
 def checked_folder(path: Path) -> Path:
-    """The folder in full; raises HandvizError if it is none."""
+    """Return the folder's full path; HandvizError if it is none."""
     try:
         whole = path.expanduser().resolve()
         is_folder = whole.is_dir()
@@ -102,9 +99,6 @@ def checked_folder(path: Path) -> Path:
     if not is_folder:
         raise HandvizError(f"{path} is not a folder, or is not there any more.", ErrorCode.FILE_MISSING)
     return whole
-
-
-# The columns of an inspection, the same in the window, in CSV files and in reports.
 
 
 @dataclass(frozen=True)
@@ -116,18 +110,18 @@ class TableRow:
 
     @property
     def key(self) -> Key:
-        """Names the row whatever the order."""
+        """The row's identity in any order."""
         return self.image.file, self.hand.number if self.hand is not None else -1
 
 
 def rows_of(image: ImageRow) -> tuple[TableRow, ...]:
-    """One for each hand, at least one."""
+    """Return a row for each hand, at least one."""
     return tuple(TableRow(image, hand) for hand in image.hands) or (TableRow(image, None),)
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its heading, what it means, and what a row has there."""
+    """One column: heading, description, and value of a row."""
 
     title: str
     meaning: str
@@ -135,7 +129,7 @@ class Column:
     form: str = ""
 
     def text(self, row: TableRow) -> str:
-        """The value as a person reads it; empty for none."""
+        """Return the value as text; empty for none."""
         value = self.value(row)
         return "" if value is None else format(value, self.form)
 
@@ -145,7 +139,7 @@ def _of_hand(name: str) -> Callable[[TableRow], Value]:
 
 
 def note_of(row: TableRow) -> str:
-    """What is to be said of a row apart from numbers."""
+    """Return the row's messages: failure, or other text beside the numbers."""
     if row.image.state == "failed":
         return row.image.reason
     if row.image.state == "waiting":
@@ -177,9 +171,11 @@ COLUMNS = (
 
 
 def common_range_mm(images: Iterable[ImageRow]) -> tuple[float, float]:
-    """One colour scale for all hands, so that images can be compared; whole millimetres, the default without hands.
+    """Return one colour range for all hands, so that images can be compared; whole millimetres, the default without
+    hands.
 
-    A quarter of the hands have a point beyond its upper end: the worst of thousands would leave the others one colour.
+    A quarter of the hands have a point beyond its upper end: a range up to the largest of thousands would show the
+    others in one colour.
     """
     hands = [hand for image in images for hand in image.hands]
     if not hands:

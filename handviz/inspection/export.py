@@ -1,4 +1,4 @@
-"""An inspection as files: hands.json, a table as CSV, meshes, and a report for a browser; made from what is kept."""
+"""Exports stored results of an inspection: hands.json, a table as CSV, meshes, and a report for a browser."""
 
 import csv
 import io
@@ -25,8 +25,8 @@ ExportPart = Literal["json", "csv", "meshes", "report"]
 PARTS: tuple[ExportPart, ...] = get_args(ExportPart)
 JSON_NAME, CSV_NAME, REPORT_NAME, MESH_FOLDER = "hands.json", "hands.csv", "report.html", "meshes"
 MeshSuffix = Literal[".ply", ".obj", ".glb"]
-Tell = Callable[[int, int], None]
-"""Gets how many images are done, and of how many."""
+ProgressCallback = Callable[[int, int], None]
+"""Receives how many images are done, and of how many."""
 CSV_NAMES = {
     "Image": "picture",
     "Sigma mean (mm)": "mean_mm",
@@ -37,94 +37,90 @@ CSV_NAMES = {
 """Columns whose name in ``hands.csv`` is that of version 0.1."""
 
 
-# What of an inspection to write, and where to; light, for the window makes it.
-
-
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to write, and where to."""
+    """The parts of an inspection to export, and the folder."""
 
     out: Path
     inspection: InspectionRequest
-    kept: Path
+    results_path: Path
     """The file with the results."""
     images: tuple[ImageRow, ...]
-    """Those to write, each with the hands to write, in the report's order."""
+    """The images, each with its hands to write, in the report's order."""
     parts: frozenset[ExportPart] = frozenset(PARTS)
     mesh_suffix: MeshSuffix = ".ply"
     colour: Literal["uncertainty", "plain"] = "uncertainty"
     range_mm: tuple[float, float] = (0.0, 10.0)
-    """Ends of the heatmap."""
-
-
-# An inspection as files: hands.json, a table as CSV, meshes, and a report for a browser; made from what is kept.
+    """Ends of the colour range."""
 
 
 class ExportCancelledError(HandvizError):
-    """The person ended it; the message says what stays."""
+    """Cancellation by the user; the message says which files are left."""
 
 
-def export_inspection(order: ExportRequest, tell: Tell, is_cancelled: Callable[[], bool]) -> list[Path]:
-    """Write everything; returns the files and folders. HandvizError if the folder cannot be written."""
-    done_images = [image for image in order.images if image.state != "waiting"]
+def export_inspection(
+    request: ExportRequest, report_progress: ProgressCallback, is_cancelled: Callable[[], bool]
+) -> list[Path]:
+    """Write everything; return the files and folders. HandvizError if the folder cannot be written."""
+    done_images = [image for image in request.images if image.state != "waiting"]
     try:
-        (order.out / MESH_FOLDER if "meshes" in order.parts else order.out).mkdir(parents=True, exist_ok=True)
+        (request.out / MESH_FOLDER if "meshes" in request.parts else request.out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HandvizError(
-            f"The folder {order.out} cannot be made ({error.strerror}): choose another one.", ErrorCode.NOT_WRITABLE
+            f"The folder {request.out} cannot be made ({error.strerror}): choose another one.", ErrorCode.NOT_WRITABLE
         ) from error
     written: list[Path] = []
-    steps = _Steps(len(done_images) * len(order.parts - {"csv"}), tell, is_cancelled)
-    with InspectionStore(order.kept) as store:
-        job = _Job(order, done_images, store, steps)
-        if "csv" in order.parts:
-            written.append(job.write_csv())
-        if "meshes" in order.parts:
-            written.append(job.write_meshes())
-        if "json" in order.parts:
-            written.append(job.write_json())
-        if "report" in order.parts:
-            written.append(job.write_report())
+    steps = _Steps(len(done_images) * len(request.parts - {"csv"}), report_progress, is_cancelled)
+    with InspectionStore(request.results_path) as store:
+        export = _Export(request, done_images, store, steps)
+        if "csv" in request.parts:
+            written.append(export.write_csv())
+        if "meshes" in request.parts:
+            written.append(export.write_meshes())
+        if "json" in request.parts:
+            written.append(export.write_json())
+        if "report" in request.parts:
+            written.append(export.write_report())
     return written
 
 
 class _Steps:
-    """Counts what is done, and ends everything when the person wants that."""
+    """Counts finished images, and raises when the user cancels."""
 
-    def __init__(self, total: int, tell: Tell, is_cancelled: Callable[[], bool]) -> None:
+    def __init__(self, total: int, report_progress: ProgressCallback, is_cancelled: Callable[[], bool]) -> None:
         self._done, self._total = 0, total
-        self._tell, self._is_cancelled = tell, is_cancelled
+        self._report_progress, self._is_cancelled = report_progress, is_cancelled
 
     def __call__(self) -> None:
         if self._is_cancelled():
             raise ExportCancelledError("The export was ended; files that were complete stay.", ErrorCode.CANCELLED)
         self._done += 1
-        self._tell(self._done, self._total)
+        self._report_progress(self._done, self._total)
 
 
-class _Job:
+class _Export:
     def __init__(
-        self, order: ExportRequest, images: Sequence[ImageRow], store: InspectionStore, step: Callable[[], None]
+        self, request: ExportRequest, images: Sequence[ImageRow], store: InspectionStore, step: Callable[[], None]
     ) -> None:
-        self._order, self._images, self._store, self._step = order, images, store, step
+        self._request, self._images, self._store, self._step = request, images, store, step
         self._by_name = sorted(images, key=lambda image: image.file)
         self._stems = output_stems([image.file for image in self._by_name])
 
     def write_csv(self) -> Path:
-        path = self._order.out / CSV_NAME
+        path = self._request.out / CSV_NAME
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow([_csv_name(column.title) for column in COLUMNS])
         for image in self._by_name:
             writer.writerows([column.value(row) for column in COLUMNS] for row in rows_of(image))
         with open_atomic(path) as file:
-            # With a mark at the beginning, for Excel takes it for the machine's own code page otherwise.
+            # With a byte order mark, else Excel assumes the machine's code page.
             file.write(text.getvalue().encode("utf-8-sig", "backslashreplace"))
         return path
 
     def write_json(self) -> Path:
-        """The list that ``handviz reconstruct`` writes, one image at a time."""
-        path = self._order.out / JSON_NAME
+        """Write the list as ``handviz reconstruct`` does, one image at a time."""
+        path = self._request.out / JSON_NAME
         with open_atomic(path) as file:
             separator = b"[\n"
             for entry in self._entries():
@@ -135,18 +131,18 @@ class _Job:
         return path
 
     def write_meshes(self) -> Path:
-        folder, order = self._order.out / MESH_FOLDER, self._order
+        folder, request = self._request.out / MESH_FOLDER, self._request
         for image in self._by_name:
             self._step()
             for number, hand, _ in self._hands(image):
                 path = folder / self._mesh_name(image, number, hand)
-                vertices: Literal["display", "model"] = "display" if order.mesh_suffix == ".glb" else "model"
-                export_mesh(path, hand, colour=order.colour, range_mm=order.range_mm, vertices=vertices)
+                vertices: Literal["display", "model"] = "display" if request.mesh_suffix == ".glb" else "model"
+                export_mesh(path, hand, colour=request.colour, range_mm=request.range_mm, vertices=vertices)
         return folder
 
     def write_report(self) -> Path:
-        path, inspection = self._order.out / REPORT_NAME, self._order.inspection
-        settings = ReportSettings(inspection, self._order.colour, self._order.range_mm)
+        path, inspection = self._request.out / REPORT_NAME, self._request.inspection
+        settings = ReportSettings(inspection, self._request.colour, self._request.range_mm)
 
         def hands_of(image: ImageRow) -> list[HandMesh]:
             self._step()
@@ -156,7 +152,7 @@ class _Job:
         return path
 
     def _entries(self) -> Iterator[dict[str, Any]]:
-        has_meshes = "meshes" in self._order.parts
+        has_meshes = "meshes" in self._request.parts
         for image in self._by_name:
             self._step()
             if image.state == "failed":
@@ -168,15 +164,15 @@ class _Job:
                 for number, hand, _ in found
             ]
             hands, detections = tuple(hand for _, hand, _ in found), tuple(detection for *_, detection in found)
-            # The list says how large images are and nothing of what is in them.
+            # The list needs the images' sizes only, not their pixels.
             blank = np.broadcast_to(np.uint8(0), (image.height, image.width, 3))
             frame = Frame(0, blank, 0.0, image.file)
-            result = FrameResult(frame, self._order.inspection.variant, detections, hands)
-            known = self._order.inspection.camera_model.intrinsics_for(image.width, image.height)
+            result = FrameResult(frame, self._request.inspection.variant, detections, hands)
+            known = self._request.inspection.camera_model.intrinsics_for(image.width, image.height)
             yield image_entry(image.file, result, hands[0].intrinsics if hands else known, meshes)
 
     def _hands(self, image: ImageRow) -> Iterator[tuple[int, HandMesh, Detection]]:
-        """Number, hand and detection of those hands that are to be written."""
+        """Yield number, hand and detection of the hands to write."""
         packed = self._store.packed(image.file) if image.hands else None
         if packed is None:
             return
@@ -186,7 +182,7 @@ class _Job:
                 yield row.number, hands[row.number], detections[row.number]
 
     def _mesh_name(self, image: ImageRow, number: int, hand: HandMesh) -> str:
-        return f"{self._stems[image.file]}_{number}_{hand.handedness}{self._order.mesh_suffix}"
+        return f"{self._stems[image.file]}_{number}_{hand.handedness}{self._request.mesh_suffix}"
 
 
 def _csv_name(title: str) -> str:

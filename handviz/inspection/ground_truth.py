@@ -1,4 +1,4 @@
-"""``ground_truth.json`` beside images: the same list as ``hands.json``, with true keypoints; errors against it."""
+"""Reads ``ground_truth.json`` beside images, the list of ``hands.json`` with true keypoints, and computes errors."""
 
 import json
 import os
@@ -15,8 +15,8 @@ from handviz.core.records import KEYPOINT_COUNT, FloatArray
 from handviz.inspection.columns import GROUND_TRUTH_NAME, HandRow
 
 SIDES = ("left", "right")
-FARTHEST_M, MAX_HAND_M = 1000.0, 1.0
-"""Numbers beyond are other units, most often millimetres, and their errors would be nonsense."""
+MAX_POSITION_M, MAX_HAND_M = 1000.0, 1.0
+"""Larger numbers are in other units, most often millimetres."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ GroundTruth = dict[str, tuple[TrueHand, ...]]
 
 
 def load_ground_truth(folder: Path) -> GroundTruth:
-    """True hands by file name, empty where there is no such file; HandvizError if it cannot be used."""
+    """Return true hands by file name, empty without the file; HandvizError if it cannot be used."""
     path = folder / GROUND_TRUTH_NAME
     if not os.path.lexists(path):
         return {}
@@ -49,9 +49,9 @@ def load_ground_truth(folder: Path) -> GroundTruth:
 
 
 def with_errors(hands: Sequence[HandRow], keypoints_m: FloatArray, truth: Sequence[TrueHand]) -> tuple[HandRow, ...]:
-    """The rows with their errors against the true hands; keypoints (N, 21, 3) in metres, wrist at the origin.
+    """Return the rows with their errors against the true hands; keypoints (N, 21, 3) in metres, wrist at the origin.
 
-    A hand is compared with the nearest true hand of its side that no better one has taken; without one it has no error.
+    A hand is compared with the nearest true hand of its handedness that no better one has taken, else it has no error.
     """
     rows = list(hands)
     pairs = [
@@ -95,6 +95,6 @@ def _hand(file: str, hand: Any) -> TrueHand:
         points = np.empty(0)
     if points.shape != (KEYPOINT_COUNT, 3) or not np.isfinite(points).all():
         raise ValueError(f'{file}: "keypoints_camera_m" is not 21 x 3 numbers')
-    if np.abs(points).max() > FARTHEST_M or np.abs(points - points[0]).max() > MAX_HAND_M:
+    if np.abs(points).max() > MAX_POSITION_M or np.abs(points - points[0]).max() > MAX_HAND_M:
         raise ValueError(f'{file}: "keypoints_camera_m" is no hand in metres')
     return TrueHand(str(side), points - points[0])

@@ -1,4 +1,4 @@
-"""A folder of images, one after the other, with results kept as they are made: whoever begins again goes on there."""
+"""Inspects a folder, image by image; results are stored at once, so that an interrupted run is resumed."""
 
 import logging
 from collections import deque
@@ -28,7 +28,7 @@ from handviz.inspection.store import (
     InspectionStore,
     Signature,
     StoredImage,
-    forget_old_inspections,
+    delete_old_inspections,
     signature_of,
     store_path,
 )
@@ -39,9 +39,9 @@ from handviz.sources.source import FolderSource
 
 MAX_HANDS = 10
 READ_AHEAD = 2
-"""Images that are read while one is reconstructed: so many more are in memory at once."""
-MAX_LOOKS = 5
-"""At the end the folder is looked through again, for what has come meanwhile; not for ever where it changes always."""
+"""Images that are read ahead while one is reconstructed, and are in memory at once."""
+MAX_PASSES = 5
+"""Limit of passes over a folder that changes during the inspection."""
 HALF_SIDES_PER_M = 10.0
 """``self_visible`` measures in half-sides of a crop, about 10 cm."""
 logger = logging.getLogger(__name__)
@@ -49,10 +49,10 @@ Event = Listing | ImageRow
 
 
 class ImageProcessor(Protocol):
-    """What an inspection needs of ``handviz.pipeline.pipeline.Pipeline``."""
+    """The part of ``handviz.pipeline.pipeline.Pipeline`` that an inspection uses."""
 
     def process(self, frame: Frame) -> FrameResult:
-        """Hands of an image."""
+        """Return the hands of an image."""
         ...
 
     def close(self) -> None:
@@ -63,19 +63,19 @@ class ImageProcessor(Protocol):
 ProcessorMaker = Callable[[InspectionRequest], ImageProcessor]
 
 
-def make_processor(order: InspectionRequest) -> ImageProcessor:
-    """The pipeline of an order, for images that do not follow each other."""
-    # Here, so that stored results are on the screen before the networks' libraries are loaded.
+def make_processor(request: InspectionRequest) -> ImageProcessor:
+    """Return a request's pipeline, for images that do not follow each other."""
+    # Imported here, so that stored results appear before the networks' libraries are loaded.
     from handviz.pipeline.pipeline import Pipeline, PipelineSettings
 
     return Pipeline(
         PipelineSettings(
-            model_dir=order.model_dir,
-            variant=order.variant,
-            camera_model=order.camera_model,
-            hand_size=order.hand_size,
+            model_dir=request.model_dir,
+            variant=request.variant,
+            camera_model=request.camera_model,
+            hand_size=request.hand_size,
             max_hands=MAX_HANDS,
-            side=order.side,
+            side=request.side,
             video=False,
             other_variants=False,
         )
@@ -84,7 +84,7 @@ def make_processor(order: InspectionRequest) -> ImageProcessor:
 
 @dataclass(frozen=True, eq=False)
 class _Read:
-    """An image on its way to the pipeline."""
+    """An image that was read, or the reason why not."""
 
     path: Path
     signature: Signature | None
@@ -97,15 +97,15 @@ class Inspection:
 
     def __init__(
         self,
-        order: InspectionRequest,
+        request: InspectionRequest,
         *,
         make: ProcessorMaker = make_processor,
         faces: NDArray[np.int32] | None = None,
-        kept_in: Path | None = None,
+        results_folder: Path | None = None,
     ) -> None:
-        """``faces`` (F, 3) of the hand model, else each hand's own; ``kept_in``, else the user's cache folder."""
-        self.order = replace(order, folder=checked_folder(order.folder))
-        self.kept = store_path(self.order, kept_in)
+        """Prepare; ``faces`` (F, 3): instead of each hand's own; ``results_folder``: instead of the cache folder."""
+        self.request = replace(request, folder=checked_folder(request.folder))
+        self.results_path = store_path(self.request, results_folder)
         """The file with the results."""
         self._make, self._faces = make, faces
         self._processor: ImageProcessor | None = None
@@ -114,47 +114,47 @@ class Inspection:
         self._is_cancelled = False
 
     def cancel(self) -> None:
-        """End after the present image."""
+        """Stop after the present image."""
         self._is_cancelled = True
 
     def events(self) -> Iterator[Event]:
-        """First the listing, then every image as soon as it is done; the listing comes again if the folder changed.
+        """Yield the listing, then every image as soon as it is done; the listing again if the folder changed.
 
-        Raises HandvizError if the folder, the network or the place of the results cannot be used.
+        HandvizError if the folder, the network or the folder of the results cannot be used.
         """
         with ExitStack() as resources:
-            store = resources.enter_context(InspectionStore(self.kept))
-            forget_old_inspections(self.kept)
+            store = resources.enter_context(InspectionStore(self.results_path))
+            delete_old_inspections(self.results_path)
             resources.callback(self._close_processor)
             reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-pictures")
             resources.callback(reader.shutdown, cancel_futures=True)
-            listing, todo = self._look(store)
+            listing, todo = self._scan(store)
             yield listing
-            for _ in range(MAX_LOOKS):
+            for _ in range(MAX_PASSES):
                 for read in self._reading(reader, todo):
                     yield self._inspected(store, read)
                 if self._is_cancelled:
                     return
                 before = {row.file for row in listing.rows}
-                listing, todo = self._look(store)
+                listing, todo = self._scan(store)
                 now = {row.file for row in listing.rows}
                 if not todo and now == before:
                     return
-                yield replace(listing, note=_what_changed(len(now - before), len(before - now)) or listing.note)
+                yield replace(listing, note=_change_message(len(now - before), len(before - now)) or listing.note)
 
-    def _look(self, store: InspectionStore) -> tuple[Listing, list[Path]]:
-        """What lies in the folder now, and of it what is still to do."""
-        folder, note = self.order.folder, ""
+    def _scan(self, store: InspectionStore) -> tuple[Listing, list[Path]]:
+        """Return the folder's listing and the images that are still to do."""
+        folder, message = self.request.folder, ""
         try:
             paths = FolderSource.of_folder(folder).paths
         except OSError as error:
             raise HandvizError(
-                f"{folder} cannot be read any more ({error}); what is done is kept.", ErrorCode.FILE_UNREADABLE
+                f"{folder} cannot be read any more ({error}); results so far are saved.", ErrorCode.FILE_UNREADABLE
             ) from error
         try:
             self._truth = load_ground_truth(folder)
         except HandvizError as error:
-            self._truth, note = {}, str(error)
+            self._truth, message = {}, str(error)
             logger.warning("%s", error)
         known = {image.row.file: image for image in store.known()}
         rows, todo = [], []
@@ -167,14 +167,16 @@ class Inspection:
             else:
                 rows.append(ImageRow(path.name))
                 todo.append(path)
-        strangers = sorted(set(self._truth) - {path.name for path in paths})
-        if strangers and not note:
-            named = f"{strangers[0]} and {len(strangers) - 1} more" if len(strangers) > 1 else strangers[0]
-            note = f"{GROUND_TRUTH_NAME} names images that are not here: {named}."
-        return Listing(tuple(rows), bool(self._truth), self.kept, note), todo
+        unknown_files = sorted(set(self._truth) - {path.name for path in paths})
+        if unknown_files and not message:
+            named = (
+                f"{unknown_files[0]} and {len(unknown_files) - 1} more" if len(unknown_files) > 1 else unknown_files[0]
+            )
+            message = f"{GROUND_TRUTH_NAME} names images that are not here: {named}."
+        return Listing(tuple(rows), bool(self._truth), self.results_path, message), todo
 
     def _reading(self, reader: ThreadPoolExecutor, paths: Sequence[Path]) -> Iterator[_Read]:
-        """The images in order; the next ones are read while this one is reconstructed."""
+        """Yield the images in order; the next ones are read while this one is reconstructed."""
         waiting: deque[Future[_Read]] = deque()
         for path in paths:
             waiting.append(reader.submit(_read, path))
@@ -191,16 +193,16 @@ class Inspection:
         if read.image is None or read.signature is None:
             return self._failure(read, read.reason)
         if self._processor is None:
-            self._processor = self._make(self.order)
+            self._processor = self._make(self.request)
         try:
             result = self._processor.process(Frame(0, read.image, now_ms(), read.path.name))
         except HandvizError as error:
             return self._failure(read, str(error))
-        # The outermost loop: one image that fails, for whatever reason, must not end the folder.
+        # The outermost loop: one failing image must not end the inspection.
         except Exception as error:
             logger.exception("%s failed", read.path)
             return self._failure(read, f"{read.path}: it could not be reconstructed ({error})")
-        return self._kept(store, read.signature, result)
+        return self._stored(store, read.signature, result)
 
     def _failure(self, read: _Read, reason: str) -> ImageRow:
         logger.warning("%s", reason)
@@ -208,12 +210,12 @@ class Inspection:
         self._failed[read.path.name] = read.signature, row
         return row
 
-    def _kept(self, store: InspectionStore, signature: Signature, result: FrameResult) -> ImageRow:
+    def _stored(self, store: InspectionStore, signature: Signature, result: FrameResult) -> ImageRow:
         height, width = result.frame.image.shape[:2]
         rows = tuple(self._row(number, hand, (width, height)) for number, hand in enumerate(result.hands))
         row = ImageRow(result.frame.name, "done", rows, "", width, height)
         keypoints_m = np.array([hand.keypoints_m for hand in result.hands]).reshape(-1, KEYPOINT_COUNT, 3)
-        # Nothing on the page or in an export asks for these, and they are more than all the rest.
+        # Large, and neither shown nor exported.
         hands = [replace(hand, vertex_covariance_mm2=None) for hand in result.hands]
         store.put(StoredImage(signature, row, keypoints_m), pack_hands(hands, result.detections))
         return self._judged(row, keypoints_m)
@@ -239,8 +241,8 @@ class Inspection:
 
 
 def visible_fraction(hand: HandMesh, faces: NDArray[np.int32], image_size: tuple[int, int]) -> float:
-    """The share, 0 to 1, of a hand's vertices that lie inside the image (width, height) and not behind the hand."""
-    # Here, for a listing needs no mesh.
+    """Return the fraction of vertices inside the image (width, height) that the hand does not occlude itself."""
+    # Imported here, since a listing needs no mesh.
     from handviz.core.visibility import self_visible
 
     sideways_m = (hand.vertices_px - hand.keypoints_px[0]) / hand.pixels_per_m
@@ -267,7 +269,7 @@ def _changed(path: Path, signature: Signature | None) -> bool:
         return True
 
 
-def _what_changed(come: int, gone: int) -> str:
-    """A sentence on images that came or went while the others were inspected; empty if none did."""
-    told = [f"{count} image{'s' * (count != 1)} {verb}" for count, verb in ((come, "came"), (gone, "went")) if count]
-    return f"The folder changed meanwhile: {' and '.join(told)}." if told else ""
+def _change_message(come: int, gone: int) -> str:
+    """Return a message on images that came or went during the inspection; empty if none did."""
+    changes = [f"{count} image{'s' * (count != 1)} {verb}" for count, verb in ((come, "came"), (gone, "went")) if count]
+    return f"The folder changed meanwhile: {' and '.join(changes)}." if changes else ""

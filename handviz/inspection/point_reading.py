@@ -1,4 +1,4 @@
-"""What is known of one vertex or joint of a hand, in numbers and words."""
+"""Values of one vertex or joint of a hand, as numbers and text."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -29,7 +29,7 @@ class PointReading:
     from_wrist_mm: FloatArray
     """(3,)"""
     in_camera_mm: FloatArray
-    """(3,) as metric as the camera's focal length is."""
+    """(3,) metric if the camera's focal length is."""
     std_mm: float
     """Root of the summed variances."""
     axis_std_mm: FloatArray | None
@@ -37,13 +37,13 @@ class PointReading:
     principal_std_mm: FloatArray | None
     """(3,) along the Gaussian's own axes, the largest first."""
     visible: float
-    """0 to 1: a network's answer where there is a texture, else whether the hand itself leaves it open."""
+    """0 to 1: the texture net's output, or, without texture, whether the hand does not occlude the point itself."""
     seen: float | None
-    """0 to 1: how well the frames so far have seen it; None without texture."""
+    """0 to 1: how well it was observed in the frames so far; None without texture."""
 
 
 def read_point(hand: HandMesh, pick: Pick, template: HandTemplate | None) -> PointReading:
-    """Everything about a picked point; ``template`` None: of a hand model without names and surface."""
+    """Return all values of a picked point; ``template`` None: of a hand model without names and surface."""
     if pick.vertex is not None:
         index, points_m, std_mm, covariances = (
             pick.vertex,
@@ -68,10 +68,9 @@ def read_point(hand: HandMesh, pick: Pick, template: HandTemplate | None) -> Poi
 
 
 def other_networks(result: FrameResult, pick: Pick) -> dict[VariantName, tuple[float, float]]:
-    """Where networks are compared: standard deviation of the same point by each other one, and how far away it puts
-    the point.
+    """Return, where networks are compared, the point's standard deviation by each other one, and its distance.
 
-    Both in mm, away counted from the wrist.
+    Both in mm, the distance relative to the wrist.
     """
     own, found = _point_m(result.hands[pick.hand], pick), {}
     for variant, hands in result.others.items():
@@ -89,7 +88,7 @@ def _point_m(hand: HandMesh, pick: Pick) -> FloatArray:
 
 
 def point_name(pick: Pick, template: HandTemplate | None) -> str:
-    """As anatomy calls it: a joint, or the part of the finger and the side that a vertex lies on."""
+    """Return the anatomical name: a joint, or the part of the finger and the side that a vertex lies on."""
     if pick.joint is not None:
         return joint_name(pick.joint)
     assert pick.vertex is not None
@@ -97,17 +96,17 @@ def point_name(pick: Pick, template: HandTemplate | None) -> str:
 
 
 def joint_name(joint: int) -> str:
-    """Of the 21 keypoints."""
+    """Return the name of one of the 21 keypoints."""
     if joint == 0:
         return "Wrist"
-    finger, place = divmod(joint - 1, 4)
+    finger, index_in_finger = divmod(joint - 1, 4)
     name = FINGERS[finger].removesuffix(" finger").capitalize()
-    return f"{name} {(FINGER_JOINTS if finger else THUMB_JOINTS)[place]}"
+    return f"{name} {(FINGER_JOINTS if finger else THUMB_JOINTS)[index_in_finger]}"
 
 
 @cache
 def _part_names(template: HandTemplate) -> tuple[str, ...]:
-    """Of every vertex: the joint that moves it most, and its side."""
+    """Return every vertex's part: the joint with the largest weight, and the side."""
     normals = VertexNormals(template.faces, template.vertex_count)(template.vertices_m)
     keypoints = np.array(joint_keypoints(template))[template.skinning_weights.argmax(axis=1)]
     wrist, index, little = (template.keypoint_regressor @ template.vertices_m)[[0, 5, 17]]
@@ -118,13 +117,13 @@ def _part_names(template: HandTemplate) -> tuple[str, ...]:
 def _part_name(keypoint: int, is_palm_side: bool) -> str:
     if keypoint == 0:
         return "Palm" if is_palm_side else "Back of the hand"
-    finger, place = divmod(keypoint - 1, 4)
-    part = (FINGER_PARTS if finger else THUMB_PARTS)[place]
+    finger, index_in_finger = divmod(keypoint - 1, 4)
+    part = (FINGER_PARTS if finger else THUMB_PARTS)[index_in_finger]
     return f"{FINGERS[finger]}, {part}, {'palm' if is_palm_side else 'back'} side".capitalize()
 
 
 def _visible(hand: HandMesh, template: HandTemplate | None) -> FloatArray:
-    """(V,) 0 to 1; everything counts as visible where neither texture nor surface is known."""
+    """Return the visibility (V,), 0 to 1; 1 without texture and surface."""
     if hand.texture is not None:
         return hand.texture.visible
     if template is None:
@@ -133,18 +132,18 @@ def _visible(hand: HandMesh, template: HandTemplate | None) -> FloatArray:
 
 
 def hand_self_visible(hand: HandMesh, faces: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """(V,) which vertices of a hand, left or right, the camera sees past the hand itself; by its weak perspective."""
+    """Return which vertices (V,) of a hand, left or right, it does not occlude itself; by its weak perspective."""
     across_m = (hand.vertices_px - hand.keypoints_px[0]) / hand.pixels_per_m
     points = np.column_stack([across_m, hand.vertices_m[:, 2]]) / HALF_SIDE_M
     return self_visible(points, faces if hand.handedness == "right" else faces[:, ::-1])
 
 
 def _around(pick: Pick, template: HandTemplate | None, values: FloatArray) -> float:
-    """A value (V,) at a vertex, or around a joint as its regressor weighs the vertices."""
+    """Return a value (V,) at a vertex, or its mean at a joint by the regressor's weights."""
     if pick.vertex is not None:
         return float(values[pick.vertex])
     if template is None:
         return float(values.mean())
-    # Some joints are weighed beyond the vertices around them: negative weights are places too.
+    # Some regressors extrapolate: their negative weights count too.
     weights = np.abs(template.keypoint_regressor[pick.joint or 0])
     return float(weights @ values / weights.sum())

@@ -1,4 +1,4 @@
-"""One HTML file that shows an inspection in any browser: images inside, a table to sort, nothing from elsewhere."""
+"""Writes an inspection as one HTML file: images inside, a sortable table, no external resources."""
 
 import base64
 import html
@@ -26,7 +26,7 @@ from handviz.rendering.options import DrawOptions
 from handviz.sources.images import read_image, rgb_from_bgr
 
 MAX_IMAGES = 500
-"""Of a larger folder, the first in the report's order have their image, the others a row without: some 15 MB."""
+"""Images in the report of a larger folder, the first in its order; the others are rows without one: some 15 MB."""
 IMAGE_SIDE_PX = 360
 JPEG_QUALITY = 80
 GRADIENT_STOPS = 9
@@ -37,7 +37,7 @@ HandsOf = Callable[[ImageRow], Sequence[HandMesh]]
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """What the report says of itself, and how it draws."""
+    """Title and drawing options of the report."""
 
     inspection: InspectionRequest
     colour: Literal["uncertainty", "plain"]
@@ -45,7 +45,7 @@ class ReportSettings:
 
 
 def write_html(path: Path, images: Sequence[ImageRow], settings: ReportSettings, hands_of: HandsOf) -> None:
-    """Write the report piece by piece; HandvizError if that is not possible."""
+    """Write the report piece by piece; HandvizError if that fails."""
     before, after = TEMPLATE_FILE.read_text(encoding="utf-8").split("<!-- rows -->")
     with ExitStack() as resources:
         painter, note = _painter(resources, settings)
@@ -62,7 +62,7 @@ def write_html(path: Path, images: Sequence[ImageRow], settings: ReportSettings,
 def _painter(
     resources: ExitStack, settings: ReportSettings
 ) -> tuple[Callable[[ImageRow, Sequence[HandMesh]], list[bytes]], str]:
-    """What makes JPEGs of an image, one for each row, none if it cannot be read; and what is to be said about that."""
+    """Return a function that draws one JPEG per row of an image, none if it cannot be read; and a message."""
     options = DrawOptions(colour=settings.colour, std_range_mm=settings.range_mm, legend=False)
     renderer, note = None, ""
     try:
@@ -79,7 +79,7 @@ def _painter(
             return []
         if renderer is None or not hands:
             return [_jpeg(frame.image)] * max(len(hands), 1)
-        # Every row shows its own hand alone: so it is clear whose numbers they are.
+        # Each row's image shows its own hand alone.
         results = (FrameResult(frame, settings.inspection.variant, hands=(hand,)) for hand in hands)
         return [_jpeg(renderer.draw(result, options)) for result in results]
 
@@ -87,12 +87,12 @@ def _painter(
 
 
 def _jpeg(image: NDArray[np.uint8]) -> bytes:
-    """No side above ``IMAGE_SIDE_PX``."""
+    """Encode an image as JPEG, with no side above ``IMAGE_SIDE_PX``."""
     height, width = image.shape[:2]
     fraction = min(1.0, IMAGE_SIDE_PX / max(width, height))
     size = max(1, round(width * fraction)), max(1, round(height * fraction))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if fraction < 1 else image
-    # OpenCV's order of channels is the reverse of ours, so turning it round once more gives it back.
+    # OpenCV's order of channels is the reverse of ours.
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     encoded: bytes = cv2.imencode(".jpg", rgb_from_bgr(small), quality)[1].tobytes()
     return encoded
@@ -102,23 +102,23 @@ def _filled(before: str, images: Sequence[ImageRow], settings: ReportSettings, n
     hands = [hand for image in images for hand in image.hands]
     inspection, (low_mm, high_mm) = settings.inspection, settings.range_mm
     failed = sum(image.state == "failed" for image in images)
-    told = [f"{len(images):,} images, {len(hands):,} hands"]
-    told += [f"{failed:,} unreadable"] if failed else []
-    told += [f"model: {inspection.variant}", f"camera: {camera_model_in_words(inspection.camera_model)}"]
+    summary = [f"{len(images):,} images, {len(hands):,} hands"]
+    summary += [f"{failed:,} unreadable"] if failed else []
+    summary += [f"model: {inspection.variant}", f"camera: {camera_model_in_words(inspection.camera_model)}"]
     if hands:
         means = [hand.mean_std_mm for hand in hands]
-        told.append(f"sigma mean {np.mean(means):.1f} mm, median {np.median(means):.1f} mm")
+        summary.append(f"sigma mean {np.mean(means):.1f} mm, median {np.median(means):.1f} mm")
     errors = [(hand.error_mm, hand.aligned_error_mm) for hand in hands if hand.error_mm is not None]
     if errors:
         error_mm, aligned_mm = np.mean(np.array(errors, dtype=np.float64), axis=0)
-        told.append(f"mean error: {error_mm:.1f} mm, aligned {aligned_mm:.1f} mm ({len(errors):,} hands)")
+        summary.append(f"mean error: {error_mm:.1f} mm, aligned {aligned_mm:.1f} mm ({len(errors):,} hands)")
     notes = [note] if note else []
     if len(images) > MAX_IMAGES:
         notes.append(f"Only the first {MAX_IMAGES} of {len(images):,} have their image in this file.")
     values = {
         "title": _escaped(inspection.folder.name or str(inspection.folder)),
         "folder": _escaped(str(inspection.folder)),
-        "summary": " · ".join(_escaped(part) for part in told),
+        "summary": " · ".join(_escaped(part) for part in summary),
         "notes": _escaped(" ".join(notes)),
         "gradient": _gradient(settings.range_mm) if settings.colour == "uncertainty" else "",
         "low": f"{low_mm:g} mm",
@@ -126,7 +126,7 @@ def _filled(before: str, images: Sequence[ImageRow], settings: ReportSettings, n
         "scale": "scale" if settings.colour == "uncertainty" else "scale hidden",
         "headings": "".join(_heading(column) for column in COLUMNS),
     }
-    # In one go: what is filled in may itself look like a place to fill.
+    # In one pass, since inserted text may itself look like a placeholder.
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], before)
 
 
@@ -162,5 +162,5 @@ def _escaped(text: str) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    """Names of files may hold bytes that are no text."""
+    """Encode text; names of files may hold bytes that are not valid text."""
     return text.encode("utf-8", "backslashreplace")

@@ -1,6 +1,6 @@
-"""Results of an inspection on disk, written image by image: one SQLite file per folder, network and camera.
+"""Stores the results of inspections: one SQLite file per folder, network and camera.
 
-Every image is a transaction of its own, so a program that is killed loses no more than the image it was at.
+Every image is a transaction of its own, so a killed program loses at most the image in progress.
 """
 
 import contextlib
@@ -23,10 +23,10 @@ from handviz.core.records import KEYPOINT_COUNT, FloatArray
 from handviz.inspection.columns import HandRow, ImageRow, InspectionRequest, inspections_folder
 
 FORMAT = 2
-MAX_KEPT = 20
-"""Inspections; when one more begins, the one that was used longest ago is forgotten."""
+MAX_STORED = 20
+"""Stored inspections; a new one removes the one that was used longest ago."""
 SUFFIX = ".sqlite"
-PATIENCE_S = 10.0
+LOCK_TIMEOUT_S = 10.0
 TABLES = """
 CREATE TABLE IF NOT EXISTS pictures(
     file BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, width INTEGER, height INTEGER, hands TEXT, keypoints BLOB
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Signature:
-    """An image whose size and time of change are the same is taken for the same image."""
+    """Size and time of change, by which an image is recognised as unchanged."""
 
     size: int
     mtime_ns: int
@@ -47,7 +47,7 @@ class Signature:
 
 @dataclass(frozen=True, eq=False)
 class StoredImage:
-    """One image's results as they are kept."""
+    """The stored results of one image."""
 
     signature: Signature
     row: ImageRow
@@ -56,53 +56,55 @@ class StoredImage:
 
 
 def signature_of(path: Path) -> Signature:
-    """Of the file as it is now; raises OSError if it is gone."""
+    """Return the file's signature; OSError if the file is gone."""
     state = path.stat()
     return Signature(state.st_size, state.st_mtime_ns)
 
 
-def store_path(order: InspectionRequest, kept_in: Path | None = None) -> Path:
-    """The file of an order, in the user's cache folder unless another is given.
+def store_path(request: InspectionRequest, results_folder: Path | None = None) -> Path:
+    """Return the path of a request's results, in the user's cache folder unless another is given.
 
-    It changes with the network's file and the program's version, so that new weights begin anew.
+    It depends on the network's file and the program's version, so that new weights start again.
     """
-    network = variant_file(order.variant, order.model_dir)
+    network = variant_file(request.variant, request.model_dir)
     try:
         weights = signature_of(network)
     except OSError:
         weights = Signature(0, 0)
-    place, version = os.fsencode(order.folder).hex(), (FORMAT, __version__)
-    metres = camera_model_text(order.camera_model), hand_size_text(order.hand_size)
-    parts = (version, place, order.variant, metres, order.side, str(network), weights)
-    return (kept_in or inspections_folder()) / (hashlib.sha256(repr(parts).encode("utf-8")).hexdigest()[:24] + SUFFIX)
+    folder, version = os.fsencode(request.folder).hex(), (FORMAT, __version__)
+    metres = camera_model_text(request.camera_model), hand_size_text(request.hand_size)
+    parts = (version, folder, request.variant, metres, request.side, str(network), weights)
+    return (results_folder or inspections_folder()) / (
+        hashlib.sha256(repr(parts).encode("utf-8")).hexdigest()[:24] + SUFFIX
+    )
 
 
 class InspectionStore:
-    """An open file of results; it belongs to the thread that opened it, another thread opens its own."""
+    """An open file of results; it belongs to the thread that opened it."""
 
     def __init__(self, path: Path) -> None:
-        """Open or begin the file; one that is damaged is put aside. Raises HandvizError if that is not possible."""
+        """Open or create the file; a damaged one is renamed. HandvizError if that fails."""
         self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._opened()
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
-                raise self._not_kept(error) from error
-            logger.warning("%s is damaged (%s): it is put aside, and images are inspected again", path, error)
+                raise self._not_writable(error) from error
+            logger.warning("%s is damaged (%s): it is renamed, and images are inspected again", path, error)
             self._put_aside()
         except OSError as error:
-            raise self._not_kept(error) from error
+            raise self._not_writable(error) from error
 
     def known(self) -> list[StoredImage]:
-        """Everything that is kept, without the vertices; nothing if the file turns out to be damaged further in."""
+        """Return all stored results, without vertices; none if the file turns out to be damaged."""
         try:
             return list(self._stored())
         except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, RecursionError) as error:
             if isinstance(error, sqlite3.OperationalError):
-                raise self._not_kept(error) from error
-            logger.warning("%s is damaged (%s): it is put aside, and images are inspected again", self._path, error)
-            # Windows replaces no file that is open.
+                raise self._not_writable(error) from error
+            logger.warning("%s is damaged (%s): it is renamed, and images are inspected again", self._path, error)
+            # Windows does not replace an open file.
             self._file.close()
             self._put_aside()
             return []
@@ -115,9 +117,9 @@ class InspectionStore:
             yield StoredImage(Signature(size, mtime_ns), row, points)
 
     def put(self, image: StoredImage, packed: bytes) -> None:
-        """Keep an image's results, at once and whole."""
+        """Store an image's results in one transaction."""
         row, signature = image.row, image.signature
-        hands = json.dumps([list(_kept(hand)) for hand in row.hands])
+        hands = json.dumps([list(_stored_values(hand)) for hand in row.hands])
         key = os.fsencode(row.file)
         keypoints = np.asarray(image.keypoints_m, np.float32).tobytes()
         values = (key, signature.size, signature.mtime_ns, row.width, row.height, hands, keypoints)
@@ -126,22 +128,22 @@ class InspectionStore:
                 self._file.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)", values)
                 self._file.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (key, packed))
         except sqlite3.Error as error:
-            raise self._not_kept(error) from error
+            raise self._not_writable(error) from error
 
     def packed(self, file: str) -> bytes | None:
-        """What ``put`` was given for an image; None if there is none."""
-        for (packed,) in self._ask("SELECT packed FROM records WHERE file = ?", os.fsencode(file)):
+        """Return the ``packed`` bytes of an image; None if there are none."""
+        for (packed,) in self._query("SELECT packed FROM records WHERE file = ?", os.fsencode(file)):
             return bytes(packed)
         return None
 
     def forget(self, file: str) -> None:
-        """Let an image's results go."""
+        """Delete an image's results."""
         try:
             with self._file:
                 for table in ("pictures", "records"):
                     self._file.execute(f"DELETE FROM {table} WHERE file = ?", (os.fsencode(file),))
         except sqlite3.Error as error:
-            raise self._not_kept(error) from error
+            raise self._not_writable(error) from error
 
     def close(self) -> None:
         """Close the file."""
@@ -154,11 +156,11 @@ class InspectionStore:
         self.close()
 
     def _opened(self) -> sqlite3.Connection:
-        file = sqlite3.connect(self._path, timeout=PATIENCE_S)
+        file = sqlite3.connect(self._path, timeout=LOCK_TIMEOUT_S)
         try:
-            # The loader of images reads while the inspection writes.
+            # The image loader reads while the inspection writes.
             file.execute("PRAGMA journal_mode=WAL")
-            # The machine may stop too: a wait of milliseconds for the disk is little beside an image.
+            # Also after a power failure: a few milliseconds for the disk are little beside an image's time.
             file.execute("PRAGMA synchronous=FULL")
             file.executescript(TABLES)
         except sqlite3.Error:
@@ -173,24 +175,24 @@ class InspectionStore:
                 self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
             self._file = self._opened()
         except (OSError, sqlite3.Error) as error:
-            raise self._not_kept(error) from error
+            raise self._not_writable(error) from error
 
-    def _ask(self, question: str, *values: object) -> Iterator[tuple]:
+    def _query(self, sql: str, *values: object) -> Iterator[tuple]:
         try:
-            yield from self._file.execute(question, values)
+            yield from self._file.execute(sql, values)
         except sqlite3.Error as error:
-            raise self._not_kept(error) from error
+            raise self._not_writable(error) from error
 
-    def _not_kept(self, error: Exception) -> HandvizError:
+    def _not_writable(self, error: Exception) -> HandvizError:
         return HandvizError(
-            f"Results cannot be kept in {self._path.parent} ({error}): make room there or let it be written, "
-            "or name another folder in HANDVIZ_CONFIG_DIR.",
+            f"Results cannot be saved in {self._path.parent} ({error}): free disk space or make it writable, "
+            "or set another folder in HANDVIZ_CONFIG_DIR.",
             ErrorCode.NOT_WRITABLE,
         )
 
 
-def forget_old_inspections(keep: Path, most: int = MAX_KEPT) -> None:
-    """Delete what was used longest ago until ``most`` inspections are left, ``keep`` among them."""
+def delete_old_inspections(keep: Path, most: int = MAX_STORED) -> None:
+    """Delete the inspections that were used longest ago until ``most`` are left, ``keep`` among them."""
     with contextlib.suppress(OSError):
         files = sorted(keep.parent.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
         for path in [path for path in files if path != keep][max(most - 1, 0) :]:
@@ -198,8 +200,8 @@ def forget_old_inspections(keep: Path, most: int = MAX_KEPT) -> None:
                 path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
-def _kept(hand: HandRow) -> tuple[object, ...]:
-    """Without the errors: the ground truth may change between runs."""
+def _stored_values(hand: HandRow) -> tuple[object, ...]:
+    """Return the row's stored values: not the errors, since the ground truth may change."""
     return (
         hand.number,
         hand.handedness,

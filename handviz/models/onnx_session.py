@@ -1,4 +1,4 @@
-"""ONNX files become sessions: on which hardware, with how many threads."""
+"""Opens ONNX files as ONNX Runtime sessions: provider, number of threads, and checks of what a file offers."""
 
 import ctypes
 import logging
@@ -18,7 +18,7 @@ from handviz.hand_models.choice import which_file
 INPUT_NAME = "image"
 RIGHT_HAND, LANDMARKS, PRESENCE = "right_hand", "witness_m", "presence"
 OPTIONAL_OUTPUTS: dict[str, tuple[int, ...]] = {RIGHT_HAND: (), LANDMARKS: (KEYPOINT_COUNT, 3), PRESENCE: ()}
-"""What a network may lack, with its shape without the batch."""
+"""Outputs that a network may lack, with their shapes without the batch."""
 VARIANT_KEY, FINGERPRINT_KEY, HAND_MODEL_KEY = "handviz.variant", "handviz.fingerprint", "handviz.hand_model"
 CUDA_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
 MAX_THREADS = 4
@@ -29,13 +29,10 @@ ONNX_ERRORS = tuple(
 )
 
 
-# What an ONNX file of handviz must offer: checked once, when it is loaded.
-
-
 def checked_variant(
     path: Path, metadata: Mapping[str, str], template_fingerprint: str | None, how_to_get: str
 ) -> VariantName:
-    """The variant that the file says it is; HandvizError if it names none or another hand model."""
+    """Return the variant that the file names; HandvizError if it names none or another hand model."""
     variant = metadata.get(VARIANT_KEY)
     if variant not in VARIANTS:
         raise HandvizError(
@@ -52,7 +49,7 @@ def checked_variant(
 
 
 def output_shapes(path: Path, session: onnxruntime.InferenceSession, how_to_get: str) -> dict[str, tuple[int, ...]]:
-    """Shape of every output of ``CanonicalHand`` without the batch; HandvizError if the file offers others."""
+    """Return every output's shape without the batch; HandvizError if the outputs are not those of ``CanonicalHand``."""
     inputs = {item.name: list(item.shape)[1:] for item in session.get_inputs() if item.type == "tensor(float)"}
     if inputs != {INPUT_NAME: [3, CROP_SIZE, CROP_SIZE]}:
         raise HandvizError(
@@ -82,7 +79,7 @@ def output_shapes(path: Path, session: onnxruntime.InferenceSession, how_to_get:
 
 
 def limit_threads(count: int) -> None:
-    """Give every session that this process opens from now on so many threads: where processes share the cores."""
+    """Limit the threads of every session that this process opens from now on, where processes share the cores."""
     global _thread_limit
     _thread_limit = count
 
@@ -90,15 +87,15 @@ def limit_threads(count: int) -> None:
 def open_session(
     path: Path, how_to_get: str, *, may_use_card: bool = True, content: bytes | None = None
 ) -> onnxruntime.InferenceSession:
-    """A session on the graphics card where one serves, else on the processor; HandvizError if there is no such file.
+    """Open a session on the graphics card if there is one, else on the processor; HandvizError if the file is missing.
 
-    ``content``: a network made from that file, to run instead of it.
+    ``content``: a network made from that file, to run in its place.
     """
     if content is None and not path.is_file():
         raise HandvizError(f"the network {path} is missing; {how_to_get}", ErrorCode.MODEL_MISSING)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = _thread_limit or min(MAX_THREADS, _usable_cores())
-    # Spinning between a network's layers saves a fifth of its time; between runs detector and drawing need the cores.
+    # Spinning between layers saves a fifth of the time; between runs the detector and the drawing need the cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 4
@@ -119,7 +116,7 @@ def warm_up(
     session: onnxruntime.InferenceSession,
     run: Callable[[onnxruntime.InferenceSession], None],
 ) -> None:
-    """``run`` the session once; with another one, of the processor, where the graphics card turns out not to run it."""
+    """Call ``run`` on the session once; on a new one of the processor if the graphics card cannot run it."""
     try:
         run(session)
     except ONNX_ERRORS as error:
@@ -136,7 +133,7 @@ def _usable_cores() -> int:
 
 
 def _cuda_driver() -> bool:
-    """Whether CUDA is worth trying: this ONNX Runtime has it and the machine has NVIDIA's driver."""
+    """Return whether CUDA can be tried: this ONNX Runtime supports it and NVIDIA's driver is installed."""
     if CUDA_PROVIDER not in onnxruntime.get_available_providers():
         return False
     try:
@@ -144,6 +141,3 @@ def _cuda_driver() -> bool:
     except OSError:
         return False
     return True
-
-
-# The variants' networks, loaded beside everything else and kept.

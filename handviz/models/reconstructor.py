@@ -1,4 +1,4 @@
-"""The networks as ONNX files, run by ONNX Runtime: crops -> hands."""
+"""Runs the networks' ONNX files in ONNX Runtime: crops -> hands."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -27,13 +27,13 @@ HOW_TO_GET = "restore it from the repository, or make it with 'python -m handviz
 
 
 class HandReconstructor(Protocol):
-    """Anything that makes hands of crops; AMVUR's networks are one kind, others may follow."""
+    """Anything that reconstructs hands from crops."""
 
     variant: VariantName
     provider: str
 
     def reconstruct(self, crops: Sequence[HandCrop]) -> list[CanonicalHand]:
-        """One hand per crop, in order."""
+        """Return one hand per crop, in order."""
         ...
 
 
@@ -50,10 +50,10 @@ class Reconstructor:
         self._names = list(self._shapes)
         warm_up(self._path, HOW_TO_GET, self._session, self._use)
         self.provider: str = self._session.get_providers()[0]
-        """The execution provider that really runs it."""
+        """The execution provider in use."""
 
     def reconstruct(self, crops: Sequence[HandCrop]) -> list[CanonicalHand]:
-        """One hand per crop, in order; raises HandvizError if the network's answer is not finite."""
+        """Return one hand per crop, in order; HandvizError if the network's output is not finite."""
         if not crops:
             return []
         images = np.stack([crop.image.transpose(2, 0, 1) for crop in crops]).astype(np.float32, copy=False)
@@ -61,18 +61,18 @@ class Reconstructor:
         for name, values in outputs.items():
             if not np.isfinite(values).all():
                 raise HandvizError(
-                    f"{self._path.name} answered with {name} that is not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
+                    f"{self._path.name} gave {name} that are not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
                 )
         return [_hand(outputs, index) for index in range(len(crops))]
 
     def _use(self, session: onnxruntime.InferenceSession) -> None:
-        """Run this session from now on; once for one hand and for two, which warms it up."""
+        """Use this session from now on; run it for one hand and for two, which warms it up."""
         self._session = session
         for batch in (1, 2):
             self._run(np.zeros((batch, 3, CROP_SIZE, CROP_SIZE), np.float32))
 
     def _run(self, images: FloatArray) -> dict[str, FloatArray]:
-        """Images (B, 3, 224, 224) -> outputs by name, each with B first."""
+        """Run images (B, 3, 224, 224); return the outputs by name, each with B first."""
         values = cast(list[FloatArray], self._session.run(self._names, {INPUT_NAME: images}))
         outputs = dict(zip(self._names, values, strict=True))
         for name, shape in self._shapes.items():
@@ -101,7 +101,7 @@ def _hand(outputs: dict[str, FloatArray], index: int) -> CanonicalHand:
 
 
 class NetworkCache:
-    """One loading thread; every method may be called from any thread."""
+    """The networks by variant, loaded by one thread on request; every method may be called from any thread."""
 
     def __init__(self, model_dir: Path, template_fingerprint: str) -> None:
         self._model_dir, self._fingerprint = model_dir, template_fingerprint
@@ -110,7 +110,7 @@ class NetworkCache:
         self._networks: dict[VariantName, Future[HandReconstructor]] = {}
 
     def request(self, variant: VariantName) -> Future[HandReconstructor]:
-        """The network or its loading; one that failed is tried again, for the file may have come."""
+        """Return the network or its loading; one that failed is loaded again, since the file may exist by now."""
         with self._lock:
             known = self._networks.get(variant)
             if known is None or (known.done() and known.exception() is not None):
@@ -118,12 +118,12 @@ class NetworkCache:
             return known
 
     def requested(self) -> Mapping[VariantName, Future[HandReconstructor]]:
-        """All that were asked for so far, as they are now."""
+        """Return all networks that were requested so far."""
         with self._lock:
             return dict(self._networks)
 
     def close(self) -> None:
-        """End the loading."""
+        """Stop the loading thread."""
         self._loader.shutdown(wait=True, cancel_futures=True)
 
     def _load(self, variant: VariantName) -> HandReconstructor:

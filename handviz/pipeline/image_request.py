@@ -1,4 +1,4 @@
-"""Which images there are, and what is made of each: by which network, under which camera, with which meshes."""
+"""Lists the input's images and reconstructs each: entry of ``hands.json``, meshes, overlay."""
 
 import functools
 import logging
@@ -35,23 +35,23 @@ class ListedImage(NamedTuple):
     file: str
     """Its path relative to the input's folder, with "/": its name in ``hands.json``."""
     stem: str
-    """What the names of its meshes and overlays begin with."""
+    """Beginning of the names of its meshes and overlays."""
 
 
 @dataclass(frozen=True)
 class ImageCamera:
-    """The camera of images of any size: a lens, or K in the pixels of every single image."""
+    """The camera of images of any size: a camera model, or K in the pixels of every single image."""
 
     camera_model: CameraModel = ASSUMED_CAMERA
     known: Intrinsics | None = None
     """The same K for images of all sizes."""
     focal_px: float | None = None
-    """The same focal length in images of all sizes, with the centre in the middle."""
+    """The same focal length in images of all sizes, with the principal point in the centre."""
     focal_std_fraction: float = 0.0
     """Of ``focal_px``."""
 
     def intrinsics_for(self, width: int, height: int) -> Intrinsics:
-        """K of an image of this size; HandvizError if ``known`` cannot belong to it."""
+        """Return K for an image of this size; HandvizError if ``known`` cannot belong to it."""
         if self.focal_px is not None:
             return Intrinsics(self.focal_px, width / 2, height / 2, focal_std_fraction=self.focal_std_fraction)
         if self.known is not None:
@@ -61,11 +61,11 @@ class ImageCamera:
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """Everything that decides what ``hands.json`` says of an image, and which meshes are written."""
+    """The options that determine an image's entry in ``hands.json`` and its meshes."""
 
     model_dir: Path = MODELS
     hand_model: Path | None = None
-    """The user's MANO file; None: that which the networks name, if it is known, or the open hand."""
+    """The user's MANO file; None: the hand model that the networks name, if it is known, or the open hand."""
     variant: VariantName = "final"
     camera: ImageCamera = ImageCamera()
     hand_size: HandSize = UNMEASURED
@@ -74,7 +74,7 @@ class ImageRequest:
     align_to_detector: bool = True
     correct_pose: bool = True
     compare: bool = False
-    """Ask every variant, and say how far they lie apart."""
+    """Run every variant, and report their differences."""
     mesh: MeshKind = "none"
     colour: ExportColour = "uncertainty"
     """Of meshes."""
@@ -82,7 +82,7 @@ class ImageRequest:
     """None: the hand model's own in PLY and in OBJ without texture, else the display mesh's."""
 
     def settings(self) -> PipelineSettings:
-        """Of a pipeline for images that do not follow each other."""
+        """Return the settings of a pipeline for images that do not follow each other."""
         return PipelineSettings(
             model_dir=self.model_dir,
             hand_model=self.hand_model,
@@ -99,14 +99,11 @@ class ImageRequest:
         )
 
 
-# Which images there are, always in the same order: that of hands.json.
-
-
 def listed_images(source: Path, *, recursive: bool, leave_out: Path) -> Iterator[ListedImage]:
     """Yield the images of a folder, of a .txt file with a path on every line, or one image.
 
     Images of a folder come in the order of their characters; no more names than those of one folder are in memory.
-    Hidden files and ``leave_out`` are left out, links to folders are not followed (they may lead in circles).
+    Hidden files and ``leave_out`` are left out, links to folders are not followed (they may be circular).
     """
     suffix = source.suffix.lower()
     if source.is_dir():
@@ -138,7 +135,7 @@ def _images_in(folder: Path, prefix: str, recursive: bool, leave_out: str) -> It
         _warn_once(f"{folder} cannot be read ({error.strerror}): its images are left out")
         return
     stems = output_stems(files)
-    # The slash of a folder takes part in the order, so that whole paths come out sorted.
+    # Sorted with the folder's slash, so that whole paths come out sorted.
     for name in sorted({*folders, *files}):
         if name not in folders:
             yield ListedImage(prefix + name, prefix + stems[name])
@@ -151,11 +148,8 @@ def _warn_once(message: str) -> None:
     logger.warning("%s", message)
 
 
-# One image.
-
-
 def reconstructed(pipeline: Pipeline, frame: Frame, camera: ImageCamera) -> tuple[FrameResult, Intrinsics]:
-    """Hands of a frame and their K; HandvizError where any part of what was asked for is lacking."""
+    """Return the hands of a frame and their K; HandvizError if any requested part is missing."""
     height, width = frame.image.shape[:2]
     intrinsics = camera.intrinsics_for(width, height)
     result = pipeline.process_with(frame, intrinsics)
@@ -166,18 +160,18 @@ def reconstructed(pipeline: Pipeline, frame: Frame, camera: ImageCamera) -> tupl
 
 
 class OutputError(HandvizError):
-    """The output folder cannot be written: no fault of the image."""
+    """Failure to write to the output folder, which is no fault of the image."""
 
 
 class ImageReconstructor:
     """Networks and renderer for still images: image file in, entry of ``hands.json``, meshes and overlay out."""
 
-    def __init__(self, order: ImageRequest, out: Path, *, overlays: bool = False) -> None:
+    def __init__(self, request: ImageRequest, out: Path, *, overlays: bool = False) -> None:
         """Load the networks; HandvizError if they, or OpenGL for ``overlays``, are not usable."""
-        self._order, self._out = order, out
+        self._request, self._out = request, out
         self._renderer: OffscreenRenderer | None = None
         with ExitStack() as resources:
-            self._pipeline = resources.enter_context(Pipeline(order.settings()))
+            self._pipeline = resources.enter_context(Pipeline(request.settings()))
             if overlays:
                 self._renderer = resources.enter_context(overlay_renderer(self._pipeline))
             self._resources = resources.pop_all()
@@ -188,13 +182,13 @@ class ImageReconstructor:
         Raises HandvizError if the image cannot be reconstructed, OutputError if its outputs cannot be written.
         """
         frame = Frame(0, read_image(path), now_ms(), path.name)
-        found = reconstructed(self._pipeline, frame, self._order.camera)
+        found = reconstructed(self._pipeline, frame, self._request.camera)
         try:
             if self._renderer is not None:
-                write_overlay(self._renderer, found[0], self._order, self._out / "overlays" / f"{stem}.png")
-            if self._order.mesh != "none":
+                write_overlay(self._renderer, found[0], self._request, self._out / "overlays" / f"{stem}.png")
+            if self._request.mesh != "none":
                 (self._out / "meshes" / stem).parent.mkdir(parents=True, exist_ok=True)
-            return written_entry(file, found, self._order, self._out, f"meshes/{stem}")
+            return written_entry(file, found, self._request, self._out, f"meshes/{stem}")
         except OSError as error:
             raise OutputError(f"{self._out} cannot be written: {error}") from error
         except HandvizError as error:
@@ -203,7 +197,7 @@ class ImageReconstructor:
             raise
 
     def close(self) -> None:
-        """Free networks and renderer."""
+        """Free the networks and the renderer."""
         self._resources.close()
 
 
@@ -215,34 +209,34 @@ def overlay_renderer(pipeline: Pipeline) -> OffscreenRenderer:
         raise HandvizError(f"{error}; --no-overlays does without", error.code) from error
 
 
-def write_overlay(renderer: OffscreenRenderer, result: FrameResult, order: ImageRequest, path: Path) -> None:
+def write_overlay(renderer: OffscreenRenderer, result: FrameResult, request: ImageRequest, path: Path) -> None:
     """Write the image with its hands drawn over it."""
     legend = min(result.frame.image.shape[:2]) >= MIN_SIDE_FOR_LEGEND_PX
-    drawn = renderer.draw(result, DrawOptions(colour=order.colour, legend=legend, compare=order.compare))
+    drawn = renderer.draw(result, DrawOptions(colour=request.colour, legend=legend, compare=request.compare))
     path.parent.mkdir(parents=True, exist_ok=True)
     with open_atomic(path) as file:
         Image.fromarray(drawn).save(file, "PNG")
 
 
 def written_entry(
-    file: str, found: tuple[FrameResult, Intrinsics], order: ImageRequest, out: Path, mesh_stem: str
+    file: str, found: tuple[FrameResult, Intrinsics], request: ImageRequest, out: Path, mesh_stem: str
 ) -> dict[str, Any]:
-    """Write the meshes of an image, ``out / mesh_stem`` with hand and suffix; returns its object in ``hands.json``."""
+    """Write the meshes of an image, ``out / mesh_stem`` with hand and suffix; return its object in ``hands.json``."""
     result, intrinsics = found
     meshes = [
-        _written_mesh(hand, result, order, out, f"{mesh_stem}_{index}_{hand.handedness}")
+        _written_mesh(hand, result, request, out, f"{mesh_stem}_{index}_{hand.handedness}")
         for index, hand in enumerate(result.hands)
     ]
     return image_entry(file, result, intrinsics, meshes)
 
 
-def _written_mesh(hand: HandMesh, result: FrameResult, order: ImageRequest, out: Path, stem: str) -> str | None:
-    """The file's path relative to the output folder; None if no meshes are wanted."""
-    kind, colour = order.mesh, order.colour
+def _written_mesh(hand: HandMesh, result: FrameResult, request: ImageRequest, out: Path, stem: str) -> str | None:
+    """Write a hand's mesh; return its path relative to the output folder, or None if no meshes are requested."""
+    kind, colour = request.mesh, request.colour
     if kind == "none":
         return None
     relative = f"{stem}.{kind}"
     plain_file = kind == "ply" or (kind == "obj" and colour != "texture")
-    vertices: MeshVertices = order.mesh_vertices or ("model" if plain_file else "display")
+    vertices: MeshVertices = request.mesh_vertices or ("model" if plain_file else "display")
     export_mesh(out / relative, hand, colour=colour, image=result.frame.image, vertices=vertices)
     return relative

@@ -1,17 +1,17 @@
-"""Takes the jitter out of moving hands: Kalman filters that trust a frame by its own standard deviation.
+"""Smooths moving hands by Kalman filters whose measurement noise follows each frame's own standard deviations.
 
-A hand is taken apart into what moves quickly and what does not: the middle of the palm in the image, its distance,
-the turn (on the manifold of rotations), and every point counted from the palm in a frame that turns with the hand. Each
-is a filter of place and velocity, so that steady motion has no lag. What one image knows well, across the ray, and
-what it knows badly, along it, are filters of their own. Two things are not textbook (figures: docs/log/smoothing.md):
+A hand is split into parts that move at different speeds: the direction of the palm's centre, its distance, the rotation
+(on the manifold of rotations), and every point relative to the palm in a frame that rotates with the hand. Each has a
+filter of position and velocity, so that steady motion has no lag. Motion across the ray, which one image determines
+well, and along it, which it determines badly, have filters of their own. Two things are not textbook (figures:
+docs/log/smoothing.md):
 
 - The networks' errors are nearly the same from one frame to the next; only a small fraction of a point's standard
-deviation is new
-  in every frame. That share is the measurement's noise, and the rest stays in the standard deviation that comes out.
-- Hands rest, start and stop. The process noise is that of a resting hand, and grows with the speed: what moves may
-  change its velocity soon. Wherever an innovation is larger than that explains, the predicted variance is raised until
-  it explains it (strong tracking filter, Zhou and Frank 1996). So the answer is never further from a trusted
-  measurement than a few standard deviations of the noise.
+  deviation is new in every frame. That fraction is the measurement noise; the rest stays in the resulting one.
+- Hands rest, start and stop. The process noise is that of a resting hand and grows with the speed. Wherever an
+  innovation is larger than that explains, the predicted variance is raised until it explains it (strong tracking
+  filter, Zhou and Frank 1996). So the result is never further from a trusted measurement than a few standard
+  deviations of the noise.
 """
 
 import dataclasses
@@ -27,33 +27,32 @@ from handviz.core.records import PALM_KEYPOINTS as PALM
 from handviz.core.records import VARIANTS, FloatArray, HandMesh, SmoothingKind, VariantName
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.detection.tracking import matched_tracks
-from handviz.pipeline.smoothing import MAX_GAP_S, SHORTEST_STEP_S, HandSmoother, resized
+from handviz.pipeline.smoothing import MAX_GAP_S, MIN_STEP_S, HandSmoother, resized
 
 
 @dataclass(frozen=True)
 class NoiseModel:
-    """What is new in every frame (standard deviations), measured on rendered clips: docs/log/smoothing.md."""
+    """Noise that is new in every frame (standard deviations), measured on rendered clips: docs/log/smoothing.md."""
 
     position_m: float = 0.0002
-    """of the palm's middle across the ray"""
+    """of the palm's centre across the ray"""
     log_depth: float = 0.0035
     rotation_rad: tuple[float, float, float] = (0.012, 0.010, 0.004)
-    """about the camera's axes: out of the image's plane twice, and within it"""
+    """about the camera's axes: twice out of the image plane, once within it"""
     across_fraction: float = 0.03
     """of a point's standard deviation, along each axis across the ray"""
     along_fraction: float = 0.08
     """of a point's standard deviation, along the ray"""
     reference_std_mm: float = 10.0
-    """mean standard deviation of a hand for which place, depth and turn are as above"""
+    """mean standard deviation of a hand for which the noise of position, depth and rotation is as above"""
     rest_index: float = 0.006
     """acceleration of a resting hand times the square of a 30th of a second, in units of the noise"""
     uncertainty: float = 2.5
-    """by how many of its own standard deviations an innovation's mean square may exceed expectation before rest is
-    doubted"""
+    """by how many of its standard deviations an innovation's mean square may exceed expectation at rest"""
     change_s: float = 0.06
-    """time in which the velocity of a moving hand may change as a whole"""
+    """time in which the velocity of a moving hand may change completely"""
     velocity_fraction: float = 0.6
-    """what an unexplained step, divided by its time, is taken to have changed the velocity"""
+    """change of velocity that an unexplained step implies, as a fraction of the step divided by its time"""
 
 
 DEFAULT_NOISE = NoiseModel()
@@ -69,7 +68,7 @@ LEAST = 0.9
 
 
 MIN_STD_MM = 0.1
-"""Nobody is surer than this."""
+"""Lower limit of standard deviations."""
 
 
 MAX_ROTATION_RAD_PER_S = 25.0
@@ -82,15 +81,15 @@ MAX_UNCERTAIN_S = 0.07
 
 
 def noise_factor(strength: float) -> float:
-    """By how much the measurement's noise is multiplied: 0.9 as strength nears 0, growing geometrically to 8 at 1."""
+    """Return the factor on the measurement noise: 0.9 as strength nears 0, growing geometrically to 8 at 1."""
     return LEAST * (STRONGEST / LEAST) ** strength
 
 
 class ConstantVelocity:
-    """Rows (N, D) that move with nearly constant velocity; all columns of a row share one variance."""
+    """Filter of rows (N, D) of nearly constant velocity; all columns of a row share one variance."""
 
     def __init__(self, value: FloatArray, variance: FloatArray, noise: NoiseModel = DEFAULT_NOISE) -> None:
-        """Begin at ``value`` (N, D), each row with its measurement's ``variance`` (N,), and at rest."""
+        """Start at ``value`` (N, D), each row with its measurement's ``variance`` (N,), and at rest."""
         self.value: FloatArray = np.array(value, np.float64)
         self.velocity: FloatArray = np.zeros_like(self.value)
         self._noise = noise
@@ -100,7 +99,7 @@ class ConstantVelocity:
         self._velocity_variance = self.variance / NOMINAL_STEP_S**2
 
     def predict(self, step_s: float, variance: FloatArray) -> None:
-        """Go on for ``step_s``; the process noise is that of rest, in units of the measurement's ``variance`` (N,)."""
+        """Predict ``step_s`` ahead; the process noise at rest is in units of the measurement's ``variance`` (N,)."""
         self.value = self.value + step_s * self.velocity
         noise = self._noise
         rest = (noise.rest_index / NOMINAL_STEP_S**2) ** 2 * variance
@@ -111,7 +110,7 @@ class ConstantVelocity:
         self._velocity_variance = self._velocity_variance + acceleration * step_s
 
     def update(self, innovation: FloatArray, variance: FloatArray, step_s: float) -> FloatArray:
-        """Take measurements that differ by ``innovation`` (N, D) from the prediction; returns the gains (N,)."""
+        """Add measurements that differ by ``innovation`` (N, D) from the prediction; return the gains (N,)."""
         noise = self._noise
         total = self.variance + variance
         limit = 1 + noise.uncertainty * math.sqrt(2 / innovation.shape[1])
@@ -127,44 +126,44 @@ class ConstantVelocity:
         return gain
 
 
-class Turn:
-    """A rotation (3, 3) and its rate, filtered about each of the camera's axes."""
+class RotationFilter:
+    """Filter of a rotation (3, 3) and its rate about each of the camera's axes."""
 
     def __init__(self, rotation: FloatArray, variance: FloatArray, noise: NoiseModel = DEFAULT_NOISE) -> None:
-        """``variance`` (3,) of the measurement about each axis, in square radians."""
+        """Start at ``rotation`` with the measurement's ``variance`` (3,) about each axis, in square radians."""
         self.rotation = rotation
         self._filter = ConstantVelocity(np.zeros((3, 1)), variance, noise)
 
     def predict(self, step_s: float, variance: FloatArray) -> None:
-        """Turn on for ``step_s``."""
+        """Predict ``step_s`` ahead."""
         self._filter.predict(step_s, variance)
-        self._take_rotation()
+        self._absorb_rotation()
 
     def innovation(self, rotation: FloatArray) -> FloatArray:
-        """Axis-angle (3,) from the present rotation to another one."""
+        """Return the axis-angle (3,) from the present rotation to another one."""
         return axis_angle_from_rotation(rotation @ self.rotation.T)
 
     def update(self, innovation: FloatArray, variance: FloatArray, step_s: float) -> None:
-        """Take a measurement that differs by the axis-angle ``innovation`` (3,)."""
+        """Add a measurement that differs by the axis-angle ``innovation`` (3,)."""
         self._filter.update(innovation[:, None], variance, step_s)
-        self._take_rotation()
+        self._absorb_rotation()
 
-    def _take_rotation(self) -> None:
-        """The filter's value is always counted from the rotation that is held."""
+    def _absorb_rotation(self) -> None:
+        """Move the filter's value into the rotation, relative to which it is measured."""
         self.rotation = rotation_from_axis_angle(self._filter.value[:, 0]) @ self.rotation
         self._filter.value = np.zeros((3, 1))
 
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """A hand taken apart, and how far each part is trusted."""
+    """A measured hand split into the filtered parts, with their variances."""
 
     direction: FloatArray
-    """(1, 2) of the palm's middle: x / z and y / z"""
+    """(1, 2) of the palm's centre: x / z and y / z"""
     log_depth: float
     rotation: FloatArray
     points_m: FloatArray
-    """(V + 21, 3) in the camera's axes, from the middle of the palm"""
+    """(V + 21, 3) in the camera's axes, relative to the palm's centre"""
     position_variance: FloatArray
     """(1,) of the direction"""
     depth_variance: FloatArray
@@ -174,12 +173,12 @@ class _Measured:
     """(V + 21,) square metres, along each axis across the ray"""
     along_variance: FloatArray
     std_mm: FloatArray
-    """(V + 21,) as the networks give it"""
+    """(V + 21,) of the networks"""
 
 
-def _take_apart(hand: HandMesh, strength: float, noise: NoiseModel) -> _Measured:
+def _measured(hand: HandMesh, strength: float, noise: NoiseModel) -> _Measured:
     std_mm = np.concatenate([hand.vertex_std_mm, hand.keypoint_std_mm]).astype(np.float64)
-    # Standard deviations count from the wrist, points from the palm's middle: of the wrist itself that is the palm's.
+    # Standard deviations are relative to the wrist, points to the palm's centre: the wrist's own noise is the palm's.
     palm_mm = max(float(np.mean(hand.keypoint_std_mm[PALM,])), MIN_STD_MM)
     noise_mm = np.hypot(std_mm, palm_mm)
     factor = noise_factor(strength)
@@ -206,68 +205,68 @@ class KalmanTrack:
         self.latest = hand
         self.time_ms = time_ms
         self._noise = noise
-        self._begin(_take_apart(hand, strength, noise))
+        self._start(_measured(hand, strength, noise))
 
-    def _begin(self, seen: _Measured) -> None:
-        self._place = ConstantVelocity(seen.direction, seen.position_variance, self._noise)
-        self._depth = ConstantVelocity(np.array([[seen.log_depth]]), seen.depth_variance, self._noise)
-        self._begin_pose(seen)
+    def _start(self, measured: _Measured) -> None:
+        self._direction = ConstantVelocity(measured.direction, measured.position_variance, self._noise)
+        self._depth = ConstantVelocity(np.array([[measured.log_depth]]), measured.depth_variance, self._noise)
+        self._start_pose(measured)
 
-    def _begin_pose(self, seen: _Measured) -> None:
-        self._turn = Turn(seen.rotation, seen.rotation_variance, self._noise)
-        self._across = ConstantVelocity(seen.points_m[:, :2], seen.across_variance, self._noise)
-        self._along = ConstantVelocity(seen.points_m[:, 2:], seen.along_variance, self._noise)
-        self._square_std: FloatArray = seen.std_mm**2
-        self._doubted_s = 0.0
+    def _start_pose(self, measured: _Measured) -> None:
+        self._rotation = RotationFilter(measured.rotation, measured.rotation_variance, self._noise)
+        self._across = ConstantVelocity(measured.points_m[:, :2], measured.across_variance, self._noise)
+        self._along = ConstantVelocity(measured.points_m[:, 2:], measured.along_variance, self._noise)
+        self._square_std: FloatArray = measured.std_mm**2
+        self._rejected_s = 0.0
 
     def update(self, hand: HandMesh, time_ms: float, strength: float) -> HandMesh:
-        """Take the next measurement; returns the smoothed hand."""
-        step_s = max((time_ms - self.time_ms) / 1000, SHORTEST_STEP_S)
+        """Add the next measurement; return the smoothed hand."""
+        step_s = max((time_ms - self.time_ms) / 1000, MIN_STEP_S)
         self.time_ms = time_ms
-        seen = _take_apart(hand, strength, self._noise)
-        self._place.predict(step_s, seen.position_variance)
-        self._place.update(seen.direction - self._place.value, seen.position_variance, step_s)
-        self._depth.predict(step_s, seen.depth_variance)
-        self._depth.update(seen.log_depth - self._depth.value, seen.depth_variance, step_s)
-        self._update_pose(seen, step_s)
+        measured = _measured(hand, strength, self._noise)
+        self._direction.predict(step_s, measured.position_variance)
+        self._direction.update(measured.direction - self._direction.value, measured.position_variance, step_s)
+        self._depth.predict(step_s, measured.depth_variance)
+        self._depth.update(measured.log_depth - self._depth.value, measured.depth_variance, step_s)
+        self._update_pose(measured, step_s)
         self.latest = self._assemble(hand, strength)
         return self.latest
 
-    def _update_pose(self, seen: _Measured, step_s: float) -> None:
-        """Turn and shape belong together: where one frame turns the hand impossibly, neither is taken."""
-        before = self._turn.rotation
-        self._turn.predict(step_s, seen.rotation_variance)
-        turned = self._turn.innovation(seen.rotation)
+    def _update_pose(self, measured: _Measured, step_s: float) -> None:
+        """Update rotation and shape together: if one frame's rotation is impossible, both are rejected."""
+        before = self._rotation.rotation
+        self._rotation.predict(step_s, measured.rotation_variance)
+        innovation_rad = self._rotation.innovation(measured.rotation)
         gate_rad = max(MIN_ROTATION_GATE_RAD, MAX_ROTATION_RAD_PER_S * step_s)
-        is_trusted = float(np.linalg.norm(turned)) <= gate_rad
-        self._doubted_s = 0.0 if is_trusted else self._doubted_s + step_s
-        if self._doubted_s > MAX_UNCERTAIN_S:
-            self._begin_pose(seen)
+        is_trusted = float(np.linalg.norm(innovation_rad)) <= gate_rad
+        self._rejected_s = 0.0 if is_trusted else self._rejected_s + step_s
+        if self._rejected_s > MAX_UNCERTAIN_S:
+            self._start_pose(measured)
             return
         if is_trusted:
-            self._turn.update(turned, seen.rotation_variance, step_s)
-        self._rotate_points(self._turn.rotation @ before.T)
-        self._across.predict(step_s, seen.across_variance)
-        self._along.predict(step_s, seen.along_variance)
+            self._rotation.update(innovation_rad, measured.rotation_variance, step_s)
+        self._rotate_points(self._rotation.rotation @ before.T)
+        self._across.predict(step_s, measured.across_variance)
+        self._along.predict(step_s, measured.along_variance)
         if is_trusted:
-            self._update_points(seen, step_s)
+            self._update_points(measured, step_s)
 
-    def _update_points(self, seen: _Measured, step_s: float) -> None:
+    def _update_points(self, measured: _Measured, step_s: float) -> None:
         across, along = self._across, self._along
-        gain = across.update(seen.points_m[:, :2] - across.value, seen.across_variance, step_s)
-        along.update(seen.points_m[:, 2:] - along.value, seen.along_variance, step_s)
-        self._square_std = self._square_std + gain * (seen.std_mm**2 - self._square_std)
+        gain = across.update(measured.points_m[:, :2] - across.value, measured.across_variance, step_s)
+        along.update(measured.points_m[:, 2:] - along.value, measured.along_variance, step_s)
+        self._square_std = self._square_std + gain * (measured.std_mm**2 - self._square_std)
 
-    def _rotate_points(self, turn: FloatArray) -> None:
-        """Carry the points and their velocities along with the hand; their variances stay with the camera's axes."""
+    def _rotate_points(self, rotation: FloatArray) -> None:
+        """Rotate the points and their velocities with the hand; their variances stay in the camera's axes."""
         across, along = self._across, self._along
-        value = np.concatenate([across.value, along.value], axis=1) @ turn.T
-        velocity = np.concatenate([across.velocity, along.velocity], axis=1) @ turn.T
+        value = np.concatenate([across.value, along.value], axis=1) @ rotation.T
+        velocity = np.concatenate([across.velocity, along.velocity], axis=1) @ rotation.T
         across.value, along.value = value[:, :2], value[:, 2:]
         across.velocity, along.velocity = velocity[:, :2], velocity[:, 2:]
 
     def _std_mm(self, strength: float) -> FloatArray:
-        """(V + 21,): what is the same in every frame stays; of what is new there is what the filter has left of it."""
+        """Return (V + 21,): the part common to all frames, and what the filter leaves of the part new in each."""
         noise = self._noise
         lasting = (1 - 2 * noise.across_fraction**2 - noise.along_fraction**2) * self._square_std
         left = (2 * self._across.variance + self._along.variance) * (
@@ -277,11 +276,11 @@ class KalmanTrack:
 
     def _assemble(self, hand: HandMesh, strength: float) -> HandMesh:
         points_m = np.concatenate([self._across.value, self._along.value], axis=1)
-        # The palm's middle is filtered by itself; everything is counted from the wrist.
+        # The palm's centre is filtered by itself; results are relative to the wrist.
         points_m = points_m - points_m[len(hand.vertices_m)]
         vertices_m, keypoints_m = np.split(points_m, [len(hand.vertices_m)])
         depth_m = math.exp(float(self._depth.value[0, 0]))
-        palm_m = np.append(self._place.value[0], 1.0) * depth_m
+        palm_m = np.append(self._direction.value[0], 1.0) * depth_m
         vertex_std_mm, keypoint_std_mm = np.split(self._std_mm(strength), [len(hand.vertices_m)])
         smoothed = dataclasses.replace(
             hand,
@@ -291,14 +290,14 @@ class KalmanTrack:
             keypoints_m=keypoints_m,
             keypoint_std_mm=keypoint_std_mm,
             keypoint_covariance_mm2=resized(hand.keypoint_covariance_mm2, hand.keypoint_std_mm, keypoint_std_mm),
-            camera_from_wrist=self._turn.rotation,
+            camera_from_wrist=self._rotation.rotation,
             wrist_camera_m=palm_m - keypoints_m[PALM, :].mean(axis=0),
         )
         return projected(smoothed)
 
 
 class KalmanSmoother:
-    """Smooths all hands of a stream; hands are followed by handedness and distance."""
+    """Smoothing of all hands of a stream; hands are followed by handedness and distance."""
 
     def __init__(self, strength: float = 0.3, noise: NoiseModel = DEFAULT_NOISE) -> None:
         self.strength = strength
@@ -306,11 +305,11 @@ class KalmanSmoother:
         self._tracks: list[KalmanTrack] = []
 
     def reset(self) -> None:
-        """Forget all hands: the source or the network changed."""
+        """Remove all tracks: the source or the network changed."""
         self._tracks = []
 
     def smooth(self, hands: Sequence[HandMesh], time_ms: float) -> tuple[HandMesh, ...]:
-        """The hands of the frame taken at ``time_ms``, smoothed by ``strength`` 0 (off) to 1."""
+        """Return the hands of the frame taken at ``time_ms``, smoothed by ``strength`` 0 (off) to 1."""
         strength = self.strength
         if strength <= 0:
             self.reset()
@@ -330,63 +329,60 @@ class KalmanSmoother:
 
 
 def _palm_m(hand: HandMesh) -> FloatArray:
-    """(3,) the middle of the palm in the camera's frame, before the camera."""
+    """Return the palm's centre (3,) in the camera frame, in front of the camera."""
     palm_m = np.array(hand.keypoints_m[PALM, :].mean(axis=0) + hand.wrist_camera_m)
     palm_m[2] = max(palm_m[2], NEAREST_M)
     return palm_m
 
 
-# The two ways to smooth a stream of hands, behind one door.
-
-
 class Smoother(Protocol):
-    """Smooths all hands of one stream."""
+    """Smoothing of all hands of one stream."""
 
     strength: float
     """0 (off) to 1"""
 
     def smooth(self, hands: Sequence[HandMesh], time_ms: float) -> tuple[HandMesh, ...]:
-        """The hands of the frame taken at ``time_ms``, in the same order."""
+        """Return the smoothed hands of the frame taken at ``time_ms``, in the same order."""
         ...
 
     def reset(self) -> None:
-        """The next frame does not follow the last one."""
+        """Start again: the next frame does not follow the last one."""
         ...
 
 
 def make_smoother(kind: SmoothingKind, strength: float) -> Smoother:
-    """A Kalman filter (kalman.py) or a One Euro filter (smoothing.py) that has seen nothing yet."""
+    """Return a new Kalman filter (kalman.py) or One Euro filter (smoothing.py)."""
     return KalmanSmoother(strength) if kind == "kalman" else HandSmoother(strength)
 
 
 class VariantSmoothers:
-    """A smoother for each variant, so that tracks of two do not mix."""
+    """One smoother per variant, so that their tracks do not mix."""
 
     def __init__(self, kind: SmoothingKind, strength: float) -> None:
         self._smoothers: dict[VariantName, Smoother] = {v: make_smoother(kind, strength) for v in VARIANTS}
 
     def of(self, variant: VariantName) -> Smoother:
-        """The smoother of one variant."""
+        """Return the smoother of one variant."""
         return self._smoothers[variant]
 
     def set_strength(self, strength: float) -> None:
-        """0 (off) to 1."""
+        """Set the strength, 0 (off) to 1."""
         for smoother in self._smoothers.values():
             smoother.strength = min(max(strength, 0.0), 1.0)
 
     def set_kind(self, kind: SmoothingKind) -> None:
-        """Smooth with another filter, which begins anew."""
+        """Switch to another filter, which starts again."""
         self._smoothers = {v: make_smoother(kind, smoother.strength) for v, smoother in self._smoothers.items()}
 
     def reset(self) -> None:
-        """The next frame does not follow the last one."""
+        """Start again: the next frame does not follow the last one."""
         for smoother in self._smoothers.values():
             smoother.reset()
 
     def smooth(
         self, found: Mapping[VariantName, tuple[HandMesh, ...]], time_ms: float
     ) -> dict[VariantName, tuple[HandMesh, ...]]:
-        """Every variant's hands of the frame taken at ``time_ms``; a variant that misses a frame begins anew."""
+        """Return every variant's smoothed hands of the frame taken at ``time_ms``; reset the variants that miss it."""
         smoothers = self._smoothers
         for variant, smoother in smoothers.items():
             if variant not in found:

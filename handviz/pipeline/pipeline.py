@@ -1,4 +1,4 @@
-"""Frame -> hands: detector, crop, network and smoothing behind one call, for the live program and the commands."""
+"""Frame -> hands: detector, crop, network, refinement and smoothing, for the live program and the commands."""
 
 import itertools
 import threading
@@ -39,18 +39,18 @@ from handviz.hand_models.skinning import vertices_from_keypoint_displacements
 from handviz.models.reconstructor import HandReconstructor, NetworkCache
 from handviz.pipeline.kalman import VariantSmoothers
 from handviz.pipeline.refinement import (
-    aligned_to_detector,
-    reconstruct_and_look_again,
+    reconstruct_with_recheck,
+    refine_camera,
     refine_in_2d,
     refine_in_3d,
-    with_measured_size,
+    scale_to_measured_size,
 )
 from handviz.pipeline.texture_fusion import HandTexturer, TextureCache, Texturer
 
 
 @dataclass(frozen=True)
 class PipelineSettings:
-    """What a pipeline starts with."""
+    """A pipeline's initial settings."""
 
     model_dir: Path = MODELS
     variant: VariantName = "final"
@@ -67,36 +67,36 @@ class PipelineSettings:
     """Load the other variants in the background too, so that switching takes no time."""
     landmarker: Path = LANDMARKER_FILE
     align_to_detector: bool = True
-    """Let the detector's 2D keypoints correct the network's camera (alignment.py)."""
+    """Refine the camera by the detector's 2D keypoints (refinement.py)."""
     correct_pose: bool = True
-    """Let MediaPipe's landmarks correct the network's pose (witness.py)."""
+    """Refine the network's pose by MediaPipe's landmarks (refinement.py)."""
     side: HandednessSetting = "detected"
-    """Which hand is which, where the detector gets it wrong."""
+    """Override for wrongly detected handedness."""
     texture: bool = False
-    """Give hands a texture (texture.py)."""
+    """Give hands a texture (texture_fusion.py)."""
     compare: bool = False
-    """Ask every variant about every frame."""
+    """Run every variant on every frame."""
     hand_model: Path | None = None
-    """The user's MANO file; None: that which the networks name, if it is known, or the open hand."""
+    """The user's MANO file; None: the hand model that the networks name, if it is known, or the open hand."""
 
 
-class _Answer(NamedTuple):
-    """What one network made of the crops of a frame; it may have looked at a crop as the other hand's."""
+class _Reconstruction(NamedTuple):
+    """One network's hands of a frame; a recheck of handedness may have replaced crops."""
 
     crops: list[HandCrop]
     hands: tuple[HandMesh, ...]
 
 
 class Pipeline:
-    """Finds and reconstructs the hands of frames; ``process`` belongs to one thread, the setters to any."""
+    """Detection and reconstruction of the hands of frames; ``process`` belongs to one thread, the setters to any."""
 
     def __init__(self, settings: PipelineSettings) -> None:
-        """Load detector and the chosen variant (HandvizError if that fails); the others load in the background."""
+        """Load detector and chosen variant (HandvizError if that fails); the others load in the background."""
         self._settings = settings
         self._lock = threading.Lock()
         self._smoothers = VariantSmoothers(settings.smoothing_kind, settings.smoothing)
-        self._reset_wanted = False
-        self._texture_wanted, self._forget_wanted = settings.texture, False
+        self._reset_requested = False
+        self._texture_requested, self._forget_requested = settings.texture, False
         self._texture_error = ""
         self._compares = settings.compare
         self._side: HandednessSetting = settings.side
@@ -111,11 +111,11 @@ class Pipeline:
         self._cache = NetworkCache(settings.model_dir, self._hand_model)
         first = self._cache.request(settings.variant)
         try:
-            # Meanwhile, for both take most of a second on a slow machine.
+            # In parallel, since both take most of a second on a slow machine.
             self._vertices_from_displacements = vertices_from_keypoint_displacements(template)
             self._landmarker = self._new_landmarker()
             self.provider = self._loaded(first).provider
-            """The execution provider that really runs the networks."""
+            """The execution provider in use."""
         except BaseException:
             self._cache.close()
             raise
@@ -125,81 +125,81 @@ class Pipeline:
 
     @property
     def variant(self) -> VariantName:
-        """The variant that the next frame gets."""
+        """The variant of the next frame."""
         with self._lock:
             return self._variant
 
     def process(self, frame: Frame) -> FrameResult:
-        """All hands of a frame; raises HandvizError if the chosen variant cannot be used (the last one comes back)."""
+        """Return all hands of a frame; HandvizError if the chosen variant cannot be used (the last one comes back)."""
         with self._lock:
             camera_model = self._camera_model
         height, width = frame.image.shape[:2]
         return self.process_with(frame, camera_model.intrinsics_of(width, height, frame.rotation_deg))
 
     def process_with(self, frame: Frame, intrinsics: Intrinsics) -> FrameResult:
-        """``process`` under a K of its own."""
+        """Process a frame with a K of its own."""
         variant = self._begin()
         return self._process(frame, self._network(variant), variant, intrinsics)
 
     def set_variant(self, variant: VariantName) -> None:
-        """Use another network from the next frame on; should it not load, ``process`` says so and goes back."""
+        """Use another network from the next frame on; if it cannot be loaded, ``process`` raises and goes back."""
         self._cache.request(variant)
         with self._lock:
             self._variant = variant
 
     def set_smoothing(self, strength: float) -> None:
-        """0 (off) to 1."""
+        """Set the strength, 0 (off) to 1."""
         self._smoothers.set_strength(strength)
 
     def set_smoothing_kind(self, kind: SmoothingKind) -> None:
-        """Smooth with another filter, which begins anew at the next frame."""
+        """Switch to another filter, which starts again at the next frame."""
         self._smoothers.set_kind(kind)
 
     def set_camera_model(self, camera_model: CameraModel, /) -> None:
-        """What is known of the camera, from the next frame on."""
+        """Set the camera model from the next frame on."""
         with self._lock:
             self._camera_model = camera_model
 
     def set_hand_size(self, size: HandSize, /) -> None:
-        """What is known of the hands, from the next frame on."""
+        """Set the size of the hands from the next frame on."""
         with self._lock:
             self._hand_size = size
 
     def set_side(self, side: HandednessSetting, /) -> None:
-        """Which hand is which, from the next frame on."""
+        """Set the handedness from the next frame on."""
         with self._lock:
             self._side = side
 
-    def set_compare(self, wanted: bool, /) -> None:
-        """Whether every variant is asked, from the next frame on; one that could not be loaded is tried again."""
-        if wanted:
+    def set_compare(self, enabled: bool, /) -> None:
+        """Run every variant, or not, from the next frame on; one that could not be loaded is tried again."""
+        if enabled:
             for variant in VARIANTS:
                 self._cache.request(variant)
         with self._lock:
-            self._compares = wanted
+            self._compares = enabled
 
-    def set_texture(self, wanted: bool, /) -> None:
-        """Whether hands get a texture, from the next frame on."""
+    def set_texture(self, enabled: bool, /) -> None:
+        """Give hands a texture, or not, from the next frame on."""
         with self._lock:
-            self._texture_wanted, self._texture_error = wanted, ""
+            self._texture_requested, self._texture_error = enabled, ""
 
     def forget_texture(self) -> None:
-        """Colours that earlier frames showed are forgotten; the next frame begins anew."""
+        """Reset the fused textures before the next frame."""
         with self._lock:
-            self._forget_wanted = True
+            self._forget_requested = True
 
     def reset(self, *, video: bool | None = None, same_hands: bool = False) -> None:
-        """The next frame does not follow the last one; ``video``: whether those after it follow each other.
+        """Start again: the next frame does not follow the last one; ``video``: whether later ones follow each other.
 
-        ``same_hands``: it is another place of the same source, so that hands keep the colours that they were seen in.
+        ``same_hands``: it is another position in the same source, so that hands keep their fused textures.
         """
         with self._lock:
-            self._reset_wanted = True
-            self._forget_wanted = self._forget_wanted or not same_hands
+            self._reset_requested = True
+            self._forget_requested = self._forget_requested or not same_hands
             self._video = self._video if video is None else video
 
     def close(self) -> None:
-        """Free the detector and end the loading."""
+        """Free the detector and stop the loading thread."""
         self._cache.close()
         self._landmarker.close()
 
@@ -212,11 +212,11 @@ class Pipeline:
         self.close()
 
     def _begin(self) -> VariantName:
-        """What this frame gets; carries out a reset that was asked for."""
+        """Carry out requested resets; return the variant of this frame."""
         with self._lock:
             variant = self._variant
-            reset, self._reset_wanted = self._reset_wanted, False
-            forget, self._forget_wanted = self._forget_wanted, False
+            reset, self._reset_requested = self._reset_requested, False
+            forget, self._forget_requested = self._forget_requested, False
         if reset:
             self._landmarker.close()
             self._landmarker = self._new_landmarker()
@@ -228,24 +228,24 @@ class Pipeline:
     def _process(
         self, frame: Frame, network: HandReconstructor, variant: VariantName, intrinsics: Intrinsics
     ) -> FrameResult:
-        marks = [time.perf_counter()]
+        times_s = [time.perf_counter()]
         with self._lock:
             side = self._side
         detections = override_handedness(self._landmarker.detect(frame), side)
-        marks.append(time.perf_counter())
+        times_s.append(time.perf_counter())
         crops = [crop_hand(frame.image, detection) for detection in detections]
-        marks.append(time.perf_counter())
-        ask = partial(self._ask, frame.image, crops, side, intrinsics)
-        crops, found_hands = ask(network)
+        times_s.append(time.perf_counter())
+        reconstruct = partial(self._reconstruct, frame.image, crops, side, intrinsics)
+        crops, found_hands = reconstruct(network)
         detections = tuple(crop.detection for crop in crops)
-        found, errors = self._ask_others(variant, ask)
-        marks.append(time.perf_counter())
+        found, errors = self._reconstruct_others(variant, reconstruct)
+        times_s.append(time.perf_counter())
         time_ms = frame.captured_ms if frame.time_ms is None else frame.time_ms
         others = {variant: found_hands, **found}
         if self._video:
             others = self._smoothers.smooth(others, time_ms)
         hands = others.pop(variant)
-        marks.append(time.perf_counter())
+        times_s.append(time.perf_counter())
         textures = self._textures(frame, crops, found_hands)
         if textures:
             hands = tuple(
@@ -253,43 +253,43 @@ class Pipeline:
                 for hand, own, found in zip(hands, textures, found_hands, strict=True)
             )
             hands = self._texture_cache.fuse(hands) if self._video else hands
-            others = {name: _in_colours_of(hands, those) for name, those in others.items()}
-        marks.append(time.perf_counter())
-        steps = [(end - start) * 1000 for start, end in itertools.pairwise(marks)]
+            others = {name: _with_textures_of(hands, those) for name, those in others.items()}
+        times_s.append(time.perf_counter())
+        steps = [(end - start) * 1000 for start, end in itertools.pairwise(times_s)]
         with self._lock:
             error = self._texture_error
         times = StageTimes(*steps)
         return FrameResult(frame, variant, detections, hands, times, error, tuple(crops), others, errors)
 
-    def _ask(
+    def _reconstruct(
         self,
         image: NDArray[np.uint8],
         crops: list[HandCrop],
         side: HandednessSetting,
         intrinsics: Intrinsics,
         network: HandReconstructor,
-    ) -> _Answer:
-        """What one network makes of the crops of an image (H, W, 3)."""
+    ) -> _Reconstruction:
+        """Reconstruct the crops of an image (H, W, 3) by one network."""
         found = crops
         if self._video or side != "detected":
             canonical = network.reconstruct(crops)
         else:
-            crops, canonical = reconstruct_and_look_again(image, crops, network)
+            crops, canonical = reconstruct_with_recheck(image, crops, network)
         canonical = [
-            # Of a hand whose side the detector got wrong it has also placed the fingers wrongly.
-            self._corrected(hand, crop, intrinsics, keypoints_hold=crop is before)
+            # Where the detector got the handedness wrong, its keypoints are wrong too.
+            self._corrected(hand, crop, intrinsics, keypoints_valid=crop is before)
             for hand, crop, before in zip(canonical, crops, found, strict=True)
         ]
         hands = tuple(
             hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant=network.variant, hand_model=self._hand_model)
             for hand, crop in zip(canonical, crops, strict=True)
         )
-        return _Answer(crops, hands)
+        return _Reconstruction(crops, hands)
 
-    def _ask_others(
-        self, variant: VariantName, ask: Callable[[HandReconstructor], _Answer]
+    def _reconstruct_others(
+        self, variant: VariantName, reconstruct: Callable[[HandReconstructor], _Reconstruction]
     ) -> tuple[dict[VariantName, tuple[HandMesh, ...]], dict[VariantName, str]]:
-        """Where variants are compared, the hands that the others find, and why one finds none."""
+        """Return the hands of the other variants where variants are compared, and the errors of those that fail."""
         hands: dict[VariantName, tuple[HandMesh, ...]] = {}
         errors: dict[VariantName, str] = {}
         with self._lock:
@@ -298,20 +298,20 @@ class Pipeline:
             if name == variant:
                 continue
             try:
-                # Raised anew with every frame, the loader's error would grow by a traceback each time.
+                # Raised for every frame, the loader's error would grow by a traceback each time.
                 failure = network.exception()
                 if isinstance(failure, HandvizError):
                     errors[name] = str(failure)
                 else:
-                    hands[name] = ask(network.result()).hands
+                    hands[name] = reconstruct(network.result()).hands
             except HandvizError as error:
                 errors[name] = str(error)
         return hands, errors
 
     def _textures(self, frame: Frame, crops: list[HandCrop], hands: Sequence[HandMesh]) -> list[HandTexture]:
-        """One a hand; none where they are not wanted, or cannot be had, which ``FrameResult.trouble`` then says."""
+        """Return one texture per hand; none if not requested or unavailable (then ``FrameResult.error`` says why)."""
         with self._lock:
-            if not self._texture_wanted or self._texture_error or not crops:
+            if not self._texture_requested or self._texture_error or not crops:
                 return []
         height, width = frame.image.shape[:2]
         try:
@@ -325,29 +325,29 @@ class Pipeline:
             return self._texturer.texture(crops, points, (width, height))
         except HandvizError as error:
             with self._lock:
-                # Not tried again before textures are asked for anew.
-                self._texture_error = f"Without texture: {error}" if self._texture_wanted else ""
+                # Not tried again until textures are requested again.
+                self._texture_error = f"Without texture: {error}" if self._texture_requested else ""
             return []
 
     def _corrected(
-        self, hand: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, *, keypoints_hold: bool
+        self, hand: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, *, keypoints_valid: bool
     ) -> CanonicalHand:
-        """The hand after what the detector and MediaPipe's heads know better, as far as the settings allow."""
+        """Refine the hand by the detector's and MediaPipe's landmarks, as far as the settings allow."""
         settings = self._settings
         with self._lock:
             hand_size = self._hand_size
         if settings.correct_pose:
             hand = refine_in_3d(hand, self._vertices_from_displacements)
-        hand = with_measured_size(hand, hand_size)
-        use_keypoints = settings.align_to_detector and keypoints_hold
+        hand = scale_to_measured_size(hand, hand_size)
+        use_keypoints = settings.align_to_detector and keypoints_valid
         if use_keypoints:
-            hand = aligned_to_detector(hand, crop, intrinsics)
+            hand = refine_camera(hand, crop, intrinsics)
         if settings.correct_pose and use_keypoints:
             hand = refine_in_2d(hand, crop, intrinsics, self._vertices_from_displacements)
         return hand
 
     def _loaded(self, network: Future[HandReconstructor]) -> HandReconstructor:
-        """Wait for the first network; where it cannot be had, the detector is not needed either."""
+        """Wait for the first network; free the detector if it cannot be loaded."""
         try:
             return network.result()
         except HandvizError:
@@ -370,6 +370,6 @@ class Pipeline:
         return HandLandmarker(settings.landmarker, max_hands=settings.max_hands, video=self._video)
 
 
-def _in_colours_of(shown: Sequence[HandMesh], others: Sequence[HandMesh]) -> tuple[HandMesh, ...]:
-    """Another variant's hands in the colours of the shown variant's: vertices correspond, skin is the same skin."""
+def _with_textures_of(shown: Sequence[HandMesh], others: Sequence[HandMesh]) -> tuple[HandMesh, ...]:
+    """Return another variant's hands with the shown variant's textures: vertices correspond."""
     return tuple(replace(hand, texture=own.texture) for hand, own in zip(others, shown, strict=True))

@@ -1,9 +1,4 @@
-"""A crop that does not look like the hand it was called is tried as the other hand.
-
-The detector sometimes names a hand's side wrongly, and a mirrored hand is then reconstructed. MediaPipe's own heads,
-which the networks carry as a witness, judge the side again on the upright crop. In images, not in streams: there the
-side is settled over frames (``detect/handedness.py``).
-"""
+"""Refines hands after the network: true size, pose and camera by MediaPipe's landmarks, and a recheck of handedness."""
 
 import math
 from collections.abc import Sequence
@@ -31,37 +26,38 @@ from handviz.models.reconstructor import HandReconstructor
 WRIST_TO_TIP = (0, 9, 10, 11, 12)
 INDEX_KNUCKLE, LITTLE_KNUCKLE = 5, 17
 WIDTH_PER_KNUCKLES = 1.27
-"""Palm, skin to skin, per distance of its two outer knuckles: of 300 open hands of random shape 1.27 to 0.01."""
+"""Palm width, skin to skin, per distance of its outer knuckles: 1.27 (std 0.01) of 300 open hands of random shape."""
 MODEL_STD_FRACTIONS = {"length": 0.02, "breadth": 0.04}
-"""How well a ruler's ends agree with the model's: creases and skin are not joints."""
+"""Uncertainty of the model's lengths against a ruler's: creases and skin are not joints."""
 FRACTION = 0.35
-"""Of the way in space, to heads that are sure to see a hand."""
+"""Of the way to the world landmarks at a presence of 1."""
 PRESENCE_POWER = 3
-"""How fast less sure ones lose it."""
+"""Exponent by which the fraction falls with the presence."""
 FRACTION_IN_IMAGE = 0.6
-"""Of the way across the line of sight, to the detector's keypoints."""
+"""Of the way to the 2D landmarks across the line of sight."""
 STEPS = 5
 HUBER_LIMIT = 2.0
-DOUBTFUL = 0.5
-CLEARLY_BETTER = 0.4
+RECHECK_BELOW = 0.5
+MIN_IMPROVEMENT = 0.4
 
 
-# A measured hand makes the metres of an image true: the mesh, and with it its distance, takes the measured size.
+# A measured hand makes the metres of an image true: mesh and distance are scaled to the measured size.
 
 
 def length_m(keypoints_m: FloatArray) -> float:
-    """Wrist to tip of the middle finger along the bones of keypoints (21, 3), however the finger is bent."""
+    """Return the length from wrist to tip of the middle finger along the bones of keypoints (21, 3), also of bent
+    fingers."""
     chain = keypoints_m[list(WRIST_TO_TIP)]
     return float(np.linalg.norm(np.diff(chain, axis=0), axis=1).sum())
 
 
 def width_m(keypoints_m: FloatArray) -> float:
-    """Of the palm across the knuckles of keypoints (21, 3)."""
+    """Return the palm's width across the knuckles of keypoints (21, 3)."""
     return WIDTH_PER_KNUCKLES * float(np.linalg.norm(keypoints_m[LITTLE_KNUCKLE] - keypoints_m[INDEX_KNUCKLE]))
 
 
-def with_measured_size(canonical: CanonicalHand, size: HandSize) -> CanonicalHand:
-    """The hand at the size that somebody measured; it looks the same in its crop. Unmeasured hands stay."""
+def scale_to_measured_size(canonical: CanonicalHand, size: HandSize) -> CanonicalHand:
+    """Scale the hand to its measured size, at the same projection in its crop; unmeasured hands stay."""
     if size.measure == "none":
         return canonical
     found_m = (length_m if size.measure == "length" else width_m)(canonical.keypoints_m)
@@ -77,46 +73,45 @@ def with_measured_size(canonical: CanonicalHand, size: HandSize) -> CanonicalHan
     )
 
 
-# One pose of two witnesses: the mesh leans towards what MediaPipe says of the joints, in space and in the image.
-# The networks were trained on rendered hands alone. On photographs their keypoints and MediaPipe's err in different
-# ways; between two answers whose errors e and w differ by d, all RMS, the best place is the share (e^2 + d^2 - w^2)
-# / (2 d^2) of the way (docs/research/method.md). In the image MediaPipe errs less than in depth.
+# Refinement of the pose: keypoints move a fraction of the way to MediaPipe's landmarks. The networks were trained on
+# rendered hands alone; on photographs their keypoints and MediaPipe's err in different ways. Between two results whose
+# errors e and w differ by d, all RMS, the best fraction is (e^2 + d^2 - w^2) / (2 d^2) (docs/research/method.md). In
+# the image MediaPipe errs less than in depth.
 
 
 def refine_in_3d(canonical: CanonicalHand, vertices_from_displacements: FloatArray) -> CanonicalHand:
-    """The hand with its keypoints moved part of the way to those of MediaPipe's heads in space; its standard
-    deviations stay.
+    """Move the keypoints a fraction of the way to MediaPipe's world landmarks; standard deviations stay.
 
-    ``vertices_from_displacements`` (V, 21) comes from ``hand_model.handles``. A hand whose network has no such heads
-    stays.
+    ``vertices_from_displacements`` (V, 21) comes from ``hand_models.skinning``. Hands of networks without landmarks
+    stay.
     """
     if canonical.landmarks_m is None or not canonical.presence:
         return canonical
     marked = as_the_detector_marks_them(canonical.keypoints_m.astype(np.float64))
-    said = procrustes_aligned(canonical.landmarks_m[None].astype(np.float64), marked[None])[0]
-    displacements = FRACTION * canonical.presence**PRESENCE_POWER * (said - marked)
+    aligned = procrustes_aligned(canonical.landmarks_m[None].astype(np.float64), marked[None])[0]
+    displacements = FRACTION * canonical.presence**PRESENCE_POWER * (aligned - marked)
     return _moved(canonical, displacements, vertices_from_displacements)
 
 
 def refine_in_2d(
     canonical: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, vertices_from_displacements: FloatArray
 ) -> CanonicalHand:
-    """The hand with its keypoints moved across their lines of sight, part of the way to the detector's; depths stay.
+    """Move the keypoints a fraction of the way to the 2D landmarks across their lines of sight; depths stay.
 
-    It has to be ``aligned_to_detector`` before: what is left then is the pose. Far outliers move it less.
+    ``refine_camera`` has to come first: what is left then is the pose. Far outliers move it less.
     """
     position_m = canonical.wrist_camera_m
     assert position_m is not None
     view = CropView(crop.crop_from_image, intrinsics)
-    turn = camera_from_crop(crop.crop_from_image, intrinsics) @ canonical.rotation.astype(np.float64)
+    rotation = camera_from_crop(crop.crop_from_image, intrinsics) @ canonical.rotation.astype(np.float64)
     keypoints_m = canonical.keypoints_m.astype(np.float64)
-    points_m = as_the_detector_marks_them(keypoints_m - keypoints_m[0]) @ turn.T + position_m
-    missing = keypoints_in_crop(crop) - view.in_crop(points_m)
-    missing *= FRACTION_IN_IMAGE * huber_weight(missing / DEFAULT_PRIOR.keypoint)[:, None]
-    # The shortest motion that does it is across the line of sight.
-    displacements = np.einsum("kij,kj->ki", np.linalg.pinv(view.slopes(points_m)), missing)
-    moved = _moved(canonical, displacements @ turn, vertices_from_displacements)
-    translation = canonical.translation + missing[0]
+    points_m = as_the_detector_marks_them(keypoints_m - keypoints_m[0]) @ rotation.T + position_m
+    offsets = keypoints_in_crop(crop) - view.in_crop(points_m)
+    offsets *= FRACTION_IN_IMAGE * huber_weight(offsets / DEFAULT_PRIOR.keypoint)[:, None]
+    # The shortest such motion is across the line of sight.
+    displacements = np.einsum("kij,kj->ki", np.linalg.pinv(view.slopes(points_m)), offsets)
+    moved = _moved(canonical, displacements @ rotation, vertices_from_displacements)
+    translation = canonical.translation + offsets[0]
     return replace(
         moved, translation=translation.astype(canonical.translation.dtype), wrist_camera_m=position_m + displacements[0]
     )
@@ -125,7 +120,7 @@ def refine_in_2d(
 def _moved(
     canonical: CanonicalHand, displacements: FloatArray, vertices_from_displacements: FloatArray
 ) -> CanonicalHand:
-    """The hand with its keypoints moved by (21, 3) against the wrist, which stays the origin."""
+    """Move the keypoints by displacements (21, 3) relative to the wrist, which stays the origin."""
     displacements = displacements - displacements[0]
     vertices_m = canonical.vertices_m + vertices_from_displacements @ displacements
     return replace(
@@ -135,16 +130,15 @@ def _moved(
     )
 
 
-# One camera of two witnesses: the network's view of the hand is a prior, the detector's 2D keypoints are data. The
-# detector has seen far more real hands in 2D than the networks have; the networks know the hand in 3D. The
-# posterior mode over small turns, depth and shift (Gauss-Newton, Huber's weights, true perspective) lays the mesh
-# on the hand and leaves its shape, pose and standard deviations alone. Its curvature says how well the wrist's place is
-# known.
+# Refinement of the camera: the network's view of the hand is a prior, the detector's 2D keypoints are data. The
+# detector has been trained on far more real hands in 2D; the networks predict 3D. The posterior mode over small
+# rotations, depth and shift (Gauss-Newton, Huber's weights, true perspective) leaves shape, pose and standard
+# deviations alone. Its curvature gives the uncertainty of the wrist's position.
 
 
 @dataclass(frozen=True)
 class CameraPrior:
-    """How far the network's camera and the detector's keypoints are trusted (standard deviations)."""
+    """Uncertainties of the network's camera and of the detector's keypoints (standard deviations)."""
 
     rotation_rad: float = 0.2
     log_depth: float = NETWORK_LOG_DEPTH_STD
@@ -159,27 +153,27 @@ DEFAULT_PRIOR = CameraPrior()
 
 @dataclass(frozen=True, eq=False)
 class _Camera:
-    """The view that is moved: a turn of the camera's axes, and the wrist's place."""
+    """The camera under refinement: rotation of its axes, and the wrist's position."""
 
-    turn: FloatArray
+    rotation: FloatArray
     """(3, 3) camera_from_canonical; a reflection for left hands."""
     position_m: FloatArray
     """(3,)"""
 
     def moved(self, by: FloatArray, view: CropView) -> "_Camera":
-        """After a turn (3,) in radians, a step of ln depth and a shift (2,) in crop half-sides."""
+        """Return the view after a rotation (3,) in radians, a step of ln depth and a shift (2,) in crop half-sides."""
         ray = self.position_m / self.position_m[2] + view.ray_slopes() @ by[4:]
-        return _Camera(rotation_from_axis_angle(by[:3]) @ self.turn, ray * self.position_m[2] * np.exp(by[3]))
+        return _Camera(rotation_from_axis_angle(by[:3]) @ self.rotation, ray * self.position_m[2] * np.exp(by[3]))
 
     def points(self, points_m: FloatArray) -> FloatArray:
-        """Canonical points (N, 3), the wrist at the origin -> camera's frame (N, 3)."""
-        return points_m @ self.turn.T + self.position_m
+        """Transform canonical points (N, 3), the wrist at the origin, to the camera frame (N, 3)."""
+        return points_m @ self.rotation.T + self.position_m
 
 
-def aligned_to_detector(
+def refine_camera(
     canonical: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, prior: CameraPrior = DEFAULT_PRIOR
 ) -> CanonicalHand:
-    """The hand turned and placed to where its keypoints, in true perspective, meet the detector's."""
+    """Rotate and move the hand so that its keypoints, in true perspective, meet the detector's."""
     view, in_crop = CropView(crop.crop_from_image, intrinsics), keypoints_in_crop(crop)
     to_camera = camera_from_crop(crop.crop_from_image, intrinsics)
     variance = canonical.keypoint_std_m**2 @ (canonical.rotation[:2] ** 2).T
@@ -202,7 +196,7 @@ def aligned_to_detector(
     uncertainty = np.linalg.inv(information)[3:, 3:]
     return replace(
         canonical,
-        rotation=(to_camera.T @ camera.turn).astype(canonical.rotation.dtype),
+        rotation=(to_camera.T @ camera.rotation).astype(canonical.rotation.dtype),
         scale=float(canonical.scale * np.exp(-moved[3])),
         translation=(canonical.translation + moved[4:]).astype(canonical.translation.dtype),
         wrist_camera_m=camera.position_m,
@@ -211,17 +205,17 @@ def aligned_to_detector(
 
 
 def keypoints_in_crop(crop: HandCrop) -> FloatArray:
-    """The detector's keypoints (21, 2) in the crop's [-1, 1]."""
+    """Return the detector's keypoints (21, 2) in the crop's [-1, 1]."""
     return apply_affine(crop.crop_from_image, crop.detection.keypoints_px) / (CROP_SIZE / 2) - 1
 
 
 def huber_weight(residual: FloatArray) -> FloatArray:
-    """How much residuals (N, C), in their standard deviations, count: 1 up to the limit, then less and less."""
+    """Return the weights of residuals (N, C), in their standard deviations: 1 up to the limit, then falling."""
     return np.minimum(1, HUBER_LIMIT / np.maximum(np.linalg.norm(residual, axis=1), 1e-9))
 
 
 def _jacobian(points_m: FloatArray, position_m: FloatArray, view: CropView) -> FloatArray:
-    """Derivative (N, 2, 6) of projected points (N, 3) by turn, ln depth and shift of the wrist at ``position_m``."""
+    """Return the derivative (N, 2, 6) of projected points (N, 3) by rotation, ln depth and shift of the wrist."""
     x, y, z = (points_m - position_m).T
     motion = np.zeros((len(points_m), 3, 6))
     motion[:, 0, 1], motion[:, 0, 2] = z, -y
@@ -232,25 +226,24 @@ def _jacobian(points_m: FloatArray, position_m: FloatArray, view: CropView) -> F
     return np.asarray(view.slopes(points_m) @ motion)
 
 
-# A crop that does not look like the hand it was called is tried as the other hand. The detector sometimes names a
-# hand's side wrongly, and a mirrored hand is then reconstructed. MediaPipe's own heads, which the networks carry as
-# a witness, judge the side again on the upright crop. In images, not in streams: there the side is settled over
-# frames (``detect/handedness.py``).
+# Recheck of handedness. The detector sometimes gets it wrong, and a mirrored hand is then reconstructed. MediaPipe's
+# landmark head in the networks judges it again on the upright crop. In images only: in streams it is settled over
+# frames (``detection/tracking.py``).
 
 
-def reconstruct_and_look_again(
+def reconstruct_with_recheck(
     image: NDArray[np.uint8], crops: Sequence[HandCrop], network: HandReconstructor
 ) -> tuple[list[HandCrop], list[CanonicalHand]]:
-    """Crops of an RGB image (H, W, 3) and their hands; those of the other side where that fits far better."""
+    """Reconstruct crops of an RGB image (H, W, 3); as the other hand where that fits far better."""
     chosen, hands = list(crops), network.reconstruct(crops)
-    doubtful = [index for index, hand in enumerate(hands) if hand.right_hand < DOUBTFUL]
-    others = [_as_the_other_hand(image, crops[index]) for index in doubtful]
-    for index, crop, hand in zip(doubtful, others, network.reconstruct(others), strict=True):
-        if hand.right_hand - hands[index].right_hand > CLEARLY_BETTER:
+    rechecked = [index for index, hand in enumerate(hands) if hand.right_hand < RECHECK_BELOW]
+    others = [_crop_as_other_hand(image, crops[index]) for index in rechecked]
+    for index, crop, hand in zip(rechecked, others, network.reconstruct(others), strict=True):
+        if hand.right_hand - hands[index].right_hand > MIN_IMPROVEMENT:
             chosen[index], hands[index] = crop, hand
     return chosen, hands
 
 
-def _as_the_other_hand(image: NDArray[np.uint8], crop: HandCrop) -> HandCrop:
+def _crop_as_other_hand(image: NDArray[np.uint8], crop: HandCrop) -> HandCrop:
     other: Handedness = "left" if crop.detection.handedness == "right" else "right"
     return crop_hand(image, replace(crop.detection, handedness=other))

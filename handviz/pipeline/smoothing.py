@@ -1,10 +1,8 @@
-"""Takes the jitter out of moving hands: the One Euro filter (Casiez, Roussel, Vogel, CHI 2012), standard
-deviation-aware.
+"""Smooths moving hands by the One Euro filter (Casiez, Roussel, Vogel, CHI 2012), aware of standard deviations.
 
-Cutoff of a point:  f = f0(strength) * clip(reference / standard deviation, 1/4, 4) + beta * speed
-Fraction of the new value:  alpha = 1 / (1 + 1 / (2 pi f dt))
-
-so still points are smoothed strongly, fast ones hardly lag, and what the network is unsure of moves more slowly.
+Cutoff of a point: f = f0(strength) * clip(reference / standard deviation, 1/4, 4) + beta * speed, fraction of the new
+value: alpha = 1 / (1 + 1 / (2 pi f dt)): still points are smoothed strongly, fast ones hardly lag, and uncertain ones
+move more slowly.
 """
 
 import dataclasses
@@ -17,42 +15,36 @@ from handviz.core.geometry import projected
 from handviz.core.records import FloatArray, HandMesh
 from handviz.detection.tracking import nearest_track
 
-MAX_CUTOFF_HZ, LOWEST_CUTOFF_HZ = 12.0, 0.3
+MAX_CUTOFF_HZ, MIN_CUTOFF_HZ = 12.0, 0.3
 CUTOFF_HZ_PER_METRE_PER_SECOND = 25.0
 SPEED_CUTOFF_HZ = 1.0
 REFERENCE_STD_MM = 5.0
 CERTAINTY_RANGE = (0.25, 4.0)
 MAX_GAP_S = 0.5
-SHORTEST_STEP_S = 1 / 240
-
-
-# Covariances that follow their standard deviations when these are smoothed.
+MIN_STEP_S = 1 / 240
 
 
 def resized(covariance_mm2: FloatArray | None, std_mm: FloatArray, smoothed_std_mm: FloatArray) -> FloatArray | None:
-    """Covariances (N, 3, 3) of standard deviations (N,), in the same directions, as large as the smoothed standard
-    deviations (N,) say.
-
-    None where there are none.
-    """
+    """Scale covariances (N, 3, 3) of standard deviations (N,) to the smoothed ones (N,), in the same directions; None
+    for None."""
     if covariance_mm2 is None:
         return None
     ratio = smoothed_std_mm / np.maximum(std_mm, 1e-6)
     return np.asarray(covariance_mm2 * np.square(ratio)[:, None, None])
 
 
-def least_cutoff_hz(strength: float) -> float:
-    """Cutoff of a still point: 12 Hz at strength 0, falling geometrically to 0.3 Hz at 1."""
-    return MAX_CUTOFF_HZ * (LOWEST_CUTOFF_HZ / MAX_CUTOFF_HZ) ** strength
+def min_cutoff_hz(strength: float) -> float:
+    """Return the cutoff of a still point: 12 Hz at strength 0, falling geometrically to 0.3 Hz at 1."""
+    return MAX_CUTOFF_HZ * (MIN_CUTOFF_HZ / MAX_CUTOFF_HZ) ** strength
 
 
-def fraction_of_new(cutoff_hz: FloatArray | float, step_s: float) -> FloatArray:
-    """alpha of a first-order low-pass with this cutoff after a step of ``step_s`` seconds."""
+def low_pass_alpha(cutoff_hz: FloatArray | float, step_s: float) -> FloatArray:
+    """Return alpha of a first-order low-pass with this cutoff after a step of ``step_s`` seconds."""
     return 1 / (1 + 1 / (2 * math.pi * np.asarray(cutoff_hz) * step_s))
 
 
 class OneEuroFilter:
-    """Filters rows (N, D) that move; the first ``speed_columns`` of each row say how fast, in metres."""
+    """Filter of moving rows (N, D); the first ``speed_columns`` of each row give its speed, in metres."""
 
     def __init__(
         self, speed_columns: int = 3, *, hz_per_metre_per_second: float = CUTOFF_HZ_PER_METRE_PER_SECOND
@@ -66,7 +58,7 @@ class OneEuroFilter:
     def __call__(
         self, value: FloatArray, *, step_s: float, cutoff_hz: FloatArray | float, metres_per_unit: float = 1.0
     ) -> tuple[FloatArray, FloatArray]:
-        """The filtered rows (N, D) and each row's alpha (N, 1); the first call returns its value."""
+        """Return the filtered rows (N, D) and each row's alpha (N, 1); the first call returns its value."""
         if self._value is None or self._raw is None or self._velocity is None:
             self._value, self._raw = value.copy(), value.copy()
             self._velocity = np.zeros((len(value), self._speed_columns))
@@ -74,9 +66,9 @@ class OneEuroFilter:
         columns = slice(self._speed_columns)
         velocity = (value[:, columns] - self._raw[:, columns]) * metres_per_unit / step_s
         self._raw = value.copy()
-        self._velocity = self._velocity + fraction_of_new(SPEED_CUTOFF_HZ, step_s) * (velocity - self._velocity)
+        self._velocity = self._velocity + low_pass_alpha(SPEED_CUTOFF_HZ, step_s) * (velocity - self._velocity)
         speed = np.linalg.norm(self._velocity, axis=1)
-        alpha = fraction_of_new(cutoff_hz + self._speed_weight * speed, step_s)[:, None]
+        alpha = low_pass_alpha(cutoff_hz + self._speed_weight * speed, step_s)[:, None]
         self._value = self._value + alpha * (value - self._value)
         return self._value, alpha
 
@@ -88,30 +80,30 @@ class HandTrack:
         self.latest = hand
         self.time_ms = time_ms
         self._points = OneEuroFilter(3, hz_per_metre_per_second=speed_weight)
-        self._place = OneEuroFilter(2, hz_per_metre_per_second=speed_weight)
+        self._position = OneEuroFilter(2, hz_per_metre_per_second=speed_weight)
         self.update(hand, time_ms, strength=0.5)
 
     def update(self, hand: HandMesh, time_ms: float, strength: float) -> HandMesh:
-        """Take the next measurement; returns the smoothed hand."""
-        step_s = max((time_ms - self.time_ms) / 1000, SHORTEST_STEP_S)
+        """Add the next measurement; return the smoothed hand."""
+        step_s = max((time_ms - self.time_ms) / 1000, MIN_STEP_S)
         self.time_ms = time_ms
-        base_hz = least_cutoff_hz(strength)
+        base_hz = min_cutoff_hz(strength)
         std_mm = np.concatenate([hand.vertex_std_mm, hand.keypoint_std_mm])
         certainty = np.clip(REFERENCE_STD_MM / np.maximum(std_mm, 1e-3), *CERTAINTY_RANGE)
         points, alpha = self._points(_points_of(hand), step_s=step_s, cutoff_hz=base_hz * certainty)
-        place, _ = self._place(
-            _place_of(hand),
+        position, _ = self._position(
+            _position_of(hand),
             step_s=step_s,
             cutoff_hz=base_hz * float(np.median(certainty)),
             metres_per_unit=1 / hand.pixels_per_m,
         )
-        rotation_fraction, slow_fraction = float(alpha.mean()), float(fraction_of_new(base_hz, step_s))
-        self.latest = _assemble(hand, self.latest, points, place, rotation_fraction, slow_fraction)
+        rotation_fraction, slow_fraction = float(alpha.mean()), float(low_pass_alpha(base_hz, step_s))
+        self.latest = _assemble(hand, self.latest, points, position, rotation_fraction, slow_fraction)
         return self.latest
 
 
 class HandSmoother:
-    """Smooths all hands of a stream; hands are followed by handedness and distance."""
+    """Smoothing of all hands of a stream; hands are followed by handedness and distance."""
 
     def __init__(
         self, strength: float = 0.3, *, hz_per_metre_per_second: float = CUTOFF_HZ_PER_METRE_PER_SECOND
@@ -121,11 +113,11 @@ class HandSmoother:
         self._tracks: list[HandTrack] = []
 
     def reset(self) -> None:
-        """Forget all hands: the source or the network changed."""
+        """Remove all tracks: the source or the network changed."""
         self._tracks = []
 
     def smooth(self, hands: Sequence[HandMesh], time_ms: float) -> tuple[HandMesh, ...]:
-        """The hands of the frame taken at ``time_ms``, smoothed by ``strength`` 0 (off) to 1."""
+        """Return the hands of the frame taken at ``time_ms``, smoothed by ``strength`` 0 (off) to 1."""
         if self.strength <= 0:
             self.reset()
             return tuple(hands)
@@ -145,12 +137,12 @@ class HandSmoother:
 
 
 def _points_of(hand: HandMesh) -> FloatArray:
-    """(V + 21, 3) metres from the wrist."""
+    """Return the points (V + 21, 3) in metres from the wrist."""
     return np.concatenate([hand.vertices_m, hand.keypoints_m])
 
 
-def _place_of(hand: HandMesh) -> FloatArray:
-    """(1, 5): wrist in pixels, which says how fast it moves, and in the camera's frame."""
+def _position_of(hand: HandMesh) -> FloatArray:
+    """Return (1, 5): the wrist in pixels, which gives its speed, and in the camera frame."""
     return np.concatenate([hand.keypoints_px[0], hand.wrist_camera_m])[None]
 
 
@@ -158,7 +150,7 @@ def _assemble(
     hand: HandMesh,
     latest: HandMesh,
     points: FloatArray,
-    place: FloatArray,
+    position: FloatArray,
     rotation_fraction: float,
     slow_fraction: float,
 ) -> HandMesh:
@@ -174,13 +166,13 @@ def _assemble(
         keypoint_covariance_mm2=resized(hand.keypoint_covariance_mm2, hand.keypoint_std_mm, keypoint_std_mm),
         vertex_covariance_mm2=resized(hand.vertex_covariance_mm2, hand.vertex_std_mm, vertex_std_mm),
         camera_from_wrist=_blend_rotations(latest.camera_from_wrist, hand.camera_from_wrist, rotation_fraction),
-        wrist_camera_m=place[0, 2:],
+        wrist_camera_m=position[0, 2:],
     )
     return projected(smoothed)
 
 
 def _blend_rotations(old: FloatArray, new: FloatArray, fraction: float) -> FloatArray:
-    """The rotation (3, 3) nearest to the weighted mean of two."""
+    """Return the rotation (3, 3) nearest to the weighted mean of two."""
     left, _, right = np.linalg.svd(old + fraction * (new - old))
     flip = np.diag([1.0, 1.0, np.linalg.det(left @ right)])
     return left @ flip @ right

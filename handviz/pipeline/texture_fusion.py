@@ -1,6 +1,6 @@
-"""Colours of seen vertices are fused over the frames of a stream: turning the hand paints the whole of it.
+"""Textures of hands: the texture net's colours, fused over the frames of a stream.
 
-What is fused is the albedo, for light does not turn with the hand; it is shown in the present frame's light.
+What is fused is the albedo, since light does not rotate with the hand; it is shown in the present frame's light.
 """
 
 from collections.abc import Sequence
@@ -25,27 +25,24 @@ INPUTS = ("image", "points", "is_open")
 OUTPUTS = ("vertex_rgb", "vertex_albedo", "vertex_visible")
 HOW_TO_GET = "restore it from the repository, or make it with 'python -m handviz texture train' and 'texture export'"
 REFERENCE_STD_MM = 10.0
-"""Standard deviation of a vertex at which a frame's word on it counts e^-1/2: its colour may be a neighbour's."""
+"""Standard deviation of a vertex at which a frame's colour has the weight e^-1/2: it may be a neighbour's."""
 MAX_MEMORY = 30.0
-"""Frames' worth of weight that a vertex keeps: later frames go on changing its colour."""
+"""Highest weight of a vertex, in frames: later frames still change its colour."""
 UNCERTAINTY = 0.25
-"""Frames' worth of weight that the inferred colour has."""
+"""Weight of the inferred colour, in frames."""
 LIGHT_RANGE = (0.2, 3.0)
-"""Of the image's light, against even light."""
+"""Of the image's light, relative to uniform light."""
 DARKEST = 0.02
-MAX_REMEMBERED = 8
-
-
-# The texture net as an ONNX file: crops and the meshes in them -> colours of all vertices.
+MAX_CACHED = 8
 
 
 class HandTexturer(Protocol):
-    """Anything that colours hands."""
+    """Anything that predicts textures of hands."""
 
     def texture(
         self, crops: Sequence[HandCrop], meshes: Sequence[FloatArray], image_size: tuple[int, int]
     ) -> list[HandTexture]:
-        """One texture a hand, in order, whose vertices (V, 3) lie in its crop: half-sides, depth from the wrist.
+        """Return one texture per hand, in order; its vertices (V, 3) lie in the crop: half-sides, depth from the wrist.
 
         ``image_size`` (width, height) is that of the image behind the crops.
         """
@@ -53,7 +50,7 @@ class HandTexturer(Protocol):
 
 
 def inside_image(points: FloatArray, crop: HandCrop, image_size: tuple[int, int]) -> FloatArray:
-    """(V,) 1 where points (V, 3) of a crop lie inside both the crop and the image, else 0."""
+    """Return 1 (V,) where points (V, 3) of a crop lie inside both the crop and the image, else 0."""
     in_image = apply_affine(invert_affine(crop.crop_from_image), (points[:, :2] + 1) * (CROP_SIZE / 2))
     inside = ((in_image >= 0) & (in_image <= image_size)).all(axis=1) & (np.abs(points[:, :2]) <= 1).all(axis=1)
     return np.asarray(inside, np.float32)
@@ -72,7 +69,7 @@ class Texturer:
     def texture(
         self, crops: Sequence[HandCrop], meshes: Sequence[FloatArray], image_size: tuple[int, int]
     ) -> list[HandTexture]:
-        """One texture a hand, in order; raises HandvizError if the network's answer is not finite."""
+        """Return one texture per hand, in order; HandvizError if the network's output is not finite."""
         if not crops:
             return []
         images = np.stack([crop.image.transpose(2, 0, 1) for crop in crops]).astype(np.float32, copy=False)
@@ -80,7 +77,7 @@ class Texturer:
         rgb, albedo, visible = self.colours(images, points)
         if not all(np.isfinite(values).all() for values in (rgb, albedo, visible)):
             raise HandvizError(
-                f"{self._path.name} answered with colours that are not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
+                f"{self._path.name} gave colours that are not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
             )
         textures = []
         for index, crop in enumerate(crops):
@@ -89,7 +86,7 @@ class Texturer:
         return textures
 
     def colours(self, images: FloatArray, points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Images (B, 3, 224, 224) and points (B, V, 3) -> rgb (B, V, 3), albedo (B, V, 3), visibility (B, V)."""
+        """Return rgb (B, V, 3), albedo (B, V, 3), visibility (B, V) of images (B, 3, 224, 224), points (B, V, 3)."""
         is_open = np.stack([self_visible(hand, self._faces) for hand in points]).astype(np.float32)
         values = (images, points.astype(np.float32), is_open)
         outputs = self._session.run(list(OUTPUTS), dict(zip(INPUTS, values, strict=True)))
@@ -97,7 +94,7 @@ class Texturer:
         return rgb, albedo, visible * is_open
 
     def _use(self, session: onnxruntime.InferenceSession) -> None:
-        """Run this session from now on; once for one hand and for two, which warms it up."""
+        """Use this session from now on; run it for one hand and for two, which warms it up."""
         self._session = session
         for batch in (1, 2):
             images = np.zeros((batch, 3, CROP_SIZE, CROP_SIZE), np.float32)
@@ -112,11 +109,11 @@ class Texturer:
                 ErrorCode.MODEL_MISMATCH,
             )
         count = self._count
-        wanted = dict(zip(INPUTS, ([3, CROP_SIZE, CROP_SIZE], [count, 3], [count]), strict=True))
-        wanted |= dict(zip(OUTPUTS, ([count, 3], [count, 3], [count]), strict=True))
+        expected = dict(zip(INPUTS, ([3, CROP_SIZE, CROP_SIZE], [count, 3], [count]), strict=True))
+        expected |= dict(zip(OUTPUTS, ([count, 3], [count, 3], [count]), strict=True))
         offered = [*self._session.get_inputs(), *self._session.get_outputs()]
         shapes = {item.name: list(item.shape)[1:] for item in offered if item.type == "tensor(float)"}
-        for name, shape in wanted.items():
+        for name, shape in expected.items():
             if shapes.get(name) != shape:
                 raise HandvizError(
                     f"{self._path}: {name} is {shapes.get(name, 'missing')}, expected {shape}; {HOW_TO_GET}",
@@ -124,29 +121,25 @@ class Texturer:
                 )
 
 
-# Colours of seen vertices are fused over the frames of a stream: turning the hand paints the whole of it. What is
-# fused is the albedo, for light does not turn with the hand; it is shown in the present frame's light.
-
-
 def sighting_weight(visible: FloatArray, facing: FloatArray, std_mm: FloatArray) -> FloatArray:
-    """How much a frame's colour of vertices counts, 0 to 1, each (V,): that they are seen, how squarely (``facing`` is
-    the cosine between normal and line of sight), and how well their place is known."""
+    """Return the weights, 0 to 1, of a frame's colours, all (V,): by visibility, by the angle of view (``facing`` is
+    the cosine between normal and line of sight), and by the standard deviation of the position."""
     certain = np.exp(-0.5 * (std_mm / REFERENCE_STD_MM) ** 2)
     return visible**2 * np.clip(facing, 0, 1) ** 2 * certain
 
 
 @dataclass(eq=False)
-class Painted:
-    """What is known of one hand's skin."""
+class FusedTexture:
+    """The fused colours of one hand."""
 
     latest: HandMesh
     albedo: FloatArray
     """(V, 3)"""
     weight: FloatArray
-    """(V,) frames' worth"""
+    """(V,) in frames"""
 
     def add(self, hand: HandMesh, texture: HandTexture, weight: FloatArray) -> None:
-        """Take a frame's colours, by their weight (V,)."""
+        """Add a frame's colours with their weights (V,)."""
         self.latest = hand
         total = self.weight + weight
         fraction = weight / np.maximum(total, 1e-9)
@@ -154,7 +147,7 @@ class Painted:
         self.weight = np.minimum(total, MAX_MEMORY)
 
     def shown(self, texture: HandTexture) -> HandTexture:
-        """The frame's texture with what is remembered in it."""
+        """Return the frame's texture with the fused colours in it."""
         known = self.weight / (self.weight + UNCERTAINTY)
         albedo = texture.albedo + known[:, None] * (self.albedo - texture.albedo)
         light = np.clip(texture.rgb / np.maximum(texture.albedo, DARKEST), *LIGHT_RANGE)
@@ -167,55 +160,57 @@ class Painted:
 
 
 class TextureCache:
-    """Follows the hands of a stream; a hand that was away finds its colours again, by its side."""
+    """The fused textures of a stream's hands; a hand that returns gets its colours back, by handedness."""
 
     def __init__(self, faces: NDArray[np.int32], vertex_count: int) -> None:
         self._normals = VertexNormals(faces, vertex_count)
-        self._painted: list[Painted] = []
-        self._present: list[Painted] = []
+        self._textures: list[FusedTexture] = []
+        self._present: list[FusedTexture] = []
         """Of the last frame's hands."""
 
     def forget(self) -> None:
-        """Begin anew."""
-        self._painted, self._present = [], []
+        """Remove all colours."""
+        self._textures, self._present = [], []
 
     def fuse(self, hands: Sequence[HandMesh]) -> tuple[HandMesh, ...]:
-        """The hands of the next frame, with the colours that they had in earlier ones; those without texture stay."""
+        """Return the next frame's hands with the fused colours; those without texture stay."""
         textured = [index for index, hand in enumerate(hands) if hand.texture is not None]
         owners = self._owners([hands[index] for index in textured])
         fused = list(hands)
-        for index, painted in zip(textured, owners, strict=True):
-            fused[index] = self._fused(hands[index], painted)
+        for index, fused_texture in zip(textured, owners, strict=True):
+            fused[index] = self._fused(hands[index], fused_texture)
         self._present = owners
         return tuple(fused)
 
-    def _owners(self, hands: Sequence[HandMesh]) -> list[Painted]:
-        """Each hand's memory. Those that are where they were come first, so that a newcomer takes none of theirs; then
-        hands that were away are known again by their side."""
-        owners = matched_tracks(hands, self._painted)
-        away = [painted for painted in self._painted if painted not in [*owners, *self._present]]
+    def _owners(self, hands: Sequence[HandMesh]) -> list[FusedTexture]:
+        """Return each hand's fused colours: first of hands near their last position, then, by handedness, of hands that
+        were away."""
+        owners = matched_tracks(hands, self._textures)
+        away = [fused_texture for fused_texture in self._textures if fused_texture not in [*owners, *self._present]]
         found = []
         for hand, owner in zip(hands, owners, strict=True):
-            same_side = [painted for painted in away if painted.latest.handedness == hand.handedness]
+            same_side = [fused_texture for fused_texture in away if fused_texture.latest.handedness == hand.handedness]
             if owner is None and same_side:
                 owner = same_side[-1]
                 away.remove(owner)
             found.append(owner or self._new(hand))
         return found
 
-    def _new(self, hand: HandMesh) -> Painted:
+    def _new(self, hand: HandMesh) -> FusedTexture:
         assert hand.texture is not None
         count = len(hand.texture.albedo)
-        self._painted = [*self._painted, Painted(hand, hand.texture.albedo, np.zeros(count))][-MAX_REMEMBERED:]
-        return self._painted[-1]
+        self._textures = [*self._textures, FusedTexture(hand, hand.texture.albedo, np.zeros(count))][-MAX_CACHED:]
+        return self._textures[-1]
 
-    def _fused(self, hand: HandMesh, painted: Painted) -> HandMesh:
+    def _fused(self, hand: HandMesh, fused_texture: FusedTexture) -> HandMesh:
         assert hand.texture is not None
-        painted.add(hand, hand.texture, sighting_weight(hand.texture.visible, self._facing(hand), hand.vertex_std_mm))
-        return replace(hand, texture=painted.shown(hand.texture))
+        fused_texture.add(
+            hand, hand.texture, sighting_weight(hand.texture.visible, self._facing(hand), hand.vertex_std_mm)
+        )
+        return replace(hand, texture=fused_texture.shown(hand.texture))
 
     def _facing(self, hand: HandMesh) -> FloatArray:
-        """(V,) cosine between outward normals and the line to the camera."""
+        """Return the cosine (V,) between outward normals and the line to the camera."""
         normals = self._normals(hand.vertices_m)
         if hand.handedness == "left":
             normals = -normals

@@ -232,7 +232,7 @@ def test_an_interruption_leaves_nothing_half_written(
 
     monkeypatch.setattr("handviz.models.amvur.export.write_onnx", interrupted)
     parts, told = parted(50), Agreement(1.0, 1.0)
-    outcome = bench.Outcome(small.model, small.notes, told, told, 1, True, parts, torch.zeros(3, 3, 224, 224), 1.0)
+    outcome = bench.Outcome(small.model, small.metadata, told, told, 1, True, parts, torch.zeros(3, 3, 224, 224), 1.0)
     with pytest.raises(KeyboardInterrupt):
         write_outcome(outcome, small, load_open_hand(), tmp_path, {})
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""``handviz benchmark``: the live run without a window, and what it reports."""
+"""``handviz benchmark``: the live run without a window, and its report."""
 
 from pathlib import Path
 

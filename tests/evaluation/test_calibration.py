@@ -1,4 +1,4 @@
-"""Calibration of answers whose errors are drawn from known distributions, against scipy."""
+"""Calibration of predictions whose errors are drawn from known distributions, against scipy."""
 
 from dataclasses import replace
 
@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.evaluation.calibration import NOMINAL, REMOVED, calibrate, calibration_table, fit_variance_scale
 from handviz.evaluation.card import Answers
+from tests.errors import raises
 
 HANDS, VERTICES = 200, 60
 
@@ -19,7 +20,7 @@ def random():
 
 
 def answers_with(random, std_m, keypoint_std_m, factor=1.0):
-    """Normal errors of these true standard deviations (N, P, 3); the model says ``factor`` times as much."""
+    """Draw normal errors of these true standard deviations (N, P, 3); the model's are ``factor`` times as large."""
     empty = np.zeros((HANDS, 0, 3))
     return Answers(
         keypoints_m=empty,
@@ -138,7 +139,7 @@ def test_no_other_scale_is_more_likely(random):
 
 def test_answers_without_error_have_no_scale(random):
     answers = answers_with(random, np.full((HANDS, 4, 3), 0.01), np.full((HANDS, 20, 3), 0.01))
-    with pytest.raises(HandvizError, match="no variance scale"):
+    with raises(ErrorCode.NOT_FINITE):
         fit_variance_scale(replace(answers, offsets_m=np.zeros_like(answers.offsets_m)))
 
 

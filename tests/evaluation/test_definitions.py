@@ -23,7 +23,7 @@ SAMPLES = 6
 
 @pytest.fixture(scope="module")
 def points():
-    """Hands at half a metre that are turned, scaled, shifted and noisy; one of them is a mirror image."""
+    """Hands at half a metre that are rotated, scaled, shifted and noisy; one of them is a mirror image."""
     random = np.random.default_rng(5)
     vertices = random.normal([0.02, -0.05, 0.5], 0.04, size=(SAMPLES, 120, 3))
     turn = Rotation.from_rotvec(random.normal(scale=0.2, size=(SAMPLES, 3))).as_matrix()

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from handviz.__main__ import main
 from handviz.cli import evaluate as command
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.metrics import pa_mpjpe_mm
 from handviz.core.records import CanonicalHand
 from handviz.data.synthetic.dataset import read_shard
@@ -19,6 +19,7 @@ from handviz.evaluation.card import CARD_ROWS, card, card_table, means_by_part
 from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect, keypoints_visible, mediapipe_by_part
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_landmark_net
 from handviz.training.cache import truth_from_labels
+from tests.errors import raises
 
 HANDS = 32
 
@@ -30,7 +31,7 @@ def shards(rendered_hands):
 
 @pytest.fixture(scope="module")
 def perfect(shards, template):
-    """What a network without error would say, 5 mm unsure on every axis."""
+    """Return predictions without error, with a standard deviation of 5 mm on every axis."""
     hands = []
     for shard in shards:
         for vertices, rotation in zip(
@@ -43,7 +44,7 @@ def perfect(shards, template):
 
 
 def says(hands):
-    """A predictor that answers these hands one after the other."""
+    """Return a predictor that returns these hands one after the other."""
     left = iter(hands)
     return lambda images: [next(left) for _ in images]
 
@@ -64,7 +65,7 @@ def test_a_perfect_answer_has_no_error(card_of, perfect):
     assert (found.f5, found.f15) == (1, 1)
     assert (found.coverage_68, found.coverage_95) == (1, 1)
     assert (found.keypoint_coverage_68, found.keypoint_coverage_95) == (1, 1)
-    # Half a centimetre: the density's height at its middle.
+    # Half a centimetre: the density's height at its mean.
     assert found.nll == pytest.approx(np.log(0.5 * np.sqrt(2 * np.pi)), abs=1e-6)
     assert found.std_mm == pytest.approx(5 * np.sqrt(3))
     assert found.hidden_over_visible == pytest.approx(1)
@@ -115,7 +116,7 @@ def test_one_wrong_keypoint_of_21_counts_as_one_of_21(card_of, perfect):
     assert found.pa_mpvpe_mm == pytest.approx(0, abs=1e-3)
 
 
-def test_vertices_that_are_off_are_told_by_f_scores(card_of, perfect):
+def test_f_scores_count_vertices_that_are_off(card_of, perfect):
     random = np.random.default_rng(0)
     found = card_of(
         [replace(hand, vertices_m=hand.vertices_m + random.normal(scale=0.008, size=(778, 3))) for hand in perfect]
@@ -125,8 +126,8 @@ def test_vertices_that_are_off_are_told_by_f_scores(card_of, perfect):
 
 
 def gaussian_hands(perfect, factor=1.0):
-    """Errors drawn from standard deviations that differ from vertex to vertex; the standard deviation said is
-    ``factor`` times that."""
+    """Draw errors from standard deviations that differ from vertex to vertex; the predicted ones are ``factor`` times
+    those."""
     random = np.random.default_rng(1)
     for hand in perfect:
         std, keypoint_std = random.uniform(0.001, 0.02, (778, 3)), random.uniform(0.001, 0.02, (21, 3))
@@ -166,7 +167,7 @@ def test_hidden_vertices_are_compared_with_visible_ones(card_of, perfect, shards
 
 def test_answers_that_are_not_finite_are_refused(card_of, perfect):
     broken = [replace(hand, vertices_m=np.full((778, 3), np.nan)) for hand in perfect]
-    with pytest.raises(HandvizError, match="not finite"):
+    with raises(ErrorCode.NOT_FINITE):
         card_of(broken)
 
 
@@ -218,7 +219,7 @@ def test_means_by_part():
     assert np.isnan(means_by_part(values, np.zeros(3)).heavily_hidden)
 
 
-def test_hands_that_things_hide_are_told_apart(answers_of, perfect):
+def test_hands_that_objects_occlude_are_counted_separately(answers_of, perfect):
     answers = answers_of(perfect)
     fraction = np.tile([0.1, 0.9], HANDS // 2)
     off = np.where(fraction[:, None] > 0.5, 0.021, 0.0) * (np.arange(21) == 8)
@@ -233,7 +234,7 @@ def test_hands_that_things_hide_are_told_apart(answers_of, perfect):
     assert 0.3 < found.pa_mpjpe_hidden_mm == pytest.approx(2 * found.pa_mpjpe_mm, rel=1e-3)
     assert found.hidden_over_visible_heavy == pytest.approx(4, rel=1e-5)
     assert 2 < found.hidden_over_visible < 4
-    # The hand itself hides all but one vertex of those not seen; that one is 10 mm unsure, on every axis.
+    # The hand itself occludes all but one vertex of those not visible; that one has a std of 10 mm on every axis.
     alone, std = answers.visible.copy(), answers.std_m.copy()
     hidden = np.argwhere(~answers.visible & (fraction > 0.5)[:, None])[0]
     alone[tuple(hidden)], std[tuple(hidden)] = True, 0.01
@@ -289,7 +290,7 @@ def test_both_predictors_agree_on_a_crop(small_model, shards, template):
         checkpoint_predictor(small_model.checkpoint, template)(images),
     )
     for one, other in zip(*answers, strict=True):
-        # What the program works out later is in neither.
+        # What the program computes later is in neither.
         for name in (name for name in CanonicalHand.__dataclass_fields__ if getattr(other, name) is not None):
             np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-3, atol=1e-4)
 

@@ -1,4 +1,4 @@
-"""``handviz evaluate`` on a dataset: what it prints, what it writes, what it refuses."""
+"""``handviz evaluate`` on a dataset: its report, its files, its errors."""
 
 import csv
 

@@ -1,4 +1,4 @@
-"""The frozen held-out list: what is rendered, how much of it, and whether it is the same elsewhere."""
+"""The frozen held-out list: what is rendered, how much of it, and whether another machine renders the same."""
 
 import json
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ import pytest
 
 from handviz.__main__ import main
 from handviz.cli import evaluate as command
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.data.synthetic.dataset import read_labels
 from handviz.evaluation import held_out as module
 from handviz.evaluation.card import HEAVILY_HIDDEN
@@ -23,6 +23,7 @@ from handviz.evaluation.held_out import (
     read_held_out,
     render_held_out,
 )
+from tests.errors import raises
 
 VISIBLE, HIDDEN = "visible_hands", "heavily_hidden"
 
@@ -42,7 +43,7 @@ class FakePlan:
 
 @pytest.fixture
 def rendered(monkeypatch):
-    """Plans that the generator was given instead of being run; it is of the set's version."""
+    """Return the plans that the generator would render; it is of the set's version."""
     plans = []
 
     def render(plan, workers):
@@ -70,7 +71,7 @@ def test_fewer_crops_are_taken_of_all_parts_alike(held_out, count, expected):
 
 @pytest.mark.parametrize("count", [0, -1, 8001])
 def test_other_numbers_of_crops_are_said(held_out, count):
-    with pytest.raises(HandvizError, match="from 1 to 8000"):
+    with raises(ErrorCode.BAD_VALUE, match="8000"):
         fractions(held_out, count)
 
 
@@ -97,7 +98,7 @@ def test_one_crop_needs_one_part(held_out, rendered, tmp_path):
 
 
 def test_another_generator_is_refused(held_out, rendered, tmp_path):
-    with pytest.raises(HandvizError, match="is of generator version 99"):
+    with raises(ErrorCode.VERSION_MISMATCH, match="99"):
         render_held_out(replace(held_out, generator_version=99), tmp_path, 8)
     assert not rendered
 
@@ -135,12 +136,12 @@ def changed(change):
 def test_a_damaged_list_is_said(tmp_path, text):
     path = tmp_path / "held_out.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(HandvizError, match="restore it from the repository"):
+    with raises(ErrorCode.FILE_DAMAGED):
         read_held_out(path)
 
 
 def test_a_missing_list_is_said(tmp_path):
-    with pytest.raises(HandvizError, match="missing"):
+    with raises(ErrorCode.FILE_MISSING):
         read_held_out(tmp_path / "held_out.json")
 
 
@@ -183,7 +184,7 @@ def test_other_labels_are_said_but_rounding_is_not(held_out, two_parts, tmp_path
 def test_a_shard_cut_short_cannot_be_frozen_nor_compared(held_out, two_parts, tmp_path, monkeypatch):
     frozen = freeze(held_out, tmp_path, tmp_path / "held_out.json")
     monkeypatch.setattr(module.generator, "SHARD_SIZE", 256)
-    with pytest.raises(HandvizError, match="no whole first shard"):
+    with raises(ErrorCode.EMPTY_INPUT):
         freeze(held_out, tmp_path, tmp_path / "held_out.json")
     wrong = replace(frozen, parts=tuple(replace(part, labels_sha256="0" * 64) for part in frozen.parts))
     assert label_warnings(wrong, two_parts, tmp_path) == []
@@ -197,7 +198,7 @@ def test_a_list_that_cannot_be_written_stays(held_out, two_parts, tmp_path, monk
         raise OSError("No space left on device")
 
     monkeypatch.setattr("handviz.core.files.os.replace", full)
-    with pytest.raises(HandvizError, match=r"held_out.json cannot be written .*No space left"):
+    with raises(ErrorCode.NOT_WRITABLE, match=r"held_out\.json"):
         freeze(held_out, tmp_path, path)
     assert path.read_text(encoding="utf-8") == "before"
     assert not list(tmp_path.glob("*.part"))
@@ -215,7 +216,7 @@ def test_the_digest_forgives_little_and_nothing_else():
 
 @pytest.fixture
 def known_crops(rendered_hands, monkeypatch):
-    """The command gets the first hands of a folder instead of rendering; returns what it asked for."""
+    """Replace rendering by the first hands of a folder; return the requested counts."""
     asked = []
 
     def render(held_out, directory, count, *, keep=False):

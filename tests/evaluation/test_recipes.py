@@ -1,4 +1,4 @@
-"""Recipes: what stands in their files, and that each of them trains."""
+"""Recipes: the content of their files, and that each of them trains."""
 
 import csv
 from dataclasses import replace
@@ -9,13 +9,14 @@ import torch
 from torch.nn import functional
 
 from handviz.__main__ import main
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.evaluation.recipes import load_recipe, recipe_names, smoke
 from handviz.models.amvur.model import build_model
 from handviz.models.backbones import imagenet_backbones
 from handviz.training import dataset_samples
 from handviz.training.amvur import train
 from handviz.training.checkpoint import load_checkpoint, save_checkpoint
+from tests.errors import raises
 from tests.fake_datasets.stand_in_mano import stand_in_template, write_stand_in_mano
 from tools.fake_datasets import writer
 
@@ -36,7 +37,7 @@ def test_every_recipe_keeps_to_what_the_paper_states(name: str) -> None:
 
 
 def test_a_camera_prior_is_asked_for_where_it_is_weighed() -> None:
-    with pytest.raises(HandvizError, match="--camera-prior"):
+    with raises(ErrorCode.OPTION_CONFLICT, match="--camera-prior"):
         load_recipe("ho3d_v2_weak_final").config((Path("data"),), Path("run"))
     assert not load_recipe("ho3d_v2_weak_j2d").needs_camera_prior
 
@@ -56,28 +57,28 @@ def test_terms_are_those_of_the_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "code", "named"),
     [
-        ("train = 3", "train is not a table"),
-        ("[training]\nepochs = 3", "there is no training"),
-        ("[train]\nepoch = 3", "train has no epoch; there are"),
-        ("[train]\ndata = 3", "train has no data"),
-        ("[model]\nvariant = 'mine'", "variant is 'mine'"),
-        ("[loss]\nlikelihood = 'l1'", "likelihood is 'l1'"),
-        ("[loss.weak]\ndraws = 0", "draws must be at least 1"),
-        ("[model]\nwidth = 'wide'", "another kind"),
-        ("[", "is not a recipe"),
+        ("train = 3", ErrorCode.BAD_VALUE, "train"),
+        ("[training]\nepochs = 3", ErrorCode.UNKNOWN_NAME, "training"),
+        ("[train]\nepoch = 3", ErrorCode.UNKNOWN_NAME, "train has no epoch;"),
+        ("[train]\ndata = 3", ErrorCode.UNKNOWN_NAME, "train has no data"),
+        ("[model]\nvariant = 'mine'", ErrorCode.UNKNOWN_NAME, "variant is 'mine'"),
+        ("[loss]\nlikelihood = 'l1'", ErrorCode.UNKNOWN_NAME, "likelihood is 'l1'"),
+        ("[loss.weak]\ndraws = 0", ErrorCode.BAD_VALUE, "draws"),
+        ("[model]\nwidth = 'wide'", ErrorCode.BAD_VALUE, "mine"),
+        ("[", ErrorCode.FILE_DAMAGED, "mine"),
     ],
 )
-def test_a_wrong_file_is_a_message(tmp_path: Path, text: str, message: str) -> None:
+def test_a_wrong_file_is_a_message(tmp_path: Path, text: str, code: ErrorCode, named: str) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(text)
-    with pytest.raises(HandvizError, match=message):
+    with raises(code, match=named):
         load_recipe(str(path))
 
 
 def test_an_unknown_name_is_a_message() -> None:
-    with pytest.raises(HandvizError, match="no recipe is called ho3d; there are"):
+    with raises(ErrorCode.UNKNOWN_NAME, match="ho3d"):
         load_recipe("ho3d")
 
 
@@ -93,7 +94,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def camera_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained checkpoint of the weak recipes' backbone."""
+    """Write an untrained checkpoint of the weak recipes' backbone."""
     template, config = stand_in_template(), load_recipe("ho3d_v2_weak_prior").model
     folder = tmp_path_factory.mktemp("camera") / "last"
     return save_checkpoint(folder, build_model(config, template), config, {}, template, {})

@@ -1,4 +1,4 @@
-"""Rows of the paper's tables on rendered hands: what they keep of their recipe, that they train, and their figures."""
+"""Rows of the paper's tables on rendered hands: their recipe's options, their training, and their figures."""
 
 import json
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from handviz.__main__ import main
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.data.synthetic import generator
 from handviz.evaluation.card import Card, card
 from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect
@@ -21,6 +21,7 @@ from handviz.models.backbones.registry import make_backbone
 from handviz.training.amvur import train
 from handviz.training.checkpoint import load_checkpoint
 from handviz.training.config import TrainConfig
+from tests.errors import raises
 from tests.small_trainings import amvur_run
 
 SUPERVISED = [name for name in recipe_names() if name.startswith("ho3d_v2") and "_weak_" not in name]
@@ -44,7 +45,7 @@ def hands(cached_hands: Path, held_out: Path) -> RenderedHands:
 
 
 def small(config: TrainConfig) -> TrainConfig:
-    """The same training of narrow heads in eight steps."""
+    """Return the same training of narrow heads in eight steps."""
     narrow = replace(config.model, width=16, regressor_width=16)
     return replace(smoke(config), model=narrow, head_rate=3e-3, epochs=2, batch_size=4, limit=16)
 
@@ -175,10 +176,10 @@ def test_errors_say_what_to_do(capsys, arguments: list[str], message: str, tmp_p
 
 
 def test_a_weak_row_asks_for_its_camera_prior(template: HandTemplate) -> None:
-    with pytest.raises(HandvizError, match="--camera-prior"):
+    with raises(ErrorCode.OPTION_CONFLICT, match="--camera-prior"):
         rendered_config(load_recipe("ho3d_v2_weak_final"), SOMEWHERE, Path("run"), template)
 
 
 def test_hands_that_are_trained_on_are_not_tested_on(tmp_path: Path) -> None:
-    with pytest.raises(HandvizError, match="is trained on"):
+    with raises(ErrorCode.OPTION_CONFLICT):
         RenderedHands((tmp_path / "a", tmp_path / "b"), tmp_path / "a" / ".." / "b")

@@ -15,7 +15,7 @@ FIGURES_FOUND = {column: 1.0 + place / 8 for place, column in enumerate(COLUMN_O
 
 
 def result(folder: Path, **changes: object) -> Result:
-    """What an evaluation of ho3d_v2_final left."""
+    """Write the result of an evaluation of ho3d_v2_final."""
     made = Result(
         path=folder / "official.json",
         recipe="ho3d_v2_final",
@@ -76,7 +76,7 @@ def test_a_result_of_an_earlier_version_is_read(tmp_path: Path) -> None:
 
 
 def rendered(folder: Path, **changes: object) -> Result:
-    """What the cheap form of ho3d_v2_final left."""
+    """Write the result of the cheap form of ho3d_v2_final."""
     made = {"dataset": RENDERED, "split": "hands", "samples": 2_000, "conditions": "600 steps"}
     return result(folder, **(made | changes))
 

@@ -37,7 +37,7 @@ def faces(template):
 
 
 def known(scene):
-    """A method that knows everything."""
+    """Return the true colours."""
     return lambda images, points: Colours(scene.lit / 255, scene.even / 255)
 
 

@@ -1,4 +1,4 @@
-"""Folders inspected without a window: what is kept, what is done again, and what bad input gets."""
+"""Folders inspected without a window: stored results, repeated work, bad input."""
 
 import contextlib
 import json
@@ -22,14 +22,14 @@ from handviz.core.records import Detection, Frame, FrameResult
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.inspection.columns import ImageRow, InspectionRequest, Listing, common_range_mm
 from handviz.inspection.inspection import Inspection, visible_fraction
-from handviz.inspection.store import InspectionStore, forget_old_inspections, signature_of
+from handviz.inspection.store import InspectionStore, delete_old_inspections, signature_of
 from handviz.io.hand_pack import pack_hands, unpack_hands
 from tests.errors import raises
 from tests.hands import made_up_detection, textured_hand
 
 
 class Processor:
-    """Finds the same textured hand in every image that is not black, and writes down which it saw."""
+    """Finds the same textured hand in every image that is not black, and records the images."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -37,19 +37,19 @@ class Processor:
         self.before: Callable[[Frame], None] = lambda _: None
 
     def process(self, frame: Frame) -> FrameResult:
-        """One hand, or none."""
+        """Return one hand, or none."""
         self.before(frame)
         self.seen.append(frame.name)
         hands = (textured_hand(),) if frame.image.any() else ()
         return FrameResult(frame, "final", tuple(made_up_detection() for _ in hands), hands)
 
     def close(self) -> None:
-        """Notes it."""
+        """Record the call."""
         self.is_closed = True
 
 
 def write_images(folder: Path, *names: str, grey: int = 90) -> Path:
-    """Small grey images."""
+    """Write small grey images."""
     folder.mkdir(exist_ok=True)
     for name in names:
         Image.new("RGB", (320, 240), (grey, grey, grey)).save(folder / name)
@@ -58,7 +58,7 @@ def write_images(folder: Path, *names: str, grey: int = 90) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two images with a hand, one without, and one that cannot be read."""
+    """Write two images with a hand, one without, and one that cannot be read."""
     folder = write_images(tmp_path / "pictures", "a.png", "c.png")
     write_images(folder, "d.png", grey=0)
     (folder / "b.jpg").write_bytes(b"broken")
@@ -66,7 +66,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def inspect(folder: Path, processor: Processor, *, most: int | None = None) -> tuple[Listing, dict[str, ImageRow]]:
-    """The first listing, and every row as it was in the end; ``most`` images, then it is cancelled."""
+    """Return the first listing, and every row as it was in the end; ``most`` images, then it is cancelled."""
     inspection = Inspection(InspectionRequest(folder), make=lambda _: processor)
     events = inspection.events()
     listing = next(events)
@@ -118,7 +118,7 @@ def test_what_is_kept_is_not_done_again(folder: Path) -> None:
 def test_another_network_or_camera_has_results_of_its_own(folder: Path) -> None:
     order = InspectionRequest(folder)
     kept = {
-        Inspection(one).kept
+        Inspection(one).results_path
         for one in (
             order,
             replace(order, variant="prior"),
@@ -156,7 +156,7 @@ def test_a_killed_run_goes_on_where_it_was(folder: Path) -> None:
 
 
 def test_a_damaged_file_of_results_is_put_aside(folder: Path) -> None:
-    kept = Inspection(InspectionRequest(folder)).kept
+    kept = Inspection(InspectionRequest(folder)).results_path
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"this is no database" * 100)
     _, rows = inspect(folder, Processor())
@@ -167,7 +167,7 @@ def test_a_damaged_file_of_results_is_put_aside(folder: Path) -> None:
 @pytest.mark.parametrize("hands", ["{", "[[1]]", "[7]"])
 def test_a_file_of_results_that_is_damaged_further_in_is_put_aside(folder: Path, hands: str) -> None:
     inspect(folder, Processor())
-    kept = Inspection(InspectionRequest(folder)).kept
+    kept = Inspection(InspectionRequest(folder)).results_path
     with contextlib.closing(sqlite3.connect(kept)) as file, file:
         file.execute("UPDATE pictures SET hands = ?", (hands,))
     processor = Processor()
@@ -264,7 +264,7 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
 
 
 def write_truth(folder: Path, hands: object, file: str = "a.png") -> None:
-    """A ground truth of one image."""
+    """Write a ground truth of one image."""
     (folder / "ground_truth.json").write_text(json.dumps([{"file": file, "hands": hands}]))
 
 
@@ -294,7 +294,7 @@ def test_errors_against_a_ground_truth(folder: Path) -> None:
 
 
 def hand_of(points: list[list[float]]) -> dict[str, object]:
-    """A right hand of the ground truth."""
+    """Return a right hand of the ground truth."""
     return {"handedness": "right", "keypoints_camera_m": points}
 
 
@@ -366,7 +366,7 @@ def test_only_the_last_inspections_are_kept(tmp_path: Path) -> None:
     for age, path in enumerate(paths):
         InspectionStore(path).close()
         os.utime(path, (1000 - age, 1000 - age))
-    forget_old_inspections(paths[3], most=3)
+    delete_old_inspections(paths[3], most=3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.sqlite", "1.sqlite", "3.sqlite"]
     assert signature_of(paths[0]).mtime_ns == 1000 * 10**9
 

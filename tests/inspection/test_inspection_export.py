@@ -1,4 +1,4 @@
-"""What an inspection is written as, and the report in a browser."""
+"""Files of an exported inspection, and the report in a browser."""
 
 import base64
 import csv
@@ -28,7 +28,7 @@ Export = Callable[..., list[Path]]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Hands, none, unreadable, and a name that is HTML where the system allows that."""
+    """Write hands, none, unreadable, and a name that is HTML where the system allows that."""
     folder = write_images(tmp_path / "pictures", "a.png", "c.png", *([] if sys.platform == "win32" else [HOSTILE]))
     write_images(folder, "d.png", grey=0)
     (folder / "b.jpg").write_bytes(b"broken")
@@ -40,14 +40,14 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def order(folder: Path, tmp_path: Path) -> ExportRequest:
-    """Everything of the inspected folder."""
+    """Request everything of the inspected folder."""
     inspection = Inspection(InspectionRequest(folder), make=lambda _: Processor())
     rows = {event.file: event for event in inspection.events() if isinstance(event, ImageRow)}
-    return ExportRequest(tmp_path / "out", inspection.order, inspection.kept, tuple(rows.values()))
+    return ExportRequest(tmp_path / "out", inspection.request, inspection.results_path, tuple(rows.values()))
 
 
 def export(order: ExportRequest, *parts: ExportPart) -> list[str]:
-    """Names of what was written."""
+    """Return the names of what was written."""
     wanted = replace(order, parts=frozenset(parts or PARTS))
     return [path.name for path in export_inspection(wanted, lambda done, total: None, lambda: False)]
 
@@ -182,7 +182,7 @@ def test_without_opengl_the_report_has_plain_images_and_says_so(
 
 
 def test_listing_of_the_order_is_one(order: ExportRequest) -> None:
-    """The fixture's inspection told of its ground truth."""
+    """The fixture's inspection has its ground truth."""
     events = Inspection(order.inspection, make=lambda _: Processor()).events()
     listing = next(events)
     assert isinstance(listing, Listing)

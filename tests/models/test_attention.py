@@ -1,4 +1,4 @@
-"""Attention of the files: found by its shape, the same as PyTorch's, refused with a sentence where there is none."""
+"""Attention of the files: found by its shape, equal to PyTorch's, an error where there is none."""
 
 import subprocess
 import sys
@@ -70,14 +70,14 @@ def test_attention_is_what_pytorch_computes(
     np.testing.assert_allclose(small_maps.to_tokens, to_tokens.numpy(), atol=1e-5)
 
 
-def test_another_crop_is_looked_at_otherwise(
+def test_another_crop_has_other_attention(
     small_model: SmallModel, small_maps: AttentionMaps, template: HandTemplate
 ) -> None:
     other = AttentionReader(small_model.onnx, template).maps(noise_crop(1))
     assert np.abs(other.to_joints - small_maps.to_joints).max() > 1e-6
 
 
-def test_a_coarse_vertex_looks_where_its_token_does(template: HandTemplate) -> None:
+def test_a_coarse_vertex_has_its_token_s_attention(template: HandTemplate) -> None:
     tokens = len(template.coarse_ids)
     to_tokens = np.full((tokens, tokens), 1 / tokens)
     to_tokens[7] = 0

@@ -1,4 +1,4 @@
-"""A checkpoint as an ONNX file: the same numbers, any batch, and it says what it is."""
+"""A checkpoint as an ONNX file: the same numbers, any batch size, and its metadata."""
 
 import hashlib
 import json
@@ -46,7 +46,7 @@ NOTES = ExportMetadata(commit="abc", samples_seen=9, std=UNCERTAINTY)
 
 @pytest.fixture(scope="module")
 def exported(small_model, template):
-    """The module that was exported, in PyTorch."""
+    """Return the module that was exported, in PyTorch."""
     model = rounded_to_half(load_checkpoint(small_model.checkpoint, template)[0])
     return ExportModel(model, template, UNCERTAINTY).eval()
 
@@ -200,7 +200,9 @@ def test_a_file_that_differs_from_pytorch_is_not_put_in_place(small_model, expor
     monkeypatch.setattr(export, "write_onnx", lambda _, path, __: shutil.copy(small_model.onnx, path))
     path = tmp_path / "handviz_final.onnx"
     path.write_bytes(b"the last good one")
-    with raises(ErrorCode.OUTPUT_DIFFERS, match=r"differs from PyTorch by .* cm; kept as .*handviz_final.onnx.refused"):
+    with raises(
+        ErrorCode.OUTPUT_DIFFERS, match=r"differs from PyTorch by .* cm; it is saved as .*handviz_final.onnx.refused"
+    ):
         export_onnx(other, ModelConfig(), template, path, NOTES, check_images=images(1))
     assert path.read_bytes() == b"the last good one"
     assert sorted(item.name for item in tmp_path.iterdir()) == [path.name, f"{path.name}.refused"]
@@ -230,7 +232,7 @@ def test_a_folder_that_is_no_checkpoint_is_said(tmp_path, capsys):
 
 
 @torch.no_grad()
-def test_the_witness_is_mediapipe_s_network_as_it_came(template):
+def test_the_landmark_head_keeps_mediapipe_s_weights(template):
     torch.manual_seed(2)
     found = ExportModel(build_model(SMALL, template).eval(), template, UNCERTAINTY).eval()(images(2))
     said = load_mediapipe_landmark_net().eval()(images(2))
@@ -240,7 +242,7 @@ def test_the_witness_is_mediapipe_s_network_as_it_came(template):
 
 
 @torch.no_grad()
-def test_a_network_without_a_witness_says_that_none_is_present(template):
+def test_a_network_without_landmarks_has_presence_0(template):
     torch.manual_seed(2)
     plain = build_model(replace(SMALL, features="global"), template).eval()
     found = ExportModel(plain, template, UNCERTAINTY).eval()(images(2))

@@ -25,7 +25,7 @@ def test_a_shipped_file_becomes_the_module_that_answers_as_the_program_does(vari
     image = np.random.default_rng(3).random((CROP_SIZE, CROP_SIZE, 3), np.float32)
     crop = HandCrop(image, np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))
     hand = Reconstructor(variant_file(variant, Path("models"))).reconstruct([crop])[0]
-    module = ExportModel(exported.model, load_open_hand(), exported.notes.std).eval()
+    module = ExportModel(exported.model, load_open_hand(), exported.metadata.std).eval()
     with torch.no_grad():
         found = module(torch.from_numpy(image).permute(2, 0, 1)[None])
     assert exported.config.variant == variant
@@ -45,7 +45,7 @@ def test_every_weight_comes_back(change: dict[str, str], tmp_path: Path) -> None
     path = tmp_path / "network.onnx"
     export_onnx(model, config, template, path, ExportMetadata("abc", 7, CalibrationMetadata(0.9, 1.5, 2.0)))
     found = read_onnx(path, template)
-    assert found.notes == ExportMetadata("abc", 7, CalibrationMetadata(0.9, 1.5, 2.0))
+    assert found.metadata == ExportMetadata("abc", 7, CalibrationMetadata(0.9, 1.5, 2.0))
     assert found.config.variant == config.variant
     for name, value in found.model.state_dict().items():
         if name not in NOT_IN_FILE:
@@ -71,5 +71,5 @@ def test_a_file_that_answers_otherwise_is_refused(tmp_path: Path) -> None:
         node.input[:] = ["other" if name == scale.name else name for name in node.input]
     path = tmp_path / "other.onnx"
     onnx.save(model, path)
-    with raises(ErrorCode.MODEL_FOREIGN, match=r"does not tell heads\.camera\.mean\.bias"):
+    with raises(ErrorCode.MODEL_FOREIGN, match=r"lacks heads\.camera\.mean\.bias"):
         read_onnx(path, load_open_hand())

@@ -75,7 +75,7 @@ def slow_keypoints(mean, log_variance, regressor, correlation):
 
 
 def slow_in_crop(points, rotation, scale, translation):
-    """Where one hand's points stand in the crop: turned and scaled, moved in the image's plane only."""
+    """Place one hand's points in the crop: rotated and scaled, moved in the image plane only."""
     return [
         [float(scale * (rotation[axis] @ point)) + (float(translation[axis]) if axis < 2 else 0.0) for axis in range(3)]
         for point in points
@@ -311,7 +311,7 @@ SMALL = ModelConfig(width=16, regressor_width=16, feature_width=16, feature_laye
 
 
 def random_features(model):
-    """What the heads could see of a batch."""
+    """Return features of a batch."""
     return ImageFeatures(torch.randn(BATCH, model.features.feature_size), torch.randn(BATCH, 21, 16))
 
 
@@ -344,7 +344,7 @@ def test_every_parameter_behind_the_feature_learns(open_hand_truth, variant):
     assert still == []
 
 
-# Squared errors in the place of likelihood and divergence (supplement, Table 3).
+# Squared errors instead of likelihood and divergence (supplement, Table 3).
 
 
 def test_l2_has_the_gradient_of_squared_errors_and_none_of_the_variance(output, truth, regressor):

@@ -14,8 +14,8 @@ from handviz.models.amvur.features import ImageFeatures
 from handviz.models.amvur.memory import channels_last
 from handviz.models.amvur.model import ModelConfig, build_model
 from handviz.models.amvur.network import (
-    LOWEST_LOG_VARIANCE,
     MAX_LOG_VARIANCE,
+    MIN_LOG_VARIANCE,
     Amvur,
     CameraNet,
     DenseVertices,
@@ -40,7 +40,7 @@ def feature():
 
 
 def amvur(template, *, coarse=True, on_base=False):
-    """A small AMVUR whose outputs are not near zero."""
+    """Return a small AMVUR whose outputs are not near zero."""
     net = Amvur(FEATURE, template, TokenSettings(width=16, heads=4, coarse=coarse, on_base=on_base))
     for layers in (net.mean, net.log_variance):
         nn.init.normal_(layers[-1].weight, std=0.5)
@@ -48,7 +48,7 @@ def amvur(template, *, coarse=True, on_base=False):
 
 
 def random_features(config, template):
-    """What heads of this config could see of two crops."""
+    """Return features that heads of this config could have for two crops."""
     net = build_model(config, template).features
     joints = torch.randn(2, 21, net.joint_width) if net.joint_width else None
     return ImageFeatures(torch.randn(2, net.feature_size), joints)
@@ -117,7 +117,7 @@ def test_a_checkpoint_holds_what_is_learnt_and_nothing_of_the_hand(template):
     }
     for state in names.values():
         assert not [name for name in state if "rest_" in name or "regressor" in name or "layer." in name]
-        # The witness shares the stem with the backbone.
+        # The landmark head shares the stem with the backbone.
         assert not [name for name in state if name.startswith(("witness.backbone.first", "witness.backbone.stem"))]
 
 
@@ -173,7 +173,7 @@ def test_amvur_is_cross_attention_then_self_attention_then_two_outputs(template,
     hidden = net.before_output(hidden + attention(*parts, 4))
     output = net(feature)
     torch.testing.assert_close(output.mean_cm, net.rest_cm + net.mean(hidden))
-    expected = net.log_variance(hidden).clamp(LOWEST_LOG_VARIANCE, MAX_LOG_VARIANCE)
+    expected = net.log_variance(hidden).clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
     torch.testing.assert_close(output.log_variance, expected)
 
 
@@ -194,7 +194,7 @@ def test_log_variance_is_kept_between_its_limits(template, feature):
     nn.init.constant_(net.log_variance[-1].bias, 50.0)
     assert (net(feature).log_variance == MAX_LOG_VARIANCE).all()
     nn.init.constant_(net.log_variance[-1].bias, -50.0)
-    assert (net(feature).log_variance == LOWEST_LOG_VARIANCE).all()
+    assert (net(feature).log_variance == MIN_LOG_VARIANCE).all()
 
 
 @torch.no_grad()
@@ -293,7 +293,7 @@ def test_a_model_that_is_none_is_said(change, named):
 
 
 def vertex_net(template, kind, **options):
-    """A small net of these options whose offsets are not near zero, from the same random weights."""
+    """Return a small net of these options whose offsets are not near zero, from the same random weights."""
     torch.manual_seed(0)
     net = kind(FEATURE, template, TokenSettings(width=16, heads=4, coarse=True, **options))
     nn.init.normal_(net.mean[-1].weight, std=0.5)

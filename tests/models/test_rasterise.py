@@ -1,4 +1,4 @@
-"""Rasterisation against rays through every pixel's middle and every vertex, one by one against all triangles."""
+"""Rasterisation against rays through every pixel's centre and every vertex, one by one against all triangles."""
 
 import numpy as np
 import pytest
@@ -95,7 +95,7 @@ def seen_in_raster(points, faces):
 
 
 def seen_by_planes(points, faces):
-    """The live program's way; it knows no image, so its border is added here."""
+    """Use the live program's function; it knows no image, so its border is added here."""
     open_to_the_eye = np.stack([self_visible(hand, faces.numpy().astype(np.int32)) for hand in points.numpy()])
     return open_to_the_eye & (np.abs(points[..., :2].numpy()) <= 1).all(-1)
 

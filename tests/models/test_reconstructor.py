@@ -1,4 +1,4 @@
-"""ONNX files: what a good one gives, and what is said of a bad one."""
+"""ONNX files: the outputs of a good one, and the errors of bad ones."""
 
 from pathlib import Path
 
@@ -133,7 +133,7 @@ def test_other_outputs_are_ignored(tmp_path: Path) -> None:
     assert len(Reconstructor(path).reconstruct([crop_of(0.5)])) == 1
 
 
-def test_a_network_tells_of_its_witness_or_has_none(tmp_path: Path, network: Path) -> None:
+def test_a_network_gives_landmarks_or_has_none(tmp_path: Path, network: Path) -> None:
     (plain,) = Reconstructor(network).reconstruct([crop_of(0.5)])
     assert plain.landmarks_m is None
     assert plain.presence == 0
@@ -144,7 +144,7 @@ def test_a_network_tells_of_its_witness_or_has_none(tmp_path: Path, network: Pat
     assert told.presence == 0.75
 
 
-def test_a_witness_of_another_shape(tmp_path: Path) -> None:
+def test_landmarks_of_another_shape(tmp_path: Path) -> None:
     path = write_network(tmp_path / "told.onnx", hand=constant_hand() | {"witness_m": np.zeros((20, 3))})
     with raises(ErrorCode.MODEL_FOREIGN, match="witness_m"):
         Reconstructor(path)

@@ -114,7 +114,7 @@ def test_the_expected_likelihood_is_that_of_drawn_vertices_and_cameras(output, t
 
 
 def repeated(output, truth, count):
-    """The same batch many times: a sum over draws without a loop."""
+    """Repeat the batch: a sum over draws without a loop."""
     camera = CameraOutput(*(part.repeat(count, *[1] * (part.ndim - 1)) for part in output.camera))
     mean, log_variance = (part.repeat(count, 1, 1) for part in (output.mean_cm, output.log_variance))
     again = replace(truth, keypoints_crop=truth.keypoints_crop.repeat(count, 1, 1))

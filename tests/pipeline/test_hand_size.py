@@ -11,7 +11,7 @@ from handviz.core.records import CROP_SIZE, CanonicalHand, Detection, FloatArray
 from handviz.detection.crop import crop_from_image_affine, hand_mesh_from_crop, points_in_crop
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.pipeline.refinement import length_m, width_m, with_measured_size
+from handviz.pipeline.refinement import length_m, scale_to_measured_size, width_m
 from tests.tiny_network import constant_hand
 
 TEMPLATE = load_open_hand()
@@ -41,7 +41,7 @@ def test_bending_changes_the_length_little() -> None:
 @pytest.mark.parametrize("size", [HandSize("length", 170.0), HandSize("breadth", 75.0)])
 def test_metres_are_those_of_the_ruler_and_pixels_stay(size: HandSize) -> None:
     before = hand()
-    after = with_measured_size(before, size)
+    after = scale_to_measured_size(before, size)
     found_m = (length_m if size.measure == "length" else width_m)(after.keypoints_m)
     assert found_m * 1000 == pytest.approx(size.millimetres, rel=1e-5)
     np.testing.assert_allclose(
@@ -66,7 +66,7 @@ def test_metres_are_those_of_the_ruler_and_pixels_stay(size: HandSize) -> None:
 
 def test_a_poorer_ruler_leaves_more_uncertainty() -> None:
     fractions = [
-        with_measured_size(hand(), HandSize("length", 180.0, std_mm)).size_std_fraction for std_mm in (1.0, 9.0)
+        scale_to_measured_size(hand(), HandSize("length", 180.0, std_mm)).size_std_fraction for std_mm in (1.0, 9.0)
     ]
     assert fractions[0] is not None
     assert fractions[1] is not None
@@ -75,5 +75,5 @@ def test_a_poorer_ruler_leaves_more_uncertainty() -> None:
 
 def test_without_a_ruler_nothing_changes() -> None:
     one = hand()
-    assert with_measured_size(one, HandSize()) is one
+    assert scale_to_measured_size(one, HandSize()) is one
     assert dataclasses.replace(one).size_std_fraction is None

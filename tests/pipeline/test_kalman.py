@@ -1,4 +1,4 @@
-"""The Kalman smoother against textbook filters, and what it promises."""
+"""The Kalman smoother against textbook filters, and its promises."""
 
 import dataclasses
 import math
@@ -38,7 +38,7 @@ def matrices(step_s: float, density: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def textbook(values: np.ndarray, variances: np.ndarray, steps_s: np.ndarray) -> list[float]:
-    """A Kalman filter of place and velocity for one number, in matrices."""
+    """Run a Kalman filter of position and velocity for one number, in matrices."""
     state, covariance = np.array([values[0], 0.0]), np.diag([variances[0], variances[0] / NOMINAL_STEP_S**2])
     sees, estimates = np.array([[1.0, 0.0]]), [values[0]]
     for value, variance, step_s in zip(values[1:], variances[1:], steps_s, strict=True):
@@ -94,7 +94,7 @@ def run(hands: list[HandMesh], strength: float = 0.3, *, times_ms: list[float] |
 
 
 def moved(hand: HandMesh, metres: tuple[float, float, float] | np.ndarray) -> HandMesh:
-    """The hand elsewhere, its pixels as a pinhole shows them."""
+    """Move the hand, its pixels by a pinhole camera."""
     return projected(dataclasses.replace(hand, wrist_camera_m=hand.wrist_camera_m + metres))
 
 
@@ -120,7 +120,7 @@ def test_steady_motion_has_no_lag_at_any_rate_of_frames() -> None:
         np.testing.assert_allclose(answer.wrist_camera_m, hand.wrist_camera_m, atol=2e-4)
 
 
-def test_steady_turn_has_no_lag() -> None:
+def test_steady_rotation_has_no_lag() -> None:
     def turned(angle: float) -> HandMesh:
         turn, rest = Rotation.from_rotvec([0.2 * angle, angle, 0]).as_matrix(), made_up_hand()
         vertices_m, keypoints_m = rest.vertices_m @ turn.T, rest.keypoints_m @ turn.T
@@ -170,7 +170,7 @@ def test_a_frame_that_is_unsure_of_itself_hardly_moves_the_hand() -> None:
     assert answer_to(200.0) < 0.1 * answer_to(8.0)
 
 
-def test_one_impossible_turn_is_not_taken_and_a_lasting_one_is() -> None:
+def test_one_impossible_rotation_is_rejected_and_a_lasting_one_is_not() -> None:
     hand, flip = made_up_hand(), Rotation.from_rotvec([0, 2.5, 0]).as_matrix()
     vertices_m, keypoints_m = hand.vertices_m @ flip.T, hand.keypoints_m @ flip.T
     flipped = dataclasses.replace(hand, camera_from_wrist=flip, vertices_m=vertices_m, keypoints_m=keypoints_m)
@@ -209,7 +209,7 @@ def test_texture_score_and_side_are_passed_on() -> None:
     assert (last.handedness, last.detection_score, last.variant) == ("left", hand.detection_score, hand.variant)
 
 
-def test_hands_are_followed_by_side_and_place() -> None:
+def test_hands_are_followed_by_side_and_position() -> None:
     smoother = KalmanSmoother(0.8)
     left, right = made_up_hand(handedness="left", wrist_px=(250, 200)), made_up_hand(wrist_px=(260, 200))
     hands = [projected(hand) for hand in (left, right, made_up_hand(wrist_px=(600, 200)))]
@@ -248,7 +248,7 @@ def test_a_hand_that_was_away_for_some_frames_goes_on() -> None:
 
 
 def test_uncertainties_stay_honest_although_errors_last() -> None:
-    """Errors that are nearly the same in every frame: averaging them teaches nothing, and must not be claimed."""
+    """Errors are nearly the same in every frame: averaging must not reduce the uncertainty."""
     random, truth, std_mm = np.random.default_rng(6), made_up_hand(std_mm=8.0), 8.0
     lasting = random.normal(0, std_mm / 1000 / math.sqrt(3), (30, 3))
     hands = [shaken(truth, lasting + random.normal(0, 0.0003, (30, 3))) for _ in range(60)]

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder ``open`` and a folder ``mano`` with the same hand."""
+    """Write a folder ``open`` and a folder ``mano`` with the same hand."""
     folder = tmp_path_factory.mktemp("networks")
     (folder / "open").mkdir()
     stand_in_network(write_network(folder / "open" / "handviz_final.onnx"), folder / "mano" / "handviz_final.onnx")
@@ -46,7 +46,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def seen(
     networks: Path, mano_files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str, Handedness], FrameResult]:
-    """What one of the folders' networks makes of a grey image with a hand of that side."""
+    """Run one of the folders' networks on a grey image with a hand of that side."""
     monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
     image = np.full((240, 320, 3), 90, np.uint8)
 

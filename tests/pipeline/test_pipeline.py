@@ -140,7 +140,7 @@ def test_a_live_session_never_loads_torch() -> None:
 
 
 @pytest.mark.usefixtures("fake_landmarker")
-def test_the_pose_leans_on_the_witness_unless_it_is_told_not_to(tmp_path: Path) -> None:
+def test_the_pose_is_refined_by_landmarks_unless_switched_off(tmp_path: Path) -> None:
     hand = constant_hand()
     bent = hand["keypoints_m"].copy()
     bent[[6, 7, 8]] += [0.0, 0.0, 0.03]
@@ -163,10 +163,10 @@ def test_the_pose_leans_on_the_witness_unless_it_is_told_not_to(tmp_path: Path) 
 def test_keypoints_of_a_hand_of_the_wrong_side_correct_nothing(
     networks: Path, monkeypatch: pytest.MonkeyPatch, turned: bool
 ) -> None:
-    def look_again(image, crops, network):
+    def recheck(image, crops, network):
         return [replace(crop) if turned else crop for crop in crops], network.reconstruct(crops)
 
-    monkeypatch.setattr(pipeline_module, "reconstruct_and_look_again", look_again)
+    monkeypatch.setattr(pipeline_module, "reconstruct_with_recheck", recheck)
     seen = []
     for align in (True, False):
         settings = PipelineSettings(networks, other_variants=False, video=False, align_to_detector=align)

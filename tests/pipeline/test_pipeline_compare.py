@@ -1,4 +1,4 @@
-"""Every variant asked about every frame, with a made-up detector and constant networks."""
+"""Every variant run on every frame, with a made-up detector and constant networks."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ FIELDS = ("vertices_m", "vertex_std_mm", "keypoints_m", "vertices_px", "wrist_ca
 
 @pytest.fixture(scope="session")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three networks that answer hands of different size."""
+    """Write three networks with hands of different size."""
     folder, hand = tmp_path_factory.mktemp("networks"), constant_hand()
     for variant, size in SIZES.items():
         scaled = {name: hand[name] * size for name in ("vertices_m", "keypoints_m", "vertex_std_m")}

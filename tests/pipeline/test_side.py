@@ -1,4 +1,4 @@
-"""The person's word on left and right."""
+"""The user's override of handedness."""
 
 import cv2
 import numpy as np

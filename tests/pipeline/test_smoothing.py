@@ -1,4 +1,4 @@
-"""One Euro smoothing against a scalar reference, and what it promises."""
+"""One Euro smoothing against a scalar reference, and its promises."""
 
 import dataclasses
 import math
@@ -13,7 +13,7 @@ from handviz.pipeline.smoothing import (
     SPEED_CUTOFF_HZ,
     HandSmoother,
     OneEuroFilter,
-    least_cutoff_hz,
+    min_cutoff_hz,
 )
 from tests.hands import made_up_hand, shaken
 
@@ -68,7 +68,7 @@ def test_more_strength_less_jitter() -> None:
     values = [jitter_m(smoothed(hands, strength)) for strength in (0.0, 0.3, 0.7, 1.0)]
     assert values == sorted(values, reverse=True)
     assert values[-1] < 0.5 * values[0]
-    assert least_cutoff_hz(0.0) > least_cutoff_hz(0.5) > least_cutoff_hz(1.0)
+    assert min_cutoff_hz(0.0) > min_cutoff_hz(0.5) > min_cutoff_hz(1.0)
 
 
 def test_what_the_network_is_unsure_of_is_smoothed_more() -> None:
@@ -102,7 +102,7 @@ def test_rotations_stay_rotations_and_follow() -> None:
     assert Rotation.from_matrix(last.T @ turns[-1]).magnitude() < 0.4
 
 
-def test_hands_are_followed_by_side_and_place() -> None:
+def test_hands_are_followed_by_side_and_position() -> None:
     smoother = HandSmoother(0.8)
     left, right = made_up_hand(handedness="left", wrist_px=(250, 200)), made_up_hand(wrist_px=(260, 200))
     far = made_up_hand(wrist_px=(600, 200))

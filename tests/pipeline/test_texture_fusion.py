@@ -1,4 +1,4 @@
-"""The texture net: what it is given, what it learns from, and its way into the program."""
+"""The texture net: its inputs, its training data, and its use in the program."""
 
 import dataclasses
 import shutil
@@ -74,7 +74,7 @@ def test_copied_colours_are_mixtures_of_those_that_are_worth_hearing():
     _, copied = copying(torch.randn(2, 30, 16), coarse, colours)
     assert (copied.amax(1) <= colours.amax(1, keepdim=True) + 1e-6).all()
     assert (copied.amin(1) >= colours.amin(1, keepdim=True) - 1e-6).all()
-    # Vertices of a low score are hardly heard, whatever their colour.
+    # Vertices of a low score get little weight, whatever their colour.
     with torch.no_grad():
         copying.seen.weight[:] = -1e3 * (coarse[0, 0] - coarse[0].mean(0))
         copying.seen.bias[:] = 0
@@ -96,7 +96,7 @@ def test_colours_are_finite_for_any_image_and_mesh(network, batch):
     assert all(part.isfinite().all() for part in output)
 
 
-# What it learns from.
+# The training data.
 
 
 def test_the_known_colours_are_those_that_the_image_shows(rendered_hands, template):
@@ -145,7 +145,7 @@ def test_hands_rendered_before_vertices_had_colours_are_refused(texture_hands, t
         load_texture_samples((folder,), template)
 
 
-# What is lost.
+# The loss.
 
 
 def test_true_colours_cost_least_and_only_seen_pixels_count(batch, template):

@@ -1,4 +1,4 @@
-"""The shipped texture net on rendered hands that it has never seen: what the issue of texture promises, in small."""
+"""The shipped texture net on rendered hands that it was not trained on."""
 
 import numpy as np
 import pytest

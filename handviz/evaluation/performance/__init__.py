@@ -1,1 +1,1 @@
-"""x"""
+"""Measurements of the live program, for ``handviz benchmark``."""

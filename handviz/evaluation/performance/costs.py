@@ -1,4 +1,4 @@
-"""What recording and streaming cost, for ``handviz benchmark``."""
+"""Measures the cost of recording and streaming, for ``handviz benchmark``."""
 
 import tempfile
 import time
@@ -16,7 +16,7 @@ from handviz.io.recording.video import RATE_HZ
 
 
 def output_costs_ms(shown: Iterable[tuple[FrameResult, NDArray[np.uint8]]]) -> dict[str, list[float]]:
-    """Milliseconds per result, for results with the view (H, W, 3) that shows each; all but ``hand over`` beside it."""
+    """Measure milliseconds per result with its view (H, W, 3); all but ``hand over`` run beside the live program."""
     costs: dict[str, list[float]] = {"hand over": [], "record": [], "record video": [], "stream OSC": []}
     datagrams = Datagrams("OSC")
 

@@ -17,20 +17,20 @@ MAX_WAIT_S = 30.0
 
 @dataclass
 class LiveMeasures:
-    """What happened to every frame that was shown, in order."""
+    """Measurements of every frame that was shown, in order."""
 
     results: list[FrameResult] = field(default_factory=list)
     """Without their images."""
     draw_ms: list[float] = field(default_factory=list)
     age_ms: list[float] = field(default_factory=list)
-    """From reading the frame to having drawn it."""
+    """From reading the frame to the end of its drawing."""
     shown_ms: list[float] = field(default_factory=list)
     resident_megabytes: list[float] = field(default_factory=list)
     dropped: int = 0
 
 
 class LiveRun:
-    """Plays a source in a loop at a camera's pace until enough frames were shown."""
+    """Playback of a source in a loop at a camera's rate until enough frames were shown."""
 
     def __init__(self, source: Source, pipeline: Pipeline, draw: Callable[[FrameResult], object], capture_fps: float):
         self._source, self._pipeline, self._draw = source, pipeline, draw
@@ -41,7 +41,7 @@ class LiveRun:
         self._errors: list[Exception] = []
 
     def run(self, frame_count: int, progress: Callable[[], object] = lambda: None) -> LiveMeasures:
-        """Show ``frame_count`` frames; raises what a worker raised."""
+        """Show ``frame_count`` frames; raise a worker's error."""
         workers = [
             threading.Thread(target=self._guarded, args=(loop,), name=loop.__name__)
             for loop in (self._capture, self._reconstruct)
@@ -62,7 +62,7 @@ class LiveRun:
         return measures
 
     def _show(self, measures: LiveMeasures) -> bool:
-        """Draw the next result; False when there is none any more."""
+        """Draw the next result; return False if there are no more."""
         result = self._results.get(MAX_WAIT_S)
         if result is None:
             return False
@@ -107,6 +107,6 @@ class LiveRun:
 
 
 def _without_image(result: FrameResult) -> FrameResult:
-    """Times and count of hands; thousands of whole results would be counted as a leak."""
+    """Return times and number of hands alone; thousands of whole results would look like a leak."""
     empty = Frame(number=result.frame.number, image=result.frame.image[:0].copy(), captured_ms=result.frame.captured_ms)
     return FrameResult(empty, result.variant, times=result.times)

@@ -136,7 +136,7 @@ class InspectionExporter(QObject):
         request = ExportRequest(
             out=Path(folder),
             inspection=self._inspection,
-            kept=self._results_path,
+            results_path=self._results_path,
             images=images_of(rows),
             parts=parts,
             mesh_suffix=suffix,

@@ -171,7 +171,7 @@ class InspectionFeature(Feature):
         self._listing = listing
         self.page.show_ground_truth(listing.has_ground_truth)
         self.page.model.take_listing(self._request.folder, listing.rows)
-        self.exporter.set_inspection(self._request, listing.kept)
+        self.exporter.set_inspection(self._request, listing.results_path)
         if listing.note:
             self._controller.notify(listing.note)
         row = self.page.model.index_of(self._wanted) if self._wanted is not None else None
@@ -206,7 +206,7 @@ class InspectionFeature(Feature):
             file = row.image.file if row is not None else ""
             self.page.detail.show_preview(Preview(file, None, reason=reason))
             return
-        results_path = self._listing.kept if self._listing is not None and row.image.state == "done" else None
+        results_path = self._listing.results_path if self._listing is not None and row.image.state == "done" else None
         self._previews.ask(PreviewRequest(self._request.folder, row.image.file, results_path))
 
     def _take_preview(self, preview: Preview) -> None:

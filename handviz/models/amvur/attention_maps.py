@@ -1,7 +1,7 @@
-"""Where AMVUR's attention goes: the weights of its two softmaxes, asked of the shipped files themselves.
+"""Reads AMVUR's attention weights (two softmaxes) from the shipped files.
 
-The files give hands, not attention; a copy in memory gets two more outputs. ``onnx`` is loaded here only, and this
-module only when somebody asks for attention.
+They are no outputs of the files, so a copy in memory gets them as outputs. ``onnx`` is imported here only, and this
+module only when attention is requested.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ NEITHER = "{name} has no attention from vertices to joints and to each other, so
 
 @dataclass(frozen=True, eq=False)
 class AttentionMaps:
-    """Mean over the heads of what every token of one hand looks at; rows sum to 1."""
+    """Attention of one hand's tokens, mean over the heads; rows sum to 1."""
 
     to_joints: FloatArray
     """(T, 21) float32"""
@@ -39,7 +39,7 @@ class AttentionReader:
     """One variant's network with its attention as outputs."""
 
     def __init__(self, model_path: Path, template: HandTemplate) -> None:
-        """Load the file; HandvizError if it is missing, damaged, of another hand model, or has no such attention."""
+        """Load the file; HandvizError if it is missing, damaged, of another hand model, or without such attention."""
         self._path = model_path
         model = _loaded(model_path, template)
         if checked_variant(model_path, _metadata(model), template.fingerprint, HOW_TO_GET) == "prior":
@@ -54,22 +54,22 @@ class AttentionReader:
             self._run(_black())
 
     def maps(self, crop: HandCrop) -> AttentionMaps:
-        """The attention of the hand in a crop; HandvizError if it is not finite."""
+        """Return the attention for the hand in a crop; HandvizError if it is not finite."""
         to_joints, to_tokens = (heads[0].mean(axis=0) for heads in self._run(crop.image.transpose(2, 0, 1)[None]))
         if not (np.isfinite(to_joints).all() and np.isfinite(to_tokens).all()):
             raise HandvizError(
-                f"{self._path.name} answered with attention that is not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
+                f"{self._path.name} gave attention weights that are not finite; {HOW_TO_GET}", ErrorCode.NOT_FINITE
             )
         return AttentionMaps(to_joints, to_tokens)
 
     def _run(self, images: FloatArray) -> list[FloatArray]:
-        """Images (1, 3, 224, 224) -> (1, heads, T, 21) and (1, heads, T, T)."""
+        """Run an image (1, 3, 224, 224); return the weights (1, heads, T, 21) and (1, heads, T, T)."""
         contiguous = np.ascontiguousarray(images, dtype=np.float32)
         return [np.asarray(found) for found in self._session.run(list(self._names), {INPUT_NAME: contiguous})]
 
 
 def attention_of_vertex(maps: AttentionMaps, template: HandTemplate, vertex: int) -> AttentionShown:
-    """What one of the template's vertices looks at: the tokens that make it, by the weights they make it with."""
+    """Return the attention of one of the template's vertices: the mean of its tokens', weighted as in the lift."""
     asking = _full_from_tokens(maps, template)[vertex]
     even = asking @ maps.to_tokens * len(maps.to_tokens)
     joints = np.maximum(asking @ maps.to_joints, 0)
@@ -77,12 +77,12 @@ def attention_of_vertex(maps: AttentionMaps, template: HandTemplate, vertex: int
 
 
 def attention_to_joint(maps: AttentionMaps, template: HandTemplate, joint: int) -> AttentionShown:
-    """How much every vertex looks at one of the 21 joints; a joint itself asks nothing."""
+    """Return every vertex's attention to one of the 21 joints; the joint itself has no query."""
     return AttentionShown(_lifted(maps, template, maps.to_joints[:, joint] * KEYPOINT_COUNT))
 
 
 class AttentionSource:
-    """Attention of picked points; holds the network of one variant and the maps of one crop."""
+    """Attention of picked points; caches the network of one variant and the maps of one crop."""
 
     def __init__(self, model_dir: Path) -> None:
         self._model_dir = model_dir
@@ -91,15 +91,15 @@ class AttentionSource:
         self._maps: tuple[VariantName, HandCrop, AttentionMaps] | None = None
 
     def knows(self, crop: HandCrop, variant: VariantName) -> bool:
-        """Whether the next answer for this crop takes no run of the network."""
+        """Return whether ``ask`` for this crop and variant needs no run of the network."""
         return self._maps is not None and self._maps[0] == variant and self._maps[1] is crop
 
     def prepare(self, variant: VariantName) -> None:
-        """Load this variant's network, if it is not there already; HandvizError if it cannot tell."""
+        """Load this variant's network unless it is loaded; HandvizError if it has no attention."""
         self._reader_of(variant)
 
     def ask(self, crop: HandCrop, variant: VariantName, *, vertex: int | None, joint: int | None) -> AttentionShown:
-        """Of a vertex, or else to a joint; HandvizError if this variant cannot tell."""
+        """Return the attention of a vertex or, without one, to a joint; HandvizError if this variant has none."""
         if self._maps is None or not self.knows(crop, variant):
             self._maps = variant, crop, self._reader_of(variant).maps(crop)
         maps = self._maps[2]
@@ -118,7 +118,7 @@ def _lifted(maps: AttentionMaps, template: HandTemplate, tokens: FloatArray) -> 
 
 
 def _full_from_tokens(maps: AttentionMaps, template: HandTemplate) -> FloatArray:
-    """(V, T) whether the tokens are the coarse vertices or all."""
+    """Return the lift (V, T): from the coarse vertices, or the identity if every vertex is a token."""
     count = len(maps.to_tokens)
     return np.eye(count) if count == template.vertex_count else template.full_from_coarse
 
@@ -139,9 +139,10 @@ def _metadata(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def _attention_names(model: onnx.ModelProto, path: Path) -> tuple[str, str]:
-    """The softmaxes (1, heads, T, 21) and (1, heads, T, T), by what they give for a black image.
+    """Return the names of the softmaxes (1, heads, T, 21) and (1, heads, T, T), found by their shapes for a black
+    image.
 
-    The evidence's own softmaxes are of 22 tokens: only the AMVUR head has more rows than joints.
+    The softmaxes of the joint features have 22 tokens: only the AMVUR head has more rows than joints.
     """
     names = [node.output[0] for node in model.graph.node if node.op_type == "Softmax"]
     if not names:
@@ -157,19 +158,19 @@ def _attention_names(model: onnx.ModelProto, path: Path) -> tuple[str, str]:
 
 
 def _with_outputs(model: onnx.ModelProto, names: list[str] | tuple[str, ...]) -> bytes:
-    """The part of the network that these values need, with them as its outputs."""
+    """Return the part of the network that these values need, with them as its outputs."""
     nodes = list(model.graph.node)
     producer = {name: number for number, node in enumerate(nodes) for name in node.output}
-    wanted, needed = list(names), set()
-    while wanted:
-        number = producer.get(wanted.pop())
+    pending, needed = list(names), set()
+    while pending:
+        number = producer.get(pending.pop())
         if number is not None and number not in needed:
             needed.add(number)
-            wanted += nodes[number].input
-    kept = [nodes[number] for number in sorted(needed)]
-    used = {name for node in kept for name in node.input}
+            pending += nodes[number].input
+    parts = [nodes[number] for number in sorted(needed)]
+    used = {name for node in parts for name in node.input}
     graph = onnx.helper.make_graph(
-        kept,
+        parts,
         model.graph.name,
         list(model.graph.input),
         [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names],

@@ -1,4 +1,4 @@
-"""A trained variant as one ONNX file with the outputs of ``CanonicalHand``; the result is run and compared."""
+"""Exports a trained variant as one ONNX file with the outputs of ``CanonicalHand`` and compares it with PyTorch."""
 
 import logging
 import math
@@ -63,7 +63,7 @@ class ExportModel(nn.Module):
 
     def forward(self, image: Tensor) -> ExportOutput:
         cached = self.model.cached(image)
-        output, said = self.model.from_cached(cached), cached.landmarks
+        output, landmarks = self.model.from_cached(cached), cached.landmarks
         keypoints = keypoints_from_vertices(
             output.mean_cm, output.log_variance, self.regressor, self.std.vertex_correlation
         )
@@ -79,19 +79,19 @@ class ExportModel(nn.Module):
             rotation=output.camera.rotation,
             scale=output.camera.scale / METRES_PER_CENTIMETRE,
             translation=output.camera.translation,
-            right_hand=torch.ones_like(output.camera.scale) if said is None else said[:, RIGHT_HAND_NUMBER],
-            landmarks_m=torch.zeros_like(keypoints.mean) if said is None else _world_m(said),
-            presence=torch.zeros_like(output.camera.scale) if said is None else said[:, PRESENCE_NUMBER],
+            right_hand=torch.ones_like(output.camera.scale) if landmarks is None else landmarks[:, RIGHT_HAND_NUMBER],
+            landmarks_m=torch.zeros_like(keypoints.mean) if landmarks is None else _world_m(landmarks),
+            presence=torch.zeros_like(output.camera.scale) if landmarks is None else landmarks[:, PRESENCE_NUMBER],
         )
 
 
 def _world_m(landmarks: Tensor) -> Tensor:
-    """The witness's numbers (B, 128) -> its keypoints (B, 21, 3) in space, metres."""
+    """Return MediaPipe's world landmarks (B, 21, 3) in metres from all landmark numbers (B, 128)."""
     return landmarks[:, WORLD_NUMBERS].unflatten(1, (KEYPOINT_COUNT, 3)) / DECIMETRES_PER_METRE
 
 
 def rounded_to_half(model: Rounded) -> Rounded:
-    """The same model, every weight the nearest number that float16 holds."""
+    """Round every weight, in place, to the nearest number that float16 represents; return the model."""
     with torch.no_grad():
         for name, weight in model.named_parameters():
             half = weight.half().float()
@@ -106,10 +106,10 @@ def rounded_to_half(model: Rounded) -> Rounded:
 
 @dataclass(frozen=True)
 class CalibrationMetadata:
-    """How a model's log-variances become the standard deviations that it states."""
+    """The factors from log-variances to the reported standard deviations."""
 
     vertex_correlation: float
-    """Assumed between errors of the vertices that make a keypoint."""
+    """Assumed between errors of the vertices that a keypoint is computed from."""
     vertex_variance_scale: float = 1.0
     """Fitted on a validation split by ``handviz calibrate``; 1 where it was not."""
     keypoint_variance_scale: float = 1.0
@@ -117,17 +117,17 @@ class CalibrationMetadata:
 
 @dataclass(frozen=True)
 class ExportMetadata:
-    """What the file says of itself beside its variant and hand model."""
+    """Metadata of the file beside its variant and hand model."""
 
     commit: str
     samples_seen: int
     std: CalibrationMetadata
     supervision: str = "full"
-    """"weak": it learnt from 2D joints alone"""
+    """"weak": trained on 2D joints alone"""
 
 
 def add_metadata(path: Path, template: HandTemplate, entries: dict[str, str]) -> None:
-    """Let an ONNX file say for which hand model it was made, by which version, and ``entries``."""
+    """Write an ONNX file's metadata: the hand model, the version and ``entries``."""
     model = onnx.load(path)
     entries = {
         "handviz.hand_model": template.name,
@@ -144,7 +144,7 @@ def add_metadata(path: Path, template: HandTemplate, entries: dict[str, str]) ->
 
 
 def _forget_the_exporter(model: onnx.ModelProto) -> None:
-    """Drop the exporter's notes on every part, of which paths of the machine that it ran on are a third of a file."""
+    """Remove the exporter's metadata of every node: paths of the exporting machine, a third of a file."""
     graph = model.graph
     del graph.metadata_props[:]
     for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
@@ -152,63 +152,63 @@ def _forget_the_exporter(model: onnx.ModelProto) -> None:
         part.doc_string = ""
 
 
-def _entries(config: ModelConfig, notes: ExportMetadata) -> dict[str, str]:
+def _entries(config: ModelConfig, metadata: ExportMetadata) -> dict[str, str]:
     return {
         "handviz.variant": config.variant,
         "handviz.backbone": config.backbone,
         "handviz.tokens": f"{config.tokens} x {config.width}",
-        "handviz.commit": notes.commit,
-        "handviz.samples_seen": str(notes.samples_seen),
+        "handviz.commit": metadata.commit,
+        "handviz.samples_seen": str(metadata.samples_seen),
         "handviz.evidence": config.features,
-        "handviz.supervision": notes.supervision,
-        "handviz.vertex_correlation": f"{notes.std.vertex_correlation:g}",
-        "handviz.vertex_variance_scale": f"{notes.std.vertex_variance_scale:g}",
-        "handviz.keypoint_variance_scale": f"{notes.std.keypoint_variance_scale:g}",
+        "handviz.supervision": metadata.supervision,
+        "handviz.vertex_correlation": f"{metadata.std.vertex_correlation:g}",
+        "handviz.vertex_variance_scale": f"{metadata.std.vertex_variance_scale:g}",
+        "handviz.keypoint_variance_scale": f"{metadata.std.keypoint_variance_scale:g}",
     }
 
 
 def largest_difference_cm(exported: ExportModel, path: Path, images: Tensor) -> float:
-    """Largest difference of any coordinate or standard deviation between PyTorch and ONNX on images (B, 3, 224,
-    224)."""
+    """Return the largest difference of any output between PyTorch and ONNX for images (B, 3, 224, 224), in cm."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     with torch.no_grad():
-        wanted = exported(images)
+        expected = exported(images)
     outputs = session.run(list(OUTPUT_NAMES), {INPUT_NAME: images.numpy()})
     found = dict(zip(ExportOutput._fields, outputs, strict=True))
-    # By how many centimetres a unit moves points that lie a decimetre from the wrist.
+    # By how many centimetres a unit moves points at a decimetre from the wrist.
     units = dict.fromkeys(found, 100.0) | dict.fromkeys(("rotation", "translation"), 10.0)
     units |= dict.fromkeys(("scale", "right_hand", "presence"), 1.0)
-    # Not Python's max: that would let a NaN pass.
-    return float(np.max([np.abs(found[name] - getattr(wanted, name).numpy()).max() * units[name] for name in found]))
+    # Python's max would ignore NaN.
+    return float(np.max([np.abs(found[name] - getattr(expected, name).numpy()).max() * units[name] for name in found]))
 
 
 def export_onnx(
-    model: HandModel, config: ModelConfig, template: HandTemplate, path: Path, notes: ExportMetadata, *,
+    model: HandModel, config: ModelConfig, template: HandTemplate, path: Path, metadata: ExportMetadata, *,
     check_images: Tensor | None = None,
 ) -> float:  # fmt: skip
-    """Write the file and return the largest difference (cm) to PyTorch; HandvizError if it is above 1e-4 cm.
+    """Write the file and return the largest difference (cm) from PyTorch; HandvizError if it is above 1e-4 cm.
 
     The model's weights are rounded to float16, in place, which halves the file; it still computes in float32.
     """
-    exported = ExportModel(rounded_to_half(model), template, notes.std).eval()
+    exported = ExportModel(rounded_to_half(model), template, metadata.std).eval()
     path.parent.mkdir(parents=True, exist_ok=True)
     if check_images is None:
         check_images = torch.rand(3, 3, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(0))
     with atomic_path(path) as part:
         write_onnx(exported, part, OUTPUT_NAMES)
         store_as_half(part)
-        add_metadata(part, template, _entries(config, notes))
+        add_metadata(part, template, _entries(config, metadata))
         difference = largest_difference_cm(exported, part, check_images)
         if not difference <= MAX_DIFFERENCE_CM:
-            kept = refused(part, path)
+            refused_path = refused(part, path)
             raise HandvizError(
-                f"the ONNX file differs from PyTorch by {difference:.2g} cm; kept as {kept}", ErrorCode.OUTPUT_DIFFERS
+                f"the ONNX file differs from PyTorch by {difference:.2g} cm; it is saved as {refused_path}",
+                ErrorCode.OUTPUT_DIFFERS,
             )
     return difference
 
 
 def refused(part: Path, path: Path) -> Path:
-    """Keep a file that is not to take its place beside it, for whoever wants to know why; return its name."""
-    kept = path.with_name(path.name + ".refused")
-    os.replace(part, kept)
-    return kept
+    """Move a file that failed its check to NAME.refused beside its destination; return that path."""
+    refused_path = path.with_name(path.name + ".refused")
+    os.replace(part, refused_path)
+    return refused_path

@@ -1,8 +1,8 @@
-"""What the heads see of a crop: the paper's one vector, or ours, which also tells where in the crop each joint is.
+"""Features of a crop that the heads read: "global", the paper's one vector, or "joints", ours, with one token a joint.
 
-Ours (``evidence = "joints"``): one token a joint asks the backbone's maps, starting from what MediaPipe's own heads,
-kept frozen beside the fine-tuned blocks, say about that joint. So what the pre-trained network knows of real hands is
-not forgotten, and positions do not have to pass through an average over the map.
+"joints": one token a joint attends to the backbone's maps, starting from MediaPipe's landmarks, whose heads stay frozen
+beside the fine-tuned blocks. So what the pre-trained network learnt from real hands is not lost, and positions need not
+pass through an average over the map.
 """
 
 from typing import NamedTuple
@@ -21,24 +21,24 @@ LANDMARK_NUMBERS = 6 * KEYPOINT_COUNT + 2
 PRESENCE_NUMBER, RIGHT_HAND_NUMBER = LANDMARK_NUMBERS - 2, LANDMARK_NUMBERS - 1
 WORLD_NUMBERS = slice(3 * KEYPOINT_COUNT, 6 * KEYPOINT_COUNT)
 JOINT_SUMMARY = 32
-"""Numbers a joint's token hands on to the vector that prior-net and camera net read."""
+"""Size of a joint token's summary in the vector that prior-net and camera net read."""
 
 
 class ImageFeatures(NamedTuple):
-    """What the heads see of a batch of crops."""
+    """The heads' inputs for a batch of crops."""
 
     feature: Tensor
-    """(B, D) the paper's F, in "joints" with more beside it"""
+    """(B, D) the paper's F; longer in "joints"."""
     joints: Tensor | None = None
-    """(B, 21, W) a token a joint"""
+    """(B, 21, W) one token a joint"""
     joints_crop: Tensor | None = None
-    """(B, 21, 3) where the joints are, crop half-sides, depth relative to the wrist: supervised directly"""
+    """(B, 21, 3) joints in crop half-sides, depth relative to the wrist: supervised directly"""
 
 
 class LandmarkHead(nn.Module):
-    """MediaPipe's last blocks and heads as they came: middle map (B, 112, 14, 14) -> landmarks (B, 128). Frozen.
+    """MediaPipe's last blocks and heads, frozen: middle map (B, 112, 14, 14) -> landmarks (B, 128).
 
-    It shares the first blocks with the backbone, unless that trains them: then it has them for itself (``own_stem``).
+    The first blocks are the backbone's, unless those are trained: then it has its own (``own_stem``).
     """
 
     def __init__(self, *, own_stem: bool = False) -> None:
@@ -56,18 +56,18 @@ class LandmarkHead(nn.Module):
         return torch.cat([screen.flatten(1), world.flatten(1), certain], dim=1)
 
     def of_crops(self, image: Tensor, middle_map: Tensor) -> Tensor:
-        """Landmarks (B, 128) of crops (B, 3, 224, 224) whose middle map in the backbone is known."""
+        """Return landmarks (B, 128) of crops (B, 3, 224, 224) with this middle map of the backbone."""
         return self(self.backbone.stem(image)[1] if self.own_stem else middle_map)
 
 
 def _without_stem(backbone: MediaPipeHand) -> MediaPipeHand:
-    """The same backbone without the blocks that the witness shares with the trained one."""
+    """Remove the blocks that the landmark head shares with the trained backbone."""
     backbone.first, backbone.stem_blocks = None, None  # type: ignore[assignment]
     return backbone
 
 
 class GlobalFeatures(nn.Module):
-    """The paper's form: the backbone's global feature and nothing else."""
+    """The paper's features: the backbone's global feature alone."""
 
     joint_width = 0
 
@@ -80,7 +80,7 @@ class GlobalFeatures(nn.Module):
 
 
 class JointFeatures(nn.Module):
-    """Maps (B, C, 7, 7) and (B, M, 14, 14), landmarks (B, 128) or None -> Evidence with a token for every joint."""
+    """Maps (B, C, 7, 7) and (B, M, 14, 14), landmarks (B, 128) or None -> ImageFeatures with a token per joint."""
 
     def __init__(
         self, feature_size: int, middle_channels: int, *, width: int, heads: int, layers: int, with_landmarks: bool
@@ -104,12 +104,12 @@ class JointFeatures(nn.Module):
     def forward(self, last_map: Tensor, middle_map: Tensor, landmarks: Tensor | None) -> ImageFeatures:
         global_feature = last_map.mean((2, 3))
         last, middle = (part.flatten(2).transpose(1, 2) for part in (last_map, middle_map))
-        places = torch.cat([self.of_last(last), self.of_middle(middle)], dim=1) + self.place
+        positions = torch.cat([self.of_last(last), self.of_middle(middle)], dim=1) + self.place
         tokens = self.query.expand(last_map.shape[0], -1, -1)
         if landmarks is not None:
-            tokens = tokens + self._told(landmarks, middle_map)
+            tokens = tokens + self._landmark_tokens(landmarks, middle_map)
         for layer in self.layers:
-            tokens = layer(tokens, places)
+            tokens = layer(tokens, positions)
         camera, joints = tokens[:, 0], tokens[:, 1:]
         joints_crop = self.position(joints)
         parts = [global_feature, camera, self.summary(joints).flatten(1)]
@@ -118,8 +118,9 @@ class JointFeatures(nn.Module):
             parts.append(landmarks)
         return ImageFeatures(torch.cat([*parts, joints_crop.flatten(1)], dim=1), joints, joints_crop)
 
-    def _told(self, landmarks: Tensor, middle_map: Tensor) -> Tensor:
-        """What the landmarks add to the 22 tokens: all of them, each joint's own, and the map where it was seen."""
+    def _landmark_tokens(self, landmarks: Tensor, middle_map: Tensor) -> Tensor:
+        """Return the landmarks' part of the 22 tokens: of all landmarks, of the joint's own, and of the map at its
+        position."""
         assert self.of_landmarks is not None
         assert self.of_landmark is not None
         screen, world = (
@@ -133,7 +134,7 @@ class JointFeatures(nn.Module):
 
 
 class JointLayer(nn.Module):
-    """Tokens (B, 22, W) look at each other, then at the places of the maps (B, P, W), then think."""
+    """Tokens (B, 22, W): self-attention, cross-attention to the maps' positions (B, P, W), MLP; all residual."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -146,10 +147,10 @@ class JointLayer(nn.Module):
         self.after_self, self.after_cross = nn.Linear(width, width), nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
-    def forward(self, tokens: Tensor, places: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         query, key, value = self.self_query_key_value(self.before_self(tokens)).chunk(3, dim=2)
         tokens = tokens + self.after_self(attention(query, key, value, self.heads))
-        key, value = self.cross_key_value(self.before_places(places)).chunk(2, dim=2)
+        key, value = self.cross_key_value(self.before_places(positions)).chunk(2, dim=2)
         query = self.cross_query(self.before_cross(tokens))
         tokens = tokens + self.after_cross(attention(query, key, value, self.heads))
         return tokens + self.mlp(self.before_mlp(tokens))

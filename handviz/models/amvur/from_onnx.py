@@ -1,9 +1,9 @@
-"""An exported ONNX file back into the module that it came from, to train it on; the two are compared.
+"""Reads an exported ONNX file back into its PyTorch module, to train it further, and compares the two.
 
-The exporter keeps most names. Of linear layers on tokens it stores the transposed weight under a number, found here by
-the named bias that is added to its product, by the named product that it is added to, or as the only one of its
-shape. Where it has multiplied a weight with the rest pose already, that is undone. What no output needs, the camera's
-standard deviations, is not in the file and starts anew.
+The exporter keeps most names. Weights of linear layers on tokens are stored transposed under a number; they are found
+by the named bias that is added to their product, by the named product that they are added to, or as the only one of
+their shape. Where a weight was multiplied with the rest pose, that is undone. The camera's standard deviations, which
+no output needs, are not in the file and are initialised again.
 """
 
 import dataclasses
@@ -34,32 +34,34 @@ PASSED_THROUGH = ("Unsqueeze", "Reshape", "Expand", "Cast")
 LANDMARKS = "landmark_head."
 CHECKED_CROPS = 2
 SAME_ANSWER_CM = 1e-3
-"""Of images of noise, which drive some networks to where single precision is coarser; a misplaced weight shows in
-millimetres."""
+"""For images of noise, where some networks exceed single precision; a misplaced weight shows in millimetres."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """What an ONNX file of handviz holds."""
+    """The content of an ONNX file of handviz."""
 
     model: HandModel
     config: ModelConfig
-    notes: ExportMetadata
+    metadata: ExportMetadata
 
 
 def read_onnx(path: Path, template: HandTemplate) -> Exported:
-    """The module whose outputs are those of the file; HandvizError if it is none of handviz, of another hand model, or
-    if no module of this version answers as it does."""
+    """Return the module with the file's outputs.
+
+    HandvizError if the file is not of handviz or of another hand model, or if no module of this version has its
+    outputs.
+    """
     graph = _Graph(_loaded(path))
-    told = graph.metadata
-    if told.get("handviz.fingerprint") != template.fingerprint:
-        made_for = told.get("handviz.hand_model", "no hand model")
+    entries = graph.metadata
+    if entries.get("handviz.fingerprint") != template.fingerprint:
+        made_for = entries.get("handviz.hand_model", "no hand model")
         raise HandvizError(
             f"{path} was made for {made_for}, not for {template.name} {template.fingerprint[:12]}",
             ErrorCode.MODEL_MISMATCH,
         )
     try:
-        config, notes = _config(told, graph.named), _notes(told)
+        config, metadata = _config(entries, graph.named), _metadata(entries)
         model = build_model(config, template)
         weights = {name: torch.from_numpy(value) for name, value in _weights(graph, model).items()}
         missing, _ = model.load_state_dict(weights, strict=False)
@@ -67,13 +69,13 @@ def read_onnx(path: Path, template: HandTemplate) -> Exported:
         raise HandvizError(
             f"{path} cannot be trained on: its weights are not where they should be ({error})", ErrorCode.MODEL_FOREIGN
         ) from error
-    lost = sorted(set(missing) - set(NOT_IN_FILE))
-    if lost:
+    missing_weights = sorted(set(missing) - set(NOT_IN_FILE))
+    if missing_weights:
         raise HandvizError(
-            f"{path} cannot be trained on: it does not tell {', '.join(lost[:3])}", ErrorCode.MODEL_FOREIGN
+            f"{path} cannot be trained on: it lacks {', '.join(missing_weights[:3])}", ErrorCode.MODEL_FOREIGN
         )
-    _check_answers(path, ExportModel(model, template, notes.std).eval())
-    return Exported(model, config, notes)
+    _check_answers(path, ExportModel(model, template, metadata.std).eval())
+    return Exported(model, config, metadata)
 
 
 def _loaded(path: Path) -> onnx.ModelProto:
@@ -95,12 +97,12 @@ def _check_answers(path: Path, exported: ExportModel) -> None:
         ) from error
     if not difference <= SAME_ANSWER_CM:
         raise HandvizError(
-            f"{path} answers otherwise than this version's network, by {difference:.2g} cm", ErrorCode.OUTPUT_DIFFERS
+            f"{path} gives other outputs than this version's network, by {difference:.2g} cm", ErrorCode.OUTPUT_DIFFERS
         )
 
 
 def _rename_former_modules(graph: onnx.GraphProto) -> None:
-    """Give weights that version 0.1 exported the names that the network has now."""
+    """Rename weights that version 0.1 exported to their current names."""
     for constant in graph.initializer:
         constant.name = _current_name(constant.name)
     for node in graph.node:
@@ -116,7 +118,7 @@ def _current_name(name: str) -> str:
 
 
 class _Graph:
-    """An ONNX file's constants, and which node makes and uses what."""
+    """The constants of an ONNX file, and the nodes that make and use each value."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.metadata = {entry.key: entry.value for entry in model.metadata_props}
@@ -131,11 +133,11 @@ class _Graph:
         self.maker = {name: node for node in self.nodes for name in node.output}
 
     def users(self, name: str) -> list[onnx.NodeProto]:
-        """Nodes that read a value."""
+        """Return the nodes that read a value."""
         return [node for node in self.nodes if name in node.input]
 
     def added_to(self, name: str) -> str | None:
-        """The other summand where a value, perhaps reshaped before, is added to something."""
+        """Return the other summand where a value, perhaps reshaped before, is added to something."""
         for node in self.users(name):
             if node.op_type == "Add":
                 return str(node.input[1] if node.input[0] == name else node.input[0])
@@ -146,34 +148,34 @@ class _Graph:
         return None
 
     def factor(self, product: str | None) -> NDArray[np.floating] | None:
-        """The constant that a MatMul's result was multiplied by."""
+        """Return the constant factor of a MatMul's result."""
         node = self.maker.get(product or "")
         return self.constants.get(node.input[1]) if node is not None and node.op_type == "MatMul" else None
 
     def of_feature(self, weight: str) -> str | None:
-        """What the linear layer of a named weight gives."""
+        """Return the output name of the linear layer with a named weight."""
         found = [node.output[0] for node in self.users(PREFIX + weight) if node.op_type in ("Gemm", "MatMul")]
         return str(found[0]) if len(found) == 1 else None
 
 
-def _notes(told: Mapping[str, str]) -> ExportMetadata:
+def _metadata(entries: Mapping[str, str]) -> ExportMetadata:
     scales = [
-        float(told[f"handviz.{name}"]) for name in (field.name for field in dataclasses.fields(CalibrationMetadata))
+        float(entries[f"handviz.{name}"]) for name in (field.name for field in dataclasses.fields(CalibrationMetadata))
     ]
-    return ExportMetadata(told["handviz.commit"], int(told["handviz.samples_seen"]), CalibrationMetadata(*scales))
+    return ExportMetadata(entries["handviz.commit"], int(entries["handviz.samples_seen"]), CalibrationMetadata(*scales))
 
 
-def _config(told: Mapping[str, str], named: Mapping[str, NDArray[np.floating]]) -> ModelConfig:
-    """What the file says of its network, and what the shapes of its weights say."""
-    tokens, _, width = told["handviz.tokens"].partition(" x ")
+def _config(entries: Mapping[str, str], named: Mapping[str, NDArray[np.floating]]) -> ModelConfig:
+    """Return the network's config from the file's metadata and the shapes of its weights."""
+    tokens, _, width = entries["handviz.tokens"].partition(" x ")
     layers = {match[1] for name in named if (match := re.match(r"features\.layers\.(\d+)\.", name))}
     query = named.get("features.query")
     default = ModelConfig()
     return ModelConfig(
-        variant=told["handviz.variant"],  # type: ignore[arg-type]
-        backbone=told["handviz.backbone"],
+        variant=entries["handviz.variant"],  # type: ignore[arg-type]
+        backbone=entries["handviz.backbone"],
         tokens=tokens,
-        features=told["handviz.evidence"],
+        features=entries["handviz.evidence"],
         width=int(width),
         conditioning="rest" if "heads.amvur.rest_cm" in named else default.conditioning,
         landmark_stem="landmark_head.backbone.first.weight" in named,
@@ -184,26 +186,26 @@ def _config(told: Mapping[str, str], named: Mapping[str, NDArray[np.floating]]) 
 
 
 def _weights(graph: _Graph, model: HandModel) -> dict[str, NDArray[np.floating]]:
-    """Every weight of the module that the file tells, by the module's names."""
-    wanted = model.state_dict()
-    found = {name: graph.named[name] for name in wanted if name in graph.named}
-    for name in wanted:  # Blocks that were never trained equal the witness's, and equal constants are stored once.
+    """Return every weight of the module that the file holds, by the module's names."""
+    expected = model.state_dict()
+    found = {name: graph.named[name] for name in expected if name in graph.named}
+    for name in expected:  # Untrained blocks equal those of the landmark head, and equal constants are stored once.
         if name not in found and (twin := _twin(name)) in graph.named:
             found[name] = graph.named[twin]
     used: set[int] = set()
     for name, module in model.named_modules():
-        if f"{name}.weight" in wanted and f"{name}.weight" not in found and f"{name}.bias" in graph.named:
+        if f"{name}.weight" in expected and f"{name}.weight" not in found and f"{name}.bias" in graph.named:
             _take(found, f"{name}.weight", graph.factor(graph.added_to(PREFIX + f"{name}.bias")), used)
         if isinstance(module, TokenLinear):
             _take(found, f"{name}.of_position.weight", _of_position(graph, name, model), used)
-    for name, weight in wanted.items():
+    for name, weight in expected.items():
         if name not in found and name not in NOT_IN_FILE:
             _take(found, name, _only_one(graph, weight, used), used)
     return {name: np.array(value, np.float32) for name, value in found.items()}
 
 
 def _twin(name: str) -> str:
-    """The weight of the witness that a weight of the backbone began as, or the other way round."""
+    """Return the name of the landmark head's weight that equals a backbone's weight, or the other way round."""
     return name.removeprefix(LANDMARKS) if name.startswith(LANDMARKS) else LANDMARKS + name
 
 
@@ -216,7 +218,7 @@ def _take(
 
 
 def _only_one(graph: _Graph, weight: Tensor, used: set[int]) -> NDArray[np.floating] | None:
-    """The factor of the transposed shape that no other weight has taken, if there is one only."""
+    """Return the factor of the transposed shape that no other weight has taken, if there is exactly one."""
     factors = [graph.factor(node.output[0]) for node in graph.nodes if node.op_type == "MatMul"]
     shape = tuple(reversed(weight.shape))
     fitting = [factor for factor in factors if factor is not None and factor.shape == shape and id(factor) not in used]
@@ -224,7 +226,7 @@ def _only_one(graph: _Graph, weight: Tensor, used: set[int]) -> NDArray[np.float
 
 
 def _of_position(graph: _Graph, name: str, model: nn.Module) -> NDArray[np.floating] | None:
-    """The transposed weight (P, width) of a token layer's positions."""
+    """Return the transposed weight (P, width) of a token layer's positions."""
     summand = graph.added_to(graph.of_feature(f"{name}.of_feature.weight") or "")
     factor = graph.factor(summand)
     if factor is not None or summand not in graph.constants:
@@ -235,6 +237,6 @@ def _of_position(graph: _Graph, name: str, model: nn.Module) -> NDArray[np.float
     product = graph.constants[summand][0].astype(np.float64)
     for positions in (attention.rest_tokens, attention.rest_keypoints):
         if positions.shape[1] == len(product):
-            places = positions[0].double().numpy() / CENTIMETRES_PER_DECIMETRE
-            return np.linalg.lstsq(places, product, rcond=None)[0]
+            positions_dm = positions[0].double().numpy() / CENTIMETRES_PER_DECIMETRE
+            return np.linalg.lstsq(positions_dm, product, rcond=None)[0]
     return None

@@ -1,4 +1,4 @@
-"""The losses of the paper (eqs. 3 to 6, Algorithms 1, 5 and 6), in centimetres, every term a mean over its numbers."""
+"""The losses of the paper (eqs. 3 to 6, Algorithms 1, 5 and 6), in centimetres; every term is a mean."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -25,7 +25,8 @@ VARIANCES = ("projected", "labels")
 
 @dataclass(frozen=True)
 class WeakWeights:
-    """Weights of the terms of eq. 8 beside that of the 2D joints (``LossConfig.image``), and what it leaves open.
+    """Weights of the terms of eq. 8 beside that of the 2D joints (``LossConfig.image``), and what the paper leaves
+    open.
 
     Table 4: 2D joints alone are ``camera``, ``keypoints`` and ``vertices`` 0; its rows add them in this order.
     """
@@ -39,9 +40,9 @@ class WeakWeights:
     prior: float = 1.0
     """Squared 2D error of the prior-net's own mesh in ``final``: ours; without it only the divergence trains it."""
     pose: float = 0.01
-    """Mean square of the pose's principal components, in standard deviations: ours, fingers bend both ways else."""
+    """Mean square of the pose's principal components, in standard deviations: ours, else fingers bend both ways."""
     shape: float = 0.01
-    """Mean square of the shape, in standard deviations: ours, 2D joints do not tell a size."""
+    """Mean square of the shape, in standard deviations: ours, 2D joints do not determine a size."""
     draws: int = 4
     """Samples of joints and camera for the expected likelihood; the paper draws one."""
     label_std: float = 0.0
@@ -49,7 +50,7 @@ class WeakWeights:
     variance: str = "projected"
     """Of the likelihood: "projected" as in eq. 6, AMVUR's own beside the labels'; "labels" the labels' alone."""
     camera_std: float = 0.0
-    """Standard deviation of all nine numbers of the camera prior; 0: what its own net says of each, 1: as printed."""
+    """Standard deviation of all nine numbers of the camera prior; 0: those of its own net, 1: as printed."""
 
     def __post_init__(self) -> None:
         numbers = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "variance"}
@@ -72,7 +73,7 @@ class WeakWeights:
 
 
 def weights_from(settings: Sequence[str]) -> WeakWeights:
-    """The default with some NAME=VALUE changed; HandvizError for a name or a value that there is not."""
+    """Return the default weights with some NAME=VALUE changed; HandvizError for an unknown name or a bad value."""
     default = WeakWeights()
     kinds = {item.name: type(getattr(default, item.name)) for item in fields(default)}
     chosen: dict[str, float | int | str] = {}
@@ -89,12 +90,12 @@ def weights_from(settings: Sequence[str]) -> WeakWeights:
 
 CENTIMETRES_PER_HALF_SIDE = 10.0
 IMAGE_SQUARES = 20.0
-"""Of squared 2D errors: crop half-sides are about a decimetre, 100 would bring them to square centimetres."""
+"""For squared 2D errors: crop half-sides are about a decimetre, 100 would bring them to square centimetres."""
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the terms."""
+    """Weights of the losses' terms."""
 
     vertices: float = 1.0
     keypoints: float = 1.0
@@ -107,17 +108,17 @@ class LossConfig:
     prior_log_variance: float = 0.0
     """ln cm² of the prior in the divergence; the paper's 1 cm²."""
     crop: float = 1.5
-    """Distance of vertices as they stand in the crop, depth included: ours. The absolute size, which one image does
-    not tell and which fills most of the canonical error, does not count in it."""
+    """Distance of vertices in the crop, depth included: ours. It leaves out the absolute size, which one image does not
+    determine and which makes most of the canonical error."""
     joints: float = 1.0
-    """Distance of the joints that "joints" evidence reads off the crop: ours."""
+    """Distance of the joints that the "joints" features predict in the crop: ours."""
     vertex_correlation: float = 0.95
-    """Assumed between errors of the vertices that make a keypoint (0: independent, as in the paper)."""
+    """Assumed between errors of the vertices that a keypoint is computed from (0: independent, as in the paper)."""
     likelihood: str = "gaussian"
     """Of AMVUR: "l2" trains the mean alone, by squared errors (supplement, Table 3)."""
     weak: WeakWeights = field(default_factory=WeakWeights)
-    """Where 2D joints alone are known (train/weak.py); of the weights above image, joints, the correlation, the prior's
-    log-variance and the likelihood hold there too."""
+    """For training on 2D joints alone (training/weak.py); image, joints, vertex_correlation, prior_log_variance and
+    likelihood hold there too."""
 
     def __post_init__(self) -> None:
         if self.likelihood not in ("gaussian", "l2"):
@@ -140,11 +141,12 @@ class Truth:
 
 
 LossTerms = Callable[[ModelOutput, Truth, Tensor, LossConfig], dict[str, Tensor]]
-"""An output, its truth, the regressor (21, V) and the weights -> every weighted term by name."""
+"""(output, truth, regressor (21, V), config) -> every weighted term by name."""
 
 
 def image_gaussian(keypoints: Gaussian, camera: CameraOutput) -> Gaussian:
-    """Keypoints in the crop: the paper's projection plus the camera's variance of T and, to first order, of ln s."""
+    """Return keypoints in the crop: the paper's projection plus the camera's variance of T and, to first order, of ln
+    s."""
     projected = image_from_keypoints(*keypoints, camera.rotation, camera.scale, camera.translation)
     reach = (projected.mean - camera.translation[:, None]).square().detach()
     of_camera = camera.log_variance[:, None, 7:].exp() + reach * camera.log_variance[:, None, 6:7].exp()
@@ -152,13 +154,13 @@ def image_gaussian(keypoints: Gaussian, camera: CameraOutput) -> Gaussian:
 
 
 def in_crop(vertices_cm: Tensor, rotation: Tensor, scale_per_cm: Tensor, translation: Tensor) -> Tensor:
-    """Canonical points (B, K, 3) -> where they stand in the crop (B, K, 3): half-sides, depth from the wrist."""
-    turned = scale_per_cm[:, None, None] * (vertices_cm @ rotation.transpose(1, 2))
-    return turned + functional.pad(translation, (0, 1))[:, None]
+    """Project canonical points (B, K, 3) to the crop (B, K, 3): half-sides, depth from the wrist."""
+    rotated = scale_per_cm[:, None, None] * (vertices_cm @ rotation.transpose(1, 2))
+    return rotated + functional.pad(translation, (0, 1))[:, None]
 
 
 def crop_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
-    """Absolute errors in the crop; a half-side counts as ten centimetres, which it is about."""
+    """Return absolute errors in the crop; a half-side counts as ten centimetres, which it is about."""
     camera = output.camera
     mine = in_crop(output.mean_cm, camera.rotation, camera.scale, camera.translation)
     true = in_crop(truth.vertices_cm, truth.rotation, truth.scale_per_cm, truth.translation)
@@ -173,13 +175,14 @@ def crop_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: Los
 
 
 def camera_error(camera: CameraOutput, true_camera: Tensor) -> Tensor:
-    """Squared error of the camera's nine numbers, and the likelihood of its variances, which do not pull the mean."""
+    """Return the squared error of the camera's nine numbers plus the NLL of its variances, without gradient to the
+    mean."""
     likelihood = gaussian_nll(true_camera, camera.mean.detach(), camera.log_variance).mean()
     return (camera.mean - true_camera).square().mean() + 0.05 * likelihood
 
 
 def supervised_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
-    """Every weighted term by name; ``regressor`` (21, V)."""
+    """Return every weighted term by name; ``regressor`` (21, V)."""
     if config.likelihood == "l2":
         return l2_terms(output, truth, regressor, config)
     keypoints = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, config.vertex_correlation)
@@ -199,7 +202,7 @@ def supervised_terms(output: ModelOutput, truth: Truth, regressor: Tensor, confi
 
 
 def _joint_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
-    """What ties AMVUR and prior-net together in ``final``."""
+    """Return the terms of ``final`` that couple AMVUR and the prior-net."""
     assert output.prior is not None
     prior_mean = output.prior.vertices_cm
     prior_log_variance = torch.full_like(prior_mean, config.prior_log_variance)
@@ -217,7 +220,7 @@ def _joint_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: L
 
 
 def squared_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
-    """Algorithm 5 (prior-net alone): squared errors, and the one standard deviation fitted beside them."""
+    """Return the terms of Algorithm 5 (prior-net alone): squared errors, and the fit of the one standard deviation."""
     camera = output.camera
     image = in_crop(regressor @ output.mean_cm, camera.rotation, camera.scale, camera.translation)[..., :2]
     true_camera = camera_vector(truth.rotation, truth.scale_per_cm, truth.translation)
@@ -233,19 +236,20 @@ def squared_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: 
 
 
 def l2_terms(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
-    """AMVUR without a variance: squared errors of its mean, and the squared distance from the prior-net's mesh.
+    """Return the terms of AMVUR without a variance: squared errors of its mean, and squared distance from the prior's
+    mesh.
 
-    That distance is what the divergence says of two Gaussians whose variance is fixed.
+    That distance is the divergence of two Gaussians of fixed variance.
     """
     terms = squared_terms(output, truth, regressor, config)
     del terms["deviation"]
     if output.prior is not None:
-        apart = output.mean_cm - output.prior.vertices_cm
-        terms["kl"] = config.kl * (apart.square().mean() + (regressor @ apart).square().mean())
+        difference = output.mean_cm - output.prior.vertices_cm
+        terms["kl"] = config.kl * (difference.square().mean() + (regressor @ difference).square().mean())
         terms["prior"] = _joint_terms(output, truth, regressor, config)["prior"]
     return terms
 
 
 def loss_terms(variant: VariantName) -> LossTerms:
-    """The function that gives a variant's weighted terms by name."""
+    """Return the function that computes a variant's weighted terms by name."""
     return squared_terms if variant == "prior" else supervised_terms

@@ -1,4 +1,4 @@
-"""How a network lies in memory."""
+"""Memory layout of networks."""
 
 from typing import TypeVar
 
@@ -9,5 +9,5 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def channels_last(network: Network) -> Network:
-    """The same network with its convolution weights channels last, which is faster on CPUs."""
+    """Store the convolution weights channels last, which is faster on CPUs; return the network."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stubs lack it

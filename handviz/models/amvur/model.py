@@ -1,4 +1,4 @@
-"""The one builder: every number of the architecture stands in ModelConfig, and variants are put together here."""
+"""Builds the models: ModelConfig holds every number of the architecture, ``build_model`` assembles a variant."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ FORMER_FIELDS = {
 FORMER_MODULES = {"evidence.": "features.", "witness.": "landmark_head."}
 """Parts of ``HandModel`` in checkpoints and ONNX files of version 0.1."""
 BEFORE_FEATURES = {"features": "global"}
-"""Checkpoints of the first weights do not name what their heads see."""
+"""Values for checkpoints of the first weights, which do not name their features."""
 
 
 def config_from_saved(saved: Mapping[str, Any]) -> "ModelConfig":
@@ -50,22 +50,22 @@ def current_weight_name(saved: str) -> str:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What a checkpoint needs to be built again."""
+    """The configuration that a checkpoint is rebuilt from."""
 
     variant: VariantName = "final"
     backbone: str = "mediapipe_hand"
     tokens: str = "coarse"
     """"coarse": 195 attention tokens and a fitted lift; "full": one token a vertex, as in the paper."""
     conditioning: str = "prior"
-    """What AMVUR of ``final`` starts from: "rest" is the paper's form, "prior" ours (tokens carry the prior's mesh)."""
+    """Start of AMVUR in ``final``: "rest" is the paper's form, "prior" ours (tokens carry the prior's mesh)."""
     features: str = "joints"
-    """What the heads see: "global", the paper's F; "joints", ours, a token a joint and MediaPipe's own landmarks."""
+    """Inputs of the heads: "global", the paper's F; "joints", ours, a token a joint and MediaPipe's own landmarks."""
     attention: str = "full"
     """"full": AMVUR; "self": without cross-attention to the joints; "dense": fully connected layers in its place."""
     positions: str = "mesh"
-    """What tells AMVUR's tokens apart: "mesh", the paper's positional encoding by rest coordinates; "index"."""
+    """Positional encoding of AMVUR's tokens: "mesh", the paper's by rest coordinates; "index"."""
     landmark_stem: bool = False
-    """MediaPipe's landmarks come from first blocks of their own: needed where the backbone's are trained."""
+    """Whether MediaPipe's landmarks have first blocks of their own: needed where the backbone's are trained."""
     feature_width: int = 192
     feature_layers: int = 2
     width: int = 256
@@ -76,7 +76,7 @@ class ModelConfig:
 
     @property
     def has_landmark_head(self) -> bool:
-        """Whether MediaPipe's landmarks are part of what the heads see."""
+        """Whether MediaPipe's landmarks are inputs of the heads."""
         return self.features == "joints" and self.backbone == "mediapipe_hand"
 
     def __post_init__(self) -> None:
@@ -115,11 +115,11 @@ class ModelConfig:
 
 
 VertexNet = VertexAttention | DenseVertices
-"""AMVUR, or what stands in its place."""
+"""AMVUR or its replacement in Table 5."""
 
 
 class ModelOutput(NamedTuple):
-    """What a variant says of a batch of crops; centimetres, canonical frame."""
+    """A variant's output for a batch of crops; centimetres, canonical frame."""
 
     mean_cm: Tensor
     """(B, V, 3)"""
@@ -129,20 +129,20 @@ class ModelOutput(NamedTuple):
     prior: PriorOutput | None
     """None in ``amvur``."""
     joints_crop: Tensor | None = None
-    """(B, 21, 3) where the evidence puts the joints, crop half-sides; None for "global" evidence."""
+    """(B, 21, 3) joints that the features predict, crop half-sides; None for "global" features."""
 
 
 class Cached(NamedTuple):
-    """What of a crop does not change while the last blocks and the heads train."""
+    """The part of a crop's computation that does not change while the last blocks and the heads train."""
 
     middle_map: Tensor
     """(B, M, 14, 14)"""
     landmarks: Tensor | None
-    """(B, 128) of the witness, None without one"""
+    """(B, 128) MediaPipe's landmarks, None without a landmark head"""
 
 
 class HandModel(nn.Module):
-    """Backbone, evidence and heads of one variant."""
+    """Backbone, features and heads of one variant."""
 
     def __init__(
         self,
@@ -155,27 +155,27 @@ class HandModel(nn.Module):
         self.backbone, self.features, self.landmark_head, self.heads = backbone, features, landmark_head, heads
 
     def forward(self, image: Tensor) -> ModelOutput:
-        """Image (B, 3, 224, 224), RGB in [0, 1]."""
+        """Run on an image (B, 3, 224, 224), RGB in [0, 1]."""
         return self.from_cached(self.cached(image))
 
     def cached(self, image: Tensor) -> Cached:
-        """Image (B, 3, 224, 224) -> what training on cached maps starts from."""
+        """Return what can be cached for training of an image (B, 3, 224, 224)."""
         middle_map = self.backbone.stem(image)[1]
         return Cached(
             middle_map, None if self.landmark_head is None else self.landmark_head.of_crops(image, middle_map)
         )
 
     def seen(self, cached: Cached) -> ImageFeatures:
-        """What the heads see."""
+        """Return the heads' inputs."""
         return self.features(self.backbone.last_map(cached.middle_map), *cached)
 
     def from_cached(self, cached: Cached | ImageFeatures) -> ModelOutput:
-        """Output from cached maps, or from the evidence itself where all before the heads is frozen."""
+        """Return the output for cached maps, or for features where everything before the heads is frozen."""
         return self.heads(cached if isinstance(cached, ImageFeatures) else self.seen(cached))
 
 
 class VariantHeads(nn.Module):
-    """Everything behind the evidence."""
+    """Everything after the features."""
 
     def __init__(self, camera: CameraNet, prior: PriorNet | None, amvur: VertexNet | None) -> None:
         super().__init__()
@@ -192,7 +192,7 @@ class VariantHeads(nn.Module):
             assert self.prior_log_variance is not None
             log_variance = self.prior_log_variance.expand_as(prior.vertices_cm)
             return ModelOutput(prior.vertices_cm, log_variance, camera, prior, features.joints_crop)
-        # Detached: the prior learns from its own losses, not from being a convenient start.
+        # Detached, so that only the prior's own losses train it.
         base = prior.vertices_cm.detach() if prior is not None and self.amvur.on_base else None
         mean, log_variance = self.amvur(feature, base, features.joints)
         return ModelOutput(mean, log_variance, camera, prior, features.joints_crop)
@@ -201,7 +201,7 @@ class VariantHeads(nn.Module):
 def _make_features(
     config: ModelConfig, backbone: Backbone
 ) -> tuple[GlobalFeatures | JointFeatures, LandmarkHead | None]:
-    """MediaPipe's landmarks come from its own middle map, so only that backbone has a witness."""
+    """Return the feature module; only MediaPipe's backbone has the middle map that its landmarks are computed from."""
     if config.features == "global":
         return GlobalFeatures(backbone.feature_size), None
     landmark_head = LandmarkHead(own_stem=config.landmark_stem) if isinstance(backbone, MediaPipeHand) else None
@@ -231,7 +231,7 @@ def _make_vertex_net(
 
 
 def build_model(config: ModelConfig, template: HandTemplate) -> HandModel:
-    """A variant, freshly initialised (mediapipe_hand: with MediaPipe's weights)."""
+    """Build a variant, freshly initialised (mediapipe_hand: with MediaPipe's weights)."""
     backbone = make_backbone(config.backbone)
     features, landmark_head = _make_features(config, backbone)
     size = features.feature_size

@@ -1,8 +1,4 @@
-"""The camera net: how the canonical hand lies in the crop, as a Gaussian over [R in 6D, ln s, Tx, Ty].
-
-The paper regresses axis-angle, which jumps at 180 degrees, exactly between palm and back; six numbers do not (Zhou et
-al. 2019). Of the scale the logarithm is regressed, so that it stays positive.
-"""
+"""The networks of the AMVUR family: attention, AMVUR, its replacements in Table 5, prior-net and camera net."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,25 +12,22 @@ from handviz.core.units import CENTIMETRES_PER_DECIMETRE, CENTIMETRES_PER_METRE
 from handviz.hand_models.layer import HandLayer
 from handviz.hand_models.template import POSE_SIZE, SHAPE_SIZE, HandTemplate
 
-LOWEST_LOG_VARIANCE, MAX_LOG_VARIANCE = -9.0, 4.0
+MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -9.0, 4.0
 INDEX_WAVES = 8
-"""Sines and cosines each that tell a token's number where it does not carry its place on the mesh."""
+"""Number of sines, and of cosines, that encode a token's index where it has no position on the mesh."""
 CAMERA_SIZE = 9
 
 
-# Attention in groups, once for all networks.
-
-
 def attention(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """softmax(Q K^T / sqrt(d)) V (eqs. 9, 10) in ``heads`` groups: query (B, T, W), key and value (B, S, W)."""
+    """Return softmax(Q K^T / sqrt(d)) V (eqs. 9, 10) in ``heads`` groups: query (B, T, W), key and value (B, S, W)."""
     split = [part.unflatten(2, (heads, -1)).transpose(1, 2) for part in (query, key, value)]
     return functional.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
 
 
-# AMVUR: attention between joints and vertices gives every vertex a mean and a variance (paper, section 3.3). Tokens
-# are [F; p]: the image's feature F beside a position p of the mesh. F is the same for every token, so a linear
-# layer on [F; p] is W_F F + W_p p, and F is projected once. ``VertexAttention`` and ``DenseVertices`` are what the
-# paper's Table 5 measures AMVUR against.
+# AMVUR: attention between joints and vertices gives every vertex a mean and a variance (paper, section 3.3). Tokens are
+# [F; p]: the image's feature F beside a position p of the mesh. F is the same for every token, so a linear layer on [F;
+# p] is W_F F + W_p p, and F is projected once. ``VertexAttention`` and ``DenseVertices`` are the baselines of the
+# paper's Table 5.
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,7 @@ class TokenSettings:
     on_base: bool = False
     """Start from a base mesh, not from the rest pose."""
     by_index: bool = False
-    """Tokens carry their number and nothing of the mesh (experiments B and C)."""
+    """Tokens carry their index instead of a position on the mesh (experiments B and C)."""
 
     def __post_init__(self) -> None:
         assert not (self.on_base and self.by_index), "a base mesh tells tokens where they are"
@@ -93,7 +86,7 @@ class VertexAttention(nn.Module):
     def __init__(self, feature_size: int, template: HandTemplate, settings: TokenSettings) -> None:
         super().__init__()
         width, self.heads, self.on_base = settings.width, settings.heads, settings.on_base
-        self._keep_mesh(template, settings.coarse)
+        self._register_mesh(template, settings.coarse)
         if settings.by_index:
             self.rest_tokens, self.rest_keypoints = index_waves(self.rest_tokens), index_waves(self.rest_keypoints)
         self.position_size = self.rest_tokens.shape[2] * (2 if settings.on_base else 1)
@@ -103,7 +96,7 @@ class VertexAttention(nn.Module):
         self.before_output = nn.LayerNorm(width)
         self.mean, self.log_variance = _output_layers(width, 3), _output_layers(width, 3)
 
-    def _keep_mesh(self, template: HandTemplate, coarse: bool) -> None:
+    def _register_mesh(self, template: HandTemplate, coarse: bool) -> None:
         vertices = _rest_cm(template)
         regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32)
         ids = torch.tensor(template.coarse_ids) if coarse else torch.arange(len(vertices))
@@ -116,7 +109,7 @@ class VertexAttention(nn.Module):
         self.register_buffer("lift", lift, persistent=False)
 
     def _positions(self, base_cm: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Token positions of vertices (B or 1, T, P) and joints (B or 1, 21, P), in decimetres."""
+        """Return the positions of vertices (B or 1, T, P) and joints (B or 1, 21, P), in decimetres."""
         vertices, joints = self.rest_tokens, self.rest_keypoints
         if base_cm is not None:
             batch = base_cm.shape[0]
@@ -126,7 +119,7 @@ class VertexAttention(nn.Module):
         return vertices / CENTIMETRES_PER_DECIMETRE, joints / CENTIMETRES_PER_DECIMETRE
 
     def _tokens(self, feature: Tensor, vertices: Tensor, joints: Tensor, joints_seen: Tensor | None) -> Tensor:
-        """The vertices' tokens (B, T, width) before they look at each other."""
+        """Return the vertices' tokens (B, T, width) before self-attention."""
         return self.vertex_primary(feature, vertices)
 
     def forward(self, feature: Tensor, base_cm: Tensor | None = None, joints_seen: Tensor | None = None) -> AmvurOutput:
@@ -136,17 +129,18 @@ class VertexAttention(nn.Module):
         offset = self._all_vertices(self.mean(tokens).float())
         log_variance = self._all_vertices(self.log_variance(tokens).float())
         start = self.rest_cm if base_cm is None else base_cm
-        return AmvurOutput(start + offset, log_variance.clamp(LOWEST_LOG_VARIANCE, MAX_LOG_VARIANCE))
+        return AmvurOutput(start + offset, log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE))
 
     def _all_vertices(self, values: Tensor) -> Tensor:
-        """Values at the tokens (B, T, C) -> at all vertices (B, V, C)."""
+        """Lift values at the tokens (B, T, C) to all vertices (B, V, C)."""
         return values if self.lift is None else self.lift @ values
 
 
 class Amvur(VertexAttention):
-    """The paper's form: before the vertices look at each other, each asks the joints.
+    """The paper's form: cross-attention from vertices to joints, then self-attention between vertices.
 
-    With ``joint_width`` the joints answer with what each of them has seen (B, 21, joint_width), not with F and p alone.
+    With ``joint_width`` the joints' keys and values also come from their features (B, 21, joint_width), not from F and
+    p alone.
     """
 
     def __init__(
@@ -188,13 +182,13 @@ class DenseVertices(nn.Module):
         offset, log_variance = (
             layers(hidden).float().unflatten(1, self.rest_cm.shape) for layers in (self.mean, self.log_variance)
         )
-        return AmvurOutput(self.rest_cm + offset, log_variance.clamp(LOWEST_LOG_VARIANCE, MAX_LOG_VARIANCE))
+        return AmvurOutput(self.rest_cm + offset, log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE))
 
 
 def index_waves(tokens: Tensor) -> Tensor:
-    """(1, T, 2 x INDEX_WAVES) for (1, T, any): sines and cosines of each token's number (Vaswani et al. 2017).
+    """Return sines and cosines (1, T, 2 x INDEX_WAVES) of each token's index, for (1, T, any) (Vaswani et al. 2017).
 
-    As large as positions in centimetres are.
+    They are scaled to the size of positions in centimetres.
     """
     numbers = torch.arange(tokens.shape[1], dtype=torch.float32)
     angles = numbers[:, None] / 1000.0 ** torch.linspace(0, 1, INDEX_WAVES)
@@ -206,7 +200,7 @@ def _rest_cm(template: HandTemplate) -> Tensor:
 
 
 def _output_layers(width: int, numbers: int) -> nn.Sequential:
-    """MLP of one hidden layer whose answers are near zero at first."""
+    """Return an MLP of one hidden layer whose initial outputs are near zero."""
     last = nn.Linear(width, numbers)
     nn.init.normal_(last.weight, std=0.01)
     nn.init.zeros_(last.bias)
@@ -217,7 +211,7 @@ def _output_layers(width: int, numbers: int) -> nn.Sequential:
 
 
 class PriorOutput(NamedTuple):
-    """The hand model's answer."""
+    """The hand model's parameters and mesh."""
 
     pose: Tensor
     """(B, 45) axis-angle, radians."""
@@ -275,7 +269,7 @@ class CameraOutput(NamedTuple):
 
 
 def camera_vector(rotation: Tensor, scale_per_cm: Tensor, translation: Tensor) -> Tensor:
-    """Ground truth as the vector (B, 9) that the net regresses."""
+    """Return the vector (B, 9) that the net regresses for a true camera."""
     log_scale = torch.log(scale_per_cm * CENTIMETRES_PER_DECIMETRE)
     return torch.cat([six_d_from_rotation(rotation), log_scale[:, None], translation], dim=1)
 

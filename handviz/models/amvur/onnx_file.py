@@ -1,4 +1,4 @@
-"""Writes a network of images as an ONNX file, without the exporter's chatter."""
+"""Writes a network as an ONNX file, without the exporter's log output."""
 
 import logging
 import warnings
@@ -20,14 +20,14 @@ IMAGE_SHAPE = (3, CROP_SIZE, CROP_SIZE)
 OPSET = 18
 MAX_BATCH = 1024
 MIN_HALVED = 1024
-"""Numbers in a constant that is worth storing as float16."""
+"""Size from which a constant is stored as float16."""
 CHATTY = ("onnx_ir", "onnxscript", "torch.onnx")
-"""Loggers that report every rewritten node, or that torchvision is not there."""
+"""Loggers that report every rewritten node, or that torchvision is missing."""
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Errors only; torch's own use of what it deprecates itself is not our user's concern."""
+    """Log errors only, and silence torch's warnings about its own deprecated calls."""
     levels = {name: logging.getLogger(name).level for name in CHATTY}
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)

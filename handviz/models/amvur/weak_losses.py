@@ -1,7 +1,7 @@
 """The weakly supervised losses of the paper (eqs. 7, 8, Algorithm 2; parts alone: Algorithms 5 and 6), in centimetres.
 
-Of ``Truth`` only ``keypoints_crop`` is read; a keypoint that is nan there is unknown and does not count. What the
-paper leaves open, and what is ours: docs/research/weak_supervision.md.
+Of ``Truth`` only ``keypoints_crop`` is read; a keypoint that is nan there is unknown and does not count. What the paper
+leaves open, and what is ours: docs/research/weak_supervision.md.
 """
 
 from dataclasses import dataclass
@@ -35,19 +35,13 @@ from handviz.models.amvur.network import CameraOutput
 OPEN_HAND = "open_hand"
 """The template whose poses are relative to a flat hand."""
 TIPS = (4, 8, 12, 16, 20)
-"""Keypoints at the fingers' ends."""
+"""Keypoints of the fingertips."""
 POSES = 512
-
-
-# What the weakly supervised loss weighs: Table 4 of the paper is four of these.
-
-
-# Which poses of the hand model are likely: a Gaussian over its principal components.
 
 
 @dataclass(frozen=True, eq=False)
 class PosePrior:
-    """Poses as standard deviations from the mean pose."""
+    """The Gaussian of likely poses over the hand model's principal components."""
 
     mean: Tensor
     """(45,)"""
@@ -55,19 +49,19 @@ class PosePrior:
     """(45, 45): (pose - mean) @ whitening has variance one in every column"""
 
     def components(self, pose: Tensor) -> Tensor:
-        """Poses (B, 45) -> (B, 45), in standard deviations."""
+        """Return poses (B, 45) as components (B, 45), in standard deviations."""
         return (pose - self.mean) @ self.whitening
 
     def to(self, device: torch.device) -> "PosePrior":
-        """The same on a device."""
+        """Return a copy on a device."""
         return PosePrior(self.mean.to(device), self.whitening.to(device))
 
 
 def pose_prior(template: HandTemplate) -> PosePrior:
-    """Of a hand model.
+    """Return a hand model's pose prior.
 
     MANO's poses are relative to the mean of its scans, so its mean is zero. The open hand's are relative to the flat
-    hand: its mean is that of the anatomical poses that its components are those of.
+    hand: its mean is that of the anatomical poses from which its components were computed.
     """
     mean = np.zeros(POSE_SIZE)
     if template.name == OPEN_HAND:
@@ -82,14 +76,9 @@ def _anatomical_mean(template: HandTemplate) -> np.ndarray:
     return np.asarray(pose_from_angles(sample_angles(np.random.default_rng(0), POSES), axes).mean(axis=0))
 
 
-# The weakly supervised losses of the paper (eqs. 7, 8, Algorithm 2; parts alone: Algorithms 5 and 6), in
-# centimetres. Of ``Truth`` only ``keypoints_crop`` is read; a keypoint that is nan there is unknown and does not
-# count. What the paper leaves open, and what is ours: docs/research/weak_supervision.md.
-
-
 @dataclass(frozen=True, eq=False)
 class WeakPriors:
-    """What is known of a batch beside its 2D joints; a part that is None gives no term."""
+    """Priors of a batch beside its 2D joints; a part that is None gives no term."""
 
     camera: Gaussian | None = None
     """(B, 9) of the camera's numbers (``camera_vector``)"""
@@ -107,9 +96,9 @@ def weak_terms(
     generator: torch.Generator,
     priors: WeakPriors = NOTHING_KNOWN,
 ) -> dict[str, Tensor]:
-    """Every weighted term of a batch of which only ``truth.keypoints_crop`` is known; ``regressor`` (21, V).
+    """Return every weighted term of a batch of which only ``truth.keypoints_crop`` is known; ``regressor`` (21, V).
 
-    ``generator`` draws the samples; it lives on the device of ``output``.
+    ``generator`` draws the samples; it is on the device of ``output``.
     """
     alone = output.prior is not None and output.prior.vertices_cm is output.mean_cm
     if alone or config.likelihood == "l2":
@@ -128,7 +117,7 @@ def weak_terms(
 
 
 def drawn_camera(camera: CameraOutput, generator: torch.Generator) -> CameraOutput:
-    """A camera drawn from the net's Gaussian, differentiable (Algorithm 2, step 5); the log-variance stays."""
+    """Draw a camera from the net's Gaussian, differentiably (Algorithm 2, step 5); the log-variance stays."""
     drawn = sample(camera.mean, camera.log_variance, generator)
     scale = torch.exp(drawn[:, 6]) / CENTIMETRES_PER_DECIMETRE
     return CameraOutput(drawn, camera.log_variance, rotation_from_6d(drawn[:, :6]), scale, drawn[:, 7:])
@@ -137,10 +126,10 @@ def drawn_camera(camera: CameraOutput, generator: torch.Generator) -> CameraOutp
 def expected_image_nll(
     output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig, generator: torch.Generator
 ) -> Tensor:
-    """E[-ln P(2D joints)] over samples of vertices, 3D joints and camera: eq. 8, first term, with eq. 6 inside.
+    """Return E[-ln P(2D joints)] over samples of vertices, 3D joints and camera: eq. 8, first term, with eq. 6 inside.
 
-    J = B V of vertices that are drawn with the correlation rho has exactly the Gaussian of
-    ``keypoints_from_vertices``; the 2D joints see no more of V, so J is drawn from it at once.
+    J = B V of vertices drawn with the correlation rho has exactly the Gaussian of ``keypoints_from_vertices``; the 2D
+    joints depend on V through J alone, so J is drawn from it at once.
     """
     joints = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, config.vertex_correlation)
     total = torch.zeros((), dtype=joints.mean.dtype, device=joints.mean.device)
@@ -148,13 +137,13 @@ def expected_image_nll(
         camera = drawn_camera(output.camera, generator)
         drawn = Gaussian(sample(*joints, generator), joints.log_variance)
         image = _observed(image_gaussian(drawn, camera), config)
-        known, wanted = _known(truth, image.mean)
-        total = total + _mean_of_known(gaussian_nll(wanted, *image), known)
+        known, target = _known(truth, image.mean)
+        total = total + _mean_of_known(gaussian_nll(target, *image), known)
     return total / config.weak.draws
 
 
 def _observed(image: Gaussian, config: LossConfig) -> Gaussian:
-    """The likelihood of a 2D label, where its keypoint is drawn at ``image.mean``."""
+    """Return the likelihood of a 2D label whose keypoint was drawn at ``image.mean``."""
     label_variance = torch.as_tensor(config.weak.label_std**2, dtype=image.mean.dtype, device=image.mean.device)
     if config.weak.variance == "labels":
         return Gaussian(image.mean, label_variance.log().expand_as(image.mean))
@@ -164,43 +153,42 @@ def _observed(image: Gaussian, config: LossConfig) -> Gaussian:
 
 
 def _known(truth: Truth, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Which 2D joints are known (B, 21, 1), and all of them with 0 for the unknown."""
+    """Return which 2D joints are known (B, 21, 1), and all of them with 0 for the unknown."""
     known = torch.isfinite(truth.keypoints_crop).all(dim=2, keepdim=True)
     zero = torch.zeros((), dtype=like.dtype, device=like.device)
     return known, torch.where(known, truth.keypoints_crop, zero)
 
 
 def _mean_of_known(values: Tensor, known: Tensor) -> Tensor:
-    """Mean over the known keypoints of (B, 21, 2)."""
+    """Return the mean over the known keypoints of (B, 21, 2)."""
     return (values * known).sum() / (values.shape[2] * known.sum()).clamp(min=1)
 
 
 def _points(mean_cm: Tensor, camera: CameraOutput, regressor: Tensor) -> Tensor:
-    """Keypoints (B, 21, 2) of a mesh as the camera's mean sees them."""
+    """Project the keypoints (B, 21, 2) of a mesh by the camera's mean."""
     return in_crop(regressor @ mean_cm, camera.rotation, camera.scale, camera.translation)[..., :2]
 
 
 def _squared(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
-    """L2 on 2D joints only (Algorithms 5 and 6, step 6, weak)."""
+    """Return the L2 term on 2D joints alone (Algorithms 5 and 6, step 6, weak)."""
     points = _points(output.mean_cm, output.camera, regressor)
-    known, wanted = _known(truth, points)
-    return {"image": IMAGE_SQUARES * config.image * _mean_of_known((points - wanted).square(), known)}
+    known, target = _known(truth, points)
+    return {"image": IMAGE_SQUARES * config.image * _mean_of_known((points - target).square(), known)}
 
 
 def _one_std(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> Tensor:
-    """The likelihood of a prior-net's one standard deviation, and of its camera's: 3D errors are unknown, 2D ones are
-    not."""
+    """Return the NLL of a prior-net's one standard deviation and its camera's, from 2D errors (3D is unknown)."""
     rho = config.vertex_correlation
     joints = keypoints_from_vertices(output.mean_cm.detach(), output.log_variance, regressor, rho)
     means = {name: getattr(output.camera, name).detach() for name in ("mean", "rotation", "scale", "translation")}
     camera = output.camera._replace(**means)
     image = _observed(image_gaussian(joints, camera), config)
-    known, wanted = _known(truth, image.mean)
-    return _mean_of_known(gaussian_nll(wanted, *image), known)
+    known, target = _known(truth, image.mean)
+    return _mean_of_known(gaussian_nll(target, *image), known)
 
 
 def _from_prior_net(output: ModelOutput, truth: Truth, regressor: Tensor, config: LossConfig) -> dict[str, Tensor]:
-    """What ties AMVUR and prior-net together in ``final`` (eq. 25), and the prior-net to the labels."""
+    """Return the terms of ``final`` that couple AMVUR and prior-net (eq. 25), and the prior-net with the labels."""
     assert output.prior is not None
     weights, rho = config.weak, config.vertex_correlation
     mean, prior_mean = output.mean_cm, output.prior.vertices_cm
@@ -216,14 +204,14 @@ def _from_prior_net(output: ModelOutput, truth: Truth, regressor: Tensor, config
         terms["keypoints"] = weights.keypoints * gaussian_kl(*mine, *priors).mean()
     if weights.prior:
         points = _points(prior_mean, output.camera, regressor)
-        known, wanted = _known(truth, points)
-        squares = _mean_of_known((points - wanted).square(), known)
+        known, target = _known(truth, points)
+        squares = _mean_of_known((points - target).square(), known)
         terms["prior"] = weights.prior * IMAGE_SQUARES * config.image * squares
     return terms
 
 
 def _regularisers(output: ModelOutput, config: LossConfig, priors: WeakPriors) -> dict[str, Tensor]:
-    """What keeps the hand model's pose and shape those of hands: ours, the paper has the divergences alone."""
+    """Return the terms that keep pose and shape plausible: ours, the paper has the divergences alone."""
     terms: dict[str, Tensor] = {}
     if output.prior is None:
         return terms
@@ -235,10 +223,10 @@ def _regularisers(output: ModelOutput, config: LossConfig, priors: WeakPriors) -
 
 
 def _feature_term(output: ModelOutput, truth: Truth, config: LossConfig) -> dict[str, Tensor]:
-    """Absolute error of the joints that "joints" evidence reads off the crop, without their depth: ours."""
+    """Return the absolute error of the joints that the "joints" features predict in the crop, without depth: ours."""
     if not config.joints or output.joints_crop is None:
         return {}
     points = output.joints_crop[..., :2]
-    known, wanted = _known(truth, points)
-    error = _mean_of_known((points - wanted).abs(), known)
+    known, target = _known(truth, points)
+    error = _mean_of_known((points - target).abs(), known)
     return {"joints": config.joints * CENTIMETRES_PER_HALF_SIDE * error}

@@ -16,7 +16,7 @@ CLASSIFIERS = ("fc.", "classifier.")
 
 
 class ImageNetNormalisation(nn.Module):
-    """Shift and scale colours in [0, 1] to the statistics that ImageNet's networks are trained with."""
+    """Normalisation of colours in [0, 1] to the statistics that ImageNet's networks are trained with."""
 
     mean: Tensor
     std: Tensor
@@ -90,7 +90,7 @@ def _convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, gr
 
 
 class SqueezeExcitation(nn.Module):
-    """Scale every channel by a gate computed from all channels' means (Hu et al. 2018)."""
+    """Scaling of every channel by a gate computed from all channels' means (Hu et al. 2018)."""
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class EfficientNetB0(Backbone):
 
 
 def _initialise(network: nn.Module) -> None:
-    """He initialisation of every convolution (He et al. 2015)."""
+    """Initialise every convolution as He et al. 2015."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")
@@ -172,25 +172,25 @@ def _initialise(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-# Weights of torchvision's classifiers (``resnet50-….pth``, ``efficientnet_b0_….pth``) for our backbones. handviz
-# does not ship them: their training images' terms are not ours to pass on. Names and shapes are torchvision's.
+# torchvision's weights (``resnet50-….pth``, ``efficientnet_b0_….pth``): not shipped, since the terms of their training
+# images do not allow us to pass them on. Names and shapes are torchvision's.
 
 
 def load_torchvision_weights(backbone: Backbone, path: Path) -> None:
-    """Take over all weights before the classifier; HandvizError names what the file lacks or has too much of."""
+    """Load all weights before the classifier; HandvizError names missing and unexpected ones."""
     found = {name: value for name, value in _read(path).items() if not name.startswith(CLASSIFIERS)}
     own = backbone.state_dict()
-    # Old files have no counters of batches, which nothing here reads.
-    wanted = {name for name in own if not name.endswith("num_batches_tracked")}
-    wrong = sorted((wanted - found.keys()) | (found.keys() - own.keys()))
-    wrong += sorted(name for name in wanted & found.keys() if found[name].shape != own[name].shape)
+    # Old files lack the batch counters, which are not used here.
+    expected = {name for name in own if not name.endswith("num_batches_tracked")}
+    wrong = sorted((expected - found.keys()) | (found.keys() - own.keys()))
+    wrong += sorted(name for name in expected & found.keys() if found[name].shape != own[name].shape)
     if wrong:
         kind = type(backbone).__name__
         raise HandvizError(
             f"{path} is not torchvision's file for {kind}: {len(wrong)} weights differ, the first is {wrong[0]}",
             ErrorCode.MODEL_FOREIGN,
         )
-    if not all(torch.isfinite(found[name]).all() for name in wanted):
+    if not all(torch.isfinite(found[name]).all() for name in expected):
         raise HandvizError(f"{path} holds weights that are not finite: download it again", ErrorCode.NOT_FINITE)
     backbone.load_state_dict(own | found)
 
@@ -205,5 +205,5 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path} cannot be read as a file of weights ({type(error).__name__})", ErrorCode.MODEL_DAMAGED
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise HandvizError(f"{path} holds something else than weights by their names", ErrorCode.MODEL_DAMAGED)
+        raise HandvizError(f"{path} is not a state dict (weights by their names)", ErrorCode.MODEL_DAMAGED)
     return {str(name): value for name, value in state.items()}

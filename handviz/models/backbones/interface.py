@@ -1,4 +1,4 @@
-"""What every image backbone offers: an image goes in, one vector and a shallow map come out."""
+"""The interface of image backbones: an image becomes one vector and a shallow map."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class BackboneFeatures(NamedTuple):
-    """What the heads see of an image."""
+    """The backbone's output for an image."""
 
     global_feature: Tensor
     """(B, D)."""
@@ -28,18 +28,18 @@ class Backbone(nn.Module):
     """Channels of the 14 x 14 map between stem and tail."""
 
     def stem(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Image (B, 3, 224, 224) -> shallow map (B, C, 112, 112) and middle map (B, M, 14, 14)."""
+        """Return the shallow map (B, C, 112, 112) and middle map (B, M, 14, 14) of an image (B, 3, 224, 224)."""
         raise NotImplementedError
 
     def last_map(self, middle_map: Tensor) -> Tensor:
-        """Middle map (B, M, 14, 14) -> last map (B, D, 7, 7)."""
+        """Return the last map (B, D, 7, 7) of a middle map (B, M, 14, 14)."""
         raise NotImplementedError
 
     def tail(self, middle_map: Tensor) -> Tensor:
-        """Middle map (B, M, 14, 14) -> global feature (B, D), the mean of the last map."""
+        """Return the global feature (B, D), the mean of the last map, of a middle map (B, M, 14, 14)."""
         return self.last_map(middle_map).mean((2, 3))
 
     def forward(self, image: Tensor) -> BackboneFeatures:
-        """Image (B, 3, 224, 224) RGB in [0, 1] -> features."""
+        """Return the features of an image (B, 3, 224, 224) RGB in [0, 1]."""
         shallow_map, middle_map = self.stem(image)
         return BackboneFeatures(self.tail(middle_map), shallow_map)

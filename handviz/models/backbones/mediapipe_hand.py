@@ -35,7 +35,7 @@ class SameConvolution(nn.Conv2d):
 
 
 class InvertedBottleneck(nn.Module):
-    """Expand by 1x1, filter each channel, project by 1x1; plus the input if shapes agree (MobileNetV2)."""
+    """Expansion by 1x1, filter of each channel, projection by 1x1; plus the input if shapes agree (MobileNetV2)."""
 
     def __init__(self, inputs: int, expanded: int, outputs: int, *, kernel: int, stride: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class InvertedBottleneck(nn.Module):
 
 
 class HandLandmarks(NamedTuple):
-    """What MediaPipe's own heads say about a crop."""
+    """The output of MediaPipe's own heads for a crop."""
 
     screen_px: Tensor
     """(B, 21, 3) crop pixels; z in the same scale, relative to the wrist."""
@@ -114,7 +114,7 @@ def _bottlenecks(table: tuple[tuple[int, int, int, int, int], ...]) -> nn.Sequen
 
 
 class MediaPipeHand(Backbone):
-    """MediaPipe's hand landmark network (full): 15 inverted bottlenecks that have seen real hands."""
+    """MediaPipe's hand landmark network (full): 15 inverted bottlenecks, pre-trained on real hands."""
 
     feature_size = 1152
     shallow_channels = 24
@@ -138,7 +138,7 @@ class MediaPipeHand(Backbone):
 
 
 class MediaPipeLandmarkNet(nn.Module):
-    """Backbone and heads together: what the committed weight file holds."""
+    """Backbone and heads together, as in the committed weight file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -146,12 +146,12 @@ class MediaPipeLandmarkNet(nn.Module):
         self.heads = MediaPipeHeads(MediaPipeHand.feature_size)
 
     def forward(self, image: Tensor) -> HandLandmarks:
-        """Image (B, 3, 224, 224) RGB in [0, 1] -> landmarks."""
+        """Return the landmarks of an image (B, 3, 224, 224) RGB in [0, 1]."""
         return self.heads(self.backbone(image).global_feature)
 
 
 def load_mediapipe_landmark_net(path: Path = BACKBONE_FILE) -> MediaPipeLandmarkNet:
-    """MediaPipe's network with its own weights in fp32; HandvizError if the file is missing or another."""
+    """Load MediaPipe's network with its own weights in fp32; HandvizError if the file is missing or another."""
     network = MediaPipeLandmarkNet()
     try:
         weights = load_file(path)
@@ -165,5 +165,5 @@ def load_mediapipe_landmark_net(path: Path = BACKBONE_FILE) -> MediaPipeLandmark
 
 
 def load_mediapipe_hand(path: Path = BACKBONE_FILE) -> MediaPipeHand:
-    """The backbone alone, with MediaPipe's weights; HandvizError if the file is missing or another."""
+    """Load the backbone alone, with MediaPipe's weights; HandvizError if the file is missing or another."""
     return load_mediapipe_landmark_net(path).backbone

@@ -17,7 +17,7 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
 
 
 def make_backbone(name: str) -> Backbone:
-    """The backbone of this name; raises HandvizError for an unknown name or a missing weight file."""
+    """Build the backbone of this name; HandvizError for an unknown name or a missing weight file."""
     if name not in BACKBONES:
         raise HandvizError(f"unknown backbone {name!r}; there are {', '.join(BACKBONES)}", ErrorCode.UNKNOWN_NAME)
     return BACKBONES[name]()

@@ -1,4 +1,4 @@
-"""The texture net as an ONNX file; the result is run and compared."""
+"""Exports the texture net as an ONNX file and compares it with PyTorch."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class ExportTexture(nn.Module):
 
 
 def export_texture(network: TextureNet, template: HandTemplate, path: Path, entries: dict[str, str]) -> float:
-    """Write the file and return the largest difference to PyTorch; HandvizError if it is above 1e-3.
+    """Write the file and return the largest difference from PyTorch; HandvizError if it is above 1e-3.
 
     ``entries`` go into the file's metadata. Weights are rounded to float16, in place, which halves the file.
     """
@@ -45,9 +45,10 @@ def export_texture(network: TextureNet, template: HandTemplate, path: Path, entr
         add_metadata(part, template, entries)
         difference = _largest_difference(exported, part, count)
         if not difference <= MAX_DIFFERENCE:
-            kept = refused(part, path)
+            refused_path = refused(part, path)
             raise HandvizError(
-                f"the ONNX file differs from PyTorch by {difference:.2g}; kept as {kept}", ErrorCode.OUTPUT_DIFFERS
+                f"the ONNX file differs from PyTorch by {difference:.2g}; it is saved as {refused_path}",
+                ErrorCode.OUTPUT_DIFFERS,
             )
     return difference
 
@@ -55,11 +56,11 @@ def export_texture(network: TextureNet, template: HandTemplate, path: Path, entr
 def _largest_difference(exported: ExportTexture, path: Path, count: int) -> float:
     generator = torch.Generator().manual_seed(0)
     image, points = torch.rand(3, *IMAGE_SHAPE, generator=generator), torch.rand(3, count, 3, generator=generator)
-    given = (image, points * 2.2 - 1.1, (points[..., 0] > 0.5).float())
+    inputs = (image, points * 2.2 - 1.1, (points[..., 0] > 0.5).float())
     with torch.no_grad():
-        wanted = exported(*given)
+        expected = exported(*inputs)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = (INPUT_NAME, "points", "is_open")
-    found = session.run(list(OUTPUT_NAMES), dict(zip(names, (part.numpy() for part in given), strict=True)))
-    # Not Python's max: that would let a NaN pass.
-    return float(np.max([np.abs(one - other.numpy()).max() for one, other in zip(found, wanted, strict=True)]))
+    found = session.run(list(OUTPUT_NAMES), dict(zip(names, (part.numpy() for part in inputs), strict=True)))
+    # Python's max would ignore NaN.
+    return float(np.max([np.abs(one - other.numpy()).max() for one, other in zip(found, expected, strict=True)]))

@@ -1,13 +1,13 @@
-"""The texture net: the image at every projected vertex, and what the rest of the hand tells about those that it
-does not show -> colours (paper, section 3.4).
+"""The texture net: colours of all vertices from the image at each projected vertex and from the rest of the hand
+(paper, section 3.4).
 
 As in the paper, every vertex samples a shallow map of the backbone (equation 11), is joined with a global feature and
-its place on the rest pose, and looks at the other vertices through self-attention (equation 10). Ours: it also samples
-the image itself and two deeper maps; it says whether what it sampled *is* the vertex; attention copies colours of
-other vertices, by a learnt score of how far each is worth hearing, so that skin of any tone, or a glove, is continued
-to where it is not seen; and beside the colour in the image's light there is one in even light. The maps are those of
-MediaPipe's first blocks, which have seen real hands; the global feature grows on top of them, for the whole backbone
-would cost more than all the rest.
+its position on the rest pose, and attends to the other vertices (equation 10). Ours: it also samples the image itself
+and two deeper maps; it predicts whether the sampled pixel *is* the vertex; attention copies colours of other vertices,
+weighted by a learnt score, so that skin of any tone, or a glove, is continued to unseen regions; and beside the colour
+in the image's light it predicts one in uniform light. The maps are those of MediaPipe's first blocks, pre-trained on
+real hands; a small network computes the global feature from them, since the whole backbone would cost more than all the
+rest.
 """
 
 import itertools
@@ -24,23 +24,22 @@ from handviz.models.amvur.network import TokenLinear, attention
 from handviz.models.backbones.mediapipe_hand import InvertedBottleneck, load_mediapipe_hand
 
 STEM_CHANNELS = (24, 24, 40)
-"""Of MediaPipe's maps at 112, 56 and 28 pixels."""
+"""Channels of MediaPipe's maps at 112, 56 and 28 pixels."""
 STEM_ENDS = (0, 3, 5)
-"""After how many of its blocks they stand."""
+"""Numbers of its blocks after which these maps stand."""
 CONTEXT_CHANNELS = (64, 96)
 SAMPLED_CHANNELS = (24, 12, 16, 16)
-"""Of each map, what vertices sample; all of the shallow one, as in the paper. Sampling is dear on a processor."""
+"""Channels of each map that vertices sample: all of the shallow one, as in the paper. Sampling is slow on a CPU."""
 RGB = 3
 POOLS = (1, 2, 4)
-"""Pixels a side that a sample of the image averages: vertices lie about four pixels apart, and a point alone would
-tell of noise."""
+"""Pixels a side that a sample of the image averages: vertices lie about four pixels apart, and one pixel is noisy."""
 MIN_FRACTION = 1e-3
 DARKEST, MAX_SHADE = 0.02, 3.0
 
 
 @dataclass(frozen=True)
 class TextureConfig:
-    """What a checkpoint needs to be built again."""
+    """The configuration that a checkpoint is rebuilt from."""
 
     width: int = 96
     heads: int = 4
@@ -49,14 +48,14 @@ class TextureConfig:
 
 
 class TextureOutput(NamedTuple):
-    """Of a batch of hands; colours are sRGB in about [0, 1]."""
+    """The output for a batch of hands; colours are sRGB in about [0, 1]."""
 
     rgb: Tensor
     """(B, V, 3) in the image's light"""
     even: Tensor
-    """(B, V, 3) in even light"""
+    """(B, V, 3) in uniform light"""
     seen_logit: Tensor
-    """(B, V) whether the image shows the vertex where it is projected to"""
+    """(B, V) logit of whether the image shows the vertex at its projection"""
 
 
 class TextureMaps(nn.Module):
@@ -79,7 +78,7 @@ class TextureMaps(nn.Module):
         self.whole = InvertedBottleneck(CONTEXT_CHANNELS[0], 192, CONTEXT_CHANNELS[1], kernel=5, stride=2)
 
     def stem(self, image: Tensor) -> list[Tensor]:
-        """MediaPipe's maps, which do not train."""
+        """Return MediaPipe's maps, which do not train."""
         found = [functional.relu6(self.first(image))]
         for blocks in self.blocks:
             found.append(blocks(found[-1]))
@@ -93,7 +92,8 @@ class TextureMaps(nn.Module):
 
 
 def sampled(maps: Tensor, at: Tensor) -> Tensor:
-    """Maps (B, C, H, W) at points (B, V, 2) in crop half-sides -> (B, V, C), bilinear; the border's beyond it."""
+    """Sample maps (B, C, H, W) at points (B, V, 2) in crop half-sides: (B, V, C), bilinear, the border's value beyond
+    it."""
     found = functional.grid_sample(maps, at[:, :, None], align_corners=False, padding_mode="border")
     return found.squeeze(3).transpose(1, 2)
 
@@ -115,8 +115,8 @@ class TokenLayer(nn.Module):
 
 
 class Copying(nn.Module):
-    """Every vertex asks the coarse ones for their colours and for what they know; each has a learnt score of how far it
-    is worth hearing, which shall be low for those that are not seen."""
+    """Cross-attention of every vertex to colours and features of the coarse ones; each of these has a learnt score, to
+    be low for those that are not visible."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -127,8 +127,8 @@ class Copying(nn.Module):
         self.seen = nn.Linear(width, 1)
 
     def forward(self, tokens: Tensor, coarse: Tensor, colours: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, V, W), coarse tokens (B, T, W) and their colours (B, T, 3) -> tokens that know more, and a colour
-        of each head (B, V, heads, 3)."""
+        """Return updated tokens (B, V, W) and a colour of each head (B, V, heads, 3), from coarse tokens (B, T, W) and
+        their colours (B, T, 3)."""
         known = self.before_key(coarse)
         worth = self.seen(known).squeeze(2)
         key, value = self.key_value(known).chunk(2, dim=2)
@@ -139,13 +139,13 @@ class Copying(nn.Module):
         scores = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
         heard = torch.log(torch.sigmoid(worth) + MIN_FRACTION)[:, None, None]
         fractions = (scores + heard).softmax(-1)
-        told = (fractions @ value).transpose(1, 2).flatten(2)
+        inputs = (fractions @ value).transpose(1, 2).flatten(2)
         copied = (fractions @ colours[:, None]).transpose(1, 2)
-        return tokens + self.after(told), copied
+        return tokens + self.after(inputs), copied
 
 
 class TextureNet(nn.Module):
-    """Crops, vertices in them and which of these the mesh itself leaves open -> colours of all vertices."""
+    """Crops, vertices in them and which of these the mesh does not occlude -> colours of all vertices."""
 
     faces: Tensor
     faces_of_vertex: Tensor
@@ -179,26 +179,26 @@ class TextureNet(nn.Module):
         self.heads = config.heads
 
     def forward(self, image: Tensor, points: Tensor, is_open: Tensor) -> TextureOutput:
-        """Image (B, 3, 224, 224) in [0, 1], points (B, V, 3) in crop half-sides (x right, y down, z away), open (B, V)
-        1 where no other part of the mesh stands before a vertex."""
+        """Run on an image (B, 3, 224, 224) in [0, 1], points (B, V, 3) in crop half-sides (x right, y down, z away) and
+        ``is_open`` (B, V): 1 where no other part of the mesh occludes a vertex."""
         return self.from_stem(image, self.maps.stem(image), points, is_open)
 
     def from_stem(self, image: Tensor, stem_maps: list[Tensor], points: Tensor, is_open: Tensor) -> TextureOutput:
-        """The same where MediaPipe's maps are known."""
+        """Run with MediaPipe's maps computed before."""
         maps, feature = self.maps(stem_maps)
         at = points[..., :2]
         pools = [image if size == 1 else functional.avg_pool2d(image, size) for size in POOLS]
         own = torch.stack([sampled(pool, at) for pool in pools], dim=2)
         around = own[:, :, -1]
         geometry = self._geometry(points, is_open)
-        told = [
+        inputs = [
             own[:, :, 0],
             around,
             *(sampled(part, at) for part in maps),
             geometry,
             self.rest.expand(points.shape[0], -1, -1),
         ]
-        tokens = self.think(self.token(feature, torch.cat(told, dim=2)))
+        tokens = self.think(self.token(feature, torch.cat(inputs, dim=2)))
         coarse = tokens[:, self.coarse_ids]
         for layer in self.layers:
             coarse = layer(coarse)
@@ -206,35 +206,36 @@ class TextureNet(nn.Module):
         return self._colours(self.output(tokens), own, copied)
 
     def _colours(self, numbers: Tensor, own: Tensor, copied: Tensor) -> TextureOutput:
-        """What the last layer says of every vertex (B, V, N), the image there in each of ``POOLS``, and colours from
-        elsewhere."""
+        """Return colours from the last layer's numbers of every vertex (B, V, N), the image there in each of ``POOLS``,
+        and colours copied from elsewhere."""
         seen_logit, gate, sharpness, mixing, shifts = numbers.split((1, 1, len(POOLS), self.heads, 4 * RGB), dim=2)
         of_own, of_copied, shade, of_uniform = shifts.chunk(4, dim=2)
         shown = (sharpness.softmax(-1)[..., None] * own).sum(2) + of_own
         inferred = (mixing.softmax(-1)[..., None] * copied).sum(2) + of_copied
         fraction = torch.sigmoid(gate)
         rgb = fraction * shown + (1 - fraction) * inferred
-        # Light multiplies; what deep shadow or white has swallowed cannot be multiplied back.
+        # Light multiplies; added is what multiplication cannot restore in deep shadow or white.
         even = rgb.clamp(DARKEST, 1.0) * torch.exp(shade.clamp(-MAX_SHADE, MAX_SHADE)) + of_uniform
         return TextureOutput(rgb, even, seen_logit.squeeze(2))
 
     def _geometry(self, points: Tensor, is_open: Tensor) -> Tensor:
-        """(B, V, 4) how much a vertex faces the eye, whether it is open, whether it lies in the crop, its depth."""
+        """Return (B, V, 4): cosine to the eye, whether a vertex is not occluded, whether it lies in the crop, its
+        depth."""
         inside = (points[..., :2].abs() <= 1).all(-1)
         return torch.stack([self._facing(points), is_open, inside.to(points.dtype), points[..., 2]], dim=2)
 
     def _facing(self, points: Tensor) -> Tensor:
-        """(B, V) cosine between the outward normal and the line to the eye."""
+        """Return the cosine (B, V) between the outward normal and the line to the eye."""
         first, second, third = points[:, self.faces].unbind(2)
         normals = torch.linalg.cross(second - first, third - first)
-        # A face that no vertex has, for the places that vertices with fewer faces leave empty.
+        # A zero normal, for vertices with fewer faces than the most.
         normals = functional.pad(normals, (0, 0, 0, 1))
         summed = normals[:, self.faces_of_vertex].sum(2)
         return -summed[..., 2] / summed.square().sum(-1).clamp(min=1e-20).sqrt()
 
 
 def _faces_of_vertex(template: HandTemplate) -> Tensor:
-    """(V, K) numbers of the triangles around every vertex; the number of triangles where there are fewer."""
+    """Return the numbers (V, K) of the triangles around every vertex; filled up with the number of triangles."""
     around: list[list[int]] = [[] for _ in range(template.vertex_count)]
     for number, face in enumerate(template.faces):
         for vertex in face:

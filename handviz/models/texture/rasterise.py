@@ -1,8 +1,8 @@
-"""Which part of a mesh every pixel of the crop sees, and which vertices are seen: the paper's occlusion-aware
-rasterisation (section 3.4), for batches, on any device, in plain PyTorch.
+"""Rasterises batches of meshes in plain PyTorch: the triangle that every pixel sees, and which vertices are visible
+(the paper's occlusion-aware rasterisation, section 3.4).
 
-No rasteriser that pip installs everywhere takes batches without a graphics driver; a hand of 1,534 small triangles
-does not need one. Every triangle is compared with the pixels of its own small window, nothing else.
+No rasteriser that pip installs everywhere takes batches without a graphics driver; a hand of 1,534 small triangles does
+not need one: every triangle is compared with the pixels of its own small window only.
 """
 
 from typing import NamedTuple
@@ -18,11 +18,12 @@ WINDOWS = (2, 4, 8, 16, 32, 64, CROP_SIZE)
 NOTHING = -1
 MIN_AREA = 1e-12
 ROUNDING = 1e-5
-"""By which a pixel's middle may lie outside of a triangle, so that none falls between two."""
+"""By which a pixel's centre may lie outside a triangle, so that none falls between two."""
 
 
 class Raster(NamedTuple):
-    """What the pixels of a batch see; the middle of pixel (row, column) is ((column, row) + 0.5) / (size / 2) - 1."""
+    """The surface at every pixel of a batch; pixel (row, column) has its centre at ((column, row) + 0.5) / (size / 2) -
+    1."""
 
     triangle: Tensor
     """(B, S, S) number of the nearest triangle, -1 where there is none"""
@@ -38,17 +39,17 @@ class Raster(NamedTuple):
 
 
 def rasterise(points: Tensor, faces: Tensor, size: int = CROP_SIZE) -> Raster:
-    """Points (B, V, 3) in crop half-sides, x right, y down, z away, and faces (F, 3) -> Raster.
+    """Rasterise points (B, V, 3) in crop half-sides, x right, y down, z away, with faces (F, 3).
 
-    Triangles are seen from both sides. Points outside of the image, and behind others, are no error; a triangle
-    with a point that is not finite is left out.
+    Triangles are seen from both sides. Points outside of the image, and behind others, are no error; a triangle with a
+    point that is not finite is left out.
     """
     triangle, depth = nearest_triangles(points, faces, size)
     return Raster(triangle, _weights_at(points, faces, triangle), depth)
 
 
 def nearest_triangles(points: Tensor, faces: Tensor, size: int = CROP_SIZE) -> tuple[Tensor, Tensor]:
-    """``Raster.triangle`` and ``Raster.depth`` alone, which is half of the work."""
+    """Return ``Raster.triangle`` and ``Raster.depth`` alone, which is half of the work."""
     batch, count = points.shape[0], len(faces)
     corners = points.detach()[:, faces].flatten(0, 1)
     pixels, depths, owners = _candidates(corners, size)
@@ -56,7 +57,7 @@ def nearest_triangles(points: Tensor, faces: Tensor, size: int = CROP_SIZE) -> t
     nearest = torch.full((batch * size * size,), torch.inf, device=points.device, dtype=points.dtype)
     nearest.scatter_reduce_(0, image, depths, "amin")
     first = depths == nearest[image]
-    # Of triangles that are equally near, on a common edge, the one with the smaller number: any order gives the same.
+    # Of triangles equally near, on a common edge, take the smaller number: the order does not matter.
     winner = torch.full_like(nearest, count, dtype=torch.long)
     winner.scatter_reduce_(0, image[first], owners[first] % count, "amin")
     triangle = torch.where(winner < count, winner, NOTHING).view(batch, size, size)
@@ -64,17 +65,17 @@ def nearest_triangles(points: Tensor, faces: Tensor, size: int = CROP_SIZE) -> t
 
 
 def interpolated(values: Tensor, faces: Tensor, raster: Raster) -> Tensor:
-    """Values at vertices (B, V, C) -> at the pixels that see them (B, S, S, C), 0 without a hand (equation 12)."""
+    """Interpolate values at vertices (B, V, C) at the pixels (B, S, S, C), 0 without a hand (equation 12)."""
     corners = values.gather(1, _corner_numbers(faces, raster.triangle, values.shape[2]))
     of_corners = corners.unflatten(1, (*raster.triangle.shape[1:], 3))
     return (raster.weights[..., None] * of_corners).sum(3)
 
 
 def visible_vertices(points: Tensor, faces: Tensor, raster: Raster, tolerance: float = DEPTH_TOLERANCE) -> Tensor:
-    """Whether vertices (B, V) lie in the image with nothing of the mesh in front of them.
+    """Return whether vertices (B, V) lie in the image with nothing of the mesh in front of them.
 
-    Each is compared with the triangles that the four pixels around it see: it is seen if one of them is its own, lies
-    behind it or shows no hand.
+    Each is compared with the triangles at the four pixels around it: it is visible if one of them is its own, lies
+    behind it or is none.
     """
     size, numbers = raster.triangle.shape[1], torch.arange(points.shape[1], device=points.device)
     at = (points[..., :2] + 1) * (size / 2) - 0.5
@@ -94,7 +95,7 @@ def visible_vertices(points: Tensor, faces: Tensor, raster: Raster, tolerance: f
 
 
 def _candidates(corners: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Triangles (N, 3, 3) -> pixel, depth and triangle of all M pairs in which the triangle covers the pixel."""
+    """Return pixel, depth and triangle of all M pairs in which one of the triangles (N, 3, 3) covers the pixel."""
     at = (corners[..., :2] + 1) * (size / 2) - 0.5
     low = at.amin(1).clamp(min=0).ceil()
     high = at.amax(1).clamp(max=size - 1).floor()
@@ -117,7 +118,7 @@ def _candidates(corners: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def barycentrics(corners: Tensor, points: Tensor) -> Tensor:
-    """Triangles (..., 3, 2) and points (..., 2) -> weights (..., 3) that sum to 1; all -1 for those without area."""
+    """Return weights (..., 3), sum 1, of points (..., 2) in triangles (..., 3, 2); all -1 for those without area."""
     first, second, third = corners.unbind(-2)
     area = _cross(second - first, third - first)
     flat = area.abs() < MIN_AREA
@@ -133,20 +134,21 @@ def _cross(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _depth_of_plane(corners: Tensor, points: Tensor) -> Tensor:
-    """Depth of triangles' planes (..., 3, 3) at points (..., 2); their nearest corner's for triangles seen edge on."""
+    """Return the depth of triangles' planes (..., 3, 3) at points (..., 2); the nearest corner's for triangles seen
+    edge on."""
     weights = barycentrics(corners[..., :2], points)
     depth = (weights * corners[..., 2]).sum(-1)
-    # Far outside of a steep triangle its plane says nothing of its surface.
+    # Far outside of a steep triangle its plane does not describe its surface.
     return depth.clamp(corners[..., 2].amin(-1), corners[..., 2].amax(-1))
 
 
 def _corner_numbers(faces: Tensor, triangle: Tensor, channels: int) -> Tensor:
-    """Vertices (B, S * S * 3, channels) of the triangles that pixels (B, S, S) see, to gather by; 0 for none."""
+    """Return indices (B, S * S * 3, channels) to gather the corners of triangles at pixels (B, S, S); 0 for none."""
     return faces[triangle.clamp(min=0)].flatten(1)[..., None].expand(-1, -1, channels)
 
 
 def _weights_at(points: Tensor, faces: Tensor, triangle: Tensor) -> Tensor:
-    """Barycentrics (B, S, S, 3) of every pixel in its triangle; 0 for pixels without."""
+    """Return barycentric weights (B, S, S, 3) of every pixel in its triangle; 0 for pixels without."""
     size = triangle.shape[1]
     corners = points[..., :2].gather(1, _corner_numbers(faces, triangle, 2)).unflatten(1, (size, size, 3))
     steps = (torch.arange(size, device=points.device, dtype=points.dtype) + 0.5) / (size / 2) - 1

@@ -1,7 +1,9 @@
-"""How many crops per second a dataset delivers to training, and what of it costs how much."""
+"""Measure how many crops per second datasets deliver to training, and the cost of each stage."""
 
+import argparse
 import logging
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,13 +12,16 @@ from typing import TypeVar
 import cv2
 import torch
 
+import tools
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets.cut import crop_affine
 from handviz.detection.crop import cut_out
-from handviz.training.dataset_samples import DatasetSamples
+from handviz.hand_models.choice import add_hand_model_option, hand_model
+from handviz.training.dataset_samples import DatasetSamples, Drawing, load_dataset
 from handviz.training.samples import DECODERS
 
 logger = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 BATCH_SIZE = 32
 WARM_UP_BATCHES = 2
 STAGE_SAMPLES = 64
@@ -25,30 +30,30 @@ STAGES = ("annotate", "read", "decode", "cut")
 
 @dataclass(frozen=True)
 class Throughput:
-    """What was measured of one source."""
+    """The measurements of one dataset."""
 
     batch_s: tuple[float, ...]
     """Wall clock of every batch of BATCH_SIZE"""
     core_s: float
-    """Seconds of cores in a batch, the mean: they hardly grow on a machine that is busy with other things"""
+    """Mean core seconds of a batch, which hardly depend on the machine's other load"""
     stage_core_ms: dict[str, float]
-    """Milliseconds of a core for one crop, the median, nothing beside it"""
+    """Median milliseconds of a core for one crop, of each stage alone"""
     size: str
     """Of the images"""
 
     @property
     def crops_per_s(self) -> float:
-        """By the median batch."""
+        """The rate of the median batch."""
         return BATCH_SIZE / statistics.median(self.batch_s)
 
     @property
     def crops_per_core_s(self) -> float:
-        """What one core delivers."""
+        """The rate of one core."""
         return BATCH_SIZE / self.core_s
 
 
 def measured(samples: DatasetSamples, batches: int) -> Throughput:
-    """Random batches of a split in jittered crops, as training draws them; then each stage alone."""
+    """Measure random batches of a split in jittered crops, as in training; then each stage alone."""
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randint(len(samples), (WARM_UP_BATCHES + batches, BATCH_SIZE), generator=generator)
     walls, cores = [], []
@@ -68,7 +73,7 @@ def measured(samples: DatasetSamples, batches: int) -> Throughput:
 
 
 def _stages(samples: DatasetSamples, rows: Sequence[int]) -> dict[str, float]:
-    """Milliseconds of a core; "decode" is what is left of opening an image once its bytes are there."""
+    """Return milliseconds of a core by stage; "decode" is the time of opening an image without that of reading it."""
     columns = zip(*(_of_one(samples, row) for row in rows), strict=True)
     stages = {name: statistics.median(column) for name, column in zip(STAGES, columns, strict=True)}
     stages["decode"] = max(0.0, stages["decode"] - stages["read"])
@@ -87,27 +92,49 @@ def _of_one(samples: DatasetSamples, row: int) -> tuple[float, ...]:
     return annotate_ms, read_ms, open_ms, cut_ms
 
 
-def _core_ms(call: Callable[[], Answer]) -> tuple[float, Answer]:
+def _core_ms(call: Callable[[], Result]) -> tuple[float, Result]:
     start = time.process_time()
-    answer = call()
-    return (time.process_time() - start) * 1000, answer
+    result = call()
+    return (time.process_time() - start) * 1000, result
 
 
-def report(source: str, found: Throughput) -> str:
-    """Some lines on one source."""
-    of_all = sum(found.stage_core_ms.values())
-    stages = ", ".join(f"{name} {ms:.2f} ({ms / of_all:.0%})" for name, ms in found.stage_core_ms.items())
+def report(source: str, throughput: Throughput) -> str:
+    """Format the measurements of one dataset."""
+    of_all = sum(throughput.stage_core_ms.values())
+    stages = ", ".join(f"{name} {ms:.2f} ({ms / of_all:.0%})" for name, ms in throughput.stage_core_ms.items())
     return (
-        f"{source}, images of {found.size}: {found.crops_per_s:.0f} crops/s in batches of {BATCH_SIZE} "
-        f"({DECODERS} threads), {found.crops_per_core_s:.0f} crops in a second of a core\n"
+        f"{source}, images of {throughput.size}: {throughput.crops_per_s:.0f} crops/s in batches of {BATCH_SIZE} "
+        f"({DECODERS} threads), {throughput.crops_per_core_s:.0f} crops in a second of a core\n"
         f"  ms of a core for a crop: {stages}"
     )
 
 
 def measure(samples: dict[str, DatasetSamples], batches: int) -> None:
-    """Log what every source delivers, one after the other, in this process, which has no other work."""
+    """Log the throughput of every dataset, one after the other, in this process, which has no other work."""
     cv2.setNumThreads(1)
-    # PyTorch's threads wait busily for each other, which counts as work.
+    # PyTorch's waiting threads would count as busy.
     torch.set_num_threads(1)
     for source, part in samples.items():
         logger.info("%s", report(source, measured(part, batches)))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the datasets and the number of batches."""
+    parser.add_argument("data", nargs="+", metavar="SPEC", help="datasets to measure, NAME/SPLIT:FOLDER")
+    parser.add_argument(
+        "--batches", type=int, default=40, help=f"batches of {BATCH_SIZE} of each dataset (%(default)s)"
+    )
+    add_hand_model_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and log; return 0."""
+    if arguments.batches < 1:
+        raise HandvizError("--batches must be at least 1", ErrorCode.BAD_VALUE)
+    template, drawing = hand_model(arguments.hand_model), Drawing(seed=0, whole_truth=False)
+    measure({spec: load_dataset(spec, template, None, drawing) for spec in arguments.data}, arguments.batches)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(tools.run("data_throughput"))

@@ -1,4 +1,4 @@
-"""The camera between network and detector."""
+"""Refinement of the camera: between network and detector."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from handviz.detection.crop import (
     wrist_from_network,
 )
 from handviz.hand_models.open_hand import load_open_hand
-from handviz.pipeline.refinement import CameraPrior, _Camera, _jacobian, aligned_to_detector
+from handviz.pipeline.refinement import CameraPrior, _Camera, _jacobian, refine_camera
 
 CAMERA = Intrinsics(600.0, 320.0, 240.0)
 AFFINE = crop_from_image_affine(np.random.default_rng(0).uniform(100, 300, (21, 2)), "left")
@@ -23,7 +23,7 @@ VIEW = CropView(AFFINE, CAMERA)
 
 
 def crop_marked(marks: FloatArray) -> HandCrop:
-    """A crop in whose [-1, 1] the detector found keypoints (21, 2)."""
+    """Return a crop in whose [-1, 1] the detector found keypoints (21, 2)."""
     keypoints_px = apply_affine(invert_affine(AFFINE), (marks + 1) * CROP_SIZE / 2)
     return HandCrop(np.zeros((CROP_SIZE, CROP_SIZE, 3), np.float32), AFFINE, Detection("left", 1.0, keypoints_px))
 
@@ -58,12 +58,12 @@ def hand() -> CanonicalHand:
 
 
 def crop_that_sees(hand: CanonicalHand) -> HandCrop:
-    """A crop whose detector found exactly the hand's projected keypoints."""
+    """Return a crop whose detector found exactly the hand's projected keypoints."""
     return crop_marked(projected(hand))
 
 
 def test_a_camera_that_agrees_already_stays(hand: CanonicalHand) -> None:
-    moved = aligned_to_detector(hand, crop_that_sees(hand), CAMERA)
+    moved = refine_camera(hand, crop_that_sees(hand), CAMERA)
     np.testing.assert_allclose(moved.rotation, hand.rotation, atol=1e-9)
     assert moved.scale == pytest.approx(hand.scale)
     np.testing.assert_allclose(camera_points(moved), camera_points(hand), atol=1e-9)
@@ -73,7 +73,7 @@ def test_a_wrong_camera_moves_onto_the_detector(hand: CanonicalHand) -> None:
     crop = crop_that_sees(hand)
     turn = rotation_from_axis_angle(np.array([0.05, -0.08, 0.1]))
     wrong = replace(hand, rotation=turn @ hand.rotation, scale=6.6, translation=hand.translation + 0.08)
-    moved = aligned_to_detector(wrong, crop, CAMERA)
+    moved = refine_camera(wrong, crop, CAMERA)
     before = np.linalg.norm(projected(wrong) - projected(hand), axis=1).mean()
     after = np.linalg.norm(projected(moved) - projected(hand), axis=1).mean()
     assert after < 0.25 * before
@@ -85,14 +85,14 @@ def test_one_wild_keypoint_does_not_pull_the_hand(hand: CanonicalHand) -> None:
     crop = crop_that_sees(hand)
     keypoints = crop.detection.keypoints_px.copy()
     keypoints[8] += 200
-    moved = aligned_to_detector(hand, replace(crop, detection=replace(crop.detection, keypoints_px=keypoints)), CAMERA)
+    moved = refine_camera(hand, replace(crop, detection=replace(crop.detection, keypoints_px=keypoints)), CAMERA)
     assert np.linalg.norm(projected(moved) - projected(hand), axis=1).mean() < 0.05
 
 
 def test_a_certain_camera_ignores_the_detector(hand: CanonicalHand) -> None:
     crop = crop_that_sees(replace(hand, translation=hand.translation + 0.3))
     certain = CameraPrior(rotation_rad=1e-6, log_depth=1e-6, shift=1e-6)
-    np.testing.assert_allclose(projected(aligned_to_detector(hand, crop, CAMERA, certain)), projected(hand), atol=1e-4)
+    np.testing.assert_allclose(projected(refine_camera(hand, crop, CAMERA, certain)), projected(hand), atol=1e-4)
 
 
 def test_the_detectors_knuckles_and_tips_lie_further_in(hand: CanonicalHand) -> None:
@@ -118,22 +118,22 @@ def test_jacobian_is_the_difference_quotient(hand: CanonicalHand) -> None:
 
 
 def test_true_perspective_tells_where_a_near_hand_is(hand: CanonicalHand) -> None:
-    """Given where an exact hand is seen, and no say of the network, its camera comes out true."""
+    """Without the network's prior, an exact hand with exact keypoints gets the true camera."""
     position_m = np.array([-0.1, 0.04, 0.33])
     true = replace(hand, wrist_camera_m=position_m)
     wrong = replace(hand, scale=hand.scale * 1.1, rotation=rotation_from_axis_angle(np.full(3, 0.05)) @ hand.rotation)
     loose = CameraPrior(rotation_rad=10, log_depth=10, shift=10, keypoint=0.1)
-    moved = aligned_to_detector(wrong, crop_marked(projected(true)), CAMERA, loose)
+    moved = refine_camera(wrong, crop_marked(projected(true)), CAMERA, loose)
     np.testing.assert_allclose(camera_points(moved), camera_points(true), atol=1e-3)
 
 
-def test_the_covariance_of_the_place_is_that_of_noisy_marks(hand: CanonicalHand) -> None:
-    """Marks that err as much as they are said to move the wrist as much as the covariance says."""
+def test_the_covariance_of_the_position_is_that_of_noisy_keypoints(hand: CanonicalHand) -> None:
+    """Keypoints of the stated noise move the wrist as much as the covariance says."""
     random = np.random.default_rng(5)
     loose = CameraPrior(rotation_rad=10, log_depth=10, shift=10, keypoint=0.02)
     certain = replace(hand, keypoint_std_m=np.full((21, 3), 1e-6))
     found = [
-        aligned_to_detector(certain, crop_marked(projected(hand) + random.normal(0, 0.02, (21, 2))), CAMERA, loose)
+        refine_camera(certain, crop_marked(projected(hand) + random.normal(0, 0.02, (21, 2))), CAMERA, loose)
         for _ in range(300)
     ]
     positions_m = np.array([one.wrist_camera_m for one in found])

@@ -1,4 +1,4 @@
-"""The mesh leans towards what the witness says of its joints in space."""
+"""Refinement of the pose by MediaPipe's landmarks, in 3D and in 2D."""
 
 from dataclasses import replace
 
@@ -41,24 +41,25 @@ def bent(angle: float) -> FloatArray:
         return HandLayer(TEMPLATE)(pose.flatten(1), torch.zeros(1, 10)).vertices_m[0].double().numpy()
 
 
-def hand_of(vertices_m: FloatArray, said: FloatArray, presence: float = 1.0) -> CanonicalHand:
-    """A network's hand beside a witness that says where MediaPipe would mark ``said`` (V, 3)."""
+def hand_of(vertices_m: FloatArray, landmark_vertices_m: FloatArray, presence: float = 1.0) -> CanonicalHand:
+    """Return a network's hand with the world landmarks of a hand of vertices ``landmark_vertices_m`` (V, 3)."""
     fields = constant_hand()
     keypoints = TEMPLATE.keypoint_regressor @ vertices_m
-    turn = rotation_from_axis_angle(np.array([0.4, 1.0, -0.3]))
-    landmark_head = 0.8 * as_the_detector_marks_them(TEMPLATE.keypoint_regressor @ said) @ turn.T + [0.1, 0.0, 0.3]
-    own = {"vertices_m": vertices_m, "keypoints_m": keypoints, "witness_m": landmark_head, "presence": presence}
+    rotation = rotation_from_axis_angle(np.array([0.4, 1.0, -0.3]))
+    marked_m = as_the_detector_marks_them(TEMPLATE.keypoint_regressor @ landmark_vertices_m)
+    landmarks_m = 0.8 * marked_m @ rotation.T + [0.1, 0.0, 0.3]
+    own = {"vertices_m": vertices_m, "keypoints_m": keypoints, "landmarks_m": landmarks_m, "presence": presence}
     return CanonicalHand(**fields | {"scale": float(fields["scale"])} | own)  # type: ignore[arg-type]
 
 
-def test_a_witness_that_agrees_moves_nothing_however_it_is_turned_and_sized():
+def test_landmarks_that_agree_move_nothing_however_they_are_rotated_and_scaled():
     hand = hand_of(bent(0.3), bent(0.3))
     np.testing.assert_allclose(refine_in_3d(hand, LIFT).vertices_m, hand.vertices_m, atol=1e-6)
 
 
 def test_the_pose_moves_the_stated_fraction_of_the_way():
-    hand, said = hand_of(bent(0.3), bent(0.45)), TEMPLATE.keypoint_regressor @ bent(0.45)
-    before, after = (metrics.pa_mpjpe_mm(item.keypoints_m[None], said[None])[0] for item in
+    hand, expected = hand_of(bent(0.3), bent(0.45)), TEMPLATE.keypoint_regressor @ bent(0.45)
+    before, after = (metrics.pa_mpjpe_mm(item.keypoints_m[None], expected[None])[0] for item in
                      (hand, refine_in_3d(hand, LIFT)))  # fmt: skip
     assert before > 4
     assert after / before == pytest.approx(1 - FRACTION, abs=0.05)
@@ -72,14 +73,14 @@ def test_the_mesh_goes_with_its_keypoints_and_stays_a_hand():
     assert metrics.pa_mpvpe_mm(hand.vertices_m[None], partly[None])[0] < 0.7
 
 
-def test_a_witness_that_uncertainties_the_hand_is_trusted_less():
+def test_landmarks_of_low_presence_are_trusted_less():
     sure, doubting = (hand_of(bent(0.3), bent(0.45), presence) for presence in (1.0, 0.5))
     moved = [np.abs(refine_in_3d(hand, LIFT).vertices_m - hand.vertices_m).max() for hand in (sure, doubting)]
     assert moved[1] / moved[0] == pytest.approx(0.5**PRESENCE_POWER, rel=0.01)
 
 
-@pytest.mark.parametrize("without", [{"witness_m": None}, {"presence": 0.0}])
-def test_a_network_without_witness_is_left_alone(without):
+@pytest.mark.parametrize("without", [{"landmarks_m": None}, {"presence": 0.0}])
+def test_a_network_without_landmarks_is_left_alone(without):
     hand = replace(hand_of(bent(0.3), bent(0.45)), **without)
     assert refine_in_3d(hand, LIFT) is hand
 
@@ -103,24 +104,24 @@ TO_CAMERA = camera_from_crop(AFFINE, CAMERA)
 
 
 def in_camera(hand: CanonicalHand) -> FloatArray:
-    """(21, 3) where MediaPipe would mark the hand, in the camera's frame."""
+    """Return (21, 3) where MediaPipe would mark the hand, in the camera frame."""
     assert hand.wrist_camera_m is not None
     return as_the_detector_marks_them(hand.keypoints_m) @ (TO_CAMERA @ hand.rotation).T + hand.wrist_camera_m
 
 
 def seen_by(hand: CanonicalHand) -> FloatArray:
-    """The same (21, 2) in the crop's [-1, 1]."""
+    """Return the same (21, 2) in the crop's [-1, 1]."""
     return CropView(AFFINE, CAMERA).in_crop(in_camera(hand))
 
 
 def crop_with(marks: FloatArray) -> HandCrop:
-    """A crop in which the detector marked (21, 2)."""
+    """Return a crop in which the detector marked (21, 2)."""
     keypoints_px = apply_affine(invert_affine(AFFINE), (marks + 1) * CROP_SIZE / 2)
     return HandCrop(np.zeros((CROP_SIZE, CROP_SIZE, 3), np.float32), AFFINE, Detection("left", 1.0, keypoints_px))
 
 
 def placed() -> CanonicalHand:
-    """A hand that is where the network says."""
+    """Return a hand at the network's position."""
     hand = hand_of(bent(0.3), bent(0.3))
     return replace(hand, wrist_camera_m=wrist_from_network(hand, crop_with(np.zeros((21, 2))), CAMERA))
 
@@ -138,7 +139,7 @@ def test_keypoints_go_to_the_detector_s_in_the_image_and_keep_their_depth():
     moved = refine_in_2d(hand, crop_with(marks), CAMERA, LIFT)
     before, after = (np.linalg.norm(seen_by(item) - marks, axis=1).mean() for item in (hand, moved))
     assert after / before == pytest.approx(1 - FRACTION_IN_IMAGE, abs=0.08)
-    # Each goes across its own line of sight.
+    # Each moves across its own line of sight.
     rays, displacements = in_camera(hand), in_camera(moved) - in_camera(hand)
     assert np.abs(np.einsum("kc,kc->k", rays, displacements)).max() < 0.02 * np.linalg.norm(displacements, axis=1).max()
     np.testing.assert_allclose(moved.keypoints_m[0], 0, atol=1e-9)

@@ -1,4 +1,4 @@
-"""What the heads see: MediaPipe's own landmarks, tokens that ask the maps, and the paper's plain feature."""
+"""Features of the heads: MediaPipe's landmarks, tokens that attend to the maps, and the paper's one feature."""
 
 from dataclasses import replace
 
@@ -21,12 +21,12 @@ def joint_features(with_landmarks):
 
 
 def seen(batch=3):
-    """Maps and landmarks of some crops, the screen's inside of the crop."""
+    """Return maps and landmarks of some crops, screen landmarks inside the crop."""
     return torch.randn(batch, CHANNELS, 7, 7), torch.randn(batch, MIDDLE, 14, 14), torch.rand(batch, 128) - 0.5
 
 
 @torch.no_grad()
-def test_the_witness_says_what_mediapipe_s_network_says():
+def test_the_landmark_head_equals_mediapipe_s_network():
     image = torch.rand(3, 3, 224, 224)
     wanted = load_mediapipe_landmark_net().eval()(image)
     found = LandmarkHead()(load_mediapipe_hand().stem(image)[1])
@@ -38,7 +38,7 @@ def test_the_witness_says_what_mediapipe_s_network_says():
     torch.testing.assert_close(certain, torch.stack([wanted.presence, wanted.handedness], dim=1))
 
 
-def test_the_witness_is_frozen_and_has_no_stem_of_its_own():
+def test_the_landmark_head_is_frozen_and_has_no_stem_of_its_own():
     landmark_head = LandmarkHead()
     assert not [name for name, parameter in landmark_head.named_parameters() if parameter.requires_grad]
     assert {name.split(".")[1] for name in landmark_head.state_dict() if name.startswith("backbone")} == {
@@ -50,7 +50,7 @@ def test_the_witness_is_frozen_and_has_no_stem_of_its_own():
 
 @pytest.mark.parametrize("with_landmarks", [True, False])
 @torch.no_grad()
-def test_every_joint_has_a_token_and_a_place(with_landmarks):
+def test_every_joint_has_a_token_and_a_position(with_landmarks):
     net, (last_map, middle_map, landmarks) = joint_features(with_landmarks), seen()
     found = net(last_map, middle_map, landmarks if with_landmarks else None)
     assert found.feature.shape == (3, net.feature_size)
@@ -70,7 +70,7 @@ def test_joints_start_where_the_landmarks_are():
 
 @torch.no_grad()
 def test_a_joint_s_token_carries_the_map_where_its_landmark_is():
-    """The middle of cell (row, column) of 14 lies at (2 column + 1) / 14 - 1."""
+    """Cell (row, column) of 14 has its centre at (2 column + 1) / 14 - 1."""
     net, (_, middle_map, landmarks) = joint_features(True), seen(1)
     landmarks[0, 3 * 4 : 3 * 4 + 2] = torch.tensor([(2 * 5 + 1) / 14 - 1, (2 * 9 + 1) / 14 - 1])
     own = torch.cat([landmarks[0, 12:15], landmarks[0, 63 + 12 : 63 + 15], middle_map[0, :, 9, 5]])
@@ -80,7 +80,7 @@ def test_a_joint_s_token_carries_the_map_where_its_landmark_is():
 
 
 @torch.no_grad()
-def test_one_crop_s_evidence_does_not_depend_on_its_neighbours():
+def test_one_crop_s_features_do_not_depend_on_its_neighbours():
     net, parts = joint_features(True), seen(3)
     together, alone = net(*parts), net(*(part[1:2] for part in parts))
     for one, other in zip(together, alone, strict=True):
@@ -89,7 +89,7 @@ def test_one_crop_s_evidence_does_not_depend_on_its_neighbours():
 
 
 @torch.no_grad()
-def test_a_layer_asks_the_tokens_then_the_places_then_thinks():
+def test_a_layer_is_self_attention_cross_attention_and_mlp():
     layer, tokens, places = JointLayer(8, 2).eval(), torch.randn(2, 5, 8), torch.randn(2, 7, 8)
     mine = layer.self_query_key_value(layer.before_self(tokens)).split(8, dim=2)
     after_self = tokens + layer.after_self(attention(*mine, 2))
@@ -100,7 +100,7 @@ def test_a_layer_asks_the_tokens_then_the_places_then_thinks():
     torch.testing.assert_close(layer(tokens, places), expected)
 
 
-def test_every_parameter_of_the_evidence_learns():
+def test_every_parameter_of_the_features_learns():
     net, parts = joint_features(True), seen()
     found = net(*parts)
     sum(part.square().sum() for part in found).backward()
@@ -108,7 +108,7 @@ def test_every_parameter_of_the_evidence_learns():
 
 
 @torch.no_grad()
-def test_global_evidence_is_the_paper_s_feature(template):
+def test_global_features_are_the_paper_s_feature(template):
     model, image = build_model(replace(SMALL, features="global"), template).eval(), torch.rand(2, 3, 224, 224)
     cached = model.cached(image)
     assert model.landmark_head is None
@@ -125,7 +125,7 @@ def test_global_evidence_is_the_paper_s_feature(template):
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_only_mediapipe_s_backbone_has_a_witness(template, backbone):
+def test_only_mediapipe_s_backbone_has_a_landmark_head(template, backbone):
     model = build_model(replace(SMALL, backbone=backbone), template)
     assert (model.landmark_head is not None) == (backbone == "mediapipe_hand")
     assert (model.features.of_landmarks is not None) == (backbone == "mediapipe_hand")

@@ -8,7 +8,7 @@ import pytest
 
 from handviz.core.records import CanonicalHand, HandCrop, VariantName
 from handviz.detection.crop import crop_hand
-from handviz.pipeline.refinement import reconstruct_and_look_again
+from handviz.pipeline.refinement import reconstruct_with_recheck
 from tests.hands import made_up_detection
 from tests.tiny_network import constant_hand
 
@@ -16,7 +16,7 @@ IMAGE = np.full((240, 320, 3), 90, np.uint8)
 
 
 class LandmarkHead:
-    """A network that is as sure of right hands as ``sure`` says for crops called right and left."""
+    """A network whose certainty of right hands is ``sure``, for crops called right and left."""
 
     variant: VariantName = "final"
     provider = "none"
@@ -44,11 +44,11 @@ class LandmarkHead:
 def test_the_other_side_needs_uncertainty_and_a_clear_lead(right, left, chosen, asked):
     network = LandmarkHead(right, left)
     crop = crop_hand(IMAGE, made_up_detection())
-    (kept,), (hand,) = reconstruct_and_look_again(IMAGE, [crop], network)
+    (kept,), (hand,) = reconstruct_with_recheck(IMAGE, [crop], network)
     assert kept.detection.handedness == chosen
     assert hand.right_hand == network.sure[chosen]
     assert network.asked == asked
-    # The crop is cut anew: what was mirrored is not any more.
+    # The crop is cut again: what was mirrored is not any more.
     mirrored = np.linalg.det(kept.crop_from_image[:, :2]) < 0
     assert mirrored == (chosen == "left")
     np.testing.assert_array_equal(kept.detection.keypoints_px, crop.detection.keypoints_px)
@@ -57,12 +57,12 @@ def test_the_other_side_needs_uncertainty_and_a_clear_lead(right, left, chosen, 
 def test_a_left_hand_may_turn_out_right_and_others_stay():
     left = replace(made_up_detection(), handedness="left")
     crops = [crop_hand(IMAGE, left), crop_hand(IMAGE, made_up_detection())]
-    chosen, hands = reconstruct_and_look_again(IMAGE, crops, LandmarkHead(0.95, 0.05))
+    chosen, hands = reconstruct_with_recheck(IMAGE, crops, LandmarkHead(0.95, 0.05))
     assert [crop.detection.handedness for crop in chosen] == ["right", "right"]
     assert len(hands) == 2
 
 
 def test_nothing_is_asked_without_crops():
     network = LandmarkHead(0.0, 1.0)
-    assert reconstruct_and_look_again(IMAGE, [], network) == ([], [])
+    assert reconstruct_with_recheck(IMAGE, [], network) == ([], [])
     assert network.asked == 0

@@ -1,11 +1,15 @@
-"""What a dataset's evaluation costs without its network, F-scores by two ways of search."""
+"""Measure the cost of a dataset's evaluation without its network, and of F-scores by two ways of search."""
 
+import argparse
 import logging
+import sys
 import time
 
 import numpy as np
 import torch
 
+import tools
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.metrics import f_scores
 from handviz.core.records import FloatArray
 from handviz.evaluation.definitions import CameraPoints, Scores, joined, score
@@ -21,33 +25,33 @@ CDIST_BATCH = 8
 logger = logging.getLogger(__name__)
 
 
-def made_up_points(count: int, seed: int = 0) -> CameraPoints:
-    """Posed hands at half a metre and predictions that are off by some degrees in every joint, and by centimetres."""
+def sample_points(count: int, seed: int = 0) -> CameraPoints:
+    """Return posed hands at half a metre, and predictions off by some degrees in every joint and by centimetres."""
     random, template = np.random.default_rng(seed), load_open_hand()
     pose, shape = random.normal(scale=POSE_STD_RAD, size=(count, POSE_SIZE)), random.normal(size=(count, SHAPE_SIZE))
     wrong = pose + random.normal(scale=POSE_ERROR_RAD, size=pose.shape)
-    far = np.array([0.0, 0.0, 0.5])
-    true, found = posed(template, pose, shape) + far, posed(template, wrong, shape) + far
-    found = found + random.normal(scale=POSITION_ERROR_M, size=(count, 1, 3))
+    position_m = np.array([0.0, 0.0, 0.5])
+    true, predicted = posed(template, pose, shape) + position_m, posed(template, wrong, shape) + position_m
+    predicted = predicted + random.normal(scale=POSITION_ERROR_M, size=(count, 1, 3))
     regressor = template.keypoint_regressor
-    return CameraPoints(regressor @ found, regressor @ true, found, true)
+    return CameraPoints(regressor @ predicted, regressor @ true, predicted, true)
 
 
 def measure(count: int = SAMPLES) -> None:
-    """Log what every measure of ``count`` samples costs, and what F-scores do by k-d trees and by all distances.
+    """Log the time of all measures of ``count`` samples, and that of F-scores by k-d trees and by all distances.
 
-    Seconds of cores too, for a machine that is busy takes longer.
+    Core seconds too, which hardly depend on the machine's other load.
     """
-    points = made_up_points(count)
+    points = sample_points(count)
     vertices = points.vertices_m
     true_vertices = points.true_vertices_m
     assert vertices is not None
     assert true_vertices is not None
     start_s, start_cpu_s = time.perf_counter(), time.process_time()
     scores = _scored(points)
-    took_s, took_cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
+    wall_s, cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
     logger.info("%d samples of %d vertices, every measure before and after alignment:", *vertices.shape[:2])
-    logger.info("  %.1f s, of all cores together %.1f s", took_s, took_cpu_s)
+    logger.info("  %.1f s, of all cores together %.1f s", wall_s, cpu_s)
     logger.info(
         "  F@5 %.3f, %.3f after Procrustes", *(scores.columns[f"{name}_f5"].mean() for name in ("root", "procrustes"))
     )
@@ -68,12 +72,29 @@ def _scored(points: CameraPoints) -> Scores:
 
 
 def f_scores_by_cdist(predicted_m: FloatArray, truth_m: FloatArray) -> FloatArray:
-    """``metrics.f_scores`` at 5 and 15 mm from all distances of all pairs."""
+    """Return ``metrics.f_scores`` at 5 and 15 mm from all distances of all pairs."""
     limits = torch.tensor([0.005, 0.015], dtype=torch.float64)
-    found = []
+    predicted = []
     for start in range(0, len(truth_m), CDIST_BATCH):
         rows = slice(start, start + CDIST_BATCH)
         distances = torch.cdist(torch.from_numpy(predicted_m[rows]), torch.from_numpy(truth_m[rows]))
         precision, recall = ((distances.amin(axis)[..., None] < limits).double().mean(1) for axis in (2, 1))
-        found.append(torch.nan_to_num(2 * precision * recall / (precision + recall)))
-    return torch.cat(found).numpy()
+        predicted.append(torch.nan_to_num(2 * precision * recall / (precision + recall)))
+    return torch.cat(predicted).numpy()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the number of samples."""
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="made-up samples to evaluate (%(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and log; return 0."""
+    if arguments.samples < 1:
+        raise HandvizError("--samples must be at least 1", ErrorCode.BAD_VALUE)
+    measure(arguments.samples)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(tools.run("evaluation_speed"))

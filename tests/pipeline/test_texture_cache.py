@@ -1,4 +1,4 @@
-"""Colours over the frames of a stream."""
+"""Colours fused over the frames of a stream."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ TRUE = np.array([0.8, 0.6, 0.5])
 
 
 def textured(*, visible=1.0, albedo=TRUE, light=1.0, turned=False, **hand):
-    """A hand of three vertices in one triangle that faces the camera, or turns its back."""
+    """Return a hand of three vertices in one triangle that faces the camera, or faces away."""
     corners = np.array([[-0.02, 0.02, 0.0], [-0.02, -0.02, 0.0], [0.02, 0.0, 0.0]])
     hand = made_up_hand(**hand)
     albedo = np.broadcast_to(albedo, (3, 3)).astype(float)
@@ -30,7 +30,7 @@ def textured(*, visible=1.0, albedo=TRUE, light=1.0, turned=False, **hand):
 
 
 def fused(memory, *frames):
-    """The last hand of a stream of frames with one hand each."""
+    """Return the last hand of a stream of frames with one hand each."""
     return [memory.fuse([frame])[0] for frame in frames][-1]
 
 
