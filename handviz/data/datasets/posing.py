@@ -124,7 +124,7 @@ def mano_warning(dataset: HandDataset, template: HandTemplate) -> str:
     if distance <= AGREEMENT_MM:
         return f"{message}: {RIGHT}"
     if rotated <= AGREEMENT_MM and angle > ROTATION_DEG:
-        return f"{message}, {rotated:.2f} mm after a rotation by {angle:.1f} degrees: only global rotations differ."
+        return f"{message}, {rotated:.2f} mm after a rotation by {angle:.1f} degrees: poses are right, the global rotation differs."
     return f"{message}: {WRONG}"
 
 
