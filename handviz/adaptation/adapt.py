@@ -1,8 +1,7 @@
-"""Adaptation to a camera: a clip without labels in, a network that fits it better out, or the word that none was found.
+"""Adaptation to a camera: from an unlabelled clip to a network that fits it better, or the finding that none was found.
 
-Frames are parted into blocks that follow each other: most to learn from, some to watch for the moment to stop, some
-that nothing but the decision sees. Neighbours in a clip are nearly the same image, so that frames drawn at random
-would tell nothing.
+Frames are split into consecutive blocks: most for training, some to decide when to stop, some for the final decision
+alone. Neighbours in a clip are nearly the same image, so that a random split would show nothing.
 """
 
 import copy
@@ -23,14 +22,14 @@ from handviz.adaptation.training import (
     Adaptation,
     AdaptConfig,
     Agreement,
-    Lessons,
     Teacher,
+    TrainingData,
     Views,
     agreement,
     distances,
     teacher_of,
 )
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import unfinished_path, write_files
 from handviz.core.paths import MODELS, variant_file
 from handviz.core.records import FloatArray
@@ -45,18 +44,18 @@ from handviz.training.trainer import LossNotFiniteError, Trainer
 
 logger = logging.getLogger(__name__)
 MIN_HANDS = 48
-"""Below this the held-out frames are too few for a decision."""
+"""With fewer the held-out frames are too few for a decision."""
 BLOCKS = 12
 WATCHED, HELD_OUT = (3, 8), (1, 5, 10)
-"""Blocks of the twelve that are watched, and that decide; the others teach."""
+"""Blocks, of twelve, for early stopping and for the decision; the others are trained on."""
 MIN_GAIN = 0.03
-"""Of the 2D distance on held-out frames, as a fraction of what it was: less is chance."""
-WORST_STANDARDISED = 1.1
-"""By how much the squared standardised error may grow, at most, against what it was."""
+"""Minimal relative decrease of the held-out 2D distance: less is chance."""
+MAX_STANDARDISED_GROWTH = 1.1
+"""Maximal factor on the squared standardised error."""
 JITTERED = 2
-"""Further cuts of every hand to learn from."""
+"""Additional jittered cuts of every training hand."""
 FRACTIONS = (0.5, 0.56, 0.63, 0.71, 0.79, 0.89, 1.0, 1.12, 1.26, 1.41, 1.59, 1.78, 2.0)
-"""Heights of images that are tried, as fractions of what they are."""
+"""Image heights that are tried, as fractions of the original one."""
 MAX_TRIED = 48
 CHECKED_CROPS = 3
 CLEARLY_NEARER = 0.05
@@ -64,8 +63,8 @@ NOTES_NAME = "adaptation.json"
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
-    """Rows of the hands, in order."""
+class SplitRows:
+    """Rows of the hands for training, early stopping and decision, in order."""
 
     fit: NDArray[np.int64]
     watch: NDArray[np.int64]
@@ -74,7 +73,7 @@ class Parts:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What an adaptation came to; ``model`` and ``notes`` are the adapted ones whether they are kept or not."""
+    """Result of an adaptation; ``model`` and ``notes`` are the adapted ones, whether ``kept`` or not."""
 
     model: HandModel
     notes: ExportMetadata
@@ -82,33 +81,33 @@ class Outcome:
     after: Agreement
     epochs: int
     kept: bool
-    parts: Parts
+    parts: SplitRows
     checked: Tensor
-    """(3, 3, 224, 224) held-out crops to compare the exported file with the network on: noise, which export would take,
-    drives an adapted network to where single precision is coarser"""
+    """(3, 3, 224, 224) held-out crops to check the export on: on noise, its default, single precision is coarser"""
     height_fraction: float
-    """how much higher the images have to be for square pixels"""
+    """factor on the images' height that makes pixels square"""
 
     @property
     def gain(self) -> float:
-        """Share by which the held-out 2D distance fell."""
+        """Fraction by which the held-out 2D distance decreased."""
         return 1 - self.after.distance / self.before.distance
 
 
-def parted(count: int) -> Parts:
-    """Rows 0..count of hands in twelve blocks; HandvizError if there are too few."""
+def split_rows(count: int) -> SplitRows:
+    """Split rows 0..count of hands into twelve blocks; HandvizError if there are too few."""
     if count < MIN_HANDS:
         raise HandvizError(
             f"hands were found in {count} images; at least {MIN_HANDS} are needed to learn from some and to decide "
-            "on others: take a longer clip, or more images, with one hand in sight"
+            "on others: take a longer clip, or more images, with one hand in sight",
+            ErrorCode.NO_HANDS,
         )
     blocks = np.array_split(np.arange(count), BLOCKS)
     rest = [number for number in range(BLOCKS) if number not in (*WATCHED, *HELD_OUT)]
-    return Parts(*(np.concatenate([blocks[number] for number in chosen]) for chosen in (rest, WATCHED, HELD_OUT)))
+    return SplitRows(*(np.concatenate([blocks[number] for number in chosen]) for chosen in (rest, WATCHED, HELD_OUT)))
 
 
 def start_from(path: Path, template: HandTemplate) -> Exported:
-    """A checkpoint's folder or an ONNX file; HandvizError if it is neither."""
+    """Read a checkpoint's folder or an ONNX file; HandvizError if it is neither."""
     if path.suffix == ".onnx":
         return read_onnx(path, template)
     model, config, notes = load_checkpoint(path, template)
@@ -119,8 +118,10 @@ def start_from(path: Path, template: HandTemplate) -> Exported:
 
 
 def views_of(model: HandModel, cuts: Sequence[Cuts], height_fraction: float, true_fraction: float) -> Views:
-    """Hands cut several times, one cut of all of them after the other, with what the network's frozen part makes of
-    them. ``height_fraction``: of the images that they were cut from; ``true_fraction``: that of square pixels."""
+    """Return cuts of all hands, one set after the other, with the network's frozen features.
+
+    ``height_fraction`` is that of the images they were cut from, ``true_fraction`` that of square pixels.
+    """
     maps, landmarks = stem_maps(model, np.concatenate([part.crops for part in cuts]))
     keypoints = np.concatenate([part.keypoints for part in cuts])
     camera_model = intrinsics_in_crop(np.concatenate([part.affines for part in cuts]), height_fraction / true_fraction)
@@ -130,16 +131,18 @@ def views_of(model: HandModel, cuts: Sequence[Cuts], height_fraction: float, tru
 
 
 def intrinsics_in_crop(affines: FloatArray, height_fraction: float) -> FloatArray:
-    """(N, 2, 2) what a camera whose images are ``height_fraction`` as high as square pixels would make them does to
-    directions in crops (N, 2, 3); areas stay."""
-    turn = affines[:, :, :2]
+    """Return the matrices (N, 2, 2) by which a camera with images ``height_fraction`` as high as with square pixels
+    changes directions in crops (N, 2, 3); areas stay."""
+    linear = affines[:, :, :2]
     squeeze = np.diag([1.0, height_fraction]) / np.sqrt(height_fraction)
-    return np.asarray(turn @ squeeze @ np.linalg.inv(turn))
+    return np.asarray(linear @ squeeze @ np.linalg.inv(linear))
 
 
 def true_height_fraction(model: HandModel, hands: ClipCrops, regressor: Tensor, rho: float) -> float:
-    """How much higher the images have to be for the network to agree with the detector best; 1 unless that is
-    clear. A camera or a file whose pixels are not square shows in every frame alike."""
+    """Return the factor on the images' height at which network and detector agree best; 1 unless it is clear.
+
+    Pixels of a camera or file that are not square have the same effect in every frame.
+    """
     found = []
     for fraction in FRACTIONS:
         views = views_of(model, [cuts_of(hands, height_fraction=fraction)], fraction, fraction)
@@ -150,23 +153,24 @@ def true_height_fraction(model: HandModel, hands: ClipCrops, regressor: Tensor, 
 
 
 def _is_clear(best: FloatArray, usual: FloatArray) -> bool:
-    """Whether distances (N,) are smaller than the usual ones: in nearly every part of the clip, and not by a little."""
+    """Return whether distances (N,) are clearly smaller than the usual ones, in nearly every part of the clip."""
     gains = [float(part.mean()) for part in np.array_split(usual - best, 6)]
     return float(best.mean()) < (1 - CLEARLY_NEARER) * float(usual.mean()) and sum(gain > 0 for gain in gains) >= 5
 
 
 def between(fractions: Sequence[float], distances: Sequence[float]) -> float:
-    """Where the parabola through the least distance and its neighbours is least, over the logarithm of the shares."""
+    """Return the minimum of the parabola through the least distance and its neighbours, over the fractions'
+    logarithms."""
     best = min(max(int(np.argmin(distances)), 1), len(fractions) - 2)
     around = slice(best - 1, best + 2)
-    bend, slope, _ = np.polyfit(np.log(fractions[around]), distances[around], 2)
-    lowest = -slope / (2 * bend) if bend > 0 else np.log(fractions[best])
+    curvature, slope, _ = np.polyfit(np.log(fractions[around]), distances[around], 2)
+    lowest = -slope / (2 * curvature) if curvature > 0 else np.log(fractions[best])
     return float(np.exp(np.clip(lowest, np.log(fractions[best - 1]), np.log(fractions[best + 1]))))
 
 
 def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: AdaptConfig) -> Outcome:
-    """Learn from the crops and decide on those that were held out."""
-    parts = parted(len(hands))
+    """Train on the clip's hands and decide on the held-out ones."""
+    parts = split_rows(len(hands))
     torch.manual_seed(config.seed)
     model = copy.deepcopy(start.model)
     rho = start.metadata.std.vertex_correlation
@@ -175,15 +179,15 @@ def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: Ada
     tried = fit.rows(np.arange(0, len(fit), -(-len(fit) // MAX_TRIED)))
     fraction = true_height_fraction(model, tried, regressor, rho)
     rows = {"fit": parts.fit, "watched": parts.watch, "held out": parts.held_out}
-    seen = {name: views_of(model, [cuts_of(hands.rows(part))], 1.0, fraction) for name, part in rows.items()}
+    views = {name: views_of(model, [cuts_of(hands.rows(part))], 1.0, fraction) for name, part in rows.items()}
 
     def fits(name: str) -> Agreement:
-        return agreement(model, seen[name], regressor, rho, config)
+        return agreement(model, views[name], regressor, rho, config)
 
     before, first = fits("held out"), fits("fit")
-    lessons = Lessons(*_views_and_teacher(model, fit, fraction, config), regressor, rho)
-    task = Adaptation(model, lessons, config, lambda: fits("watched"))
-    # A loss that is not finite is the end of learning: the best weights stay.
+    data = TrainingData(*_views_and_teacher(model, fit, fraction, config), regressor, rho)
+    task = Adaptation(model, data, config, lambda: fits("watched"))
+    # A loss that is not finite ends training: the best weights stay.
     with suppress(LossNotFiniteError):
         Trainer(task).fit()
     model.load_state_dict(task.best_weights)
@@ -196,7 +200,7 @@ def adapt(start: Exported, hands: ClipCrops, template: HandTemplate, config: Ada
 def _views_and_teacher(
     model: HandModel, hands: ClipCrops, fraction: float, config: AdaptConfig
 ) -> tuple[Views, Teacher]:
-    """What the pupil is given, cuts of the images as they are, and what the teacher says of images set right."""
+    """Return cuts of the images as they are, for training, and the teacher's predictions for square pixels."""
     rng = np.random.default_rng(config.seed)
 
     def cuts(height_fraction: float) -> list[Cuts]:
@@ -209,13 +213,13 @@ def _views_and_teacher(
 
 
 def is_better(before: Agreement, after: Agreement) -> bool:
-    """Whether held-out frames say that the adapted network is to be kept."""
+    """Return whether the held-out frames show an improvement large enough to keep the adapted network."""
     nearer = after.distance <= (1 - MIN_GAIN) * before.distance
-    return nearer and after.standardised <= WORST_STANDARDISED * before.standardised
+    return nearer and after.standardised <= MAX_STANDARDISED_GROWTH * before.standardised
 
 
 def _notes(before: ExportMetadata, scale: float) -> ExportMetadata:
-    """Variances grow or shrink as the 2D errors did against what they told."""
+    """Scale the variances by the change of the standardised 2D errors."""
     known = before.std
     return replace(
         before,
@@ -226,21 +230,22 @@ def _notes(before: ExportMetadata, scale: float) -> ExportMetadata:
 
 
 def write_outcome(
-    outcome: Outcome, start: Exported, template: HandTemplate, out: Path, story: dict[str, object]
+    outcome: Outcome, start: Exported, template: HandTemplate, out: Path, metadata: dict[str, object]
 ) -> Path:
-    """The ONNX file and its notes; HandvizError if the folder cannot be written or is that of the shipped networks."""
+    """Write the ONNX file and its notes; HandvizError if the folder cannot be written or holds the shipped networks."""
     path = variant_file(start.config.variant, out)
-    notes = story | {"before": outcome.before._asdict(), "after": outcome.after._asdict()}
+    notes = metadata | {"before": outcome.before._asdict(), "after": outcome.after._asdict()}
     export_onnx(outcome.model, start.config, template, path, outcome.notes, check_images=outcome.checked)
     write_files({out / NOTES_NAME: (json.dumps(notes, indent=2) + "\n").encode()})
     return path
 
 
 def check_out(out: Path) -> None:
-    """Make the folder; HandvizError if it cannot be written or holds the shipped networks."""
+    """Create the folder; HandvizError if it cannot be written or holds the shipped networks."""
     if out.resolve() == MODELS.resolve():
         raise HandvizError(
-            f"{out} holds the networks that handviz ships, which adapt never overwrites: choose another --out"
+            f"{out} holds the networks that handviz ships, which adapt never overwrites: choose another --out",
+            ErrorCode.FOLDER_TAKEN,
         )
     probe = unfinished_path(out / "adapt")
     try:
@@ -248,4 +253,6 @@ def check_out(out: Path) -> None:
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
-        raise HandvizError(f"the folder {out} cannot be written ({error}): choose another --out") from error
+        raise HandvizError(
+            f"the folder {out} cannot be written ({error}): choose another --out", write_error_code(error)
+        ) from error

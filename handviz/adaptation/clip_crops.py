@@ -1,4 +1,4 @@
-"""Unlabelled images of a clip or folder -> crops of hands, the detector's 2D keypoints in them, and nothing else."""
+"""Crops of hands from an unlabelled clip or folder, with the detector's 2D keypoints in them."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -19,10 +19,9 @@ from handviz.detection.tracking import override_handedness
 from handviz.sources.source import ClipSource, Source
 
 ROTATION_STD_RAD, LOG_SIZE_SD, SHIFT_SD = 0.2, 0.1, 0.03
-"""Of further cuts of a hand: turned, larger or smaller, shifted in fractions of the side, as other detections might
-be."""
+"""Jitter of additional cuts, like other detections: rotation, logarithm of size, shift in fractions of the side."""
 WIDE_PX, WIDE_SIDE_PER_EXTENT = 384, 2.8
-"""What is kept of a hand's surroundings, so that it can be cut again: sharper than a crop, and half as wide again."""
+"""Stored surroundings of a hand, to cut it again: finer than a crop, and half as wide again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +38,7 @@ class ClipCrops:
     """(N, 2, 3)"""
     detections: tuple[Detection, ...]
     frames: int
-    """read in all, those without a hand included"""
+    """count of all frames read, including those without a hand"""
     is_clip: bool
     """frames follow each other"""
 
@@ -47,7 +46,7 @@ class ClipCrops:
         return len(self.numbers)
 
     def rows(self, chosen: NDArray[np.int64]) -> "ClipCrops":
-        """Some of the hands."""
+        """Return some of the hands."""
         return replace(
             self,
             numbers=self.numbers[chosen],
@@ -59,7 +58,7 @@ class ClipCrops:
 
 
 class Cuts(NamedTuple):
-    """Crops of hands, and the detector's keypoints in them."""
+    """Crops of hands with the detector's keypoints in them."""
 
     crops: NDArray[np.uint8]
     """(N, 224, 224, 3)"""
@@ -80,7 +79,7 @@ class _Hand(NamedTuple):
 
 
 def cuts_of(hands: ClipCrops, *, height_fraction: float = 1.0, rng: np.random.Generator | None = None) -> Cuts:
-    """Every hand cut once: as the program cuts, or jittered, and from images made ``height_fraction`` times as high."""
+    """Cut every hand once, as the program does or jittered, from images made ``height_fraction`` times as high."""
     stretch = np.diag([1.0, height_fraction])
     affines = np.stack([_affine(detection, stretch, rng) for detection in hands.detections])
     if rng is None and height_fraction == 1.0:
@@ -94,18 +93,19 @@ def cuts_of(hands: ClipCrops, *, height_fraction: float = 1.0, rng: np.random.Ge
 
 
 def crops_of(source: Source, *, every: int, limit: int, side: HandednessSetting) -> ClipCrops:
-    """One hand a frame, of every ``every``-th frame, up to ``limit`` frames; HandvizError if a clip cannot be read."""
+    """Return one hand per frame, of every ``every``-th frame, up to ``limit``; HandvizError if a clip cannot be
+    read."""
     total = min(limit, -(-(source.frame_count or limit * every) // every))
     follows = isinstance(source, ClipSource)
     return crops_of_frames(_frames(source, every, limit), follows=follows, side=side, total=total)
 
 
 def crops_of_frames(frames: Iterable[Frame], *, follows: bool, side: HandednessSetting, total: int) -> ClipCrops:
-    """``crops_of`` frames; ``follows``: whether they follow each other."""
+    """Return ``crops_of`` frames; ``follows``: whether they follow each other."""
     hands: list[_Hand] = []
     read = 0
     with HandLandmarker(max_hands=2, video=follows) as landmarker:
-        for frame in tqdm(frames, total=total, unit="picture", desc="hands"):
+        for frame in tqdm(frames, total=total, unit="image", desc="hands"):
             read += 1
             detections = override_handedness(landmarker.detect(frame), side)
             if detections:
@@ -115,26 +115,26 @@ def crops_of_frames(frames: Iterable[Frame], *, follows: bool, side: HandednessS
 
 
 def _frames(source: Source, every: int, limit: int) -> Iterator[Frame]:
-    """What can be read; a damaged end ends it, a damaged image of a folder is passed over."""
-    given = number = 0
-    while given < limit:
+    """Yield readable frames; a damaged end stops, a damaged image of a folder is skipped."""
+    yielded = number = 0
+    while yielded < limit:
         try:
             frame = source.read()
         except HandvizError:
-            if isinstance(source, ClipSource) and not given:
+            if isinstance(source, ClipSource) and not yielded:
                 raise
             number += 1
             continue
         if frame is None:
             return
         if number % every == 0:
-            given += 1
+            yielded += 1
             yield frame
         number += 1
 
 
 def _of_one_side(hands: list[_Hand]) -> list[_Hand]:
-    """The hands of the side that a clip shows more often: a side that changes for a few frames is an error."""
+    """Return the hands of a clip's more frequent side: a side that changes for a few frames is an error."""
     votes = Counter(hand.detection.handedness for hand in hands)
     return [hand for hand in hands if hand.detection.handedness == votes.most_common(1)[0][0]]
 
@@ -148,7 +148,7 @@ def _cut(frame: Frame, detection: Detection) -> _Hand:
 
 
 def _wide(image: NDArray[np.uint8], affine: FloatArray) -> tuple[NDArray[np.uint8], FloatArray]:
-    """The square of an affine to 224 pixels, cut at 384 pixels."""
+    """Cut the square of an affine to 224 pixels at 384 pixels instead."""
     finer = affine * (WIDE_PX / CROP_SIZE)
     half = np.full(2, 0.5)
     for_cv = finer.copy()
@@ -169,7 +169,7 @@ def _joined(hands: list[_Hand], read: int, is_clip: bool) -> ClipCrops:
 
 
 def _affine(detection: Detection, stretch: FloatArray, rng: np.random.Generator | None) -> FloatArray:
-    """crop_from_image (2, 3) of a hand in images that are stretched by (2, 2) before they are cut."""
+    """Return crop_from_image (2, 3) of a hand in images that are stretched by (2, 2) before they are cut."""
     keypoints_px, side = detection.keypoints_px @ stretch, detection.handedness
     if rng is None:
         affine = crop_from_image_affine(keypoints_px, side)

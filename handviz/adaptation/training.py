@@ -1,9 +1,8 @@
-"""A trained network goes on learning from images of which nobody knows the truth: those of the user's own camera.
+"""Training of an adaptation: a trained network continues to learn from unlabelled images of the user's own camera.
 
-Two teachers. The detector's 2D keypoints, in the places where MediaPipe marks joints, with a standard deviation of
-their own and Huber's weights, teach the camera. The network as it came teaches the mesh: its Gaussian for every
-vertex, on images set right, averaged over cuts of a hand and over neighbouring frames, is the prior of eq. 8's
-divergence.
+Two targets: the detector's 2D keypoints, at MediaPipe's joint positions, with a standard deviation of their own and
+Huber's weights, train the camera. The original network trains the mesh: its Gaussian for every vertex, on images with
+square pixels, averaged over cuts of a hand and over neighbouring frames, is the prior of equation 8's divergence.
 """
 
 import copy
@@ -28,10 +27,10 @@ ANSWER_BATCH = 64
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptConfig(LoopConfig):
-    """Everything that an adaptation depends on, beside the images."""
+    """Settings of an adaptation."""
 
     epochs: int = 10
-    """over all cuts of all hands to learn from, unless the watched frames stop improving before"""
+    """over all cuts of all training hands, unless the watched frames stop improving earlier"""
     batch_size: int = 32
     warm_up_steps: int = 10
     checkpoint_every: int | None = None
@@ -42,14 +41,14 @@ class AdaptConfig(LoopConfig):
     image: float = 1.0
     """weight of the detector's keypoints"""
     labels_move_mesh: bool = False
-    """whether they bend the mesh too, not the camera alone: where the detector errs more than the network, as on
-    rendered hands, that brings the two nearer and the hand farther from the truth (docs/log/experiments.md)"""
+    """whether they change the mesh too, not the camera alone: where the detector errs more than the network, as on
+    rendered hands, both agree better but the hand is farther from the truth (docs/log/experiments.md)"""
     teacher: float = 1.0
-    """weight of the divergence from the network as it came"""
+    """weight of the divergence from the original network"""
     label_std: float = 0.035
-    """of the detector's keypoints, crop half-sides (as infer/alignment.py has it)"""
+    """of the detector's keypoints, crop half-sides (as in pipeline/refinement.py)"""
     neighbours: float = 1.0
-    """frames: standard deviation of the window over which the teacher's answers are averaged, in clips"""
+    """standard deviation, in frames, of the window over which the teacher's predictions are averaged in clips"""
 
 
 class Views(NamedTuple):
@@ -59,10 +58,10 @@ class Views(NamedTuple):
     keypoints: Tensor
     """(N, 21, 2) crop half-sides"""
     camera_model: Tensor
-    """(N, 2, 2) what the camera does to directions in the crop beside the weak perspective: 1 for square pixels"""
+    """(N, 2, 2) the camera's change of directions in the crop beside the weak perspective: 1 for square pixels"""
 
     def rows(self, ids: Tensor) -> "Views":
-        """Some of them, maps as float32."""
+        """Return some of the views, maps as float32."""
         maps, landmarks = self.cached
         maps = maps[ids].float().contiguous(memory_format=torch.channels_last)
         return Views(
@@ -71,7 +70,7 @@ class Views(NamedTuple):
 
 
 class Teacher(NamedTuple):
-    """What the network as it came says of every hand, averaged."""
+    """Averaged predictions of the original network for every hand."""
 
     mean_cm: Tensor
     """(N, V, 3)"""
@@ -79,21 +78,21 @@ class Teacher(NamedTuple):
     """(N, V, 3)"""
 
     def of(self, hands: Tensor) -> "Teacher":
-        """What it says of some hands, by their numbers."""
+        """Return the predictions for some hands, by their numbers."""
         return Teacher(self.mean_cm[hands], self.log_variance[hands])
 
 
 class Agreement(NamedTuple):
-    """How answers fit the detector's keypoints."""
+    """Agreement of predictions with the detector's keypoints."""
 
     distance: float
-    """mean distance of keypoints, as the detector marks them, in per cent of the hand's extent in the crop"""
+    """mean distance of keypoints, as MediaPipe places them, in per cent of the hand's extent in the crop"""
     standardised: float
-    """mean of squared errors over projected variances: 1 where standard deviations tell the errors"""
+    """mean of squared errors over projected variances: 1 where standard deviations match the errors"""
 
 
 def marks(points: Tensor) -> Tensor:
-    """``detect.marking.as_the_detector_marks_them`` for tensors (..., 21, C)."""
+    """Apply ``as_the_detector_marks_them`` of detection/crop.py to tensors (..., 21, C)."""
     moved = [points[..., keypoint, :] for keypoint in range(points.shape[-2])]
     for keypoint, (other, fraction) in MARKED_TOWARDS.items():
         moved[keypoint] = moved[keypoint] + fraction * (points[..., other, :] - points[..., keypoint, :])
@@ -101,8 +100,8 @@ def marks(points: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def answers(model: HandModel, views: Views) -> list[ModelOutput]:
-    """The model's answers, batch by batch."""
+def predict(model: HandModel, views: Views) -> list[ModelOutput]:
+    """Return the model's outputs, batch by batch."""
     model.eval()
     count = len(views.keypoints)
     return [model.from_cached(views.rows(ids).cached) for ids in torch.arange(count).split(ANSWER_BATCH)]
@@ -110,15 +109,15 @@ def answers(model: HandModel, views: Views) -> list[ModelOutput]:
 
 @torch.no_grad()
 def teacher_of(model: HandModel, views: Views, cuts: int, numbers: Tensor | None, config: AdaptConfig) -> Teacher:
-    """The model's answers about ``cuts`` x N crops, averaged over the cuts of a hand and, where ``numbers`` (N,) of the
-    frames are given, over neighbouring frames. Answers are canonical, so that the hand's turn does not matter."""
-    outputs = answers(model, views)
+    """Return predictions for ``cuts`` x N crops, averaged over the cuts of a hand and, with frame ``numbers`` (N,),
+    over neighbouring frames. They are canonical, so that the hand's rotation does not matter."""
+    outputs = predict(model, views)
     mean = torch.cat([output.mean_cm for output in outputs])
     variance = torch.cat([output.log_variance for output in outputs]).exp()
     mean, variance = (part.unflatten(0, (cuts, -1)).mean(0) for part in (mean, variance))
     if numbers is not None and config.neighbours:
-        apart = (numbers[:, None] - numbers[None]).float() / config.neighbours
-        weights = torch.softmax(-0.5 * apart.square(), dim=1)
+        distance = (numbers[:, None] - numbers[None]).float() / config.neighbours
+        weights = torch.softmax(-0.5 * distance.square(), dim=1)
         mean, variance = (torch.einsum("nm,mvc->nvc", weights, part) for part in (mean, variance))
     return Teacher(mean.detach(), variance.log().detach())
 
@@ -126,7 +125,7 @@ def teacher_of(model: HandModel, views: Views, cuts: int, numbers: Tensor | None
 def adaptation_terms(
     output: ModelOutput, views: Views, teacher: Teacher, regressor: Tensor, rho: float, config: AdaptConfig
 ) -> dict[str, Tensor]:
-    """Every weighted term by name; ``regressor`` (21, V), ``rho`` the vertices' correlation."""
+    """Return every weighted term by name; ``regressor`` (21, V), ``rho`` the vertices' correlation."""
     labels = views.keypoints
     still = output._replace(mean_cm=output.mean_cm.detach(), log_variance=output.log_variance.detach())
     image = projected(output if config.labels_move_mesh else still, views.camera_model, regressor, rho)
@@ -148,11 +147,11 @@ def adaptation_terms(
 
 
 def projected(output: ModelOutput, camera_model: Tensor, regressor: Tensor, rho: float) -> Gaussian:
-    """Where the answer puts the detector's marks in the crop, (B, 21, 2); the camera's mean is taken as it is."""
+    """Return MediaPipe's joint positions (B, 21, 2) of an output in the crop; the camera's mean is taken as certain."""
     joints = keypoints_from_vertices(output.mean_cm, output.log_variance, regressor, rho)
     certain = output.camera._replace(log_variance=torch.full_like(output.camera.log_variance, -12.0))
     image = image_gaussian(joints, certain)
-    # Directions from the wrist, whose place the translation tells.
+    # Directions from the wrist, whose position is the translation.
     wrist = output.camera.translation[:, None]
     mean = (image.mean - wrist) @ camera_model.transpose(1, 2) + wrist
     variance = image.log_variance.exp() @ camera_model.square().transpose(1, 2)
@@ -161,7 +160,7 @@ def projected(output: ModelOutput, camera_model: Tensor, regressor: Tensor, rho:
 
 @torch.no_grad()
 def agreement(model: HandModel, views: Views, regressor: Tensor, rho: float, config: AdaptConfig) -> Agreement:
-    """How well the answers fit the detector on crops."""
+    """Return the agreement of a model with the detector on crops."""
     image = _images(model, views, regressor, rho)
     variance = image.log_variance.exp() + config.label_std**2
     standardised = ((image.mean - views.keypoints).square() / variance).mean()
@@ -170,13 +169,13 @@ def agreement(model: HandModel, views: Views, regressor: Tensor, rho: float, con
 
 @torch.no_grad()
 def distances(model: HandModel, views: Views, regressor: Tensor, rho: float) -> Tensor:
-    """(N,) mean distance of the keypoints from the detector's, in per cent of the hand's extent in the crop."""
+    """Return the mean distance (N,) of keypoints from the detector's, in per cent of the hand's extent in the crop."""
     return _distances(_images(model, views, regressor, rho), views)
 
 
 def _images(model: HandModel, views: Views, regressor: Tensor, rho: float) -> Gaussian:
     camera_models = views.camera_model.split(ANSWER_BATCH)
-    outputs = zip(answers(model, views), camera_models, strict=True)
+    outputs = zip(predict(model, views), camera_models, strict=True)
     images = [projected(output, camera_model, regressor, rho) for output, camera_model in outputs]
     return Gaussian(*(torch.cat(part).detach() for part in zip(*images, strict=True)))
 
@@ -187,8 +186,8 @@ def _distances(image: Gaussian, views: Views) -> Tensor:
 
 
 def trainable(model: HandModel, config: AdaptConfig) -> list[dict[str, Any]]:
-    """Return optimiser groups: heads and evidence, and the backbone's last blocks. The first blocks and the witness
-    stay."""
+    """Return optimiser groups: heads and features, and the backbone's last blocks; its first blocks and MediaPipe's
+    landmark head stay frozen."""
     tail = list(tail_parameters(model.backbone))
     heads = [*model.heads.parameters(), *model.features.parameters()]
     model.requires_grad_(False)
@@ -197,8 +196,8 @@ def trainable(model: HandModel, config: AdaptConfig) -> list[dict[str, Any]]:
     return [parameter_group(heads, config.head_rate), parameter_group(tail, config.tail_rate)]
 
 
-class Lessons(NamedTuple):
-    """What a network learns from."""
+class TrainingData(NamedTuple):
+    """Data and targets of an adaptation."""
 
     views: Views
     teacher: Teacher
@@ -209,31 +208,31 @@ class Lessons(NamedTuple):
 
 
 class Adaptation(Task):
-    """One network that goes on learning until the watched frames stop improving."""
+    """An adaptation of one network, until the watched frames stop improving."""
 
     config: AdaptConfig
     network: HandModel
     drop_last = False
 
     def __init__(
-        self, model: HandModel, lessons: Lessons, config: AdaptConfig, watched: Callable[[], Agreement]
+        self, model: HandModel, data: TrainingData, config: AdaptConfig, watched: Callable[[], Agreement]
     ) -> None:
         self.watched, self.best = watched, watched()
-        self.network, self.lessons, self.config = channels_last(model), lessons, config
-        self.samples = lessons.views.keypoints
+        self.network, self.data, self.config = channels_last(model), data, config
+        self.samples = data.views.keypoints
         self.groups = trainable(model, config)
         self.best_weights = copy.deepcopy(model.state_dict())
         self.epoch, self.best_epoch = 0, 0
 
     def loss_terms(self, ids: Tensor, step: int) -> dict[str, Tensor]:
         """Return the weighted terms of a batch."""
-        views, teacher, regressor, rho = self.lessons
-        batch, answer = views.rows(ids), teacher.of(ids % len(teacher.mean_cm))
+        views, teacher, regressor, rho = self.data
+        batch, target = views.rows(ids), teacher.of(ids % len(teacher.mean_cm))
         output = self.network.from_cached(batch.cached)
-        return adaptation_terms(output, batch, answer, regressor, rho, self.config)
+        return adaptation_terms(output, batch, target, regressor, rho, self.config)
 
     def validate(self) -> dict[str, float]:
-        """Return the distance on the watched frames; the best weights are kept."""
+        """Return the distance on the watched frames; the best weights are saved."""
         now = self.watched()
         self.epoch += 1
         if now.distance < self.best.distance:

@@ -1,4 +1,4 @@
-"""What a crop's labels say of a hand whose place is known: the one computation for rendered and photographed hands."""
+"""Labels of a crop whose hand has a known position: one computation for rendered and photographed hands."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from handviz.detection.crop import camera_from_crop
 
 @dataclass(frozen=True, eq=False)
 class PlacedHand:
-    """The right hand that networks learn, and how it stands before the camera."""
+    """The right hand that networks learn, with its rotation and position in the camera's frame."""
 
     keypoints_m: FloatArray
     """(21, 3) canonical, wrist joint at the origin"""
@@ -22,7 +22,8 @@ class PlacedHand:
 
 
 def weak_perspective(points_m: FloatArray, rotation: FloatArray, in_crop: FloatArray) -> tuple[float, FloatArray]:
-    """Scale and translation (2,) that best take rotated points (21, 3) to the crop's points (21, 2) in [-1, 1]."""
+    """Return scale and translation (2,) that best map rotated points (21, 3) to the crop's points (21, 2) in [-1,
+    1]."""
     flat = (points_m @ rotation.T)[:, :2]
     flat_mean, crop_mean = flat.mean(0), in_crop.mean(0)
     centred = flat - flat_mean
@@ -31,19 +32,19 @@ def weak_perspective(points_m: FloatArray, rotation: FloatArray, in_crop: FloatA
 
 
 def points_in_crop(points_px: FloatArray, crop_from_image: FloatArray) -> FloatArray:
-    """Points (..., 2) of the image -> the crop's [-1, 1], x right, y down."""
+    """Map points (..., 2) of the image to the crop's [-1, 1], x right, y down."""
     return apply_affine(crop_from_image, points_px) / (CROP_SIZE / 2) - 1
 
 
 def view_labels(intrinsics: Intrinsics, crop_from_image: FloatArray) -> dict[str, FloatArray]:
-    """Labels of camera and crop alone."""
+    """Return the labels of camera and crop alone."""
     return {"camera_matrix": intrinsics.matrix, "crop_from_image": crop_from_image}
 
 
 def placed_labels(hand: PlacedHand, intrinsics: Intrinsics, crop_from_image: FloatArray) -> dict[str, FloatArray]:
-    """Every label but pose, shape and hidden_fraction (see generator.LABELS).
+    """Return every label but pose, shape and hidden_share (see generator.LABELS).
 
-    Crops of left hands are mirrored, and so is ``camera_from_wrist``: ``rotation`` is a rotation of either side.
+    Crops of left hands are mirrored, and so is ``camera_from_wrist``: ``rotation`` is a rotation for either hand.
     """
     rotation = camera_from_crop(crop_from_image, intrinsics).T @ hand.camera_from_wrist
     in_camera = hand.keypoints_m @ hand.camera_from_wrist.T + hand.wrist_camera_m

@@ -1,6 +1,7 @@
-"""Training of AMVUR: samples in, a variant's heads and as much of the backbone as the config says out.
+"""Training of AMVUR: the heads of a variant and as much of the backbone as the config says.
 
-Cached maps or images, all of the truth or 2D joints alone, one process or several: the loop is the trainer's.
+Samples are cached maps or images, truth is complete or 2D joints alone, in one process or several: the loop is the
+trainer's.
 """
 
 import logging
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from handviz.core import metrics
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.losses import Truth, in_crop, loss_terms
 from handviz.models.amvur.memory import channels_last
@@ -34,23 +35,23 @@ from handviz.training.checkpoint import load_checkpoint
 from handviz.training.config import TrainConfig
 from handviz.training.dataset_samples import Drawing, at_step, load_samples, rendered_folders
 from handviz.training.distributed import ALONE, Processes, joined
-from handviz.training.samples import FromGiven, Given, Samples, to_device
+from handviz.training.samples import FromInputs, Inputs, Samples, to_device
 from handviz.training.trainer import RunTask, complete_run, parameter_group
 
 logger = logging.getLogger(__name__)
 MAX_VALIDATION_SAMPLES = 2048
 MAX_STYLE_SAMPLES = 2048
-"""Crops that tell by how much looks differ."""
+"""Crops from which the variation of styles is estimated."""
 
 
 def train(config: TrainConfig, template: HandTemplate) -> Path:
-    """Train to the end, or go on to it; returns the checkpoint's folder."""
+    """Train to the end, resuming an earlier run; returns the checkpoint's folder."""
     with joined(config.device) as processes:
         return complete_run(config, lambda: AmvurTask(config, template, processes))
 
 
 def optimiser_groups(model: HandModel, config: TrainConfig) -> list[dict[str, Any]]:
-    """Return every trainable parameter in one group; the stem trains end to end only, the witness never."""
+    """Return every trainable parameter in one group; the stem trains end to end only, the landmark head never."""
     frozen = config.tail_rate == 0
     tail = [] if frozen else list(tail_parameters(model.backbone))
     of_tail = {id(parameter) for parameter in tail}
@@ -64,7 +65,7 @@ def optimiser_groups(model: HandModel, config: TrainConfig) -> list[dict[str, An
 
 
 class AmvurTask(RunTask):
-    """One training of AMVUR, in one of its processes."""
+    """One training of AMVUR, in one process."""
 
     config: TrainConfig
     network: HandModel
@@ -87,13 +88,13 @@ class AmvurTask(RunTask):
         self.pose_prior = pose_prior(template).to(processes.device)
         if config.tail_rate == 0:
             self.samples = self._features_of_all()
-        self.parallel = processes.wrap(FromGiven(self.network))
-        """The network that takes whatever samples give, its gradients averaged over all processes"""
+        self.parallel = processes.wrap(FromInputs(self.network))
+        """The network on any kind of inputs, its gradients averaged over all processes"""
         self.regressor = torch.tensor(template.keypoint_regressor, dtype=torch.float32, device=processes.device)
         self.validation = self._load_validation()
 
     def _load(self, sources: Sequence[Path | str], limit: int | None) -> Samples:
-        """The one switch between images and what is cached of them."""
+        """Load images or what is cached of them, as the config says."""
         if self.config.end_to_end:
             config = self.config
             whole = config.supervision == "full"
@@ -104,7 +105,8 @@ class AmvurTask(RunTask):
             return load_cached(directories, self.network, self.config.model.backbone, self.template, limit)
 
     def _true_landmarks(self) -> TrueLandmarks | None:
-        """What the cached landmarks are moved towards; None where there are none, or nothing is to be moved."""
+        """Return the targets towards which cached landmarks are moved; None where there are none or nothing is
+        moved."""
         samples = self.samples
         if (
             not self.config.landmark_noise.fraction
@@ -116,14 +118,15 @@ class AmvurTask(RunTask):
         return true_landmarks(samples.landmarks, samples.truth, regressor)
 
     def _style_spread(self) -> Tensor | None:
-        """By how much the looks of cached maps differ; None where they are to stay as they are."""
-        wanted = self.config.style_noise.fraction and self.config.tail_rate
-        if not wanted or not isinstance(self.samples, CachedSamples):
+        """Return how much the styles of cached maps vary; None where maps are not changed."""
+        if not (self.config.style_noise.fraction and self.config.tail_rate) or not isinstance(
+            self.samples, CachedSamples
+        ):
             return None
         return spread_of_statistics(self.samples.middle_maps[:MAX_STYLE_SAMPLES].float())
 
     def _features_of_all(self) -> Samples:
-        """What the frozen parts see of every crop; of the landmarks' errors there is one draw for all epochs."""
+        """Compute the frozen parts' features of every crop; landmark errors are drawn once for all epochs."""
         samples, true = self.samples, self.true_landmarks
         assert isinstance(samples, CachedSamples)
         if true is not None and samples.landmarks is not None:
@@ -134,7 +137,7 @@ class AmvurTask(RunTask):
         return with_features(samples, self.network)
 
     def _load_validation(self) -> Samples | None:
-        """The samples to watch, in the first process alone; None if there are none."""
+        """Return the validation samples, in the first process alone; None if there are none."""
         if self.config.validation is None or not self.processes.first:
             return None
         sources, name = (self.config.validation,), self.config.model.backbone
@@ -150,7 +153,11 @@ class AmvurTask(RunTask):
             return
         source, config, _ = load_checkpoint(self.config.backbone_from, self.template)
         if config.backbone != self.config.model.backbone:
-            raise HandvizError(f"{self.config.backbone_from} has the backbone {config.backbone}")
+            raise HandvizError(
+                f"{self.config.backbone_from} has the backbone {config.backbone}, not {self.config.model.backbone}: "
+                "choose another checkpoint",
+                ErrorCode.MODEL_MISMATCH,
+            )
         self.network.backbone.load_state_dict(source.backbone.state_dict())
 
     def _start_weights(self) -> None:
@@ -158,90 +165,95 @@ class AmvurTask(RunTask):
         for directory in self.config.start_from:
             self.start_from(directory)
         if self.config.tail_rate == 0 and not self.config.start_from and self.config.model.features == "joints":
-            logger.warning("nothing before the heads trains, and without --start-from its evidence is random")
+            logger.warning("nothing before the heads trains, and without --start-from its features are random")
 
     def load(self, directory: Path) -> tuple[HandModel, ModelConfig, dict[str, Any]]:
         """Return the model, its config and the notes of a checkpoint."""
         return load_checkpoint(directory, self.template)
 
-    def check_resumable(self, saved: nn.Module, place: Path) -> None:
-        """Raise HandvizError unless cached maps and evidence are those that the run began with."""
+    def check_resumable(self, saved: nn.Module, checkpoint: Path) -> None:
+        """Raise HandvizError unless cached maps and features are those that the run started with."""
         assert isinstance(saved, HandModel)
         if not self.config.end_to_end and stem_digest(saved.backbone) != stem_digest(self.network.backbone):
-            raise HandvizError(f"{place} started from another backbone than this command: choose another run folder")
+            raise HandvizError(
+                f"{checkpoint} started from another backbone than this command: choose another run folder",
+                ErrorCode.FOLDER_TAKEN,
+            )
         if self.config.tail_rate == 0:
-            self._check_frozen(saved, place)
+            self._check_frozen(saved, checkpoint)
 
-    def _check_frozen(self, saved: HandModel, place: Path) -> None:
-        """HandvizError unless everything before the heads is what this command's evidence was computed with."""
+    def _check_frozen(self, saved: HandModel, checkpoint: Path) -> None:
+        """Raise HandvizError unless everything before the heads is what this command's features were computed with."""
         own = self.network.state_dict()
         for name, value in saved.state_dict().items():
             if not name.startswith("heads.") and not torch.equal(value, own[name].cpu()):
                 raise HandvizError(
-                    f"{place} was trained on another frozen backbone ({name}): give the same --start-from as before, "
-                    "or choose another run folder"
+                    f"{checkpoint} was trained on another frozen backbone ({name}): give the same --start-from as "
+                    "before, or choose another run folder",
+                    ErrorCode.FOLDER_TAKEN,
                 )
 
     def loss_terms(self, ids: Tensor, step: int) -> dict[str, Tensor]:
         """Return the weighted terms of this process's part of a batch."""
         config = self.config
-        given, truth = self._batch(ids, step)
-        output = self.parallel(given)
+        inputs, truth = self._batch(ids, step)
+        output = self.parallel(inputs)
         if config.supervision == "full":
             return loss_terms(config.model.variant)(output, truth, self.regressor, config.loss)
         camera = None
         if self.camera_prior is not None:
-            camera = self.camera_prior.of(self.processes.own_part(ids), given)
-        # Other draws in every step and process.
+            camera = self.camera_prior.of(self.processes.own_part(ids), inputs)
+        # Different draws in every step and process.
         seed = (config.seed * 1_000_037 + step) * self.processes.count + self.processes.rank
         generator = torch.Generator(self.regressor.device).manual_seed(seed)
         priors = WeakPriors(camera, self.pose_prior)
         return weak_terms(output, only_keypoints(truth), self.regressor, config.loss, generator, priors)
 
-    def _batch(self, ids: Tensor, step: int) -> tuple[Given, Truth]:
-        """This process's part of a batch; its landmarks' errors depend on seed and step alone."""
-        given, truth = at_step(self.samples, step).batch(self.processes.own_part(ids))
+    def _batch(self, ids: Tensor, step: int) -> tuple[Inputs, Truth]:
+        """Return this process's part of a batch; its landmarks' errors depend on seed and step alone."""
+        inputs, truth = at_step(self.samples, step).batch(self.processes.own_part(ids))
         if self.true_landmarks is not None:
-            assert isinstance(given, Cached)
+            assert isinstance(inputs, Cached)
             assert isinstance(self.samples, CachedSamples)
             assert self.samples.landmarks is not None
             generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
             true, error_mm = self.true_landmarks.landmarks[ids], self.true_landmarks.error_mm[ids]
-            said = with_errors_of_photographs(
+            noisy = with_errors_of_photographs(
                 self.samples.landmarks[ids], true, error_mm, self.config.landmark_noise, generator
             )
-            given = given._replace(landmarks=self.processes.own_part(said))
+            inputs = inputs._replace(landmarks=self.processes.own_part(noisy))
         if self.style_spread is not None:
-            assert isinstance(given, Cached)
+            assert isinstance(inputs, Cached)
             generator = torch.Generator().manual_seed(self.config.seed * 1_000_033 + step)
             displacements = drawn_styles(len(ids), self.style_spread, self.config.style_noise, generator)
             own = torch.stack([self.processes.own_part(part) for part in displacements])
-            given = given._replace(middle_map=in_other_styles(given.middle_map, own))
-        return to_device(given, self.processes.device), to_device(truth, self.processes.device)
+            inputs = inputs._replace(middle_map=in_other_styles(inputs.middle_map, own))
+        return to_device(inputs, self.processes.device), to_device(truth, self.processes.device)
 
     def validate(self) -> dict[str, float]:
-        """Return ``validation_errors`` of the samples to watch."""
+        """Return ``validation_errors`` of the validation samples."""
         return {} if self.validation is None else validation_errors(self.network, self.validation, self.regressor)
 
 
 def only_keypoints(truth: Truth) -> Truth:
-    """Return the same truth with nan for everything that weak training must not know."""
+    """Return the truth with nan for everything that weak training must not use."""
     hidden = ("vertices_cm", "rotation", "scale_per_cm", "translation")
     return replace(truth, **{name: torch.full_like(getattr(truth, name), torch.nan) for name in hidden})
 
 
 @torch.no_grad()
 def validation_errors(model: HandModel, samples: Samples, regressor: Tensor) -> dict[str, float]:
-    """PA-MPJPE and mean vertex error (mm, canonical), root of the mean variance (mm), mean 2D error (% of the crop).
+    """Return PA-MPJPE and mean vertex error (mm, canonical), root of the mean variance (mm), mean 2D error (% of the
+    crop).
 
     Hands whose 3D truth is nan count in the third alone; without any other the errors are nan.
     """
     model.eval()
-    network = FromGiven(model)
+    network = FromInputs(model)
     columns: dict[str, list[Tensor]] = {"pa": [], "error": [], "variance": [], "image": []}
     for ids in torch.arange(len(samples)).split(128):
-        given, truth = (to_device(part, regressor.device) for part in samples.batch(ids))
-        output = network(given)
+        inputs, truth = (to_device(part, regressor.device) for part in samples.batch(ids))
+        output = network(inputs)
         columns["variance"].append(output.log_variance.exp().sum(2).mean(1))
         mine, true = (regressor @ vertices for vertices in (output.mean_cm, truth.vertices_cm))
         known = torch.isfinite(true).all(dim=2).all(dim=1)
@@ -262,7 +274,7 @@ def validation_errors(model: HandModel, samples: Samples, regressor: Tensor) -> 
 
 
 def _aligned_errors_mm(mine_cm: Tensor, true_cm: Tensor) -> Tensor:
-    """PA-MPJPE (B,) of keypoints (B, 21, 3), of none too."""
+    """Return PA-MPJPE (B,) of keypoints (B, 21, 3), also for B = 0."""
     if not len(mine_cm):
         return torch.empty(0, dtype=torch.float64)
     return torch.from_numpy(metrics.pa_mpjpe_mm(mine_cm.cpu().numpy(), true_cm.cpu().numpy()) * 0.01)

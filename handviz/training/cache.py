@@ -1,4 +1,4 @@
-"""Samples whose 14 x 14 maps, and MediaPipe's landmarks with them, are computed once and kept beside the images."""
+"""Samples whose 14 x 14 maps and MediaPipe landmarks are computed once and cached beside the images."""
 
 import copy
 import hashlib
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import open_atomic
 from handviz.core.records import CROP_SIZE
 from handviz.data.synthetic.dataset import read_shard
@@ -38,11 +38,11 @@ __all__ = ["CachedSamples", "image_batch", "load_cached", "truth_from_labels", "
 logger = logging.getLogger(__name__)
 BATCH = 32
 COMMITTED = "mediapipe_hand"
-"""The backbone whose first blocks are committed; those of others are whatever a run started from."""
+"""The backbone whose first blocks are part of the repository; those of others depend on the run."""
 
 
 def tail_parameters(backbone: Backbone) -> Iterator[nn.Parameter]:
-    """Parameters that act behind the cached map: those that get a gradient from it."""
+    """Return the parameters after the cached map: those that get a gradient from it."""
     parameters = list(backbone.parameters())
     wanted = [parameter.requires_grad for parameter in parameters]
     backbone.requires_grad_(True)
@@ -59,7 +59,7 @@ def tail_parameters(backbone: Backbone) -> Iterator[nn.Parameter]:
 
 
 def stem_digest(backbone: Backbone) -> str:
-    """A short hash of all numbers, batch statistics too, that act before the cached map."""
+    """Return a short hash of all numbers, batch statistics included, before the cached map."""
     tail = {id(parameter) for parameter in tail_parameters(backbone)}
     names = [name for name, parameter in backbone.named_parameters() if id(parameter) not in tail]
     modules = {name.rpartition(".")[0] for name in names}
@@ -72,12 +72,12 @@ def stem_digest(backbone: Backbone) -> str:
 
 @cache
 def committed_digest() -> str:
-    """Of MediaPipe's own first blocks."""
+    """Return the digest of MediaPipe's own first blocks."""
     return stem_digest(make_backbone(COMMITTED))
 
 
 def cache_name(backbone: Backbone, backbone_name: str) -> str:
-    """What names the cache of a backbone: with other first blocks than the committed ones, their digest too."""
+    """Return the name of a backbone's cache: with other first blocks than the committed ones, their digest too."""
     digest = stem_digest(backbone)
     if backbone_name == COMMITTED and digest == committed_digest():
         return backbone_name
@@ -85,12 +85,12 @@ def cache_name(backbone: Backbone, backbone_name: str) -> str:
 
 
 def middle_file(directory: Path, shard: int, name: str) -> Path:
-    """Where the cached maps of a shard lie; ``name`` by ``cache_name``."""
+    """Return the path of a shard's cached maps; ``name`` is from ``cache_name``."""
     return directory / f"shard_{shard:05d}_middle_{name}.npy"
 
 
 class _Stem(nn.Module):
-    """The half of a backbone whose answer is cached."""
+    """The part of a backbone whose output is cached."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
@@ -101,14 +101,14 @@ class _Stem(nn.Module):
 
 
 def _session(network: nn.Module, example_shape: tuple[int, ...]) -> onnxruntime.InferenceSession:
-    """A network with one answer in ONNX Runtime."""
+    """Return a network with one output in ONNX Runtime."""
     return fast_session(network, ["output"], example_shape)
 
 
 def fast_session(
     network: nn.Module, outputs: Sequence[str], example_shape: tuple[int, ...]
 ) -> onnxruntime.InferenceSession:
-    """A network in ONNX Runtime: three to six times faster than PyTorch on a CPU (docs/log/experiments.md)."""
+    """Return a network in ONNX Runtime: three to six times faster than PyTorch on a CPU (docs/log/experiments.md)."""
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "network.onnx"
         write_onnx(copy.deepcopy(network).cpu(), path, outputs, {INPUT_NAME: example_shape})
@@ -125,11 +125,14 @@ def _run(session: onnxruntime.InferenceSession, batch: np.ndarray) -> np.ndarray
 
 
 def stem_maps(model: HandModel, images: np.ndarray) -> tuple[Tensor, Tensor | None]:
-    """What training on cached maps starts from, of images (N, 224, 224, 3) uint8 in memory: float16 maps
-    (N, M, 14, 14) and the witness's landmarks (N, 128), if the model has one that shares these maps."""
+    """Return the cached inputs of images (N, 224, 224, 3) uint8: float16 maps (N, M, 14, 14) and MediaPipe's landmarks
+    (N, 128), if the model has a landmark head that shares these maps."""
     landmark_head = model.landmark_head
     if landmark_head is not None and landmark_head.own_stem:
-        raise HandvizError("this network was trained end to end; its landmarks do not come from the maps that are kept")
+        raise HandvizError(
+            "this network was trained end to end; its landmarks need other maps: choose another network",
+            ErrorCode.MODEL_MISMATCH,
+        )
     middle = _session(_Stem(model.backbone), (3, CROP_SIZE, CROP_SIZE))
     heads = None if landmark_head is None else _session(landmark_head, (model.backbone.middle_channels, 14, 14))
     maps, landmarks = [], []
@@ -159,16 +162,17 @@ def cache_middle_maps(directory: Path, shards: Sequence[int], backbone: Backbone
 
 
 def landmarks_file(directory: Path, shard: int) -> Path:
-    """Where the witness's cached landmarks of a shard lie."""
+    """Return the path of a shard's cached landmarks."""
     return directory / f"shard_{shard:05d}_landmarks.npy"
 
 
 def cache_landmarks(directory: Path, shards: Sequence[int], landmark_head: LandmarkHead, backbone: Backbone) -> None:
-    """What MediaPipe's own heads say of every crop of these shards, from its cached maps, where it is missing."""
+    """Compute MediaPipe's landmarks of these shards from their cached maps, where they are missing."""
     if landmark_head.own_stem or cache_name(backbone, COMMITTED) != COMMITTED:
         raise HandvizError(
             "the backbone's first blocks are no longer MediaPipe's own, which its landmarks need: "
-            "train with --end-to-end or with --evidence global"
+            "train with --end-to-end or with --features global",
+            ErrorCode.OPTION_CONFLICT,
         )
     cache_middle_maps(directory, shards, backbone, COMMITTED)
     missing = [shard for shard in shards if not landmarks_file(directory, shard).is_file()]
@@ -188,16 +192,16 @@ class CachedSamples:
     middle_maps: Tensor
     """(N, M, 14, 14) float16"""
     landmarks: Tensor | None
-    """(N, 128) float32 of the witness, None for models without one"""
+    """(N, 128) float32, None for models without a landmark head"""
     truth: Truth
     features: ImageFeatures | None = None
-    """What the heads see, where everything before them is frozen"""
+    """Inputs of the heads, where everything before them is frozen"""
 
     def __len__(self) -> int:
         return len(self.truth.scale_per_cm)
 
     def batch(self, ids: Tensor) -> tuple[Cached | ImageFeatures, Truth]:
-        """What of the samples is cached (maps as float32, channels last), and their truth."""
+        """Return what is cached of the samples (maps as float32, channels last), and their truth."""
         truth = take(self.truth, ids)
         if self.features is not None:
             return ImageFeatures(*(part if part is None else part[ids].float() for part in self.features)), truth  # type: ignore[arg-type]
@@ -207,7 +211,7 @@ class CachedSamples:
 
 @torch.no_grad()
 def with_features(samples: CachedSamples, model: HandModel) -> CachedSamples:
-    """Run everything before the heads once for all: it will not change any more. Kept as float16."""
+    """Compute the features of all samples once, as everything before the heads is frozen. Stored as float16."""
     model.eval()
     device = next(model.parameters()).device
     chunks = torch.arange(len(samples)).split(BATCH)
@@ -215,10 +219,10 @@ def with_features(samples: CachedSamples, model: HandModel) -> CachedSamples:
     for ids in tqdm(chunks, desc="features", unit="batch"):
         cached, _ = samples.batch(ids)
         assert isinstance(cached, Cached)
-        seen = model.seen(to_device(cached, device))
-        parts.append(ImageFeatures(*(part if part is None else part.half().cpu() for part in seen)))  # type: ignore[arg-type]
+        features = model.seen(to_device(cached, device))
+        parts.append(ImageFeatures(*(part if part is None else part.half().cpu() for part in features)))  # type: ignore[arg-type]
     columns = [column[0] if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True)]
-    # Cloned, or the slice would keep all maps in memory.
+    # Cloned, or the slice would hold all maps in memory.
     return CachedSamples(samples.middle_maps[:0].clone(), None, samples.truth, ImageFeatures(*columns))  # type: ignore[arg-type]
 
 
@@ -226,30 +230,36 @@ def _read(path: Path) -> np.ndarray:
     try:
         return np.asarray(np.load(path, allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:
-        raise HandvizError(f"{path} is damaged ({error}): delete it, it is computed again") from error
+        raise HandvizError(
+            f"{path} is damaged ({error}): delete it, it is computed again", ErrorCode.FILE_DAMAGED
+        ) from error
 
 
 def _read_cached(path: Path, shape: tuple[int, ...]) -> Tensor:
     found = _read(path)
     if found.shape != shape:
-        raise HandvizError(f"{path} holds {found.shape}, its images need {shape}: delete it, it is computed again")
+        raise HandvizError(
+            f"{path} holds {found.shape}, its images need {shape}: delete it, it is computed again",
+            ErrorCode.WRONG_SHAPE,
+        )
     return torch.from_numpy(found)
 
 
 def load_cached(
     directories: Sequence[Path], model: HandModel, backbone_name: str, template: HandTemplate, limit: int | None = None
 ) -> CachedSamples:
-    """All samples of the folders (or the first ``limit``), computing what is not cached yet."""
-    places, labels = needed_shards(directories, limit, template)
+    """Load all samples of the folders (or the first ``limit``), computing what is not cached yet."""
+    numbered, labels = needed_shards(directories, limit, template)
     for directory in dict.fromkeys(directories):
-        _cache(directory, [shard for place, shard in dict.fromkeys(places) if place == directory], model, backbone_name)
+        own = [shard for folder, shard in dict.fromkeys(numbered) if folder == directory]
+        _cache(directory, own, model, backbone_name)
     sizes = [len(part["scale"]) for part in labels]
     count = min(sum(sizes), limit or sum(sizes))
     name = cache_name(model.backbone, backbone_name)
     maps = torch.empty((count, model.backbone.middle_channels, 14, 14), dtype=torch.float16)
     landmarks = None if model.landmark_head is None else torch.empty((count, LANDMARK_NUMBERS))
     start = 0
-    for (directory, shard), full in zip(places, sizes, strict=True):
+    for (directory, shard), full in zip(numbered, sizes, strict=True):
         rows = slice(start, min(start + full, count))
         size = rows.stop - start
         maps[rows] = _read_cached(middle_file(directory, shard, name), (full, *maps.shape[1:]))[:size]

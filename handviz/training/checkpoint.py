@@ -1,4 +1,5 @@
-"""Checkpoints: weights as safetensors with config, hand model and commit beside them; state to resume from apart."""
+"""Checkpoints: weights as safetensors with config, hand model and commit as metadata; the resume state is a second
+file."""
 
 import json
 import logging
@@ -16,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import UNFINISHED, atomic_path, unfinished_path
 from handviz.core.paths import PROJECT_ROOT
 from handviz.hand_models.choice import which_file
@@ -31,7 +32,7 @@ VARIANCE_SCALES = ("vertex_variance_scale", "keypoint_variance_scale")
 
 
 def current_commit() -> str:
-    """The repository's commit, or "unknown" outside of one."""
+    """Return the repository's commit, or "unknown" outside of one."""
     try:
         result = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True, timeout=10
@@ -45,7 +46,7 @@ def save_checkpoint(
     directory: Path, model: nn.Module, config: object, notes: dict[str, Any], template: HandTemplate,
     state: dict[str, Any],
 ) -> Path:  # fmt: skip
-    """Write ``directory`` whole or not at all: a checkpoint of that name stays until the new one is complete."""
+    """Write ``directory`` completely or not at all: an earlier checkpoint stays until the new one is complete."""
     part = unfinished_path(directory)
     metadata = {
         "model": json.dumps(asdict(config)),  # type: ignore[call-overload]
@@ -56,7 +57,7 @@ def save_checkpoint(
     }
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     try:
-        # A run that was killed while it wrote left those: no other writes checkpoints of this name.
+        # Left by a run that was killed while writing: no other run writes checkpoints of this name.
         for left in directory.parent.glob(f"{directory.name}.*{UNFINISHED}"):
             shutil.rmtree(left, ignore_errors=True)
         part.mkdir(parents=True)
@@ -66,7 +67,10 @@ def save_checkpoint(
     except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(part, ignore_errors=True)
         recovered(directory)
-        raise HandvizError(f"cannot write the checkpoint {directory} ({error}); the last one is intact") from error
+        code = write_error_code(error) if isinstance(error, OSError) else ErrorCode.NOT_WRITABLE
+        raise HandvizError(
+            f"cannot write the checkpoint {directory} ({error}); the last one is intact", code
+        ) from error
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
@@ -74,7 +78,7 @@ def save_checkpoint(
 
 
 def _put_in_place(part: Path, directory: Path) -> None:
-    """At no moment is there no checkpoint under one of the two names that ``recovered`` knows."""
+    """Replace the old checkpoint; at every moment one exists under one of the two names in ``recovered``."""
     old = recovered(directory).with_name(directory.name + OLD)
     shutil.rmtree(old, ignore_errors=True)
     if directory.exists():
@@ -84,7 +88,7 @@ def _put_in_place(part: Path, directory: Path) -> None:
 
 
 def recovered(directory: Path) -> Path:
-    """The same folder, brought back if the program was stopped while a new checkpoint took its place."""
+    """Return the folder, restored if the program was stopped while a new checkpoint replaced it."""
     old = directory.with_name(directory.name + OLD)
     if old.is_dir() and not directory.exists():
         os.replace(old, directory)
@@ -92,33 +96,37 @@ def recovered(directory: Path) -> Path:
 
 
 def read_metadata(directory: Path) -> dict[str, str]:
-    """Metadata of a checkpoint; raises HandvizError if it is missing or not one of handviz."""
+    """Return a checkpoint's metadata; raises HandvizError if it is missing or not one of handviz."""
     path = directory / WEIGHTS
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise HandvizError(f"{path} is missing or not a checkpoint ({error})") from error
+        code = ErrorCode.FILE_MISSING if isinstance(error, FileNotFoundError) else ErrorCode.FILE_DAMAGED
+        raise HandvizError(f"{path} is missing or not a checkpoint ({error})", code) from error
     lacking = {"model", "fingerprint", "notes"} - metadata.keys()
     if lacking:
-        raise HandvizError(f"{path} is not a checkpoint of handviz: it lacks {', '.join(sorted(lacking))}")
+        raise HandvizError(
+            f"{path} is not a checkpoint of handviz: it lacks {', '.join(sorted(lacking))}", ErrorCode.MODEL_FOREIGN
+        )
     return metadata
 
 
 def checked_metadata(directory: Path, template: HandTemplate) -> dict[str, str]:
-    """``read_metadata`` of a checkpoint for this hand model; HandvizError if it was trained for another."""
+    """Return ``read_metadata`` of a checkpoint; HandvizError if it was trained for another hand model."""
     metadata = read_metadata(directory)
     if metadata["fingerprint"] != template.fingerprint:
         raise HandvizError(
             f"{directory} was trained for the hand model {metadata.get('hand_model')} "
             f"{metadata['fingerprint'][:12]}, not for {template.name} {template.fingerprint[:12]}: "
-            f"{which_file(metadata.get('hand_model', ''))}"
+            f"{which_file(metadata.get('hand_model', ''))}",
+            ErrorCode.MODEL_MISMATCH,
         )
     return metadata
 
 
 def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[HandModel, ModelConfig, dict[str, Any]]:
-    """Model, its config and notes; raises HandvizError for a foreign, damaged or mismatching checkpoint."""
+    """Return model, config and notes; raises HandvizError for a foreign, damaged or mismatching checkpoint."""
     metadata = checked_metadata(directory, template)
     try:
         config = config_from_saved(json.loads(metadata["model"]))
@@ -126,57 +134,71 @@ def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[HandModel,
         weights = load_file(directory / WEIGHTS)
         model.load_state_dict({current_weight_name(name): weight for name, weight in weights.items()})
     except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise HandvizError(f"{directory} does not fit this version of handviz ({error})") from error
+        raise HandvizError(
+            f"{directory} does not fit this version of handviz ({error})", ErrorCode.MODEL_DAMAGED
+        ) from error
     return model, config, parsed_notes(directory, metadata["notes"])
 
 
 def parsed_notes(directory: Path, text: str) -> dict[str, Any]:
-    """Notes as a dict; ``samples_seen``, if they say it, is an integer from 0 on."""
+    """Parse notes to a dict; ``samples_seen``, if present, is an integer from 0 on."""
     try:
         notes = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise HandvizError(f"the notes of {directory} are damaged ({error})") from error
+        raise HandvizError(f"the notes of {directory} are damaged ({error})", ErrorCode.FILE_DAMAGED) from error
     if not isinstance(notes, dict):
-        raise HandvizError(f"the notes of {directory} are damaged: they are {str(notes)[:40]!r}")
+        raise HandvizError(
+            f"the notes of {directory} are damaged: they are {str(notes)[:40]!r}", ErrorCode.FILE_DAMAGED
+        )
     seen = notes.get("samples_seen", 0)
     if type(seen) is not int or seen < 0:
-        raise HandvizError(f"the notes of {directory} are damaged: samples_seen is {str(seen)[:40]!r}")
+        raise HandvizError(
+            f"the notes of {directory} are damaged: samples_seen is {str(seen)[:40]!r}", ErrorCode.FILE_DAMAGED
+        )
     return notes
 
 
 def calibration_metadata(notes: dict[str, Any]) -> CalibrationMetadata:
-    """How the checkpoint's standard deviations are to be read; HandvizError if its notes lack it, or say what cannot
-    be."""
+    """Return the calibration of the checkpoint's standard deviations; HandvizError if its notes lack it or are
+    invalid."""
     try:
         correlation = float(notes["train"]["loss"]["vertex_correlation"])
         scales = {name: float(notes.get(name, 1.0)) for name in VARIANCE_SCALES}
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise HandvizError(f"the checkpoint does not say how its standard deviations are meant ({error})") from error
+        raise HandvizError(
+            f"the checkpoint lacks the calibration of its standard deviations ({error})", ErrorCode.FILE_DAMAGED
+        ) from error
     if not 0 <= correlation <= 1:
-        raise HandvizError(f"the checkpoint's vertex_correlation {correlation} is not a number from 0 to 1")
+        raise HandvizError(
+            f"the checkpoint's vertex_correlation {correlation} is not a number from 0 to 1", ErrorCode.FILE_DAMAGED
+        )
     if not all(0 < scale < math.inf for scale in scales.values()):
-        raise HandvizError(f"the checkpoint's variance scales {scales} are not positive numbers")
+        raise HandvizError(
+            f"the checkpoint's variance scales {scales} are not positive numbers", ErrorCode.FILE_DAMAGED
+        )
     return CalibrationMetadata(vertex_correlation=correlation, **scales)
 
 
 def supervision_of(notes: dict[str, Any]) -> str:
-    """ "full" or "weak"; notes of older programs do not say it and mean "full"."""
+    """Return "full" or "weak"; notes of older versions lack it and mean "full"."""
     train = notes.get("train")
     return str(train.get("supervision", "full")) if isinstance(train, dict) else "full"
 
 
 def load_resume_state(directory: Path) -> dict[str, Any]:
-    """What the optimiser needs to go on; only tensors and plain values are read from the file."""
+    """Return the optimiser's state; only tensors and plain values are read from the file."""
     try:
         return dict(torch.load(directory / STATE, map_location="cpu", weights_only=True))
     except Exception as error:  # torch.load raises nearly anything for a damaged file
-        # Of an unpickling error torch's text recommends to run what the file holds.
-        reason = "it holds more than numbers" if isinstance(error, pickle.UnpicklingError) else error
-        raise HandvizError(f"{directory / STATE} is damaged or missing ({reason}): start a new run") from error
+        # torch's text for an unpickling error recommends to run the file's code.
+        unsafe = isinstance(error, pickle.UnpicklingError)
+        missing = ErrorCode.FILE_MISSING if isinstance(error, FileNotFoundError) else ErrorCode.FILE_DAMAGED
+        reason, code = ("it holds more than numbers", ErrorCode.UNSAFE_FILE) if unsafe else (error, missing)
+        raise HandvizError(f"{directory / STATE} is damaged or missing ({reason}): start a new run", code) from error
 
 
 def add_metadata(directory: Path, notes: dict[str, Any]) -> None:
-    """Write more notes into a checkpoint; its weights stay as they are."""
+    """Add notes to a checkpoint; its weights stay unchanged."""
     metadata = read_metadata(directory)
     metadata["notes"] = json.dumps(parsed_notes(directory, metadata["notes"]) | notes)
     path = directory / WEIGHTS
@@ -184,4 +206,5 @@ def add_metadata(directory: Path, notes: dict[str, Any]) -> None:
         with atomic_path(path) as part:
             save_file(load_file(path), part, metadata)
     except (HandvizError, SafetensorError) as error:
-        raise HandvizError(f"cannot write {path} ({error}); it is as it was") from error
+        code = error.code if isinstance(error, HandvizError) else ErrorCode.NOT_WRITABLE
+        raise HandvizError(f"cannot write {path} ({error}); it is unchanged", code) from error

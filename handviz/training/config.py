@@ -1,4 +1,4 @@
-"""What trainings depend on: what all of their loops share, what all runs share, and the training of AMVUR."""
+"""Configurations: of every training loop, of every run in a folder, and of a training of AMVUR."""
 
 import json
 import math
@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets.images import BadImages
 from handviz.data.datasets.registry import settled
 from handviz.models.amvur.losses import LossConfig
@@ -20,7 +20,7 @@ SUPERVISIONS = ("full", "weak")
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """What every training loop depends on."""
+    """Settings of every training loop."""
 
     epochs: int = 3
     """Passes over the samples; the learning rate falls to zero over all of them."""
@@ -31,7 +31,7 @@ class LoopConfig:
     warm_up_steps: int = 200
     """Over which the learning rate rises: AdamW's first estimates of the gradient's size are rough."""
     gradient_norm: float = 1.0
-    """At which the gradient of all parameters together is clipped, so that one odd batch cannot undo many."""
+    """At which the gradient of all parameters together is clipped, so that one outlier cannot undo many batches."""
     seed: int = 0
     """Of the first weights, and with the epoch of the samples' order."""
     checkpoint_every: int | None = 200
@@ -49,12 +49,12 @@ class LoopConfig:
         for name in names:
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise HandvizError(f"training: {name} is {value}, it must be at least 1")
+                raise HandvizError(f"training: {name} is {value}, it must be at least 1", ErrorCode.BAD_VALUE)
 
 
 @dataclass(frozen=True)
 class RunConfig(LoopConfig):
-    """What every run in a folder of its own depends on."""
+    """Settings of every run in a folder of its own."""
 
     data: tuple[Path | str, ...]
     """Folders of rendered hands and, where a training reads them, specs of datasets, taken together."""
@@ -64,7 +64,7 @@ class RunConfig(LoopConfig):
     limit: int | None = None
     """Use only the first samples."""
     validation: Path | str | None = None
-    """Samples to watch at every checkpoint; they choose nothing."""
+    """Samples to evaluate at every checkpoint; they choose nothing."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,19 +78,19 @@ class RunConfig(LoopConfig):
 
 @dataclass(frozen=True)
 class TrainConfig(RunConfig):
-    """Everything that a run of AMVUR depends on."""
+    """Settings of a run of AMVUR."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     _: KW_ONLY
     supervision: str = "full"
-    """"full": all of the truth; "weak": 2D joints alone (train/weak.py)."""
+    """"full": all of the truth; "weak": 2D joints alone (models/amvur/weak_losses.py)."""
     camera_prior: Path | None = None
     """Checkpoint whose camera net is the camera's prior in weak training; None: there is no such term."""
     landmark_noise: LandmarkNoise = field(default_factory=LandmarkNoise)
-    """How much of MediaPipe's landmarks is made as good as on photographs (train/witness_noise.py)."""
+    """How much of MediaPipe's landmarks is made as accurate as on photographs (augmentation.py)."""
     style_noise: StyleNoise = field(default_factory=StyleNoise)
-    """How many maps get another look (train/style_noise.py); not end to end, not on a frozen backbone."""
+    """How many maps get another style (augmentation.py); not end to end, not on a frozen backbone."""
     head_rate: float = 1e-3
     """Learning rate of new layers (AdamW, warm-up, cosine to zero)."""
     tail_rate: float = 3e-4
@@ -102,54 +102,62 @@ class TrainConfig(RunConfig):
     device: str = "auto"
     gradient_norm: float = 2.0
     bad_images: BadImages = "stop"
-    """What to do about a dataset's image that cannot be read."""
+    """Whether a dataset's image that cannot be read stops the training or is skipped."""
     backbone_from: Path | None = None
     """Checkpoint whose backbone to start from."""
     backbone_weights: Path | None = None
-    """torchvision's file of ImageNet weights to start the backbone from (nets/torchvision_weights.py)."""
+    """torchvision's file of ImageNet weights to start the backbone from (models/backbones/imagenet_backbones.py)."""
     start_from: tuple[Path, ...] = ()
     """Checkpoints of any variants whose matching weights to start from; later ones win."""
     recipe: str = ""
-    """Name of the recipe that all of this comes from (evaluation/recipes.py); empty: from none."""
+    """Name of the recipe of these settings (evaluation/recipes.py); empty: none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("head_rate", "tail_rate", "stem_rate"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise HandvizError(f"training: {name} is {getattr(self, name)}, it must be a number from 0 on")
+                raise HandvizError(
+                    f"training: {name} is {getattr(self, name)}, it must be a number from 0 on", ErrorCode.BAD_VALUE
+                )
         self._check_supervision()
         if self.end_to_end and not (self.tail_rate and self.stem_rate):
             raise HandvizError(
-                "training: end to end trains the whole backbone: tail_rate and stem_rate must be above 0"
+                "training: end to end trains the whole backbone: tail_rate and stem_rate must be above 0",
+                ErrorCode.OPTION_CONFLICT,
             )
         if self.model.has_landmark_head and self.model.landmark_stem != self.end_to_end:
-            raise HandvizError("training: landmark_stem is for end to end, and end to end needs it")
+            raise HandvizError(
+                "training: landmark_stem is for end to end, and end to end needs it", ErrorCode.OPTION_CONFLICT
+            )
 
     def _check_supervision(self) -> None:
         if self.supervision not in SUPERVISIONS:
             kinds = ", ".join(SUPERVISIONS)
-            raise HandvizError(f"training: supervision is {self.supervision!r}; there are {kinds}")
+            raise HandvizError(
+                f"training: supervision is {self.supervision!r}; there are {kinds}", ErrorCode.UNKNOWN_NAME
+            )
         if self.supervision == "full":
             if self.camera_prior is not None:
                 raise HandvizError(
-                    "training: a camera prior is for weak supervision; full supervision knows the camera"
+                    "training: a camera prior is for weak supervision; full supervision knows the camera",
+                    ErrorCode.OPTION_CONFLICT,
                 )
         elif self.model.has_landmark_head and self.landmark_noise.fraction:
             raise HandvizError(
                 "training: landmark_noise moves MediaPipe's landmarks towards the 3D truth, which weak supervision "
-                "does not have: its fraction must be 0"
+                "does not have: its fraction must be 0",
+                ErrorCode.OPTION_CONFLICT,
             )
 
 
 def as_metadata(config: RunConfig) -> dict[str, Any]:
-    """The config as a checkpoint's notes keep it."""
+    """Return the config as saved in a checkpoint's notes."""
     return dict(json.loads(json.dumps(asdict(config), default=str)))
 
 
 def _lasting(notes: dict[str, Any]) -> dict[str, Any]:
-    """What a run keeps from its first step to its last; notes of older programs say less of it."""
-    kept = ("seed", "limit", "supervision")
-    lasting = {f"--{name}": notes[name] for name in kept if name in notes}
+    """Return the settings that a run must not change; notes of older versions lack some of them."""
+    lasting = {f"--{name}": notes[name] for name in ("seed", "limit", "supervision") if name in notes}
     if isinstance(notes.get("data"), list):
         lasting["--data"] = [settled(str(source)) for source in notes["data"]]
     for part in ("loss", "landmark_noise", "style_noise"):
@@ -158,10 +166,10 @@ def _lasting(notes: dict[str, Any]) -> dict[str, Any]:
     return lasting
 
 
-def changes(config: RunConfig, noted: object) -> list[str]:
-    """What differs between a config and the ``as_metadata`` that a run was started with, in words.
+def changes(config: RunConfig, saved: object) -> list[str]:
+    """Return the differences between a config and the saved ``as_metadata`` of a run's start, as texts.
 
-    What the notes do not say is no difference. Epochs, rates, the device and what is watched may change on the way.
+    Missing entries are no difference. Epochs, rates, the device and validation may change during a run.
     """
-    then, now = _lasting(noted) if isinstance(noted, dict) else {}, _lasting(as_metadata(config))
+    then, now = _lasting(saved) if isinstance(saved, dict) else {}, _lasting(as_metadata(config))
     return [f"{name} {then[name]}, not {now[name]}" for name in now if name in then and then[name] != now[name]]

@@ -1,7 +1,7 @@
-"""Downloaded datasets as samples: annotations in memory, images read, decoded and cut batch by batch in threads.
+"""Downloaded datasets as samples: annotations in memory, images read, decoded and cropped batch by batch in threads.
 
-What is random of a crop depends on the seed, the step and the sample alone, so that a resumed run is the straight run
-to the bit, in one process or in several.
+Random numbers of a crop depend on the seed, the step and the sample alone, so that a resumed run equals an
+uninterrupted one to the bit, in one process or in several.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.core.units import CENTIMETRES_PER_METRE
 from handviz.data.datasets.annotated import AnnotatedHand, HandDataset
@@ -45,10 +45,10 @@ LABEL_CHUNK = 512
 
 @dataclass(frozen=True)
 class Drawing:
-    """What a crop depends on beside its sample."""
+    """Random seed and step of crops, and whether 3D truth is required."""
 
     seed: int | None = None
-    """Of the crop's jitter in training; None: the crop of the annotated keypoints, as in evaluation"""
+    """Of the crop's jitter in training; None: crops of the annotated keypoints, as in evaluation"""
     step: int = 0
     whole_truth: bool = True
     """Whether a sample without 3D truth is refused"""
@@ -56,12 +56,12 @@ class Drawing:
 
 @dataclass(frozen=True, eq=False)
 class DatasetSamples:
-    """Some hands of a split."""
+    """Hands of a split."""
 
     images: UsableImages
     template: HandTemplate
     rows: NDArray[np.intp]
-    """(N,) which hands of the split"""
+    """(N,) numbers of the hands in the split"""
     drawing: Drawing = Drawing()
 
     @property
@@ -74,24 +74,24 @@ class DatasetSamples:
 
     @property
     def truth(self) -> Truth:
-        """Of all samples in the crops of their annotated keypoints; ``batch`` has that of the jittered ones."""
+        """Truth of all samples in the crops of their annotated keypoints; ``batch`` has that of the jittered ones."""
         still = replace(self, drawing=replace(self.drawing, seed=None))
         chunks = [self.rows[start : start + LABEL_CHUNK] for start in range(0, len(self), LABEL_CHUNK)]
         return joined_truths([still.truth_of(*still._hands(chunk)) for chunk in chunks])
 
     def at_step(self, step: int) -> "DatasetSamples":
-        """The same samples as a step of training sees them."""
+        """Return the same samples with the crops of a training step."""
         return replace(self, drawing=replace(self.drawing, step=step))
 
     def batch(self, ids: Tensor) -> tuple[Tensor, Truth]:
-        """Images (B, 3, 224, 224) in [0, 1], and their truth; HandvizError names an image that cannot be used."""
+        """Return images (B, 3, 224, 224) in [0, 1] and their truth; HandvizError names an image that cannot be used."""
         with ThreadPoolExecutor(DECODERS) as pool:
             found = list(pool.map(self._crop, ids.tolist()))
         crops, hands, affines = zip(*found, strict=True)
         return image_batch(np.stack(crops)), self.truth_of(hands, affines)
 
     def _crop(self, number: int) -> tuple[np.ndarray, AnnotatedHand, FloatArray]:
-        """The crop of a sample, or of the next one whose image can be used, its hand and its affine."""
+        """Return the crop of a sample, or of the next one whose image can be used, its hand and its affine."""
         for tried in range(MAX_BAD_IN_A_ROW):
             other = int(self.rows[(number + tried) % len(self)])
             image = self.images.read(other)
@@ -102,7 +102,8 @@ class DatasetSamples:
             return cut_out(image, affine), hand, affine
         raise HandvizError(
             f"{MAX_BAD_IN_A_ROW} images in a row cannot be used, the last because {self.images.bad[other]}: "
-            f"python -m handviz doctor --dataset {self.dataset.name} tells what is missing"
+            f"python -m handviz doctor --dataset {self.dataset.name} lists what is missing",
+            ErrorCode.EMPTY_INPUT,
         )
 
     def _affine(self, row: int, hand: AnnotatedHand) -> FloatArray:
@@ -114,7 +115,7 @@ class DatasetSamples:
         return hands, [self._affine(int(row), hand) for row, hand in zip(rows, hands, strict=True)]
 
     def truth_of(self, hands: Sequence[AnnotatedHand], affines: Sequence[FloatArray]) -> Truth:
-        """The truth of crops, whose affines (2, 3) are given; HandvizError names a hand that lacks what is wanted."""
+        """Return the truth of crops with affines (2, 3); HandvizError names a hand that lacks required truth."""
         vertices_m = posed_vertices(hands, self.template)
         rows = [
             labels(hand, self.template, affine, None if np.isnan(vertices).any() else vertices)
@@ -123,7 +124,7 @@ class DatasetSamples:
         if self.drawing.whole_truth:
             for hand, row in zip(hands, rows, strict=True):
                 if np.isnan(row["scale"]):
-                    raise HandvizError(self._lacking(hand))
+                    raise HandvizError(self._lacking(hand), ErrorCode.NOT_PROVIDED)
         columns = {name: np.stack([row[name] for row in rows]) for name in CROP_LABELS}
         return truth_of_vertices(vertices_m * CENTIMETRES_PER_METRE, columns)
 
@@ -136,7 +137,7 @@ class DatasetSamples:
 
 @torch.no_grad()
 def posed_vertices(hands: Sequence[AnnotatedHand], template: HandTemplate) -> FloatArray:
-    """(N, V, 3) canonical vertices in metres; nan where pose and shape are unknown."""
+    """Return canonical vertices (N, V, 3) in metres; nan where pose and shape are unknown."""
     columns = zip(*(pose_and_shape(hand, template) for hand in hands), strict=True)
     pose, shape = (torch.from_numpy(np.stack(column).astype(np.float32)) for column in columns)
     vertices: FloatArray = HandLayer(template)(pose, shape).vertices_m.numpy()
@@ -144,16 +145,13 @@ def posed_vertices(hands: Sequence[AnnotatedHand], template: HandTemplate) -> Fl
 
 
 def joined_truths(parts: Sequence[Truth]) -> Truth:
-    """Rows of several truths, one after the other."""
+    """Concatenate the rows of several truths."""
     return Truth(*(torch.cat([getattr(part, name) for part in parts]) for name in Truth.__dataclass_fields__))
-
-
-# Rendered folders and downloaded datasets as one set of samples.
 
 
 @dataclass(frozen=True, eq=False)
 class JoinedSamples:
-    """One part after the other."""
+    """Rendered folders and datasets, one after the other."""
 
     parts: tuple[DatasetSamples | ImageSamples, ...]
 
@@ -162,28 +160,28 @@ class JoinedSamples:
 
     @property
     def truth(self) -> Truth:
-        """Of all samples."""
+        """Truth of all samples."""
         return joined_truths([part.truth for part in self.parts])
 
     def at_step(self, step: int) -> "JoinedSamples":
-        """The same samples as a step of training sees them."""
+        """Return the same samples with the crops of a training step."""
         return replace(self, parts=tuple(_part_at_step(part, step) for part in self.parts))
 
     def batch(self, ids: Tensor) -> tuple[Tensor, Truth]:
-        """Images (B, 3, 224, 224) in [0, 1], and their truth, in the order of ``ids``."""
-        places, images, truths, first = [], [], [], 0
+        """Return images (B, 3, 224, 224) in [0, 1] and their truth, in the order of ``ids``."""
+        rows, images, truths, first = [], [], [], 0
         for part in self.parts:
             own = torch.nonzero((ids >= first) & (ids < first + len(part)))[:, 0]
             if len(own):
-                given, truth = part.batch(ids[own] - first)
-                places.append(own)
-                images.append(given)
+                part_images, truth = part.batch(ids[own] - first)
+                rows.append(own)
+                images.append(part_images)
                 truths.append(truth)
             first += len(part)
-        order = torch.argsort(torch.cat(places))
+        order = torch.argsort(torch.cat(rows))
         # Channels last, as image_batch has it.
-        given = torch.cat(images)[order].contiguous(memory_format=torch.channels_last)
-        return given, take(joined_truths(truths), order)
+        ordered = torch.cat(images)[order].contiguous(memory_format=torch.channels_last)
+        return ordered, take(joined_truths(truths), order)
 
 
 def _part_at_step(part: DatasetSamples | ImageSamples, step: int) -> DatasetSamples | ImageSamples:
@@ -191,7 +189,7 @@ def _part_at_step(part: DatasetSamples | ImageSamples, step: int) -> DatasetSamp
 
 
 def at_step(samples: Samples, step: int) -> Samples:
-    """The samples as a step of training sees them: only crops of datasets are drawn anew."""
+    """Return the samples with the crops of a training step: only crops of datasets change."""
     return samples.at_step(step) if isinstance(samples, DatasetSamples | JoinedSamples) else samples
 
 
@@ -203,7 +201,7 @@ def load_samples(
     *,
     bad_images: BadImages = "stop",
 ) -> Samples:
-    """Images of rendered folders and of datasets, all or the first ``limit``."""
+    """Load images of rendered folders and of datasets, all or the first ``limit``."""
     parts: list[DatasetSamples | ImageSamples] = []
     for is_spec, group in groupby(sources, is_dataset_spec):
         for some in [[source] for source in group] if is_spec else [list(group)]:
@@ -220,20 +218,26 @@ def load_samples(
 def load_dataset(
     spec: Path | str, template: HandTemplate, limit: int | None, drawing: Drawing, *, bad_images: BadImages = "stop"
 ) -> DatasetSamples:
-    """The hands of a split: the first ``limit`` to train on, as many from all over it to watch or evaluate."""
+    """Load a split's hands: the first ``limit`` to train on, or as many spread over it to evaluate."""
     # Batches have threads of their own.
     cv2.setNumThreads(1)
     dataset = open_dataset(spec)
     count = len(dataset) if limit is None else min(limit, len(dataset))
     if count == 0:
-        raise HandvizError(f"{spec} holds no hand that can be used: python -m handviz doctor --dataset {dataset.name}")
+        raise HandvizError(
+            f"{spec} holds no hand that can be used: python -m handviz doctor --dataset {dataset.name}",
+            ErrorCode.EMPTY_INPUT,
+        )
     spread = np.arange(count) if drawing.seed is not None else np.linspace(0, len(dataset) - 1, count).astype(np.intp)
     return DatasetSamples(UsableImages(dataset, bad_images), template, spread, drawing)
 
 
 def rendered_folders(sources: Sequence[Path | str]) -> tuple[Path, ...]:
-    """The sources as folders of rendered hands; HandvizError if one is a dataset."""
+    """Return the sources as folders of rendered hands; HandvizError if one is a dataset."""
     for source in sources:
         if is_dataset_spec(source):
-            raise HandvizError(f"{source} is not cached: add --end-to-end, which trains on the images themselves")
+            raise HandvizError(
+                f"{source} is not cached: add --end-to-end, which trains on the images themselves",
+                ErrorCode.OPTION_CONFLICT,
+            )
     return tuple(Path(source) for source in sources)

@@ -1,4 +1,4 @@
-"""What a batch of training starts from, cached or images, and its truth: the one place where the two modes differ."""
+"""Inputs of a training batch, cached or images, and its truth: the only place where the two modes differ."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,9 +24,9 @@ from handviz.models.amvur.model import Cached, HandModel, ModelOutput
 CROP_LABELS = ("rotation", "scale", "translation", "keypoints_crop")
 TRUTH_LABELS = ("pose", "shape", *CROP_LABELS)
 DECODERS = 8
-"""Threads that decode images; OpenCV lets go of the interpreter meanwhile."""
-Given = Tensor | Cached | ImageFeatures
-"""Images (B, 3, 224, 224), what was cached of them, or what the heads see of them."""
+"""Threads that decode images; OpenCV releases the interpreter's lock meanwhile."""
+Inputs = Tensor | Cached | ImageFeatures
+"""Images (B, 3, 224, 224), their cached maps, or the heads' features."""
 
 
 class Samples(Protocol):
@@ -34,29 +34,29 @@ class Samples(Protocol):
 
     @property
     def truth(self) -> Truth:
-        """Of all samples."""
+        """Truth of all samples."""
         ...
 
     def __len__(self) -> int: ...
 
-    def batch(self, ids: Tensor) -> tuple[Given, Truth]:
-        """What the network is given of some samples, and their truth."""
+    def batch(self, ids: Tensor) -> tuple[Inputs, Truth]:
+        """Return the network's inputs for some samples, and their truth."""
         ...
 
 
-class FromGiven(nn.Module):
-    """A model that takes whatever samples give."""
+class FromInputs(nn.Module):
+    """A model that takes any kind of inputs."""
 
     def __init__(self, model: HandModel) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, given: Given) -> ModelOutput:
-        return self.model(given) if isinstance(given, Tensor) else self.model.from_cached(given)
+    def forward(self, inputs: Inputs) -> ModelOutput:
+        return self.model(inputs) if isinstance(inputs, Tensor) else self.model.from_cached(inputs)
 
 
 def to_device(part: Any, device: torch.device) -> Any:
-    """The same Given or Truth on a device."""
+    """Return Inputs or Truth on a device."""
     if part is None or isinstance(part, Tensor):
         return None if part is None else part.to(device)
     if isinstance(part, Truth):
@@ -65,20 +65,20 @@ def to_device(part: Any, device: torch.device) -> Any:
 
 
 def take(truth: Truth, ids: Tensor) -> Truth:
-    """Some rows of the ground truth."""
+    """Return some rows of the truth."""
     return Truth(*(getattr(truth, field.name)[ids] for field in fields(truth)))
 
 
 def image_batch(images: np.ndarray) -> Tensor:
-    """uint8 (N, 224, 224, 3) -> float (N, 3, 224, 224) in [0, 1], channels last in memory."""
-    # PyTorch warns of arrays that must not be written, although nothing writes here.
+    """Convert uint8 (N, 224, 224, 3) to float (N, 3, 224, 224) in [0, 1], channels last in memory."""
+    # PyTorch warns about read-only arrays, although nothing is written here.
     own = images if images.flags.writeable else images.copy()
     return torch.from_numpy(own).permute(0, 3, 1, 2).float().div_(255.0)
 
 
 @torch.no_grad()
 def truth_from_labels(labels: dict[str, np.ndarray], template: HandTemplate) -> Truth:
-    """Labels of the generator -> ground truth in centimetres; vertices come from pose and shape."""
+    """Convert labels of the generator to truth in centimetres; vertices come from pose and shape."""
     layer = HandLayer(template)
     columns = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in labels.items()}
     parts = zip(columns["pose"].split(512), columns["shape"].split(512), strict=True)
@@ -87,7 +87,7 @@ def truth_from_labels(labels: dict[str, np.ndarray], template: HandTemplate) -> 
 
 
 def truth_of_vertices(vertices_cm: Tensor | np.ndarray, labels: Mapping[str, Tensor | np.ndarray]) -> Truth:
-    """Ground truth of canonical vertices (N, V, 3) and the labels in CROP_LABELS."""
+    """Return the truth of canonical vertices (N, V, 3) and the labels in CROP_LABELS."""
     columns = {name: torch.as_tensor(labels[name], dtype=torch.float32) for name in CROP_LABELS}
     return Truth(
         vertices_cm=torch.as_tensor(vertices_cm, dtype=torch.float32),
@@ -99,7 +99,7 @@ def truth_of_vertices(vertices_cm: Tensor | np.ndarray, labels: Mapping[str, Ten
 
 
 def truth_labels(directory: Path, shard: int) -> dict[str, np.ndarray]:
-    """The labels that truth is made of; HandvizError names a file that holds other or broken numbers."""
+    """Read the labels that truth is made of; HandvizError names a file that holds other or broken numbers."""
     known = read_labels(directory, shard)
     return {name: known[name] for name in TRUTH_LABELS}
 
@@ -107,27 +107,27 @@ def truth_labels(directory: Path, shard: int) -> dict[str, np.ndarray]:
 def needed_shards(
     directories: Sequence[Path], limit: int | None, template: HandTemplate | None = None
 ) -> tuple[list[tuple[Path, int]], list[dict[str, np.ndarray]]]:
-    """Folder and number of the shards that hold all samples, or the first ``limit``, and their labels.
+    """Return folder and number of the shards that hold all samples, or the first ``limit``, and their labels.
 
     HandvizError if a folder's labels are of another hand model than ``template``.
     """
     for directory in directories:
         if template is not None:
             check_hand_model(directory, template)
-    places: list[tuple[Path, int]] = []
+    shards: list[tuple[Path, int]] = []
     labels: list[dict[str, np.ndarray]] = []
     left = math.inf if limit is None else limit
-    for place in [(directory, shard) for directory in directories for shard in shard_numbers(directory)]:
+    for numbered in [(directory, shard) for directory in directories for shard in shard_numbers(directory)]:
         if left <= 0:
             break
-        places.append(place)
-        labels.append(truth_labels(*place))
+        shards.append(numbered)
+        labels.append(truth_labels(*numbered))
         left -= len(labels[-1]["scale"])
-    return places, labels
+    return shards, labels
 
 
 def joined_truth(labels: Sequence[dict[str, np.ndarray]], count: int, template: HandTemplate) -> Truth:
-    """Truth of the first ``count`` samples of several shards."""
+    """Return the truth of the first ``count`` samples of several shards."""
     return truth_from_labels({name: np.concatenate([part[name] for part in labels])[:count] for name in TRUTH_LABELS},
                              template)  # fmt: skip
 
@@ -144,7 +144,7 @@ class ImageSamples:
         return len(self.images)
 
     def batch(self, ids: Tensor) -> tuple[Tensor, Truth]:
-        """Images (B, 3, 224, 224) in [0, 1], and their truth."""
+        """Return images (B, 3, 224, 224) in [0, 1] and their truth."""
         parts, paths = zip(*(self.images[row] for row in ids.tolist()), strict=True)
         with ThreadPoolExecutor(DECODERS) as pool:
             decoded = np.stack(list(pool.map(decode, parts, paths)))
@@ -152,10 +152,10 @@ class ImageSamples:
 
 
 def load_images(directories: Sequence[Path], template: HandTemplate, limit: int | None = None) -> ImageSamples:
-    """All images of the folders, or the first ``limit``, undecoded."""
+    """Load all images of the folders, or the first ``limit``, undecoded."""
     images: list[tuple[np.ndarray, Path]] = []
-    places, labels = needed_shards(directories, limit, template)
-    for (directory, shard), known in zip(places, labels, strict=True):
+    shards, labels = needed_shards(directories, limit, template)
+    for (directory, shard), known in zip(shards, labels, strict=True):
         path = images_file(directory, shard)
         columns = read_arrays(path, REMEDY, ("jpeg", "jpeg_end"))
         parts = jpeg_parts(columns["jpeg"], columns["jpeg_end"], path, len(known["scale"]))

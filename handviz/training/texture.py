@@ -1,7 +1,7 @@
-"""Training of the texture net (paper, Algorithm 4): hand, camera and the backbone's first blocks are given.
+"""Training of the texture net (paper, Algorithm 4): hand, camera and the backbone's first blocks are fixed.
 
-Two truths at once: the image itself, at pixels that the mesh covers and the mask calls hand (equation 12), and the
-known colours of all vertices, also of those that no image could tell about.
+The truth is twofold: the image, at pixels that the mesh covers and the mask marks as hand (equation 12), and the known
+colours of all vertices, including those that no image shows.
 """
 
 import json
@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import CROP_SIZE
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.onnx_file import IMAGE_SHAPE, INPUT_NAME
@@ -35,11 +35,11 @@ MAX_VALIDATION_SAMPLES = 512
 
 @dataclass(frozen=True)
 class TextureLoss:
-    """Weights of the terms; colours are errors in [0, 1]."""
+    """Weights of the loss terms; colours are in [0, 1]."""
 
     photometric: float = 4.0
     lit_seen: float = 0.1
-    """Of seen vertices; their pixels say more, for they know shine and sharp shadows."""
+    """Of visible vertices; their pixels hold more, such as gloss and sharp shadows."""
     lit_hidden: float = 0.7
     even: float = 0.7
     seen: float = 0.05
@@ -47,7 +47,7 @@ class TextureLoss:
 
 @dataclass(frozen=True)
 class TextureTrainConfig(RunConfig):
-    """Everything that a run depends on."""
+    """Settings of a run."""
 
     data: tuple[Path, ...]
     model: TextureConfig = field(default_factory=TextureConfig)
@@ -55,40 +55,40 @@ class TextureTrainConfig(RunConfig):
     _: KW_ONLY
     batch_size: int = 32
     rate: float = 1e-3
-    """Learning rate of all that trains."""
+    """Learning rate of all trainable parameters."""
     validation: Path | None = None
     start_from: Path | None = None
     """Checkpoint of a texture net, perhaps of other sizes, whose matching weights to start from."""
 
 
 def at_pixels(colours: Tensor, batch: TextureBatch, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Colours (B, V, 3) drawn at the batch's pixels (B, P, 3), the image there, and whether there is a pixel
-    (B, P): equation 12, at some of the pixels."""
+    """Return colours (B, V, 3) drawn at the batch's pixels (B, P, 3), the image there, and whether there is a pixel (B,
+    P): equation 12, at some of the pixels."""
     rows = torch.arange(len(colours), device=colours.device)[:, None, None]
     corners = faces[batch.triangle.clamp(min=0)]
-    place = torch.stack([batch.pixel % CROP_SIZE, batch.pixel // CROP_SIZE], dim=2)
-    weights = barycentrics(batch.points[rows, corners][..., :2], (place + 0.5) / (CROP_SIZE / 2) - 1)
+    position = torch.stack([batch.pixel % CROP_SIZE, batch.pixel // CROP_SIZE], dim=2)
+    weights = barycentrics(batch.points[rows, corners][..., :2], (position + 0.5) / (CROP_SIZE / 2) - 1)
     drawn = (weights[..., None] * colours[rows, corners]).sum(2)
     image = batch.image.flatten(2).transpose(1, 2)[rows[..., 0], batch.pixel]
-    # Black is the end of the image; it tells nothing of the hand.
+    # Black is outside the image.
     is_shown = image.amax(-1) > DARKEST_SHOWN
     return drawn, image, (batch.triangle >= 0) & is_shown
 
 
 def colour_error(found: Tensor, true: Tensor) -> Tensor:
-    """(...) of colours (..., 3): the absolute error, which keeps edges, and ten times the squared one, which is what
-    signal to noise is made of."""
+    """Return the error (...) of colours (..., 3): absolute, which preserves edges, plus ten times the square, which
+    PSNR measures."""
     difference = found - true
     return (difference.abs() + 10 * difference.square()).mean(-1)
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean of values where weights, of the same shape, are; 0 without any."""
+    """Return the weighted mean of values; 0 if all weights, of the same shape, are 0."""
     return (values * weights).sum() / weights.sum().clamp(min=1)
 
 
 def texture_terms(output: TextureOutput, batch: TextureBatch, faces: Tensor, config: TextureLoss) -> dict[str, Tensor]:
-    """Every weighted term by name."""
+    """Return every weighted loss term by name."""
     drawn, image, is_there = at_pixels(output.rgb, batch, faces)
     lit = colour_error(output.rgb, batch.lit)
     terms = {
@@ -103,7 +103,7 @@ def texture_terms(output: TextureOutput, batch: TextureBatch, faces: Tensor, con
 
 
 class _Stem(nn.Module):
-    """The blocks that do not train."""
+    """The frozen blocks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class _Stem(nn.Module):
 
 @cache
 def stem_session() -> onnxruntime.InferenceSession:
-    """Images -> the maps of MediaPipe's blocks, the same for every run."""
+    """Return the session from images to the maps of MediaPipe's blocks, the same for every run."""
     return fast_session(_Stem(), [f"map{number}" for number in range(len(STEM_CHANNELS))], IMAGE_SHAPE)
 
 
@@ -154,7 +154,7 @@ class TextureTask(RunTask):
         return self.network.from_stem(batch.image, maps, batch.points, batch.is_open)
 
     def validate(self) -> dict[str, float]:
-        """Return signal to noise ratios on the validation samples, and how often visibility is told right."""
+        """Return PSNR on the validation samples, and the fraction of correct visibilities."""
         if self.validation is None:
             return {}
         found = [self._errors_of(ids) for ids in torch.arange(len(self.validation)).split(32)]
@@ -183,19 +183,21 @@ class TextureTask(RunTask):
 
 
 def train_texture(config: TextureTrainConfig, template: HandTemplate) -> Path:
-    """Train to the end, or go on to it; returns the checkpoint's folder."""
+    """Train to the end, resuming an earlier run; returns the checkpoint's folder."""
     return complete_run(config, lambda: TextureTask(config, template))
 
 
 def load_texture_checkpoint(
     directory: Path, template: HandTemplate
 ) -> tuple[TextureNet, TextureConfig, dict[str, Any]]:
-    """Network, its config and notes; raises HandvizError for a foreign, damaged or mismatching checkpoint."""
+    """Return network, config and notes; raises HandvizError for a foreign, damaged or mismatching checkpoint."""
     metadata = checked_metadata(directory, template)
     try:
         config = TextureConfig(**json.loads(metadata["model"]))
         network = TextureNet(config, template)
         network.load_state_dict(load_file(directory / WEIGHTS))
     except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise HandvizError(f"{directory} holds no texture net of this version of handviz ({error})") from error
+        raise HandvizError(
+            f"{directory} holds no texture net of this version of handviz ({error})", ErrorCode.MODEL_MISMATCH
+        ) from error
     return network, config, parsed_notes(directory, metadata["notes"])

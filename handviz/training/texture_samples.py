@@ -1,5 +1,5 @@
-"""Rendered hands for the texture net: a mesh that misses the hand by as much as a network's does, what it hides of
-itself, where its vertices are really seen, the pixels that it covers, and the true colours of all vertices."""
+"""Rendered hands for the texture net: a mesh with the error of a network's, its self-occlusion, true visibility of its
+vertices, the pixels that it covers, and the true colours of all vertices."""
 
 import hashlib
 import logging
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays, write_arrays
 from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.core.visibility import DEPTH_TOLERANCE, self_visible
@@ -29,27 +29,26 @@ from handviz.training.samples import DECODERS, image_batch, needed_shards, truth
 
 logger = logging.getLogger(__name__)
 PIXELS = 256
-"""Of the hand's pixels, drawn at random, in which a sample's photometric loss is evaluated."""
+"""Random pixels of the hand at which a sample's photometric loss is evaluated."""
 MAX_MOVE, SHIFT, LOG_SCALE = 0.05, 0.015, 0.02
-"""By how much meshes miss: every keypoint up to so many crop half-sides (a standard deviation), the whole, and its
-size."""
+"""Errors of meshes: of every keypoint up to so many crop half-sides (standard deviation), of the whole, of its size."""
 RASTER_BATCH = 32
-OF_COLOURS = "was rendered before vertices had colours: run the same synthesize again, it renders it anew"
+OF_COLOURS = "was rendered before vertices had colours: run the same synthesize again"
 DARKEST_SHOWN = 4 / 255
-"""Pixels without a brighter channel are the end of the image; they tell nothing of the hand."""
+"""Pixels without a brighter channel are outside the image."""
 
 
 class TextureBatch(NamedTuple):
-    """What the network is given, and the truth."""
+    """Inputs of the network, and the truth."""
 
     image: Tensor
     """(B, 3, 224, 224)"""
     points: Tensor
     """(B, V, 3) crop half-sides"""
     is_open: Tensor
-    """(B, V) 1 where the mesh hides no vertex by itself"""
+    """(B, V) 1 where the mesh does not hide the vertex"""
     seen: Tensor
-    """(B, V) 1 where the image shows the vertex, at the place where the mesh has it"""
+    """(B, V) 1 where the image shows the vertex, at its position in the mesh"""
     lit: Tensor
     """(B, V, 3) sRGB"""
     even: Tensor
@@ -61,25 +60,26 @@ class TextureBatch(NamedTuple):
 
 
 def missed(points: FloatArray, handles: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Points (N, V, 3) as a network would have them: off by smooth moves, a shift and a scale, other ones a hand."""
+    """Return points (N, V, 3) with a network's errors: smooth displacements, a shift and a scale, different for each
+    hand."""
     count = len(points)
     reach = rng.uniform(0, MAX_MOVE, (count, 1, 1))
     displacements = np.einsum("vk,nkc->nvc", handles, rng.normal(0, 1, (count, handles.shape[1], 3)) * reach)
-    middle = points.mean(axis=1, keepdims=True)
+    centre = points.mean(axis=1, keepdims=True)
     scale = np.exp(rng.normal(0, LOG_SCALE, (count, 1, 1)))
     shift = rng.normal(0, SHIFT, (count, 1, 3)) * [1, 1, 0]
-    return np.asarray(middle + (points - middle) * scale + shift + displacements, np.float32)
+    return np.asarray(centre + (points - centre) * scale + shift + displacements, np.float32)
 
 
 def mesh_points(labels: dict[str, np.ndarray], template: HandTemplate) -> FloatArray:
-    """(N, V, 3) true vertices in crop half-sides, by the weak perspective of the labels."""
+    """Return true vertices (N, V, 3) in crop half-sides, by the weak perspective of the labels."""
     truth = truth_from_labels(labels, template)
     return in_crop(truth.vertices_cm, truth.rotation, truth.scale_per_cm, truth.translation).numpy()
 
 
 def front_triangles(points: FloatArray, faces: Tensor) -> Tensor:
-    """(N, 224, 224) nearest triangle of meshes (N, V, 3), -1 for none and where their inside shows, as through the
-    open wrist."""
+    """Return the nearest triangle (N, 224, 224) of meshes (N, V, 3), -1 for none and where their inside is visible, as
+    through the open wrist."""
     at = torch.from_numpy(np.asarray(points, np.float32))
     triangle, _ = nearest_triangles(at, faces)
     first, second, third = at[..., :2][:, faces].unbind(2)
@@ -90,7 +90,7 @@ def front_triangles(points: FloatArray, faces: Tensor) -> Tensor:
 
 
 def shown_at(points: FloatArray, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(N, V) whether the image shows the hand, by masks (N, 224, 224), where points (N, V, 3) lie."""
+    """Return whether the image shows the hand, by masks (N, 224, 224), at points (N, V, 3): (N, V)."""
     cells = np.floor((points[..., :2] + 1) * (CROP_SIZE / 2)).astype(int)
     inside = ((cells >= 0) & (cells < CROP_SIZE)).all(axis=2)
     x, y = np.clip(cells, 0, CROP_SIZE - 1).transpose(2, 0, 1)
@@ -98,7 +98,7 @@ def shown_at(points: FloatArray, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 class _Preparation:
-    """Turns shards of rendered hands into what the texture net learns from."""
+    """Converter of shards of rendered hands to the texture net's training data."""
 
     def __init__(self, template: HandTemplate) -> None:
         self.template = template
@@ -106,7 +106,7 @@ class _Preparation:
         self.faces = torch.tensor(template.faces).long()
 
     def prepare(self, directory: Path, shard: int, labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Points, visibility and pixels of a shard."""
+        """Return points, visibility and pixels of a shard."""
         path, count = images_file(directory, shard), len(labels["scale"])
         columns = read_arrays(path, REMEDY, ("mask_bits", "visible"))
         visible = bits(columns, "visible", path, (count, self.template.vertex_count))
@@ -140,7 +140,7 @@ class _Preparation:
 
 
 def prepared_file(directory: Path, shard: int, template: HandTemplate) -> Path:
-    """Where a shard's prepared arrays lie; the name depends on all that they were computed with."""
+    """Return the path of a shard's prepared arrays; the name depends on all that they were computed with."""
     constants = f"{PIXELS} {MAX_MOVE} {SHIFT} {LOG_SCALE} {DEPTH_TOLERANCE} {template.fingerprint}"
     digest = hashlib.sha256(constants.encode()).hexdigest()[:12]
     return directory / f"shard_{shard:05d}_texture_{digest}.npz"
@@ -161,7 +161,7 @@ def _prepared(
 
 @dataclass(frozen=True, eq=False)
 class TextureSamples:
-    """A dataset in memory: images as JPEG, everything else as small numbers."""
+    """A dataset in memory: images as JPEG, everything else as arrays of small types."""
 
     images: list[tuple[np.ndarray, Path]]
     columns: dict[str, np.ndarray]
@@ -172,13 +172,13 @@ class TextureSamples:
         return len(self.images)
 
     def images_of(self, ids: Tensor) -> Tensor:
-        """Images of some samples (B, 3, 224, 224)."""
+        """Return images of some samples (B, 3, 224, 224)."""
         parts, paths = zip(*(self.images[row] for row in ids.tolist()), strict=True)
         with ThreadPoolExecutor(DECODERS) as pool:
             return image_batch(np.stack(list(pool.map(decode, parts, paths)))).contiguous()
 
     def batch(self, ids: Tensor) -> TextureBatch:
-        """Some samples as tensors."""
+        """Return some samples as tensors."""
         rows = ids.numpy()
         taken = {name: values[rows] for name, values in self.columns.items()}
         count = taken["points"].shape[1]
@@ -198,16 +198,16 @@ class TextureSamples:
 def load_texture_samples(
     directories: Sequence[Path], template: HandTemplate, limit: int | None = None
 ) -> TextureSamples:
-    """All samples of the folders, or the first ``limit``; prepares what is not prepared yet."""
+    """Load all samples of the folders, or the first ``limit``; prepares what is not prepared yet."""
     preparation = _Preparation(template)
     images: list[tuple[np.ndarray, Path]] = []
     columns: dict[str, list[np.ndarray]] = {}
-    places, labels = needed_shards(directories, limit, template)
-    for (directory, shard), known in tqdm(zip(places, labels, strict=True), total=len(places), desc="meshes"):
+    shards, labels = needed_shards(directories, limit, template)
+    for (directory, shard), known in tqdm(zip(shards, labels, strict=True), total=len(shards), desc="meshes"):
         path = images_file(directory, shard)
         found = read_arrays(path, REMEDY)
         if "vertex_lit" not in found or "vertex_even" not in found:
-            raise HandvizError(f"{path} {OF_COLOURS}")
+            raise HandvizError(f"{path} {OF_COLOURS}", ErrorCode.VERSION_MISMATCH)
         parts = jpeg_parts(found["jpeg"], found["jpeg_end"], path, len(known["scale"]))
         images += [(part, path) for part in parts]
         own = _prepared(directory, shard, preparation, known)

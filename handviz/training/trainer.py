@@ -1,7 +1,7 @@
-"""The one trainer: a ``Task`` says what is learned, from what and by which loss; the loop is the same for all.
+"""The trainer: a ``Task`` defines network, samples and loss; the loop is the same for all.
 
-A ``Trainer`` takes the steps; a ``Run`` is a trainer with a folder, where it logs, saves and goes on from. A resumed
-run is the straight run to the bit: the order of samples depends on seed and epoch alone.
+A ``Trainer`` takes the steps; a ``Run`` is a trainer with a folder, where it logs, saves and resumes. A resumed run
+equals an uninterrupted one to the bit: the order of samples depends on seed and epoch alone.
 """
 
 import csv
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import write_files
 from handviz.hand_models.template import HandTemplate
 from handviz.training.checkpoint import load_resume_state, recovered, save_checkpoint
@@ -32,20 +32,17 @@ logger = logging.getLogger(__name__)
 LAST = "last"
 
 
-# What a training supplies.
-
-
 def parameter_group(parameters: Iterable[nn.Parameter], rate: float) -> dict[str, Any]:
     """Return an optimiser group; ``rate`` is its full learning rate, ``lr`` that of a step."""
     return {"params": list(parameters), "lr": rate, "rate": rate}
 
 
 class Task(ABC):
-    """What is learned, from what, and by which loss."""
+    """Network, samples and loss of a training."""
 
     config: LoopConfig
     network: nn.Module
-    """Its parameters that want a gradient learn, each in one of ``groups``"""
+    """Its parameters that require a gradient are trained, each in one of ``groups``"""
     groups: list[dict[str, Any]]
     samples: Sized
     drop_last = True
@@ -64,7 +61,7 @@ class Task(ABC):
         return torch.randperm(len(self.samples), generator=generator)
 
     def validate(self) -> dict[str, float]:
-        """Return the errors to watch; the network is in evaluation mode, without gradients."""
+        """Return the validation errors; the network is in evaluation mode, without gradients."""
         return {}
 
 
@@ -76,14 +73,14 @@ class RunTask(Task):
     """A dataclass, from which the network is built again"""
     template: HandTemplate
     seen_before = 0
-    """Samples that the weights which the run started from have learned from"""
+    """Samples from which the initial weights have learned"""
 
     @abstractmethod
     def load(self, directory: Path) -> tuple[nn.Module, object, dict[str, Any]]:
         """Return the network, its config and the notes of a checkpoint; HandvizError if it is none of this kind."""
 
-    def check_resumable(self, saved: nn.Module, place: Path) -> None:
-        """Raise HandvizError if the run began with other weights, of those that do not learn, than this command's."""
+    def check_resumable(self, saved: nn.Module, checkpoint: Path) -> None:
+        """Raise HandvizError if the run started with other frozen weights than this command's."""
 
     def start_from(self, directory: Path) -> None:
         """Take over every weight of a checkpoint that has the same name and shape."""
@@ -91,12 +88,11 @@ class RunTask(Task):
         own = self.network.state_dict()
         known = {k: v for k, v in source.state_dict().items() if k in own and v.shape == own[k].shape}
         if not known:
-            raise HandvizError(f"{directory} has no weight in common with {self.model_config}")
+            raise HandvizError(
+                f"{directory} has no weight in common with {self.model_config}", ErrorCode.MODEL_MISMATCH
+            )
         self.network.load_state_dict(known, strict=False)
         self.seen_before = max(self.seen_before, int(notes.get("samples_seen", 0)))
-
-
-# The loop.
 
 
 class LossNotFiniteError(HandvizError):
@@ -111,7 +107,7 @@ def learning_rate_factor(step: int, total: int, warm_up: int) -> float:
 
 
 def assert_every_parameter_in_one_group(network: nn.Module, groups: list[dict[str, Any]]) -> None:
-    """Raise AssertionError if a parameter that learns is in no optimiser group or in two, or another one is in any."""
+    """Raise AssertionError unless every trainable parameter, and no other, is in exactly one optimiser group."""
     grouped = [id(parameter) for group in groups for parameter in group["params"]]
     assert len(grouped) == len(set(grouped))
     assert set(grouped) == {id(parameter) for parameter in network.parameters() if parameter.requires_grad}
@@ -120,8 +116,8 @@ def assert_every_parameter_in_one_group(network: nn.Module, groups: list[dict[st
 class Trainer:
     """The loop over a task's batches, in one of its processes."""
 
-    WHAT_IS_SAFE = ""
-    """What the error about a loss that is not finite adds"""
+    CHECKPOINT_STATE = ""
+    """Added to the message about a loss that is not finite"""
 
     def __init__(self, task: Task) -> None:
         self.task, self.processes = task, task.processes
@@ -132,11 +128,11 @@ class Trainer:
         count = len(task.samples)
         self.steps_per_epoch = count // self.batch_size if task.drop_last else -(-count // self.batch_size)
         if not self.steps_per_epoch:
-            raise HandvizError(f"{task.config.source} holds {count} samples, fewer than a batch")
+            raise HandvizError(f"{task.config.source} holds {count} samples, fewer than a batch", ErrorCode.EMPTY_INPUT)
         self.total_steps = self.steps_per_epoch * task.config.epochs
 
     def batches(self) -> Iterator[Tensor]:
-        """Yield the sample numbers of every step that is still to do, those of all processes together."""
+        """Yield the sample numbers of every remaining step, those of all processes together."""
         done = self.step
         for epoch in range(done // self.steps_per_epoch, self.task.config.epochs):
             batches = self.task.order(epoch).split(self.batch_size)[: self.steps_per_epoch]
@@ -150,8 +146,9 @@ class Trainer:
         # All processes see the same sum, so that all of them stop.
         if not torch.isfinite(of_all.sum()):
             raise LossNotFiniteError(
-                f"the loss became {of_all.sum().item()} at step {self.step}{self.WHAT_IS_SAFE}: "
-                "lower the learning rate or look at the data"
+                f"the loss became {of_all.sum().item()} at step {self.step}{self.CHECKPOINT_STATE}: "
+                "lower the learning rate or check the data",
+                ErrorCode.NOT_FINITE,
             )
         self.optimizer_step(values.sum())
         self.step += 1
@@ -169,7 +166,7 @@ class Trainer:
         self.optimiser.step()
 
     def fit(self) -> None:
-        """Take all steps that are left; HandvizError says where a run goes on if somebody stops it."""
+        """Take all remaining steps; a HandvizError after a stop signal says at which step the run resumes."""
         self.task.network.train()
         every = self.task.config.checkpoint_every or self.steps_per_epoch
         with self._stop() as stop, self._progress_bar() as bar:
@@ -182,7 +179,9 @@ class Trainer:
                 if self.task.finished:
                     return
                 if asked and not at_end:
-                    raise HandvizError(f"stopped at step {self.step}, saved: the same command goes on from there")
+                    raise HandvizError(
+                        f"stopped at step {self.step}, saved: the same command resumes there", ErrorCode.CANCELLED
+                    )
 
     def _stop(self) -> "AbstractContextManager[Stop]":
         return nullcontext(Stop())
@@ -192,7 +191,7 @@ class Trainer:
         return tqdm(total=self.total_steps, initial=self.step, unit="step", smoothing=0.05, disable=is_hidden)
 
     def checkpoint(self, terms: dict[str, float]) -> str:
-        """Validate and record, in the first process; returns what the progress bar shows."""
+        """Validate and record, in the first process; returns the text of the progress bar."""
         if not self.processes.first:
             return ""
         errors, loss = self.validate(), sum(terms.values())
@@ -200,7 +199,7 @@ class Trainer:
         return ", ".join(f"{name} {value:.4g}" for name, value in {"loss": loss, **errors}.items())
 
     def validate(self) -> dict[str, float]:
-        """Return the task's errors to watch."""
+        """Return the task's validation errors."""
         self.task.network.eval()
         with torch.no_grad():
             errors = self.task.validate()
@@ -208,18 +207,15 @@ class Trainer:
         return errors
 
     def record(self, row: dict[str, float]) -> None:
-        """Keep what a checkpoint has to say; without a folder there is nothing to keep."""
-
-
-# Runs: training with a folder.
+        """Record a checkpoint's errors; without a folder nothing is recorded."""
 
 
 def complete_run(config: RunConfig, make_task: Callable[[], RunTask]) -> Path:
-    """Train to the end, or go on to it; returns the checkpoint's folder."""
+    """Train to the end, resuming an earlier run; returns the checkpoint's folder."""
     try:
         config.run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HandvizError(f"cannot make the folder {config.run} ({error})") from error
+        raise HandvizError(f"cannot make the folder {config.run} ({error})", write_error_code(error)) from error
     run = Run(make_task())
     run.resume()
     run.fit()
@@ -227,9 +223,9 @@ def complete_run(config: RunConfig, make_task: Callable[[], RunTask]) -> Path:
 
 
 class Run(Trainer):
-    """A trainer whose log and last checkpoint lie in a folder, from where it goes on."""
+    """A trainer whose log and last checkpoint lie in a folder, from where it resumes."""
 
-    WHAT_IS_SAFE = "; the last checkpoint is intact"
+    CHECKPOINT_STATE = "; the last checkpoint is intact"
     task: RunTask
 
     def __init__(self, task: RunTask) -> None:
@@ -239,11 +235,11 @@ class Run(Trainer):
 
     @property
     def crops_seen(self) -> int:
-        """Crops that the weights have learned from, those of the runs that they started from included."""
+        """Crops from which the weights have learned, including those of the runs that they started from."""
         return self.seen_before + self.step * self.batch_size
 
     def resume(self) -> None:
-        """Go on from the run's last checkpoint if there is one; HandvizError if it is of another run."""
+        """Resume from the run's last checkpoint if there is one; HandvizError if it is of another run."""
         with self.processes.first_before_others():
             recovered(self.last)
         if self.last.is_dir():
@@ -256,13 +252,15 @@ class Run(Trainer):
         task, last = self.task, self.last
         network, model_config, notes = task.load(last)
         if model_config != task.model_config:
-            raise HandvizError(f"{last} holds another model ({model_config}): choose another run folder")
+            raise HandvizError(
+                f"{last} holds another model ({model_config}): choose another run folder", ErrorCode.FOLDER_TAKEN
+            )
         self._check_same_run(notes)
         task.check_resumable(network, last)
         task.network.load_state_dict(network.state_dict())
         state = load_resume_state(last)
         try:
-            # Texture nets of before have it in their notes.
+            # Older checkpoints of texture nets have it in their notes.
             batch_size = state.get("batch_size", notes.get("batch_size", self.batch_size))
             if batch_size != self.batch_size:
                 raise ValueError(f"batches of {batch_size} in all processes, not {self.batch_size}")
@@ -270,10 +268,12 @@ class Run(Trainer):
             self.step = int(state["step"])
             self.seen_before = max(0, notes.get("samples_seen", self.crops_seen) - self.step * self.batch_size)
         except (KeyError, TypeError, ValueError) as error:
-            raise HandvizError(f"{last} was trained in another way ({error}): choose another run folder") from error
+            raise HandvizError(
+                f"{last} was trained in another way ({error}): choose another run folder", ErrorCode.FOLDER_TAKEN
+            ) from error
 
     def _check_same_run(self, notes: dict[str, Any]) -> None:
-        """Raise HandvizError that names what this command would go on with otherwise than the run began."""
+        """Raise HandvizError that names the settings in which this command differs from the run's start."""
         count = len(self.task.samples)
         differing = changes(self.task.config, notes.get("train"))
         if notes.get("samples", count) != count:
@@ -281,18 +281,19 @@ class Run(Trainer):
         if differing:
             raise HandvizError(
                 f"{self.last} was trained with {'; '.join(differing)}: "
-                "give the same as before, or choose another run folder"
+                "give the same as before, or choose another run folder",
+                ErrorCode.FOLDER_TAKEN,
             )
 
     def _load_optimiser(self, state: dict[str, Any]) -> None:
-        """Take over the moments; rates and decay are those of this command."""
+        """Take over the moments; rates and decay are this command's."""
         wanted = [{name: group[name] for name in ("rate", "weight_decay")} for group in self.optimiser.param_groups]
         self.optimiser.load_state_dict(state)
         for group, own in zip(self.optimiser.param_groups, wanted, strict=True):
             group.update(own)
 
     def record(self, row: dict[str, float]) -> None:
-        """Write a row of the log, then the checkpoint that it is about."""
+        """Write a row of the log, then its checkpoint."""
         self.log.add({"step": self.step, "crops_seen": self.crops_seen, **row})
         self.save()
 
@@ -313,30 +314,30 @@ class Run(Trainer):
 
 
 class RunLog:
-    """``log.csv`` of a run: one row a checkpoint, written whole or not at all."""
+    """``log.csv`` of a run: one row per checkpoint, written completely or not at all."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def rows(self) -> list[dict[str, str]]:
-        """What was written so far; HandvizError unless every row has a step and as many cells as the header."""
+        """Return the rows so far; HandvizError unless every row has a step and as many cells as the header."""
         try:
             with self.path.open(newline="", encoding="utf-8") as file:
                 rows = list(csv.DictReader(file, restkey="beyond"))
         except FileNotFoundError:
             return []
         except (OSError, ValueError, csv.Error) as error:
-            raise HandvizError(f"{self.path} is damaged ({error}): move it away") from error
+            raise HandvizError(f"{self.path} is damaged ({error}): move it away", ErrorCode.FILE_DAMAGED) from error
         if not all(_is_of_a_run(row) for row in rows):
-            raise HandvizError(f"{self.path} is not the log of a run: move it away")
+            raise HandvizError(f"{self.path} is not the log of a run: move it away", ErrorCode.FILE_DAMAGED)
         return rows
 
     def keep_until(self, step: int) -> None:
-        """Drop rows of steps that no checkpoint holds, from a run that was killed in between."""
+        """Drop rows of steps after the last checkpoint, from a run that was killed in between."""
         rows = self.rows()
-        kept = [row for row in rows if float(row["step"]) <= step]
-        if len(kept) < len(rows):
-            self._write(kept)
+        remaining = [row for row in rows if float(row["step"]) <= step]
+        if len(remaining) < len(rows):
+            self._write(remaining)
 
     def add(self, row: dict[str, float]) -> None:
         """Append a row; HandvizError if it cannot be written."""
@@ -351,7 +352,9 @@ class RunLog:
         try:
             write_files({self.path: text.getvalue().encode("utf-8")})
         except HandvizError as error:
-            raise HandvizError(f"cannot write {self.path} ({error}); the last checkpoint is intact") from error
+            raise HandvizError(
+                f"cannot write {self.path} ({error}); the last checkpoint is intact", error.code
+            ) from error
 
 
 def _is_of_a_run(row: dict[str, str]) -> bool:
@@ -366,23 +369,23 @@ def _text(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
-# Ctrl-C and SIGTERM end a run at the next step, saved; a second one ends it at once.
+# Ctrl-C and SIGTERM end a run at the next step, after saving; a second one ends it at once.
 
 
 class Stop:
-    """Whether somebody asked to stop."""
+    """Whether a signal asked to stop."""
 
     asked = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Note the signal."""
+        """Record the signal; a second one acts at once."""
         self.asked = True
         signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
 
 
 @contextmanager
 def stop_at_signals() -> Iterator[Stop]:
-    """Watch for signals while a run goes on; outside the main thread there is nothing to watch."""
+    """Watch for signals during a run; outside the main thread nothing is watched."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop

@@ -8,19 +8,19 @@ import torch
 
 from handviz.__main__ import main
 from handviz.adaptation import adapt as bench
-from handviz.adaptation.adapt import between, check_out, intrinsics_in_crop, is_better, parted, write_outcome
+from handviz.adaptation.adapt import between, check_out, intrinsics_in_crop, is_better, split_rows, write_outcome
 from handviz.adaptation.clip_crops import ClipCrops, crops_of_frames, cuts_of
 from handviz.adaptation.training import (
     Adaptation,
     AdaptConfig,
     Agreement,
-    Lessons,
+    TrainingData,
     Views,
     agreement,
     marks,
     teacher_of,
 )
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.paths import CLIP_FILE, MODELS
 from handviz.core.records import Frame
 from handviz.detection.crop import as_the_detector_marks_them, crop_hand
@@ -30,6 +30,7 @@ from handviz.models.amvur.from_onnx import Exported
 from handviz.models.amvur.model import Cached, HandModel, ModelConfig, build_model
 from handviz.sources.source import open_source
 from handviz.training.trainer import Trainer
+from tests.errors import raises
 
 SMALL = ModelConfig(variant="prior", feature_width=16, feature_layers=1, width=16, regressor_width=32)
 RHO = 0.9
@@ -64,17 +65,17 @@ def views(count: int) -> Views:
     return Views(Cached(maps.half(), landmarks), labels, torch.eye(2).expand(count, 2, 2))
 
 
-def adaptation(model: HandModel, lessons: Lessons, config: AdaptConfig) -> Adaptation:
-    """One that is watched on what it learns from."""
+def adaptation(model: HandModel, data: TrainingData, config: AdaptConfig) -> Adaptation:
+    """Make an adaptation that is watched on its training data."""
 
     def watched() -> Agreement:
-        return agreement(model, lessons.views, lessons.regressor, lessons.rho, config)
+        return agreement(model, data.views, data.regressor, data.rho, config)
 
-    return Adaptation(model, lessons, config, watched)
+    return Adaptation(model, data, config, watched)
 
 
 def coarse_maps(model: object, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """In place of the backbone's first blocks, which take most of the time."""
+    """Return reduced images instead of the backbone's first maps, which take most of the time."""
     small = torch.from_numpy(images[:, 8::16, 8::16, :1]).permute(0, 3, 1, 2) / 255
     return small.expand(-1, 112, -1, -1).half(), small[:, 0].flatten(1)[:, :128].float()
 
@@ -87,19 +88,19 @@ def test_marks_are_those_of_the_program() -> None:
 @pytest.mark.slow
 def test_learning_brings_the_answer_to_the_detector_and_repeats_itself(small: Exported) -> None:
     config, weights = AdaptConfig(epochs=4, head_rate=5e-3, teacher=0.0, labels_move_mesh=True), []
-    given = views(32)
+    cut_views = views(32)
     for _ in range(2):
         model = build_model(SMALL, load_open_hand())
         model.load_state_dict(small.model.state_dict())
-        teacher = teacher_of(model, given, 2, torch.arange(16), config)
-        before = agreement(model, given, regressor(), RHO, config)
-        lessons = Lessons(given, teacher, regressor(), RHO)
-        Trainer(adaptation(model, lessons, config)).fit()
-        assert agreement(model, given, regressor(), RHO, config).distance < 0.97 * before.distance
+        teacher = teacher_of(model, cut_views, 2, torch.arange(16), config)
+        before = agreement(model, cut_views, regressor(), RHO, config)
+        data = TrainingData(cut_views, teacher, regressor(), RHO)
+        Trainer(adaptation(model, data, config)).fit()
+        assert agreement(model, cut_views, regressor(), RHO, config).distance < 0.97 * before.distance
         weights.append({name: value.clone() for name, value in model.state_dict().items()})
     for name, value in weights[0].items():
         assert torch.equal(value, weights[1][name]), name
-        if name.startswith(("witness.", "backbone.first", "backbone.stem_blocks")):
+        if name.startswith(("landmark_head.", "backbone.first", "backbone.stem_blocks")):
             assert torch.equal(value, small.model.state_dict()[name]), name
 
 
@@ -107,9 +108,9 @@ def test_learning_brings_the_answer_to_the_detector_and_repeats_itself(small: Ex
 def test_without_improvement_it_ends_and_the_best_weights_are_those_of_before(small: Exported) -> None:
     model = build_model(SMALL, load_open_hand())
     model.load_state_dict(small.model.state_dict())
-    given, config = views(40), AdaptConfig(epochs=9, patience=2)
-    lessons = Lessons(given, teacher_of(model, given, 1, None, config), regressor(), RHO)
-    task = Adaptation(model, lessons, config, lambda: Agreement(5.0, 1.0))
+    cut_views, config = views(40), AdaptConfig(epochs=9, patience=2)
+    data = TrainingData(cut_views, teacher_of(model, cut_views, 1, None, config), regressor(), RHO)
+    task = Adaptation(model, data, config, lambda: Agreement(5.0, 1.0))
     trainer = Trainer(task)
     trainer.fit()
     # Every epoch has two batches, the second one of eight crops.
@@ -120,25 +121,25 @@ def test_without_improvement_it_ends_and_the_best_weights_are_those_of_before(sm
 
 @pytest.mark.slow
 def test_a_teacher_that_stays_alone_changes_the_mesh_little(small: Exported) -> None:
-    given = views(16)
+    cut_views = views(16)
     moved = []
     for teacher_weight in (0.0, 100.0):
         config = AdaptConfig(epochs=3, head_rate=1e-3, teacher=teacher_weight, labels_move_mesh=True, neighbours=0.0)
         model = build_model(SMALL, load_open_hand())
         model.load_state_dict(small.model.state_dict())
-        teacher = teacher_of(model, given, 1, None, config)
-        lessons = Lessons(given, teacher, regressor(), RHO)
-        Trainer(adaptation(model, lessons, config)).fit()
-        after = teacher_of(model, given, 1, None, config)
+        teacher = teacher_of(model, cut_views, 1, None, config)
+        data = TrainingData(cut_views, teacher, regressor(), RHO)
+        Trainer(adaptation(model, data, config)).fit()
+        after = teacher_of(model, cut_views, 1, None, config)
         moved.append(float((after.mean_cm - teacher.mean_cm).abs().mean()))
     assert moved[1] < 0.7 * moved[0]
 
 
 def test_the_teacher_is_the_mean_over_cuts_and_neighbours(small: Exported) -> None:
-    given, config = views(12), AdaptConfig(neighbours=1.0)
-    alone = teacher_of(small.model, given, 1, None, config).mean_cm.unflatten(0, (2, 6))
+    cut_views, config = views(12), AdaptConfig(neighbours=1.0)
+    alone = teacher_of(small.model, cut_views, 1, None, config).mean_cm.unflatten(0, (2, 6))
     numbers = torch.tensor([0, 1, 2, 50, 51, 90])
-    found = teacher_of(small.model, given, 2, numbers, config).mean_cm
+    found = teacher_of(small.model, cut_views, 2, numbers, config).mean_cm
     weights = np.exp(-0.5 * np.subtract.outer(numbers.numpy(), numbers.numpy()) ** 2)
     wanted = np.einsum("nm,mvc->nvc", weights / weights.sum(1, keepdims=True), alone.mean(0).numpy())
     np.testing.assert_allclose(found.numpy(), wanted, atol=1e-5)
@@ -156,13 +157,13 @@ def test_the_camera_model_in_a_crop_is_what_the_image_was_squeezed_by() -> None:
 
 
 def test_parts_are_blocks_of_neighbours_and_together_all() -> None:
-    parts = parted(100)
+    parts = split_rows(100)
     together = np.concatenate([parts.fit, parts.watch, parts.held_out])
     assert sorted(together) == list(range(100))
     assert all(np.sum(np.diff(rows) > 1) <= 6 for rows in (parts.fit, parts.watch, parts.held_out))
     assert len(parts.held_out) == pytest.approx(25, abs=3)
-    with pytest.raises(HandvizError, match="found in 47 images; at least 48 are needed"):
-        parted(47)
+    with raises(ErrorCode.NO_HANDS, match="47 images"):
+        split_rows(47)
 
 
 def test_between_finds_the_bottom_of_a_parabola() -> None:
@@ -176,7 +177,7 @@ def test_between_finds_the_bottom_of_a_parabola() -> None:
     [
         (Agreement(4.0, 1.0), True),
         (Agreement(4.9, 1.0), False),  # too little
-        (Agreement(4.0, 1.3), False),  # standard deviations tell less than before
+        (Agreement(4.0, 1.3), False),  # standard deviations match the errors less than before
         (Agreement(float("nan"), 1.0), False),
     ],
 )
@@ -231,8 +232,8 @@ def test_an_interruption_leaves_nothing_half_written(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("handviz.models.amvur.export.write_onnx", interrupted)
-    parts, told = parted(50), Agreement(1.0, 1.0)
-    outcome = bench.Outcome(small.model, small.metadata, told, told, 1, True, parts, torch.zeros(3, 3, 224, 224), 1.0)
+    rows, same = split_rows(50), Agreement(1.0, 1.0)
+    outcome = bench.Outcome(small.model, small.metadata, same, same, 1, True, rows, torch.zeros(3, 3, 224, 224), 1.0)
     with pytest.raises(KeyboardInterrupt):
         write_outcome(outcome, small, load_open_hand(), tmp_path, {})
     assert list(tmp_path.iterdir()) == []
@@ -253,8 +254,8 @@ def test_a_clip_without_hands_says_how_many_are_needed() -> None:
     black: Iterator[Frame] = (Frame(number, np.zeros((120, 160, 3), np.uint8), 0.0) for number in range(3))
     hands = crops_of_frames(black, follows=True, side="detected", total=3)
     assert len(hands) == 0
-    with pytest.raises(HandvizError, match="found in 0 images; at least 48 are needed"):
-        parted(len(hands))
+    with raises(ErrorCode.NO_HANDS):
+        split_rows(len(hands))
 
 
 def test_a_damaged_clip_and_senseless_numbers_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

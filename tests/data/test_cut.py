@@ -25,12 +25,12 @@ def hands() -> list[TinyHand]:
 
 
 def posed_by(labels: dict[str, np.ndarray]) -> np.ndarray:
-    """(V, 3) what a network is taught."""
+    """Return the training target (V, 3) of a network."""
     return posed(TEMPLATE, labels["pose"][None], labels["shape"][None])[0]
 
 
 def through(matrix: np.ndarray, points_m: np.ndarray) -> np.ndarray:
-    """Pixels (N, 2) by homogeneous coordinates."""
+    """Project to pixels (N, 2) by homogeneous coordinates."""
     projected = points_m @ matrix.T
     return projected[:, :2] / projected[:, 2:]
 
@@ -73,12 +73,12 @@ def test_un_mirroring_returns_to_the_camera(hands: list[TinyHand]) -> None:
 
 
 def test_the_rotation_is_that_of_the_ray_and_the_upright_crop(hands: list[TinyHand]) -> None:
-    """Computed anew, from the crop's middle and its upward direction."""
+    """Computed independently, from the crop's centre and its upward direction."""
     for hand in hands:
         labels, _ = cut(annotated(hand), hand.image, TEMPLATE)
         to_image = np.linalg.inv(np.vstack([labels["crop_from_image"], [0, 0, 1]]))
-        middle = (to_image @ [CROP_SIZE / 2, CROP_SIZE / 2, 1])[:2]
-        ray = camera_from_ray(middle, hand.intrinsics)
+        centre = (to_image @ [CROP_SIZE / 2, CROP_SIZE / 2, 1])[:2]
+        ray = camera_from_ray(centre, hand.intrinsics)
         right, down = (column / np.linalg.norm(column) for column in to_image[:2, :2].T)
         axes = np.stack([ray @ [*right, 0], ray @ [*down, 0], ray[:, 2]])
         np.testing.assert_allclose(labels["rotation"], axes @ labels["camera_from_wrist"], atol=1e-9)
@@ -132,7 +132,7 @@ def test_jitter_moves_the_crop_and_not_the_hand(hands: list[TinyHand]) -> None:
     jitter = sample_jitter(np.random.default_rng(2))
     still, moved = (cut(hand, hands[0].image, TEMPLATE, one).labels for one in (None, jitter))
     assert not np.allclose(crop_affine(hand, jitter), crop_affine(hand))
-    turn = axis_angle_from_rotation(moved["rotation"] @ still["rotation"].T)
-    assert 0.001 < np.linalg.norm(turn) < 0.5
+    rotation = axis_angle_from_rotation(moved["rotation"] @ still["rotation"].T)
+    assert 0.001 < np.linalg.norm(rotation) < 0.5
     for name in ("pose", "camera_from_wrist", "wrist_camera_m"):
         np.testing.assert_array_equal(still[name], moved[name])

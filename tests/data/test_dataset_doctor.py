@@ -49,7 +49,7 @@ def test_bad_images_are_named_and_counted(copy: Path, capsys: pytest.CaptureFixt
     assert "3 of 3,960 samples, 1 of 3 images opened" in said
     assert f"{images[0]} is cut off" in said
     assert f"{images[2]} is not an image" in said
-    assert "download these files again, or train with --bad-pictures skip" in said
+    assert "download these files again, or train with --bad-images skip" in said
     images[1].write_bytes(b"")
     assert examine(copy) == 1
     assert "FAIL evaluation" in capsys.readouterr().out

@@ -58,7 +58,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, caplog: pyte
     (tmp_path / "file").touch()
     reader = Reader()
     assert len(read_parts([Part("a", "1", reader)], tmp_path / "file", "it")) == 1
-    assert "cannot be kept" in caplog.text
+    assert "cannot be cached" in caplog.text
 
 
 def test_stamps_change_with_lists_and_folders(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.memory_dataset import MemoryDataset, reader_of
 
 @pytest.fixture
 def dataset(monkeypatch: pytest.MonkeyPatch) -> MemoryDataset:
-    """What every spec of freihand opens."""
+    """Open this for every spec of freihand."""
     dataset = MemoryDataset([])
     monkeypatch.setitem(sys.modules, "handviz.data.datasets.freihand", reader_of(dataset))
     return dataset

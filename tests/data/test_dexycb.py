@@ -37,7 +37,7 @@ def training(root: Path) -> DexYcb:
 
 @pytest.fixture
 def subject(root: Path, tmp_path: Path) -> Path:
-    """A download of the second subject alone, to be spoilt: val's, and one of the training hands."""
+    """Write a download of the second subject alone, to be damaged: val's hands, and one of training."""
     shutil.copytree(root / "calibration", tmp_path / "calibration")
     shutil.copytree(root / SUBJECTS[1], tmp_path / SUBJECTS[1])
     return tmp_path
@@ -57,7 +57,7 @@ def change_labels(path: Path, change: Callable[[dict[str, Any]], object]) -> Non
 
 
 def posed_m(hands: DexYcb, index: int) -> FloatArray:
-    """(778, 3) what MANO's layer makes of the parameters, the wrist joint at the annotated one."""
+    """Return MANO's layer (778, 3) for the parameters, the wrist joint at the annotated one."""
     hand, template = hands.hand(index), stand_in_template()
     assert hand.mano is not None
     assert hand.keypoints_m is not None
@@ -112,7 +112,7 @@ def test_every_split_has_a_hand(root: Path) -> None:
 
 
 def test_hands_lie_where_the_image_has_them(training: DexYcb) -> None:
-    """The mask stands in the label file; things in front of some hands cover them, so half of all hands counts."""
+    """The mask is in the label file; objects cover some hands, so half of all hands is enough."""
     hands, fractions, mirrored = training, [], []
     for index, path in enumerate(label_files(training)):
         with np.load(path) as label:
@@ -228,8 +228,8 @@ def pickled(labels: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda path: change_labels(path, not_a_number), "numbers that are none"),
-        (lambda path: change_labels(path, millimetres), "numbers that are none"),
+        (lambda path: change_labels(path, not_a_number), "numbers that are not finite"),
+        (lambda path: change_labels(path, millimetres), "numbers that are not finite"),
         (lambda path: change_labels(path, of_another_shape), "label damaged"),
         (lambda path: change_labels(path, without_joints), "label damaged"),
         (lambda path: change_labels(path, pickled), "label damaged"),

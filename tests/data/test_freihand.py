@@ -37,26 +37,26 @@ def training(root: Path) -> FreiHand:
 
 @pytest.fixture(scope="module")
 def drawn() -> list[TinyHand]:
-    """The hands that training shows."""
+    """Return the hands of the training images."""
     hands = tiny_hands(COUNT, seed=0, size=(224, 224), reach=0.95)
     return [stretched(hand, tiny.STRETCH) for hand in hands]
 
 
 @pytest.fixture
 def own(root: Path, tmp_path: Path) -> Path:
-    """A copy of the download that a test may spoil."""
+    """Copy the download for a test that damages it."""
     return shutil.copytree(root, tmp_path / "FreiHAND")
 
 
 def change(path: Path, of_content: Callable[[list], object]) -> None:
-    """Write the list of a JSON file anew; of ``of_content`` the result counts, or the list itself if that is None."""
+    """Rewrite the list of a JSON file with the result of ``of_content``, or the list itself if that is None."""
     content = json.loads(path.read_text())
     changed = of_content(content)
     path.write_text(json.dumps(content if changed is None else changed))
 
 
 def on_the_mask(dataset: FreiHand) -> float:
-    """Fraction of keypoints that lie on a mask."""
+    """Return the fraction of keypoints that lie on a mask."""
     fractions = []
     for index in range(COUNT):
         hand = dataset.hand(index)

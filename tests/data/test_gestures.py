@@ -7,8 +7,8 @@ from handviz.data.synthetic import pose
 from handviz.data.synthetic.gestures import (
     BANK_SIZE,
     GESTURES,
-    LOWEST_DEG,
     MAX_DEG,
+    MIN_DEG,
     GestureSampler,
     add_noise,
     finger_noise,
@@ -27,7 +27,7 @@ def sampler(axes) -> GestureSampler:
 
 
 def keypoints_mm(sampler, axes, name, count=40):
-    """Keypoints (count, 21, 3) of one gesture."""
+    """Return keypoints (count, 21, 3) of one gesture."""
     template = load_open_hand()
     poses = pose_from_angles(sampler.sample(np.random.default_rng(0), count, [name]), axes)
     joints = np.broadcast_to(template.joint_regressor @ template.vertices_m, (count, 16, 3))
@@ -40,7 +40,7 @@ def keypoints_mm(sampler, axes, name, count=40):
 def test_every_gesture_keeps_the_clinical_limits(sampler, noise_deg):
     random = np.random.default_rng(1)
     angles = add_noise(random, sampler.sample(random, 1500), noise_deg).reshape(-1, 5, 3, 3)
-    assert (angles[:, 1:, :, 0] >= LOWEST_DEG).all()
+    assert (angles[:, 1:, :, 0] >= MIN_DEG).all()
     assert (angles[:, 1:, :, 0] <= MAX_DEG).all()
     assert np.abs(angles[:, 1:, 0, 1]).max() < 40
     assert not angles[:, 1:, 1:, 1:].any()

@@ -21,7 +21,7 @@ from handviz.data.datasets.posing import keypoint_distances_mm, mano_warning, pl
 from handviz.hand_models.mano.parameters import posed
 from tests.errors import raises
 from tests.fake_datasets import hanco as tiny
-from tests.fake_datasets.hanco import Moment
+from tests.fake_datasets.hanco import MultiViewHand
 from tests.fake_datasets.stand_in_mano import stand_in_template
 
 COUNT = 2
@@ -40,9 +40,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def timed_result() -> Moment:
-    """The first one that the folder has."""
-    return next(tiny.iter_timed_results(2 * COUNT + 2, 0))
+def written() -> MultiViewHand:
+    """Return the first hand of the folder."""
+    return next(tiny.iter_hands(2 * COUNT + 2, 0))
 
 
 @pytest.fixture
@@ -61,26 +61,26 @@ def test_splits_have_their_images(root: Path) -> None:
     assert lengths == {"train": 16 * COUNT, "test": 8 * COUNT} | backgrounds | checked
 
 
-def test_fitted_hands_stand_where_they_were_drawn(train: HanCo, timed_result: Moment) -> None:
+def test_fitted_hands_stand_where_they_were_drawn(train: HanCo, written: MultiViewHand) -> None:
     for index in range(8):
         hand, transform = train.hand(index), train.camera_from_world(index)
-        expected = in_camera(timed_result.vertices_m, timed_result.camera_from_world[index])
-        np.testing.assert_array_equal(transform, timed_result.camera_from_world[index])
+        expected = in_camera(written.vertices_m, written.camera_from_world[index])
+        np.testing.assert_array_equal(transform, written.camera_from_world[index])
         np.testing.assert_allclose(placed_vertices_m(hand, stand_in_template()), expected, atol=1e-7)
 
 
-def test_cut_hands_hang_on_the_fit_not_on_the_network(train: HanCo, timed_result: Moment) -> None:
+def test_cut_hands_hang_on_the_fit_not_on_the_network(train: HanCo, written: MultiViewHand) -> None:
     for index in (0, 3, 7):
         hand = train.hand(index)
         labels = cut(hand, train.image(index), stand_in_template()).labels
-        wrist_m = in_camera(timed_result.wrist_m[None], timed_result.camera_from_world[index])[0]
+        wrist_m = in_camera(written.wrist_m[None], written.camera_from_world[index])[0]
         np.testing.assert_allclose(labels["wrist_camera_m"], wrist_m, atol=1e-6)
-        rotation = timed_result.camera_from_world[index, :3, :3] @ timed_result.rotation.as_matrix()
+        rotation = written.camera_from_world[index, :3, :3] @ written.rotation.as_matrix()
         np.testing.assert_allclose(labels["camera_from_wrist"], rotation, atol=1e-6)
 
 
 def on_the_mask(dataset: HanCo) -> float:
-    """Fraction of keypoints of the first moment that lie on a mask."""
+    """Return the fraction of keypoints of the first frame that lie on a mask."""
     fractions = []
     for index in range(8):
         hand = dataset.hand(index)
@@ -120,7 +120,7 @@ def test_other_cameras_miss_the_mask(own: Path, train: HanCo, spoil: Callable[[d
 
 
 def on_the_mask_of_all(root: Path) -> float:
-    """As ``on_the_mask``, 0 if views are left out because their hand is nowhere in the image."""
+    """Return ``on_the_mask``, 0 if views are left out because their hand is outside the image."""
     try:
         dataset = open_split("hanco", root, "train_gs")
     except HandvizError:
@@ -139,45 +139,45 @@ def test_views_of_a_timed_result_stand_together(train: HanCo) -> None:
 
 @pytest.fixture
 def own(root: Path, tmp_path: Path) -> Path:
-    """A copy of the download that a test may spoil."""
+    """Copy the download for a test that damages it."""
     return shutil.copytree(root, tmp_path / "HanCo")
 
 
 def change(path: Path, of_content: Callable[[Any], object]) -> None:
-    """Write what a JSON file holds anew, as ``of_content`` leaves it."""
+    """Rewrite a JSON file with its content changed by ``of_content``."""
     content = json.loads(path.read_text())
     of_content(content)
     path.write_text(json.dumps(content))
 
 
-def test_fits_of_world_and_camera_say_the_same(root: Path, timed_result: Moment) -> None:
+def test_fits_of_world_and_camera_say_the_same(root: Path, written: MultiViewHand) -> None:
     """What is in the files of the cameras, which the reader takes the knuckle from alone."""
     for camera in range(8):
         numbers = np.array(json.loads((root / f"shape/0000/cam{camera}/00000000.json").read_text()))
-        seen = mano_from(numbers, knuckle_of(numbers, timed_result.matrices[camera]))
+        seen = mano_from(numbers, knuckle_of(numbers, written.matrices[camera]))
         hand = AnnotatedHand("", root, "right", Intrinsics(1, 0, 0), np.zeros((21, 2)), mano=seen)
-        expected = in_camera(timed_result.vertices_m, timed_result.camera_from_world[camera])
+        expected = in_camera(written.vertices_m, written.camera_from_world[camera])
         np.testing.assert_allclose(placed_vertices_m(hand, stand_in_template()), expected, atol=1e-7)
 
 
-def test_fits_of_the_world_are_manos_layer(root: Path, timed_result: Moment) -> None:
+def test_fits_of_the_world_are_manos_layer(root: Path, written: MultiViewHand) -> None:
     """Turned about MANO's own wrist joint, then moved by global_t: what show_dataset.py draws."""
     world = json.loads((root / "shape/0000/00000000.json").read_text())
     assert [np.shape(world[name]) for name in ("poses", "shapes", "global_t")] == [(1, 48), (1, 10), (1, 1, 3)]
     pose, shape = np.array(world["poses"][0]), np.array(world["shapes"][0])
     canonical = posed(stand_in_template(), pose[None, 3:], shape[None])[0]
     vertices_m = Rotation.from_rotvec(pose[:3]).apply(canonical) + tiny.wrist_rest_m(shape) + world["global_t"][0][0]
-    np.testing.assert_allclose(vertices_m, timed_result.vertices_m, atol=1e-6)
+    np.testing.assert_allclose(vertices_m, written.vertices_m, atol=1e-6)
 
 
-def test_keypoints_are_the_networks(train: HanCo, timed_result: Moment) -> None:
+def test_keypoints_are_the_networks(train: HanCo, written: MultiViewHand) -> None:
     """In our order, from the world to the camera; MANO's own joints lie elsewhere."""
     for index in range(8):
         hand = train.hand(index)
         assert hand.keypoints_m is not None
-        offsets_m = hand.keypoints_m - in_camera(timed_result.keypoints_m, timed_result.camera_from_world[index])
+        offsets_m = hand.keypoints_m - in_camera(written.keypoints_m, written.camera_from_world[index])
         assert 0.001 < np.linalg.norm(offsets_m, axis=1).mean() < 0.01
-        pixels = (hand.keypoints_m / hand.keypoints_m[:, 2:]) @ timed_result.matrices[index].T
+        pixels = (hand.keypoints_m / hand.keypoints_m[:, 2:]) @ written.matrices[index].T
         np.testing.assert_allclose(hand.keypoints_px, pixels[:, :2] + 0.5, atol=1e-9)
 
 

@@ -32,7 +32,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(root: Path, tmp_path: Path) -> Path:
-    """A download to be spoilt."""
+    """Write a download to be damaged."""
     return Path(shutil.copytree(root, tmp_path / "HO3D_v2"))
 
 
@@ -77,7 +77,7 @@ def test_values_are_those_that_were_rendered(root: Path, split: str) -> None:
 
 
 def disagreement_m(hands: reader.Ho3d) -> float:
-    """The largest distance between tips of vertices that are posed from MANO's numbers, and annotated tips."""
+    """Return the largest distance between fingertips posed from MANO's numbers and annotated ones."""
     template, errors = stand_in_template(), []
     for index in range(len(hands)):
         hand = hands.hand(index)
@@ -150,7 +150,7 @@ def text(meta: dict[str, Any]) -> None:
             "exec, which a file of numbers does not need; it was not run",
         ),
         (lambda root, line: change_meta(root, line, lambda meta: meta.pop("handBeta")), "has no handBeta"),
-        (lambda root, line: change_meta(root, line, no_number), "numbers that are none"),
+        (lambda root, line: change_meta(root, line, no_number), "numbers that are not finite"),
         (lambda root, line: change_meta(root, line, of_another_shape), "expected (48,)"),
         (lambda root, line: change_meta(root, line, text), "it is a str"),
         (lambda root, line: meta_file(root, line).write_bytes(meta_file(root, line).read_bytes()[:99]), "damaged"),
@@ -243,7 +243,7 @@ def test_ground_truth_may_lie_in_a_folder_of_its_own_and_lack_vertices(copy: Pat
     (copy / "evaluation_verts.json").unlink()
     hands = open_split("ho3d_v2", copy, "evaluation")
     assert hands.hand(0).vertices_m is None
-    assert "vertices cannot be measured" in hands.warnings[0]
+    assert "only joints" in hands.warnings[0]
 
 
 def test_evaluation_annotations_with_whole_hands_are_read_too(copy: Path) -> None:

@@ -81,14 +81,14 @@ def test_what_is_cut_off_is_refused_and_told_how_far_it_goes(
     monkeypatch.setattr(json_arrays, "BLOCK_BYTES", 64)
     path, text = tmp_path / "list.json", json.dumps(numbers.tolist())
     path.write_text(text[: int(keep * len(text))])
-    with raises(ErrorCode.FILE_DAMAGED, match=rf"list\.json is cut off.* after {int(keep * 9)} of them"):
+    with raises(ErrorCode.FILE_DAMAGED, match=rf"list\.json .* after {int(keep * 9)} hands"):
         read_number_lists(path, SHAPE, REMEDY)
 
 
 def test_large_files_are_read_once_until_they_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: np.ndarray
 ) -> None:
-    monkeypatch.setattr(json_arrays, "KEPT_FROM_BYTES", 1)
+    monkeypatch.setattr(json_arrays, "CACHED_FROM_BYTES", 1)
     path = tmp_path / "list.json"
     path.write_text(json.dumps(numbers.tolist()))
     first = number_lists(path, SHAPE, REMEDY)
@@ -103,7 +103,7 @@ def test_large_files_are_read_once_until_they_change(
 
 
 def test_a_damaged_cache_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: np.ndarray) -> None:
-    monkeypatch.setattr(json_arrays, "KEPT_FROM_BYTES", 1)
+    monkeypatch.setattr(json_arrays, "CACHED_FROM_BYTES", 1)
     path = tmp_path / "list.json"
     path.write_text(json.dumps(numbers.tolist()))
     number_lists(path, SHAPE, REMEDY)
@@ -116,7 +116,7 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_without_a_place_to_keep_it_a_file_is_read_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: np.ndarray
 ) -> None:
-    monkeypatch.setattr(json_arrays, "KEPT_FROM_BYTES", 1)
+    monkeypatch.setattr(json_arrays, "CACHED_FROM_BYTES", 1)
     (tmp_path / "kept").write_text("in the way")
     path = tmp_path / "list.json"
     path.write_text(json.dumps(numbers.tolist()))

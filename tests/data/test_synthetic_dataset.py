@@ -55,7 +55,7 @@ def test_a_image_that_is_none_is_named(copied, image):
 
 
 def rewritten(path, **changes):
-    """The file with other arrays; None leaves one out."""
+    """Rewrite the file with other arrays; None leaves one out."""
     with np.load(path) as archive:
         arrays = dict(archive) | changes
     np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
@@ -84,7 +84,7 @@ def test_images_of_other_kinds_or_numbers_are_named(copied, name, change):
         ErrorCode.FILES_DISAGREE,
         ErrorCode.FILE_DAMAGED,
         ErrorCode.WRONG_SHAPE,
-        match=r"shard_00000_images.npz.*run synthesize again",
+        match=r"shard_00000_pictures.npz.*run synthesize again",
     ):
         read_shard(copied, 0)
 
@@ -102,8 +102,8 @@ def test_labels_of_other_kinds_or_numbers_are_named(copied, scale):
 
 
 def test_labels_of_an_older_generator_are_named(copied):
-    rewritten(labels_file(copied, 0), hidden_fraction=None)
-    with raises(ErrorCode.VERSION_MISMATCH, match=r"lacks hidden_fraction: .* an older generator.*another folder"):
+    rewritten(labels_file(copied, 0), hidden_share=None)
+    with raises(ErrorCode.VERSION_MISMATCH, match=r"lacks hidden_share: .* an older generator.*another folder"):
         read_labels(copied, 0)
 
 
@@ -117,7 +117,7 @@ def test_a_manifest_without_numbers_is_named(copied, wrong):
 
 def test_a_foreign_shard_is_named(copied):
     (copied / "shard_last_pictures.npz").write_bytes(b"")
-    with raises(ErrorCode.UNSUPPORTED_FORMAT, match=r"shard_last_images.npz is not a file of synthesize"):
+    with raises(ErrorCode.UNSUPPORTED_FORMAT, match=r"shard_last_pictures.npz is not a file of synthesize"):
         shard_numbers(copied)
 
 

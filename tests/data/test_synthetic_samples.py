@@ -31,7 +31,7 @@ def labels(rendered_hands):
 
 @pytest.fixture(scope="module")
 def vertices(labels):
-    """(32, 778, 3) canonical, from pose and shape alone."""
+    """Return canonical vertices (32, 778, 3), from pose and shape alone."""
     pose, shape = (torch.from_numpy(labels[name]).float() for name in ("pose", "shape"))
     return HandLayer(load_open_hand())(pose, shape).vertices_m.numpy().astype(np.float64)
 
@@ -47,7 +47,7 @@ def visible(rendered_hands):
 
 
 def in_camera(points, labels):
-    """Canonical points (N, K, 3) -> camera axes."""
+    """Transform canonical points (N, K, 3) to camera axes."""
     return points @ labels["camera_from_wrist"].transpose(0, 2, 1) + labels["wrist_camera_m"][:, None]
 
 
@@ -103,7 +103,7 @@ def test_camera_matrix_and_crop_take_the_hand_to_its_keypoints(labels, keypoints
 
 
 def weak_perspective_error(rows, keypoints):
-    """(N, 21) crop half-sides between the weak-perspective and the true keypoints."""
+    """Return the distance (N, 21), crop half-sides, between weak-perspective and true keypoints."""
     turned = (keypoints @ rows["rotation"].transpose(0, 2, 1))[..., :2]
     found = rows["scale"][:, None, None] * turned + rows["translation"][:, None]
     return np.linalg.norm(found - rows["keypoints_crop"], axis=-1)
@@ -196,7 +196,7 @@ def test_what_is_visible_without_occluders_faces_the_camera():
 
 @pytest.fixture
 def only_the_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scenes without anything but the arm."""
+    """Draw scenes with the arm alone."""
 
     monkeypatch.setattr(SceneMaker, "things", lambda *_, **__: [])
 

@@ -146,7 +146,7 @@ def test_held_things_touch_the_hand_and_leave_most_of_it_outside(poser):
     maker, random = things.ThingMaker(poser), np.random.default_rng(9)
     for hand in poser.sample(random, 12):
         camera = sample_camera(random, hand.keypoints_m)
-        surface = maker.paused(random, hand, camera)
+        surface = maker.held(random, hand, camera)
         points = hand.vertices_m[poser.arm.hand_ids] @ camera.camera_from_wrist.T + camera.wrist_camera_m
         own = np.linalg.inv(surface.camera_from_object)
         local = points @ own[:3, :3].T + own[:3, 3]
@@ -167,7 +167,7 @@ def studio():
 
 
 def test_a_thing_between_light_and_wall_casts_a_shadow(studio):
-    """A wall, and a small box before it; the light comes from the upper left."""
+    """A wall and a small box before it are lit from the upper left."""
     towards = np.array([-0.6, -0.5, -0.62])
     lights = Lights(
         np.stack([towards / np.linalg.norm(towards), [0, 0, -1.0]]),

@@ -16,7 +16,7 @@ FROM_THE_CAMERA = np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 
 @pytest.fixture(scope="module")
 def scene():
-    """A hand of one colour, and where it stands."""
+    """Return a hand of one colour and its transform."""
     rng = np.random.default_rng(4)
     maker = scene_maker()
     hand = maker.poser.sample(rng, 1)[0]
@@ -28,7 +28,7 @@ def scene():
 
 
 def drawn(scene, lights):
-    """The light of the vertices, and which of them face the camera."""
+    """Return the light of the vertices, and which of them face the camera."""
     maker, surface, camera = scene
     maker.draw([surface], lights, camera)
     ids = maker.poser.arm.hand_ids

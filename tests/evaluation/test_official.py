@@ -170,7 +170,7 @@ def test_images_that_cannot_be_read_stop_or_are_left_out_and_counted(dataset, no
             return super().image(index)
 
     broken = Broken(dataset.hands, dataset.annotations)
-    with pytest.raises(HandvizError, match=r"1\.jpg is cut off\. --bad-pictures skip"):
+    with pytest.raises(HandvizError, match=r"1\.jpg is cut off\. --bad-images skip"):
         evaluate(broken, says(noisy), stand_in_template())
     found = evaluate(broken, says(noisy[::2]), stand_in_template(), Options(bad_images="skip"))
     assert len(found.names) == COUNT // 2

@@ -12,28 +12,28 @@ from tests.fake_datasets.hands import TinyHand
 
 
 def seen_by(hand: TinyHand, camera: Intrinsics, towards_px: FloatArray) -> TinyHand:
-    """The same hand where ``camera``, at the same place but turned, sees its middle at ``towards_px`` (2,).
+    """Return the hand seen by a rotated ``camera`` of the same position, its centre at ``towards_px`` (2,).
 
-    A camera that only turns sees everything that it saw before: the image is warped, exactly.
+    A camera that only rotates sees the same points: the image is warped exactly.
     """
-    middle = hand.vertices_m.mean(axis=0)
-    old_ray = hand.intrinsics.matrix @ middle
-    turn = camera_from_ray(towards_px, camera) @ camera_from_ray(old_ray[:2] / old_ray[2], hand.intrinsics).T
-    homography = camera.matrix @ turn @ np.linalg.inv(hand.intrinsics.matrix)
+    centre = hand.vertices_m.mean(axis=0)
+    old_ray = hand.intrinsics.matrix @ centre
+    rotation = camera_from_ray(towards_px, camera) @ camera_from_ray(old_ray[:2] / old_ray[2], hand.intrinsics).T
+    homography = camera.matrix @ rotation @ np.linalg.inv(hand.intrinsics.matrix)
     return replace(
         hand,
         image=_warped(hand.image, homography, cv2.BORDER_REPLICATE),
         mask=_warped(hand.mask, homography, cv2.BORDER_CONSTANT),
         intrinsics=camera,
-        global_rotation=axis_angle_from_rotation(turn @ rotation_from_axis_angle(hand.global_rotation)),
-        wrist_m=turn @ hand.wrist_m,
-        vertices_m=hand.vertices_m @ turn.T,
-        joints_m=hand.joints_m @ turn.T,
+        global_rotation=axis_angle_from_rotation(rotation @ rotation_from_axis_angle(hand.global_rotation)),
+        wrist_m=rotation @ hand.wrist_m,
+        vertices_m=hand.vertices_m @ rotation.T,
+        joints_m=hand.joints_m @ rotation.T,
     )
 
 
 def _warped(image: NDArray[np.uint8], homography: FloatArray, border: int) -> NDArray[np.uint8]:
-    """Pixel centres lie at halves here, at whole numbers in OpenCV."""
+    """Warp an image; pixel centres are at halves here, at whole numbers in OpenCV."""
     half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
     matrix = np.linalg.inv(half) @ homography @ half
     size = (image.shape[1], image.shape[0])

@@ -41,67 +41,64 @@ QUALITY = 95
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Slot:
     subject: int
     sequence: int
     serial: int
 
 
 def write(name: str, root: Path, count: int, seed: int = 0) -> None:
-    """``count`` hands, right and left in turn, for s0_train, as many for s0_test, four for s0_val.
-
-    They lie so that every split of s1, s2 and s3 has one.
-    """
-    places = [
-        *_places(count, TRAINING_SUBJECTS, TRAINING_SEQUENCES, 6),
-        *_places(count, TEST_SUBJECTS, TEST_SEQUENCES, 7),
+    """Write ``count`` hands, alternately right and left, for s0_train, as many for s0_test, four for s0_val."""
+    slots = [
+        *_slots(count, TRAINING_SUBJECTS, TRAINING_SEQUENCES, 6),
+        *_slots(count, TEST_SUBJECTS, TEST_SEQUENCES, 7),
     ]
-    places += _places(4, VAL_SUBJECTS, VAL_SEQUENCES, 3)
-    filled = {(place.subject, place.sequence) for place in places}
+    slots += _slots(4, VAL_SUBJECTS, VAL_SEQUENCES, 3)
+    filled = {(slot.subject, slot.sequence) for slot in slots}
     for subject in range(len(SUBJECTS)):
         for sequence in set(range(SEQUENCES)) - {number for other, number in filled if other == subject}:
-            _write_meta(root, _Place(subject, sequence, 0), "right", NOBODY, frames=0)
+            _write_meta(root, _Slot(subject, sequence, 0), "right", NOBODY, frames=0)
     _write_shape(root, NOBODY, np.zeros(10))
     _write_cameras(root)
     rng = np.random.default_rng(seed)
-    hands = tiny_hands(len(places), seed=seed, size=SIZE, sides=("right", "left"))
-    for place, hand in zip(places, hands, strict=True):
+    hands = tiny_hands(len(slots), seed=seed, size=SIZE, sides=("right", "left"))
+    for slot, hand in zip(slots, hands, strict=True):
         towards = np.array(SIZE) * rng.uniform(0.4, 0.6, 2)
-        _write_sequence(root, place, seen_by(hand, camera(place.serial), towards))
+        _write_sequence(root, slot, seen_by(hand, camera(slot.serial), towards))
 
 
 def camera(serial: int) -> Intrinsics:
-    """Of SERIALS, each another one, with two focal lengths."""
+    """Return the camera of a serial, each different, with two focal lengths."""
     return Intrinsics(613.0 + 9 * serial, 313.5 - 3 * serial, 245.5 + 4 * serial, focal_y_px=598.0 + 9 * serial)
 
 
-def _places(count: int, subjects: Sequence[int], sequences: Sequence[int], first_serial: int) -> Iterator[_Place]:
-    """Each in a sequence of its own; a hundred fits and more."""
+def _slots(count: int, subjects: Sequence[int], sequences: Sequence[int], first_serial: int) -> Iterator[_Slot]:
+    """Yield a sequence for each hand; a hundred or more fit."""
     taken: set[tuple[int, int]] = set()
     for number in range(count):
         subject, sequence = subjects[number % len(subjects)], sequences[number % len(sequences)]
         while (subject, sequence) in taken:
             sequence = (sequence + 5) % SEQUENCES
         taken.add((subject, sequence))
-        yield _Place(subject, sequence, (number + first_serial) % len(SERIALS))
+        yield _Slot(subject, sequence, (number + first_serial) % len(SERIALS))
 
 
-def _folder(root: Path, place: _Place) -> Path:
-    subject = SUBJECTS[place.subject]
-    return root / subject / f"{subject[:8]}_{140000 + place.sequence}"
+def _folder(root: Path, slot: _Slot) -> Path:
+    subject = SUBJECTS[slot.subject]
+    return root / subject / f"{subject[:8]}_{140000 + slot.sequence}"
 
 
-def _write_sequence(root: Path, place: _Place, hand: TinyHand) -> None:
+def _write_sequence(root: Path, slot: _Slot, hand: TinyHand) -> None:
     labels = labels_of(hand)
-    calibration = f"{SUBJECTS[place.subject]}_{place.sequence:02d}_{hand.handedness}"
+    calibration = f"{SUBJECTS[slot.subject]}_{slot.sequence:02d}_{hand.handedness}"
     _write_shape(root, calibration, labels.pop("betas"))
-    _write_meta(root, place, hand.handedness, calibration, frames=1)
+    _write_meta(root, slot, hand.handedness, calibration, frames=1)
     empty = {"pose_m": np.zeros((1, 51)), "joint_3d": -np.ones((1, 21, 3)), "joint_2d": -np.ones((1, 21, 2))}
     for number, serial in enumerate(SERIALS):
-        mine = number == place.serial
+        mine = number == slot.serial
         image = hand.image if mine else np.full((*SIZE[::-1], 3), 90, np.uint8)
         seg = np.where(hand.mask > 127, HAND_LABEL, 0) if mine else np.zeros(SIZE[::-1])
-        folder = _folder(root, place) / serial
+        folder = _folder(root, slot) / serial
         folder.mkdir(parents=True, exist_ok=True)
         coded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
         (folder / "color_000000.jpg").write_bytes(coded.tobytes())
@@ -137,7 +134,7 @@ def labels_of(hand: TinyHand) -> dict[str, FloatArray]:
 
 
 def _published_keypoints(hand: TinyHand, template: HandTemplate, pose: FloatArray, betas: FloatArray) -> FloatArray:
-    """(21, 3) in the camera's frame of the left hand that the published file poses."""
+    """Return keypoints (21, 3), in the camera's frame, of the left hand that the published file poses."""
     other = replace(template, shape_basis=template.shape_basis * MIRROR[:, None].astype(np.float32))
     vertices = posed(other, pose[None], betas[None])[0]
     rest = other.joint_regressor @ (other.vertices_m + other.shape_basis @ betas)
@@ -150,7 +147,8 @@ def _published_keypoints(hand: TinyHand, template: HandTemplate, pose: FloatArra
 
 
 def rest_wrist(side: Handedness, betas: FloatArray) -> FloatArray:
-    """(3,) the file's own place of the wrist joint before any pose: what the layer adds to the translation."""
+    """Return the file's own position (3,) of the wrist joint before any pose, which the layer adds to the
+    translation."""
     file = _arrays(side)
     return np.asarray(file["J_regressor"].toarray()[0] @ (file["v_template"] + file["shapedirs"] @ betas))
 
@@ -177,17 +175,17 @@ def _write_shape(root: Path, calibration: str, betas: FloatArray) -> None:
     _write_yaml(root / "calibration" / f"mano_{calibration}" / "mano.yml", {"betas": betas.tolist()})
 
 
-def _write_meta(root: Path, place: _Place, side: Handedness, calibration: str, *, frames: int) -> None:
+def _write_meta(root: Path, slot: _Slot, side: Handedness, calibration: str, *, frames: int) -> None:
     content = {
         "serials": list(SERIALS),
         "num_frames": frames,
         "extrinsics": "20200702_151821",
-        "ycb_ids": [1 + place.sequence // 5],
+        "ycb_ids": [1 + slot.sequence // 5],
         "ycb_grasp_ind": 0,
         "mano_sides": [side],
         "mano_calib": [calibration],
     }
-    _write_yaml(_folder(root, place) / "meta.yml", content)
+    _write_yaml(_folder(root, slot) / "meta.yml", content)
 
 
 def _write_yaml(path: Path, content: dict[str, Any]) -> None:

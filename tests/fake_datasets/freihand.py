@@ -17,13 +17,13 @@ SIDE_PX = 224
 TIPS = (744, 320, 443, 555, 672)
 SCREEN = (70, 190, 60)
 STRETCH = 1.06
-"""Focal lengths along x and y differ, so that whoever confuses them is seen."""
+"""Focal lengths along x and y differ, so that confusing them shows."""
 HALF_PX = 0.5
 """FreiHAND's pixel centres lie at whole numbers, the rendered hands' at halves."""
 
 
 def write(name: str, root: Path, count: int, seed: int = 0) -> None:
-    """``count`` hands for training, in four images each, and as many for evaluation, in one folder; and two
+    """Write ``count`` hands for training, in four images each, and as many for evaluation, in one folder; and two
     backgrounds, which no download has."""
     write_backgrounds(root, np.random.default_rng(seed))
     for part, part_seed in (("training", seed), ("evaluation", seed + 1)):
@@ -34,14 +34,14 @@ def write(name: str, root: Path, count: int, seed: int = 0) -> None:
 
 
 def camera_matrix(hand: TinyHand) -> FloatArray:
-    """(3, 3) K with pixel centres at whole numbers."""
+    """Return K (3, 3) with pixel centres at whole numbers."""
     matrix = hand.intrinsics.matrix.copy()
     matrix[:2, 2] -= HALF_PX
     return matrix
 
 
 def mano_numbers(hand: TinyHand, matrix: FloatArray, knuckle_m: FloatArray) -> FloatArray:
-    """(61,) turn, pose relative to the mean, shape, and the middle knuckle's pixel and scale."""
+    """Return (61,) rotation, pose relative to the mean, shape, and the middle knuckle's pixel and scale."""
     pose = hand.pose - stand_in_template().pose_mean
     root_px = (matrix @ knuckle_m)[:2] / knuckle_m[2]
     scale = 0.5 * (matrix[0, 0] + matrix[1, 1]) / knuckle_m[2]
@@ -49,7 +49,7 @@ def mano_numbers(hand: TinyHand, matrix: FloatArray, knuckle_m: FloatArray) -> F
 
 
 def _write_lists(root: Path, part: str, hands: Sequence[TinyHand]) -> None:
-    """The five lists of annotations, one entry per hand."""
+    """Write the five lists of annotations, one entry per hand."""
     lists: dict[str, list[Any]] = {"K": [], "mano": [], "scale": [], "verts": [], "xyz": []}
     for hand in hands:
         matrix, keypoints_m = camera_matrix(hand), keypoints_from_joints(hand.joints_m, hand.vertices_m, TIPS)
@@ -64,7 +64,7 @@ def _write_lists(root: Path, part: str, hands: Sequence[TinyHand]) -> None:
 
 
 def _write_images(folder: Path, hands: Sequence[TinyHand], is_training: bool, rng: np.random.Generator) -> None:
-    """Evaluation has plain images; training the green screen, three other backgrounds and masks of the hand."""
+    """Write plain images for evaluation; the green screen, three other backgrounds and masks for training."""
     for number, hand in enumerate(hands):
         if not is_training:
             write_jpeg(_file(folder / "rgb", number), hand.image)
@@ -76,7 +76,7 @@ def _write_images(folder: Path, hands: Sequence[TinyHand], is_training: bool, rn
 
 
 def on_background(hand: TinyHand, colour: Any) -> NDArray[np.uint8]:
-    """(H, W, 3) the hand before a wall of this colour."""
+    """Return the hand before a wall of this colour (H, W, 3)."""
     fraction = hand.mask[..., None] / 255.0
     return np.asarray(np.rint(fraction * hand.image + (1 - fraction) * np.asarray(colour, np.float64)), np.uint8)
 

@@ -17,7 +17,7 @@ from tests.fake_datasets.stand_in_mano import MANO_FROM_OPEN, mano_pose, stand_i
 
 @dataclass(frozen=True, eq=False)
 class TinyHand:
-    """An image of one hand and all that is known of it; MANO's numbers are those of the stand-in file of its side."""
+    """An image of one hand with its labels; MANO's numbers are those of the stand-in file of its side."""
 
     image: NDArray[np.uint8]
     """(H, W, 3) RGB"""
@@ -40,14 +40,14 @@ class TinyHand:
 
     @property
     def vertices_px(self) -> FloatArray:
-        """(778, 2)"""
+        """Vertices (778, 2) in the image."""
         return project_points(self.vertices_m, self.intrinsics)
 
 
 def tiny_hands(
     count: int, *, seed: int, size: tuple[int, int], sides: Sequence[Handedness] = ("right",), reach: float = 1.0
 ) -> Iterator[TinyHand]:
-    """Hands in images of this width and height, their sides in turn; the rendered square has ``reach`` times the
+    """Yield hands in images of this width and height, alternating sides; the rendered square has ``reach`` times the
     shorter side."""
     rng = np.random.default_rng(seed)
     for number, sample in enumerate(render_samples(rng, count)):
@@ -56,20 +56,20 @@ def tiny_hands(
 
 
 def _placed(sample: Sample, rng: np.random.Generator, size: tuple[int, int], reach: float) -> TinyHand:
-    """A right hand: the rendered crop somewhere in a larger image, seen by a camera that is turned as the crop is."""
+    """Return a right hand: the rendered crop somewhere in a larger image, seen by a camera rotated as the crop."""
     labels = sample.labels
     scale = min(size) * reach / CROP_SIZE
     shift = (np.array(size) - scale * CROP_SIZE) * rng.uniform(0.2, 0.8, 2)
     to_crop = labels["crop_from_image"]
     zoom = float(np.sqrt(np.linalg.det(to_crop[:, :2])))
-    turn = np.eye(3)
-    turn[:2, :2] = to_crop[:, :2] / zoom
+    in_plane = np.eye(3)
+    in_plane[:2, :2] = to_crop[:, :2] / zoom
     focal = labels["camera_matrix"][0, 0] * zoom * scale
     centre = scale * (to_crop[:, :2] @ labels["camera_matrix"][:2, 2] + to_crop[:, 2]) + shift
     template = stand_in_template()
     canonical = posed(template, (mano_pose(labels["pose"]) - template.pose_mean)[None], labels["shape"][None])[0]
-    rotation = turn @ labels["camera_from_wrist"] @ MANO_FROM_OPEN.T
-    wrist_m = turn @ labels["wrist_camera_m"]
+    rotation = in_plane @ labels["camera_from_wrist"] @ MANO_FROM_OPEN.T
+    wrist_m = in_plane @ labels["wrist_camera_m"]
     vertices_m = canonical @ rotation.T + wrist_m
     return TinyHand(
         image=_pasted(sample.image, scale, shift, size, cv2.BORDER_REFLECT),
@@ -86,7 +86,7 @@ def _placed(sample: Sample, rng: np.random.Generator, size: tuple[int, int], rea
 
 
 def _joints(labels: dict[str, FloatArray], rotation: FloatArray, wrist_m: FloatArray) -> FloatArray:
-    """(16, 3) by the kinematic chain, not by the regressor, which holds for the rest pose alone."""
+    """Return joints (16, 3) by the kinematic chain, as the regressor holds for the rest pose alone."""
     template = stand_in_template()
     rest = template.joint_regressor @ (template.vertices_m + template.shape_basis @ labels["shape"])
     rest = rest - rest[0]
@@ -98,14 +98,14 @@ def _joints(labels: dict[str, FloatArray], rotation: FloatArray, wrist_m: FloatA
 def _pasted(
     image: NDArray[np.uint8], scale: float, shift: FloatArray, size: tuple[int, int], border: int
 ) -> NDArray[np.uint8]:
-    """The crop's pixels under ``scale * x + shift``; pixel centres lie at halves here, at whole numbers in OpenCV."""
+    """Paste the crop under ``scale * x + shift``; pixel centres are at halves here, at whole numbers in OpenCV."""
     affine = np.array([[scale, 0, shift[0] + 0.5 * (scale - 1)], [0, scale, shift[1] + 0.5 * (scale - 1)]])
     pasted = cv2.warpAffine(image, affine, size, flags=cv2.INTER_LINEAR, borderMode=border)
     return np.asarray(pasted, np.uint8)
 
 
 def in_a_mirror(hand: TinyHand) -> TinyHand:
-    """The other hand of the same pose, in the mirrored image."""
+    """Return the other hand of the same pose, in the mirrored image."""
     intrinsics = Intrinsics(
         hand.intrinsics.focal_px, hand.image.shape[1] - hand.intrinsics.centre_x_px, hand.intrinsics.centre_y_px
     )

@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import axis_angle_from_rotation, rotation_from_axis_angle
 from handviz.core.records import FloatArray
 from tests.fake_datasets.hands import TinyHand, tiny_hands
@@ -32,9 +32,9 @@ WITHOUT_ANNOTATION = "0000"
 
 
 def write(name: str, root: Path, count: int, seed: int = 0) -> None:
-    """Both splits with ``count`` images each, in two sequences; existing files of these names are overwritten."""
+    """Write both splits with ``count`` images each, in two sequences; existing files of these names are overwritten."""
     if name not in SUFFIXES:
-        raise HandvizError(f"{name} is no version of HO-3D; there are {', '.join(SUFFIXES)}.")
+        raise HandvizError(f"{name} is no version of HO-3D; there are {', '.join(SUFFIXES)}.", ErrorCode.UNKNOWN_NAME)
     root.mkdir(parents=True, exist_ok=True)
     for number, split in enumerate(SEQUENCES):
         hands = tiny_hands(count, seed=seed + number, size=SIZE)
@@ -53,16 +53,16 @@ def write(name: str, root: Path, count: int, seed: int = 0) -> None:
 
 
 def _lines(split: str, count: int) -> Iterator[str]:
-    """SEQUENCE/NUMBER: the first half of them in the first sequence."""
+    """Yield SEQUENCE/NUMBER; the first half is in the first sequence."""
     sequences = SEQUENCES[split]
     bounds = np.linspace(0, count, len(sequences) + 1).round().astype(int)
     for sequence, (start, end) in zip(sequences, pairwise(bounds), strict=True):
-        for place in range(end - start):
-            yield f"{sequence}/{FIRST_NUMBER + STEP * place:04d}"
+        for number in range(end - start):
+            yield f"{sequence}/{FIRST_NUMBER + STEP * number:04d}"
 
 
 def joints_of(hand: TinyHand) -> FloatArray:
-    """(21, 3) in OpenGL's axes: MANO's 16 joints in its order, then the tips from thumb to little finger."""
+    """Return (21, 3) in OpenGL's axes: MANO's 16 joints in its order, then the tips from thumb to little finger."""
     return np.concatenate([hand.joints_m, hand.vertices_m[list(TIPS)]]) * OPENGL
 
 
@@ -81,7 +81,7 @@ def _write_hand(name: str, split: Path, line: str, hand: TinyHand, *, whole: boo
 
 
 def _parameters(hand: TinyHand) -> dict[str, Any]:
-    """MANO's numbers for hands that are posed in OpenGL's axes, angles from the flat hand."""
+    """Return MANO's numbers for hands that are posed in OpenGL's axes, angles from the flat hand."""
     rotation = np.diag(OPENGL) @ rotation_from_axis_angle(hand.global_rotation)
     return {
         "handPose": np.concatenate([axis_angle_from_rotation(rotation), hand.pose]),
@@ -91,7 +91,7 @@ def _parameters(hand: TinyHand) -> dict[str, Any]:
 
 
 def rest_wrist(shape: Sequence[float]) -> FloatArray:
-    """(3,) MANO's own place of the wrist joint before any pose: what the layer adds to ``handTrans``."""
+    """Return MANO's own position (3,) of the wrist joint before any pose, which the layer adds to ``handTrans``."""
     file = _right_arrays()
     return np.asarray(file["J_regressor"].toarray()[0] @ (file["v_template"] + file["shapedirs"] @ np.array(shape)))
 
@@ -126,6 +126,6 @@ def _write_image(path: Path, image: np.ndarray) -> None:
 
 
 def _write_pickle(path: Path, meta: dict[str, Any]) -> None:
-    """As Python 2 with the numpy of its day wrote them."""
+    """Write a pickle as Python 2 with the numpy of its day did."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(pickle.dumps(meta, protocol=2).replace(b"cnumpy._core.", b"cnumpy.core."))

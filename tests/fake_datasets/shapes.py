@@ -20,7 +20,8 @@ FRACTION_BITS = 4
 
 
 def keypoints_from_joints(joints_m: FloatArray, vertices_m: FloatArray, tips: Sequence[int]) -> FloatArray:
-    """(21, 3) in our order: MANO's joints (16, 3) in its order, and these of the vertices (778, 3), thumb first."""
+    """Return (21, 3) in our order: MANO's joints (16, 3) in its order, and these of the vertices (778, 3), thumb
+    first."""
     keypoints_m = np.empty((KEYPOINT_COUNT, 3))
     keypoints_m[0] = joints_m[0]
     for finger, ((*joints, _), tip) in enumerate(zip(FINGERS, tips, strict=True)):
@@ -31,7 +32,7 @@ def keypoints_from_joints(joints_m: FloatArray, vertices_m: FloatArray, tips: Se
 
 
 def stretched(hand: TinyHand, factor: float) -> TinyHand:
-    """The hand as a camera sees it whose pixels are lower by ``factor``: rows about the image's middle."""
+    """Return the hand seen by a camera whose pixels are lower by ``factor``: rows about the image's centre."""
     height = hand.image.shape[0]
     shift = 0.5 * height * (1 - factor)
     camera = hand.intrinsics
@@ -44,14 +45,15 @@ def stretched(hand: TinyHand, factor: float) -> TinyHand:
 
 
 def _stretched(image: NDArray[np.uint8], factor: float, shift: float, border: int) -> NDArray[np.uint8]:
-    """Rows under ``factor * y + shift``; pixel centres lie at halves here, at whole numbers in OpenCV."""
+    """Move rows by ``factor * y + shift``; pixel centres are at halves here, at whole numbers in OpenCV."""
     affine = np.array([[1.0, 0.0, 0.0], [0.0, factor, shift + 0.5 * (factor - 1)]])
     size = (image.shape[1], image.shape[0])
     return np.asarray(cv2.warpAffine(image, affine, size, flags=cv2.INTER_LINEAR, borderMode=border), np.uint8)
 
 
 def drawn(vertices_m: FloatArray, matrix: FloatArray, size: tuple[int, int], skin: FloatArray) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB of MANO's mesh (778, 3) as the camera K (3, 3) sees it, pixel centres at whole numbers; else 0."""
+    """Draw MANO's mesh (778, 3) as the camera K (3, 3) sees it, pixel centres at whole numbers: RGB (H, W, 3), else
+    0."""
     faces = stand_in_template().faces
     corners_m = vertices_m[faces]
     normals = np.cross(corners_m[:, 1] - corners_m[:, 0], corners_m[:, 2] - corners_m[:, 0])
@@ -68,7 +70,7 @@ def drawn(vertices_m: FloatArray, matrix: FloatArray, size: tuple[int, int], ski
 
 
 def chain_joints_m(pose: FloatArray, shape: FloatArray) -> FloatArray:
-    """(16, 3) MANO's joints of the stand-in, wrist at the origin; pose (45,) from the flat hand, shape (10,)."""
+    """Return MANO's joints (16, 3) of the stand-in, wrist at the origin; pose (45,) from the flat hand, shape (10,)."""
     template = stand_in_template()
     rest = template.joint_regressor @ (template.vertices_m + template.shape_basis @ shape)
     rest = (rest - rest[0]).astype(np.float64)
@@ -77,7 +79,7 @@ def chain_joints_m(pose: FloatArray, shape: FloatArray) -> FloatArray:
 
 
 def write_jpeg(path: Path, image: NDArray[np.uint8]) -> None:
-    """RGB (H, W, 3) or grey (H, W); folders are made."""
+    """Write RGB (H, W, 3) or grey (H, W); folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
     _, data = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
@@ -85,7 +87,7 @@ def write_jpeg(path: Path, image: NDArray[np.uint8]) -> None:
 
 
 def write_backgrounds(root: Path, rng: np.random.Generator) -> None:
-    """Two images without hands, where a user puts his own."""
+    """Write two images without hands, where a user puts theirs."""
     for number in range(2):
         coarse = np.asarray(rng.integers(30, 220, (6, 8, 3)), np.uint8)
         write_jpeg(root / FOLDER / f"{number}.jpg", np.asarray(cv2.resize(coarse, (480, 360)), np.uint8))

@@ -1,7 +1,7 @@
 """Files with MANO's names, shapes, joint order and axes, whose hand is the open one: what tiny datasets are posed with.
 
 They stand in for a user's own MANO_RIGHT.pkl and MANO_LEFT.pkl where only the format matters. Their numbers are
-OpenHand's, turned and put in order; nothing in them comes from MANO.
+OpenHand's, rotated and reordered; nothing in them comes from MANO.
 """
 
 import pickle
@@ -26,7 +26,7 @@ OPEN_JOINTS = (0, 4, 5, 6, 7, 8, 9, 13, 14, 15, 10, 11, 12, 1, 2, 3)
 MANO_FROM_OPEN = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
 """MANO's right hand lies with its fingers along negative x, the palm down and the thumb towards z."""
 WRIST_M = np.array([0.0957, 0.0064, 0.0062])
-"""Where the wrist joint lies: away from the origin, so that whoever forgets it is seen."""
+"""Position of the wrist joint: away from the origin, so that ignoring it shows."""
 FACES = 1538
 OPEN_TIPS = (4, 8, 12, 16, 20)
 OTHER_TIPS = ((745,), (317, 333), (444, 445), (555, 556), (672, 673))
@@ -36,33 +36,33 @@ MEAN_POSE_RAD = 0.12
 
 
 def vertex_order() -> NDArray[np.intp]:
-    """(778,) OpenHand's vertex of each MANO vertex: fingertips stand where MANO has them, all others as they are."""
+    """Return OpenHand's vertex of each MANO vertex (778,): fingertips are where MANO has them, all others unchanged."""
     hand = load_open_hand()
     order = np.arange(hand.keypoint_regressor.shape[1])
     for keypoint, finger, others in zip(OPEN_TIPS, FINGERS, OTHER_TIPS, strict=True):
         tip = int(np.argmax(hand.keypoint_regressor[keypoint]))
         distances = np.linalg.norm(hand.vertices_m - hand.vertices_m[tip], axis=1)
-        for place, vertex in zip((finger[-1], *others), np.argsort(distances), strict=False):
+        for target, vertex in zip((finger[-1], *others), np.argsort(distances), strict=False):
             now = int(np.flatnonzero(order == vertex)[0])
-            order[[place, now]] = order[[now, place]]
+            order[[target, now]] = order[[now, target]]
     return order
 
 
 def mano_pose(open_pose: FloatArray) -> FloatArray:
-    """Axis-angles (45,) of OpenHand's joints -> MANO's joints and axes, absolute."""
+    """Convert axis-angles (45,) of OpenHand's joints to MANO's joints and axes, absolute."""
     joints = open_pose.reshape(JOINT_COUNT - 1, 3)[np.array(OPEN_JOINTS[1:]) - 1]
     return np.asarray((joints @ MANO_FROM_OPEN.T).ravel())
 
 
 def right_arrays() -> dict[str, Any]:
-    """The right hand's file as a dict."""
+    """Return the right hand's file as a dict."""
     hand, order = load_open_hand(), vertex_order()
-    place = np.argsort(order)
+    inverse = np.argsort(order)
     regressor = hand.joint_regressor[list(OPEN_JOINTS)][:, order].astype(np.float64)
     regressor /= regressor.sum(axis=1, keepdims=True)
     vertices = hand.vertices_m[order] @ MANO_FROM_OPEN.T + WRIST_M
     faces = np.zeros((FACES, 3), np.uint32)
-    faces[: len(hand.faces)] = place[hand.faces]
+    faces[: len(hand.faces)] = inverse[hand.faces]
     components = np.stack([mano_pose(row) for row in hand.pose_components])
     return {
         "v_template": vertices,
@@ -81,7 +81,7 @@ def right_arrays() -> dict[str, Any]:
 
 
 def left_arrays() -> dict[str, Any]:
-    """The left hand's file: the right one in a mirror, but for the shape directions, as in the published files."""
+    """Return the left hand's file: the right one mirrored, except the shape directions, as in the published files."""
     right = right_arrays()
     turns = np.tile(ROTATION_MIRROR, JOINT_COUNT - 1)
     return right | {
@@ -104,6 +104,6 @@ def write_stand_in_mano(folder: Path) -> tuple[Path, Path]:
 
 @lru_cache(maxsize=1)
 def stand_in_template() -> HandTemplate:
-    """The template that ``load_mano`` makes of the right file, and of the left one too."""
+    """Return the template that ``load_mano`` makes of the right file, and of the left one too."""
     with tempfile.TemporaryDirectory() as folder:
         return load_mano(write_stand_in_mano(Path(folder))[0])

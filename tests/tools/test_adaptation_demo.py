@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import tools
-from handviz.adaptation.adapt import Outcome, parted
+from handviz.adaptation.adapt import Outcome, split_rows
 from handviz.adaptation.training import Agreement
 from handviz.models.amvur.export import CalibrationMetadata, ExportMetadata
 from handviz.models.amvur.model import ModelConfig, build_model
@@ -17,7 +17,7 @@ def test_a_row_compares_means_before_and_after(template) -> None:
     before, after = Agreement(2.0, 1.5), Agreement(1.0, 1.25)
     notes = ExportMetadata("abc", 7, CalibrationMetadata(0.9))
     model, images = build_model(small, template), torch.zeros(3, 3, 224, 224)
-    outcome = Outcome(model, notes, before, after, 1, True, parted(50), images, 1.0)
+    outcome = Outcome(model, notes, before, after, 1, True, split_rows(50), images, 1.0)
     errors = [np.full(4, value) for value in (8.0, 6.0, 5.0, 5.5)]
     row = Demonstration("plain", 500, 48, 50, outcome, *errors).row()
     assert row.count("|") == HEADER.splitlines()[0].count("|")

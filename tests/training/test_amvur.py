@@ -80,11 +80,11 @@ def test_the_command_says_what_it_cannot_do(tmp_path, capsys, option, value):
 
 
 def procrustes(wanted, points):
-    """``points`` turned, moved and scaled onto ``wanted``, by scipy."""
+    """Rotate, move and scale ``points`` onto ``wanted``, by scipy."""
     centre, middle = wanted.mean(axis=0), points.mean(axis=0)
     rotation, _ = Rotation.align_vectors(wanted - centre, points - middle)
-    turned = rotation.apply(points - middle)
-    return centre + turned * (turned * (wanted - centre)).sum() / (turned**2).sum()
+    rotated = rotation.apply(points - middle)
+    return centre + rotated * (rotated * (wanted - centre)).sum() / (rotated**2).sum()
 
 
 def test_validation_errors_are_those_of_a_slow_loop(config, template):
@@ -92,7 +92,7 @@ def test_validation_errors_are_those_of_a_slow_loop(config, template):
     found = validation_errors(trainer.task.network, trainer.task.samples, trainer.task.regressor)
     assert trainer.task.network.training
     trainer.task.network.eval()
-    errors, variances, apart, aligned = [], [], [], []
+    errors, variances, distances, aligned = [], [], [], []
     for row in range(8):
         maps, truth = trainer.task.samples.batch(torch.tensor([row]))
         with torch.no_grad():
@@ -103,7 +103,7 @@ def test_validation_errors_are_those_of_a_slow_loop(config, template):
             variances.append(output.log_variance[0, vertex].exp().sum())
         seen = camera.scale * (camera.rotation[0] @ output.mean_cm[0].T)[:2] + camera.translation.T
         wanted = truth.scale_per_cm * (truth.rotation[0] @ truth.vertices_cm[0].T)[:2] + truth.translation.T
-        apart.append((seen - wanted).norm(dim=0).mean())
+        distances.append((seen - wanted).norm(dim=0).mean())
         mine, true = (
             (trainer.task.regressor @ mesh[0]).double().numpy() for mesh in (output.mean_cm, truth.vertices_cm)
         )
@@ -111,7 +111,7 @@ def test_validation_errors_are_those_of_a_slow_loop(config, template):
         aligned.append(10 * np.linalg.norm(fitted - true, axis=1).mean())
     assert found["vertex_error_mm"] == pytest.approx(10 * float(torch.stack(errors).mean()), rel=1e-4)
     assert found["std_mm"] == pytest.approx(10 * float(torch.stack(variances).mean().sqrt()), rel=1e-4)
-    assert found["image_error_percent"] == pytest.approx(50 * float(torch.stack(apart).mean()), rel=1e-4)
+    assert found["image_error_percent"] == pytest.approx(50 * float(torch.stack(distances).mean()), rel=1e-4)
     assert found["pa_mpjpe_mm"] == pytest.approx(np.mean(aligned), rel=1e-3)
 
 
@@ -127,7 +127,7 @@ def test_every_trainable_parameter_is_in_one_group_and_the_stem_in_none(config, 
     together = [name for group in grouped for name in group]
     assert len(together) == len(set(together))
     assert set(together) == {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    ours = ("heads.", "evidence.") if tail_rate else ("heads.",)
+    ours = ("heads.", "features.") if tail_rate else ("heads.",)
     assert set(grouped[0]) == {name for name in names.values() if name.startswith(ours)}
     assert [group["rate"] for group in groups] == ([0.5, tail_rate] if tail_rate else [0.5])
     if tail_rate:

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.data.datasets.cut import cut
 from handviz.data.datasets.images import BadImages, UsableImages
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.model import ModelConfig
 from handviz.training.config import TrainConfig, as_metadata, changes
 from handviz.training.dataset_samples import DatasetSamples, Drawing, JoinedSamples, at_step, load_samples
+from tests.errors import raises
 from tests.fake_datasets.hands import TinyHand, tiny_hands
 from tests.fake_datasets.stand_in_mano import stand_in_template
 from tests.memory_dataset import MemoryDataset, annotated, reader_of
@@ -32,7 +33,7 @@ def hands() -> list[TinyHand]:
 
 @pytest.fixture
 def opened(hands: list[TinyHand], monkeypatch: pytest.MonkeyPatch) -> MemoryDataset:
-    """What every spec of freihand opens."""
+    """Open this for every spec of freihand."""
     dataset = MemoryDataset(hands)
     monkeypatch.setitem(sys.modules, "handviz.data.datasets.freihand", reader_of(dataset))
     return dataset
@@ -76,7 +77,7 @@ def test_jitter_depends_on_seed_step_and_sample_alone(hands: list[TinyHand]) -> 
 
 
 def test_a_image_that_cannot_be_read_stops(hands: list[TinyHand]) -> None:
-    with pytest.raises(HandvizError, match=r"00000003\.jpg is cut off\. --bad-pictures skip leaves"):
+    with raises(ErrorCode.FILE_DAMAGED, match=r"00000003\.jpg .*--bad-images skip"):
         samples(MemoryDataset(hands, broken=(3,))).batch(torch.tensor([2, 3]))
 
 
@@ -99,18 +100,18 @@ def test_or_the_next_one_takes_its_place(hands: list[TinyHand], caplog: pytest.L
 
 
 def test_a_dataset_without_one_good_image_is_no_endless_search(hands: list[TinyHand]) -> None:
-    with pytest.raises(HandvizError, match=r"100 images in a row cannot be used, the last because .*doctor"):
+    with raises(ErrorCode.EMPTY_INPUT, match="100 images"):
         samples(MemoryDataset(hands, broken=tuple(range(8))), bad_images="skip").batch(torch.tensor([0]))
 
 
 def test_a_dataset_without_3d_truth_is_refused_and_may_be_wanted(hands: list[TinyHand]) -> None:
-    with pytest.raises(HandvizError, match="00000000 of freihand/training has no 3D truth"):
+    with raises(ErrorCode.NOT_PROVIDED, match="00000000 of freihand/training"):
         samples(MemoryDataset(hands, flat=True)).batch(torch.tensor([0]))
     _, truth = samples(MemoryDataset(hands, flat=True), whole_truth=False).batch(torch.arange(2))
     assert truth.vertices_cm.isnan().all()
     assert truth.keypoints_crop.isfinite().all()
     open_hand = replace(samples(MemoryDataset(hands)), template=load_open_hand())
-    with pytest.raises(HandvizError, match=r"MANO_RIGHT\.pkl with --hand-model"):
+    with raises(ErrorCode.NOT_PROVIDED, match=r"MANO_RIGHT\.pkl with --hand-model"):
         open_hand.batch(torch.tensor([0]))
 
 
@@ -170,7 +171,7 @@ def test_notes_know_the_dataset_again(config: TrainConfig, tmp_path: Path, monke
 
 
 def test_cached_training_refuses_a_dataset(config: TrainConfig) -> None:
-    with pytest.raises(HandvizError, match="freihand:x is not cached: add --end-to-end"):
+    with raises(ErrorCode.OPTION_CONFLICT, match="--end-to-end"):
         amvur_run(replace(config, end_to_end=False), TEMPLATE)
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.model import ModelConfig, build_model
 from handviz.training.cache import load_cached
 from handviz.training.samples import load_images, needed_shards
+from tests.errors import raises
 
 SMALL = ModelConfig(variant="prior", width=16, regressor_width=16, feature_width=16, feature_layers=1)
 
@@ -45,5 +46,5 @@ def test_only_what_the_limit_needs_is_cached(uncached, features):
 def test_images_stop_at_the_limit_too(uncached):
     (uncached / "shard_00001_pictures.npz").write_bytes(b"")
     assert len(load_images((uncached,), load_open_hand(), 16)) == 16
-    with pytest.raises(HandvizError, match="shard_00001_pictures"):
+    with raises(ErrorCode.FILE_DAMAGED, match="shard_00001_pictures"):
         load_images((uncached,), load_open_hand(), 17)

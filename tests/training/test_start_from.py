@@ -3,16 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 import torch
 from safetensors.torch import load_file
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.evaluation.evaluate import Crops, mediapipe_by_part
 from handviz.hand_models.open_hand import load_open_hand
 from handviz.models.amvur.model import ModelConfig, build_model
 from handviz.training.checkpoint import save_checkpoint
 from handviz.training.config import TrainConfig
+from tests.errors import raises
 from tests.small_trainings import SMALL, amvur_run, assert_same, run_steps
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,7 @@ PLAIN = ModelConfig(width=16, regressor_width=16, features="global")
 
 
 def saved(folder: Path, config: ModelConfig, seed: int) -> Path:
-    """A checkpoint of random weights, the backbone's too."""
+    """Save a checkpoint of random weights, the backbone's too."""
     torch.manual_seed(seed)
     template = load_open_hand()
     model = build_model(config, template)
@@ -52,7 +52,7 @@ def test_a_backbone_can_start_from_another_run(config, template, tmp_path):
     assert_same(started.task.network.backbone.state_dict(), source.task.network.backbone.state_dict())
     other = replace(SMALL, variant="prior", backbone="efficientnet_b0")
     save_checkpoint(tmp_path / "other", build_model(other, template), other, {}, template, {})
-    with pytest.raises(HandvizError, match="backbone efficientnet_b0"):
+    with raises(ErrorCode.MODEL_MISMATCH, match="efficientnet_b0"):
         amvur_run(replace(config, backbone_from=tmp_path / "other"), template)
 
 

@@ -3,15 +3,16 @@
 import pytest
 import torch
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.training.augmentation import StyleNoise, drawn_styles, in_other_styles, spread_of_statistics, statistics
+from tests.errors import raises
 
 
 @pytest.fixture
 def maps():
     generator = torch.Generator().manual_seed(1)
-    looks = 1 + torch.rand(64, 5, 1, 1, generator=generator)
-    return looks * torch.randn(64, 5, 14, 14, generator=generator) + 3 * looks
+    styles = 1 + torch.rand(64, 5, 1, 1, generator=generator)
+    return styles * torch.randn(64, 5, 14, 14, generator=generator) + 3 * styles
 
 
 def drawn(maps, noise, seed=0):
@@ -36,9 +37,9 @@ def test_moves_are_as_large_as_maps_differ(maps):
 
 def test_the_others_keep_their_look_to_the_bit_of_rounding(maps):
     displacements = drawn(maps, StyleNoise(fraction=0.25))
-    kept = (displacements == 0).all(dim=2).all(dim=0)
-    assert 0.6 < kept.float().mean() < 0.9
-    torch.testing.assert_close(in_other_styles(maps, displacements)[kept], maps[kept])
+    unchanged = (displacements == 0).all(dim=2).all(dim=0)
+    assert 0.6 < unchanged.float().mean() < 0.9
+    torch.testing.assert_close(in_other_styles(maps, displacements)[unchanged], maps[unchanged])
 
 
 def test_a_channel_without_any_pattern_stays_finite(maps):
@@ -50,5 +51,5 @@ def test_a_channel_without_any_pattern_stays_finite(maps):
     "wrong", [{"fraction": 1.5}, {"fraction": -0.1}, {"strength": float("nan")}, {"strength": -1.0}]
 )
 def test_a_fraction_or_strength_out_of_range_is_refused(wrong):
-    with pytest.raises(HandvizError, match="style_noise"):
+    with raises(ErrorCode.BAD_VALUE, match="style_noise"):
         StyleNoise(**wrong)

@@ -5,10 +5,11 @@ import dataclasses
 import pytest
 import torch
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.models.texture.network import TextureConfig
 from handviz.training.texture import TextureLoss, TextureTask, TextureTrainConfig, load_texture_checkpoint
 from handviz.training.trainer import Run
+from tests.errors import raises
 from tests.small_trainings import assert_same
 
 pytestmark = pytest.mark.slow
@@ -56,8 +57,8 @@ def test_a_resumed_run_is_the_straight_run(config, template, tmp_path):
         "batches of 4": {"batch_size": 2},
         "loss even": {"loss": TextureLoss(even=2)},
     }
-    for said, change in others.items():
-        with pytest.raises(HandvizError, match=said):
+    for name, change in others.items():
+        with raises(ErrorCode.FOLDER_TAKEN, match=name):
             texture_run(dataclasses.replace(config, **change), template).resume()
 
 
@@ -69,8 +70,8 @@ def test_another_run_s_weights_are_a_start(config, template, small_texture):
     assert not torch.equal(fresh.task.network.think[1].weight, started.task.network.think[1].weight)
     assert started.seen_before == notes["samples_seen"] == 16
     wider = dataclasses.replace(config, model=TextureConfig(width=32, layers=1), start_from=small_texture.run / "last")
-    kept = texture_run(wider, template).task.network.state_dict()
-    assert torch.equal(kept["maps.whole.project.weight"], wanted.state_dict()["maps.whole.project.weight"])
+    taken = texture_run(wider, template).task.network.state_dict()
+    assert torch.equal(taken["maps.whole.project.weight"], wanted.state_dict()["maps.whole.project.weight"])
 
 
 def test_what_is_watched_is_signal_to_noise_of_pixels_and_vertices(config, template, texture_hands):
@@ -83,5 +84,5 @@ def test_what_is_watched_is_signal_to_noise_of_pixels_and_vertices(config, templ
 
 
 def test_too_few_samples_are_said(config, template):
-    with pytest.raises(HandvizError, match="fewer than a batch"):
+    with raises(ErrorCode.EMPTY_INPUT):
         texture_run(dataclasses.replace(config, batch_size=9), template)

@@ -1,5 +1,6 @@
 """Checkpoints: they come back as they were, what is none is named, and none is lost or run."""
 
+import errno
 import json
 import os
 from dataclasses import asdict, replace
@@ -8,16 +9,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.models.amvur.model import build_model
 from handviz.training import checkpoint
 from handviz.training.checkpoint import load_checkpoint, load_resume_state, recovered, save_checkpoint
+from tests.errors import raises
 from tests.small_trainings import SMALL, assert_same
 
 
 @pytest.fixture
 def saved(tmp_path, template):
-    """A checkpoint of untrained weights."""
+    """Save a checkpoint of untrained weights."""
     model, notes = build_model(SMALL, template), {"step": 3}
     return save_checkpoint(tmp_path / "last", model, SMALL, notes, template, {"step": 3, "optimiser": {}}), model
 
@@ -33,12 +35,21 @@ def test_a_checkpoint_comes_back_as_it_was(saved, template):
 
 def test_another_hand_model_is_named(saved, template):
     other = replace(template, uv=template.uv + 1)
-    with pytest.raises(HandvizError, match=f"{template.fingerprint[:12]}, not for open_hand {other.fingerprint[:12]}"):
+    with raises(ErrorCode.MODEL_MISMATCH, match=f"{template.fingerprint[:12]}.*{other.fingerprint[:12]}"):
         load_checkpoint(saved[0], other)
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "text", "another program's", "another version's"])
-def test_a_folder_that_is_no_checkpoint_is_said(saved, template, damage):
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [
+        ("missing", ErrorCode.FILE_MISSING),
+        ("truncated", ErrorCode.FILE_DAMAGED),
+        ("text", ErrorCode.FILE_DAMAGED),
+        ("another program's", ErrorCode.MODEL_FOREIGN),
+        ("another version's", ErrorCode.MODEL_DAMAGED),
+    ],
+)
+def test_a_folder_that_is_no_checkpoint_is_named(saved, template, damage, code):
     folder, model = saved
     path = folder / "model.safetensors"
     metadata = {"model": "{}", "fingerprint": template.fingerprint, "notes": "{}"}
@@ -52,14 +63,14 @@ def test_a_folder_that_is_no_checkpoint_is_said(saved, template, damage):
         save_file(model.state_dict(), path)
     else:
         save_file(model.state_dict(), path, {**metadata, "model": json.dumps({"layers": 12})})
-    with pytest.raises(HandvizError, match="last"):
+    with raises(code, match="last"):
         load_checkpoint(folder, template)
 
 
-def test_a_checkpoint_of_before_evidence_had_a_name_is_the_paper_s(tmp_path, template):
+def test_a_checkpoint_older_than_features_is_the_paper_s(tmp_path, template):
     plain = replace(SMALL, features="global")
     model = build_model(plain, template)
-    named = {name: value for name, value in asdict(plain).items() if not name.startswith("evidence")}
+    named = {name: value for name, value in asdict(plain).items() if not name.startswith("feature")}
     metadata = {"model": json.dumps(named), "fingerprint": template.fingerprint, "notes": "{}"}
     save_file(model.state_dict(), tmp_path / "model.safetensors", metadata)
     loaded, config, _ = load_checkpoint(tmp_path, template)
@@ -73,7 +84,7 @@ def test_notes_that_are_none_are_said(saved, template, notes):
     folder, model = saved
     metadata = {"model": json.dumps(asdict(SMALL)), "fingerprint": template.fingerprint, "notes": notes}
     save_file(model.state_dict(), folder / "model.safetensors", metadata)
-    with pytest.raises(HandvizError, match=r"notes of .*last are damaged"):
+    with raises(ErrorCode.FILE_DAMAGED, match=r"notes of .*last"):
         load_checkpoint(folder, template)
 
 
@@ -81,7 +92,7 @@ def test_weights_of_another_width_do_not_fit(saved, template):
     folder, model = saved
     metadata = {"model": json.dumps(asdict(SMALL) | {"width": 32}), "fingerprint": template.fingerprint, "notes": "{}"}
     save_file(model.state_dict(), folder / "model.safetensors", metadata)
-    with pytest.raises(HandvizError, match="does not fit this version"):
+    with raises(ErrorCode.MODEL_DAMAGED):
         load_checkpoint(folder, template)
 
 
@@ -97,13 +108,11 @@ class Hostile:
 
 def test_a_hostile_state_is_refused_and_not_run(saved, tmp_path):
     torch.save({"step": 1, "optimiser": Hostile(tmp_path / "owned")}, saved[0] / "resume.pt")
-    with pytest.raises(
-        HandvizError, match=r"resume.pt is damaged or missing \(it holds more than numbers\): start a new run"
-    ):
+    with raises(ErrorCode.UNSAFE_FILE, match=r"resume.pt"):
         load_resume_state(saved[0])
     assert not (tmp_path / "owned").exists()
     (saved[0] / "resume.pt").unlink()
-    with pytest.raises(HandvizError, match=r"resume.pt is damaged or missing"):
+    with raises(ErrorCode.FILE_MISSING, match=r"resume.pt"):
         load_resume_state(saved[0])
 
 
@@ -112,10 +121,10 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(saved, template
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def full_disk(*_):
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint.torch, "save", full_disk)
-    with pytest.raises(HandvizError, match=r"No space left.*last one is intact"):
+    with raises(ErrorCode.DISK_FULL, match="last one is intact"):
         save_checkpoint(folder, model, SMALL, {}, template, {})
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert not list(folder.parent.glob("*.part"))

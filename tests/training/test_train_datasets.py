@@ -40,9 +40,9 @@ def test_two_processes_are_one_with_twice_the_batch_and_leave_the_same_image_out
         start([*torchrun, *arguments(folder, "two", "--batch-size", "2", *skip)]),
     ]
     for run in runs:
-        said = run.communicate()[1]
-        assert run.returncode == 0, said
-        assert said.count("00000002.jpg is cut off") == 1
+        output = run.communicate()[1]
+        assert run.returncode == 0, output
+        assert output.count("00000002.jpg is cut off") == 1
     assert len(losses(folder / "one")) == 2
     assert losses(folder / "two") == pytest.approx(losses(folder / "one"), abs=1e-3)
     mine, other = weights(folder / "one"), weights(folder / "two")
@@ -52,6 +52,6 @@ def test_two_processes_are_one_with_twice_the_batch_and_leave_the_same_image_out
 
 def test_a_damaged_image_stops_with_its_name_and_the_option(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments(folder, "stopped", "--batch-size", "8")[1:]) == 1
-    said = capsys.readouterr().err
-    assert "00000002.jpg is cut off" in said
-    assert "--bad-pictures skip leaves such images out" in said
+    output = capsys.readouterr().err
+    assert "00000002.jpg is cut off" in output
+    assert "--bad-images skip leaves such images out" in output

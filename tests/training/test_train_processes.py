@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.files import not_writable
 from handviz.core.paths import PROJECT_ROOT
 from handviz.models.amvur.model import ModelConfig, build_model
@@ -22,6 +22,7 @@ from handviz.training.cache import cache_name, middle_file
 from handviz.training.config import TrainConfig
 from handviz.training.distributed import chosen_device
 from handviz.training.trainer import Trainer
+from tests.errors import raises
 from tests.fake_datasets.freihand import write
 from tests.fake_datasets.stand_in_mano import write_stand_in_mano
 from tests.small_trainings import amvur_run
@@ -40,7 +41,7 @@ def config(tmp_path, cached_hands):
 
 
 def command(data, run, *options):
-    """The arguments behind ``python``."""
+    """Return the arguments behind ``python``."""
     chosen = ["--data", str(data), "--run", str(run), "--model", "prior", "--features", "global", "--device", "cpu"]
     return ["-m", "handviz", "train", *chosen, "--checkpoint-every", "1", *options]
 
@@ -69,8 +70,8 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path, cached_hands, temp
     behind = command(cached_hands, tmp_path / "two", *options)[1:]
     runs.append(start([*torchrun, *behind, "--batch-size", "2"]))
     for run in runs:
-        said = run.communicate()[1]
-        assert run.returncode == 0, said
+        output = run.communicate()[1]
+        assert run.returncode == 0, output
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert len(one) == 4
     assert two == pytest.approx(one, abs=1e-3)
@@ -78,13 +79,13 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path, cached_hands, temp
     torch.manual_seed(0)
     start_weights = build_model(replace(SMALL, regressor_width=512), template).state_dict()
     moved = torch.cat([(mine[name] - start_weights[name]).flatten().abs() for name in mine])
-    apart = torch.cat([(mine[name] - other[name]).flatten().abs() for name in mine])
-    assert apart.max() < 1e-3
-    assert apart.mean() < 0.02 * moved.mean()
+    difference = torch.cat([(mine[name] - other[name]).flatten().abs() for name in mine])
+    assert difference.max() < 1e-3
+    assert difference.mean() < 0.02 * moved.mean()
 
 
 def test_two_processes_read_a_dataset_as_one_does(tmp_path):
-    """A data specification in place of cached hands; the images are read and cut anew in every process."""
+    """A dataset spec in place of cached hands; every process reads and crops the images itself."""
     write("freihand", tmp_path / "freihand", 4)
     hand_model, _ = write_stand_in_mano(tmp_path / "mano")
     chosen = ["--data", f"freihand:{tmp_path / 'freihand'}", "--hand-model", str(hand_model), "--end-to-end"]
@@ -93,20 +94,20 @@ def test_two_processes_read_a_dataset_as_one_does(tmp_path):
     one = ["-m", "handviz", "train", *chosen, "--epochs", "1", "--batch-size", "2", "--run", str(tmp_path / "one")]
     two = [*torchrun, *chosen, "--epochs", "1", "--batch-size", "1", "--run", str(tmp_path / "two")]
     for run in [start(one), start(two)]:
-        said = run.communicate()[1]
-        assert run.returncode == 0, said
+        output = run.communicate()[1]
+        assert run.returncode == 0, output
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
 
 
-def test_a_killed_run_goes_on_to_the_straight_run_s_weights(tmp_path, cached_hands):
+def test_a_killed_run_resumes_to_the_straight_run_s_weights(tmp_path, cached_hands):
     """Killed at its first checkpoint, however far it has got by then with the next one."""
     options = ("--epochs", "2", "--limit", "16", "--batch-size", "2")
     killed = start(command(cached_hands, tmp_path / "killed", *options))
-    said = ""
-    while "loss" not in said:
+    output = ""
+    while "loss" not in output:
         piece = killed.stderr.read(1)
-        assert piece, said
-        said += piece
+        assert piece, output
+        output += piece
     killed.kill()
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL
@@ -121,7 +122,7 @@ def test_a_killed_run_goes_on_to_the_straight_run_s_weights(tmp_path, cached_han
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_saves_and_says_where_it_goes_on(config, template, monkeypatch, number):
+def test_a_stop_saves_and_names_the_step(config, template, monkeypatch, number):
     straight = replace(config, run=config.run / "straight")
     train(straight, template)
     before, step = signal.getsignal(number), Trainer.train_step
@@ -135,7 +136,7 @@ def test_a_stop_saves_and_says_where_it_goes_on(config, template, monkeypatch, n
     rarely = replace(config, checkpoint_every=100)
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "train_step", signalled)
-        with pytest.raises(HandvizError, match="stopped at step 2, saved: the same command goes on from there"):
+        with raises(ErrorCode.CANCELLED, match="step 2"):
             train(rarely, template)
     assert signal.getsignal(number) is before
     train(rarely, template)
@@ -144,14 +145,14 @@ def test_a_stop_saves_and_says_where_it_goes_on(config, template, monkeypatch, n
 
 
 def no_room(files):
-    """What ``write_files`` does on a full disk."""
+    """Fail as ``write_files`` does on a full disk."""
     raise not_writable(*files, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on a file's size")
 @pytest.mark.parametrize("full", ["log", "checkpoint"])
 def test_a_full_disk_is_said_and_the_checkpoint_stays(config, template, full):
-    """The log finds no room at all; of the checkpoint the system takes 100,000 bytes."""
+    """There is no room for the log, and 100,000 bytes for the checkpoint."""
     import resource
 
     train(replace(config, epochs=1), template)
@@ -163,7 +164,9 @@ def test_a_full_disk_is_said_and_the_checkpoint_stays(config, template, full):
         else:
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
         try:
-            with pytest.raises(HandvizError, match=rf"cannot write .*{full}.*the last (checkpoint|one) is intact"):
+            with raises(
+                ErrorCode.DISK_FULL, ErrorCode.NOT_WRITABLE, match=rf"{full}.*the last (checkpoint|one) is intact"
+            ):
                 train(config, template)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -185,19 +188,19 @@ def test_rows_that_no_checkpoint_holds_leave_the_log(config, template):
 
 def test_a_resumed_run_keeps_its_batch(config, template):
     train(replace(config, epochs=1), template)
-    with pytest.raises(HandvizError, match="batches of 4 in all processes, not 2"):
+    with raises(ErrorCode.FOLDER_TAKEN, match="batches of 4"):
         train(replace(config, batch_size=2), template)
 
 
 def test_a_folder_that_cannot_be_made_and_a_card_that_is_not_there_are_said(config, template, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(HandvizError, match="cannot make the folder"):
+    with raises(ErrorCode.NOT_WRITABLE):
         train(replace(config, run=tmp_path / "file" / "run"), template)
-    with pytest.raises(HandvizError, match="device is 'tpu'; there are auto, cpu, cuda"):
+    with raises(ErrorCode.UNKNOWN_NAME, match="auto, cpu, cuda"):
         chosen_device("tpu", 0)
     if not torch.cuda.is_available():
         assert chosen_device("auto", 0) == torch.device("cpu")
-        with pytest.raises(HandvizError, match="finds no GPU here"):
+        with raises(ErrorCode.BAD_VALUE):
             chosen_device("cuda", 0)
 
 
@@ -208,7 +211,7 @@ def end_to_end(config, **changes):
     return replace(config, end_to_end=True, **changes)
 
 
-def test_end_to_end_trains_the_first_blocks_too_and_not_the_witness(config, template):
+def test_end_to_end_trains_the_first_blocks_too_and_not_the_landmark_head(config, template):
     model = replace(SMALL, features="joints", feature_width=16, feature_layers=1, landmark_stem=True)
     trainer = amvur_run(end_to_end(config, model=model, validation=config.data[0], epochs=3, limit=4), template)
     assert [group["rate"] for group in trainer.optimiser.param_groups] == [1e-3, 3e-4, 3e-5]
@@ -216,13 +219,13 @@ def test_end_to_end_trains_the_first_blocks_too_and_not_the_witness(config, temp
     values = [sum(trainer.train_step(ids).values()) for ids in trainer.batches()]
     assert values[-1] < values[0]
     still = {name for name, value in trainer.task.network.state_dict().items() if torch.equal(value, before[name])}
-    assert {name for name in still if not name.startswith("witness.")} == set()
-    assert {name for name in before if name.startswith("witness.")} <= still
+    assert {name for name in still if not name.startswith("landmark_head.")} == set()
+    assert {name for name in before if name.startswith("landmark_head.")} <= still
 
 
 @torch.no_grad()
 def test_images_and_what_is_cached_of_them_give_the_same(config, template):
-    """Before the first step: maps are kept as float16."""
+    """Before the first step: maps are cached as float16."""
     images, cached = amvur_run(end_to_end(config), template), amvur_run(config, template)
     ids = torch.arange(4)
     outputs = [trainer.task.parallel(trainer.task.samples.batch(ids)[0]).mean_cm for trainer in (images, cached)]
@@ -244,11 +247,11 @@ def test_maps_of_another_stem_are_cached_apart(config, template):
     assert names[0] != names[1]
     assert all(middle_file(config.data[0], 0, name).is_file() for name in names)
     joints = replace(SMALL, features="joints", feature_width=16, feature_layers=1)
-    with pytest.raises(HandvizError, match=r"no longer MediaPipe's own.*--end-to-end"):
+    with raises(ErrorCode.OPTION_CONFLICT, match="--end-to-end"):
         amvur_run(replace(config, model=joints, start_from=(folder,)), template)
 
 
 @pytest.mark.parametrize("wrong", [{"tail_rate": 0.0}, {"stem_rate": 0.0}, {"model": ModelConfig()}])
 def test_an_end_to_end_that_is_none_is_said(config, wrong):
-    with pytest.raises(HandvizError, match="end to end"):
+    with raises(ErrorCode.OPTION_CONFLICT, match="end to end"):
         end_to_end(config, **wrong)

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.training.trainer import RunLog
+from tests.errors import raises
 from tests.small_trainings import SMALL, amvur_run, assert_same, run_steps
 
 pytestmark = pytest.mark.slow
@@ -48,7 +49,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_checkpoint(confi
     before = {path.name: path.read_bytes() for path in (config.run / "last").iterdir()}
     weights = {name: value.clone() for name, value in trainer.task.network.state_dict().items()}
     trainer.task.samples.truth.vertices_cm[3:] = torch.nan
-    with pytest.raises(HandvizError, match=r"loss became nan at step 2.*last checkpoint is intact"):
+    with raises(ErrorCode.NOT_FINITE, match=r"step 2.*last checkpoint is intact"):
         run_steps(trainer)
     assert_same(trainer.task.network.state_dict(), weights)
     assert {path.name: path.read_bytes() for path in (config.run / "last").iterdir()} == before
@@ -61,13 +62,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_checkpoint(confi
 def test_a_foreign_log_is_said(tmp_path, text):
     path = tmp_path / "log.csv"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(HandvizError, match="not the log of a run: move it away"):
+    with raises(ErrorCode.FILE_DAMAGED):
         RunLog(path).keep_until(4)
 
 
-def test_a_run_of_another_model_or_another_way_is_not_gone_on_with(config, template):
+def test_a_run_of_another_model_or_another_way_is_not_resumed(config, template):
     amvur_run(config, template).save()
-    with pytest.raises(HandvizError, match=r"another model.*choose another run folder"):
+    with raises(ErrorCode.FOLDER_TAKEN, match="another model"):
         amvur_run(replace(config, model=replace(SMALL, width=32)), template).resume()
-    with pytest.raises(HandvizError, match=r"another way.*choose another run folder"):
+    with raises(ErrorCode.FOLDER_TAKEN, match="another way"):
         amvur_run(replace(config, tail_rate=0.0), template).resume()

@@ -1,4 +1,4 @@
-"""Weak training: it learns from 2D joints, never looks at 3D truth, and a camera net gives the camera's prior."""
+"""Weak training: it learns from 2D joints, never uses 3D truth, and a camera net gives the camera's prior."""
 
 from dataclasses import fields, replace
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from handviz.__main__ import main
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.records import VARIANTS
 from handviz.models.amvur.losses import Truth
 from handviz.training.amvur import train, validation_errors
@@ -15,6 +15,7 @@ from handviz.training.camera_prior import load_camera_prior
 from handviz.training.checkpoint import load_checkpoint
 from handviz.training.config import TrainConfig
 from handviz.training.samples import load_images, take
+from tests.errors import raises
 from tests.small_trainings import SMALL, amvur_run, assert_same, run_steps
 
 pytestmark = pytest.mark.slow
@@ -30,14 +31,14 @@ def weak(config):
 
 @pytest.fixture(scope="module")
 def camera_checkpoint(tmp_path_factory, cached_hands, template):
-    """What ``--model prior`` on rendered hands gives, one step old."""
+    """Train ``--model prior`` on rendered hands for one step."""
     run = tmp_path_factory.mktemp("camera") / "run"
     model = replace(SMALL, variant="prior", features="global")
     return train(TrainConfig((cached_hands,), run, model, epochs=1, batch_size=4, limit=4), template)
 
 
 def poisoned(trainer):
-    """Nan for all truth but 2D joints."""
+    """Replace all truth but 2D joints by nan."""
     truth = trainer.task.samples.truth
     for item in fields(truth):
         if item.name != "keypoints_crop":
@@ -92,7 +93,7 @@ def test_a_weak_run_does_not_go_on_as_a_full_one(weak, template):
     first = amvur_run(weak, template)
     run_steps(first, 1)
     first.save()
-    with pytest.raises(HandvizError, match="--supervision weak, not full"):
+    with raises(ErrorCode.FOLDER_TAKEN, match="--supervision weak"):
         amvur_run(replace(weak, supervision="full"), template).resume()
 
 
@@ -104,14 +105,14 @@ def test_cached_or_from_images_the_camera_prior_is_its_nets_answer(cached_hands,
     model, _, _ = load_checkpoint(camera_checkpoint, template)
     with torch.no_grad():
         expected = model.eval()(given).camera
-    told = replace(weak, camera_prior=camera_checkpoint)
-    live = load_camera_prior(told, images, template, CPU).of(ids, given)
+    with_prior = replace(weak, camera_prior=camera_checkpoint)
+    live = load_camera_prior(with_prior, images, template, CPU).of(ids, given)
     torch.testing.assert_close(live.mean, expected.mean)
     torch.testing.assert_close(live.log_variance, expected.log_variance)
-    cached = load_camera_prior(told, trainer.task.samples, template, CPU).of(ids, given)
+    cached = load_camera_prior(with_prior, trainer.task.samples, template, CPU).of(ids, given)
     # Cached maps are float16.
     torch.testing.assert_close(cached.mean, expected.mean, atol=2e-3, rtol=0)
-    fixed = replace(told, loss=replace(told.loss, weak=replace(told.loss.weak, camera_std=1.0)))
+    fixed = replace(with_prior, loss=replace(with_prior.loss, weak=replace(with_prior.loss.weak, camera_std=1.0)))
     of_one = load_camera_prior(fixed, trainer.task.samples, template, CPU).of(ids, given)
     torch.testing.assert_close(of_one.mean, cached.mean)
     assert not of_one.log_variance.any()
@@ -119,11 +120,11 @@ def test_cached_or_from_images_the_camera_prior_is_its_nets_answer(cached_hands,
 
 
 def test_a_prior_is_for_weak_training_and_noise_that_knows_the_truth_is_not(config, camera_checkpoint):
-    with pytest.raises(HandvizError, match="camera prior is for weak"):
+    with raises(ErrorCode.OPTION_CONFLICT, match="camera prior"):
         replace(config, camera_prior=camera_checkpoint)
-    with pytest.raises(HandvizError, match="landmark_noise"):
+    with raises(ErrorCode.OPTION_CONFLICT, match="landmark_noise"):
         replace(config, supervision="weak")
-    with pytest.raises(HandvizError, match="there are full, weak"):
+    with raises(ErrorCode.UNKNOWN_NAME, match="full, weak"):
         replace(config, supervision="strong")
 
 

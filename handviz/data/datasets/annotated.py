@@ -1,4 +1,4 @@
-"""What every dataset says of one hand in one image, whatever its own format, joint order, unit and axes are."""
+"""The annotation of one hand in one image, independent of a dataset's format, joint order, unit and axes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class AnnotatedHand:
     mask: Path | None = None
     """An image of the hand's mask, where the dataset has one"""
     keypoint_visible: NDArray[np.bool_] | None = None
-    """(21,) where the dataset says it"""
+    """(21,) where the dataset has it"""
 
 
 class HandDataset(Protocol):
@@ -46,14 +46,14 @@ class HandDataset(Protocol):
     def __len__(self) -> int: ...
 
     def hand(self, index: int) -> AnnotatedHand:
-        """The annotation of a sample; the image is not opened."""
+        """Return the annotation of a sample; the image is not opened."""
         ...
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """(H, W, 3) RGB; HandvizError names a file that is missing or damaged."""
+        """Return RGB (H, W, 3); HandvizError names a file that is missing or damaged."""
         ...
 
     @property
     def warnings(self) -> Sequence[str]:
-        """Sentences on what was left out and why, with counts; empty if nothing was."""
+        """Messages on what was left out and why, with counts; empty if nothing was."""
         ...

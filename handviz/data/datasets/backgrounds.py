@@ -1,8 +1,8 @@
-"""Hands taken before a green screen, laid on the user's own images.
+"""Hands before a green screen, composed over the user's own images.
 
-As the authors of HanCo lay them on photographs (``DatasetUnsupervisedMV.py`` of lmb-freiburg/contra-hand): the mask is
-made smaller against the green seam, softened, and mixes the two images. A sample's background depends on its name
-alone, so that it is the same on every machine and in every run.
+As the authors of HanCo do with photographs (``DatasetUnsupervisedMV.py`` of lmb-freiburg/contra-hand): the mask is
+eroded against the green seam, softened, and mixes the two images. A sample's background depends on its name alone, so
+that it is the same on every machine and in every run.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ FOLDER = "backgrounds"
 """In the dataset's folder."""
 SEAM_PX = 5
 SOFTNESS_PX = 0.5
-KEPT_PX = 448
-"""Shorter side of the backgrounds that are kept in memory."""
+CACHED_PX = 448
+"""Shorter side of the backgrounds that are cached in memory."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Backgrounds:
     files: tuple[Path, ...]
 
     def behind(self, hand: AnnotatedHand, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W, 3) the image with another background; HandvizError names a mask or background that is damaged."""
+        """Return the image (H, W, 3) with another background; HandvizError names a mask or background that is
+        damaged."""
         if hand.mask is None:
             raise HandvizError(f"{hand.image} has no mask: its background cannot be replaced.", ErrorCode.FILE_MISSING)
         height, width = image.shape[:2]
@@ -45,7 +46,7 @@ class Backgrounds:
 
 
 def find_backgrounds(root: Path) -> Backgrounds:
-    """Of the folder ``backgrounds`` in the dataset's folder; HandvizError says what to put there."""
+    """Return the images of ``backgrounds`` in the dataset's folder; HandvizError if there are none."""
     folder = root / FOLDER
     names = sorted(name for name in file_names(folder) if Path(name).suffix.lower() in IMAGE_SUFFIXES)
     if not names:
@@ -59,14 +60,14 @@ def find_backgrounds(root: Path) -> Backgrounds:
 @lru_cache(maxsize=128)
 def _background(path: Path) -> NDArray[np.uint8]:
     image = read_image(path)
-    shrink = KEPT_PX / min(image.shape[:2])
+    shrink = CACHED_PX / min(image.shape[:2])
     if shrink >= 1:
         return image
     return np.asarray(cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _piece(image: NDArray[np.uint8], size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A random piece with this ratio of width and height, made as large as ``size``."""
+    """Return a random piece with the ratio of width and height of ``size``, resized to it."""
     height, width = image.shape[:2]
     scale = min(width / size[0], height / size[1]) * rng.uniform(0.6, 1.0)
     across, down = max(int(size[0] * scale), 1), max(int(size[1] * scale), 1)
@@ -77,6 +78,6 @@ def _piece(image: NDArray[np.uint8], size: tuple[int, int], rng: np.random.Gener
 
 
 def _fraction(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(H, W) how much of the hand's image stays, 0 to 1."""
+    """Return the fraction (H, W) of the hand's image that stays, 0 to 1."""
     inner = cv2.erode(np.asarray(mask > 127, np.uint8), np.ones((SEAM_PX, SEAM_PX), np.uint8))
     return np.asarray(cv2.GaussianBlur(inner.astype(np.float32), (0, 0), SOFTNESS_PX), np.float32)

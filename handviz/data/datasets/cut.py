@@ -1,7 +1,7 @@
-"""A dataset's hand and its image -> the crop and the labels of a rendered sample: networks cannot tell them apart.
+"""Crops and labels of a dataset's hands, in the form of rendered samples.
 
-Left hands are mirrored by ``detect/crop.py``, so that all labels are those of a right hand; the mirror stands in
-``crop_from_image`` and in ``camera_from_wrist``, which lead to the true image and the true camera.
+Left hands are mirrored by ``detection/crop.py``, so that all labels are those of a right hand; ``crop_from_image`` and
+``camera_from_wrist`` contain the mirror and refer to the true image and the true camera.
 """
 
 from typing import NamedTuple
@@ -20,20 +20,21 @@ from handviz.hand_models.mano.parameters import MIRROR, posed, template_pose, te
 from handviz.hand_models.template import POSE_SIZE, SHAPE_SIZE, HandTemplate
 
 MANO = "mano"
-"""Name of the templates that MANO's pose and shape are for."""
+"""Name of the templates to which MANO's pose and shape apply."""
 
 
 class CutHand(NamedTuple):
-    """What a rendered sample would say of a photographed hand."""
+    """Crop and labels of a photographed hand, as a rendered sample has them."""
 
     labels: dict[str, FloatArray]
-    """arrays named in generator.LABELS; nan where the dataset does not know"""
+    """arrays named in generator.LABELS; nan where the dataset lacks them"""
     image: NDArray[np.uint8]
     """(224, 224, 3) RGB"""
 
 
 def crop_affine(hand: AnnotatedHand, jitter: CropJitter | None = None) -> FloatArray:
-    """(2, 3) image pixels -> crop pixels, from the annotated keypoints; ``jitter`` as a detector's crops have it."""
+    """Return the affine (2, 3) from image to crop pixels, by the annotated keypoints; ``jitter`` as of a detector's
+    crops."""
     if jitter is None:
         return crop_from_image_affine(hand.keypoints_px, hand.handedness)
     return crop_from_image_affine(
@@ -46,22 +47,23 @@ def crop_affine(hand: AnnotatedHand, jitter: CropJitter | None = None) -> FloatA
 
 
 def pose_and_shape(hand: AnnotatedHand, template: HandTemplate) -> tuple[FloatArray, FloatArray]:
-    """(45,) and (10,) as the template takes them, of the right hand in the mirror for lefts; nan where unknown."""
+    """Return pose (45,) and shape (10,) of the right hand, mirrored for lefts, as the template takes them; nan where
+    unknown."""
     if hand.mano is None or template.name != MANO:
         return np.full(POSE_SIZE, np.nan), np.full(SHAPE_SIZE, np.nan)
     return template_pose(hand.mano, template), template_shape(hand.mano, template)
 
 
 def canonical_vertices(hand: AnnotatedHand, template: HandTemplate) -> FloatArray | None:
-    """(V, 3) of the right hand, wrist joint at the origin; None where pose and shape are unknown."""
+    """Return (V, 3) of the right hand, wrist joint at the origin; None where pose and shape are unknown."""
     pose, shape = pose_and_shape(hand, template)
     return None if np.isnan(pose).any() else np.asarray(posed(template, pose[None], shape[None])[0])
 
 
 def placed_hand(hand: AnnotatedHand, vertices_m: FloatArray, template: HandTemplate) -> PlacedHand | None:
-    """How canonical vertices (V, 3) stand before the camera; None where the dataset does not say it.
+    """Return canonical vertices (V, 3) placed before the camera; None where the dataset lacks the position.
 
-    The wrist joint lies where the dataset's vertices say; where it has none, where its knuckle or its wrist does.
+    The wrist joint follows from the dataset's vertices; where it has none, from its knuckle or its wrist.
     """
     if hand.mano is None:
         return None
@@ -80,7 +82,7 @@ def placed_hand(hand: AnnotatedHand, vertices_m: FloatArray, template: HandTempl
 def labels(
     hand: AnnotatedHand, template: HandTemplate, crop_from_image: FloatArray, vertices_m: FloatArray | None
 ) -> dict[str, FloatArray]:
-    """Labels of a crop; ``vertices_m`` are the hand's ``canonical_vertices``."""
+    """Return the labels of a crop; ``vertices_m`` are the hand's ``canonical_vertices``."""
     pose, shape = pose_and_shape(hand, template)
     known = {"pose": pose, "shape": shape, "hidden_share": np.array(np.nan)}
     placed = None if vertices_m is None else placed_hand(hand, vertices_m, template)
@@ -101,7 +103,7 @@ def labels(
 def cut(
     hand: AnnotatedHand, image: NDArray[np.uint8], template: HandTemplate, jitter: CropJitter | None = None
 ) -> CutHand:
-    """Crop and labels; ``jitter`` is for training (viewpoint.sample_jitter), None for evaluation.
+    """Return crop and labels; ``jitter`` is for training (viewpoint.sample_jitter), None for evaluation.
 
     ``keypoints_crop`` are the template's keypoints where vertices are known (datasets call other vertices fingertips),
     else the dataset's own.

@@ -2,8 +2,8 @@
 
 Facts and where they come from (``NVlabs/dex-ycb-toolkit`` on GitHub unless said otherwise):
 - folders, names of files, splits, order of the 21 joints (ours): ``dex_ycb_toolkit/dex_ycb.py``;
-- labels: metres, camera axes x right, y down, z forward; ``pose_m`` is turn 3, principal components 45 and translation
-  3; all zero, and joints all -1, where nothing is labelled: ``README.md``;
+- labels: metres, camera axes x right, y down, z forward; ``pose_m`` is rotation 3, principal components 45 and
+  translation 3; all zero, and joints all -1, where nothing is labelled: ``README.md``;
 - 45 components relative to the mean pose (``flat_hand_mean=False``), side from ``mano_sides``, shape from
   ``calibration/mano_*``: ``dex_ycb_toolkit/layers/mano_layer.py``;
 - fingertips are manopth's vertices (``hassony2/manopth``, ``manolayer.py``; its left hand has 445 for 444);
@@ -71,13 +71,13 @@ class DexYcb:
         return len(self.rows["camera"])
 
     def hand(self, index: int) -> AnnotatedHand:
-        """The annotation of a sample; the image is not opened."""
-        place, camera = int(self.rows["sequence"][index]), self.cameras[int(self.rows["camera"][index])]
+        """Return the annotation of a sample; the image is not opened."""
+        sequence, camera = int(self.rows["sequence"][index]), self.cameras[int(self.rows["camera"][index])]
         assert camera is not None
         path = self._path(index)
         keypoints = self.rows["joint_3d"][index].astype(np.float64)
         pose = self.rows["pose_m"][index].astype(np.float64)
-        side: Handedness = "left" if self.is_left[place] else "right"
+        side: Handedness = "left" if self.is_left[sequence] else "right"
         return AnnotatedHand(
             name="/".join([*path.parts[-4:-1], path.stem.removeprefix("color_")]),
             image=path,
@@ -89,7 +89,7 @@ class DexYcb:
                 handedness=side,
                 kind="components",
                 pose=pose[3:48],
-                shape=self.betas[place],
+                shape=self.betas[sequence],
                 global_rotation=pose[:3],
                 translation_m=pose[48:],
                 shape_is_published_left=side == "left",
@@ -97,7 +97,7 @@ class DexYcb:
         )
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """(480, 640, 3) RGB; HandvizError names a file that is missing or damaged."""
+        """Return RGB (480, 640, 3); HandvizError names a file that is missing or damaged."""
         return read_image(self._path(index), SIZE)
 
     def _path(self, index: int) -> Path:
@@ -106,7 +106,7 @@ class DexYcb:
 
 
 def open_split(name: str, root: Path, split: str) -> DexYcb:
-    """A split such as s0_test of a download whose folder ``root`` holds ten subjects and calibration.
+    """Open a split such as s0_test of a download whose folder ``root`` holds ten subjects and calibration.
 
     The first time every label file is read (``index``). Raises HandvizError naming the first thing that is missing.
     """
@@ -117,7 +117,9 @@ def open_split(name: str, root: Path, split: str) -> DexYcb:
     _check_root(root)
     members = SPLIT_OF[split]
     sequences, warnings = sequences_of(root, members)
-    cameras = tuple(_camera(root, serial) if place in members.serials else None for place, serial in enumerate(SERIALS))
+    cameras = tuple(
+        _camera(root, serial) if number in members.serials else None for number, serial in enumerate(SERIALS)
+    )
     results = read_parts([part_of(sequence) for sequence in sequences], parts_folder(NAME, root), f"{NAME}/{split}")
     codes, rows = _rows(results, members.serials)
     warnings += _left_out(sequences, codes)
@@ -157,9 +159,9 @@ def _camera(root: Path, serial: str) -> Intrinsics:
 
 
 def _rows(results: Sequence[Arrays], serials: Sequence[int]) -> tuple[list[Arrays], Arrays]:
-    """Every frame of these cameras with its problem, sequence by sequence, and the usable ones as rows."""
+    """Return every frame of these cameras with its problem, by sequence, and the usable ones as rows."""
     frames, chosen = [], []
-    for place, part in enumerate(results):
+    for sequence, part in enumerate(results):
         count = int(part["frames"])
         camera, frame = np.repeat(np.arange(len(SERIALS)), count), np.tile(np.arange(count), len(SERIALS))
         wanted = np.isin(camera, serials)
@@ -167,7 +169,7 @@ def _rows(results: Sequence[Arrays], serials: Sequence[int]) -> tuple[list[Array
         usable = part["problem"] == USABLE
         row = {key: part[key][wanted[usable]] for key in ("pose_m", "joint_3d", "joint_2d")}
         both = usable & wanted
-        chosen.append(row | {"camera": camera[both], "frame": frame[both], "sequence": np.full(both.sum(), place)})
+        chosen.append(row | {"camera": camera[both], "frame": frame[both], "sequence": np.full(both.sum(), sequence)})
     keys = ("pose_m", "joint_3d", "joint_2d", "camera", "frame", "sequence")
     return frames, {key: np.concatenate([row[key] for row in chosen]) if chosen else np.zeros(0) for key in keys}
 
@@ -178,19 +180,19 @@ def _left_out(sequences: Sequence[Recording], frames: Sequence[Arrays]) -> list[
         counts = [int((of["problem"] == code).sum()) for of in frames]
         if code == USABLE or not sum(counts):
             continue
-        place = int(np.flatnonzero(counts)[0])
-        row = int(np.flatnonzero(frames[place]["problem"] == code)[0])
-        serial, frame = SERIALS[frames[place]["camera"][row]], frames[place]["frame"][row]
-        first = f"{sequences[place].subject}/{sequences[place].name}/{serial}, frame {frame}"
+        sequence = int(np.flatnonzero(counts)[0])
+        row = int(np.flatnonzero(frames[sequence]["problem"] == code)[0])
+        serial, frame = SERIALS[frames[sequence]["camera"][row]], frames[sequence]["frame"][row]
+        first = f"{sequences[sequence].subject}/{sequences[sequence].name}/{serial}, frame {frame}"
         messages.append(message_on(kind, sum(counts), first))
     return messages
 
 
 def _drift(rows: Arrays, cameras: Sequence[Intrinsics | None]) -> list[str]:
-    """Whether labelled pixels are the projection of labelled metres, as they are if the cameras are the right ones."""
+    """Return warnings about cameras whose projection of the labelled metres differs from the labelled pixels."""
     messages = []
-    for place, camera in enumerate(cameras):
-        mine = rows["camera"] == place
+    for number, camera in enumerate(cameras):
+        mine = rows["camera"] == number
         if camera is None or not mine.any():
             continue
         offsets = (
@@ -199,7 +201,7 @@ def _drift(rows: Arrays, cameras: Sequence[Intrinsics | None]) -> list[str]:
         drift = float(np.median(np.linalg.norm(offsets, axis=-1)))
         if drift > MAX_DRIFT_PX:
             messages.append(
-                f"The camera {SERIALS[place]} puts joints {drift:.1f} pixels from where the labels have them: "
-                "its file in calibration/intrinsics is another one's."
+                f"The camera {SERIALS[number]} puts joints {drift:.1f} pixels from where the labels have them: "
+                "its file in calibration/intrinsics is another camera's."
             )
     return messages

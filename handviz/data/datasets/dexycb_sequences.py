@@ -1,4 +1,4 @@
-"""The label files of DexYCB, read once: a sequence is some 580 small archives, all of them are 582,000."""
+"""The label files of DexYCB, read once and cached: a sequence has some 580 small archives, all have 582,000."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,14 +41,14 @@ SERIALS = (
 SEQUENCES = 100
 ALL = tuple(range(10)), tuple(range(8)), tuple(range(SEQUENCES))
 FORMAT = 1
-"""Goes up whenever what is kept of a sequence changes."""
+"""Goes up whenever the cached content of a sequence changes."""
 PROBLEMS = (
     "",
     "not labelled (no hand in view, or no pose that its authors trust)",
     "image missing",
     "label missing",
     "label damaged or of another kind",
-    "numbers that are none",
+    "numbers that are not finite",
 )
 USABLE, UNLABELLED, NO_IMAGE, NO_LABEL, DAMAGED, NO_NUMBERS = range(len(PROBLEMS))
 LABEL_SHAPES = {"pose_m": (1, 51), "joint_3d": (1, 21, 3), "joint_2d": (1, 21, 2)}
@@ -63,7 +63,7 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class SplitOf:
-    """Places in SUBJECTS, SERIALS and a subject's sorted sequences."""
+    """Indices in SUBJECTS, SERIALS and a subject's sorted sequences."""
 
     subjects: tuple[int, ...]
     serials: tuple[int, ...]
@@ -75,7 +75,7 @@ def _every_fifth(*, last: bool) -> tuple[int, ...]:
 
 
 def _of_objects(*fives: int) -> tuple[int, ...]:
-    """Each object is grasped in five sequences running."""
+    """Return the sequences of these objects; each object is grasped in five consecutive sequences."""
     return tuple(number for number in range(SEQUENCES) if number // 5 in fives)
 
 
@@ -104,7 +104,7 @@ LABELLED_COUNTS = {"s0_train": 406_888, "s0_test": 78_768}
 
 @dataclass(frozen=True)
 class Recording:
-    """Where one sequence lies."""
+    """The folder of one sequence."""
 
     root: Path
     subject: str
@@ -116,12 +116,12 @@ class Recording:
 
 
 def sequences_of(root: Path, split: SplitOf) -> tuple[list[Recording], list[str]]:
-    """The split's sequences that are on the disk, and sentences on subjects that are not.
+    """Return the split's sequences that are on the disk, and warnings about missing subjects.
 
-    Raises HandvizError where a subject's hundred is not whole: the split counts in them.
+    Raises HandvizError where a subject does not have all hundred sequences: the split counts in them.
     """
     found, warnings = [], []
-    for subject in (SUBJECTS[place] for place in split.subjects):
+    for subject in (SUBJECTS[number] for number in split.subjects):
         if not (root / subject).is_dir():
             warnings.append(f"The subject {subject} with {len(split.sequences)} sequences is missing in {root}.")
             continue
@@ -132,19 +132,19 @@ def sequences_of(root: Path, split: SplitOf) -> tuple[list[Recording], list[str]
                 "sequences in order, so none may be missing: unpack this subject's archive again.",
                 ErrorCode.FILE_MISSING,
             )
-        found += [Recording(root, subject, names[place]) for place in split.sequences]
+        found += [Recording(root, subject, names[number]) for number in split.sequences]
     return found, warnings
 
 
 def part_of(sequence: Recording) -> Part:
-    """What is kept of a sequence: all cameras, so that every split can be made of it."""
+    """Return the cached part of a sequence: all cameras, so that every split can be made of it."""
     folders = [sequence.folder / serial for serial in SERIALS]
     stamp = stamp_of(FORMAT, sequence.folder / "meta.yml", sequence.root / "calibration", *folders)
     return Part(f"{sequence.subject}-{sequence.name}", stamp, partial(_read_sequence, sequence))
 
 
 def read_yaml(path: Path, what: str) -> Any:
-    """A YAML file's plain content; HandvizError for a file that is missing or something else."""
+    """Read a YAML file's plain content; HandvizError for a file that is missing or of another kind."""
     try:
         with path.open("rb") as file:
             return yaml.load(file, Loader=LOADER)
@@ -159,7 +159,7 @@ def read_yaml(path: Path, what: str) -> Any:
 
 
 def numbers_in(content: Any, path: Path, count: int, *keys: str) -> FloatArray:
-    """(count,) finite numbers under these keys; HandvizError naming what the file lacks."""
+    """Return finite numbers (count,) under these keys; HandvizError naming what the file lacks."""
     for key in keys:
         content = content.get(key) if isinstance(content, dict) else None
     try:
@@ -174,15 +174,16 @@ def numbers_in(content: Any, path: Path, count: int, *keys: str) -> FloatArray:
 
 
 def _read_sequence(sequence: Recording) -> Arrays:
-    """``camera``, ``frame`` and ``problem`` (N,) of all frames; labels (M, ...) of the usable ones, in their order."""
+    """Read ``camera``, ``frame`` and ``problem`` (N,) of all frames; labels (M, ...) of the usable ones, in their
+    order."""
     side, betas, frames = _read_meta(sequence)
-    codes, kept = [], []
+    codes, usable = [], []
     for serial in SERIALS:
         for code, label in _read_camera(sequence.folder / serial, frames):
             codes.append(code)
-            kept += [] if label is None else [label]
+            usable += [] if label is None else [label]
     labels: Arrays = {
-        key: np.array([label[key] for label in kept], np.float32).reshape(len(kept), *shape[1:])
+        key: np.array([label[key] for label in usable], np.float32).reshape(len(usable), *shape[1:])
         for key, shape in LABEL_SHAPES.items()
     }
     return labels | {
@@ -194,7 +195,7 @@ def _read_sequence(sequence: Recording) -> Arrays:
 
 
 def _read_meta(sequence: Recording) -> tuple[str, FloatArray, int]:
-    """Side, shape and count of frames."""
+    """Read side, shape and count of frames."""
     path = sequence.folder / "meta.yml"
     content = read_yaml(path, "side, shape and length of the sequence")
     frames = int(numbers_in(content, path, 1, "num_frames")[0])
@@ -211,7 +212,7 @@ def _read_meta(sequence: Recording) -> tuple[str, FloatArray, int]:
 
 
 def _read_camera(folder: Path, frames: int) -> Iterator[tuple[int, dict[str, FloatArray] | None]]:
-    """For each frame of one camera what hinders its use, or the label."""
+    """Yield for each frame of one camera its problem, or the label."""
     names = file_names(folder)
     for frame in range(frames):
         label = f"labels_{frame:06d}.npz"
@@ -224,9 +225,9 @@ def _read_camera(folder: Path, frames: int) -> Iterator[tuple[int, dict[str, Flo
 
 
 def _read_label(path: Path) -> tuple[int, dict[str, FloatArray] | None]:
-    """The segmentation, most of the file, is not unpacked."""
+    """Read a label file, without the segmentation, which is most of it."""
     try:
-        # Opened here: numpy leaves a file open that it cannot read.
+        # Opened here, as numpy leaves a file open that it cannot read.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             label = {key: archive[key] for key in LABEL_SHAPES}
     except UNREADABLE:
@@ -235,7 +236,7 @@ def _read_label(path: Path) -> tuple[int, dict[str, FloatArray] | None]:
         return DAMAGED, None
     if not label["pose_m"].any() or (label["joint_3d"] == -1).all():
         return UNLABELLED, None
-    # nan is below nothing.
+    # Comparisons with nan are false.
     if not all((np.abs(array) < MAX_PARAMETER).all() for key, array in label.items() if key != "joint_2d"):
         return NO_NUMBERS, None
     return USABLE, label

@@ -1,4 +1,4 @@
-"""What FreiHAND and HanCo, both from Freiburg, have in common: 61 MANO numbers, and cameras as OpenCV has them.
+"""Common parts of FreiHAND and HanCo, both from Freiburg: 61 MANO numbers, and cameras as OpenCV has them.
 
 The 61 numbers are split, and the middle knuckle placed, as in ``model.py`` of github.com/lmb-freiburg/freihand and
 ``mano_utils.py`` of github.com/lmb-freiburg/contra-hand: 48 of pose relative to the file's mean (flat_hand_mean=False),
@@ -22,7 +22,7 @@ PIXEL_CENTRE = 0.5
 
 
 def intrinsics_from(matrix: FloatArray) -> Intrinsics:
-    """The camera of K (3, 3) with pixel centres at whole numbers."""
+    """Return the camera of K (3, 3) with pixel centres at whole numbers."""
     return Intrinsics(
         focal_px=float(matrix[0, 0]),
         focal_y_px=float(matrix[1, 1]),
@@ -33,7 +33,8 @@ def intrinsics_from(matrix: FloatArray) -> Intrinsics:
 
 
 def mano_from(numbers: FloatArray, knuckle_m: FloatArray | None = None) -> ManoParameters:
-    """Of the first 58 numbers; the translation is nan, for the hand is placed by its knuckle or its annotated wrist."""
+    """Return MANO's parameters of the first 58 numbers; the translation is nan: knuckle or annotated wrist position the
+    hand."""
     return ManoParameters(
         handedness="right",
         kind="relative",
@@ -46,7 +47,7 @@ def mano_from(numbers: FloatArray, knuckle_m: FloatArray | None = None) -> ManoP
 
 
 def knuckle_of(numbers: FloatArray, matrix: FloatArray) -> FloatArray:
-    """(3,) the middle knuckle in the camera's frame, from the last three of the 61 numbers."""
+    """Return the middle knuckle (3,) in the camera's frame, from the last three of the 61 numbers."""
     pixel, scale = numbers[58:60], numbers[60]
     focals, centre = matrix[[0, 1], [0, 1]], matrix[:2, 2]
     depth_m = focals.mean() / scale
@@ -54,19 +55,19 @@ def knuckle_of(numbers: FloatArray, matrix: FloatArray) -> FloatArray:
 
 
 def plausible(numbers: FloatArray) -> NDArray[np.bool_]:
-    """(N,) whether pose and shape of 61 numbers (N, 61) can be a hand's; nan cannot."""
+    """Return whether pose and shape of 61 numbers (N, 61) can be a hand's, (N,); nan cannot."""
     return np.asarray((np.abs(numbers[:, :POSE_AND_SHAPE]) < MAX_PARAMETER).all(1) & (numbers[:, -1] > 0))
 
 
 def placed(points_m: FloatArray) -> NDArray[np.bool_]:
-    """(N,) whether all points (N, P, 3) lie before the camera and within reach; nan does not."""
-    # Comparing extremes needs no second array of this size, and nan is neither above nor below anything.
+    """Return whether all points (N, P, 3) lie before the camera and within reach, (N,); nan does not."""
+    # Comparing extremes needs no second array of this size, and comparisons with nan are false.
     near = (points_m.max((1, 2)) < FARTHEST_M) & (points_m.min((1, 2)) > -FARTHEST_M)
     return np.asarray(near & (points_m[..., 2].min(1) > NEAREST_M))
 
 
 def camera_matrices(matrices: FloatArray) -> NDArray[np.bool_]:
-    """(N,) whether K (N, 3, 3) is a pinhole camera's, without skew."""
+    """Return whether each K (N, 3, 3) is a pinhole camera's, without skew, (N,)."""
     focals, centres = matrices[:, [0, 1], [0, 1]], matrices[:, :2, 2]
     others = matrices[:, [0, 1, 2, 2, 2], [1, 0, 0, 1, 2]]
     sane = (focals > 1).all(1) & (focals < MAX_PX).all(1) & (np.abs(centres) < MAX_PX).all(1)

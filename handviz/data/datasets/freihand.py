@@ -1,11 +1,11 @@
 """FreiHAND v2 as it is downloaded (Zimmermann et al., ICCV 2019), training and evaluation with its released truth.
 
-What its own toolbox says (github.com/lmb-freiburg/freihand): ``fh_utils.py``: 32,560 hands, each in four images, the
+Facts from its own toolbox (github.com/lmb-freiburg/freihand): ``fh_utils.py``: 32,560 hands, each in four images, the
 green screen's (``gs``) and three post-processed ones (``hom``, ``sample``, ``auto``), numbered one block of 32,560
 after the other; keypoints in our order, metres, camera axes x right, y down, z forward; ``uv = K xyz`` drawn with pixel
 centres at whole numbers. ``model.py``: 61 MANO numbers, pose relative to the file's mean (flat_hand_mean=False),
-without principal components, and of the place only the middle knuckle's pixel and scale. ``mano_utils.py``: fingertips
-are vertices 744, 320, 443, 555, 672. All hands are right hands.
+without principal components, and of the position only the middle knuckle's pixel and scale. ``mano_utils.py``:
+fingertips are vertices 744, 320, 443, 555, 672. All hands are right hands.
 """
 
 import re
@@ -63,7 +63,7 @@ class Truth:
 
     @property
     def usable(self) -> NDArray[np.bool_]:
-        """(N,) where every number can be that of a hand before a camera."""
+        """Rows (N,) whose numbers can all be those of a hand before a camera."""
         good = camera_matrices(self.matrices) & placed(self.keypoints_m) & placed(self.vertices_m)
         return good if self.mano is None else good & plausible(self.mano[:, 0])
 
@@ -77,7 +77,7 @@ class FreiHand:
     masks: Path | None
     truth: Truth
     numbers: NDArray[np.intp]
-    """Of the images, in order: the hand's row is the remainder by the count of hands."""
+    """Numbers of the images, in order; modulo the count of hands they are the hands' rows."""
     warnings: Sequence[str]
     backgrounds: Backgrounds | None = None
     name: str = "freihand"
@@ -109,7 +109,7 @@ class FreiHand:
 
 
 def open_split(name: str, root: Path, split: str) -> FreiHand:
-    """A split of FreiHAND; HandvizError says what is missing. The text of the vertices is read once (see there)."""
+    """Open a split of FreiHAND; HandvizError names what is missing. The vertices' text is read once, then cached."""
     if split not in SPLITS[name]:
         raise HandvizError(
             f"FreiHAND has no split {split!r}: there are {', '.join(SPLITS[name])}.", ErrorCode.UNKNOWN_NAME
@@ -129,7 +129,7 @@ def open_split(name: str, root: Path, split: str) -> FreiHand:
 
 
 def read_truth(root: Path, part: str) -> Truth:
-    """The annotation files of ``part``, training or evaluation, all of one folder; HandvizError if they disagree."""
+    """Read the annotation files of ``part``, training or evaluation, of one folder; HandvizError if they disagree."""
     folder = _found(root, f"{part}_xyz.json", part).parent
     remedy = f"unpack {ARCHIVES[part]} ({PAGE}) there."
     paths = {kind: folder / f"{part}_{kind}.json" for kind in ("K", "xyz", "verts", "mano")}
@@ -143,15 +143,15 @@ def read_truth(root: Path, part: str) -> Truth:
     arrays = (truth.matrices, truth.keypoints_m, truth.vertices_m, truth.mano)
     lengths = {path.name: len(array) for path, array in zip(paths.values(), arrays, strict=True) if array is not None}
     if len(set(lengths.values())) > 1:
-        said = ", ".join(f"{file} {length:,}" for file, length in lengths.items())
+        counts = ", ".join(f"{file} {length:,}" for file, length in lengths.items())
         raise HandvizError(
-            f"The lists in {folder} do not belong together ({said} hands): {remedy}", ErrorCode.FILES_DISAGREE
+            f"The lists in {folder} do not belong together ({counts} hands): {remedy}", ErrorCode.FILES_DISAGREE
         )
     return truth
 
 
 def _numbers(truth: Truth, images: Path, split: str) -> tuple[NDArray[np.intp], list[str]]:
-    """Numbers of the split's images that are there and annotated, and sentences on the others."""
+    """Return numbers of the split's images that exist and are annotated, and warnings about the others."""
     hands, versions = len(truth.matrices), _versions(split)
     there = file_names(images)
     _check_belong(images, there, hands * (1 if split == "evaluation" else len(VERSIONS)), hands)
@@ -161,24 +161,26 @@ def _numbers(truth: Truth, images: Path, split: str) -> tuple[NDArray[np.intp], 
     warnings = []
     if not usable.all():
         first = images / _file(wanted[~usable][0])
-        said = f"{np.count_nonzero(~usable):,} images are left out, the first is {first}: their annotation cannot be"
-        warnings.append(f"{said} that of a hand before a camera, in metres.")
+        count = f"{np.count_nonzero(~usable):,}"
+        warnings.append(
+            f"{count} images are left out, the first is {first}: their annotation cannot be of a hand in metres."
+        )
     if not (found | ~usable).all():
         missing = wanted[usable & ~found]
         warnings.append(f"{len(missing):,} images are missing, the first is {images / _file(missing[0])}.")
-    kept = wanted[usable & found]
-    if not len(kept):
+    numbers = wanted[usable & found]
+    if not len(numbers):
         raise HandvizError(
-            f"No image of FreiHAND's {split} is usable. {' '.join(warnings)} Download {PAGE} anew.",
+            f"No image of FreiHAND's {split} is usable. {' '.join(warnings)} Download {PAGE} again.",
             ErrorCode.EMPTY_INPUT,
         )
-    return kept, warnings
+    return numbers, warnings
 
 
-def _check_belong(images: Path, names: frozenset[str], most: int, hands: int) -> None:
-    """The order of numbers hangs on how many hands there are: shortened lists would name wrong images."""
+def _check_belong(images: Path, names: frozenset[str], count: int, hands: int) -> None:
+    """Raise HandvizError if images have no annotation: with shortened lists numbers would mean other images."""
     last = max((name for name in names if IMAGE_NAME.fullmatch(name)), default="")
-    if last and int(last[:8]) >= most:
+    if last and int(last[:8]) >= count:
         raise HandvizError(
             f"{images / last} has no annotation, for the lists hold {hands:,} hands: images and lists are not of "
             f"one download of {PAGE}.",
@@ -187,7 +189,8 @@ def _check_belong(images: Path, names: frozenset[str], most: int, hands: int) ->
 
 
 def _tip_warning(truth: Truth) -> list[str]:
-    """A sentence if fingertips do not lie on the vertices that FreiHAND calls so: the lists are not of one order."""
+    """Return a warning if fingertips do not lie on FreiHAND's vertices for them, which means lists of different
+    order."""
     rows = np.flatnonzero(truth.usable)[:: max(len(truth.matrices) // SAMPLED_TIPS, 1)]
     if not len(rows):
         return []
@@ -195,12 +198,14 @@ def _tip_warning(truth: Truth) -> list[str]:
     worst_m = float(np.median(np.linalg.norm(offsets_m, axis=-1), axis=0).max())
     if worst_m < FARTHEST_TIP_M:
         return []
-    said = f"A fingertip lies {1e3 * worst_m:.0f} mm from its vertex (median of {len(rows)} hands)"
-    return [f"{said}: the lists of keypoints and vertices are not of one order."]
+    return [
+        f"A fingertip lies {1e3 * worst_m:.0f} mm from its vertex (median of {len(rows)} hands): the lists of "
+        "keypoints and vertices are not in the same order."
+    ]
 
 
 def _versions(split: str) -> tuple[int, ...]:
-    """Blocks of images that belong to the split."""
+    """Return the blocks of images that belong to the split."""
     _, _, version = split.partition("_")
     if version in VERSIONS:
         return (VERSIONS.index(version),)
@@ -208,7 +213,7 @@ def _versions(split: str) -> tuple[int, ...]:
 
 
 def _found(root: Path, relative: str, part: str) -> Path:
-    """The file or folder in the root or where one of the two archives puts it; people have both layouts."""
+    """Return the file or folder in the root or where one of the two archives puts it; both layouts are in use."""
     if not root.is_dir():
         raise HandvizError(
             f"{root} is not a folder: give the one into which {ARCHIVES[part]} was unpacked.", ErrorCode.FILE_MISSING

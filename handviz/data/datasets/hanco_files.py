@@ -1,4 +1,4 @@
-"""HanCo's folders, its flags of every frame, and its many small annotation files, read once and kept."""
+"""HanCo's folders, its flags of every frame, and its many small annotation files, read once and cached."""
 
 import json
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ READ_VERSION = 1
 
 @dataclass(frozen=True)
 class Folders:
-    """Where the parts of a download lie."""
+    """Paths of the parts of a download."""
 
     root: Path
     meta: Path
@@ -47,7 +47,7 @@ class Folders:
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class FrameAnnotations:
     """Annotations of T frames, in the world's axes."""
 
     sequence: NDArray[np.intp]
@@ -57,25 +57,25 @@ class Moments:
     keypoints_m: FloatArray
     """(T, 21, 3)"""
     mano: FloatArray
-    """(T, 58) turn, pose, shape"""
+    """(T, 58) rotation, pose, shape"""
     knuckles_m: FloatArray
-    """(T, 3) where the middle knuckle of the fitted hand lies; nan where the camera's numbers are missing"""
+    """(T, 3) middle knuckle of the fitted hand; nan where the camera's numbers are missing"""
     matrices: FloatArray
     """(T, 8, 3, 3) K"""
     camera_from_world: FloatArray
     """(T, 8, 4, 4)"""
     seen: NDArray[np.bool_]
-    """(T, 8) whether the hand lies before the camera and some of it inside the image"""
+    """(T, 8) whether the hand is before the camera and some of it inside the image"""
     warnings: tuple[str, ...]
 
 
 def found_folders(root: Path, images: Sequence[str]) -> Folders:
-    """Where everything lies, unpacked into one folder or each archive into its own; HandvizError names what is not."""
+    """Find all folders, unpacked into one or each archive into its own; HandvizError names a missing one."""
     if not root.is_dir():
         raise HandvizError(
             f"{root} is not a folder: give the one into which HanCo's archives were unpacked.", ErrorCode.FILE_MISSING
         )
-    masks = _place(root, "mask_hand")
+    masks = _path_of(root, "mask_hand")
     return Folders(
         root=root,
         meta=_found(root, "meta.json"),
@@ -88,8 +88,8 @@ def found_folders(root: Path, images: Sequence[str]) -> Folders:
     )
 
 
-def read_timed_results(folders: Folders, *, is_train: bool, only_valid: bool) -> Moments:
-    """The frames of a split that have a fit, or a validated one, and sentences on the others."""
+def read_annotations(folders: Folders, *, is_train: bool, only_valid: bool) -> FrameAnnotations:
+    """Read the frames of a split that have a fit, or a validated one, with warnings about the others."""
     flags = read_flags(folders.meta)
     of_split = flags["is_train"] == is_train
     fitted = flags["is_valid" if only_valid else "has_fit"] & flags["has_fit"]
@@ -99,26 +99,28 @@ def read_timed_results(folders: Folders, *, is_train: bool, only_valid: bool) ->
         raise HandvizError(
             f"{folders.meta} lists no frame of this split with a fit. {' '.join(warnings)}", ErrorCode.EMPTY_INPUT
         )
-    # Whole sequences are kept, so that every split finds the same files.
+    # Whole sequences are cached, so that every split finds the same files.
     rows = np.flatnonzero(flags["has_fit"] & np.isin(flags["sequence"], flags["sequence"][chosen]))
     sequences, starts = np.unique(flags["sequence"][rows], return_index=True)
     frames = np.split(flags["frame"][rows], starts[1:])
     parts = [_part(folders, int(sequence), ids) for sequence, ids in zip(sequences, frames, strict=True)]
     read = read_parts(parts, parts_folder("hanco", folders.root), "HanCo")
     arrays = {name: np.concatenate([part[name] for part in read])[chosen[rows]] for name in read[0]}
-    problems, kept = arrays.pop("problem"), rows[chosen[rows]]
+    problems, used = arrays.pop("problem"), rows[chosen[rows]]
     good = problems == ""
     warnings += messages_on(str(problem) for problem in problems)
-    timed_results = {name: array[good] for name, array in arrays.items()}
-    return Moments(flags["sequence"][kept[good]], flags["frame"][kept[good]], warnings=tuple(warnings), **timed_results)
+    annotations = {name: array[good] for name, array in arrays.items()}
+    return FrameAnnotations(
+        flags["sequence"][used[good]], flags["frame"][used[good]], warnings=tuple(warnings), **annotations
+    )
 
 
 def read_flags(path: Path) -> dict[str, NDArray[Any]]:
-    """Sequence and frame of every entry of ``meta.json``, and its flags, one row per frame; HandvizError if damaged."""
+    """Read sequence, frame and flags of every entry of ``meta.json``, one row per frame; HandvizError if damaged."""
     meta = _json(path, MAX_META_BYTES)
     if not isinstance(meta, dict) or not all(isinstance(meta.get(flag), list) for flag in FLAGS):
         raise HandvizError(
-            f"{path} is not HanCo's: it needs lists {', '.join(FLAGS)}. Download {PAGE} anew.", ErrorCode.FILE_DAMAGED
+            f"{path} is not HanCo's: it needs lists {', '.join(FLAGS)}. Download {PAGE} again.", ErrorCode.FILE_DAMAGED
         )
     columns: dict[str, list[Any]] = {name: [] for name in ("sequence", "frame", *FLAGS)}
     try:
@@ -130,7 +132,7 @@ def read_flags(path: Path) -> dict[str, NDArray[Any]]:
                     columns[flag].append(bool(value))
     except (TypeError, ValueError) as error:
         raise HandvizError(
-            f"{path}: its lists do not belong together ({error}). Download {PAGE} anew.", ErrorCode.FILE_DAMAGED
+            f"{path}: its lists do not belong together ({error}). Download {PAGE} again.", ErrorCode.FILE_DAMAGED
         ) from error
     return {name: np.array(column, bool if name in FLAGS else np.intp) for name, column in columns.items()}
 
@@ -138,7 +140,7 @@ def read_flags(path: Path) -> dict[str, NDArray[Any]]:
 def _flag_warnings(of_split: NDArray[np.bool_], fitted: NDArray[np.bool_], *, only_valid: bool) -> list[str]:
     left = int(np.count_nonzero(of_split & ~fitted))
     what = "validated fit of MANO's shape" if only_valid else "fit of MANO's shape"
-    return [f"{left:,} of {np.count_nonzero(of_split):,} moments are left out: they have no {what}."] if left else []
+    return [f"{left:,} of {np.count_nonzero(of_split):,} frames are left out: they have no {what}."] if left else []
 
 
 def _part(folders: Folders, sequence: int, frames: NDArray[np.intp]) -> Part:
@@ -149,13 +151,13 @@ def _part(folders: Folders, sequence: int, frames: NDArray[np.intp]) -> Part:
 
 
 def _read_sequence(folders: Folders, sequence: str, frames: NDArray[np.intp]) -> Arrays:
-    """All frames of a sequence; those that cannot be used are nan, with a problem."""
+    """Read all frames of a sequence; those that cannot be used are nan, with a problem."""
     rows = [_read_frame(folders, sequence, f"{frame:08d}.json") for frame in frames]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def _read_frame(folders: Folders, sequence: str, file: str) -> Arrays:
-    """The arrays of ``Moments`` of one frame."""
+    """Read the arrays of ``FrameAnnotations`` of one frame."""
     arrays: Arrays = {
         "keypoints_m": np.full((KEYPOINT_COUNT, 3), np.nan),
         "mano": np.full(POSE_AND_SHAPE, np.nan),
@@ -185,7 +187,7 @@ def _read_frame(folders: Folders, sequence: str, file: str) -> Arrays:
 
 
 def _knuckle_world_m(path: Path, arrays: Arrays) -> FloatArray:
-    """(3,) from the numbers of camera 0; nan where the file is missing."""
+    """Return the knuckle (3,) from the numbers of camera 0; nan where the file is missing."""
     if not path.exists():
         return np.full(3, np.nan)
     numbers = _numbers(_json(path, MAX_JSON_BYTES), (MANO_SIZE,))
@@ -195,20 +197,20 @@ def _knuckle_world_m(path: Path, arrays: Arrays) -> FloatArray:
 
 
 def _problem(arrays: Arrays) -> str:
-    """Why the numbers cannot be those of a hand among cameras; empty if they can."""
+    """Return why the numbers cannot be those of a hand among cameras; empty if they can."""
     if not camera_matrices(arrays["matrices"]).all():
-        return "a camera's K is none"
+        return "a camera's K is not a camera matrix"
     rotations = arrays["camera_from_world"][:, :3, :3]
     if not np.allclose(rotations @ rotations.swapaxes(1, 2), np.eye(3), atol=1e-3):
-        return "a camera's M is no rigid transform"
+        return "a camera's M is not a rigid transform"
     points = np.abs(np.concatenate([arrays["keypoints_m"].ravel(), arrays["camera_from_world"][:, :3, 3].ravel()]))
     if not (points < FARTHEST_M).all():
-        return "keypoints or cameras lie nowhere"
-    return "" if (np.abs(arrays["mano"]) < 100.0).all() else "MANO's numbers are no hand's"
+        return "keypoints or cameras are out of range"
+    return "" if (np.abs(arrays["mano"]) < 100.0).all() else "MANO's numbers are out of range"
 
 
 def _seen(arrays: Arrays) -> NDArray[np.bool_]:
-    """(8,) whether the whole hand lies before the camera, and at least one keypoint inside the image."""
+    """Return whether the whole hand is before each camera (8,), and at least one keypoint inside the image."""
     transforms = arrays["camera_from_world"]
     points_m = np.einsum("cab,kb->cka", transforms[:, :3, :3], arrays["keypoints_m"]) + transforms[:, None, :3, 3]
     depths_m = np.maximum(points_m[..., 2:], NEAREST_M)
@@ -218,7 +220,7 @@ def _seen(arrays: Arrays) -> NDArray[np.bool_]:
 
 
 def _json(path: Path, largest_bytes: int) -> Any:
-    """What a JSON file holds; HandvizError for one that is missing, damaged or too large."""
+    """Read a JSON file; HandvizError for one that is missing, damaged or too large."""
     try:
         if path.stat().st_size > largest_bytes:
             raise HandvizError(
@@ -228,11 +230,11 @@ def _json(path: Path, largest_bytes: int) -> Any:
     except OSError as error:
         raise HandvizError(f"{path} ({error.strerror or error})", ErrorCode.FILE_UNREADABLE) from error
     except (ValueError, RecursionError) as error:
-        raise HandvizError(f"{path} is cut off or no JSON", ErrorCode.FILE_DAMAGED) from error
+        raise HandvizError(f"{path} is cut off or not JSON", ErrorCode.FILE_DAMAGED) from error
 
 
 def _numbers(value: Any, shape: tuple[int, ...]) -> FloatArray:
-    """Nested lists of as many numbers; poses, shapes and translations come with outer lists of one."""
+    """Flatten nested lists to this shape; poses, shapes and translations come with outer lists of one."""
     array = np.array(value, np.float64)
     if array.size != np.prod(shape) or array.reshape(-1).shape != (np.prod(shape),):
         raise ValueError(f"{array.shape} numbers instead of {shape}")
@@ -240,17 +242,17 @@ def _numbers(value: Any, shape: tuple[int, ...]) -> FloatArray:
 
 
 def _found(root: Path, name: str) -> Path:
-    place = _place(root, name)
-    if not place.exists():
+    path = _path_of(root, name)
+    if not path.exists():
         archive = ARCHIVES.get(name, f"HanCo_{name}")
         raise HandvizError(
             f"{root / name} is missing: download {archive}.zip from {PAGE} and unpack it into {root}.",
             ErrorCode.FILE_MISSING,
         )
-    return place
+    return path
 
 
-def _place(root: Path, name: str) -> Path:
-    """In the root, or in a folder that is named as its archive."""
+def _path_of(root: Path, name: str) -> Path:
+    """Return the path in the root, or in a folder that is named as its archive."""
     inner = root / ARCHIVES.get(name, f"HanCo_{name}") / name
     return inner if inner.exists() else root / name

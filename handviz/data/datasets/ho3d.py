@@ -35,7 +35,7 @@ from handviz.hand_models.mano.parameters import ManoParameters
 EVALUATION = "evaluation"
 IMAGE_SUFFIX = {"ho3d_v2": ".png", "ho3d_v3": ".jpg"}
 FORMAT = 1
-"""Goes up whenever what is kept of a sequence changes."""
+"""Goes up whenever the cached content of a sequence changes."""
 LINE = re.compile(r"(\w+)/(\d+)")
 ROOT_JOINT, WHOLE_HAND = (3,), (21, 3)
 FIELDS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
@@ -47,7 +47,7 @@ FIELDS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
     },
     EVALUATION: {"camera": ("camMat", (3, 3)), "joints": ("handJoints3D", ROOT_JOINT)},
 }
-"""What is kept of an annotation: the name in the file and the shape. Of the evaluation split, the root joint alone."""
+"""Cached fields of an annotation: name in the file and shape. Of the evaluation split, the root joint alone."""
 SPLITS = {"ho3d_v2": ("train", EVALUATION), "ho3d_v3": ("train", EVALUATION)}
 OFFICIAL_COUNTS = {
     ("ho3d_v2", "train"): 66_034,
@@ -61,7 +61,7 @@ TIP_VERTICES = (744, 333, 444, 555, 672)
 KEYPOINTS_FROM_HO3D = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
 """MANO's joints (wrist, index, middle, little, ring, thumb), then the tips from thumb to little finger."""
 OPENGL = np.array([1.0, -1.0, -1.0])
-"""Ours from OpenGL's axes, and back: half a turn about x."""
+"""Ours from OpenGL's axes, and back: a rotation by 180 degrees about x."""
 SIZE = (640, 480)
 VERTEX_COUNT = 778
 MAX_ROOT_ERROR_M = 0.002
@@ -69,7 +69,7 @@ GROUND_TRUTH = "evaluation_xyz.json"
 VERTICES = "evaluation_verts.json"
 
 
-# The annotation files of HO-3D: one pickle an image, read without running it, and what of a split can be used.
+# The annotation files of HO-3D: one pickle per image, read without running it.
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,29 +79,29 @@ class Ho3dFrames:
     names: tuple[str, ...]
     """SEQUENCE/NUMBER"""
     lines: np.ndarray
-    """(N,) the place of each in the list"""
+    """(N,) the line of each in the list"""
     listed: int
-    """How many the list has."""
+    """Length of the list."""
     arrays: Arrays
     """(N, ...) for each of FIELDS, as the files have them"""
     warnings: Sequence[str]
 
     def field(self, name: str, index: int) -> FloatArray:
-        """One sample's array, double precision."""
+        """Return one sample's array in double precision."""
         return np.asarray(self.arrays[name][index], np.float64)
 
 
 def read_frames(name: str, root: Path, split: str) -> Ho3dFrames:
-    """Every annotation that the list of this split names; HandvizError if the folder is not HO-3D of this version."""
+    """Read all annotations in this split's list; HandvizError if the folder is not HO-3D of this version."""
     names = _listed(name, root, split)
     parts = [
         _part(name, root / split / sequence, split, [line.split("/")[1] for line in group])
         for sequence, group in groupby(sorted(names), key=lambda line: line.split("/")[0])
     ]
-    order = {line: place for place, line in enumerate(names)}
-    places = np.array([order[line] for line in sorted(names)])
+    order = {line: number for number, line in enumerate(names)}
+    lines = np.array([order[line] for line in sorted(names)])
     results = read_parts(parts, parts_folder(f"{name}-{split}", root), f"{name}/{split}")
-    return _usable(f"{name}/{split}", root, names, places, results)
+    return _usable(f"{name}/{split}", root, names, lines, results)
 
 
 def _listed(name: str, root: Path, split: str) -> list[str]:
@@ -136,20 +136,20 @@ def _part(name: str, folder: Path, split: str, numbers: list[str]) -> Part:
 
 
 def _read_sequence(folder: Path, split: str, suffix: str, numbers: Sequence[str]) -> Arrays:
-    """``problem`` (N,) is empty for samples that can be used, and KIND: SENTENCE for others."""
+    """Read one sequence; ``problem`` (N,) is empty for samples that can be used, and KIND: MESSAGE for others."""
     images = file_names(folder / "rgb")
     _check_version(folder, suffix, images)
     fields = FIELDS[split]
     arrays: Arrays = {key: np.zeros((len(numbers), *shape), np.float32) for key, (_, shape) in fields.items()}
     problems = []
-    for place, number in enumerate(numbers):
+    for row, number in enumerate(numbers):
         if number + suffix not in images:
             problems.append(f"image missing: {folder / 'rgb' / (number + suffix)}")
             continue
         problem, values = _read_annotation(folder / "meta" / f"{number}.pkl", split)
         problems.append(problem)
         for key, value in values.items():
-            arrays[key][place] = value
+            arrays[key][row] = value
     return arrays | {"problem": np.array(problems, np.str_)}
 
 
@@ -164,7 +164,7 @@ def _check_version(folder: Path, suffix: str, images: frozenset[str]) -> None:
 
 
 def _read_annotation(path: Path, split: str) -> tuple[str, dict[str, FloatArray]]:
-    """What hinders its use, or nothing and the values."""
+    """Return why the annotation cannot be used, or an empty text and the values."""
     if not path.is_file():
         return f"annotation missing: {path}", {}
     try:
@@ -181,12 +181,12 @@ def _read_annotation(path: Path, split: str) -> tuple[str, dict[str, FloatArray]
         except ValueError as error:
             return f"annotation of another kind: {name} in {path}: {error}", {}
         if not np.isfinite(values[key]).all():
-            return f"annotation with numbers that are none: {name} in {path}", {}
+            return f"annotation with numbers that are not finite: {name} in {path}", {}
     return "", values
 
 
 def _numbers(value: Any, shape: tuple[int, ...]) -> FloatArray:
-    """Of this shape; where the root joint is asked for, whole hands have it first."""
+    """Return numbers of this shape; where the root joint is asked for, whole hands have it first."""
     try:
         return np.asarray(array_from(value, shape), np.float64)
     except ValueError:
@@ -195,18 +195,18 @@ def _numbers(value: Any, shape: tuple[int, ...]) -> FloatArray:
         return np.asarray(array_from(value, WHOLE_HAND)[0], np.float64)
 
 
-def _usable(what: str, root: Path, names: list[str], places: np.ndarray, results: Sequence[Arrays]) -> Ho3dFrames:
-    """The samples without a problem, in the order of the list; HandvizError if there is none."""
+def _usable(what: str, root: Path, names: list[str], lines: np.ndarray, results: Sequence[Arrays]) -> Ho3dFrames:
+    """Return the samples without a problem, in the order of the list; HandvizError if there is none."""
     problems = np.concatenate([part["problem"] for part in results])
     warnings = messages_on(problems)
     good = np.flatnonzero(problems == "")
     if not len(good):
         raise HandvizError(f"{root}: nothing of {what} can be used. " + " ".join(warnings), ErrorCode.EMPTY_INPUT)
-    good = good[np.argsort(places[good])]
+    good = good[np.argsort(lines[good])]
     keys = [key for key in results[0] if key != "problem"]
     return Ho3dFrames(
-        names=tuple(names[place] for place in places[good]),
-        lines=places[good],
+        names=tuple(names[line] for line in lines[good]),
+        lines=lines[good],
         listed=len(names),
         arrays={key: np.concatenate([part[key] for part in results])[good] for key in keys},
         warnings=warnings,
@@ -214,7 +214,7 @@ def _usable(what: str, root: Path, names: list[str], places: np.ndarray, results
 
 
 def open_split(name: str, root: Path, split: str) -> "Ho3d":
-    """The split of a download whose folder ``root`` holds train, evaluation and their lists.
+    """Open a split of a download whose folder ``root`` holds train, evaluation and their lists.
 
     Raises HandvizError naming the first thing that is missing, or that belongs to something else.
     """
@@ -231,7 +231,7 @@ def open_split(name: str, root: Path, split: str) -> "Ho3d":
 
 @dataclass(frozen=True, eq=False)
 class _Truth:
-    """Of the whole list ``evaluation.txt``, in OpenGL's axes and HO-3D's order."""
+    """Joints and vertices of the whole list ``evaluation.txt``, in OpenGL's axes and HO-3D's order."""
 
     joints_m: FloatArray
     vertices_m: FloatArray | None
@@ -239,7 +239,7 @@ class _Truth:
 
 @dataclass(frozen=True, eq=False)
 class Ho3d:
-    """A split of HO-3D, its annotations in memory; released vertices are mapped from the cache folder."""
+    """A split of HO-3D, its annotations in memory; released vertices are memory-mapped from the cache folder."""
 
     name: str
     split: str
@@ -253,13 +253,13 @@ class Ho3d:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """Sentences on what was left out and why, with counts."""
+        """Messages on what was left out and why, with counts."""
         if self.truth is not None and self.truth.vertices_m is None:
-            return (*self.frames.warnings, f"There is no {VERTICES}: vertices cannot be measured, joints can.")
+            return (*self.frames.warnings, f"There is no {VERTICES}: only joints can be evaluated.")
         return self.frames.warnings
 
     def hand(self, index: int) -> AnnotatedHand:
-        """The annotation of a sample; the image is not opened."""
+        """Return the annotation of a sample; the image is not opened."""
         if self.truth is None:
             return self._hand(index, self.frames.field("joints", index), mano=self._mano(index))
         line = int(self.frames.lines[index])
@@ -267,7 +267,7 @@ class Ho3d:
         return self._hand(index, self.truth.joints_m[line], vertices=None if vertices is None else vertices[line])
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """(H, W, 3) RGB; HandvizError names a file that is missing or damaged."""
+        """Return RGB (H, W, 3); HandvizError names a file that is missing or damaged."""
         return read_image(self._path(index), SIZE)
 
     def _path(self, index: int) -> Path:
@@ -291,22 +291,22 @@ class Ho3d:
         )
 
     def _mano(self, index: int) -> ManoParameters:
-        """HO-3D moves the hand in OpenGL's axes; only the wrist's place, which the keypoints have, can be turned into
-        ours without the MANO file, so the translation is not a number."""
+        """Return MANO's parameters; the translation is nan: without the MANO file only the wrist's position, which the
+        keypoints have, can be converted from OpenGL's axes, in which HO-3D moves the hand."""
         pose = self.frames.field("pose", index)
-        turned = np.diag(OPENGL) @ rotation_from_axis_angle(pose[:3])
+        rotation = np.diag(OPENGL) @ rotation_from_axis_angle(pose[:3])
         return ManoParameters(
             handedness="right",
             kind="absolute",
             pose=pose[3:],
             shape=self.frames.field("shape", index),
-            global_rotation=axis_angle_from_rotation(turned),
+            global_rotation=axis_angle_from_rotation(rotation),
             translation_m=np.full(3, np.nan),
         )
 
 
 def in_our_order(joints: FloatArray) -> FloatArray:
-    """(21, 3) of HO-3D -> the project's order and axes."""
+    """Convert HO-3D's joints (21, 3) to the project's order and axes."""
     return np.asarray(joints[list(KEYPOINTS_FROM_HO3D)] * OPENGL, np.float64)
 
 
@@ -334,7 +334,8 @@ def _points(path: Path, count: int) -> FloatArray:
 
 
 def _released(root: Path, file: str) -> Path:
-    """The file in the folder itself or in one beside train and evaluation, as the authors' archive is unpacked."""
+    """Return the file in the folder itself or in one beside train and evaluation, as the authors' archive is
+    unpacked."""
     found = [root / file, *sorted(root.glob(f"*/{file}"))]
     for path in found:
         if path.is_file():
@@ -347,7 +348,7 @@ def _released(root: Path, file: str) -> Path:
 
 
 def _check_roots(root: Path, joints: FloatArray, frames: Ho3dFrames) -> None:
-    """The annotations of the evaluation split have the root joint: it must be that of the ground truth."""
+    """Raise HandvizError unless the evaluation split's annotated root joints are those of the ground truth."""
     roots = frames.arrays["joints"]
     errors = np.linalg.norm(joints[frames.lines, 0] - roots, axis=1)
     if len(errors) and np.median(errors) > MAX_ROOT_ERROR_M:

@@ -1,4 +1,4 @@
-"""What of a download could not be used, put into sentences: how many of which kind, and the first of each by name."""
+"""Images of a dataset, and messages on those that cannot be used: count and first one of each kind of problem."""
 
 import logging
 import os
@@ -19,9 +19,6 @@ BadImages = Literal["stop", "skip"]
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
-# What becomes of images that cannot be read: they stop the work, or they are named, counted and left out.
-
-
 @dataclass(frozen=True, eq=False)
 class UsableImages:
     """A dataset's images, read from any number of threads."""
@@ -32,7 +29,7 @@ class UsableImages:
     """Samples whose image could not be used so far, and why"""
 
     def read(self, row: int) -> NDArray[np.uint8] | None:
-        """(H, W, 3) RGB; None for an image that is left out, HandvizError for one that stops the work."""
+        """Return RGB (H, W, 3); None for an image that is left out, HandvizError for one that stops the work."""
         if row in self.bad:
             return None
         try:
@@ -40,37 +37,35 @@ class UsableImages:
         except HandvizError as error:
             reason = str(error).rstrip(".")
             if self.bad_images == "stop":
-                raise HandvizError(f"{reason}. --bad-pictures skip leaves such images out.", error.code) from error
+                raise HandvizError(f"{reason}. --bad-images skip leaves such images out.", error.code) from error
         self.bad[row] = reason
         logger.warning("%s. Left out, number %d of %s.", reason, len(self.bad), self.dataset.name)
         return None
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A sentence with the count; none if no image was left out."""
+        """A message with the count; none if no image was left out."""
         if not self.bad:
             return ()
         first = self.bad[min(self.bad)]
         return (f"{len(self.bad):,} images could not be used and were left out, the first: {first}.",)
 
 
-# Opens the images of a dataset, and says in a sentence which one cannot be used.
-
-
 def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB; HandvizError for a file that is missing, damaged or, where ``size`` (W, H) is given, another's."""
+    """Read RGB (H, W, 3); HandvizError for a file that is missing, damaged or not of ``size`` (W, H) where it is
+    given."""
     # The stored orientation is ignored: annotations belong to the pixels as they are stored.
     image = _decoded(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     return _of_size(image, path, size)
 
 
 def read_mask(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """(H, W) grey; errors as ``read_image``."""
+    """Read a grey mask (H, W); errors as ``read_image``."""
     return _of_size(_decoded(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION), path, size)
 
 
 def file_names(folder: Path) -> frozenset[str]:
-    """Names of what lies in the folder; none if there is no such folder."""
+    """Return the names in the folder; none if there is no such folder."""
     try:
         with os.scandir(folder) as entries:
             return frozenset(entry.name for entry in entries)
@@ -83,7 +78,7 @@ def _decoded(path: Path, flags: int) -> NDArray[np.uint8]:
         data = path.read_bytes()
     except OSError as error:
         raise HandvizError(f"{path} cannot be read ({error.strerror or error}).", ErrorCode.FILE_UNREADABLE) from error
-    # OpenCV fills what is missing of a JPEG with grey and says so on the terminal alone.
+    # OpenCV fills the missing part of a JPEG with grey and only prints a warning.
     if data.startswith(JPEG_START) and JPEG_END not in data[-64:]:
         raise HandvizError(f"{path} is cut off: the download or the disk is not whole.", ErrorCode.FILE_DAMAGED)
     try:
@@ -106,11 +101,8 @@ def _of_size(image: NDArray[np.uint8], path: Path, size: tuple[int, int] | None)
     return image
 
 
-# What of a download could not be used, put into sentences: how many of which kind, and the first of each by name.
-
-
 def messages_on(problems: Iterable[str]) -> tuple[str, ...]:
-    """For ``HandDataset.remarks``, from one text a sample: empty if it can be used, else KIND: WHAT EXACTLY."""
+    """Return ``HandDataset.warnings`` for one text per sample: empty if it can be used, else KIND: DETAIL."""
     kinds: dict[str, list[str]] = {}
     for problem in problems:
         if problem:
@@ -120,7 +112,7 @@ def messages_on(problems: Iterable[str]) -> tuple[str, ...]:
 
 
 def message_on(kind: str, count: int, first: str) -> str:
-    """One kind of problem, how often it was met, and where first."""
+    """Return a message with one kind of problem, its count, and the first sample that has it."""
     return (
         f"1 sample left out, {kind}: {first}."
         if count == 1

@@ -1,8 +1,8 @@
-"""Reads JSON files that are one long list of equally shaped lists of numbers, some of them larger than memory likes.
+"""Reader of JSON files that are one long list of equally shaped lists of numbers, some too large for memory.
 
 FreiHAND's ``training_verts.json`` (32,560 x 778 x 3 numbers, 1.6 GB of text) would take 6 GB as Python's own lists.
-Here the text goes by in blocks: its brackets and commas are compared with those that the shape asks for, the numbers
-go into an array. Large files are kept as arrays in the user's cache folder and memory-mapped from then on.
+Here the text is read in blocks: its brackets and commas are compared with those of the shape, and the numbers go into
+an array. Arrays of large files are cached in the user's cache folder and memory-mapped from then on.
 """
 
 import hashlib
@@ -25,10 +25,10 @@ from handviz.core.records import FloatArray
 FOLDER_VARIABLE = "HANDVIZ_DATASET_CACHE"
 FOLDER_NAME = "datasets"
 BLOCK_BYTES = 16 * 2**20
-KEPT_FROM_BYTES = 32 * 2**20
+CACHED_FROM_BYTES = 32 * 2**20
 CACHE_VERSION = 1
 NOT_STRUCTURE = b"0123456789+-.eE \t\r\nNaInfity"
-"""What numbers and white space consist of; NaN and Infinity are what Python writes and no JSON has."""
+"""Characters of numbers and white space; NaN and Infinity are written by Python, though JSON lacks them."""
 NO_BRACKETS = bytes.maketrans(b"[]", b"  ")
 EMPTY_PLACE = re.compile(rb"[\[,]\s*[,\]]")
 
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 def number_lists(path: Path, shape: tuple[int, ...], remedy: str, *, dtype: DTypeLike = np.float64) -> FloatArray:
-    """(N, *shape) the file's numbers, which may be nan; memory-mapped from the user's cache where the file is large.
+    """Return the file's numbers (N, *shape), which may be nan; memory-mapped from the user's cache for large files.
 
     Raises HandvizError, ending with the remedy, for a file that is missing, cut off or of another shape.
     """
@@ -44,29 +44,29 @@ def number_lists(path: Path, shape: tuple[int, ...], remedy: str, *, dtype: DTyp
         state = path.stat()
     except OSError as error:
         raise HandvizError(f"{path} is missing: {remedy}", ErrorCode.FILE_MISSING) from error
-    if state.st_size < KEPT_FROM_BYTES:
+    if state.st_size < CACHED_FROM_BYTES:
         return read_number_lists(path, shape, remedy, dtype=dtype)
-    whose = _digest(str(path.resolve()))
-    of_when = _digest(f"{CACHE_VERSION} {state.st_size} {state.st_mtime_ns} {shape} {np.dtype(dtype).str}")
-    kept = cache_folder() / f"{whose}_{of_when}.npy"
-    found = _kept_array(kept, shape, dtype)
+    path_digest = _digest(str(path.resolve()))
+    state_digest = _digest(f"{CACHE_VERSION} {state.st_size} {state.st_mtime_ns} {shape} {np.dtype(dtype).str}")
+    cached = cache_folder() / f"{path_digest}_{state_digest}.npy"
+    found = _cached_array(cached, shape, dtype)
     if found is not None:
         return found
-    logger.info("Reading %s, %.1f GB of text: once, it is kept as %s", path, state.st_size / 1e9, kept)
+    logger.info("Reading %s, %.1f GB of text, once: the array is cached as %s", path, state.st_size / 1e9, cached)
     numbers = read_number_lists(path, shape, remedy, dtype=dtype)
-    _keep(numbers, kept, whose)
-    mapped = _kept_array(kept, shape, dtype)
+    _write_cache(numbers, cached, path_digest)
+    mapped = _cached_array(cached, shape, dtype)
     return numbers if mapped is None else mapped
 
 
 def cache_folder() -> Path:
-    """Where arrays are kept: the user's cache folder, or the one that HANDVIZ_DATASET_CACHE names."""
+    """Return the folder of cached arrays: the user's cache folder, or HANDVIZ_DATASET_CACHE."""
     chosen = os.environ.get(FOLDER_VARIABLE)
     return Path(chosen) if chosen else platformdirs.user_cache_path("handviz") / FOLDER_NAME
 
 
 def read_number_lists(path: Path, shape: tuple[int, ...], remedy: str, *, dtype: DTypeLike = np.float64) -> FloatArray:
-    """As ``number_lists``, without any cache; needs the array's own memory twice and some blocks of text."""
+    """Read the numbers as ``number_lists`` does, uncached; needs the array's memory twice and some blocks of text."""
     reader = _Reader(shape)
     try:
         # What is too large for single precision becomes infinite: readers leave such hands out.
@@ -77,8 +77,8 @@ def read_number_lists(path: Path, shape: tuple[int, ...], remedy: str, *, dtype:
     except ValueError as error:
         each = " x ".join(map(str, shape)) if shape else "one"
         raise HandvizError(
-            f"{path} is cut off or something else: it should be a list with {each} number{'s' if shape else ''} for "
-            f"each hand, and is not after {reader.whole_samples:,} of them. {remedy}",
+            f"{path} is cut off or of another kind: after {reader.whole_samples:,} hands it is no longer a list with "
+            f"{each} number{'s' if shape else ''} for each hand. {remedy}",
             ErrorCode.FILE_DAMAGED,
         ) from error
     numbers = np.concatenate(parts) if parts else np.zeros(0, dtype)
@@ -91,7 +91,7 @@ class _Reader:
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._unit = _structure(shape) + b","
         self._size = math.prod(shape)
-        self._place = 0
+        self._position = 0
         self._count = 0
 
     @property
@@ -99,26 +99,27 @@ class _Reader:
         return self._count // self._size
 
     def numbers(self, text: bytes) -> FloatArray:
-        """Of a block that ends with a comma; ValueError if it is not as the shape asks."""
+        """Return the numbers of a block that ends with a comma; ValueError if its structure is not that of the
+        shape."""
         found = text.translate(None, NOT_STRUCTURE)
         expected = self._unit * (len(found) // len(self._unit) + 2)
-        if found != expected[self._place : self._place + len(found)] or EMPTY_PLACE.search(text):
+        if found != expected[self._position : self._position + len(found)] or EMPTY_PLACE.search(text):
             raise ValueError("another structure")
         numbers = np.fromstring(text.translate(NO_BRACKETS).rstrip()[:-1].decode("ascii"), np.float64, sep=",")
         if len(numbers) != found.count(b","):
             raise ValueError("not all are numbers")
-        self._place = (self._place + len(found)) % len(self._unit)
+        self._position = (self._position + len(found)) % len(self._unit)
         self._count += len(numbers)
         return numbers
 
     def finish(self) -> None:
-        """ValueError if the last hand is not whole."""
-        if self._place:
+        """Raise ValueError if the last hand is not whole."""
+        if self._position:
             raise ValueError("it ends early")
 
 
 def _parts(file: BinaryIO, reader: _Reader) -> Iterator[FloatArray]:
-    """The numbers of one block of text after the other."""
+    """Yield the numbers of one block of text after the other."""
     rest = file.read(BLOCK_BYTES).lstrip()
     if not rest.startswith(b"["):
         raise ValueError("no list")
@@ -138,7 +139,7 @@ def _parts(file: BinaryIO, reader: _Reader) -> Iterator[FloatArray]:
 
 
 def _structure(shape: tuple[int, ...]) -> bytes:
-    """Brackets and commas of nested lists of this shape."""
+    """Return brackets and commas of nested lists of this shape."""
     if not shape:
         return b""
     return b"[" + b",".join([_structure(shape[1:])] * shape[0]) + b"]"
@@ -148,24 +149,24 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
 
-def _kept_array(kept: Path, shape: tuple[int, ...], dtype: DTypeLike) -> FloatArray | None:
-    """The kept array, memory-mapped; None if there is none or it is damaged."""
+def _cached_array(cached: Path, shape: tuple[int, ...], dtype: DTypeLike) -> FloatArray | None:
+    """Return the cached array, memory-mapped; None if there is none or it is damaged."""
     try:
-        # Not np.load: it takes archives and pickles too.
-        found = np.lib.format.open_memmap(kept, mode="r")
+        # Not np.load, which also reads archives and pickles.
+        found = np.lib.format.open_memmap(cached, mode="r")
     except (OSError, ValueError, EOFError):
         return None
     return found if found.shape[1:] == shape and found.dtype == dtype and len(found) else None
 
 
-def _keep(numbers: FloatArray, kept: Path, whose: str) -> None:
-    """Write the array beside whatever reads an older one, then put it in place; a full or locked disk is no error."""
+def _write_cache(numbers: FloatArray, cached: Path, path_digest: str) -> None:
+    """Write the array atomically and remove older ones of this file; a full or locked disk is no error."""
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with open_atomic(kept) as file:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with open_atomic(cached) as file:
             np.save(file, numbers, allow_pickle=False)
-        for older in kept.parent.glob(f"{whose}_*.npy"):
-            if older != kept:
+        for older in cached.parent.glob(f"{path_digest}_*.npy"):
+            if older != cached:
                 older.unlink()
     except (OSError, HandvizError) as error:
-        logger.warning("%s cannot be kept (%s): the text will be read again next time", kept, error)
+        logger.warning("%s cannot be cached (%s): the text will be read again next time", cached, error)

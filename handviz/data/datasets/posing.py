@@ -1,4 +1,4 @@
-"""A dataset's MANO parameters against its own points: a wrong MANO file or convention shows in millimetres."""
+"""Comparison of a dataset's MANO parameters with its points: a wrong MANO file or convention shows in millimetres."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from handviz.hand_models.skinning import joint_transforms
 from handviz.hand_models.template import HandTemplate
 
 AGREEMENT_MM = 1.5
-"""Lists are rounded, and MANO's file came in two versions 0.6 mm apart (FreiHAND's README): closer is the same hand."""
+"""Lists are rounded, and the two versions of MANO's file differ by 0.6 mm (FreiHAND's README): closer is the same."""
 KEYPOINT_AGREEMENT_MM = 12.0
 """Keypoints may be a network's (HanCo): another pose convention is off by more."""
 RIGHT = "the hand model and the conventions are right."
@@ -27,18 +27,19 @@ MIDDLE_KNUCKLE = 4
 
 
 class Agreement(NamedTuple):
-    """How parameters and vertices of some hands fit, each value of one hand."""
+    """Distances of parameters and vertices of some hands, each value of one hand."""
 
     distance_mm: FloatArray
-    """(H,) mean distance of the vertices, the hand turned and placed as the parameters say"""
-    turned_distance_mm: FloatArray
-    """(H,) the same after the best turn and shift: of pose and shape alone"""
+    """(H,) mean distance of the vertices, the hand rotated and placed by the parameters"""
+    rotated_distance_mm: FloatArray
+    """(H,) the same after the best rotation and shift: of pose and shape alone"""
     rotation_angle_deg: FloatArray
-    """(H,) that turn"""
+    """(H,) angle of that rotation"""
 
 
 def canonical_vertices_m(hand: AnnotatedHand, template: HandTemplate) -> FloatArray:
-    """(778, 3) posed as the parameters say, of the hand's own side, wrist joint at the origin, not turned."""
+    """Return vertices (778, 3) posed by the parameters, of the hand's own side, wrist joint at the origin, not
+    rotated."""
     if hand.mano is None:
         raise ValueError(f"{hand.name} has no MANO parameters")
     exact = template_of(hand.mano, template)
@@ -47,7 +48,8 @@ def canonical_vertices_m(hand: AnnotatedHand, template: HandTemplate) -> FloatAr
 
 
 def placed_wrist_m(hand: AnnotatedHand, template: HandTemplate) -> FloatArray:
-    """(3,) the wrist joint in the camera's frame: hung on the knuckle that the dataset places, else its annotation."""
+    """Return the wrist joint (3,) in the camera's frame: from the dataset's knuckle if it has one, else as
+    annotated."""
     if hand.mano is not None and hand.mano.knuckle_m is not None:
         own = template_of(hand.mano, template)
         rest = own.vertices_m + own.shape_basis.astype(np.float64) @ hand.mano.shape
@@ -60,20 +62,21 @@ def placed_wrist_m(hand: AnnotatedHand, template: HandTemplate) -> FloatArray:
 
 
 def placed_vertices_m(hand: AnnotatedHand, template: HandTemplate) -> FloatArray:
-    """(778, 3) in the camera's frame."""
+    """Return vertices (778, 3) in the camera's frame."""
     assert hand.mano is not None
     rotation = rotation_from_axis_angle(hand.mano.global_rotation)
     return canonical_vertices_m(hand, template) @ rotation.T + placed_wrist_m(hand, template)
 
 
 def best_rotation(points_m: FloatArray, onto_m: FloatArray) -> FloatArray:
-    """(3, 3) the rotation after which points (P, 3), both sets about their means, lie closest to the others."""
-    turn, _ = Rotation.align_vectors(onto_m - onto_m.mean(0), points_m - points_m.mean(0))
-    return np.asarray(turn.as_matrix())
+    """Return the rotation (3, 3) after which points (P, 3), both sets about their means, lie closest to the others."""
+    rotation, _ = Rotation.align_vectors(onto_m - onto_m.mean(0), points_m - points_m.mean(0))
+    return np.asarray(rotation.as_matrix())
 
 
 def agreement(dataset: HandDataset, template: HandTemplate, count: int = SAMPLED_HANDS) -> Agreement:
-    """Of up to ``count`` hands that have both parameters and vertices, evenly spread over the split."""
+    """Return the agreement of up to ``count`` hands with both parameters and vertices, uniformly spread over the
+    split."""
     rows = []
     for index in _spread(dataset, count):
         hand = dataset.hand(index)
@@ -85,7 +88,7 @@ def agreement(dataset: HandDataset, template: HandTemplate, count: int = SAMPLED
 
 
 def keypoint_distances_mm(dataset: HandDataset, template: HandTemplate, count: int = SAMPLED_HANDS) -> FloatArray:
-    """(H,) mean distance of posed and placed joints and fingertips from the dataset's own keypoints."""
+    """Return the mean distance (H,) of posed and placed joints and fingertips from the dataset's own keypoints."""
     distances = []
     for index in _spread(dataset, count):
         hand = dataset.hand(index)
@@ -95,7 +98,7 @@ def keypoint_distances_mm(dataset: HandDataset, template: HandTemplate, count: i
 
 
 def placed_keypoints_m(hand: AnnotatedHand, template: HandTemplate, tips: Sequence[int]) -> FloatArray:
-    """(21, 3) in the camera's frame: MANO's joints as its chain moves them, and these vertices as fingertips."""
+    """Return (21, 3) in the camera's frame: MANO's joints as its chain moves them, and these vertices as fingertips."""
     assert hand.mano is not None
     own = template_of(hand.mano, template)
     rest = own.joint_regressor @ (own.vertices_m + own.shape_basis.astype(np.float64) @ hand.mano.shape)
@@ -111,42 +114,40 @@ def placed_keypoints_m(hand: AnnotatedHand, template: HandTemplate, tips: Sequen
 
 
 def mano_warning(dataset: HandDataset, template: HandTemplate) -> str:
-    """A sentence on how well this hand model gives the dataset's points; empty where nothing can be compared."""
+    """Return a message on how well this hand model gives the dataset's points; empty where nothing can be compared."""
     found = agreement(dataset, template)
     if not len(found.distance_mm):
         return _keypoint_warning(dataset, template)
-    distance, turned, turn = (float(np.median(column)) for column in found)
-    said = f"Posed with {template.name}, MANO's parameters lie {distance:.2f} mm from the vertices of {dataset.name}"
-    said += f" (median of {len(found.distance_mm)} hands)"
+    distance, rotated, angle = (float(np.median(column)) for column in found)
+    message = f"Posed with {template.name}, MANO's parameters lie {distance:.2f} mm from the vertices of {dataset.name}"
+    message += f" (median of {len(found.distance_mm)} hands)"
     if distance <= AGREEMENT_MM:
-        return f"{said}: {RIGHT}"
-    if turned <= AGREEMENT_MM and turn > ROTATION_DEG:
-        return (
-            f"{said}, {turned:.2f} mm after a turn by {turn:.1f} degrees: whole hands stand otherwise, poses are right."
-        )
-    return f"{said}: {WRONG}"
+        return f"{message}: {RIGHT}"
+    if rotated <= AGREEMENT_MM and angle > ROTATION_DEG:
+        return f"{message}, {rotated:.2f} mm after a rotation by {angle:.1f} degrees: poses are right, the global rotation differs."
+    return f"{message}: {WRONG}"
 
 
 def _keypoint_warning(dataset: HandDataset, template: HandTemplate) -> str:
     distances_mm = keypoint_distances_mm(dataset, template)
     if not len(distances_mm):
         return ""
-    middle = float(np.median(distances_mm))
-    said = f"Posed with {template.name}, MANO's parameters lie {middle:.1f} mm from the keypoints of {dataset.name}"
-    verdict = RIGHT if middle <= KEYPOINT_AGREEMENT_MM else WRONG
-    return f"{said} (median of {len(distances_mm)} hands): {verdict}"
+    median = float(np.median(distances_mm))
+    message = f"Posed with {template.name}, MANO's parameters lie {median:.1f} mm from the keypoints of {dataset.name}"
+    verdict = RIGHT if median <= KEYPOINT_AGREEMENT_MM else WRONG
+    return f"{message} (median of {len(distances_mm)} hands): {verdict}"
 
 
 def _spread(dataset: HandDataset, count: int) -> list[int]:
-    """Rows from the first to the last, ``count`` at most."""
+    """Return rows from the first to the last, ``count`` at most."""
     rows = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int))
     return [int(row) for row in rows]
 
 
 def _of_hand(placed_m: FloatArray, vertices_m: FloatArray) -> tuple[float, float, float]:
-    turn = best_rotation(placed_m, vertices_m)
-    rotated_m = (placed_m - placed_m.mean(0)) @ turn.T + vertices_m.mean(0)
-    degrees = np.degrees(Rotation.from_matrix(turn).magnitude())
+    rotation = best_rotation(placed_m, vertices_m)
+    rotated_m = (placed_m - placed_m.mean(0)) @ rotation.T + vertices_m.mean(0)
+    degrees = np.degrees(Rotation.from_matrix(rotation).magnitude())
     return _mean_mm(placed_m - vertices_m), _mean_mm(rotated_m - vertices_m), float(degrees)
 
 

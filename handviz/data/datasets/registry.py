@@ -1,4 +1,4 @@
-"""Which datasets there are, and how a text names one: ``NAME/SPLIT:ROOT``, or ``NAME:ROOT`` for its training split."""
+"""The known datasets, and their specs: ``NAME/SPLIT:ROOT``, or ``NAME:ROOT`` for the training split."""
 
 import importlib
 import re
@@ -10,14 +10,14 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets.annotated import HandDataset
 
 READERS = {"freihand": "freihand", "ho3d_v2": "ho3d", "ho3d_v3": "ho3d", "dexycb": "dexycb", "hanco": "hanco"}
-"""Dataset and the module of this folder that knows its files."""
+"""Dataset and the module of this folder that reads it."""
 SPEC = re.compile(r"(?P<name>\w{2,})(?:[/\\](?P<split>[\w.-]+))?:(?P<root>.+)", re.DOTALL)
-"""A drive has one letter, a dataset has more. ``pathlib`` turns the slash round on Windows."""
+"""A drive has one letter, a dataset has more. On Windows ``pathlib`` replaces the slash by a backslash."""
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """Which split of which dataset, and where it was downloaded to."""
+    """A split of a dataset and the folder of its download."""
 
     name: str
     split: str
@@ -28,12 +28,12 @@ class DatasetSpec:
 
 
 def is_dataset_spec(text: str | Path) -> bool:
-    """Whether a text names a dataset rather than a folder; something that lies on the disk is none."""
+    """Return whether a text names a dataset; a path that exists never does."""
     return SPEC.fullmatch(str(text)) is not None and not Path(text).exists()
 
 
 def parsed(text: str | Path) -> DatasetSpec:
-    """The dataset that a text names; HandvizError says which names and splits there are."""
+    """Parse a spec; HandvizError lists the known names and splits."""
     match = SPEC.fullmatch(str(text))
     if match is None:
         raise HandvizError(
@@ -49,7 +49,7 @@ def parsed(text: str | Path) -> DatasetSpec:
 
 
 def settled(source: str) -> str:
-    """A folder or spec with its whole path, so that it is the same from every working folder."""
+    """Return a folder or spec with its absolute path, so that it is the same from every working folder."""
     match = SPEC.fullmatch(source)
     if match is None or not is_dataset_spec(source):
         return str(Path(source).resolve())
@@ -57,20 +57,20 @@ def settled(source: str) -> str:
 
 
 def splits(name: str) -> tuple[str, ...]:
-    """The splits of a dataset, the training one first; HandvizError for an unknown name."""
+    """Return the splits of a dataset, the training one first; HandvizError for an unknown name."""
     known: tuple[str, ...] = reader(name).SPLITS[name]
     return known
 
 
 def open_dataset(spec: str | Path | DatasetSpec) -> HandDataset:
-    """Open the split that a spec names; HandvizError says what is wrong with the text or the download."""
+    """Open the split of a spec; HandvizError names what is wrong with the text or the download."""
     wanted = spec if isinstance(spec, DatasetSpec) else parsed(spec)
     dataset: HandDataset = reader(wanted.name).open_split(wanted.name, wanted.root, wanted.split)
     return dataset
 
 
 def reader(name: str) -> ModuleType:
-    """The module that reads a dataset, loaded when it is first needed."""
+    """Return the module that reads a dataset, imported when it is first needed."""
     if name not in READERS:
         raise HandvizError(f"there is no dataset {name!r}; there are {', '.join(READERS)}", ErrorCode.UNKNOWN_NAME)
     return importlib.import_module(f"handviz.data.datasets.{READERS[name]}")

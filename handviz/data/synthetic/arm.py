@@ -34,13 +34,13 @@ class ArmPoser:
         self._joint_regressor = self.template.joint_regressor.astype(np.float32)
 
     def sample(self, rng: np.random.Generator, count: int) -> list[PosedArm]:
-        """Random arms."""
+        """Draw random arms."""
         poses, shapes = self._sampler.sample(rng, count), pose.sample_shape(rng, count)
         wrists = np.stack([pose.sample_wrist(rng) for _ in range(count)])
         return self.posed(poses, shapes, wrists)
 
     def posed(self, poses: FloatArray, shapes: FloatArray, wrists: FloatArray) -> list[PosedArm]:
-        """Arms of given poses (N, 45), shapes (N, 10) and forearm rotations (N, 3, 3)."""
+        """Return arms of given poses (N, 45), shapes (N, 10) and forearm rotations (N, 3, 3)."""
         arm = self.arm
         rest = arm.vertices_m + np.einsum("vcs,ns->nvc", arm.shape_basis, shapes.astype(np.float32))
         joints = np.einsum("jv,nvc->njc", self._joint_regressor, rest[:, arm.hand_ids])
@@ -57,7 +57,7 @@ class ArmPoser:
 
 
 def object_transform(rotation: FloatArray, scale: FloatArray, position: FloatArray) -> FloatArray:
-    """(4, 4) from a body's own frame to the camera's."""
+    """Return the transform (4, 4) from a body's own frame to the camera's."""
     matrix = np.eye(4)
     matrix[:3, :3] = rotation * scale
     matrix[:3, 3] = position

@@ -48,7 +48,7 @@ def _window(rng: np.random.Generator, image: Image) -> None:
     cv2.line(image, (x + width // 2, y), (x + width // 2, y + height), frame, thick // 2 + 1)
 
 
-def _cache(rng: np.random.Generator, image: Image) -> None:
+def _shelf(rng: np.random.Generator, image: Image) -> None:
     size = len(image)
     y, height = int(rng.integers(40, size)), int(rng.integers(25, 80))
     x = int(rng.integers(-20, size // 2))
@@ -64,27 +64,27 @@ def _cache(rng: np.random.Generator, image: Image) -> None:
 
 
 def _bar(rng: np.random.Generator, image: Image) -> None:
-    """An aluminium profile: light and dark lines side by side along its length."""
+    """Draw an aluminium profile: light and dark lines side by side along its length."""
     size = len(image)
     thick, angle = rng.uniform(6, 36), rng.choice([0, math.pi / 2]) + rng.normal(0, 0.35)
     along = np.array([math.cos(angle), math.sin(angle)])
     across = np.array([-along[1], along[0]])
-    middle = rng.uniform(0, size, 2)
+    centre = rng.uniform(0, size, 2)
     base = rng.uniform(110, 215)
     for part in np.linspace(-0.5, 0.5, 7):
         light = base * rng.uniform(0.45, 1.2)
-        ends = [(middle + across * part * thick + along * sign * size * 1.5).astype(int).tolist() for sign in (-1, 1)]
+        ends = [(centre + across * part * thick + along * sign * size * 1.5).astype(int).tolist() for sign in (-1, 1)]
         tone = tuple(float(np.clip(light * tint, 0, 255)) for tint in (0.98, 1.0, 1.02))
         cv2.line(image, ends[0], ends[1], tone, int(thick / 6) + 1, cv2.LINE_AA)
 
 
 def _box(rng: np.random.Generator, image: Image) -> None:
-    """A screen, a crate, a sheet of paper or a table top in any position."""
+    """Draw a screen, a crate, a sheet of paper or a table top in any position."""
     size = len(image)
-    middle, half = rng.uniform(0, size, 2), rng.uniform(15, 130, 2)
+    centre, half = rng.uniform(0, size, 2), rng.uniform(15, 130, 2)
     angle = rng.normal(0, 0.5)
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    corners = (np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half) @ turn.T + middle + rng.normal(0, 8, (4, 2))
+    rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    corners = (np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half) @ rotation.T + centre + rng.normal(0, 8, (4, 2))
     kinds = (patterns.page, patterns.plain, patterns.plain, patterns.packaging, patterns.wood, patterns.weave)
     _paste(image, kinds[rng.integers(0, len(kinds))](rng, 128), corners)
 
@@ -97,10 +97,10 @@ def _cable(rng: np.random.Generator, image: Image) -> None:
     cv2.polylines(image, [smooth.astype(np.int32)], False, tone, int(rng.integers(1, 6)), cv2.LINE_AA)
 
 
-def _face(rng: np.random.Generator, image: Image, middle: NDArray[np.floating], radius: float) -> None:
+def _face(rng: np.random.Generator, image: Image, centre: NDArray[np.floating], radius: float) -> None:
     skin = near(rng, tuple(SKIN[rng.integers(0, len(SKIN))]), 0.06)
     hair = near(rng, ((40, 30, 26), (92, 64, 44), (170, 140, 100), (150, 148, 145))[rng.integers(0, 4)], 0.15)
-    x, y = middle
+    x, y = centre
     cv2.ellipse(image, (int(x), int(y - radius * 0.25)), (int(radius), int(radius * 1.2)), 0, 0, 360, hair, -1)
     cv2.rectangle(
         image,
@@ -123,26 +123,26 @@ def _face(rng: np.random.Generator, image: Image, middle: NDArray[np.floating], 
 
 
 def _person(rng: np.random.Generator, image: Image) -> None:
-    """Shoulders in cloth, and a face where there is room for one."""
+    """Draw shoulders in cloth, and a face where there is room for one."""
     size = len(image)
     half = rng.uniform(0.25, 0.6) * size
-    middle = np.array([rng.uniform(0.1, 0.9), rng.uniform(-0.1, 0.75)]) * size
+    centre = np.array([rng.uniform(0.1, 0.9), rng.uniform(-0.1, 0.75)]) * size
     cloth = cv2.resize(patterns.CLOTHS[rng.integers(0, len(patterns.CLOTHS))](rng, 224), (size, size))
     outline = np.array([[-0.3, 0], [0.3, 0], [0.8, 0.18], [1, 0.5], [1.05, 4], [-1.05, 4], [-1, 0.5], [-0.8, 0.18]])
     mask = np.zeros((size, size), np.uint8)
-    cv2.fillPoly(mask, [(outline * half + middle).astype(np.int32)], 255)
+    cv2.fillPoly(mask, [(outline * half + centre).astype(np.int32)], 255)
     radius = half * rng.uniform(0.36, 0.46)
-    _face(rng, image, middle - np.array([0, radius * 1.25]), radius)
+    _face(rng, image, centre - np.array([0, radius * 1.25]), radius)
     cv2.copyTo(np.asarray(cloth, np.uint8), mask, image)
 
 
 def room(rng: np.random.Generator, size: int) -> Image:
-    """A wall with what stands before it, and in a third of them a person."""
+    """Draw a wall with objects before it, and in a third of them a person."""
     image = np.ascontiguousarray(patterns.plain(rng, size))
     for part, often, most in (
         (_window, 0.35, 2),
         (_floor, 0.6, 1),
-        (_cache, 0.3, 2),
+        (_shelf, 0.3, 2),
         (_box, 0.75, 5),
         (_bar, 0.3, 3),
         (_cable, 0.25, 3),
@@ -168,7 +168,7 @@ KINDS = (
 
 
 def draw(rng: np.random.Generator) -> Image:
-    """One large background (352, 352, 3)."""
+    """Draw one large background (352, 352, 3)."""
     kind = KINDS[rng.choice(len(KINDS), p=[fraction for _, fraction in KINDS])][0]
     image = np.ascontiguousarray(kind(rng, DRAWN_SIZE))
     if kind is not room and rng.random() < 0.35:
@@ -185,7 +185,7 @@ class BackgroundBank:
         self._images: dict[int, Image] = {}
 
     def take(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """A random part (224, 224, 3) in 0..1, turned, mirrored, in other colours, sometimes out of focus."""
+        """Return a random part (224, 224, 3) in 0..1, rotated, mirrored, in other colours, sometimes out of focus."""
         number = int(rng.integers(0, self._size))
         if number not in self._images:
             self._images[number] = draw(np.random.default_rng([self._seed, number]))

@@ -1,4 +1,4 @@
-"""Reads what the generator wrote."""
+"""Reads the shards that the generator wrote."""
 
 import re
 from dataclasses import dataclass
@@ -31,14 +31,13 @@ class Shard:
     visible: NDArray[np.bool_]
     """(N, V)"""
     visible_alone: NDArray[np.bool_]
-    """(N, V) if nothing stood before the hand"""
+    """(N, V) without the objects in front of the hand"""
 
 
 def shard_numbers(directory: Path) -> list[int]:
-    """Numbers of the finished shards that the folder's manifest plans; raises HandvizError if there is none, or a
-    file or manifest that synthesize did not write.
+    """Return the numbers of the finished shards that the folder's manifest lists; shards beyond them stay unread.
 
-    A folder may hold more than the last call of synthesize asked for: that stays unread.
+    Raises HandvizError if there is none, or for a file or manifest that synthesize did not write.
     """
     numbers = sorted(map(_shard_number, directory.glob("shard_*_pictures.npz")))
     if not numbers:
@@ -49,10 +48,10 @@ def shard_numbers(directory: Path) -> list[int]:
     manifest = directory / "manifest.json"
     if not manifest.is_file():
         return numbers
-    plan = read_manifest(manifest)
-    if "count" not in plan or "shard_size" not in plan:
+    found = read_manifest(manifest)
+    if "count" not in found or "shard_size" not in found:
         return numbers
-    count, size = plan["count"], plan["shard_size"]
+    count, size = found["count"], found["shard_size"]
     if type(count) is not int or type(size) is not int or min(count, size) < 1:
         raise HandvizError(
             f"{manifest} is damaged (count {str(count)[:40]!r}, shard_size {str(size)[:40]!r}): choose another folder",
@@ -62,7 +61,7 @@ def shard_numbers(directory: Path) -> list[int]:
 
 
 def check_hand_model(directory: Path, template: HandTemplate) -> None:
-    """HandvizError if the folder's labels are not of this hand model: its pose and shape mean another hand's."""
+    """Raise HandvizError if the folder's labels are of another hand model, whose pose and shape mean another hand."""
     manifest = directory / "manifest.json"
     known = read_manifest(manifest).get("hand_model") if manifest.is_file() else None
     if (known or load_open_hand().fingerprint) != template.fingerprint:
@@ -82,7 +81,7 @@ def _shard_number(path: Path) -> int:
 
 
 def read_labels(directory: Path, shard: int) -> dict[str, FloatArray]:
-    """All label arrays of a shard, as many samples in each; raises HandvizError if one is missing or damaged."""
+    """Return all label arrays of a shard, equally long; raises HandvizError if one is missing or damaged."""
     path = labels_file(directory, shard)
     found = read_arrays(path, REMEDY)
     _check_not_older(path, LABELS.keys() - found.keys())
@@ -110,7 +109,7 @@ def _check_not_older(path: Path, lacking: set[str]) -> None:
 
 
 def decode(data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
-    """JPEG bytes (B,) -> RGB (224, 224, 3); a HandvizError names the file that they come from."""
+    """Decode JPEG bytes (B,) to RGB (224, 224, 3); a HandvizError names the file that they come from."""
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error:
@@ -123,11 +122,11 @@ def decode(data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
 
 
 def jpeg_parts(jpeg: NDArray[Any], ends: NDArray[Any], path: Path, count: int) -> list[NDArray[np.uint8]]:
-    """Bytes of ``count`` images that lie one after the other, from their ends (N,); HandvizError if they do not."""
+    """Split ``count`` concatenated JPEG images at their ends (N,); HandvizError if the ends do not fit."""
     sound = jpeg.dtype == np.uint8 and jpeg.ndim == ends.ndim == 1 and ends.dtype.kind in "iu" and len(ends) > 0
     if not sound or (np.diff(ends.astype(np.int64), prepend=0) < 1).any() or ends[-1] != len(jpeg):
         raise HandvizError(
-            f"{path} is damaged (its images do not lie one after the other): {REMEDY}", ErrorCode.FILE_DAMAGED
+            f"{path} is damaged (the ends of its images do not fit their bytes): {REMEDY}", ErrorCode.FILE_DAMAGED
         )
     if len(ends) != count:
         raise HandvizError(f"{path} holds {len(ends)} images, its labels {count}: {REMEDY}", ErrorCode.FILES_DISAGREE)
@@ -135,7 +134,7 @@ def jpeg_parts(jpeg: NDArray[Any], ends: NDArray[Any], path: Path, count: int) -
 
 
 def bits(columns: dict[str, NDArray[Any]], name: str, path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """A column of packed bits as truth values of this shape."""
+    """Unpack a column of packed bits to truth values of this shape."""
     packed = columns[name]
     wanted = shape[0], -(-shape[1] // 8)
     if packed.dtype != np.uint8 or packed.shape != wanted:
@@ -147,7 +146,7 @@ def bits(columns: dict[str, NDArray[Any]], name: str, path: Path, shape: tuple[i
 
 
 def read_shard(directory: Path, shard: int, vertex_count: int = 778) -> Shard:
-    """Images, labels and visibility of one shard; raises HandvizError if a file is damaged."""
+    """Return images, labels and visibility of one shard; raises HandvizError if a file is damaged."""
     path, labels = images_file(directory, shard), read_labels(directory, shard)
     shape = len(labels["scale"]), vertex_count
     columns = read_arrays(path, REMEDY, ("jpeg", "jpeg_end", "visible", "visible_alone"))

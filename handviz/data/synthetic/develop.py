@@ -1,4 +1,4 @@
-"""From drawn light to a photograph: crevices, exposure, background, the camera's faults."""
+"""Conversion of drawn light to a photograph: ambient occlusion, exposure, background, blur and noise."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,19 +12,19 @@ from handviz.rendering.studio_parts import SUPERSAMPLING, TARGET, StudioImage
 
 GREY_FRACTION, WRONG_EXPOSURE_FRACTION = 0.03, 0.12
 CREVICE_NEAR_M, CREVICE_FAR_M = 0.006, 0.05
-"""Depth behind the surroundings at which a crevice is darkest, and beyond which it is another thing far behind."""
+"""Depth behind the surroundings at which a crevice is darkest, and beyond which it is another object far behind."""
 LUMINANCE = np.array([0.30, 0.59, 0.11])
 
 
 def _halved(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The supersampled image at its true size."""
+    """Return the supersampled image at its true size."""
     height, width = image.shape[:2]
     size = (width // SUPERSAMPLING, height // SUPERSAMPLING)
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def crevices(image: StudioImage, px_per_m: float, strength: float) -> NDArray[np.float32]:
-    """(H, W) fraction of the light that reaches a place: less where its surroundings stand before it."""
+    """Return the fraction (H, W) of the light that reaches a pixel: less where its surroundings are in front of it."""
     depth = np.ascontiguousarray(image.depth_m[::SUPERSAMPLING, ::SUPERSAMPLING])
     target = np.abs(image.label[::SUPERSAMPLING, ::SUPERSAMPLING].astype(np.int16) - round(255 * TARGET)) < 20
     if not target.any():
@@ -41,7 +41,7 @@ def crevices(image: StudioImage, px_per_m: float, strength: float) -> NDArray[np
 
 
 def exposure(image: StudioImage, rng: np.random.Generator) -> float:
-    """A factor for the light that brings the hand to a plausible brightness; dark skin stays darker than light."""
+    """Return a factor for the light that gives the hand a plausible brightness; dark skin stays darker than light."""
     part = image.label[::4, ::4] > round(255 * TARGET) - 20
     goal = rng.uniform(0.50, 0.74)
     if rng.random() < WRONG_EXPOSURE_FRACTION:
@@ -50,25 +50,25 @@ def exposure(image: StudioImage, rng: np.random.Generator) -> float:
         return 1.0
     light = float((4 * (image.rgb[::4, ::4][part] / 255.0) ** 2 @ LUMINANCE).mean())
     shown = max(light, 1e-4) ** (1 / 2.2)
-    # Cameras aim at a grey image, not at a grey hand: half of the way to the goal.
+    # Cameras expose the whole image for grey, not the hand: half of the way to the goal.
     wanted = goal ** rng.uniform(0.6, 0.9) * shown ** rng.uniform(0.15, 0.35)
     return float(np.clip((wanted / shown) ** 2.2, 0.3, 6.0))
 
 
 @dataclass(frozen=True)
 class Curve:
-    """How a camera turns light into brightness."""
+    """A camera's response from light to brightness."""
 
     gain: float
     gamma: float
 
     def __call__(self, light: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Linear light (...) -> brightness (...) in 0..1."""
+        """Map linear light (...) to brightness (...) in 0..1."""
         return np.minimum(self.gain * light, 1) ** np.float32(1 / self.gamma)
 
 
 def sample_curve(rng: np.random.Generator, gain: float = 1.0) -> Curve:
-    """Any camera's."""
+    """Draw the response of any camera."""
     return Curve(gain, float(rng.uniform(1.9, 2.4)))
 
 
@@ -78,7 +78,7 @@ def develop(
     curve: Curve,
     light_fraction: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Lay the drawing over a background (H, W, 3) and take it to display brightness: (H, W, 3) in 0..1.
+    """Compose the drawing over a background (H, W, 3) and convert it to display brightness: (H, W, 3) in 0..1.
 
     ``light_fraction`` (H, W) darkens the drawing where it is below 1, as crevices do.
     """
@@ -105,7 +105,7 @@ def _motion_blur(image: NDArray[np.float32], rng: np.random.Generator) -> NDArra
 
 
 def _blurred(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Most images are sharp; a tail is coarse, out of focus or moved."""
+    """Blur some images: most are sharp, a tail is coarse, out of focus or moved."""
     kind = rng.random()
     if kind < 0.15:
         size = int(rng.uniform(56, 170))
@@ -120,13 +120,13 @@ def _blurred(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
 
 @lru_cache(maxsize=1)
 def _sensor_noise() -> NDArray[np.float32]:
-    """(320, 320, 3) standard normal, always the same: images take random parts, drawing new ones is dear."""
+    """Return standard normal noise (320, 320, 3), always the same: images take random parts, as drawing is slow."""
     return np.random.default_rng(22).standard_normal((320, 320, 3), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Tone:
-    """What a camera does to every colour alike."""
+    """A camera's change of all colours alike."""
 
     contrast: float
     brightness: float
@@ -135,7 +135,7 @@ class Tone:
     is_grey: bool
 
     def __call__(self, colours: NDArray[np.float32]) -> FloatArray:
-        """Colours (..., 3) in 0..1 -> (..., 3), perhaps a little beyond."""
+        """Map colours (..., 3) in 0..1 to (..., 3), which may lie a little beyond."""
         exposed = (colours - 0.5) * np.float32(self.contrast) + np.float32(0.5 + self.brightness)
         exposed = exposed + self.tint
         return np.repeat(exposed.mean(axis=-1, keepdims=True), 3, axis=-1) if self.is_grey else exposed
@@ -148,7 +148,7 @@ def _sample_tone(rng: np.random.Generator) -> Tone:
 
 
 def camera_faults(image: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArray[np.uint8], Tone]:
-    """Blur, lost resolution, contrast, tint, noise: (224, 224, 3) in, uint8 out, and what happened to all colours."""
+    """Add blur, lost resolution, contrast, tint and noise to (224, 224, 3); returns uint8 and the change of colours."""
     image = _blurred(image, rng)
     tone = _sample_tone(rng)
     exposed = tone(image)

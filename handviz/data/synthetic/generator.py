@@ -1,10 +1,9 @@
-"""Training samples in shards, so that work resumes anywhere.
+"""Training samples in shards, so that an interrupted rendering continues where it stopped.
 
-Every shard depends on the seed, its own number, its size and the bounds of hidden_fraction alone.
+Every shard depends on the seed, its own number, its size and the bounds of the hidden fraction alone.
 
-``shard_00000_labels.npz`` holds the arrays of LABELS, ``shard_00000_images.npz`` JPEG bytes, masks, visibility
-and the vertices' colours (COLOURS).
-A shard counts as done when its images file exists; both are written beside their place and moved there.
+``shard_00000_labels.npz`` holds the arrays of LABELS, ``shard_00000_pictures.npz`` JPEG bytes, masks, visibility and
+vertex colours (COLOURS). A shard is done when its images file exists; both files are written atomically.
 """
 
 import json
@@ -33,7 +32,7 @@ GENERATOR_VERSION = 2
 LABELS: dict[str, tuple[int, ...]] = {
     "pose": (45,),  # axis-angle, radians
     "shape": (10,),  # standard deviations
-    "rotation": (3, 3),  # crop_from_wrist along the ray through the crop's middle
+    "rotation": (3, 3),  # crop_from_wrist along the ray through the crop's centre
     "scale": (),  # weak perspective, crop half-sides per metre
     "translation": (2,),  # wrist in the crop, [-1, 1]
     "keypoints_crop": (21, 2),  # true perspective projection, [-1, 1]
@@ -41,16 +40,16 @@ LABELS: dict[str, tuple[int, ...]] = {
     "wrist_camera_m": (3,),
     "camera_matrix": (3, 3),  # K, pixels
     "crop_from_image": (2, 3),
-    "hidden_share": (),  # of the vertices that are seen of the hand alone, those that things hide
+    "hidden_share": (),  # of the vertices visible of the hand alone, those that objects hide
 }
-"""Names of arrays, and the shape of a sample in them"""
+"""Names of the arrays and the shape of one sample."""
 COLOURS = (("vertex_lit", "lit"), ("vertex_even", "even"))
 """Arrays (N, V, 3) uint8 beside the images, and the field of VertexColours that each holds."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to render and where."""
+    """Parameters of a rendering: folder, seed, count and bounds."""
 
     directory: Path
     seed: int
@@ -63,11 +62,11 @@ class Plan:
         return -(-self.count // SHARD_SIZE)
 
     def size_of(self, shard: int) -> int:
-        """Samples in a shard; the last one may be smaller."""
+        """Return the number of samples in a shard; the last one may be smaller."""
         return min(SHARD_SIZE, self.count - shard * SHARD_SIZE)
 
     def is_done(self, shard: int) -> bool:
-        """Whether the shard's files are there with the planned number of samples."""
+        """Return whether the shard's files exist with the planned number of samples."""
         if not images_file(self.directory, shard).is_file():
             return False
         try:
@@ -79,33 +78,33 @@ class Plan:
 
 
 def _has_colours(path: Path) -> bool:
-    """Whether a shard's vertices have colours, which older versions did not write."""
+    """Return whether a shard's vertices have colours, which older versions did not write."""
     try:
         with zipfile.ZipFile(path) as archive:
             return {f"{name}.npy" for name, _ in COLOURS} <= set(archive.namelist())
     except (OSError, zipfile.BadZipFile):
-        # Damaged: whoever reads it says so.
+        # Damaged: its reader raises the error.
         return True
 
 
 def labels_file(directory: Path, shard: int) -> Path:
-    """Where a shard's labels lie."""
+    """Return the path of a shard's labels."""
     return directory / f"shard_{shard:05d}_labels.npz"
 
 
 def images_file(directory: Path, shard: int) -> Path:
-    """Where a shard's images lie."""
+    """Return the path of a shard's images."""
     return directory / f"shard_{shard:05d}_pictures.npz"
 
 
 def encode(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """RGB (H, W, 3) -> JPEG bytes."""
+    """Encode RGB (H, W, 3) as JPEG bytes."""
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return data.reshape(-1)
 
 
 def render_shard(plan: Plan, shard: int) -> int:
-    """Render one shard; returns its number of samples."""
+    """Render one shard and return its number of samples."""
     rng = np.random.default_rng([plan.seed, shard])
     samples, jpegs = [], []
     for sample in render_samples(rng, plan.size_of(shard), plan.hidden):
@@ -129,7 +128,7 @@ def render_shard(plan: Plan, shard: int) -> int:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """What a folder's manifest says; raises HandvizError if it is damaged."""
+    """Return the content of a folder's manifest; raises HandvizError if it is damaged."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError) as error:
@@ -137,7 +136,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _check_manifest(plan: Plan) -> None:
-    """A folder holds one seed of one generator; its count is that of the last call, and readers keep to it."""
+    """Write the manifest; HandvizError if the folder holds another seed or generator version. Its count is the
+    latest."""
     path = plan.directory / "manifest.json"
     manifest = {
         "generator_version": GENERATOR_VERSION,
@@ -165,7 +165,7 @@ def _check_manifest(plan: Plan) -> None:
     write_files({path: (json.dumps(manifest, indent=2) + "\n").encode()})
 
 
-def _job(task: tuple[Plan, int]) -> int:
+def _render_task(task: tuple[Plan, int]) -> int:
     return render_shard(*task)
 
 
@@ -188,11 +188,11 @@ def render(plan: Plan, workers: int) -> Iterator[int]:
 
 def _rendered(tasks: list[tuple[Plan, int]], workers: int) -> Iterator[int]:
     if workers <= 1 or not tasks:
-        yield from map(_job, tasks)
+        yield from map(_render_task, tasks)
         return
     # One thread each: llvmpipe would otherwise take every core in every process.
     os.environ.setdefault("LP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield from pool.imap_unordered(_job, tasks)
+        yield from pool.imap_unordered(_render_task, tasks)

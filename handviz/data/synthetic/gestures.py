@@ -1,8 +1,8 @@
-"""What hands mostly do: gestures and grips with continuous variation, and thumbs that reach where they belong.
+"""Common gestures and grips with continuous variation, and thumbs that meet their targets.
 
-A gesture names the bend of index..little in clinical degrees (0: straight, in the palm's plane) when loose and when
-tight, how far the fingers are spread, and what the thumb's tip aims at. The thumb is then chosen from a bank of
-possible thumbs, so that a pinch closes and a fist is locked whatever the fingers do.
+A gesture gives the flexion of index..little in clinical degrees (0: straight, in the palm's plane) when loose and when
+tight, the spread of the fingers, and the target of the thumb's tip. The thumb is then chosen from a bank of possible
+thumbs, so that a pinch closes and a fist is locked whatever the fingers do.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from handviz.hand_models.skinning import joint_transforms
 
 Four = tuple[float, float, float, float]
 REST_BEND_DEG = np.array([15.0, 12.0, 6.0])
-"""Bend of knuckle, middle and end joint in the open hand's rest pose, which all angles are counted from."""
+"""Flexion of knuckle, middle and end joint in the open hand's rest pose, to which all angles are relative."""
 REST_SPREAD_DEG = np.array([8.0, -8.0, -18.0, -25.0])
 TOGETHER_DEG = np.array([-4.0, 1.0, 3.0, 5.0])
 APART_DEG = np.array([15.0, -4.0, -21.0, -37.0])
 """Directions of index..little seen from the palm, positive towards the thumb."""
-LOWEST_DEG = np.array([-35.0, -20.0, -14.0])
+MIN_DEG = np.array([-35.0, -20.0, -14.0])
 MAX_DEG = np.array([90.0, 110.0, 80.0])
 FINGER_RADIUS_MM = 8.5
 END_PER_MIDDLE = 0.5
@@ -31,7 +31,7 @@ FRACTION_BETWEEN = 0.2
 
 @dataclass(frozen=True)
 class Aim:
-    """Where the tip of the thumb goes: a point, the pads of fingers, or their backs at the middle bone."""
+    """Target of the thumb's tip: a point, the pads of fingers, or their backs at the middle bone."""
 
     kind: Literal["point", "pads", "backs"]
     point_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -39,7 +39,7 @@ class Aim:
     fingers: tuple[int, ...] = ()
     """of ``pads`` and ``backs``: 0 for the index to 3 for the little finger"""
     gap_mm: tuple[float, float] = (10.5, 12.5)
-    """of ``pads``: between the tip of the thumb and the middle of the fingers' tips"""
+    """of ``pads``: between the tip of the thumb and the centre of the fingertips"""
 
 
 RELAXED = Aim("point", (74.0, -108.0, -52.0))
@@ -51,12 +51,12 @@ ACROSS = Aim("point", (5.0, -85.0, -38.0))
 
 
 def over(*fingers: int) -> Aim:
-    """The thumb on the backs of bent fingers."""
+    """Aim the thumb at the backs of bent fingers."""
     return Aim("backs", fingers=fingers)
 
 
 def against(*fingers: int, gap_mm: tuple[float, float] = (10.5, 12.5)) -> Aim:
-    """The thumb opposite fingertips, with something of this size between them."""
+    """Aim the thumb at fingertips, with an object of this size between them."""
     return Aim("pads", fingers=fingers, gap_mm=gap_mm)
 
 
@@ -70,7 +70,7 @@ class Gesture:
     knuckle_tight: Four
     middle_tight: Four
     spread: tuple[float, float]
-    """0 together, 1 apart"""
+    """0 together, 1 spread"""
     thumbs: tuple[Aim, ...]
 
 
@@ -142,7 +142,7 @@ GESTURES: dict[str, Gesture] = {
 
 
 def finger_noise(rng: np.random.Generator, count: int, sd_deg: float) -> FloatArray:
-    """(count, 4, 3) degrees of flexion: neighbouring fingers and the joints of a finger move together."""
+    """Draw flexion (count, 4, 3) in degrees; neighbouring fingers and the joints of a finger are correlated."""
     hand = rng.normal(0, 0.45 * sd_deg, (count, 1, 1))
     free = rng.normal(0, 0.7 * sd_deg, (count, 4, 1))
     neighbours = np.array([[0.75, 0.25, 0, 0], [0.2, 0.6, 0.2, 0], [0, 0.2, 0.6, 0.2], [0, 0, 0.25, 0.75]])
@@ -151,10 +151,10 @@ def finger_noise(rng: np.random.Generator, count: int, sd_deg: float) -> FloatAr
 
 
 def add_noise(rng: np.random.Generator, angles_deg: FloatArray, sd_deg: float) -> FloatArray:
-    """Angles (N, 15, 3) with more noise, within the limits."""
+    """Return angles (N, 15, 3) with more noise, within the limits."""
     noisy = angles_deg.reshape(-1, 5, 3, 3).copy()
     count = len(noisy)
-    noisy[:, 1:, :, 0] = np.clip(noisy[:, 1:, :, 0] + finger_noise(rng, count, sd_deg), LOWEST_DEG, MAX_DEG)
+    noisy[:, 1:, :, 0] = np.clip(noisy[:, 1:, :, 0] + finger_noise(rng, count, sd_deg), MIN_DEG, MAX_DEG)
     noisy[:, 1:, 0, 1] = np.clip(noisy[:, 1:, 0, 1] + rng.normal(0, 0.3 * sd_deg, (count, 4)), -39, 39)
     noisy[:, 0, 0] += rng.normal(0, 0.5 * sd_deg, (count, 3))
     thumb = noisy[:, 0, 1:, 0] + rng.normal(0, 0.8 * sd_deg, (count, 2))
@@ -163,17 +163,17 @@ def add_noise(rng: np.random.Generator, angles_deg: FloatArray, sd_deg: float) -
 
 
 def spread_angles(spread: FloatArray, bend_deg: FloatArray) -> FloatArray:
-    """(N, 4) abduction in degrees from how far (N,) fingers are apart and the knuckles' clinical bend (N, 4)."""
+    """Return abduction (N, 4) in degrees for the fingers' spread (N,) and the knuckles' clinical flexion (N, 4)."""
     straight = np.clip(1 - bend_deg / 80, 0.1, 1)
     direction = TOGETHER_DEG + (APART_DEG - TOGETHER_DEG) * spread[:, None] * straight
     return REST_SPREAD_DEG - direction
 
 
 class GestureSampler:
-    """Draws gestures of one hand, as angles from its rest pose."""
+    """Sampler of gestures of one hand, as angles from its rest pose."""
 
     def __init__(self, joints: FloatArray, tips: FloatArray, parents: tuple[int, ...], axes: JointAxes) -> None:
-        """Rest joints (16, 3) and fingertips (5, 3) in metres."""
+        """Take rest joints (16, 3) and fingertips (5, 3) in metres."""
         self._joints, self._tips, self._parents, self._axes = joints, tips, parents, axes
         self._bank = _thumb_bank(np.random.default_rng(0))
         angles = np.zeros((BANK_SIZE, 15, 3))
@@ -183,7 +183,7 @@ class GestureSampler:
         self._strain = ((self._bank / np.array([30.0, 30.0, 16.0])) ** 2).sum((1, 2))
 
     def sample(self, rng: np.random.Generator, count: int, names: list[str] | None = None) -> FloatArray:
-        """(count, 15, 3) degrees of flexion, abduction, twist; ``names`` chooses gestures, else all, and between."""
+        """Draw (count, 15, 3) degrees of flexion, abduction, twist of the named gestures, or of all and mixtures."""
         if names is not None:
             return self._of(rng, [names[row % len(names)] for row in range(count)])
         weights = np.array([gesture.weight for gesture in GESTURES.values()])
@@ -193,7 +193,7 @@ class GestureSampler:
         return mixed + self._of(rng, list(second)) * fraction[:, None, None]
 
     def _of(self, rng: np.random.Generator, names: list[str]) -> FloatArray:
-        """Angles (N, 15, 3) of the named gestures."""
+        """Return angles (N, 15, 3) of the named gestures."""
         gestures = [GESTURES[name] for name in names]
         count = len(gestures)
         loose = np.array([[gesture.knuckle_loose, gesture.middle_loose] for gesture in gestures])
@@ -204,14 +204,15 @@ class GestureSampler:
         bend[..., 2] += END_PER_MIDDLE * bend[..., 1]
         spread = rng.uniform(*np.array([gesture.spread for gesture in gestures]).T)
         angles = np.zeros((count, 5, 3, 3))
-        angles[:, 1:, :, 0] = np.clip(bend - REST_BEND_DEG, LOWEST_DEG, MAX_DEG)
+        angles[:, 1:, :, 0] = np.clip(bend - REST_BEND_DEG, MIN_DEG, MAX_DEG)
         angles[:, 1:, 0, 1] = spread_angles(spread, bend[..., 0]) + rng.normal(0, 1.2, (count, 4))
         flat = angles.reshape(count, 15, 3)
         flat[:, :3] = self._thumbs(rng, flat, [g.thumbs[rng.integers(0, len(g.thumbs))] for g in gestures])
         return flat
 
     def _finger_ends(self, angles_deg: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Tips (N, 5, 3) in mm, unit normals (N, 5, 3) of their pads, and middles (N, 5, 3) in mm of middle bones."""
+        """Return fingertips (N, 5, 3) in mm, unit normals (N, 5, 3) of their pads, and the middle bones' backs (N, 5,
+        3) in mm."""
         poses = pose_from_angles(angles_deg, self._axes)
         joints = np.broadcast_to(self._joints, (len(poses), 16, 3))
         transforms = joint_transforms(poses, joints, self._parents)
@@ -221,12 +222,12 @@ class GestureSampler:
         pads = np.einsum("nfab,fb->nfa", last[..., :3], rest_pads)
         between = (self._joints[[2, 5, 8, 11, 14]] + self._joints[[3, 6, 9, 12, 15]]) / 2
         second = transforms[:, [2, 5, 8, 11, 14]]
-        middles = np.einsum("nfab,fb->nfa", second[..., :3], between) + second[..., 3]
+        centres = np.einsum("nfab,fb->nfa", second[..., :3], between) + second[..., 3]
         backs = -np.einsum("nfab,fb->nfa", second[..., :3], np.cross(self._axes.flexion, self._axes.twist)[1::3])
-        return tips * 1000, pads, middles * 1000 + backs * 2 * FINGER_RADIUS_MM
+        return tips * 1000, pads, centres * 1000 + backs * 2 * FINGER_RADIUS_MM
 
     def _thumbs(self, rng: np.random.Generator, angles_deg: FloatArray, aims: list[Aim]) -> FloatArray:
-        """Angles (N, 3, 3) of the thumbs in the bank that meet their aims best and with the least strain."""
+        """Return angles (N, 3, 3) of the thumbs in the bank that meet their aims best and with the least strain."""
         tips, pads, backs = self._finger_ends(angles_deg)
         chosen = np.zeros((len(aims), 3, 3))
         for row, aim in enumerate(aims):
@@ -246,7 +247,7 @@ class GestureSampler:
 
 
 def _thumb_bank(rng: np.random.Generator) -> FloatArray:
-    """(BANK_SIZE, 3, 3) degrees: what a thumb can do; its saddle joint turns inwards as it opposes."""
+    """Draw possible thumbs (BANK_SIZE, 3, 3) in degrees; the saddle joint rotates inwards as it opposes."""
     angles = np.zeros((BANK_SIZE, 3, 3))
     angles[:, 0, 0] = rng.uniform(-26, 42, BANK_SIZE)
     angles[:, 0, 1] = rng.uniform(-34, 36, BANK_SIZE)

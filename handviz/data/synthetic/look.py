@@ -39,7 +39,7 @@ PALM_TINT = np.array([0.90, 0.66, 0.56])
 NAIL_TINT = np.array([0.95, 0.76, 0.72])
 
 
-# Palm lines, finger folds and redness of the knuckles, drawn once over the flat hand at rest.
+# Palm lines, finger folds and redness of the knuckles, drawn once over the flat rest hand.
 
 
 def _px(points_m: FloatArray) -> FloatArray:
@@ -51,15 +51,15 @@ def _line(image: NDArray[np.uint8], points: FloatArray, width: int, strength: in
     cv2.polylines(image, [(smooth * 8).astype(np.int32)], False, strength, width, cv2.LINE_AA, 3)
 
 
-def _fold(image: NDArray[np.uint8], middle: FloatArray, along: FloatArray, half: float, strength: int) -> None:
-    """A fold across a finger, slightly bent."""
+def _fold(image: NDArray[np.uint8], centre: FloatArray, along: FloatArray, half: float, strength: int) -> None:
+    """Draw a slightly curved fold across a finger."""
     across = np.array([-along[1], along[0]])
-    points = np.array([middle + across * half * s + along * 1.3 * (s * s) for s in np.linspace(-1, 1, 7)])
+    points = np.array([centre + across * half * s + along * 1.3 * (s * s) for s in np.linspace(-1, 1, 7)])
     _line(image, points, 1, strength)
 
 
 def skin_creases() -> NDArray[np.uint8]:
-    """(512, 512, 3): lines of the palm's side, folds of the back, redness of knuckles and finger tips."""
+    """Draw (512, 512, 3): lines of the palm, folds of the back, redness of knuckles and fingertips."""
     template = load_open_hand()
     joints = _px(template.keypoint_regressor @ template.vertices_m)
     palm, back, red = (np.zeros((SIZE, SIZE), np.uint8) for _ in range(3))
@@ -85,12 +85,12 @@ def skin_creases() -> NDArray[np.uint8]:
 
 
 def linear_from_srgb(colour: FloatArray) -> FloatArray:
-    """Approximate sRGB decoding."""
+    """Decode sRGB approximately."""
     return np.clip(colour, 0, 1) ** 2.2
 
 
 def noise_texture() -> NDArray[np.uint8]:
-    """(256, 256) noise of several octaves that repeats without a seam; always the same."""
+    """Return noise (256, 256) of several octaves that repeats without a seam; always the same."""
     rng = np.random.default_rng(20)
     total = np.zeros((256, 256))
     for cells, weight in ((16, 1.0), (64, 0.7), (256, 0.5)):
@@ -102,7 +102,7 @@ def noise_texture() -> NDArray[np.uint8]:
 
 
 def textures() -> Textures:
-    """What the studio lays on skin, cloth and things."""
+    """Return the studio's textures of skin, cloth and objects."""
     return Textures(noise_texture(), skin_creases(), patterns.prints(PRINT_COUNT))
 
 
@@ -111,7 +111,7 @@ def _colour(rng: np.random.Generator) -> FloatArray:
 
 
 def skin_material(rng: np.random.Generator) -> Material:
-    """Skin of any tone, palm and nails apart, with a sleeve's cloth."""
+    """Draw skin of any tone, palm and nails in their own colours, with a sleeve's cloth."""
     tone = rng.uniform(0, len(SKIN_TONES) - 1.001)
     low = int(tone)
     back = SKIN_TONES[low] + (tone - low) * (SKIN_TONES[low + 1] - SKIN_TONES[low])
@@ -137,7 +137,7 @@ def skin_material(rng: np.random.Generator) -> Material:
 
 
 def glove_material(rng: np.random.Generator) -> Material:
-    """A thin glove of one colour."""
+    """Draw a thin glove of one colour."""
     base, second = _colour(rng), _colour(rng)
     skin = skin_material(rng)
     palm = base if rng.random() < 0.5 else second
@@ -145,7 +145,7 @@ def glove_material(rng: np.random.Generator) -> Material:
 
 
 def thing_material(rng: np.random.Generator) -> Material:
-    """Any object: mostly printed; one in ten is of the colour of skin, so that colour alone never tells a hand."""
+    """Draw any object, mostly printed; one in ten has the colour of skin, so that colour alone never shows a hand."""
     if rng.random() < 0.1:
         return replace(skin_material(rng), crease_depth=0.0, print_layer=-1)
     base, second = _colour(rng), _colour(rng)
@@ -161,14 +161,15 @@ def thing_material(rng: np.random.Generator) -> Material:
 
 
 def metal_material(rng: np.random.Generator) -> Material:
-    """Gold, silver, or a dark strap."""
+    """Draw gold, silver, or a dark strap."""
     tones = ((0.95, 0.74, 0.38), (0.82, 0.82, 0.84), (0.1, 0.1, 0.11), (0.3, 0.17, 0.1))
     tone = tuple(linear_from_srgb(np.array(tones[rng.integers(0, len(tones))]) * rng.uniform(0.75, 1.05)))
     return Material(tone, tone, tone, tone, tone, mottle=0.3, gloss=float(rng.uniform(0.3, 1.4)))
 
 
 def sample_lights(rng: np.random.Generator, centre_m: FloatArray) -> Lights:
-    """Mostly bright and soft, in one of eight dim or hard; shadows in most; ``centre_m`` (3,) is the hand's middle."""
+    """Draw lights, mostly bright and soft, one in eight dim or hard, most with shadows; ``centre_m`` (3,) is the
+    hand's."""
     directions = rng.normal(size=(2, 3)) * [0.8, 0.5, 0.5]
     directions[:, 2] = -np.abs(directions[:, 2]) - rng.uniform(0.0, 0.9)
     directions[:, 1] -= rng.uniform(0.1, 1.3)

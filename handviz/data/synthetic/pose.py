@@ -1,4 +1,4 @@
-"""Random hands: pose without fingers inside each other, shape, wrist, and how the camera looks at them."""
+"""Random hands: pose without fingers inside each other, shape, wrist and viewing direction."""
 
 import math
 
@@ -13,9 +13,9 @@ from handviz.hand_models.skinning import joint_transforms
 from handviz.hand_models.template import SHAPE_SIZE, HandTemplate
 
 CLOSEST_FINGERS_M = 0.0105
-"""Middle lines of two fingers may not come closer than this: a finger is about 15 mm thick and flesh yields."""
+"""Minimal distance of two fingers' centre lines: a finger is about 15 mm thick and flesh yields."""
 PALM_SURFACE_M = 0.005
-"""Depth below the palm's plane from which on a finger's middle line counts as far from the palm as from a finger."""
+"""Depth below the palm's plane from which on a finger's centre line counts as far from the palm as from a finger."""
 PALM_M = ((-0.045, 0.030), (-0.095, -0.015))
 """x and y of the palm in the canonical frame."""
 POSITIONS_ALONG_BONE = np.array([0.25, 0.6, 1.0])
@@ -31,7 +31,7 @@ NOISE_SD_DEG = 14.0
 
 
 class PoseSampler:
-    """Draws poses of one hand model."""
+    """Sampler of poses of one hand model."""
 
     def __init__(self, template: HandTemplate) -> None:
         self._parents = template.parents
@@ -42,7 +42,7 @@ class PoseSampler:
         self._gestures = GestureSampler(self._joints, self._tips, self._parents, self._axes)
 
     def sample(self, rng: np.random.Generator, count: int) -> FloatArray:
-        """Poses (count, 45); of three tries each the first without penetration, or the least bad."""
+        """Draw poses (count, 45); of three attempts each, the first without penetration or the least penetrating."""
         kinds = np.tile(rng.choice(len(KIND_FRACTIONS), count, p=KIND_FRACTIONS), 3)
         tries = pose_from_angles(self._angles(rng, kinds), self._axes)
         gap = np.minimum(self.finger_gap_m(tries), self.palm_gap_m(tries)).reshape(3, count)
@@ -51,7 +51,7 @@ class PoseSampler:
         return tries.reshape(3, count, -1)[choice, np.arange(count)]
 
     def _angles(self, rng: np.random.Generator, kinds: NDArray[np.int64]) -> FloatArray:
-        """Angles (N, 15, 3) in degrees of poses of the kinds (N,)."""
+        """Return angles (N, 15, 3) in degrees of poses of the kinds (N,)."""
         count = len(kinds)
         angles = self._gestures.sample(rng, count)
         noisy = add_noise(rng, angles, NOISE_SD_DEG)
@@ -59,17 +59,17 @@ class PoseSampler:
         return np.choose(kinds[:, None, None], [angles, noisy, broad])
 
     def finger_gap_m(self, poses: FloatArray) -> FloatArray:
-        """(N,) smallest distance between the middle lines of two different fingers, outer two bones only."""
+        """Return the least distance (N,) between the centre lines of two fingers, outer two bones only."""
         lines = self._finger_lines(poses)
         gap = np.full(len(poses), np.inf)
         for first in range(5):
             for second in range(first + 1, 5):
-                apart = lines[:, first, :, None] - lines[:, second, None]
-                gap = np.minimum(gap, np.sqrt((apart**2).sum(-1)).min(axis=(1, 2)))
+                offsets = lines[:, first, :, None] - lines[:, second, None]
+                gap = np.minimum(gap, np.sqrt((offsets**2).sum(-1)).min(axis=(1, 2)))
         return gap
 
     def palm_gap_m(self, poses: FloatArray) -> FloatArray:
-        """(N,) how far the lowest middle line of index..little stays above the palm's surface; inf beside the palm."""
+        """Return the height (N,) of the lowest centre line of index..little above the palm's surface; inf beside it."""
         points = self._finger_lines(poses)[:, 1:].reshape(len(poses), -1, 3)
         (left, right), (top, bottom) = PALM_M
         x, y, z = points.transpose(2, 0, 1)
@@ -78,7 +78,7 @@ class PoseSampler:
         return gap
 
     def _finger_lines(self, poses: FloatArray) -> FloatArray:
-        """(N, 5, 6, 3) points along the outer two bones of every finger."""
+        """Return points (N, 5, 6, 3) along the outer two bones of every finger."""
         count = len(poses)
         joints = np.broadcast_to(self._joints, (count, 16, 3))
         transforms = joint_transforms(poses, joints, self._parents)
@@ -89,16 +89,16 @@ class PoseSampler:
                 start = self._joints[joint]
                 end = self._joints[joint + 1] if link == 1 else self._tips[finger]
                 rest = start + POSITIONS_ALONG_BONE[:, None] * (end - start) * 0.92
-                turn, shift = transforms[:, joint, :, :3], transforms[:, joint, :, 3]
-                points.append(np.einsum("nab,kb->nka", turn, rest) + shift[:, None])
+                rotation, shift = transforms[:, joint, :, :3], transforms[:, joint, :, 3]
+                points.append(np.einsum("nab,kb->nka", rotation, rest) + shift[:, None])
         return np.stack(points, axis=1).reshape(count, 5, -1, 3)
 
 
 def sample_shape(rng: np.random.Generator, count: int) -> FloatArray:
-    """Shapes (count, 10), standard normal but never beyond 2.5; the first, which is size, narrower.
+    """Draw shapes (count, 10), standard normal but never beyond 2.5; the first, which is size, narrower.
 
-    The hand model knows children too. People before a camera are mostly grown up: their hands' length varies by about
-    7 %, not by the model's 9 %, and a wider range only teaches the networks a size that no image can confirm.
+    The hand model includes children. People before a camera are mostly adults: their hands' length varies by about 7 %,
+    not by the model's 9 %, and a wider range only teaches the networks a size that no image can confirm.
     """
     shapes = np.clip(rng.normal(size=(count, SHAPE_SIZE)), -SHAPE_LIMIT, SHAPE_LIMIT)
     shapes[:, 0] *= SIZE_SPREAD
@@ -106,11 +106,11 @@ def sample_shape(rng: np.random.Generator, count: int) -> FloatArray:
 
 
 def sample_wrist(rng: np.random.Generator) -> FloatArray:
-    """Rotation (3, 3) of the forearm about the wrist: flexion, standard deviation and a little twist."""
-    flexion, std, twist = np.radians(rng.normal(0, WRIST_SD_DEG))
+    """Draw a rotation (3, 3) of the forearm about the wrist: flexion, radial-ulnar deviation and a little twist."""
+    flexion, deviation, twist = np.radians(rng.normal(0, WRIST_SD_DEG))
     return (
         rotation_from_axis_angle(np.array([flexion, 0, 0]))
-        @ rotation_about_z(std)
+        @ rotation_about_z(deviation)
         @ rotation_from_axis_angle(np.array([0, twist, 0]))
     )
 
@@ -127,10 +127,10 @@ def _uniform_rotation(rng: np.random.Generator) -> FloatArray:
 
 
 def sample_view(rng: np.random.Generator) -> FloatArray:
-    """Rotation (3, 3) of the hand as seen along the ray to it: palms and backs mostly, but every direction."""
+    """Draw a rotation (3, 3) of the hand relative to the ray to it: mostly palms and backs, but every direction."""
     if rng.random() < UNIFORM_VIEW_FRACTION:
         return _uniform_rotation(rng)
     yaw = math.radians(rng.normal(0, YAW_SD_DEG)) + (math.pi if rng.random() < 0.5 else 0.0)
     pitch = math.radians(rng.normal(0, PITCH_SD_DEG))
-    turn = rotation_from_axis_angle(np.array([pitch, 0, 0])) @ rotation_from_axis_angle(np.array([0, yaw, 0]))
-    return rotation_about_z(rng.uniform(-math.pi, math.pi)) @ turn
+    tilt = rotation_from_axis_angle(np.array([pitch, 0, 0])) @ rotation_from_axis_angle(np.array([0, yaw, 0]))
+    return rotation_about_z(rng.uniform(-math.pi, math.pi)) @ tilt

@@ -1,4 +1,4 @@
-"""Draws training samples one after another; the things of a sample are drawn again until they hide what they should."""
+"""Draws training samples one after another; objects are drawn again until they hide the wanted fraction of the hand."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -21,12 +21,12 @@ from handviz.rendering.studio_parts import BEHIND, SUPERSAMPLING, TARGET, Lights
 UNIFORM_LIGHT = Lights(np.eye(3)[:2], np.zeros((2, 3)), np.ones(3), np.ones(3))
 THING_TRIES, HAND_TRIES = 8, 50
 BORDER_FRACTION, BORDER_LARGEST = 0.10, 0.25
-"""How often the image's end is shown where the crop reaches beyond it, and the largest fraction of the crop outside."""
+"""How often the image's border is shown where the crop reaches beyond it, and the largest fraction outside."""
 MAX_HIDDEN = 0.9
 _maker: SceneMaker | None = None
 
 
-# The colours of every vertex of a rendered hand, those that the image does not show too.
+# Colours of all vertices of a rendered hand, hidden ones included.
 
 
 class VertexLight(NamedTuple):
@@ -35,9 +35,9 @@ class VertexLight(NamedTuple):
     lit: NDArray[np.float32]
     """under the image's lights and shadows, without shine"""
     albedo: NDArray[np.float32]
-    """under even white light"""
+    """under uniform white light"""
     even: NDArray[np.float32]
-    """under even light that is as bright, and of the same tint, as what reaches the sides that face the camera"""
+    """under uniform light as bright, and of the same tint, as what reaches the sides that face the camera"""
 
 
 class VertexColours(NamedTuple):
@@ -46,11 +46,11 @@ class VertexColours(NamedTuple):
     lit: NDArray[np.uint8]
     """as the image's camera would show the vertex in the image's light"""
     even: NDArray[np.uint8]
-    """as the image's camera would show it in even light: the known albedo, at the image's exposure"""
+    """as the image's camera would show it in uniform light: the known albedo, at the image's exposure"""
 
 
 def bake(studio: HandStudio, surface: Surface, lights: Lights, hand_ids: NDArray[np.int32]) -> VertexLight:
-    """What the vertices ``hand_ids`` (V,) of a surface give off; call it right after the image was drawn."""
+    """Return the light of the vertices ``hand_ids`` (V,) of a surface; call it right after the image was drawn."""
     lit = studio.bake(surface, lights)[hand_ids]
     albedo = studio.bake(surface, UNIFORM_LIGHT)[hand_ids]
     facing = _facing_camera(surface)[hand_ids]
@@ -59,16 +59,16 @@ def bake(studio: HandStudio, surface: Surface, lights: Lights, hand_ids: NDArray
 
 
 def colours(light: VertexLight, curve: Curve, tone: Tone) -> VertexColours:
-    """What a camera of this curve and tone makes of it."""
+    """Convert linear light to sRGB with a camera's curve and tone."""
     lit, even = (_bytes(tone(curve(part))) for part in (light.lit, light.even))
     return VertexColours(lit, even)
 
 
 def _facing_camera(surface: Surface) -> NDArray[np.bool_]:
-    """(V,) whether a vertex's outward normal looks at the camera; all of them where none does."""
-    turn, place = surface.camera_from_object[:3, :3], surface.camera_from_object[:3, 3]
-    towards = -(surface.mesh.positions @ turn.T + place)
-    facing = np.einsum("vc,vc->v", surface.mesh.normals @ turn.T, towards) > 0
+    """Return whether each vertex's outward normal (V,) points to the camera; all are taken where none does."""
+    rotation, position = surface.camera_from_object[:3, :3], surface.camera_from_object[:3, 3]
+    towards = -(surface.mesh.positions @ rotation.T + position)
+    facing = np.einsum("vc,vc->v", surface.mesh.normals @ rotation.T, towards) > 0
     return facing if facing.any() else ~facing
 
 
@@ -77,22 +77,22 @@ def _bytes(colour: FloatArray) -> NDArray[np.uint8]:
 
 
 class Sample(NamedTuple):
-    """What is known of a crop, and the crop."""
+    """A crop with its labels, mask, visibility and vertex colours."""
 
     labels: dict[str, np.ndarray]
     image: NDArray[np.uint8]
     """(224, 224, 3) RGB"""
     mask: NDArray[np.uint8]
-    """(224, 224) 1 where the image shows the hand that is learnt, or its arm"""
+    """(224, 224) 1 where the image shows the labelled hand or its arm"""
     visible: NDArray[np.bool_]
     """(V,)"""
     visible_alone: NDArray[np.bool_]
-    """(V,) of the hand without the things before it"""
+    """(V,) without the objects in front of the hand"""
     colours: VertexColours
 
 
 class _Drawn(NamedTuple):
-    """A scene's image, before the camera's faults."""
+    """A scene's image, before the camera's blur and noise."""
 
     studio: StudioImage
     image: NDArray[np.float32]
@@ -102,20 +102,20 @@ class _Drawn(NamedTuple):
 
 
 class _Scene(NamedTuple):
-    """A hand with things that hide as much of it as they should."""
+    """A hand with objects that hide the wanted fraction of it."""
 
     surfaces: list[Surface]
     points_camera_m: NDArray[np.floating]
     """(V, 3) the hand's vertices"""
     visible: NDArray[np.bool_] | None
-    """(V,) None where nothing stands before the hand, so that the image's own depth tells it"""
+    """(V,) None where nothing is in front of the hand, so that the image's own depth map gives it"""
     visible_alone: NDArray[np.bool_] | None
     """(V,) likewise"""
     hidden_fraction: float
 
 
 def scene_maker() -> SceneMaker:
-    """One studio a process: OpenGL contexts do not survive a fork."""
+    """Return this process's scene maker; each process has its own, as OpenGL contexts do not survive a fork."""
     global _maker
     if _maker is None:
         cv2.setNumThreads(1)
@@ -124,15 +124,15 @@ def scene_maker() -> SceneMaker:
 
 
 def within(fraction: float, bounds: tuple[float, float] | None) -> bool:
-    """Whether a hidden share keeps to its bounds: low <= share < high, and 1 belongs to a range up to 1.
+    """Return whether a hidden fraction is inside its bounds: low <= fraction < high, and 1 belongs to a range up to 1.
 
-    Without bounds it need only leave enough for a detector to find.
+    Without bounds enough of the hand must remain for a detector to find it.
     """
     return fraction < MAX_HIDDEN if bounds is None else bounds[0] <= fraction < bounds[1] or fraction == bounds[1] == 1
 
 
 def shown_part(rng: np.random.Generator, camera: Camera) -> NDArray[np.float32] | None:
-    """(224, 224) 1 inside the image, or None: mostly the camera's image goes on beyond the crop."""
+    """Return a mask (224, 224), 1 inside the image, or None: mostly the image is taken to extend beyond the crop."""
     wanted = rng.random() < BORDER_FRACTION
     inside = inside_image(camera) if wanted else None
     return inside if inside is not None and inside.mean() > 1 - BORDER_LARGEST else None
@@ -145,7 +145,7 @@ def _scene(
     inside: NDArray[np.float32] | None,
     bounds: tuple[float, float] | None,
 ) -> _Scene | None:
-    """Surfaces within the bounds of hidden_fraction, or None if no try was."""
+    """Return surfaces within the bounds of hidden_fraction, or None if no attempt met them."""
     maker = scene_maker()
     arm = maker.hand_surface(rng, hand, camera)
     points = hand.vertices_m[maker.poser.arm.hand_ids] @ camera.camera_from_wrist.T + camera.wrist_camera_m
@@ -167,7 +167,7 @@ def _scene(
 def _image(
     rng: np.random.Generator, scene: _Scene, camera: Camera, centre_m: NDArray[np.floating], bank: BackgroundBank
 ) -> _Drawn:
-    """What was drawn, and how it looks over a background."""
+    """Draw a scene and develop it over a background."""
     maker, lights = scene_maker(), look.sample_lights(rng, centre_m)
     drawn = maker.draw(scene.surfaces, lights, camera)
     light = bake(maker.studio, scene.surfaces[0], lights, maker.poser.arm.hand_ids)
@@ -181,7 +181,7 @@ def _image(
 def _sample(
     rng: np.random.Generator, hand: PosedArm, bank: BackgroundBank, bounds: tuple[float, float] | None
 ) -> Sample | None:
-    """One crop, or None if its things could not be made to hide what they should."""
+    """Return one crop, or None if no set of objects hid the wanted fraction."""
     camera = sample_camera(rng, hand.keypoints_m)
     inside = shown_part(rng, camera)
     scene = _scene(rng, hand, camera, inside, bounds)
@@ -205,12 +205,13 @@ def _sample(
 
 def _never_within(bounds: tuple[float, float] | None) -> str:
     if bounds is None:
-        return f"things always hide {MAX_HIDDEN} of a hand or more: choose another seed"
-    return f"things never hide between {bounds[0]} and {bounds[1]} of a hand: choose wider bounds"
+        return f"objects always hide {MAX_HIDDEN} of a hand or more: choose another seed"
+    return f"objects never hide between {bounds[0]} and {bounds[1]} of a hand: choose wider bounds"
 
 
 def render_samples(rng: np.random.Generator, count: int, hidden: tuple[float, float] | None = None) -> Iterator[Sample]:
-    """Random samples whose hidden_fraction lies within the bounds; raises HandvizError if hardly any hand does."""
+    """Yield random samples whose hidden_fraction lies within the bounds; raises HandvizError if hardly any hand
+    does."""
     maker = scene_maker()
     bank = BackgroundBank(int(rng.integers(0, 2**63)))
     for hand in maker.poser.sample(rng, count):

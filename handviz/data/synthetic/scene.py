@@ -1,4 +1,4 @@
-"""One training sample: a posed arm before a pinhole camera, things around it, and everything that is known of it."""
+"""One training sample: a posed arm before a pinhole camera, objects around it, and its labels."""
 
 import cv2
 import numpy as np
@@ -21,7 +21,7 @@ HELD, PASSING, OTHER_HAND, RING, WATCH, CLUTTER = 0.27, 0.13, 0.13, 0.16, 0.16, 
 
 
 class SceneMaker:
-    """Puts arms, objects and light together; draws with one studio."""
+    """Maker of scenes of arms, objects and light; draws with one studio."""
 
     def __init__(self, studio: HandStudio) -> None:
         self.studio = studio
@@ -32,7 +32,7 @@ class SceneMaker:
         self._forearm = arm.skinning_weights[:, 16]
 
     def arm_surface(self, hand: PosedArm, rng: np.random.Generator, label: float, transform: FloatArray) -> Surface:
-        """The arm with skin, sometimes a sleeve, rarely a glove."""
+        """Return the arm with skin, sometimes a sleeve, rarely a glove."""
         arm = self.poser.arm
         sleeve: NDArray[np.float64 | np.bool_] = np.zeros(len(self._along_arm))
         if rng.random() < 0.5:
@@ -43,25 +43,25 @@ class SceneMaker:
         return Surface(mesh, material, label, transform)
 
     def _other_hand(self, rng: np.random.Generator, hand: PosedArm, camera: Camera) -> Surface:
-        """A second arm, mirrored as a left hand is, close to the first."""
+        """Return a second arm, mirrored as a left hand, close to the first."""
         other = self.poser.sample(rng, 1)[0]
-        turn = pose.sample_view(rng) @ np.diag([-1.0, 1, 1])
+        rotation = pose.sample_view(rng) @ np.diag([-1.0, 1, 1])
         aim = hand.keypoints_m[rng.integers(0, 21)] @ camera.camera_from_wrist.T + camera.wrist_camera_m
         side = rng.normal(0, 1, 3) * [0.07, 0.07, 0.05]
-        position = aim + side - turn @ other.keypoints_m[rng.integers(0, 21)]
-        return self.arm_surface(other, rng, OCCLUDER, object_transform(turn, np.ones(3), position))
+        position = aim + side - rotation @ other.keypoints_m[rng.integers(0, 21)]
+        return self.arm_surface(other, rng, OCCLUDER, object_transform(rotation, np.ones(3), position))
 
     def hand_surface(self, rng: np.random.Generator, hand: PosedArm, camera: Camera) -> Surface:
-        """The hand that is learnt."""
+        """Return the labelled hand."""
         to_camera = object_transform(camera.camera_from_wrist, np.ones(3), camera.wrist_camera_m)
         return self.arm_surface(hand, rng, TARGET, to_camera)
 
     def things(self, rng: np.random.Generator, hand: PosedArm, camera: Camera, *, cover: bool = False) -> list[Surface]:
-        """Everything but the hand; with ``cover`` there is always something large before it."""
+        """Return everything but the hand; with ``cover`` something large is always in front of it."""
         to_camera = object_transform(camera.camera_from_wrist, np.ones(3), camera.wrist_camera_m)
         make, found = self._things, []
         if rng.random() < HELD:
-            found.append(make.paused(rng, hand, camera))
+            found.append(make.held(rng, hand, camera))
         if cover or rng.random() < PASSING:
             found += [make.passing(rng, hand, camera, large=cover) for _ in range(rng.integers(1, 3))]
         if rng.random() < OTHER_HAND:
@@ -79,12 +79,12 @@ class SceneMaker:
         return self.studio.draw(surfaces, lights, clip_from_camera(camera.crop_from_image, camera.matrix))
 
     def depth_m(self, surfaces: list[Surface], camera: Camera) -> NDArray[np.float32]:
-        """(224, 224) distances alone."""
+        """Return the depth map (224, 224) alone."""
         return self.studio.depth(surfaces, clip_from_camera(camera.crop_from_image, camera.matrix))
 
 
 def inside_image(camera: Camera) -> NDArray[np.float32] | None:
-    """(224, 224) 1 where the crop lies inside the image, None where all of it does."""
+    """Return a mask (224, 224), 1 where the crop lies inside the image, or None where all of it does."""
     width, height = camera.image_size
     corners = apply_affine(
         np.linalg.inv(np.vstack([camera.crop_from_image, [0, 0, 1]]))[:2],
@@ -101,7 +101,7 @@ def inside_image(camera: Camera) -> NDArray[np.float32] | None:
 def visible_vertices(
     depth_m: NDArray[np.float32], vertices_camera_m: FloatArray, camera: Camera, inside: NDArray[np.float32] | None
 ) -> NDArray[np.bool_]:
-    """(V,) whether each vertex is seen: nothing nearer in the crop's depth map (H, W), and inside crop and image."""
+    """Return whether each vertex (V,) is nearest in the crop's depth map (H, W) and inside crop and image."""
     size = len(depth_m)
     in_crop = apply_affine(camera.crop_from_image, project_points(vertices_camera_m, camera.intrinsics))
     cells = np.floor(in_crop * (size / CROP_SIZE)).astype(int)
@@ -114,13 +114,13 @@ def visible_vertices(
 
 
 def hidden_fraction(visible: NDArray[np.bool_], visible_alone: NDArray[np.bool_]) -> float:
-    """The fraction of the vertices (V,) seen of the hand alone that things hide; 0 if none is seen anyway."""
+    """Return the fraction of the vertices (V,) visible of the hand alone that objects hide; 0 if none is visible."""
     seen = int(visible_alone.sum())
     return float((visible_alone & ~visible).sum() / seen) if seen else 0.0
 
 
 def labels(hand: PosedArm, camera: Camera) -> dict[str, FloatArray]:
-    """What is known of a sample without looking at its image (see generator.LABELS)."""
+    """Return the labels that need no image (see generator.LABELS)."""
     placed = PlacedHand(hand.keypoints_m, camera.camera_from_wrist, camera.wrist_camera_m)
     known = placed_labels(placed, camera.intrinsics, camera.crop_from_image)
     return {"pose": hand.pose, "shape": hand.shape} | known

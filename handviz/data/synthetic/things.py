@@ -1,4 +1,4 @@
-"""Things that hide parts of the hand: held, worn, passing before it; and bodies behind it."""
+"""Objects that hide parts of the hand: grasped, worn, in front of it; and bodies behind it."""
 
 import math
 from dataclasses import dataclass
@@ -19,20 +19,20 @@ AROUND = 32
 FOREARM = 16
 GRIP_TRIES = 8
 FLESH_M = 0.011
-"""Half of the thickness of the palm in front of the bones' middle lines."""
+"""Half of the thickness of the palm in front of the bones' centre lines."""
 
 
-# Simple bodies of unit size, with places for prints.
+# Bodies of unit size with texture coordinates.
 
 
 def _mesh(positions: FloatArray, normals: FloatArray, faces: NDArray[np.integer], uv: FloatArray) -> Mesh:
-    """``uv`` (V, 2) is where a print lies."""
+    """Build a mesh; ``uv`` (V, 2) are texture coordinates of prints."""
     marks = np.column_stack([uv, np.zeros(len(uv))])
     return Mesh(positions, normals, positions * 0.1, marks, faces.astype(np.int32))
 
 
 def box() -> Mesh:
-    """A cube of side 1 around the origin."""
+    """Return a cube of side 1 around the origin."""
     square = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
     positions: list[FloatArray] = []
     normals: list[FloatArray] = []
@@ -47,21 +47,21 @@ def box() -> Mesh:
     return _mesh(np.array(positions), np.array(normals), np.array(faces), np.tile(square + 0.5, (6, 1)))
 
 
-def _turned(profile: FloatArray, slopes: FloatArray, around: int = 24) -> Mesh:
-    """Surface of revolution about y: profile (R, 2) of radius and height, slopes (R, 2) its normals."""
+def _revolved(profile: FloatArray, slopes: FloatArray, around: int = 24) -> Mesh:
+    """Return a surface of revolution about y: profile (R, 2) of radius and height, slopes (R, 2) its normals."""
     angles = np.linspace(0, 2 * math.pi, around + 1)
     ring = np.stack([np.cos(angles), np.ones(around + 1), np.sin(angles)], axis=1)
     factor = [0, 1, 0]
     positions = ring[None] * profile[:, None, factor]
     normals = ring[None] * slopes[:, None, factor]
-    turn = np.broadcast_to(angles / (2 * math.pi), positions.shape[:2])
-    uv = np.stack([turn, positions[..., 1] + 0.5], axis=-1)
+    angle_fraction = np.broadcast_to(angles / (2 * math.pi), positions.shape[:2])
+    uv = np.stack([angle_fraction, positions[..., 1] + 0.5], axis=-1)
     faces = grid_faces(len(profile), around + 1)
     return _mesh(positions.reshape(-1, 3), normals.reshape(-1, 3), faces, uv.reshape(-1, 2))
 
 
 def grid_faces(rows: int, columns: int) -> NDArray[np.integer]:
-    """Triangles (F, 3) between the points of a grid that are numbered row by row."""
+    """Return triangles (F, 3) between the points of a grid that are numbered row by row."""
     here = np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)
     lower = np.stack([here, here + columns, here + 1], axis=-1).reshape(-1, 3)
     upper = np.stack([here + 1, here + columns, here + columns + 1], axis=-1).reshape(-1, 3)
@@ -69,28 +69,28 @@ def grid_faces(rows: int, columns: int) -> NDArray[np.integer]:
 
 
 def ball() -> Mesh:
-    """A sphere of diameter 1."""
+    """Return a sphere of diameter 1."""
     angles = np.linspace(-math.pi / 2, math.pi / 2, 12)
     directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    return _turned(directions * 0.5, directions)
+    return _revolved(directions * 0.5, directions)
 
 
 def cylinder() -> Mesh:
-    """A closed cylinder of diameter 1 and height 1."""
+    """Return a closed cylinder of diameter 1 and height 1."""
     profile = np.array([[1e-4, -0.5], [0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [0.5, 0.5], [1e-4, 0.5]])
     slopes = np.array([[0.0, -1], [0, -1], [1, 0], [1, 0], [0, 1], [0, 1]])
-    return _turned(profile, slopes)
+    return _revolved(profile, slopes)
 
 
 def bottle() -> Mesh:
-    """A bottle of diameter 1 and height 1: body, shoulder, neck, cap."""
+    """Return a bottle of diameter 1 and height 1: body, shoulder, neck, cap."""
     shape = [
         [1e-4, -0.5], [0.5, -0.5], [0.5, -0.5], [0.5, 0.12], [0.45, 0.22], [0.2, 0.34],
         [0.18, 0.4], [0.24, 0.4], [0.24, 0.4], [0.24, 0.5], [0.24, 0.5], [1e-4, 0.5],
     ]  # fmt: skip
     slopes = [[0.0, -1], [0, -1], [1, 0], [1, 0], [0.9, 0.43], [0.7, 0.71], [1, 0], [0, -1], [1, 0], [1, 0], [0, 1]]
     directions = np.array([*slopes, [0, 1]])
-    return _turned(np.array(shape), directions / np.linalg.norm(directions, axis=1, keepdims=True))
+    return _revolved(np.array(shape), directions / np.linalg.norm(directions, axis=1, keepdims=True))
 
 
 # Rings, bracelets and watches: bands that follow the skin of the posed arm.
@@ -122,9 +122,10 @@ class Outlines:
         self._weights = arm.skinning_weights
 
     def cut(self, vertices_m: FloatArray, joints: list[int], point: FloatArray, along: FloatArray) -> Section | None:
-        """Where a plane through ``point`` (3,) across ``along`` (3,) meets the limb of some joints; None if it misses.
+        """Return the section of some joints' limb by a plane through ``point`` (3,) across ``along`` (3,); None if it
+        misses.
 
-        A point of a limb belongs to it if these joints move it by more than half.
+        A vertex belongs to the limb if these joints have more than half of its skinning weight.
         """
         own = self._weights[:, joints].sum(axis=1) > 0.5
         edges = self._edges[own[self._edges].all(axis=1)]
@@ -140,7 +141,7 @@ class Outlines:
 
 
 def _section(outline: FloatArray, along: FloatArray) -> Section | None:
-    """Points (K, 3) of a plane -> radii at equal angles; None if a quarter of the round is empty."""
+    """Convert points (K, 3) of a plane to radii at equal angles; None if a gap exceeds a quarter of the circle."""
     centre = (outline.min(0) + outline.max(0)) / 2
     aside = np.cross(along, np.eye(3)[np.abs(along).argmin()])
     aside = aside / np.linalg.norm(aside)
@@ -156,7 +157,7 @@ def _section(outline: FloatArray, along: FloatArray) -> Section | None:
 
 
 def band(section: Section, half_width_m: float, thickness_m: float) -> Mesh:
-    """A closed band with a rounded profile around a section, lying on the skin."""
+    """Return a closed band with a rounded profile around a section, lying on the skin."""
     profile = np.array([[-1, -0.3], [-1, 0.6], [-0.7, 1], [0.7, 1], [1, 0.6], [1, -0.3]])
     slopes = np.array([[-1, 0], [-0.9, 0.43], [-0.3, 0.95], [0.3, 0.95], [0.9, 0.43], [1, 0.0]])
     closed = np.append(np.arange(AROUND), 0)
@@ -165,31 +166,32 @@ def band(section: Section, half_width_m: float, thickness_m: float) -> Mesh:
     lift = radii[None] + profile[:, 1:] * thickness_m
     positions = section.centre + outwards[None] * lift[..., None] + (profile[:, :1] * half_width_m)[..., None] * along
     normals = outwards[None] * slopes[:, 1:, None] + along * slopes[:, :1, None]
-    turn = np.broadcast_to(np.linspace(0, 4, AROUND + 1), lift.shape)
-    marks = np.stack([turn, np.broadcast_to(profile[:, :1], lift.shape), np.zeros_like(lift)], axis=-1).reshape(-1, 3)
+    u = np.broadcast_to(np.linspace(0, 4, AROUND + 1), lift.shape)
+    marks = np.stack([u, np.broadcast_to(profile[:, :1], lift.shape), np.zeros_like(lift)], axis=-1).reshape(-1, 3)
     flat = positions.reshape(-1, 3)
     return Mesh(flat, normals.reshape(-1, 3), flat, marks, grid_faces(len(profile), AROUND + 1).astype(np.int32))
 
 
 def dial_transform(section: Section, outwards: FloatArray, diameter_m: float, thickness_m: float) -> FloatArray:
-    """(4, 4) that puts a unit cylinder (axis y) as a disc on the skin, on the side of ``outwards`` (3,)."""
-    place = int(np.argmax(section.directions @ outwards))
-    normal, along = section.directions[place], section.axes[2]
+    """Return the transform (4, 4) of a unit cylinder (axis y) to a disc on the skin, on the side of ``outwards``
+    (3,)."""
+    index = int(np.argmax(section.directions @ outwards))
+    normal, along = section.directions[index], section.axes[2]
     matrix = np.eye(4)
     matrix[:3, :3] = np.stack([np.cross(normal, along), normal, along], axis=1) * [diameter_m, thickness_m, diameter_m]
-    matrix[:3, 3] = section.centre + normal * (section.radii[place] + thickness_m / 2)
+    matrix[:3, 3] = section.centre + normal * (section.radii[index] + thickness_m / 2)
     return matrix
 
 
 def finger_section(outlines: Outlines, hand: PosedArm, finger: int, link: int, part: float) -> Section | None:
-    """The outline of a finger (0 thumb .. 4) ``part`` of the way along its proximal (0) or middle (1) phalanx."""
+    """Return the outline of a finger (0 thumb .. 4) at fraction ``part`` of its proximal (0) or middle (1) phalanx."""
     start, end = hand.keypoints_m[1 + 4 * finger + link], hand.keypoints_m[2 + 4 * finger + link]
     joint = 1 + 3 * finger + link
     return outlines.cut(hand.vertices_m, [joint], start + part * (end - start), end - start)
 
 
 def wrist_section(outlines: Outlines, vertices_m: FloatArray, arm: ArmMesh, away_m: float) -> Section | None:
-    """The outline of the forearm some way below the wrist."""
+    """Return the outline of the forearm ``away_m`` below the wrist."""
     forearm = arm.skinning_weights[:, FOREARM] > 0.5
     along = _forearm_axis(vertices_m, arm, forearm)
     return outlines.cut(vertices_m, [FOREARM], along * away_m, along)
@@ -202,7 +204,7 @@ def _forearm_axis(vertices_m: FloatArray, arm: ArmMesh, forearm: NDArray[np.bool
 
 
 class ThingMaker:
-    """Makes surfaces around one arm; unit bodies are built once."""
+    """Maker of surfaces around one arm; unit bodies are built once."""
 
     def __init__(self, poser: ArmPoser) -> None:
         self._poser = poser
@@ -214,18 +216,18 @@ class ThingMaker:
     def body(
         self, rng: np.random.Generator, position: FloatArray, size_m: tuple[float, float], label: float
     ) -> Surface:
-        """Any body, turned anyhow, at a place (3,) in camera axes."""
+        """Return any body with a random rotation at a position (3,) in camera axes."""
         mesh = self._bodies[rng.integers(0, len(self._bodies))]
         size = rng.uniform(*size_m) * rng.uniform(0.3, 1.0, 3)
         transform = object_transform(pose.sample_view(rng), size, position)
         return Surface(mesh, look.thing_material(rng), label, transform)
 
-    def paused(self, rng: np.random.Generator, hand: PosedArm, camera: Camera) -> Surface:
-        """Something in the hand's hollow, or between thumb and index."""
+    def held(self, rng: np.random.Generator, hand: PosedArm, camera: Camera) -> Surface:
+        """Return an object in the palm, or between thumb and index finger."""
         return self._gripped(rng, hand, camera) if rng.random() < 0.7 else self._pinched(rng, hand, camera)
 
     def _grip_shape(self, rng: np.random.Generator) -> tuple[Mesh, FloatArray]:
-        """A body and its size (3,) in metres; y lies across the palm, z is the palm's normal."""
+        """Draw a body and its size (3,) in metres; y lies across the palm, z is the palm's normal."""
         kind = rng.integers(0, 6)
         wide = rng.uniform(0.045, 0.078)
         if kind == 0:
@@ -238,35 +240,35 @@ class ThingMaker:
             return self._box, rng.uniform([0.04, 0.06, 0.03], [0.09, 0.16, 0.06])
         if kind == 4:
             return self._ball, np.full(3, rng.uniform(0.035, 0.085))
-        return self._ball, rng.uniform([0.055, 0.09, 0.03], [0.07, 0.12, 0.045])  # a mouse
+        return self._ball, rng.uniform([0.055, 0.09, 0.03], [0.07, 0.12, 0.045])  # a computer mouse
 
     def _gripped(self, rng: np.random.Generator, hand: PosedArm, camera: Camera) -> Surface:
-        """Of several places in the hollow, the one with the fewest points of the hand inside the thing."""
+        """Return, of several objects in the palm, the one with the fewest vertices of the hand inside it."""
         palm = hand.keypoints_m[[5, 9, 13, 17]].mean(0)
         points = hand.vertices_m[self._poser.arm.hand_ids]
         best, least = None, np.inf
         for _ in range(GRIP_TRIES):
             mesh, size = self._grip_shape(rng)
             away = size[2] / 2 + FLESH_M
-            middle = palm * rng.uniform(0.6, 1.15) + np.array([rng.normal(0, 0.008), 0, -away])
-            turn = rotation_about_z(np.pi / 2 + rng.normal(0, 0.35))
-            inside = np.linalg.norm((points - middle) @ turn / size, axis=1, ord=4) < 0.5
+            centre = palm * rng.uniform(0.6, 1.15) + np.array([rng.normal(0, 0.008), 0, -away])
+            rotation = rotation_about_z(np.pi / 2 + rng.normal(0, 0.35))
+            inside = np.linalg.norm((points - centre) @ rotation / size, axis=1, ord=4) < 0.5
             if inside.mean() < least:
-                best, least = (mesh, size, middle, turn), inside.mean()
+                best, least = (mesh, size, centre, rotation), inside.mean()
         assert best is not None
-        mesh, size, middle, turn = best
-        position = camera.camera_from_wrist @ middle + camera.wrist_camera_m
-        transform = object_transform(camera.camera_from_wrist @ turn, size, position)
+        mesh, size, centre, rotation = best
+        position = camera.camera_from_wrist @ centre + camera.wrist_camera_m
+        transform = object_transform(camera.camera_from_wrist @ rotation, size, position)
         return Surface(mesh, look.thing_material(rng), OCCLUDER, transform)
 
     def _pinched(self, rng: np.random.Generator, hand: PosedArm, camera: Camera) -> Surface:
-        """A pen or a card between the tips of thumb and index."""
+        """Return a pen or a card between the tips of thumb and index finger."""
         thumb, tip = hand.keypoints_m[[4, 8]]
-        middle = (thumb + tip) / 2
+        midpoint = (thumb + tip) / 2
         towards = (tip - thumb) / max(float(np.linalg.norm(tip - thumb)), 1e-6)
         along = np.cross(towards, rng.normal(size=3))
         along /= np.linalg.norm(along)
-        turn = np.stack([np.cross(along, towards), along, towards], axis=1)
+        rotation = np.stack([np.cross(along, towards), along, towards], axis=1)
         if rng.random() < 0.5:
             mesh, size = (
                 self._cylinder,
@@ -274,13 +276,13 @@ class ThingMaker:
             )
         else:
             mesh, size = self._box, np.array([rng.uniform(0.05, 0.15), rng.uniform(0.05, 0.2), 0.001])
-        centre = middle + along * rng.uniform(-0.4, 0.4) * size[1]
+        centre = midpoint + along * rng.uniform(-0.4, 0.4) * size[1]
         position = camera.camera_from_wrist @ centre + camera.wrist_camera_m
-        transform = object_transform(camera.camera_from_wrist @ turn, size, position)
+        transform = object_transform(camera.camera_from_wrist @ rotation, size, position)
         return Surface(mesh, look.thing_material(rng), OCCLUDER, transform)
 
     def passing(self, rng: np.random.Generator, hand: PosedArm, camera: Camera, *, large: bool = False) -> Surface:
-        """Something between camera and hand that covers a part of it, often most where ``large``."""
+        """Return a body between camera and hand that covers a part of it, mostly a large one if ``large``."""
         aims = hand.keypoints_m[9] * 0.9 if large else hand.keypoints_m[rng.integers(0, 21)]
         aim = aims @ camera.camera_from_wrist.T + camera.wrist_camera_m
         nearer = rng.uniform(0.6, 0.85)
@@ -288,7 +290,7 @@ class ThingMaker:
         return self.body(rng, (aim + shift) * nearer, (0.06, 0.17) if large else (0.025, 0.12), OCCLUDER)
 
     def rings(self, rng: np.random.Generator, hand: PosedArm, to_camera: FloatArray) -> list[Surface]:
-        """One to three rings on proximal or middle phalanges."""
+        """Return one to three rings on proximal or middle phalanges."""
         made = []
         for _ in range(rng.choice([1, 1, 2, 3])):
             finger, link = int(rng.integers(1, 5)), int(rng.random() < 0.2)
@@ -300,7 +302,7 @@ class ThingMaker:
         return made
 
     def watch(self, rng: np.random.Generator, hand: PosedArm, to_camera: FloatArray) -> list[Surface]:
-        """A bracelet, or a watch with its dial on the back of the wrist."""
+        """Return a bracelet, or a watch with its dial on the back of the wrist."""
         section = wrist_section(self._outlines, hand.vertices_m, self._poser.arm, rng.uniform(0.02, 0.055))
         if section is None:
             return []
@@ -309,13 +311,13 @@ class ThingMaker:
         made = [Surface(mesh, look.metal_material(rng), OCCLUDER, to_camera)]
         if dial:
             outwards = rotation_from_axis_angle(np.array([0, rng.normal(0, 0.3), 0])) @ np.array([0, 0, 1.0])
-            place = dial_transform(section, outwards, rng.uniform(0.026, 0.042), rng.uniform(0.006, 0.011))
+            transform = dial_transform(section, outwards, rng.uniform(0.026, 0.042), rng.uniform(0.006, 0.011))
             material = look.thing_material(rng) if rng.random() < 0.3 else look.metal_material(rng)
-            made.append(Surface(self._cylinder, material, OCCLUDER, to_camera @ place))
+            made.append(Surface(self._cylinder, material, OCCLUDER, to_camera @ transform))
         return made
 
     def clutter(self, rng: np.random.Generator, camera: Camera) -> list[Surface]:
-        """Bodies behind the hand."""
+        """Return bodies behind the hand."""
         surfaces = []
         depth = camera.wrist_camera_m[2]
         for _ in range(rng.integers(1, 6)):

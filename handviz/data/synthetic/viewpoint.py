@@ -1,4 +1,4 @@
-"""Where the camera stands, and the crop of its image that a detector would cut."""
+"""The camera's pose, and the crop of its image that a detector would cut."""
 
 import math
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ CAMERA_TRIES = 12
 NEAREST_M, FURTHEST_M = 0.25, 1.0
 FIELD_OF_VIEW_DEG = (45.0, 80.0)
 ROTATION_DEG, RIGHT_SIDES, DOWN_SIDES, LOG_SIDE = (0.3, 4.6), (0.0, 0.012), (-0.006, 0.027), (-0.11, 0.088)
-"""Middle and scale of the Laplace distributions that ``python -m tools.crop_jitter --count 500`` was fitted with."""
+"""Centre and scale of the Laplace distributions fitted to ``python -m tools.crop_jitter --count 500``."""
 LOG_SIDE_RANGE = (-0.4, 0.2)
 TRUE_SIZE_FRACTION = 0.3
-"""Crops without the detector's bias in size: on real hands it may be smaller than on rendered ones."""
+"""Fraction of crops without the detector's bias in size, which may be smaller on real hands than on rendered ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Camera:
 
 @dataclass(frozen=True, eq=False)
 class CropJitter:
-    """How a detector's crop differs from the one of true keypoints; see crop_from_image_affine."""
+    """The difference of a detector's crop from the one of true keypoints; see crop_from_image_affine."""
 
     rotation_rad: float
     shift: FloatArray
@@ -48,10 +48,10 @@ class CropJitter:
 
 
 def sample_jitter(rng: np.random.Generator) -> CropJitter:
-    """Jitter as `python -m tools.crop_jitter` measured it on 203 of 500 rendered hands (5 %, 50 %, 95 %).
+    """Draw jitter as `python -m tools.crop_jitter` measured it on 203 of 500 rendered hands (5 %, 50 %, 95 %).
 
-    Turn -7, 0.3, 14.5 degrees; shift -0.039, 0.001, 0.039 sides to the right and -0.13, -0.006, 0.044 down (it misses
-    bent fingertips); logarithm of the side -0.45, -0.11, 0.03 (its hands are smaller than the true ones).
+    Rotation -7, 0.3, 14.5 degrees; shift -0.039, 0.001, 0.039 sides to the right and -0.13, -0.006, 0.044 down (it
+    misses bent fingertips); logarithm of the side -0.45, -0.11, 0.03 (its hands are smaller than the true ones).
     """
     rotation_angle_deg, right, down, log_side = (
         rng.laplace(*of) for of in (ROTATION_DEG, RIGHT_SIDES, DOWN_SIDES, LOG_SIDE)
@@ -63,9 +63,9 @@ def sample_jitter(rng: np.random.Generator) -> CropJitter:
 
 
 def sample_camera(rng: np.random.Generator, keypoints_m: FloatArray) -> Camera:
-    """A webcam or telephone 0.25 to 1 m before the hand, and the crop that a detector would cut.
+    """Draw a webcam or telephone 0.25 to 1 m from the hand, and the crop that a detector would cut.
 
-    Hands reach out of the image sometimes, but a detector needs to see most of one.
+    Hands sometimes reach out of the image, but a detector needs to see most of one.
     """
     for _ in range(CAMERA_TRIES):
         camera, inside = _any_camera(rng, keypoints_m)
@@ -75,15 +75,15 @@ def sample_camera(rng: np.random.Generator, keypoints_m: FloatArray) -> Camera:
 
 
 def _any_camera(rng: np.random.Generator, keypoints_m: FloatArray) -> tuple[Camera, float]:
-    """A camera, and the fraction of keypoints inside its image."""
+    """Draw a camera, and return the fraction of keypoints inside its image."""
     width, height = IMAGE_SIZES[rng.integers(0, len(IMAGE_SIZES))]
     intrinsics = intrinsics_from_field_of_view(width, height, rng.uniform(*FIELD_OF_VIEW_DEG))
-    middle_px = np.array([width, height]) * rng.uniform(0.1, 0.9, 2)
-    ray = camera_from_ray(middle_px, intrinsics)
+    centre_px = np.array([width, height]) * rng.uniform(0.1, 0.9, 2)
+    ray = camera_from_ray(centre_px, intrinsics)
     camera_from_wrist = ray @ pose.sample_view(rng)
     distance_m = float(np.exp(rng.uniform(math.log(NEAREST_M), math.log(FURTHEST_M))))
-    middle_m = keypoints_m[9] * 0.5
-    wrist_m = ray @ np.array([0, 0, distance_m]) - camera_from_wrist @ middle_m
+    centre_m = keypoints_m[9] * 0.5
+    wrist_m = ray @ np.array([0, 0, distance_m]) - camera_from_wrist @ centre_m
     keypoints_px = project_points(keypoints_m @ camera_from_wrist.T + wrist_m, intrinsics)
     jitter = sample_jitter(rng)
     affine = crop_from_image_affine(
