@@ -92,5 +92,5 @@ def test_a_broken_settings_file_is_as_if_nothing_had_been(text: str, tmp_path: P
 
 @pytest.mark.parametrize("text", ["null", "7", "{", "[" * 100_000])
 def test_images_that_are_no_list_are_as_if_nothing_had_been(text: str, memory: SourceMemory) -> None:
-    SettingsStore().save_text(LAST_SOURCE, f"images:{text}")
+    SettingsStore().save_text(LAST_SOURCE, f"pictures:{text}")
     assert memory.last([FRONT]) == ""

@@ -74,7 +74,7 @@ def test_a_joint_s_token_carries_the_map_where_its_landmark_is():
     net, (_, middle_map, landmarks) = joint_features(True), seen(1)
     landmarks[0, 3 * 4 : 3 * 4 + 2] = torch.tensor([(2 * 5 + 1) / 14 - 1, (2 * 9 + 1) / 14 - 1])
     own = torch.cat([landmarks[0, 12:15], landmarks[0, 63 + 12 : 63 + 15], middle_map[0, :, 9, 5]])
-    told = net._told(landmarks, middle_map)
+    told = net._landmark_tokens(landmarks, middle_map)
     torch.testing.assert_close(told[0, 1 + 4], net.of_landmark(own) + net.of_landmarks(landmarks[0]))
     torch.testing.assert_close(told[0, 0], net.of_landmarks(landmarks[0]))
 

@@ -46,15 +46,15 @@ def test_it_repeats_the_image_and_knows_hidden_skin_better_than_sampling(texture
 
 
 def test_what_it_calls_seen_is_mostly_seen(texturer, scene):
-    visible = texturer.colours(scene.images, scene.points)[2]
+    visible = texturer.colours(scene.float_images, scene.points)[2]
     assert ((visible > 0.5) == scene.visible).mean() > 0.85
 
 
 def test_a_hand_cut_by_the_border_has_no_black_holes(texturer, scene):
     """The image ends at 60 % of the crop; black lies beyond."""
-    images = scene.images.copy()
+    images = scene.float_images.copy()
     images[..., 134:] = 0
-    whole, cut = (texturer.colours(part, scene.points) for part in (scene.images, images))
+    whole, cut = (texturer.colours(part, scene.points) for part in (scene.float_images, images))
     crop = HandCrop(images[0].transpose(1, 2, 0), np.eye(2, 3), Detection("right", 1.0, np.zeros((21, 2))))
     judged = 0
     for row in range(HANDS):
@@ -71,13 +71,13 @@ def test_a_hand_cut_by_the_border_has_no_black_holes(texturer, scene):
 
 @pytest.mark.parametrize("kind", ["overexposed", "grey"])
 def test_overexposed_and_grey_images_give_hands_of_their_kind(texturer, scene, kind):
-    grey = scene.images.mean(axis=1, keepdims=True).repeat(3, axis=1)
-    images = grey if kind == "grey" else np.clip(scene.images * 2.5, 0, 1)
+    grey = scene.float_images.mean(axis=1, keepdims=True).repeat(3, axis=1)
+    images = grey if kind == "grey" else np.clip(scene.float_images * 2.5, 0, 1)
     rgb, albedo, _ = texturer.colours(images, scene.points)
     assert np.isfinite(rgb).all()
     assert np.isfinite(albedo).all()
     if kind == "grey":
         assert np.quantile(np.ptp(rgb, axis=2), 0.95) < 0.12
     else:
-        plain, _, _ = texturer.colours(scene.images, scene.points)
+        plain, _, _ = texturer.colours(scene.float_images, scene.points)
         assert (brightness(rgb).mean(1) > brightness(plain).mean(1)).all()

@@ -124,7 +124,8 @@ def mano_warning(dataset: HandDataset, template: HandTemplate) -> str:
     if distance <= AGREEMENT_MM:
         return f"{message}: {RIGHT}"
     if rotated <= AGREEMENT_MM and angle > ROTATION_DEG:
-        return f"{message}, {rotated:.2f} mm after a rotation by {angle:.1f} degrees: poses are right, the global rotation differs."
+        fix = f"{rotated:.2f} mm after a rotation by {angle:.1f} degrees"
+        return f"{message}, {fix}: poses are right, the global rotation differs."
     return f"{message}: {WRONG}"
 
 
