@@ -96,8 +96,7 @@ def calibrate(views: Sequence[FloatArray], board: Board, size: tuple[int, int]) 
     """Estimate the camera that fits the views best; HandvizError if they do not determine it."""
     if len(views) < MIN_VIEWS:
         raise HandvizError(
-            f"there are {len(views)} views of the board, at least {MIN_VIEWS} are needed: add views",
-            ErrorCode.TOO_FEW_VIEWS,
+            f"{len(views)} of at least {MIN_VIEWS} views of the board: add more", ErrorCode.TOO_FEW_VIEWS
         )
     _check_spread(views, size)
     points = [board.points()] * len(views)

@@ -70,7 +70,7 @@ def _check_size(path: Path, image: Image.Image) -> None:
     if width * height > MAX_IMAGE_PX:
         raise HandvizError(
             f"{path}: {width} x {height} pixels are more than the {MAX_IMAGE_PX // 1_000_000} million "
-            "allowed; reduce it first",
+            "allowed: make it smaller first",
             ErrorCode.TOO_LARGE,
         )
 

@@ -267,7 +267,7 @@ def test_what_a_pickle_does_to_an_admitted_class_is_gone_after_the_load(written)
         (b"\x80\x02" + b"(" * 100_000 + b"l" * 100_000 + b".", "list"),
     ],
 )
-def test_broken_and_greedy_pickles_are_said(written, content, message):
+def test_broken_and_greedy_pickles_are_refused(written, content, message):
     with raises(ErrorCode.FILE_DAMAGED, ErrorCode.UNSAFE_FILE, match=message):
         load_records(written(content))
 

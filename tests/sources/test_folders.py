@@ -103,7 +103,7 @@ def test_several_images_are_one_source(tmp_path: Path) -> None:
     with raises(ErrorCode.FILE_MISSING):
         open_source(text)
     with raises(ErrorCode.FILE_UNREADABLE):
-        open_source("images:[")
+        open_source("pictures:[")
 
 
 def test_what_is_dropped_together(tmp_path: Path) -> None:
@@ -124,6 +124,6 @@ def test_what_is_dropped_together(tmp_path: Path) -> None:
     assert choose([folder, *[clip] * 6]).message.endswith("c.mp4, c.mp4, c.mp4 and 3 more.")
 
 
-@pytest.mark.parametrize("text", ["", "camera:0", "images:{", "images:[]", "~nobody/x", "x" * 5000, "a\0b"])
+@pytest.mark.parametrize("text", ["", "camera:0", "pictures:{", "pictures:[]", "~nobody/x", "x" * 5000, "a\0b"])
 def test_what_is_no_source_that_lasts(text: str) -> None:
     assert not source_exists(text)
