@@ -110,7 +110,7 @@ def named_in(onnx_file: Path) -> str:
 def which_file(name: str) -> str:
     """Return the remedy for a network of that hand model."""
     if name == "open_hand":
-        return f"handviz ships that hand: omit {OPTION} (if it is omitted, the file is of another version)"
+        return f"handviz ships that hand: leave {OPTION} out (without it, the file is of another version)"
     return f"give the MANO_RIGHT.pkl that it was trained with by {OPTION}, or put it into models/mano"
 
 
