@@ -1,4 +1,4 @@
-"""Checkerboards as a camera of known K sees them."""
+"""Rendered checkerboards of a camera of known K."""
 
 from collections.abc import Sequence
 
@@ -15,16 +15,20 @@ FINER = 3
 
 
 def board_image(
-    camera: Intrinsics, size: tuple[int, int], rotation_angle_deg: Sequence[float], place: Sequence[float], board: Board
+    camera: Intrinsics,
+    size: tuple[int, int],
+    rotation_angle_deg: Sequence[float],
+    position: Sequence[float],
+    board: Board,
 ) -> NDArray[np.uint8]:
-    """(H, W, 3) the board turned by Euler angles, its middle at ``place`` in squares, drawn finely and reduced."""
+    """Render the board (H, W, 3) rotated by Euler angles, its centre at ``position`` in squares, antialiased."""
     columns, rows = board.columns + 1, board.rows + 1
     tiles = (np.add.outer(np.arange(rows), np.arange(columns)) % 2 == 0) * 215 + 20
     drawn = np.kron(np.pad(tiles, 1, constant_values=235), np.ones((SQUARE_PX, SQUARE_PX))).astype(np.uint8)
     # Pixels of the drawing (edges at whole numbers) -> squares around the middle, corner (0, 0) being the first inner.
     to_squares = np.array([[1 / SQUARE_PX, 0, -(columns + 2) / 2], [0, 1 / SQUARE_PX, -(rows + 2) / 2], [0, 0, 1]])
     turn = Rotation.from_euler("xyz", rotation_angle_deg, degrees=True).as_matrix()
-    homography = camera.matrix @ np.stack([turn[:, 0], turn[:, 1], np.asarray(place, float)], axis=1) @ to_squares
+    homography = camera.matrix @ np.stack([turn[:, 0], turn[:, 1], np.asarray(position, float)], axis=1) @ to_squares
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     finer = np.diag([FINER, FINER, 1.0])
     in_opencv = np.linalg.inv(half) @ finer @ homography @ half
@@ -46,4 +50,4 @@ VIEWS: tuple[tuple[tuple[float, float, float], tuple[float, float, float]], ...]
     ((-18, -18, 15), (4, 2.5, 18)),
     ((5, 5, 0), (0, 0, 12)),
 )
-"""Turns in degrees and places in squares that show a board well."""
+"""Rotations in degrees and positions in squares that suit a calibration."""

@@ -20,7 +20,7 @@ QUIET_CHROMIUM = {
 
 
 def run_in_browser(path: Path, script: str) -> dict[str, Any]:
-    """``result`` of the script, ``requests`` for anything but the file, and ``messages`` of its console."""
+    """Return ``result`` of the script, ``requests`` for anything but the file, and ``messages`` of its console."""
     command = [sys.executable, __file__, str(path), script]
     environment = os.environ | QUIET_CHROMIUM
     outcome = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=MAX_S, check=False)
@@ -30,7 +30,7 @@ def run_in_browser(path: Path, script: str) -> dict[str, Any]:
 
 
 def main(path: str, script: str) -> int:
-    """The process with the browser."""
+    """Run the browser, in its own process."""
     from PyQt6.QtCore import QCoreApplication, Qt, QUrl
 
     QCoreApplication.setAttribute(Qt.ApplicationAttribute.AA_ShareOpenGLContexts)
@@ -41,17 +41,17 @@ def main(path: str, script: str) -> int:
     messages: list[str] = []
 
     class Page(QWebEnginePage):
-        """Writes down what the console says."""
+        """A page that records its console messages."""
 
         def javaScriptConsoleMessage(self, level, message, line, source) -> None:  # noqa: N802
-            """Qt calls it."""
+            """Override Qt's callback."""
             messages.append(message)
 
     class Interceptor(QWebEngineUrlRequestInterceptor):
-        """Writes down what is asked for."""
+        """An interceptor that records requests."""
 
         def interceptRequest(self, info) -> None:  # noqa: N802
-            """Qt calls it."""
+            """Override Qt's callback."""
             if info.requestUrl() != QUrl.fromLocalFile(path) and info.requestUrl().scheme() != "data":
                 requests.append(info.requestUrl().toString())
 

@@ -12,7 +12,7 @@ KILLS, KILLS_ONCE, STOPS, RAISES, FULL = "kills", "kill_once", "stops", "raises"
 
 
 class MadeUpEntries(ImageReconstructor):
-    """A hand for every image, from its name alone; remembers what it was asked for."""
+    """A reconstructor that makes a hand from an image's name alone, and records the images."""
 
     asked: list[str] = []  # noqa: RUF012 - the test's own record, cleared by its fixture
 
@@ -35,14 +35,14 @@ class MadeUpEntries(ImageReconstructor):
         return {"file": file, "hands": [{"mesh": stem, "score": float("nan") if "nan" in name else len(file) / 7}]}
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Close nothing."""
 
 
 class KilledOnce(ImageReconstructor):
-    """The real one, but for an image that kills its process when it is seen for the first time."""
+    """The real reconstructor, but for an image that kills its process the first time."""
 
     def __init__(self, run: ShardedRun) -> None:
-        super().__init__(run.order, run.out)
+        super().__init__(run.request, run.out)
         self._asked = run.out / "asked"
 
     def entry(self, path: Path, file: str, stem: str) -> Entry:

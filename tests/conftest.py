@@ -1,4 +1,4 @@
-"""What every test stands on: a GL context that watches itself, a settings folder of its own, nothing left behind."""
+"""Fixtures of all tests: a GL context with leak checks, a settings folder of its own, checks for leftovers."""
 
 import gc
 import os
@@ -32,7 +32,7 @@ QTBOT_WAITS = ("waitActive", "waitCallback", "waitExposed", "waitSignal", "waitS
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Qt tests draw nowhere, except in ``pytest -m display``, which takes the screen that there is."""
+    """Let Qt draw offscreen, except in ``pytest -m display``, which uses the present screen."""
     if config.getoption("markexpr") != "display":
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # Before "-m" chooses.
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark as slow what stands on a trained or exported network, and skip what another run takes."""
+    """Mark tests of trained or exported networks as slow, and skip those of another run."""
     for item in items:
         if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _skip_what_wants_a_display(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Say why; asked for without a screen, such tests are an error."""
+    """Skip display tests in other runs with a reason; a display run without a screen is an error."""
     wanting_a_display = [item for item in items if item.get_closest_marker("display")]
     reason = ""
     if config.getoption("markexpr") != "display":
@@ -64,7 +64,7 @@ def _skip_what_wants_a_display(config: pytest.Config, items: list[pytest.Item]) 
 
 
 class PatientQtBot(QtBot):
-    """pytest-qt's robot with the waits of ``tests.waiting``."""
+    """pytest-qt's bot with the waits of ``tests.waiting``."""
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         super().__init__(request)
@@ -74,13 +74,13 @@ class PatientQtBot(QtBot):
 
 @pytest.fixture
 def qtbot(qapp: object, request: pytest.FixtureRequest) -> PatientQtBot:
-    """In place of pytest-qt's own, which waits for 5 s."""
+    """Replace pytest-qt's own bot, which waits for 5 s."""
     return PatientQtBot(request)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def dataset_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What readers of datasets keep goes into a folder of this run, whatever opens them."""
+    """Put the caches of dataset readers into a folder of this run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HANDVIZ_DATASET_CACHE", str(tmp_path_factory.mktemp("datasets")))
         yield
@@ -88,7 +88,7 @@ def dataset_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def standalone_context() -> Iterator["moderngl.Context"]:
-    """One OpenGL context for the whole run; tests take ``ctx`` instead."""
+    """Yield one OpenGL context for the whole run; tests use ``ctx`` instead."""
     from handviz.rendering.offscreen import create_standalone_context
 
     context = create_standalone_context()
@@ -99,9 +99,9 @@ def standalone_context() -> Iterator["moderngl.Context"]:
 
 @pytest.fixture
 def ctx(standalone_context: "moderngl.Context") -> Iterator["moderngl.Context"]:
-    """An OpenGL context without a window; an OpenGL error or an object that was not released fails the test."""
+    """Yield an OpenGL context without a window; an OpenGL error or an unreleased object fails the test."""
     _release_dropped(standalone_context)
-    # What was there before the test is none of its leaks, and looking through it takes a second once torch is loaded.
+    # Objects from before the test are not its leaks, and scanning them takes a second once torch is loaded.
     gc.freeze()
     with standalone_context:
         assert standalone_context.error == "GL_NO_ERROR"
@@ -126,7 +126,7 @@ def _release_dropped(context: "moderngl.Context") -> list[str]:
 
 @pytest.fixture(autouse=True)
 def settings_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Settings go to a temporary folder."""
+    """Put settings into a temporary folder."""
     folder = tmp_path / "settings"
     monkeypatch.setenv("HANDVIZ_CONFIG_DIR", str(folder))
     return folder
@@ -147,7 +147,7 @@ def nothing_left_behind(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
 
 
 def _watch_qt(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """Note what is started from here on; returns the function that names what still runs."""
+    """Record what is started from here on; returns a function that names what still runs."""
     from PyQt6.QtCore import QThread, QTimer
     from PyQt6.QtWidgets import QApplication, QMessageBox
 
@@ -180,7 +180,7 @@ def _watch_qt(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
 
 
 def _note_starts(monkeypatch: pytest.MonkeyPatch, kind: type[Any]) -> list[Any]:
-    """The list of every QThread or QTimer that is started from here on."""
+    """Return the list of every QThread or QTimer that is started from here on."""
     started: list[Any] = []
     start = kind.start
 
@@ -193,7 +193,7 @@ def _note_starts(monkeypatch: pytest.MonkeyPatch, kind: type[Any]) -> list[Any]:
 
 
 def _delete_what_was_closed() -> None:
-    """``deleteLater`` waits for an event loop, which a test has none of."""
+    """Run pending ``deleteLater`` calls, because a test has no event loop."""
     from PyQt6.QtCore import QCoreApplication, QEvent
 
     if QCoreApplication.instance() is not None:
@@ -201,7 +201,7 @@ def _delete_what_was_closed() -> None:
 
 
 def _holds(question: Callable[[], bool]) -> bool:
-    """Whether a Qt object says yes; one that Qt has deleted says no."""
+    """Return a Qt object's answer; False if Qt has deleted it."""
     try:
         return question()
     except RuntimeError:
@@ -210,7 +210,7 @@ def _holds(question: Callable[[], bool]) -> bool:
 
 @pytest.fixture
 def shared_images() -> Path:
-    """The folder of real photographs beside the checkout; they stay out of the repository."""
+    """Return the folder of real photographs beside the checkout, which are not in the repository."""
     folder = PROJECT_ROOT.parent / "shared" / "real_images"
     if not folder.is_dir():
         pytest.skip("the photographs of ../shared/real_images are in no repository; the clip stands in for them")
@@ -219,7 +219,7 @@ def shared_images() -> Path:
 
 @pytest.fixture(scope="session")
 def template() -> "HandTemplate":
-    """The open hand; its arrays are read-only."""
+    """Return the open hand; its arrays are read-only."""
     from handviz.hand_models.open_hand import load_open_hand
 
     return load_open_hand()
@@ -227,13 +227,13 @@ def template() -> "HandTemplate":
 
 @pytest.fixture(scope="session")
 def rest_joints(template: "HandTemplate") -> "FloatArray":
-    """(16, 3) metres: the open hand's joints at rest."""
+    """Return the open hand's joints (16, 3) at rest in metres."""
     return template.joint_regressor @ template.vertices_m
 
 
 @pytest.fixture(scope="session")
 def axes(template: "HandTemplate", rest_joints: "FloatArray") -> "JointAxes":
-    """What the open hand's fingers turn about."""
+    """Return the open hand's joint axes."""
     from handviz.hand_models.anatomy import joint_axes
     from tests.hands import TIPS
 
@@ -242,7 +242,7 @@ def axes(template: "HandTemplate", rest_joints: "FloatArray") -> "JointAxes":
 
 @pytest.fixture
 def seeded_torch() -> None:
-    """The test draws the same numbers whatever ran before it."""
+    """Seed torch, whatever ran before the test."""
     import torch
 
     torch.manual_seed(0)
@@ -250,7 +250,7 @@ def seeded_torch() -> None:
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The generator puts four hands into a shard."""
+    """Let the generator put four hands into a shard."""
     from handviz.data.synthetic import generator
 
     monkeypatch.setattr(generator, "SHARD_SIZE", 4)
@@ -258,7 +258,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def rendered_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """32 hands that the generator rendered, seed 7, in two shards; a test that changes files copies the folder."""
+    """Render 32 hands, seed 7, in two shards; a test that changes files copies the folder."""
     from handviz.data.synthetic import generator
 
     folder = tmp_path_factory.mktemp("rendered") / "hands"
@@ -270,7 +270,7 @@ def rendered_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cached_hands(rendered_hands: Path) -> Path:
-    """``rendered_hands`` with the backbone's maps and the landmarks beside the images."""
+    """Return ``rendered_hands`` with the backbone's maps and the landmarks beside the images."""
     from handviz.data.synthetic.dataset import shard_numbers
     from handviz.models.amvur.features import LandmarkHead
     from handviz.models.backbones.registry import make_backbone
@@ -282,7 +282,7 @@ def cached_hands(rendered_hands: Path) -> Path:
 
 @pytest.fixture
 def config(tmp_path: Path, cached_hands: Path) -> "TrainConfig":
-    """A training of two epochs of two steps on eight hands."""
+    """Return a training config of two epochs of two steps on eight hands."""
     from handviz.training.config import TrainConfig
     from tests.small_trainings import SMALL
 
@@ -299,7 +299,7 @@ def config(tmp_path: Path, cached_hands: Path) -> "TrainConfig":
 
 
 class SmallModel(NamedTuple):
-    """The same weights twice."""
+    """The same weights as checkpoint and as ONNX."""
 
     checkpoint: Path
     onnx: Path
@@ -307,7 +307,7 @@ class SmallModel(NamedTuple):
 
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
-    """A narrow ``final`` with random weights, saved by training's code and exported by the command."""
+    """Save and export a narrow ``final`` with random weights."""
     import torch
 
     from handviz.__main__ import main
@@ -329,7 +329,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> SmallModel:
 
 
 class SmallTexture(NamedTuple):
-    """A narrow texture net, trained for two steps, twice."""
+    """A narrow texture net, trained for two steps, as run and as ONNX."""
 
     run: Path
     onnx: Path
@@ -337,7 +337,7 @@ class SmallTexture(NamedTuple):
 
 @pytest.fixture(scope="session")
 def texture_hands(rendered_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``rendered_hands`` with what the texture net learns from beside the images."""
+    """Return a copy of ``rendered_hands`` with the texture net's training data beside the images."""
     from handviz.hand_models.open_hand import load_open_hand
     from handviz.training.texture_samples import load_texture_samples
 
@@ -349,7 +349,7 @@ def texture_hands(rendered_hands: Path, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="session")
 def small_texture(texture_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> SmallTexture:
-    """Trained and exported by the commands' own code."""
+    """Train and export a small texture net by the commands' own code."""
     from handviz.__main__ import main
     from handviz.hand_models.open_hand import load_open_hand
     from handviz.models.texture.network import TextureConfig
@@ -366,7 +366,7 @@ def small_texture(texture_hands: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="session")
 def mano_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The stand-in MANO_RIGHT.pkl and MANO_LEFT.pkl."""
+    """Write stand-ins of MANO_RIGHT.pkl and MANO_LEFT.pkl."""
     from tests.fake_datasets.stand_in_mano import write_stand_in_mano
 
     return write_stand_in_mano(tmp_path_factory.mktemp("mano_files"))

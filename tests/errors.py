@@ -1,4 +1,4 @@
-"""Checks that an error is of the kind that is meant, whatever its message says."""
+"""Checks of an error's code, independent of its message."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

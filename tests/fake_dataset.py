@@ -18,7 +18,7 @@ FINGERS = (13, 14, 15, 1, 2, 3, 4, 5, 6, 10, 11, 12, 7, 8, 9)
 
 
 def annotated(hand: TinyHand, name: str) -> AnnotatedHand:
-    """As a reader says it."""
+    """Return a dataset reader's record of a hand."""
     chains = [[*FINGERS[3 * finger : 3 * finger + 3]] for finger in range(5)]
     fingers = [np.vstack([hand.joints_m[chain], hand.vertices_m[tip]]) for chain, tip in zip(chains, TIPS, strict=True)]
     keypoints = np.vstack([hand.joints_m[:1], *fingers])
@@ -55,14 +55,14 @@ class FakeDataset:
 
 
 def fake_dataset(count: int, *, seed: int = 3) -> FakeDataset:
-    """Right and left hands in turn, two sequences of one camera each."""
+    """Return right and left hands alternately, two sequences of one camera each."""
     hands = list(tiny_hands(count, seed=seed, size=(320, 240), sides=("right", "left")))
     names = [f"S{number % 2}/{number // 2:04d}" for number in range(count)]
     return FakeDataset(hands, [annotated(hand, name) for hand, name in zip(hands, names, strict=True)])
 
 
 def true_answer(hand: TinyHand, noise_m: float = 0.0, random: np.random.Generator | None = None) -> CanonicalHand:
-    """What a network without error, but for noise, would say of the crop of the true keypoints."""
+    """Return the output of a perfect network, plus noise, for the crop of the true keypoints."""
     template = stand_in_template()
     note = annotated(hand, "")
     to_camera = camera_from_crop(crop_from_image_affine(note.keypoints_px, hand.handedness), hand.intrinsics)
@@ -90,11 +90,11 @@ def true_answer(hand: TinyHand, noise_m: float = 0.0, random: np.random.Generato
 
 
 def says(answers):
-    """A predictor that answers these hands one after the other."""
+    """Return a predictor that returns these hands one after the other."""
     left = iter(answers)
     return lambda images: [next(left) for _ in images]
 
 
 def moved(answer: CanonicalHand, **changes) -> CanonicalHand:
-    """The same answer with other fields."""
+    """Return the same output with other fields."""
     return replace(answer, **changes)

@@ -1,4 +1,4 @@
-"""Damage for files that come from elsewhere: what a broken disk, another program or ill will makes of a valid one."""
+"""Damaged versions of valid files, as made by a broken disk, another program or an attacker."""
 
 import json
 from typing import Any
@@ -19,41 +19,41 @@ STRANGE_JSON = (
 
 @st.composite
 def damaged(draw: st.DrawFn, content: bytes) -> bytes:
-    """A file's bytes with up to four places cut out, overwritten or filled in; sometimes bytes without any sense."""
+    """Draw a file's bytes with up to four cuts, overwrites or insertions; sometimes random bytes."""
     if draw(st.integers(0, 9)) == 0:
         return draw(st.binary(max_size=200))
     for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, len(content)))
-        end = place + draw(st.sampled_from((0, 1, 2, 8, len(content))))
-        content = content[:place] + draw(st.binary(max_size=8)) + content[end:]
+        start = draw(st.integers(0, len(content)))
+        end = start + draw(st.sampled_from((0, 1, 2, 8, len(content))))
+        content = content[:start] + draw(st.binary(max_size=8)) + content[end:]
     return content
 
 
 @st.composite
 def damaged_json(draw: st.DrawFn, tree: Any) -> str:
-    """JSON in which up to two values anywhere in the tree are others, or are missing."""
+    """Draw JSON in which up to two values anywhere in the tree are others, or are missing."""
     replaced: dict[str, str] = {}
     tree = json.loads(json.dumps(tree))
     for number in range(draw(st.integers(1, 2))):
         if not tree:
             break
-        holder, key = draw(st.sampled_from(_places(tree)))
+        container, key = draw(st.sampled_from(_entries(tree)))
         if draw(st.booleans()) and draw(st.booleans()):
-            del holder[key]
+            del container[key]
             continue
         mark = f"replaced {number}"
         replaced[json.dumps(mark)] = draw(st.sampled_from(STRANGE_JSON))
-        holder[key] = mark
+        container[key] = mark
     text = json.dumps(tree)
     for mark, strange in replaced.items():
         text = text.replace(mark, strange)
     return text
 
 
-def _places(tree: Any) -> list[tuple[Any, Any]]:
-    """Every (holder, key) of the tree; of long lists the first few alone."""
+def _entries(tree: Any) -> list[tuple[Any, Any]]:
+    """Return every (container, key) of the tree; of long lists only the first few."""
     items = list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree))[:3]
-    places = [(tree, key) for key, _ in items]
+    entries = [(tree, key) for key, _ in items]
     for _, value in items:
-        places += _places(value) if isinstance(value, dict | list) else []
-    return places
+        entries += _entries(value) if isinstance(value, dict | list) else []
+    return entries

@@ -26,7 +26,9 @@ class FakeCamera(FakeSource):
         """Return a frame when the test allows it; raise an error when unplugged."""
         frame = super().read()
         if not self.is_plugged or frame is None:
-            raise HandvizError(f"{self.name} gives no images any more: is it still plugged in?", ErrorCode.CAMERA_LOST)
+            raise HandvizError(
+                f"{self.name} stopped delivering images: check that it is plugged in", ErrorCode.CAMERA_LOST
+            )
         image = np.full((self.height, self.height * 4 // 3, 3), 100, np.uint8)
         return Frame(frame.number, image, frame.captured_ms)
 

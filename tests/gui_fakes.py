@@ -1,4 +1,4 @@
-"""Sources, pipelines and hands that do what a test says."""
+"""Fake sources, pipelines and hands that a test controls."""
 
 import threading
 from collections.abc import Callable
@@ -24,12 +24,12 @@ from handviz.core.records import (
 from handviz.gui.session.settings import ViewSettings
 from handviz.rendering.hand_shape import PlainSurface
 
-UNPLUGGED = "camera 0 gives no images any more: is it still plugged in?"
+UNPLUGGED = "camera 0 stopped delivering images: check that it is plugged in"
 TRIANGLE = PlainSurface(np.array([[0, 1, 2]], dtype=np.int32), 3)
 
 
 def frame(number: int = 0, name: str = "") -> Frame:
-    """A small grey image."""
+    """Return a small grey image."""
     return Frame(number, np.full((48, 64, 3), 100, dtype=np.uint8), 0.0, name)
 
 
@@ -37,13 +37,13 @@ PHOTOGRAPHED, EVENLY_LIT = (0.8, 0.5, 0.3), (0.5, 0.8, 0.3)
 
 
 def texture(seen: float = 0.0) -> HandTexture:
-    """One colour under the image's light, another one in even light."""
+    """Return one colour under the image's light, another one under uniform light."""
     fraction = np.full(3, seen)
     return HandTexture(np.tile(PHOTOGRAPHED, (3, 1)), np.tile(EVENLY_LIT, (3, 1)), fraction, fraction)
 
 
 def hand(variant: VariantName = "final", *, handedness: Handedness = "right", textured: bool = False) -> HandMesh:
-    """A hand of three vertices in the image's middle."""
+    """Return a hand of three vertices in the image's centre."""
     corners = np.array([[-1.0, 1, 0], [1, 1, 0], [0, -1, 0]])
     middle = np.array([32.0, 24.0])
     return HandMesh(
@@ -87,11 +87,11 @@ class FakeSource:
         self._is_free = False
 
     def let_go(self) -> None:
-        """From now on a camera waits for nobody, so that its thread can end."""
+        """Let a camera wait no more, so that its thread can end."""
         self._is_free = True
 
     def read(self) -> Frame | None:
-        """As the real ones."""
+        """Do as the real ones."""
         if self.is_live:
             while not self._is_free and not self.may_read.acquire(timeout=0.05):
                 pass
@@ -104,16 +104,16 @@ class FakeSource:
         return frame(number, f"{number}.jpg" if self._names else "")
 
     def seek(self, number: int) -> None:
-        """As the real ones."""
+        """Do as the real ones."""
         self._next = number
 
     def close(self) -> None:
-        """Notes it."""
+        """Record the call."""
         self.is_closed = True
 
 
 class FakePipeline:
-    """Answers every frame with one hand and writes down what it was told."""
+    """A pipeline that returns one hand for every frame and records the calls."""
 
     provider = "CPUExecutionProvider"
 
@@ -127,7 +127,7 @@ class FakePipeline:
         self.is_closed = False
 
     def process(self, frame: Frame) -> FrameResult:
-        """One hand."""
+        """Return one hand."""
         self.before_process(frame)
         times = StageTimes(20, 1, 14, 0.2, 4.5 if self.gives_texture else 0.0)
         hands = (hand(self.variant, textured=self.gives_texture),)
@@ -135,50 +135,50 @@ class FakePipeline:
         return FrameResult(frame, self.variant, hands=hands, times=times, error=self.error, others=others)
 
     def set_variant(self, variant: VariantName, /) -> None:
-        """Notes it."""
+        """Record the call."""
         self.variant = variant
         self.told.append(("variant", variant))
 
     def set_smoothing(self, strength: float, /) -> None:
-        """Notes it."""
+        """Record the call."""
         self.told.append(("smoothing", strength))
 
     def set_smoothing_kind(self, kind: SmoothingKind, /) -> None:
-        """Notes it."""
+        """Record the call."""
         self.told.append(("smoothing_kind", kind))
 
     def set_camera_model(self, camera_model: CameraModel, /) -> None:
-        """Notes it."""
+        """Record the call."""
         self.told.append(("camera_model", camera_model))
 
     def set_hand_size(self, size: HandSize, /) -> None:
-        """Notes it."""
+        """Record the call."""
         self.told.append(("hand_size", size))
 
     def set_side(self, side: HandednessSetting, /) -> None:
-        """Notes it."""
+        """Record the call."""
         self.told.append(("side", side))
 
     def set_compare(self, wanted: bool, /) -> None:
-        """Notes it."""
+        """Record the call."""
         self.compares = wanted
         self.told.append(("compare", wanted))
 
     def set_texture(self, wanted: bool, /) -> None:
-        """Notes it."""
+        """Record the call."""
         self.gives_texture = wanted
         self.told.append(("texture", wanted))
 
     def forget_texture(self) -> None:
-        """Notes it."""
+        """Record the call."""
         self.told.append(("forget_texture", None))
 
     def reset(self, *, video: bool | None = None, same_hands: bool = False) -> None:
-        """Notes it."""
+        """Record the call."""
         self.told.append(("reset", video))
 
     def close(self) -> None:
-        """Notes it."""
+        """Record the call."""
         self.is_closed = True
 
 

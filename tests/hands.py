@@ -20,7 +20,7 @@ TIPS = [4, 8, 12, 16, 20]
 def made_up_hand(
     *, wrist_px: tuple[float, float] = (300.0, 200.0), handedness: Handedness = "right", std_mm: float = 5.0
 ) -> HandMesh:
-    """Random points within 10 cm of the wrist, which projects to ``wrist_px``."""
+    """Return a hand of random points within 10 cm of the wrist, which projects to ``wrist_px``."""
     random = np.random.default_rng(0)
     vertices_m, keypoints_m = random.uniform(-0.05, 0.05, (30, 3)), random.uniform(-0.05, 0.05, (21, 3))
     keypoints_m[0] = 0
@@ -43,7 +43,7 @@ def made_up_hand(
 
 
 def textured_hand(*, handedness: Handedness = "right", wrist_px: tuple[float, float] = (150.0, 220.0)) -> HandMesh:
-    """The open hand at rest, palm to the camera, with a colour that is its place, and what faces the camera visible."""
+    """Return the open hand at rest, palm to the camera, coloured by position, visible where it faces the camera."""
     template = load_open_hand()
     mirror = np.array([-1.0 if handedness == "left" else 1.0, 1.0, 1.0])
     vertices_m = template.vertices_m * mirror
@@ -65,19 +65,19 @@ def textured_hand(*, handedness: Handedness = "right", wrist_px: tuple[float, fl
 
 
 def shaken(hand: HandMesh, offset_m: np.ndarray) -> HandMesh:
-    """The hand with its vertices moved by (30, 3) metres, pixels along with them."""
+    """Return the hand with its vertices displaced by (30, 3) metres, pixels included."""
     return projected(dataclasses.replace(hand, vertices_m=hand.vertices_m + offset_m))
 
 
 def made_up_detection(handedness: Handedness = "right", *, size: float = 100.0, x: float = 100.0) -> Detection:
-    """An upright hand of ``size`` pixels: wrist below, fingers as five columns."""
+    """Return an upright hand of ``size`` pixels: wrist below, fingers as five columns."""
     fingers = [(size * (0.2 * finger - 0.4), -size * (0.4 + 0.15 * joint)) for finger in range(5) for joint in range(4)]
     keypoints = np.array([(0.0, 0.0), *fingers])
     return Detection(handedness, 0.95, keypoints + np.array([x, 140.0]))
 
 
 class FakeLandmarker:
-    """Finds the same right hand in every image that is not black; remembers how it was made."""
+    """A detector of the same right hand in every image that is not black; records its options."""
 
     made: list["FakeLandmarker"] = []  # noqa: RUF012 - the test's own record, cleared by its fixture
 

@@ -1,4 +1,4 @@
-"""The datasets' measures once more, written slowly from their definitions: what the fast ones are compared with."""
+"""Slow implementations of the datasets' metrics from their definitions, to compare the fast ones with."""
 
 import itertools
 
@@ -7,14 +7,14 @@ from scipy.linalg import orthogonal_procrustes
 
 
 def distances(predicted, truth):
-    """(K,) of two lists of points, one by one."""
+    """Return distances (K,) of two lists of points, one by one."""
     return np.array(
         [sum((a - b) ** 2 for a, b in zip(p, t, strict=True)) ** 0.5 for p, t in zip(predicted, truth, strict=True)]
     )
 
 
 def aligned_with_scale(truth, predicted):
-    """FreiHAND's alignment by scipy: centre, divide by the norms, turn (or mirror), scale back."""
+    """Align as FreiHAND, by scipy: centre, divide by the norms, rotate (or mirror), scale back."""
     truth_middle, predicted_middle = truth.mean(axis=0), predicted.mean(axis=0)
     truth_norm = np.linalg.norm(truth - truth_middle) + 1e-8
     predicted_norm = np.linalg.norm(predicted - predicted_middle) + 1e-8
@@ -24,13 +24,13 @@ def aligned_with_scale(truth, predicted):
 
 
 def aligned_wrist_and_palm(truth, predicted):
-    """HO3D's: the wrist on the wrist, and as long from there to the middle knuckle (keypoint 9)."""
+    """Align as HO3D: wrist on wrist, and the same length from there to the middle knuckle (keypoint 9)."""
     scale = np.linalg.norm(truth[9] - truth[0]) / np.linalg.norm(predicted[9] - predicted[0])
     return np.array([(point - predicted[0]) * scale + truth[0] for point in predicted])
 
 
 def area_under_pck(errors_mm):
-    """Of errors (N, K): for each point a curve over samples, its area by trapezoids, the mean over points."""
+    """Return the AUC of errors (N, K): per point a curve over samples, its area by trapezoids, the mean over points."""
     thresholds = np.array([50 * step / 99 for step in range(100)])
     areas = []
     for point in np.asarray(errors_mm).T:
@@ -40,7 +40,7 @@ def area_under_pck(errors_mm):
 
 
 def f_scores(predicted, truth, thresholds_m):
-    """Of two clouds at each threshold: every distance of every pair."""
+    """Return F-scores of two clouds at each threshold, from every distance of every pair."""
     table = np.sqrt(((predicted[:, None] - truth[None]) ** 2).sum(axis=2))
     scores = []
     for threshold in thresholds_m:
@@ -50,7 +50,7 @@ def f_scores(predicted, truth, thresholds_m):
 
 
 def measures(keypoints, true_keypoints, vertices, true_vertices):
-    """Means over N samples in metres, by the alignment and the measure."""
+    """Return means over N samples in metres, by the alignment and the metric."""
     found = {}
     for alignment in ("absolute", "root", "scale_translation", "procrustes"):
         moved, meshes = [], []

@@ -1,4 +1,4 @@
-"""Rendered hands whose labels are the stand-in MANO's: what a dataset with MANO's vertices looks like to training."""
+"""Rendered hands whose labels are the stand-in MANO's: a dataset with MANO's vertices for training."""
 
 import json
 import pickle
@@ -18,8 +18,7 @@ PER_VERTEX = ("visible", "visible_alone")
 
 
 def relabelled(rendered: Path, folder: Path) -> Path:
-    """A copy of rendered hands for the stand-in's pose, axes and order of vertices: the same hands, and what is cached
-    of their images."""
+    """Copy rendered hands for the stand-in's pose, axes and order of vertices: the same hands and image caches."""
     shutil.copytree(rendered, folder)
     template = stand_in_template()
     manifest = folder / "manifest.json"
@@ -40,7 +39,7 @@ def relabelled(rendered: Path, folder: Path) -> Path:
 
 
 def stand_in_network(source: Path, path: Path) -> Path:
-    """A network of OpenHand (ONNX) as one of the stand-in: the same hands, in its order of vertices and its axes."""
+    """Convert an open hand's network (ONNX) to the stand-in: the same hands, in its order of vertices and its axes."""
     model, template = onnx.load(source), stand_in_template()
     axes = numpy_helper.from_array(MANO_FROM_OPEN.T.astype(np.float32), "mano_axes")
     order = numpy_helper.from_array(vertex_order().astype(np.int64), "mano_order")
@@ -66,6 +65,6 @@ def stand_in_network(source: Path, path: Path) -> Path:
 
 
 def write_arrays(arrays: dict[str, Any], path: Path) -> Path:
-    """A file as MANO's."""
+    """Write a file like MANO's."""
     path.write_bytes(pickle.dumps(arrays, protocol=2))
     return path

@@ -1,4 +1,4 @@
-"""A dataset in memory, made of tiny hands: what readers give, without files."""
+"""A dataset of tiny hands in memory, without files."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +16,12 @@ from tests.fake_datasets.stand_in_mano import stand_in_template
 
 
 def keypoints_m(hand: TinyHand) -> FloatArray:
-    """(21, 3) of the template, in the camera's frame."""
+    """Return keypoints (21, 3) of the template, in the camera's frame."""
     return stand_in_template().keypoint_regressor @ (hand.vertices_m - hand.wrist_m) + hand.wrist_m
 
 
 def annotated(hand: TinyHand, name: str = "hand") -> AnnotatedHand:
-    """What a reader says of a tiny hand."""
+    """Return a dataset reader's record of a tiny hand."""
     template = stand_in_template()
     wrist = template.joint_regressor[0] @ np.einsum("vcs,s->vc", template.shape_basis, hand.shape)
     parameters = ManoParameters(
@@ -46,7 +46,7 @@ def annotated(hand: TinyHand, name: str = "hand") -> AnnotatedHand:
 
 
 class MemoryDataset:
-    """Tiny hands as a split; those in ``broken`` have no image, ``flat`` ones no 3D truth."""
+    """Return tiny hands as a split; those in ``broken`` have no image, ``flat`` ones no 3D truth."""
 
     name, split = "freihand", "training"
     tip_vertices = (744, 320, 443, 554, 671)
@@ -69,7 +69,7 @@ class MemoryDataset:
 
 
 def reader_of(dataset: MemoryDataset) -> ModuleType:
-    """What ``data/real/freihand.py`` is to the registry."""
+    """Return a stand-in for a dataset module of the registry."""
     module = ModuleType("freihand")
     module.SPLITS = {"freihand": ("training", "evaluation")}
     module.open_split = lambda name, root, split: dataset

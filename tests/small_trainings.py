@@ -1,4 +1,4 @@
-"""What the tests of training share: a narrow network, some steps of it, and weights that must be the same."""
+"""Shared by the tests of training: a narrow network, some steps of it, and weights that must be the same."""
 
 import torch
 
@@ -10,12 +10,12 @@ SMALL = ModelConfig(width=16, regressor_width=16, feature_width=16, feature_laye
 
 
 def amvur_run(config, template):
-    """A run of AMVUR that has not resumed."""
+    """Return a run of AMVUR that has not resumed."""
     return Run(AmvurTask(config, template))
 
 
 def run_steps(trainer, count=None):
-    """Loss of every step."""
+    """Return the loss of every step."""
     trainer.task.network.train()
     losses = []
     for ids in trainer.batches():

@@ -14,7 +14,7 @@ from handviz.core.paths import PROJECT_ROOT
 
 
 class Calls:
-    """Stands in for ``bootstrap.call``: notes commands, answers 0 or what ``answer`` says."""
+    """A stand-in for ``bootstrap.call`` that records commands and returns 0 or ``answer``'s value."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -27,7 +27,7 @@ class Calls:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
-    """No command is run, and the environment lies in a temporary folder."""
+    """Run no command, and put the environment into a temporary folder."""
     noted = Calls()
     monkeypatch.setattr(bootstrap, "call", noted)
     venv = tmp_path / ".venv"
@@ -39,7 +39,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
 
 @pytest.fixture
 def sound_venv(calls: Calls) -> Path:
-    """An environment in which everything is installed."""
+    """Make an environment in which everything is installed."""
     python = bootstrap.venv_python()
     python.parent.mkdir(parents=True)
     python.touch()

@@ -1,4 +1,4 @@
-"""The fixtures that guard the other tests do bite."""
+"""The fixtures that guard the other tests fail when they should."""
 
 import sys
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_display():
 
 @pytest.fixture
 def guarded(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A folder of tests of its own, under our conftest."""
+    """Return a folder of tests of its own, under this conftest."""
     monkeypatch.setenv("PYTHONPATH", str(CONFTEST.parents[1]))
     conftest = CONFTEST.read_text().replace('pytest_plugins = ["pytester"]', "")
     assert "thread.join(LIMIT_S)" in conftest

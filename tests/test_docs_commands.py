@@ -1,4 +1,4 @@
-"""The commands of the documentation, run as they stand there."""
+"""The commands of the documentation, run as they are printed."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ PAGES = [path for path in sorted((PROJECT_ROOT / "docs").rglob("*.md")) if BLOCK
 
 
 def commands(page: Path) -> list[list[str]]:
-    """Every command of a page's tested blocks, in order; a backslash joins lines."""
+    """Return every command of a page's tested blocks, in order; a backslash joins lines."""
     text = "".join(BLOCK.findall(page.read_text("utf-8"))).replace("\\\n", " ")
     return [shlex.split(line, comments=True) for line in text.splitlines() if shlex.split(line, comments=True)]
 
@@ -34,7 +34,7 @@ def test_every_command_of_the_page_works(page: Path, tmp_path: Path, monkeypatch
 
 
 def run(module: str, arguments: list[str]) -> int:
-    """Run what ``python -m`` would, in this process."""
+    """Run as ``python -m``, in this process."""
     if module == "handviz":
         return main(arguments)
     package, _, name = module.partition(".")

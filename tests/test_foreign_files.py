@@ -48,7 +48,7 @@ from tests.hands import made_up_detection, made_up_hand
 
 @contextlib.contextmanager
 def file_of(content: bytes | str, name: str = "file") -> Iterator[Path]:
-    """The content in a folder that goes away."""
+    """Write the content into a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
@@ -56,7 +56,7 @@ def file_of(content: bytes | str, name: str = "file") -> Iterator[Path]:
 
 
 def value_of(read: Callable[[], object]) -> object | None:
-    """What was read; None for a HandvizError. Anything else that is raised fails the test."""
+    """Return what was read; None for a HandvizError. Any other exception fails the test."""
     with contextlib.suppress(HandvizError):
         return read()
     return None
@@ -230,7 +230,7 @@ def test_damaged_stored_hands(content: bytes) -> None:
 
 
 def with_numbers(text: str) -> bytes:
-    """The stored hands with another JSON beside their arrays."""
+    """Return the stored hands with another JSON beside their arrays."""
     with np.load(io.BytesIO(PACKED)) as file:
         arrays = {name: file[name] for name in file.files}
     stream = io.BytesIO()

@@ -48,7 +48,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
 def imported_names(source: str) -> set[str]:
-    """Full dotted names of everything that a module imports, inside functions too."""
+    """Return the full dotted names of everything that a module imports, inside functions too."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -66,7 +66,7 @@ def names_in(path: Path) -> set[str]:
 
 
 def layer_errors(room: str, names: set[str]) -> list[str]:
-    """What a module of ``room`` imports against the rules: from its own level, from a higher one, from outside."""
+    """Return a module's imports that break the rules of ``room``: from its own or a higher level, or from outside."""
     errors = []
     for name in sorted(names):
         package, _, rest = name.partition(".")
@@ -78,7 +78,7 @@ def layer_errors(room: str, names: set[str]) -> list[str]:
 
 
 def room_of(path: Path) -> str:
-    """The top-level module or package of the file."""
+    """Return the top-level module or package of the file."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 

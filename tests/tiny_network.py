@@ -1,4 +1,4 @@
-"""An ONNX file that answers every crop with the same hand, in the shape of the real ones."""
+"""An ONNX file that returns the same hand for every crop, with the outputs of the real ones."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from handviz.hand_models.open_hand import load_open_hand
 
 
 def constant_hand() -> dict[str, FloatArray]:
-    """The rest pose, upright in the crop, palm to the camera, with a standard deviation that grows along x."""
+    """Return the rest pose, upright in the crop, palm to the camera, with a standard deviation that grows along x."""
     template = load_open_hand()
     vertices = template.vertices_m.astype(np.float32)
     keypoints = (template.keypoint_regressor @ vertices).astype(np.float32)
@@ -44,7 +44,7 @@ def write_network(
     fingerprint: str | None = None,
     hand: dict[str, FloatArray] | None = None,
 ) -> Path:
-    """Write a network that answers ``hand`` for every crop."""
+    """Write a network that returns ``hand`` for every crop."""
     zero = helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=0)
     nodes = [zero, helper.make_node("Mul", ["mean", "nothing"], ["zero"])]
     constants = [numpy_helper.from_array(np.zeros(1, np.float32), "nothing")]
@@ -69,7 +69,7 @@ def write_network(
 
 
 def write_all_networks(folder: Path) -> Path:
-    """One such network per variant, named as the real files."""
+    """Write one such network per model, named as the real files."""
     for variant in VARIANTS:
         write_network(folder / f"handviz_{variant}.onnx", variant)
     return folder

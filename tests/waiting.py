@@ -1,4 +1,4 @@
-"""How long a test waits for what is meant before it fails: long enough for a machine that is busy with other work."""
+"""Time limits of waits in tests: long enough for a machine that is busy with other work."""
 
 LIMIT_S = 60.0
 LIMIT_MS = 60_000

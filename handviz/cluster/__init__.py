@@ -1,1 +1,1 @@
-"""Shards of many images, each reconstructed by a process of its own: by hand, by Slurm or by Ray."""
+"""Shards of many images, each reconstructed by its own process: started by hand, by Slurm or by Ray."""

@@ -11,21 +11,21 @@ from itertools import islice
 from typing import Any
 
 from handviz.cluster.shards import MakerFactory, Shard, ShardedRun, ShardResult, attempt_shard, image_reconstructor
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import PROJECT_ROOT
 
-INSTALL = "Ray is not installed here: python -m pip install -r requirements-cluster.txt"
+INSTALL = "Ray is not installed: run python -m pip install -r requirements-cluster.txt"
 MAX_RETRIES = 20
-"""So often a shard is continued after its process, or its machine, was lost."""
+"""How often a shard is resumed after its process or machine was lost."""
 
 
 @dataclass(frozen=True)
 class RayOptions:
-    """Where tasks run, and what each of them reserves."""
+    """The cluster that runs the tasks, and the resources of each."""
 
     workers: int = 2
     address: str | None = None
-    """Of a cluster ("auto": the one that this machine is part of); None starts one on this machine."""
+    """Address of a cluster ("auto": the one of this machine); None starts one on this machine."""
     cpus: float = 1.0
     gpus: float = 0.0
 
@@ -37,9 +37,9 @@ def run_on_ray(
     options: RayOptions,
     make: MakerFactory = image_reconstructor,
 ) -> Iterator[ShardResult]:
-    """Yield the shards' results as they come; HandvizError if there is no Ray or no cluster."""
+    """Yield the shards' results as they finish; HandvizError if Ray or the cluster is missing."""
     if importlib.util.find_spec("ray") is None:
-        raise HandvizError(INSTALL)
+        raise HandvizError(INSTALL, ErrorCode.PACKAGE_MISSING)
     with _environment(options):
         import ray
 
@@ -76,7 +76,8 @@ def _start(ray: Any, options: RayOptions) -> None:
         else:
             ray.init(options.address, runtime_env={"env_vars": {"PYTHONPATH": _python_path()}}, **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise HandvizError(f"no cluster of Ray at {options.address or 'this machine'}: {error}") from error
+        where = options.address or "this machine"
+        raise HandvizError(f"no Ray cluster can be reached at {where}: {error}", ErrorCode.NO_CONNECTION) from error
 
 
 def _python_path() -> str:
@@ -85,14 +86,14 @@ def _python_path() -> str:
 
 @contextlib.contextmanager
 def _environment(options: RayOptions) -> Iterator[None]:
-    """Set what Ray reads when it starts; afterwards all variables are as before.
+    """Set the variables that Ray reads when it starts, and restore them afterwards.
 
-    A cluster of one machine listens to the loopback alone and asks for a secret; no usage is reported to Ray's makers.
+    A local cluster listens on the loopback only and requires a token; no usage is reported to Ray's makers.
     """
     values = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
     if options.address is None:
         secret = os.environ.get("RAY_AUTH_TOKEN") or _SECRET
-        # Ray's name for "the machine is a cluster of its own", whatever its system is.
+        # Ray's variable for a cluster of one machine, on any system.
         values |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secret}
         values |= {"PYTHONPATH": _python_path()}
     before = {name: os.environ.get(name) for name in values}
@@ -108,4 +109,4 @@ def _environment(options: RayOptions) -> Iterator[None]:
 
 
 _SECRET = secrets.token_hex(32)
-"""The same one for the life of this process: Ray reads it once."""
+"""Constant for this process, because Ray reads it once."""

@@ -1,7 +1,7 @@
-"""``reconstruct --shard K/N --resume``: a fixed part of the input's images, one line of JSON an image, resumable.
+"""``reconstruct --shard K/N --resume``: a fixed part of the input's images, one line of JSON per image, resumable.
 
-A shard has two files in ``OUT/shards``: ``.jsonl`` grows line by line, ``.json`` says how the shard is made
-(``header``) and, once it is complete, what it holds (``done``). Processes share nothing else and need no server.
+A shard has two files in ``OUT/shards``: ``.jsonl`` grows line by line; ``.json`` contains the settings (``header``)
+and, once the shard is complete, a summary (``done``). Processes share nothing else and need no server.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from handviz import __version__
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import open_atomic, write_files
 from handviz.core.paths import LANDMARKER_FILE, TEXTURE_NAME, variant_file
 from handviz.core.records import VARIANTS
@@ -34,18 +34,18 @@ SHARDS_FOLDER, REPORT_NAME, FORMAT = "shards", "hands.json", 2
 FILES_OF_OLD_RUNS = ("listing.jsonl", "shards.txt")
 SHARD_NAME = re.compile(r"shard-\d{6}-of-(\d{6})\.json")
 MAX_SHARDS = 1_000_000
-"""Their numbers have six digits in file names."""
+"""Shard numbers have six digits in file names."""
 MAX_KILLS = 2
-"""An image at which the process was killed so often is skipped: the image may be the reason."""
+"""An image at which so many processes were killed is skipped, because it may be the cause."""
 KILLED = f"{MAX_KILLS} processes were killed at this image; it is skipped"
 MAX_NAMED_ERRORS = 20
-"""Errors of images that are named in messages, of each shard; its file has all of them."""
+"""Errors of images per shard that messages name; its file contains all."""
 Entry = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 
 class OtherRunError(HandvizError):
-    """The output folder holds results of other options, models or images."""
+    """The output folder contains results of other options, models or images."""
 
 
 class Shard(NamedTuple):
@@ -55,27 +55,27 @@ class Shard(NamedTuple):
     of: int
 
     def bounds(self, images: int) -> tuple[int, int]:
-        """Return the first image and the one after the last."""
+        """Return the indices of the first image and of the one after the last."""
         return images * (self.number - 1) // self.of, images * self.number // self.of
 
     def path(self, out: Path) -> Path:
-        """Return the file of the entries; header, and marker of the image in progress, have other suffixes."""
+        """Return the file of the entries; header and progress marker have other suffixes."""
         return out / SHARDS_FOLDER / f"shard-{self.number:06d}-of-{self.of:06d}.jsonl"
 
 
 @dataclass(frozen=True)
 class ShardedRun:
-    """Which images, how and where to; it is pickled to other machines, where all paths must be the same."""
+    """Images, options and output of a run; it is pickled to other machines, where all paths must be the same."""
 
     source: Path
     """A folder, an image, or a .txt file with the path of an image on every line."""
     out: Path
-    order: ImageRequest
+    request: ImageRequest
     recursive: bool = False
-    """Also the images in folders below."""
+    """Include the images in folders below."""
     overlays: bool = False
     threads: int | None = None
-    """Of the networks; None: the usual number."""
+    """Threads of the networks; None: the default."""
 
     def images(self) -> Iterator[ListedImage]:
         """Yield the images, always in the same order."""
@@ -88,57 +88,64 @@ class ShardedRun:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What a process says of a shard."""
+    """The outcome of a shard."""
 
     shard: Shard
     images: int = 0
     hands: int = 0
     unreadable: int = 0
     sha256: str = ""
-    """Of the file of entries."""
+    """Checksum of the file of entries."""
     errors: tuple[str, ...] = ()
-    """The first reasons of unreadable images."""
+    """The first errors of unreadable images."""
     failure: str = ""
     """Why the shard is not complete."""
     is_fatal: bool = False
-    """Other shards would fail for the same reason."""
+    """Whether other shards would fail for the same reason."""
 
 
 def image_reconstructor(run: ShardedRun) -> ImageReconstructor:
     """Load the networks of a run."""
     if run.threads:
         limit_threads(run.threads)
-    return ImageReconstructor(run.order, run.out, overlays=run.overlays)
+    return ImageReconstructor(run.request, run.out, overlays=run.overlays)
 
 
 MakerFactory = Callable[[ShardedRun], ImageReconstructor]
 
 
-# What decides the results: recorded beside every shard, compared whenever a process continues or joins.
+# The header: everything that determines the results, stored beside every shard and compared on resuming and joining.
 
 
 def header_of(run: ShardedRun) -> dict[str, Any]:
-    """Return program, options, models and images of a run; HandvizError if there are no images or no models."""
+    """Return version, options, models and images of a run; HandvizError if images or models are missing."""
     if any((run.out / name).exists() for name in FILES_OF_OLD_RUNS):
-        raise OtherRunError(f"{run.out} holds a run of an earlier version of handviz: choose another --out")
+        raise OtherRunError(
+            f"{run.out} contains a run of an earlier version of handviz: choose another --out",
+            ErrorCode.VERSION_MISMATCH,
+        )
     if run.recursive and os.path.realpath(run.out) == os.path.realpath(run.source):
-        raise HandvizError(f"{run.out}: --out cannot be the folder of the images itself; a folder below it can")
-    order, digest, count = run.order, hashlib.sha256(), 0
-    used = VARIANTS if order.compare else (order.variant,)
-    models = [LANDMARKER_FILE, *(variant_file(variant, order.model_dir) for variant in used)]
-    models += [order.model_dir / TEXTURE_NAME] if order.colour == "texture" else []
+        raise HandvizError(
+            f"{run.out}: --out cannot be the folder of the images itself; choose a folder below it",
+            ErrorCode.OPTION_CONFLICT,
+        )
+    request, digest, count = run.request, hashlib.sha256(), 0
+    used = VARIANTS if request.compare else (request.variant,)
+    models = [LANDMARKER_FILE, *(variant_file(variant, request.model_dir) for variant in used)]
+    models += [request.model_dir / TEXTURE_NAME] if request.colour == "texture" else []
     sums = {path.name: _sha256(path) for path in models}
     for image in run.images():
         digest.update(json.dumps(image.file).encode("ascii") + b"\n")
         count += 1
     if not count:
-        raise HandvizError(f"{run.source}: no images (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
-    options = {name: value for name, value in asdict(order).items() if name not in ("model_dir", "hand_model")}
+        suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise HandvizError(f"{run.source}: no images (looked for {suffixes})", ErrorCode.EMPTY_INPUT)
+    options = {name: value for name, value in asdict(request).items() if name not in ("model_dir", "hand_model")}
     return {
         "format": FORMAT,
         "handviz": __version__,
         "options": json.loads(json.dumps(options, default=str)),
-        "hand_model": hand_model_for(order.hand_model, order.model_dir).fingerprint,
+        "hand_model": hand_model_for(request.hand_model, request.model_dir).fingerprint,
         "sha256": sums,
         "images": count,
         "images_sha256": digest.hexdigest(),
@@ -149,7 +156,10 @@ def require_same(out: Path, there: dict[str, Any], here: dict[str, Any]) -> None
     """Raise OtherRunError with the first difference, if there is one."""
     differences = _differences(there, here)
     if differences:
-        raise OtherRunError(f"{out} holds another run: {differences[0]}; repeat that or choose another --out")
+        raise OtherRunError(
+            f"{out} contains another run: {differences[0]}; use the same or choose another --out",
+            ErrorCode.FOLDER_TAKEN,
+        )
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:
@@ -168,7 +178,7 @@ def _sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise HandvizError(f"{path} cannot be read: {error.strerror}") from error
+        raise HandvizError(f"{path} cannot be read: {error.strerror}", ErrorCode.FILE_UNREADABLE) from error
 
 
 # One shard.
@@ -183,10 +193,10 @@ def run_shard(
     make: MakerFactory = image_reconstructor,
     progress: Callable[[int], None] = lambda _: None,
 ) -> ShardResult:
-    """Reconstruct what a shard lacks, or all of it without ``resume``.
+    """Reconstruct the missing images of a shard, or all of them without ``resume``.
 
-    ``progress`` gets the number of images that were found done, then 1 for each. Raises HandvizError if the shard
-    cannot be written, OtherRunError if there are results of another run.
+    ``progress`` gets the number of images found complete, then 1 for each. Raises HandvizError if the shard
+    cannot be written, OtherRunError if the folder contains another run.
     """
     record = _record(run.out, shard) if resume else None
     if record:
@@ -199,16 +209,20 @@ def run_shard(
         _write_entries(run, shard, header, make, progress, resume=record is not None)
         done = _summary(run.out, shard)
     except OSError as error:
-        raise HandvizError(f"shard {shard.number} cannot be written to {run.out}: {error}") from error
+        raise HandvizError(
+            f"shard {shard.number} cannot be written to {run.out}: {error}", write_error_code(error)
+        ) from error
     first, last = shard.bounds(header["images"])
     if done["images"] != last - first:
-        raise HandvizError(f"{run.source}: the images changed meanwhile; choose another --out")
+        raise HandvizError(
+            f"{run.source}: the images changed meanwhile; choose another --out", ErrorCode.FILES_DISAGREE
+        )
     _write_record(run.out, shard, header, done)
     return _result(shard, {"done": done})
 
 
 def attempt_shard(run: ShardedRun, shard: Shard, expected: dict[str, Any], make: MakerFactory) -> ShardResult:
-    """Resume a shard of ``handviz cluster``, whose header is ``expected``; what goes wrong is in the result."""
+    """Resume a shard of ``handviz cluster`` with the header ``expected``; errors are in the result."""
     try:
         header = header_of(run)
         require_same(run.out, expected, header)
@@ -234,7 +248,7 @@ def _write_entries(
     progress(kept)
     with contextlib.ExitStack() as resources:
         file = resources.enter_context(path.open("ab"))
-        # Any end but that of the process itself is no kill.
+        # Only if the process itself is killed the marker stays.
         resources.callback(marker.unlink, missing_ok=True)
         mark = resources.enter_context(marker.open("r+b" if marker.exists() else "wb", buffering=0))
         maker: ImageReconstructor | None = None
@@ -252,7 +266,7 @@ def _write_entries(
 
 
 def entry_or_error(maker: ImageReconstructor, run: ShardedRun, image: ListedImage) -> Entry:
-    """Return the entry of an image, or the one that says why there is none; OutputError if files cannot be written."""
+    """Return the entry of an image, or one with its error; OutputError if files cannot be written."""
     path = run.path_of(image.file)
     try:
         entry = maker.entry(path, image.file, image.stem)
@@ -262,7 +276,7 @@ def entry_or_error(maker: ImageReconstructor, run: ShardedRun, image: ListedImag
         raise
     except HandvizError as error:
         return unreadable_entry(image.file, str(error))
-    # The outermost loop: one of a million images that fails, for whatever reason, must not end the shard.
+    # The outermost loop: one image of a million that fails must not end the shard.
     except Exception as error:
         logger.exception("%s failed", path)
         return unreadable_entry(image.file, f"{path}: it could not be reconstructed ({error})")
@@ -270,15 +284,15 @@ def entry_or_error(maker: ImageReconstructor, run: ShardedRun, image: ListedImag
 
 def _append(file: BinaryIO, path: Path, entry: Entry) -> None:
     if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-        raise HandvizError(f"another process continues {path}: this one ends")
+        raise HandvizError(f"another process resumed {path}: this one ends", ErrorCode.FOLDER_TAKEN)
     file.write(json.dumps(entry, allow_nan=False).encode("ascii") + b"\n")
     file.flush()
 
 
 def _keep_whole_lines(path: Path, images: Iterator[ListedImage]) -> int:
-    """Put a copy in the place of a shard's file, without a torn last line; returns the number of lines.
+    """Replace a shard's file by a copy without an incomplete last line; returns the number of lines.
 
-    A process that was thought dead goes on writing to the old file, which nobody reads any more.
+    If an earlier process still runs, it writes to the old file, which is not read any more.
     """
     kept = 0
     with open_atomic(path) as copy, contextlib.suppress(FileNotFoundError), path.open("rb") as old:
@@ -298,7 +312,7 @@ def _is_line_of(line: bytes, file: str) -> bool:
 
 
 def _marked(marker: Path) -> tuple[int, int]:
-    """Return the image at which a process was killed, and how many were."""
+    """Return the image at which processes were killed, and their number."""
     try:
         position, kills = marker.read_text(encoding="ascii").split()
         return int(position), int(kills)
@@ -306,7 +320,7 @@ def _marked(marker: Path) -> tuple[int, int]:
         return 0, 0
 
 
-# Headers and sums.
+# Headers and summaries.
 
 
 def _write_record(out: Path, shard: Shard, header: dict[str, Any], done: dict[str, Any] | None) -> None:
@@ -316,7 +330,7 @@ def _write_record(out: Path, shard: Shard, header: dict[str, Any], done: dict[st
 
 
 def _record(out: Path, shard: Shard) -> dict[str, Any] | None:
-    """Return header and sums of a shard; None if it was not begun, HandvizError if they are damaged."""
+    """Return header and summary of a shard; None if it was not started, HandvizError if they are damaged."""
     path = shard.path(out).with_suffix(".json")
     try:
         record: dict[str, Any] = json.loads(path.read_bytes())
@@ -326,7 +340,9 @@ def _record(out: Path, shard: Shard) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise HandvizError(f"{path} is damaged ({error}): delete it, and the shard is made again") from error
+        raise HandvizError(
+            f"{path} is damaged ({error}): delete it to make the shard again", ErrorCode.FILE_DAMAGED
+        ) from error
 
 
 def shard_count(out: Path) -> int | None:
@@ -353,10 +369,13 @@ def _result(shard: Shard, record: dict[str, Any]) -> ShardResult:
 
 
 def complete_shards(run: ShardedRun, of: int, header: dict[str, Any]) -> list[ShardResult]:
-    """Return what is complete of a run; OtherRunError if any shard that was begun is of another one."""
+    """Return the complete shards of a run; OtherRunError if any shard belongs to another run."""
     there, results = shard_count(run.out), []
     if there not in (None, of):
-        raise OtherRunError(f"{run.out} holds {there} shards, not {of}: repeat that number or choose another --out")
+        raise OtherRunError(
+            f"{run.out} contains {there} shards, not {of}: use that number or choose another --out",
+            ErrorCode.FOLDER_TAKEN,
+        )
     for number in range(1, of + 1):
         shard = Shard(number, of)
         record = _record(run.out, shard)
@@ -369,7 +388,7 @@ def complete_shards(run: ShardedRun, of: int, header: dict[str, Any]) -> list[Sh
 
 
 def entries_of(out: Path, result: ShardResult) -> Iterator[Entry]:
-    """Yield the entries of a complete shard; HandvizError at the end if they are not those that were written."""
+    """Yield the entries of a complete shard; HandvizError at the end if their checksum differs."""
     path, digest = result.shard.path(out), hashlib.sha256()
     try:
         with path.open("rb") as file:
@@ -377,21 +396,24 @@ def entries_of(out: Path, result: ShardResult) -> Iterator[Entry]:
                 digest.update(line)
                 yield json.loads(line)
     except (OSError, ValueError) as error:
-        raise HandvizError(f"{path} cannot be read ({error})") from error
+        raise HandvizError(f"{path} cannot be read ({error})", ErrorCode.FILE_UNREADABLE) from error
     if digest.hexdigest() != result.sha256:
-        raise HandvizError(f"{path} was changed: delete {path.with_suffix('.json').name}, and the shard is made again")
+        header = path.with_suffix(".json").name
+        raise HandvizError(f"{path} was changed: delete {header} to make the shard again", ErrorCode.CHECKSUM)
 
 
 def join(run: ShardedRun, of: int, complete: list[ShardResult]) -> Path:
-    """Write one ``hands.json`` of all shards, an image at a time: the bytes that a single process writes."""
+    """Write one ``hands.json`` of all shards, image by image: the same bytes as from a single process."""
     if len(complete) < of:
-        raise HandvizError(f"{of - len(complete)} of {of} shards are not complete: run the command again")
+        raise HandvizError(
+            f"{of - len(complete)} of {of} shards are not complete: run the command again", ErrorCode.NO_RESULT
+        )
     path = run.out / REPORT_NAME
     with open_atomic(path) as file:
         before = b"[\n "
         for result in complete:
             for entry in entries_of(run.out, result):
-                # As json.dumps(entries, indent=1) has it; a line break inside of a text is never written as one.
+                # As json.dumps(entries, indent=1); line breaks inside texts are escaped.
                 file.write(before + json.dumps(entry, indent=1).replace("\n", "\n ").encode("ascii"))
                 before = b",\n "
         file.write(b"\n]\n")
@@ -401,13 +423,13 @@ def join(run: ShardedRun, of: int, complete: list[ShardResult]) -> Path:
 def differing(
     run: ShardedRun, complete: list[ShardResult], count: int, make: MakerFactory = image_reconstructor
 ) -> list[str]:
-    """Reconstruct ``count`` random images of complete shards again; returns those that get another entry now."""
+    """Reconstruct ``count`` random images of complete shards again; returns those whose entries differ."""
     random, filled = np.random.default_rng(0), [result for result in complete if result.images]
     different = []
-    with contextlib.closing(make(replace(run, order=replace(run.order, mesh="none"), overlays=False))) as maker:
+    with contextlib.closing(make(replace(run, request=replace(run.request, mesh="none"), overlays=False))) as maker:
         for index in random.integers(len(filled), size=count) if filled else []:
             position = random.integers(filled[index].images)
-            # To the end, where the sum is checked.
+            # Reads to the end, where the checksum is compared.
             (entry,) = [e for at, e in enumerate(entries_of(run.out, filled[index])) if at == position]
             if KILLED in entry.get("error", ""):
                 continue
@@ -418,5 +440,5 @@ def differing(
 
 
 def _comparable(entry: Entry) -> Entry:
-    """Leave out meshes, which are not made again, and the text of an error, which names a path."""
+    """Return the entry without meshes, which are not made again, and error texts, which contain paths."""
     return {**entry, "error": "error" in entry, "hands": [{**hand, "mesh": None} for hand in entry["hands"]]}

@@ -1,1 +1,1 @@
-"""What every room stands on: records, geometry, cameras, Gaussians, metrics, files, errors."""
+"""The base of all rooms: records, geometry, cameras, Gaussians, metrics, files, errors."""

@@ -1,4 +1,4 @@
-"""Lenses as text: our JSON, and the YAML that OpenCV and ROS write. Files come from strangers: nothing is believed."""
+"""Camera models as text: handviz's JSON, and the YAML of OpenCV and ROS. Files are untrusted: everything is checked."""
 
 import json
 import math
@@ -21,13 +21,13 @@ from handviz.core.records import Intrinsics, IntrinsicsOrigin
 FORMAT = "handviz lens"
 MAX_FILE_BYTES = 1_000_000
 HALF_PIXEL = 0.5
-"""OpenCV's pixel centres lie at whole numbers, ours at halves; our own files keep to ours."""
+"""OpenCV's pixel centres lie at whole numbers; those of handviz, also in its files, at halves."""
 MATRIX_DATA = re.compile(r"\bdata:\s{0,100}\[([^\[\]]{0,2000})\]")
-EXPECTED = "expected a lens that handviz saved (JSON), or camera_matrix with image_width and image_height (OpenCV YAML)"
+EXPECTED = "expected a camera saved by handviz (JSON), or camera_matrix with image_width and image_height (OpenCV YAML)"
 
 
 def camera_model_text(camera_model: CameraModel) -> str:
-    """The lens as JSON."""
+    """Return the camera model as JSON."""
     entry: dict[str, Any] = {"format": FORMAT, "mode": camera_model.mode}
     if camera_model.mode == "angle":
         entry |= {"field_of_view_deg": camera_model.field_of_view_deg, "over": camera_model.side}
@@ -47,11 +47,11 @@ def camera_model_text(camera_model: CameraModel) -> str:
 
 
 def opencv_text(camera_model: CameraModel) -> str:
-    """K as OpenCV's own YAML; HandvizError if the lens is known by its angle alone."""
+    """Return K as OpenCV's YAML; HandvizError if only the field of view is known."""
     known = camera_model.known
     if camera_model.mode != "intrinsics" or known is None:
         raise HandvizError(
-            "only fx, fy, cx and cy can be written as OpenCV's YAML; save this lens as JSON",
+            "only fx, fy, cx and cy can be written as OpenCV's YAML; save this camera as JSON",
             ErrorCode.UNSUPPORTED_FORMAT,
         )
     matrix = known.matrix - [[0, 0, HALF_PIXEL], [0, 0, HALF_PIXEL], [0, 0, 0]]
@@ -65,24 +65,24 @@ def opencv_text(camera_model: CameraModel) -> str:
 
 
 def read_camera_file(path: Path) -> CameraModel:
-    """The lens in a file, either kind; HandvizError with a sentence if there is none in it."""
+    """Read a camera model from a file of either format; HandvizError if it contains none."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise HandvizError(f"{path} cannot be read: {error}", ErrorCode.FILE_UNREADABLE) from error
     if len(content) > MAX_FILE_BYTES:
-        raise HandvizError(f"{path} is too large for a lens; {EXPECTED}", ErrorCode.TOO_LARGE)
+        raise HandvizError(f"{path} is too large for a camera file; {EXPECTED}", ErrorCode.TOO_LARGE)
     try:
         return camera_model_from_text(content.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise HandvizError(f"{path} is no text; {EXPECTED}", ErrorCode.FILE_DAMAGED) from error
+        raise HandvizError(f"{path} is not a text file; {EXPECTED}", ErrorCode.FILE_DAMAGED) from error
     except HandvizError as error:
         raise HandvizError(f"{path}: {error}", error.code) from error
 
 
 def camera_model_from_text(text: str) -> CameraModel:
-    """What ``camera_model_text`` or OpenCV wrote; HandvizError if it is neither."""
+    """Parse what ``camera_model_text`` or OpenCV wrote; HandvizError if it is neither."""
     if "camera_matrix" in text and not text.lstrip().startswith("{"):
         return _from_yaml(text)
     try:
@@ -116,9 +116,9 @@ def _from_entry(entry: dict[str, Any]) -> CameraModel:
 
 
 def _from_yaml(text: str) -> CameraModel:
-    """Three entries are looked for and nothing else: no YAML reader, no aliases, no tags."""
+    """Read three entries by regular expressions: no YAML parser, no aliases, no tags."""
     begin = re.search(r"^camera_matrix:", text, re.MULTILINE)
-    # Bounded, for a file of many beginnings without an end must not take minutes; no lens has so many digits either.
+    # The patterns are bounded, so that a hostile file cannot take minutes.
     found = MATRIX_DATA.search(text, begin.end()) if begin is not None else None
     width, height = (
         re.search(rf"^image_{name}:\s*(\d{{1,9}})\s*$", text, re.MULTILINE) for name in ("width", "height")
@@ -128,9 +128,9 @@ def _from_yaml(text: str) -> CameraModel:
     try:
         matrix = [float(number) for number in found[1].split(",")]
     except ValueError as error:
-        raise HandvizError("the camera_matrix holds something that is no number", ErrorCode.FILE_DAMAGED) from error
+        raise HandvizError("the camera_matrix contains a value that is not a number", ErrorCode.FILE_DAMAGED) from error
     if len(matrix) != 9 or not all(map(math.isfinite, matrix)):
-        raise HandvizError("the camera_matrix has to hold nine finite numbers", ErrorCode.FILE_DAMAGED)
+        raise HandvizError("the camera_matrix has to contain nine finite numbers", ErrorCode.FILE_DAMAGED)
     size = _size(float(width[1]), float(height[1]))
     centre = matrix[2] + HALF_PIXEL, matrix[5] + HALF_PIXEL
     known = Intrinsics(matrix[0], *centre, matrix[4], origin="calibrated")
@@ -138,12 +138,12 @@ def _from_yaml(text: str) -> CameraModel:
 
 
 def hand_size_text(size: HandSize) -> str:
-    """The size as JSON."""
+    """Return the hand size as JSON."""
     return json.dumps({"measure": size.measure, "millimetres": size.millimetres, "std_mm": size.std_mm})
 
 
 def hand_size_from_text(text: str) -> HandSize:
-    """What ``hand_size_text`` wrote; HandvizError if it did not."""
+    """Parse what ``hand_size_text`` wrote; HandvizError if it is something else."""
     try:
         entry = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""What is known of a camera's lens, and of a hand's size: what makes metres of pixels."""
+"""What is known of a camera's intrinsics and of a hand's size, which give pixels their metric scale."""
 
 import math
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ HandMeasure = Literal["none", "length", "breadth"]
 
 ANGLE_LIMITS_DEG = (5.0, 170.0)
 FILM_DIAGONAL_MM = 43.27
-"""Of the 24 x 36 mm image that equivalent focal lengths refer to."""
+"""Diagonal of the 24 x 36 mm film that equivalent focal lengths refer to."""
 SAME_ASPECT = 0.01
 ORIGIN_TEXTS: dict[IntrinsicsOrigin, str] = {"assumed": "assumed", "stated": "as stated", "calibrated": "measured"}
 SIDE_TEXTS: dict[AngleSide, str] = {
@@ -37,19 +37,19 @@ HAND_STD_LIMITS_MM = (0.5, 20.0)
 
 @dataclass(frozen=True)
 class CameraModel:
-    """A lens as a person knows it, for images of any size."""
+    """What the user knows of a camera, for images of any size."""
 
     mode: CameraModelMode = "assumed"
     field_of_view_deg: float = DEFAULT_FIELD_OF_VIEW_DEG
     side: AngleSide = "longer"
-    """What the angle spans."""
+    """The side of the image that the field of view spans."""
     known: Intrinsics | None = None
     """In mode ``intrinsics``: K of images of ``known_size``."""
     known_size: tuple[int, int] = (0, 0)
     """(width, height)"""
 
     def __post_init__(self) -> None:
-        """Raise HandvizError at what cannot be a lens."""
+        """Raise HandvizError if no camera has these values."""
         low, high = ANGLE_LIMITS_DEG
         if not low <= self.field_of_view_deg <= high:
             raise HandvizError(
@@ -60,7 +60,7 @@ class CameraModel:
             check_intrinsics(self.known, self.known_size)
 
     def intrinsics_for(self, width: int, height: int) -> Intrinsics:
-        """K of images of this size."""
+        """Return K for images of this size."""
         if self.mode == "assumed":
             return intrinsics_from_field_of_view(width, height, DEFAULT_FIELD_OF_VIEW_DEG, origin="assumed")
         if self.mode == "angle":
@@ -70,21 +70,21 @@ class CameraModel:
         return _of_another_size(self.known, self.known_size, (width, height))
 
     def intrinsics_of(self, width: int, height: int, rotation_deg: int = 0) -> Intrinsics:
-        """K of images of this size that were turned clockwise after the camera took them."""
+        """Return K for images of this size that were rotated clockwise after the camera took them."""
         taken = (height, width) if rotation_deg % 180 else (width, height)
         return rotated(self.intrinsics_for(*taken), rotation_deg // 90, taken)
 
     def caveat_for(self, width: int, height: int) -> str:
-        """A sentence on what is doubtful about K at this size; empty if nothing is."""
-        if self.mode != "intrinsics" or _same_aspect(self._turned_size(width, height), (width, height)):
+        """Return a warning if K is uncertain at this size, else an empty text."""
+        if self.mode != "intrinsics" or _same_aspect(self._rotated_size(width, height), (width, height)):
             return ""
         known = "x".join(map(str, self.known_size))
         return (
-            f"The lens was measured in images of {known}, these are {width}x{height}: they are taken for the middle "
-            "of those. Measure it again at this size to be sure."
+            f"The camera was calibrated with images of {known}; images of {width}x{height} are assumed to show their "
+            "centre. Calibrate it at this size to be sure."
         )
 
-    def _turned_size(self, width: int, height: int) -> tuple[int, int]:
+    def _rotated_size(self, width: int, height: int) -> tuple[int, int]:
         return self.known_size[::-1] if _is_rotated(self.known_size, (width, height)) else self.known_size
 
 
@@ -99,10 +99,10 @@ class HandSize:
     """``length``: crease of the wrist to tip of the middle finger; ``breadth``: palm across the four knuckles."""
     millimetres: float = 185.0
     std_mm: float = 3.0
-    """Of measuring."""
+    """Standard deviation of the measurement."""
 
     def __post_init__(self) -> None:
-        """Raise HandvizError at what no hand measures."""
+        """Raise HandvizError if no hand has this size."""
         low, high = HAND_LIMITS_MM[self.measure]
         if not low <= self.millimetres <= high:
             what = "palm" if self.measure == "breadth" else "hand"
@@ -111,7 +111,7 @@ class HandSize:
             )
         if not HAND_STD_LIMITS_MM[0] <= self.std_mm <= HAND_STD_LIMITS_MM[1]:
             raise HandvizError(
-                "the ruler's standard deviation has to be from {:g} to {:g} mm".format(*HAND_STD_LIMITS_MM),
+                "the standard deviation of the hand size has to be from {:g} to {:g} mm".format(*HAND_STD_LIMITS_MM),
                 ErrorCode.BAD_VALUE,
             )
 
@@ -120,11 +120,9 @@ UNMEASURED = HandSize()
 
 
 def check_intrinsics(known: Intrinsics | None, size: tuple[int, int]) -> None:
-    """Raise HandvizError with a sentence at a K that no camera of images of ``size`` has."""
+    """Raise HandvizError if no camera of images of ``size`` has this K."""
     if known is None or min(size) < 16 or max(size) > 100_000:
-        raise HandvizError(
-            "intrinsics need the size of the images that they belong to, at least 16 x 16 pixels", ErrorCode.BAD_VALUE
-        )
+        raise HandvizError("intrinsics need the size of their images, at least 16 x 16 pixels", ErrorCode.BAD_VALUE)
     width, height = size
     focals = known.focals_px
     if not (0.1 * max(size) <= focals.min() and focals.max() <= 100 * max(size)):
@@ -142,12 +140,12 @@ def check_intrinsics(known: Intrinsics | None, size: tuple[int, int]) -> None:
 
 
 def angle_of_equivalent_deg(equivalent_mm: float) -> float:
-    """Angle over the diagonal of a focal length "in 35 mm"."""
+    """Return the diagonal field of view of a focal length "in 35 mm"."""
     return math.degrees(2 * math.atan(FILM_DIAGONAL_MM / 2 / equivalent_mm))
 
 
 def camera_model_in_words(camera_model: CameraModel) -> str:
-    """What is known of the lens, in a few words."""
+    """Return a short description of what is known of the camera."""
     if camera_model.mode == "assumed":
         return f"assumed {camera_model.field_of_view_deg:.0f}° field of view"
     if camera_model.mode == "angle":
@@ -158,7 +156,7 @@ def camera_model_in_words(camera_model: CameraModel) -> str:
 
 
 def angles_deg(intrinsics: Intrinsics, width: int, height: int) -> tuple[float, float, float]:
-    """Horizontal, vertical and diagonal field of view of an image of this size."""
+    """Return the horizontal, vertical and diagonal field of view of an image of this size."""
     focal_x, focal_y = intrinsics.focals_px
     across, down = width / focal_x, height / focal_y
     angles = (2 * math.atan(extent / 2) for extent in (across, down, math.hypot(across, down)))
@@ -175,7 +173,7 @@ def _over_the_longer_side(angle_deg: float, side: AngleSide, width: int, height:
 
 
 def _is_rotated(known: tuple[int, int], size: tuple[int, int]) -> bool:
-    """Whether images stand that lay when the lens was measured, or the other way round."""
+    """Return whether one size is portrait and the other landscape."""
     return (known[0] - known[1]) * (size[0] - size[1]) < 0
 
 
@@ -184,9 +182,9 @@ def _same_aspect(known: tuple[int, int], size: tuple[int, int]) -> bool:
 
 
 def _of_another_size(known: Intrinsics, known_size: tuple[int, int], size: tuple[int, int]) -> Intrinsics:
-    """K of the same camera's images of ``size``; of another shape they are taken for the middle of the known ones.
+    """Return K for the same camera's images of ``size``; images of another aspect are assumed to show the centre.
 
-    How cameras make 4:3 of 16:9 differs: then half the difference between the two ways is added to the standard
+    Cameras differ in how they make 4:3 of 16:9, so half the difference between the two ways is added to the standard
     deviation.
     """
     if _is_rotated(known_size, size):
@@ -207,7 +205,7 @@ def _of_another_size(known: Intrinsics, known_size: tuple[int, int], size: tuple
 
 
 def camera_model_of_intrinsics(known: Intrinsics, size: tuple[int, int]) -> CameraModel:
-    """A lens whose K somebody stated or measured for images of ``size``; HandvizError if it cannot be."""
+    """Return the camera model of a stated or calibrated K for images of ``size``; HandvizError if K is impossible."""
     if known.focal_std_fraction <= 0:
         known = replace(known, focal_std_fraction=FOCAL_STD_FRACTIONS[known.origin])
     return CameraModel(mode="intrinsics", known=known, known_size=size)

@@ -1,102 +1,102 @@
-"""The one error type whose text is meant for the person in front of the screen, and the kinds of fault it names."""
+"""The error type whose message is shown to the user, and its codes."""
 
 import errno
 from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """What kind of fault it is: for programs and tests, which must not depend on the words of a message."""
+    """The kind of error, for programs and tests, which must not depend on the wording of a message."""
 
     UNSPECIFIED = "unspecified"
-    """not said yet"""
+    """no code was given"""
 
     # Files and folders.
     FILE_MISSING = "file_missing"
-    """a file or folder is not there"""
+    """a file or folder does not exist"""
     FILE_UNREADABLE = "file_unreadable"
-    """it is there, or may be, and the system does not let it be read"""
+    """the system does not allow reading it"""
     FILE_DAMAGED = "file_damaged"
-    """its content is cut off, altered, or not of the kind that belongs there"""
+    """its content is truncated, altered or of another kind"""
     UNSAFE_FILE = "unsafe_file"
-    """it asks to run code, or for more than a file of its kind needs; nothing of it was run"""
+    """it asks to run code, or for more than a file of its kind needs; nothing was run"""
     CHECKSUM = "checksum"
-    """its content does not match the fingerprint that it carries"""
+    """its content does not match its fingerprint"""
     UNSUPPORTED_FORMAT = "unsupported_format"
-    """a format that is not read, or not written"""
+    """a format that cannot be read or written"""
     VERSION_MISMATCH = "version_mismatch"
-    """it is of another version of handviz"""
+    """written by another version of handviz"""
     FILES_DISAGREE = "files_disagree"
-    """files that are whole one by one do not belong together"""
+    """files that do not belong together"""
     TOO_LARGE = "too_large"
-    """more than is read, written or held in memory"""
+    """larger than the limit, or than memory"""
     NOT_WRITABLE = "not_writable"
-    """a file or folder cannot be written or made"""
+    """a file or folder cannot be written or created"""
     DISK_FULL = "disk_full"
-    """no room, or nearly none"""
+    """the disk is full, or nearly"""
     FOLDER_TAKEN = "folder_taken"
-    """the folder holds something else already"""
+    """the folder already contains something else"""
 
-    # What was asked for.
+    # Requests.
     BAD_VALUE = "bad_value"
-    """a number or text is not one, or lies outside of what is allowed"""
+    """a value cannot be parsed, or is out of range"""
     UNKNOWN_NAME = "unknown_name"
-    """none of the names that there are"""
+    """a name that does not exist"""
     OPTION_CONFLICT = "option_conflict"
     """options that exclude or need each other"""
     CANCELLED = "cancelled"
-    """the user ended it"""
+    """cancelled by the user"""
     PACKAGE_MISSING = "package_missing"
     """a Python package is not installed"""
 
-    # What there is to work on.
+    # Input data.
     EMPTY_INPUT = "empty_input"
-    """nothing in it that can be used"""
+    """it contains nothing usable"""
     NO_HANDS = "no_hands"
-    """too few hands in it, or none"""
+    """it contains no hands, or too few"""
     WRONG_SHAPE = "wrong_shape"
-    """an array has another shape or type than it must have"""
+    """an array has the wrong shape or type"""
     NOT_FINITE = "not_finite"
-    """numbers that are infinite, or none"""
+    """values that are infinite or NaN"""
 
     # Networks and hand models.
     MODEL_MISSING = "model_missing"
-    """a network, the detector or a hand model is not there"""
+    """a network, the detector or a hand model does not exist"""
     MODEL_DAMAGED = "model_damaged"
-    """it does not load, does not run, or contradicts itself"""
+    """it does not load, does not run, or is inconsistent"""
     MODEL_FOREIGN = "model_foreign"
-    """a sound file, whose inputs, outputs or weights are not those of a network of handviz"""
+    """an intact file whose inputs, outputs or weights are not those of a handviz network"""
     MODEL_MISMATCH = "model_mismatch"
-    """made for another hand model, or another kind of network than the one asked for"""
+    """made for another hand model, or of another kind than requested"""
     OUTPUT_DIFFERS = "output_differs"
-    """a network answers otherwise in ONNX Runtime than in PyTorch"""
+    """a network gives other results in ONNX Runtime than in PyTorch"""
     NOT_PROVIDED = "not_provided"
-    """this network or this hand lacks what was asked for: attention, a texture"""
+    """this network or hand lacks what was requested, such as attention or a texture"""
     NO_RESULT = "no_result"
-    """a part of what was asked for was not computed; the message says why"""
+    """part of the request was not computed"""
 
     # Devices.
     CAMERA_MISSING = "camera_missing"
-    """no camera of that number"""
+    """no camera has that number"""
     CAMERA_BUSY = "camera_busy"
-    """a camera that does not open"""
+    """a camera does not open"""
     CAMERA_LOST = "camera_lost"
-    """a camera that gave images and stopped"""
+    """a camera stopped delivering images"""
     NO_OPENGL = "no_opengl"
-    """no OpenGL 3.3 to draw with"""
+    """OpenGL 3.3 is not available"""
     NO_CONNECTION = "no_connection"
-    """no way to that address"""
+    """that address cannot be reached"""
 
-    # Calibration of a camera by a checkerboard.
+    # Camera calibration by a checkerboard.
     TOO_FEW_VIEWS = "too_few_views"
-    """fewer views of the board than are needed"""
+    """fewer views of the board than needed"""
     VIEWS_TOO_ALIKE = "views_too_alike"
-    """views that leave the camera open"""
+    """views that do not determine the camera"""
     VIEWS_DISAGREE = "views_disagree"
-    """views that no camera explains"""
+    """views that no camera fits"""
 
 
 class HandvizError(Exception):
-    """Something from outside is not usable; the message says what, and what to do about it, the code which kind."""
+    """An error outside of the program's control: the message names cause and remedy, the code its kind."""
 
     def __init__(self, message: str, code: ErrorCode = ErrorCode.UNSPECIFIED) -> None:
         super().__init__(message)
@@ -104,5 +104,5 @@ class HandvizError(Exception):
 
 
 def write_error_code(error: OSError) -> ErrorCode:
-    """Return the code for what kept a file from being written."""
+    """Return the code of an error while writing a file."""
     return ErrorCode.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else ErrorCode.NOT_WRITABLE

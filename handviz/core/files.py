@@ -1,4 +1,4 @@
-"""Files: arrays that may be damaged are read with care, and every result is written whole or not at all."""
+"""Files: reading npz files that may be damaged, and atomic writing of every result."""
 
 import contextlib
 import errno
@@ -15,21 +15,18 @@ import numpy as np
 
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 
-# What numpy and zipfile raise for a file that is missing, cut off, altered or something else.
+# What numpy and zipfile raise for a file that is missing, truncated, altered or something else.
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 UNFINISHED = ".part"
 """The suffix of files and folders that are being written."""
 REMEDIES = {
-    errno.ENOSPC: "make room on the disk, or choose another folder",
-    errno.EDQUOT: "make room on the disk, or choose another folder",
-    errno.ENOENT: "make its folder first, or choose another one",
+    errno.ENOSPC: "free space on the disk, or choose another folder",
+    errno.EDQUOT: "free space on the disk, or choose another folder",
+    errno.ENOENT: "create its folder first, or choose another one",
     errno.ENOTDIR: "its folder is a file: choose another folder",
     errno.EISDIR: "a folder has that name: choose another name",
 }
-OTHER_REMEDY = "choose another folder, or let this one be written"
-
-
-# Reads npz files that may be damaged.
+OTHER_REMEDY = "choose another folder, or make this one writable"
 
 
 def read_arrays(path: Path, remedy: str, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
@@ -44,16 +41,15 @@ def read_arrays(path: Path, remedy: str, names: Iterable[str] | None = None) -> 
         raise HandvizError(f"{path} is damaged ({error}): {remedy}", ErrorCode.FILE_DAMAGED) from error
 
 
-# The one atomic writer. Content goes into a file beside its place, under a name that no other process or call has,
-# and is moved to its place when it is complete. A symbolic link at that place is replaced, never followed: the file
-# that it pointed to stays as it is. Whatever ends the writing (an error, Ctrl+C), nothing unfinished stays, unless
-# the process is killed. All of it raises HandvizError with the path and a remedy.
+# The one atomic writer. Content goes into a temporary file beside the target, under a name unique to process and call,
+# which replaces the target when it is complete. A symbolic link there is replaced, never followed. An error or Ctrl+C
+# leaves nothing unfinished, unless the process is killed. All functions raise HandvizError with the path and a remedy.
 
 
 def write_files(files: Mapping[Path, bytes]) -> None:
-    """Write all files beside their places, then move them there in their order, the one that names the others last.
+    """Write all files beside their targets, then move them there in order: the one that names the others comes last.
 
-    If that is not possible, HandvizError; then that last one is as it was.
+    On HandvizError that last one is unchanged.
     """
     parts = {path: unfinished_path(path) for path in files}
     with contextlib.ExitStack() as unfinished:
@@ -69,7 +65,7 @@ def write_files(files: Mapping[Path, bytes]) -> None:
 
 @contextlib.contextmanager
 def open_atomic(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write piece by piece; it takes its place when the block ends, and is removed if that fails."""
+    """Open a file to write piece by piece; it replaces ``path`` when the block ends, and is removed on an error."""
     part = unfinished_path(path)
     with _error_names(path), contextlib.ExitStack() as unfinished:
         with _created(part, unfinished) as file:
@@ -79,9 +75,9 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Return a name, with the suffix of ``path``, for libraries that open files themselves; as ``open_atomic`` else.
+    """Yield a name, with the suffix of ``path``, for libraries that open files themselves; else as ``open_atomic``.
 
-    The name lies in a folder of its own, where nobody else can plant a link.
+    The name lies in a folder of its own, where no other user can create a link.
     """
     folder = unfinished_path(path)
     with _error_names(path), contextlib.ExitStack() as unfinished:
@@ -100,12 +96,12 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 def unfinished_path(path: Path) -> Path:
     """Return a name beside ``path`` that no other process and no other call uses."""
-    # Cut, for a file's name may be as long as the system allows already.
+    # Cut, because the name may already be as long as the system allows.
     return path.parent / f"{path.name[:40]}.{os.getpid()}-{secrets.token_hex(8)}{UNFINISHED}"
 
 
 def not_writable(path: Path, error: OSError) -> HandvizError:
-    """Return the error that says that ``path`` cannot be written, why, and what to do about it."""
+    """Return the error for a ``path`` that cannot be written, with cause and remedy."""
     remedy = REMEDIES.get(error.errno or 0, OTHER_REMEDY)
     return HandvizError(f"{path} cannot be written ({error.strerror or error}): {remedy}", write_error_code(error))
 
@@ -119,15 +115,12 @@ def _error_names(path: Path) -> Iterator[None]:
 
 
 def _created(part: Path, unfinished: contextlib.ExitStack) -> BinaryIO:
-    """Create a file that must not be there (O_CREAT | O_EXCL: a link of that name is no file to write into either).
-
-    It is removed when the stack ends, if it still has that name.
-    """
+    """Create a file that must not exist, not even as a link (O_CREAT | O_EXCL); the stack's end removes a left one."""
     file = part.open("xb")
     unfinished.callback(_remove, part)
     return file
 
 
 def _remove(part: Path) -> None:
-    with contextlib.suppress(OSError):  # its folder is gone
+    with contextlib.suppress(OSError):  # the folder was removed
         part.unlink(missing_ok=True)

@@ -1,8 +1,7 @@
 """Gaussians with diagonal covariance: the formulas of the method, each written once (torch, any unit).
 
-Paper: Jiang et al., CVPR 2023. What it prints and what is done here instead stands in docs/research/method.md.
-Standard deviations are always carried as *log-variance*, the natural logarithm of sigma squared; no function returns
-or takes sigma.
+Paper: Jiang et al., CVPR 2023; docs/research/method.md lists the differences from it. All functions take and return
+*log-variance*, the natural logarithm of sigma squared, never sigma.
 """
 
 import math
@@ -23,12 +22,12 @@ class Gaussian(NamedTuple):
 
 
 def gaussian_nll(value: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """-ln N(value; mean, variance), elementwise, nats (first term of the paper's eq. 3)."""
+    """Return -ln N(value; mean, variance), elementwise, nats (first term of the paper's eq. 3)."""
     return 0.5 * ((value - mean).square() * torch.exp(-log_variance) + log_variance + LOG_TWO_PI)
 
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor, prior_mean: Tensor, prior_log_variance: Tensor) -> Tensor:
-    """KL(N(mean, variance) || N(prior)), elementwise, nats (second term of eq. 3, sigmas as variances)."""
+    """Return KL(N(mean, variance) || N(prior)), elementwise, nats (second term of eq. 3, sigmas as variances)."""
     log_ratio = log_variance - prior_log_variance
     distance = (mean - prior_mean).square() * torch.exp(-prior_log_variance)
     return 0.5 * (torch.expm1(log_ratio) - log_ratio + distance)
@@ -37,11 +36,11 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor, prior_mean: Tensor, prior_lo
 def keypoints_from_vertices(
     mean: Tensor, log_variance: Tensor, regressor: Tensor, correlation: float = 0.0
 ) -> Gaussian:
-    """Keypoints (B, K, 3) from vertices (B, V, 3) and regressor (K, V) >= 0.
+    """Return keypoints (B, K, 3) from vertices (B, V, 3) and regressor (K, V) >= 0.
 
-    m = B m; v = (1 - rho) (B o B) v + rho (B sqrt v)^2: the variance of a weighted sum of errors that all
-    have the correlation rho. rho = 0 is independence (eq. 5, with B squared); rho > 0 is our extension, for
-    errors that neighbouring vertices share: exact where every pair has the correlation rho.
+    m = B m; v = (1 - rho) (B o B) v + rho (B sqrt v)^2: the variance of a weighted sum of errors of which every pair
+    has the correlation rho. rho = 0 is independence (eq. 5, with B squared); rho > 0 is an extension for errors that
+    neighbouring vertices share.
     """
     largest = log_variance.detach().amax(dim=-2, keepdim=True)
     relative = torch.exp(log_variance - largest)
@@ -55,11 +54,10 @@ def keypoints_from_vertices(
 def image_from_keypoints(
     mean: Tensor, log_variance: Tensor, rotation: Tensor, scale: Tensor, translation: Tensor
 ) -> Gaussian:
-    """Image points (B, K, 2) from keypoints (B, K, 3) by rotation (B, 3, 3), scale (B,), translation (B, 2).
+    """Return image points (B, K, 2) of keypoints (B, K, 3) by rotation (B, 3, 3), scale (B,), translation (B, 2).
 
-    Weak perspective: m = s (R m)_xy + T; v = s^2 (R o R)_xy v (eq. 6; the paper sends sigma through the map
-    of points, T included). The camera counts as known, a point's axes as independent. Scale is in image units
-    per unit of ``mean``.
+    Weak perspective: m = s (R m)_xy + T; v = s^2 (R o R)_xy v (eq. 6; the paper maps sigma as a point, T included).
+    The camera counts as known, a point's axes as independent. Scale is in image units per unit of ``mean``.
     """
     rows, factor = rotation[:, :2], scale[:, None, None]
     largest = log_variance.detach().amax(dim=-1, keepdim=True)
@@ -69,13 +67,13 @@ def image_from_keypoints(
 
 
 def sample(mean: Tensor, log_variance: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """One draw, differentiable in mean and log-variance (reparameterisation; Algorithm 2, steps 5, 7, 9)."""
+    """Draw one sample, differentiable in mean and log-variance (reparameterisation; Algorithm 2, steps 5, 7, 9)."""
     noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
     return mean + torch.exp(0.5 * log_variance) * noise
 
 
 def rotation_from_6d(six: Tensor) -> Tensor:
-    """Rotations (..., 3, 3) from (..., 6): two columns made orthonormal (Zhou et al. 2019, eq. 15)."""
+    """Return rotations (..., 3, 3) from (..., 6): two columns made orthonormal (Zhou et al. 2019, eq. 15)."""
     first = functional.normalize(six[..., :3], dim=-1)
     along = (first * six[..., 3:]).sum(dim=-1, keepdim=True)
     second = functional.normalize(six[..., 3:] - along * first, dim=-1)
@@ -83,7 +81,7 @@ def rotation_from_6d(six: Tensor) -> Tensor:
 
 
 def six_d_from_rotation(rotation: Tensor) -> Tensor:
-    """First two columns (..., 6) of rotations (..., 3, 3): the inverse of ``rotation_from_6d``."""
+    """Return the first two columns (..., 6) of rotations (..., 3, 3): the inverse of ``rotation_from_6d``."""
     return torch.cat([rotation[..., 0], rotation[..., 1]], dim=-1)
 
 

@@ -12,11 +12,11 @@ from handviz.core.records import FloatArray, HandMesh, Intrinsics, IntrinsicsOri
 def procrustes_aligned(
     predicted: FloatArray, truth: FloatArray, *, may_mirror: bool = False, norm_epsilon: float = 0.0
 ) -> FloatArray:
-    """The predictions (N, K, 3) after each hand's best rotation, scale and shift onto the truth (N, K, 3).
+    """Align predictions (N, K, 3) with the truth (N, K, 3) by each hand's best rotation, scale and translation.
 
-    Least squares without reflection (Umeyama 1991). A hand whose points all coincide is only shifted.
-    ``may_mirror`` takes a reflection where that fits better, and ``norm_epsilon``, in the points' unit, is added to the
-    norm that predictions are divided by: FreiHAND's eval.py does both.
+    Least squares without reflection (Umeyama 1991). A hand whose points all coincide is only translated.
+    ``may_mirror`` allows a reflection where that fits better, and ``norm_epsilon``, in the points' unit, is added to
+    the norm that predictions are divided by: FreiHAND's eval.py does both.
     """
     _check_same_shape(predicted, truth)
     predicted_mean = predicted.mean(axis=1, keepdims=True)
@@ -41,29 +41,29 @@ def _check_same_shape(predicted: FloatArray, truth: FloatArray) -> None:
 
 DEFAULT_FIELD_OF_VIEW_DEG = 60.0
 FOCAL_STD_FRACTIONS: dict[IntrinsicsOrigin, float] = {"assumed": 0.2, "stated": 0.03, "calibrated": 0.005}
-"""Assumed: webcams span some 50 to 80 degrees, which is 23 % more to 31 % less than the focal length of 60. Stated:
-makers round, autofocus breathes."""
+"""Assumed: webcams span some 50 to 80 degrees, which is 23 % more to 31 % less than the focal length of 60 degrees.
+Stated: makers round, and autofocus changes the focal length."""
 NEAREST_M = 0.01
 
 
 def intrinsics_from_field_of_view(
     width: int, height: int, field_of_view_deg: float, *, origin: IntrinsicsOrigin = "stated"
 ) -> Intrinsics:
-    """Pinhole camera whose longer image side spans ``field_of_view_deg`` degrees."""
+    """Return the pinhole camera whose longer image side spans ``field_of_view_deg`` degrees."""
     focal_px = 0.5 * max(width, height) / math.tan(math.radians(field_of_view_deg) / 2)
     return Intrinsics(focal_px, width / 2, height / 2, origin=origin, focal_std_fraction=FOCAL_STD_FRACTIONS[origin])
 
 
 def project_points(points_m: FloatArray, intrinsics: Intrinsics) -> FloatArray:
-    """Camera-frame points (..., 3) -> image pixels (..., 2); what is nearer than 1 cm counts as 1 cm away."""
+    """Project camera-frame points (..., 3) to image pixels (..., 2); depths below 1 cm count as 1 cm."""
     depths_m = np.maximum(points_m[..., 2:], NEAREST_M)
     return points_m[..., :2] / depths_m * intrinsics.focals_px + intrinsics.centre_px
 
 
 def projected(hand: HandMesh) -> HandMesh:
-    """The hand with its pixels, and their scale, computed anew from its metres, its wrist's place and its camera.
+    """Recompute a hand's pixels and their scale from its metres, its wrist's position and its camera.
 
-    Whoever changes those calls this, so that all of a hand keeps to one K.
+    To be called after any of those changed, so that all of a hand uses one K.
     """
     vertices_px = project_points(hand.vertices_m + hand.wrist_camera_m, hand.intrinsics)
     keypoints_m = hand.keypoints_m + hand.wrist_camera_m
@@ -77,7 +77,7 @@ def projected(hand: HandMesh) -> HandMesh:
 
 
 def rescaled(intrinsics: Intrinsics, factor_x: float, factor_y: float) -> Intrinsics:
-    """The camera of the same image with ``factor_x`` times as many columns, ``factor_y`` times as many rows."""
+    """Return the camera of the same image with ``factor_x`` times the columns and ``factor_y`` times the rows."""
     focal_x_px, focal_y_px = intrinsics.focals_px * [factor_x, factor_y]
     centre_x_px, centre_y_px = intrinsics.centre_px * [factor_x, factor_y]
     return replace(
@@ -90,7 +90,7 @@ def rescaled(intrinsics: Intrinsics, factor_x: float, factor_y: float) -> Intrin
 
 
 def rotated(intrinsics: Intrinsics, quarter_turns: int, size: tuple[int, int]) -> Intrinsics:
-    """The camera of an image of ``size`` (width, height) after ``quarter_turns`` to the right (clockwise)."""
+    """Return the camera of an image of ``size`` (width, height) after ``quarter_turns`` clockwise."""
     width, height = size
     for _ in range(quarter_turns % 4):
         focal_x_px, focal_y_px = intrinsics.focals_px
@@ -111,13 +111,13 @@ def apply_affine(affine: FloatArray, points: FloatArray) -> FloatArray:
 
 
 def invert_affine(affine: FloatArray) -> FloatArray:
-    """Inverse (2, 3) of an affine (2, 3); raises numpy.linalg.LinAlgError if it is singular."""
+    """Return the inverse (2, 3) of an affine (2, 3); raises numpy.linalg.LinAlgError if it is singular."""
     linear = np.linalg.inv(affine[:, :2])
     return np.concatenate([linear, -(linear @ affine[:, 2:])], axis=1)
 
 
 def rotation_from_axis_angle(axis_angle: FloatArray) -> FloatArray:
-    """Rodrigues' formula: axis-angle (..., 3) in radians -> rotations (..., 3, 3)."""
+    """Return rotations (..., 3, 3) of axis-angles (..., 3) in radians by Rodrigues' formula."""
     axis_angle = np.asarray(axis_angle, dtype=np.float64)
     angle = np.linalg.norm(axis_angle, axis=-1, keepdims=True)
     axis = axis_angle / np.maximum(angle, 1e-12)
@@ -129,7 +129,7 @@ def rotation_from_axis_angle(axis_angle: FloatArray) -> FloatArray:
 
 
 def axis_angle_from_rotation(rotation: FloatArray) -> FloatArray:
-    """Axis-angle (3,) of a rotation (3, 3), the shorter way round."""
+    """Return the axis-angle (3,) of a rotation (3, 3), the shorter way round."""
     axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
     sine, cosine = float(np.linalg.norm(axis)) / 2, (float(np.trace(rotation)) - 1) / 2
     angle = math.atan2(sine, cosine)
@@ -137,27 +137,27 @@ def axis_angle_from_rotation(rotation: FloatArray) -> FloatArray:
         return axis * (angle / (2 * sine))
     if cosine > 0:
         return axis / 2
-    # Half a turn: the axis is what the rotation keeps.
+    # At 180 degrees the axis is the eigenvector of the eigenvalue 1.
     column = int(np.argmax(np.diag(rotation)))
-    kept = rotation[:, column] + np.eye(3)[:, column]
-    return np.asarray(kept / np.linalg.norm(kept) * angle)
+    fixed = rotation[:, column] + np.eye(3)[:, column]
+    return np.asarray(fixed / np.linalg.norm(fixed) * angle)
 
 
 def rotation_about_z(angle_rad: float) -> FloatArray:
-    """Rotation (3, 3) by ``angle_rad`` about the z axis."""
+    """Return the rotation (3, 3) by ``angle_rad`` about the z axis."""
     cosine, sine = math.cos(angle_rad), math.sin(angle_rad)
     return np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
 
 
 def ray_through(point_px: FloatArray, intrinsics: Intrinsics) -> FloatArray:
-    """(3,) where the ray through ``point_px`` (2,) is at depth 1."""
+    """Return the point (3,) at depth 1 on the ray through ``point_px`` (2,)."""
     return np.append((point_px - intrinsics.centre_px) / intrinsics.focals_px, 1.0)
 
 
 def camera_from_ray(point_px: FloatArray, intrinsics: Intrinsics) -> FloatArray:
-    """Smallest rotation (3, 3) that turns the optical axis into the ray through ``point_px`` (2,).
+    """Return the smallest rotation (3, 3) from the optical axis to the ray through ``point_px`` (2,).
 
-    Networks see a hand along this ray; the rotation takes their answer back to the camera's axes.
+    Networks see a hand along this ray; the rotation maps their output to the camera's axes.
     """
     ray = ray_through(point_px, intrinsics)
     ray /= np.linalg.norm(ray)

@@ -1,16 +1,13 @@
-"""Memory that was given back really goes back to the system, in programs that run all day."""
+"""The process's resident memory, and returning freed memory to the system."""
 
 import ctypes
 import sys
 from pathlib import Path
 
 BYTES_PER_MEGABYTE = 1024 * 1024
-# Of glibc's malloc.h.
+# Constants of glibc's malloc.h.
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 LARGE_BYTES, MAX_ARENAS = 256 * 1024, 2
-
-
-# How much memory this process holds.
 
 
 class _WindowsCounters(ctypes.Structure):
@@ -24,7 +21,7 @@ class _WindowsCounters(ctypes.Structure):
 
 
 def resident_megabytes() -> float | None:
-    """Resident memory now; None where the system does not say."""
+    """Return the resident memory; None where the system does not provide it."""
     if sys.platform.startswith("linux"):
         import resource
 
@@ -34,7 +31,7 @@ def resident_megabytes() -> float | None:
 
 
 def peak_megabytes() -> float | None:
-    """Largest resident memory so far; None where the system does not say."""
+    """Return the largest resident memory so far; None where the system does not provide it."""
     if sys.platform == "win32":
         return _windows_megabytes("size_0")
     import resource
@@ -55,14 +52,11 @@ def _windows_megabytes(field: str) -> float | None:
     return float(getattr(counters, field)) / BYTES_PER_MEGABYTE
 
 
-# Memory that was given back really goes back to the system, in programs that run all day.
-
-
 def return_large_blocks() -> bool:
-    """Let large blocks (images, the networks' tensors) come from the system one by one; whether that was possible.
+    """Let glibc map large blocks (images, tensors) one by one, so that freeing them returns them; True if possible.
 
-    By itself glibc soon takes them from heaps, one set for each of some thirty threads. Images are made in one thread
-    and freed in another, so those heaps fill with holes: over half an hour the window grew by a third.
+    By default glibc soon takes them from heaps of some thirty threads. Images are allocated in one thread and freed in
+    another, so those heaps fragment: over half an hour the window's memory grew by a third.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,4 +1,4 @@
-"""Command lines: one parser for all programs, and the options of version 0.1 that are called otherwise now."""
+"""Command lines: one parser for all programs, and the renamed options of version 0.1."""
 
 import argparse
 import sys
@@ -16,7 +16,7 @@ FORMER_VALUES = {("--colour", "deviation"): "uncertainty"}
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Adds an option's default to its help, where there is one and the help does not name it itself."""
+    """Help texts with an option's default, unless the text names it itself."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help or ""
@@ -25,7 +25,7 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes options by their whole names alone, and tells their defaults in its help; its subcommands do so too."""
+    """A parser, also for subcommands, of unabbreviated options whose help states their defaults."""
 
     def __init__(self, **settings: Any) -> None:
         settings.setdefault("allow_abbrev", False)

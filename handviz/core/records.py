@@ -1,4 +1,4 @@
-"""Everything that travels between the parts of handviz, one frozen record per arrow.
+"""The records that pass between the rooms of handviz, one frozen dataclass per arrow.
 
 source -> Frame -> detector -> Detection -> crop -> HandCrop -> reconstructor -> CanonicalHand -> HandMesh -> viewport
 
@@ -22,14 +22,14 @@ SmoothingKind = Literal["kalman", "one_euro"]
 IntrinsicsOrigin = Literal["assumed", "stated", "calibrated"]
 
 HandednessSetting = Literal["detected", "left", "right"]
-"""Whose word counts on which hand is which: the detector's or the person's."""
+"""Whether handedness comes from the detector, or from the user for all hands."""
 
 VARIANTS: tuple[VariantName, ...] = ("prior", "amvur", "final")
 SMOOTHING_KINDS: tuple[SmoothingKind, ...] = ("kalman", "one_euro")
 CROP_SIZE = 224
 KEYPOINT_COUNT = 21
 PALM_KEYPOINTS = (0, 5, 9, 13, 17)
-"""Wrist and knuckles: they move together, and their middle is the best known place of a hand."""
+"""Wrist and knuckles: they move together, and their centre is the best known position of a hand."""
 KEYPOINT_PARENTS = (-1, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
 
 
@@ -46,9 +46,9 @@ class Frame:
     name: str = ""
     """File name for images of a folder, empty otherwise."""
     time_ms: float | None = None
-    """When a clip shows the image, from the clip's beginning, at whatever speed it plays; None for all else."""
+    """The clip's presentation time, from its beginning, whatever speed it plays at; None for other sources."""
     rotation_deg: int = 0
-    """How far ``image`` was turned clockwise, 0, 90, 180 or 270, after its camera or file gave it."""
+    """How far ``image`` was rotated clockwise after reading: 0, 90, 180 or 270."""
 
 
 @dataclass(frozen=True)
@@ -56,23 +56,23 @@ class Intrinsics:
     """A pinhole camera without distortion."""
 
     focal_px: float
-    """Along x; along y too, unless ``focal_y_px`` says otherwise."""
+    """Along x, and along y if ``focal_y_px`` is None."""
     centre_x_px: float
     centre_y_px: float
     focal_y_px: float | None = None
     origin: IntrinsicsOrigin = "stated"
-    """Whether anybody said so: ``assumed`` where nobody did, ``calibrated`` where the camera was measured."""
+    """``assumed`` by default, ``stated`` by the user or a file, ``calibrated`` by a measurement of the camera."""
     focal_std_fraction: float = 0.0
     """Standard deviation of the focal length, as a fraction of it."""
 
     @property
     def focals_px(self) -> FloatArray:
-        """(2,) along x and y."""
+        """(2,) focal lengths along x and y."""
         return np.array([self.focal_px, self.focal_px if self.focal_y_px is None else self.focal_y_px])
 
     @property
     def centre_px(self) -> FloatArray:
-        """(2,) where the optical axis meets the image."""
+        """(2,) principal point."""
         return np.array([self.centre_x_px, self.centre_y_px])
 
     @property
@@ -84,15 +84,15 @@ class Intrinsics:
 
 @dataclass(frozen=True, eq=False)
 class PositionUncertainty:
-    """How well the wrist's place in the camera's frame is known; the focal length's share stands in Intrinsics."""
+    """Uncertainty of the wrist's position in the camera frame; the focal length's part is in Intrinsics."""
 
     fit_covariance_m2: FloatArray
-    """(3, 3) of ``wrist_camera_m``, were the size of the hand and the focal length known."""
+    """(3, 3) of ``wrist_camera_m`` given the hand size and the focal length."""
     size_std_fraction: float
-    """Standard deviation of the hand's size, as a fraction of it: distances are off by as much. All hands of one person
-    share this error."""
+    """Standard deviation of the hand size, as a fraction of it: distances are off by as much. All hands of one
+    person share this error."""
     size_is_measured: bool = False
-    """Whether a person measured it: then both hands in an image are off by the same."""
+    """Whether the user measured it: then both hands in an image have the same error."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ class Detection:
     """One hand found in a frame."""
 
     handedness: Handedness
-    """The person's true hand."""
+    """The person's true left or right hand."""
     score: float
     """Confidence of the handedness and presence, 0 to 1."""
     keypoints_px: FloatArray
@@ -109,7 +109,7 @@ class Detection:
 
 @dataclass(frozen=True, eq=False)
 class HandCrop:
-    """The square image that the networks see: always a right hand, wrist -> middle knuckle upwards."""
+    """The square input of the networks: always a right hand, wrist -> middle knuckle upwards."""
 
     image: NDArray[np.float32]
     """(224, 224, 3) RGB in [0, 1]; mirrored if ``handedness`` is left."""
@@ -120,7 +120,7 @@ class HandCrop:
 
 @dataclass(frozen=True, eq=False)
 class CanonicalHand:
-    """What one ONNX model says about one crop: a right hand in the hand model's rest frame, wrist at the origin."""
+    """The output of one ONNX model for one crop: a right hand in the hand model's rest frame, wrist at the origin."""
 
     vertices_m: FloatArray
     """(V, 3) mean."""
@@ -131,25 +131,25 @@ class CanonicalHand:
     keypoint_std_m: FloatArray
     """(21, 3) standard deviation along each canonical axis."""
     rotation: FloatArray
-    """(3, 3) rotation crop_from_wrist, seen along the ray through the middle of the crop."""
+    """(3, 3) rotation crop_from_wrist, seen along the ray through the centre of the crop."""
     scale: float
     """Weak perspective: crop half-sides per metre."""
     translation: FloatArray
-    """(2,) weak perspective: where the wrist lies in the crop, in [-1, 1], x right, y down."""
+    """(2,) weak perspective: the wrist in the crop, in [-1, 1], x right, y down."""
     right_hand: float = 1.0
-    """How sure the network is, 0 to 1, that the crop shows a right hand; 1 if it does not tell."""
+    """Probability, 0 to 1, that the crop shows a right hand; 1 if the network does not predict it."""
     landmarks_m: FloatArray | None = None
-    """(21, 3) where MediaPipe's own heads, beside the network, say the keypoints are: the crop's axes, origin and size
-    of their own, points where MediaPipe marks them (``detect/marking.py``)."""
+    """(21, 3) world landmarks of MediaPipe's heads beside the network: the crop's axes, own origin and scale, at
+    MediaPipe's points (``detection.crop.as_the_detector_marks_them``)."""
     presence: float = 0.0
-    """How sure those heads are, 0 to 1, that there is a hand; 0 if the network has none."""
+    """Those heads' probability, 0 to 1, of a hand; 0 if the network has none."""
     wrist_camera_m: FloatArray | None = None
-    """(3,) where the wrist is in the camera's frame, if the detector's keypoints placed it there; else scale and
-    translation are all that is known."""
+    """(3,) wrist in the camera frame, if it was fitted to the detector's keypoints; else only scale and translation are
+    known."""
     wrist_covariance_m2: FloatArray | None = None
-    """(3, 3) of that place as the fit has it, the size of the hand taken as known and keypoints as independent."""
+    """(3, 3) of that position by the fit, with the hand size known and keypoints independent."""
     size_std_fraction: float | None = None
-    """Standard deviation of the hand's size where somebody measured it, as a share; None: nobody did."""
+    """Standard deviation of a measured hand size, as a fraction; None if it was not measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,15 +157,15 @@ class HandTexture:
     """Colours at the hand model's vertices, sRGB in [0, 1]."""
 
     rgb: FloatArray
-    """(V, 3) as the image's own light shows them, on the sides that it does not see too."""
+    """(V, 3) under the image's light, also on the sides that it does not show."""
     albedo: FloatArray
-    """(V, 3) as even light of the image's brightness would show them: what other light can be laid on."""
+    """(V, 3) under uniform light of the image's brightness, for relighting."""
     visible: FloatArray
-    """(V,) how sure the network is, 0 to 1, that this image shows the vertex: inside it, and with nothing before."""
+    """(V,) probability, 0 to 1, that this image shows the vertex: inside it and not occluded."""
     seen: FloatArray
-    """(V,) how well it was seen so far, 0 (colours are inferred) to 1; ``visible`` where no images came before."""
+    """(V,) how well it was observed so far, 0 (colours are inferred) to 1; ``visible`` in the first image."""
     sampled_px: FloatArray | None = None
-    """(V, 2) where in the image the vertices were looked at, before any smoothing over frames; None: as drawn."""
+    """(V, 2) where the image was sampled, before any smoothing over frames; None: as drawn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,30 +188,30 @@ class HandMesh:
     keypoints_px: FloatArray
     """(21, 2) likewise."""
     pixels_per_m: float
-    """Scale of that projection at the middle of the keypoints."""
+    """Scale of that projection at the mean depth of the keypoints."""
     camera_from_wrist: FloatArray
     """(3, 3) rotation; for left hands the rotation of the un-mirrored hand's canonical frame."""
     wrist_camera_m: FloatArray
     """(3,) wrist in the camera frame under ``intrinsics``: as metric as the focal length and the hand's size are."""
     intrinsics: Intrinsics
     texture: HandTexture | None = None
-    """None where no texture was asked for."""
+    """None if no texture was requested."""
     keypoint_covariance_mm2: FloatArray | None = None
     """(21, 3, 3) covariances of the keypoints in the camera's axes; the trace is ``keypoint_std_mm`` squared."""
     vertex_covariance_mm2: FloatArray | None = None
     """(V, 3, 3) as ``keypoint_covariance_mm2``."""
     position_uncertainty: PositionUncertainty | None = None
-    """None where nobody estimated it."""
+    """None if it was not estimated."""
     hand_model: str = ""
-    """Fingerprint of the hand model whose vertices these are; empty: the open hand's (``hand_model.choice``)."""
+    """Fingerprint of the vertices' hand model (``hand_models.choice``); empty: the open hand."""
 
     @property
     def wrist_std_m(self) -> FloatArray | None:
-        """(3,) standard deviation of ``wrist_camera_m`` along each axis: fit, size of the hand and focal length."""
+        """(3,) standard deviation of ``wrist_camera_m`` along each axis: fit, hand size and focal length."""
         if self.position_uncertainty is None:
             return None
         size = self.wrist_camera_m * self.position_uncertainty.size_std_fraction
-        # What lies z away under f lies z * g / f away under g; across the axis it stays where it is.
+        # A focal length g instead of f scales the depth by g / f and leaves x and y unchanged.
         focal_z = self.wrist_camera_m[2] * self.intrinsics.focal_std_fraction
         variance = np.diag(self.position_uncertainty.fit_covariance_m2) + size**2
         return np.sqrt(variance + np.array([0.0, 0.0, focal_z**2]))
@@ -219,7 +219,7 @@ class HandMesh:
 
 @dataclass(frozen=True)
 class StageTimes:
-    """How long each stage took for one frame, in milliseconds."""
+    """The time of each stage for one frame, in milliseconds."""
 
     detect_ms: float = 0.0
     crop_ms: float = 0.0
@@ -238,21 +238,21 @@ class FrameResult:
     hands: tuple[HandMesh, ...] = ()
     times: StageTimes = field(default_factory=StageTimes)
     error: str = ""
-    """A sentence on what could not be done although it was asked for, such as textures; mostly empty."""
+    """Message on what was requested but could not be done, such as textures; mostly empty."""
     crops: tuple[HandCrop, ...] = ()
-    """What the network saw of each hand: index i belongs to ``hands[i]``; empty where hands were not cut out."""
+    """The network's input for each hand: index i belongs to ``hands[i]``; empty if no crops were made."""
     others: Mapping[VariantName, tuple[HandMesh, ...]] = field(default_factory=dict)
-    """Where variants are compared: the other variants' hands, as many as ``hands`` and in the same order."""
+    """In comparisons: the other models' hands, as many as ``hands`` and in the same order."""
     other_errors: Mapping[VariantName, str] = field(default_factory=dict)
-    """Where variants are compared: a sentence on why a variant is not among ``others``."""
+    """In comparisons: why a model is not among ``others``."""
 
     @property
     def is_compared(self) -> bool:
-        """Whether the other variants were asked."""
+        """Whether other models ran too."""
         return bool(self.others or self.other_errors)
 
     def of_variant(self, variant: VariantName) -> "FrameResult":
-        """The same frame as another variant sees it; without hands if that one was not asked or has none."""
+        """Return the same frame with another model's hands; without hands if it did not run or found none."""
         if variant == self.variant:
             return self
         return replace(self, variant=variant, hands=self.others.get(variant, ()), others={}, other_errors={})

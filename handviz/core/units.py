@@ -1,4 +1,4 @@
-"""Factors between the units of length: files and the live program speak in metres, networks in centimetres."""
+"""Factors between units of length: files and the live program use metres, networks centimetres."""
 
 METRES_PER_CENTIMETRE = 0.01
 CENTIMETRES_PER_METRE = 100.0

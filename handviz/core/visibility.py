@@ -1,4 +1,4 @@
-"""Which vertices a mesh does not hide from the eye by itself; no graphics card, no torch: the live program asks it."""
+"""Which vertices a mesh does not hide from the camera by itself; numpy only, for the live program."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,39 +10,39 @@ DEPTH_TOLERANCE = 0.02
 MIN_AREA = 1e-9
 ROUNDING = 1e-5
 ROWS = 48
-"""Points at a time: what is computed of them stays in the processor's cache, and products so small are computed in one
-thread; those of all points at once would be in several, which wait for each other where the processor is busy."""
+"""Points at a time: intermediate results fit the processor's cache, and products so small run in one thread; larger
+ones would run in several, which wait for each other on a busy processor."""
 
 
 def self_visible(points: FloatArray, faces: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """(V,) which points (V, 3) the triangles (F, 3) leave open to an eye that looks along z.
+    """Return (V,) which points (V, 3) the triangles (F, 3) leave visible to a viewer that looks along z.
 
     Points in crop half-sides, x right, y down, z away; triangles counter-clockwise seen from outside. Exact but for
-    rounding: a ray through every vertex against every triangle that faces the eye, whose barycentrics and depth are
-    planes over the image. Points that are not finite are hidden and hide nothing.
+    rounding: a ray through every vertex against every triangle that faces the viewer, whose barycentrics and depth
+    are planes over the image. Points that are not finite are hidden and hide nothing.
     """
     first, second, third = (points[faces[:, corner]].astype(np.float64) for corner in range(3))
     area = _cross(second - first, third - first)
     front = area < -MIN_AREA
     first, second, third, area = first[front], second[front], third[front], area[front]
-    seen = np.zeros(len(points), dtype=bool)
-    # A vertex without a triangle that faces the eye lies on the far side.
-    seen[faces[front]] = True
-    asked = np.flatnonzero(seen & np.isfinite(points).all(axis=1))
-    seen[:] = False
+    visible = np.zeros(len(points), dtype=bool)
+    # A vertex of no triangle that faces the viewer is hidden.
+    visible[faces[front]] = True
+    tested = np.flatnonzero(visible & np.isfinite(points).all(axis=1))
+    visible[:] = False
     exact = [_plane(*edge, area) for edge in ((second, third), (third, first), (first, second))]
     depth = sum(weight * corner[:, 2] for weight, corner in zip(exact, (first, second, third), strict=True))
     weights = [weight.astype(np.float32) for weight in exact]
     hidden = [
         _hidden(part, weights, np.asarray(depth, np.float32))
-        for part in np.split(points[asked], range(ROWS, len(asked), ROWS))
+        for part in np.split(points[tested], range(ROWS, len(tested), ROWS))
     ]
-    seen[asked] = ~np.concatenate(hidden)
-    return seen
+    visible[tested] = ~np.concatenate(hidden)
+    return visible
 
 
 def _hidden(points: FloatArray, weights: list[FloatArray], depth: FloatArray) -> NDArray[np.bool_]:
-    """(N,) whether a triangle, by its planes (3, F) of weights and depth, stands before points (N, 3)."""
+    """Return (N,) whether a triangle, by its planes (3, F) of weights and depth, occludes points (N, 3)."""
     rays = np.column_stack([points[:, :2], np.ones(len(points))]).astype(np.float32)
     nearer = (points[:, 2:] - DEPTH_TOLERANCE).astype(np.float32) - rays @ depth
     for weight in weights:
@@ -55,6 +55,6 @@ def _cross(one: FloatArray, other: FloatArray) -> FloatArray:
 
 
 def _plane(start: FloatArray, end: FloatArray, area: FloatArray) -> FloatArray:
-    """(3, F) coefficients of x, y and 1 in the weight of the corner that lies opposite of an edge."""
+    """Return (3, F) coefficients of x, y and 1 in the weight of the corner opposite an edge."""
     along = end - start
     return np.stack([-along[:, 1], along[:, 0], along[:, 1] * start[:, 0] - along[:, 0] * start[:, 1]]) / area

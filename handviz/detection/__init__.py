@@ -1,1 +1,1 @@
-"""Finding hands in frames and cutting them out."""
+"""Detection of hands in frames, and crops around them."""

@@ -1,4 +1,4 @@
-"""Image -> square crop of a right hand, and the network's answer back to the image. Nobody else mirrors."""
+"""Image -> square crop of a right hand, and the network's output back to the image. No other module mirrors."""
 
 import math
 from dataclasses import dataclass
@@ -44,28 +44,25 @@ MARKED_TOWARDS = {
     17: (0, 0.09),
     20: (19, 0.28),
 }
-"""Keypoint -> (towards which other, by which fraction of the way), as ``python -m tools.landmark_offsets`` measures it.
+"""Keypoint -> (towards which other, by which fraction of the distance): from ``python -m tools.landmark_offsets``.
 
 MediaPipe's knuckles are nearer to the wrist than the hand model's joints, and its fingertips lie under the nail, a
-quarter of the last bone short of the end."""
+quarter of the last bone before the end."""
 STEPS = 5
 HALF = CROP_SIZE / 2
 NETWORK_LOG_DEPTH_STD, NETWORK_SHIFT_STD = 0.12, 0.08
-"""How well a network alone places a wrist: logarithm of its depth, and crop half-sides across."""
+"""Standard deviations of a wrist placed by a network alone: logarithm of its depth, and crop half-sides across."""
 FIT_STD_FACTOR, COMMON_LOG_DEPTH_STD = 2.0, 0.12
-"""Fitted to 173 rendered hands (seed 77); docs/research/method.md has how well they hold on others."""
+"""Fitted to 173 rendered hands (seed 77); docs/research/method.md tests them on others."""
 WRIST, MIDDLE_KNUCKLE = 0, 9
 CROP_SIDE_PER_EXTENT = 1.8
 MIN_EXTENT_PX = 4.0
 UNMEASURED_SIZE_STD_FRACTION = 0.08
-"""Of a hand whose size nobody measured, around what the network believes, as tools/wrist_position.py measures it."""
-
-
-# A crop as the pinhole camera sees it: where points of the camera's frame lie in it, and where a hand must be.
+"""Of a hand of unknown size around the network's prediction, as tools/wrist_position.py measures it."""
 
 
 def as_the_detector_marks_them(keypoints: FloatArray) -> FloatArray:
-    """Keypoints (..., 21, C) of the hand model, in any frame -> where MediaPipe would mark the same hand."""
+    """Map keypoints (..., 21, C) of the hand model, in any frame, to MediaPipe's landmarks of the same hand."""
     marked = keypoints.copy()
     for keypoint, (other, fraction) in MARKED_TOWARDS.items():
         marked[..., keypoint, :] += fraction * (keypoints[..., other, :] - keypoints[..., keypoint, :])
@@ -74,18 +71,18 @@ def as_the_detector_marks_them(keypoints: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class CropView:
-    """Camera frame -> the crop's [-1, 1], in true perspective."""
+    """The pinhole projection from the camera frame to the crop's [-1, 1]."""
 
     crop_from_image: FloatArray
     """(2, 3)"""
     intrinsics: Intrinsics
 
     def in_crop(self, points_m: FloatArray) -> FloatArray:
-        """Points (N, 3) of the camera's frame -> (N, 2) in the crop, x right, y down."""
+        """Project points (N, 3) of the camera frame to (N, 2) in the crop, x right, y down."""
         return apply_affine(self.crop_from_image, project_points(points_m, self.intrinsics)) / HALF - 1
 
     def slopes(self, points_m: FloatArray) -> FloatArray:
-        """(N, 2, 3) derivative of ``in_crop`` by the points."""
+        """Return the derivative (N, 2, 3) of ``in_crop`` by the points."""
         depths_m = np.maximum(points_m[:, 2], NEAREST_M)
         slopes = np.zeros((len(points_m), 2, 3))
         slopes[:, 0, 0] = slopes[:, 1, 1] = 1 / depths_m
@@ -93,17 +90,17 @@ class CropView:
         return (self.crop_from_image[:, :2] / HALF * self.intrinsics.focals_px) @ slopes
 
     def ray(self, point: FloatArray) -> FloatArray:
-        """(3,) at depth 1, through a point (2,) of the crop."""
+        """Return the point (3,) at depth 1 on the ray through a point (2,) of the crop."""
         return ray_through(apply_affine(invert_affine(self.crop_from_image), (point + 1) * HALF), self.intrinsics)
 
     def ray_slopes(self) -> FloatArray:
-        """(3, 2) derivative of ``ray`` by the point."""
+        """Return the derivative (3, 2) of ``ray`` by the point."""
         image_per_half = np.linalg.inv(self.crop_from_image[:, :2]) * HALF
         return np.pad(image_per_half / self.intrinsics.focals_px[:, None], ((0, 1), (0, 0)))
 
 
 def locate_in_perspective(points_m: FloatArray, in_crop: FloatArray, view: CropView, start_m: FloatArray) -> FloatArray:
-    """The shift (3,) of turned points (N, 3) under which their projections come nearest to ``in_crop`` (N, 2).
+    """Return the translation (3,) of rotated points (N, 3) whose projections are nearest to ``in_crop`` (N, 2).
 
     Gauss-Newton from ``start_m``; every point stays in front of the camera.
     """
@@ -112,35 +109,35 @@ def locate_in_perspective(points_m: FloatArray, in_crop: FloatArray, view: CropV
         moved = points_m + position_m
         residual = view.in_crop(moved) - in_crop
         step = np.linalg.lstsq(view.slopes(moved).reshape(-1, 3), residual.reshape(-1), rcond=None)[0]
-        # A step of more than half the depth is a sign of a poor start, not of a near hand.
+        # A step of more than half the depth indicates a poor start, not a near hand.
         step *= min(1.0, 0.5 * position_m[2] / max(float(np.abs(step[2])), 1e-9))
         position_m = in_front(position_m - step, points_m)
     return position_m
 
 
 def in_front(position_m: FloatArray, points_m: FloatArray) -> FloatArray:
-    """The place (3,) moved back along its ray until none of the points (N, 3) around it is nearer than 2 cm."""
+    """Move a position (3,) back along its ray until none of the points (N, 3) around it is nearer than 2 cm."""
     least_m = 2 * NEAREST_M - float(points_m[:, 2].min())
     return position_m if position_m[2] >= least_m else position_m * (least_m / max(float(position_m[2]), NEAREST_M))
 
 
 def position_covariance(position_m: FloatArray, view: CropView, log_depth_and_shift: FloatArray) -> FloatArray:
-    """(3, 3) of a place (3,) from the covariance (3, 3) of its ln depth and where its ray meets the crop."""
+    """Return the covariance (3, 3) of a position (3,) from that of its ln depth and its point in the crop."""
     slopes = np.concatenate([position_m[:, None], position_m[2] * view.ray_slopes()], axis=1)
     return np.asarray(slopes @ log_depth_and_shift @ slopes.T)
 
 
 def widened(covariance_m2: FloatArray, position_m: FloatArray) -> FloatArray:
-    """A fit's covariance (3, 3) as large as errors of wrists on rendered hands are (tools/wrist_position.py).
+    """Scale a fit's covariance (3, 3) to the wrist errors on rendered hands (tools/wrist_position.py).
 
-    Keypoints err together, which the fit does not know, and the detector sees whole hands too large or too small.
+    Errors of keypoints are correlated, which the fit ignores, and the detector's hands may be too large or too small.
     """
     common_m = COMMON_LOG_DEPTH_STD * position_m
     return FIT_STD_FACTOR**2 * covariance_m2 + np.outer(common_m, common_m)
 
 
 def network_covariance(position_m: FloatArray, view: CropView) -> FloatArray:
-    """(3, 3) of a place (3,) that a network alone has told."""
+    """Return the covariance (3, 3) of a position (3,) from a network alone."""
     return position_covariance(
         position_m, view, np.diag([NETWORK_LOG_DEPTH_STD, NETWORK_SHIFT_STD, NETWORK_SHIFT_STD]) ** 2
     )
@@ -154,7 +151,7 @@ def crop_from_image_affine(
     rotation_rad: float = 0.0,
     shift: FloatArray | None = None,
 ) -> FloatArray:
-    """Affine (2, 3) image pixels -> crop pixels; wrist -> middle knuckle points up, lefts are mirrored.
+    """Return the affine (2, 3) image -> crop pixels; wrist -> middle knuckle points up, left hands are mirrored.
 
     ``keypoints_px`` (21, 2). ``rotation_rad`` and ``shift`` ((2,), in crop sides) are the jitter that training adds.
     """
@@ -162,14 +159,14 @@ def crop_from_image_affine(
     angle = math.atan2(direction[0], -direction[1]) + rotation_rad
     cosine, sine = math.cos(angle), math.sin(angle)
     upright = np.array([[cosine, sine], [-sine, cosine]])
-    turned = keypoints_px @ upright.T
-    low, high = turned.min(axis=0), turned.max(axis=0)
+    rotated = keypoints_px @ upright.T
+    low, high = rotated.min(axis=0), rotated.max(axis=0)
     side = max(float((high - low).max()), MIN_EXTENT_PX) * side_per_extent
-    middle = (low + high) / 2
+    centre = (low + high) / 2
     if shift is not None:
-        middle = middle + shift * side
+        centre = centre + shift * side
     scale = CROP_SIZE / side
-    affine = np.concatenate([upright * scale, (CROP_SIZE / 2 - scale * middle)[:, None]], axis=1)
+    affine = np.concatenate([upright * scale, (CROP_SIZE / 2 - scale * centre)[:, None]], axis=1)
     if handedness == "left":
         affine[0] *= -1
         affine[0, 2] += CROP_SIZE
@@ -179,8 +176,8 @@ def crop_from_image_affine(
 def cut_out(image: NDArray[np.uint8], crop_from_image: FloatArray) -> NDArray[np.uint8]:
     """Resample the crop (224, 224, 3) from an image (H, W, 3); black outside the image.
 
-    The border is constant, as in MediaPipe, so that nothing is invented beyond the image's edge. Large hands are
-    first reduced with area averaging, because a bilinear look-up alone would alias.
+    The border is constant, as in MediaPipe. Large hands are first reduced with area averaging, because a bilinear
+    look-up alone would alias.
     """
     affine = crop_from_image.copy()
     scale = math.sqrt(abs(np.linalg.det(affine[:, :2])))
@@ -205,23 +202,25 @@ def crop_hand(image: NDArray[np.uint8], detection: Detection) -> HandCrop:
 
 
 def camera_from_crop(crop_from_image: FloatArray, intrinsics: Intrinsics) -> FloatArray:
-    """Orthogonal (3, 3) from the crop's axes to the camera's: in-plane turn, mirror for lefts, and the ray's tilt."""
+    """Return the orthogonal (3, 3) from crop to camera axes: in-plane rotation, left hands' mirror, the ray's tilt."""
     image_from_crop = invert_affine(crop_from_image)
-    middle_px = apply_affine(image_from_crop, np.full(2, CROP_SIZE / 2))
+    centre_px = apply_affine(image_from_crop, np.full(2, CROP_SIZE / 2))
     in_plane = np.eye(3)
     in_plane[:2, :2] = image_from_crop[:, :2] / math.sqrt(abs(np.linalg.det(image_from_crop[:, :2])))
-    return camera_from_ray(middle_px, intrinsics) @ in_plane
+    return camera_from_ray(centre_px, intrinsics) @ in_plane
 
 
 def points_in_crop(points_m: FloatArray, canonical: CanonicalHand) -> FloatArray:
-    """Canonical points (N, 3) of a hand -> where its network says that they lie in its crop (N, 3), in weak
-    perspective: crop half-sides, x right, y down, depth from the wrist."""
+    """Project canonical points (N, 3) to the crop (N, 3) by the network's weak-perspective camera.
+
+    Crop half-sides, x right, y down, depth from the wrist.
+    """
     shift = np.append(canonical.translation, 0.0)
     return np.asarray(canonical.scale * (points_m @ canonical.rotation.T) + shift)
 
 
 def wrist_from_network(canonical: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics) -> FloatArray:
-    """(3,) where the wrist is, so that the hand's true perspective comes nearest to the network's weak one."""
+    """Return the wrist (3,) at which the pinhole projection is nearest to the network's weak perspective."""
     to_camera = camera_from_crop(crop.crop_from_image, intrinsics)
     view = CropView(crop.crop_from_image, intrinsics)
     wrist = canonical.keypoints_m[WRIST]
@@ -238,13 +237,13 @@ def wrist_from_network(canonical: CanonicalHand, crop: HandCrop, intrinsics: Int
 def hand_mesh_from_crop(
     canonical: CanonicalHand, crop: HandCrop, *, intrinsics: Intrinsics, variant: VariantName, hand_model: str = ""
 ) -> HandMesh:
-    """Take a network's answer out of the crop: camera axes, image pixels, the person's true hand.
+    """Map a network's output from the crop to camera axes, image pixels and the person's true hand.
 
     ``hand_model``: fingerprint of the network's hand model; empty: the open hand.
     """
     to_camera = camera_from_crop(crop.crop_from_image, intrinsics)
     mirror = np.diag([-1.0, 1.0, 1.0]) if crop.detection.handedness == "left" else np.eye(3)
-    wrist, turn = canonical.keypoints_m[WRIST], to_camera @ canonical.rotation
+    wrist, rotation = canonical.keypoints_m[WRIST], to_camera @ canonical.rotation
     position_m, covariance_m2 = canonical.wrist_camera_m, canonical.wrist_covariance_m2
     if position_m is None:
         position_m = wrist_from_network(canonical, crop, intrinsics)
@@ -257,18 +256,18 @@ def hand_mesh_from_crop(
         handedness=crop.detection.handedness,
         detection_score=crop.detection.score,
         variant=variant,
-        vertices_m=(canonical.vertices_m - wrist) @ turn.T,
+        vertices_m=(canonical.vertices_m - wrist) @ rotation.T,
         vertex_std_mm=np.linalg.norm(canonical.vertex_std_m, axis=1) * MILLIMETRES_PER_METRE,
-        keypoints_m=(canonical.keypoints_m - wrist) @ turn.T,
+        keypoints_m=(canonical.keypoints_m - wrist) @ rotation.T,
         keypoint_std_mm=np.linalg.norm(canonical.keypoint_std_m, axis=1) * MILLIMETRES_PER_METRE,
         vertices_px=np.zeros((len(canonical.vertices_m), 2)),
         keypoints_px=np.zeros((len(canonical.keypoints_m), 2)),
         pixels_per_m=1.0,
-        camera_from_wrist=turn @ mirror,
+        camera_from_wrist=rotation @ mirror,
         wrist_camera_m=position_m,
         intrinsics=intrinsics,
-        keypoint_covariance_mm2=covariances_mm2(canonical.keypoint_std_m, turn),
-        vertex_covariance_mm2=covariances_mm2(canonical.vertex_std_m, turn),
+        keypoint_covariance_mm2=covariances_mm2(canonical.keypoint_std_m, rotation),
+        vertex_covariance_mm2=covariances_mm2(canonical.vertex_std_m, rotation),
         position_uncertainty=PositionUncertainty(
             covariance_m2,
             UNMEASURED_SIZE_STD_FRACTION if size_std_fraction is None else size_std_fraction,
@@ -280,7 +279,7 @@ def hand_mesh_from_crop(
 
 
 def mesh_in_crop(hand: HandMesh, crop: HandCrop) -> FloatArray:
-    """The vertices (V, 3) in the crop that the hand was found in: half-sides, x right, y down, depth from the wrist."""
+    """Return the vertices (V, 3) in the hand's crop: half-sides, x right, y down, depth from the wrist."""
     in_crop = apply_affine(crop.crop_from_image, hand.vertices_px) / (CROP_SIZE / 2) - 1
     ray = camera_from_crop(crop.crop_from_image, hand.intrinsics)[:, 2]
     crop_per_image = math.sqrt(abs(np.linalg.det(crop.crop_from_image[:, :2])))
@@ -288,11 +287,10 @@ def mesh_in_crop(hand: HandMesh, crop: HandCrop) -> FloatArray:
     return np.concatenate([in_crop, depth[:, None]], axis=1)
 
 
-def covariances_mm2(std_m: FloatArray, turn: FloatArray) -> FloatArray:
-    """Standard deviations (N, 3) along canonical axes -> covariances (N, 3, 3) in the axes that ``turn`` (3, 3) leads
-    to.
+def covariances_mm2(std_m: FloatArray, rotation: FloatArray) -> FloatArray:
+    """Rotate standard deviations (N, 3) along canonical axes by ``rotation`` (3, 3) to covariances (N, 3, 3).
 
-    ``turn`` may mirror.
+    ``rotation`` may mirror.
     """
     variance_mm2 = np.square(std_m.astype(np.float64) * MILLIMETRES_PER_METRE)
-    return np.asarray((turn * variance_mm2[:, None, :]) @ turn.T)
+    return np.asarray((rotation * variance_mm2[:, None, :]) @ rotation.T)

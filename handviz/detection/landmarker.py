@@ -18,11 +18,11 @@ from handviz.core.records import Detection, Frame
 from handviz.detection.still_search import STILL_PALM_SCORE, search_still
 from handviz.detection.tracking import without_duplicates
 
-NEVER_USED = ("matplotlib", "matplotlib.pyplot", "sounddevice")
-MEMORY = 0.9
-"""Fraction of the evidence that the next frame keeps: about ten frames."""
+UNUSED_MODULES = ("matplotlib", "matplotlib.pyplot", "sounddevice")
+SCORE_DECAY = 0.9
+"""Fraction of a track's score that is kept for the next frame: a memory of about ten frames."""
 SAME_TRACK_DISTANCE = 0.5
-FRAMES_UNTIL_FORGOTTEN = 5
+MAX_FRAMES_UNSEEN = 5
 TASK_MEMBERS = ("hand_detector.tflite", "hand_landmarks_detector.tflite")
 HOW_TO_GET = "python -m tools.build landmarker"
 MILLISECONDS_PER_FRAME = 33
@@ -30,24 +30,21 @@ MIN_SIDE_PX = 8
 VIDEO_PALM_SCORE = 0.5
 
 
-# Imports MediaPipe without what it only needs for drawing and for sound: a sixth of the time, a third of the start.
-
-
 @contextmanager
 def stand_ins() -> Iterator[None]:
-    """Empty modules stand where MediaPipe's helpers for plots and microphones would load whole libraries.
+    """Replace the plot and microphone libraries of MediaPipe's helpers by empty modules, until the block ends.
 
-    They go when the block ends; libraries that are loaded already stay, and others can load them afterwards.
+    The import then takes a sixth of the time. Libraries that are loaded already stay.
     """
-    placed = {}
-    if not any(name in sys.modules for name in NEVER_USED):
-        placed = {name: ModuleType(name) for name in NEVER_USED}
-        placed["matplotlib"].__path__ = []
-        sys.modules.update(placed)
+    replaced = {}
+    if not any(name in sys.modules for name in UNUSED_MODULES):
+        replaced = {name: ModuleType(name) for name in UNUSED_MODULES}
+        replaced["matplotlib"].__path__ = []
+        sys.modules.update(replaced)
     try:
         yield
     finally:
-        for name, module in placed.items():
+        for name, module in replaced.items():
             if sys.modules.get(name) is module:
                 del sys.modules[name]
 
@@ -60,38 +57,35 @@ with stand_ins():
 __all__ = ("BaseOptions", "mediapipe", "vision")
 
 
-# A hand does not change sides: what several frames say about left and right counts more than what one says.
-
-
 class HandTrack:
-    """The evidence for one hand; positive means right."""
+    """One hand over frames, and its summed handedness scores; positive means right."""
 
     def __init__(self, detection: Detection) -> None:
         self.latest = detection
-        self.features = 0.0
+        self.right_score = 0.0
         self.frames_unseen = 0
 
     def add(self, detection: Detection) -> None:
-        """Take what one frame says: its score counts from 0.5, a guess, to 1, certainty."""
+        """Add one frame's handedness, weighted by its score from 0.5 (a guess) to 1 (certain)."""
         sign = 1.0 if detection.handedness == "right" else -1.0
-        self.features = MEMORY * self.features + sign * max(detection.score - 0.5, 0.01)
+        self.right_score = SCORE_DECAY * self.right_score + sign * max(detection.score - 0.5, 0.01)
         self.latest, self.frames_unseen = detection, 0
 
     def distance(self, detection: Detection) -> float:
-        """Mean distance of the keypoints as a fraction of the hand's size."""
+        """Return the mean distance of the keypoints as a fraction of the hand's size."""
         distances_px = np.linalg.norm(detection.keypoints_px - self.latest.keypoints_px, axis=1)
         extent_px = max(float(np.ptp(detection.keypoints_px, axis=0).max()), 1e-6)
         return float(distances_px.mean()) / extent_px
 
 
 class HandednessHistory:
-    """Names the hands of a stream by the evidence of the frames so far."""
+    """Decides the handedness of a stream's hands by the scores of all frames so far, not of one."""
 
     def __init__(self) -> None:
         self._tracks: list[HandTrack] = []
 
     def settle(self, detections: Sequence[Detection]) -> tuple[Detection, ...]:
-        """The detections of the next frame, with the handedness that their track speaks for."""
+        """Return the detections of the next frame with the handedness of their tracks."""
         free, used, settled = list(self._tracks), [], []
         for detection in detections:
             track = _nearest(detection, free)
@@ -101,10 +95,10 @@ class HandednessHistory:
                 free.remove(track)
             track.add(detection)
             used.append(track)
-            settled.append(replace(detection, handedness="right" if track.features > 0 else "left"))
+            settled.append(replace(detection, handedness="right" if track.right_score > 0 else "left"))
         for track in free:
             track.frames_unseen += 1
-        self._tracks = used + [track for track in free if track.frames_unseen <= FRAMES_UNTIL_FORGOTTEN]
+        self._tracks = used + [track for track in free if track.frames_unseen <= MAX_FRAMES_UNSEEN]
         return tuple(settled)
 
 
@@ -115,7 +109,7 @@ def _nearest(detection: Detection, tracks: Sequence[HandTrack]) -> HandTrack | N
 
 
 class HandLandmarker:
-    """Finds hands; ``video`` follows them from frame to frame, otherwise each is searched anew in several views.
+    """Detects hands; ``video`` tracks them over frames, otherwise each image is searched in several views.
 
     Frames must not be mirrored: then MediaPipe's Tasks API names the person's true hand.
     """
@@ -132,10 +126,10 @@ class HandLandmarker:
         self._video = video
         self._max_hands = max_hands
         self._clock_ms = 0
-        self._memory = HandednessHistory()
+        self._history = HandednessHistory()
         mode = vision.RunningMode.VIDEO if video else vision.RunningMode.IMAGE
         options = vision.HandLandmarkerOptions(
-            # As bytes: on Windows MediaPipe stumbles over paths that are not plain ASCII.
+            # As bytes: on Windows MediaPipe fails on paths that are not ASCII.
             base_options=BaseOptions(model_asset_buffer=model_path.read_bytes()),
             running_mode=mode,
             num_hands=max_hands,
@@ -145,17 +139,17 @@ class HandLandmarker:
             self._landmarker = vision.HandLandmarker.create_from_options(options)
         except (RuntimeError, ValueError, OSError) as error:
             raise HandvizError(
-                f"{model_path} does not load ({error}); build it anew: {HOW_TO_GET}", ErrorCode.MODEL_DAMAGED
+                f"{model_path} does not load ({error}); build it again: {HOW_TO_GET}", ErrorCode.MODEL_DAMAGED
             ) from error
 
     def detect(self, frame: Frame) -> tuple[Detection, ...]:
-        """Hands of a frame, best first, no hand twice; () for images too small to hold one."""
+        """Return the hands of a frame, best first, without duplicates; () for images below 8 pixels."""
         if self._video:
-            return self._memory.settle(without_duplicates(self.detect_image(frame.image)))
+            return self._history.settle(without_duplicates(self.detect_image(frame.image)))
         return search_still(frame.image, self.detect_image, max_hands=self._max_hands)
 
     def detect_image(self, rgb: NDArray[np.uint8]) -> tuple[Detection, ...]:
-        """What MediaPipe finds in an RGB image (H, W, 3), unfiltered."""
+        """Return MediaPipe's unfiltered detections in an RGB image (H, W, 3)."""
         height, width = rgb.shape[:2]
         if min(height, width) < MIN_SIDE_PX:
             return ()
@@ -189,8 +183,8 @@ class HandLandmarker:
 
 
 def check_task_file(path: Path) -> None:
-    """HandvizError unless ``path`` is a whole zip with MediaPipe's two hand networks."""
-    how = f"build it anew: {HOW_TO_GET}"
+    """Raise HandvizError unless ``path`` is an intact zip with MediaPipe's two hand networks."""
+    how = f"build it again: {HOW_TO_GET}"
     if not path.is_file():
         raise HandvizError(f"the hand detector {path} is missing; {how}", ErrorCode.MODEL_MISSING)
     try:
@@ -198,7 +192,7 @@ def check_task_file(path: Path) -> None:
             names, damaged = archive.namelist(), archive.testzip()
     except (OSError, zipfile.BadZipFile) as error:
         raise HandvizError(
-            f"the hand detector {path} is truncated or no task file ({error}); {how}", ErrorCode.MODEL_DAMAGED
+            f"the hand detector {path} is truncated or not a task file ({error}); {how}", ErrorCode.MODEL_DAMAGED
         ) from error
     missing = [name for name in TASK_MEMBERS if name not in names]
     if missing or damaged:

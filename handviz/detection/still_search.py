@@ -1,8 +1,8 @@
-"""Hands of a still image: several views of it are searched, and what at least two of them show is believed.
+"""Hands of a still image: several views of it are searched, and hands found in at least two of them are accepted.
 
-MediaPipe's palm detector looks at the image reduced to 192 x 192: it misses hands that fill the image,
-hands that are small in it, and hands behind objects. A margin helps the first, tiles the second, a low threshold
-the third; the vote of the views takes back the false hands that a low threshold brings.
+MediaPipe's palm detector gets the image reduced to 192 x 192: it misses hands that fill the image, small hands, and
+hands behind objects. A margin helps the first, tiles the second, a low threshold the third; the views' vote removes
+the false hands of a low threshold.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,12 +26,9 @@ MIN_VOTES = 2
 OUTVOTING_RATIO = 1.5
 
 
-# One hand found twice is one hand.
-
-
 @dataclass(frozen=True, eq=False)
 class View:
-    """A part of an image, perhaps turned or with a margin."""
+    """A part of an image, possibly rotated or with a margin."""
 
     image: NDArray[np.uint8]
     """(h, w, 3) RGB."""
@@ -40,12 +37,12 @@ class View:
 
 
 def search_still(image: NDArray[np.uint8], find: Finder, *, max_hands: int) -> tuple[Detection, ...]:
-    """Hands of an RGB image (H, W, 3) that at least two views agree on, best supported first."""
+    """Return the hands of an RGB image (H, W, 3) that at least two views agree on, best supported first."""
     found: list[Detection] = []
     for view in views_of(image):
-        for seen in find(view.image):
-            keypoints_px = apply_affine(view.image_from_view, seen.keypoints_px)
-            found.append(Detection(seen.handedness, seen.score, keypoints_px))
+        for hand in find(view.image):
+            keypoints_px = apply_affine(view.image_from_view, hand.keypoints_px)
+            found.append(Detection(hand.handedness, hand.score, keypoints_px))
     groups = sorted(groups_of(found), key=_support, reverse=True)
     kept: list[tuple[float, Detection]] = []
     for group in groups:
@@ -57,7 +54,7 @@ def search_still(image: NDArray[np.uint8], find: Finder, *, max_hands: int) -> t
 
 
 def _outvoted(hand: Detection, support: float, other_support: float, other: Detection) -> bool:
-    """Whether ``other``, at least as well supported, is the same hand or a likelier one around it."""
+    """Return whether ``other``, at least as well supported, is the same hand or a likelier one around it."""
     covered = box_cover(hand.keypoints_px, other.keypoints_px) > SAME_HAND_COVER
     return same_hand(hand, other) or (covered and other_support >= OUTVOTING_RATIO * support)
 
@@ -67,7 +64,7 @@ def _support(group: Sequence[Detection]) -> float:
 
 
 def groups_of(found: Sequence[Detection]) -> list[list[Detection]]:
-    """Detections of the same hand together; the best of each group comes first and stands for it."""
+    """Group the detections of the same hand; the best of each group comes first and represents it."""
     groups: list[list[Detection]] = []
     for detection in sorted(found, key=lambda item: -item.score):
         for group in groups:
@@ -80,7 +77,7 @@ def groups_of(found: Sequence[Detection]) -> list[list[Detection]]:
 
 
 def agreement(group: Sequence[Detection]) -> Detection:
-    """The handedness with the larger sum of scores, and the median keypoints of those who say so."""
+    """Return the handedness with the larger sum of scores, and the median keypoints of its detections."""
     total = sum(item.score for item in group)
     right = sum(item.score for item in group if item.handedness == "right")
     handedness = "right" if right >= total - right else "left"
@@ -93,22 +90,22 @@ def agreement(group: Sequence[Detection]) -> Detection:
 
 
 def views_of(image: NDArray[np.uint8]) -> Iterator[View]:
-    """The image with three margins, each turned four ways, and overlapping tiles, also turned, if it is not small."""
+    """Yield the image with three margins, in four rotations each, and rotated overlapping tiles if it is not small."""
     start = reduced(image)
     for margin in MARGINS:
         view = _with_margin(start, margin)
         for quarter_turns in range(4):
-            yield turned(view, quarter_turns)
+            yield rotated(view, quarter_turns)
     if min(image.shape[:2]) >= MIN_TILED_SIDE_PX:
-        for count, part in TILES:
-            for index, tile in enumerate(_tiles(start, count, part)):
+        for count, fraction in TILES:
+            for index, tile in enumerate(_tiles(start, count, fraction)):
                 view = _with_margin(tile, TILE_MARGIN)
-                yield turned(view, index % 4)
-                yield turned(view, index % 4 + 2)
+                yield rotated(view, index % 4)
+                yield rotated(view, index % 4 + 2)
 
 
 def reduced(image: NDArray[np.uint8]) -> View:
-    """The image itself, smaller if it is larger than a search needs."""
+    """Return the image, reduced if it is larger than a search needs."""
     height, width = image.shape[:2]
     fraction = min(1.0, MAX_SEARCHED_SIDE_PX / max(height, width))
     size = max(1, round(width * fraction)), max(1, round(height * fraction))
@@ -117,8 +114,8 @@ def reduced(image: NDArray[np.uint8]) -> View:
     return View(image, np.array([[width / size[0], 0.0, 0.0], [0.0, height / size[1], 0.0]]))
 
 
-def turned(view: View, quarter_turns: int) -> View:
-    """The view turned counter-clockwise by quarters."""
+def rotated(view: View, quarter_turns: int) -> View:
+    """Rotate a view counter-clockwise by quarter turns."""
     for _ in range(quarter_turns % 4):
         width = view.image.shape[1]
         before_from_after = np.array([[0.0, -1.0, width], [1.0, 0.0, 0.0]])
@@ -127,7 +124,7 @@ def turned(view: View, quarter_turns: int) -> View:
 
 
 def _with_margin(view: View, margin: float) -> View:
-    """The view with a black margin of this fraction of its longer side."""
+    """Add a black margin of this fraction of the view's longer side."""
     margin_px = round(margin * max(view.image.shape[:2]))
     padded = cv2.copyMakeBorder(view.image, *(margin_px,) * 4, cv2.BORDER_CONSTANT)
     unpadded_from_padded = np.array([[1.0, 0.0, -margin_px], [0.0, 1.0, -margin_px]])
@@ -135,14 +132,14 @@ def _with_margin(view: View, margin: float) -> View:
 
 
 def _after(first: FloatArray, second: FloatArray) -> FloatArray:
-    """The affine (2, 3) that maps by ``first``, then by ``second``."""
+    """Return the affine (2, 3) that maps by ``first``, then by ``second``."""
     return np.concatenate([second[:, :2] @ first[:, :2], apply_affine(second, first[:, 2])[:, None]], axis=1)
 
 
-def _tiles(view: View, count: int, part: float) -> Iterator[View]:
-    """``count`` x ``count`` squares of ``part`` of the longer side, as far as the image reaches."""
+def _tiles(view: View, count: int, fraction: float) -> Iterator[View]:
+    """Yield ``count`` x ``count`` squares of ``fraction`` of the longer side, as far as the image reaches."""
     height, width = view.image.shape[:2]
-    side = round(part * max(height, width))
+    side = round(fraction * max(height, width))
     tall, wide = min(side, height), min(side, width)
     for y in np.unique(np.linspace(0, height - tall, count).astype(int)):
         for x in np.unique(np.linspace(0, width - wide, count).astype(int)):

@@ -1,4 +1,4 @@
-"""Which hand of a frame is which hand of the frames before."""
+"""Matching a frame's hands with each other and with the hands of earlier frames."""
 
 import math
 from collections.abc import Sequence
@@ -10,12 +10,9 @@ import numpy as np
 from handviz.core.records import Detection, FloatArray, HandednessSetting, HandMesh
 
 SAME_HAND_DISTANCE = 0.25
-
-
 SAME_HAND_COVER = 0.8
-
-
 SAME_HAND_UNION_FRACTION = 0.6
+SAME_HAND_EXTENTS = 1.0
 
 
 def without_duplicates(detections: Sequence[Detection]) -> tuple[Detection, ...]:
@@ -28,7 +25,7 @@ def without_duplicates(detections: Sequence[Detection]) -> tuple[Detection, ...]
 
 
 def same_hand(first: Detection, second: Detection) -> bool:
-    """Whether keypoints lie together, or boxes overlap too much for two hands."""
+    """Return whether keypoints are close, or boxes overlap too much for two hands."""
     extent_px = max(_extent_px(first), _extent_px(second))
     distances_px = np.linalg.norm(first.keypoints_px - second.keypoints_px, axis=1)
     if distances_px.mean() < SAME_HAND_DISTANCE * extent_px:
@@ -40,19 +37,19 @@ def same_hand(first: Detection, second: Detection) -> bool:
 
 
 def box_cover(first_px: FloatArray, second_px: FloatArray) -> float:
-    """Overlap of the boxes of two point sets (N, 2) over the smaller box's area."""
+    """Return the overlap of the boxes of two point sets (N, 2) over the smaller box's area."""
     overlap, smaller, _ = _box_areas(first_px, second_px)
     return overlap / max(smaller, 1e-9)
 
 
 def box_union_fraction(first_px: FloatArray, second_px: FloatArray) -> float:
-    """Overlap of the boxes of two point sets (N, 2) over their union's area."""
+    """Return the overlap of the boxes of two point sets (N, 2) over their union's area."""
     overlap, smaller, larger = _box_areas(first_px, second_px)
     return overlap / max(smaller + larger - overlap, 1e-9)
 
 
 def _box_areas(first_px: FloatArray, second_px: FloatArray) -> tuple[float, float, float]:
-    """Areas of the overlap, the smaller and the larger box, square pixels."""
+    """Return the areas of the overlap, the smaller and the larger box in square pixels."""
     low = np.maximum(first_px.min(axis=0), second_px.min(axis=0))
     high = np.minimum(first_px.max(axis=0), second_px.max(axis=0))
     overlap = float(np.prod(np.maximum(high - low, 0.0)))
@@ -64,25 +61,19 @@ def _extent_px(detection: Detection) -> float:
     return float(np.ptp(detection.keypoints_px, axis=0).max())
 
 
-SAME_HAND_EXTENTS = 1.0
-
-
-# The person's word on which hand is which goes before the detector's.
-
-
-def override_handedness(detections: Sequence[Detection], choice: HandednessSetting) -> tuple[Detection, ...]:
-    """The detections with the side that the choice gives them."""
-    if choice == "detected":
+def override_handedness(detections: Sequence[Detection], setting: HandednessSetting) -> tuple[Detection, ...]:
+    """Return the detections with the user's handedness instead of the detector's, if it is set."""
+    if setting == "detected":
         return tuple(detections)
-    return tuple(replace(detection, handedness=choice) for detection in detections)
+    return tuple(replace(detection, handedness=setting) for detection in detections)
 
 
 class Track(Protocol):
-    """Whatever remembers a hand."""
+    """Any object that stores the latest state of a hand."""
 
     @property
     def latest(self) -> HandMesh:
-        """As it was seen last."""
+        """The hand in the last frame that showed it."""
         ...
 
 
@@ -90,14 +81,14 @@ AnyTrack = TypeVar("AnyTrack", bound=Track)
 
 
 def nearest_track(hand: HandMesh, tracks: Sequence[AnyTrack]) -> AnyTrack | None:
-    """The nearest track of this handedness and hand model within one hand's size."""
+    """Return the nearest track of this handedness and hand model within one hand's size."""
     distances = [_distance(hand, track) for track in tracks]
     index = min(range(len(tracks)), key=distances.__getitem__, default=-1)
     return tracks[index] if index >= 0 and distances[index] < SAME_HAND_EXTENTS else None
 
 
 def matched_tracks(hands: Sequence[HandMesh], tracks: Sequence[AnyTrack]) -> list[AnyTrack | None]:
-    """The track of every hand, or None; nearest pairs first, and no track twice."""
+    """Return the track of every hand, or None; nearest pairs are matched first, no track twice."""
     pairs = sorted(
         (_distance(hand, track), row, column) for row, hand in enumerate(hands) for column, track in enumerate(tracks)
     )
@@ -111,10 +102,10 @@ def matched_tracks(hands: Sequence[HandMesh], tracks: Sequence[AnyTrack]) -> lis
 
 
 def _distance(hand: HandMesh, track: Track) -> float:
-    """In extents of the hand; infinite for another side or another hand model."""
+    """Return the distance in extents of the hand; infinite for another handedness or hand model."""
     latest = track.latest
     if latest.handedness != hand.handedness or len(latest.vertices_m) != len(hand.vertices_m):
         return math.inf
     extent_px = float(np.ptp(hand.keypoints_px, axis=0).max())
-    away_px = float(np.linalg.norm(latest.keypoints_px.mean(axis=0) - hand.keypoints_px.mean(axis=0)))
-    return away_px / max(extent_px, 1e-6)
+    distance_px = float(np.linalg.norm(latest.keypoints_px.mean(axis=0) - hand.keypoints_px.mean(axis=0)))
+    return distance_px / max(extent_px, 1e-6)

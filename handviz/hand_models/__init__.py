@@ -1,1 +1,1 @@
-"""Hand models: the open hand that handviz ships, and the door for a user's MANO file."""
+"""Hand models: the open hand that handviz ships, and the user's MANO file."""

@@ -1,4 +1,4 @@
-"""How a hand can move: axes of flexion and abduction in the rest frame, limits of joints, and random poses.
+"""Anatomy of hand motion: axes of flexion and abduction in the rest frame, joint limits, and random poses.
 
 Ranges of motion follow the usual clinical tables (MCP -20..90, PIP 0..110, DIP 0..80 degrees; the thumb's saddle
 joint opposes). Joints are numbered as in HandTemplate: wrist, then thumb, index, middle, ring, little, three each.
@@ -13,12 +13,12 @@ from handviz.core.records import FloatArray
 
 FINGERS = 5
 PALMAR = np.array([0.0, 0.0, -1.0])
-"""The palm looks along -z in the canonical frame (towards the camera when nothing is rotated)."""
+"""The palm faces -z in the canonical frame (towards the camera at zero rotation)."""
 
 
 @dataclass(frozen=True, eq=False)
 class JointAxes:
-    """Unit axes in the rest frame: positive flexion curls towards the palm, abduction turns about the palm's normal."""
+    """Unit axes in the rest frame: positive flexion curls to the palm, abduction is about the palm's normal."""
 
     flexion: FloatArray
     """(15, 3)"""
@@ -33,7 +33,7 @@ def _unit(vectors: FloatArray) -> FloatArray:
 
 
 def joint_axes(joints: FloatArray, tips: FloatArray) -> JointAxes:
-    """Axes of the 15 finger joints from the rest joints (16, 3) and fingertips (5, 3)."""
+    """Return the axes of the 15 finger joints from the rest joints (16, 3) and fingertips (5, 3)."""
     flexion, abduction, twist = np.zeros((15, 3)), np.zeros((15, 3)), np.zeros((15, 3))
     little_side = (joints[13] + joints[0]) / 2
     for finger in range(FINGERS):
@@ -49,20 +49,20 @@ def joint_axes(joints: FloatArray, tips: FloatArray) -> JointAxes:
 
 
 def _curls(rng: np.random.Generator, count: int) -> FloatArray:
-    """(count, 4) curl of index..little in 0..1: together, apart, half together, or a gesture of fingers up or down."""
-    together = rng.beta(0.8, 0.8, (count, 1))
-    apart = rng.beta(0.6, 0.6, (count, 4))
+    """Draw curls (count, 4) of index..little in 0..1: common, separate, mixed, or a gesture of fingers up or down."""
+    common = rng.beta(0.8, 0.8, (count, 1))
+    separate = rng.beta(0.6, 0.6, (count, 4))
     slope = rng.normal(0, 0.25, (count, 1)) * np.linspace(-1, 1, 4)
-    mixed = 0.6 * apart + 0.4 * together + rng.normal(0, 0.08, (count, 4))
-    gesture = np.round(apart) * 0.88 + 0.04 + rng.normal(0, 0.06, (count, 4))
+    mixed = 0.6 * separate + 0.4 * common + rng.normal(0, 0.08, (count, 4))
+    gesture = np.round(separate) * 0.88 + 0.04 + rng.normal(0, 0.06, (count, 4))
     choice = rng.integers(0, 5, (count, 1))
-    together_or_fan = np.where(choice == 0, together + slope, np.repeat(together, 4, axis=1))
-    curl = np.select([choice <= 1, choice == 2, choice == 3], [together_or_fan, apart, mixed], gesture)
+    common_or_fan = np.where(choice == 0, common + slope, np.repeat(common, 4, axis=1))
+    curl = np.select([choice <= 1, choice == 2, choice == 3], [common_or_fan, separate, mixed], gesture)
     return np.clip(curl, 0.0, 1.0)
 
 
 def _finger_angles(rng: np.random.Generator, curl: FloatArray) -> FloatArray:
-    """(count, 4, 3, 3) degrees of flexion, abduction, twist for index..little from their curls (count, 4)."""
+    """Draw flexion, abduction, twist (count, 4, 3, 3) in degrees of index..little from their curls (count, 4)."""
     count = len(curl)
     # Hooks bend the outer joints only, table-tops the knuckles only.
     style = rng.choice([0.0, 1.0, -1.0], (count, 1), p=[0.76, 0.12, 0.12]) * rng.uniform(0.3, 1.0, (count, 1))
@@ -79,7 +79,7 @@ def _finger_angles(rng: np.random.Generator, curl: FloatArray) -> FloatArray:
 
 
 def _thumb_angles(rng: np.random.Generator, count: int) -> FloatArray:
-    """(count, 3, 3) degrees of flexion, abduction, twist for the thumb."""
+    """Draw flexion, abduction, twist (count, 3, 3) in degrees of the thumb."""
     fold = rng.beta(0.9, 0.9, count)
     angles = np.zeros((count, 3, 3))
     angles[:, 0, 0] = -24 + 62 * fold + rng.normal(0, 8, count)
@@ -91,7 +91,7 @@ def _thumb_angles(rng: np.random.Generator, count: int) -> FloatArray:
 
 
 def sample_angles(rng: np.random.Generator, count: int) -> FloatArray:
-    """Random poses as (count, 15, 3) degrees of flexion, abduction and twist."""
+    """Draw random poses as (count, 15, 3) degrees of flexion, abduction and twist."""
     angles = np.zeros((count, FINGERS, 3, 3))
     angles[:, 1:] = _finger_angles(rng, _curls(rng, count))
     angles[:, 0] = _thumb_angles(rng, count)
@@ -99,7 +99,7 @@ def sample_angles(rng: np.random.Generator, count: int) -> FloatArray:
 
 
 def axis_angle_from_rotation(rotation: FloatArray) -> FloatArray:
-    """Rotations (..., 3, 3) of less than 180 degrees -> axis-angle (..., 3) in radians."""
+    """Return axis-angles (..., 3) in radians of rotations (..., 3, 3) of less than 180 degrees."""
     cosine = np.clip((np.trace(rotation, axis1=-2, axis2=-1) - 1) / 2, -1, 1)
     angle = np.arccos(cosine)
     skew = np.stack(
@@ -115,10 +115,10 @@ def axis_angle_from_rotation(rotation: FloatArray) -> FloatArray:
 
 
 def pose_from_angles(angles_deg: FloatArray, axes: JointAxes) -> FloatArray:
-    """Angles (N, 15, 3) in degrees -> pose (N, 45), axis-angle in radians."""
-    turns = [
+    """Return the pose (N, 45), axis-angle in radians, of joint angles (N, 15, 3) in degrees."""
+    rotations = [
         rotation_from_axis_angle(np.radians(angles_deg[..., kind, None]) * axis)
         for kind, axis in enumerate((axes.flexion, axes.abduction, axes.twist))
     ]
-    rotation = turns[1] @ turns[0] @ turns[2]
+    rotation = rotations[1] @ rotations[0] @ rotations[2]
     return axis_angle_from_rotation(rotation).reshape(len(angles_deg), 45)

@@ -11,16 +11,13 @@ from handviz.core.records import FloatArray
 
 SUM_WEIGHT = 10.0
 RIDGE_M = 0.001
-"""A weight of 1 costs as much as a miss of 1 mm."""
+"""A weight of 1 costs as much as an error of 1 mm."""
 COARSE_COUNT = 195
 NEIGHBOURS = 9
 
 
-# Local weights whose rows sum to 1: how joints and fine vertices follow from other vertices.
-
-
 def convex_weights(sources: FloatArray, targets: FloatArray) -> FloatArray:
-    """Non-negative weights (K,), summing to 1, that best give targets (N, 3) from sources (N, K, 3)."""
+    """Fit non-negative weights (K,), summing to 1, that map sources (N, K, 3) to targets (N, 3)."""
     matrix = sources.transpose(0, 2, 1).reshape(-1, sources.shape[1])
     scale = SUM_WEIGHT * np.abs(matrix).max()
     matrix = np.concatenate([matrix, np.full((1, matrix.shape[1]), scale)])
@@ -29,7 +26,7 @@ def convex_weights(sources: FloatArray, targets: FloatArray) -> FloatArray:
 
 
 def signed_weights(sources: FloatArray, targets: FloatArray) -> FloatArray:
-    """Weights (K,) of either sign, summing to 1, kept small by a ridge: reach points outside the sources' hull."""
+    """Fit weights (K,) of either sign, summing to 1, with a ridge: they reach points outside the sources' hull."""
     matrix = sources.transpose(0, 2, 1).reshape(-1, sources.shape[1])
     scale = SUM_WEIGHT * np.linalg.norm(matrix)
     ridge = RIDGE_M * np.sqrt(len(matrix)) * np.eye(matrix.shape[1])
@@ -56,7 +53,7 @@ def fit_rows(
 
 
 def nearest(sources: FloatArray, targets: FloatArray, count: int) -> NDArray[np.integer]:
-    """Indices (T, count) of the sources (S, 3) nearest to each target (T, 3)."""
+    """Return the indices (T, count) of the sources (S, 3) nearest to each target (T, 3)."""
     _, ids = cKDTree(sources).query(targets, k=count)
     return ids
 
@@ -71,9 +68,9 @@ def dense_rows(weights: FloatArray, candidates: NDArray[np.integer], width: int)
 def coarse_tokens(
     points: FloatArray, count: int = COARSE_COUNT, neighbours: int = NEIGHBOURS
 ) -> tuple[NDArray[np.int32], FloatArray]:
-    """Ids (T,) of evenly spread vertices and weights (V, T), rows summing to 1, from posed meshes (N, V, 3).
+    """Return ids (T,) of uniformly spread vertices and weights (V, T), rows summing to 1, from posed meshes (N, V, 3).
 
-    Vertices that stay together in every one of the N poses are near; two fingers that touch in one are not.
+    Vertices count as near if they are so in all N poses; two fingers that touch in one are not.
     """
     poses, vertices, _ = points.shape
     paths = points.transpose(1, 0, 2).reshape(vertices, -1) / np.sqrt(poses)
@@ -86,7 +83,7 @@ def coarse_tokens(
 
 
 def farthest_points(points: FloatArray, count: int) -> NDArray[np.int32]:
-    """Ids (count,), ascending, of points (V, D): each new one is the farthest from all before (Gonzalez 1985)."""
+    """Return ids (count,), ascending, of points (V, D): each new one is farthest from all before (Gonzalez 1985)."""
     ids = np.empty(count, np.int32)
     distance = np.linalg.norm(points - points.mean(axis=0), axis=1)
     for index in range(count):

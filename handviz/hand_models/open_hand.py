@@ -1,4 +1,4 @@
-"""OpenHand, the hand model that handviz ships: read from ``assets/open_hand.npz`` (built by build_open_hand.py)."""
+"""The open hand, the hand model that handviz ships: ``assets/open_hand.npz`` (``python -m tools.build open-hand``)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ HOW_TO_GET = "restore it from the repository or run 'python -m tools.build open-
 
 @dataclass(frozen=True, eq=False)
 class DisplayMesh:
-    """The dense mesh that is drawn: every value on it is a weighted sum of values at the template's vertices."""
+    """The dense mesh for drawing: its values are weighted sums of values at the template's vertices."""
 
     faces: NDArray[np.int32]
     """(Fd, 3)"""
@@ -49,7 +49,7 @@ class DisplayMesh:
         return len(self.token_ids)
 
     def lift(self, values: FloatArray) -> FloatArray:
-        """Values at the template's vertices (V, ...) -> values at the dense ones (Vd, ...)."""
+        """Interpolate values at the template's vertices (V, ...) at the dense ones (Vd, ...)."""
         flat = values.reshape(len(values), -1)
         lifted = np.einsum("vk,vkc->vc", self.token_weights, flat[self.token_ids])
         return lifted.reshape(len(lifted), *values.shape[1:])
@@ -65,13 +65,13 @@ class ArmMesh:
     shape_basis: FloatArray
     """(Va, 3, 10)"""
     skinning_weights: FloatArray
-    """(Va, 17): the template's joints, then the forearm (which turns about the wrist)."""
+    """(Va, 17): the template's joints, then the forearm (which rotates about the wrist)."""
     palm: FloatArray
     """(Va,) 0 on the back of the hand, 1 on the palm."""
     nail: FloatArray
     """(Va,) 1 on finger nails."""
     hand_ids: NDArray[np.int32]
-    """(V,) where the template's vertices lie among the arm's."""
+    """(V,) indices of the template's vertices in the arm."""
 
 
 def _read(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
@@ -92,13 +92,13 @@ def _template(arrays: dict[str, np.ndarray], path: Path) -> HandTemplate:
 
 @lru_cache(maxsize=2)
 def load_open_hand(path: Path = OPEN_HAND_FILE) -> HandTemplate:
-    """The hand template; raises HandvizError if the file is missing, damaged or altered."""
+    """Load the hand template; raises HandvizError if the file is missing, damaged or altered."""
     return _template(_read(path, (*TEMPLATE_ARRAYS, "fingerprint")), path)
 
 
 @lru_cache(maxsize=2)
 def load_display_mesh(path: Path = OPEN_HAND_FILE) -> DisplayMesh:
-    """The dense mesh for drawing; raises HandvizError if the file is missing or damaged."""
+    """Load the dense mesh for drawing; raises HandvizError if the file is missing or damaged."""
     names = ("faces", "token_ids", "token_weights", "uv")
     arrays = _read(path, [f"display_{name}" for name in names])
     return DisplayMesh(**{name: arrays[f"display_{name}"] for name in names})
@@ -106,7 +106,7 @@ def load_display_mesh(path: Path = OPEN_HAND_FILE) -> DisplayMesh:
 
 @lru_cache(maxsize=2)
 def load_arm_mesh(path: Path = OPEN_HAND_FILE) -> ArmMesh:
-    """Hand and forearm for the generator; raises HandvizError if the file is missing or damaged."""
+    """Load hand and forearm for the generator; raises HandvizError if the file is missing or damaged."""
     names = ("vertices_m", "faces", "shape_basis", "skinning_weights", "palm", "nail", "hand_ids")
     arrays = _read(path, [f"arm_{name}" for name in names])
     return ArmMesh(**{name: arrays[f"arm_{name}"] for name in names})

@@ -1,4 +1,4 @@
-"""Linear blend skinning in numpy: the reference for the torch layer, and what the generator poses its arms with."""
+"""Linear blend skinning in numpy: the reference for the torch layer, also used by the generator."""
 
 import numpy as np
 
@@ -7,13 +7,13 @@ from handviz.core.records import FloatArray
 from handviz.hand_models.template import JOINT_COUNT, HandTemplate
 
 STIFFNESS = 1e-6
-"""Of the whole against being moved at all: only makes the solution unique."""
+"""Of the mesh against any displacement: only makes the solution unique."""
 
 
 def joint_transforms(pose: FloatArray, joints: FloatArray, parents: tuple[int, ...]) -> FloatArray:
-    """World transforms (N, 16, 3, 4) that take rest points to posed ones.
+    """Return the transforms (N, 16, 3, 4) from rest points to posed ones.
 
-    pose (N, 45) axis-angle, rest joints (N, 16, 3); the wrist does not turn.
+    pose (N, 45) axis-angle, rest joints (N, 16, 3); the wrist does not rotate.
     """
     count = len(pose)
     local = np.tile(np.eye(3), (count, JOINT_COUNT, 1, 1))
@@ -37,21 +37,18 @@ def skin(rest: FloatArray, weights: FloatArray, transforms: FloatArray) -> Float
     return np.einsum("nvab,nvb->nva", blended[..., :3], rest) + blended[..., 3]
 
 
-# How the mesh follows when its keypoints are moved a little.
-
-
 def vertices_from_keypoint_displacements(template: HandTemplate) -> FloatArray:
-    """(V, 21) moves of keypoints -> the smoothest moves of all vertices that bring about just these.
+    """Return the matrix (V, 21) from keypoint displacements to the smoothest vertex displacements that cause them.
 
     Smoothest: least squared second difference over the mesh (Botsch and Sorkine 2008, On Linear Variational Surface
-    Deformation Methods), under the keypoint regressor's 21 equations. Right for moves that are small against a finger.
+    Deformation Methods), under the keypoint regressor's 21 equations. Valid for displacements small against a finger.
     """
     laplacian = np.zeros((template.vertex_count,) * 2)
     for start, end in ((0, 1), (1, 2), (2, 0)):
         one, other = template.faces[:, start], template.faces[:, end]
         laplacian[one, other] = laplacian[other, one] = -1.0
     np.fill_diagonal(laplacian, -laplacian.sum(axis=1))
-    # Every row by its own number of neighbours, or vertices with many would be stiffer.
+    # Each row is divided by its number of neighbours, or vertices with many would be stiffer.
     laplacian /= np.maximum(np.diag(laplacian), 1.0)[:, None]
     energy = laplacian.T @ laplacian + STIFFNESS * np.eye(template.vertex_count)
     regressor = template.keypoint_regressor.astype(np.float64)

@@ -1,4 +1,4 @@
-"""What every hand model offers: plain read-only arrays, whichever model they come from."""
+"""The common form of all hand models: read-only arrays."""
 
 import hashlib
 from dataclasses import dataclass, field, fields
@@ -49,8 +49,8 @@ class HandTemplate:
     full_from_coarse: FloatArray
     """(V, T) rows sum to 1: lifts values at the coarse vertices to all."""
     wrist_m: FloatArray = field(default_factory=lambda: np.zeros(3, np.float32), metadata={"identity": False})
-    """(3,) where the file itself has the wrist joint of the mean shape: what its own layer turns the hand about. No
-    network depends on it, so it is no part of the fingerprint."""
+    """(3,) wrist joint of the mean shape in the file's coordinates, the centre of its layer's rotation. Networks do not
+    depend on it, so it is not part of the fingerprint."""
 
     @property
     def vertex_count(self) -> int:
@@ -58,7 +58,7 @@ class HandTemplate:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over every array: what a checkpoint names, so that it is never used with another hand."""
+        """sha256 of all arrays: checkpoints store it, so that they are never used with another hand."""
         digest = hashlib.sha256()
         for item in fields(self):
             if not item.metadata.get("identity", True):
@@ -73,7 +73,7 @@ class HandTemplate:
 
 
 def joint_keypoints(template: HandTemplate) -> tuple[int, ...]:
-    """Which of the 21 keypoints each of the 16 joints is: hand models count their fingers in different orders."""
+    """Return the keypoint, of 21, at each of the 16 joints: hand models order their fingers differently."""
     joints, keypoints = (
         regressor @ template.vertices_m for regressor in (template.joint_regressor, template.keypoint_regressor)
     )
@@ -83,7 +83,7 @@ def joint_keypoints(template: HandTemplate) -> tuple[int, ...]:
 
 
 def checked(template: HandTemplate) -> HandTemplate:
-    """The template with read-only arrays; raises HandvizError naming the first array that is not as promised."""
+    """Make the template's arrays read-only; raises HandvizError naming the first invalid array."""
     vertex_count, token_count = len(template.vertices_m), len(template.coarse_ids)
     shapes = {
         "vertices_m": (vertex_count, 3),
@@ -118,7 +118,7 @@ def checked(template: HandTemplate) -> HandTemplate:
         array = getattr(template, name)
         if array.size and (array.min() < 0 or array.max() >= vertex_count):
             raise HandvizError(
-                f"hand model {template.name}: {name} points outside the {vertex_count} vertices",
+                f"hand model {template.name}: {name} has indices outside the {vertex_count} vertices",
                 ErrorCode.MODEL_DAMAGED,
             )
     if len(template.parents) != JOINT_COUNT:

@@ -1,8 +1,8 @@
-"""Where each point of the dense mesh lies in a texture's image: the hand cut open round its edge, both halves flat.
+"""The texture layout of the dense mesh: the hand cut along its edge into back and palm, both flattened.
 
-The uv of ``open_hand.npz`` is no use for an image of the hand: it is the body's, of which the hand fills 4 %, and with
-one point per vertex every seventh triangle stretches across a seam. This layout follows from the rest shape alone, so
-every hand has the same.
+The uv of ``open_hand.npz`` does not suit an image of the hand: it is the body's, of which the hand fills 4 %, and with
+one point per vertex every seventh triangle stretches across a seam. This layout depends on the rest shape alone, so
+it is the same for every hand.
 """
 
 from dataclasses import dataclass
@@ -21,52 +21,50 @@ from handviz.hand_models.template import HandTemplate
 
 TIPS = [4, 8, 12, 16, 20]
 SEAM_FACING = -0.14
-"""The cut runs a little on the palm's side, where the webs between fingers stay in one piece with the back; with this,
-found by trial, no triangle of either half lies on another (tested)."""
+"""The cut is slightly on the palm's side, so that the webs between fingers stay with the back; with this value, found
+by trial, no triangles overlap (tested)."""
 SMOOTHING_STEPS = 6
 PALM_FROM_BACK_M = (-0.113, -0.117)
 """Right and down, corner to corner of the halves' boxes: the palm's fingers reach into gaps of the back."""
 MARGIN_M = 0.002
 
 
-# A cut-open surface laid flat, lengths kept as far as they can be: what a texture's image is painted on. Least
-# squares conformal maps (Lévy et al. 2002) keep angles but shrink fingers; what repairs that is the local/global
-# method of Liu et al. (2008), which alternates between the turn of each triangle and one sparse solution for all
-# points.
+# Least squares conformal maps (Lévy et al. 2002) preserve angles but shrink fingers; the local/global method of Liu et
+# al. (2008), which alternates between each triangle's rotation and one sparse solution for all points, repairs that.
 
 
 def flatten(
-    vertices: FloatArray, faces: NDArray[np.int32], seen_from: FloatArray, *, repair_steps: int = 3
+    vertices: FloatArray, faces: NDArray[np.int32], initial: FloatArray, *, repair_steps: int = 3
 ) -> FloatArray:
-    """Vertices (V, 3) of a disc with triangles (F, 3) -> plane (V, 2), x right, y down, as seen from outside.
+    """Flatten vertices (V, 3) of a disc with triangles (F, 3) to (V, 2), x right, y down, as seen from outside.
 
-    ``seen_from`` (V, 2) is a rough flat image: its highest and lowest vertex stay where they are at first.
+    ``initial`` (V, 2) is a rough flat layout: its highest and lowest vertex are fixed in the first step.
     """
-    triangles = _laid_flat(vertices[faces])
-    return _as_rigid_as_possible(_conformal(seen_from, faces, triangles), faces, triangles, repair_steps)
+    triangles = _flat_triangles(vertices[faces])
+    return _as_rigid_as_possible(_conformal(initial, faces, triangles), faces, triangles, repair_steps)
 
 
-def _laid_flat(corners: FloatArray) -> FloatArray:
-    """Each triangle (F, 3, 3) by itself in the plane (F, 3, 2): counter-clockwise ones stay so where y is down."""
+def _flat_triangles(corners: FloatArray) -> FloatArray:
+    """Flatten each triangle (F, 3, 3) by itself to (F, 3, 2): counter-clockwise ones stay so where y is down."""
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     length = np.linalg.norm(first, axis=1)
     along = (second * first).sum(axis=1) / length
     across = np.linalg.norm(second - (along / length)[:, None] * first, axis=1)
-    nothing = np.zeros_like(length)
-    flat = [(nothing, nothing), (length, nothing), (along, -across)]
+    zeros = np.zeros_like(length)
+    flat = [(zeros, zeros), (length, zeros), (along, -across)]
     return np.stack([np.stack(point, axis=1) for point in flat], axis=1)
 
 
-def _conformal(seen_from: FloatArray, faces: NDArray[np.int32], triangles: FloatArray) -> FloatArray:
-    """The map (V, 2) that keeps angles best and two vertices of ``seen_from`` (V, 2) in place."""
+def _conformal(initial: FloatArray, faces: NDArray[np.int32], triangles: FloatArray) -> FloatArray:
+    """Return the map (V, 2) that preserves angles best, with two vertices of ``initial`` (V, 2) fixed."""
     points = triangles @ np.array([1.0, 1.0j])
     opposite = np.roll(points, -2, axis=1) - np.roll(points, -1, axis=1)
     entries = opposite / np.sqrt(np.abs(_doubled_areas(triangles)))[:, None]
     rows = np.repeat(np.arange(len(faces)), 3)
-    system = coo_matrix((entries.ravel(), (rows, faces.ravel())), (len(faces), len(seen_from))).tocsc()
-    pinned = np.array([seen_from[:, 1].argmin(), seen_from[:, 1].argmax()])
-    free = np.setdiff1d(np.arange(len(seen_from)), pinned)
-    flat = seen_from @ np.array([1.0, 1.0j])
+    system = coo_matrix((entries.ravel(), (rows, faces.ravel())), (len(faces), len(initial))).tocsc()
+    pinned = np.array([initial[:, 1].argmin(), initial[:, 1].argmax()])
+    free = np.setdiff1d(np.arange(len(initial)), pinned)
+    flat = initial @ np.array([1.0, 1.0j])
     transposed = system[:, free].conj().T
     normal = csc_matrix(transposed @ system[:, free])
     flat[free] = splu(normal).solve(-transposed @ (system[:, pinned] @ flat[pinned]))
@@ -74,7 +72,7 @@ def _conformal(seen_from: FloatArray, faces: NDArray[np.int32], triangles: Float
 
 
 def _as_rigid_as_possible(flat: FloatArray, faces: NDArray[np.int32], triangles: FloatArray, steps: int) -> FloatArray:
-    """Alternate between each triangle's own turn and the positions (V, 2) that follow all turns best."""
+    """Alternate between each triangle's rotation and the positions (V, 2) that fit all rotations best."""
     start, end = faces[:, [1, 2, 0]], faces[:, [2, 0, 1]]
     edges = triangles[:, [1, 2, 0]] - triangles[:, [2, 0, 1]]
     weights = _cotangents(triangles)
@@ -82,39 +80,39 @@ def _as_rigid_as_possible(flat: FloatArray, faces: NDArray[np.int32], triangles:
     wanted = edges @ np.array([1.0, 1.0j])
     for _ in range(steps):
         now = (flat[start] - flat[end]) @ np.array([1.0, 1.0j])
-        turn = (weights * now * wanted.conj()).sum(axis=1)
-        pull = (turn / np.abs(turn))[:, None] * wanted * weights
+        rotation = (weights * now * wanted.conj()).sum(axis=1)
+        rotated_edges = (rotation / np.abs(rotation))[:, None] * wanted * weights
         sums = np.zeros(len(flat), dtype=complex)
-        np.add.at(sums, start, pull)
-        np.add.at(sums, end, -pull)
+        np.add.at(sums, start, rotated_edges)
+        np.add.at(sums, end, -rotated_edges)
         sums[0] += flat[0] @ np.array([1.0, 1.0j])
         flat = np.stack([solve(sums.real), solve(sums.imag)], axis=1)
     return flat
 
 
 def _cotangents(triangles: FloatArray) -> FloatArray:
-    """(F, 3) cotangent of the angle at each corner, the weight of the edge opposite."""
+    """Return (F, 3) cotangents of the angles at the corners, the weights of the opposite edges."""
     first = np.roll(triangles, -1, axis=1) - triangles
     second = np.roll(triangles, -2, axis=1) - triangles
     return (first * second).sum(axis=2) / np.abs(_doubled_areas(triangles))[:, None]
 
 
 def _laplacian(start: NDArray[np.int32], end: NDArray[np.int32], weights: FloatArray, count: int) -> csc_matrix:
-    """The sum over edges; vertex 0 is held, else the whole could move."""
+    """Return the weighted graph Laplacian (V, V); vertex 0 is fixed, for a unique solution."""
     rows, columns = np.concatenate([start, end, start, end, [0]]), np.concatenate([start, end, end, start, [0]])
     values = np.concatenate([weights, weights, -weights, -weights, [1.0]])
     return coo_matrix((values, (rows, columns)), (count, count)).tocsc()
 
 
 def _doubled_areas(triangles: FloatArray) -> FloatArray:
-    """(F,) twice the signed area of flat triangles (F, 3, 2)."""
+    """Return (F,) twice the signed area of flat triangles (F, 3, 2)."""
     first, second = triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
     return first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
 
 
 @dataclass(frozen=True, eq=False)
 class UvAtlas:
-    """The dense mesh with its vertices along the cut doubled, so that each has one place in the image."""
+    """The dense mesh with duplicated vertices along the cut, so that each has one position in the image."""
 
     vertex_ids: NDArray[np.int32]
     """(A,) the dense mesh's vertex."""
@@ -123,12 +121,12 @@ class UvAtlas:
     uv: FloatArray
     """(A, 2) in [0, 1], u right, v down from the image's first row, as in glTF."""
     side_m: float
-    """What the image's side measures on the mean hand."""
+    """The length of the image's side on the mean hand."""
 
 
 @cache
 def load_uv_atlas() -> UvAtlas:
-    """The layout of the open hand's dense mesh; raises HandvizError if the hand's file is missing or damaged."""
+    """Compute the layout of the open hand's dense mesh; raises HandvizError if its file is missing or damaged."""
     template, display = load_open_hand(), load_display_mesh()
     vertices = display.lift(template.vertices_m.astype(np.float64))
     outwards = display.lift(template.skinning_weights @ _back_directions(template))
@@ -145,7 +143,7 @@ def load_uv_atlas() -> UvAtlas:
 
 @dataclass(frozen=True, eq=False)
 class _Half:
-    """Palm or back by itself."""
+    """The palm or the back."""
 
     vertex_ids: NDArray[np.int32]
     faces: NDArray[np.int32]
@@ -153,24 +151,24 @@ class _Half:
     """(C, 2) metres, from the upper left corner of its box."""
 
 
-def _half(vertices: FloatArray, faces: NDArray[np.int32], seen_from: FloatArray) -> _Half:
-    """Flatten the part of the mesh that has these triangles; ``seen_from`` mirrors the rest frame's x and y."""
+def _half(vertices: FloatArray, faces: NDArray[np.int32], axes: FloatArray) -> _Half:
+    """Flatten the part of the mesh with these triangles; ``axes`` (2,) mirrors the rest frame's x and y."""
     vertex_ids, own = np.unique(faces, return_inverse=True)
     own_faces = own.reshape(-1, 3).astype(np.int32)
     part = vertices[vertex_ids]
-    flat = flatten(part, own_faces, part[:, :2] * seen_from)
+    flat = flatten(part, own_faces, part[:, :2] * axes)
     return _Half(vertex_ids.astype(np.int32), own_faces, flat - flat.min(axis=0))
 
 
 def _back_directions(template: HandTemplate) -> FloatArray:
-    """(16, 3) where the back of the wrist and of each finger bone looks in the rest frame; the thumb's is its own."""
+    """Return the directions (16, 3) of the backs of wrist and finger bones in the rest frame; the thumb has its own."""
     joints = template.joint_regressor @ template.vertices_m
     axes = joint_axes(joints, (template.keypoint_regressor @ template.vertices_m)[TIPS])
     return np.concatenate([[[0.0, 0.0, 1.0]], -np.cross(axes.flexion, axes.twist)])
 
 
 def _is_back(vertices: FloatArray, faces: NDArray[np.int32], outwards: FloatArray) -> NDArray[np.bool_]:
-    """(F,) whether a triangle belongs to the back; both halves hang together."""
+    """Return (F,) whether a triangle belongs to the back; both halves are connected."""
     corners = vertices[faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
@@ -184,12 +182,12 @@ def _is_back(vertices: FloatArray, faces: NDArray[np.int32], outwards: FloatArra
     same = is_back[one] == is_back[other]
     inside = csr_matrix((np.ones(same.sum()), (one[same], other[same])), neighbours.shape)
     _, part = connected_components(inside, directed=False)
-    crumbs = np.bincount(part)[part] < len(faces) / 10
-    return is_back ^ crumbs
+    fragments = np.bincount(part)[part] < len(faces) / 10
+    return is_back ^ fragments
 
 
 def _neighbours(faces: NDArray[np.int32]) -> csr_matrix:
-    """(F, F) 1 where triangles share an edge."""
+    """Return (F, F) 1 where triangles share an edge."""
     edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
     _, edge = np.unique(edges, axis=0, return_inverse=True)
     owner = np.repeat(np.arange(len(faces)), 3)

@@ -1,4 +1,4 @@
-"""A camera through OpenCV, with errors that say missing, busy or unplugged, and the cameras' names."""
+"""Cameras through OpenCV: their names, frames, and errors for missing, busy or unplugged ones."""
 
 import os
 import sys
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# Read once, when OpenCV is loaded: without it Media Foundation takes up to a minute to open a camera,
-# and a Linux camera that hangs holds every read for ten seconds.
+# Read when OpenCV is loaded: without them Media Foundation takes up to a minute to open a camera, and a Linux camera
+# that hangs blocks every read for ten seconds.
 os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
 os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "5")
 
@@ -19,23 +19,23 @@ from handviz.sources.images import now_ms, rgb_from_bgr
 
 FAILED_READS_BEFORE_ERROR, MAX_SILENCE_MS = 5, 1000.0
 SAME_FPS = 1.0
-"""Drivers give 29.97 for 30."""
+"""Drivers report 29.97 for 30."""
 
 
 @dataclass(frozen=True)
 class CameraMode:
-    """Size and rate of a camera's images."""
+    """Size and frame rate of a camera."""
 
     width: int
     height: int
     fps: float
 
     def __str__(self) -> str:
-        """As people read it."""
+        """Return the mode as text for the user."""
         return f"{self.width}x{self.height} at {self.fps:.3g}"
 
     def is_like(self, other: "CameraMode") -> bool:
-        """Whether a driver means the same."""
+        """Return whether both are the same mode, up to a driver's rounding."""
         same_size = (self.width, self.height) == (other.width, other.height)
         return same_size and abs(self.fps - other.fps) <= SAME_FPS
 
@@ -54,29 +54,29 @@ OFFERED_MODES = (
 
 @dataclass(frozen=True)
 class CameraInfo:
-    """A camera as the system names it."""
+    """A camera as the system lists it."""
 
     index: int
     name: str
     port: str = ""
-    """Where it is plugged in, in the system's words; it stays when ``index`` changes. Empty if that cannot be had."""
+    """The system's name of its port, which stays when ``index`` changes; empty if unknown."""
 
     def is_same(self, other: "CameraInfo") -> bool:
-        """Whether both are one camera, at one port."""
+        """Return whether both are one camera, at one port."""
         return (self.name, self.port or self.index) == (other.name, other.port or other.index)
 
 
 @dataclass(frozen=True)
 class CameraRequest:
-    """What is wanted of a camera."""
+    """A requested camera and mode."""
 
     mode: CameraMode = USUAL_MODE
     camera: CameraInfo | None = None
-    """None where only its number is known."""
+    """None if only its number is known."""
 
 
 def list_cameras() -> list[CameraInfo]:
-    """Cameras by the system's names, without opening any; empty where the system offers no list."""
+    """Return the system's list of cameras, without opening any; empty where there is none."""
     from cv2_enumerate_cameras import enumerate_cameras
 
     try:
@@ -88,9 +88,9 @@ def list_cameras() -> list[CameraInfo]:
 
 
 def find_again(lost: CameraInfo, cameras: Sequence[CameraInfo], others: Sequence[CameraInfo] = ()) -> CameraInfo | None:
-    """Where a camera is now: at its port, or at another one if it has moved; None while it is away.
+    """Find a camera at its port, or at another one if it has moved; None while it is unplugged.
 
-    ``others``: what was plugged in beside it, for a second camera of the same name is not the lost one.
+    ``others``: cameras that were plugged in beside it; one of the same name among them is not the lost one.
     """
     alike = [camera for camera in cameras if camera.name == lost.name]
     same = [camera for camera in alike if camera.is_same(lost)]
@@ -99,7 +99,7 @@ def find_again(lost: CameraInfo, cameras: Sequence[CameraInfo], others: Sequence
 
 
 def device_hint() -> frozenset[str] | None:
-    """Something that changes when a camera comes or goes, for next to nothing; None where the system has no such."""
+    """Return a value, cheap to get, that changes when a camera is plugged in or out; None where there is none."""
     if not sys.platform.startswith("linux"):
         return None
     try:
@@ -109,13 +109,13 @@ def device_hint() -> frozenset[str] | None:
 
 
 class CameraSource:
-    """Frames of a camera as they come."""
+    """Live frames of a camera."""
 
     is_live = True
     frame_count: int | None = None
 
     def __init__(self, index: int, request: CameraRequest | None = None) -> None:
-        """Ask for the mode that is wished; cameras give what they can, and ``description`` says what that is."""
+        """Open a camera and request a mode; ``description`` states the mode that the camera chose."""
         request = request or CameraRequest()
         mode = request.mode
         self.name = request.camera.name if request.camera else f"camera {index}"
@@ -135,10 +135,10 @@ class CameraSource:
         if got.is_like(mode):
             self.description = f"{self.name}: {width}x{height}, {self.nominal_fps:.3g} fps"
         else:
-            self.description = f"{self.name}: asked {mode}, got {got}"
+            self.description = f"{self.name}: requested {mode}, got {got}"
 
     def read(self) -> Frame | None:
-        """The next frame; HandvizError when the camera gives none any more."""
+        """Return the next frame; HandvizError when the camera stops delivering them."""
         asked_ms = now_ms()
         for _ in range(FAILED_READS_BEFORE_ERROR):
             found, image = self._capture.read()
@@ -148,21 +148,21 @@ class CameraSource:
                 return frame
             if now_ms() - asked_ms > MAX_SILENCE_MS:
                 break
-        raise HandvizError(f"{self.name} gives no images any more: is it still plugged in?", ErrorCode.CAMERA_LOST)
+        raise HandvizError(f"{self.name} stopped delivering images: check that it is plugged in", ErrorCode.CAMERA_LOST)
 
     def seek(self, number: int) -> None:
-        """A camera cannot go back."""
+        """Do nothing: a camera has no earlier frames."""
 
     def close(self) -> None:
-        """Give the camera back to the system."""
+        """Release the camera."""
         self._capture.release()
 
 
 def _port(index: int, path: str | None) -> str:
     if not sys.platform.startswith("linux"):
         return path or ""
-    # "/dev/video0" is a number only; the device behind it has its place in the tree of buses. One device may have
-    # several images to offer, which it counts itself.
+    # "/dev/video0" is only a number; the device behind it has a fixed path in the tree of buses, and may have several
+    # video streams, which it numbers itself.
     folder = f"/sys/class/video4linux/video{index}"
     try:
         count = Path(folder, "index").read_text(encoding="ascii", errors="replace").strip()
@@ -182,14 +182,14 @@ def _backends() -> tuple[int, ...]:
 def _open(index: int, name: str) -> cv2.VideoCapture:
     device = Path(f"/dev/video{index}")
     if sys.platform.startswith("linux") and not device.exists():
-        raise HandvizError(f"{name} is not there: plug it in, or choose a clip or folder", ErrorCode.CAMERA_MISSING)
+        raise HandvizError(f"{name} does not exist: plug it in, or choose a clip or folder", ErrorCode.CAMERA_MISSING)
     for backend in _backends():
         capture = cv2.VideoCapture(index, backend)
         if capture.isOpened():
             return capture
         capture.release()
     raise HandvizError(
-        f"{name} does not open: it is missing, another program uses it, "
-        "or this program may not use cameras (see the system's privacy settings)",
+        f"{name} does not open: check that it is plugged in, that no other program uses it, "
+        "and that the system's privacy settings allow cameras",
         ErrorCode.CAMERA_BUSY,
     )

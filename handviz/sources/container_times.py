@@ -1,4 +1,4 @@
-"""When each frame of a Matroska or WebM file is shown, from the heads of its blocks (RFC 9559): no frame is decoded."""
+"""Presentation times of a clip's frames from its container, without decoding: MP4, MOV, Matroska and WebM."""
 
 import struct
 from collections.abc import Iterator
@@ -14,34 +14,34 @@ CLUSTER, CLUSTER_TIME, SIMPLE_BLOCK, BLOCK_GROUP, BLOCK = 0x1F43B675, 0xE7, 0xA3
 OPENED = frozenset((SEGMENT, INFO, TRACKS, TRACK, CLUSTER, BLOCK_GROUP))
 READ = frozenset((SCALE, TRACK_NUMBER, TRACK_TYPE, CLUSTER_TIME))
 BLOCKS = frozenset((SIMPLE_BLOCK, BLOCK))
-MAX_HEAD, LACING, INVISIBLE = 12, 0x06, 0x08
+MAX_HEADER_BYTES, LACING, INVISIBLE = 12, 0x06, 0x08
 NANOSECONDS_PER_MS = 1_000_000
 
 
-# When each frame of an MP4 or MOV file is shown, from its sample table (ISO/IEC 14496-12): no frame is decoded.
+# MP4 and MOV: the sample table (ISO/IEC 14496-12).
 
 
 def mp4_frame_times_ms(path: Path) -> list[float]:
-    """Times of the first video track's frames in the order in which they are shown, from 0; empty if it has no table.
+    """Return the times of the first video track's frames in presentation order, from 0; empty if it has no table.
 
-    Also empty where an edit list cuts frames away, for then the table's frames are not those that a player shows.
+    Also empty if an edit list cuts frames, because then the table's frames are not those that a player shows.
     """
     try:
         with path.open("rb") as file:
             index = _index(file)
         for track in _children(index, b"trak"):
-            # QuickTime has a second "hdlr" further in; the first is the track's own.
+            # QuickTime has a second, nested "hdlr"; the first is the track's own.
             parts = dict(reversed(list(_flat(track))))
             if parts.get(b"hdlr", b"")[8:12] == b"vide":
                 return _times_ms(parts)
-    # Sizes beyond any file, and boxes in boxes without end: no table either.
+    # Also for impossible sizes and endless nesting.
     except (OSError, struct.error, ValueError, OverflowError, RecursionError):
         pass
     return []
 
 
 def _index(file: BinaryIO) -> bytes:
-    """The body of the box "moov", empty if there is none."""
+    """Return the body of the box "moov", empty if there is none."""
     while len(head := file.read(8)) == 8:
         size, kind = struct.unpack(">I4s", head)
         body = size - 8
@@ -56,13 +56,13 @@ def _index(file: BinaryIO) -> bytes:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    place = 0
-    while place + 8 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, place)
+    position = 0
+    while position + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, position)
         if size < 8:
             return
-        yield kind, data[place + 8 : place + size]
-        place += size
+        yield kind, data[position + 8 : position + size]
+        position += size
 
 
 def _children(data: bytes, wanted: bytes) -> list[bytes]:
@@ -70,7 +70,7 @@ def _children(data: bytes, wanted: bytes) -> list[bytes]:
 
 
 def _flat(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """All boxes of a track that hold no further boxes."""
+    """Yield all boxes of a track that contain no further boxes."""
     for kind, body in _boxes(data):
         if kind in CONTAINERS:
             yield from _flat(body)
@@ -99,38 +99,38 @@ def _times_ms(parts: dict[bytes, bytes]) -> list[float]:
 
 
 def _runs(box: bytes, layout: str) -> list[tuple[int, int]]:
-    """(count, value) pairs of a table with that many entries."""
+    """Return the (count, value) pairs of a table; ValueError if it is truncated or too long."""
     (entries,) = struct.unpack_from(">I", box, 4)
     runs = list(struct.iter_unpack(layout, box[8 : 8 + 8 * entries]))
     if len(runs) != entries or sum(count for count, _ in runs) > MAX_CLIP_FRAMES:
-        raise ValueError("the table breaks off")
+        raise ValueError("the table is truncated")
     return runs
 
 
 def _first_shown(edits: bytes) -> float:
-    """Where in the track, in its ticks, showing begins; infinite where there are several edits."""
+    """Return the track's first presented tick; infinite if there are several edits."""
     if len(edits) < 8:
         return 0
     (entries,) = struct.unpack_from(">I", edits, 4)
     if entries != 1:
         return float("inf") if entries else 0
-    place, layout = (16, ">q") if edits[:1] == b"\x01" else (12, ">i")
-    start: int = struct.unpack_from(layout, edits, place)[0]
+    position, layout = (16, ">q") if edits[:1] == b"\x01" else (12, ">i")
+    start: int = struct.unpack_from(layout, edits, position)[0]
     return start
 
 
-# When each frame of a Matroska or WebM file is shown, from the heads of its blocks (RFC 9559): no frame is decoded.
+# Matroska and WebM: the headers of the blocks (RFC 9559).
 
 
 class Element(NamedTuple):
-    """Kind, and the first bytes of the body where they matter here."""
+    """An element's kind and, where needed, the first bytes of its body."""
 
     kind: int
     body: bytes
 
 
 def matroska_frame_times_ms(path: Path) -> list[float]:
-    """Times of the video track's frames in the order in which they are shown, from 0; empty if they cannot be had."""
+    """Return the times of the video track's frames in presentation order, from 0; empty if they cannot be read."""
     try:
         with path.open("rb") as file:
             ticks, scale = _ticks(_elements(file))
@@ -140,7 +140,7 @@ def matroska_frame_times_ms(path: Path) -> list[float]:
 
 
 def _ticks(elements: Iterator[Element]) -> tuple[list[int], int]:
-    """Sorted times, and how many nanoseconds a tick has."""
+    """Return the sorted times in ticks, and the nanoseconds per tick."""
     scale, cluster, track, video = NANOSECONDS_PER_MS, 0, 0, -1
     ticks = []
     for kind, body in elements:
@@ -165,33 +165,33 @@ def _ticks(elements: Iterator[Element]) -> tuple[list[int], int]:
 
 
 def _elements(file: BinaryIO) -> Iterator[Element]:
-    """What matters, in the order of the file; what holds further elements is gone into, whatever its length says."""
-    place = 0
-    while len(head := _read_at(file, place, MAX_HEAD)) >= 2:
+    """Yield the elements needed here in file order; containers are entered whatever their stated length."""
+    position = 0
+    while len(head := _read_at(file, position, MAX_HEADER_BYTES)) >= 2:
         kind, kind_length = _number(head, 0, keeps_marker=True)
         size, size_length = _number(head, kind_length)
-        place += kind_length + size_length
+        position += kind_length + size_length
         if kind in OPENED:
             continue
         is_unknown = size == (1 << 7 * size_length) - 1
         if is_unknown:
-            raise ValueError("an element without a length that is not known here")
+            raise ValueError("an unknown element without a length")
         if kind in READ or kind in BLOCKS:
-            yield Element(kind, _read_at(file, place, min(size, MAX_HEAD)))
-        place += size
+            yield Element(kind, _read_at(file, position, min(size, MAX_HEADER_BYTES)))
+        position += size
 
 
-def _read_at(file: BinaryIO, place: int, count: int) -> bytes:
-    file.seek(place)
+def _read_at(file: BinaryIO, position: int, count: int) -> bytes:
+    file.seek(position)
     return file.read(count)
 
 
-def _number(data: bytes, place: int, *, keeps_marker: bool = False) -> tuple[int, int]:
-    """A number of variable length and how many bytes it takes."""
-    if place >= len(data) or not data[place]:
-        raise ValueError("not a number of Matroska")
-    length = 9 - data[place].bit_length()
-    if place + length > len(data):
-        raise ValueError("the file breaks off")
-    value = int.from_bytes(data[place : place + length])
+def _number(data: bytes, position: int, *, keeps_marker: bool = False) -> tuple[int, int]:
+    """Return a number of variable length and its count of bytes."""
+    if position >= len(data) or not data[position]:
+        raise ValueError("not a Matroska number")
+    length = 9 - data[position].bit_length()
+    if position + length > len(data):
+        raise ValueError("the file is truncated")
+    value = int.from_bytes(data[position : position + length])
     return value if keeps_marker else value & ((1 << 7 * length) - 1), length

@@ -1,4 +1,4 @@
-"""Any still image -> (H, W, 3) RGB uint8, upright; or a sentence that says why not."""
+"""Reading still images as (H, W, 3) RGB uint8, upright; HandvizError states why one cannot be read."""
 
 import dataclasses
 import time
@@ -15,10 +15,10 @@ from handviz.core.records import Frame
 ROTATIONS_DEG = (0, 90, 180, 270)
 
 
-def turned(frame: Frame, rotation_angle_deg: int) -> Frame:
-    """The frame turned clockwise by 0, 90, 180 or 270 degrees."""
+def rotated_frame(frame: Frame, rotation_angle_deg: int) -> Frame:
+    """Rotate a frame clockwise by 0, 90, 180 or 270 degrees."""
     if rotation_angle_deg not in ROTATIONS_DEG:
-        raise ValueError(f"images are turned by one of {ROTATIONS_DEG} degrees, not by {rotation_angle_deg}")
+        raise ValueError(f"images are rotated by one of {ROTATIONS_DEG} degrees, not by {rotation_angle_deg}")
     if not rotation_angle_deg:
         return frame
     image = np.ascontiguousarray(np.rot90(frame.image, -rotation_angle_deg // 90))
@@ -29,14 +29,14 @@ IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2", ".avif")
 )
 MAX_IMAGE_PX = 128_000_000
-# Pillow's own limit only warns; ours below is checked before any pixel is decoded.
+# Pillow's own limit only warns; MAX_IMAGE_PX is checked before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
 EXIF_PART, FOCAL_LENGTH_IN_35MM = 0x8769, 0xA405
-LIMITS_MM = (4.0, 2000.0)
+FOCAL_LIMITS_MM = (4.0, 2000.0)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read (H, W, 3) RGB, turned as its EXIF says, alpha laid on black; HandvizError with the reason."""
+    """Read (H, W, 3) RGB, rotated by its EXIF, alpha over black; HandvizError with the reason."""
     try:
         if path.stat().st_size == 0:
             raise HandvizError(f"{path}: the file is empty", ErrorCode.EMPTY_INPUT)
@@ -50,7 +50,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise HandvizError(f"{path}: too large for this machine's memory", ErrorCode.TOO_LARGE) from error
     except FileNotFoundError as error:
         raise HandvizError(f"{path}: there is no such file", ErrorCode.FILE_MISSING) from error
-    # Pillow's readers raise whatever a broken file makes them stumble over.
+    # Pillow's readers raise any of these for damaged files.
     except (
         OSError,
         ValueError,
@@ -70,7 +70,7 @@ def _check_size(path: Path, image: Image.Image) -> None:
     if width * height > MAX_IMAGE_PX:
         raise HandvizError(
             f"{path}: {width} x {height} pixels are more than the {MAX_IMAGE_PX // 1_000_000} million "
-            "that are read; make it smaller first",
+            "allowed: make it smaller first",
             ErrorCode.TOO_LARGE,
         )
 
@@ -87,7 +87,7 @@ def _rgb_from(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _eight_bit(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Grey of 16 or 32 bits or floats (H, W) -> 8 bits; Pillow's own conversion would cut off above 255."""
+    """Convert grey of 16 or 32 bits or floats (H, W) to 8 bits; Pillow's conversion would clip at 255."""
     values = np.nan_to_num(grey.astype(np.float64))
     largest = float(values.max(initial=0.0))
     if grey.dtype.kind == "f" and largest <= 1.0:
@@ -98,20 +98,17 @@ def _eight_bit(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 
 def rgb_from_bgr(image: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """OpenCV's channel order (H, W, 3) -> ours."""
+    """Convert OpenCV's BGR (H, W, 3) to RGB."""
     return np.asarray(cv2.cvtColor(np.asarray(image, dtype=np.uint8), cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def now_ms() -> float:
-    """The clock of ``Frame.captured_ms``."""
+    """Return the time of the clock of ``Frame.captured_ms``."""
     return time.perf_counter() * 1000
 
 
-# Small versions of images, read as cheaply as their formats allow.
-
-
 def read_thumbnail(path: Path, side_px: int) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB, upright, no side above ``side_px``; raises HandvizError with the reason."""
+    """Read (H, W, 3) RGB, upright, no side above ``side_px``; HandvizError with the reason."""
     image = _drafted(path, side_px)
     if image is None:
         image = Image.fromarray(read_image(path))
@@ -120,7 +117,7 @@ def read_thumbnail(path: Path, side_px: int) -> NDArray[np.uint8]:
 
 
 def _drafted(path: Path, side_px: int) -> Image.Image | None:
-    """A JPEG, decoded no larger than needed; None for anything else, or where that fails."""
+    """Decode a JPEG no larger than needed; None for other formats, or if that fails."""
     try:
         with Image.open(path) as image:
             if image.format != "JPEG":
@@ -128,29 +125,26 @@ def _drafted(path: Path, side_px: int) -> Image.Image | None:
             image.draft("RGB", (2 * side_px, 2 * side_px))
             image.load()
             return ImageOps.exif_transpose(image)
-    # Whatever is wrong with it, reading it as a whole says it in a sentence.
+    # Reading the whole image then reports the error.
     except (OSError, ValueError, SyntaxError, IndexError, TypeError, KeyError, RuntimeError):
         return None
 
 
 def thumbnail_or_none(path: Path, side_px: int) -> NDArray[np.uint8] | None:
-    """``read_thumbnail``, None for what cannot be read."""
+    """Return ``read_thumbnail``, or None if the image cannot be read."""
     try:
         return read_thumbnail(path, side_px)
     except HandvizError:
         return None
 
 
-# What a photograph says of the lens that took it.
-
-
 def equivalent_focal_mm(path: Path) -> float | None:
-    """EXIF's focal length "in 35 mm film"; None where the image has none, or nonsense."""
+    """Return EXIF's focal length "in 35 mm film"; None if the image has none, or an impossible one."""
     try:
         with Image.open(path) as image:
             value = image.getexif().get_ifd(EXIF_PART).get(FOCAL_LENGTH_IN_35MM)
             millimetres = float(value) if value is not None else 0.0
-    # Pillow's readers raise whatever a broken file makes them stumble over.
+    # Pillow's readers raise any of these for damaged files.
     except (OSError, ValueError, SyntaxError, TypeError, KeyError, OverflowError, RuntimeError, IndexError, EOFError):
         return None
-    return millimetres if LIMITS_MM[0] <= millimetres <= LIMITS_MM[1] else None
+    return millimetres if FOCAL_LIMITS_MM[0] <= millimetres <= FOCAL_LIMITS_MM[1] else None

@@ -1,4 +1,4 @@
-"""The one-place, newest-wins mailbox between two workers."""
+"""The newest-wins mailbox for one item between two threads."""
 
 import threading
 from typing import Generic, TypeVar
@@ -7,7 +7,7 @@ Item = TypeVar("Item")
 
 
 class Mailbox(Generic[Item]):
-    """Holds at most one item; a newer one replaces one that nobody took, so that no old frame is shown."""
+    """A place for at most one item; a newer one replaces one that was not taken, so that no old frame is shown."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -17,7 +17,7 @@ class Mailbox(Generic[Item]):
 
     @property
     def dropped(self) -> int:
-        """How many items were replaced before anybody took them."""
+        """The number of items that were replaced before they were taken."""
         with self._condition:
             return self._dropped
 
@@ -28,7 +28,7 @@ class Mailbox(Generic[Item]):
             return self._closed
 
     def put(self, item: Item) -> None:
-        """Leave an item, replacing the one that is there; ignored after ``close``."""
+        """Put an item, replacing an earlier one; ignored after ``close``."""
         with self._condition:
             if self._closed:
                 return
@@ -37,14 +37,14 @@ class Mailbox(Generic[Item]):
             self._condition.notify()
 
     def get(self, timeout_s: float) -> Item | None:
-        """Wait for an item and take it; None when the time is over or the mailbox is closed."""
+        """Wait for an item and take it; None after the timeout or when the mailbox is closed."""
         with self._condition:
             self._condition.wait_for(lambda: self._item is not None or self._closed, timeout_s)
             item, self._item = self._item, None
             return item
 
     def close(self) -> None:
-        """Throw away what is there and wake everybody who waits."""
+        """Discard the item and wake all waiting threads."""
         with self._condition:
             self._closed = True
             self._item = None

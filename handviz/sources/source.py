@@ -1,4 +1,4 @@
-"""Where frames come from: a camera, a clip, a folder of images or one image, all behind one interface."""
+"""Sources of frames behind one interface: a camera, a clip, a folder of images or one image."""
 
 import json
 import re
@@ -22,23 +22,20 @@ CAMERA_PREFIX = "camera:"
 IMAGES_PREFIX = "pictures:"
 
 
-# Images of a folder, or several that were named, one after another in the order in which people count.
-
-
 def natural_key(name: str) -> tuple[list[tuple[int, str, int]], str]:
-    """Sorts "img2" before "img10", whatever the case of the letters."""
+    """Return a key that sorts "img2" before "img10", whatever the case of the letters."""
     parts = DIGITS.split(name.casefold())
     return [(0, "", int(part)) if part.isdecimal() else (1, part, 0) for part in parts if part], name
 
 
 class FolderSource:
-    """Images by natural order of their names; an unreadable one raises HandvizError once and is then passed."""
+    """Images in natural order of their names; an unreadable one raises HandvizError once and is then skipped."""
 
     is_live = False
     nominal_fps = IMAGES_PER_SECOND
 
     def __init__(self, paths: list[Path], *, name: str, folder: Path | None = None) -> None:
-        """``folder``: where ``refresh`` looks for further images."""
+        """Take the images; ``folder`` is where ``refresh`` looks for further ones."""
         self.paths = paths
         self.name = name
         self._folder, self._changed_ns = folder, 0
@@ -46,7 +43,7 @@ class FolderSource:
 
     @classmethod
     def of_folder(cls, folder: Path) -> "FolderSource":
-        """All images that lie in the folder itself; HandvizError if there are none."""
+        """Open all images of a folder, not of folders below; HandvizError if there are none."""
         visible = _images_in(folder)
         if not visible:
             raise HandvizError(
@@ -57,16 +54,16 @@ class FolderSource:
 
     @property
     def frame_count(self) -> int | None:
-        """How many there are now."""
+        """The present number of images."""
         return len(self.paths)
 
     @property
     def description(self) -> str:
-        """What it is and how many."""
+        """Name and number of images."""
         return f"{self.name}: {len(self.paths)} image{'s' * (len(self.paths) != 1)}"
 
     def read(self) -> Frame | None:
-        """The next image, None after the last; HandvizError names one that cannot be read."""
+        """Return the next image, None after the last; HandvizError names one that cannot be read."""
         if self._next >= len(self.paths):
             return None
         number = self._next
@@ -75,13 +72,13 @@ class FolderSource:
         return Frame(number=number, image=read_image(path), captured_ms=now_ms(), name=path.name)
 
     def seek(self, number: int) -> None:
-        """Go to an image; numbers outside are moved to the nearest."""
+        """Go to an image; numbers outside are clamped."""
         self._next = min(max(number, 0), len(self.paths) - 1)
 
     def refresh(self) -> int | None:
-        """Look whether the folder has changed: None if not, else the new number of the image that was read last.
+        """Read a changed folder again: returns None if unchanged, else the new number of the image that was read last.
 
-        Raises HandvizError, and keeps what it had, while the folder or all of its images are gone.
+        Raises HandvizError, and keeps its images, while the folder or all of its images are missing.
         """
         if self._folder is None:
             return None
@@ -95,16 +92,16 @@ class FolderSource:
                 f"{self._folder}: the folder cannot be read any more ({error.strerror})", ErrorCode.FILE_UNREADABLE
             ) from error
         if not paths:
-            raise HandvizError(f"{self._folder}: there are no images in this folder any more", ErrorCode.EMPTY_INPUT)
-        # A folder's time may be coarse: what has just changed may change again within the same tick.
+            raise HandvizError(f"{self._folder}: no images are left in this folder", ErrorCode.EMPTY_INPUT)
+        # A folder's timestamp may be coarse: it may change again within the same tick.
         is_settled = time.time_ns() - changed_ns > COARSEST_TIME_NS
         self._changed_ns = changed_ns if is_settled else 0
-        return None if paths == self.paths else self._go_over_to(paths)
+        return None if paths == self.paths else self._replace_paths(paths)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file stays open."""
 
-    def _go_over_to(self, paths: list[Path]) -> int:
+    def _replace_paths(self, paths: list[Path]) -> int:
         before = self.paths[: self._next]
         self.paths = paths
         if before:
@@ -114,10 +111,10 @@ class FolderSource:
 
 
 def of_images(paths: Iterable[Path]) -> FolderSource:
-    """Several images that were chosen by themselves; HandvizError if none of them is there any more."""
+    """Open several chosen images; HandvizError if none of them exists."""
     there = sorted((path for path in paths if path.is_file()), key=lambda path: natural_key(path.name))
     if not there:
-        raise HandvizError("None of the images is there any more: choose others.", ErrorCode.FILE_MISSING)
+        raise HandvizError("None of the images exists any more: choose others.", ErrorCode.FILE_MISSING)
     return FolderSource(there, name=there[0].name if len(there) == 1 else "chosen images")
 
 
@@ -127,11 +124,8 @@ def _images_in(folder: Path) -> list[Path]:
     return sorted(visible, key=lambda path: natural_key(path.name))
 
 
-# Images of a camera that hangs sideways or upside down, turned upright before anything looks at them.
-
-
 class Source(Protocol):
-    """Frames in order; a frame's ``number`` is its place in the clip or folder, or counts up for a camera."""
+    """Frames in order; a frame's ``number`` is its index in the clip or folder, or counts up for a camera."""
 
     name: str
     is_live: bool
@@ -139,16 +133,16 @@ class Source(Protocol):
 
     @property
     def description(self) -> str:
-        """What it is, in a few words."""
+        """A short text for the user."""
         ...
 
     @property
     def frame_count(self) -> int | None:
-        """How many frames there are as far as is known; it may turn out otherwise while they are read."""
+        """The number of frames as far as is known; reading may correct it."""
         ...
 
     def read(self) -> Frame | None:
-        """The next frame, None at the end; HandvizError if it cannot be had (the next call goes on)."""
+        """Return the next frame, None at the end; HandvizError if it cannot be read (the next call continues)."""
         ...
 
     def seek(self, number: int) -> None:
@@ -162,12 +156,12 @@ class Source(Protocol):
 
 @runtime_checkable
 class ChangingSource(Protocol):
-    """A source whose frames may become more or fewer while it is open."""
+    """A source whose number of frames may change while it is open."""
 
     def refresh(self) -> int | None:
-        """None if nothing has changed, else the new number of the frame that was read last; HandvizError if all went.
+        """Return None if unchanged, else the new number of the frame that was read last; HandvizError if none is left.
 
-        It is cheap enough to be asked every few seconds.
+        Cheap enough to be called every few seconds.
         """
         ...
 
@@ -177,16 +171,16 @@ class InterruptibleSource(Protocol):
     """A source whose ``seek`` may take long."""
 
     def interrupt(self) -> None:
-        """End a ``seek`` that is under way; may be called from any thread."""
+        """End a running ``seek``; may be called from any thread."""
         ...
 
 
 def open_source(text: str, camera: CameraRequest | None = None) -> Source:
-    """Open "camera:0" as wished, "clip.mp4", "folder" or "image.jpg"; raises HandvizError with the reason."""
+    """Open "camera:0" as requested, "clip.mp4", "folder" or "image.jpg"; raises HandvizError with the reason."""
     if text.startswith(CAMERA_PREFIX):
         index = text.removeprefix(CAMERA_PREFIX)
         if not index.isdecimal():
-            raise HandvizError(f"{text}: a camera is named by its number, for example camera:0", ErrorCode.BAD_VALUE)
+            raise HandvizError(f"{text}: give a camera by its number, for example camera:0", ErrorCode.BAD_VALUE)
         return CameraSource(int(index), camera)
     try:
         if text.startswith(IMAGES_PREFIX):
@@ -196,26 +190,26 @@ def open_source(text: str, camera: CameraRequest | None = None) -> Source:
         raise HandvizError(
             f"{text}: there is no such file or folder (a camera is written camera:0)", ErrorCode.FILE_MISSING
         ) from error
-    # A folder that may not be read, a name that is too long, a home that is unknown.
+    # Such as a folder without permission, a name that is too long, or an unknown home.
     except (OSError, RuntimeError, ValueError) as error:
         raise HandvizError(f"{text} cannot be opened ({error})", ErrorCode.FILE_UNREADABLE) from error
 
 
 def text_of_images(paths: Sequence[Path]) -> str:
-    """Several images as one text that ``open_source`` takes."""
+    """Return several images as one text for ``open_source``."""
     return IMAGES_PREFIX + json.dumps([str(path) for path in paths])
 
 
 def listed_images(text: str) -> list[Path]:
-    """The paths in a text of ``text_of_images``; ValueError if it is none."""
+    """Return the paths in a text of ``text_of_images``; ValueError if it is none."""
     paths = json.loads(text.removeprefix(IMAGES_PREFIX))
     if not isinstance(paths, list):
-        raise ValueError("this is no list of images")
+        raise ValueError("not a list of images")
     return [Path(str(path)) for path in paths]
 
 
 def source_exists(text: str) -> bool:
-    """Whether a file, a folder or any of several images is still there; never true of a camera."""
+    """Return whether a file, a folder or any of several images exists; False for cameras."""
     try:
         if text.startswith(IMAGES_PREFIX):
             return any(path.exists() for path in listed_images(text))
@@ -230,7 +224,7 @@ def _open_path(path: Path) -> Source:
         return FolderSource.of_folder(path)
     if not stat.S_ISREG(kind):
         raise HandvizError(
-            f"{path}: this is neither a file nor a folder (a camera is written camera:0)", ErrorCode.UNSUPPORTED_FORMAT
+            f"{path}: neither a file nor a folder (a camera is written camera:0)", ErrorCode.UNSUPPORTED_FORMAT
         )
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return FolderSource([path], name=path.name)

@@ -27,7 +27,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Four good images (one without a hand, two that differ in the suffix only), and an unreadable one."""
+    """Write four good images (one without a hand, two that differ in the suffix only), and an unreadable one."""
     folder = tmp_path / "images"
     folder.mkdir()
     for name, size in (("b.png", (320, 240)), ("b-2.png", (200, 260)), ("b.bmp", (240, 240))):
@@ -39,14 +39,14 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def command(tmp_path: Path, folder: Path, networks: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run a command over the folder with networks that answer the same hand always; returns its status."""
+    """Run a command over the folder with networks that always return the same hand; returns its status."""
     monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
     monkeypatch.setattr(onnx_session, "_thread_limit", None)
 
     def run(name: str, *options: str, out: str = "", overlays: bool = False) -> int:
         given = ["--workers", "0"] if name == "cluster" else ["--no-overlays"] * (not overlays)
-        place = ["--out", str(tmp_path / (out or name)), "--model-dir", str(networks)]
-        return main([name, str(folder), *place, *given, *options])
+        paths = ["--out", str(tmp_path / (out or name)), "--model-dir", str(networks)]
+        return main([name, str(folder), *paths, *given, *options])
 
     return run
 
@@ -195,7 +195,7 @@ def test_messages(
     assert command("reconstruct", "--mesh", "none", "--side", "left", "--shard", "1/1", out="cluster") == 1
     assert "side is detected there and left here" in capsys.readouterr().err
     assert command("cluster", "--shards", "7") == 1
-    assert "holds 1 shards, not 7" in capsys.readouterr().err
+    assert "contains 1 shards, not 7" in capsys.readouterr().err
     assert main(["cluster", str(folder / "nowhere"), "--out", str(folder / "out")]) == 1
     assert "no such folder" in capsys.readouterr().err
     assert command("reconstruct", "--recursive", out="other") == 1

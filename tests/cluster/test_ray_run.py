@@ -37,7 +37,7 @@ def test_a_cluster_of_one_machine_leaves_the_environment_as_it_was(
 
 
 class LostError(Exception):
-    """Stands for Ray's ``RayError``: a test that imports Ray itself would do so before its settings are made."""
+    """A stand-in for Ray's ``RayError``: a test that imports Ray itself would do so before its settings are made."""
 
 
 def test_a_task_that_was_lost_too_often_is_a_failed_shard() -> None:

@@ -1,4 +1,4 @@
-"""Shards without Ray: order, the same bytes as one process, continuing after every kind of end, refusals, joining."""
+"""Shards without Ray: order, the same bytes as one process, resuming after every kind of end, refusals, joining."""
 
 import dataclasses
 import json
@@ -27,12 +27,13 @@ from handviz.cluster.shards import (
     join,
     run_shard,
 )
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode
 from handviz.core.paths import PROJECT_ROOT
 from handviz.io.hands_json import write_report
 from handviz.pipeline import image_request
 from handviz.pipeline.image_request import ImageRequest, listed_images
 from tests.cluster_fakes import MadeUpEntries
+from tests.errors import raises
 from tests.tiny_network import write_all_networks
 
 IMAGES = ("a-b/2.jpg", "a-b/10.JPG", "a.png", "a/deep/er/1.png", "a/x.jpg", "b.webp", "z/1.jpg")
@@ -52,7 +53,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def new_run(tmp_path: Path, models: Path) -> Callable[..., ShardedRun]:
-    """A run over made-up images."""
+    """Return a maker of runs over made-up images."""
     MadeUpEntries.asked.clear()
 
     def make(*images: str) -> ShardedRun:
@@ -153,7 +154,7 @@ def test_results_count_and_name(new_run: Callable[..., ShardedRun]) -> None:
     run = new_run(*IMAGES, "broken.jpg")
     do(run, 1, 3)
     assert [result.shard.number for result in complete(run)] == [1, 3]
-    with pytest.raises(HandvizError, match="2 of 4 shards are not complete"):
+    with raises(ErrorCode.NO_RESULT, match="2 of 4 shards"):
         join(run, 4, complete(run))
     do(run)
     found = complete(run)
@@ -230,7 +231,7 @@ def test_a_process_that_was_thought_dead_does_no_harm(new_run: Callable[..., Sha
         if images == 1 and not successors:  # the first process has written an image
             successors.append(run_shard(run, shard, header, make=MadeUpEntries))
 
-    with pytest.raises(HandvizError, match="another process continues"):
+    with raises(ErrorCode.FOLDER_TAKEN, match=r"shard-000001-of-000001\.jsonl"):
         run_shard(run, shard, header, make=MadeUpEntries, progress=taken_over)
     assert MadeUpEntries.asked == ["1.jpg", "2.jpg", "3.jpg", "2.jpg"]
     assert [entry["file"] for entry in joined(run, 1)] == ["1.jpg", "2.jpg", "3.jpg"]
@@ -247,17 +248,17 @@ def test_a_process_that_was_thought_dead_does_no_harm(new_run: Callable[..., Sha
 def test_other_options_are_refused(new_run: Callable[..., ShardedRun], change: dict[str, Any], message: str) -> None:
     run = new_run()
     do(run, 1)
-    other = dataclasses.replace(run, order=dataclasses.replace(run.order, **change))
-    for number in (1, 2):  # one that was begun, and one that was not
+    other = dataclasses.replace(run, request=dataclasses.replace(run.request, **change))
+    for number in (1, 2):  # one that was started, and one that was not
         result = attempt_shard(other, Shard(number, 4), header_of(run), MadeUpEntries)
         assert result.is_fatal
         assert message in result.failure
         assert result.failure.startswith(f"{socket.gethostname()}: ")
-    with pytest.raises(HandvizError, match=message):
+    with raises(ErrorCode.FOLDER_TAKEN, match=message):
         run_shard(other, Shard(1, 4), header_of(other), make=MadeUpEntries)
-    with pytest.raises(HandvizError, match=message):
+    with raises(ErrorCode.FOLDER_TAKEN, match=message):
         complete_shards(other, 4, header_of(other))
-    with pytest.raises(HandvizError, match="holds 4 shards, not 3"):
+    with raises(ErrorCode.FOLDER_TAKEN, match="4 shards, not 3"):
         complete(run, 3)
     do(dataclasses.replace(run, threads=2))
 
@@ -271,17 +272,17 @@ def test_other_models_programs_and_images_are_refused(
     moved.mkdir()
     content = (models / "handviz_final.onnx").read_bytes()
     (moved / "handviz_final.onnx").write_bytes(content)
-    same = dataclasses.replace(run, order=dataclasses.replace(run.order, model_dir=moved))
+    same = dataclasses.replace(run, request=dataclasses.replace(run.request, model_dir=moved))
     assert len(complete(same)) == 1
     (moved / "handviz_final.onnx").write_bytes(content + b"\0")
-    with pytest.raises(HandvizError, match=r"sha256: handviz_final\.onnx is"):
+    with raises(ErrorCode.FOLDER_TAKEN, match=r"sha256: handviz_final\.onnx"):
         complete(same)
     with monkeypatch.context() as patch:
         patch.setattr(shards_module, "__version__", "9.9")
-        with pytest.raises(HandvizError, match=r"handviz is .* there and 9\.9 here"):
+        with raises(ErrorCode.FOLDER_TAKEN, match=r"handviz is .* there and 9\.9 here"):
             complete(run)
     (run.source / "a.png").rename(run.source / "c.png")
-    with pytest.raises(HandvizError, match="images_sha256 is"):
+    with raises(ErrorCode.FOLDER_TAKEN, match="images_sha256"):
         complete(run)
 
 
@@ -290,22 +291,22 @@ def test_a_damaged_record_is_named(new_run: Callable[..., ShardedRun], content: 
     run = new_run()
     do(run, 1)
     Shard(1, 4).path(run.out).with_suffix(".json").write_bytes(content)
-    with pytest.raises(HandvizError, match=r"shard-000001-of-000004\.json is damaged"):
+    with raises(ErrorCode.FILE_DAMAGED, match=r"shard-000001-of-000004\.json"):
         complete(run)
 
 
 def test_impossible_runs_are_refused(new_run: Callable[..., ShardedRun], tmp_path: Path) -> None:
     run = new_run("notes.txt", "clip.mp4")
-    with pytest.raises(HandvizError, match="no images"):
+    with raises(ErrorCode.EMPTY_INPUT, match="images"):
         header_of(run)
-    with pytest.raises(HandvizError, match=r"handviz_final\.onnx cannot be read"):
-        header_of(dataclasses.replace(run, order=ImageRequest(tmp_path / "nowhere")))
-    with pytest.raises(HandvizError, match=r"made of a folder, an image or a \.txt list"):
+    with raises(ErrorCode.FILE_UNREADABLE, match=r"handviz_final\.onnx"):
+        header_of(dataclasses.replace(run, request=ImageRequest(tmp_path / "nowhere")))
+    with raises(ErrorCode.UNSUPPORTED_FORMAT, match=r"clip\.mp4"):
         header_of(dataclasses.replace(run, source=run.source / "clip.mp4"))
-    with pytest.raises(HandvizError, match="cannot be the folder of the images itself"):
+    with raises(ErrorCode.OPTION_CONFLICT, match="--out"):
         header_of(dataclasses.replace(run, out=run.source))
     folder_of(run.out, "listing.jsonl")
-    with pytest.raises(HandvizError, match="a run of an earlier version"):
+    with raises(ErrorCode.VERSION_MISMATCH):
         header_of(run)
 
 
@@ -328,10 +329,10 @@ def test_a_shard_that_was_changed_is_not_joined(new_run: Callable[..., ShardedRu
     do(run)
     path = Shard(2, 4).path(run.out)
     path.write_bytes(path.read_bytes().replace(b"1.", b"2."))
-    with pytest.raises(HandvizError, match="was changed"):
+    with raises(ErrorCode.CHECKSUM, match=r"shard-000002-of-000004"):
         join(run, 4, complete(run))
     assert not (run.out / "hands.json").exists()
-    with pytest.raises(HandvizError, match="was changed"):
+    with raises(ErrorCode.CHECKSUM, match=r"shard-000002-of-000004"):
         differing(run, complete(run), 50, MadeUpEntries)
 
 

@@ -1,4 +1,4 @@
-"""Lenses for images of any size, and their files, hostile ones too."""
+"""Camera models for images of any size, and their files, hostile ones too."""
 
 import json
 import math
@@ -69,7 +69,7 @@ def test_a_measured_camera_model_scales_with_the_image() -> None:
 
 
 def test_another_shape_is_the_middle_of_the_known_one_and_doubted() -> None:
-    """What was at a place of the 16:9 image is at the place of the 4:3 image that was cut out of its middle."""
+    """A point of the 16:9 image is at the matching pixel of the 4:3 image cut out of its centre."""
     camera = MEASURED.intrinsics_for(640, 480)
     point = np.array([0.1, -0.05, 0.6])
     in_cut = (project_points(point, KNOWN) - [160, 0]) * 480 / 720

@@ -1,4 +1,4 @@
-"""Results are written whole or not at all, under names of their own, and no link is followed."""
+"""Results are written atomically, under unique temporary names, and no link is followed."""
 
 import errno
 import os
@@ -34,13 +34,13 @@ def _by_name(path: Path, content: bytes) -> None:
 
 @pytest.fixture(params=[_by_bytes, _by_pieces, _by_name])
 def write(request: pytest.FixtureRequest) -> Write:
-    """Each of the three ways to write one file."""
+    """Return each of the three ways to write one file."""
     way: Write = request.param
     return way
 
 
 def names(folder: Path) -> list[str]:
-    """What lies in a folder, hidden files too."""
+    """Return the names in a folder, hidden files too."""
     return sorted(os.listdir(folder))
 
 
@@ -60,14 +60,14 @@ def test_a_name_may_be_as_long_as_the_system_allows(write: Write, tmp_path: Path
 
 def test_a_link_is_replaced_and_not_followed(write: Write, tmp_path: Path) -> None:
     other, path = tmp_path / "other", tmp_path / "hands.json"
-    other.write_bytes(b"of somebody else")
+    other.write_bytes(b"of another program")
     for target in (other, tmp_path / "nowhere", tmp_path):
         path.unlink(missing_ok=True)
         path.symlink_to(target)
         write(path, b"content")
         assert not path.is_symlink()
         assert path.read_bytes() == b"content"
-    assert other.read_bytes() == b"of somebody else"
+    assert other.read_bytes() == b"of another program"
     assert names(tmp_path) == ["hands.json", "other"]
 
 
@@ -78,14 +78,14 @@ def test_a_link_under_the_temporary_name_is_not_followed(
     monkeypatch.setattr(files.secrets, "token_hex", lambda _: "guessed")
     other, path = tmp_path / "other", tmp_path / "hands.json"
     if exists:
-        other.write_bytes(b"of somebody else")
+        other.write_bytes(b"of another program")
     planted = unfinished_path(path)
     planted.symlink_to(other)
     with raises(ErrorCode.NOT_WRITABLE, match=r"hands\.json cannot be written"):
         write(path, b"content")
     assert planted.is_symlink()
     assert other.exists() is exists
-    assert not exists or other.read_bytes() == b"of somebody else"
+    assert not exists or other.read_bytes() == b"of another program"
     assert not path.exists()
 
 
@@ -165,10 +165,10 @@ def test_permissions_follow_the_umask(write: Write, tmp_path: Path, mask: int, m
 @pytest.mark.parametrize(
     ("number", "code", "remedy"),
     [
-        (errno.ENOSPC, ErrorCode.DISK_FULL, "make room on the disk"),
-        (errno.EDQUOT, ErrorCode.DISK_FULL, "make room on the disk"),
-        (errno.EROFS, ErrorCode.NOT_WRITABLE, "choose another folder, or let this one be written"),
-        (errno.EACCES, ErrorCode.NOT_WRITABLE, "choose another folder, or let this one be written"),
+        (errno.ENOSPC, ErrorCode.DISK_FULL, "free space on the disk"),
+        (errno.EDQUOT, ErrorCode.DISK_FULL, "free space on the disk"),
+        (errno.EROFS, ErrorCode.NOT_WRITABLE, "choose another folder, or make this one writable"),
+        (errno.EACCES, ErrorCode.NOT_WRITABLE, "choose another folder, or make this one writable"),
     ],
 )
 def test_a_disk_that_takes_nothing_is_named_with_a_remedy(
@@ -189,7 +189,7 @@ def test_a_disk_that_takes_nothing_is_named_with_a_remedy(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on a file's size")
 def test_a_file_that_is_cut_off_is_removed(write: Write, tmp_path: Path) -> None:
-    """The system takes 10 bytes of a file, as a disk does that becomes full."""
+    """Let the system accept 10 bytes of a file, as a disk that becomes full."""
     import resource
 
     path = tmp_path / "hands.json"
@@ -209,7 +209,7 @@ def test_a_folder_that_is_none_is_named_with_a_remedy(write: Write, tmp_path: Pa
     (tmp_path / "file").touch()
     (tmp_path / "folder" / "in the way").mkdir(parents=True)
     for path, remedy in {
-        tmp_path / "missing" / "hands.json": "make its folder first",
+        tmp_path / "missing" / "hands.json": "create its folder first",
         tmp_path / "file" / "hands.json": "its folder is a file",
         tmp_path / "folder": "a folder has that name",
     }.items():

@@ -27,7 +27,7 @@ print(paused() - before)
 
 
 def held_after_freeing(mode: str) -> int:
-    """Bytes that a process still holds of 60 MB that it has freed."""
+    """Return the bytes that a process still holds of 60 MB that it has freed."""
     command = [sys.executable, "-c", SCRIPT, mode]
     return int(subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=True).stdout)
 

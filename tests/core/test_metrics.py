@@ -158,7 +158,7 @@ def test_the_sparsification_curve_is_that_of_a_slow_loop(random):
 
 
 def test_sparsification_of_exponential_errors_in_no_order_is_known(random):
-    # The best order's curve, 1 + (1 - p) ln(1 - p) / p for the share p kept, has the area 2 - pi^2 / 6.
+    # The best order's curve, 1 + (1 - p) ln(1 - p) / p for the fraction p kept, has the area 2 - pi^2 / 6.
     errors = random.exponential(size=300_000)
     assert metrics.sparsification_error(errors, np.zeros_like(errors)) == pytest.approx(np.pi**2 / 6 - 1, abs=0.01)
 

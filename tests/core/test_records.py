@@ -1,4 +1,4 @@
-"""The records and paths that every part stands on."""
+"""The records and paths that every room uses."""
 
 import dataclasses
 

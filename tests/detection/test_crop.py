@@ -1,4 +1,4 @@
-"""Image -> crop -> image, and the network's answer back to the camera, for left and right hands."""
+"""Image -> crop -> image, and the network's output back to the camera, for left and right hands."""
 
 import math
 from dataclasses import replace
@@ -27,7 +27,7 @@ CAMERA = intrinsics_from_field_of_view(1280, 960, 60.0)
 
 
 def flat_hand_px(*, centre: tuple[float, float], extent: float, rotation_rad: float) -> FloatArray:
-    """21 keypoints of a flat hand, fingers up before the turn, ``extent`` pixels tall."""
+    """Return 21 keypoints of a flat hand, fingers up before the rotation, ``extent`` pixels tall."""
     fingers = [(np.array([-0.35, -0.35]), 0.25), *((np.array([x, -0.9]), 0.1) for x in (-0.15, 0.0, 0.12, 0.25))]
     points = [np.zeros(2)]
     for tip, start in fingers:
@@ -38,7 +38,7 @@ def flat_hand_px(*, centre: tuple[float, float], extent: float, rotation_rad: fl
 
 
 def blob(width: int, height: int, centre_px: FloatArray, sigma_px: float) -> NDArray[np.uint8]:
-    """A white Gaussian spot on black; pixel centres at halves."""
+    """Draw a white Gaussian spot on black; pixel centres at halves."""
     x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
     spot = np.exp(-((x - centre_px[0]) ** 2) / (2 * sigma_px**2))[None, :]
     spot = spot * np.exp(-((y - centre_px[1]) ** 2) / (2 * sigma_px**2))[:, None]
@@ -46,7 +46,7 @@ def blob(width: int, height: int, centre_px: FloatArray, sigma_px: float) -> NDA
 
 
 def centroid_px(image: NDArray) -> FloatArray:
-    """Where the light is, in pixels with centres at halves."""
+    """Return the spot's centre, in pixels with centres at halves."""
     weight = image[..., 0].astype(np.float64)
     y, x = np.mgrid[: weight.shape[0], : weight.shape[1]] + 0.5
     return np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
@@ -139,8 +139,8 @@ def test_images_of_one_pixel_do_no_harm(shape: tuple[int, int, int]) -> None:
 def test_jitter_turns_and_shifts_the_crop(handedness: Handedness) -> None:
     keypoints = flat_hand_px(centre=(300.0, 200.0), extent=150.0, rotation_rad=0.4)
     plain = apply_affine(crop_from_image_affine(keypoints, handedness), keypoints)
-    turned = apply_affine(crop_from_image_affine(keypoints, handedness, rotation_rad=0.2), keypoints)
-    spans = [points[9] - points[0] for points in (plain, turned)]
+    rotated = apply_affine(crop_from_image_affine(keypoints, handedness, rotation_rad=0.2), keypoints)
+    spans = [points[9] - points[0] for points in (plain, rotated)]
     angles = [math.atan2(span[1], span[0]) for span in spans]
     assert abs(angles[0] - angles[1]) == pytest.approx(0.2)
     shift = np.array([0.1, -0.05])
@@ -150,7 +150,7 @@ def test_jitter_turns_and_shifts_the_crop(handedness: Handedness) -> None:
 
 
 def canonical_points_m() -> FloatArray:
-    """(60, 3) a right hand's size and rough form in its rest frame; the first 21 stand for keypoints, wrist at 0."""
+    """Return points (60, 3) of a right hand's size and rough form; the first 21 stand for keypoints, wrist at 0."""
     generator = np.random.default_rng(3)
     flat = flat_hand_px(centre=(0.0, 0.0), extent=0.18, rotation_rad=0.9)
     keypoints = np.concatenate([flat - flat[0], generator.normal(scale=0.015, size=(21, 1))], axis=1)
@@ -159,14 +159,14 @@ def canonical_points_m() -> FloatArray:
 
 
 def project_px(points_m: FloatArray, camera: Intrinsics) -> FloatArray:
-    """A pinhole camera, written out."""
+    """Project by a pinhole camera."""
     x = camera.focal_px * points_m[:, 0] / points_m[:, 2] + camera.centre_x_px
     y = camera.focal_px * points_m[:, 1] / points_m[:, 2] + camera.centre_y_px
     return np.stack([x, y], axis=1)
 
 
 def best_weak_perspective(points_m: FloatArray, points_crop_px: FloatArray) -> tuple[FloatArray, float, FloatArray]:
-    """Rotation, scale and translation that a perfect network would answer: the linear fit, made orthonormal."""
+    """Return rotation, scale and translation of a perfect network: the linear fit, made orthonormal."""
     targets = points_crop_px / (CROP_SIZE / 2) - 1
     design = np.concatenate([points_m, np.ones((len(points_m), 1))], axis=1)
     fit = np.linalg.lstsq(design, targets, rcond=None)[0].T
@@ -178,7 +178,7 @@ def best_weak_perspective(points_m: FloatArray, points_crop_px: FloatArray) -> t
 def reconstruct(
     handedness: Handedness, camera_from_wrist: FloatArray, wrist_m: FloatArray
 ) -> tuple[HandMesh, FloatArray, CanonicalHand, HandCrop]:
-    """The mesh that a perfect network would lead to, the true points in the camera, its answer and the crop."""
+    """Return a perfect network's mesh, the true points in the camera frame, its output and the crop."""
     canonical = canonical_points_m()
     mirror = MIRROR if handedness == "left" else np.eye(3)
     true_m = canonical @ (camera_from_wrist @ mirror).T + wrist_m

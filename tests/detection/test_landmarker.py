@@ -32,14 +32,14 @@ def frame(image: NDArray[np.uint8]) -> Frame:
 def test_the_persons_right_hand_is_called_right(shared_images: Path) -> None:
     photo = read_image(shared_images / "hamer_test5.jpg")
     width = photo.shape[1]
-    for image, name, place in ((photo, "right", 0.40), (photo[:, ::-1], "left", 0.60)):
+    for image, name, x_fraction in ((photo, "right", 0.40), (photo[:, ::-1], "left", 0.60)):
         with HandLandmarker(video=False) as landmarker:
             stills = landmarker.detect(frame(image))
         with HandLandmarker(video=True) as landmarker:
             followed = landmarker.detect(frame(image))
         for found in (stills, followed):
             (hand,) = (one for one in found if one.handedness == name)
-            assert hand.keypoints_px[:, 0].mean() / width == pytest.approx(place, abs=0.03)
+            assert hand.keypoints_px[:, 0].mean() / width == pytest.approx(x_fraction, abs=0.03)
             assert len(found) == 2
 
 
@@ -106,7 +106,7 @@ def test_images_too_small_for_a_hand(size: tuple[int, int], video: bool) -> None
 
 
 def test_a_missing_detector_file(tmp_path: Path) -> None:
-    with raises(ErrorCode.MODEL_MISSING, match=r"absent\.task is missing; build it anew: python -m tools.build"):
+    with raises(ErrorCode.MODEL_MISSING, match=r"absent\.task is missing; build it again: python -m tools.build"):
         HandLandmarker(tmp_path / "absent.task")
 
 

@@ -1,4 +1,4 @@
-"""MediaPipe comes without plots and sound, and both can still be had afterwards."""
+"""MediaPipe is imported without plot and sound libraries, and both can be imported afterwards."""
 
 import subprocess
 import sys

@@ -45,8 +45,8 @@ def test_a_known_hand_is_placed_where_solve_pnp_finds_it() -> None:
     affine = crop_from_image_affine(seen_px, "left")
     view = CropView(affine, CAMERA)
     found = locate_in_perspective(points(), view.in_crop(points() + position_m), view, np.array([0.0, 0.0, 0.6]))
-    _, turn, shift = cv2.solvePnP(points(), seen_px, CAMERA.matrix, None)
-    np.testing.assert_allclose(turn, 0, atol=1e-4)
+    _, rotation, shift = cv2.solvePnP(points(), seen_px, CAMERA.matrix, None)
+    np.testing.assert_allclose(rotation, 0, atol=1e-4)
     np.testing.assert_allclose(found, shift[:, 0], atol=1e-5)
     np.testing.assert_allclose(found, position_m, atol=1e-5)
 
@@ -68,15 +68,15 @@ def test_nothing_is_placed_behind_the_camera() -> None:
     assert position_m[0] / position_m[2] == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize("turns", [-1, 0, 1, 2, 3, 5])
-def test_a_rotated_image_has_a_rotated_camera(turns: int) -> None:
-    """A point is seen at the rotated pixel by the rotated camera, its axes turned about the line of sight."""
+@pytest.mark.parametrize("quarter_turns", [-1, 0, 1, 2, 3, 5])
+def test_a_rotated_image_has_a_rotated_camera(quarter_turns: int) -> None:
+    """A point is seen at the rotated pixel by the rotated camera, its axes rotated about the line of sight."""
     image = np.zeros((SIZE[1], SIZE[0]))
     image[100, 200] = 1
-    row, column = np.argwhere(np.rot90(image, -turns))[0]
+    row, column = np.argwhere(np.rot90(image, -quarter_turns))[0]
     x, y = (np.array([200.5, 100.5]) - CAMERA.centre_px) / CAMERA.focals_px
-    seen = Rotation.from_euler("z", 90 * turns, degrees=True).as_matrix() @ [x, y, 1]
-    camera = rotated(CAMERA, turns, SIZE)
+    seen = Rotation.from_euler("z", 90 * quarter_turns, degrees=True).as_matrix() @ [x, y, 1]
+    camera = rotated(CAMERA, quarter_turns, SIZE)
     np.testing.assert_allclose(project_points(seen, camera), [column + 0.5, row + 0.5], atol=1e-9)
 
 
@@ -121,7 +121,7 @@ def test_the_wrist_s_uncertainty_adds_fit_size_and_focal_length() -> None:
         position_uncertainty=PositionUncertainty(fit, 0.05),
     )
     sizes, focals = 1 + random.normal(0, 0.05, 200_000), 1 + random.normal(0, 0.1, 200_000)
-    places = hand.wrist_camera_m * sizes[:, None] + random.multivariate_normal(np.zeros(3), fit, 200_000)
-    places[:, 2] *= focals
-    np.testing.assert_allclose(hand.wrist_std_m, places.std(axis=0), rtol=0.02)
+    positions = hand.wrist_camera_m * sizes[:, None] + random.multivariate_normal(np.zeros(3), fit, 200_000)
+    positions[:, 2] *= focals
+    np.testing.assert_allclose(hand.wrist_std_m, positions.std(axis=0), rtol=0.02)
     assert dataclasses.replace(hand, position_uncertainty=None).wrist_std_m is None

@@ -156,7 +156,7 @@ def test_another_aspect_ratio_is_stated_on_the_screen(window: MainWindow, contro
     controller.answered.emit(answer_of(grey(640, 480)))
     assert feature_of(window).note.text() == ""
     controller.answered.emit(answer_of(grey(1280, 720)))
-    assert "measured in images of 640x480" in feature_of(window).note.text()
+    assert "images of 640x480" in feature_of(window).note.text()
     assert "640x480" in dialog.caveat.text()
 
 

@@ -1,4 +1,4 @@
-"""How hands move: axes that curl towards the palm, angles within the clinical limits."""
+"""Hand motion: axes that curl towards the palm, angles within the clinical limits."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from tests.hands import TIPS
 
 
 def keypoints_of(angles_deg, axes, rest_joints):
-    """Keypoints (21, 3) of one hand bent by angles (15, 3) in degrees."""
+    """Return keypoints (21, 3) of one hand bent by angles (15, 3) in degrees."""
     template = load_open_hand()
     transforms = joint_transforms(pose_from_angles(angles_deg[None], axes), rest_joints[None], template.parents)
     return template.keypoint_regressor @ skin(template.vertices_m[None], template.skinning_weights, transforms)[0]
@@ -66,8 +66,8 @@ def test_positive_abduction_spreads_index_and_ring_the_same_way_about_the_palm(a
 def test_twist_keeps_the_bone(axes, rest_joints):
     angles = np.zeros((15, 3))
     angles[3, 2] = 40
-    turned = Rotation.from_rotvec(pose_from_angles(angles[None], axes)[0, 9:12]).apply(axes.twist[3])
-    np.testing.assert_allclose(turned, axes.twist[3], atol=1e-12)
+    rotated = Rotation.from_rotvec(pose_from_angles(angles[None], axes)[0, 9:12]).apply(axes.twist[3])
+    np.testing.assert_allclose(rotated, axes.twist[3], atol=1e-12)
 
 
 def test_a_pose_is_abduction_after_flexion_after_twist(axes):
@@ -76,11 +76,11 @@ def test_a_pose_is_abduction_after_flexion_after_twist(axes):
     assert not pose_from_angles(np.zeros((1, 15, 3)), axes).any()
     for joint in range(15):
         flexion, abduction, twist = np.radians(angles[1, joint])
-        turns = [
+        rotations = [
             Rotation.from_rotvec(angle * axis[joint])
             for angle, axis in ((abduction, axes.abduction), (flexion, axes.flexion), (twist, axes.twist))
         ]
-        expected = (turns[0] * turns[1] * turns[2]).as_matrix()
+        expected = (rotations[0] * rotations[1] * rotations[2]).as_matrix()
         np.testing.assert_allclose(Rotation.from_rotvec(pose[1, joint]).as_matrix(), expected, atol=1e-9)
 
 

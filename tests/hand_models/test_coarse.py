@@ -1,4 +1,4 @@
-"""Coarse tokens: spread evenly, exact on themselves, close everywhere else."""
+"""Coarse tokens: spread uniformly, exact on themselves, close everywhere else."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from handviz.hand_models.skinning import joint_transforms, skin
 
 
 def posed_hands(count, seed):
-    """Open hands (count, V, 3) in random poses."""
+    """Return open hands (count, V, 3) in random poses."""
     template, random = load_open_hand(), np.random.default_rng(seed)
     poses = random.normal(scale=0.3, size=(count, 45))
     rest = np.repeat(template.vertices_m[None].astype(np.float64), count, axis=0)

@@ -1,4 +1,4 @@
-"""Weights that make points of other points: exact where they can be, and of the kind that was asked for."""
+"""Weights that map points to other points: exact where possible, and of the requested kind."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def random() -> np.random.Generator:
 
 @pytest.fixture
 def sources(random):
-    """(12, 6, 3) in metres."""
+    """Return points (12, 6, 3) in metres."""
     return random.normal(scale=0.05, size=(POSES, SOURCES, 3))
 
 

@@ -1,4 +1,4 @@
-"""Which hand model a file speaks of, and how it is found again by its fingerprint."""
+"""The hand model that a file names, and finding it by its fingerprint."""
 
 import pickle
 import shutil
@@ -19,7 +19,7 @@ from tests.tiny_network import write_network
 
 @pytest.fixture
 def mano_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stands for ``models/mano``, and nothing is known yet."""
+    """Replace ``models/mano`` by an empty folder, with no hand model known."""
     folder = tmp_path / "mano"
     folder.mkdir()
     monkeypatch.setattr(choice, "MANO_FOLDER", folder)
@@ -73,7 +73,7 @@ def test_a_users_file_in_models_mano_is_found_by_its_fingerprint(
     assert choice.known_hand_model(wanted) is None
     assert choice.found_mano() is None
     with raises(
-        ErrorCode.MODEL_MISSING, match=f"mano {wanted[:12]} is not here; give the MANO_RIGHT.pkl .*--hand-model"
+        ErrorCode.MODEL_MISSING, match=f"mano {wanted[:12]} is missing; give the MANO_RIGHT.pkl .*--hand-model"
     ):
         choice.hand_model_named(wanted)
     (mano_folder / "other.pkl").write_bytes(b"something of the user's")

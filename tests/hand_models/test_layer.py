@@ -1,4 +1,4 @@
-"""The torch layer against a slow loop over joints and vertices, and against what skinning must keep."""
+"""The torch layer against a slow loop over joints and vertices, and invariants of skinning."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def rows(random, count, width):
 
 @pytest.fixture
 def template(random) -> HandTemplate:
-    """Every array is random: nothing is zero, the parents' order is MANO's."""
+    """Return a template of random arrays: nothing is zero, the parents' order is MANO's."""
     return HandTemplate(
         name="random",
         vertices_m=random.normal(scale=0.05, size=(VERTICES, 3)),
@@ -52,16 +52,16 @@ def pose_and_shape(random):
 
 
 def slow_hand(template, pose, shape):
-    """Four by four matrices, one joint and one vertex at a time."""
+    """Skin by 4 x 4 matrices, one joint and one vertex at a time."""
     shaped = template.vertices_m + template.shape_basis @ shape
     joints = template.joint_regressor @ shaped
-    turns = Rotation.from_rotvec((pose + template.pose_mean).reshape(15, 3)).as_matrix()
-    shaped = shaped + template.pose_basis @ (turns - np.eye(3)).ravel()
+    rotations = Rotation.from_rotvec((pose + template.pose_mean).reshape(15, 3)).as_matrix()
+    shaped = shaped + template.pose_basis @ (rotations - np.eye(3)).ravel()
     world, posed_joints = [], []
     for joint, parent in enumerate(template.parents):
         local = np.eye(4)
         if joint:
-            local[:3, :3] = turns[joint - 1]
+            local[:3, :3] = rotations[joint - 1]
         local[:3, 3] = joints[joint] - (joints[parent] if parent >= 0 else 0)
         world.append(local if parent < 0 else world[parent] @ local)
         posed_joints.append(world[-1][:3, 3])
@@ -105,10 +105,10 @@ def test_rest_pose_gives_back_the_open_hand():
 def test_a_rotation_of_the_whole_turns_everything_about_the_wrist(template, pose_and_shape):
     layer, (pose, shape) = HandLayer(template).double(), tensors(*pose_and_shape)
     rotation = torch.from_numpy(Rotation.random(3, rng=2).as_matrix())
-    plain, turned = layer(pose, shape), layer(pose, shape, rotation)
-    torch.testing.assert_close(turned.vertices_m, plain.vertices_m @ rotation.transpose(1, 2))
-    torch.testing.assert_close(turned.joints_m, plain.joints_m @ rotation.transpose(1, 2))
-    assert not turned.joints_m[:, 0].any()
+    plain, rotated = layer(pose, shape), layer(pose, shape, rotation)
+    torch.testing.assert_close(rotated.vertices_m, plain.vertices_m @ rotation.transpose(1, 2))
+    torch.testing.assert_close(rotated.joints_m, plain.joints_m @ rotation.transpose(1, 2))
+    assert not rotated.joints_m[:, 0].any()
 
 
 def test_bones_keep_their_lengths_in_every_pose(template, pose_and_shape):

@@ -1,4 +1,4 @@
-"""MANO's conventions, against a layer of its own that is written as slowly as the paper reads."""
+"""MANO's conventions, against a slow layer written from the paper."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,7 +36,7 @@ Arrays = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def arrays() -> dict[str, Arrays]:
-    """Both files with pose correctives, the left ones the right ones' mirror image."""
+    """Write both files with pose correctives, the left ones the right ones' mirror image."""
     random = np.random.default_rng(1)
     correctives = random.normal(scale=3e-4, size=(778, 3, 15, 3, 3))
     mirror = np.array([-1.0, 1, 1])
@@ -54,18 +54,18 @@ def mano(arrays: dict[str, Arrays], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def layer(
-    arrays: Arrays, turn: FloatArray, fingers: FloatArray, shape: FloatArray, position_m: FloatArray
+    arrays: Arrays, rotation: FloatArray, fingers: FloatArray, shape: FloatArray, position_m: FloatArray
 ) -> FloatArray:
-    """(778, 3): Romero et al. 2017, eqs. 1 to 4, joint by joint; ``fingers`` (15, 3) from the flat hand."""
+    """Return vertices (778, 3) by Romero et al. 2017, eqs. 1 to 4; ``fingers`` (15, 3) from the flat hand."""
     shaped = arrays["v_template"] + arrays["shapedirs"] @ shape
     joints = np.asarray(arrays["J_regressor"] @ shaped)
-    turns = Rotation.from_rotvec(np.vstack([turn, fingers])).as_matrix()
-    posed = shaped + arrays["posedirs"] @ (turns[1:] - np.eye(3)).ravel()
+    rotations = Rotation.from_rotvec(np.vstack([rotation, fingers])).as_matrix()
+    posed = shaped + arrays["posedirs"] @ (rotations[1:] - np.eye(3)).ravel()
     transforms: list[FloatArray] = []
     for joint in range(16):
         parent = int(arrays["kintree_table"][0, joint])
         local = np.eye(4)
-        local[:3, :3] = turns[joint]
+        local[:3, :3] = rotations[joint]
         local[:3, 3] = joints[joint] - (joints[parent] if joint else 0)
         transforms.append(transforms[parent] @ local if joint else local)
     vertices = np.zeros((778, 3))
@@ -89,15 +89,15 @@ def numbers(side: Handedness) -> tuple[FloatArray, FloatArray, FloatArray, Float
 def test_each_convention_gives_the_vertices_of_its_own_sides_layer(
     arrays: dict[str, Arrays], mano: HandTemplate, side: Handedness
 ) -> None:
-    turn, fingers, shape, position_m = numbers(side)
-    expected, mean = layer(arrays[side], turn, fingers, shape, position_m), arrays[side]["hands_mean"]
+    rotation, fingers, shape, position_m = numbers(side)
+    expected, mean = layer(arrays[side], rotation, fingers, shape, position_m), arrays[side]["hands_mean"]
     stored = {
         "absolute": fingers.ravel(),
         "relative": fingers.ravel() - mean,
         "components": np.linalg.solve(arrays[side]["hands_components"].T, fingers.ravel() - mean),
     }
     for kind in KINDS:
-        parameters = ManoParameters(side, kind, stored[kind], shape, turn, position_m)
+        parameters = ManoParameters(side, kind, stored[kind], shape, rotation, position_m)
         np.testing.assert_allclose(mano_vertices(parameters, mano), expected, atol=2e-7, err_msg=kind)
         for other in KINDS:
             np.testing.assert_allclose(converted(parameters, mano, other).pose, stored[other], atol=1e-6)
@@ -107,14 +107,16 @@ def test_each_convention_gives_the_vertices_of_its_own_sides_layer(
 def test_matrices_and_six_numbers_are_absolute_and_of_the_hands_own_side(
     arrays: dict[str, Arrays], mano: HandTemplate, side: Handedness
 ) -> None:
-    turn, fingers, shape, position_m = numbers(side)
-    relative = ManoParameters(side, "relative", fingers.ravel() - arrays[side]["hands_mean"], shape, turn, position_m)
+    rotation, fingers, shape, position_m = numbers(side)
+    relative = ManoParameters(
+        side, "relative", fingers.ravel() - arrays[side]["hands_mean"], shape, rotation, position_m
+    )
     found = matrices(relative, mano)
-    np.testing.assert_allclose(found, Rotation.from_rotvec(np.vstack([turn, fingers])).as_matrix(), atol=1e-6)
+    np.testing.assert_allclose(found, Rotation.from_rotvec(np.vstack([rotation, fingers])).as_matrix(), atol=1e-6)
     six = six_numbers(found)
     np.testing.assert_array_equal(six[:, :3], found[:, :, 0])
     back = parameters_from_matrices(rotations_from_six(six), shape, position_m, side)
-    expected = layer(arrays[side], turn, fingers, shape, position_m)
+    expected = layer(arrays[side], rotation, fingers, shape, position_m)
     np.testing.assert_allclose(mano_vertices(back, mano), expected, atol=2e-7)
 
 
@@ -122,14 +124,14 @@ def test_the_wrist_lies_at_the_files_own_joint_and_not_at_the_translation(
     arrays: dict[str, Arrays], mano: HandTemplate
 ) -> None:
     for side in SIDES:
-        turn, fingers, shape, position_m = numbers(side)
-        parameters = ManoParameters(side, "absolute", fingers.ravel(), shape, turn, position_m)
+        rotation, fingers, shape, position_m = numbers(side)
+        parameters = ManoParameters(side, "absolute", fingers.ravel(), shape, rotation, position_m)
         joints = arrays[side]["J_regressor"] @ (arrays[side]["v_template"] + arrays[side]["shapedirs"] @ shape)
         hand = canonical(parameters, mano)
         np.testing.assert_allclose(hand.wrist_m, position_m + joints[0], atol=1e-7)
         again = as_parameters(hand, mano, "absolute")
         np.testing.assert_allclose(again.translation_m, position_m, atol=1e-7)
-        np.testing.assert_allclose(again.global_rotation, turn, atol=1e-7)
+        np.testing.assert_allclose(again.global_rotation, rotation, atol=1e-7)
 
 
 def test_published_left_files_are_followed_to_the_letter_on_demand(
@@ -138,10 +140,10 @@ def test_published_left_files_are_followed_to_the_letter_on_demand(
     """smplx#48: DexYCB's left hands were annotated with the file as it was published."""
     published = arrays["left"] | {"shapedirs": arrays["right"]["shapedirs"]}
     path = write_arrays(published, tmp_path / "MANO_LEFT.pkl")
-    turn, fingers, shape, position_m = numbers("left")
-    parameters = ManoParameters("left", "absolute", fingers.ravel(), shape, turn, position_m)
+    rotation, fingers, shape, position_m = numbers("left")
+    parameters = ManoParameters("left", "absolute", fingers.ravel(), shape, rotation, position_m)
     literal = load_mano(path, side="left", left_shapes_repaired=True)
-    as_published = layer(published, turn, fingers, shape, position_m)
+    as_published = layer(published, rotation, fingers, shape, position_m)
     of_dataset = replace(parameters, shape_is_published_left=True)
     np.testing.assert_allclose(mano_vertices(of_dataset, mano), as_published, atol=2e-7)
     np.testing.assert_allclose(mano_vertices(converted(of_dataset, mano, "relative"), mano), as_published, atol=2e-7)
@@ -159,17 +161,17 @@ def test_few_components_are_the_first_ones(mano: HandTemplate) -> None:
 
 
 SPOILED: dict[str, Callable[[FloatArray], FloatArray]] = {
-    "a mirror": lambda turns: turns * np.array([-1.0, 1, 1]),
-    "a scale": lambda turns: turns * 1.1,
-    "no number": lambda turns: turns * np.nan,
+    "a mirror": lambda rotations: rotations * np.array([-1.0, 1, 1]),
+    "a scale": lambda rotations: rotations * 1.1,
+    "no number": lambda rotations: rotations * np.nan,
 }
 
 
 @pytest.mark.parametrize("how", SPOILED)
 def test_matrices_that_are_no_rotations_are_refused(how: str) -> None:
-    turns = Rotation.random(16, rng=np.random.default_rng(0)).as_matrix()
+    rotations = Rotation.random(16, rng=np.random.default_rng(0)).as_matrix()
     with raises(ErrorCode.BAD_VALUE):
-        parameters_from_matrices(SPOILED[how](turns), np.zeros(10), np.zeros(3), "right")
+        parameters_from_matrices(SPOILED[how](rotations), np.zeros(10), np.zeros(3), "right")
 
 
 def test_six_zeros_are_no_rotation() -> None:
@@ -178,7 +180,7 @@ def test_six_zeros_are_no_rotation() -> None:
 
 
 def test_a_row_of_58_numbers_is_turn_pose_and_shape() -> None:
-    turn, pose, shape = split_48(np.arange(58.0))
-    assert (turn[0], pose[0], shape[0], len(pose), len(shape)) == (0, 3, 48, 45, 10)
+    rotation, pose, shape = split_48(np.arange(58.0))
+    assert (rotation[0], pose[0], shape[0], len(pose), len(shape)) == (0, 3, 48, 45, 10)
     with raises(ErrorCode.WRONG_SHAPE):
         split_48(np.zeros(61))

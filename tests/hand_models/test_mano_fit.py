@@ -34,8 +34,8 @@ def test_vertices_give_their_parameters_back(side: Handedness, kind: PoseKind) -
     assert fit.largest_error_mm < 0.01
     np.testing.assert_allclose(found.shape, truth.shape, atol=1e-3)
     np.testing.assert_allclose(found.pose, truth.pose, atol=1e-3)
-    turns = [rotation_from_axis_angle(one.global_rotation) for one in (found, truth)]
-    np.testing.assert_allclose(*turns, atol=1e-4)
+    rotations = [rotation_from_axis_angle(one.global_rotation) for one in (found, truth)]
+    np.testing.assert_allclose(*rotations, atol=1e-4)
     np.testing.assert_allclose(found.translation_m, truth.translation_m, atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""The MANO door: a made-up file of MANO's keys and shapes in every pickle dialect, and files that mean harm."""
+"""MANO files: a made-up file of MANO's keys and shapes in every pickle dialect, and malicious files."""
 
 import io
 import os
@@ -26,7 +26,7 @@ MIRROR = np.array([-1.0, 1.0, 1.0])
 
 
 class Python2Pickler(pickle._Pickler):
-    """Writes bytes as Python 2 wrote its strings, and numpy's old module names."""
+    """A pickler that writes bytes as Python 2 wrote its strings, and numpy's old module names."""
 
     dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
@@ -49,7 +49,7 @@ DIALECTS |= {f"protocol {number}": lambda m, n=number: pickle.dumps(m, protocol=
 
 @pytest.fixture
 def chumpy(monkeypatch):
-    """Classes named as chumpy's, there only while the file is written."""
+    """Provide classes named as chumpy's, only while the file is written."""
     modules = {name: types.ModuleType(name) for name in ("chumpy", "chumpy.ch", "chumpy.reordering", "chumpy.ops")}
     for module, name in (("chumpy.ch", "Ch"), ("chumpy.reordering", "Select"), ("chumpy.ops", "add")):
         setattr(modules[module], name, type(name, (), {"__module__": module}))
@@ -67,7 +67,7 @@ def chumpy(monkeypatch):
 
 @pytest.fixture
 def model(chumpy):
-    """The right hand's file: fingers along negative x, shape directions as chumpy's selection of twenty."""
+    """Return the right hand's file: fingers along negative x, shape directions as chumpy's selection of twenty."""
     random = np.random.default_rng(5)
     vertices = random.normal(scale=0.02, size=(778, 3)) + np.linspace([0.1, 0, 0], [-0.1, 0, 0], 778)
     regressor = np.zeros((16, 778))
@@ -148,16 +148,16 @@ def test_the_flat_hand_is_the_one_without_mean_pose(model, written):
 
 
 def left_of(model, *, repaired):
-    """The mirror image of a right hand's file, shape directions as published or as they should be."""
-    turn = np.tile([1.0, -1.0, -1.0], 15)
+    """Return the mirror image of a right hand's file, shape directions as published or as they should be."""
+    rotation_mirror = np.tile([1.0, -1.0, -1.0], 15)
     entries = np.tile(np.outer(MIRROR, MIRROR).ravel(), 15)
     return model | {
         "v_template": model["v_template"] * MIRROR,
         "J": model["J"] * MIRROR,
         "f": model["f"][:, ::-1].copy(),
         "posedirs": model["posedirs"] * MIRROR[:, None] * entries,
-        "hands_mean": model["hands_mean"] * turn,
-        "hands_components": model["hands_components"] * turn,
+        "hands_mean": model["hands_mean"] * rotation_mirror,
+        "hands_components": model["hands_components"] * rotation_mirror,
         "shapedirs": shape_directions(model) * (MIRROR[:, None] if repaired else 1.0),
     }
 
@@ -184,8 +184,8 @@ def test_a_left_hand_skinned_as_itself_is_the_right_hand_in_a_mirror(model, writ
     generator = torch.Generator().manual_seed(0)
     pose, shape = torch.randn(1, 45, generator=generator), torch.randn(1, 10, generator=generator)
     expected = HandLayer(right)(pose, shape).vertices_m * torch.tensor([-1.0, 1.0, 1.0])
-    turned = pose * torch.tensor([1.0, -1.0, -1.0]).repeat(15)
-    torch.testing.assert_close(HandLayer(as_itself)(turned, shape).vertices_m, expected, atol=1e-6, rtol=0)
+    mirrored_pose = pose * torch.tensor([1.0, -1.0, -1.0]).repeat(15)
+    torch.testing.assert_close(HandLayer(as_itself)(mirrored_pose, shape).vertices_m, expected, atol=1e-6, rtol=0)
 
 
 class Harm:
@@ -225,8 +225,8 @@ HOSTILE = {
 def test_harm_is_refused_by_name_and_not_run(model, written, tmp_path, name, protocol):
     mark = tmp_path / "mark"
     harm = HOSTILE[name](mark)
-    places = (harm, {**model, "J": harm}, {**model, "J": [{"deep": (harm,)}]})
-    for content in places:
+    contents = (harm, {**model, "J": harm}, {**model, "J": [{"deep": (harm,)}]})
+    for content in contents:
         path = written(pickle.dumps(content, protocol=protocol))
         with raises(ErrorCode.UNSAFE_FILE, match=name.replace("builtins.", ".*builtin.*")):
             load_mano(path)
@@ -260,14 +260,14 @@ def test_what_a_pickle_does_to_an_admitted_class_is_gone_after_the_load(written)
         (b"\x80\x02]q\x00.", "list"),
         (b"\x80\x04\x8e" + struct.pack("<Q", 2**60) + b"x.", "damaged"),
         (b"\x80\x02T" + struct.pack("<i", 2**31 - 1) + b"x.", "damaged"),
-        (b"\x80\x02}r" + struct.pack("<I", 2**31 - 1) + b".", "memo place"),
-        (b"\x80\x02}p99999999999\n.", "memo place"),
+        (b"\x80\x02}r" + struct.pack("<I", 2**31 - 1) + b".", "memo index"),
+        (b"\x80\x02}p99999999999\n.", "memo index"),
         (b"\x80\x02\x82\x01.", "EXT1"),
         (b"Pname\n.", "PERSID"),
         (b"\x80\x02" + b"(" * 100_000 + b"l" * 100_000 + b".", "list"),
     ],
 )
-def test_broken_and_greedy_pickles_are_said(written, content, message):
+def test_broken_and_greedy_pickles_are_refused(written, content, message):
     with raises(ErrorCode.FILE_DAMAGED, ErrorCode.UNSAFE_FILE, match=message):
         load_records(written(content))
 

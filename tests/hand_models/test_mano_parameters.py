@@ -15,7 +15,7 @@ from tests.fake_datasets.stand_in_mano import stand_in_template, write_stand_in_
 
 @pytest.fixture
 def template() -> HandTemplate:
-    """The stand-in with pose correctives, which it lacks."""
+    """Return the stand-in, with pose correctives added."""
     bare = stand_in_template()
     return replace(bare, pose_basis=np.random.default_rng(0).normal(scale=1e-3, size=bare.pose_basis.shape))
 
@@ -32,16 +32,16 @@ def test_all_conventions_say_the_same_pose() -> None:
     template = stand_in_template()
     coefficients = np.random.default_rng(2).normal(size=45)
     relative = coefficients @ template.pose_components
-    turned = np.tile([1.0, -1.0, -1.0], 15)
-    said = {
+    mirror = np.tile([1.0, -1.0, -1.0], 15)
+    poses = {
         ("right", "components"): coefficients,
         ("left", "components"): coefficients,
         ("right", "relative"): relative,
-        ("left", "relative"): relative * turned,
+        ("left", "relative"): relative * mirror,
         ("right", "absolute"): relative + template.pose_mean,
-        ("left", "absolute"): (relative + template.pose_mean) * turned,
+        ("left", "absolute"): (relative + template.pose_mean) * mirror,
     }
-    for (side, kind), pose in said.items():
+    for (side, kind), pose in poses.items():
         given = ManoParameters(side, kind, pose, np.zeros(10), np.zeros(3), np.zeros(3))
         np.testing.assert_allclose(template_pose(given, template), relative, atol=1e-6)
 

@@ -1,4 +1,4 @@
-"""The open hand as it is committed: whole, oriented as the records say, and dense where it is drawn."""
+"""The committed open hand: intact, oriented as the records state, and dense for drawing."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def arrays():
 
 @pytest.fixture(scope="module")
 def posed(template, axes, rest_joints):
-    """(12, 778, 3) in random poses."""
+    """Return hands (12, 778, 3) in random poses."""
     angles = sample_angles(np.random.default_rng(0), 12)
     poses = pose_from_angles(angles, axes)
     transforms = joint_transforms(poses, np.repeat(rest_joints[None], 12, axis=0), template.parents)
@@ -123,7 +123,7 @@ def test_fingers_point_up_the_thumb_lies_at_positive_x_and_the_palm_looks_to_neg
 
 
 def border_edges(faces):
-    """Edges that only one face has: the open end at the wrist."""
+    """Return the edges that only one face has: the open end at the wrist."""
     edges = {(face[corner], face[(corner + 1) % 3]) for face in faces.tolist() for corner in range(3)}
     return [(start, end) for start, end in edges if (end, start) not in edges]
 
@@ -166,7 +166,7 @@ def test_lifting_is_a_weighted_sum_of_few_vertices():
 
 
 def test_the_lifted_hand_is_the_dense_hand(template, posed):
-    """The arm of the generator holds the dense hand's own vertices."""
+    """The generator's arm contains the dense hand's vertices."""
     arm, display = load_arm_mesh(), load_display_mesh()
     np.testing.assert_array_equal(arm.vertices_m[arm.hand_ids], template.vertices_m)
     to_dense, _ = cKDTree(arm.vertices_m).query(display.lift(template.vertices_m))

@@ -18,7 +18,7 @@ def poses_and_shapes():
 
 
 def skinned(template, poses, shapes):
-    """Vertices and joints of the template, as the generator poses it."""
+    """Return vertices and joints of the template, as the generator poses it."""
     rest = template.vertices_m + np.einsum("vcs,ns->nvc", template.shape_basis.astype(np.float64), shapes)
     joints = template.joint_regressor.astype(np.float64) @ rest
     rest, joints = rest - joints[:, :1], joints - joints[:, :1]
@@ -42,8 +42,8 @@ def test_transforms_are_those_of_a_chain_of_matrices(template, poses_and_shapes)
         for joint, parent in enumerate(template.parents):
             local = np.eye(4)
             if joint:
-                turn = Rotation.from_rotvec(poses_and_shapes[0][hand, 3 * joint - 3 : 3 * joint])
-                local[:3, :3] = turn.as_matrix()
+                rotation = Rotation.from_rotvec(poses_and_shapes[0][hand, 3 * joint - 3 : 3 * joint])
+                local[:3, :3] = rotation.as_matrix()
             local[:3, 3] = joints[hand, joint] - (joints[hand, parent] if parent >= 0 else 0)
             world.append(local if parent < 0 else world[parent] @ local)
             from_rest = np.eye(4)

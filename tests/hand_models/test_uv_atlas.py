@@ -12,20 +12,20 @@ from handviz.io.uv_texture import TEXTURE_SIZE, rasterised
 
 
 def doubled_areas(corners: FloatArray) -> FloatArray:
-    """(F,) twice the signed area of triangles (F, 3, 2)."""
+    """Return (F,) twice the signed area of triangles (F, 3, 2)."""
     return np.linalg.det(corners[:, 1:] - corners[:, :1])
 
 
 def test_a_bent_sheet_becomes_the_sheet_again() -> None:
     across, along = np.meshgrid(np.linspace(0, 0.03, 7), np.linspace(0, 0.08, 9))
     sheet = np.stack([across.ravel(), along.ravel()], axis=1)
-    bend = sheet[:, 0] / 0.01
-    bent = np.stack([0.01 * np.sin(bend), sheet[:, 1], -0.01 * np.cos(bend)], axis=1)
+    angle = sheet[:, 0] / 0.01
+    curved = np.stack([0.01 * np.sin(angle), sheet[:, 1], -0.01 * np.cos(angle)], axis=1)
     first = np.arange(63).reshape(9, 7)[:-1, :-1].ravel()
     faces = np.concatenate([np.stack([first, first + 7, first + 1], 1), np.stack([first + 1, first + 7, first + 8], 1)])
-    flat = flatten(bent, faces.astype(np.int32), bent[:, :2], repair_steps=20)
+    flat = flatten(curved, faces.astype(np.int32), curved[:, :2], repair_steps=20)
     flat_lengths = np.linalg.norm(flat[faces] - np.roll(flat[faces], 1, axis=1), axis=2)
-    lengths = np.linalg.norm(bent[faces] - np.roll(bent[faces], 1, axis=1), axis=2)
+    lengths = np.linalg.norm(curved[faces] - np.roll(curved[faces], 1, axis=1), axis=2)
     np.testing.assert_allclose(flat_lengths, lengths, rtol=1e-3)
     assert (doubled_areas(flat[faces]) < 0).all(), "y is down: seen from outside it is counter-clockwise"
 
@@ -42,8 +42,8 @@ def test_no_triangle_is_turned_over_or_lies_on_another() -> None:
     atlas = load_uv_atlas()
     assert 0 < atlas.uv.min() < atlas.uv.max() < 1
     assert (doubled_areas(atlas.uv[atlas.faces]) < 0).all()
-    places, _, weights = rasterised(atlas, TEXTURE_SIZE)
-    inside = places[(weights > 1e-6).all(axis=1)]
+    positions, _, weights = rasterised(atlas, TEXTURE_SIZE)
+    inside = positions[(weights > 1e-6).all(axis=1)]
     assert len(np.unique(inside)) == len(inside)
     assert len(inside) > 0.35 * TEXTURE_SIZE**2
 

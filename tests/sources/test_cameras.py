@@ -1,4 +1,4 @@
-"""Cameras as the system lists them, and which of them is the one that was lost."""
+"""The system's list of cameras, and finding a lost one in it."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,5 +63,5 @@ def test_a_system_that_cannot_list_has_none(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_messages_name_the_camera() -> None:
-    with pytest.raises(camera.HandvizError, match=r"Front (is not there|does not open)"):
+    with pytest.raises(camera.HandvizError, match=r"Front (does not exist|does not open)"):
         camera.CameraSource(93, CameraRequest(camera=CameraInfo(93, "Front")))

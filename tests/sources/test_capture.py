@@ -1,4 +1,4 @@
-"""Sources: every kind of image, clips, folders, and sentences for what cannot be read."""
+"""Sources: every kind of image, clips, folders, and errors for what cannot be read."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,14 +20,14 @@ EXIF_ORIENTATION = 0x0112
 
 @pytest.fixture
 def saved() -> NDArray[np.uint8]:
-    """Wider than high, smooth, different in every corner and channel."""
+    """Return an image wider than high, smooth, different in every corner and channel."""
     y, x = np.mgrid[0:24, 0:40]
     return np.stack([x * 6, y * 10, 255 - x * 3 - y * 2], axis=2).astype(np.uint8)
 
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    """Ten frames; frame i is grey 20 * i."""
+    """Write ten frames; frame i is grey 20 * i."""
     path = tmp_path / "clip.mp4"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 48))
     for number in range(10):
@@ -222,7 +222,7 @@ def test_a_clip_without_frames(clip: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 class FakeDevice:
-    """A camera that gives some frames and is then unplugged."""
+    """A camera that delivers some frames and is then unplugged."""
 
     def __init__(self, frames_left: int, *, opened: bool = True) -> None:
         self.frames_left, self.opened = frames_left, opened
@@ -259,7 +259,7 @@ def test_a_camera_gives_rgb_says_what_it_gives_and_notices_the_plug(monkeypatch:
     use_device(device, monkeypatch)
     source = open_source("camera:0")
     assert source.is_live
-    assert source.description == "camera 0: asked 640x480 at 30, got 320x240 at 15"
+    assert source.description == "camera 0: requested 640x480 at 30, got 320x240 at 15"
     wanted = [cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS]
     assert device.settings == wanted
     for number in range(2):

@@ -1,4 +1,4 @@
-"""Rendered boards of a known camera give that camera back; poor ones a sentence."""
+"""Calibration recovers the camera of rendered boards; poor views give errors."""
 
 import dataclasses
 
@@ -17,14 +17,18 @@ BOARD, SIZE = Board(9, 6), (640, 480)
 CAMERA = Intrinsics(615.0, 329.0, 236.0, focal_y_px=622.0)
 
 
-def seen(camera: Intrinsics = CAMERA, *, bend: float = 0.0, noise_px: float = 0.0) -> list[FloatArray]:
-    """Corners of every view by OpenCV's own projection, with radial distortion k1."""
+def seen(camera: Intrinsics = CAMERA, *, distortion: float = 0.0, noise_px: float = 0.0) -> list[FloatArray]:
+    """Return the corners of every view by OpenCV's own projection, with radial distortion k1."""
     random, views = np.random.default_rng(0), []
-    for rotation_angle_deg, place in VIEWS:
-        turn = cv2.Rodrigues(np.zeros(3))[0] if not any(rotation_angle_deg) else _rotation(rotation_angle_deg)
+    for rotation_angle_deg, position in VIEWS:
+        rotation = cv2.Rodrigues(np.zeros(3))[0] if not any(rotation_angle_deg) else _rotation(rotation_angle_deg)
         centred = BOARD.points() - [(BOARD.columns - 1) / 2, (BOARD.rows - 1) / 2, 0]
         corners, _ = cv2.projectPoints(
-            centred @ turn.T + place, np.zeros(3), np.zeros(3), camera.matrix, np.array([bend, 0, 0, 0, 0.0])
+            centred @ rotation.T + position,
+            np.zeros(3),
+            np.zeros(3),
+            camera.matrix,
+            np.array([distortion, 0, 0, 0, 0.0]),
         )
         views.append(corners[:, 0] + random.normal(0, noise_px, (len(corners), 2)))
     return views
@@ -37,10 +41,10 @@ def _rotation(rotation_angle_deg: tuple[float, float, float]) -> FloatArray:
 
 
 def test_corners_of_a_drawn_board_lie_where_the_camera_sees_them() -> None:
-    rotation_angle_deg, place = VIEWS[4]
-    found = find_corners(board_image(CAMERA, SIZE, rotation_angle_deg, place, BOARD), BOARD)
+    rotation_angle_deg, position = VIEWS[4]
+    found = find_corners(board_image(CAMERA, SIZE, rotation_angle_deg, position, BOARD), BOARD)
     centred = BOARD.points() - [(BOARD.columns - 1) / 2, (BOARD.rows - 1) / 2, 0]
-    true = project_points(centred @ _rotation(rotation_angle_deg).T + place, CAMERA)
+    true = project_points(centred @ _rotation(rotation_angle_deg).T + position, CAMERA)
     assert found is not None
     distance = min(np.linalg.norm(found - other, axis=1).mean() for other in (true, true[::-1]))
     assert distance < 0.15
@@ -48,8 +52,8 @@ def test_corners_of_a_drawn_board_lie_where_the_camera_sees_them() -> None:
 
 def test_large_images_give_corners_of_full_size() -> None:
     large = Intrinsics(615 * 4.0, 329 * 4.0, 236 * 4.0)
-    rotation_angle_deg, place = VIEWS[0]
-    found = find_corners(board_image(large, (2560, 1920), rotation_angle_deg, place, BOARD), BOARD)
+    rotation_angle_deg, position = VIEWS[0]
+    found = find_corners(board_image(large, (2560, 1920), rotation_angle_deg, position, BOARD), BOARD)
     assert found is not None
     assert found[:, 0].max() > 1500
 
@@ -74,16 +78,16 @@ def test_distortion_is_told_in_pixels_at_the_corner() -> None:
     """k1 of 0.1 moves the corner by f r^3 k1, and leaves the focal length as it is."""
     assert calibrate(seen(), BOARD, SIZE).distortion_px < 0.5
     radius = np.linalg.norm((np.array(SIZE) / 2 + [10, 0]) / CAMERA.focals_px)
-    bent = calibrate(seen(bend=0.1), BOARD, SIZE)
-    assert bent.distortion_px == pytest.approx(CAMERA.focal_px * radius**3 * 0.1, rel=0.1)
-    np.testing.assert_allclose(bent.intrinsics.focals_px, CAMERA.focals_px, rtol=0.002)
+    distorted = calibrate(seen(distortion=0.1), BOARD, SIZE)
+    assert distorted.distortion_px == pytest.approx(CAMERA.focal_px * radius**3 * 0.1, rel=0.1)
+    np.testing.assert_allclose(distorted.intrinsics.focals_px, CAMERA.focals_px, rtol=0.002)
 
 
 def test_boards_that_all_face_the_camera_are_refused() -> None:
     centred = BOARD.points() - [(BOARD.columns - 1) / 2, (BOARD.rows - 1) / 2, 0]
-    places = [(x, y, z) for x in (-4, 4) for y in (-2, 2) for z in (14, 18)]
+    positions = [(x, y, z) for x in (-4, 4) for y in (-2, 2) for z in (14, 18)]
     random = np.random.default_rng(1)
-    views = [project_points(centred + place, CAMERA) + random.normal(0, 0.1, (54, 2)) for place in places]
+    views = [project_points(centred + position, CAMERA) + random.normal(0, 0.1, (54, 2)) for position in positions]
     with raises(ErrorCode.VIEWS_TOO_ALIKE):
         calibrate(views, BOARD, SIZE)
 
@@ -98,15 +102,15 @@ def test_poor_sets_get_a_message() -> None:
         calibrate(seen(noise_px=6), BOARD, SIZE)
 
 
-def test_only_still_and_new_views_are_kept() -> None:
+def test_only_still_and_new_views_are_added() -> None:
     collector, (first, second, *_) = ViewCollector(BOARD, SIZE), seen()
     assert "No board" in collector.offer(None, must_be_still=True)
     assert "still" in collector.offer(first, must_be_still=True)
     assert collector.offer(first + 0.5, must_be_still=True) == ""
-    assert "known" in collector.offer(first, must_be_still=True)
+    assert "earlier" in collector.offer(first, must_be_still=True)
     assert "still" in collector.offer(second, must_be_still=True)
     assert collector.offer(second[::-1], must_be_still=True) == "", "the same corners, read from the other end"
-    assert "known" in collector.offer(second, must_be_still=False)
+    assert "earlier" in collector.offer(second, must_be_still=False)
     assert len(collector.views) == 2
 
 

@@ -1,4 +1,4 @@
-"""Clips: true numbers after every jump, whatever the container, and the times that the file gives."""
+"""Clips: correct numbers after every jump, whatever the container, and the times that the file gives."""
 
 import os
 import struct
@@ -28,7 +28,7 @@ KINDS = (
 
 
 def numbers_after_jumps(source: ClipSource, jumps: list[int]) -> list[tuple[int, int]]:
-    """What the frame says it is, and what its image says."""
+    """Return the frame's number, and the number in its image."""
     numbers = []
     for number in jumps:
         source.seek(number)
@@ -39,14 +39,14 @@ def numbers_after_jumps(source: ClipSource, jumps: list[int]) -> list[tuple[int,
 
 
 def shuffled(count: int) -> list[int]:
-    """Every number once, in an order of no pattern."""
+    """Return every number once, in random order."""
     return [int(number) for number in np.random.default_rng(2).permutation(count)]
 
 
 @pytest.mark.parametrize(("name", "codec"), KINDS)
 def test_numbers_are_true_after_every_jump(tmp_path: Path, name: str, codec: str) -> None:
     source = ClipSource(write_clip(tmp_path / name, codec, COUNT))
-    # Of a program stream the head says fewer frames than there are, until its end has been read.
+    # The header of a program stream states too few frames until its end has been read.
     jumps = shuffled(source.frame_count or 0)
     assert numbers_after_jumps(source, jumps) == [(number, number) for number in jumps]
     source.close()
@@ -126,7 +126,7 @@ def test_the_table_of_an_mp4_is_read_without_decoding(tmp_path: Path) -> None:
 
 
 def box(kind: bytes, *parts: bytes) -> bytes:
-    """One box of an MP4 file."""
+    """Return one box of an MP4 file."""
     body = b"".join(parts)
     return struct.pack(">I4s", len(body) + 8, kind) + body
 

@@ -1,4 +1,4 @@
-"""Folders of images: the order in which people count, and folders that change while they are shown."""
+"""Folders of images: natural order, and folders that change while they are shown."""
 
 from pathlib import Path
 
@@ -20,14 +20,14 @@ from tests.errors import raises
 
 
 def put(folder: Path, *names: str) -> list[Path]:
-    """Small images."""
+    """Write small images."""
     for name in names:
         Image.new("RGB", (4, 3)).save(folder / name)
     return [folder / name for name in names]
 
 
 def names_left(source: FolderSource) -> list[str]:
-    """From where it is."""
+    """Return the names from the present position on."""
     return [frame.name for frame in iter(source.read, None)]
 
 
@@ -113,7 +113,7 @@ def test_what_is_dropped_together(tmp_path: Path) -> None:
     notes.touch()
     folder.mkdir()
     assert choose([]).text == ""
-    assert choose([notes]).text == str(notes), "opening it says what is wrong with it"
+    assert choose([notes]).text == str(notes), "opening it reports the error"
     assert choose([first, second]).text == text_of_images([first, second])
     assert choose([first, second]).message == ""
     both = choose([notes, first, clip, second])

@@ -1,4 +1,4 @@
-"""The one-place mailbox: newest wins, close wakes."""
+"""The mailbox for one item: newest wins, close wakes."""
 
 import threading
 

@@ -15,7 +15,7 @@ from handviz.gui.session.camera_probe import CameraFinder
 from handviz.gui.session.messages import FrameRequest, SourceConfig, SourceInfo, SourceLength
 from handviz.gui.session.rates import PlaybackClock, RateMeter
 from handviz.sources.camera import CameraInfo
-from handviz.sources.images import turned
+from handviz.sources.images import rotated_frame
 from handviz.sources.mailbox import Mailbox
 from handviz.sources.source import CAMERA_PREFIX, ChangingSource, InterruptibleSource, Source, list_cameras, open_source
 
@@ -344,7 +344,7 @@ class CaptureThread(QThread):
         self._mailbox.put(self._frame_request(frame, rate_hz))
 
     def _frame_request(self, frame: Frame, capture_rate_hz: float) -> FrameRequest:
-        return FrameRequest(self._generation, self._jump, turned(frame, self._rotation_deg), capture_rate_hz)
+        return FrameRequest(self._generation, self._jump, rotated_frame(frame, self._rotation_deg), capture_rate_hz)
 
     def _report(self, message: str) -> None:
         # A missing camera is tried every second, but logged once.

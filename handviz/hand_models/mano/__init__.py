@@ -1,1 +1,1 @@
-"""The hand model that users bring themselves: MANO (Romero et al., 2017); its files are never shipped."""
+"""The user's own MANO hand model (Romero et al., 2017); its files are never shipped."""

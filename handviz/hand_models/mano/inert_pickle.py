@@ -1,8 +1,7 @@
-"""Reads the arrays of a scientific pickle without running any of it.
+"""Reading the arrays of a scientific pickle without running any of it.
 
-A pickle is a program: it names callables and calls them. Here every name that may occur in a MANO file or in an
-annotation of HO-3D becomes an inert record of what was asked for, any other name is refused, and arrays are made
-afterwards, from checked bytes.
+A pickle is a program that names callables and calls them. Here the names that may occur in a MANO file or an annotation
+of HO-3D become inert records of the call, any other name is refused, and arrays are made from checked bytes afterwards.
 """
 
 import io
@@ -45,7 +44,7 @@ BROKEN_PICKLE = (
 
 
 class Record:
-    """What the pickle wanted to call, with which arguments, and the state that it wanted to give the result."""
+    """A callable that the pickle names, its arguments, and the state for its result."""
 
     kind: ClassVar[str] = ""
 
@@ -63,7 +62,7 @@ class Record:
 
     @property
     def name(self) -> str:
-        """The class or function that was named; for objects of protocols 0 and 1, the class they are of."""
+        """The named class or function; for objects of protocols 0 and 1 their class."""
         if self.kind in OBJECT_NAMES:
             return str(self.arguments[0].kind)
         return self.kind
@@ -76,7 +75,7 @@ class _InertUnpickler(pickle.Unpickler):
         self._records: dict[str, type[Record]] = {}
 
     def find_class(self, module: str, name: str) -> type[Record]:
-        """A record class of this load alone, so that nothing a pickle does to it outlives the load."""
+        """Return a record class of this load alone, so that a pickle cannot change later loads."""
         full = f"{module}.{name}"
         plain = full in ARRAY_NAMES | BUFFER_NAMES | OBJECT_NAMES | OTHER_NAMES
         if not (plain or SPARSE_NAME.fullmatch(full) or CHUMPY_NAME.fullmatch(full)):
@@ -90,14 +89,12 @@ class _InertUnpickler(pickle.Unpickler):
 
 
 def load_records(path: Path) -> dict[str, Any]:
-    """The pickled dictionary, objects as ``Record``; raises HandvizError for anything else, naming what it met."""
+    """Load the pickled dictionary with objects as ``Record``; HandvizError names anything unexpected."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
-            raise HandvizError(
-                f"{path} is larger than {MAX_FILE_BYTES} bytes: not a file that is read here", ErrorCode.TOO_LARGE
-            )
+            raise HandvizError(f"{path} is larger than {MAX_FILE_BYTES} bytes and is not read", ErrorCode.TOO_LARGE)
         _check_opcodes(content, str(path))
         loaded = _InertUnpickler(io.BytesIO(content), str(path)).load()
     except OSError as error:
@@ -105,12 +102,12 @@ def load_records(path: Path) -> dict[str, Any]:
     except BROKEN_PICKLE as error:
         raise HandvizError(f"{path} is damaged or is not a pickle: {error}", ErrorCode.FILE_DAMAGED) from error
     if not isinstance(loaded, dict):
-        raise HandvizError(f"{path} holds a {type(loaded).__name__}, expected a dictionary", ErrorCode.FILE_DAMAGED)
+        raise HandvizError(f"{path} contains a {type(loaded).__name__}, expected a dictionary", ErrorCode.FILE_DAMAGED)
     return loaded
 
 
 def _check_opcodes(content: bytes, source: str) -> None:
-    """Refuse what would allocate without end (lengths, memo places) or reach outside the file."""
+    """Refuse opcodes that could allocate without limit (lengths, memo indices) or reach outside the file."""
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name in REFUSED_OPCODES:
             raise HandvizError(
@@ -118,13 +115,13 @@ def _check_opcodes(content: bytes, source: str) -> None:
                 ErrorCode.UNSAFE_FILE,
             )
         if opcode.name in MEMO_OPCODES and not 0 <= int(argument or 0) <= len(content):
-            raise HandvizError(f"{source} asks for memo place {argument}: damaged", ErrorCode.FILE_DAMAGED)
+            raise HandvizError(f"{source} is damaged: memo index {argument}", ErrorCode.FILE_DAMAGED)
 
 
 def array_from(value: Any, shape: tuple[int, ...]) -> NDArray[Any]:
-    """The array of this shape that a loaded value stands for: numpy, scipy.sparse (made dense) or chumpy.
+    """Return the array of this shape from a loaded value: numpy, scipy.sparse (made dense) or chumpy.
 
-    Raises ValueError saying what it is instead.
+    Raises ValueError stating what it is instead.
     """
     try:
         sparse = SPARSE_NAME.fullmatch(value.name) if isinstance(value, Record) else None
@@ -154,7 +151,7 @@ def _array(value: Any) -> NDArray[Any]:
 
 
 def _from_bytes(data: Any, dtype: Any, shape: tuple[int, ...], order: Any) -> NDArray[Any]:
-    """An array of numbers whose bytes are all there."""
+    """Make an array of numbers after checking type and count of bytes."""
     number = NUMBER_CODE.fullmatch(dtype.arguments[0]) if dtype.name == "numpy.dtype" else None
     if number is None:
         raise ValueError("its elements are not plain numbers")
@@ -169,26 +166,26 @@ def _from_bytes(data: Any, dtype: Any, shape: tuple[int, ...], order: Any) -> ND
 
 
 def _dense(state: dict[str, Any], layout: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """A sparse matrix as a dense one; indices are checked by numpy, not by compiled sparse code."""
+    """Make a sparse matrix dense; indices are checked by numpy, not by compiled sparse code."""
     stored = state.get("_shape", state.get("shape"))
     if stored is None or tuple(stored) != shape:
         raise ValueError(f"it has shape {stored}, expected {shape}")
     values = _array(state["data"])
     if layout == "coo":
-        places = (_array(state["row"]), _array(state["col"])) if "row" in state else _coordinates(state)
+        indices = (_array(state["row"]), _array(state["col"])) if "row" in state else _coordinates(state)
     else:
         counts = np.diff(_array(state["indptr"]))
         major = np.repeat(np.arange(len(counts)), counts)
         minor = _array(state["indices"])
-        places = (minor, major) if layout == "csc" else (major, minor)
-    if any(place.shape != values.shape or (place.size and place.min() < 0) for place in places):
+        indices = (minor, major) if layout == "csc" else (major, minor)
+    if any(index.shape != values.shape or (index.size and index.min() < 0) for index in indices):
         raise ValueError("its indices do not match its values")
     dense = np.zeros(shape)
-    np.add.at(dense, places, values)
+    np.add.at(dense, indices, values)
     return dense
 
 
 def _coordinates(state: dict[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Rows and columns as newer scipy stores them."""
+    """Return rows and columns as newer scipy stores them."""
     row, column = state["coords"]
     return _array(row), _array(column)

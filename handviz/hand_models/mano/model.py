@@ -1,7 +1,6 @@
-"""The MANO door: a user's own MANO_RIGHT.pkl or MANO_LEFT.pkl as a hand template (Romero et al. 2017).
+"""A user's own MANO_RIGHT.pkl or MANO_LEFT.pkl as a hand template (Romero et al. 2017).
 
-The files are licensed by their authors to each user and are never shipped; they are read without running
-anything.
+The files are licensed by their authors to each user and never shipped; they are read without running any of them.
 """
 
 from pathlib import Path
@@ -30,10 +29,10 @@ SHAPES: dict[str, tuple[int, ...]] = {
 }
 FINGERS = ((13, 14, 15, 744), (1, 2, 3, 320), (4, 5, 6, 443), (10, 11, 12, 554), (7, 8, 9, 671))
 """Three joints and the tip's vertex for thumb, index, middle, ring, little; MANO's joints go index, middle, little,
-ring, thumb, and it has none for the tips: these vertices are the field's common choice."""
+ring, thumb, and it has none for the tips: these vertices are the usual choice."""
 WRONG_SIDE = "{path} is MANO's {found} hand where the {side} one is expected: give {name}"
 BODY_MODELS = {"lmk_faces_idx": "SMPL-X", "hands_meanl": "SMPL+H", "J_regressor_prior": "SMPL"}
-"""What only they have, of the same authors: the first name that is found says which."""
+"""Arrays that identify body models of the same authors; the first that is found counts."""
 MAX_NUMBER = 1e10
 """Above the largest number of a MANO file (4294967295, the wrist's parent); squares of it are finite."""
 SAMPLE_POSES = 24
@@ -43,12 +42,12 @@ SAMPLE_POSE_STD_RAD = 0.4
 def load_mano(
     path: Path, *, side: Handedness | None = None, flat_hand_mean: bool = False, left_shapes_repaired: bool = False
 ) -> HandTemplate:
-    """The hand model in the file; a left hand is mirrored, for templates are right hands.
+    """Load the hand model in the file; a left hand is mirrored, because templates are right hands.
 
-    ``side``: whose file it has to be; None takes either. ``flat_hand_mean`` True: pose zero is the flat hand; False:
-    the file's mean pose, as in MANO itself. Published left files carry the right hand's shape directions (smplx#48),
-    which is what the mirrored hand needs; ``left_shapes_repaired`` says that the file's have been corrected. Raises
-    HandvizError naming the first thing that is not MANO's.
+    ``side``: the expected hand; None accepts either. ``flat_hand_mean`` True: pose zero is the flat hand; False: the
+    file's mean pose, as in MANO itself. Published left files contain the right hand's shape directions (smplx#48),
+    as the mirrored hand needs; ``left_shapes_repaired`` states that the file's have been corrected. HandvizError
+    names the first array that is not MANO's.
     """
     arrays = _read(path)
     found: Handedness = "left" if _is_left(arrays) else "right"
@@ -65,7 +64,7 @@ def load_mano(
 
 
 def _template(arrays: dict[str, FloatArray], parents: tuple[int, ...]) -> HandTemplate:
-    """A right hand's arrays as a template in single precision, wrist joint at the origin."""
+    """Make a template of a right hand's arrays in single precision, wrist joint at the origin."""
     regressor = arrays["J_regressor"] / arrays["J_regressor"].sum(axis=1, keepdims=True)
     wrist = regressor[0] @ arrays["v_template"]
     vertices = arrays["v_template"] - wrist
@@ -90,7 +89,7 @@ def _template(arrays: dict[str, FloatArray], parents: tuple[int, ...]) -> HandTe
 
 
 def keypoint_regressor(joint_regressor: FloatArray) -> FloatArray:
-    """B (21, 778) of the paper in the project's order: MANO's joint regressor (16, 778) and five tip vertices."""
+    """Return the paper's B (21, 778) in handviz's order: MANO's joint regressor (16, 778) and five tip vertices."""
     rows = np.zeros((KEYPOINT_COUNT, VERTEX_COUNT))
     rows[0] = joint_regressor[0]
     for finger, (*joints, tip) in enumerate(FINGERS):
@@ -101,7 +100,7 @@ def keypoint_regressor(joint_regressor: FloatArray) -> FloatArray:
 
 
 def _read(path: Path) -> dict[str, FloatArray]:
-    """Every array that is needed, in double precision, or HandvizError."""
+    """Read the required arrays in double precision, or raise HandvizError."""
     records = load_records(path)
     body = next((model for name, model in BODY_MODELS.items() if name in records), None)
     if body is not None:
@@ -138,21 +137,21 @@ def _parents(tree: FloatArray, path: Path) -> tuple[int, ...]:
 
 
 def _is_left(arrays: dict[str, FloatArray]) -> bool:
-    """MANO's right hand points from the wrist towards negative x, its left hand towards positive."""
+    """Return whether the fingers point to positive x, as in MANO's left hand; the right one's point to negative x."""
     joints = arrays["J_regressor"] @ arrays["v_template"]
     return bool(joints[1:, 0].mean() > joints[0, 0])
 
 
 def _mirrored(arrays: dict[str, FloatArray], *, left_shapes_repaired: bool) -> dict[str, FloatArray]:
-    """A left hand as the right hand that it is in a mirror."""
-    turned = np.tile(ROTATION_MIRROR, JOINT_COUNT - 1)
+    """Mirror a left hand to a right hand."""
+    rotation_mirror = np.tile(ROTATION_MIRROR, JOINT_COUNT - 1)
     matrix_entries = np.tile(np.outer(MIRROR, MIRROR).ravel(), JOINT_COUNT - 1)
     mirrored = dict(arrays)
     mirrored["v_template"] = arrays["v_template"] * MIRROR
     mirrored["f"] = arrays["f"][:, ::-1]
     mirrored["posedirs"] = arrays["posedirs"] * MIRROR[:, None] * matrix_entries
-    mirrored["hands_mean"] = arrays["hands_mean"] * turned
-    mirrored["hands_components"] = arrays["hands_components"] * turned
+    mirrored["hands_mean"] = arrays["hands_mean"] * rotation_mirror
+    mirrored["hands_components"] = arrays["hands_components"] * rotation_mirror
     if left_shapes_repaired:
         mirrored["shapedirs"] = arrays["shapedirs"] * MIRROR[:, None]
     return mirrored
@@ -161,7 +160,7 @@ def _mirrored(arrays: dict[str, FloatArray], *, left_shapes_repaired: bool) -> d
 def _sample_poses(
     vertices: FloatArray, arrays: dict[str, FloatArray], regressor: FloatArray, parents: tuple[int, ...]
 ) -> FloatArray:
-    """Hands (24, 778, 3) of random pose and shape, the first at rest: what the coarse tokens are fitted on."""
+    """Return hands (24, 778, 3) of random pose and shape, the first at rest, to fit the coarse tokens on."""
     random = np.random.default_rng(0)
     shapes = random.normal(size=(SAMPLE_POSES, SHAPE_SIZE))
     poses = random.normal(scale=SAMPLE_POSE_STD_RAD, size=(SAMPLE_POSES, POSE_SIZE))

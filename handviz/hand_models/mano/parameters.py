@@ -1,8 +1,8 @@
-"""MANO's 48 + 10 numbers as datasets and other programs store them, and what they mean for a hand template.
+"""MANO's 48 + 10 numbers as datasets and other programs store them, and their meaning for a hand template.
 
-Three conventions are in use for the 45 numbers of the fingers (``PoseKind``), and none says of itself which it is. A
-template (``mano.load_mano``) is always a right hand whose pose is axis-angle relative to its ``pose_mean``; numbers of
-a left hand are those of MANO_LEFT, and its mirror image's once they are here.
+Three conventions are in use for the 45 numbers of the fingers (``PoseKind``), and the numbers do not show which. A
+template (``model.load_mano``) is always a right hand whose pose is axis-angle relative to its ``pose_mean``; parameters
+of a left hand are those of MANO_LEFT, and are converted to its mirror image.
 """
 
 from dataclasses import dataclass, replace
@@ -19,12 +19,12 @@ from handviz.hand_models.template import POSE_SIZE, HandTemplate
 PoseKind = Literal["absolute", "relative", "components"]
 MIRROR = np.array([-1.0, 1.0, 1.0])
 ROTATION_MIRROR = np.array([1.0, -1.0, -1.0])
-"""What a mirror in x does to an axis-angle."""
+"""The effect of a mirror in x on an axis-angle."""
 
 
 @dataclass(frozen=True, eq=False)
 class ManoParameters:
-    """One hand as MANO's own layer takes it, in the camera's axes of ``records``."""
+    """The input of MANO's own layer for one hand, in the camera axes of ``records``."""
 
     handedness: Handedness
     kind: PoseKind
@@ -37,17 +37,17 @@ class ManoParameters:
     global_rotation: FloatArray
     """(3,) axis-angle of the whole hand about its wrist joint"""
     translation_m: FloatArray
-    """(3,) what MANO's layer adds to the vertices at the end; the wrist joint's own place is not in it; nan where the
-    dataset does not tell it"""
+    """(3,) added to the vertices by MANO's layer at the end, without the wrist joint's position; nan if the dataset
+    lacks it"""
     knuckle_m: FloatArray | None = None
-    """(3,) where the middle finger's first joint lies in the camera's frame, for datasets that place the hand by it"""
+    """(3,) the middle finger's first joint in the camera frame, for datasets that position the hand by it"""
     shape_is_published_left: bool = False
-    """Of left hands: ``shape`` goes with MANO_LEFT.pkl as it is published, whose directions of shape are the right
-    hand's, not mirrored (smplx#48); such a hand is not the mirror image of a right hand with the same numbers"""
+    """Of left hands: ``shape`` is for the published MANO_LEFT.pkl, whose shape directions are the right hand's, not
+    mirrored (smplx#48); such a hand is not the mirror image of a right hand with the same numbers"""
 
 
 def template_pose(parameters: ManoParameters, template: HandTemplate) -> FloatArray:
-    """(45,) axis-angle of the right hand, relative to the template's mean."""
+    """Return the axis-angle (45,) of the right hand, relative to the template's mean."""
     if parameters.kind == "components":
         # A left file's components were mirrored when the template was read.
         return np.asarray(parameters.pose @ template.pose_components[: len(parameters.pose)], np.float64)
@@ -58,13 +58,13 @@ def template_pose(parameters: ManoParameters, template: HandTemplate) -> FloatAr
 
 
 def template_shape(parameters: ManoParameters, template: HandTemplate) -> FloatArray:
-    """(10,) shape as the template takes it; for numbers of the published MANO_LEFT those that come nearest to it."""
+    """Return the template's shape (10,); for the published MANO_LEFT the nearest one."""
     shape = np.asarray(parameters.shape, np.float64)
     return _own_from_published(template) @ shape if parameters.shape_is_published_left else shape
 
 
 def template_of(parameters: ManoParameters, template: HandTemplate) -> HandTemplate:
-    """The template that poses exactly the hand of these parameters: another one for the published MANO_LEFT."""
+    """Return the template that poses exactly these parameters: another one for the published MANO_LEFT."""
     return _published_left(template) if parameters.shape_is_published_left else template
 
 
@@ -75,18 +75,20 @@ def _published_left(template: HandTemplate) -> HandTemplate:
 
 @lru_cache(maxsize=4)
 def _own_from_published(template: HandTemplate) -> FloatArray:
-    """(10, 10) least squares over all vertices at rest."""
+    """Return the least squares map (10, 10) over all vertices at rest."""
     own, other = (hand.shape_basis.astype(np.float64).reshape(-1, 10) for hand in (template, _published_left(template)))
     return np.asarray(np.linalg.lstsq(own, other)[0])
 
 
 def posed(template: HandTemplate, pose: FloatArray, shape: FloatArray) -> FloatArray:
-    """Canonical vertices (N, V, 3) of a right hand, wrist joint at the origin; pose (N, 45) relative, shape (N, 10)."""
+    """Return canonical vertices (N, V, 3), wrist joint at the origin, of relative pose (N, 45) and shape (N, 10)."""
     rest = template.vertices_m + np.einsum("vcs,ns->nvc", template.shape_basis.astype(np.float64), shape)
     joints = template.joint_regressor @ rest
     absolute = pose + template.pose_mean
     if template.pose_basis.any():
-        turns = rotation_from_axis_angle(absolute.reshape(len(pose), POSE_SIZE // 3, 3)) - np.eye(3)
-        rest = rest + np.einsum("vcp,np->nvc", template.pose_basis.astype(np.float64), turns.reshape(len(pose), -1))
+        pose_features = rotation_from_axis_angle(absolute.reshape(len(pose), POSE_SIZE // 3, 3)) - np.eye(3)
+        rest = rest + np.einsum(
+            "vcp,np->nvc", template.pose_basis.astype(np.float64), pose_features.reshape(len(pose), -1)
+        )
     wrist = joints[:, :1]
     return skin(rest - wrist, template.skinning_weights, joint_transforms(absolute, joints - wrist, template.parents))
