@@ -131,8 +131,8 @@ def views_of(model: HandModel, cuts: Sequence[Cuts], height_fraction: float, tru
 
 
 def intrinsics_in_crop(affines: FloatArray, height_fraction: float) -> FloatArray:
-    """Return the matrices (N, 2, 2) by which a camera with images ``height_fraction`` as high as with square pixels
-    changes directions in crops (N, 2, 3); areas stay."""
+    """Return the change (N, 2, 2) of directions in crops (N, 2, 3) for images
+    square pixels; areas stay."""
     linear = affines[:, :, :2]
     squeeze = np.diag([1.0, height_fraction]) / np.sqrt(height_fraction)
     return np.asarray(linear @ squeeze @ np.linalg.inv(linear))
@@ -159,8 +159,7 @@ def _is_clear(best: FloatArray, usual: FloatArray) -> bool:
 
 
 def between(fractions: Sequence[float], distances: Sequence[float]) -> float:
-    """Return the minimum of the parabola through the least distance and its neighbours, over the fractions'
-    logarithms."""
+    """Return the minimum of the parabola through the least distance and its neighbours, over log fractions."""
     best = min(max(int(np.argmin(distances)), 1), len(fractions) - 2)
     around = slice(best - 1, best + 2)
     curvature, slope, _ = np.polyfit(np.log(fractions[around]), distances[around], 2)

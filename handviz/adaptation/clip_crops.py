@@ -93,8 +93,7 @@ def cuts_of(hands: ClipCrops, *, height_fraction: float = 1.0, rng: np.random.Ge
 
 
 def crops_of(source: Source, *, every: int, limit: int, side: HandednessSetting) -> ClipCrops:
-    """Return one hand per frame, of every ``every``-th frame, up to ``limit``; HandvizError if a clip cannot be
-    read."""
+    """Return one hand per frame of every ``every``-th frame, up to ``limit``; HandvizError if a clip cannot be read."""
     total = min(limit, -(-(source.frame_count or limit * every) // every))
     follows = isinstance(source, ClipSource)
     return crops_of_frames(_frames(source, every, limit), follows=follows, side=side, total=total)

@@ -186,8 +186,7 @@ def _distances(image: Gaussian, views: Views) -> Tensor:
 
 
 def trainable(model: HandModel, config: AdaptConfig) -> list[dict[str, Any]]:
-    """Return optimiser groups: heads and features, and the backbone's last blocks; its first blocks and MediaPipe's
-    landmark head stay frozen."""
+    """Return optimiser groups: heads and features, and the backbone's last blocks; all else is frozen."""
     tail = list(tail_parameters(model.backbone))
     heads = [*model.heads.parameters(), *model.features.parameters()]
     model.requires_grad_(False)

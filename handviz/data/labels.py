@@ -22,8 +22,7 @@ class PlacedHand:
 
 
 def weak_perspective(points_m: FloatArray, rotation: FloatArray, in_crop: FloatArray) -> tuple[float, FloatArray]:
-    """Return scale and translation (2,) that best map rotated points (21, 3) to the crop's points (21, 2) in [-1,
-    1]."""
+    """Return scale and translation (2,) that best map rotated points (21, 3) to crop points (21, 2) in [-1, 1]."""
     flat = (points_m @ rotation.T)[:, :2]
     flat_mean, crop_mean = flat.mean(0), in_crop.mean(0)
     centred = flat - flat_mean

@@ -105,8 +105,7 @@ class AmvurTask(RunTask):
             return load_cached(directories, self.network, self.config.model.backbone, self.template, limit)
 
     def _true_landmarks(self) -> TrueLandmarks | None:
-        """Return the targets towards which cached landmarks are moved; None where there are none or nothing is
-        moved."""
+        """Return the targets towards which cached landmarks are moved; None where nothing is moved."""
         samples = self.samples
         if (
             not self.config.landmark_noise.fraction

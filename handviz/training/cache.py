@@ -125,8 +125,8 @@ def _run(session: onnxruntime.InferenceSession, batch: np.ndarray) -> np.ndarray
 
 
 def stem_maps(model: HandModel, images: np.ndarray) -> tuple[Tensor, Tensor | None]:
-    """Return the cached inputs of images (N, 224, 224, 3) uint8: float16 maps (N, M, 14, 14) and MediaPipe's landmarks
-    (N, 128), if the model has a landmark head that shares these maps."""
+    """Return float16 maps (N, M, 14, 14) and MediaPipe's landmarks (N, 128) of images (N, 224, 224, 3) uint8; the
+    landmarks are None for models without a landmark head."""
     landmark_head = model.landmark_head
     if landmark_head is not None and landmark_head.own_stem:
         raise HandvizError(

@@ -67,8 +67,7 @@ def as_prior(camera: CameraOutput, std: float, rotation: Tensor | None = None) -
 
 
 def rest_rotation(own: HandTemplate, other: HandTemplate) -> FloatArray:
-    """Return the rotation (3, 3) that lays the palm of one hand model at rest on another's, both with the wrist at
-    0."""
+    """Return the rotation (3, 3) that lays the palm of one hand model at rest on another's, both wrists at 0."""
     palms = [template.keypoint_regressor[list(PALM_KEYPOINTS)] @ template.vertices_m for template in (other, own)]
     rotation, _ = Rotation.align_vectors(*(palm[1:] - palm[0] for palm in palms))
     return np.asarray(rotation.as_matrix())

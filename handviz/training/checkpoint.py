@@ -1,5 +1,4 @@
-"""Checkpoints: weights as safetensors with config, hand model and commit as metadata; the resume state is a second
-file."""
+"""Checkpoints: weights as safetensors with config, hand model and commit as metadata; a second file to resume from."""
 
 import json
 import logging
@@ -159,8 +158,7 @@ def parsed_notes(directory: Path, text: str) -> dict[str, Any]:
 
 
 def calibration_metadata(notes: dict[str, Any]) -> CalibrationMetadata:
-    """Return the calibration of the checkpoint's standard deviations; HandvizError if its notes lack it or are
-    invalid."""
+    """Return the calibration of the checkpoint's standard deviations; HandvizError if missing or invalid."""
     try:
         correlation = float(notes["train"]["loss"]["vertex_correlation"])
         scales = {name: float(notes.get(name, 1.0)) for name in VARIANCE_SCALES}

@@ -76,8 +76,7 @@ def at_pixels(colours: Tensor, batch: TextureBatch, faces: Tensor) -> tuple[Tens
 
 
 def colour_error(found: Tensor, true: Tensor) -> Tensor:
-    """Return the error (...) of colours (..., 3): absolute, which preserves edges, plus ten times the square, which
-    PSNR measures."""
+    """Return the error (...) of colours (..., 3): absolute, which preserves edges, plus 10 x squared, as in PSNR."""
     difference = found - true
     return (difference.abs() + 10 * difference.square()).mean(-1)
 

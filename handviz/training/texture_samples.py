@@ -1,5 +1,4 @@
-"""Rendered hands for the texture net: a mesh with the error of a network's, its self-occlusion, true visibility of its
-vertices, the pixels that it covers, and the true colours of all vertices."""
+"""Rendered hands for the texture net: meshes with a network's errors, visibility, covered pixels and true colours."""
 
 import hashlib
 import logging
@@ -60,8 +59,7 @@ class TextureBatch(NamedTuple):
 
 
 def missed(points: FloatArray, handles: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Return points (N, V, 3) with a network's errors: smooth displacements, a shift and a scale, different for each
-    hand."""
+    """Return points (N, V, 3) with a network's errors, different for each hand: displacements, a shift and a scale."""
     count = len(points)
     reach = rng.uniform(0, MAX_MOVE, (count, 1, 1))
     displacements = np.einsum("vk,nkc->nvc", handles, rng.normal(0, 1, (count, handles.shape[1], 3)) * reach)
@@ -78,8 +76,7 @@ def mesh_points(labels: dict[str, np.ndarray], template: HandTemplate) -> FloatA
 
 
 def front_triangles(points: FloatArray, faces: Tensor) -> Tensor:
-    """Return the nearest triangle (N, 224, 224) of meshes (N, V, 3), -1 for none and where their inside is visible, as
-    through the open wrist."""
+    """Return the nearest triangle (N, 224, 224) of meshes (N, V, 3); -1 for none and where the inside shows."""
     at = torch.from_numpy(np.asarray(points, np.float32))
     triangle, _ = nearest_triangles(at, faces)
     first, second, third = at[..., :2][:, faces].unbind(2)

@@ -34,8 +34,7 @@ class Backgrounds:
     files: tuple[Path, ...]
 
     def behind(self, hand: AnnotatedHand, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the image (H, W, 3) with another background; HandvizError names a mask or background that is
-        damaged."""
+        """Return the image (H, W, 3) with another background; HandvizError names a damaged mask or background."""
         if hand.mask is None:
             raise HandvizError(f"{hand.image} has no mask: its background cannot be replaced.", ErrorCode.FILE_MISSING)
         height, width = image.shape[:2]

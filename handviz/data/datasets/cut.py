@@ -33,8 +33,7 @@ class CutHand(NamedTuple):
 
 
 def crop_affine(hand: AnnotatedHand, jitter: CropJitter | None = None) -> FloatArray:
-    """Return the affine (2, 3) from image to crop pixels, by the annotated keypoints; ``jitter`` as of a detector's
-    crops."""
+    """Return the affine (2, 3) from image to crop by the annotated keypoints; ``jitter`` as of a detector's crops."""
     if jitter is None:
         return crop_from_image_affine(hand.keypoints_px, hand.handedness)
     return crop_from_image_affine(
@@ -47,8 +46,7 @@ def crop_affine(hand: AnnotatedHand, jitter: CropJitter | None = None) -> FloatA
 
 
 def pose_and_shape(hand: AnnotatedHand, template: HandTemplate) -> tuple[FloatArray, FloatArray]:
-    """Return pose (45,) and shape (10,) of the right hand, mirrored for lefts, as the template takes them; nan where
-    unknown."""
+    """Return pose (45,) and shape (10,) of the (mirrored) right hand as the template takes them; nan if unknown."""
     if hand.mano is None or template.name != MANO:
         return np.full(POSE_SIZE, np.nan), np.full(SHAPE_SIZE, np.nan)
     return template_pose(hand.mano, template), template_shape(hand.mano, template)

@@ -174,8 +174,7 @@ def numbers_in(content: Any, path: Path, count: int, *keys: str) -> FloatArray:
 
 
 def _read_sequence(sequence: Recording) -> Arrays:
-    """Read ``camera``, ``frame`` and ``problem`` (N,) of all frames; labels (M, ...) of the usable ones, in their
-    order."""
+    """Read ``camera``, ``frame`` and ``problem`` (N,) of all frames, and labels (M, ...) of the usable ones."""
     side, betas, frames = _read_meta(sequence)
     codes, usable = [], []
     for serial in SERIALS:

@@ -33,8 +33,7 @@ def intrinsics_from(matrix: FloatArray) -> Intrinsics:
 
 
 def mano_from(numbers: FloatArray, knuckle_m: FloatArray | None = None) -> ManoParameters:
-    """Return MANO's parameters of the first 58 numbers; the translation is nan: knuckle or annotated wrist position the
-    hand."""
+    """Return MANO's parameters of the first 58 numbers; translation is nan: knuckle or wrist position the hand."""
     return ManoParameters(
         handedness="right",
         kind="relative",

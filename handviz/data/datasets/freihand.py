@@ -189,8 +189,7 @@ def _check_belong(images: Path, names: frozenset[str], count: int, hands: int) -
 
 
 def _tip_warning(truth: Truth) -> list[str]:
-    """Return a warning if fingertips do not lie on FreiHAND's vertices for them, which means lists of different
-    order."""
+    """Return a warning if fingertips do not lie on FreiHAND's vertices for them: the lists' orders differ."""
     rows = np.flatnonzero(truth.usable)[:: max(len(truth.matrices) // SAMPLED_TIPS, 1)]
     if not len(rows):
         return []

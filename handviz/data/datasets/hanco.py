@@ -100,8 +100,7 @@ class HanCo:
         return int(self.samples[index, 2])
 
     def camera_from_world(self, index: int) -> FloatArray:
-        """Return the transform (4, 4) to the sample's camera, metres: with ``views``, the relative poses of a frame's
-        cameras."""
+        """Return the transform (4, 4) to the sample's camera, metres; with ``views``, of all a frame's cameras."""
         return np.asarray(self.annotations.camera_from_world[self.samples[index, 1], self.camera(index)])
 
     def _background(self, index: int) -> str:
@@ -156,8 +155,7 @@ def transformed(points_m: FloatArray, transform: FloatArray) -> FloatArray:
 def _samples(
     folders: Folders, annotations: FrameAnnotations, backgrounds: Sequence[str]
 ) -> tuple[NDArray[np.intp], list[str]]:
-    """Return the images (N, 3) that show an annotated hand, by background, frame and camera, and the others'
-    problems."""
+    """Return the images (N, 3) that show an annotated hand, by background, frame and camera, and all problems."""
     rows, problems = [], []
     for number, background in enumerate(backgrounds):
         folder = folders.images[IMAGE_FOLDERS[background]]

@@ -291,8 +291,7 @@ class Ho3d:
         )
 
     def _mano(self, index: int) -> ManoParameters:
-        """Return MANO's parameters; the translation is nan: without the MANO file only the wrist's position, which the
-        keypoints have, can be converted from OpenGL's axes, in which HO-3D moves the hand."""
+        """Return MANO's parameters in our axes; the translation, in OpenGL's axes, needs the MANO file and is nan."""
         pose = self.frames.field("pose", index)
         rotation = np.diag(OPENGL) @ rotation_from_axis_angle(pose[:3])
         return ManoParameters(
@@ -334,8 +333,7 @@ def _points(path: Path, count: int) -> FloatArray:
 
 
 def _released(root: Path, file: str) -> Path:
-    """Return the file in the folder itself or in one beside train and evaluation, as the authors' archive is
-    unpacked."""
+    """Return the file in the folder itself or in one beside train and evaluation, where the archive puts it."""
     found = [root / file, *sorted(root.glob(f"*/{file}"))]
     for path in found:
         if path.is_file():

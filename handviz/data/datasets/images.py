@@ -52,8 +52,7 @@ class UsableImages:
 
 
 def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """Read RGB (H, W, 3); HandvizError for a file that is missing, damaged or not of ``size`` (W, H) where it is
-    given."""
+    """Read RGB (H, W, 3); HandvizError for a file that is missing, damaged or not of the given ``size`` (W, H)."""
     # The stored orientation is ignored: annotations belong to the pixels as they are stored.
     image = _decoded(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     return _of_size(image, path, size)

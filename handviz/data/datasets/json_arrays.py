@@ -99,8 +99,7 @@ class _Reader:
         return self._count // self._size
 
     def numbers(self, text: bytes) -> FloatArray:
-        """Return the numbers of a block that ends with a comma; ValueError if its structure is not that of the
-        shape."""
+        """Return the numbers of a block that ends with a comma; ValueError if its structure is not the shape's."""
         found = text.translate(None, NOT_STRUCTURE)
         expected = self._unit * (len(found) // len(self._unit) + 2)
         if found != expected[self._position : self._position + len(found)] or EMPTY_PLACE.search(text):

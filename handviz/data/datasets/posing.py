@@ -38,8 +38,7 @@ class Agreement(NamedTuple):
 
 
 def canonical_vertices_m(hand: AnnotatedHand, template: HandTemplate) -> FloatArray:
-    """Return vertices (778, 3) posed by the parameters, of the hand's own side, wrist joint at the origin, not
-    rotated."""
+    """Return vertices (778, 3) posed by the parameters, of the hand's own side, wrist at the origin, not rotated."""
     if hand.mano is None:
         raise ValueError(f"{hand.name} has no MANO parameters")
     exact = template_of(hand.mano, template)
@@ -48,8 +47,7 @@ def canonical_vertices_m(hand: AnnotatedHand, template: HandTemplate) -> FloatAr
 
 
 def placed_wrist_m(hand: AnnotatedHand, template: HandTemplate) -> FloatArray:
-    """Return the wrist joint (3,) in the camera's frame: from the dataset's knuckle if it has one, else as
-    annotated."""
+    """Return the wrist joint (3,) in the camera's frame: from the dataset's knuckle if known, else as annotated."""
     if hand.mano is not None and hand.mano.knuckle_m is not None:
         own = template_of(hand.mano, template)
         rest = own.vertices_m + own.shape_basis.astype(np.float64) @ hand.mano.shape
@@ -75,8 +73,7 @@ def best_rotation(points_m: FloatArray, onto_m: FloatArray) -> FloatArray:
 
 
 def agreement(dataset: HandDataset, template: HandTemplate, count: int = SAMPLED_HANDS) -> Agreement:
-    """Return the agreement of up to ``count`` hands with both parameters and vertices, uniformly spread over the
-    split."""
+    """Return the agreement of up to ``count`` hands with both parameters and vertices, spread over the split."""
     rows = []
     for index in _spread(dataset, count):
         hand = dataset.hand(index)
@@ -124,8 +121,8 @@ def mano_warning(dataset: HandDataset, template: HandTemplate) -> str:
     if distance <= AGREEMENT_MM:
         return f"{message}: {RIGHT}"
     if rotated <= AGREEMENT_MM and angle > ROTATION_DEG:
-        fix = f"{rotated:.2f} mm after a rotation by {angle:.1f} degrees"
-        return f"{message}, {fix}: poses are right, the global rotation differs."
+        rest = f"{rotated:.2f} mm after a rotation by {angle:.1f} degrees"
+        return f"{message}, {rest}: poses are right, the global rotation differs."
     return f"{message}: {WRONG}"
 
 

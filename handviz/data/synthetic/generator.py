@@ -136,8 +136,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _check_manifest(plan: Plan) -> None:
-    """Write the manifest; HandvizError if the folder holds another seed or generator version. Its count is the
-    latest."""
+    """Write the manifest, with the latest count; HandvizError if the folder holds another seed or generator."""
     path = plan.directory / "manifest.json"
     manifest = {
         "generator_version": GENERATOR_VERSION,

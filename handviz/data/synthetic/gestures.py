@@ -211,8 +211,7 @@ class GestureSampler:
         return flat
 
     def _finger_ends(self, angles_deg: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return fingertips (N, 5, 3) in mm, unit normals (N, 5, 3) of their pads, and the middle bones' backs (N, 5,
-        3) in mm."""
+        """Return tips (N, 5, 3) in mm, unit normals (N, 5, 3) of their pads, middle bones' backs (N, 5, 3) in mm."""
         poses = pose_from_angles(angles_deg, self._axes)
         joints = np.broadcast_to(self._joints, (len(poses), 16, 3))
         transforms = joint_transforms(poses, joints, self._parents)

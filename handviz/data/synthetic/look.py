@@ -168,8 +168,8 @@ def metal_material(rng: np.random.Generator) -> Material:
 
 
 def sample_lights(rng: np.random.Generator, centre_m: FloatArray) -> Lights:
-    """Draw lights, mostly bright and soft, one in eight dim or hard, most with shadows; ``centre_m`` (3,) is the
-    hand's."""
+    """Draw lights, mostly bright and soft, one in eight dim or hard, most with shadows, at the hand's ``centre_m``
+    (3,)."""
     directions = rng.normal(size=(2, 3)) * [0.8, 0.5, 0.5]
     directions[:, 2] = -np.abs(directions[:, 2]) - rng.uniform(0.0, 0.9)
     directions[:, 1] -= rng.uniform(0.1, 1.3)

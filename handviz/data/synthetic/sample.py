@@ -210,8 +210,7 @@ def _never_within(bounds: tuple[float, float] | None) -> str:
 
 
 def render_samples(rng: np.random.Generator, count: int, hidden: tuple[float, float] | None = None) -> Iterator[Sample]:
-    """Yield random samples whose hidden_fraction lies within the bounds; raises HandvizError if hardly any hand
-    does."""
+    """Yield random samples whose hidden fraction is within the bounds; raises HandvizError if hardly any hand is."""
     maker = scene_maker()
     bank = BackgroundBank(int(rng.integers(0, 2**63)))
     for hand in maker.poser.sample(rng, count):

@@ -173,8 +173,7 @@ def band(section: Section, half_width_m: float, thickness_m: float) -> Mesh:
 
 
 def dial_transform(section: Section, outwards: FloatArray, diameter_m: float, thickness_m: float) -> FloatArray:
-    """Return the transform (4, 4) of a unit cylinder (axis y) to a disc on the skin, on the side of ``outwards``
-    (3,)."""
+    """Return the transform (4, 4) of a unit cylinder (axis y) to a disc on the skin, towards ``outwards`` (3,)."""
     index = int(np.argmax(section.directions @ outwards))
     normal, along = section.directions[index], section.axes[2]
     matrix = np.eye(4)
