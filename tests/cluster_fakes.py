@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from handviz.cluster.shards import Entry, ShardedRun
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.pipeline.image_request import ImageReconstructor, OutputError
 
 KILLS, KILLS_ONCE, STOPS, RAISES, FULL = "kills", "kill_once", "stops", "raises", "full"
@@ -31,7 +31,7 @@ class MadeUpEntries(ImageReconstructor):
         if FULL in name:
             raise OutputError("no space left on device")
         if "broken" in name:
-            raise HandvizError(f"{path}: not an image")
+            raise HandvizError(f"{path}: not an image", ErrorCode.OPTION_CONFLICT)
         return {"file": file, "hands": [{"mesh": stem, "score": float("nan") if "nan" in name else len(file) / 7}]}
 
     def close(self) -> None:

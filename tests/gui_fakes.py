@@ -7,7 +7,7 @@ import numpy as np
 from PyQt6.QtWidgets import QWidget
 
 from handviz.core.camera_model import CameraModel, HandSize
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import (
     VARIANTS,
     Frame,
@@ -100,7 +100,9 @@ class FakeSource:
             return None
         self._next += 1
         if number in self._broken:
-            raise HandvizError(UNPLUGGED if self.is_live else f"{number}.jpg: the file is empty")
+            raise HandvizError(
+                UNPLUGGED if self.is_live else f"{number}.jpg: the file is empty", ErrorCode.CAMERA_MISSING
+            )
         return frame(number, f"{number}.jpg" if self._names else "")
 
     def seek(self, number: int) -> None:

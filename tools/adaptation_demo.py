@@ -19,7 +19,7 @@ from handviz.adaptation.adapt import Outcome, adapt, start_from
 from handviz.adaptation.clip_crops import ClipCrops, crops_of_frames, cuts_of
 from handviz.adaptation.training import AdaptConfig
 from handviz.core import metrics
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import variant_file
 from handviz.core.records import VARIANTS, CanonicalHand, FloatArray, HandCrop, Intrinsics
 from handviz.detection.crop import camera_from_crop, hand_mesh_from_crop
@@ -133,9 +133,11 @@ def run(arguments: argparse.Namespace) -> int:
     looks = list(LOOKS) if arguments.looks == ["all"] else arguments.looks
     unknown = [name for name in looks if name not in LOOKS]
     if unknown or arguments.clips < 1 or not 8 <= arguments.seconds <= 120:
-        raise HandvizError(f"looks are {', '.join(LOOKS)}; at least one clip of 8 to 120 seconds is needed")
+        raise HandvizError(
+            f"looks are {', '.join(LOOKS)}; at least one clip of 8 to 120 seconds is needed", ErrorCode.BAD_VALUE
+        )
     if arguments.epochs < 1 or arguments.seed < 0:
-        raise HandvizError("--epochs must be at least 1, --seed at least 0")
+        raise HandvizError("--epochs must be at least 1, --seed at least 0", ErrorCode.BAD_VALUE)
     start = start_from(arguments.start_from or variant_file(arguments.variant), load_open_hand())
     config = AdaptConfig(epochs=arguments.epochs, seed=arguments.seed)
     sys.stdout.write(HEADER + "\n")

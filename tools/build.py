@@ -6,7 +6,7 @@ import logging
 import sys
 
 import tools
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 
 BUILDERS = {
     "open-hand": ("tools.build_open_hand", "build"),
@@ -30,7 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         builder = importlib.import_module(module)
     except ImportError as error:
-        raise HandvizError(f"{error}; first type: pip install -r requirements-dev.txt") from error
+        raise HandvizError(
+            f"{error}; first type: pip install -r requirements-dev.txt", ErrorCode.PACKAGE_MISSING
+        ) from error
     path = getattr(builder, function)()
     logger.info("wrote %s", path)
     return 0

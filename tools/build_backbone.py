@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path, open_atomic
 from handviz.core.paths import BACKBONE_FILE, PROJECT_ROOT
 from handviz.models.backbones.mediapipe_hand import MediaPipeLandmarkNet
@@ -57,7 +57,9 @@ class _Graph:
     def _constant(self, index: int) -> NDArray[np.float16]:
         tensor = self._graph.Tensors(self._source_of[index])
         if tensor.Type() != tflite.TensorType.FLOAT16:
-            raise HandvizError(f"{tensor.Name().decode()} is not fp16: another network than the known one")
+            raise HandvizError(
+                f"{tensor.Name().decode()} is not fp16: another network than the known one", ErrorCode.BAD_VALUE
+            )
         content = self._model.Buffers(tensor.Buffer()).DataAsNumpy().tobytes()
         return np.frombuffer(content, np.float16).reshape(tensor.ShapeAsNumpy())
 
@@ -91,7 +93,9 @@ def weights_from_tflite(content: bytes) -> dict[str, Tensor]:
     for module, (weight, bias) in pairs:
         state = module.state_dict()
         if tuple(state["weight"].shape) != weight.shape:
-            raise HandvizError(f"expected weights {tuple(state['weight'].shape)}, the file has {weight.shape}")
+            raise HandvizError(
+                f"expected weights {tuple(state['weight'].shape)}, the file has {weight.shape}", ErrorCode.BAD_VALUE
+            )
         state["weight"].copy_(torch.from_numpy(weight.copy()))
         state["bias"].copy_(torch.from_numpy(bias.copy()))
     return network.state_dict()

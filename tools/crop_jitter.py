@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import tools
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import apply_affine, invert_affine
 from handviz.core.records import CROP_SIZE, FloatArray
 from handviz.data.synthetic.generator import render_samples
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Render, detect, compare; prints percentiles of what changes between the two crops."""
     if arguments.count < 1 or arguments.seed < 0:
-        raise HandvizError("--count must be at least 1, --seed at least 0")
+        raise HandvizError("--count must be at least 1, --seed at least 0", ErrorCode.BAD_VALUE)
     rows = []
     with HandLandmarker(video=False, max_hands=1) as landmarker:
         for frame, true_px in tqdm(_frames(arguments.seed, arguments.count), total=arguments.count, unit="hand"):
@@ -48,7 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
                 if found.handedness == "right" and _same_hand(true_px, found.keypoints_px):
                     rows.append(crop_difference(true_px, found.keypoints_px))
     if len(rows) < 2:
-        raise HandvizError(f"the detector found {len(rows)} of {arguments.count} hands: choose a larger --count")
+        raise HandvizError(
+            f"the detector found {len(rows)} of {arguments.count} hands: choose a larger --count", ErrorCode.NO_HANDS
+        )
     for line in table(np.array(rows), arguments.count):
         logger.info("%s", line)
     return 0

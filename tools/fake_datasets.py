@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import tools
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets.registry import READERS, splits
 from tests.fake_datasets.stand_in_mano import write_stand_in_mano
 
@@ -34,9 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Write, and say how to use it."""
     name, root = arguments.name, arguments.root
     if arguments.count < 1:
-        raise HandvizError("--count must be at least 1")
+        raise HandvizError("--count must be at least 1", ErrorCode.BAD_VALUE)
     if root.exists() and (root.is_file() or any(root.iterdir())):
-        raise HandvizError(f"{root} is not an empty folder: choose another one")
+        raise HandvizError(f"{root} is not an empty folder: choose another one", ErrorCode.FOLDER_TAKEN)
     if name == MANO:
         right, _ = write_stand_in_mano(root)
         logger.info("wrote files like MANO's, made from the open hand: --hand-model %s", right)

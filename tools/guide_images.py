@@ -14,7 +14,7 @@ from PIL import Image
 from PyQt6.QtWidgets import QDialog, QWidget
 
 import tools
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import open_atomic
 from handviz.core.paths import CLIP_FILE
 from handviz.gui import app
@@ -172,7 +172,7 @@ def _folder_of_images() -> Path:
                 with open_atomic(place / f"clip_{number:03d}.jpg") as file:
                     Image.fromarray(frame.image).save(file, "JPEG", quality=92)
     except OSError as error:
-        raise HandvizError(f"{place} cannot be written: {error}") from error
+        raise HandvizError(f"{place} cannot be written: {error}", ErrorCode.NOT_WRITABLE) from error
     finally:
         source.close()
     return place

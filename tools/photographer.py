@@ -13,7 +13,7 @@ from pathlib import Path
 from PyQt6.QtCore import QObject, QTimer, pyqtSignal
 from PyQt6.QtWidgets import QWidget
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FrameResult
 from handviz.gui.main_window import MainWindow
 from handviz.gui.record.screenshot import save_image
@@ -57,7 +57,7 @@ class Stage:
             if key in [sequence.toString() for sequence in action.shortcuts()]:
                 action.trigger()
                 return
-        raise HandvizError(f"no action has the key {key}")
+        raise HandvizError(f"no action has the key {key}", ErrorCode.UNKNOWN_NAME)
 
     def new_results(self, count: int = 1) -> Ready:
         """True when so many more results have been painted."""

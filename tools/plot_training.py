@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import tools
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray
 from handviz.evaluation.plots import check_ending, save_figure
 from handviz.training.checkpoint import read_metadata
@@ -54,7 +54,7 @@ def _table(path: Path) -> list[Row]:
         with path.open(newline="", encoding="utf-8") as file:
             return list(enumerate(csv.DictReader(file), start=2))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise HandvizError(f"{path} is missing or not the log of a run ({error})") from error
+        raise HandvizError(f"{path} is missing or not the log of a run ({error})", ErrorCode.FILE_DAMAGED) from error
 
 
 def _column(path: Path, rows: list[Row], name: str) -> FloatArray:
@@ -68,7 +68,8 @@ def _column(path: Path, rows: list[Row], name: str) -> FloatArray:
         if None in row or not math.isfinite(value) or value < 0:
             raise HandvizError(
                 f"{path}, line {line}: {name} is {str(row[name])[:40]!r}; "
-                "wanted are numbers from 0 on, and as many cells as the header has"
+                "wanted are numbers from 0 on, and as many cells as the header has",
+                ErrorCode.FILE_DAMAGED,
             )
         values.append(value)
     return np.array(values)
@@ -87,7 +88,7 @@ def read_log(run: Path) -> Log:
     rows = [(line, row) for line, row in rows if all(row[name] != "" for name in errors)]
     if not rows or "step" not in columns or not errors:
         wanted = " or ".join(ERROR_TITLES)
-        raise HandvizError(f"{path} has no rows with step and {wanted}: train with --validation")
+        raise HandvizError(f"{path} has no rows with step and {wanted}: train with --validation", ErrorCode.EMPTY_INPUT)
     steps = _column(path, rows, "step")
     seen = _column(path, rows, "crops_seen") if "crops_seen" in columns else steps * _batch_size(run)
     # The last of equal steps: unique finds the first of the reversed rows.
@@ -100,7 +101,9 @@ def draw_learning_curve(logs: Sequence[Log], path: Path) -> Path:
     """Error over crops seen, one line a run; all by the best measure that every log has."""
     shared = [name for name in ERROR_TITLES if all(name in log.errors_mm for log in logs)]
     if not shared:
-        raise HandvizError(f"these runs logged different errors ({', '.join(ERROR_TITLES)}): draw them apart")
+        raise HandvizError(
+            f"these runs logged different errors ({', '.join(ERROR_TITLES)}): draw them apart", ErrorCode.FILES_DISAGREE
+        )
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for log in logs:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import tools
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import intrinsics_from_field_of_view
 from handviz.core.records import VARIANTS, FloatArray, Frame, HandMesh
 from handviz.evaluation.plots import save_figure
@@ -107,7 +107,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Render, reconstruct, simulate, smooth, compare; prints tables."""
     if min(arguments.clips, arguments.simulated) < 1 or arguments.seconds < 2 or arguments.seed < 0:
-        raise HandvizError("at least one clip, one simulated hand, two seconds and a seed from 0 are needed")
+        raise HandvizError(
+            "at least one clip, one simulated hand, two seconds and a seed from 0 are needed", ErrorCode.BAD_VALUE
+        )
     rendered = rendered_motions(arguments)
     sizes = measured_error_sizes([_unbroken(one) for one in rendered])
     logger.info("new in every frame, measured at rest on %d rendered clips: %s", len(rendered), sizes)

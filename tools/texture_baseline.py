@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 import tools
 from handviz.cli.texture import add_evaluate_arguments, evaluate
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path
 from handviz.core.records import FloatArray
 from handviz.evaluation.texture_scores import Colours, Method
@@ -137,7 +137,7 @@ def baseline_method(run: Path, template: HandTemplate) -> Method:
     try:
         network.load_state_dict(load_file(run / FILE))
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise HandvizError(f"{run / FILE} is missing or not the baseline ({error})") from error
+        raise HandvizError(f"{run / FILE} is missing or not the baseline ({error})", ErrorCode.FILE_DAMAGED) from error
 
     @torch.no_grad()
     def colours(images: FloatArray, points: FloatArray) -> Colours:

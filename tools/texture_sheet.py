@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import tools
 from handviz.cli.evaluate import held_out_crops
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path
 from handviz.core.geometry import intrinsics_from_field_of_view
 from handviz.core.paths import MODELS, TEXTURE_NAME, variant_file
@@ -70,11 +70,13 @@ def rendered_hands(inputs: Sequence[str], model_dir: Path) -> Iterator[FrameResu
             source = open_source(text)
             resources.callback(source.close)
             if source.is_live:
-                raise HandvizError("a contact sheet is made of images and clips, not of a camera")
+                raise HandvizError(
+                    "a contact sheet is made of images and clips, not of a camera", ErrorCode.OPTION_CONFLICT
+                )
             for frame in _frames(source):
                 result = pipeline.process(frame)
                 if result.error:
-                    raise HandvizError(result.error)
+                    raise HandvizError(result.error, ErrorCode.NO_HANDS)
                 yield from (replace(result, hands=(hand,)) for hand in result.hands)
 
 
@@ -106,7 +108,7 @@ def sheet(results: Iterator[FrameResult], count: int) -> Image:
             tiles += [around.draw(result, options, orbit) for options, orbit in views]
             rows.append(np.hstack(tiles))
     if not rows:
-        raise HandvizError("no hand was found in these images")
+        raise HandvizError("no hand was found in these images", ErrorCode.NO_HANDS)
     return np.vstack(rows)
 
 
@@ -144,7 +146,7 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(arguments.out) as part:
         if not cv2.imwrite(str(part), image[..., ::-1]):
-            raise HandvizError(f"cannot write {arguments.out}")
+            raise HandvizError(f"cannot write {arguments.out}", ErrorCode.NOT_WRITABLE)
     logger.info("wrote %s", arguments.out)
     return 0
 

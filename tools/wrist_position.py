@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 import tools
 from handviz.core.camera_model import ASSUMED_CAMERA
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import apply_affine, invert_affine
 from handviz.core.paths import MODELS
 from handviz.core.records import CROP_SIZE, VARIANTS, FloatArray, Frame, HandMesh, Intrinsics
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Render, find, compare; prints errors and coverage."""
     if arguments.count < 1 or arguments.seed < 0:
-        raise HandvizError("--count must be at least 1, --seed at least 0")
+        raise HandvizError("--count must be at least 1, --seed at least 0", ErrorCode.BAD_VALUE)
     settings = PipelineSettings(arguments.model_dir, arguments.variant, video=False, other_variants=False)
     found = []
     with Pipeline(settings) as pipeline:
@@ -81,7 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
             one = _found(pipeline, truth)
             found += [one] if one is not None else []
     if len(found) < 2:
-        raise HandvizError(f"{len(found)} of {arguments.count} hands were found: choose a larger --count")
+        raise HandvizError(
+            f"{len(found)} of {arguments.count} hands were found: choose a larger --count", ErrorCode.NO_HANDS
+        )
     for line in table(found, arguments.count):
         logger.info("%s", line)
     return 0

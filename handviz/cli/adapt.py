@@ -8,7 +8,7 @@ from typing import get_args
 from handviz.adaptation.adapt import Outcome, adapt, check_out, start_from, write_outcome
 from handviz.adaptation.clip_crops import crops_of
 from handviz.adaptation.training import AdaptConfig
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import variant_file
 from handviz.core.records import VARIANTS, HandednessSetting
 from handviz.hand_models.choice import add_hand_model_option, hand_model_for
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Adapt, decide, write or say that it did not help."""
     if min(arguments.every, arguments.limit, arguments.epochs) < 1 or arguments.seed < 0:
-        raise HandvizError("--every, --limit and --epochs must be at least 1, --seed at least 0")
+        raise HandvizError("--every, --limit and --epochs must be at least 1, --seed at least 0", ErrorCode.BAD_VALUE)
     check_out(arguments.out)
     path = arguments.start_from or variant_file(arguments.variant)
     template = hand_model_for(arguments.hand_model, path.parent)
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     source = open_source(arguments.input)
     try:
         if source.is_live:
-            raise HandvizError("adapt reads images and clips: record the camera first")
+            raise HandvizError("adapt reads images and clips: record the camera first", ErrorCode.OPTION_CONFLICT)
         crops = crops_of(source, every=arguments.every, limit=arguments.limit, side=arguments.side)
     finally:
         source.close()

@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.hand_models.choice import add_hand_model_option, hand_model
 from handviz.io.recording.animate import KINDS, animate
 
@@ -36,7 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             arguments.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise HandvizError(f"the folder {arguments.out} cannot be made: {error.strerror}") from error
+            raise HandvizError(
+                f"the folder {arguments.out} cannot be made: {error.strerror}", ErrorCode.NOT_WRITABLE
+            ) from error
     for made in animate(arguments.recording, kinds, arguments.out, colour=arguments.colour):
         logger.info("%s: %s", made.path, made.message)
     return 0

@@ -13,7 +13,7 @@ from typing import get_args
 import numpy as np
 from tqdm import tqdm
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.memory import peak_megabytes
 from handviz.core.paths import CLIP_FILE, MODELS
 from handviz.core.records import VARIANTS, Frame, FrameResult
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; 0 if everything ran."""
     if min(arguments.frames, arguments.stage_frames, arguments.max_hands) < 1 or arguments.capture_fps <= 0:
-        raise HandvizError("frames, stage frames, hands and frames per second must be above 0")
+        raise HandvizError("frames, stage frames, hands and frames per second must be above 0", ErrorCode.BAD_VALUE)
     with ExitStack() as resources:
         source = open_source(arguments.source)
         resources.callback(source.close)
@@ -104,7 +104,7 @@ def _report_stages(
     for index in range(WARM_UP_FRAMES + arguments.stage_frames):
         result = pipeline.process(next(frames))
         if result.error:
-            raise HandvizError(result.error)
+            raise HandvizError(result.error, ErrorCode.NO_HANDS)
         milliseconds = _milliseconds(renderer.draw, result, options)
         if index >= WARM_UP_FRAMES:
             results.append(result)
@@ -128,7 +128,7 @@ def _report_stages(
 
 def _report_live(measures: LiveMeasures) -> None:
     if len(measures.shown_ms) < 2:
-        raise HandvizError("fewer than two frames were shown: nothing to measure")
+        raise HandvizError("fewer than two frames were shown: nothing to measure", ErrorCode.EMPTY_INPUT)
     logger.info("end to end, two worker threads and drawing at %dx%d, %d frames", WIDTH, HEIGHT, len(measures.age_ms))
     for stage in STAGES:
         _line(stage, _stage_ms(measures.results, stage))

@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.evaluation.calibration import fit_variance_scale
 from handviz.evaluation.evaluate import Crops, checkpoint_predictor, collect
 from handviz.hand_models.choice import add_hand_model_option, hand_model_or_named
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Fit, and store the factors in the checkpoint; ``export`` hands them on."""
     if arguments.count is not None and arguments.count < 1:
-        raise HandvizError("--count must be at least 1")
+        raise HandvizError("--count must be at least 1", ErrorCode.BAD_VALUE)
     template = hand_model_or_named(arguments.hand_model, read_metadata(arguments.checkpoint)["fingerprint"])
     # Fitted anew, not on top of an earlier fit.
     std = calibration_metadata(load_checkpoint(arguments.checkpoint, template)[2])

@@ -26,7 +26,7 @@ from handviz.cluster.shards import (
     join,
     shard_count,
 )
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 
 IMAGES_PER_SHARD = 500
 MAX_FAILED_SHARDS = 20
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Other machines have other working folders.
     source, out = (path.expanduser().absolute() for path in (arguments.input, arguments.out))
     if not source.exists():
-        raise HandvizError(f"{source}: there is no such folder or list")
+        raise HandvizError(f"{source}: there is no such folder or list", ErrorCode.FILE_MISSING)
     whole = ShardedRun(source, out, image_request(arguments), recursive=True, threads=arguments.threads)
     header = header_of(whole)
     of = arguments.shards or shard_count(out) or math.ceil(header["images"] / IMAGES_PER_SHARD)
@@ -101,7 +101,9 @@ def _do(whole: ShardedRun, of: int, header: dict[str, Any], arguments: argparse.
             named += len(result.errors)
             failed += bool(result.failure)
             if result.is_fatal or failed >= MAX_FAILED_SHARDS:
-                raise HandvizError(f"the run ends after {failed} shards that failed: {result.failure}")
+                raise HandvizError(
+                    f"the run ends after {failed} shards that failed: {result.failure}", ErrorCode.CANCELLED
+                )
             if result.failure:
                 logger.error("shard %d failed, %s", result.shard.number, result.failure)
     if images:
@@ -123,7 +125,9 @@ def _verify(whole: ShardedRun, complete: list[ShardResult], images: int) -> None
     different = differing(whole, complete, images)
     logger.info("%d of %d images that were done again got another entry", len(different), images)
     if different:
-        raise HandvizError(f"results are not those of this machine, for example of {different[0]}")
+        raise HandvizError(
+            f"results are not those of this machine, for example of {different[0]}", ErrorCode.OUTPUT_DIFFERS
+        )
 
 
 def _workers(text: str) -> int:

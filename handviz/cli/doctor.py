@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import (
     CHECKSUM_FILE,
     CLIP_FILE,
@@ -222,7 +222,7 @@ def report(finding: Finding) -> str:
 def run(arguments: argparse.Namespace) -> int:
     """Print one line a check; returns 1 if something that is needed fails."""
     if (arguments.dataset is None) != (arguments.root is None):
-        raise HandvizError("--dataset NAME and --root DIR go together")
+        raise HandvizError("--dataset NAME and --root DIR go together", ErrorCode.OPTION_CONFLICT)
     if arguments.dataset is not None:
         # Loaded here: without its packages the doctor must still say which are missing.
         from handviz.data.datasets.examination import report_dataset
@@ -240,5 +240,5 @@ def image_count(text: str) -> int | None:
     if text == "all":
         return None
     if not text.isdecimal() or int(text) < 1:
-        raise HandvizError(f"--pictures is {text}: give a number of at least 1, or all")
+        raise HandvizError(f"--images is {text}: give a number of at least 1, or all", ErrorCode.BAD_VALUE)
     return int(text)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.cli import evaluate_official
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import variant_file
 from handviz.core.records import VARIANTS, CanonicalHand, Detection, HandCrop
 from handviz.data.datasets.registry import is_dataset_spec
@@ -154,9 +154,9 @@ def _mediapipe(crops: list[Crops]) -> str:
 def run(arguments: argparse.Namespace) -> int:
     """Print one table, a column a model, and what else was asked for."""
     if arguments.count is not None and arguments.count < 1:
-        raise HandvizError("--count must be at least 1")
+        raise HandvizError("--count must be at least 1", ErrorCode.BAD_VALUE)
     if arguments.freeze and arguments.held_out is None:
-        raise HandvizError("--freeze needs --held-out DIR")
+        raise HandvizError("--freeze needs --held-out DIR", ErrorCode.OPTION_CONFLICT)
     models = arguments.models or [variant_file(variant) for variant in VARIANTS]
     if arguments.data is not None and is_dataset_spec(arguments.data):
         named: dict[str, evaluate_official.Model] = {}

@@ -13,7 +13,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Detection, Frame
 from handviz.data.datasets.annotated import AnnotatedHand, HandDataset
 from handviz.data.datasets.images import BadImages
@@ -56,9 +56,12 @@ def refuse_without_dataset(arguments: argparse.Namespace) -> None:
     for name in ("csv", "pck", "submission", "frame_rate"):
         if getattr(arguments, name) is not None:
             option = name.replace("_", "-")
-            raise HandvizError(f"--{option} is for datasets: give --data NAME/SPLIT:ROOT, as freihand/evaluation:DIR")
+            raise HandvizError(
+                f"--{option} is for datasets: give --data NAME/SPLIT:ROOT, as freihand/evaluation:DIR",
+                ErrorCode.OPTION_CONFLICT,
+            )
     if arguments.crops != "truth":
-        raise HandvizError("--crops detector is for datasets: give --data NAME/SPLIT:ROOT")
+        raise HandvizError("--crops detector is for datasets: give --data NAME/SPLIT:ROOT", ErrorCode.OPTION_CONFLICT)
 
 
 def official_report(arguments: argparse.Namespace, models: dict[str, Model]) -> str:
@@ -96,20 +99,30 @@ def _check_outputs(arguments: argparse.Namespace, models: int) -> None:
     """HandvizError, before anything is computed, if what was asked for cannot be written or is not for datasets."""
     for name in ("calibration", "plots", "mediapipe", "freeze"):
         if getattr(arguments, name):
-            raise HandvizError(f"--{name} is for rendered hands: leave it out with --data NAME/SPLIT:ROOT")
+            raise HandvizError(
+                f"--{name} is for rendered hands: leave it out with --data NAME/SPLIT:ROOT", ErrorCode.OPTION_CONFLICT
+            )
     for path in (arguments.csv, arguments.pck, arguments.submission):
         if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
-            raise HandvizError(f"{path} cannot be written: name a file in a folder that is there and may be written to")
+            raise HandvizError(
+                f"{path} cannot be written: name a file in a folder that is there and may be written to",
+                ErrorCode.NOT_WRITABLE,
+            )
     if arguments.pck is not None:
         check_ending(arguments.pck)
     if arguments.frame_rate is not None and not 0 < arguments.frame_rate < math.inf:
-        raise HandvizError("--frame-rate must be above 0")
+        raise HandvizError("--frame-rate must be above 0", ErrorCode.BAD_VALUE)
     if models > 1 and (arguments.csv or arguments.submission):
-        raise HandvizError("--csv and --submission are of one model: name it before --data")
+        raise HandvizError("--csv and --submission are of one model: name it before --data", ErrorCode.OPTION_CONFLICT)
     if arguments.submission is not None and (arguments.count is not None or arguments.crops != "truth"):
-        raise HandvizError("a submission has every sample of the split: leave out --count and --crops detector")
+        raise HandvizError(
+            "a submission has every sample of the split: leave out --count and --crops detector",
+            ErrorCode.OPTION_CONFLICT,
+        )
     if arguments.submission is not None and arguments.bad_images == "skip":
-        raise HandvizError("a submission has every sample of the split: leave out --bad-pictures skip")
+        raise HandvizError(
+            "a submission has every sample of the split: leave out --bad-images skip", ErrorCode.OPTION_CONFLICT
+        )
 
 
 @contextmanager

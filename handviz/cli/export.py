@@ -5,7 +5,7 @@ import hashlib
 import logging
 from pathlib import Path
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
 from handviz.core.paths import MODELS, variant_file
 from handviz.hand_models.choice import add_hand_model_option, hand_model_or_named
@@ -35,7 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
     template = hand_model_or_named(arguments.hand_model, metadata["fingerprint"])
     model, config, notes = load_checkpoint(arguments.checkpoint, template)
     if "samples_seen" not in notes:
-        raise HandvizError(f"{arguments.checkpoint} does not say how many crops it saw (samples_seen): train it again")
+        raise HandvizError(
+            f"{arguments.checkpoint} does not say how many crops it saw (samples_seen): train it again",
+            ErrorCode.FILE_DAMAGED,
+        )
     path = variant_file(config.variant, arguments.model_dir)
     export_metadata = ExportMetadata(
         commit=metadata.get("commit", "unknown"),

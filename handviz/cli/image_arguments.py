@@ -6,7 +6,7 @@ from typing import get_args
 
 from handviz.core.camera_files import read_camera_file
 from handviz.core.camera_model import UNMEASURED, CameraModel, HandSize
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import DEFAULT_FIELD_OF_VIEW_DEG, FOCAL_STD_FRACTIONS
 from handviz.core.paths import MODELS
 from handviz.core.records import VARIANTS, HandednessSetting, Intrinsics
@@ -111,7 +111,7 @@ def _camera(arguments: argparse.Namespace) -> ImageCamera:
     try:
         fx, fy, cx, cy = map(float, arguments.intrinsics)
     except ValueError as error:
-        raise HandvizError("--intrinsics takes four numbers, FX FY CX CY, or one file") from error
+        raise HandvizError("--intrinsics takes four numbers, FX FY CX CY, or one file", ErrorCode.BAD_VALUE) from error
     return ImageCamera(known=Intrinsics(fx, cx, cy, fy))
 
 

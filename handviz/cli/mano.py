@@ -11,7 +11,7 @@ from typing import Any, cast, get_args
 import numpy as np
 from tqdm import tqdm
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
 from handviz.core.records import KEYPOINT_COUNT, Handedness
 from handviz.hand_models.choice import OPTION, add_hand_model_option, found_mano, hand_model
@@ -40,10 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Read, convert or fit, and write."""
     if arguments.out is None and arguments.vertices is None:
-        raise HandvizError("say what to write: --out FILE.json, --out FILE.npz or --vertices FILE.npy")
+        raise HandvizError(
+            "say what to write: --out FILE.json, --out FILE.npz or --vertices FILE.npy", ErrorCode.OPTION_CONFLICT
+        )
     template = hand_model(arguments.hand_model) if arguments.hand_model else found_mano()
     if template is None:
-        raise HandvizError(f"this needs your MANO_RIGHT.pkl: give it by {OPTION}, or put it into models/mano")
+        raise HandvizError(
+            f"this needs your MANO_RIGHT.pkl: give it by {OPTION}, or put it into models/mano", ErrorCode.FILE_MISSING
+        )
     records, form = _read(arguments.input, template)
     if arguments.out is not None:
         write_mano(arguments.out, records, template, arguments.to or form)
@@ -69,7 +73,7 @@ def _listing(path: Path) -> list[Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise HandvizError(f"{path} cannot be read ({error})") from error
+        raise HandvizError(f"{path} cannot be read ({error})", ErrorCode.FILE_UNREADABLE) from error
     return content if isinstance(content, list) else None
 
 
@@ -86,7 +90,7 @@ def _of_list(path: Path, listing: list[Any], template: HandTemplate) -> Iterator
                     keypoints = _points(hand["keypoints_camera_m"], (KEYPOINT_COUNT, 3))
                     yield mano_of_keypoints(keypoints + wrist_m, side, template, str(entry["file"]), number)
     except (KeyError, TypeError, ValueError) as error:
-        raise HandvizError(f"{path} is no hands.json of handviz ({error!r})") from error
+        raise HandvizError(f"{path} is no hands.json of handviz ({error!r})", ErrorCode.FILE_DAMAGED) from error
 
 
 def _mesh(path: Path, side: Handedness, template: HandTemplate) -> np.ndarray | None:

@@ -6,7 +6,7 @@ Drivers may hang, abort the process or write to the terminal: the doctor starts 
 import sys
 from collections.abc import Callable
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import MODELS, variant_file
 from handviz.core.records import VARIANTS
 
@@ -26,7 +26,7 @@ def display() -> str:
     application = QGuiApplication(["handviz"])
     screen = application.primaryScreen()
     if screen is None:
-        raise HandvizError("Qt finds no screen")
+        raise HandvizError("Qt finds no screen", ErrorCode.NO_OPENGL)
     return f"{application.platformName()}, {screen.size().width()}x{screen.size().height()}"
 
 
@@ -36,7 +36,7 @@ def cameras() -> str:
 
     found = list_cameras()
     if not found:
-        raise HandvizError("none found")
+        raise HandvizError("none found", ErrorCode.CAMERA_MISSING)
     return ", ".join(f"{camera.index}: {camera.name}" for camera in found)
 
 
@@ -46,7 +46,7 @@ def onnx() -> str:
 
     there = [path for path in (variant_file(variant) for variant in VARIANTS) if path.is_file()]
     if not there:
-        raise HandvizError(f"no network in {MODELS}")
+        raise HandvizError(f"no network in {MODELS}", ErrorCode.MODEL_MISSING)
     files = sorted(there, key=lambda path: path.stat().st_size)
     return f"{Reconstructor(files[0]).provider} runs {files[0].name}"
 

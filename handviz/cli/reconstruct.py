@@ -23,7 +23,7 @@ from handviz.cluster.shards import (
     join,
     run_shard,
 )
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import SMOOTHING_KINDS, Frame
 from handviz.hand_models.choice import found_mano, hand_model
 from handviz.hand_models.template import HandTemplate
@@ -80,7 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
         source = open_source(arguments.input)
         resources.callback(source.close)
         if source.is_live:
-            raise HandvizError("reconstruct reads images and clips; for a camera start app.py")
+            raise HandvizError(
+                "reconstruct reads images and clips; for a camera start app.py", ErrorCode.OPTION_CONFLICT
+            )
         job = Job(arguments, source, resources)
         try:
             with logging_redirect_tqdm():
@@ -93,9 +95,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _run_shard(arguments: argparse.Namespace) -> int:
     """Reconstruct one shard, or all as a single one; write hands.json if no shard is incomplete."""
     if arguments.save_mano:
-        raise HandvizError("--save-mano does not work with --shard, --resume and --recursive")
+        raise HandvizError(
+            "--save-mano does not work with --shard, --resume and --recursive", ErrorCode.OPTION_CONFLICT
+        )
     if not (arguments.shard or arguments.resume):
-        raise HandvizError("--recursive needs --resume or --shard")
+        raise HandvizError("--recursive needs --resume or --shard", ErrorCode.OPTION_CONFLICT)
     source, shard = Path(arguments.input).expanduser(), arguments.shard or Shard(1, 1)
     order, overlays = image_request(arguments), not arguments.no_overlays
     whole = ShardedRun(source, arguments.out, order, arguments.recursive, overlays, arguments.threads)
@@ -209,7 +213,7 @@ class Job:
                 write_overlay(self._renderer, result, self._order, overlay)
             return written_entry(file, found, self._order, self._arguments.out, f"meshes/{name}")
         except OSError as error:
-            raise HandvizError(f"{self._arguments.out} cannot be written: {error}") from error
+            raise HandvizError(f"{self._arguments.out} cannot be written: {error}", ErrorCode.NOT_WRITABLE) from error
 
     def _file(self, number: int) -> str:
         """What the list calls an image: its file name, in clips with the frame's number."""
@@ -239,7 +243,10 @@ class Job:
         fitted = hand_model(self._arguments.mano) if self._arguments.mano else found_mano()
         if own.name == "mano" or fitted is not None:
             return own if own.name == "mano" else fitted
-        raise HandvizError("--save-mano needs your MANO_RIGHT.pkl: give it by --mano FILE, or put it into models/mano")
+        raise HandvizError(
+            "--save-mano needs your MANO_RIGHT.pkl: give it by --mano FILE, or put it into models/mano",
+            ErrorCode.FILE_MISSING,
+        )
 
     def _make_folders(self) -> None:
         out: Path = self._arguments.out
@@ -249,4 +256,4 @@ class Job:
             for folder in folders:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise HandvizError(f"the folder {out} cannot be made: {error}") from error
+            raise HandvizError(f"the folder {out} cannot be made: {error}", ErrorCode.NOT_WRITABLE) from error

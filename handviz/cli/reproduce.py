@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.data.datasets.images import BadImages
 from handviz.data.datasets.registry import DatasetSpec, open_dataset, parsed
 from handviz.evaluation.card import card_table
@@ -73,12 +73,17 @@ def run(arguments: argparse.Namespace) -> int:
     given = {name: getattr(arguments, name) for name in OF_RENDERED if getattr(arguments, name) is not None}
     if arguments.rendered:
         if arguments.root is not None or not {"data", "test"} <= given.keys():
-            raise HandvizError("--rendered trains on rendered hands: give --data DIR... and --test DIR, and no --root")
+            raise HandvizError(
+                "--rendered trains on rendered hands: give --data DIR... and --test DIR, and no --root",
+                ErrorCode.OPTION_CONFLICT,
+            )
         _on_rendered_hands(recipe, RenderedHands(**given | {"data": tuple(arguments.data)}), template, arguments)
         return 0
     if arguments.root is None or given:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in OF_RENDERED)
-        raise HandvizError(f"give --root DIR, the download, or --rendered, to which {options} belong")
+        raise HandvizError(
+            f"give --root DIR, the download, or --rendered, to which {options} belong", ErrorCode.OPTION_CONFLICT
+        )
     _on_dataset(recipe, template, arguments)
     return 0
 
@@ -100,7 +105,10 @@ def _on_rendered_hands(
 
 def _on_dataset(recipe: Recipe, template: HandTemplate, arguments: argparse.Namespace) -> None:
     if not recipe.dataset:
-        raise HandvizError(f"recipe {recipe.name} does not say which dataset it trains on: add a line dataset = ...")
+        raise HandvizError(
+            f"recipe {recipe.name} does not say which dataset it trains on: add a line dataset = ...",
+            ErrorCode.FILE_DAMAGED,
+        )
     spec, folder = parsed(f"{recipe.dataset}:{arguments.root}"), arguments.run or Path("runs") / recipe.name
     config = _with_options(recipe.config((str(spec),), folder, camera_prior=arguments.camera_prior), arguments)
     if not arguments.no_training:

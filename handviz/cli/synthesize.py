@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import atomic_path
 from handviz.core.records import CROP_SIZE, KEYPOINT_PARENTS, FloatArray
 from handviz.data.synthetic.dataset import read_shard
@@ -73,15 +73,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Render what is missing; stopped work goes on at the next call."""
     if arguments.count < 1 or arguments.seed < 0 or arguments.workers < 1:
-        raise HandvizError("--count and --workers must be at least 1, --seed at least 0")
+        raise HandvizError("--count and --workers must be at least 1, --seed at least 0", ErrorCode.BAD_VALUE)
     hidden = tuple(arguments.hidden) if arguments.hidden else None
     if hidden and not 0 <= hidden[0] < hidden[1] <= 1:
-        raise HandvizError("--hidden takes two numbers in 0..1, the lower one first")
+        raise HandvizError("--hidden takes two numbers in 0..1, the lower one first", ErrorCode.BAD_VALUE)
     frozen = {part.seed: part.name for part in read_held_out().parts}
     if arguments.seed in frozen:
         raise HandvizError(
             f"seed {arguments.seed} is that of the held-out {frozen[arguments.seed]}: choose another, "
-            "or results would be those of hands that were trained or decided on"
+            "or results would be those of hands that were trained or decided on",
+            ErrorCode.OPTION_CONFLICT,
         )
     plan = Plan(arguments.out, arguments.seed, arguments.count, hidden)
     with tqdm(total=plan.count, unit="hand", smoothing=0.1) as bar:

@@ -5,7 +5,7 @@ import logging
 import sys
 from pathlib import Path
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
 from handviz.evaluation.paper_tables import TABLES
 from handviz.evaluation.recipes import load_recipe, recipe_names
@@ -34,7 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise HandvizError(
             f"below {arguments.runs} is no result of a recipe: "
             "'handviz reproduce NAME --root FOLDER' (or --rendered) trains one and evaluates it "
-            "(handviz tables --recipes lists them)"
+            "(handviz tables --recipes lists them)",
+            ErrorCode.EMPTY_INPUT,
         )
     text = markdown(results, [table for table in TABLES if table.name in arguments.table])
     sys.stdout.write(text)

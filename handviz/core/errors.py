@@ -7,9 +7,6 @@ from enum import StrEnum
 class ErrorCode(StrEnum):
     """The kind of error, for programs and tests, which must not depend on the wording of a message."""
 
-    UNSPECIFIED = "unspecified"
-    """no code was given"""
-
     # Files and folders.
     FILE_MISSING = "file_missing"
     """a file or folder does not exist"""
@@ -98,9 +95,13 @@ class ErrorCode(StrEnum):
 class HandvizError(Exception):
     """An error outside of the program's control: the message names cause and remedy, the code its kind."""
 
-    def __init__(self, message: str, code: ErrorCode = ErrorCode.UNSPECIFIED) -> None:
+    def __init__(self, message: str, code: ErrorCode) -> None:
         super().__init__(message)
         self.code = code
+
+    def __reduce__(self) -> tuple[type["HandvizError"], tuple[str, ErrorCode]]:
+        """Pickle both, for errors that cross processes."""
+        return type(self), (str(self), self.code)
 
 
 def write_error_code(error: OSError) -> ErrorCode:

@@ -10,7 +10,7 @@ from handviz.cli import doctor as doctor
 from handviz.cli import doctor as doctor_command
 from handviz.cli import probes
 from handviz.cli.doctor import Finding
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import CHECKSUM_FILE, MODELS, PROJECT_ROOT
 
 
@@ -85,7 +85,7 @@ def test_a_probe_that_hangs_is_given_up() -> None:
 
 def test_a_probe_says_in_one_line_what_failed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     def broken() -> str:
-        raise HandvizError("the driver is missing")
+        raise HandvizError("the driver is missing", ErrorCode.OPTION_CONFLICT)
 
     monkeypatch.setitem(probes.PROBES, "opengl", broken)
     assert probes.main("opengl") == 1

@@ -10,7 +10,7 @@ import pytest
 
 from handviz import __version__
 from handviz.__main__ import COMMANDS, MOVED, main
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import PROJECT_ROOT
 
 
@@ -33,7 +33,7 @@ def test_arguments_reach_the_command_and_its_status_comes_back() -> None:
 
 def test_a_handviz_error_is_one_message(fake_command: types.SimpleNamespace, capsys: pytest.CaptureFixture) -> None:
     def run(arguments: argparse.Namespace) -> int:
-        raise HandvizError("the clip is empty")
+        raise HandvizError("the clip is empty", ErrorCode.OPTION_CONFLICT)
 
     fake_command.run = run
     assert main(["reconstruct"]) == 1

@@ -166,7 +166,7 @@ def test_images_that_cannot_be_read_stop_or_are_left_out_and_counted(dataset, no
     class Broken(FakeDataset):
         def image(self, index):
             if index % 2:
-                raise HandvizError(f"{index}.jpg is cut off.")
+                raise HandvizError(f"{index}.jpg is cut off.", ErrorCode.OPTION_CONFLICT)
             return super().image(index)
 
     broken = Broken(dataset.hands, dataset.annotations)

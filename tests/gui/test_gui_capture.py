@@ -6,7 +6,7 @@ import pytest
 from gui_fakes import UNPLUGGED, FakeSource
 from pytestqt.qtbot import QtBot
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.gui.session.capture_thread import CaptureThread
 from handviz.gui.session.messages import FrameRequest, SourceInfo
 from handviz.sources.mailbox import Mailbox
@@ -78,7 +78,9 @@ def test_camera_frames_arrive_and_carry_the_generation(qtbot: QtBot, start: Star
 
 
 def test_missing_camera_is_a_message_and_is_tried_again(qtbot: QtBot, start: Start) -> None:
-    thread = start(HandvizError(MISSING), HandvizError(MISSING), FakeSource())
+    thread = start(
+        HandvizError(MISSING, ErrorCode.CAMERA_MISSING), HandvizError(MISSING, ErrorCode.CAMERA_MISSING), FakeSource()
+    )
     with qtbot.waitSignals([thread.error, thread.error, thread.opened], order="strict") as signals:
         thread.open("camera:0", 1)
     assert signals.all_signals_and_args[0].args == (1, MISSING)
@@ -86,7 +88,7 @@ def test_missing_camera_is_a_message_and_is_tried_again(qtbot: QtBot, start: Sta
 
 def test_camera_unplugged_in_mid_stream_comes_back(qtbot: QtBot, start: Start, mailbox: RecordingMailbox) -> None:
     first, second = FakeSource(broken=(2,)), FakeSource()
-    thread = start(first, HandvizError(MISSING), second)
+    thread = start(first, HandvizError(MISSING, ErrorCode.CAMERA_MISSING), second)
     thread.open("camera:0", 1)
     first.may_read.release(2)
     qtbot.waitUntil(lambda: mailbox.numbers() == [0, 1])
@@ -100,7 +102,7 @@ def test_camera_unplugged_in_mid_stream_comes_back(qtbot: QtBot, start: Start, m
 
 
 def test_missing_clip_is_a_message_and_is_not_tried_again(qtbot: QtBot, start: Start) -> None:
-    thread = start(HandvizError("clip.mp4: there is no such file"), FakeSource(3))
+    thread = start(HandvizError("clip.mp4: there is no such file", ErrorCode.CAMERA_MISSING), FakeSource(3))
     with qtbot.waitSignal(thread.error):
         thread.open("clip.mp4", 1)
     with qtbot.waitSignal(thread.opened):
@@ -185,7 +187,12 @@ def test_skipped_images_stay_reported_until_the_next_step(
 
 
 def test_a_camera_that_stays_away_is_logged_once(qtbot: QtBot, start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    thread = start(HandvizError(MISSING), HandvizError(MISSING), HandvizError(MISSING), FakeSource())
+    thread = start(
+        HandvizError(MISSING, ErrorCode.CAMERA_MISSING),
+        HandvizError(MISSING, ErrorCode.CAMERA_MISSING),
+        HandvizError(MISSING, ErrorCode.CAMERA_MISSING),
+        FakeSource(),
+    )
     with qtbot.waitSignal(thread.opened):
         thread.open("camera:0", 1)
     assert caplog.text.count(MISSING) == 1

@@ -8,7 +8,7 @@ import pytest
 from gui_fakes import FakePipeline, FakeSource, frame
 from pytestqt.qtbot import QtBot
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FrameResult
 from handviz.gui.session.controller import LAST_SOURCE, Controller
 from handviz.gui.session.messages import Answer, Status
@@ -28,7 +28,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     ) -> Controller:
         def opener(text: str, _: object = None) -> FakeSource:
             if text not in (sources or {}):
-                raise HandvizError(f"{text} is not there")
+                raise HandvizError(f"{text} is not there", ErrorCode.CAMERA_MISSING)
             return (sources or {})[text]
 
         settings.setdefault("fallback_clip", tmp_path / "no_clip.mp4")
@@ -201,7 +201,7 @@ def test_missing_model_is_an_error_and_frames_still_come(
     qtbot: QtBot, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
-        raise HandvizError("models/handviz_final.onnx is missing")
+        raise HandvizError("models/handviz_final.onnx is missing", ErrorCode.CAMERA_MISSING)
 
     monkeypatch.setattr(FakePipeline, "__init__", refuse)
     controller = make({"clip.mp4": FakeSource(1)})

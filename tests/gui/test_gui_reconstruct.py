@@ -9,7 +9,7 @@ from gui_fakes import FakePipeline, frame
 from pytestqt.qtbot import QtBot
 
 from handviz.core.camera_model import CameraModel, HandSize
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import Frame
 from handviz.gui.session.messages import Answer, FrameRequest
 from handviz.gui.session.reconstruct_thread import PipelineMaker, ReconstructThread
@@ -139,7 +139,7 @@ def test_missing_model_is_said_once_and_looked_for_again_with_the_next_source(
     def make(settings: ViewSettings) -> FakePipeline:
         tries.append(1)
         if len(tries) == 1:
-            raise HandvizError("models/handviz_final.onnx is missing: run git lfs pull")
+            raise HandvizError("models/handviz_final.onnx is missing: run git lfs pull", ErrorCode.CAMERA_MISSING)
         return FakePipeline(settings)
 
     thread = start(make)
@@ -156,7 +156,7 @@ def test_missing_model_is_said_once_and_looked_for_again_with_the_next_source(
 def test_another_variant_is_tried_where_the_first_one_is_missing(qtbot: QtBot, start: Start, mailbox: Requests) -> None:
     def make(settings: ViewSettings) -> FakePipeline:
         if settings.variant == "final":
-            raise HandvizError("models/handviz_final.onnx is missing")
+            raise HandvizError("models/handviz_final.onnx is missing", ErrorCode.CAMERA_MISSING)
         return FakePipeline(settings)
 
     thread = start(make)
@@ -191,7 +191,7 @@ def test_variant_that_cannot_be_used_stays_on_the_screen_as_a_message(
 
         def refuse(self, _: Frame) -> None:
             self.before_process = lambda _: None
-            raise HandvizError("models/handviz_prior.onnx is missing")
+            raise HandvizError("models/handviz_prior.onnx is missing", ErrorCode.CAMERA_MISSING)
 
     thread = start(Refusing(ViewSettings()))
     recoveries: list[int] = []

@@ -11,7 +11,7 @@ import pytest
 from PyQt6.QtCore import QCoreApplication, QThread
 from pytestqt.qtbot import QtBot
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.gui.session.tasks import NICENESS, LatestWins, Task
 
 PATIENCE_S = 30
@@ -88,7 +88,7 @@ def test_result_is_reported_in_the_thread_that_asked(qtbot: QtBot, task: Task) -
 @pytest.mark.parametrize(
     ("error", "message", "is_logged"),
     [
-        (HandvizError("There is no flour."), "There is no flour.", False),
+        (HandvizError("There is no flour.", ErrorCode.CAMERA_MISSING), "There is no flour.", False),
         (ZeroDivisionError("no eggs"), f"{FAILURE} (no eggs); details are in the log.", True),
     ],
 )
@@ -270,7 +270,7 @@ def test_request_that_fails_is_told_and_the_next_one_answered(
 ) -> None:
     def halve(request: int) -> float:
         if request < 0:
-            raise HandvizError("Only positive numbers.")
+            raise HandvizError("Only positive numbers.", ErrorCode.CAMERA_MISSING)
         return 1 / request
 
     worker = make(halve)

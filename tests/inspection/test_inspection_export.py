@@ -172,7 +172,7 @@ def test_without_opengl_the_report_has_plain_images_and_says_so(
     order: ExportRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: object) -> None:
-        raise HandvizError("no OpenGL 3.3 without a window")
+        raise HandvizError("no OpenGL 3.3 without a window", ErrorCode.OPTION_CONFLICT)
 
     monkeypatch.setattr(inspection_report, "OffscreenRenderer", refuse)
     export(order, "report")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import VARIANTS, Frame, HandMesh, HandTexture, VariantName
 from handviz.models.reconstructor import Reconstructor
 from handviz.pipeline import pipeline as pipeline_module
@@ -120,7 +120,7 @@ def test_a_network_that_fails_on_a_frame_stops_no_other(networks: Path, monkeypa
 
     def fail_prior(self, crops):
         if self.variant == "prior":
-            raise HandvizError("prior answered with vertices that are not finite")
+            raise HandvizError("prior answered with vertices that are not finite", ErrorCode.OPTION_CONFLICT)
         return real(self, crops)
 
     with Pipeline(PipelineSettings(networks, compare=True)) as pipeline:

@@ -14,7 +14,7 @@ from PyQt6.QtGui import QOpenGLContext
 from pytestqt.qtbot import QtBot
 
 import tools
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.gui import app
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
@@ -196,7 +196,7 @@ def test_measured_starts_are_processes_of_this_tool(
     assert again == app.parse(["--source=-1 clip.mp4", "--view", "orbit"])
 
     def fail(*_: object) -> None:
-        raise HandvizError("the program did not start")
+        raise HandvizError("the program did not start", ErrorCode.CANCELLED)
 
     monkeypatch.setattr(measure_start, "measure_starts", fail)
     assert tools.run("measure", ["startup"]) == 1

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 import tools
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import PROJECT_ROOT
 
 
@@ -48,7 +48,7 @@ def test_the_list_has_a_line_a_tool_and_loads_none_of_them() -> None:
 
 def test_an_error_is_one_line_and_status_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def run(_: object) -> int:
-        raise HandvizError("the clip is empty")
+        raise HandvizError("the clip is empty", ErrorCode.OPTION_CONFLICT)
 
     fake = SimpleNamespace(__doc__="Fail.", add_arguments=lambda parser: None, run=run)
     monkeypatch.setattr(importlib, "import_module", lambda _: fake)
