@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from PIL import Image
 
 from handviz.core.camera_model import ASSUMED_CAMERA, UNMEASURED, CameraModel, HandSize, camera_model_of_intrinsics
-from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import open_atomic
 from handviz.core.paths import MODELS
 from handviz.core.records import Frame, FrameResult, HandednessSetting, HandMesh, Intrinsics, VariantName
@@ -190,10 +190,10 @@ class ImageReconstructor:
                 (self._out / "meshes" / stem).parent.mkdir(parents=True, exist_ok=True)
             return written_entry(file, found, self._request, self._out, f"meshes/{stem}")
         except OSError as error:
-            raise OutputError(f"{self._out} cannot be written: {error}") from error
+            raise OutputError(f"{self._out} cannot be written: {error}", write_error_code(error)) from error
         except HandvizError as error:
             if isinstance(error.__cause__, OSError):
-                raise OutputError(str(error)) from error
+                raise OutputError(str(error), error.code) from error
             raise
 
     def close(self) -> None:
