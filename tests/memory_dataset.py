@@ -6,7 +6,7 @@ from types import ModuleType
 
 import numpy as np
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import project_points
 from handviz.core.records import FloatArray
 from handviz.data.datasets.annotated import AnnotatedHand
@@ -64,7 +64,7 @@ class MemoryDataset:
 
     def image(self, index: int) -> np.ndarray:
         if index in self.broken:
-            raise HandvizError(f"{index:08d}.jpg is cut off.")
+            raise HandvizError(f"{index:08d}.jpg is cut off.", ErrorCode.FILE_DAMAGED)
         return self.hands[index].image
 
 
