@@ -1,4 +1,4 @@
-"""A dataset of tiny hands in memory, without files."""
+"""A dataset in memory, made of tiny hands: what readers give, without files."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +16,12 @@ from tests.fake_datasets.stand_in_mano import stand_in_template
 
 
 def keypoints_m(hand: TinyHand) -> FloatArray:
-    """Return keypoints (21, 3) of the template, in the camera's frame."""
+    """(21, 3) of the template, in the camera's frame."""
     return stand_in_template().keypoint_regressor @ (hand.vertices_m - hand.wrist_m) + hand.wrist_m
 
 
 def annotated(hand: TinyHand, name: str = "hand") -> AnnotatedHand:
-    """Return a dataset reader's record of a tiny hand."""
+    """What a reader says of a tiny hand."""
     template = stand_in_template()
     wrist = template.joint_regressor[0] @ np.einsum("vcs,s->vc", template.shape_basis, hand.shape)
     parameters = ManoParameters(
@@ -46,7 +46,7 @@ def annotated(hand: TinyHand, name: str = "hand") -> AnnotatedHand:
 
 
 class MemoryDataset:
-    """Return tiny hands as a split; those in ``broken`` have no image, ``flat`` ones no 3D truth."""
+    """Tiny hands as a split; those in ``broken`` have no image, ``flat`` ones no 3D truth."""
 
     name, split = "freihand", "training"
     tip_vertices = (744, 320, 443, 554, 671)
@@ -64,12 +64,12 @@ class MemoryDataset:
 
     def image(self, index: int) -> np.ndarray:
         if index in self.broken:
-            raise HandvizError(f"{index:08d}.jpg is cut off.", ErrorCode.OPTION_CONFLICT)
+            raise HandvizError(f"{index:08d}.jpg is cut off.", ErrorCode.FILE_DAMAGED)
         return self.hands[index].image
 
 
 def reader_of(dataset: MemoryDataset) -> ModuleType:
-    """Return a stand-in for a dataset module of the registry."""
+    """What ``data/real/freihand.py`` is to the registry."""
     module = ModuleType("freihand")
     module.SPLITS = {"freihand": ("training", "evaluation")}
     module.open_split = lambda name, root, split: dataset

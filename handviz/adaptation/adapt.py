@@ -131,8 +131,8 @@ def views_of(model: HandModel, cuts: Sequence[Cuts], height_fraction: float, tru
 
 
 def intrinsics_in_crop(affines: FloatArray, height_fraction: float) -> FloatArray:
-    """Return the change (N, 2, 2) of directions in crops (N, 2, 3) for images
-    square pixels; areas stay."""
+    """Return the change (N, 2, 2) of directions in crops (N, 2, 3) of images ``height_fraction`` as high as with square
+    pixels; areas stay."""
     linear = affines[:, :, :2]
     squeeze = np.diag([1.0, height_fraction]) / np.sqrt(height_fraction)
     return np.asarray(linear @ squeeze @ np.linalg.inv(linear))
