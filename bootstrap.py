@@ -85,7 +85,7 @@ def say(text: str) -> None:
 
 
 def call(*command: str | Path, quiet: bool = False) -> int:
-    """Run a command in the project's folder; returns its exit status, 127 if it cannot be started."""
+    """Run a command in the project's folder; return its exit status, 127 if it cannot be started."""
     errors = subprocess.DEVNULL if quiet else None
     try:
         return subprocess.run([str(part) for part in command], cwd=ROOT, check=False, stderr=errors).returncode
@@ -96,14 +96,14 @@ def call(*command: str | Path, quiet: bool = False) -> int:
 
 
 def has_display() -> bool:
-    """Whether a window can be shown."""
+    """Return whether a window can be shown."""
     if not sys.platform.startswith("linux"):
         return True
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def can_load(library: str) -> bool:
-    """Whether the system finds a shared library."""
+    """Return whether the system finds a shared library."""
     try:
         ctypes.CDLL(library)
     except OSError:
@@ -112,7 +112,7 @@ def can_load(library: str) -> bool:
 
 
 def lacking_debian_packages(command: str) -> list[str]:
-    """Debian's names of what ``run`` or ``test`` needs and this Linux lacks."""
+    """Return Debian's names of what ``run`` or ``test`` needs and this Linux lacks."""
     libraries = DEBIAN_PACKAGE_OF_LIBRARY | (DEBIAN_PACKAGE_OF_TEST_LIBRARY if command == "test" else {})
     lacking = [package for library, package in libraries.items() if not can_load(library)]
     if importlib.util.find_spec("ensurepip") is None:
@@ -123,13 +123,13 @@ def lacking_debian_packages(command: str) -> list[str]:
 
 
 def new_name_if_there(package: str) -> str:
-    """What the package is called here."""
+    """Return the package's name in this release."""
     new_name = NEW_NAMES.get(package)
     return new_name if new_name and call("apt-cache", "show", "--quiet", new_name, quiet=True) == 0 else package
 
 
 def install_on_debian(packages: list[str]) -> bool:
-    """Install with apt-get, as root or through a sudo that asks nothing; False if that was not possible."""
+    """Install with apt-get, as root or with a sudo that needs no password; return False if that was not possible."""
     is_root = os.geteuid() == 0
     if not is_root and (not shutil.which("sudo") or call("sudo", "-n", "true", quiet=True) != 0):
         return False
@@ -141,7 +141,7 @@ def install_on_debian(packages: list[str]) -> bool:
 
 
 def provide_system_libraries(command: str) -> None:
-    """Install what the system lacks, or say the line to type; goes on either way, the check may err."""
+    """Install what the system lacks, or print the command; continue either way, as the check may be wrong."""
     if sys.platform == "win32" and not can_load("msvcp140.dll"):
         say("the Visual C++ runtime is missing; type: winget install Microsoft.VCRedist.2015+.x64")
     if not sys.platform.startswith("linux"):
@@ -157,12 +157,12 @@ def provide_system_libraries(command: str) -> None:
 
 
 def venv_python() -> Path:
-    """The interpreter inside ``.venv``."""
+    """Return the interpreter inside ``.venv``."""
     return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def venv_is_sound() -> bool:
-    """Whether ``.venv`` is whole: its Python starts, is new enough, has pip, and no install was cut short."""
+    """Return whether ``.venv`` is intact: its Python starts, is new enough, has pip, and no install was interrupted."""
     if UNFINISHED.exists() or not venv_python().exists():
         return False
     probe = f"import pip, sys; sys.exit(sys.version_info < {OLDEST_PYTHON})"
@@ -170,19 +170,19 @@ def venv_is_sound() -> bool:
 
 
 def requirements_digest(command: str = "run") -> str:
-    """What the stamp holds: changes whenever what ``run`` or ``test`` needs does."""
+    """Return the stamp's content: it changes whenever the requirements of ``run`` or ``test`` do."""
     files = [REQUIREMENTS, *([TEST_REQUIREMENTS] if command == "test" else [])]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def everything_is_installed(command: str) -> bool:
-    """Whether the stamp is of what the command needs, or of more."""
+    """Return whether the stamp covers what the command needs."""
     enough = {requirements_digest(command), requirements_digest("test")}
     return STAMP.exists() and STAMP.read_text() in enough
 
 
 def prepare_venv(command: str = "run") -> int:
-    """Make or mend ``.venv``, install what the command needs unless that was done; returns an exit status."""
+    """Create or repair ``.venv``, install what the command needs unless that was done; return an exit status."""
     if not venv_is_sound():
         say(f"making {VENV.name}")
         # The base interpreter: the running one may be the broken environment's own.
@@ -207,21 +207,21 @@ def prepare_venv(command: str = "run") -> int:
 
 
 def run_program(arguments: list[str]) -> int:
-    """Start the window; without a display reconstruct the bundled clip to pictures instead."""
+    """Start the window; without a display reconstruct the bundled clip to images instead."""
     if has_display():
         return call(venv_python(), ROOT / "app.py", *arguments)
-    say("no display here: reconstructing the bundled clip to pictures instead")
+    say("no display here: reconstructing the bundled clip to images instead")
     if arguments:
         say(f"left aside, as they are for the window: {' '.join(arguments)}")
     clip, out = ROOT / "assets" / "hands.mp4", ROOT / "out"
     status = call(venv_python(), "-m", "handviz", "reconstruct", clip, "--model", "final", "--out", out)
     if status == 0:
-        say(f"the pictures, meshes and hands.json are in {out}")
+        say(f"the images, meshes and hands.json are in {out}")
     return status
 
 
 def check_commands(arguments: list[str], *, is_quick: bool) -> dict[str, list[str]]:
-    """Every check's command by its name; the quick ones leave out slow tests and those that want a real display."""
+    """Return every check's command by its name; the quick ones omit slow tests and those that need a real display."""
     python = [str(venv_python()), "-m"]
     screen = [] if has_display() else ["xvfb-run", "-a", "-s", "-screen 0 1280x1024x24"]
     choice = ["-m", "not slow"] if is_quick else []
@@ -236,14 +236,14 @@ def check_commands(arguments: list[str], *, is_quick: bool) -> dict[str, list[st
 
 
 def check(name: str, command: list[str]) -> int:
-    """Run one of the checks; returns its exit status."""
+    """Run one of the checks; return its exit status."""
     say(name)
     status = call(*command)
     return 0 if (name, status) == (DISPLAY_TESTS, NO_TESTS_COLLECTED) else status
 
 
 def run_tests(arguments: list[str]) -> int:
-    """Lint, format, types, tests, and tests that want a real display unless ``--quick``; the first failing status."""
+    """Run lint, format, types, tests, and display tests unless ``--quick``; return the first failing status."""
     steps = check_commands([argument for argument in arguments if argument != QUICK], is_quick=QUICK in arguments)
     alone = [name for name in steps if name not in SINGLE_PROCESS]
     statuses = {name: check(name, steps[name]) for name in alone}
@@ -259,7 +259,7 @@ def run_tests(arguments: list[str]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Returns the exit status."""
+    """Prepare the environment and run the command; return the exit status."""
     commands = {"run": run_program, "test": run_tests}
     if not arguments or arguments[0] not in commands:
         print(__doc__)

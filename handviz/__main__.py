@@ -43,11 +43,11 @@ MOVED = {
     "adapt --demonstrate": "python -m tools.adaptation_demo",
     "ablate": "handviz reproduce NAME --rendered --data DIR... --test DIR",
 }
-"""Commands of version 0.1: what takes their place. Tools are run from a clone of the repository."""
+"""Commands of version 0.1: their replacements. Tools are run from a clone of the repository."""
 
 
 class Command(Protocol):
-    """A module that is a command: it says which arguments it takes, and does its work with them."""
+    """A module that is a command: it adds its arguments to a parser and runs with their values."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the command's arguments to the parser."""

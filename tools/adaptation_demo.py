@@ -1,8 +1,8 @@
-"""Measure whether adaptation helps in space, on rendered clips of looks that training never had.
+"""Measure whether adaptation helps in space, on rendered clips with camera effects absent from training.
 
-Adaptation sees images alone. The truth is used here, afterwards, on the frames that were held out of learning, of
-watching and of the choice of anything: errors of the network's own answer and of the program's, which also leans on
-MediaPipe's landmarks, before and after.
+Adaptation uses images alone. The ground truth is used here, afterwards, on the frames held out of training, validation
+and every choice: errors before and after of the network's own output and of the program's, which MediaPipe's landmarks
+also correct.
 """
 
 import argparse
@@ -50,7 +50,7 @@ class Demonstration:
     program_after: FloatArray
 
     def row(self) -> str:
-        """A line of the table."""
+        """Return a line of the table."""
         outcome = self.outcome
         errors = (self.own_before, self.own_after, self.program_before, self.program_after)
         means = [float(part.mean()) for part in errors]
@@ -72,7 +72,7 @@ HEADER = (
 
 
 def demonstrate(look: str, seed: int, seconds: float, start: Exported, config: AdaptConfig) -> Demonstration:
-    """Render a clip, adapt to it, and compare with the truth on its held-out frames."""
+    """Render a clip, adapt to it, and compare with the ground truth on its held-out frames."""
     clip, template = true_clip(look, seed, seconds), load_open_hand()
     hands = crops_of_frames(clip.frames, follows=True, side=clip.handedness, total=len(clip.frames))
     outcome = adapt(start, hands, template, config)
@@ -90,7 +90,7 @@ def demonstrate(look: str, seed: int, seconds: float, start: Exported, config: A
 def _errors(
     network: Exported, checked: Tensor, path: Path, hands: ClipCrops, clip: TrueClip
 ) -> tuple[FloatArray, FloatArray]:
-    """PA-MPJPE in mm of every hand: as the network answers, and as the program shows it."""
+    """Return PA-MPJPE in mm of every hand: of the network's own output, and of the program's."""
     template = load_open_hand()
     export_onnx(network.model, network.config, template, path, network.metadata, check_images=checked)
     reconstructor, displacements = Reconstructor(path), vertices_from_keypoint_displacements(template)
@@ -99,8 +99,8 @@ def _errors(
     for image, affine, detection in zip(cut.crops, cut.affines, hands.detections, strict=True):
         crop = HandCrop(image.astype(np.float32) / 255, affine, detection)
         hand = reconstructor.reconstruct([crop])[0]
-        turn = camera_from_crop(affine, clip.intrinsics) @ hand.rotation
-        own.append(hand.keypoints_m @ turn.T)
+        rotation = camera_from_crop(affine, clip.intrinsics) @ hand.rotation
+        own.append(hand.keypoints_m @ rotation.T)
         shown.append(_as_shown(hand, crop, clip.intrinsics, displacements))
     true = clip.keypoints_m[hands.numbers]
     own_mm, shown_mm = (metrics.pa_mpjpe_mm(np.stack(part).astype(np.float64), true) for part in (own, shown))
@@ -108,17 +108,17 @@ def _errors(
 
 
 def _as_shown(hand: CanonicalHand, crop: HandCrop, intrinsics: Intrinsics, displacements: FloatArray) -> FloatArray:
-    """Keypoints (21, 3) after all that the program corrects (infer/pipeline.py)."""
+    """Return keypoints (21, 3) after all corrections of the pipeline (handviz/pipeline/pipeline.py)."""
     hand = refine_camera(refine_in_3d(hand, displacements), crop, intrinsics)
     hand = refine_in_2d(hand, crop, intrinsics, displacements)
     return hand_mesh_from_crop(hand, crop, intrinsics=intrinsics, variant="final").keypoints_m
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add which clips to render, and which network to adapt."""
+    """Add clips to render and network to adapt."""
     default = AdaptConfig()
     parser.add_argument("looks", nargs="+", metavar="LOOK", help=f"{', '.join(LOOKS)}, or 'all'")
-    parser.add_argument("--clips", type=int, default=3, help="of each look (%(default)s)")
+    parser.add_argument("--clips", type=int, default=3, help="of each effect (%(default)s)")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each (%(default)s)")
     parser.add_argument(
         "--model", dest="variant", choices=VARIANTS, default="final", help="the shipped network (%(default)s)"
@@ -129,7 +129,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print a table row for every clip of every look."""
+    """Print a table row for every clip of every effect."""
     looks = list(LOOKS) if arguments.looks == ["all"] else arguments.looks
     unknown = [name for name in looks if name not in LOOKS]
     if unknown or arguments.clips < 1 or not 8 <= arguments.seconds <= 120:

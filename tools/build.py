@@ -20,12 +20,12 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to build."""
+    """Add the file to build."""
     parser.add_argument("what", choices=BUILDERS, help="the committed file to make anew")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Load what builds it, with the packages that only that needs, and build."""
+    """Load the builder, with the packages that only it needs, and build."""
     module, function = BUILDERS[arguments.what]
     try:
         builder = importlib.import_module(module)

@@ -64,14 +64,14 @@ class _Graph:
         return np.frombuffer(content, np.float16).reshape(tensor.ShapeAsNumpy())
 
     def layers(self, code: int) -> Iterator[tuple[str, NDArray[np.float16], NDArray[np.float16]]]:
-        """Name, weight and bias of every operator of this kind, in the order of execution."""
+        """Return name, weight and bias of every operator of this kind, in the order of execution."""
         for operator in self._operators():
             if self._code(operator) == code:
                 name = self._graph.Tensors(operator.Inputs(1)).Name().decode()
                 yield name, self._constant(operator.Inputs(1)), self._constant(operator.Inputs(2))
 
     def convolutions(self) -> Iterator[_Weights]:
-        """Weight (out, in, k, k) and bias of every convolution, depthwise too, in the order of execution."""
+        """Return weight (out, in, k, k) and bias of every convolution, depthwise too, in the order of execution."""
         dense, depthwise = tflite.BuiltinOperator.CONV_2D, tflite.BuiltinOperator.DEPTHWISE_CONV_2D
         for operator in self._operators():
             if self._code(operator) in (dense, depthwise):
@@ -83,7 +83,7 @@ class _Graph:
 
 
 def weights_from_tflite(content: bytes) -> dict[str, Tensor]:
-    """State dict (fp16) of ``MediaPipeLandmarkNet`` from the file's bytes; HandvizError if shapes differ."""
+    """Return the state dict (fp16) of ``MediaPipeLandmarkNet`` from the file; HandvizError if shapes differ."""
     graph, network = _Graph(content), MediaPipeLandmarkNet().half()
     modules = [module for module in network.backbone.modules() if isinstance(module, nn.Conv2d)]
     pairs: list[tuple[nn.Module, _Weights]] = list(zip(modules, graph.convolutions(), strict=True))
@@ -110,7 +110,7 @@ def build() -> Path:
 
 
 def reference_crop() -> NDArray[np.uint8]:
-    """A drawn open hand (224, 224, 3), plain enough to be drawn by capsules, hand enough for MediaPipe."""
+    """Draw an open hand (224, 224, 3) from capsules that MediaPipe still recognises."""
     y, x = np.mgrid[:224, :224].astype(np.float64) + 0.5
     image = np.stack([90 + 0.2 * x, 110 + 0.15 * y, 130 - 0.1 * x], axis=-1)
     fingers: list[tuple[tuple[int, int], tuple[int, int], float]]

@@ -1,4 +1,4 @@
-"""Renders ``assets/hands.mp4``: nine seconds of a right hand, both hands, and a left hand, all of our own making."""
+"""Render ``assets/hands.mp4``: nine seconds of a right hand, both hands, and a left hand, all rendered."""
 
 import math
 from pathlib import Path
@@ -36,7 +36,7 @@ STORY = ("open", "relaxed", "open", "point", "victory", "fist", "open", "pinch",
 
 
 def _angles(gesture: str) -> FloatArray:
-    """(15, 3) degrees of a gesture, thumb first."""
+    """Return (15, 3) degrees of a gesture, thumb first."""
     rows = np.zeros((5, 3, 3))
     fingers = GESTURES[gesture]
     rows[0, :, 0] = fingers[4]
@@ -53,16 +53,16 @@ def _smooth(x: float) -> float:
 
 
 def _angles_at(time: float, offset: int) -> FloatArray:
-    """Gestures of the story, held for a moment and blended; ``time`` in 0..1."""
-    place = time * (len(STORY) - 1)
-    index = min(int(place), len(STORY) - 2)
-    blend = _smooth((place - index - 0.25) / 0.5)
+    """Return the angles at ``time`` in 0..1: gestures of the story, each shown for a moment, then blended."""
+    position = time * (len(STORY) - 1)
+    index = min(int(position), len(STORY) - 2)
+    blend = _smooth((position - index - 0.25) / 0.5)
     first, second = (_angles(STORY[(index + step + offset) % len(STORY)]) for step in (0, 1))
     return first + blend * (second - first)
 
 
-def _turn_at(time: float) -> FloatArray:
-    """The hand sways, and shows its back once."""
+def _rotation_at(time: float) -> FloatArray:
+    """Return the rotation at ``time``: the hand sways, and shows its back once."""
     yaw = 0.45 * math.sin(time * 9) + math.pi * (_smooth((time - 0.28) * 10) - _smooth((time - 0.62) * 10))
     pitch = 0.25 * math.sin(time * 14 + 1)
     roll = 0.35 * math.sin(time * 11 + 2)
@@ -71,7 +71,7 @@ def _turn_at(time: float) -> FloatArray:
 
 
 def _room() -> NDArray[np.float32]:
-    """A quiet background (480, 640, 3): a wall, a window and a table."""
+    """Draw a quiet background (480, 640, 3): a wall, a window and a table."""
     y = np.linspace(0, 1, HEIGHT)[:, None, None]
     wall = np.ones((HEIGHT, WIDTH, 3)) * (np.array([0.62, 0.66, 0.70]) - 0.18 * y)
     cv2.rectangle(wall, (40, 40), (200, 230), (0.86, 0.90, 0.93), -1)
@@ -107,14 +107,14 @@ class Clip:
         pose = pose_from_angles(_angles_at(time, offset)[None], self._axes)
         hand: PosedArm = self._poser.posed(pose, np.zeros((1, 10)), wrist[None])[0]
         mirror = np.diag([1.0 if side == "right" else -1.0, 1, 1])
-        turn = _turn_at(time if side == "right" else (time * 1.3 + 0.5) % 1.0)
+        rotation = _rotation_at(time if side == "right" else (time * 1.3 + 0.5) % 1.0)
         outwards = 1.0 if side == "left" else -1.0
-        middle = np.array([outwards * (0.05 + 0.30 * away), 0.0 + 0.10 * away, 0.52 + 0.05 * math.sin(time * 12)])
-        matrix = mirror @ turn
-        return self.surface(side, hand, matrix, middle - matrix @ (hand.keypoints_m[9] * 0.6))
+        centre = np.array([outwards * (0.05 + 0.30 * away), 0.0 + 0.10 * away, 0.52 + 0.05 * math.sin(time * 12)])
+        matrix = mirror @ rotation
+        return self.surface(side, hand, matrix, centre - matrix @ (hand.keypoints_m[9] * 0.6))
 
     def surface(self, side: str, hand: PosedArm, matrix: FloatArray, position: FloatArray) -> Surface:
-        """An arm in its skin at a place before the camera; ``matrix`` (3, 3) holds the mirror of left hands."""
+        """Return an arm with skin before the camera; ``matrix`` (3, 3) contains the mirroring of left hands."""
         arm = self._poser.arm
         sleeve = (arm.vertices_m[:, 1] > 0.05) * 1.0
         mesh = Mesh(hand.vertices_m, hand.normals, arm.vertices_m, np.stack([arm.palm, arm.nail, sleeve], 1), arm.faces)
@@ -127,7 +127,7 @@ class Clip:
         return Surface(things.cylinder(), material, BEHIND, transform)
 
     def frame(self, number: int) -> NDArray[np.uint8]:
-        """RGB (480, 640, 3)."""
+        """Return RGB (480, 640, 3)."""
         right_away = _smooth((number - RIGHT_LEAVES[0]) / (RIGHT_LEAVES[1] - RIGHT_LEAVES[0]))
         left_away = 1 - _smooth((number - LEFT_COMES[0]) / (LEFT_COMES[1] - LEFT_COMES[0]))
         time = number / (FRAMES - 1)
@@ -136,8 +136,7 @@ class Clip:
         return self.frame_image(surfaces, number)
 
     def frame_image(self, surfaces: list[Surface], number: int, *, grain: float = 0.006) -> NDArray[np.uint8]:
-        """RGB (480, 640, 3) of arms in the room; ``number`` chooses the camera's noise, ``grain`` is its standard
-        deviation."""
+        """Render RGB (480, 640, 3) of arms in the room; ``number`` seeds the camera's noise of std ``grain``."""
         lights = Lights(
             np.array([[-0.5, -0.55, -0.67], [0.8, -0.2, -0.56]]),
             np.array([[0.75, 0.72, 0.68], [0.16, 0.17, 0.2]]),

@@ -17,7 +17,7 @@ ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def build(path: Path = LANDMARKER_FILE) -> Path:
-    """Download the networks and write the task file; same bytes every time; raises HandvizError."""
+    """Download the networks and write the task file, the same bytes every time; raise HandvizError on failure."""
     members = wheel_members(list(TASK_NAMES))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_files({path: task_bytes({TASK_NAMES[name]: content for name, content in members.items()})})
@@ -25,7 +25,7 @@ def build(path: Path = LANDMARKER_FILE) -> Path:
 
 
 def task_bytes(members: Mapping[str, bytes]) -> bytes:
-    """A zip with every member stored and aligned, so that MediaPipe maps the networks straight from the file."""
+    """Return a zip with every member stored and aligned, so that MediaPipe maps the networks from the file."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members.items():

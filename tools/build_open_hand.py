@@ -1,4 +1,4 @@
-"""Builds ``assets/open_hand.npz`` from Anny (needs anny and pymeshlab, see requirements-dev.txt; about three minutes).
+"""Build ``assets/open_hand.npz`` from Anny (needs anny and pymeshlab of requirements-dev.txt; about three minutes).
 
 Anny's rest shape is linear in its blend shapes, so principal components of sampled people carry over to plain linear
 blend skinning; metacarpals fold into the wrist, so 16 joints are left.
@@ -65,7 +65,7 @@ class Arm:
 
 
 def _folded_weights(model: anny.Anny) -> FloatArray:
-    """(13718, 18): the 16 joints, the forearm, and everything else of the body."""
+    """Return weights (13718, 18): the 16 joints, the forearm, and everything else of the body."""
     column = {}
     for label in model.bone_labels:
         if label in BONES:
@@ -82,7 +82,7 @@ def _folded_weights(model: anny.Anny) -> FloatArray:
 
 
 def _sample_people(model: anny.Anny, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    """Rest vertices (N, 13718, 3) and heads of the 16 bones (N, 16, 3) in Anny's world frame."""
+    """Return rest vertices (N, 13718, 3) and heads of the 16 bones (N, 16, 3) in Anny's world frame."""
     bone_ids = [model.bone_labels.index(name) for name in BONES]
     vertices, joints = [], []
     for _ in range(SHAPE_SAMPLES // 50):
@@ -100,7 +100,7 @@ def _sample_people(model: anny.Anny, rng: np.random.Generator) -> tuple[FloatArr
 
 
 def _canonical(vertices: FloatArray, joints: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Wrist at 0, middle knuckle along -y, palm towards -z (so the thumb of a right hand lies at +x)."""
+    """Align to wrist at 0, middle knuckle along -y, palm towards -z (so the thumb of a right hand lies at +x)."""
     y_axis = joints[:, 0] - joints[:, 7]
     # index x little, seen from the wrist, points out of the back of a right hand
     z_axis = -np.cross(joints[:, 4] - joints[:, 0], joints[:, 13] - joints[:, 0])
@@ -120,10 +120,10 @@ def _read_anny(rng: np.random.Generator) -> Arm:
     body_base = body.base_mesh_vertex_indices.numpy()
     hand_in_body = np.searchsorted(body_base, hand_in_body, sorter=np.argsort(body_base))
     hand_in_body = np.argsort(body_base)[hand_in_body]
-    keep = weights[:, : FOREARM + 1].sum(1) > 0.5
-    keep[hand_in_body] = True
+    in_arm = weights[:, : FOREARM + 1].sum(1) > 0.5
+    in_arm[hand_in_body] = True
     faces = body.get_triangular_faces().numpy()
-    faces = faces[keep[faces].all(1)]
+    faces = faces[in_arm[faces].all(1)]
     used = np.unique(faces)
     renumber = np.full(len(weights), -1)
     renumber[used] = np.arange(len(used))
@@ -143,7 +143,7 @@ def _read_anny(rng: np.random.Generator) -> Arm:
 
 
 def decimate(vertices: FloatArray, faces: NDArray[np.int32], count: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Quadric edge collapse that keeps existing vertices: (ids (count,), faces into them)."""
+    """Collapse edges by quadric error among existing vertices; return ids (count,) and faces into them."""
     low, high = count, 3 * count
     while True:
         target = (low + high) // 2
@@ -163,7 +163,7 @@ def decimate(vertices: FloatArray, faces: NDArray[np.int32], count: int) -> tupl
 
 
 def _shape_space(arm: Arm) -> tuple[FloatArray, FloatArray, FloatArray, float]:
-    """Mean (Va, 3) and basis (Va, 3, 10) of the arm, unit scores (N, 10), and the variance that ten components hold."""
+    """Return mean (Va, 3), basis (Va, 3, 10), unit scores (N, 10), and the variance that ten components explain."""
     mean = arm.vertices.mean(0)
     offsets = (arm.vertices - mean).reshape(len(arm.vertices), -1)
     of_hand = (arm.vertices - mean)[:, arm.hand].reshape(len(offsets), -1)
@@ -184,7 +184,7 @@ def _normals(vertices: FloatArray, faces: NDArray[np.int32]) -> FloatArray:
 
 
 def _tips(vertices: FloatArray, weights: FloatArray, joints: FloatArray) -> list[int]:
-    """The vertex of each distal bone that lies farthest along it."""
+    """Return the vertex of each distal bone that lies farthest along it."""
     tips = []
     for joint in TIP_JOINTS:
         bone = joints[joint] - joints[joint - 1]
@@ -194,7 +194,7 @@ def _tips(vertices: FloatArray, weights: FloatArray, joints: FloatArray) -> list
 
 
 def _skin_marks(arm: Arm, mean: FloatArray, joints: FloatArray, tips: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Where palm (Va,) and nails (Va,) lie, from the rest pose's normals."""
+    """Return the positions of palm (Va,) and nails (Va,), from the rest pose's normals."""
     normals = _normals(mean, arm.faces)
     axes = joint_axes(joints, tips)
     palm_side = -normals[:, 2]
@@ -236,7 +236,7 @@ def _random_poses(
 
 
 def _pose_components(poses: FloatArray) -> FloatArray:
-    """(45, 45) principal directions of random poses, rows, each scaled to one standard deviation."""
+    """Return (45, 45) principal directions of random poses, rows, each scaled to one standard deviation."""
     _, sizes, directions = np.linalg.svd(poses - poses.mean(0), full_matrices=True)
     scale = np.maximum(sizes / np.sqrt(len(poses)), 0.02)
     return directions * scale[:, None]
@@ -247,13 +247,13 @@ def _regressor(sources: FloatArray, targets: FloatArray, near: FloatArray, at: F
     candidates = nearest(near, at, 90)
     weights, error = fit_rows(sources[::2], targets[::2], candidates)
     fitted = np.einsum("tk,ntkc->ntc", weights, sources[1::2][:, candidates])
-    apart = np.linalg.norm(fitted - targets[1::2], axis=2)
-    logger.info("%s: fitted within %.2f mm, held out mean %.2f mm", name, error * 1e3, apart.mean() * 1e3)
+    distances = np.linalg.norm(fitted - targets[1::2], axis=2)
+    logger.info("%s: fitted within %.2f mm, held out mean %.2f mm", name, error * 1e3, distances.mean() * 1e3)
     return dense_rows(weights, candidates, sources.shape[1])
 
 
 def _paths(posed: FloatArray) -> FloatArray:
-    """Posed vertices (N, V, 3) -> (V, 3N): near are vertices that stay together in every pose."""
+    """Reshape posed vertices (N, V, 3) to (V, 3N): vertices that stay together in every pose are neighbours."""
     return posed.transpose(1, 0, 2).reshape(posed.shape[1], -1)
 
 
@@ -274,7 +274,7 @@ def _lift(
 
 
 def _assemble(arm: Arm) -> dict[str, np.ndarray]:
-    """All arrays of the file, from Anny's arm."""
+    """Return all arrays of the file, from Anny's arm."""
     mean, basis, scores, paused = _shape_space(arm)
     logger.info("ten shape components hold %.2f %% of the variance", paused * 100)
     lengths = np.linalg.norm(arm.joints[:, 9] - arm.joints[:, 0], axis=1)

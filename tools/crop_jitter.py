@@ -26,19 +26,19 @@ logger = logging.getLogger(__name__)
 FRAME_SIZE = 640
 ROTATION_STD_RAD = 0.7
 SAME_HAND = 0.35
-"""A detection further than this from the true keypoints, in extents of the hand, is of something else."""
-NAMES = ("turn [deg]", "shift right [sides]", "shift down [sides]", "ln of side")
+"""Maximum distance of a detection from the true keypoints, in extents of the hand."""
+NAMES = ("rotation [deg]", "shift right [sides]", "shift down [sides]", "ln of side")
 PERCENTILES = (5, 16, 50, 84, 95)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Count and seed."""
+    """Add count and seed."""
     parser.add_argument("--count", type=int, default=300, help="rendered hands to search")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Render, detect, compare; prints percentiles of what changes between the two crops."""
+    """Render, detect, compare; print percentiles of the differences between the two crops."""
     if arguments.count < 1 or arguments.seed < 0:
         raise HandvizError("--count must be at least 1, --seed at least 0", ErrorCode.BAD_VALUE)
     rows = []
@@ -57,14 +57,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _frames(seed: int, count: int) -> Iterator[tuple[NDArray[np.uint8], FloatArray]]:
-    """Images (640, 640, 3) of one rendered hand at any turn and size, before a blur of itself, and its keypoints."""
+    """Yield images (640, 640, 3) of one hand, rotated and scaled, before a blur of itself, and its keypoints."""
     rng = np.random.default_rng(seed)
     for sample in render_samples(rng, count):
         image = sample.image
         scale, angle = rng.uniform(0.7, 1.7), rng.normal(0, ROTATION_STD_RAD)
-        turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-        shift = FRAME_SIZE / 2 - turn @ np.full(2, CROP_SIZE / 2)
-        affine = np.concatenate([turn, shift[:, None]], axis=1)
+        rotation = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        shift = FRAME_SIZE / 2 - rotation @ np.full(2, CROP_SIZE / 2)
+        affine = np.concatenate([rotation, shift[:, None]], axis=1)
         behind = cv2.resize(cv2.GaussianBlur(image, (0, 0), 30), (FRAME_SIZE, FRAME_SIZE))
         frame = cv2.warpAffine(image, affine, (FRAME_SIZE, FRAME_SIZE), dst=behind, borderMode=cv2.BORDER_TRANSPARENT)
         yield (
@@ -79,22 +79,22 @@ def _same_hand(true_px: FloatArray, found_px: FloatArray) -> bool:
 
 
 def crop_difference(true_px: FloatArray, found_px: FloatArray) -> FloatArray:
-    """(4,) turn in degrees, shift (2,) in crop sides and ln of the side's ratio, for keypoints (21, 2) of one hand.
+    """Return (4,): rotation in degrees, shift (2,) in crop sides, ln of the side's ratio; keypoints (21, 2) of a hand.
 
     ``crop_from_image_affine`` with this jitter makes of the true keypoints the crop of the found ones.
     """
     found, true = crop_from_image_affine(found_px, "right"), crop_from_image_affine(true_px, "right")
-    turn = math.atan2(found[0, 1], found[0, 0]) - math.atan2(true[0, 1], true[0, 0])
-    turn = math.remainder(turn, 2 * math.pi)
-    turned = crop_from_image_affine(true_px, "right", rotation_rad=turn)
-    ratio = math.hypot(*turned[0, :2]) / math.hypot(*found[0, :2])
-    middle = apply_affine(turned, apply_affine(invert_affine(found), np.full(2, CROP_SIZE / 2)))
-    shift = (middle / CROP_SIZE - 0.5) / ratio
-    return np.array([math.degrees(turn), *shift, math.log(ratio)])
+    angle = math.atan2(found[0, 1], found[0, 0]) - math.atan2(true[0, 1], true[0, 0])
+    angle = math.remainder(angle, 2 * math.pi)
+    rotated = crop_from_image_affine(true_px, "right", rotation_rad=angle)
+    ratio = math.hypot(*rotated[0, :2]) / math.hypot(*found[0, :2])
+    centre = apply_affine(rotated, apply_affine(invert_affine(found), np.full(2, CROP_SIZE / 2)))
+    shift = (centre / CROP_SIZE - 0.5) / ratio
+    return np.array([math.degrees(angle), *shift, math.log(ratio)])
 
 
 def table(differences: FloatArray, searched: int) -> list[str]:
-    """Lines with the percentiles of differences (N, 4), the robust standard deviation, and how many were found."""
+    """Return lines with percentiles of differences (N, 4), robust standard deviation, and the number of hands."""
     lines = [f"{len(differences)} right hands found in {searched}; side {CROP_SIDE_PER_EXTENT} per extent"]
     lines.append(f"{'':20}" + "".join(f"{f'{percent} %':>9}" for percent in PERCENTILES) + f"{'sd':>9}")
     for name, column in zip(NAMES, differences.T, strict=True):

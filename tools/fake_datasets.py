@@ -23,7 +23,7 @@ def writer(name: str) -> ModuleType:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which dataset, where, how many hands."""
+    """Add the dataset, the folder and the number of hands."""
     parser.add_argument("name", choices=(*READERS, MANO), help="mano: files that stand in for MANO_RIGHT and MANO_LEFT")
     parser.add_argument("--root", type=Path, required=True, help="folder to write; it must be empty or not there")
     parser.add_argument("--count", type=int, default=COUNT, help="hands in each split (%(default)s)")
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write, and say how to use it."""
+    """Write the files, and print how to use them."""
     name, root = arguments.name, arguments.root
     if arguments.count < 1:
         raise HandvizError("--count must be at least 1", ErrorCode.BAD_VALUE)

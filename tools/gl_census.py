@@ -1,4 +1,4 @@
-"""Asks the driver itself how many OpenGL objects there are, whoever made them."""
+"""Count the OpenGL objects of a context by querying the driver, whoever created them."""
 
 import ctypes
 
@@ -10,7 +10,7 @@ MAX_NAME = 4096
 
 
 def count_objects(context: QOpenGLContext) -> int:
-    """Live objects of all kinds with numbers up to 4096, in this context, which must be current."""
+    """Count objects of all kinds with numbers up to 4096 in this context, which must be current."""
     return sum(_count(context, kind) for kind in KINDS)
 
 

@@ -34,12 +34,12 @@ AnyFeature = TypeVar("AnyFeature", bound=Feature)
 
 
 def feature(stage: Stage, kind: type[AnyFeature]) -> AnyFeature:
-    """The window's feature of this kind."""
+    """Return the window's feature of this kind."""
     return next(part for part in stage.window.features if isinstance(part, kind))
 
 
 def _paused(stage: Stage, number: int = GOOD_FRAME) -> Generator[Ready, None, None]:
-    """The clip, held at a frame; shown twice, for networks warm up at the first."""
+    """Pause the clip at a frame; it is shown twice because networks warm up at the first."""
     if stage.controller.source is None:
         yield lambda: stage.controller.source is not None
     if stage.controller.is_playing:
@@ -52,20 +52,20 @@ def _paused(stage: Stage, number: int = GOOD_FRAME) -> Generator[Ready, None, No
 
 
 def overview(stage: Stage) -> Script:
-    """The window as it opens."""
+    """Show the window as it opens."""
     yield from _paused(stage)
     return stage.window
 
 
 def welcome(stage: Stage) -> Script:
-    """The panel of the first start."""
+    """Show the panel of the first start."""
     stage.window.welcome.appear()
     yield lambda: stage.window.welcome.isVisible()
     return stage.window
 
 
 def orbit(stage: Stage) -> Script:
-    """The hand's own skin, from aside."""
+    """Show the hand's own skin from the side."""
     stage.window.welcome.hide()
     stage.controller.change(colour="texture", view="orbit")
     yield stage.new_results()
@@ -75,28 +75,28 @@ def orbit(stage: Stage) -> Script:
 
 
 def compare(stage: Stage) -> Script:
-    """Three networks side by side."""
+    """Show three networks side by side."""
     stage.controller.change(colour="uncertainty", view="overlay", compare=True)
     yield stage.new_results()
     return stage.window
 
 
 def difference(stage: Stage) -> Script:
-    """Distances of two networks."""
+    """Show the distances of two networks."""
     stage.controller.change(compare=False, difference=True)
     yield stage.new_paint()
     return stage.window
 
 
 def uncertainty(stage: Stage) -> Script:
-    """Faded parts and ellipses."""
+    """Show faded regions and ellipses."""
     stage.controller.change(difference=False, uncertain="fade", ellipses=True)
     yield stage.new_results()
     return stage.window
 
 
 def attention(stage: Stage) -> Script:
-    """A picked point, and where its attention goes."""
+    """Show a picked point and its attention."""
     stage.controller.change(uncertain="show", ellipses=False, attention=True)
     inspector = feature(stage, PointInspector)
     inspector.pick(Pick(hand=0, vertex=None, joint=8))
@@ -105,7 +105,7 @@ def attention(stage: Stage) -> Script:
 
 
 def camera(stage: Stage) -> Script:
-    """What is known of the camera."""
+    """Show the camera's intrinsics."""
     feature(stage, PointInspector).deselect()
     stage.controller.change(attention=False)
     stage.press("Ctrl+L")
@@ -116,7 +116,7 @@ def camera(stage: Stage) -> Script:
 
 
 def recording(stage: Stage) -> Script:
-    """While it records."""
+    """Show a recording in progress."""
     _close_dialogs(stage)
     recorder, store = feature(stage, Recorder), stage.controller.store
     store.save_text(RECORDING_FOLDER, str(store.path.parent))
@@ -129,7 +129,7 @@ def recording(stage: Stage) -> Script:
 
 
 def light(stage: Stage) -> Script:
-    """The light look."""
+    """Show the light theme."""
     recorder = feature(stage, Recorder)
     recorder.toggle()
     yield lambda: stage.window.message.text().startswith("Recorded ")
@@ -140,7 +140,7 @@ def light(stage: Stage) -> Script:
 
 
 def keys(stage: Stage) -> Script:
-    """The list of keys."""
+    """Show the list of keys."""
     stage.controller.change(theme="dark")
     stage.press("F1")
     yield lambda: bool(stage.window.findChildren(ShortcutWindow))
@@ -148,7 +148,7 @@ def keys(stage: Stage) -> Script:
 
 
 def folder(stage: Stage) -> Script:
-    """A folder of images out of the clip, worst first."""
+    """Show an inspected folder of images from the clip, the most uncertain first."""
     _close_dialogs(stage)
     inspection = stage.window.inspection
     inspection.inspect(str(_folder_of_images()))
@@ -218,7 +218,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the window, play every scene, save its image; exit status 1 if one failed."""
+    """Run the window, play every scene, save its image; return 1 if one failed."""
     photographers: list[Photographer] = []
 
     def watch(window: MainWindow, _: Controller) -> Photographer:

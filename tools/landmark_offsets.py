@@ -1,4 +1,4 @@
-"""Measure where MediaPipe marks keypoints, against the hand model's joints."""
+"""Measure the positions of MediaPipe's keypoints relative to the hand model's joints."""
 
 import argparse
 import sys
@@ -19,11 +19,11 @@ BATCH = 32
 MAX_ERROR, MIN_PRESENCE, MAX_HIDDEN = 0.06, 0.97, 0.05
 """Hands that count: mean distance in fractions of the hand's extent, MediaPipe's presence, share that things hide."""
 SHORTEST_BONE = 0.12
-"""of the extent: shorter ones, seen from their end, tell nothing"""
+"""of the extent: shorter ones are foreshortened too much"""
 
 
 def marks_of_clear_hands(directory: Path, count: int) -> tuple[FloatArray, FloatArray]:
-    """MediaPipe's and the true keypoints (N, 21, 2) of a rendered folder's first crops, whole shards of them."""
+    """Return MediaPipe's and the true keypoints (N, 21, 2) of the first crops of a rendered folder, whole shards."""
     network, left = load_mediapipe_landmark_net().eval(), count
     found = []
     for number in shard_numbers(directory):
@@ -40,7 +40,7 @@ def marks_of_clear_hands(directory: Path, count: int) -> tuple[FloatArray, Float
 
 @torch.no_grad()
 def clear_hands(shard: Shard, network: MediaPipeLandmarkNet) -> tuple[FloatArray, FloatArray]:
-    """MediaPipe's and the true keypoints (N, 21, 2) in crop half-sides, of the hands that it sees clearly."""
+    """Return MediaPipe's and the true keypoints (N, 21, 2) in crop half-sides, of clearly visible hands."""
     batches = (shard.images[start : start + BATCH] for start in range(0, len(shard.images), BATCH))
     answers = [network(image_batch(batch)) for batch in batches]
     marks = torch.cat([answer.screen_px[..., :2] for answer in answers]).numpy() / (CROP_SIZE / 2) - 1
@@ -53,7 +53,7 @@ def clear_hands(shard: Shard, network: MediaPipeLandmarkNet) -> tuple[FloatArray
 
 
 def fraction_of_the_way(marks: FloatArray, true: FloatArray, keypoint: int, other: int) -> float:
-    """Median fraction of the way from a true keypoint to another, of (N, 21, 2), at which it is marked, or nan."""
+    """Return the median fraction of the way from a true keypoint to another, of (N, 21, 2), or nan."""
     way, moved = true[:, other] - true[:, keypoint], marks[:, keypoint] - true[:, keypoint]
     squared = np.square(way).sum(axis=1)
     long = squared > np.square(SHORTEST_BONE * np.ptp(true, axis=1).max(axis=1))
@@ -62,7 +62,7 @@ def fraction_of_the_way(marks: FloatArray, true: FloatArray, keypoint: int, othe
 
 
 def table(marks: FloatArray, true: FloatArray) -> str:
-    """Markdown: measured shares beside those in use."""
+    """Return Markdown: measured fractions beside those in use."""
     lines = [
         f"{len(true)} clear hands",
         "",
@@ -78,13 +78,13 @@ def table(marks: FloatArray, true: FloatArray) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which hands."""
+    """Add the hands."""
     parser.add_argument("--data", type=Path, required=True, help="folder written by 'handviz synthesize'")
-    parser.add_argument("--count", type=int, default=4096, help="crops to look at")
+    parser.add_argument("--count", type=int, default=4096, help="crops to evaluate")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print at which fraction of the way from each keypoint to its parent, and to the wrist, MediaPipe marks it."""
+    """Print the fraction of the way from each keypoint to its parent, and to the wrist, of MediaPipe's keypoint."""
     if arguments.count < 1:
         raise HandvizError("--count must be at least 1", ErrorCode.BAD_VALUE)
     sys.stdout.write(table(*marks_of_clear_hands(arguments.data, arguments.count)))

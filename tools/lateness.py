@@ -1,4 +1,4 @@
-"""How long the interface is busy at a time: a timer in its thread that notes when it was called too late."""
+"""Durations for which the interface is busy, from a timer in its thread that measures its delays."""
 
 import time
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ PROMISED_MS = 50.0
 
 
 class LatenessMeter(QObject):
-    """Counts while it runs."""
+    """A timer that records its delays while it runs."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -22,12 +22,12 @@ class LatenessMeter(QObject):
         self.late_ms: list[float] = []
 
     def start(self) -> None:
-        """Begin anew."""
+        """Reset and start."""
         self.late_ms, self._last_ms = [], None
         self._timer.start(INTERVAL_MS)
 
     def stop(self) -> None:
-        """Count no more."""
+        """Stop the timer."""
         self._timer.stop()
 
     def _tick(self) -> None:
@@ -38,9 +38,9 @@ class LatenessMeter(QObject):
 
 
 def waits_ms(late_ms: Sequence[float]) -> tuple[float, float, float]:
-    """Median, 95th percentile and longest wait of something that a person does at any moment.
+    """Return median, 95th percentile and longest wait of an input at a random moment.
 
-    Ticks that are late tell how long the interface was busy; who comes in the middle of that waits for the rest of it.
+    Ticks that are late tell how long the interface was busy; who comes during that waits for the rest of it.
     So long busy times count for as many moments as they last.
     """
     timed_results = [np.zeros(1)]
@@ -51,8 +51,8 @@ def waits_ms(late_ms: Sequence[float]) -> tuple[float, float, float]:
     return float(np.median(every)), float(np.percentile(every, 95)), float(every.max())
 
 
-def told(name: str, late_ms: Sequence[float]) -> str:
-    """One line of a report."""
+def report(name: str, late_ms: Sequence[float]) -> str:
+    """Return one line of a report."""
     median, most, longest = waits_ms(late_ms)
     fraction = float(np.mean(np.asarray(late_ms) > PROMISED_MS)) if late_ms else 0.0
     verdict = "holds" if most <= PROMISED_MS else "does not hold"

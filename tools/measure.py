@@ -1,4 +1,4 @@
-"""Measure how fast the window starts and answers, and whether it grows: it runs with a playing source.
+"""Measure start, response times and growth of the window while it plays a source.
 
 ``python -m tools.measure startup | latency | soak [--minutes N] [options of app.py]``
 """
@@ -53,7 +53,7 @@ Report = Callable[[str], None]
 
 
 class StartWatch(QObject):
-    """Notes the stages from the shown window on, reports them at the first painted hands and closes the window."""
+    """A timer of the stages from the shown window to the first painted hands, where it closes the window."""
 
     def __init__(self, window: MainWindow, controller: Controller, report: Report) -> None:
         super().__init__(window)
@@ -76,7 +76,7 @@ class StartWatch(QObject):
 
 
 class LatencyRun(QObject):
-    """One scene after the other; the waits of each, then the window closes."""
+    """A sequence of scenes whose waits are reported; then the window closes."""
 
     def __init__(self, window: MainWindow, controller: Controller, minutes: float, report: Report) -> None:
         super().__init__(window)
@@ -109,7 +109,7 @@ class LatencyRun(QObject):
 
     def _end(self) -> None:
         self.meter.stop()
-        self._report(lateness.told(self._name, self.meter.late_ms))
+        self._report(lateness.report(self._name, self.meter.late_ms))
         self._next_scene()
 
     def _then(self, step: Callable[[], None], after_ms: int) -> None:
@@ -118,7 +118,7 @@ class LatencyRun(QObject):
 
 
 class SoakRun(QObject):
-    """Samples and switches until the time is over, reports, and closes the window."""
+    """A long run that samples and switches settings, reports, and closes the window."""
 
     def __init__(
         self, window: MainWindow, controller: Controller, minutes: float, report: Report, *, sample_ms: int = SAMPLE_MS
@@ -160,7 +160,7 @@ class SoakRun(QObject):
     def _end(self) -> None:
         self._sampler.stop()
         self._switcher.stop()
-        for line in soak.told(soak.growths(self.samples)):
+        for line in soak.report(soak.growths(self.samples)):
             self._report(line)
         self._window.close()
 
@@ -168,7 +168,7 @@ class SoakRun(QObject):
 def begin(
     kind: Measurement, window: MainWindow, controller: Controller, minutes: float | None, report: Report = logger.info
 ) -> QObject:
-    """Have the window measure itself once it runs; keep what comes back."""
+    """Make the window measure itself once it runs; keep a reference to what this returns."""
     length = DEFAULT_MINUTES[kind] if minutes is None else minutes
     if kind == "startup":
         return StartWatch(window, controller, report)
@@ -176,7 +176,7 @@ def begin(
 
 
 def _at_first_hands(window: MainWindow, action: Callable[[], None]) -> None:
-    """Once, after the first paint that shows hands."""
+    """Call a function once, after the first paint that shows hands."""
 
     def see(result: Any) -> None:
         if result.hands:

@@ -1,4 +1,4 @@
-"""When the program reached which stage of its start; noting one costs nothing."""
+"""Times of the stages of the program's start; recording one costs nothing."""
 
 import os
 import statistics
@@ -21,19 +21,19 @@ noted: list[tuple[str, float]] = []
 
 
 def note(stage: str) -> None:
-    """This stage is done now; of several times the first counts."""
+    """Record that this stage is reached; of repeated calls the first counts."""
     if all(stage != known for known, _ in noted):
         noted.append((stage, time.time()))
 
 
 def lines() -> list[str]:
-    """What a measured process writes: stages with seconds since it was asked for."""
+    """Return what a measured process prints: stages with seconds since its start was requested."""
     started_s = float(os.environ.get(STARTED_VARIABLE, noted[0][1] if noted else 0.0))
     return [f"{LINE}{at_s - started_s:.3f} {name}" for name, at_s in noted]
 
 
 def measure_starts(command: Sequence[str], count: int, report: Callable[[str], None]) -> float:
-    """Start the program ``count`` times, report the median of every stage; returns that of the last, in seconds.
+    """Start the program ``count`` times, report the median of every stage; return that of the last, in seconds.
 
     The first start warms the disk and does not count. Raises HandvizError where a start fails.
     """

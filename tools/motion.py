@@ -1,4 +1,4 @@
-"""Hands that move with known truth: rests and quick moves of fingers, turn and place.
+"""Moving hands with known ground truth: rests and quick moves of fingers, rotation and position.
 
 A move follows the path of least jerk (Flash and Hogan 1985), as people's do; the bundled clip's scene shows it.
 """
@@ -20,23 +20,23 @@ from tools.build_clip import Clip
 
 REST_S, MOVE_S = (0.3, 1.0), (0.35, 1.0)
 MOVES_IN_PHASE = 0.7
-"""How often each of fingers, turn and place takes part."""
+"""How often each of fingers, rotation and position takes part."""
 FRACTION_OF_PHASE = (0.5, 0.7)
 GRAIN = 0.012
 """Standard deviation of the camera's noise, of 1: a webcam in a room."""
 POSITION_LOW_M, POSITION_HIGH_M = np.array([-0.13, -0.06, 0.44]), np.array([0.13, 0.06, 0.66])
 ROTATION_STD_RAD = np.array([0.35, 0.45, 0.45])
-"""Of the hand's turns about the camera's x, y and z."""
+"""Of the hand's rotations about the camera's x, y and z."""
 SHAPE_SD = 0.6
 
 
 @dataclass(frozen=True, eq=False)
 class TrueHand:
-    """A hand at one moment."""
+    """A hand at one time."""
 
     arm: PosedArm
     from_canonical: FloatArray
-    """(3, 3) turn into the camera's axes; holds the mirror of left hands."""
+    """(3, 3) rotation to the camera's axes; contains the mirroring of left hands."""
     position_m: FloatArray
     """(3,) of the canonical frame's origin in the camera's frame"""
     vertices_m: FloatArray
@@ -48,10 +48,10 @@ class TrueHand:
 
 
 class Track:
-    """A value that rests and moves on; ``draw`` chooses where it goes."""
+    """A value that alternates between rest and motion; ``draw`` samples its targets."""
 
     def __init__(self, rng: np.random.Generator, phases: Sequence[tuple[float, float]], draw: Callable[[], FloatArray]):
-        """``phases``: when moves may begin, and how long they may take, in seconds."""
+        """Create the track; ``phases`` are the start and length in seconds of the intervals for moves."""
         self._times, self._values = [0.0], [draw()]
         for start_s, length_s in phases:
             if rng.random() < MOVES_IN_PHASE:
@@ -60,7 +60,7 @@ class Track:
                 self._values += [self._values[-1], draw()]
 
     def at(self, time_s: float) -> FloatArray:
-        """The value at a time."""
+        """Return the value at a time."""
         row = bisect_right(self._times, time_s) - 1
         if row + 1 == len(self._times):
             return self._values[row]
@@ -70,7 +70,7 @@ class Track:
 
 
 def _phases(rng: np.random.Generator, seconds: float) -> list[tuple[float, float]]:
-    """Start and length of the moves: the whole hand rests between them."""
+    """Return start and length of the moves: the whole hand rests between them."""
     phases, now_s = [], 0.0
     while now_s < seconds:
         now_s += rng.uniform(*REST_S)
@@ -80,7 +80,7 @@ def _phases(rng: np.random.Generator, seconds: float) -> list[tuple[float, float
 
 
 class MotionPoser:
-    """The hand model, and what its gestures and bends need."""
+    """The hand model, and what its gestures and angles need."""
 
     def __init__(self) -> None:
         self.poser = ArmPoser()
@@ -108,7 +108,7 @@ class HandMotion:
         self._place = Track(rng, phases, lambda: rng.uniform(POSITION_LOW_M, POSITION_HIGH_M))
 
     def at(self, time_s: float) -> TrueHand:
-        """The hand at a time."""
+        """Return the hand at a time."""
         poser = self._parts.poser
         pose = pose_from_angles(self._angles.at(time_s)[None], self._parts.axes)
         arm = poser.posed(pose, self._shape, np.eye(3)[None])[0]
@@ -125,7 +125,7 @@ class HandMotion:
 
 
 def motion_frames(clip: Clip, motion: HandMotion, times_s: FloatArray) -> Iterator[NDArray[np.uint8]]:
-    """RGB images (480, 640, 3) of a moving hand in the bundled clip's room."""
+    """Yield RGB images (480, 640, 3) of a moving hand in the bundled clip's room."""
     for number, time_s in enumerate(times_s):
         true = motion.at(float(time_s))
         surface = clip.surface(motion.handedness, true.arm, true.from_canonical, true.position_m)

@@ -1,4 +1,4 @@
-"""How well a smoother follows hands whose true motion is known: error, lag, and trembling at rest (numpy)."""
+"""Error, lag and jitter at rest of a smoother on hands whose true motion is known (numpy)."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -30,12 +30,12 @@ WORDS = ("handedness", "variant")
 MOVING_PX_PER_S, MOVING_M_PER_S = 60.0, 0.1
 RESTING_PX_PER_S = 9.0
 REST_FRAMES = 2
-"""A frame rests if its neighbours this far on both sides do."""
+"""A frame rests if all neighbours within this many frames do."""
 
 
 @dataclass(frozen=True, eq=False)
 class KnownMotion:
-    """What was measured of one moving hand, and the truth."""
+    """The measurements of one moving hand, and the ground truth."""
 
     times_s: FloatArray
     """(T,)"""
@@ -45,10 +45,10 @@ class KnownMotion:
     """None in frames in which it was not found."""
     intrinsics: Intrinsics
     reachable: Sequence[HandMesh] | None = None
-    """What would be measured without the errors that are new in every frame, where that is known."""
+    """The measurements without the errors that are new in every frame, where known."""
 
     def thinned(self, every: int, keep: NDArray[np.bool_] | None = None) -> "KnownMotion":
-        """Every n-th frame of it; of those the ones to ``keep``."""
+        """Return every n-th frame of the motion, of those only the ones marked by ``keep``."""
         rows = np.arange(0, len(self.times_s), every)
         rows = rows if keep is None else rows[keep[: len(rows)]]
         hands = [self.hands[int(row)] for row in rows]
@@ -58,26 +58,26 @@ class KnownMotion:
 
 @dataclass(frozen=True)
 class MotionScores:
-    """Means over the keypoints of all frames; "of what came in" compares with the hands before smoothing."""
+    """Means over the keypoints of all frames; "of the input" compares with the hands before smoothing."""
 
     error_mm: float
-    """from the truth, wrist on wrist"""
+    """from the ground truth, wrist on wrist"""
     error_px: float
-    """from the truth in the image"""
+    """from the ground truth in the image"""
     left_px: float
-    """from what a perfect smoother could reach, which keeps the errors that last; nan where that is not known"""
+    """from what a perfect smoother could reach, which retains lasting errors; nan where that is not known"""
     left_mm: float
     lag_ms: float
-    """of the overlay: by least squares over moving frames, of what came in"""
+    """of the overlay: by least squares over moving frames, against the input"""
     lag_3d_ms: float
     """of the points counted from the wrist, likewise"""
-    apart_px: float
-    """99th percentile over moving frames of how far the overlay lies from what came in"""
+    distance_px: float
+    """99th percentile over moving frames of the distance of the overlay from the input"""
     jitter_px: float
     """mean second difference at rest, pixels a frame squared"""
     jitter_mm: float
     coverage: float
-    """root mean square of error over standard deviation: 1 is honest, more is over-confident"""
+    """root mean square of error over standard deviation: 1 is calibrated, more is over-confident"""
 
 
 def scores(motions: Sequence[KnownMotion], make: Callable[[], Smoother]) -> MotionScores:
@@ -88,15 +88,15 @@ def scores(motions: Sequence[KnownMotion], make: Callable[[], Smoother]) -> Moti
     whole = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _Part.ARRAYS}
     late_px, late_m = whole["late_px"][moving], whole["late_m"][moving]
     speed_px, speed_m = whole["speed_px"][moving], whole["speed_m"][moving]
-    in_turn = np.linalg.norm(speed_m, axis=2).mean(axis=1) > MOVING_M_PER_S
+    moving_3d = np.linalg.norm(speed_m, axis=2).mean(axis=1) > MOVING_M_PER_S
     return MotionScores(
         error_mm=float(whole["error_mm"].mean()),
         error_px=float(whole["error_px"].mean()),
         left_px=float(whole["left_px"].mean()),
         left_mm=float(whole["left_mm"].mean()),
         lag_ms=_lag_ms(late_px, speed_px),
-        lag_3d_ms=_lag_ms(late_m[in_turn], speed_m[in_turn]),
-        apart_px=float(np.percentile(np.linalg.norm(late_px, axis=2).mean(axis=1), 99))
+        lag_3d_ms=_lag_ms(late_m[moving_3d], speed_m[moving_3d]),
+        distance_px=float(np.percentile(np.linalg.norm(late_px, axis=2).mean(axis=1), 99))
         if moving.any()
         else float("nan"),
         jitter_px=float(whole["acceleration_px"][resting].mean()) if resting.any() else float("nan"),
@@ -106,14 +106,14 @@ def scores(motions: Sequence[KnownMotion], make: Callable[[], Smoother]) -> Moti
 
 
 def _lag_ms(late: FloatArray, speed: FloatArray) -> float:
-    """Late by how much: the shift in time that explains ``late`` best; nan where nothing moves."""
+    """Return the shift in time that explains ``late`` best; nan where nothing moves."""
     if not len(speed):
         return float("nan")
     return float(-(late * speed).sum() / (speed**2).sum() * 1000)
 
 
 class _Part:
-    """One motion, smoothed; arrays (T - 2, ...) of the inner frames in which the hand was there."""
+    """One motion, smoothed; arrays (T - 2, ...) of the inner frames in which the hand was found."""
 
     ARRAYS = (
         "left_px",
@@ -150,8 +150,8 @@ class _Part:
             best_px, best_m = _stacked(reachable)
             self.left_px = np.linalg.norm(went_px - best_px, axis=2)
             self.left_mm = np.linalg.norm(went_m - best_m, axis=2) * MILLIMETRES_PER_METRE
-        self.acceleration_px = np.linalg.norm(_bend(went_px), axis=2)
-        self.acceleration_mm = np.linalg.norm(_bend(went_m), axis=2) * MILLIMETRES_PER_METRE
+        self.acceleration_px = np.linalg.norm(_acceleration(went_px), axis=2)
+        self.acceleration_mm = np.linalg.norm(_acceleration(went_m), axis=2) * MILLIMETRES_PER_METRE
         std_mm = np.stack([hand.keypoint_std_mm for hand in went])[1:-1]
         self.ratio = self.error_mm / np.maximum(std_mm, 1e-3)
         fast = np.linalg.norm(self.speed_px, axis=2).mean(axis=1)
@@ -160,22 +160,22 @@ class _Part:
 
 
 def _stacked(hands: Sequence[HandMesh]) -> tuple[FloatArray, FloatArray]:
-    """Keypoints (T, 21, 2) in the image and (T, 21, 3) from the wrist."""
+    """Return keypoints (T, 21, 2) in the image and (T, 21, 3) from the wrist."""
     return np.stack([hand.keypoints_px for hand in hands]), np.stack([hand.keypoints_m for hand in hands])
 
 
 def _speed(points: FloatArray, times_s: FloatArray) -> FloatArray:
-    """Per second, by central differences (T - 2, K, C)."""
+    """Return the speed per second by central differences (T - 2, K, C)."""
     return np.asarray((points[2:] - points[:-2]) / (times_s[2:] - times_s[:-2])[:, None, None])
 
 
-def _bend(points: FloatArray) -> FloatArray:
-    """Second differences (T - 2, K, C)."""
+def _acceleration(points: FloatArray) -> FloatArray:
+    """Return second differences (T - 2, K, C)."""
     return np.asarray(points[2:] - 2 * points[1:-1] + points[:-2])
 
 
 def _all_around(marks: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
-    """(T,) whether all within ``reach`` of each place are set."""
+    """Return (T,) whether all values within ``reach`` of each index are set."""
     paused = marks.copy()
     for by in range(1, reach + 1):
         paused[by:] &= marks[:-by]
@@ -184,7 +184,7 @@ def _all_around(marks: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
 
 
 def save_motion(path: Path, motion: KnownMotion) -> None:
-    """Write it as .npz; textures and doubts of the place are left out. Raises HandvizError if it cannot be written."""
+    """Write the motion as .npz without textures and uncertainty of the position; HandvizError if that fails."""
     found = np.array([row for row, hand in enumerate(motion.hands) if hand is not None])
     hands = [hand for hand in motion.hands if hand is not None]
     camera = motion.intrinsics
@@ -198,15 +198,15 @@ def save_motion(path: Path, motion: KnownMotion) -> None:
 
 
 def load_motion(path: Path) -> KnownMotion:
-    """What ``save_motion`` wrote."""
+    """Read what ``save_motion`` wrote."""
     with np.load(path, allow_pickle=False) as file:
         values = {name: file[name] for name in file.files}
     focal_px, centre_x_px, centre_y_px = (float(value) for value in values["camera"])
     intrinsics = Intrinsics(focal_px, centre_x_px, centre_y_px)
     hands: list[HandMesh | None] = [None] * len(values["times_s"])
-    for row, place in enumerate(values["found"]):
+    for row, index in enumerate(values["found"]):
         parts: dict[str, Any] = {name: values[name][row] for name in ARRAYS}
         parts |= {name: float(values[name][row]) for name in NUMBERS}
         parts |= {name: str(values[name][row]) for name in WORDS}
-        hands[place] = HandMesh(intrinsics=intrinsics, **parts)
+        hands[index] = HandMesh(intrinsics=intrinsics, **parts)
     return KnownMotion(values["times_s"], values["truth_m"], hands, intrinsics)

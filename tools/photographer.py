@@ -1,4 +1,4 @@
-"""Plays scenes in the running window, and saves an image of each.
+"""Scenes that run in the window, and an image of each.
 
 Each scene says what a person would do and when the window is ready to be photographed. The clip is held at a frame,
 so that a scene shows the same hands each time.
@@ -34,7 +34,7 @@ class Scene:
 
 
 class Stage:
-    """What scenes can do to the window, and what they can wait for."""
+    """The actions of scenes on the window, and the conditions that they can wait for."""
 
     def __init__(self, window: MainWindow) -> None:
         self.window = window
@@ -52,7 +52,7 @@ class Stage:
         self._paints += 1
 
     def press(self, key: str) -> None:
-        """Do what this key does."""
+        """Press a key: call its action."""
         for action in self.window.actions():
             if key in [sequence.toString() for sequence in action.shortcuts()]:
                 action.trigger()
@@ -60,22 +60,22 @@ class Stage:
         raise HandvizError(f"no action has the key {key}", ErrorCode.UNKNOWN_NAME)
 
     def new_results(self, count: int = 1) -> Ready:
-        """True when so many more results have been painted."""
+        """Return a condition that holds once so many more results have been painted."""
         wanted = self._count + count
         return lambda: self._count >= wanted
 
     def new_paint(self) -> Ready:
-        """True when the view has been painted again, whatever it shows."""
+        """Return a condition that holds once the view has been painted again, whatever it shows."""
         before = self._paints
         return lambda: self._paints > before
 
     def shows(self, number: int) -> Ready:
-        """True when this frame has been painted."""
+        """Return a condition that holds once this frame has been painted."""
         return lambda: self._painted is not None and self._painted.frame.number == number
 
 
 class Photographer(QObject):
-    """Plays the scenes one after the other, saves an image of each as NAME.jpg, and closes the window."""
+    """A runner of scenes that saves an image of each as NAME.jpg, and closes the window."""
 
     finished = pyqtSignal()
 

@@ -1,4 +1,4 @@
-"""Draw how runs learned: validation error against training crops seen."""
+"""Draw validation error of training runs against training crops seen."""
 
 import argparse
 import csv
@@ -31,7 +31,7 @@ Row = tuple[int, dict[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class Log:
-    """What a run wrote of itself."""
+    """The log of a run."""
 
     name: str
     crops_seen: FloatArray
@@ -41,7 +41,7 @@ class Log:
 
 
 def _batch_size(run: Path) -> int:
-    """From the notes of the run's checkpoint; the usual one where there is none."""
+    """Return the batch size from the notes of the run's checkpoint; the default where there is none."""
     try:
         return int(json.loads(read_metadata(run / "last")["notes"])["train"]["batch_size"])
     except (HandvizError, KeyError, TypeError, ValueError, OverflowError):
@@ -49,7 +49,7 @@ def _batch_size(run: Path) -> int:
 
 
 def _table(path: Path) -> list[Row]:
-    """Rows of a CSV file by their lines, cells as text."""
+    """Return the rows of a CSV file by their lines, cells as text."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return list(enumerate(csv.DictReader(file), start=2))
@@ -58,7 +58,7 @@ def _table(path: Path) -> list[Row]:
 
 
 def _column(path: Path, rows: list[Row], name: str) -> FloatArray:
-    """One column as finite numbers >= 0; a HandvizError names the line that is not."""
+    """Return one column as finite numbers >= 0; HandvizError names a line that is not."""
     values = []
     for line, row in rows:
         try:
@@ -76,7 +76,7 @@ def _column(path: Path, rows: list[Row], name: str) -> FloatArray:
 
 
 def read_log(run: Path) -> Log:
-    """The ``log.csv`` of a run's folder; raises HandvizError if it is missing, foreign, empty or damaged.
+    """Read the ``log.csv`` of a run's folder; raise HandvizError if it is missing, foreign, empty or damaged.
 
     ``crops_seen`` where the trainer wrote it, else steps times the batch. Where a run that was stopped wrote
     a step twice, the later row counts. Rows without an error stay out: a run may watch --validation from later on.
@@ -98,11 +98,12 @@ def read_log(run: Path) -> Log:
 
 
 def draw_learning_curve(logs: Sequence[Log], path: Path) -> Path:
-    """Error over crops seen, one line a run; all by the best measure that every log has."""
+    """Draw error over crops seen, one line a run, all by the best measure that every log has."""
     shared = [name for name in ERROR_TITLES if all(name in log.errors_mm for log in logs)]
     if not shared:
         raise HandvizError(
-            f"these runs logged different errors ({', '.join(ERROR_TITLES)}): draw them apart", ErrorCode.FILES_DISAGREE
+            f"these runs logged different errors ({', '.join(ERROR_TITLES)}): draw them separately",
+            ErrorCode.FILES_DISAGREE,
         )
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -115,7 +116,7 @@ def draw_learning_curve(logs: Sequence[Log], path: Path) -> Path:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which runs, and where the image goes."""
+    """Add the runs and the image's path."""
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs with their log.csv")
     parser.add_argument("--out", type=Path, required=True, help="image to write, .png or .svg")
 

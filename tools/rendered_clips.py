@@ -1,4 +1,4 @@
-"""Errors in the camera's frame, and trembling, of hands whose true motion is known."""
+"""Errors in the camera frame, and jitter, of hands whose true motion is known."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,26 +17,26 @@ class ClipScores:
 
     frames: int
     absolute_mm: float
-    """MPJPE in the camera's frame: the wrist's place counts"""
+    """MPJPE in the camera's frame: includes the wrist's position"""
     root_mm: float
     """MPJPE wrist on wrist"""
     procrustes_mm: float
     acceleration_mm: float
-    """acceleration error from the wrist, mm per frame^2: trembling, and motion that is smoothed away"""
+    """acceleration error from the wrist, mm per frame^2: jitter, and motion that is smoothed away"""
     absolute_acceleration_mm: float
     """likewise in the camera's frame"""
 
 
 def clip_scores(motions: Sequence[KnownMotion], make: Callable[[], Smoother]) -> ClipScores:
-    """Of every motion smoothed by a smoother of its own; accelerations where three frames follow each other."""
-    keypoints, truth, roots, places = [], [], list[FloatArray](), list[FloatArray]()
+    """Score every motion with a smoother of its own; accelerations where three frames follow each other."""
+    keypoints, truth, roots, absolute = [], [], list[FloatArray](), list[FloatArray]()
     for motion in motions:
         found, true, rows = _track(motion, make())
         keypoints.append(found)
         truth.append(true)
-        middle = np.flatnonzero((rows[2:] - rows[:-2]) == 2)
-        places.append(acceleration_errors_mm(found, true)[middle])
-        roots.append(acceleration_errors_mm(found - found[:, :1], true - true[:, :1])[middle])
+        centre = np.flatnonzero((rows[2:] - rows[:-2]) == 2)
+        absolute.append(acceleration_errors_mm(found, true)[centre])
+        roots.append(acceleration_errors_mm(found - found[:, :1], true - true[:, :1])[centre])
     columns = score(CameraPoints(np.concatenate(keypoints), np.concatenate(truth))).columns
     return ClipScores(
         frames=len(columns["root_mpjpe_mm"]),
@@ -44,12 +44,12 @@ def clip_scores(motions: Sequence[KnownMotion], make: Callable[[], Smoother]) ->
         root_mm=float(columns["root_mpjpe_mm"].mean()),
         procrustes_mm=float(columns["procrustes_mpjpe_mm"].mean()),
         acceleration_mm=float(np.concatenate(roots).mean()),
-        absolute_acceleration_mm=float(np.concatenate(places).mean()),
+        absolute_acceleration_mm=float(np.concatenate(absolute).mean()),
     )
 
 
 def _track(motion: KnownMotion, smoother: Smoother) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Keypoints and truth (T, 21, 3) in the camera's frame, and the frames (T,) in which the hand was found."""
+    """Return keypoints and ground truth (T, 21, 3) in the camera frame, and the frames (T,) with the hand found."""
     rows, found = [], []
     for row, (hand, time_s) in enumerate(zip(motion.hands, motion.times_s, strict=True)):
         answer = smoother.smooth([] if hand is None else [hand], time_s * 1000)

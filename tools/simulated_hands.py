@@ -1,6 +1,6 @@
-"""What networks would say of a moving hand: the truth with errors as they make them, without rendering an image.
+"""Simulated network outputs of a moving hand: ground truth with realistic errors, without rendering an image.
 
-Errors have two parts. The lasting part depends on the hand's pose and place alone, as most of what networks get wrong
+Errors have two parts. The lasting part depends on pose and position alone, as most of what networks get wrong
 does, and is of the size that the standard deviations say; the new part is drawn in every frame, is much smaller, has
 long tails, and grows with the standard deviations and with speed.
 """
@@ -17,9 +17,9 @@ from tools.motion import HandMotion, TrueHand
 
 TAIL_FREEDOM = 4.0
 WAVES_PER_POSE = 0.7
-"""How quickly lasting errors change with the pose (radians of 45 bends, of the turn) and with decimetres of place."""
+"""Rates of change of lasting errors with pose (radians of 45 angles, of rotation) and position (decimetres)."""
 NEAR_M = 0.02
-"""Points this near to each other are mistaken together."""
+"""Distance within which points have correlated errors."""
 HIDDEN_EVERY_S, HIDDEN_FOR_S = 3.0, (0.2, 0.6)
 RESTING_M = 0.0003
 """No keypoint of a hand at rest moves further in a frame."""
@@ -34,7 +34,7 @@ class ErrorSizes:
     """Standard deviations of the new part; of a hand whose mean standard deviation is ``reference_std_mm``."""
 
     direction: float
-    """of the palm's middle: x / z"""
+    """of the palm's centre: x / z"""
     log_depth: float
     rotation_rad: tuple[float, float, float]
     """about the camera's axes"""
@@ -48,17 +48,17 @@ class ErrorSizes:
 
 
 def measured_error_sizes(clips: Sequence[tuple[Sequence[HandMesh], FloatArray]]) -> ErrorSizes:
-    """How large the new part is while hands rest, from hands of successive frames and true keypoints (T, 21, 3).
+    """Measure the new part of hands at rest, from hands of successive frames and true keypoints (T, 21, 3).
 
     Second differences take lasting errors away; half of what lies between the 16th and the 84th percentile leaves out
     the few leaps.
     """
-    parts = [_bends(hands, truth_m) for hands, truth_m in clips]
+    parts = [_rest_accelerations(hands, truth_m) for hands, truth_m in clips]
     half = {}
     for name in parts[0]:
         low, high = np.percentile(np.concatenate([part[name] for part in parts]), (16, 84), axis=0)
         half[name] = (high - low) / 2
-    rotation_rad = half["turn"]
+    rotation_rad = half["rotation"]
     std_m = np.concatenate([np.stack([hand.keypoint_std_mm for hand in hands]) for hands, _ in clips]) / 1000
     return ErrorSizes(
         direction=float(half["direction"].mean()),
@@ -70,32 +70,33 @@ def measured_error_sizes(clips: Sequence[tuple[Sequence[HandMesh], FloatArray]])
     )
 
 
-def _bends(hands: Sequence[HandMesh], truth_m: FloatArray) -> dict[str, FloatArray]:
-    """Second differences, scaled to the standard deviation of one frame, where the truth rests."""
+def _rest_accelerations(hands: Sequence[HandMesh], truth_m: FloatArray) -> dict[str, FloatArray]:
+    """Return second differences, scaled to the standard deviation of one frame, where the ground truth rests."""
     keypoints_m = np.stack([hand.keypoints_m for hand in hands])
     palm_m = keypoints_m[:, PALM].mean(axis=1) + np.stack([hand.wrist_camera_m for hand in hands])
     std_m = np.stack([hand.keypoint_std_mm for hand in hands]) / 1000
     noise_m = np.hypot(std_m, std_m[:, PALM].mean(axis=1, keepdims=True))
-    turns = np.stack([hand.camera_from_wrist for hand in hands])
-    steps = np.stack([axis_angle_from_rotation(turn) for turn in turns[1:] @ turns[:-1].transpose(0, 2, 1)])
+    rotations = np.stack([hand.camera_from_wrist for hand in hands])
+    steps = np.stack([axis_angle_from_rotation(one) for one in rotations[1:] @ rotations[:-1].transpose(0, 2, 1)])
     moved_m = np.linalg.norm(np.diff(truth_m, axis=0), axis=2).max(axis=1)
     rests = np.maximum(moved_m[1:], moved_m[:-1]) < RESTING_M
     bends = {
-        "direction": _bend(palm_m[:, :2] / palm_m[:, 2:]),
-        "log_depth": _bend(np.log(palm_m[:, 2:])),
-        "points": _bend(keypoints_m - keypoints_m[:, PALM].mean(axis=1, keepdims=True)) / noise_m[1:-1, :, None],
-        "turn": np.diff(steps, axis=0),
+        "direction": _acceleration(palm_m[:, :2] / palm_m[:, 2:]),
+        "log_depth": _acceleration(np.log(palm_m[:, 2:])),
+        "points": _acceleration(keypoints_m - keypoints_m[:, PALM].mean(axis=1, keepdims=True))
+        / noise_m[1:-1, :, None],
+        "rotation": np.diff(steps, axis=0),
     }
     return {name: values[rests] / np.sqrt(6) for name, values in bends.items()}
 
 
-def _bend(values: FloatArray) -> FloatArray:
+def _acceleration(values: FloatArray) -> FloatArray:
     return np.asarray(values[2:] - 2 * values[1:-1] + values[:-2])
 
 
 @dataclass(frozen=True)
 class _Factors:
-    """By how much errors of a frame are larger than usual: of all, and of those that are new."""
+    """Factors of a frame's errors over the usual ones: of all, and of the new part."""
 
     hidden: float
     speed: float
@@ -113,14 +114,14 @@ class SimulatedHands:
 
 
 class Simulation:
-    """One hand's measurements."""
+    """Simulated measurements of one hand."""
 
     def __init__(self, sizes: ErrorSizes, intrinsics: Intrinsics, seed: int) -> None:
         self._sizes, self._intrinsics = sizes, intrinsics
         self._random = np.random.default_rng(seed)
 
     def hands(self, motion: HandMotion, times_s: FloatArray) -> SimulatedHands:
-        """What is measured at each time, and what is true of it."""
+        """Return the measurements at each time, and the ground truth."""
         truth = [motion.at(float(time_s)) for time_s in times_s]
         truth_m = np.stack([true.keypoints_m for true in truth])
         speed = np.linalg.norm(np.gradient(truth_m, times_s, axis=0), axis=2).mean(axis=1)
@@ -134,7 +135,7 @@ class Simulation:
         return SimulatedHands(measured, lasting_only, truth_m)
 
     def _waves(self) -> Callable[[TrueHand], FloatArray]:
-        """Lasting errors (24, 3) of unit variance: of 21 keypoints, the turn, the palm's direction, once the depth."""
+        """Return lasting errors (24, 3) of unit variance: of 21 keypoints, rotation, palm direction, once depth."""
         weights = self._random.normal(0, WAVES_PER_POSE, (72, 45 + 9 + 3))
         phases = self._random.uniform(0, 2 * np.pi, 72)
 
@@ -145,7 +146,7 @@ class Simulation:
         return lasting
 
     def _uncertainties(self, times_s: FloatArray) -> FloatArray:
-        """(T,) by how much standard deviations are larger than usual."""
+        """Return (T,) factors of standard deviations over the usual ones."""
         factor, now_s = np.ones(len(times_s)), float(self._random.exponential(HIDDEN_EVERY_S))
         while now_s < times_s[-1]:
             half_s = self._random.uniform(*HIDDEN_FOR_S)
@@ -156,14 +157,14 @@ class Simulation:
 
     @staticmethod
     def _blur(true: TrueHand) -> FloatArray:
-        """(V + 21, 21) that spreads errors of keypoints over their neighbours and keeps their size."""
+        """Return (V + 21, 21) weights that spread keypoints' errors over their neighbours and preserve their size."""
         points_m = np.concatenate([true.vertices_m, true.keypoints_m])
         square = ((points_m[:, None] - true.keypoints_m) ** 2).sum(axis=2)
         weights = np.exp(-square / (2 * NEAR_M**2)) + 1e-6
         return np.asarray(weights / np.linalg.norm(weights, axis=1, keepdims=True))
 
     def _new(self, *shape: int) -> FloatArray:
-        """Of unit variance with long tails."""
+        """Draw numbers of unit variance with long tails."""
         return np.asarray(self._random.standard_t(TAIL_FREEDOM, shape) / np.sqrt(TAIL_FREEDOM / (TAIL_FREEDOM - 2)))
 
     def _hand(
@@ -178,14 +179,14 @@ class Simulation:
         own_m = std_m[:, None] * (
             blur @ lasting[:21] / np.sqrt(3) * 0.7 + speed_factor * fractions * (blur @ self._new(21, 3))
         )
-        turn = lasting[21] * sizes.lasting_rotation_rad * 0.6 + uncertainty * self._new(3) * sizes.rotation_rad
-        rotation = rotation_from_axis_angle(turn)
+        rotation_rad = lasting[21] * sizes.lasting_rotation_rad * 0.6 + uncertainty * self._new(3) * sizes.rotation_rad
+        rotation = rotation_from_axis_angle(rotation_rad)
         points_m = (rooted_m + own_m) @ rotation.T
         points_m = points_m - points_m[count]
-        place = uncertainty * self._new(3) * [sizes.direction, sizes.direction, sizes.log_depth]
-        place = place + lasting[22] * [sizes.lasting_direction, sizes.lasting_direction, sizes.lasting_log_depth]
+        position = uncertainty * self._new(3) * [sizes.direction, sizes.direction, sizes.log_depth]
+        position = position + lasting[22] * [sizes.lasting_direction, sizes.lasting_direction, sizes.lasting_log_depth]
         palm_m = true.keypoints_m[PALM,].mean(axis=0)
-        seen_palm_m = (palm_m + np.append(place[:2], 0) * palm_m[2]) * np.exp(place[2])
+        seen_palm_m = (palm_m + np.append(position[:2], 0) * palm_m[2]) * np.exp(position[2])
         hand = HandMesh(
             handedness=motion.handedness,
             detection_score=0.95,

@@ -34,15 +34,15 @@ RATE_HZ = 30
 SIMULATED_SEEDS = 1000
 STRENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
 SPEED_WEIGHTS = (1, 4, 16, 64)
-"""One Euro's weight of speed, of its usual one: what makes it quick, and lets more trembling through."""
+"""One Euro's weight of speed, of its usual one: a higher one reduces lag and smooths jitter less."""
 LOST_FRACTION = 0.15
 EQUAL_MS = 0.3
 """Lags that differ by no more count as equal: a hundredth of a frame."""
-MEASURES = ("error_px", "error_mm", "left_px", "left_mm", "jitter_px", "jitter_mm", "apart_px")
+MEASURES = ("error_px", "error_mm", "left_px", "left_mm", "jitter_px", "jitter_mm", "distance_px")
 logger = logging.getLogger(__name__)
 
 
-# The figure: what smoothers leave of errors and trembling, against their lag.
+# The figure: what smoothers leave of errors and jitter, against their lag.
 
 
 class Setting(Protocol):
@@ -55,20 +55,18 @@ class Setting(Protocol):
 
     @property
     def scores(self) -> MotionScores:
-        """What it reached."""
+        """Scores of this setting."""
         ...
 
 
 def draw_sweeps(simulated: Sequence[Setting], rendered: Sequence[Setting], path: Path) -> Path:
-    """Four panels; raises HandvizError if it cannot be written."""
+    """Draw four panels; raise HandvizError if the file cannot be written."""
     figure = Figure(figsize=(11, 8), layout="constrained")
     panels = figure.subplots(2, 2)
     _panel(panels[0, 0], simulated, "left_px", "simulated: error that smoothing can change, px")
     _panel(panels[0, 1], simulated, "left_mm", "simulated: error that smoothing can change, mm")
     _panel(panels[1, 0], rendered, "error_px", "whole pipeline on rendered clips: error, px")
-    _panel(
-        panels[1, 1], rendered, "jitter_px", "whole pipeline on rendered clips: trembling at rest, px a frame squared"
-    )
+    _panel(panels[1, 1], rendered, "jitter_px", "whole pipeline on rendered clips: jitter at rest, px a frame squared")
     panels[0, 0].legend()
     return save_figure(figure, path)
 
@@ -87,7 +85,7 @@ def _panel(axes: Axes, settings: Sequence[Setting], measure: str, title: str) ->
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """How much to render and to simulate, and where the figure goes."""
+    """Add the amounts to render and to simulate, and the figure's path."""
     parser.add_argument("--clips", type=int, default=4, help="rendered clips for the whole pipeline (%(default)s)")
     parser.add_argument("--simulated", type=int, default=12, help="simulated hands (%(default)s)")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of each (%(default)s)")
@@ -95,17 +93,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=60, help="of the motions; the filter was designed on others (%(default)s)"
     )
     parser.add_argument("--model", dest="variant", choices=VARIANTS, default="final", help="the model to use")
-    parser.add_argument("--figure", type=Path, help="image of error and trembling against lag (.png, .svg)")
+    parser.add_argument("--figure", type=Path, help="image of error and jitter against lag (.png, .svg)")
     parser.add_argument(
         "--cache",
         type=Path,
         default=Path(tempfile.gettempdir()) / "handviz_smoothing",
-        help="folder for what was reconstructed of rendered clips (%(default)s)",
+        help="folder of the reconstructions of rendered clips (%(default)s)",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Render, reconstruct, simulate, smooth, compare; prints tables."""
+    """Render, reconstruct, simulate, smooth, compare; print tables."""
     if min(arguments.clips, arguments.simulated) < 1 or arguments.seconds < 2 or arguments.seed < 0:
         raise HandvizError(
             "at least one clip, one simulated hand, two seconds and a seed from 0 are needed", ErrorCode.BAD_VALUE
@@ -135,7 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def rendered_motions(arguments: argparse.Namespace) -> list[KnownMotion]:
-    """What the pipeline makes of rendered clips, without smoothing; kept in the cache."""
+    """Return the pipeline's results of rendered clips, without smoothing, from the cache where they are in it."""
     found = []
     for seed in range(arguments.seed, arguments.seed + arguments.clips):
         path = arguments.cache / f"{arguments.variant}_{seed}_{arguments.seconds:g}s.npz"
@@ -170,13 +168,13 @@ def _render(seed: int, arguments: argparse.Namespace) -> KnownMotion:
 
 
 def _unbroken(motion: KnownMotion) -> tuple[list[HandMesh], FloatArray]:
-    """Without the frames in which the hand was not found: there are few."""
+    """Return hands and ground truth without the few frames in which the hand was not found."""
     rows = [row for row, hand in enumerate(motion.hands) if hand is not None]
     return [hand for hand in motion.hands if hand is not None], motion.truth_m[rows]
 
 
 def simulated_motions(sizes: ErrorSizes, arguments: argparse.Namespace) -> list[KnownMotion]:
-    """Measurements drawn from the truth with errors of these sizes."""
+    """Draw measurements from the ground truth with errors of these sizes."""
     parts, times_s, found = MotionPoser(), _times(arguments.seconds), []
     intrinsics = intrinsics_from_field_of_view(640, 480, 60.0)
     first = SIMULATED_SEEDS + arguments.seed
@@ -206,7 +204,7 @@ def sweep(
     strengths: Sequence[float] = STRENGTHS,
     weights: Sequence[int] = SPEED_WEIGHTS,
 ) -> list[Row]:
-    """No smoothing, then Kalman and One Euro at every strength, and One Euro with more weight on speed."""
+    """Score no smoothing, then Kalman and One Euro at every strength, and One Euro with more weight on speed."""
     made: list[tuple[str, str, Callable[[], Smoother]]] = [("raw", "no smoothing", partial(KalmanSmoother, 0.0))]
     made += [("kalman", f"Kalman {strength:g}", partial(KalmanSmoother, strength)) for strength in strengths]
     for weight in weights:
@@ -218,7 +216,7 @@ def sweep(
 
 
 def report(title: str, rows: Sequence[Row]) -> None:
-    """One line a setting."""
+    """Log one line a setting."""
     logger.info("")
     logger.info("%s", title)
     columns = (
@@ -228,12 +226,12 @@ def report(title: str, rows: Sequence[Row]) -> None:
         "left mm",
         "lag ms",
         "lag 3D",
-        "apart px",
-        "trem px",
-        "trem mm",
-        "err/dev",
+        "distance px",
+        "jitter px",
+        "jitter mm",
+        "err/std",
     )
-    logger.info("%-26s" + "%9s" * len(columns), "", *columns)
+    logger.info("%-26s" + "%12s" * len(columns), "", *columns)
     for row in rows:
         one = row.scores
         values = (
@@ -243,15 +241,15 @@ def report(title: str, rows: Sequence[Row]) -> None:
             one.left_mm,
             one.lag_ms,
             one.lag_3d_ms,
-            one.apart_px,
+            one.distance_px,
             one.jitter_px,
             one.jitter_mm,
         )
-        logger.info("%-26s" + "%9.2f" * len(columns), row.name, *values, one.coverage)
+        logger.info("%-26s" + "%12.2f" * len(columns), row.name, *values, one.coverage)
 
 
 def report_equal_lag(rows: Sequence[Row]) -> None:
-    """For every strength of Kalman the best that One Euro reaches, whatever its settings, with no more lag."""
+    """Log for every strength of Kalman the best of One Euro, over all its settings, with no more lag."""
     logger.info("at equal lag: Kalman / the best of One Euro that lags no more")
     for row in rows:
         if row.kind == "kalman":
@@ -260,16 +258,16 @@ def report_equal_lag(rows: Sequence[Row]) -> None:
                 for rival in rows
                 if rival.kind != "kalman" and rival.scores.lag_ms <= row.scores.lag_ms + EQUAL_MS
             ]
-            told = [
+            comparisons = [
                 f"{measure} {getattr(row.scores, measure):.2f} / {min(getattr(rival, measure) for rival in rivals):.2f}"
                 for measure in MEASURES
             ]
-            logger.info("%-12s lag %5.2f ms: %s", row.name, row.scores.lag_ms, ", ".join(told))
+            logger.info("%-12s lag %5.2f ms: %s", row.name, row.scores.lag_ms, ", ".join(comparisons))
 
 
 def report_camera(motions: Sequence[KnownMotion]) -> None:
-    """Errors of rendered clips in the camera's frame, and acceleration errors in the field's units."""
-    logger.info("rendered, %d frames a second, MPJPE and acceleration error against the truth", RATE_HZ)
+    """Log errors of rendered clips in the camera frame, and acceleration errors in the usual units."""
+    logger.info("rendered, %d frames a second, MPJPE and acceleration error against the ground truth", RATE_HZ)
     columns = ("camera mm", "wrist mm", "PA mm", "mm/f2", "m/s2", "mm/f2 cam", "m/s2 cam")
     logger.info("%-26s" + "%10s" * len(columns), "", *columns)
     kinds: dict[str, Callable[[], Smoother]] = {
@@ -279,15 +277,15 @@ def report_camera(motions: Sequence[KnownMotion]) -> None:
     }
     for name, make in kinds.items():
         one = clip_scores(motions, make)
-        bends = [
+        accelerations = [
             part for mm in (one.acceleration_mm, one.absolute_acceleration_mm) for part in (mm, mm * RATE_HZ**2 / 1000)
         ]
-        values = (one.absolute_mm, one.root_mm, one.procrustes_mm, *bends)
+        values = (one.absolute_mm, one.root_mm, one.procrustes_mm, *accelerations)
         logger.info("%-26s" + "%10.2f" * len(columns), name, *values)
 
 
 def report_cost(motion: KnownMotion) -> None:
-    """Milliseconds a hand, the median of all frames."""
+    """Log milliseconds a hand, the median of all frames."""
     for kind, smoother in (("Kalman", KalmanSmoother(0.3)), ("One Euro", HandSmoother(0.3))):
         took_ms = []
         for hand, time_s in zip(motion.hands, motion.times_s, strict=True):

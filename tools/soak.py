@@ -1,4 +1,4 @@
-"""A long run: what the process holds is sampled while settings change, and a stated rule says whether it grew."""
+"""A long run: resources are sampled while settings change, and a stated rule decides whether they grew."""
 
 import gc
 import math
@@ -18,24 +18,24 @@ RULES = {
     "gl_objects": (0.0, 0.0),
     "python_objects": (0.02, 2000.0),
 }
-"""By how much the last quarter's median may lie above the second quarter's: the larger of a share and a number."""
+"""By how much the last quarter's median may lie above the second quarter's: the larger of a fraction and a number."""
 MIN_SAMPLES = 8
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What the process holds at one moment."""
+    """The process's resources at one time."""
 
     at_s: float
     memory_mb: float
     threads: int
-    """Of the system, where it says, else Python's."""
+    """Of the system, where available, else Python's."""
     gl_objects: int
     python_objects: int
 
 
 def take_sample(at_s: float, memory_mb: float, gl_objects: int) -> Sample:
-    """Look now; garbage is collected first, so that what is only late does not count as lost."""
+    """Sample the resources after a garbage collection, so that objects collected late do not count as leaked."""
     gc.collect()
     return Sample(at_s, memory_mb, _threads(), gl_objects, len(gc.get_objects()))
 
@@ -63,7 +63,7 @@ class Growth:
 
 
 def growths(samples: Sequence[Sample]) -> list[Growth]:
-    """Whether each quantity stays by the rule; at least eight samples."""
+    """Return whether each quantity stays within the rule; at least eight samples are needed."""
     assert len(samples) >= MIN_SAMPLES
     times_s = np.array([sample.at_s for sample in samples])
     names = [item.name for item in fields(Sample) if item.name != "at_s"]
@@ -79,12 +79,12 @@ def _growth(name: str, times_s: FloatArray, values: FloatArray) -> Growth:
     return Growth(name, float(values[0]), float(values[-1]), slope, early, late, late - early <= allowed)
 
 
-def told(found: Sequence[Growth]) -> list[str]:
-    """Lines of a report."""
+def report(found: Sequence[Growth]) -> list[str]:
+    """Return the lines of a report."""
     head = f"{'':16}{'first':>11}{'last':>11}{'per hour':>11}{'2nd quarter':>13}{'4th quarter':>13}"
     rows = [
         f"{one.name:16}{one.first:11.1f}{one.last:11.1f}{one.per_hour:11.1f}{one.early:13.1f}{one.late:13.1f}  "
-        + ("holds" if one.holds else "GROWS" if math.isfinite(one.late) else "is not told by this system")
+        + ("holds" if one.holds else "GROWS" if math.isfinite(one.late) else "is not available on this system")
         for one in found
     ]
     grew = any(not one.holds and math.isfinite(one.late) for one in found)

@@ -234,7 +234,7 @@ def _profiled(run: Any, profile: Any) -> Any:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define the one option."""
+    """Add the one option."""
     parser.add_argument("--live", action="store_true", help="also list the modules that a live frame passes")
 
 

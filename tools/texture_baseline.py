@@ -53,14 +53,14 @@ class GlobalTexture(nn.Module):
         )  # fmt: skip
 
     def forward(self, feature: Tensor) -> TextureOutput:
-        """Feature (B, 1152) -> colours; it cannot say what is seen."""
+        """Return colours from the feature (B, 1152); the baseline does not predict visibility."""
         colours = self.layers(feature).unflatten(1, (2, self.vertex_count, RGB)) * 0.3 + 0.5
         return TextureOutput(colours[:, 0], colours[:, 1], torch.zeros_like(colours[:, 0, :, 0]))
 
 
 @dataclass(frozen=True)
 class BaselineConfig(RunConfig):
-    """What a run depends on."""
+    """The configuration of a run."""
 
     data: tuple[Path, ...]
     _: KW_ONLY
@@ -69,7 +69,7 @@ class BaselineConfig(RunConfig):
 
 
 class _Feature(nn.Module):
-    """Images -> F."""
+    """The network from images to F."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ def _feature_session() -> tuple[onnxruntime.InferenceSession, int]:
 
 
 def _features(samples: TextureSamples, batch_size: int) -> Tensor:
-    """(N, D) of all samples."""
+    """Return (N, D) of all samples."""
     session, _ = _feature_session()
     found = []
     for ids in tqdm(torch.arange(len(samples)).split(batch_size), desc="global features", unit="batch"):
@@ -120,7 +120,7 @@ class BaselineTask(Task):
 
 
 def train_baseline(config: BaselineConfig, template: HandTemplate) -> Path:
-    """Train to the end; returns the file."""
+    """Train to the end; return the file."""
     task = BaselineTask(config, template)
     Trainer(task).fit()
     config.run.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ def train_baseline(config: BaselineConfig, template: HandTemplate) -> Path:
 
 
 def baseline_method(run: Path, template: HandTemplate) -> Method:
-    """A trained baseline; HandvizError if there is none in the folder."""
+    """Return a trained baseline; HandvizError if there is none in the folder."""
     session, size = _feature_session()
     network = GlobalTexture(size, WIDTH, template.vertex_count)
     try:
@@ -148,7 +148,7 @@ def baseline_method(run: Path, template: HandTemplate) -> Method:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what to do, and with what."""
+    """Add actions and options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     train = actions.add_parser("train", help="train on rendered hands whose colours are known")
     train.add_argument("--data", type=Path, nargs="+", required=True, help="folders written by 'handviz synthesize'")
@@ -161,7 +161,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do the chosen action."""
+    """Run the chosen action."""
     template = load_open_hand()
     if arguments.action == "evaluate":
         return evaluate(arguments, {"global-feature MLP": baseline_method(arguments.run, template)})

@@ -46,7 +46,7 @@ Image = NDArray[np.uint8]
 
 
 def held_out_hands(folders: Sequence[Path], count: int, model_dir: Path) -> Iterator[FrameResult]:
-    """Hands of rendered crops, taken from the folders in turn, without a detector."""
+    """Yield hands of rendered crops, alternating between the folders, without a detector."""
     template = load_open_hand()
     network = Reconstructor(variant_file("final", model_dir), template_fingerprint=template.fingerprint)
     texturer = Texturer(model_dir / TEXTURE_NAME, template)
@@ -62,7 +62,7 @@ def held_out_hands(folders: Sequence[Path], count: int, model_dir: Path) -> Iter
 
 
 def rendered_hands(inputs: Sequence[str], model_dir: Path) -> Iterator[FrameResult]:
-    """One result a hand that the program finds in images, folders and clips."""
+    """Yield one result for each hand found in images, folders and clips."""
     settings = PipelineSettings(model_dir, video=False, texture=True, other_variants=False)
     with ExitStack() as resources:
         pipeline = resources.enter_context(Pipeline(settings))
@@ -81,7 +81,7 @@ def rendered_hands(inputs: Sequence[str], model_dir: Path) -> Iterator[FrameResu
 
 
 def _frames(source: Source) -> Iterator[Frame]:
-    """What can be read of a source; what cannot is named."""
+    """Yield the readable frames of a source; log the others."""
     while True:
         try:
             frame = source.read()
@@ -94,8 +94,7 @@ def _frames(source: Source) -> Iterator[Frame]:
 
 
 def sheet(results: Iterator[FrameResult], count: int) -> Image:
-    """A row a hand: the image, the hand drawn over it, the same with what is inferred marked, from aside, from
-    behind, behind marked, and under other light."""
+    """Draw a row a hand: image, overlay, overlay with inferred regions marked, side, back, back marked, other light."""
     rows = []
     surface = load_display_mesh()
     with OffscreenRenderer(surface, TILE, TILE) as around, OffscreenRenderer(surface) as over:
@@ -113,7 +112,7 @@ def sheet(results: Iterator[FrameResult], count: int) -> Image:
 
 
 def _tile(image: Image, result: FrameResult) -> Image:
-    """The square around the hand, cut out of an image of any size."""
+    """Return the square around the hand, cut out of an image of any size."""
     points = result.hands[0].vertices_px * (image.shape[1] / result.frame.image.shape[1])
     low, high = points.min(axis=0), points.max(axis=0)
     side = max(float((high - low).max()) * MARGIN, 8.0)
@@ -125,11 +124,11 @@ def _tile(image: Image, result: FrameResult) -> Image:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add which hands to draw, and where."""
+    """Add the hands to draw, and the output."""
     parser.add_argument("input", nargs="*", help="images, folders or clips; without any: held-out crops")
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
     parser.add_argument("--count", type=int, default=10, help="hands (%(default)s)")
-    parser.add_argument("--held-out", type=Path, metavar="DIR", help="folder that keeps the rendered held-out set")
+    parser.add_argument("--held-out", type=Path, metavar="DIR", help="folder of the rendered held-out set")
     parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files (%(default)s)")
 
 
@@ -139,8 +138,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.input:
             results = rendered_hands(arguments.input, arguments.model_dir)
         else:
-            kept = arguments.held_out
-            crops = held_out_crops(kept or Path(temporary), MIN_HELD_OUT, keep=kept is not None)
+            saved = arguments.held_out
+            crops = held_out_crops(saved or Path(temporary), MIN_HELD_OUT, keep=saved is not None)
             results = held_out_hands([part.directory for part in crops], arguments.count, arguments.model_dir)
         image = sheet(results, arguments.count)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Looks of cameras that no rendered training image has, laid over images of a moving hand whose truth is known."""
+"""Camera effects that no rendered training image has, applied to images of a moving hand with known ground truth."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,52 +21,52 @@ LUMINANCE = np.array([0.30, 0.59, 0.11], np.float32)
 
 
 def plain(frame_image: Image) -> Image:
-    """As rendered: what training is like."""
+    """Return the image as rendered, like those of training."""
     return frame_image
 
 
 def stretched(frame_image: Image) -> Image:
-    """Pixels that are 1.43 times as wide as high: an image shown in a format that is not its own."""
+    """Make pixels 1.43 times as wide as high: an image shown in a wrong format."""
     half = round(0.35 * WIDTH)
     return _resized(frame_image[:, WIDTH // 2 - half : WIDTH // 2 + half])
 
 
 def squeezed(frame_image: Image) -> Image:
-    """Pixels that are 1.43 times as high as wide: a wide image in a narrow format."""
+    """Make pixels 1.43 times as high as wide: a wide image in a narrow format."""
     half = round(0.35 * HEIGHT)
     return _resized(frame_image[HEIGHT // 2 - half : HEIGHT // 2 + half])
 
 
 def thermal(frame_image: Image) -> Image:
-    """Soft, without colours of its own, in the false colours of a thermal camera."""
+    """Blur, and replace colours by the false colours of a thermal camera."""
     grey = cv2.GaussianBlur(frame_image @ LUMINANCE, (0, 0), 2)
     coloured = cv2.applyColorMap((np.clip(grey, 0, 1) * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     return np.asarray(coloured[..., ::-1] / np.float32(255), np.float32)
 
 
 def haze(frame_image: Image) -> Image:
-    """Out of focus and of little contrast."""
+    """Blur, with little contrast."""
     return np.asarray(cv2.GaussianBlur(0.6 + 0.35 * (frame_image - 0.5), (0, 0), 2.0), np.float32)
 
 
 def blue(frame_image: Image) -> Image:
-    """A strong cast of colour."""
+    """Add a strong blue cast."""
     return np.asarray(frame_image * np.array([0.3, 0.6, 1.2]) + np.array([0, 0.02, 0.1]), np.float32)
 
 
 def coarse(frame_image: Image) -> Image:
-    """110 x 82 pixels."""
+    """Reduce to 110 x 82 pixels."""
     return _resized(cv2.resize(frame_image, (110, 82), interpolation=cv2.INTER_AREA))
 
 
 def hard(frame_image: Image) -> Image:
-    """Grey, and nearly black and white."""
+    """Convert to grey, nearly black and white."""
     grey = 1 / (1 + np.exp(-14 * (frame_image @ LUMINANCE - 0.5)))
     return np.repeat(grey[..., None], 3, axis=2).astype(np.float32)
 
 
 def fisheye(frame_image: Image) -> Image:
-    """The middle larger than the edges: strong barrel distortion."""
+    """Enlarge the centre: strong barrel distortion."""
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     x, y = columns / (WIDTH / 2) - 1, (rows - HEIGHT / 2) / (WIDTH / 2)
     factor = (1 + 0.55 * (x**2 + y**2)) / 1.25
@@ -85,7 +85,7 @@ LOOKS: Mapping[str, Callable[[Image], Image]] = MappingProxyType(
 
 @dataclass(frozen=True, eq=False)
 class TrueClip:
-    """Images of one moving hand, and where it truly was."""
+    """Images of one moving hand, and its true positions."""
 
     frames: tuple[Frame, ...]
     keypoints_m: FloatArray
@@ -96,7 +96,7 @@ class TrueClip:
 
 
 def true_clip(name: str, seed: int, seconds: float) -> TrueClip:
-    """A clip of a look of ``LOOKS``; the same seed gives the same motion."""
+    """Render a clip with an effect of ``LOOKS``; the same seed gives the same motion."""
     times_s = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
     motion = HandMotion(seed, seconds, MotionPoser())
     studio = open_studio(look.textures(), (WIDTH, HEIGHT))

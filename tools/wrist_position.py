@@ -1,4 +1,4 @@
-"""Measure how far wrists are from their true positions, and whether the standard deviations cover it.
+"""Measure the errors of wrist positions, and whether the standard deviations cover them.
 
 Hands are rendered with known K, put back into whole images and found there by the whole pipeline.
 """
@@ -30,13 +30,13 @@ from handviz.pipeline.refinement import length_m
 
 logger = logging.getLogger(__name__)
 SAME_HAND = 0.35
-"""A hand further than this from the true keypoints, in extents of the hand, is something else."""
+"""Maximum distance of a detection from the true keypoints, in extents of the hand."""
 MAX_HIDDEN = 0.5
 INTERVALS = (("68 %", 0.99446), ("95 %", 1.95996))
 
 
 class Placed(NamedTuple):
-    """An image and what is true of the hand in it."""
+    """An image and the ground truth of its hand."""
 
     image: NDArray[np.uint8]
     camera: Intrinsics
@@ -47,7 +47,7 @@ class Placed(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """One hand that was found: errors and standard deviations of its wrist (3,), in metres."""
+    """One detected hand: errors and standard deviations of its wrist (3,), in metres."""
 
     error_m: FloatArray
     std_m: FloatArray
@@ -63,7 +63,7 @@ class Found:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Count, seed and network."""
+    """Add count, seed and network."""
     parser.add_argument("--count", type=int, default=300, help="rendered hands to search (%(default)s)")
     parser.add_argument("--seed", type=int, default=77, help="seed of all random numbers")
     parser.add_argument("--model", dest="variant", choices=VARIANTS, default="final", help="the model to use")
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Render, find, compare; prints errors and coverage."""
+    """Render, find, compare; print errors and coverage."""
     if arguments.count < 1 or arguments.seed < 0:
         raise HandvizError("--count must be at least 1, --seed at least 0", ErrorCode.BAD_VALUE)
     settings = PipelineSettings(arguments.model_dir, arguments.variant, video=False, other_variants=False)
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def images(seed: int, count: int) -> Iterator[Placed]:
-    """Rendered hands, each in a whole image before a blur of itself."""
+    """Yield rendered hands, each in a whole image before a blur of itself."""
     rng, template = np.random.default_rng(seed), load_open_hand()
     basis = template.shape_basis
     for sample in render_samples(rng, count, (0.0, MAX_HIDDEN)):
@@ -143,18 +143,18 @@ def _distance(hand: HandMesh, truth: Placed) -> float:
 
 
 def _right_hand(hands: tuple[HandMesh, ...], truth: Placed) -> HandMesh | None:
-    near = [hand for hand in hands if hand.handedness == "right" and _distance(hand, truth) < SAME_HAND]
-    return min(near, key=lambda hand: _distance(hand, truth), default=None)
+    matching = [hand for hand in hands if hand.handedness == "right" and _distance(hand, truth) < SAME_HAND]
+    return min(matching, key=lambda hand: _distance(hand, truth), default=None)
 
 
 def table(found: list[Found], searched: int) -> list[str]:
-    """Lines with errors and coverage."""
+    """Return lines with errors and coverage."""
     sizes, depths = np.array([one.log_size for one in found]), np.array([one.depth_m for one in found])
     distances = 100 * np.array([one.distance for one in found])
     lines = [
         f"{len(found)} right hands found in {searched}, {depths.min():.2f} to {depths.max():.2f} m away",
         f"projected keypoints lie {distances.mean():.2f} % of the hand's box from the true ones, "
-        f"the middle one {np.median(distances):.2f} %",
+        f"median {np.median(distances):.2f} %",
         f"size, true against found: mean {100 * sizes.mean():+.1f} %, standard deviation {100 * sizes.std():.1f} %",
         f"{'':34}{'RMS error x, y, z [mm]':>26}" + "".join(f"{name:>22}" for name, _ in INTERVALS),
     ]

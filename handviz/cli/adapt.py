@@ -1,4 +1,4 @@
-"""``handviz adapt``: a network learns a camera's look from a clip or folder without labels, if that helps."""
+"""``handviz adapt``: adapt a network to a camera from a clip or folder without labels, if that helps."""
 
 import argparse
 import logging
@@ -18,10 +18,12 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to learn from, what to start from, and where the result goes."""
+    """Add input, starting network and output folder."""
     default = AdaptConfig()
-    parser.epilog = "Exit status 0 if the network was adapted and kept, 2 if it did not help: then nothing is written."
-    parser.add_argument("input", help="clip or folder of images, with one hand in sight")
+    parser.epilog = (
+        "Exit status 0 if the adapted network was written, 2 if adaptation did not help and nothing was written."
+    )
+    parser.add_argument("input", help="clip or folder of images, with one visible hand")
     parser.add_argument("--out", type=Path, required=True, help="folder of the adapted network")
     parser.add_argument("--model", dest="variant", choices=VARIANTS, default="final", help="the model to use")
     parser.add_argument("--start-from", type=Path, help="checkpoint folder or ONNX file instead of the shipped network")
@@ -34,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Adapt, decide, write or say that it did not help."""
+    """Adapt, compare, and write the network or report that it did not improve."""
     if min(arguments.every, arguments.limit, arguments.epochs) < 1 or arguments.seed < 0:
         raise HandvizError("--every, --limit and --epochs must be at least 1, --seed at least 0", ErrorCode.BAD_VALUE)
     check_out(arguments.out)
@@ -52,17 +54,17 @@ def run(arguments: argparse.Namespace) -> int:
     outcome = adapt(start, crops, template, config)
     logger.info("%s", report(outcome))
     if not outcome.kept:
-        logger.info("It did not help: nothing was written, go on with the network that you have.")
+        logger.info("It did not help: nothing was written, keep using your present network.")
         return 2
-    story: dict[str, object] = {"input": arguments.input, "start": path.name, "frames": crops.frames,
+    notes: dict[str, object] = {"input": arguments.input, "start": path.name, "frames": crops.frames,
                                 "hands": len(crops), "epochs": outcome.epochs, "seed": arguments.seed}  # fmt: skip
-    written = write_outcome(outcome, start, template, arguments.out, story)
+    written = write_outcome(outcome, start, template, arguments.out, notes)
     logger.info("%s; use it with: python app.py --model-dir %s", written, arguments.out)
     return 0
 
 
 def report(outcome: Outcome) -> str:
-    """What held-out frames say, before and after."""
+    """Return the errors on held-out frames before and after as text."""
     before, after, parts = outcome.before, outcome.after, outcome.parts
     return (
         f"{len(parts.fit)} hands to learn from, {len(parts.watch)} watched, {len(parts.held_out)} held out; on these:\n"

@@ -12,11 +12,11 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which recording, and what to make of it."""
+    """Add the recording and the files to write."""
     parser.epilog = "Without a choice: GLB (metres) and BVH (centimetres); docs/guide/export.md describes both."
     parser.add_argument("recording", type=Path, help="folder that app.py recorded")
     parser.add_argument("--glb", action="store_true", help="one animated glTF file with every hand, skinned")
-    parser.add_argument("--bvh", action="store_true", help="a skeleton with its turns, one file per hand")
+    parser.add_argument("--bvh", action="store_true", help="a skeleton with its rotations, one file per hand")
     parser.add_argument("--csv", action="store_true", help="the table of keypoints, anew from hands.jsonl")
     add_hand_model_option(parser)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to (the recording's own folder)")
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write what was asked for."""
+    """Write the requested files."""
     hand_model(arguments.hand_model)  # known from now on, so that the recording finds it
     kinds = [kind for kind in KINDS if getattr(arguments, kind)] or ["glb", "bvh"]
     if arguments.out is not None:

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to play, how long, with which variant."""
+    """Add source, duration and model."""
     parser.add_argument("--source", default=str(CLIP_FILE), help="clip, folder or camera:0 (the bundled clip)")
     parser.add_argument("--model", dest="variant", choices=VARIANTS, default="final", help="the model to use")
     parser.add_argument("--colour", choices=get_args(ColourMode), default="uncertainty", help="what is drawn")
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure and print; 0 if everything ran."""
+    """Measure and print; return 0 if everything ran."""
     if min(arguments.frames, arguments.stage_frames, arguments.max_hands) < 1 or arguments.capture_fps <= 0:
         raise HandvizError("frames, stage frames, hands and frames per second must be above 0", ErrorCode.BAD_VALUE)
     with ExitStack() as resources:
@@ -83,7 +83,7 @@ def _draw_options(arguments: argparse.Namespace) -> DrawOptions:
 
 
 def _mediapipe_alone(source: Source, arguments: argparse.Namespace) -> list[float]:
-    """Milliseconds of the detector for each frame, nothing else running."""
+    """Return the detector's milliseconds for each frame, with nothing else running."""
     with HandLandmarker(max_hands=arguments.max_hands) as landmarker:
         frames = _endless(source)
         for _ in range(WARM_UP_FRAMES):
@@ -98,7 +98,7 @@ def _report_stages(
     renderer: OffscreenRenderer,
     alone_ms: Sequence[float],
 ) -> None:
-    """One frame after the other in one thread: what each stage costs by itself."""
+    """Log the cost of each stage by itself, frame by frame in one thread."""
     frames, results, draw_ms = _endless(source), [], []
     options = _draw_options(arguments)
     for index in range(WARM_UP_FRAMES + arguments.stage_frames):
@@ -142,7 +142,7 @@ def _report_live(measures: LiveMeasures) -> None:
 
 
 def memory_drift(resident_megabytes: Sequence[float]) -> float:
-    """Growth in MB from the second tenth of a run (the first warms up) to its last tenth."""
+    """Return the growth in MB from the second tenth of a run (the first warms up) to its last tenth."""
     tenth = max(1, len(resident_megabytes) // 10)
     return float(
         np.median(resident_megabytes[-tenth:]) - np.median(resident_megabytes[tenth : 2 * tenth] or resident_megabytes)
@@ -164,7 +164,7 @@ def _milliseconds(call: Callable[..., object], *values: object) -> float:
 
 
 def _endless(source: Source) -> Iterator[Frame]:
-    """The source from its beginning, again and again."""
+    """Yield the source's frames from its beginning, again and again."""
     source.seek(0)
     while True:
         frame = source.read()

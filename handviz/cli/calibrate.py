@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Checkpoint and crops."""
+    """Add checkpoint and crops."""
     parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint, such as runs/final/last")
     parser.add_argument("--data", type=Path, required=True, help="rendered validation crops, never the held-out ones")
     parser.add_argument("--count", type=int, help="use only the first crops")
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fit, and store the factors in the checkpoint; ``export`` hands them on."""
+    """Fit the factors and store them in the checkpoint; ``export`` writes them into the ONNX file."""
     if arguments.count is not None and arguments.count < 1:
         raise HandvizError("--count must be at least 1", ErrorCode.BAD_VALUE)
     template = hand_model_or_named(arguments.hand_model, read_metadata(arguments.checkpoint)["fingerprint"])
@@ -40,5 +40,5 @@ def run(arguments: argparse.Namespace) -> int:
     )
     factors = [factor * old for factor, old in zip(fit_variance_scale(answers), before, strict=True)]
     add_metadata(arguments.checkpoint, dict(zip(VARIANCE_SCALES, factors, strict=True)))
-    logger.info("variances x %.3f (vertices), x %.3f (keypoints), kept in %s", *factors, arguments.checkpoint)
+    logger.info("variances x %.3f (vertices), x %.3f (keypoints), saved in %s", *factors, arguments.checkpoint)
     return 0

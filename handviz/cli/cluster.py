@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what to reconstruct, by how many processes, and where to."""
+    """Add input, number of processes and output folder."""
     parser.epilog = (
         "A run that was stopped continues where the same command is given again. "
         "Exit status 0 if all shards are complete and not every image is unreadable."
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Reconstruct what is not complete, join, verify; 0 if all is complete."""
+    """Reconstruct what is not complete, join, verify; return 0 if all is complete."""
     # Other machines have other working folders.
     source, out = (path.expanduser().absolute() for path in (arguments.input, arguments.out))
     if not source.exists():
@@ -75,8 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     images, hands, unreadable = (
         sum(getattr(result, name) for result in complete) for name in ("images", "hands", "unreadable")
     )
-    told = "%d of %d images with %d hands, %d unreadable, in %d of %d shards: %s"
-    logger.info(told, images, header["images"], hands, unreadable, len(complete), of, out)
+    message = "%d of %d images with %d hands, %d unreadable, in %d of %d shards: %s"
+    logger.info(message, images, header["images"], hands, unreadable, len(complete), of, out)
     if arguments.join and len(complete) == of:
         logger.info("all of them in one list: %s", join(whole, of, complete))
     if arguments.verify:

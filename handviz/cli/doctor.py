@@ -1,4 +1,4 @@
-"""``handviz doctor``: check this machine and the model files, or a downloaded dataset, and say what to do."""
+"""``handviz doctor``: check this machine and the model files, or a downloaded dataset, and print the remedies."""
 
 import argparse
 import ctypes
@@ -53,7 +53,7 @@ class Finding:
 
 
 def check_python() -> Finding:
-    """The interpreter is new enough."""
+    """Check that the interpreter is new enough."""
     detail = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     if sys.version_info < MIN_PYTHON:
         return Finding("Python", "FAIL", detail, "install Python 3.11 or newer, then python3 bootstrap.py run")
@@ -61,7 +61,7 @@ def check_python() -> Finding:
 
 
 def check_packages(requirements: Path = REQUIREMENTS_FILE) -> list[Finding]:
-    """Installed packages against the pins: missing ones fail, other versions are a warning."""
+    """Compare installed packages with the pins: missing ones fail, other versions are a warning."""
     try:
         from packaging.requirements import Requirement
     except ImportError:
@@ -93,7 +93,7 @@ def _check_package(wanted: "Requirement") -> Finding | None:
 
 
 def check_library(title: str, library: str, package: str) -> Finding:
-    """A shared library of the system can be loaded."""
+    """Check that a shared library of the system can be loaded."""
     try:
         ctypes.CDLL(library)
     except OSError:
@@ -102,7 +102,7 @@ def check_library(title: str, library: str, package: str) -> Finding:
 
 
 def run_probe(name: str, timeout_s: float = PROBE_TIMEOUT_S) -> tuple[bool, str]:
-    """Whether a probe of ``handviz.cli.probes`` succeeded in its own process, and its last line."""
+    """Return whether a probe of ``handviz.cli.probes`` succeeded in its own process, and its last line."""
     command = [sys.executable, "-m", "handviz.cli.probes", name]
     try:
         outcome = subprocess.run(
@@ -115,14 +115,14 @@ def run_probe(name: str, timeout_s: float = PROBE_TIMEOUT_S) -> tuple[bool, str]
 
 
 def check_opengl() -> Finding:
-    """An OpenGL 3.3 context can be made."""
+    """Check that an OpenGL 3.3 context can be created."""
     works, text = run_probe("opengl")
     remedy = "" if works else "update the graphics driver; on Debian and Ubuntu: sudo apt-get install -y libgl1 libegl1"
     return Finding("OpenGL", "ok" if works else "FAIL", text, remedy)
 
 
 def check_display() -> Finding:
-    """Qt can open a window; without any display images can still be made, so that is a warning."""
+    """Check that Qt can open a window; without a display images can still be written, so that is a warning."""
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         remedy = "for images: python -m handviz reconstruct INPUT --out OUT; for the window: xvfb-run or a desktop"
         return Finding("display", "warn", "no DISPLAY and no WAYLAND_DISPLAY", remedy)
@@ -132,14 +132,14 @@ def check_display() -> Finding:
 
 
 def check_cameras() -> Finding:
-    """At least one camera is there; clips and folders need none."""
+    """Check that there is a camera; clips and folders need none."""
     works, text = run_probe("cameras")
     remedy = "" if works else "plug one in, allow this terminal to use it, or open a clip: python app.py --source FILE"
     return Finding("cameras", "ok" if works else "warn", text, remedy)
 
 
 def check_provider() -> Finding:
-    """Which hardware really runs the networks; an NVIDIA card that is left unused is a warning."""
+    """Report which hardware runs the networks; an unused NVIDIA card is a warning."""
     works, text = run_probe("onnx")
     if not works:
         return Finding("ONNX Runtime", "FAIL", text, "restore the networks: git checkout -- models")
@@ -151,7 +151,7 @@ def check_provider() -> Finding:
 
 
 def check_models(checksums: Path = CHECKSUM_FILE) -> list[Finding]:
-    """Every file listed in ``SHA256SUMS`` (paths relative to it) is there, whole and unchanged."""
+    """Check that every file listed in ``SHA256SUMS`` (paths relative to it) exists, complete and unchanged."""
     if not checksums.is_file():
         return [Finding("models", "FAIL", f"{checksums} is missing", RESTORE.format(path="models"))]
     lines = checksums.read_text(encoding="utf-8").splitlines()
@@ -173,7 +173,7 @@ def _check_file(path: Path, wanted: str) -> Finding | None:
 
 
 def check_needed_files() -> list[Finding]:
-    """The files that a live session opens exist."""
+    """Check that the files that a live session opens exist."""
     from handviz.core.records import VARIANTS
 
     needed = (LANDMARKER_FILE, OPEN_HAND_FILE, CLIP_FILE, MODELS / TEXTURE_NAME, *map(variant_file, VARIANTS))
@@ -184,7 +184,7 @@ def check_needed_files() -> list[Finding]:
 
 
 def examine() -> list[Finding]:
-    """Every check that makes sense on this system, in reading order; without the packages nothing else would run."""
+    """Run every check that applies to this system, in reading order; without the packages no other could run."""
     findings = [check_python(), *check_packages()]
     if any(finding.state == "FAIL" for finding in findings):
         return findings
@@ -198,7 +198,7 @@ def examine() -> list[Finding]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The doctor needs to be told nothing; a dataset is looked through where one is named."""
+    """Add the options for checking a dataset; the check of the machine has none."""
     parser.epilog = (
         "Exit status 1 if something that is needed fails; warnings do not count. Of a dataset: if no split can be "
         "used, or none of a split's images."
@@ -214,13 +214,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def report(finding: Finding) -> str:
-    """One line; what to do stands behind an arrow."""
+    """Return the finding as one line, with the remedy after an arrow."""
     remedy = f"  ->  {finding.remedy}" if finding.remedy else ""
     return f"{finding.state:5}{finding.title:13} {finding.detail}{remedy}\n"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print one line a check; returns 1 if something that is needed fails."""
+    """Print one line a check; return 1 if something that is needed fails."""
     if (arguments.dataset is None) != (arguments.root is None):
         raise HandvizError("--dataset NAME and --root DIR go together", ErrorCode.OPTION_CONFLICT)
     if arguments.dataset is not None:
@@ -236,7 +236,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def image_count(text: str) -> int | None:
-    """A number of at least 1, or None for all."""
+    """Parse a number of at least 1, or None for all."""
     if text == "all":
         return None
     if not text.isdecimal() or int(text) < 1:

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which models, on which crops, and what to tell beside the card."""
+    """Add models, crops and further outputs."""
     parser.add_argument(
         "models", type=Path, nargs="*", help="ONNX files or checkpoint folders; without any: the three shipped variants"
     )
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="folder of rendered crops, or a dataset as NAME/SPLIT:ROOT; without it the held-out set is rendered",
     )
-    crops.add_argument("--held-out", type=Path, metavar="DIR", help="folder that keeps the rendered held-out set")
+    crops.add_argument("--held-out", type=Path, metavar="DIR", help="folder of the rendered held-out set")
     parser.add_argument("--count", type=int, help="crops to evaluate; all without it, of both held-out parts alike")
     parser.add_argument("--calibration", action="store_true", help="also print tables of calibration")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="also draw reliability and sparsification there")
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--freeze",
         action="store_true",
-        help="only write into assets/held_out.json what tells the hands of --held-out DIR again",
+        help="only write into assets/held_out.json the fingerprint of the hands of --held-out DIR",
     )
     add_hand_model_option(parser)
     evaluate_official.add_arguments(parser)
@@ -73,7 +73,7 @@ def onnx_predictor(path: Path, template: HandTemplate | None = None) -> Predicto
 
 
 def _title(path: Path, taken: Container[str]) -> str:
-    """The file's or folder's name; of a checkpoint that learnt from 2D joints alone, that too."""
+    """Return the file's or folder's name, with a mark for a checkpoint trained on 2D joints alone."""
     stem = path.stem.removeprefix("handviz_") if path.suffix == ".onnx" else _folder_title(path)
     return stem if stem not in taken else str(path)
 
@@ -84,7 +84,7 @@ def _folder_title(path: Path) -> str:
 
 
 def held_out_crops(directory: Path, count: int | None, *, keep: bool, freezes: bool = False) -> list[Crops]:
-    """Render the frozen crops, or the first ``count`` of both parts alike, and say if they are others here."""
+    """Render the frozen crops, or the first ``count`` of both parts alike, and warn if they differ here."""
     held_out = read_held_out()
     crops = render_held_out(held_out, directory, held_out.count if count is None else count, keep=keep)
     if freezes:
@@ -95,7 +95,7 @@ def held_out_crops(directory: Path, count: int | None, *, keep: bool, freezes: b
 
 
 def _template(path: Path, arguments: argparse.Namespace) -> HandTemplate:
-    """The hand model of a model file or checkpoint: the given one, or the one that it names."""
+    """Return the hand model of a model file or checkpoint: the given one, or the one that it names."""
     named = named_in(path) if path.suffix == ".onnx" else read_metadata(path)["fingerprint"]
     return hand_model_or_named(arguments.hand_model, named)
 
@@ -112,7 +112,7 @@ def _answers(path: Path, crops: list[Crops], arguments: argparse.Namespace) -> A
 
 
 def _image_name(title: str, taken: set[str]) -> str:
-    """Letters and digits of a title, and a number where an earlier title has the same; the name is then taken too."""
+    """Return a title's letters and digits, numbered if an earlier title has the same, and reserve that name."""
     stem = re.sub(r"[^A-Za-z0-9]+", "_", title).strip("_")
     names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
     # Some file systems take capitals for small letters.
@@ -127,7 +127,7 @@ def _draw(name: str, rows: tuple[Calibration, ...], directory: Path) -> None:
 
 
 def _report(models: list[Path], crops: list[Crops], arguments: argparse.Namespace) -> str:
-    """The printed text; images on the way."""
+    """Return the printed text; write the figures."""
     cards: dict[str, Card] = {}
     names: set[str] = set()
     tables, count = [], 0
@@ -152,7 +152,7 @@ def _mediapipe(crops: list[Crops]) -> str:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print one table, a column a model, and what else was asked for."""
+    """Print one table, a column a model, and whatever else was requested."""
     if arguments.count is not None and arguments.count < 1:
         raise HandvizError("--count must be at least 1", ErrorCode.BAD_VALUE)
     if arguments.freeze and arguments.held_out is None:
@@ -169,9 +169,9 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.data is not None:
             crops = [Crops(arguments.data, arguments.count)]
         else:
-            kept = arguments.held_out
+            saved = arguments.held_out
             crops = held_out_crops(
-                kept or Path(temporary), arguments.count, keep=kept is not None, freezes=arguments.freeze
+                saved or Path(temporary), arguments.count, keep=saved is not None, freezes=arguments.freeze
             )
         if not arguments.freeze:
             text = _report(models, crops, arguments)

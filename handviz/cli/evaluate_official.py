@@ -1,4 +1,4 @@
-"""``handviz evaluate --data NAME/SPLIT:ROOT``: a dataset's own figures, their intervals, curves, CSV and submission."""
+"""``handviz evaluate --data NAME/SPLIT:ROOT``: a dataset's own metrics, intervals, curves, CSV and submission."""
 
 import argparse
 import logging
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What only datasets have."""
+    """Add the options that apply to datasets only."""
     group = parser.add_argument_group("with --data NAME/SPLIT:ROOT, a dataset such as freihand/evaluation:FreiHAND")
     group.add_argument("--csv", type=Path, metavar="FILE", help="write every error of every sample")
     group.add_argument("--pck", type=Path, metavar="FILE", help="draw PCK curves (.png, .svg)")
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def refuse_without_dataset(arguments: argparse.Namespace) -> None:
-    """HandvizError where an option was given that only datasets have."""
+    """Raise HandvizError if an option that applies to datasets only was given without one."""
     for name in ("csv", "pck", "submission", "frame_rate"):
         if getattr(arguments, name) is not None:
             option = name.replace("_", "-")
@@ -65,7 +65,7 @@ def refuse_without_dataset(arguments: argparse.Namespace) -> None:
 
 
 def official_report(arguments: argparse.Namespace, models: dict[str, Model]) -> str:
-    """The printed text for every model by its title; CSV, curves and submission on the way."""
+    """Return the printed text for every model by its title; write CSV, curves and submission."""
     _check_outputs(arguments, len(models))
     dataset = open_dataset(arguments.data)
     found: dict[str, Evaluation] = {}
@@ -96,7 +96,7 @@ def _evaluated(
 
 
 def _check_outputs(arguments: argparse.Namespace, models: int) -> None:
-    """HandvizError, before anything is computed, if what was asked for cannot be written or is not for datasets."""
+    """Raise HandvizError, before anything is computed, if an output cannot be written or does not apply to datasets."""
     for name in ("calibration", "plots", "mediapipe", "freeze"):
         if getattr(arguments, name):
             raise HandvizError(
@@ -127,7 +127,7 @@ def _check_outputs(arguments: argparse.Namespace, models: int) -> None:
 
 @contextmanager
 def finder(crops: str) -> Iterator[Finder]:
-    """Where to cut; the detector is told which hand it is, as the datasets tell everybody."""
+    """Yield the function that finds the keypoints to cut by; the detector receives the dataset's handedness."""
     if crops == "truth":
         yield true_crop
         return
@@ -137,10 +137,10 @@ def finder(crops: str) -> Iterator[Finder]:
             extent = float(np.ptp(hand.keypoints_px, axis=0).max())
             found = landmarker.detect(Frame(0, image, 0.0))
             distances = [float(np.linalg.norm(one.keypoints_px - hand.keypoints_px, axis=1).mean()) for one in found]
-            near = [place for place, distance in enumerate(distances) if distance < SAME_HAND * extent]
-            if not near:
+            matching = [index for index, distance in enumerate(distances) if distance < SAME_HAND * extent]
+            if not matching:
                 return None
-            best = found[min(near, key=distances.__getitem__)]
+            best = found[min(matching, key=distances.__getitem__)]
             return replace(best, handedness=hand.handedness)
 
         yield find

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Checkpoint and folder."""
+    """Add checkpoint and folder."""
     parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint, such as runs/final/last")
     parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
     add_hand_model_option(parser)
@@ -30,7 +30,7 @@ def write_checksums(directory: Path) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Export, compare, and renew the checksums."""
+    """Export, compare, and update the checksums."""
     metadata = read_metadata(arguments.checkpoint)
     template = hand_model_or_named(arguments.hand_model, metadata["fingerprint"])
     model, config, notes = load_checkpoint(arguments.checkpoint, template)

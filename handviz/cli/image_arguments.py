@@ -17,7 +17,7 @@ MAX_HANDS_OF_IMAGES = 10
 
 
 def add_image_arguments(parser: argparse.ArgumentParser, *, mesh: str) -> None:
-    """What is made of an image; ``mesh`` is written where nothing else is asked for."""
+    """Add outputs and model of an image; ``mesh`` is the default of the mesh format."""
     parser.add_argument("--model", dest="variant", choices=VARIANTS, default="final", help="the model to use")
     parser.add_argument("--mesh", choices=("ply", "obj", "glb", "none"), default=mesh, help="(%(default)s)")
     parser.add_argument(
@@ -50,7 +50,7 @@ def add_image_arguments(parser: argparse.ArgumentParser, *, mesh: str) -> None:
 
 
 def image_request(arguments: argparse.Namespace) -> ImageRequest:
-    """What was asked for; HandvizError at a K, a lens or a hand that cannot be."""
+    """Return the request; raise HandvizError for an invalid camera matrix, camera or hand size."""
     return ImageRequest(
         model_dir=arguments.model_dir,
         hand_model=arguments.hand_model,
@@ -81,7 +81,7 @@ def _add_camera_and_hand(parser: argparse.ArgumentParser) -> None:
         "--intrinsics",
         nargs="+",
         metavar="FX FY CX CY",
-        help="of these images, in pixels; or a file: a lens that handviz saved, or OpenCV's YAML",
+        help="of these images, in pixels; or a file: a camera that handviz saved, or OpenCV's YAML",
     )
     hand = parser.add_mutually_exclusive_group()
     hand.add_argument("--hand-length", type=_millimetres, metavar="MM", help="crease of the wrist to middle fingertip")
@@ -116,7 +116,7 @@ def _camera(arguments: argparse.Namespace) -> ImageCamera:
 
 
 def number(text: str, low: float, high: float) -> float:
-    """The number in a text, for argparse."""
+    """Parse a number between two bounds, for argparse."""
     try:
         value = float(text)
     except ValueError:
@@ -127,12 +127,12 @@ def number(text: str, low: float, high: float) -> float:
 
 
 def count(text: str) -> int:
-    """A whole number from 1, for argparse."""
+    """Parse a whole number from 1, for argparse."""
     return int(number(text, 1, 1e6))
 
 
 def fraction(text: str) -> float:
-    """A number from 0 to 1, for argparse."""
+    """Parse a number from 0 to 1, for argparse."""
     return number(text, 0.0, 1.0)
 
 

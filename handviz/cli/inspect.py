@@ -1,4 +1,4 @@
-"""``handviz inspect``: a folder inspected as the window does it, results kept as they are made; how fast it goes."""
+"""``handviz inspect``: inspect a folder as the window does, saving each result; measure its speed."""
 
 import argparse
 import logging
@@ -27,21 +27,21 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which folder, with which network, and whether to measure."""
+    """Add folder, network and measurement."""
     parser.add_argument("folder", type=Path, help="folder of images")
     parser.add_argument("--model", dest="variant", choices=VARIANTS, default="final", help="the model to use")
     parser.add_argument("--field-of-view", type=float, metavar="DEG", help="over the longer side")
     parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
     parser.add_argument(
-        "--measure", action="store_true", help="forget what is kept, and compare the rate with the pipeline's own"
+        "--measure", action="store_true", help="ignore saved results, and compare the rate with the pipeline alone"
     )
     add_hand_model_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Inspect the folder; 0 if at least one image was done."""
+    """Inspect the folder; return 0 if at least one image was processed."""
     hand_model(arguments.hand_model)  # known from now on, so that the networks find it
-    order = InspectionRequest(
+    request = InspectionRequest(
         folder=arguments.folder,
         variant=arguments.variant,
         camera_model=CameraModel("angle", arguments.field_of_view)
@@ -51,8 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     with logging_redirect_tqdm():
         if arguments.measure:
-            return _measure(order)
-        inspection = Inspection(order)
+            return _measure(request)
+        inspection = Inspection(request)
         rows = _inspect(inspection)
     done = sum(row.state == "done" for row in rows.values())
     hands = sum(len(row.hands) for row in rows.values())
@@ -62,9 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _inspect(inspection: Inspection) -> dict[str, ImageRow]:
-    """Every image's row by its name."""
+    """Return every image's row by its name."""
     rows: dict[str, ImageRow] = {}
-    with tqdm(unit="picture") as bar:
+    with tqdm(unit="image") as bar:
         for event in inspection.events():
             if isinstance(event, Listing):
                 if event.note:
@@ -78,17 +78,16 @@ def _inspect(inspection: Inspection) -> dict[str, ImageRow]:
     return rows
 
 
-def _measure(order: InspectionRequest) -> int:
-    """Print the rates of the pipeline alone and of the inspection, block by block in turn, so that both meet the same
-    machine."""
-    paths = FolderSource.of_folder(checked_folder(order.folder)).paths
-    pipeline = make_processor(order)
+def _measure(request: InspectionRequest) -> int:
+    """Log the rates of the pipeline alone and of the inspection, in alternating blocks under the same load."""
+    paths = FolderSource.of_folder(checked_folder(request.folder)).paths
+    pipeline = make_processor(request)
     seconds = {"pipeline, images in memory": 0.0, "pipeline, images read one by one": 0.0, "inspection": 0.0}
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            _block_seconds(pipeline, order, paths[:WARM_UP_IMAGES], Path(scratch) / "warm-up")
+            _block_seconds(pipeline, request, paths[:WARM_UP_IMAGES], Path(scratch) / "warm-up")
             for number, start in enumerate(tqdm(range(0, len(paths), BLOCK), unit="block")):
-                block = _block_seconds(pipeline, order, paths[start : start + BLOCK], Path(scratch) / str(number))
+                block = _block_seconds(pipeline, request, paths[start : start + BLOCK], Path(scratch) / str(number))
                 for name, taken_s in zip(seconds, block, strict=True):
                     seconds[name] += taken_s
     finally:
@@ -107,9 +106,9 @@ def _measure(order: InspectionRequest) -> int:
 
 
 def _block_seconds(
-    pipeline: ImageProcessor, order: InspectionRequest, paths: Sequence[Path], scratch: Path
+    pipeline: ImageProcessor, request: InspectionRequest, paths: Sequence[Path], scratch: Path
 ) -> tuple[float, float, float]:
-    """Seconds for the same images three times: processed, read and processed, inspected."""
+    """Return seconds for the same images three times: processed, read and processed, inspected."""
     frames = [frame for frame in map(_frame, paths) if frame is not None]
     started_s = time.perf_counter()
     for frame in frames:
@@ -121,11 +120,11 @@ def _block_seconds(
         if read is not None:
             pipeline.process(read)
     read_s = time.perf_counter()
-    (scratch / "pictures").mkdir(parents=True)
+    (scratch / "images").mkdir(parents=True)
     for path in paths:
-        (scratch / "pictures" / path.name).symlink_to(path)
+        (scratch / "images" / path.name).symlink_to(path)
     inspection = Inspection(
-        replace(order, folder=scratch / "pictures"), make=lambda _: _Lent(pipeline), results_folder=scratch
+        replace(request, folder=scratch / "images"), make=lambda _: _Lent(pipeline), results_folder=scratch
     )
     inspection_start_s = time.perf_counter()
     for _ in inspection.events():
@@ -135,13 +134,13 @@ def _block_seconds(
 
 
 class _Lent:
-    """A pipeline that goes on living after the inspection."""
+    """A pipeline that stays open after the inspection."""
 
     def __init__(self, pipeline: ImageProcessor) -> None:
         self.process = pipeline.process
 
     def close(self) -> None:
-        """Nothing: others use it."""
+        """Leave the pipeline open for its owner."""
 
 
 def _frame(path: Path) -> Frame | None:

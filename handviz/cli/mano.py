@@ -1,4 +1,4 @@
-"""``handviz mano``: MANO parameters from one convention into another, and hands, meshes and recordings into MANO's."""
+"""``handviz mano``: convert MANO parameters between conventions, and hands, meshes and recordings to MANO."""
 
 import argparse
 import io
@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to read, and what to write."""
-    parser.epilog = "docs/research/mano.md says what the conventions are, and who uses which."
+    """Add input and outputs."""
+    parser.epilog = "docs/research/mano.md describes the conventions and who uses them."
     parser.add_argument(
         "input", type=Path, help="a file of 'reconstruct --save-mano', a hands.json, or a folder that app.py recorded"
     )
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Read, convert or fit, and write."""
     if arguments.out is None and arguments.vertices is None:
         raise HandvizError(
-            "say what to write: --out FILE.json, --out FILE.npz or --vertices FILE.npy", ErrorCode.OPTION_CONFLICT
+            "no output is named: add --out FILE.json, --out FILE.npz or --vertices FILE.npy", ErrorCode.OPTION_CONFLICT
         )
     template = hand_model(arguments.hand_model) if arguments.hand_model else found_mano()
     if template is None:
@@ -67,7 +67,7 @@ def _read(path: Path, template: HandTemplate) -> tuple[list[ManoRecord], Any]:
 
 
 def _listing(path: Path) -> list[Any] | None:
-    """The content of a ``hands.json``; None if it is something else."""
+    """Return the content of a ``hands.json``; None for any other file."""
     if path.suffix.lower() != ".json":
         return None
     try:
@@ -78,7 +78,7 @@ def _listing(path: Path) -> list[Any] | None:
 
 
 def _of_list(path: Path, listing: list[Any], template: HandTemplate) -> Iterator[ManoRecord]:
-    """Of every hand its mesh, if that is MANO's; else its keypoints."""
+    """Yield MANO parameters of every hand, from its mesh if that is MANO's, else from its keypoints."""
     try:
         for entry in listing:
             for number, hand in enumerate(entry["hands"]):
@@ -94,7 +94,7 @@ def _of_list(path: Path, listing: list[Any], template: HandTemplate) -> Iterator
 
 
 def _mesh(path: Path, side: Handedness, template: HandTemplate) -> np.ndarray | None:
-    """(V, 3) of a PLY with the template's own triangles; None for any other mesh."""
+    """Return (V, 3) of a PLY with the template's own triangles; None for any other mesh."""
     if path.suffix.lower() != ".ply" or not path.is_file():
         return None
     vertices, faces = read_ply(path)

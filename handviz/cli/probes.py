@@ -1,4 +1,4 @@
-"""``python -m handviz.cli.probes NAME``: touch one piece of the machine and say in one line what is there.
+"""``python -m handviz.cli.probes NAME``: test one component of the machine and print one line about it.
 
 Drivers may hang, abort the process or write to the terminal: the doctor starts every probe in a process of its own.
 """
@@ -12,7 +12,7 @@ from handviz.core.records import VARIANTS
 
 
 def opengl() -> str:
-    """Renderer and version of an OpenGL context without a window; HandvizError where there is none."""
+    """Return renderer and version of an OpenGL context without a window; raise HandvizError where there is none."""
     from handviz.rendering.offscreen import create_standalone_context
 
     context = create_standalone_context()
@@ -20,7 +20,7 @@ def opengl() -> str:
 
 
 def display() -> str:
-    """Qt's platform and the screen that it draws on; Qt aborts the process where it finds none."""
+    """Return Qt's platform and its screen; Qt aborts the process where it finds none."""
     from PyQt6.QtGui import QGuiApplication
 
     application = QGuiApplication(["handviz"])
@@ -31,7 +31,7 @@ def display() -> str:
 
 
 def cameras() -> str:
-    """Names of the cameras, without opening any; HandvizError where there is none."""
+    """Return the cameras' names, without opening any; raise HandvizError where there is none."""
     from handviz.sources.camera import list_cameras
 
     found = list_cameras()
@@ -41,7 +41,7 @@ def cameras() -> str:
 
 
 def onnx() -> str:
-    """The execution provider that runs the smallest shipped network; HandvizError where none can be opened."""
+    """Return the execution provider that runs the smallest shipped network; raise HandvizError if none opens."""
     from handviz.models.reconstructor import Reconstructor
 
     there = [path for path in (variant_file(variant) for variant in VARIANTS) if path.is_file()]
@@ -55,7 +55,7 @@ PROBES: dict[str, Callable[[], str]] = {probe.__name__: probe for probe in (open
 
 
 def main(name: str) -> int:
-    """Print what the probe found; exit status 1 and the reason as last line of stderr where it failed."""
+    """Print what the probe found; on failure return 1 and print the reason as last line of stderr."""
     try:
         sys.stdout.write(f"{PROBES[name]()}\n")
     except (HandvizError, ImportError, OSError) as error:

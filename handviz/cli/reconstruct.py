@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to reconstruct, with what, and where to."""
+    """Add input, models and outputs."""
     parser.epilog = "Exit status 0 if at least one image was done, 1 if none was; the rest is named in messages."
     parser.add_argument("input", help="image, folder of images, or clip")
     parser.add_argument("--out", type=Path, required=True, help="folder for overlays, meshes and hands.json")
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shard", type=_shard, metavar="K/N", help="only the K-th of N parts of the images; the last one joins them"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="keep every result in OUT/shards, and continue what was interrupted"
+        "--resume", action="store_true", help="save every result in OUT/shards, and continue an interrupted run"
     )
     parser.add_argument(
         "--recursive", action="store_true", help="with --shard or --resume: also the images in folders below"
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do all images that can be done; 0 if there was one."""
+    """Reconstruct all readable images; return 0 if there was one."""
     if arguments.shard or arguments.resume or arguments.recursive:
         return _run_shard(arguments)
     with ExitStack() as resources:
@@ -104,14 +104,14 @@ def _run_shard(arguments: argparse.Namespace) -> int:
     order, overlays = image_request(arguments), not arguments.no_overlays
     whole = ShardedRun(source, arguments.out, order, arguments.recursive, overlays, arguments.threads)
     header = header_of(whole)
-    complete_shards(whole, shard.of, header)  # other options are told before the work
+    complete_shards(whole, shard.of, header)  # raises if the options differ
     first, last = shard.bounds(header["images"])
     with logging_redirect_tqdm(), tqdm(total=last - first, unit="image") as bar:
         result = run_shard(whole, shard, header, resume=arguments.resume, progress=bar.update)
     for error in result.errors:
         logger.error("%s", error)
-    told = "%d images with %d hands, %d unreadable: %s"
-    logger.info(told, result.images, result.hands, result.unreadable, shard.path(whole.out))
+    message = "%d images with %d hands, %d unreadable: %s"
+    logger.info(message, result.images, result.hands, result.unreadable, shard.path(whole.out))
     complete = complete_shards(whole, shard.of, header)
     if len(complete) == shard.of:
         logger.info("all shards are complete: %s", join(whole, shard.of, complete))
@@ -126,7 +126,7 @@ def _shard(text: str) -> Shard:
 
 
 class Job:
-    """One run: its outputs, and what is done so far."""
+    """One run: its outputs, and the results so far."""
 
     def __init__(self, arguments: argparse.Namespace, source: Source, resources: ExitStack) -> None:
         self._arguments, self._source = arguments, source
@@ -153,9 +153,9 @@ class Job:
         self.done = 0
 
     def run(self) -> None:
-        """Go through the source; unreadable images are named and passed."""
+        """Process the source; log unreadable images and skip them."""
         total = self._source.frame_count
-        for number, item in tqdm(self._items(), total=total and -(-total // self._arguments.every), unit="picture"):
+        for number, item in tqdm(self._items(), total=total and -(-total // self._arguments.every), unit="image"):
             file = self._file(number)
             if isinstance(item, HandvizError):
                 logger.error("%s", item)
@@ -165,7 +165,7 @@ class Job:
                 self.done += 1
 
     def finish(self) -> None:
-        """Write the list of what is done, also after an interruption, and say where it is."""
+        """Write the list of results, also after an interruption, and log its path."""
         report = self._arguments.out / REPORT_NAME
         write_report(report, sorted(self._entries, key=lambda entry: str(entry["file"])))
         if self._mano is not None:
@@ -175,11 +175,11 @@ class Job:
         logger.info("%d images with %d hands, %d unreadable: %s", self.done, len(self._distances), failed, report)
         if self._distances:
             mean, median = 100 * np.mean(self._distances), 100 * np.median(self._distances)
-            told = "projected keypoints lie %.1f %% of the hand's box from the detector's, the middle one %.1f %%"
-            logger.info(told, mean, median)
+            message = "projected keypoints lie %.1f %% of the hand's box from the detector's, median %.1f %%"
+            logger.info(message, mean, median)
 
     def _items(self) -> Iterator[tuple[int, Frame | HandvizError]]:
-        """Number and frame, or what is wrong with it, of every wanted frame."""
+        """Yield number and frame, or the error of reading it, of every requested frame."""
         number, announced = 0, self._source.frame_count or 0
         while True:
             item: Frame | HandvizError | None
@@ -216,13 +216,13 @@ class Job:
             raise HandvizError(f"{self._arguments.out} cannot be written: {error}", ErrorCode.NOT_WRITABLE) from error
 
     def _file(self, number: int) -> str:
-        """What the list calls an image: its file name, in clips with the frame's number."""
+        """Return an image's name in the list: its file name, in clips with the frame's number."""
         if isinstance(self._source, FolderSource):
             return self._source.paths[number].name
         return f"{self._source.name}#{number:06d}"
 
     def _output_name(self, number: int) -> str:
-        """The image's name without suffix, unless another image differs only in that."""
+        """Return the image's name without suffix, unless another image differs only in that."""
         if not isinstance(self._source, FolderSource):
             return f"{Path(self._source.name).stem}_{number:06d}"
         if self._stems is None:
@@ -235,7 +235,7 @@ class Job:
         return resources.enter_context(overlay_renderer(self._pipeline))
 
     def _mano_model(self) -> HandTemplate | None:
-        """The MANO hand to save: the network's own, or the one given to be fitted to its keypoints."""
+        """Return the MANO hand to save: the network's own, or the given one, which is fitted to its keypoints."""
         if self._arguments.save_mano is None:
             return None
         check_mano_path(self._arguments.save_mano)

@@ -35,7 +35,7 @@ OF_RENDERED = ("data", "test", "backbone_from", "epochs", "limit", "test_limit")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the recipe, and what no recipe can know."""
+    """Add the recipe and the options that no recipe contains."""
     parser.add_argument("recipe", help="its name ('handviz tables --recipes' lists them), or a .toml file of your own")
     parser.add_argument("--root", type=Path, help="folder of the download that it trains and tests on")
     parser.add_argument("--run", type=Path, help="folder of the run; a started run is continued (runs/RECIPE)")
@@ -68,7 +68,7 @@ def _add_rendered(group: argparse._ArgumentGroup) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, evaluate on every split that the recipe's tables name, and leave the results beside the run."""
+    """Train, evaluate on every split that the recipe's tables name, and save the results beside the run."""
     recipe, template = load_recipe(arguments.recipe), hand_model(arguments.hand_model)
     given = {name: getattr(arguments, name) for name in OF_RENDERED if getattr(arguments, name) is not None}
     if arguments.rendered:
@@ -120,7 +120,7 @@ def _on_dataset(recipe: Recipe, template: HandTemplate, arguments: argparse.Name
 
 
 def tests_of(recipe: Recipe) -> list[str]:
-    """NAME/SPLIT of the tables that the recipe is a row of, each once; its dataset's own evaluation without any."""
+    """Return NAME/SPLIT of each table with this recipe, once; without any, its dataset's own evaluation."""
     named = [table.test for table in TABLES if any(row.recipe == recipe.name for row in table.rows)]
     return list(dict.fromkeys(named)) or [f"{recipe.dataset.partition('/')[0]}/evaluation"]
 

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def draw_skeleton(image: NDArray[np.uint8], keypoints_px: FloatArray) -> NDArray[np.uint8]:
-    """A copy of the image with bones (keypoints (21, 2) in pixels), one colour a finger."""
+    """Return a copy of the image with bones (keypoints (21, 2) in pixels), one colour a finger."""
     image = image.copy()
     colours = ((255, 99, 71), (255, 200, 0), (80, 220, 100), (70, 170, 255), (200, 120, 255))
     for child, parent in enumerate(KEYPOINT_PARENTS):
@@ -55,7 +55,7 @@ def write_preview(directory: Path, path: Path) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Count, seed, folder."""
+    """Add count, seed and folder."""
     parser.add_argument("--count", type=int, default=1024, help="samples in the folder when done")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
     parser.add_argument("--out", type=Path, required=True, help="folder of shards; started work is continued")
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Render what is missing; stopped work goes on at the next call."""
+    """Render what is missing; an interrupted run continues at the next call."""
     if arguments.count < 1 or arguments.seed < 0 or arguments.workers < 1:
         raise HandvizError("--count and --workers must be at least 1, --seed at least 0", ErrorCode.BAD_VALUE)
     hidden = tuple(arguments.hidden) if arguments.hidden else None

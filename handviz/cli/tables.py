@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where results are, and which tables."""
+    """Add the results' folders and the tables."""
     names = [table.name for table in TABLES]
     parser.add_argument("runs", type=Path, nargs="?", default=Path("runs"), help="folder of runs (%(default)s)")
     parser.add_argument("--table", choices=names, nargs="+", default=names, help="only these")
@@ -46,10 +46,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def listing() -> str:
-    """A line a recipe: its name, what it trains on, the tables that it is a row of."""
+    """Return a line a recipe: its name, its training dataset, the tables with a row of it."""
     lines = []
     for name in recipe_names():
         recipe = load_recipe(name)
-        places = ", ".join(table.name for table in TABLES if any(row.recipe == name for row in table.rows))
-        lines.append(f"{name:24} {recipe.dataset or 'rendered hands':20} {f'Table {places}' if places else '–'}")
+        names = ", ".join(table.name for table in TABLES if any(row.recipe == name for row in table.rows))
+        lines.append(f"{name:24} {recipe.dataset or 'rendered hands':20} {f'Table {names}' if names else '–'}")
     return "\n".join(lines) + "\n"

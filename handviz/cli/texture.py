@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to do, and with what."""
+    """Add the actions with their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_train(actions.add_parser("train", help="train on rendered hands whose colours are known"))
     _add_export(actions.add_parser("export", help="write a checkpoint as ONNX and compare the two"))
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do the chosen action."""
+    """Run the chosen action."""
     actions = {"train": _train, "export": _export, "evaluate": evaluate}
     return actions[arguments.action](arguments)
 
@@ -102,7 +102,7 @@ def _export(arguments: argparse.Namespace) -> int:
 def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what to evaluate, and on what."""
     parser.add_argument("--model", type=Path, default=MODELS / TEXTURE_NAME, help="ONNX file (%(default)s)")
-    parser.add_argument("--held-out", type=Path, metavar="DIR", help="folder that keeps the rendered held-out set")
+    parser.add_argument("--held-out", type=Path, metavar="DIR", help="folder of the rendered held-out set")
     parser.add_argument("--count", type=int, default=2000, help="crops, of both held-out parts alike (%(default)s)")
     parser.add_argument(
         "--window",
@@ -127,18 +127,18 @@ def evaluate(arguments: argparse.Namespace, more: Mapping[str, Method] = Mapping
     }
     predict = onnx_predictor(arguments.meshes) if arguments.meshes else None
     with tempfile.TemporaryDirectory() as temporary:
-        kept = arguments.held_out
-        crops = held_out_crops(kept or Path(temporary), arguments.count, keep=kept is not None)
+        saved = arguments.held_out
+        crops = held_out_crops(saved or Path(temporary), arguments.count, keep=saved is not None)
         found, fractions = evaluate_methods(scenes(crops, template, predict), methods, template, arguments.window)
-    told = f"{len(fractions)} crops, meshes: {arguments.meshes or 'true'}, SSIM's window: {arguments.window}"
-    sys.stdout.write(f"{told}\n\n{table(found, fractions)}\n")
+    title = f"{len(fractions)} crops, meshes: {arguments.meshes or 'true'}, SSIM's window: {arguments.window}"
+    sys.stdout.write(f"{title}\n\n{table(found, fractions)}\n")
     if arguments.results is not None:
         _keep(found, arguments.results)
     return 0
 
 
 def _keep(found: dict[str, list[Score]], folder: Path) -> None:
-    """A result of each method for the paper's Table 6: means over all crops."""
+    """Return a result of each method for the paper's Table 6: means over all crops."""
     for name, scores in found.items():
         figures = {"ssim": [one.ssim for one in scores], "psnr_db": [one.psnr for one in scores]}
         recipe = name.replace(" ", "_").replace("-", "_")

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The numbers that one changes; all others stand in TrainConfig and ModelConfig."""
+    """Add the usual options; all others are in TrainConfig and ModelConfig."""
     default = TrainConfig((), Path())
     model = default.model
     parser.add_argument(
@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bad-images",
         choices=get_args(BadImages),
         default=default.bad_images,
-        help="what to do about an image that cannot be read; skip: it is named, and the next one takes its place",
+        help="what to do about an image that cannot be read; skip: log it and use the next one",
     )
     parser.add_argument("--limit", type=int, help="use only the first samples")
     parser.add_argument("--seed", type=int, default=default.seed, help="seed of all random numbers")
@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train or go on training."""
+    """Train, or resume training."""
     model = ModelConfig(
         variant=arguments.variant,
         backbone=arguments.backbone,

@@ -1,4 +1,4 @@
-"""The factor of the variances: fitted on crops, kept in the checkpoint, handed on to the ONNX file."""
+"""The factor of the variances: fitted on crops, stored in the checkpoint and in the ONNX file."""
 
 import shutil
 
@@ -27,7 +27,7 @@ COUNT = 4
 
 @pytest.fixture(scope="module")
 def calibrated(small_model, rendered_hands, tmp_path_factory):
-    """A copy of the small model's checkpoint, calibrated on a few crops."""
+    """Return a copy of the small model's checkpoint, calibrated on a few crops."""
     folder = tmp_path_factory.mktemp("calibrated") / "last"
     shutil.copytree(small_model.checkpoint, folder)
     assert main(["calibrate", str(folder), "--data", str(rendered_hands), "--count", str(COUNT)]) == 0

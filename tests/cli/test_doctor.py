@@ -1,4 +1,4 @@
-"""The doctor: every check finds what is wrong, names it and says what to do."""
+"""The doctor: every check finds a fault, names it and prints the remedy."""
 
 import argparse
 import hashlib

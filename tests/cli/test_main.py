@@ -1,4 +1,4 @@
-"""``python -m handviz``: finds the command, loads nothing else, turns errors into a sentence and an exit status."""
+"""``python -m handviz``: find the command, load nothing else, turn errors into one line and an exit status."""
 
 import argparse
 import importlib
@@ -16,7 +16,7 @@ from handviz.core.paths import PROJECT_ROOT
 
 @pytest.fixture
 def fake_command(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
-    """Stands in for every command's module; ``run`` is what the test puts there."""
+    """Replace every command's module; the test sets ``run``."""
 
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--number", type=int, default=0)

@@ -19,7 +19,7 @@ from tests.tiny_network import write_network
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder ``open`` and a folder ``mano`` with the same hand."""
+    """Return a folder ``open`` and a folder ``mano`` with the same hand."""
     folder = tmp_path_factory.mktemp("networks")
     (folder / "open").mkdir()
     source = write_network(folder / "open" / "handviz_final.onnx")
@@ -29,7 +29,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def reconstruct(tmp_path: Path, networks: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, Path]]:
-    """Run the command on one image, with this folder's network; returns its status and the output folder."""
+    """Run the command on one image, with this folder's network; return its status and the output folder."""
     monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
     monkeypatch.setattr(choice, "MANO_FOLDER", tmp_path / "nothing")
     image = tmp_path / "hand.png"
@@ -112,4 +112,4 @@ def test_what_is_missing_is_a_message(
     line = ["mano", str(other), "--out", str(tmp_path / "o.json")]
     assert "this needs your MANO_RIGHT.pkl" in said(main(line))
     assert "is no hands.json of handviz" in said(main([*line, "--hand-model", str(mano_files[0])]))
-    assert "say what to write" in said(main(["mano", str(other)]))
+    assert "no output is named" in said(main(["mano", str(other)]))

@@ -47,7 +47,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reconstruct(
     tmp_path: Path, networks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, list[dict[str, Any]]]]:
-    """Run the command; returns its status and the list that it wrote."""
+    """Run the command; return its status and the list that it wrote."""
     monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
 
     def run(source: Path, *options: str, overlays: bool = False) -> tuple[int, list[dict[str, Any]]]:
@@ -62,7 +62,7 @@ def reconstruct(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two good images (one without a hand), and an unreadable one."""
+    """Write two good images (one without a hand), and an unreadable one."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     Image.new("RGB", (320, 240), (90, 90, 90)).save(folder / "b.png")

@@ -1,4 +1,4 @@
-"""``handviz reconstruct --compare``: three variants of an image, and how far they lie apart."""
+"""``handviz reconstruct --compare``: three variants of an image, and the distances between them."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ SIZES = {"prior": 0.8, "amvur": 1.0, "final": 1.2}
 
 @pytest.fixture
 def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An image with a made-up hand, beside networks that answer hands of different size."""
+    """Write an image with a made-up hand, beside networks that return hands of different size."""
     monkeypatch.setattr(pipeline_module, "HandLandmarker", FakeLandmarker)
     hand = constant_hand()
     for variant, size in SIZES.items():

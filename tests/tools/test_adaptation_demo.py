@@ -1,4 +1,4 @@
-"""The proof of adaptation: a row says what became of the errors."""
+"""The demonstration of adaptation: a row shows errors before and after."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Images of the guide: scenes are played one after the other, and what fails is told."""
+"""Images of the guide: scenes run one after the other, and failures are reported."""
 # ruff: noqa: F811 - fixtures are imported, then named as parameters
 
 import argparse

@@ -1,4 +1,4 @@
-"""Where the detector marks keypoints: measured from points whose shift is known."""
+"""Positions of the detector's keypoints, measured from points whose shift is known."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The window measures itself: stages of the start, waits, and what grows; arithmetic with known answers."""
+"""Measurement of the window: stages of the start, waits and growth, with known answers."""
 # ruff: noqa: F811 - fixtures are imported, then named as parameters
 
 import argparse
@@ -33,8 +33,8 @@ def test_waits_count_every_timed_result() -> None:
     assert most == pytest.approx(np.percentile(timed_results, 95), abs=1)
     assert longest == 100
     assert lateness.waits_ms([]) == (0, 0, 0)
-    assert "holds" in lateness.told("x", [0.0, 3.0])
-    assert "does not hold" in lateness.told("x", [200.0] * 5)
+    assert "holds" in lateness.report("x", [0.0, 3.0])
+    assert "does not hold" in lateness.report("x", [200.0] * 5)
 
 
 def test_meter_notices_a_busy_thread(qtbot: QtBot) -> None:
@@ -50,7 +50,7 @@ def test_meter_notices_a_busy_thread(qtbot: QtBot) -> None:
 
 
 def samples(**growing: float) -> list[Sample]:
-    """An hour's samples; what is named grows by so much in it, after a first jump that caches explain."""
+    """Return an hour's samples; the named quantities grow by so much in it, after a first jump by caches."""
     hours = np.linspace(0, 1, 40)
     still = {"memory_mb": 500.0, "threads": 30.0, "gl_objects": 60.0, "python_objects": 3e5}
     return [
@@ -70,13 +70,13 @@ def test_what_grows_is_named_and_what_warms_up_is_not(name: str | None) -> None:
     if name:
         slope = next(one.per_hour for one in found if one.name == name)
         assert slope == pytest.approx(amount[name], rel=0.01)
-    assert soak.told(found)[-1] == f"verdict: {'something grew' if name else 'nothing grew'}"
+    assert soak.report(found)[-1] == f"verdict: {'something grew' if name else 'nothing grew'}"
 
 
 def test_what_the_system_does_not_tell_is_not_called_steady() -> None:
     found = soak.growths([replace(one, memory_mb=math.nan) for one in samples()])
-    assert soak.told(found)[-1] == "verdict: nothing grew of that"
-    assert soak.told(found)[1].endswith("is not told by this system")
+    assert soak.report(found)[-1] == "verdict: nothing grew of that"
+    assert soak.report(found)[1].endswith("is not available on this system")
 
 
 def test_a_sample_sees_this_process() -> None:

@@ -1,4 +1,4 @@
-"""Synthetic motion: smooth, with rests, and measurements of it that err as networks do."""
+"""Synthetic motion: smooth, with rests, and measurements of it with the errors of networks."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What is measured of smoothers, on motions for which the answer is known."""
+"""Scores of smoothers, on motions for which the answer is known."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ RATE_HZ = 30
 
 
 class Late:
-    """Answers with the hand of some frames ago."""
+    """A smoother that returns the hand of some frames ago."""
 
     def __init__(self, frames: int) -> None:
         self.strength, self._frames, self._seen = 1.0, frames, []
@@ -32,7 +32,7 @@ class Late:
 
 
 def motion(*, shake_m: float = 0.0, rests_s: float = 0.0) -> KnownMotion:
-    """A hand that rests, then goes to and fro, and is measured with errors."""
+    """Return a hand that rests, then moves to and fro, and is measured with errors."""
     times_s, random = np.arange(120) / RATE_HZ, np.random.default_rng(0)
     rest, hands, truth = made_up_hand(), [], []
     for time_s in times_s:

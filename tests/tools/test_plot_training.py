@@ -14,7 +14,7 @@ HEADER = "step,loss,vertices,vertex_error_mm,std_mm,image_error_percent"
 
 @pytest.fixture
 def saved(monkeypatch):
-    """Figures that would have been saved."""
+    """Collect the figures instead of saving them."""
     figures = []
     save = plot_training.save_figure
     monkeypatch.setattr(plot_training, "save_figure", lambda figure, path: figures.append(figure) or save(figure, path))
@@ -27,7 +27,7 @@ def lines_of(axes):
 
 @pytest.fixture
 def run(tmp_path):
-    """Makes a run's folder with this log."""
+    """Create a run's folder with this log."""
 
     def make(text, name="first"):
         folder = tmp_path / name

@@ -61,7 +61,7 @@ def test_kalman_errs_and_trembles_less_than_one_euro_at_its_lag(tmp_path: Path) 
 
 
 def test_a_hand_costs_less_than_a_millisecond_or_so() -> None:
-    """Not a benchmark, which the command is: a loop over vertices in Python would take far longer than this."""
+    """Guard against a loop over vertices in Python, which takes far longer; the command is the benchmark."""
     smoother, one = KalmanSmoother(0.3), motion(shake_m=0.001)
     took_ms = []
     for hand, time_s in zip(one.hands, one.times_s, strict=True):

@@ -1,4 +1,4 @@
-"""The baseline of Table 6: it learns, is read back, and stands beside the texture net."""
+"""The baseline of Table 6: it is trained, loaded and compared with the texture net."""
 
 import numpy as np
 import pytest
