@@ -21,7 +21,7 @@ def keypoints_m(hand: TinyHand) -> FloatArray:
 
 
 def annotated(hand: TinyHand, name: str = "hand") -> AnnotatedHand:
-    """What a reader says of a tiny hand."""
+    """Return what a reader gives of a tiny hand."""
     template = stand_in_template()
     wrist = template.joint_regressor[0] @ np.einsum("vcs,s->vc", template.shape_basis, hand.shape)
     parameters = ManoParameters(
@@ -69,7 +69,7 @@ class MemoryDataset:
 
 
 def reader_of(dataset: MemoryDataset) -> ModuleType:
-    """What ``data/real/freihand.py`` is to the registry."""
+    """Stand in for a reader module, such as ``data/datasets/freihand.py``."""
     module = ModuleType("freihand")
     module.SPLITS = {"freihand": ("training", "evaluation")}
     module.open_split = lambda name, root, split: dataset
