@@ -21,7 +21,7 @@ def keypoints_m(hand: TinyHand) -> FloatArray:
 
 
 def annotated(hand: TinyHand, name: str = "hand") -> AnnotatedHand:
-    """What a reader says of a tiny hand."""
+    """Return a tiny hand as a dataset reader does."""
     template = stand_in_template()
     wrist = template.joint_regressor[0] @ np.einsum("vcs,s->vc", template.shape_basis, hand.shape)
     parameters = ManoParameters(
@@ -69,7 +69,7 @@ class MemoryDataset:
 
 
 def reader_of(dataset: MemoryDataset) -> ModuleType:
-    """What ``data/real/freihand.py`` is to the registry."""
+    """Return a stand-in for the registry's module ``freihand.py``."""
     module = ModuleType("freihand")
     module.SPLITS = {"freihand": ("training", "evaluation")}
     module.open_split = lambda name, root, split: dataset
