@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 TABLES_FILE = Path(__file__).with_suffix(".toml")
-
 FIGURES: dict[str, tuple[str, str]] = {
     "auc_joints": ("AUC_J", "{:.3f}"),
     "pa_mpjpe_mm": ("PA-MPJPE, mm", "{:.1f}"),

@@ -47,7 +47,7 @@ class NoiseModel:
     """mean standard deviation of a hand for which the noise of position, depth and rotation is as above"""
     rest_index: float = 0.006
     """acceleration of a resting hand times the square of a 30th of a second, in units of the noise"""
-    uncertainty: float = 2.5
+    gate_stds: float = 2.5
     """by how many of its standard deviations an innovation's mean square may exceed expectation at rest"""
     change_s: float = 0.06
     """time in which the velocity of a moving hand may change completely"""
@@ -56,33 +56,18 @@ class NoiseModel:
 
 
 DEFAULT_NOISE = NoiseModel()
-
-
 NOMINAL_STEP_S = 1 / 30
-
-
-STRONGEST = 8.0
-
-
-LEAST = 0.9
-
-
+MIN_NOISE_FACTOR, MAX_NOISE_FACTOR = 0.9, 8.0
 MIN_STD_MM = 0.1
 """Lower limit of standard deviations."""
-
-
 MAX_ROTATION_RAD_PER_S = 25.0
-
-
 MIN_ROTATION_GATE_RAD = 1.0
-
-
-MAX_UNCERTAIN_S = 0.07
+MAX_REJECTED_S = 0.07
 
 
 def noise_factor(strength: float) -> float:
     """Return the factor on the measurement noise: 0.9 as strength nears 0, growing geometrically to 8 at 1."""
-    return LEAST * (STRONGEST / LEAST) ** strength
+    return MIN_NOISE_FACTOR * (MAX_NOISE_FACTOR / MIN_NOISE_FACTOR) ** strength
 
 
 class ConstantVelocity:
@@ -113,7 +98,7 @@ class ConstantVelocity:
         """Add measurements that differ by ``innovation`` (N, D) from the prediction; return the gains (N,)."""
         noise = self._noise
         total = self.variance + variance
-        limit = 1 + noise.uncertainty * math.sqrt(2 / innovation.shape[1])
+        limit = 1 + noise.gate_stds * math.sqrt(2 / innovation.shape[1])
         missing = np.maximum((innovation**2).mean(axis=1) / limit - total, 0)
         fraction = noise.velocity_fraction / step_s
         predicted, cross = self.variance + missing, self._cross + fraction * missing
@@ -182,16 +167,16 @@ def _measured(hand: HandMesh, strength: float, noise: NoiseModel) -> _Measured:
     palm_mm = max(float(np.mean(hand.keypoint_std_mm[PALM,])), MIN_STD_MM)
     noise_mm = np.hypot(std_mm, palm_mm)
     factor = noise_factor(strength)
-    uncertainty = (factor * max(float(std_mm.mean()), MIN_STD_MM) / noise.reference_std_mm) ** 2
+    relative_variance = (factor * max(float(std_mm.mean()), MIN_STD_MM) / noise.reference_std_mm) ** 2
     palm_m = _palm_m(hand)
     return _Measured(
         direction=palm_m[None, :2] / palm_m[2],
         log_depth=math.log(palm_m[2]),
         rotation=np.asarray(hand.camera_from_wrist, np.float64),
         points_m=np.concatenate([hand.vertices_m, hand.keypoints_m]) - (palm_m - hand.wrist_camera_m),
-        position_variance=np.array([uncertainty * (noise.position_m / palm_m[2]) ** 2]),
-        depth_variance=np.array([uncertainty * noise.log_depth**2]),
-        rotation_variance=uncertainty * np.square(noise.rotation_rad),
+        position_variance=np.array([relative_variance * (noise.position_m / palm_m[2]) ** 2]),
+        depth_variance=np.array([relative_variance * noise.log_depth**2]),
+        rotation_variance=relative_variance * np.square(noise.rotation_rad),
         across_variance=(factor * noise.across_fraction / MILLIMETRES_PER_METRE * noise_mm) ** 2,
         along_variance=(factor * noise.along_fraction / MILLIMETRES_PER_METRE * noise_mm) ** 2,
         std_mm=std_mm,
@@ -240,7 +225,7 @@ class KalmanTrack:
         gate_rad = max(MIN_ROTATION_GATE_RAD, MAX_ROTATION_RAD_PER_S * step_s)
         is_trusted = float(np.linalg.norm(innovation_rad)) <= gate_rad
         self._rejected_s = 0.0 if is_trusted else self._rejected_s + step_s
-        if self._rejected_s > MAX_UNCERTAIN_S:
+        if self._rejected_s > MAX_REJECTED_S:
             self._start_pose(measured)
             return
         if is_trusted:

@@ -26,9 +26,9 @@ OUTPUTS = ("vertex_rgb", "vertex_albedo", "vertex_visible")
 HOW_TO_GET = "restore it from the repository, or make it with 'python -m handviz texture train' and 'texture export'"
 REFERENCE_STD_MM = 10.0
 """Standard deviation of a vertex at which a frame's colour has the weight e^-1/2: it may be a neighbour's."""
-MAX_MEMORY = 30.0
+MAX_WEIGHT = 30.0
 """Highest weight of a vertex, in frames: later frames still change its colour."""
-UNCERTAINTY = 0.25
+INFERRED_WEIGHT = 0.25
 """Weight of the inferred colour, in frames."""
 LIGHT_RANGE = (0.2, 3.0)
 """Of the image's light, relative to uniform light."""
@@ -121,7 +121,7 @@ class Texturer:
                 )
 
 
-def sighting_weight(visible: FloatArray, facing: FloatArray, std_mm: FloatArray) -> FloatArray:
+def frame_weight(visible: FloatArray, facing: FloatArray, std_mm: FloatArray) -> FloatArray:
     """Return the weights, 0 to 1, of a frame's colours, all (V,): by visibility, by the angle of view (``facing`` is
     the cosine between normal and line of sight), and by the standard deviation of the position."""
     certain = np.exp(-0.5 * (std_mm / REFERENCE_STD_MM) ** 2)
@@ -144,11 +144,11 @@ class FusedTexture:
         total = self.weight + weight
         fraction = weight / np.maximum(total, 1e-9)
         self.albedo = self.albedo + fraction[:, None] * (texture.albedo - self.albedo)
-        self.weight = np.minimum(total, MAX_MEMORY)
+        self.weight = np.minimum(total, MAX_WEIGHT)
 
     def shown(self, texture: HandTexture) -> HandTexture:
         """Return the frame's texture with the fused colours in it."""
-        known = self.weight / (self.weight + UNCERTAINTY)
+        known = self.weight / (self.weight + INFERRED_WEIGHT)
         albedo = texture.albedo + known[:, None] * (self.albedo - texture.albedo)
         light = np.clip(texture.rgb / np.maximum(texture.albedo, DARKEST), *LIGHT_RANGE)
         return replace(
@@ -205,7 +205,7 @@ class TextureCache:
     def _fused(self, hand: HandMesh, fused_texture: FusedTexture) -> HandMesh:
         assert hand.texture is not None
         fused_texture.add(
-            hand, hand.texture, sighting_weight(hand.texture.visible, self._facing(hand), hand.vertex_std_mm)
+            hand, hand.texture, frame_weight(hand.texture.visible, self._facing(hand), hand.vertex_std_mm)
         )
         return replace(hand, texture=fused_texture.shown(hand.texture))
 

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from handviz.core.geometry import axis_angle_from_rotation, projected
 from handviz.core.records import HandMesh
 from handviz.pipeline.kalman import (
-    MAX_UNCERTAIN_S,
+    MAX_REJECTED_S,
     NOMINAL_STEP_S,
     ConstantVelocity,
     KalmanSmoother,
@@ -23,7 +23,7 @@ from handviz.pipeline.smoothing import HandSmoother
 from tests.hands import made_up_hand, shaken, textured_hand
 
 STEP_MS = 1000 / 30
-TEXTBOOK = NoiseModel(rest_index=0.2, uncertainty=1e9, change_s=1e9)
+TEXTBOOK = NoiseModel(rest_index=0.2, gate_stds=1e9, change_s=1e9)
 
 
 def acceleration_variance(variance: float) -> float:
@@ -177,7 +177,7 @@ def test_one_impossible_rotation_is_rejected_and_a_lasting_one_is_not() -> None:
     answers = run([hand] * 10 + [flipped] + [hand] * 3)
     for answer in answers[10:]:
         np.testing.assert_allclose(answer.vertices_m, hand.vertices_m, atol=1e-6)
-    patience = math.ceil(MAX_UNCERTAIN_S * 30) + 1
+    patience = math.ceil(MAX_REJECTED_S * 30) + 1
     last = run([hand] * 10 + [flipped] * patience)[-1]
     np.testing.assert_allclose(last.vertices_m, flipped.vertices_m, atol=1e-6)
     np.testing.assert_allclose(last.camera_from_wrist, flip, atol=1e-9)

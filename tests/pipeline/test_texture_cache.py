@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from handviz.core.records import HandTexture
-from handviz.pipeline.texture_fusion import TextureCache, sighting_weight
+from handviz.pipeline.texture_fusion import TextureCache, frame_weight
 from tests.hands import made_up_hand
 
 FACES = np.array([[0, 1, 2]], np.int32)
@@ -40,12 +40,12 @@ def memory():
 
 
 def test_a_frame_counts_by_visibility_angle_and_uncertainty():
-    full = sighting_weight(np.ones(1), np.ones(1), np.zeros(1))
+    full = frame_weight(np.ones(1), np.ones(1), np.zeros(1))
     assert full == pytest.approx(1.0)
-    assert sighting_weight(np.full(1, 0.5), np.ones(1), np.zeros(1)) < 0.5
-    assert sighting_weight(np.ones(1), np.full(1, 0.5), np.zeros(1)) == pytest.approx(0.25)
-    assert sighting_weight(np.ones(1), np.full(1, -0.5), np.zeros(1)) == 0
-    assert sighting_weight(np.ones(1), np.ones(1), np.full(1, 10.0)) == pytest.approx(np.exp(-0.5))
+    assert frame_weight(np.full(1, 0.5), np.ones(1), np.zeros(1)) < 0.5
+    assert frame_weight(np.ones(1), np.full(1, 0.5), np.zeros(1)) == pytest.approx(0.25)
+    assert frame_weight(np.ones(1), np.full(1, -0.5), np.zeros(1)) == 0
+    assert frame_weight(np.ones(1), np.ones(1), np.full(1, 10.0)) == pytest.approx(np.exp(-0.5))
 
 
 @pytest.mark.parametrize("handedness", ["right", "left"])

@@ -26,8 +26,6 @@ from handviz.models.amvur.onnx_file import INPUT_NAME, store_as_half, write_onnx
 
 logger = logging.getLogger(__name__)
 MAX_DIFFERENCE_CM = 1e-4
-
-
 Rounded = TypeVar("Rounded", bound=nn.Module)
 
 

@@ -131,8 +131,6 @@ EFFICIENTNET_B0_STAGES = (
     (6, 5, 2, 112, 192, 4),
     (6, 3, 1, 192, 320, 1),
 )
-
-
 EFFICIENTNET_FIRST_TAIL_STAGE = 6
 
 

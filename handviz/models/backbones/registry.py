@@ -8,7 +8,6 @@ from handviz.models.backbones.interface import Backbone, BackboneFeatures
 from handviz.models.backbones.mediapipe_hand import load_mediapipe_hand
 
 __all__ = ["BACKBONES", "Backbone", "BackboneFeatures", "make_backbone"]
-
 BACKBONES: dict[str, Callable[[], Backbone]] = {
     "mediapipe_hand": load_mediapipe_hand,
     "resnet50": ResNet50,
