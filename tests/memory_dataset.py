@@ -21,11 +21,7 @@ def keypoints_m(hand: TinyHand) -> FloatArray:
 
 
 def annotated(hand: TinyHand, name: str = "hand") -> AnnotatedHand:
-<<<<<<< HEAD
-    """Return what a reader gives of a tiny hand."""
-=======
     """Return a tiny hand as a dataset reader does."""
->>>>>>> rc
     template = stand_in_template()
     wrist = template.joint_regressor[0] @ np.einsum("vcs,s->vc", template.shape_basis, hand.shape)
     parameters = ManoParameters(
@@ -73,11 +69,7 @@ class MemoryDataset:
 
 
 def reader_of(dataset: MemoryDataset) -> ModuleType:
-<<<<<<< HEAD
-    """Stand in for a reader module, such as ``data/datasets/freihand.py``."""
-=======
     """Return a stand-in for the registry's module ``freihand.py``."""
->>>>>>> rc
     module = ModuleType("freihand")
     module.SPLITS = {"freihand": ("training", "evaluation")}
     module.open_split = lambda name, root, split: dataset
