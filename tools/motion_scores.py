@@ -176,11 +176,11 @@ def _acceleration(points: FloatArray) -> FloatArray:
 
 def _all_around(marks: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
     """Return (T,) whether all values within ``reach`` of each index are set."""
-    paused = marks.copy()
+    kept = marks.copy()
     for by in range(1, reach + 1):
-        paused[by:] &= marks[:-by]
-        paused[:-by] &= marks[by:]
-    return paused
+        kept[by:] &= marks[:-by]
+        kept[:-by] &= marks[by:]
+    return kept
 
 
 def save_motion(path: Path, motion: KnownMotion) -> None:

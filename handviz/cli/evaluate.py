@@ -140,7 +140,7 @@ def _report(models: list[Path], crops: list[Crops], arguments: argparse.Namespac
             tables.append(f"{title}\n\n{calibration_table(rows)}\n")
         if arguments.plots:
             _draw(_image_name(title, names), rows, arguments.plots)
-    return "\n".join([f"{count} crops of {arguments.data or 'the paused-out set'}\n\n{card_table(cards)}\n", *tables])
+    return "\n".join([f"{count} crops of {arguments.data or 'the held-out set'}\n\n{card_table(cards)}\n", *tables])
 
 
 def _mediapipe(crops: list[Crops]) -> str:

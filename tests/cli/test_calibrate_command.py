@@ -67,7 +67,7 @@ def test_the_onnx_file_says_the_factor(calibrated, tmp_path):
     ("count", "notes", "message"),
     [
         ("0", {}, "--count must be at least 1"),
-        ("4", {"vertex_variance_scale": "much"}, "does not say how its standard deviations are meant"),
+        ("4", {"vertex_variance_scale": "much"}, "lacks the calibration of its standard deviations"),
         ("4", {"samples_seen": "many"}, "samples_seen is 'many'"),
     ],
 )
@@ -80,7 +80,7 @@ def test_what_cannot_be_calibrated_is_said(small_model, tmp_path, capsys, count,
 
 @pytest.mark.parametrize("correlation", [-0.1, 1.1, float("nan"), 10**400, "x", None])
 def test_correlations_that_are_none_are_said(correlation):
-    with pytest.raises(HandvizError, match=r"vertex_correlation|how its standard deviations are meant"):
+    with pytest.raises(HandvizError, match=r"vertex_correlation|calibration of its standard deviations"):
         calibration_metadata({"train": {"loss": {"vertex_correlation": correlation}}})
 
 
@@ -90,7 +90,7 @@ def test_a_checkpoint_that_cannot_be_written_stays(calibrated, monkeypatch):
 
     before = (calibrated / "model.safetensors").read_bytes()
     monkeypatch.setattr("handviz.training.checkpoint.save_file", full)
-    with pytest.raises(HandvizError, match=r"cannot write .*No space left.*as it was"):
+    with pytest.raises(HandvizError, match=r"cannot write .*No space left.*unchanged"):
         add_metadata(calibrated, {"vertex_variance_scale": 2.0})
     assert (calibrated / "model.safetensors").read_bytes() == before
     assert not list(calibrated.glob("*.part"))

@@ -13,6 +13,7 @@ from PIL import Image
 
 from handviz.__main__ import main
 from handviz.cluster import ray_run, shards
+from handviz.core.errors import ErrorCode
 from handviz.core.paths import PROJECT_ROOT
 from handviz.models import onnx_session
 from handviz.pipeline import pipeline as pipeline_module
@@ -175,7 +176,7 @@ def test_the_run_ends_where_shards_go_on_failing(
 
     def fails(_: Any, shard: shards.Shard, *__: Any, **___: Any) -> Any:
         tried.append(shard.number)
-        raise shards.HandvizError("no space left")
+        raise shards.HandvizError("no space left", ErrorCode.DISK_FULL)
 
     monkeypatch.setattr(shards, "run_shard", fails)
     assert command("cluster", "--shards", "5") == 1

@@ -106,27 +106,31 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
     assert names(tmp_path) == ["hands.json"]
 
 
-def half_by_pieces(path: Path, kind: type[BaseException]) -> None:
+def half_by_pieces(path: Path, error: BaseException) -> None:
     """Write until something happens."""
     with open_atomic(path) as file:
         file.write(b"half")
-        raise kind("stopped")
+        raise error
 
 
-def half_by_name(path: Path, kind: type[BaseException]) -> None:
+def half_by_name(path: Path, error: BaseException) -> None:
     """Write until something happens."""
     with atomic_path(path) as part:
         part.write_bytes(b"half")
-        raise kind("stopped")
+        raise error
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, ValueError, HandvizError])
-def test_whatever_ends_the_writing_leaves_what_was_there(tmp_path: Path, kind: type[BaseException]) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [KeyboardInterrupt(), SystemExit(), ValueError("stopped"), HandvizError("stopped", ErrorCode.CANCELLED)],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_ends_the_writing_leaves_what_was_there(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "hands.json"
     path.write_bytes(b"before")
     for way in (half_by_pieces, half_by_name):
-        with pytest.raises(kind):
-            way(path, kind)
+        with pytest.raises(type(error)):
+            way(path, error)
     assert path.read_bytes() == b"before"
     assert names(tmp_path) == ["hands.json"]
 

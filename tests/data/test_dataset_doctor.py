@@ -83,7 +83,7 @@ def test_wrong_options_are_said(download: Path, capsys: pytest.CaptureFixture[st
     for message in (
         "--dataset NAME and --root DIR go together",
         "no dataset 'freihnd'; there are freihand",
-        "--pictures is none: give a number",
+        "--images is none: give a number",
     ):
         assert message in said
 
