@@ -9,6 +9,14 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.records import FloatArray, HandMesh, Intrinsics, IntrinsicsOrigin
 
 
+def resized(covariance_mm2: FloatArray | None, std_mm: FloatArray, smoothed_std_mm: FloatArray) -> FloatArray | None:
+    """Scale covariances (N, 3, 3) from standard deviations (N,) to smoothed ones (N,); None for None."""
+    if covariance_mm2 is None:
+        return None
+    ratio = smoothed_std_mm / np.maximum(std_mm, 1e-6)
+    return np.asarray(covariance_mm2 * np.square(ratio)[:, None, None])
+
+
 def procrustes_aligned(
     predicted: FloatArray, truth: FloatArray, *, may_mirror: bool = False, norm_epsilon: float = 0.0
 ) -> FloatArray:

@@ -22,12 +22,12 @@ from typing import Protocol
 
 import numpy as np
 
-from handviz.core.geometry import NEAREST_M, axis_angle_from_rotation, projected, rotation_from_axis_angle
+from handviz.core.geometry import NEAREST_M, axis_angle_from_rotation, projected, resized, rotation_from_axis_angle
 from handviz.core.records import PALM_KEYPOINTS as PALM
 from handviz.core.records import VARIANTS, FloatArray, HandMesh, SmoothingKind, VariantName
 from handviz.core.units import MILLIMETRES_PER_METRE
 from handviz.detection.tracking import matched_tracks
-from handviz.pipeline.smoothing import MAX_GAP_S, MIN_STEP_S, HandSmoother, resized
+from handviz.pipeline.smoothing import MAX_GAP_S, MIN_STEP_S, HandSmoother
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from handviz.core.geometry import projected
+from handviz.core.geometry import projected, resized
 from handviz.core.records import FloatArray, HandMesh
 from handviz.detection.tracking import nearest_track
 
@@ -22,15 +22,6 @@ REFERENCE_STD_MM = 5.0
 CERTAINTY_RANGE = (0.25, 4.0)
 MAX_GAP_S = 0.5
 MIN_STEP_S = 1 / 240
-
-
-def resized(covariance_mm2: FloatArray | None, std_mm: FloatArray, smoothed_std_mm: FloatArray) -> FloatArray | None:
-    """Scale covariances (N, 3, 3) of standard deviations (N,) to the smoothed ones (N,), in the same directions; None
-    for None."""
-    if covariance_mm2 is None:
-        return None
-    ratio = smoothed_std_mm / np.maximum(std_mm, 1e-6)
-    return np.asarray(covariance_mm2 * np.square(ratio)[:, None, None])
 
 
 def min_cutoff_hz(strength: float) -> float:

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from handviz.core.geometry import resized
 from handviz.core.records import HandMesh
 from handviz.pipeline.kalman import KalmanSmoother
-from handviz.pipeline.smoothing import HandSmoother, resized
+from handviz.pipeline.smoothing import HandSmoother
 from tests.hands import made_up_hand
 
 
