@@ -42,7 +42,7 @@ def test_labels_that_are_missing_are_named(copied):
 
 
 @pytest.mark.parametrize("image", [np.zeros((10, 10, 3), np.uint8), None])
-def test_a_image_that_is_none_is_named(copied, image):
+def test_an_image_that_is_none_is_named(copied, image):
     with np.load(images_file(copied, 0)) as archive:
         arrays = dict(archive)
     first = arrays["jpeg_end"][0]

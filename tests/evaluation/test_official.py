@@ -128,7 +128,7 @@ def test_the_table_of_samples_has_every_error(evaluation, tmp_path):
         write_csv(evaluation, tmp_path / "none" / "samples.csv")
 
 
-def test_curves_become_a_image(evaluation, tmp_path):
+def test_curves_become_an_image(evaluation, tmp_path):
     assert draw_pck({"final": evaluation}, tmp_path / "pck.png").stat().st_size > 10_000
     with raises(ErrorCode.UNSUPPORTED_FORMAT):
         draw_pck({"final": evaluation}, tmp_path / "pck.txt")

@@ -240,7 +240,7 @@ def test_a_folder_that_goes_is_a_message_and_what_is_done_is_kept(folder: Path) 
     assert "a.png" in [row.file for row in listing.rows if row.state == "done"]
 
 
-def test_a_image_that_makes_the_pipeline_fail_does_not_end_the_folder(folder: Path) -> None:
+def test_an_image_that_makes_the_pipeline_fail_does_not_end_the_folder(folder: Path) -> None:
     processor = Processor()
 
     def fail(frame: Frame) -> None:

@@ -121,7 +121,7 @@ def _saved_as(saved: NDArray[np.uint8], path: Path) -> bytes:
     return path.read_bytes()
 
 
-def test_a_image_that_is_too_large_is_refused_before_decoding(
+def test_an_image_that_is_too_large_is_refused_before_decoding(
     tmp_path: Path, saved: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.fromarray(saved).save(tmp_path / "large.png")

@@ -76,7 +76,7 @@ def test_jitter_depends_on_seed_step_and_sample_alone(hands: list[TinyHand]) -> 
         assert not torch.equal(other.batch(torch.tensor([6]))[0][0], again[0])
 
 
-def test_a_image_that_cannot_be_read_stops(hands: list[TinyHand]) -> None:
+def test_an_image_that_cannot_be_read_stops(hands: list[TinyHand]) -> None:
     with raises(ErrorCode.FILE_DAMAGED, match=r"00000003\.jpg .*--bad-images skip"):
         samples(MemoryDataset(hands, broken=(3,))).batch(torch.tensor([2, 3]))
 
