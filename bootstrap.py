@@ -20,8 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements.txt"
-# Names requirements.txt too; Ray is an extra that the program does without, but its tests do not.
-TEST_REQUIREMENTS = ROOT / "requirements-cluster.txt"
+# Names requirements.txt too, and what only the checks need.
+TEST_REQUIREMENTS = ROOT / "requirements-test.txt"
 STAMP = VENV / "handviz-requirements.sha256"
 UNFINISHED = VENV / "handviz-installing"
 OLDEST_PYTHON = (3, 11)

@@ -91,5 +91,12 @@ def main(arguments: list[str] | None = None) -> int:
     return run_module(f"handviz {chosen}", module, COMMANDS[chosen], arguments[1:])
 
 
+def start_window() -> int:
+    """Start the window, as the console script ``handviz-gui``; return the exit status."""
+    from handviz.gui.app import main as run_window
+
+    return run_window()
+
+
 if __name__ == "__main__":
     sys.exit(main())

@@ -78,7 +78,7 @@ def test_changed_requirements_are_installed_again(calls: Calls, sound_venv: Path
 def test_the_checks_need_ray_and_the_program_does_not(calls: Calls, sound_venv: Path) -> None:
     assert bootstrap.prepare_venv("test") == 0
     (installed,) = (line for line in calls.lines if "pip install" in line)
-    assert installed.endswith("requirements-cluster.txt")
+    assert installed.endswith("requirements-test.txt")
     assert "-r requirements.txt" in bootstrap.TEST_REQUIREMENTS.read_text(encoding="utf-8").splitlines()
     calls.lines.clear()
     assert bootstrap.prepare_venv("run") == bootstrap.prepare_venv("test") == 0
@@ -263,14 +263,14 @@ def test_the_build_machine_runs_the_test_command() -> None:
 
 
 def test_every_requirement_is_pinned() -> None:
-    for name in ("requirements.txt", "requirements-cluster.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-test.txt", "requirements-dev.txt"):
         for line in (PROJECT_ROOT / name).read_text().splitlines():
             assert not line or line.startswith(("#", "-r ")) or "==" in line.partition(";")[0], line
 
 
 def test_every_requirement_is_listed_with_its_licence() -> None:
     listed = (PROJECT_ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8").lower()
-    files = ("requirements.txt", "requirements-cluster.txt")
+    files = ("requirements.txt", "requirements-test.txt")
     for line in [line for file in files for line in (PROJECT_ROOT / file).read_text().splitlines()]:
         if line.startswith("-r"):
             continue

@@ -14,7 +14,7 @@ from handviz.cluster.shards import MakerFactory, Shard, ShardedRun, ShardResult,
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import PROJECT_ROOT
 
-INSTALL = "Ray is not installed: run python -m pip install -r requirements-cluster.txt"
+INSTALL = "Ray is not installed: type: pip install 'handviz[cluster]'"
 MAX_RETRIES = 20
 """How often a shard is resumed after its process or machine was lost."""
 

@@ -205,7 +205,7 @@ def test_messages(
     assert "--save-mano does not work" in capsys.readouterr().err
     monkeypatch.setattr(ray_run.importlib.util, "find_spec", lambda _: None)
     assert main(["cluster", str(folder), "--out", str(folder / "out")]) == 1
-    assert "pip install -r requirements-cluster.txt" in capsys.readouterr().err
+    assert "pip install 'handviz[cluster]'" in capsys.readouterr().err
 
 
 def test_giving_shards_away_needs_neither_torch_nor_ray() -> None:
