@@ -223,13 +223,16 @@ def test_every_check_runs_and_the_first_failure_counts(
     statuses = {"mypy": 3, "worksteal -k crop": 1, "pytest -m display -k crop": 5}
     calls.answer = lambda line: next((code for end, code in statuses.items() if line.endswith(end)), 0)
     assert bootstrap.run_tests(["-k", "crop"]) == 1
-    assert len(calls.lines) == 5
+    assert len(calls.lines) == 6
+    assert any(line.endswith("-m mkdocs build --strict") for line in calls.lines)
     (on_display,) = (line for line in calls.lines if "-m display" in line)
     assert on_display.startswith("xvfb-run") == (display is None)
     assert capfd.readouterr().out.splitlines()[-1] == "[handviz] FAILED: pytest, mypy"
 
 
-def test_quick_checks_leave_out_slow_tests_and_the_display(monkeypatch: pytest.MonkeyPatch, calls: Calls) -> None:
+def test_quick_checks_leave_out_slow_tests_the_display_and_the_docs(
+    monkeypatch: pytest.MonkeyPatch, calls: Calls
+) -> None:
     set_display(monkeypatch, ":0")
     assert bootstrap.run_tests(["--quick", "-k", "crop"]) == 0
     assert len(calls.lines) == 4
