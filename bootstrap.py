@@ -130,7 +130,7 @@ def new_name_if_there(package: str) -> str:
 
 def install_on_debian(packages: list[str]) -> bool:
     """Install with apt-get, as root or with a sudo that needs no password; return False if that was not possible."""
-    is_root = os.geteuid() == 0
+    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     if not is_root and (not shutil.which("sudo") or call("sudo", "-n", "true", quiet=True) != 0):
         return False
     apt = [*([] if is_root else ["sudo", "-n"]), "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
@@ -245,7 +245,7 @@ def check(name: str, command: list[str]) -> int:
 
 
 def run_tests(arguments: list[str]) -> int:
-    """Run lint, format, types and tests, unless ``--quick`` display tests and docs; return the first failing status."""
+    """Run lint, format, types, tests, and if not quick display tests and docs; return the first failing status."""
     # The theme's notice of its successor is no result of a check.
     os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")
     steps = check_commands([argument for argument in arguments if argument != QUICK], is_quick=QUICK in arguments)

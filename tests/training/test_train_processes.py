@@ -99,6 +99,7 @@ def test_two_processes_read_a_dataset_as_one_does(tmp_path):
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_killed_run_resumes_to_the_straight_run_s_weights(tmp_path, cached_hands):
     """Killed at its first checkpoint, however far it has got by then with the next one."""
     options = ("--epochs", "2", "--limit", "16", "--batch-size", "2")
@@ -130,7 +131,7 @@ def test_a_stop_saves_and_names_the_step(config, template, monkeypatch, number):
     def signalled(trainer, ids):
         terms = step(trainer, ids)
         if trainer.step == 2:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
         return terms
 
     rarely = replace(config, checkpoint_every=100)
