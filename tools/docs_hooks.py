@@ -31,6 +31,8 @@ SITE_PLACES = {path: place for place, path in REPOSITORY_FILES.items()}
 
 # A block or span of code, in which nothing is a link, or the target of a link or image.
 CODE_OR_TARGET = re.compile(r"^```.*?^```|(`+)(?:(?!\n\n).)+?\1|(?<=\]\()([^)\s]+)", re.MULTILINE | re.DOTALL)
+# GitHub reads the first word after a fence as the language; the site's Markdown wants it alone ("sh tested").
+WORDS_AFTER_LANGUAGE = re.compile(r"^(```[a-z]+) .*$", re.MULTILINE)
 OTHER_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:|//|#", re.IGNORECASE)
 ELSEWHERE = re.compile(r"(?:https?:)?//", re.IGNORECASE)
 CSS_ADDRESS = re.compile(r"""(?:url\(|@import)\s*["']?((?:https?:)?//[^"')\s]+)""", re.IGNORECASE)
@@ -48,8 +50,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Return the page's text with every link between files of the repository as a link between pages."""
-    return site_links(markdown, page.file.src_uri)
+    """Return the page's text as the site reads it: links lead from page to page, and fences name the language alone."""
+    return WORDS_AFTER_LANGUAGE.sub(r"\1", site_links(markdown, page.file.src_uri))
 
 
 def on_post_build(*, config: MkDocsConfig) -> None:

@@ -90,6 +90,8 @@ def test_the_site_is_built_without_a_warning_and_its_scripts_ask_nobody(tmp_path
         command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert built.returncode == 0, built.stderr
+    for page in tmp_path.rglob("*.html"):
+        assert "```" not in page.read_text(encoding="utf-8"), f"{page.name}: a block of code is shown as text"
     opened = run_in_browser(tmp_path / "index.html", "document.querySelector('h1').textContent")
     assert opened["result"].startswith("handviz")
     assert [request for request in opened["requests"] if not request.startswith("file:")] == []
