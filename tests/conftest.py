@@ -35,6 +35,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let Qt draw offscreen, except in ``pytest -m display``, which uses the present screen."""
     if config.getoption("markexpr") != "display":
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
+        if sys.platform == "win32":
+            # Offscreen, Qt looks for fonts in its own folder there, which has none.
+            os.environ.setdefault("QT_QPA_FONTDIR", str(Path(os.environ["WINDIR"]) / "Fonts"))
     if "PYTEST_XDIST_WORKER" in os.environ:
         # There are as many processes as cores: threads of each would only wait for one another.
         os.environ["OMP_NUM_THREADS"] = "1"
