@@ -17,7 +17,8 @@ LEVELS = (
     {"models", "io", "data"},
     {"pipeline", "training"},
     {"inspection", "evaluation", "adaptation", "cluster"},
-    {"gui", "cli", "__main__"},
+    {"gui", "cli"},
+    {"__main__"},
 )
 LEVEL_OF_ROOM = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 # Neither the package nor app.py knows of what a clone has beside them.

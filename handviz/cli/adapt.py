@@ -9,7 +9,7 @@ from handviz.adaptation.adapt import Outcome, adapt, check_out, start_from, writ
 from handviz.adaptation.clip_crops import crops_of
 from handviz.adaptation.training import AdaptConfig
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.paths import variant_file
+from handviz.core.paths import ADAPTED, WINDOW_COMMAND, variant_file
 from handviz.core.records import VARIANTS, HandednessSetting
 from handviz.hand_models.choice import add_hand_model_option, hand_model_for
 from handviz.sources.source import open_source
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Exit status 0 if the adapted network was written, 2 if adaptation did not help and nothing was written."
     )
     parser.add_argument("input", help="clip or folder of images, with one visible hand")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the adapted network")
+    parser.add_argument("--out", type=Path, default=ADAPTED, help="folder of the adapted network (%(default)s)")
     parser.add_argument("--model", dest="variant", choices=VARIANTS, default="final", help="the model to use")
     parser.add_argument("--start-from", type=Path, help="checkpoint folder or ONNX file instead of the shipped network")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of a clip, every N-th frame")
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     notes: dict[str, object] = {"input": arguments.input, "start": path.name, "frames": crops.frames,
                                 "hands": len(crops), "epochs": outcome.epochs, "seed": arguments.seed}  # fmt: skip
     written = write_outcome(outcome, start, template, arguments.out, notes)
-    logger.info("%s; use it with: python app.py --model-dir %s", written, arguments.out)
+    logger.info("%s; use it with: %s --model-dir %s", written, WINDOW_COMMAND, arguments.out)
     return 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
-from handviz.core.paths import MODELS, variant_file
+from handviz.core.paths import EXPORTS, variant_file
 from handviz.hand_models.choice import add_hand_model_option, hand_model_or_named
 from handviz.models.amvur.export import ExportMetadata, export_onnx
 from handviz.training.checkpoint import calibration_metadata, load_checkpoint, read_metadata, supervision_of
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add checkpoint and folder."""
     parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint, such as runs/final/last")
-    parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
+    parser.add_argument("--model-dir", type=Path, default=EXPORTS, help="folder to write to (%(default)s)")
     add_hand_model_option(parser)
 
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
+from handviz.core.paths import MANO_FOLDER
 from handviz.core.records import KEYPOINT_COUNT, Handedness
 from handviz.hand_models.choice import OPTION, add_hand_model_option, found_mano, hand_model
 from handviz.hand_models.mano.conventions import mano_vertices
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     template = hand_model(arguments.hand_model) if arguments.hand_model else found_mano()
     if template is None:
         raise HandvizError(
-            f"this needs your MANO_RIGHT.pkl: give it by {OPTION}, or put it into models/mano", ErrorCode.FILE_MISSING
+            f"this needs your MANO_RIGHT.pkl: give it by {OPTION}, or put it into {MANO_FOLDER}", ErrorCode.FILE_MISSING
         )
     records, form = _read(arguments.input, template)
     if arguments.out is not None:

@@ -24,6 +24,7 @@ from handviz.cluster.shards import (
     run_shard,
 )
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.paths import MANO_FOLDER, WINDOW_COMMAND
 from handviz.core.records import SMOOTHING_KINDS, Frame
 from handviz.hand_models.choice import found_mano, hand_model
 from handviz.hand_models.template import HandTemplate
@@ -81,7 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
         resources.callback(source.close)
         if source.is_live:
             raise HandvizError(
-                "reconstruct reads images and clips; for a camera start app.py", ErrorCode.OPTION_CONFLICT
+                f"reconstruct reads images and clips; for a camera start the window: {WINDOW_COMMAND}",
+                ErrorCode.OPTION_CONFLICT,
             )
         job = Job(arguments, source, resources)
         try:
@@ -244,7 +246,7 @@ class Job:
         if own.name == "mano" or fitted is not None:
             return own if own.name == "mano" else fitted
         raise HandvizError(
-            "--save-mano needs your MANO_RIGHT.pkl: give it by --mano FILE, or put it into models/mano",
+            f"--save-mano needs your MANO_RIGHT.pkl: give it by --mano FILE, or put it into {MANO_FOLDER}",
             ErrorCode.FILE_MISSING,
         )
 

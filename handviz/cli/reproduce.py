@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.paths import RUNS
 from handviz.data.datasets.images import BadImages
 from handviz.data.datasets.registry import DatasetSpec, open_dataset, parsed
 from handviz.evaluation.card import card_table
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the recipe and the options that no recipe contains."""
     parser.add_argument("recipe", help="its name ('handviz tables --recipes' lists them), or a .toml file of your own")
     parser.add_argument("--root", type=Path, help="folder of the download that it trains and tests on")
-    parser.add_argument("--run", type=Path, help="folder of the run; a started run is continued (runs/RECIPE)")
+    parser.add_argument("--run", type=Path, help=f"folder of the run; a started run is continued ({RUNS / 'RECIPE'})")
     parser.add_argument("--camera-prior", type=Path, help="checkpoint whose camera net is the prior, weak training")
     parser.add_argument(
         "--backbone-weights", type=Path, metavar="FILE", help="torchvision's ImageNet weights to start from"
@@ -55,7 +56,7 @@ def _add_rendered(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--rendered",
         action="store_true",
-        help="train heads on a frozen backbone, on rendered hands (runs/rendered/...)",
+        help=f"train heads on a frozen backbone, on rendered hands ({RUNS / 'rendered'}/...)",
     )
     group.add_argument(
         "--data", type=Path, nargs="+", metavar="DIR", help="folders of 'handviz synthesize', to train on"
@@ -91,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _on_rendered_hands(
     recipe: Recipe, hands: RenderedHands, template: HandTemplate, arguments: argparse.Namespace
 ) -> None:
-    folder = arguments.run or Path("runs") / RENDERED / recipe.name
+    folder = arguments.run or RUNS / RENDERED / recipe.name
     config = rendered_config(recipe, hands, folder, template, camera_prior=arguments.camera_prior)
     config = _with_options(config, arguments)
     if not arguments.no_training:
@@ -109,7 +110,7 @@ def _on_dataset(recipe: Recipe, template: HandTemplate, arguments: argparse.Name
             f"recipe {recipe.name} does not say which dataset it trains on: add a line dataset = ...",
             ErrorCode.FILE_DAMAGED,
         )
-    spec, folder = parsed(f"{recipe.dataset}:{arguments.root}"), arguments.run or Path("runs") / recipe.name
+    spec, folder = parsed(f"{recipe.dataset}:{arguments.root}"), arguments.run or RUNS / recipe.name
     config = _with_options(recipe.config((str(spec),), folder, camera_prior=arguments.camera_prior), arguments)
     if not arguments.no_training:
         logger.info("checkpoint: %s", train(config, template))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
+from handviz.core.paths import RUNS
 from handviz.evaluation.paper_tables import TABLES
 from handviz.evaluation.recipes import load_recipe, recipe_names
 from handviz.evaluation.tables import markdown, read_results
@@ -17,7 +18,7 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the results' folders and the tables."""
     names = [table.name for table in TABLES]
-    parser.add_argument("runs", type=Path, nargs="?", default=Path("runs"), help="folder of runs (%(default)s)")
+    parser.add_argument("runs", type=Path, nargs="?", default=RUNS, help="folder of runs (%(default)s)")
     parser.add_argument("--table", choices=names, nargs="+", default=names, help="only these")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write them there too (Markdown)")
     parser.add_argument("--recipes", action="store_true", help="only list the recipes, and the tables that each is in")

@@ -12,7 +12,7 @@ import numpy as np
 
 from handviz.cli.evaluate import held_out_crops, onnx_predictor
 from handviz.cli.export import write_checksums
-from handviz.core.paths import MODELS, TEXTURE_NAME
+from handviz.core.paths import EXPORTS, MODELS, TEXTURE_NAME
 from handviz.evaluation.tables import Result, write_result
 from handviz.evaluation.texture_scores import (
     WINDOWS,
@@ -80,7 +80,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint, such as runs/texture/last")
-    parser.add_argument("--model-dir", type=Path, default=MODELS, help="folder of the ONNX files")
+    parser.add_argument("--model-dir", type=Path, default=EXPORTS, help="folder to write to (%(default)s)")
 
 
 def _export(arguments: argparse.Namespace) -> int:

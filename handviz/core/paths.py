@@ -1,20 +1,65 @@
-"""Paths of the committed files."""
+"""Paths of the files that handviz ships, and of those that the user adds.
+
+In a clone both lie where the repository has them. An installed package ships its files inside itself and never writes
+there: what belongs to the user lies in a folder for each user, ``USER_FOLDER``, which ``handviz doctor`` names.
+"""
 
 from pathlib import Path
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
-ASSETS = PROJECT_ROOT / "assets"
-MODELS = PROJECT_ROOT / "models"
-MANO_FOLDER = MODELS / "mano"
+PACKAGE = Path(__file__).resolve().parents[1]
+"""The folder of the package ``handviz``."""
+BUNDLED = PACKAGE / "bundled"
+"""``assets/`` and ``models/`` of an installed package; a clone does not have it."""
+IS_CLONE = not BUNDLED.is_dir()
+PROJECT_ROOT = PACKAGE.parent
+"""The clone; of an installed package the folder that it was installed into, where nothing is written."""
+
+
+def _user_folder() -> Path:
+    if IS_CLONE:
+        return PROJECT_ROOT
+    import platformdirs
+
+    return platformdirs.user_data_path("handviz", appauthor=False)
+
+
+ASSETS = (PROJECT_ROOT if IS_CLONE else BUNDLED) / "assets"
+MODELS = (PROJECT_ROOT if IS_CLONE else BUNDLED) / "models"
+"""The networks that handviz ships."""
+USER_FOLDER = _user_folder()
+"""What the user adds: MANO files, exported and adapted networks, runs. In a clone the clone itself."""
+MANO_FOLDER = USER_FOLDER / "models" / "mano"
 """The user's own licensed files, which git ignores."""
+EXPORTS = MODELS if IS_CLONE else USER_FOLDER / "models"
+"""Where ``export`` writes networks unless told otherwise: in a clone over those that the repository ships."""
+ADAPTED = USER_FOLDER / "models" / "adapted"
+"""Where ``adapt`` writes unless told otherwise."""
+RUNS = Path("runs") if IS_CLONE else USER_FOLDER / "runs"
+"""Trainings that are not given a folder; in a clone below the working directory."""
 OPEN_HAND_FILE = ASSETS / "open_hand.npz"
 CLIP_FILE = ASSETS / "hands.mp4"
+HELD_OUT_FILE = ASSETS / "held_out.json"
 LANDMARKER_FILE = MODELS / "hand_landmarker.task"
 BACKBONE_FILE = MODELS / "mediapipe_hand.safetensors"
 CHECKSUM_FILE = MODELS / "SHA256SUMS"
 TEXTURE_NAME = "handviz_texture.onnx"
+REINSTALL = "install handviz again, with: pip install --force-reinstall --no-deps"
+RESTORE = "restore it from the repository" if IS_CLONE else REINSTALL
+"""The remedy in messages about a file that handviz ships."""
+WINDOW_COMMAND = "python app.py" if IS_CLONE else "handviz-gui"
+"""How messages call the program."""
 
 
 def variant_file(variant: str, model_dir: Path = MODELS) -> Path:
     """Return the path of a model's ONNX file."""
     return model_dir / f"handviz_{variant}.onnx"
+
+
+def how_to_restore(path: Path) -> str:
+    """Return the remedy for a file that handviz ships, or a folder of them, which is missing or damaged."""
+    return f"restore it: git checkout -- {path.relative_to(PROJECT_ROOT).as_posix()}" if IS_CLONE else REINSTALL
+
+
+def restore_or_build(tool: str) -> str:
+    """Return the remedy for a file that handviz ships and that a clone can make anew by ``python -m tools.NAME``."""
+    return f"{RESTORE} or run 'python -m tools.{tool}'" if IS_CLONE else RESTORE

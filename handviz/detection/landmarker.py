@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.paths import LANDMARKER_FILE
+from handviz.core.paths import LANDMARKER_FILE, restore_or_build
 from handviz.core.records import Detection, Frame
 from handviz.detection.still_search import STILL_PALM_SCORE, search_still
 from handviz.detection.tracking import without_duplicates
@@ -24,7 +24,7 @@ SCORE_DECAY = 0.9
 SAME_TRACK_DISTANCE = 0.5
 MAX_FRAMES_UNSEEN = 5
 TASK_MEMBERS = ("hand_detector.tflite", "hand_landmarks_detector.tflite")
-HOW_TO_GET = "python -m tools.build landmarker"
+HOW_TO_GET = restore_or_build("build landmarker")
 MILLISECONDS_PER_FRAME = 33
 MIN_SIDE_PX = 8
 VIDEO_PALM_SCORE = 0.5
@@ -139,7 +139,7 @@ class HandLandmarker:
             self._landmarker = vision.HandLandmarker.create_from_options(options)
         except (RuntimeError, ValueError, OSError) as error:
             raise HandvizError(
-                f"{model_path} does not load ({error}); build it again: {HOW_TO_GET}", ErrorCode.MODEL_DAMAGED
+                f"{model_path} does not load ({error}); {HOW_TO_GET}", ErrorCode.MODEL_DAMAGED
             ) from error
 
     def detect(self, frame: Frame) -> tuple[Detection, ...]:
@@ -184,7 +184,7 @@ class HandLandmarker:
 
 def check_task_file(path: Path) -> None:
     """Raise HandvizError unless ``path`` is an intact zip with MediaPipe's two hand networks."""
-    how = f"build it again: {HOW_TO_GET}"
+    how = HOW_TO_GET
     if not path.is_file():
         raise HandvizError(f"the hand detector {path} is missing; {how}", ErrorCode.MODEL_MISSING)
     try:

@@ -18,14 +18,13 @@ from tqdm import tqdm
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
-from handviz.core.paths import PROJECT_ROOT
+from handviz.core.paths import HELD_OUT_FILE, RESTORE
 from handviz.core.records import FloatArray
 from handviz.data.synthetic import generator
 from handviz.data.synthetic.dataset import read_labels
 from handviz.evaluation.evaluate import Crops
 
 logger = logging.getLogger(__name__)
-HELD_OUT_FILE = PROJECT_ROOT / "assets" / "held_out.json"
 DIGEST_STEP = 1e-3
 CHECKED_SCALES = 8
 SCALE_TOLERANCE = 1e-3
@@ -90,11 +89,11 @@ def read_held_out(path: Path = HELD_OUT_FILE) -> HeldOut:
         held_out = HeldOut(int(entries["generator_version"]), tuple(_part(entry) for entry in entries["parts"]))
     except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
         code = ErrorCode.FILE_MISSING if isinstance(error, FileNotFoundError) else ErrorCode.FILE_DAMAGED
-        raise HandvizError(f"{path} is missing or damaged ({error!r}): restore it from the repository", code) from error
+        raise HandvizError(f"{path} is missing or damaged ({error!r}): {RESTORE}", code) from error
     for field in ("name", "seed"):
         if len({getattr(part, field) for part in held_out.parts}) < max(1, len(held_out.parts)):
             raise HandvizError(
-                f"{path} has no parts, or two of the same {field}: restore it from the repository",
+                f"{path} has no parts, or two of the same {field}: {RESTORE}",
                 ErrorCode.FILE_DAMAGED,
             )
     return held_out

@@ -28,7 +28,7 @@ def add_hand_model_option(parser: argparse.ArgumentParser) -> None:
         "--hand-model",
         type=Path,
         metavar="FILE",
-        help="your own MANO_RIGHT.pkl instead of the hand that handviz ships; files in models/mano are found without",
+        help=f"your MANO_RIGHT.pkl instead of the hand that handviz ships; files in {MANO_FOLDER} are found without",
     )
 
 
@@ -53,7 +53,7 @@ def _mano(path: Path, _modified_ns: int, _size: int) -> HandTemplate:
 
 
 def known_hand_model(fingerprint: str) -> HandTemplate | None:
-    """Return the model of that fingerprint (empty: the open hand), loaded before or from ``models/mano``; else None."""
+    """Return the model of that fingerprint (empty: the open hand), loaded before or from ``MANO_FOLDER``; else None."""
     if not fingerprint or fingerprint == load_open_hand().fingerprint:
         return load_open_hand()
     if fingerprint not in _KNOWN:
@@ -66,7 +66,7 @@ def known_hand_model(fingerprint: str) -> HandTemplate | None:
 
 
 def found_mano() -> HandTemplate | None:
-    """Return the first right hand among the user's files in ``models/mano``; None if there is none."""
+    """Return the first right hand among the user's files in ``MANO_FOLDER``; None if there is none."""
     for path in sorted(MANO_FOLDER.glob("*.pkl")):
         try:
             return hand_model(path)
@@ -111,7 +111,7 @@ def which_file(name: str) -> str:
     """Return the remedy for a network of that hand model."""
     if name == "open_hand":
         return f"handviz ships that hand: leave {OPTION} out (without it, the file is of another version)"
-    return f"give the MANO_RIGHT.pkl that it was trained with by {OPTION}, or put it into models/mano"
+    return f"give the MANO_RIGHT.pkl that it was trained with by {OPTION}, or put it into {MANO_FOLDER}"
 
 
 def display_mesh(template: HandTemplate) -> DisplayMesh:

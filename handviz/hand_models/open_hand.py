@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays
-from handviz.core.paths import OPEN_HAND_FILE
+from handviz.core.paths import OPEN_HAND_FILE, restore_or_build
 from handviz.core.records import FloatArray
 from handviz.hand_models.template import HandTemplate, checked
 
@@ -28,7 +28,7 @@ TEMPLATE_ARRAYS = (
     "coarse_ids",
     "full_from_coarse",
 )
-HOW_TO_GET = "restore it from the repository or run 'python -m tools.build open-hand'"
+HOW_TO_GET = restore_or_build("build open-hand")
 
 
 @dataclass(frozen=True, eq=False)

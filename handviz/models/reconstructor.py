@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.paths import variant_file
+from handviz.core.paths import RESTORE, variant_file
 from handviz.core.records import CROP_SIZE, CanonicalHand, FloatArray, HandCrop, VariantName
 from handviz.models.onnx_session import (
     INPUT_NAME,
@@ -23,7 +23,7 @@ from handviz.models.onnx_session import (
     warm_up,
 )
 
-HOW_TO_GET = "restore it from the repository, or make it with 'python -m handviz train' and 'python -m handviz export'"
+HOW_TO_GET = f"{RESTORE}, or make it with 'python -m handviz train' and 'python -m handviz export'"
 
 
 class HandReconstructor(Protocol):

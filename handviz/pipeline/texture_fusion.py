@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.geometry import apply_affine, invert_affine
+from handviz.core.paths import RESTORE
 from handviz.core.records import CROP_SIZE, FloatArray, HandCrop, HandMesh, HandTexture
 from handviz.core.visibility import self_visible
 from handviz.detection.tracking import matched_tracks
@@ -23,7 +24,7 @@ from handviz.rendering.hand_shape import VertexNormals
 
 INPUTS = ("image", "points", "is_open")
 OUTPUTS = ("vertex_rgb", "vertex_albedo", "vertex_visible")
-HOW_TO_GET = "restore it from the repository, or make it with 'python -m handviz texture train' and 'texture export'"
+HOW_TO_GET = f"{RESTORE}, or make it with 'python -m handviz texture train' and 'texture export'"
 REFERENCE_STD_MM = 10.0
 """Standard deviation of a vertex at which a frame's colour has the weight e^-1/2: it may be a neighbour's."""
 MAX_WEIGHT = 30.0

@@ -16,9 +16,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import UNFINISHED, atomic_path, unfinished_path
-from handviz.core.paths import PROJECT_ROOT
+from handviz.core.paths import IS_CLONE, PROJECT_ROOT
 from handviz.hand_models.choice import which_file
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.export import CalibrationMetadata
@@ -31,7 +32,12 @@ VARIANCE_SCALES = ("vertex_variance_scale", "keypoint_variance_scale")
 
 
 def current_commit() -> str:
-    """Return the repository's commit, or "unknown" outside of one."""
+    """Return the clone's commit; of an installed package its version, as "handviz 0.1.0"; else "unknown"."""
+    if not IS_CLONE:
+        return f"handviz {__version__}"
+    # Without this, an unpacked archive inside of another repository would name that one's commit.
+    if not (PROJECT_ROOT / ".git").exists():
+        return "unknown"
     try:
         result = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True, timeout=10

@@ -16,6 +16,7 @@ from PyQt6.QtOpenGLWidgets import QOpenGLWidget
 from PyQt6.QtWidgets import QWidget
 
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.paths import WINDOW_COMMAND
 from handviz.core.records import FrameResult
 from handviz.rendering.camera import OrbitCamera
 from handviz.rendering.hand_shape import Surface
@@ -27,7 +28,7 @@ from handviz.rendering.split_scene import SplitScene
 
 NO_OPENGL = "The graphics driver offers no OpenGL 3.3 to this window; 'python -m handviz doctor' shows details."
 SOFTWARE_HINTS = {
-    "linux": "start it as 'LIBGL_ALWAYS_SOFTWARE=1 python app.py' to draw without the graphics card",
+    "linux": f"start it as 'LIBGL_ALWAYS_SOFTWARE=1 {WINDOW_COMMAND}' to draw without the graphics card",
     "win32": "start it after 'set QT_OPENGL=software' to draw without the graphics card",
 }
 WHEEL_STEP = 120.0

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.paths import BACKBONE_FILE
+from handviz.core.paths import BACKBONE_FILE, restore_or_build
 from handviz.core.records import KEYPOINT_COUNT
 from handviz.models.backbones.interface import Backbone
 
@@ -158,7 +158,7 @@ def load_mediapipe_landmark_net(path: Path = BACKBONE_FILE) -> MediaPipeLandmark
         network.load_state_dict(weights)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise HandvizError(
-            f"{path} is missing or is not MediaPipe's hand network; 'python -m tools.build backbone' makes it: {error}",
+            f"{path} is missing or is not MediaPipe's hand network ({error}): {restore_or_build('build backbone')}",
             ErrorCode.MODEL_DAMAGED,
         ) from error
     return network
