@@ -2,7 +2,7 @@
 
 import sys
 
-from handviz.gui.app import main
+from handviz.__main__ import start_window
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start_window())

@@ -1,8 +1,8 @@
 """``python3 bootstrap.py run [arguments of app.py]`` and ``python3 bootstrap.py test [--quick] [arguments of pytest]``.
 
-Needs nothing but Python 3.11: makes ``.venv``, installs requirements.txt into it and what the system lacks,
-then starts the program or the checks (``--quick``: without the slow tests). A second start finds everything in place
-and begins at once.
+Needs nothing but Python 3.11: makes ``.venv``, installs requirements.txt, handviz itself (editable) and what the
+system lacks, then starts the program or the checks (``--quick``: without the slow tests). A second start finds
+everything in place and begins at once.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
+PROJECT = ROOT / "pyproject.toml"
 REQUIREMENTS = ROOT / "requirements.txt"
 # Names requirements.txt too, and what only the checks need.
 TEST_REQUIREMENTS = ROOT / "requirements-test.txt"
 STAMP = VENV / "handviz-requirements.sha256"
+PROJECT_STAMP = VENV / "handviz-project.sha256"
 UNFINISHED = VENV / "handviz-installing"
 OLDEST_PYTHON = (3, 11)
 QUICK = "--quick"
@@ -181,6 +183,26 @@ def everything_is_installed(command: str) -> bool:
     return STAMP.exists() and STAMP.read_text() in enough
 
 
+def project_digest() -> str:
+    """Return the project stamp's content: it changes with pyproject.toml, and where the clone is moved or copied."""
+    return hashlib.sha256(PROJECT.read_bytes() + str(ROOT).encode()).hexdigest()
+
+
+def install_project() -> None:
+    """Install handviz itself without the network, so that ``.venv``'s handviz works in any folder.
+
+    A failure is no reason not to start: in this folder Python finds handviz without.
+    """
+    if PROJECT_STAMP.exists() and PROJECT_STAMP.read_text() == project_digest():
+        return
+    offline = ("--no-index", "--no-deps", "--no-build-isolation")
+    pip = (venv_python(), "-m", "pip", "install", "--disable-pip-version-check", "-q")
+    if call(*pip, *offline, "--editable", ROOT):
+        say("pip could not install handviz itself, see above: 'python -m handviz' works in this folder only")
+        return
+    PROJECT_STAMP.write_text(project_digest())
+
+
 def prepare_venv(command: str = "run") -> int:
     """Create or repair ``.venv``, install what the command needs unless that was done; return an exit status."""
     if not venv_is_sound():
@@ -191,8 +213,14 @@ def prepare_venv(command: str = "run") -> int:
         if status:
             say("no environment could be made; on Debian or Ubuntu type: apt-get install -y python3-venv")
             return status
-    if everything_is_installed(command):
-        return 0
+    if not everything_is_installed(command) and (status := install_requirements(command)):
+        return status
+    install_project()
+    return 0
+
+
+def install_requirements(command: str) -> int:
+    """Install what the command needs; return an exit status. An interrupted install leaves its mark."""
     requirements = TEST_REQUIREMENTS if command == "test" else REQUIREMENTS
     say(f"installing {requirements.name} (the first time this takes some minutes)")
     STAMP.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from handviz import __version__
 from handviz.core.errors import HandvizError
+from handviz.core.extras import exits_with_message
 from handviz.core.options import Parser, current_arguments
 
 COMMANDS = {
@@ -71,6 +72,7 @@ def run_module(program: str, module: Command, description: str, arguments: Seque
         return 130
 
 
+@exits_with_message
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -91,6 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     return run_module(f"handviz {chosen}", module, COMMANDS[chosen], arguments[1:])
 
 
+@exits_with_message
 def start_window() -> int:
     """Start the window, as the console script ``handviz-gui``; return the exit status."""
     from handviz.gui.app import main as run_window

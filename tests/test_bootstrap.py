@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 import bootstrap
+from handviz import __version__
 from handviz.core.paths import PROJECT_ROOT
+from tests.environments import python_in, run_away, script_in, show_running_packages
 
 
 class Calls:
@@ -33,6 +36,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
     venv = tmp_path / ".venv"
     monkeypatch.setattr(bootstrap, "VENV", venv)
     monkeypatch.setattr(bootstrap, "STAMP", venv / "stamp")
+    monkeypatch.setattr(bootstrap, "PROJECT_STAMP", venv / "project-stamp")
     monkeypatch.setattr(bootstrap, "UNFINISHED", venv / "installing")
     return noted
 
@@ -44,6 +48,7 @@ def sound_venv(calls: Calls) -> Path:
     python.parent.mkdir(parents=True)
     python.touch()
     bootstrap.STAMP.write_text(bootstrap.requirements_digest())
+    bootstrap.PROJECT_STAMP.write_text(bootstrap.project_digest())
     return bootstrap.VENV
 
 
@@ -95,13 +100,39 @@ def test_a_broken_environment_is_made_anew(calls: Calls, sound_venv: Path, damag
     def answer(line: str) -> int:
         if "-m venv --clear" in line:
             bootstrap.STAMP.unlink()
+            bootstrap.PROJECT_STAMP.unlink()
         return int("import pip" in line and damage == "no pip")
 
     calls.answer = answer
     assert bootstrap.prepare_venv() == 0
-    made, installed = calls.lines[-2:]
+    made, requirements, project = calls.lines[-3:]
     assert "-m venv --clear" in made
-    assert "pip install" in installed
+    assert requirements.endswith("requirements.txt")
+    assert project.endswith(f"--editable {PROJECT_ROOT}")
+
+
+@pytest.mark.parametrize("changed", ["pyproject.toml", "folder"])
+def test_handviz_itself_is_installed_again_where_it_changed_or_moved(
+    monkeypatch: pytest.MonkeyPatch, calls: Calls, sound_venv: Path, tmp_path: Path, changed: str
+) -> None:
+    if changed == "folder":
+        monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
+    else:
+        monkeypatch.setattr(bootstrap, "PROJECT", tmp_path / "pyproject.toml")
+        bootstrap.PROJECT.write_text("[project]")
+    assert bootstrap.prepare_venv() == bootstrap.prepare_venv() == 0
+    (installed,) = (line for line in calls.lines if "pip install" in line)
+    assert installed.endswith(f"--no-index --no-deps --no-build-isolation --editable {bootstrap.ROOT}")
+
+
+def test_the_program_starts_though_handviz_itself_cannot_be_installed(
+    calls: Calls, sound_venv: Path, capfd: pytest.CaptureFixture
+) -> None:
+    bootstrap.PROJECT_STAMP.unlink()
+    calls.answer = lambda line: int("--editable" in line)
+    assert bootstrap.prepare_venv() == 0
+    assert not bootstrap.PROJECT_STAMP.exists()
+    assert "in this folder only" in capfd.readouterr().out
 
 
 def test_a_failed_install_is_tried_again_at_the_next_start(calls: Calls, sound_venv: Path) -> None:
@@ -133,13 +164,22 @@ def test_a_real_environment_is_made_and_found_sound(monkeypatch: pytest.MonkeyPa
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("# nothing\n")
     venv = tmp_path / "environment"
-    for name, path in (("VENV", venv), ("STAMP", venv / "stamp"), ("UNFINISHED", venv / "installing")):
+    stamps = {"STAMP": "stamp", "PROJECT_STAMP": "project-stamp", "UNFINISHED": "installing"}
+    for name, path in {"VENV": venv, **{name: venv / file for name, file in stamps.items()}}.items():
         monkeypatch.setattr(bootstrap, name, path)
     monkeypatch.setattr(bootstrap, "REQUIREMENTS", requirements)
     assert not bootstrap.venv_is_sound()
     assert bootstrap.prepare_venv() == 0
     assert bootstrap.venv_is_sound()
     assert bootstrap.STAMP.exists()
+    # The build backend is a package of the real requirements.
+    show_running_packages(venv)
+    assert bootstrap.prepare_venv() == 0
+    for command in ([script_in(venv, "handviz")], [python_in(venv), "-m", "handviz"]):
+        away = run_away(tmp_path, *command, "--version")
+        assert away.stdout.strip() == __version__, away.stderr
+    where = run_away(tmp_path, python_in(venv), "-c", "import handviz; print(handviz.__file__)")
+    assert Path(where.stdout.strip()).is_relative_to(PROJECT_ROOT)
 
 
 def test_nothing_is_installed_where_nothing_lacks(monkeypatch: pytest.MonkeyPatch, calls: Calls) -> None:
@@ -275,7 +315,7 @@ def test_every_requirement_is_listed_with_its_licence() -> None:
     listed = (PROJECT_ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8").lower()
     files = ("requirements.txt", "requirements-test.txt")
     for line in [line for file in files for line in (PROJECT_ROOT / file).read_text().splitlines()]:
-        if line.startswith("-r"):
-            continue
-        name, _, version = line.partition(";")[0].lower().partition("==")
-        assert not version or (name.partition("[")[0] in listed and version in listed), line
+        name, _, version = line.partition(";")[0].strip().lower().partition("==")
+        # In one cell of a table: "name version", or several names and then the version of all.
+        in_one_cell = rf"(?<![\w.-]){re.escape(name.partition('[')[0])}(?![\w-])[^|\n]* {re.escape(version)}(?![\w.])"
+        assert not version or re.search(in_one_cell, listed), line

@@ -8,33 +8,46 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.extras import PURPOSES, install_line, missing_modules
 from handviz.core.paths import (
+    ADAPTED,
     CHECKSUM_FILE,
     CLIP_FILE,
+    EXPORTS,
+    IS_CLONE,
     LANDMARKER_FILE,
+    MANO_FOLDER,
     MODELS,
     OPEN_HAND_FILE,
+    PACKAGE,
     PROJECT_ROOT,
+    RUNS,
     TEXTURE_NAME,
+    WINDOW_COMMAND,
+    how_to_restore,
     variant_file,
 )
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-State = Literal["ok", "warn", "FAIL"]
+State = Literal["ok", "off", "warn", "FAIL"]
 MIN_PYTHON = (3, 11)
 REQUIREMENTS_FILE = PROJECT_ROOT / "requirements.txt"
 PROBE_TIMEOUT_S = 60.0
-REINSTALL = "delete the folder .venv, then type: python3 bootstrap.py run"
-RESTORE = "restore it: git checkout -- {path}"
+REINSTALL_ALL = "delete the folder .venv, then type: python3 bootstrap.py run"
+OPENCV = ("opencv-contrib-python", "opencv-python", "opencv-python-headless", "opencv-contrib-python-headless")
+SHARED_FOLDERS: dict[tuple[str, ...], State] = {("onnxruntime-gpu", "onnxruntime"): "FAIL", OPENCV: "warn"}
+"""Packages that fill the same folder, the one to have first -> how bad two of them are."""
 IMAGES = 8
 
 
@@ -56,24 +69,75 @@ def check_python() -> Finding:
     """Check that the interpreter is new enough."""
     detail = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     if sys.version_info < MIN_PYTHON:
-        return Finding("Python", "FAIL", detail, "install Python 3.11 or newer, then python3 bootstrap.py run")
+        return Finding("Python", "FAIL", detail, "install Python 3.11 or newer")
     return Finding("Python", "ok", detail)
 
 
-def check_packages(requirements: Path = REQUIREMENTS_FILE) -> list[Finding]:
-    """Compare installed packages with the pins: missing ones fail, other versions are a warning."""
+def declared_requirements() -> "list[Requirement]":
+    """Return what handviz itself asks for, without extras: of a clone as pyproject.toml says now."""
+    from packaging.requirements import Requirement
+
+    if IS_CLONE:
+        project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        lines: list[str] = project["dependencies"]
+    else:
+        lines = requires("handviz") or []
+    return [item for item in map(Requirement, lines) if _applies(item)]
+
+
+def pinned_requirements(path: Path = REQUIREMENTS_FILE) -> "list[Requirement]":
+    """Return the versions that a clone was tested with; empty where there is no such file."""
+    from packaging.requirements import Requirement
+
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    return [
+        item for item in (Requirement(line) for line in lines if line and not line.startswith(("#", "-")))
+        if _applies(item)
+    ]  # fmt: skip
+
+
+def _applies(wanted: "Requirement", extra: str = "") -> bool:
+    return wanted.marker is None or wanted.marker.evaluate({"extra": extra})
+
+
+def missing_requirements(wanted: "Iterable[Requirement]") -> "list[Requirement]":
+    """Return those that are not installed, with what the installed ones need in turn."""
+    from packaging.requirements import Requirement
+
+    missing: dict[str, Requirement] = {}
+    waiting, seen = list(wanted), set()
+    while waiting:
+        item = waiting.pop()
+        name = item.name.lower().replace("_", "-")
+        if name in seen:
+            continue
+        seen.add(name)
+        if _installed(item.name) is None:
+            missing[name] = item
+        else:
+            waiting += [one for one in map(Requirement, requires(item.name) or []) if _applies(one)]
+    return sorted(missing.values(), key=str)
+
+
+def check_packages(
+    declared: "list[Requirement] | None" = None, pins: "list[Requirement] | None" = None
+) -> list[Finding]:
+    """Check what handviz needs in any case: a missing package fails, an untested version is a warning."""
     try:
-        from packaging.requirements import Requirement
+        declared = declared_requirements() if declared is None else declared
     except ImportError:
-        return [Finding("packages", "FAIL", "packaging is not installed", REINSTALL)]
-    lines = [line.strip() for line in requirements.read_text(encoding="utf-8").splitlines()]
-    wanted = [Requirement(line) for line in lines if line and not line.startswith(("#", "-"))]
-    wanted = [item for item in wanted if item.marker is None or item.marker.evaluate()]
-    findings = [finding for item in wanted if (finding := _check_package(item))]
-    if _installed("onnxruntime") and _installed("onnxruntime-gpu"):
-        detail = "onnxruntime and onnxruntime-gpu overwrite each other"
-        findings.append(Finding("packages", "FAIL", detail, REINSTALL))
-    return findings or [Finding("packages", "ok", f"{len(wanted)} as pinned in {requirements.name}")]
+        return [Finding("packages", "FAIL", "packaging is not installed", _install("packaging"))]
+    pins = pinned_requirements() if pins is None else pins
+    findings = [
+        Finding("packages", "FAIL", f"{item.name} is not installed", _install(f"{item.name}{item.specifier}"))
+        for item in missing_requirements(declared)
+    ]
+    findings += [finding for item in pins or declared if (finding := _check_version(item))]
+    return [*findings, *check_conflicts()] or [Finding("packages", "ok", f"{len(declared)} that handviz needs")]
+
+
+def _install(requirement: str) -> str:
+    return REINSTALL_ALL if IS_CLONE else f'type: pip install "{requirement}"'
 
 
 def _installed(name: str) -> str | None:
@@ -83,13 +147,48 @@ def _installed(name: str) -> str | None:
         return None
 
 
-def _check_package(wanted: "Requirement") -> Finding | None:
+def _check_version(wanted: "Requirement") -> Finding | None:
     found = _installed(wanted.name)
-    if found is None:
-        return Finding("packages", "FAIL", f"{wanted.name} is not installed", REINSTALL)
-    if not wanted.specifier.contains(found, prereleases=True):
-        return Finding("packages", "warn", f"{wanted.name} is {found}, tested with {wanted.specifier}", REINSTALL)
-    return None
+    if found is None or wanted.specifier.contains(found, prereleases=True):
+        return None
+    remedy = _install(f"{wanted.name}{wanted.specifier}")
+    return Finding("packages", "warn", f"{wanted.name} is {found}, tested with {wanted.specifier}", remedy)
+
+
+def check_conflicts() -> list[Finding]:
+    """Check that no two packages write the same files in two versions."""
+    findings = []
+    for names, state in SHARED_FOLDERS.items():
+        there = {name: found for name in names if (found := _installed(name))}
+        # Two OpenCV of one version fit each other, two ONNX Runtimes never do.
+        if len(there) > 1 and (len(set(there.values())) > 1 or state == "FAIL"):
+            remedy = f"type: pip uninstall {' '.join(there)}, then: pip install {names[0]}"
+            findings.append(Finding("packages", state, f"{' and '.join(there)} overwrite each other", remedy))
+    return findings
+
+
+def check_extras() -> list[Finding]:
+    """Report which extras are installed; handviz does without them, so that none fails."""
+    findings = []
+    for extra, purpose in PURPOSES.items():
+        missing = missing_modules(extra)
+        if missing:
+            detail = f"not installed ({', '.join(missing)}): {purpose}"
+            findings.append(Finding(f"extra {extra}", "off", detail, f"type: {install_line(extra)}"))
+        else:
+            findings.append(Finding(f"extra {extra}", "ok", purpose))
+    return findings
+
+
+def check_folders() -> list[Finding]:
+    """Name the program and the folder of what the user adds."""
+    where = f"a clone in {PROJECT_ROOT}" if IS_CLONE else f"installed in {PACKAGE}"
+    mano = f"MANO files in {MANO_FOLDER} ({len(list(MANO_FOLDER.glob('*.pkl')))} now)"
+    others = f"exports in {EXPORTS}, adapted networks in {ADAPTED}, runs in {Path.cwd() / RUNS}"
+    return [
+        Finding("handviz", "ok", f"{__version__}, {where}"),
+        Finding("your files", "ok", f"{mano}, {others}"),
+    ]
 
 
 def check_library(title: str, library: str, package: str) -> Finding:
@@ -134,7 +233,9 @@ def check_display() -> Finding:
 def check_cameras() -> Finding:
     """Check that there is a camera; clips and folders need none."""
     works, text = run_probe("cameras")
-    remedy = "" if works else "plug one in, allow this terminal to use it, or open a clip: python app.py --source FILE"
+    remedy = (
+        "" if works else f"plug one in, allow this terminal to use it, or open a clip: {WINDOW_COMMAND} --source FILE"
+    )
     return Finding("cameras", "ok" if works else "warn", text, remedy)
 
 
@@ -142,7 +243,7 @@ def check_provider() -> Finding:
     """Report which hardware runs the networks; an unused NVIDIA card is a warning."""
     works, text = run_probe("onnx")
     if not works:
-        return Finding("ONNX Runtime", "FAIL", text, "restore the networks: git checkout -- models")
+        return Finding("ONNX Runtime", "FAIL", text, how_to_restore(MODELS))
     if text.startswith("CPU") and shutil.which("nvidia-smi"):
         return Finding(
             "ONNX Runtime", "warn", text, "to use the NVIDIA card install CUDA 13 and cuDNN 9; the CPU will do"
@@ -153,7 +254,7 @@ def check_provider() -> Finding:
 def check_models(checksums: Path = CHECKSUM_FILE) -> list[Finding]:
     """Check that every file listed in ``SHA256SUMS`` (paths relative to it) exists, complete and unchanged."""
     if not checksums.is_file():
-        return [Finding("models", "FAIL", f"{checksums} is missing", RESTORE.format(path="models"))]
+        return [Finding("models", "FAIL", f"{checksums} is missing", how_to_restore(MODELS))]
     lines = checksums.read_text(encoding="utf-8").splitlines()
     listed = [(digest, name.strip().lstrip("*")) for digest, _, name in (line.partition(" ") for line in lines) if name]
     findings = [finding for digest, name in listed if (finding := _check_file(checksums.parent / name, digest))]
@@ -161,7 +262,7 @@ def check_models(checksums: Path = CHECKSUM_FILE) -> list[Finding]:
 
 
 def _check_file(path: Path, wanted: str) -> Finding | None:
-    remedy = RESTORE.format(path=f"models/{path.name}")
+    remedy = how_to_restore(MODELS / path.name)
     if not path.is_file():
         return Finding("models", "FAIL", f"{path.name} is missing", remedy)
     with path.open("rb") as file:
@@ -177,23 +278,25 @@ def check_needed_files() -> list[Finding]:
     from handviz.core.records import VARIANTS
 
     needed = (LANDMARKER_FILE, OPEN_HAND_FILE, CLIP_FILE, MODELS / TEXTURE_NAME, *map(variant_file, VARIANTS))
-    missing = [path.relative_to(PROJECT_ROOT).as_posix() for path in needed if not path.is_file()]
+    missing = [path for path in needed if not path.is_file()]
     if not missing:
         return [Finding("files", "ok", "detector, hand model, clip and networks are there")]
-    return [Finding("files", "FAIL", f"{path} is missing", RESTORE.format(path=path)) for path in missing]
+    return [Finding("files", "FAIL", f"{path} is missing", how_to_restore(path)) for path in missing]
 
 
 def examine() -> list[Finding]:
     """Run every check that applies to this system, in reading order; without the packages no other could run."""
-    findings = [check_python(), *check_packages()]
+    findings = [check_python(), *check_folders(), *check_packages(), *check_extras()]
     if any(finding.state == "FAIL" for finding in findings):
         return findings
+    has_window = not missing_modules("gui")
     if sys.platform.startswith("linux"):
         findings.append(check_library("EGL", "libEGL.so.1", "libegl1"))
         findings.append(check_library("GLES", "libGLESv2.so.2", "libgles2"))
-        findings.append(check_library("xcb-cursor", "libxcb-cursor.so.0", "libxcb-cursor0"))
-    singles: tuple[Callable[[], Finding], ...] = (check_opengl, check_display, check_cameras, check_provider)
-    findings += [check() for check in singles]
+        if has_window:
+            findings.append(check_library("xcb-cursor", "libxcb-cursor.so.0", "libxcb-cursor0"))
+    of_window: tuple[Callable[[], Finding], ...] = (check_display, check_cameras) if has_window else ()
+    findings += [check() for check in (check_opengl, *of_window, check_provider)]
     return [*findings, *check_needed_files(), *check_models()]
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from handviz.cluster.shards import MakerFactory, Shard, ShardedRun, ShardResult, attempt_shard, image_reconstructor
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.paths import PROJECT_ROOT
+from handviz.core.extras import install_line
+from handviz.core.paths import IS_CLONE, PROJECT_ROOT
 
-INSTALL = "Ray is not installed: type: pip install 'handviz[cluster]'"
 MAX_RETRIES = 20
 """How often a shard is resumed after its process or machine was lost."""
 
@@ -39,7 +39,7 @@ def run_on_ray(
 ) -> Iterator[ShardResult]:
     """Yield the shards' results as they finish; HandvizError if Ray or the cluster is missing."""
     if importlib.util.find_spec("ray") is None:
-        raise HandvizError(INSTALL, ErrorCode.PACKAGE_MISSING)
+        raise HandvizError(f"Ray is not installed; type: {install_line('cluster')}", ErrorCode.PACKAGE_MISSING)
     with _environment(options):
         import ray
 
@@ -81,7 +81,8 @@ def _start(ray: Any, options: RayOptions) -> None:
 
 
 def _python_path() -> str:
-    return os.pathsep.join(filter(None, (str(PROJECT_ROOT), os.environ.get("PYTHONPATH"))))
+    """Return the workers' PYTHONPATH: the clone comes first; an installed handviz is found where Python finds it."""
+    return os.pathsep.join(filter(None, (str(PROJECT_ROOT) if IS_CLONE else "", os.environ.get("PYTHONPATH"))))
 
 
 @contextlib.contextmanager

@@ -5,34 +5,85 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from handviz.cli import doctor as doctor
 from handviz.cli import doctor as doctor_command
 from handviz.cli import probes
 from handviz.cli.doctor import Finding
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.extras import install_line
 from handviz.core.paths import CHECKSUM_FILE, MODELS, PROJECT_ROOT
 
 
-def test_packages_are_compared_with_the_pins(tmp_path: Path) -> None:
-    requirements = tmp_path / "requirements.txt"
-    requirements.write_text(
-        "# a comment\n"
-        "numpy==0.0.1\n"
-        "handviz-does-not-exist==1.0\n"
-        'handviz-elsewhere==1.0; sys_platform == "nowhere"\n'
-        f"pytest=={pytest.__version__}\n"
+def requirements(*lines: str) -> list[Requirement]:
+    return [Requirement(line) for line in lines]
+
+
+def test_a_missing_package_fails_and_another_version_is_a_warning(tmp_path: Path) -> None:
+    pins = tmp_path / "requirements.txt"
+    pins.write_text(
+        "# a comment\n-r others.txt\nnumpy==0.0.1\nhandviz-of-tests-only==1.0\n"
+        'packaging==0.0.1; sys_platform == "nowhere"\n'
     )
-    too_new, missing = doctor.check_packages(requirements)
-    assert (too_new.state, missing.state) == ("warn", "FAIL")
-    assert "numpy" in too_new.detail
-    assert "==0.0.1" in too_new.detail
+    declared = requirements("numpy>=2", "handviz-does-not-exist>=1")
+    missing, untested = doctor.check_packages(declared, doctor.pinned_requirements(pins))
+    assert (missing.state, untested.state) == ("FAIL", "warn")
     assert "handviz-does-not-exist" in missing.detail
     assert "bootstrap.py" in missing.remedy
+    assert "numpy" in untested.detail
+    assert "==0.0.1" in untested.detail
 
 
-def test_the_pins_of_the_repository_are_readable_and_met() -> None:
-    assert [finding.state for finding in doctor.check_packages() if finding.state == "FAIL"] == []
+def test_an_installed_package_gets_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "IS_CLONE", False)
+    (missing,) = doctor.check_packages(requirements("handviz-does-not-exist>=1,<2"), [])
+    assert missing.remedy == 'type: pip install "handviz-does-not-exist<2,>=1"'
+
+
+def test_what_a_package_needs_in_turn_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs = {"numpy": ["handviz-does-not-exist", "handviz-neither; extra == 'all'", "numpy"]}
+    monkeypatch.setattr(doctor, "requires", needs.get)
+    assert [item.name for item in doctor.missing_requirements(requirements("numpy"))] == ["handviz-does-not-exist"]
+
+
+def test_the_packages_of_this_environment_are_sound() -> None:
+    assert [finding.detail for finding in doctor.check_packages() if finding.state == "FAIL"] == []
+
+
+@pytest.mark.parametrize(
+    ("installed", "states"),
+    [
+        ({"onnxruntime": "1", "onnxruntime-gpu": "1"}, ["FAIL"]),
+        ({"opencv-python": "5.1", "opencv-contrib-python": "5.0"}, ["warn"]),
+        ({"opencv-python": "5.0", "opencv-contrib-python": "5.0", "onnxruntime": "1"}, []),
+    ],
+)
+def test_packages_that_write_the_same_files_are_said(
+    monkeypatch: pytest.MonkeyPatch, installed: dict[str, str], states: list[str]
+) -> None:
+    monkeypatch.setattr(doctor, "_installed", installed.get)
+    findings = doctor.check_conflicts()
+    assert [finding.state for finding in findings] == states
+    assert all("pip uninstall" in finding.remedy for finding in findings)
+
+
+def test_missing_extras_are_no_failure_and_their_checks_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "missing_modules", lambda extra: ["PyQt6"] if extra == "gui" else [])
+    monkeypatch.setattr(doctor, "run_probe", lambda name: (True, "CPUExecutionProvider"))
+    findings = {finding.title: finding for finding in doctor.examine()}
+    assert findings["extra gui"].state == "off"
+    assert findings["extra gui"].remedy == f"type: {install_line('gui')}"
+    assert findings["extra train"].state == "ok"
+    assert {"OpenGL", "ONNX Runtime"} < findings.keys()
+    assert not {"display", "cameras", "xcb-cursor"} & findings.keys()
+
+
+def test_the_folders_of_the_user_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "MANO_RIGHT.pkl").touch()
+    monkeypatch.setattr(doctor, "MANO_FOLDER", tmp_path)
+    _, files = doctor.check_folders()
+    assert f"MANO files in {tmp_path} (1 now)" in files.detail
 
 
 def test_models_are_compared_with_their_checksums(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from PyQt6.QtCore import QThread, pyqtBoundSignal, pyqtSignal
 
 from handviz.core.errors import HandvizError
+from handviz.core.extras import imports_explained
 
 NICENESS = 5
 Result = TypeVar("Result")
@@ -34,7 +35,8 @@ def attempt(function: Callable[[], Result], failure: str) -> tuple[Result | None
     The outermost call of a thread: errors other than HandvizError are logged and begin with ``failure``.
     """
     try:
-        return function(), ""
+        with imports_explained():
+            return function(), ""
     except HandvizError as error:
         return None, str(error)
     except Exception as error:
