@@ -26,7 +26,7 @@ def display() -> str:
     application = QGuiApplication(["handviz"])
     screen = application.primaryScreen()
     if screen is None:
-        raise HandvizError("Qt finds no screen", ErrorCode.NO_OPENGL)
+        raise HandvizError("Qt finds no screen", ErrorCode.NO_DISPLAY)
     return f"{application.platformName()}, {screen.size().width()}x{screen.size().height()}"
 
 

@@ -80,6 +80,8 @@ class ErrorCode(StrEnum):
     """a camera stopped delivering images"""
     NO_OPENGL = "no_opengl"
     """OpenGL 3.3 is not available"""
+    NO_DISPLAY = "no_display"
+    """there is no screen to show a window on"""
     NO_CONNECTION = "no_connection"
     """that address cannot be reached"""
 

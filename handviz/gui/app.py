@@ -19,7 +19,7 @@ from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtGui import QSurfaceFormat
 from PyQt6.QtWidgets import QApplication
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.memory import return_large_blocks
 from handviz.core.options import Parser, current_arguments
 from handviz.core.paths import MODELS
@@ -39,6 +39,7 @@ MAX_HANDS = 2
 SCREENSHOT_TIMEOUT_MS = 60_000
 SWITCH_INTERVAL_S = 0.001
 """How long a thread in Python may block the others; the default of 5 ms adds up in a paint of fifty calls."""
+DISPLAY_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 OPENCV_QT_VARIABLES = ("QT_QPA_PLATFORM_PLUGIN_PATH", "QT_QPA_FONTDIR")
 logger = logging.getLogger("handviz")
 
@@ -196,8 +197,18 @@ def make_controller(options: argparse.Namespace, instruments: Instruments = NO_I
     return Controller(maker, store, for_this_run=settings_for_this_run(options), model_dir=options.model_dir)
 
 
+def check_display() -> None:
+    """Raise HandvizError where Linux has no display: Qt would end the process with a page of its own."""
+    if sys.platform.startswith("linux") and not any(map(os.environ.get, DISPLAY_VARIABLES)):
+        raise HandvizError(
+            "there is no display to show a window on; without one use: handviz reconstruct INPUT --out OUT",
+            ErrorCode.NO_DISPLAY,
+        )
+
+
 def run(options: argparse.Namespace, instruments: Instruments = NO_INSTRUMENTS) -> int:
-    """Show the window until it is closed and return the exit status; HandvizError without a hand model."""
+    """Show the window until it is closed and return the exit status; HandvizError without display or hand model."""
+    check_display()
     return_large_blocks()
     instruments.on_stage("interpreter and imports")
     sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -12,12 +12,13 @@ from PIL import Image
 from PyQt6.QtGui import QSurfaceFormat
 from pytestqt.qtbot import QtBot
 
-from handviz.core.errors import HandvizError
+from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.paths import CLIP_FILE, PROJECT_ROOT
 from handviz.gui import app
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
 from handviz.gui.session.settings import SettingsStore, ViewSettings
+from tests.errors import raises
 
 
 def test_command_line() -> None:
@@ -54,6 +55,16 @@ def test_error_that_nobody_caught_is_a_message_and_a_log_entry(qtbot: QtBot, cap
         report(ZeroDivisionError, ZeroDivisionError("odd"), None)
     assert "ZeroDivisionError: odd" in said.args[0].text
     assert "odd" in caplog.text
+
+
+def test_without_a_display_the_command_for_images_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in app.DISPLAY_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    with raises(ErrorCode.NO_DISPLAY, match="handviz reconstruct"):
+        app.check_display()
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    app.check_display()
 
 
 @pytest.mark.display

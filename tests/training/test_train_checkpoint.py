@@ -3,16 +3,20 @@
 import errno
 import json
 import os
+import subprocess
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from handviz import __version__
 from handviz.core.errors import ErrorCode
+from handviz.core.paths import PROJECT_ROOT
 from handviz.models.amvur.model import build_model
 from handviz.training import checkpoint
-from handviz.training.checkpoint import load_checkpoint, load_resume_state, recovered, save_checkpoint
+from handviz.training.checkpoint import current_commit, load_checkpoint, load_resume_state, recovered, save_checkpoint
 from tests.errors import raises
 from tests.small_trainings import SMALL, assert_same
 
@@ -136,3 +140,18 @@ def test_a_stop_between_two_checkpoints_loses_none(saved, template):
     assert recovered(folder) == folder
     assert_same(load_checkpoint(folder, template)[0].state_dict(), model.state_dict())
     assert recovered(folder.with_name("never")) == folder.with_name("never")
+
+
+def test_the_commit_is_the_clones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    inner = tmp_path / "unpacked"
+    inner.mkdir()
+    monkeypatch.setattr(checkpoint, "PROJECT_ROOT", inner)
+    assert current_commit() == "unknown"
+    monkeypatch.setattr(checkpoint, "IS_CLONE", False)
+    assert current_commit() == f"handviz {__version__}"
+
+
+def test_the_commit_of_this_clone_is_git_s() -> None:
+    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+    assert current_commit() == git.stdout.strip()
