@@ -2,19 +2,20 @@
 
 import argparse
 import io
-import json
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Annotated, Any
 
 import numpy as np
 from tqdm import tqdm
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
+from handviz.core.json_files import BYTE_ORDER_MARK, MAX_LISTING_BYTES, Numbers, Rows, read_json
 from handviz.core.paths import MANO_FOLDER
-from handviz.core.records import KEYPOINT_COUNT, Handedness
+from handviz.core.records import KEYPOINT_COUNT, FloatArray, Handedness
 from handviz.hand_models.choice import OPTION, add_hand_model_option, found_mano, hand_model
 from handviz.hand_models.mano.conventions import mano_vertices
 from handviz.hand_models.template import HandTemplate
@@ -61,37 +62,50 @@ def run(arguments: argparse.Namespace) -> int:
 def _read(path: Path, template: HandTemplate) -> tuple[list[ManoRecord], Any]:
     if (path / ABOUT).is_file():
         return list(tqdm(_of_recording(path, template), unit="hand")), "absolute"
-    listing = _listing(path)
-    if listing is not None:
-        return list(tqdm(_of_list(path, listing, template), unit="hand")), "absolute"
+    if _is_listing(path):
+        return list(tqdm(_of_listing(path, template), unit="hand")), "absolute"
     return read_mano(path, template)
 
 
-def _listing(path: Path) -> list[Any] | None:
-    """Return the content of a ``hands.json``; None for any other file."""
-    if path.suffix.lower() != ".json":
-        return None
+@dataclass(frozen=True, eq=False)
+class _Hand:
+    """What is read of a hand of ``hands.json``."""
+
+    handedness: Handedness
+    wrist_camera_m: Annotated[FloatArray, Numbers(3)]
+    keypoints_camera_m: Annotated[FloatArray, Numbers(KEYPOINT_COUNT, 3)]
+    mesh: str | None = None
+
+
+@dataclass(frozen=True)
+class _Image:
+    """What is read of an image of ``hands.json``."""
+
+    file: str
+    hands: Rows[_Hand]
+
+
+def _is_listing(path: Path) -> bool:
+    """Return whether a file is a JSON list, as ``hands.json`` is and a file of MANO parameters is not."""
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return False
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise HandvizError(f"{path} cannot be read ({error})", ErrorCode.FILE_UNREADABLE) from error
-    return content if isinstance(content, list) else None
+        with path.open("rb") as file:
+            return file.read(64).lstrip(BYTE_ORDER_MARK + b" \t\r\n").startswith(b"[")
+    except OSError as error:
+        raise HandvizError(f"{path} cannot be read ({error}): make it readable", ErrorCode.FILE_UNREADABLE) from error
 
 
-def _of_list(path: Path, listing: list[Any], template: HandTemplate) -> Iterator[ManoRecord]:
+def _of_listing(path: Path, template: HandTemplate) -> Iterator[ManoRecord]:
     """Yield MANO parameters of every hand, from its mesh if that is MANO's, else from its keypoints."""
-    try:
-        for entry in listing:
-            for number, hand in enumerate(entry["hands"]):
-                side, wrist_m = _side(hand["handedness"]), _points(hand["wrist_camera_m"], (3,))
-                vertices = _mesh(path.parent / str(hand["mesh"]), side, template) if hand.get("mesh") else None
-                if vertices is not None:
-                    yield mano_of_vertices(vertices + wrist_m, side, template, str(entry["file"]), number)
-                else:
-                    keypoints = _points(hand["keypoints_camera_m"], (KEYPOINT_COUNT, 3))
-                    yield mano_of_keypoints(keypoints + wrist_m, side, template, str(entry["file"]), number)
-    except (KeyError, TypeError, ValueError) as error:
-        raise HandvizError(f"{path} is no hands.json of handviz ({error!r})", ErrorCode.FILE_DAMAGED) from error
+    for image in read_json(path, list[_Image], "make it by 'handviz reconstruct'", max_bytes=MAX_LISTING_BYTES):
+        for number, hand in enumerate(image.hands):
+            side, wrist_m = hand.handedness, hand.wrist_camera_m
+            vertices = _mesh(path.parent / hand.mesh, side, template) if hand.mesh else None
+            if vertices is not None:
+                yield mano_of_vertices(vertices + wrist_m, side, template, image.file, number)
+            else:
+                yield mano_of_keypoints(hand.keypoints_camera_m + wrist_m, side, template, image.file, number)
 
 
 def _mesh(path: Path, side: Handedness, template: HandTemplate) -> np.ndarray | None:
@@ -104,7 +118,7 @@ def _mesh(path: Path, side: Handedness, template: HandTemplate) -> np.ndarray | 
 
 def _of_recording(path: Path, template: HandTemplate) -> Iterator[ManoRecord]:
     for track in read_tracks(path):
-        side = _side(track.handedness)
+        side = track.handedness
         for timed_result, wrist_m in enumerate(track.wrists_m):
             if track.hand_model == template.fingerprint and track.vertices_m.shape[1]:
                 yield mano_of_vertices(
@@ -114,19 +128,6 @@ def _of_recording(path: Path, template: HandTemplate) -> Iterator[ManoRecord]:
                 yield mano_of_keypoints(
                     track.keypoints_m[timed_result] + wrist_m, side, template, track.name, timed_result
                 )
-
-
-def _side(text: Any) -> Handedness:
-    if text not in get_args(Handedness):
-        raise ValueError(f"a hand called {text!a}")
-    return cast(Handedness, text)
-
-
-def _points(values: Any, shape: tuple[int, ...]) -> np.ndarray:
-    points = np.asarray(values, np.float64)
-    if points.shape != shape or not np.isfinite(points).all():
-        raise ValueError(f"{points.shape} numbers where {shape} finite ones belong")
-    return points
 
 
 def _write_vertices(path: Path, records: list[ManoRecord], template: HandTemplate) -> None:

@@ -11,13 +11,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
+from handviz.core.json_files import read_json
 from handviz.core.paths import HELD_OUT_FILE, RESTORE
 from handviz.core.records import FloatArray
 from handviz.data.synthetic import generator
@@ -49,6 +49,11 @@ class Part:
     first_scales: tuple[float, ...] | None = None
     """labels ``scale`` of its first crops, half-sides per metre"""
 
+    def __post_init__(self) -> None:
+        low, high = self.hidden
+        if self.count < 1 or not 0 <= low < high <= 1 or not self.name.replace(" ", "").isalnum():
+            raise ValueError("its count, hidden fraction or name is out of range")
+
     def folder(self, directory: Path) -> Path:
         """Return the folder of its crops below the held-out folder."""
         return directory / self.name.replace(" ", "_")
@@ -61,42 +66,19 @@ class HeldOut:
     generator_version: int
     parts: tuple[Part, ...]
 
+    def __post_init__(self) -> None:
+        for field in ("name", "seed"):
+            if len({getattr(part, field) for part in self.parts}) < max(1, len(self.parts)):
+                raise ValueError(f"no parts, or two of the same {field}")
+
     @property
     def count(self) -> int:
         return sum(part.count for part in self.parts)
 
 
-def _part(entry: dict[str, Any]) -> Part:
-    low, high = (float(value) for value in entry["hidden"])
-    scales = entry.get("first_scales")
-    part = Part(
-        name=str(entry["name"]),
-        seed=int(entry["seed"]),
-        count=int(entry["count"]),
-        hidden=(low, high),
-        labels_sha256=entry.get("labels_sha256"),
-        first_scales=None if scales is None else tuple(float(value) for value in scales),
-    )
-    if part.count < 1 or not 0 <= low < high <= 1 or not part.name.replace(" ", "").isalnum():
-        raise ValueError(f"{part}")
-    return part
-
-
 def read_held_out(path: Path = HELD_OUT_FILE) -> HeldOut:
     """Read the list of seeds; HandvizError if the file is missing or damaged."""
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        held_out = HeldOut(int(entries["generator_version"]), tuple(_part(entry) for entry in entries["parts"]))
-    except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
-        code = ErrorCode.FILE_MISSING if isinstance(error, FileNotFoundError) else ErrorCode.FILE_DAMAGED
-        raise HandvizError(f"{path} is missing or damaged ({error!r}): {RESTORE}", code) from error
-    for field in ("name", "seed"):
-        if len({getattr(part, field) for part in held_out.parts}) < max(1, len(held_out.parts)):
-            raise HandvizError(
-                f"{path} has no parts, or two of the same {field}: {RESTORE}",
-                ErrorCode.FILE_DAMAGED,
-            )
-    return held_out
+    return read_json(path, HeldOut, RESTORE)
 
 
 def fractions(held_out: HeldOut, count: int) -> list[int]:

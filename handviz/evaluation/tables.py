@@ -2,18 +2,17 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
+from handviz.core.json_files import read_json
 from handviz.evaluation.paper_tables import FIGURES, TABLES, PaperRow, PaperTable
 
 FORMAT = 1
 PATTERN = "official*.json"
-MAX_FILE_BYTES = 1_000_000
 COLUMN_OF = {
     "auc_joints": "procrustes_auc_keypoints",
     "pa_mpjpe_mm": "procrustes_mpjpe_mm",
@@ -65,6 +64,26 @@ class Result:
         return f"{self.dataset}/{self.split}"
 
 
+@dataclass(frozen=True)
+class _Saved:
+    """What is read of a result's file."""
+
+    handviz_official: int
+    recipe: str
+    model: str
+    dataset: str
+    split: str
+    samples: int
+    crops_seen: int
+    figures: dict[str, float]
+    conditions: str = ""
+    """missing in files of earlier versions"""
+
+    def __post_init__(self) -> None:
+        if self.handviz_official != FORMAT:
+            raise ValueError("it is not written by 'handviz evaluate --json' of this version")
+
+
 def as_json(result: Result, intervals: dict[str, tuple[float, float]]) -> bytes:
     """Return the file's content; numbers that are not finite are left out."""
     entry = {
@@ -96,33 +115,9 @@ def read_results(folder: Path) -> list[Result]:
 
 
 def _read(path: Path) -> Result:
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ValueError("it is too large")
-        entry = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(entry, dict) or entry.get("handviz_official") != FORMAT:
-            raise ValueError("it is not written by 'handviz evaluate --json' of this version")
-        entry.setdefault("conditions", "")  # of files of earlier versions
-        texts = {name: _checked(entry, name, str) for name in ("recipe", "model", "dataset", "split", "conditions")}
-        counts = {name: _checked(entry, name, int) for name in ("samples", "crops_seen")}
-        return Result(path=path, **texts, **counts, figures=dict(_figures(_checked(entry, "figures", dict))))
-    except (OSError, ValueError, RecursionError) as error:
-        raise HandvizError(
-            f"{path} cannot be used ({error}): move it away, or evaluate that model again", ErrorCode.FILE_DAMAGED
-        ) from error
-
-
-def _checked(entry: dict[str, Any], name: str, kind: type) -> Any:
-    if type(entry.get(name)) is not kind:
-        raise ValueError(f"{name} is missing, or of another kind")
-    return entry[name]
-
-
-def _figures(found: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    for name, value in found.items():
-        if type(value) not in (int, float) or not math.isfinite(value):
-            raise ValueError(f"figure {name[:40]!r} is no number")
-        yield name, float(value)
+    saved = read_json(path, _Saved, "move it away, or evaluate that model again")
+    fields = {name: value for name, value in vars(saved).items() if name != "handviz_official"}
+    return Result(path=path, **fields)
 
 
 def markdown(results: Sequence[Result], tables: Sequence[PaperTable] = TABLES) -> str:

@@ -1,20 +1,18 @@
 """Reads ``ground_truth.json`` beside images, the list of ``hands.json`` with true keypoints, and computes errors."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.json_files import MAX_LISTING_BYTES, Numbers, Rows, read_json
 from handviz.core.metrics import mpjpe_mm, pa_mpjpe_mm
-from handviz.core.records import KEYPOINT_COUNT, FloatArray
+from handviz.core.records import KEYPOINT_COUNT, FloatArray, Handedness
 from handviz.inspection.columns import GROUND_TRUTH_NAME, HandRow
 
-SIDES = ("left", "right")
 MAX_POSITION_M, MAX_HAND_M = 1000.0, 1.0
 """Larger numbers are in other units, most often millimetres."""
 
@@ -23,9 +21,26 @@ MAX_POSITION_M, MAX_HAND_M = 1000.0, 1.0
 class TrueHand:
     """One hand of the ground truth."""
 
-    handedness: str
-    keypoints_m: FloatArray
-    """(21, 3), wrist at the origin."""
+    handedness: Handedness
+    keypoints_camera_m: Annotated[FloatArray, Numbers(KEYPOINT_COUNT, 3)]
+    """(21, 3) in the camera frame, or with the wrist at the origin"""
+
+    def __post_init__(self) -> None:
+        if np.abs(self.keypoints_camera_m).max() > MAX_POSITION_M or np.abs(self.keypoints_m).max() > MAX_HAND_M:
+            raise ValueError("keypoints_camera_m is no hand in metres")
+
+    @property
+    def keypoints_m(self) -> FloatArray:
+        """Keypoints (21, 3), wrist at the origin."""
+        return self.keypoints_camera_m - self.keypoints_camera_m[0]
+
+
+@dataclass(frozen=True)
+class _TrueImage:
+    """What is read of an image, under the names of ``hands.json``."""
+
+    file: str
+    hands: Rows[TrueHand]
 
 
 GroundTruth = dict[str, tuple[TrueHand, ...]]
@@ -36,16 +51,10 @@ def load_ground_truth(folder: Path) -> GroundTruth:
     path = folder / GROUND_TRUTH_NAME
     if not os.path.lexists(path):
         return {}
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(entries, list):
-            raise ValueError("it must be a list of images, as hands.json is")
-        return dict(_image(number, entry) for number, entry in enumerate(entries))
-    except (OSError, ValueError, RecursionError) as error:
-        raise HandvizError(
-            f"{path} cannot be used ({error}): images are inspected without errors against it.",
-            ErrorCode.FILE_DAMAGED,
-        ) from error
+    images = read_json(
+        path, list[_TrueImage], "images are inspected without errors against it", max_bytes=MAX_LISTING_BYTES
+    )
+    return {image.file: tuple(image.hands) for image in images}
 
 
 def with_errors(hands: Sequence[HandRow], keypoints_m: FloatArray, truth: Sequence[TrueHand]) -> tuple[HandRow, ...]:
@@ -74,27 +83,3 @@ def with_errors(hands: Sequence[HandRow], keypoints_m: FloatArray, truth: Sequen
 def _error_mm(measure: Any, keypoints_m: FloatArray, true: TrueHand) -> float:
     from_wrist = keypoints_m - keypoints_m[0]
     return float(measure(from_wrist[None].astype(np.float64), true.keypoints_m[None])[0])
-
-
-def _image(number: int, entry: Any) -> tuple[str, tuple[TrueHand, ...]]:
-    if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
-        raise ValueError(f'entry {number} has no "file"')
-    file, hands = entry["file"], entry.get("hands")
-    if not isinstance(hands, list):
-        raise ValueError(f'{file}: "hands" is not a list')
-    return file, tuple(_hand(file, hand) for hand in hands)
-
-
-def _hand(file: str, hand: Any) -> TrueHand:
-    side = hand.get("handedness") if isinstance(hand, dict) else None
-    if side not in SIDES:
-        raise ValueError(f'{file}: a hand\'s "handedness" is neither "left" nor "right"')
-    try:
-        points = np.asarray(hand.get("keypoints_camera_m"), dtype=np.float64)
-    except (TypeError, ValueError):
-        points = np.empty(0)
-    if points.shape != (KEYPOINT_COUNT, 3) or not np.isfinite(points).all():
-        raise ValueError(f'{file}: "keypoints_camera_m" is not 21 x 3 numbers')
-    if np.abs(points).max() > MAX_POSITION_M or np.abs(points - points[0]).max() > MAX_HAND_M:
-        raise ValueError(f'{file}: "keypoints_camera_m" is no hand in metres')
-    return TrueHand(str(side), points - points[0])

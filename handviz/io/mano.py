@@ -9,12 +9,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 import numpy as np
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays, write_files
+from handviz.core.json_files import MAX_LISTING_BYTES, Numbers, Rows, check_value, parse_json, read_json
 from handviz.core.records import FloatArray, Handedness, HandMesh
 from handviz.hand_models.mano.conventions import (
     FINGER_JOINTS,
@@ -99,13 +100,44 @@ def fit_message(records: Sequence[ManoRecord], path: Path) -> str:
     return f"{path}: {len(records)} hands, fitted to {kinds}, error mean {mean:.3f} mm, max {largest:.3f} mm{note}"
 
 
+@dataclass(frozen=True)
+class _About:
+    """What is read of a file's header."""
+
+    handviz_mano: Literal[1]
+    """FORMAT"""
+    convention: PoseForm
+    hand_model_fingerprint: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """What is read of a hand, under the names of ``_row``."""
+
+    source: str
+    number: int
+    side: Handedness
+    global_orient: Any
+    hand_pose: Any
+    betas: Annotated[FloatArray, Numbers(SHAPE_SIZE)]
+    transl: Annotated[FloatArray, Numbers(3)]
+    published_left: bool = False
+    mean_error_mm: float | None = None
+    largest_error_mm: float | None = None
+    fitted_to: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class _File:
+    about: _About
+    hands: Rows[_Row]
+
+
 def read_mano(path: Path, template: HandTemplate) -> tuple[list[ManoRecord], PoseForm]:
     """Read the hands of a file of ``write_mano`` and its pose form; raises HandvizError if it is not usable."""
-    about, rows = _read(path)
-    form = about.get("convention")
-    if form not in FORMS or about.get("handviz_mano") != FORMAT:
-        raise HandvizError(f"{path} does not state its pose convention: {REMEDY}", ErrorCode.FILE_DAMAGED)
-    named = str(about.get("hand_model_fingerprint", ""))
+    is_npz = path.suffix.lower() == ".npz"
+    file = _read_npz(path) if is_npz else read_json(path, _File, REMEDY, max_bytes=MAX_LISTING_BYTES)
+    form, named = file.about.convention, file.about.hand_model_fingerprint
     if form in ("relative", "components") and named != template.fingerprint:
         raise HandvizError(
             f"{path} is relative to the mean pose of the hand model {named[:12]}, not of {template.fingerprint[:12]}: "
@@ -113,9 +145,21 @@ def read_mano(path: Path, template: HandTemplate) -> tuple[list[ManoRecord], Pos
             ErrorCode.MODEL_MISMATCH,
         )
     try:
-        return [_record(row, cast(PoseForm, form)) for row in rows], cast(PoseForm, form)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise HandvizError(f"{path} is damaged ({error!r}): {REMEDY}", ErrorCode.FILE_DAMAGED) from error
+        return [_record(row, form) for row in file.hands], form
+    except ValueError as error:
+        raise HandvizError(f"{path} is damaged ({error}): {REMEDY}", ErrorCode.FILE_DAMAGED) from error
+
+
+def _read_npz(path: Path) -> _File:
+    """Read the columns of N hands and the header, JSON in a string."""
+    columns = read_arrays(path, REMEDY)
+    about = parse_json(str(columns.pop("about", "")), _About, str(path), REMEDY)
+    try:
+        values = [column.tolist() if column.ndim == 1 else column for column in columns.values()]
+        rows = [dict(zip(columns, map(_plain, row), strict=True)) for row in zip(*values, strict=True)]
+    except (TypeError, ValueError) as error:
+        raise HandvizError(f"{path} has columns of different lengths: {REMEDY}", ErrorCode.FILE_DAMAGED) from error
+    return _File(about, check_value(rows, list[_Row], str(path), REMEDY))
 
 
 def _about(template: HandTemplate, form: PoseForm) -> dict[str, Any]:
@@ -164,45 +208,27 @@ def _in_form(parameters: ManoParameters, template: HandTemplate, form: PoseForm)
     return found.global_rotation, found.pose
 
 
-def _record(row: Mapping[str, Any], form: PoseForm) -> ManoRecord:
-    side = str(row["side"])
-    if side not in get_args(Handedness):
-        raise ValueError(f"a side {side!a}")
-    shape, translation_m = _numbers(row["betas"], (SHAPE_SIZE,)), _numbers(row["transl"], (3,))
+def _record(row: _Row, form: PoseForm) -> ManoRecord:
     return ManoRecord(
-        source=str(row["source"]),
-        number=int(row["number"]),
-        parameters=replace(
-            _parameters(row, form, shape, translation_m), shape_is_published_left=bool(row.get("published_left"))
-        ),
-        mean_error_mm=_error(row.get("mean_error_mm")),
-        largest_error_mm=_error(row.get("largest_error_mm")),
-        fitted_to=str(row.get("fitted_to", "")),
+        source=row.source,
+        number=row.number,
+        parameters=replace(_parameters(row, form), shape_is_published_left=row.published_left),
+        mean_error_mm=float("nan") if row.mean_error_mm is None else row.mean_error_mm,
+        largest_error_mm=float("nan") if row.largest_error_mm is None else row.largest_error_mm,
+        fitted_to=row.fitted_to,
     )
 
 
-def _parameters(row: Mapping[str, Any], form: PoseForm, shape: FloatArray, translation_m: FloatArray) -> ManoParameters:
-    side = cast(Handedness, str(row["side"]))
+def _parameters(row: _Row, form: PoseForm) -> ManoParameters:
     if form in ("matrices", "six_d"):
         inner = (3, 3) if form == "matrices" else (6,)
         rotations = np.concatenate(
-            [_numbers(row["global_orient"], inner)[None], _numbers(row["hand_pose"], (FINGER_JOINTS, *inner))]
+            [Numbers(*inner).array(row.global_orient)[None], Numbers(FINGER_JOINTS, *inner).array(row.hand_pose)]
         )
         rotations = rotations_from_six(rotations) if form == "six_d" else rotations
-        return parameters_from_matrices(rotations, shape, translation_m, side)
-    pose, rotation = _numbers(row["hand_pose"], (POSE_SIZE,)), _numbers(row["global_orient"], (3,))
-    return ManoParameters(side, cast(PoseKind, form), pose, shape, rotation, translation_m)
-
-
-def _numbers(values: Any, shape: tuple[int, ...]) -> FloatArray:
-    found = np.asarray(values, np.float64)
-    if found.shape != shape or not np.isfinite(found).all():
-        raise ValueError(f"an array of shape {found.shape} instead of finite numbers of shape {shape}")
-    return found
-
-
-def _error(value: Any) -> float:
-    return float("nan") if value is None else float(value)
+        return parameters_from_matrices(rotations, row.betas, row.transl, row.side)
+    pose, rotation = Numbers(POSE_SIZE).array(row.hand_pose), Numbers(3).array(row.global_orient)
+    return ManoParameters(row.side, cast(PoseKind, form), pose, row.betas, rotation, row.transl)
 
 
 def _plain(value: Any) -> Any:
@@ -217,28 +243,6 @@ def _npz_bytes(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> b
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, about=np.array(json.dumps(about)), **columns)
     return stream.getvalue()
-
-
-def _read(path: Path) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
-    """Return the file's header and a row per hand."""
-    try:
-        if path.suffix.lower() == ".npz":
-            columns = read_arrays(path, REMEDY)
-            about = json.loads(str(columns.pop("about")))
-            counts = {len(column) for column in columns.values()}
-            if len(counts) > 1:
-                raise ValueError("columns of different lengths")
-            names = list(columns)
-            return about, [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        content = json.loads(path.read_text(encoding="utf-8"))
-        about, hands = content["about"], content["hands"]
-        if not isinstance(about, dict) or not all(isinstance(hand, dict) for hand in hands):
-            raise ValueError("not a list of hands")
-        return about, list(hands)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise HandvizError(
-            f"{path} holds no MANO parameters of handviz ({error!r}): {REMEDY}", ErrorCode.FILE_DAMAGED
-        ) from error
 
 
 def mano_of_hand(hand: HandMesh, template: HandTemplate, *, source: str, number: int) -> ManoRecord:

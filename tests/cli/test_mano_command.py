@@ -111,5 +111,5 @@ def test_what_is_missing_is_a_message(
     other.write_text('[{"file": "x", "hands": [{}]}]', encoding="utf-8")
     line = ["mano", str(other), "--out", str(tmp_path / "o.json")]
     assert "this needs your MANO_RIGHT.pkl" in said(main(line))
-    assert "is no hands.json of handviz" in said(main([*line, "--hand-model", str(mano_files[0])]))
+    assert "[0].hands[0].handedness: " in said(main([*line, "--hand-model", str(mano_files[0])]))
     assert "no output is named" in said(main(["mano", str(other)]))

@@ -111,7 +111,7 @@ def test_labels_of_an_older_generator_are_named(copied):
 def test_a_manifest_without_numbers_is_named(copied, wrong):
     path = copied / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
-    with raises(ErrorCode.FILE_DAMAGED, match=r"manifest.json is damaged"):
+    with raises(ErrorCode.FILE_DAMAGED, match=r"manifest.json cannot be used"):
         shard_numbers(copied)
 
 

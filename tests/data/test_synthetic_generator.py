@@ -73,7 +73,7 @@ def test_samples_of_another_seed_generator_or_hand_are_not_mixed(tmp_path, rende
 @pytest.mark.parametrize("content", ["", "{", "[1, 2]", "7"])
 def test_a_damaged_manifest_is_named(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
-    with raises(ErrorCode.FILE_DAMAGED, match=r"manifest.json is damaged"):
+    with raises(ErrorCode.FILE_DAMAGED, match=r"manifest.json cannot be used"):
         next(render(Plan(tmp_path, 7, 4), workers=1))
 
 

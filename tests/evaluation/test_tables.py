@@ -134,7 +134,7 @@ def test_a_figure_that_is_no_number_is_refused(tmp_path: Path, capsys: pytest.Ca
     entry["figures"]["root_f5"] = "3"
     made.path.write_text(json.dumps(entry))
     assert main(["tables", str(tmp_path)]) == 1
-    assert "'root_f5' is no number" in capsys.readouterr().err
+    assert "(figures.root_f5: " in capsys.readouterr().err
 
 
 def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -269,7 +269,7 @@ def test_line_that_is_damaged_is_named(tmp_path: Path) -> None:
     lines = tmp_path / "a" / "hands.jsonl"
     lines.write_bytes(b"{broken\n" + lines.read_bytes())
     with raises(ErrorCode.FILE_DAMAGED, match="line 1"):
-        read_entries(tmp_path / "a")
+        list(read_entries(tmp_path / "a"))
     lines.write_bytes(lines.read_bytes().replace(b"{broken", b'{"frame": 3}'))
     with raises(ErrorCode.FILE_DAMAGED):
         read_tracks(tmp_path / "a")

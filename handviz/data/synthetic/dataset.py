@@ -49,21 +49,15 @@ def shard_numbers(directory: Path) -> list[int]:
     if not manifest.is_file():
         return numbers
     found = read_manifest(manifest)
-    if "count" not in found or "shard_size" not in found:
+    if found.count is None or found.shard_size is None:
         return numbers
-    count, size = found["count"], found["shard_size"]
-    if type(count) is not int or type(size) is not int or min(count, size) < 1:
-        raise HandvizError(
-            f"{manifest} is damaged (count {str(count)[:40]!r}, shard_size {str(size)[:40]!r}): choose another folder",
-            ErrorCode.FILE_DAMAGED,
-        )
-    return [number for number in numbers if number < -(-count // size)]
+    return [number for number in numbers if number < -(-found.count // found.shard_size)]
 
 
 def check_hand_model(directory: Path, template: HandTemplate) -> None:
     """Raise HandvizError if the folder's labels are of another hand model, whose pose and shape mean another hand."""
     manifest = directory / "manifest.json"
-    known = read_manifest(manifest).get("hand_model") if manifest.is_file() else None
+    known = read_manifest(manifest).hand_model if manifest.is_file() else None
     if (known or load_open_hand().fingerprint) != template.fingerprint:
         raise HandvizError(
             f"{directory} holds rendered hands of the hand model {str(known or 'open_hand')[:12]}, not of "

@@ -13,9 +13,8 @@ import os
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays, write_arrays, write_files
+from handviz.core.json_files import read_json
 from handviz.data.synthetic.sample import render_samples
 from handviz.hand_models.open_hand import load_open_hand
 
@@ -127,32 +127,39 @@ def render_shard(plan: Plan, shard: int) -> int:
     return len(samples)
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Manifest:
+    """A folder's ``manifest.json``; files of older versions lack some fields."""
+
+    generator_version: int | None = None
+    seed: int | None = None
+    count: int | None = None
+    shard_size: int | None = None
+    hidden: tuple[float, float] | None = None
+    hand_model: str | None = None
+
+    def __post_init__(self) -> None:
+        if any(number is not None and number < 1 for number in (self.count, self.shard_size)):
+            raise ValueError("count and shard_size have to be 1 or more")
+
+
+def read_manifest(path: Path) -> Manifest:
     """Return the content of a folder's manifest; raises HandvizError if it is damaged."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise HandvizError(f"{path} is damaged ({error}): choose another folder", ErrorCode.FILE_DAMAGED) from error
+    return read_json(path, Manifest, "choose another folder")
 
 
 def _check_manifest(plan: Plan) -> None:
     """Write the manifest, with the latest count; HandvizError if the folder holds another seed or generator."""
     path = plan.directory / "manifest.json"
-    manifest = {
-        "generator_version": GENERATOR_VERSION,
-        "seed": plan.seed,
-        "count": plan.count,
-        "shard_size": SHARD_SIZE,
-        "hidden": list(plan.hidden) if plan.hidden else None,
-        "hand_model": load_open_hand().fingerprint,
-    }
+    hand_model = load_open_hand().fingerprint
+    manifest = Manifest(GENERATOR_VERSION, plan.seed, plan.count, SHARD_SIZE, plan.hidden, hand_model)
     if path.is_file():
         found = read_manifest(path)
         for key in ("generator_version", "seed", "hidden", "hand_model"):
-            if found.get(key) != manifest[key]:
+            there, here = getattr(found, key), getattr(manifest, key)
+            if there != here:
                 raise HandvizError(
-                    f"{plan.directory} holds samples of {key} {found.get(key)}, not {manifest[key]}: "
-                    "choose another folder",
+                    f"{plan.directory} holds samples of {key} {there}, not {here}: choose another folder",
                     ErrorCode.FOLDER_TAKEN,
                 )
     elif plan.directory.is_file() or (plan.directory.exists() and any(plan.directory.iterdir())):
@@ -161,7 +168,7 @@ def _check_manifest(plan: Plan) -> None:
             ErrorCode.FOLDER_TAKEN,
         )
     plan.directory.mkdir(parents=True, exist_ok=True)
-    write_files({path: (json.dumps(manifest, indent=2) + "\n").encode()})
+    write_files({path: (json.dumps(asdict(manifest), indent=2) + "\n").encode()})
 
 
 def _render_task(task: tuple[Plan, int]) -> int:

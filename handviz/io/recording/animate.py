@@ -40,13 +40,12 @@ def animate(
     if "bvh" in kinds:
         done += [_write_bvh(folder / f"{track.name}.bvh", track) for track in tracks if len(track.times_s) > 1]
     if "csv" in kinds:
-        entries = read_entries(recording)
         try:
-            rows = b"".join(table_rows(entry) for entry in entries)
+            rows = [table_rows(entry) for entry in read_entries(recording)]
         except (KeyError, TypeError, ValueError) as error:
             raise HandvizError(f"{recording} is damaged: record again ({error!r}).", ErrorCode.FILE_DAMAGED) from error
-        write_files({folder / TABLE_NAME: table_header() + rows})
-        done.append(Animation(folder / TABLE_NAME, f"keypoints of {len(entries)} results"))
+        write_files({folder / TABLE_NAME: table_header() + b"".join(rows)})
+        done.append(Animation(folder / TABLE_NAME, f"keypoints of {len(rows)} results"))
     return done
 
 
