@@ -22,6 +22,7 @@ import numpy as np
 from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import open_atomic, write_files
+from handviz.core.json_files import json_parser, read_json
 from handviz.core.paths import LANDMARKER_FILE, TEXTURE_NAME, variant_file
 from handviz.core.records import VARIANTS
 from handviz.hand_models.choice import hand_model_for
@@ -102,6 +103,38 @@ class ShardResult:
     """Why the shard is not complete."""
     is_fatal: bool = False
     """Whether other shards would fail for the same reason."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """The summary of a complete shard, as in its file."""
+
+    images: int
+    hands: int
+    unreadable: int
+    errors: tuple[str, ...]
+    sha256: str
+
+    def of(self, shard: Shard) -> ShardResult:
+        """Return the outcome of the shard."""
+        return ShardResult(shard, self.images, self.hands, self.unreadable, self.sha256, self.errors)
+
+
+@dataclass(frozen=True)
+class Record:
+    """The file of a shard."""
+
+    header: dict[str, Any]
+    done: Done | None
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What is read of an image's entry."""
+
+    file: str
+    hands: list[Any]
+    error: str | None = None
 
 
 def image_reconstructor(run: ShardedRun) -> ImageReconstructor:
@@ -200,12 +233,12 @@ def run_shard(
     """
     record = _record(run.out, shard) if resume else None
     if record:
-        require_same(run.out, record["header"], header)
-    if record and record["done"]:
-        progress(record["done"]["images"])
-        return _result(shard, record)
+        require_same(run.out, record.header, header)
+    if record and record.done:
+        progress(record.done.images)
+        return record.done.of(shard)
     try:
-        _write_record(run.out, shard, header, None)
+        _write_record(run.out, shard, Record(header, None))
         _write_entries(run, shard, header, make, progress, resume=record is not None)
         done = _summary(run.out, shard)
     except OSError as error:
@@ -213,12 +246,12 @@ def run_shard(
             f"shard {shard.number} cannot be written to {run.out}: {error}", write_error_code(error)
         ) from error
     first, last = shard.bounds(header["images"])
-    if done["images"] != last - first:
+    if done.images != last - first:
         raise HandvizError(
             f"{run.source}: the images changed meanwhile; choose another --out", ErrorCode.FILES_DISAGREE
         )
-    _write_record(run.out, shard, header, done)
-    return _result(shard, {"done": done})
+    _write_record(run.out, shard, Record(header, done))
+    return done.of(shard)
 
 
 def attempt_shard(run: ShardedRun, shard: Shard, expected: dict[str, Any], make: MakerFactory) -> ShardResult:
@@ -306,8 +339,8 @@ def _keep_whole_lines(path: Path, images: Iterator[ListedImage]) -> int:
 
 def _is_line_of(line: bytes, file: str) -> bool:
     try:
-        return line.endswith(b"\n") and bool(json.loads(line)["file"] == file)
-    except (ValueError, TypeError, KeyError):
+        return line.endswith(b"\n") and json_parser(_Line)(line).file == file
+    except (ValueError, RecursionError):
         return False
 
 
@@ -323,26 +356,20 @@ def _marked(marker: Path) -> tuple[int, int]:
 # Headers and summaries.
 
 
-def _write_record(out: Path, shard: Shard, header: dict[str, Any], done: dict[str, Any] | None) -> None:
+def _write_record(out: Path, shard: Shard, record: Record) -> None:
     path = shard.path(out).with_suffix(".json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_files({path: (json.dumps({"header": header, "done": done}, indent=1) + "\n").encode("ascii")})
+    write_files({path: (json.dumps(asdict(record), indent=1) + "\n").encode("ascii")})
 
 
-def _record(out: Path, shard: Shard) -> dict[str, Any] | None:
+def _record(out: Path, shard: Shard) -> Record | None:
     """Return header and summary of a shard; None if it was not started, HandvizError if they are damaged."""
-    path = shard.path(out).with_suffix(".json")
     try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
-        if record["done"] is not None:
-            _result(shard, record)
-        return {"header": dict(record["header"]), "done": record["done"]}
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise HandvizError(
-            f"{path} is damaged ({error}): delete it to make the shard again", ErrorCode.FILE_DAMAGED
-        ) from error
+        return read_json(shard.path(out).with_suffix(".json"), Record, "delete it to make the shard again")
+    except HandvizError as error:
+        if error.code == ErrorCode.FILE_MISSING:
+            return None
+        raise
 
 
 def shard_count(out: Path) -> int | None:
@@ -351,21 +378,16 @@ def shard_count(out: Path) -> int | None:
     return next((int(name[1]) for name in names if name), None)
 
 
-def _summary(out: Path, shard: Shard) -> dict[str, Any]:
+def _summary(out: Path, shard: Shard) -> Done:
     images = hands = unreadable = 0
     errors: list[str] = []
+    parse = json_parser(_Line)
     with shard.path(out).open("rb") as file:
         for line in file:
-            entry = json.loads(line)
-            images, hands, unreadable = images + 1, hands + len(entry["hands"]), unreadable + ("error" in entry)
-            errors += [entry["error"]] if "error" in entry and len(errors) < MAX_NAMED_ERRORS else []
-    sums = {"images": images, "hands": hands, "unreadable": unreadable, "errors": errors}
-    return {**sums, "sha256": _sha256(shard.path(out))}
-
-
-def _result(shard: Shard, record: dict[str, Any]) -> ShardResult:
-    done = record["done"]
-    return ShardResult(shard, **{**done, "errors": tuple(done["errors"])})
+            entry = parse(line)
+            images, hands, unreadable = images + 1, hands + len(entry.hands), unreadable + (entry.error is not None)
+            errors += [entry.error] if entry.error is not None and len(errors) < MAX_NAMED_ERRORS else []
+    return Done(images, hands, unreadable, tuple(errors), _sha256(shard.path(out)))
 
 
 def complete_shards(run: ShardedRun, of: int, header: dict[str, Any]) -> list[ShardResult]:
@@ -379,8 +401,8 @@ def complete_shards(run: ShardedRun, of: int, header: dict[str, Any]) -> list[Sh
     for number in range(1, of + 1):
         shard = Shard(number, of)
         record = _record(run.out, shard)
-        require_same(run.out, record["header"] if record else header, header)
-        results += [_result(shard, record)] if record and record["done"] else []
+        require_same(run.out, record.header if record else header, header)
+        results += [record.done.of(shard)] if record and record.done else []
     return results
 
 
@@ -395,7 +417,7 @@ def entries_of(out: Path, result: ShardResult) -> Iterator[Entry]:
             for line in file:
                 digest.update(line)
                 yield json.loads(line)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise HandvizError(f"{path} cannot be read ({error})", ErrorCode.FILE_UNREADABLE) from error
     if digest.hexdigest() != result.sha256:
         header = path.with_suffix(".json").name

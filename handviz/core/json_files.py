@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import numpy as np
 
@@ -40,7 +40,8 @@ def read_json(path: Path, kind: type[Value], remedy: str, *, max_bytes: int = MA
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
     except OSError as error:
-        code = ErrorCode.FILE_MISSING if isinstance(error, FileNotFoundError) else ErrorCode.FILE_UNREADABLE
+        is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        code = ErrorCode.FILE_MISSING if is_missing else ErrorCode.FILE_UNREADABLE
         raise HandvizError(f"{path} cannot be read ({error.strerror or error}): {remedy}", code) from error
     if len(content) > max_bytes:
         raise HandvizError(
@@ -56,20 +57,20 @@ def parse_json(content: str | bytes, kind: type[Value], name: str, remedy: str) 
 
 def check_value(value: Any, kind: type[Value], name: str, remedy: str) -> Value:
     """Return a value, such as of other files' arrays, as ``kind``; the error is as that of ``parse_json``."""
-    return _named(partial(_checked(kind).model_validate, strict=False), value, name, remedy).root  # type: ignore[no-any-return]
+    return _named(partial(_checked(cast(Any, kind)).model_validate, strict=False), value, name, remedy).root
 
 
 def json_parser(kind: type[Value]) -> Callable[[str | bytes], Value]:
     """Return the function from JSON to ``kind``, for loops over many lines; it raises ValueError or RecursionError."""
-    checked = _checked(kind)
+    checked = _checked(cast(Any, kind))
 
     def parse(content: str | bytes) -> Value:
         encoded = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
         encoded = encoded.removeprefix(BYTE_ORDER_MARK)
         if HALF_PAIR.search(encoded):
             # Python's lists are no tuples, which JSON's are: not strict.
-            return checked.model_validate(json.loads(encoded), strict=False).root  # type: ignore[no-any-return]
-        return checked.model_validate_json(encoded).root  # type: ignore[no-any-return]
+            return checked.model_validate(json.loads(encoded), strict=False).root
+        return checked.model_validate_json(encoded).root
 
     return parse
 
@@ -79,7 +80,7 @@ def _checked(kind: Any) -> Any:
     """Return pydantic's model of the kind."""
     from pydantic import ConfigDict, RootModel
 
-    class Checked(RootModel[Annotated[kind, _StopAtFirstError()]]):  # type: ignore[valid-type]
+    class Checked(RootModel[Annotated[kind, _StopAtFirstError()]]):
         # Passed on to the dataclasses within, which have no configuration of their own.
         model_config = ConfigDict(strict=True, allow_inf_nan=False)
 

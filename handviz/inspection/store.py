@@ -18,8 +18,9 @@ import numpy as np
 from handviz import __version__
 from handviz.core.camera_files import camera_model_text, hand_size_text
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.json_files import json_parser
 from handviz.core.paths import variant_file
-from handviz.core.records import KEYPOINT_COUNT, FloatArray
+from handviz.core.records import KEYPOINT_COUNT, FloatArray, Handedness
 from handviz.inspection.columns import HandRow, ImageRow, InspectionRequest, inspections_folder
 
 FORMAT = 2
@@ -34,6 +35,8 @@ CREATE TABLE IF NOT EXISTS pictures(
 CREATE TABLE IF NOT EXISTS records(file BLOB PRIMARY KEY, packed BLOB);
 CREATE TABLE IF NOT EXISTS notes(name TEXT PRIMARY KEY, text TEXT);
 """
+StoredValues = tuple[int, Handedness, float, float, float, float]
+"""Of a ``HandRow``: number, handedness, score, mean and largest standard deviation, visible fraction"""
 logger = logging.getLogger(__name__)
 
 
@@ -100,7 +103,7 @@ class InspectionStore:
         """Return all stored results, without vertices; none if the file turns out to be damaged."""
         try:
             return list(self._stored())
-        except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, RecursionError) as error:
+        except (sqlite3.DatabaseError, ValueError, TypeError, RecursionError) as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise self._not_writable(error) from error
             logger.warning("%s is damaged (%s): it is renamed, and images are inspected again", self._path, error)
@@ -110,8 +113,9 @@ class InspectionStore:
             return []
 
     def _stored(self) -> Iterator[StoredImage]:
+        parse = json_parser(list[StoredValues])
         for file, size, mtime_ns, width, height, hands, keypoints in self._file.execute("SELECT * FROM pictures"):
-            rows = tuple(HandRow(*values) for values in json.loads(hands))
+            rows = tuple(HandRow(*values) for values in parse(hands))
             row = ImageRow(os.fsdecode(file), "done", rows, "", width, height)
             points = np.frombuffer(keypoints, np.float32).reshape(-1, KEYPOINT_COUNT, 3)
             yield StoredImage(Signature(size, mtime_ns), row, points)
@@ -200,7 +204,7 @@ def delete_old_inspections(keep: Path, most: int = MAX_STORED) -> None:
                 path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
-def _stored_values(hand: HandRow) -> tuple[object, ...]:
+def _stored_values(hand: HandRow) -> StoredValues:
     """Return the row's stored values: not the errors, since the ground truth may change."""
     return (
         hand.number,

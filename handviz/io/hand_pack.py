@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import UNREADABLE
+from handviz.core.json_files import json_parser
 from handviz.core.records import Detection, HandMesh
 
 NUMBERS_KEY = "numbers"
@@ -44,9 +45,9 @@ def unpack_hands(packed: bytes) -> tuple[tuple[HandMesh, ...], tuple[Detection, 
     try:
         with np.load(io.BytesIO(packed), allow_pickle=False) as file:
             arrays = {_name_now(name): file[name] for name in file.files}
-        saved = json.loads(arrays.pop(NUMBERS_KEY).tobytes())
+        saved = json_parser(dict[str, bool | int | float | str])(arrays.pop(NUMBERS_KEY).tobytes())
         numbers = {_name_now(name): value for name, value in saved.items()}
-        count = range(numbers["count"])
+        count = range(int(numbers["count"]))
         hands = tuple(_put_together(HandMesh, f"hand{index}", arrays, numbers) for index in count)
         detections = tuple(_put_together(Detection, f"detection{index}", arrays, numbers) for index in count)
     except (*UNREADABLE, AttributeError, RecursionError, MemoryError) as error:

@@ -2,12 +2,11 @@
 
 import json
 import logging
-import math
 import os
 import pickle
 import shutil
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from torch import nn
 from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import UNFINISHED, atomic_path, unfinished_path
+from handviz.core.json_files import check_value, parse_json
 from handviz.core.paths import IS_CLONE, PROJECT_ROOT
 from handviz.hand_models.choice import which_file
 from handviz.hand_models.template import HandTemplate
@@ -134,7 +134,9 @@ def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[HandModel,
     """Return model, config and notes; raises HandvizError for a foreign, damaged or mismatching checkpoint."""
     metadata = checked_metadata(directory, template)
     try:
-        config = config_from_saved(json.loads(metadata["model"]))
+        config = config_from_saved(
+            parse_json(metadata["model"], dict[str, Any], str(directory), "use another checkpoint")
+        )
         model = build_model(config, template)
         weights = load_file(directory / WEIGHTS)
         model.load_state_dict({current_weight_name(name): weight for name, weight in weights.items()})
@@ -145,42 +147,59 @@ def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[HandModel,
     return model, config, parsed_notes(directory, metadata["notes"])
 
 
+@dataclass(frozen=True)
+class _Notes:
+    """What the notes of a checkpoint must be, where they have it."""
+
+    samples_seen: int = 0
+
+    def __post_init__(self) -> None:
+        if self.samples_seen < 0:
+            raise ValueError("samples_seen is negative")
+
+
+@dataclass(frozen=True)
+class _Loss:
+    vertex_correlation: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.vertex_correlation <= 1:
+            raise ValueError("vertex_correlation is not a number from 0 to 1")
+
+
+@dataclass(frozen=True)
+class _Train:
+    loss: _Loss
+
+
+@dataclass(frozen=True)
+class _CalibrationNotes:
+    """What the notes hold of the calibration of standard deviations; the scales are missing before it."""
+
+    train: _Train
+    vertex_variance_scale: float = 1.0
+    keypoint_variance_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.vertex_variance_scale, self.keypoint_variance_scale) <= 0:
+            raise ValueError("a variance scale is not positive")
+
+
 def parsed_notes(directory: Path, text: str) -> dict[str, Any]:
     """Parse notes to a dict; ``samples_seen``, if present, is an integer from 0 on."""
-    try:
-        notes = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise HandvizError(f"the notes of {directory} are damaged ({error})", ErrorCode.FILE_DAMAGED) from error
-    if not isinstance(notes, dict):
-        raise HandvizError(
-            f"the notes of {directory} are damaged: they are {str(notes)[:40]!r}", ErrorCode.FILE_DAMAGED
-        )
-    seen = notes.get("samples_seen", 0)
-    if type(seen) is not int or seen < 0:
-        raise HandvizError(
-            f"the notes of {directory} are damaged: samples_seen is {str(seen)[:40]!r}", ErrorCode.FILE_DAMAGED
-        )
-    return notes
+    name, remedy = f"the notes of {directory}", "use another checkpoint"
+    parse_json(text, _Notes, name, remedy)
+    return parse_json(text, dict[str, Any], name, remedy)
 
 
 def calibration_metadata(notes: dict[str, Any]) -> CalibrationMetadata:
     """Return the calibration of the checkpoint's standard deviations; HandvizError if missing or invalid."""
-    try:
-        correlation = float(notes["train"]["loss"]["vertex_correlation"])
-        scales = {name: float(notes.get(name, 1.0)) for name in VARIANCE_SCALES}
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise HandvizError(
-            f"the checkpoint lacks the calibration of its standard deviations ({error})", ErrorCode.FILE_DAMAGED
-        ) from error
-    if not 0 <= correlation <= 1:
-        raise HandvizError(
-            f"the checkpoint's vertex_correlation {correlation} is not a number from 0 to 1", ErrorCode.FILE_DAMAGED
-        )
-    if not all(0 < scale < math.inf for scale in scales.values()):
-        raise HandvizError(
-            f"the checkpoint's variance scales {scales} are not positive numbers", ErrorCode.FILE_DAMAGED
-        )
-    return CalibrationMetadata(vertex_correlation=correlation, **scales)
+    found = check_value(notes, _CalibrationNotes, "the checkpoint's calibration", "use another checkpoint")
+    return CalibrationMetadata(
+        vertex_correlation=found.train.loss.vertex_correlation,
+        vertex_variance_scale=found.vertex_variance_scale,
+        keypoint_variance_scale=found.keypoint_variance_scale,
+    )
 
 
 def supervision_of(notes: dict[str, Any]) -> str:

@@ -4,7 +4,6 @@ The truth is twofold: the image, at pixels that the mesh covers and the mask mar
 colours of all vertices, including those that no image shows.
 """
 
-import json
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.json_files import parse_json
 from handviz.core.records import CROP_SIZE
 from handviz.hand_models.template import HandTemplate
 from handviz.models.amvur.onnx_file import IMAGE_SHAPE, INPUT_NAME
@@ -192,7 +192,8 @@ def load_texture_checkpoint(
     """Return network, config and notes; raises HandvizError for a foreign, damaged or mismatching checkpoint."""
     metadata = checked_metadata(directory, template)
     try:
-        config = TextureConfig(**json.loads(metadata["model"]))
+        saved = parse_json(metadata["model"], dict[str, int], str(directory), "use another checkpoint")
+        config = TextureConfig(**saved)
         network = TextureNet(config, template)
         network.load_state_dict(load_file(directory / WEIGHTS))
     except (TypeError, ValueError, RuntimeError, SafetensorError) as error:

@@ -1,8 +1,8 @@
 """HanCo's folders, its flags of every frame, and its many small annotation files, read once and cached."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.json_files import read_json
 from handviz.core.records import KEYPOINT_COUNT, FloatArray
 from handviz.data.datasets.freiburg import FARTHEST_M, MANO_SIZE, NEAREST_M, POSE_AND_SHAPE, camera_matrices, knuckle_of
 from handviz.data.datasets.images import messages_on
@@ -17,6 +18,7 @@ from handviz.data.datasets.index import Arrays, Part, parts_folder, read_parts, 
 
 CAMERAS = 8
 PAGE = "lmb.informatik.uni-freiburg.de/resources/datasets/HanCo.en.html"
+DOWNLOAD_AGAIN = f"download {PAGE} again"
 ARCHIVES = {
     "meta.json": "HanCo_calib_meta",
     "calib": "HanCo_calib_meta",
@@ -26,7 +28,6 @@ ARCHIVES = {
 }
 FLAGS = ("is_train", "is_valid", "has_fit")
 IMAGE_PX = 224
-MAX_JSON_BYTES = 2**20
 MAX_META_BYTES = 2**26
 READ_VERSION = 1
 
@@ -115,26 +116,45 @@ def read_annotations(folders: Folders, *, is_train: bool, only_valid: bool) -> F
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Meta:
+    """``meta.json``: each flag of every frame of every sequence."""
+
+    is_train: list[list[bool | int]]
+    is_valid: list[list[bool | int]]
+    has_fit: list[list[bool | int]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Calibration:
+    """A frame's file in ``calib``: lists that ``_numbers`` checks, as those of ``_Shape``."""
+
+    K: Any
+    M: Any
+
+
+@dataclass(frozen=True, eq=False)
+class _Shape:
+    """A frame's file in ``shape``."""
+
+    poses: Any
+    shapes: Any
+
+
 def read_flags(path: Path) -> dict[str, NDArray[Any]]:
     """Read sequence, frame and flags of every entry of ``meta.json``, one row per frame; HandvizError if damaged."""
-    meta = _json(path, MAX_META_BYTES)
-    if not isinstance(meta, dict) or not all(isinstance(meta.get(flag), list) for flag in FLAGS):
-        raise HandvizError(
-            f"{path} is not HanCo's: it needs lists {', '.join(FLAGS)}. Download {PAGE} again.", ErrorCode.FILE_DAMAGED
-        )
-    columns: dict[str, list[Any]] = {name: [] for name in ("sequence", "frame", *FLAGS)}
-    try:
-        for sequence, rows in enumerate(zip(*(meta[flag] for flag in FLAGS), strict=True)):
-            for frame, values in enumerate(zip(*rows, strict=True)):
-                columns["sequence"].append(sequence)
-                columns["frame"].append(frame)
-                for flag, value in zip(FLAGS, values, strict=True):
-                    columns[flag].append(bool(value))
-    except (TypeError, ValueError) as error:
-        raise HandvizError(
-            f"{path}: its lists do not belong together ({error}). Download {PAGE} again.", ErrorCode.FILE_DAMAGED
-        ) from error
-    return {name: np.array(column, bool if name in FLAGS else np.intp) for name, column in columns.items()}
+    meta = read_json(path, _Meta, DOWNLOAD_AGAIN, max_bytes=MAX_META_BYTES)
+    flags = [getattr(meta, name) for name in FLAGS]
+    lengths = [[len(frames) for frames in flag] for flag in flags]
+    if any(other != lengths[0] for other in lengths):
+        raise HandvizError(f"{path}: its lists do not belong together: {DOWNLOAD_AGAIN}", ErrorCode.FILE_DAMAGED)
+    columns: dict[str, NDArray[Any]] = {
+        "sequence": np.repeat(np.arange(len(lengths[0])), lengths[0]),
+        "frame": np.array([frame for length in lengths[0] for frame in range(length)], np.intp),
+    }
+    return columns | {
+        name: np.array(list(chain.from_iterable(flag)), bool) for name, flag in zip(FLAGS, flags, strict=True)
+    }
 
 
 def _flag_warnings(of_split: NDArray[np.bool_], fitted: NDArray[np.bool_], *, only_valid: bool) -> list[str]:
@@ -168,18 +188,20 @@ def _read_frame(folders: Folders, sequence: str, file: str) -> Arrays:
         "problem": np.array(""),
     }
     try:
-        calibration = _json(folders.calibration / sequence / file, MAX_JSON_BYTES)
-        arrays["matrices"] = _numbers(calibration["K"], (CAMERAS, 3, 3))
-        arrays["camera_from_world"] = _numbers(calibration["M"], (CAMERAS, 4, 4))
-        arrays["keypoints_m"] = _numbers(_json(folders.keypoints / sequence / file, MAX_JSON_BYTES), (21, 3))
-        shape = _json(folders.shapes / sequence / file, MAX_JSON_BYTES)
-        arrays["mano"] = np.concatenate([_numbers(shape["poses"], (48,)), _numbers(shape["shapes"], (10,))])
+        calibration = read_json(folders.calibration / sequence / file, _Calibration, DOWNLOAD_AGAIN)
+        arrays["matrices"] = _numbers(calibration.K, (CAMERAS, 3, 3))
+        arrays["camera_from_world"] = _numbers(calibration.M, (CAMERAS, 4, 4))
+        arrays["keypoints_m"] = _numbers(
+            read_json(folders.keypoints / sequence / file, list[Any], DOWNLOAD_AGAIN), (21, 3)
+        )
+        shape = read_json(folders.shapes / sequence / file, _Shape, DOWNLOAD_AGAIN)
+        arrays["mano"] = np.concatenate([_numbers(shape.poses, (48,)), _numbers(shape.shapes, (10,))])
         arrays["knuckles_m"] = _knuckle_world_m(folders.shapes / sequence / "cam0" / file, arrays)
         problem = _problem(arrays)
         arrays["seen"] = _seen(arrays)
     except HandvizError as error:
         problem = f"an annotation cannot be read: {error}"
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         problem = f"an annotation is not HanCo's: {sequence}/{file} ({error})"
     else:
         problem = problem and f"{problem}: {sequence}/{file}"
@@ -190,7 +212,7 @@ def _knuckle_world_m(path: Path, arrays: Arrays) -> FloatArray:
     """Return the knuckle (3,) from the numbers of camera 0; nan where the file is missing."""
     if not path.exists():
         return np.full(3, np.nan)
-    numbers = _numbers(_json(path, MAX_JSON_BYTES), (MANO_SIZE,))
+    numbers = _numbers(read_json(path, list[Any], DOWNLOAD_AGAIN), (MANO_SIZE,))
     knuckle_camera_m = knuckle_of(numbers, arrays["matrices"][0])
     camera_from_world = arrays["camera_from_world"][0]
     return np.asarray((knuckle_camera_m - camera_from_world[:3, 3]) @ camera_from_world[:3, :3])
@@ -217,20 +239,6 @@ def _seen(arrays: Arrays) -> NDArray[np.bool_]:
     pixels = np.einsum("cab,ckb->cka", arrays["matrices"], points_m / depths_m)[..., :2] + 0.5
     inside = ((pixels >= 0) & (pixels <= IMAGE_PX)).all(-1)
     return np.asarray(inside.any(1) & (points_m[..., 2] > NEAREST_M).all(1))
-
-
-def _json(path: Path, largest_bytes: int) -> Any:
-    """Read a JSON file; HandvizError for one that is missing, damaged or too large."""
-    try:
-        if path.stat().st_size > largest_bytes:
-            raise HandvizError(
-                f"{path} is larger than {largest_bytes:,} bytes: it is not HanCo's.", ErrorCode.TOO_LARGE
-            )
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise HandvizError(f"{path} ({error.strerror or error})", ErrorCode.FILE_UNREADABLE) from error
-    except (ValueError, RecursionError) as error:
-        raise HandvizError(f"{path} is cut off or not JSON", ErrorCode.FILE_DAMAGED) from error
 
 
 def _numbers(value: Any, shape: tuple[int, ...]) -> FloatArray:

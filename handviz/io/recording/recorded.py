@@ -149,8 +149,8 @@ def _times_s(entries: list[_Entry]) -> list[float]:
 
 def _track(name: str, timed_hands: TimedHands, vertices: FloatArray, hand_model: str) -> Track:
     hands = [hand for _, hand in timed_hands]
-    rows = [hand.vertices_row for hand in hands]
-    has_vertices = all(row is not None and 0 <= row < len(vertices) for row in rows)
+    rows = [-1 if hand.vertices_row is None else hand.vertices_row for hand in hands]
+    has_vertices = all(0 <= row < len(vertices) for row in rows)
     meshes = vertices[rows] if has_vertices else np.zeros((len(rows), 0, VERTEX_FLOATS), np.float32)
     return Track(
         name=name,
