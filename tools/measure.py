@@ -5,7 +5,6 @@
 
 import argparse
 import logging
-import math
 import os
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from PyQt6.QtCore import QObject, QTimer
 from PyQt6.QtGui import QOpenGLContext
 
 import tools
-from handviz.core.memory import resident_megabytes
+from handviz.core.process import resident_megabytes
 from handviz.gui import app
 from handviz.gui.main_window import MainWindow
 from handviz.gui.session.controller import Controller
@@ -148,7 +147,7 @@ class SoakRun(QObject):
 
     def _sample(self) -> None:
         at_s = time.monotonic() - self._began_s
-        sample = soak.take_sample(at_s, resident_megabytes() or math.nan, _gl_objects(self._window))
+        sample = soak.take_sample(at_s, resident_megabytes(), _gl_objects(self._window))
         self.samples.append(sample)
         self._report(
             f"{at_s / 60:6.1f} min {sample.memory_mb:8.1f} MB {sample.threads:4d} threads "

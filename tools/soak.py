@@ -2,13 +2,11 @@
 
 import gc
 import math
-import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
+import psutil
 
 from handviz.core.records import FloatArray
 
@@ -29,7 +27,6 @@ class Sample:
     at_s: float
     memory_mb: float
     threads: int
-    """Of the system, where available, else Python's."""
     gl_objects: int
     python_objects: int
 
@@ -41,9 +38,7 @@ def take_sample(at_s: float, memory_mb: float, gl_objects: int) -> Sample:
 
 
 def _threads() -> int:
-    if sys.platform.startswith("linux"):
-        return sum(1 for _ in Path("/proc/self/task").iterdir())
-    return threading.active_count()
+    return int(psutil.Process().num_threads())
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.memory import peak_megabytes
 from handviz.core.paths import CLIP_FILE, MODELS
+from handviz.core.process import peak_megabytes
 from handviz.core.records import VARIANTS, Frame, FrameResult
 from handviz.detection.landmarker import HandLandmarker
 from handviz.evaluation.performance.costs import output_costs_ms
@@ -137,7 +137,7 @@ def _report_live(measures: LiveMeasures) -> None:
     seconds = (measures.shown_ms[-1] - measures.shown_ms[0]) / 1000
     logger.info("  %-20s %7.1f", "frames per second", (len(measures.shown_ms) - 1) / seconds)
     logger.info("  %-20s %7d", "frames dropped", measures.dropped)
-    logger.info("  %-20s %7.0f MB", "peak memory", peak_megabytes() or float("nan"))
+    logger.info("  %-20s %7.0f MB", "peak memory", peak_megabytes())
     logger.info("  %-20s %+7.1f MB", "memory drift", memory_drift(measures.resident_megabytes))
 
 

@@ -13,8 +13,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from handviz.core.camera_model import ASSUMED_CAMERA, CameraModel
 from handviz.core.errors import HandvizError
-from handviz.core.memory import peak_megabytes
 from handviz.core.paths import MODELS
+from handviz.core.process import peak_megabytes
 from handviz.core.records import VARIANTS, Frame
 from handviz.hand_models.choice import add_hand_model_option, hand_model
 from handviz.inspection.columns import ImageRow, InspectionRequest, Listing, checked_folder
@@ -101,7 +101,7 @@ def _measure(request: InspectionRequest) -> int:
         100 * in_memory_s / inspection_s,
         100 * read_s / inspection_s,
     )
-    logger.info("%d images; peak memory %.0f MB", len(paths), peak_megabytes() or float("nan"))
+    logger.info("%d images; peak memory %.0f MB", len(paths), peak_megabytes())
     return 0
 
 

@@ -1,6 +1,5 @@
 """Errors of predictions, and how well their standard deviations match them (numpy; batches of N hands)."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -9,6 +8,7 @@ from statistics import NormalDist
 import numpy as np
 
 from handviz.core.geometry import _check_same_shape, procrustes_aligned
+from handviz.core.process import usable_cores
 from handviz.core.records import FloatArray
 from handviz.core.units import MILLIMETRES_PER_METRE
 
@@ -47,7 +47,7 @@ def f_scores(
     """
     _check_same_shape(predicted_m, truth_m)
     limits = np.asarray(thresholds_mm, dtype=np.float64) / MILLIMETRES_PER_METRE
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(usable_cores()) as threads:
         fractions = list(threads.map(partial(_precision_and_recall, limits=limits), predicted_m, truth_m))
     precision, recall = np.array(fractions).reshape(-1, 2, len(limits)).transpose(1, 0, 2)
     total = precision + recall

@@ -7,7 +7,6 @@ of the first shard's labels of each part, and a few of its numbers for where rou
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
 from handviz.core.json_files import read_json
 from handviz.core.paths import HELD_OUT_FILE, RESTORE
+from handviz.core.process import usable_cores
 from handviz.core.records import FloatArray
 from handviz.data.synthetic import generator
 from handviz.data.synthetic.dataset import read_labels
@@ -115,7 +115,7 @@ def render_held_out(held_out: HeldOut, directory: Path, count: int, *, keep: boo
         jobs += [(plan(part, directory, whole if keep else size), size)] if size else []
     with tqdm(total=sum(job.count for job, _ in jobs), desc="rendering held-out hands", leave=False) as bar:
         for job, _ in jobs:
-            for done in generator.render(job, os.cpu_count() or 1):
+            for done in generator.render(job, usable_cores()):
                 bar.update(done)
     return [Crops(job.directory, size) for job, size in jobs]
 

@@ -20,9 +20,9 @@ from PyQt6.QtGui import QSurfaceFormat
 from PyQt6.QtWidgets import QApplication
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.memory import return_large_blocks
 from handviz.core.options import Parser, current_arguments
 from handviz.core.paths import MODELS
+from handviz.core.process import return_large_blocks
 from handviz.core.records import VARIANTS
 from handviz.gui.main_window import MainWindow
 from handviz.gui.record.screenshot import save_image

@@ -2,7 +2,6 @@
 
 import ctypes
 import logging
-import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
 
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.process import usable_cores
 from handviz.core.records import CROP_SIZE, KEYPOINT_COUNT, VARIANTS, VariantName
 from handviz.hand_models.choice import which_file
 
@@ -94,7 +94,7 @@ def open_session(
     if content is None and not path.is_file():
         raise HandvizError(f"the network {path} is missing; {how_to_get}", ErrorCode.MODEL_MISSING)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = _thread_limit or min(MAX_THREADS, _usable_cores())
+    options.intra_op_num_threads = _thread_limit or min(MAX_THREADS, usable_cores())
     # Spinning between layers saves a fifth of the time; between runs the detector and the drawing need the cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -124,12 +124,6 @@ def warm_up(
             raise HandvizError(f"{path} does not run ({error}); {how_to_get}", ErrorCode.MODEL_DAMAGED) from error
         logger.warning("the graphics card does not run %s (%s): the processor does", path.name, error)
         warm_up(path, how_to_get, open_session(path, how_to_get, may_use_card=False), run)
-
-
-def _usable_cores() -> int:
-    if sys.platform.startswith("linux"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _cuda_driver() -> bool:

@@ -104,7 +104,7 @@ def test_another_generator_is_refused(held_out, rendered, tmp_path):
 
 
 def test_the_generator_keeps_to_the_ranges(held_out, tmp_path, monkeypatch):
-    monkeypatch.setattr(module.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(module, "usable_cores", lambda: 1)
     visible, hidden = render_held_out(held_out, tmp_path, 5)
     assert (visible.limit, hidden.limit) == (4, 1)
     assert (read_labels(visible.directory, 0)["hidden_share"] < HEAVILY_HIDDEN).all()

@@ -122,3 +122,46 @@ def test_window_is_sharp_on_a_display_of_twice_the_resolution(tmp_path: Path) ->
     doubled = np.abs(np.diff(image[:, : image.shape[1] // 2 * 2], axis=1))
     within, between = doubled[:, ::2].mean(), doubled[:, 1::2].mean()
     assert min(within, between) > 0.75 * max(within, between)
+
+
+WINDOW_UNTIL_FIRST_HANDS = """
+import sys
+from pathlib import Path
+from handviz.core.camera_model import CameraModel, HandSize
+from handviz.gui import app
+from handviz.gui.session.settings import SettingsStore, ViewSettings
+from handviz.gui.session.source_memory import SourceMemory, save_camera_model
+from handviz.sources.camera import CameraInfo
+
+folder, clip = Path(sys.argv[1]), sys.argv[2]
+store = SettingsStore(folder)
+saved = ViewSettings(camera_model=CameraModel("angle", 70.0), hand_size=HandSize("breadth", 85.0, 2.0))
+store.save(saved)
+save_camera_model(store, "all files", saved.camera_model)
+memory = SourceMemory(store)
+memory.save_opened(clip, None)
+memory.set_rotation(clip, None, 0)
+shown = []
+
+def watch(window, controller):
+    def see(answer):
+        if answer.result.hands and not shown:
+            assert controller.settings.camera_model == saved.camera_model
+            shown.extend(name for name in ("pydantic", "torch") if name in sys.modules)
+            shown.append("hands")
+            window.close()
+    controller.answered.connect(see)
+
+status = app.run(app.parse([]), app.Instruments(watch=watch, settings_folder=folder))
+sys.exit(status or (0 if shown == ["hands"] else f"loaded until the first hands: {shown}"))
+"""
+
+
+@pytest.mark.slow
+def test_the_window_shows_hands_without_loading_what_only_files_need(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WINDOW_UNTIL_FIRST_HANDS, str(tmp_path), str(CLIP_FILE)]
+    surroundings = os.environ | {"QT_QPA_PLATFORM": "offscreen", "HANDVIZ_CONFIG_DIR": str(tmp_path)}
+    done = subprocess.run(
+        command, cwd=PROJECT_ROOT, check=False, env=surroundings, timeout=120, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

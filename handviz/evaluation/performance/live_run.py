@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from handviz.core.errors import HandvizError
-from handviz.core.memory import resident_megabytes
+from handviz.core.process import resident_megabytes
 from handviz.core.records import Frame, FrameResult
 from handviz.pipeline.pipeline import Pipeline
 from handviz.sources.mailbox import Mailbox
@@ -72,7 +72,7 @@ class LiveRun:
         measures.draw_ms.append(now_ms - start_ms)
         measures.age_ms.append(now_ms - result.frame.captured_ms)
         measures.shown_ms.append(now_ms)
-        measures.resident_megabytes.append(resident_megabytes() or 0.0)
+        measures.resident_megabytes.append(resident_megabytes())
         measures.results.append(_without_image(result))
         return True
 

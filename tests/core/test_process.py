@@ -1,16 +1,18 @@
-"""Large blocks go back to the system."""
+"""The process's cores and memory."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 from handviz.core.paths import PROJECT_ROOT
+from handviz.core.process import usable_cores
 
 SCRIPT = """
 import resource, sys
 from pathlib import Path
-from handviz.core.memory import return_large_blocks
+from handviz.core.process import return_large_blocks
 
 if sys.argv[1] == "return":
     assert return_large_blocks()
@@ -35,3 +37,14 @@ def held_after_freeing(mode: str) -> int:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc is Linux'")
 def test_freed_images_are_not_held() -> None:
     assert held_after_freeing("return") < 5_000_000 < held_after_freeing("as it is")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to cores")
+def test_only_the_cores_that_the_process_may_use_count() -> None:
+    allowed = os.sched_getaffinity(0)
+    assert usable_cores() == len(allowed)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
