@@ -1,10 +1,17 @@
-"""Camera models as text: handviz's JSON, and the YAML of OpenCV and ROS. Files are untrusted: everything is checked."""
+"""Camera models as text: handviz's JSON, OpenCV's YAML, XML and JSON, and ROS's YAML.
+
+Files are untrusted: everything is checked. They are not read by ``cv2.FileStorage``, which ends the process at nested
+brackets and does not return from base64 (OpenCV 5.0; tests/core/test_camera_model.py), nor by pydantic, because the
+settings contain a camera, and the window starts without that library.
+"""
 
 import json
 import math
 import re
 from pathlib import Path
 from typing import Any, get_args
+
+import numpy as np
 
 from handviz.core.camera_model import (
     AngleSide,
@@ -15,6 +22,7 @@ from handviz.core.camera_model import (
     camera_model_of_intrinsics,
 )
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import read_limited
 from handviz.core.geometry import FOCAL_STD_FRACTIONS
 from handviz.core.records import Intrinsics, IntrinsicsOrigin
 
@@ -22,8 +30,17 @@ FORMAT = "handviz lens"
 MAX_FILE_BYTES = 1_000_000
 HALF_PIXEL = 0.5
 """OpenCV's pixel centres lie at whole numbers; those of handviz, also in its files, at halves."""
-MATRIX_DATA = re.compile(r"\bdata:\s{0,100}\[([^\[\]]{0,2000})\]")
-EXPECTED = "expected a camera saved by handviz (JSON), or camera_matrix with image_width and image_height (OpenCV YAML)"
+YAML = {
+    "matrix": r"^camera_matrix:",
+    "data": r"\bdata:\s{0,100}\[([^\[\]]{0,2000})\]",
+    "size": r"^image_%s:\s{0,100}(\d{1,9})\s{0,100}$",
+}
+XML = {
+    "matrix": r"<camera_matrix\b",
+    "data": r"<data>([^<]{0,2000})</data>",
+    "size": r"<image_%s>\s{0,100}(\d{1,9})\s{0,100}<",
+}
+EXPECTED = "expected a camera saved by handviz, or camera_matrix with image_width and image_height from OpenCV or ROS"
 
 
 def camera_model_text(camera_model: CameraModel) -> str:
@@ -54,27 +71,22 @@ def opencv_text(camera_model: CameraModel) -> str:
             "only fx, fy, cx and cy can be written as OpenCV's YAML; save this camera as JSON",
             ErrorCode.UNSUPPORTED_FORMAT,
         )
-    matrix = known.matrix - [[0, 0, HALF_PIXEL], [0, 0, HALF_PIXEL], [0, 0, 0]]
-    data = ", ".join(f"{value:.9g}" for value in matrix.ravel())
+    import cv2  # here, because settings are read before the window is shown
+
+    storage = cv2.FileStorage(".yml", cv2.FILE_STORAGE_WRITE | cv2.FILE_STORAGE_MEMORY)
     width, height = camera_model.known_size
-    return (
-        f"%YAML:1.0\n---\nimage_width: {width}\nimage_height: {height}\ncamera_matrix: !!opencv-matrix\n"
-        f"   rows: 3\n   cols: 3\n   dt: d\n   data: [ {data} ]\ndistortion_coefficients: !!opencv-matrix\n"
-        "   rows: 1\n   cols: 5\n   dt: d\n   data: [ 0., 0., 0., 0., 0. ]\n"
-    )
+    storage.write("image_width", width)
+    storage.write("image_height", height)
+    storage.write("camera_matrix", known.matrix - [[0, 0, HALF_PIXEL], [0, 0, HALF_PIXEL], [0, 0, 0]])
+    storage.write("distortion_coefficients", np.zeros((1, 5)))
+    return str(storage.releaseAndGetString())
 
 
 def read_camera_file(path: Path) -> CameraModel:
     """Read a camera model from a file of either format; HandvizError if it contains none."""
+    content = read_limited(path, MAX_FILE_BYTES, EXPECTED)
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise HandvizError(f"{path} cannot be read: {error}", ErrorCode.FILE_UNREADABLE) from error
-    if len(content) > MAX_FILE_BYTES:
-        raise HandvizError(f"{path} is too large for a camera file; {EXPECTED}", ErrorCode.TOO_LARGE)
-    try:
-        return camera_model_from_text(content.decode("utf-8"))
+        return camera_model_from_text(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise HandvizError(f"{path} is not a text file; {EXPECTED}", ErrorCode.FILE_DAMAGED) from error
     except HandvizError as error:
@@ -83,15 +95,17 @@ def read_camera_file(path: Path) -> CameraModel:
 
 def camera_model_from_text(text: str) -> CameraModel:
     """Parse what ``camera_model_text`` or OpenCV wrote; HandvizError if it is neither."""
+    if text.lstrip().startswith("<"):
+        return _from_opencv(text, XML)
     if "camera_matrix" in text and not text.lstrip().startswith("{"):
-        return _from_yaml(text)
+        return _from_opencv(text, YAML)
     try:
         entry = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise HandvizError(EXPECTED, ErrorCode.FILE_DAMAGED) from error
     if not isinstance(entry, dict):
         raise HandvizError(EXPECTED, ErrorCode.FILE_DAMAGED)
-    return _from_entry(entry)
+    return _from_opencv_json(entry) if "camera_matrix" in entry else _from_entry(entry)
 
 
 def _from_entry(entry: dict[str, Any]) -> CameraModel:
@@ -115,26 +129,34 @@ def _from_entry(entry: dict[str, Any]) -> CameraModel:
     )
 
 
-def _from_yaml(text: str) -> CameraModel:
-    """Read three entries by regular expressions: no YAML parser, no aliases, no tags."""
-    begin = re.search(r"^camera_matrix:", text, re.MULTILINE)
-    # The patterns are bounded, so that a hostile file cannot take minutes.
-    found = MATRIX_DATA.search(text, begin.end()) if begin is not None else None
-    width, height = (
-        re.search(rf"^image_{name}:\s*(\d{{1,9}})\s*$", text, re.MULTILINE) for name in ("width", "height")
-    )
-    if found is None or width is None or height is None:
+def _from_opencv(text: str, patterns: dict[str, str]) -> CameraModel:
+    """Read three entries of YAML or XML by bounded regular expressions, so that a hostile file cannot take minutes."""
+    begin = re.search(patterns["matrix"], text, re.MULTILINE)
+    data = re.compile(patterns["data"]).search(text, begin.end()) if begin is not None else None
+    size = [re.search(patterns["size"] % name, text, re.MULTILINE) for name in ("width", "height")]
+    if data is None or size[0] is None or size[1] is None:
         raise HandvizError(EXPECTED, ErrorCode.FILE_DAMAGED)
     try:
-        matrix = [float(number) for number in found[1].split(",")]
+        matrix = [float(number) for number in data[1].replace(",", " ").split()]
     except ValueError as error:
         raise HandvizError("the camera_matrix contains a value that is not a number", ErrorCode.FILE_DAMAGED) from error
+    return _calibrated(matrix, float(size[0][1]), float(size[1][1]))
+
+
+def _from_opencv_json(entry: dict[str, Any]) -> CameraModel:
+    matrix = entry["camera_matrix"].get("data") if isinstance(entry["camera_matrix"], dict) else None
+    if not isinstance(matrix, list):
+        raise HandvizError(EXPECTED, ErrorCode.FILE_DAMAGED)
+    numbers = [_number({"camera_matrix": number}, "camera_matrix") for number in matrix]
+    return _calibrated(numbers, _number(entry, "image_width"), _number(entry, "image_height"))
+
+
+def _calibrated(matrix: list[float], width: float, height: float) -> CameraModel:
     if len(matrix) != 9 or not all(map(math.isfinite, matrix)):
         raise HandvizError("the camera_matrix has to contain nine finite numbers", ErrorCode.FILE_DAMAGED)
-    size = _size(float(width[1]), float(height[1]))
     centre = matrix[2] + HALF_PIXEL, matrix[5] + HALF_PIXEL
     known = Intrinsics(matrix[0], *centre, matrix[4], origin="calibrated")
-    return camera_model_of_intrinsics(known, size)
+    return camera_model_of_intrinsics(known, _size(width, height))
 
 
 def hand_size_text(size: HandSize) -> str:

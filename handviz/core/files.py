@@ -1,10 +1,11 @@
-"""Files: reading npz files that may be damaged, and atomic writing of every result."""
+"""Files: reading those that may be damaged or anything else, and atomic writing of every result."""
 
 import contextlib
 import errno
 import os
 import secrets
 import shutil
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,6 +40,25 @@ def read_arrays(path: Path, remedy: str, names: Iterable[str] | None = None) -> 
             return {name: archive[name] for name in (archive.files if names is None else names)}
     except UNREADABLE as error:
         raise HandvizError(f"{path} is damaged ({error}): {remedy}", ErrorCode.FILE_DAMAGED) from error
+
+
+def read_limited(path: Path, max_bytes: int, remedy: str) -> bytes:
+    """Return the content of a file; a HandvizError names it and the remedy where it is none, or larger than allowed."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            # A pipe would wait for its other end.
+            raise HandvizError(f"{path} is not a file: {remedy}", ErrorCode.FILE_UNREADABLE)
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        code = ErrorCode.FILE_MISSING if is_missing else ErrorCode.FILE_UNREADABLE
+        raise HandvizError(f"{path} cannot be read ({error.strerror or error}): {remedy}", code) from error
+    if len(content) > max_bytes:
+        raise HandvizError(
+            f"{path} is larger than {max_bytes:,} bytes, too large for its kind: {remedy}", ErrorCode.TOO_LARGE
+        )
+    return content
 
 
 # The one atomic writer. Content goes into a temporary file beside the target, under a name unique to process and call,

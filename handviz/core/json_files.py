@@ -7,7 +7,6 @@ to another type. pydantic is imported when the first file is read: the window st
 
 import json
 import re
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -17,6 +16,7 @@ from typing import Annotated, Any, TypeVar, cast
 import numpy as np
 
 from handviz.core.errors import ErrorCode, HandvizError
+from handviz.core.files import read_limited
 from handviz.core.records import FloatArray
 
 MAX_SMALL_BYTES = 2**20
@@ -33,21 +33,7 @@ Value = TypeVar("Value")
 
 def read_json(path: Path, kind: type[Value], remedy: str, *, max_bytes: int = MAX_SMALL_BYTES) -> Value:
     """Return the content of a file as ``kind``; the HandvizError names the file, the place in it and the remedy."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            # A pipe would wait for its other end.
-            raise HandvizError(f"{path} is not a file: {remedy}", ErrorCode.FILE_UNREADABLE)
-        with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
-    except OSError as error:
-        is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-        code = ErrorCode.FILE_MISSING if is_missing else ErrorCode.FILE_UNREADABLE
-        raise HandvizError(f"{path} cannot be read ({error.strerror or error}): {remedy}", code) from error
-    if len(content) > max_bytes:
-        raise HandvizError(
-            f"{path} is larger than {max_bytes:,} bytes, too large for its kind: {remedy}", ErrorCode.TOO_LARGE
-        )
-    return parse_json(content, kind, str(path), remedy)
+    return parse_json(read_limited(path, max_bytes, remedy), kind, str(path), remedy)
 
 
 def parse_json(content: str | bytes, kind: type[Value], name: str, remedy: str) -> Value:

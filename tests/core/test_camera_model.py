@@ -117,22 +117,34 @@ def test_camera_models_come_back_from_their_text(camera_model: CameraModel) -> N
     assert camera_model_from_text(camera_model_text(camera_model)) == camera_model
 
 
-def test_opencv_reads_what_we_write_and_we_read_what_opencv_writes(tmp_path: Path) -> None:
-    ours, theirs = tmp_path / "ours.yml", tmp_path / "theirs.yml"
-    ours.write_text(opencv_text(MEASURED))
-    read = cv2.FileStorage(str(ours), cv2.FILE_STORAGE_READ)
+def test_opencv_reads_what_we_write(tmp_path: Path) -> None:
+    path = tmp_path / "ours.yml"
+    path.write_text(opencv_text(MEASURED))
+    read = cv2.FileStorage(str(path), cv2.FILE_STORAGE_READ)
     # OpenCV's pixel centres lie at whole numbers.
     np.testing.assert_allclose(read.getNode("camera_matrix").mat(), [[900, 0, 649.5], [0, 910, 349.5], [0, 0, 1]])
     read.release()
-    written = cv2.FileStorage(str(theirs), cv2.FILE_STORAGE_WRITE)
+    known = read_camera_file(path).known
+    assert known is not None
+    np.testing.assert_array_equal(known.matrix, KNOWN.matrix)
+
+
+@pytest.mark.parametrize("suffix", [".yml", ".xml", ".json"])
+def test_we_read_what_opencv_writes(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"theirs{suffix}"
+    written = cv2.FileStorage(str(path), cv2.FILE_STORAGE_WRITE)
     written.write("image_width", 1280)
     written.write("image_height", 720)
-    written.write("camera_matrix", np.array([[900, 0, 649.5], [0, 910, 349.5], [0, 0, 1]]))
+    written.write("distortion_coefficients", np.full((1, 5), 0.1))
+    written.write("camera_matrix", np.array([[900.25, 0, 649.5], [0, 910, 349.5], [0, 0, 1]]))
     written.release()
-    camera_model = read_camera_file(theirs)
-    assert camera_model.known is not None
-    np.testing.assert_allclose(camera_model.known.matrix, KNOWN.matrix)
-    assert (camera_model.known_size, camera_model.known.origin) == ((1280, 720), "calibrated")
+    content = path.read_bytes()
+    for changed in (content, b"\xef\xbb\xbf" + content, content.replace(b"\n", b"\r\n")):
+        path.write_bytes(changed)
+        camera_model = read_camera_file(path)
+        assert camera_model.known is not None
+        np.testing.assert_allclose(camera_model.known.matrix, [[900.25, 0, 650], [0, 910, 350], [0, 0, 1]], rtol=1e-15)
+        assert (camera_model.known_size, camera_model.known.origin) == ((1280, 720), "calibrated")
 
 
 def test_ros_files_are_read_too(tmp_path: Path) -> None:
@@ -176,6 +188,17 @@ def test_plain_numbers_are_enough(tmp_path: Path) -> None:
         b"camera_matrix:\n" + b"data: [" * 100_000,
         b"image_width: 99999999999999999999\nimage_height: 480\ncamera_matrix:\n data: [500,0,3,0,500,2,0,0,1]\n",
         b"{" + b" " * 1_100_000,
+        # These end the process in cv2.FileStorage (OpenCV 5.0), or never return.
+        b"%YAML:1.0\n---\na: " + b"[" * 100_000 + b"\ncamera_matrix: 1\n",
+        b'<?xml version="1.0"?>\n<opencv_storage>' + b"<camera_matrix>" * 60_000,
+        b'{"camera_matrix": ' + b"[" * 100_000,
+        b'{"camera_matrix": "$base64$' + b"A" * 5000 + b'"}',
+        b"<camera_matrix>" + b"<data>" * 100_000 + b"<image_width>" * 10_000,
+        b'{"image_width": 640, "image_height": 480, "camera_matrix": {"data": [1, 0, 3, 0, 5, 6, 0, 0, null]}}',
+        b'{"image_width": 640, "image_height": 480, "camera_matrix": {"data": [500, 0, 3]}}',
+        b'{"image_width": 640, "camera_matrix": {"data": [500, 0, 3, 0, 500, 6, 0, 0, 1]}}',
+        b"<camera_matrix><data>500 0 3 0 500 6 0 0</data></camera_matrix>"
+        b"<image_width>9</image_width><image_height>9</image_height>",
     ],
 )
 def test_hostile_files_get_a_message(tmp_path: Path, content: bytes) -> None:
@@ -188,8 +211,8 @@ def test_hostile_files_get_a_message(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_missing_file_and_a_folder_get_a_message(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.json", tmp_path):
-        with raises(ErrorCode.FILE_UNREADABLE):
+    for path, code in ((tmp_path / "none.json", ErrorCode.FILE_MISSING), (tmp_path, ErrorCode.FILE_UNREADABLE)):
+        with raises(code):
             read_camera_file(path)
 
 

@@ -19,7 +19,7 @@ from handviz.gui.widgets.controls import named_label
 from handviz.sources.images import equivalent_focal_mm
 
 CAMERA_FOLDER = "lens_folder"
-CAMERA_FILE_FILTER = "Camera intrinsics (*.json *.yml *.yaml);;All files (*)"
+CAMERA_FILE_FILTER = "Camera intrinsics (*.json *.yml *.yaml *.xml);;All files (*)"
 SAVE_FILTER = "handviz intrinsics (*.json);;OpenCV calibration (*.yml *.yaml)"
 FOR_FILES = "Apply to all files"
 YAML_SUFFIXES = (".yml", ".yaml")
@@ -73,7 +73,11 @@ class CameraDialog(QDialog):
                 lambda: self._use(ASSUMED_CAMERA),
             ),
             (FOR_FILES, "Use these intrinsics for clips, folders and images too", self._use_for_files),
-            ("Load…", "Load saved intrinsics (JSON), or a calibration of OpenCV or ROS (YAML)", self._load),
+            (
+                "Load…",
+                "Load intrinsics saved here, or by OpenCV (YAML, XML, JSON) or ROS (YAML)",
+                self._load,
+            ),
             ("Save…", "Save these intrinsics as JSON or as OpenCV YAML", self._save),
             ("Close", "Close the dialog; changes are already applied", self.close),
         ):
