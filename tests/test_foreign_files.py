@@ -18,6 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from handviz.cli import mano as mano_command
+from handviz.cluster.shards import SHARDS_FOLDER, Shard, ShardedRun, complete_shards
 from handviz.core.camera_files import (
     camera_model_from_text,
     camera_model_text,
@@ -28,8 +30,13 @@ from handviz.core.camera_files import (
 )
 from handviz.core.camera_model import CameraModel, HandSize, camera_model_of_intrinsics
 from handviz.core.errors import HandvizError
+from handviz.core.json_files import read_json
 from handviz.core.records import Frame, FrameResult, Intrinsics
+from handviz.data.datasets.hanco_files import read_flags
 from handviz.data.datasets.json_arrays import read_number_lists
+from handviz.data.synthetic.generator import read_manifest
+from handviz.evaluation.held_out import HELD_OUT_FILE, read_held_out
+from handviz.evaluation.tables import Result, as_json, read_results
 from handviz.gui.session.settings import CHOICES, LIMITS, SettingsStore, ViewSettings
 from handviz.hand_models.mano.inert_pickle import array_from, load_records
 from handviz.hand_models.mano.model import load_mano
@@ -37,10 +44,13 @@ from handviz.hand_models.mano.parameters import ManoParameters
 from handviz.inspection.columns import GROUND_TRUTH_NAME
 from handviz.inspection.ground_truth import load_ground_truth
 from handviz.io.hand_pack import pack_hands, unpack_hands
+from handviz.io.hands_json import image_entry, unreadable_entry, write_report
 from handviz.io.mano import ManoRecord, read_mano, write_mano
 from handviz.io.recording.recorded import read_tracks
 from handviz.io.recording.recording import ABOUT, LINES, Recording
 from handviz.io.recording.timed_results import timed_result_of
+from handviz.pipeline.image_request import ImageRequest
+from handviz.training.checkpoint import calibration_metadata, parsed_notes
 from tests.fake_datasets.stand_in_mano import right_arrays, stand_in_template
 from tests.foreign import FEW, damaged, damaged_json
 from tests.hands import made_up_detection, made_up_hand
@@ -284,3 +294,71 @@ def test_damaged_mano_parameters(form: str, data: st.DataObject) -> None:
         found = value_of(lambda: read_mano(path, stand_in_template()))
     for record in found[0] if found else ():
         assert np.isfinite(record.parameters.pose).all()
+
+
+# Lists of reconstructed hands, results, manifests, notes: each writer's content is read, and every damage to it.
+
+
+def hands_json() -> bytes:
+    """Return a ``hands.json`` of an image with two hands and one that could not be read."""
+    hands = (made_up_hand(), made_up_hand(handedness="left"))
+    detections = (made_up_detection(), made_up_detection("left"))
+    frame = Frame(0, np.zeros((48, 64, 3), np.uint8), 0.0)
+    result = FrameResult(frame, "final", hands=hands, detections=detections)
+    entries = [image_entry("a.png", result, hands[0].intrinsics, (None, "a_1.ply")), unreadable_entry("b.png", "odd")]
+    with tempfile.TemporaryDirectory() as folder:
+        write_report(Path(folder) / "hands.json", entries)
+        return (Path(folder) / "hands.json").read_bytes()
+
+
+def truth_of(path: Path) -> object:
+    """Read the file as the ground truth of its folder."""
+    shutil.copy(path, path.with_name(GROUND_TRUTH_NAME))
+    return load_ground_truth(path.parent)
+
+
+def notes_of(path: Path) -> object:
+    """Read the file as the notes of a checkpoint."""
+    return calibration_metadata(parsed_notes(path, path.read_text(encoding="utf-8", errors="surrogateescape")))
+
+
+def shard_of(path: Path) -> object:
+    """Read the file as the record of a shard."""
+    path.parent.joinpath(SHARDS_FOLDER).mkdir()
+    shutil.copy(path, Shard(1, 1).path(path.parent).with_suffix(".json"))
+    return complete_shards(ShardedRun(path.parent, path.parent, ImageRequest()), 1, {"images": 3})
+
+
+RESULT = Result(Path("official.json"), "ho3d_v2_final", "x", "ho3d", "test", 5, 9, {"root_f5": 0.5}, "450 steps")
+MANIFEST = {"generator_version": 2, "seed": 7, "count": 8, "shard_size": 4, "hidden": [0.0, 0.5], "hand_model": "ab"}
+NOTES = {"samples_seen": 3, "train": {"loss": {"vertex_correlation": 0.5}}, "vertex_variance_scale": 1.25, "x": None}
+DONE = {"images": 3, "hands": 2, "unreadable": 1, "errors": ["b.png: odd"], "sha256": "ab"}
+META = {"is_train": [[1, 0], [1]], "is_valid": [[True, False], [True]], "has_fit": [[True, True], [False]]}
+READERS: dict[str, tuple[bytes, Callable[[Path], object]]] = {
+    "hands.json": (hands_json(), lambda path: read_json(path, list[mano_command._Image], "make it again")),
+    "truth.json": (hands_json(), truth_of),
+    "official.json": (as_json(RESULT, {"root_f5": (0.4, 0.6)}), lambda path: read_results(path.parent)),
+    "held_out.json": (HELD_OUT_FILE.read_bytes(), read_held_out),
+    "manifest.json": (json.dumps(MANIFEST).encode(), read_manifest),
+    "notes.json": (json.dumps(NOTES).encode(), notes_of),
+    "record.json": (json.dumps({"header": {"images": 3}, "done": DONE}).encode(), shard_of),
+    "meta.json": (json.dumps(META).encode(), read_flags),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_what_is_written_is_read(name: str) -> None:
+    content, read = READERS[name]
+    with file_of(content, name) as path:
+        assert read(path)
+
+
+@pytest.mark.parametrize("name", READERS)
+@settings(FEW, max_examples=40)
+@given(st.data())
+def test_damaged_json_of_our_own(name: str, data: st.DataObject) -> None:
+    content, read = READERS[name]
+    tree = json.loads(content)
+    changed = data.draw(st.one_of(damaged(content), damaged_json(tree).map(lambda text: text.encode())))
+    with file_of(changed, name) as path:
+        value_of(lambda: read(path))
