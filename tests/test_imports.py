@@ -42,6 +42,8 @@ HOMES = {
     "anny": (),
     "pymeshlab": (),
     "ray": ("cluster/ray_run.py",),
+    "pydantic": ("core/json_files.py",),
+    "psutil": ("core/process.py",),
     "tflite": (),
 }
 LIVE_MODULES = ("handviz.pipeline.pipeline", "handviz.gui.app", "handviz.cli.reconstruct")

@@ -106,6 +106,18 @@ Rows = Annotated[list[Value], _StopAtFirstError()]
 """A list of any length."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Within:
+    """Annotation of a number's range: ``ge`` and ``le`` belong to it, ``gt`` does not."""
+
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
+        return handler(source) | {name: bound for name, bound in vars(self).items() if bound is not None}
+
+
 @dataclass(frozen=True, init=False)
 class Numbers:
     """Annotation of a FloatArray that a file contains as nested lists: finite numbers of this shape."""

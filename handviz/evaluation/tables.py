@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import write_files
@@ -68,7 +69,8 @@ class Result:
 class _Saved:
     """What is read of a result's file."""
 
-    handviz_official: int
+    handviz_official: Literal[1]
+    """FORMAT"""
     recipe: str
     model: str
     dataset: str
@@ -78,10 +80,6 @@ class _Saved:
     figures: dict[str, float]
     conditions: str = ""
     """missing in files of earlier versions"""
-
-    def __post_init__(self) -> None:
-        if self.handviz_official != FORMAT:
-            raise ValueError("it is not written by 'handviz evaluate --json' of this version")
 
 
 def as_json(result: Result, intervals: dict[str, tuple[float, float]]) -> bytes:

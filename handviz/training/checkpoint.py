@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,7 +18,7 @@ from torch import nn
 from handviz import __version__
 from handviz.core.errors import ErrorCode, HandvizError, write_error_code
 from handviz.core.files import UNFINISHED, atomic_path, unfinished_path
-from handviz.core.json_files import check_value, parse_json
+from handviz.core.json_files import Within, check_value, parse_json
 from handviz.core.paths import IS_CLONE, PROJECT_ROOT
 from handviz.hand_models.choice import which_file
 from handviz.hand_models.template import HandTemplate
@@ -151,20 +151,12 @@ def load_checkpoint(directory: Path, template: HandTemplate) -> tuple[HandModel,
 class _Notes:
     """What the notes of a checkpoint must be, where they have it."""
 
-    samples_seen: int = 0
-
-    def __post_init__(self) -> None:
-        if self.samples_seen < 0:
-            raise ValueError("samples_seen is negative")
+    samples_seen: Annotated[int, Within(ge=0)] = 0
 
 
 @dataclass(frozen=True)
 class _Loss:
-    vertex_correlation: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.vertex_correlation <= 1:
-            raise ValueError("vertex_correlation is not a number from 0 to 1")
+    vertex_correlation: Annotated[float, Within(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -177,12 +169,8 @@ class _CalibrationNotes:
     """What the notes hold of the calibration of standard deviations; the scales are missing before it."""
 
     train: _Train
-    vertex_variance_scale: float = 1.0
-    keypoint_variance_scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        if min(self.vertex_variance_scale, self.keypoint_variance_scale) <= 0:
-            raise ValueError("a variance scale is not positive")
+    vertex_variance_scale: Annotated[float, Within(gt=0)] = 1.0
+    keypoint_variance_scale: Annotated[float, Within(gt=0)] = 1.0
 
 
 def parsed_notes(directory: Path, text: str) -> dict[str, Any]:

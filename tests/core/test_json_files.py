@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handviz.core.errors import ErrorCode
-from handviz.core.json_files import Numbers, Rows, check_value, json_parser, parse_json, read_json
+from handviz.core.json_files import Numbers, Rows, Within, check_value, json_parser, parse_json, read_json
 from handviz.core.records import FloatArray
 from tests.errors import raises
 from tests.foreign import FEW
@@ -26,6 +26,8 @@ class Hand:
     points: Annotated[FloatArray, Numbers(2, 3)]
     score: float = 0.5
     pair: tuple[int, int] | None = None
+    count: Annotated[int, Within(ge=1)] = 1
+    fraction: Annotated[float, Within(gt=0, le=1)] = 1
 
     def __post_init__(self) -> None:
         if self.score > 1:
@@ -50,7 +52,7 @@ def listing(**changes: object) -> str:
 
 def test_a_file_becomes_records_and_what_they_do_not_name_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    path.write_text(listing(pair=[3, 4], new_in_a_later_version={"x": [1]}), encoding="utf-8-sig")
+    path.write_text(listing(pair=[3, 4], count=1, fraction=1, new_in_a_later_version={"x": [1]}), encoding="utf-8-sig")
     found = read_json(path, Listing, "make it again")
     (hand,) = found.hands
     assert (found.name, hand.side, hand.score, hand.pair) == ("a", "left", 0.5, (3, 4))
@@ -77,6 +79,11 @@ def test_of_entries_of_the_same_name_the_last_counts_as_in_pythons_own_reader() 
         (listing(score="0.5"), r"hands\[0\]\.score: "),
         (listing(score=True), r"hands\[0\]\.score: "),
         (listing(score=10**400), r"hands\[0\]\.score: "),
+        (listing(count=0), r"hands\[0\]\.count: .* 1"),
+        (listing(count=True), r"hands\[0\]\.count: "),
+        (listing(fraction=0), r"hands\[0\]\.fraction: .* 0"),
+        (listing(fraction=1.5), r"hands\[0\]\.fraction: .* 1"),
+        (listing(fraction=float("nan")), r"hands\[0\]\.fraction: "),
         (listing(score=2), r"hands\[0\]: a score above 1"),
         (listing(pair=[1, 2, 3]), r"hands\[0\]\.pair"),
         (listing(pair=[1, 2.5]), r"hands\[0\]\.pair\[1\]: "),

@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from handviz.core.errors import ErrorCode, HandvizError
 from handviz.core.files import read_arrays, write_arrays, write_files
-from handviz.core.json_files import read_json
+from handviz.core.json_files import Within, read_json
 from handviz.data.synthetic.sample import render_samples
 from handviz.hand_models.open_hand import load_open_hand
 
@@ -133,14 +134,10 @@ class Manifest:
 
     generator_version: int | None = None
     seed: int | None = None
-    count: int | None = None
-    shard_size: int | None = None
+    count: Annotated[int, Within(ge=1)] | None = None
+    shard_size: Annotated[int, Within(ge=1)] | None = None
     hidden: tuple[float, float] | None = None
     hand_model: str | None = None
-
-    def __post_init__(self) -> None:
-        if any(number is not None and number < 1 for number in (self.count, self.shard_size)):
-            raise ValueError("count and shard_size have to be 1 or more")
 
 
 def read_manifest(path: Path) -> Manifest:

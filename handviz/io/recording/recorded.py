@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from handviz.core.errors import ErrorCode, HandvizError
-from handviz.core.json_files import Numbers, Rows, Value, json_parser, parse_json, read_json
+from handviz.core.json_files import Numbers, Rows, Value, Within, json_parser, parse_json, read_json
 from handviz.core.records import KEYPOINT_COUNT, FloatArray, Handedness
 from handviz.io.recording.recording import ABOUT, FORMAT, LINES, VERTEX_FLOATS, VERTICES
 
@@ -73,12 +73,8 @@ class _About:
     """What is read of ``recording.json``."""
 
     handviz_recording: int
-    vertices_per_hand: int
+    vertices_per_hand: Annotated[int, Within(ge=0)]
     hand_model: str = ""
-
-    def __post_init__(self) -> None:
-        if self.vertices_per_hand < 0:
-            raise ValueError("a negative number of vertices")
 
 
 TimedHands = list[tuple[float, _Hand]]
