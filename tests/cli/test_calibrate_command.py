@@ -67,8 +67,8 @@ def test_the_onnx_file_says_the_factor(calibrated, tmp_path):
     ("count", "notes", "message"),
     [
         ("0", {}, "--count must be at least 1"),
-        ("4", {"vertex_variance_scale": "much"}, "lacks the calibration of its standard deviations"),
-        ("4", {"samples_seen": "many"}, "samples_seen is 'many'"),
+        ("4", {"vertex_variance_scale": "much"}, "vertex_variance_scale: "),
+        ("4", {"samples_seen": "many"}, "samples_seen: "),
     ],
 )
 def test_what_cannot_be_calibrated_is_said(small_model, tmp_path, capsys, count, notes, message):
@@ -80,7 +80,7 @@ def test_what_cannot_be_calibrated_is_said(small_model, tmp_path, capsys, count,
 
 @pytest.mark.parametrize("correlation", [-0.1, 1.1, float("nan"), 10**400, "x", None])
 def test_correlations_that_are_none_are_said(correlation):
-    with pytest.raises(HandvizError, match=r"vertex_correlation|calibration of its standard deviations"):
+    with pytest.raises(HandvizError, match="vertex_correlation"):
         calibration_metadata({"train": {"loss": {"vertex_correlation": correlation}}})
 
 
